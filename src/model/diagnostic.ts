@@ -1,0 +1,25 @@
+/** A problem in what a user wrote. Collected, never thrown. */
+
+export type Severity = "error" | "warning";
+
+export interface Diagnostic {
+  /** Stable, for machines and for searching: `ZT` and four digits; the list stands in docs/diagnostics.md. */
+  readonly code: string;
+  readonly severity: Severity;
+  readonly file: string;
+  /** From 1. */
+  readonly line: number;
+  /** From 1, in UTF-16 code units. */
+  readonly column: number;
+  /** Field path such as `spec.ingress[0].ports[1].port`; empty for the whole document. */
+  readonly path: string;
+  /** One sentence: what is wrong, with what was found and what was wanted. */
+  readonly message: string;
+  readonly found?: string;
+  readonly wanted?: string;
+  readonly fix?: string;
+}
+
+export function hasErrors(diagnostics: readonly Diagnostic[]): boolean {
+  return diagnostics.some((diagnostic) => diagnostic.severity === "error");
+}

@@ -1,0 +1,153 @@
+/**
+ * The objects of a desired state, in canonical form.
+ *
+ * What an author writes (see `schemas/`) may use short forms and leave out defaults. The manifest
+ * stage turns it into what stands here: every default filled in, every list a list. A canonical
+ * object is itself a valid document of its kind. Equal meaning gives equal canonical form, so that
+ * the digest of an object changes exactly when its meaning can.
+ */
+
+export const KINDS = ["Namespace", "Node", "Workload", "NetworkPolicy"] as const;
+export type Kind = (typeof KINDS)[number];
+
+export const API_VERSIONS = ["ztap/v1", "networking.k8s.io/v1"] as const;
+export type ApiVersion = (typeof API_VERSIONS)[number];
+
+export type Labels = Readonly<Record<string, string>>;
+
+/** Identifies an object. `namespace` is null for the cluster-scoped kinds Node and Namespace. */
+export interface ObjectRef {
+  readonly kind: Kind;
+  readonly namespace: string | null;
+  readonly name: string;
+}
+
+export interface ClusterMetadata {
+  readonly name: string;
+  readonly labels?: Labels;
+  readonly annotations?: Labels;
+}
+
+export interface NamespacedMetadata extends ClusterMetadata {
+  readonly namespace: string;
+}
+
+/** A cluster member: a host with an agent. */
+export interface Node {
+  readonly apiVersion: "ztap/v1";
+  readonly kind: "Node";
+  readonly metadata: ClusterMetadata;
+  readonly spec: {
+    /** host:port of the node's agent. */
+    readonly address: string;
+    /** The node's IP addresses, canonical text; the host of `address` where it is an IP and none are given. */
+    readonly addresses: readonly string[];
+  };
+}
+
+/** `kubernetes.io/metadata.name` is implied and is not among the labels here; see `namespaceLabels`. */
+export interface Namespace {
+  readonly apiVersion: "ztap/v1";
+  readonly kind: "Namespace";
+  readonly metadata: ClusterMetadata;
+}
+
+export type PortProtocol = "TCP" | "UDP" | "SCTP";
+export type Protocol = PortProtocol | "ICMP";
+
+export interface WorkloadPort {
+  readonly name?: string;
+  readonly port: number;
+  readonly protocol: PortProtocol;
+}
+
+/** A labelled group of processes on a node; or, without a node, an external peer. */
+export interface Workload {
+  readonly apiVersion: "ztap/v1";
+  readonly kind: "Workload";
+  readonly metadata: NamespacedMetadata;
+  readonly spec: {
+    readonly node?: string;
+    /** IPv4 and IPv6 addresses, canonical text, sorted. */
+    readonly addresses: readonly string[];
+    /** Path below the cgroup v2 root, without a leading or trailing slash. */
+    readonly cgroup?: string;
+    readonly ports: readonly WorkloadPort[];
+  };
+}
+
+export type SelectorOperator = "In" | "NotIn" | "Exists" | "DoesNotExist";
+
+export interface SelectorRequirement {
+  readonly key: string;
+  readonly operator: SelectorOperator;
+  readonly values?: readonly string[];
+}
+
+/** Kubernetes' LabelSelector: everything in it must hold; the empty selector matches everything. */
+export interface LabelSelector {
+  readonly matchLabels?: Labels;
+  readonly matchExpressions?: readonly SelectorRequirement[];
+}
+
+export interface IPBlock {
+  readonly cidr: string;
+  readonly except?: readonly string[];
+}
+
+/** Either selectors (one or both) or an ipBlock. */
+export interface Peer {
+  readonly podSelector?: LabelSelector;
+  readonly namespaceSelector?: LabelSelector;
+  readonly ipBlock?: IPBlock;
+}
+
+export type PolicyPort =
+  | { readonly protocol: PortProtocol; readonly port?: number | string; readonly endPort?: number }
+  /** ICMP of both families; `type` and `code` are the numbers of the packet's own family. */
+  | { readonly protocol: "ICMP"; readonly type?: number; readonly code?: number };
+
+/** `peers` absent or empty: every peer. `ports` absent or empty: every protocol and port. */
+export interface IngressRule {
+  readonly from?: readonly Peer[];
+  readonly ports?: readonly PolicyPort[];
+}
+
+export interface EgressRule {
+  readonly to?: readonly Peer[];
+  readonly ports?: readonly PolicyPort[];
+}
+
+export type PolicyType = "Ingress" | "Egress";
+export type PolicyMode = "enforce" | "audit";
+
+export interface NetworkPolicy {
+  readonly apiVersion: ApiVersion;
+  readonly kind: "NetworkPolicy";
+  readonly metadata: NamespacedMetadata;
+  readonly spec: {
+    readonly podSelector: LabelSelector;
+    /** Always filled in: the directions that this policy isolates, Ingress before Egress. */
+    readonly policyTypes: readonly PolicyType[];
+    readonly ingress?: readonly IngressRule[];
+    readonly egress?: readonly EgressRule[];
+    /** Only in `ztap/v1`, and only where it is `audit`; absent means enforce. */
+    readonly mode?: PolicyMode;
+  };
+}
+
+export type ZtapObject = Namespace | Node | Workload | NetworkPolicy;
+
+/** Where an object or a rule stands in the source. Lines and columns count from 1. */
+export interface Position {
+  readonly file: string;
+  readonly line: number;
+  readonly column: number;
+}
+
+/** Where an object and, for a policy, each of its rules begins. */
+export interface ObjectPosition {
+  readonly file: string;
+  readonly line: number;
+  readonly rules?: { readonly ingress: readonly number[]; readonly egress: readonly number[] };
+}

@@ -1,0 +1,102 @@
+/**
+ * Ruleset: what one node must enforce at one revision. The compiler makes it, the evaluator reads
+ * it, and every backend lowers it to its own tables. It knows addresses, protocols and ports, and
+ * no labels any more.
+ */
+import type { Protocol } from "./objects.js";
+
+export type Direction = "ingress" | "egress";
+
+/** `open`: not isolated. `enforce`: what no rule allows is dropped. `audit`: it is counted and passes. */
+export type IsolationMode = "open" | "enforce" | "audit";
+
+/** One entry of a policy's `ingress` or `egress` list. */
+export interface Rule {
+  /** `namespace/policy/direction/index`: unique in a ruleset, stable across revisions. */
+  readonly key: string;
+  readonly policy: { readonly namespace: string; readonly name: string };
+  readonly direction: Direction;
+  readonly index: number;
+  readonly file?: string;
+  readonly line?: number;
+}
+
+/**
+ * First and last port, both inclusive. For ICMP a "port" is `type << 8 | code`.
+ * `[0, 65535]` stands for every port, and is the only range that matches a packet whose ports are
+ * not known (a later fragment).
+ */
+export interface PortRange {
+  readonly protocol: Protocol;
+  readonly first: number;
+  readonly last: number;
+}
+
+/** What a rule allows: any of the peers on any of the ports. A rule may have several clauses (named ports). */
+export interface Clause {
+  /** Index into the profile's `rules`. */
+  readonly rule: number;
+  /** `any`, or CIDRs in canonical text: disjoint, merged, sorted; IPv4 and IPv6 mixed. Never empty. */
+  readonly peers: "any" | readonly string[];
+  /** `any`: every IP protocol. Otherwise never empty. */
+  readonly ports: "any" | readonly PortRange[];
+}
+
+/**
+ * The rules that hold for one direction of one or more subjects. Subjects that the same policies
+ * select share one. Order matters only for which rule is named: the first matching clause decides.
+ */
+export interface Profile {
+  /** Identity across revisions: direction and policies, and named-port resolution where it differs. */
+  readonly key: string;
+  readonly direction: Direction;
+  readonly rules: readonly Rule[];
+  readonly clauses: readonly Clause[];
+}
+
+export interface SubjectDirection {
+  readonly mode: IsolationMode;
+  /** Key of the profile; null exactly when `mode` is `open`. */
+  readonly profile: string | null;
+  /** The policies that isolate this direction, `namespace/name`, sorted. */
+  readonly policies: readonly string[];
+}
+
+/** A workload that this node protects. */
+export interface Subject {
+  /** `namespace/name`. */
+  readonly workload: string;
+  /** Path below the cgroup v2 root; null where the workload has none, which eBPF cannot enforce. */
+  readonly cgroup: string | null;
+  readonly addresses: readonly string[];
+  readonly ingress: SubjectDirection;
+  readonly egress: SubjectDirection;
+}
+
+export interface Ruleset {
+  readonly node: string;
+  /** SHA-256 of everything below; equal digests mean equal enforcement. */
+  readonly digest: string;
+  /** Sorted by workload. Every workload of the node, isolated or not. */
+  readonly subjects: readonly Subject[];
+  /** Sorted by key; only those that a subject names. */
+  readonly profiles: readonly Profile[];
+}
+
+/** The first packet of a connection, as one subject's policy sees it. */
+export interface FlowQuery {
+  readonly workload: string;
+  readonly direction: Direction;
+  /** Address of the other end, canonical text. */
+  readonly peer: string;
+  /** IP protocol number: 6, 17, 132, 1 and 58 (both ICMP) or any other. */
+  readonly protocol: number;
+  /** Destination port; `type << 8 | code` for ICMP; null where the packet has none. */
+  readonly port: number | null;
+}
+
+export type Verdict =
+  | { readonly verdict: "Allowed"; readonly reason: "not-isolated" }
+  | { readonly verdict: "Allowed"; readonly reason: "rule"; readonly rule: Rule }
+  | { readonly verdict: "Allowed"; readonly reason: "audit"; readonly policies: readonly string[] }
+  | { readonly verdict: "Denied"; readonly reason: "no-rule"; readonly policies: readonly string[] };

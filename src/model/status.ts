@@ -1,0 +1,70 @@
+/** What nodes say of themselves: heartbeat, attempted and enforced revision, drift. */
+
+export type DriftKind = "missing" | "extra" | "changed" | "detached";
+
+/** A difference between what a node must enforce and what its kernel really holds. */
+export interface DriftItem {
+  readonly kind: DriftKind;
+  /** One line for people. */
+  readonly detail: string;
+  /** The workload it concerns, `namespace/name`; absent: all of the node. */
+  readonly workload?: string;
+  /** The policies that it concerns, `namespace/name`; absent: all policies of the workload or of the node. */
+  readonly policies?: readonly string[];
+}
+
+export interface SubjectStatus {
+  readonly workload: string;
+  /** `Enforced`; `Pending`: its cgroup does not exist yet; `Stalled`: it cannot be enforced, `message` says why. */
+  readonly state: "Enforced" | "Pending" | "Stalled";
+  readonly message?: string;
+}
+
+/** Written by a node's agent after each reconciliation. Attempted is not applied. */
+export interface NodeStatus {
+  readonly node: string;
+  readonly backend: string;
+  readonly attemptedRevision: number | null;
+  readonly enforcedRevision: number | null;
+  /** Digest of the ruleset that is enforced. */
+  readonly rulesetDigest: string | null;
+  readonly state: "InSync" | "Drifted" | "Stalled";
+  /** Why it is Stalled, or what was last healed. */
+  readonly message: string | null;
+  readonly drift: readonly DriftItem[];
+  /** How many drift items were healed since the agent started. */
+  readonly healed: number;
+  readonly subjects: readonly SubjectStatus[];
+  /** RFC 3339, UTC. */
+  readonly observedAt: string;
+}
+
+/** A member: declared by `cluster join`, or by the agent when it starts. */
+export interface Member {
+  readonly id: string;
+  readonly address: string;
+  readonly joinedAt: string;
+}
+
+/** A heartbeat: exists only while its lease does. */
+export interface Heartbeat {
+  readonly id: string;
+  readonly address: string;
+  readonly lastSeen: string;
+  /** False once the lease has run out; the record is kept so that `lastSeen` can be shown. */
+  readonly alive: boolean;
+}
+
+/** What the leader's poll of the source last found. */
+export interface SourceStatus {
+  readonly location: string;
+  /** The commit that was last seen at the tip of the branch. */
+  readonly observedCommit: string | null;
+  /** The commit that was last accepted: committed, or found to change nothing. */
+  readonly acceptedCommit: string | null;
+  readonly state: "Synced" | "Rejected" | "Unreachable" | "Held";
+  readonly message: string | null;
+  readonly diagnostics: readonly { readonly code: string; readonly file: string; readonly line: number; readonly column: number; readonly message: string }[];
+  readonly checkedAt: string;
+  readonly leader: string;
+}

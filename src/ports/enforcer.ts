@@ -1,0 +1,64 @@
+/**
+ * Enforcer: makes the machine hold what a ruleset says, and tells what it really holds.
+ *
+ * The follower does: lower(ruleset) → observe() → diff → apply(target) → observe() → drift.
+ *
+ * Guarantees of every backend:
+ *  - `lower` is pure and deterministic: equal rulesets give equal items;
+ *  - `observe` reads what is really there (kernel, pf), never what was last written;
+ *  - `apply` never passes through a state that allows what both the old and the new ruleset deny,
+ *    nor one that denies what both allow, whenever it is interrupted, SIGKILL included;
+ *  - closing the enforcer leaves enforcement in force; only `remove` takes it away.
+ */
+import type { Ruleset } from "../model/ruleset.js";
+import type { SubjectStatus } from "../model/status.js";
+
+/** One thing that the machine holds or must hold, as a keyed value, so that one keyed diff serves all backends. */
+export interface EnforcementItem {
+  /** Unique, stable: `link/<workload>/<hook>`, `addr/…`, `port/…`, `subject/…`, `control/…`. */
+  readonly key: string;
+  /** Equal values mean equal behaviour. */
+  readonly value: string;
+  /** `link`: an attachment, whose absence is reported as detached. */
+  readonly type: "link" | "entry";
+  /** One phrase for people: "ingress program on demo/web". */
+  readonly label: string;
+  readonly workload?: string;
+  readonly policies?: readonly string[];
+}
+
+export type ItemSet = ReadonlyMap<string, EnforcementItem>;
+
+export interface Observation {
+  readonly items: ItemSet;
+  /** Workloads that cannot be enforced now, and why (no cgroup yet: Pending; no cgroup at all: Stalled). */
+  readonly subjects: readonly SubjectStatus[];
+  /** Packets by verdict and direction since the tables were made. */
+  readonly packets: readonly { readonly direction: "ingress" | "egress"; readonly verdict: "allowed" | "denied" | "audited"; readonly packets: bigint }[];
+}
+
+export interface Enforcer {
+  /** `ebpf`, `pf` or `none`. */
+  readonly backend: string;
+  /** What the machine must hold for this ruleset when every workload is present. Pure. */
+  lower(ruleset: Ruleset): ItemSet;
+  /** Loads or adopts what this backend needs on the machine. Call once, before anything below. @throws EnforcerError */
+  open(): Promise<void>;
+  observe(ruleset: Ruleset): Promise<Observation>;
+  apply(ruleset: Ruleset): Promise<void>;
+  /** Leaves enforcement in force; frees only this process's handles. */
+  close(): Promise<void>;
+}
+
+export type EnforcerErrorCode = "unsupported" | "not-permitted" | "verifier" | "kernel" | "limit" | "abi-version";
+
+export class EnforcerError extends Error {
+  override readonly name = "EnforcerError";
+  constructor(
+    readonly code: EnforcerErrorCode,
+    message: string,
+    options?: ErrorOptions,
+  ) {
+    super(message, options);
+  }
+}

@@ -1,0 +1,51 @@
+/**
+ * Source: where the desired state is written. Git, read by object from a mirror clone, or a plain
+ * folder. It yields bytes with their names; it knows nothing of policies.
+ */
+import type { SourceRef } from "../model/state.js";
+
+/** One `*.yaml` or `*.yml` file below the source path. */
+export interface SourceFile {
+  /** Path relative to the root of the repository or folder, with forward slashes. */
+  readonly path: string;
+  readonly text: string;
+  /** Content identity (Git blob id, or a digest), for caching what was parsed. */
+  readonly blobId: string;
+}
+
+export interface Snapshot {
+  readonly source: SourceRef;
+  /** Sorted by path. */
+  readonly files: readonly SourceFile[];
+}
+
+export interface Source {
+  /** As shown to people: without credentials. */
+  readonly location: string;
+  /** Cheap: asks the remote for the tip of the branch and transfers nothing else. @throws SourceError */
+  readTip(): Promise<string>;
+  /** Brings the mirror up to date and reads one commit (default: the tip). @throws SourceError */
+  fetch(commit?: string): Promise<Snapshot>;
+}
+
+export type SourceErrorCode =
+  | "source-not-found"
+  | "source-unreachable"
+  | "source-denied"
+  | "ref-not-found"
+  | "path-not-found"
+  | "too-large"
+  | "not-utf8"
+  | "git-missing"
+  | "git-failed";
+
+export class SourceError extends Error {
+  override readonly name = "SourceError";
+  constructor(
+    readonly code: SourceErrorCode,
+    message: string,
+    options?: ErrorOptions,
+  ) {
+    super(message, options);
+  }
+}
