@@ -12,11 +12,9 @@ export function diffEnforcement(wanted: ItemSet, observation: Observation): Keye
   const absent = new Set(
     observation.subjects.filter(({ state }) => state !== "Enforced").map(({ workload }) => workload),
   );
-  const applicable =
-    absent.size === 0
-      ? wanted
-      : new Map([...wanted].filter(([, item]) => item.perWorkload !== true || !absent.has(item.workload ?? "")));
-  return diffKeyed(applicable, observation.items, (a, b) => a.value === b.value);
+  const present = (items: ItemSet): ItemSet =>
+    absent.size === 0 ? items : new Map([...items].filter(([, item]) => !absent.has(item.workload ?? "")));
+  return diffKeyed(present(wanted), present(observation.items), (a, b) => a.value === b.value);
 }
 
 /** Drift as it is reported, at most `limit` items; the last one then tells how many more there are. */

@@ -24,8 +24,6 @@ export interface EnforcementItem {
   /** One phrase for people: "ingress program on demo/web". */
   readonly label: string;
   readonly workload?: string;
-  /** True where the item can exist only while its workload does (a link, a cgroup's subject). */
-  readonly perWorkload?: boolean;
   readonly policies?: readonly string[];
 }
 
