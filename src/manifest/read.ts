@@ -96,6 +96,6 @@ function place(problems: readonly PlacedProblem[], files: readonly SourceFile[])
 }
 
 function positionOf(yaml: YamlFile, place: DocumentPlace, path: Path, anchor: "key" | "value"): Position {
-  const document = yaml.documents[place.index];
+  const document = yaml.documents.findLast(({ range }) => range[0] <= place.offset);
   return yaml.position(document === undefined ? 0 : offsetOf(document, [...place.prefix, ...path], anchor));
 }

@@ -35,6 +35,12 @@ export function parseYaml(file: TextFile): YamlFile {
   };
 }
 
+/** Offset → line, from 1. */
+export function lineFinder(text: string): (offset: number) => number {
+  const starts = lineStarts(text);
+  return (offset) => lineOf(starts, offset);
+}
+
 function lineStarts(text: string): readonly number[] {
   const starts = [0];
   for (let at = text.indexOf("\n"); at !== -1; at = text.indexOf("\n", at + 1)) starts.push(at + 1);
