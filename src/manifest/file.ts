@@ -11,7 +11,7 @@ import { interpret, type Interpreted } from "./kinds.js";
 import { readPlain } from "./plain.js";
 import { toDiagnostic, type Path, type Problem } from "./problem.js";
 import { toValue, withoutNulls } from "./value.js";
-import { lineFinder, offsetOf, parseYaml, type TextFile, type YamlFile } from "./yaml.js";
+import { offsetOf, parseYaml, positionFinder, type TextFile, type YamlFile } from "./yaml.js";
 
 /** Where an object stands: the offset of its YAML document's first key, and the path to the item of a List. */
 export interface DocumentPlace {
@@ -46,7 +46,8 @@ export function readFile(file: TextFile): FileResult {
 function readQuickly(file: TextFile): FileResult | undefined {
   const documents = readPlain(file.text);
   if (documents === undefined) return undefined;
-  const lineAt = lineFinder(file.text);
+  const position = positionFinder(file);
+  const lineAt = (offset: number): number => position(offset).line;
   const objects: FileObject[] = [];
   for (const { value, hasNulls, offset, itemOffsets } of documents) {
     for (const unit of unitsOf(value, [])) {
