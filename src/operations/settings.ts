@@ -3,7 +3,7 @@
  * an error that names the setting, where it was set and what was wanted.
  */
 import ms from "ms";
-import { OperationError } from "../operations/error.js";
+import { OperationError } from "./error.js";
 
 /** The settings as their layers write them: text, or absent. Keys as in the configuration file, `source.` flattened. */
 export const SETTING_KEYS = [
