@@ -12,7 +12,7 @@ if (older < 0) {
 }
 var compileCache = require("module");
 if (compileCache.enableCompileCache) compileCache.enableCompileCache(path.join(root, "dist", ".cache"));
-import("../dist/cli/main.js").then(
+import("../dist/cli/cli/main.js").then(
   function (cli) {
     return cli.main(process.argv.slice(2), root);
   },
