@@ -12,11 +12,12 @@ import { Ajv2020 } from "ajv/dist/2020.js";
 import standalone from "ajv/dist/standalone/index.js";
 import { compile } from "json-schema-to-typescript";
 
-const FILES = ["common", "node", "namespace", "workload", "network-policy", "object"];
+const FILES = ["common", "config", "node", "namespace", "workload", "network-policy", "object"];
 const BASE = "https://ztap.dev/schemas/v1/";
 
 /** Exported validator → schema. Policies have one for each apiVersion, so that an error never comes from the other. */
 const VALIDATORS = {
+  validateConfig: `${BASE}config.schema.json`,
   validateNode: `${BASE}node.schema.json`,
   validateNamespace: `${BASE}namespace.schema.json`,
   validateWorkload: `${BASE}workload.schema.json`,
