@@ -56,18 +56,20 @@ function typeName(ref) {
 
 async function generateTypes() {
   const $defs = {};
-  for (const name of FILES) {
+  for (const name of FILES.filter((file) => file !== "config")) {
     const { $defs: own, ...schema } = bareReferences(readSchema(name));
     Object.assign($defs, own);
     if (name !== "common") $defs[schema.title] = schema;
   }
   const { AnyDocument, ...others } = $defs;
-  return await compile({ ...AnyDocument, $defs: others }, "AnyDocument", {
+  const manifests = await compile({ ...AnyDocument, $defs: others }, "AnyDocument", {
     bannerComment:
       "/** Generated from schemas/ by schemas/generate.mjs; do not edit. What authors may write, before normalization. */",
     additionalProperties: false,
     style: { printWidth: 120 },
   });
+  const { $defs: shared, ...config } = bareReferences(readSchema("config"));
+  return manifests + (await compile({ ...config, $defs: shared }, "ConfigDocument", { bannerComment: "", style: { printWidth: 120 } }));
 }
 
 /** The standalone code quotes the schemas; without words they take a fifth of the space. */

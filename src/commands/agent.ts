@@ -2,8 +2,8 @@ import { Flags } from "@oclif/core";
 import { BaseCommand } from "../cli/base.js";
 import { SETTING_FLAGS } from "../cli/flags.js";
 import { untilSignal } from "../cli/signals.js";
-import { reconcileOnce } from "../operations/agent.js";
-import { serveAgent, withAgentDeps } from "../wiring.js";
+import { reconcileOnce, runAgent } from "../operations/agent.js";
+import { withAgentDeps } from "../wiring.js";
 
 export default class Agent extends BaseCommand {
   static override summary = "Run this node's agent: follow head, enforce it, and lead when elected.";
@@ -23,7 +23,7 @@ export default class Agent extends BaseCommand {
     const settings = await this.settings(flags);
     await withAgentDeps(settings, async (deps, options) => {
       if (flags.once) await reconcileOnce(deps, options);
-      else await untilSignal((signal) => serveAgent(settings, deps, options, signal));
+      else await untilSignal((signal) => runAgent(deps, options, signal));
     });
   }
 }

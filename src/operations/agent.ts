@@ -27,6 +27,16 @@ export interface AgentDeps {
   readonly telemetry: Telemetry;
   /** Whether the process that a holder id names still runs on this machine; true where that cannot be told. */
   readonly isHolderAlive: (holder: string) => boolean;
+  /** Opens the agent's HTTP endpoint; null where it has none. */
+  readonly serve: (probes: Probes) => Promise<{ readonly address: string; close(): Promise<void> }> | null;
+}
+
+/** Null where all is well; else why not. */
+export interface Probes {
+  /** Are the loops alive? */
+  health(): string | null;
+  /** Does this node enforce head? */
+  readiness(): string | null;
 }
 
 export interface AgentOptions {
@@ -34,6 +44,9 @@ export interface AgentOptions {
   readonly address: string;
   /** Names this very process, so that a successor can tell whether it still runs. */
   readonly holder: string;
+  /** Ref and folder of the source, for its status. */
+  readonly ref: string | null;
+  readonly path: string | null;
   readonly sourceIntervalMs: number;
   readonly selfHeal: boolean;
   readonly checkIntervalMs: number;
@@ -58,29 +71,24 @@ export async function reconcileOnce(deps: AgentDeps, options: AgentOptions): Pro
   }
 }
 
-export interface RunningAgent {
-  /** Null where the loops are alive. */
-  health(): string | null;
-  /** Null where this node enforces head. */
-  readiness(): string | null;
-  /** Ends when the signal that started it aborted and everything is released; rejects when the node was taken over. */
-  readonly done: Promise<void>;
-}
-
-/** Claims the node and starts the loops. @throws OperationError `agent-running` */
-export async function startAgent(deps: AgentDeps, options: AgentOptions, signal: AbortSignal): Promise<RunningAgent> {
+/** Claims the node and runs the loops until the signal aborts. @throws OperationError `agent-running`, `agent-replaced` */
+export async function runAgent(deps: AgentDeps, options: AgentOptions, signal: AbortSignal): Promise<void> {
   const agent = new Agent(deps, options);
   await agent.claim();
+  let server: Awaited<ReturnType<AgentDeps["serve"]>> = null;
   try {
     await deps.enforcer.open();
-  } catch (error) {
+    server = await deps.serve(agent);
+    deps.logger.info("agent started", { node: options.node, backend: deps.enforcer.backend, http: server?.address ?? "off" });
+    await agent.run(signal);
+    deps.logger.info("agent stopped; enforcement stays in force");
+  } finally {
+    await server?.close();
     await agent.release();
-    throw error;
   }
-  return { health: () => agent.health(), readiness: () => agent.readiness(), done: agent.run(signal) };
 }
 
-class Agent {
+class Agent implements Probes {
   readonly #election: Election;
   readonly #leader: Leader | null;
   readonly #follower: Follower;
@@ -94,9 +102,9 @@ class Agent {
     private readonly options: AgentOptions,
   ) {
     const { store, clock, source } = deps;
-    const { node, holder, sessionTtlMs, selfHeal } = options;
+    const { node, holder, sessionTtlMs } = options;
     this.#election = new Election(store, clock, { id: node, holder, ttlMs: sessionTtlMs });
-    this.#leader = source === null ? null : new Leader({ ...deps, source, election: this.#election }, { node, selfHeal });
+    this.#leader = source === null ? null : new Leader({ ...deps, source, election: this.#election }, options);
     this.#follower = new Follower(deps, node);
     this.#lastFollowed = clock.monotonic();
   }
@@ -185,7 +193,6 @@ class Agent {
       forwardEvents((watching) => this.deps.store.watch(watching), [this.#followerWakeup], loop),
       forwardEvents((watching) => this.deps.enforcer.watch(watching), [this.#followerWakeup], loop),
     ]);
-    await this.release();
     if (failure !== null) throw failure;
   }
 

@@ -61,6 +61,8 @@ export interface Settings {
   readonly sessionTtlMs: number;
   readonly pinRoot: string;
   readonly source: SourceSettings | null;
+  /** Folder within a repository, also for one that is named on the command line. */
+  readonly sourcePath: string | null;
 }
 
 /** What the defaults depend on. */
@@ -99,6 +101,7 @@ export function resolveSettings(layers: readonly SettingsLayer[], machine: Machi
     sessionTtlMs,
     pinRoot: read("pinRoot", "/sys/fs/bpf/ztap", absolutePath),
     source: readSource(read),
+    sourcePath: optionalText(read, "source.path"),
   };
 }
 
@@ -124,16 +127,19 @@ function invalid(key: string, origin: string, found: string, wanted: string): Op
 }
 
 function readSource(read: Reader): SourceSettings | null {
-  const optional = (key: SettingKey) => read(key, "", (text) => (text === "" ? null : text));
-  const url = optional("source.url");
+  const url = optionalText(read, "source.url");
   if (url === null) return null;
   return {
     url,
-    branch: optional("source.branch"),
-    path: optional("source.path"),
+    branch: optionalText(read, "source.branch"),
+    path: optionalText(read, "source.path"),
     intervalMs: read("source.interval", "60s", duration),
     selfHeal: read("source.selfHeal", "true", oneOf(["true", "false"])) === "true",
   };
+}
+
+function optionalText(read: Reader, key: SettingKey): string | null {
+  return read(key, "", (text) => (text === "" ? null : text));
 }
 
 function defaultStateDir({ isRoot, home, xdgStateHome }: Machine): string {

@@ -28,6 +28,9 @@ export interface LeaderDeps {
 
 export interface LeaderOptions {
   readonly node: string;
+  /** As the source was configured, for the status. */
+  readonly ref: string | null;
+  readonly path: string | null;
   /** Whether an operator's override is returned to what Git says at the next poll. */
   readonly selfHeal: boolean;
 }
@@ -158,6 +161,8 @@ export class Leader {
     await store.writeSourceStatus(
       {
         location: source.location,
+        ref: this.options.ref,
+        path: this.options.path,
         observedCommit: finding.observedCommit,
         acceptedCommit: finding.acceptedCommit,
         state: finding.state,
