@@ -11,12 +11,13 @@
 
 namespace ztap {
 
+static const std::map<std::string, enum bpf_attach_type> types = {
+    {"ingress", BPF_CGROUP_INET_INGRESS},   {"egress", BPF_CGROUP_INET_EGRESS},
+    {"connect4", BPF_CGROUP_INET4_CONNECT}, {"connect6", BPF_CGROUP_INET6_CONNECT},
+    {"sendmsg4", BPF_CGROUP_UDP4_SENDMSG},  {"sendmsg6", BPF_CGROUP_UDP6_SENDMSG},
+};
+
 static enum bpf_attach_type attachTypeOf(Napi::Env env, const std::string &hook) {
-  static const std::map<std::string, enum bpf_attach_type> types = {
-      {"ingress", BPF_CGROUP_INET_INGRESS},      {"egress", BPF_CGROUP_INET_EGRESS},
-      {"connect4", BPF_CGROUP_INET4_CONNECT},    {"connect6", BPF_CGROUP_INET6_CONNECT},
-      {"sendmsg4", BPF_CGROUP_UDP4_SENDMSG},     {"sendmsg6", BPF_CGROUP_UDP6_SENDMSG},
-  };
   auto found = types.find(hook);
   if (found == types.end()) throw failure(env, EINVAL, "unknown hook " + hook);
   return found->second;
@@ -40,7 +41,8 @@ static Napi::Value linkCreate(const Napi::CallbackInfo &info) {
   return Napi::Number::New(env, link);
 }
 
-// linkInfo(fd) → { id, programId, cgroupId }: cgroup id 0 is a link whose cgroup is gone or that was detached.
+// linkInfo(fd) → { id, programId, cgroupId, hook }: cgroup id 0 is a link whose cgroup is gone or that was detached;
+// the hook is "" for a link of another kind.
 static Napi::Value linkInfo(const Napi::CallbackInfo &info) {
   Napi::Env env = info.Env();
   struct bpf_link_info found = {};
@@ -48,6 +50,11 @@ static Napi::Value linkInfo(const Napi::CallbackInfo &info) {
   if (bpf_obj_get_info_by_fd(intArg(info, 0), &found, &size) != 0) throw failure(env, errno, "BPF_OBJ_GET_INFO_BY_FD");
   Napi::Object result = Napi::Object::New(env);
   bool ours = found.type == BPF_LINK_TYPE_CGROUP;
+  std::string hook;
+  for (auto &[name, type] : types) {
+    if (ours && type == found.cgroup.attach_type) hook = name;
+  }
+  result.Set("hook", hook);
   result.Set("id", found.id);
   result.Set("programId", found.prog_id);
   result.Set("cgroupId", Napi::BigInt::New(env, uint64_t(ours ? found.cgroup.cgroup_id : 0)));
