@@ -5,16 +5,17 @@
 import type { Document, ParsedNode } from "yaml";
 import type { Diagnostic } from "../model/diagnostic.js";
 import { digestOf } from "../model/digest.js";
-import type { Kind, ObjectPosition } from "../model/objects.js";
+import type { Kind, ObjectPosition, ZtapObject } from "../model/objects.js";
 import { refKey, refOf, type StateObject } from "../model/state.js";
-import { interpret } from "./kinds.js";
+import { interpret, type Interpreted } from "./kinds.js";
+import { readPlain } from "./plain.js";
 import { toDiagnostic, type Path, type Problem } from "./problem.js";
 import { toValue, withoutNulls } from "./value.js";
-import { offsetOf, parseYaml, type TextFile, type YamlFile } from "./yaml.js";
+import { offsetOf, parseYaml, positionFinder, type TextFile, type YamlFile } from "./yaml.js";
 
-/** Where a document stands: the index of the YAML document in its file, and the path to the item of a List. */
+/** Where an object stands: the offset of its YAML document's first key, and the path to the item of a List. */
 export interface DocumentPlace {
-  readonly index: number;
+  readonly offset: number;
   readonly prefix: Path;
 }
 
@@ -38,6 +39,54 @@ export interface FileResult {
 }
 
 export function readFile(file: TextFile): FileResult {
+  return readQuickly(file) ?? readThoroughly(file);
+}
+
+/** A file without any problem, and nothing unusual in it; undefined for all others. */
+function readQuickly(file: TextFile): FileResult | undefined {
+  const documents = readPlain(file.text);
+  if (documents === undefined) return undefined;
+  const position = positionFinder(file);
+  const lineAt = (offset: number): number => position(offset).line;
+  const objects: FileObject[] = [];
+  for (const { value, hasNulls, offset, itemOffsets } of documents) {
+    for (const unit of unitsOf(value, [])) {
+      const interpreted = interpretUnit(unit.value, hasNulls);
+      if (interpreted?.object === undefined || interpreted.problems.length > 0) return undefined;
+      const start =
+        unit.list === undefined ? offset : (itemOffsets.get(unit.list)?.[Number(unit.prefix.at(-1))] ?? offset);
+      const spec = isMapping(unit.value) && isMapping(unit.value["spec"]) ? unit.value["spec"] : {};
+      const lines = (direction: string): readonly number[] => (itemOffsets.get(spec[direction]) ?? []).map(lineAt);
+      objects.push(fileObject(interpreted.object, { offset, prefix: unit.prefix }, file.path, lineAt(start), lines));
+    }
+  }
+  return { objects, diagnostics: [], unread: new Set() };
+}
+
+function fileObject(
+  object: ZtapObject,
+  place: DocumentPlace,
+  file: string,
+  line: number,
+  lines: (direction: "ingress" | "egress") => readonly number[],
+): FileObject {
+  const ref = refOf(object);
+  // Rules of a direction that is not isolated are no part of the object.
+  const position: ObjectPosition =
+    object.kind === "NetworkPolicy"
+      ? {
+          file,
+          line,
+          rules: {
+            ingress: object.spec.ingress === undefined ? [] : lines("ingress"),
+            egress: object.spec.egress === undefined ? [] : lines("egress"),
+          },
+        }
+      : { file, line };
+  return { key: refKey(ref), state: { ref, digest: digestOf(object), object, position }, place };
+}
+
+function readThoroughly(file: TextFile): FileResult {
   let yaml: YamlFile;
   try {
     yaml = parseYaml(file);
@@ -56,11 +105,11 @@ export function readFile(file: TextFile): FileResult {
     };
   }
   const reader = new FileReader(yaml);
-  yaml.documents.forEach((document, index) => reader.readDocument(document, index));
-  return reader;
+  for (const document of yaml.documents) reader.readDocument(document);
+  return { objects: reader.objects, diagnostics: reader.diagnostics, unread: reader.unread };
 }
 
-class FileReader implements FileResult {
+class FileReader {
   readonly objects: FileObject[] = [];
   readonly diagnostics: Diagnostic[] = [];
   readonly unread = new Set<Kind | null>();
@@ -69,67 +118,40 @@ class FileReader implements FileResult {
 
   constructor(readonly yaml: YamlFile) {}
 
-  readDocument(document: Document.Parsed<ParsedNode>, index: number): void {
+  readDocument(document: Document.Parsed<ParsedNode>): void {
     const syntax = syntaxProblem(document);
-    if (syntax !== undefined) return this.#refuse(document, [syntax]);
+    if (syntax !== undefined) return this.#refuse(document, [], syntax);
     if (document.contents === null) return;
     const { value, hasNulls, problems } = toValue(document);
     if (value === null && problems.length === 0) return;
-    this.#report(document, [], [...tagProblems(document), ...problems]);
-    this.#readValue(document, { index, prefix: [] }, value, hasNulls, problems.length > 0);
+    const spoilt = [...tagProblems(document), ...problems];
+    this.#report(document, [], spoilt);
+    const offset = offsetOf(document, [], "value");
+    for (const unit of unitsOf(value, [])) {
+      const interpreted = interpretUnit(unit.value, hasNulls);
+      if (interpreted === undefined) {
+        const message = "this is no object of ztap: a mapping with apiVersion, kind and metadata is wanted";
+        this.#refuse(document, unit.prefix, { code: "notAnObject", path: [], message });
+        continue;
+      }
+      this.#report(document, unit.prefix, interpreted.problems);
+      if (interpreted.object === undefined || spoilt.length > 0) this.unread.add(interpreted.kind);
+      else this.#add(document, { offset, prefix: unit.prefix }, interpreted.object);
+    }
   }
 
-  #readValue(
-    document: Document.Parsed<ParsedNode>,
-    place: DocumentPlace,
-    value: unknown,
-    hasNulls: boolean,
-    spoilt: boolean,
-  ): void {
-    if (!isMapping(value)) {
-      return this.#refuse(document, [
-        {
-          code: "notAnObject",
-          path: place.prefix,
-          message: "this is no object of ztap: a mapping with apiVersion, kind and metadata is wanted",
-        },
-      ]);
-    }
-    const list = listItems(value);
-    if (list !== undefined) {
-      list.forEach((item, at) =>
-        this.#readValue(document, { ...place, prefix: [...place.prefix, "items", at] }, item, hasNulls, spoilt),
-      );
-      return;
-    }
-    const kubernetes = value["apiVersion"] === "networking.k8s.io/v1";
-    const cleaned = kubernetes && hasNulls ? withoutNulls(value) : value;
-    const { object, problems, kind } = interpret(isMapping(cleaned) ? cleaned : value);
-    this.#report(document, place.prefix, problems);
-    if (object === undefined || spoilt) {
-      this.unread.add(kind);
-      return;
-    }
-    const ref = refOf(object);
-    const position = this.#position(document, place.prefix, object.kind === "NetworkPolicy" ? object.spec : undefined);
-    this.objects.push({ key: refKey(ref), state: { ref, digest: digestOf(object), object, position }, place });
+  #add(document: Document.Parsed<ParsedNode>, place: DocumentPlace, object: ZtapObject): void {
+    const lineAt = (path: Path): number =>
+      this.yaml.position(offsetOf(document, [...place.prefix, ...path], "value")).line;
+    const lines = (direction: "ingress" | "egress"): readonly number[] => {
+      const rules = object.kind === "NetworkPolicy" ? (object.spec[direction] ?? []) : [];
+      return rules.map((_, index) => lineAt(["spec", direction, index]));
+    };
+    this.objects.push(fileObject(object, place, this.yaml.path, lineAt([]), lines));
   }
 
-  #position(
-    document: Document.Parsed<ParsedNode>,
-    prefix: Path,
-    spec: { readonly ingress?: readonly unknown[]; readonly egress?: readonly unknown[] } | undefined,
-  ): ObjectPosition {
-    const lineAt = (path: Path): number => this.yaml.position(offsetOf(document, [...prefix, ...path], "value")).line;
-    const { path: file } = this.yaml;
-    if (spec === undefined) return { file, line: lineAt([]) };
-    const ingress = (spec.ingress ?? []).map((_, index) => lineAt(["spec", "ingress", index]));
-    const egress = (spec.egress ?? []).map((_, index) => lineAt(["spec", "egress", index]));
-    return { file, line: lineAt([]), rules: { ingress, egress } };
-  }
-
-  #refuse(document: Document.Parsed<ParsedNode>, problems: readonly Problem[]): void {
-    this.#report(document, [], problems);
+  #refuse(document: Document.Parsed<ParsedNode>, prefix: Path, problem: Problem): void {
+    this.#report(document, prefix, [problem]);
     this.unread.add(null);
   }
 
@@ -149,12 +171,28 @@ class FileReader implements FileResult {
 const isMapping = (value: unknown): value is Readonly<Record<string, unknown>> =>
   value !== null && typeof value === "object" && !Array.isArray(value);
 
-/** The items of what `kubectl get -o yaml` prints; undefined for any other document. */
-function listItems(value: Readonly<Record<string, unknown>>): readonly unknown[] | undefined {
+interface Unit {
+  readonly value: unknown;
+  readonly prefix: Path;
+  /** The list that it is an item of. */
+  readonly list?: readonly unknown[];
+}
+
+/** The document itself, or the items of the List that `kubectl get -o yaml` prints. */
+function unitsOf(value: unknown, prefix: Path): readonly Unit[] {
+  if (!isMapping(value)) return [{ value, prefix }];
   const { apiVersion, kind, items } = value;
-  const list =
+  const isList =
     (apiVersion === "v1" && kind === "List") || (apiVersion === "networking.k8s.io/v1" && kind === "NetworkPolicyList");
-  return list && Array.isArray(items) ? items : undefined;
+  if (!isList || !Array.isArray(items)) return [{ value, prefix }];
+  return items.map((item: unknown, index) => ({ value: item, prefix: [...prefix, "items", index], list: items }));
+}
+
+/** Undefined for what is no mapping. */
+function interpretUnit(value: unknown, hasNulls: boolean): Interpreted | undefined {
+  if (!isMapping(value)) return undefined;
+  const cleaned = hasNulls && value["apiVersion"] === "networking.k8s.io/v1" ? withoutNulls(value) : value;
+  return isMapping(cleaned) ? interpret(cleaned) : undefined;
 }
 
 /** Only the first: what follows a syntax error is mostly its echo. */

@@ -12,7 +12,8 @@ import { compareObjects } from "./compare.js";
 import { readFile, type DocumentPlace, type FileResult, type PlacedProblem } from "./file.js";
 import { lintObjects } from "./lint.js";
 import { toDiagnostic, type Path } from "./problem.js";
-import { offsetOf, parseYaml, type YamlFile } from "./yaml.js";
+import { plainOffsetOf, readPlain } from "./plain.js";
+import { offsetOf, parseYaml, positionFinder } from "./yaml.js";
 
 export interface Manifests {
   /** In the order of the keys. */
@@ -80,7 +81,7 @@ function byPosition(a: Diagnostic, b: Diagnostic): number {
 
 /**
  * Positions of problems between objects. The trees are gone by then (a cached file never had one in
- * this run), so a file that such a problem points into is parsed once more; files are taken one after
+ * this run), so a file that such a problem points into is read once more; files are taken one after
  * the other, so that only one tree is in memory.
  */
 function place(problems: readonly PlacedProblem[], files: readonly SourceFile[]): readonly Diagnostic[] {
@@ -88,14 +89,27 @@ function place(problems: readonly PlacedProblem[], files: readonly SourceFile[])
   return files.flatMap((file) => {
     const inFile = byFile.get(file.path) ?? [];
     if (inFile.length === 0) return [];
-    const yaml = parseYaml(file);
+    const locate = locator(file);
     return inFile.map(({ at, problem }) =>
-      toDiagnostic(problem, positionOf(yaml, at.place, problem.path, problem.anchor ?? "value")),
+      toDiagnostic(problem, locate(at.place, problem.path, problem.anchor ?? "value")),
     );
   });
 }
 
-function positionOf(yaml: YamlFile, place: DocumentPlace, path: Path, anchor: "key" | "value"): Position {
-  const document = yaml.documents[place.index];
-  return yaml.position(document === undefined ? 0 : offsetOf(document, [...place.prefix, ...path], anchor));
+type Locate = (place: DocumentPlace, path: Path, anchor: "key" | "value") => Position;
+
+function locator(file: SourceFile): Locate {
+  const plain = readPlain(file.text, true);
+  const position = positionFinder(file);
+  if (plain !== undefined) {
+    return (at, path, anchor) => {
+      const document = plain.findLast(({ offset }) => offset <= at.offset);
+      return position(document === undefined ? 0 : plainOffsetOf(document, [...at.prefix, ...path], anchor));
+    };
+  }
+  const { documents } = parseYaml(file);
+  return (at, path, anchor) => {
+    const document = documents.findLast(({ range }) => range[0] <= at.offset);
+    return position(document === undefined ? 0 : offsetOf(document, [...at.prefix, ...path], anchor));
+  };
 }

@@ -23,15 +23,16 @@ const OPTIONS = { version: "1.2", uniqueKeys: false, prettyErrors: false, logLev
 /** @throws RangeError where the text is nested deeper than the stack. */
 export function parseYaml(file: TextFile): YamlFile {
   const parsed = parseAllDocuments(file.text, OPTIONS);
+  return { path: file.path, documents: Array.isArray(parsed) ? parsed : [], position: positionFinder(file) };
+}
+
+/** Offset → position; the lines are counted when the first one is asked for. */
+export function positionFinder(file: TextFile): (offset: number) => Position {
   let starts: readonly number[] | undefined;
-  return {
-    path: file.path,
-    documents: Array.isArray(parsed) ? parsed : [],
-    position(offset) {
-      starts ??= lineStarts(file.text);
-      const line = lineOf(starts, offset);
-      return { file: file.path, line, column: offset - (starts[line - 1] ?? 0) + 1 };
-    },
+  return (offset) => {
+    starts ??= lineStarts(file.text);
+    const line = lineOf(starts, offset);
+    return { file: file.path, line, column: offset - (starts[line - 1] ?? 0) + 1 };
   };
 }
 
