@@ -7,6 +7,8 @@ import { Command, Flags } from "@oclif/core";
 import type { Diagnostic } from "../model/diagnostic.js";
 import type { Settings } from "../operations/settings.js";
 import { LOG_LEVELS } from "../operations/settings.js";
+import type { SourceFile } from "../ports/source.js";
+import { renderDiagnostics } from "../views/diagnostics.js";
 import type { Style } from "../views/style.js";
 import { colourStyle, plainStyle } from "../views/style.js";
 import { SETTING_FLAGS } from "./flags.js";
@@ -32,6 +34,13 @@ export abstract class BaseCommand extends Command {
   /** @throws OperationError `invalid-settings` */
   protected settings(flags: Readonly<Record<string, unknown>>): Promise<Settings> {
     return loadSettings(flags);
+  }
+
+  /** What is wrong with the source, on stderr, with the lines that it is about. */
+  protected showDiagnostics(diagnostics: readonly Diagnostic[], files: readonly SourceFile[]): void {
+    if (diagnostics.length === 0) return;
+    const texts = new Map(files.map(({ path, text }) => [path, text]));
+    this.logToStderr(renderDiagnostics(diagnostics, { style: this.style, textOf: (file) => texts.get(file) }));
   }
 
   /** Prints a result: the document with --json, else the text. */

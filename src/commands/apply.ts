@@ -10,7 +10,6 @@ import type { Planned } from "../operations/plan.js";
 import type { Settings } from "../operations/settings.js";
 import type { Store } from "../ports/store.js";
 import { applyDocument, renderApplied } from "../views/apply.js";
-import { renderDiagnostics } from "../views/diagnostics.js";
 import { renderPlan } from "../views/plan.js";
 import { openSource, readManifests, systemClock, systemRandom, withStore } from "../wiring.js";
 
@@ -50,7 +49,7 @@ export default class Apply extends BaseCommand {
     if (await isPlanFile(location)) return replan(store, await loadPlan(location, readManifests));
     const source = await openSource(settings, { location, ref });
     const { desired, diagnostics, files } = await readDesired(source, readManifests);
-    if (diagnostics.length > 0) this.logToStderr(renderDiagnostics(diagnostics, files, this.style));
+    this.showDiagnostics(diagnostics, files);
     if (desired === null) throw new InvalidInput(diagnostics);
     return planDesired(store, desired);
   }

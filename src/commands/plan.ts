@@ -4,7 +4,6 @@ import { SETTING_FLAGS } from "../cli/flags.js";
 import { savePlan } from "../cli/plan-file.js";
 import { readDesired } from "../operations/desired.js";
 import { planDesired } from "../operations/plan.js";
-import { renderDiagnostics } from "../views/diagnostics.js";
 import { planDocument, renderPlan, renderPlanMarkdown } from "../views/plan.js";
 import { openSource, readManifests, withStore } from "../wiring.js";
 
@@ -27,7 +26,7 @@ export default class Plan extends BaseCommand {
     const settings = await this.settings(flags);
     const source = await openSource(settings, { location: args.source, ref: flags.ref });
     const { desired, diagnostics, files } = await readDesired(source, readManifests);
-    if (diagnostics.length > 0) this.logToStderr(renderDiagnostics(diagnostics, files, this.style));
+    this.showDiagnostics(diagnostics, files);
     if (desired === null) throw new InvalidInput(diagnostics);
     const planned = await withStore(settings, { create: false }, (store) => planDesired(store, desired));
     if (flags.out !== undefined) await savePlan(flags.out, planned);

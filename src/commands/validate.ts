@@ -2,7 +2,7 @@ import { Args, Flags } from "@oclif/core";
 import { BaseCommand, EXIT } from "../cli/base.js";
 import { readPaths } from "../cli/read-paths.js";
 import { hasErrors } from "../model/diagnostic.js";
-import { renderValidation, validateDocument } from "../views/diagnostics.js";
+import { renderValidation, toValidateOutput } from "../views/diagnostics.js";
 import { readManifests } from "../wiring.js";
 
 export default class Validate extends BaseCommand {
@@ -20,7 +20,7 @@ export default class Validate extends BaseCommand {
     const files = await readPaths(paths);
     const { objects, diagnostics } = readManifests(files);
     const asJson = flags.json || flags.format === "json";
-    this.print({ json: asJson }, validateDocument(objects, diagnostics), () => renderValidation(objects, diagnostics, files, this.style));
+    this.print({ json: asJson }, toValidateOutput(objects, diagnostics), () => renderValidation(objects, diagnostics, files, this.style));
     if (hasErrors(diagnostics)) process.exitCode = EXIT.failed;
   }
 }

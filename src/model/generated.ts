@@ -441,7 +441,7 @@ export interface ConfigDocument {
    */
   backend?: "auto" | "ebpf" | "none";
   /**
-   * host:port of /metrics, /healthz and /readyz; off for none. Default 127.0.0.1:9610.
+   * host:port of /metrics, /healthz and /readyz; off for none. Default 127.0.0.1:9470.
    */
   listen?: string;
   checkInterval?: Duration;
