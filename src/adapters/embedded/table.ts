@@ -183,6 +183,8 @@ export class EmbeddedTable implements Table {
     try {
       return work();
     } catch (error) {
+      // Wrong use (a key that cannot be one) is the caller's, and neither lmdb's nor the disk's.
+      if (error instanceof RangeError) throw error;
       // After a failure of its own (a full disk, say) lmdb may refuse the handle: the next use opens another.
       if (!(error instanceof StoreError)) {
         void this.#database?.close();
