@@ -4,6 +4,7 @@
  */
 import { mkdir, stat } from "node:fs/promises";
 import { join } from "node:path";
+import type { Scaffolded } from "./adapters/git/scaffold.js";
 import { systemClock, systemRandom } from "./adapters/system/clock.js";
 import { readManifests } from "./manifest/read.js";
 import type { ObjectSet } from "./model/state.js";
@@ -122,7 +123,7 @@ export async function openLocalEnforcer(settings: Settings, node: string): Promi
   if (!isHere) return null;
   const { EbpfEnforcer } = await import("./adapters/ebpf/enforcer.js");
   const { createLogger } = await import("./adapters/system/logger.js");
-  const enforcer = new EbpfEnforcer({ node, pinRoot: settings.pinRoot, logger: createLogger("error"), readOnly: true });
+  const enforcer = new EbpfEnforcer({ node, pinRoot: settings.pinRoot, logger: createLogger("error") });
   await enforcer.open();
   return enforcer;
 }
@@ -180,4 +181,10 @@ function openPolledSource(settings: Settings): Promise<Source> | null {
 export async function openFolder(dir: string): Promise<Source> {
   const { FolderSource } = await import("./adapters/git/folder.js");
   return new FolderSource({ dir });
+}
+
+/** `ztap init`: copies the starter repository. */
+export async function scaffoldRepository(root: string, dir: string): Promise<Scaffolded> {
+  const { scaffold } = await import("./adapters/git/scaffold.js");
+  return scaffold(join(root, "examples/starter"), dir);
 }

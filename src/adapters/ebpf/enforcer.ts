@@ -32,6 +32,7 @@ import {
 } from "./native.js";
 import { DEFAULT_PIN_ROOT, findCgroupRoot, nodeFolders } from "./paths.js";
 import { Subjects } from "./subjects.js";
+import { CgroupWatch } from "./watch.js";
 import { readCounters, TableSets } from "./tables.js";
 
 export interface EbpfOptions {
@@ -58,6 +59,7 @@ export class EbpfEnforcer implements Enforcer {
   readonly backend = "ebpf";
   readonly #options: EbpfOptions;
   readonly #images = new WeakMap<Ruleset, Image>();
+  readonly #cgroups = new CgroupWatch();
   #opened: Opened | null = null;
 
   constructor(options: EbpfOptions) {
@@ -102,6 +104,7 @@ export class EbpfEnforcer implements Enforcer {
     const { native, object, tables, subjects } = this.#require();
     const image = this.#image(ruleset);
     const located = subjects.locate(ruleset, image);
+    this.#cgroups.update(subjects.paths(ruleset));
     const active = tables.active();
     const items = new Map<string, EnforcementItem>();
     const control = native.mapGet(mapOf(object, "ztap_control"), Buffer.alloc(4));
@@ -130,6 +133,10 @@ export class EbpfEnforcer implements Enforcer {
     const failures = subjects.enforce(located, prepared);
     subjects.release(image, located);
     if (failures.length > 0) throw severalAsOne(failures);
+  }
+
+  watch(signal: AbortSignal): AsyncIterable<void> {
+    return this.#cgroups.events(signal);
   }
 
   async close(): Promise<void> {

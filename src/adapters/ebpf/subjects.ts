@@ -43,6 +43,11 @@ export class Subjects {
     this.#cgroupRoot = cgroupRoot;
   }
 
+  /** Where the subjects' cgroups are, or will be. */
+  paths(ruleset: Ruleset): readonly string[] {
+    return ruleset.subjects.flatMap(({ cgroup }) => (cgroup === null ? [] : [cgroupPath(this.#cgroupRoot, cgroup)]));
+  }
+
   /** Finds each subject's cgroup as it is now. */
   locate(ruleset: Ruleset, image: Image): Located {
     const present: Present[] = [];
