@@ -12,7 +12,10 @@ import { hasErrors } from "./model/diagnostic.js";
 import type { AgentDeps, AgentOptions } from "./operations/agent.js";
 import { OperationError } from "./operations/error.js";
 import type { Settings } from "./operations/settings.js";
+import type { Check } from "./model/check.js";
+import type { InspectedNode, Removed } from "./model/inspection.js";
 import type { Enforcer } from "./ports/enforcer.js";
+import { EnforcerError } from "./ports/enforcer.js";
 import type { Source } from "./ports/source.js";
 import { SourceError } from "./ports/source.js";
 import type { Store } from "./ports/store.js";
@@ -187,4 +190,62 @@ export async function openFolder(dir: string): Promise<Source> {
 export async function scaffoldRepository(root: string, dir: string): Promise<Scaffolded> {
   const { scaffold } = await import("./adapters/git/scaffold.js");
   return scaffold(join(root, "examples/starter"), dir);
+}
+
+/** @throws OperationError `unsupported`, EnforcerError `not-permitted` */
+export async function inspectMachine(settings: Settings): Promise<readonly InspectedNode[]> {
+  requireRoot("enforcement show");
+  const { inspectEnforcement } = await import("./adapters/ebpf/inspect.js");
+  const nodes = inspectEnforcement({ pinRoot: settings.pinRoot });
+  return nodes.map(({ epoch, ...node }) => ({ ...node, epoch: epoch === null ? null : String(epoch) }));
+}
+
+/** @param node null for every node of this machine */
+export async function removeEnforcement(settings: Settings, node: string | null): Promise<readonly Removed[]> {
+  requireRoot("enforcement remove");
+  const ebpf = await import("./adapters/ebpf/remove.js");
+  return ebpf.removeEnforcement({ pinRoot: settings.pinRoot, ...(node === null ? {} : { node }) });
+}
+
+function requireRoot(command: string): void {
+  if (process.platform !== "linux") {
+    throw new OperationError("unsupported", `ztap ${command} has no enforcement backend for ${process.platform} in this version`);
+  }
+  if (process.geteuid?.() !== 0) throw new EnforcerError("not-permitted", `ztap ${command} needs root: the kernel's tables can be read by nobody else`);
+}
+
+/** What `ztap doctor` looks at: the machine for enforcement, git, the store and the source. */
+export async function examineMachine(settings: Settings): Promise<readonly Check[]> {
+  const { checkKernel } = await import("./adapters/ebpf/doctor.js");
+  const kernel = checkKernel({}).map(({ name, ok, detail, mend }) => toCheck(name, ok, detail, mend));
+  const git = await examine("git", "install git 2.30 or newer", async () => {
+    const { gitVersion } = await import("./adapters/git/git.js");
+    return gitVersion();
+  });
+  const store = await examine("store", "run as root, or choose another with --store", async () => {
+    const head = await withStore(settings, { create: false }, (opened) => opened.readHead());
+    return head === null ? "empty" : `revision ${head}`;
+  });
+  if (settings.source === null) return [...kernel, git, store];
+  const { url, branch, path } = settings.source;
+  const source = await examine("source", "check the URL, the branch and the credentials of the user that runs the agent", async () => {
+    const tip = await (await openRepository(settings, { location: url, ref: branch ?? undefined, path })).readTip();
+    return `tip is ${tip.slice(0, 12)}`;
+  });
+  return [...kernel, git, store, source];
+}
+
+const toCheck = (name: string, ok: boolean, detail: string, fix: string): Check => ({
+  name,
+  state: ok ? "ok" : "failed",
+  detail,
+  fix: ok ? null : fix,
+});
+
+async function examine(name: string, fix: string, look: () => Promise<string>): Promise<Check> {
+  try {
+    return toCheck(name, true, await look(), fix);
+  } catch (error) {
+    return toCheck(name, false, error instanceof Error ? error.message : String(error), fix);
+  }
 }

@@ -1,5 +1,5 @@
 /** What the kernel holds of ztap's, and what was taken away. */
-import type { InspectedNode, Removal } from "../model/inspection.js";
+import type { InspectedNode, Removed } from "../model/inspection.js";
 import type { Style } from "./style.js";
 import { renderTable } from "./table.js";
 
@@ -13,6 +13,7 @@ export function renderEnforcement(nodes: readonly InspectedNode[], style: Style)
 }
 
 function renderNode(node: InspectedNode, style: Style): string {
+  const { addresses, ports } = node.entries.active;
   const hooks = new Map<string, { readonly cgroup: string; readonly names: string[] }>();
   for (const { workload, hook, cgroup } of node.links) {
     const row = hooks.get(workload) ?? { cgroup: cgroup ?? style.warn("cgroup is gone"), names: [] };
@@ -21,17 +22,19 @@ function renderNode(node: InspectedNode, style: Style): string {
   }
   const rows = [...hooks].map(([workload, { cgroup, names }]) => [workload, cgroup, names.sort().join(" ")]);
   return [
-    `${style.bold(`Node ${node.node}`)}  epoch ${node.epoch}, ABI ${node.abiVersion ?? "unknown"}, ${node.addresses} address and ${node.ports} port entries`,
+    `${style.bold(`Node ${node.node}`)}  epoch ${node.epoch ?? "none"}, ABI ${node.abi ?? "unknown"}, ${addresses} address and ${ports} port entries in force`,
     rows.length === 0 ? "No workload is attached." : renderTable(["Workload", "Cgroup", "Hooks"], rows, style),
-    ...node.foreign.map(({ cgroup, hook, programId, name }) => `not ztap's: program ${programId} (${name}) at ${hook} of ${cgroup}`),
+    ...node.foreign.map(({ cgroup, hook, programId }) => `not ztap's: program ${programId} at ${hook} of ${cgroup}`),
   ].join("\n");
 }
 
-export function removalDocument(removal: Removal): object {
-  return { formatVersion: 1, ...removal };
+export function removalDocument(removed: readonly Removed[]): object {
+  return { formatVersion: 1, removed };
 }
 
-export function renderRemoval({ nodes, links }: Removal, style: Style): string {
-  if (nodes.length === 0) return "There was nothing to remove.";
-  return `${style.warn("Removed")} enforcement of ${nodes.join(", ")}: ${links} programs detached. Workloads are open.`;
+export function renderRemoval(removed: readonly Removed[], style: Style): string {
+  if (removed.length === 0) return "There was nothing to remove.";
+  return removed
+    .map(({ node, workloads }) => `${style.warn("Removed")} enforcement of node ${node}; open now: ${workloads.length === 0 ? "no workload" : workloads.join(", ")}`)
+    .join("\n");
 }
