@@ -79,7 +79,8 @@ const commands: Readonly<Record<string, (command: Command) => Promise<unknown>>>
     }),
   tcpConnect: (command) =>
     new Promise((resolve) => {
-      const socket = connect({ host: text(command, "host"), port: number(command, "port") });
+      const from = command["from"] === undefined ? undefined : text(command, "from");
+      const socket = connect({ host: text(command, "host"), port: number(command, "port"), localAddress: from });
       socket.once("connect", () => resolve({ id: adopt(socket, false) }));
       socket.once("error", (error) => resolve({ code: codeOf(error) }));
     }),

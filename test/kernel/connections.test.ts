@@ -73,14 +73,14 @@ else {
         },
       });
       await enforcer.apply(ruleset);
-      const connection = await peer.call("tcpConnect", { host: own, port: open.port });
+      const connection = await peer.call("tcpConnect", { host: own, port: open.port, from: allowed });
       t.type(connection.id, "number", "an allowed TCP connection is accepted although egress is closed");
       await peer.call("tcpSend", { id: connection.id, text: "hello" });
       t.match(await peer.call("tcpWait", { id: connection.id, text: "hello" }), { text: "hello" }, "and is answered");
       const denied = async (): Promise<bigint> => packets(await enforcer.observe(ruleset), "ingress", "denied");
       const before = await denied();
       let settled: unknown = null;
-      void peer.call("tcpConnect", { host: own, port: shut.port }).then((answer) => (settled = answer));
+      void peer.call("tcpConnect", { host: own, port: shut.port, from: allowed }).then((answer) => (settled = answer));
       await until(async () => (await denied()) > before);
       t.equal(settled, null, "a refused SYN gets no answer");
 

@@ -71,7 +71,8 @@ export class Sandbox {
       for (const address of side) {
         ip("-n", name, "address", "add", address, "dev", "eth0", ...(address.includes(":") ? ["nodad"] : []));
       }
-      ip("-n", name, "link", "set", "eth0", "up");
+      // Without link-local addresses nothing waits for their duplicate detection.
+      ip("-n", name, "link", "set", "eth0", "addrgenmode", "none", "up");
     });
     return names;
   }
