@@ -120,14 +120,21 @@ export class LocalStore implements Store {
   async *watch(signal: AbortSignal): AsyncGenerator<StoreEvent, void, undefined> {
     let rung = true;
     let nap = new AbortController();
+    const over = (): boolean => signal.aborted || this.#closed;
     const wake = (): void => {
       rung = true;
       nap.abort();
+      // Here and not only at the end, since whoever aborts may never ask for another event.
+      if (over()) end();
     };
+    const end = (): void => {
+      stopListening();
+      signal.removeEventListener("abort", wake);
+      this.#wakers.delete(wake);
+    };
+    const stopListening = this.#table.listen(wake);
     this.#wakers.add(wake);
     signal.addEventListener("abort", wake);
-    const stopListening = this.#table.listen(wake);
-    const over = (): boolean => signal.aborted || this.#closed;
     try {
       if (over()) return;
       let seen = this.#read(signalsOf);
@@ -145,9 +152,7 @@ export class LocalStore implements Store {
         await this.#clock.sleep(this.#table.pollMs, nap.signal);
       }
     } finally {
-      stopListening();
-      signal.removeEventListener("abort", wake);
-      this.#wakers.delete(wake);
+      end();
     }
   }
 
