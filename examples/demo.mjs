@@ -8,6 +8,8 @@ import { existsSync, globSync, mkdirSync, mkdtempSync, readFileSync, rmSync, rmd
 import { cp } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { CONTROL } from "../dist/src/adapters/ebpf/abi.generated.js";
+import * as native from "../dist/src/adapters/ebpf/native.js";
 
 const root = join(import.meta.dirname, "..");
 const id = `ztap-demo-${process.pid}`;
@@ -120,8 +122,9 @@ function prepareHosts() {
 /** Starts a program in the namespace and cgroup of a workload: it joins both before it runs. */
 function spawnIn(workload, script, args, stdio) {
   const procs = join(cgroupRoot(), id, workload, "cgroup.procs");
-  const enter = ["netns", "exec", namespaceOf[workload], "sh", "-c", 'echo $$ > "$0" && exec "$@"', procs];
-  return spawn("ip", [...enter, process.execPath, "-e", script, ...args], { stdio });
+  // The cgroup first: `ip netns exec` mounts a /sys of its own, without the cgroups.
+  const enter = ["-c", 'echo $$ > "$0" && exec "$@"', procs, "ip", "netns", "exec", namespaceOf[workload]];
+  return spawn("sh", [...enter, process.execPath, "-e", script, ...args], { stdio });
 }
 
 function stopLater(child) {
@@ -185,7 +188,6 @@ async function enforce() {
   title("Two agents enforce it with eBPF; real processes connect");
   prepareHosts();
   await startServer();
-  for (const [from, port] of [["web", 5432], ["web", 8080], ["batch", 5432]]) void [from, port];
   line(paint(2, "before any agent runs:"));
   await probe("batch", 5432, "connected");
   command("ztap agent --node web-1 &   ztap agent --node db-1 &");
@@ -218,21 +220,101 @@ function showDrift() {
   return report;
 }
 
+/** What somebody with root could do by accident or on purpose: past the agent, in the kernel. */
+function damageNode(node, workload) {
+  const { loadNative } = native;
+  const addon = loadNative();
+  const folder = join(pinRoot, node);
+  const control = addon.openPin(join(folder, "maps/ztap_control"));
+  const set = (addon.wordLoad(control, CONTROL.epoch) & 1n) === 1n ? "b" : "a";
+  const ports = addon.openPin(join(folder, `maps/ztap_ports_${set}`));
+  const { keys, count } = addon.mapRead(ports);
+  addon.mapDelete(ports, keys.subarray(0, keys.length / count));
+  const link = addon.openPin(globSync(join(folder, "links", `*${workload}`, "egress"))[0]);
+  addon.linkDetach(link);
+  for (const fd of [control, ports, link]) addon.closeFd(fd);
+}
+
 async function damage([agent]) {
   title("Enforcement is damaged behind the agent's back");
-  line("the agent of web-1 is held (SIGSTOP), so that the damage can be seen before it is healed");
+  line("the agent of web-1 is held (SIGSTOP) for a moment, so that it cannot heal before you see it;");
+  line("an entry is deleted from its tables, and the egress program of batch is detached");
   agent.kill("SIGSTOP");
-  const { damageEnforcement } = await import("../dist/examples-support.js").catch(() => ({}));
-  void damageEnforcement;
-  const removed = damageNode("web-1");
-  for (const text of removed) line(text);
-  command("ztap policy show demo/web-to-db");
-  if (!showDrift().drift) failures += 1;
+  damageNode("web-1", "batch");
+  await probe("batch", 5432, "refused, EPERM");
+  command("ztap policy show demo/default-deny");
+  if (!showDrift().drift) throw new Error("the drift was not seen");
   agent.kill("SIGCONT");
-  await until("the agent heals", () => !show("demo/web-to-db").drift);
-  line("the agent goes on, and heals it:");
-  command("ztap policy show demo/web-to-db");
+  await until("the agent heals", () => !show("demo/default-deny").drift);
+  line("the agent goes on (SIGCONT), and heals:");
+  command("ztap policy show demo/default-deny");
   showDrift();
   await probe("web", 8080, "connected");
-  await probe("web", 5432, "refused, EPERM");
+  await probe("batch", 5432, "refused, EPERM");
+}
+
+async function stop(agents) {
+  title("The agents stop; enforcement stays until it is taken away");
+  for (const agent of agents) {
+    const ended = new Promise((resolve) => agent.once("exit", (code, signal) => resolve(signal ?? code)));
+    agent.kill("SIGTERM");
+    const code = await ended;
+    if (code !== 0) throw new Error(`an agent ended with ${code}`);
+  }
+  line("agents ended with 0");
+  await probe("web", 8080, "connected");
+  await probe("batch", 8080, "refused, EPERM");
+  command("ztap enforcement remove");
+  for (const text of cli("enforcement", "remove", "--auto-approve").trimEnd().split("\n")) line(text);
+  await probe("batch", 8080, "connected");
+}
+
+/** Nothing that the demo made may be left. */
+async function cleanUp() {
+  for (const action of undo.reverse()) {
+    try {
+      await action();
+    } catch (error) {
+      failures += 1;
+      line(paint(31, `not cleaned up: ${error.message}`));
+    }
+  }
+  undo.length = 0;
+  if (existsSync(pinRoot)) run(ztap, ["enforcement", "remove", "--auto-approve"], { allowFailure: true });
+  rmSync(folder, { recursive: true, force: true });
+}
+
+let interrupted = false;
+for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) {
+  process.once(signal, async () => {
+    interrupted = true;
+    console.error(`\ninterrupted; cleaning up`);
+    await cleanUp();
+    process.exit(130);
+  });
+}
+
+try {
+  await prepareRepository();
+  planAndApply();
+  if (canEnforce()) {
+    const agents = await enforce();
+    await push();
+    await damage(agents);
+    await stop(agents);
+  } else {
+    failures += 1;
+  }
+} catch (error) {
+  if (!interrupted) {
+    failures += 1;
+    console.error(paint(31, `\n${error.message}`));
+    for (const log of globSync(join(folder, "agent-*.log"))) console.error(readFileSync(log, "utf8").split("\n").slice(-15).join("\n"));
+  }
+} finally {
+  if (!interrupted) await cleanUp();
+}
+if (!interrupted) {
+  console.log(failures === 0 ? "\nEvery line above is what really happened. Nothing of it is left on this machine." : `\n${paint(31, "The demo did not come out as it should.")}`);
+  process.exitCode = failures === 0 ? 0 : 1;
 }
