@@ -3,6 +3,9 @@
  * (ajv's standalone code) from the schemas in this folder. `node schemas/generate.mjs` writes them;
  * `--check` compares, and exits 1 where a committed file is not what the schemas say.
  *
+ * The `$id`s are relative, so that the schemas refer to each other wherever they are read from: this
+ * folder, the npm package, a mirror.
+ *
  * The validator is generated because compiling schemas at start-up costs four times as much as
  * loading the compiled code. It is a TypeScript file without type checks, and not JavaScript, so that
  * tsc puts it into dist like everything else.
@@ -13,16 +16,15 @@ import standalone from "ajv/dist/standalone/index.js";
 import { compile } from "json-schema-to-typescript";
 
 const FILES = ["common", "config", "node", "namespace", "workload", "network-policy", "object"];
-const BASE = "https://ztap.dev/schemas/v1/";
 
 /** Exported validator → schema. Policies have one for each apiVersion, so that an error never comes from the other. */
 const VALIDATORS = {
-  validateConfig: `${BASE}config.schema.json`,
-  validateNode: `${BASE}node.schema.json`,
-  validateNamespace: `${BASE}namespace.schema.json`,
-  validateWorkload: `${BASE}workload.schema.json`,
-  validateZtapNetworkPolicy: `${BASE}network-policy.schema.json#/$defs/ZtapNetworkPolicy`,
-  validateKubernetesNetworkPolicy: `${BASE}network-policy.schema.json#/$defs/KubernetesNetworkPolicy`,
+  validateConfig: "config.schema.json",
+  validateNode: "node.schema.json",
+  validateNamespace: "namespace.schema.json",
+  validateWorkload: "workload.schema.json",
+  validateZtapNetworkPolicy: "network-policy.schema.json#/$defs/ZtapNetworkPolicy",
+  validateKubernetesNetworkPolicy: "network-policy.schema.json#/$defs/KubernetesNetworkPolicy",
 };
 
 const readSchema = (name) => JSON.parse(readFileSync(new URL(`${name}.schema.json`, import.meta.url), "utf8"));

@@ -126,6 +126,11 @@ class FileReader {
     if (value === null && problems.length === 0) return;
     const spoilt = [...tagProblems(document), ...problems];
     this.#report(document, [], spoilt);
+    // Nothing behind the limit was read, so nothing can be said of what the document lacks.
+    if (problems.some(({ code }) => code === "aliasLimit" || code === "nestingLimit")) {
+      this.unread.add(null);
+      return;
+    }
     const offset = offsetOf(document, [], "value");
     for (const unit of unitsOf(value, [])) {
       const interpreted = interpretUnit(unit.value, hasNulls);
@@ -211,6 +216,10 @@ function syntaxProblem(document: Document.Parsed<ParsedNode>): Problem | undefin
   }
   const error = [...document.errors].sort((a, b) => a.pos[0] - b.pos[0])[0];
   if (error === undefined) return undefined;
+  if (error.code === "RESOURCE_EXHAUSTION") {
+    const message = "the document is nested deeper than it can be read";
+    return { code: "nestingLimit", path: [], offset: document.range[0], message };
+  }
   return {
     code: "yamlSyntax",
     path: [],
