@@ -15,10 +15,11 @@ import { Ajv2020 } from "ajv/dist/2020.js";
 import standalone from "ajv/dist/standalone/index.js";
 import { compile } from "json-schema-to-typescript";
 
-const FILES = ["common", "node", "namespace", "workload", "network-policy", "object"];
+const FILES = ["common", "config", "node", "namespace", "workload", "network-policy", "object"];
 
 /** Exported validator → schema. Policies have one for each apiVersion, so that an error never comes from the other. */
 const VALIDATORS = {
+  validateConfig: "config.schema.json",
   validateNode: "node.schema.json",
   validateNamespace: "namespace.schema.json",
   validateWorkload: "workload.schema.json",
@@ -57,18 +58,20 @@ function typeName(ref) {
 
 async function generateTypes() {
   const $defs = {};
-  for (const name of FILES) {
+  for (const name of FILES.filter((file) => file !== "config")) {
     const { $defs: own, ...schema } = bareReferences(readSchema(name));
     Object.assign($defs, own);
     if (name !== "common") $defs[schema.title] = schema;
   }
   const { AnyDocument, ...others } = $defs;
-  return await compile({ ...AnyDocument, $defs: others }, "AnyDocument", {
+  const manifests = await compile({ ...AnyDocument, $defs: others }, "AnyDocument", {
     bannerComment:
       "/** Generated from schemas/ by schemas/generate.mjs; do not edit. What authors may write, before normalization. */",
     additionalProperties: false,
     style: { printWidth: 120 },
   });
+  const { $defs: shared, ...config } = bareReferences(readSchema("config"));
+  return manifests + (await compile({ ...config, $defs: shared }, "ConfigDocument", { bannerComment: "", style: { printWidth: 120 } }));
 }
 
 /** The standalone code quotes the schemas; without words they take a fifth of the space. */

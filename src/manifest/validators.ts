@@ -1,6 +1,7 @@
 /** The generated validators with the types that the schemas give them: a value is a document of its kind, or why not. */
 import type { ErrorObject } from "ajv";
 import type {
+  ConfigDocument,
   KubernetesNetworkPolicyDocument,
   NamespaceDocument,
   NodeDocument,
@@ -25,6 +26,7 @@ function parser<T>(validate: GeneratedValidator): (value: unknown) => Parsed<T> 
     validate(value) ? { ok: true, document: value as T } : { ok: false, errors: validate.errors ?? [] };
 }
 
+export const parseConfig = parser<ConfigDocument>(generated.validateConfig);
 export const parseNode = parser<NodeDocument>(generated.validateNode);
 export const parseNamespace = parser<NamespaceDocument>(generated.validateNamespace);
 export const parseWorkload = parser<WorkloadDocument>(generated.validateWorkload);

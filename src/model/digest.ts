@@ -1,5 +1,5 @@
 /** Canonical JSON text and its digest. */
-import { createHash } from "node:crypto";
+import { hash } from "node:crypto";
 
 /**
  * JSON text with object keys sorted and undefined members left out, so that equal values give equal
@@ -13,7 +13,12 @@ export function canonicalJson(value: unknown): string {
   );
 }
 
+/** SHA-256 of the text in UTF-8, hexadecimal. */
+export function digestOfText(text: string): string {
+  return hash("sha256", text, "hex");
+}
+
 /** SHA-256 of the canonical JSON text, hexadecimal. */
 export function digestOf(value: unknown): string {
-  return createHash("sha256").update(canonicalJson(value)).digest("hex");
+  return digestOfText(canonicalJson(value));
 }

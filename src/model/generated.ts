@@ -407,3 +407,70 @@ export interface KubernetesEgressRuleDocument {
    */
   ports?: KubernetesPolicyPortDocument[];
 }
+/**
+ * A number with its unit: 500ms, 10s, 5m, 1h.
+ */
+export type Duration = string;
+
+/**
+ * The file that --config or ZTAP_CONFIG names. Each key has a flag and a ZTAP_* variable: flag beats variable beats file.
+ */
+export interface ConfigDocument {
+  /**
+   * file:PATH or memory:. Default: file:/var/lib/ztap for root, else the XDG state folder.
+   */
+  store?: string;
+  /**
+   * Folder for the mirror of the source and other local state. Default: /var/lib/ztap for root, else the XDG state folder.
+   */
+  stateDir?: string;
+  /**
+   * Least severity that is logged to stderr.
+   */
+  logLevel?: "debug" | "info" | "warn" | "error";
+  /**
+   * Name of this node. Default: the host name up to its first dot.
+   */
+  node?: string;
+  /**
+   * host:port under which other members know this node.
+   */
+  address?: string;
+  /**
+   * auto is eBPF on Linux; none reports and enforces nothing, and is never chosen by itself.
+   */
+  backend?: "auto" | "ebpf" | "none";
+  /**
+   * host:port of /metrics, /healthz and /readyz; off for none. Default 127.0.0.1:9470.
+   */
+  listen?: string;
+  checkInterval?: Duration;
+  heartbeatInterval?: Duration;
+  sessionTtl?: Duration;
+  /**
+   * Folder on a BPF file system for pinned programs and maps. Default /sys/fs/bpf/ztap.
+   */
+  pinRoot?: string;
+  /**
+   * The Git repository that owns the desired state; the leader polls it.
+   */
+  source?: {
+    /**
+     * URL or local path of the repository.
+     */
+    url: string;
+    /**
+     * Branch to follow. Default: the remote's HEAD.
+     */
+    branch?: string;
+    /**
+     * Folder within the repository. Default: its root.
+     */
+    path?: string;
+    interval?: Duration;
+    /**
+     * Whether an operator's override is returned to Git's state at the next poll. Default true.
+     */
+    selfHeal?: boolean;
+  };
+}

@@ -46,6 +46,11 @@ export interface Enforcer {
   open(): Promise<void>;
   observe(ruleset: Ruleset): Promise<Observation>;
   apply(ruleset: Ruleset): Promise<void>;
+  /**
+   * Yields when something on the machine changed that a new run should look at (a workload's cgroup
+   * appeared). Only a wake-up: losing one costs a check interval. Ends when the signal aborts.
+   */
+  watch(signal: AbortSignal): AsyncIterable<void>;
   /** Leaves enforcement in force; frees only this process's handles. */
   close(): Promise<void>;
 }

@@ -17,6 +17,12 @@ export interface Snapshot {
   readonly source: SourceRef;
   /** Sorted by path. */
   readonly files: readonly SourceFile[];
+  /** Policy files that were not read because they are symbolic links or submodules. Sorted. */
+  readonly skipped?: readonly string[];
+  /** Absolute folder that the paths are relative to, where the source lies on this machine's disk. */
+  readonly root?: string;
+  /** True where `since` is not among the ancestors of this commit: the history was rewritten. Absent where it was not asked. */
+  readonly rewritten?: boolean;
 }
 
 export interface Source {
@@ -24,8 +30,12 @@ export interface Source {
   readonly location: string;
   /** Cheap: asks the remote for the tip of the branch and transfers nothing else. @throws SourceError */
   readTip(): Promise<string>;
-  /** Brings the mirror up to date and reads one commit (default: the tip). @throws SourceError */
-  fetch(commit?: string): Promise<Snapshot>;
+  /**
+   * Brings the mirror up to date and reads one commit (default: the tip).
+   * @param since the commit that was accepted last, to learn whether history was rewritten
+   * @throws SourceError
+   */
+  fetch(commit?: string, since?: string): Promise<Snapshot>;
 }
 
 export type SourceErrorCode =

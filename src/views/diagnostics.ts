@@ -7,25 +7,11 @@ import type { Diagnostic } from "../model/diagnostic.js";
 import { hasErrors } from "../model/diagnostic.js";
 import { KINDS, type Kind } from "../model/objects.js";
 import type { ObjectSet } from "../model/state.js";
+import { plainStyle, type Style } from "./style.js";
 
-export interface DiagnosticStyle {
-  error(text: string): string;
-  warning(text: string): string;
-  /** What the eye should find first. */
-  strong(text: string): string;
-  /** What it may pass over. */
-  faint(text: string): string;
-}
-
-const same = (text: string): string => text;
-export const plainStyle: DiagnosticStyle = { error: same, warning: same, strong: same, faint: same };
-
-const sgr = (code: number) => (text: string) => `\u001b[${code}m${text}\u001b[0m`;
-/** For terminals only. */
-export const colourStyle: DiagnosticStyle = { error: sgr(31), warning: sgr(33), strong: sgr(1), faint: sgr(2) };
 
 export interface DiagnosticView {
-  readonly style?: DiagnosticStyle;
+  readonly style?: Style;
   /** Text of a file, for the line with the caret; undefined where it is not at hand. */
   readonly textOf?: (file: string) => string | undefined;
 }
@@ -37,16 +23,16 @@ export function renderDiagnostics(diagnostics: readonly Diagnostic[], view: Diag
   return diagnostics.map((diagnostic) => renderDiagnostic(diagnostic, style, lines)).join("");
 }
 
-function renderDiagnostic(diagnostic: Diagnostic, style: DiagnosticStyle, lines: SourceLines): string {
+function renderDiagnostic(diagnostic: Diagnostic, style: Style, lines: SourceLines): string {
   const { file, line, column, severity, code, path, message, wanted, fix } = diagnostic;
-  const colour = severity === "error" ? style.error : style.warning;
-  const where = path === "" ? "" : ` ${style.faint(`(${path})`)}`;
+  const colour = severity === "error" ? style.bad : style.warn;
+  const where = path === "" ? "" : ` ${style.dim(`(${path})`)}`;
   const source = lines.at(file, line);
   return [
-    `${style.strong(`${file}:${line}:${column}`)} ${colour(severity)} ${style.faint(code)} ${message}${where}`,
+    `${style.bold(`${file}:${line}:${column}`)} ${colour(severity)} ${style.dim(code)} ${message}${where}`,
     ...(source === undefined ? [] : withCaret(source, line, column, colour, style)),
-    ...(wanted === undefined ? [] : [`  ${style.faint("wanted")} ${wanted}`]),
-    ...(fix === undefined ? [] : [`  ${style.faint("fix")}    ${fix}`]),
+    ...(wanted === undefined ? [] : [`  ${style.dim("wanted")} ${wanted}`]),
+    ...(fix === undefined ? [] : [`  ${style.dim("fix")}    ${fix}`]),
     "",
   ].join("\n");
 }
@@ -59,14 +45,14 @@ function withCaret(
   line: number,
   column: number,
   colour: (text: string) => string,
-  style: DiagnosticStyle,
+  style: Style,
 ): readonly string[] {
   const from = column > SOURCE_WIDTH ? column - SOURCE_WIDTH / 2 : 0;
   const shown = printable(source.slice(from, from + SOURCE_WIDTH));
   const gutter = `  ${line} | `;
   // The caret must stand below its character whatever width a tab has: tabs were made one space wide above.
   const caret = `${" ".repeat(gutter.length - 2)}| ${" ".repeat(Math.max(0, column - 1 - from))}`;
-  return [`${style.faint(gutter)}${shown}`, `${style.faint(caret)}${colour("^")}`];
+  return [`${style.dim(gutter)}${shown}`, `${style.dim(caret)}${colour("^")}`];
 }
 
 /** A file that someone else wrote must not be able to write control sequences to the terminal. */
@@ -123,4 +109,16 @@ export interface ValidateOutput {
 
 export function toValidateOutput(objects: ObjectSet, diagnostics: readonly Diagnostic[]): ValidateOutput {
   return { formatVersion: 1, valid: !hasErrors(diagnostics), objects: countObjects(objects), diagnostics };
+}
+
+/** What `ztap validate` prints: every diagnostic, then one line that sums up. */
+export function renderValidation(
+  objects: ObjectSet,
+  diagnostics: readonly Diagnostic[],
+  files: readonly { readonly path: string; readonly text: string }[],
+  style: Style,
+): string {
+  const texts = new Map(files.map(({ path, text }) => [path, text]));
+  const blocks = renderDiagnostics(diagnostics, { style, textOf: (file) => texts.get(file) });
+  return blocks + summarizeDiagnostics(diagnostics, objects);
 }

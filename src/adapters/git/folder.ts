@@ -1,0 +1,223 @@
+/**
+ * FolderSource: a folder as it lies on disk, for `ztap plan DIR` and `ztap validate`. RepositorySource:
+ * the same folder at one ref of the repository around it, read by object.
+ *
+ * Paths are relative to `root`: the top of the Git work tree that the folder is in, so that a file
+ * has the same name here, at a ref, and in the leader's mirror; or the folder itself where it is in
+ * none. To show one from where the user stands: `relative(cwd, join(snapshot.root, file.path))`.
+ */
+import { createHash } from "node:crypto";
+import { readdir, readFile, realpath, stat } from "node:fs/promises";
+import { dirname, join, relative, resolve, sep } from "node:path";
+import type { SourceRef } from "../../model/state.js";
+import { SourceError, type Snapshot, type Source, type SourceFile } from "../../ports/source.js";
+import { git } from "./git.js";
+import {
+  decodeText,
+  DEFAULT_LIMITS,
+  isPolicyFile,
+  isSkippedFolder,
+  refuseTooLarge,
+  type SourceLimits,
+} from "./limits.js";
+import { cleanRef } from "./source.js";
+import { describeCommit, isRegular, listEntries, readTree, resolveCommit } from "./tree.js";
+
+export interface FolderOptions {
+  /** A folder, or one file in it; as the user wrote it. */
+  readonly dir: string;
+  readonly limits?: SourceLimits;
+}
+
+export class FolderSource implements Source {
+  readonly location: string;
+  readonly #limits: SourceLimits;
+
+  constructor({ dir, limits = DEFAULT_LIMITS }: FolderOptions) {
+    this.location = dir;
+    this.#limits = limits;
+  }
+
+  /** The digest of what `fetch` would read. */
+  async readTip(): Promise<string> {
+    const { files } = await this.fetch();
+    return createHash("sha256")
+      .update(files.map(({ path, blobId }) => `${blobId} ${path}\n`).join(""))
+      .digest("hex");
+  }
+
+  /** A folder has no other state than its present one: a commit is read by RepositorySource. */
+  async fetch(commit?: string): Promise<Snapshot> {
+    if (commit !== undefined) {
+      throw new SourceError("ref-not-found", `${this.location} is read as it is on disk, not at a commit`);
+    }
+    const place = await placeOf(this.location);
+    const found = place.file === null ? await findFiles(place.dir, this.location) : await oneFile(place.file);
+    const named = (absolute: string): string => slashed(relative(place.root, absolute));
+    const listed = found.files.map(({ path, size }) => ({ absolute: path, path: named(path), size }));
+    refuseTooLarge(listed, this.#limits);
+    const files = (await readAll(listed)).sort((a, b) => (a.path < b.path ? -1 : 1));
+    return {
+      source: await sourceRef(place, files, this.location),
+      files,
+      skipped: found.skipped.map(named).sort(),
+      root: place.root,
+    };
+  }
+}
+
+/** `--ref REF` on a folder of this disk: the folder's place in the commit that the ref names. */
+export class RepositorySource implements Source {
+  readonly location: string;
+  readonly #ref: string;
+  readonly #limits: SourceLimits;
+
+  constructor({ dir, ref, limits = DEFAULT_LIMITS }: FolderOptions & { readonly ref: string }) {
+    this.location = dir;
+    this.#ref = cleanRevision(ref);
+    this.#limits = limits;
+  }
+
+  async readTip(): Promise<string> {
+    return (await this.#resolve(this.#ref)).commit;
+  }
+
+  async fetch(commit?: string): Promise<Snapshot> {
+    const { commit: id, top, subPath } = await this.#resolve(commit === undefined ? this.#ref : cleanRevision(commit));
+    const options = { folder: top, trustOwner: true };
+    const { files, skipped } = await readTree(options, id, subPath, this.#limits);
+    return { source: await describeCommit(options, id, this.location), files, skipped, root: top };
+  }
+
+  async #resolve(ref: string): Promise<{ readonly commit: string; readonly top: string; readonly subPath: string }> {
+    const { dir, top } = await placeOf(this.location);
+    if (top === null) {
+      throw new SourceError(
+        "source-not-found",
+        `${this.location} is in no Git work tree, so that there is no ${ref} to read`,
+      );
+    }
+    const commit = await resolveCommit({ folder: top, trustOwner: true }, ref);
+    if (commit === null) {
+      throw new SourceError("ref-not-found", `the repository at ${top} has no commit ${JSON.stringify(ref)}`);
+    }
+    return { commit, top, subPath: slashed(relative(top, dir)) };
+  }
+}
+
+/** Here git resolves the name itself, so that `HEAD~2` and short ids are understood. */
+function cleanRevision(ref: string): string {
+  const base = ref.replace(/[~^][0-9]*/g, "");
+  cleanRef(base);
+  return ref;
+}
+
+/** Where on disk the user pointed to. */
+interface Place {
+  readonly dir: string;
+  /** The one file that was named; null where it was a folder. */
+  readonly file: string | null;
+  /** The top of the work tree; null where there is none. */
+  readonly top: string | null;
+  /** What paths are relative to. */
+  readonly root: string;
+}
+
+async function placeOf(location: string): Promise<Place> {
+  const absolute = await realpath(resolve(location)).catch((error: unknown) => {
+    throw new SourceError("source-not-found", `${location} does not exist or cannot be read`, { cause: error });
+  });
+  const info = await stat(absolute);
+  if (!info.isDirectory() && !info.isFile())
+    throw new SourceError("source-not-found", `${location} is no folder and no file`);
+  const dir = info.isFile() ? dirname(absolute) : absolute;
+  const top = await workTreeOf(dir);
+  return { dir, file: info.isFile() ? absolute : null, top, root: top ?? dir };
+}
+
+/** The top of the work tree around the folder; null where there is none, or no git to ask. */
+async function workTreeOf(dir: string): Promise<string | null> {
+  const text = await git({ folder: dir, trustOwner: true })
+    .raw(["rev-parse", "--show-toplevel"])
+    .catch(() => "");
+  const top = text.replace(/\n$/, "");
+  return top === "" ? null : await realpath(top);
+}
+
+interface Found {
+  /** Absolute paths. */
+  readonly files: readonly { readonly path: string; readonly size: number }[];
+  readonly skipped: readonly string[];
+}
+
+async function oneFile(path: string): Promise<Found> {
+  return { files: [{ path, size: (await stat(path)).size }], skipped: [] };
+}
+
+/** What a symbolic link names is not read, wherever it leads */
+async function findFiles(dir: string, shown: string): Promise<Found> {
+  const files: { path: string; size: number }[] = [];
+  const skipped: string[] = [];
+  const folders = [dir];
+  for (let folder = folders.pop(); folder !== undefined; folder = folders.pop()) {
+    const entries = await readdir(folder, { withFileTypes: true }).catch((error: unknown) => {
+      throw new SourceError("source-denied", `a folder below ${shown} cannot be read`, { cause: error });
+    });
+    for (const entry of entries) {
+      const path = join(folder, entry.name);
+      if (entry.isDirectory() && !isSkippedFolder(entry.name)) folders.push(path);
+      else if (isPolicyFile(entry.name) && entry.isFile()) files.push({ path, size: (await stat(path)).size });
+      else if (isPolicyFile(entry.name) && entry.isSymbolicLink()) skipped.push(path);
+    }
+  }
+  return { files, skipped };
+}
+
+async function readAll(files: readonly { readonly absolute: string; readonly path: string }[]): Promise<SourceFile[]> {
+  const read: SourceFile[] = [];
+  for (let at = 0; at < files.length; at += 64)
+    read.push(...(await Promise.all(files.slice(at, at + 64).map(readOne))));
+  return read;
+}
+
+async function readOne({ absolute, path }: { readonly absolute: string; readonly path: string }): Promise<SourceFile> {
+  const bytes = await readFile(absolute).catch((error: unknown) => {
+    throw new SourceError("source-denied", `${path} cannot be read`, { cause: error });
+  });
+  // The id that git would give the file, so that one cache of parsed files serves every source.
+  const blobId = createHash("sha1").update(`blob ${bytes.length}\0`).update(bytes).digest("hex");
+  return { path, text: decodeText(bytes, path), blobId };
+}
+
+function bareRef(location: string): SourceRef {
+  return { location, commit: null, dirty: false, author: null, subject: null };
+}
+
+/**
+ * The commit below the folder, and whether its policy files are other than those that were read,
+ * new ones included. The files are compared by blob id and not with `git status`, which runs the
+ * filters that a repository configures.
+ */
+async function sourceRef(
+  { dir, file, top }: Place,
+  files: readonly SourceFile[],
+  location: string,
+): Promise<SourceRef> {
+  if (top === null) return bareRef(location);
+  const options = { folder: top, trustOwner: true };
+  const commit = await resolveCommit(options, "HEAD");
+  if (commit === null) return { ...bareRef(location), dirty: true };
+  const entries = await listEntries(options, commit, slashed(relative(top, dir))).catch((error: unknown) => {
+    if (error instanceof SourceError && error.code === "path-not-found") return [];
+    throw error;
+  });
+  const only = file === null ? null : slashed(relative(top, file));
+  const committed = entries.filter(isRegular).filter(({ path }) => only === null || path === only);
+  const ids = new Map(committed.map(({ path, id }) => [path, id]));
+  const dirty = ids.size !== files.length || files.some(({ path, blobId }) => ids.get(path) !== blobId);
+  return { ...(await describeCommit(options, commit, location)), dirty };
+}
+
+function slashed(path: string): string {
+  return sep === "/" ? path : path.split(sep).join("/");
+}

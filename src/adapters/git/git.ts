@@ -1,0 +1,179 @@
+/**
+ * Runs git, by simple-git, in an environment of our own: no prompt, no hook, no pager, no
+ * repository that an inherited variable points to, no transport but the three that are allowed, and
+ * an end to every wait. What git says is shown without credentials.
+ */
+import { homedir } from "node:os";
+import { dirname } from "node:path";
+import { simpleGit, type SimpleGit } from "simple-git";
+import { SourceError, type SourceErrorCode } from "../../ports/source.js";
+
+/** The remote may be silent for this long; progress messages count as signs of life. */
+const SILENCE_MS = 60_000;
+/** And a command may take this long in total. */
+const TOTAL_MS = 15 * 60_000;
+
+/** Variables of git's own that say how this user reaches remotes; every other `GIT_…` is taken away. */
+const KEPT = [
+  "GIT_SSH",
+  "GIT_SSH_COMMAND",
+  "GIT_SSL_CAINFO",
+  "GIT_SSL_CAPATH",
+  "GIT_CONFIG_GLOBAL",
+  "GIT_CONFIG_SYSTEM",
+  "GIT_CONFIG_NOSYSTEM",
+  "GIT_ASKPASS",
+];
+const SET = [
+  "GIT_TERMINAL_PROMPT",
+  "GIT_ALLOW_PROTOCOL",
+  "GIT_NO_LAZY_FETCH",
+  "GIT_NO_REPLACE_OBJECTS",
+  "GIT_OPTIONAL_LOCKS",
+  "GIT_LITERAL_PATHSPECS",
+  "GIT_CEILING_DIRECTORIES",
+  "SSH_ASKPASS",
+];
+const TAKEN = new Set(["EDITOR", "VISUAL", "PAGER", "PREFIX", "LANGUAGE", "LC_ALL", "SSH_ASKPASS"]);
+
+/** https, ssh and local paths. Not http and git, which anyone on the way can change, nor ext, which runs commands. */
+export const ALLOWED_PROTOCOLS = ["https", "ssh", "file"] as const;
+
+export interface GitOptions {
+  /** Folder to run in; it exists. */
+  readonly folder: string;
+  /** How long a silent command may take. */
+  readonly silenceMs?: number;
+  /** Replaces the user's configuration file; see `globalConfigText`. */
+  readonly globalConfig?: string;
+  /** Git reads this folder's repository whoever owns it. Only for commands that run nothing it configures. */
+  readonly trustOwner?: boolean;
+  /** The folder itself is the repository, or there is none: git does not look for one above it. */
+  readonly alone?: boolean;
+  /** File with a user and a password, as `git credential-store` keeps them. */
+  readonly credentialFile?: string;
+  /** What `cat-file --batch` reads. */
+  readonly input?: string;
+}
+
+export function git(options: GitOptions): SimpleGit {
+  const { folder, silenceMs = SILENCE_MS, trustOwner = false, credentialFile, input } = options;
+  return simpleGit({
+    baseDir: folder,
+    config: [
+      "core.fsmonitor=false",
+      "core.hooksPath=/dev/null",
+      "core.quotePath=false",
+      ...(trustOwner ? ["safe.directory=*"] : []),
+      ...(credentialFile === undefined ? [] : [`credential.helper=store --file=${shellQuoted(credentialFile)}`]),
+    ],
+    timeout: { block: silenceMs },
+    abort: AbortSignal.timeout(TOTAL_MS),
+    allowEnvironment: [...KEPT, ...SET],
+    // simple-git guards against settings that came from outside. These are fixed above, or are the user's own.
+    unsafe: {
+      allowUnsafeSshCommand: true,
+      allowUnsafeAskPass: true,
+      allowUnsafeConfigPaths: true,
+      allowUnsafeHooksPath: true,
+      allowUnsafeFsMonitor: true,
+      allowUnsafeCredentialHelper: true,
+      allowUnsafeTemplateDir: true,
+    },
+    ...(input === undefined ? {} : { input: () => input }),
+  }).env(environment(options));
+}
+
+function environment({ folder, globalConfig, alone = false, trustOwner = false }: GitOptions): Record<string, string> {
+  const kept = new Set(KEPT);
+  const inherited = Object.entries(process.env).filter(
+    ([name]) => kept.has(name) || !(name.startsWith("GIT_") || TAKEN.has(name)),
+  );
+  return {
+    ...Object.fromEntries(inherited.map(([name, value]) => [name, value ?? ""])),
+    LC_ALL: "C",
+    GIT_TERMINAL_PROMPT: "0",
+    // A repository that may be another user's is only read: whatever it configures as a remote is not reached.
+    GIT_ALLOW_PROTOCOL: trustOwner ? "none" : ALLOWED_PROTOCOLS.join(":"),
+    // An object that is missing is an error, never a reason to run what a repository configured as its remote.
+    GIT_NO_LAZY_FETCH: "1",
+    GIT_NO_REPLACE_OBJECTS: "1",
+    GIT_OPTIONAL_LOCKS: "0",
+    GIT_LITERAL_PATHSPECS: "1",
+    // ssh asks this program in place of the terminal, and it has no answer.
+    SSH_ASKPASS: process.env["SSH_ASKPASS"] ?? "false",
+    SSH_ASKPASS_REQUIRE: process.env["SSH_ASKPASS_REQUIRE"] ?? "force",
+    ...(alone ? { GIT_CEILING_DIRECTORIES: dirname(folder) } : {}),
+    ...(globalConfig === undefined ? {} : { GIT_CONFIG_GLOBAL: globalConfig }),
+  };
+}
+
+function shellQuoted(text: string): string {
+  return `'${text.replaceAll("'", "'\\''")}'`;
+}
+
+/**
+ * A configuration file that includes the user's own and lets git serve a local repository that
+ * belongs to another user. The process that serves it takes this from the global file alone.
+ */
+export function globalConfigText(): string {
+  const own = process.env["GIT_CONFIG_GLOBAL"];
+  const xdg = process.env["XDG_CONFIG_HOME"] ?? `${homedir()}/.config`;
+  const files = own === undefined ? [`${xdg}/git/config`, `${homedir()}/.gitconfig`] : [own];
+  return ["[safe]", "\tdirectory = *", "[include]", ...files.map((file) => `\tpath = ${configValue(file)}`), ""].join(
+    "\n",
+  );
+}
+
+/** A value as git's configuration files quote it. */
+function configValue(text: string): string {
+  return `"${text.replace(/[\\"]/g, "\\$&").replaceAll("\n", "\\n")}"`;
+}
+
+/** Takes the credentials out of every URL in the text. */
+export function withoutCredentials(text: string): string {
+  return text.replace(/([a-z][a-z0-9+.-]*:\/\/)[^/?#\s'"]*@/gi, (whole, scheme: string) =>
+    scheme.toLowerCase() === "ssh://" && !whole.slice(scheme.length).includes(":") ? whole : `${scheme}***@`,
+  );
+}
+
+/**
+ * What git failed at, as a SourceError. git's exit status is 128 for nearly everything, so that its
+ * text, in the C locale, is all that tells one reason from another; no other place looks at it.
+ */
+export function gitFailure(error: unknown, doing: string, otherwise: SourceErrorCode): SourceError {
+  if (error instanceof SourceError) return error;
+  const text = withoutCredentials(error instanceof Error ? error.message : String(error));
+  const lines = text.split("\n").map((line) => line.trim());
+  const said =
+    lines.find((line) => /^(fatal|error|ssh):/i.test(line)) ?? lines.findLast((line) => line !== "") ?? "no reason given";
+  // The cause is left out on purpose: its text and its stack hold what was masked above.
+  return new SourceError(reasonOf(text, otherwise), `${doing}: ${said.slice(0, 400)}`);
+}
+
+function reasonOf(text: string, otherwise: SourceErrorCode): SourceErrorCode {
+  if (/spawn git ENOENT|ENOENT.*\bgit\b/.test(text)) return "git-missing";
+  if (
+    /authentication failed|permission denied|could not read (username|password)|host key verification failed|access denied|returned error: 40[13]/i.test(
+      text,
+    )
+  ) {
+    return "source-denied";
+  }
+  if (/does not appear to be a git repository|repository .*not found|returned error: 404|does not exist/i.test(text))
+    return "source-not-found";
+  if (
+    /could not resolve host|connection (refused|timed out|reset)|timeout reached|abort signal|unable to access|could not connect|network is unreachable/i.test(
+      text,
+    )
+  ) {
+    return "source-unreachable";
+  }
+  return otherwise;
+}
+
+/** What `git --version` says, without the words. @throws SourceError `git-missing` */
+export async function gitVersion(): Promise<string> {
+  const text = await git({ folder: "/", alone: true }).raw(["--version"]);
+  return text.trim().replace(/^git version /, "");
+}

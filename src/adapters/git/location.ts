@@ -1,0 +1,89 @@
+/**
+ * Where a repository is: what the user wrote, split into what git is told, what is shown, and the
+ * credentials, which go to neither.
+ */
+import { existsSync } from "node:fs";
+import { resolve } from "node:path";
+import { fileURLToPath } from "node:url";
+import { SourceError } from "../../ports/source.js";
+import { ALLOWED_PROTOCOLS } from "./git.js";
+
+export interface Location {
+  /** For git: an absolute path, or a URL without a password. */
+  readonly url: string;
+  /** For people. */
+  readonly shown: string;
+  /** True for a repository on this machine's disk. */
+  readonly local: boolean;
+  /** A line for git's credential store: https URL with user and password, percent-encoded. */
+  readonly credential: string | null;
+}
+
+const ALLOWED: ReadonlySet<string> = new Set(ALLOWED_PROTOCOLS);
+
+/** True for `https://…`, `ssh://…`, `file://…`, any other `scheme://…`, and `user@host:path`. */
+export function isRemoteLocation(text: string): boolean {
+  return /^[a-z][a-z0-9+.-]*:(\/\/|:)/i.test(text) || isScpLike(text);
+}
+
+/** git's own short form for ssh; a path that holds a colon has to be written with `./` before it. */
+function isScpLike(text: string): boolean {
+  return /^([\w.-]+@)?[\w.-]+:(?!\/\/)/.test(text) && !/^[a-z]:[\\/]/i.test(text) && !existsSync(text);
+}
+
+/** @throws SourceError `source-not-found` for what cannot be a repository or must not be asked */
+export function parseLocation(text: string): Location {
+  if (text === "" || text.startsWith("-") || /[\0\n\r]/.test(text)) {
+    throw new SourceError(
+      "source-not-found",
+      `${JSON.stringify(text)} cannot be a repository: wanted a path, or an https, ssh or file URL`,
+    );
+  }
+  const scheme = /^([a-z][a-z0-9+.-]*):(\/\/|:)/i.exec(text)?.[1]?.toLowerCase();
+  if (scheme === undefined) return isScpLike(text) ? scpLocation(text) : localLocation(resolve(text));
+  if (!ALLOWED.has(scheme) || !URL.canParse(text)) {
+    throw new SourceError(
+      "source-not-found",
+      `a ${scheme} URL cannot be the source: wanted a path, or an https, ssh or file URL`,
+    );
+  }
+  return scheme === "file" ? fileLocation(text) : urlLocation(new URL(text));
+}
+
+function localLocation(path: string): Location {
+  return { url: path, shown: path, local: true, credential: null };
+}
+
+function fileLocation(text: string): Location {
+  try {
+    return localLocation(fileURLToPath(text));
+  } catch {
+    throw new SourceError(
+      "source-not-found",
+      `${JSON.stringify(text)} names no path on this machine; wanted file:///path`,
+    );
+  }
+}
+
+function scpLocation(text: string): Location {
+  if (/(^|[@:])-/.test(text))
+    throw new SourceError(
+      "source-not-found",
+      `${JSON.stringify(text)} cannot be a repository: a part of it begins with "-"`,
+    );
+  return { url: text, shown: text, local: false, credential: null };
+}
+
+function urlLocation(url: URL): Location {
+  if (url.hostname === "" || url.hostname.startsWith("-") || url.username.startsWith("-")) {
+    throw new SourceError("source-not-found", "the URL names no host");
+  }
+  const bare = new URL(url);
+  bare.password = "";
+  // The user of an ssh URL says which account serves the repository; that of an https URL may be a token.
+  if (url.protocol === "https:") bare.username = "";
+  const secret = url.username !== "" || url.password !== "";
+  const shown = bare.href.replace("://", url.protocol === "https:" && secret ? "://***@" : "://");
+  const credential = url.protocol === "https:" && secret ? `https://${url.username}:${url.password}@${url.host}` : null;
+  return { url: bare.href, shown, local: false, credential };
+}

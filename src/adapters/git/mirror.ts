@@ -1,0 +1,174 @@
+/**
+ * Mirror: a bare repository in the cache that follows one remote. It may be lost at any time without
+ * harm: what it holds comes from the remote, and one that does not work any more is made anew. Several
+ * processes may share one; nothing in it is changed in place but by git itself.
+ */
+import { createHash, randomBytes } from "node:crypto";
+import { mkdir, rename, rm, stat, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { setTimeout as pause } from "node:timers/promises";
+import { SourceError } from "../../ports/source.js";
+import { git, gitFailure, globalConfigText, type GitOptions } from "./git.js";
+import type { Location } from "./location.js";
+
+/** Another process that fetches at the same moment holds a ref's lock for milliseconds. */
+const ATTEMPTS = 4;
+const ATTEMPT_DELAY_MS = 150;
+
+export class Mirror {
+  readonly folder: string;
+  readonly #location: Location;
+  readonly #cacheDir: string;
+  readonly #silenceMs: number | undefined;
+
+  constructor(location: Location, cacheDir: string, silenceMs?: number) {
+    this.#location = location;
+    this.#cacheDir = cacheDir;
+    this.#silenceMs = silenceMs;
+    this.folder = join(cacheDir, `${createHash("sha256").update(location.url).digest("hex").slice(0, 24)}.git`);
+  }
+
+  /** How commands run in the mirror. */
+  get options(): GitOptions {
+    return { ...this.#network, folder: this.folder };
+  }
+
+  /** What the remote answers for these exact ref names: name → object id. @throws SourceError */
+  async listRemote(names: readonly string[]): Promise<ReadonlyMap<string, string>> {
+    await this.#prepare();
+    // Outside the mirror, so that a broken mirror is not mistaken for a remote that is away.
+    const answer = await git(this.#network)
+      .raw(["ls-remote", "--quiet", "--end-of-options", this.#location.url, ...names])
+      .catch((error: unknown) => {
+        throw gitFailure(error, `${this.#location.shown} cannot be reached`, "source-unreachable");
+      });
+    const wanted = new Set(names);
+    const found = answer.split("\n").map((line) => line.split("\t"));
+    return new Map(found.flatMap(([id = "", name = ""]) => (wanted.has(name) ? [[name, id] as const] : [])));
+  }
+
+  /**
+   * Brings these refs, or all branches and tags, into the mirror. Where the remote answers and the
+   * mirror still does not work after some attempts, the mirror is made anew, once.
+   */
+  async fetch(refspecs: readonly string[]): Promise<void> {
+    for (let attempt = 1; attempt <= ATTEMPTS; attempt += 1) {
+      try {
+        await this.#ensure();
+        return await this.#fetchInto(this.options, refspecs);
+      } catch (error) {
+        const failure = gitFailure(error, `${this.#location.shown} could not be fetched`, "git-failed");
+        if (failure.code !== "git-failed") throw failure;
+        // Asking costs one round trip and tells a remote that is away from a mirror that is broken.
+        await this.listRemote(["HEAD"]);
+        await pause(ATTEMPT_DELAY_MS * attempt);
+      }
+    }
+    await this.rebuild(refspecs);
+  }
+
+  /** Makes the mirror anew beside the old one and puts it in its place. */
+  async rebuild(refspecs: readonly string[]): Promise<void> {
+    const fresh = await this.#make();
+    try {
+      await this.#fetchInto({ ...this.options, folder: fresh }, refspecs);
+      await this.#install(fresh);
+    } catch (error) {
+      await rm(fresh, { recursive: true, force: true });
+      throw gitFailure(error, `${this.#location.shown} could not be fetched`, "git-failed");
+    }
+  }
+
+  async #fetchInto(options: GitOptions, refspecs: readonly string[]): Promise<void> {
+    await git(options).raw([
+      "fetch",
+      "--force",
+      "--no-tags",
+      "--no-write-fetch-head",
+      "--no-recurse-submodules",
+      "--progress",
+      "--end-of-options",
+      this.#location.url,
+      ...refspecs,
+    ]);
+  }
+
+  /** The mirror, without any object yet. Safe when two processes do it at once. */
+  async #ensure(): Promise<void> {
+    await this.#prepare();
+    // It was renamed into its place when it was complete.
+    if ((await stat(this.folder).catch(() => null)) === null) await this.#install(await this.#make());
+  }
+
+  async #make(): Promise<string> {
+    const fresh = join(this.#cacheDir, `.new-${randomBytes(8).toString("hex")}`);
+    try {
+      await this.#prepare();
+      await mkdir(fresh, { mode: 0o700 });
+      // Garbage is collected before a command ends, so that no process outlives us.
+      const init = git({ ...this.#network, folder: fresh });
+      await init.raw(["init", "--quiet", "--bare", "--template=", "--initial-branch=main", "."]);
+      await init.raw(["config", "gc.autoDetach", "false"]);
+      return fresh;
+    } catch (error) {
+      await rm(fresh, { recursive: true, force: true });
+      throw gitFailure(error, `the mirror in ${this.#cacheDir} could not be made`, "git-failed");
+    }
+  }
+
+  /** A folder cannot replace another in one step, so that the old one steps aside first. */
+  async #install(fresh: string): Promise<void> {
+    const aside = join(this.#cacheDir, `.old-${randomBytes(8).toString("hex")}`);
+    await rename(this.folder, aside).catch(() => undefined);
+    await rename(fresh, this.folder).catch(async (error: unknown) => {
+      await rm(fresh, { recursive: true, force: true });
+      // Another process has just put its own there, which is as good.
+      if ((await stat(this.folder).catch(() => null)) === null) {
+        throw new SourceError("git-failed", `the mirror in ${this.#cacheDir} could not be put in place`, {
+          cause: error,
+        });
+      }
+    });
+    await rm(aside, { recursive: true, force: true });
+  }
+
+  get #network(): GitOptions {
+    return {
+      folder: this.#cacheDir,
+      alone: true,
+      ...(this.#silenceMs === undefined ? {} : { silenceMs: this.#silenceMs }),
+      ...(this.#location.local ? { globalConfig: this.#globalConfig } : {}),
+      ...(this.#location.credential === null ? {} : { credentialFile: this.#credentialFile }),
+    };
+  }
+
+  get #globalConfig(): string {
+    return join(this.#cacheDir, "global-config");
+  }
+
+  get #credentialFile(): string {
+    return `${this.folder}-credential`;
+  }
+
+  /**
+   * The folder and the files that git's commands are pointed to. The password stands in a file that
+   * only its owner can read, never on a command line. git empties it when the remote refuses the
+   * password, so that it is written each time.
+   */
+  async #prepare(): Promise<void> {
+    try {
+      await mkdir(this.#cacheDir, { recursive: true, mode: 0o700 });
+      if (this.#location.local) await replaceFile(this.#globalConfig, globalConfigText());
+      if (this.#location.credential !== null) await replaceFile(this.#credentialFile, `${this.#location.credential}\n`);
+    } catch (error) {
+      throw new SourceError("git-failed", `the cache folder ${this.#cacheDir} cannot be written`, { cause: error });
+    }
+  }
+}
+
+/** Another process that reads the file sees the old text or the new one. */
+async function replaceFile(path: string, text: string): Promise<void> {
+  const fresh = `${path}.${randomBytes(8).toString("hex")}`;
+  await writeFile(fresh, text, { mode: 0o600 });
+  await rename(fresh, path);
+}

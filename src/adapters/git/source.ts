@@ -1,0 +1,145 @@
+/**
+ * GitSource: a repository at a path or a URL, read by object from a mirror in the cache.
+ */
+import { resolve } from "node:path";
+import { SourceError, type Snapshot, type Source } from "../../ports/source.js";
+import { git } from "./git.js";
+import { DEFAULT_LIMITS, type SourceLimits } from "./limits.js";
+import { parseLocation } from "./location.js";
+import { Mirror } from "./mirror.js";
+import { cleanSubPath, describeCommit, readTree, resolveCommit } from "./tree.js";
+
+export interface GitSourceOptions {
+  /** A path, or an https, ssh or file URL; credentials may stand in it and are never shown. */
+  readonly location: string;
+  /** Branch, tag, full ref name or full commit id; default: the remote's HEAD. */
+  readonly ref?: string;
+  /** Folder in the repository; default: all of it. */
+  readonly path?: string;
+  /** Folder for mirrors; made where it is missing, for its owner alone. */
+  readonly cacheDir: string;
+  /** How long the remote may be silent, in milliseconds; default: a minute. */
+  readonly silenceMs?: number;
+  readonly limits?: SourceLimits;
+}
+
+/** The ref that was found at the remote, and the object that it names there. */
+interface RemoteTip {
+  readonly name: string;
+  readonly id: string;
+  readonly commit: string;
+}
+
+const COMMIT_ID = /^([0-9a-f]{40}|[0-9a-f]{64})$/;
+
+export class GitSource implements Source {
+  readonly location: string;
+  readonly #mirror: Mirror;
+  readonly #ref: string;
+  readonly #path: string;
+  readonly #limits: SourceLimits;
+
+  /** @throws SourceError `source-not-found`, `ref-not-found`, `path-not-found` for what can never be one */
+  constructor({ location, ref = "HEAD", path = "", cacheDir, silenceMs, limits = DEFAULT_LIMITS }: GitSourceOptions) {
+    const parsed = parseLocation(location);
+    this.location = parsed.shown;
+    this.#mirror = new Mirror(parsed, resolve(cacheDir), silenceMs);
+    this.#ref = cleanRef(ref);
+    this.#path = cleanSubPath(path);
+    this.#limits = limits;
+  }
+
+  async readTip(): Promise<string> {
+    return COMMIT_ID.test(this.#ref) ? this.#ref : (await this.#findTip()).commit;
+  }
+
+  async fetch(commit?: string, since?: string): Promise<Snapshot> {
+    const wanted = commit ?? (COMMIT_ID.test(this.#ref) ? this.#ref : undefined);
+    const id = wanted === undefined ? await this.#fetchTip() : await this.#fetchCommit(wanted);
+    try {
+      return await this.#read(id, since);
+    } catch (error) {
+      if (!(error instanceof SourceError) || error.code !== "git-failed") throw error;
+      // What was just fetched cannot be read: the mirror is damaged, or another process has replaced it.
+      await this.#mirror.rebuild(this.#everything);
+      return await this.#read(id, since);
+    }
+  }
+
+  async #read(commit: string, since: string | undefined): Promise<Snapshot> {
+    const options = this.#mirror.options;
+    const { files, skipped } = await readTree(options, commit, this.#path, this.#limits);
+    const source = await describeCommit(options, commit, this.location);
+    const snapshot = { source, files, skipped };
+    return since === undefined ? snapshot : { ...snapshot, rewritten: !(await this.#isAncestor(since, commit)) };
+  }
+
+  /** @returns the commit at the tip, which is in the mirror */
+  async #fetchTip(): Promise<string> {
+    const { name, commit } = await this.#findTip();
+    if ((await resolveCommit(this.#mirror.options, commit).catch(() => null)) === commit) return commit;
+    // HEAD has no place of its own among the mirror's refs.
+    const kept = name === "HEAD" ? "refs/ztap/HEAD" : name;
+    await this.#mirror.fetch([`+${name}:${kept}`]);
+    const fetched = await resolveCommit(this.#mirror.options, kept);
+    if (fetched === null) throw new SourceError("ref-not-found", `${this.#ref} of ${this.location} is no commit`);
+    return fetched;
+  }
+
+  async #fetchCommit(commit: string): Promise<string> {
+    if (!COMMIT_ID.test(commit))
+      throw new SourceError("ref-not-found", `${JSON.stringify(commit)} is no full commit id`);
+    const has = async (): Promise<boolean> =>
+      (await resolveCommit(this.#mirror.options, commit).catch(() => null)) === commit;
+    if (await has()) return commit;
+    await this.#mirror.fetch(this.#everything);
+    if (!(await has()))
+      throw new SourceError("ref-not-found", `commit ${commit} is in no branch or tag of ${this.location}`);
+    return commit;
+  }
+
+  get #everything(): readonly string[] {
+    return ["+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*"];
+  }
+
+  async #findTip(): Promise<RemoteTip> {
+    const candidates = refCandidates(this.#ref);
+    const found = await this.#mirror.listRemote(candidates.flatMap((name) => [name, `${name}^{}`]));
+    for (const name of candidates) {
+      const id = found.get(name);
+      if (id !== undefined) return { name, id, commit: found.get(`${name}^{}`) ?? id };
+    }
+    const what =
+      this.#ref === "HEAD"
+        ? "has no commit on its default branch"
+        : `has no branch or tag ${JSON.stringify(this.#ref)}`;
+    throw new SourceError("ref-not-found", `${this.location} ${what}`);
+  }
+
+  async #isAncestor(old: string, commit: string): Promise<boolean> {
+    if (!COMMIT_ID.test(old)) return false;
+    // An answer of no and an old commit that is gone both mean that it is not part of this history.
+    const base = await git(this.#mirror.options)
+      .raw(["merge-base", "--end-of-options", old, commit])
+      .catch(() => "");
+    return base.trim() === old;
+  }
+}
+
+/** @throws SourceError `ref-not-found` for a name that git itself would refuse, or take for an option */
+export function cleanRef(ref: string): string {
+  const bad =
+    ref === "" ||
+    ref.startsWith("-") ||
+    ref.endsWith("/") ||
+    ref.includes("..") ||
+    ref.includes("@{") ||
+    /[\0-\x20\x7f~^:?*[\\]/.test(ref);
+  if (bad)
+    throw new SourceError("ref-not-found", `${JSON.stringify(ref)} cannot be the name of a branch, tag or commit`);
+  return ref;
+}
+
+function refCandidates(ref: string): readonly string[] {
+  return ref === "HEAD" || ref.startsWith("refs/") ? [ref] : [`refs/heads/${ref}`, `refs/tags/${ref}`];
+}

@@ -1,0 +1,133 @@
+/**
+ * Reads one commit by object: its tree's entries and its blobs, as they were committed. No work
+ * tree, so no filter, no LFS, no submodule; only regular files, so no symbolic link is followed.
+ */
+import { SourceError, type SourceFile } from "../../ports/source.js";
+import type { SourceRef } from "../../model/state.js";
+import { git, gitFailure, type GitOptions } from "./git.js";
+import { decodeText, isPolicyFile, isSkippedFolder, refuseTooLarge, type SourceLimits } from "./limits.js";
+
+export interface TreeEntry {
+  readonly mode: string;
+  readonly id: string;
+  readonly size: number;
+  /** Relative to the root of the repository. */
+  readonly path: string;
+}
+
+export interface Tree {
+  readonly files: readonly SourceFile[];
+  /** Policy files that are symbolic links or submodules, and so not read. */
+  readonly skipped: readonly string[];
+}
+
+/** The sub-path as git wants it: no slash at either end, empty for the root. @throws SourceError `path-not-found` */
+export function cleanSubPath(path: string): string {
+  const parts = path.split("/").filter((part) => part !== "" && part !== ".");
+  if (parts.includes("..") || /[\0\n\r]/.test(path))
+    throw new SourceError("path-not-found", `${JSON.stringify(path)} leads out of the repository`);
+  return parts.join("/");
+}
+
+/** @throws SourceError `path-not-found`, `too-large`, `not-utf8`, `git-failed` */
+export async function readTree(
+  options: GitOptions,
+  commit: string,
+  subPath: string,
+  limits: SourceLimits,
+): Promise<Tree> {
+  const entries = await listEntries(options, commit, subPath);
+  const regular = entries.filter(isRegular);
+  refuseTooLarge(regular, limits);
+  const blobs = await readBlobs(options, [...new Set(regular.map(({ id }) => id))]);
+  const files = regular.map(({ id, path }) => {
+    const bytes = blobs.get(id);
+    if (bytes === undefined) throw new SourceError("git-failed", `${path} (blob ${id}) is not in the repository`);
+    return { path, text: decodeText(bytes, path), blobId: id };
+  });
+  const skipped = entries.filter((entry) => !regular.includes(entry)).map(({ path }) => path);
+  return { files: files.sort((a, b) => (a.path < b.path ? -1 : 1)), skipped };
+}
+
+/** The policy files of a folder in a commit, of whatever mode. @throws SourceError `path-not-found` */
+export async function listEntries(options: GitOptions, commit: string, subPath: string): Promise<readonly TreeEntry[]> {
+  const tree = `${commit}:${subPath}`;
+  const listing = await git(options)
+    .raw(["ls-tree", "-r", "-l", "-z", "--full-tree", "--end-of-options", tree])
+    .catch(() => {
+      // The commit is known to be there, so that only the path can be wrong.
+      throw new SourceError("path-not-found", `commit ${commit.slice(0, 12)} has no folder ${JSON.stringify(subPath)}`);
+    });
+  return listing
+    .split("\0")
+    .filter((line) => line !== "")
+    .map((line): TreeEntry => {
+      const [attributes = "", path = ""] = splitOnce(line, "\t");
+      const [mode = "", , id = "", size = ""] = attributes.split(/ +/);
+      return { mode, id, size: Number(size) || 0, path: subPath === "" ? path : `${subPath}/${path}` };
+    })
+    .filter(
+      ({ path }) => isPolicyFile(path) && !path.slice(subPath.length).split("/").slice(0, -1).some(isSkippedFolder),
+    );
+}
+
+export function isRegular({ mode }: TreeEntry): boolean {
+  return mode === "100644" || mode === "100755";
+}
+
+/** Answers of `cat-file --batch`: `<id> blob <size>\n<bytes>\n`, in the order asked. */
+async function readBlobs(options: GitOptions, ids: readonly string[]): Promise<ReadonlyMap<string, Uint8Array>> {
+  const blobs = new Map<string, Uint8Array>();
+  if (ids.length === 0) return blobs;
+  const answer: unknown = await git({ ...options, input: `${ids.join("\n")}\n` })
+    .binaryCatFile(["--batch"])
+    .catch((error: unknown) => {
+      throw gitFailure(error, "the repository's files could not be read", "git-failed");
+    });
+  if (!Buffer.isBuffer(answer)) throw new SourceError("git-failed", "git gave no bytes for the repository's files");
+  for (let at = 0; at < answer.length;) {
+    const end = answer.indexOf(10, at);
+    const [id = "", type, size] = answer.toString("latin1", at, end).split(" ");
+    const length = Number(size);
+    if (end < 0 || type !== "blob" || !Number.isSafeInteger(length))
+      throw new SourceError("git-failed", `the repository is damaged: blob ${id} cannot be read`);
+    blobs.set(id, answer.subarray(end + 1, end + 1 + length));
+    at = end + 1 + length + 1;
+  }
+  return blobs;
+}
+
+/** Who wrote the commit and its first line. */
+export async function describeCommit(options: GitOptions, commit: string, location: string): Promise<SourceRef> {
+  const text = await git(options)
+    .raw([
+      "log",
+      "-1",
+      "--no-show-signature",
+      "--no-patch",
+      "--format=%H%x00%an <%ae>%x00%s",
+      "--end-of-options",
+      commit,
+    ])
+    .catch((error: unknown) => {
+      throw gitFailure(error, `commit ${commit} could not be read`, "git-failed");
+    });
+  const [id = commit, author = "", subject = ""] = text.trimEnd().split("\0");
+  return { location, commit: id, dirty: false, author, subject };
+}
+
+/** The full id of the commit that a name stands for in this repository; null where there is none. */
+export async function resolveCommit(options: GitOptions, name: string): Promise<string | null> {
+  if (name === "" || name.startsWith("-")) return null;
+  const text = await git(options)
+    .raw(["rev-parse", "--verify", "--quiet", "--end-of-options", `${name}^{commit}`])
+    .catch(() => "");
+  // An older git repeats the option itself.
+  const id = text.trim().split("\n").at(-1) ?? "";
+  return /^[0-9a-f]{40,64}$/.test(id) ? id : null;
+}
+
+function splitOnce(text: string, separator: string): readonly string[] {
+  const at = text.indexOf(separator);
+  return at < 0 ? [text] : [text.slice(0, at), text.slice(at + 1)];
+}

@@ -1,0 +1,92 @@
+/**
+ * The store in memory: `memory:`. One process; gone when it ends. Handles that are opened on the
+ * same MemoryTable share one store, as several agents and commands share one on disk.
+ */
+import { LocalStore } from "../../store/local.js";
+import type { Table, TableWriter } from "../../store/table.js";
+import type { Store } from "../../ports/store.js";
+import type { Clock } from "../../ports/system.js";
+
+/** Listeners are called directly, so that the slow look is only a formality. */
+const POLL_MS = 60_000;
+
+/** Text under keys in two levels: the part up to the first slash, then the whole key. */
+export class MemoryTable implements TableWriter {
+  readonly #groups = new Map<string, Map<string, string>>();
+  readonly #listeners = new Set<() => void>();
+
+  get(key: string): string | undefined {
+    return this.#group(key).get(key);
+  }
+
+  entries(prefix: string): Iterable<readonly [string, string]> {
+    return [...this.#group(prefix)].filter(([key]) => key.startsWith(prefix)).sort(([a], [b]) => (a < b ? -1 : 1));
+  }
+
+  put(key: string, value: string): void {
+    this.#group(key).set(key, value);
+  }
+
+  remove(key: string): void {
+    this.#group(key).delete(key);
+  }
+
+  /** Runs `work`, and takes back what it wrote where it throws. */
+  write<T>(work: (writer: TableWriter) => T): T {
+    const before: (readonly [string, string | undefined])[] = [];
+    const remember = (key: string): void => {
+      before.push([key, this.get(key)]);
+    };
+    try {
+      return work({
+        get: (key) => this.get(key),
+        entries: (prefix) => this.entries(prefix),
+        put: (key, value) => {
+          remember(key);
+          this.put(key, value);
+        },
+        remove: (key) => {
+          remember(key);
+          this.remove(key);
+        },
+      });
+    } catch (error) {
+      for (const [key, value] of before.reverse()) {
+        if (value === undefined) this.remove(key);
+        else this.put(key, value);
+      }
+      throw error;
+    }
+  }
+
+  announce(): void {
+    for (const wake of this.#listeners) wake();
+  }
+
+  listen(wake: () => void): () => void {
+    this.#listeners.add(wake);
+    return () => this.#listeners.delete(wake);
+  }
+
+  #group(key: string): Map<string, string> {
+    const slash = key.indexOf("/");
+    const name = slash < 0 ? key : key.slice(0, slash);
+    const group = this.#groups.get(name) ?? new Map<string, string>();
+    if (group.size === 0) this.#groups.set(name, group);
+    return group;
+  }
+}
+
+/** A handle on the store that `shared` holds; closing it leaves the others open. */
+export function openMemoryStore(clock: Clock, shared: MemoryTable = new MemoryTable()): Store {
+  const table: Table = {
+    backend: "memory",
+    pollMs: POLL_MS,
+    read: (work) => work(shared),
+    write: (work) => shared.write(work),
+    announce: () => shared.announce(),
+    listen: (wake) => shared.listen(wake),
+    close: () => Promise.resolve(),
+  };
+  return new LocalStore(table, clock);
+}

@@ -1,0 +1,25 @@
+/** The machine's clock and randomness. The only places where time and chance come in. */
+import { randomBytes } from "node:crypto";
+import type { Clock, Random } from "../../ports/system.js";
+
+export const systemClock: Clock = {
+  now: () => Date.now(),
+  monotonic: () => performance.now(),
+  sleep: (ms, signal) =>
+    new Promise((resolve) => {
+      if (signal?.aborted === true) return resolve();
+      const done = (): void => {
+        clearTimeout(timer);
+        signal?.removeEventListener("abort", done);
+        resolve();
+      };
+      // A longer delay than this would make the timer fire at once; a sleeper looks again anyway.
+      const timer = setTimeout(done, Math.min(Math.max(ms, 0), 2 ** 31 - 1));
+      signal?.addEventListener("abort", done, { once: true });
+    }),
+};
+
+export const systemRandom: Random = {
+  fraction: () => randomBytes(6).readUIntBE(0, 6) / 2 ** 48,
+  id: () => randomBytes(16).toString("hex"),
+};

@@ -1,0 +1,225 @@
+/**
+ * Records of the store: how each is written as text, and how text that was read becomes a typed
+ * value again. What is read is not trusted: a record that does not have its shape, or a revision or
+ * an object whose digest is another, is a StoreError and never data.
+ */
+import { digestOfText } from "../model/digest.js";
+import { API_VERSIONS, KINDS, type ObjectPosition, type ZtapObject } from "../model/objects.js";
+import { refKey, refOf, type Revision, type RevisionEntry, type SourceRef, type StateObject } from "../model/state.js";
+import type { DriftItem, Member, NodeStatus, SourceStatus, SubjectStatus } from "../model/status.js";
+import { StoreError } from "../ports/store.js";
+import {
+  isBoolean,
+  isCount,
+  isNumber,
+  isString,
+  listOf,
+  nullable,
+  oneOf,
+  optional,
+  shaped,
+  type Guard,
+} from "./guards.js";
+import type { Lease } from "./lease.js";
+
+/** A node's heartbeat. */
+export interface LiveRecord extends Lease {
+  readonly id: string;
+  readonly address: string;
+}
+
+/** Leadership. `leader` is null after it was resigned; `term` never falls. */
+export interface ElectionRecord extends Lease {
+  readonly leader: string | null;
+  readonly term: number;
+}
+
+/** Counters that rise with each change of their kind, so that a watcher can tell what changed. */
+export interface SignalRecord {
+  readonly status: number;
+  readonly members: number;
+}
+
+const isPosition = shaped<ObjectPosition>({
+  file: isString,
+  line: isNumber,
+  rules: optional(
+    shaped<{ ingress: readonly number[]; egress: readonly number[] }>({
+      ingress: listOf(isNumber),
+      egress: listOf(isNumber),
+    }),
+  ),
+});
+
+const isEntry = shaped<RevisionEntry>({
+  kind: oneOf(...KINDS),
+  namespace: nullable(isString),
+  name: isString,
+  digest: isString,
+  version: optional(isCount),
+  updatedAt: optional(isString),
+  sourceNode: optional(isString),
+  position: optional(isPosition),
+});
+
+const isSourceRef = shaped<SourceRef>({
+  location: isString,
+  commit: nullable(isString),
+  dirty: isBoolean,
+  author: nullable(isString),
+  subject: nullable(isString),
+});
+
+const isRevision = shaped<Revision>({
+  number: isCount,
+  parent: nullable(isCount),
+  commitId: isString,
+  source: isSourceRef,
+  time: isString,
+  node: isString,
+  author: isString,
+  reason: isString,
+  entries: listOf(isEntry),
+});
+
+const isDrift = shaped<DriftItem>({
+  kind: oneOf("missing", "extra", "changed", "detached"),
+  detail: isString,
+  workload: optional(isString),
+  policies: optional(listOf(isString)),
+});
+
+const isSubjectStatus = shaped<SubjectStatus>({
+  workload: isString,
+  state: oneOf("Enforced", "Pending", "Stalled"),
+  message: optional(isString),
+});
+
+export const isMember = shaped<Member>({ id: isString, address: isString, joinedAt: isString });
+
+export const isNodeStatus = shaped<NodeStatus>({
+  node: isString,
+  backend: isString,
+  attemptedRevision: nullable(isCount),
+  enforcedRevision: nullable(isCount),
+  rulesetDigest: nullable(isString),
+  state: oneOf("InSync", "Drifted", "Stalled"),
+  message: nullable(isString),
+  drift: listOf(isDrift),
+  healed: isCount,
+  subjects: listOf(isSubjectStatus),
+  observedAt: isString,
+});
+
+export const isSourceStatus = shaped<SourceStatus>({
+  location: isString,
+  ref: nullable(isString),
+  path: nullable(isString),
+  observedCommit: nullable(isString),
+  acceptedCommit: nullable(isString),
+  state: oneOf("Synced", "Rejected", "Unreachable", "Held"),
+  message: nullable(isString),
+  diagnostics: listOf(
+    shaped<SourceStatus["diagnostics"][number]>({
+      code: isString,
+      file: isString,
+      line: isNumber,
+      column: isNumber,
+      message: isString,
+    }),
+  ),
+  checkedAt: isString,
+  leader: isString,
+});
+
+export const isLiveRecord = shaped<LiveRecord>({
+  id: isString,
+  address: isString,
+  holder: isString,
+  renewedAt: isNumber,
+  ttlMs: isNumber,
+});
+
+export const isElectionRecord = shaped<ElectionRecord>({
+  leader: nullable(isString),
+  term: isCount,
+  holder: isString,
+  renewedAt: isNumber,
+  ttlMs: isNumber,
+});
+
+export const isSignalRecord = shaped<SignalRecord>({ status: isCount, members: isCount });
+
+const hasName = shaped<{ name: string; namespace: string | undefined }>({
+  name: isString,
+  namespace: optional(isString),
+});
+const hasIdentity = shaped<{ apiVersion: string; kind: string; metadata: object }>({
+  apiVersion: oneOf(...API_VERSIONS),
+  kind: oneOf(...KINDS),
+  metadata: hasName,
+});
+
+/**
+ * The identity of a canonical object. The rest of its shape was settled by the schema before it was
+ * committed, and its digest says that it is still the same text.
+ */
+const isZtapObject: Guard<ZtapObject> = (value): value is ZtapObject => hasIdentity(value);
+
+/** @throws StoreError `store-damaged` where the text is not JSON of that shape */
+export function decode<T>(text: string, guard: Guard<T>, key: string): T {
+  const value = parse(text);
+  if (!guard(value))
+    throw new StoreError(
+      "store-damaged",
+      `the store's record ${key} does not have its shape; restore the store from a backup`,
+    );
+  return value;
+}
+
+function parse(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}
+
+/** A revision is written below its own digest, since nothing else would tell that its manifest was damaged. */
+export function encodeRevision(revision: Revision): string {
+  const text = JSON.stringify(revision);
+  return `${digestOfText(text)}\n${text}`;
+}
+
+/** @throws StoreError `store-damaged` */
+export function decodeRevision(record: string, key: string): Revision {
+  const text = record.slice(record.indexOf("\n") + 1);
+  if (record !== `${digestOfText(text)}\n${text}`) {
+    throw new StoreError(
+      "store-damaged",
+      `the store's record ${key} is damaged: its digest is another; restore the store from a backup`,
+    );
+  }
+  return decode(text, isRevision, key);
+}
+
+/** @throws StoreError `object-missing`, `object-damaged` */
+export function decodeObject(text: string | undefined, entry: RevisionEntry): StateObject {
+  const name = refKey(entry);
+  if (text === undefined)
+    throw new StoreError(
+      "object-missing",
+      `${name} (object ${entry.digest}) is not in the store; apply the policy again, or restore the store from a backup`,
+    );
+  const value = digestOfText(text) === entry.digest ? parse(text) : undefined;
+  if (!isZtapObject(value) || refKey(refOf(value)) !== name) {
+    throw new StoreError(
+      "object-damaged",
+      `${name} (object ${entry.digest}) is damaged in the store: its digest is another; apply the policy again, or restore the store from a backup`,
+    );
+  }
+  const ref = { kind: entry.kind, namespace: entry.namespace, name: entry.name };
+  return entry.position === undefined
+    ? { ref, digest: entry.digest, object: value }
+    : { ref, digest: entry.digest, object: value, position: entry.position };
+}

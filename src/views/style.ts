@@ -1,0 +1,24 @@
+/** Colour, only on a terminal: a view is given a style, it never asks for one. */
+import { styleText } from "node:util";
+
+export interface Style {
+  good(text: string): string;
+  bad(text: string): string;
+  warn(text: string): string;
+  dim(text: string): string;
+  bold(text: string): string;
+}
+
+const same = (text: string) => text;
+
+export const plainStyle: Style = { good: same, bad: same, warn: same, dim: same, bold: same };
+
+const paint = (format: Parameters<typeof styleText>[0]) => (text: string) => styleText(format, text, { validateStream: false });
+
+export const colourStyle: Style = {
+  good: paint("green"),
+  bad: paint("red"),
+  warn: paint("yellow"),
+  dim: paint("dim"),
+  bold: paint("bold"),
+};

@@ -1,0 +1,235 @@
+/** Members, heartbeats, status and leadership. */
+import type { NodeStatus, SourceStatus } from "../../src/model/status.js";
+import type { StoreCase } from "./bench.js";
+
+const STATUS: NodeStatus = {
+  node: "n1",
+  backend: "ebpf",
+  attemptedRevision: 4,
+  enforcedRevision: 3,
+  rulesetDigest: "ab".repeat(32),
+  state: "Drifted",
+  message: "healed 1",
+  drift: [{ kind: "missing", detail: "entry 7", workload: "default/web", policies: ["default/web"] }],
+  healed: 2,
+  subjects: [
+    { workload: "default/web", state: "Enforced" },
+    { workload: "default/db", state: "Pending", message: "no such cgroup" },
+  ],
+  observedAt: "2026-01-01T00:00:00.000Z",
+};
+
+const SOURCE: SourceStatus = {
+  location: "/repo",
+  ref: null,
+  path: null,
+  observedCommit: "d".repeat(40),
+  acceptedCommit: null,
+  state: "Rejected",
+  message: "1 error",
+  diagnostics: [{ code: "ZT0001", file: "a.yaml", line: 1, column: 2, message: "wrong" }],
+  checkedAt: "2026-01-01T00:00:00.000Z",
+  leader: "n1",
+};
+
+const members: readonly StoreCase[] = [
+  {
+    title: "members join, are updated, listed in order, and leave without a trace",
+    async run(t, { store, open }) {
+      const [a, b] = [
+        { id: "a", address: "10.0.0.1:7000", joinedAt: "2026-01-01T00:00:00.000Z" },
+        { id: "b", address: "10.0.0.2:7000", joinedAt: "2026-01-02T00:00:00.000Z" },
+      ];
+      await store.joinMember(b);
+      await store.joinMember({ ...a, address: "old:1" });
+      await store.joinMember(a);
+      const other = await open();
+      t.same(await other.listMembers(), [a, b]);
+      await store.heartbeat({ id: "a", address: a.address, holder: "h" }, 1000);
+      await store.writeNodeStatus({ ...STATUS, node: "a" });
+      t.equal(await other.leaveMember("a"), true);
+      t.equal(await store.leaveMember("a"), false);
+      t.same(await store.listMembers(), [b]);
+      t.same(await store.listHeartbeats(), []);
+      t.same(await store.listNodeStatus(), []);
+    },
+  },
+  {
+    title: "an id that would reach into another key is refused",
+    async run(t, { store }) {
+      for (const id of ["", "a/b", "a\0b", "x".repeat(501)]) {
+        await t.rejects(store.joinMember({ id, address: "a:1", joinedAt: "2026-01-01T00:00:00.000Z" }), RangeError);
+      }
+      t.same(await store.listMembers(), []);
+    },
+  },
+  {
+    title: "a heartbeat belongs to one holder for as long as it lives",
+    async run(t, { store, clock, open }) {
+      const other = await open();
+      const beat = (holder: string, address = "a:1") => ({ id: "n1", address, holder });
+      const began = new Date(clock.now()).toISOString();
+      t.same(await store.heartbeat(beat("h1"), 1000), { held: null });
+      t.same(await other.heartbeat(beat("h2", "b:2"), 1000), { held: "h1" });
+      t.same(
+        await other.listHeartbeats(),
+        [{ id: "n1", address: "a:1", lastSeen: began, alive: true }],
+        "a refusal changes nothing",
+      );
+      clock.advance(999);
+      t.same(await store.heartbeat(beat("h1"), 1000), { held: null });
+      clock.advance(999);
+      t.same(await other.heartbeat(beat("h2"), 1000), { held: "h1" }, "the renewal counts");
+      clock.advance(1);
+      const seen = new Date(clock.now() - 1000).toISOString();
+      t.same(
+        await other.listHeartbeats(),
+        [{ id: "n1", address: "a:1", lastSeen: seen, alive: false }],
+        "who was seen when is kept",
+      );
+      t.same(await other.heartbeat(beat("h2"), 1000), { held: null });
+      t.same(await store.heartbeat(beat("h1"), 1000), { held: "h2" });
+    },
+  },
+  {
+    title: "a heartbeat is ended by its holder alone, at once",
+    async run(t, { store }) {
+      await store.heartbeat({ id: "n1", address: "a:1", holder: "h1" }, 1000);
+      await store.endHeartbeat("n1", "h2");
+      t.match(await store.listHeartbeats(), [{ alive: true }]);
+      await store.endHeartbeat("n1", "h1");
+      t.match(await store.listHeartbeats(), [{ id: "n1", alive: false }]);
+      t.same(await store.heartbeat({ id: "n1", address: "a:1", holder: "h2" }, 1000), { held: null });
+      await store.endHeartbeat("unknown", "h1");
+    },
+  },
+  {
+    title: "the wall clock set back does not keep a dead holder for as long",
+    async run(t, { store, clock }) {
+      await store.heartbeat({ id: "n1", address: "a:1", holder: "h1" }, 1000);
+      await store.campaign({ id: "n1", holder: "h1" }, 1000);
+      clock.setWall(clock.now() - 86_400_000);
+      t.same(await store.heartbeat({ id: "n1", address: "a:1", holder: "h2" }, 1000), { held: null });
+      t.match(await store.campaign({ id: "n2", holder: "h2" }, 1000), { fence: { leader: "n2", term: 2 } });
+    },
+  },
+];
+
+const status: readonly StoreCase[] = [
+  {
+    title: "a node's status is read back the same, the last one written",
+    async run(t, { store, open }) {
+      await store.writeNodeStatus({ ...STATUS, healed: 1 });
+      await store.writeNodeStatus(STATUS);
+      await store.writeNodeStatus({
+        ...STATUS,
+        node: "n0",
+        drift: [],
+        subjects: [],
+        attemptedRevision: null,
+        message: null,
+      });
+      const read = await (await open()).listNodeStatus();
+      t.same(
+        read.map(({ node }) => node),
+        ["n0", "n1"],
+      );
+      t.same(read[1], STATUS);
+    },
+  },
+  {
+    title: "the source's status is written by the leader alone",
+    async run(t, { store, clock, open }) {
+      const { fence } = await store.campaign({ id: "n1", holder: "h1" }, 1000);
+      if (fence === null) throw new Error("nobody else wanted to lead");
+      t.equal(await store.writeSourceStatus(SOURCE, fence), true);
+      const other = await open();
+      t.same(await other.readSourceStatus(), SOURCE);
+      clock.advance(1000);
+      t.equal(await store.writeSourceStatus({ ...SOURCE, state: "Synced" }, fence), false);
+      await other.campaign({ id: "n2", holder: "h2" }, 1000);
+      t.equal(await store.writeSourceStatus({ ...SOURCE, state: "Synced" }, fence), false);
+      t.same(await store.readSourceStatus(), SOURCE);
+    },
+  },
+  {
+    title: "a record that does not have its shape is an error, and not a status",
+    async run(t, { store, damage }) {
+      await damage("status/n1", '{"node":"n1"}');
+      await t.rejects(store.listNodeStatus(), { code: "store-damaged", message: /status\/n1/ });
+      await damage("members/n1", "[]");
+      await t.rejects(store.listMembers(), { code: "store-damaged" });
+      await damage("election", "null");
+      await t.rejects(store.readLeader(), { code: "store-damaged" });
+    },
+  },
+];
+
+const election: readonly StoreCase[] = [
+  {
+    title: "one leads at a time; the term rises with each change of leader",
+    async run(t, { store, clock, open }) {
+      const other = await open();
+      const a = { id: "a", holder: "a1" };
+      const b = { id: "b", holder: "b1" };
+      t.same(await store.campaign(a, 1000), { fence: { leader: "a", term: 1 }, leader: "a" });
+      t.equal(await other.readLeader(), "a");
+      t.same(await other.campaign(b, 1000), { fence: null, leader: "a" });
+      clock.advance(999);
+      t.same(
+        await store.campaign(a, 1000),
+        { fence: { leader: "a", term: 1 }, leader: "a" },
+        "a renewal is the same term",
+      );
+      clock.advance(999);
+      t.same(await other.campaign(b, 1000), { fence: null, leader: "a" });
+      clock.advance(1);
+      t.equal(await other.readLeader(), null);
+      t.same(await other.campaign(b, 1000), { fence: { leader: "b", term: 2 }, leader: "b" });
+      t.same(await store.campaign(a, 1000), { fence: null, leader: "b" });
+    },
+  },
+  {
+    title: "who comes back after the lease ran out leads under a new term",
+    async run(t, { store, clock }) {
+      const a = { id: "a", holder: "a1" };
+      await store.campaign(a, 1000);
+      clock.advance(1000);
+      t.same(await store.campaign(a, 1000), { fence: { leader: "a", term: 2 }, leader: "a" });
+    },
+  },
+  {
+    title: "a second process of the leading node does not lead with it",
+    async run(t, { store, open }) {
+      await store.campaign({ id: "a", holder: "a1" }, 1000);
+      t.same(await (await open()).campaign({ id: "a", holder: "a2" }, 1000), { fence: null, leader: "a" });
+    },
+  },
+  {
+    title: "who resigns stops leading at once; nobody else can resign for them",
+    async run(t, { store, open }) {
+      const other = await open();
+      await store.campaign({ id: "a", holder: "a1" }, 1000);
+      await other.resign("b1");
+      t.equal(await other.readLeader(), "a");
+      await store.resign("a1");
+      t.equal(await other.readLeader(), null);
+      t.same(await other.campaign({ id: "b", holder: "b1" }, 1000), { fence: { leader: "b", term: 2 }, leader: "b" });
+      await store.resign("a1");
+      t.equal(await store.readLeader(), "b", "a second time does nothing");
+    },
+  },
+  {
+    title: "closing is final, may be repeated, and leaves other handles open",
+    async run(t, { store, open }) {
+      const other = await open();
+      await other.close();
+      await other.close();
+      await t.rejects(other.readHead(), { code: "store-unavailable" });
+      await t.rejects(other.resign("a"), { code: "store-unavailable" });
+      t.equal(await store.readHead(), null);
+    },
+  },
+];
+
+export const clusterCases: readonly StoreCase[] = [...members, ...status, ...election];

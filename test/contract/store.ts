@@ -1,0 +1,39 @@
+/**
+ * What every Store guarantees: one suite for each adapter. An adapter gives each case a fresh, empty
+ * store, further handles on it as other processes would have them, a clock that the case moves, and
+ * a way to damage what is stored.
+ */
+import t from "tap";
+import type { Store } from "../../src/ports/store.js";
+import type { WithBench } from "./bench.js";
+import { clusterCases } from "./store-cluster.js";
+import { commitCases } from "./store-commits.js";
+import { watchCases } from "./store-watch.js";
+
+/** @param withBench makes a bench, hands it to the case, and clears it away, also where the case fails */
+export function storeContract(name: string, withBench: WithBench): void {
+  void t.test(`store: ${name}`, async (t) => {
+    for (const { title, run } of [...commitCases, ...watchCases, ...clusterCases]) {
+      await t.test(title, (t) =>
+        withBench(async (bench) => {
+          const opened: Store[] = [bench.store];
+          const open = async (): Promise<Store> => {
+            const store = await bench.open();
+            opened.push(store);
+            return store;
+          };
+          try {
+            await run(t, {
+              store: bench.store,
+              clock: bench.clock,
+              damage: (key, value) => bench.damage(key, value),
+              open,
+            });
+          } finally {
+            for (const store of opened) await store.close();
+          }
+        }),
+      );
+    }
+  });
+}
