@@ -18,10 +18,15 @@ void handle;
 function report(error: unknown, argv: readonly string[]): void {
   const isUsage = isUsageError(error);
   process.exitCode = isUsage ? EXIT.usage : EXIT.failed;
-  const isDebug = argv.some((word, index) => word === "--log-level=debug" || (word === "debug" && argv[index - 1] === "--log-level"));
+  const isDebug = argv.some(
+    (word, index) => word === "--log-level=debug" || (word === "debug" && argv[index - 1] === "--log-level"),
+  );
   const message = error instanceof Error ? describe(error) : String(error);
   const isJson = argv.includes("--json");
-  if (isJson) process.stdout.write(`${JSON.stringify({ formatVersion: 1, error: { code: codeOf(error, isUsage), message } }, null, 2)}\n`);
+  if (isJson)
+    process.stdout.write(
+      `${JSON.stringify({ formatVersion: 1, error: { code: codeOf(error, isUsage), message } }, null, 2)}\n`,
+    );
   process.stderr.write(`ztap: ${message}\n`);
   if (isDebug && error instanceof Error) process.stderr.write(`${error.stack ?? ""}\n`);
 }

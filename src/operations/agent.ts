@@ -79,7 +79,11 @@ export async function runAgent(deps: AgentDeps, options: AgentOptions, signal: A
   try {
     await deps.enforcer.open();
     server = await deps.serve(agent);
-    deps.logger.info("agent started", { node: options.node, backend: deps.enforcer.backend, http: server?.address ?? "off" });
+    deps.logger.info("agent started", {
+      node: options.node,
+      backend: deps.enforcer.backend,
+      http: server?.address ?? "off",
+    });
     await agent.run(signal);
     deps.logger.info("agent stopped; enforcement stays in force");
   } finally {
@@ -188,8 +192,12 @@ class Agent implements Probes {
     };
     await Promise.all([
       runLoop({ ...loop, name: "heartbeat", intervalMs: heartbeatIntervalMs, jitter: 0.1 }, new Wakeup(), beat),
-      runLoop({ ...loop, name: "source poll", intervalMs: sourceIntervalMs, jitter: 0.1 }, this.#leaderWakeup, () => this.lead()),
-      runLoop({ ...loop, name: "reconciliation", intervalMs: checkIntervalMs, jitter: 0.1 }, this.#followerWakeup, () => this.follow()),
+      runLoop({ ...loop, name: "source poll", intervalMs: sourceIntervalMs, jitter: 0.1 }, this.#leaderWakeup, () =>
+        this.lead(),
+      ),
+      runLoop({ ...loop, name: "reconciliation", intervalMs: checkIntervalMs, jitter: 0.1 }, this.#followerWakeup, () =>
+        this.follow(),
+      ),
       forwardEvents((watching) => this.deps.store.watch(watching), [this.#followerWakeup], loop),
       forwardEvents((watching) => this.deps.enforcer.watch(watching), [this.#followerWakeup], loop),
     ]);
@@ -203,7 +211,11 @@ class Agent implements Probes {
   }
 
   readiness(): string | null {
-    return this.#lastError ?? this.#follower.problem ?? (this.#follower.enforcedRevision === null ? "nothing is enforced yet" : null);
+    return (
+      this.#lastError ??
+      this.#follower.problem ??
+      (this.#follower.enforcedRevision === null ? "nothing is enforced yet" : null)
+    );
   }
 
   /** The store may be away; the leases then run out by themselves. */

@@ -29,7 +29,11 @@ export interface Plan {
 
 /** @param base the state in force; null for an empty store */
 export function planChanges(desired: DesiredState, base: CommittedState | null): Plan {
-  const diff = diffKeyed(desired.objects, base?.objects ?? new Map(), (wanted, actual) => wanted.digest === actual.digest);
+  const diff = diffKeyed(
+    desired.objects,
+    base?.objects ?? new Map(),
+    (wanted, actual) => wanted.digest === actual.digest,
+  );
   const changes: Change[] = [
     ...diff.missing.map(({ wanted }) => toChange("create", wanted.ref, null, wanted)),
     ...diff.changed.map(({ wanted, actual }) => toChange("update", wanted.ref, actual.object, wanted)),

@@ -32,7 +32,11 @@ export function renderClusterStatus(status: ClusterStatus, style: Style): string
 
 export function renderClusterList({ nodes }: Pick<ClusterStatus, "nodes">, style: Style): string {
   if (nodes.length === 0) return "No nodes: none is declared, and no agent has joined.";
-  return renderTable(["Node", "Address", "Role", "State", "Enforced", "Lag", "Last Seen", "Message"], nodes.map((node) => toRow(node, style)), style);
+  return renderTable(
+    ["Node", "Address", "Role", "State", "Enforced", "Lag", "Last Seen", "Message"],
+    nodes.map((node) => toRow(node, style)),
+    style,
+  );
 }
 
 function toRow(node: ClusterNode, style: Style): readonly string[] {

@@ -9,7 +9,6 @@ import { KINDS, type Kind } from "../model/objects.js";
 import type { ObjectSet } from "../model/state.js";
 import { plainStyle, type Style } from "./style.js";
 
-
 export interface DiagnosticView {
   readonly style?: Style;
   /** Text of a file, for the line with the caret; undefined where it is not at hand. */

@@ -13,7 +13,8 @@ const same = (text: string) => text;
 
 export const plainStyle: Style = { good: same, bad: same, warn: same, dim: same, bold: same };
 
-const paint = (format: Parameters<typeof styleText>[0]) => (text: string) => styleText(format, text, { validateStream: false });
+const paint = (format: Parameters<typeof styleText>[0]) => (text: string) =>
+  styleText(format, text, { validateStream: false });
 
 export const colourStyle: Style = {
   good: paint("green"),

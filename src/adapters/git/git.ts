@@ -146,7 +146,9 @@ export function gitFailure(error: unknown, doing: string, otherwise: SourceError
   const text = withoutCredentials(error instanceof Error ? error.message : String(error));
   const lines = text.split("\n").map((line) => line.trim());
   const said =
-    lines.find((line) => /^(fatal|error|ssh):/i.test(line)) ?? lines.findLast((line) => line !== "") ?? "no reason given";
+    lines.find((line) => /^(fatal|error|ssh):/i.test(line)) ??
+    lines.findLast((line) => line !== "") ??
+    "no reason given";
   // The cause is left out on purpose: its text and its stack hold what was masked above.
   return new SourceError(reasonOf(text, otherwise), `${doing}: ${said.slice(0, 400)}`);
 }
