@@ -18,16 +18,7 @@ const STAGES = [
   ],
   ["lint", node, [bin("eslint"), "--max-warnings", "0", "src", "test"]],
   ["layers", node, [bin("depcruise"), "src", "--config", ".dependency-cruiser.cjs", "--output-type", "err"]],
-  [
-    "dead code",
-    node,
-    [
-      bin("ts-unused-exports"),
-      "tsconfig.json",
-      "--excludePathsFromReport=src/index.ts;src/commands;src/cli/main.ts;src/model/generated.ts;\\.generated\\.ts",
-      "--ignoreTestFiles=false",
-    ],
-  ],
+  ["dead code", node, [bin("knip"), "--include", "files,exports,types,dependencies,unlisted", "--no-progress"]],
   ["tests", node, [bin("tap"), "run", "--reporter", "tap", "--jobs", "2", ...process.argv.slice(2)]],
 ];
 

@@ -1,5 +1,5 @@
 /** The way into the CLI: runs oclif and turns every failure into one message and an exit code. */
-import { Errors, flush, handle, run } from "@oclif/core";
+import { Errors, flush, run } from "@oclif/core";
 import { OperationError } from "../operations/error.js";
 import { EXIT, InvalidInput } from "./base.js";
 
@@ -13,7 +13,6 @@ export async function main(argv: readonly string[], root: string): Promise<void>
     else report(error, argv);
   }
 }
-void handle;
 
 function report(error: unknown, argv: readonly string[]): void {
   const isUsage = isUsageError(error);

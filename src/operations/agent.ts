@@ -180,7 +180,7 @@ class Agent implements Probes {
     const stopped = AbortSignal.any([signal, stop.signal]);
     const loop = { ...this.deps, signal: stopped };
     const { sourceIntervalMs, checkIntervalMs, heartbeatIntervalMs } = this.options;
-    let failure: unknown = null;
+    let failure: OperationError | null = null;
     const beat = async () => {
       try {
         await this.beat();

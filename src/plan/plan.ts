@@ -4,7 +4,7 @@
  */
 import { diffKeyed } from "../diff/keyed.js";
 import type { ObjectRef, ZtapObject } from "../model/objects.js";
-import type { CommittedState, DesiredState, Revision, SourceRef } from "../model/state.js";
+import type { CommittedState, DesiredState, Revision, SourceRef, StateObject } from "../model/state.js";
 import { refKey } from "../model/state.js";
 
 export type ChangeAction = "create" | "update" | "delete";

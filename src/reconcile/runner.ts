@@ -75,8 +75,8 @@ export async function forwardEvents(
 ): Promise<void> {
   while (!options.signal.aborted) {
     try {
-      for await (const event of watch(options.signal)) {
-        void event;
+      const events = watch(options.signal)[Symbol.asyncIterator]();
+      while ((await events.next()).done !== true) {
         for (const wakeup of wakeups) wakeup.notify();
       }
     } catch (error) {

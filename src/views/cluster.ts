@@ -17,7 +17,7 @@ export function renderClusterStatus(status: ClusterStatus, style: Style): string
   const lines = [
     `Store     ${status.backend}, ${status.revision === null ? "no revision yet" : `revision ${status.revision}`}`,
     `Leader    ${leader === null ? style.warn("none") : `${leader.id} (${leader.address})`}`,
-    `Source    ${source === null ? "none is polled" : `${source.location}`}`,
+    `Source    ${source === null ? "none is polled" : source.location}`,
   ];
   if (source !== null) {
     const commit = source.observedCommit?.slice(0, 12) ?? "-";

@@ -70,7 +70,6 @@ export class FakeEnforcer implements Enforcer {
     }
   }
 
-  // eslint-disable-next-line require-yield
   async *watch(signal: AbortSignal): AsyncIterable<void> {
     if (signal.aborted) return;
     await new Promise<void>((resolve) => {

@@ -24,8 +24,8 @@ export async function scaffold(template: string, dir: string): Promise<Scaffolde
     await mkdir(dirname(join(dir, path)), { recursive: true });
     const isNew = await copyFile(source, join(dir, path), constants.COPYFILE_EXCL).then(
       () => true,
-      (error: NodeJS.ErrnoException) => {
-        if (error.code !== "EEXIST") throw error;
+      (error: unknown) => {
+        if (!(error instanceof Error && "code" in error && error.code === "EEXIST")) throw error;
         return false;
       },
     );
