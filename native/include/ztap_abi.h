@@ -25,8 +25,10 @@ enum ztap_limit {
 	/* Address and port entries of one table set, all workloads together. Memory is taken as entries come. */
 	ZTAP_MAX_ADDRS = 4194304,
 	ZTAP_MAX_PORTS = 4194304,
-	/* Flows without connections (UDP, ICMP echo, SCTP, ...) that one node remembers at a time. */
-	ZTAP_MAX_FLOWS = 262144,
+	/* Flows without connections (UDP, ICMP echo, SCTP, ...) that one node remembers at a time; a power of two. */
+	ZTAP_MAX_FLOWS = 65536,
+	/* Places that are looked at for one whose flow has ended, before a new flow is refused. */
+	ZTAP_FLOW_PROBES = 32,
 	ZTAP_TEST_SUBJECTS = 64,
 	/* Extension headers that are walked in an IPv6 packet; what lies behind more is unknown. */
 	ZTAP_MAX_EXTENSIONS = 8,
@@ -182,5 +184,16 @@ struct ztap_flow {
 	struct ztap_flow_half asked[2];
 };
 ZTAP_SIZE(struct ztap_flow, 48);
+
+/*
+ * ztap_places: array of ZTAP_MAX_FLOWS, the key of the flow that took the place last. New flows take
+ * places in turn; a place whose flow lives is passed over. So the programs themselves clear away
+ * what has ended, and the table is bounded without an agent. `next` counts only in place 0.
+ */
+struct ztap_place {
+	struct ztap_flow_key key;
+	__u32 next;
+};
+ZTAP_SIZE(struct ztap_place, 48);
 
 #endif

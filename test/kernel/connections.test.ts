@@ -10,7 +10,8 @@ else {
     { family: "IPv6", web: "fd00:201::1", peer: "fd00:201::2", other: "fd00:201::3", any: "::" },
   ];
   const sandbox = new Sandbox(t);
-  const side = (...addresses: string[]): string[] => addresses.map((one) => (one.includes(":") ? `${one}/64` : `${one}/24`));
+  const side = (...addresses: string[]): string[] =>
+    addresses.map((one) => (one.includes(":") ? `${one}/64` : `${one}/24`));
   const [inside, outside] = sandbox.network(
     side(...families.map((one) => one.web)),
     side(...families.flatMap((one) => [one.peer, one.other])),
@@ -32,15 +33,27 @@ else {
           "demo/web": {
             ...spec,
             ingress: { allow: [] },
-            egress: { allow: [{ peers: [`${allowed}/${family === "IPv4" ? 32 : 128}`], ports: [`tcp/${open.port}`, "udp/5353"] }] },
+            egress: {
+              allow: [
+                { peers: [`${allowed}/${family === "IPv4" ? 32 : 128}`], ports: [`tcp/${open.port}`, "udp/5353"] },
+              ],
+            },
           },
         }),
       );
       const connection = await web.call("tcpConnect", { host: allowed, port: open.port });
       t.type(connection.id, "number", "an allowed TCP connection is made although ingress is closed");
       await web.call("tcpSend", { id: connection.id, text: "hello" });
-      t.match(await web.call("tcpWait", { id: connection.id, text: "hello" }), { text: "hello" }, "and its answers pass");
-      t.match(await web.call("tcpConnect", { host: allowed, port: shut.port }), { code: "EPERM" }, "another port: EPERM");
+      t.match(
+        await web.call("tcpWait", { id: connection.id, text: "hello" }),
+        { text: "hello" },
+        "and its answers pass",
+      );
+      t.match(
+        await web.call("tcpConnect", { host: allowed, port: shut.port }),
+        { code: "EPERM" },
+        "another port: EPERM",
+      );
       t.match(await web.call("tcpConnect", { host: other, port: open.port }), { code: "EPERM" }, "another host: EPERM");
 
       const server = await peer.call("udpBind", { host: allowed, port: 5353, echo: true });
@@ -50,7 +63,14 @@ else {
       t.match(await web.call("udpWait", { id: client.id, text: "ask" }), { port: 5353 }, "and its answer passes");
       t.match(await web.call("udpSend", { id: client.id, host: allowed, port: 5354, text: "no" }), { code: "EPERM" });
       t.match(await web.call("udpSend", { id: client.id, host: other, port: 5353, text: "no" }), { code: "EPERM" });
-      t.match(await web.call("udpConnect", { id: (await web.call("udpBind", { host: any, port: 0 })).id, host: other, port: 5353 }), {});
+      t.match(
+        await web.call("udpConnect", {
+          id: (await web.call("udpBind", { host: any, port: 0 })).id,
+          host: other,
+          port: 5353,
+        }),
+        {},
+      );
 
       const before = packets(await enforcer.observe(rulesetOf(node, {})), "ingress", "denied");
       const forger = await peer.call("udpBind", { host: other, port: 5353 });
@@ -58,7 +78,11 @@ else {
       const forger2 = await peer.call("udpBind", { host: allowed, port: 5355 });
       await peer.call("udpSend", { id: forger2.id, host: own, port: client.port, text: "forged port" });
       await until(async () => packets(await enforcer.observe(rulesetOf(node, {})), "ingress", "denied") >= before + 2n);
-      t.match(await web.call("udpReceived", { id: client.id }), { received: [{ text: "ask" }] }, "forged answers do not pass");
+      t.match(
+        await web.call("udpReceived", { id: client.id }),
+        { received: [{ text: "ask" }] },
+        "forged answers do not pass",
+      );
     });
 
     await t.test(`${family}: ingress`, async (t) => {
@@ -68,7 +92,14 @@ else {
       const ruleset = rulesetOf(node, {
         "demo/web": {
           ...spec,
-          ingress: { allow: [{ peers: [`${allowed}/${family === "IPv4" ? 32 : 128}`], ports: [`tcp/${open.port}`, `udp/${server.port}`] }] },
+          ingress: {
+            allow: [
+              {
+                peers: [`${allowed}/${family === "IPv4" ? 32 : 128}`],
+                ports: [`tcp/${open.port}`, `udp/${server.port}`],
+              },
+            ],
+          },
           egress: { allow: [] },
         },
       });

@@ -24,7 +24,9 @@ else {
   const peer = await sandbox.actor({ namespace: outside });
   const { port } = await peer.call("tcpListen", { host: "0.0.0.0", port: 0 });
   const { port: port2 } = await peer.call("tcpListen", { host: "0.0.0.0", port: 0 });
-  const tcp = (...ports: unknown[]): Isolation => ({ allow: [{ peers: "any", ports: ports.map((one) => `tcp/${String(one)}`) }] });
+  const tcp = (...ports: unknown[]): Isolation => ({
+    allow: [{ peers: "any", ports: ports.map((one) => `tcp/${String(one)}`) }],
+  });
 
   interface Scene {
     readonly node: string;
@@ -71,7 +73,11 @@ else {
     await until(async () => packets(await enforcer.observe(next), "egress", "denied") > before);
     await web.call("tcpSend", { id: lasting.id, text: "on" });
     t.match(await web.call("tcpWait", { id: lasting.id, text: "on" }), { text: "on" }, "what is still allowed goes on");
-    t.match(await web.call("tcpReceived", { id: doomed.id }), { text: /^$/ }, "what was sent after the switch never arrived");
+    t.match(
+      await web.call("tcpReceived", { id: doomed.id }),
+      { text: /^$/ },
+      "what was sent after the switch never arrived",
+    );
   });
 
   await t.test("a process outside every workload, a nested cgroup, audit, and release", async (t) => {
@@ -97,9 +103,13 @@ else {
     const node = sandbox.node("kill");
     const ruleset = rulesetOf(node, { "demo/web": { cgroup, egress: tcp(port) } });
     const web = await sandbox.actor({ cgroup, namespace: inside });
-    const holder = spawn(process.execPath, [fileURLToPath(new URL("./holder.js", import.meta.url)), JSON.stringify(ruleset)], {
-      stdio: ["ignore", "pipe", "inherit"],
-    });
+    const holder = spawn(
+      process.execPath,
+      [fileURLToPath(new URL("./holder.js", import.meta.url)), JSON.stringify(ruleset)],
+      {
+        stdio: ["ignore", "pipe", "inherit"],
+      },
+    );
     await once(holder.stdout, "data");
     const gone = once(holder, "exit");
     holder.kill("SIGKILL");
@@ -179,7 +189,12 @@ else {
       },
       "a pin is removed": () => rmSync(join(links, "demo__web", "connect4")),
       "a program is replaced": () => {
-        const other = native.loadObject(join(process.cwd(), "dist/native/ztap.bpf.o"), "", ["ztap_egress"], ["ztap_test_subjects"]);
+        const other = native.loadObject(
+          join(process.cwd(), "dist/native/ztap.bpf.o"),
+          "",
+          ["ztap_egress"],
+          ["ztap_test_subjects"],
+        );
         const fd = native.openPin(join(links, "demo__web", "egress"));
         native.linkUpdate(fd, other.programs["ztap_egress"] ?? -1);
         native.closeFd(fd);
