@@ -60,6 +60,8 @@ enum ztap_counter {
 /* Protocol numbers in ztap_port_key are IP's, except that ICMPv6 is 1 as ICMP is, and 0 stands for any. */
 enum ztap_protocol { ZTAP_PROTOCOL_ANY = 0, ZTAP_PROTOCOL_ICMP = 1 };
 
+enum ztap_class { ZTAP_OWN_ADDRESS = 1 };
+
 /* Prefix lengths, in bits, of what an entry of the two tries may leave open. */
 enum ztap_prefix {
 	/* ztap_addr_key: the scope is always given. */
@@ -83,8 +85,8 @@ struct ztap_control {
 ZTAP_SIZE(struct ztap_control, 16);
 
 /*
- * How one workload is isolated. Profiles are even (bit 0 of a trie's scope is the address family),
- * and mean nothing where the mode is OPEN.
+ * How one workload is isolated. Profiles are 2 modulo 4 (in a trie's scope bit 0 is the address
+ * family, and bit 1 tells a profile from a subject), and mean nothing where the mode is OPEN.
  */
 struct ztap_subject {
 	__u32 ingress_profile;
@@ -115,6 +117,8 @@ ZTAP_SIZE(struct ztap_cgroup, 64);
 /*
  * ztap_addrs_a, ztap_addrs_b: longest-prefix-match tries, (scope, address) -> class id (u32, not 0).
  * `scope` is a profile id, plus 1 for IPv6. An IPv4 address stands in the first four bytes.
+ * With a subject id in place of the profile the entries (value ZTAP_OWN_ADDRESS) are the workload's
+ * own addresses, or everything where they are not declared: what a connect program cannot see itself.
  */
 struct ztap_addr_key {
 	__u32 prefixlen;

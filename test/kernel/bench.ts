@@ -15,7 +15,12 @@ import { packet, type PacketSpec } from "./packets.js";
 
 export class Bench {
   readonly #native = loadNative();
-  readonly #object = this.#native.loadObject(join(defaultNativeDir(), "ztap.bpf.o"), "", ["ztap_test_ingress", "ztap_test_egress"], []);
+  readonly #object = this.#native.loadObject(
+    join(defaultNativeDir(), "ztap.bpf.o"),
+    "",
+    ["ztap_test_ingress", "ztap_test_egress"],
+    [],
+  );
   readonly #tables = new TableSets(this.#native, this.#object.maps);
   readonly #subjects = new Map<string, number>();
 

@@ -22,12 +22,14 @@ else {
   await enforcer.open();
   const web = await sandbox.actor({ cgroup, namespace: inside });
   const peer = await sandbox.actor({ namespace: outside });
-  const spec = { cgroup };
+  const spec = { cgroup, addresses: families.map((one) => one.web) };
 
   for (const { family, web: own, peer: allowed, other, any } of families) {
     await t.test(`${family}: egress`, async (t) => {
       const open = await peer.call("tcpListen", { host: any, port: 0 });
       const shut = await peer.call("tcpListen", { host: any, port: 0 });
+      // The workload serves the port that it may not reach elsewhere: still refused at once, since its addresses are known.
+      t.equal((await web.call("tcpListen", { host: any, port: shut.port })).port, shut.port);
       await enforcer.apply(
         rulesetOf(node, {
           "demo/web": {
@@ -151,7 +153,9 @@ else {
         t.match(await web.call("udpSend", { id: client.id, host, port: server.port, text: "self" }), {});
         t.match(await web.call("udpWait", { id: client.id, text: "self" }), { port: server.port }, "UDP to itself");
         const stranger = await neighbour.call("udpBind", { host: any, port: 0 });
-        t.match(await neighbour.call("udpSend", { id: stranger.id, host, port: server.port, text: "x" }), { code: "EPERM" });
+        t.match(await neighbour.call("udpSend", { id: stranger.id, host, port: server.port, text: "x" }), {
+          code: "EPERM",
+        });
       }
     }
   });

@@ -50,16 +50,27 @@ else {
     t.notOk(egress({ ...peer, protocol: 6, payload: tcp(1, 81), options: 40 }));
     t.ok(egress({ ...peer6, protocol: 6, payload: tcp(1, 80), extensions: [0, 43, 60] }), "behind extension headers");
     t.ok(egress({ ...peer6, protocol: 6, payload: tcp(1, 80), extensions: Array<number>(8).fill(60) }));
-    t.notOk(egress({ ...peer6, protocol: 6, payload: tcp(1, 80), extensions: Array<number>(9).fill(60) }), "a chain too long");
+    t.notOk(
+      egress({ ...peer6, protocol: 6, payload: tcp(1, 80), extensions: Array<number>(9).fill(60) }),
+      "a chain too long",
+    );
     t.ok(
-      bench.passes("demo/any", "egress", { ...peer6, protocol: 6, payload: tcp(1, 80), extensions: Array<number>(9).fill(60) }),
+      bench.passes("demo/any", "egress", {
+        ...peer6,
+        protocol: 6,
+        payload: tcp(1, 80),
+        extensions: Array<number>(9).fill(60),
+      }),
       "is allowed by a rule for any protocol alone",
     );
     t.notOk(egress({ ...peer, protocol: 6, fragment: 10 }), "a later fragment has no ports");
     t.notOk(egress({ ...peer6, protocol: 6, fragment: 10, extensions: [44] }));
     t.ok(egress({ ...peer, protocol: 17, fragment: 10 }), "which all ports of a protocol cover");
     t.ok(egress({ ...peer6, protocol: 17, fragment: 10, extensions: [44] }));
-    t.ok(egress({ ...peer6, protocol: 6, payload: tcp(1, 80), fragment: 0, extensions: [44] }), "the first fragment has them");
+    t.ok(
+      egress({ ...peer6, protocol: 6, payload: tcp(1, 80), fragment: 0, extensions: [44] }),
+      "the first fragment has them",
+    );
     t.notOk(egress({ ...peer, protocol: 6, payload: Buffer.alloc(3) }), "a truncated header");
   });
 
@@ -74,7 +85,10 @@ else {
       t.ok(ingress({ ...back(ends), protocol: 17, payload: udp(53, 2000) }));
       t.notOk(ingress({ ...back(ends), protocol: 17, payload: udp(54, 2000) }), "another port");
       t.notOk(ingress({ ...back(ends), protocol: 17, payload: udp(53, 2001) }));
-      t.notOk(bench.passes("demo/any", "ingress", { ...back(ends), protocol: 17, payload: udp(53, 2000) }), "another workload");
+      t.notOk(
+        bench.passes("demo/any", "ingress", { ...back(ends), protocol: 17, payload: udp(53, 2000) }),
+        "another workload",
+      );
       const echo = ends === peer ? 1 : 58;
       t.notOk(ingress({ ...back(ends), protocol: echo, payload: icmp(answer, 0, 7) }));
       t.ok(egress({ ...ends, protocol: echo, payload: icmp(ask, 0, 7) }));
@@ -82,7 +96,10 @@ else {
       t.notOk(ingress({ ...back(ends), protocol: echo, payload: icmp(answer, 0, 8) }), "to another request");
     }
     await load("udp/54");
-    t.notOk(ingress({ ...back(peer), protocol: 17, payload: udp(53, 2000) }), "what may not be asked any more is not answered");
+    t.notOk(
+      ingress({ ...back(peer), protocol: 17, payload: udp(53, 2000) }),
+      "what may not be asked any more is not answered",
+    );
     await load("udp/53");
     t.ok(ingress({ ...back(peer), protocol: 17, payload: udp(53, 2000) }), "and is again when it may");
   });
@@ -94,7 +111,10 @@ else {
       t.notOk(ingress({ ...back(peer6), protocol: 58, payload: icmp(type), hopLimit: 254 }));
     }
     t.ok(egress({ ...peer6, protocol: 58, payload: icmp(143), hopLimit: 1, extensions: [0] }), "a listener report");
-    t.notOk(ingress({ ...back(peer6), protocol: 58, payload: icmp(137), hopLimit: 255 }), "a redirect is not among them");
+    t.notOk(
+      ingress({ ...back(peer6), protocol: 58, payload: icmp(137), hopLimit: 255 }),
+      "a redirect is not among them",
+    );
   });
 
   await t.test("a full flow table refuses and counts, and clears what has ended", async (t) => {
@@ -110,6 +130,9 @@ else {
     bench.ageFlows(ABI.FLOW_NEW_TICKS + 1);
     t.ok(egress({ ...peer, protocol: 17, payload: udp(60000, 53) }), "there is room again when flows have ended");
     t.ok(ingress({ ...back(peer), protocol: 17, payload: udp(53, 60000) }));
-    t.notOk(ingress({ from: "192.0.2.1", to: OWN, protocol: 17, payload: udp(53, 1) }), "and an ended flow is not answered");
+    t.notOk(
+      ingress({ from: "192.0.2.1", to: OWN, protocol: 17, payload: udp(53, 1) }),
+      "and an ended flow is not answered",
+    );
   });
 }

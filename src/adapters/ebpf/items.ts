@@ -107,7 +107,10 @@ class AddrItem extends TableItem {
     const scope = this.u32(4);
     const length = this.u32(0) - ABI.ADDR_SCOPE_BITS;
     const peer = formatPrefix({ family: scope & 1 ? 6 : 4, address: this.bytes.slice(16), length });
-    const profile = this.names.profiles.get((scope & ~1) >>> 0);
+    const id = (scope & ~1) >>> 0;
+    const owner = [...this.names.subjects].find(([, subject]) => subject.id === id);
+    if (owner !== undefined) return `own address ${peer} of ${owner[0]}`;
+    const profile = this.names.profiles.get(id);
     return `peer ${peer} of ${profile?.key ?? `unknown profile ${scope.toString(16)}`}`;
   }
   get policies(): readonly string[] | undefined {
