@@ -180,13 +180,13 @@ class Agent implements Probes {
     const stopped = AbortSignal.any([signal, stop.signal]);
     const loop = { ...this.deps, signal: stopped };
     const { sourceIntervalMs, checkIntervalMs, heartbeatIntervalMs } = this.options;
-    let failure: OperationError | null = null;
+    const failures: OperationError[] = [];
     const beat = async () => {
       try {
         await this.beat();
       } catch (error) {
         if (!(error instanceof OperationError)) throw error;
-        failure = error;
+        failures.push(error);
         stop.abort();
       }
     };
@@ -201,7 +201,7 @@ class Agent implements Probes {
       forwardEvents((watching) => this.deps.store.watch(watching), [this.#followerWakeup], loop),
       forwardEvents((watching) => this.deps.enforcer.watch(watching), [this.#followerWakeup], loop),
     ]);
-    if (failure !== null) throw failure;
+    for (const failure of failures) throw failure;
   }
 
   health(): string | null {

@@ -29,7 +29,7 @@ export interface Plan {
 
 /** @param base the state in force; null for an empty store */
 export function planChanges(desired: DesiredState, base: CommittedState | null): Plan {
-  const diff = diffKeyed(
+  const diff = diffKeyed<StateObject>(
     desired.objects,
     base?.objects ?? new Map(),
     (wanted, actual) => wanted.digest === actual.digest,

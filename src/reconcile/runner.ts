@@ -82,6 +82,6 @@ export async function forwardEvents(
     } catch (error) {
       options.logger.warn("watch of the store ended, watching again", { error });
     }
-    if (!options.signal.aborted) await options.clock.sleep(500, options.signal);
+    await options.clock.sleep(500, options.signal);
   }
 }

@@ -22,12 +22,14 @@ else {
   await enforcer.open();
   const web = await sandbox.actor({ cgroup, namespace: inside });
   const peer = await sandbox.actor({ namespace: outside });
-  const spec = { cgroup };
+  const spec = { cgroup, addresses: families.map((one) => one.web) };
 
   for (const { family, web: own, peer: allowed, other, any } of families) {
     await t.test(`${family}: egress`, async (t) => {
       const open = await peer.call("tcpListen", { host: any, port: 0 });
       const shut = await peer.call("tcpListen", { host: any, port: 0 });
+      // The workload serves the port that it may not reach elsewhere: still refused at once, since its addresses are known.
+      t.equal((await web.call("tcpListen", { host: any, port: shut.port })).port, shut.port);
       await enforcer.apply(
         rulesetOf(node, {
           "demo/web": {
@@ -125,4 +127,36 @@ else {
       t.notMatch(await web.call("udpReceived", { id: server.id }), { received: [{}, { text: "stranger" }] });
     });
   }
+
+  await t.test("a workload may always talk to itself, and to nobody else on its host", async (t) => {
+    const otherGroup = sandbox.cgroup("neighbour");
+    const neighbour = await sandbox.actor({ cgroup: otherGroup, namespace: inside });
+    const shut = { allow: [] };
+    await enforcer.apply(
+      rulesetOf(node, {
+        "demo/neighbour": { cgroup: otherGroup, ingress: shut, egress: shut },
+        "demo/web": { cgroup, ingress: shut, egress: shut },
+      }),
+    );
+    for (const { family, web: own, any } of families) {
+      const { port } = await web.call("tcpListen", { host: any, port: 0 });
+      const theirs = await neighbour.call("tcpListen", { host: any, port: 0 });
+      for (const host of [own, family === "IPv4" ? "127.0.0.1" : "::1"]) {
+        const connection = await web.call("tcpConnect", { host, port });
+        t.type(connection.id, "number", `TCP to itself at ${host}`);
+        await web.call("tcpSend", { id: connection.id, text: "self" });
+        t.match(await web.call("tcpWait", { id: connection.id, text: "self" }), { text: "self" });
+        t.match(await web.call("tcpConnect", { host, port: theirs.port }), { code: "EPERM" }, "the neighbour: EPERM");
+        t.match(await neighbour.call("tcpConnect", { host, port }), { code: "EPERM" });
+        const server = await web.call("udpBind", { host, port: 0, echo: true });
+        const client = await web.call("udpBind", { host: any, port: 0 });
+        t.match(await web.call("udpSend", { id: client.id, host, port: server.port, text: "self" }), {});
+        t.match(await web.call("udpWait", { id: client.id, text: "self" }), { port: server.port }, "UDP to itself");
+        const stranger = await neighbour.call("udpBind", { host: any, port: 0 });
+        t.match(await neighbour.call("udpSend", { id: stranger.id, host, port: server.port, text: "x" }), {
+          code: "EPERM",
+        });
+      }
+    }
+  });
 }
