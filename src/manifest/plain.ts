@@ -31,10 +31,15 @@ interface FieldOffset {
 
 const LISTS_WITH_OFFSETS = new Set(["ingress", "egress", "items"]);
 
+/**
+ * A byte order mark would shift every offset; indented document markers, and tabs where indentation
+ * stands, js-yaml sees otherwise than `yaml` (found by the property test).
+ */
+const UNUSUAL_TEXT = /^\uFEFF|^[ \t]+(---|\.\.\.)|^ *\t/m;
+
 /** Documents that hold nothing are left out. `allOffsets` costs memory, and is for `plainOffsetOf`. */
 export function readPlain(text: string, allOffsets = false): readonly PlainDocument[] | undefined {
-  // A byte order mark would shift every offset.
-  if (text.startsWith("\uFEFF")) return undefined;
+  if (UNUSUAL_TEXT.test(text)) return undefined;
   let events: Event[];
   try {
     events = parseEvents(text, { maxDepth: DEPTH_LIMIT });

@@ -7,13 +7,19 @@
 import type { Diagnostic } from "../model/diagnostic.js";
 import type { Kind, Position } from "../model/objects.js";
 import type { ObjectSet, StateObject } from "../model/state.js";
-import type { SourceFile } from "../ports/source.js";
 import { compareObjects } from "./compare.js";
 import { readFile, type DocumentPlace, type FileResult, type PlacedProblem } from "./file.js";
 import { lintObjects } from "./lint.js";
 import { toDiagnostic, type Path } from "./problem.js";
 import { plainOffsetOf, readPlain } from "./plain.js";
 import { offsetOf, parseYaml, positionFinder } from "./yaml.js";
+
+/** As a Source yields it; the content's identity is what a cache goes by. */
+export interface ManifestFile {
+  readonly path: string;
+  readonly text: string;
+  readonly blobId: string;
+}
 
 export interface Manifests {
   /** In the order of the keys. */
@@ -24,8 +30,8 @@ export interface Manifests {
 
 /** Results of files that have not changed since the last run, by path; holds at most `limit` files. */
 export interface ManifestCache {
-  get(file: SourceFile): FileResult | undefined;
-  set(file: SourceFile, result: FileResult): void;
+  get(file: ManifestFile): FileResult | undefined;
+  set(file: ManifestFile, result: FileResult): void;
 }
 
 /** Enough for the largest repository that is planned for, at one file an object. */
@@ -52,7 +58,7 @@ export interface ReadOptions {
   readonly cache?: ManifestCache;
 }
 
-export function readManifests(files: readonly SourceFile[], options: ReadOptions = {}): Manifests {
+export function readManifests(files: readonly ManifestFile[], options: ReadOptions = {}): Manifests {
   const results = files.map((file) => {
     const cached = options.cache?.get(file);
     if (cached !== undefined) return cached;
@@ -84,7 +90,7 @@ function byPosition(a: Diagnostic, b: Diagnostic): number {
  * this run), so a file that such a problem points into is read once more; files are taken one after
  * the other, so that only one tree is in memory.
  */
-function place(problems: readonly PlacedProblem[], files: readonly SourceFile[]): readonly Diagnostic[] {
+function place(problems: readonly PlacedProblem[], files: readonly ManifestFile[]): readonly Diagnostic[] {
   const byFile = Map.groupBy(problems, ({ at }) => at.state.position?.file ?? "");
   return files.flatMap((file) => {
     const inFile = byFile.get(file.path) ?? [];
@@ -98,7 +104,7 @@ function place(problems: readonly PlacedProblem[], files: readonly SourceFile[])
 
 type Locate = (place: DocumentPlace, path: Path, anchor: "key" | "value") => Position;
 
-function locator(file: SourceFile): Locate {
+function locator(file: ManifestFile): Locate {
   const plain = readPlain(file.text, true);
   const position = positionFinder(file);
   if (plain !== undefined) {
