@@ -7,7 +7,17 @@ const banned = [
 ];
 
 export default tseslint.config(
-  { ignores: ["dist", "node_modules", ".node", ".tap", "**/*.generated.*", "src/model/generated.ts", "src/manifest/validators.generated.ts"] },
+  {
+    ignores: [
+      "dist",
+      "node_modules",
+      ".node",
+      ".tap",
+      "**/*.generated.*",
+      "src/model/generated.ts",
+      "src/manifest/validators.generated.ts",
+    ],
+  },
   ...tseslint.configs.strictTypeChecked.map((config) => ({ ...config, files: ["src/**/*.ts", "test/**/*.ts"] })),
   {
     files: ["src/**/*.ts", "test/**/*.ts"],
@@ -31,7 +41,10 @@ export default tseslint.config(
     ignores: ["src/adapters/**", "src/cli/**", "src/commands/**", "src/wiring.ts"],
     rules: {
       "no-restricted-globals": ["error", ...banned],
-      "no-restricted-properties": ["error", { object: "Math", property: "random", message: "Randomness is injected: ports/system Random." }],
+      "no-restricted-properties": [
+        "error",
+        { object: "Math", property: "random", message: "Randomness is injected: ports/system Random." },
+      ],
     },
   },
   {
@@ -41,8 +54,14 @@ export default tseslint.config(
       "no-restricted-globals": ["error", ...banned.filter(({ name }) => name !== "Date")],
       "no-restricted-syntax": [
         "error",
-        { selector: "NewExpression[callee.name='Date'][arguments.length=0]", message: "Time is injected: ports/system Clock." },
-        { selector: "MemberExpression[object.name='Date'][property.name='now']", message: "Time is injected: ports/system Clock." },
+        {
+          selector: "NewExpression[callee.name='Date'][arguments.length=0]",
+          message: "Time is injected: ports/system Clock.",
+        },
+        {
+          selector: "MemberExpression[object.name='Date'][property.name='now']",
+          message: "Time is injected: ports/system Clock.",
+        },
       ],
     },
   },
@@ -52,6 +71,7 @@ export default tseslint.config(
       "@typescript-eslint/no-non-null-assertion": "off",
       "max-lines-per-function": "off",
       "@typescript-eslint/no-floating-promises": "off",
+      "@typescript-eslint/unbound-method": "off",
       "@typescript-eslint/no-unsafe-assignment": "off",
       "@typescript-eslint/no-unsafe-member-access": "off",
     },

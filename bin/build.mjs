@@ -68,7 +68,9 @@ async function bundle() {
     // lmdb finds its native part beside itself; pino starts worker threads from its own files.
     external: ["lmdb", "pino"],
     // CommonJS packages inside an ES module bundle still call require.
-    banner: { js: 'import { createRequire as __createRequire } from "node:module"; const require = __createRequire(import.meta.url);' },
+    banner: {
+      js: 'import { createRequire as __createRequire } from "node:module"; const require = __createRequire(import.meta.url);',
+    },
     logLevel: "warning",
   });
 }

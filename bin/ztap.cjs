@@ -3,9 +3,12 @@
 var path = require("path");
 var root = path.dirname(__dirname);
 var wanted = /[0-9.]+/.exec(require("../package.json").engines.node)[0];
-var older = wanted.split(".").map(Number).reduce(function (result, part, index) {
-  return result !== 0 ? result : Number(process.versions.node.split(".")[index]) - part;
-}, 0);
+var older = wanted
+  .split(".")
+  .map(Number)
+  .reduce(function (result, part, index) {
+    return result !== 0 ? result : Number(process.versions.node.split(".")[index]) - part;
+  }, 0);
 if (older < 0) {
   process.stderr.write("ztap: needs Node.js " + wanted + " or newer, and this is " + process.versions.node + "\n");
   process.exit(1);

@@ -212,7 +212,7 @@ async function push() {
 }
 
 function showDrift() {
-  const report = show("demo/web-to-db");
+  const report = show("demo/default-deny");
   for (const { node, state, message, drift } of report.nodes) {
     line(`${node.padEnd(6)} ${state.padEnd(8)} ${state === "InSync" && message ? message : ""}`.trimEnd());
     for (const { kind, detail } of drift) line(`       ${kind}: ${detail}`);

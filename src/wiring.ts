@@ -54,7 +54,10 @@ export interface SourceChoice {
 
 /** A folder that exists is read as it lies on disk (with `ref`: from the repository around it); anything else is a repository. */
 export async function openSource(settings: Settings, { location, ref }: SourceChoice): Promise<Source> {
-  const isPath = await stat(location).then(() => true, () => false);
+  const isPath = await stat(location).then(
+    () => true,
+    () => false,
+  );
   if (isPath && !(await isBareRepository(location))) {
     const { FolderSource, RepositorySource } = await import("./adapters/git/folder.js");
     return ref === undefined ? new FolderSource({ dir: location }) : new RepositorySource({ dir: location, ref });
@@ -63,7 +66,11 @@ export async function openSource(settings: Settings, { location, ref }: SourceCh
 }
 
 async function isBareRepository(path: string): Promise<boolean> {
-  const has = (name: string) => stat(join(path, name)).then(() => true, () => false);
+  const has = (name: string) =>
+    stat(join(path, name)).then(
+      () => true,
+      () => false,
+    );
   return (await has("HEAD")) && (await has("objects")) && (await has("refs"));
 }
 
@@ -122,7 +129,10 @@ async function openEnforcer(settings: Settings, logger: Logger): Promise<Enforce
 /** Reads the kernel of this machine for a node that is enforced here; null where it is not, or without root. */
 export async function openLocalEnforcer(settings: Settings, node: string): Promise<Enforcer | null> {
   if (process.platform !== "linux" || process.geteuid?.() !== 0) return null;
-  const isHere = await stat(join(settings.pinRoot, node)).then(() => true, () => false);
+  const isHere = await stat(join(settings.pinRoot, node)).then(
+    () => true,
+    () => false,
+  );
   if (!isHere) return null;
   const { EbpfEnforcer } = await import("./adapters/ebpf/enforcer.js");
   const { createLogger } = await import("./adapters/system/logger.js");
@@ -209,9 +219,16 @@ export async function removeEnforcement(settings: Settings, node: string | null)
 
 function requireRoot(command: string): void {
   if (process.platform !== "linux") {
-    throw new OperationError("unsupported", `ztap ${command} has no enforcement backend for ${process.platform} in this version`);
+    throw new OperationError(
+      "unsupported",
+      `ztap ${command} has no enforcement backend for ${process.platform} in this version`,
+    );
   }
-  if (process.geteuid?.() !== 0) throw new EnforcerError("not-permitted", `ztap ${command} needs root: the kernel's tables can be read by nobody else`);
+  if (process.geteuid?.() !== 0)
+    throw new EnforcerError(
+      "not-permitted",
+      `ztap ${command} needs root: the kernel's tables can be read by nobody else`,
+    );
 }
 
 /** What `ztap doctor` looks at: the machine for enforcement, git, the store and the source. */
@@ -228,10 +245,14 @@ export async function examineMachine(settings: Settings): Promise<readonly Check
   });
   if (settings.source === null) return [...kernel, git, store];
   const { url, branch, path } = settings.source;
-  const source = await examine("source", "check the URL, the branch and the credentials of the user that runs the agent", async () => {
-    const tip = await (await openRepository(settings, { location: url, ref: branch ?? undefined, path })).readTip();
-    return `tip is ${tip.slice(0, 12)}`;
-  });
+  const source = await examine(
+    "source",
+    "check the URL, the branch and the credentials of the user that runs the agent",
+    async () => {
+      const tip = await (await openRepository(settings, { location: url, ref: branch ?? undefined, path })).readTip();
+      return `tip is ${tip.slice(0, 12)}`;
+    },
+  );
   return [...kernel, git, store, source];
 }
 

@@ -11,10 +11,14 @@ const bin = (name) => join("node_modules", ".bin", name);
 const node = process.execPath;
 
 const STAGES = [
-  ["format", node, [bin("prettier"), "--check", "--log-level", "warn", "src", "test", "bin", "native", "*.js", "*.cjs"]],
+  [
+    "format",
+    node,
+    [bin("prettier"), "--check", "--log-level", "warn", "src", "test", "bin", "native", "*.js", "*.cjs"],
+  ],
   ["lint", node, [bin("eslint"), "--max-warnings", "0", "src", "test"]],
   ["layers", node, [bin("depcruise"), "src", "--config", ".dependency-cruiser.cjs", "--output-type", "err"]],
-  ["dead code", node, [bin("ts-unused-exports"), "tsconfig.json", "--excludePathsFromReport=src/index.ts;src/commands;src/cli/main.ts;src/model/generated.ts;\\.generated\\.ts", "--ignoreTestFiles=false"]],
+  ["dead code", node, [bin("knip"), "--include", "files,exports,types,dependencies,unlisted", "--no-progress"]],
   ["tests", node, [bin("tap"), "run", "--reporter", "tap", "--jobs", "2", ...process.argv.slice(2)]],
 ];
 
@@ -35,12 +39,17 @@ for (const [name, command, args] of STAGES) {
 }
 for (const skip of skips) process.stdout.write(`skipped: ${skip}\n`);
 process.stdout.write(`${((Date.now() - started) / 1000).toFixed(0)} s in all\n`);
-process.stdout.write(`${totals.passed} passed, ${totals.failed + (failed > 0 && totals.failed === 0 ? failed : 0)} failed, ${skips.length} skipped\n`);
+process.stdout.write(
+  `${totals.passed} passed, ${totals.failed + (failed > 0 && totals.failed === 0 ? failed : 0)} failed, ${skips.length} skipped\n`,
+);
 process.exitCode = failed === 0 && totals.passed > 0 ? 0 : 1;
 
 function run(command, args) {
   return new Promise((resolve) => {
-    const child = spawn(command, args, { stdio: ["ignore", "pipe", "pipe"], env: { ...process.env, FORCE_COLOR: "0" } });
+    const child = spawn(command, args, {
+      stdio: ["ignore", "pipe", "pipe"],
+      env: { ...process.env, FORCE_COLOR: "0" },
+    });
     let output = "";
     child.stdout.on("data", (chunk) => (output += chunk));
     child.stderr.on("data", (chunk) => (output += chunk));

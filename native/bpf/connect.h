@@ -84,6 +84,9 @@ __inline_always int may_call(struct bpf_sock_addr *ctx, struct packet *p)
 		return 1;
 	if (p->protocol == IPPROTO_UDP && may_answer(ctx->sk, &scope, p))
 		return 1;
+	/* The source address is not chosen yet; whether the destination is the workload's own, the agent says. */
+	if (!is_loopback(p->remote, p->family) && !find_class(p, cgroup->subject, scope.epoch & 1))
+		return 0;
 	return other_end_is_own(ctx, p, cgroup, true);
 }
 

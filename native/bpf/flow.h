@@ -63,17 +63,50 @@ __inline_always __u8 judge_answer(const struct scope *scope, const struct packet
 	return verdict;
 }
 
+/*
+ * Takes a place for a new flow, clearing away one that has ended. 0: none of those looked at was free.
+ * Global, so that the verifier proves it once.
+ */
+__attribute__((noinline)) int take_place(struct ztap_flow_key *key, __u32 now)
+{
+	struct ztap_place *first, *place;
+	struct ztap_flow *flow;
+	__u32 index = 0;
+
+	first = bpf_map_lookup_elem(&ztap_places, &index);
+	if (!first || !key)
+		return 0;
+	for (int i = 0; i < ZTAP_FLOW_PROBES; i++) {
+		index = __sync_fetch_and_add(&first->next, 1) & (ZTAP_MAX_FLOWS - 1);
+		place = bpf_map_lookup_elem(&ztap_places, &index);
+		if (!place)
+			return 0;
+		flow = bpf_map_lookup_elem(&ztap_flows, &place->key);
+		if (flow) {
+			if (is_alive(&flow->asked[0], now, place->key.protocol) ||
+			    is_alive(&flow->asked[1], now, place->key.protocol))
+				continue;
+			bpf_map_delete_elem(&ztap_flows, &place->key);
+		}
+		__builtin_memcpy(&place->key, key, sizeof(*key));
+		return 1;
+	}
+	return 0;
+}
+
 /* Notes that `direction` asked and may. Returns false where no room was left. */
-__inline_always bool open_half(const struct ztap_flow_key *key, struct ztap_flow *flow,
+__inline_always bool open_half(struct ztap_flow_key *key, struct ztap_flow *flow,
 			       __u32 direction, const struct ztap_flow_half *opened)
 {
 	struct ztap_flow fresh = {};
 
 	if (!flow) {
+		if (!take_place(key, opened->seen))
+			return false;
 		fresh.asked[direction & 1] = *opened;
 		if (!bpf_map_update_elem(&ztap_flows, key, &fresh, BPF_NOEXIST))
 			return true;
-		/* Either another CPU was first, or the table is full. */
+		/* Another CPU was first; or there is no memory. */
 		flow = bpf_map_lookup_elem(&ztap_flows, key);
 		if (!flow)
 			return false;

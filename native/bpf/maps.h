@@ -50,6 +50,13 @@ struct {
 } ztap_flows SEC(".maps");
 
 struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, ZTAP_MAX_FLOWS);
+	__uint(key_size, sizeof(__u32));
+	__uint(value_size, sizeof(struct ztap_place));
+} ztap_places SEC(".maps");
+
+struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, ZTAP_COUNTERS);
 	__uint(key_size, sizeof(__u32));

@@ -24,19 +24,27 @@ __inline_always __u8 mode_of(const struct scope *scope, __u32 direction)
 	return direction == ZTAP_EGRESS ? subject->egress_mode : subject->ingress_mode;
 }
 
+/* The longest prefix that holds the remote address: a profile's class, or 0. */
+__inline_always __u32 find_class(const struct packet *p, __u32 scope, __u32 set)
+{
+	struct ztap_addr_key addr = { .prefixlen = sizeof(addr) * 8 - 32 };
+	__u32 *found;
+
+	addr.scope = scope | (p->family == AF_INET6);
+	__builtin_memcpy(addr.address, p->remote, 16);
+	found = set ? bpf_map_lookup_elem(&ztap_addrs_b, &addr) : bpf_map_lookup_elem(&ztap_addrs_a, &addr);
+	return found ? *found : 0;
+}
+
 /* The rule that allows (remote address, protocol, port), or 0. `port_bits` says how much of protocol and port is known. */
 __shared __u32 find_rule(const struct packet *p, __u32 profile, __u32 set, __u32 port, __u32 port_bits)
 {
-	struct ztap_addr_key addr = { .prefixlen = sizeof(addr) * 8 - 32 };
 	struct ztap_port_key key = { .prefixlen = port_bits };
 	__u32 *found;
 
-	addr.scope = profile | (p->family == AF_INET6);
-	__builtin_memcpy(addr.address, p->remote, 16);
-	found = set ? bpf_map_lookup_elem(&ztap_addrs_b, &addr) : bpf_map_lookup_elem(&ztap_addrs_a, &addr);
-	if (!found)
+	key.class_id = find_class(p, profile, set);
+	if (!key.class_id)
 		return 0;
-	key.class_id = *found;
 	key.protocol = p->protocol;
 	key.be_port = bpf_htons(port);
 	found = set ? bpf_map_lookup_elem(&ztap_ports_b, &key) : bpf_map_lookup_elem(&ztap_ports_a, &key);

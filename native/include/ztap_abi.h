@@ -25,8 +25,10 @@ enum ztap_limit {
 	/* Address and port entries of one table set, all workloads together. Memory is taken as entries come. */
 	ZTAP_MAX_ADDRS = 4194304,
 	ZTAP_MAX_PORTS = 4194304,
-	/* Flows without connections (UDP, ICMP echo, SCTP, ...) that one node remembers at a time. */
-	ZTAP_MAX_FLOWS = 262144,
+	/* Flows without connections (UDP, ICMP echo, SCTP, ...) that one node remembers at a time; a power of two. */
+	ZTAP_MAX_FLOWS = 65536,
+	/* Places that are looked at for one whose flow has ended, before a new flow is refused. */
+	ZTAP_FLOW_PROBES = 32,
 	ZTAP_TEST_SUBJECTS = 64,
 	/* Extension headers that are walked in an IPv6 packet; what lies behind more is unknown. */
 	ZTAP_MAX_EXTENSIONS = 8,
@@ -58,6 +60,8 @@ enum ztap_counter {
 /* Protocol numbers in ztap_port_key are IP's, except that ICMPv6 is 1 as ICMP is, and 0 stands for any. */
 enum ztap_protocol { ZTAP_PROTOCOL_ANY = 0, ZTAP_PROTOCOL_ICMP = 1 };
 
+enum ztap_class { ZTAP_OWN_ADDRESS = 1 };
+
 /* Prefix lengths, in bits, of what an entry of the two tries may leave open. */
 enum ztap_prefix {
 	/* ztap_addr_key: the scope is always given. */
@@ -81,8 +85,8 @@ struct ztap_control {
 ZTAP_SIZE(struct ztap_control, 16);
 
 /*
- * How one workload is isolated. Profiles are even (bit 0 of a trie's scope is the address family),
- * and mean nothing where the mode is OPEN.
+ * How one workload is isolated. Profiles are 2 modulo 4 (in a trie's scope bit 0 is the address
+ * family, and bit 1 tells a profile from a subject), and mean nothing where the mode is OPEN.
  */
 struct ztap_subject {
 	__u32 ingress_profile;
@@ -113,6 +117,8 @@ ZTAP_SIZE(struct ztap_cgroup, 64);
 /*
  * ztap_addrs_a, ztap_addrs_b: longest-prefix-match tries, (scope, address) -> class id (u32, not 0).
  * `scope` is a profile id, plus 1 for IPv6. An IPv4 address stands in the first four bytes.
+ * With a subject id in place of the profile the entries (value ZTAP_OWN_ADDRESS) are the workload's
+ * own addresses, or everything where they are not declared: what a connect program cannot see itself.
  */
 struct ztap_addr_key {
 	__u32 prefixlen;
@@ -182,5 +188,16 @@ struct ztap_flow {
 	struct ztap_flow_half asked[2];
 };
 ZTAP_SIZE(struct ztap_flow, 48);
+
+/*
+ * ztap_places: array of ZTAP_MAX_FLOWS, the key of the flow that took the place last. New flows take
+ * places in turn; a place whose flow lives is passed over. So the programs themselves clear away
+ * what has ended, and the table is bounded without an agent. `next` counts only in place 0.
+ */
+struct ztap_place {
+	struct ztap_flow_key key;
+	__u32 next;
+};
+ZTAP_SIZE(struct ztap_place, 48);
 
 #endif

@@ -18,10 +18,18 @@ import { loadSettings } from "./load-settings.js";
 export const EXIT = { done: 0, failed: 1, changes: 2, drift: 3, usage: 64 } as const;
 
 export const GLOBAL_FLAGS = {
-  config: Flags.string({ description: "configuration file", env: "ZTAP_CONFIG", helpGroup: "GLOBAL", helpValue: "FILE" }),
+  config: Flags.string({
+    description: "configuration file",
+    env: "ZTAP_CONFIG",
+    helpGroup: "GLOBAL",
+    helpValue: "FILE",
+  }),
   store: SETTING_FLAGS.store,
   json: Flags.boolean({ description: "print one JSON document", env: "ZTAP_JSON", helpGroup: "GLOBAL" }),
-  "log-level": Flags.option({ options: LOG_LEVELS, helpGroup: "GLOBAL" })({ description: "least severity that is logged", env: "ZTAP_LOG_LEVEL" }),
+  "log-level": Flags.option({ options: LOG_LEVELS, helpGroup: "GLOBAL" })({
+    description: "least severity that is logged",
+    env: "ZTAP_LOG_LEVEL",
+  }),
 };
 
 export abstract class BaseCommand extends Command {

@@ -6,7 +6,10 @@ import { OperationError } from "../operations/error.js";
 /** @throws OperationError `not-confirmed` */
 export async function confirm(question: string): Promise<void> {
   if (!process.stdin.isTTY) {
-    throw new OperationError("not-confirmed", "there is no terminal to ask on; use --auto-approve. Nothing was changed");
+    throw new OperationError(
+      "not-confirmed",
+      "there is no terminal to ask on; use --auto-approve. Nothing was changed",
+    );
   }
   const prompt = createInterface({ input: process.stdin, output: process.stderr });
   try {

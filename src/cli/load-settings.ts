@@ -42,7 +42,9 @@ async function fileLayer(file: string): Promise<SettingsLayer> {
   });
   const { values, diagnostics } = readConfig(file, text);
   if (hasErrors(diagnostics)) {
-    const problems = diagnostics.map(({ line, column, code, message }) => `${file}:${line}:${column} ${code} ${message}`);
+    const problems = diagnostics.map(
+      ({ line, column, code, message }) => `${file}:${line}:${column} ${code} ${message}`,
+    );
     throw new OperationError("invalid-settings", problems.join("\n"));
   }
   return { origin: file, values };

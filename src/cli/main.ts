@@ -1,5 +1,5 @@
 /** The way into the CLI: runs oclif and turns every failure into one message and an exit code. */
-import { Errors, flush, handle, run } from "@oclif/core";
+import { Errors, flush, run } from "@oclif/core";
 import { OperationError } from "../operations/error.js";
 import { EXIT, InvalidInput } from "./base.js";
 
@@ -13,15 +13,19 @@ export async function main(argv: readonly string[], root: string): Promise<void>
     else report(error, argv);
   }
 }
-void handle;
 
 function report(error: unknown, argv: readonly string[]): void {
   const isUsage = isUsageError(error);
   process.exitCode = isUsage ? EXIT.usage : EXIT.failed;
-  const isDebug = argv.some((word, index) => word === "--log-level=debug" || (word === "debug" && argv[index - 1] === "--log-level"));
+  const isDebug = argv.some(
+    (word, index) => word === "--log-level=debug" || (word === "debug" && argv[index - 1] === "--log-level"),
+  );
   const message = error instanceof Error ? describe(error) : String(error);
   const isJson = argv.includes("--json");
-  if (isJson) process.stdout.write(`${JSON.stringify({ formatVersion: 1, error: { code: codeOf(error, isUsage), message } }, null, 2)}\n`);
+  if (isJson)
+    process.stdout.write(
+      `${JSON.stringify({ formatVersion: 1, error: { code: codeOf(error, isUsage), message } }, null, 2)}\n`,
+    );
   process.stderr.write(`ztap: ${message}\n`);
   if (isDebug && error instanceof Error) process.stderr.write(`${error.stack ?? ""}\n`);
 }

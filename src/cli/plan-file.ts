@@ -26,7 +26,10 @@ export async function savePlan(file: string, { plan, desired }: Planned): Promis
 
 /** Whether the path is a file that starts as a saved plan does. */
 export async function isPlanFile(path: string): Promise<boolean> {
-  const isFile = await stat(path).then((stats) => stats.isFile(), () => false);
+  const isFile = await stat(path).then(
+    (stats) => stats.isFile(),
+    () => false,
+  );
   if (!isFile) return false;
   const file = await open(path);
   try {
@@ -66,11 +69,17 @@ export async function loadPlan(file: string, read: typeof readManifests): Promis
 interface PlanContent {
   readonly base: number | null;
   readonly source: DesiredState["source"];
-  readonly objects: readonly { readonly object: unknown; readonly position?: { readonly file: string; readonly line: number } }[];
+  readonly objects: readonly {
+    readonly object: unknown;
+    readonly position?: { readonly file: string; readonly line: number };
+  }[];
 }
 
 /** The digest, which was made from a well-formed content, is what vouches for the shape. */
-function parsePlan(text: string, damaged: (why: string, cause?: unknown) => OperationError): { digest: string; content: PlanContent } {
+function parsePlan(
+  text: string,
+  damaged: (why: string, cause?: unknown) => OperationError,
+): { digest: string; content: PlanContent } {
   try {
     return JSON.parse(text) as { digest: string; content: PlanContent };
   } catch (cause) {

@@ -15,9 +15,12 @@ import { openSource, readManifests, systemClock, systemRandom, withStore } from 
 
 export default class Apply extends BaseCommand {
   static override summary = "Commit the desired state as one revision.";
-  static override description = "Shows the plan and asks first. A saved plan whose base is no longer head is refused as stale.";
+  static override description =
+    "Shows the plan and asks first. A saved plan whose base is no longer head is refused as stale.";
   static override examples = ["<%= config.bin %> apply", "<%= config.bin %> apply policies.plan --auto-approve"];
-  static override args = { source: Args.string({ description: "folder, Git URL or saved plan (default: this folder)", default: "." }) };
+  static override args = {
+    source: Args.string({ description: "folder, Git URL or saved plan (default: this folder)", default: "." }),
+  };
   static override flags = {
     "state-dir": SETTING_FLAGS["state-dir"],
     node: SETTING_FLAGS.node,
@@ -25,7 +28,12 @@ export default class Apply extends BaseCommand {
     "source-path": SETTING_FLAGS["source-path"],
     "auto-approve": Flags.boolean({ description: "do not ask", env: "ZTAP_AUTO_APPROVE" }),
     override: Flags.boolean({ description: "commit over what the polled source says", env: "ZTAP_OVERRIDE" }),
-    message: Flags.string({ char: "m", description: "why, for the revision's record", env: "ZTAP_MESSAGE", default: "" }),
+    message: Flags.string({
+      char: "m",
+      description: "why, for the revision's record",
+      env: "ZTAP_MESSAGE",
+      default: "",
+    }),
   };
 
   async run(): Promise<void> {
@@ -36,11 +44,12 @@ export default class Apply extends BaseCommand {
       if (!flags.json) this.log(renderPlan(planned.plan, this.style));
       const isEmpty = planned.plan.changes.length === 0;
       if (!isEmpty && !flags["auto-approve"]) await confirm("Commit this as a new revision?");
-      const revision = await applyPlan(
-        { store, clock: systemClock, random: systemRandom },
-        planned,
-        { author: operatorName(), node: settings.node, message: flags.message, override: flags.override },
-      );
+      const revision = await applyPlan({ store, clock: systemClock, random: systemRandom }, planned, {
+        author: operatorName(),
+        node: settings.node,
+        message: flags.message,
+        override: flags.override,
+      });
       this.print(flags, applyDocument(planned.plan, revision), () => renderApplied(revision, this.style));
     });
   }

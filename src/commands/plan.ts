@@ -9,16 +9,29 @@ import { openSource, readManifests, withStore } from "../wiring.js";
 
 export default class Plan extends BaseCommand {
   static override summary = "Show what would change: the desired state against head.";
-  static override description = "Reads a folder's work tree, or with --ref (and for a URL) a commit, and changes nothing.";
-  static override examples = ["<%= config.bin %> plan", "<%= config.bin %> plan https://git.example.com/policies.git --ref main --detailed-exitcode"];
-  static override args = { source: Args.string({ description: "folder or Git URL (default: this folder)", default: "." }) };
+  static override description =
+    "Reads a folder's work tree, or with --ref (and for a URL) a commit, and changes nothing.";
+  static override examples = [
+    "<%= config.bin %> plan",
+    "<%= config.bin %> plan https://git.example.com/policies.git --ref main --detailed-exitcode",
+  ];
+  static override args = {
+    source: Args.string({ description: "folder or Git URL (default: this folder)", default: "." }),
+  };
   static override flags = {
     "state-dir": SETTING_FLAGS["state-dir"],
     ref: Flags.string({ description: "commit, branch or tag", env: "ZTAP_REF" }),
     "source-path": SETTING_FLAGS["source-path"],
     out: Flags.string({ description: "save the plan, for `apply FILE`", env: "ZTAP_OUT", helpValue: "FILE" }),
-    format: Flags.option({ options: ["text", "json", "markdown"] as const })({ description: "output format", env: "ZTAP_FORMAT", default: "text" }),
-    "detailed-exitcode": Flags.boolean({ description: "exit 2 where there are changes", env: "ZTAP_DETAILED_EXITCODE" }),
+    format: Flags.option({ options: ["text", "json", "markdown"] as const })({
+      description: "output format",
+      env: "ZTAP_FORMAT",
+      default: "text",
+    }),
+    "detailed-exitcode": Flags.boolean({
+      description: "exit 2 where there are changes",
+      env: "ZTAP_DETAILED_EXITCODE",
+    }),
   };
 
   async run(): Promise<void> {

@@ -7,11 +7,21 @@ import { readManifests } from "../wiring.js";
 
 export default class Validate extends BaseCommand {
   static override summary = "Parse and check manifests; show every problem in one run.";
-  static override examples = ["<%= config.bin %> validate", "<%= config.bin %> validate policies/ --json", "cat policy.yaml | <%= config.bin %> validate -"];
+  static override examples = [
+    "<%= config.bin %> validate",
+    "<%= config.bin %> validate policies/ --json",
+    "cat policy.yaml | <%= config.bin %> validate -",
+  ];
   static override strict = false;
-  static override args = { path: Args.string({ description: "files or folders, or - for standard input (default: this folder)" }) };
+  static override args = {
+    path: Args.string({ description: "files or folders, or - for standard input (default: this folder)" }),
+  };
   static override flags = {
-    format: Flags.option({ options: ["text", "json"] as const })({ description: "output format", env: "ZTAP_FORMAT", default: "text" }),
+    format: Flags.option({ options: ["text", "json"] as const })({
+      description: "output format",
+      env: "ZTAP_FORMAT",
+      default: "text",
+    }),
   };
 
   async run(): Promise<void> {
@@ -20,7 +30,9 @@ export default class Validate extends BaseCommand {
     const files = await readPaths(paths);
     const { objects, diagnostics } = readManifests(files);
     const asJson = flags.json || flags.format === "json";
-    this.print({ json: asJson }, toValidateOutput(objects, diagnostics), () => renderValidation(objects, diagnostics, files, this.style));
+    this.print({ json: asJson }, toValidateOutput(objects, diagnostics), () =>
+      renderValidation(objects, diagnostics, files, this.style),
+    );
     if (hasErrors(diagnostics)) process.exitCode = EXIT.failed;
   }
 }

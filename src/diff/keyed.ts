@@ -27,7 +27,8 @@ export function diffKeyed<T>(
   for (const [key, value] of actual) {
     if (!wanted.has(key)) extra.push({ key, actual: value });
   }
-  const byKey = (a: { readonly key: string }, b: { readonly key: string }) => (a.key < b.key ? -1 : a.key > b.key ? 1 : 0);
+  const byKey = (a: { readonly key: string }, b: { readonly key: string }) =>
+    a.key < b.key ? -1 : a.key > b.key ? 1 : 0;
   return { missing: missing.sort(byKey), extra: extra.sort(byKey), changed: changed.sort(byKey) };
 }
 

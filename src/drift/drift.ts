@@ -25,7 +25,10 @@ export function listDrift(diff: KeyedDiff<EnforcementItem>, limit = 100): readon
     ...diff.extra.map(({ actual }) => toDrift("extra", actual)),
   ];
   if (items.length <= limit) return items;
-  return [...items.slice(0, limit - 1), { kind: "changed", detail: `and ${items.length - limit + 1} more differences` }];
+  return [
+    ...items.slice(0, limit - 1),
+    { kind: "changed", detail: `and ${items.length - limit + 1} more differences` },
+  ];
 }
 
 const PHRASES: Readonly<Record<DriftKind, string>> = {

@@ -16,12 +16,14 @@ export interface ConfigResult {
 export function readConfig(file: string, text: string): ConfigResult {
   const yaml = parseYaml({ path: file, text });
   const [document, ...others] = yaml.documents;
-  if (document === undefined || (document.contents === null && document.errors.length === 0)) return { values: {}, diagnostics: [] };
+  if (document === undefined || (document.contents === null && document.errors.length === 0))
+    return { values: {}, diagnostics: [] };
   const place = ({ offset, path, anchor, ...rest }: Problem): Diagnostic =>
     toDiagnostic({ ...rest, path }, yaml.position(offset ?? offsetOf(document, path, anchor ?? "value")));
   const [syntax] = document.errors;
   if (syntax !== undefined || others.length > 0) {
-    const message = syntax === undefined ? "a configuration file holds one document" : `this is not YAML: ${syntax.message}`;
+    const message =
+      syntax === undefined ? "a configuration file holds one document" : `this is not YAML: ${syntax.message}`;
     return { values: {}, diagnostics: [place({ code: "yamlSyntax", path: [], offset: syntax?.pos[0], message })] };
   }
   const { value, problems } = toValue(document);

@@ -68,7 +68,13 @@ export interface SourceStatus {
   readonly acceptedCommit: string | null;
   readonly state: "Synced" | "Rejected" | "Unreachable" | "Held";
   readonly message: string | null;
-  readonly diagnostics: readonly { readonly code: string; readonly file: string; readonly line: number; readonly column: number; readonly message: string }[];
+  readonly diagnostics: readonly {
+    readonly code: string;
+    readonly file: string;
+    readonly line: number;
+    readonly column: number;
+    readonly message: string;
+  }[];
   readonly checkedAt: string;
   readonly leader: string;
 }

@@ -79,7 +79,11 @@ export async function runAgent(deps: AgentDeps, options: AgentOptions, signal: A
   try {
     await deps.enforcer.open();
     server = await deps.serve(agent);
-    deps.logger.info("agent started", { node: options.node, backend: deps.enforcer.backend, http: server?.address ?? "off" });
+    deps.logger.info("agent started", {
+      node: options.node,
+      backend: deps.enforcer.backend,
+      http: server?.address ?? "off",
+    });
     await agent.run(signal);
     deps.logger.info("agent stopped; enforcement stays in force");
   } finally {
@@ -176,24 +180,28 @@ class Agent implements Probes {
     const stopped = AbortSignal.any([signal, stop.signal]);
     const loop = { ...this.deps, signal: stopped };
     const { sourceIntervalMs, checkIntervalMs, heartbeatIntervalMs } = this.options;
-    let failure: unknown = null;
+    const failures: OperationError[] = [];
     const beat = async () => {
       try {
         await this.beat();
       } catch (error) {
         if (!(error instanceof OperationError)) throw error;
-        failure = error;
+        failures.push(error);
         stop.abort();
       }
     };
     await Promise.all([
       runLoop({ ...loop, name: "heartbeat", intervalMs: heartbeatIntervalMs, jitter: 0.1 }, new Wakeup(), beat),
-      runLoop({ ...loop, name: "source poll", intervalMs: sourceIntervalMs, jitter: 0.1 }, this.#leaderWakeup, () => this.lead()),
-      runLoop({ ...loop, name: "reconciliation", intervalMs: checkIntervalMs, jitter: 0.1 }, this.#followerWakeup, () => this.follow()),
+      runLoop({ ...loop, name: "source poll", intervalMs: sourceIntervalMs, jitter: 0.1 }, this.#leaderWakeup, () =>
+        this.lead(),
+      ),
+      runLoop({ ...loop, name: "reconciliation", intervalMs: checkIntervalMs, jitter: 0.1 }, this.#followerWakeup, () =>
+        this.follow(),
+      ),
       forwardEvents((watching) => this.deps.store.watch(watching), [this.#followerWakeup], loop),
       forwardEvents((watching) => this.deps.enforcer.watch(watching), [this.#followerWakeup], loop),
     ]);
-    if (failure !== null) throw failure;
+    for (const failure of failures) throw failure;
   }
 
   health(): string | null {
@@ -203,7 +211,11 @@ class Agent implements Probes {
   }
 
   readiness(): string | null {
-    return this.#lastError ?? this.#follower.problem ?? (this.#follower.enforcedRevision === null ? "nothing is enforced yet" : null);
+    return (
+      this.#lastError ??
+      this.#follower.problem ??
+      (this.#follower.enforcedRevision === null ? "nothing is enforced yet" : null)
+    );
   }
 
   /** The store may be away; the leases then run out by themselves. */

@@ -23,7 +23,10 @@ export async function planDesired(store: Store, desired: DesiredState): Promise<
 }
 
 /** A saved plan against head as it is now. @throws OperationError `stale-plan` */
-export async function replan(store: Store, saved: { readonly base: number | null; readonly desired: DesiredState }): Promise<Planned> {
+export async function replan(
+  store: Store,
+  saved: { readonly base: number | null; readonly desired: DesiredState },
+): Promise<Planned> {
   const planned = await planDesired(store, saved.desired);
   if (planned.plan.base !== saved.base) throw stalePlan(saved.base, planned.plan.base);
   return planned;

@@ -30,7 +30,10 @@ export interface PolicyId {
 export function parsePolicyId(text: string): PolicyId {
   const [first = "", second, ...rest] = text.split("/");
   if (first === "" || second === "" || rest.length > 0) {
-    throw new OperationError("not-found", `not the name of a policy: ${JSON.stringify(text)}; wanted NAME or NAMESPACE/NAME`);
+    throw new OperationError(
+      "not-found",
+      `not the name of a policy: ${JSON.stringify(text)}; wanted NAME or NAMESPACE/NAME`,
+    );
   }
   return second === undefined ? { namespace: "default", name: first } : { namespace: first, name: second };
 }
@@ -78,13 +81,22 @@ export async function readHistory(store: Store, id: PolicyId): Promise<readonly 
     const { revision } = later;
     const who = { author: revision.author, reason: revision.reason };
     if (later.row === null && row !== null) {
-      versions.push({ ...row, revision: revision.number, commit: revision.source.commit, updatedAt: revision.time, sourceNode: revision.node, action: "deleted", ...who });
+      versions.push({
+        ...row,
+        revision: revision.number,
+        commit: revision.source.commit,
+        updatedAt: revision.time,
+        sourceNode: revision.node,
+        action: "deleted",
+        ...who,
+      });
     } else if (later.row !== null && later.row.version !== row?.version) {
       versions.push({ ...later.row, action: row === null ? "created" : "updated", ...who });
     }
   };
   for await (const revision of eachRevision(store)) {
-    const row = policyRows(revision).find(({ namespace, name }) => namespace === id.namespace && name === id.name) ?? null;
+    const row =
+      policyRows(revision).find(({ namespace, name }) => namespace === id.namespace && name === id.name) ?? null;
     note(row);
     later = { row, revision };
   }
@@ -107,7 +119,8 @@ async function* eachRevision(store: Store): AsyncGenerator<Revision> {
 async function unknownPolicy(store: Store, id: PolicyId): Promise<OperationError> {
   const rows = await listPolicies(store);
   const elsewhere = rows.filter(({ name }) => name === id.name).map(qualifiedName);
-  const hint = elsewhere.length > 0 ? `; there is ${elsewhere.join(", ")}` : "; `ztap policy list` shows those that are";
+  const hint =
+    elsewhere.length > 0 ? `; there is ${elsewhere.join(", ")}` : "; `ztap policy list` shows those that are";
   return new OperationError("not-found", `no policy ${qualifiedName(id)} in the store${hint}`);
 }
 
@@ -148,7 +161,8 @@ export async function reportPolicy(deps: ReportDeps, id: PolicyId): Promise<Poli
   const ref = { kind: "NetworkPolicy" as const, ...id };
   const found = state?.objects.get(refKey(ref));
   const entry = state?.revision.entries.filter(isPolicyEntry).find((candidate) => refKey(candidate) === refKey(ref));
-  if (state === null || found?.object.kind !== "NetworkPolicy" || entry === undefined) throw await unknownPolicy(deps.store, id);
+  if (state === null || found?.object.kind !== "NetworkPolicy" || entry === undefined)
+    throw await unknownPolicy(deps.store, id);
   const policy = found.object;
   const subjects = listCandidates(state.objects)
     .filter((candidate) => selectsSubject(policy, candidate))
@@ -196,7 +210,12 @@ async function reportNodes(
  * The node's own report, with the kernel read anew where that can be done from here. The kernel is
  * held against the revision that the node says it enforces: being behind head is no drift.
  */
-async function observeNow(deps: ReportDeps, node: string, head: CommittedState, reported: NodeStatus | null): Promise<NodeStatus | null> {
+async function observeNow(
+  deps: ReportDeps,
+  node: string,
+  head: CommittedState,
+  reported: NodeStatus | null,
+): Promise<NodeStatus | null> {
   const local = await deps.openLocal(node);
   if (local === null) return reported;
   try {
@@ -231,7 +250,15 @@ function toPolicyNode(
   workloads: readonly string[],
 ): PolicyNode {
   if (status === null) {
-    return { node, state: "Unknown", message: "no agent has ever reported", desiredRevision, enforcedRevision: null, drift: [], observedAt: null };
+    return {
+      node,
+      state: "Unknown",
+      message: "no agent has ever reported",
+      desiredRevision,
+      enforcedRevision: null,
+      drift: [],
+      observedAt: null,
+    };
   }
   const drift = status.drift.filter(
     (item) =>
@@ -241,9 +268,16 @@ function toPolicyNode(
   const subjects = status.subjects.filter(({ workload }) => workloads.includes(workload));
   const stalled = subjects.find(({ state }) => state === "Stalled");
   const pending = subjects.find(({ state }) => state === "Pending");
-  const facts = { node, desiredRevision, enforcedRevision: status.enforcedRevision, drift, observedAt: status.observedAt };
+  const facts = {
+    node,
+    desiredRevision,
+    enforcedRevision: status.enforcedRevision,
+    drift,
+    observedAt: status.observedAt,
+  };
   const verdict = (state: NodeSyncState, message: string | null): PolicyNode => ({ ...facts, state, message });
-  const why = (subject: { readonly workload: string; readonly message?: string }) => `${subject.workload}: ${subject.message ?? "not enforced"}`;
+  const why = (subject: { readonly workload: string; readonly message?: string }) =>
+    `${subject.workload}: ${subject.message ?? "not enforced"}`;
   if (drift.length > 0) return verdict("Drifted", status.message);
   if (status.state === "Stalled" && status.subjects.length === 0) return verdict("Stalled", status.message);
   if (stalled !== undefined) return verdict("Stalled", why(stalled));

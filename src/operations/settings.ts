@@ -73,9 +73,20 @@ export interface Machine {
   readonly xdgStateHome: string | undefined;
 }
 
-/** The `ZTAP_*` variable of a setting: `source.selfHeal` → `ZTAP_SOURCE_SELF_HEAL`. */
+const SHORT_VARIABLES: Readonly<Partial<Record<SettingKey, string>>> = {
+  "source.url": "ZTAP_SOURCE",
+  "source.branch": "ZTAP_BRANCH",
+};
+
+/** The `ZTAP_*` variable of a setting, named as its flag: `source.selfHeal` → `ZTAP_SOURCE_SELF_HEAL`, `source.url` (--source) → `ZTAP_SOURCE`. */
 export function variableOf(key: SettingKey): string {
-  return `ZTAP_${key.replace(/\./g, "_").replace(/([a-z])([A-Z])/g, "$1_$2").toUpperCase()}`;
+  return (
+    SHORT_VARIABLES[key] ??
+    `ZTAP_${key
+      .replace(/\./g, "_")
+      .replace(/([a-z])([A-Z])/g, "$1_$2")
+      .toUpperCase()}`
+  );
 }
 
 /** @param layers strongest first @throws OperationError `invalid-settings` */

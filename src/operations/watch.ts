@@ -32,7 +32,11 @@ export async function* watchPolicies(store: Store, signal: AbortSignal): AsyncGe
   }
 }
 
-function* changes(before: ReadonlyMap<string, PolicyRow>, after: ReadonlyMap<string, PolicyRow>, created: "current" | "created"): Generator<PolicyEvent> {
+function* changes(
+  before: ReadonlyMap<string, PolicyRow>,
+  after: ReadonlyMap<string, PolicyRow>,
+  created: "current" | "created",
+): Generator<PolicyEvent> {
   const diff = diffKeyed(after, before, (a, b) => a.version === b.version);
   for (const { wanted } of diff.missing) yield { ...wanted, action: created };
   for (const { wanted } of diff.changed) yield { ...wanted, action: "updated" };

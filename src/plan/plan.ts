@@ -4,7 +4,7 @@
  */
 import { diffKeyed } from "../diff/keyed.js";
 import type { ObjectRef, ZtapObject } from "../model/objects.js";
-import type { CommittedState, DesiredState, Revision, SourceRef } from "../model/state.js";
+import type { CommittedState, DesiredState, Revision, SourceRef, StateObject } from "../model/state.js";
 import { refKey } from "../model/state.js";
 
 export type ChangeAction = "create" | "update" | "delete";
@@ -29,7 +29,11 @@ export interface Plan {
 
 /** @param base the state in force; null for an empty store */
 export function planChanges(desired: DesiredState, base: CommittedState | null): Plan {
-  const diff = diffKeyed(desired.objects, base?.objects ?? new Map(), (wanted, actual) => wanted.digest === actual.digest);
+  const diff = diffKeyed<StateObject>(
+    desired.objects,
+    base?.objects ?? new Map(),
+    (wanted, actual) => wanted.digest === actual.digest,
+  );
   const changes: Change[] = [
     ...diff.missing.map(({ wanted }) => toChange("create", wanted.ref, null, wanted)),
     ...diff.changed.map(({ wanted, actual }) => toChange("update", wanted.ref, actual.object, wanted)),

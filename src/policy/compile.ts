@@ -5,7 +5,16 @@
 import { createHash } from "node:crypto";
 import type { EgressRule, IngressRule, NetworkPolicy, ObjectPosition, Peer } from "../model/objects.js";
 import type { ObjectSet } from "../model/state.js";
-import type { Clause, Direction, PortRange, Profile, Rule, Ruleset, Subject, SubjectDirection } from "../model/ruleset.js";
+import type {
+  Clause,
+  Direction,
+  PortRange,
+  Profile,
+  Rule,
+  Ruleset,
+  Subject,
+  SubjectDirection,
+} from "../model/ruleset.js";
 import type { PortSpec, Resolved } from "./peers.js";
 import { readPorts, resolveEgressNames, resolveNames, resolvePeers } from "./peers.js";
 import type { Candidate } from "./select.js";
@@ -77,7 +86,11 @@ class Compiler {
   }
 
   /** Enforced policies decide alone; policies in audit mode only where nothing else isolates. */
-  #compileDirection(candidate: Candidate, selecting: readonly PreparedPolicy[], direction: Direction): SubjectDirection {
+  #compileDirection(
+    candidate: Candidate,
+    selecting: readonly PreparedPolicy[],
+    direction: Direction,
+  ): SubjectDirection {
     const isolating = selecting.filter(({ policy }) => policy.spec.policyTypes.includes(DIRECTIONS[direction]));
     const enforced = isolating.filter(({ policy }) => policy.spec.mode !== "audit");
     const deciding = enforced.length > 0 ? enforced : isolating;
@@ -130,7 +143,10 @@ class Compiler {
   }
 }
 
-function listRules(policy: NetworkPolicy, direction: Direction): readonly { peers: readonly Peer[]; ports: IngressRule["ports"] }[] {
+function listRules(
+  policy: NetworkPolicy,
+  direction: Direction,
+): readonly { peers: readonly Peer[]; ports: IngressRule["ports"] }[] {
   return direction === "ingress"
     ? (policy.spec.ingress ?? []).map((rule: IngressRule) => ({ peers: rule.from ?? [], ports: rule.ports }))
     : (policy.spec.egress ?? []).map((rule: EgressRule) => ({ peers: rule.to ?? [], ports: rule.ports }));

@@ -5,7 +5,15 @@
  * the result of matchLabels and matchExpressions are ANDed; an empty label selector matches all
  * objects") and NetworkPolicyPeer (podSelector, namespaceSelector and their combination).
  */
-import type { Labels, LabelSelector, Namespace, NetworkPolicy, Peer, SelectorRequirement, Workload } from "../model/objects.js";
+import type {
+  Labels,
+  LabelSelector,
+  Namespace,
+  NetworkPolicy,
+  Peer,
+  SelectorRequirement,
+  Workload,
+} from "../model/objects.js";
 import type { ObjectSet } from "../model/state.js";
 
 export function matchesSelector(selector: LabelSelector, labels: Labels): boolean {
@@ -76,7 +84,9 @@ export function listCandidates(objects: ObjectSet): readonly Candidate[] {
 
 /** The workloads that a policy protects: its own namespace's, by podSelector. */
 export function selectsSubject(policy: NetworkPolicy, candidate: Candidate): boolean {
-  return candidate.namespace === policy.metadata.namespace && matchesSelector(policy.spec.podSelector, candidate.labels);
+  return (
+    candidate.namespace === policy.metadata.namespace && matchesSelector(policy.spec.podSelector, candidate.labels)
+  );
 }
 
 /**

@@ -34,7 +34,11 @@ export interface Observation {
   /** Workloads that cannot be enforced now, and why (no cgroup yet: Pending; no cgroup at all: Stalled). */
   readonly subjects: readonly SubjectStatus[];
   /** Packets by verdict and direction since the tables were made. */
-  readonly packets: readonly { readonly direction: "ingress" | "egress"; readonly verdict: "allowed" | "denied" | "audited"; readonly packets: bigint }[];
+  readonly packets: readonly {
+    readonly direction: "ingress" | "egress";
+    readonly verdict: "allowed" | "denied" | "audited";
+    readonly packets: bigint;
+  }[];
 }
 
 export interface Enforcer {

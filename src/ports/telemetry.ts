@@ -9,7 +9,9 @@ export interface Telemetry {
   sourceError(): void;
   storeError(): void;
   head(revision: number | null): void;
-  policyVersions(versions: readonly { readonly namespace: string; readonly name: string; readonly version: number }[]): void;
+  policyVersions(
+    versions: readonly { readonly namespace: string; readonly name: string; readonly version: number }[],
+  ): void;
   leader(isLeader: boolean): void;
   elected(): void;
   /** The node's tables were changed and now match. */

@@ -66,7 +66,13 @@ export class Follower {
       telemetry.head(attempted);
       const target = await this.#readTarget(attempted);
       if (target === null) {
-        await this.#report({ attempted: null, state: "InSync", message: "nothing was committed yet", drift: [], subjects: [] });
+        await this.#report({
+          attempted: null,
+          state: "InSync",
+          message: "nothing was committed yet",
+          drift: [],
+          subjects: [],
+        });
         return;
       }
       await this.#enforce(target);
@@ -74,7 +80,8 @@ export class Follower {
     } catch (error) {
       telemetry.stalled(true);
       if (error instanceof StoreError) telemetry.storeError();
-      if (error instanceof StoreError || error instanceof EnforcerError) await this.#reportStalled(attempted, error.message);
+      if (error instanceof StoreError || error instanceof EnforcerError)
+        await this.#reportStalled(attempted, error.message);
       throw error;
     }
   }
@@ -83,7 +90,10 @@ export class Follower {
     const { store, enforcer, logger } = this.deps;
     if (head === null) {
       if (this.#target === null) return null;
-      throw new StoreError("revision-missing", `the store is empty, but revision ${this.#target.revision.number} was in force; it stays in force here`);
+      throw new StoreError(
+        "revision-missing",
+        `the store is empty, but revision ${this.#target.revision.number} was in force; it stays in force here`,
+      );
     }
     if (this.#target?.revision.number === head) return this.#target;
     const { revision, objects } = await store.readState(head);
@@ -113,7 +123,9 @@ export class Follower {
     const left = listDrift(diffEnforcement(target.items, after));
     const count = found.missing.length + found.changed.length + found.extra.length;
     if (left.length === 0) {
-      const policies = new Set(ruleset.subjects.flatMap(({ ingress, egress }) => [...ingress.policies, ...egress.policies])).size;
+      const policies = new Set(
+        ruleset.subjects.flatMap(({ ingress, egress }) => [...ingress.policies, ...egress.policies]),
+      ).size;
       telemetry.enforced({ policies, durationMs: clock.monotonic() - started });
       if (isDrift) {
         this.#healed += count;
@@ -123,19 +135,29 @@ export class Follower {
     await this.#settle(target, after, left, isDrift ? `healed ${count} differences` : null);
   }
 
-  async #settle(target: Target, observed: Observation, drift: readonly DriftItem[], healed: string | null): Promise<void> {
+  async #settle(
+    target: Target,
+    observed: Observation,
+    drift: readonly DriftItem[],
+    healed: string | null,
+  ): Promise<void> {
     const { logger, telemetry } = this.deps;
     telemetry.packets(observed.packets);
     if (drift.length === 0) {
       if (this.#enforced?.revision !== target.revision.number) {
-        logger.info(`enforcing revision ${target.revision.number}`, { digest: target.ruleset.digest, subjects: target.ruleset.subjects.length });
+        logger.info(`enforcing revision ${target.revision.number}`, {
+          digest: target.ruleset.digest,
+          subjects: target.ruleset.subjects.length,
+        });
       }
       telemetry.inForce(target.revision.number);
       this.#enforced = { revision: target.revision.number, digest: target.ruleset.digest };
       if (healed !== null) logger.warn(healed);
     }
     const stalled = observed.subjects.filter(({ state }) => state === "Stalled");
-    const message = stalled.map(({ workload, message: why }) => `${workload}: ${why ?? "cannot be enforced"}`).join("; ");
+    const message = stalled
+      .map(({ workload, message: why }) => `${workload}: ${why ?? "cannot be enforced"}`)
+      .join("; ");
     await this.#report({
       attempted: target.revision.number,
       state: drift.length > 0 ? "Drifted" : stalled.length > 0 ? "Stalled" : "InSync",
@@ -145,9 +167,18 @@ export class Follower {
     });
   }
 
-  async #reportDrift(target: Target, found: KeyedDiff<EnforcementItem>, subjects: readonly SubjectStatus[]): Promise<void> {
+  async #reportDrift(
+    target: Target,
+    found: KeyedDiff<EnforcementItem>,
+    subjects: readonly SubjectStatus[],
+  ): Promise<void> {
     const drift = listDrift(found);
-    const kinds: Record<DriftKind, number> = { missing: 0, extra: found.extra.length, changed: found.changed.length, detached: 0 };
+    const kinds: Record<DriftKind, number> = {
+      missing: 0,
+      extra: found.extra.length,
+      changed: found.changed.length,
+      detached: 0,
+    };
     for (const { wanted } of found.missing) kinds[wanted.type === "link" ? "detached" : "missing"] += 1;
     for (const kind of ["missing", "extra", "changed", "detached"] as const) {
       if (kinds[kind] > 0) this.deps.telemetry.drift(kind, kinds[kind]);
@@ -166,7 +197,9 @@ export class Follower {
     }
   }
 
-  async #report(content: Pick<NodeStatus, "state" | "message" | "drift" | "subjects"> & { readonly attempted: number | null }): Promise<void> {
+  async #report(
+    content: Pick<NodeStatus, "state" | "message" | "drift" | "subjects"> & { readonly attempted: number | null },
+  ): Promise<void> {
     const { clock, store, enforcer } = this.deps;
     this.#message = content.message;
     this.#problem = content.state === "InSync" ? null : (content.message ?? content.drift[0]?.detail ?? content.state);

@@ -62,7 +62,8 @@ export class Leader {
     try {
       const tip = await this.deps.source.readTip();
       const head = await this.deps.store.readHead();
-      if (this.#settled?.commit === tip && this.#settled.head === head) return await this.#report(this.#settled.finding, fence);
+      if (this.#settled?.commit === tip && this.#settled.head === head)
+        return await this.#report(this.#settled.finding, fence);
       const finding = await this.#settle(tip, head, fence);
       await this.#report(finding, fence);
     } catch (error) {
@@ -117,7 +118,11 @@ export class Leader {
     if (isUnchanged(desired, head)) return found("Synced", null, tip);
     if (desired.objects.size === 0 && head !== null) {
       this.deps.telemetry.rejected({ reason: "held" });
-      return found("Held", `commit ${tip.slice(0, 12)} has no objects at all; run \`ztap apply\` on it if that is meant`, accepted);
+      return found(
+        "Held",
+        `commit ${tip.slice(0, 12)} has no objects at all; run \`ztap apply\` on it if that is meant`,
+        accepted,
+      );
     }
     if (!this.options.selfHeal && head !== null && tip === accepted) {
       return found("Synced", `head (revision ${head.number}) was applied over Git; source.selfHeal is off`, accepted);
@@ -144,7 +149,10 @@ export class Leader {
       case "committed": {
         const policies = outcome.revision.entries.filter(({ kind }) => kind === "NetworkPolicy").length;
         telemetry.committed({ revision: outcome.revision.number, policies, durationMs: clock.monotonic() - started });
-        logger.info(`committed revision ${outcome.revision.number}`, { commit: desired.source.commit, objects: desired.objects.size });
+        logger.info(`committed revision ${outcome.revision.number}`, {
+          commit: desired.source.commit,
+          objects: desired.objects.size,
+        });
         return true;
       }
       case "stale-head":
@@ -167,7 +175,9 @@ export class Leader {
         acceptedCommit: finding.acceptedCommit,
         state: finding.state,
         message: finding.message,
-        diagnostics: (finding.diagnostics ?? []).slice(0, MAX_REPORTED_DIAGNOSTICS).map(({ code, file, line, column, message }) => ({ code, file, line, column, message })),
+        diagnostics: (finding.diagnostics ?? [])
+          .slice(0, MAX_REPORTED_DIAGNOSTICS)
+          .map(({ code, file, line, column, message }) => ({ code, file, line, column, message })),
         checkedAt: new Date(clock.now()).toISOString(),
         leader: this.options.node,
       },

@@ -57,7 +57,8 @@ export async function runLoop(options: LoopOptions, wakeup: Wakeup, run: () => P
       await run();
       failures = 0;
     } catch (error) {
-      const backoffMs = Math.min(RETRY_MAX_MS, RETRY_MIN_MS * 2 ** Math.min(failures, 10)) * (0.5 + random.fraction() / 2);
+      const backoffMs =
+        Math.min(RETRY_MAX_MS, RETRY_MIN_MS * 2 ** Math.min(failures, 10)) * (0.5 + random.fraction() / 2);
       failures += 1;
       delayMs = Math.min(delayMs, backoffMs);
       logger.warn(`${name} failed, trying again in ${Math.round(delayMs)} ms`, { error });
@@ -74,13 +75,13 @@ export async function forwardEvents(
 ): Promise<void> {
   while (!options.signal.aborted) {
     try {
-      for await (const event of watch(options.signal)) {
-        void event;
+      const events = watch(options.signal)[Symbol.asyncIterator]();
+      while ((await events.next()).done !== true) {
         for (const wakeup of wakeups) wakeup.notify();
       }
     } catch (error) {
       options.logger.warn("watch of the store ended, watching again", { error });
     }
-    if (!options.signal.aborted) await options.clock.sleep(500, options.signal);
+    await options.clock.sleep(500, options.signal);
   }
 }

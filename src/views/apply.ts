@@ -5,7 +5,10 @@ import { planDocument } from "./plan.js";
 import type { Style } from "./style.js";
 
 export function applyDocument(plan: Plan, revision: Revision | null): object {
-  const committed = revision === null ? null : { number: revision.number, time: revision.time, author: revision.author, commit: revision.source.commit };
+  const committed =
+    revision === null
+      ? null
+      : { number: revision.number, time: revision.time, author: revision.author, commit: revision.source.commit };
   return { ...planDocument(plan), revision: committed };
 }
 

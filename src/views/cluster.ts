@@ -17,7 +17,7 @@ export function renderClusterStatus(status: ClusterStatus, style: Style): string
   const lines = [
     `Store     ${status.backend}, ${status.revision === null ? "no revision yet" : `revision ${status.revision}`}`,
     `Leader    ${leader === null ? style.warn("none") : `${leader.id} (${leader.address})`}`,
-    `Source    ${source === null ? "none is polled" : `${source.location}`}`,
+    `Source    ${source === null ? "none is polled" : source.location}`,
   ];
   if (source !== null) {
     const commit = source.observedCommit?.slice(0, 12) ?? "-";
@@ -32,7 +32,11 @@ export function renderClusterStatus(status: ClusterStatus, style: Style): string
 
 export function renderClusterList({ nodes }: Pick<ClusterStatus, "nodes">, style: Style): string {
   if (nodes.length === 0) return "No nodes: none is declared, and no agent has joined.";
-  return renderTable(["Node", "Address", "Role", "State", "Enforced", "Lag", "Last Seen", "Message"], nodes.map((node) => toRow(node, style)), style);
+  return renderTable(
+    ["Node", "Address", "Role", "State", "Enforced", "Lag", "Last Seen", "Message"],
+    nodes.map((node) => toRow(node, style)),
+    style,
+  );
 }
 
 function toRow(node: ClusterNode, style: Style): readonly string[] {

@@ -14,6 +14,7 @@ export function renderDoctor(checks: readonly Check[], style: Style): string {
     ...(fix === null ? [] : [`${" ".repeat(9)}${" ".repeat(width)}  ${style.bold("→")} ${fix}`]),
   ]);
   const failed = checks.filter(({ state }) => state === "failed").length;
-  const verdict = failed === 0 ? "Everything that enforcement needs is here." : `${failed} of ${checks.length} checks failed.`;
+  const verdict =
+    failed === 0 ? "Everything that enforcement needs is here." : `${failed} of ${checks.length} checks failed.`;
   return [...lines, "", verdict].join("\n");
 }

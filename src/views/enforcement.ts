@@ -35,6 +35,9 @@ export function removalDocument(removed: readonly Removed[]): object {
 export function renderRemoval(removed: readonly Removed[], style: Style): string {
   if (removed.length === 0) return "There was nothing to remove.";
   return removed
-    .map(({ node, workloads }) => `${style.warn("Removed")} enforcement of node ${node}; open now: ${workloads.length === 0 ? "no workload" : workloads.join(", ")}`)
+    .map(
+      ({ node, workloads }) =>
+        `${style.warn("Removed")} enforcement of node ${node}; open now: ${workloads.length === 0 ? "no workload" : workloads.join(", ")}`,
+    )
     .join("\n");
 }

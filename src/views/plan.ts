@@ -13,7 +13,13 @@ export function planDocument(plan: Plan): object {
     formatVersion: 1,
     base: { revision: plan.base },
     source: plan.source,
-    changes: plan.changes.map(({ action, ref, before, after, position }) => ({ action, ...ref, before, after, position })),
+    changes: plan.changes.map(({ action, ref, before, after, position }) => ({
+      action,
+      ...ref,
+      before,
+      after,
+      position,
+    })),
     summary: plan.summary,
   };
 }
@@ -33,7 +39,9 @@ function renderChange(change: Change, style: Style): string {
   const paint = { create: style.good, update: style.warn, delete: style.bad }[change.action];
   const where = change.position === null ? "" : style.dim(`  ${change.position.file}:${change.position.line}`);
   const title = `${paint(SIGNS[change.action])} ${style.bold(change.ref.kind)} ${qualifiedName(change.ref)}${where}`;
-  return `${title}\n${changeLines(change).map((line) => paintLine(line, style)).join("")}`;
+  return `${title}\n${changeLines(change)
+    .map((line) => paintLine(line, style))
+    .join("")}`;
 }
 
 function paintLine(line: string, style: Style): string {
@@ -45,10 +53,15 @@ function paintLine(line: string, style: Style): string {
 function changeLines({ before, after }: Change): readonly string[] {
   const parts = diffLines(toYaml(before), toYaml(after));
   const lines = parts.flatMap(({ value, added, removed }) =>
-    value.split("\n").slice(0, -1).map((line) => `${added ? "+" : removed ? "-" : " "} ${line}`),
+    value
+      .split("\n")
+      .slice(0, -1)
+      .map((line) => `${added ? "+" : removed ? "-" : " "} ${line}`),
   );
   if (before === null || after === null) return lines;
-  const isNear = lines.map((_, index) => lines.slice(Math.max(0, index - 3), index + 4).some((line) => !line.startsWith(" ")));
+  const isNear = lines.map((_, index) =>
+    lines.slice(Math.max(0, index - 3), index + 4).some((line) => !line.startsWith(" ")),
+  );
   return lines.flatMap((line, index) => (isNear[index] === true ? [line] : isNear[index - 1] === true ? ["  …"] : []));
 }
 

@@ -46,7 +46,12 @@ export function renderPolicyReport(report: PolicyReport, style: Style): string {
     ["Policy", `${style.bold(qualifiedName(policy))}  version ${policy.version}${style.dim(where)}`],
     ["Store", `revision ${policy.revision}, ${commit}`],
     ["Git", `${paintGit(git.state)}${git.message === null ? "" : `  ${git.message}`}`],
-    ["Subjects", subjects.length === 0 ? "none" : subjects.map(({ workload, node }) => `${workload} on ${node ?? "no node"}`).join(", ")],
+    [
+      "Subjects",
+      subjects.length === 0
+        ? "none"
+        : subjects.map(({ workload, node }) => `${workload} on ${node ?? "no node"}`).join(", "),
+    ],
   ];
   const width = Math.max(...facts.map(([name = ""]) => name.length));
   return [
@@ -60,7 +65,13 @@ export function renderPolicyReport(report: PolicyReport, style: Style): string {
 
 function renderNodes(nodes: readonly PolicyNode[], style: Style): readonly string[] {
   if (nodes.length === 0) return ["No node has a workload that this policy selects."];
-  const paint = { InSync: style.good, Pending: style.warn, Drifted: style.bad, Stalled: style.bad, Unknown: style.warn };
+  const paint = {
+    InSync: style.good,
+    Pending: style.warn,
+    Drifted: style.bad,
+    Stalled: style.bad,
+    Unknown: style.warn,
+  };
   const rows = nodes.map((node) => [
     node.node,
     paint[node.state](node.state),
@@ -68,7 +79,9 @@ function renderNodes(nodes: readonly PolicyNode[], style: Style): readonly strin
     node.observedAt ?? "never",
     node.message ?? "",
   ]);
-  const drift = nodes.flatMap((node) => node.drift.map((item) => `  ${style.bad(item.kind)}  ${node.node}: ${item.detail}`));
+  const drift = nodes.flatMap((node) =>
+    node.drift.map((item) => `  ${style.bad(item.kind)}  ${node.node}: ${item.detail}`),
+  );
   return [renderTable(["Node", "State", "Revision", "Observed", "Message"], rows, style), ...drift];
 }
 

@@ -2,18 +2,19 @@
 import { styleText } from "node:util";
 
 export interface Style {
-  good(text: string): string;
-  bad(text: string): string;
-  warn(text: string): string;
-  dim(text: string): string;
-  bold(text: string): string;
+  readonly good: (text: string) => string;
+  readonly bad: (text: string) => string;
+  readonly warn: (text: string) => string;
+  readonly dim: (text: string) => string;
+  readonly bold: (text: string) => string;
 }
 
 const same = (text: string) => text;
 
 export const plainStyle: Style = { good: same, bad: same, warn: same, dim: same, bold: same };
 
-const paint = (format: Parameters<typeof styleText>[0]) => (text: string) => styleText(format, text, { validateStream: false });
+const paint = (format: Parameters<typeof styleText>[0]) => (text: string) =>
+  styleText(format, text, { validateStream: false });
 
 export const colourStyle: Style = {
   good: paint("green"),

@@ -2,15 +2,40 @@
 import type { Logger, Random } from "../../src/ports/system.js";
 import type { Telemetry } from "../../src/ports/telemetry.js";
 
-export const silentLogger: Logger = { debug: () => undefined, info: () => undefined, warn: () => undefined, error: () => undefined };
+export const silentLogger: Logger = {
+  debug: () => undefined,
+  info: () => undefined,
+  warn: () => undefined,
+  error: () => undefined,
+};
 
 /** Every call by name with its arguments, in order. */
-export function recordTelemetry(): { readonly telemetry: Telemetry; readonly calls: (readonly [string, ...unknown[]])[] } {
+export function recordTelemetry(): {
+  readonly telemetry: Telemetry;
+  readonly calls: (readonly [string, ...unknown[]])[];
+} {
   const calls: (readonly [string, ...unknown[]])[] = [];
-  const record = (name: string) => (...args: unknown[]) => {
-    calls.push([name, ...args]);
-  };
-  const names = ["committed", "rejected", "sourceError", "storeError", "head", "policyVersions", "leader", "elected", "enforced", "inForce", "stalled", "drift", "healed", "packets"] as const;
+  const record =
+    (name: string) =>
+    (...args: unknown[]) => {
+      calls.push([name, ...args]);
+    };
+  const names = [
+    "committed",
+    "rejected",
+    "sourceError",
+    "storeError",
+    "head",
+    "policyVersions",
+    "leader",
+    "elected",
+    "enforced",
+    "inForce",
+    "stalled",
+    "drift",
+    "healed",
+    "packets",
+  ] as const;
   const entries = names.map((name) => [name, record(name)] as const);
   return { telemetry: Object.fromEntries(entries) as unknown as Telemetry, calls };
 }
@@ -24,6 +49,9 @@ export function seededRandom(seed: number): Random {
     mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
     return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
   };
-  const hex = () => Math.floor(next() * 2 ** 32).toString(16).padStart(8, "0");
+  const hex = () =>
+    Math.floor(next() * 2 ** 32)
+      .toString(16)
+      .padStart(8, "0");
   return { fraction: next, id: () => hex() + hex() + hex() + hex() };
 }

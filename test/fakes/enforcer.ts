@@ -23,11 +23,30 @@ export class FakeEnforcer implements Enforcer {
     for (const subject of ruleset.subjects) {
       const { workload } = subject;
       const policies = [...subject.ingress.policies, ...subject.egress.policies];
-      items.set(`link/${workload}`, { key: `link/${workload}`, value: "attached", type: "link", label: `program on ${workload}`, workload, policies });
-      items.set(`subject/${workload}`, { key: `subject/${workload}`, value: JSON.stringify(subject), type: "entry", label: `subject ${workload}`, workload, policies });
+      items.set(`link/${workload}`, {
+        key: `link/${workload}`,
+        value: "attached",
+        type: "link",
+        label: `program on ${workload}`,
+        workload,
+        policies,
+      });
+      items.set(`subject/${workload}`, {
+        key: `subject/${workload}`,
+        value: JSON.stringify(subject),
+        type: "entry",
+        label: `subject ${workload}`,
+        workload,
+        policies,
+      });
     }
     for (const { key, clauses } of ruleset.profiles) {
-      items.set(`profile/${key}`, { key: `profile/${key}`, value: JSON.stringify(clauses), type: "entry", label: `profile ${key}` });
+      items.set(`profile/${key}`, {
+        key: `profile/${key}`,
+        value: JSON.stringify(clauses),
+        type: "entry",
+        label: `profile ${key}`,
+      });
     }
     return items;
   }
@@ -35,7 +54,10 @@ export class FakeEnforcer implements Enforcer {
   async open(): Promise<void> {}
 
   async observe(ruleset: Ruleset): Promise<Observation> {
-    const subjects = ruleset.subjects.map(({ workload }) => ({ workload, state: this.machine.absent.has(workload) ? ("Pending" as const) : ("Enforced" as const) }));
+    const subjects = ruleset.subjects.map(({ workload }) => ({
+      workload,
+      state: this.machine.absent.has(workload) ? ("Pending" as const) : ("Enforced" as const),
+    }));
     return { items: new Map(this.machine.items), subjects, packets: [] };
   }
 
@@ -48,7 +70,6 @@ export class FakeEnforcer implements Enforcer {
     }
   }
 
-  // eslint-disable-next-line require-yield
   async *watch(signal: AbortSignal): AsyncIterable<void> {
     if (signal.aborted) return;
     await new Promise<void>((resolve) => {

@@ -91,7 +91,9 @@ const commands: Readonly<Record<string, (command: Command) => Promise<unknown>>>
   tcpWait: (command) =>
     until(() => {
       const peer = peers[number(command, "id")];
-      return peer !== undefined && (peer.text.includes(text(command, "text")) || peer.closed) ? { text: peer.text } : undefined;
+      return peer !== undefined && (peer.text.includes(text(command, "text")) || peer.closed)
+        ? { text: peer.text }
+        : undefined;
     }),
   tcpReceived: (command) => Promise.resolve({ text: peers[number(command, "id")]?.text ?? "" }),
   tcpAccepted: () => Promise.resolve({ count: peers.length }),

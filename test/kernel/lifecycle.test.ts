@@ -24,7 +24,9 @@ else {
   const peer = await sandbox.actor({ namespace: outside });
   const { port } = await peer.call("tcpListen", { host: "0.0.0.0", port: 0 });
   const { port: port2 } = await peer.call("tcpListen", { host: "0.0.0.0", port: 0 });
-  const tcp = (...ports: unknown[]): Isolation => ({ allow: [{ peers: "any", ports: ports.map((one) => `tcp/${String(one)}`) }] });
+  const tcp = (...ports: unknown[]): Isolation => ({
+    allow: [{ peers: "any", ports: ports.map((one) => `tcp/${String(one)}`) }],
+  });
 
   interface Scene {
     readonly node: string;
@@ -71,7 +73,24 @@ else {
     await until(async () => packets(await enforcer.observe(next), "egress", "denied") > before);
     await web.call("tcpSend", { id: lasting.id, text: "on" });
     t.match(await web.call("tcpWait", { id: lasting.id, text: "on" }), { text: "on" }, "what is still allowed goes on");
-    t.match(await web.call("tcpReceived", { id: doomed.id }), { text: /^$/ }, "what was sent after the switch never arrived");
+    t.match(
+      await web.call("tcpReceived", { id: doomed.id }),
+      { text: /^$/ },
+      "what was sent after the switch never arrived",
+    );
+  });
+
+  await t.test("connections older than the attachment are judged as well", async (t) => {
+    const { web, enforcer, ruleset } = await scene("older");
+    const doomed = await web.call("tcpConnect", { host: PEER, port });
+    const lasting = await web.call("tcpConnect", { host: PEER, port: port2 });
+    const wanted = ruleset({ egress: tcp(port2), ingress: { allow: [] } });
+    await enforcer.apply(wanted);
+    await web.call("tcpSend", { id: doomed.id, text: "late" });
+    await until(async () => packets(await enforcer.observe(wanted), "egress", "denied") > 0n);
+    await web.call("tcpSend", { id: lasting.id, text: "on" });
+    t.match(await web.call("tcpWait", { id: lasting.id, text: "on" }), { text: "on" });
+    t.match(await web.call("tcpReceived", { id: doomed.id }), { text: /^$/ });
   });
 
   await t.test("a process outside every workload, a nested cgroup, audit, and release", async (t) => {
@@ -97,9 +116,13 @@ else {
     const node = sandbox.node("kill");
     const ruleset = rulesetOf(node, { "demo/web": { cgroup, egress: tcp(port) } });
     const web = await sandbox.actor({ cgroup, namespace: inside });
-    const holder = spawn(process.execPath, [fileURLToPath(new URL("./holder.js", import.meta.url)), JSON.stringify(ruleset)], {
-      stdio: ["ignore", "pipe", "inherit"],
-    });
+    const holder = spawn(
+      process.execPath,
+      [fileURLToPath(new URL("./holder.js", import.meta.url)), JSON.stringify(ruleset)],
+      {
+        stdio: ["ignore", "pipe", "inherit"],
+      },
+    );
     await once(holder.stdout, "data");
     const gone = once(holder, "exit");
     holder.kill("SIGKILL");
@@ -152,6 +175,7 @@ else {
       native.closeFd(control);
       return native.openPin(join(maps, `ztap_${name}_${odd === 1n ? "b" : "a"}`));
     };
+    const object = join(process.cwd(), "dist/native/ztap.bpf.o");
     const damage: Readonly<Record<string, () => void>> = {
       "an entry is deleted": () => {
         const fd = activeMap("ports");
@@ -178,8 +202,16 @@ else {
         native.closeFd(fd);
       },
       "a pin is removed": () => rmSync(join(links, "demo__web", "connect4")),
-      "a program is replaced": () => {
-        const other = native.loadObject(join(process.cwd(), "dist/native/ztap.bpf.o"), "", ["ztap_egress"], ["ztap_test_subjects"]);
+      "a map loses its pin": () => rmSync(join(maps, "ztap_addrs_a")),
+      "a program of another build is attached": () => {
+        // Over the same maps, so that it is replaced in place.
+        const other = native.loadObject(object, maps, ["ztap_ingress"], ["ztap_test_subjects"]);
+        const fd = native.openPin(join(links, "demo__web", "egress"));
+        native.linkUpdate(fd, other.programs["ztap_ingress"] ?? -1);
+        native.closeFd(fd);
+      },
+      "a program over other maps is attached": () => {
+        const other = native.loadObject(object, "", ["ztap_egress"], ["ztap_test_subjects"]);
         const fd = native.openPin(join(links, "demo__web", "egress"));
         native.linkUpdate(fd, other.programs["ztap_egress"] ?? -1);
         native.closeFd(fd);

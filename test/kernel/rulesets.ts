@@ -1,5 +1,14 @@
 /** Rulesets written by hand, in the fewest words: what a test allows each workload to do. */
-import type { Clause, IsolationMode, PortRange, Profile, Rule, Ruleset, Subject, SubjectDirection } from "../../src/model/ruleset.js";
+import type {
+  Clause,
+  IsolationMode,
+  PortRange,
+  Profile,
+  Rule,
+  Ruleset,
+  Subject,
+  SubjectDirection,
+} from "../../src/model/ruleset.js";
 
 export interface Allow {
   readonly peers: "any" | readonly string[];

@@ -174,6 +174,10 @@ export async function until(condition: () => boolean | Promise<boolean>): Promis
   while (!(await condition())) await new Promise((resolve) => setTimeout(resolve, 5));
 }
 
-export function packets(observation: Observation, direction: "ingress" | "egress", verdict: "allowed" | "denied" | "audited"): bigint {
+export function packets(
+  observation: Observation,
+  direction: "ingress" | "egress",
+  verdict: "allowed" | "denied" | "audited",
+): bigint {
   return observation.packets.find((one) => one.direction === direction && one.verdict === verdict)?.packets ?? 0n;
 }

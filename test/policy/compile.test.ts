@@ -8,7 +8,10 @@ const DOCUMENTS = [
   workload("web2@n1 10.0.0.4 app=web [http:8080/TCP]"),
   workload("db@n1 10.0.0.2 app=db"),
   policy("deny", "  podSelector: {}\n  ingress: []\n  egress: []"),
-  policy("web", "  podSelector: { matchLabels: { app: web } }\n  ingress: [{ ports: [{ port: http }] }]\n  egress: [{ to: { podSelector: { matchLabels: { app: db } } } }]"),
+  policy(
+    "web",
+    "  podSelector: { matchLabels: { app: web } }\n  ingress: [{ ports: [{ port: http }] }]\n  egress: [{ to: { podSelector: { matchLabels: { app: db } } } }]",
+  ),
 ];
 
 t.test("the ruleset does not depend on the order of the objects", async (t) => {

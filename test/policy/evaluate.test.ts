@@ -30,7 +30,10 @@ const CASES: readonly { readonly name: string; readonly policies: string; readon
   },
   {
     name: "selector peers are addresses of both families",
-    policies: policy("p", "  podSelector: { matchLabels: { app: db } }\n  ingress:\n    - from: [{ podSelector: { matchLabels: { app: web } } }]\n      ports: [{ port: 5432 }]"),
+    policies: policy(
+      "p",
+      "  podSelector: { matchLabels: { app: db } }\n  ingress:\n    - from: [{ podSelector: { matchLabels: { app: web } } }]\n      ports: [{ port: 5432 }]",
+    ),
     rows: `
       ingress default/db 10.0.0.1 5432/TCP → default/p/ingress/0
       ingress default/db fd00::1  5432/TCP → default/p/ingress/0
@@ -42,8 +45,14 @@ const CASES: readonly { readonly name: string; readonly policies: string; readon
   {
     name: "namespaceSelector alone, and together with podSelector",
     policies:
-      policy("all", "  podSelector: { matchLabels: { app: web } }\n  ingress:\n    - from: [{ namespaceSelector: { matchLabels: { env: prod } } }]") +
-      policy("both", "  podSelector: { matchLabels: { app: db } }\n  ingress:\n    - from: [{ namespaceSelector: { matchLabels: { kubernetes.io/metadata.name: prod } }, podSelector: { matchLabels: { app: web } } }]"),
+      policy(
+        "all",
+        "  podSelector: { matchLabels: { app: web } }\n  ingress:\n    - from: [{ namespaceSelector: { matchLabels: { env: prod } } }]",
+      ) +
+      policy(
+        "both",
+        "  podSelector: { matchLabels: { app: db } }\n  ingress:\n    - from: [{ namespaceSelector: { matchLabels: { kubernetes.io/metadata.name: prod } }, podSelector: { matchLabels: { app: web } } }]",
+      ),
     rows: `
       ingress default/web 10.1.0.1 1/TCP → default/all/ingress/0
       ingress default/web 10.0.0.2 1/TCP → Denied
@@ -51,7 +60,10 @@ const CASES: readonly { readonly name: string; readonly policies: string; readon
   },
   {
     name: "ipBlock with except, and the families apart",
-    policies: policy("p", '  podSelector: {}\n  egress:\n    - to: [{ ipBlock: { cidr: 10.0.0.0/8, except: [10.9.0.0/16] } }, { ipBlock: { cidr: "::/0" } }]'),
+    policies: policy(
+      "p",
+      '  podSelector: {}\n  egress:\n    - to: [{ ipBlock: { cidr: 10.0.0.0/8, except: [10.9.0.0/16] } }, { ipBlock: { cidr: "::/0" } }]',
+    ),
     rows: `
       egress default/web 10.8.255.255 1/TCP → default/p/egress/0
       egress default/web 10.9.0.0     1/TCP → Denied
@@ -62,7 +74,10 @@ const CASES: readonly { readonly name: string; readonly policies: string; readon
   },
   {
     name: "port ranges, protocols without ports, packets without ports",
-    policies: policy("p", "  podSelector: { matchLabels: { app: web } }\n  ingress:\n    - ports: [{ port: 8000, endPort: 8010 }, { protocol: UDP }]"),
+    policies: policy(
+      "p",
+      "  podSelector: { matchLabels: { app: web } }\n  ingress:\n    - ports: [{ port: 8000, endPort: 8010 }, { protocol: UDP }]",
+    ),
     rows: `
       ingress default/web 9.9.9.9 7999/TCP → Denied
       ingress default/web 9.9.9.9 8000/TCP → default/p/ingress/0
@@ -74,7 +89,10 @@ const CASES: readonly { readonly name: string; readonly policies: string; readon
   },
   {
     name: "a rule without ports allows every protocol",
-    policies: policy("p", "  podSelector: { matchLabels: { app: web } }\n  ingress:\n    - from: [{ ipBlock: { cidr: 9.0.0.0/8 } }]"),
+    policies: policy(
+      "p",
+      "  podSelector: { matchLabels: { app: web } }\n  ingress:\n    - from: [{ ipBlock: { cidr: 9.0.0.0/8 } }]",
+    ),
     rows: `
       ingress default/web 9.9.9.9 -/GRE → default/p/ingress/0
       ingress default/web 9.9.9.9 1/SCTP → default/p/ingress/0
@@ -91,7 +109,10 @@ const CASES: readonly { readonly name: string; readonly policies: string; readon
   },
   {
     name: "a port name on egress is the peer's, each its own, and nothing on an ipBlock",
-    policies: policy("p", "  podSelector: { matchLabels: { app: web } }\n  egress:\n    - to: [{ podSelector: { matchLabels: { app: db } } }, { ipBlock: { cidr: 9.0.0.0/8 } }]\n      ports: [{ port: sql }]"),
+    policies: policy(
+      "p",
+      "  podSelector: { matchLabels: { app: web } }\n  egress:\n    - to: [{ podSelector: { matchLabels: { app: db } } }, { ipBlock: { cidr: 9.0.0.0/8 } }]\n      ports: [{ port: sql }]",
+    ),
     rows: `
       egress default/web 10.0.0.2 5432/TCP → default/p/egress/0
       egress default/web 10.0.0.2 6432/TCP → Denied
@@ -102,7 +123,10 @@ const CASES: readonly { readonly name: string; readonly policies: string; readon
     name: "policies add up, and the first in order is named",
     policies:
       policy("b", "  podSelector: {}\n  ingress: [{ ports: [{ port: 80 }] }]") +
-      policy("a", "  podSelector: { matchLabels: { app: web } }\n  ingress: [{ ports: [{ port: 443 }] }, { ports: [{ port: 80 }] }]"),
+      policy(
+        "a",
+        "  podSelector: { matchLabels: { app: web } }\n  ingress: [{ ports: [{ port: 443 }] }, { ports: [{ port: 80 }] }]",
+      ),
     rows: `
       ingress default/web 9.9.9.9 80/TCP  → default/a/ingress/1
       ingress default/web 9.9.9.9 443/TCP → default/a/ingress/0
@@ -111,7 +135,10 @@ const CASES: readonly { readonly name: string; readonly policies: string; readon
   },
   {
     name: "ICMP by type and code, of both families",
-    policies: policy("p", "  podSelector: { matchLabels: { app: web } }\n  ingress: [{ ports: [{ protocol: ICMP, type: 8 }, { protocol: ICMP, type: 3, code: 4 }] }]"),
+    policies: policy(
+      "p",
+      "  podSelector: { matchLabels: { app: web } }\n  ingress: [{ ports: [{ protocol: ICMP, type: 8 }, { protocol: ICMP, type: 3, code: 4 }] }]",
+    ),
     rows: `
       ingress default/web 9.9.9.9 2048/ICMP   → default/p/ingress/0
       ingress default/web 9.9.9.9 2049/ICMP   → default/p/ingress/0
@@ -132,7 +159,10 @@ const CASES: readonly { readonly name: string; readonly policies: string; readon
   },
   {
     name: "a selector that means a workload without addresses allows nothing",
-    policies: policy("p", "  podSelector: { matchLabels: { app: web } }\n  ingress: [{ from: [{ podSelector: { matchLabels: { app: bare } } }] }]"),
+    policies: policy(
+      "p",
+      "  podSelector: { matchLabels: { app: web } }\n  ingress: [{ from: [{ podSelector: { matchLabels: { app: bare } } }] }]",
+    ),
     rows: "ingress default/web 10.0.0.2 1/TCP → Denied",
   },
 ];
@@ -141,7 +171,8 @@ for (const { name, policies, rows } of CASES) {
   t.test(name, async (t) => {
     const evaluate = createEvaluator(compile(objectsOf(WORKLOADS + policies), null));
     for (const row of rows.trim().split("\n")) {
-      const [, direction, subject = "", peer = "", port, protocol = "", wanted] = /^\s*(ingress|egress)\s+(\S+)\s+(\S+)\s+(\S+)\/(\S+)\s+→ (.*)$/.exec(row) ?? [];
+      const [, direction, subject = "", peer = "", port, protocol = "", wanted] =
+        /^\s*(ingress|egress)\s+(\S+)\s+(\S+)\s+(\S+)\/(\S+)\s+→ (.*)$/.exec(row) ?? [];
       const verdict = evaluate({
         workload: subject,
         direction: direction === "ingress" ? "ingress" : "egress",
@@ -149,7 +180,14 @@ for (const { name, policies, rows } of CASES) {
         protocol: PROTOCOLS[protocol] ?? Number.NaN,
         port: port === "-" ? null : Number(port),
       });
-      const found = verdict.reason === "rule" ? verdict.rule.key : verdict.reason === "not-isolated" ? "open" : verdict.reason === "audit" ? "audit" : verdict.verdict;
+      const found =
+        verdict.reason === "rule"
+          ? verdict.rule.key
+          : verdict.reason === "not-isolated"
+            ? "open"
+            : verdict.reason === "audit"
+              ? "audit"
+              : verdict.verdict;
       t.equal(found, wanted, row.trim());
     }
   });
@@ -157,11 +195,17 @@ for (const { name, policies, rows } of CASES) {
 
 t.test("only the node's own workloads are its subjects", async (t) => {
   const objects = objectsOf(WORKLOADS);
-  t.same(compile(objects, "n2").subjects.map(({ workload: name }) => name), ["prod/job"]);
+  t.same(
+    compile(objects, "n2").subjects.map(({ workload: name }) => name),
+    ["prod/job"],
+  );
   t.same(compile(objects, "n3").subjects, []);
 });
 
 t.test("a workload that the ruleset does not know has no verdict", async (t) => {
   const evaluate = createEvaluator(compile(objectsOf(WORKLOADS), "n1"));
-  t.throws(() => evaluate({ workload: "prod/job", direction: "ingress", peer: "10.0.0.1", protocol: 6, port: 1 }), RangeError);
+  t.throws(
+    () => evaluate({ workload: "prod/job", direction: "ingress", peer: "10.0.0.1", protocol: 6, port: 1 }),
+    RangeError,
+  );
 });

@@ -24,7 +24,15 @@ async function commit(store: Store, text: string): Promise<void> {
   const random = seededRandom(1);
   const head = await store.readHead();
   const outcome = await store.commit(
-    { objects: [...objectsOf(text).values()], source: TEST_SOURCE, node: "n1", author: "a", reason: "test", commitId: random.id() + String(head), time: "2026-01-01T00:00:00.000Z" },
+    {
+      objects: [...objectsOf(text).values()],
+      source: TEST_SOURCE,
+      node: "n1",
+      author: "a",
+      reason: "test",
+      commitId: random.id() + String(head),
+      time: "2026-01-01T00:00:00.000Z",
+    },
     { expectHead: head, fence: null },
   );
   if (outcome.outcome !== "committed") throw new Error(outcome.outcome);
@@ -58,12 +66,32 @@ t.test("a new revision is no drift; tampering is, is reported before it is heale
   machine.items.delete("link/default/db");
   machine.items.set("stray", { key: "stray", value: "x", type: "entry", label: "a stray entry" });
   const reported: unknown[] = [];
-  const spy = { ...deps, store: new Proxy(store, { get: (target, name) => (name === "writeNodeStatus" ? async (status: { state: string; drift: unknown[] }) => (reported.push([status.state, status.drift.length]), target.writeNodeStatus(status as never)) : Reflect.get(target, name).bind(target)) }) };
+  const spy = {
+    ...deps,
+    store: new Proxy(store, {
+      get: (target, name) =>
+        name === "writeNodeStatus"
+          ? async (status: { state: string; drift: unknown[] }) => (
+              reported.push([status.state, status.drift.length]),
+              target.writeNodeStatus(status as never)
+            )
+          : Reflect.get(target, name).bind(target),
+    }),
+  };
   Reflect.set(follower, "deps", spy);
   await follower.reconcile();
-  t.same(reported, [["Drifted", 2], ["InSync", 0]]);
+  t.same(reported, [
+    ["Drifted", 2],
+    ["InSync", 0],
+  ]);
   t.match(await store.listNodeStatus(), [{ state: "InSync", healed: 2, message: "healed 2 differences" }]);
-  t.same(calls.filter(([name]) => name === "drift"), [["drift", "extra", 1], ["drift", "detached", 1]]);
+  t.same(
+    calls.filter(([name]) => name === "drift"),
+    [
+      ["drift", "extra", 1],
+      ["drift", "detached", 1],
+    ],
+  );
 });
 
 t.test("a backend that fails keeps the last good ruleset in force and says why", async (t) => {
@@ -73,7 +101,9 @@ t.test("a backend that fails keeps the last good ruleset in force and says why",
   await commit(store, BASE + OPEN);
   machine.failApply = "no memory for the table";
   await t.rejects(follower.reconcile(), /no memory/);
-  t.match(await store.listNodeStatus(), [{ state: "Stalled", attemptedRevision: 2, enforcedRevision: 1, message: "no memory for the table" }]);
+  t.match(await store.listNodeStatus(), [
+    { state: "Stalled", attemptedRevision: 2, enforcedRevision: 1, message: "no memory for the table" },
+  ]);
   t.match(follower.problem, /no memory/);
   machine.failApply = null;
   await follower.reconcile();
@@ -98,7 +128,10 @@ t.test("a workload whose cgroup is absent is Pending, not drifted, and enforced 
   await follower.reconcile();
   const [status] = await store.listNodeStatus();
   t.match(status, { state: "InSync", drift: [] });
-  t.match(status?.subjects, [{ workload: "default/db", state: "Pending" }, { workload: "default/web", state: "Enforced" }]);
+  t.match(status?.subjects, [
+    { workload: "default/db", state: "Pending" },
+    { workload: "default/web", state: "Enforced" },
+  ]);
   machine.absent.clear();
   await follower.reconcile();
   t.ok(machine.items.has("link/default/db"));

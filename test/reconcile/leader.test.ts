@@ -27,7 +27,13 @@ class FakeSource implements Source {
 
   async fetch(): Promise<Snapshot> {
     this.fetches += 1;
-    const source = { location: this.location, commit: this.commit, dirty: false, author: "Ada <ada@example.com>", subject: "s" };
+    const source = {
+      location: this.location,
+      commit: this.commit,
+      dirty: false,
+      author: "Ada <ada@example.com>",
+      subject: "s",
+    };
     return { source, files: this.text === "" ? [] : [{ path: "a.yaml", text: this.text, blobId: this.text }] };
   }
 
@@ -42,7 +48,16 @@ async function setUp(selfHeal = true) {
   const source = new FakeSource();
   const { telemetry, calls } = recordTelemetry();
   const election = new Election(store, systemClock, { id: "n1", holder: "h1", ttlMs: 60_000 });
-  const deps = { store, source, election, read: readManifests, clock: systemClock, random: seededRandom(7), logger: silentLogger, telemetry };
+  const deps = {
+    store,
+    source,
+    election,
+    read: readManifests,
+    clock: systemClock,
+    random: seededRandom(7),
+    logger: silentLogger,
+    telemetry,
+  };
   const leader = new Leader(deps, { node: "n1", ref: "main", path: null, selfHeal });
   await election.campaign();
   return { store, source, election, leader, calls };
@@ -52,8 +67,17 @@ t.test("commits each good commit as a revision, and looks no further while nothi
   const { store, source, leader } = await setUp();
   await leader.reconcile();
   t.equal(await store.readHead(), 1);
-  t.match(await store.readRevision(1), { reason: "source", author: "Ada <ada@example.com>", source: { commit: "1".repeat(40) } });
-  t.match(await store.readSourceStatus(), { state: "Synced", observedCommit: "1".repeat(40), acceptedCommit: "1".repeat(40), ref: "main" });
+  t.match(await store.readRevision(1), {
+    reason: "source",
+    author: "Ada <ada@example.com>",
+    source: { commit: "1".repeat(40) },
+  });
+  t.match(await store.readSourceStatus(), {
+    state: "Synced",
+    observedCommit: "1".repeat(40),
+    acceptedCommit: "1".repeat(40),
+    ref: "main",
+  });
   await leader.reconcile();
   t.equal(source.fetches, 1);
   source.push("2", BETTER);
@@ -70,7 +94,10 @@ t.test("a commit that does not validate is rejected whole, visibly, and head sta
   const status = await store.readSourceStatus();
   t.match(status, { state: "Rejected", observedCommit: "2".repeat(40), acceptedCommit: "1".repeat(40) });
   t.match(status?.diagnostics[0], { file: "a.yaml" });
-  t.same(calls.filter(([name]) => name === "rejected"), [["rejected", { reason: "invalid" }]]);
+  t.same(
+    calls.filter(([name]) => name === "rejected"),
+    [["rejected", { reason: "invalid" }]],
+  );
   source.push("3", BETTER);
   await leader.reconcile();
   t.match(await store.readSourceStatus(), { state: "Synced", diagnostics: [] });
@@ -101,7 +128,15 @@ for (const selfHeal of [true, false]) {
     await leader.reconcile();
     const source = { location: "local", commit: null, dirty: true, author: null, subject: null };
     await store.commit(
-      { objects: [...objectsOf(BETTER).values()], source, node: "n1", author: "op", reason: "apply", commitId: "x", time: "2026-01-01T00:00:00.000Z" },
+      {
+        objects: [...objectsOf(BETTER).values()],
+        source,
+        node: "n1",
+        author: "op",
+        reason: "apply",
+        commitId: "x",
+        time: "2026-01-01T00:00:00.000Z",
+      },
       { expectHead: 1, fence: null },
     );
     await leader.reconcile();
@@ -116,7 +151,11 @@ t.test("a source that is away leaves head and says so", async (t) => {
   await leader.reconcile();
   source.error = new SourceError("source-unreachable", "no route to host");
   await t.rejects(leader.reconcile(), SourceError);
-  t.match(await store.readSourceStatus(), { state: "Unreachable", message: "no route to host", acceptedCommit: "1".repeat(40) });
+  t.match(await store.readSourceStatus(), {
+    state: "Unreachable",
+    message: "no route to host",
+    acceptedCommit: "1".repeat(40),
+  });
   t.ok(calls.some(([name]) => name === "sourceError"));
   source.error = null;
   await leader.reconcile();

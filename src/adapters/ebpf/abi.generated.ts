@@ -5,7 +5,8 @@ export const ABI = {
   VERSION: 1,
   MAX_ADDRS: 4194304,
   MAX_PORTS: 4194304,
-  MAX_FLOWS: 262144,
+  MAX_FLOWS: 65536,
+  FLOW_PROBES: 32,
   TEST_SUBJECTS: 64,
   MAX_EXTENSIONS: 8,
   FLOW_NEW_TICKS: 30,
@@ -30,6 +31,7 @@ export const ABI = {
   COUNTERS: 9,
   PROTOCOL_ANY: 0,
   PROTOCOL_ICMP: 1,
+  OWN_ADDRESS: 1,
   ADDR_SCOPE_BITS: 32,
   PORT_ANY_BITS: 32,
   PORT_PROTOCOL_BITS: 48,
@@ -97,4 +99,9 @@ export const FLOW_HALF = {
 export const FLOW = {
   size: 48,
   asked: 0,
+} as const;
+export const PLACE = {
+  size: 48,
+  key: 0,
+  next: 44,
 } as const;

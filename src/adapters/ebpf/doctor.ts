@@ -26,7 +26,11 @@ const CAP_BPF = 39n;
 export function checkKernel(options: { readonly nativeDir?: string }): readonly KernelCheck[] {
   const nativeDir = options.nativeDir ?? defaultNativeDir();
   const checks: KernelCheck[] = [];
-  const check = <T>(name: string, mend: string, look: () => { readonly detail: string; readonly value: T }): T | undefined => {
+  const check = <T>(
+    name: string,
+    mend: string,
+    look: () => { readonly detail: string; readonly value: T },
+  ): T | undefined => {
     try {
       const { detail, value } = look();
       checks.push({ name, ok: true, detail, mend: "" });
@@ -57,7 +61,11 @@ export function checkKernel(options: { readonly nativeDir?: string }): readonly 
   return checks;
 }
 
-type Check = <T>(name: string, mend: string, look: () => { readonly detail: string; readonly value: T }) => T | undefined;
+type Check = <T>(
+  name: string,
+  mend: string,
+  look: () => { readonly detail: string; readonly value: T },
+) => T | undefined;
 
 function checkWithAddon(native: Native, nativeDir: string, check: Check): void {
   const privileged = check("privileges", "Run as root, or with CAP_BPF, CAP_NET_ADMIN and CAP_SYS_ADMIN.", () => {
@@ -72,13 +80,19 @@ function checkWithAddon(native: Native, nativeDir: string, check: Check): void {
   });
   check("BPF file system", `Mount it: mount -t bpf bpf ${BPFFS}`, () => {
     if (native.isBpffs(BPFFS)) return { detail: BPFFS, value: true };
-    if (existsSync(BPFFS) && privileged === true) return { detail: `${BPFFS}: not mounted yet; the agent mounts it`, value: true };
+    if (existsSync(BPFFS) && privileged === true)
+      return { detail: `${BPFFS}: not mounted yet; the agent mounts it`, value: true };
     throw new Error(`${BPFFS} is not a BPF file system`);
   });
   if (privileged !== true) return;
   check("kernel features", "Use a kernel of version 6.1 or newer with BTF, BPF and cgroup BPF enabled.", () => {
     const object = kernel("Loading the eBPF programs", () =>
-      native.loadObject(join(nativeDir, "ztap.bpf.o"), "", HOOKS.map((hook) => `ztap_${hook}`), ["ztap_test_subjects"]),
+      native.loadObject(
+        join(nativeDir, "ztap.bpf.o"),
+        "",
+        HOOKS.map((hook) => `ztap_${hook}`),
+        ["ztap_test_subjects"],
+      ),
     );
     closeObject(native, object);
     return { detail: "the programs load", value: true };

@@ -18,9 +18,9 @@ import {
 import type { Logger } from "../../ports/system.js";
 import { ABI, CONTROL } from "./abi.generated.js";
 import type { Image } from "./image.js";
-import { addItem, addTableItems, controlItem, imageItems } from "./items.js";
+import { addItem, addTableItems, controlItem, imageItems, pinItem } from "./items.js";
 import { Links } from "./links.js";
-import { closeObject, loadObject, mountBpffs } from "./load.js";
+import { closeObject, loadObject, mountBpffs, pinMaps, pinnedMaps } from "./load.js";
 import { lower } from "./lower.js";
 import {
   asEnforcerError,
@@ -53,6 +53,7 @@ interface Opened {
   readonly object: LoadedObject;
   readonly tables: TableSets;
   readonly subjects: Subjects;
+  readonly mapsFolder: string;
 }
 
 export class EbpfEnforcer implements Enforcer {
@@ -96,12 +97,12 @@ export class EbpfEnforcer implements Enforcer {
     }
     const links = new Links(native, object, folders.links);
     const subjects = new Subjects(native, links, mapOf(object, "ztap_cgroup"), cgroupRoot);
-    this.#opened = { native, object, tables: new TableSets(native, object.maps), subjects };
+    this.#opened = { native, object, tables: new TableSets(native, object.maps), subjects, mapsFolder: folders.maps };
     logger.info("The eBPF dataplane is open", { pins: folders.node, cgroups: cgroupRoot });
   }
 
   async observe(ruleset: Ruleset): Promise<Observation> {
-    const { native, object, tables, subjects } = this.#require();
+    const { native, object, tables, subjects, mapsFolder } = this.#require();
     const image = this.#image(ruleset);
     const located = subjects.locate(ruleset, image);
     this.#cgroups.update(subjects.paths(ruleset));
@@ -109,6 +110,7 @@ export class EbpfEnforcer implements Enforcer {
     const items = new Map<string, EnforcementItem>();
     const control = native.mapGet(mapOf(object, "ztap_control"), Buffer.alloc(4));
     addItem(items, controlItem(control?.readUInt32LE(CONTROL.abi) ?? 0));
+    for (const name of pinnedMaps(object, mapsFolder)) addItem(items, pinItem(name));
     subjects.observe(items, image, located, active);
     const held = tables.read(active);
     addTableItems(items, "addr", held.addrs, image);
@@ -123,8 +125,9 @@ export class EbpfEnforcer implements Enforcer {
   }
 
   async apply(ruleset: Ruleset): Promise<void> {
-    const { tables, subjects } = this.#require();
+    const { native, object, tables, subjects, mapsFolder } = this.#require();
     const image = this.#image(ruleset);
+    pinMaps(native, object, mapsFolder);
     const prepared = await tables.prepare(image);
     // Cgroups are looked for as late as possible; one that appears after this is Pending until the next apply.
     const located = subjects.locate(ruleset, image);

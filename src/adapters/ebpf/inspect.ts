@@ -93,7 +93,8 @@ function cgroupPaths(native: Native, root: string, wanted: ReadonlySet<bigint>):
     if (!existsSync(folder)) continue;
     const id = kernel("Walking the cgroups", () => native.cgroupId(folder));
     if (id !== null && wanted.has(id)) found.set(id, path);
-    for (const entry of readdirSync(folder, { withFileTypes: true })) if (entry.isDirectory()) queue.push(join(path, entry.name));
+    for (const entry of readdirSync(folder, { withFileTypes: true }))
+      if (entry.isDirectory()) queue.push(join(path, entry.name));
   }
   return found;
 }

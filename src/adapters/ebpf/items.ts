@@ -13,6 +13,20 @@ import type { Hook } from "./native.js";
 /** Connect and sendmsg first: the packet programs are attached last, when the storage has been written. */
 export const HOOKS: readonly Hook[] = ["connect4", "connect6", "sendmsg4", "sendmsg6", "ingress", "egress"];
 
+/** The maps that a node's programs share; each is pinned. */
+export const MAPS = [
+  "ztap_addrs_a",
+  "ztap_addrs_b",
+  "ztap_cgroup",
+  "ztap_control",
+  "ztap_flows",
+  "ztap_packets",
+  "ztap_places",
+  "ztap_ports_a",
+  "ztap_ports_b",
+  "ztap_socks",
+] as const;
+
 export type TableName = "addr" | "port";
 
 /** @param names the image whose rules and profiles name the ids; entries that it does not know are named by their bytes */
@@ -27,6 +41,7 @@ export function addTableItems(items: Map<string, EnforcementItem>, name: TableNa
 export function imageItems(image: Image): ItemSet {
   const items = new Map<string, EnforcementItem>();
   addItem(items, controlItem(ABI.VERSION));
+  for (const name of MAPS) addItem(items, pinItem(name));
   for (const [workload, { subject, id, record }] of image.subjects) {
     addItem(items, subjectItem(workload, subjectValue(id, record), subject));
     for (const hook of HOOKS) addItem(items, linkItem(workload, hook, ATTACHED, subject));
@@ -42,6 +57,10 @@ export function addItem(items: Map<string, EnforcementItem>, item: EnforcementIt
 
 export function controlItem(abi: number): EnforcementItem {
   return { key: "control/abi", value: String(abi), type: "entry", label: "version of the kernel tables" };
+}
+
+export function pinItem(name: string): EnforcementItem {
+  return { key: `pin/${name}`, value: "pinned", type: "entry", label: `pin of the map ${name}` };
 }
 
 /** The value of a link that is attached to the workload's own cgroup with the program of this build. */
@@ -107,7 +126,10 @@ class AddrItem extends TableItem {
     const scope = this.u32(4);
     const length = this.u32(0) - ABI.ADDR_SCOPE_BITS;
     const peer = formatPrefix({ family: scope & 1 ? 6 : 4, address: this.bytes.slice(16), length });
-    const profile = this.names.profiles.get((scope & ~1) >>> 0);
+    const id = (scope & ~1) >>> 0;
+    const owner = [...this.names.subjects].find(([, subject]) => subject.id === id);
+    if (owner !== undefined) return `own address ${peer} of ${owner[0]}`;
+    const profile = this.names.profiles.get(id);
     return `peer ${peer} of ${profile?.key ?? `unknown profile ${scope.toString(16)}`}`;
   }
   get policies(): readonly string[] | undefined {

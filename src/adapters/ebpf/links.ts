@@ -26,15 +26,15 @@ export class Links {
   readonly #folder: string;
   /** What a program of this build looks like, by hook. */
   readonly #tags: ReadonlyMap<string, string>;
-  /** The id of our storage map: a program that does not use it reads another node's or a lost world. */
-  readonly #storageMapId: number;
+  /** The ids of our maps: a program that uses another reads a world that nobody keeps any more. */
+  readonly #mapIds: ReadonlySet<number>;
 
   constructor(native: Native, object: LoadedObject, folder: string) {
     this.#native = native;
     this.#object = object;
     this.#folder = folder;
     this.#tags = new Map(HOOKS.map((hook) => [hook, native.programInfo(this.#program(hook)).tag]));
-    this.#storageMapId = native.mapInfo(object.maps["ztap_cgroup"] ?? -1).id;
+    this.#mapIds = new Set(Object.values(object.maps).map((fd) => native.mapInfo(fd).id));
   }
 
   /** Every pin of every workload. */
@@ -53,7 +53,7 @@ export class Links {
     const fd = kernel("Looking at a link's program", () => this.#native.programById(programId));
     try {
       const program = this.#native.programInfo(fd);
-      if (!program.mapIds.includes(this.#storageMapId)) return "absent";
+      if (!program.mapIds.every((id) => this.#mapIds.has(id))) return "absent";
       return program.tag === this.#tags.get(hook) ? "attached" : "stale";
     } finally {
       this.#native.closeFd(fd);

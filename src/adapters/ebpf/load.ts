@@ -2,7 +2,7 @@
  * Load: brings a node's maps and programs into this process: adopts what an earlier agent pinned,
  * creates what is missing. Attaches nothing.
  */
-import { mkdirSync } from "node:fs";
+import { existsSync, mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { EnforcerError } from "../../ports/enforcer.js";
 import { ABI, CONTROL } from "./abi.generated.js";
@@ -31,6 +31,20 @@ export function loadObject(native: Native, nativeDir: string, mapsFolder: string
 
 export function closeObject(native: Native, object: LoadedObject): void {
   for (const fd of [...Object.values(object.maps), ...Object.values(object.programs)]) native.closeFd(fd);
+}
+
+/** The maps whose pins are there. */
+export function pinnedMaps(object: LoadedObject, mapsFolder: string): readonly string[] {
+  return Object.keys(object.maps).filter((name) => existsSync(join(mapsFolder, name)));
+}
+
+/** Pins again what lost its pin: without it the next agent would start with an empty map. */
+export function pinMaps(native: Native, object: LoadedObject, mapsFolder: string): void {
+  mkdirSync(mapsFolder, { recursive: true });
+  for (const [name, fd] of Object.entries(object.maps)) {
+    const pin = join(mapsFolder, name);
+    if (!existsSync(pin)) kernel(`Pinning ${name}`, () => native.pin(fd, pin));
+  }
 }
 
 const ZERO_KEY = Buffer.alloc(4);

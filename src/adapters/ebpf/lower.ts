@@ -17,6 +17,8 @@ export function lower(ruleset: Ruleset): Image {
   const build = new Build();
   const profileIds = new Map<string, number>();
   for (const profile of ruleset.profiles) profileIds.set(profile.key, build.addProfile(profile));
+  const subjects = lowerSubjects(ruleset, profileIds);
+  for (const { id, subject } of subjects.values()) build.addOwnAddresses(id, subject.addresses);
   const { addrs, ports, profiles, classes, rules } = build;
   for (const [name, table, limit] of [
     ["address", addrs, ABI.MAX_ADDRS],
@@ -28,7 +30,7 @@ export function lower(ruleset: Ruleset): Image {
         `The ruleset needs ${table.size} ${name} entries; the kernel's tables hold ${limit}.`,
       );
   }
-  return { addrs, ports, profiles, classes, rules, subjects: lowerSubjects(ruleset, profileIds) };
+  return { addrs, ports, profiles, classes, rules, subjects };
 }
 
 const MODES: Readonly<Record<IsolationMode, number>> = {
@@ -95,19 +97,22 @@ interface Node {
   readonly own: number[];
 }
 
+/** Tells a profile's scope from a subject's in the address table. */
+const PROFILE_BIT = 2;
+
 class Build {
   readonly addrs = new Map<string, number>();
   readonly ports = new Map<string, number>();
   readonly profiles = new Map<number, Profile>();
   readonly classes = new Map<number, { profile: Profile; clauses: readonly number[] }>();
   readonly rules = new Map<number, Rule>();
-  readonly #profileIds = new Ids(2);
+  readonly #profileIds = new Ids(4);
   readonly #classIds = new Ids(1);
   readonly #ruleIds = new Ids(1);
   readonly #ruleIdByKey = new Map<string, number>();
 
   addProfile(profile: Profile): number {
-    const id = this.#profileIds.take(hashText(profile.key));
+    const id = this.#profileIds.take(hashText(profile.key)) + PROFILE_BIT;
     this.profiles.set(id, profile);
     const clauseHashes = hashClauses(profile);
     const classIds = new Map<string, number>();
@@ -132,6 +137,12 @@ class Build {
       this.addrs.set(addrKey(id, node.prefix), classOf(clauses));
     }
     return id;
+  }
+
+  /** Undeclared addresses may be any: then a connect that is refused may have to be left to the packet program. */
+  addOwnAddresses(subjectId: number, addresses: readonly string[]): void {
+    const own = addresses.length === 0 ? EVERYWHERE : addresses.map(parsePrefix);
+    for (const prefix of own) this.addrs.set(addrKey(subjectId, prefix), ABI.OWN_ADDRESS);
   }
 
   #addClass(profile: Profile, clauses: readonly number[], hashes: readonly number[], profileId: number): number {

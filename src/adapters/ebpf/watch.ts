@@ -31,7 +31,7 @@ export class CgroupWatch {
         await new Promise<void>((resolve) => {
           this.#wake = resolve;
         });
-        if (!signal.aborted) yield;
+        if (isRunning(signal)) yield;
       }
     } finally {
       signal.removeEventListener("abort", onAbort);
@@ -65,6 +65,11 @@ export class CgroupWatch {
     this.#watchers.delete(folder);
     this.#wake?.();
   }
+}
+
+/** Asked through a function, since the answer changes while the loop waits. */
+function isRunning(signal: AbortSignal): boolean {
+  return !signal.aborted;
 }
 
 function nearestParent(path: string): string {

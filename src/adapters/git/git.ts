@@ -1,17 +1,15 @@
 /**
  * Runs git, by simple-git, in an environment of our own: no prompt, no hook, no pager, no
- * repository that an inherited variable points to, no transport but the three that are allowed, and
- * an end to every wait. What git says is shown without credentials.
+ * repository that an inherited variable points to, no transport but the three that are allowed. What
+ * git says is shown without credentials. Commands that talk to a remote stand in remote.ts.
  */
 import { homedir } from "node:os";
 import { dirname } from "node:path";
 import { simpleGit, type SimpleGit } from "simple-git";
 import { SourceError, type SourceErrorCode } from "../../ports/source.js";
 
-/** The remote may be silent for this long; progress messages count as signs of life. */
+/** A command that reads a repository on disk may be silent for this long. */
 const SILENCE_MS = 60_000;
-/** And a command may take this long in total. */
-const TOTAL_MS = 15 * 60_000;
 
 /** Variables of git's own that say how this user reaches remotes; every other `GIT_…` is taken away. */
 const KEPT = [
@@ -42,7 +40,7 @@ export const ALLOWED_PROTOCOLS = ["https", "ssh", "file"] as const;
 export interface GitOptions {
   /** Folder to run in; it exists. */
   readonly folder: string;
-  /** How long a silent command may take. */
+  /** How long a remote may be silent. */
   readonly silenceMs?: number;
   /** Replaces the user's configuration file; see `globalConfigText`. */
   readonly globalConfig?: string;
@@ -57,18 +55,11 @@ export interface GitOptions {
 }
 
 export function git(options: GitOptions): SimpleGit {
-  const { folder, silenceMs = SILENCE_MS, trustOwner = false, credentialFile, input } = options;
+  const { folder, input } = options;
   return simpleGit({
     baseDir: folder,
-    config: [
-      "core.fsmonitor=false",
-      "core.hooksPath=/dev/null",
-      "core.quotePath=false",
-      ...(trustOwner ? ["safe.directory=*"] : []),
-      ...(credentialFile === undefined ? [] : [`credential.helper=store --file=${shellQuoted(credentialFile)}`]),
-    ],
-    timeout: { block: silenceMs },
-    abort: AbortSignal.timeout(TOTAL_MS),
+    config: [...settings(options)],
+    timeout: { block: SILENCE_MS },
     allowEnvironment: [...KEPT, ...SET],
     // simple-git guards against settings that came from outside. These are fixed above, or are the user's own.
     unsafe: {
@@ -84,7 +75,27 @@ export function git(options: GitOptions): SimpleGit {
   }).env(environment(options));
 }
 
-function environment({ folder, globalConfig, alone = false, trustOwner = false }: GitOptions): Record<string, string> {
+/** The same settings for a git that is started without simple-git. */
+export function configArguments(options: GitOptions): readonly string[] {
+  return settings(options).flatMap((setting) => ["-c", setting]);
+}
+
+function settings({ trustOwner = false, credentialFile }: GitOptions): readonly string[] {
+  return [
+    "core.fsmonitor=false",
+    "core.hooksPath=/dev/null",
+    "core.quotePath=false",
+    ...(trustOwner ? ["safe.directory=*"] : []),
+    ...(credentialFile === undefined ? [] : [`credential.helper=store --file=${shellQuoted(credentialFile)}`]),
+  ];
+}
+
+export function environment({
+  folder,
+  globalConfig,
+  alone = false,
+  trustOwner = false,
+}: GitOptions): Record<string, string> {
   const kept = new Set(KEPT);
   const inherited = Object.entries(process.env).filter(
     ([name]) => kept.has(name) || !(name.startsWith("GIT_") || TAKEN.has(name)),
@@ -146,7 +157,9 @@ export function gitFailure(error: unknown, doing: string, otherwise: SourceError
   const text = withoutCredentials(error instanceof Error ? error.message : String(error));
   const lines = text.split("\n").map((line) => line.trim());
   const said =
-    lines.find((line) => /^(fatal|error|ssh):/i.test(line)) ?? lines.findLast((line) => line !== "") ?? "no reason given";
+    lines.find((line) => /^(fatal|error|ssh):/i.test(line)) ??
+    lines.findLast((line) => line !== "") ??
+    "no reason given";
   // The cause is left out on purpose: its text and its stack hold what was masked above.
   return new SourceError(reasonOf(text, otherwise), `${doing}: ${said.slice(0, 400)}`);
 }

@@ -10,6 +10,7 @@ import { setTimeout as pause } from "node:timers/promises";
 import { SourceError } from "../../ports/source.js";
 import { git, gitFailure, globalConfigText, type GitOptions } from "./git.js";
 import type { Location } from "./location.js";
+import { runRemote } from "./remote.js";
 
 /** Another process that fetches at the same moment holds a ref's lock for milliseconds. */
 const ATTEMPTS = 4;
@@ -37,11 +38,15 @@ export class Mirror {
   async listRemote(names: readonly string[]): Promise<ReadonlyMap<string, string>> {
     await this.#prepare();
     // Outside the mirror, so that a broken mirror is not mistaken for a remote that is away.
-    const answer = await git(this.#network)
-      .raw(["ls-remote", "--quiet", "--end-of-options", this.#location.url, ...names])
-      .catch((error: unknown) => {
-        throw gitFailure(error, `${this.#location.shown} cannot be reached`, "source-unreachable");
-      });
+    const answer = await runRemote(this.#network, [
+      "ls-remote",
+      "--quiet",
+      "--end-of-options",
+      this.#location.url,
+      ...names,
+    ]).catch((error: unknown) => {
+      throw gitFailure(error, `${this.#location.shown} cannot be reached`, "source-unreachable");
+    });
     const wanted = new Set(names);
     const found = answer.split("\n").map((line) => line.split("\t"));
     return new Map(found.flatMap(([id = "", name = ""]) => (wanted.has(name) ? [[name, id] as const] : [])));
@@ -80,7 +85,7 @@ export class Mirror {
   }
 
   async #fetchInto(options: GitOptions, refspecs: readonly string[]): Promise<void> {
-    await git(options).raw([
+    await runRemote(options, [
       "fetch",
       "--force",
       "--no-tags",

@@ -24,8 +24,8 @@ export async function scaffold(template: string, dir: string): Promise<Scaffolde
     await mkdir(dirname(join(dir, path)), { recursive: true });
     const isNew = await copyFile(source, join(dir, path), constants.COPYFILE_EXCL).then(
       () => true,
-      (error: NodeJS.ErrnoException) => {
-        if (error.code !== "EEXIST") throw error;
+      (error: unknown) => {
+        if (!(error instanceof Error && "code" in error && error.code === "EEXIST")) throw error;
         return false;
       },
     );
@@ -35,7 +35,9 @@ export async function scaffold(template: string, dir: string): Promise<Scaffolde
 }
 
 async function initialize(dir: string): Promise<boolean> {
-  const isInside = await git({ folder: dir, trustOwner: true }).raw(["rev-parse", "--is-inside-work-tree"]).catch(() => "");
+  const isInside = await git({ folder: dir, trustOwner: true })
+    .raw(["rev-parse", "--is-inside-work-tree"])
+    .catch(() => "");
   if (isInside.trim() === "true") return false;
   await git({ folder: dir, trustOwner: true }).raw(["init", "--quiet", "--initial-branch=main"]);
   return await stat(join(dir, ".git")).then(() => true);

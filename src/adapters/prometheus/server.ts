@@ -15,7 +15,11 @@ export interface HttpServer {
   close(): Promise<void>;
 }
 
-export async function serveHttp(listen: { readonly host: string; readonly port: number }, registry: Registry, probes: Probes): Promise<HttpServer> {
+export async function serveHttp(
+  listen: { readonly host: string; readonly port: number },
+  registry: Registry,
+  probes: Probes,
+): Promise<HttpServer> {
   const server = createServer((request, response) => {
     const reply = (status: number, body: string, type = "text/plain; charset=utf-8") => {
       response.writeHead(status, { "content-type": type, "cache-control": "no-store", connection: "close" });

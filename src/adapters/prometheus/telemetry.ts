@@ -25,7 +25,10 @@ function createMetrics(registry: Registry) {
       labelNames: ["namespace", "policy"],
       registers,
     }),
-    enforcedTotal: counter("ztap_policies_enforced_total", "Policies enforced on this node, counted at every change of its tables."),
+    enforcedTotal: counter(
+      "ztap_policies_enforced_total",
+      "Policies enforced on this node, counted at every change of its tables.",
+    ),
     enforcementDuration: histogram("ztap_policy_enforcement_duration_seconds", "Time to make the node's tables match."),
     head: gauge("ztap_head_revision", "Number of the revision in force; 0 before the first."),
     enforced: gauge("ztap_enforced_revision", "Number of the revision that this node enforces; 0 before the first."),
@@ -41,7 +44,12 @@ function createMetrics(registry: Registry) {
     sourceErrors: counter("ztap_source_errors_total", "Failed polls of the source."),
     storeErrors: counter("ztap_store_errors_total", "Failed operations on the store."),
     stalled: gauge("ztap_stalled", "1 while this node cannot make its tables match and keeps the last good ruleset."),
-    drift: new Counter({ name: "ztap_drift_items_total", help: "Differences found between ruleset and kernel.", labelNames: ["kind"], registers }),
+    drift: new Counter({
+      name: "ztap_drift_items_total",
+      help: "Differences found between ruleset and kernel.",
+      labelNames: ["kind"],
+      registers,
+    }),
     heals: counter("ztap_healed_items_total", "Differences that were healed."),
     packets: new Counter({
       name: "ztap_packets_total",

@@ -7,8 +7,11 @@ import { openLocalEnforcer, readGitObjects, systemClock, withStore } from "../..
 
 export default class PolicyShow extends BaseCommand {
   static override summary = "The drift report of a policy: Git against store against node against kernel.";
-  static override description = "A node that is enforced on this machine is read from the kernel now, with root; other nodes as they last reported.";
-  static override args = { name: Args.string({ description: "NAMESPACE/NAME, or NAME in the namespace default", required: true }) };
+  static override description =
+    "A node that is enforced on this machine is read from the kernel now, with root; other nodes as they last reported.";
+  static override args = {
+    name: Args.string({ description: "NAMESPACE/NAME, or NAME in the namespace default", required: true }),
+  };
   static override flags = {
     "state-dir": SETTING_FLAGS["state-dir"],
     "pin-root": SETTING_FLAGS["pin-root"],
@@ -24,7 +27,12 @@ export default class PolicyShow extends BaseCommand {
     const id = parsePolicyId(args.name);
     const report = await withStore(settings, { create: false }, (store) =>
       reportPolicy(
-        { store, clock: systemClock, openLocal: (node) => openLocalEnforcer(settings, node), readGit: () => readGitObjects(settings, store) },
+        {
+          store,
+          clock: systemClock,
+          openLocal: (node) => openLocalEnforcer(settings, node),
+          readGit: () => readGitObjects(settings, store),
+        },
         id,
       ),
     );
