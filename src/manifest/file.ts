@@ -5,10 +5,10 @@
 import type { Document } from "yaml";
 import type { Diagnostic } from "../model/diagnostic.js";
 import { digestOf } from "../model/digest.js";
-import type { Kind, ObjectPosition, ZtapObject } from "../model/objects.js";
+import type { Kind, ObjectPosition, Position, ZtapObject } from "../model/objects.js";
 import { refKey, refOf, type StateObject } from "../model/state.js";
 import { interpret, type Interpreted } from "./kinds.js";
-import { readPlain } from "./plain.js";
+import { plainOffsetOf, readPlain } from "./plain.js";
 import { toDiagnostic, type Path, type Problem } from "./problem.js";
 import { toValue, withoutNulls } from "./value.js";
 import { offsetOf, parseYaml, positionFinder, type TextFile, type YamlFile } from "./yaml.js";
@@ -39,10 +39,10 @@ export interface FileResult {
 }
 
 export function readFile(file: TextFile): FileResult {
-  return readQuickly(file) ?? readThoroughly(file);
+  return readQuickly(file) ?? readPlainly(file) ?? readThoroughly(file);
 }
 
-/** A file without any problem, and nothing unusual in it; undefined for all others. */
+/** A file without any problem, and nothing unusual in its text; undefined for all others. */
 function readQuickly(file: TextFile): FileResult | undefined {
   const documents = readPlain(file.text);
   if (documents === undefined) return undefined;
@@ -61,6 +61,17 @@ function readQuickly(file: TextFile): FileResult | undefined {
     }
   }
   return { objects, diagnostics: [], unread: new Set() };
+}
+
+/** A file with problems, and nothing unusual in its text; undefined for all others. */
+function readPlainly(file: TextFile): FileResult | undefined {
+  const documents = readPlain(file.text, true);
+  if (documents === undefined) return undefined;
+  const reader = new FileReader(file);
+  for (const document of documents) {
+    reader.readValue({ ...document, problems: [], locate: (...field) => plainOffsetOf(document, ...field) });
+  }
+  return reader.result();
 }
 
 function fileObject(
@@ -104,70 +115,93 @@ function readThoroughly(file: TextFile): FileResult {
       unread: new Set([null]),
     };
   }
-  const reader = new FileReader(yaml);
-  for (const document of yaml.documents) reader.readDocument(document);
-  return { objects: reader.objects, diagnostics: reader.diagnostics, unread: reader.unread };
+  const reader = new FileReader(file);
+  for (const document of yaml.documents) readYamlDocument(reader, document);
+  return reader.result();
+}
+
+function readYamlDocument(reader: FileReader, document: Document.Parsed): void {
+  const locate: Located["locate"] = (path, anchor) => offsetOf(document, path, anchor);
+  const syntax = syntaxProblem(document);
+  if (syntax !== undefined) return reader.refuse({ locate }, [], syntax);
+  if (document.contents === null) return;
+  const { value, hasNulls, problems } = toValue(document);
+  if (value === null && problems.length === 0) return;
+  const all = [...tagProblems(document), ...problems];
+  reader.readValue({ value, hasNulls, problems: all, offset: locate([], "value"), locate });
+}
+
+interface Located {
+  /** Offset of a field, or of the key of its nearest parent that is there. */
+  readonly locate: (path: Path, anchor: "key" | "value") => number;
+}
+
+/** The value of one YAML document, whichever parser read it. */
+interface LocatedValue extends Located {
+  readonly value: unknown;
+  readonly hasNulls: boolean;
+  readonly offset: number;
+  /** What was wrong with the text; where there is anything, no object comes of the document. */
+  readonly problems: readonly Problem[];
 }
 
 class FileReader {
-  readonly objects: FileObject[] = [];
-  readonly diagnostics: Diagnostic[] = [];
-  readonly unread = new Set<Kind | null>();
-
+  readonly #objects: FileObject[] = [];
+  readonly #diagnostics: Diagnostic[] = [];
+  readonly #unread = new Set<Kind | null>();
   readonly #reported = new Set<string>();
+  readonly #position: (offset: number) => Position;
 
-  constructor(readonly yaml: YamlFile) {}
+  constructor(readonly file: TextFile) {
+    this.#position = positionFinder(file);
+  }
 
-  readDocument(document: Document.Parsed): void {
-    const syntax = syntaxProblem(document);
-    if (syntax !== undefined) return this.#refuse(document, [], syntax);
-    if (document.contents === null) return;
-    const { value, hasNulls, problems } = toValue(document);
-    if (value === null && problems.length === 0) return;
-    const spoilt = [...tagProblems(document), ...problems];
-    this.#report(document, [], spoilt);
+  result(): FileResult {
+    return { objects: this.#objects, diagnostics: this.#diagnostics, unread: this.#unread };
+  }
+
+  readValue(document: LocatedValue): void {
+    this.#report(document, [], document.problems);
     // Nothing behind the limit was read, so nothing can be said of what the document lacks.
-    if (problems.some(({ code }) => code === "aliasLimit" || code === "nestingLimit")) {
-      this.unread.add(null);
+    if (document.problems.some(({ code }) => code === "aliasLimit" || code === "nestingLimit")) {
+      this.#unread.add(null);
       return;
     }
-    const offset = offsetOf(document, [], "value");
-    for (const unit of unitsOf(value, [])) {
-      const interpreted = interpretUnit(unit.value, hasNulls);
+    for (const unit of unitsOf(document.value, [])) {
+      const interpreted = interpretUnit(unit.value, document.hasNulls);
       if (interpreted === undefined) {
         const message = "this is no object of ztap: a mapping with apiVersion, kind and metadata is wanted";
-        this.#refuse(document, unit.prefix, { code: "notAnObject", path: [], message });
+        this.refuse(document, unit.prefix, { code: "notAnObject", path: [], message });
         continue;
       }
       this.#report(document, unit.prefix, interpreted.problems);
-      if (interpreted.object === undefined || spoilt.length > 0) this.unread.add(interpreted.kind);
-      else this.#add(document, { offset, prefix: unit.prefix }, interpreted.object);
+      if (interpreted.object === undefined || document.problems.length > 0) this.#unread.add(interpreted.kind);
+      else this.#add(document, { offset: document.offset, prefix: unit.prefix }, interpreted.object);
     }
   }
 
-  #add(document: Document.Parsed, place: DocumentPlace, object: ZtapObject): void {
-    const lineAt = (path: Path): number =>
-      this.yaml.position(offsetOf(document, [...place.prefix, ...path], "value")).line;
+  #add({ locate }: Located, place: DocumentPlace, object: ZtapObject): void {
+    const lineAt = (path: Path): number => this.#position(locate([...place.prefix, ...path], "value")).line;
     const lines = (direction: "ingress" | "egress"): readonly number[] => {
       const rules = object.kind === "NetworkPolicy" ? (object.spec[direction] ?? []) : [];
       return rules.map((_, index) => lineAt(["spec", direction, index]));
     };
-    this.objects.push(fileObject(object, place, this.yaml.path, lineAt([]), lines));
+    this.#objects.push(fileObject(object, place, this.file.path, lineAt([]), lines));
   }
 
-  #refuse(document: Document.Parsed, prefix: Path, problem: Problem): void {
+  refuse(document: Located, prefix: Path, problem: Problem): void {
     this.#report(document, prefix, [problem]);
-    this.unread.add(null);
+    this.#unread.add(null);
   }
 
   /** Two problems at one place are one mistake seen twice; the first, which is nearer to the text, tells more. */
-  #report(document: Document.Parsed, prefix: Path, problems: readonly Problem[]): void {
+  #report({ locate }: Located, prefix: Path, problems: readonly Problem[]): void {
     for (const problem of problems) {
       const path = [...prefix, ...problem.path];
-      const offset = problem.offset ?? offsetOf(document, path, problem.anchor ?? "value");
-      const diagnostic = toDiagnostic({ ...problem, path }, this.yaml.position(offset));
+      const offset = problem.offset ?? locate(path, problem.anchor ?? "value");
+      const diagnostic = toDiagnostic({ ...problem, path }, this.#position(offset));
       const place = `${diagnostic.line}:${diagnostic.column}:${diagnostic.path}:${diagnostic.severity}`;
-      if (!this.#reported.has(place)) this.diagnostics.push(diagnostic);
+      if (!this.#reported.has(place)) this.#diagnostics.push(diagnostic);
       this.#reported.add(place);
     }
   }

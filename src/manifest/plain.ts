@@ -5,8 +5,8 @@
  * `yaml` gives every diagnostic its position, and takes 1.3 s for 10,000 documents before anything is
  * checked; js-yaml takes a fifth of it. So this reader takes what both read alike, and gives up
  * (undefined) at anything else: syntax errors, anchors, aliases, tags, directives, block scalars,
- * duplicate or unusual keys, and numbers in any form but the plainest. Whatever it gives up on, and
- * every file with a problem, goes through `yaml`; a property test holds the two to the same values.
+ * duplicate or unusual keys, and numbers in any form but the plainest. Whatever it gives up on
+ * goes through `yaml`, which says what is wrong and where; a property test holds the two to the same values.
  */
 import { EVENT_ID, SCALAR_STYLE, getScalarValue, parseEvents, type Event, type ScalarEvent } from "js-yaml";
 import type { Path } from "./problem.js";
@@ -199,8 +199,8 @@ class PlainReader {
   }
 }
 
-/** Begins with a letter, so it is no number in any reading. */
-const PLAIN_TEXT = /^[A-Za-z][\x20-\x7e]*$/;
+/** Begins with a letter or a slash, so it is no number in any reading. */
+const PLAIN_TEXT = /^[A-Za-z/][\x20-\x7e]*$/;
 const WORDS = new Set(["null", "Null", "NULL", "true", "True", "TRUE", "false", "False", "FALSE"]);
 /** Addresses and CIDRs: neither four numbers with dots nor anything with two colons is a number of YAML's core schema. */
 const ADDRESS_LIKE = /^(\d{1,3}(\.\d{1,3}){3}|[\da-fA-F][\da-fA-F:]*::[\da-fA-F:]*)(\/\d{1,3})?$/;
