@@ -1,7 +1,8 @@
 import t from "tap";
 import type { Diagnostic } from "../../src/model/diagnostic.js";
 import { readManifests } from "../../src/manifest/read.js";
-import { colourStyle, renderDiagnostics, summarizeDiagnostics } from "../../src/views/diagnostics.js";
+import { renderDiagnostics, summarizeDiagnostics } from "../../src/views/diagnostics.js";
+import { colourStyle } from "../../src/views/style.js";
 
 const text = "apiVersion: ztap/v1\nkind: Node\nmetadata: {name: n}\nspec:\n  adress: a:1\n  address: a:1\n";
 const { objects, diagnostics } = readManifests([{ path: "nodes/n.yaml", text, blobId: "n" }]);
