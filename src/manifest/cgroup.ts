@@ -34,7 +34,7 @@ export function checkCgroup(text: string, path: Path): Problem | undefined {
   if (plain !== text) return problem(`cgroup ${text} has empty or "." parts`, `write ${plain}`);
   if (parts.some((part) => Buffer.byteLength(part) > NAME_LIMIT) || Buffer.byteLength(text) > PATH_LIMIT)
     return problem("cgroup is longer than a path can be");
-  // eslint-disable-next-line no-control-regex -- control characters are exactly what is looked for
+
   if (/[\u0000-\u001f\u007f]/.test(text)) return problem("cgroup holds control characters");
   return undefined;
 }

@@ -111,7 +111,7 @@ function checkPortNames(value: unknown): readonly Problem[] {
   return items(value).flatMap((item, index) => {
     const { name, protocol } = fields(item);
     if (typeof name !== "string") return [];
-    const key = `${String(protocol ?? "TCP")}/${name}`;
+    const key = `${typeof protocol === "string" ? protocol : "TCP"}/${name}`;
     const before = first.get(key);
     if (before === undefined) {
       first.set(key, index);

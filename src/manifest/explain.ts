@@ -1,59 +1,14 @@
 /**
  * ajv's errors → problems that a person understands: one for each mistake, with what was found, what
  * is wanted and how to mend it. Takes the errors of one document, which ajv reports with `verbose`.
- *
- * Which rule a pattern stands for is told by the name of its definition in schemas/ (`DnsLabel`,
- * `LabelKey`, …), which ajv gives in the error's schema path.
  */
-import type { CodeName } from "./codes.js";
-import { kubernetesRule, show, type Path, type Problem } from "./problem.js";
+import { badPattern } from "./patterns.js";
+import { fieldName, kubernetesRule, show, type Path, type Problem } from "./problem.js";
 import { suggest } from "./suggest.js";
 import type { SchemaError } from "./validators.js";
 
 /** Fields that only ztap/v1 has, to be named as such where they stand in a Kubernetes policy. */
 const ZTAP_ONLY_FIELDS = new Set(["mode", "type", "code"]);
-
-interface Rule {
-  readonly code: CodeName;
-  readonly wanted: string;
-  /** Kubernetes' words, where the rule is Kubernetes' own. */
-  readonly kubernetes?: string;
-}
-
-const PATTERNS: Readonly<Record<string, Rule>> = {
-  DnsLabel: {
-    code: "badName",
-    wanted: "at most 63 lower-case letters, digits and '-', beginning and ending with a letter or digit",
-    kubernetes:
-      "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with an alphanumeric character",
-  },
-  DnsSubdomain: {
-    code: "badName",
-    wanted:
-      "at most 253 lower-case letters, digits, '-' and '.', each part beginning and ending with a letter or digit",
-    kubernetes:
-      "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character",
-  },
-  LabelKey: {
-    code: "badLabelKey",
-    wanted:
-      "an optional DNS subdomain and '/', then at most 63 letters, digits, '-', '_' or '.', beginning and ending with a letter or digit",
-    kubernetes:
-      "name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character",
-  },
-  LabelValue: {
-    code: "badLabelValue",
-    wanted: "nothing, or at most 63 letters, digits, '-', '_' or '.', beginning and ending with a letter or digit",
-    kubernetes:
-      "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character",
-  },
-  PortName: {
-    code: "badPortName",
-    wanted: "at most 15 lower-case letters, digits and single '-' between them, at least one letter",
-    kubernetes:
-      "must contain only alpha-numeric characters (a-z, 0-9), and hyphens (-), at least one letter, and no more than 15 characters",
-  },
-};
 
 export function explainErrors(errors: readonly SchemaError[], family: "ztap" | "kubernetes"): readonly Problem[] {
   const problems = new Map<string, Problem>();
@@ -103,7 +58,7 @@ function explain(error: SchemaError, family: "ztap" | "kubernetes"): Problem | u
       return {
         code: "notOneOf",
         path,
-        message: `${last(path)} ${error.message ?? "is not understood"}`,
+        message: `${fieldName(path)} ${error.message ?? "is not understood"}`,
         found: show(error.data),
       };
   }
@@ -121,14 +76,9 @@ function pointerPath(pointer: string): Path {
 const isLabelMap = (field: string | undefined): boolean =>
   ["labels", "annotations", "matchLabels"].includes(field ?? "");
 
-function last(path: Path): string {
-  const step = path.at(-1);
-  return step === undefined ? "the document" : typeof step === "number" ? `${path.at(-2) ?? "item"}[${step}]` : step;
-}
-
 function unknownField(parent: Path, field: string, error: SchemaError, family: "ztap" | "kubernetes"): Problem {
   const path = [...parent, field];
-  const known = Object.keys(error.parentSchema?.["properties"] ?? {}).sort();
+  const known = Object.keys(propertiesOf(error)).sort();
   if (
     family === "kubernetes" &&
     ZTAP_ONLY_FIELDS.has(field) &&
@@ -141,7 +91,7 @@ function unknownField(parent: Path, field: string, error: SchemaError, family: "
     code: "unknownField",
     path,
     anchor: "key",
-    message: `${field} is not a field of ${parent.length === 0 ? "this kind" : last(parent)}`,
+    message: `${field} is not a field of ${parent.length === 0 ? "this kind" : fieldName(parent)}`,
     found: field,
     wanted: `one of ${known.join(", ")}`,
     ...(field === "<<"
@@ -166,7 +116,7 @@ function ztapOnly(path: Path, anchor: "key" | "value", message: string, fix?: st
 
 function missingField(parent: Path, field: string, error: SchemaError): Problem {
   if (error.schemaPath.includes("/allOf/")) return needsValues([...parent, field]);
-  const where = parent.length === 0 ? "the document" : last(parent);
+  const where = parent.length === 0 ? "the document" : fieldName(parent);
   return {
     code: "missingField",
     path: [...parent, field],
@@ -184,7 +134,7 @@ function wrongType(path: Path, error: SchemaError, family: "ztap" | "kubernetes"
     return ztapOnly(
       path,
       "key",
-      `${last(path)} is one peer, which ztap/v1 allows; in networking.k8s.io/v1 it is a list`,
+      `${fieldName(path)} is one peer, which ztap/v1 allows; in networking.k8s.io/v1 it is a list`,
       `put "- " before the peer's first field`,
     );
   }
@@ -193,7 +143,7 @@ function wrongType(path: Path, error: SchemaError, family: "ztap" | "kubernetes"
     code: "wrongType",
     path,
     ...(data === null ? { anchor: "key" } : {}),
-    message: `${last(path)} is ${typeName(data)}, and ${wanted} is wanted`,
+    message: `${fieldName(path)} is ${typeName(data)}, and ${wanted} is wanted`,
     found: show(data),
     wanted,
     ...typeFix(data, types, typeof path.at(-1) === "number"),
@@ -234,6 +184,11 @@ function typeFix(data: unknown, types: readonly string[], inList: boolean): { re
   return {};
 }
 
+function propertiesOf({ parentSchema }: SchemaError): object {
+  const properties: unknown = parentSchema?.["properties"];
+  return typeof properties === "object" && properties !== null ? properties : {};
+}
+
 const isObject = (value: unknown): boolean => value !== null && typeof value === "object" && !Array.isArray(value);
 
 function notOneOf(path: Path, error: SchemaError, family: "ztap" | "kubernetes"): Problem {
@@ -261,41 +216,11 @@ function notOneOf(path: Path, error: SchemaError, family: "ztap" | "kubernetes")
   return {
     code: "notOneOf",
     path,
-    message: `${last(path)} is ${show(error.data)} ${rule}`.trimEnd(),
+    message: `${fieldName(path)} is ${show(error.data)} ${rule}`.trimEnd(),
     found: show(error.data),
     wanted: `one of ${allowed.join(", ")}`,
     ...(meant === undefined ? {} : { fix: `did you mean ${meant}?` }),
   };
-}
-
-function badPattern(path: Path, error: SchemaError): Problem {
-  const definition = /\$defs\/(\w+)\/pattern$/.exec(error.schemaPath)?.[1] ?? "PortName";
-  const rule = PATTERNS[definition];
-  const text = String(error.propertyName ?? error.data);
-  const ofKey = error.propertyName !== undefined;
-  const kubernetes = rule?.kubernetes === undefined ? "" : ` ${kubernetesRule(rule.kubernetes)}`;
-  return {
-    code: rule?.code ?? "badLabelKey",
-    path: ofKey ? [...path, text] : path,
-    anchor: ofKey ? "key" : "value",
-    message: `${ofKey ? "the key" : last(path)} ${show(text)} is malformed${text.length > 63 ? `, ${text.length} characters long` : ""}${kubernetes}`,
-    found: show(text),
-    wanted: rule?.wanted ?? "an optional DNS subdomain and '/', then at most 63 letters, digits, '-', '_' or '.'",
-    ...patternFix(definition, text),
-  };
-}
-
-function patternFix(definition: string, text: string): { readonly fix?: string } {
-  if (definition === "PortName" && /^\d+$/.test(text))
-    return { fix: `write the port's number without quotes: ${text}` };
-  if (definition !== "DnsLabel" && definition !== "DnsSubdomain") return {};
-  const mended = text
-    .toLowerCase()
-    .replace(/[^a-z0-9]+/g, "-")
-    .replace(/^-+|-+$/g, "")
-    .slice(0, 63)
-    .replace(/-+$/, "");
-  return mended === "" ? {} : { fix: `write ${mended}` };
 }
 
 function outOfRange(path: Path, error: SchemaError): Problem {
@@ -303,7 +228,7 @@ function outOfRange(path: Path, error: SchemaError): Problem {
   return {
     code: "outOfRange",
     path,
-    message: `${last(path)} is ${show(error.data)}${port ? ` ${kubernetesRule("must be between 1 and 65535, inclusive")}` : ""}`,
+    message: `${fieldName(path)} is ${show(error.data)}${port ? ` ${kubernetesRule("must be between 1 and 65535, inclusive")}` : ""}`,
     found: show(error.data),
     wanted: port ? "1 to 65535" : "0 to 255",
     ...(error.data === 0 && path.at(-1) === "port" ? { fix: "leave port out where every port is meant" } : {}),
@@ -388,7 +313,7 @@ function codeAlone(path: Path): Problem {
 
 /** `port` and `endPort` are forbidden with ICMP, `type` and `code` without it, `endPort` with a named port. */
 function forbiddenHere(path: Path, error: SchemaError): Problem {
-  const field = last(path);
+  const field = fieldName(path);
   if (error.schemaPath.includes("/then/properties/endPort") && !error.schemaPath.includes("ZtapPort/allOf/0/")) {
     return {
       code: "endPortNamed",

@@ -2,7 +2,7 @@
  * One file: YAML text → canonical objects with their positions, and everything wrong with the file by
  * itself. Depends on nothing but path and text, so the result can be cached for as long as both last.
  */
-import type { Document, ParsedNode } from "yaml";
+import type { Document } from "yaml";
 import type { Diagnostic } from "../model/diagnostic.js";
 import { digestOf } from "../model/digest.js";
 import type { Kind, ObjectPosition, ZtapObject } from "../model/objects.js";
@@ -118,7 +118,7 @@ class FileReader {
 
   constructor(readonly yaml: YamlFile) {}
 
-  readDocument(document: Document.Parsed<ParsedNode>): void {
+  readDocument(document: Document.Parsed): void {
     const syntax = syntaxProblem(document);
     if (syntax !== undefined) return this.#refuse(document, [], syntax);
     if (document.contents === null) return;
@@ -145,7 +145,7 @@ class FileReader {
     }
   }
 
-  #add(document: Document.Parsed<ParsedNode>, place: DocumentPlace, object: ZtapObject): void {
+  #add(document: Document.Parsed, place: DocumentPlace, object: ZtapObject): void {
     const lineAt = (path: Path): number =>
       this.yaml.position(offsetOf(document, [...place.prefix, ...path], "value")).line;
     const lines = (direction: "ingress" | "egress"): readonly number[] => {
@@ -155,13 +155,13 @@ class FileReader {
     this.objects.push(fileObject(object, place, this.yaml.path, lineAt([]), lines));
   }
 
-  #refuse(document: Document.Parsed<ParsedNode>, prefix: Path, problem: Problem): void {
+  #refuse(document: Document.Parsed, prefix: Path, problem: Problem): void {
     this.#report(document, prefix, [problem]);
     this.unread.add(null);
   }
 
   /** Two problems at one place are one mistake seen twice; the first, which is nearer to the text, tells more. */
-  #report(document: Document.Parsed<ParsedNode>, prefix: Path, problems: readonly Problem[]): void {
+  #report(document: Document.Parsed, prefix: Path, problems: readonly Problem[]): void {
     for (const problem of problems) {
       const path = [...prefix, ...problem.path];
       const offset = problem.offset ?? offsetOf(document, path, problem.anchor ?? "value");
@@ -201,7 +201,7 @@ function interpretUnit(value: unknown, hasNulls: boolean): Interpreted | undefin
 }
 
 /** Only the first: what follows a syntax error is mostly its echo. */
-function syntaxProblem(document: Document.Parsed<ParsedNode>): Problem | undefined {
+function syntaxProblem(document: Document.Parsed): Problem | undefined {
   const { version, explicit } = document.directives.yaml;
   if (explicit === true && version !== "1.2") {
     return {
@@ -228,7 +228,7 @@ function syntaxProblem(document: Document.Parsed<ParsedNode>): Problem | undefin
   };
 }
 
-function tagProblems(document: Document.Parsed<ParsedNode>): readonly Problem[] {
+function tagProblems(document: Document.Parsed): readonly Problem[] {
   return document.warnings.map((warning) => ({
     code: warning.code === "TAG_RESOLVE_FAILED" ? "unknownTag" : "yamlSyntax",
     path: [],

@@ -106,18 +106,9 @@ function familyOf({ apiVersion, kind }: Readonly<Record<string, unknown>>): Fami
     }));
   }
   if (apiVersion === "ztap/v1") {
-    switch (kind) {
-      case "Node":
-        return "Node";
-      case "Namespace":
-        return "Namespace";
-      case "Workload":
-        return "Workload";
-      case "NetworkPolicy":
-        return "ZtapNetworkPolicy";
-      default:
-        return [unknownKind(apiVersion, kind, KINDS)];
-    }
+    const known = KINDS.find((name) => name === kind);
+    if (known === undefined) return [unknownKind(apiVersion, kind, KINDS)];
+    return known === "NetworkPolicy" ? "ZtapNetworkPolicy" : known;
   }
   if (apiVersion === "networking.k8s.io/v1") {
     return kind === "NetworkPolicy" ? "KubernetesNetworkPolicy" : [unknownKind(apiVersion, kind, ["NetworkPolicy"])];

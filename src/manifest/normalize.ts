@@ -45,6 +45,9 @@ export const DEFAULT_NAMESPACE = "default";
 /** Written by `kubectl apply`: a copy of the document inside itself, which is no note of anybody's. */
 const LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration";
 
+/** Every namespace has this label, with its name; policy/select.ts adds it. */
+const IMPLIED_LABEL = "kubernetes.io/metadata.name";
+
 export function normalizeNode(document: NodeDocument): Node {
   const agent = checkAgentAddress(document.spec.address);
   const host = agent.ok && agent.value.ip !== undefined ? [agent.value.ip] : [];
@@ -60,10 +63,13 @@ export function normalizeNode(document: NodeDocument): Node {
 }
 
 export function normalizeNamespace(document: NamespaceDocument): Namespace {
-  const metadata = clusterMetadata(document.metadata);
-  const { "kubernetes.io/metadata.name": _implied, ...labels } = metadata.labels ?? {};
-  const { labels: _all, ...rest } = metadata;
-  return { apiVersion: "ztap/v1", kind: "Namespace", metadata: { ...rest, ...labelMap("labels", labels) } };
+  const { labels, ...metadata } = document.metadata;
+  const declared = Object.entries(labels ?? {}).filter(([key]) => key !== IMPLIED_LABEL);
+  return {
+    apiVersion: "ztap/v1",
+    kind: "Namespace",
+    metadata: clusterMetadata({ ...metadata, labels: Object.fromEntries(declared) }),
+  };
 }
 
 export function normalizeWorkload(document: WorkloadDocument): Workload {

@@ -69,7 +69,7 @@ const isMapping = (value: unknown): value is Readonly<Record<string, unknown>> =
   value !== null && typeof value === "object" && !Array.isArray(value);
 
 /** Thrown and caught in this module only: the plainest way out of a recursion. */
-const UNUSUAL = Symbol("unusual");
+const UNUSUAL = new Error("This reader does not take the file.");
 
 class PlainReader {
   #at = 0;
@@ -133,7 +133,9 @@ class PlainReader {
       case EVENT_ID.SEQUENCE:
         if (event.anchorStart >= 0 || event.tagStart >= 0) throw UNUSUAL;
         return this.#readSequence(key);
-      default:
+      case EVENT_ID.ALIAS:
+      case EVENT_ID.DOCUMENT:
+      case EVENT_ID.POP:
         throw UNUSUAL;
     }
   }

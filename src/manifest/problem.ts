@@ -31,6 +31,12 @@ export function formatPath(path: Path): string {
     .join("");
 }
 
+/** The field as a message names it. */
+export function fieldName(path: Path): string {
+  const step = path.at(-1);
+  return step === undefined ? "the document" : typeof step === "number" ? `${path.at(-2) ?? "item"}[${step}]` : step;
+}
+
 export function toDiagnostic(problem: Problem, position: Position): Diagnostic {
   const { code, severity } = CODES[problem.code];
   return {
@@ -49,7 +55,7 @@ export function toDiagnostic(problem: Problem, position: Position): Diagnostic {
 
 /** A value as it stands in a message: short, on one line. */
 export function show(value: unknown): string {
-  const text = JSON.stringify(value) ?? "nothing";
+  const text = value === undefined ? "nothing" : JSON.stringify(value);
   return text.length > 80 ? `${text.slice(0, 77)}…` : text;
 }
 

@@ -3,7 +3,7 @@
  * duplicate keys, keys that are no text, numbers with leading zeros, and aliases that multiply.
  * Takes a document without syntax errors, collects problems, never throws.
  */
-import { isAlias, isMap, isScalar, isSeq, type Document, type ParsedNode, type YAMLMap } from "yaml";
+import { isAlias, isMap, isScalar, isSeq, type Document, type YAMLMap } from "yaml";
 import type { Problem } from "./problem.js";
 import { keyText, nodeOffset } from "./yaml.js";
 
@@ -19,7 +19,7 @@ export interface Value {
   readonly problems: readonly Problem[];
 }
 
-export function toValue(document: Document.Parsed<ParsedNode>): Value {
+export function toValue(document: Document.Parsed): Value {
   const reader = new ValueReader();
   const value = reader.read(document.contents);
   return { value, hasNulls: reader.hasNulls, problems: reader.problems };

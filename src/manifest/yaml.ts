@@ -2,7 +2,7 @@
  * YAML text → documents: the tree with its source offsets, and what is wrong with the text.
  * The rest of the manifest stage sees plain values, and comes back here only for positions.
  */
-import { isAlias, isMap, isPair, isScalar, isSeq, parseAllDocuments, type Document, type ParsedNode } from "yaml";
+import { isAlias, isMap, isPair, isScalar, isSeq, parseAllDocuments, type Document } from "yaml";
 import type { Position } from "../model/objects.js";
 import type { Path } from "./problem.js";
 
@@ -13,7 +13,7 @@ export interface TextFile {
 
 export interface YamlFile {
   readonly path: string;
-  readonly documents: readonly Document.Parsed<ParsedNode>[];
+  readonly documents: readonly Document.Parsed[];
   position(offset: number): Position;
 }
 
@@ -65,7 +65,7 @@ export function nodeOffset(node: unknown): number | undefined {
  * Offset of a field. Where the path leads to nothing, the key of the last field that exists is
  * pointed at, which is the parent of the missing one.
  */
-export function offsetOf(document: Document.Parsed<ParsedNode>, path: Path, anchor: "key" | "value"): number {
+export function offsetOf(document: Document.Parsed, path: Path, anchor: "key" | "value"): number {
   let node: unknown = document.contents;
   let key: number | undefined;
   let value = nodeOffset(node);

@@ -9,7 +9,7 @@ import { KINDS, type Kind } from "../model/objects.js";
 import type { ObjectSet } from "../model/state.js";
 import { plainStyle, type Style } from "./style.js";
 
-export interface DiagnosticView {
+interface DiagnosticView {
   readonly style?: Style;
   /** Text of a file, for the line with the caret; undefined where it is not at hand. */
   readonly textOf?: (file: string) => string | undefined;
@@ -24,7 +24,7 @@ export function renderDiagnostics(diagnostics: readonly Diagnostic[], view: Diag
 
 function renderDiagnostic(diagnostic: Diagnostic, style: Style, lines: SourceLines): string {
   const { file, line, column, severity, code, path, message, wanted, fix } = diagnostic;
-  const colour = severity === "error" ? style.bad : style.warn;
+  const colour = (text: string): string => (severity === "error" ? style.bad(text) : style.warn(text));
   const where = path === "" ? "" : ` ${style.dim(`(${path})`)}`;
   const source = lines.at(file, line);
   return [
@@ -56,7 +56,6 @@ function withCaret(
 
 /** A file that someone else wrote must not be able to write control sequences to the terminal. */
 function printable(text: string): string {
-  // eslint-disable-next-line no-control-regex -- control characters are exactly what is replaced
   return text.replace(/[\u0000-\u001f\u007f-\u009f]/g, (character) => (character === "\t" ? " " : "\ufffd"));
 }
 

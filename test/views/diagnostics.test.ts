@@ -54,5 +54,5 @@ t.test(
 
 t.test("colour only through the style", async (t) => {
   t.notMatch(renderDiagnostics(diagnostics), /\u001b/);
-  t.match(renderDiagnostics(diagnostics, { style: colourStyle }), /\u001b\[31merror\u001b\[0m/);
+  t.match(renderDiagnostics(diagnostics, { style: colourStyle }), /\u001b\[31merror\u001b/);
 });
