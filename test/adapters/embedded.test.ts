@@ -1,10 +1,29 @@
+import { execFileSync, spawnSync } from "node:child_process";
+import { chmodSync, existsSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { open } from "lmdb";
+import t from "tap";
 import { openEmbeddedStore } from "../../src/adapters/embedded/store.js";
+import { systemClock } from "../../src/adapters/system/clock.js";
+import { StoreError } from "../../src/ports/store.js";
 import { storeContract } from "../contract/store.js";
 import { ManualClock } from "../fakes/clock.js";
+import { draft, policy } from "../fakes/objects.js";
+
+const WRITER = fileURLToPath(new URL("./embedded-process.js", import.meta.url));
+
+/** A path for a store that does not exist yet, and is gone after the test. */
+async function inFolder(run: (path: string) => Promise<void>): Promise<void> {
+  const folder = await mkdtemp(join(tmpdir(), "ztap-store-"));
+  try {
+    await run(join(folder, "store"));
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+}
 
 /** Writes past the store, as a disk error or a wrong hand would. */
 async function damage(path: string, key: string, value: string | null): Promise<void> {
@@ -13,18 +32,165 @@ async function damage(path: string, key: string, value: string | null): Promise<
   await database.close();
 }
 
-storeContract("embedded", async (test) => {
-  const folder = await mkdtemp(join(tmpdir(), "ztap-store-"));
-  const path = join(folder, "store");
-  const clock = new ManualClock();
-  try {
+storeContract("embedded", (test) =>
+  inFolder(async (path) => {
+    const clock = new ManualClock();
     await test({
       store: openEmbeddedStore({ path, access: "write" }, clock),
       clock,
       open: async () => openEmbeddedStore({ path, access: "write" }, clock),
       damage: (key, value) => damage(path, key, value),
     });
-  } finally {
-    await rm(folder, { recursive: true, force: true });
+  }),
+);
+
+void t.test("the store's folder and files are its owner's alone", (t) =>
+  inFolder(async (path) => {
+    const store = openEmbeddedStore({ path, access: "write" }, systemClock);
+    await store.commit(draft([policy("web")]), { expectHead: null, fence: null });
+    await store.close();
+    t.equal(statSync(path).mode & 0o777, 0o700);
+    for (const name of ["data.mdb", "lock.mdb", "notify"])
+      t.equal(statSync(join(path, name)).mode & 0o777, 0o600, name);
+  }),
+);
+
+void t.test("reading makes no store, and sees one as soon as there is one", (t) =>
+  inFolder(async (path) => {
+    const reader = openEmbeddedStore({ path, access: "read" }, systemClock);
+    t.equal(await reader.readHead(), null);
+    t.same(await reader.listMembers(), []);
+    t.notOk(existsSync(path), "nothing was made");
+    await t.rejects(reader.commit(draft([]), { expectHead: null, fence: null }), { code: "store-permission" });
+    mkdirSync(path);
+    writeFileSync(join(path, "data.mdb"), "");
+    t.equal(await reader.readHead(), null, "nor is a file that lmdb has only just made a store");
+    execFileSync(process.execPath, [WRITER, path, "1"]);
+    t.equal(await reader.readHead(), 1);
+    t.equal((await reader.readState(1)).objects.size, 1);
+    await reader.close();
+  }),
+);
+
+void t.test("a commit of another process wakes a watcher", (t) =>
+  inFolder(async (path) => {
+    // With a clock that stands still only the announcement can wake it.
+    const store = openEmbeddedStore({ path, access: "write" }, new ManualClock());
+    const stop = new AbortController();
+    const events = store.watch(stop.signal)[Symbol.asyncIterator]();
+    await events.next();
+    const woken = events.next();
+    execFileSync(process.execPath, [WRITER, path, "1"]);
+    t.same((await woken).value, { changed: "head" });
+    t.equal(await store.readHead(), 1);
+    stop.abort();
+    await store.close();
+  }),
+);
+
+void t.test("without the announcement a watcher finds the commit at its slow look", (t) =>
+  inFolder(async (path) => {
+    const clock = new ManualClock();
+    const store = openEmbeddedStore({ path, access: "write" }, clock);
+    rmSync(join(path, "notify"));
+    mkdirSync(join(path, "notify"));
+    const stop = new AbortController();
+    const events = store.watch(stop.signal)[Symbol.asyncIterator]();
+    await events.next();
+    const woken = events.next();
+    execFileSync(process.execPath, [WRITER, path, "1"]);
+    while (clock.asleep === 0) await new Promise((resolve) => void setImmediate(resolve));
+    clock.advance(1000);
+    t.same((await woken).value, { changed: "head" });
+    stop.abort();
+    await store.close();
+    t.equal(clock.asleep, 0, "no timer is left");
+  }),
+);
+
+void t.test("what is no store, or one of another version, is refused with what to do", (t) =>
+  inFolder(async (path) => {
+    const open = (access: "read" | "write") => openEmbeddedStore({ path, access }, systemClock);
+    writeFileSync(path, "a file");
+    t.throws(() => open("write"), { code: "store-unavailable", message: /is a file/ });
+    rmSync(path);
+    mkdirSync(path);
+    for (const content of ["x", "x".repeat(100_000)]) {
+      writeFileSync(join(path, "data.mdb"), content);
+      for (const access of ["read", "write"] as const)
+        t.throws(() => open(access), { code: "store-damaged", message: /backup/ });
+    }
+    rmSync(join(path, "data.mdb"));
+    await damage(path, "something", "else");
+    for (const access of ["read", "write"] as const)
+      t.throws(() => open(access), { code: "store-damaged", message: /something else/ });
+    await damage(path, "format", "ztap-store/9");
+    for (const access of ["read", "write"] as const)
+      t.throws(() => open(access), { code: "store-version", message: /ztap-store\/9.*use the version/s });
+  }),
+);
+
+void t.test("a data file that was cut short is refused, wherever it was cut", (t) =>
+  inFolder(async (path) => {
+    const store = openEmbeddedStore({ path, access: "write" }, systemClock);
+    const objects = Array.from({ length: 400 }, (_, index) => policy(`p${index}`));
+    for (let head = 0; head < 6; head += 1)
+      await store.commit(draft(objects.slice(head * 40)), { expectHead: head || null, fence: null });
+    await store.prune({ revisions: 2, newerThan: "2027-01-01T00:00:00.000Z" });
+    await store.close();
+    const whole = readFileSync(join(path, "data.mdb"));
+    let refused = 0;
+    for (let pages = 0; pages * 4096 < whole.length; pages += 1) {
+      writeFileSync(join(path, "data.mdb"), whole.subarray(0, pages * 4096 + (pages % 2) * 100));
+      // A cut that costs nothing that is in use leaves a store that works; any other is refused. None ends the process.
+      refused += (await readsWhole(path)) ? 0 : 1;
+    }
+    t.ok(refused > whole.length / 4096 / 2, `${refused} refused`);
+    writeFileSync(join(path, "data.mdb"), whole);
+    t.ok(await readsWhole(path));
+  }),
+);
+
+void t.test("who may not write is told so", (t) =>
+  inFolder(async (path) => {
+    await openEmbeddedStore({ path, access: "write" }, systemClock).close();
+    if (process.getuid?.() !== 0) chmodSync(path, 0);
+    const asNobody = process.getuid?.() === 0 ? { uid: 65534, gid: 65534 } : {};
+    chmodSync(dirname(path), 0o755);
+    const result = spawnSync(process.execPath, [WRITER, path, "1"], { ...asNobody, encoding: "utf8" });
+    chmodSync(path, 0o700);
+    t.match(result.stdout, /store-permission.*run as root or use --store/s);
+  }),
+);
+
+void t.test("a full disk makes a commit fail whole; head stays, and the next one works", (t) =>
+  inFolder(async (path) => {
+    // A bound on the size of files stands in for the disk: the system refuses the write all the same.
+    const script = `trap "" XFSZ; ulimit -f 400; exec "$0" "$@"`;
+    const run = (count: string) =>
+      spawnSync("/bin/sh", ["-c", script, process.execPath, WRITER, path, count], { encoding: "utf8" });
+    t.match(run("1").stdout, /^1\n/);
+    t.match(run("3000").stdout, /store-unavailable.*nothing was written/s);
+    const store = openEmbeddedStore({ path, access: "write" }, systemClock);
+    t.equal(await store.readHead(), 1);
+    t.equal((await store.readState(1)).objects.size, 1);
+    t.match(await store.commit(draft([policy("web", 2)]), { expectHead: 1, fence: null }), { outcome: "committed" });
+    await store.close();
+  }),
+);
+
+/** Opens the store as it is on disk and reads all of it. False where it is refused as damaged. */
+async function readsWhole(path: string): Promise<boolean> {
+  try {
+    const store = openEmbeddedStore({ path, access: "read" }, systemClock);
+    try {
+      for (const { number } of await store.listRevisions({ limit: 100 })) await store.readState(number);
+      return true;
+    } finally {
+      await store.close();
+    }
+  } catch (error) {
+    if (error instanceof StoreError && error.code === "store-damaged") return false;
+    throw error;
   }
-});
+}

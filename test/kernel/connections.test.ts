@@ -3,7 +3,7 @@ import { rulesetOf } from "./rulesets.js";
 import { packets, Sandbox, until, whyNot } from "./sandbox.js";
 
 const reason = whyNot();
-if (reason !== null) t.plan(0, `# SKIP kernel tests: ${reason}`);
+if (reason !== null) t.plan(0, `SKIP kernel tests: ${reason}`);
 else {
   const families = [
     { family: "IPv4", web: "10.201.0.1", peer: "10.201.0.2", other: "10.201.0.3", any: "0.0.0.0" },

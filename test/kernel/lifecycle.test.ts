@@ -14,7 +14,7 @@ import { rulesetOf, type Isolation, type WorkloadSpec } from "./rulesets.js";
 import { packets, Sandbox, until, whyNot, type Actor } from "./sandbox.js";
 
 const reason = whyNot();
-if (reason !== null) t.plan(0, `# SKIP kernel tests: ${reason}`);
+if (reason !== null) t.plan(0, `SKIP kernel tests: ${reason}`);
 else {
   const OWN = "10.202.0.1";
   const PEER = "10.202.0.2";

@@ -6,7 +6,7 @@ import { rulesetOf } from "./rulesets.js";
 import { whyNot } from "./sandbox.js";
 
 const reason = whyNot();
-if (reason !== null) t.plan(0, `# SKIP kernel tests: ${reason}`);
+if (reason !== null) t.plan(0, `SKIP kernel tests: ${reason}`);
 else {
   const bench = new Bench(t);
   const OWN = "10.0.0.1";

@@ -4,7 +4,7 @@
  * Where clauses overlap, the one listed earlier has the port. A packet without known ports matches
  * only what stands for every port of its protocol, or for any protocol.
  */
-import type { Profile } from "../../model/ruleset.js";
+import type { PortRange, Profile } from "../../model/ruleset.js";
 import { ABI } from "./abi.generated.js";
 
 export interface PortEntry {
@@ -23,6 +23,27 @@ type Interval = readonly [first: number, last: number];
 
 /** @param clauses indexes into the profile's clauses, ascending */
 export function portEntries(profile: Profile, clauses: readonly number[]): readonly PortEntry[] {
+  const alone = clauses.length === 1 ? profile.clauses[clauses[0] ?? -1] : undefined;
+  const range = alone !== undefined && alone.ports !== "any" && alone.ports.length === 1 ? alone.ports[0] : undefined;
+  // Most classes are one clause with one range, where nothing can overlap.
+  if (alone !== undefined && range !== undefined) return blocks(range, alone.rule);
+  return disjoint(profile, clauses);
+}
+
+function blocks({ protocol, first, last }: PortRange, rule: number): readonly PortEntry[] {
+  const number = PROTOCOLS[protocol];
+  const whole = first === 0 && last === LAST_PORT;
+  if (whole) return [{ protocol: number, port: 0, bits: ABI.PORT_PROTOCOL_BITS, rule }];
+  if (first === last) return [{ protocol: number, port: first, bits: ABI.PORT_FULL_BITS, rule }];
+  return [...split([first, last])].map(([port, length]) => ({
+    protocol: number,
+    port,
+    bits: ABI.PORT_PROTOCOL_BITS + length,
+    rule,
+  }));
+}
+
+function disjoint(profile: Profile, clauses: readonly number[]): readonly PortEntry[] {
   const entries: PortEntry[] = [];
   const taken = new Map<number, readonly Interval[]>();
   const whole = new Set<number>();

@@ -5,8 +5,11 @@ import { StoreError } from "../../ports/store.js";
 const PERMISSION: ReadonlySet<unknown> = new Set([1, 13, 30, "EPERM", "EACCES", "EROFS"]);
 /** MDB_INVALID, MDB_CORRUPTED, MDB_PAGE_NOTFOUND, MDB_VERSION_MISMATCH, MDB_INCOMPATIBLE */
 const DAMAGED: ReadonlySet<unknown> = new Set([-30793, -30796, -30797, -30794, -30784]);
-/** EFBIG, ENOSPC, EDQUOT, and MDB_MAP_FULL: the store has reached its own bound. */
-const FULL: ReadonlySet<unknown> = new Set([27, 28, 122, -30792, "EFBIG", "ENOSPC", "EDQUOT"]);
+/**
+ * EFBIG, ENOSPC, EDQUOT, and MDB_MAP_FULL: the store has reached its own bound. EIO too, which is what
+ * lmdb makes of a write that went in part, as the first one on a full disk does.
+ */
+const FULL: ReadonlySet<unknown> = new Set([5, 27, 28, 122, -30792, "EFBIG", "ENOSPC", "EDQUOT"]);
 /** MDB_READERS_FULL */
 const CROWDED: ReadonlySet<unknown> = new Set([-30790]);
 
@@ -25,7 +28,7 @@ export function storeFailure(error: unknown, path: string): StoreError {
   if (FULL.has(code))
     return new StoreError(
       "store-unavailable",
-      `no room for the store at ${path} (${said}); nothing was written, what was committed before stays; free some space and try again`,
+      `the disk under the store at ${path} is full or fails (${said}); nothing was written, what was committed before stays; free some space and try again`,
       options,
     );
   if (CROWDED.has(code))

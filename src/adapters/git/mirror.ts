@@ -13,8 +13,8 @@ import type { Location } from "./location.js";
 import { runRemote } from "./remote.js";
 
 /** Another process that fetches at the same moment holds a ref's lock for milliseconds. */
-const ATTEMPTS = 4;
-const ATTEMPT_DELAY_MS = 150;
+const ATTEMPTS = 3;
+const ATTEMPT_DELAY_MS = 100;
 
 export class Mirror {
   readonly folder: string;
@@ -66,7 +66,7 @@ export class Mirror {
         if (failure.code !== "git-failed") throw failure;
         // Asking costs one round trip and tells a remote that is away from a mirror that is broken.
         await this.listRemote(["HEAD"]);
-        await pause(ATTEMPT_DELAY_MS * attempt);
+        if (attempt < ATTEMPTS) await pause(ATTEMPT_DELAY_MS * attempt);
       }
     }
     await this.rebuild(refspecs);

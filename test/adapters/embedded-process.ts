@@ -1,0 +1,24 @@
+/**
+ * Another process with the embedded store: commits a state of so many policies on head. Writes the
+ * head to stdout, or the error's code and message; ends with 0 either way.
+ *
+ *     node embedded-process.js <store folder> <number of policies>
+ */
+import { openEmbeddedStore } from "../../src/adapters/embedded/store.js";
+import { systemClock } from "../../src/adapters/system/clock.js";
+import { StoreError } from "../../src/ports/store.js";
+import { draft, policy } from "../fakes/objects.js";
+
+const [path = "", count = "1"] = process.argv.slice(2);
+
+try {
+  const store = openEmbeddedStore({ path, access: "write" }, systemClock);
+  const head = await store.readHead();
+  const objects = Array.from({ length: Number(count) }, (_, index) => policy(`p${index}`, 1 + ((head ?? 0) % 1000)));
+  await store.commit(draft(objects), { expectHead: head, fence: null });
+  process.stdout.write(`${await store.readHead()}\n`);
+  await store.close();
+} catch (error) {
+  if (!(error instanceof StoreError)) throw error;
+  process.stdout.write(`${error.code}: ${error.message}\n`);
+}
