@@ -98,7 +98,12 @@ export class TableSets {
     const map = mapName(name, set);
     const raw = kernel(`Reading ${map}`, () => this.#native.mapRead(this.#fd(map)));
     const known = this.#known.get(map);
-    if (known?.raw != null && known.raw.keys.equals(raw.keys) && known.raw.values.equals(raw.values))
+    if (
+      known !== undefined &&
+      known.raw !== null &&
+      known.raw.keys.equals(raw.keys) &&
+      known.raw.values.equals(raw.values)
+    )
       return known.table;
     const table = parseTable(raw, KEYS[name]);
     this.#known.set(map, { table, raw });
