@@ -1,12 +1,14 @@
 /**
- * Holder: an agent in small. Opens an enforcer, applies the rulesets that stand in its arguments, says so, and
- * stays; with several it goes on applying them in turn.
+ * Holder: an agent in small. Opens an enforcer, applies the rulesets in its arguments, says so, and stays; with several it goes on applying them in turn.
  */
 import { EbpfEnforcer } from "../../src/adapters/ebpf/enforcer.js";
 import type { Ruleset } from "../../src/model/ruleset.js";
 import { quiet } from "./sandbox.js";
 
-const rulesets = process.argv.slice(2).map((text): Ruleset => JSON.parse(text));
+const rulesets = process.argv.slice(2).map((text) => {
+  const ruleset: Ruleset = JSON.parse(text);
+  return ruleset;
+});
 const enforcer = new EbpfEnforcer({ node: rulesets[0]?.node ?? "", logger: quiet });
 await enforcer.open();
 do {
