@@ -58,7 +58,10 @@ function adopt(socket: Socket, echo: boolean): number {
 }
 
 type Command = Readonly<Record<string, unknown>>;
-const text = (command: Command, name: string): string => String(command[name] ?? "");
+const text = (command: Command, name: string): string => {
+  const value = command[name];
+  return typeof value === "string" ? value : "";
+};
 const number = (command: Command, name: string): number => Number(command[name] ?? 0);
 
 function codeOf(error: unknown): string {

@@ -58,6 +58,12 @@ else {
       );
       t.match(await web.call("tcpConnect", { host: other, port: open.port }), { code: "EPERM" }, "another host: EPERM");
 
+      if (family === "IPv4") {
+        const mapped = await web.call("tcpConnect", { host: `::ffff:${allowed}`, port: open.port });
+        t.type(mapped.id, "number", "an IPv4 address on an IPv6 socket is an IPv4 address");
+        t.match(await web.call("tcpConnect", { host: `::ffff:${allowed}`, port: shut.port }), { code: "EPERM" });
+      }
+
       const server = await peer.call("udpBind", { host: allowed, port: 5353, echo: true });
       t.type(server.id, "number");
       const client = await web.call("udpBind", { host: any, port: 0 });

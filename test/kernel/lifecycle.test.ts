@@ -5,13 +5,13 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import t from "tap";
 import { inspectEnforcement } from "../../src/adapters/ebpf/inspect.js";
-import { loadNative } from "../../src/adapters/ebpf/native.js";
+import { kernel, loadNative } from "../../src/adapters/ebpf/native.js";
 import { DEFAULT_PIN_ROOT, nodeFolders } from "../../src/adapters/ebpf/paths.js";
 import { removeEnforcement } from "../../src/adapters/ebpf/remove.js";
 import type { Ruleset } from "../../src/model/ruleset.js";
-import type { EbpfEnforcer } from "../../src/adapters/ebpf/enforcer.js";
+import { EbpfEnforcer } from "../../src/adapters/ebpf/enforcer.js";
 import { rulesetOf, type Isolation, type WorkloadSpec } from "./rulesets.js";
-import { packets, Sandbox, until, whyNot, type Actor } from "./sandbox.js";
+import { packets, quiet, Sandbox, until, whyNot, type Actor } from "./sandbox.js";
 
 const reason = whyNot();
 if (reason !== null) t.plan(0, `SKIP kernel tests: ${reason}`);
@@ -139,6 +139,47 @@ else {
     t.equal(await probe(web, port2), "EPERM");
   });
 
+  await t.test("killed in the middle of an apply, the old or the new ruleset stands whole", async (t) => {
+    const { web, enforcer, node, cgroup } = await scene("half");
+    const extra = sandbox.cgroup("half-extra");
+    const peers = (third: number): Isolation["allow"] =>
+      Array.from({ length: 300 }, (_unused, at) => ({
+        peers: [`10.9.${third}.${at % 250}/32`],
+        ports: [`tcp/${at + 1}`],
+      }));
+    const old = rulesetOf(node, {
+      "demo/web": { cgroup, egress: { allow: [...tcp(port).allow, ...peers(1)] } },
+    });
+    const next = rulesetOf(node, {
+      "demo/extra": { cgroup: extra, egress: { allow: [] } },
+      "demo/web": { cgroup, egress: { allow: [...tcp(port).allow, ...peers(2)] } },
+    });
+    await enforcer.apply(old);
+    const outcomes = new Set<string>();
+    for (let round = 0; round < 8; round++) {
+      const script = fileURLToPath(new URL("./holder.js", import.meta.url));
+      const holder = spawn(process.execPath, [script, JSON.stringify(old), JSON.stringify(next)], {
+        stdio: ["ignore", "pipe", "inherit"],
+      });
+      for (let applied = 0; applied <= round; applied++) await once(holder.stdout, "data");
+      const gone = once(holder, "exit");
+      // Wherever it is by now; each round it has come another way.
+      await new Promise((resolve) => setTimeout(resolve, round * 3));
+      holder.kill("SIGKILL");
+      await gone;
+      const standing = async (ruleset: Ruleset): Promise<boolean> =>
+        (await drift(enforcer, ruleset)).every((one) => one.includes("demo/extra"));
+      const which = (await standing(old)) ? "old" : (await standing(next)) ? "new" : "neither";
+      outcomes.add(which);
+      t.not(which, "neither", (await drift(enforcer, old)).slice(0, 3).join("; "));
+      t.equal(await probe(web, port), "open");
+      t.equal(await probe(web, port2), "EPERM");
+      await enforcer.apply(old);
+      t.strictSame(await drift(enforcer, old), [], "the next apply completes it");
+    }
+    t.comment([...outcomes].join(", "));
+  });
+
   await t.test("a cgroup that appears later, and one that is made again", async (t) => {
     const node = sandbox.node("late");
     const ruleset = rulesetOf(node, { "demo/web": { cgroup: sandbox.cgroupPathOf("late"), egress: tcp(port) } });
@@ -254,5 +295,29 @@ else {
     t.equal(await probe(two.web, port), "EPERM");
     t.notOk(readdirSync(DEFAULT_PIN_ROOT).includes(one.node));
     t.strictSame(removeEnforcement({ node: one.node }), []);
+  });
+
+  await t.test("what cannot be enforced is said", async (t) => {
+    const { enforcer, node, cgroup } = await scene("stalled");
+    const ruleset = rulesetOf(node, { "demo/a": { cgroup }, "demo/b": { cgroup }, "demo/c": { cgroup: null } });
+    await enforcer.apply(ruleset);
+    t.match((await enforcer.observe(ruleset)).subjects, [
+      { workload: "demo/a", state: "Enforced" },
+      { workload: "demo/b", state: "Stalled", message: /belongs to demo\/a/ },
+      { workload: "demo/c", state: "Stalled", message: /no cgroup/ },
+    ]);
+    const control = native.openPin(join(nodeFolders(DEFAULT_PIN_ROOT, node).maps, "ztap_control"));
+    const value = native.mapGet(control, Buffer.alloc(4)) ?? Buffer.alloc(16);
+    value.writeUInt32LE(99);
+    native.mapSet(control, Buffer.alloc(4), value);
+    native.closeFd(control);
+    await t.rejects(sandbox.enforcer(node).open(), { code: "abi-version" });
+    const broken = new EbpfEnforcer({ node, logger: quiet, nativeDir: "/nonexistent" });
+    await t.rejects(broken.open(), { code: "unsupported", message: /make -C native/ });
+    const program = join(t.testdir({ "ztap.bpf.o": "no object" }), "ztap.bpf.o");
+    t.throws(() => kernel("Loading", () => native.loadObject(program, "", [], [])), {
+      code: "kernel",
+      log: /ztap.bpf.o/,
+    });
   });
 }

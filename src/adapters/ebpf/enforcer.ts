@@ -16,7 +16,7 @@ import {
   type Observation,
 } from "../../ports/enforcer.js";
 import type { Logger } from "../../ports/system.js";
-import { ABI, CONTROL } from "./abi.generated.js";
+import { CONTROL } from "./abi.generated.js";
 import type { Image } from "./image.js";
 import { addItem, addTableItems, controlItem, imageItems, pinItem } from "./items.js";
 import { Links } from "./links.js";
@@ -195,5 +195,3 @@ function severalAsOne(failures: readonly unknown[]): unknown {
     cause: first,
   });
 }
-
-export const ABI_VERSION: number = ABI.VERSION;

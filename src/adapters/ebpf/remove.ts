@@ -28,8 +28,18 @@ export function removeEnforcement(options: RemoveOptions = {}): readonly Removed
   if (names.length === 0) return [];
   const native = loadNative(options.nativeDir);
   const removed = names.map((name) => removeNode(native, pinRoot, unpinName(name)));
-  if (entriesOf(pinRoot).length === 0) rmdirSync(pinRoot);
+  removeIfEmpty(pinRoot);
   return removed;
+}
+
+/** Another node's agent may start, or another remove may end, at this very moment. */
+function removeIfEmpty(folder: string): void {
+  try {
+    rmdirSync(folder);
+  } catch (error) {
+    const code = error instanceof Error && "code" in error ? error.code : undefined;
+    if (code !== "ENOTEMPTY" && code !== "ENOENT") throw error;
+  }
 }
 
 function removeNode(native: Native, pinRoot: string, node: string): Removed {

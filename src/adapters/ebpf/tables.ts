@@ -28,6 +28,8 @@ export class TableSets {
   /** What each map is known to hold: by having been read, or by having been read and then written by us. */
   readonly #known = new Map<string, Known>();
   #settled: Promise<void>;
+  /** The epoch under which the beliefs above hold: a switch that was not ours ends them. */
+  #epoch: bigint | null = null;
 
   constructor(native: Native, maps: LoadedObject["maps"]) {
     this.#native = native;
@@ -57,7 +59,10 @@ export class TableSets {
   /** Makes the idle set equal to the target. @returns the set that was prepared */
   async prepare(target: Tables): Promise<SetIndex> {
     await this.#settled;
-    const idle = this.active() === 0 ? 1 : 0;
+    const epoch = this.epoch();
+    if (epoch !== this.#epoch) this.#known.clear();
+    this.#epoch = epoch;
+    const idle = (epoch & 1n) === 0n ? 1 : 0;
     // Port entries first would do as well: nobody reads this set now.
     this.#writeTable("addrs", idle, target.addrs);
     this.#writeTable("ports", idle, target.ports);
@@ -71,6 +76,7 @@ export class TableSets {
     kernel("Switching the table set", () =>
       this.#native.wordStore(this.#fd("ztap_control"), CONTROL.epoch, epoch + 1n),
     );
+    this.#epoch = epoch + 1n;
     this.#settled = this.#grace();
   }
 
@@ -98,7 +104,12 @@ export class TableSets {
     const map = mapName(name, set);
     const raw = kernel(`Reading ${map}`, () => this.#native.mapRead(this.#fd(map)));
     const known = this.#known.get(map);
-    if (known?.raw != null && known.raw.keys.equals(raw.keys) && known.raw.values.equals(raw.values))
+    if (
+      known !== undefined &&
+      known.raw !== null &&
+      known.raw.keys.equals(raw.keys) &&
+      known.raw.values.equals(raw.values)
+    )
       return known.table;
     const table = parseTable(raw, KEYS[name]);
     this.#known.set(map, { table, raw });

@@ -41,7 +41,7 @@ function longest(table: ReadonlyMap<string, number>, key: string, size: number, 
 }
 
 function binary(hex: string): string {
-  return [...hex].map((digit) => Number.parseInt(digit, 16).toString(2).padStart(4, "0")).join("");
+  return Array.from(hex, (digit) => Number.parseInt(digit, 16).toString(2).padStart(4, "0")).join("");
 }
 
 await t.test("the first clause that matches has the port; narrower prefixes keep the wider clauses", async (t) => {
