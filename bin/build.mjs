@@ -62,15 +62,17 @@ async function bundle() {
     format: "esm",
     platform: "node",
     target: "node22",
-    minifySyntax: true,
+    minify: true,
+    keepNames: true,
     legalComments: "none",
     sourcemap: false,
-    // lmdb finds its native part beside itself; pino starts worker threads from its own files.
-    external: ["lmdb", "pino"],
+    // oclif looks for typescript only in development. lmdb finds its native part beside itself; pino starts worker threads from its own files.
+    external: ["lmdb", "pino", "typescript"],
     // CommonJS packages inside an ES module bundle still call require.
     banner: {
       js: 'import { createRequire as __createRequire } from "node:module"; const require = __createRequire(import.meta.url);',
     },
+    metafile: true,
     logLevel: "warning",
   });
 }

@@ -14,9 +14,6 @@ import { colourStyle, plainStyle } from "../views/style.js";
 import { SETTING_FLAGS } from "./flags.js";
 import { loadSettings } from "./load-settings.js";
 
-/** 0 done, or no difference · 1 failed · 2 changes · 3 drift · 64 the command line was wrong. */
-export const EXIT = { done: 0, failed: 1, changes: 2, drift: 3, usage: 64 } as const;
-
 export const GLOBAL_FLAGS = {
   config: Flags.string({
     description: "configuration file",
@@ -54,14 +51,5 @@ export abstract class BaseCommand extends Command {
   /** Prints a result: the document with --json, else the text. */
   protected print(flags: { readonly json: boolean }, document: object, text: () => string): void {
     this.log(flags.json ? JSON.stringify(document, null, 2) : text());
-  }
-}
-
-/** A result that was shown already and is a failure: the process ends with 1 and says no more. */
-export class InvalidInput extends Error {
-  override readonly name = "InvalidInput";
-  constructor(readonly diagnostics: readonly Diagnostic[]) {
-    const errors = diagnostics.filter(({ severity }) => severity === "error").length;
-    super(`${errors} ${errors === 1 ? "error" : "errors"} in the source; nothing was changed`);
   }
 }

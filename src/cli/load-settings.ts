@@ -2,7 +2,6 @@
 import { readFile } from "node:fs/promises";
 import { homedir, hostname } from "node:os";
 import { hasErrors } from "../model/diagnostic.js";
-import { readConfig } from "../manifest/config.js";
 import { OperationError } from "../operations/error.js";
 import type { Settings, SettingsLayer } from "../operations/settings.js";
 import { SETTING_KEYS, resolveSettings, variableOf } from "../operations/settings.js";
@@ -40,6 +39,8 @@ async function fileLayer(file: string): Promise<SettingsLayer> {
   const text = await readFile(file, "utf8").catch((cause: unknown) => {
     throw new OperationError("invalid-settings", `the configuration file cannot be read: ${file}`, { cause });
   });
+  // Only a command with a configuration file pays for the YAML parser here.
+  const { readConfig } = await import("../manifest/config.js");
   const { values, diagnostics } = readConfig(file, text);
   if (hasErrors(diagnostics)) {
     const problems = diagnostics.map(

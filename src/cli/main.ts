@@ -1,7 +1,7 @@
 /** The way into the CLI: runs oclif and turns every failure into one message and an exit code. */
 import { Errors, flush, run } from "@oclif/core";
 import { OperationError } from "../operations/error.js";
-import { EXIT, InvalidInput } from "./base.js";
+import { EXIT, InvalidInput } from "./exit.js";
 
 /** @param root the folder of ztap's package.json */
 export async function main(argv: readonly string[], root: string): Promise<void> {

@@ -1,5 +1,6 @@
 import { Args, Flags } from "@oclif/core";
-import { BaseCommand, InvalidInput } from "../cli/base.js";
+import { BaseCommand } from "../cli/base.js";
+import { InvalidInput } from "../cli/exit.js";
 import { confirm, operatorName } from "../cli/confirm.js";
 import { SETTING_FLAGS } from "../cli/flags.js";
 import { isPlanFile, loadPlan } from "../cli/plan-file.js";

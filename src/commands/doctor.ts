@@ -1,4 +1,5 @@
-import { BaseCommand, EXIT } from "../cli/base.js";
+import { BaseCommand } from "../cli/base.js";
+import { EXIT } from "../cli/exit.js";
 import { SETTING_FLAGS } from "../cli/flags.js";
 import { doctorDocument, renderDoctor } from "../views/doctor.js";
 import { examineMachine } from "../wiring.js";

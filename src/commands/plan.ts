@@ -1,5 +1,6 @@
 import { Args, Flags } from "@oclif/core";
-import { BaseCommand, EXIT, InvalidInput } from "../cli/base.js";
+import { BaseCommand } from "../cli/base.js";
+import { EXIT, InvalidInput } from "../cli/exit.js";
 import { SETTING_FLAGS } from "../cli/flags.js";
 import { savePlan } from "../cli/plan-file.js";
 import { readDesired } from "../operations/desired.js";

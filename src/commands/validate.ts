@@ -1,5 +1,6 @@
 import { Args, Flags } from "@oclif/core";
-import { BaseCommand, EXIT } from "../cli/base.js";
+import { BaseCommand } from "../cli/base.js";
+import { EXIT } from "../cli/exit.js";
 import { readPaths } from "../cli/read-paths.js";
 import { hasErrors } from "../model/diagnostic.js";
 import { renderValidation, toValidateOutput } from "../views/diagnostics.js";

@@ -1,5 +1,6 @@
 import { Args, Flags } from "@oclif/core";
-import { BaseCommand, EXIT } from "../../cli/base.js";
+import { BaseCommand } from "../../cli/base.js";
+import { EXIT } from "../../cli/exit.js";
 import { SETTING_FLAGS } from "../../cli/flags.js";
 import { parsePolicyId, reportPolicy } from "../../operations/policies.js";
 import { policyReportDocument, renderPolicyReport } from "../../views/policies.js";

@@ -1,0 +1,14 @@
+/** How a command ends. Apart from base.ts, so that the way in loads nothing that only commands need. */
+import type { Diagnostic } from "../model/diagnostic.js";
+
+/** 0 done, or no difference · 1 failed · 2 changes · 3 drift · 64 the command line was wrong. */
+export const EXIT = { done: 0, failed: 1, changes: 2, drift: 3, usage: 64 } as const;
+
+/** The source does not validate; its diagnostics were shown already. */
+export class InvalidInput extends Error {
+  override readonly name = "InvalidInput";
+  constructor(readonly diagnostics: readonly Diagnostic[]) {
+    const errors = diagnostics.filter(({ severity }) => severity === "error").length;
+    super(`${errors} ${errors === 1 ? "error" : "errors"} in the source; nothing was changed`);
+  }
+}
