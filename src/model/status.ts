@@ -58,13 +58,23 @@ export interface Heartbeat {
 /** What the leader's poll of the source last found. */
 export interface SourceStatus {
   readonly location: string;
+  /** Branch or other ref; null for the remote's HEAD. */
+  readonly ref: string | null;
+  /** Folder within the repository; null for all of it. */
+  readonly path: string | null;
   /** The commit that was last seen at the tip of the branch. */
   readonly observedCommit: string | null;
   /** The commit that was last accepted: committed, or found to change nothing. */
   readonly acceptedCommit: string | null;
   readonly state: "Synced" | "Rejected" | "Unreachable" | "Held";
   readonly message: string | null;
-  readonly diagnostics: readonly { readonly code: string; readonly file: string; readonly line: number; readonly column: number; readonly message: string }[];
+  readonly diagnostics: readonly {
+    readonly code: string;
+    readonly file: string;
+    readonly line: number;
+    readonly column: number;
+    readonly message: string;
+  }[];
   readonly checkedAt: string;
   readonly leader: string;
 }

@@ -34,7 +34,11 @@ export interface Observation {
   /** Workloads that cannot be enforced now, and why (no cgroup yet: Pending; no cgroup at all: Stalled). */
   readonly subjects: readonly SubjectStatus[];
   /** Packets by verdict and direction since the tables were made. */
-  readonly packets: readonly { readonly direction: "ingress" | "egress"; readonly verdict: "allowed" | "denied" | "audited"; readonly packets: bigint }[];
+  readonly packets: readonly {
+    readonly direction: "ingress" | "egress";
+    readonly verdict: "allowed" | "denied" | "audited";
+    readonly packets: bigint;
+  }[];
 }
 
 export interface Enforcer {
@@ -46,6 +50,11 @@ export interface Enforcer {
   open(): Promise<void>;
   observe(ruleset: Ruleset): Promise<Observation>;
   apply(ruleset: Ruleset): Promise<void>;
+  /**
+   * Yields when something on the machine changed that a new run should look at (a workload's cgroup
+   * appeared). Only a wake-up: losing one costs a check interval. Ends when the signal aborts.
+   */
+  watch(signal: AbortSignal): AsyncIterable<void>;
   /** Leaves enforcement in force; frees only this process's handles. */
   close(): Promise<void>;
 }

@@ -61,7 +61,10 @@ export interface Store {
   /** The last version ever used for a policy; 0 for one that never was. */
   readPolicyVersion(namespace: string, name: string): Promise<number>;
   /** Removes revisions beyond both bounds, and objects that nothing names any more. Never head. */
-  prune(keep: { readonly revisions: number; readonly newerThan: string }): Promise<{ readonly revisions: number; readonly objects: number }>;
+  prune(keep: {
+    readonly revisions: number;
+    readonly newerThan: string;
+  }): Promise<{ readonly revisions: number; readonly objects: number }>;
 
   /**
    * Yields after each change that happened after the call, coalesced: several changes may give one
@@ -79,7 +82,10 @@ export interface Store {
    * Claims or renews the heartbeat of a node for `ttlMs`. A heartbeat that another holder keeps
    * alive is refused: `{ held: holder }`. This is what stops a second agent for the same node.
    */
-  heartbeat(beat: { readonly id: string; readonly address: string; readonly holder: string }, ttlMs: number): Promise<{ readonly held: string | null }>;
+  heartbeat(
+    beat: { readonly id: string; readonly address: string; readonly holder: string },
+    ttlMs: number,
+  ): Promise<{ readonly held: string | null }>;
   /** Ends a heartbeat at once, if this holder has it. */
   endHeartbeat(id: string, holder: string): Promise<void>;
   listHeartbeats(): Promise<readonly Heartbeat[]>;
@@ -91,7 +97,10 @@ export interface Store {
   readSourceStatus(): Promise<SourceStatus | null>;
 
   /** Claims or renews leadership for `ttlMs`; returns the fence, or who leads. */
-  campaign(candidate: { readonly id: string; readonly holder: string }, ttlMs: number): Promise<{ readonly fence: Fence | null; readonly leader: string | null }>;
+  campaign(
+    candidate: { readonly id: string; readonly holder: string },
+    ttlMs: number,
+  ): Promise<{ readonly fence: Fence | null; readonly leader: string | null }>;
   resign(holder: string): Promise<void>;
   readLeader(): Promise<string | null>;
 

@@ -113,6 +113,8 @@ export const isNodeStatus = shaped<NodeStatus>({
 
 export const isSourceStatus = shaped<SourceStatus>({
   location: isString,
+  ref: nullable(isString),
+  path: nullable(isString),
   observedCommit: nullable(isString),
   acceptedCommit: nullable(isString),
   state: oneOf("Synced", "Rejected", "Unreachable", "Held"),

@@ -21,6 +21,8 @@ const STATUS: NodeStatus = {
 
 const SOURCE: SourceStatus = {
   location: "/repo",
+  ref: null,
+  path: null,
   observedCommit: "d".repeat(40),
   acceptedCommit: null,
   state: "Rejected",

@@ -184,3 +184,9 @@ function reasonOf(text: string, otherwise: SourceErrorCode): SourceErrorCode {
   }
   return otherwise;
 }
+
+/** What `git --version` says, without the words. @throws SourceError `git-missing` */
+export async function gitVersion(): Promise<string> {
+  const text = await git({ folder: "/", alone: true }).raw(["--version"]);
+  return text.trim().replace(/^git version /, "");
+}

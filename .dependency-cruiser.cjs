@@ -1,0 +1,89 @@
+/** The layer rules: what may import what. Pure stages know no effect; adapters know neither each other nor what is above them. */
+const PURE = "^src/(model|diff|manifest|policy|plan|drift)/";
+const EFFECTS =
+  "^(fs|fs/promises|net|http|https|child_process|os|process|timers|timers/promises|worker_threads|dgram|tls|readline|readline/promises|cluster)$";
+
+module.exports = {
+  forbidden: [
+    {
+      name: "no-cycles",
+      severity: "error",
+      from: {},
+      to: { circular: true, viaOnly: { dependencyTypesNot: ["type-only"] } },
+    },
+    {
+      name: "pure-stages-import-only-pure-stages",
+      severity: "error",
+      from: { path: PURE },
+      to: { path: "^src/", pathNot: [PURE, "^src/ports/(enforcer|source).ts$"] },
+    },
+    // Address arithmetic and hashing are pure; everything else of Node's is an effect.
+    {
+      name: "pure-stages-have-no-effects",
+      severity: "error",
+      from: { path: PURE },
+      to: { path: EFFECTS, dependencyTypes: ["core"], pathNot: "^net$" },
+    },
+    {
+      name: "ports-know-only-the-model",
+      severity: "error",
+      from: { path: "^src/ports/" },
+      to: { path: "^src/", pathNot: "^src/(model|ports)/" },
+    },
+    {
+      name: "adapters-know-not-each-other",
+      severity: "error",
+      from: { path: "^src/adapters/([^/]+)/" },
+      to: { path: "^src/adapters/", pathNot: "^src/adapters/$1/" },
+    },
+    {
+      name: "adapters-know-not-what-is-above",
+      severity: "error",
+      from: { path: "^src/adapters/" },
+      to: { path: "^src/(reconcile|operations|views|commands|cli|wiring|plan|drift|manifest)" },
+    },
+    {
+      name: "reconcile-knows-no-adapter",
+      severity: "error",
+      from: { path: "^src/(reconcile|operations)/" },
+      to: { path: "^src/(adapters|views|commands|cli|wiring)" },
+    },
+    {
+      name: "views-know-only-results",
+      severity: "error",
+      from: { path: "^src/views/" },
+      to: { path: "^src/(adapters|reconcile|commands|cli|wiring|ports/(store|enforcer))" },
+    },
+    {
+      name: "commands-know-no-adapter",
+      severity: "error",
+      from: { path: "^src/(commands|cli)/" },
+      to: { path: "^src/adapters/" },
+    },
+    {
+      name: "only-wiring-makes-adapters",
+      severity: "error",
+      from: { path: "^src/", pathNot: "^src/(wiring|adapters/|index)" },
+      to: { path: "^src/adapters/" },
+    },
+    {
+      name: "etcd3-stays-in-its-adapter",
+      severity: "error",
+      from: { path: "^src/", pathNot: "^src/adapters/etcd/" },
+      to: { path: "node_modules/etcd3" },
+    },
+    { name: "no-test-code-in-src", severity: "error", from: { path: "^src/" }, to: { path: "^test/" } },
+    {
+      name: "no-undeclared-packages",
+      severity: "error",
+      from: { path: "^src/" },
+      to: { dependencyTypes: ["npm-no-pkg", "npm-unknown", "npm-dev"] },
+    },
+  ],
+  options: {
+    doNotFollow: { path: "node_modules" },
+    tsConfig: { fileName: "tsconfig.json" },
+    tsPreCompilationDeps: true,
+    enhancedResolveOptions: { exportsFields: ["exports"], conditionNames: ["import", "node", "default", "types"] },
+  },
+};

@@ -1,0 +1,76 @@
+/**
+ * Builds dist/ from src/ and test/: tsc checks and emits every module (library and tests), esbuild
+ * makes one small bundle a command (start-up time), oclif writes the manifest that spares loading
+ * commands for help. Does nothing where no input is newer than the last build.
+ */
+import { execFileSync } from "node:child_process";
+import { existsSync, globSync, readFileSync, rmSync, statSync, utimesSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+
+const root = join(import.meta.dirname, "..");
+process.chdir(root);
+
+const STAMP = "dist/.built";
+const INPUTS = ["src/**/*.ts", "test/**/*.ts", "schemas/**/*.json", "package.json", "tsconfig.json", "bin/build.mjs"];
+
+const files = globSync(INPUTS).sort();
+const newest = Math.max(...files.map((file) => statSync(file).mtimeMs));
+const list = files.join("\n");
+const isFresh = existsSync(STAMP) && statSync(STAMP).mtimeMs >= newest && readFileSync(STAMP, "utf8") === list;
+if (!isFresh) {
+  const started = new Date();
+  process.stdout.write("setup: building\n");
+  removeOrphans();
+  run("node_modules/typescript/bin/tsc", ["-p", "."]);
+  await bundle();
+  run("node_modules/oclif/bin/run.js", ["manifest", "."], "ignore");
+  writeFileSync(STAMP, list);
+  utimesSync(STAMP, started, started);
+}
+
+/** Compiled files whose source is gone would still run as tests. */
+function removeOrphans() {
+  for (const file of globSync("dist/{src,test}/**/*.js")) {
+    const source = file.slice("dist/".length);
+    if (!existsSync(source) && !existsSync(source.replace(/\.js$/, ".ts"))) {
+      for (const ending of [".js", ".js.map", ".d.ts"]) rmSync(file.replace(/\.js$/, ending), { force: true });
+      rmSync("dist/.tsbuildinfo", { force: true });
+    }
+  }
+}
+
+function run(script, args, stdout = "inherit") {
+  try {
+    execFileSync(process.execPath, [script, ...args], { stdio: ["ignore", stdout, "inherit"] });
+  } catch (error) {
+    process.stderr.write(`setup: ${script} failed\n`);
+    process.exit(error.status ?? 1);
+  }
+}
+
+async function bundle() {
+  const { build } = await import("esbuild");
+  rmSync("dist/cli", { recursive: true, force: true });
+  await build({
+    entryPoints: ["src/cli/main.ts", ...globSync("src/commands/**/*.ts")],
+    outdir: "dist/cli",
+    outbase: "src",
+    entryNames: "[dir]/[name]",
+    chunkNames: "chunks/[name]-[hash]",
+    bundle: true,
+    splitting: true,
+    format: "esm",
+    platform: "node",
+    target: "node22",
+    minifySyntax: true,
+    legalComments: "none",
+    sourcemap: false,
+    // lmdb finds its native part beside itself; pino starts worker threads from its own files.
+    external: ["lmdb", "pino"],
+    // CommonJS packages inside an ES module bundle still call require.
+    banner: {
+      js: 'import { createRequire as __createRequire } from "node:module"; const require = __createRequire(import.meta.url);',
+    },
+    logLevel: "warning",
+  });
+}

@@ -1,0 +1,72 @@
+/**
+ * Makes docs/cli.md, the reference of all commands, from the manifest of the built CLI.
+ * `node docs/generate.mjs` writes it; `--check` exits 1 where the committed page is not what the commands say.
+ */
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
+
+const root = new URL("../", import.meta.url);
+const manifest = JSON.parse(readFileSync(new URL("oclif.manifest.json", root), "utf8"));
+const GLOBAL = "GLOBAL";
+
+const commands = Object.values(manifest.commands).sort((a, b) => (a.id < b.id ? -1 : 1));
+const flagsOf = (command) => Object.values(command.flags).sort((a, b) => (a.name < b.name ? -1 : 1));
+const globals = flagsOf(commands[0]).filter(({ helpGroup }) => helpGroup === GLOBAL);
+
+function flagRow(flag) {
+  const value = flag.type === "boolean" ? "" : ` ${flag.options ? flag.options.join("\\|") : (flag.helpValue ?? "VALUE")}`;
+  const fallback = flag.default === undefined || flag.default === "" || flag.type === "boolean" ? "" : ` (default: ${flag.default})`;
+  return `| \`${flag.char ? `-${flag.char}, ` : ""}--${flag.name}${value}\` | ${flag.env ? `\`${flag.env}\`` : ""} | ${flag.description}${fallback} |`;
+}
+
+function section(command) {
+  const name = `ztap ${command.id.replaceAll(":", " ")}`;
+  const args = Object.values(command.args).map((arg) => (arg.required ? arg.name.toUpperCase() : `[${arg.name.toUpperCase()}]`));
+  const flags = flagsOf(command).filter(({ helpGroup }) => helpGroup !== GLOBAL);
+  const examples = (command.examples ?? []).map((example) => `    ${example.replaceAll("<%= config.bin %>", "ztap")}`);
+  return [
+    `## ${name}`,
+    "",
+    `    ${[name, ...args].join(" ")}`,
+    "",
+    command.summary,
+    ...(command.description ? ["", command.description] : []),
+    "",
+    ...Object.values(command.args).map((arg) => `- \`${arg.name.toUpperCase()}\`: ${arg.description}`),
+    ...(args.length > 0 ? [""] : []),
+    ...(flags.length > 0 ? ["| flag | variable | |", "| --- | --- | --- |", ...flags.map(flagRow), ""] : []),
+    ...(examples.length > 0 ? ["Examples:", "", ...examples, ""] : []),
+  ];
+}
+
+const text = [
+  "# Command reference",
+  "",
+  "Generated from the commands by `node docs/generate.mjs`; do not edit.",
+  "",
+  "Flag beats variable beats configuration file. The file's keys stand in",
+  "[schemas/config.schema.json](../schemas/config.schema.json). Output for people goes to stdout, logs and problems to",
+  "stderr. With `--json` each command prints one document, whose schema stands in [schemas/output](../schemas/output).",
+  "",
+  "| exit code | means |",
+  "| --- | --- |",
+  "| 0 | done, or no difference |",
+  "| 1 | failed |",
+  "| 2 | `plan --detailed-exitcode` found changes |",
+  "| 3 | `policy show --detailed-exitcode` found drift |",
+  "| 64 | the command line was wrong |",
+  "",
+  "Every command takes:",
+  "",
+  "| flag | variable | |",
+  "| --- | --- | --- |",
+  ...globals.map(flagRow),
+  "",
+  ...commands.flatMap(section),
+].join("\n").replace(/\n+$/, "\n");
+
+const page = new URL("docs/cli.md", root);
+if (!process.argv.includes("--check")) writeFileSync(page, text);
+else if (!existsSync(page) || readFileSync(page, "utf8") !== text) {
+  console.error("docs/cli.md is not what the commands say: run node docs/generate.mjs");
+  process.exitCode = 1;
+}

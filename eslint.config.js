@@ -1,0 +1,79 @@
+import tseslint from "typescript-eslint";
+
+const EFFECT_GLOBALS = ["process", "console", "setTimeout", "setInterval", "setImmediate", "fetch"];
+const banned = [
+  ...EFFECT_GLOBALS.map((name) => ({ name, message: "Effects live in adapters; time and process are injected." })),
+  { name: "Date", message: "Time is injected: ports/system Clock." },
+];
+
+export default tseslint.config(
+  {
+    ignores: [
+      "dist",
+      "node_modules",
+      ".node",
+      ".tap",
+      "**/*.generated.*",
+      "src/model/generated.ts",
+      "src/manifest/validators.generated.ts",
+    ],
+  },
+  ...tseslint.configs.strictTypeChecked.map((config) => ({ ...config, files: ["src/**/*.ts", "test/**/*.ts"] })),
+  {
+    files: ["src/**/*.ts", "test/**/*.ts"],
+    languageOptions: { parserOptions: { project: "./tsconfig.json", tsconfigRootDir: import.meta.dirname } },
+    rules: {
+      "@typescript-eslint/restrict-template-expressions": ["error", { allowNumber: true, allowBoolean: true }],
+      "@typescript-eslint/require-await": "off",
+      "@typescript-eslint/no-confusing-void-expression": "off",
+      "@typescript-eslint/no-extraneous-class": "off",
+      "@typescript-eslint/switch-exhaustiveness-check": "error",
+      "@typescript-eslint/consistent-type-imports": "error",
+      "@typescript-eslint/use-unknown-in-catch-callback-variable": "error",
+      "max-lines-per-function": ["error", { max: 70, skipBlankLines: true, skipComments: true }],
+      "max-lines": ["error", { max: 400, skipBlankLines: true, skipComments: true }],
+      eqeqeq: "error",
+      "no-console": "error",
+    },
+  },
+  {
+    files: ["src/**/*.ts"],
+    ignores: ["src/adapters/**", "src/cli/**", "src/commands/**", "src/wiring.ts"],
+    rules: {
+      "no-restricted-globals": ["error", ...banned],
+      "no-restricted-properties": [
+        "error",
+        { object: "Math", property: "random", message: "Randomness is injected: ports/system Random." },
+      ],
+    },
+  },
+  {
+    // Wall-clock values are turned into text where a record is written; no clock is read.
+    files: ["src/reconcile/**/*.ts", "src/operations/**/*.ts"],
+    rules: {
+      "no-restricted-globals": ["error", ...banned.filter(({ name }) => name !== "Date")],
+      "no-restricted-syntax": [
+        "error",
+        {
+          selector: "NewExpression[callee.name='Date'][arguments.length=0]",
+          message: "Time is injected: ports/system Clock.",
+        },
+        {
+          selector: "MemberExpression[object.name='Date'][property.name='now']",
+          message: "Time is injected: ports/system Clock.",
+        },
+      ],
+    },
+  },
+  {
+    files: ["test/**/*.ts"],
+    rules: {
+      "@typescript-eslint/no-non-null-assertion": "off",
+      "max-lines-per-function": "off",
+      "@typescript-eslint/no-floating-promises": "off",
+      "@typescript-eslint/unbound-method": "off",
+      "@typescript-eslint/no-unsafe-assignment": "off",
+      "@typescript-eslint/no-unsafe-member-access": "off",
+    },
+  },
+);

@@ -1,0 +1,12 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "addon.h"
+
+static Napi::Object init(Napi::Env env, Napi::Object exports) {
+  ztap::initObject(env, exports);
+  ztap::initMaps(env, exports);
+  ztap::initLinks(env, exports);
+  ztap::initSystem(env, exports);
+  return exports;
+}
+
+NODE_API_MODULE(ztap, init)

@@ -1,0 +1,155 @@
+// SPDX-License-Identifier: Apache-2.0
+// Maps: whole tables in one call, single values, and the control word in shared memory.
+#include <algorithm>
+#include <atomic>
+#include <sys/mman.h>
+#include <unistd.h>
+#include <vector>
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+
+#include "addon.h"
+
+namespace ztap {
+
+static struct bpf_map_info mapInfoOf(Napi::Env env, int fd) {
+  struct bpf_map_info found = {};
+  uint32_t size = sizeof(found);
+  if (bpf_obj_get_info_by_fd(fd, &found, &size) != 0) throw failure(env, errno, "BPF_OBJ_GET_INFO_BY_FD");
+  return found;
+}
+
+static bool isPerCpu(uint32_t type) { return type == BPF_MAP_TYPE_PERCPU_ARRAY || type == BPF_MAP_TYPE_PERCPU_HASH; }
+
+// mapInfo(fd) → { id, type, name, keySize, valueSize, maxEntries }
+static Napi::Value mapInfo(const Napi::CallbackInfo &info) {
+  struct bpf_map_info found = mapInfoOf(info.Env(), intArg(info, 0));
+  Napi::Object result = Napi::Object::New(info.Env());
+  result.Set("id", found.id);
+  result.Set("type", found.type);
+  result.Set("name", found.name);
+  result.Set("keySize", found.key_size);
+  result.Set("valueSize", found.value_size);
+  result.Set("maxEntries", found.max_entries);
+  return result;
+}
+
+// mapRead(fd) → { count, keys, values }: every entry, one after the other.
+static Napi::Value mapRead(const Napi::CallbackInfo &info) {
+  Napi::Env env = info.Env();
+  int fd = intArg(info, 0);
+  struct bpf_map_info map = mapInfoOf(env, fd);
+  std::vector<uint8_t> keys, values, token(std::max<uint32_t>(map.key_size, 8));
+  uint32_t total = 0, room = 4096;
+  bool first = true;
+  for (;;) {
+    keys.resize(size_t(total + room) * map.key_size);
+    values.resize(size_t(total + room) * map.value_size);
+    uint32_t count = room;
+    int error = bpf_map_lookup_batch(fd, first ? nullptr : token.data(), token.data(), keys.data() + size_t(total) * map.key_size,
+                                     values.data() + size_t(total) * map.value_size, &count, nullptr);
+    // A hash bucket that does not fit: the kernel asks for more room.
+    if (error != 0 && errno == ENOSPC && room < (1u << 22)) {
+      room *= 2;
+      continue;
+    }
+    if (error != 0 && errno != ENOENT) throw failure(env, errno, "BPF_MAP_LOOKUP_BATCH");
+    total += count;
+    first = false;
+    if (error != 0) break;
+  }
+  Napi::Object result = Napi::Object::New(env);
+  result.Set("count", total);
+  result.Set("keys", Napi::Buffer<uint8_t>::Copy(env, keys.data(), size_t(total) * map.key_size));
+  result.Set("values", Napi::Buffer<uint8_t>::Copy(env, values.data(), size_t(total) * map.value_size));
+  return result;
+}
+
+// mapWrite(fd, keys, values): adds or replaces. Entries before a failing one are written.
+static void mapWrite(const Napi::CallbackInfo &info) {
+  Napi::Buffer<uint8_t> keys = bytesArg(info, 1), values = bytesArg(info, 2);
+  struct bpf_map_info map = mapInfoOf(info.Env(), intArg(info, 0));
+  uint32_t count = keys.Length() / map.key_size;
+  if (count * map.value_size != values.Length() || count * map.key_size != keys.Length())
+    throw failure(info.Env(), EINVAL, "mapWrite");
+  if (count == 0) return;
+  if (bpf_map_update_batch(intArg(info, 0), keys.Data(), values.Data(), &count, nullptr) != 0)
+    throw failure(info.Env(), errno, std::string("BPF_MAP_UPDATE_BATCH ") + map.name);
+}
+
+// mapDelete(fd, keys): entries that are not there are passed over.
+static void mapDelete(const Napi::CallbackInfo &info) {
+  Napi::Buffer<uint8_t> keys = bytesArg(info, 1);
+  struct bpf_map_info map = mapInfoOf(info.Env(), intArg(info, 0));
+  uint32_t total = keys.Length() / map.key_size, done = 0;
+  while (done < total) {
+    uint32_t count = total - done;
+    int error = bpf_map_delete_batch(intArg(info, 0), keys.Data() + size_t(done) * map.key_size, &count, nullptr);
+    if (error != 0 && errno != ENOENT) throw failure(info.Env(), errno, std::string("BPF_MAP_DELETE_BATCH ") + map.name);
+    done += count + (error != 0 ? 1 : 0);
+  }
+}
+
+// mapGet(fd, key) → the value, or null. A per-CPU map gives the values of all CPUs, one after the other.
+static Napi::Value mapGet(const Napi::CallbackInfo &info) {
+  Napi::Env env = info.Env();
+  struct bpf_map_info map = mapInfoOf(env, intArg(info, 0));
+  size_t size = map.value_size;
+  if (isPerCpu(map.type)) size = (size + 7) / 8 * 8 * libbpf_num_possible_cpus();
+  Napi::Buffer<uint8_t> value = Napi::Buffer<uint8_t>::New(env, size);
+  if (bpf_map_lookup_elem(intArg(info, 0), bytesArg(info, 1).Data(), value.Data()) != 0) {
+    if (errno == ENOENT) return env.Null();
+    throw failure(env, errno, std::string("BPF_MAP_LOOKUP_ELEM ") + map.name);
+  }
+  return value;
+}
+
+// mapSet(fd, key, value)
+static void mapSet(const Napi::CallbackInfo &info) {
+  if (bpf_map_update_elem(intArg(info, 0), bytesArg(info, 1).Data(), bytesArg(info, 2).Data(), BPF_ANY) != 0)
+    throw failure(info.Env(), errno, "BPF_MAP_UPDATE_ELEM");
+}
+
+// One 64-bit word of a mapped array's memory, for the length of a scope.
+class MappedWord {
+ public:
+  MappedWord(Napi::Env env, int fd, uint32_t offset) {
+    size = sysconf(_SC_PAGESIZE);
+    memory = mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    if (memory == MAP_FAILED) throw failure(env, errno, "mmap of the control map");
+    word = reinterpret_cast<std::atomic<uint64_t> *>(static_cast<uint8_t *>(memory) + offset);
+  }
+  ~MappedWord() { munmap(memory, size); }
+  std::atomic<uint64_t> *word;
+
+ private:
+  void *memory;
+  size_t size;
+};
+
+// wordLoad(fd, offset) → bigint
+static Napi::Value wordLoad(const Napi::CallbackInfo &info) {
+  MappedWord mapped(info.Env(), intArg(info, 0), uintArg(info, 1));
+  return Napi::BigInt::New(info.Env(), mapped.word->load());
+}
+
+// wordStore(fd, offset, bigint): one atomic store, visible to every CPU when it returns.
+static void wordStore(const Napi::CallbackInfo &info) {
+  bool lossless;
+  MappedWord mapped(info.Env(), intArg(info, 0), uintArg(info, 1));
+  mapped.word->store(info[2].As<Napi::BigInt>().Uint64Value(&lossless));
+}
+
+void initMaps(Napi::Env env, Napi::Object exports) {
+  exports.Set("mapInfo", Napi::Function::New(env, mapInfo));
+  exports.Set("mapRead", Napi::Function::New(env, mapRead));
+  exports.Set("mapWrite", Napi::Function::New(env, mapWrite));
+  exports.Set("mapDelete", Napi::Function::New(env, mapDelete));
+  exports.Set("mapGet", Napi::Function::New(env, mapGet));
+  exports.Set("mapSet", Napi::Function::New(env, mapSet));
+  exports.Set("wordLoad", Napi::Function::New(env, wordLoad));
+  exports.Set("wordStore", Napi::Function::New(env, wordStore));
+}
+
+}  // namespace ztap

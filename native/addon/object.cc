@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: Apache-2.0
+// Loads the object file: creates or adopts its maps, verifies its programs, and hands out file
+// descriptors, which are all that JavaScript keeps.
+#include <cstdarg>
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+
+#include "addon.h"
+
+namespace ztap {
+
+static thread_local std::string *captured = nullptr;
+
+// libbpf tells why it failed only through its log, which otherwise goes to stderr.
+static int capture(enum libbpf_print_level level, const char *format, va_list args) {
+  if (captured == nullptr || level == LIBBPF_DEBUG) return 0;
+  va_list copy;
+  va_copy(copy, args);
+  int length = vsnprintf(nullptr, 0, format, copy);
+  va_end(copy);
+  if (length <= 0) return 0;
+  size_t at = captured->size();
+  captured->resize(at + length + 1);
+  vsnprintf(captured->data() + at, length + 1, format, args);
+  captured->resize(at + length);
+  return length;
+}
+
+class Capture {
+ public:
+  Capture() { captured = &text; }
+  ~Capture() { captured = nullptr; }
+  std::string text;
+};
+
+static int keep(int fd) { return fcntl(fd, F_DUPFD_CLOEXEC, 3); }
+
+static Napi::Object describe(Napi::Env env, struct bpf_object *object) {
+  Napi::Object maps = Napi::Object::New(env), programs = Napi::Object::New(env), result = Napi::Object::New(env);
+  struct bpf_map *map;
+  struct bpf_program *program;
+  bpf_object__for_each_map(map, object) {
+    if (bpf_map__fd(map) >= 0) maps.Set(bpf_map__name(map), keep(bpf_map__fd(map)));
+  }
+  bpf_object__for_each_program(program, object) {
+    if (bpf_program__fd(program) >= 0) programs.Set(bpf_program__name(program), keep(bpf_program__fd(program)));
+  }
+  result.Set("maps", maps);
+  result.Set("programs", programs);
+  return result;
+}
+
+// loadObject(file, pinFolder | "", programNames[], excludedMaps[]): only the named programs are loaded. With a
+// pin folder, a map that is pinned there is adopted, and one that is not is created and pinned.
+static Napi::Value loadObject(const Napi::CallbackInfo &info) {
+  Napi::Env env = info.Env();
+  std::string file = textArg(info, 0), folder = textArg(info, 1);
+  Napi::Array wanted = info[2].As<Napi::Array>(), excluded = info[3].As<Napi::Array>();
+  Capture log;
+
+  struct bpf_object *object = bpf_object__open_file(file.c_str(), nullptr);
+  if (object == nullptr) throw failure(env, errno, "bpf_object__open " + file, log.text);
+  struct bpf_program *program;
+  bpf_object__for_each_program(program, object) bpf_program__set_autoload(program, false);
+  for (uint32_t i = 0; i < wanted.Length(); i++) {
+    std::string name = wanted.Get(i).As<Napi::String>();
+    program = bpf_object__find_program_by_name(object, name.c_str());
+    if (program != nullptr) bpf_program__set_autoload(program, true);
+  }
+  struct bpf_map *map;
+  bpf_object__for_each_map(map, object) {
+    std::string name = bpf_map__name(map);
+    bool skip = false;
+    for (uint32_t i = 0; i < excluded.Length(); i++) skip |= name == excluded.Get(i).As<Napi::String>().Utf8Value();
+    if (skip) bpf_map__set_autocreate(map, false);
+    else if (!folder.empty()) bpf_map__set_pin_path(map, (folder + "/" + name).c_str());
+  }
+  int error = bpf_object__load(object);
+  if (error != 0) {
+    bpf_object__close(object);
+    throw failure(env, error, "bpf_object__load " + file, log.text);
+  }
+  Napi::Object result = describe(env, object);
+  bpf_object__close(object);
+  return result;
+}
+
+// programInfo(fd) → { id, tag, name, mapIds }
+static Napi::Value programInfo(const Napi::CallbackInfo &info) {
+  Napi::Env env = info.Env();
+  uint32_t mapIds[64] = {};
+  struct bpf_prog_info found = {};
+  uint32_t size = sizeof(found);
+  found.nr_map_ids = 64;
+  found.map_ids = reinterpret_cast<uintptr_t>(mapIds);
+  if (bpf_obj_get_info_by_fd(intArg(info, 0), &found, &size) != 0) throw failure(env, errno, "BPF_OBJ_GET_INFO_BY_FD");
+  Napi::Object result = Napi::Object::New(env);
+  Napi::Array ids = Napi::Array::New(env);
+  for (uint32_t i = 0; i < found.nr_map_ids && i < 64; i++) ids.Set(i, mapIds[i]);
+  char tag[2 * BPF_TAG_SIZE + 1];
+  for (int i = 0; i < BPF_TAG_SIZE; i++) snprintf(tag + 2 * i, 3, "%02x", found.tag[i]);
+  result.Set("id", found.id);
+  result.Set("tag", tag);
+  result.Set("name", found.name);
+  result.Set("mapIds", ids);
+  return result;
+}
+
+// programById(id) → fd
+static Napi::Value programById(const Napi::CallbackInfo &info) {
+  int fd = bpf_prog_get_fd_by_id(uintArg(info, 0));
+  if (fd < 0) throw failure(info.Env(), errno, "BPF_PROG_GET_FD_BY_ID");
+  return Napi::Number::New(info.Env(), fd);
+}
+
+// testRun(fd, packet, cb[5], repeat) → { returned, durationNs }: the packet begins with an Ethernet header.
+static Napi::Value testRun(const Napi::CallbackInfo &info) {
+  Napi::Env env = info.Env();
+  Napi::Buffer<uint8_t> packet = bytesArg(info, 1);
+  Napi::Array cb = info[2].As<Napi::Array>();
+  struct __sk_buff context = {};
+  for (uint32_t i = 0; i < 5 && i < cb.Length(); i++) context.cb[i] = cb.Get(i).As<Napi::Number>().Uint32Value();
+  LIBBPF_OPTS(bpf_test_run_opts, options);
+  options.data_in = packet.Data();
+  options.data_size_in = packet.Length();
+  options.ctx_in = &context;
+  options.ctx_size_in = sizeof(context);
+  options.repeat = uintArg(info, 3);
+  if (bpf_prog_test_run_opts(intArg(info, 0), &options) != 0) throw failure(env, errno, "BPF_PROG_TEST_RUN");
+  Napi::Object result = Napi::Object::New(env);
+  result.Set("returned", options.retval);
+  result.Set("durationNs", options.duration);
+  return result;
+}
+
+void initObject(Napi::Env env, Napi::Object exports) {
+  libbpf_set_print(capture);
+  exports.Set("loadObject", Napi::Function::New(env, loadObject));
+  exports.Set("programInfo", Napi::Function::New(env, programInfo));
+  exports.Set("programById", Napi::Function::New(env, programById));
+  exports.Set("testRun", Napi::Function::New(env, testRun));
+}
+
+}  // namespace ztap

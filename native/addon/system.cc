@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the enforcer needs of the system beside BPF: cgroup ids, the BPF file system, a grace period.
+#include <fcntl.h>
+#include <linux/capability.h>
+#include <linux/magic.h>
+#include <linux/membarrier.h>
+#include <sys/mount.h>
+#include <sys/syscall.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+#include <bpf/libbpf.h>
+
+#include "addon.h"
+
+namespace ztap {
+
+// cgroupId(path) → bigint, or null where there is no such folder. The id names this folder for ever: one that is
+// made again under the same path has another.
+static Napi::Value cgroupId(const Napi::CallbackInfo &info) {
+  Napi::Env env = info.Env();
+  struct {
+    struct file_handle handle;
+    uint8_t bytes[8];
+  } named = {};
+  int mount;
+  named.handle.handle_bytes = 8;
+  if (name_to_handle_at(AT_FDCWD, textArg(info, 0).c_str(), &named.handle, &mount, 0) != 0) {
+    if (errno == ENOENT || errno == ENOTDIR) return env.Null();
+    throw failure(env, errno, "name_to_handle_at " + textArg(info, 0));
+  }
+  uint64_t id;
+  memcpy(&id, named.handle.f_handle, sizeof(id));
+  return Napi::BigInt::New(env, id);
+}
+
+// Waits until every program that was running has ended, on a thread of its own.
+class GracePeriod : public Napi::AsyncWorker {
+ public:
+  explicit GracePeriod(Napi::Env env) : Napi::AsyncWorker(env), deferred(Napi::Promise::Deferred::New(env)) {}
+  void Execute() override {
+    if (syscall(__NR_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0) != 0) error = errno;
+  }
+  void OnOK() override {
+    if (error != 0) deferred.Reject(failure(Env(), error, "membarrier").Value());
+    else deferred.Resolve(Env().Undefined());
+  }
+  Napi::Promise::Deferred deferred;
+
+ private:
+  int error = 0;
+};
+
+// gracePeriod() → promise
+static Napi::Value gracePeriod(const Napi::CallbackInfo &info) {
+  GracePeriod *worker = new GracePeriod(info.Env());
+  worker->Queue();
+  return worker->deferred.Promise();
+}
+
+// isBpffs(path)
+static Napi::Value isBpffs(const Napi::CallbackInfo &info) {
+  struct statfs found;
+  bool yes = statfs(textArg(info, 0).c_str(), &found) == 0 && found.f_type == BPF_FS_MAGIC;
+  return Napi::Boolean::New(info.Env(), yes);
+}
+
+// mountBpffs(path)
+static void mountBpffs(const Napi::CallbackInfo &info) {
+  if (mount("bpf", textArg(info, 0).c_str(), "bpf", 0, "mode=0700") != 0)
+    throw failure(info.Env(), errno, "mount bpf on " + textArg(info, 0));
+}
+
+// capabilities() → bigint: the effective set of this process.
+static Napi::Value capabilities(const Napi::CallbackInfo &info) {
+  struct __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3, 0};
+  struct __user_cap_data_struct data[2] = {};
+  if (syscall(__NR_capget, &header, data) != 0) throw failure(info.Env(), errno, "capget");
+  return Napi::BigInt::New(info.Env(), uint64_t(data[1].effective) << 32 | data[0].effective);
+}
+
+// closeFd(fd)
+static void closeFd(const Napi::CallbackInfo &info) { close(intArg(info, 0)); }
+
+// libbpfVersion() → "v1.1"
+static Napi::Value libbpfVersion(const Napi::CallbackInfo &info) {
+  return Napi::String::New(info.Env(), libbpf_version_string());
+}
+
+void initSystem(Napi::Env env, Napi::Object exports) {
+  exports.Set("cgroupId", Napi::Function::New(env, cgroupId));
+  exports.Set("gracePeriod", Napi::Function::New(env, gracePeriod));
+  exports.Set("isBpffs", Napi::Function::New(env, isBpffs));
+  exports.Set("mountBpffs", Napi::Function::New(env, mountBpffs));
+  exports.Set("capabilities", Napi::Function::New(env, capabilities));
+  exports.Set("closeFd", Napi::Function::New(env, closeFd));
+  exports.Set("libbpfVersion", Napi::Function::New(env, libbpfVersion));
+}
+
+}  // namespace ztap

@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/* What every part of the programs needs: UAPI headers, the ABI, and the few constants UAPI does not carry. */
+#ifndef ZTAP_COMMON_H
+#define ZTAP_COMMON_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <linux/bpf.h>
+#include <linux/if_ether.h>
+#include <linux/in.h>
+#include <linux/in6.h>
+#include <bpf/bpf_endian.h>
+#include <bpf/bpf_helpers.h>
+#include <bpf/bpf_core_read.h>
+
+#include "../include/ztap_abi.h"
+
+#ifndef AF_INET
+#define AF_INET 2
+#define AF_INET6 10
+#endif
+
+#define __inline_always static __attribute__((always_inline)) inline
+/* A function of its own: verified and stored once however many entries call it. */
+#define __shared static __attribute__((noinline))
+
+#endif

@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/*
+ * Connect and sendmsg: turn what the packet program would refuse into EPERM at once. They are not
+ * the authority: where they cannot know, they let the call pass and the packet program decides.
+ */
+#ifndef ZTAP_CONNECT_H
+#define ZTAP_CONNECT_H
+
+#include "flow.h"
+
+/*
+ * Whether a UDP socket's packet might be an answer. Without a port of its own it cannot be one;
+ * with a wildcard address only the packet program can tell, for the address is chosen later.
+ */
+__inline_always bool may_answer(struct bpf_sock *sk, const struct scope *scope, struct packet *p)
+{
+	struct ztap_flow_key key = { .subject = scope->cgroup->subject, .protocol = p->protocol, .family = p->family };
+	struct ztap_flow *flow;
+
+	if (!sk)
+		return true;
+	if (!sk->src_port)
+		return false;
+	if (p->family == AF_INET) {
+		*(__u32 *)key.local = sk->src_ip4;
+		if (!sk->src_ip4)
+			return true;
+	} else {
+		__u32 words[4] = { sk->src_ip6[0], sk->src_ip6[1], sk->src_ip6[2], sk->src_ip6[3] };
+
+		__builtin_memcpy(key.local, words, 16);
+		if (!words[0] && !words[1] && !words[2] && !words[3])
+			return true;
+	}
+	__builtin_memcpy(key.remote, p->remote, 16);
+	key.be_local_port = bpf_htons(sk->src_port);
+	key.be_remote_port = p->be_remote_port;
+	flow = bpf_map_lookup_elem(&ztap_flows, &key);
+	return flow && is_alive(&flow->asked[ZTAP_INGRESS], now_ticks(), p->protocol);
+}
+
+/* connect() and sendto() to the unspecified address mean this host. */
+__inline_always void set_remote4(struct packet *p, __u32 be_address)
+{
+	p->family = AF_INET;
+	*(__u32 *)p->remote = be_address ? be_address : bpf_htonl(INADDR_LOOPBACK);
+}
+
+__inline_always void set_remote6(struct packet *p, const __u32 *words)
+{
+	__u32 *remote = (__u32 *)p->remote;
+
+	if (!words[0] && !words[1] && words[2] == bpf_htonl(0xffff)) {
+		set_remote4(p, words[3]);
+		return;
+	}
+	p->family = AF_INET6;
+	__builtin_memcpy(p->remote, words, 16);
+	if (!words[0] && !words[1] && !words[2] && !words[3])
+		remote[3] = bpf_htonl(1);
+}
+
+__inline_always int may_call(struct bpf_sock_addr *ctx, struct packet *p)
+{
+	const struct ztap_cgroup *cgroup = bpf_get_local_storage(&ztap_cgroup, 0);
+	struct scope scope = { .cgroup = cgroup };
+	struct ztap_control *control;
+	__u32 zero = 0, rule;
+
+	/* Not written yet: the agent attaches this program first, and writes then. */
+	if (!cgroup->subject)
+		return 1;
+	control = bpf_map_lookup_elem(&ztap_control, &zero);
+	if (!control)
+		return 1;
+	scope.epoch = *(volatile __u64 *)&control->epoch;
+	p->protocol = ctx->protocol;
+	if (p->protocol != IPPROTO_TCP && p->protocol != IPPROTO_UDP)
+		return 1;
+	p->kind = p->protocol == IPPROTO_TCP ? PACKET_TCP : PACKET_FLOW;
+	p->be_remote_port = ctx->user_port;
+	p->port_bits = ZTAP_PORT_FULL_BITS;
+	if (judge(&scope, p, ZTAP_EGRESS, bpf_ntohs(p->be_remote_port), &rule) != ZTAP_DENIED)
+		return 1;
+	if (p->protocol == IPPROTO_UDP && may_answer(ctx->sk, &scope, p))
+		return 1;
+	/* The source address is not chosen yet; whether the destination is the workload's own, the agent says. */
+	if (!is_loopback(p->remote, p->family) && !find_class(p, cgroup->subject, scope.epoch & 1))
+		return 0;
+	return other_end_is_own(ctx, p, cgroup, true);
+}
+
+#endif

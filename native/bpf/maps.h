@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/* The maps of docs/adr/0002-dataplane.md. The agent pins all but the test's; nothing here is created by hand. */
+#ifndef ZTAP_MAPS_H
+#define ZTAP_MAPS_H
+
+#include "common.h"
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(key_size, sizeof(__u32));
+	__uint(value_size, sizeof(struct ztap_control));
+} ztap_control SEC(".maps");
+
+/* Keyed by the bare cgroup id, so that all hooks of a cgroup share one storage (Linux 5.9). */
+struct {
+	__uint(type, BPF_MAP_TYPE_CGROUP_STORAGE);
+	__uint(key_size, sizeof(__u64));
+	__uint(value_size, sizeof(struct ztap_cgroup));
+} ztap_cgroup SEC(".maps");
+
+#define ZTAP_TRIE(name, key, entries)                                                                                  \
+	struct {                                                                                                       \
+		__uint(type, BPF_MAP_TYPE_LPM_TRIE);                                                                   \
+		__uint(max_entries, entries);                                                                          \
+		__uint(map_flags, BPF_F_NO_PREALLOC);                                                                  \
+		__uint(key_size, sizeof(struct key));                                                                  \
+		__uint(value_size, sizeof(__u32));                                                                     \
+	} name SEC(".maps")
+
+ZTAP_TRIE(ztap_addrs_a, ztap_addr_key, ZTAP_MAX_ADDRS);
+ZTAP_TRIE(ztap_addrs_b, ztap_addr_key, ZTAP_MAX_ADDRS);
+ZTAP_TRIE(ztap_ports_a, ztap_port_key, ZTAP_MAX_PORTS);
+ZTAP_TRIE(ztap_ports_b, ztap_port_key, ZTAP_MAX_PORTS);
+
+struct {
+	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC | BPF_F_CLONE);
+	__type(key, int);
+	__type(value, struct ztap_sock);
+} ztap_socks SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, ZTAP_MAX_FLOWS);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(key_size, sizeof(struct ztap_flow_key));
+	__uint(value_size, sizeof(struct ztap_flow));
+} ztap_flows SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, ZTAP_MAX_FLOWS);
+	__uint(key_size, sizeof(__u32));
+	__uint(value_size, sizeof(struct ztap_place));
+} ztap_places SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, ZTAP_COUNTERS);
+	__uint(key_size, sizeof(__u32));
+	__uint(value_size, sizeof(__u64));
+} ztap_packets SEC(".maps");
+
+/* Stands in for the cgroup's storage, which is always zero in a test run. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, ZTAP_TEST_SUBJECTS);
+	__uint(key_size, sizeof(__u32));
+	__uint(value_size, sizeof(struct ztap_cgroup));
+} ztap_test_subjects SEC(".maps");
+
+#endif

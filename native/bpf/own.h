@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/* Own: a workload may always talk to itself over the machine's own addresses, as a Kubernetes pod may. */
+#ifndef ZTAP_OWN_H
+#define ZTAP_OWN_H
+
+#include "policy.h"
+
+__inline_always bool is_loopback(const __u8 *address, __u8 family)
+{
+	const __u32 *words = (const __u32 *)address;
+
+	if (family == AF_INET)
+		return address[0] == 127;
+	return !words[0] && !words[1] && !words[2] && words[3] == bpf_htonl(1);
+}
+
+__inline_always bool same_address(const struct packet *p)
+{
+	const __u64 *local = (const __u64 *)p->local, *remote = (const __u64 *)p->remote;
+
+	return local[0] == remote[0] && local[1] == remote[1];
+}
+
+/* Just what is read of the kernel's types; libbpf relocates the accesses to the running kernel. */
+struct kernfs_node {
+	__u64 id;
+} __attribute__((preserve_access_index));
+
+struct cgroup {
+	int level;
+	struct kernfs_node *kn;
+	struct cgroup *ancestors[];
+} __attribute__((preserve_access_index));
+
+struct sock_cgroup_data {
+	struct cgroup *cgroup;
+} __attribute__((preserve_access_index));
+
+struct sock {
+	struct sock_cgroup_data sk_cgrp_data;
+} __attribute__((preserve_access_index));
+
+/*
+ * bpf_sk_ancestor_cgroup_id() for connect programs, which may not call it. UDP answers false
+ * negatives nowhere: its caller lets the packet program decide whenever any socket is found.
+ */
+__inline_always bool tcp_socket_is_in(struct bpf_sock *found, const struct ztap_cgroup *own)
+{
+	struct sock *sk = (struct sock *)bpf_skc_to_tcp_sock(found);
+	struct cgroup *cgroup, *ancestor = NULL;
+	__u32 level = own->level;
+
+	if (!sk)
+		return false;
+	cgroup = BPF_CORE_READ(sk, sk_cgrp_data.cgroup);
+	if (level > (__u32)BPF_CORE_READ(cgroup, level))
+		return false;
+	bpf_core_read(&ancestor, sizeof(ancestor), &cgroup->ancestors[level]);
+	return BPF_CORE_READ(ancestor, kn, id) == own->cgroup;
+}
+
+/*
+ * Whether the socket that receives what goes from local to remote belongs to the same workload.
+ * Only asked when policy refuses, and only for addresses of this machine, so its cost is nobody's.
+ */
+__inline_always int other_end_is_own(void *ctx, const struct packet *p, const struct ztap_cgroup *cgroup, bool connect)
+{
+	struct bpf_sock_tuple tuple = {};
+	struct bpf_sock *sk;
+	__u32 size;
+	bool own;
+
+	if (p->family == AF_INET) {
+		__builtin_memcpy(&tuple.ipv4.saddr, p->local, 4);
+		__builtin_memcpy(&tuple.ipv4.daddr, p->remote, 4);
+		tuple.ipv4.sport = p->be_local_port;
+		tuple.ipv4.dport = p->be_remote_port;
+		size = sizeof(tuple.ipv4);
+	} else {
+		__builtin_memcpy(tuple.ipv6.saddr, p->local, 16);
+		__builtin_memcpy(tuple.ipv6.daddr, p->remote, 16);
+		tuple.ipv6.sport = p->be_local_port;
+		tuple.ipv6.dport = p->be_remote_port;
+		size = sizeof(tuple.ipv6);
+	}
+	if (p->protocol == IPPROTO_TCP)
+		sk = bpf_sk_lookup_tcp(ctx, &tuple, size, BPF_F_CURRENT_NETNS, 0);
+	else if (p->protocol == IPPROTO_UDP)
+		sk = bpf_sk_lookup_udp(ctx, &tuple, size, BPF_F_CURRENT_NETNS, 0);
+	else
+		return 0;
+	if (!sk)
+		return 0;
+	if (connect)
+		own = p->protocol == IPPROTO_UDP || tcp_socket_is_in(sk, cgroup);
+	else
+		own = bpf_sk_ancestor_cgroup_id(sk, cgroup->level) == cgroup->cgroup;
+	bpf_sk_release(sk);
+	return own;
+}
+
+__shared int packet_is_own(struct __sk_buff *skb, const struct packet *p, const struct ztap_cgroup *cgroup)
+{
+	return other_end_is_own(skb, p, cgroup, false);
+}
+
+__inline_always bool is_own(struct __sk_buff *skb, const struct scope *scope, const struct packet *p)
+{
+	if (!is_loopback(p->remote, p->family) && !same_address(p))
+		return false;
+	/* The kernel itself answers echo requests to its own addresses. */
+	if (p->protocol == ZTAP_PROTOCOL_ICMP)
+		return p->kind == PACKET_FLOW || p->kind == PACKET_ANSWER;
+	return packet_is_own(skb, p, scope->cgroup);
+}
+
+#endif

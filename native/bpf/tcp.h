@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/*
+ * TCP: who asked is a property of the socket. A packet with SYN and without ACK asks and fixes the
+ * socket's role; every other packet belongs to the connection, and is decided as the SYN would be
+ * now. What a socket's connection was last judged is remembered for the epoch.
+ */
+#ifndef ZTAP_TCP_H
+#define ZTAP_TCP_H
+
+#include "flow.h"
+
+__inline_always __u8 judge_or_own(struct __sk_buff *skb, const struct scope *scope, const struct packet *p,
+				  __u32 direction, __u32 *rule)
+{
+	__u8 verdict = judge(scope, p, direction, port_of(p, direction), rule);
+
+	if (verdict != ZTAP_ALLOWED && is_own(skb, scope, p))
+		return ZTAP_ALLOWED;
+	return verdict;
+}
+
+/* A socket that cannot remember its role would pass for one older than the attachment: refused where it matters. */
+__inline_always __u8 without_storage(const struct scope *scope, __u8 verdict)
+{
+	count(ZTAP_COUNT_NO_STORAGE);
+	if (mode_of(scope, ZTAP_INGRESS) == ZTAP_MODE_OPEN && mode_of(scope, ZTAP_EGRESS) == ZTAP_MODE_OPEN)
+		return verdict;
+	return ZTAP_DENIED;
+}
+
+__inline_always __u8 judge_syn(struct __sk_buff *skb, const struct scope *scope, const struct packet *p,
+			       __u32 direction, struct bpf_sock *sk, bool listening)
+{
+	__u32 rule;
+	__u8 verdict = judge_or_own(skb, scope, p, direction, &rule);
+	struct ztap_sock *sock;
+
+	if (verdict == ZTAP_DENIED || (direction == ZTAP_INGRESS && !listening))
+		return verdict;
+	sock = bpf_sk_storage_get(&ztap_socks, sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
+	if (!sock)
+		return without_storage(scope, verdict);
+	sock->role = direction == ZTAP_EGRESS ? ZTAP_ROLE_INITIATOR : ZTAP_ROLE_ACCEPTOR;
+	/* A listener remembers no verdict: accepted sockets inherit all that it remembers. */
+	sock->rule = direction == ZTAP_EGRESS ? rule : 0;
+	sock->remembered = direction == ZTAP_EGRESS ? remember(scope, verdict) : 0;
+	return verdict;
+}
+
+/* A socket older than the attachment: it may go on if either reading of it is allowed. */
+__inline_always __u8 judge_either(struct __sk_buff *skb, const struct scope *scope, const struct packet *p, __u32 *rule)
+{
+	__u8 verdict = judge_or_own(skb, scope, p, ZTAP_EGRESS, rule);
+	__u8 other;
+
+	if (verdict == ZTAP_ALLOWED)
+		return verdict;
+	other = judge(scope, p, ZTAP_INGRESS, port_of(p, ZTAP_INGRESS), rule);
+	return other == ZTAP_DENIED ? verdict : other;
+}
+
+__inline_always __u8 judge_tcp(struct __sk_buff *skb, const struct scope *scope, const struct packet *p,
+			       __u32 direction, struct bpf_sock *sk)
+{
+	bool syn = (p->tcp_flags & (TCP_FLAG_SYN_BIT | TCP_FLAG_ACK_BIT)) == TCP_FLAG_SYN_BIT;
+	struct ztap_sock *sock;
+	bool listening;
+	__u8 verdict;
+	__u32 rule;
+
+	/* A raw socket has no connection: each of its packets asks. */
+	if (!sk || sk->protocol != IPPROTO_TCP)
+		return judge_or_own(skb, scope, p, direction, &rule);
+	listening = sk->state == BPF_TCP_LISTEN;
+	if (syn)
+		return judge_syn(skb, scope, p, direction, sk, listening);
+	if (listening)
+		return judge_or_own(skb, scope, p, ZTAP_INGRESS, &rule);
+	sock = bpf_sk_storage_get(&ztap_socks, sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
+	if (!sock)
+		return without_storage(scope, judge_either(skb, scope, p, &rule));
+	verdict = recall(scope, sock->remembered);
+	if (verdict != ZTAP_NONE)
+		return verdict;
+	if (sock->role == ZTAP_ROLE_INITIATOR)
+		verdict = judge_or_own(skb, scope, p, ZTAP_EGRESS, &rule);
+	else if (sock->role == ZTAP_ROLE_ACCEPTOR)
+		verdict = judge_or_own(skb, scope, p, ZTAP_INGRESS, &rule);
+	else
+		verdict = judge_either(skb, scope, p, &rule);
+	sock->rule = rule;
+	sock->remembered = remember(scope, verdict);
+	return verdict;
+}
+
+#endif

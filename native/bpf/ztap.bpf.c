@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/*
+ * ztap's programs: they are attached to a workload's cgroup and decide what its sockets send and
+ * receive. See docs/adr/0002-dataplane.md. Each returns 0 (refuse) or 1 (pass), nothing else.
+ */
+#include "connect.h"
+#include "tcp.h"
+
+char _license[] SEC("license") = "Dual BSD/GPL";
+
+__inline_always __u8 judge_packet(struct __sk_buff *skb, const struct scope *scope, __u32 direction,
+				  struct bpf_sock *sk)
+{
+	struct packet p = {};
+	__u32 rule;
+
+	parse(skb, &p, direction == ZTAP_EGRESS);
+	if (p.kind == PACKET_TCP)
+		return judge_tcp(skb, scope, &p, direction, sk);
+	if (p.kind == PACKET_FLOW || p.kind == PACKET_ANSWER)
+		return judge_flow(skb, scope, &p, direction);
+	if (p.kind == PACKET_VITAL)
+		return ZTAP_ALLOWED;
+	return judge(scope, &p, direction, port_of(&p, direction), &rule);
+}
+
+/* The only decision there is: both families, both directions, production and test come here. */
+__inline_always int packet_impl(struct __sk_buff *skb, const struct ztap_cgroup *cgroup, __u32 direction)
+{
+	struct scope scope = { .cgroup = cgroup };
+	struct ztap_control *control;
+	struct ztap_sock *sock;
+	__u8 verdict = ZTAP_NONE;
+	struct bpf_sock *sk;
+	__u32 zero = 0;
+
+	control = bpf_map_lookup_elem(&ztap_control, &zero);
+	if (!control || !cgroup->subject) {
+		count(ZTAP_COUNT_UNSET);
+		count(direction * 3 + ZTAP_DENIED - 1);
+		return 0;
+	}
+	scope.epoch = *(volatile __u64 *)&control->epoch;
+	sk = skb->sk;
+	if (sk)
+		sk = bpf_sk_fullsock(sk);
+	/* An established connection needs no look at the packet: whatever it is, the connection's verdict holds. */
+	if (sk && sk->protocol == IPPROTO_TCP && sk->state == BPF_TCP_ESTABLISHED) {
+		sock = bpf_sk_storage_get(&ztap_socks, sk, NULL, 0);
+		if (sock)
+			verdict = recall(&scope, sock->remembered);
+	}
+	if (verdict == ZTAP_NONE)
+		verdict = judge_packet(skb, &scope, direction, sk);
+	count(direction * 3 + verdict - 1);
+	return verdict != ZTAP_DENIED;
+}
+
+SEC("cgroup_skb/ingress")
+int ztap_ingress(struct __sk_buff *skb)
+{
+	return packet_impl(skb, bpf_get_local_storage(&ztap_cgroup, 0), ZTAP_INGRESS);
+}
+
+SEC("cgroup_skb/egress")
+int ztap_egress(struct __sk_buff *skb)
+{
+	return packet_impl(skb, bpf_get_local_storage(&ztap_cgroup, 0), ZTAP_EGRESS);
+}
+
+SEC("cgroup/connect4")
+int ztap_connect4(struct bpf_sock_addr *ctx)
+{
+	struct packet p = {};
+
+	set_remote4(&p, ctx->user_ip4);
+	return may_call(ctx, &p);
+}
+
+SEC("cgroup/connect6")
+int ztap_connect6(struct bpf_sock_addr *ctx)
+{
+	__u32 words[4] = { ctx->user_ip6[0], ctx->user_ip6[1], ctx->user_ip6[2], ctx->user_ip6[3] };
+	struct packet p = {};
+
+	set_remote6(&p, words);
+	return may_call(ctx, &p);
+}
+
+SEC("cgroup/sendmsg4")
+int ztap_sendmsg4(struct bpf_sock_addr *ctx)
+{
+	struct packet p = {};
+
+	set_remote4(&p, ctx->user_ip4);
+	return may_call(ctx, &p);
+}
+
+SEC("cgroup/sendmsg6")
+int ztap_sendmsg6(struct bpf_sock_addr *ctx)
+{
+	__u32 words[4] = { ctx->user_ip6[0], ctx->user_ip6[1], ctx->user_ip6[2], ctx->user_ip6[3] };
+	struct packet p = {};
+
+	set_remote6(&p, words);
+	return may_call(ctx, &p);
+}
+
+/* Test entries: the workload is ztap_test_subjects[cb[0]]. Never loaded by an agent. */
+__inline_always int test_impl(struct __sk_buff *skb, __u32 direction)
+{
+	__u32 index = skb->cb[0];
+	const struct ztap_cgroup *cgroup = bpf_map_lookup_elem(&ztap_test_subjects, &index);
+
+	return cgroup ? packet_impl(skb, cgroup, direction) : 0;
+}
+
+SEC("?cgroup_skb/ingress")
+int ztap_test_ingress(struct __sk_buff *skb)
+{
+	return test_impl(skb, ZTAP_INGRESS);
+}
+
+SEC("?cgroup_skb/egress")
+int ztap_test_egress(struct __sk_buff *skb)
+{
+	return test_impl(skb, ZTAP_EGRESS);
+}

@@ -1,0 +1,203 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/*
+ * What the programs in native/bpf and the agent in src/adapters/ebpf share.
+ *
+ * TypeScript's copy is generated from the type information of this header (native/generate.mjs) and
+ * compared in the tests. Raise ZTAP_ABI whenever the meaning or the shape of anything below changes:
+ * an agent refuses pinned maps of another version. See docs/adr/0002-dataplane.md for the reasons.
+ *
+ * Integers are in the byte order of the host, except where a name says `be`.
+ */
+#ifndef ZTAP_ABI_H
+#define ZTAP_ABI_H
+
+#include <linux/types.h>
+
+#ifndef __cplusplus
+#define ZTAP_SIZE(type, size) _Static_assert(sizeof(type) == (size), "the size of " #type " is part of the ABI")
+#else
+#define ZTAP_SIZE(type, size) static_assert(sizeof(type) == (size), "the size of " #type " is part of the ABI")
+#endif
+
+/* Named numbers, as an enum so that the compiler's type information carries them. */
+enum ztap_limit {
+	ZTAP_ABI = 1,
+	/* Address and port entries of one table set, all workloads together. Memory is taken as entries come. */
+	ZTAP_MAX_ADDRS = 4194304,
+	ZTAP_MAX_PORTS = 4194304,
+	/* Flows without connections (UDP, ICMP echo, SCTP, ...) that one node remembers at a time; a power of two. */
+	ZTAP_MAX_FLOWS = 65536,
+	/* Places that are looked at for one whose flow has ended, before a new flow is refused. */
+	ZTAP_FLOW_PROBES = 32,
+	ZTAP_TEST_SUBJECTS = 64,
+	/* Extension headers that are walked in an IPv6 packet; what lies behind more is unknown. */
+	ZTAP_MAX_EXTENSIONS = 8,
+	/* Idle time of a flow, in ticks of 2^30 ns (1.07 s): until it is answered, afterwards, and for SCTP. */
+	ZTAP_FLOW_NEW_TICKS = 30,
+	ZTAP_FLOW_ANSWERED_TICKS = 180,
+	ZTAP_FLOW_SCTP_TICKS = 3600,
+};
+
+enum ztap_direction { ZTAP_INGRESS = 0, ZTAP_EGRESS = 1 };
+
+/* Isolation of one direction. UNSET is what storage that nobody wrote holds: the packet programs refuse. */
+enum ztap_mode { ZTAP_MODE_UNSET = 0, ZTAP_MODE_OPEN = 1, ZTAP_MODE_ENFORCE = 2, ZTAP_MODE_AUDIT = 3 };
+
+/* NONE is never a verdict: it marks a remembered verdict as absent. */
+enum ztap_verdict { ZTAP_NONE = 0, ZTAP_ALLOWED = 1, ZTAP_DENIED = 2, ZTAP_AUDITED = 3 };
+
+/* Who sent the first packet of a socket's TCP connection. NONE: older than the attachment. */
+enum ztap_role { ZTAP_ROLE_NONE = 0, ZTAP_ROLE_INITIATOR = 1, ZTAP_ROLE_ACCEPTOR = 2 };
+
+/* Index into ztap_packets: direction * 3 + (verdict - 1) up to 5, then why a packet was refused beside policy. */
+enum ztap_counter {
+	ZTAP_COUNT_FLOWS_FULL = 6,
+	ZTAP_COUNT_NO_STORAGE = 7,
+	ZTAP_COUNT_UNSET = 8,
+	ZTAP_COUNTERS = 9,
+};
+
+/* Protocol numbers in ztap_port_key are IP's, except that ICMPv6 is 1 as ICMP is, and 0 stands for any. */
+enum ztap_protocol { ZTAP_PROTOCOL_ANY = 0, ZTAP_PROTOCOL_ICMP = 1 };
+
+enum ztap_class { ZTAP_OWN_ADDRESS = 1 };
+
+/* Prefix lengths, in bits, of what an entry of the two tries may leave open. */
+enum ztap_prefix {
+	/* ztap_addr_key: the scope is always given. */
+	ZTAP_ADDR_SCOPE_BITS = 32,
+	/* ztap_port_key: any protocol; one protocol, every port (the only match without known ports); one port. */
+	ZTAP_PORT_ANY_BITS = 32,
+	ZTAP_PORT_PROTOCOL_BITS = 48,
+	ZTAP_PORT_FULL_BITS = 64,
+};
+
+/*
+ * ztap_control: array of one, mapped into the agent's memory.
+ * `epoch & 1` names the table set in force (0: a, 1: b). The agent adds one with a single aligned
+ * store; a program reads it once for each packet. It never goes back, and is never below 2.
+ */
+struct ztap_control {
+	__u32 abi;
+	__u32 reserved;
+	__u64 epoch;
+};
+ZTAP_SIZE(struct ztap_control, 16);
+
+/*
+ * How one workload is isolated. Profiles are 2 modulo 4 (in a trie's scope bit 0 is the address
+ * family, and bit 1 tells a profile from a subject), and mean nothing where the mode is OPEN.
+ */
+struct ztap_subject {
+	__u32 ingress_profile;
+	__u32 egress_profile;
+	__u8 ingress_mode;
+	__u8 egress_mode;
+	__u16 reserved;
+	__u32 reserved2;
+};
+ZTAP_SIZE(struct ztap_subject, 16);
+
+/*
+ * ztap_cgroup: the storage of a workload's cgroup, shared by all its hooks; and ztap_test_subjects.
+ * `set[n]` belongs to table set n: the agent writes the idle one while the other is in force, and
+ * the epoch switches it together with the tables. `subject` tells workloads apart in remembered
+ * verdicts and flows: never 0, and a multiple of 4. `cgroup` and `level` (depth below the cgroup
+ * root) let a program see whether another socket belongs to the same workload.
+ */
+struct ztap_cgroup {
+	__u64 cgroup;
+	__u32 subject;
+	__u32 level;
+	struct ztap_subject set[2];
+	__u64 reserved[2];
+};
+ZTAP_SIZE(struct ztap_cgroup, 64);
+
+/*
+ * ztap_addrs_a, ztap_addrs_b: longest-prefix-match tries, (scope, address) -> class id (u32, not 0).
+ * `scope` is a profile id, plus 1 for IPv6. An IPv4 address stands in the first four bytes.
+ * With a subject id in place of the profile the entries (value ZTAP_OWN_ADDRESS) are the workload's
+ * own addresses, or everything where they are not declared: what a connect program cannot see itself.
+ */
+struct ztap_addr_key {
+	__u32 prefixlen;
+	__u32 scope;
+	__u8 address[16];
+};
+ZTAP_SIZE(struct ztap_addr_key, 24);
+
+/*
+ * ztap_ports_a, ztap_ports_b: longest-prefix-match tries, (class, protocol, port) -> rule id (u32, not 0).
+ * Only what is allowed has an entry. For ICMP the port is `type << 8 | code`.
+ */
+struct ztap_port_key {
+	__u32 prefixlen;
+	__u32 class_id;
+	__u8 zero;
+	__u8 protocol;
+	__be16 be_port;
+};
+ZTAP_SIZE(struct ztap_port_key, 12);
+
+/*
+ * ztap_socks: what a socket remembers; cloned from a listener to the sockets that it accepts.
+ * `remembered` is one word so that two CPUs cannot tear it: the low 32 bits of the epoch in its high
+ * half, and in its low half the subject with the verdict in the two low bits.
+ */
+struct ztap_sock {
+	__u64 remembered;
+	__u32 rule;
+	__u8 role;
+	__u8 reserved[3];
+};
+ZTAP_SIZE(struct ztap_sock, 16);
+
+/*
+ * ztap_flows: conversations of protocols without connections, as one subject sees them.
+ * ICMP echo uses its identifier as local_port; protocols without ports use 0.
+ */
+struct ztap_flow_key {
+	__u32 subject;
+	__u8 protocol;
+	__u8 family;
+	__u16 reserved;
+	__u8 local[16];
+	__u8 remote[16];
+	__be16 be_local_port;
+	__be16 be_remote_port;
+};
+ZTAP_SIZE(struct ztap_flow_key, 44);
+
+/*
+ * One half for each direction that may have asked. `remembered` is as in ztap_sock (0: this
+ * direction never asked), `seen` the tick of the last packet, either way. `port` and `rule` are what policy was asked
+ * and answered, so that the question can be put again under another epoch.
+ */
+struct ztap_flow_half {
+	__u64 remembered;
+	__u32 seen;
+	__u32 rule;
+	__u16 port;
+	__u8 answered;
+	__u8 reserved[5];
+};
+ZTAP_SIZE(struct ztap_flow_half, 24);
+
+struct ztap_flow {
+	struct ztap_flow_half asked[2];
+};
+ZTAP_SIZE(struct ztap_flow, 48);
+
+/*
+ * ztap_places: array of ZTAP_MAX_FLOWS, the key of the flow that took the place last. New flows take
+ * places in turn; a place whose flow lives is passed over. So the programs themselves clear away
+ * what has ended, and the table is bounded without an agent. `next` counts only in place 0.
+ */
+struct ztap_place {
+	struct ztap_flow_key key;
+	__u32 next;
+};
+ZTAP_SIZE(struct ztap_place, 48);
+
+#endif

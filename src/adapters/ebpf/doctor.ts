@@ -1,0 +1,100 @@
+/**
+ * Doctor: what eBPF enforcement needs of this machine, checked one by one, each with how to mend it.
+ * Changes nothing, except that it mounts nothing, attaches nothing and pins nothing.
+ */
+import { existsSync } from "node:fs";
+import { join } from "node:path";
+import { HOOKS } from "./items.js";
+import { closeObject } from "./load.js";
+import { defaultNativeDir, kernel, loadNative, type Native } from "./native.js";
+import { BPFFS, findCgroupRoot } from "./paths.js";
+
+export interface KernelCheck {
+  readonly name: string;
+  readonly ok: boolean;
+  /** What was found. */
+  readonly detail: string;
+  /** What to do, where it is not ok. */
+  readonly mend: string;
+}
+
+const CAP_NET_ADMIN = 12n;
+const CAP_SYS_ADMIN = 21n;
+const CAP_BPF = 39n;
+
+/** Later checks that need what an earlier one did not find are left out. */
+export function checkKernel(options: { readonly nativeDir?: string }): readonly KernelCheck[] {
+  const nativeDir = options.nativeDir ?? defaultNativeDir();
+  const checks: KernelCheck[] = [];
+  const check = <T>(
+    name: string,
+    mend: string,
+    look: () => { readonly detail: string; readonly value: T },
+  ): T | undefined => {
+    try {
+      const { detail, value } = look();
+      checks.push({ name, ok: true, detail, mend: "" });
+      return value;
+    } catch (error) {
+      checks.push({ name, ok: false, detail: error instanceof Error ? error.message : String(error), mend });
+      return undefined;
+    }
+  };
+  check("Linux", "Use --backend pf on macOS; nothing else is supported.", () => {
+    if (process.platform !== "linux") throw new Error(`this is ${process.platform}`);
+    return { detail: "yes", value: true };
+  });
+  check("eBPF programs", 'Build them: "make -C native".', () => {
+    const file = join(nativeDir, "ztap.bpf.o");
+    if (!existsSync(file)) throw new Error(`${file} does not exist`);
+    return { detail: file, value: true };
+  });
+  const native = check("eBPF addon and libbpf", 'Install libbpf1 and build the addon: "make -C native".', () => {
+    const value = loadNative(nativeDir);
+    return { detail: `libbpf ${value.libbpfVersion()}`, value };
+  });
+  check("cgroup v2", "Mount it: mount -t cgroup2 none /sys/fs/cgroup", () => {
+    const value = findCgroupRoot();
+    return { detail: value, value };
+  });
+  if (native !== undefined) checkWithAddon(native, nativeDir, check);
+  return checks;
+}
+
+type Check = <T>(
+  name: string,
+  mend: string,
+  look: () => { readonly detail: string; readonly value: T },
+) => T | undefined;
+
+function checkWithAddon(native: Native, nativeDir: string, check: Check): void {
+  const privileged = check("privileges", "Run as root, or with CAP_BPF, CAP_NET_ADMIN and CAP_SYS_ADMIN.", () => {
+    const held = native.capabilities();
+    const missing = [
+      ["CAP_NET_ADMIN", CAP_NET_ADMIN],
+      ["CAP_SYS_ADMIN", CAP_SYS_ADMIN],
+      ["CAP_BPF", CAP_BPF],
+    ].filter(([, bit]) => typeof bit === "bigint" && (held & (1n << bit)) === 0n);
+    if (missing.length > 0) throw new Error(`missing ${missing.map(([name]) => name).join(", ")}`);
+    return { detail: "sufficient", value: true };
+  });
+  check("BPF file system", `Mount it: mount -t bpf bpf ${BPFFS}`, () => {
+    if (native.isBpffs(BPFFS)) return { detail: BPFFS, value: true };
+    if (existsSync(BPFFS) && privileged === true)
+      return { detail: `${BPFFS}: not mounted yet; the agent mounts it`, value: true };
+    throw new Error(`${BPFFS} is not a BPF file system`);
+  });
+  if (privileged !== true) return;
+  check("kernel features", "Use a kernel of version 6.1 or newer with BTF, BPF and cgroup BPF enabled.", () => {
+    const object = kernel("Loading the eBPF programs", () =>
+      native.loadObject(
+        join(nativeDir, "ztap.bpf.o"),
+        "",
+        HOOKS.map((hook) => `ztap_${hook}`),
+        ["ztap_test_subjects"],
+      ),
+    );
+    closeObject(native, object);
+    return { detail: "the programs load", value: true };
+  });
+}

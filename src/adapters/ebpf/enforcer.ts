@@ -1,0 +1,199 @@
+/**
+ * EbpfEnforcer: the Enforcer of Linux. It composes tables, storage and links in the one order that
+ * never opens and never shuts; see docs/adr/0002-dataplane.md.
+ *
+ * apply: fill the idle set and the idle halves of the cgroups' storage → switch with one store →
+ * attach what is new → release what is gone. Killed before the switch the old ruleset stands whole;
+ * after it the new one does for every workload that was enforced, and the next apply completes it.
+ */
+import { mkdirSync } from "node:fs";
+import type { Ruleset } from "../../model/ruleset.js";
+import {
+  EnforcerError,
+  type Enforcer,
+  type EnforcementItem,
+  type ItemSet,
+  type Observation,
+} from "../../ports/enforcer.js";
+import type { Logger } from "../../ports/system.js";
+import { ABI, CONTROL } from "./abi.generated.js";
+import type { Image } from "./image.js";
+import { addItem, addTableItems, controlItem, imageItems, pinItem } from "./items.js";
+import { Links } from "./links.js";
+import { closeObject, loadObject, mountBpffs, pinMaps, pinnedMaps } from "./load.js";
+import { lower } from "./lower.js";
+import {
+  asEnforcerError,
+  defaultNativeDir,
+  KernelError,
+  loadNative,
+  type LoadedObject,
+  type Native,
+} from "./native.js";
+import { DEFAULT_PIN_ROOT, findCgroupRoot, nodeFolders } from "./paths.js";
+import { Subjects } from "./subjects.js";
+import { CgroupWatch } from "./watch.js";
+import { readCounters, TableSets } from "./tables.js";
+
+export interface EbpfOptions {
+  /** The node whose rulesets these are; its pins stand apart from those of other nodes. */
+  readonly node: string;
+  readonly logger: Logger;
+  /** Default: /sys/fs/bpf/ztap. Must be on a BPF file system. */
+  readonly pinRoot?: string;
+  /** Default: where cgroup v2 is mounted. */
+  readonly cgroupRoot?: string;
+  /** Holds ztap.node and ztap.bpf.o. */
+  readonly nativeDir?: string;
+}
+
+/** What an open enforcer holds. */
+interface Opened {
+  readonly native: Native;
+  readonly object: LoadedObject;
+  readonly tables: TableSets;
+  readonly subjects: Subjects;
+  readonly mapsFolder: string;
+}
+
+export class EbpfEnforcer implements Enforcer {
+  readonly backend = "ebpf";
+  readonly #options: EbpfOptions;
+  readonly #images = new WeakMap<Ruleset, Image>();
+  readonly #cgroups = new CgroupWatch();
+  #opened: Opened | null = null;
+
+  constructor(options: EbpfOptions) {
+    this.#options = options;
+  }
+
+  lower(ruleset: Ruleset): ItemSet {
+    return imageItems(this.#image(ruleset));
+  }
+
+  async open(): Promise<void> {
+    if (this.#opened !== null) throw new TypeError("the enforcer is open already");
+    const { node, logger, pinRoot = DEFAULT_PIN_ROOT, nativeDir = defaultNativeDir() } = this.#options;
+    const native = loadNative(nativeDir);
+    const cgroupRoot = this.#options.cgroupRoot ?? findCgroupRoot();
+    if (pinRoot.startsWith(DEFAULT_PIN_ROOT)) mountBpffs(native);
+    const folders = nodeFolders(pinRoot, node);
+    try {
+      mkdirSync(folders.links, { recursive: true });
+    } catch (cause) {
+      throw new EnforcerError(
+        "not-permitted",
+        `Cannot create ${folders.links}. Is it on a BPF file system, and are you root?`,
+        { cause },
+      );
+    }
+    let object: LoadedObject;
+    try {
+      object = loadObject(native, nativeDir, folders.maps);
+    } catch (error) {
+      if (error instanceof KernelError && error.log !== undefined)
+        logger.debug("What libbpf and the verifier said", { log: error.log });
+      throw error;
+    }
+    const links = new Links(native, object, folders.links);
+    const subjects = new Subjects(native, links, mapOf(object, "ztap_cgroup"), cgroupRoot);
+    this.#opened = { native, object, tables: new TableSets(native, object.maps), subjects, mapsFolder: folders.maps };
+    logger.info("The eBPF dataplane is open", { pins: folders.node, cgroups: cgroupRoot });
+  }
+
+  async observe(ruleset: Ruleset): Promise<Observation> {
+    const { native, object, tables, subjects, mapsFolder } = this.#require();
+    const image = this.#image(ruleset);
+    const located = subjects.locate(ruleset, image);
+    this.#cgroups.update(subjects.paths(ruleset));
+    const active = tables.active();
+    const items = new Map<string, EnforcementItem>();
+    const control = native.mapGet(mapOf(object, "ztap_control"), Buffer.alloc(4));
+    addItem(items, controlItem(control?.readUInt32LE(CONTROL.abi) ?? 0));
+    for (const name of pinnedMaps(object, mapsFolder)) addItem(items, pinItem(name));
+    subjects.observe(items, image, located, active);
+    const held = tables.read(active);
+    addTableItems(items, "addr", held.addrs, image);
+    addTableItems(items, "port", held.ports, image);
+    // What the next apply would trust of the other set is looked at as well, so that it never builds on sand.
+    tables.verify(active === 0 ? 1 : 0);
+    return {
+      items,
+      subjects: located.statuses,
+      packets: packetsOf(readCounters(native, mapOf(object, "ztap_packets"))),
+    };
+  }
+
+  async apply(ruleset: Ruleset): Promise<void> {
+    const { native, object, tables, subjects, mapsFolder } = this.#require();
+    const image = this.#image(ruleset);
+    pinMaps(native, object, mapsFolder);
+    const prepared = await tables.prepare(image);
+    // Cgroups are looked for as late as possible; one that appears after this is Pending until the next apply.
+    const located = subjects.locate(ruleset, image);
+    subjects.prepare(located, prepared);
+    tables.switch(prepared);
+    const failures = subjects.enforce(located, prepared);
+    subjects.release(image, located);
+    if (failures.length > 0) throw severalAsOne(failures);
+  }
+
+  watch(signal: AbortSignal): AsyncIterable<void> {
+    return this.#cgroups.events(signal);
+  }
+
+  async close(): Promise<void> {
+    if (this.#opened === null) return;
+    const { native, object, tables } = this.#opened;
+    this.#opened = null;
+    await tables
+      .settled()
+      .catch((error: unknown) => this.#options.logger.warn("Waiting for programs failed", { error: String(error) }));
+    closeObject(native, object);
+  }
+
+  #require(): Opened {
+    if (this.#opened === null) throw new TypeError("the enforcer is not open");
+    return this.#opened;
+  }
+
+  /** Rulesets are immutable: one is lowered once. */
+  #image(ruleset: Ruleset): Image {
+    let image = this.#images.get(ruleset);
+    if (image === undefined) {
+      image = lower(ruleset);
+      this.#images.set(ruleset, image);
+    }
+    return image;
+  }
+}
+
+function mapOf(object: LoadedObject, name: string): number {
+  const fd = object.maps[name];
+  if (fd === undefined) throw new TypeError(`the object has no map ${name}`);
+  return fd;
+}
+
+const DIRECTIONS = ["ingress", "egress"] as const;
+const VERDICTS = ["allowed", "denied", "audited"] as const;
+
+function packetsOf(counters: readonly bigint[]): Observation["packets"] {
+  return DIRECTIONS.flatMap((direction, major) =>
+    VERDICTS.map((verdict, minor) => ({
+      direction,
+      verdict,
+      packets: counters[major * VERDICTS.length + minor] ?? 0n,
+    })),
+  );
+}
+
+function severalAsOne(failures: readonly unknown[]): unknown {
+  const [first] = failures;
+  const error = asEnforcerError("Attaching", first);
+  if (failures.length === 1 || !(error instanceof EnforcerError)) return error;
+  return new EnforcerError(error.code, `${error.message} (and ${failures.length - 1} more workloads)`, {
+    cause: first,
+  });
+}
+
+export const ABI_VERSION: number = ABI.VERSION;

@@ -1,0 +1,136 @@
+/**
+ * Inspect: what this machine's kernel holds of ztap's, read from the pins alone. Needs no agent, no
+ * ruleset and no loaded object, and changes nothing.
+ */
+import { existsSync, readdirSync } from "node:fs";
+import { join } from "node:path";
+import { CONTROL } from "./abi.generated.js";
+import { HOOKS } from "./items.js";
+import { entriesOf, listLinks, type Link } from "./links.js";
+import { pinnedVersion } from "./load.js";
+import { kernel, loadNative, type Hook, type Native } from "./native.js";
+import { DEFAULT_PIN_ROOT, findCgroupRoot, nodeFolders, unpinName } from "./paths.js";
+
+export interface InspectedLink {
+  readonly workload: string;
+  readonly hook: string;
+  readonly linkId: number;
+  readonly programId: number;
+  /** Below the cgroup root; null: the cgroup is gone, or the link was detached. */
+  readonly cgroup: string | null;
+}
+
+/** A program that is not ztap's, on a cgroup that ztap protects. */
+export interface ForeignProgram {
+  readonly cgroup: string;
+  readonly hook: Hook;
+  readonly programId: number;
+}
+
+export interface InspectedNode {
+  readonly node: string;
+  readonly abi: number | null;
+  readonly epoch: bigint | null;
+  readonly links: readonly InspectedLink[];
+  /** Entries of the set in force, and of the other. */
+  readonly entries: { readonly active: EntryCounts; readonly idle: EntryCounts };
+  readonly foreign: readonly ForeignProgram[];
+}
+
+export interface EntryCounts {
+  readonly addresses: number;
+  readonly ports: number;
+}
+
+export interface InspectOptions {
+  readonly pinRoot?: string;
+  readonly cgroupRoot?: string;
+  readonly nativeDir?: string;
+}
+
+export function inspectEnforcement(options: InspectOptions = {}): readonly InspectedNode[] {
+  const pinRoot = options.pinRoot ?? DEFAULT_PIN_ROOT;
+  const names = entriesOf(pinRoot);
+  if (names.length === 0) return [];
+  const native = loadNative(options.nativeDir);
+  const cgroupRoot = options.cgroupRoot ?? findCgroupRoot();
+  const pinned = names.map((name) => {
+    const folders = nodeFolders(pinRoot, unpinName(name));
+    return { name, folders, links: [...listLinks(native, folders.links).values()].flat() };
+  });
+  const links = pinned.flatMap((one) => one.links);
+  const paths = cgroupPaths(native, cgroupRoot, new Set(links.map((link) => link.cgroupId)));
+  const own = new Set(links.map((link) => link.programId));
+  return pinned.map(({ name, folders, links: held }) => {
+    const epoch = readEpoch(native, folders.maps);
+    const active = epoch !== null && (epoch & 1n) === 1n ? "b" : "a";
+    const counts = (set: string): EntryCounts => ({
+      addresses: countEntries(native, join(folders.maps, `ztap_addrs_${set}`)),
+      ports: countEntries(native, join(folders.maps, `ztap_ports_${set}`)),
+    });
+    return {
+      node: unpinName(name),
+      abi: pinnedVersion(native, folders.maps),
+      epoch,
+      links: held.map((link) => inspectLink(link, paths)),
+      entries: { active: counts(active), idle: counts(active === "a" ? "b" : "a") },
+      foreign: foreignPrograms(native, cgroupRoot, held, paths, own),
+    };
+  });
+}
+
+function inspectLink(link: Link, paths: ReadonlyMap<bigint, string>): InspectedLink {
+  const { workload, pin, id, programId, cgroupId } = link;
+  return { workload, hook: pin, linkId: id, programId, cgroup: paths.get(cgroupId) ?? null };
+}
+
+/** The kernel names cgroups by id alone: the hierarchy is walked until all that are wanted are found. */
+function cgroupPaths(native: Native, root: string, wanted: ReadonlySet<bigint>): ReadonlyMap<bigint, string> {
+  const found = new Map<bigint, string>();
+  const queue = [""];
+  for (let path = queue.shift(); path !== undefined && found.size < wanted.size; path = queue.shift()) {
+    const folder = join(root, path);
+    if (!existsSync(folder)) continue;
+    const id = kernel("Walking the cgroups", () => native.cgroupId(folder));
+    if (id !== null && wanted.has(id)) found.set(id, path);
+    for (const entry of readdirSync(folder, { withFileTypes: true }))
+      if (entry.isDirectory()) queue.push(join(path, entry.name));
+  }
+  return found;
+}
+
+function foreignPrograms(
+  native: Native,
+  root: string,
+  links: readonly Link[],
+  paths: ReadonlyMap<bigint, string>,
+  own: ReadonlySet<number>,
+): readonly ForeignProgram[] {
+  return [...new Set(links.map((link) => link.cgroupId))].flatMap((cgroupId) => {
+    const cgroup = paths.get(cgroupId);
+    if (cgroup === undefined) return [];
+    return HOOKS.flatMap((hook) =>
+      kernel("Listing attached programs", () => native.attached(join(root, cgroup), hook))
+        .filter((programId) => !own.has(programId))
+        .map((programId) => ({ cgroup, hook, programId })),
+    );
+  });
+}
+
+function readEpoch(native: Native, maps: string): bigint | null {
+  return withPin(native, join(maps, "ztap_control"), (fd) => native.wordLoad(fd, CONTROL.epoch)) ?? null;
+}
+
+function countEntries(native: Native, pin: string): number {
+  return withPin(native, pin, (fd) => native.mapRead(fd).count) ?? 0;
+}
+
+function withPin<T>(native: Native, pin: string, look: (fd: number) => T): T | undefined {
+  const fd = kernel(`Opening ${pin}`, () => native.openPin(pin));
+  if (fd < 0) return undefined;
+  try {
+    return kernel(`Reading ${pin}`, () => look(fd));
+  } finally {
+    native.closeFd(fd);
+  }
+}

@@ -1,0 +1,163 @@
+/**
+ * Items: an image, or what was read from the kernel, as the keyed values that the follower compares.
+ *
+ * A ruleset may have a hundred thousand entries and the texts for people are rarely read, so labels
+ * are built when they are asked for.
+ */
+import type { EnforcementItem, ItemSet } from "../../ports/enforcer.js";
+import { ABI } from "./abi.generated.js";
+import { formatPrefix } from "./address.js";
+import type { Image, ImageSubject, SubjectRecord, Table } from "./image.js";
+import type { Hook } from "./native.js";
+
+/** Connect and sendmsg first: the packet programs are attached last, when the storage has been written. */
+export const HOOKS: readonly Hook[] = ["connect4", "connect6", "sendmsg4", "sendmsg6", "ingress", "egress"];
+
+/** The maps that a node's programs share; each is pinned. */
+export const MAPS = [
+  "ztap_addrs_a",
+  "ztap_addrs_b",
+  "ztap_cgroup",
+  "ztap_control",
+  "ztap_flows",
+  "ztap_packets",
+  "ztap_places",
+  "ztap_ports_a",
+  "ztap_ports_b",
+  "ztap_socks",
+] as const;
+
+export type TableName = "addr" | "port";
+
+/** @param names the image whose rules and profiles name the ids; entries that it does not know are named by their bytes */
+export function addTableItems(items: Map<string, EnforcementItem>, name: TableName, table: Table, names: Image): void {
+  for (const [key, value] of table) {
+    const item =
+      name === "addr" ? new AddrItem(`addr/${key}`, value, key, names) : new PortItem(`port/${key}`, value, key, names);
+    items.set(item.key, item);
+  }
+}
+
+export function imageItems(image: Image): ItemSet {
+  const items = new Map<string, EnforcementItem>();
+  addItem(items, controlItem(ABI.VERSION));
+  for (const name of MAPS) addItem(items, pinItem(name));
+  for (const [workload, { subject, id, record }] of image.subjects) {
+    addItem(items, subjectItem(workload, subjectValue(id, record), subject));
+    for (const hook of HOOKS) addItem(items, linkItem(workload, hook, ATTACHED, subject));
+  }
+  addTableItems(items, "addr", image.addrs, image);
+  addTableItems(items, "port", image.ports, image);
+  return items;
+}
+
+export function addItem(items: Map<string, EnforcementItem>, item: EnforcementItem): void {
+  items.set(item.key, item);
+}
+
+export function controlItem(abi: number): EnforcementItem {
+  return { key: "control/abi", value: String(abi), type: "entry", label: "version of the kernel tables" };
+}
+
+export function pinItem(name: string): EnforcementItem {
+  return { key: `pin/${name}`, value: "pinned", type: "entry", label: `pin of the map ${name}` };
+}
+
+/** The value of a link that is attached to the workload's own cgroup with the program of this build. */
+export const ATTACHED = "attached";
+
+export function linkItem(
+  workload: string,
+  hook: Hook,
+  value: string,
+  subject?: ImageSubject["subject"],
+): EnforcementItem {
+  const policies = subject === undefined ? undefined : policiesOf(subject, hook);
+  return {
+    key: `link/${workload}/${hook}`,
+    value,
+    type: "link",
+    label: `${hook} program on ${workload}`,
+    workload,
+    ...(policies && { policies }),
+  };
+}
+
+export function subjectItem(workload: string, value: string, subject: ImageSubject["subject"]): EnforcementItem {
+  const policies = [...new Set([...subject.ingress.policies, ...subject.egress.policies])];
+  return { key: `subject/${workload}`, value, type: "entry", label: `isolation of ${workload}`, workload, policies };
+}
+
+function policiesOf(subject: ImageSubject["subject"], hook: Hook): readonly string[] {
+  return hook === "ingress" ? subject.ingress.policies : subject.egress.policies;
+}
+
+const MODE_NAMES = ["unset", "open", "enforce", "audit"];
+
+export function subjectValue(id: number, record: SubjectRecord): string {
+  const half = (mode: number, profile: number): string =>
+    mode === ABI.MODE_OPEN ? "open" : `${MODE_NAMES[mode] ?? mode}:${profile.toString(16)}`;
+  const ingress = half(record.ingressMode, record.ingressProfile);
+  const egress = half(record.egressMode, record.egressProfile);
+  return `id=${id.toString(16)} ingress=${ingress} egress=${egress}`;
+}
+
+abstract class TableItem implements EnforcementItem {
+  readonly type = "entry";
+  constructor(
+    readonly key: string,
+    readonly number: number,
+    protected readonly bytes: string,
+    protected readonly names: Image,
+  ) {}
+  get value(): string {
+    return this.number.toString(16);
+  }
+  abstract get label(): string;
+  abstract get policies(): readonly string[] | undefined;
+
+  protected u32(at: number): number {
+    return Buffer.from(this.bytes.slice(at * 2, at * 2 + 8), "hex").readUInt32LE();
+  }
+}
+
+class AddrItem extends TableItem {
+  get label(): string {
+    const scope = this.u32(4);
+    const length = this.u32(0) - ABI.ADDR_SCOPE_BITS;
+    const peer = formatPrefix({ family: scope & 1 ? 6 : 4, address: this.bytes.slice(16), length });
+    const id = (scope & ~1) >>> 0;
+    const owner = [...this.names.subjects].find(([, subject]) => subject.id === id);
+    if (owner !== undefined) return `own address ${peer} of ${owner[0]}`;
+    const profile = this.names.profiles.get(id);
+    return `peer ${peer} of ${profile?.key ?? `unknown profile ${scope.toString(16)}`}`;
+  }
+  get policies(): readonly string[] | undefined {
+    const profile = this.names.profiles.get((this.u32(4) & ~1) >>> 0);
+    if (profile === undefined) return undefined;
+    const found = this.names.classes.get(this.number);
+    const rules =
+      found?.profile === profile
+        ? found.clauses.map((clause) => profile.rules[profile.clauses[clause]?.rule ?? -1])
+        : profile.rules;
+    return [
+      ...new Set(rules.flatMap((rule) => (rule === undefined ? [] : [`${rule.policy.namespace}/${rule.policy.name}`]))),
+    ];
+  }
+}
+
+class PortItem extends TableItem {
+  get label(): string {
+    const bits = this.u32(0);
+    const tail = Buffer.from(this.bytes.slice(18), "hex");
+    const protocol = bits === ABI.PORT_ANY_BITS ? "any protocol" : `protocol ${tail.readUInt8(0)}`;
+    const first = tail.readUInt16BE(1);
+    const last = first + (1 << (ABI.PORT_FULL_BITS - bits)) - 1;
+    const ports = bits <= ABI.PORT_PROTOCOL_BITS ? "" : first === last ? ` port ${first}` : ` ports ${first}-${last}`;
+    return `${protocol}${ports} of ${this.names.rules.get(this.number)?.key ?? `unknown rule ${this.value}`}`;
+  }
+  get policies(): readonly string[] | undefined {
+    const rule = this.names.rules.get(this.number);
+    return rule === undefined ? undefined : [`${rule.policy.namespace}/${rule.policy.name}`];
+  }
+}

@@ -1,0 +1,85 @@
+/**
+ * Load: brings a node's maps and programs into this process: adopts what an earlier agent pinned,
+ * creates what is missing. Attaches nothing.
+ */
+import { existsSync, mkdirSync } from "node:fs";
+import { join } from "node:path";
+import { EnforcerError } from "../../ports/enforcer.js";
+import { ABI, CONTROL } from "./abi.generated.js";
+import { HOOKS } from "./items.js";
+import { kernel, type LoadedObject, type Native } from "./native.js";
+import { BPFFS } from "./paths.js";
+
+/** Exists only for BPF_PROG_TEST_RUN. */
+const TEST_MAPS = ["ztap_test_subjects"];
+
+export function mountBpffs(native: Native): void {
+  if (native.isBpffs(BPFFS)) return;
+  kernel(`Mounting the BPF file system on ${BPFFS}`, () => native.mountBpffs(BPFFS));
+}
+
+/** @throws EnforcerError `abi-version` when the pinned maps belong to another version of ztap */
+export function loadObject(native: Native, nativeDir: string, mapsFolder: string): LoadedObject {
+  mkdirSync(mapsFolder, { recursive: true });
+  checkVersion(native, mapsFolder);
+  const programs = HOOKS.map((hook) => `ztap_${hook}`);
+  const file = join(nativeDir, "ztap.bpf.o");
+  const object = kernel("Loading the eBPF programs", () => native.loadObject(file, mapsFolder, programs, TEST_MAPS));
+  initialise(native, object);
+  return object;
+}
+
+export function closeObject(native: Native, object: LoadedObject): void {
+  for (const fd of [...Object.values(object.maps), ...Object.values(object.programs)]) native.closeFd(fd);
+}
+
+/** The maps whose pins are there. */
+export function pinnedMaps(object: LoadedObject, mapsFolder: string): readonly string[] {
+  return Object.keys(object.maps).filter((name) => existsSync(join(mapsFolder, name)));
+}
+
+/** Pins again what lost its pin: without it the next agent would start with an empty map. */
+export function pinMaps(native: Native, object: LoadedObject, mapsFolder: string): void {
+  mkdirSync(mapsFolder, { recursive: true });
+  for (const [name, fd] of Object.entries(object.maps)) {
+    const pin = join(mapsFolder, name);
+    if (!existsSync(pin)) kernel(`Pinning ${name}`, () => native.pin(fd, pin));
+  }
+}
+
+const ZERO_KEY = Buffer.alloc(4);
+
+/** The ABI version of pinned maps: 0 when they were never initialised, null when there are none. */
+export function pinnedVersion(native: Native, mapsFolder: string): number | null {
+  const fd = kernel("Opening the pinned control map", () => native.openPin(join(mapsFolder, "ztap_control")));
+  if (fd < 0) return null;
+  try {
+    return (
+      kernel("Reading the pinned control map", () => native.mapGet(fd, ZERO_KEY))?.readUInt32LE(CONTROL.abi) ?? null
+    );
+  } finally {
+    native.closeFd(fd);
+  }
+}
+
+function checkVersion(native: Native, mapsFolder: string): void {
+  const found = pinnedVersion(native, mapsFolder);
+  if (found === null || found === 0 || found === ABI.VERSION) return;
+  throw new EnforcerError(
+    "abi-version",
+    `The kernel holds tables of ABI version ${found} in ${mapsFolder}; this ztap writes version ${ABI.VERSION}. ` +
+      `They stay in force. To replace them, run "ztap enforcement remove" and start the agent again.`,
+  );
+}
+
+/** Before anything is attached nobody reads the control map, so its first value needs no care. */
+function initialise(native: Native, object: LoadedObject): void {
+  const fd = object.maps["ztap_control"];
+  if (fd === undefined) throw new TypeError("the object has no control map");
+  const held = native.mapGet(fd, ZERO_KEY);
+  if (held !== null && held.readUInt32LE(CONTROL.abi) !== 0) return;
+  const value = Buffer.alloc(CONTROL.size);
+  value.writeUInt32LE(ABI.VERSION, CONTROL.abi);
+  value.writeBigUInt64LE(2n, CONTROL.epoch);
+  kernel("Initialising the control map", () => native.mapSet(fd, ZERO_KEY, value));
+}

@@ -1,0 +1,42 @@
+/**
+ * Remove: takes all that a node, or every node, holds in the kernel away. The only thing that ends
+ * enforcement; needs no loaded object and no agent.
+ */
+import { rmdirSync, rmSync } from "node:fs";
+import { join } from "node:path";
+import { entriesOf, removeLinks } from "./links.js";
+import { loadNative, type Native } from "./native.js";
+import { DEFAULT_PIN_ROOT, nodeFolders, pinName, unpinName } from "./paths.js";
+
+export interface RemoveOptions {
+  /** Absent: every node below the pin root. */
+  readonly node?: string;
+  readonly pinRoot?: string;
+  readonly nativeDir?: string;
+}
+
+export interface Removed {
+  readonly node: string;
+  readonly workloads: readonly string[];
+}
+
+/** @returns what was there. Safe to repeat, also after it was interrupted. */
+export function removeEnforcement(options: RemoveOptions = {}): readonly Removed[] {
+  const pinRoot = options.pinRoot ?? DEFAULT_PIN_ROOT;
+  const held = entriesOf(pinRoot);
+  const names = options.node === undefined ? held : held.filter((name) => name === pinName(options.node ?? ""));
+  if (names.length === 0) return [];
+  const native = loadNative(options.nativeDir);
+  const removed = names.map((name) => removeNode(native, pinRoot, unpinName(name)));
+  if (entriesOf(pinRoot).length === 0) rmdirSync(pinRoot);
+  return removed;
+}
+
+function removeNode(native: Native, pinRoot: string, node: string): Removed {
+  const folders = nodeFolders(pinRoot, node);
+  const workloads = entriesOf(folders.links);
+  // Programs first: while they are attached they need their maps.
+  for (const workload of workloads) removeLinks(native, join(folders.links, workload));
+  rmSync(folders.node, { recursive: true, force: true });
+  return { node, workloads: workloads.map(unpinName) };
+}

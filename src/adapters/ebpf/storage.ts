@@ -1,0 +1,80 @@
+/**
+ * Storage: what a workload's cgroup carries for its programs (struct ztap_cgroup).
+ *
+ * One write replaces the whole value at once, so a half that is in force can be kept as it is while
+ * the other is prepared.
+ */
+import { CGROUP, SUBJECT } from "./abi.generated.js";
+import type { SubjectRecord } from "./image.js";
+import { kernel, type Native } from "./native.js";
+import type { SetIndex } from "./tables.js";
+
+export interface Storage {
+  readonly cgroup: bigint;
+  readonly subject: number;
+  readonly level: number;
+  readonly sets: readonly [SubjectRecord, SubjectRecord];
+}
+
+/** Null: the cgroup has no storage, because nothing was ever attached to it. */
+export function readStorage(native: Native, fd: number, cgroupId: bigint): Storage | null {
+  const value = kernel("Reading a cgroup's storage", () => native.mapGet(fd, keyOf(cgroupId)));
+  return value === null ? null : decodeStorage(value);
+}
+
+/** The cgroup must have storage. */
+export function writeStorage(native: Native, fd: number, cgroupId: bigint, storage: Storage): void {
+  kernel("Writing a cgroup's storage", () => native.mapSet(fd, keyOf(cgroupId), encodeStorage(storage)));
+}
+
+export function sameRecord(a: SubjectRecord, b: SubjectRecord): boolean {
+  return (
+    a.ingressMode === b.ingressMode &&
+    a.egressMode === b.egressMode &&
+    a.ingressProfile === b.ingressProfile &&
+    a.egressProfile === b.egressProfile
+  );
+}
+
+export function withSet(storage: Storage, set: SetIndex, record: SubjectRecord): Storage {
+  return { ...storage, sets: set === 0 ? [record, storage.sets[1]] : [storage.sets[0], record] };
+}
+
+function keyOf(cgroupId: bigint): Buffer {
+  const key = Buffer.alloc(8);
+  key.writeBigUInt64LE(cgroupId);
+  return key;
+}
+
+export function encodeStorage(storage: Storage): Buffer {
+  const value = Buffer.alloc(CGROUP.size);
+  value.writeBigUInt64LE(storage.cgroup, CGROUP.cgroup);
+  value.writeUInt32LE(storage.subject, CGROUP.subject);
+  value.writeUInt32LE(storage.level, CGROUP.level);
+  storage.sets.forEach((record, set) => {
+    const at = CGROUP.set + set * SUBJECT.size;
+    value.writeUInt32LE(record.ingressProfile, at + SUBJECT.ingressProfile);
+    value.writeUInt32LE(record.egressProfile, at + SUBJECT.egressProfile);
+    value.writeUInt8(record.ingressMode, at + SUBJECT.ingressMode);
+    value.writeUInt8(record.egressMode, at + SUBJECT.egressMode);
+  });
+  return value;
+}
+
+function decodeStorage(value: Buffer): Storage {
+  const record = (set: number): SubjectRecord => {
+    const at = CGROUP.set + set * SUBJECT.size;
+    return {
+      ingressProfile: value.readUInt32LE(at + SUBJECT.ingressProfile),
+      egressProfile: value.readUInt32LE(at + SUBJECT.egressProfile),
+      ingressMode: value.readUInt8(at + SUBJECT.ingressMode),
+      egressMode: value.readUInt8(at + SUBJECT.egressMode),
+    };
+  };
+  return {
+    cgroup: value.readBigUInt64LE(CGROUP.cgroup),
+    subject: value.readUInt32LE(CGROUP.subject),
+    level: value.readUInt32LE(CGROUP.level),
+    sets: [record(0), record(1)],
+  };
+}

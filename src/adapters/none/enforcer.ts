@@ -1,0 +1,36 @@
+/**
+ * The backend `none`: follows the head, compiles and reports, and enforces nothing. It says so in
+ * every status. Chosen only by name, never as a fallback.
+ */
+import type { Ruleset } from "../../model/ruleset.js";
+import type { Enforcer, ItemSet, Observation } from "../../ports/enforcer.js";
+
+export class NoneEnforcer implements Enforcer {
+  readonly backend = "none";
+
+  lower(): ItemSet {
+    return new Map();
+  }
+
+  async open(): Promise<void> {}
+
+  async observe(ruleset: Ruleset): Promise<Observation> {
+    const subjects = ruleset.subjects.map(({ workload }) => ({
+      workload,
+      state: "Stalled" as const,
+      message: "not enforced: this agent runs with the backend none",
+    }));
+    return { items: new Map(), subjects, packets: [] };
+  }
+
+  async apply(): Promise<void> {}
+
+  async *watch(signal: AbortSignal): AsyncIterable<void> {
+    await new Promise<void>((resolve) => {
+      if (signal.aborted) resolve();
+      else signal.addEventListener("abort", () => resolve(), { once: true });
+    });
+  }
+
+  async close(): Promise<void> {}
+}

@@ -1,0 +1,56 @@
+/** Serves `/metrics`, `/healthz` and `/readyz` of an agent. Binds loopback unless told otherwise. */
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
+import type { Registry } from "prom-client";
+
+export interface Probes {
+  /** Null where the loops are alive; else why not. */
+  health(): string | null;
+  /** Null where the node enforces head; else why not. */
+  readiness(): string | null;
+}
+
+export interface HttpServer {
+  readonly address: string;
+  close(): Promise<void>;
+}
+
+export async function serveHttp(
+  listen: { readonly host: string; readonly port: number },
+  registry: Registry,
+  probes: Probes,
+): Promise<HttpServer> {
+  const server = createServer((request, response) => {
+    const reply = (status: number, body: string, type = "text/plain; charset=utf-8") => {
+      response.writeHead(status, { "content-type": type, "cache-control": "no-store", connection: "close" });
+      response.end(request.method === "HEAD" ? undefined : body);
+    };
+    const probe = (problem: string | null) => reply(problem === null ? 200 : 503, `${problem ?? "ok"}\n`);
+    if (request.method !== "GET" && request.method !== "HEAD") return reply(405, "only GET\n");
+    const path = (request.url ?? "/").split("?", 1)[0];
+    if (path === "/healthz") return probe(probes.health());
+    if (path === "/readyz") return probe(probes.readiness());
+    if (path !== "/metrics") return reply(404, "try /metrics, /healthz or /readyz\n");
+    registry.metrics().then(
+      (text) => reply(200, text, registry.contentType),
+      (error: unknown) => reply(500, `${String(error)}\n`),
+    );
+  });
+  server.headersTimeout = 5_000;
+  server.requestTimeout = 10_000;
+  server.maxConnections = 64;
+  await new Promise<void>((resolve, reject) => {
+    server.once("error", reject);
+    server.listen(listen.port, listen.host, resolve);
+  });
+  const bound = server.address() as AddressInfo;
+  const host = bound.family === "IPv6" ? `[${bound.address}]` : bound.address;
+  return {
+    address: `${host}:${bound.port}`,
+    close: () =>
+      new Promise((resolve) => {
+        server.close(() => resolve());
+        server.closeAllConnections();
+      }),
+  };
+}

@@ -1,0 +1,118 @@
+/** Telemetry as Prometheus metrics. Label values are bounded by the policies and by fixed words. */
+import { Counter, Gauge, Histogram, Registry, collectDefaultMetrics } from "prom-client";
+import type { Telemetry } from "../../ports/telemetry.js";
+
+const BUCKETS = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10];
+
+export function createTelemetry(): { readonly telemetry: Telemetry; readonly registry: Registry } {
+  const registry = new Registry();
+  collectDefaultMetrics({ register: registry });
+  const metrics = createMetrics(registry);
+  return { registry, telemetry: { ...commitTelemetry(metrics), ...enforcementTelemetry(metrics) } };
+}
+
+function createMetrics(registry: Registry) {
+  const registers = [registry];
+  const gauge = (name: string, help: string) => new Gauge({ name, help, registers });
+  const counter = (name: string, help: string) => new Counter({ name, help, registers });
+  const histogram = (name: string, help: string) => new Histogram({ name, help, buckets: BUCKETS, registers });
+  return {
+    synced: counter("ztap_policies_synced_total", "Policies committed by this node, counted at every revision."),
+    syncDuration: histogram("ztap_policy_sync_duration_seconds", "Time to commit a revision."),
+    version: new Gauge({
+      name: "ztap_policy_version_current",
+      help: "Version of each policy in the head revision.",
+      labelNames: ["namespace", "policy"],
+      registers,
+    }),
+    enforcedTotal: counter(
+      "ztap_policies_enforced_total",
+      "Policies enforced on this node, counted at every change of its tables.",
+    ),
+    enforcementDuration: histogram("ztap_policy_enforcement_duration_seconds", "Time to make the node's tables match."),
+    head: gauge("ztap_head_revision", "Number of the revision in force; 0 before the first."),
+    enforced: gauge("ztap_enforced_revision", "Number of the revision that this node enforces; 0 before the first."),
+    lag: gauge("ztap_revision_lag", "Revisions between head and what this node enforces."),
+    leader: gauge("ztap_leader", "1 while this node leads."),
+    elections: counter("ztap_elections_total", "Times that this node became leader."),
+    rejected: new Counter({
+      name: "ztap_rejected_commits_total",
+      help: "Commits of the source that were refused.",
+      labelNames: ["reason"],
+      registers,
+    }),
+    sourceErrors: counter("ztap_source_errors_total", "Failed polls of the source."),
+    storeErrors: counter("ztap_store_errors_total", "Failed operations on the store."),
+    stalled: gauge("ztap_stalled", "1 while this node cannot make its tables match and keeps the last good ruleset."),
+    drift: new Counter({
+      name: "ztap_drift_items_total",
+      help: "Differences found between ruleset and kernel.",
+      labelNames: ["kind"],
+      registers,
+    }),
+    heals: counter("ztap_healed_items_total", "Differences that were healed."),
+    packets: new Counter({
+      name: "ztap_packets_total",
+      help: "Packets of workloads by direction and verdict.",
+      labelNames: ["direction", "verdict"],
+      registers,
+    }),
+  };
+}
+
+type Metrics = ReturnType<typeof createMetrics>;
+
+function commitTelemetry(metrics: Metrics) {
+  return {
+    committed: ({ policies, durationMs }) => {
+      metrics.synced.inc(policies);
+      metrics.syncDuration.observe(durationMs / 1000);
+    },
+    rejected: ({ reason }) => metrics.rejected.inc({ reason }),
+    sourceError: () => metrics.sourceErrors.inc(),
+    storeError: () => metrics.storeErrors.inc(),
+    policyVersions: (versions) => {
+      metrics.version.reset();
+      for (const { namespace, name, version } of versions) metrics.version.set({ namespace, policy: name }, version);
+    },
+    leader: (isLeader) => metrics.leader.set(isLeader ? 1 : 0),
+    elected: () => metrics.elections.inc(),
+  } satisfies Partial<Telemetry>;
+}
+
+function enforcementTelemetry(metrics: Metrics) {
+  let head = 0;
+  let enforcedRevision = 0;
+  const seen = new Map<string, bigint>();
+  const update = () => {
+    metrics.head.set(head);
+    metrics.enforced.set(enforcedRevision);
+    metrics.lag.set(Math.max(0, head - enforcedRevision));
+  };
+  return {
+    head: (revision) => {
+      head = revision ?? 0;
+      update();
+    },
+    inForce: (revision) => {
+      enforcedRevision = revision;
+      update();
+    },
+    enforced: ({ policies, durationMs }) => {
+      metrics.enforcedTotal.inc(policies);
+      metrics.enforcementDuration.observe(durationMs / 1000);
+    },
+    stalled: (isStalled) => metrics.stalled.set(isStalled ? 1 : 0),
+    drift: (kind, items) => metrics.drift.inc({ kind }, items),
+    healed: (items) => metrics.heals.inc(items),
+    packets: (totals) => {
+      for (const { direction, verdict, packets } of totals) {
+        // The kernel's counters outlive the agent, and start again when they are made anew.
+        const key = `${direction}/${verdict}`;
+        const before = seen.get(key) ?? 0n;
+        metrics.packets.inc({ direction, verdict }, Number(packets >= before ? packets - before : packets));
+        seen.set(key, packets);
+      }
+    },
+  } satisfies Partial<Telemetry>;
+}

@@ -1,0 +1,42 @@
+/** The flags of the settings, one for each that a command needs; the rest of their life is in settings.ts. */
+import { Flags } from "@oclif/core";
+import type { SettingKey } from "../operations/settings.js";
+import { variableOf } from "../operations/settings.js";
+
+const setting = (key: SettingKey, description: string, helpValue: string, helpGroup?: string) =>
+  Flags.string({ description, env: variableOf(key), helpValue, ...(helpGroup === undefined ? {} : { helpGroup }) });
+
+export const SETTING_FLAGS = {
+  store: setting("store", "file:PATH or memory:", "URL", "GLOBAL"),
+  "state-dir": setting("stateDir", "folder for local state", "DIR"),
+  node: setting("node", "name of this node (default: the host name)", "NAME"),
+  address: setting("address", "host:port under which others know this node", "HOST:PORT"),
+  backend: setting("backend", "auto, ebpf or none", "NAME"),
+  listen: setting("listen", "host:port of /metrics, /healthz and /readyz, or off", "HOST:PORT"),
+  "check-interval": setting("checkInterval", "how often the kernel is compared with the ruleset", "TIME"),
+  "heartbeat-interval": setting("heartbeatInterval", "how often the heartbeat is renewed", "TIME"),
+  "session-ttl": setting("sessionTtl", "how long the heartbeat outlives its last renewal", "TIME"),
+  "pin-root": setting("pinRoot", "folder on a BPF file system", "DIR"),
+  source: setting("source.url", "Git repository to poll", "URL"),
+  branch: setting("source.branch", "branch of the source (default: the remote's HEAD)", "NAME"),
+  "source-path": setting("source.path", "folder within the source", "DIR"),
+  "source-interval": setting("source.interval", "time between polls", "TIME"),
+};
+
+export const SETTING_OF_FLAG: Readonly<Record<string, SettingKey>> = {
+  store: "store",
+  "log-level": "logLevel",
+  "state-dir": "stateDir",
+  node: "node",
+  address: "address",
+  backend: "backend",
+  listen: "listen",
+  "check-interval": "checkInterval",
+  "heartbeat-interval": "heartbeatInterval",
+  "session-ttl": "sessionTtl",
+  "pin-root": "pinRoot",
+  source: "source.url",
+  branch: "source.branch",
+  "source-path": "source.path",
+  "source-interval": "source.interval",
+};

@@ -1,0 +1,51 @@
+/** Gathers the layers of the settings from the flags, the environment and the configuration file. */
+import { readFile } from "node:fs/promises";
+import { homedir, hostname } from "node:os";
+import { hasErrors } from "../model/diagnostic.js";
+import { readConfig } from "../manifest/config.js";
+import { OperationError } from "../operations/error.js";
+import type { Settings, SettingsLayer } from "../operations/settings.js";
+import { SETTING_KEYS, resolveSettings, variableOf } from "../operations/settings.js";
+import { SETTING_OF_FLAG } from "./flags.js";
+
+export async function loadSettings(flags: Readonly<Record<string, unknown>>): Promise<Settings> {
+  const layers: SettingsLayer[] = [flagLayer(flags), environmentLayer(process.env)];
+  const file = flags["config"];
+  if (typeof file === "string") layers.push(await fileLayer(file));
+  return resolveSettings(layers, {
+    isRoot: process.geteuid?.() === 0,
+    hostname: hostname(),
+    home: homedir(),
+    xdgStateHome: process.env["XDG_STATE_HOME"],
+  });
+}
+
+function flagLayer(flags: Readonly<Record<string, unknown>>): SettingsLayer {
+  const values = Object.entries(SETTING_OF_FLAG).flatMap(([flag, key]) => {
+    const value = flags[flag];
+    return typeof value === "string" ? [[key, value] as const] : [];
+  });
+  return { origin: "flag", values: Object.fromEntries(values) };
+}
+
+function environmentLayer(environment: NodeJS.ProcessEnv): SettingsLayer {
+  const values = SETTING_KEYS.flatMap((key) => {
+    const value = environment[variableOf(key)];
+    return value === undefined ? [] : [[key, value] as const];
+  });
+  return { origin: "environment", values: Object.fromEntries(values) };
+}
+
+async function fileLayer(file: string): Promise<SettingsLayer> {
+  const text = await readFile(file, "utf8").catch((cause: unknown) => {
+    throw new OperationError("invalid-settings", `the configuration file cannot be read: ${file}`, { cause });
+  });
+  const { values, diagnostics } = readConfig(file, text);
+  if (hasErrors(diagnostics)) {
+    const problems = diagnostics.map(
+      ({ line, column, code, message }) => `${file}:${line}:${column} ${code} ${message}`,
+    );
+    throw new OperationError("invalid-settings", problems.join("\n"));
+  }
+  return { origin: file, values };
+}

@@ -1,0 +1,29 @@
+import { Flags } from "@oclif/core";
+import { BaseCommand } from "../cli/base.js";
+import { SETTING_FLAGS } from "../cli/flags.js";
+import { untilSignal } from "../cli/signals.js";
+import { reconcileOnce, runAgent } from "../operations/agent.js";
+import { withAgentDeps } from "../wiring.js";
+
+export default class Agent extends BaseCommand {
+  static override summary = "Run this node's agent: follow head, enforce it, and lead when elected.";
+  static override description =
+    "Stops cleanly on SIGTERM and SIGINT. What it enforces stays in force until `ztap enforcement remove`. Logs go to stderr.";
+  static override examples = [
+    "<%= config.bin %> agent --source https://git.example.com/policies.git",
+    "<%= config.bin %> agent --once",
+  ];
+  static override flags = {
+    once: Flags.boolean({ description: "reconcile once, leave enforcement in place and exit", env: "ZTAP_ONCE" }),
+    ...SETTING_FLAGS,
+  };
+
+  async run(): Promise<void> {
+    const { flags } = await this.parse(Agent);
+    const settings = await this.settings(flags);
+    await withAgentDeps(settings, async (deps, options) => {
+      if (flags.once) await reconcileOnce(deps, options);
+      else await untilSignal((signal) => runAgent(deps, options, signal));
+    });
+  }
+}

@@ -1,0 +1,65 @@
+import { Args, Flags } from "@oclif/core";
+import { BaseCommand, InvalidInput } from "../cli/base.js";
+import { confirm, operatorName } from "../cli/confirm.js";
+import { SETTING_FLAGS } from "../cli/flags.js";
+import { isPlanFile, loadPlan } from "../cli/plan-file.js";
+import { applyPlan } from "../operations/apply.js";
+import { readDesired } from "../operations/desired.js";
+import { planDesired, replan } from "../operations/plan.js";
+import type { Planned } from "../operations/plan.js";
+import type { Settings } from "../operations/settings.js";
+import type { Store } from "../ports/store.js";
+import { applyDocument, renderApplied } from "../views/apply.js";
+import { renderPlan } from "../views/plan.js";
+import { openSource, readManifests, systemClock, systemRandom, withStore } from "../wiring.js";
+
+export default class Apply extends BaseCommand {
+  static override summary = "Commit the desired state as one revision.";
+  static override description =
+    "Shows the plan and asks first. A saved plan whose base is no longer head is refused as stale.";
+  static override examples = ["<%= config.bin %> apply", "<%= config.bin %> apply policies.plan --auto-approve"];
+  static override args = {
+    source: Args.string({ description: "folder, Git URL or saved plan (default: this folder)", default: "." }),
+  };
+  static override flags = {
+    "state-dir": SETTING_FLAGS["state-dir"],
+    node: SETTING_FLAGS.node,
+    ref: Flags.string({ description: "commit, branch or tag", env: "ZTAP_REF" }),
+    "source-path": SETTING_FLAGS["source-path"],
+    "auto-approve": Flags.boolean({ description: "do not ask", env: "ZTAP_AUTO_APPROVE" }),
+    override: Flags.boolean({ description: "commit over what the polled source says", env: "ZTAP_OVERRIDE" }),
+    message: Flags.string({
+      char: "m",
+      description: "why, for the revision's record",
+      env: "ZTAP_MESSAGE",
+      default: "",
+    }),
+  };
+
+  async run(): Promise<void> {
+    const { args, flags } = await this.parse(Apply);
+    const settings = await this.settings(flags);
+    await withStore(settings, { create: true }, async (store) => {
+      const planned = await this.#plan(store, settings, args.source, flags.ref);
+      if (!flags.json) this.log(renderPlan(planned.plan, this.style));
+      const isEmpty = planned.plan.changes.length === 0;
+      if (!isEmpty && !flags["auto-approve"]) await confirm("Commit this as a new revision?");
+      const revision = await applyPlan({ store, clock: systemClock, random: systemRandom }, planned, {
+        author: operatorName(),
+        node: settings.node,
+        message: flags.message,
+        override: flags.override,
+      });
+      this.print(flags, applyDocument(planned.plan, revision), () => renderApplied(revision, this.style));
+    });
+  }
+
+  async #plan(store: Store, settings: Settings, location: string, ref: string | undefined): Promise<Planned> {
+    if (await isPlanFile(location)) return replan(store, await loadPlan(location, readManifests));
+    const source = await openSource(settings, { location, ref });
+    const { desired, diagnostics, files } = await readDesired(source, readManifests);
+    this.showDiagnostics(diagnostics, files);
+    if (desired === null) throw new InvalidInput(diagnostics);
+    return planDesired(store, desired);
+  }
+}

@@ -1,0 +1,15 @@
+import { BaseCommand } from "../../cli/base.js";
+import { readClusterStatus } from "../../operations/cluster.js";
+import { clusterListDocument, renderClusterList } from "../../views/cluster.js";
+import { withStore } from "../../wiring.js";
+
+export default class ClusterList extends BaseCommand {
+  static override summary = "List the nodes: declared, joined and live.";
+
+  async run(): Promise<void> {
+    const { flags } = await this.parse(ClusterList);
+    const settings = await this.settings(flags);
+    const status = await withStore(settings, { create: false }, readClusterStatus);
+    this.print(flags, clusterListDocument(status), () => renderClusterList(status, this.style));
+  }
+}

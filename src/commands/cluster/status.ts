@@ -1,0 +1,15 @@
+import { BaseCommand } from "../../cli/base.js";
+import { readClusterStatus } from "../../operations/cluster.js";
+import { clusterStatusDocument, renderClusterStatus } from "../../views/cluster.js";
+import { withStore } from "../../wiring.js";
+
+export default class ClusterStatus extends BaseCommand {
+  static override summary = "Head, leader, source and nodes.";
+
+  async run(): Promise<void> {
+    const { flags } = await this.parse(ClusterStatus);
+    const settings = await this.settings(flags);
+    const status = await withStore(settings, { create: false }, readClusterStatus);
+    this.print(flags, clusterStatusDocument(status), () => renderClusterStatus(status, this.style));
+  }
+}

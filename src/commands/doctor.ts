@@ -1,0 +1,21 @@
+import { BaseCommand, EXIT } from "../cli/base.js";
+import { SETTING_FLAGS } from "../cli/flags.js";
+import { doctorDocument, renderDoctor } from "../views/doctor.js";
+import { examineMachine } from "../wiring.js";
+
+export default class Doctor extends BaseCommand {
+  static override summary = "Check what ztap needs on this machine, and say how to mend what is missing.";
+  static override flags = {
+    "state-dir": SETTING_FLAGS["state-dir"],
+    "pin-root": SETTING_FLAGS["pin-root"],
+    source: SETTING_FLAGS.source,
+    branch: SETTING_FLAGS.branch,
+  };
+
+  async run(): Promise<void> {
+    const { flags } = await this.parse(Doctor);
+    const checks = await examineMachine(await this.settings(flags));
+    this.print(flags, doctorDocument(checks), () => renderDoctor(checks, this.style));
+    if (checks.some(({ state }) => state === "failed")) process.exitCode = EXIT.failed;
+  }
+}

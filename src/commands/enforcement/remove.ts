@@ -1,0 +1,24 @@
+import { Flags } from "@oclif/core";
+import { BaseCommand } from "../../cli/base.js";
+import { confirm } from "../../cli/confirm.js";
+import { SETTING_FLAGS } from "../../cli/flags.js";
+import { removalDocument, renderRemoval } from "../../views/enforcement.js";
+import { removeEnforcement } from "../../wiring.js";
+
+export default class EnforcementRemove extends BaseCommand {
+  static override summary = "Take all enforcement away from this machine. Needs root. Workloads are open afterwards.";
+  static override flags = {
+    "pin-root": SETTING_FLAGS["pin-root"],
+    node: Flags.string({ description: "only this node's (default: every node's on this machine)" }),
+    "auto-approve": Flags.boolean({ description: "do not ask", env: "ZTAP_AUTO_APPROVE" }),
+  };
+
+  async run(): Promise<void> {
+    const { flags } = await this.parse(EnforcementRemove);
+    const { node, ...rest } = flags;
+    const settings = await this.settings(rest);
+    if (!flags["auto-approve"]) await confirm("Workloads will be open. Remove all enforcement?");
+    const removed = await removeEnforcement(settings, node ?? null);
+    this.print(flags, removalDocument(removed), () => renderRemoval(removed, this.style));
+  }
+}

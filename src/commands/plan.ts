@@ -1,0 +1,52 @@
+import { Args, Flags } from "@oclif/core";
+import { BaseCommand, EXIT, InvalidInput } from "../cli/base.js";
+import { SETTING_FLAGS } from "../cli/flags.js";
+import { savePlan } from "../cli/plan-file.js";
+import { readDesired } from "../operations/desired.js";
+import { planDesired } from "../operations/plan.js";
+import { planDocument, renderPlan, renderPlanMarkdown } from "../views/plan.js";
+import { openSource, readManifests, withStore } from "../wiring.js";
+
+export default class Plan extends BaseCommand {
+  static override summary = "Show what would change: the desired state against head.";
+  static override description =
+    "Reads a folder's work tree, or with --ref (and for a URL) a commit, and changes nothing.";
+  static override examples = [
+    "<%= config.bin %> plan",
+    "<%= config.bin %> plan https://git.example.com/policies.git --ref main --detailed-exitcode",
+  ];
+  static override args = {
+    source: Args.string({ description: "folder or Git URL (default: this folder)", default: "." }),
+  };
+  static override flags = {
+    "state-dir": SETTING_FLAGS["state-dir"],
+    ref: Flags.string({ description: "commit, branch or tag", env: "ZTAP_REF" }),
+    "source-path": SETTING_FLAGS["source-path"],
+    out: Flags.string({ description: "save the plan, for `apply FILE`", env: "ZTAP_OUT", helpValue: "FILE" }),
+    format: Flags.option({ options: ["text", "json", "markdown"] as const })({
+      description: "output format",
+      env: "ZTAP_FORMAT",
+      default: "text",
+    }),
+    "detailed-exitcode": Flags.boolean({
+      description: "exit 2 where there are changes",
+      env: "ZTAP_DETAILED_EXITCODE",
+    }),
+  };
+
+  async run(): Promise<void> {
+    const { args, flags } = await this.parse(Plan);
+    const settings = await this.settings(flags);
+    const source = await openSource(settings, { location: args.source, ref: flags.ref });
+    const { desired, diagnostics, files } = await readDesired(source, readManifests);
+    this.showDiagnostics(diagnostics, files);
+    if (desired === null) throw new InvalidInput(diagnostics);
+    const planned = await withStore(settings, { create: false }, (store) => planDesired(store, desired));
+    if (flags.out !== undefined) await savePlan(flags.out, planned);
+    const asJson = flags.json || flags.format === "json";
+    this.print({ json: asJson }, planDocument(planned.plan), () =>
+      flags.format === "markdown" ? renderPlanMarkdown(planned.plan) : renderPlan(planned.plan, this.style),
+    );
+    if (flags["detailed-exitcode"] && planned.plan.changes.length > 0) process.exitCode = EXIT.changes;
+  }
+}

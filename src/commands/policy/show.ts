@@ -1,0 +1,42 @@
+import { Args, Flags } from "@oclif/core";
+import { BaseCommand, EXIT } from "../../cli/base.js";
+import { SETTING_FLAGS } from "../../cli/flags.js";
+import { parsePolicyId, reportPolicy } from "../../operations/policies.js";
+import { policyReportDocument, renderPolicyReport } from "../../views/policies.js";
+import { openLocalEnforcer, readGitObjects, systemClock, withStore } from "../../wiring.js";
+
+export default class PolicyShow extends BaseCommand {
+  static override summary = "The drift report of a policy: Git against store against node against kernel.";
+  static override description =
+    "A node that is enforced on this machine is read from the kernel now, with root; other nodes as they last reported.";
+  static override args = {
+    name: Args.string({ description: "NAMESPACE/NAME, or NAME in the namespace default", required: true }),
+  };
+  static override flags = {
+    "state-dir": SETTING_FLAGS["state-dir"],
+    "pin-root": SETTING_FLAGS["pin-root"],
+    source: SETTING_FLAGS.source,
+    branch: SETTING_FLAGS.branch,
+    "source-path": SETTING_FLAGS["source-path"],
+    "detailed-exitcode": Flags.boolean({ description: "exit 3 where there is drift", env: "ZTAP_DETAILED_EXITCODE" }),
+  };
+
+  async run(): Promise<void> {
+    const { args, flags } = await this.parse(PolicyShow);
+    const settings = await this.settings(flags);
+    const id = parsePolicyId(args.name);
+    const report = await withStore(settings, { create: false }, (store) =>
+      reportPolicy(
+        {
+          store,
+          clock: systemClock,
+          openLocal: (node) => openLocalEnforcer(settings, node),
+          readGit: () => readGitObjects(settings, store),
+        },
+        id,
+      ),
+    );
+    this.print(flags, policyReportDocument(report), () => renderPolicyReport(report, this.style));
+    if (flags["detailed-exitcode"] && report.drift) process.exitCode = EXIT.drift;
+  }
+}

@@ -1,0 +1,22 @@
+import { BaseCommand } from "../../cli/base.js";
+import { untilSignal } from "../../cli/signals.js";
+import { watchPolicies } from "../../operations/watch.js";
+import { renderPolicyEvent } from "../../views/policies.js";
+import { withStore } from "../../wiring.js";
+
+export default class PolicyWatch extends BaseCommand {
+  static override summary = "Show the policies, then every change as it is committed; ends with Ctrl-C.";
+  static override description = "With --json, one event a line.";
+
+  async run(): Promise<void> {
+    const { flags } = await this.parse(PolicyWatch);
+    const settings = await this.settings(flags);
+    await withStore(settings, { create: true }, (store) =>
+      untilSignal(async (signal) => {
+        for await (const event of watchPolicies(store, signal)) {
+          this.log(flags.json ? JSON.stringify({ formatVersion: 1, ...event }) : renderPolicyEvent(event, this.style));
+        }
+      }),
+    );
+  }
+}

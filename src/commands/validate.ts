@@ -1,0 +1,38 @@
+import { Args, Flags } from "@oclif/core";
+import { BaseCommand, EXIT } from "../cli/base.js";
+import { readPaths } from "../cli/read-paths.js";
+import { hasErrors } from "../model/diagnostic.js";
+import { renderValidation, toValidateOutput } from "../views/diagnostics.js";
+import { readManifests } from "../wiring.js";
+
+export default class Validate extends BaseCommand {
+  static override summary = "Parse and check manifests; show every problem in one run.";
+  static override examples = [
+    "<%= config.bin %> validate",
+    "<%= config.bin %> validate policies/ --json",
+    "cat policy.yaml | <%= config.bin %> validate -",
+  ];
+  static override strict = false;
+  static override args = {
+    path: Args.string({ description: "files or folders, or - for standard input (default: this folder)" }),
+  };
+  static override flags = {
+    format: Flags.option({ options: ["text", "json"] as const })({
+      description: "output format",
+      env: "ZTAP_FORMAT",
+      default: "text",
+    }),
+  };
+
+  async run(): Promise<void> {
+    const { argv, flags } = await this.parse(Validate);
+    const paths = argv.length === 0 ? ["."] : argv.map(String);
+    const files = await readPaths(paths);
+    const { objects, diagnostics } = readManifests(files);
+    const asJson = flags.json || flags.format === "json";
+    this.print({ json: asJson }, toValidateOutput(objects, diagnostics), () =>
+      renderValidation(objects, diagnostics, files, this.style),
+    );
+    if (hasErrors(diagnostics)) process.exitCode = EXIT.failed;
+  }
+}

@@ -1,0 +1,49 @@
+/**
+ * ruleset × observed state → drift: what the machine must hold, against what it really holds.
+ * Pure. Workloads that are not enforceable at present (no cgroup yet) are no drift: nothing of
+ * theirs can be missing.
+ */
+import type { KeyedDiff } from "../diff/keyed.js";
+import { diffKeyed } from "../diff/keyed.js";
+import type { DriftItem, DriftKind } from "../model/status.js";
+import type { EnforcementItem, ItemSet, Observation } from "../ports/enforcer.js";
+
+export function diffEnforcement(wanted: ItemSet, observation: Observation): KeyedDiff<EnforcementItem> {
+  const absent = new Set(
+    observation.subjects.filter(({ state }) => state !== "Enforced").map(({ workload }) => workload),
+  );
+  const present = (items: ItemSet): ItemSet =>
+    absent.size === 0 ? items : new Map([...items].filter(([, item]) => !absent.has(item.workload ?? "")));
+  return diffKeyed(present(wanted), present(observation.items), (a, b) => a.value === b.value);
+}
+
+/** Drift as it is reported, at most `limit` items; the last one then tells how many more there are. */
+export function listDrift(diff: KeyedDiff<EnforcementItem>, limit = 100): readonly DriftItem[] {
+  const items = [
+    ...diff.missing.map(({ wanted }) => toDrift(wanted.type === "link" ? "detached" : "missing", wanted)),
+    ...diff.changed.map(({ wanted, actual }) => toDrift("changed", wanted, actual)),
+    ...diff.extra.map(({ actual }) => toDrift("extra", actual)),
+  ];
+  if (items.length <= limit) return items;
+  return [
+    ...items.slice(0, limit - 1),
+    { kind: "changed", detail: `and ${items.length - limit + 1} more differences` },
+  ];
+}
+
+const PHRASES: Readonly<Record<DriftKind, string>> = {
+  missing: "is missing",
+  extra: "should not be there",
+  changed: "is not what it should be",
+  detached: "is not attached",
+};
+
+function toDrift(kind: DriftKind, item: EnforcementItem, actual?: EnforcementItem): DriftItem {
+  const found = actual === undefined ? "" : ` (wanted ${item.value}, found ${actual.value})`;
+  return {
+    kind,
+    detail: `${item.label} ${PHRASES[kind]}${found}`,
+    ...(item.workload === undefined ? {} : { workload: item.workload }),
+    ...(item.policies === undefined ? {} : { policies: item.policies }),
+  };
+}

@@ -1,0 +1,180 @@
+/**
+ * IP addresses and CIDRs: checked strictly, written canonically.
+ *
+ * IPv4 is four decimal numbers without leading zeros; IPv6 text becomes that of RFC 5952. Zones
+ * (`%eth0`) mean nothing to other hosts and are refused. IPv4-mapped IPv6 (`::ffff:192.0.2.1`) is
+ * refused too: on the wire such a peer is an IPv4 peer, and two ways to write one address would let
+ * a rule look as if it held when it does not.
+ */
+import { isIP } from "node:net";
+import { normalizeCidr, parseCidr } from "cidr-tools";
+
+export type Checked<T> =
+  | { readonly ok: true; readonly value: T }
+  | {
+      readonly ok: false;
+      readonly reason: "malformed" | "mapped" | "hostBits";
+      readonly message: string;
+      readonly fix?: string;
+    };
+
+export interface Cidr {
+  /** Canonical text, always with the prefix length. */
+  readonly text: string;
+  readonly version: 4 | 6;
+  readonly prefix: number;
+}
+
+const MAPPED = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/;
+
+export function checkAddress(text: string): Checked<string> {
+  const version = text.includes("%") ? 0 : isIP(text);
+  if (version === 4) return { ok: true, value: text };
+  if (version === 6) {
+    const canonical = normalizeCidr(text);
+    const mapped = MAPPED.exec(canonical)?.[1];
+    if (mapped === undefined) return { ok: true, value: canonical };
+    return { ok: false, reason: "mapped", message: `${text} is an IPv4 address in IPv6 form`, fix: `write ${mapped}` };
+  }
+  return malformedAddress(text);
+}
+
+function malformedAddress(text: string): Checked<string> {
+  const malformed = { ok: false, reason: "malformed" } as const;
+  const zone = text.indexOf("%");
+  if (zone > 0 && isIP(text.slice(0, zone)) === 6) {
+    const fix = `write ${text.slice(0, zone)}`;
+    return { ...malformed, message: `${text} names a zone, which means nothing on other hosts`, fix };
+  }
+  const slash = text.indexOf("/");
+  if (slash > 0 && isIP(text.slice(0, slash)) !== 0) {
+    return {
+      ...malformed,
+      message: `${text} has a prefix length, and one address is wanted`,
+      fix: `write ${text.slice(0, slash)}`,
+    };
+  }
+  const plain = withoutLeadingZeros(text);
+  if (plain !== text && isIP(plain) === 4) {
+    return {
+      ...malformed,
+      message: `${text} has numbers with leading zeros, which some programs read as octal`,
+      fix: `write ${plain}`,
+    };
+  }
+  return { ...malformed, message: `${JSON.stringify(text)} is no IP address` };
+}
+
+const withoutLeadingZeros = (text: string): string => text.replace(/\b0+(?=\d)/g, "");
+
+export function checkCidr(text: string): Checked<Cidr> {
+  const slash = text.indexOf("/");
+  if (slash === -1) {
+    const address = checkAddress(text);
+    if (!address.ok) return { ...address, ...asCidr(text, address.message) };
+    const fix = `write ${address.value}/${address.value.includes(":") ? 128 : 32} for this one address`;
+    return { ok: false, reason: "malformed", message: `${text} has no prefix length`, fix };
+  }
+  const prefixText = text.slice(slash + 1);
+  const address = checkAddress(text.slice(0, slash));
+  if (!address.ok && address.reason === "mapped") return mappedCidr(text, Number(prefixText));
+  if (!address.ok) return { ...address, ...asCidr(text, address.message), ...withSuffix(address.fix, prefixText) };
+  const version = address.value.includes(":") ? 6 : 4;
+  const bits = version === 6 ? 128 : 32;
+  const prefix = Number(prefixText);
+  if (!/^(0|[1-9]\d{0,2})$/.test(prefixText) || prefix > bits) {
+    return { ok: false, reason: "malformed", message: `${text} has no prefix length between 0 and ${bits}` };
+  }
+  const network = normalizeCidr(`${address.value}/${prefix}`);
+  if (network !== `${address.value}/${prefix}`) {
+    return {
+      ok: false,
+      reason: "hostBits",
+      message: `${text} has bits set behind its prefix of ${prefix}`,
+      fix: `write ${network}, or ${address.value}/${bits} for that one address`,
+    };
+  }
+  return { ok: true, value: { text: network, version, prefix } };
+}
+
+/** Where the address is no address at all, the whole CIDR is named. */
+function asCidr(text: string, message: string): { readonly message: string } {
+  return { message: message.endsWith("is no IP address") ? `${JSON.stringify(text)} is no CIDR` : message };
+}
+
+function withSuffix(fix: string | undefined, prefixText: string): { readonly fix?: string } {
+  return fix === undefined ? {} : { fix: `${fix}/${prefixText}` };
+}
+
+function mappedCidr(text: string, prefix: number): Checked<Cidr> {
+  const mapped = { ok: false, reason: "mapped", message: `${text} is an IPv4 block in IPv6 form` } as const;
+  if (!(prefix >= 96 && prefix <= 128)) return mapped;
+  const address = MAPPED.exec(normalizeCidr(text.slice(0, text.indexOf("/"))))?.[1] ?? "0.0.0.0";
+  return { ...mapped, fix: `write ${normalizeCidr(`${address}/${prefix - 96}`)}` };
+}
+
+/** Kubernetes' rule for `except`: inside, and smaller. */
+export function isStrictSubset(inner: Cidr, outer: Cidr): boolean {
+  if (inner.version !== outer.version || inner.prefix <= outer.prefix) return false;
+  const inside = parseCidr(inner.text);
+  const around = parseCidr(outer.text);
+  return inside.start >= around.start && inside.end <= around.end;
+}
+
+/** Addresses that no workload or node can have: they do not name one host. */
+export function isUnicast(address: string): boolean {
+  if (address.includes(":")) return address !== "::" && !/^ff/.test(address);
+  const first = Number(address.slice(0, address.indexOf(".")));
+  return address !== "0.0.0.0" && first < 224;
+}
+
+/** Order of addresses and CIDRs in canonical lists: plain text order, which is stable and needs no explanation. */
+export function sortedUnique(texts: Iterable<string>): readonly string[] {
+  return [...new Set(texts)].sort();
+}
+
+export interface AgentAddress {
+  readonly host: string;
+  readonly port: number;
+  /** Canonical `host:port`. */
+  readonly text: string;
+  /** Canonical text of the host where it is an IP address. */
+  readonly ip?: string;
+}
+
+const HOST_NAME =
+  /^(?=.{1,253}$)[A-Za-z0-9]([-A-Za-z0-9]{0,61}[A-Za-z0-9])?(\.[A-Za-z0-9]([-A-Za-z0-9]{0,61}[A-Za-z0-9])?)*$/;
+
+/** `host:port`, `[IPv6]:port`. */
+export function checkAgentAddress(text: string): Checked<AgentAddress> {
+  const malformed = (message: string, fix?: string): Checked<AgentAddress> => ({
+    ok: false,
+    reason: "malformed",
+    message,
+    ...(fix === undefined ? {} : { fix }),
+  });
+  if (isIP(text) === 6)
+    return malformed(`${text} is an IPv6 address without brackets and port`, `write [${text}]:PORT`);
+  const parts = /^(?:\[([^\]]+)\]|([^:[\]]*)):(\d{1,5})$/.exec(text);
+  const host = parts?.[1] ?? parts?.[2];
+  if (parts === null || host === undefined || host === "") {
+    return malformed(
+      `${JSON.stringify(text)} is no host:port`,
+      HOST_NAME.test(text) ? `write ${text}:PORT` : undefined,
+    );
+  }
+  const port = Number(parts[3]);
+  if (port < 1 || port > 65535 || parts[3]?.startsWith("0") === true)
+    return malformed(`${text} has no port between 1 and 65535`);
+  // A name whose last part is a number is a malformed IPv4 address and never a host name (RFC 3696, section 2).
+  if (parts[1] !== undefined || /(^|\.)\d+$/.test(host)) {
+    const address = checkAddress(host);
+    if (!address.ok) return address;
+    if ((parts[1] !== undefined) !== address.value.includes(":"))
+      return malformed(`${text} has brackets around an IPv4 address`, `write ${address.value}:${port}`);
+    const shown = address.value.includes(":") ? `[${address.value}]` : address.value;
+    return { ok: true, value: { host, port, text: `${shown}:${port}`, ip: address.value } };
+  }
+  if (!HOST_NAME.test(host)) return malformed(`${JSON.stringify(host)} is no host name`);
+  return { ok: true, value: { host: host.toLowerCase(), port, text: `${host.toLowerCase()}:${port}` } };
+}

@@ -1,0 +1,78 @@
+/**
+ * Every code a diagnostic of the manifest stage can carry. A code is never given another meaning and
+ * never used again once it is retired. docs/diagnostics.md explains each; a test holds the two together.
+ *
+ * ZT1 YAML · ZT2 shape of a document · ZT3 values · ZT4 objects against each other · ZT5 warnings.
+ */
+import type { Severity } from "../model/diagnostic.js";
+
+interface CodeEntry {
+  readonly code: string;
+  readonly severity: Severity;
+  /** A short name for people, as in the table of docs/diagnostics.md. */
+  readonly title: string;
+}
+
+const error = (code: string, title: string): CodeEntry => ({ code, severity: "error", title });
+const warning = (code: string, title: string): CodeEntry => ({ code, severity: "warning", title });
+
+export const CODES = {
+  yamlSyntax: error("ZT1001", "YAML syntax"),
+  duplicateKey: error("ZT1002", "duplicate key"),
+  aliasLimit: error("ZT1003", "aliases expand too far"),
+  badKey: error("ZT1004", "key that is not text"),
+  unknownTag: error("ZT1005", "unknown YAML tag"),
+  ambiguousNumber: error("ZT1006", "number with a leading zero"),
+  nestingLimit: error("ZT1007", "nested too deeply"),
+  notAnObject: error("ZT1008", "document that is no object"),
+
+  unknownApiVersion: error("ZT2001", "unknown apiVersion"),
+  unknownKind: error("ZT2002", "unknown kind"),
+  unknownField: error("ZT2003", "unknown field"),
+  missingField: error("ZT2004", "missing field"),
+  wrongType: error("ZT2005", "wrong type"),
+  notOneOf: error("ZT2006", "value that is not one of those allowed"),
+  ztapOnly: error("ZT2007", "field of ztap/v1 in a Kubernetes policy"),
+  outOfRange: error("ZT2008", "number out of range"),
+  tooMany: error("ZT2009", "too many items"),
+
+  badName: error("ZT3001", "malformed name"),
+  badLabelKey: error("ZT3002", "malformed label key"),
+  badLabelValue: error("ZT3003", "malformed label value"),
+  badAddress: error("ZT3004", "malformed IP address"),
+  badCidr: error("ZT3005", "malformed CIDR"),
+  hostBits: error("ZT3006", "CIDR with host bits"),
+  exceptOutside: error("ZT3007", "except that is no strict part of cidr"),
+  endPortBelowPort: error("ZT3008", "endPort below port"),
+  endPortNamed: error("ZT3009", "endPort with a named port"),
+  endPortAlone: error("ZT3010", "endPort without port"),
+  badPortName: error("ZT3011", "malformed port name"),
+  operatorNeedsValues: error("ZT3012", "In or NotIn without values"),
+  operatorTakesNoValues: error("ZT3013", "Exists or DoesNotExist with values"),
+  ipBlockBesideSelector: error("ZT3014", "ipBlock beside a selector"),
+  emptyPeer: error("ZT3015", "empty peer"),
+  codeWithoutType: error("ZT3016", "ICMP code without type"),
+  portFieldMismatch: error("ZT3017", "field that the protocol does not have"),
+  badCgroup: error("ZT3018", "malformed cgroup path"),
+  duplicateAddress: error("ZT3019", "address given twice"),
+  badAgentAddress: error("ZT3020", "malformed agent address"),
+  mappedAddress: error("ZT3021", "IPv4-mapped IPv6 address"),
+  duplicatePort: error("ZT3022", "port name given twice"),
+
+  duplicateObject: error("ZT4001", "object declared twice"),
+  undeclaredNode: error("ZT4002", "workload on an undeclared node"),
+  cgroupConflict: error("ZT4003", "cgroups that overlap"),
+  nodeAddressConflict: error("ZT4004", "two nodes with one address"),
+
+  undeclaredNamespace: warning("ZT5001", "undeclared namespace"),
+  selectsNoWorkload: warning("ZT5002", "policy that selects no workload"),
+  peerMatchesNothing: warning("ZT5003", "peer that matches no workload"),
+  shadowedRule: warning("ZT5004", "shadowed rule"),
+  peerWithoutAddress: warning("ZT5005", "peer without addresses"),
+  unreachableWorkload: warning("ZT5006", "workload with neither node nor addresses"),
+  workloadWithoutCgroup: warning("ZT5007", "workload on a node without a cgroup"),
+  ignoredRules: warning("ZT5008", "rules of a direction that is not isolated"),
+  isolatesNothing: warning("ZT5009", "policy that isolates nothing"),
+} as const satisfies Record<string, CodeEntry>;
+
+export type CodeName = keyof typeof CODES;

@@ -1,0 +1,241 @@
+/**
+ * One file: YAML text → canonical objects with their positions, and everything wrong with the file by
+ * itself. Depends on nothing but path and text, so the result can be cached for as long as both last.
+ */
+import type { Document } from "yaml";
+import type { Diagnostic } from "../model/diagnostic.js";
+import { digestOf } from "../model/digest.js";
+import type { Kind, ObjectPosition, ZtapObject } from "../model/objects.js";
+import { refKey, refOf, type StateObject } from "../model/state.js";
+import { interpret, type Interpreted } from "./kinds.js";
+import { readPlain } from "./plain.js";
+import { toDiagnostic, type Path, type Problem } from "./problem.js";
+import { toValue, withoutNulls } from "./value.js";
+import { offsetOf, parseYaml, positionFinder, type TextFile, type YamlFile } from "./yaml.js";
+
+/** Where an object stands: the offset of its YAML document's first key, and the path to the item of a List. */
+export interface DocumentPlace {
+  readonly offset: number;
+  readonly prefix: Path;
+}
+
+export interface FileObject {
+  readonly key: string;
+  readonly state: StateObject;
+  readonly place: DocumentPlace;
+}
+
+/** A problem that shows only beside other objects, and the object that it is reported at. */
+export interface PlacedProblem {
+  readonly at: FileObject;
+  readonly problem: Problem;
+}
+
+export interface FileResult {
+  readonly objects: readonly FileObject[];
+  readonly diagnostics: readonly Diagnostic[];
+  /** Kinds of which the file may declare objects that could not be read; null: of any kind. */
+  readonly unread: ReadonlySet<Kind | null>;
+}
+
+export function readFile(file: TextFile): FileResult {
+  return readQuickly(file) ?? readThoroughly(file);
+}
+
+/** A file without any problem, and nothing unusual in it; undefined for all others. */
+function readQuickly(file: TextFile): FileResult | undefined {
+  const documents = readPlain(file.text);
+  if (documents === undefined) return undefined;
+  const position = positionFinder(file);
+  const lineAt = (offset: number): number => position(offset).line;
+  const objects: FileObject[] = [];
+  for (const { value, hasNulls, offset, itemOffsets } of documents) {
+    for (const unit of unitsOf(value, [])) {
+      const interpreted = interpretUnit(unit.value, hasNulls);
+      if (interpreted?.object === undefined || interpreted.problems.length > 0) return undefined;
+      const start =
+        unit.list === undefined ? offset : (itemOffsets.get(unit.list)?.[Number(unit.prefix.at(-1))] ?? offset);
+      const spec = isMapping(unit.value) && isMapping(unit.value["spec"]) ? unit.value["spec"] : {};
+      const lines = (direction: string): readonly number[] => (itemOffsets.get(spec[direction]) ?? []).map(lineAt);
+      objects.push(fileObject(interpreted.object, { offset, prefix: unit.prefix }, file.path, lineAt(start), lines));
+    }
+  }
+  return { objects, diagnostics: [], unread: new Set() };
+}
+
+function fileObject(
+  object: ZtapObject,
+  place: DocumentPlace,
+  file: string,
+  line: number,
+  lines: (direction: "ingress" | "egress") => readonly number[],
+): FileObject {
+  const ref = refOf(object);
+  // Rules of a direction that is not isolated are no part of the object.
+  const position: ObjectPosition =
+    object.kind === "NetworkPolicy"
+      ? {
+          file,
+          line,
+          rules: {
+            ingress: object.spec.ingress === undefined ? [] : lines("ingress"),
+            egress: object.spec.egress === undefined ? [] : lines("egress"),
+          },
+        }
+      : { file, line };
+  return { key: refKey(ref), state: { ref, digest: digestOf(object), object, position }, place };
+}
+
+function readThoroughly(file: TextFile): FileResult {
+  let yaml: YamlFile;
+  try {
+    yaml = parseYaml(file);
+  } catch (error) {
+    // The parser recurses; nothing that means anything to ztap is nested that deeply.
+    if (!(error instanceof RangeError)) throw error;
+    const problem: Problem = {
+      code: "nestingLimit",
+      path: [],
+      message: "the file is nested deeper than it can be read",
+    };
+    return {
+      objects: [],
+      diagnostics: [toDiagnostic(problem, { file: file.path, line: 1, column: 1 })],
+      unread: new Set([null]),
+    };
+  }
+  const reader = new FileReader(yaml);
+  for (const document of yaml.documents) reader.readDocument(document);
+  return { objects: reader.objects, diagnostics: reader.diagnostics, unread: reader.unread };
+}
+
+class FileReader {
+  readonly objects: FileObject[] = [];
+  readonly diagnostics: Diagnostic[] = [];
+  readonly unread = new Set<Kind | null>();
+
+  readonly #reported = new Set<string>();
+
+  constructor(readonly yaml: YamlFile) {}
+
+  readDocument(document: Document.Parsed): void {
+    const syntax = syntaxProblem(document);
+    if (syntax !== undefined) return this.#refuse(document, [], syntax);
+    if (document.contents === null) return;
+    const { value, hasNulls, problems } = toValue(document);
+    if (value === null && problems.length === 0) return;
+    const spoilt = [...tagProblems(document), ...problems];
+    this.#report(document, [], spoilt);
+    // Nothing behind the limit was read, so nothing can be said of what the document lacks.
+    if (problems.some(({ code }) => code === "aliasLimit" || code === "nestingLimit")) {
+      this.unread.add(null);
+      return;
+    }
+    const offset = offsetOf(document, [], "value");
+    for (const unit of unitsOf(value, [])) {
+      const interpreted = interpretUnit(unit.value, hasNulls);
+      if (interpreted === undefined) {
+        const message = "this is no object of ztap: a mapping with apiVersion, kind and metadata is wanted";
+        this.#refuse(document, unit.prefix, { code: "notAnObject", path: [], message });
+        continue;
+      }
+      this.#report(document, unit.prefix, interpreted.problems);
+      if (interpreted.object === undefined || spoilt.length > 0) this.unread.add(interpreted.kind);
+      else this.#add(document, { offset, prefix: unit.prefix }, interpreted.object);
+    }
+  }
+
+  #add(document: Document.Parsed, place: DocumentPlace, object: ZtapObject): void {
+    const lineAt = (path: Path): number =>
+      this.yaml.position(offsetOf(document, [...place.prefix, ...path], "value")).line;
+    const lines = (direction: "ingress" | "egress"): readonly number[] => {
+      const rules = object.kind === "NetworkPolicy" ? (object.spec[direction] ?? []) : [];
+      return rules.map((_, index) => lineAt(["spec", direction, index]));
+    };
+    this.objects.push(fileObject(object, place, this.yaml.path, lineAt([]), lines));
+  }
+
+  #refuse(document: Document.Parsed, prefix: Path, problem: Problem): void {
+    this.#report(document, prefix, [problem]);
+    this.unread.add(null);
+  }
+
+  /** Two problems at one place are one mistake seen twice; the first, which is nearer to the text, tells more. */
+  #report(document: Document.Parsed, prefix: Path, problems: readonly Problem[]): void {
+    for (const problem of problems) {
+      const path = [...prefix, ...problem.path];
+      const offset = problem.offset ?? offsetOf(document, path, problem.anchor ?? "value");
+      const diagnostic = toDiagnostic({ ...problem, path }, this.yaml.position(offset));
+      const place = `${diagnostic.line}:${diagnostic.column}:${diagnostic.path}:${diagnostic.severity}`;
+      if (!this.#reported.has(place)) this.diagnostics.push(diagnostic);
+      this.#reported.add(place);
+    }
+  }
+}
+
+const isMapping = (value: unknown): value is Readonly<Record<string, unknown>> =>
+  value !== null && typeof value === "object" && !Array.isArray(value);
+
+interface Unit {
+  readonly value: unknown;
+  readonly prefix: Path;
+  /** The list that it is an item of. */
+  readonly list?: readonly unknown[];
+}
+
+/** The document itself, or the items of the List that `kubectl get -o yaml` prints. */
+function unitsOf(value: unknown, prefix: Path): readonly Unit[] {
+  if (!isMapping(value)) return [{ value, prefix }];
+  const { apiVersion, kind, items } = value;
+  const isList =
+    (apiVersion === "v1" && kind === "List") || (apiVersion === "networking.k8s.io/v1" && kind === "NetworkPolicyList");
+  if (!isList || !Array.isArray(items)) return [{ value, prefix }];
+  return items.map((item: unknown, index) => ({ value: item, prefix: [...prefix, "items", index], list: items }));
+}
+
+/** Undefined for what is no mapping. */
+function interpretUnit(value: unknown, hasNulls: boolean): Interpreted | undefined {
+  if (!isMapping(value)) return undefined;
+  const cleaned = hasNulls && value["apiVersion"] === "networking.k8s.io/v1" ? withoutNulls(value) : value;
+  return isMapping(cleaned) ? interpret(cleaned) : undefined;
+}
+
+/** Only the first: what follows a syntax error is mostly its echo. */
+function syntaxProblem(document: Document.Parsed): Problem | undefined {
+  const { version, explicit } = document.directives.yaml;
+  if (explicit === true && version !== "1.2") {
+    return {
+      code: "yamlSyntax",
+      path: [],
+      offset: document.range[0],
+      message: `the document asks for YAML ${version}, in which yes, no and 010 mean other things`,
+      found: version,
+      wanted: "YAML 1.2",
+      fix: "remove the %YAML line",
+    };
+  }
+  const error = [...document.errors].sort((a, b) => a.pos[0] - b.pos[0])[0];
+  if (error === undefined) return undefined;
+  if (error.code === "RESOURCE_EXHAUSTION") {
+    const message = "the document is nested deeper than it can be read";
+    return { code: "nestingLimit", path: [], offset: document.range[0], message };
+  }
+  return {
+    code: "yamlSyntax",
+    path: [],
+    offset: error.pos[0],
+    message: `this is not YAML: ${firstLine(error.message)}`,
+  };
+}
+
+function tagProblems(document: Document.Parsed): readonly Problem[] {
+  return document.warnings.map((warning) => ({
+    code: warning.code === "TAG_RESOLVE_FAILED" ? "unknownTag" : "yamlSyntax",
+    path: [],
+    offset: warning.pos[0],
+    message: firstLine(warning.message),
+    fix: "remove the tag",
+  }));
+}
+
+const firstLine = (text: string): string => text.split("\n", 1)[0] ?? text;

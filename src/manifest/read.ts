@@ -1,0 +1,121 @@
+/**
+ * Files → desired state and everything that is wrong with it, in one run.
+ *
+ * Pure: takes texts, touches no file system, throws for no input. Objects appear only for documents
+ * without errors; whoever gets a diagnostic of severity `error` must refuse the state as a whole.
+ */
+import type { Diagnostic } from "../model/diagnostic.js";
+import type { Kind, Position } from "../model/objects.js";
+import type { ObjectSet, StateObject } from "../model/state.js";
+import { compareObjects } from "./compare.js";
+import { readFile, type DocumentPlace, type FileResult, type PlacedProblem } from "./file.js";
+import { lintObjects } from "./lint.js";
+import { toDiagnostic, type Path } from "./problem.js";
+import { plainOffsetOf, readPlain } from "./plain.js";
+import { offsetOf, parseYaml, positionFinder } from "./yaml.js";
+
+/** As a Source yields it; the content's identity is what a cache goes by. */
+export interface ManifestFile {
+  readonly path: string;
+  readonly text: string;
+  readonly blobId: string;
+}
+
+export interface Manifests {
+  /** In the order of the keys. */
+  readonly objects: ObjectSet;
+  /** By file, line and column. */
+  readonly diagnostics: readonly Diagnostic[];
+}
+
+/** Results of files that have not changed since the last run, by path; holds at most `limit` files. */
+export interface ManifestCache {
+  get(file: ManifestFile): FileResult | undefined;
+  set(file: ManifestFile, result: FileResult): void;
+}
+
+/** Enough for the largest repository that is planned for, at one file an object. */
+const CACHED_FILES = 20_000;
+
+export function createManifestCache(limit = CACHED_FILES): ManifestCache {
+  const entries = new Map<string, { readonly blobId: string; readonly result: FileResult }>();
+  return {
+    get({ path, blobId }) {
+      const entry = entries.get(path);
+      return entry?.blobId === blobId ? entry.result : undefined;
+    },
+    set({ path, blobId }, result) {
+      entries.delete(path);
+      entries.set(path, { blobId, result });
+      // A Map keeps the order of insertion: the first one is the one that has not changed for longest.
+      const oldest = entries.keys().next();
+      if (entries.size > limit && oldest.done !== true) entries.delete(oldest.value);
+    },
+  };
+}
+
+export interface ReadOptions {
+  readonly cache?: ManifestCache;
+}
+
+export function readManifests(files: readonly ManifestFile[], options: ReadOptions = {}): Manifests {
+  const results = files.map((file) => {
+    const cached = options.cache?.get(file);
+    if (cached !== undefined) return cached;
+    const result = readFile(file);
+    options.cache?.set(file, result);
+    return result;
+  });
+  const unread = new Set<Kind | null>(results.flatMap((result) => [...result.unread]));
+  const all = results.flatMap((result) => result.objects);
+  const { accepted, problems } = compareObjects(all, unread);
+  const objects: ObjectSet = new Map<string, StateObject>(
+    [...accepted].sort(([a], [b]) => (a < b ? -1 : 1)).map(([key, { state }]) => [key, state]),
+  );
+  const warnings = lintObjects(objects, unread).flatMap(({ key, problem }): PlacedProblem[] => {
+    const at = accepted.get(key);
+    return at === undefined ? [] : [{ at, problem }];
+  });
+  const diagnostics = [...results.flatMap((result) => result.diagnostics), ...place([...problems, ...warnings], files)];
+  return { objects, diagnostics: diagnostics.sort(byPosition) };
+}
+
+function byPosition(a: Diagnostic, b: Diagnostic): number {
+  if (a.file !== b.file) return a.file < b.file ? -1 : 1;
+  return a.line - b.line || a.column - b.column || (a.code < b.code ? -1 : a.code > b.code ? 1 : 0);
+}
+
+/**
+ * Positions of problems between objects. The trees are gone by then (a cached file never had one in
+ * this run), so a file that such a problem points into is read once more; files are taken one after
+ * the other, so that only one tree is in memory.
+ */
+function place(problems: readonly PlacedProblem[], files: readonly ManifestFile[]): readonly Diagnostic[] {
+  const byFile = Map.groupBy(problems, ({ at }) => at.state.position?.file ?? "");
+  return files.flatMap((file) => {
+    const inFile = byFile.get(file.path) ?? [];
+    if (inFile.length === 0) return [];
+    const locate = locator(file);
+    return inFile.map(({ at, problem }) =>
+      toDiagnostic(problem, locate(at.place, problem.path, problem.anchor ?? "value")),
+    );
+  });
+}
+
+type Locate = (place: DocumentPlace, path: Path, anchor: "key" | "value") => Position;
+
+function locator(file: ManifestFile): Locate {
+  const plain = readPlain(file.text, true);
+  const position = positionFinder(file);
+  if (plain !== undefined) {
+    return (at, path, anchor) => {
+      const document = plain.findLast(({ offset }) => offset <= at.offset);
+      return position(document === undefined ? 0 : plainOffsetOf(document, [...at.prefix, ...path], anchor));
+    };
+  }
+  const { documents } = parseYaml(file);
+  return (at, path, anchor) => {
+    const document = documents.findLast(({ range }) => range[0] <= at.offset);
+    return position(document === undefined ? 0 : offsetOf(document, [...at.prefix, ...path], anchor));
+  };
+}

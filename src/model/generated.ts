@@ -1,0 +1,476 @@
+/** Generated from schemas/ by schemas/generate.mjs; do not edit. What authors may write, before normalization. */
+
+/**
+ * Any document that may stand in a policy repository.
+ */
+export type AnyDocument = NodeDocument | NamespaceDocument | WorkloadDocument | NetworkPolicyDocument;
+/**
+ * RFC 1123 label: lower-case letters, digits and '-', beginning and ending with a letter or digit, at most 63 characters.
+ */
+export type DnsLabel = string;
+/**
+ * Empty, or at most 63 letters, digits, '-', '_' or '.', beginning and ending with a letter or digit.
+ */
+export type LabelValue = string;
+/**
+ * IANA service name: at most 15 lower-case letters, digits and single '-' between them, at least one letter.
+ */
+export type PortName = string;
+/**
+ * 1 to 65535.
+ */
+export type PortNumber = number;
+/**
+ * A protocol with ports.
+ */
+export type PortProtocolName = "TCP" | "UDP" | "SCTP";
+/**
+ * A NetworkPolicy, of ztap or of Kubernetes.
+ */
+export type NetworkPolicyDocument = ZtapNetworkPolicyDocument | KubernetesNetworkPolicyDocument;
+/**
+ * Kubernetes' qualified name: an optional DNS subdomain and '/', then at most 63 letters, digits, '-', '_' or '.', beginning and ending with a letter or digit.
+ */
+export type LabelKey = string;
+/**
+ * A list of peers, or one peer.
+ */
+export type ZtapPeers = PeerDocument | PeerDocument[];
+/**
+ * RFC 1123 subdomain: parts as in a DNS label, separated by dots, at most 253 characters. Kubernetes allows it for the names of NetworkPolicies.
+ */
+export type DnsSubdomain = string;
+
+/**
+ * A cluster member: a host on which an agent runs.
+ */
+export interface NodeDocument {
+  /**
+   * Always `ztap/v1`.
+   */
+  apiVersion: "ztap/v1";
+  /**
+   * Always `Node`.
+   */
+  kind: "Node";
+  metadata: ClusterMetadataDocument;
+  spec: NodeSpecDocument;
+}
+/**
+ * Identity of an object that belongs to no namespace.
+ */
+export interface ClusterMetadataDocument {
+  name: DnsLabel;
+  labels?: LabelMap;
+  annotations?: AnnotationMap;
+}
+/**
+ * Labels by key; selectors match them.
+ */
+export interface LabelMap {
+  [k: string]: LabelValue;
+}
+/**
+ * Notes by key; nothing in ztap reads them.
+ */
+export interface AnnotationMap {
+  [k: string]: string;
+}
+/**
+ * Where the node is.
+ */
+export interface NodeSpecDocument {
+  /**
+   * host:port at which the node's agent is reached; an IPv6 host stands in brackets.
+   */
+  address: string;
+  /**
+   * The node's IP addresses, without prefix length. Left out: the host of `address`, where it is an IP address.
+   */
+  addresses?: string[];
+}
+/**
+ * A namespace with the labels that `namespaceSelector` matches. The label `kubernetes.io/metadata.name` is implied.
+ */
+export interface NamespaceDocument {
+  /**
+   * Always `ztap/v1`.
+   */
+  apiVersion: "ztap/v1";
+  /**
+   * Always `Namespace`.
+   */
+  kind: "Namespace";
+  metadata: ClusterMetadataDocument;
+}
+/**
+ * A labelled group of processes on a node: a cgroup and its addresses. Without a node: an external peer.
+ */
+export interface WorkloadDocument {
+  /**
+   * Always `ztap/v1`.
+   */
+  apiVersion: "ztap/v1";
+  /**
+   * Always `Workload`.
+   */
+  kind: "Workload";
+  metadata: NamespacedMetadataDocument;
+  spec: WorkloadSpecDocument;
+}
+/**
+ * Identity of an object in a namespace.
+ */
+export interface NamespacedMetadataDocument {
+  name: DnsLabel;
+  namespace?: DnsLabel;
+  labels?: LabelMap;
+  annotations?: AnnotationMap;
+}
+/**
+ * Where the workload runs and how it is reached.
+ */
+export interface WorkloadSpecDocument {
+  node?: DnsLabel;
+  /**
+   * Its IPv4 and IPv6 addresses, without prefix length.
+   */
+  addresses?: string[];
+  /**
+   * Its cgroup: the path below the cgroup v2 root, without a leading slash.
+   */
+  cgroup?: string;
+  /**
+   * The ports it listens on. Only named ports are needed here, and only for policies that use the name.
+   */
+  ports?: WorkloadPortDocument[];
+}
+/**
+ * A port that the workload listens on; its name can stand in policies.
+ */
+export interface WorkloadPortDocument {
+  name?: PortName;
+  port: PortNumber;
+  protocol?: PortProtocolName;
+}
+/**
+ * A network policy in ztap's own version: Kubernetes' fields, and ICMP, audit mode and single peers.
+ */
+export interface ZtapNetworkPolicyDocument {
+  /**
+   * Always `ztap/v1`.
+   */
+  apiVersion: "ztap/v1";
+  /**
+   * Always `NetworkPolicy`.
+   */
+  kind: "NetworkPolicy";
+  metadata: NamespacedMetadataDocument;
+  spec: ZtapNetworkPolicySpecDocument;
+}
+/**
+ * Whom the policy protects and what it allows.
+ */
+export interface ZtapNetworkPolicySpecDocument {
+  podSelector?: LabelSelectorDocument;
+  /**
+   * The directions that the policy isolates. Left out: exactly those whose key, `ingress` or `egress`, is present.
+   */
+  policyTypes?: ("Ingress" | "Egress")[];
+  /**
+   * What may come in; an empty list allows nothing.
+   */
+  ingress?: ZtapIngressRuleDocument[];
+  /**
+   * What may go out; an empty list allows nothing.
+   */
+  egress?: ZtapEgressRuleDocument[];
+  /**
+   * audit counts and reports what would be denied and drops nothing; enforce, the default, drops it.
+   */
+  mode?: "enforce" | "audit";
+}
+/**
+ * Kubernetes' LabelSelector: all of it must hold; the empty selector matches everything.
+ */
+export interface LabelSelectorDocument {
+  matchLabels?: LabelMap;
+  /**
+   * Each of these must hold.
+   */
+  matchExpressions?: SelectorRequirementDocument[];
+}
+/**
+ * One condition on one label.
+ */
+export interface SelectorRequirementDocument {
+  key: LabelKey;
+  /**
+   * In and NotIn compare with `values`; Exists and DoesNotExist take none. NotIn and DoesNotExist also match where the label is absent.
+   */
+  operator: "In" | "NotIn" | "Exists" | "DoesNotExist";
+  /**
+   * The values that In and NotIn compare with.
+   */
+  values?: LabelValue[];
+}
+/**
+ * What one ingress rule allows: any of the peers on any of the ports.
+ */
+export interface ZtapIngressRuleDocument {
+  from?: ZtapPeers;
+  /**
+   * The ports; left out or empty: every protocol and every port.
+   */
+  ports?: ZtapPolicyPortDocument[];
+}
+/**
+ * A port, a range of ports, or ICMP.
+ */
+export interface ZtapPolicyPortDocument {
+  /**
+   * TCP where it is left out. ICMP means that of both address families.
+   */
+  protocol?: "TCP" | "UDP" | "SCTP" | "ICMP";
+  /**
+   * Port number, or the name of a port of the selected workloads. Left out: every port of the protocol.
+   */
+  port?: number | string;
+  endPort?: PortNumber;
+  /**
+   * ICMP type, in the numbers of the packet's own family; left out: every type.
+   */
+  type?: number;
+  /**
+   * ICMP code; left out: every code of the type.
+   */
+  code?: number;
+}
+/**
+ * What one egress rule allows: any of the peers on any of the ports.
+ */
+export interface ZtapEgressRuleDocument {
+  to?: ZtapPeers;
+  /**
+   * The ports; left out or empty: every protocol and every port.
+   */
+  ports?: ZtapPolicyPortDocument[];
+}
+/**
+ * Kubernetes' NetworkPolicy. A field whose value is null counts as left out, as it does in Kubernetes.
+ */
+export interface KubernetesNetworkPolicyDocument {
+  /**
+   * Always `networking.k8s.io/v1`.
+   */
+  apiVersion: "networking.k8s.io/v1";
+  /**
+   * Always `NetworkPolicy`.
+   */
+  kind: "NetworkPolicy";
+  metadata: KubernetesMetadataDocument;
+  spec?: KubernetesNetworkPolicySpecDocument;
+  /**
+   * Written by a Kubernetes server; accepted and dropped.
+   */
+  status?: {};
+}
+/**
+ * Kubernetes' ObjectMeta. What a server fills in is accepted and dropped.
+ */
+export interface KubernetesMetadataDocument {
+  name: DnsSubdomain;
+  namespace?: DnsLabel;
+  labels?: LabelMap;
+  annotations?: AnnotationMap;
+  /**
+   * Written by a Kubernetes server; accepted and dropped.
+   */
+  creationTimestamp?: string;
+  /**
+   * Written by a Kubernetes server; accepted and dropped.
+   */
+  deletionTimestamp?: string;
+  /**
+   * Written by a Kubernetes server; accepted and dropped.
+   */
+  deletionGracePeriodSeconds?: number;
+  /**
+   * Written by a Kubernetes server; accepted and dropped.
+   */
+  generateName?: string;
+  /**
+   * Written by a Kubernetes server; accepted and dropped.
+   */
+  generation?: number;
+  /**
+   * Written by a Kubernetes server; accepted and dropped.
+   */
+  resourceVersion?: string;
+  /**
+   * Written by a Kubernetes server; accepted and dropped.
+   */
+  selfLink?: string;
+  /**
+   * Written by a Kubernetes server; accepted and dropped.
+   */
+  uid?: string;
+  /**
+   * Written by a Kubernetes server; accepted and dropped.
+   */
+  finalizers?: string[];
+  /**
+   * Written by a Kubernetes server; accepted and dropped.
+   */
+  managedFields?: {}[];
+  /**
+   * Written by a Kubernetes server; accepted and dropped.
+   */
+  ownerReferences?: {}[];
+}
+/**
+ * Whom the policy protects and what it allows.
+ */
+export interface KubernetesNetworkPolicySpecDocument {
+  podSelector?: LabelSelectorDocument;
+  /**
+   * The directions that the policy isolates. Left out: Ingress, and Egress where `egress` holds a rule.
+   */
+  policyTypes?: ("Ingress" | "Egress")[];
+  /**
+   * What may come in; an empty list allows nothing.
+   */
+  ingress?: KubernetesIngressRuleDocument[];
+  /**
+   * What may go out; an empty list allows nothing.
+   */
+  egress?: KubernetesEgressRuleDocument[];
+}
+/**
+ * What one ingress rule allows: any of the peers on any of the ports.
+ */
+export interface KubernetesIngressRuleDocument {
+  /**
+   * Who may connect; left out or empty: everyone.
+   */
+  from?: PeerDocument[];
+  /**
+   * The ports; left out or empty: every protocol and every port.
+   */
+  ports?: KubernetesPolicyPortDocument[];
+}
+/**
+ * Selectors, one or both, or an ipBlock.
+ */
+export interface PeerDocument {
+  podSelector?: LabelSelectorDocument;
+  namespaceSelector?: LabelSelectorDocument;
+  ipBlock?: IPBlockDocument;
+}
+/**
+ * A block of addresses, without the parts in `except`.
+ */
+export interface IPBlockDocument {
+  /**
+   * CIDR without host bits.
+   */
+  cidr: string;
+  /**
+   * CIDRs inside `cidr`, each smaller than it, that are not meant.
+   */
+  except?: string[];
+}
+/**
+ * A port or a range of ports.
+ */
+export interface KubernetesPolicyPortDocument {
+  /**
+   * TCP where it is left out.
+   */
+  protocol?: "TCP" | "UDP" | "SCTP";
+  /**
+   * Port number, or the name of a port of the selected workloads. Left out: every port of the protocol.
+   */
+  port?: number | string;
+  endPort?: PortNumber;
+}
+/**
+ * What one egress rule allows: any of the peers on any of the ports.
+ */
+export interface KubernetesEgressRuleDocument {
+  /**
+   * Whom it may connect to; left out or empty: everyone.
+   */
+  to?: PeerDocument[];
+  /**
+   * The ports; left out or empty: every protocol and every port.
+   */
+  ports?: KubernetesPolicyPortDocument[];
+}
+/**
+ * A number with its unit: 500ms, 10s, 5m, 1h.
+ */
+export type Duration = string;
+
+/**
+ * The file that --config or ZTAP_CONFIG names. Each key has a flag and a ZTAP_* variable: flag beats variable beats file.
+ */
+export interface ConfigDocument {
+  /**
+   * file:PATH or memory:. Default: file:/var/lib/ztap for root, else the XDG state folder.
+   */
+  store?: string;
+  /**
+   * Folder for the mirror of the source and other local state. Default: /var/lib/ztap for root, else the XDG state folder.
+   */
+  stateDir?: string;
+  /**
+   * Least severity that is logged to stderr.
+   */
+  logLevel?: "debug" | "info" | "warn" | "error";
+  /**
+   * Name of this node. Default: the host name up to its first dot.
+   */
+  node?: string;
+  /**
+   * host:port under which other members know this node.
+   */
+  address?: string;
+  /**
+   * auto is eBPF on Linux; none reports and enforces nothing, and is never chosen by itself.
+   */
+  backend?: "auto" | "ebpf" | "none";
+  /**
+   * host:port of /metrics, /healthz and /readyz; off for none. Default 127.0.0.1:9470.
+   */
+  listen?: string;
+  checkInterval?: Duration;
+  heartbeatInterval?: Duration;
+  sessionTtl?: Duration;
+  /**
+   * Folder on a BPF file system for pinned programs and maps. Default /sys/fs/bpf/ztap.
+   */
+  pinRoot?: string;
+  /**
+   * The Git repository that owns the desired state; the leader polls it.
+   */
+  source?: {
+    /**
+     * URL or local path of the repository.
+     */
+    url: string;
+    /**
+     * Branch to follow. Default: the remote's HEAD.
+     */
+    branch?: string;
+    /**
+     * Folder within the repository. Default: its root.
+     */
+    path?: string;
+    interval?: Duration;
+    /**
+     * Whether an operator's override is returned to Git's state at the next poll. Default true.
+     */
+    selfHeal?: boolean;
+  };
+}

@@ -1,0 +1,233 @@
+/**
+ * The agent: heartbeat, leadership, the leader's duty and the follower's duty as loops of one
+ * process, until the signal aborts. Stopping it leaves enforcement in force.
+ */
+import type { Source } from "../ports/source.js";
+import type { Enforcer } from "../ports/enforcer.js";
+import type { Store } from "../ports/store.js";
+import { StoreError } from "../ports/store.js";
+import type { Clock, Logger, Random } from "../ports/system.js";
+import type { Telemetry } from "../ports/telemetry.js";
+import type { readManifests } from "../manifest/read.js";
+import { Election } from "../reconcile/election.js";
+import { Follower } from "../reconcile/follower.js";
+import { Leader } from "../reconcile/leader.js";
+import { Wakeup, forwardEvents, runLoop } from "../reconcile/runner.js";
+import { OperationError } from "./error.js";
+
+export interface AgentDeps {
+  readonly store: Store;
+  /** Null where this agent polls nothing: it follows, and may lead without a duty. */
+  readonly source: Source | null;
+  readonly enforcer: Enforcer;
+  readonly read: typeof readManifests;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly logger: Logger;
+  readonly telemetry: Telemetry;
+  /** Whether the process that a holder id names still runs on this machine; true where that cannot be told. */
+  readonly isHolderAlive: (holder: string) => boolean;
+  /** Opens the agent's HTTP endpoint; null where it has none. */
+  readonly serve: (probes: Probes) => Promise<{ readonly address: string; close(): Promise<void> }> | null;
+}
+
+/** Null where all is well; else why not. */
+export interface Probes {
+  /** Are the loops alive? */
+  health(): string | null;
+  /** Does this node enforce head? */
+  readiness(): string | null;
+}
+
+export interface AgentOptions {
+  readonly node: string;
+  readonly address: string;
+  /** Names this very process, so that a successor can tell whether it still runs. */
+  readonly holder: string;
+  /** Ref and folder of the source, for its status. */
+  readonly ref: string | null;
+  readonly path: string | null;
+  readonly sourceIntervalMs: number;
+  readonly selfHeal: boolean;
+  readonly checkIntervalMs: number;
+  readonly heartbeatIntervalMs: number;
+  readonly sessionTtlMs: number;
+}
+
+/** Claims the node, makes one run of each duty, and leaves. @throws where the node could not be made to match */
+export async function reconcileOnce(deps: AgentDeps, options: AgentOptions): Promise<void> {
+  const agent = new Agent(deps, options);
+  await agent.claim();
+  try {
+    await deps.enforcer.open();
+    if (deps.source !== null) {
+      await agent.beat();
+      await agent.lead().catch((error: unknown) => deps.logger.warn("the source was not polled", { error }));
+    }
+    await agent.follow();
+    if (agent.problem !== null) throw new OperationError("not-in-sync", agent.problem);
+  } finally {
+    await agent.release();
+  }
+}
+
+/** Claims the node and runs the loops until the signal aborts. @throws OperationError `agent-running`, `agent-replaced` */
+export async function runAgent(deps: AgentDeps, options: AgentOptions, signal: AbortSignal): Promise<void> {
+  const agent = new Agent(deps, options);
+  await agent.claim();
+  let server: Awaited<ReturnType<AgentDeps["serve"]>> = null;
+  try {
+    await deps.enforcer.open();
+    server = await deps.serve(agent);
+    deps.logger.info("agent started", {
+      node: options.node,
+      backend: deps.enforcer.backend,
+      http: server?.address ?? "off",
+    });
+    await agent.run(signal);
+    deps.logger.info("agent stopped; enforcement stays in force");
+  } finally {
+    await server?.close();
+    await agent.release();
+  }
+}
+
+class Agent implements Probes {
+  readonly #election: Election;
+  readonly #leader: Leader | null;
+  readonly #follower: Follower;
+  readonly #leaderWakeup = new Wakeup();
+  readonly #followerWakeup = new Wakeup();
+  #lastFollowed: number;
+  #lastError: string | null = null;
+
+  constructor(
+    private readonly deps: AgentDeps,
+    private readonly options: AgentOptions,
+  ) {
+    const { store, clock, source } = deps;
+    const { node, holder, sessionTtlMs } = options;
+    this.#election = new Election(store, clock, { id: node, holder, ttlMs: sessionTtlMs });
+    this.#leader = source === null ? null : new Leader({ ...deps, source, election: this.#election }, options);
+    this.#follower = new Follower(deps, node);
+    this.#lastFollowed = clock.monotonic();
+  }
+
+  get problem(): string | null {
+    return this.#follower.problem;
+  }
+
+  /** One agent a node. A holder that died without a word (SIGKILL) is succeeded at once. */
+  async claim(): Promise<void> {
+    const { store, clock, isHolderAlive, logger } = this.deps;
+    const { node: id, address, holder, sessionTtlMs } = this.options;
+    let { held } = await store.heartbeat({ id, address, holder }, sessionTtlMs);
+    if (held !== null && !isHolderAlive(held)) {
+      logger.info("succeeding an agent that is gone", { holder: held });
+      await store.endHeartbeat(id, held);
+      await store.resign(held);
+      ({ held } = await store.heartbeat({ id, address, holder }, sessionTtlMs));
+    }
+    if (held !== null) {
+      throw new OperationError(
+        "agent-running",
+        `another agent already runs for node ${id} (${held}); stop it first, or give this one another --node`,
+      );
+    }
+    const members = await store.listMembers();
+    if (!members.some((member) => member.id === id && member.address === address)) {
+      await store.joinMember({ id, address, joinedAt: new Date(clock.now()).toISOString() });
+    }
+  }
+
+  /** Renews the heartbeat and leadership. @throws OperationError `agent-replaced` where another agent took the node */
+  async beat(): Promise<void> {
+    const { store, telemetry, logger } = this.deps;
+    const { node: id, address, holder, sessionTtlMs } = this.options;
+    const { held } = await store.heartbeat({ id, address, holder }, sessionTtlMs);
+    if (held !== null) throw new OperationError("agent-replaced", `another agent took over node ${id} (${held})`);
+    const { isLeader, changed } = await this.#election.campaign();
+    telemetry.leader(isLeader);
+    if (!changed) return;
+    if (isLeader) telemetry.elected();
+    logger.info(isLeader ? "leading" : "following", { leader: this.#election.leader });
+    this.#leaderWakeup.notify();
+  }
+
+  async lead(): Promise<void> {
+    try {
+      await this.#leader?.reconcile();
+    } catch (error) {
+      if (error instanceof StoreError) this.deps.telemetry.storeError();
+      throw error;
+    }
+  }
+
+  async follow(): Promise<void> {
+    try {
+      await this.#follower.reconcile();
+      this.#lastError = null;
+    } catch (error) {
+      this.#lastError = error instanceof Error ? error.message : String(error);
+      throw error;
+    } finally {
+      this.#lastFollowed = this.deps.clock.monotonic();
+    }
+  }
+
+  async run(signal: AbortSignal): Promise<void> {
+    const stop = new AbortController();
+    const stopped = AbortSignal.any([signal, stop.signal]);
+    const loop = { ...this.deps, signal: stopped };
+    const { sourceIntervalMs, checkIntervalMs, heartbeatIntervalMs } = this.options;
+    const failures: OperationError[] = [];
+    const beat = async () => {
+      try {
+        await this.beat();
+      } catch (error) {
+        if (!(error instanceof OperationError)) throw error;
+        failures.push(error);
+        stop.abort();
+      }
+    };
+    await Promise.all([
+      runLoop({ ...loop, name: "heartbeat", intervalMs: heartbeatIntervalMs, jitter: 0.1 }, new Wakeup(), beat),
+      runLoop({ ...loop, name: "source poll", intervalMs: sourceIntervalMs, jitter: 0.1 }, this.#leaderWakeup, () =>
+        this.lead(),
+      ),
+      runLoop({ ...loop, name: "reconciliation", intervalMs: checkIntervalMs, jitter: 0.1 }, this.#followerWakeup, () =>
+        this.follow(),
+      ),
+      forwardEvents((watching) => this.deps.store.watch(watching), [this.#followerWakeup], loop),
+      forwardEvents((watching) => this.deps.enforcer.watch(watching), [this.#followerWakeup], loop),
+    ]);
+    for (const failure of failures) throw failure;
+  }
+
+  health(): string | null {
+    const idleMs = this.deps.clock.monotonic() - this.#lastFollowed;
+    const boundMs = 3 * this.options.checkIntervalMs + 30_000;
+    return idleMs > boundMs ? `the reconciliation loop has been silent for ${Math.round(idleMs / 1000)} s` : null;
+  }
+
+  readiness(): string | null {
+    return (
+      this.#lastError ??
+      this.#follower.problem ??
+      (this.#follower.enforcedRevision === null ? "nothing is enforced yet" : null)
+    );
+  }
+
+  /** The store may be away; the leases then run out by themselves. */
+  async release(): Promise<void> {
+    const { store, enforcer, logger } = this.deps;
+    const { node, holder } = this.options;
+    try {
+      await this.#election.resign();
+      await store.endHeartbeat(node, holder);
+    } catch (error) {
+      logger.debug("the leases were not given back and will run out", { error });
+    }
+    await enforcer.close();
+  }
+}

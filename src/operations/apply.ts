@@ -1,0 +1,62 @@
+/** `ztap apply`: commits a plan as one revision, if head is still the one it was made against. */
+import type { Revision } from "../model/state.js";
+import type { Store } from "../ports/store.js";
+import type { Clock, Random } from "../ports/system.js";
+import type { Planned } from "./plan.js";
+import { OperationError } from "./error.js";
+import { stalePlan } from "./stale.js";
+
+export interface ApplyOptions {
+  /** Who applies: `user@host`. */
+  readonly author: string;
+  readonly node: string;
+  /** What the operator says why; empty for nothing. */
+  readonly message: string;
+  /** Whether to commit over what a polled source says. */
+  readonly override: boolean;
+}
+
+/** Null where there was nothing to commit. @throws OperationError `stale-plan`, `override-needed` */
+export async function applyPlan(
+  deps: { readonly store: Store; readonly clock: Clock; readonly random: Random },
+  { plan, desired }: Pick<Planned, "plan" | "desired">,
+  options: ApplyOptions,
+): Promise<Revision | null> {
+  const { store, clock, random } = deps;
+  if (plan.changes.length === 0) return null;
+  await checkOwner(store, desired.source, options.override);
+  const outcome = await store.commit(
+    {
+      objects: [...desired.objects.values()],
+      source: desired.source,
+      node: options.node,
+      author: options.author,
+      reason: options.message === "" ? "apply" : `apply: ${options.message}`,
+      commitId: random.id(),
+      time: new Date(clock.now()).toISOString(),
+    },
+    { expectHead: plan.base, fence: null },
+  );
+  switch (outcome.outcome) {
+    case "committed":
+      return outcome.revision;
+    case "stale-head":
+      throw stalePlan(plan.base, outcome.head);
+    case "fenced":
+      throw new OperationError("stale-plan", "the store refused the commit; plan again");
+  }
+}
+
+/** Where a leader polls a source, that source owns the state: anything but its own tip is an override. */
+async function checkOwner(store: Store, source: Planned["desired"]["source"], override: boolean): Promise<void> {
+  if (override) return;
+  const owner = await store.readSourceStatus();
+  if (owner === null) return;
+  const isTip = source.commit !== null && !source.dirty && source.commit === owner.observedCommit;
+  if (isTip) return;
+  throw new OperationError(
+    "override-needed",
+    `${owner.location} owns this state (the leader polls it, last at commit ${owner.observedCommit?.slice(0, 12) ?? "none"}); ` +
+      `push there instead, or use --override to apply until the next poll`,
+  );
+}

@@ -1,0 +1,27 @@
+/** Source → desired state, with every problem found on the way. */
+import type { Diagnostic } from "../model/diagnostic.js";
+import { hasErrors } from "../model/diagnostic.js";
+import type { DesiredState } from "../model/state.js";
+import type { readManifests } from "../manifest/read.js";
+import type { Snapshot, Source, SourceFile } from "../ports/source.js";
+
+export interface ReadResult {
+  /** Null where there are errors: a state that does not validate is not planned in part. */
+  readonly desired: DesiredState | null;
+  readonly diagnostics: readonly Diagnostic[];
+  /** For showing the lines that diagnostics point at. */
+  readonly files: readonly SourceFile[];
+}
+
+export async function readDesired(source: Source, read: typeof readManifests, commit?: string): Promise<ReadResult> {
+  return toDesired(await source.fetch(commit), read);
+}
+
+export function toDesired(snapshot: Snapshot, read: typeof readManifests): ReadResult {
+  const { objects, diagnostics } = read(snapshot.files);
+  return {
+    desired: hasErrors(diagnostics) ? null : { source: snapshot.source, objects },
+    diagnostics,
+    files: snapshot.files,
+  };
+}

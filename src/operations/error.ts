@@ -1,0 +1,25 @@
+/** What an operation could not do, with a stable code. Callers branch on `code`, never on text. */
+export type OperationErrorCode =
+  | "agent-running"
+  | "agent-replaced"
+  | "invalid-settings"
+  | "invalid-source"
+  | "not-found"
+  | "not-in-sync"
+  | "override-needed"
+  | "plan-damaged"
+  | "stale-plan"
+  | "not-confirmed"
+  | "target-not-empty"
+  | "unsupported";
+
+export class OperationError extends Error {
+  override readonly name = "OperationError";
+  constructor(
+    readonly code: OperationErrorCode,
+    message: string,
+    options?: ErrorOptions,
+  ) {
+    super(message, options);
+  }
+}

@@ -1,0 +1,33 @@
+/** `ztap plan`: desired state against head. Changes nothing. */
+import type { CommittedState, DesiredState } from "../model/state.js";
+import type { Plan } from "../plan/plan.js";
+import { isUnchanged, planChanges } from "../plan/plan.js";
+import type { Store } from "../ports/store.js";
+import { stalePlan } from "./stale.js";
+
+export interface Planned {
+  readonly plan: Plan;
+  readonly desired: DesiredState;
+  readonly base: CommittedState | null;
+}
+
+export async function planDesired(store: Store, desired: DesiredState): Promise<Planned> {
+  const head = await store.readHead();
+  const revision = head === null ? null : await store.readRevision(head);
+  if (revision !== null && isUnchanged(desired, revision)) {
+    const base = { revision, objects: desired.objects };
+    return { plan: planChanges(desired, base), desired, base };
+  }
+  const base = head === null ? null : await store.readState(head);
+  return { plan: planChanges(desired, base), desired, base };
+}
+
+/** A saved plan against head as it is now. @throws OperationError `stale-plan` */
+export async function replan(
+  store: Store,
+  saved: { readonly base: number | null; readonly desired: DesiredState },
+): Promise<Planned> {
+  const planned = await planDesired(store, saved.desired);
+  if (planned.plan.base !== saved.base) throw stalePlan(saved.base, planned.plan.base);
+  return planned;
+}

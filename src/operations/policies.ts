@@ -1,0 +1,289 @@
+/** What the store and the nodes say of the policies: list, history, and the drift report. */
+import type { NetworkPolicy } from "../model/objects.js";
+import type { CommittedState, ObjectSet, Revision, RevisionEntry } from "../model/state.js";
+import { qualifiedName, refKey } from "../model/state.js";
+import type { DriftItem, NodeStatus } from "../model/status.js";
+import { diffEnforcement, listDrift } from "../drift/drift.js";
+import { compile } from "../policy/compile.js";
+import { listCandidates, selectsSubject } from "../policy/select.js";
+import type { Enforcer } from "../ports/enforcer.js";
+import type { Store } from "../ports/store.js";
+import type { Clock } from "../ports/system.js";
+import { OperationError } from "./error.js";
+
+export interface PolicyRow {
+  readonly namespace: string;
+  readonly name: string;
+  readonly version: number;
+  readonly sourceNode: string;
+  readonly updatedAt: string;
+  readonly revision: number;
+  readonly commit: string | null;
+}
+
+export interface PolicyId {
+  readonly namespace: string;
+  readonly name: string;
+}
+
+/** `name` is in the namespace `default`, as in every manifest. */
+export function parsePolicyId(text: string): PolicyId {
+  const [first = "", second, ...rest] = text.split("/");
+  if (first === "" || second === "" || rest.length > 0) {
+    throw new OperationError(
+      "not-found",
+      `not the name of a policy: ${JSON.stringify(text)}; wanted NAME or NAMESPACE/NAME`,
+    );
+  }
+  return second === undefined ? { namespace: "default", name: first } : { namespace: first, name: second };
+}
+
+export async function listPolicies(store: Store): Promise<readonly PolicyRow[]> {
+  const head = await store.readHead();
+  const revision = head === null ? null : await store.readRevision(head);
+  return revision === null ? [] : policyRows(revision);
+}
+
+export function policyRows(revision: Revision): readonly PolicyRow[] {
+  return revision.entries.flatMap((entry) => (isPolicyEntry(entry) ? [toRow(entry, revision)] : []));
+}
+
+type PolicyEntry = RevisionEntry & { readonly namespace: string };
+
+function isPolicyEntry(entry: RevisionEntry): entry is PolicyEntry {
+  return entry.kind === "NetworkPolicy" && entry.namespace !== null;
+}
+
+function toRow(entry: PolicyEntry, revision: Revision): PolicyRow {
+  return {
+    namespace: entry.namespace,
+    name: entry.name,
+    version: entry.version ?? 0,
+    sourceNode: entry.sourceNode ?? revision.node,
+    updatedAt: entry.updatedAt ?? revision.time,
+    revision: revision.number,
+    commit: revision.source.commit,
+  };
+}
+
+export interface PolicyVersion extends PolicyRow {
+  readonly action: "created" | "updated" | "deleted";
+  readonly author: string;
+  readonly reason: string;
+}
+
+/** Every version of a policy that is still kept, newest first, with its deletions. @throws OperationError `not-found` */
+export async function readHistory(store: Store, id: PolicyId): Promise<readonly PolicyVersion[]> {
+  const versions: PolicyVersion[] = [];
+  let later: { readonly row: PolicyRow | null; readonly revision: Revision } | null = null;
+  const note = (row: PolicyRow | null) => {
+    if (later === null) return;
+    const { revision } = later;
+    const who = { author: revision.author, reason: revision.reason };
+    if (later.row === null && row !== null) {
+      versions.push({
+        ...row,
+        revision: revision.number,
+        commit: revision.source.commit,
+        updatedAt: revision.time,
+        sourceNode: revision.node,
+        action: "deleted",
+        ...who,
+      });
+    } else if (later.row !== null && later.row.version !== row?.version) {
+      versions.push({ ...later.row, action: row === null ? "created" : "updated", ...who });
+    }
+  };
+  for await (const revision of eachRevision(store)) {
+    const row =
+      policyRows(revision).find(({ namespace, name }) => namespace === id.namespace && name === id.name) ?? null;
+    note(row);
+    later = { row, revision };
+  }
+  note(null);
+  if (versions.length === 0) throw await unknownPolicy(store, id);
+  return versions;
+}
+
+async function* eachRevision(store: Store): AsyncGenerator<Revision> {
+  let before: number | undefined;
+  for (;;) {
+    const page = await store.listRevisions({ limit: 100, ...(before === undefined ? {} : { before }) });
+    yield* page;
+    const last = page.at(-1);
+    if (last === undefined || page.length < 100) return;
+    before = last.number;
+  }
+}
+
+async function unknownPolicy(store: Store, id: PolicyId): Promise<OperationError> {
+  const rows = await listPolicies(store);
+  const elsewhere = rows.filter(({ name }) => name === id.name).map(qualifiedName);
+  const hint =
+    elsewhere.length > 0 ? `; there is ${elsewhere.join(", ")}` : "; `ztap policy list` shows those that are";
+  return new OperationError("not-found", `no policy ${qualifiedName(id)} in the store${hint}`);
+}
+
+export type NodeSyncState = "InSync" | "Pending" | "Drifted" | "Stalled" | "Unknown";
+
+export interface PolicyReport {
+  readonly policy: PolicyRow & { readonly file: string | null; readonly line: number | null };
+  readonly spec: NetworkPolicy["spec"];
+  readonly subjects: readonly { readonly workload: string; readonly node: string | null }[];
+  readonly git: { readonly state: "Synced" | "OutOfSync" | "Unknown"; readonly message: string | null };
+  readonly nodes: readonly PolicyNode[];
+  readonly drift: boolean;
+}
+
+export interface PolicyNode {
+  readonly node: string;
+  readonly state: NodeSyncState;
+  readonly message: string | null;
+  readonly desiredRevision: number;
+  readonly enforcedRevision: number | null;
+  readonly drift: readonly DriftItem[];
+  readonly observedAt: string | null;
+}
+
+export interface ReportDeps {
+  readonly store: Store;
+  readonly clock: Clock;
+  /** For looking into this machine's own kernel, now; null for a node that is not enforced here, or without the privilege to look. */
+  readonly openLocal: (node: string) => Promise<Pick<Enforcer, "backend" | "lower" | "observe" | "close"> | null>;
+  /** What Git says of the state now; null where no source is known. */
+  readonly readGit: () => Promise<ObjectSet | null>;
+}
+
+/** `ztap policy show`: git ↔ store ↔ node ↔ kernel for one policy. @throws OperationError `not-found` */
+export async function reportPolicy(deps: ReportDeps, id: PolicyId): Promise<PolicyReport> {
+  const head = await deps.store.readHead();
+  const state = head === null ? null : await deps.store.readState(head);
+  const ref = { kind: "NetworkPolicy" as const, ...id };
+  const found = state?.objects.get(refKey(ref));
+  const entry = state?.revision.entries.filter(isPolicyEntry).find((candidate) => refKey(candidate) === refKey(ref));
+  if (state === null || found?.object.kind !== "NetworkPolicy" || entry === undefined)
+    throw await unknownPolicy(deps.store, id);
+  const policy = found.object;
+  const subjects = listCandidates(state.objects)
+    .filter((candidate) => selectsSubject(policy, candidate))
+    .map(({ name, workload }) => ({ workload: name, node: workload.spec.node ?? null }));
+  const git = await compareGit(deps, refKey(ref), found.digest);
+  const nodes = await reportNodes(deps, state, qualifiedName(id), subjects);
+  return {
+    policy: { ...toRow(entry, state.revision), file: entry.position?.file ?? null, line: entry.position?.line ?? null },
+    spec: policy.spec,
+    subjects,
+    git,
+    nodes,
+    drift: git.state === "OutOfSync" || nodes.some((node) => node.state !== "InSync"),
+  };
+}
+
+async function compareGit({ readGit, store }: ReportDeps, key: string, digest: string): Promise<PolicyReport["git"]> {
+  const objects = await readGit();
+  if (objects === null) return { state: "Unknown", message: "no source is polled for this store" };
+  const status = await store.readSourceStatus();
+  const message = status?.state === "Synced" ? null : (status?.message ?? null);
+  return { state: objects.get(key)?.digest === digest ? "Synced" : "OutOfSync", message };
+}
+
+async function reportNodes(
+  deps: ReportDeps,
+  state: CommittedState,
+  policy: string,
+  subjects: PolicyReport["subjects"],
+): Promise<readonly PolicyNode[]> {
+  const { store } = deps;
+  const names = [...new Set(subjects.flatMap(({ node }) => (node === null ? [] : [node])))].sort();
+  const statuses = new Map((await store.listNodeStatus()).map((status) => [status.node, status]));
+  const beats = new Map((await store.listHeartbeats()).map((beat) => [beat.id, beat]));
+  const nodes: PolicyNode[] = [];
+  for (const node of names) {
+    const status = await observeNow(deps, node, state, statuses.get(node) ?? null);
+    const own = subjects.filter((subject) => subject.node === node).map(({ workload }) => workload);
+    nodes.push(toPolicyNode(node, status, beats.get(node)?.alive ?? false, state.revision.number, policy, own));
+  }
+  return nodes;
+}
+
+/**
+ * The node's own report, with the kernel read anew where that can be done from here. The kernel is
+ * held against the revision that the node says it enforces: being behind head is no drift.
+ */
+async function observeNow(
+  deps: ReportDeps,
+  node: string,
+  head: CommittedState,
+  reported: NodeStatus | null,
+): Promise<NodeStatus | null> {
+  const local = await deps.openLocal(node);
+  if (local === null) return reported;
+  try {
+    const enforced = reported?.enforcedRevision ?? head.revision.number;
+    const state = enforced === head.revision.number ? head : await deps.store.readState(enforced);
+    const ruleset = compile(state.objects, node);
+    const observed = await local.observe(ruleset);
+    const drift = listDrift(diffEnforcement(local.lower(ruleset), observed));
+    const observedAt = new Date(deps.clock.now()).toISOString();
+    const unreported = {
+      node,
+      backend: local.backend,
+      attemptedRevision: null,
+      enforcedRevision: drift.length === 0 ? enforced : null,
+      rulesetDigest: ruleset.digest,
+      state: "InSync" as const,
+      message: null,
+      healed: 0,
+    };
+    return { ...(reported ?? unreported), drift, subjects: observed.subjects, observedAt };
+  } finally {
+    await local.close();
+  }
+}
+
+function toPolicyNode(
+  node: string,
+  status: NodeStatus | null,
+  isAlive: boolean,
+  desiredRevision: number,
+  policy: string,
+  workloads: readonly string[],
+): PolicyNode {
+  if (status === null) {
+    return {
+      node,
+      state: "Unknown",
+      message: "no agent has ever reported",
+      desiredRevision,
+      enforcedRevision: null,
+      drift: [],
+      observedAt: null,
+    };
+  }
+  const drift = status.drift.filter(
+    (item) =>
+      (item.workload === undefined || workloads.includes(item.workload)) &&
+      (item.policies === undefined || item.policies.includes(policy)),
+  );
+  const subjects = status.subjects.filter(({ workload }) => workloads.includes(workload));
+  const stalled = subjects.find(({ state }) => state === "Stalled");
+  const pending = subjects.find(({ state }) => state === "Pending");
+  const facts = {
+    node,
+    desiredRevision,
+    enforcedRevision: status.enforcedRevision,
+    drift,
+    observedAt: status.observedAt,
+  };
+  const verdict = (state: NodeSyncState, message: string | null): PolicyNode => ({ ...facts, state, message });
+  const why = (subject: { readonly workload: string; readonly message?: string }) =>
+    `${subject.workload}: ${subject.message ?? "not enforced"}`;
+  if (drift.length > 0) return verdict("Drifted", status.message);
+  if (status.state === "Stalled" && status.subjects.length === 0) return verdict("Stalled", status.message);
+  if (stalled !== undefined) return verdict("Stalled", why(stalled));
+  if (status.enforcedRevision !== desiredRevision) {
+    return verdict(isAlive ? "Pending" : "Unknown", isAlive ? "not enforced yet" : "the agent is not running");
+  }
+  if (pending !== undefined) return verdict("Pending", why(pending));
+  return verdict("InSync", isAlive ? status.message : "the agent is not running; enforcement stands as observed");
+}

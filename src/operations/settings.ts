@@ -1,0 +1,191 @@
+/**
+ * Settings: flag beats variable beats file beats default. Pure: takes the layers, gives one value or
+ * an error that names the setting, where it was set and what was wanted.
+ */
+import ms from "ms";
+import { OperationError } from "./error.js";
+
+/** The settings as their layers write them: text, or absent. Keys as in the configuration file, `source.` flattened. */
+export const SETTING_KEYS = [
+  "store",
+  "stateDir",
+  "logLevel",
+  "node",
+  "address",
+  "backend",
+  "listen",
+  "checkInterval",
+  "heartbeatInterval",
+  "sessionTtl",
+  "pinRoot",
+  "source.url",
+  "source.branch",
+  "source.path",
+  "source.interval",
+  "source.selfHeal",
+] as const;
+export type SettingKey = (typeof SETTING_KEYS)[number];
+
+export interface SettingsLayer {
+  /** `--flags`, `environment` or the name of the configuration file. */
+  readonly origin: string;
+  readonly values: Readonly<Partial<Record<SettingKey, string>>>;
+}
+
+export type StoreUrl = { readonly kind: "memory" } | { readonly kind: "file"; readonly path: string };
+
+export const LOG_LEVELS = ["debug", "info", "warn", "error"] as const;
+export type LogLevel = (typeof LOG_LEVELS)[number];
+
+export const BACKENDS = ["auto", "ebpf", "none"] as const;
+export type Backend = (typeof BACKENDS)[number];
+
+export interface SourceSettings {
+  readonly url: string;
+  readonly branch: string | null;
+  readonly path: string | null;
+  readonly intervalMs: number;
+  readonly selfHeal: boolean;
+}
+
+export interface Settings {
+  readonly store: StoreUrl;
+  readonly stateDir: string;
+  readonly logLevel: LogLevel;
+  readonly node: string;
+  readonly address: string;
+  readonly backend: Backend;
+  readonly listen: { readonly host: string; readonly port: number } | null;
+  readonly checkIntervalMs: number;
+  readonly heartbeatIntervalMs: number;
+  readonly sessionTtlMs: number;
+  readonly pinRoot: string;
+  readonly source: SourceSettings | null;
+  /** Folder within a repository, also for one that is named on the command line. */
+  readonly sourcePath: string | null;
+}
+
+/** What the defaults depend on. */
+export interface Machine {
+  readonly isRoot: boolean;
+  readonly hostname: string;
+  readonly home: string;
+  readonly xdgStateHome: string | undefined;
+}
+
+const SHORT_VARIABLES: Readonly<Partial<Record<SettingKey, string>>> = {
+  "source.url": "ZTAP_SOURCE",
+  "source.branch": "ZTAP_BRANCH",
+};
+
+/** The `ZTAP_*` variable of a setting, named as its flag: `source.selfHeal` → `ZTAP_SOURCE_SELF_HEAL`, `source.url` (--source) → `ZTAP_SOURCE`. */
+export function variableOf(key: SettingKey): string {
+  return (
+    SHORT_VARIABLES[key] ??
+    `ZTAP_${key
+      .replace(/\./g, "_")
+      .replace(/([a-z])([A-Z])/g, "$1_$2")
+      .toUpperCase()}`
+  );
+}
+
+/** @param layers strongest first @throws OperationError `invalid-settings` */
+export function resolveSettings(layers: readonly SettingsLayer[], machine: Machine): Settings {
+  const read = createReader(layers);
+  const stateDir = read("stateDir", defaultStateDir(machine), (text) => text);
+  const node = read("node", machine.hostname.split(".", 1)[0]?.toLowerCase() ?? "localhost", nodeName);
+  const heartbeatIntervalMs = read("heartbeatInterval", "5s", duration);
+  const sessionTtlMs = read("sessionTtl", "15s", duration);
+  if (sessionTtlMs < 2 * heartbeatIntervalMs) {
+    throw invalid("sessionTtl", "settings", `${sessionTtlMs} ms`, "at least twice heartbeatInterval");
+  }
+  return {
+    store: read("store", `file:${stateDir}`, storeUrl),
+    stateDir,
+    logLevel: read("logLevel", "info", oneOf(LOG_LEVELS)),
+    node,
+    address: read("address", `${node}:9470`, (text) => text),
+    backend: read("backend", "auto", oneOf(BACKENDS)),
+    listen: read("listen", "127.0.0.1:9470", listenAddress),
+    checkIntervalMs: read("checkInterval", "10s", duration),
+    heartbeatIntervalMs,
+    sessionTtlMs,
+    pinRoot: read("pinRoot", "/sys/fs/bpf/ztap", absolutePath),
+    source: readSource(read),
+    sourcePath: optionalText(read, "source.path"),
+  };
+}
+
+type Reader = <T>(key: SettingKey, fallback: string, parse: (text: string) => T | Wanted) => T;
+
+/** What was wanted, where a text could not be read as a setting. */
+class Wanted {
+  constructor(readonly wanted: string) {}
+}
+
+function createReader(layers: readonly SettingsLayer[]): Reader {
+  return (key, fallback, parse) => {
+    const layer = layers.find(({ values }) => values[key] !== undefined);
+    const text = layer?.values[key] ?? fallback;
+    const value = parse(text);
+    if (value instanceof Wanted) throw invalid(key, layer?.origin ?? "default", text, value.wanted);
+    return value;
+  };
+}
+
+function invalid(key: string, origin: string, found: string, wanted: string): OperationError {
+  return new OperationError("invalid-settings", `${key} (${origin}): found ${JSON.stringify(found)}, wanted ${wanted}`);
+}
+
+function readSource(read: Reader): SourceSettings | null {
+  const url = optionalText(read, "source.url");
+  if (url === null) return null;
+  return {
+    url,
+    branch: optionalText(read, "source.branch"),
+    path: optionalText(read, "source.path"),
+    intervalMs: read("source.interval", "60s", duration),
+    selfHeal: read("source.selfHeal", "true", oneOf(["true", "false"])) === "true",
+  };
+}
+
+function optionalText(read: Reader, key: SettingKey): string | null {
+  return read(key, "", (text) => (text === "" ? null : text));
+}
+
+function defaultStateDir({ isRoot, home, xdgStateHome }: Machine): string {
+  return isRoot ? "/var/lib/ztap" : `${xdgStateHome ?? `${home}/.local/state`}/ztap`;
+}
+
+function oneOf<const T extends string>(words: readonly T[]): (text: string) => T | Wanted {
+  return (text) => words.find((word) => word === text) ?? new Wanted(`one of ${words.join(", ")}`);
+}
+
+function nodeName(text: string): string | Wanted {
+  return /^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/.test(text) ? text : new Wanted("a DNS label");
+}
+
+function absolutePath(text: string): string | Wanted {
+  return text.startsWith("/") ? text : new Wanted("an absolute path");
+}
+
+function duration(text: string): number | Wanted {
+  const wanted = new Wanted("a number above zero with its unit, such as 500ms, 10s, 5m or 1h");
+  if (!/^[0-9]+(\.[0-9]+)?(ms|s|m|h)$/.test(text)) return wanted;
+  const value = ms(text as ms.StringValue);
+  return value > 0 && value <= 2 ** 31 - 1 ? value : wanted;
+}
+
+function storeUrl(text: string): StoreUrl | Wanted {
+  if (text === "memory:") return { kind: "memory" };
+  const path = text.startsWith("file:") ? text.slice("file:".length).replace(/^\/\/(?=\/)/, "") : "";
+  return path === "" ? new Wanted("file:PATH or memory:") : { kind: "file", path };
+}
+
+function listenAddress(text: string): Settings["listen"] | Wanted {
+  if (text === "off") return null;
+  const match = /^(?:\[([0-9a-fA-F:]+)\]|([^:\s]+)):([0-9]{1,5})$/.exec(text);
+  const port = Number(match?.[3]);
+  const host = match?.[1] ?? match?.[2];
+  return host === undefined || port > 65535 ? new Wanted("host:port, [IPv6]:port or off") : { host, port };
+}

@@ -1,0 +1,68 @@
+/**
+ * desired × committed → plan: what a commit would change. `ztap plan`, `ztap apply` and the leader
+ * call the same function; what they do afterwards consumes only its result.
+ */
+import { diffKeyed } from "../diff/keyed.js";
+import type { ObjectRef, ZtapObject } from "../model/objects.js";
+import type { CommittedState, DesiredState, Revision, SourceRef, StateObject } from "../model/state.js";
+import { refKey } from "../model/state.js";
+
+export type ChangeAction = "create" | "update" | "delete";
+
+export interface Change {
+  readonly action: ChangeAction;
+  readonly ref: ObjectRef;
+  readonly before: ZtapObject | null;
+  readonly after: ZtapObject | null;
+  /** Where the object stands in the source; null for one that is deleted. */
+  readonly position: { readonly file: string; readonly line: number } | null;
+}
+
+export interface Plan {
+  /** The head that this plan was made against; applying it to another head is refused as stale. */
+  readonly base: number | null;
+  readonly source: SourceRef;
+  /** By kind, namespace and name. */
+  readonly changes: readonly Change[];
+  readonly summary: { readonly create: number; readonly update: number; readonly delete: number };
+}
+
+/** @param base the state in force; null for an empty store */
+export function planChanges(desired: DesiredState, base: CommittedState | null): Plan {
+  const diff = diffKeyed<StateObject>(
+    desired.objects,
+    base?.objects ?? new Map(),
+    (wanted, actual) => wanted.digest === actual.digest,
+  );
+  const changes: Change[] = [
+    ...diff.missing.map(({ wanted }) => toChange("create", wanted.ref, null, wanted)),
+    ...diff.changed.map(({ wanted, actual }) => toChange("update", wanted.ref, actual.object, wanted)),
+    ...diff.extra.map(({ actual }) => toChange("delete", actual.ref, actual.object, null)),
+  ].sort((a, b) => (refKey(a.ref) < refKey(b.ref) ? -1 : 1));
+  return {
+    base: base?.revision.number ?? null,
+    source: desired.source,
+    changes,
+    summary: { create: diff.missing.length, update: diff.changed.length, delete: diff.extra.length },
+  };
+}
+
+function toChange(
+  action: ChangeAction,
+  ref: ObjectRef,
+  before: ZtapObject | null,
+  after: { readonly object: ZtapObject; readonly position?: { readonly file: string; readonly line: number } } | null,
+): Change {
+  const position = after?.position === undefined ? null : { file: after.position.file, line: after.position.line };
+  return { action, ref, before, after: after?.object ?? null, position };
+}
+
+/** Whether a desired state is what a revision already holds. Needs the manifest alone, not the objects. */
+export function isUnchanged(desired: DesiredState, revision: Revision | null): boolean {
+  const entries = new Map((revision?.entries ?? []).map((entry) => [refKey(entry), entry.digest]));
+  if (entries.size !== desired.objects.size) return false;
+  for (const [key, { digest }] of desired.objects) {
+    if (entries.get(key) !== digest) return false;
+  }
+  return true;
+}

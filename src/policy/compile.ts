@@ -1,0 +1,175 @@
+/**
+ * Compiles a desired state to the ruleset of one node. Pure: equal states give equal rulesets,
+ * whatever the order of their objects.
+ */
+import { createHash } from "node:crypto";
+import type { EgressRule, IngressRule, NetworkPolicy, ObjectPosition, Peer } from "../model/objects.js";
+import type { ObjectSet } from "../model/state.js";
+import type {
+  Clause,
+  Direction,
+  PortRange,
+  Profile,
+  Rule,
+  Ruleset,
+  Subject,
+  SubjectDirection,
+} from "../model/ruleset.js";
+import type { PortSpec, Resolved } from "./peers.js";
+import { readPorts, resolveEgressNames, resolveNames, resolvePeers } from "./peers.js";
+import type { Candidate } from "./select.js";
+import { listCandidates, selectsSubject } from "./select.js";
+
+/** A rule with what does not depend on its subject already resolved. */
+interface PreparedRule {
+  readonly rule: Rule;
+  readonly peers: "any" | readonly string[];
+  readonly ports: PortSpec;
+  /** Egress: the clauses that its port names stand for. */
+  readonly named: readonly Resolved[];
+}
+
+interface PreparedPolicy {
+  readonly name: string;
+  readonly policy: NetworkPolicy;
+  readonly position: ObjectPosition | undefined;
+}
+
+const DIRECTIONS = { ingress: "Ingress", egress: "Egress" } as const;
+
+/**
+ * @param node the node whose workloads are the subjects; null for every workload of the state, also
+ *   those without a node (for questions about the whole state, never for enforcement)
+ */
+export function compile(objects: ObjectSet, node: string | null): Ruleset {
+  const compiler = new Compiler(objects);
+  const subjects = compiler.candidates
+    .filter(({ workload }) => node === null || workload.spec.node === node)
+    .map((candidate) => compiler.compileSubject(candidate));
+  const profiles = [...compiler.profiles.values()].sort((a, b) => (a.key < b.key ? -1 : 1));
+  return { node: node ?? "", digest: digestRuleset(node, subjects, profiles), subjects, profiles };
+}
+
+/** Holds the memo tables of one compilation; nothing of it outlives `compile`. */
+class Compiler {
+  readonly candidates: readonly Candidate[];
+  readonly profiles = new Map<string, Profile>();
+  readonly #policiesByNamespace = new Map<string, PreparedPolicy[]>();
+  readonly #rules = new Map<string, readonly PreparedRule[]>();
+
+  constructor(objects: ObjectSet) {
+    this.candidates = listCandidates(objects);
+    const policies: PreparedPolicy[] = [];
+    for (const { object, position } of objects.values()) {
+      if (object.kind !== "NetworkPolicy") continue;
+      policies.push({ name: `${object.metadata.namespace}/${object.metadata.name}`, policy: object, position });
+    }
+    policies.sort((a, b) => (a.name < b.name ? -1 : 1));
+    for (const policy of policies) {
+      const list = this.#policiesByNamespace.get(policy.policy.metadata.namespace) ?? [];
+      list.push(policy);
+      this.#policiesByNamespace.set(policy.policy.metadata.namespace, list);
+    }
+  }
+
+  compileSubject(candidate: Candidate): Subject {
+    const selecting = (this.#policiesByNamespace.get(candidate.namespace) ?? []).filter(({ policy }) =>
+      selectsSubject(policy, candidate),
+    );
+    return {
+      workload: candidate.name,
+      cgroup: candidate.workload.spec.cgroup ?? null,
+      addresses: candidate.workload.spec.addresses,
+      ingress: this.#compileDirection(candidate, selecting, "ingress"),
+      egress: this.#compileDirection(candidate, selecting, "egress"),
+    };
+  }
+
+  /** Enforced policies decide alone; policies in audit mode only where nothing else isolates. */
+  #compileDirection(
+    candidate: Candidate,
+    selecting: readonly PreparedPolicy[],
+    direction: Direction,
+  ): SubjectDirection {
+    const isolating = selecting.filter(({ policy }) => policy.spec.policyTypes.includes(DIRECTIONS[direction]));
+    const enforced = isolating.filter(({ policy }) => policy.spec.mode !== "audit");
+    const deciding = enforced.length > 0 ? enforced : isolating;
+    if (deciding.length === 0) return { mode: "open", profile: null, policies: [] };
+    return {
+      mode: enforced.length > 0 ? "enforce" : "audit",
+      profile: this.#profile(candidate, deciding, direction),
+      policies: deciding.map(({ name }) => name),
+    };
+  }
+
+  #profile(candidate: Candidate, policies: readonly PreparedPolicy[], direction: Direction): string {
+    const prepared = policies.flatMap((policy) => this.#prepare(policy, direction));
+    const own = direction === "ingress" ? prepared.map(({ ports }) => resolveNames(ports, candidate)) : [];
+    const usesNames = direction === "ingress" && prepared.some(({ ports }) => ports.names.length > 0);
+    const names = policies.map(({ name }) => name).join(",");
+    const key = `${direction}:${names}${usesNames ? `#${portSignature(own)}` : ""}`;
+    if (!this.profiles.has(key)) {
+      const clauses = prepared.flatMap((rule, index) => toClauses(rule, index, own[index] ?? []));
+      this.profiles.set(key, { key, direction, rules: prepared.map(({ rule }) => rule), clauses });
+    }
+    return key;
+  }
+
+  #prepare(prepared: PreparedPolicy, direction: Direction): readonly PreparedRule[] {
+    const key = `${direction}:${prepared.name}`;
+    const known = this.#rules.get(key);
+    if (known !== undefined) return known;
+    const { policy, position } = prepared;
+    const { namespace, name } = policy.metadata;
+    const lines = position?.rules?.[direction];
+    const rules = listRules(policy, direction).map(({ peers, ports: policyPorts }, index) => {
+      const ports = readPorts(policyPorts);
+      const line = lines?.[index];
+      return {
+        rule: {
+          key: `${namespace}/${name}/${direction}/${index}`,
+          policy: { namespace, name },
+          direction,
+          index,
+          ...(position === undefined ? {} : { file: position.file, line: line ?? position.line }),
+        },
+        peers: resolvePeers(peers, namespace, this.candidates),
+        ports,
+        named: direction === "egress" ? resolveEgressNames(ports, peers, namespace, this.candidates) : [],
+      };
+    });
+    this.#rules.set(key, rules);
+    return rules;
+  }
+}
+
+function listRules(
+  policy: NetworkPolicy,
+  direction: Direction,
+): readonly { peers: readonly Peer[]; ports: IngressRule["ports"] }[] {
+  return direction === "ingress"
+    ? (policy.spec.ingress ?? []).map((rule: IngressRule) => ({ peers: rule.from ?? [], ports: rule.ports }))
+    : (policy.spec.egress ?? []).map((rule: EgressRule) => ({ peers: rule.to ?? [], ports: rule.ports }));
+}
+
+/** A rule whose peers or port names stand for nothing at present has no clause: it allows nothing. */
+function toClauses(prepared: PreparedRule, rule: number, own: readonly PortRange[]): readonly Clause[] {
+  const { peers, ports } = prepared;
+  if (ports.any) return peers.length === 0 ? [] : [{ rule, peers, ports: "any" }];
+  const ranges = [...ports.ranges, ...own];
+  const direct = ranges.length === 0 || peers.length === 0 ? [] : [{ rule, peers, ports: ranges }];
+  return [...direct, ...prepared.named.filter((named) => named.peers.length > 0).map((named) => ({ rule, ...named }))];
+}
+
+function portSignature(own: readonly (readonly PortRange[])[]): string {
+  return own.map((ranges) => ranges.map(({ protocol, first }) => `${protocol}${first}`).join("+")).join("/");
+}
+
+/** File and line of a rule are left out: moving a policy within a file changes no enforcement. */
+function digestRuleset(node: string | null, subjects: readonly Subject[], profiles: readonly Profile[]): string {
+  const hash = createHash("sha256").update(JSON.stringify([node, subjects]));
+  for (const { key, rules, clauses } of profiles) {
+    hash.update(JSON.stringify([key, rules.map((rule) => rule.key), clauses]));
+  }
+  return hash.digest("hex");
+}

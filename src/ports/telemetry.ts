@@ -1,0 +1,25 @@
+/** Telemetry: what the loops tell of themselves. Adapters turn it into metrics. Never throws. */
+import type { DriftKind } from "../model/status.js";
+
+export interface Telemetry {
+  /** A revision was committed by this process. */
+  committed(event: { readonly revision: number; readonly policies: number; readonly durationMs: number }): void;
+  /** A commit of the source was refused. */
+  rejected(event: { readonly reason: "invalid" | "held" }): void;
+  sourceError(): void;
+  storeError(): void;
+  head(revision: number | null): void;
+  policyVersions(
+    versions: readonly { readonly namespace: string; readonly name: string; readonly version: number }[],
+  ): void;
+  leader(isLeader: boolean): void;
+  elected(): void;
+  /** The node's tables were changed and now match. */
+  enforced(event: { readonly policies: number; readonly durationMs: number }): void;
+  /** The node's tables were found to hold this revision. */
+  inForce(revision: number): void;
+  stalled(isStalled: boolean): void;
+  drift(kind: DriftKind, items: number): void;
+  healed(items: number): void;
+  packets(totals: readonly { readonly direction: string; readonly verdict: string; readonly packets: bigint }[]): void;
+}

@@ -1,0 +1,50 @@
+/**
+ * Leadership of this process: campaigns, renews, and stops claiming before the lease can have
+ * expired. Everything that a leader writes is fenced in the store besides; this only spares work.
+ */
+import type { Clock } from "../ports/system.js";
+import type { Fence, Store } from "../ports/store.js";
+
+export interface ElectionOptions {
+  readonly id: string;
+  readonly holder: string;
+  readonly ttlMs: number;
+}
+
+export class Election {
+  #fence: Fence | null = null;
+  #validUntil = 0;
+  #leader: string | null = null;
+
+  constructor(
+    private readonly store: Store,
+    private readonly clock: Clock,
+    private readonly options: ElectionOptions,
+  ) {}
+
+  /** The fence while leadership is certain; null otherwise. */
+  get fence(): Fence | null {
+    return this.clock.monotonic() < this.#validUntil ? this.#fence : null;
+  }
+
+  get leader(): string | null {
+    return this.#leader;
+  }
+
+  /** Claims or renews. Counts validity from before the request, so that a slow answer shortens it. */
+  async campaign(): Promise<{ readonly isLeader: boolean; readonly changed: boolean }> {
+    const started = this.clock.monotonic();
+    const before = this.#fence;
+    const { fence, leader } = await this.store.campaign(this.options, this.options.ttlMs);
+    this.#fence = fence;
+    this.#leader = leader;
+    this.#validUntil = fence === null ? 0 : started + this.options.ttlMs * 0.8;
+    return { isLeader: fence !== null, changed: before?.term !== fence?.term };
+  }
+
+  async resign(): Promise<void> {
+    this.#validUntil = 0;
+    this.#fence = null;
+    await this.store.resign(this.options.holder);
+  }
+}

@@ -1,0 +1,222 @@
+/**
+ * The follower's duty: read head, compile this node's ruleset, make the machine hold it, report.
+ * It never learns anything from an event, only from reading, so one run is enough after any number
+ * of missed ones. Whatever goes wrong before `apply` leaves the last good ruleset in force.
+ */
+import type { KeyedDiff } from "../diff/keyed.js";
+import { isEmptyDiff } from "../diff/keyed.js";
+import { diffEnforcement, listDrift } from "../drift/drift.js";
+import type { Ruleset } from "../model/ruleset.js";
+import type { Revision } from "../model/state.js";
+import type { DriftItem, DriftKind, NodeStatus, SubjectStatus } from "../model/status.js";
+import { compile } from "../policy/compile.js";
+import type { EnforcementItem, Enforcer, ItemSet, Observation } from "../ports/enforcer.js";
+import { EnforcerError } from "../ports/enforcer.js";
+import type { Store } from "../ports/store.js";
+import { StoreError } from "../ports/store.js";
+import type { Clock, Logger } from "../ports/system.js";
+import type { Telemetry } from "../ports/telemetry.js";
+
+export interface FollowerDeps {
+  readonly store: Store;
+  readonly enforcer: Enforcer;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly telemetry: Telemetry;
+}
+
+interface Target {
+  readonly revision: Revision;
+  readonly ruleset: Ruleset;
+  readonly items: ItemSet;
+}
+
+/** How old a status may grow while nothing changes. */
+const STATUS_REFRESH_MS = 60_000;
+
+export class Follower {
+  #target: Target | null = null;
+  #enforced: { readonly revision: number; readonly digest: string } | null = null;
+  #healed = 0;
+  #message: string | null = null;
+  #problem: string | null = null;
+  #reported: { readonly content: string; readonly at: number } | null = null;
+
+  constructor(
+    private readonly deps: FollowerDeps,
+    private readonly node: string,
+  ) {}
+
+  /** The revision that this node is known to enforce; null before the first success. */
+  get enforcedRevision(): number | null {
+    return this.#enforced?.revision ?? null;
+  }
+
+  /** Null where the last run ended in sync; else why it did not. */
+  get problem(): string | null {
+    return this.#problem;
+  }
+
+  /** One run. @throws after having reported Stalled, so that the runner tries again sooner */
+  async reconcile(): Promise<void> {
+    const { store, telemetry } = this.deps;
+    let attempted: number | null = null;
+    try {
+      attempted = await store.readHead();
+      telemetry.head(attempted);
+      const target = await this.#readTarget(attempted);
+      if (target === null) {
+        await this.#report({
+          attempted: null,
+          state: "InSync",
+          message: "nothing was committed yet",
+          drift: [],
+          subjects: [],
+        });
+        return;
+      }
+      await this.#enforce(target);
+      telemetry.stalled(false);
+    } catch (error) {
+      telemetry.stalled(true);
+      if (error instanceof StoreError) telemetry.storeError();
+      if (error instanceof StoreError || error instanceof EnforcerError)
+        await this.#reportStalled(attempted, error.message);
+      throw error;
+    }
+  }
+
+  async #readTarget(head: number | null): Promise<Target | null> {
+    const { store, enforcer, logger } = this.deps;
+    if (head === null) {
+      if (this.#target === null) return null;
+      throw new StoreError(
+        "revision-missing",
+        `the store is empty, but revision ${this.#target.revision.number} was in force; it stays in force here`,
+      );
+    }
+    if (this.#target?.revision.number === head) return this.#target;
+    const { revision, objects } = await store.readState(head);
+    const ruleset = compile(objects, this.node);
+    logger.debug(`compiled revision ${head}`, { digest: ruleset.digest, subjects: ruleset.subjects.length });
+    this.deps.telemetry.policyVersions(
+      revision.entries.flatMap(({ kind, namespace, name, version }) =>
+        kind === "NetworkPolicy" && namespace !== null && version !== undefined ? [{ namespace, name, version }] : [],
+      ),
+    );
+    this.#target = { revision, ruleset, items: enforcer.lower(ruleset) };
+    return this.#target;
+  }
+
+  async #enforce(target: Target): Promise<void> {
+    const { enforcer, clock, telemetry } = this.deps;
+    const { ruleset } = target;
+    const before = await enforcer.observe(ruleset);
+    const found = diffEnforcement(target.items, before);
+    if (isEmptyDiff(found)) return await this.#settle(target, before, [], null);
+
+    const isDrift = this.#enforced?.digest === ruleset.digest;
+    if (isDrift) await this.#reportDrift(target, found, before.subjects);
+    const started = clock.monotonic();
+    await enforcer.apply(ruleset);
+    const after = await enforcer.observe(ruleset);
+    const left = listDrift(diffEnforcement(target.items, after));
+    const count = found.missing.length + found.changed.length + found.extra.length;
+    if (left.length === 0) {
+      const policies = new Set(
+        ruleset.subjects.flatMap(({ ingress, egress }) => [...ingress.policies, ...egress.policies]),
+      ).size;
+      telemetry.enforced({ policies, durationMs: clock.monotonic() - started });
+      if (isDrift) {
+        this.#healed += count;
+        telemetry.healed(count);
+      }
+    }
+    await this.#settle(target, after, left, isDrift ? `healed ${count} differences` : null);
+  }
+
+  async #settle(
+    target: Target,
+    observed: Observation,
+    drift: readonly DriftItem[],
+    healed: string | null,
+  ): Promise<void> {
+    const { logger, telemetry } = this.deps;
+    telemetry.packets(observed.packets);
+    if (drift.length === 0) {
+      if (this.#enforced?.revision !== target.revision.number) {
+        logger.info(`enforcing revision ${target.revision.number}`, {
+          digest: target.ruleset.digest,
+          subjects: target.ruleset.subjects.length,
+        });
+      }
+      telemetry.inForce(target.revision.number);
+      this.#enforced = { revision: target.revision.number, digest: target.ruleset.digest };
+      if (healed !== null) logger.warn(healed);
+    }
+    const stalled = observed.subjects.filter(({ state }) => state === "Stalled");
+    const message = stalled
+      .map(({ workload, message: why }) => `${workload}: ${why ?? "cannot be enforced"}`)
+      .join("; ");
+    await this.#report({
+      attempted: target.revision.number,
+      state: drift.length > 0 ? "Drifted" : stalled.length > 0 ? "Stalled" : "InSync",
+      message: message === "" ? (healed ?? this.#message) : message,
+      drift,
+      subjects: observed.subjects,
+    });
+  }
+
+  async #reportDrift(
+    target: Target,
+    found: KeyedDiff<EnforcementItem>,
+    subjects: readonly SubjectStatus[],
+  ): Promise<void> {
+    const drift = listDrift(found);
+    const kinds: Record<DriftKind, number> = {
+      missing: 0,
+      extra: found.extra.length,
+      changed: found.changed.length,
+      detached: 0,
+    };
+    for (const { wanted } of found.missing) kinds[wanted.type === "link" ? "detached" : "missing"] += 1;
+    for (const kind of ["missing", "extra", "changed", "detached"] as const) {
+      if (kinds[kind] > 0) this.deps.telemetry.drift(kind, kinds[kind]);
+    }
+    this.deps.logger.warn("drift found", { drift });
+    await this.#report({ attempted: target.revision.number, state: "Drifted", message: null, drift, subjects });
+  }
+
+  /** The store may be what failed: then there is nobody to tell, and the log has it already. */
+  async #reportStalled(attempted: number | null, message: string): Promise<void> {
+    try {
+      await this.#report({ attempted, state: "Stalled", message, drift: [], subjects: [] });
+    } catch (error) {
+      if (!(error instanceof StoreError)) throw error;
+      this.deps.logger.debug("the status could not be written", { error });
+    }
+  }
+
+  async #report(
+    content: Pick<NodeStatus, "state" | "message" | "drift" | "subjects"> & { readonly attempted: number | null },
+  ): Promise<void> {
+    const { clock, store, enforcer } = this.deps;
+    this.#message = content.message;
+    this.#problem = content.state === "InSync" ? null : (content.message ?? content.drift[0]?.detail ?? content.state);
+    const { attempted, ...rest } = content;
+    const status = {
+      node: this.node,
+      backend: enforcer.backend,
+      attemptedRevision: attempted,
+      enforcedRevision: enforcer.backend === "none" ? null : (this.#enforced?.revision ?? null),
+      rulesetDigest: this.#enforced?.digest ?? null,
+      healed: this.#healed,
+      ...rest,
+    };
+    const text = JSON.stringify(status);
+    const isFresh = this.#reported !== null && clock.monotonic() - this.#reported.at < STATUS_REFRESH_MS;
+    if (isFresh && this.#reported?.content === text) return;
+    await store.writeNodeStatus({ ...status, observedAt: new Date(clock.now()).toISOString() });
+    this.#reported = { content: text, at: clock.monotonic() };
+  }
+}

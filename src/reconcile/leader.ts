@@ -1,0 +1,187 @@
+/**
+ * The leader's duty: poll the source, validate, commit. It reads everything anew on each run; what
+ * it remembers only spares work that would give the same result.
+ */
+import { hasErrors } from "../model/diagnostic.js";
+import type { Diagnostic } from "../model/diagnostic.js";
+import type { DesiredState, Revision } from "../model/state.js";
+import type { SourceStatus } from "../model/status.js";
+import type { readManifests } from "../manifest/read.js";
+import { isUnchanged } from "../plan/plan.js";
+import type { Source } from "../ports/source.js";
+import { SourceError } from "../ports/source.js";
+import type { Fence, Store } from "../ports/store.js";
+import type { Clock, Logger, Random } from "../ports/system.js";
+import type { Telemetry } from "../ports/telemetry.js";
+import type { Election } from "./election.js";
+
+export interface LeaderDeps {
+  readonly store: Store;
+  readonly source: Source;
+  readonly election: Election;
+  readonly read: typeof readManifests;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly logger: Logger;
+  readonly telemetry: Telemetry;
+}
+
+export interface LeaderOptions {
+  readonly node: string;
+  /** As the source was configured, for the status. */
+  readonly ref: string | null;
+  readonly path: string | null;
+  /** Whether an operator's override is returned to what Git says at the next poll. */
+  readonly selfHeal: boolean;
+}
+
+type Finding = Pick<SourceStatus, "state" | "message"> & {
+  readonly observedCommit: string | null;
+  readonly acceptedCommit: string | null;
+  readonly diagnostics?: readonly Diagnostic[];
+};
+
+const MAX_REPORTED_DIAGNOSTICS = 20;
+
+export class Leader {
+  /** The last commit that was looked at, and head at that time: equal again means nothing to do. */
+  #settled: { readonly commit: string; readonly head: number | null; readonly finding: Finding } | null = null;
+
+  constructor(
+    private readonly deps: LeaderDeps,
+    private readonly options: LeaderOptions,
+  ) {}
+
+  /** One run. Without certain leadership it does nothing. @throws what should be tried again sooner */
+  async reconcile(): Promise<void> {
+    const fence = this.deps.election.fence;
+    if (fence === null) {
+      this.#settled = null;
+      return;
+    }
+    try {
+      const tip = await this.deps.source.readTip();
+      const head = await this.deps.store.readHead();
+      if (this.#settled?.commit === tip && this.#settled.head === head)
+        return await this.#report(this.#settled.finding, fence);
+      const finding = await this.#settle(tip, head, fence);
+      await this.#report(finding, fence);
+    } catch (error) {
+      if (!(error instanceof SourceError)) throw error;
+      this.deps.telemetry.sourceError();
+      const last = await this.deps.store.readSourceStatus();
+      const { observedCommit = null, acceptedCommit = null } = last ?? {};
+      await this.#report({ state: "Unreachable", message: error.message, observedCommit, acceptedCommit }, fence);
+      throw error;
+    }
+  }
+
+  async #settle(tip: string, head: number | null, fence: Fence): Promise<Finding> {
+    const { source, store } = this.deps;
+    const snapshot = await source.fetch(tip);
+    const { objects, diagnostics } = this.deps.read(snapshot.files);
+    const desired: DesiredState = { source: snapshot.source, objects };
+    const revision = head === null ? null : await store.readRevision(head);
+    const accepted = (await store.readSourceStatus())?.acceptedCommit ?? null;
+    const finding = hasErrors(diagnostics)
+      ? this.#reject(tip, accepted, diagnostics)
+      : await this.#accept(desired, tip, accepted, revision, fence);
+    if (finding !== null) {
+      this.#settled = { commit: tip, head: await store.readHead(), finding };
+      return finding;
+    }
+    return { state: "Synced", message: null, observedCommit: tip, acceptedCommit: accepted };
+  }
+
+  #reject(tip: string, acceptedCommit: string | null, diagnostics: readonly Diagnostic[]): Finding {
+    const errors = diagnostics.filter(({ severity }) => severity === "error");
+    const message = `commit ${tip.slice(0, 12)} was rejected: ${errors.length} ${errors.length === 1 ? "error" : "errors"}`;
+    this.deps.logger.warn(message, { diagnostics: errors.slice(0, MAX_REPORTED_DIAGNOSTICS) });
+    this.deps.telemetry.rejected({ reason: "invalid" });
+    return { state: "Rejected", message, observedCommit: tip, acceptedCommit, diagnostics: errors };
+  }
+
+  /** Null where the race for head was lost: nothing is settled, the next run looks again. */
+  async #accept(
+    desired: DesiredState,
+    tip: string,
+    accepted: string | null,
+    head: Revision | null,
+    fence: Fence,
+  ): Promise<Finding | null> {
+    const found = (state: Finding["state"], message: string | null, acceptedCommit: string | null): Finding => ({
+      state,
+      message,
+      observedCommit: tip,
+      acceptedCommit,
+    });
+    if (isUnchanged(desired, head)) return found("Synced", null, tip);
+    if (desired.objects.size === 0 && head !== null) {
+      this.deps.telemetry.rejected({ reason: "held" });
+      return found(
+        "Held",
+        `commit ${tip.slice(0, 12)} has no objects at all; run \`ztap apply\` on it if that is meant`,
+        accepted,
+      );
+    }
+    if (!this.options.selfHeal && head !== null && tip === accepted) {
+      return found("Synced", `head (revision ${head.number}) was applied over Git; source.selfHeal is off`, accepted);
+    }
+    return (await this.#commit(desired, head, fence)) ? found("Synced", null, tip) : null;
+  }
+
+  async #commit(desired: DesiredState, head: Revision | null, fence: Fence): Promise<boolean> {
+    const { store, clock, random, logger, telemetry } = this.deps;
+    const started = clock.monotonic();
+    const outcome = await store.commit(
+      {
+        objects: [...desired.objects.values()],
+        source: desired.source,
+        node: this.options.node,
+        author: desired.source.author ?? this.options.node,
+        reason: "source",
+        commitId: random.id(),
+        time: new Date(clock.now()).toISOString(),
+      },
+      { expectHead: head?.number ?? null, fence },
+    );
+    switch (outcome.outcome) {
+      case "committed": {
+        const policies = outcome.revision.entries.filter(({ kind }) => kind === "NetworkPolicy").length;
+        telemetry.committed({ revision: outcome.revision.number, policies, durationMs: clock.monotonic() - started });
+        logger.info(`committed revision ${outcome.revision.number}`, {
+          commit: desired.source.commit,
+          objects: desired.objects.size,
+        });
+        return true;
+      }
+      case "stale-head":
+        logger.info("head moved while committing, looking again", { head: outcome.head });
+        return false;
+      case "fenced":
+        logger.warn("no longer leader, nothing was committed", { leader: outcome.leader });
+        return false;
+    }
+  }
+
+  async #report(finding: Finding, fence: Fence): Promise<void> {
+    const { store, source, clock } = this.deps;
+    await store.writeSourceStatus(
+      {
+        location: source.location,
+        ref: this.options.ref,
+        path: this.options.path,
+        observedCommit: finding.observedCommit,
+        acceptedCommit: finding.acceptedCommit,
+        state: finding.state,
+        message: finding.message,
+        diagnostics: (finding.diagnostics ?? [])
+          .slice(0, MAX_REPORTED_DIAGNOSTICS)
+          .map(({ code, file, line, column, message }) => ({ code, file, line, column, message })),
+        checkedAt: new Date(clock.now()).toISOString(),
+        leader: this.options.node,
+      },
+      fence,
+    );
+  }
+}

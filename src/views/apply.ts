@@ -1,0 +1,19 @@
+/** What an apply did. */
+import type { Revision } from "../model/state.js";
+import type { Plan } from "../plan/plan.js";
+import { planDocument } from "./plan.js";
+import type { Style } from "./style.js";
+
+export function applyDocument(plan: Plan, revision: Revision | null): object {
+  const committed =
+    revision === null
+      ? null
+      : { number: revision.number, time: revision.time, author: revision.author, commit: revision.source.commit };
+  return { ...planDocument(plan), revision: committed };
+}
+
+export function renderApplied(revision: Revision | null, style: Style): string {
+  if (revision === null) return "Nothing was committed.";
+  const commit = revision.source.commit === null ? "" : ` from commit ${revision.source.commit.slice(0, 12)}`;
+  return `${style.good("Committed")} revision ${revision.number}${commit}.`;
+}

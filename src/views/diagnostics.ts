@@ -1,0 +1,122 @@
+/**
+ * Diagnostics for people: where, what, the source line with a caret, and how to mend it; and the
+ * document that `ztap validate --json` prints. Plain text building; colour comes in as a style, so
+ * that only a caller that writes to a terminal brings any.
+ */
+import type { Diagnostic } from "../model/diagnostic.js";
+import { hasErrors } from "../model/diagnostic.js";
+import { KINDS, type Kind } from "../model/objects.js";
+import type { ObjectSet } from "../model/state.js";
+import { plainStyle, type Style } from "./style.js";
+
+interface DiagnosticView {
+  readonly style?: Style;
+  /** Text of a file, for the line with the caret; undefined where it is not at hand. */
+  readonly textOf?: (file: string) => string | undefined;
+}
+
+/** One block for each diagnostic, without a summary; ends with a line break unless there is nothing to say. */
+export function renderDiagnostics(diagnostics: readonly Diagnostic[], view: DiagnosticView = {}): string {
+  const style = view.style ?? plainStyle;
+  const lines = new SourceLines(view.textOf ?? (() => undefined));
+  return diagnostics.map((diagnostic) => renderDiagnostic(diagnostic, style, lines)).join("");
+}
+
+function renderDiagnostic(diagnostic: Diagnostic, style: Style, lines: SourceLines): string {
+  const { file, line, column, severity, code, path, message, wanted, fix } = diagnostic;
+  const colour = (text: string): string => (severity === "error" ? style.bad(text) : style.warn(text));
+  const where = path === "" ? "" : ` ${style.dim(`(${path})`)}`;
+  const source = lines.at(file, line);
+  return [
+    `${style.bold(`${file}:${line}:${column}`)} ${colour(severity)} ${style.dim(code)} ${message}${where}`,
+    ...(source === undefined ? [] : withCaret(source, line, column, colour, style)),
+    ...(wanted === undefined ? [] : [`  ${style.dim("wanted")} ${wanted}`]),
+    ...(fix === undefined ? [] : [`  ${style.dim("fix")}    ${fix}`]),
+    "",
+  ].join("\n");
+}
+
+/** Lines longer than this are cut around the column. */
+const SOURCE_WIDTH = 100;
+
+function withCaret(
+  source: string,
+  line: number,
+  column: number,
+  colour: (text: string) => string,
+  style: Style,
+): readonly string[] {
+  const from = column > SOURCE_WIDTH ? column - SOURCE_WIDTH / 2 : 0;
+  const shown = printable(source.slice(from, from + SOURCE_WIDTH));
+  const gutter = `  ${line} | `;
+  // The caret must stand below its character whatever width a tab has: tabs were made one space wide above.
+  const caret = `${" ".repeat(gutter.length - 2)}| ${" ".repeat(Math.max(0, column - 1 - from))}`;
+  return [`${style.dim(gutter)}${shown}`, `${style.dim(caret)}${colour("^")}`];
+}
+
+/** A file that someone else wrote must not be able to write control sequences to the terminal. */
+function printable(text: string): string {
+  return text.replace(/[\u0000-\u001f\u007f-\u009f]/g, (character) => (character === "\t" ? " " : "\ufffd"));
+}
+
+/** Splits each file once, and keeps only the last one: diagnostics come sorted by file. */
+class SourceLines {
+  #file: string | undefined;
+  #lines: readonly string[] = [];
+
+  constructor(readonly textOf: (file: string) => string | undefined) {}
+
+  at(file: string, line: number): string | undefined {
+    if (this.#file !== file) {
+      this.#file = file;
+      this.#lines = this.textOf(file)?.split(/\r?\n/) ?? [];
+    }
+    return this.#lines[line - 1];
+  }
+}
+
+/** One line: what was read and what is wrong with it. */
+export function summarizeDiagnostics(diagnostics: readonly Diagnostic[], objects: ObjectSet): string {
+  const errors = diagnostics.filter(({ severity }) => severity === "error").length;
+  const warnings = diagnostics.length - errors;
+  const counts = Object.entries(countObjects(objects)).map(([kind, count]) => `${count} ${kind}`);
+  const read = counts.length === 0 ? "no objects" : counts.join(", ");
+  const found = [
+    ...(errors > 0 ? [plural(errors, "error")] : []),
+    ...(warnings > 0 ? [plural(warnings, "warning")] : []),
+  ];
+  return `${errors > 0 ? "invalid" : "valid"}: ${read}${found.length === 0 ? "" : `; ${found.join(", ")}`}`;
+}
+
+const plural = (count: number, word: string): string => `${count} ${word}${count === 1 ? "" : "s"}`;
+
+/** How many objects of each kind; kinds without any are left out. */
+export function countObjects(objects: ObjectSet): Readonly<Partial<Record<Kind, number>>> {
+  const kinds = [...objects.values()].map(({ ref }) => ref.kind);
+  const counts = KINDS.map((kind) => [kind, kinds.filter((other) => other === kind).length] as const);
+  return Object.fromEntries(counts.filter(([, count]) => count > 0));
+}
+
+/** What `ztap validate --json` prints; schemas/output/validate.schema.json. */
+export interface ValidateOutput {
+  readonly formatVersion: 1;
+  readonly valid: boolean;
+  readonly objects: Readonly<Partial<Record<Kind, number>>>;
+  readonly diagnostics: readonly Diagnostic[];
+}
+
+export function toValidateOutput(objects: ObjectSet, diagnostics: readonly Diagnostic[]): ValidateOutput {
+  return { formatVersion: 1, valid: !hasErrors(diagnostics), objects: countObjects(objects), diagnostics };
+}
+
+/** What `ztap validate` prints: every diagnostic, then one line that sums up. */
+export function renderValidation(
+  objects: ObjectSet,
+  diagnostics: readonly Diagnostic[],
+  files: readonly { readonly path: string; readonly text: string }[],
+  style: Style,
+): string {
+  const texts = new Map(files.map(({ path, text }) => [path, text]));
+  const blocks = renderDiagnostics(diagnostics, { style, textOf: (file) => texts.get(file) });
+  return blocks + summarizeDiagnostics(diagnostics, objects);
+}

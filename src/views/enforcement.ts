@@ -1,0 +1,43 @@
+/** What the kernel holds of ztap's, and what was taken away. */
+import type { InspectedNode, Removed } from "../model/inspection.js";
+import type { Style } from "./style.js";
+import { renderTable } from "./table.js";
+
+export function enforcementDocument(nodes: readonly InspectedNode[]): object {
+  return { formatVersion: 1, nodes };
+}
+
+export function renderEnforcement(nodes: readonly InspectedNode[], style: Style): string {
+  if (nodes.length === 0) return "Nothing is enforced on this machine.";
+  return nodes.map((node) => renderNode(node, style)).join("\n\n");
+}
+
+function renderNode(node: InspectedNode, style: Style): string {
+  const { addresses, ports } = node.entries.active;
+  const hooks = new Map<string, { readonly cgroup: string; readonly names: string[] }>();
+  for (const { workload, hook, cgroup } of node.links) {
+    const row = hooks.get(workload) ?? { cgroup: cgroup ?? style.warn("cgroup is gone"), names: [] };
+    row.names.push(hook);
+    hooks.set(workload, row);
+  }
+  const rows = [...hooks].map(([workload, { cgroup, names }]) => [workload, cgroup, names.sort().join(" ")]);
+  return [
+    `${style.bold(`Node ${node.node}`)}  epoch ${node.epoch ?? "none"}, ABI ${node.abi ?? "unknown"}, ${addresses} address and ${ports} port entries in force`,
+    rows.length === 0 ? "No workload is attached." : renderTable(["Workload", "Cgroup", "Hooks"], rows, style),
+    ...node.foreign.map(({ cgroup, hook, programId }) => `not ztap's: program ${programId} at ${hook} of ${cgroup}`),
+  ].join("\n");
+}
+
+export function removalDocument(removed: readonly Removed[]): object {
+  return { formatVersion: 1, removed };
+}
+
+export function renderRemoval(removed: readonly Removed[], style: Style): string {
+  if (removed.length === 0) return "There was nothing to remove.";
+  return removed
+    .map(
+      ({ node, workloads }) =>
+        `${style.warn("Removed")} enforcement of node ${node}; open now: ${workloads.length === 0 ? "no workload" : workloads.join(", ")}`,
+    )
+    .join("\n");
+}

@@ -1,0 +1,26 @@
+/** What `ztap init` made, and what comes next. */
+import type { Style } from "./style.js";
+
+interface Made {
+  readonly created: readonly string[];
+  readonly kept: readonly string[];
+  readonly initialized: boolean;
+}
+
+export function initDocument(dir: string, made: Made): object {
+  return { formatVersion: 1, dir, ...made };
+}
+
+export function renderInit(dir: string, { created, kept, initialized }: Made, style: Style): string {
+  const enter = dir === "." ? [] : [`  cd ${dir}`];
+  return [
+    ...created.map((file) => `${style.good("created")}  ${file}`),
+    ...kept.map((file) => `${style.dim("kept   ")}  ${file}`),
+    ...(initialized ? [`${style.good("created")}  .git (branch main)`] : []),
+    "",
+    "Next:",
+    ...enter,
+    "  ztap validate",
+    "  ztap plan",
+  ].join("\n");
+}

@@ -1,0 +1,103 @@
+/** A plan as text for people, as markdown for a pull request, or as the document that scripts read. */
+import { diffLines } from "diff";
+import { stringify } from "yaml";
+import type { ZtapObject } from "../model/objects.js";
+import { qualifiedName } from "../model/state.js";
+import type { Change, Plan } from "../plan/plan.js";
+import type { Style } from "./style.js";
+
+const SIGNS = { create: "+", update: "~", delete: "-" } as const;
+
+export function planDocument(plan: Plan): object {
+  return {
+    formatVersion: 1,
+    base: { revision: plan.base },
+    source: plan.source,
+    changes: plan.changes.map(({ action, ref, before, after, position }) => ({
+      action,
+      ...ref,
+      before,
+      after,
+      position,
+    })),
+    summary: plan.summary,
+  };
+}
+
+export function renderPlan(plan: Plan, style: Style): string {
+  const blocks = plan.changes.map((change) => renderChange(change, style));
+  return [...blocks, renderSummary(plan, style)].join("\n");
+}
+
+function renderSummary({ base, changes, summary }: Plan, style: Style): string {
+  const against = base === null ? "an empty store" : `revision ${base}`;
+  if (changes.length === 0) return `No changes: ${against} already holds this state.`;
+  return `${style.bold("Plan:")} ${summary.create} to create, ${summary.update} to update, ${summary.delete} to delete (against ${against}).`;
+}
+
+function renderChange(change: Change, style: Style): string {
+  const paint = { create: style.good, update: style.warn, delete: style.bad }[change.action];
+  const where = change.position === null ? "" : style.dim(`  ${change.position.file}:${change.position.line}`);
+  const title = `${paint(SIGNS[change.action])} ${style.bold(change.ref.kind)} ${qualifiedName(change.ref)}${where}`;
+  return `${title}\n${changeLines(change)
+    .map((line) => paintLine(line, style))
+    .join("")}`;
+}
+
+function paintLine(line: string, style: Style): string {
+  const paint = line.startsWith("+") ? style.good : line.startsWith("-") ? style.bad : style.dim;
+  return `    ${paint(line)}\n`;
+}
+
+/** The object's own lines with `+`, `-` or a space in front; of an update only what is near a change. */
+function changeLines({ before, after }: Change): readonly string[] {
+  const parts = diffLines(toYaml(before), toYaml(after));
+  const lines = parts.flatMap(({ value, added, removed }) =>
+    value
+      .split("\n")
+      .slice(0, -1)
+      .map((line) => `${added ? "+" : removed ? "-" : " "} ${line}`),
+  );
+  if (before === null || after === null) return lines;
+  const isNear = lines.map((_, index) =>
+    lines.slice(Math.max(0, index - 3), index + 4).some((line) => !line.startsWith(" ")),
+  );
+  return lines.flatMap((line, index) => (isNear[index] === true ? [line] : isNear[index - 1] === true ? ["  …"] : []));
+}
+
+function toYaml(object: ZtapObject | null): string {
+  if (object === null) return "";
+  const { labels } = object.metadata;
+  return stringify({ ...(labels === undefined ? {} : { labels }), ...("spec" in object ? { spec: object.spec } : {}) });
+}
+
+export function renderPlanMarkdown(plan: Plan): string {
+  const { create, update, delete: deleted } = plan.summary;
+  const commit = plan.source.commit === null ? "" : ` at \`${plan.source.commit.slice(0, 12)}\``;
+  const head = [`### ztap plan${commit}`, ""];
+  if (plan.changes.length === 0) return [...head, "**No changes.**", ""].join("\n");
+  const rows = plan.changes.map(({ action, ref, position }) => {
+    const where = position === null ? "" : `\`${position.file}:${position.line}\``;
+    return `| ${SIGNS[action]} ${action} | ${ref.kind} | \`${qualifiedName(ref)}\` | ${where} |`;
+  });
+  const details = plan.changes.flatMap((change) => [
+    `<details><summary>${change.action} ${change.ref.kind} <code>${qualifiedName(change.ref)}</code></summary>`,
+    "",
+    "```diff",
+    ...changeLines(change),
+    "```",
+    "",
+    "</details>",
+  ]);
+  return [
+    ...head,
+    `**${create} to create, ${update} to update, ${deleted} to delete.**`,
+    "",
+    "| | kind | object | where |",
+    "| --- | --- | --- | --- |",
+    ...rows,
+    "",
+    ...details,
+    "",
+  ].join("\n");
+}

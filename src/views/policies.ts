@@ -1,0 +1,92 @@
+/** Policies, their history and their drift report, as text or as documents. */
+import { stringify } from "yaml";
+import { qualifiedName } from "../model/state.js";
+import type { PolicyNode, PolicyReport, PolicyRow, PolicyVersion } from "../operations/policies.js";
+import type { PolicyEvent } from "../operations/watch.js";
+import type { Style } from "./style.js";
+import { renderTable } from "./table.js";
+
+export function policyListDocument(policies: readonly PolicyRow[]): object {
+  return { formatVersion: 1, policies };
+}
+
+export function renderPolicyList(policies: readonly PolicyRow[], style: Style): string {
+  if (policies.length === 0) return "No policies.";
+  const rows = policies.map((row) => [qualifiedName(row), String(row.version), row.sourceNode, row.updatedAt]);
+  return renderTable(["Name", "Version", "Source Node", "Last Updated"], rows, style);
+}
+
+export function policyHistoryDocument(versions: readonly PolicyVersion[]): object {
+  return { formatVersion: 1, versions };
+}
+
+export function renderPolicyHistory(versions: readonly PolicyVersion[], style: Style): string {
+  const rows = versions.map((row) => [
+    String(row.version),
+    row.action,
+    String(row.revision),
+    row.commit?.slice(0, 12) ?? "-",
+    row.updatedAt,
+    row.author,
+    row.reason,
+  ]);
+  return renderTable(["Version", "Action", "Revision", "Commit", "Time", "Author", "Reason"], rows, style);
+}
+
+export function policyReportDocument(report: PolicyReport): object {
+  return { formatVersion: 1, ...report };
+}
+
+export function renderPolicyReport(report: PolicyReport, style: Style): string {
+  const { policy, git, nodes, subjects } = report;
+  const where = policy.file === null ? "" : `  ${policy.file}:${policy.line}`;
+  const commit = policy.commit === null ? "no commit" : policy.commit.slice(0, 12);
+  const paintGit = { Synced: style.good, OutOfSync: style.bad, Unknown: style.warn }[git.state];
+  const facts = [
+    ["Policy", `${style.bold(qualifiedName(policy))}  version ${policy.version}${style.dim(where)}`],
+    ["Store", `revision ${policy.revision}, ${commit}`],
+    ["Git", `${paintGit(git.state)}${git.message === null ? "" : `  ${git.message}`}`],
+    [
+      "Subjects",
+      subjects.length === 0
+        ? "none"
+        : subjects.map(({ workload, node }) => `${workload} on ${node ?? "no node"}`).join(", "),
+    ],
+  ];
+  const width = Math.max(...facts.map(([name = ""]) => name.length));
+  return [
+    ...facts.map(([name = "", value = ""]) => `${name.padEnd(width)}  ${value}`),
+    "",
+    ...renderNodes(nodes, style),
+    "",
+    style.dim(stringify({ spec: report.spec }).trimEnd()),
+  ].join("\n");
+}
+
+function renderNodes(nodes: readonly PolicyNode[], style: Style): readonly string[] {
+  if (nodes.length === 0) return ["No node has a workload that this policy selects."];
+  const paint = {
+    InSync: style.good,
+    Pending: style.warn,
+    Drifted: style.bad,
+    Stalled: style.bad,
+    Unknown: style.warn,
+  };
+  const rows = nodes.map((node) => [
+    node.node,
+    paint[node.state](node.state),
+    `${node.enforcedRevision ?? "-"}/${node.desiredRevision}`,
+    node.observedAt ?? "never",
+    node.message ?? "",
+  ]);
+  const drift = nodes.flatMap((node) =>
+    node.drift.map((item) => `  ${style.bad(item.kind)}  ${node.node}: ${item.detail}`),
+  );
+  return [renderTable(["Node", "State", "Revision", "Observed", "Message"], rows, style), ...drift];
+}
+
+export function renderPolicyEvent(event: PolicyEvent, style: Style): string {
+  const paint = { current: style.dim, created: style.good, updated: style.warn, deleted: style.bad }[event.action];
+  const commit = event.commit === null ? "" : `  ${event.commit.slice(0, 12)}`;
+  return `${event.updatedAt}  ${paint(event.action.padEnd(7))}  ${qualifiedName(event)}  version ${event.version}  revision ${event.revision}${commit}`;
+}

@@ -1,0 +1,25 @@
+/** Colour, only on a terminal: a view is given a style, it never asks for one. */
+import { styleText } from "node:util";
+
+export interface Style {
+  readonly good: (text: string) => string;
+  readonly bad: (text: string) => string;
+  readonly warn: (text: string) => string;
+  readonly dim: (text: string) => string;
+  readonly bold: (text: string) => string;
+}
+
+const same = (text: string) => text;
+
+export const plainStyle: Style = { good: same, bad: same, warn: same, dim: same, bold: same };
+
+const paint = (format: Parameters<typeof styleText>[0]) => (text: string) =>
+  styleText(format, text, { validateStream: false });
+
+export const colourStyle: Style = {
+  good: paint("green"),
+  bad: paint("red"),
+  warn: paint("yellow"),
+  dim: paint("dim"),
+  bold: paint("bold"),
+};

@@ -1,0 +1,272 @@
+/**
+ * The only place that puts adapters behind ports. Adapters are imported where they are first used,
+ * so that a command pays only for what it needs.
+ */
+import { mkdir, stat } from "node:fs/promises";
+import { join } from "node:path";
+import type { Scaffolded } from "./adapters/git/scaffold.js";
+import { systemClock, systemRandom } from "./adapters/system/clock.js";
+import { readManifests } from "./manifest/read.js";
+import type { ObjectSet } from "./model/state.js";
+import { hasErrors } from "./model/diagnostic.js";
+import type { AgentDeps, AgentOptions } from "./operations/agent.js";
+import { OperationError } from "./operations/error.js";
+import type { Settings } from "./operations/settings.js";
+import type { Check } from "./model/check.js";
+import type { InspectedNode, Removed } from "./model/inspection.js";
+import type { Enforcer } from "./ports/enforcer.js";
+import { EnforcerError } from "./ports/enforcer.js";
+import type { Source } from "./ports/source.js";
+import { SourceError } from "./ports/source.js";
+import type { Store } from "./ports/store.js";
+import type { Logger } from "./ports/system.js";
+
+export { readManifests, systemClock, systemRandom };
+
+/** Opens the store, uses it, and closes it, also when the use fails. */
+export async function withStore<T>(
+  settings: Settings,
+  options: { readonly create: boolean },
+  use: (store: Store) => Promise<T>,
+): Promise<T> {
+  const store = await openStore(settings, options.create ? "write" : "read");
+  try {
+    return await use(store);
+  } finally {
+    await store.close();
+  }
+}
+
+async function openStore(settings: Settings, access: "read" | "write"): Promise<Store> {
+  if (settings.store.kind === "memory") {
+    const { openMemoryStore } = await import("./adapters/memory/store.js");
+    return openMemoryStore(systemClock);
+  }
+  const { openEmbeddedStore } = await import("./adapters/embedded/store.js");
+  return openEmbeddedStore({ path: settings.store.path, access }, systemClock);
+}
+
+export interface SourceChoice {
+  /** A folder of this disk, or a URL of a repository. */
+  readonly location: string;
+  readonly ref?: string | undefined;
+}
+
+/** A folder that exists is read as it lies on disk (with `ref`: from the repository around it); anything else is a repository. */
+export async function openSource(settings: Settings, { location, ref }: SourceChoice): Promise<Source> {
+  const isPath = await stat(location).then(
+    () => true,
+    () => false,
+  );
+  if (isPath && !(await isBareRepository(location))) {
+    const { FolderSource, RepositorySource } = await import("./adapters/git/folder.js");
+    return ref === undefined ? new FolderSource({ dir: location }) : new RepositorySource({ dir: location, ref });
+  }
+  return openRepository(settings, { location, ref, path: settings.sourcePath });
+}
+
+async function isBareRepository(path: string): Promise<boolean> {
+  const has = (name: string) =>
+    stat(join(path, name)).then(
+      () => true,
+      () => false,
+    );
+  return (await has("HEAD")) && (await has("objects")) && (await has("refs"));
+}
+
+async function openRepository(
+  settings: Settings,
+  { location, ref, path }: SourceChoice & { readonly path: string | null },
+): Promise<Source> {
+  const { GitSource } = await import("./adapters/git/source.js");
+  return new GitSource({
+    location,
+    cacheDir: join(settings.stateDir, "mirrors"),
+    ...(ref === undefined ? {} : { ref }),
+    ...(path === null ? {} : { path }),
+  });
+}
+
+/**
+ * What Git says now: the configured source, or the one that the leader polls. Null where there is
+ * none, where it cannot be read from here, or where it does not validate.
+ */
+export async function readGitObjects(settings: Settings, store: Store): Promise<ObjectSet | null> {
+  const polled = settings.source === null ? await store.readSourceStatus() : null;
+  const choice =
+    settings.source === null
+      ? polled === null
+        ? null
+        : { location: polled.location, ref: polled.ref ?? undefined, path: polled.path }
+      : { location: settings.source.url, ref: settings.source.branch ?? undefined, path: settings.source.path };
+  if (choice === null) return null;
+  try {
+    const snapshot = await (await openRepository(settings, choice)).fetch();
+    const { objects, diagnostics } = readManifests(snapshot.files);
+    return hasErrors(diagnostics) ? null : objects;
+  } catch (error) {
+    if (error instanceof SourceError) return null;
+    throw error;
+  }
+}
+
+/** The machine's own backend; `none` only where it was asked for by name. @throws OperationError `unsupported` */
+async function openEnforcer(settings: Settings, logger: Logger): Promise<Enforcer> {
+  if (settings.backend === "none") {
+    const { NoneEnforcer } = await import("./adapters/none/enforcer.js");
+    return new NoneEnforcer();
+  }
+  if (process.platform !== "linux") {
+    throw new OperationError(
+      "unsupported",
+      `there is no enforcement backend for ${process.platform} in this version; --backend none reports without enforcing`,
+    );
+  }
+  const { EbpfEnforcer } = await import("./adapters/ebpf/enforcer.js");
+  return new EbpfEnforcer({ node: settings.node, pinRoot: settings.pinRoot, logger });
+}
+
+/** Reads the kernel of this machine for a node that is enforced here; null where it is not, or without root. */
+export async function openLocalEnforcer(settings: Settings, node: string): Promise<Enforcer | null> {
+  if (process.platform !== "linux" || process.geteuid?.() !== 0) return null;
+  const isHere = await stat(join(settings.pinRoot, node)).then(
+    () => true,
+    () => false,
+  );
+  if (!isHere) return null;
+  const { EbpfEnforcer } = await import("./adapters/ebpf/enforcer.js");
+  const { createLogger } = await import("./adapters/system/logger.js");
+  const enforcer = new EbpfEnforcer({ node, pinRoot: settings.pinRoot, logger: createLogger("error") });
+  await enforcer.open();
+  return enforcer;
+}
+
+export async function withAgentDeps(
+  settings: Settings,
+  use: (deps: AgentDeps, options: AgentOptions) => Promise<void>,
+): Promise<void> {
+  const { createLogger } = await import("./adapters/system/logger.js");
+  const { createTelemetry } = await import("./adapters/prometheus/telemetry.js");
+  const { serveHttp } = await import("./adapters/prometheus/server.js");
+  const { describeSelf, isHolderAlive } = await import("./adapters/system/holder.js");
+  const { createManifestCache } = await import("./manifest/read.js");
+  const logger = createLogger(settings.logLevel, process.stderr.isTTY);
+  const { telemetry, registry } = createTelemetry();
+  const cache = createManifestCache();
+  const enforcer = await openEnforcer(settings, logger);
+  if (settings.source !== null) await mkdir(settings.stateDir, { recursive: true, mode: 0o700 });
+  await withStore(settings, { create: true }, async (store) =>
+    use(
+      {
+        store,
+        source: await openPolledSource(settings),
+        enforcer,
+        read: (files) => readManifests(files, { cache }),
+        clock: systemClock,
+        random: systemRandom,
+        logger,
+        telemetry,
+        isHolderAlive,
+        serve: (probes) => (settings.listen === null ? null : serveHttp(settings.listen, registry, probes)),
+      },
+      {
+        node: settings.node,
+        address: settings.address,
+        holder: describeSelf(),
+        ref: settings.source?.branch ?? null,
+        path: settings.source?.path ?? null,
+        sourceIntervalMs: settings.source?.intervalMs ?? 60_000,
+        selfHeal: settings.source?.selfHeal ?? true,
+        checkIntervalMs: settings.checkIntervalMs,
+        heartbeatIntervalMs: settings.heartbeatIntervalMs,
+        sessionTtlMs: settings.sessionTtlMs,
+      },
+    ),
+  );
+}
+
+function openPolledSource(settings: Settings): Promise<Source> | null {
+  if (settings.source === null) return null;
+  const { url, branch, path } = settings.source;
+  return openRepository(settings, { location: url, ref: branch ?? undefined, path });
+}
+
+export async function openFolder(dir: string): Promise<Source> {
+  const { FolderSource } = await import("./adapters/git/folder.js");
+  return new FolderSource({ dir });
+}
+
+/** `ztap init`: copies the starter repository. */
+export async function scaffoldRepository(root: string, dir: string): Promise<Scaffolded> {
+  const { scaffold } = await import("./adapters/git/scaffold.js");
+  return scaffold(join(root, "examples/starter"), dir);
+}
+
+/** @throws OperationError `unsupported`, EnforcerError `not-permitted` */
+export async function inspectMachine(settings: Settings): Promise<readonly InspectedNode[]> {
+  requireRoot("enforcement show");
+  const { inspectEnforcement } = await import("./adapters/ebpf/inspect.js");
+  const nodes = inspectEnforcement({ pinRoot: settings.pinRoot });
+  return nodes.map(({ epoch, ...node }) => ({ ...node, epoch: epoch === null ? null : String(epoch) }));
+}
+
+/** @param node null for every node of this machine */
+export async function removeEnforcement(settings: Settings, node: string | null): Promise<readonly Removed[]> {
+  requireRoot("enforcement remove");
+  const ebpf = await import("./adapters/ebpf/remove.js");
+  return ebpf.removeEnforcement({ pinRoot: settings.pinRoot, ...(node === null ? {} : { node }) });
+}
+
+function requireRoot(command: string): void {
+  if (process.platform !== "linux") {
+    throw new OperationError(
+      "unsupported",
+      `ztap ${command} has no enforcement backend for ${process.platform} in this version`,
+    );
+  }
+  if (process.geteuid?.() !== 0)
+    throw new EnforcerError(
+      "not-permitted",
+      `ztap ${command} needs root: the kernel's tables can be read by nobody else`,
+    );
+}
+
+/** What `ztap doctor` looks at: the machine for enforcement, git, the store and the source. */
+export async function examineMachine(settings: Settings): Promise<readonly Check[]> {
+  const { checkKernel } = await import("./adapters/ebpf/doctor.js");
+  const kernel = checkKernel({}).map(({ name, ok, detail, mend }) => toCheck(name, ok, detail, mend));
+  const git = await examine("git", "install git 2.30 or newer", async () => {
+    const { gitVersion } = await import("./adapters/git/git.js");
+    return gitVersion();
+  });
+  const store = await examine("store", "run as root, or choose another with --store", async () => {
+    const head = await withStore(settings, { create: false }, (opened) => opened.readHead());
+    return head === null ? "empty" : `revision ${head}`;
+  });
+  if (settings.source === null) return [...kernel, git, store];
+  const { url, branch, path } = settings.source;
+  const source = await examine(
+    "source",
+    "check the URL, the branch and the credentials of the user that runs the agent",
+    async () => {
+      const tip = await (await openRepository(settings, { location: url, ref: branch ?? undefined, path })).readTip();
+      return `tip is ${tip.slice(0, 12)}`;
+    },
+  );
+  return [...kernel, git, store, source];
+}
+
+const toCheck = (name: string, ok: boolean, detail: string, fix: string): Check => ({
+  name,
+  state: ok ? "ok" : "failed",
+  detail,
+  fix: ok ? null : fix,
+});
+
+async function examine(name: string, fix: string, look: () => Promise<string>): Promise<Check> {
+  try {
+    return toCheck(name, true, await look(), fix);
+  } catch (error) {
+    return toCheck(name, false, error instanceof Error ? error.message : String(error), fix);
+  }
+}

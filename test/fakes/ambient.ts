@@ -1,0 +1,57 @@
+/** What the loops are given in tests: silent logs, recorded telemetry, seeded randomness. */
+import type { Logger, Random } from "../../src/ports/system.js";
+import type { Telemetry } from "../../src/ports/telemetry.js";
+
+export const silentLogger: Logger = {
+  debug: () => undefined,
+  info: () => undefined,
+  warn: () => undefined,
+  error: () => undefined,
+};
+
+/** Every call by name with its arguments, in order. */
+export function recordTelemetry(): {
+  readonly telemetry: Telemetry;
+  readonly calls: (readonly [string, ...unknown[]])[];
+} {
+  const calls: (readonly [string, ...unknown[]])[] = [];
+  const record =
+    (name: string) =>
+    (...args: unknown[]) => {
+      calls.push([name, ...args]);
+    };
+  const names = [
+    "committed",
+    "rejected",
+    "sourceError",
+    "storeError",
+    "head",
+    "policyVersions",
+    "leader",
+    "elected",
+    "enforced",
+    "inForce",
+    "stalled",
+    "drift",
+    "healed",
+    "packets",
+  ] as const;
+  const entries = names.map((name) => [name, record(name)] as const);
+  return { telemetry: Object.fromEntries(entries) as unknown as Telemetry, calls };
+}
+
+/** A small deterministic generator (mulberry32): the same seed gives the same run. */
+export function seededRandom(seed: number): Random {
+  let state = seed >>> 0;
+  const next = () => {
+    state = (state + 0x6d2b79f5) >>> 0;
+    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
+    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
+  };
+  const hex = () =>
+    Math.floor(next() * 2 ** 32)
+      .toString(16)
+      .padStart(8, "0");
+  return { fraction: next, id: () => hex() + hex() + hex() + hex() };
+}

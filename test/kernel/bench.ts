@@ -1,0 +1,76 @@
+/**
+ * Bench: the programs on a bench, without cgroups and sockets: their test entries run on packets
+ * made by hand (BPF_PROG_TEST_RUN) over tables of their own, which nothing pins.
+ */
+import { join } from "node:path";
+import type { Test } from "tap";
+import { CONTROL, FLOW_HALF } from "../../src/adapters/ebpf/abi.generated.js";
+import { closeObject } from "../../src/adapters/ebpf/load.js";
+import { lower } from "../../src/adapters/ebpf/lower.js";
+import { defaultNativeDir, loadNative } from "../../src/adapters/ebpf/native.js";
+import { encodeStorage } from "../../src/adapters/ebpf/storage.js";
+import { readCounters, TableSets } from "../../src/adapters/ebpf/tables.js";
+import type { Direction, Ruleset } from "../../src/model/ruleset.js";
+import { packet, type PacketSpec } from "./packets.js";
+
+export class Bench {
+  readonly #native = loadNative();
+  readonly #object = this.#native.loadObject(
+    join(defaultNativeDir(), "ztap.bpf.o"),
+    "",
+    ["ztap_test_ingress", "ztap_test_egress"],
+    [],
+  );
+  readonly #tables = new TableSets(this.#native, this.#object.maps);
+  readonly #subjects = new Map<string, number>();
+
+  constructor(t: Test) {
+    t.teardown(async () => {
+      await this.#tables.settled();
+      closeObject(this.#native, this.#object);
+    });
+    const control = Buffer.alloc(CONTROL.size);
+    control.writeBigUInt64LE(2n, CONTROL.epoch);
+    this.#native.mapSet(this.#fd("ztap_control"), Buffer.alloc(4), control);
+  }
+
+  async load(ruleset: Ruleset): Promise<void> {
+    const image = lower(ruleset);
+    const set = await this.#tables.prepare(image);
+    [...image.subjects].forEach(([workload, { id, record }], index) => {
+      this.#subjects.set(workload, index);
+      const key = Buffer.alloc(4);
+      key.writeUInt32LE(index);
+      const storage = { cgroup: 1n, subject: id, level: 1, sets: [record, record] } as const;
+      this.#native.mapSet(this.#fd("ztap_test_subjects"), key, encodeStorage(storage));
+    });
+    this.#tables.switch(set);
+  }
+
+  passes(workload: string, direction: Direction, spec: PacketSpec): boolean {
+    const program = this.#object.programs[`ztap_test_${direction}`] ?? -1;
+    const { returned } = this.#native.testRun(program, packet(spec), [this.#subjects.get(workload) ?? -1], 1);
+    if (returned !== 0 && returned !== 1) throw new Error(`the program returned ${returned}`);
+    return returned === 1;
+  }
+
+  counters(): readonly bigint[] {
+    return readCounters(this.#native, this.#fd("ztap_packets"));
+  }
+
+  /** Makes every flow as old as if it had been idle for so many ticks more. */
+  ageFlows(ticks: number): void {
+    const { count, keys, values } = this.#native.mapRead(this.#fd("ztap_flows"));
+    for (let at = 0; at < count * 2; at++) {
+      const seen = at * FLOW_HALF.size + FLOW_HALF.seen;
+      values.writeUInt32LE((values.readUInt32LE(seen) - ticks) >>> 0, seen);
+    }
+    this.#native.mapWrite(this.#fd("ztap_flows"), keys, values);
+  }
+
+  #fd(name: string): number {
+    const fd = this.#object.maps[name];
+    if (fd === undefined) throw new Error(`no map ${name}`);
+    return fd;
+  }
+}

@@ -1,0 +1,81 @@
+/** Packets made by hand, for BPF_PROG_TEST_RUN: an Ethernet header, then IP as the arguments say. */
+import { parsePrefix } from "../../src/adapters/ebpf/address.js";
+
+export interface PacketSpec {
+  readonly from: string;
+  readonly to: string;
+  readonly protocol: number;
+  readonly payload?: Buffer;
+  /** IPv4: in units of 8 bytes. */
+  readonly fragment?: number;
+  /** IPv4: bytes of options, a multiple of 4. */
+  readonly options?: number;
+  /** IPv6: numbers of extension headers, in order, 8 bytes each. A fragment header (44) carries `fragment`. */
+  readonly extensions?: readonly number[];
+  readonly hopLimit?: number;
+}
+
+export function packet(spec: PacketSpec): Buffer {
+  const payload = spec.payload ?? Buffer.alloc(20);
+  const ethernet = Buffer.alloc(14);
+  const v6 = spec.from.includes(":");
+  ethernet.writeUInt16BE(v6 ? 0x86dd : 0x0800, 12);
+  return Buffer.concat([ethernet, v6 ? ipv6(spec, payload) : ipv4(spec, payload), payload]);
+}
+
+function ipv4(spec: PacketSpec, payload: Buffer): Buffer {
+  const length = 20 + (spec.options ?? 0);
+  const header = Buffer.alloc(length, 1);
+  header.fill(0, 0, 20);
+  header.writeUInt8(0x40 | (length / 4), 0);
+  header.writeUInt16BE(length + payload.length, 2);
+  header.writeUInt16BE(spec.fragment ?? 0, 6);
+  header.writeUInt8(spec.hopLimit ?? 64, 8);
+  header.writeUInt8(spec.protocol, 9);
+  header.write(parsePrefix(spec.from).address.slice(0, 8), 12, "hex");
+  header.write(parsePrefix(spec.to).address.slice(0, 8), 16, "hex");
+  return header;
+}
+
+function ipv6(spec: PacketSpec, payload: Buffer): Buffer {
+  const chain = spec.extensions ?? [];
+  const extensions = chain.map((kind, at) => {
+    const header = Buffer.alloc(8);
+    header.writeUInt8(chain[at + 1] ?? spec.protocol, 0);
+    if (kind === 44) header.writeUInt16BE((spec.fragment ?? 0) << 3, 2);
+    return header;
+  });
+  const header = Buffer.alloc(40);
+  header.writeUInt8(0x60, 0);
+  header.writeUInt16BE(payload.length + extensions.length * 8, 4);
+  header.writeUInt8(chain[0] ?? spec.protocol, 6);
+  header.writeUInt8(spec.hopLimit ?? 64, 7);
+  header.write(parsePrefix(spec.from).address, 8, "hex");
+  header.write(parsePrefix(spec.to).address, 24, "hex");
+  return Buffer.concat([header, ...extensions]);
+}
+
+const SYN = 0x02;
+
+export function tcp(from: number, to: number, flags = SYN): Buffer {
+  const header = Buffer.alloc(20);
+  header.writeUInt16BE(from, 0);
+  header.writeUInt16BE(to, 2);
+  header.writeUInt8(flags, 13);
+  return header;
+}
+
+export function udp(from: number, to: number): Buffer {
+  const header = Buffer.alloc(8);
+  header.writeUInt16BE(from, 0);
+  header.writeUInt16BE(to, 2);
+  return header;
+}
+
+export function icmp(type: number, code = 0, identifier = 0): Buffer {
+  const header = Buffer.alloc(8);
+  header.writeUInt8(type, 0);
+  header.writeUInt8(code, 1);
+  header.writeUInt16BE(identifier, 4);
+  return header;
+}

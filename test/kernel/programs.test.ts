@@ -1,0 +1,138 @@
+import t from "tap";
+import { ABI } from "../../src/adapters/ebpf/abi.generated.js";
+import { Bench } from "./bench.js";
+import { icmp, tcp, udp, type PacketSpec } from "./packets.js";
+import { rulesetOf } from "./rulesets.js";
+import { whyNot } from "./sandbox.js";
+
+const reason = whyNot();
+if (reason !== null) t.plan(0, `SKIP kernel tests: ${reason}`);
+else {
+  const bench = new Bench(t);
+  const OWN = "10.0.0.1";
+  const OWN6 = "fd00::1";
+  const peer = { from: OWN, to: "192.0.2.7" };
+  const peer6 = { from: OWN6, to: "fd01::7" };
+  const back = ({ from, to }: { readonly from: string; readonly to: string }) => ({ from: to, to: from });
+  const egress = (spec: PacketSpec): boolean => bench.passes("demo/web", "egress", spec);
+  const ingress = (spec: PacketSpec): boolean => bench.passes("demo/web", "ingress", spec);
+  const load = (...ports: string[]): Promise<void> =>
+    bench.load(
+      rulesetOf("bench", {
+        "demo/any": { cgroup: "any", egress: { allow: [{ peers: "any", ports: "any" }] }, ingress: { allow: [] } },
+        "demo/web": {
+          cgroup: "web",
+          ingress: { allow: [] },
+          egress: { allow: [{ peers: ["192.0.2.0/24", "fd01::/64"], ports }] },
+        },
+      }),
+    );
+
+  await t.test("addresses, protocols, ports, in both families", async (t) => {
+    await load("tcp/80", "udp/53", "sctp/9");
+    for (const ends of [peer, peer6]) {
+      t.ok(egress({ ...ends, protocol: 6, payload: tcp(1024, 80) }));
+      t.notOk(egress({ ...ends, protocol: 6, payload: tcp(1024, 81) }));
+      t.ok(egress({ ...ends, protocol: 17, payload: udp(1024, 53) }));
+      t.notOk(egress({ ...ends, protocol: 17, payload: udp(1024, 80) }));
+      t.ok(egress({ ...ends, protocol: 132, payload: udp(1024, 9) }));
+      t.notOk(egress({ ...ends, protocol: 47 }));
+      t.ok(bench.passes("demo/any", "egress", { ...ends, protocol: 47 }));
+      t.notOk(ingress({ ...back(ends), protocol: 6, payload: tcp(1024, 80) }));
+    }
+    t.notOk(egress({ from: OWN, to: "192.0.3.1", protocol: 6, payload: tcp(1024, 80) }));
+    t.notOk(egress({ from: OWN6, to: "fd01:0:0:1::1", protocol: 6, payload: tcp(1024, 80) }));
+  });
+
+  await t.test("options, extension headers and fragments", async (t) => {
+    await load("tcp/80", "udp");
+    t.ok(egress({ ...peer, protocol: 6, payload: tcp(1, 80), options: 8 }), "behind IPv4 options");
+    t.notOk(egress({ ...peer, protocol: 6, payload: tcp(1, 81), options: 40 }));
+    t.ok(egress({ ...peer6, protocol: 6, payload: tcp(1, 80), extensions: [0, 43, 60] }), "behind extension headers");
+    t.ok(egress({ ...peer6, protocol: 6, payload: tcp(1, 80), extensions: Array<number>(8).fill(60) }));
+    t.notOk(
+      egress({ ...peer6, protocol: 6, payload: tcp(1, 80), extensions: Array<number>(9).fill(60) }),
+      "a chain too long",
+    );
+    t.ok(
+      bench.passes("demo/any", "egress", {
+        ...peer6,
+        protocol: 6,
+        payload: tcp(1, 80),
+        extensions: Array<number>(9).fill(60),
+      }),
+      "is allowed by a rule for any protocol alone",
+    );
+    t.notOk(egress({ ...peer, protocol: 6, fragment: 10 }), "a later fragment has no ports");
+    t.notOk(egress({ ...peer6, protocol: 6, fragment: 10, extensions: [44] }));
+    t.ok(egress({ ...peer, protocol: 17, fragment: 10 }), "which all ports of a protocol cover");
+    t.ok(egress({ ...peer6, protocol: 17, fragment: 10, extensions: [44] }));
+    t.ok(
+      egress({ ...peer6, protocol: 6, payload: tcp(1, 80), fragment: 0, extensions: [44] }),
+      "the first fragment has them",
+    );
+    t.notOk(egress({ ...peer, protocol: 6, payload: Buffer.alloc(3) }), "a truncated header");
+  });
+
+  await t.test("answers to what was asked, and to nothing else", async (t) => {
+    await load("udp/53", "icmp/2048", "icmp/32768");
+    for (const [ends, ask, answer] of [
+      [peer, 8, 0],
+      [peer6, 128, 129],
+    ] as const) {
+      t.notOk(ingress({ ...back(ends), protocol: 17, payload: udp(53, 2000) }), "nobody asked yet");
+      t.ok(egress({ ...ends, protocol: 17, payload: udp(2000, 53) }));
+      t.ok(ingress({ ...back(ends), protocol: 17, payload: udp(53, 2000) }));
+      t.notOk(ingress({ ...back(ends), protocol: 17, payload: udp(54, 2000) }), "another port");
+      t.notOk(ingress({ ...back(ends), protocol: 17, payload: udp(53, 2001) }));
+      t.notOk(
+        bench.passes("demo/any", "ingress", { ...back(ends), protocol: 17, payload: udp(53, 2000) }),
+        "another workload",
+      );
+      const echo = ends === peer ? 1 : 58;
+      t.notOk(ingress({ ...back(ends), protocol: echo, payload: icmp(answer, 0, 7) }));
+      t.ok(egress({ ...ends, protocol: echo, payload: icmp(ask, 0, 7) }));
+      t.ok(ingress({ ...back(ends), protocol: echo, payload: icmp(answer, 0, 7) }), "an echo reply");
+      t.notOk(ingress({ ...back(ends), protocol: echo, payload: icmp(answer, 0, 8) }), "to another request");
+    }
+    await load("udp/54");
+    t.notOk(
+      ingress({ ...back(peer), protocol: 17, payload: udp(53, 2000) }),
+      "what may not be asked any more is not answered",
+    );
+    await load("udp/53");
+    t.ok(ingress({ ...back(peer), protocol: 17, payload: udp(53, 2000) }), "and is again when it may");
+  });
+
+  await t.test("neighbour and listener discovery always pass, from the link alone", async (t) => {
+    await load("tcp/1");
+    for (const type of [133, 134, 135, 136]) {
+      t.ok(ingress({ ...back(peer6), protocol: 58, payload: icmp(type), hopLimit: 255 }));
+      t.notOk(ingress({ ...back(peer6), protocol: 58, payload: icmp(type), hopLimit: 254 }));
+    }
+    t.ok(egress({ ...peer6, protocol: 58, payload: icmp(143), hopLimit: 1, extensions: [0] }), "a listener report");
+    t.notOk(
+      ingress({ ...back(peer6), protocol: 58, payload: icmp(137), hopLimit: 255 }),
+      "a redirect is not among them",
+    );
+  });
+
+  await t.test("a full flow table refuses and counts, and clears what has ended", async (t) => {
+    await load("udp");
+    const before = bench.counters()[ABI.COUNT_FLOWS_FULL] ?? 0n;
+    let refused = 0;
+    for (let flow = 0; flow < ABI.MAX_FLOWS + 100; flow++) {
+      const to = `192.0.2.${flow & 127}`;
+      if (!egress({ from: OWN, to, protocol: 17, payload: udp(1 + (flow >> 7), 53) })) refused++;
+    }
+    t.ok(refused >= 100, `${refused} refused`);
+    t.equal((bench.counters()[ABI.COUNT_FLOWS_FULL] ?? 0n) - before, BigInt(refused));
+    bench.ageFlows(ABI.FLOW_NEW_TICKS + 1);
+    t.ok(egress({ ...peer, protocol: 17, payload: udp(60000, 53) }), "there is room again when flows have ended");
+    t.ok(ingress({ ...back(peer), protocol: 17, payload: udp(53, 60000) }));
+    t.notOk(
+      ingress({ from: "192.0.2.1", to: OWN, protocol: 17, payload: udp(53, 1) }),
+      "and an ended flow is not answered",
+    );
+  });
+}

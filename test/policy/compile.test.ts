@@ -1,0 +1,52 @@
+import fc from "fast-check";
+import t from "tap";
+import { compile } from "../../src/policy/compile.js";
+import { objectsOf, policy, workload } from "../builders/state.js";
+
+const DOCUMENTS = [
+  workload("web@n1 10.0.0.1 app=web [http:80/TCP]"),
+  workload("web2@n1 10.0.0.4 app=web [http:8080/TCP]"),
+  workload("db@n1 10.0.0.2 app=db"),
+  policy("deny", "  podSelector: {}\n  ingress: []\n  egress: []"),
+  policy(
+    "web",
+    "  podSelector: { matchLabels: { app: web } }\n  ingress: [{ ports: [{ port: http }] }]\n  egress: [{ to: { podSelector: { matchLabels: { app: db } } } }]",
+  ),
+];
+
+t.test("the ruleset does not depend on the order of the objects", async (t) => {
+  const digest = compile(objectsOf(DOCUMENTS.join("")), "n1").digest;
+  fc.assert(
+    fc.property(fc.shuffledSubarray(DOCUMENTS, { minLength: DOCUMENTS.length }), (documents) => {
+      const objects = objectsOf(documents.join(""));
+      const shuffled = new Map([...objects].reverse());
+      return compile(shuffled, "n1").digest === digest;
+    }),
+    { numRuns: 50 },
+  );
+  t.pass();
+});
+
+t.test("subjects that the same policies select share a profile, unless port names differ", async (t) => {
+  const { subjects, profiles } = compile(objectsOf(DOCUMENTS.join("")), "n1");
+  const [, web, web2] = subjects;
+  t.equal(web?.egress.profile, web2?.egress.profile);
+  t.not(web?.ingress.profile, web2?.ingress.profile);
+  t.equal(profiles.length, 5);
+});
+
+t.test("the digest follows meaning: not a line number, but a port", async (t) => {
+  const text = DOCUMENTS.join("");
+  const digest = (source: string) => compile(objectsOf(source), "n1").digest;
+  t.equal(digest(`# a comment\n\n${text}`), digest(text));
+  t.not(digest(text.replace("port: 80,", "port: 81,")), digest(text));
+});
+
+t.test("a rule says where it stands", async (t) => {
+  const objects = objectsOf(DOCUMENTS.join(""));
+  const lines = DOCUMENTS.join("").split("\n");
+  const profile = compile(objects, "n1").profiles.find(({ key }) => key === "egress:default/deny,default/web");
+  const rule = profile?.rules[0];
+  t.match(lines[(rule?.line ?? 0) - 1], /egress: \[\{ to:/);
+  t.equal(rule?.file, "state.yaml");
+});

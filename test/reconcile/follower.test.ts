@@ -1,0 +1,138 @@
+import t from "tap";
+import { openMemoryStore } from "../../src/adapters/memory/store.js";
+import { systemClock } from "../../src/adapters/system/clock.js";
+import type { Store } from "../../src/ports/store.js";
+import { StoreError } from "../../src/ports/store.js";
+import { Follower } from "../../src/reconcile/follower.js";
+import { recordTelemetry, seededRandom, silentLogger } from "../fakes/ambient.js";
+import { FakeEnforcer, FakeMachine } from "../fakes/enforcer.js";
+import { objectsOf, policy, TEST_SOURCE, workload } from "../builders/state.js";
+
+const BASE = workload("web@n1 10.0.0.1 app=web") + workload("db@n1 10.0.0.2 app=db");
+const DENY = policy("deny", "  podSelector: { matchLabels: { app: db } }\n  ingress: []");
+const OPEN = policy("deny", "  podSelector: { matchLabels: { app: db } }\n  ingress: [{}]");
+
+function setUp() {
+  const store = openMemoryStore(systemClock);
+  const machine = new FakeMachine();
+  const { telemetry, calls } = recordTelemetry();
+  const deps = { store, enforcer: new FakeEnforcer(machine), clock: systemClock, logger: silentLogger, telemetry };
+  return { store, machine, calls, deps, follower: new Follower(deps, "n1") };
+}
+
+async function commit(store: Store, text: string): Promise<void> {
+  const random = seededRandom(1);
+  const head = await store.readHead();
+  const outcome = await store.commit(
+    {
+      objects: [...objectsOf(text).values()],
+      source: TEST_SOURCE,
+      node: "n1",
+      author: "a",
+      reason: "test",
+      commitId: random.id() + String(head),
+      time: "2026-01-01T00:00:00.000Z",
+    },
+    { expectHead: head, fence: null },
+  );
+  if (outcome.outcome !== "committed") throw new Error(outcome.outcome);
+}
+
+t.test("an empty store enforces nothing and says so", async (t) => {
+  const { store, follower, machine } = setUp();
+  await follower.reconcile();
+  t.match(await store.listNodeStatus(), [{ node: "n1", state: "InSync", enforcedRevision: null }]);
+  t.equal(machine.applied, 0);
+});
+
+t.test("follows head, and does nothing where nothing differs", async (t) => {
+  const { store, follower, machine } = setUp();
+  await commit(store, BASE + DENY);
+  await follower.reconcile();
+  t.match(await store.listNodeStatus(), [{ state: "InSync", attemptedRevision: 1, enforcedRevision: 1, drift: [] }]);
+  await follower.reconcile();
+  t.equal(machine.applied, 1);
+  await commit(store, BASE + OPEN);
+  await follower.reconcile();
+  t.equal(machine.applied, 2);
+  t.equal(follower.enforcedRevision, 2);
+});
+
+t.test("a new revision is no drift; tampering is, is reported before it is healed, and counted", async (t) => {
+  const { store, follower, machine, calls, deps } = setUp();
+  await commit(store, BASE + DENY);
+  await follower.reconcile();
+  t.notOk(calls.some(([name]) => name === "drift"));
+  machine.items.delete("link/default/db");
+  machine.items.set("stray", { key: "stray", value: "x", type: "entry", label: "a stray entry" });
+  const reported: unknown[] = [];
+  const spy = {
+    ...deps,
+    store: new Proxy(store, {
+      get: (target, name) =>
+        name === "writeNodeStatus"
+          ? async (status: { state: string; drift: unknown[] }) => (
+              reported.push([status.state, status.drift.length]),
+              target.writeNodeStatus(status as never)
+            )
+          : Reflect.get(target, name).bind(target),
+    }),
+  };
+  Reflect.set(follower, "deps", spy);
+  await follower.reconcile();
+  t.same(reported, [
+    ["Drifted", 2],
+    ["InSync", 0],
+  ]);
+  t.match(await store.listNodeStatus(), [{ state: "InSync", healed: 2, message: "healed 2 differences" }]);
+  t.same(
+    calls.filter(([name]) => name === "drift"),
+    [
+      ["drift", "extra", 1],
+      ["drift", "detached", 1],
+    ],
+  );
+});
+
+t.test("a backend that fails keeps the last good ruleset in force and says why", async (t) => {
+  const { store, follower, machine } = setUp();
+  await commit(store, BASE + DENY);
+  await follower.reconcile();
+  await commit(store, BASE + OPEN);
+  machine.failApply = "no memory for the table";
+  await t.rejects(follower.reconcile(), /no memory/);
+  t.match(await store.listNodeStatus(), [
+    { state: "Stalled", attemptedRevision: 2, enforcedRevision: 1, message: "no memory for the table" },
+  ]);
+  t.match(follower.problem, /no memory/);
+  machine.failApply = null;
+  await follower.reconcile();
+  t.match(await store.listNodeStatus(), [{ state: "InSync", enforcedRevision: 2 }]);
+  t.equal(follower.problem, null);
+});
+
+t.test("a store that lost everything does not take enforcement away", async (t) => {
+  const { store, follower, machine, deps } = setUp();
+  await commit(store, BASE + DENY);
+  await follower.reconcile();
+  Reflect.set(follower, "deps", { ...deps, store: openMemoryStore(systemClock) });
+  await t.rejects(follower.reconcile(), StoreError);
+  t.ok(machine.items.has("link/default/db"));
+  t.match(follower.problem, /stays in force/);
+});
+
+t.test("a workload whose cgroup is absent is Pending, not drifted, and enforced when it appears", async (t) => {
+  const { store, follower, machine } = setUp();
+  machine.absent.add("default/db");
+  await commit(store, BASE + DENY);
+  await follower.reconcile();
+  const [status] = await store.listNodeStatus();
+  t.match(status, { state: "InSync", drift: [] });
+  t.match(status?.subjects, [
+    { workload: "default/db", state: "Pending" },
+    { workload: "default/web", state: "Enforced" },
+  ]);
+  machine.absent.clear();
+  await follower.reconcile();
+  t.ok(machine.items.has("link/default/db"));
+});

@@ -1,0 +1,180 @@
+import t from "tap";
+import { openMemoryStore } from "../../src/adapters/memory/store.js";
+import { systemClock } from "../../src/adapters/system/clock.js";
+import { readManifests } from "../../src/manifest/read.js";
+import type { Snapshot, Source } from "../../src/ports/source.js";
+import { SourceError } from "../../src/ports/source.js";
+import { Election } from "../../src/reconcile/election.js";
+import { Leader } from "../../src/reconcile/leader.js";
+import { recordTelemetry, seededRandom, silentLogger } from "../fakes/ambient.js";
+import { objectsOf, policy, workload } from "../builders/state.js";
+
+const GOOD = workload("web@n1 10.0.0.1 app=web") + policy("deny", "  podSelector: {}\n  ingress: []");
+const BETTER = GOOD.replace("ingress: []", "ingress: [{ ports: [{ port: 80 }] }]");
+const BAD = GOOD.replace("podSelector", "podSelektor");
+
+class FakeSource implements Source {
+  readonly location = "https://git.example.com/policies.git";
+  commit = "1".repeat(40);
+  text = GOOD;
+  error: SourceError | null = null;
+  fetches = 0;
+
+  async readTip(): Promise<string> {
+    if (this.error !== null) throw this.error;
+    return this.commit;
+  }
+
+  async fetch(): Promise<Snapshot> {
+    this.fetches += 1;
+    const source = {
+      location: this.location,
+      commit: this.commit,
+      dirty: false,
+      author: "Ada <ada@example.com>",
+      subject: "s",
+    };
+    return { source, files: this.text === "" ? [] : [{ path: "a.yaml", text: this.text, blobId: this.text }] };
+  }
+
+  push(digit: string, text: string): void {
+    this.commit = digit.repeat(40);
+    this.text = text;
+  }
+}
+
+async function setUp(selfHeal = true) {
+  const store = openMemoryStore(systemClock);
+  const source = new FakeSource();
+  const { telemetry, calls } = recordTelemetry();
+  const election = new Election(store, systemClock, { id: "n1", holder: "h1", ttlMs: 60_000 });
+  const deps = {
+    store,
+    source,
+    election,
+    read: readManifests,
+    clock: systemClock,
+    random: seededRandom(7),
+    logger: silentLogger,
+    telemetry,
+  };
+  const leader = new Leader(deps, { node: "n1", ref: "main", path: null, selfHeal });
+  await election.campaign();
+  return { store, source, election, leader, calls };
+}
+
+t.test("commits each good commit as a revision, and looks no further while nothing moved", async (t) => {
+  const { store, source, leader } = await setUp();
+  await leader.reconcile();
+  t.equal(await store.readHead(), 1);
+  t.match(await store.readRevision(1), {
+    reason: "source",
+    author: "Ada <ada@example.com>",
+    source: { commit: "1".repeat(40) },
+  });
+  t.match(await store.readSourceStatus(), {
+    state: "Synced",
+    observedCommit: "1".repeat(40),
+    acceptedCommit: "1".repeat(40),
+    ref: "main",
+  });
+  await leader.reconcile();
+  t.equal(source.fetches, 1);
+  source.push("2", BETTER);
+  await leader.reconcile();
+  t.equal(await store.readHead(), 2);
+});
+
+t.test("a commit that does not validate is rejected whole, visibly, and head stays", async (t) => {
+  const { store, source, leader, calls } = await setUp();
+  await leader.reconcile();
+  source.push("2", BAD);
+  await leader.reconcile();
+  t.equal(await store.readHead(), 1);
+  const status = await store.readSourceStatus();
+  t.match(status, { state: "Rejected", observedCommit: "2".repeat(40), acceptedCommit: "1".repeat(40) });
+  t.match(status?.diagnostics[0], { file: "a.yaml" });
+  t.same(
+    calls.filter(([name]) => name === "rejected"),
+    [["rejected", { reason: "invalid" }]],
+  );
+  source.push("3", BETTER);
+  await leader.reconcile();
+  t.match(await store.readSourceStatus(), { state: "Synced", diagnostics: [] });
+  t.equal(await store.readHead(), 2);
+});
+
+t.test("a commit that changes no object makes no revision", async (t) => {
+  const { store, source, leader } = await setUp();
+  await leader.reconcile();
+  source.push("2", `# only a comment\n${GOOD}`);
+  await leader.reconcile();
+  t.equal(await store.readHead(), 1);
+  t.match(await store.readSourceStatus(), { state: "Synced", acceptedCommit: "2".repeat(40) });
+});
+
+t.test("a repository that is suddenly empty is held", async (t) => {
+  const { store, source, leader } = await setUp();
+  await leader.reconcile();
+  source.push("2", "");
+  await leader.reconcile();
+  t.equal(await store.readHead(), 1);
+  t.match(await store.readSourceStatus(), { state: "Held", acceptedCommit: "1".repeat(40) });
+});
+
+for (const selfHeal of [true, false]) {
+  t.test(`an operator's override is ${selfHeal ? "returned to Git" : "left alone without selfHeal"}`, async (t) => {
+    const { store, leader } = await setUp(selfHeal);
+    await leader.reconcile();
+    const source = { location: "local", commit: null, dirty: true, author: null, subject: null };
+    await store.commit(
+      {
+        objects: [...objectsOf(BETTER).values()],
+        source,
+        node: "n1",
+        author: "op",
+        reason: "apply",
+        commitId: "x",
+        time: "2026-01-01T00:00:00.000Z",
+      },
+      { expectHead: 1, fence: null },
+    );
+    await leader.reconcile();
+    t.equal(await store.readHead(), selfHeal ? 3 : 2);
+    await leader.reconcile();
+    t.equal(await store.readHead(), selfHeal ? 3 : 2);
+  });
+}
+
+t.test("a source that is away leaves head and says so", async (t) => {
+  const { store, source, leader, calls } = await setUp();
+  await leader.reconcile();
+  source.error = new SourceError("source-unreachable", "no route to host");
+  await t.rejects(leader.reconcile(), SourceError);
+  t.match(await store.readSourceStatus(), {
+    state: "Unreachable",
+    message: "no route to host",
+    acceptedCommit: "1".repeat(40),
+  });
+  t.ok(calls.some(([name]) => name === "sourceError"));
+  source.error = null;
+  await leader.reconcile();
+  t.match(await store.readSourceStatus(), { state: "Synced" });
+});
+
+t.test("who does not lead writes nothing", async (t) => {
+  const { store, leader, election } = await setUp();
+  await election.resign();
+  await leader.reconcile();
+  t.equal(await store.readHead(), null);
+  t.equal(await store.readSourceStatus(), null);
+});
+
+t.test("who was leader and no longer is cannot commit, even if it believes it is", async (t) => {
+  const { store, leader } = await setUp();
+  await store.resign("h1");
+  await store.campaign({ id: "n2", holder: "h2" }, 60_000);
+  await leader.reconcile();
+  t.equal(await store.readHead(), null);
+  t.equal(await store.readSourceStatus(), null);
+});
