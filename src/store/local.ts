@@ -121,6 +121,7 @@ export class LocalStore implements Store {
     let rung = true;
     let nap = new AbortController();
     const over = (): boolean => signal.aborted || this.#closed;
+    const hasRung = (): boolean => rung;
     const wake = (): void => {
       rung = true;
       nap.abort();
@@ -147,7 +148,7 @@ export class LocalStore implements Store {
         }
         seen = now;
         // Whatever rang since the look above is found by looking again; nothing is slept through.
-        if (rung || over()) continue;
+        if (hasRung() || over()) continue;
         nap = new AbortController();
         await this.#clock.sleep(this.#table.pollMs, nap.signal);
       }

@@ -1,8 +1,8 @@
 /**
- * Another process with the embedded store: commits a state of so many policies on head. Writes the
- * head to stdout, or the error's code and message; ends with 0 either way.
+ * Another process with the embedded store: commits a state of so many policies on head, or only reads.
+ * Writes the head to stdout, or the error's code and message; ends with 0 either way.
  *
- *     node embedded-process.js <store folder> <number of policies>
+ *     node embedded-process.js <store folder> <number of policies | "read">
  */
 import { openEmbeddedStore } from "../../src/adapters/embedded/store.js";
 import { systemClock } from "../../src/adapters/system/clock.js";
@@ -12,10 +12,12 @@ import { draft, policy } from "../fakes/objects.js";
 const [path = "", count = "1"] = process.argv.slice(2);
 
 try {
-  const store = openEmbeddedStore({ path, access: "write" }, systemClock);
+  const store = openEmbeddedStore({ path, access: count === "read" ? "read" : "write" }, systemClock);
   const head = await store.readHead();
-  const objects = Array.from({ length: Number(count) }, (_, index) => policy(`p${index}`, 1 + ((head ?? 0) % 1000)));
-  await store.commit(draft(objects), { expectHead: head, fence: null });
+  const objects = Array.from({ length: Number(count) || 0 }, (_, index) =>
+    policy(`p${index}`, 1 + ((head ?? 0) % 1000)),
+  );
+  if (count !== "read") await store.commit(draft(objects), { expectHead: head, fence: null });
   process.stdout.write(`${await store.readHead()}\n`);
   await store.close();
 } catch (error) {

@@ -68,6 +68,11 @@ void t.test("reading makes no store, and sees one as soon as there is one", (t) 
     execFileSync(process.execPath, [WRITER, path, "1"]);
     t.equal(await reader.readHead(), 1);
     t.equal((await reader.readState(1)).objects.size, 1);
+    const writer = openEmbeddedStore({ path, access: "write" }, systemClock);
+    await writer.commit(draft([policy("web", 2)]), { expectHead: 1, fence: null });
+    t.equal(await reader.readHead(), 2, "one process may have both");
+    await writer.close();
+    t.equal(await reader.readHead(), 2);
     await reader.close();
   }),
 );
@@ -157,9 +162,17 @@ void t.test("who may not write is told so", (t) =>
     if (process.getuid?.() !== 0) chmodSync(path, 0);
     const asNobody = process.getuid?.() === 0 ? { uid: 65534, gid: 65534 } : {};
     chmodSync(dirname(path), 0o755);
-    const result = spawnSync(process.execPath, [WRITER, path, "1"], { ...asNobody, encoding: "utf8" });
-    chmodSync(path, 0o700);
-    t.match(result.stdout, /store-permission.*run as root or use --store/s);
+    const result = (count: string) =>
+      spawnSync(process.execPath, [WRITER, path, count], { ...asNobody, encoding: "utf8" }).stdout;
+    t.match(result("1"), /store-permission.*run as root or use --store/s);
+    t.match(result("read"), /store-permission.*run as root or use --store/s);
+    if (process.getuid?.() !== 0) return chmodSync(path, 0o700);
+    chmodSync(path, 0o755);
+    chmodSync(join(path, "data.mdb"), 0o644);
+    t.match(result("read"), /store-permission/, "lmdb notes its readers in the lock file");
+    chmodSync(join(path, "lock.mdb"), 0o666);
+    t.match(result("read"), /^null\n/, "who may read does");
+    t.match(result("1"), /store-permission/, "and may not write");
   }),
 );
 

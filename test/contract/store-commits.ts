@@ -321,14 +321,14 @@ const pruning: readonly StoreCase[] = [
     async run(t, { store, open }) {
       const [writer, reader] = [await open(), await open()];
       const writing = commitMany(writer, 0, 30);
-      let done = false;
+      const done = new AbortController();
       const reading = (async (): Promise<void> => {
-        while (!done) await readHeadState(t, reader);
+        while (!done.signal.aborted) await readHeadState(t, reader);
       })();
       for (let round = 0; round < 10; round += 1)
         await store.prune({ revisions: 2, newerThan: "2027-01-01T00:00:00.000Z" });
       await writing;
-      done = true;
+      done.abort();
       await reading;
       await store.prune({ revisions: 2, newerThan: "2027-01-01T00:00:00.000Z" });
       t.same(

@@ -9,8 +9,18 @@
  * it. A writer that is stopped (SIGSTOP) inside its milliseconds keeps it until it continues.
  * A full disk makes a write fail whole; head and everything committed before stay readable.
  */
-import { closeSync, mkdirSync, openSync, statSync, utimesSync, watch, type FSWatcher } from "node:fs";
-import { join } from "node:path";
+import {
+  accessSync,
+  closeSync,
+  constants,
+  mkdirSync,
+  openSync,
+  statSync,
+  utimesSync,
+  watch,
+  type FSWatcher,
+} from "node:fs";
+import { dirname, join } from "node:path";
 import { open, type RootDatabase } from "lmdb";
 import { StoreError } from "../../ports/store.js";
 import type { Clock } from "../../ports/system.js";
@@ -37,7 +47,6 @@ export interface EmbeddedOptions {
    * `write` makes the store where there is none (folder 0700, files 0600). `read` creates and
    * writes nothing: where there is no store it reads as empty until there is one. Reading needs
    * permission to read data.mdb and to write lock.mdb, in which lmdb notes who reads.
-   * One process opens a store with one kind of access.
    */
   readonly access: Access;
 }
@@ -128,13 +137,16 @@ export class EmbeddedTable implements Table {
     const dataFile = join(this.#path, "data.mdb");
     const exists = refuseBrokenFile(dataFile);
     if (!exists && this.#access === "read") return null;
+    if (this.#access === "read") refuseUnnotedReader(join(this.#path, "lock.mdb"));
     const database = open<string, string>({
       path: this.#path,
       noSubdir: false,
       encoding: "string",
       overlappingSync: false,
       mapSize: MAP_SIZE,
-      readOnly: this.#access === "read",
+      // lmdb gives a process one environment for a file, whoever opens it: one that was opened for
+      // reading alone would refuse a writer in the same process.
+      readOnly: this.#access === "read" && !isWritable(dataFile),
       // The type that lmdb publishes does not know this option; files are made with it.
       ...{ permissionsMode: 0o600 },
     });
@@ -192,6 +204,29 @@ export class EmbeddedTable implements Table {
       }
       throw storeFailure(error, this.#path);
     }
+  }
+}
+
+/**
+ * Where it may not write the lock file, lmdb reads without noting it, and a writer may then use the
+ * pages that are being read. Only on a file system that nobody can write to is that no harm.
+ */
+function refuseUnnotedReader(lockFile: string): void {
+  try {
+    accessSync(lockFile, constants.R_OK | constants.W_OK);
+  } catch (error) {
+    const code = error instanceof Error && "code" in error ? error.code : undefined;
+    if (code === "ENOENT") return accessSync(dirname(lockFile), constants.W_OK);
+    if (code !== "EROFS") throw error;
+  }
+}
+
+function isWritable(file: string): boolean {
+  try {
+    accessSync(file, constants.W_OK);
+    return true;
+  } catch {
+    return false;
   }
 }
 

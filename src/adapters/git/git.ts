@@ -3,6 +3,7 @@
  * repository that an inherited variable points to, no transport but the three that are allowed. What
  * git says is shown without credentials. Commands that talk to a remote stand in remote.ts.
  */
+import { existsSync } from "node:fs";
 import { homedir } from "node:os";
 import { dirname } from "node:path";
 import { simpleGit, type SimpleGit } from "simple-git";
@@ -56,6 +57,8 @@ export interface GitOptions {
 
 export function git(options: GitOptions): SimpleGit {
   const { folder, input } = options;
+  // simple-git looks for itself, and would throw an error of its own.
+  if (!existsSync(folder)) throw new SourceError("git-failed", `the folder ${folder} is gone`);
   return simpleGit({
     baseDir: folder,
     config: [...settings(options)],

@@ -101,8 +101,10 @@ export class Mirror {
   /** The mirror, without any object yet. Safe when two processes do it at once. */
   async #ensure(): Promise<void> {
     await this.#prepare();
-    // It was renamed into its place when it was complete.
-    if ((await stat(this.folder).catch(() => null)) === null) await this.#install(await this.#make());
+    if ((await stat(this.folder).catch(() => null)) !== null) return;
+    const fresh = await this.#make();
+    // This fails where another process was first, and its mirror, which it may be using, is as good.
+    await rename(fresh, this.folder).catch(() => rm(fresh, { recursive: true, force: true }));
   }
 
   async #make(): Promise<string> {

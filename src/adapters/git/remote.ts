@@ -4,6 +4,8 @@
  * group and end together.
  */
 import { spawn } from "node:child_process";
+import { existsSync } from "node:fs";
+import { SourceError } from "../../ports/source.js";
 import { configArguments, environment, type GitOptions } from "./git.js";
 
 /** The remote may be silent for this long; progress messages count as signs of life. */
@@ -17,6 +19,9 @@ const OUTPUT_BYTES = 4 * 1024 * 1024;
 /** @returns what git wrote to stdout; rejects with an Error whose message is what it wrote to stderr */
 export function runRemote(options: GitOptions, args: readonly string[]): Promise<string> {
   return new Promise((resolve, reject) => {
+    // A missing folder would look like a missing git.
+    if (!existsSync(options.folder))
+      return reject(new SourceError("git-failed", `the folder ${options.folder} is gone`));
     const child = spawn("git", [...configArguments(options), ...args], {
       cwd: options.folder,
       env: environment(options),

@@ -30,6 +30,8 @@ interface RemoteTip {
   readonly commit: string;
 }
 
+/** How often a read is tried before it is given up. */
+const ATTEMPTS = 3;
 const COMMIT_ID = /^([0-9a-f]{40}|[0-9a-f]{64})$/;
 
 export class GitSource implements Source {
@@ -55,14 +57,15 @@ export class GitSource implements Source {
 
   async fetch(commit?: string, since?: string): Promise<Snapshot> {
     const wanted = commit ?? (COMMIT_ID.test(this.#ref) ? this.#ref : undefined);
-    const id = wanted === undefined ? await this.#fetchTip() : await this.#fetchCommit(wanted);
-    try {
-      return await this.#read(id, since);
-    } catch (error) {
-      if (!(error instanceof SourceError) || error.code !== "git-failed") throw error;
-      // What was just fetched cannot be read: the mirror is damaged, or another process has replaced it.
-      await this.#mirror.rebuild(this.#everything);
-      return await this.#read(id, since);
+    for (let attempt = 1; ; attempt += 1) {
+      try {
+        return await this.#read(wanted === undefined ? await this.#fetchTip() : await this.#fetchCommit(wanted), since);
+      } catch (error) {
+        // What was just fetched cannot be read: another process has replaced the mirror at that very
+        // moment, and all is well the next time; or the mirror is damaged, and is made anew.
+        if (!(error instanceof SourceError) || error.code !== "git-failed" || attempt === ATTEMPTS) throw error;
+        if (attempt === ATTEMPTS - 1) await this.#mirror.rebuild(this.#everything);
+      }
     }
   }
 
@@ -82,7 +85,7 @@ export class GitSource implements Source {
     const kept = name === "HEAD" ? "refs/ztap/HEAD" : name;
     await this.#mirror.fetch([`+${name}:${kept}`]);
     const fetched = await resolveCommit(this.#mirror.options, kept);
-    if (fetched === null) throw new SourceError("ref-not-found", `${this.#ref} of ${this.location} is no commit`);
+    if (fetched === null) throw new SourceError("git-failed", `${this.#ref} of ${this.location} is no commit`);
     return fetched;
   }
 
