@@ -24,6 +24,9 @@ if (!isFresh) {
   run("node_modules/typescript/bin/tsc", ["-p", "."]);
   await bundle();
   run("node_modules/oclif/bin/run.js", ["manifest", "."], "ignore");
+  // The overview as it is printed where there is no terminal to measure: 80 columns, no colours.
+  const help = execFileSync(process.execPath, ["bin/ztap.cjs", "--help"], { env: { ...process.env, NO_COLOR: "1", COLUMNS: "80" } });
+  writeFileSync("dist/cli/help.txt", help);
   writeFileSync(STAMP, list);
   utimesSync(STAMP, started, started);
 }
@@ -72,7 +75,6 @@ async function bundle() {
     banner: {
       js: 'import { createRequire as __createRequire } from "node:module"; const require = __createRequire(import.meta.url);',
     },
-    metafile: true,
     logLevel: "warning",
   });
 }

@@ -13,11 +13,23 @@ if (older < 0) {
   process.stderr.write("ztap: needs Node.js " + wanted + " or newer, and this is " + process.versions.node + "\n");
   process.exit(1);
 }
+
+// The overview is made at build time: asking for it is where everybody starts, and it need not wait for the rest.
+var words = process.argv.slice(2);
+if (words.length === 0 || (words.length === 1 && /^(help|--help|-h)$/.test(words[0]))) {
+  try {
+    process.stdout.write(require("fs").readFileSync(path.join(root, "dist", "cli", "help.txt")));
+    return;
+  } catch (error) {
+    if (error.code !== "ENOENT") throw error;
+  }
+}
+
 var compileCache = require("module");
 if (compileCache.enableCompileCache) compileCache.enableCompileCache(path.join(root, "dist", ".cache"));
 import("../dist/cli/cli/main.js").then(
   function (cli) {
-    return cli.main(process.argv.slice(2), root);
+    return cli.main(words, root);
   },
   function (error) {
     if (error.code !== "ERR_MODULE_NOT_FOUND") throw error;

@@ -94,6 +94,7 @@ spec:
 }
 
 async function benchStart() {
+  await compare("`ztap version`", 31, () => run(ztap, ["version"]), "`node -e 0`", () => run(process.execPath, ["-e", "0"]));
   await compare("`ztap --help`", 31, () => run(ztap, ["--help"]), "`node -e 0`", () => run(process.execPath, ["-e", "0"]));
 }
 
@@ -133,7 +134,11 @@ spec:
 const nftRules = (rules, port) => `flush ruleset
 table inet bench { set allowed { type ipv4_addr . inet_service; flags interval; elements = {
 ${Array.from({ length: rules }, (_, index) => `10.${index >> 8}.${index & 255}.0/24 . ${port + (index % 100)}`).join(",\n")} } }
-  chain input { type filter hook input priority 0; ip saddr . tcp dport @allowed accept } }`;
+  chain input { type filter hook input priority 0
+    ip saddr . tcp dport @allowed accept
+  }
+}
+`;
 
 async function benchApply() {
   if (!isRoot) return skip("compile and apply", "it needs root");
