@@ -136,7 +136,7 @@ export async function openLocalEnforcer(settings: Settings, node: string): Promi
   if (!isHere) return null;
   const { EbpfEnforcer } = await import("./adapters/ebpf/enforcer.js");
   const { createLogger } = await import("./adapters/system/logger.js");
-  const enforcer = new EbpfEnforcer({ node, pinRoot: settings.pinRoot, logger: createLogger("error") });
+  const enforcer = new EbpfEnforcer({ node, pinRoot: settings.pinRoot, logger: createLogger("error"), readOnly: true });
   await enforcer.open();
   return enforcer;
 }

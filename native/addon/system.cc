@@ -4,6 +4,7 @@
 #include <linux/capability.h>
 #include <linux/magic.h>
 #include <linux/membarrier.h>
+#include <sys/file.h>
 #include <sys/mount.h>
 #include <sys/syscall.h>
 #include <sys/vfs.h>
@@ -71,6 +72,20 @@ static void mountBpffs(const Napi::CallbackInfo &info) {
     throw failure(info.Env(), errno, "mount bpf on " + textArg(info, 0));
 }
 
+// lockFolder(path) → fd that holds the lock, or -1 where somebody else does. The kernel gives the lock back with the
+// process, however it ends.
+static Napi::Value lockFolder(const Napi::CallbackInfo &info) {
+  Napi::Env env = info.Env();
+  std::string path = textArg(info, 0);
+  int fd = open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (fd < 0) throw failure(env, errno, "open " + path);
+  if (flock(fd, LOCK_EX | LOCK_NB) == 0) return Napi::Number::New(env, fd);
+  int error = errno;
+  close(fd);
+  if (error == EWOULDBLOCK) return Napi::Number::New(env, -1);
+  throw failure(env, error, "flock " + path);
+}
+
 // capabilities() → bigint: the effective set of this process.
 static Napi::Value capabilities(const Napi::CallbackInfo &info) {
   struct __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3, 0};
@@ -91,6 +106,7 @@ void initSystem(Napi::Env env, Napi::Object exports) {
   exports.Set("cgroupId", Napi::Function::New(env, cgroupId));
   exports.Set("gracePeriod", Napi::Function::New(env, gracePeriod));
   exports.Set("isBpffs", Napi::Function::New(env, isBpffs));
+  exports.Set("lockFolder", Napi::Function::New(env, lockFolder));
   exports.Set("mountBpffs", Napi::Function::New(env, mountBpffs));
   exports.Set("capabilities", Napi::Function::New(env, capabilities));
   exports.Set("closeFd", Napi::Function::New(env, closeFd));

@@ -29,6 +29,9 @@ export const GLOBAL_FLAGS = {
   }),
 };
 
+/** Beside a plan; `ztap validate` shows them all. */
+const MAX_WARNINGS = 10;
+
 export abstract class BaseCommand extends Command {
   static override baseFlags = GLOBAL_FLAGS;
 
@@ -44,8 +47,13 @@ export abstract class BaseCommand extends Command {
   /** What is wrong with the source, on stderr, with the lines that it is about. */
   protected showDiagnostics(diagnostics: readonly Diagnostic[], files: readonly SourceFile[]): void {
     if (diagnostics.length === 0) return;
+    const errors = diagnostics.filter(({ severity }) => severity === "error");
+    const warnings = diagnostics.filter(({ severity }) => severity === "warning");
+    const shown = [...errors, ...warnings.slice(0, MAX_WARNINGS)];
     const texts = new Map(files.map(({ path, text }) => [path, text]));
-    this.logToStderr(renderDiagnostics(diagnostics, { style: this.style, textOf: (file) => texts.get(file) }));
+    this.logToStderr(renderDiagnostics(shown, { style: this.style, textOf: (file) => texts.get(file) }));
+    const hidden = warnings.length - MAX_WARNINGS;
+    if (hidden > 0) this.logToStderr(`and ${hidden} more warnings; \`ztap validate\` shows them all\n`);
   }
 
   /** Prints a result: the document with --json, else the text. */

@@ -83,11 +83,11 @@ kind: NetworkPolicy
 metadata:
   name: p${index}
 spec:
-  podSelector: { matchLabels: { app: a${index % 500} } }
+  podSelector: { matchLabels: { app: a${(index + 1) % 500} } }
   policyTypes: [Ingress]
   ingress:
     - from:
-        - podSelector: { matchLabels: { app: a${(index + 1) % 500} } }
+        - podSelector: { matchLabels: { app: a${(index + 2) % 500} } }
         - ipBlock: { cidr: 192.168.${index & 255}.0/24 }
       ports: [{ protocol: TCP, port: http }, { protocol: TCP, port: 9090 }]
 `;

@@ -20,17 +20,18 @@ import { CONTROL } from "./abi.generated.js";
 import type { Image } from "./image.js";
 import { addItem, addTableItems, controlItem, imageItems, pinItem } from "./items.js";
 import { Links } from "./links.js";
-import { closeObject, loadObject, mountBpffs, pinMaps, pinnedMaps } from "./load.js";
+import { borrowObject, closeObject, loadObject, mountBpffs, pinMaps, pinnedMaps } from "./load.js";
 import { lower } from "./lower.js";
 import {
   asEnforcerError,
   defaultNativeDir,
+  kernel,
   KernelError,
   loadNative,
   type LoadedObject,
   type Native,
 } from "./native.js";
-import { DEFAULT_PIN_ROOT, findCgroupRoot, nodeFolders } from "./paths.js";
+import { BPFFS, DEFAULT_PIN_ROOT, findCgroupRoot, nodeFolders } from "./paths.js";
 import { Subjects } from "./subjects.js";
 import { CgroupWatch } from "./watch.js";
 import { readCounters, TableSets } from "./tables.js";
@@ -45,6 +46,8 @@ export interface EbpfOptions {
   readonly cgroupRoot?: string;
   /** Holds ztap.node and ztap.bpf.o. */
   readonly nativeDir?: string;
+  /** Only `lower` and `observe`: changes nothing, and does not mind an agent that runs. */
+  readonly readOnly?: boolean;
 }
 
 /** What an open enforcer holds. */
@@ -54,6 +57,8 @@ interface Opened {
   readonly tables: TableSets;
   readonly subjects: Subjects;
   readonly mapsFolder: string;
+  /** Holds the node's lock; -1 where this enforcer only looks. */
+  readonly lock: number;
 }
 
 export class EbpfEnforcer implements Enforcer {
@@ -73,32 +78,24 @@ export class EbpfEnforcer implements Enforcer {
 
   async open(): Promise<void> {
     if (this.#opened !== null) throw new TypeError("the enforcer is open already");
-    const { node, logger, pinRoot = DEFAULT_PIN_ROOT, nativeDir = defaultNativeDir() } = this.#options;
+    const { node, logger, pinRoot = DEFAULT_PIN_ROOT, nativeDir = defaultNativeDir(), readOnly = false } = this.#options;
     const native = loadNative(nativeDir);
     const cgroupRoot = this.#options.cgroupRoot ?? findCgroupRoot();
-    if (pinRoot.startsWith(DEFAULT_PIN_ROOT)) mountBpffs(native);
     const folders = nodeFolders(pinRoot, node);
-    try {
-      mkdirSync(folders.links, { recursive: true });
-    } catch (cause) {
-      throw new EnforcerError(
-        "not-permitted",
-        `Cannot create ${folders.links}. Is it on a BPF file system, and are you root?`,
-        { cause },
-      );
-    }
+    const lock = readOnly ? -1 : claimFolder(native, pinRoot, folders);
     let object: LoadedObject;
     try {
-      object = loadObject(native, nativeDir, folders.maps);
+      object = (readOnly ? borrowObject : loadObject)(native, nativeDir, folders.maps);
     } catch (error) {
+      if (lock >= 0) native.closeFd(lock);
       if (error instanceof KernelError && error.log !== undefined)
         logger.debug("What libbpf and the verifier said", { log: error.log });
       throw error;
     }
     const links = new Links(native, object, folders.links);
     const subjects = new Subjects(native, links, mapOf(object, "ztap_cgroup"), cgroupRoot);
-    this.#opened = { native, object, tables: new TableSets(native, object.maps), subjects, mapsFolder: folders.maps };
-    logger.info("The eBPF dataplane is open", { pins: folders.node, cgroups: cgroupRoot });
+    this.#opened = { native, object, tables: new TableSets(native, object.maps), subjects, mapsFolder: folders.maps, lock };
+    logger.debug("The eBPF dataplane is open", { pins: folders.node, cgroups: cgroupRoot });
   }
 
   async observe(ruleset: Ruleset): Promise<Observation> {
@@ -125,7 +122,8 @@ export class EbpfEnforcer implements Enforcer {
   }
 
   async apply(ruleset: Ruleset): Promise<void> {
-    const { native, object, tables, subjects, mapsFolder } = this.#require();
+    const { native, object, tables, subjects, mapsFolder, lock } = this.#require();
+    if (lock < 0) throw new TypeError("an enforcer that only looks cannot apply");
     const image = this.#image(ruleset);
     pinMaps(native, object, mapsFolder);
     const prepared = await tables.prepare(image);
@@ -144,12 +142,13 @@ export class EbpfEnforcer implements Enforcer {
 
   async close(): Promise<void> {
     if (this.#opened === null) return;
-    const { native, object, tables } = this.#opened;
+    const { native, object, tables, lock } = this.#opened;
     this.#opened = null;
     await tables
       .settled()
       .catch((error: unknown) => this.#options.logger.warn("Waiting for programs failed", { error: String(error) }));
     closeObject(native, object);
+    if (lock >= 0) native.closeFd(lock);
   }
 
   #require(): Opened {
@@ -166,6 +165,23 @@ export class EbpfEnforcer implements Enforcer {
     }
     return image;
   }
+}
+
+/** Makes the node's folder and takes its lock: one writer for a node's tables, whatever store it follows. */
+function claimFolder(native: Native, pinRoot: string, folders: ReturnType<typeof nodeFolders>): number {
+  if (pinRoot.startsWith(BPFFS)) mountBpffs(native);
+  try {
+    mkdirSync(folders.links, { recursive: true });
+  } catch (cause) {
+    throw new EnforcerError(
+      "not-permitted",
+      `Cannot create ${folders.links}. Is it on a BPF file system, and are you root?`,
+      { cause },
+    );
+  }
+  const lock = kernel("Locking the node's folder", () => native.lockFolder(folders.node));
+  if (lock >= 0) return lock;
+  throw new EnforcerError("busy", `another process enforces in ${folders.node}; stop it first`);
 }
 
 function mapOf(object: LoadedObject, name: string): number {

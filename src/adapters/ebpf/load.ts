@@ -29,6 +29,24 @@ export function loadObject(native: Native, nativeDir: string, mapsFolder: string
   return object;
 }
 
+/**
+ * What is pinned, for looking at it: the programs of this build are loaded to tell whether those in
+ * force are the same, nothing is pinned, made or initialised. A map without a pin reads as empty.
+ */
+export function borrowObject(native: Native, nativeDir: string, mapsFolder: string): LoadedObject {
+  checkVersion(native, mapsFolder);
+  const programs = HOOKS.map((hook) => `ztap_${hook}`);
+  const file = join(nativeDir, "ztap.bpf.o");
+  const fresh = kernel("Loading the eBPF programs", () => native.loadObject(file, "", programs, TEST_MAPS));
+  const maps = Object.entries(fresh.maps).map(([name, fd]) => {
+    const pinned = kernel(`Opening the pinned ${name}`, () => native.openPin(join(mapsFolder, name)));
+    if (pinned < 0) return [name, fd] as const;
+    native.closeFd(fd);
+    return [name, pinned] as const;
+  });
+  return { maps: Object.fromEntries(maps), programs: fresh.programs };
+}
+
 export function closeObject(native: Native, object: LoadedObject): void {
   for (const fd of [...Object.values(object.maps), ...Object.values(object.programs)]) native.closeFd(fd);
 }

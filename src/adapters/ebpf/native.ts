@@ -81,6 +81,8 @@ export interface Native {
   /** Resolves when every program that was running has ended. */
   gracePeriod(): Promise<void>;
   isBpffs(path: string): boolean;
+  /** A descriptor that holds the lock while it is open, or -1: another process holds it. */
+  lockFolder(path: string): number;
   mountBpffs(path: string): void;
   capabilities(): bigint;
   closeFd(fd: number): void;
@@ -113,7 +115,7 @@ export function loadNative(nativeDir: string = defaultNativeDir()): Native {
 }
 
 function isNative(addon: unknown): addon is Native {
-  const needed = ["loadObject", "mapRead", "linkCreate", "gracePeriod", "closeFd", "libbpfVersion"];
+  const needed = ["loadObject", "lockFolder", "mapRead", "linkCreate", "gracePeriod", "closeFd", "libbpfVersion"];
   return (
     typeof addon === "object" &&
     addon !== null &&
