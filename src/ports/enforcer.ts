@@ -59,7 +59,8 @@ export interface Enforcer {
   close(): Promise<void>;
 }
 
-export type EnforcerErrorCode = "unsupported" | "not-permitted" | "verifier" | "kernel" | "limit" | "abi-version" | "busy";
+export type EnforcerErrorCode =
+  "unsupported" | "not-permitted" | "verifier" | "kernel" | "limit" | "abi-version" | "busy";
 
 export class EnforcerError extends Error {
   override readonly name = "EnforcerError";

@@ -157,6 +157,8 @@ else {
     await enforcer.apply(old);
     const outcomes = new Set<string>();
     for (let round = 0; round < 8; round++) {
+      // One writer at a time: the lock of the node's folder goes from hand to hand.
+      await enforcer.close();
       const script = fileURLToPath(new URL("./holder.js", import.meta.url));
       const holder = spawn(process.execPath, [script, JSON.stringify(old), JSON.stringify(next)], {
         stdio: ["ignore", "pipe", "inherit"],
@@ -167,6 +169,7 @@ else {
       await new Promise((resolve) => setTimeout(resolve, round * 3));
       holder.kill("SIGKILL");
       await gone;
+      await enforcer.open();
       const standing = async (ruleset: Ruleset): Promise<boolean> =>
         (await drift(enforcer, ruleset)).every((one) => one.includes("demo/extra"));
       const which = (await standing(old)) ? "old" : (await standing(next)) ? "new" : "neither";
@@ -178,6 +181,23 @@ else {
       t.strictSame(await drift(enforcer, old), [], "the next apply completes it");
     }
     t.comment([...outcomes].join(", "));
+  });
+
+  await t.test("a second enforcer of the same node is refused while the first is open; looking is not", async (t) => {
+    const { enforcer, node, ruleset } = await scene("twice");
+    const wanted = ruleset({ egress: tcp(port) });
+    await enforcer.apply(wanted);
+    const second = new EbpfEnforcer({ node, logger: quiet });
+    await t.rejects(second.open(), { code: "busy" });
+    const looking = new EbpfEnforcer({ node, logger: quiet, readOnly: true });
+    await looking.open();
+    t.strictSame(await drift(looking, wanted), []);
+    await t.rejects(looking.apply(wanted), TypeError);
+    await looking.close();
+    await enforcer.close();
+    await second.open();
+    t.strictSame(await drift(second, wanted), [], "what stands is adopted");
+    await second.close();
   });
 
   await t.test("a cgroup that appears later, and one that is made again", async (t) => {
@@ -311,6 +331,7 @@ else {
     value.writeUInt32LE(99);
     native.mapSet(control, Buffer.alloc(4), value);
     native.closeFd(control);
+    await enforcer.close();
     await t.rejects(sandbox.enforcer(node).open(), { code: "abi-version" });
     const broken = new EbpfEnforcer({ node, logger: quiet, nativeDir: "/nonexistent" });
     await t.rejects(broken.open(), { code: "unsupported", message: /make -C native/ });

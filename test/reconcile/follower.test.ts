@@ -1,6 +1,7 @@
 import t from "tap";
 import { openMemoryStore } from "../../src/adapters/memory/store.js";
 import { systemClock } from "../../src/adapters/system/clock.js";
+import type { NodeStatus } from "../../src/model/status.js";
 import type { Store } from "../../src/ports/store.js";
 import { StoreError } from "../../src/ports/store.js";
 import { Follower } from "../../src/reconcile/follower.js";
@@ -65,20 +66,16 @@ t.test("a new revision is no drift; tampering is, is reported before it is heale
   t.notOk(calls.some(([name]) => name === "drift"));
   machine.items.delete("link/default/db");
   machine.items.set("stray", { key: "stray", value: "x", type: "entry", label: "a stray entry" });
-  const reported: unknown[] = [];
-  const spy = {
-    ...deps,
-    store: new Proxy(store, {
-      get: (target, name) =>
-        name === "writeNodeStatus"
-          ? async (status: { state: string; drift: unknown[] }) => (
-              reported.push([status.state, status.drift.length]),
-              target.writeNodeStatus(status as never)
-            )
-          : Reflect.get(target, name).bind(target),
-    }),
-  };
-  Reflect.set(follower, "deps", spy);
+  const reported: (readonly [string, number])[] = [];
+  const watched: Store = Object.create(store, {
+    writeNodeStatus: {
+      value: async (status: NodeStatus) => {
+        reported.push([status.state, status.drift.length]);
+        await store.writeNodeStatus(status);
+      },
+    },
+  });
+  Reflect.set(follower, "deps", { ...deps, store: watched });
   await follower.reconcile();
   t.same(reported, [
     ["Drifted", 2],

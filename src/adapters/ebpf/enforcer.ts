@@ -78,7 +78,13 @@ export class EbpfEnforcer implements Enforcer {
 
   async open(): Promise<void> {
     if (this.#opened !== null) throw new TypeError("the enforcer is open already");
-    const { node, logger, pinRoot = DEFAULT_PIN_ROOT, nativeDir = defaultNativeDir(), readOnly = false } = this.#options;
+    const {
+      node,
+      logger,
+      pinRoot = DEFAULT_PIN_ROOT,
+      nativeDir = defaultNativeDir(),
+      readOnly = false,
+    } = this.#options;
     const native = loadNative(nativeDir);
     const cgroupRoot = this.#options.cgroupRoot ?? findCgroupRoot();
     const folders = nodeFolders(pinRoot, node);
@@ -94,7 +100,14 @@ export class EbpfEnforcer implements Enforcer {
     }
     const links = new Links(native, object, folders.links);
     const subjects = new Subjects(native, links, mapOf(object, "ztap_cgroup"), cgroupRoot);
-    this.#opened = { native, object, tables: new TableSets(native, object.maps), subjects, mapsFolder: folders.maps, lock };
+    this.#opened = {
+      native,
+      object,
+      tables: new TableSets(native, object.maps),
+      subjects,
+      mapsFolder: folders.maps,
+      lock,
+    };
     logger.debug("The eBPF dataplane is open", { pins: folders.node, cgroups: cgroupRoot });
   }
 
