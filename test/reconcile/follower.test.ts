@@ -67,12 +67,16 @@ t.test("a new revision is no drift; tampering is, is reported before it is heale
   machine.items.delete("link/default/db");
   machine.items.set("stray", { key: "stray", value: "x", type: "entry", label: "a stray entry" });
   const reported: (readonly [string, number])[] = [];
-  const watched: Store = Object.create(store, {
-    writeNodeStatus: {
-      value: async (status: NodeStatus) => {
-        reported.push([status.state, status.drift.length]);
-        await store.writeNodeStatus(status);
-      },
+  const watched = new Proxy(store, {
+    get(target, name) {
+      if (name === "writeNodeStatus") {
+        return async (status: NodeStatus) => {
+          reported.push([status.state, status.drift.length]);
+          await target.writeNodeStatus(status);
+        };
+      }
+      const member: unknown = Reflect.get(target, name);
+      return member instanceof Function ? (...args: unknown[]): unknown => Reflect.apply(member, target, args) : member;
     },
   });
   Reflect.set(follower, "deps", { ...deps, store: watched });
