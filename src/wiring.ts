@@ -52,17 +52,15 @@ export interface SourceChoice {
   readonly ref?: string | undefined;
 }
 
-/** A folder that exists is read as it lies on disk (with `ref`: from the repository around it); anything else is a repository. */
+/** A folder of this disk is read as it lies there (with `ref`: from the repository around it); a URL or a bare repository from a mirror. */
 export async function openSource(settings: Settings, { location, ref }: SourceChoice): Promise<Source> {
-  const isPath = await stat(location).then(
-    () => true,
-    () => false,
-  );
-  if (isPath && !(await isBareRepository(location))) {
-    const { FolderSource, RepositorySource } = await import("./adapters/git/folder.js");
-    return ref === undefined ? new FolderSource({ dir: location }) : new RepositorySource({ dir: location, ref });
+  const { isRemoteLocation } = await import("./adapters/git/location.js");
+  if (isRemoteLocation(location) || (await isBareRepository(location))) {
+    return openRepository(settings, { location, ref, path: settings.sourcePath });
   }
-  return openRepository(settings, { location, ref, path: settings.sourcePath });
+  const { FolderSource, RepositorySource } = await import("./adapters/git/folder.js");
+  const dir = settings.sourcePath === null ? location : join(location, settings.sourcePath);
+  return ref === undefined ? new FolderSource({ dir }) : new RepositorySource({ dir, ref });
 }
 
 async function isBareRepository(path: string): Promise<boolean> {

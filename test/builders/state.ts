@@ -1,6 +1,6 @@
 /** Desired states from YAML text, for tests of everything behind the manifest stage. */
 import { hasErrors } from "../../src/model/diagnostic.js";
-import type { DesiredState, ObjectSet, SourceRef } from "../../src/model/state.js";
+import type { ObjectSet, SourceRef } from "../../src/model/state.js";
 import { readManifests } from "../../src/manifest/read.js";
 
 export const TEST_SOURCE: SourceRef = {
@@ -19,9 +19,6 @@ export function objectsOf(text: string): ObjectSet {
   return objects;
 }
 
-export function stateOf(text: string): DesiredState {
-  return { source: TEST_SOURCE, objects: objectsOf(text) };
-}
 
 /** `web@n1 10.0.0.1 app=web [http:80/TCP]` → a Workload document. */
 export function workload(line: string, namespace = "default"): string {
