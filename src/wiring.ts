@@ -2,15 +2,15 @@
  * The only place that puts adapters behind ports. Adapters are imported where they are first used,
  * so that a command pays only for what it needs.
  */
-import { mkdir, stat } from "node:fs/promises";
+import { mkdir, readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
 import type { Scaffolded } from "./adapters/git/scaffold.js";
 import { systemClock, systemRandom } from "./adapters/system/clock.js";
 import { readManifests } from "./manifest/read.js";
-import type { ObjectSet } from "./model/state.js";
 import { hasErrors } from "./model/diagnostic.js";
 import type { AgentDeps, AgentOptions } from "./operations/agent.js";
 import { OperationError } from "./operations/error.js";
+import type { GitReading } from "./operations/policies.js";
 import type { Settings } from "./operations/settings.js";
 import type { Check } from "./model/check.js";
 import type { InspectedNode, Removed } from "./model/inspection.js";
@@ -62,6 +62,13 @@ export async function openSource(settings: Settings, { location, ref }: SourceCh
     const { FolderSource, RepositorySource } = await import("./adapters/git/folder.js");
     return ref === undefined ? new FolderSource({ dir: location }) : new RepositorySource({ dir: location, ref });
   }
+  const { isRemoteLocation } = await import("./adapters/git/location.js");
+  if (!isPath && !isRemoteLocation(location)) {
+    throw new SourceError(
+      "source-not-found",
+      `there is no folder ${location}; wanted a folder or the URL of a repository`,
+    );
+  }
   return openRepository(settings, { location, ref, path: settings.sourcePath });
 }
 
@@ -76,7 +83,7 @@ async function isBareRepository(path: string): Promise<boolean> {
 
 async function openRepository(
   settings: Settings,
-  { location, ref, path }: SourceChoice & { readonly path: string | null },
+  { location, ref, path, signal }: SourceChoice & { readonly path: string | null; readonly signal?: AbortSignal },
 ): Promise<Source> {
   const { GitSource } = await import("./adapters/git/source.js");
   return new GitSource({
@@ -84,14 +91,12 @@ async function openRepository(
     cacheDir: join(settings.stateDir, "mirrors"),
     ...(ref === undefined ? {} : { ref }),
     ...(path === null ? {} : { path }),
+    ...(signal === undefined ? {} : { signal }),
   });
 }
 
-/**
- * What Git says now: the configured source, or the one that the leader polls. Null where there is
- * none, where it cannot be read from here, or where it does not validate.
- */
-export async function readGitObjects(settings: Settings, store: Store): Promise<ObjectSet | null> {
+/** What Git says now: the configured source, or the one that the leader polls; or why that is not known. */
+export async function readGitObjects(settings: Settings, store: Store): Promise<GitReading> {
   const polled = settings.source === null ? await store.readSourceStatus() : null;
   const choice =
     settings.source === null
@@ -99,13 +104,14 @@ export async function readGitObjects(settings: Settings, store: Store): Promise<
         ? null
         : { location: polled.location, ref: polled.ref ?? undefined, path: polled.path }
       : { location: settings.source.url, ref: settings.source.branch ?? undefined, path: settings.source.path };
-  if (choice === null) return null;
+  if (choice === null) return { objects: null, why: "no source is polled for this store" };
   try {
-    const snapshot = await (await openRepository(settings, choice)).fetch();
-    const { objects, diagnostics } = readManifests(snapshot.files);
-    return hasErrors(diagnostics) ? null : objects;
+    const { files, source } = await (await openRepository(settings, choice)).fetch();
+    const { objects, diagnostics } = readManifests(files);
+    if (!hasErrors(diagnostics)) return { objects };
+    return { objects: null, why: `commit ${source.commit?.slice(0, 12) ?? "none"} does not validate` };
   } catch (error) {
-    if (error instanceof SourceError) return null;
+    if (error instanceof SourceError) return { objects: null, why: error.message };
     throw error;
   }
 }
@@ -126,23 +132,29 @@ async function openEnforcer(settings: Settings, logger: Logger): Promise<Enforce
   return new EbpfEnforcer({ node: settings.node, pinRoot: settings.pinRoot, logger });
 }
 
-/** Reads the kernel of this machine for a node that is enforced here; null where it is not, or without root. */
+/** The maps without which nothing can be said of a node. */
+const PINNED_MAPS = ["control", "cgroup", "addrs_a", "addrs_b", "ports_a", "ports_b"].map((name) => `ztap_${name}`);
+
+/**
+ * Reads the kernel of this machine for a node that is enforced here; null where it is not, or without
+ * root. Not opened yet. A node that lost one of its pins is left to its agent: opening it here would
+ * make and pin an empty map in place of the lost one, which the next agent would take for the real one.
+ */
 export async function openLocalEnforcer(settings: Settings, node: string): Promise<Enforcer | null> {
   if (process.platform !== "linux" || process.geteuid?.() !== 0) return null;
-  const isHere = await stat(join(settings.pinRoot, node)).then(
-    () => true,
-    () => false,
-  );
-  if (!isHere) return null;
+  const { nodeFolders } = await import("./adapters/ebpf/paths.js");
+  const { maps } = nodeFolders(settings.pinRoot, node);
+  const pins: readonly string[] = await readdir(maps).catch(() => []);
+  if (!PINNED_MAPS.every((name) => pins.includes(name))) return null;
   const { EbpfEnforcer } = await import("./adapters/ebpf/enforcer.js");
   const { createLogger } = await import("./adapters/system/logger.js");
-  const enforcer = new EbpfEnforcer({ node, pinRoot: settings.pinRoot, logger: createLogger("error") });
-  await enforcer.open();
-  return enforcer;
+  return new EbpfEnforcer({ node, pinRoot: settings.pinRoot, logger: createLogger("error") });
 }
 
+/** @param signal ends a transfer that a silent remote would draw out */
 export async function withAgentDeps(
   settings: Settings,
+  signal: AbortSignal,
   use: (deps: AgentDeps, options: AgentOptions) => Promise<void>,
 ): Promise<void> {
   const { createLogger } = await import("./adapters/system/logger.js");
@@ -159,7 +171,7 @@ export async function withAgentDeps(
     use(
       {
         store,
-        source: await openPolledSource(settings),
+        source: await openPolledSource(settings, signal),
         enforcer,
         read: (files) => readManifests(files, { cache }),
         clock: systemClock,
@@ -185,10 +197,10 @@ export async function withAgentDeps(
   );
 }
 
-function openPolledSource(settings: Settings): Promise<Source> | null {
+function openPolledSource(settings: Settings, signal: AbortSignal): Promise<Source> | null {
   if (settings.source === null) return null;
   const { url, branch, path } = settings.source;
-  return openRepository(settings, { location: url, ref: branch ?? undefined, path });
+  return openRepository(settings, { location: url, ref: branch ?? undefined, path, signal });
 }
 
 export async function openFolder(dir: string): Promise<Source> {
