@@ -2,15 +2,15 @@
  * The only place that puts adapters behind ports. Adapters are imported where they are first used,
  * so that a command pays only for what it needs.
  */
-import { mkdir, stat } from "node:fs/promises";
+import { mkdir, readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
 import type { Scaffolded } from "./adapters/git/scaffold.js";
 import { systemClock, systemRandom } from "./adapters/system/clock.js";
 import { readManifests } from "./manifest/read.js";
-import type { ObjectSet } from "./model/state.js";
 import { hasErrors } from "./model/diagnostic.js";
 import type { AgentDeps, AgentOptions } from "./operations/agent.js";
 import { OperationError } from "./operations/error.js";
+import type { GitReading } from "./operations/policies.js";
 import type { Settings } from "./operations/settings.js";
 import type { Check } from "./model/check.js";
 import type { InspectedNode, Removed } from "./model/inspection.js";
@@ -74,7 +74,7 @@ async function isBareRepository(path: string): Promise<boolean> {
 
 async function openRepository(
   settings: Settings,
-  { location, ref, path }: SourceChoice & { readonly path: string | null },
+  { location, ref, path, signal }: SourceChoice & { readonly path: string | null; readonly signal?: AbortSignal },
 ): Promise<Source> {
   const { GitSource } = await import("./adapters/git/source.js");
   return new GitSource({
@@ -82,14 +82,12 @@ async function openRepository(
     cacheDir: join(settings.stateDir, "mirrors"),
     ...(ref === undefined ? {} : { ref }),
     ...(path === null ? {} : { path }),
+    ...(signal === undefined ? {} : { signal }),
   });
 }
 
-/**
- * What Git says now: the configured source, or the one that the leader polls. Null where there is
- * none, where it cannot be read from here, or where it does not validate.
- */
-export async function readGitObjects(settings: Settings, store: Store): Promise<ObjectSet | null> {
+/** What Git says now: the configured source, or the one that the leader polls; or why that is not known. */
+export async function readGitObjects(settings: Settings, store: Store): Promise<GitReading> {
   const polled = settings.source === null ? await store.readSourceStatus() : null;
   const choice =
     settings.source === null
@@ -97,13 +95,14 @@ export async function readGitObjects(settings: Settings, store: Store): Promise<
         ? null
         : { location: polled.location, ref: polled.ref ?? undefined, path: polled.path }
       : { location: settings.source.url, ref: settings.source.branch ?? undefined, path: settings.source.path };
-  if (choice === null) return null;
+  if (choice === null) return { objects: null, why: "no source is polled for this store" };
   try {
-    const snapshot = await (await openRepository(settings, choice)).fetch();
-    const { objects, diagnostics } = readManifests(snapshot.files);
-    return hasErrors(diagnostics) ? null : objects;
+    const { files, source } = await (await openRepository(settings, choice)).fetch();
+    const { objects, diagnostics } = readManifests(files);
+    if (!hasErrors(diagnostics)) return { objects };
+    return { objects: null, why: `commit ${source.commit?.slice(0, 12) ?? "none"} does not validate` };
   } catch (error) {
-    if (error instanceof SourceError) return null;
+    if (error instanceof SourceError) return { objects: null, why: error.message };
     throw error;
   }
 }
@@ -124,23 +123,27 @@ async function openEnforcer(settings: Settings, logger: Logger): Promise<Enforce
   return new EbpfEnforcer({ node: settings.node, pinRoot: settings.pinRoot, logger });
 }
 
-/** Reads the kernel of this machine for a node that is enforced here; null where it is not, or without root. */
+/**
+ * For reading this machine's kernel for a node that is enforced here; null where it is not, or without
+ * root. Not opened yet. It only looks: a pin that is missing is reported as drift, and not made.
+ */
 export async function openLocalEnforcer(settings: Settings, node: string): Promise<Enforcer | null> {
   if (process.platform !== "linux" || process.geteuid?.() !== 0) return null;
-  const isHere = await stat(join(settings.pinRoot, node)).then(
+  const { nodeFolders } = await import("./adapters/ebpf/paths.js");
+  const isHere = await readdir(nodeFolders(settings.pinRoot, node).node).then(
     () => true,
     () => false,
   );
   if (!isHere) return null;
   const { EbpfEnforcer } = await import("./adapters/ebpf/enforcer.js");
   const { createLogger } = await import("./adapters/system/logger.js");
-  const enforcer = new EbpfEnforcer({ node, pinRoot: settings.pinRoot, logger: createLogger("error"), readOnly: true });
-  await enforcer.open();
-  return enforcer;
+  return new EbpfEnforcer({ node, pinRoot: settings.pinRoot, logger: createLogger("error"), readOnly: true });
 }
 
+/** @param signal ends a transfer that a silent remote would draw out */
 export async function withAgentDeps(
   settings: Settings,
+  signal: AbortSignal,
   use: (deps: AgentDeps, options: AgentOptions) => Promise<void>,
 ): Promise<void> {
   const { createLogger } = await import("./adapters/system/logger.js");
@@ -157,7 +160,7 @@ export async function withAgentDeps(
     use(
       {
         store,
-        source: await openPolledSource(settings),
+        source: await openPolledSource(settings, signal),
         enforcer,
         read: (files) => readManifests(files, { cache }),
         clock: systemClock,
@@ -183,10 +186,10 @@ export async function withAgentDeps(
   );
 }
 
-function openPolledSource(settings: Settings): Promise<Source> | null {
+function openPolledSource(settings: Settings, signal: AbortSignal): Promise<Source> | null {
   if (settings.source === null) return null;
   const { url, branch, path } = settings.source;
-  return openRepository(settings, { location: url, ref: branch ?? undefined, path });
+  return openRepository(settings, { location: url, ref: branch ?? undefined, path, signal });
 }
 
 export async function openFolder(dir: string): Promise<Source> {

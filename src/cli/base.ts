@@ -5,6 +5,7 @@
  */
 import { Command, Flags } from "@oclif/core";
 import type { Diagnostic } from "../model/diagnostic.js";
+import { printableJson } from "../model/printable.js";
 import type { Settings } from "../operations/settings.js";
 import { LOG_LEVELS } from "../operations/settings.js";
 import type { SourceFile } from "../ports/source.js";
@@ -58,6 +59,6 @@ export abstract class BaseCommand extends Command {
 
   /** Prints a result: the document with --json, else the text. */
   protected print(flags: { readonly json: boolean }, document: object, text: () => string): void {
-    this.log(flags.json ? JSON.stringify(document, null, 2) : text());
+    this.log(flags.json ? printableJson(document, 2) : text());
   }
 }

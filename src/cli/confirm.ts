@@ -12,17 +12,24 @@ export async function confirm(question: string): Promise<void> {
     );
   }
   const prompt = createInterface({ input: process.stdin, output: process.stderr });
-  try {
-    const interrupted = new Promise<string>((resolve) => prompt.once("close", () => resolve("")));
-    const answer = await Promise.race([prompt.question(`\n${question} Only "yes" is accepted: `), interrupted]);
-    if (answer.trim() !== "yes") throw new OperationError("not-confirmed", "not confirmed; nothing was changed");
-  } finally {
-    prompt.close();
-  }
+  // Ctrl-C and the end of input close the prompt; depending on its version, Node.js also rejects the question.
+  const closed = new Promise<string>((resolve) => prompt.once("close", () => resolve("")));
+  const asked = prompt.question(`\n${question} Only "yes" is accepted: `).catch(() => "");
+  const answer = await Promise.race([asked, closed]);
+  prompt.close();
+  if (answer.trim() !== "yes") throw new OperationError("not-confirmed", "not confirmed; nothing was changed");
 }
 
 /** `user@host`, for the record of a revision. The name that sudo was called under, where there is one. */
 export function operatorName(): string {
-  const name = process.env["SUDO_USER"] ?? userInfo().username;
-  return `${name}@${hostname()}`;
+  return `${process.env["SUDO_USER"] ?? ownName()}@${hostname()}`;
+}
+
+/** A user id without an entry in the password file, as containers have it, is named by its number. */
+function ownName(): string {
+  try {
+    return userInfo().username;
+  } catch {
+    return String(process.geteuid?.() ?? "unknown");
+  }
 }

@@ -8,21 +8,23 @@ import { SETTING_KEYS, resolveSettings, variableOf } from "../operations/setting
 import { SETTING_OF_FLAG } from "./flags.js";
 
 export async function loadSettings(flags: Readonly<Record<string, unknown>>): Promise<Settings> {
-  const layers: SettingsLayer[] = [flagLayer(flags), environmentLayer(process.env)];
+  const environment = environmentLayer(process.env);
+  const layers: SettingsLayer[] = [flagLayer(flags, environment), environment];
   const file = flags["config"];
   if (typeof file === "string") layers.push(await fileLayer(file));
   return resolveSettings(layers, {
     isRoot: process.geteuid?.() === 0,
     hostname: hostname(),
-    home: homedir(),
+    home: homeFolder(),
     xdgStateHome: process.env["XDG_STATE_HOME"],
   });
 }
 
-function flagLayer(flags: Readonly<Record<string, unknown>>): SettingsLayer {
+/** oclif fills a flag that was not given from its variable; an error should name the variable then. */
+function flagLayer(flags: Readonly<Record<string, unknown>>, environment: SettingsLayer): SettingsLayer {
   const values = Object.entries(SETTING_OF_FLAG).flatMap(([flag, key]) => {
     const value = flags[flag];
-    return typeof value === "string" ? [[key, value] as const] : [];
+    return typeof value === "string" && value !== environment.values[key] ? [[key, value] as const] : [];
   });
   return { origin: "flag", values: Object.fromEntries(values) };
 }
@@ -33,6 +35,15 @@ function environmentLayer(environment: NodeJS.ProcessEnv): SettingsLayer {
     return value === undefined ? [] : [[key, value] as const];
   });
   return { origin: "environment", values: Object.fromEntries(values) };
+}
+
+/** A user id without an entry in the password file, and without HOME, has no home. */
+function homeFolder(): string {
+  try {
+    return homedir();
+  } catch {
+    return "/";
+  }
 }
 
 async function fileLayer(file: string): Promise<SettingsLayer> {

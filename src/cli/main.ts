@@ -1,12 +1,19 @@
 /** The way into the CLI: runs oclif and turns every failure into one message and an exit code. */
 import { Errors, flush, run } from "@oclif/core";
+import { printable, printableJson } from "../model/printable.js";
 import { OperationError } from "../operations/error.js";
 import { EXIT, InvalidInput } from "./exit.js";
 
 /** @param root the folder of ztap's package.json */
 export async function main(argv: readonly string[], root: string): Promise<void> {
+  // Whoever read the output may go away (`| head`); what the command does goes on, without a stack trace.
+  for (const stream of [process.stdout, process.stderr]) stream.on("error", ignoreClosedPipe);
+  process.once("uncaughtException", (error) => {
+    report(error, argv);
+    process.exit(EXIT.failed);
+  });
   try {
-    await run([...argv], root);
+    await run(helpFirst(argv), root);
     await flush();
   } catch (error) {
     if (error instanceof Errors.ExitError) process.exitCode = error.oclif.exit ?? EXIT.failed;
@@ -14,25 +21,51 @@ export async function main(argv: readonly string[], root: string): Promise<void>
   }
 }
 
+function ignoreClosedPipe(error: NodeJS.ErrnoException): void {
+  if (error.code !== "EPIPE") throw error;
+}
+
+/** `ztap help policy show` is another way to write `ztap policy show --help`. */
+function helpFirst(argv: readonly string[]): string[] {
+  const [first, ...rest] = argv;
+  return first === "help" ? [...rest, "--help"] : [...argv];
+}
+
 function report(error: unknown, argv: readonly string[]): void {
   const isUsage = isUsageError(error);
   process.exitCode = isUsage ? EXIT.usage : EXIT.failed;
-  const isDebug = argv.some(
-    (word, index) => word === "--log-level=debug" || (word === "debug" && argv[index - 1] === "--log-level"),
-  );
-  const message = error instanceof Error ? describe(error) : String(error);
-  const isJson = argv.includes("--json");
-  if (isJson)
-    process.stdout.write(
-      `${JSON.stringify({ formatVersion: 1, error: { code: codeOf(error, isUsage), message } }, null, 2)}\n`,
-    );
+  const message = printable(error instanceof Error ? describe(error) : String(error));
+  if (wantsJson(argv)) {
+    const diagnostics = error instanceof InvalidInput ? { diagnostics: error.diagnostics } : {};
+    const document = { formatVersion: 1, error: { code: codeOf(error, isUsage), message, ...diagnostics } };
+    process.stdout.write(`${printableJson(document, 2)}\n`);
+  }
   process.stderr.write(`ztap: ${message}\n`);
-  if (isDebug && error instanceof Error) process.stderr.write(`${error.stack ?? ""}\n`);
+  if (wantsStack(argv) && error instanceof Error) process.stderr.write(`${printable(error.stack ?? "")}\n`);
+}
+
+/** The command line may be what is wrong, so it is looked at here without being understood. */
+function wantsJson(argv: readonly string[]): boolean {
+  const variable = process.env["ZTAP_JSON"] ?? "";
+  return (
+    argv.includes("--json") ||
+    hasOption(argv, "--format", "json") ||
+    process.env["ZTAP_FORMAT"] === "json" ||
+    /^(1|true|yes|y)$/i.test(variable)
+  );
+}
+
+function wantsStack(argv: readonly string[]): boolean {
+  return hasOption(argv, "--log-level", "debug") || process.env["ZTAP_LOG_LEVEL"] === "debug";
+}
+
+function hasOption(argv: readonly string[], flag: string, value: string): boolean {
+  return argv.some((word, index) => word === `${flag}=${value}` || (word === value && argv[index - 1] === flag));
 }
 
 /** oclif tells a wrong command line by classes of its own, all below CLIError, with its exit code 2. */
 function isUsageError(error: unknown): boolean {
-  if (error instanceof OperationError) return error.code === "invalid-settings";
+  if (error instanceof OperationError) return error.code === "invalid-settings" || error.code === "usage";
   return error instanceof Errors.CLIError;
 }
 
@@ -43,9 +76,19 @@ function codeOf(error: unknown, isUsage: boolean): string {
 }
 
 function describe(error: Error): string {
+  const message = error instanceof Errors.CLIError ? describeUsage(error.message) : error.message;
   const causes: string[] = [];
   for (let cause = error.cause; cause instanceof Error && causes.length < 3; cause = cause.cause) {
-    if (!error.message.includes(cause.message)) causes.push(cause.message);
+    if (!message.includes(cause.message)) causes.push(cause.message);
   }
-  return [error.message, ...causes].join(": ");
+  return [message, ...causes].join(": ");
+}
+
+/** oclif joins topic and command with a colon, which nobody typed, and leaves open what to do next. */
+function describeUsage(message: string): string {
+  return message
+    .replace(/^command (\S+) not found$/, (_, id: string) => {
+      return `there is no command ${id.replaceAll(":", " ")}; \`ztap --help\` lists those that there are`;
+    })
+    .replace(/\nSee more help with --help$/, "; see --help");
 }

@@ -5,7 +5,10 @@
 import { open, readFile, stat, writeFile } from "node:fs/promises";
 import { hasErrors } from "../model/diagnostic.js";
 import { canonicalJson, digestOf } from "../model/digest.js";
-import type { DesiredState } from "../model/state.js";
+import type { ObjectPosition } from "../model/objects.js";
+import type { DesiredState, SourceRef } from "../model/state.js";
+import type { Guard } from "../store/guards.js";
+import { isBoolean, isCount, isString, listOf, nullable, optional, shaped } from "../store/guards.js";
 import { OperationError } from "../operations/error.js";
 import type { Planned } from "../operations/plan.js";
 import type { readManifests } from "../manifest/read.js";
@@ -31,7 +34,9 @@ export async function isPlanFile(path: string): Promise<boolean> {
     () => false,
   );
   if (!isFile) return false;
-  const file = await open(path);
+  const file = await open(path).catch((cause: unknown) => {
+    throw new OperationError("plan-damaged", `${path} cannot be read`, { cause });
+  });
   try {
     const { buffer, bytesRead } = await file.read(Buffer.alloc(MAGIC.length), 0, MAGIC.length, 0);
     if (buffer.subarray(0, bytesRead).toString() === MAGIC) return true;
@@ -50,7 +55,10 @@ export interface SavedPlan {
 export async function loadPlan(file: string, read: typeof readManifests): Promise<SavedPlan> {
   const damaged = (why: string, cause?: unknown) =>
     new OperationError("plan-damaged", `${file} is no usable plan: ${why}; plan again`, { cause });
-  const { digest, content } = parsePlan(await readFile(file, "utf8"), damaged);
+  const text = await readFile(file, "utf8").catch((cause: unknown) => {
+    throw new OperationError("plan-damaged", `${file} cannot be read`, { cause });
+  });
+  const { digest, content } = parsePlan(text, damaged);
   if (digestOf(content) !== digest) throw damaged("its content does not match its digest");
   const files = content.objects.map(({ object }, index) => {
     const text = canonicalJson(object);
@@ -66,22 +74,57 @@ export async function loadPlan(file: string, read: typeof readManifests): Promis
   return { base: content.base, desired: { source: content.source, objects: new Map(placed) } };
 }
 
-interface PlanContent {
-  readonly base: number | null;
-  readonly source: DesiredState["source"];
-  readonly objects: readonly {
-    readonly object: unknown;
-    readonly position?: { readonly file: string; readonly line: number };
-  }[];
+interface PlannedObject {
+  /** Read again as a manifest, and refused if it is none. */
+  readonly object: object;
+  readonly position?: ObjectPosition | undefined;
 }
 
-/** The digest, which was made from a well-formed content, is what vouches for the shape. */
+interface PlanContent {
+  readonly base: number | null;
+  readonly source: SourceRef;
+  readonly objects: readonly PlannedObject[];
+}
+
+const isObject: Guard<object> = (value): value is object => typeof value === "object" && value !== null;
+const isPosition = shaped<ObjectPosition>({
+  file: isString,
+  line: isCount,
+  rules: optional(
+    shaped<{ ingress: readonly number[]; egress: readonly number[] }>({
+      ingress: listOf(isCount),
+      egress: listOf(isCount),
+    }),
+  ),
+});
+const isPlan = shaped<{ digest: string; content: PlanContent }>({
+  digest: isString,
+  content: shaped<PlanContent>({
+    base: nullable(isCount),
+    source: shaped<SourceRef>({
+      location: isString,
+      commit: nullable(isString),
+      dirty: isBoolean,
+      author: nullable(isString),
+      subject: nullable(isString),
+    }),
+    objects: listOf(shaped<PlannedObject>({ object: isObject, position: optional(isPosition) })),
+  }),
+});
+
+/** The digest finds an accident; only the shape can be relied on, since anyone can make a digest. */
 function parsePlan(
   text: string,
   damaged: (why: string, cause?: unknown) => OperationError,
-): { digest: string; content: PlanContent } {
+): { readonly digest: string; readonly content: PlanContent } {
+  const parsed = parseJson(text, damaged);
+  if (!isPlan(parsed)) throw damaged("it does not have the shape of a plan");
+  return parsed;
+}
+
+function parseJson(text: string, damaged: (why: string, cause?: unknown) => OperationError): unknown {
   try {
-    return JSON.parse(text) as { digest: string; content: PlanContent };
+    return JSON.parse(text);
   } catch (cause) {
     throw damaged("it is not whole", cause);
   }

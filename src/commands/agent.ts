@@ -21,9 +21,10 @@ export default class Agent extends BaseCommand {
   async run(): Promise<void> {
     const { flags } = await this.parse(Agent);
     const settings = await this.settings(flags);
-    await withAgentDeps(settings, async (deps, options) => {
-      if (flags.once) await reconcileOnce(deps, options);
-      else await untilSignal((signal) => runAgent(deps, options, signal));
-    });
+    await untilSignal((signal) =>
+      withAgentDeps(settings, signal, (deps, options) =>
+        flags.once ? reconcileOnce(deps, options) : runAgent(deps, options, signal),
+      ),
+    );
   }
 }

@@ -6,6 +6,7 @@ import { SETTING_FLAGS } from "../cli/flags.js";
 import { isPlanFile, loadPlan } from "../cli/plan-file.js";
 import { applyPlan } from "../operations/apply.js";
 import { readDesired } from "../operations/desired.js";
+import { OperationError } from "../operations/error.js";
 import { planDesired, replan } from "../operations/plan.js";
 import type { Planned } from "../operations/plan.js";
 import type { Settings } from "../operations/settings.js";
@@ -42,9 +43,10 @@ export default class Apply extends BaseCommand {
     const settings = await this.settings(flags);
     await withStore(settings, { create: true }, async (store) => {
       const planned = await this.#plan(store, settings, args.source, flags.ref);
+      const mustAsk = planned.plan.changes.length > 0 && !flags["auto-approve"];
       if (!flags.json) this.log(renderPlan(planned.plan, this.style));
-      const isEmpty = planned.plan.changes.length === 0;
-      if (!isEmpty && !flags["auto-approve"]) await confirm("Commit this as a new revision?");
+      else if (mustAsk) this.logToStderr(renderPlan(planned.plan, this.style));
+      if (mustAsk) await confirm("Commit this as a new revision?");
       const revision = await applyPlan({ store, clock: systemClock, random: systemRandom }, planned, {
         author: operatorName(),
         node: settings.node,
@@ -56,7 +58,10 @@ export default class Apply extends BaseCommand {
   }
 
   async #plan(store: Store, settings: Settings, location: string, ref: string | undefined): Promise<Planned> {
-    if (await isPlanFile(location)) return replan(store, await loadPlan(location, readManifests));
+    if (await isPlanFile(location)) {
+      if (ref !== undefined) throw new OperationError("usage", "--ref does not go with a saved plan");
+      return replan(store, await loadPlan(location, readManifests));
+    }
     const source = await openSource(settings, { location, ref });
     const { desired, diagnostics, files } = await readDesired(source, readManifests);
     this.showDiagnostics(diagnostics, files);

@@ -57,8 +57,8 @@ export interface AgentOptions {
 /** Claims the node, makes one run of each duty, and leaves. @throws where the node could not be made to match */
 export async function reconcileOnce(deps: AgentDeps, options: AgentOptions): Promise<void> {
   const agent = new Agent(deps, options);
-  await agent.claim();
   try {
+    await agent.claim();
     await deps.enforcer.open();
     if (deps.source !== null) {
       await agent.beat();
@@ -74,11 +74,12 @@ export async function reconcileOnce(deps: AgentDeps, options: AgentOptions): Pro
 /** Claims the node and runs the loops until the signal aborts. @throws OperationError `agent-running`, `agent-replaced` */
 export async function runAgent(deps: AgentDeps, options: AgentOptions, signal: AbortSignal): Promise<void> {
   const agent = new Agent(deps, options);
-  await agent.claim();
   let server: Awaited<ReturnType<AgentDeps["serve"]>> = null;
   try {
-    await deps.enforcer.open();
+    await agent.claim();
+    // Before the kernel is touched: an address that is in use is the likeliest thing to fail.
     server = await deps.serve(agent);
+    await deps.enforcer.open();
     deps.logger.info("agent started", {
       node: options.node,
       backend: deps.enforcer.backend,

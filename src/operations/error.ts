@@ -11,7 +11,8 @@ export type OperationErrorCode =
   | "stale-plan"
   | "not-confirmed"
   | "target-not-empty"
-  | "unsupported";
+  | "unsupported"
+  | "usage";
 
 export class OperationError extends Error {
   override readonly name = "OperationError";

@@ -7,6 +7,7 @@ import { diffEnforcement, listDrift } from "../drift/drift.js";
 import { compile } from "../policy/compile.js";
 import { listCandidates, selectsSubject } from "../policy/select.js";
 import type { Enforcer } from "../ports/enforcer.js";
+import { EnforcerError } from "../ports/enforcer.js";
 import type { Store } from "../ports/store.js";
 import type { Clock } from "../ports/system.js";
 import { OperationError } from "./error.js";
@@ -31,7 +32,7 @@ export function parsePolicyId(text: string): PolicyId {
   const [first = "", second, ...rest] = text.split("/");
   if (first === "" || second === "" || rest.length > 0) {
     throw new OperationError(
-      "not-found",
+      "usage",
       `not the name of a policy: ${JSON.stringify(text)}; wanted NAME or NAMESPACE/NAME`,
     );
   }
@@ -149,10 +150,14 @@ export interface ReportDeps {
   readonly store: Store;
   readonly clock: Clock;
   /** For looking into this machine's own kernel, now; null for a node that is not enforced here, or without the privilege to look. */
-  readonly openLocal: (node: string) => Promise<Pick<Enforcer, "backend" | "lower" | "observe" | "close"> | null>;
-  /** What Git says of the state now; null where no source is known. */
-  readonly readGit: () => Promise<ObjectSet | null>;
+  readonly openLocal: (
+    node: string,
+  ) => Promise<Pick<Enforcer, "backend" | "open" | "lower" | "observe" | "close"> | null>;
+  /** What Git says of the state now; or why that is not known. */
+  readonly readGit: () => Promise<GitReading>;
 }
+
+export type GitReading = { readonly objects: ObjectSet } | { readonly objects: null; readonly why: string };
 
 /** `ztap policy show`: git ↔ store ↔ node ↔ kernel for one policy. @throws OperationError `not-found` */
 export async function reportPolicy(deps: ReportDeps, id: PolicyId): Promise<PolicyReport> {
@@ -180,8 +185,9 @@ export async function reportPolicy(deps: ReportDeps, id: PolicyId): Promise<Poli
 }
 
 async function compareGit({ readGit, store }: ReportDeps, key: string, digest: string): Promise<PolicyReport["git"]> {
-  const objects = await readGit();
-  if (objects === null) return { state: "Unknown", message: "no source is polled for this store" };
+  const reading = await readGit();
+  if (reading.objects === null) return { state: "Unknown", message: reading.why };
+  const { objects } = reading;
   const status = await store.readSourceStatus();
   const message = status?.state === "Synced" ? null : (status?.message ?? null);
   return { state: objects.get(key)?.digest === digest ? "Synced" : "OutOfSync", message };
@@ -219,6 +225,7 @@ async function observeNow(
   const local = await deps.openLocal(node);
   if (local === null) return reported;
   try {
+    await local.open();
     const enforced = reported?.enforcedRevision ?? head.revision.number;
     const state = enforced === head.revision.number ? head : await deps.store.readState(enforced);
     const ruleset = compile(state.objects, node);
@@ -236,6 +243,10 @@ async function observeNow(
       healed: 0,
     };
     return { ...(reported ?? unreported), drift, subjects: observed.subjects, observedAt };
+  } catch (error) {
+    // What another version of ztap pinned, or what is damaged, cannot be read; the node's own report can.
+    if (!(error instanceof EnforcerError) || reported === null) throw error;
+    return { ...reported, message: `as last reported; the kernel could not be read: ${error.message}` };
   } finally {
     await local.close();
   }

@@ -93,7 +93,7 @@ export function variableOf(key: SettingKey): string {
 export function resolveSettings(layers: readonly SettingsLayer[], machine: Machine): Settings {
   const read = createReader(layers);
   const stateDir = read("stateDir", defaultStateDir(machine), (text) => text);
-  const node = read("node", machine.hostname.split(".", 1)[0]?.toLowerCase() ?? "localhost", nodeName);
+  const node = read("node", defaultNode(machine.hostname), nodeName);
   const heartbeatIntervalMs = read("heartbeatInterval", "5s", duration);
   const sessionTtlMs = read("sessionTtl", "15s", duration);
   if (sessionTtlMs < 2 * heartbeatIntervalMs) {
@@ -104,7 +104,7 @@ export function resolveSettings(layers: readonly SettingsLayer[], machine: Machi
     stateDir,
     logLevel: read("logLevel", "info", oneOf(LOG_LEVELS)),
     node,
-    address: read("address", `${node}:9470`, (text) => text),
+    address: read("address", `${node}:9470`, hostAndPort),
     backend: read("backend", "auto", oneOf(BACKENDS)),
     listen: read("listen", "127.0.0.1:9470", listenAddress),
     checkIntervalMs: read("checkInterval", "10s", duration),
@@ -154,7 +154,19 @@ function optionalText(read: Reader, key: SettingKey): string | null {
 }
 
 function defaultStateDir({ isRoot, home, xdgStateHome }: Machine): string {
-  return isRoot ? "/var/lib/ztap" : `${xdgStateHome ?? `${home}/.local/state`}/ztap`;
+  // The XDG base directory specification: a path that is empty or not absolute is as good as none.
+  const base = xdgStateHome?.startsWith("/") === true ? xdgStateHome : `${home}/.local/state`;
+  return isRoot ? "/var/lib/ztap" : `${base}/ztap`;
+}
+
+/** A host name may hold what the name of a node may not; no command should fail for that. */
+function defaultNode(hostname: string): string {
+  const name = (hostname.split(".", 1)[0] ?? "")
+    .toLowerCase()
+    .replace(/[^a-z0-9]+/g, "-")
+    .slice(0, 63)
+    .replace(/^-|-$/g, "");
+  return name === "" ? "localhost" : name;
 }
 
 function oneOf<const T extends string>(words: readonly T[]): (text: string) => T | Wanted {
@@ -170,22 +182,31 @@ function absolutePath(text: string): string | Wanted {
 }
 
 function duration(text: string): number | Wanted {
-  const wanted = new Wanted("a number above zero with its unit, such as 500ms, 10s, 5m or 1h");
+  const wanted = new Wanted("a number with its unit, such as 500ms, 10s, 5m or 1h, from 1ms to 24 days");
   if (!/^[0-9]+(\.[0-9]+)?(ms|s|m|h)$/.test(text)) return wanted;
   const value = ms(text as ms.StringValue);
-  return value > 0 && value <= 2 ** 31 - 1 ? value : wanted;
+  return value >= 1 && value <= 2 ** 31 - 1 ? value : wanted;
 }
 
 function storeUrl(text: string): StoreUrl | Wanted {
   if (text === "memory:") return { kind: "memory" };
   const path = text.startsWith("file:") ? text.slice("file:".length).replace(/^\/\/(?=\/)/, "") : "";
-  return path === "" ? new Wanted("file:PATH or memory:") : { kind: "file", path };
+  // A host would be read as part of the path otherwise.
+  return path === "" || path.startsWith("//") ? new Wanted("file:PATH or memory:") : { kind: "file", path };
 }
 
 function listenAddress(text: string): Settings["listen"] | Wanted {
   if (text === "off") return null;
-  const match = /^(?:\[([0-9a-fA-F:]+)\]|([^:\s]+)):([0-9]{1,5})$/.exec(text);
+  return parseHostPort(text) ?? new Wanted("host:port, [IPv6]:port or off");
+}
+
+function hostAndPort(text: string): string | Wanted {
+  return parseHostPort(text) === null ? new Wanted("host:port or [IPv6]:port") : text;
+}
+
+function parseHostPort(text: string): { readonly host: string; readonly port: number } | null {
+  const match = /^(?:\[([0-9a-fA-F:.]+)\]|([A-Za-z0-9._-]+)):([0-9]{1,5})$/.exec(text);
   const port = Number(match?.[3]);
   const host = match?.[1] ?? match?.[2];
-  return host === undefined || port > 65535 ? new Wanted("host:port, [IPv6]:port or off") : { host, port };
+  return host === undefined || port > 65535 ? null : { host, port };
 }

@@ -18,10 +18,9 @@ export async function* watchPolicies(store: Store, signal: AbortSignal): AsyncGe
   let known: ReadonlyMap<string, PolicyRow> = new Map();
   for await (const event of store.watch(signal)) {
     if (event.changed !== "head") continue;
-    const head = await store.readHead();
-    if (head === null) continue;
+    const head: number = (await store.readHead()) ?? 0;
     const isFirst = last === null;
-    for (let number = last === null ? head : last + 1; number <= head; number += 1) {
+    for (let number = last === null ? Math.max(head, 1) : last + 1; number <= head; number += 1) {
       const revision = await store.readRevision(number);
       if (revision === null) continue;
       const rows = new Map(policyRows(revision).map((row) => [qualifiedName(row), row]));

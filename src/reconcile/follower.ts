@@ -49,7 +49,7 @@ export class Follower {
 
   /** The revision that this node is known to enforce; null before the first success. */
   get enforcedRevision(): number | null {
-    return this.#enforced?.revision ?? null;
+    return this.#enforces ? (this.#enforced?.revision ?? null) : null;
   }
 
   /** Null where the last run ended in sync; else why it did not. */
@@ -76,7 +76,6 @@ export class Follower {
         return;
       }
       await this.#enforce(target);
-      telemetry.stalled(false);
     } catch (error) {
       telemetry.stalled(true);
       if (error instanceof StoreError) telemetry.storeError();
@@ -144,16 +143,17 @@ export class Follower {
     const { logger, telemetry } = this.deps;
     telemetry.packets(observed.packets);
     if (drift.length === 0) {
-      if (this.#enforced?.revision !== target.revision.number) {
+      if (this.#enforced?.revision !== target.revision.number && this.#enforces) {
         logger.info(`enforcing revision ${target.revision.number}`, {
           digest: target.ruleset.digest,
           subjects: target.ruleset.subjects.length,
         });
       }
-      telemetry.inForce(target.revision.number);
+      if (this.#enforces) telemetry.inForce(target.revision.number);
       this.#enforced = { revision: target.revision.number, digest: target.ruleset.digest };
       if (healed !== null) logger.warn(healed);
     }
+    if (!this.#enforces) return await this.#reportNothingEnforced(target, observed);
     const stalled = observed.subjects.filter(({ state }) => state === "Stalled");
     const message = stalled
       .map(({ workload, message: why }) => `${workload}: ${why ?? "cannot be enforced"}`)
@@ -165,6 +165,17 @@ export class Follower {
       drift,
       subjects: observed.subjects,
     });
+  }
+
+  /** Also where the node has no workload: no one may take silence for protection. */
+  async #reportNothingEnforced(target: Target, { subjects }: Observation): Promise<void> {
+    const message = "nothing is enforced on this node: its agent runs with --backend none";
+    if (this.#problem !== message) this.deps.logger.warn(message, { revision: target.revision.number });
+    await this.#report({ attempted: target.revision.number, state: "Stalled", message, drift: [], subjects });
+  }
+
+  get #enforces(): boolean {
+    return this.deps.enforcer.backend !== "none";
   }
 
   async #reportDrift(
@@ -200,7 +211,8 @@ export class Follower {
   async #report(
     content: Pick<NodeStatus, "state" | "message" | "drift" | "subjects"> & { readonly attempted: number | null },
   ): Promise<void> {
-    const { clock, store, enforcer } = this.deps;
+    const { clock, store, enforcer, telemetry } = this.deps;
+    telemetry.stalled(content.state === "Stalled");
     this.#message = content.message;
     this.#problem = content.state === "InSync" ? null : (content.message ?? content.drift[0]?.detail ?? content.state);
     const { attempted, ...rest } = content;
@@ -208,8 +220,8 @@ export class Follower {
       node: this.node,
       backend: enforcer.backend,
       attemptedRevision: attempted,
-      enforcedRevision: enforcer.backend === "none" ? null : (this.#enforced?.revision ?? null),
-      rulesetDigest: this.#enforced?.digest ?? null,
+      enforcedRevision: this.enforcedRevision,
+      rulesetDigest: this.#enforces ? (this.#enforced?.digest ?? null) : null,
       healed: this.#healed,
       ...rest,
     };

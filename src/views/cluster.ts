@@ -1,4 +1,5 @@
 /** Membership and health, as text or as documents. */
+import { printableLine } from "../model/printable.js";
 import type { ClusterNode, ClusterStatus } from "../operations/cluster.js";
 import type { Style } from "./style.js";
 import { renderTable } from "./table.js";
@@ -17,14 +18,14 @@ export function renderClusterStatus(status: ClusterStatus, style: Style): string
   const lines = [
     `Store     ${status.backend}, ${status.revision === null ? "no revision yet" : `revision ${status.revision}`}`,
     `Leader    ${leader === null ? style.warn("none") : `${leader.id} (${leader.address})`}`,
-    `Source    ${source === null ? "none is polled" : source.location}`,
+    `Source    ${source === null ? "none is polled" : printableLine(source.location)}`,
   ];
   if (source !== null) {
     const commit = source.observedCommit?.slice(0, 12) ?? "-";
     lines.push(`          ${paintSource[source.state](source.state)} at ${commit}, checked ${source.checkedAt}`);
-    if (source.message !== null) lines.push(`          ${source.message}`);
+    if (source.message !== null) lines.push(`          ${printableLine(source.message)}`);
     for (const { code, file, line, column, message } of source.diagnostics) {
-      lines.push(`          ${file}:${line}:${column} ${style.bad(code)} ${message}`);
+      lines.push(`          ${printableLine(file)}:${line}:${column} ${style.bad(code)} ${printableLine(message)}`);
     }
   }
   return [...lines, "", renderClusterList(status, style)].join("\n");
@@ -43,12 +44,12 @@ function toRow(node: ClusterNode, style: Style): readonly string[] {
   const paint = { healthy: style.good, unhealthy: style.bad, left: style.dim }[node.state];
   return [
     node.id,
-    node.address === "" ? "-" : node.address,
+    node.address === "" ? "-" : printableLine(node.address),
     node.role,
     paint(node.state),
     node.enforcedRevision === null ? "-" : String(node.enforcedRevision),
     node.lag === null ? "-" : String(node.lag),
     node.lastSeen ?? "never",
-    node.message ?? "",
+    printableLine(node.message ?? ""),
   ];
 }

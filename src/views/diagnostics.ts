@@ -5,6 +5,7 @@
  */
 import type { Diagnostic } from "../model/diagnostic.js";
 import { hasErrors } from "../model/diagnostic.js";
+import { printable, printableLine } from "../model/printable.js";
 import { KINDS, type Kind } from "../model/objects.js";
 import type { ObjectSet } from "../model/state.js";
 import { plainStyle, type Style } from "./style.js";
@@ -23,10 +24,13 @@ export function renderDiagnostics(diagnostics: readonly Diagnostic[], view: Diag
 }
 
 function renderDiagnostic(diagnostic: Diagnostic, style: Style, lines: SourceLines): string {
-  const { file, line, column, severity, code, path, message, wanted, fix } = diagnostic;
+  const { line, column, severity, code } = diagnostic;
+  // Names, keys and values of a file that someone else wrote stand in all of these.
+  const [file, path, message] = [diagnostic.file, diagnostic.path, diagnostic.message].map(printableLine);
+  const [wanted, fix] = [diagnostic.wanted, diagnostic.fix].map((text) => text && printableLine(text));
   const colour = (text: string): string => (severity === "error" ? style.bad(text) : style.warn(text));
   const where = path === "" ? "" : ` ${style.dim(`(${path})`)}`;
-  const source = lines.at(file, line);
+  const source = lines.at(diagnostic.file, line);
   return [
     `${style.bold(`${file}:${line}:${column}`)} ${colour(severity)} ${style.dim(code)} ${message}${where}`,
     ...(source === undefined ? [] : withCaret(source, line, column, colour, style)),
@@ -47,16 +51,11 @@ function withCaret(
   style: Style,
 ): readonly string[] {
   const from = column > SOURCE_WIDTH ? column - SOURCE_WIDTH / 2 : 0;
-  const shown = printable(source.slice(from, from + SOURCE_WIDTH));
+  const shown = printable(source.slice(from, from + SOURCE_WIDTH)).replace(/[\t\n]/g, " ");
   const gutter = `  ${line} | `;
   // The caret must stand below its character whatever width a tab has: tabs were made one space wide above.
   const caret = `${" ".repeat(gutter.length - 2)}| ${" ".repeat(Math.max(0, column - 1 - from))}`;
   return [`${style.dim(gutter)}${shown}`, `${style.dim(caret)}${colour("^")}`];
-}
-
-/** A file that someone else wrote must not be able to write control sequences to the terminal. */
-function printable(text: string): string {
-  return text.replace(/[\u0000-\u001f\u007f-\u009f]/g, (character) => (character === "\t" ? " " : "\ufffd"));
 }
 
 /** Splits each file once, and keeps only the last one: diagnostics come sorted by file. */

@@ -4,6 +4,7 @@ import { stringify } from "yaml";
 import type { ZtapObject } from "../model/objects.js";
 import { qualifiedName } from "../model/state.js";
 import type { Change, Plan } from "../plan/plan.js";
+import { printable, printableLine } from "../model/printable.js";
 import type { Style } from "./style.js";
 
 const SIGNS = { create: "+", update: "~", delete: "-" } as const;
@@ -37,7 +38,8 @@ function renderSummary({ base, changes, summary }: Plan, style: Style): string {
 
 function renderChange(change: Change, style: Style): string {
   const paint = { create: style.good, update: style.warn, delete: style.bad }[change.action];
-  const where = change.position === null ? "" : style.dim(`  ${change.position.file}:${change.position.line}`);
+  const where =
+    change.position === null ? "" : style.dim(`  ${printableLine(change.position.file)}:${change.position.line}`);
   const title = `${paint(SIGNS[change.action])} ${style.bold(change.ref.kind)} ${qualifiedName(change.ref)}${where}`;
   return `${title}\n${changeLines(change)
     .map((line) => paintLine(line, style))
@@ -68,7 +70,21 @@ function changeLines({ before, after }: Change): readonly string[] {
 function toYaml(object: ZtapObject | null): string {
   if (object === null) return "";
   const { labels } = object.metadata;
-  return stringify({ ...(labels === undefined ? {} : { labels }), ...("spec" in object ? { spec: object.spec } : {}) });
+  // YAML leaves the controls of C1 and of the reading direction as they are.
+  return printable(
+    stringify({ ...(labels === undefined ? {} : { labels }), ...("spec" in object ? { spec: object.spec } : {}) }),
+  );
+}
+
+/** CommonMark 4.5: a fence is closed only by one that is at least as long. */
+function fenceAround(lines: readonly string[]): string {
+  const runs = lines.flatMap((line) => line.match(/`+/g) ?? []);
+  return "`".repeat(Math.max(3, ...runs.map((run) => run.length + 1)));
+}
+
+/** A code span in a cell of a table; a file's name may hold what would end either. */
+function codeInCell(text: string): string {
+  return `\`${printableLine(text).replaceAll("`", "'").replaceAll("|", "\\|")}\``;
 }
 
 export function renderPlanMarkdown(plan: Plan): string {
@@ -77,18 +93,22 @@ export function renderPlanMarkdown(plan: Plan): string {
   const head = [`### ztap plan${commit}`, ""];
   if (plan.changes.length === 0) return [...head, "**No changes.**", ""].join("\n");
   const rows = plan.changes.map(({ action, ref, position }) => {
-    const where = position === null ? "" : `\`${position.file}:${position.line}\``;
+    const where = position === null ? "" : codeInCell(`${position.file}:${position.line}`);
     return `| ${SIGNS[action]} ${action} | ${ref.kind} | \`${qualifiedName(ref)}\` | ${where} |`;
   });
-  const details = plan.changes.flatMap((change) => [
-    `<details><summary>${change.action} ${change.ref.kind} <code>${qualifiedName(change.ref)}</code></summary>`,
-    "",
-    "```diff",
-    ...changeLines(change),
-    "```",
-    "",
-    "</details>",
-  ]);
+  const details = plan.changes.flatMap((change) => {
+    const lines = changeLines(change);
+    const fence = fenceAround(lines);
+    return [
+      `<details><summary>${change.action} ${change.ref.kind} <code>${qualifiedName(change.ref)}</code></summary>`,
+      "",
+      `${fence}diff`,
+      ...lines,
+      fence,
+      "",
+      "</details>",
+    ];
+  });
   return [
     ...head,
     `**${create} to create, ${update} to update, ${deleted} to delete.**`,

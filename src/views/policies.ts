@@ -1,5 +1,6 @@
 /** Policies, their history and their drift report, as text or as documents. */
 import { stringify } from "yaml";
+import { printable, printableLine } from "../model/printable.js";
 import { qualifiedName } from "../model/state.js";
 import type { PolicyNode, PolicyReport, PolicyRow, PolicyVersion } from "../operations/policies.js";
 import type { PolicyEvent } from "../operations/watch.js";
@@ -27,8 +28,8 @@ export function renderPolicyHistory(versions: readonly PolicyVersion[], style: S
     String(row.revision),
     row.commit?.slice(0, 12) ?? "-",
     row.updatedAt,
-    row.author,
-    row.reason,
+    printableLine(row.author),
+    printableLine(row.reason),
   ]);
   return renderTable(["Version", "Action", "Revision", "Commit", "Time", "Author", "Reason"], rows, style);
 }
@@ -39,13 +40,13 @@ export function policyReportDocument(report: PolicyReport): object {
 
 export function renderPolicyReport(report: PolicyReport, style: Style): string {
   const { policy, git, nodes, subjects } = report;
-  const where = policy.file === null ? "" : `  ${policy.file}:${policy.line}`;
+  const where = policy.file === null ? "" : `  ${printableLine(policy.file)}:${policy.line}`;
   const commit = policy.commit === null ? "no commit" : policy.commit.slice(0, 12);
   const paintGit = { Synced: style.good, OutOfSync: style.bad, Unknown: style.warn }[git.state];
   const facts = [
     ["Policy", `${style.bold(qualifiedName(policy))}  version ${policy.version}${style.dim(where)}`],
     ["Store", `revision ${policy.revision}, ${commit}`],
-    ["Git", `${paintGit(git.state)}${git.message === null ? "" : `  ${git.message}`}`],
+    ["Git", `${paintGit(git.state)}${git.message === null ? "" : `  ${printableLine(git.message)}`}`],
     [
       "Subjects",
       subjects.length === 0
@@ -59,7 +60,7 @@ export function renderPolicyReport(report: PolicyReport, style: Style): string {
     "",
     ...renderNodes(nodes, style),
     "",
-    style.dim(stringify({ spec: report.spec }).trimEnd()),
+    style.dim(printable(stringify({ spec: report.spec })).trimEnd()),
   ].join("\n");
 }
 
@@ -77,10 +78,10 @@ function renderNodes(nodes: readonly PolicyNode[], style: Style): readonly strin
     paint[node.state](node.state),
     `${node.enforcedRevision ?? "-"}/${node.desiredRevision}`,
     node.observedAt ?? "never",
-    node.message ?? "",
+    printableLine(node.message ?? ""),
   ]);
   const drift = nodes.flatMap((node) =>
-    node.drift.map((item) => `  ${style.bad(item.kind)}  ${node.node}: ${item.detail}`),
+    node.drift.map((item) => `  ${style.bad(item.kind)}  ${node.node}: ${printableLine(item.detail)}`),
   );
   return [renderTable(["Node", "State", "Revision", "Observed", "Message"], rows, style), ...drift];
 }

@@ -43,6 +43,8 @@ export interface GitOptions {
   readonly folder: string;
   /** How long a remote may be silent. */
   readonly silenceMs?: number;
+  /** Ends a command that talks to a remote. */
+  readonly signal?: AbortSignal;
   /** Replaces the user's configuration file; see `globalConfigText`. */
   readonly globalConfig?: string;
   /** Git reads this folder's repository whoever owns it. Only for commands that run nothing it configures. */

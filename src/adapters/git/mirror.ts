@@ -16,16 +16,22 @@ import { runRemote } from "./remote.js";
 const ATTEMPTS = 3;
 const ATTEMPT_DELAY_MS = 100;
 
+/** How long a remote may draw a command out. */
+interface Bounds {
+  readonly silenceMs?: number | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
 export class Mirror {
   readonly folder: string;
   readonly #location: Location;
   readonly #cacheDir: string;
-  readonly #silenceMs: number | undefined;
+  readonly #bounds: Bounds;
 
-  constructor(location: Location, cacheDir: string, silenceMs?: number) {
+  constructor(location: Location, cacheDir: string, bounds: Bounds = {}) {
     this.#location = location;
     this.#cacheDir = cacheDir;
-    this.#silenceMs = silenceMs;
+    this.#bounds = bounds;
     this.folder = join(cacheDir, `${createHash("sha256").update(location.url).digest("hex").slice(0, 24)}.git`);
   }
 
@@ -143,7 +149,8 @@ export class Mirror {
     return {
       folder: this.#cacheDir,
       alone: true,
-      ...(this.#silenceMs === undefined ? {} : { silenceMs: this.#silenceMs }),
+      ...(this.#bounds.silenceMs === undefined ? {} : { silenceMs: this.#bounds.silenceMs }),
+      ...(this.#bounds.signal === undefined ? {} : { signal: this.#bounds.signal }),
       ...(this.#location.local ? { globalConfig: this.#globalConfig } : {}),
       ...(this.#location.credential === null ? {} : { credentialFile: this.#credentialFile }),
     };

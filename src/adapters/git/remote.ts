@@ -40,7 +40,11 @@ export function runRemote(options: GitOptions, args: readonly string[]): Promise
     };
     const silence = setTimeout(() => end("timeout reached: the remote is silent"), options.silenceMs ?? SILENCE_MS);
     timers.add(silence).add(setTimeout(() => end("timeout reached: it takes too long"), TOTAL_MS));
+    const onAbort = (): void => end("abort signal: ztap was asked to stop");
+    options.signal?.addEventListener("abort", onAbort, { once: true });
+    if (options.signal?.aborted === true) onAbort();
     const finish = (settle: () => void): void => {
+      options.signal?.removeEventListener("abort", onAbort);
       for (const timer of timers) clearTimeout(timer);
       settle();
     };

@@ -21,6 +21,8 @@ export interface GitSourceOptions {
   /** How long the remote may be silent, in milliseconds; default: a minute. */
   readonly silenceMs?: number;
   readonly limits?: SourceLimits;
+  /** Ends whatever is asked of the remote at that moment. */
+  readonly signal?: AbortSignal;
 }
 
 /** The ref that was found at the remote, and the object that it names there. */
@@ -42,10 +44,11 @@ export class GitSource implements Source {
   readonly #limits: SourceLimits;
 
   /** @throws SourceError `source-not-found`, `ref-not-found`, `path-not-found` for what can never be one */
-  constructor({ location, ref = "HEAD", path = "", cacheDir, silenceMs, limits = DEFAULT_LIMITS }: GitSourceOptions) {
+  constructor(options: GitSourceOptions) {
+    const { location, ref = "HEAD", path = "", cacheDir, silenceMs, limits = DEFAULT_LIMITS, signal } = options;
     const parsed = parseLocation(location);
     this.location = parsed.shown;
-    this.#mirror = new Mirror(parsed, resolve(cacheDir), silenceMs);
+    this.#mirror = new Mirror(parsed, resolve(cacheDir), { silenceMs, signal });
     this.#ref = cleanRef(ref);
     this.#path = cleanSubPath(path);
     this.#limits = limits;

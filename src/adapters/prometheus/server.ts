@@ -1,6 +1,5 @@
 /** Serves `/metrics`, `/healthz` and `/readyz` of an agent. Binds loopback unless told otherwise. */
-import { createServer } from "node:http";
-import type { AddressInfo } from "node:net";
+import { createServer, type Server } from "node:http";
 import type { Registry } from "prom-client";
 
 export interface Probes {
@@ -13,6 +12,17 @@ export interface Probes {
 export interface HttpServer {
   readonly address: string;
   close(): Promise<void>;
+}
+
+/** The address cannot be listened on. */
+class ListenError extends Error {
+  override readonly name = "ListenError";
+  readonly code = "cannot-listen";
+  constructor(address: string, cause: Error) {
+    super(`cannot serve metrics and health on ${address}; choose another address with --listen, or --listen off`, {
+      cause,
+    });
+  }
 }
 
 export async function serveHttp(
@@ -40,17 +50,21 @@ export async function serveHttp(
   server.requestTimeout = 10_000;
   server.maxConnections = 64;
   await new Promise<void>((resolve, reject) => {
-    server.once("error", reject);
+    server.once("error", (cause) => reject(new ListenError(`${listen.host}:${listen.port}`, cause)));
     server.listen(listen.port, listen.host, resolve);
   });
-  const bound = server.address() as AddressInfo;
-  const host = bound.family === "IPv6" ? `[${bound.address}]` : bound.address;
   return {
-    address: `${host}:${bound.port}`,
+    address: addressOf(server),
     close: () =>
       new Promise((resolve) => {
         server.close(() => resolve());
         server.closeAllConnections();
       }),
   };
+}
+
+function addressOf(server: Server): string {
+  const bound = server.address();
+  if (bound === null || typeof bound === "string") return String(bound);
+  return bound.family === "IPv6" ? `[${bound.address}]:${bound.port}` : `${bound.address}:${bound.port}`;
 }

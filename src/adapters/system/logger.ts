@@ -3,6 +3,7 @@
  * 40 ms to import, so this module is loaded only by what logs.
  */
 import { pino, stdTimeFunctions } from "pino";
+import { printableLine } from "../../model/printable.js";
 import type { Logger } from "../../ports/system.js";
 
 export type LogLevel = "debug" | "info" | "warn" | "error" | "silent";
@@ -36,5 +37,5 @@ function prettyLine(line: string): string {
   const extra = Object.entries(fields).map(
     ([name, value]) => `  ${name}=${typeof value === "string" ? value : JSON.stringify(value)}`,
   );
-  return `${String(time).slice(11, 23)} ${String(level).padEnd(5)} ${String(msg)}${extra.join("")}\n`;
+  return `${String(time).slice(11, 23)} ${String(level).padEnd(5)} ${printableLine(String(msg) + extra.join(""))}\n`;
 }

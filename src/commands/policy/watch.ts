@@ -1,5 +1,6 @@
 import { BaseCommand } from "../../cli/base.js";
 import { untilSignal } from "../../cli/signals.js";
+import { printableJson } from "../../model/printable.js";
 import { watchPolicies } from "../../operations/watch.js";
 import { renderPolicyEvent } from "../../views/policies.js";
 import { withStore } from "../../wiring.js";
@@ -11,10 +12,10 @@ export default class PolicyWatch extends BaseCommand {
   async run(): Promise<void> {
     const { flags } = await this.parse(PolicyWatch);
     const settings = await this.settings(flags);
-    await withStore(settings, { create: true }, (store) =>
+    await withStore(settings, { create: false }, (store) =>
       untilSignal(async (signal) => {
         for await (const event of watchPolicies(store, signal)) {
-          this.log(flags.json ? JSON.stringify({ formatVersion: 1, ...event }) : renderPolicyEvent(event, this.style));
+          this.log(flags.json ? printableJson({ formatVersion: 1, ...event }) : renderPolicyEvent(event, this.style));
         }
       }),
     );
