@@ -16,9 +16,9 @@ import type {
   SubjectDirection,
 } from "../model/ruleset.js";
 import type { PortSpec, Resolved } from "./peers.js";
-import { readPorts, resolveEgressNames, resolveNames, resolvePeers } from "./peers.js";
+import { CandidateIndex } from "./candidates.js";
+import { PeerResolver, readPorts, resolveEgressNames, resolveNames } from "./peers.js";
 import type { Candidate } from "./select.js";
-import { listCandidates, selectsSubject } from "./select.js";
 
 /** A rule with what does not depend on its subject already resolved. */
 interface PreparedRule {
@@ -43,7 +43,7 @@ const DIRECTIONS = { ingress: "Ingress", egress: "Egress" } as const;
  */
 export function compile(objects: ObjectSet, node: string | null): Ruleset {
   const compiler = new Compiler(objects);
-  const subjects = compiler.candidates
+  const subjects = compiler.candidates.all
     .filter(({ workload }) => node === null || workload.spec.node === node)
     .map((candidate) => compiler.compileSubject(candidate));
   const profiles = [...compiler.profiles.values()].sort((a, b) => (a.key < b.key ? -1 : 1));
@@ -52,13 +52,16 @@ export function compile(objects: ObjectSet, node: string | null): Ruleset {
 
 /** Holds the memo tables of one compilation; nothing of it outlives `compile`. */
 class Compiler {
-  readonly candidates: readonly Candidate[];
+  readonly candidates: CandidateIndex;
   readonly profiles = new Map<string, Profile>();
-  readonly #policiesByNamespace = new Map<string, PreparedPolicy[]>();
+  readonly #peers: PeerResolver;
+  /** The policies that select a workload, in the order of their names. */
+  readonly #selecting = new Map<Candidate, PreparedPolicy[]>();
   readonly #rules = new Map<string, readonly PreparedRule[]>();
 
   constructor(objects: ObjectSet) {
-    this.candidates = listCandidates(objects);
+    this.candidates = new CandidateIndex(objects);
+    this.#peers = new PeerResolver(this.candidates);
     const policies: PreparedPolicy[] = [];
     for (const { object, position } of objects.values()) {
       if (object.kind !== "NetworkPolicy") continue;
@@ -66,16 +69,16 @@ class Compiler {
     }
     policies.sort((a, b) => (a.name < b.name ? -1 : 1));
     for (const policy of policies) {
-      const list = this.#policiesByNamespace.get(policy.policy.metadata.namespace) ?? [];
-      list.push(policy);
-      this.#policiesByNamespace.set(policy.policy.metadata.namespace, list);
+      for (const candidate of this.candidates.subjectsOf(policy.policy)) {
+        const list = this.#selecting.get(candidate);
+        if (list === undefined) this.#selecting.set(candidate, [policy]);
+        else list.push(policy);
+      }
     }
   }
 
   compileSubject(candidate: Candidate): Subject {
-    const selecting = (this.#policiesByNamespace.get(candidate.namespace) ?? []).filter(({ policy }) =>
-      selectsSubject(policy, candidate),
-    );
+    const selecting = this.#selecting.get(candidate) ?? [];
     return {
       workload: candidate.name,
       cgroup: candidate.workload.spec.cgroup ?? null,
@@ -133,7 +136,7 @@ class Compiler {
           index,
           ...(position === undefined ? {} : { file: position.file, line: line ?? position.line }),
         },
-        peers: resolvePeers(peers, namespace, this.candidates),
+        peers: this.#peers.resolve(peers, namespace),
         ports,
         named: direction === "egress" ? resolveEgressNames(ports, peers, namespace, this.candidates) : [],
       };

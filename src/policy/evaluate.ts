@@ -2,8 +2,17 @@
  * The reference: what a ruleset says of the first packet of a connection. Whatever enforces must
  * agree with this function.
  */
-import { parseCidr } from "cidr-tools";
-import type { Clause, FlowQuery, PortRange, Profile, Ruleset, SubjectDirection, Verdict } from "../model/ruleset.js";
+import type {
+  Clause,
+  FlowQuery,
+  PortRange,
+  Profile,
+  Rule,
+  Ruleset,
+  SubjectDirection,
+  Verdict,
+} from "../model/ruleset.js";
+import { AddressParser, AddressSet } from "./address-space.js";
 
 /** An evaluator that has prepared a ruleset once, for asking many times. */
 export type Evaluator = (query: FlowQuery) => Verdict;
@@ -22,19 +31,50 @@ export function evaluate(ruleset: Ruleset, query: FlowQuery): Verdict {
 
 /** @throws RangeError for a workload that the ruleset does not know: a question about nothing has no answer */
 export function createEvaluator(ruleset: Ruleset): Evaluator {
-  const subjects = new Map(ruleset.subjects.map((subject) => [subject.workload, subject]));
-  const profiles = new Map(ruleset.profiles.map((profile) => [profile.key, prepareProfile(profile)]));
+  const judge = prepare(ruleset);
   return (query) => {
-    const subject = subjects.get(query.workload);
-    if (subject === undefined) throw new RangeError(`no such workload in the ruleset: ${query.workload}`);
-    const direction: SubjectDirection = subject[query.direction];
+    const { direction, matching } = judge(query);
     if (direction.profile === null) return { verdict: "Allowed", reason: "not-isolated" };
-    const profile = profiles.get(direction.profile);
-    const rule = profile === undefined ? undefined : decide(profile, query);
-    if (rule !== undefined) return { verdict: "Allowed", reason: "rule", rule };
+    const rule = matching.next();
+    if (rule.done !== true) return { verdict: "Allowed", reason: "rule", rule: rule.value };
     return direction.mode === "audit"
       ? { verdict: "Allowed", reason: "audit", policies: direction.policies }
       : { verdict: "Denied", reason: "no-rule", policies: direction.policies };
+  };
+}
+
+/** All rules that allow a packet, the one that the verdict names first. @throws RangeError as the evaluator does */
+export function createRuleFinder(ruleset: Ruleset): (query: FlowQuery) => readonly Rule[] {
+  const judge = prepare(ruleset);
+  return (query) => [...new Set(judge(query).matching)];
+}
+
+interface Judged {
+  readonly direction: SubjectDirection;
+  /** The rules that match, found one by one as they are asked for. */
+  readonly matching: Iterator<Rule, undefined> & Iterable<Rule>;
+}
+
+function prepare(ruleset: Ruleset): (query: FlowQuery) => Judged {
+  const parser = new AddressParser();
+  const subjects = new Map(ruleset.subjects.map((subject) => [subject.workload, subject]));
+  const sources = new Map(ruleset.profiles.map((profile) => [profile.key, profile]));
+  const sets = new Map<readonly string[], AddressSet>();
+  const profiles = new Map<string, PreparedProfile>();
+  const profileOf = (key: string): PreparedProfile | undefined => {
+    const known = profiles.get(key);
+    const source = sources.get(key);
+    if (known !== undefined || source === undefined) return known;
+    const prepared = prepareProfile(source, parser, sets);
+    profiles.set(key, prepared);
+    return prepared;
+  };
+  return (query) => {
+    const subject = subjects.get(query.workload);
+    if (subject === undefined) throw new RangeError(`no such workload in the ruleset: ${query.workload}`);
+    const direction = subject[query.direction];
+    const profile = direction.profile === null ? undefined : profileOf(direction.profile);
+    return { direction, matching: matchingRules(profile, query, parser) };
   };
 }
 
@@ -48,24 +88,36 @@ interface PreparedProfile {
   readonly clauses: readonly PreparedClause[];
 }
 
-function prepareProfile(profile: Profile): PreparedProfile {
-  const clauses = profile.clauses.map((clause) => ({
-    clause,
-    peers: clause.peers === "any" ? ("any" as const) : new AddressSet(clause.peers),
-  }));
+/** Profiles share the peers of a rule as one list, which is searched in as one set. */
+function prepareProfile(
+  profile: Profile,
+  parser: AddressParser,
+  sets: Map<readonly string[], AddressSet>,
+): PreparedProfile {
+  const clauses = profile.clauses.map((clause) => {
+    if (clause.peers === "any") return { clause, peers: "any" as const };
+    const peers = sets.get(clause.peers) ?? new AddressSet(clause.peers.map((cidr) => parser.parse(cidr)));
+    sets.set(clause.peers, peers);
+    return { clause, peers };
+  });
   return { profile, clauses };
 }
 
-/** The first clause that matches decides: it only ever allows, so order matters for the name alone. */
-function decide({ profile, clauses }: PreparedProfile, query: FlowQuery): Profile["rules"][number] | undefined {
-  const { start, version } = parseCidr(query.peer);
+/** The first clause that matches decides: each only ever allows, so order matters for the name alone. */
+function* matchingRules(
+  prepared: PreparedProfile | undefined,
+  query: FlowQuery,
+  parser: AddressParser,
+): Generator<Rule, undefined> {
+  if (prepared === undefined) return;
+  const peer = parser.parse(query.peer);
   const protocol = PROTOCOLS.get(query.protocol);
-  for (const { clause, peers } of clauses) {
-    if (peers !== "any" && !peers.has(version, start)) continue;
+  for (const { clause, peers } of prepared.clauses) {
     if (!matchesPorts(clause, protocol, query.port)) continue;
-    return profile.rules[clause.rule];
+    if (peers !== "any" && !peers.has(peer)) continue;
+    const rule = prepared.profile.rules[clause.rule];
+    if (rule !== undefined) yield rule;
   }
-  return undefined;
 }
 
 /** A packet whose ports are not known matches only what allows every port. */
@@ -76,34 +128,4 @@ function matchesPorts(clause: Clause, protocol: PortRange["protocol"] | undefine
       range.protocol === protocol &&
       (port === null ? range.first === 0 && range.last === 65535 : range.first <= port && port <= range.last),
   );
-}
-
-/** Disjoint CIDRs as sorted intervals, for a binary search. */
-export class AddressSet {
-  readonly #intervals: Readonly<Record<4 | 6, readonly { readonly start: bigint; readonly end: bigint }[]>>;
-
-  constructor(cidrs: readonly string[]) {
-    const parsed = cidrs.map((cidr) => parseCidr(cidr));
-    const family = (version: 4 | 6) =>
-      parsed
-        .filter((cidr) => cidr.version === version)
-        .map(({ start, end }) => ({ start, end }))
-        .sort((a, b) => (a.start < b.start ? -1 : 1));
-    this.#intervals = { 4: family(4), 6: family(6) };
-  }
-
-  has(version: number, address: bigint): boolean {
-    const intervals = this.#intervals[version === 4 ? 4 : 6];
-    let low = 0;
-    let high = intervals.length - 1;
-    while (low <= high) {
-      const middle = (low + high) >> 1;
-      const interval = intervals[middle];
-      if (interval === undefined) return false;
-      if (address < interval.start) high = middle - 1;
-      else if (address > interval.end) low = middle + 1;
-      else return true;
-    }
-    return false;
-  }
 }

@@ -6,8 +6,9 @@ import { excludeCidr, mergeCidr } from "cidr-tools";
 import { isIPv4 } from "node:net";
 import type { Peer, PolicyPort } from "../model/objects.js";
 import type { PortRange } from "../model/ruleset.js";
+import type { CandidateIndex } from "./candidates.js";
+import { selectorKey } from "./candidates.js";
 import type { Candidate } from "./select.js";
-import { selectsPeer } from "./select.js";
 
 /** A clause before it is given its rule. */
 export interface Resolved {
@@ -59,7 +60,7 @@ export function resolveNames(spec: PortSpec, candidate: Candidate): readonly Por
 }
 
 /** Merged, disjoint, sorted: IPv4 before IPv6, then by address. Equal sets give equal lists. */
-export function canonicalCidrs(cidrs: readonly string[]): readonly string[] {
+function canonicalCidrs(cidrs: readonly string[]): readonly string[] {
   return cidrs.length === 0 ? [] : mergeCidr([...cidrs]);
 }
 
@@ -67,7 +68,8 @@ function hostCidr(address: string): string {
   return `${address}/${isIPv4(address) ? 32 : 128}`;
 }
 
-function blockCidrs(peers: readonly Peer[]): readonly string[] {
+/** The addresses that the ipBlocks of a rule mean. */
+export function blockCidrs(peers: readonly Peer[]): readonly string[] {
   return peers.flatMap(({ ipBlock }) =>
     ipBlock === undefined
       ? []
@@ -77,29 +79,36 @@ function blockCidrs(peers: readonly Peer[]): readonly string[] {
   );
 }
 
-/** The workloads that the selector peers of a rule mean; without peers, every workload. */
-export function peerWorkloads(
-  peers: readonly Peer[],
-  policyNamespace: string,
-  candidates: readonly Candidate[],
-): readonly Candidate[] {
-  if (peers.length === 0) return candidates;
-  const selectors = peers.filter((peer) => peer.ipBlock === undefined);
-  if (selectors.length === 0) return [];
-  return candidates.filter((candidate) => selectors.some((peer) => selectsPeer(peer, policyNamespace, candidate)));
-}
+/** Resolves the peers of rules, each distinct list once: rules that mean the same peers share one list. */
+export class PeerResolver {
+  readonly #candidates: CandidateIndex;
+  readonly #hosts = new Map<readonly Candidate[], readonly string[]>();
+  readonly #resolved = new Map<string, readonly string[]>();
 
-/** Every address that a rule's peers mean, or `any` where it names none. */
-export function resolvePeers(
-  peers: readonly Peer[],
-  policyNamespace: string,
-  candidates: readonly Candidate[],
-): "any" | readonly string[] {
-  if (peers.length === 0) return "any";
-  const hosts = peerWorkloads(peers, policyNamespace, candidates).flatMap((candidate) =>
-    candidate.workload.spec.addresses.map(hostCidr),
-  );
-  return canonicalCidrs([...hosts, ...blockCidrs(peers)]);
+  constructor(candidates: CandidateIndex) {
+    this.#candidates = candidates;
+  }
+
+  /** Every address that a rule's peers mean, or `any` where it names none. */
+  resolve(peers: readonly Peer[], policyNamespace: string): "any" | readonly string[] {
+    if (peers.length === 0) return "any";
+    const key = selectorKey(peers, policyNamespace);
+    const known = this.#resolved.get(key);
+    if (known !== undefined) return known;
+    const hosts = this.#hostsOf(this.#candidates.peersOf(peers, policyNamespace));
+    const blocks = blockCidrs(peers);
+    const resolved = blocks.length === 0 ? hosts : canonicalCidrs([...hosts, ...blocks]);
+    this.#resolved.set(key, resolved);
+    return resolved;
+  }
+
+  #hostsOf(candidates: readonly Candidate[]): readonly string[] {
+    const known = this.#hosts.get(candidates);
+    if (known !== undefined) return known;
+    const hosts = canonicalCidrs(candidates.flatMap(({ workload }) => workload.spec.addresses.map(hostCidr)));
+    this.#hosts.set(candidates, hosts);
+    return hosts;
+  }
 }
 
 /**
@@ -110,11 +119,11 @@ export function resolveEgressNames(
   spec: PortSpec,
   peers: readonly Peer[],
   policyNamespace: string,
-  candidates: readonly Candidate[],
+  candidates: CandidateIndex,
 ): readonly Resolved[] {
   if (spec.names.length === 0) return [];
   const hostsByPort = new Map<string, { range: PortRange; hosts: string[] }>();
-  for (const candidate of peerWorkloads(peers, policyNamespace, candidates)) {
+  for (const candidate of candidates.peersOf(peers, policyNamespace)) {
     for (const range of resolveNames(spec, candidate)) {
       const key = `${range.protocol}/${range.first.toString().padStart(5, "0")}`;
       const entry = hostsByPort.get(key) ?? { range, hosts: [] };

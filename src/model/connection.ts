@@ -1,0 +1,20 @@
+/** Connection: who may open what to whom, as `ztap connectivity` and the plan tell it. */
+
+/**
+ * `*`: every IP protocol and port. `other`: every IP protocol but these four; it occurs only where a
+ * plan takes some protocols out of what was unrestricted.
+ */
+export const CONNECTION_PROTOCOLS = ["TCP", "UDP", "SCTP", "ICMP", "other"] as const;
+export type ConnectionProtocol = "*" | (typeof CONNECTION_PROTOCOLS)[number];
+
+/** First and last, both inclusive. For ICMP a "port" is `type << 8 | code`. */
+export type PortInterval = readonly [first: number, last: number];
+
+export interface Connection {
+  /** `namespace/workload`, or a CIDR: all of its addresses that no workload has. */
+  readonly from: string;
+  readonly to: string;
+  readonly protocol: ConnectionProtocol;
+  /** Disjoint, ascending, never adjacent, never empty; `[[0, 65535]]` for `*` and `other`. */
+  readonly ports: readonly PortInterval[];
+}

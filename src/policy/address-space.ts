@@ -1,0 +1,96 @@
+/**
+ * Arithmetic on the two address spaces: CIDRs as intervals of numbers, and back. Parsing an address
+ * costs more than judging it, so texts that come again and again are parsed once.
+ */
+import { normalizeCidr, parseCidr } from "cidr-tools";
+
+export type Family = 4 | 6;
+
+/** First and last address, both inclusive. */
+export interface Interval {
+  readonly family: Family;
+  readonly start: bigint;
+  readonly end: bigint;
+}
+
+const BITS: Readonly<Record<Family, number>> = { 4: 32, 6: 128 };
+
+export const FAMILIES: readonly Family[] = [4, 6];
+
+/** Both address spaces as a whole. */
+export const EVERYWHERE: readonly Interval[] = FAMILIES.map((family) => ({
+  family,
+  start: 0n,
+  end: (1n << BigInt(BITS[family])) - 1n,
+}));
+
+/** A cache must be bounded where its keys come from packets. */
+const PARSED_LIMIT = 1 << 16;
+
+/** Parses addresses and CIDRs, each text once. */
+export class AddressParser {
+  readonly #parsed = new Map<string, Interval>();
+
+  /** @param text canonical text of an address or a CIDR */
+  parse(text: string): Interval {
+    const known = this.#parsed.get(text);
+    if (known !== undefined) return known;
+    const { version, start, end } = parseCidr(text);
+    const interval: Interval = { family: version === 4 ? 4 : 6, start, end };
+    if (this.#parsed.size >= PARSED_LIMIT) this.#parsed.clear();
+    this.#parsed.set(text, interval);
+    return interval;
+  }
+}
+
+export function compareIntervals(a: Interval, b: Interval): number {
+  return a.family - b.family || (a.start < b.start ? -1 : a.start > b.start ? 1 : 0);
+}
+
+/** The fewest CIDRs that make up an interval, ascending. */
+export function toCidrs({ family, start, end }: Interval): readonly (Interval & { readonly text: string })[] {
+  const cidrs: (Interval & { readonly text: string })[] = [];
+  for (let from = start; from <= end;) {
+    let hostBits = 0;
+    while (hostBits < BITS[family]) {
+      const wider = 1n << BigInt(hostBits + 1);
+      if (from % wider !== 0n || from + wider - 1n > end) break;
+      hostBits += 1;
+    }
+    const next = from + (1n << BigInt(hostBits));
+    cidrs.push({ family, start: from, end: next - 1n, text: `${toAddress(family, from)}/${BITS[family] - hostBits}` });
+    from = next;
+  }
+  return cidrs;
+}
+
+function toAddress(family: Family, value: bigint): string {
+  if (family === 4) return [24n, 16n, 8n, 0n].map((shift) => String((value >> shift) & 255n)).join(".");
+  const groups = Array.from({ length: 8 }, (_, index) => (value >> BigInt(112 - 16 * index)) & 0xffffn);
+  return normalizeCidr(groups.map((group) => group.toString(16)).join(":"));
+}
+
+/** Disjoint intervals, for a binary search. */
+export class AddressSet {
+  readonly #intervals: Readonly<Record<Family, readonly Interval[]>>;
+
+  constructor(intervals: readonly Interval[]) {
+    const sorted = intervals.toSorted(compareIntervals);
+    this.#intervals = { 4: sorted.filter(({ family }) => family === 4), 6: sorted.filter(({ family }) => family === 6) };
+  }
+
+  has({ family, start }: Interval): boolean {
+    const intervals = this.#intervals[family];
+    let low = 0;
+    let high = intervals.length - 1;
+    while (low <= high) {
+      const middle = (low + high) >> 1;
+      const interval = intervals[middle];
+      if (interval === undefined) return false;
+      if (start < interval.start) high = middle - 1;
+      else if (start > interval.end) low = middle + 1;
+      else return true;
+    }
+    return false;
+  }
+}

@@ -1,0 +1,96 @@
+/**
+ * Kubernetes' own end-to-end suite for NetworkPolicy, cell by cell: through the evaluator (both ends
+ * of every pair) and through connectivity.
+ */
+import t from "tap";
+import type { Connection } from "../../src/model/connection.js";
+import type { ObjectSet } from "../../src/model/state.js";
+import { compile } from "../../src/policy/compile.js";
+import { listConnections } from "../../src/policy/connectivity.js";
+import { createEvaluator } from "../../src/policy/evaluate.js";
+import { objectsOfDocuments, readCases } from "./cases.js";
+
+type Labels = Readonly<Record<string, string>>;
+
+interface Step {
+  readonly policies: readonly object[];
+  readonly extraPodLabels: Readonly<Record<string, Labels>>;
+  readonly extraNamespaceLabels: Readonly<Record<string, Labels>>;
+  readonly port: number;
+  readonly protocol: "TCP" | "UDP" | "SCTP";
+  readonly expect: readonly { readonly from: string; readonly to: string; readonly allowed: boolean }[];
+}
+
+interface Suite {
+  readonly podIPs: Readonly<Record<string, string>>;
+  readonly cases: readonly { readonly name: string; readonly pods: readonly string[]; readonly steps: readonly Step[] }[];
+}
+
+const PROTOCOLS = { TCP: 6, UDP: 17, SCTP: 132 } as const;
+
+function objectsOf(step: Step, pods: readonly string[], addresses: Suite["podIPs"]): ObjectSet {
+  const namespaces = ["x", "y", "z"].map((name) => ({
+    apiVersion: "ztap/v1",
+    kind: "Namespace",
+    metadata: { name, labels: step.extraNamespaceLabels[name] ?? {} },
+  }));
+  const ports = [80, 81].flatMap((port) =>
+    Object.keys(PROTOCOLS).map((protocol) => ({ name: `serve-${port}-${protocol.toLowerCase()}`, port, protocol })),
+  );
+  const workloads = pods.map((pod) => {
+    const [namespace = "", name = ""] = pod.split("/");
+    return {
+      apiVersion: "ztap/v1",
+      kind: "Workload",
+      metadata: { namespace, name, labels: { pod: name, ...step.extraPodLabels[pod] } },
+      spec: { addresses: [addresses[pod]], ports },
+    };
+  });
+  return objectsOfDocuments([...namespaces, ...workloads, ...step.policies]);
+}
+
+/** `from → to: verdict`, one line a cell, by asking both ends of every pair. */
+function judge(objects: ObjectSet, step: Step, addresses: Suite["podIPs"]): readonly string[] {
+  const evaluate = createEvaluator(compile(objects, null));
+  return step.expect.map(({ from, to }) => {
+    const packet = { protocol: PROTOCOLS[step.protocol], port: step.port };
+    const sent = evaluate({ workload: from, direction: "egress", peer: addresses[to] ?? "", ...packet });
+    const received = evaluate({ workload: to, direction: "ingress", peer: addresses[from] ?? "", ...packet });
+    return row(from, to, sent.verdict === "Allowed" && received.verdict === "Allowed");
+  });
+}
+
+/** The same from the list of connections. */
+function lookUp(connections: readonly Connection[], step: Step): readonly string[] {
+  return step.expect.map(({ from, to }) => {
+    const found = connections.some(
+      (connection) =>
+        connection.from === from &&
+        connection.to === to &&
+        (connection.protocol === "*" || connection.protocol === step.protocol) &&
+        connection.ports.some(([first, last]) => first <= step.port && step.port <= last),
+    );
+    return row(from, to, found);
+  });
+}
+
+const row = (from: string, to: string, allowed: boolean) => `${from} → ${to}: ${allowed ? "Allowed" : "Denied"}`;
+
+const read = readCases<Suite>("k8s-e2e-netpol.json");
+if ("missing" in read) {
+  t.test("Kubernetes end-to-end cases", { skip: read.missing }, async () => undefined);
+} else {
+  const { cases, podIPs } = read.cases;
+  t.equal(cases.length, 48, "all cases of the suite");
+  for (const { name, pods, steps } of cases) {
+    t.test(name, async (t) => {
+      for (const step of steps) {
+        const objects = objectsOf(step, pods, podIPs);
+        const wanted = step.expect.map(({ from, to, allowed }) => row(from, to, allowed));
+        t.same(wanted.length, pods.length * (pods.length - 1), "every pair has its cell");
+        t.same(judge(objects, step, podIPs), wanted, `evaluator, ${step.port}/${step.protocol}`);
+        t.same(lookUp(listConnections(objects), step), wanted, `connectivity, ${step.port}/${step.protocol}`);
+      }
+    });
+  }
+}
