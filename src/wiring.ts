@@ -207,8 +207,7 @@ export async function scaffoldRepository(root: string, dir: string): Promise<Sca
 export async function inspectMachine(settings: Settings): Promise<readonly InspectedNode[]> {
   requireRoot("enforcement show");
   const { inspectEnforcement } = await import("./adapters/ebpf/inspect.js");
-  const nodes = inspectEnforcement({ pinRoot: settings.pinRoot });
-  return nodes.map(({ epoch, ...node }) => ({ ...node, epoch: epoch === null ? null : String(epoch) }));
+  return inspectEnforcement({ pinRoot: settings.pinRoot });
 }
 
 /** @param node null for every node of this machine */
@@ -235,7 +234,7 @@ function requireRoot(command: string): void {
 /** What `ztap doctor` looks at: the machine for enforcement, git, the store and the source. */
 export async function examineMachine(settings: Settings): Promise<readonly Check[]> {
   const { checkKernel } = await import("./adapters/ebpf/doctor.js");
-  const kernel = checkKernel({}).map(({ name, ok, detail, mend }) => toCheck(name, ok, detail, mend));
+  const kernel = checkKernel({});
   const git = await examine("git", "install git 2.30 or newer", async () => {
     const { gitVersion } = await import("./adapters/git/git.js");
     return gitVersion();

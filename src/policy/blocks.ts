@@ -76,7 +76,11 @@ function listAllowed(profile: Profile, objects: ObjectSet): readonly Pick<Clause
       return clause === undefined ? [] : [{ peers: blocks, ports: clause.ports }];
     }
     const { any, ranges } = readPorts(ports);
-    return any ? [{ peers: blocks, ports: "any" as const }] : ranges.length > 0 ? [{ peers: blocks, ports: ranges }] : [];
+    return any
+      ? [{ peers: blocks, ports: "any" as const }]
+      : ranges.length > 0
+        ? [{ peers: blocks, ports: ranges }]
+        : [];
   });
 }
 
@@ -133,11 +137,7 @@ function push(stretches: Stretch[], stretch: Stretch, empty: PortSetId): void {
 }
 
 /** What `a` may do and `b` may not, interval by interval. */
-export function subtractStretches(
-  a: readonly Stretch[],
-  b: readonly Stretch[],
-  sets: PortSets,
-): readonly Stretch[] {
+export function subtractStretches(a: readonly Stretch[], b: readonly Stretch[], sets: PortSets): readonly Stretch[] {
   if (a === b) return [];
   const result: Stretch[] = [];
   for (const stretch of a) {

@@ -38,7 +38,8 @@ export class Follower {
   #target: Target | null = null;
   #enforced: { readonly revision: number; readonly digest: string } | null = null;
   #healed = 0;
-  #message: string | null = null;
+  /** Stays in the status until there is something worse to say: an operator looks later than it happened. */
+  #lastHeal: string | null = null;
   #problem: string | null = null;
   #reported: { readonly content: string; readonly at: number } | null = null;
 
@@ -69,7 +70,7 @@ export class Follower {
         await this.#report({
           attempted: null,
           state: "InSync",
-          message: "nothing was committed yet",
+          message: "nothing was committed yet; what the kernel holds from before stays in force",
           drift: [],
           subjects: [],
         });
@@ -78,9 +79,14 @@ export class Follower {
       await this.#enforce(target);
     } catch (error) {
       telemetry.stalled(true);
-      if (error instanceof StoreError) telemetry.storeError();
-      if (error instanceof StoreError || error instanceof EnforcerError)
-        await this.#reportStalled(attempted, error.message);
+      if (error instanceof StoreError) {
+        telemetry.storeError();
+        // The machine is kept to the last good ruleset meanwhile: damage is healed also while the store is away.
+        if (this.#target !== null) await this.#enforce(this.#target);
+      }
+      if (error instanceof StoreError || error instanceof EnforcerError) {
+        await this.#report({ attempted, state: "Stalled", message: error.message, drift: [], subjects: [] });
+      }
       throw error;
     }
   }
@@ -151,7 +157,10 @@ export class Follower {
       }
       if (this.#enforces) telemetry.inForce(target.revision.number);
       this.#enforced = { revision: target.revision.number, digest: target.ruleset.digest };
-      if (healed !== null) logger.warn(healed);
+      if (healed !== null) {
+        this.#lastHeal = healed;
+        logger.warn(healed);
+      }
     }
     if (!this.#enforces) return await this.#reportNothingEnforced(target, observed);
     const stalled = observed.subjects.filter(({ state }) => state === "Stalled");
@@ -161,7 +170,7 @@ export class Follower {
     await this.#report({
       attempted: target.revision.number,
       state: drift.length > 0 ? "Drifted" : stalled.length > 0 ? "Stalled" : "InSync",
-      message: message === "" ? (healed ?? this.#message) : message,
+      message: message === "" ? this.#lastHeal : message,
       drift,
       subjects: observed.subjects,
     });
@@ -198,22 +207,15 @@ export class Follower {
     await this.#report({ attempted: target.revision.number, state: "Drifted", message: null, drift, subjects });
   }
 
-  /** The store may be what failed: then there is nobody to tell, and the log has it already. */
-  async #reportStalled(attempted: number | null, message: string): Promise<void> {
-    try {
-      await this.#report({ attempted, state: "Stalled", message, drift: [], subjects: [] });
-    } catch (error) {
-      if (!(error instanceof StoreError)) throw error;
-      this.deps.logger.debug("the status could not be written", { error });
-    }
-  }
-
+  /**
+   * Writes the status where it says something new. A store that cannot be written to is no reason to
+   * leave the machine as it is: the next run reports again.
+   */
   async #report(
     content: Pick<NodeStatus, "state" | "message" | "drift" | "subjects"> & { readonly attempted: number | null },
   ): Promise<void> {
     const { clock, store, enforcer, telemetry } = this.deps;
     telemetry.stalled(content.state === "Stalled");
-    this.#message = content.message;
     this.#problem = content.state === "InSync" ? null : (content.message ?? content.drift[0]?.detail ?? content.state);
     const { attempted, ...rest } = content;
     const status = {
@@ -228,7 +230,13 @@ export class Follower {
     const text = JSON.stringify(status);
     const isFresh = this.#reported !== null && clock.monotonic() - this.#reported.at < STATUS_REFRESH_MS;
     if (isFresh && this.#reported?.content === text) return;
-    await store.writeNodeStatus({ ...status, observedAt: new Date(clock.now()).toISOString() });
-    this.#reported = { content: text, at: clock.monotonic() };
+    try {
+      await store.writeNodeStatus({ ...status, observedAt: new Date(clock.now()).toISOString() });
+      this.#reported = { content: text, at: clock.monotonic() };
+    } catch (error) {
+      if (!(error instanceof StoreError)) throw error;
+      telemetry.storeError();
+      this.deps.logger.debug("the status could not be written", { error });
+    }
   }
 }

@@ -11,6 +11,14 @@ import { draft, policy } from "../fakes/objects.js";
 
 const [path = "", count = "1"] = process.argv.slice(2);
 
+// Another user, from here on: a checkout below root's home could not be loaded by anybody else.
+const user = Number(process.env["ZTAP_TEST_USER"] ?? 0);
+if (user !== 0) {
+  process.setgroups?.([]);
+  process.setgid?.(user);
+  process.setuid?.(user);
+}
+
 try {
   const store = openEmbeddedStore({ path, access: count === "read" ? "read" : "write" }, systemClock);
   const head = await store.readHead();

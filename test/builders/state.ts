@@ -19,7 +19,6 @@ export function objectsOf(text: string): ObjectSet {
   return objects;
 }
 
-
 /** `web@n1 10.0.0.1 app=web [http:80/TCP]` → a Workload document. */
 export function workload(line: string, namespace = "default"): string {
   const [, name = "", node, addresses = "", labels = "", ports = ""] =

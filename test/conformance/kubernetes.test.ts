@@ -23,7 +23,11 @@ interface Step {
 
 interface Suite {
   readonly podIPs: Readonly<Record<string, string>>;
-  readonly cases: readonly { readonly name: string; readonly pods: readonly string[]; readonly steps: readonly Step[] }[];
+  readonly cases: readonly {
+    readonly name: string;
+    readonly pods: readonly string[];
+    readonly steps: readonly Step[];
+  }[];
 }
 
 const PROTOCOLS = { TCP: 6, UDP: 17, SCTP: 132 } as const;

@@ -186,7 +186,9 @@ if ("missing" in read) {
             const found = listed(connections, from, to, protocol);
             // Both lists are ascending intervals; as text they are equal exactly where the sets are.
             if (JSON.stringify(wanted) !== JSON.stringify(found))
-              differences.push(`connectivity: ${from.key} → ${to.key} ${protocol}: ${JSON.stringify({ wanted, found })}`);
+              differences.push(
+                `connectivity: ${from.key} → ${to.key} ${protocol}: ${JSON.stringify({ wanted, found })}`,
+              );
             for (const port of data.probePorts) {
               const packet = { protocol: PROTOCOLS[protocol], port };
               const sides = [

@@ -20,7 +20,7 @@ export const quiet: Logger = { debug: silent, info: silent, warn: silent, error:
 
 /** Why the kernel tests cannot run here, or null. */
 export function whyNot(): string | null {
-  const failed = checkKernel({}).find((check) => !check.ok);
+  const failed = checkKernel({}).find(({ state }) => state === "failed");
   return failed === undefined ? null : `needs ${failed.name}: ${failed.detail}`;
 }
 

@@ -122,6 +122,36 @@ t.test("a store that lost everything does not take enforcement away", async (t) 
   t.match(follower.problem, /stays in force/);
 });
 
+t.test(
+  "damage is healed also while the store is away, and a status that cannot be written stops nothing",
+  async (t) => {
+    const { store, follower, machine, deps } = setUp();
+    await commit(store, BASE + DENY);
+    await follower.reconcile();
+    const away = new Proxy(store, {
+      get: () => () => Promise.reject(new StoreError("store-unavailable", "no route to the store")),
+    });
+    Reflect.set(follower, "deps", { ...deps, store: away });
+    machine.items.delete("link/default/db");
+    await t.rejects(follower.reconcile(), { code: "store-unavailable" });
+    t.ok(machine.items.has("link/default/db"));
+    t.match(follower.problem, /no route to the store/);
+    Reflect.set(follower, "deps", deps);
+    await follower.reconcile();
+    t.match(await store.listNodeStatus(), [{ state: "InSync", healed: 1, message: "healed 1 differences" }]);
+  },
+);
+
+t.test("what was wrong is not said any more once it is right", async (t) => {
+  const { store, follower, machine } = setUp();
+  await commit(store, BASE + DENY);
+  machine.failApply = "no memory for the table";
+  await t.rejects(follower.reconcile());
+  machine.failApply = null;
+  await follower.reconcile();
+  t.match(await store.listNodeStatus(), [{ state: "InSync", message: null }]);
+});
+
 t.test("a workload whose cgroup is absent is Pending, not drifted, and enforced when it appears", async (t) => {
   const { store, follower, machine } = setUp();
   machine.absent.add("default/db");

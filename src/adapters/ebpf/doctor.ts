@@ -4,28 +4,20 @@
  */
 import { existsSync } from "node:fs";
 import { join } from "node:path";
+import type { Check } from "../../model/check.js";
 import { HOOKS } from "./items.js";
 import { closeObject } from "./load.js";
 import { defaultNativeDir, kernel, loadNative, type Native } from "./native.js";
 import { BPFFS, findCgroupRoot } from "./paths.js";
-
-export interface KernelCheck {
-  readonly name: string;
-  readonly ok: boolean;
-  /** What was found. */
-  readonly detail: string;
-  /** What to do, where it is not ok. */
-  readonly mend: string;
-}
 
 const CAP_NET_ADMIN = 12n;
 const CAP_SYS_ADMIN = 21n;
 const CAP_BPF = 39n;
 
 /** Later checks that need what an earlier one did not find are left out. */
-export function checkKernel(options: { readonly nativeDir?: string }): readonly KernelCheck[] {
+export function checkKernel(options: { readonly nativeDir?: string }): readonly Check[] {
   const nativeDir = options.nativeDir ?? defaultNativeDir();
-  const checks: KernelCheck[] = [];
+  const checks: Check[] = [];
   const check = <T>(
     name: string,
     mend: string,
@@ -33,14 +25,14 @@ export function checkKernel(options: { readonly nativeDir?: string }): readonly 
   ): T | undefined => {
     try {
       const { detail, value } = look();
-      checks.push({ name, ok: true, detail, mend: "" });
+      checks.push({ name, state: "ok", detail, fix: null });
       return value;
     } catch (error) {
-      checks.push({ name, ok: false, detail: error instanceof Error ? error.message : String(error), mend });
+      checks.push({ name, state: "failed", detail: error instanceof Error ? error.message : String(error), fix: mend });
       return undefined;
     }
   };
-  check("Linux", "Use --backend pf on macOS; nothing else is supported.", () => {
+  check("Linux", "eBPF is Linux only; --backend none reports and enforces nothing.", () => {
     if (process.platform !== "linux") throw new Error(`this is ${process.platform}`);
     return { detail: "yes", value: true };
   });
@@ -61,13 +53,13 @@ export function checkKernel(options: { readonly nativeDir?: string }): readonly 
   return checks;
 }
 
-type Check = <T>(
+type Probe = <T>(
   name: string,
   mend: string,
   look: () => { readonly detail: string; readonly value: T },
 ) => T | undefined;
 
-function checkWithAddon(native: Native, nativeDir: string, check: Check): void {
+function checkWithAddon(native: Native, nativeDir: string, check: Probe): void {
   const privileged = check("privileges", "Run as root, or with CAP_BPF, CAP_NET_ADMIN and CAP_SYS_ADMIN.", () => {
     const held = native.capabilities();
     const missing = [

@@ -4,43 +4,13 @@
  */
 import { existsSync, readdirSync } from "node:fs";
 import { join } from "node:path";
+import type { EntryCounts, InspectedLink, InspectedNode } from "../../model/inspection.js";
 import { CONTROL } from "./abi.generated.js";
 import { HOOKS } from "./items.js";
 import { entriesOf, listLinks, type Link } from "./links.js";
 import { pinnedVersion } from "./load.js";
-import { kernel, loadNative, type Hook, type Native } from "./native.js";
+import { kernel, loadNative, type Native } from "./native.js";
 import { DEFAULT_PIN_ROOT, findCgroupRoot, nodeFolders, unpinName } from "./paths.js";
-
-export interface InspectedLink {
-  readonly workload: string;
-  readonly hook: string;
-  readonly linkId: number;
-  readonly programId: number;
-  /** Below the cgroup root; null: the cgroup is gone, or the link was detached. */
-  readonly cgroup: string | null;
-}
-
-/** A program that is not ztap's, on a cgroup that ztap protects. */
-export interface ForeignProgram {
-  readonly cgroup: string;
-  readonly hook: Hook;
-  readonly programId: number;
-}
-
-export interface InspectedNode {
-  readonly node: string;
-  readonly abi: number | null;
-  readonly epoch: bigint | null;
-  readonly links: readonly InspectedLink[];
-  /** Entries of the set in force, and of the other. */
-  readonly entries: { readonly active: EntryCounts; readonly idle: EntryCounts };
-  readonly foreign: readonly ForeignProgram[];
-}
-
-export interface EntryCounts {
-  readonly addresses: number;
-  readonly ports: number;
-}
 
 export interface InspectOptions {
   readonly pinRoot?: string;
@@ -71,7 +41,7 @@ export function inspectEnforcement(options: InspectOptions = {}): readonly Inspe
     return {
       node: unpinName(name),
       abi: pinnedVersion(native, folders.maps),
-      epoch,
+      epoch: epoch === null ? null : String(epoch),
       links: held.map((link) => inspectLink(link, paths)),
       entries: { active: counts(active), idle: counts(active === "a" ? "b" : "a") },
       foreign: foreignPrograms(native, cgroupRoot, held, paths, own),
@@ -80,8 +50,8 @@ export function inspectEnforcement(options: InspectOptions = {}): readonly Inspe
 }
 
 function inspectLink(link: Link, paths: ReadonlyMap<bigint, string>): InspectedLink {
-  const { workload, pin, id, programId, cgroupId } = link;
-  return { workload, hook: pin, linkId: id, programId, cgroup: paths.get(cgroupId) ?? null };
+  const { workload, pin, programId, cgroupId } = link;
+  return { workload, hook: pin, programId, cgroup: paths.get(cgroupId) ?? null };
 }
 
 /** The kernel names cgroups by id alone: the hierarchy is walked until all that are wanted are found. */
@@ -105,7 +75,7 @@ function foreignPrograms(
   links: readonly Link[],
   paths: ReadonlyMap<bigint, string>,
   own: ReadonlySet<number>,
-): readonly ForeignProgram[] {
+): InspectedNode["foreign"] {
   return [...new Set(links.map((link) => link.cgroupId))].flatMap((cgroupId) => {
     const cgroup = paths.get(cgroupId);
     if (cgroup === undefined) return [];

@@ -4,6 +4,7 @@
  */
 import { rmdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
+import type { Removed } from "../../model/inspection.js";
 import { entriesOf, removeLinks } from "./links.js";
 import { loadNative, type Native } from "./native.js";
 import { DEFAULT_PIN_ROOT, nodeFolders, pinName, unpinName } from "./paths.js";
@@ -13,11 +14,6 @@ export interface RemoveOptions {
   readonly node?: string;
   readonly pinRoot?: string;
   readonly nativeDir?: string;
-}
-
-export interface Removed {
-  readonly node: string;
-  readonly workloads: readonly string[];
 }
 
 /** @returns what was there. Safe to repeat, also after it was interrupted. */
