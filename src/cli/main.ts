@@ -32,7 +32,7 @@ function report(error: unknown, argv: readonly string[]): void {
 
 /** oclif tells a wrong command line by classes of its own, all below CLIError, with its exit code 2. */
 function isUsageError(error: unknown): boolean {
-  if (error instanceof OperationError) return error.code === "invalid-settings";
+  if (error instanceof OperationError) return error.code === "invalid-settings" || error.code === "invalid-query";
   return error instanceof Errors.CLIError;
 }
 

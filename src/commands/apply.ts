@@ -6,7 +6,7 @@ import { SETTING_FLAGS } from "../cli/flags.js";
 import { isPlanFile, loadPlan } from "../cli/plan-file.js";
 import { applyPlan } from "../operations/apply.js";
 import { readDesired } from "../operations/desired.js";
-import { planDesired, replan } from "../operations/plan.js";
+import { planConnectivity, planDesired, replan } from "../operations/plan.js";
 import type { Planned } from "../operations/plan.js";
 import type { Settings } from "../operations/settings.js";
 import type { Store } from "../ports/store.js";
@@ -42,7 +42,8 @@ export default class Apply extends BaseCommand {
     const settings = await this.settings(flags);
     await withStore(settings, { create: true }, async (store) => {
       const planned = await this.#plan(store, settings, args.source, flags.ref);
-      if (!flags.json) this.log(renderPlan(planned.plan, this.style));
+      const connectivity = planConnectivity(planned);
+      if (!flags.json) this.log(renderPlan(planned.plan, connectivity, this.style));
       const isEmpty = planned.plan.changes.length === 0;
       if (!isEmpty && !flags["auto-approve"]) await confirm("Commit this as a new revision?");
       const revision = await applyPlan({ store, clock: systemClock, random: systemRandom }, planned, {
@@ -51,7 +52,7 @@ export default class Apply extends BaseCommand {
         message: flags.message,
         override: flags.override,
       });
-      this.print(flags, applyDocument(planned.plan, revision), () => renderApplied(revision, this.style));
+      this.print(flags, applyDocument(planned.plan, connectivity, revision), () => renderApplied(revision, this.style));
     });
   }
 
