@@ -65,7 +65,7 @@ function hasOption(argv: readonly string[], flag: string, value: string): boolea
 
 /** oclif tells a wrong command line by classes of its own, all below CLIError, with its exit code 2. */
 function isUsageError(error: unknown): boolean {
-  if (error instanceof OperationError) return error.code === "invalid-settings" || error.code === "usage";
+  if (error instanceof OperationError) return ["invalid-settings", "invalid-query", "usage"].includes(error.code);
   return error instanceof Errors.CLIError;
 }
 

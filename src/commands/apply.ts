@@ -7,7 +7,7 @@ import { isPlanFile, loadPlan } from "../cli/plan-file.js";
 import { applyPlan } from "../operations/apply.js";
 import { readDesired } from "../operations/desired.js";
 import { OperationError } from "../operations/error.js";
-import { planDesired, replan } from "../operations/plan.js";
+import { planConnectivity, planDesired, replan } from "../operations/plan.js";
 import type { Planned } from "../operations/plan.js";
 import type { Settings } from "../operations/settings.js";
 import type { Store } from "../ports/store.js";
@@ -43,9 +43,11 @@ export default class Apply extends BaseCommand {
     const settings = await this.settings(flags);
     await withStore(settings, { create: true }, async (store) => {
       const planned = await this.#plan(store, settings, args.source, flags.ref);
+      const connectivity = planConnectivity(planned);
+      const text = () => renderPlan(planned.plan, connectivity, this.style);
       const mustAsk = planned.plan.changes.length > 0 && !flags["auto-approve"];
-      if (!flags.json) this.log(renderPlan(planned.plan, this.style));
-      else if (mustAsk) this.logToStderr(renderPlan(planned.plan, this.style));
+      if (!flags.json) this.log(text());
+      else if (mustAsk) this.logToStderr(text());
       if (mustAsk) await confirm("Commit this as a new revision?");
       const revision = await applyPlan({ store, clock: systemClock, random: systemRandom }, planned, {
         author: operatorName(),
@@ -53,7 +55,7 @@ export default class Apply extends BaseCommand {
         message: flags.message,
         override: flags.override,
       });
-      this.print(flags, applyDocument(planned.plan, revision), () => renderApplied(revision, this.style));
+      this.print(flags, applyDocument(planned.plan, connectivity, revision), () => renderApplied(revision, this.style));
     });
   }
 

@@ -4,12 +4,12 @@ import { EXIT, InvalidInput } from "../cli/exit.js";
 import { SETTING_FLAGS } from "../cli/flags.js";
 import { savePlan } from "../cli/plan-file.js";
 import { readDesired } from "../operations/desired.js";
-import { planDesired } from "../operations/plan.js";
+import { planConnectivity, planDesired } from "../operations/plan.js";
 import { planDocument, renderPlan, renderPlanMarkdown } from "../views/plan.js";
 import { openSource, readManifests, withStore } from "../wiring.js";
 
 export default class Plan extends BaseCommand {
-  static override summary = "Show what would change: the desired state against head.";
+  static override summary = "Show what would change: objects and connections, the desired state against head.";
   static override description =
     "Reads a folder's work tree, or with --ref (and for a URL) a commit, and changes nothing.";
   static override examples = [
@@ -44,9 +44,12 @@ export default class Plan extends BaseCommand {
     if (desired === null) throw new InvalidInput(diagnostics);
     const planned = await withStore(settings, { create: false }, (store) => planDesired(store, desired));
     if (flags.out !== undefined) await savePlan(flags.out, planned);
+    const connectivity = planConnectivity(planned);
     const asJson = flags.json || flags.format === "json";
-    this.print({ json: asJson }, planDocument(planned.plan), () =>
-      flags.format === "markdown" ? renderPlanMarkdown(planned.plan) : renderPlan(planned.plan, this.style),
+    this.print({ json: asJson }, planDocument(planned.plan, connectivity), () =>
+      flags.format === "markdown"
+        ? renderPlanMarkdown(planned.plan, connectivity)
+        : renderPlan(planned.plan, connectivity, this.style),
     );
     if (flags["detailed-exitcode"] && planned.plan.changes.length > 0) process.exitCode = EXIT.changes;
   }

@@ -2,8 +2,10 @@
 export type OperationErrorCode =
   | "agent-running"
   | "agent-replaced"
+  | "invalid-query"
   | "invalid-settings"
   | "invalid-source"
+  | "no-address"
   | "not-found"
   | "not-in-sync"
   | "override-needed"

@@ -1,5 +1,7 @@
 /** `ztap plan`: desired state against head. Changes nothing. */
 import type { CommittedState, DesiredState } from "../model/state.js";
+import type { ConnectivityDiff } from "../plan/connectivity.js";
+import { diffConnectivity, NO_DIFFERENCE } from "../plan/connectivity.js";
 import type { Plan } from "../plan/plan.js";
 import { isUnchanged, planChanges } from "../plan/plan.js";
 import type { Store } from "../ports/store.js";
@@ -30,4 +32,13 @@ export async function replan(
   const planned = await planDesired(store, saved.desired);
   if (planned.plan.base !== saved.base) throw stalePlan(saved.base, planned.plan.base);
   return planned;
+}
+
+/** A first plan of a large state opens millions of connections: more than this are counted, and not spelled out. */
+const LISTED_CONNECTIONS = 10_000;
+
+/** The connections that a plan opens and closes. Apart from the plan itself, for whoever only commits it needs none. */
+export function planConnectivity({ plan, desired, base }: Planned): ConnectivityDiff {
+  if (plan.changes.length === 0) return NO_DIFFERENCE;
+  return diffConnectivity(base?.objects ?? new Map<string, never>(), desired.objects, LISTED_CONNECTIONS);
 }

@@ -10,7 +10,7 @@ import type { Clause, Direction, Profile, Rule, Ruleset } from "../model/ruleset
 import type { ObjectSet } from "../model/state.js";
 import { refKey } from "../model/state.js";
 import type { AddressParser, Interval } from "./address-space.js";
-import { compareIntervals, EVERYWHERE, FAMILIES } from "./address-space.js";
+import { EVERYWHERE, FAMILIES } from "./address-space.js";
 import { blockCidrs, readPorts } from "./peers.js";
 import type { PortSetId, PortSets } from "./port-sets.js";
 import type { WorkloadAddresses } from "./workload-addresses.js";
@@ -136,16 +136,17 @@ function push(stretches: Stretch[], stretch: Stretch, empty: PortSetId): void {
   } else stretches.push(stretch);
 }
 
-/** What `a` may do and `b` may not, interval by interval. */
+/** What `a` may do and `b` may not, interval by interval. Both are ascending, so one walk over both is enough. */
 export function subtractStretches(a: readonly Stretch[], b: readonly Stretch[], sets: PortSets): readonly Stretch[] {
   if (a === b) return [];
   const result: Stretch[] = [];
+  let first = 0;
   for (const stretch of a) {
     let from = stretch.start;
-    const overlapping = b.filter(
-      ({ family, start, end }) => family === stretch.family && start <= stretch.end && end >= stretch.start,
-    );
-    for (const other of overlapping.toSorted(compareIntervals)) {
+    while (isBefore(b[first], stretch)) first += 1;
+    for (let index = first; index < b.length; index += 1) {
+      const other = b[index];
+      if (other === undefined || isBefore(stretch, other)) break;
       const start = other.start > from ? other.start : from;
       const end = other.end < stretch.end ? other.end : stretch.end;
       if (start > from) push(result, { ...stretch, start: from, end: start - 1n }, sets.empty);
@@ -155,4 +156,9 @@ export function subtractStretches(a: readonly Stretch[], b: readonly Stretch[], 
     if (from <= stretch.end) push(result, { ...stretch, start: from }, sets.empty);
   }
   return result;
+}
+
+/** Whether an interval ends before another begins. */
+function isBefore(a: Interval | undefined, b: Interval): boolean {
+  return a !== undefined && (a.family < b.family || (a.family === b.family && a.end < b.start));
 }

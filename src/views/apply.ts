@@ -1,15 +1,16 @@
 /** What an apply did. */
 import type { Revision } from "../model/state.js";
+import type { ConnectivityDiff } from "../plan/connectivity.js";
 import type { Plan } from "../plan/plan.js";
 import { planDocument } from "./plan.js";
 import type { Style } from "./style.js";
 
-export function applyDocument(plan: Plan, revision: Revision | null): object {
+export function applyDocument(plan: Plan, connectivity: ConnectivityDiff, revision: Revision | null): object {
   const committed =
     revision === null
       ? null
       : { number: revision.number, time: revision.time, author: revision.author, commit: revision.source.commit };
-  return { ...planDocument(plan), revision: committed };
+  return { ...planDocument(plan, connectivity), revision: committed };
 }
 
 export function renderApplied(revision: Revision | null, style: Style): string {

@@ -3,13 +3,18 @@ import { diffLines } from "diff";
 import { stringify } from "yaml";
 import type { ZtapObject } from "../model/objects.js";
 import { qualifiedName } from "../model/state.js";
+import type { ConnectivityDiff } from "../plan/connectivity.js";
 import type { Change, Plan } from "../plan/plan.js";
 import { printable, printableLine } from "../model/printable.js";
+import { connectionLines } from "./connectivity.js";
 import type { Style } from "./style.js";
 
 const SIGNS = { create: "+", update: "~", delete: "-" } as const;
 
-export function planDocument(plan: Plan): object {
+/** How many connections a text shows of each kind; the document has more. */
+const SHOWN_CONNECTIONS = 20;
+
+export function planDocument(plan: Plan, connectivity: ConnectivityDiff): object {
   return {
     formatVersion: 1,
     base: { revision: plan.base },
@@ -22,12 +27,33 @@ export function planDocument(plan: Plan): object {
       position,
     })),
     summary: plan.summary,
+    connectivity,
   };
 }
 
-export function renderPlan(plan: Plan, style: Style): string {
+export function renderPlan(plan: Plan, connectivity: ConnectivityDiff, style: Style): string {
   const blocks = plan.changes.map((change) => renderChange(change, style));
-  return [...blocks, renderSummary(plan, style)].join("\n");
+  return [...blocks, ...renderConnectivity(plan, connectivity, style), renderSummary(plan, style)].join("\n");
+}
+
+function renderConnectivity(plan: Plan, connectivity: ConnectivityDiff, style: Style): readonly string[] {
+  if (plan.changes.length === 0) return [];
+  const { opened, closed } = connectivity.summary;
+  if (opened + closed === 0) return ["No connection opens or closes.", ""];
+  return [
+    `${style.bold("Connections:")} ${opened} to open, ${closed} to close.`,
+    ...signedConnections(connectivity).map((line) => paintLine(line, style).trimEnd()),
+    "",
+  ];
+}
+
+/** The first of both kinds, with `+` or `-` in front, and how many more there are. */
+function signedConnections({ opened, closed, summary }: ConnectivityDiff): readonly string[] {
+  const signed = (sign: string, connections: ConnectivityDiff["opened"], total: number) => [
+    ...connectionLines(connections.slice(0, SHOWN_CONNECTIONS)).map((line) => `${sign} ${line}`),
+    ...(total > SHOWN_CONNECTIONS ? [`${sign} … and ${total - SHOWN_CONNECTIONS} more`] : []),
+  ];
+  return [...signed("+", opened, summary.opened), ...signed("-", closed, summary.closed)];
 }
 
 function renderSummary({ base, changes, summary }: Plan, style: Style): string {
@@ -87,7 +113,20 @@ function codeInCell(text: string): string {
   return `\`${printableLine(text).replaceAll("`", "'").replaceAll("|", "\\|")}\``;
 }
 
-export function renderPlanMarkdown(plan: Plan): string {
+function connectivityMarkdown(connectivity: ConnectivityDiff): readonly string[] {
+  const { opened, closed } = connectivity.summary;
+  if (opened + closed === 0) return ["No connection opens or closes.", ""];
+  return [
+    `**Connections: ${opened} to open, ${closed} to close.**`,
+    "",
+    "```diff",
+    ...signedConnections(connectivity),
+    "```",
+    "",
+  ];
+}
+
+export function renderPlanMarkdown(plan: Plan, connectivity: ConnectivityDiff): string {
   const { create, update, delete: deleted } = plan.summary;
   const commit = plan.source.commit === null ? "" : ` at \`${plan.source.commit.slice(0, 12)}\``;
   const head = [`### ztap plan${commit}`, ""];
@@ -117,6 +156,7 @@ export function renderPlanMarkdown(plan: Plan): string {
     "| --- | --- | --- | --- |",
     ...rows,
     "",
+    ...connectivityMarkdown(connectivity),
     ...details,
     "",
   ].join("\n");

@@ -1,0 +1,128 @@
+/**
+ * Why a connection is allowed or denied: both ends' verdicts with the rules and policies that make
+ * them. Pure: takes a state and a question whose ends are known, and agrees with the evaluator.
+ */
+import type { PortProtocol } from "../model/objects.js";
+import type { Direction, FlowQuery, Rule, Ruleset, Verdict } from "../model/ruleset.js";
+import type { ObjectSet } from "../model/state.js";
+import { compile } from "./compile.js";
+import { createEvaluator, createRuleFinder } from "./evaluate.js";
+
+/** One end of a connection. */
+export interface End {
+  /** `namespace/name`; null for an address that no workload has. */
+  readonly workload: string | null;
+  /** Those that are asked about, canonical text: of a workload all of its own, or the one that was named. */
+  readonly addresses: readonly string[];
+}
+
+export interface Question {
+  readonly from: End;
+  readonly to: End;
+  readonly protocol: PortProtocol | "ICMP";
+  /** `type << 8 | code` for ICMP. */
+  readonly port: number;
+}
+
+export interface DecidingRule {
+  /** `namespace/name`. */
+  readonly policy: string;
+  readonly direction: Direction;
+  readonly index: number;
+  readonly file?: string;
+  readonly line?: number;
+}
+
+export interface IsolatingPolicy {
+  /** `namespace/name`. */
+  readonly policy: string;
+  readonly file?: string;
+  readonly line?: number;
+}
+
+/** What one end's policies say. An address that no workload has has none: `no-workload`. */
+export interface Side {
+  readonly verdict: Verdict["verdict"];
+  readonly reason: Verdict["reason"] | "no-workload";
+  /** All that allow it, the one that decides first. */
+  readonly rules: readonly DecidingRule[];
+  /** All that isolate this end in this direction; where it is denied, none of them has a rule that opens it. */
+  readonly policies: readonly IsolatingPolicy[];
+}
+
+/** The answer for one pair of addresses. */
+export interface PairExplanation {
+  readonly from: string;
+  readonly to: string;
+  readonly verdict: Verdict["verdict"];
+  readonly egress: Side;
+  readonly ingress: Side;
+}
+
+export interface Explanation {
+  /** Allowed where any pair is. */
+  readonly verdict: Verdict["verdict"];
+  /** Of the pair that decides: the first that is allowed, else the first. */
+  readonly egress: Side;
+  readonly ingress: Side;
+  /** Each pair of addresses of one family. */
+  readonly pairs: readonly PairExplanation[];
+}
+
+const NUMBERS = { TCP: 6, UDP: 17, SCTP: 132 } as const;
+
+/** Null where the ends have no two addresses of one family: then no packet can go between them. */
+export function explain(objects: ObjectSet, question: Question): Explanation | null {
+  const judge = createJudge(objects, compile(objects, null));
+  const pairs = question.from.addresses.flatMap((from) =>
+    question.to.addresses
+      .filter((to) => isIPv6(to) === isIPv6(from))
+      .map((to): PairExplanation => {
+        const packet = { protocol: protocolNumber(question.protocol, from), port: question.port };
+        const egress = judge(question.from, { direction: "egress", peer: to, ...packet });
+        const ingress = judge(question.to, { direction: "ingress", peer: from, ...packet });
+        const isAllowed = egress.verdict === "Allowed" && ingress.verdict === "Allowed";
+        return { from, to, verdict: isAllowed ? "Allowed" : "Denied", egress, ingress };
+      }),
+  );
+  const deciding = pairs.find(({ verdict }) => verdict === "Allowed") ?? pairs[0];
+  if (deciding === undefined) return null;
+  return { verdict: deciding.verdict, egress: deciding.egress, ingress: deciding.ingress, pairs };
+}
+
+const isIPv6 = (address: string): boolean => address.includes(":");
+
+/** Each family has an ICMP of its own (RFC 792, RFC 4443). */
+function protocolNumber(protocol: Question["protocol"], address: string): number {
+  if (protocol === "ICMP") return isIPv6(address) ? 58 : 1;
+  return NUMBERS[protocol];
+}
+
+function createJudge(objects: ObjectSet, ruleset: Ruleset): (end: End, query: Omit<FlowQuery, "workload">) => Side {
+  const evaluate = createEvaluator(ruleset);
+  const findRules = createRuleFinder(ruleset);
+  const subjects = new Map(ruleset.subjects.map((subject) => [subject.workload, subject]));
+  return ({ workload }, query) => {
+    if (workload === null) return { verdict: "Allowed", reason: "no-workload", rules: [], policies: [] };
+    const { verdict, reason } = evaluate({ workload, ...query });
+    return {
+      verdict,
+      reason,
+      rules: findRules({ workload, ...query }).map(toDecidingRule),
+      policies: (subjects.get(workload)?.[query.direction].policies ?? []).map((policy) => {
+        const position = objects.get(`NetworkPolicy/${policy}`)?.position;
+        return { policy, ...(position === undefined ? {} : { file: position.file, line: position.line }) };
+      }),
+    };
+  };
+}
+
+function toDecidingRule({ policy, direction, index, file, line }: Rule): DecidingRule {
+  return {
+    policy: `${policy.namespace}/${policy.name}`,
+    direction,
+    index,
+    ...(file === undefined ? {} : { file }),
+    ...(line === undefined ? {} : { line }),
+  };
+}

@@ -1,0 +1,72 @@
+/**
+ * Connections as text or as the document that scripts read. A state may have a million of them, so
+ * both come in pieces, which are printed as they are made.
+ */
+import type { Connection } from "../model/connection.js";
+import type { SourceRef } from "../model/state.js";
+
+const LINES_A_PIECE = 4096;
+
+/** The JSON document, one connection a line. Printed one after the other, the pieces are the document. */
+export function* connectivityDocument(source: SourceRef, connections: Iterable<Connection>): Generator<string> {
+  yield `{\n  "formatVersion": 1,\n  "source": ${JSON.stringify(source)},\n  "connections": [`;
+  let isFirst = true;
+  for (const piece of pieces(connections)) {
+    const lines = piece.map((connection) => `    ${JSON.stringify(connection)}`);
+    yield `${isFirst ? "" : ",\n"}${lines.join(",\n")}`;
+    isFirst = false;
+  }
+  yield "  ]\n}";
+}
+
+/** One line a connection; columns are aligned within a piece, and pieces are long. */
+export function* renderConnectivity(connections: Iterable<Connection>): Generator<string> {
+  let isEmpty = true;
+  for (const piece of pieces(connections)) {
+    yield connectionLines(piece).join("\n");
+    isEmpty = false;
+  }
+  if (isEmpty) yield "No connection is allowed.";
+}
+
+function* pieces(connections: Iterable<Connection>): Generator<readonly Connection[]> {
+  let piece: Connection[] = [];
+  for (const connection of connections) {
+    piece.push(connection);
+    if (piece.length < LINES_A_PIECE) continue;
+    yield piece;
+    piece = [];
+  }
+  if (piece.length > 0) yield piece;
+}
+
+/** `default/web → default/db  TCP 5432`, aligned. */
+export function connectionLines(connections: readonly Connection[]): readonly string[] {
+  const width = (side: "from" | "to") => Math.max(0, ...connections.map((connection) => connection[side].length));
+  const [from, to] = [width("from"), width("to")];
+  return connections.map(
+    (connection) => `${connection.from.padEnd(from)} → ${connection.to.padEnd(to)}  ${describePorts(connection)}`,
+  );
+}
+
+function describePorts({ protocol, ports }: Connection): string {
+  if (protocol === "*") return "everything";
+  if (protocol === "other") return "other protocols";
+  const isAll = ports.length === 1 && ports[0]?.[0] === 0 && ports[0][1] === 65535;
+  return isAll
+    ? protocol
+    : `${protocol} ${ports.map(([first, last]) => describeInterval(protocol, first, last)).join(",")}`;
+}
+
+function describeInterval(protocol: Connection["protocol"], first: number, last: number): string {
+  if (protocol !== "ICMP") return first === last ? `${first}` : `${first}-${last}`;
+  const [type, code] = [first >> 8, first & 255];
+  if (last === first) return `${type}.${code}`;
+  if (code === 0 && (last & 255) === 255) return last >> 8 === type ? `${type}` : `${type}-${last >> 8}`;
+  return `${type}.${code}-${last >> 8}.${last & 255}`;
+}
+
+/** `5432/TCP`, or `8.0/ICMP`. */
+export function describePort(protocol: string, port: number): string {
+  return protocol === "ICMP" ? `${port >> 8}.${port & 255}/ICMP` : `${port}/${protocol}`;
+}
