@@ -25,7 +25,9 @@ if (!isFresh) {
   await bundle();
   run("node_modules/oclif/bin/run.js", ["manifest", "."], "ignore");
   // The overview as it is printed where there is no terminal to measure: 80 columns, no colours.
-  const help = execFileSync(process.execPath, ["bin/ztap.cjs", "--help"], { env: { ...process.env, NO_COLOR: "1", COLUMNS: "80" } });
+  const help = execFileSync(process.execPath, ["bin/ztap.cjs", "--help"], {
+    env: { ...process.env, NO_COLOR: "1", COLUMNS: "80" },
+  });
   writeFileSync("dist/cli/help.txt", help);
   writeFileSync(STAMP, list);
   utimesSync(STAMP, started, started);
