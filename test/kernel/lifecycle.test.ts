@@ -1,12 +1,12 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdirSync, readdirSync, rmdirSync, rmSync } from "node:fs";
+import { chmodSync, chownSync, mkdirSync, readdirSync, rmdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import t from "tap";
 import { inspectEnforcement } from "../../src/adapters/ebpf/inspect.js";
 import { kernel, loadNative } from "../../src/adapters/ebpf/native.js";
-import { DEFAULT_PIN_ROOT, nodeFolders } from "../../src/adapters/ebpf/paths.js";
+import { BPFFS, DEFAULT_PIN_ROOT, nodeFolders } from "../../src/adapters/ebpf/paths.js";
 import { removeEnforcement } from "../../src/adapters/ebpf/remove.js";
 import type { Ruleset } from "../../src/model/ruleset.js";
 import { EbpfEnforcer } from "../../src/adapters/ebpf/enforcer.js";
@@ -315,6 +315,25 @@ else {
     t.equal(await probe(two.web, port), "EPERM");
     t.notOk(readdirSync(DEFAULT_PIN_ROOT).includes(one.node));
     t.strictSame(removeEnforcement({ node: one.node }), []);
+  });
+
+  await t.test("a folder of pins that somebody else made, or may write to, is refused", async (t) => {
+    const root = join(BPFFS, `ztap-foreign-${process.pid}`);
+    t.teardown(() => rmSync(root, { recursive: true, force: true }));
+    for (const [mode, owner] of [
+      [0o755, 65534],
+      [0o777, 0],
+    ] as const) {
+      mkdirSync(root);
+      chmodSync(root, mode);
+      chownSync(root, owner, owner);
+      const enforcer = new EbpfEnforcer({ node: "n", pinRoot: root, logger: quiet });
+      await t.rejects(enforcer.open(), { code: "not-permitted", message: /not a folder of this user alone/ });
+      t.strictSame(readdirSync(root), []);
+      rmdirSync(root);
+    }
+    const elsewhere = new EbpfEnforcer({ node: "n", pinRoot: join(t.testdir({}), "pins"), logger: quiet });
+    await t.rejects(elsewhere.open(), { code: "unsupported", message: /not on a BPF file system/ });
   });
 
   await t.test("what cannot be enforced is said", async (t) => {

@@ -8,11 +8,8 @@ import type { Check } from "../../model/check.js";
 import { HOOKS } from "./items.js";
 import { closeObject } from "./load.js";
 import { defaultNativeDir, kernel, loadNative, type Native } from "./native.js";
+import { missingCapabilities } from "./privileges.js";
 import { BPFFS, findCgroupRoot } from "./paths.js";
-
-const CAP_NET_ADMIN = 12n;
-const CAP_SYS_ADMIN = 21n;
-const CAP_BPF = 39n;
 
 /** Later checks that need what an earlier one did not find are left out. */
 export function checkKernel(options: { readonly nativeDir?: string }): readonly Check[] {
@@ -61,13 +58,8 @@ type Probe = <T>(
 
 function checkWithAddon(native: Native, nativeDir: string, check: Probe): void {
   const privileged = check("privileges", "Run as root, or with CAP_BPF, CAP_NET_ADMIN and CAP_SYS_ADMIN.", () => {
-    const held = native.capabilities();
-    const missing = [
-      ["CAP_NET_ADMIN", CAP_NET_ADMIN],
-      ["CAP_SYS_ADMIN", CAP_SYS_ADMIN],
-      ["CAP_BPF", CAP_BPF],
-    ].filter(([, bit]) => typeof bit === "bigint" && (held & (1n << bit)) === 0n);
-    if (missing.length > 0) throw new Error(`missing ${missing.map(([name]) => name).join(", ")}`);
+    const missing = missingCapabilities(native);
+    if (missing.length > 0) throw new Error(`missing ${missing.join(", ")}`);
     return { detail: "sufficient", value: true };
   });
   check("BPF file system", `Mount it: mount -t bpf bpf ${BPFFS}`, () => {

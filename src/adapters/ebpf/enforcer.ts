@@ -6,7 +6,7 @@
  * attach what is new → release what is gone. Killed before the switch the old ruleset stands whole;
  * after it the new one does for every workload that was enforced, and the next apply completes it.
  */
-import { mkdirSync } from "node:fs";
+import { dirname } from "node:path";
 import type { Ruleset } from "../../model/ruleset.js";
 import {
   EnforcerError,
@@ -32,6 +32,7 @@ import {
   type Native,
 } from "./native.js";
 import { BPFFS, DEFAULT_PIN_ROOT, findCgroupRoot, nodeFolders } from "./paths.js";
+import { ownFolder, requirePrivileges } from "./privileges.js";
 import { Subjects } from "./subjects.js";
 import { CgroupWatch } from "./watch.js";
 import { readCounters, TableSets } from "./tables.js";
@@ -182,14 +183,13 @@ export class EbpfEnforcer implements Enforcer {
 
 /** Makes the node's folder and takes its lock: one writer for a node's tables, whatever store it follows. */
 function claimFolder(native: Native, pinRoot: string, folders: ReturnType<typeof nodeFolders>): number {
+  requirePrivileges(native);
   if (pinRoot.startsWith(BPFFS)) mountBpffs(native);
-  try {
-    mkdirSync(folders.links, { recursive: true });
-  } catch (cause) {
+  for (const folder of [folders.links, folders.maps]) ownFolder(dirname(pinRoot), folder);
+  if (!native.isBpffs(folders.node)) {
     throw new EnforcerError(
-      "not-permitted",
-      `Cannot create ${folders.links}. Is it on a BPF file system, and are you root?`,
-      { cause },
+      "unsupported",
+      `${pinRoot} is not on a BPF file system, where alone programs can be pinned`,
     );
   }
   const lock = kernel("Locking the node's folder", () => native.lockFolder(folders.node));
