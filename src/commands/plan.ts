@@ -47,7 +47,9 @@ export default class Plan extends BaseCommand {
     const connectivity = planConnectivity(planned);
     const asJson = flags.json || flags.format === "json";
     this.print({ json: asJson }, planDocument(planned.plan, connectivity), () =>
-      flags.format === "markdown" ? renderPlanMarkdown(planned.plan, connectivity) : renderPlan(planned.plan, connectivity, this.style),
+      flags.format === "markdown"
+        ? renderPlanMarkdown(planned.plan, connectivity)
+        : renderPlan(planned.plan, connectivity, this.style),
     );
     if (flags["detailed-exitcode"] && planned.plan.changes.length > 0) process.exitCode = EXIT.changes;
   }

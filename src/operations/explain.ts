@@ -60,7 +60,10 @@ function readEnd(objects: ObjectSet, text: string): End {
   const found = findWorkload(objects, text);
   if (found !== undefined) return { workload: qualifiedName(found.metadata), addresses: found.spec.addresses };
   const wanted = text.includes("/") ? text : `default/${text}`;
-  const guess = suggest(wanted, listWorkloads(objects).map(({ metadata }) => qualifiedName(metadata)));
+  const guess = suggest(
+    wanted,
+    listWorkloads(objects).map(({ metadata }) => qualifiedName(metadata)),
+  );
   const hint = guess === undefined ? "write namespace/workload, or an IP address" : `did you mean ${guess}?`;
   throw new OperationError("not-found", `there is no workload ${wanted}; ${hint}`);
 }
@@ -69,7 +72,10 @@ function readEnd(objects: ObjectSet, text: string): End {
 function readAddress(objects: ObjectSet, text: string): End {
   const address = checkAddress(text);
   if (!address.ok)
-    throw new OperationError("invalid-query", [address.message, address.fix].filter((part) => part !== undefined).join("; "));
+    throw new OperationError(
+      "invalid-query",
+      [address.message, address.fix].filter((part) => part !== undefined).join("; "),
+    );
   const owners = listWorkloads(objects)
     .filter(({ spec }) => spec.addresses.includes(address.value))
     .map(({ metadata }) => qualifiedName(metadata))

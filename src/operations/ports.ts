@@ -25,11 +25,19 @@ export function readPort(
   const named = ports.filter((port) => port.name === value && (protocol === undefined || port.protocol === protocol));
   const [found, other] = named;
   if (other !== undefined)
-    throw new OperationError("invalid-query", `${value} is a port of several protocols: write ${value}/${other.protocol}`);
+    throw new OperationError(
+      "invalid-query",
+      `${value} is a port of several protocols: write ${value}/${other.protocol}`,
+    );
   if (found !== undefined) return { protocol: found.protocol, port: found.port };
   const names = ports.flatMap(({ name }) => (name === undefined ? [] : [name]));
   const guess = suggest(value, names);
-  const hint = guess !== undefined ? `did you mean ${guess}?` : names.length === 0 ? "it has no port names" : `it has ${names.join(", ")}`;
+  const hint =
+    guess !== undefined
+      ? `did you mean ${guess}?`
+      : names.length === 0
+        ? "it has no port names"
+        : `it has ${names.join(", ")}`;
   throw new OperationError("not-found", `there is no port ${text} on that workload; ${hint}`);
 }
 

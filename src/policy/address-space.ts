@@ -76,7 +76,10 @@ export class AddressSet {
 
   constructor(intervals: readonly Interval[]) {
     const sorted = intervals.toSorted(compareIntervals);
-    this.#intervals = { 4: sorted.filter(({ family }) => family === 4), 6: sorted.filter(({ family }) => family === 6) };
+    this.#intervals = {
+      4: sorted.filter(({ family }) => family === 4),
+      6: sorted.filter(({ family }) => family === 6),
+    };
   }
 
   has({ family, start }: Interval): boolean {

@@ -76,7 +76,11 @@ function listAllowed(profile: Profile, objects: ObjectSet): readonly Pick<Clause
       return clause === undefined ? [] : [{ peers: blocks, ports: clause.ports }];
     }
     const { any, ranges } = readPorts(ports);
-    return any ? [{ peers: blocks, ports: "any" as const }] : ranges.length > 0 ? [{ peers: blocks, ports: ranges }] : [];
+    return any
+      ? [{ peers: blocks, ports: "any" as const }]
+      : ranges.length > 0
+        ? [{ peers: blocks, ports: ranges }]
+        : [];
   });
 }
 

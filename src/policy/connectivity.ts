@@ -36,7 +36,10 @@ export function listConnections(objects: ObjectSet, options: ConnectivityOptions
 }
 
 /** As `listConnections`, one by one: a million of them need not be in memory at once. */
-export function* eachConnection(objects: ObjectSet, options: ConnectivityOptions = {}): Generator<Connection, undefined> {
+export function* eachConnection(
+  objects: ObjectSet,
+  options: ConnectivityOptions = {},
+): Generator<Connection, undefined> {
   const sets = new PortSets();
   const within = options.within === undefined ? sets.all : sets.of(options.within);
   const reach = createReach(objects, sets, within);

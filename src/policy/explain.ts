@@ -98,10 +98,7 @@ function protocolNumber(protocol: Question["protocol"], address: string): number
   return NUMBERS[protocol];
 }
 
-function createJudge(
-  objects: ObjectSet,
-  ruleset: Ruleset,
-): (end: End, query: Omit<FlowQuery, "workload">) => Side {
+function createJudge(objects: ObjectSet, ruleset: Ruleset): (end: End, query: Omit<FlowQuery, "workload">) => Side {
   const evaluate = createEvaluator(ruleset);
   const findRules = createRuleFinder(ruleset);
   const subjects = new Map(ruleset.subjects.map((subject) => [subject.workload, subject]));

@@ -51,14 +51,26 @@ export class PortSets {
   union(a: PortSetId, b: PortSetId): PortSetId {
     if (a === b || b === this.empty) return a;
     if (a === this.empty) return b;
-    return this.#unions.get(a, b) ?? this.#unions.set(a, b, this.#combine(a, b, (inA, inB) => inA || inB));
+    return (
+      this.#unions.get(a, b) ??
+      this.#unions.set(
+        a,
+        b,
+        this.#combine(a, b, (inA, inB) => inA || inB),
+      )
+    );
   }
 
   intersect(a: PortSetId, b: PortSetId): PortSetId {
     if (a === b || b === this.all) return a;
     if (a === this.all) return b;
     return (
-      this.#intersections.get(a, b) ?? this.#intersections.set(a, b, this.#combine(a, b, (inA, inB) => inA && inB))
+      this.#intersections.get(a, b) ??
+      this.#intersections.set(
+        a,
+        b,
+        this.#combine(a, b, (inA, inB) => inA && inB),
+      )
     );
   }
 
@@ -66,7 +78,14 @@ export class PortSets {
   subtract(a: PortSetId, b: PortSetId): PortSetId {
     if (a === b) return this.empty;
     if (b === this.empty) return a;
-    return this.#differences.get(a, b) ?? this.#differences.set(a, b, this.#combine(a, b, (inA, inB) => inA && !inB));
+    return (
+      this.#differences.get(a, b) ??
+      this.#differences.set(
+        a,
+        b,
+        this.#combine(a, b, (inA, inB) => inA && !inB),
+      )
+    );
   }
 
   /** One entry a protocol, or the one of `*`; none for the empty set. */

@@ -53,7 +53,9 @@ function describePorts({ protocol, ports }: Connection): string {
   if (protocol === "*") return "everything";
   if (protocol === "other") return "other protocols";
   const isAll = ports.length === 1 && ports[0]?.[0] === 0 && ports[0][1] === 65535;
-  return isAll ? protocol : `${protocol} ${ports.map(([first, last]) => describeInterval(protocol, first, last)).join(",")}`;
+  return isAll
+    ? protocol
+    : `${protocol} ${ports.map(([first, last]) => describeInterval(protocol, first, last)).join(",")}`;
 }
 
 function describeInterval(protocol: Connection["protocol"], first: number, last: number): string {

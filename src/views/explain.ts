@@ -52,7 +52,10 @@ const ruleLine = ({ policy, direction, index, file, line }: DecidingRule): reado
   placeOf(file, line),
 ];
 
-const policyLine = ({ policy, file, line }: IsolatingPolicy): readonly [string, string] => [policy, placeOf(file, line)];
+const policyLine = ({ policy, file, line }: IsolatingPolicy): readonly [string, string] => [
+  policy,
+  placeOf(file, line),
+];
 
 const placeOf = (file: string | undefined, line: number | undefined): string =>
   file === undefined ? "" : `${file}:${line ?? 1}`;

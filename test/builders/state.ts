@@ -19,6 +19,11 @@ export function objectsOf(text: string): ObjectSet {
   return objects;
 }
 
+/** A state from documents as JSON, which is YAML. @throws as `objectsOf` */
+export function objectsOfDocuments(documents: readonly object[]): ObjectSet {
+  return objectsOf(documents.map((document) => JSON.stringify(document)).join("\n---\n"));
+}
+
 export function stateOf(text: string): DesiredState {
   return { source: TEST_SOURCE, objects: objectsOf(text) };
 }

@@ -8,7 +8,8 @@ import type { ObjectSet } from "../../src/model/state.js";
 import { compile } from "../../src/policy/compile.js";
 import { listConnections } from "../../src/policy/connectivity.js";
 import { createEvaluator } from "../../src/policy/evaluate.js";
-import { objectsOfDocuments, readCases } from "./cases.js";
+import { objectsOfDocuments } from "../builders/state.js";
+import { readCases } from "./cases.js";
 
 type Labels = Readonly<Record<string, string>>;
 
@@ -23,7 +24,11 @@ interface Step {
 
 interface Suite {
   readonly podIPs: Readonly<Record<string, string>>;
-  readonly cases: readonly { readonly name: string; readonly pods: readonly string[]; readonly steps: readonly Step[] }[];
+  readonly cases: readonly {
+    readonly name: string;
+    readonly pods: readonly string[];
+    readonly steps: readonly Step[];
+  }[];
 }
 
 const PROTOCOLS = { TCP: 6, UDP: 17, SCTP: 132 } as const;

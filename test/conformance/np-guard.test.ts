@@ -17,7 +17,8 @@ import type { ObjectSet } from "../../src/model/state.js";
 import { compile } from "../../src/policy/compile.js";
 import { listConnections } from "../../src/policy/connectivity.js";
 import { createEvaluator } from "../../src/policy/evaluate.js";
-import { objectsOfDocuments, readCases } from "./cases.js";
+import { objectsOfDocuments } from "../builders/state.js";
+import { readCases } from "./cases.js";
 
 type Labels = Readonly<Record<string, string>>;
 
@@ -186,7 +187,9 @@ if ("missing" in read) {
             const found = listed(connections, from, to, protocol);
             // Both lists are ascending intervals; as text they are equal exactly where the sets are.
             if (JSON.stringify(wanted) !== JSON.stringify(found))
-              differences.push(`connectivity: ${from.key} → ${to.key} ${protocol}: ${JSON.stringify({ wanted, found })}`);
+              differences.push(
+                `connectivity: ${from.key} → ${to.key} ${protocol}: ${JSON.stringify({ wanted, found })}`,
+              );
             for (const port of data.probePorts) {
               const packet = { protocol: PROTOCOLS[protocol], port };
               const sides = [
