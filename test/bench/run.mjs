@@ -21,8 +21,10 @@ const quiet = { debug() {}, info() {}, warn() {}, error() {} };
 const isRoot = process.geteuid() === 0;
 const onlyNames = process.argv.slice(2);
 
-const quantile = (values, q) => values.toSorted((a, b) => a - b)[Math.min(values.length - 1, Math.floor(values.length * q))];
-const spread = (values) => `${quantile(values, 0.5).toFixed(1)} (${quantile(values, 0.25).toFixed(1)}–${quantile(values, 0.75).toFixed(1)})`;
+const quantile = (values, q) =>
+  values.toSorted((a, b) => a - b)[Math.min(values.length - 1, Math.floor(values.length * q))];
+const spread = (values) =>
+  `${quantile(values, 0.5).toFixed(1)} (${quantile(values, 0.25).toFixed(1)}–${quantile(values, 0.75).toFixed(1)})`;
 
 async function timed(work) {
   const from = performance.now();
@@ -45,7 +47,8 @@ async function compare(name, rounds, subject, peerName, peer) {
 function run(program, args, options = {}) {
   const result = spawnSync(program, args, { encoding: "utf8", maxBuffer: 2 ** 28, ...options });
   if (result.error) throw result.error;
-  if (result.status !== 0) throw new Error(`${program} ${args.join(" ")}: ${result.status}\n${result.stderr.slice(0, 2000)}`);
+  if (result.status !== 0)
+    throw new Error(`${program} ${args.join(" ")}: ${result.status}\n${result.stderr.slice(0, 2000)}`);
   return result.stdout;
 }
 
@@ -57,7 +60,8 @@ function makeRepository(count) {
     const documents = Array.from({ length: 100 }, (_, index) => documentOf(file * 100 + index));
     writeFileSync(join(dir, `objects-${String(file).padStart(4, "0")}.yaml`), documents.join("---\n"));
   }
-  const git = (...args) => run("git", ["-C", dir, "-c", "user.name=Bench", "-c", "user.email=bench@example.com", ...args]);
+  const git = (...args) =>
+    run("git", ["-C", dir, "-c", "user.name=Bench", "-c", "user.email=bench@example.com", ...args]);
   git("init", "--quiet", "--initial-branch=main");
   git("add", ".");
   git("commit", "--quiet", "--message", "bench");
@@ -94,27 +98,60 @@ spec:
 }
 
 async function benchStart() {
-  await compare("`ztap --help`", 31, () => run(ztap, ["--help"]), "`node -e 0`", () => run(process.execPath, ["-e", "0"]));
+  await compare(
+    "`ztap --help`",
+    31,
+    () => run(ztap, ["--help"]),
+    "`node -e 0`",
+    () => run(process.execPath, ["-e", "0"]),
+  );
 }
 
 async function benchPlan(count) {
   const dir = makeRepository(count);
-  const env = { ...process.env, ZTAP_STORE: `file:${join(folder, `store-${count}`)}`, ZTAP_STATE_DIR: join(folder, "state") };
-  const text = readdirSync(dir).filter((name) => name.endsWith(".yaml")).map((name) => readFileSync(join(dir, name), "utf8"));
+  const env = {
+    ...process.env,
+    ZTAP_STORE: `file:${join(folder, `store-${count}`)}`,
+    ZTAP_STATE_DIR: join(folder, "state"),
+  };
+  const text = readdirSync(dir)
+    .filter((name) => name.endsWith(".yaml"))
+    .map((name) => readFileSync(join(dir, name), "utf8"));
   const rounds = count > 5000 ? 7 : 15;
   const parse = () => text.forEach((part) => parseAllDocuments(part).forEach((document) => document.toJS()));
   const label = count.toLocaleString("en");
-  await compare(`\`ztap validate\`, ${label} objects`, rounds, () => run(ztap, ["validate", dir], { env }), "yaml alone, in process", parse);
-  await compare(`\`ztap plan\`, ${label} objects, empty store`, rounds, () => run(ztap, ["plan", dir, "--json"], { env }), "yaml alone, in process", parse);
+  await compare(
+    `\`ztap validate\`, ${label} objects`,
+    rounds,
+    () => run(ztap, ["validate", dir], { env }),
+    "yaml alone, in process",
+    parse,
+  );
+  await compare(
+    `\`ztap plan\`, ${label} objects, empty store`,
+    rounds,
+    () => run(ztap, ["plan", dir, "--json"], { env }),
+    "yaml alone, in process",
+    parse,
+  );
   run(ztap, ["apply", dir, "--auto-approve", "--json"], { env });
-  await compare(`\`ztap plan\`, ${label} objects, no change`, rounds, () => run(ztap, ["plan", dir], { env }), "yaml alone, in process", parse);
+  await compare(
+    `\`ztap plan\`, ${label} objects, no change`,
+    rounds,
+    () => run(ztap, ["plan", dir], { env }),
+    "yaml alone, in process",
+    parse,
+  );
 }
 
 /** One workload with many rules, each another block and port. */
 function rulesState(rules, port) {
-  const blocks = Array.from({ length: rules }, (_, index) => `
+  const blocks = Array.from(
+    { length: rules },
+    (_, index) => `
     - from: [{ ipBlock: { cidr: 10.${index >> 8}.${index & 255}.0/24 } }]
-      ports: [{ protocol: TCP, port: ${port + (index % 100)} }]`).join("");
+      ports: [{ protocol: TCP, port: ${port + (index % 100)} }]`,
+  ).join("");
   const text = `apiVersion: ztap/v1
 kind: Workload
 metadata: { name: w }
@@ -143,7 +180,8 @@ async function benchApply() {
   const enforcer = new EbpfEnforcer({ node: "bench", pinRoot, logger: quiet });
   await enforcer.open();
   const namespace = `ztap-bench-${process.pid}`;
-  const hasNft = spawnSync("nft", ["--version"]).status === 0 && spawnSync("ip", ["netns", "add", namespace]).status === 0;
+  const hasNft =
+    spawnSync("nft", ["--version"]).status === 0 && spawnSync("ip", ["netns", "add", namespace]).status === 0;
   try {
     for (const rules of [100, 2500]) {
       const states = [rulesState(rules, 1000), rulesState(rules, 3000)];
@@ -159,7 +197,13 @@ async function benchApply() {
         return file;
       });
       const peer = hasNft ? () => run("ip", ["netns", "exec", namespace, "nft", "-f", scripts[turn % 2]]) : undefined;
-      await compare(`compile and apply ${rules.toLocaleString("en")} rules, all of them changed`, 15, apply, "`nft -f`, set of the same", peer);
+      await compare(
+        `compile and apply ${rules.toLocaleString("en")} rules, all of them changed`,
+        15,
+        apply,
+        "`nft -f`, set of the same",
+        peer,
+      );
     }
     if (!hasNft) skip("the peer nft", "nftables is not installed");
   } finally {
@@ -180,15 +224,30 @@ async function benchIdle() {
   mkdirSync(join(cgroup, "web"), { recursive: true });
   const repo = join(folder, "idle");
   run("cp", ["-r", join(root, "examples/web-to-db"), repo]);
-  run("sh", ["-c", `sed -i "s#ztap-demo/#${name}/#" ${repo}/workloads/*.yaml && cd ${repo} && git init -q -b main && git add . && git -c user.name=B -c user.email=b@example.com commit -qm x`]);
-  const env = { ...process.env, ZTAP_STORE: `file:${join(folder, "idle-store")}`, ZTAP_STATE_DIR: join(folder, "state"), ZTAP_PIN_ROOT: pinRoot, ZTAP_LISTEN: "off" };
+  run("sh", [
+    "-c",
+    `sed -i "s#ztap-demo/#${name}/#" ${repo}/workloads/*.yaml && cd ${repo} && git init -q -b main && git add . && git -c user.name=B -c user.email=b@example.com commit -qm x`,
+  ]);
+  const env = {
+    ...process.env,
+    ZTAP_STORE: `file:${join(folder, "idle-store")}`,
+    ZTAP_STATE_DIR: join(folder, "state"),
+    ZTAP_PIN_ROOT: pinRoot,
+    ZTAP_LISTEN: "off",
+  };
   run(ztap, ["apply", repo, "--auto-approve"], { env });
   const agent = spawn(ztap, ["agent", "--node", "web-1", "--source", repo], { env, stdio: "ignore" });
   try {
-    const status = () => JSON.parse(run(ztap, ["cluster", "status", "--json"], { env })).nodes.find(({ id }) => id === "web-1");
+    const status = () =>
+      JSON.parse(run(ztap, ["cluster", "status", "--json"], { env })).nodes.find(({ id }) => id === "web-1");
     while (status()?.enforcedRevision !== 1) await new Promise((resolve) => setTimeout(resolve, 100));
     await new Promise((resolve) => setTimeout(resolve, 5_000));
-    const ticks = () => readFileSync(`/proc/${agent.pid}/stat`, "utf8").split(") ")[1].split(" ").slice(11, 15).reduce((sum, part) => sum + Number(part), 0);
+    const ticks = () =>
+      readFileSync(`/proc/${agent.pid}/stat`, "utf8")
+        .split(") ")[1]
+        .split(" ")
+        .slice(11, 15)
+        .reduce((sum, part) => sum + Number(part), 0);
     const before = ticks();
     const seconds = 60;
     await new Promise((resolve) => setTimeout(resolve, seconds * 1000));

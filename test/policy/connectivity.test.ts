@@ -231,7 +231,7 @@ t.test("connectivity is what the evaluator says of every packet at a border", as
         if (wanted !== found) throw new Error(`${from.name} → ${to.name}\nevaluate: ${wanted}\nlisted: ${found}`);
       }
     }),
-    { numRuns: 150 },
+    { numRuns: 100 },
   );
   t.pass();
 });
@@ -333,7 +333,7 @@ t.test("what a plan opens and closes is the difference of two connectivity runs"
           throw new Error(`${from.name} → ${to.name}\nwanted ${wanted.join(" | ")}\nfound ${found.join(" | ")}`);
       }
     }),
-    { numRuns: 100 },
+    { numRuns: 60 },
   );
   t.pass();
 });
