@@ -9,5 +9,20 @@ export { readManifests } from "./manifest/read.js";
 export type { Manifests } from "./manifest/read.js";
 export { compile } from "./policy/compile.js";
 export { createEvaluator, evaluate } from "./policy/evaluate.js";
+export type * from "./model/connection.js";
+export { eachConnection, listConnections } from "./policy/connectivity.js";
+export type { ConnectivityOptions } from "./policy/connectivity.js";
+export { explain } from "./policy/explain.js";
+export type {
+  DecidingRule,
+  End,
+  Explanation,
+  IsolatingPolicy,
+  PairExplanation,
+  Question,
+  Side,
+} from "./policy/explain.js";
+export { diffConnectivity } from "./plan/connectivity.js";
+export type { ConnectivityDiff } from "./plan/connectivity.js";
 export { isUnchanged, planChanges } from "./plan/plan.js";
 export type { Change, Plan } from "./plan/plan.js";

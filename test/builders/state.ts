@@ -1,6 +1,6 @@
 /** Desired states from YAML text, for tests of everything behind the manifest stage. */
 import { hasErrors } from "../../src/model/diagnostic.js";
-import type { ObjectSet, SourceRef } from "../../src/model/state.js";
+import type { DesiredState, ObjectSet, SourceRef } from "../../src/model/state.js";
 import { readManifests } from "../../src/manifest/read.js";
 
 export const TEST_SOURCE: SourceRef = {
@@ -17,6 +17,15 @@ export function objectsOf(text: string): ObjectSet {
   if (hasErrors(diagnostics))
     throw new Error(diagnostics.map((d) => `${d.line}:${d.column} ${d.code} ${d.message}`).join("\n"));
   return objects;
+}
+
+export function stateOf(text: string): DesiredState {
+  return { source: TEST_SOURCE, objects: objectsOf(text) };
+}
+
+/** A state from documents as JSON, which is YAML. @throws as `objectsOf` */
+export function objectsOfDocuments(documents: readonly object[]): ObjectSet {
+  return objectsOf(documents.map((document) => JSON.stringify(document)).join("\n---\n"));
 }
 
 /** `web@n1 10.0.0.1 app=web [http:80/TCP]` → a Workload document. */

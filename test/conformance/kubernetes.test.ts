@@ -8,7 +8,8 @@ import type { ObjectSet } from "../../src/model/state.js";
 import { compile } from "../../src/policy/compile.js";
 import { listConnections } from "../../src/policy/connectivity.js";
 import { createEvaluator } from "../../src/policy/evaluate.js";
-import { objectsOfDocuments, readCases } from "./cases.js";
+import { objectsOfDocuments } from "../builders/state.js";
+import { readCases } from "./cases.js";
 
 type Labels = Readonly<Record<string, string>>;
 
@@ -84,7 +85,7 @@ const read = readCases("k8s-e2e-netpol.json");
 if ("missing" in read) {
   t.test("Kubernetes end-to-end cases", { skip: read.missing }, async () => undefined);
 } else {
-  const { cases, podIPs } = read.cases as Suite;
+  const { cases, podIPs } = JSON.parse(read.text) as Suite;
   t.equal(cases.length, 48, "all cases of the suite");
   for (const { name, pods, steps } of cases) {
     t.test(name, async (t) => {

@@ -17,7 +17,8 @@ import type { ObjectSet } from "../../src/model/state.js";
 import { compile } from "../../src/policy/compile.js";
 import { listConnections } from "../../src/policy/connectivity.js";
 import { createEvaluator } from "../../src/policy/evaluate.js";
-import { objectsOfDocuments, readCases } from "./cases.js";
+import { objectsOfDocuments } from "../builders/state.js";
+import { readCases } from "./cases.js";
 
 type Labels = Readonly<Record<string, string>>;
 
@@ -167,8 +168,7 @@ const read = readCases("np-guard-connlist.json");
 if ("missing" in read) {
   t.test("np-guard connection lists", { skip: read.missing }, async () => undefined);
 } else {
-  const { cases: byName } = read.cases as { readonly cases: Readonly<Record<string, Case>> };
-  const cases = Object.entries(byName);
+  const cases = Object.entries((JSON.parse(read.text) as { readonly cases: Readonly<Record<string, Case>> }).cases);
   t.equal(cases.length, 20, "all cases of the list");
   for (const [name, data] of cases) {
     t.test(name, async (t) => {

@@ -59,6 +59,17 @@ const CASES: readonly { readonly name: string; readonly policies: string; readon
       ingress default/db  10.1.0.1 1/TCP → Denied`,
   },
   {
+    name: "the same words in two namespaces mean each its own workloads",
+    policies:
+      policy("p", "  podSelector: {}\n  ingress: [{ from: [{ podSelector: {} }] }]") +
+      policy("p", "  podSelector: {}\n  ingress: [{ from: [{ podSelector: {} }] }]", { namespace: "prod" }),
+    rows: `
+      ingress default/web 10.0.0.2 1/TCP → default/p/ingress/0
+      ingress default/web 10.1.0.1 1/TCP → Denied
+      ingress prod/job    10.0.0.2 1/TCP → Denied
+      ingress prod/job    10.1.0.1 1/TCP → prod/p/ingress/0`,
+  },
+  {
     name: "ipBlock with except, and the families apart",
     policies: policy(
       "p",

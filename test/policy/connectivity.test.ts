@@ -1,0 +1,367 @@
+import { containsCidr } from "cidr-tools";
+import fc from "fast-check";
+import t from "tap";
+import type { Connection } from "../../src/model/connection.js";
+import type { ObjectSet } from "../../src/model/state.js";
+import { diffConnectivity } from "../../src/plan/connectivity.js";
+import { compile } from "../../src/policy/compile.js";
+import { listConnections } from "../../src/policy/connectivity.js";
+import { createEvaluator } from "../../src/policy/evaluate.js";
+import { explain } from "../../src/policy/explain.js";
+import { connectionLines } from "../../src/views/connectivity.js";
+import { arbitraryState, BORDER_ADDRESSES, BORDER_PORTS } from "../builders/arbitrary.js";
+import { objectsOf, objectsOfDocuments, policy, workload } from "../builders/state.js";
+
+const WORKLOADS = [
+  workload("web@n1 10.0.0.1 app=web [http:80/TCP]"),
+  workload("db@n1 10.0.0.2 app=db [sql:5432/TCP]"),
+  workload("bare@n1 - app=bare"),
+].join("");
+const ISOLATED = policy("deny", "  podSelector: {}\n  ingress: []\n  egress: []");
+
+const CASES: readonly { readonly name: string; readonly state: string; readonly lines: string }[] = [
+  {
+    name: "without policies everything is allowed; loopback is not listed, nor workloads that no packet can name",
+    state: WORKLOADS,
+    lines: `
+      default/bare → 0.0.0.0/0 everything
+      default/bare → ::/0 everything
+      default/db → default/web everything
+      default/db → 0.0.0.0/0 everything
+      default/db → ::/0 everything
+      default/web → default/db everything
+      default/web → 0.0.0.0/0 everything
+      default/web → ::/0 everything
+      0.0.0.0/0 → default/bare everything
+      0.0.0.0/0 → default/db everything
+      0.0.0.0/0 → default/web everything
+      ::/0 → default/bare everything
+      ::/0 → default/db everything
+      ::/0 → default/web everything`,
+  },
+  { name: "what is isolated without rules has no connections", state: WORKLOADS + ISOLATED, lines: "" },
+  {
+    name: "both ends must allow, and what is left is what both allow",
+    state:
+      WORKLOADS +
+      ISOLATED +
+      policy(
+        "out",
+        "  podSelector: { matchLabels: { app: web } }\n  egress: [{ to: { podSelector: {} }, ports: [{ port: 1, endPort: 6000 }, { protocol: ICMP, type: 8 }] }]",
+      ) +
+      policy(
+        "in",
+        "  podSelector: { matchLabels: { app: db } }\n  ingress: [{ from: { podSelector: { matchLabels: { app: web } } }, ports: [{ port: sql }, { port: 5500, endPort: 7000 }, { protocol: ICMP }] }]",
+      ),
+    lines: `
+      default/web → default/db TCP 5432,5500-6000
+      default/web → default/db ICMP 8`,
+  },
+  {
+    name: "address blocks are cut at their borders, each address in one of them",
+    state:
+      WORKLOADS +
+      ISOLATED +
+      policy(
+        "in",
+        '  podSelector: { matchLabels: { app: web } }\n  ingress:\n    - { from: { ipBlock: { cidr: 10.0.0.0/8, except: [10.64.0.0/10] } }, ports: [{ port: 80 }] }\n    - { from: { ipBlock: { cidr: 10.0.0.0/9 } }, ports: [{ port: 81 }] }\n    - { from: { ipBlock: { cidr: "fd00::/8" } } }',
+      ),
+    lines: `
+      10.0.0.0/10 → default/web TCP 80-81
+      10.64.0.0/10 → default/web TCP 81
+      10.128.0.0/9 → default/web TCP 80
+      fd00::/8 → default/web everything`,
+  },
+  {
+    name: "a block that workloads fill says nothing about addresses outside",
+    state:
+      WORKLOADS +
+      ISOLATED +
+      policy(
+        "in",
+        "  podSelector: { matchLabels: { app: db } }\n  ingress: [{ from: { ipBlock: { cidr: 10.0.0.1/32 } } }]",
+      ),
+    lines: "",
+  },
+  {
+    name: "audit mode passes",
+    state:
+      WORKLOADS +
+      policy("audit", "  podSelector: { matchLabels: { app: db } }\n  mode: audit\n  ingress: []") +
+      policy("out", "  podSelector: { matchLabels: { app: web } }\n  ingress: []") +
+      policy("shut", "  podSelector: {}\n  egress: [{ to: { podSelector: {} }, ports: [{ protocol: UDP }] }]") +
+      policy("bare", "  podSelector: { matchLabels: { app: bare } }\n  ingress: []"),
+    lines: `
+      default/web → default/db UDP
+      0.0.0.0/0 → default/db everything
+      ::/0 → default/db everything`,
+  },
+];
+
+for (const { name, state, lines } of CASES) {
+  t.test(name, async (t) => {
+    const found = connectionLines(listConnections(objectsOf(state))).map((line) => line.replace(/ +/g, " "));
+    t.same(
+      found,
+      lines.split("\n").flatMap((line) => (line.trim() === "" ? [] : [line.trim()])),
+    );
+  });
+}
+
+t.test("narrowed to a port, only what reaches into it is listed", async (t) => {
+  const objects = objectsOf(
+    WORKLOADS + policy("in", "  podSelector: {}\n  ingress: [{ ports: [{ port: 80, endPort: 90 }] }]"),
+  );
+  const within = (first: number, last: number) =>
+    listConnections(objects, { within: [{ protocol: "TCP", first, last }] });
+  t.ok(within(85, 95).some(({ from, to }) => from === "default/web" && to === "default/db"));
+  t.same(
+    [
+      ...new Set(
+        within(85, 95)
+          .filter(({ to }) => to === "default/db")
+          .map(({ ports }) => JSON.stringify(ports)),
+      ),
+    ],
+    ["[[85,90]]"],
+  );
+  t.same(
+    within(91, 95).filter(({ to }) => to.startsWith("default/")),
+    [],
+  );
+});
+
+const PROTOCOLS = { TCP: 6, UDP: 17, SCTP: 132, ICMP: 1, other: 47 } as const;
+type Protocol = keyof typeof PROTOCOLS;
+const NAMES: readonly Protocol[] = ["TCP", "UDP", "SCTP", "ICMP", "other"];
+
+interface End {
+  readonly name: string;
+  /** False for an address that no workload has. */
+  readonly isWorkload: boolean;
+  readonly addresses: readonly string[];
+}
+
+function endsOf(...states: readonly ObjectSet[]): readonly End[] {
+  const workloads = states.map((objects) =>
+    compile(objects, null).subjects.map(({ workload: name, addresses }) => ({ name, isWorkload: true, addresses })),
+  );
+  const taken = new Set(workloads.flat().flatMap(({ addresses }) => addresses));
+  const outside = BORDER_ADDRESSES.filter((address) => !taken.has(address));
+  const byName = new Map(workloads.flat().map((end) => [end.name, end]));
+  return [...byName.values(), ...outside.map((name) => ({ name, isWorkload: false, addresses: [name] }))];
+}
+
+function* pairsOf(ends: readonly End[]): Generator<readonly [End, End]> {
+  for (const from of ends) {
+    for (const to of ends) {
+      if (from !== to && (from.isWorkload || to.isWorkload)) yield [from, to];
+    }
+  }
+}
+
+/** What the evaluator says of all border packets of a pair, as text: for each protocol the ports that pass. */
+function evaluated(evaluate: ReturnType<typeof createEvaluator>, from: End, to: End): string {
+  const isV6 = (address: string) => address.includes(":");
+  return describe((protocol, port) => {
+    const allows = (end: End, direction: "ingress" | "egress", peer: string) =>
+      !end.isWorkload ||
+      evaluate({
+        workload: end.name,
+        direction,
+        peer,
+        protocol: protocol === "ICMP" && isV6(peer) ? 58 : PROTOCOLS[protocol],
+        port,
+      }).verdict === "Allowed";
+    // A workload without addresses still has policies, which speak of addresses outside.
+    if (!to.isWorkload && from.addresses.length === 0) return allows(from, "egress", to.name);
+    if (!from.isWorkload && to.addresses.length === 0) return allows(to, "ingress", from.name);
+    // Outside of the workloads, a workload's own families do not matter.
+    if (!to.isWorkload) return allows(from, "egress", to.name);
+    if (!from.isWorkload) return allows(to, "ingress", from.name);
+    return from.addresses.some((source) =>
+      to.addresses.some(
+        (target) => isV6(source) === isV6(target) && allows(from, "egress", target) && allows(to, "ingress", source),
+      ),
+    );
+  });
+}
+
+const describe = (passes: (protocol: Protocol, port: number) => boolean): string =>
+  NAMES.map((protocol) => `${protocol} ${BORDER_PORTS.filter((port) => passes(protocol, port)).join(",")}`).join("; ");
+
+/** Those between two ends, found through the text of the CIDRs: this is what a reader of the output does. */
+class Listing {
+  readonly #byEnds: ReadonlyMap<string, readonly Connection[]>;
+  readonly #cidrs: readonly string[];
+  constructor(connections: readonly Connection[]) {
+    this.#byEnds = Map.groupBy(connections, ({ from, to }) => `${from} ${to}`);
+    this.#cidrs = [...new Set(connections.flatMap(({ from, to }) => [from, to]))].filter(
+      (text) => /\/\d+$/.test(text) && /[.:]/.test(text),
+    );
+  }
+  between(from: End, to: End): readonly Connection[] {
+    const textsOf = (end: End) =>
+      end.isWorkload ? [end.name] : this.#cidrs.filter((cidr) => containsCidr([cidr], [end.name]));
+    const [sources, targets] = [textsOf(from), textsOf(to)];
+    const found = sources.flatMap((source) => targets.map((target) => this.#byEnds.get(`${source} ${target}`) ?? []));
+    if (found.filter((list) => list.length > 0).length > 1)
+      throw new Error(`${from.name} → ${to.name} is listed in several CIDRs`);
+    return found.flat();
+  }
+  passes(from: End, to: End): (protocol: Protocol, port: number) => boolean {
+    const connections = this.between(from, to);
+    return (protocol, port) =>
+      connections.some(
+        (connection) =>
+          (connection.protocol === "*" || connection.protocol === protocol) &&
+          connection.ports.some(([first, last]) => first <= port && port <= last),
+      );
+  }
+}
+
+t.test("connectivity is what the evaluator says of every packet at a border", async (t) => {
+  fc.assert(
+    fc.property(arbitraryState, (documents) => {
+      const objects = objectsOfDocuments(documents);
+      const evaluate = createEvaluator(compile(objects, null));
+      const listing = new Listing(listConnections(objects));
+      for (const [from, to] of pairsOf(endsOf(objects))) {
+        const [wanted, found] = [evaluated(evaluate, from, to), describe(listing.passes(from, to))];
+        if (wanted !== found) throw new Error(`${from.name} → ${to.name}\nevaluate: ${wanted}\nlisted: ${found}`);
+      }
+    }),
+    { numRuns: 100 },
+  );
+  t.pass();
+});
+
+t.test("the list does not depend on the order of the objects, and is sorted and merged", async (t) => {
+  fc.assert(
+    fc.property(arbitraryState, fc.nat(), (documents, turn) => {
+      const objects = objectsOfDocuments(documents);
+      const connections = listConnections(objects);
+      const entries = [...objects];
+      const cut = turn % (entries.length + 1);
+      const turned = new Map([...entries.slice(cut), ...entries.slice(0, cut)].reverse());
+      if (JSON.stringify(listConnections(turned)) !== JSON.stringify(connections)) return false;
+      const keys = connections.map(({ from, to, protocol }) => `${from} ${to} ${protocol}`);
+      return (
+        new Set(keys).size === keys.length &&
+        connections.every(({ ports }) =>
+          ports.every(
+            ([first, last], index) => first <= last && (index === 0 || (ports[index - 1]?.[1] ?? 0) + 1 < first),
+          ),
+        )
+      );
+    }),
+    { numRuns: 100 },
+  );
+  t.pass();
+});
+
+t.test("explain agrees with connectivity and names the evaluator's rule first", async (t) => {
+  fc.assert(
+    fc.property(
+      arbitraryState,
+      fc.constantFrom("TCP", "UDP", "SCTP", "ICMP"),
+      fc.constantFrom(80, 81, 443, 772, 2048),
+      (documents, protocol, port) => {
+        const objects = objectsOfDocuments(documents);
+        const evaluate = createEvaluator(compile(objects, null));
+        const listing = new Listing(listConnections(objects));
+        const ends = endsOf(objects).filter(({ isWorkload }, index) => isWorkload || index % 9 === 0);
+        for (const [from, to] of pairsOf(ends)) {
+          const side = ({ name, isWorkload, addresses }: End) => ({ workload: isWorkload ? name : null, addresses });
+          const explanation = explain(objects, { from: side(from), to: side(to), protocol, port });
+          // Without a pair of addresses there is nothing to explain; between workloads nothing is listed then either.
+          if (explanation === null) continue;
+          const listed = listing.passes(from, to)(protocol, port) ? "Allowed" : "Denied";
+          if (explanation.verdict !== listed)
+            throw new Error(`${from.name} → ${to.name}: ${listed} ${JSON.stringify(explanation)}`);
+          for (const pair of explanation.pairs) {
+            const number = protocol === "ICMP" && pair.from.includes(":") ? 58 : PROTOCOLS[protocol];
+            for (const [end, peer, direction] of [
+              [from, pair.to, "egress"],
+              [to, pair.from, "ingress"],
+            ] as const) {
+              if (!end.isWorkload) continue;
+              const verdict = evaluate({ workload: end.name, direction, peer, protocol: number, port });
+              const { rules, policies, reason } = pair[direction];
+              const first =
+                rules[0] === undefined ? undefined : `${rules[0].policy}/${rules[0].direction}/${rules[0].index}`;
+              if (reason !== verdict.reason || first !== (verdict.reason === "rule" ? verdict.rule.key : undefined))
+                throw new Error(`${end.name} ${direction}: ${JSON.stringify([pair[direction], verdict])}`);
+              if (verdict.verdict === "Denied" && policies.length === 0) throw new Error("denied by no policy");
+            }
+          }
+        }
+      },
+    ),
+    { numRuns: 60 },
+  );
+  t.pass();
+});
+
+t.test("what a plan opens and closes is the difference of two connectivity runs", async (t) => {
+  const changed = fc
+    .tuple(arbitraryState, arbitraryState, fc.infiniteStream(fc.boolean()))
+    .map(([before, other, coins]) => {
+      // Most of the state stays: documents of the same place are taken from either.
+      const nameOf = (document: object) =>
+        "metadata" in document ? JSON.stringify(document.metadata).replace(/"labels".*/, "") : "";
+      const merged = new Map(before.map((document) => [nameOf(document), document]));
+      for (const document of other) if (coins.next().value === true) merged.set(nameOf(document), document);
+      return [before, [...merged.values()]] as const;
+    });
+  fc.assert(
+    fc.property(changed, ([first, second]) => {
+      const [before, after] = [objectsOfDocuments(first), objectsOfDocuments(second)];
+      const { opened, closed, summary } = diffConnectivity(before, after, 100_000);
+      if (summary.opened !== opened.length || summary.closed !== closed.length)
+        throw new Error(`counted ${JSON.stringify(summary)}, listed ${opened.length}, ${closed.length}`);
+      const [old, now] = [new Listing(listConnections(before)), new Listing(listConnections(after))];
+      const [gained, lost] = [new Listing(opened), new Listing(closed)];
+      for (const [from, to] of pairsOf(endsOf(before, after))) {
+        const [had, has] = [old.passes(from, to), now.passes(from, to)];
+        const wanted = [
+          describe((...packet) => has(...packet) && !had(...packet)),
+          describe((...packet) => had(...packet) && !has(...packet)),
+        ];
+        const found = [describe(gained.passes(from, to)), describe(lost.passes(from, to))];
+        if (wanted.join() !== found.join())
+          throw new Error(`${from.name} → ${to.name}\nwanted ${wanted.join(" | ")}\nfound ${found.join(" | ")}`);
+      }
+    }),
+    { numRuns: 60 },
+  );
+  t.pass();
+});
+
+t.test("a list that is too long is cut, and counted in full", async (t) => {
+  const after = objectsOf(WORKLOADS);
+  const whole = diffConnectivity(new Map(), after, 1000);
+  t.same(whole.opened, listConnections(after));
+  t.same(diffConnectivity(new Map(), after, 3), { ...whole, opened: whole.opened.slice(0, 3) });
+  t.same(diffConnectivity(after, new Map(), 1000), {
+    opened: [],
+    closed: whole.opened,
+    summary: { opened: 0, closed: 14 },
+  });
+});
+
+t.test("closing a part of what was unrestricted says what is left out", async (t) => {
+  const before = objectsOf(WORKLOADS);
+  const after = objectsOf(
+    WORKLOADS + policy("in", "  podSelector: { matchLabels: { app: db } }\n  ingress: [{ ports: [{ port: 80 }] }]"),
+  );
+  const { closed, opened } = diffConnectivity(before, after, 1000);
+  t.same(opened, []);
+  t.same(connectionLines(closed.filter(({ from }) => from === "default/web")), [
+    "default/web → default/db  TCP 0-79,81-65535",
+    "default/web → default/db  UDP",
+    "default/web → default/db  SCTP",
+    "default/web → default/db  ICMP",
+    "default/web → default/db  other protocols",
+  ]);
+});
