@@ -136,12 +136,46 @@ static Napi::Value testRun(const Napi::CallbackInfo &info) {
   return result;
 }
 
+// testRunBatch(fds[], packets, steps) → results: one run after another, in one call. `packets` are the packets on end,
+// each with its Ethernet header. A step is four u32: index into fds, length of its packet, cb[0], cb[1]; a result
+// is four u32: what the program returned, and cb[2], cb[3] and cb[4] as it left them.
+static Napi::Value testRunBatch(const Napi::CallbackInfo &info) {
+  Napi::Env env = info.Env();
+  Napi::Array fds = info[0].As<Napi::Array>();
+  Napi::Buffer<uint8_t> packets = bytesArg(info, 1), steps = bytesArg(info, 2);
+  size_t count = steps.Length() / 16, at = 0;
+  Napi::Buffer<uint8_t> results = Napi::Buffer<uint8_t>::New(env, count * 16);
+  for (size_t i = 0; i < count; i++) {
+    uint32_t step[4];
+    memcpy(step, steps.Data() + i * 16, sizeof(step));
+    if (step[0] >= fds.Length() || step[1] > packets.Length() - at) throw failure(env, EINVAL, "testRunBatch");
+    struct __sk_buff context = {}, left = {};
+    context.cb[0] = step[2];
+    context.cb[1] = step[3];
+    LIBBPF_OPTS(bpf_test_run_opts, options);
+    options.data_in = packets.Data() + at;
+    options.data_size_in = step[1];
+    options.ctx_in = &context;
+    options.ctx_size_in = sizeof(context);
+    options.ctx_out = &left;
+    options.ctx_size_out = sizeof(left);
+    options.repeat = 1;
+    if (bpf_prog_test_run_opts(fds.Get(step[0]).As<Napi::Number>().Int32Value(), &options) != 0)
+      throw failure(env, errno, "BPF_PROG_TEST_RUN");
+    uint32_t result[4] = {options.retval, left.cb[2], left.cb[3], left.cb[4]};
+    memcpy(results.Data() + i * 16, result, sizeof(result));
+    at += step[1];
+  }
+  return results;
+}
+
 void initObject(Napi::Env env, Napi::Object exports) {
   libbpf_set_print(capture);
   exports.Set("loadObject", Napi::Function::New(env, loadObject));
   exports.Set("programInfo", Napi::Function::New(env, programInfo));
   exports.Set("programById", Napi::Function::New(env, programById));
   exports.Set("testRun", Napi::Function::New(env, testRun));
+  exports.Set("testRunBatch", Napi::Function::New(env, testRunBatch));
 }
 
 }  // namespace ztap

@@ -36,7 +36,7 @@ __inline_always bool may_answer(struct bpf_sock *sk, const struct scope *scope, 
 	key.be_local_port = bpf_htons(sk->src_port);
 	key.be_remote_port = p->be_remote_port;
 	flow = bpf_map_lookup_elem(&ztap_flows, &key);
-	return flow && is_alive(&flow->asked[ZTAP_INGRESS], now_ticks(), p->protocol);
+	return flow && is_alive(&flow->asked[ZTAP_INGRESS], now_ticks(scope), p->protocol);
 }
 
 /* connect() and sendto() to the unspecified address mean this host. */
@@ -63,9 +63,9 @@ __inline_always void set_remote6(struct packet *p, const __u32 *words)
 __inline_always int may_call(struct bpf_sock_addr *ctx, struct packet *p)
 {
 	const struct ztap_cgroup *cgroup = bpf_get_local_storage(&ztap_cgroup, 0);
-	struct scope scope = { .cgroup = cgroup };
+	__u32 zero = 0, rule = 0;
+	struct scope scope = { .cgroup = cgroup, .decided_by = &rule };
 	struct ztap_control *control;
-	__u32 zero = 0, rule;
 
 	/* Not written yet: the agent attaches this program first, and writes then. */
 	if (!cgroup->subject)

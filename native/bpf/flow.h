@@ -11,9 +11,9 @@
 #include "own.h"
 
 /* Coarse time: it costs a load, and flows live for many ticks. */
-__inline_always __u32 now_ticks(void)
+__inline_always __u32 now_ticks(const struct scope *scope)
 {
-	return bpf_ktime_get_coarse_ns() >> 30;
+	return scope->test_now ? scope->test_now : bpf_ktime_get_coarse_ns() >> 30;
 }
 
 __inline_always void count(__u32 index)
@@ -120,35 +120,51 @@ __inline_always bool open_half(struct ztap_flow_key *key, struct ztap_flow *flow
 	return true;
 }
 
+__inline_always void set_flow_key(struct ztap_flow_key *key, const struct scope *scope, const struct packet *p)
+{
+	key->subject = scope->cgroup->subject;
+	key->protocol = p->protocol;
+	key->family = p->family;
+	key->reserved = 0;
+	__builtin_memcpy(key->local, p->local, 16);
+	__builtin_memcpy(key->remote, p->remote, 16);
+	key->be_local_port = p->be_local_port;
+	key->be_remote_port = p->be_remote_port;
+}
+
 __inline_always __u8 judge_flow(struct __sk_buff *skb, const struct scope *scope, const struct packet *p,
 				__u32 direction)
 {
-	struct ztap_flow_key key = { .subject = scope->cgroup->subject, .protocol = p->protocol, .family = p->family };
+	struct ztap_flow_key key;
 	struct ztap_flow_half opened = {};
-	__u32 now = now_ticks(), rule = 0;
+	__u32 now = now_ticks(scope), rule = 0;
 	__u8 verdict = ZTAP_NONE, answer = ZTAP_NONE;
 	struct ztap_flow *flow;
 
-	__builtin_memcpy(key.local, p->local, 16);
-	__builtin_memcpy(key.remote, p->remote, 16);
-	key.be_local_port = p->be_local_port;
-	key.be_remote_port = p->be_remote_port;
+	set_flow_key(&key, scope, p);
 	opened.port = port_of(p, direction);
 	flow = bpf_map_lookup_elem(&ztap_flows, &key);
 	if (flow) {
-		if (p->kind == PACKET_FLOW)
+		/* A half that has ended asks anew, so that it starts as one that nobody has answered. */
+		if (p->kind == PACKET_FLOW && is_alive(&flow->asked[direction & 1], now, p->protocol))
 			verdict = recall(scope, flow->asked[direction & 1].remembered);
-		answer = judge_answer(scope, p, flow, !direction, now);
+		/* An echo request answers nothing, also where one with the same identifier was sent. */
+		if (p->kind == PACKET_ANSWER || p->protocol != ZTAP_PROTOCOL_ICMP)
+			answer = judge_answer(scope, p, flow, !direction, now);
 		if (verdict == ZTAP_ALLOWED) {
 			touch(&flow->asked[direction & 1], now);
+			*scope->decided_by = flow->asked[direction & 1].rule;
 			return verdict;
 		}
 	}
 	if (verdict == ZTAP_NONE)
 		verdict = judge(scope, p, direction, opened.port, &rule);
+	*scope->decided_by = rule;
 	if (verdict != ZTAP_ALLOWED) {
-		if (answer != ZTAP_NONE)
+		if (answer != ZTAP_NONE) {
+			*scope->decided_by = flow->asked[!direction].rule;
 			return answer;
+		}
 		if (is_own(skb, scope, p))
 			return ZTAP_ALLOWED;
 		if (verdict == ZTAP_DENIED)
@@ -166,6 +182,67 @@ __inline_always __u8 judge_flow(struct __sk_buff *skb, const struct scope *scope
 			return ZTAP_DENIED;
 	}
 	return verdict;
+}
+
+/*
+ * The verdict on an ICMP error that policy refuses: it passes where it is about a packet of a flow
+ * that is allowed, and goes to that packet's sender. It answers nothing and keeps no flow alive.
+ * Errors for TCP and UDP sockets do not come here: the kernel hands them over by itself.
+ *
+ * A function of its own, so that nothing of it weighs on other packets. `when`: tick << 32 | epoch.
+ * Returns rule << 8 | verdict.
+ */
+__shared __u64 judge_quoted(struct __sk_buff *skb, const struct packet *p, const struct ztap_cgroup *cgroup, __u64 when,
+			    __u32 direction)
+{
+	__u32 rule = 0, now = when >> 32, only = 2;
+	struct scope scope = { .cgroup = cgroup, .epoch = (__u32)when, .decided_by = &rule };
+	struct ztap_flow_key key;
+	struct packet quoted = {};
+	struct ztap_flow *flow;
+	__u8 verdict;
+
+	/* What the workload is told of, it sent; what it complains of, it received. */
+	parse(skb, &quoted, direction == ZTAP_INGRESS, p->quoted_at);
+	if (quoted.kind != PACKET_FLOW && quoted.kind != PACKET_ANSWER)
+		return ZTAP_DENIED;
+	for (int i = 0; i < 16; i += 8) {
+		const __u8 *to = direction == ZTAP_INGRESS ? p->local : p->remote;
+		const __u8 *sender = direction == ZTAP_INGRESS ? quoted.local : quoted.remote;
+
+		if (*(__u64 *)(to + i) != *(__u64 *)(sender + i))
+			return ZTAP_DENIED;
+	}
+	set_flow_key(&key, &scope, &quoted);
+	flow = bpf_map_lookup_elem(&ztap_flows, &key);
+	if (!flow)
+		return ZTAP_DENIED;
+	/* An echo request belongs to who sent it, a reply to who gets it; any other packet may be either's. */
+	if (quoted.protocol == ZTAP_PROTOCOL_ICMP)
+		only = (quoted.kind == PACKET_FLOW) != (direction == ZTAP_EGRESS) ? ZTAP_EGRESS : ZTAP_INGRESS;
+	for (int i = 1; i >= 0; i--) {
+		struct ztap_flow_half *half = &flow->asked[i];
+
+		if ((only != 2 && only != (__u32)i) || !is_alive(half, now, quoted.protocol))
+			continue;
+		verdict = recall(&scope, half->remembered);
+		rule = half->rule;
+		if (verdict == ZTAP_NONE)
+			verdict = judge(&scope, &quoted, i, half->port, &rule);
+		if (verdict != ZTAP_DENIED && verdict != ZTAP_NONE)
+			return (__u64)rule << 8 | verdict;
+	}
+	return ZTAP_DENIED;
+}
+
+__inline_always __u8 judge_error(struct __sk_buff *skb, const struct scope *scope, const struct packet *p,
+				 __u32 direction)
+{
+	__u64 when = (__u64)now_ticks(scope) << 32 | (__u32)scope->epoch;
+	__u64 judged = judge_quoted(skb, p, scope->cgroup, when, direction);
+
+	*scope->decided_by = judged >> 8;
+	return judged & 3;
 }
 
 #endif

@@ -99,6 +99,8 @@ __inline_always int other_end_is_own(void *ctx, const struct packet *p, const st
 	return own;
 }
 
+#define LOOPBACK_IFINDEX 1
+
 __shared int packet_is_own(struct __sk_buff *skb, const struct packet *p, const struct ztap_cgroup *cgroup)
 {
 	return other_end_is_own(skb, p, cgroup, false);
@@ -106,7 +108,8 @@ __shared int packet_is_own(struct __sk_buff *skb, const struct packet *p, const 
 
 __inline_always bool is_own(struct __sk_buff *skb, const struct scope *scope, const struct packet *p)
 {
-	if (!is_loopback(p->remote, p->family) && !same_address(p))
+	/* On the wire anybody may claim such an address; the kernel's own packets come through the loopback device. */
+	if (skb->ifindex != LOOPBACK_IFINDEX || (!is_loopback(p->remote, p->family) && !same_address(p)))
 		return false;
 	/* The kernel itself answers echo requests to its own addresses. */
 	if (p->protocol == ZTAP_PROTOCOL_ICMP)

@@ -37,6 +37,8 @@ struct __attribute__((aligned(8))) packet {
 	__u8 port_bits;
 	__u8 tcp_flags;
 	__u8 icmp_is_v6;
+	/* Where the packet begins that an ICMP error is about; 0 for everything else. */
+	__u32 quoted_at;
 };
 
 #define TCP_FLAG_SYN_BIT 0x02
@@ -78,9 +80,15 @@ __inline_always bool icmp6_is_vital(__u8 type, __u8 code, __u8 hop_limit)
 	return false;
 }
 
+/* Destination unreachable, source quench, time exceeded, parameter problem; ICMPv6: the same, and packet too big. */
+__inline_always bool icmp_is_error(__u8 type, bool v6)
+{
+	return v6 ? type >= 1 && type <= 4 : type == 3 || type == 4 || type == 11 || type == 12;
+}
+
 /* Reads the transport header at `offset`. What is truncated leaves the ports unknown. */
 __inline_always void parse_transport(struct __sk_buff *skb, struct packet *p, __u32 offset, __u8 protocol, bool egress,
-				     __u8 hop_limit)
+				     __u8 hop_limit, bool quoted)
 {
 	__u8 head[14] = {};
 	__be16 source, destination;
@@ -90,7 +98,8 @@ __inline_always void parse_transport(struct __sk_buff *skb, struct packet *p, __
 	p->port_bits = ZTAP_PORT_PROTOCOL_BITS;
 	switch (protocol) {
 	case IPPROTO_TCP:
-		if (bpf_skb_load_bytes(skb, offset, head, 14))
+		/* A quotation may end after eight bytes: then the flags are missing, and not needed. */
+		if (quoted ? bpf_skb_load_bytes(skb, offset, head, 4) : bpf_skb_load_bytes(skb, offset, head, 14))
 			return;
 		p->tcp_flags = head[13];
 		p->kind = PACKET_TCP;
@@ -119,10 +128,14 @@ __inline_always void parse_transport(struct __sk_buff *skb, struct packet *p, __
 		p->icmp = head[0] << 8 | head[1];
 		if (v6 && icmp6_is_vital(head[0], head[1], hop_limit))
 			p->kind = PACKET_VITAL;
-		else if (head[0] == (v6 ? ICMP6_ECHO : ICMP4_ECHO))
+		/* Echo has no other code than 0: with one it is a message like any other, and no flow answers for it. */
+		else if (head[0] == (v6 ? ICMP6_ECHO : ICMP4_ECHO) && !head[1])
 			p->kind = PACKET_FLOW;
-		else if (head[0] == (v6 ? ICMP6_ECHO_REPLY : ICMP4_ECHO_REPLY))
+		else if (head[0] == (v6 ? ICMP6_ECHO_REPLY : ICMP4_ECHO_REPLY) && !head[1])
 			p->kind = PACKET_ANSWER;
+		/* There are no errors about errors. */
+		if (!quoted && icmp_is_error(head[0], v6))
+			p->quoted_at = offset + 8;
 		p->be_local_port = *(__be16 *)(head + 4);
 		return;
 	}
@@ -137,39 +150,44 @@ __inline_always void parse_transport(struct __sk_buff *skb, struct packet *p, __
 	p->be_remote_port = egress ? destination : source;
 }
 
-__inline_always void parse_ip4(struct __sk_buff *skb, struct packet *p, bool egress)
+__inline_always void parse_ip4(struct __sk_buff *skb, struct packet *p, bool egress, __u32 base)
 {
 	struct ip4 ip;
 
-	if (bpf_skb_load_bytes(skb, 0, &ip, sizeof(ip)))
+	if (bpf_skb_load_bytes(skb, base, &ip, sizeof(ip)))
 		return;
 	p->family = AF_INET;
 	__builtin_memcpy(p->local, egress ? ip.source : ip.destination, 4);
 	__builtin_memcpy(p->remote, egress ? ip.destination : ip.source, 4);
+	/* A raw socket can send what is no IPv4 header; where its payload begins is then unknown. */
+	if (ip.version_ihl >> 4 != 4 || (ip.version_ihl & 15) < 5)
+		return;
 	if (ip.fragment & bpf_htons(0x1fff)) {
 		p->protocol = ip.protocol;
 		p->port_bits = ip.protocol == IPPROTO_ICMPV6 ? ZTAP_PORT_ANY_BITS : ZTAP_PORT_PROTOCOL_BITS;
 		return;
 	}
-	parse_transport(skb, p, (ip.version_ihl & 15) * 4, ip.protocol, egress, ip.ttl);
+	parse_transport(skb, p, base + (ip.version_ihl & 15) * 4, ip.protocol, egress, ip.ttl, base);
 }
 
-__inline_always void parse_ip6(struct __sk_buff *skb, struct packet *p, bool egress)
+__inline_always void parse_ip6(struct __sk_buff *skb, struct packet *p, bool egress, __u32 base)
 {
-	__u32 offset = sizeof(struct ip6);
+	__u32 offset = base + sizeof(struct ip6);
 	__u8 head[8];
 	struct ip6 ip;
 	__u8 next;
 
-	if (bpf_skb_load_bytes(skb, 0, &ip, sizeof(ip)))
+	if (bpf_skb_load_bytes(skb, base, &ip, sizeof(ip)))
 		return;
 	p->family = AF_INET6;
 	__builtin_memcpy(p->local, egress ? ip.source : ip.destination, 16);
 	__builtin_memcpy(p->remote, egress ? ip.destination : ip.source, 16);
+	if (ip.version_class >> 4 != 6)
+		return;
 	next = ip.next;
 	for (int i = 0; i <= ZTAP_MAX_EXTENSIONS; i++) {
 		if (next != EXT_HOP_BY_HOP && next != EXT_ROUTING && next != EXT_FRAGMENT && next != EXT_DESTINATION) {
-			parse_transport(skb, p, offset, next, egress, ip.hop_limit);
+			parse_transport(skb, p, offset, next, egress, ip.hop_limit, base);
 			return;
 		}
 		if (i == ZTAP_MAX_EXTENSIONS || bpf_skb_load_bytes(skb, offset, head, 8))
@@ -194,19 +212,21 @@ __inline_always void parse_ip6(struct __sk_buff *skb, struct packet *p, bool egr
 }
 
 /*
+ * `base`: 0, or where the packet begins that an ICMP error quotes.
+ *
  * Global, so that the verifier proves it once and by itself; inlined, the paths through the headers
  * would multiply with the paths through policy (70 ms a program in place of 10).
  */
-__attribute__((noinline)) int parse(struct __sk_buff *skb, struct packet *p, __u32 egress)
+__attribute__((noinline)) int parse(struct __sk_buff *skb, struct packet *p, __u32 egress, __u32 base)
 {
 	if (!p)
 		return 0;
 	p->kind = PACKET_PLAIN;
 	p->port_bits = ZTAP_PORT_ANY_BITS;
 	if (skb->protocol == bpf_htons(ETH_P_IP))
-		parse_ip4(skb, p, egress);
+		parse_ip4(skb, p, egress, base);
 	else if (skb->protocol == bpf_htons(ETH_P_IPV6))
-		parse_ip6(skb, p, egress);
+		parse_ip6(skb, p, egress, base);
 	return 0;
 }
 

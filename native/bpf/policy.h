@@ -10,6 +10,10 @@
 struct scope {
 	const struct ztap_cgroup *cgroup;
 	__u64 epoch;
+	/* The tick that a test says it is; 0 for the real time. A constant in what an agent loads. */
+	__u32 test_now;
+	/* Out: the rule behind the verdict, or 0. The compiler drops it where nobody reads it. */
+	__u32 *decided_by;
 };
 
 __inline_always const struct ztap_subject *subject_of(const struct scope *scope)

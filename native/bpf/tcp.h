@@ -35,6 +35,7 @@ __inline_always __u8 judge_syn(struct __sk_buff *skb, const struct scope *scope,
 	__u8 verdict = judge_or_own(skb, scope, p, direction, &rule);
 	struct ztap_sock *sock;
 
+	*scope->decided_by = rule;
 	if (verdict == ZTAP_DENIED || (direction == ZTAP_INGRESS && !listening))
 		return verdict;
 	sock = bpf_sk_storage_get(&ztap_socks, sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
@@ -63,32 +64,34 @@ __inline_always __u8 judge_tcp(struct __sk_buff *skb, const struct scope *scope,
 			       __u32 direction, struct bpf_sock *sk)
 {
 	bool syn = (p->tcp_flags & (TCP_FLAG_SYN_BIT | TCP_FLAG_ACK_BIT)) == TCP_FLAG_SYN_BIT;
+	__u32 *rule = scope->decided_by;
 	struct ztap_sock *sock;
 	bool listening;
 	__u8 verdict;
-	__u32 rule;
 
 	/* A raw socket has no connection: each of its packets asks. */
 	if (!sk || sk->protocol != IPPROTO_TCP)
-		return judge_or_own(skb, scope, p, direction, &rule);
+		return judge_or_own(skb, scope, p, direction, rule);
 	listening = sk->state == BPF_TCP_LISTEN;
 	if (syn)
 		return judge_syn(skb, scope, p, direction, sk, listening);
 	if (listening)
-		return judge_or_own(skb, scope, p, ZTAP_INGRESS, &rule);
+		return judge_or_own(skb, scope, p, ZTAP_INGRESS, rule);
 	sock = bpf_sk_storage_get(&ztap_socks, sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
 	if (!sock)
-		return without_storage(scope, judge_either(skb, scope, p, &rule));
+		return without_storage(scope, judge_either(skb, scope, p, rule));
 	verdict = recall(scope, sock->remembered);
-	if (verdict != ZTAP_NONE)
+	if (verdict != ZTAP_NONE) {
+		*rule = sock->rule;
 		return verdict;
+	}
 	if (sock->role == ZTAP_ROLE_INITIATOR)
-		verdict = judge_or_own(skb, scope, p, ZTAP_EGRESS, &rule);
+		verdict = judge_or_own(skb, scope, p, ZTAP_EGRESS, rule);
 	else if (sock->role == ZTAP_ROLE_ACCEPTOR)
-		verdict = judge_or_own(skb, scope, p, ZTAP_INGRESS, &rule);
+		verdict = judge_or_own(skb, scope, p, ZTAP_INGRESS, rule);
 	else
-		verdict = judge_either(skb, scope, p, &rule);
-	sock->rule = rule;
+		verdict = judge_either(skb, scope, p, rule);
+	sock->rule = *rule;
 	sock->remembered = remember(scope, verdict);
 	return verdict;
 }

@@ -12,22 +12,24 @@ __inline_always __u8 judge_packet(struct __sk_buff *skb, const struct scope *sco
 				  struct bpf_sock *sk)
 {
 	struct packet p = {};
-	__u32 rule;
+	__u8 verdict;
 
-	parse(skb, &p, direction == ZTAP_EGRESS);
+	parse(skb, &p, direction == ZTAP_EGRESS, 0);
 	if (p.kind == PACKET_TCP)
 		return judge_tcp(skb, scope, &p, direction, sk);
 	if (p.kind == PACKET_FLOW || p.kind == PACKET_ANSWER)
 		return judge_flow(skb, scope, &p, direction);
 	if (p.kind == PACKET_VITAL)
 		return ZTAP_ALLOWED;
-	return judge(scope, &p, direction, port_of(&p, direction), &rule);
+	verdict = judge(scope, &p, direction, port_of(&p, direction), scope->decided_by);
+	return verdict == ZTAP_DENIED && p.quoted_at ? judge_error(skb, scope, &p, direction) : verdict;
 }
 
-/* The only decision there is: both families, both directions, production and test come here. */
-__inline_always int packet_impl(struct __sk_buff *skb, const struct ztap_cgroup *cgroup, __u32 direction)
+/* The only decision there is: both families, both directions, production and test come here. Returns the verdict. */
+__inline_always __u8 packet_impl(struct __sk_buff *skb, const struct ztap_cgroup *cgroup, __u32 direction,
+				 __u32 test_now, __u32 *rule)
 {
-	struct scope scope = { .cgroup = cgroup };
+	struct scope scope = { .cgroup = cgroup, .test_now = test_now, .decided_by = rule };
 	struct ztap_control *control;
 	struct ztap_sock *sock;
 	__u8 verdict = ZTAP_NONE;
@@ -38,7 +40,7 @@ __inline_always int packet_impl(struct __sk_buff *skb, const struct ztap_cgroup 
 	if (!control || !cgroup->subject) {
 		count(ZTAP_COUNT_UNSET);
 		count(direction * 3 + ZTAP_DENIED - 1);
-		return 0;
+		return ZTAP_DENIED;
 	}
 	scope.epoch = *(volatile __u64 *)&control->epoch;
 	sk = skb->sk;
@@ -49,23 +51,29 @@ __inline_always int packet_impl(struct __sk_buff *skb, const struct ztap_cgroup 
 		sock = bpf_sk_storage_get(&ztap_socks, sk, NULL, 0);
 		if (sock)
 			verdict = recall(&scope, sock->remembered);
+		if (verdict != ZTAP_NONE)
+			*rule = sock->rule;
 	}
 	if (verdict == ZTAP_NONE)
 		verdict = judge_packet(skb, &scope, direction, sk);
 	count(direction * 3 + verdict - 1);
-	return verdict != ZTAP_DENIED;
+	return verdict;
 }
 
 SEC("cgroup_skb/ingress")
 int ztap_ingress(struct __sk_buff *skb)
 {
-	return packet_impl(skb, bpf_get_local_storage(&ztap_cgroup, 0), ZTAP_INGRESS);
+	__u32 rule = 0;
+
+	return packet_impl(skb, bpf_get_local_storage(&ztap_cgroup, 0), ZTAP_INGRESS, 0, &rule) != ZTAP_DENIED;
 }
 
 SEC("cgroup_skb/egress")
 int ztap_egress(struct __sk_buff *skb)
 {
-	return packet_impl(skb, bpf_get_local_storage(&ztap_cgroup, 0), ZTAP_EGRESS);
+	__u32 rule = 0;
+
+	return packet_impl(skb, bpf_get_local_storage(&ztap_cgroup, 0), ZTAP_EGRESS, 0, &rule) != ZTAP_DENIED;
 }
 
 SEC("cgroup/connect4")
@@ -106,13 +114,22 @@ int ztap_sendmsg6(struct bpf_sock_addr *ctx)
 	return may_call(ctx, &p);
 }
 
-/* Test entries: the workload is ztap_test_subjects[cb[0]]. Never loaded by an agent. */
+/*
+ * Test entries: the workload is ztap_test_subjects[cb[0]], the time cb[1] ticks (0: the real time);
+ * the verdict comes back in cb[2] and the rule behind it in cb[3]. Never loaded by an agent.
+ */
 __inline_always int test_impl(struct __sk_buff *skb, __u32 direction)
 {
-	__u32 index = skb->cb[0];
+	__u32 index = skb->cb[0], rule = 0;
 	const struct ztap_cgroup *cgroup = bpf_map_lookup_elem(&ztap_test_subjects, &index);
+	__u8 verdict;
 
-	return cgroup ? packet_impl(skb, cgroup, direction) : 0;
+	if (!cgroup)
+		return 0;
+	verdict = packet_impl(skb, cgroup, direction, skb->cb[1], &rule);
+	skb->cb[2] = verdict;
+	skb->cb[3] = rule;
+	return verdict != ZTAP_DENIED;
 }
 
 SEC("?cgroup_skb/ingress")

@@ -10,19 +10,21 @@ import { lower } from "../../src/adapters/ebpf/lower.js";
 import { defaultNativeDir, loadNative } from "../../src/adapters/ebpf/native.js";
 import { encodeStorage } from "../../src/adapters/ebpf/storage.js";
 import { readCounters, TableSets } from "../../src/adapters/ebpf/tables.js";
-import type { Direction, Ruleset } from "../../src/model/ruleset.js";
+import type { Direction, Rule, Ruleset } from "../../src/model/ruleset.js";
 import { packet, type PacketSpec } from "./packets.js";
+import type { Judged, Step } from "./reference.js";
+
+const PROGRAMS = ["ztap_test_ingress", "ztap_test_egress"] as const;
+const VERDICTS = ["none", "allowed", "denied", "audited"] as const;
+/** Bytes of a step and of a result of testRunBatch. */
+const RECORD = 16;
 
 export class Bench {
   readonly #native = loadNative();
-  readonly #object = this.#native.loadObject(
-    join(defaultNativeDir(), "ztap.bpf.o"),
-    "",
-    ["ztap_test_ingress", "ztap_test_egress"],
-    [],
-  );
+  readonly #object = this.#native.loadObject(join(defaultNativeDir(), "ztap.bpf.o"), "", PROGRAMS, []);
   readonly #tables = new TableSets(this.#native, this.#object.maps);
   readonly #subjects = new Map<string, number>();
+  #rules: ReadonlyMap<number, Rule> = new Map();
 
   constructor(t: Test) {
     t.teardown(async () => {
@@ -45,6 +47,25 @@ export class Bench {
       this.#native.mapSet(this.#fd("ztap_test_subjects"), key, encodeStorage(storage));
     });
     this.#tables.switch(set);
+    this.#rules = image.rules;
+  }
+
+  /** Runs the steps in order, at `epoch + step.now` ticks. What a program returns must be its verdict's. */
+  judge(steps: readonly Step[], epoch: number): readonly Judged[] {
+    const records = Buffer.alloc(steps.length * RECORD);
+    steps.forEach(({ workload, direction, frame, now }, at) => {
+      const fields = [direction === "ingress" ? 0 : 1, frame.length, this.#subjects.get(workload) ?? -1, epoch + now];
+      fields.forEach((field, index) => records.writeUInt32LE(field >>> 0, at * RECORD + index * 4));
+    });
+    const programs = PROGRAMS.map((name) => this.#object.programs[name] ?? -1);
+    const results = this.#native.testRunBatch(programs, Buffer.concat(steps.map(({ frame }) => frame)), records);
+    return steps.map((_step, at) => {
+      const [returned = 0, code = 0, rule = 0] = [0, 4, 8].map((offset) => results.readUInt32LE(at * RECORD + offset));
+      const verdict = VERDICTS[code];
+      if (verdict === undefined || verdict === "none" || returned !== (verdict === "denied" ? 0 : 1))
+        throw new Error(`the program returned ${returned} with the verdict ${code}`);
+      return { verdict, rule: rule === 0 ? null : (this.#rules.get(rule)?.key ?? `unknown rule ${rule}`) };
+    });
   }
 
   passes(workload: string, direction: Direction, spec: PacketSpec): boolean {

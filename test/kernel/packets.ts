@@ -12,6 +12,8 @@ export interface PacketSpec {
   readonly options?: number;
   /** IPv6: numbers of extension headers, in order, 8 bytes each. A fragment header (44) carries `fragment`. */
   readonly extensions?: readonly number[];
+  /** IPv6: how many units of 8 bytes each extension header is longer; a fragment header never is. */
+  readonly padding?: number;
   readonly hopLimit?: number;
 }
 
@@ -40,14 +42,16 @@ function ipv4(spec: PacketSpec, payload: Buffer): Buffer {
 function ipv6(spec: PacketSpec, payload: Buffer): Buffer {
   const chain = spec.extensions ?? [];
   const extensions = chain.map((kind, at) => {
-    const header = Buffer.alloc(8);
+    const units = kind === 44 ? 0 : (spec.padding ?? 0);
+    const header = Buffer.alloc(8 + units * 8);
+    header.writeUInt8(units, 1);
     header.writeUInt8(chain[at + 1] ?? spec.protocol, 0);
     if (kind === 44) header.writeUInt16BE((spec.fragment ?? 0) << 3, 2);
     return header;
   });
   const header = Buffer.alloc(40);
   header.writeUInt8(0x60, 0);
-  header.writeUInt16BE(payload.length + extensions.length * 8, 4);
+  header.writeUInt16BE(payload.length + Buffer.concat(extensions).length, 4);
   header.writeUInt8(chain[0] ?? spec.protocol, 6);
   header.writeUInt8(spec.hopLimit ?? 64, 7);
   header.write(parsePrefix(spec.from).address, 8, "hex");

@@ -78,6 +78,27 @@ export class Sandbox {
     return names;
   }
 
+  /** A network namespace for each address (with its prefix), all joined by a bridge in one of their own. */
+  bridge(addresses: readonly string[]): readonly string[] {
+    const id = `${this.#prefix}n${counter++}`;
+    const hub = `${id}hub`;
+    const names = addresses.map((_address, at) => `${id}p${at}`);
+    for (const name of [hub, ...names]) {
+      ip("netns", "add", name);
+      this.#namespaces.push(name);
+      ip("-n", name, "link", "set", "lo", "up");
+    }
+    ip("-n", hub, "link", "add", "br0", "type", "bridge");
+    ip("-n", hub, "link", "set", "br0", "up");
+    for (const [at, name] of names.entries()) {
+      ip("-n", name, "link", "add", "eth0", "type", "veth", "peer", "name", `p${at}`, "netns", hub);
+      ip("-n", hub, "link", "set", `p${at}`, "master", "br0", "up");
+      ip("-n", name, "address", "add", addresses[at] ?? "", "dev", "eth0");
+      ip("-n", name, "link", "set", "eth0", "addrgenmode", "none", "up");
+    }
+    return names;
+  }
+
   async actor(place: { readonly cgroup?: string; readonly namespace: string }): Promise<Actor> {
     const procs = join(this.cgroupRoot, place.cgroup ?? "", "cgroup.procs");
     const script = fileURLToPath(new URL("./actor.js", import.meta.url));
@@ -104,9 +125,13 @@ export class Sandbox {
     return enforcer;
   }
 
+  async closeEnforcers(): Promise<void> {
+    for (const enforcer of this.#enforcers) await enforcer.close();
+  }
+
   async #end(): Promise<void> {
     for (const actor of this.#actors) await actor.end();
-    for (const enforcer of this.#enforcers) await enforcer.close();
+    await this.closeEnforcers();
     for (const node of this.#nodes) removeEnforcement({ node, pinRoot: DEFAULT_PIN_ROOT });
     for (const name of this.#namespaces) ip("netns", "delete", name);
     for (const folder of this.#cgroups.reverse()) {

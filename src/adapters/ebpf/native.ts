@@ -58,6 +58,8 @@ export interface Native {
   programInfo(fd: number): ProgramInfo;
   programById(id: number): number;
   testRun(fd: number, packet: Buffer, cb: readonly number[], repeat: number): { returned: number; durationNs: number };
+  /** Several runs in one call; the layout of `steps` and of what comes back is in native/addon/object.cc. */
+  testRunBatch(fds: readonly number[], packets: Buffer, steps: Buffer): Buffer;
   mapInfo(fd: number): MapInfo;
   /** Every entry of a hash, array or trie. */
   mapRead(fd: number): MapContents;

@@ -1,0 +1,217 @@
+/**
+ * Reference: what every packet of a sequence gets. `evaluate` judges the first packet of a
+ * connection; this is the rest of the specification in docs/policies.md: answers, time-outs, errors
+ * about conversations, what passes without a rule, and what is unknown. The programs are held to it.
+ *
+ * There are no sockets here, as in BPF_PROG_TEST_RUN: each TCP packet asks, as one of a raw socket
+ * does. test/kernel/connections.test.ts shows what sockets add. Time is in ticks and given.
+ */
+import { ABI } from "../../src/adapters/ebpf/abi.generated.js";
+import type { Direction, FlowQuery, Ruleset } from "../../src/model/ruleset.js";
+import { createEvaluator, type Evaluator } from "../../src/policy/evaluate.js";
+import { ICMP, ICMP6, readFrame, SCTP, TCP, type Transport, type Wire } from "./wire.js";
+
+export interface Step {
+  readonly workload: string;
+  readonly direction: Direction;
+  /** With its Ethernet header. */
+  readonly frame: Buffer;
+  readonly now: number;
+}
+
+export interface Judged {
+  readonly verdict: "allowed" | "denied" | "audited";
+  /** Key of the rule that allows, where one does. */
+  readonly rule: string | null;
+}
+
+/** One direction's part in a conversation: it asked, and was allowed to. */
+interface Asked {
+  readonly query: FlowQuery;
+  readonly seen: number;
+  readonly isAnswered: boolean;
+}
+
+const DENIED: Judged = { verdict: "denied", rule: null };
+const PASSES: Judged = { verdict: "allowed", rule: null };
+/** No protocol of any rule. */
+const NO_PROTOCOL = 255;
+const OPPOSITE = { ingress: "egress", egress: "ingress" } as const;
+
+export class Reference {
+  #evaluate: Evaluator | null = null;
+  /** By conversation and asking direction. */
+  readonly #asked = new Map<string, Asked>();
+
+  /** Another ruleset comes into force: conversations stay, and are judged by it. */
+  load(ruleset: Ruleset): void {
+    this.#evaluate = createEvaluator(ruleset);
+  }
+
+  judge(step: Step): Judged {
+    const seen = look(step);
+    const { transport } = seen;
+    if (isVital(transport)) return PASSES;
+    const policy = this.#ask(queryOf(seen, step, step.direction));
+    const role = roleOf(transport);
+    if (role === "single") return policy.verdict === "denied" ? (this.#related(seen, step) ?? policy) : policy;
+
+    const answer = role === "asks" && isIcmp(transport) ? null : this.#answer(seen, step);
+    if (policy.verdict === "allowed") {
+      if (role !== "answers") this.#open(seen, step);
+      return policy;
+    }
+    if (answer !== null) return answer;
+    // A workload may ping itself. For ports the programs look for the socket at the other end; here is none.
+    if (isIcmp(transport) && isItself(seen)) return PASSES;
+    if (policy.verdict === "audited" && role !== "answers") this.#open(seen, step);
+    return policy;
+  }
+
+  #ask(query: FlowQuery): Judged {
+    if (this.#evaluate === null) throw new TypeError("no ruleset was loaded");
+    const found = this.#evaluate(query);
+    if (found.verdict === "Denied") return DENIED;
+    if (found.reason === "audit") return { verdict: "audited", rule: null };
+    return { verdict: "allowed", rule: found.reason === "rule" ? found.rule.key : null };
+  }
+
+  /** What the other direction asked, if that is still remembered and still allowed: then this is the answer. */
+  #answer(seen: Seen, { workload, direction, now }: Step): Judged | null {
+    const key = keyOf(seen, workload, OPPOSITE[direction]);
+    const asked = this.#asked.get(key);
+    if (asked === undefined || !isAlive(asked, now)) return null;
+    const verdict = this.#ask(asked.query);
+    if (verdict.verdict === "denied") return null;
+    this.#asked.set(key, { ...asked, seen: now, isAnswered: true });
+    return verdict;
+  }
+
+  #open(seen: Seen, step: Step): void {
+    const key = keyOf(seen, step.workload, step.direction);
+    const before = this.#asked.get(key);
+    const isAnswered = before !== undefined && isAlive(before, step.now) && before.isAnswered;
+    this.#asked.set(key, { query: queryOf(seen, step, step.direction), seen: step.now, isAnswered });
+  }
+
+  /** An error passes where it is about a packet of a conversation that is allowed; it keeps nothing alive. */
+  #related({ transport, local, remote }: Seen, step: Step): Judged | null {
+    if (transport.kind !== "icmp" || transport.quoted === null) return null;
+    const quotedDirection = OPPOSITE[step.direction];
+    const quoted = orient(transport.quoted, quotedDirection);
+    // It must go to whom it is about: the quoted packet's sender.
+    const isAddressed = step.direction === "ingress" ? quoted.local === local : quoted.remote === remote;
+    const role = roleOf(quoted.transport);
+    if (!isAddressed || role === "single") return null;
+    const askers = isIcmp(quoted.transport)
+      ? [role === "asks" ? quotedDirection : OPPOSITE[quotedDirection]]
+      : (["egress", "ingress"] as const);
+    for (const asker of askers) {
+      const asked = this.#asked.get(keyOf(quoted, step.workload, asker));
+      if (asked === undefined || !isAlive(asked, step.now)) continue;
+      const verdict = this.#ask(asked.query);
+      if (verdict.verdict !== "denied") return verdict;
+    }
+    return null;
+  }
+}
+
+/** A packet as its workload sees it. */
+interface Seen {
+  readonly family: 4 | 6;
+  readonly local: string;
+  readonly remote: string;
+  /** What tells conversations between two addresses apart: local and remote port, or an echo's identifier. */
+  readonly tag: string;
+  readonly transport: Transport;
+}
+
+function look({ frame, direction }: Step): Seen {
+  const wire = readFrame(frame);
+  // Without a whole IP header nothing is known, the addresses included.
+  if (wire === null)
+    return { family: 4, local: "00000000", remote: "00000000", tag: "", transport: { kind: "unknown" } };
+  return orient(wire, direction);
+}
+
+function orient({ family, source, destination, transport }: Wire, direction: Direction): Seen {
+  const isEgress = direction === "egress";
+  const [local, remote] = isEgress ? [source, destination] : [destination, source];
+  return { family, local, remote, tag: tagOf(transport, isEgress), transport };
+}
+
+function tagOf(transport: Transport, isEgress: boolean): string {
+  if (transport.kind === "icmp") return `${transport.identifier}`;
+  if (transport.kind !== "ports") return "";
+  const { source, destination } = transport;
+  return isEgress ? `${source} ${destination}` : `${destination} ${source}`;
+}
+
+function queryOf({ family, remote, transport }: Seen, { workload }: Step, direction: Direction): FlowQuery {
+  const query = { workload, direction, peer: addressText(family, remote) };
+  switch (transport.kind) {
+    case "unknown":
+      return { ...query, protocol: NO_PROTOCOL, port: null };
+    case "portless":
+    case "other":
+      return { ...query, protocol: transport.protocol, port: null };
+    case "ports":
+      return { ...query, protocol: transport.protocol, port: transport.destination };
+    case "icmp":
+      return { ...query, protocol: transport.protocol, port: (transport.type << 8) | transport.code };
+  }
+}
+
+function addressText(family: 4 | 6, hex: string): string {
+  return family === 4
+    ? [...Buffer.from(hex, "hex")].join(".")
+    : Array.from({ length: 8 }, (_unused, at) => Number.parseInt(hex.slice(at * 4, at * 4 + 4), 16).toString(16)).join(
+        ":",
+      );
+}
+
+function isIcmp(transport: Transport): boolean {
+  return transport.kind === "icmp";
+}
+
+/** Neighbour discovery that no router can have forwarded, and multicast listener discovery (RFC 4861, 2710, 3810). */
+function isVital(transport: Transport): boolean {
+  if (transport.kind !== "icmp" || transport.protocol !== ICMP6) return false;
+  const { type, code, hopLimit } = transport;
+  if (type >= 133 && type <= 136) return code === 0 && hopLimit === 255;
+  return [130, 131, 132, 143].includes(type) && hopLimit === 1;
+}
+
+/** What a packet can be in a conversation. `single`: judged by policy alone. `either`: it may ask or answer. */
+function roleOf(transport: Transport): "single" | "asks" | "answers" | "either" {
+  switch (transport.kind) {
+    case "unknown":
+    case "portless":
+      return "single";
+    case "other":
+      return "either";
+    case "ports":
+      return transport.protocol === TCP ? "single" : "either";
+    case "icmp": {
+      const [request, reply] = transport.protocol === ICMP ? [8, 0] : [128, 129];
+      if (transport.code !== 0) return "single";
+      return transport.type === request ? "asks" : transport.type === reply ? "answers" : "single";
+    }
+  }
+}
+
+function isItself({ family, local, remote }: Seen): boolean {
+  const isLoopback = family === 4 ? remote.startsWith("7f") : remote === "1".padStart(32, "0");
+  return isLoopback || local === remote;
+}
+
+function keyOf({ family, local, remote, tag, transport }: Seen, workload: string, asker: Direction): string {
+  const protocol = transport.kind === "unknown" ? NO_PROTOCOL : transport.protocol;
+  return `${workload} ${asker} ${family} ${protocol} ${local} ${remote} ${tag}`;
+}
+
+/** Both ends are inclusive. */
+function isAlive({ query, seen, isAnswered }: Asked, now: number): boolean {
+  const answered = query.protocol === SCTP ? ABI.FLOW_SCTP_TICKS : ABI.FLOW_ANSWERED_TICKS;
+  return now - seen <= (isAnswered ? answered : ABI.FLOW_NEW_TICKS);
+}
