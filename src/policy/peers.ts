@@ -60,7 +60,7 @@ export function resolveNames(spec: PortSpec, candidate: Candidate): readonly Por
 }
 
 /** Merged, disjoint, sorted: IPv4 before IPv6, then by address. Equal sets give equal lists. */
-function canonicalCidrs(cidrs: readonly string[]): readonly string[] {
+export function canonicalCidrs(cidrs: readonly string[]): readonly string[] {
   return cidrs.length === 0 ? [] : mergeCidr([...cidrs]);
 }
 
