@@ -75,7 +75,7 @@ export interface Subject {
 
 export interface Ruleset {
   readonly node: string;
-  /** SHA-256 of everything below; equal digests mean equal enforcement. */
+  /** SHA-256 of everything below; equal digests mean equal enforcement. Empty where no node was asked for. */
   readonly digest: string;
   /** Sorted by workload. Every workload of the node, isolated or not. */
   readonly subjects: readonly Subject[];

@@ -47,7 +47,9 @@ export function compile(objects: ObjectSet, node: string | null): Ruleset {
     .filter(({ workload }) => node === null || workload.spec.node === node)
     .map((candidate) => compiler.compileSubject(candidate));
   const profiles = [...compiler.profiles.values()].sort((a, b) => (a.key < b.key ? -1 : 1));
-  return { node: node ?? "", digest: digestRuleset(node, subjects, profiles), subjects, profiles };
+  // What is never enforced is never compared, and digesting a whole state costs more than compiling it.
+  const digest = node === null ? "" : digestRuleset(node, subjects, profiles);
+  return { node: node ?? "", digest, subjects, profiles };
 }
 
 /** Holds the memo tables of one compilation; nothing of it outlives `compile`. */
@@ -169,7 +171,7 @@ function portSignature(own: readonly (readonly PortRange[])[]): string {
 }
 
 /** File and line of a rule are left out: moving a policy within a file changes no enforcement. */
-function digestRuleset(node: string | null, subjects: readonly Subject[], profiles: readonly Profile[]): string {
+function digestRuleset(node: string, subjects: readonly Subject[], profiles: readonly Profile[]): string {
   const hash = createHash("sha256").update(JSON.stringify([node, subjects]));
   for (const { key, rules, clauses } of profiles) {
     hash.update(JSON.stringify([key, rules.map((rule) => rule.key), clauses]));

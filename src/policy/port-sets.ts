@@ -26,6 +26,8 @@ export class PortSets {
   readonly all: PortSetId = 1;
   readonly #sets: Intervals[] = [];
   readonly #ids = new Map<string, PortSetId>();
+  /** The same by what a clause says, which many clauses say. */
+  readonly #texts = new Map<string, PortSetId>();
   readonly #entries = new Map<PortSetId, readonly PortEntry[]>();
   readonly #unions = new PairMemo();
   readonly #intersections = new PairMemo();
@@ -39,13 +41,18 @@ export class PortSets {
   /** The set that a clause's ports mean. */
   of(ports: Clause["ports"]): PortSetId {
     if (ports === "any") return this.all;
+    const text = ports.map(({ protocol, first, last }) => `${protocol}${first}-${last}`).join();
+    const known = this.#texts.get(text);
+    if (known !== undefined) return known;
     const sets = CONNECTION_PROTOCOLS.map((protocol) =>
       ports
         .filter((range) => range.protocol === protocol)
         .map((range): Intervals[number] => [[range.first, range.last]])
         .reduce((sum, range) => combine(sum, range, (a, b) => a || b), []),
     );
-    return this.#intern(sets);
+    const id = this.#intern(sets);
+    this.#texts.set(text, id);
+    return id;
   }
 
   union(a: PortSetId, b: PortSetId): PortSetId {

@@ -95,10 +95,18 @@ function createVectors(
     subject[direction].mode === "enforce" ? (subject[direction].profile ?? "") : "";
   const make = (profile: Profile): Uint32Array => {
     const vector = new Uint32Array(addresses.classCount).fill(sets.empty);
+    // Rules of one profile often allow the same ports, so each distinct set is added to a class once,
+    // and always in the same order, so that few sets come up on the way.
+    const marks = new Map<PortSetId, Uint8Array>();
     for (const clause of profile.clauses) {
       const allowed = ports.portsOf(clause.ports);
-      for (const index of addresses.classesWithin(clause.peers)) {
-        vector[index] = sets.union(vector[index] ?? sets.empty, allowed);
+      const marked = marks.get(allowed) ?? new Uint8Array(addresses.classCount);
+      marks.set(allowed, marked);
+      for (const index of addresses.classesWithin(clause.peers)) marked[index] = 1;
+    }
+    for (const [allowed, marked] of [...marks].sort(([a], [b]) => a - b)) {
+      for (const [index, mark] of marked.entries()) {
+        if (mark === 1) vector[index] = sets.union(vector[index] ?? sets.empty, allowed);
       }
     }
     return vector;
