@@ -13,7 +13,7 @@ import { subtractStretches } from "../policy/blocks.js";
 import type { Block } from "../policy/connectivity.js";
 import { inOrder, toBlocks } from "../policy/connectivity.js";
 import type { PortSetId } from "../policy/port-sets.js";
-import { PortSets } from "../policy/port-sets.js";
+import { PortSets, TooManyPortSets } from "../policy/port-sets.js";
 import type { Reach } from "../policy/reach.js";
 import { createReach } from "../policy/reach.js";
 
@@ -23,12 +23,23 @@ export interface ConnectivityDiff {
   readonly closed: readonly Connection[];
   /** How many there are, also of those that a list was too short for. */
   readonly summary: { readonly opened: number; readonly closed: number };
+  /** Why the difference could not be computed, with nothing listed then; null where it was. */
+  readonly unknown: string | null;
 }
 
-export const NO_DIFFERENCE: ConnectivityDiff = { opened: [], closed: [], summary: { opened: 0, closed: 0 } };
+export const NO_DIFFERENCE: ConnectivityDiff = { opened: [], closed: [], summary: { opened: 0, closed: 0 }, unknown: null };
 
 /** @param limit the longest that each list may be */
 export function diffConnectivity(before: ObjectSet, after: ObjectSet, limit: number): ConnectivityDiff {
+  try {
+    return compareStates(before, after, limit);
+  } catch (error) {
+    if (!(error instanceof TooManyPortSets)) throw error;
+    return { ...NO_DIFFERENCE, unknown: error.message };
+  }
+}
+
+function compareStates(before: ObjectSet, after: ObjectSet, limit: number): ConnectivityDiff {
   const sets = new PortSets();
   const [old, wanted] = [createReach(before, sets), createReach(after, sets)];
   const opened = listGained(old, wanted, sets, limit);
@@ -37,6 +48,7 @@ export function diffConnectivity(before: ObjectSet, after: ObjectSet, limit: num
     opened: opened.connections,
     closed: closed.connections,
     summary: { opened: opened.count, closed: closed.count },
+    unknown: null,
   };
 }
 

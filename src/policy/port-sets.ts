@@ -20,11 +20,27 @@ const EVERY_PORT: readonly PortInterval[] = [[0, 65535]];
 const NONE: Intervals = CONNECTION_PROTOCOLS.map(() => []);
 const ALL: Intervals = CONNECTION_PROTOCOLS.map(() => EVERY_PORT);
 
+/**
+ * The state says so many different things of ports that comparing all of it would take the machine's
+ * memory. Nothing is enforced by these sets: who asked does without the answer.
+ */
+export class TooManyPortSets extends Error {
+  override readonly name = "TooManyPortSets";
+  readonly code = "too-complex";
+  constructor() {
+    super("the policies combine their ports in too many different ways");
+  }
+}
+
+/** Intervals that are looked at in all: some seconds of work, and some hundred megabytes at the worst. */
+const MAX_WORK = 8_000_000;
+
 export class PortSets {
   /** The set of nothing, and the set of every protocol and port. */
   readonly empty: PortSetId = 0;
   readonly all: PortSetId = 1;
   readonly #sets: Intervals[] = [];
+  #work = 0;
   readonly #ids = new Map<string, PortSetId>();
   /** The same by what a clause says, which many clauses say. */
   readonly #texts = new Map<string, PortSetId>();
@@ -111,6 +127,8 @@ export class PortSets {
 
   #combine(a: PortSetId, b: PortSetId, keep: (inA: boolean, inB: boolean) => boolean): PortSetId {
     const [left, right] = [this.#set(a), this.#set(b)];
+    for (const intervals of [...left, ...right]) this.#work += intervals.length + 1;
+    if (this.#work > MAX_WORK) throw new TooManyPortSets();
     return this.#intern(CONNECTION_PROTOCOLS.map((_, index) => combine(left[index] ?? [], right[index] ?? [], keep)));
   }
 
@@ -130,26 +148,46 @@ export class PortSets {
   }
 }
 
-/** Walks the borders of both lists; a stretch between two borders is in or out as a whole. */
+/** Walks the borders of both lists side by side; a stretch between two borders is in or out as a whole. */
 function combine(
   a: readonly PortInterval[],
   b: readonly PortInterval[],
   keep: (inA: boolean, inB: boolean) => boolean,
 ): readonly PortInterval[] {
-  const borders = [...new Set([...a, ...b].flatMap(([first, last]) => [first, last + 1]))].sort((x, y) => x - y);
   const result: [number, number][] = [];
-  for (const [index, first] of borders.entries()) {
-    const next = borders[index + 1];
-    if (next === undefined || !keep(contains(a, first), contains(b, first))) continue;
-    const previous = result.at(-1);
-    if (previous?.[1] === first - 1) previous[1] = next - 1;
-    else result.push([first, next - 1]);
+  const [left, right] = [new Sweep(a), new Sweep(b)];
+  for (let first = 0; first <= LAST_PORT; ) {
+    const [inA, inB] = [left.covers(first), right.covers(first)];
+    const last = Math.min(left.until(first), right.until(first));
+    if (keep(inA, inB)) {
+      const previous = result.at(-1);
+      if (previous?.[1] === first - 1) previous[1] = last;
+      else result.push([first, last]);
+    }
+    first = last + 1;
   }
   return result;
 }
 
-const contains = (intervals: readonly PortInterval[], port: number): boolean =>
-  intervals.some(([first, last]) => first <= port && port <= last);
+const LAST_PORT = 65535;
+
+/** Goes along ascending intervals; the questions ascend as well. */
+class Sweep {
+  #at = 0;
+  constructor(private readonly intervals: readonly PortInterval[]) {}
+
+  covers(port: number): boolean {
+    while ((this.intervals[this.#at]?.[1] ?? LAST_PORT) < port) this.#at += 1;
+    return (this.intervals[this.#at]?.[0] ?? LAST_PORT + 1) <= port;
+  }
+
+  /** The last port up to which the answer for `port`, which was just asked, stays the same. */
+  until(port: number): number {
+    const interval = this.intervals[this.#at];
+    if (interval === undefined) return LAST_PORT;
+    return interval[0] <= port ? interval[1] : interval[0] - 1;
+  }
+}
 
 /** Results for pairs of numbers. Small numbers, which nearly all are, go into a table that costs no hashing. */
 class PairMemo {

@@ -38,6 +38,7 @@ export function renderPlan(plan: Plan, connectivity: ConnectivityDiff, style: St
 
 function renderConnectivity(plan: Plan, connectivity: ConnectivityDiff, style: Style): readonly string[] {
   if (plan.changes.length === 0) return [];
+  if (connectivity.unknown !== null) return [style.warn(notComputed(connectivity.unknown)), ""];
   const { opened, closed } = connectivity.summary;
   if (opened + closed === 0) return ["No connection opens or closes.", ""];
   return [
@@ -113,7 +114,12 @@ function codeInCell(text: string): string {
   return `\`${printableLine(text).replaceAll("`", "'").replaceAll("|", "\\|")}\``;
 }
 
+function notComputed(why: string): string {
+  return `Which connections open and close was not computed: ${why}.`;
+}
+
 function connectivityMarkdown(connectivity: ConnectivityDiff): readonly string[] {
+  if (connectivity.unknown !== null) return [`**${notComputed(connectivity.unknown)}**`, ""];
   const { opened, closed } = connectivity.summary;
   if (opened + closed === 0) return ["No connection opens or closes.", ""];
   return [

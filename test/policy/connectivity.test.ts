@@ -347,6 +347,7 @@ t.test("a list that is too long is cut, and counted in full", async (t) => {
     opened: [],
     closed: whole.opened,
     summary: { opened: 0, closed: 14 },
+    unknown: null,
   });
 });
 
