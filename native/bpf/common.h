@@ -20,6 +20,8 @@
 #define AF_INET6 10
 #endif
 
+#define SOCK_STREAM 1
+
 #define __inline_always static __attribute__((always_inline)) inline
 /* A function of its own: verified and stored once however many entries call it. */
 #define __shared static __attribute__((noinline))

@@ -9,6 +9,12 @@
 
 #include "flow.h"
 
+/* A raw socket may have TCP's number for its protocol, and be connected, without being a connection. */
+__inline_always bool is_tcp(const struct bpf_sock *sk)
+{
+	return sk->type == SOCK_STREAM && sk->protocol == IPPROTO_TCP;
+}
+
 __inline_always __u8 judge_or_own(struct __sk_buff *skb, const struct scope *scope, const struct packet *p,
 				  __u32 direction, __u32 *rule)
 {
@@ -70,7 +76,7 @@ __inline_always __u8 judge_tcp(struct __sk_buff *skb, const struct scope *scope,
 	__u8 verdict;
 
 	/* A raw socket has no connection: each of its packets asks. */
-	if (!sk || sk->protocol != IPPROTO_TCP)
+	if (!sk || !is_tcp(sk))
 		return judge_or_own(skb, scope, p, direction, rule);
 	listening = sk->state == BPF_TCP_LISTEN;
 	if (syn)

@@ -47,7 +47,7 @@ __inline_always __u8 packet_impl(struct __sk_buff *skb, const struct ztap_cgroup
 	if (sk)
 		sk = bpf_sk_fullsock(sk);
 	/* An established connection needs no look at the packet: whatever it is, the connection's verdict holds. */
-	if (sk && sk->protocol == IPPROTO_TCP && sk->state == BPF_TCP_ESTABLISHED) {
+	if (sk && is_tcp(sk) && sk->state == BPF_TCP_ESTABLISHED) {
 		sock = bpf_sk_storage_get(&ztap_socks, sk, NULL, 0);
 		if (sock)
 			verdict = recall(&scope, sock->remembered);

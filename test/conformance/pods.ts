@@ -15,8 +15,6 @@ import type { Sandbox } from "../kernel/sandbox.js";
 /** The sources of the tests lie beside dist. */
 const SOURCE = fileURLToPath(new URL("../../../test/conformance/pod.c", import.meta.url));
 
-export type Outcome = "open" | "refused at the source" | "refused at the target";
-
 export class Pods {
   readonly #addresses: Readonly<Record<string, string>>;
   readonly #pods = new Map<string, Pod>();
@@ -55,24 +53,27 @@ export class Pods {
     return pods;
   }
 
-  /** @param refusals packets that ingress programs refused so far */
+  /**
+   * @param refusals packets that ingress programs refused so far
+   * @returns `open`, `refused at the source`, `refused at the target`, or the name of an unexpected error
+   */
   async probe(
     from: string,
     to: string,
     { protocol, port }: { readonly protocol: string; readonly port: number },
     refusals: () => bigint,
-  ): Promise<Outcome | string> {
+  ): Promise<string> {
     const pod = this.#pods.get(from);
     if (pod === undefined) throw new TypeError(`no pod ${from}`);
     const id = this.#next++;
     const before = refusals();
     const answered = pod.outcome(id);
-    let settled: string | null = null;
-    void answered.then((outcome) => (settled = outcome));
+    const settled: string[] = [];
+    void answered.then((outcome) => settled.push(outcome));
     pod.send(`${id} ${protocol.toLowerCase()} ${this.#addresses[to] ?? ""} ${port}`);
-    while (settled === null && refusals() === before) await new Promise((resolve) => setTimeout(resolve, 1));
-    if (settled === null) return "refused at the target";
-    return settled === "EPERM" ? "refused at the source" : settled;
+    while (settled.length === 0 && refusals() === before) await new Promise((resolve) => setTimeout(resolve, 1));
+    const [outcome = "refused at the target"] = settled;
+    return outcome === "EPERM" ? "refused at the source" : outcome;
   }
 
   cgroupOf(sandbox: Sandbox, pod: string): string {

@@ -36,6 +36,7 @@ function ipv4(spec: PacketSpec, payload: Buffer): Buffer {
   header.writeUInt8(spec.protocol, 9);
   header.write(parsePrefix(spec.from).address.slice(0, 8), 12, "hex");
   header.write(parsePrefix(spec.to).address.slice(0, 8), 16, "hex");
+  header.writeUInt16BE(checksum(header), 10);
   return header;
 }
 
@@ -69,8 +70,10 @@ export function tcp(from: number, to: number, flags = SYN): Buffer {
   return header;
 }
 
-export function udp(from: number, to: number): Buffer {
+/** Without a checksum, which over IPv4 says that there is none. */
+export function udp(from: number, to: number, payload = 0): Buffer {
   const header = Buffer.alloc(8);
+  header.writeUInt16BE(header.length + payload, 4);
   header.writeUInt16BE(from, 0);
   header.writeUInt16BE(to, 2);
   return header;
@@ -82,4 +85,32 @@ export function icmp(type: number, code = 0, identifier = 0): Buffer {
   header.writeUInt8(code, 1);
   header.writeUInt16BE(identifier, 4);
   return header;
+}
+
+/** An ICMP message with its checksum (RFC 1071). */
+export function checked(message: Buffer): Buffer {
+  const copy = Buffer.from(message);
+  copy.writeUInt16BE(0, 2);
+  copy.writeUInt16BE(checksum(copy), 2);
+  return copy;
+}
+
+/** A UDP datagram over IPv6 with its checksum, which is not optional there. */
+export function checkedUdp6(from: string, to: string, datagram: Buffer): Buffer {
+  const copy = Buffer.from(datagram);
+  const pseudo = Buffer.alloc(8);
+  pseudo.writeUInt32BE(copy.length, 0);
+  pseudo.writeUInt8(17, 7);
+  const ends = [from, to].map((address) => Buffer.from(parsePrefix(address).address, "hex"));
+  copy.writeUInt16BE(0, 6);
+  copy.writeUInt16BE(checksum(Buffer.concat([...ends, pseudo, copy])), 6);
+  return copy;
+}
+
+function checksum(bytes: Buffer): number {
+  const even = bytes.length % 2 === 0 ? bytes : Buffer.concat([bytes, Buffer.alloc(1)]);
+  let sum = 0;
+  for (let at = 0; at < even.length; at += 2) sum += even.readUInt16BE(at);
+  while (sum > 0xffff) sum = (sum & 0xffff) + (sum >>> 16);
+  return ~sum & 0xffff;
 }

@@ -57,12 +57,16 @@ export class Sandbox {
     return `${this.#prefix}/${name}`;
   }
 
-  /** Two network namespaces joined by a veth pair, with addresses of both families. */
-  network(a: Side, b: Side): readonly [namespaceA: string, namespaceB: string] {
+  /**
+   * Two network namespaces joined by a veth pair, with addresses of both families.
+   * @param cgroup of who makes the first: the kernel's own sockets in there belong to it
+   */
+  network(a: Side, b: Side, cgroup = ""): readonly [namespaceA: string, namespaceB: string] {
     const id = `${this.#prefix}n${counter++}`;
     const names = [`${id}a`, `${id}b`] as const;
     for (const name of names) {
-      ip("netns", "add", name);
+      const procs = join(this.cgroupRoot, name === names[0] ? cgroup : "", "cgroup.procs");
+      execFileSync("sh", ["-c", `echo $$ > "$1" && exec ip netns add "$2"`, "sh", procs, name]);
       this.#namespaces.push(name);
       ip("-n", name, "link", "set", "lo", "up");
     }
@@ -76,6 +80,23 @@ export class Sandbox {
       ip("-n", name, "link", "set", "eth0", "addrgenmode", "none", "up");
     });
     return names;
+  }
+
+  /** Sends what goes there out of eth0. */
+  route(namespace: string, prefix: string): void {
+    ip("-n", namespace, "route", "add", prefix, "dev", "eth0");
+  }
+
+  /** Lets everybody in the namespace open ping sockets. */
+  allowPing(namespace: string): void {
+    const groups = `echo "0 2147483647" > /proc/sys/net/ipv4/ping_group_range`;
+    execFileSync("ip", ["netns", "exec", namespace, "sh", "-c", groups]);
+  }
+
+  /** Of eth0, hexadecimal. */
+  hardwareAddress(namespace: string): string {
+    const path = "/sys/class/net/eth0/address";
+    return execFileSync("ip", ["netns", "exec", namespace, "cat", path], { encoding: "utf8" }).replace(/[:\n]/g, "");
   }
 
   /** A network namespace for each address (with its prefix), all joined by a bridge in one of their own. */
