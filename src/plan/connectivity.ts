@@ -27,7 +27,12 @@ export interface ConnectivityDiff {
   readonly unknown: string | null;
 }
 
-export const NO_DIFFERENCE: ConnectivityDiff = { opened: [], closed: [], summary: { opened: 0, closed: 0 }, unknown: null };
+export const NO_DIFFERENCE: ConnectivityDiff = {
+  opened: [],
+  closed: [],
+  summary: { opened: 0, closed: 0 },
+  unknown: null,
+};
 
 /** @param limit the longest that each list may be */
 export function diffConnectivity(before: ObjectSet, after: ObjectSet, limit: number): ConnectivityDiff {

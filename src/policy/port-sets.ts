@@ -156,7 +156,7 @@ function combine(
 ): readonly PortInterval[] {
   const result: [number, number][] = [];
   const [left, right] = [new Sweep(a), new Sweep(b)];
-  for (let first = 0; first <= LAST_PORT; ) {
+  for (let first = 0; first <= LAST_PORT;) {
     const [inA, inB] = [left.covers(first), right.covers(first)];
     const last = Math.min(left.until(first), right.until(first));
     if (keep(inA, inB)) {
