@@ -1,0 +1,224 @@
+/** What was typed wrong, settings and where they come from, output that nobody reads, and init, version, doctor. */
+import { existsSync, readFileSync } from "node:fs";
+import t from "tap";
+import { Repository } from "../fakes/repository.js";
+import { CONTROLS, NOBODY, NODES, policy, schemaErrors, Ztap } from "./ztap.js";
+
+const isRoot = process.geteuid?.() === 0;
+
+t.test("a wrong command line ends with 64, one message and no stack trace", async (t) => {
+  const ztap = new Ztap(t);
+  const cases: readonly (readonly [readonly string[], RegExp])[] = [
+    [["plan", "--nope"], /--nope/],
+    [["nope"], /no command nope/],
+    [["--nope"], /--nope/],
+    [["policy", "nope"], /no command policy nope/],
+    [["validate", "--nope"], /--nope/],
+    [["policy", "show"], /name/],
+    [["policy", "history"], /name/],
+    [["policy", "show", "a/b/c"], /NAMESPACE\/NAME/],
+    [["plan", "a", "b"], /b/],
+    [["plan", "--format", "xml"], /text, json, markdown/],
+    [["plan", "--out"], /--out/],
+    [["plan", "--log-level", "loud"], /debug, info, warn, error/],
+    [["agent", "--backend", "magic"], /backend \(flag\).*"magic".*auto, ebpf, none/],
+    [["agent", "--heartbeat-interval", "5"], /heartbeatInterval \(flag\).*"5"/],
+    [["agent", "--listen", "nowhere"], /listen \(flag\).*host:port/],
+    [["plan", "--store", "etcd://x"], /store \(flag\).*file:PATH/],
+  ];
+  for (const [args, message] of cases) {
+    const { code, stdout, stderr } = await ztap.run(args);
+    t.equal(code, 64, args.join(" "));
+    t.equal(stdout, "");
+    t.match(stderr, message);
+    t.match(stderr, /^ztap: /);
+    t.notMatch(stderr, /^\s+at /m);
+  }
+  t.notOk(existsSync(ztap.store));
+});
+
+t.test("with --json an error is a document, whatever it is", async (t) => {
+  const ztap = new Ztap(t);
+  const usage = await ztap.json(t, "error", ["plan", "--nope"], { code: 64 });
+  t.match(usage, { error: { code: "usage", message: /--nope/ } });
+  const missing = await ztap.json(t, "error", ["policy", "show", "none"], { code: 1 });
+  t.match(missing, { error: { code: "not-found" } });
+  const settings = await ztap.json(t, "error", ["plan"], { code: 64, env: { ZTAP_BACKEND: "magic" } });
+  t.match(settings, { error: { code: "invalid-settings", message: /^backend \(environment\)/ } });
+  ztap.write("bad/a.yaml", "apiVersion: ztap/v1\nkind: Nodd\n");
+  const source = await ztap.json(t, "error", ["plan", "bad"], { code: 1 });
+  t.match(source, { error: { code: "invalid-source", diagnostics: [{ severity: "error", line: 2 }] } });
+  const format = await ztap.run(["plan", "bad", "--format", "json"]);
+  t.equal(schemaErrors("error", JSON.parse(format.stdout)), "");
+});
+
+t.test("help is no failure, for the program, a topic and a command", async (t) => {
+  const ztap = new Ztap(t);
+  for (const args of [
+    [],
+    ["--help"],
+    ["policy"],
+    ["policy", "--help"],
+    ["help", "policy", "show"],
+    ["plan", "--help"],
+  ]) {
+    const { code, stdout, stderr } = await ztap.run(args);
+    t.equal(code, 0, args.join(" "));
+    t.match(stdout, /USAGE/);
+    t.equal(stderr, "");
+  }
+});
+
+t.test("flag beats variable beats file; a bad file is refused with its place", async (t) => {
+  const ztap = new Ztap(t);
+  const [a, b, c] = ["a", "b", "c"].map((name) => `file:${ztap.path(name)}`);
+  ztap.write("repo/n.yaml", NODES);
+  const config = ztap.write("ztap.yaml", `store: ${c}\nstateDir: ${ztap.path("state")}\n`);
+  const env = { ...ztap.env, ZTAP_CONFIG: config };
+  const apply = ["apply", "repo", "--auto-approve"];
+  const unset = { ...env, ZTAP_STORE: "" };
+  t.match(await ztap.run(apply, { env: unset }), { code: 64, stderr: /store \(environment\): found ""/ });
+  await ztap.run([...apply, "--store", a ?? ""], { env: { ...env, ZTAP_STORE: b ?? "" } });
+  t.ok(existsSync(ztap.path("a")) && !existsSync(ztap.path("b")));
+  await ztap.run(apply, { env: { ...env, ZTAP_STORE: b ?? "" } });
+  t.ok(existsSync(ztap.path("b")) && !existsSync(ztap.path("c")));
+  const fromFile = ztap.spawn("env", ["-u", "ZTAP_STORE", `${ztap.root}/bin/ztap`, ...apply], { env });
+  t.match(await fromFile.ended, { code: 0 });
+  t.ok(existsSync(ztap.path("c")));
+
+  ztap.write("ztap.yaml", 'store: "memory:"\nlogLevel: loud\nsource: { url: x, intervall: 5s }\n');
+  const bad = await ztap.run(["plan", "repo"], { env });
+  t.equal(bad.code, 64);
+  t.match(bad.stderr, /ztap\.yaml:2:\d+ ZT\d{4} /);
+  t.match(bad.stderr, /ztap\.yaml:3:\d+ ZT\d{4} .*intervall/);
+  t.match(await ztap.run(["plan", "repo", "--config", "none.yaml"]), { code: 64, stderr: /none\.yaml/ });
+});
+
+t.test("output that nobody reads, no terminal and control characters", async (t) => {
+  const ztap = new Ztap(t);
+  ztap.write(
+    "repo/n.yaml",
+    NODES + "---\n" + policy(80).replace("{ name: p }", '{ name: p, annotations: { a: "x" } }'),
+  );
+  await ztap.run(["apply", "repo", "--auto-approve"]);
+  const piped = ztap.spawn("sh", [
+    "-c",
+    `${ztap.root}/bin/ztap plan repo | head -1; ${ztap.root}/bin/ztap policy watch | true`,
+  ]);
+  const { code, stderr } = await piped.ended;
+  t.same([code, stderr], [0, ""], "the reader went away");
+
+  const evil = "\u001b[2J\u009b31m\u202eevil";
+  const file = `name${evil}.yaml`;
+  const labels = `labels: { app: web, "x": "y" }`;
+  ztap.write(`evil/${file}`, `${NODES.replace("labels: { app: web }", labels)}  ${JSON.stringify(evil)}: 1\n`);
+  ztap.write(
+    "comment/a.yaml",
+    policy(80).replace("name: p", `name: p, annotations: { note: "${"\\u009b31m\\e[2J"}" }`) +
+      NODES.replace(/^/, "---\n"),
+  );
+  for (const args of [
+    ["plan", "evil"],
+    ["validate", "evil"],
+    ["plan", "evil", "--json"],
+    ["validate", "evil", "--json"],
+    ["plan", "comment"],
+    ["plan", "comment", "--json"],
+  ]) {
+    const { stdout, stderr } = await ztap.run(args);
+    t.notMatch(stdout + stderr, CONTROLS, args.join(" "));
+    t.ok((stdout + stderr).length > 20);
+  }
+  const colour = await ztap.onTerminal(["plan", "repo"], "");
+  t.match(colour.stdout, /\u001b\[32m\+/, "coloured on a terminal");
+  const plain = await ztap.onTerminal(["plan", "repo"], "", { NO_COLOR: "1" });
+  t.notMatch(plain.stdout, /\u001b/, "unless NO_COLOR");
+});
+
+t.test("init makes what validates, and keeps what is there", async (t) => {
+  const ztap = new Ztap(t);
+  ztap.write("new/README.md", "mine");
+  const made = await ztap.json(t, "init", ["init", "new"]);
+  t.match(made, { dir: "new", kept: ["README.md"], initialized: true });
+  t.equal(readFileSync(ztap.path("new/README.md"), "utf8"), "mine");
+  t.match(await ztap.json(t, "validate", ["validate", "new"]), { valid: true, diagnostics: [] });
+  const again = await ztap.json(t, "init", ["init", "new"]);
+  t.match(again, { created: [], initialized: false });
+  t.equal(again.kept.length, made.created.length + 1);
+  t.match(await ztap.run(["init", "README.md"], { cwd: ztap.path("new") }), { code: 1, stderr: /README\.md/ });
+  t.match((await ztap.run(["init"], { cwd: ztap.path("new") })).stdout, /Next:\n {2}ztap validate/);
+});
+
+t.test("validate: files, folders, standard input, and what is no text", async (t) => {
+  const ztap = new Ztap(t);
+  ztap.write("a/n.yaml", NODES);
+  t.match(await ztap.json(t, "validate", ["validate", "a", "a/n.yaml"]), { objects: { Node: 1, Workload: 1 } });
+  t.match(await ztap.json(t, "validate", ["validate", "-"], { input: NODES }), { valid: true });
+  const bad = await ztap.json(t, "validate", ["validate", "-"], { input: "kind: [", code: 1 });
+  t.match(bad, { valid: false, diagnostics: [{ file: "<stdin>", line: 1 }] });
+  ztap.write("binary/a.yaml", new Uint8Array([0xff, 0xfe, 0, 1]));
+  for (const command of ["validate", "plan"]) {
+    t.match(await ztap.run([command, "binary"]), { code: 1, stderr: /^ztap: .*binary\/a\.yaml|a\.yaml/ });
+    t.match(await ztap.run([command, "none"]), { code: 1, stderr: /none/ });
+  }
+  t.notOk(existsSync(ztap.path("state")), "asking for what is not there makes nothing");
+});
+
+t.test("version, and doctor as root and as nobody", async (t) => {
+  const ztap = new Ztap(t);
+  t.match(await ztap.json(t, "version", ["version"]), { node: process.versions.node });
+  t.match((await ztap.run(["version"])).stdout, /^ztap \d/);
+  const own = await ztap.run(["doctor", "--json"]);
+  const document = JSON.parse(own.stdout);
+  t.equal(schemaErrors("doctor", document), "");
+  t.equal(own.code, document.ok === true ? 0 : 1);
+  t.match((await ztap.run(["doctor"])).stdout, /git/);
+  const away = await ztap.json(t, "doctor", ["doctor", "--source", "/nowhere"], { code: 1 });
+  t.match(away.checks.at(-1), { name: "source", state: "failed", detail: /nowhere/ });
+});
+
+t.test(
+  "as nobody: one's own store works, the kernel and another's store do not",
+  { skip: !isRoot && "needs root to become nobody" },
+  async (t) => {
+    const ztap = new Ztap(t);
+    if (!(await ztap.isReadableBy(NOBODY))) return t.comment("the checkout cannot be read by nobody");
+    const repo = new Repository(ztap.path("repo"));
+    repo.write("n.yaml", NODES + "---\n" + policy(80));
+    await ztap.run(["apply", "repo", "--auto-approve"]);
+    const home = ztap.homeOf(NOBODY);
+    const env = { HOME: home, ZTAP_STORE: `file:${home}/store`, ZTAP_STATE_DIR: `${home}/state` };
+    const as = { uid: NOBODY, env };
+    const doctor = await ztap.json(t, "doctor", ["doctor"], { ...as, code: 1 });
+    t.match(
+      doctor.checks.find(({ name }: { name: string }) => name === "privileges"),
+      { state: "failed", fix: /root/ },
+    );
+    t.match(
+      doctor.checks.find(({ name }: { name: string }) => name === "store"),
+      { state: "ok", detail: "empty" },
+    );
+    for (const args of [["show"], ["remove", "--auto-approve"]]) {
+      const refused = await ztap.json(t, "error", ["enforcement", ...args], { ...as, code: 1 });
+      t.match(refused, { error: { code: "not-permitted", message: /needs root/ } });
+    }
+    t.match(await ztap.json(t, "policy-list", ["policy", "list"], as), { policies: [] });
+    t.notOk(existsSync(`${home}/store`));
+    const applied = await ztap.json(t, "apply", ["apply", "repo", "--auto-approve"], as);
+    t.match(applied, { revision: { number: 1 } });
+    t.match(await ztap.json(t, "policy-show", ["policy", "show", "p"], as), {
+      nodes: [{ node: "n1", state: "Unknown" }],
+    });
+    const others = { uid: NOBODY, env: { ...env, ZTAP_STORE: `file:${ztap.store}` } };
+    for (const args of [
+      ["policy", "list"],
+      ["cluster", "status"],
+      ["plan", "repo"],
+    ]) {
+      const refused = await ztap.json(t, "error", args, { ...others, code: 1 });
+      t.match(refused, { error: { code: "store-permission" } }, args.join(" "));
+    }
+    const agent = await ztap.run(["agent", "--once", "--node", "n1", "--listen", "off"], as);
+    t.equal(agent.code, 1, "enforcing needs root");
+  },
+);
