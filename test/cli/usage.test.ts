@@ -100,7 +100,8 @@ t.test("output that nobody reads, no terminal and control characters", async (t)
     "repo/n.yaml",
     NODES + "---\n" + policy(80).replace("{ name: p }", '{ name: p, annotations: { a: "x" } }'),
   );
-  await ztap.run(["apply", "repo", "--auto-approve"]);
+  const applied = await ztap.run(["apply", "repo", "--auto-approve"]);
+  t.equal(applied.code, 0, applied.stderr);
   const piped = ztap.spawn("sh", [
     "-c",
     `${ztap.root}/bin/ztap plan repo | head -1; ${ztap.root}/bin/ztap policy watch | true`,
@@ -129,9 +130,9 @@ t.test("output that nobody reads, no terminal and control characters", async (t)
     t.notMatch(stdout + stderr, CONTROLS, args.join(" "));
     t.ok((stdout + stderr).length > 20);
   }
-  const colour = await ztap.onTerminal(["plan", "repo"], "");
+  const colour = await ztap.onTerminal(["plan", "repo", "--store", "memory:"], "");
   t.match(colour.stdout, /\u001b\[32m\+/, "coloured on a terminal");
-  const plain = await ztap.onTerminal(["plan", "repo"], "", { NO_COLOR: "1" });
+  const plain = await ztap.onTerminal(["plan", "repo", "--store", "memory:"], "", { NO_COLOR: "1" });
   t.notMatch(plain.stdout, /\u001b/, "unless NO_COLOR");
 });
 
