@@ -1,0 +1,140 @@
+import { readFileSync, writeFileSync } from "node:fs";
+import t from "tap";
+import { Repository } from "../fakes/repository.js";
+import { NODES, policy, Ztap } from "./ztap.js";
+
+/** A repository with one workload and one policy on that port, in the folder `repo`. */
+function makeRepository(ztap: Ztap, port = 80): Repository {
+  const repo = new Repository(ztap.path("repo"));
+  repo.write("n.yaml", NODES);
+  repo.write("p.yaml", policy(port));
+  repo.commit();
+  return repo;
+}
+
+t.test("plan says what changes, and 2 only where it was asked to and there are changes", async (t) => {
+  const ztap = new Ztap(t);
+  const repo = makeRepository(ztap);
+  const first = await ztap.json(t, "plan", ["plan", "repo"]);
+  t.match(first, { base: { revision: null }, source: { dirty: false }, summary: { create: 3, update: 0, delete: 0 } });
+  t.match(first.changes[0], { action: "create", kind: "NetworkPolicy", namespace: "default", name: "p", before: null });
+  t.equal((await ztap.run(["plan", "repo"])).code, 0);
+  t.equal((await ztap.run(["plan", "repo", "--detailed-exitcode"])).code, 2);
+  await ztap.json(t, "apply", ["apply", "repo", "--auto-approve"]);
+  t.match(await ztap.run(["plan", "repo", "--detailed-exitcode"]), { code: 0, stdout: /No changes/ });
+  repo.write("p.yaml", policy(81));
+  t.match(await ztap.json(t, "plan", ["plan", "repo"]), {
+    source: { dirty: true },
+    summary: { create: 0, update: 1, delete: 0 },
+    connectivity: { summary: { opened: 2, closed: 2 } },
+  });
+  t.match(await ztap.run(["plan", "repo", "--ref", "HEAD"]), { code: 0, stdout: /No changes/ });
+  const bare = new Repository(ztap.path("bare.git"), { bare: true });
+  repo.git("push", "--quiet", bare.path, "main");
+  t.match(await ztap.run(["plan", `file://${bare.path}`]), { code: 0, stdout: /No changes/ });
+  t.match(await ztap.run(["plan", bare.path, "--ref", "none"]), { code: 1, stderr: /no branch or tag "none"/ });
+});
+
+t.test("a saved plan applies exactly what was shown, or is refused", async (t) => {
+  const ztap = new Ztap(t);
+  const repo = makeRepository(ztap);
+  t.equal((await ztap.run(["plan", "repo", "--out", "a.plan"])).code, 0);
+  repo.write("p.yaml", policy(99));
+  const applied = await ztap.json(t, "apply", ["apply", "a.plan", "--auto-approve"]);
+  t.match(applied, { revision: { number: 1 } });
+  t.match(await ztap.run(["plan", "repo", "--ref", "HEAD"]), { stdout: /No changes/ }, "not what came later");
+  const stale = await ztap.json(t, "error", ["apply", "a.plan", "--auto-approve"], { code: 1 });
+  t.match(stale, { error: { code: "stale-plan", message: /head is revision 1/ } });
+  await ztap.run(["plan", "repo", "--out", "b.plan"]);
+  const whole = readFileSync(ztap.path("b.plan"), "utf8");
+  for (const [name, text] of [
+    ["cut", whole.slice(0, -20)],
+    ["changed", whole.replace('"port":99', '"port":98')],
+    ["empty", '{"ztapPlan":1,}'],
+  ] as const) {
+    writeFileSync(ztap.path("c.plan"), text);
+    const refused = await ztap.json(t, "error", ["apply", "c.plan", "--auto-approve"], { code: 1 });
+    t.match(refused, { error: { code: "plan-damaged" } }, name);
+  }
+  t.match(await ztap.json(t, "cluster-status", ["cluster", "status"]), { revision: 1 });
+});
+
+t.test("apply asks: only yes commits, on a terminal alone", async (t) => {
+  const ztap = new Ztap(t);
+  makeRepository(ztap);
+  const without = await ztap.run(["apply", "repo"]);
+  t.match(without, { code: 1, stderr: /no terminal to ask on.*Nothing was changed/s });
+  t.equal((await ztap.onTerminal(["apply", "repo"], "no\n")).code, 1);
+  t.equal((await ztap.onTerminal(["apply", "repo"], "\u0003")).code === 0, false, "Ctrl-C");
+  t.match(await ztap.json(t, "policy-list", ["policy", "list"]), { policies: [] });
+  t.match(await ztap.onTerminal(["apply", "repo"], "yes\n"), { code: 0, stdout: /Committed revision 1/ });
+});
+
+t.test("bad input leaves head as it is, and every problem is shown with its place", async (t) => {
+  const ztap = new Ztap(t);
+  const repo = makeRepository(ztap);
+  await ztap.run(["apply", "repo", "--auto-approve"]);
+  repo.write("p.yaml", policy(80).replace("podSelector", "podSelektor") + "---\nkind: Nonsense\napiVersion: ztap/v1\n");
+  for (const command of ["plan", "apply"]) {
+    const { code, stderr } = await ztap.run([command, "repo", ...(command === "apply" ? ["--auto-approve"] : [])]);
+    t.equal(code, 1);
+    t.match(stderr, /p\.yaml:\d+:\d+ error ZT\d+ .*podSelektor/);
+    t.match(stderr, /Nonsense/);
+  }
+  t.match(await ztap.json(t, "cluster-status", ["cluster", "status"]), { revision: 1 });
+});
+
+t.test("two applies at once: one commits, the other is told or finds nothing to do", async (t) => {
+  const ztap = new Ztap(t);
+  makeRepository(ztap);
+  const other = new Repository(ztap.path("other"));
+  other.write("n.yaml", NODES);
+  other.write("p.yaml", policy(8080));
+  other.commit();
+  const results = await Promise.all(["repo", "other"].map((dir) => ztap.run(["apply", dir, "--auto-approve"])));
+  const committed = results.filter(({ stdout }) => stdout.includes("Committed revision"));
+  const refused = results.filter(({ stderr }) => stderr.includes("plan again"));
+  t.equal(committed.length + refused.length, 2);
+  t.ok(committed.length > 0);
+  const { revision } = await ztap.json(t, "cluster-status", ["cluster", "status"]);
+  t.equal(revision, committed.length);
+});
+
+t.test("history keeps versions over delete and recreate; watch shows each once", async (t) => {
+  const ztap = new Ztap(t);
+  const repo = makeRepository(ztap);
+  await ztap.run(["apply", "repo", "--auto-approve"]);
+  const watch = ztap.start(["policy", "watch", "--json"]);
+  await watch.says('"action":"current"');
+  repo.remove("p.yaml");
+  await ztap.run(["apply", "repo", "--auto-approve", "-m", "gone"]);
+  repo.write("p.yaml", policy(80));
+  await ztap.run(["apply", "repo", "--auto-approve"]);
+  await watch.says('"action":"created"');
+  const { code, stdout } = await watch.stop("SIGINT");
+  t.equal(code, 0);
+  const events = stdout
+    .trim()
+    .split("\n")
+    .map((line): { action: string; version: number } => JSON.parse(line));
+  t.same(
+    events.map(({ action, version }) => `${action} ${version}`),
+    ["current 1", "deleted 1", "created 2"],
+  );
+  const { versions } = await ztap.json(t, "policy-history", ["policy", "history", "p"]);
+  t.same(
+    versions.map(({ action, version }: { action: string; version: number }) => `${action} ${version}`),
+    ["created 2", "deleted 1", "created 1"],
+  );
+  t.equal(versions[1].reason, "apply: gone");
+});
+
+t.test("policy show: 3 only where it was asked to and there is drift", async (t) => {
+  const ztap = new Ztap(t);
+  makeRepository(ztap);
+  await ztap.run(["apply", "repo", "--auto-approve"]);
+  const report = await ztap.json(t, "policy-show", ["policy", "show", "p"]);
+  t.match(report, { policy: { version: 1, file: "p.yaml" }, nodes: [{ node: "n1", state: "Unknown" }], drift: true });
+  t.equal((await ztap.run(["policy", "show", "p", "--detailed-exitcode"])).code, 3);
+  t.match(await ztap.run(["policy", "show", "q"]), { code: 1, stderr: /no policy default\/q/ });
+});
