@@ -48,8 +48,7 @@ else {
       const small = await stage.shrink(acts);
       const again = (await stage.play(small)) ?? found;
       const replay = `ZTAP_SEED=${seed}:${index} node node_modules/.bin/tap run dist/test/kernel/agreement.test.js`;
-      t.comment(describe(small, again));
-      return t.fail(`play it again: ${replay}`);
+      return t.fail(`play it again: ${replay}`, { found: describe(small, again) });
     }
     const counts = [...verdicts].sort().map(([verdict, count]) => `${count} ${verdict}`);
     t.pass(`${(last - first) * ACTS * STEPS} packets, seed ${seed}: ${counts.join(", ")}`);

@@ -126,14 +126,14 @@ function* smallerClauses(clause: Clause): Generator<Clause> {
 }
 
 /** For people: the rulesets and packets of a script, and where it went wrong. */
-export function describe(acts: readonly Act[], { act, step, kernel, reference }: Disagreement): string {
+export function describe(acts: readonly Act[], { act, step, kernel, reference }: Disagreement): readonly string[] {
   const say = ({ verdict, rule }: Judged): string => (rule === null ? verdict : `${verdict} by ${rule}`);
   const lines = acts.flatMap(({ ruleset, steps }, index) => [
     `ruleset ${index + 1}`,
     ...ruleset.subjects.flatMap(({ workload, ingress, egress }) => [
       `  ${workload}: ingress ${ingress.mode} ${ingress.profile ?? ""}, egress ${egress.mode} ${egress.profile ?? ""}`,
     ]),
-    ...ruleset.profiles.flatMap(({ key, rules, clauses }) => [
+    ...namedProfiles(ruleset).flatMap(({ key, rules, clauses }) => [
       `  ${key}`,
       ...clauses.map(
         (clause) => `    ${rules[clause.rule]?.key ?? ""}: ${JSON.stringify([clause.peers, clause.ports])}`,
@@ -145,5 +145,10 @@ export function describe(acts: readonly Act[], { act, step, kernel, reference }:
       return `${mark} at ${now} ${workload} ${direction} ${JSON.stringify(readFrame(frame))} ${frame.toString("hex")}`;
     }),
   ]);
-  return [...lines, `the programs: ${say(kernel)}`, `the reference: ${say(reference)}`].join("\n");
+  return [...lines, `the programs: ${say(kernel)}`, `the reference: ${say(reference)}`];
+}
+
+function namedProfiles({ subjects, profiles }: Ruleset): readonly Profile[] {
+  const named = new Set(subjects.flatMap(({ ingress, egress }) => [ingress.profile, egress.profile]));
+  return profiles.filter(({ key }) => named.has(key));
 }
