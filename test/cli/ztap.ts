@@ -13,7 +13,6 @@ import {
   rmSync,
   writeFileSync,
 } from "node:fs";
-import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
@@ -214,16 +213,6 @@ export class Ztap {
   }
 }
 
-/** A port that nothing listens on at this moment. */
-export async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  const address = server.address();
-  await new Promise((resolve) => server.close(resolve));
-  if (address === null || typeof address === "string") throw new Error("no port");
-  return address.port;
-}
-
 export const NODES = `apiVersion: ztap/v1
 kind: Node
 metadata: { name: n1 }
@@ -244,5 +233,4 @@ spec:
 `;
 
 /** Escape sequences, and every other control character that a terminal acts upon. */
-// eslint-disable-next-line no-control-regex
 export const CONTROLS = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u202e]/;

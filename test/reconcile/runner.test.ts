@@ -1,0 +1,88 @@
+import t from "tap";
+import { runLoop, Wakeup } from "../../src/reconcile/runner.js";
+import { silentLogger } from "../fakes/ambient.js";
+import { ManualClock } from "../fakes/clock.js";
+import { SeededRandom } from "../fakes/random.js";
+
+const settle = () => new Promise<void>((resolve) => setImmediate(resolve));
+
+function setUp(run: () => Promise<void>, intervalMs = 1_000, jitter = 0) {
+  const clock = new ManualClock();
+  const stop = new AbortController();
+  const wakeup = new Wakeup();
+  const random = new SeededRandom(1);
+  const options = { name: "test", intervalMs, jitter, clock, random, logger: silentLogger, signal: stop.signal };
+  return { clock, stop, wakeup, ended: runLoop(options, wakeup, run) };
+}
+
+t.test("runs at once, then at each interval, until it is stopped", async (t) => {
+  let runs = 0;
+  const { clock, stop, ended } = setUp(async () => void (runs += 1));
+  await settle();
+  t.equal(runs, 1);
+  clock.advance(999);
+  await settle();
+  t.equal(runs, 1);
+  clock.advance(1);
+  await settle();
+  t.equal(runs, 2);
+  stop.abort();
+  await ended;
+  clock.advance(10_000);
+  t.equal(runs, 2);
+});
+
+t.test("several wake-ups count as one, and one that comes during a run is not lost", async (t) => {
+  let runs = 0;
+  let finish: () => void = () => undefined;
+  const { stop, wakeup, ended } = setUp(async () => {
+    runs += 1;
+    await new Promise<void>((resolve) => (finish = resolve));
+  });
+  await settle();
+  wakeup.notify();
+  wakeup.notify();
+  wakeup.notify();
+  t.equal(runs, 1);
+  finish();
+  await settle();
+  t.equal(runs, 2, "the wake-up during the run");
+  finish();
+  await settle();
+  t.equal(runs, 2, "only one for all three");
+  stop.abort();
+  finish();
+  await ended;
+});
+
+t.test("a failure is tried again sooner, with growing delays, and the interval is the bound", async (t) => {
+  const at: number[] = [];
+  const { clock, stop, ended } = setUp(async () => {
+    at.push(clock.monotonic());
+    throw new Error("no");
+  }, 5_000);
+  for (let step = 0; step < 400; step += 1) {
+    clock.advance(50);
+    await settle();
+  }
+  stop.abort();
+  await ended;
+  const delays = at.slice(1).map((time, index) => time - (at[index] ?? 0));
+  t.ok((delays[0] ?? 0) <= 250, `first after ${delays[0]} ms`);
+  t.ok((delays[3] ?? 0) > (delays[0] ?? 0), "growing");
+  t.ok(Math.max(...delays) <= 5_050, "never slower than the interval");
+});
+
+t.test("the interval is spread at random, so that a hundred nodes do not come at once", async (t) => {
+  const at: number[] = [];
+  const { clock, stop, ended } = setUp(async () => void at.push(clock.monotonic()), 1_000, 0.1);
+  for (let step = 0; step < 3_000; step += 1) {
+    clock.advance(10);
+    await settle();
+  }
+  stop.abort();
+  await ended;
+  const delays = at.slice(1).map((time, index) => time - (at[index] ?? 0));
+  t.ok(new Set(delays).size > 5);
+  t.ok(delays.every((delay) => delay >= 900 && delay <= 1_110));
+});
