@@ -127,14 +127,21 @@ async function openEnforcer(settings: Settings, logger: Logger): Promise<Enforce
  * For reading this machine's kernel for a node that is enforced here; null where it is not, or without
  * root. Not opened yet. It only looks: a pin that is missing is reported as drift, and not made.
  */
-export async function openLocalEnforcer(settings: Settings, node: string): Promise<Enforcer | null> {
+export async function openLocalEnforcer(
+  settings: Settings,
+  node: string,
+  boot: string | null,
+): Promise<Enforcer | null> {
   if (process.platform !== "linux" || process.geteuid?.() !== 0) return null;
   const { nodeFolders } = await import("./adapters/ebpf/paths.js");
-  const isHere = await readdir(nodeFolders(settings.pinRoot, node).node).then(
+  const { bootId } = await import("./adapters/system/holder.js");
+  // Its agent reported from this very boot, or its pins are here: pins that are gone are what is to be seen.
+  const isOurs = boot !== null && boot === bootId();
+  const hasPins = await readdir(nodeFolders(settings.pinRoot, node).node).then(
     () => true,
     () => false,
   );
-  if (!isHere) return null;
+  if (!isOurs && !hasPins) return null;
   const { EbpfEnforcer } = await import("./adapters/ebpf/enforcer.js");
   const { createLogger } = await import("./adapters/system/logger.js");
   return new EbpfEnforcer({ node, pinRoot: settings.pinRoot, logger: createLogger("error"), readOnly: true });
@@ -149,7 +156,7 @@ export async function withAgentDeps(
   const { createLogger } = await import("./adapters/system/logger.js");
   const { createTelemetry } = await import("./adapters/prometheus/telemetry.js");
   const { serveHttp } = await import("./adapters/prometheus/server.js");
-  const { describeSelf, isHolderAlive } = await import("./adapters/system/holder.js");
+  const { bootId, describeSelf, isHolderAlive } = await import("./adapters/system/holder.js");
   const { createManifestCache } = await import("./manifest/read.js");
   const logger = createLogger(settings.logLevel, process.stderr.isTTY);
   const { telemetry, registry } = createTelemetry();
@@ -174,6 +181,7 @@ export async function withAgentDeps(
         node: settings.node,
         address: settings.address,
         holder: describeSelf(),
+        boot: bootId(),
         ref: settings.source?.branch ?? null,
         path: settings.source?.path ?? null,
         sourceIntervalMs: settings.source?.intervalMs ?? 60_000,
@@ -200,7 +208,14 @@ export async function openFolder(dir: string): Promise<Source> {
 /** `ztap init`: copies the starter repository. */
 export async function scaffoldRepository(root: string, dir: string): Promise<Scaffolded> {
   const { scaffold } = await import("./adapters/git/scaffold.js");
-  return scaffold(join(root, "examples/starter"), dir);
+  return scaffold(
+    [
+      { from: join(root, "examples/starter"), to: "" },
+      // For editors: the schemas of this very version, without a network.
+      { from: join(root, "schemas"), to: ".ztap/schemas", only: /^[^/]+\.schema\.json$/ },
+    ],
+    dir,
+  );
 }
 
 /** @throws OperationError `unsupported`, EnforcerError `not-permitted` */

@@ -8,7 +8,7 @@ import { InvalidInput } from "./exit.js";
 import { SETTING_FLAGS } from "./flags.js";
 
 export const STATE_ARGS = {
-  source: Args.string({ description: "folder or Git URL (default: this folder)", default: "." }),
+  source: Args.string({ ignoreStdin: true, description: "folder or Git URL (default: this folder)", default: "." }),
 };
 
 export const STATE_FLAGS = {

@@ -21,7 +21,11 @@ export default class Apply extends BaseCommand {
     "Shows the plan and asks first. A saved plan whose base is no longer head is refused as stale.";
   static override examples = ["<%= config.bin %> apply", "<%= config.bin %> apply policies.plan --auto-approve"];
   static override args = {
-    source: Args.string({ description: "folder, Git URL or saved plan (default: this folder)", default: "." }),
+    source: Args.string({
+      ignoreStdin: true,
+      description: "folder, Git URL or saved plan (default: this folder)",
+      default: ".",
+    }),
   };
   static override flags = {
     "state-dir": SETTING_FLAGS["state-dir"],

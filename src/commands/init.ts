@@ -6,7 +6,9 @@ import { scaffoldRepository } from "../wiring.js";
 export default class Init extends BaseCommand {
   static override summary = "Start a policy repository: layout, example, editor schemas, CI workflow.";
   static override description = "Overwrites nothing: files that are there are left as they are.";
-  static override args = { dir: Args.string({ description: "folder (default: this one)", default: "." }) };
+  static override args = {
+    dir: Args.string({ ignoreStdin: true, description: "folder (default: this one)", default: "." }),
+  };
 
   async run(): Promise<void> {
     const { args, flags } = await this.parse(Init);

@@ -17,7 +17,7 @@ export default class Plan extends BaseCommand {
     "<%= config.bin %> plan https://git.example.com/policies.git --ref main --detailed-exitcode",
   ];
   static override args = {
-    source: Args.string({ description: "folder or Git URL (default: this folder)", default: "." }),
+    source: Args.string({ ignoreStdin: true, description: "folder or Git URL (default: this folder)", default: "." }),
   };
   static override flags = {
     "state-dir": SETTING_FLAGS["state-dir"],

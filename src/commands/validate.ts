@@ -15,7 +15,10 @@ export default class Validate extends BaseCommand {
   ];
   static override strict = false;
   static override args = {
-    path: Args.string({ description: "files or folders, or - for standard input (default: this folder)" }),
+    path: Args.string({
+      ignoreStdin: true,
+      description: "files or folders, or - for standard input (default: this folder)",
+    }),
   };
   static override flags = {
     format: Flags.option({ options: ["text", "json"] as const })({

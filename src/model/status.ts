@@ -23,6 +23,8 @@ export interface SubjectStatus {
 /** Written by a node's agent after each reconciliation. Attempted is not applied. */
 export interface NodeStatus {
   readonly node: string;
+  /** Names the machine and its boot, so that a command can tell whether it runs beside this agent; absent where that is not known. */
+  readonly boot?: string;
   readonly backend: string;
   readonly attemptedRevision: number | null;
   readonly enforcedRevision: number | null;

@@ -44,6 +44,8 @@ export interface AgentOptions {
   readonly address: string;
   /** Names this very process, so that a successor can tell whether it still runs. */
   readonly holder: string;
+  /** This machine and its boot; null where that cannot be told. */
+  readonly boot: string | null;
   /** Ref and folder of the source, for its status. */
   readonly ref: string | null;
   readonly path: string | null;
@@ -110,7 +112,7 @@ class Agent implements Probes {
     const { node, holder, sessionTtlMs } = options;
     this.#election = new Election(store, clock, { id: node, holder, ttlMs: sessionTtlMs });
     this.#leader = source === null ? null : new Leader({ ...deps, source, election: this.#election }, options);
-    this.#follower = new Follower(deps, node);
+    this.#follower = new Follower(deps, node, options.boot);
     this.#lastFollowed = clock.monotonic();
   }
 

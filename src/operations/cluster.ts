@@ -52,7 +52,7 @@ export async function readClusterStatus(store: Store): Promise<ClusterStatus> {
       lastSeen: beat?.lastSeen ?? null,
       enforcedRevision,
       lag: head === null || enforcedRevision === null ? null : head - enforcedRevision,
-      message: status?.state === "InSync" ? null : (status?.message ?? null),
+      message: status?.state === "InSync" ? null : (status?.message ?? (member === undefined ? "never joined" : null)),
     };
   });
   const leading = leader === null ? null : { id: leader, address: memberById.get(leader)?.address ?? "" };

@@ -20,6 +20,8 @@ export interface PolicyRow {
   readonly updatedAt: string;
   readonly revision: number;
   readonly commit: string | null;
+  /** True where the revision was committed from a work tree with changes that the commit does not hold. */
+  readonly dirty: boolean;
 }
 
 export interface PolicyId {
@@ -64,6 +66,7 @@ function toRow(entry: PolicyEntry, revision: Revision): PolicyRow {
     updatedAt: entry.updatedAt ?? revision.time,
     revision: revision.number,
     commit: revision.source.commit,
+    dirty: revision.source.dirty,
   };
 }
 
@@ -152,6 +155,7 @@ export interface ReportDeps {
   /** For looking into this machine's own kernel, now; null for a node that is not enforced here, or without the privilege to look. */
   readonly openLocal: (
     node: string,
+    boot: string | null,
   ) => Promise<Pick<Enforcer, "backend" | "open" | "lower" | "observe" | "close"> | null>;
   /** What Git says of the state now; or why that is not known. */
   readonly readGit: () => Promise<GitReading>;
@@ -212,6 +216,12 @@ async function reportNodes(
   return nodes;
 }
 
+interface Observed {
+  readonly status: NodeStatus | null;
+  /** Whether the kernel was read just now, and not by the agent some time ago. */
+  readonly isLive: boolean;
+}
+
 /**
  * The node's own report, with the kernel read anew where that can be done from here. The kernel is
  * held against the revision that the node says it enforces: being behind head is no drift.
@@ -221,9 +231,9 @@ async function observeNow(
   node: string,
   head: CommittedState,
   reported: NodeStatus | null,
-): Promise<NodeStatus | null> {
-  const local = await deps.openLocal(node);
-  if (local === null) return reported;
+): Promise<Observed> {
+  const local = reported?.backend === "none" ? null : await deps.openLocal(node, reported?.boot ?? null);
+  if (local === null) return { status: reported, isLive: false };
   try {
     await local.open();
     const enforced = reported?.enforcedRevision ?? head.revision.number;
@@ -242,11 +252,12 @@ async function observeNow(
       message: null,
       healed: 0,
     };
-    return { ...(reported ?? unreported), drift, subjects: observed.subjects, observedAt };
+    return { status: { ...(reported ?? unreported), drift, subjects: observed.subjects, observedAt }, isLive: true };
   } catch (error) {
     // What another version of ztap pinned, or what is damaged, cannot be read; the node's own report can.
     if (!(error instanceof EnforcerError) || reported === null) throw error;
-    return { ...reported, message: `as last reported; the kernel could not be read: ${error.message}` };
+    const message = `as last reported; the kernel could not be read: ${error.message}`;
+    return { status: { ...reported, message }, isLive: false };
   } finally {
     await local.close();
   }
@@ -254,7 +265,7 @@ async function observeNow(
 
 function toPolicyNode(
   node: string,
-  status: NodeStatus | null,
+  { status, isLive }: Observed,
   isAlive: boolean,
   desiredRevision: number,
   policy: string,
@@ -289,7 +300,9 @@ function toPolicyNode(
   const verdict = (state: NodeSyncState, message: string | null): PolicyNode => ({ ...facts, state, message });
   const why = (subject: { readonly workload: string; readonly message?: string }) =>
     `${subject.workload}: ${subject.message ?? "not enforced"}`;
-  if (drift.length > 0) return verdict("Drifted", status.message);
+  if (!isAlive && !isLive)
+    return verdict("Unknown", `the agent is not running; it last reported at ${status.observedAt}`);
+  if (drift.length > 0) return verdict("Drifted", isLive ? null : status.message);
   if (status.state === "Stalled" && status.subjects.length === 0) return verdict("Stalled", status.message);
   if (stalled !== undefined) return verdict("Stalled", why(stalled));
   if (status.enforcedRevision !== desiredRevision) {

@@ -46,6 +46,8 @@ export class Follower {
   constructor(
     private readonly deps: FollowerDeps,
     private readonly node: string,
+    /** See NodeStatus; null where the machine has no such name. */
+    private readonly boot: string | null = null,
   ) {}
 
   /** The revision that this node is known to enforce; null before the first success. */
@@ -66,16 +68,7 @@ export class Follower {
       attempted = await store.readHead();
       telemetry.head(attempted);
       const target = await this.#readTarget(attempted);
-      if (target === null) {
-        await this.#report({
-          attempted: null,
-          state: "InSync",
-          message: "nothing was committed yet; what the kernel holds from before stays in force",
-          drift: [],
-          subjects: [],
-        });
-        return;
-      }
+      if (target === null) return await this.#reportEmptyStore();
       await this.#enforce(target);
     } catch (error) {
       telemetry.stalled(true);
@@ -89,6 +82,16 @@ export class Follower {
       }
       throw error;
     }
+  }
+
+  /** What an earlier agent enforced here, perhaps out of another store, is not taken away by an empty one. */
+  async #reportEmptyStore(): Promise<void> {
+    const { items } = await this.deps.enforcer.observe(compile(new Map(), this.node));
+    const isEnforced = [...items.values()].some(({ workload }) => workload !== undefined);
+    const message = isEnforced
+      ? "the store has no revision, but this kernel enforces an earlier one, which stays in force; is it the right store?"
+      : "nothing was committed yet: nothing is enforced";
+    await this.#report({ attempted: null, state: "Stalled", message, drift: [], subjects: [] });
   }
 
   async #readTarget(head: number | null): Promise<Target | null> {
@@ -137,7 +140,12 @@ export class Follower {
         telemetry.healed(count);
       }
     }
-    await this.#settle(target, after, left, isDrift ? `healed ${count} differences` : null);
+    await this.#settle(
+      target,
+      after,
+      left,
+      isDrift ? `healed ${count} ${count === 1 ? "difference" : "differences"}` : null,
+    );
   }
 
   async #settle(
@@ -164,12 +172,13 @@ export class Follower {
     }
     if (!this.#enforces) return await this.#reportNothingEnforced(target, observed);
     const stalled = observed.subjects.filter(({ state }) => state === "Stalled");
-    const message = stalled
-      .map(({ workload, message: why }) => `${workload}: ${why ?? "cannot be enforced"}`)
-      .join("; ");
+    const message = [
+      ...undeclared(target.revision, this.node),
+      ...stalled.map(({ workload, message: why }) => `${workload}: ${why ?? "cannot be enforced"}`),
+    ].join("; ");
     await this.#report({
       attempted: target.revision.number,
-      state: drift.length > 0 ? "Drifted" : stalled.length > 0 ? "Stalled" : "InSync",
+      state: drift.length > 0 ? "Drifted" : message !== "" ? "Stalled" : "InSync",
       message: message === "" ? this.#lastHeal : message,
       drift,
       subjects: observed.subjects,
@@ -220,6 +229,7 @@ export class Follower {
     const { attempted, ...rest } = content;
     const status = {
       node: this.node,
+      ...(this.boot === null ? {} : { boot: this.boot }),
       backend: enforcer.backend,
       attemptedRevision: attempted,
       enforcedRevision: this.enforcedRevision,
@@ -239,4 +249,12 @@ export class Follower {
       this.deps.logger.debug("the status could not be written", { error });
     }
   }
+}
+
+/** A state that declares nodes and not this one has no workload for it: most likely the agent has the wrong name. */
+function undeclared({ entries }: Revision, node: string): readonly string[] {
+  const declared = entries.filter(({ kind }) => kind === "Node").map(({ name }) => name);
+  if (declared.length === 0 || declared.includes(node)) return [];
+  const shown = declared.slice(0, 10).join(", ") + (declared.length > 10 ? ", …" : "");
+  return [`node ${node} is not declared; declared are: ${shown}`];
 }

@@ -61,7 +61,8 @@ export async function runLoop(options: LoopOptions, wakeup: Wakeup, run: () => P
         Math.min(RETRY_MAX_MS, RETRY_MIN_MS * 2 ** Math.min(failures, 10)) * (0.5 + random.fraction() / 2);
       failures += 1;
       delayMs = Math.min(delayMs, backoffMs);
-      logger.warn(`${name} failed, trying again in ${Math.round(delayMs)} ms`, { error });
+      const why = error instanceof Error ? error.message : String(error);
+      logger.warn(`${name} failed, trying again in ${Math.round(delayMs)} ms: ${why}`, { error });
     }
     await wakeup.wait(delayMs, clock, signal);
   }

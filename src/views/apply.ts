@@ -15,6 +15,8 @@ export function applyDocument(plan: Plan, connectivity: ConnectivityDiff, revisi
 
 export function renderApplied(revision: Revision | null, style: Style): string {
   if (revision === null) return "Nothing was committed.";
-  const commit = revision.source.commit === null ? "" : ` from commit ${revision.source.commit.slice(0, 12)}`;
+  const { commit: id, dirty } = revision.source;
+  const commit =
+    id === null ? "" : ` from commit ${id.slice(0, 12)}${dirty ? " with changes that it does not hold" : ""}`;
   return `${style.good("Committed")} revision ${revision.number}${commit}.`;
 }

@@ -17,7 +17,7 @@ function renderNode(node: InspectedNode, style: Style): string {
   const hooks = new Map<string, { readonly cgroup: string; readonly names: string[] }>();
   for (const { workload, hook, cgroup } of node.links) {
     const row = hooks.get(workload) ?? { cgroup: cgroup ?? style.warn("cgroup is gone"), names: [] };
-    row.names.push(hook);
+    row.names.push(cgroup === null ? `${hook} (detached)` : hook);
     hooks.set(workload, row);
   }
   const rows = [...hooks].map(([workload, { cgroup, names }]) => [workload, cgroup, names.sort().join(" ")]);

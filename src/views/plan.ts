@@ -99,7 +99,10 @@ function toYaml(object: ZtapObject | null): string {
   const { labels } = object.metadata;
   // YAML leaves the controls of C1 and of the reading direction as they are.
   return printable(
-    stringify({ ...(labels === undefined ? {} : { labels }), ...("spec" in object ? { spec: object.spec } : {}) }),
+    stringify(
+      { ...(labels === undefined ? {} : { labels }), ...("spec" in object ? { spec: object.spec } : {}) },
+      { sortMapEntries: true },
+    ),
   );
 }
 

@@ -26,7 +26,7 @@ export function renderPolicyHistory(versions: readonly PolicyVersion[], style: S
     String(row.version),
     row.action,
     String(row.revision),
-    row.commit?.slice(0, 12) ?? "-",
+    shortCommit(row) ?? "-",
     row.updatedAt,
     printableLine(row.author),
     printableLine(row.reason),
@@ -41,7 +41,7 @@ export function policyReportDocument(report: PolicyReport): object {
 export function renderPolicyReport(report: PolicyReport, style: Style): string {
   const { policy, git, nodes, subjects } = report;
   const where = policy.file === null ? "" : `  ${printableLine(policy.file)}:${policy.line}`;
-  const commit = policy.commit === null ? "no commit" : policy.commit.slice(0, 12);
+  const commit = shortCommit(policy) ?? "no commit";
   const paintGit = { Synced: style.good, OutOfSync: style.bad, Unknown: style.warn }[git.state];
   const facts = [
     ["Policy", `${style.bold(qualifiedName(policy))}  version ${policy.version}${style.dim(where)}`],
@@ -88,6 +88,11 @@ function renderNodes(nodes: readonly PolicyNode[], style: Style): readonly strin
 
 export function renderPolicyEvent(event: PolicyEvent, style: Style): string {
   const paint = { current: style.dim, created: style.good, updated: style.warn, deleted: style.bad }[event.action];
-  const commit = event.commit === null ? "" : `  ${event.commit.slice(0, 12)}`;
+  const commit = shortCommit(event) === null ? "" : `  ${shortCommit(event)}`;
   return `${event.updatedAt}  ${paint(event.action.padEnd(7))}  ${qualifiedName(event)}  version ${event.version}  revision ${event.revision}${commit}`;
+}
+
+/** As git writes it: `-dirty` where the work tree held more than the commit does. */
+function shortCommit({ commit, dirty }: PolicyRow): string | null {
+  return commit === null ? null : `${commit.slice(0, 12)}${dirty ? "-dirty" : ""}`;
 }

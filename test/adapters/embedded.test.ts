@@ -156,6 +156,19 @@ void t.test("a data file that was cut short is refused, wherever it was cut", (t
   }),
 );
 
+void t.test("a store that is deleted or replaced while it is in use is not written to any more", (t) =>
+  inFolder(async (path) => {
+    const store = openEmbeddedStore({ path, access: "write" }, systemClock);
+    await store.commit(draft([policy("web")]), { expectHead: null, fence: null });
+    await rm(path, { recursive: true });
+    await t.rejects(store.readHead(), { code: "store-unavailable", message: /deleted or replaced/ });
+    await t.rejects(store.commit(draft([policy("web", 2)]), { expectHead: 1, fence: null }), {
+      code: "store-unavailable",
+    });
+    await store.close();
+  }),
+);
+
 void t.test("who may not write is told so", (t) =>
   inFolder(async (path) => {
     await openEmbeddedStore({ path, access: "write" }, systemClock).close();

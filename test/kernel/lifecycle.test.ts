@@ -310,6 +310,9 @@ else {
         { abi: 1, links: { length: 6 }, foreign: [] },
       ],
     );
+    t.throws(() => removeEnforcement({ node: one.node }), { code: "busy" }, "its agent would put it back");
+    t.equal(await probe(one.web, port), "EPERM");
+    await one.enforcer.close();
     t.match(removeEnforcement({ node: one.node }), [{ node: one.node, workloads: ["demo/web"] }]);
     t.equal(await probe(one.web, port), "open");
     t.equal(await probe(two.web, port), "EPERM");

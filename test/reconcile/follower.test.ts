@@ -42,7 +42,7 @@ async function commit(store: Store, text: string): Promise<void> {
 t.test("an empty store enforces nothing and says so", async (t) => {
   const { store, follower, machine } = setUp();
   await follower.reconcile();
-  t.match(await store.listNodeStatus(), [{ node: "n1", state: "InSync", enforcedRevision: null }]);
+  t.match(await store.listNodeStatus(), [{ node: "n1", state: "Stalled", message: /nothing was committed/ }]);
   t.equal(machine.applied, 0);
 });
 
@@ -138,7 +138,7 @@ t.test(
     t.match(follower.problem, /no route to the store/);
     Reflect.set(follower, "deps", deps);
     await follower.reconcile();
-    t.match(await store.listNodeStatus(), [{ state: "InSync", healed: 1, message: "healed 1 differences" }]);
+    t.match(await store.listNodeStatus(), [{ state: "InSync", healed: 1, message: "healed 1 difference" }]);
   },
 );
 

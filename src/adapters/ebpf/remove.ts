@@ -5,8 +5,9 @@
 import { rmdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import type { Removed } from "../../model/inspection.js";
+import { EnforcerError } from "../../ports/enforcer.js";
 import { entriesOf, removeLinks } from "./links.js";
-import { loadNative, type Native } from "./native.js";
+import { kernel, loadNative, type Native } from "./native.js";
 import { DEFAULT_PIN_ROOT, nodeFolders, pinName, unpinName } from "./paths.js";
 
 export interface RemoveOptions {
@@ -40,6 +41,21 @@ function removeIfEmpty(folder: string): void {
 
 function removeNode(native: Native, pinRoot: string, node: string): Removed {
   const folders = nodeFolders(pinRoot, node);
+  const lock = kernel("Locking the node's folder", () => native.lockFolder(folders.node));
+  if (lock < 0) {
+    throw new EnforcerError(
+      "busy",
+      `the agent of node ${node} is running, and would put everything back; stop it first`,
+    );
+  }
+  try {
+    return takeAway(native, folders, node);
+  } finally {
+    native.closeFd(lock);
+  }
+}
+
+function takeAway(native: Native, folders: ReturnType<typeof nodeFolders>, node: string): Removed {
   const workloads = entriesOf(folders.links);
   // Programs first: while they are attached they need their maps.
   for (const workload of workloads) removeLinks(native, join(folders.links, workload));

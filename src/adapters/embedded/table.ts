@@ -58,6 +58,8 @@ export class EmbeddedTable implements Table {
   readonly #access: Access;
   readonly #clock: Clock;
   #database: RootDatabase<string, string> | null = null;
+  /** Device and inode of the file that is open: another one under the same name is another store. */
+  #identity: string | null = null;
 
   /** @throws StoreError `store-permission`, `store-damaged`, `store-version`, `store-unavailable` */
   constructor({ path, access }: EmbeddedOptions, clock: Clock) {
@@ -132,7 +134,14 @@ export class EmbeddedTable implements Table {
 
   /** The database; null where there is none yet and this table is only for reading. */
   #opened(): RootDatabase<string, string> | null {
-    if (this.#database !== null) return this.#database;
+    if (this.#database !== null) {
+      // A file that was deleted or replaced can still be written to, and nobody would ever read it.
+      if (identityOf(join(this.#path, "data.mdb")) === this.#identity) return this.#database;
+      throw new StoreError(
+        "store-unavailable",
+        `the store at ${this.#path} was deleted or replaced while it was in use; start this process again`,
+      );
+    }
     if (this.#access === "write") this.#makeFolder();
     const dataFile = join(this.#path, "data.mdb");
     const exists = refuseBrokenFile(dataFile);
@@ -156,6 +165,7 @@ export class EmbeddedTable implements Table {
     }
     if (this.#access === "write") this.#tryToMakeNotifyFile();
     this.#database = database;
+    this.#identity = identityOf(dataFile);
     return database;
   }
 
@@ -251,4 +261,10 @@ function writerOn(database: RootDatabase<string, string>): TableWriter {
     put: (key, value) => void database.put(key, value),
     remove: (key) => void database.remove(key),
   };
+}
+
+/** Device and inode; null where there is no such file. */
+function identityOf(file: string): string | null {
+  const stats = statSync(file, { throwIfNoEntry: false });
+  return stats === undefined ? null : `${stats.dev}:${stats.ino}`;
 }

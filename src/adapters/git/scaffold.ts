@@ -13,14 +13,29 @@ export interface Scaffolded {
   readonly initialized: boolean;
 }
 
-export async function scaffold(template: string, dir: string): Promise<Scaffolded> {
-  await mkdir(dir, { recursive: true });
+export interface Template {
+  readonly from: string;
+  /** Below the folder that is filled. */
+  readonly to: string;
+  /** Which files, by their path below `from`; all of them where it is absent. */
+  readonly only?: RegExp;
+}
+
+export async function scaffold(templates: readonly Template[], dir: string): Promise<Scaffolded> {
   const created: string[] = [];
   const kept: string[] = [];
-  for (const entry of await readdir(template, { recursive: true, withFileTypes: true })) {
+  for (const template of templates) await copyFiles(template, dir, created, kept);
+  return { created: created.sort(), kept: kept.sort(), initialized: await initialize(dir) };
+}
+
+async function copyFiles({ from, to, only }: Template, dir: string, created: string[], kept: string[]): Promise<void> {
+  await mkdir(dir, { recursive: true });
+  for (const entry of await readdir(from, { recursive: true, withFileTypes: true })) {
     if (!entry.isFile()) continue;
     const source = join(entry.parentPath, entry.name);
-    const path = source.slice(template.length + 1);
+    const below = source.slice(from.length + 1);
+    if (only?.test(below) === false) continue;
+    const path = join(to, below);
     await mkdir(dirname(join(dir, path)), { recursive: true });
     const isNew = await copyFile(source, join(dir, path), constants.COPYFILE_EXCL).then(
       () => true,
@@ -31,7 +46,6 @@ export async function scaffold(template: string, dir: string): Promise<Scaffolde
     );
     (isNew ? created : kept).push(path);
   }
-  return { created: created.sort(), kept: kept.sort(), initialized: await initialize(dir) };
 }
 
 async function initialize(dir: string): Promise<boolean> {

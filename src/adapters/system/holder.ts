@@ -16,7 +16,8 @@ export function isHolderAlive(holder: string): boolean {
   return startTime(Number(pid)) === Number(started);
 }
 
-function bootId(): string | null {
+/** Names this boot of this machine; null where the system has no such id. */
+export function bootId(): string | null {
   return readOrNull("/proc/sys/kernel/random/boot_id")?.trim() ?? null;
 }
 

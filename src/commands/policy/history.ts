@@ -7,7 +7,11 @@ import { withStore } from "../../wiring.js";
 export default class PolicyHistory extends BaseCommand {
   static override summary = "List the versions of a policy, newest first.";
   static override args = {
-    name: Args.string({ description: "NAMESPACE/NAME, or NAME in the namespace default", required: true }),
+    name: Args.string({
+      ignoreStdin: true,
+      description: "NAMESPACE/NAME, or NAME in the namespace default",
+      required: true,
+    }),
   };
 
   async run(): Promise<void> {

@@ -11,7 +11,11 @@ export default class PolicyShow extends BaseCommand {
   static override description =
     "A node that is enforced on this machine is read from the kernel now, with root; other nodes as they last reported.";
   static override args = {
-    name: Args.string({ description: "NAMESPACE/NAME, or NAME in the namespace default", required: true }),
+    name: Args.string({
+      ignoreStdin: true,
+      description: "NAMESPACE/NAME, or NAME in the namespace default",
+      required: true,
+    }),
   };
   static override flags = {
     "state-dir": SETTING_FLAGS["state-dir"],
@@ -31,7 +35,7 @@ export default class PolicyShow extends BaseCommand {
         {
           store,
           clock: systemClock,
-          openLocal: (node) => openLocalEnforcer(settings, node),
+          openLocal: (node, boot) => openLocalEnforcer(settings, node, boot),
           readGit: () => readGitObjects(settings, store),
         },
         id,
