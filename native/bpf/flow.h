@@ -165,7 +165,7 @@ __inline_always __u8 judge_flow(struct __sk_buff *skb, const struct scope *scope
 			*scope->decided_by = flow->asked[!direction].rule;
 			return answer;
 		}
-		if (is_own(skb, scope, p))
+		if (is_own(skb, scope, p, direction))
 			return ZTAP_ALLOWED;
 		if (verdict == ZTAP_DENIED)
 			return verdict;

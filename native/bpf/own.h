@@ -9,8 +9,9 @@ __inline_always bool is_loopback(const __u8 *address, __u8 family)
 {
 	const __u32 *words = (const __u32 *)address;
 
+	/* The last address is a broadcast: it reaches every socket of the machine on that port. */
 	if (family == AF_INET)
-		return address[0] == 127;
+		return address[0] == 127 && words[0] != bpf_htonl(0x7fffffff);
 	return !words[0] && !words[1] && !words[2] && words[3] == bpf_htonl(1);
 }
 
@@ -106,7 +107,22 @@ __shared int packet_is_own(struct __sk_buff *skb, const struct packet *p, const 
 	return other_end_is_own(skb, p, cgroup, false);
 }
 
-__inline_always bool is_own(struct __sk_buff *skb, const struct scope *scope, const struct packet *p)
+/*
+ * What a workload sends over the loopback device carries this mark. A process may give its datagrams any source
+ * address of the machine (IP_PKTINFO), so who sent one cannot be told from its addresses; but only root can mark it.
+ */
+__inline_always __u32 own_mark(const struct ztap_cgroup *cgroup)
+{
+	return (__u32)cgroup->cgroup ^ 0x7a746170;
+}
+
+__inline_always void mark_own(struct __sk_buff *skb, const struct ztap_cgroup *cgroup)
+{
+	if (skb->ifindex == LOOPBACK_IFINDEX)
+		skb->mark = own_mark(cgroup);
+}
+
+__inline_always bool is_own(struct __sk_buff *skb, const struct scope *scope, const struct packet *p, __u32 direction)
 {
 	/* On the wire anybody may claim such an address; the kernel's own packets come through the loopback device. */
 	if (skb->ifindex != LOOPBACK_IFINDEX || (!is_loopback(p->remote, p->family) && !same_address(p)))
@@ -114,6 +130,8 @@ __inline_always bool is_own(struct __sk_buff *skb, const struct scope *scope, co
 	/* The kernel itself answers echo requests to its own addresses. */
 	if (p->protocol == ZTAP_PROTOCOL_ICMP)
 		return p->kind == PACKET_FLOW || p->kind == PACKET_ANSWER;
+	if (p->protocol == IPPROTO_UDP && direction == ZTAP_INGRESS)
+		return skb->mark == own_mark(scope->cgroup);
 	return packet_is_own(skb, p, scope->cgroup);
 }
 

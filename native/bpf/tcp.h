@@ -20,7 +20,7 @@ __inline_always __u8 judge_or_own(struct __sk_buff *skb, const struct scope *sco
 {
 	__u8 verdict = judge(scope, p, direction, port_of(p, direction), rule);
 
-	if (verdict != ZTAP_ALLOWED && is_own(skb, scope, p))
+	if (verdict != ZTAP_ALLOWED && is_own(skb, scope, p, direction))
 		return ZTAP_ALLOWED;
 	return verdict;
 }

@@ -71,9 +71,11 @@ int ztap_ingress(struct __sk_buff *skb)
 SEC("cgroup_skb/egress")
 int ztap_egress(struct __sk_buff *skb)
 {
+	struct ztap_cgroup *cgroup = bpf_get_local_storage(&ztap_cgroup, 0);
 	__u32 rule = 0;
 
-	return packet_impl(skb, bpf_get_local_storage(&ztap_cgroup, 0), ZTAP_EGRESS, 0, &rule) != ZTAP_DENIED;
+	mark_own(skb, cgroup);
+	return packet_impl(skb, cgroup, ZTAP_EGRESS, 0, &rule) != ZTAP_DENIED;
 }
 
 SEC("cgroup/connect4")

@@ -72,11 +72,10 @@ export class Follower {
       await this.#enforce(target);
     } catch (error) {
       telemetry.stalled(true);
-      if (error instanceof StoreError) {
-        telemetry.storeError();
-        // The machine is kept to the last good ruleset meanwhile: damage is healed also while the store is away.
-        if (this.#target !== null) await this.#enforce(this.#target);
-      }
+      if (error instanceof StoreError) telemetry.storeError();
+      // The machine is kept to the last good ruleset meanwhile, whatever it was: damage is healed, and a
+      // service that starts again is enforced, also where head cannot be read, compiled or lowered.
+      if (this.#target !== null && this.#target.revision.number !== attempted) await this.#enforce(this.#target);
       if (error instanceof StoreError || error instanceof EnforcerError) {
         await this.#report({ attempted, state: "Stalled", message: error.message, drift: [], subjects: [] });
       }

@@ -115,8 +115,7 @@ t.test("output that nobody reads, no terminal and control characters", async (t)
   ztap.write(`evil/${file}`, `${NODES.replace("labels: { app: web }", labels)}  ${JSON.stringify(evil)}: 1\n`);
   ztap.write(
     "comment/a.yaml",
-    policy(80).replace("name: p", `name: p, annotations: { note: "${"\\u009b31m\\e[2J"}" }`) +
-      NODES.replace(/^/, "---\n"),
+    policy(80).replace("name: p", `name: p, annotations: { note: "\\u009b31m\\e[2J" }`) + NODES.replace(/^/, "---\n"),
   );
   for (const args of [
     ["plan", "evil"],

@@ -201,7 +201,8 @@ function roleOf(transport: Transport): "single" | "asks" | "answers" | "either" 
 }
 
 function isItself({ family, local, remote }: Seen): boolean {
-  const isLoopback = family === 4 ? remote.startsWith("7f") : remote === "1".padStart(32, "0");
+  // The last address of 127.0.0.0/8 is a broadcast.
+  const isLoopback = family === 4 ? remote.startsWith("7f") && remote !== "7fffffff" : remote === "1".padStart(32, "0");
   return isLoopback || local === remote;
 }
 

@@ -31,7 +31,7 @@ import {
   type LoadedObject,
   type Native,
 } from "./native.js";
-import { BPFFS, DEFAULT_PIN_ROOT, findCgroupRoot, nodeFolders } from "./paths.js";
+import { BPFFS, DEFAULT_PIN_ROOT, findCgroupRoot, nodeFolders, requireCgroup2 } from "./paths.js";
 import { ownFolder, requirePrivileges } from "./privileges.js";
 import { Subjects } from "./subjects.js";
 import { CgroupWatch } from "./watch.js";
@@ -87,7 +87,7 @@ export class EbpfEnforcer implements Enforcer {
       readOnly = false,
     } = this.#options;
     const native = loadNative(nativeDir);
-    const cgroupRoot = this.#options.cgroupRoot ?? findCgroupRoot();
+    const cgroupRoot = requireCgroup2(this.#options.cgroupRoot ?? findCgroupRoot());
     const folders = nodeFolders(pinRoot, node);
     const lock = readOnly ? -1 : claimFolder(native, pinRoot, folders);
     let object: LoadedObject;
@@ -143,7 +143,7 @@ export class EbpfEnforcer implements Enforcer {
     const prepared = await tables.prepare(image);
     // Cgroups are looked for as late as possible; one that appears after this is Pending until the next apply.
     const located = subjects.locate(ruleset, image);
-    subjects.prepare(located, prepared);
+    subjects.prepare(image, located, prepared);
     tables.switch(prepared);
     const failures = subjects.enforce(located, prepared);
     subjects.release(image, located);

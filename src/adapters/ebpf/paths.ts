@@ -1,5 +1,5 @@
 /** Paths: where the cgroup hierarchy and the pins are, and names for pins that are safe for any workload. */
-import { readFileSync } from "node:fs";
+import { readFileSync, statfsSync } from "node:fs";
 import { join } from "node:path";
 import { EnforcerError } from "../../ports/enforcer.js";
 
@@ -70,4 +70,18 @@ export function nodeFolders(
 ): { readonly node: string; readonly maps: string; readonly links: string } {
   const folder = join(pinRoot, pinName(node));
   return { node: folder, maps: join(folder, "maps"), links: join(folder, "links") };
+}
+
+/** From linux/magic.h. */
+const CGROUP2_SUPER_MAGIC = 0x63677270;
+
+/**
+ * Something else may be mounted over the cgroups, as a service's sandbox does: every workload would
+ * then seem to be gone.
+ * @throws EnforcerError `unsupported`
+ */
+export function requireCgroup2(root: string): string {
+  const { type } = statfsSync(root);
+  if (type === CGROUP2_SUPER_MAGIC) return root;
+  throw new EnforcerError("unsupported", `${root} is not the cgroup v2 hierarchy here; something is mounted over it`);
 }

@@ -7,7 +7,7 @@
  */
 import type { SubjectStatus } from "../../model/status.js";
 import type { Ruleset } from "../../model/ruleset.js";
-import type { EnforcementItem } from "../../ports/enforcer.js";
+import { EnforcerError, type EnforcementItem } from "../../ports/enforcer.js";
 import type { Image, ImageSubject } from "./image.js";
 import { addItem, ATTACHED, HOOKS, linkItem, subjectItem, subjectValue } from "./items.js";
 import type { Link, Links } from "./links.js";
@@ -60,7 +60,11 @@ export class Subjects {
         continue;
       }
       const path = cgroupPath(this.#cgroupRoot, cgroup);
-      const cgroupId = kernel(`Looking for the cgroup ${path}`, () => this.#native.cgroupId(path));
+      const cgroupId = this.#find(path);
+      if (typeof cgroupId === "string") {
+        statuses.push({ workload, state: "Stalled", message: cgroupId });
+        continue;
+      }
       if (cgroupId === null) {
         statuses.push({ workload, state: "Pending", message: `its cgroup ${path} does not exist yet` });
         continue;
@@ -75,6 +79,16 @@ export class Subjects {
       statuses.push({ workload, state: "Enforced" });
     }
     return { present, statuses };
+  }
+
+  /** The cgroup's id, null where there is none, or why it cannot be looked at: one path that lies costs no other workload. */
+  #find(path: string): bigint | string | null {
+    try {
+      return kernel("Looking for the cgroup", () => this.#native.cgroupId(path));
+    } catch (error) {
+      if (!(error instanceof EnforcerError)) throw error;
+      return error.message;
+    }
   }
 
   /** What the kernel holds of subjects and links, as items. */
@@ -104,7 +118,7 @@ export class Subjects {
   }
 
   /** Before the switch: writes the idle half of every cgroup that is enforced, also of those to be released. */
-  prepare(located: Located, idle: SetIndex): void {
+  prepare(image: Image, located: Located, idle: SetIndex): void {
     const wanted = new Map(located.present.map((one) => [one.cgroupId, one]));
     for (const one of located.present) {
       const held = readStorage(this.#native, this.#storageFd, one.cgroupId);
@@ -114,13 +128,27 @@ export class Subjects {
       const next = { ...half, cgroup: one.cgroupId, subject: one.id, level: one.level };
       if (!sameStorage(held, next)) writeStorage(this.#native, this.#storageFd, one.cgroupId, next);
     }
-    for (const links of this.#links.list().values()) {
+    for (const [workload, links] of this.#links.list()) {
+      // A subject whose path is gone for now: what its cgroup was last told stays, in both halves.
+      if (image.subjects.has(workload) && !located.present.some((one) => one.workload === workload)) {
+        this.#keep(links, idle);
+        continue;
+      }
       for (const cgroupId of new Set(links.map((link) => link.cgroupId))) {
         if (cgroupId === 0n || wanted.has(cgroupId)) continue;
         const held = readStorage(this.#native, this.#storageFd, cgroupId);
         if (held === null || held.subject === 0 || sameRecord(held.sets[idle], OPEN_RECORD)) continue;
         writeStorage(this.#native, this.#storageFd, cgroupId, withSet(held, idle, OPEN_RECORD));
       }
+    }
+  }
+
+  /** Copies the record in force to the idle half; its classes may be gone, and what finds none is refused. */
+  #keep(links: readonly Link[], idle: SetIndex): void {
+    for (const cgroupId of new Set(links.map((link) => link.cgroupId))) {
+      const held = cgroupId === 0n ? null : readStorage(this.#native, this.#storageFd, cgroupId);
+      if (held === null || held.subject === 0) continue;
+      writeStorage(this.#native, this.#storageFd, cgroupId, withSet(held, idle, held.sets[idle === 0 ? 1 : 0]));
     }
   }
 
@@ -154,11 +182,16 @@ export class Subjects {
     this.#links.tidy(one.workload, links);
   }
 
-  /** After the switch: takes the programs off what is no subject any more, or whose cgroup is gone. */
+  /**
+   * After the switch: takes the programs off what is no subject any more. A subject whose path is gone
+   * keeps them while the kernel says that their cgroup lives: sockets outlast the folder's name.
+   */
   release(image: Image, located: Located): void {
     const present = new Set(located.present.map((one) => one.workload));
-    for (const workload of this.#links.list().keys()) {
-      if (!image.subjects.has(workload) || !present.has(workload)) this.#links.release(workload);
+    for (const [workload, links] of this.#links.list()) {
+      const isSubject = image.subjects.has(workload);
+      const isAlive = links.some((link) => link.cgroupId !== 0n);
+      if (!isSubject || (!present.has(workload) && !isAlive)) this.#links.release(workload);
     }
   }
 }
