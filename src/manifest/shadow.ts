@@ -11,10 +11,13 @@ export interface RuleShape {
   readonly ports: readonly PolicyPort[] | undefined;
 }
 
+/** Each rule is compared with every other: a warning is not worth more than this. */
+const MAX_RULES = 500;
+
 /** Index of a rule that covers the rule at `index`: an earlier one, or a later one that allows strictly more. */
 export function findShadow(rules: readonly RuleShape[], index: number): number | undefined {
   const rule = rules[index];
-  if (rule === undefined) return undefined;
+  if (rule === undefined || rules.length > MAX_RULES) return undefined;
   const by = rules.findIndex(
     (other, at) => at !== index && covers(other, rule) && (at < index || !covers(rule, other)),
   );

@@ -32,7 +32,7 @@ import {
   type Native,
 } from "./native.js";
 import { BPFFS, DEFAULT_PIN_ROOT, findCgroupRoot, nodeFolders, requireCgroup2 } from "./paths.js";
-import { ownFolder, requirePrivileges } from "./privileges.js";
+import { ownFolder, requireOwnFolder, requirePrivileges } from "./privileges.js";
 import { Subjects } from "./subjects.js";
 import { CgroupWatch } from "./watch.js";
 import { readCounters, TableSets } from "./tables.js";
@@ -89,6 +89,7 @@ export class EbpfEnforcer implements Enforcer {
     const native = loadNative(nativeDir);
     const cgroupRoot = requireCgroup2(this.#options.cgroupRoot ?? findCgroupRoot());
     const folders = nodeFolders(pinRoot, node);
+    if (readOnly) requireOwnFolder(dirname(pinRoot), folders.maps);
     const lock = readOnly ? -1 : claimFolder(native, pinRoot, folders);
     let object: LoadedObject;
     try {

@@ -3,13 +3,14 @@
  * ruleset and no loaded object, and changes nothing.
  */
 import { existsSync, readdirSync } from "node:fs";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import type { EntryCounts, InspectedLink, InspectedNode } from "../../model/inspection.js";
 import { CONTROL } from "./abi.generated.js";
 import { HOOKS } from "./items.js";
 import { entriesOf, listLinks, type Link } from "./links.js";
 import { pinnedVersion } from "./load.js";
 import { kernel, loadNative, type Native } from "./native.js";
+import { requireOwnFolder } from "./privileges.js";
 import { DEFAULT_PIN_ROOT, findCgroupRoot, nodeFolders, unpinName } from "./paths.js";
 
 export interface InspectOptions {
@@ -22,6 +23,7 @@ export function inspectEnforcement(options: InspectOptions = {}): readonly Inspe
   const pinRoot = options.pinRoot ?? DEFAULT_PIN_ROOT;
   const names = entriesOf(pinRoot);
   if (names.length === 0) return [];
+  for (const name of names) requireOwnFolder(dirname(pinRoot), nodeFolders(pinRoot, unpinName(name)).maps);
   const native = loadNative(options.nativeDir);
   const cgroupRoot = options.cgroupRoot ?? findCgroupRoot();
   const pinned = names.map((name) => {

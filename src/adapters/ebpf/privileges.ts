@@ -33,11 +33,25 @@ export function requirePrivileges(native: Native): void {
  * @throws EnforcerError `not-permitted`
  */
 export function ownFolder(base: string, folder: string): void {
-  let path = base;
-  for (const name of relative(base, folder).split(sep)) {
-    path = join(path, name);
+  for (const path of pathsBetween(base, folder)) {
     makeFolder(path);
-    const stats = lstatSync(path);
+    requireOwn(path);
+  }
+}
+
+/** As `ownFolder`, for looking: makes nothing, and minds nothing that is not there. @throws EnforcerError `not-permitted` */
+export function requireOwnFolder(base: string, folder: string): void {
+  for (const path of pathsBetween(base, folder)) requireOwn(path);
+}
+
+function pathsBetween(base: string, folder: string): readonly string[] {
+  const names = relative(base, folder).split(sep);
+  return names.map((_, index) => join(base, ...names.slice(0, index + 1)));
+}
+
+function requireOwn(path: string): void {
+  const stats = lstatSync(path, { throwIfNoEntry: false });
+  if (stats !== undefined) {
     if (!stats.isDirectory() || stats.uid !== process.geteuid?.() || (stats.mode & 0o022) !== 0) {
       throw new EnforcerError(
         "not-permitted",
