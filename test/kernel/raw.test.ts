@@ -173,6 +173,38 @@ else {
     t.notOk(web.hasGot(socket, MARK.toString("hex")));
   });
 
+  await t.test(
+    "over loopback too: who sent a datagram is not told by its addresses, nor does a broadcast stay at home",
+    async (t) => {
+      await apply([], []);
+      const stranger = await RawActor.start(t, sandbox, { namespace: inside });
+      const socket = await web.socket(AF.inet, SOCK.datagram, 0);
+      await web.command(`bind ${socket} 127.0.0.1 4310`);
+      t.equal(await web.send(socket, "127.0.0.1", 4310, Buffer.from("self")), "ok");
+      await web.gets(socket, Buffer.from("self").toString("hex"));
+      const forger = await stranger.socket(AF.inet, SOCK.raw, 255);
+      await stranger.command(`include ${forger}`);
+      const payload = udp(4310, 4310, MARK.length);
+      const datagram = packet({
+        from: "127.0.0.1",
+        to: "127.0.0.1",
+        protocol: UDP,
+        payload: Buffer.concat([payload, MARK]),
+      });
+      const before = await denied();
+      t.equal(await stranger.send(forger, "127.0.0.1", 0, datagram.subarray(ETHERNET)), "ok");
+      await until(async () => (await denied()) > before);
+      t.notOk(web.hasGot(socket, MARK.toString("hex")), "it claims to come from the very socket that it goes to");
+      const caller = await web.socket(AF.inet, SOCK.datagram, 0);
+      await web.command(`bind ${caller} 127.255.255.255 4311`);
+      t.equal(
+        await web.send(caller, "127.255.255.255", 4311, MARK),
+        "EPERM",
+        "a broadcast reaches everybody on that port",
+      );
+    },
+  );
+
   await t.test("two workloads behind one address are told apart", async (t) => {
     await apply(
       [one("udp/4400-4401"), { peers: ["127.0.0.1/32"], ports: ["udp/4402"] }],
