@@ -5,10 +5,10 @@
  */
 import type { KeyedDiff } from "../diff/keyed.js";
 import { isEmptyDiff } from "../diff/keyed.js";
-import { diffEnforcement, listDrift } from "../drift/drift.js";
+import { diffEnforcement, judgeSubjects, listDrift } from "../drift/drift.js";
 import type { Ruleset } from "../model/ruleset.js";
 import type { Revision } from "../model/state.js";
-import type { DriftItem, DriftKind, NodeStatus, SubjectStatus } from "../model/status.js";
+import type { DriftKind, NodeStatus, SubjectStatus } from "../model/status.js";
 import { compile } from "../policy/compile.js";
 import type { EnforcementItem, Enforcer, ItemSet, Observation } from "../ports/enforcer.js";
 import { EnforcerError } from "../ports/enforcer.js";
@@ -77,8 +77,22 @@ export class Follower {
       // service that starts again is enforced, also where head cannot be read, compiled or lowered.
       if (this.#target !== null && this.#target.revision.number !== attempted) await this.#enforce(this.#target);
       if (error instanceof StoreError || error instanceof EnforcerError) {
-        await this.#report({ attempted, state: "Stalled", message: error.message, drift: [], subjects: [] });
+        const subjects = await this.#subjectsOf(attempted);
+        await this.#report({ attempted, state: "Stalled", message: error.message, drift: [], subjects });
       }
+      throw error;
+    }
+  }
+
+  /** Where applying a revision failed half-way: who is enforced all the same, and who is not. */
+  async #subjectsOf(attempted: number | null): Promise<readonly SubjectStatus[]> {
+    if (this.#target === null || this.#target.revision.number !== attempted) return [];
+    try {
+      const observed = await this.deps.enforcer.observe(this.#target.ruleset);
+      return judgeSubjects(observed.subjects, diffEnforcement(this.#target.items, observed));
+    } catch (error) {
+      // The machine cannot be read either; why, the message says already.
+      if (error instanceof EnforcerError) return [];
       throw error;
     }
   }
@@ -120,16 +134,16 @@ export class Follower {
     const { ruleset } = target;
     const before = await enforcer.observe(ruleset);
     const found = diffEnforcement(target.items, before);
-    if (isEmptyDiff(found)) return await this.#settle(target, before, [], null);
+    if (isEmptyDiff(found)) return await this.#settle(target, before, found, null);
 
     const isDrift = this.#enforced?.digest === ruleset.digest;
     if (isDrift) await this.#reportDrift(target, found, before.subjects);
     const started = clock.monotonic();
     await enforcer.apply(ruleset);
     const after = await enforcer.observe(ruleset);
-    const left = listDrift(diffEnforcement(target.items, after));
+    const left = diffEnforcement(target.items, after);
     const count = found.missing.length + found.changed.length + found.extra.length;
-    if (left.length === 0) {
+    if (isEmptyDiff(left)) {
       const policies = new Set(
         ruleset.subjects.flatMap(({ ingress, egress }) => [...ingress.policies, ...egress.policies]),
       ).size;
@@ -150,10 +164,12 @@ export class Follower {
   async #settle(
     target: Target,
     observed: Observation,
-    drift: readonly DriftItem[],
+    left: KeyedDiff<EnforcementItem>,
     healed: string | null,
   ): Promise<void> {
     const { logger, telemetry } = this.deps;
+    const drift = listDrift(left);
+    const subjects = judgeSubjects(observed.subjects, left);
     telemetry.packets(observed.packets);
     if (drift.length === 0) {
       if (this.#enforced?.revision !== target.revision.number && this.#enforces) {
@@ -170,7 +186,7 @@ export class Follower {
       }
     }
     if (!this.#enforces) return await this.#reportNothingEnforced(target, observed);
-    const stalled = observed.subjects.filter(({ state }) => state === "Stalled");
+    const stalled = subjects.filter(({ state }) => state === "Stalled");
     const message = [
       ...undeclared(target.revision, this.node),
       ...stalled.map(({ workload, message: why }) => `${workload}: ${why ?? "cannot be enforced"}`),
@@ -180,7 +196,7 @@ export class Follower {
       state: drift.length > 0 ? "Drifted" : message !== "" ? "Stalled" : "InSync",
       message: message === "" ? this.#lastHeal : message,
       drift,
-      subjects: observed.subjects,
+      subjects,
     });
   }
 
@@ -212,7 +228,8 @@ export class Follower {
       if (kinds[kind] > 0) this.deps.telemetry.drift(kind, kinds[kind]);
     }
     this.deps.logger.warn("drift found", { drift });
-    await this.#report({ attempted: target.revision.number, state: "Drifted", message: null, drift, subjects });
+    const judged = judgeSubjects(subjects, found);
+    await this.#report({ attempted: target.revision.number, state: "Drifted", message: null, drift, subjects: judged });
   }
 
   /**
