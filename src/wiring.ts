@@ -2,7 +2,7 @@
  * The only place that puts adapters behind ports. Adapters are imported where they are first used,
  * so that a command pays only for what it needs.
  */
-import { mkdir, readdir, stat } from "node:fs/promises";
+import { mkdir, readFile, readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
 import type { Scaffolded } from "./adapters/git/scaffold.js";
 import { systemClock, systemRandom } from "./adapters/system/clock.js";
@@ -42,8 +42,37 @@ async function openStore(settings: Settings, access: "read" | "write"): Promise<
     const { openMemoryStore } = await import("./adapters/memory/store.js");
     return openMemoryStore(systemClock);
   }
+  if (settings.store.kind === "etcd") return openClusterStore(settings, settings.store);
   const { openEmbeddedStore } = await import("./adapters/embedded/store.js");
   return openEmbeddedStore({ path: settings.store.path, access }, systemClock);
+}
+
+async function openClusterStore(
+  { etcd, electionTimeoutMs }: Settings,
+  { tls, endpoints, prefix }: Extract<Settings["store"], { kind: "etcd" }>,
+): Promise<Store> {
+  const { openEtcdStore } = await import("./adapters/etcd/store.js");
+  const [ca, cert, key, password] = await Promise.all(
+    [etcd.ca, etcd.cert, etcd.key, etcd.passwordFile].map(readSecret),
+  );
+  return openEtcdStore(
+    {
+      endpoints,
+      prefix,
+      tls: tls ? { ca: ca ?? null, cert: cert ?? null, key: key ?? null } : null,
+      auth: etcd.user === null ? null : { username: etcd.user, password: (password ?? "").toString().replace(/\r?\n$/, "") },
+      timeoutMs: electionTimeoutMs,
+    },
+    systemClock,
+    systemRandom.fraction(),
+  );
+}
+
+async function readSecret(file: string | null): Promise<Buffer | null> {
+  if (file === null) return null;
+  return readFile(file).catch((cause: unknown) => {
+    throw new OperationError("invalid-settings", `${file}: cannot be read; it is named in the etcd settings`, { cause });
+  });
 }
 
 export interface SourceChoice {
@@ -188,6 +217,7 @@ export async function withAgentDeps(
         selfHeal: settings.source?.selfHeal ?? true,
         checkIntervalMs: settings.checkIntervalMs,
         heartbeatIntervalMs: settings.heartbeatIntervalMs,
+        electionTimeoutMs: settings.electionTimeoutMs,
         sessionTtlMs: settings.sessionTtlMs,
       },
     ),
