@@ -6,7 +6,9 @@ import { mkdir, readFile, readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
 import type { Scaffolded } from "./adapters/git/scaffold.js";
 import { systemClock, systemRandom } from "./adapters/system/clock.js";
-import { readManifests } from "./manifest/read.js";
+import { EBPF_CAPACITY } from "./adapters/ebpf/measure.js";
+import type { ManifestFile, Manifests, ReadOptions } from "./manifest/read.js";
+import { readManifests as readUnbounded } from "./manifest/read.js";
 import { hasErrors } from "./model/diagnostic.js";
 import type { AgentDeps, AgentOptions } from "./operations/agent.js";
 import { OperationError } from "./operations/error.js";
@@ -21,7 +23,12 @@ import { SourceError } from "./ports/source.js";
 import type { Store } from "./ports/store.js";
 import type { Logger } from "./ports/system.js";
 
-export { readManifests, systemClock, systemRandom };
+export { systemClock, systemRandom };
+
+/** What every command and the leader read by: a state that no node could enforce is refused like any other mistake. */
+export function readManifests(files: readonly ManifestFile[], options: ReadOptions = {}): Manifests {
+  return readUnbounded(files, { capacity: EBPF_CAPACITY, ...options });
+}
 
 /** Opens the store, uses it, and closes it, also when the use fails. */
 export async function withStore<T>(
