@@ -143,6 +143,12 @@ export async function readGitObjects(settings: Settings, store: Store): Promise<
   }
 }
 
+/** Names this process as one that writes and is no agent. It may write beside an agent or an election in the same process. */
+export async function describeWriter(): Promise<string> {
+  const { describeSelf } = await import("./adapters/system/holder.js");
+  return `${describeSelf()}/${systemRandom.id()}`;
+}
+
 /** The machine's own backend; `none` only where it was asked for by name. @throws OperationError `unsupported` */
 async function openEnforcer(settings: Settings, logger: Logger): Promise<Enforcer> {
   if (settings.backend === "none") {

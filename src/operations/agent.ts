@@ -147,10 +147,18 @@ class Agent implements Probes {
   async beat(): Promise<void> {
     const { store, telemetry, logger } = this.deps;
     const { node: id, address, holder, sessionTtlMs } = this.options;
-    const { held } = await store.heartbeat({ id, address, holder }, sessionTtlMs);
-    if (held !== null) throw new OperationError("agent-replaced", `another agent took over node ${id} (${held})`);
-    const { isLeader, changed } = await this.#election.campaign();
-    telemetry.leader(isLeader);
+    const campaign = async () => {
+      const { held } = await store.heartbeat({ id, address, holder }, sessionTtlMs);
+      if (held !== null) throw new OperationError("agent-replaced", `another agent took over node ${id} (${held})`);
+      return this.#election.campaign();
+    };
+    const { isLeader, changed } = await campaign()
+      .catch((error: unknown) => {
+        if (error instanceof StoreError) telemetry.storeError();
+        throw error;
+      })
+      // Also where the store cannot be reached: leadership that was not renewed in time is none.
+      .finally(() => telemetry.leader(this.#election.fence !== null));
     if (!changed) return;
     if (isLeader) telemetry.elected();
     logger.info(isLeader ? "leading" : "following", { leader: this.#election.leader });

@@ -228,8 +228,12 @@ function oneOf<const T extends string>(words: readonly T[]): (text: string) => T
   return (text) => words.find((word) => word === text) ?? new Wanted(`one of ${words.join(", ")}`);
 }
 
+export function isNodeName(text: string): boolean {
+  return /^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/.test(text);
+}
+
 function nodeName(text: string): string | Wanted {
-  return /^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/.test(text) ? text : new Wanted("a DNS label");
+  return isNodeName(text) ? text : new Wanted("a DNS label");
 }
 
 function absolutePath(text: string): string | Wanted {
@@ -268,8 +272,12 @@ function listenAddress(text: string): Settings["listen"] | Wanted {
   return parseHostPort(text) ?? new Wanted("host:port, [IPv6]:port or off");
 }
 
+export function isHostAndPort(text: string): boolean {
+  return parseHostPort(text) !== null;
+}
+
 function hostAndPort(text: string): string | Wanted {
-  return parseHostPort(text) === null ? new Wanted("host:port or [IPv6]:port") : text;
+  return isHostAndPort(text) ? text : new Wanted("host:port or [IPv6]:port");
 }
 
 function parseHostPort(text: string): { readonly host: string; readonly port: number } | null {

@@ -106,6 +106,11 @@ export interface Store {
   ): Promise<{ readonly fence: Fence | null; readonly leader: string | null }>;
   resign(holder: string): Promise<void>;
   readLeader(): Promise<string | null>;
+  /**
+   * The fence of whoever leads now; null while nobody does. For another process of the leading node,
+   * which commits under it: a change of leader meanwhile refuses that commit.
+   */
+  readFence(): Promise<Fence | null>;
 
   close(): Promise<void>;
 }

@@ -280,6 +280,12 @@ export class LocalStore implements Store {
     return leaderOf(this.#read(electionOf), this.#clock.now());
   }
 
+  async readFence(): Promise<Fence | null> {
+    const election = this.#read(electionOf);
+    const leader = leaderOf(election, this.#clock.now());
+    return election === null || leader === null ? null : { leader, term: election.term };
+  }
+
   async close(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;

@@ -1,5 +1,6 @@
 /** Members, heartbeats, status and leadership. */
 import type { NodeStatus, SourceStatus } from "../../src/model/status.js";
+import { draft, policy } from "../fakes/objects.js";
 import type { StoreCase } from "./bench.js";
 
 const STATUS: NodeStatus = {
@@ -25,6 +26,7 @@ const SOURCE: SourceStatus = {
   path: null,
   observedCommit: "d".repeat(40),
   acceptedCommit: null,
+  acceptedRevision: 2,
   state: "Rejected",
   message: "1 error",
   diagnostics: [{ code: "ZT0001", file: "a.yaml", line: 1, column: 2, message: "wrong" }],
@@ -200,6 +202,24 @@ const election: readonly StoreCase[] = [
       await time.expire();
       const { fence } = await store.campaign(a, time.ttlMs);
       t.ok((fence?.term ?? 0) > (before.fence?.term ?? Infinity));
+    },
+  },
+  {
+    title: "the fence of who leads now can be read, and commits until the leader changes",
+    async run(t, { store, clock, open }) {
+      const other = await open();
+      t.equal(await store.readFence(), null);
+      await store.campaign({ id: "a", holder: "a1" }, 1000);
+      const fence = await other.readFence();
+      t.same(fence, { leader: "a", term: 1 });
+      t.match(await other.commit(draft([policy("p")]), { expectHead: null, fence }), { outcome: "committed" });
+      await store.resign("a1");
+      t.equal(await other.readFence(), null);
+      await store.campaign({ id: "a", holder: "a1" }, 1000);
+      t.same(await other.readFence(), { leader: "a", term: 2 });
+      t.match(await other.commit(draft([]), { expectHead: 1, fence }), { outcome: "fenced", leader: "a" });
+      clock.advance(1000);
+      t.equal(await other.readFence(), null, "nobody leads once the lease has run out");
     },
   },
   {
