@@ -2,7 +2,7 @@
  * The only place that puts adapters behind ports. Adapters are imported where they are first used,
  * so that a command pays only for what it needs.
  */
-import { mkdir, readFile, readdir, stat } from "node:fs/promises";
+import { mkdir, readFile, readdir, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import type { Scaffolded } from "./adapters/git/scaffold.js";
 import { systemClock, systemRandom } from "./adapters/system/clock.js";
@@ -67,7 +67,10 @@ async function openClusterStore(
       endpoints,
       prefix,
       tls: tls ? { ca: ca ?? null, cert: cert ?? null, key: key ?? null } : null,
-      auth: etcd.user === null ? null : { username: etcd.user, password: (password ?? "").toString().replace(/\r?\n$/, "") },
+      auth:
+        etcd.user === null
+          ? null
+          : { username: etcd.user, password: (password ?? "").toString().replace(/\r?\n$/, "") },
       timeoutMs: electionTimeoutMs,
     },
     systemClock,
@@ -78,7 +81,9 @@ async function openClusterStore(
 async function readSecret(file: string | null): Promise<Buffer | null> {
   if (file === null) return null;
   return readFile(file).catch((cause: unknown) => {
-    throw new OperationError("invalid-settings", `${file}: cannot be read; it is named in the etcd settings`, { cause });
+    throw new OperationError("invalid-settings", `${file}: cannot be read; it is named in the etcd settings`, {
+      cause,
+    });
   });
 }
 
@@ -202,6 +207,7 @@ export async function withAgentDeps(
   const { createManifestCache } = await import("./manifest/read.js");
   const logger = createLogger(settings.logLevel, process.stderr.isTTY);
   const { telemetry, registry } = createTelemetry();
+  const { DiskCopy, copyPath } = await import("./adapters/disk/copy.js");
   const cache = createManifestCache();
   const enforcer = await openEnforcer(settings, logger);
   if (settings.source !== null) await mkdir(settings.stateDir, { recursive: true, mode: 0o700 });
@@ -211,6 +217,7 @@ export async function withAgentDeps(
         store,
         source: await openPolledSource(settings, signal),
         enforcer,
+        copy: new DiskCopy(copyPath(settings.stateDir, settings.node), logger),
         read: (files) => readManifests(files, { cache }),
         clock: systemClock,
         random: systemRandom,
@@ -272,7 +279,11 @@ export async function inspectMachine(settings: Settings): Promise<readonly Inspe
 export async function removeEnforcement(settings: Settings, node: string | null): Promise<readonly Removed[]> {
   requireRoot("enforcement remove");
   const ebpf = await import("./adapters/ebpf/remove.js");
-  return ebpf.removeEnforcement({ pinRoot: settings.pinRoot, ...(node === null ? {} : { node }) });
+  const { copyPath } = await import("./adapters/disk/copy.js");
+  const removed = ebpf.removeEnforcement({ pinRoot: settings.pinRoot, ...(node === null ? {} : { node }) });
+  // A start without the store must not bring back what was taken away on purpose.
+  for (const { node: name } of removed) await rm(copyPath(settings.stateDir, name), { force: true });
+  return removed;
 }
 
 function requireRoot(command: string): void {

@@ -180,7 +180,8 @@ function readEtcd(read: Reader, store: StoreUrl): EtcdSettings {
     passwordFile: optionalText(read, "etcd.passwordFile"),
   };
   const together = (a: "cert" | "key" | "user" | "passwordFile", b: typeof a): void => {
-    if (etcd[a] !== null && etcd[b] === null) throw invalid(`etcd.${b}`, "settings", "", `a value, since etcd.${a} is set`);
+    if (etcd[a] !== null && etcd[b] === null)
+      throw invalid(`etcd.${b}`, "settings", "", `a value, since etcd.${a} is set`);
   };
   together("cert", "key");
   together("key", "cert");
@@ -253,7 +254,9 @@ function storeUrl(text: string): StoreUrl | Wanted {
   if (etcd !== null) return etcdUrl(etcd[1] === "etcds", etcd[2] ?? "", etcd[3] ?? "");
   const path = text.startsWith("file:") ? text.slice("file:".length).replace(/^\/\/(?=\/)/, "") : "";
   // A host would be read as part of the path otherwise.
-  return path === "" || path.startsWith("//") ? new Wanted("file:PATH, etcd://HOST:PORT,HOST:PORT/PREFIX, etcds://… or memory:") : { kind: "file", path };
+  return path === "" || path.startsWith("//")
+    ? new Wanted("file:PATH, etcd://HOST:PORT,HOST:PORT/PREFIX, etcds://… or memory:")
+    : { kind: "file", path };
 }
 
 /** Without a port: 2379. Without a prefix: `ztap`. A password in a URL would show in every list of processes. */
@@ -263,7 +266,8 @@ function etcdUrl(tls: boolean, hosts: string, path: string): StoreUrl | Wanted {
   if (!endpoints.every((endpoint) => parseHostPort(endpoint) !== null))
     return new Wanted("host:port or [IPv6]:port, separated by commas");
   const prefix = path.replace(/\/+$/, "");
-  if (!/^[A-Za-z0-9._-]*(\/[A-Za-z0-9._-]+)*$/.test(prefix)) return new Wanted("a prefix of letters, digits, . _ - and /");
+  if (!/^[A-Za-z0-9._-]*(\/[A-Za-z0-9._-]+)*$/.test(prefix))
+    return new Wanted("a prefix of letters, digits, . _ - and /");
   return { kind: "etcd", tls, endpoints, prefix: `${prefix === "" ? "ztap" : prefix}/` };
 }
 

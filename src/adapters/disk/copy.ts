@@ -41,7 +41,8 @@ export class DiskCopy implements StateCopy {
 
   async read(): Promise<CommittedState | null> {
     const bytes = await readFile(this.#path).catch((error: unknown) => {
-      if (!isMissing(error)) this.#logger.warn(`the copy of the last enforced state cannot be read: ${this.#path}`, { error });
+      if (!isMissing(error))
+        this.#logger.warn(`the copy of the last enforced state cannot be read: ${this.#path}`, { error });
       return null;
     });
     if (bytes === null) return null;

@@ -116,9 +116,9 @@ export class Cluster {
     if (entry !== null && recordOf(entry, isLeader).holder === holder) await revokeLease(this.#client, entry.lease);
   }
 
-  async readLeader(): Promise<string | null> {
+  async readFence(): Promise<Fence | null> {
     const entry = await this.#client.get(keys.election);
-    return entry === null ? null : recordOf(entry, isLeader).leader;
+    return entry === null ? null : { leader: recordOf(entry, isLeader).leader, term: entry.created };
   }
 
   /** Puts the record where there is none, on a lease of its own. The revision that created it; null where another was faster. */

@@ -175,7 +175,12 @@ class EtcdStore implements Store {
 
   async readLeader(): Promise<string | null> {
     await this.#check();
-    return this.#cluster.readLeader();
+    return (await this.#cluster.readFence())?.leader ?? null;
+  }
+
+  async readFence(): Promise<Fence | null> {
+    await this.#check();
+    return this.#cluster.readFence();
   }
 
   async close(): Promise<void> {
