@@ -41,10 +41,32 @@ export function parsePolicyId(text: string): PolicyId {
   return second === undefined ? { namespace: "default", name: first } : { namespace: first, name: second };
 }
 
-export async function listPolicies(store: Store): Promise<readonly PolicyRow[]> {
+export type GitState = "Synced" | "OutOfSync" | "Unknown";
+
+export interface PolicyListing extends PolicyRow {
+  /** Against the commit that the leader accepted last, as the store has it; null where no source is polled. */
+  readonly git: GitState | null;
+}
+
+export async function listPolicies(store: Store): Promise<readonly PolicyListing[]> {
   const head = await store.readHead();
   const revision = head === null ? null : await store.readRevision(head);
-  return revision === null ? [] : policyRows(revision);
+  if (revision === null) return [];
+  const source = await store.readSourceStatus();
+  const accepted = source?.acceptedRevision === undefined ? null : await store.readRevision(source.acceptedRevision);
+  const inGit = accepted === null ? null : digestsOf(accepted);
+  const inForce = digestsOf(revision);
+  const stateOf = (row: PolicyRow): GitState | null => {
+    if (source === null) return null;
+    if (inGit === null) return "Unknown";
+    const name = qualifiedName(row);
+    return inGit.get(name) === inForce.get(name) ? "Synced" : "OutOfSync";
+  };
+  return policyRows(revision).map((row) => ({ ...row, git: stateOf(row) }));
+}
+
+function digestsOf(revision: Revision): ReadonlyMap<string, string> {
+  return new Map(revision.entries.filter(isPolicyEntry).map((entry) => [qualifiedName(entry), entry.digest]));
 }
 
 export function policyRows(revision: Revision): readonly PolicyRow[] {
@@ -109,7 +131,8 @@ export async function readHistory(store: Store, id: PolicyId): Promise<readonly 
   return versions;
 }
 
-async function* eachRevision(store: Store): AsyncGenerator<Revision> {
+/** Newest first, as far as they are kept. */
+export async function* eachRevision(store: Store): AsyncGenerator<Revision> {
   let before: number | undefined;
   for (;;) {
     const page = await store.listRevisions({ limit: 100, ...(before === undefined ? {} : { before }) });
@@ -120,7 +143,7 @@ async function* eachRevision(store: Store): AsyncGenerator<Revision> {
   }
 }
 
-async function unknownPolicy(store: Store, id: PolicyId): Promise<OperationError> {
+export async function unknownPolicy(store: Store, id: PolicyId): Promise<OperationError> {
   const rows = await listPolicies(store);
   const elsewhere = rows.filter(({ name }) => name === id.name).map(qualifiedName);
   const hint =
@@ -134,7 +157,7 @@ export interface PolicyReport {
   readonly policy: PolicyRow & { readonly file: string | null; readonly line: number | null };
   readonly spec: NetworkPolicy["spec"];
   readonly subjects: readonly { readonly workload: string; readonly node: string | null }[];
-  readonly git: { readonly state: "Synced" | "OutOfSync" | "Unknown"; readonly message: string | null };
+  readonly git: { readonly state: GitState; readonly message: string | null };
   readonly nodes: readonly PolicyNode[];
   readonly drift: boolean;
 }
@@ -193,7 +216,7 @@ async function compareGit({ readGit, store }: ReportDeps, key: string, digest: s
   if (reading.objects === null) return { state: "Unknown", message: reading.why };
   const { objects } = reading;
   const status = await store.readSourceStatus();
-  const message = status?.state === "Synced" ? null : (status?.message ?? null);
+  const message = status?.message ?? null;
   return { state: objects.get(key)?.digest === digest ? "Synced" : "OutOfSync", message };
 }
 
