@@ -81,10 +81,10 @@ export class Follower {
     } catch (error) {
       telemetry.stalled(true);
       if (error instanceof StoreError) telemetry.storeError();
-      // The machine is kept to the last good ruleset meanwhile, whatever it was: damage is healed, and a
-      // service that starts again is enforced, also where head cannot be read, compiled, lowered or applied.
-      if (this.#good === null) await this.recall();
-      else if (this.#good.revision.number !== attempted) await this.#enforce(this.#good, { isFallback: true });
+      // Where head cannot be read, compiled or lowered, the machine is kept to the last good ruleset: damage
+      // is healed, and a service that starts again is enforced. Where head could not be applied in full, what
+      // of it could stays; going back and forth would help nobody.
+      if (attempted === null || this.#target?.revision.number !== attempted) await this.#fallBack();
       if (error instanceof StoreError || error instanceof EnforcerError) {
         const subjects = error instanceof EnforcerError ? await this.#subjectsInForce() : [];
         await this.#report({ attempted, state: "Stalled", message: error.message, drift: [], subjects });
@@ -105,6 +105,11 @@ export class Follower {
       if (error instanceof EnforcerError) return [];
       throw error;
     }
+  }
+
+  async #fallBack(): Promise<void> {
+    if (this.#good === null) await this.recall();
+    else await this.#enforce(this.#good, { isFallback: true });
   }
 
   /** Enforces the copy of the last good state: what a start has to go by while the store is away. */
