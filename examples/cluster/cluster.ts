@@ -102,6 +102,13 @@ export class ExampleCluster {
     if (signal !== "SIGSTOP" && signal !== "SIGCONT") await ended;
   }
 
+  /** Unpins what keeps a host's programs attached, as a wrong hand would; returns how many there were. */
+  damage(host: Host): number {
+    const links = globSync(`/sys/fs/bpf/${this.id}/node-${host}/links/*`);
+    for (const link of links) rmSync(link);
+    return links.length;
+  }
+
   async killEtcd(host: Host): Promise<void> {
     await this.#etcd.get(host)?.kill();
   }
