@@ -144,7 +144,11 @@ export async function openLocalEnforcer(
   if (!isOurs && !hasPins) return null;
   const { EbpfEnforcer } = await import("./adapters/ebpf/enforcer.js");
   const { createLogger } = await import("./adapters/system/logger.js");
-  return new EbpfEnforcer({ node, pinRoot: settings.pinRoot, logger: createLogger("error"), readOnly: true });
+  return new EbpfEnforcer({ node, pinRoot: settings.pinRoot, logger: createLogger("error", logsText(settings)), readOnly: true });
+}
+
+function logsText({ logFormat }: Settings): boolean {
+  return logFormat === "auto" ? process.stderr.isTTY : logFormat === "text";
 }
 
 /** @param signal ends a transfer that a silent remote would draw out */
@@ -158,7 +162,7 @@ export async function withAgentDeps(
   const { serveHttp } = await import("./adapters/prometheus/server.js");
   const { bootId, describeSelf, isHolderAlive } = await import("./adapters/system/holder.js");
   const { createManifestCache } = await import("./manifest/read.js");
-  const logger = createLogger(settings.logLevel, process.stderr.isTTY);
+  const logger = createLogger(settings.logLevel, logsText(settings));
   const { telemetry, registry } = createTelemetry();
   const cache = createManifestCache();
   const enforcer = await openEnforcer(settings, logger);

@@ -1,5 +1,5 @@
 /** Membership, leadership and health, from the store alone. */
-import type { SourceStatus } from "../model/status.js";
+import type { NodeStatus, SourceStatus } from "../model/status.js";
 import type { Store } from "../ports/store.js";
 
 export interface ClusterNode {
@@ -52,9 +52,15 @@ export async function readClusterStatus(store: Store): Promise<ClusterStatus> {
       lastSeen: beat?.lastSeen ?? null,
       enforcedRevision,
       lag: head === null || enforcedRevision === null ? null : head - enforcedRevision,
-      message: status?.state === "InSync" ? null : (status?.message ?? (member === undefined ? "never joined" : null)),
+      message: status === undefined ? (member === undefined ? "never joined" : null) : messageOf(status),
     };
   });
   const leading = leader === null ? null : { id: leader, address: memberById.get(leader)?.address ?? "" };
   return { backend: store.backend, revision: head, leader: leading, nodes, source };
+}
+
+/** What a node says beside InSync is what it healed, which may be long ago. */
+function messageOf({ state, message, drift }: NodeStatus): string | null {
+  if (state === "InSync") return null;
+  return state === "Drifted" ? (drift[0]?.detail ?? message) : message;
 }

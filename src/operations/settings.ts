@@ -10,6 +10,7 @@ export const SETTING_KEYS = [
   "store",
   "stateDir",
   "logLevel",
+  "logFormat",
   "node",
   "address",
   "backend",
@@ -37,6 +38,9 @@ export type StoreUrl = { readonly kind: "memory" } | { readonly kind: "file"; re
 export const LOG_LEVELS = ["debug", "info", "warn", "error"] as const;
 export type LogLevel = (typeof LOG_LEVELS)[number];
 
+export const LOG_FORMATS = ["auto", "text", "json"] as const;
+export type LogFormat = (typeof LOG_FORMATS)[number];
+
 export const BACKENDS = ["auto", "ebpf", "none"] as const;
 export type Backend = (typeof BACKENDS)[number];
 
@@ -52,6 +56,8 @@ export interface Settings {
   readonly store: StoreUrl;
   readonly stateDir: string;
   readonly logLevel: LogLevel;
+  /** `auto`: text on a terminal, else JSON. */
+  readonly logFormat: LogFormat;
   readonly node: string;
   readonly address: string;
   readonly backend: Backend;
@@ -72,6 +78,35 @@ export interface Machine {
   readonly home: string;
   readonly xdgStateHome: string | undefined;
 }
+
+/** The port of an agent that is not told another. */
+const AGENT_PORT = 9470;
+
+/** What holds where nothing is set, as it would be written. The rest follows from the machine, or is left out. */
+const DEFAULTS = {
+  logLevel: "info",
+  logFormat: "auto",
+  backend: "auto",
+  listen: `127.0.0.1:${AGENT_PORT}`,
+  checkInterval: "10s",
+  heartbeatInterval: "5s",
+  sessionTtl: "15s",
+  pinRoot: "/sys/fs/bpf/ztap",
+  "source.interval": "60s",
+  "source.selfHeal": "true",
+} as const satisfies Partial<Record<SettingKey, string>>;
+
+/** The default of each setting, for people. */
+export const DEFAULT_TEXTS: Readonly<Record<SettingKey, string>> = {
+  ...DEFAULTS,
+  store: "the state folder",
+  stateDir: "/var/lib/ztap for root, else ztap in $XDG_STATE_HOME or ~/.local/state",
+  node: "the host name up to its first dot",
+  address: `the node's name with the port of listen, or ${AGENT_PORT}`,
+  "source.url": "none",
+  "source.branch": "the remote's HEAD",
+  "source.path": "all of it",
+};
 
 const SHORT_VARIABLES: Readonly<Partial<Record<SettingKey, string>>> = {
   "source.url": "ZTAP_SOURCE",
@@ -94,23 +129,26 @@ export function resolveSettings(layers: readonly SettingsLayer[], machine: Machi
   const read = createReader(layers);
   const stateDir = read("stateDir", defaultStateDir(machine), (text) => text);
   const node = read("node", defaultNode(machine.hostname), nodeName);
-  const heartbeatIntervalMs = read("heartbeatInterval", "5s", duration);
-  const sessionTtlMs = read("sessionTtl", "15s", duration);
+  const listen = read("listen", DEFAULTS.listen, listenAddress);
+  const heartbeatIntervalMs = read("heartbeatInterval", DEFAULTS.heartbeatInterval, duration);
+  const sessionTtlMs = read("sessionTtl", DEFAULTS.sessionTtl, duration);
   if (sessionTtlMs < 2 * heartbeatIntervalMs) {
     throw invalid("sessionTtl", "settings", `${sessionTtlMs} ms`, "at least twice heartbeatInterval");
   }
   return {
     store: read("store", `file:${stateDir}`, storeUrl),
     stateDir,
-    logLevel: read("logLevel", "info", oneOf(LOG_LEVELS)),
+    logLevel: read("logLevel", DEFAULTS.logLevel, oneOf(LOG_LEVELS)),
+    logFormat: read("logFormat", DEFAULTS.logFormat, oneOf(LOG_FORMATS)),
     node,
-    address: read("address", `${node}:9470`, hostAndPort),
-    backend: read("backend", "auto", oneOf(BACKENDS)),
-    listen: read("listen", "127.0.0.1:9470", listenAddress),
-    checkIntervalMs: read("checkInterval", "10s", duration),
+    // Port 0 is any that is free, which nobody knows before it is bound.
+    address: read("address", `${node}:${listen?.port || AGENT_PORT}`, hostAndPort),
+    backend: read("backend", DEFAULTS.backend, oneOf(BACKENDS)),
+    listen,
+    checkIntervalMs: read("checkInterval", DEFAULTS.checkInterval, duration),
     heartbeatIntervalMs,
     sessionTtlMs,
-    pinRoot: read("pinRoot", "/sys/fs/bpf/ztap", absolutePath),
+    pinRoot: read("pinRoot", DEFAULTS.pinRoot, absolutePath),
     source: readSource(read),
     sourcePath: optionalText(read, "source.path"),
   };
@@ -144,8 +182,8 @@ function readSource(read: Reader): SourceSettings | null {
     url,
     branch: optionalText(read, "source.branch"),
     path: optionalText(read, "source.path"),
-    intervalMs: read("source.interval", "60s", duration),
-    selfHeal: read("source.selfHeal", "true", oneOf(["true", "false"])) === "true",
+    intervalMs: read("source.interval", DEFAULTS["source.interval"], duration),
+    selfHeal: read("source.selfHeal", DEFAULTS["source.selfHeal"], oneOf(["true", "false"])) === "true",
   };
 }
 
@@ -183,16 +221,24 @@ function absolutePath(text: string): string | Wanted {
 
 function duration(text: string): number | Wanted {
   const wanted = new Wanted("a number with its unit, such as 500ms, 10s, 5m or 1h, from 1ms to 24 days");
-  if (!/^[0-9]+(\.[0-9]+)?(ms|s|m|h)$/.test(text)) return wanted;
-  const value = ms(text as ms.StringValue);
+  if (!isDuration(text)) return wanted;
+  const value = ms(text);
   return value >= 1 && value <= 2 ** 31 - 1 ? value : wanted;
 }
 
+function isDuration(text: string): text is ms.StringValue {
+  return /^[0-9]+(\.[0-9]+)?(ms|s|m|h)$/.test(text);
+}
+
+/** A path may stand for itself where it cannot be taken for anything else. */
 function storeUrl(text: string): StoreUrl | Wanted {
   if (text === "memory:") return { kind: "memory" };
-  const path = text.startsWith("file:") ? text.slice("file:".length).replace(/^\/\/(?=\/)/, "") : "";
+  const isPath = /^\.{0,2}\//.test(text);
+  const path = isPath ? text : text.startsWith("file:") ? text.slice("file:".length).replace(/^\/\/(?=\/)/, "") : "";
   // A host would be read as part of the path otherwise.
-  return path === "" || path.startsWith("//") ? new Wanted("file:PATH or memory:") : { kind: "file", path };
+  if (path === "" || path.startsWith("//"))
+    return new Wanted("file:PATH, a path that begins with /, ./ or ../, or memory:");
+  return { kind: "file", path };
 }
 
 function listenAddress(text: string): Settings["listen"] | Wanted {
