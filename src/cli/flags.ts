@@ -1,7 +1,7 @@
 /** The flags of the settings, one for each that a command needs; the rest of their life is in settings.ts. */
 import { Flags } from "@oclif/core";
 import type { SettingKey } from "../operations/settings.js";
-import { BACKENDS, DEFAULT_TEXTS, LOG_FORMATS, LOG_LEVELS, variableOf } from "../operations/settings.js";
+import { BACKENDS, DEFAULT_TEXTS, LOG_FORMATS, LOG_LEVELS, STORE_FORMS, variableOf } from "../operations/settings.js";
 
 /** The default is only told: a value here would beat the configuration file. */
 const setting = (key: SettingKey, description: string, helpValue: string, helpGroup?: string) =>
@@ -21,7 +21,7 @@ const choice = <const T extends string>(key: SettingKey, description: string, op
 
 /** Of every command. */
 export const GLOBAL_SETTING_FLAGS = {
-  store: setting("store", "file:PATH, a path that begins with /, ./ or ../, or memory:", "URL", "GLOBAL"),
+  store: setting("store", STORE_FORMS, "URL", "GLOBAL"),
   "log-level": choice("logLevel", "least severity that is logged", LOG_LEVELS),
   "log-format": choice("logFormat", "how logs are written to stderr; auto: text on a terminal, else JSON", LOG_FORMATS),
 };
@@ -34,7 +34,8 @@ export const SETTING_FLAGS = {
   listen: setting("listen", "host:port of /metrics, /healthz and /readyz, or off", "HOST:PORT"),
   "check-interval": setting("checkInterval", "how often the kernel is compared with the ruleset", "TIME"),
   "heartbeat-interval": setting("heartbeatInterval", "how often the heartbeat is renewed", "TIME"),
-  "session-ttl": setting("sessionTtl", "how long the heartbeat outlives its last renewal", "TIME"),
+  "election-timeout": setting("electionTimeout", "how long a silent node counts as healthy", "TIME"),
+  "session-ttl": setting("sessionTtl", "how long leadership outlives its last renewal", "TIME"),
   "pin-root": setting("pinRoot", "folder on a BPF file system", "DIR"),
   source: setting("source.url", "Git repository to poll", "URL"),
   branch: setting("source.branch", "branch of the source", "NAME"),
@@ -53,6 +54,7 @@ export const SETTING_OF_FLAG: Readonly<Record<string, SettingKey>> = {
   listen: "listen",
   "check-interval": "checkInterval",
   "heartbeat-interval": "heartbeatInterval",
+  "election-timeout": "electionTimeout",
   "session-ttl": "sessionTtl",
   "pin-root": "pinRoot",
   source: "source.url",

@@ -12,6 +12,8 @@ import type { Guard } from "../store/guards.js";
 import { isBoolean, isCount, isString, listOf, nullable, optional, shaped } from "../store/guards.js";
 import { OperationError } from "../operations/error.js";
 import type { Planned } from "../operations/plan.js";
+import type { KeptObject } from "../operations/reread.js";
+import { rereadObjects } from "../operations/reread.js";
 import type { readManifests } from "../manifest/read.js";
 
 const MAGIC = '{"ztapPlan":1,';
@@ -64,30 +66,15 @@ export async function loadPlan(file: string, read: typeof readManifests): Promis
   });
   const { digest, content } = parsePlan(text, damaged);
   if (digestOf(content) !== digest) throw damaged("its content does not match its digest");
-  const files = content.objects.map(({ object }, index) => {
-    const text = canonicalJson(object);
-    return { path: `${file}#${index}`, text, blobId: digestOf(object) };
-  });
-  const { objects, diagnostics } = read(files);
+  const { objects, diagnostics } = rereadObjects(content.objects, read, file);
   if (hasErrors(diagnostics)) throw damaged(diagnostics.map(({ message }) => message).join("; "));
-  const positions = new Map(content.objects.map(({ position }, index) => [`${file}#${index}`, position]));
-  const placed = [...objects].map(([key, { position, ...object }]) => {
-    const known = positions.get(position?.file ?? "");
-    return [key, known === undefined ? object : { ...object, position: known }] as const;
-  });
-  return { base: content.base, desired: { source: content.source, objects: new Map(placed) } };
-}
-
-interface PlannedObject {
-  /** Read again as a manifest, and refused if it is none. */
-  readonly object: object;
-  readonly position?: ObjectPosition | undefined;
+  return { base: content.base, desired: { source: content.source, objects } };
 }
 
 interface PlanContent {
   readonly base: number | null;
   readonly source: SourceRef;
-  readonly objects: readonly PlannedObject[];
+  readonly objects: readonly KeptObject[];
 }
 
 const isObject: Guard<object> = (value): value is object => typeof value === "object" && value !== null;
@@ -112,7 +99,7 @@ const isPlan = shaped<{ digest: string; content: PlanContent }>({
       author: nullable(isString),
       subject: nullable(isString),
     }),
-    objects: listOf(shaped<PlannedObject>({ object: isObject, position: optional(isPosition) })),
+    objects: listOf(shaped<KeptObject>({ object: isObject, position: optional(isPosition) })),
   }),
 });
 

@@ -9,7 +9,7 @@ import { toValue } from "./value.js";
 import { offsetOf, parseYaml } from "./yaml.js";
 
 export interface ConfigResult {
-  /** As text, `source.` flattened; empty where there are errors. */
+  /** As text, `etcd.` and `source.` flattened; empty where there are errors. */
   readonly values: Readonly<Record<string, string>>;
   readonly diagnostics: readonly Diagnostic[];
 }
@@ -34,9 +34,10 @@ export function readConfig(file: string, text: string): ConfigResult {
   return { values: flatten(parsed.document), diagnostics: [] };
 }
 
-function flatten({ source, ...settings }: ConfigDocument): Readonly<Record<string, string>> {
+function flatten({ source, etcd, ...settings }: ConfigDocument): Readonly<Record<string, string>> {
   const entries = [
     ...Object.entries(settings),
+    ...Object.entries(etcd ?? {}).map(([key, value]) => [`etcd.${key}`, value] as const),
     ...Object.entries(source ?? {}).map(([key, value]) => [`source.${key}`, value] as const),
   ];
   return Object.fromEntries(entries.map(([key, value]) => [key, String(value)]));

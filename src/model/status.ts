@@ -68,7 +68,10 @@ export interface SourceStatus {
   readonly observedCommit: string | null;
   /** The commit that was last accepted: committed, or found to change nothing. */
   readonly acceptedCommit: string | null;
-  readonly state: "Synced" | "Rejected" | "Unreachable" | "Held";
+  /** The revision that holds what the accepted commit says; absent before the first. */
+  readonly acceptedRevision?: number;
+  /** `OutOfSync`: head was committed over what Git says, and the leader leaves it so (`source.selfHeal: false`). */
+  readonly state: "Synced" | "OutOfSync" | "Rejected" | "Unreachable" | "Held";
   readonly message: string | null;
   readonly diagnostics: readonly {
     readonly code: string;

@@ -4,6 +4,7 @@ import type { Store } from "../ports/store.js";
 import type { Clock, Random } from "../ports/system.js";
 import type { Planned } from "./plan.js";
 import { OperationError } from "./error.js";
+import { requireOverride } from "./owner.js";
 import { stalePlan } from "./stale.js";
 
 export interface ApplyOptions {
@@ -24,7 +25,7 @@ export async function applyPlan(
 ): Promise<Revision | null> {
   const { store, clock, random } = deps;
   if (plan.changes.length === 0) return null;
-  await checkOwner(store, desired.source, options.override);
+  await requireOverride(store, desired.source, options.override);
   const outcome = await store.commit(
     {
       objects: [...desired.objects.values()],
@@ -45,18 +46,4 @@ export async function applyPlan(
     case "fenced":
       throw new OperationError("stale-plan", "the store refused the commit; plan again");
   }
-}
-
-/** Where a leader polls a source, that source owns the state: anything but its own tip is an override. */
-async function checkOwner(store: Store, source: Planned["desired"]["source"], override: boolean): Promise<void> {
-  if (override) return;
-  const owner = await store.readSourceStatus();
-  if (owner === null) return;
-  const isTip = source.commit !== null && !source.dirty && source.commit === owner.observedCommit;
-  if (isTip) return;
-  throw new OperationError(
-    "override-needed",
-    `${owner.location} owns this state (the leader polls it, last at commit ${owner.observedCommit?.slice(0, 12) ?? "none"}); ` +
-      `push there instead, or use --override to apply until the next poll`,
-  );
 }

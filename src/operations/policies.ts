@@ -42,10 +42,32 @@ export function parsePolicyId(text: string): PolicyId {
   return second === undefined ? { namespace: "default", name: first } : { namespace: first, name: second };
 }
 
-export async function listPolicies(store: Store): Promise<readonly PolicyRow[]> {
+export type GitState = "Synced" | "OutOfSync" | "Unknown";
+
+export interface PolicyListing extends PolicyRow {
+  /** Against the commit that the leader accepted last, as the store has it; null where no source is polled. */
+  readonly git: GitState | null;
+}
+
+export async function listPolicies(store: Store): Promise<readonly PolicyListing[]> {
   const head = await store.readHead();
   const revision = head === null ? null : await store.readRevision(head);
-  return revision === null ? [] : policyRows(revision);
+  if (revision === null) return [];
+  const source = await store.readSourceStatus();
+  const accepted = source?.acceptedRevision === undefined ? null : await store.readRevision(source.acceptedRevision);
+  const inGit = accepted === null ? null : digestsOf(accepted);
+  const inForce = digestsOf(revision);
+  const stateOf = (row: PolicyRow): GitState | null => {
+    if (source === null) return null;
+    if (inGit === null) return "Unknown";
+    const name = qualifiedName(row);
+    return inGit.get(name) === inForce.get(name) ? "Synced" : "OutOfSync";
+  };
+  return policyRows(revision).map((row) => ({ ...row, git: stateOf(row) }));
+}
+
+function digestsOf(revision: Revision): ReadonlyMap<string, string> {
+  return new Map(revision.entries.filter(isPolicyEntry).map((entry) => [qualifiedName(entry), entry.digest]));
 }
 
 export function policyRows(revision: Revision): readonly PolicyRow[] {
@@ -131,7 +153,7 @@ function firstKept(row: PolicyRow, revision: Revision): PolicyVersion {
   return { ...row, revision: null, commit: null, dirty: false, action, author: null, reason: null };
 }
 
-async function unknownPolicy(store: Store, id: PolicyId): Promise<OperationError> {
+export async function unknownPolicy(store: Store, id: PolicyId): Promise<OperationError> {
   const last = await store.readPolicyVersion(id.namespace, id.name);
   if (last > 0) {
     const message = `no policy ${qualifiedName(id)} in the store: it was deleted after version ${last}`;
@@ -150,7 +172,7 @@ export interface PolicyReport {
   readonly policy: PolicyRow & { readonly file: string | null; readonly line: number | null };
   readonly spec: NetworkPolicy["spec"];
   readonly subjects: readonly { readonly workload: string; readonly node: string | null }[];
-  readonly git: { readonly state: "Synced" | "OutOfSync" | "Unknown"; readonly message: string | null };
+  readonly git: { readonly state: GitState; readonly message: string | null };
   readonly nodes: readonly PolicyNode[];
   readonly drift: boolean;
 }
@@ -209,7 +231,7 @@ async function compareGit({ readGit, store }: ReportDeps, key: string, digest: s
   if (reading.objects === null) return { state: "Unknown", message: reading.why };
   const { objects } = reading;
   const status = await store.readSourceStatus();
-  const message = status?.state === "Synced" ? null : (status?.message ?? null);
+  const message = status?.message ?? null;
   return { state: objects.get(key)?.digest === digest ? "Synced" : "OutOfSync", message };
 }
 

@@ -17,8 +17,14 @@ export const SETTING_KEYS = [
   "listen",
   "checkInterval",
   "heartbeatInterval",
+  "electionTimeout",
   "sessionTtl",
   "pinRoot",
+  "etcd.ca",
+  "etcd.cert",
+  "etcd.key",
+  "etcd.user",
+  "etcd.passwordFile",
   "source.url",
   "source.branch",
   "source.path",
@@ -33,7 +39,26 @@ export interface SettingsLayer {
   readonly values: Readonly<Partial<Record<SettingKey, string>>>;
 }
 
-export type StoreUrl = { readonly kind: "memory" } | { readonly kind: "file"; readonly path: string };
+export type StoreUrl =
+  | { readonly kind: "memory" }
+  | { readonly kind: "file"; readonly path: string }
+  | {
+      readonly kind: "etcd";
+      readonly tls: boolean;
+      /** `host:port`. */
+      readonly endpoints: readonly string[];
+      /** Ends with a slash. */
+      readonly prefix: string;
+    };
+
+/** Files and names that prove who we are to etcd; paths are not read here. */
+export interface EtcdSettings {
+  readonly ca: string | null;
+  readonly cert: string | null;
+  readonly key: string | null;
+  readonly user: string | null;
+  readonly passwordFile: string | null;
+}
 
 export const LOG_LEVELS = ["debug", "info", "warn", "error"] as const;
 export type LogLevel = (typeof LOG_LEVELS)[number];
@@ -64,8 +89,10 @@ export interface Settings {
   readonly listen: { readonly host: string; readonly port: number } | null;
   readonly checkIntervalMs: number;
   readonly heartbeatIntervalMs: number;
+  readonly electionTimeoutMs: number;
   readonly sessionTtlMs: number;
   readonly pinRoot: string;
+  readonly etcd: EtcdSettings;
   readonly source: SourceSettings | null;
   /** Folder within a repository, also for one that is named on the command line. */
   readonly sourcePath: string | null;
@@ -89,8 +116,9 @@ const DEFAULTS = {
   backend: "auto",
   listen: `127.0.0.1:${AGENT_PORT}`,
   checkInterval: "10s",
-  heartbeatInterval: "5s",
-  sessionTtl: "15s",
+  heartbeatInterval: "1s",
+  electionTimeout: "5s",
+  sessionTtl: "60s",
   pinRoot: "/sys/fs/bpf/ztap",
   "source.interval": "60s",
   "source.selfHeal": "true",
@@ -103,6 +131,11 @@ export const DEFAULT_TEXTS: Readonly<Record<SettingKey, string>> = {
   stateDir: "/var/lib/ztap for root, else ztap in $XDG_STATE_HOME or ~/.local/state",
   node: "the host name up to its first dot",
   address: `the node's name with the port of listen, or ${AGENT_PORT}`,
+  "etcd.ca": "the system's",
+  "etcd.cert": "none",
+  "etcd.key": "none",
+  "etcd.user": "none",
+  "etcd.passwordFile": "none",
   "source.url": "none",
   "source.branch": "the remote's HEAD",
   "source.path": "all of it",
@@ -130,13 +163,9 @@ export function resolveSettings(layers: readonly SettingsLayer[], machine: Machi
   const stateDir = read("stateDir", defaultStateDir(machine), (text) => text);
   const node = read("node", defaultNode(machine.hostname), nodeName);
   const listen = read("listen", DEFAULTS.listen, listenAddress);
-  const heartbeatIntervalMs = read("heartbeatInterval", DEFAULTS.heartbeatInterval, duration);
-  const sessionTtlMs = read("sessionTtl", DEFAULTS.sessionTtl, duration);
-  if (sessionTtlMs < 2 * heartbeatIntervalMs) {
-    throw invalid("sessionTtl", "settings", `${sessionTtlMs} ms`, "at least twice heartbeatInterval");
-  }
+  const store = read("store", `file:${stateDir}`, storeUrl);
   return {
-    store: read("store", `file:${stateDir}`, storeUrl),
+    store,
     stateDir,
     logLevel: read("logLevel", DEFAULTS.logLevel, oneOf(LOG_LEVELS)),
     logFormat: read("logFormat", DEFAULTS.logFormat, oneOf(LOG_FORMATS)),
@@ -146,9 +175,9 @@ export function resolveSettings(layers: readonly SettingsLayer[], machine: Machi
     backend: read("backend", DEFAULTS.backend, oneOf(BACKENDS)),
     listen,
     checkIntervalMs: read("checkInterval", DEFAULTS.checkInterval, duration),
-    heartbeatIntervalMs,
-    sessionTtlMs,
+    ...readTimes(read),
     pinRoot: read("pinRoot", DEFAULTS.pinRoot, absolutePath),
+    etcd: readEtcd(read, store),
     source: readSource(read),
     sourcePath: optionalText(read, "source.path"),
   };
@@ -173,6 +202,39 @@ function createReader(layers: readonly SettingsLayer[]): Reader {
 
 function invalid(key: string, origin: string, found: string, wanted: string): OperationError {
   return new OperationError("invalid-settings", `${key} (${origin}): found ${JSON.stringify(found)}, wanted ${wanted}`);
+}
+
+function readTimes(read: Reader): Pick<Settings, "heartbeatIntervalMs" | "electionTimeoutMs" | "sessionTtlMs"> {
+  const heartbeatIntervalMs = read("heartbeatInterval", DEFAULTS.heartbeatInterval, duration);
+  const electionTimeoutMs = read("electionTimeout", DEFAULTS.electionTimeout, duration);
+  const sessionTtlMs = read("sessionTtl", DEFAULTS.sessionTtl, duration);
+  for (const [key, found] of [["electionTimeout", electionTimeoutMs] as const, ["sessionTtl", sessionTtlMs] as const]) {
+    if (found < 2 * heartbeatIntervalMs)
+      throw invalid(key, "settings", `${found} ms`, `at least twice heartbeatInterval (${heartbeatIntervalMs} ms)`);
+  }
+  return { heartbeatIntervalMs, electionTimeoutMs, sessionTtlMs };
+}
+
+function readEtcd(read: Reader, store: StoreUrl): EtcdSettings {
+  const etcd = {
+    ca: optionalText(read, "etcd.ca"),
+    cert: optionalText(read, "etcd.cert"),
+    key: optionalText(read, "etcd.key"),
+    user: optionalText(read, "etcd.user"),
+    passwordFile: optionalText(read, "etcd.passwordFile"),
+  };
+  const together = (a: "cert" | "key" | "user" | "passwordFile", b: typeof a): void => {
+    if (etcd[a] !== null && etcd[b] === null)
+      throw invalid(`etcd.${b}`, "settings", "", `a value, since etcd.${a} is set`);
+  };
+  together("cert", "key");
+  together("key", "cert");
+  together("user", "passwordFile");
+  together("passwordFile", "user");
+  const isPlain = store.kind === "etcd" && !store.tls;
+  if (isPlain && (etcd.ca !== null || etcd.cert !== null))
+    throw invalid("store", "settings", "etcd://", "etcds://, since etcd.ca or etcd.cert is set");
+  return etcd;
 }
 
 function readSource(read: Reader): SourceSettings | null {
@@ -211,8 +273,12 @@ function oneOf<const T extends string>(words: readonly T[]): (text: string) => T
   return (text) => words.find((word) => word === text) ?? new Wanted(`one of ${words.join(", ")}`);
 }
 
+export function isNodeName(text: string): boolean {
+  return /^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/.test(text);
+}
+
 function nodeName(text: string): string | Wanted {
-  return /^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/.test(text) ? text : new Wanted("a DNS label");
+  return isNodeName(text) ? text : new Wanted("a DNS label");
 }
 
 function absolutePath(text: string): string | Wanted {
@@ -230,15 +296,31 @@ function isDuration(text: string): text is ms.StringValue {
   return /^[0-9]+(\.[0-9]+)?(ms|s|m|h)$/.test(text);
 }
 
+/** What `store` takes, for people. */
+export const STORE_FORMS =
+  "file:PATH, a path that begins with /, ./ or ../, etcd://HOST:PORT,HOST:PORT/PREFIX, etcds://… (TLS) or memory:";
+
 /** A path may stand for itself where it cannot be taken for anything else. */
 function storeUrl(text: string): StoreUrl | Wanted {
   if (text === "memory:") return { kind: "memory" };
+  const etcd = /^(etcds?):\/\/([^/?#\s]+)(?:\/([^?#\s]*))?$/.exec(text);
+  if (etcd !== null) return etcdUrl(etcd[1] === "etcds", etcd[2] ?? "", etcd[3] ?? "");
   const isPath = /^\.{0,2}\//.test(text);
   const path = isPath ? text : text.startsWith("file:") ? text.slice("file:".length).replace(/^\/\/(?=\/)/, "") : "";
   // A host would be read as part of the path otherwise.
-  if (path === "" || path.startsWith("//"))
-    return new Wanted("file:PATH, a path that begins with /, ./ or ../, or memory:");
-  return { kind: "file", path };
+  return path === "" || path.startsWith("//") ? new Wanted(STORE_FORMS) : { kind: "file", path };
+}
+
+/** Without a port: 2379. Without a prefix: `ztap`. A password in a URL would show in every list of processes. */
+function etcdUrl(tls: boolean, hosts: string, path: string): StoreUrl | Wanted {
+  const endpoints = hosts.split(",").map((host) => (/:[0-9]{1,5}$/.test(host) ? host : `${host}:2379`));
+  if (hosts.includes("@")) return new Wanted("no user in the URL: set etcd.user and etcd.passwordFile");
+  if (!endpoints.every((endpoint) => parseHostPort(endpoint) !== null))
+    return new Wanted("host:port or [IPv6]:port, separated by commas");
+  const prefix = path.replace(/\/+$/, "");
+  if (!/^[A-Za-z0-9._-]*(\/[A-Za-z0-9._-]+)*$/.test(prefix))
+    return new Wanted("a prefix of letters, digits, . _ - and /");
+  return { kind: "etcd", tls, endpoints, prefix: `${prefix === "" ? "ztap" : prefix}/` };
 }
 
 function listenAddress(text: string): Settings["listen"] | Wanted {
@@ -246,8 +328,12 @@ function listenAddress(text: string): Settings["listen"] | Wanted {
   return parseHostPort(text) ?? new Wanted("host:port, [IPv6]:port or off");
 }
 
+export function isHostAndPort(text: string): boolean {
+  return parseHostPort(text) !== null;
+}
+
 function hostAndPort(text: string): string | Wanted {
-  return parseHostPort(text) === null ? new Wanted("host:port or [IPv6]:port") : text;
+  return isHostAndPort(text) ? text : new Wanted("host:port or [IPv6]:port");
 }
 
 function parseHostPort(text: string): { readonly host: string; readonly port: number } | null {

@@ -10,7 +10,7 @@
  *    nor one that denies what both allow, whenever it is interrupted, SIGKILL included;
  *  - closing the enforcer leaves enforcement in force; only `remove` takes it away.
  */
-import type { Ruleset } from "../model/ruleset.js";
+import type { Profile, Ruleset, Subject } from "../model/ruleset.js";
 import type { SubjectStatus } from "../model/status.js";
 
 /** One thing that the machine holds or must hold, as a keyed value, so that one keyed diff serves all backends. */
@@ -57,6 +57,20 @@ export interface Enforcer {
   watch(signal: AbortSignal): AsyncIterable<void>;
   /** Leaves enforcement in force; frees only this process's handles. */
   close(): Promise<void>;
+}
+
+/** Entries of a backend's two kinds of tables. */
+export interface TableSize {
+  readonly addresses: number;
+  readonly ports: number;
+}
+
+/** What one node of a backend can hold, told without a machine: pure, and in proportion to what it counts. */
+export interface Capacity {
+  readonly limit: TableSize;
+  /** Exact, or beyond the limit. */
+  profile(profile: Profile): TableSize;
+  subject(subject: Subject): TableSize;
 }
 
 export type EnforcerErrorCode =

@@ -7,9 +7,10 @@ import type { KeyedDiff } from "../diff/keyed.js";
 import { isEmptyDiff } from "../diff/keyed.js";
 import { diffEnforcement, listDrift } from "../drift/drift.js";
 import type { Ruleset } from "../model/ruleset.js";
-import type { Revision } from "../model/state.js";
+import type { CommittedState, Revision } from "../model/state.js";
 import type { DriftItem, DriftKind, NodeStatus, SubjectStatus } from "../model/status.js";
 import { compile } from "../policy/compile.js";
+import type { StateCopy } from "../ports/copy.js";
 import type { EnforcementItem, Enforcer, ItemSet, Observation } from "../ports/enforcer.js";
 import { EnforcerError } from "../ports/enforcer.js";
 import type { Store } from "../ports/store.js";
@@ -20,6 +21,8 @@ import type { Telemetry } from "../ports/telemetry.js";
 export interface FollowerDeps {
   readonly store: Store;
   readonly enforcer: Enforcer;
+  /** The last enforced state, for a start with the store away; null where none is kept. */
+  readonly copy: StateCopy | null;
   readonly clock: Clock;
   readonly logger: Logger;
   readonly telemetry: Telemetry;
@@ -35,7 +38,12 @@ interface Target {
 const STATUS_REFRESH_MS = 60_000;
 
 export class Follower {
+  /** Head as it was last compiled. */
   #target: Target | null = null;
+  /** What was last known to be in force: the machine is kept to it where head cannot be. */
+  #good: Target | null = null;
+  /** A state that is not known to be enforceable yet, and so is not kept as the last good one. */
+  #unproven: CommittedState | null = null;
   #enforced: { readonly revision: number; readonly digest: string } | null = null;
   #healed = 0;
   /** Stays in the status until there is something worse to say: an operator looks later than it happened. */
@@ -74,13 +82,22 @@ export class Follower {
       telemetry.stalled(true);
       if (error instanceof StoreError) telemetry.storeError();
       // The machine is kept to the last good ruleset meanwhile, whatever it was: damage is healed, and a
-      // service that starts again is enforced, also where head cannot be read, compiled or lowered.
-      if (this.#target !== null && this.#target.revision.number !== attempted) await this.#enforce(this.#target);
+      // service that starts again is enforced, also where head cannot be read, compiled, lowered or applied.
+      if (this.#good === null) await this.recall();
+      else if (this.#good.revision.number !== attempted) await this.#enforce(this.#good, { isFallback: true });
       if (error instanceof StoreError || error instanceof EnforcerError) {
         await this.#report({ attempted, state: "Stalled", message: error.message, drift: [], subjects: [] });
       }
       throw error;
     }
+  }
+
+  /** Enforces the copy of the last good state: what a start has to go by while the store is away. */
+  async recall(): Promise<void> {
+    const state = (await this.deps.copy?.read()) ?? null;
+    if (state === null) return;
+    this.deps.logger.warn(`enforcing revision ${state.revision.number} from the copy on this node's disk`);
+    await this.#enforce(this.#compile(state), { isFallback: true });
   }
 
   /** What an earlier agent enforced here, perhaps out of another store, is not taken away by an empty one. */
@@ -94,33 +111,42 @@ export class Follower {
   }
 
   async #readTarget(head: number | null): Promise<Target | null> {
-    const { store, enforcer, logger } = this.deps;
+    const { store } = this.deps;
     if (head === null) {
-      if (this.#target === null) return null;
+      if (this.#good === null) await this.recall();
+      if (this.#good === null) return null;
       throw new StoreError(
         "revision-missing",
-        `the store is empty, but revision ${this.#target.revision.number} was in force; it stays in force here`,
+        `the store is empty, but revision ${this.#good.revision.number} was in force; it stays in force here`,
       );
     }
     if (this.#target?.revision.number === head) return this.#target;
-    const { revision, objects } = await store.readState(head);
+    const state = await store.readState(head);
+    this.#target = this.#compile(state);
+    this.#unproven = state;
+    return this.#target;
+  }
+
+  /** @throws where the backend cannot express it */
+  #compile({ revision, objects }: CommittedState): Target {
+    const { enforcer, logger } = this.deps;
     const ruleset = compile(objects, this.node);
-    logger.debug(`compiled revision ${head}`, { digest: ruleset.digest, subjects: ruleset.subjects.length });
+    logger.debug(`compiled revision ${revision.number}`, { digest: ruleset.digest, subjects: ruleset.subjects.length });
     this.deps.telemetry.policyVersions(
       revision.entries.flatMap(({ kind, namespace, name, version }) =>
         kind === "NetworkPolicy" && namespace !== null && version !== undefined ? [{ namespace, name, version }] : [],
       ),
     );
-    this.#target = { revision, ruleset, items: enforcer.lower(ruleset) };
-    return this.#target;
+    return { revision, ruleset, items: enforcer.lower(ruleset) };
   }
 
-  async #enforce(target: Target): Promise<void> {
+  /** @param options as a fallback: what is reported then is why it came to that */
+  async #enforce(target: Target, options: { readonly isFallback?: true } = {}): Promise<void> {
     const { enforcer, clock, telemetry } = this.deps;
     const { ruleset } = target;
     const before = await enforcer.observe(ruleset);
     const found = diffEnforcement(target.items, before);
-    if (isEmptyDiff(found)) return await this.#settle(target, before, [], null);
+    if (isEmptyDiff(found)) return await this.#settle(target, before, { drift: [], healed: null, ...options });
 
     const isDrift = this.#enforced?.digest === ruleset.digest;
     if (isDrift) await this.#reportDrift(target, found, before.subjects);
@@ -139,21 +165,17 @@ export class Follower {
         telemetry.healed(count);
       }
     }
-    await this.#settle(
-      target,
-      after,
-      left,
-      isDrift ? `healed ${count} ${count === 1 ? "difference" : "differences"}` : null,
-    );
+    const healed = isDrift ? `healed ${count} ${count === 1 ? "difference" : "differences"}` : null;
+    await this.#settle(target, after, { drift: left, healed, ...options });
   }
 
   async #settle(
     target: Target,
     observed: Observation,
-    drift: readonly DriftItem[],
-    healed: string | null,
+    outcome: { readonly drift: readonly DriftItem[]; readonly healed: string | null; readonly isFallback?: true },
   ): Promise<void> {
     const { logger, telemetry } = this.deps;
+    const { drift, healed } = outcome;
     telemetry.packets(observed.packets);
     if (drift.length === 0) {
       if (this.#enforced?.revision !== target.revision.number && this.#enforces) {
@@ -164,11 +186,14 @@ export class Follower {
       }
       if (this.#enforces) telemetry.inForce(target.revision.number);
       this.#enforced = { revision: target.revision.number, digest: target.ruleset.digest };
+      this.#good = target;
+      await this.#keep(target);
       if (healed !== null) {
         this.#lastHeal = healed;
         logger.warn(healed);
       }
     }
+    if (outcome.isFallback === true) return;
     if (!this.#enforces) return await this.#reportNothingEnforced(target, observed);
     const stalled = observed.subjects.filter(({ state }) => state === "Stalled");
     const message = [
@@ -182,6 +207,19 @@ export class Follower {
       drift,
       subjects: observed.subjects,
     });
+  }
+
+  /** A disk that is full is no reason to stop: the copy of an earlier revision is still there. */
+  async #keep({ revision }: Target): Promise<void> {
+    const { copy, logger } = this.deps;
+    const state = this.#unproven;
+    if (copy === null || !this.#enforces || state?.revision.number !== revision.number) return;
+    try {
+      await copy.write(state);
+      this.#unproven = null;
+    } catch (error) {
+      logger.warn("the copy for a start without the store could not be written", { error });
+    }
   }
 
   /** Also where the node has no workload: no one may take silence for protection. */

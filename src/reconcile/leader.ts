@@ -35,11 +35,10 @@ export interface LeaderOptions {
   readonly selfHeal: boolean;
 }
 
-type Finding = Pick<SourceStatus, "state" | "message"> & {
-  readonly observedCommit: string | null;
-  readonly acceptedCommit: string | null;
-  readonly diagnostics?: readonly Diagnostic[];
-};
+type Accepted = Pick<SourceStatus, "acceptedCommit" | "acceptedRevision">;
+
+type Finding = Accepted &
+  Pick<SourceStatus, "state" | "message" | "observedCommit"> & { readonly diagnostics?: readonly Diagnostic[] };
 
 const MAX_REPORTED_DIAGNOSTICS = 20;
 
@@ -70,8 +69,8 @@ export class Leader {
       if (!(error instanceof SourceError)) throw error;
       this.deps.telemetry.sourceError();
       const last = await this.deps.store.readSourceStatus();
-      const { observedCommit = null, acceptedCommit = null } = last ?? {};
-      await this.#report({ state: "Unreachable", message: error.message, observedCommit, acceptedCommit }, fence);
+      const observedCommit = last?.observedCommit ?? null;
+      await this.#report({ state: "Unreachable", message: error.message, observedCommit, ...acceptedOf(last) }, fence);
       throw error;
     }
   }
@@ -82,7 +81,7 @@ export class Leader {
     const { objects, diagnostics } = this.deps.read(snapshot.files);
     const desired: DesiredState = { source: snapshot.source, objects };
     const revision = head === null ? null : await store.readRevision(head);
-    const accepted = (await store.readSourceStatus())?.acceptedCommit ?? null;
+    const accepted = acceptedOf(await store.readSourceStatus());
     const finding = hasErrors(diagnostics)
       ? this.#reject(tip, accepted, diagnostics)
       : await this.#accept(desired, tip, accepted, revision, fence);
@@ -90,47 +89,55 @@ export class Leader {
       this.#settled = { commit: tip, head: await store.readHead(), finding };
       return finding;
     }
-    return { state: "Synced", message: null, observedCommit: tip, acceptedCommit: accepted };
+    return { state: "Synced", message: null, observedCommit: tip, ...accepted };
   }
 
-  #reject(tip: string, acceptedCommit: string | null, diagnostics: readonly Diagnostic[]): Finding {
+  #reject(tip: string, accepted: Accepted, diagnostics: readonly Diagnostic[]): Finding {
     const errors = diagnostics.filter(({ severity }) => severity === "error");
     const message = `commit ${tip.slice(0, 12)} was rejected: ${errors.length} ${errors.length === 1 ? "error" : "errors"}`;
     this.deps.logger.warn(message, { diagnostics: errors.slice(0, MAX_REPORTED_DIAGNOSTICS) });
     this.deps.telemetry.rejected({ reason: "invalid" });
-    return { state: "Rejected", message, observedCommit: tip, acceptedCommit, diagnostics: errors };
+    return { state: "Rejected", message, observedCommit: tip, ...accepted, diagnostics: errors };
   }
 
   /** Null where the race for head was lost: nothing is settled, the next run looks again. */
   async #accept(
     desired: DesiredState,
     tip: string,
-    accepted: string | null,
+    accepted: Accepted,
     head: Revision | null,
     fence: Fence,
   ): Promise<Finding | null> {
-    const found = (state: Finding["state"], message: string | null, acceptedCommit: string | null): Finding => ({
+    const kept = (state: Finding["state"], message: string): Finding => ({
       state,
       message,
       observedCommit: tip,
-      acceptedCommit,
+      ...accepted,
     });
-    if (isUnchanged(desired, head)) return found("Synced", null, tip);
+    const synced = (revision: Revision | null): Finding => ({
+      state: "Synced",
+      message: null,
+      observedCommit: tip,
+      acceptedCommit: tip,
+      ...(revision === null ? {} : { acceptedRevision: revision.number }),
+    });
+    if (isUnchanged(desired, head)) return synced(head);
     if (desired.objects.size === 0 && head !== null) {
       this.deps.telemetry.rejected({ reason: "held" });
-      return found(
+      return kept(
         "Held",
         `commit ${tip.slice(0, 12)} has no objects at all; run \`ztap apply\` on it if that is meant`,
-        accepted,
       );
     }
-    if (!this.options.selfHeal && head !== null && tip === accepted) {
-      return found("Synced", `head (revision ${head.number}) was applied over Git; source.selfHeal is off`, accepted);
+    if (!this.options.selfHeal && head !== null && tip === accepted.acceptedCommit) {
+      return kept("OutOfSync", `head (revision ${head.number}) was committed over Git; source.selfHeal is off`);
     }
-    return (await this.#commit(desired, head, fence)) ? found("Synced", null, tip) : null;
+    const committed = await this.#commit(desired, head, fence);
+    return committed === null ? null : synced(committed);
   }
 
-  async #commit(desired: DesiredState, head: Revision | null, fence: Fence): Promise<boolean> {
+  /** Null where the race for head, or leadership, was lost. */
+  async #commit(desired: DesiredState, head: Revision | null, fence: Fence): Promise<Revision | null> {
     const { store, clock, random, logger, telemetry } = this.deps;
     const started = clock.monotonic();
     const outcome = await store.commit(
@@ -153,14 +160,14 @@ export class Leader {
           commit: desired.source.commit,
           objects: desired.objects.size,
         });
-        return true;
+        return outcome.revision;
       }
       case "stale-head":
         logger.info("head moved while committing, looking again", { head: outcome.head });
-        return false;
+        return null;
       case "fenced":
         logger.warn("no longer leader, nothing was committed", { leader: outcome.leader });
-        return false;
+        return null;
     }
   }
 
@@ -172,7 +179,7 @@ export class Leader {
         ref: this.options.ref,
         path: this.options.path,
         observedCommit: finding.observedCommit,
-        acceptedCommit: finding.acceptedCommit,
+        ...acceptedOf(finding),
         state: finding.state,
         message: finding.message,
         diagnostics: (finding.diagnostics ?? [])
@@ -184,4 +191,9 @@ export class Leader {
       fence,
     );
   }
+}
+
+function acceptedOf(status: Accepted | null): Accepted {
+  const { acceptedCommit = null, acceptedRevision } = status ?? {};
+  return acceptedRevision === undefined ? { acceptedCommit } : { acceptedCommit, acceptedRevision };
 }

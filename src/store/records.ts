@@ -118,7 +118,8 @@ export const isSourceStatus = shaped<SourceStatus>({
   path: nullable(isString),
   observedCommit: nullable(isString),
   acceptedCommit: nullable(isString),
-  state: oneOf("Synced", "Rejected", "Unreachable", "Held"),
+  acceptedRevision: optional(isCount),
+  state: oneOf("Synced", "OutOfSync", "Rejected", "Unreachable", "Held"),
   message: nullable(isString),
   diagnostics: listOf(
     shaped<SourceStatus["diagnostics"][number]>({

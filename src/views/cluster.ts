@@ -1,6 +1,6 @@
 /** Membership and health, as text or as documents. */
 import { printableLine } from "../model/printable.js";
-import type { ClusterNode, ClusterStatus } from "../operations/cluster.js";
+import type { ClusterNode, ClusterStatus, Joined, Left } from "../operations/cluster.js";
 import type { Style } from "./style.js";
 import { renderTable } from "./table.js";
 
@@ -14,7 +14,13 @@ export function clusterListDocument(status: ClusterStatus): object {
 
 export function renderClusterStatus(status: ClusterStatus, style: Style): string {
   const { source, leader } = status;
-  const paintSource = { Synced: style.good, Rejected: style.bad, Unreachable: style.bad, Held: style.warn };
+  const paintSource = {
+    Synced: style.good,
+    OutOfSync: style.bad,
+    Rejected: style.bad,
+    Unreachable: style.bad,
+    Held: style.warn,
+  };
   const lines = [
     `Store     ${status.backend}, ${status.revision === null ? "no revision yet" : `revision ${status.revision}`}`,
     `Leader    ${leader === null ? style.warn("none") : `${leader.id} (${leader.address})`}`,
@@ -34,7 +40,7 @@ export function renderClusterStatus(status: ClusterStatus, style: Style): string
 export function renderClusterList({ nodes }: Pick<ClusterStatus, "nodes">, style: Style): string {
   if (nodes.length === 0) return "No nodes: none is declared, and no agent has joined.";
   return renderTable(
-    ["Node", "Address", "Role", "State", "Enforced", "Lag", "Last Seen", "Message"],
+    ["Node", "Address", "Role", "State", "Declared", "Heartbeat", "Enforced", "Lag", "Last Error"],
     nodes.map((node) => toRow(node, style)),
     style,
   );
@@ -47,9 +53,40 @@ function toRow(node: ClusterNode, style: Style): readonly string[] {
     node.address === "" ? "-" : printableLine(node.address),
     node.role,
     paint(node.state),
+    node.declared ? "yes" : "no",
+    node.heartbeatAgeMs === null ? "never" : `${renderAge(node.heartbeatAgeMs)} ago`,
     node.enforcedRevision === null ? "-" : String(node.enforcedRevision),
     node.lag === null ? "-" : String(node.lag),
-    node.lastSeen ?? "never",
     printableLine(node.message ?? ""),
   ];
+}
+
+/** In the largest unit that leaves more than one of it, rounded down. */
+function renderAge(ageMs: number): string {
+  const units = [
+    ["d", 86_400_000],
+    ["h", 3_600_000],
+    ["min", 60_000],
+  ] as const;
+  const [unit, lengthMs] = units.find(([, length]) => ageMs >= 2 * length) ?? (["s", 1000] as const);
+  return `${Math.floor(ageMs / lengthMs)} ${unit}`;
+}
+
+export function clusterJoinDocument({ member, changed, declared }: Joined): object {
+  return { formatVersion: 1, ...member, changed, declared };
+}
+
+export function renderJoined({ member, changed, declared }: Joined, style: Style): string {
+  const done = changed ? `${style.good("Joined")}: ` : "Had joined already: ";
+  const hint = declared ? "" : "\nThe desired state declares no such Node.";
+  return `${done}node ${member.id} at ${printableLine(member.address)}.${hint}`;
+}
+
+export function clusterLeaveDocument(left: Left): object {
+  return { formatVersion: 1, ...left };
+}
+
+export function renderLeft({ id, wasAlive }: Left, style: Style): string {
+  const hint = wasAlive ? "\nIts agent still runs, and sends heartbeats until it is stopped." : "";
+  return `${style.good("Forgotten")}: node ${id}. What its kernel enforces stays in force.${hint}`;
 }

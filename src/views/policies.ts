@@ -2,19 +2,65 @@
 import { stringify } from "yaml";
 import { printable, printableLine } from "../model/printable.js";
 import { qualifiedName } from "../model/state.js";
-import type { PolicyHistory, PolicyNode, PolicyReport, PolicyRow } from "../operations/policies.js";
+import type {
+  GitState,
+  PolicyHistory,
+  PolicyListing,
+  PolicyNode,
+  PolicyReport,
+  PolicyRow,
+} from "../operations/policies.js";
+import type { PolicyWritten } from "../operations/policy-write.js";
 import type { PolicyEvent } from "../operations/watch.js";
 import type { Style } from "./style.js";
 import { renderTable } from "./table.js";
 
-export function policyListDocument(policies: readonly PolicyRow[]): object {
+export function policyListDocument(policies: readonly PolicyListing[]): object {
   return { formatVersion: 1, policies };
 }
 
-export function renderPolicyList(policies: readonly PolicyRow[], style: Style): string {
+/** What Git says of each is a column only where a source is polled. */
+export function renderPolicyList(policies: readonly PolicyListing[], style: Style): string {
   if (policies.length === 0) return "No policies.";
-  const rows = policies.map((row) => [qualifiedName(row), String(row.version), row.sourceNode, row.updatedAt]);
-  return renderTable(["Name", "Version", "Source Node", "Last Updated"], rows, style);
+  const hasSource = policies.some(({ git }) => git !== null);
+  const rows = policies.map((row) => [
+    qualifiedName(row),
+    String(row.version),
+    row.sourceNode,
+    row.updatedAt,
+    ...(row.git === null ? [] : [paintGit(row.git, style)]),
+  ]);
+  const head = ["Name", "Version", "Source Node", "Last Updated", ...(hasSource ? ["Git"] : [])];
+  return renderTable(head, rows, style);
+}
+
+function paintGit(state: GitState, style: Style): string {
+  return { Synced: style.good, OutOfSync: style.bad, Unknown: style.warn }[state](state);
+}
+
+export function policyWriteDocument(written: Exclude<PolicyWritten, { readonly outcome: "invalid" }>): object {
+  const { policy } = written;
+  if (written.outcome === "unchanged") return { formatVersion: 1, changed: false, policy, revision: null };
+  const { number, time, author, reason } = written.revision;
+  return {
+    formatVersion: 1,
+    changed: true,
+    policy,
+    revision: { number, time, author, reason, overGit: written.overGit },
+  };
+}
+
+export function renderPolicyWritten(
+  written: Exclude<PolicyWritten, { readonly outcome: "invalid" }>,
+  style: Style,
+): string {
+  const { policy } = written;
+  const version = `${style.bold(qualifiedName(policy))} version ${policy.version}`;
+  if (written.outcome === "unchanged") return `No difference: ${version} says this already. Nothing was committed.`;
+  const hint = written.overGit
+    ? `\n${style.warn("This is not what Git says")}: the leader returns to Git's state at its next poll, unless source.selfHeal is false.`
+    : "";
+  return `${style.good("Committed")} revision ${written.revision.number}: ${version}.${hint}`;
 }
 
 export function policyHistoryDocument(history: PolicyHistory): object {
@@ -43,11 +89,10 @@ export function renderPolicyReport(report: PolicyReport, style: Style): string {
   const { policy, git, nodes, subjects } = report;
   const where = policy.file === null ? "" : `  ${printableLine(policy.file)}:${policy.line}`;
   const commit = shortCommit(policy) ?? "no commit";
-  const paintGit = { Synced: style.good, OutOfSync: style.bad, Unknown: style.warn }[git.state];
   const facts = [
     ["Policy", `${style.bold(qualifiedName(policy))}  version ${policy.version}${style.dim(where)}`],
     ["Store", `revision ${policy.revision}, ${commit}`],
-    ["Git", `${paintGit(git.state)}${git.message === null ? "" : `  ${printableLine(git.message)}`}`],
+    ["Git", `${paintGit(git.state, style)}${git.message === null ? "" : `  ${printableLine(git.message)}`}`],
     [
       "Subjects",
       subjects.length === 0
@@ -90,7 +135,7 @@ function renderNodes(nodes: readonly PolicyNode[], style: Style): readonly strin
 export function renderPolicyEvent(event: PolicyEvent, style: Style): string {
   const paint = { current: style.dim, created: style.good, updated: style.warn, deleted: style.bad }[event.action];
   const commit = shortCommit(event) === null ? "" : `  ${shortCommit(event)}`;
-  return `${event.updatedAt}  ${paint(event.action.padEnd(7))}  ${qualifiedName(event)}  version ${event.version}  revision ${event.revision}${commit}`;
+  return `${event.updatedAt}  ${paint(event.action.padEnd(7))}  ${qualifiedName(event)}  version ${event.version}  revision ${event.revision}  ${printableLine(event.sourceNode)}${commit}`;
 }
 
 /** As git writes it: `-dirty` where the work tree held more than the commit does. */

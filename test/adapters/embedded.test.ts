@@ -10,6 +10,7 @@ import { openEmbeddedStore } from "../../src/adapters/embedded/store.js";
 import { systemClock } from "../../src/adapters/system/clock.js";
 import { StoreError } from "../../src/ports/store.js";
 import { storeContract } from "../contract/store.js";
+import { leaseTime, localStoreContract } from "../contract/store-local.js";
 import { ManualClock } from "../fakes/clock.js";
 import { draft, policy } from "../fakes/objects.js";
 
@@ -32,15 +33,27 @@ async function damage(path: string, key: string, value: string | null): Promise<
   await database.close();
 }
 
-storeContract("embedded", (test) =>
+await storeContract("embedded", (test) =>
   inFolder(async (path) => {
     const clock = new ManualClock();
     await test({
       store: openEmbeddedStore({ path, access: "write" }, clock),
-      clock,
+      time: leaseTime(clock),
       open: async () => openEmbeddedStore({ path, access: "write" }, clock),
       damage: (key, value) => damage(path, key, value),
     });
+  }),
+);
+
+await localStoreContract("embedded", (run) =>
+  inFolder(async (path) => {
+    const clock = new ManualClock();
+    const store = openEmbeddedStore({ path, access: "write" }, clock);
+    try {
+      await run(store, clock);
+    } finally {
+      await store.close();
+    }
   }),
 );
 

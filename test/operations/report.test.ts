@@ -49,7 +49,7 @@ t.test("a node that drifted again does not say that it healed", async (t) => {
   await store.heartbeat({ id: "n1", address: "n1:9470", holder: "h" }, 60_000);
   const [node] = (await report()).nodes;
   t.match(node, { state: "Drifted", message: /^1 difference; the agent heals/ });
-  const cluster = await readClusterStatus(store);
+  const cluster = await readClusterStatus({ store, clock: systemClock });
   t.match(cluster.nodes, [{ id: "n1", message: "ingress program on default/web is not attached" }]);
   await store.writeNodeStatus({ ...status, state: "InSync", drift: [] });
   t.match((await report()).nodes, [{ state: "InSync", message: "healed 3 differences" }]);

@@ -2,6 +2,8 @@ import t from "tap";
 import { openMemoryStore } from "../../src/adapters/memory/store.js";
 import { systemClock } from "../../src/adapters/system/clock.js";
 import type { NodeStatus } from "../../src/model/status.js";
+import type { CommittedState } from "../../src/model/state.js";
+import type { StateCopy } from "../../src/ports/copy.js";
 import type { Store } from "../../src/ports/store.js";
 import { StoreError } from "../../src/ports/store.js";
 import { Follower } from "../../src/reconcile/follower.js";
@@ -17,7 +19,14 @@ function setUp() {
   const store = openMemoryStore(systemClock);
   const machine = new FakeMachine();
   const { telemetry, calls } = recordTelemetry();
-  const deps = { store, enforcer: new FakeEnforcer(machine), clock: systemClock, logger: silentLogger, telemetry };
+  const deps = {
+    store,
+    enforcer: new FakeEnforcer(machine),
+    copy: null,
+    clock: systemClock,
+    logger: silentLogger,
+    telemetry,
+  };
   return { store, machine, calls, deps, follower: new Follower(deps, "n1") };
 }
 
@@ -150,6 +159,51 @@ t.test("what was wrong is not said any more once it is right", async (t) => {
   machine.failApply = null;
   await follower.reconcile();
   t.match(await store.listNodeStatus(), [{ state: "InSync", message: null }]);
+});
+
+t.test("a start with the store away enforces the copy of what was last enforced", async (t) => {
+  const { store, follower, deps } = setUp();
+  const kept: CommittedState[] = [];
+  const copy: StateCopy = { read: async () => kept.at(-1) ?? null, write: async (state) => void kept.push(state) };
+  Reflect.set(follower, "deps", { ...deps, copy });
+  await commit(store, BASE + DENY);
+  await follower.reconcile();
+  await follower.reconcile();
+  t.equal(kept.length, 1, "kept once, when it was enforced");
+
+  const machine = new FakeMachine();
+  machine.failApply = "no memory";
+  await commit(store, BASE + OPEN);
+  Reflect.set(follower, "deps", { ...deps, copy, enforcer: new FakeEnforcer(machine) });
+  await t.rejects(follower.reconcile());
+  t.equal(kept.length, 1, "what could not be enforced is not the last good state");
+
+  const rebooted = new FakeMachine();
+  const away = new Proxy(store, {
+    get: () => () => Promise.reject(new StoreError("store-unavailable", "no route to the store")),
+  });
+  const fresh = new Follower({ ...deps, copy, store: away, enforcer: new FakeEnforcer(rebooted) }, "n1");
+  await t.rejects(fresh.reconcile(), { code: "store-unavailable" });
+  t.equal(fresh.enforcedRevision, 1);
+  t.ok(rebooted.items.has("link/default/db"));
+  const empty = new Follower(
+    { ...deps, copy, store: openMemoryStore(systemClock), enforcer: new FakeEnforcer(new FakeMachine()) },
+    "n1",
+  );
+  await t.rejects(empty.reconcile(), /the store is empty, but revision 1 was in force/);
+});
+
+t.test("where head cannot be applied, the last good ruleset is kept to, and the status says why", async (t) => {
+  const { store, follower, machine } = setUp();
+  await commit(store, BASE + DENY);
+  await follower.reconcile();
+  await commit(store, BASE + OPEN);
+  machine.failApply = "no memory for the table";
+  await t.rejects(follower.reconcile(), /no memory/);
+  const [status] = await store.listNodeStatus();
+  await t.rejects(follower.reconcile(), /no memory/);
+  t.same(await store.listNodeStatus(), [status], "said once, and not in turns with InSync");
+  t.match(status, { state: "Stalled", attemptedRevision: 2, enforcedRevision: 1 });
 });
 
 t.test("a workload whose cgroup is absent is Pending, not drifted, and enforced when it appears", async (t) => {

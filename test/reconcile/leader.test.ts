@@ -124,13 +124,13 @@ t.test("a repository that is suddenly empty is held", async (t) => {
 
 for (const selfHeal of [true, false]) {
   t.test(`an operator's override is ${selfHeal ? "returned to Git" : "left alone without selfHeal"}`, async (t) => {
-    const { store, leader } = await setUp(selfHeal);
+    const { store, source, leader } = await setUp(selfHeal);
     await leader.reconcile();
-    const source = { location: "local", commit: null, dirty: true, author: null, subject: null };
+    const local = { location: "local", commit: null, dirty: true, author: null, subject: null };
     await store.commit(
       {
         objects: [...objectsOf(BETTER).values()],
-        source,
+        source: local,
         node: "n1",
         author: "op",
         reason: "apply",
@@ -141,8 +141,16 @@ for (const selfHeal of [true, false]) {
     );
     await leader.reconcile();
     t.equal(await store.readHead(), selfHeal ? 3 : 2);
+    t.match(await store.readSourceStatus(), {
+      state: selfHeal ? "Synced" : "OutOfSync",
+      acceptedCommit: "1".repeat(40),
+      acceptedRevision: selfHeal ? 3 : 1,
+    });
     await leader.reconcile();
     t.equal(await store.readHead(), selfHeal ? 3 : 2);
+    source.error = new SourceError("source-unreachable", "no route to host");
+    await t.rejects(leader.reconcile());
+    t.match(await store.readSourceStatus(), { state: "Unreachable", acceptedRevision: selfHeal ? 3 : 1 });
   });
 }
 

@@ -8,6 +8,7 @@ export function createTelemetry(): { readonly telemetry: Telemetry; readonly reg
   const registry = new Registry();
   collectDefaultMetrics({ register: registry });
   const metrics = createMetrics(registry);
+  startAtZero(metrics);
   return { registry, telemetry: { ...commitTelemetry(metrics), ...enforcementTelemetry(metrics) } };
 }
 
@@ -61,6 +62,15 @@ function createMetrics(registry: Registry) {
 }
 
 type Metrics = ReturnType<typeof createMetrics>;
+
+/** A series that appears with its first event hides that event from `rate()`: what can be counted is there from the start. */
+function startAtZero({ rejected, drift, packets }: Metrics): void {
+  for (const reason of ["invalid", "held"]) rejected.inc({ reason }, 0);
+  for (const kind of ["missing", "extra", "changed", "detached"]) drift.inc({ kind }, 0);
+  for (const direction of ["ingress", "egress"]) {
+    for (const verdict of ["allowed", "denied", "audited"]) packets.inc({ direction, verdict }, 0);
+  }
+}
 
 function commitTelemetry(metrics: Metrics) {
   return {

@@ -1,7 +1,7 @@
 import { BaseCommand } from "../../cli/base.js";
 import { readClusterStatus } from "../../operations/cluster.js";
 import { clusterListDocument, renderClusterList } from "../../views/cluster.js";
-import { withStore } from "../../wiring.js";
+import { systemClock, withStore } from "../../wiring.js";
 
 export default class ClusterList extends BaseCommand {
   static override summary = "List the nodes: declared, joined and live.";
@@ -9,7 +9,9 @@ export default class ClusterList extends BaseCommand {
   async run(): Promise<void> {
     const { flags } = await this.parse(ClusterList);
     const settings = await this.settings(flags);
-    const status = await withStore(settings, { create: false }, readClusterStatus);
+    const status = await withStore(settings, { create: false }, (store) =>
+      readClusterStatus({ store, clock: systemClock }),
+    );
     this.print(flags, clusterListDocument(status), () => renderClusterList(status, this.style));
   }
 }

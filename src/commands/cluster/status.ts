@@ -1,7 +1,7 @@
 import { BaseCommand } from "../../cli/base.js";
 import { readClusterStatus } from "../../operations/cluster.js";
 import { clusterStatusDocument, renderClusterStatus } from "../../views/cluster.js";
-import { withStore } from "../../wiring.js";
+import { systemClock, withStore } from "../../wiring.js";
 
 export default class ClusterStatus extends BaseCommand {
   static override summary = "Head, leader, source and nodes.";
@@ -9,7 +9,9 @@ export default class ClusterStatus extends BaseCommand {
   async run(): Promise<void> {
     const { flags } = await this.parse(ClusterStatus);
     const settings = await this.settings(flags);
-    const status = await withStore(settings, { create: false }, readClusterStatus);
+    const status = await withStore(settings, { create: false }, (store) =>
+      readClusterStatus({ store, clock: systemClock }),
+    );
     this.print(flags, clusterStatusDocument(status), () => renderClusterStatus(status, this.style));
   }
 }

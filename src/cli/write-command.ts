@@ -1,0 +1,57 @@
+/** What commands share that write one policy: who writes, why, and how the result is shown. */
+import { Flags } from "@oclif/core";
+import type { PolicyWritten, WriteDeps, Writer } from "../operations/policy-write.js";
+import type { Settings } from "../operations/settings.js";
+import type { SourceFile } from "../ports/source.js";
+import type { Store } from "../ports/store.js";
+import { policyWriteDocument, renderPolicyWritten } from "../views/policies.js";
+import { describeWriter, readManifests, systemClock, systemRandom, withStore } from "../wiring.js";
+import { BaseCommand } from "./base.js";
+import { operatorName } from "./confirm.js";
+import { InvalidInput } from "./exit.js";
+import { SETTING_FLAGS } from "./flags.js";
+
+export const WRITE_FLAGS = {
+  node: SETTING_FLAGS.node,
+  override: Flags.boolean({ description: "commit over what the polled source says", env: "ZTAP_OVERRIDE" }),
+  reason: Flags.string({
+    char: "m",
+    description: "why, for the revision's record",
+    env: "ZTAP_REASON",
+    helpValue: "TEXT",
+    default: "",
+  }),
+};
+
+interface WriteFlags {
+  readonly json: boolean;
+  readonly override: boolean;
+  readonly reason: string;
+}
+
+export abstract class WriteCommand extends BaseCommand {
+  /** @throws InvalidInput where the policy, or the state with it, does not validate */
+  protected async write(
+    settings: Settings,
+    flags: WriteFlags,
+    files: readonly SourceFile[],
+    write: (deps: WriteDeps, writer: Writer) => Promise<PolicyWritten>,
+  ): Promise<void> {
+    const writer = {
+      node: settings.node,
+      holder: await describeWriter(),
+      author: operatorName(),
+      reason: flags.reason,
+      override: flags.override,
+    };
+    const written = await withStore(settings, { create: true }, (store: Store) =>
+      write({ store, clock: systemClock, random: systemRandom, read: readManifests }, writer),
+    );
+    if (written.outcome === "invalid") {
+      this.showDiagnostics(written.diagnostics, files);
+      throw new InvalidInput(written.diagnostics);
+    }
+    if (written.outcome === "committed") this.showDiagnostics(written.warnings, files);
+    this.print(flags, policyWriteDocument(written), () => renderPolicyWritten(written, this.style));
+  }
+}

@@ -1,0 +1,24 @@
+import { Args, Flags } from "@oclif/core";
+import { BaseCommand } from "../../cli/base.js";
+import { leaveCluster } from "../../operations/cluster.js";
+import { clusterLeaveDocument, renderLeft } from "../../views/cluster.js";
+import { withStore } from "../../wiring.js";
+
+export default class ClusterLeave extends BaseCommand {
+  static override summary = "Forget a node: its membership, its heartbeat and its status.";
+  static override description =
+    "What its kernel enforces stays in force. A node that dies is unhealthy and is not forgotten by itself.";
+  static override args = {
+    id: Args.string({ ignoreStdin: true, description: "name of the node", required: true }),
+  };
+  static override flags = {
+    force: Flags.boolean({ description: "also while its agent runs", env: "ZTAP_FORCE" }),
+  };
+
+  async run(): Promise<void> {
+    const { args, flags } = await this.parse(ClusterLeave);
+    const settings = await this.settings(flags);
+    const left = await withStore(settings, { create: true }, (store) => leaveCluster(store, args.id, flags.force));
+    this.print(flags, clusterLeaveDocument(left), () => renderLeft(left, this.style));
+  }
+}

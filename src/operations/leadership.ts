@@ -1,0 +1,56 @@
+/**
+ * Leadership for one commit by a process that is no agent. Such a process acts as a node:
+ *  - another node leads: refused, naming it;
+ *  - this node's agent leads: the write goes under that agent's fence, which a change of leader ends;
+ *  - nobody leads: this process does, for as long as the write takes.
+ */
+import type { CommitOutcome, Fence, Store } from "../ports/store.js";
+import { OperationError } from "./error.js";
+
+export interface Candidate {
+  readonly node: string;
+  /** Names this very process, and no agent. */
+  readonly holder: string;
+}
+
+/** Longer than a commit of a large state takes; shorter than anyone would wait after a crash. */
+const LEASE_MS = 10_000;
+
+/** @throws OperationError `not-leader` */
+export async function withLeadership(
+  store: Store,
+  { node, holder }: Candidate,
+  write: (fence: Fence) => Promise<CommitOutcome>,
+): Promise<CommitOutcome> {
+  const current = await store.readFence();
+  if (current !== null) {
+    if (current.leader !== node) throw await notLeader(store, node, current.leader);
+    return write(current);
+  }
+  const { fence, leader } = await store.campaign({ id: node, holder }, LEASE_MS);
+  if (fence === null) {
+    if (leader !== null && leader !== node) throw await notLeader(store, node, leader);
+    // This node's agent, or another command of its, was quicker: its fence can be read now.
+    return { outcome: "fenced", leader };
+  }
+  try {
+    return await write(fence);
+  } finally {
+    await store.resign(holder);
+  }
+}
+
+/** @throws OperationError `not-leader` where another node leads */
+export async function requireLeadership(store: Store, node: string): Promise<void> {
+  const leader = await store.readLeader();
+  if (leader !== null && leader !== node) throw await notLeader(store, node, leader);
+}
+
+async function notLeader(store: Store, node: string, leader: string): Promise<OperationError> {
+  const known = [...(await store.listMembers()), ...(await store.listHeartbeats())].find(({ id }) => id === leader);
+  const where = known === undefined ? leader : `${leader} (${known.address})`;
+  return new OperationError(
+    "not-leader",
+    `node ${node} does not lead, ${where} does: run this there; nothing was changed`,
+  );
+}

@@ -1,0 +1,120 @@
+import { readFileSync } from "node:fs";
+import t from "tap";
+import { serveHttp } from "../../src/adapters/prometheus/server.js";
+import { createTelemetry } from "../../src/adapters/prometheus/telemetry.js";
+
+/** Serves it as an agent does, and gives what a scrape reads: each series with its value. */
+async function setUp(t: { teardown(end: () => Promise<void>): unknown }) {
+  const { telemetry, registry } = createTelemetry();
+  const probes = { health: () => null, readiness: () => null };
+  const server = await serveHttp({ host: "127.0.0.1", port: 0 }, registry, probes);
+  t.teardown(() => server.close());
+  const scrape = async (): Promise<ReadonlyMap<string, number>> => {
+    const text = await (await fetch(`http://${server.address}/metrics`)).text();
+    const lines = text.split("\n").filter((line) => line.startsWith("ztap_"));
+    return new Map(lines.map((line) => [line.slice(0, line.lastIndexOf(" ")), Number(line.split(" ").at(-1))]));
+  };
+  return { telemetry, registry, scrape };
+}
+
+const VERSION = "ztap_policy_version_current";
+
+t.test("the version of each policy of head, and of no other", async (t) => {
+  const { telemetry, scrape } = await setUp(t);
+  telemetry.policyVersions([
+    { namespace: "shop", name: "web", version: 3 },
+    { namespace: "shop", name: "db", version: 1 },
+  ]);
+  t.equal((await scrape()).get(`${VERSION}{namespace="shop",policy="web"}`), 3);
+  telemetry.policyVersions([{ namespace: "shop", name: "db", version: 2 }]);
+  const left = [...(await scrape())].filter(([series]) => series.startsWith(VERSION));
+  t.same(left, [[`${VERSION}{namespace="shop",policy="db"}`, 2]], "the series of a deleted policy is gone");
+  for (let round = 0; round < 100; round += 1)
+    telemetry.policyVersions([{ namespace: "shop", name: `p${round}`, version: 1 }]);
+  t.equal([...(await scrape()).keys()].filter((series) => series.startsWith(VERSION)).length, 1);
+});
+
+t.test("what is counted is there from the start, and counts", async (t) => {
+  const { telemetry, scrape } = await setUp(t);
+  const before = await scrape();
+  const counted = [
+    'ztap_rejected_commits_total{reason="invalid"}',
+    'ztap_drift_items_total{kind="detached"}',
+    'ztap_packets_total{direction="egress",verdict="denied"}',
+    "ztap_policies_synced_total",
+    "ztap_policy_sync_duration_seconds_count",
+    "ztap_policies_enforced_total",
+    "ztap_policy_enforcement_duration_seconds_count",
+    "ztap_elections_total",
+    "ztap_source_errors_total",
+    "ztap_store_errors_total",
+    "ztap_healed_items_total",
+  ];
+  for (const series of counted) t.equal(before.get(series), 0, series);
+  telemetry.rejected({ reason: "invalid" });
+  telemetry.drift("detached", 2);
+  const packets = (count: bigint) => telemetry.packets([{ direction: "egress", verdict: "denied", packets: count }]);
+  packets(5n);
+  packets(7n);
+  telemetry.committed({ revision: 1, policies: 4, durationMs: 20 });
+  telemetry.enforced({ policies: 3, durationMs: 300 });
+  telemetry.elected();
+  telemetry.sourceError();
+  telemetry.storeError();
+  telemetry.healed(6);
+  const after = await scrape();
+  t.same(
+    counted.map((series) => after.get(series)),
+    [1, 2, 7, 4, 1, 3, 1, 1, 1, 1, 6],
+  );
+  t.equal(after.get('ztap_policy_sync_duration_seconds_bucket{le="0.025"}'), 1, "in seconds");
+  t.equal(after.get("ztap_policy_enforcement_duration_seconds_sum"), 0.3);
+  packets(3n);
+  t.equal((await scrape()).get(counted[2] ?? ""), 10, "counters of the kernel that were made anew go on");
+});
+
+t.test("the lag is head less what is enforced", async (t) => {
+  const { telemetry, scrape } = await setUp(t);
+  const read = async () => {
+    const series = await scrape();
+    return ["head_revision", "enforced_revision", "revision_lag"].map((name) => series.get(`ztap_${name}`));
+  };
+  telemetry.head(4);
+  t.same(await read(), [4, 0, 4]);
+  telemetry.inForce(3);
+  t.same(await read(), [4, 3, 1]);
+  telemetry.inForce(4);
+  t.same(await read(), [4, 4, 0]);
+  telemetry.leader(true);
+  telemetry.stalled(true);
+  const series = await scrape();
+  t.same([series.get("ztap_leader"), series.get("ztap_stalled")], [1, 1]);
+});
+
+t.test("docs/operations.md lists exactly these metrics, with their types and labels", async (t) => {
+  const { registry } = await setUp(t);
+  const page = readFileSync(new URL("../../../docs/operations.md", import.meta.url), "utf8");
+  const documented = [...page.matchAll(/^\| `(ztap_\w+)(?:\{([\w,]+)\})?` \| (\w+) \|/gm)]
+    .map(([, name, labels = "", type]) => ({ name, type, labels }))
+    .sort((a, b) => ((a.name ?? "") < (b.name ?? "") ? -1 : 1));
+  const served = (await registry.getMetricsAsJSON())
+    .filter(({ name }) => name.startsWith("ztap_"))
+    .map(({ name, type }) => ({ name, type: String(type) }))
+    .sort((a, b) => (a.name < b.name ? -1 : 1));
+  t.same(
+    documented.map(({ name, type }) => ({ name, type })),
+    served,
+  );
+  const text = await registry.metrics();
+  for (const { name, labels } of documented) {
+    if (labels === "" || name === undefined || name === VERSION) continue;
+    const series = new RegExp(
+      `^${name}\\{${labels
+        .split(",")
+        .map((label) => `${label}="\\w+"`)
+        .join(",")}\\} 0$`,
+      "m",
+    );
+    t.match(text, series, name);
+  }
+});

@@ -1,0 +1,53 @@
+import t from "tap";
+import { NODES, until, Ztap } from "./ztap.js";
+
+const AGENT = ["--backend", "none", "--listen", "off", "--heartbeat-interval", "50ms", "--session-ttl", "1s"];
+
+const row = async (ztap: Ztap, t: Parameters<Ztap["json"]>[0], id: string) => {
+  const { nodes } = await ztap.json(t, "cluster-list", ["cluster", "list"]);
+  return Object(nodes.find((node: { readonly id: string }) => node.id === id));
+};
+
+t.test("a node joins, lives, dies without being forgotten, and leaves without a trace", async (t) => {
+  const ztap = new Ztap(t);
+  ztap.write("state/n.yaml", NODES);
+  await ztap.run(["apply", "state", "--auto-approve"]);
+  t.match(await row(ztap, t, "n1"), { state: "left", declared: true, heartbeatAgeMs: null });
+
+  const joined = await ztap.json(t, "cluster-join", ["cluster", "join", "n2", "10.0.0.2:9470"]);
+  t.match(joined, { id: "n2", address: "10.0.0.2:9470", changed: true, declared: false });
+  t.match(await row(ztap, t, "n2"), { state: "unhealthy", declared: false, lastSeen: null });
+
+  const agents = new Map(["n1", "n2"].map((id) => [id, ztap.start(["agent", "--node", id, ...AGENT])]));
+  for (const id of agents.keys()) await until(async () => (await row(ztap, t, id)).state === "healthy", `${id} alive`);
+  const { leader, nodes } = await ztap.json(t, "cluster-status", ["cluster", "status"]);
+  t.same(
+    nodes.map(({ id, role }: { id: string; role: string }) => [id, role === "leader"]),
+    [
+      ["n1", leader.id === "n1"],
+      ["n2", leader.id === "n2"],
+    ],
+  );
+  const alive = await ztap.json(t, "error", ["cluster", "leave", "n2"], { code: 1 });
+  t.match(alive, { error: { code: "node-alive", message: /--force/ } });
+
+  await agents.get("n2")?.stop("SIGKILL");
+  await until(async () => (await row(ztap, t, "n2")).state === "unhealthy", "the death of n2");
+  t.match(await ztap.run(["cluster", "list"]), { stdout: /n2 .*unhealthy .*its agent does not run/ });
+  t.match(await ztap.json(t, "cluster-leave", ["cluster", "leave", "n2"]), { id: "n2", wasAlive: false });
+  t.same(await row(ztap, t, "n2"), {});
+  const unknown = await ztap.json(t, "error", ["cluster", "leave", "n2"], { code: 1 });
+  t.match(unknown, { error: { code: "not-found", message: /n1/ } });
+
+  t.match(await ztap.run(["cluster", "leave", "n1", "--force"]), { code: 0, stdout: /agent still runs/ });
+  await until(async () => (await row(ztap, t, "n1")).heartbeatAgeMs !== null, "its heartbeat, which goes on");
+  t.match(await row(ztap, t, "n1"), { state: "left", message: /restart it to join again/ });
+  t.match(await agents.get("n1")?.stop(), { code: 0 });
+});
+
+t.test("what cannot be a node or an address is a wrong command line", async (t) => {
+  const ztap = new Ztap(t);
+  for (const args of [["N_1", "a:1"], ["n1", "nowhere"], ["n1"]])
+    t.match(await ztap.run(["cluster", "join", ...args]), { code: 64 }, args.join(" "));
+  t.match(await ztap.run(["cluster", "list"]), { code: 0, stdout: /No nodes/ });
+});

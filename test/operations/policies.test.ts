@@ -1,0 +1,101 @@
+import t from "tap";
+import { openMemoryStore } from "../../src/adapters/memory/store.js";
+import type { NodeStatus } from "../../src/model/status.js";
+import type { GitReading, ReportDeps } from "../../src/operations/policies.js";
+import { reportPolicy } from "../../src/operations/policies.js";
+import { objectsOf, policy, TEST_SOURCE, workload } from "../builders/state.js";
+import { ManualClock } from "../fakes/clock.js";
+import { draft } from "../fakes/objects.js";
+
+const NAMES = ["ahead", "dead", "drifted", "insync", "never", "pending", "stalled"] as const;
+const STATE =
+  NAMES.map((node, index) => workload(`${node}@${node} 10.0.0.${index + 1} app=web`)).join("") +
+  workload("db@elsewhere 10.0.1.1 app=db") +
+  workload("peer 10.0.2.1 app=web") +
+  policy("web", "  podSelector: { matchLabels: { app: web } }\n  ingress: []");
+
+const status = (node: string, changes: Partial<NodeStatus> = {}): NodeStatus => ({
+  node,
+  backend: "ebpf",
+  attemptedRevision: 2,
+  enforcedRevision: 2,
+  rulesetDigest: null,
+  state: "InSync",
+  message: null,
+  drift: [],
+  healed: 0,
+  subjects: [{ workload: `default/${node}`, state: "Enforced" }],
+  observedAt: "2026-01-01T00:00:00.000Z",
+  ...changes,
+});
+
+async function setUp() {
+  const clock = new ManualClock();
+  const store = openMemoryStore(clock);
+  const objects = objectsOf(STATE);
+  for (const expectHead of [null, 1]) {
+    const commit = { ...draft([]), objects: expectHead === null ? [] : [...objects.values()], source: TEST_SOURCE };
+    await store.commit(commit, { expectHead, fence: null });
+  }
+  const report = (git: GitReading = { objects: null, why: "no source" }) => {
+    const deps: ReportDeps = { store, clock, openLocal: async () => null, readGit: async () => git };
+    return reportPolicy(deps, { namespace: "default", name: "web" });
+  };
+  return { clock, store, objects, report };
+}
+
+t.test("every node that has a subject is reported, each with its own state, and no other", async (t) => {
+  const { store, clock, report } = await setUp();
+  await store.heartbeat({ id: "dead", address: "dead:1", holder: "h-dead" }, 1000);
+  clock.advance(1000);
+  for (const id of NAMES)
+    if (id !== "dead" && id !== "never") await store.heartbeat({ id, address: `${id}:1`, holder: `h-${id}` }, 1000);
+  const drift = [
+    { kind: "missing", detail: "entry 7", workload: "default/drifted", policies: ["default/web"] },
+    { kind: "missing", detail: "another policy's", workload: "default/drifted", policies: ["default/other"] },
+  ] as const;
+  for (const one of [
+    status("ahead", { enforcedRevision: 1 }),
+    status("dead"),
+    status("drifted", { state: "Drifted", drift }),
+    status("insync"),
+    status("pending", { subjects: [{ workload: "default/pending", state: "Pending", message: "no cgroup yet" }] }),
+    status("stalled", { state: "Stalled", message: "the store is damaged", subjects: [] }),
+    status("elsewhere", { state: "Drifted" }),
+  ])
+    await store.writeNodeStatus(one);
+  const { nodes, drift: isDrift, subjects } = await report();
+  t.same(
+    nodes.map(({ node, state, enforcedRevision }) => [node, state, enforcedRevision]),
+    [
+      ["ahead", "Pending", 1],
+      ["dead", "Unknown", 2],
+      ["drifted", "Drifted", 2],
+      ["insync", "InSync", 2],
+      ["never", "Unknown", null],
+      ["pending", "Pending", 2],
+      ["stalled", "Stalled", 2],
+    ],
+  );
+  t.equal(isDrift, true);
+  t.equal(subjects.length, NAMES.length + 1, "the peer without a node too");
+  t.match(nodes[1]?.message, /not running; it last reported at/);
+  t.match(nodes[2]?.drift, [{ detail: "entry 7" }]);
+  t.equal(nodes[2]?.drift.length, 1, "what concerns this policy alone");
+  t.match(nodes[4]?.message, /ever reported/);
+  t.match(nodes[5]?.message, /no cgroup yet/);
+  t.match(nodes[6]?.message, /damaged/);
+});
+
+t.test("all in sync is no drift; Git that says something else is", async (t) => {
+  const { store, objects, report } = await setUp();
+  for (const id of NAMES) {
+    await store.heartbeat({ id, address: `${id}:1`, holder: `h-${id}` }, 1000);
+    await store.writeNodeStatus(status(id));
+  }
+  t.match(await report({ objects }), { git: { state: "Synced" }, drift: false });
+  t.match(await report(), { git: { state: "Unknown", message: "no source" }, drift: false });
+  const other = objectsOf(STATE.replace("ingress: []", "egress: []"));
+  t.match(await report({ objects: other }), { git: { state: "OutOfSync" }, drift: true });
+  t.match(await report({ objects: new Map() }), { git: { state: "OutOfSync" }, drift: true });
+});

@@ -1,0 +1,83 @@
+import t from "tap";
+import { MemoryTable, openMemoryStore } from "../../src/adapters/memory/store.js";
+import type { PolicyEvent, WatchOptions } from "../../src/operations/watch.js";
+import { watchPolicies } from "../../src/operations/watch.js";
+import type { ZtapObject } from "../../src/model/objects.js";
+import { ManualClock } from "../fakes/clock.js";
+import { draft, policy } from "../fakes/objects.js";
+
+function setUp(t: { teardown(end: () => void): unknown }) {
+  const table = new MemoryTable();
+  const store = openMemoryStore(new ManualClock(), table);
+  const stop = new AbortController();
+  t.teardown(() => stop.abort());
+  const commit = async (...objects: readonly ZtapObject[]) => {
+    await store.commit(draft(objects, { node: "n7" }), { expectHead: await store.readHead(), fence: null });
+  };
+  const watch = (options: WatchOptions = {}) => {
+    const events = watchPolicies(store, stop.signal, options);
+    return async (count: number): Promise<readonly string[]> => {
+      const taken: string[] = [];
+      while (taken.length < count) {
+        const next = await events.next();
+        if (next.done === true) break;
+        taken.push(show(next.value));
+      }
+      return taken;
+    };
+  };
+  return { table, store, stop, commit, watch };
+}
+
+const show = ({ action, name, version, revision, sourceNode }: PolicyEvent) =>
+  `${action} ${name} v${version} r${revision} ${sourceNode}`;
+
+t.test("what is in force comes first; then each revision that was passed, not only the last", async (t) => {
+  const { commit, watch, stop } = setUp(t);
+  await commit(policy("a"), policy("b"));
+  const take = watch();
+  t.same(await take(2), ["current a v1 r1 n7", "current b v1 r1 n7"]);
+  await commit(policy("a", 81), policy("b"));
+  await commit(policy("a", 82));
+  await commit(policy("a", 82), policy("b", 99));
+  t.same(await take(4), ["updated a v2 r2 n7", "updated a v3 r3 n7", "deleted b v1 r3 n7", "created b v2 r4 n7"]);
+  stop.abort();
+  t.same(await take(1), [], "and it ends when it is told to");
+});
+
+t.test("an empty store has nothing in force, and what comes is new", async (t) => {
+  const { commit, watch } = setUp(t);
+  const take = watch({ since: 0 });
+  const first = take(1);
+  await commit(policy("a"));
+  t.same(await first, ["created a v1 r1 n7"]);
+});
+
+t.test("from a revision that is known, only what came later", async (t) => {
+  const { commit, watch, store } = setUp(t);
+  await commit(policy("a"));
+  await commit(policy("a", 81));
+  await commit(policy("a", 81), policy("b"));
+  t.same(await watch({ since: 1 })(2), ["updated a v2 r2 n7", "created b v1 r3 n7"]);
+  t.same(await watch({ since: 0 })(3), ["created a v1 r1 n7", "updated a v2 r2 n7", "created b v1 r3 n7"]);
+  await store.prune({ revisions: 1, newerThan: "2030-01-01T00:00:00.000Z" });
+  t.same(await watch({ since: 1 })(2), ["current a v2 r3 n7", "current b v1 r3 n7"], "pruned: listed again");
+  t.same(await watch({ since: 99 })(2), ["current a v2 r3 n7", "current b v1 r3 n7"], "never was: listed again");
+});
+
+t.test("a store that was replaced is listed again", async (t) => {
+  const { table, commit, watch } = setUp(t);
+  await commit(policy("a"));
+  await commit(policy("b"));
+  const take = watch();
+  t.same(await take(1), ["current b v1 r2 n7"]);
+  for (const prefix of ["revisions/", "policies/"]) for (const [key] of [...table.entries(prefix)]) table.remove(key);
+  table.remove("head");
+  await commit(policy("x"));
+  t.same(await take(1), ["current x v1 r1 n7"], "head went back");
+  for (const [key] of [...table.entries("revisions/")]) table.remove(key);
+  table.remove("head");
+  await commit(policy("y"));
+  await commit(policy("y", 81));
+  t.same(await take(1), ["current y v2 r2 n7"], "another revision of the same number");
+});
