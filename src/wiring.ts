@@ -191,7 +191,12 @@ export async function openLocalEnforcer(
   if (!isOurs && !hasPins) return null;
   const { EbpfEnforcer } = await import("./adapters/ebpf/enforcer.js");
   const { createLogger } = await import("./adapters/system/logger.js");
-  return new EbpfEnforcer({ node, pinRoot: settings.pinRoot, logger: createLogger("error", logsText(settings)), readOnly: true });
+  return new EbpfEnforcer({
+    node,
+    pinRoot: settings.pinRoot,
+    logger: createLogger("error", logsText(settings)),
+    readOnly: true,
+  });
 }
 
 function logsText({ logFormat }: Settings): boolean {

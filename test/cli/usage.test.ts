@@ -30,7 +30,7 @@ t.test("a wrong command line ends with 64, one message and no stack trace", asyn
     [["agent", "--backend", "magic"], /backend \(flag\).*"magic".*auto, ebpf, none/],
     [["agent", "--heartbeat-interval", "5"], /heartbeatInterval \(flag\).*"5"/],
     [["agent", "--listen", "nowhere"], /listen \(flag\).*host:port/],
-    [["plan", "--store", "etcd://x"], /store \(flag\).*file:PATH/],
+    [["plan", "--store", "redis://x"], /store \(flag\).*file:PATH/],
   ];
   for (const [args, message] of cases) {
     const { code, stdout, stderr } = await ztap.run(args);
