@@ -31,7 +31,10 @@ export type ItemSet = ReadonlyMap<string, EnforcementItem>;
 
 export interface Observation {
   readonly items: ItemSet;
-  /** Workloads that cannot be enforced now, and why (no cgroup yet: Pending; no cgroup at all: Stalled). */
+  /**
+   * Whether each workload can be enforced now, and why not (no cgroup yet: Pending; no cgroup at all: Stalled).
+   * `Enforced` becomes true only together with the items: see `judgeSubjects`.
+   */
   readonly subjects: readonly SubjectStatus[];
   /** Packets by verdict and direction since the tables were made. */
   readonly packets: readonly {

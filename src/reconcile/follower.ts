@@ -5,10 +5,10 @@
  */
 import type { KeyedDiff } from "../diff/keyed.js";
 import { isEmptyDiff } from "../diff/keyed.js";
-import { diffEnforcement, listDrift } from "../drift/drift.js";
+import { diffEnforcement, judgeSubjects, listDrift } from "../drift/drift.js";
 import type { Ruleset } from "../model/ruleset.js";
 import type { CommittedState, Revision } from "../model/state.js";
-import type { DriftItem, DriftKind, NodeStatus, SubjectStatus } from "../model/status.js";
+import type { DriftKind, NodeStatus, SubjectStatus } from "../model/status.js";
 import { compile } from "../policy/compile.js";
 import type { StateCopy } from "../ports/copy.js";
 import type { EnforcementItem, Enforcer, ItemSet, Observation } from "../ports/enforcer.js";
@@ -86,8 +86,23 @@ export class Follower {
       if (this.#good === null) await this.recall();
       else if (this.#good.revision.number !== attempted) await this.#enforce(this.#good, { isFallback: true });
       if (error instanceof StoreError || error instanceof EnforcerError) {
-        await this.#report({ attempted, state: "Stalled", message: error.message, drift: [], subjects: [] });
+        const subjects = error instanceof EnforcerError ? await this.#subjectsInForce() : [];
+        await this.#report({ attempted, state: "Stalled", message: error.message, drift: [], subjects });
       }
+      throw error;
+    }
+  }
+
+  /** What this run left: who is enforced, and who is not; of the last good state where it had to be gone back to. */
+  async #subjectsInForce(): Promise<readonly SubjectStatus[]> {
+    const target = this.#good ?? this.#target;
+    if (target === null) return [];
+    try {
+      const observed = await this.deps.enforcer.observe(target.ruleset);
+      return judgeSubjects(observed.subjects, diffEnforcement(target.items, observed));
+    } catch (error) {
+      // The machine cannot be read either; why, the message says already.
+      if (error instanceof EnforcerError) return [];
       throw error;
     }
   }
@@ -146,16 +161,16 @@ export class Follower {
     const { ruleset } = target;
     const before = await enforcer.observe(ruleset);
     const found = diffEnforcement(target.items, before);
-    if (isEmptyDiff(found)) return await this.#settle(target, before, { drift: [], healed: null, ...options });
+    if (isEmptyDiff(found)) return await this.#settle(target, before, { left: found, healed: null, ...options });
 
     const isDrift = this.#enforced?.digest === ruleset.digest;
     if (isDrift) await this.#reportDrift(target, found, before.subjects);
     const started = clock.monotonic();
     await enforcer.apply(ruleset);
     const after = await enforcer.observe(ruleset);
-    const left = listDrift(diffEnforcement(target.items, after));
+    const left = diffEnforcement(target.items, after);
     const count = found.missing.length + found.changed.length + found.extra.length;
-    if (left.length === 0) {
+    if (isEmptyDiff(left)) {
       const policies = new Set(
         ruleset.subjects.flatMap(({ ingress, egress }) => [...ingress.policies, ...egress.policies]),
       ).size;
@@ -166,16 +181,22 @@ export class Follower {
       }
     }
     const healed = isDrift ? `healed ${count} ${count === 1 ? "difference" : "differences"}` : null;
-    await this.#settle(target, after, { drift: left, healed, ...options });
+    await this.#settle(target, after, { left, healed, ...options });
   }
 
   async #settle(
     target: Target,
     observed: Observation,
-    outcome: { readonly drift: readonly DriftItem[]; readonly healed: string | null; readonly isFallback?: true },
+    outcome: {
+      readonly left: KeyedDiff<EnforcementItem>;
+      readonly healed: string | null;
+      readonly isFallback?: true;
+    },
   ): Promise<void> {
     const { logger, telemetry } = this.deps;
-    const { drift, healed } = outcome;
+    const { left, healed } = outcome;
+    const drift = listDrift(left);
+    const subjects = judgeSubjects(observed.subjects, left);
     telemetry.packets(observed.packets);
     if (drift.length === 0) {
       if (this.#enforced?.revision !== target.revision.number && this.#enforces) {
@@ -195,7 +216,7 @@ export class Follower {
     }
     if (outcome.isFallback === true) return;
     if (!this.#enforces) return await this.#reportNothingEnforced(target, observed);
-    const stalled = observed.subjects.filter(({ state }) => state === "Stalled");
+    const stalled = subjects.filter(({ state }) => state === "Stalled");
     const message = [
       ...undeclared(target.revision, this.node),
       ...stalled.map(({ workload, message: why }) => `${workload}: ${why ?? "cannot be enforced"}`),
@@ -205,7 +226,7 @@ export class Follower {
       state: drift.length > 0 ? "Drifted" : message !== "" ? "Stalled" : "InSync",
       message: message === "" ? this.#lastHeal : message,
       drift,
-      subjects: observed.subjects,
+      subjects,
     });
   }
 
@@ -250,7 +271,8 @@ export class Follower {
       if (kinds[kind] > 0) this.deps.telemetry.drift(kind, kinds[kind]);
     }
     this.deps.logger.warn("drift found", { drift });
-    await this.#report({ attempted: target.revision.number, state: "Drifted", message: null, drift, subjects });
+    const judged = judgeSubjects(subjects, found);
+    await this.#report({ attempted: target.revision.number, state: "Drifted", message: null, drift, subjects: judged });
   }
 
   /**

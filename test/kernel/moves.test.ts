@@ -9,7 +9,7 @@ import { HOOKS } from "../../src/adapters/ebpf/items.js";
 import { loadNative } from "../../src/adapters/ebpf/native.js";
 import { DEFAULT_PIN_ROOT, nodeFolders } from "../../src/adapters/ebpf/paths.js";
 import type { EbpfEnforcer } from "../../src/adapters/ebpf/enforcer.js";
-import { diffEnforcement, listDrift } from "../../src/drift/drift.js";
+import { diffEnforcement, judgeSubjects, listDrift } from "../../src/drift/drift.js";
 import type { Ruleset } from "../../src/model/ruleset.js";
 import { rulesetOf, type Isolation } from "./rulesets.js";
 import { Sandbox, until, whyNot, type Actor } from "./sandbox.js";
@@ -97,6 +97,11 @@ else {
         await drift(enforcer, after),
         ["egress", "ingress", "sendmsg6"].map((hook) => `${hook} program on demo/z is not attached`),
       );
+      const observed = await enforcer.observe(after);
+      t.match(judgeSubjects(observed.subjects, diffEnforcement(enforcer.lower(after), observed)), [
+        { workload: "demo/a", state: "Enforced" },
+        { workload: "demo/z", state: "Stalled", message: /egress program on demo\/z is not attached/ },
+      ]);
       t.match(attached(c2), ONE_EACH, "who has nothing to do with it is enforced");
     }
     for (const fd of filling) native.closeFd(fd);

@@ -221,3 +221,64 @@ t.test("a workload whose cgroup is absent is Pending, not drifted, and enforced 
   await follower.reconcile();
   t.ok(machine.items.has("link/default/db"));
 });
+
+t.test("the last good ruleset is held against damage where head cannot be read, compiled or lowered", async (t) => {
+  const { store, follower, machine, deps } = setUp();
+  await commit(store, BASE + DENY);
+  await follower.reconcile();
+  const good = new Map(machine.items);
+  await commit(store, BASE + OPEN);
+  const withState = (readState: () => Promise<unknown>): Store =>
+    new Proxy(store, {
+      get(target, name) {
+        if (name === "readState") return readState;
+        const member: unknown = Reflect.get(target, name);
+        return member instanceof Function
+          ? (...args: unknown[]): unknown => Reflect.apply(member, target, args)
+          : member;
+      },
+    });
+  const broken = new Map([["NetworkPolicy/default/deny", { object: { kind: "NetworkPolicy", metadata: {} } }]]);
+  const troubles: Readonly<Record<string, () => void>> = {
+    "cannot be read": () => {
+      const damaged = withState(() => Promise.reject(new StoreError("object-damaged", "the object is damaged")));
+      Reflect.set(follower, "deps", { ...deps, store: damaged });
+    },
+    "cannot be compiled": () => {
+      const odd = withState(async () => ({ revision: (await store.readState(2)).revision, objects: broken }));
+      Reflect.set(follower, "deps", { ...deps, store: odd });
+    },
+    "cannot be lowered": () => {
+      Reflect.set(follower, "deps", deps);
+      machine.failLower = "it needs more entries than there are";
+    },
+  };
+  for (const [name, begin] of Object.entries(troubles)) {
+    begin();
+    machine.items.delete("link/default/db");
+    machine.items.set("stray", { key: "stray", value: "x", type: "entry", label: "a stray entry" });
+    await t.rejects(follower.reconcile(), name);
+    t.strictSame(machine.items, good, `${name}: what stands is mended`);
+    t.equal(follower.enforcedRevision, 1);
+  }
+  t.match(await store.listNodeStatus(), [{ state: "Stalled", attemptedRevision: 2, message: /more entries/ }]);
+  machine.failLower = null;
+  await follower.reconcile();
+  t.match(await store.listNodeStatus(), [{ state: "InSync", enforcedRevision: 2 }]);
+});
+
+t.test("a workload is Enforced when its programs are attached, and not because its cgroup exists", async (t) => {
+  const { store, follower, machine } = setUp();
+  machine.refused.add("default/db");
+  await commit(store, BASE + DENY);
+  await t.rejects(follower.reconcile(), /Attaching to default\/db failed/);
+  const [status] = await store.listNodeStatus();
+  t.match(status, { state: "Stalled", message: /Attaching to default\/db failed/ });
+  t.strictSame(status?.subjects, [
+    { workload: "default/db", state: "Stalled", message: "program on default/db is not attached" },
+    { workload: "default/web", state: "Enforced" },
+  ]);
+  machine.refused.clear();
+  await follower.reconcile();
+  t.match((await store.listNodeStatus())[0]?.subjects, [{ state: "Enforced" }, { state: "Enforced" }]);
+});

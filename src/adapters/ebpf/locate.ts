@@ -39,10 +39,10 @@ export function locate(native: Native, cgroupRoot: string, ruleset: Ruleset, ima
   return { present, statuses };
 }
 
-/** The cgroup's id, null where there is none, or why it cannot be looked at: one path that lies costs no other workload. */
+/** The cgroup's id (the files in one have ids as well, and are not meant), null where there is none, or why it cannot be looked at: one path that lies costs no other workload. */
 function find(native: Native, path: string): bigint | string | null {
   try {
-    return kernel("Looking for the cgroup", () => native.cgroupId(path));
+    return kernel("Looking for the cgroup", () => native.cgroupId(`${path}/.`));
   } catch (error) {
     if (!(error instanceof EnforcerError)) throw error;
     return error.message;
