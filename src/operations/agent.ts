@@ -12,7 +12,7 @@ import type { readManifests } from "../manifest/read.js";
 import { Election } from "../reconcile/election.js";
 import { Follower } from "../reconcile/follower.js";
 import { Leader } from "../reconcile/leader.js";
-import { Wakeup, forwardEvents, runLoop } from "../reconcile/runner.js";
+import { Wakeup, forwardEvents, runLoop, watchOnly } from "../reconcile/runner.js";
 import { OperationError } from "./error.js";
 
 export interface AgentDeps {
@@ -209,7 +209,7 @@ class Agent implements Probes {
       runLoop({ ...loop, name: "reconciliation", intervalMs: checkIntervalMs, jitter: 0.1 }, this.#followerWakeup, () =>
         this.follow(),
       ),
-      forwardEvents((watching) => this.deps.store.watch(watching), [this.#followerWakeup], loop),
+      forwardEvents((watching) => watchOnly(this.deps.store, "head", watching), [this.#followerWakeup], loop),
       forwardEvents((watching) => this.deps.enforcer.watch(watching), [this.#followerWakeup], loop),
     ]);
     for (const failure of failures) throw failure;

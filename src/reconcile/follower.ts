@@ -7,11 +7,10 @@ import type { KeyedDiff } from "../diff/keyed.js";
 import { isEmptyDiff } from "../diff/keyed.js";
 import { diffEnforcement, listDrift } from "../drift/drift.js";
 import type { Ruleset } from "../model/ruleset.js";
-import type { Revision } from "../model/state.js";
+import type { ObjectSet, Revision } from "../model/state.js";
 import type { DriftItem, DriftKind, NodeStatus, SubjectStatus } from "../model/status.js";
 import { compile } from "../policy/compile.js";
 import type { EnforcementItem, Enforcer, ItemSet, Observation } from "../ports/enforcer.js";
-import { EnforcerError } from "../ports/enforcer.js";
 import type { Store } from "../ports/store.js";
 import { StoreError } from "../ports/store.js";
 import type { Clock, Logger } from "../ports/system.js";
@@ -23,13 +22,19 @@ export interface FollowerDeps {
   readonly clock: Clock;
   readonly logger: Logger;
   readonly telemetry: Telemetry;
+  /** Workloads that are found at run time and stand beside those of head; of the same name, the one found counts. */
+  readonly discover?: () => Promise<ObjectSet>;
 }
 
 interface Target {
   readonly revision: Revision;
+  /** Digests of what was discovered: a set that is equal again needs no compiling. */
+  readonly discovered: string;
   readonly ruleset: Ruleset;
   readonly items: ItemSet;
 }
+
+type Report = Pick<NodeStatus, "state" | "message" | "drift" | "subjects"> & { readonly attempted: number | null };
 
 /** How old a status may grow while nothing changes. */
 const STATUS_REFRESH_MS = 60_000;
@@ -41,6 +46,8 @@ export class Follower {
   /** Stays in the status until there is something worse to say: an operator looks later than it happened. */
   #lastHeal: string | null = null;
   #problem: string | null = null;
+  /** While the last good ruleset is kept because of a failure: what to report in place of being in sync. */
+  #stall: { readonly attempted: number | null; readonly message: string } | null = null;
   #reported: { readonly content: string; readonly at: number } | null = null;
 
   constructor(
@@ -64,10 +71,11 @@ export class Follower {
   async reconcile(): Promise<void> {
     const { store, telemetry } = this.deps;
     let attempted: number | null = null;
+    let target: Target | null = null;
     try {
       attempted = await store.readHead();
       telemetry.head(attempted);
-      const target = await this.#readTarget(attempted);
+      target = await this.#readTarget(attempted);
       if (target === null) return await this.#reportEmptyStore();
       await this.#enforce(target);
     } catch (error) {
@@ -75,9 +83,12 @@ export class Follower {
       if (error instanceof StoreError) telemetry.storeError();
       // The machine is kept to the last good ruleset meanwhile, whatever it was: damage is healed, and a
       // service that starts again is enforced, also where head cannot be read, compiled or lowered.
-      if (this.#target !== null && this.#target.revision.number !== attempted) await this.#enforce(this.#target);
-      if (error instanceof StoreError || error instanceof EnforcerError) {
-        await this.#report({ attempted, state: "Stalled", message: error.message, drift: [], subjects: [] });
+      this.#stall = { attempted, message: error instanceof Error ? error.message : String(error) };
+      try {
+        if (this.#target !== null && target === null) await this.#enforce(this.#target);
+        else await this.#report({ ...this.#stall, state: "Stalled", drift: [], subjects: [] });
+      } finally {
+        this.#stall = null;
       }
       throw error;
     }
@@ -102,16 +113,18 @@ export class Follower {
         `the store is empty, but revision ${this.#target.revision.number} was in force; it stays in force here`,
       );
     }
-    if (this.#target?.revision.number === head) return this.#target;
+    const found: ObjectSet = (await this.deps.discover?.()) ?? new Map<string, never>();
+    const discovered = [...found.values()].map(({ digest }) => digest).join();
+    if (this.#target?.revision.number === head && this.#target.discovered === discovered) return this.#target;
     const { revision, objects } = await store.readState(head);
-    const ruleset = compile(objects, this.node);
+    const ruleset = compile(new Map([...objects, ...found]), this.node);
     logger.debug(`compiled revision ${head}`, { digest: ruleset.digest, subjects: ruleset.subjects.length });
     this.deps.telemetry.policyVersions(
       revision.entries.flatMap(({ kind, namespace, name, version }) =>
         kind === "NetworkPolicy" && namespace !== null && version !== undefined ? [{ namespace, name, version }] : [],
       ),
     );
-    this.#target = { revision, ruleset, items: enforcer.lower(ruleset) };
+    this.#target = { revision, discovered, ruleset, items: enforcer.lower(ruleset) };
     return this.#target;
   }
 
@@ -219,10 +232,9 @@ export class Follower {
    * Writes the status where it says something new. A store that cannot be written to is no reason to
    * leave the machine as it is: the next run reports again.
    */
-  async #report(
-    content: Pick<NodeStatus, "state" | "message" | "drift" | "subjects"> & { readonly attempted: number | null },
-  ): Promise<void> {
+  async #report(found: Report): Promise<void> {
     const { clock, store, enforcer, telemetry } = this.deps;
+    const content: Report = this.#stall === null ? found : { ...found, ...this.#stall, state: "Stalled", subjects: [] };
     telemetry.stalled(content.state === "Stalled");
     this.#problem = content.state === "InSync" ? null : (content.message ?? content.drift[0]?.detail ?? content.state);
     const { attempted, ...rest } = content;
