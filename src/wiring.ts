@@ -2,11 +2,13 @@
  * The only place that puts adapters behind ports. Adapters are imported where they are first used,
  * so that a command pays only for what it needs.
  */
-import { mkdir, readdir, stat } from "node:fs/promises";
+import { mkdir, readFile, readdir, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import type { Scaffolded } from "./adapters/git/scaffold.js";
 import { systemClock, systemRandom } from "./adapters/system/clock.js";
-import { readManifests } from "./manifest/read.js";
+import { EBPF_CAPACITY } from "./adapters/ebpf/measure.js";
+import type { ManifestFile, Manifests, ReadOptions } from "./manifest/read.js";
+import { readManifests as readUnbounded } from "./manifest/read.js";
 import { hasErrors } from "./model/diagnostic.js";
 import type { AgentDeps, AgentOptions } from "./operations/agent.js";
 import { OperationError } from "./operations/error.js";
@@ -21,7 +23,12 @@ import { SourceError } from "./ports/source.js";
 import type { Store } from "./ports/store.js";
 import type { Logger } from "./ports/system.js";
 
-export { readManifests, systemClock, systemRandom };
+export { systemClock, systemRandom };
+
+/** What every command and the leader read by: a state that no node could enforce is refused like any other mistake. */
+export function readManifests(files: readonly ManifestFile[], options: ReadOptions = {}): Manifests {
+  return readUnbounded(files, { capacity: EBPF_CAPACITY, ...options });
+}
 
 /** Opens the store, uses it, and closes it, also when the use fails. */
 export async function withStore<T>(
@@ -42,8 +49,42 @@ export async function openStore(settings: Settings, access: "read" | "write"): P
     const { openMemoryStore } = await import("./adapters/memory/store.js");
     return openMemoryStore(systemClock);
   }
+  if (settings.store.kind === "etcd") return openClusterStore(settings, settings.store);
   const { openEmbeddedStore } = await import("./adapters/embedded/store.js");
   return openEmbeddedStore({ path: settings.store.path, access }, systemClock);
+}
+
+async function openClusterStore(
+  { etcd, electionTimeoutMs }: Settings,
+  { tls, endpoints, prefix }: Extract<Settings["store"], { kind: "etcd" }>,
+): Promise<Store> {
+  const { openEtcdStore } = await import("./adapters/etcd/store.js");
+  const [ca, cert, key, password] = await Promise.all(
+    [etcd.ca, etcd.cert, etcd.key, etcd.passwordFile].map(readSecret),
+  );
+  return openEtcdStore(
+    {
+      endpoints,
+      prefix,
+      tls: tls ? { ca: ca ?? null, cert: cert ?? null, key: key ?? null } : null,
+      auth:
+        etcd.user === null
+          ? null
+          : { username: etcd.user, password: (password ?? "").toString().replace(/\r?\n$/, "") },
+      timeoutMs: electionTimeoutMs,
+    },
+    systemClock,
+    systemRandom.fraction(),
+  );
+}
+
+async function readSecret(file: string | null): Promise<Buffer | null> {
+  if (file === null) return null;
+  return readFile(file).catch((cause: unknown) => {
+    throw new OperationError("invalid-settings", `${file}: cannot be read; it is named in the etcd settings`, {
+      cause,
+    });
+  });
 }
 
 export interface SourceChoice {
@@ -166,6 +207,7 @@ export async function withAgentDeps(
   const { createManifestCache } = await import("./manifest/read.js");
   const logger = createLogger(settings.logLevel, process.stderr.isTTY);
   const { telemetry, registry } = createTelemetry();
+  const { DiskCopy, copyPath } = await import("./adapters/disk/copy.js");
   const cache = createManifestCache();
   const enforcer = await openEnforcer(settings, logger);
   if (settings.source !== null) await mkdir(settings.stateDir, { recursive: true, mode: 0o700 });
@@ -175,6 +217,7 @@ export async function withAgentDeps(
         store,
         source: await openPolledSource(settings, signal),
         enforcer,
+        copy: new DiskCopy(copyPath(settings.stateDir, settings.node), logger),
         read: (files) => readManifests(files, { cache }),
         clock: systemClock,
         random: systemRandom,
@@ -194,6 +237,7 @@ export async function withAgentDeps(
         selfHeal: settings.source?.selfHeal ?? true,
         checkIntervalMs: settings.checkIntervalMs,
         heartbeatIntervalMs: settings.heartbeatIntervalMs,
+        electionTimeoutMs: settings.electionTimeoutMs,
         sessionTtlMs: settings.sessionTtlMs,
       },
     ),
@@ -235,7 +279,11 @@ export async function inspectMachine(settings: Settings): Promise<readonly Inspe
 export async function removeEnforcement(settings: Settings, node: string | null): Promise<readonly Removed[]> {
   requireRoot("enforcement remove");
   const ebpf = await import("./adapters/ebpf/remove.js");
-  return ebpf.removeEnforcement({ pinRoot: settings.pinRoot, ...(node === null ? {} : { node }) });
+  const { copyPath } = await import("./adapters/disk/copy.js");
+  const removed = ebpf.removeEnforcement({ pinRoot: settings.pinRoot, ...(node === null ? {} : { node }) });
+  // A start without the store must not bring back what was taken away on purpose.
+  for (const { node: name } of removed) await rm(copyPath(settings.stateDir, name), { force: true });
+  return removed;
 }
 
 function requireRoot(command: string): void {

@@ -7,7 +7,7 @@ import { OperationError } from "../operations/error.js";
 import type { Store } from "../ports/store.js";
 import type { Clock, Logger, Random } from "../ports/system.js";
 import { Election } from "../reconcile/election.js";
-import { Wakeup, forwardEvents, runLoop, watchOnly } from "../reconcile/runner.js";
+import { Wakeup, forwardEvents, runLoop } from "../reconcile/runner.js";
 import { describeWriter, systemClock, systemRandom } from "../wiring.js";
 import { quietLogger } from "./quiet.js";
 
@@ -97,7 +97,7 @@ class StoreElection implements LeaderElection {
     const intervalMs = this.options.heartbeatIntervalMs ?? 5000;
     this.#loops = Promise.all([
       runLoop({ ...loop, name: "heartbeat", intervalMs, jitter: 0.1 }, this.#wakeup, () => this.#beat()),
-      forwardEvents((signal) => watchOnly(this.store, "members", signal), [this.#wakeup], loop),
+      forwardEvents((signal) => this.store.watch(signal, ["members"]), [this.#wakeup], loop),
     ]);
   }
 

@@ -12,7 +12,7 @@ import type { Store } from "../ports/store.js";
 import type { Clock, Logger, Random } from "../ports/system.js";
 import type { Telemetry } from "../ports/telemetry.js";
 import { Follower } from "../reconcile/follower.js";
-import { Wakeup, forwardEvents, runLoop, watchOnly } from "../reconcile/runner.js";
+import { Wakeup, forwardEvents, runLoop } from "../reconcile/runner.js";
 import { systemClock, systemRandom } from "../wiring.js";
 import { quietLogger, quietTelemetry } from "./quiet.js";
 
@@ -79,7 +79,7 @@ class FollowingEnforcer implements PolicyEnforcer {
   constructor(private readonly options: PolicyEnforcerOptions) {
     const { store, enforcer, discovery, node } = options;
     const { logger = quietLogger, telemetry = quietTelemetry, clock = systemClock } = options;
-    const deps = { store, enforcer, logger, telemetry, clock };
+    const deps = { store, enforcer, copy: null, logger, telemetry, clock };
     const discover = discovery && (async () => toObjects(await discovery.listWorkloads(), node));
     this.#follower = new Follower(discover === undefined ? deps : { ...deps, discover }, node);
   }
@@ -108,7 +108,7 @@ class FollowingEnforcer implements PolicyEnforcer {
     const wakeup = new Wakeup();
     const intervalMs = this.options.checkIntervalMs ?? 10_000;
     const watches = [
-      (signal: AbortSignal) => watchOnly(store, "head", signal),
+      (signal: AbortSignal) => store.watch(signal, ["head"]),
       (signal: AbortSignal) => enforcer.watch(signal),
       ...(discovery?.watch === undefined ? [] : [discovery.watch.bind(discovery)]),
     ];

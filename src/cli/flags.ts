@@ -7,7 +7,7 @@ const setting = (key: SettingKey, description: string, helpValue: string, helpGr
   Flags.string({ description, env: variableOf(key), helpValue, ...(helpGroup === undefined ? {} : { helpGroup }) });
 
 export const SETTING_FLAGS = {
-  store: setting("store", "file:PATH or memory:", "URL", "GLOBAL"),
+  store: setting("store", "file:PATH, etcd://HOST:PORT/PREFIX or memory:", "URL", "GLOBAL"),
   "state-dir": setting("stateDir", "folder for local state", "DIR"),
   node: setting("node", "name of this node (default: the host name)", "NAME"),
   address: setting("address", "host:port under which others know this node", "HOST:PORT"),
@@ -15,7 +15,8 @@ export const SETTING_FLAGS = {
   listen: setting("listen", "host:port of /metrics, /healthz and /readyz, or off", "HOST:PORT"),
   "check-interval": setting("checkInterval", "how often the kernel is compared with the ruleset", "TIME"),
   "heartbeat-interval": setting("heartbeatInterval", "how often the heartbeat is renewed", "TIME"),
-  "session-ttl": setting("sessionTtl", "how long the heartbeat outlives its last renewal", "TIME"),
+  "election-timeout": setting("electionTimeout", "how long a silent node counts as healthy", "TIME"),
+  "session-ttl": setting("sessionTtl", "how long leadership outlives its last renewal", "TIME"),
   "pin-root": setting("pinRoot", "folder on a BPF file system", "DIR"),
   source: setting("source.url", "Git repository to poll", "URL"),
   branch: setting("source.branch", "branch of the source (default: the remote's HEAD)", "NAME"),
@@ -33,6 +34,7 @@ export const SETTING_OF_FLAG: Readonly<Record<string, SettingKey>> = {
   listen: "listen",
   "check-interval": "checkInterval",
   "heartbeat-interval": "heartbeatInterval",
+  "election-timeout": "electionTimeout",
   "session-ttl": "sessionTtl",
   "pin-root": "pinRoot",
   source: "source.url",

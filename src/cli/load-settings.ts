@@ -55,7 +55,8 @@ async function fileLayer(file: string): Promise<SettingsLayer> {
   const { values, diagnostics } = readConfig(file, text);
   if (hasErrors(diagnostics)) {
     const problems = diagnostics.map(
-      ({ line, column, code, message }) => `${file}:${line}:${column} ${code} ${message}`,
+      ({ line, column, code, message, fix }) =>
+        `${file}:${line}:${column} ${code} ${message}${fix === undefined ? "" : `; ${fix}`}`,
     );
     throw new OperationError("invalid-settings", problems.join("\n"));
   }

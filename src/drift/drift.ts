@@ -5,7 +5,7 @@
  */
 import type { KeyedDiff } from "../diff/keyed.js";
 import { diffKeyed } from "../diff/keyed.js";
-import type { DriftItem, DriftKind } from "../model/status.js";
+import type { DriftItem, DriftKind, SubjectStatus } from "../model/status.js";
 import type { EnforcementItem, ItemSet, Observation } from "../ports/enforcer.js";
 
 export function diffEnforcement(wanted: ItemSet, observation: Observation): KeyedDiff<EnforcementItem> {
@@ -17,10 +17,33 @@ export function diffEnforcement(wanted: ItemSet, observation: Observation): Keye
   return diffKeyed(present(wanted), present(observation.items), (a, b) => a.value === b.value);
 }
 
+/** How many reasons stand in a workload's message. */
+const SHOWN_REASONS = 3;
+
+/** A workload is Enforced where its programs are attached and its records are right, and not because it could be. */
+export function judgeSubjects(
+  subjects: readonly SubjectStatus[],
+  { missing, changed }: KeyedDiff<EnforcementItem>,
+): readonly SubjectStatus[] {
+  const reasons = new Map<string, string[]>();
+  const add = (item: EnforcementItem, { detail }: DriftItem): void => {
+    if (item.workload === undefined) return;
+    reasons.set(item.workload, [...(reasons.get(item.workload) ?? []), detail]);
+  };
+  for (const { wanted } of missing) add(wanted, missingItem(wanted));
+  for (const { wanted, actual } of changed) add(wanted, toDrift("changed", wanted, actual));
+  return subjects.map((subject) => {
+    const found = reasons.get(subject.workload);
+    if (subject.state !== "Enforced" || found === undefined) return subject;
+    const more = found.length > SHOWN_REASONS ? [`and ${found.length - SHOWN_REASONS} more`] : [];
+    return { ...subject, state: "Stalled", message: [...found.slice(0, SHOWN_REASONS), ...more].join("; ") };
+  });
+}
+
 /** Drift as it is reported, at most `limit` items; the last one then tells how many more there are. */
 export function listDrift(diff: KeyedDiff<EnforcementItem>, limit = 100): readonly DriftItem[] {
   const items = [
-    ...diff.missing.map(({ wanted }) => toDrift(wanted.type === "link" ? "detached" : "missing", wanted)),
+    ...diff.missing.map(({ wanted }) => missingItem(wanted)),
     ...diff.changed.map(({ wanted, actual }) => toDrift("changed", wanted, actual)),
     ...diff.extra.map(({ actual }) => toDrift("extra", actual)),
   ];
@@ -37,6 +60,10 @@ const PHRASES: Readonly<Record<DriftKind, string>> = {
   changed: "is not what it should be",
   detached: "is not attached",
 };
+
+function missingItem(wanted: EnforcementItem): DriftItem {
+  return toDrift(wanted.type === "link" ? "detached" : "missing", wanted);
+}
 
 function toDrift(kind: DriftKind, item: EnforcementItem, actual?: EnforcementItem): DriftItem {
   const found = actual === undefined ? "" : ` (wanted ${item.value}, found ${actual.value})`;

@@ -63,6 +63,7 @@ export const CODES = {
   undeclaredNode: error("ZT4002", "workload on an undeclared node"),
   cgroupConflict: error("ZT4003", "cgroups that overlap"),
   nodeAddressConflict: error("ZT4004", "two nodes with one address"),
+  tooLarge: error("ZT4005", "more than a node can hold"),
 
   undeclaredNamespace: warning("ZT5001", "undeclared namespace"),
   selectsNoWorkload: warning("ZT5002", "policy that selects no workload"),

@@ -2,6 +2,7 @@
  * ajv's errors → problems that a person understands: one for each mistake, with what was found, what
  * is wanted and how to mend it. Takes the errors of one document, which ajv reports with `verbose`.
  */
+import { findMisplaced, isEcho, type UnknownField } from "./misplaced.js";
 import { badPattern } from "./patterns.js";
 import { fieldName, kubernetesRule, show, type Path, type Problem } from "./problem.js";
 import { suggest } from "./suggest.js";
@@ -10,16 +11,33 @@ import type { SchemaError } from "./validators.js";
 /** Fields that only ztap/v1 has, to be named as such where they stand in a Kubernetes policy. */
 const ZTAP_ONLY_FIELDS = new Set(["mode", "type", "code"]);
 
-export function explainErrors(errors: readonly SchemaError[], family: "ztap" | "kubernetes"): readonly Problem[] {
+/** @param document as it was written, with its nulls */
+export function explainErrors(
+  errors: readonly SchemaError[],
+  family: "ztap" | "kubernetes",
+  document: unknown,
+): readonly Problem[] {
+  const misplaced = findMisplaced(errors.flatMap(toUnknownField), document);
+  const fields = new Set(
+    misplaced.flatMap(({ unknown }) => unknown.map(({ parent, field }) => keyOf([...parent, field]))),
+  );
   const problems = new Map<string, Problem>();
   for (const error of errors) {
     const problem = explain(error, family);
+    if (problem === undefined || fields.has(keyOf(problem.path))) continue;
+    if (problem.code !== "unknownField" && misplaced.some((one) => isEcho(one, problem.path))) continue;
     // Several rules may fail for one value (a pattern and a length): the first one is enough.
-    if (problem !== undefined && !problems.has(JSON.stringify(problem.path))) {
-      problems.set(JSON.stringify(problem.path), problem);
-    }
+    if (!problems.has(keyOf(problem.path))) problems.set(keyOf(problem.path), problem);
   }
-  return [...problems.values()];
+  return [...misplaced.map(({ problem }) => problem), ...problems.values()];
+}
+
+const keyOf = (path: Path): string => JSON.stringify(path);
+
+function toUnknownField(error: SchemaError): readonly UnknownField[] {
+  if (error.keyword !== "additionalProperties") return [];
+  const field = String(error.params["additionalProperty"]);
+  return [{ parent: pointerPath(error.instancePath), field, known: Object.keys(propertiesOf(error)) }];
 }
 
 function explain(error: SchemaError, family: "ztap" | "kubernetes"): Problem | undefined {
@@ -45,7 +63,7 @@ function explain(error: SchemaError, family: "ztap" | "kubernetes"): Problem | u
     case "minProperties":
       return emptyPeer(path);
     case "maxProperties":
-      return besideSelector(path);
+      return besideSelector(path, error);
     case "dependentRequired":
       return String(error.params["property"]) === "code" ? codeAlone(path) : endPortAlone(path);
     case "false schema":
@@ -278,7 +296,10 @@ function emptyPeer(path: Path): Problem {
   };
 }
 
-function besideSelector(path: Path): Problem {
+/** Undefined where what stands beside ipBlock is a field that nobody knows, which is told as such. */
+function besideSelector(path: Path, { data }: SchemaError): Problem | undefined {
+  const fields = data !== null && typeof data === "object" ? Object.keys(data) : [];
+  if (!fields.includes("podSelector") && !fields.includes("namespaceSelector")) return undefined;
   return {
     code: "ipBlockBesideSelector",
     path: [...path, "ipBlock"],

@@ -10,6 +10,7 @@ import { refKey, refOf, type StateObject } from "../model/state.js";
 import { interpret, type Interpreted } from "./kinds.js";
 import { plainOffsetOf, readPlain } from "./plain.js";
 import { toDiagnostic, type Path, type Problem } from "./problem.js";
+import { syntaxProblem, tagProblems } from "./syntax.js";
 import { toValue, withoutNulls } from "./value.js";
 import { offsetOf, parseYaml, positionFinder, type TextFile, type YamlFile } from "./yaml.js";
 
@@ -116,13 +117,13 @@ function readThoroughly(file: TextFile): FileResult {
     };
   }
   const reader = new FileReader(file);
-  for (const document of yaml.documents) readYamlDocument(reader, document);
+  for (const document of yaml.documents) readYamlDocument(reader, document, file.text);
   return reader.result();
 }
 
-function readYamlDocument(reader: FileReader, document: Document.Parsed): void {
+function readYamlDocument(reader: FileReader, document: Document.Parsed, text: string): void {
   const locate: Located["locate"] = (path, anchor) => offsetOf(document, path, anchor);
-  const syntax = syntaxProblem(document);
+  const syntax = syntaxProblem(document, text);
   if (syntax !== undefined) return reader.refuse({ locate }, [], syntax);
   if (document.contents === null) return;
   const { value, hasNulls, problems } = toValue(document);
@@ -231,45 +232,5 @@ function unitsOf(value: unknown, prefix: Path): readonly Unit[] {
 function interpretUnit(value: unknown, hasNulls: boolean): Interpreted | undefined {
   if (!isMapping(value)) return undefined;
   const cleaned = hasNulls && value["apiVersion"] === "networking.k8s.io/v1" ? withoutNulls(value) : value;
-  return isMapping(cleaned) ? interpret(cleaned) : undefined;
+  return isMapping(cleaned) ? interpret(cleaned, value) : undefined;
 }
-
-/** Only the first: what follows a syntax error is mostly its echo. */
-function syntaxProblem(document: Document.Parsed): Problem | undefined {
-  const { version, explicit } = document.directives.yaml;
-  if (explicit === true && version !== "1.2") {
-    return {
-      code: "yamlSyntax",
-      path: [],
-      offset: document.range[0],
-      message: `the document asks for YAML ${version}, in which yes, no and 010 mean other things`,
-      found: version,
-      wanted: "YAML 1.2",
-      fix: "remove the %YAML line",
-    };
-  }
-  const error = [...document.errors].sort((a, b) => a.pos[0] - b.pos[0])[0];
-  if (error === undefined) return undefined;
-  if (error.code === "RESOURCE_EXHAUSTION") {
-    const message = "the document is nested deeper than it can be read";
-    return { code: "nestingLimit", path: [], offset: document.range[0], message };
-  }
-  return {
-    code: "yamlSyntax",
-    path: [],
-    offset: error.pos[0],
-    message: `this is not YAML: ${firstLine(error.message)}`,
-  };
-}
-
-function tagProblems(document: Document.Parsed): readonly Problem[] {
-  return document.warnings.map((warning) => ({
-    code: warning.code === "TAG_RESOLVE_FAILED" ? "unknownTag" : "yamlSyntax",
-    path: [],
-    offset: warning.pos[0],
-    message: firstLine(warning.message),
-    fix: "remove the tag",
-  }));
-}
-
-const firstLine = (text: string): string => text.split("\n", 1)[0] ?? text;

@@ -29,25 +29,30 @@ export interface Interpreted {
   readonly kind: Kind | null;
 }
 
-/** A mapping → canonical object or problems. Nulls have been removed already where Kubernetes ignores them. */
-export function interpret(value: Readonly<Record<string, unknown>>): Interpreted {
+/**
+ * A mapping → canonical object or problems.
+ *
+ * @param value nulls have been removed already where Kubernetes ignores them
+ * @param written the same with its nulls, which show where something was meant to stand
+ */
+export function interpret(value: Readonly<Record<string, unknown>>, written: unknown = value): Interpreted {
   const family = familyOf(value);
   if (typeof family !== "string") return { problems: family, kind: null };
   switch (family) {
     case "Node":
-      return finish(family, value, parseNode(value), normalizeNode);
+      return finish(family, { value, written }, parseNode(value), normalizeNode);
     case "Namespace":
-      return finish(family, value, parseNamespace(value), normalizeNamespace);
+      return finish(family, { value, written }, parseNamespace(value), normalizeNamespace);
     case "Workload":
-      return finish(family, value, parseWorkload(value), normalizeWorkload);
+      return finish(family, { value, written }, parseWorkload(value), normalizeWorkload);
     case "ZtapNetworkPolicy": {
       const parsed = parseZtapNetworkPolicy(value);
-      const done = finish(family, value, parsed, normalizeZtapNetworkPolicy);
+      const done = finish(family, { value, written }, parsed, normalizeZtapNetworkPolicy);
       return parsed.ok ? withIgnoredRules(done, parsed.document) : done;
     }
     case "KubernetesNetworkPolicy": {
       const parsed = parseKubernetesNetworkPolicy(value);
-      const done = finish(family, value, parsed, normalizeKubernetesNetworkPolicy);
+      const done = finish(family, { value, written }, parsed, normalizeKubernetesNetworkPolicy);
       return parsed.ok ? withIgnoredRules(done, parsed.document) : done;
     }
   }
@@ -55,14 +60,14 @@ export function interpret(value: Readonly<Record<string, unknown>>): Interpreted
 
 function finish<T>(
   family: Family,
-  value: unknown,
+  { value, written }: { readonly value: unknown; readonly written: unknown },
   parsed: Parsed<T>,
   normalize: (document: T) => ZtapObject,
 ): Interpreted {
   const kind = kindOf(family);
   const shape = parsed.ok
     ? []
-    : explainErrors(parsed.errors, family === "KubernetesNetworkPolicy" ? "kubernetes" : "ztap");
+    : explainErrors(parsed.errors, family === "KubernetesNetworkPolicy" ? "kubernetes" : "ztap", written);
   const seen = new Set(shape.map(({ path }) => formatPath(path)));
   const problems = [...shape, ...checkDocument(family, value).filter(({ path }) => !seen.has(formatPath(path)))];
   return parsed.ok && problems.length === 0

@@ -4,12 +4,14 @@
  * Pure: takes texts, touches no file system, throws for no input. Objects appear only for documents
  * without errors; whoever gets a diagnostic of severity `error` must refuse the state as a whole.
  */
-import type { Diagnostic } from "../model/diagnostic.js";
+import { hasErrors, type Diagnostic } from "../model/diagnostic.js";
 import type { Kind, Position } from "../model/objects.js";
 import type { ObjectSet, StateObject } from "../model/state.js";
+import type { Capacity } from "../ports/enforcer.js";
+import { checkCapacity } from "./capacity.js";
 import { compareObjects } from "./compare.js";
 import { readFile, type DocumentPlace, type FileResult, type PlacedProblem } from "./file.js";
-import { lintObjects } from "./lint.js";
+import { lintObjects, type Warning } from "./lint.js";
 import { toDiagnostic, type Path } from "./problem.js";
 import { plainOffsetOf, readPlain } from "./plain.js";
 import { offsetOf, parseYaml, positionFinder } from "./yaml.js";
@@ -56,6 +58,8 @@ export function createManifestCache(limit = CACHED_FILES): ManifestCache {
 
 export interface ReadOptions {
   readonly cache?: ManifestCache;
+  /** What a node can hold; a state that goes beyond it is refused. Absent: anything. */
+  readonly capacity?: Capacity;
 }
 
 export function readManifests(files: readonly ManifestFile[], options: ReadOptions = {}): Manifests {
@@ -72,11 +76,18 @@ export function readManifests(files: readonly ManifestFile[], options: ReadOptio
   const objects: ObjectSet = new Map<string, StateObject>(
     [...accepted].sort(([a], [b]) => (a < b ? -1 : 1)).map(([key, { state }]) => [key, state]),
   );
-  const warnings = lintObjects(objects, unread).flatMap(({ key, problem }): PlacedProblem[] => {
-    const at = accepted.get(key);
-    return at === undefined ? [] : [{ at, problem }];
-  });
-  const diagnostics = [...results.flatMap((result) => result.diagnostics), ...place([...problems, ...warnings], files)];
+  const locate = (found: readonly Warning[]): readonly PlacedProblem[] =>
+    found.flatMap(({ key, problem }) => {
+      const at = accepted.get(key);
+      return at === undefined ? [] : [{ at, problem }];
+    });
+  const warnings = locate(lintObjects(objects, unread));
+  const placed = place([...problems, ...warnings], files);
+  const diagnostics = [...results.flatMap((result) => result.diagnostics), ...placed];
+  const { capacity } = options;
+  // A state that is refused anyway is not measured.
+  if (capacity !== undefined && !hasErrors(diagnostics))
+    diagnostics.push(...place(locate(checkCapacity(objects, capacity)), files));
   return { objects, diagnostics: diagnostics.sort(byPosition) };
 }
 

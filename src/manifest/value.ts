@@ -86,6 +86,7 @@ class ValueReader {
       this.#report("yamlSyntax", node, {
         message: `the alias *${name} has no anchor &${name} before it`,
         found: `*${name}`,
+        fix: `put it in quotes where text is meant: "*${name}"`,
       });
       return null;
     }

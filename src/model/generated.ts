@@ -413,11 +413,11 @@ export interface KubernetesEgressRuleDocument {
 export type Duration = string;
 
 /**
- * The file that --config or ZTAP_CONFIG names. Each key has a flag and a ZTAP_* variable: flag beats variable beats file.
+ * The file that --config or ZTAP_CONFIG names. Each key has a ZTAP_* variable, and most have a flag: flag beats variable beats file.
  */
 export interface ConfigDocument {
   /**
-   * file:PATH or memory:. Default: file:/var/lib/ztap for root, else the XDG state folder.
+   * file:PATH, etcd://HOST:PORT,HOST:PORT/PREFIX, etcds://… (TLS) or memory:. Default: file:/var/lib/ztap for root, else the XDG state folder.
    */
   store?: string;
   /**
@@ -446,11 +446,37 @@ export interface ConfigDocument {
   listen?: string;
   checkInterval?: Duration;
   heartbeatInterval?: Duration;
+  electionTimeout?: Duration;
   sessionTtl?: Duration;
   /**
    * Folder on a BPF file system for pinned programs and maps. Default /sys/fs/bpf/ztap.
    */
   pinRoot?: string;
+  /**
+   * How to prove who we are to etcd, and who it is to us.
+   */
+  etcd?: {
+    /**
+     * PEM file of the authorities that etcd's certificates come from. Default: the system's.
+     */
+    ca?: string;
+    /**
+     * PEM file of the client certificate.
+     */
+    cert?: string;
+    /**
+     * PEM file of its private key.
+     */
+    key?: string;
+    /**
+     * User name, where etcd asks for a password.
+     */
+    user?: string;
+    /**
+     * File that holds the password and nothing else.
+     */
+    passwordFile?: string;
+  };
   /**
    * The Git repository that owns the desired state; the leader polls it.
    */

@@ -15,7 +15,10 @@ export interface DriftItem {
 
 export interface SubjectStatus {
   readonly workload: string;
-  /** `Enforced`; `Pending`: its cgroup does not exist yet; `Stalled`: it cannot be enforced, `message` says why. */
+  /**
+   * `Enforced`: its programs are attached and its records are right, as they were read back; `Pending`: its
+   * cgroup does not exist yet; `Stalled`: it cannot be enforced, or something of it is missing. `message` says why.
+   */
   readonly state: "Enforced" | "Pending" | "Stalled";
   readonly message?: string;
 }

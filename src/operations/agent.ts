@@ -3,6 +3,7 @@
  * process, until the signal aborts. Stopping it leaves enforcement in force.
  */
 import type { Source } from "../ports/source.js";
+import type { StateCopy } from "../ports/copy.js";
 import type { Enforcer } from "../ports/enforcer.js";
 import type { Store } from "../ports/store.js";
 import { StoreError } from "../ports/store.js";
@@ -12,7 +13,7 @@ import type { readManifests } from "../manifest/read.js";
 import { Election } from "../reconcile/election.js";
 import { Follower } from "../reconcile/follower.js";
 import { Leader } from "../reconcile/leader.js";
-import { Wakeup, forwardEvents, runLoop, watchOnly } from "../reconcile/runner.js";
+import { Wakeup, forwardEvents, runLoop } from "../reconcile/runner.js";
 import { OperationError } from "./error.js";
 
 export interface AgentDeps {
@@ -20,6 +21,7 @@ export interface AgentDeps {
   /** Null where this agent polls nothing: it follows, and may lead without a duty. */
   readonly source: Source | null;
   readonly enforcer: Enforcer;
+  readonly copy: StateCopy | null;
   readonly read: typeof readManifests;
   readonly clock: Clock;
   readonly random: Random;
@@ -53,6 +55,9 @@ export interface AgentOptions {
   readonly selfHeal: boolean;
   readonly checkIntervalMs: number;
   readonly heartbeatIntervalMs: number;
+  /** How long a silent node counts as healthy. */
+  readonly electionTimeoutMs: number;
+  /** How long leadership outlives its last renewal. */
   readonly sessionTtlMs: number;
 }
 
@@ -60,8 +65,9 @@ export interface AgentOptions {
 export async function reconcileOnce(deps: AgentDeps, options: AgentOptions): Promise<void> {
   const agent = new Agent(deps, options);
   try {
-    await agent.claim();
+    const isAlone = !(await agent.tryClaim());
     await deps.enforcer.open();
+    if (isAlone) return await agent.followAlone();
     if (deps.source !== null) {
       await agent.beat();
       await agent.lead().catch((error: unknown) => deps.logger.warn("the source was not polled", { error }));
@@ -78,7 +84,7 @@ export async function runAgent(deps: AgentDeps, options: AgentOptions, signal: A
   const agent = new Agent(deps, options);
   let server: Awaited<ReturnType<AgentDeps["serve"]>> = null;
   try {
-    await agent.claim();
+    const isAlone = !(await agent.tryClaim());
     // Before the kernel is touched: an address that is in use is the likeliest thing to fail.
     server = await deps.serve(agent);
     await deps.enforcer.open();
@@ -87,6 +93,8 @@ export async function runAgent(deps: AgentDeps, options: AgentOptions, signal: A
       backend: deps.enforcer.backend,
       http: server?.address ?? "off",
     });
+    if (isAlone)
+      await agent.followAlone().catch((error: unknown) => deps.logger.warn("the copy was not enforced", { error }));
     await agent.run(signal);
     deps.logger.info("agent stopped; enforcement stays in force");
   } finally {
@@ -103,6 +111,7 @@ class Agent implements Probes {
   readonly #followerWakeup = new Wakeup();
   #lastFollowed: number;
   #lastError: string | null = null;
+  #isClaimed = false;
 
   constructor(
     private readonly deps: AgentDeps,
@@ -120,16 +129,42 @@ class Agent implements Probes {
     return this.#follower.problem;
   }
 
+  /**
+   * False where the store is away: enforcement does not wait for it, and the node is claimed later.
+   * That no other agent of this machine has it is the enforcer's to see meanwhile.
+   */
+  async tryClaim(): Promise<boolean> {
+    try {
+      await this.claim();
+      return true;
+    } catch (error) {
+      if (!(error instanceof StoreError) || error.code !== "store-unavailable") throw error;
+      this.deps.telemetry.storeError();
+      this.deps.logger.warn(`going on without the store: ${error.message}`);
+      return false;
+    }
+  }
+
+  /** Enforces the copy on this node's disk. @throws OperationError `not-in-sync` where there is none */
+  async followAlone(): Promise<void> {
+    await this.#follower.recall();
+    if (this.#follower.enforcedRevision === null)
+      throw new OperationError(
+        "not-in-sync",
+        "the store is away, and this node has no copy of an earlier state to enforce",
+      );
+  }
+
   /** One agent a node. A holder that died without a word (SIGKILL) is succeeded at once. */
   async claim(): Promise<void> {
     const { store, clock, isHolderAlive, logger } = this.deps;
-    const { node: id, address, holder, sessionTtlMs } = this.options;
-    let { held } = await store.heartbeat({ id, address, holder }, sessionTtlMs);
+    const { node: id, address, holder, electionTimeoutMs } = this.options;
+    let { held } = await store.heartbeat({ id, address, holder }, electionTimeoutMs);
     if (held !== null && !isHolderAlive(held)) {
       logger.info("succeeding an agent that is gone", { holder: held });
       await store.endHeartbeat(id, held);
       await store.resign(held);
-      ({ held } = await store.heartbeat({ id, address, holder }, sessionTtlMs));
+      ({ held } = await store.heartbeat({ id, address, holder }, electionTimeoutMs));
     }
     if (held !== null) {
       throw new OperationError(
@@ -141,14 +176,16 @@ class Agent implements Probes {
     if (!members.some((member) => member.id === id && member.address === address)) {
       await store.joinMember({ id, address, joinedAt: new Date(clock.now()).toISOString() });
     }
+    this.#isClaimed = true;
   }
 
   /** Renews the heartbeat and leadership. @throws OperationError `agent-replaced` where another agent took the node */
   async beat(): Promise<void> {
     const { store, telemetry, logger } = this.deps;
-    const { node: id, address, holder, sessionTtlMs } = this.options;
+    const { node: id, address, holder, electionTimeoutMs } = this.options;
     const campaign = async () => {
-      const { held } = await store.heartbeat({ id, address, holder }, sessionTtlMs);
+      if (!this.#isClaimed) await this.claim();
+      const { held } = await store.heartbeat({ id, address, holder }, electionTimeoutMs);
       if (held !== null) throw new OperationError("agent-replaced", `another agent took over node ${id} (${held})`);
       return this.#election.campaign();
     };
@@ -209,7 +246,8 @@ class Agent implements Probes {
       runLoop({ ...loop, name: "reconciliation", intervalMs: checkIntervalMs, jitter: 0.1 }, this.#followerWakeup, () =>
         this.follow(),
       ),
-      forwardEvents((watching) => watchOnly(this.deps.store, "head", watching), [this.#followerWakeup], loop),
+      // A hundred nodes report after each commit; only the commit itself is news to a follower.
+      forwardEvents((watching) => this.deps.store.watch(watching, ["head"]), [this.#followerWakeup], loop),
       forwardEvents((watching) => this.deps.enforcer.watch(watching), [this.#followerWakeup], loop),
     ]);
     for (const failure of failures) throw failure;

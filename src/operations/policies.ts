@@ -3,7 +3,7 @@ import type { NetworkPolicy } from "../model/objects.js";
 import type { CommittedState, ObjectSet, Revision, RevisionEntry } from "../model/state.js";
 import { qualifiedName, refKey } from "../model/state.js";
 import type { DriftItem, NodeStatus } from "../model/status.js";
-import { diffEnforcement, listDrift } from "../drift/drift.js";
+import { diffEnforcement, judgeSubjects, listDrift } from "../drift/drift.js";
 import { compile } from "../policy/compile.js";
 import { listCandidates, selectsSubject } from "../policy/select.js";
 import type { Enforcer } from "../ports/enforcer.js";
@@ -263,7 +263,9 @@ async function observeNow(
     const state = enforced === head.revision.number ? head : await deps.store.readState(enforced);
     const ruleset = compile(state.objects, node);
     const observed = await local.observe(ruleset);
-    const drift = listDrift(diffEnforcement(local.lower(ruleset), observed));
+    const found = diffEnforcement(local.lower(ruleset), observed);
+    const drift = listDrift(found);
+    const judged = judgeSubjects(observed.subjects, found);
     const observedAt = new Date(deps.clock.now()).toISOString();
     const unreported = {
       node,
@@ -275,7 +277,7 @@ async function observeNow(
       message: null,
       healed: 0,
     };
-    return { status: { ...(reported ?? unreported), drift, subjects: observed.subjects, observedAt }, isLive: true };
+    return { status: { ...(reported ?? unreported), drift, subjects: judged, observedAt }, isLive: true };
   } catch (error) {
     // What another version of ztap pinned, or what is damaged, cannot be read; the node's own report can.
     if (!(error instanceof EnforcerError) || reported === null) throw error;
@@ -328,6 +330,9 @@ function toPolicyNode(
   if (drift.length > 0) return verdict("Drifted", isLive ? null : status.message);
   if (status.state === "Stalled" && status.subjects.length === 0) return verdict("Stalled", status.message);
   if (stalled !== undefined) return verdict("Stalled", why(stalled));
+  // What was attempted failed, for whatever workload; this one's is not known to be enforced either.
+  if (status.state === "Stalled" && status.attemptedRevision !== status.enforcedRevision)
+    return verdict("Stalled", status.message);
   if (status.enforcedRevision !== desiredRevision) {
     return verdict(isAlive ? "Pending" : "Unknown", isAlive ? "not enforced yet" : "the agent is not running");
   }

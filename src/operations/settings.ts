@@ -16,8 +16,14 @@ export const SETTING_KEYS = [
   "listen",
   "checkInterval",
   "heartbeatInterval",
+  "electionTimeout",
   "sessionTtl",
   "pinRoot",
+  "etcd.ca",
+  "etcd.cert",
+  "etcd.key",
+  "etcd.user",
+  "etcd.passwordFile",
   "source.url",
   "source.branch",
   "source.path",
@@ -32,7 +38,26 @@ export interface SettingsLayer {
   readonly values: Readonly<Partial<Record<SettingKey, string>>>;
 }
 
-export type StoreUrl = { readonly kind: "memory" } | { readonly kind: "file"; readonly path: string };
+export type StoreUrl =
+  | { readonly kind: "memory" }
+  | { readonly kind: "file"; readonly path: string }
+  | {
+      readonly kind: "etcd";
+      readonly tls: boolean;
+      /** `host:port`. */
+      readonly endpoints: readonly string[];
+      /** Ends with a slash. */
+      readonly prefix: string;
+    };
+
+/** Files and names that prove who we are to etcd; paths are not read here. */
+export interface EtcdSettings {
+  readonly ca: string | null;
+  readonly cert: string | null;
+  readonly key: string | null;
+  readonly user: string | null;
+  readonly passwordFile: string | null;
+}
 
 export const LOG_LEVELS = ["debug", "info", "warn", "error"] as const;
 export type LogLevel = (typeof LOG_LEVELS)[number];
@@ -58,8 +83,10 @@ export interface Settings {
   readonly listen: { readonly host: string; readonly port: number } | null;
   readonly checkIntervalMs: number;
   readonly heartbeatIntervalMs: number;
+  readonly electionTimeoutMs: number;
   readonly sessionTtlMs: number;
   readonly pinRoot: string;
+  readonly etcd: EtcdSettings;
   readonly source: SourceSettings | null;
   /** Folder within a repository, also for one that is named on the command line. */
   readonly sourcePath: string | null;
@@ -94,13 +121,9 @@ export function resolveSettings(layers: readonly SettingsLayer[], machine: Machi
   const read = createReader(layers);
   const stateDir = read("stateDir", defaultStateDir(machine), (text) => text);
   const node = read("node", defaultNode(machine.hostname), nodeName);
-  const heartbeatIntervalMs = read("heartbeatInterval", "5s", duration);
-  const sessionTtlMs = read("sessionTtl", "15s", duration);
-  if (sessionTtlMs < 2 * heartbeatIntervalMs) {
-    throw invalid("sessionTtl", "settings", `${sessionTtlMs} ms`, "at least twice heartbeatInterval");
-  }
+  const store = read("store", `file:${stateDir}`, storeUrl);
   return {
-    store: read("store", `file:${stateDir}`, storeUrl),
+    store,
     stateDir,
     logLevel: read("logLevel", "info", oneOf(LOG_LEVELS)),
     node,
@@ -108,9 +131,9 @@ export function resolveSettings(layers: readonly SettingsLayer[], machine: Machi
     backend: read("backend", "auto", oneOf(BACKENDS)),
     listen: read("listen", "127.0.0.1:9470", listenAddress),
     checkIntervalMs: read("checkInterval", "10s", duration),
-    heartbeatIntervalMs,
-    sessionTtlMs,
+    ...readTimes(read),
     pinRoot: read("pinRoot", "/sys/fs/bpf/ztap", absolutePath),
+    etcd: readEtcd(read, store),
     source: readSource(read),
     sourcePath: optionalText(read, "source.path"),
   };
@@ -135,6 +158,39 @@ function createReader(layers: readonly SettingsLayer[]): Reader {
 
 function invalid(key: string, origin: string, found: string, wanted: string): OperationError {
   return new OperationError("invalid-settings", `${key} (${origin}): found ${JSON.stringify(found)}, wanted ${wanted}`);
+}
+
+function readTimes(read: Reader): Pick<Settings, "heartbeatIntervalMs" | "electionTimeoutMs" | "sessionTtlMs"> {
+  const heartbeatIntervalMs = read("heartbeatInterval", "1s", duration);
+  const electionTimeoutMs = read("electionTimeout", "5s", duration);
+  const sessionTtlMs = read("sessionTtl", "60s", duration);
+  for (const [key, found] of [["electionTimeout", electionTimeoutMs] as const, ["sessionTtl", sessionTtlMs] as const]) {
+    if (found < 2 * heartbeatIntervalMs)
+      throw invalid(key, "settings", `${found} ms`, `at least twice heartbeatInterval (${heartbeatIntervalMs} ms)`);
+  }
+  return { heartbeatIntervalMs, electionTimeoutMs, sessionTtlMs };
+}
+
+function readEtcd(read: Reader, store: StoreUrl): EtcdSettings {
+  const etcd = {
+    ca: optionalText(read, "etcd.ca"),
+    cert: optionalText(read, "etcd.cert"),
+    key: optionalText(read, "etcd.key"),
+    user: optionalText(read, "etcd.user"),
+    passwordFile: optionalText(read, "etcd.passwordFile"),
+  };
+  const together = (a: "cert" | "key" | "user" | "passwordFile", b: typeof a): void => {
+    if (etcd[a] !== null && etcd[b] === null)
+      throw invalid(`etcd.${b}`, "settings", "", `a value, since etcd.${a} is set`);
+  };
+  together("cert", "key");
+  together("key", "cert");
+  together("user", "passwordFile");
+  together("passwordFile", "user");
+  const isPlain = store.kind === "etcd" && !store.tls;
+  if (isPlain && (etcd.ca !== null || etcd.cert !== null))
+    throw invalid("store", "settings", "etcd://", "etcds://, since etcd.ca or etcd.cert is set");
+  return etcd;
 }
 
 function readSource(read: Reader): SourceSettings | null {
@@ -194,9 +250,25 @@ function duration(text: string): number | Wanted {
 
 function storeUrl(text: string): StoreUrl | Wanted {
   if (text === "memory:") return { kind: "memory" };
+  const etcd = /^(etcds?):\/\/([^/?#\s]+)(?:\/([^?#\s]*))?$/.exec(text);
+  if (etcd !== null) return etcdUrl(etcd[1] === "etcds", etcd[2] ?? "", etcd[3] ?? "");
   const path = text.startsWith("file:") ? text.slice("file:".length).replace(/^\/\/(?=\/)/, "") : "";
   // A host would be read as part of the path otherwise.
-  return path === "" || path.startsWith("//") ? new Wanted("file:PATH or memory:") : { kind: "file", path };
+  return path === "" || path.startsWith("//")
+    ? new Wanted("file:PATH, etcd://HOST:PORT,HOST:PORT/PREFIX, etcds://… or memory:")
+    : { kind: "file", path };
+}
+
+/** Without a port: 2379. Without a prefix: `ztap`. A password in a URL would show in every list of processes. */
+function etcdUrl(tls: boolean, hosts: string, path: string): StoreUrl | Wanted {
+  const endpoints = hosts.split(",").map((host) => (/:[0-9]{1,5}$/.test(host) ? host : `${host}:2379`));
+  if (hosts.includes("@")) return new Wanted("no user in the URL: set etcd.user and etcd.passwordFile");
+  if (!endpoints.every((endpoint) => parseHostPort(endpoint) !== null))
+    return new Wanted("host:port or [IPv6]:port, separated by commas");
+  const prefix = path.replace(/\/+$/, "");
+  if (!/^[A-Za-z0-9._-]*(\/[A-Za-z0-9._-]+)*$/.test(prefix))
+    return new Wanted("a prefix of letters, digits, . _ - and /");
+  return { kind: "etcd", tls, endpoints, prefix: `${prefix === "" ? "ztap" : prefix}/` };
 }
 
 function listenAddress(text: string): Settings["listen"] | Wanted {

@@ -10,7 +10,7 @@
  *    nor one that denies what both allow, whenever it is interrupted, SIGKILL included;
  *  - closing the enforcer leaves enforcement in force; only `remove` takes it away.
  */
-import type { Ruleset } from "../model/ruleset.js";
+import type { Profile, Ruleset, Subject } from "../model/ruleset.js";
 import type { SubjectStatus } from "../model/status.js";
 
 /** One thing that the machine holds or must hold, as a keyed value, so that one keyed diff serves all backends. */
@@ -31,7 +31,10 @@ export type ItemSet = ReadonlyMap<string, EnforcementItem>;
 
 export interface Observation {
   readonly items: ItemSet;
-  /** Workloads that cannot be enforced now, and why (no cgroup yet: Pending; no cgroup at all: Stalled). */
+  /**
+   * Whether each workload can be enforced now, and why not (no cgroup yet: Pending; no cgroup at all: Stalled).
+   * `Enforced` becomes true only together with the items: see `judgeSubjects`.
+   */
   readonly subjects: readonly SubjectStatus[];
   /** Packets by verdict and direction since the tables were made. */
   readonly packets: readonly {
@@ -57,6 +60,20 @@ export interface Enforcer {
   watch(signal: AbortSignal): AsyncIterable<void>;
   /** Leaves enforcement in force; frees only this process's handles. */
   close(): Promise<void>;
+}
+
+/** Entries of a backend's two kinds of tables. */
+export interface TableSize {
+  readonly addresses: number;
+  readonly ports: number;
+}
+
+/** What one node of a backend can hold, told without a machine: pure, and in proportion to what it counts. */
+export interface Capacity {
+  readonly limit: TableSize;
+  /** Exact, or beyond the limit. */
+  profile(profile: Profile): TableSize;
+  subject(subject: Subject): TableSize;
 }
 
 export type EnforcerErrorCode =

@@ -44,7 +44,9 @@ export type CommitOutcome =
   | { readonly outcome: "fenced"; readonly leader: string | null };
 
 /** What woke a watcher. Never carries data: read the store. */
-export type StoreEvent = { readonly changed: "head" | "status" | "members" };
+export type StoreEvent = { readonly changed: ChangeKind };
+/** `members` covers heartbeats that begin or end, and leadership; `status` the nodes' and the source's. */
+export type ChangeKind = "head" | "status" | "members";
 
 export interface Store {
   /** `memory`, `embedded` or `etcd`. */
@@ -70,8 +72,9 @@ export interface Store {
    * Yields after each change that happened after the call, coalesced: several changes may give one
    * event. Ends when the signal aborts. The first event comes at once, so that a caller that reads
    * on every event misses nothing.
+   * @param kinds what to be woken for; all where absent. The first event is `head` in any case.
    */
-  watch(signal: AbortSignal): AsyncIterable<StoreEvent>;
+  watch(signal: AbortSignal, kinds?: readonly ChangeKind[]): AsyncIterable<StoreEvent>;
 
   joinMember(member: Member): Promise<void>;
   /** Forgets the member, its heartbeat and its status. False where there was none. */

@@ -5,12 +5,14 @@
  */
 import type { KeyedDiff } from "../diff/keyed.js";
 import { isEmptyDiff } from "../diff/keyed.js";
-import { diffEnforcement, listDrift } from "../drift/drift.js";
+import { diffEnforcement, judgeSubjects, listDrift } from "../drift/drift.js";
 import type { Ruleset } from "../model/ruleset.js";
-import type { ObjectSet, Revision } from "../model/state.js";
-import type { DriftItem, DriftKind, NodeStatus, SubjectStatus } from "../model/status.js";
+import type { CommittedState, ObjectSet, Revision } from "../model/state.js";
+import type { DriftKind, NodeStatus, SubjectStatus } from "../model/status.js";
 import { compile } from "../policy/compile.js";
+import type { StateCopy } from "../ports/copy.js";
 import type { EnforcementItem, Enforcer, ItemSet, Observation } from "../ports/enforcer.js";
+import { EnforcerError } from "../ports/enforcer.js";
 import type { Store } from "../ports/store.js";
 import { StoreError } from "../ports/store.js";
 import type { Clock, Logger } from "../ports/system.js";
@@ -19,6 +21,8 @@ import type { Telemetry } from "../ports/telemetry.js";
 export interface FollowerDeps {
   readonly store: Store;
   readonly enforcer: Enforcer;
+  /** The last enforced state, for a start with the store away; null where none is kept. */
+  readonly copy: StateCopy | null;
   readonly clock: Clock;
   readonly logger: Logger;
   readonly telemetry: Telemetry;
@@ -34,20 +38,31 @@ interface Target {
   readonly items: ItemSet;
 }
 
-type Report = Pick<NodeStatus, "state" | "message" | "drift" | "subjects"> & { readonly attempted: number | null };
+const NOTHING: ObjectSet = new Map();
+
+function digestsOf(found: ObjectSet): string {
+  return [...found.values()].map(({ digest }) => digest).join();
+}
+
+function isSame(a: Target, b: Target): boolean {
+  return a.revision.number === b.revision.number && a.discovered === b.discovered;
+}
 
 /** How old a status may grow while nothing changes. */
 const STATUS_REFRESH_MS = 60_000;
 
 export class Follower {
+  /** Head as it was last compiled. */
   #target: Target | null = null;
+  /** What was last known to be in force: the machine is kept to it where head cannot be. */
+  #good: Target | null = null;
+  /** A state that is not known to be enforceable yet, and so is not kept as the last good one. */
+  #unproven: CommittedState | null = null;
   #enforced: { readonly revision: number; readonly digest: string } | null = null;
   #healed = 0;
   /** Stays in the status until there is something worse to say: an operator looks later than it happened. */
   #lastHeal: string | null = null;
   #problem: string | null = null;
-  /** While the last good ruleset is kept because of a failure: what to report in place of being in sync. */
-  #stall: { readonly attempted: number | null; readonly message: string } | null = null;
   #reported: { readonly content: string; readonly at: number } | null = null;
 
   constructor(
@@ -82,16 +97,36 @@ export class Follower {
       telemetry.stalled(true);
       if (error instanceof StoreError) telemetry.storeError();
       // The machine is kept to the last good ruleset meanwhile, whatever it was: damage is healed, and a
-      // service that starts again is enforced, also where head cannot be read, compiled or lowered.
-      this.#stall = { attempted, message: error instanceof Error ? error.message : String(error) };
-      try {
-        if (this.#target !== null && target === null) await this.#enforce(this.#target);
-        else await this.#report({ ...this.#stall, state: "Stalled", drift: [], subjects: [] });
-      } finally {
-        this.#stall = null;
-      }
+      // service that starts again is enforced, also where head cannot be read, compiled, lowered or applied.
+      if (this.#good === null) await this.recall();
+      else if (target === null || !isSame(target, this.#good)) await this.#enforce(this.#good, { isFallback: true });
+      const subjects = error instanceof EnforcerError ? await this.#subjectsInForce() : [];
+      const message = error instanceof Error ? error.message : String(error);
+      await this.#report({ attempted, state: "Stalled", message, drift: [], subjects });
       throw error;
     }
+  }
+
+  /** What this run left: who is enforced, and who is not; of the last good state where it had to be gone back to. */
+  async #subjectsInForce(): Promise<readonly SubjectStatus[]> {
+    const target = this.#good ?? this.#target;
+    if (target === null) return [];
+    try {
+      const observed = await this.deps.enforcer.observe(target.ruleset);
+      return judgeSubjects(observed.subjects, diffEnforcement(target.items, observed));
+    } catch (error) {
+      // The machine cannot be read either; why, the message says already.
+      if (error instanceof EnforcerError) return [];
+      throw error;
+    }
+  }
+
+  /** Enforces the copy of the last good state: what a start has to go by while the store is away. */
+  async recall(): Promise<void> {
+    const state = (await this.deps.copy?.read()) ?? null;
+    if (state === null) return;
+    this.deps.logger.warn(`enforcing revision ${state.revision.number} from the copy on this node's disk`);
+    await this.#enforce(this.#compile(state, NOTHING), { isFallback: true });
   }
 
   /** What an earlier agent enforced here, perhaps out of another store, is not taken away by an empty one. */
@@ -105,44 +140,52 @@ export class Follower {
   }
 
   async #readTarget(head: number | null): Promise<Target | null> {
-    const { store, enforcer, logger } = this.deps;
+    const { store } = this.deps;
     if (head === null) {
-      if (this.#target === null) return null;
+      if (this.#good === null) await this.recall();
+      if (this.#good === null) return null;
       throw new StoreError(
         "revision-missing",
-        `the store is empty, but revision ${this.#target.revision.number} was in force; it stays in force here`,
+        `the store is empty, but revision ${this.#good.revision.number} was in force; it stays in force here`,
       );
     }
-    const found: ObjectSet = (await this.deps.discover?.()) ?? new Map<string, never>();
-    const discovered = [...found.values()].map(({ digest }) => digest).join();
-    if (this.#target?.revision.number === head && this.#target.discovered === discovered) return this.#target;
-    const { revision, objects } = await store.readState(head);
+    const found = (await this.deps.discover?.()) ?? NOTHING;
+    if (this.#target?.revision.number === head && this.#target.discovered === digestsOf(found)) return this.#target;
+    const state = await store.readState(head);
+    this.#target = this.#compile(state, found);
+    this.#unproven = state;
+    return this.#target;
+  }
+
+  /** @throws where the backend cannot express it */
+  #compile({ revision, objects }: CommittedState, found: ObjectSet): Target {
+    const { enforcer, logger } = this.deps;
     const ruleset = compile(new Map([...objects, ...found]), this.node);
-    logger.debug(`compiled revision ${head}`, { digest: ruleset.digest, subjects: ruleset.subjects.length });
+    logger.debug(`compiled revision ${revision.number}`, { digest: ruleset.digest, subjects: ruleset.subjects.length });
     this.deps.telemetry.policyVersions(
       revision.entries.flatMap(({ kind, namespace, name, version }) =>
         kind === "NetworkPolicy" && namespace !== null && version !== undefined ? [{ namespace, name, version }] : [],
       ),
     );
-    this.#target = { revision, discovered, ruleset, items: enforcer.lower(ruleset) };
-    return this.#target;
+    return { revision, discovered: digestsOf(found), ruleset, items: enforcer.lower(ruleset) };
   }
 
-  async #enforce(target: Target): Promise<void> {
+  /** @param options as a fallback: what is reported then is why it came to that */
+  async #enforce(target: Target, options: { readonly isFallback?: true } = {}): Promise<void> {
     const { enforcer, clock, telemetry } = this.deps;
     const { ruleset } = target;
     const before = await enforcer.observe(ruleset);
     const found = diffEnforcement(target.items, before);
-    if (isEmptyDiff(found)) return await this.#settle(target, before, [], null);
+    if (isEmptyDiff(found)) return await this.#settle(target, before, { left: found, healed: null, ...options });
 
     const isDrift = this.#enforced?.digest === ruleset.digest;
     if (isDrift) await this.#reportDrift(target, found, before.subjects);
     const started = clock.monotonic();
     await enforcer.apply(ruleset);
     const after = await enforcer.observe(ruleset);
-    const left = listDrift(diffEnforcement(target.items, after));
+    const left = diffEnforcement(target.items, after);
     const count = found.missing.length + found.changed.length + found.extra.length;
-    if (left.length === 0) {
+    if (isEmptyDiff(left)) {
       const policies = new Set(
         ruleset.subjects.flatMap(({ ingress, egress }) => [...ingress.policies, ...egress.policies]),
       ).size;
@@ -152,21 +195,23 @@ export class Follower {
         telemetry.healed(count);
       }
     }
-    await this.#settle(
-      target,
-      after,
-      left,
-      isDrift ? `healed ${count} ${count === 1 ? "difference" : "differences"}` : null,
-    );
+    const healed = isDrift ? `healed ${count} ${count === 1 ? "difference" : "differences"}` : null;
+    await this.#settle(target, after, { left, healed, ...options });
   }
 
   async #settle(
     target: Target,
     observed: Observation,
-    drift: readonly DriftItem[],
-    healed: string | null,
+    outcome: {
+      readonly left: KeyedDiff<EnforcementItem>;
+      readonly healed: string | null;
+      readonly isFallback?: true;
+    },
   ): Promise<void> {
     const { logger, telemetry } = this.deps;
+    const { left, healed } = outcome;
+    const drift = listDrift(left);
+    const subjects = judgeSubjects(observed.subjects, left);
     telemetry.packets(observed.packets);
     if (drift.length === 0) {
       if (this.#enforced?.revision !== target.revision.number && this.#enforces) {
@@ -177,13 +222,16 @@ export class Follower {
       }
       if (this.#enforces) telemetry.inForce(target.revision.number);
       this.#enforced = { revision: target.revision.number, digest: target.ruleset.digest };
+      this.#good = target;
+      await this.#keep(target);
       if (healed !== null) {
         this.#lastHeal = healed;
         logger.warn(healed);
       }
     }
+    if (outcome.isFallback === true) return;
     if (!this.#enforces) return await this.#reportNothingEnforced(target, observed);
-    const stalled = observed.subjects.filter(({ state }) => state === "Stalled");
+    const stalled = subjects.filter(({ state }) => state === "Stalled");
     const message = [
       ...undeclared(target.revision, this.node),
       ...stalled.map(({ workload, message: why }) => `${workload}: ${why ?? "cannot be enforced"}`),
@@ -193,8 +241,21 @@ export class Follower {
       state: drift.length > 0 ? "Drifted" : message !== "" ? "Stalled" : "InSync",
       message: message === "" ? this.#lastHeal : message,
       drift,
-      subjects: observed.subjects,
+      subjects,
     });
+  }
+
+  /** A disk that is full is no reason to stop: the copy of an earlier revision is still there. */
+  async #keep({ revision }: Target): Promise<void> {
+    const { copy, logger } = this.deps;
+    const state = this.#unproven;
+    if (copy === null || !this.#enforces || state?.revision.number !== revision.number) return;
+    try {
+      await copy.write(state);
+      this.#unproven = null;
+    } catch (error) {
+      logger.warn("the copy for a start without the store could not be written", { error });
+    }
   }
 
   /** Also where the node has no workload: no one may take silence for protection. */
@@ -225,16 +286,18 @@ export class Follower {
       if (kinds[kind] > 0) this.deps.telemetry.drift(kind, kinds[kind]);
     }
     this.deps.logger.warn("drift found", { drift });
-    await this.#report({ attempted: target.revision.number, state: "Drifted", message: null, drift, subjects });
+    const judged = judgeSubjects(subjects, found);
+    await this.#report({ attempted: target.revision.number, state: "Drifted", message: null, drift, subjects: judged });
   }
 
   /**
    * Writes the status where it says something new. A store that cannot be written to is no reason to
    * leave the machine as it is: the next run reports again.
    */
-  async #report(found: Report): Promise<void> {
+  async #report(
+    content: Pick<NodeStatus, "state" | "message" | "drift" | "subjects"> & { readonly attempted: number | null },
+  ): Promise<void> {
     const { clock, store, enforcer, telemetry } = this.deps;
-    const content: Report = this.#stall === null ? found : { ...found, ...this.#stall, state: "Stalled", subjects: [] };
     telemetry.stalled(content.state === "Stalled");
     this.#problem = content.state === "InSync" ? null : (content.message ?? content.drift[0]?.detail ?? content.state);
     const { attempted, ...rest } = content;

@@ -3,7 +3,6 @@
  * a wake-up carries nothing, several count as one, and one that is lost costs an interval at most.
  * A failed run is tried again sooner, with growing, jittered delays.
  */
-import type { Store, StoreEvent } from "../ports/store.js";
 import type { Clock, Logger, Random } from "../ports/system.js";
 
 /** Coalesces wake-ups. One that comes while nobody waits is kept for the next wait. */
@@ -85,17 +84,5 @@ export async function forwardEvents(
       options.logger.warn("watch of the store ended, watching again", { error });
     }
     await options.clock.sleep(500, options.signal);
-  }
-}
-
-/** The events of one kind: a status that some node writes every second is no reason to look at head. */
-export async function* watchOnly(
-  store: Store,
-  changed: StoreEvent["changed"],
-  signal: AbortSignal,
-): AsyncGenerator<StoreEvent, void, undefined> {
-  for await (const event of store.watch(signal)) {
-    // The first event of a watch is about the head, and says that anything may have changed.
-    if (event.changed === changed || event.changed === "head") yield event;
   }
 }

@@ -7,6 +7,9 @@
  *     head                              number of the revision in force
  *     policies/<namespace>/<name>       last version ever used; survives deletion
  *     members/<id>  live/<id>  status/<id>
+ *     seen/<id>                         etcd: when a node was last known to live; outlives live/<id>
+ *     parts/…                           etcd: pieces of values that are longer than a request may be
+ *     pruned                            etcd: rises with every removal of objects
  *     election                          leadership
  *     source                            what the leader last found at the source
  *     signals                           counters that tell a watcher what changed
@@ -36,7 +39,13 @@ export const keys = {
   status: (id: string) => `status/${segment(id)}`,
 } as const;
 
-export const prefixes = { revisions: "revisions/", members: "members/", live: "live/", status: "status/" } as const;
+export const prefixes = {
+  revisions: "revisions/",
+  members: "members/",
+  live: "live/",
+  seen: "seen/",
+  status: "status/",
+} as const;
 
 /** The layout's name and version, as stored under `format`. */
 export const STORE_FORMAT = "ztap-store/1";

@@ -8,6 +8,7 @@ import { refKey } from "../model/state.js";
 import type { Heartbeat, Member, NodeStatus, SourceStatus } from "../model/status.js";
 import {
   StoreError,
+  type ChangeKind,
   type CommitGuard,
   type CommitOutcome,
   type Fence,
@@ -117,7 +118,10 @@ export class LocalStore implements Store {
     return pruneTable({ read: (work) => this.#read(work), write: (work) => this.#write(work) }, keep);
   }
 
-  async *watch(signal: AbortSignal): AsyncGenerator<StoreEvent, void, undefined> {
+  async *watch(
+    signal: AbortSignal,
+    kinds: readonly ChangeKind[] = ["head", "status", "members"],
+  ): AsyncGenerator<StoreEvent, void, undefined> {
     let rung = true;
     let nap = new AbortController();
     const over = (): boolean => signal.aborted || this.#closed;
@@ -143,7 +147,7 @@ export class LocalStore implements Store {
       while (!over()) {
         rung = false;
         const now = this.#read(signalsOf);
-        for (const changed of ["head", "status", "members"] as const) {
+        for (const changed of kinds) {
           if (now[changed] !== seen[changed] && !over()) yield { changed };
         }
         seen = now;

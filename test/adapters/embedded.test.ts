@@ -1,5 +1,5 @@
 import { execFileSync, spawnSync } from "node:child_process";
-import { chmodSync, existsSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { chmodSync, chownSync, existsSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
@@ -10,6 +10,7 @@ import { openEmbeddedStore } from "../../src/adapters/embedded/store.js";
 import { systemClock } from "../../src/adapters/system/clock.js";
 import { StoreError } from "../../src/ports/store.js";
 import { storeContract } from "../contract/store.js";
+import { leaseTime, localStoreContract } from "../contract/store-local.js";
 import { ManualClock } from "../fakes/clock.js";
 import { draft, policy } from "../fakes/objects.js";
 
@@ -32,15 +33,27 @@ async function damage(path: string, key: string, value: string | null): Promise<
   await database.close();
 }
 
-storeContract("embedded", (test) =>
+await storeContract("embedded", (test) =>
   inFolder(async (path) => {
     const clock = new ManualClock();
     await test({
       store: openEmbeddedStore({ path, access: "write" }, clock),
-      clock,
+      time: leaseTime(clock),
       open: async () => openEmbeddedStore({ path, access: "write" }, clock),
       damage: (key, value) => damage(path, key, value),
     });
+  }),
+);
+
+await localStoreContract("embedded", (run) =>
+  inFolder(async (path) => {
+    const clock = new ManualClock();
+    const store = openEmbeddedStore({ path, access: "write" }, clock);
+    try {
+      await run(store, clock);
+    } finally {
+      await store.close();
+    }
   }),
 );
 
@@ -186,6 +199,34 @@ void t.test("who may not write is told so", (t) =>
     chmodSync(join(path, "lock.mdb"), 0o666);
     t.match(result("read"), /^null\n/, "who may read does");
     t.match(result("1"), /store-permission/, "and may not write");
+  }),
+);
+
+void t.test("a folder that somebody else owns, or may write to, is refused", (t) =>
+  inFolder(async (path) => {
+    await openEmbeddedStore({ path, access: "write" }, systemClock).close();
+    const open = (access: "read" | "write") => openEmbeddedStore({ path, access }, systemClock);
+    const refused = { code: "store-permission", message: /not this user's alone/ };
+    chmodSync(path, 0o707);
+    for (const access of ["read", "write"] as const) t.throws(() => open(access), refused);
+    chmodSync(path, 0o700);
+    if (process.getuid?.() !== 0) return;
+    chmodSync(path, 0o770);
+    t.throws(() => open("write"), refused);
+    chmodSync(path, 0o700);
+    chownSync(path, 65534, 65534);
+    for (const access of ["read", "write"] as const) t.throws(() => open(access), refused);
+    t.throws(() => open("write"), { message: /owner 65534/ });
+    chmodSync(dirname(path), 0o755);
+    for (const name of ["data.mdb", "lock.mdb", "notify"]) chownSync(join(path, name), 65534, 65534);
+    const as = (user: string) =>
+      spawnSync(process.execPath, [WRITER, path, "1"], {
+        env: { ...process.env, ZTAP_TEST_USER: user },
+        encoding: "utf8",
+      }).stdout;
+    t.match(as("65534"), /^1\n/, "its owner uses it");
+    chmodSync(path, 0o755);
+    t.match(as("65533"), /store-permission.*not this user's alone/s);
   }),
 );
 

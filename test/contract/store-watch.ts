@@ -1,16 +1,19 @@
 /** Watching: the first event at once, no wake-up lost, changes coalesced, an end when asked for. */
-import type { Store, StoreEvent } from "../../src/ports/store.js";
+import type { ChangeKind, Store, StoreEvent } from "../../src/ports/store.js";
 import { draft, policy } from "../fakes/objects.js";
 import type { StoreCase } from "./bench.js";
 import { commitOnHead } from "./store-commits.js";
 
 /** A watch with its end. Waiting for an event has no time-out of its own: the runner's ends a test that hangs. */
-function watching(store: Store): {
+function watching(
+  store: Store,
+  kinds?: readonly ChangeKind[],
+): {
   readonly next: () => Promise<StoreEvent["changed"] | "end">;
   readonly stop: () => void;
 } {
   const controller = new AbortController();
-  const events = store.watch(controller.signal)[Symbol.asyncIterator]();
+  const events = store.watch(controller.signal, kinds)[Symbol.asyncIterator]();
   return {
     next: async () => {
       const result = await events.next();
@@ -47,7 +50,7 @@ export const watchCases: readonly StoreCase[] = [
   },
   {
     title: "a change by another handle wakes a watcher that sleeps, and says what kind it was",
-    async run(t, { store, open }) {
+    async run(t, { store, time: { ttlMs }, open }) {
       const other = await open();
       const watch = watching(store);
       await watch.next();
@@ -55,8 +58,8 @@ export const watchCases: readonly StoreCase[] = [
         ["head", () => commitOnHead(other, draft([policy("web")]))],
         ["status", () => other.writeNodeStatus(STATUS)],
         ["members", () => other.joinMember({ id: "n1", address: "a:1", joinedAt: "2026-01-01T00:00:00.000Z" })],
-        ["members", () => other.heartbeat({ id: "n1", address: "a:1", holder: "h" }, 1000)],
-        ["members", () => other.campaign({ id: "n1", holder: "h" }, 1000)],
+        ["members", () => other.heartbeat({ id: "n1", address: "a:1", holder: "h" }, ttlMs)],
+        ["members", () => other.campaign({ id: "n1", holder: "h" }, ttlMs)],
         ["members", () => other.resign("h")],
         ["members", () => other.endHeartbeat("n1", "h")],
         ["members", () => other.leaveMember("n1")],
@@ -68,6 +71,21 @@ export const watchCases: readonly StoreCase[] = [
         t.equal(await woken, kind);
       }
       watch.stop();
+    },
+  },
+  {
+    title: "who watches some kinds of change is not woken by others",
+    async run(t, { store, open }) {
+      const other = await open();
+      const watch = watching(store, ["head"]);
+      t.equal(await watch.next(), "head");
+      const woken = watch.next();
+      await other.writeNodeStatus(STATUS);
+      await other.joinMember({ id: "n1", address: "a:1", joinedAt: "2026-01-01T00:00:00.000Z" });
+      await commitOnHead(other, draft([policy("web")]));
+      t.equal(await woken, "head");
+      watch.stop();
+      t.equal(await watch.next(), "end");
     },
   },
   {
@@ -108,17 +126,16 @@ export const watchCases: readonly StoreCase[] = [
   },
   {
     title: "a renewed heartbeat and a lost race wake nobody",
-    async run(t, { store, clock, open }) {
+    async run(t, { store, time, open }) {
       const other = await open();
-      await other.heartbeat({ id: "n1", address: "a:1", holder: "h" }, 1000);
-      await other.campaign({ id: "n1", holder: "h" }, 1000);
+      await other.heartbeat({ id: "n1", address: "a:1", holder: "h" }, time.ttlMs);
+      await other.campaign({ id: "n1", holder: "h" }, time.ttlMs);
       const watch = watching(store);
       await watch.next();
       const woken = watch.next();
-      clock.advance(10);
-      await other.heartbeat({ id: "n1", address: "a:1", holder: "h" }, 1000);
-      await other.campaign({ id: "n1", holder: "h" }, 1000);
-      await other.campaign({ id: "n2", holder: "i" }, 1000);
+      await other.heartbeat({ id: "n1", address: "a:1", holder: "h" }, time.ttlMs);
+      await other.campaign({ id: "n1", holder: "h" }, time.ttlMs);
+      await other.campaign({ id: "n2", holder: "i" }, time.ttlMs);
       await other.commit(draft([]), { expectHead: 9, fence: null });
       await other.writeNodeStatus(STATUS);
       t.equal(await woken, "status", "the first that was heard of is what came after them");

@@ -1,7 +1,7 @@
 /**
  * What every Store guarantees: one suite for each adapter. An adapter gives each case a fresh, empty
- * store, further handles on it as other processes would have them, a clock that the case moves, and
- * a way to damage what is stored.
+ * store, further handles on it as other processes would have them, leases that run out when the case
+ * lets them, and a way to damage what is stored.
  */
 import t from "tap";
 import type { Store } from "../../src/ports/store.js";
@@ -11,8 +11,8 @@ import { commitCases } from "./store-commits.js";
 import { watchCases } from "./store-watch.js";
 
 /** @param withBench makes a bench, hands it to the case, and clears it away, also where the case fails */
-export function storeContract(name: string, withBench: WithBench): void {
-  void t.test(`store: ${name}`, async (t) => {
+export async function storeContract(name: string, withBench: WithBench): Promise<void> {
+  await t.test(`store: ${name}`, async (t) => {
     for (const { title, run } of [...commitCases, ...watchCases, ...clusterCases]) {
       await t.test(title, (t) =>
         withBench(async (bench) => {
@@ -25,7 +25,7 @@ export function storeContract(name: string, withBench: WithBench): void {
           try {
             await run(t, {
               store: bench.store,
-              clock: bench.clock,
+              time: bench.time,
               damage: (key, value) => bench.damage(key, value),
               open,
             });

@@ -10,6 +10,9 @@ export class FakeMachine {
   readonly items = new Map<string, EnforcementItem>();
   readonly absent = new Set<string>();
   failApply: string | null = null;
+  failLower: string | null = null;
+  /** Workloads whose programs cannot be attached. */
+  readonly refused = new Set<string>();
   applied = 0;
 }
 
@@ -19,6 +22,11 @@ export class FakeEnforcer implements Enforcer {
   constructor(readonly machine: FakeMachine) {}
 
   lower(ruleset: Ruleset): ItemSet {
+    if (this.machine.failLower !== null) throw new EnforcerError("limit", this.machine.failLower);
+    return this.#items(ruleset);
+  }
+
+  #items(ruleset: Ruleset): ItemSet {
     const items = new Map<string, EnforcementItem>();
     for (const subject of ruleset.subjects) {
       const { workload } = subject;
@@ -65,9 +73,13 @@ export class FakeEnforcer implements Enforcer {
     if (this.machine.failApply !== null) throw new EnforcerError("kernel", this.machine.failApply);
     this.machine.applied += 1;
     this.machine.items.clear();
-    for (const [key, item] of this.lower(ruleset)) {
-      if (!this.machine.absent.has(item.workload ?? "")) this.machine.items.set(key, item);
+    for (const [key, item] of this.#items(ruleset)) {
+      const { workload = "", type } = item;
+      if (this.machine.absent.has(workload) || (type === "link" && this.machine.refused.has(workload))) continue;
+      this.machine.items.set(key, item);
     }
+    const [refused] = this.machine.refused;
+    if (refused !== undefined) throw new EnforcerError("kernel", `Attaching to ${refused} failed`);
   }
 
   async *watch(signal: AbortSignal): AsyncIterable<void> {

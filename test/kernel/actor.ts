@@ -17,9 +17,16 @@ interface Datagrams {
   readonly received: { readonly text: string; readonly address: string; readonly port: number }[];
 }
 
+interface Flood {
+  passed: number;
+  refused: number;
+  isOn: boolean;
+}
+
 const servers: Server[] = [];
 const peers: Peer[] = [];
 const datagrams: Datagrams[] = [];
+const floods: Flood[] = [];
 const waiting = new Set<() => void>();
 
 function changed(): void {
@@ -131,6 +138,38 @@ const commands: Readonly<Record<string, (command: Command) => Promise<unknown>>>
         resolve(error === null ? {} : { code: codeOf(error) }),
       );
     }),
+  /** Sends one datagram after the other until udpStop, and counts which of them left. */
+  udpFlood: (command) => {
+    const socket = datagrams[number(command, "id")]?.socket;
+    const flood: Flood = { passed: 0, refused: 0, isOn: true };
+    const send = (): void => {
+      if (!flood.isOn) return;
+      socket?.send("x", number(command, "port"), text(command, "host"), (error) => {
+        if (error === null) flood.passed += 1;
+        else flood.refused += 1;
+        changed();
+        // A pause leaves the machine to others; without one, the shortest gap is found.
+        if (command["isSlow"] === true) setTimeout(send, 1);
+        else setImmediate(send);
+      });
+    };
+    send();
+    return Promise.resolve({ id: floods.push(flood) - 1 });
+  },
+  /** Resolves when so many more datagrams were sent. */
+  udpFlooded: (command) => {
+    const sent = (): number => {
+      const flood = floods[number(command, "id")];
+      return (flood?.passed ?? 0) + (flood?.refused ?? 0);
+    };
+    const goal = sent() + number(command, "count");
+    return until(() => (sent() >= goal ? {} : undefined));
+  },
+  udpStop: (command) => {
+    const flood = floods[number(command, "id")];
+    if (flood !== undefined) flood.isOn = false;
+    return Promise.resolve({ passed: flood?.passed, refused: flood?.refused });
+  },
   udpWait: (command) =>
     until(() => datagrams[number(command, "id")]?.received.find((one) => one.text === text(command, "text"))),
   udpReceived: (command) => Promise.resolve({ received: datagrams[number(command, "id")]?.received ?? [] }),

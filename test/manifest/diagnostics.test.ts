@@ -101,6 +101,40 @@ const ROWS: readonly (readonly [name: string, text: string, expected: string])[]
   ["ICMP type too high", icmp("{protocol: ICMP, type: 256}"), "ZT2008 5:26 spec.ingress[0].ports[0].type"],
   ["ICMP code below 0", icmp("{protocol: ICMP, type: 3, code: -1}"), "ZT2008 5:35 spec.ingress[0].ports[0].code"],
 
+  // Fields beside the one that they belong below
+  ["beside an empty podSelector", ztap("\n  podSelector:\n  matchLabels: {a: b}"), "ZT2003 6:3 spec.matchLabels"],
+  [
+    "the same in a peer of a Kubernetes policy",
+    kubernetes("\n  ingress:\n  - from:\n    - podSelector:\n      matchLabels: {a: b}"),
+    "ZT2003 8:7 spec.ingress[0].from[0].matchLabels",
+  ],
+  ["name beside metadata", "apiVersion: ztap/v1\nkind: Namespace\nmetadata:\nname: a\n", "ZT2003 4:1 name"],
+  [
+    "all of spec beside it, also where Kubernetes takes its emptiness for absence",
+    "apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {name: p}\nspec:\npodSelector: {}\ningress: []\n",
+    "ZT2003 5:1 podSelector",
+  ],
+  [
+    "a port's number beside the list of ports",
+    workload("\n  addresses: [192.0.2.2]\n  ports:\n  - name: http\n  port: 80"),
+    "ZT2003 8:3 spec.port",
+  ],
+  [
+    "a peer as the next rule",
+    kubernetes("\n  ingress:\n  - from:\n  - podSelector: {}"),
+    "ZT2003 7:5 spec.ingress[1].podSelector",
+  ],
+  [
+    "except beside ipBlock",
+    peer("{ipBlock: {cidr: 10.0.0.0/8}, except: []}"),
+    "ZT2003 5:33 spec.ingress[0].from[0].except",
+  ],
+  [
+    "two empty fields are two mistakes",
+    ztap("{podSelector: , ingress: }"),
+    "ZT2005 4:8 spec.podSelector\nZT2005 4:23 spec.ingress",
+  ],
+
   // Values
   ["name with an underscore", workload("{addresses: [192.0.2.2]}", "{name: a_b}"), "ZT3001 3:18 metadata.name"],
   [

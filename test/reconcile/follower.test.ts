@@ -2,6 +2,8 @@ import t from "tap";
 import { openMemoryStore } from "../../src/adapters/memory/store.js";
 import { systemClock } from "../../src/adapters/system/clock.js";
 import type { NodeStatus } from "../../src/model/status.js";
+import type { CommittedState } from "../../src/model/state.js";
+import type { StateCopy } from "../../src/ports/copy.js";
 import type { Store } from "../../src/ports/store.js";
 import { StoreError } from "../../src/ports/store.js";
 import { Follower } from "../../src/reconcile/follower.js";
@@ -17,7 +19,14 @@ function setUp() {
   const store = openMemoryStore(systemClock);
   const machine = new FakeMachine();
   const { telemetry, calls } = recordTelemetry();
-  const deps = { store, enforcer: new FakeEnforcer(machine), clock: systemClock, logger: silentLogger, telemetry };
+  const deps = {
+    store,
+    enforcer: new FakeEnforcer(machine),
+    copy: null,
+    clock: systemClock,
+    logger: silentLogger,
+    telemetry,
+  };
   return { store, machine, calls, deps, follower: new Follower(deps, "n1") };
 }
 
@@ -152,6 +161,51 @@ t.test("what was wrong is not said any more once it is right", async (t) => {
   t.match(await store.listNodeStatus(), [{ state: "InSync", message: null }]);
 });
 
+t.test("a start with the store away enforces the copy of what was last enforced", async (t) => {
+  const { store, follower, deps } = setUp();
+  const kept: CommittedState[] = [];
+  const copy: StateCopy = { read: async () => kept.at(-1) ?? null, write: async (state) => void kept.push(state) };
+  Reflect.set(follower, "deps", { ...deps, copy });
+  await commit(store, BASE + DENY);
+  await follower.reconcile();
+  await follower.reconcile();
+  t.equal(kept.length, 1, "kept once, when it was enforced");
+
+  const machine = new FakeMachine();
+  machine.failApply = "no memory";
+  await commit(store, BASE + OPEN);
+  Reflect.set(follower, "deps", { ...deps, copy, enforcer: new FakeEnforcer(machine) });
+  await t.rejects(follower.reconcile());
+  t.equal(kept.length, 1, "what could not be enforced is not the last good state");
+
+  const rebooted = new FakeMachine();
+  const away = new Proxy(store, {
+    get: () => () => Promise.reject(new StoreError("store-unavailable", "no route to the store")),
+  });
+  const fresh = new Follower({ ...deps, copy, store: away, enforcer: new FakeEnforcer(rebooted) }, "n1");
+  await t.rejects(fresh.reconcile(), { code: "store-unavailable" });
+  t.equal(fresh.enforcedRevision, 1);
+  t.ok(rebooted.items.has("link/default/db"));
+  const empty = new Follower(
+    { ...deps, copy, store: openMemoryStore(systemClock), enforcer: new FakeEnforcer(new FakeMachine()) },
+    "n1",
+  );
+  await t.rejects(empty.reconcile(), /the store is empty, but revision 1 was in force/);
+});
+
+t.test("where head cannot be applied, the last good ruleset is kept to, and the status says why", async (t) => {
+  const { store, follower, machine } = setUp();
+  await commit(store, BASE + DENY);
+  await follower.reconcile();
+  await commit(store, BASE + OPEN);
+  machine.failApply = "no memory for the table";
+  await t.rejects(follower.reconcile(), /no memory/);
+  const [status] = await store.listNodeStatus();
+  await t.rejects(follower.reconcile(), /no memory/);
+  t.same(await store.listNodeStatus(), [status], "said once, and not in turns with InSync");
+  t.match(status, { state: "Stalled", attemptedRevision: 2, enforcedRevision: 1 });
+});
+
 t.test("a workload whose cgroup is absent is Pending, not drifted, and enforced when it appears", async (t) => {
   const { store, follower, machine } = setUp();
   machine.absent.add("default/db");
@@ -198,7 +252,68 @@ t.test("what stays wrong is reported once, and no run is the reason for another"
   await t.rejects(follower.reconcile());
   t.ok(machine.items.size > 0, "the last good ruleset is kept up meanwhile");
   t.ok(
-    written.slice(1).every(({ state }) => state === "Stalled"),
+    written.slice(1).every(({ state }) => state !== "InSync"),
     "and never called in sync",
   );
+});
+
+t.test("the last good ruleset is held against damage where head cannot be read, compiled or lowered", async (t) => {
+  const { store, follower, machine, deps } = setUp();
+  await commit(store, BASE + DENY);
+  await follower.reconcile();
+  const good = new Map(machine.items);
+  await commit(store, BASE + OPEN);
+  const withState = (readState: () => Promise<unknown>): Store =>
+    new Proxy(store, {
+      get(target, name) {
+        if (name === "readState") return readState;
+        const member: unknown = Reflect.get(target, name);
+        return member instanceof Function
+          ? (...args: unknown[]): unknown => Reflect.apply(member, target, args)
+          : member;
+      },
+    });
+  const broken = new Map([["NetworkPolicy/default/deny", { object: { kind: "NetworkPolicy", metadata: {} } }]]);
+  const troubles: Readonly<Record<string, () => void>> = {
+    "cannot be read": () => {
+      const damaged = withState(() => Promise.reject(new StoreError("object-damaged", "the object is damaged")));
+      Reflect.set(follower, "deps", { ...deps, store: damaged });
+    },
+    "cannot be compiled": () => {
+      const odd = withState(async () => ({ revision: (await store.readState(2)).revision, objects: broken }));
+      Reflect.set(follower, "deps", { ...deps, store: odd });
+    },
+    "cannot be lowered": () => {
+      Reflect.set(follower, "deps", deps);
+      machine.failLower = "it needs more entries than there are";
+    },
+  };
+  for (const [name, begin] of Object.entries(troubles)) {
+    begin();
+    machine.items.delete("link/default/db");
+    machine.items.set("stray", { key: "stray", value: "x", type: "entry", label: "a stray entry" });
+    await t.rejects(follower.reconcile(), name);
+    t.strictSame(machine.items, good, `${name}: what stands is mended`);
+    t.equal(follower.enforcedRevision, 1);
+  }
+  t.match(await store.listNodeStatus(), [{ state: "Stalled", attemptedRevision: 2, message: /more entries/ }]);
+  machine.failLower = null;
+  await follower.reconcile();
+  t.match(await store.listNodeStatus(), [{ state: "InSync", enforcedRevision: 2 }]);
+});
+
+t.test("a workload is Enforced when its programs are attached, and not because its cgroup exists", async (t) => {
+  const { store, follower, machine } = setUp();
+  machine.refused.add("default/db");
+  await commit(store, BASE + DENY);
+  await t.rejects(follower.reconcile(), /Attaching to default\/db failed/);
+  const [status] = await store.listNodeStatus();
+  t.match(status, { state: "Stalled", message: /Attaching to default\/db failed/ });
+  t.strictSame(status?.subjects, [
+    { workload: "default/db", state: "Stalled", message: "program on default/db is not attached" },
+    { workload: "default/web", state: "Enforced" },
+  ]);
+  machine.refused.clear();
+  await follower.reconcile();
+  t.match((await store.listNodeStatus())[0]?.subjects, [{ state: "Enforced" }, { state: "Enforced" }]);
 });

@@ -3,7 +3,7 @@
  * never opens and never shuts; see docs/adr/0002-dataplane.md.
  *
  * apply: fill the idle set and the idle halves of the cgroups' storage → switch with one store →
- * attach what is new → release what is gone. Killed before the switch the old ruleset stands whole;
+ * attach what is new beside what is there → put it in its place → release what is gone. Killed before the switch the old ruleset stands whole;
  * after it the new one does for every workload that was enforced, and the next apply completes it.
  */
 import { dirname } from "node:path";
@@ -114,8 +114,9 @@ export class EbpfEnforcer implements Enforcer {
   }
 
   async observe(ruleset: Ruleset): Promise<Observation> {
-    const { native, object, tables, subjects, mapsFolder } = this.#require();
+    const { native, object, tables, subjects, mapsFolder, lock } = this.#require();
     const image = this.#image(ruleset);
+    if (lock >= 0) subjects.forgetGone();
     const located = subjects.locate(ruleset, image);
     this.#cgroups.update(subjects.paths(ruleset));
     const active = tables.active();
@@ -146,8 +147,7 @@ export class EbpfEnforcer implements Enforcer {
     const located = subjects.locate(ruleset, image);
     subjects.prepare(image, located, prepared);
     tables.switch(prepared);
-    const failures = subjects.enforce(located, prepared);
-    subjects.release(image, located);
+    const failures = subjects.enforce(image, located, prepared);
     if (failures.length > 0) throw severalAsOne(failures);
   }
 

@@ -2,15 +2,15 @@
  * Inspect: what this machine's kernel holds of ztap's, read from the pins alone. Needs no agent, no
  * ruleset and no loaded object, and changes nothing.
  */
-import { existsSync, readdirSync } from "node:fs";
 import { dirname, join } from "node:path";
 import type { EntryCounts, InspectedLink, InspectedNode } from "../../model/inspection.js";
 import { CONTROL } from "./abi.generated.js";
+import { cgroupPaths } from "./cgroups.js";
 import { HOOKS } from "./items.js";
-import { entriesOf, listLinks, type Link } from "./links.js";
 import { pinnedVersion } from "./load.js";
 import { kernel, loadNative, type Native } from "./native.js";
 import { requireOwnFolder } from "./privileges.js";
+import { entriesOf, listLinks, type Link } from "./pins.js";
 import { DEFAULT_PIN_ROOT, findCgroupRoot, nodeFolders, unpinName } from "./paths.js";
 
 export interface InspectOptions {
@@ -31,7 +31,11 @@ export function inspectEnforcement(options: InspectOptions = {}): readonly Inspe
     return { name, folders, links: [...listLinks(native, folders.links).values()].flat() };
   });
   const links = pinned.flatMap((one) => one.links);
-  const paths = cgroupPaths(native, cgroupRoot, new Set(links.map((link) => link.cgroupId)));
+  const paths = cgroupPaths(
+    native,
+    cgroupRoot,
+    new Set(links.flatMap(({ cgroupId }) => (cgroupId === 0n ? [] : [cgroupId]))),
+  );
   const own = new Set(links.map((link) => link.programId));
   return pinned.map(({ name, folders, links: held }) => {
     const epoch = readEpoch(native, folders.maps);
@@ -52,23 +56,8 @@ export function inspectEnforcement(options: InspectOptions = {}): readonly Inspe
 }
 
 function inspectLink(link: Link, paths: ReadonlyMap<bigint, string>): InspectedLink {
-  const { workload, pin, programId, cgroupId } = link;
-  return { workload, hook: pin, programId, cgroup: paths.get(cgroupId) ?? null };
-}
-
-/** The kernel names cgroups by id alone: the hierarchy is walked until all that are wanted are found. */
-function cgroupPaths(native: Native, root: string, wanted: ReadonlySet<bigint>): ReadonlyMap<bigint, string> {
-  const found = new Map<bigint, string>();
-  const queue = [""];
-  for (let path = queue.shift(); path !== undefined && found.size < wanted.size; path = queue.shift()) {
-    const folder = join(root, path);
-    if (!existsSync(folder)) continue;
-    const id = kernel("Walking the cgroups", () => native.cgroupId(folder));
-    if (id !== null && wanted.has(id)) found.set(id, path);
-    for (const entry of readdirSync(folder, { withFileTypes: true }))
-      if (entry.isDirectory()) queue.push(join(path, entry.name));
-  }
-  return found;
+  const { workload, pin, hook, programId, cgroupId } = link;
+  return { workload, hook: hook === "" ? pin : hook, programId, cgroup: paths.get(cgroupId) ?? null };
 }
 
 function foreignPrograms(

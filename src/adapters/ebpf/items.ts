@@ -83,6 +83,12 @@ export function linkItem(
   };
 }
 
+/** An attachment that nobody needs: of a workload that is none any more, or beside the one in force. */
+export function leftoverItem(workload: string, pin: string, hook: string): EnforcementItem {
+  const label = `${hook === pin ? "" : "left-over "}${hook} program on ${workload}`;
+  return { key: `link/${workload}/${pin}`, value: ATTACHED, type: "link", label, workload };
+}
+
 export function subjectItem(workload: string, value: string, subject: ImageSubject["subject"]): EnforcementItem {
   const policies = [...new Set([...subject.ingress.policies, ...subject.egress.policies])];
   return { key: `subject/${workload}`, value, type: "entry", label: `isolation of ${workload}`, workload, policies };

@@ -1,24 +1,25 @@
 /**
- * Links: the attachments of this node's programs, and their pins `<links>/<workload>/<hook>`.
+ * Links: how the programs of this build come onto a workload's cgroup, and off another.
  *
- * A pin is replaced by renaming over it, so at each moment a hook that was attached stays attached.
+ * In two phases, so that a cgroup may go from one workload to another: `place` attaches what is
+ * missing beside all that is there; `settle` then puts it in force and lets go of what nobody needs.
+ * Killed between any two steps, everything that was attached is attached, and the next run goes on.
  */
-import { mkdirSync, readdirSync, renameSync, rmdirSync, rmSync } from "node:fs";
+import { existsSync, mkdirSync, renameSync, rmdirSync } from "node:fs";
 import { join } from "node:path";
 import { HOOKS } from "./items.js";
-import { kernel, type Hook, type LinkInfo, type LoadedObject, type Native } from "./native.js";
-import { pinName, unpinName } from "./paths.js";
+import { kernel, type Hook, type LoadedObject, type Native } from "./native.js";
+import { isHook, linkFolder, listLinks, listPins, nextPin, oldPin, removePins, withPin, type Link } from "./pins.js";
 
-export interface Link extends LinkInfo {
-  readonly workload: string;
-  /** The name of the pin: a Hook, or something that does not belong here. */
-  readonly pin: string;
-}
-
-/** How a hook of a workload stands. `stale`: attached, with another program over the same maps. */
+/** How one pin stands to a hook of a cgroup. `stale`: attached, with another program over the same maps. */
 export type LinkState = "attached" | "stale" | "absent";
 
-const REPLACEMENT = "next-";
+/** Where a workload's cgroup is. */
+export interface Place {
+  readonly workload: string;
+  readonly path: string;
+  readonly cgroupId: bigint;
+}
 
 export class Links {
   readonly #native: Native;
@@ -42,15 +43,17 @@ export class Links {
     return listLinks(this.#native, this.#folder);
   }
 
-  /** How one hook stands on the cgroup. */
+  /** How the cgroup carries a hook for the workload, by the pin in force or by the one that waits. */
   state(links: readonly Link[], hook: Hook, cgroupId: bigint): LinkState {
-    const link = links.find((one) => one.pin === hook);
-    if (link === undefined || link.cgroupId !== cgroupId || link.hook !== hook) return "absent";
-    return this.#programState(link.programId, hook);
+    const states = links
+      .filter(({ pin }) => pin === hook || pin === nextPin(hook))
+      .map((link) => this.#stateOf(link, hook, cgroupId));
+    return states.find((state) => state !== "absent") ?? "absent";
   }
 
-  #programState(programId: number, hook: Hook): LinkState {
-    const fd = kernel("Looking at a link's program", () => this.#native.programById(programId));
+  #stateOf(link: Link, hook: Hook, cgroupId: bigint): LinkState {
+    if (link.cgroupId !== cgroupId || link.hook !== hook) return "absent";
+    const fd = kernel("Looking at a link's program", () => this.#native.programById(link.programId));
     try {
       const program = this.#native.programInfo(fd);
       if (!program.mapIds.every((id) => this.#mapIds.has(id))) return "absent";
@@ -60,39 +63,71 @@ export class Links {
     }
   }
 
-  /** Brings one hook to `attached`. A new attachment is made beside what is there, which goes afterwards. */
-  attach(workload: string, hook: Hook, cgroupPath: string, state: LinkState): void {
-    const folder = join(this.#folder, pinName(workload));
-    const pin = join(folder, hook);
-    if (state === "stale") {
-      this.#withPin(pin, (fd) =>
-        kernel(`Replacing the ${hook} program of ${workload}`, () => this.#native.linkUpdate(fd, this.#program(hook))),
-      );
+  /** Phase one: the cgroup carries this build's program for the hook. Nothing is taken off any cgroup. */
+  place({ workload, path, cgroupId }: Place, hook: Hook, links: readonly Link[]): void {
+    const folder = linkFolder(this.#folder, workload);
+    const own = links.filter(({ pin }) => pin === hook || pin === nextPin(hook));
+    for (const link of own) {
+      const state = this.#stateOf(link, hook, cgroupId);
+      if (state === "absent") continue;
+      if (state === "stale") {
+        kernel(`Replacing the ${hook} program of ${workload}`, () =>
+          withPin(this.#native, join(folder, link.pin), (fd) => this.#native.linkUpdate(fd, this.#program(hook))),
+        );
+      }
       return;
     }
     mkdirSync(folder, { recursive: true });
-    const next = join(folder, REPLACEMENT + hook);
-    rmSync(next, { force: true });
-    const doing = `Attaching the ${hook} program to the cgroup ${cgroupPath} of ${workload}`;
-    const fd = kernel(doing, () => this.#native.linkCreate(this.#program(hook), cgroupPath, hook));
+    const next = own.find(({ pin }) => pin !== hook);
+    if (next !== undefined) this.#park(folder, next);
+    const doing = `Attaching the ${hook} program to the cgroup ${path} of ${workload}`;
+    const fd = kernel(doing, () => this.#native.linkCreate(this.#program(hook), path, hook));
     try {
-      kernel(doing, () => this.#native.pin(fd, next));
-      renameSync(next, pin);
+      kernel(doing, () => this.#native.pin(fd, join(folder, nextPin(hook))));
     } finally {
       this.#native.closeFd(fd);
     }
   }
 
-  /** Detaches and unpins all of a workload: the packet programs last-attached, first-detached. */
-  release(workload: string): void {
-    removeLinks(this.#native, join(this.#folder, pinName(workload)));
+  /**
+   * Phase two, for one workload, when every workload was placed that could be.
+   * @param cgroupId the workload's cgroup where all hooks were placed on it, else null
+   * @param links the workload's pins as they are now
+   * @param isNeeded whether an attachment must stay though it is not the workload's own any more
+   */
+  settle(workload: string, cgroupId: bigint | null, links: readonly Link[], isNeeded: (link: Link) => boolean): void {
+    const folder = linkFolder(this.#folder, workload);
+    const waiting = cgroupId === null ? [] : HOOKS.filter((hook) => this.#waits(links, hook, cgroupId));
+    for (const hook of waiting) {
+      const current = links.find(({ pin }) => pin === hook);
+      if (current !== undefined) this.#park(folder, current);
+      renameSync(join(folder, nextPin(hook)), join(folder, hook));
+    }
+    const pinned = waiting.length === 0 ? links : listPins(this.#native, folder, workload);
+    const inForce = (pin: string): boolean => cgroupId !== null && isHook(pin);
+    const rest = pinned.filter((link) => !inForce(link.pin) && !isNeeded(link));
+    removePins(this.#native, folder, rest);
+    if (rest.length === pinned.length && existsSync(folder)) rmdirSync(folder);
   }
 
-  /** Removes pins that are no hook of ours: what a crash in `attach` left. */
-  tidy(workload: string, links: readonly Link[]): void {
-    for (const link of links) {
-      if (!HOOKS.some((hook) => hook === link.pin))
-        rmSync(join(this.#folder, pinName(workload), link.pin), { force: true });
+  /** Whether the hook is attached by the pin that waits, and not by the one in force. */
+  #waits(links: readonly Link[], hook: Hook, cgroupId: bigint): boolean {
+    const stateOf = (pin: string): LinkState => {
+      const link = links.find((one) => one.pin === pin);
+      return link === undefined ? "absent" : this.#stateOf(link, hook, cgroupId);
+    };
+    return stateOf(nextPin(hook)) === "attached" && stateOf(hook) !== "attached";
+  }
+
+  #park(folder: string, link: Link): void {
+    renameSync(join(folder, link.pin), join(folder, oldPin(link)));
+  }
+
+  /** Unpins what was kept for a cgroup that is gone now: it is attached to nothing. */
+  forgetGone(): void {
+    for (const [workload, links] of this.list()) {
+      const gone = links.filter(({ pin, cgroupId }) => !isHook(pin) && cgroupId === 0n);
+      removePins(this.#native, linkFolder(this.#folder, workload), gone);
     }
   }
 
@@ -100,65 +135,5 @@ export class Links {
     const fd = this.#object.programs[`ztap_${hook}`];
     if (fd === undefined) throw new TypeError(`no program for ${hook}`);
     return fd;
-  }
-
-  #withPin(pin: string, act: (fd: number) => void): void {
-    const fd = kernel(`Opening ${pin}`, () => this.#native.openPin(pin));
-    try {
-      act(fd);
-    } finally {
-      this.#native.closeFd(fd);
-    }
-  }
-}
-
-/** Reads the pins below a node's link folder. Needs no loaded object. */
-export function listLinks(native: Native, folder: string): ReadonlyMap<string, readonly Link[]> {
-  const found = new Map<string, readonly Link[]>();
-  for (const name of entriesOf(folder)) {
-    const workload = unpinName(name);
-    const links: Link[] = [];
-    for (const pin of entriesOf(join(folder, name))) {
-      const fd = kernel(`Opening the pin ${pin} of ${workload}`, () => native.openPin(join(folder, name, pin)));
-      if (fd < 0) continue;
-      try {
-        links.push({ ...kernel("Looking at a link", () => native.linkInfo(fd)), workload, pin });
-      } finally {
-        native.closeFd(fd);
-      }
-    }
-    found.set(workload, links);
-  }
-  return found;
-}
-
-/** Detaches and unpins every link in a workload's folder, and removes the folder. */
-export function removeLinks(native: Native, folder: string): void {
-  const inOrder = entriesOf(folder).sort((a, b) => rank(b) - rank(a));
-  for (const pin of inOrder) {
-    const fd = kernel(`Opening ${pin}`, () => native.openPin(join(folder, pin)));
-    if (fd >= 0) {
-      try {
-        // A link whose cgroup is gone is detached already.
-        if (native.linkInfo(fd).cgroupId !== 0n) kernel(`Detaching ${pin}`, () => native.linkDetach(fd));
-      } finally {
-        native.closeFd(fd);
-      }
-    }
-    rmSync(join(folder, pin), { force: true });
-  }
-  rmdirSync(folder);
-}
-
-function rank(pin: string): number {
-  return HOOKS.findIndex((hook) => hook === pin);
-}
-
-export function entriesOf(folder: string): string[] {
-  try {
-    return readdirSync(folder).sort();
-  } catch (error) {
-    if (error instanceof Error && "code" in error && error.code === "ENOENT") return [];
-    throw error;
   }
 }

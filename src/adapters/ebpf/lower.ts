@@ -3,33 +3,26 @@
  *
  * For each profile the prefixes of its clauses are walked from wide to narrow; the clauses that
  * match inside a prefix are its class. A class's clauses then become port entries that do not
- * overlap: the clause that stands first has the port.
+ * overlap: the clause that stands first has the port. What does not fit is refused before anything is built.
  */
 import type { IsolationMode, Profile, Rule, Ruleset, SubjectDirection } from "../../model/ruleset.js";
-import { EnforcerError } from "../../ports/enforcer.js";
 import { ABI } from "./abi.generated.js";
-import { contains, hexByte, parsePrefix, type Prefix } from "./address.js";
+import { hexByte, parsePrefix, type Prefix } from "./address.js";
+import { EVERYWHERE, walkClasses } from "./classes.js";
+import type { Coverage } from "./coverage.js";
 import { hashNumber, hashText, Ids } from "./ids.js";
 import type { Image, ImageSubject, SubjectRecord } from "./image.js";
+import { requireRoom } from "./measure.js";
 import { portEntries } from "./ports.js";
 
 export function lower(ruleset: Ruleset): Image {
+  requireRoom(ruleset);
   const build = new Build();
   const profileIds = new Map<string, number>();
   for (const profile of ruleset.profiles) profileIds.set(profile.key, build.addProfile(profile));
   const subjects = lowerSubjects(ruleset, profileIds);
   for (const { id, subject } of subjects.values()) build.addOwnAddresses(id, subject.addresses);
   const { addrs, ports, profiles, classes, rules } = build;
-  for (const [name, table, limit] of [
-    ["address", addrs, ABI.MAX_ADDRS],
-    ["port", ports, ABI.MAX_PORTS],
-  ] as const) {
-    if (table.size > limit)
-      throw new EnforcerError(
-        "limit",
-        `The ruleset needs ${table.size} ${name} entries; the kernel's tables hold ${limit}.`,
-      );
-  }
   return { addrs, ports, profiles, classes, rules, subjects };
 }
 
@@ -86,17 +79,6 @@ function portKey(classId: number, protocol: number, port: number, bits: number):
   return littleEndian(bits) + littleEndian(classId) + "00" + hexByte(protocol) + hexByte(port >>> 8) + hexByte(port);
 }
 
-const EVERYWHERE: readonly Prefix[] = [
-  { family: 4, address: "0".repeat(32), length: 0 },
-  { family: 6, address: "0".repeat(32), length: 0 },
-];
-
-interface Node {
-  readonly prefix: Prefix;
-  /** Indexes of the clauses that name exactly this prefix, ascending. */
-  readonly own: number[];
-}
-
 /** Tells a profile's scope from a subject's in the address table. */
 const PROFILE_BIT = 2;
 
@@ -116,25 +98,11 @@ class Build {
     this.profiles.set(id, profile);
     const clauseHashes = hashClauses(profile);
     const classIds = new Map<string, number>();
-    const classOf = (clauses: readonly number[]): number => {
+    for (const { prefix, clauses, coverage } of walkClasses(profile, { runs: 0 })) {
       const identity = clauses.join();
-      let classId = classIds.get(identity);
-      if (classId === undefined) {
-        classId = this.#addClass(profile, clauses, clauseHashes, id);
-        classIds.set(identity, classId);
-      }
-      return classId;
-    };
-    const stack: { readonly prefix: Prefix; readonly clauses: readonly number[] }[] = [];
-    for (const node of sortedNodes(profile)) {
-      let outer = stack.at(-1);
-      while (outer !== undefined && !contains(outer.prefix, node.prefix)) {
-        stack.pop();
-        outer = stack.at(-1);
-      }
-      const clauses = union(outer?.clauses ?? [], node.own);
-      stack.push({ prefix: node.prefix, clauses });
-      this.addrs.set(addrKey(id, node.prefix), classOf(clauses));
+      const classId = classIds.get(identity) ?? this.#addClass(profile, clauses, coverage(), clauseHashes, id);
+      classIds.set(identity, classId);
+      this.addrs.set(addrKey(id, prefix), classId);
     }
     return id;
   }
@@ -145,12 +113,18 @@ class Build {
     for (const prefix of own) this.addrs.set(addrKey(subjectId, prefix), ABI.OWN_ADDRESS);
   }
 
-  #addClass(profile: Profile, clauses: readonly number[], hashes: readonly number[], profileId: number): number {
+  #addClass(
+    profile: Profile,
+    clauses: readonly number[],
+    coverage: Coverage,
+    hashes: readonly number[],
+    profileId: number,
+  ): number {
     let hash = profileId;
     for (const clause of clauses) hash = hashNumber(hash, hashes[clause] ?? 0);
     const id = this.#classIds.take(hash);
     this.classes.set(id, { profile, clauses });
-    for (const entry of portEntries(profile, clauses)) {
+    for (const entry of portEntries(profile, coverage)) {
       this.ports.set(portKey(id, entry.protocol, entry.port, entry.bits), this.#ruleId(profile, entry.rule));
     }
     return id;
@@ -177,30 +151,4 @@ function hashClauses(profile: Profile): readonly number[] {
     seen.set(clause.rule, nth + 1);
     return hashText(`${profile.rules[clause.rule]?.key ?? ""}#${nth}`);
   });
-}
-
-/** Every prefix that a clause of the profile names, wide before narrow. */
-function sortedNodes(profile: Profile): readonly Node[] {
-  const nodes = new Map<string, Node>();
-  const add = (prefix: Prefix, clause: number): void => {
-    const key = `${prefix.family}${prefix.address}/${prefix.length}`;
-    const node = nodes.get(key);
-    if (node === undefined) nodes.set(key, { prefix, own: [clause] });
-    else if (node.own.at(-1) !== clause) node.own.push(clause);
-  };
-  profile.clauses.forEach((clause, index) => {
-    if (clause.peers === "any") for (const prefix of EVERYWHERE) add(prefix, index);
-    else for (const peer of clause.peers) add(parsePrefix(peer), index);
-  });
-  return [...nodes.values()].sort((a, b) => {
-    if (a.prefix.family !== b.prefix.family) return a.prefix.family - b.prefix.family;
-    if (a.prefix.address !== b.prefix.address) return a.prefix.address < b.prefix.address ? -1 : 1;
-    return a.prefix.length - b.prefix.length;
-  });
-}
-
-/** Both ascending; so is the result. */
-function union(a: readonly number[], b: readonly number[]): readonly number[] {
-  if (a.length === 0) return b;
-  return [...new Set([...a, ...b])].sort((x, y) => x - y);
 }

@@ -1,11 +1,7 @@
-/**
- * Ports: the clauses of a class → entries that do not overlap, as a longest-prefix match wants them.
- *
- * Where clauses overlap, the one listed earlier has the port. A packet without known ports matches
- * only what stands for every port of its protocol, or for any protocol.
- */
-import type { PortRange, Profile } from "../../model/ruleset.js";
+/** Ports: the coverage of a class → entries that do not overlap, as a longest-prefix match wants them. */
+import type { Profile } from "../../model/ruleset.js";
 import { ABI } from "./abi.generated.js";
+import type { Coverage } from "./coverage.js";
 
 export interface PortEntry {
   readonly protocol: number;
@@ -17,95 +13,55 @@ export interface PortEntry {
 }
 
 const PROTOCOLS = { ICMP: ABI.PROTOCOL_ICMP, TCP: 6, UDP: 17, SCTP: 132 } as const;
-const LAST_PORT = 65535;
 
-type Interval = readonly [first: number, last: number];
-
-/** @param clauses indexes into the profile's clauses, ascending */
-export function portEntries(profile: Profile, clauses: readonly number[]): readonly PortEntry[] {
-  const alone = clauses.length === 1 ? profile.clauses[clauses[0] ?? -1] : undefined;
-  const range = alone !== undefined && alone.ports !== "any" && alone.ports.length === 1 ? alone.ports[0] : undefined;
-  // Most classes are one clause with one range, where nothing can overlap.
-  if (alone !== undefined && range !== undefined) return blocks(range, alone.rule);
-  return disjoint(profile, clauses);
-}
-
-function blocks({ protocol, first, last }: PortRange, rule: number): readonly PortEntry[] {
-  const number = PROTOCOLS[protocol];
-  const whole = first === 0 && last === LAST_PORT;
-  if (whole) return [{ protocol: number, port: 0, bits: ABI.PORT_PROTOCOL_BITS, rule }];
-  if (first === last) return [{ protocol: number, port: first, bits: ABI.PORT_FULL_BITS, rule }];
-  return [...split([first, last])].map(([port, length]) => ({
-    protocol: number,
-    port,
-    bits: ABI.PORT_PROTOCOL_BITS + length,
-    rule,
-  }));
-}
-
-function disjoint(profile: Profile, clauses: readonly number[]): readonly PortEntry[] {
-  const entries: PortEntry[] = [];
-  const taken = new Map<number, readonly Interval[]>();
-  const whole = new Set<number>();
-  for (const index of clauses) {
-    const clause = profile.clauses[index];
-    if (clause === undefined) throw new TypeError(`profile ${profile.key} has no clause ${index}`);
-    if (clause.ports === "any") {
-      entries.push({ protocol: ABI.PROTOCOL_ANY, port: 0, bits: ABI.PORT_ANY_BITS, rule: clause.rule });
-      break;
-    }
-    for (const range of clause.ports) {
-      const protocol = PROTOCOLS[range.protocol];
-      if (whole.has(protocol)) continue;
-      const before = taken.get(protocol) ?? [];
-      taken.set(protocol, merge(before, [range.first, range.last]));
-      if (range.first === 0 && range.last === LAST_PORT) {
-        entries.push({ protocol, port: 0, bits: ABI.PORT_PROTOCOL_BITS, rule: clause.rule });
-        whole.add(protocol);
-        continue;
-      }
-      for (const free of subtract([range.first, range.last], before)) {
-        for (const [port, length] of split(free))
-          entries.push({ protocol, port, bits: ABI.PORT_PROTOCOL_BITS + length, rule: clause.rule });
-      }
+export function* portEntries(profile: Profile, { any, protocols }: Coverage): Generator<PortEntry> {
+  const ruleOf = (clause: number): number => {
+    const rule = profile.clauses[clause]?.rule;
+    if (rule === undefined) throw new TypeError(`profile ${profile.key} has no clause ${clause}`);
+    return rule;
+  };
+  if (any !== Infinity) yield { protocol: ABI.PROTOCOL_ANY, port: 0, bits: ABI.PORT_ANY_BITS, rule: ruleOf(any) };
+  for (const [name, { whole, runs }] of protocols) {
+    const protocol = PROTOCOLS[name];
+    if (whole !== Infinity) yield { protocol, port: 0, bits: ABI.PORT_PROTOCOL_BITS, rule: ruleOf(whole) };
+    for (const { first, last, clause } of runs) {
+      for (const [port, length] of split(first, last))
+        yield { protocol, port, bits: ABI.PORT_PROTOCOL_BITS + length, rule: ruleOf(clause) };
     }
   }
-  return entries;
 }
 
-/** Sorted and disjoint; `next` joins what it touches. */
-function merge(intervals: readonly Interval[], next: Interval): readonly Interval[] {
-  let [first, last] = next;
-  const apart: Interval[] = [];
-  for (const interval of intervals) {
-    if (interval[1] + 1 < first || last + 1 < interval[0]) apart.push(interval);
-    else {
-      first = Math.min(first, interval[0]);
-      last = Math.max(last, interval[1]);
-    }
+/** How many entries `portEntries` gives. */
+export function countPortEntries({ any, protocols }: Coverage): number {
+  let count = any === Infinity ? 0 : 1;
+  for (const { whole, runs } of protocols.values()) {
+    if (whole !== Infinity) count += 1;
+    for (const { first, last } of runs) count += first === last ? 1 : countBlocks(first, last);
   }
-  return [...apart, [first, last] as const].sort((a, b) => a[0] - b[0]);
+  return count;
 }
 
-function subtract(from: Interval, sorted: readonly Interval[]): readonly Interval[] {
-  const left: Interval[] = [];
-  let [first] = from;
-  for (const [start, end] of sorted) {
-    if (end < first || start > from[1]) continue;
-    if (start > first) left.push([first, start - 1]);
-    first = end + 1;
-  }
-  if (first <= from[1]) left.push([first, from[1]]);
-  return left;
+function countBlocks(first: number, last: number): number {
+  let count = 0;
+  for (let port = first; port <= last; port += 1 << (16 - prefixLength(port, last))) count += 1;
+  return count;
 }
 
 /** The fewest aligned blocks that make up the interval, as (first port, prefix length). */
-function* split([first, last]: Interval): Generator<readonly [port: number, length: number]> {
-  let port = first;
-  while (port <= last) {
-    let length = 16;
-    while (length > 0 && (port & ((1 << (17 - length)) - 1)) === 0 && port + (1 << (17 - length)) - 1 <= last) length--;
+function* split(first: number, last: number): Generator<readonly [port: number, length: number]> {
+  for (let port = first; port <= last;) {
+    const length = prefixLength(port, last);
     yield [port, length];
     port += 1 << (16 - length);
   }
+}
+
+/**
+ * Of the largest aligned block that begins with `port` and does not go beyond `last`. Never 0, which would
+ * stand for packets without known ports as well: that a clause names every port piece by piece is not that.
+ */
+function prefixLength(port: number, last: number): number {
+  let length = 16;
+  while (length > 1 && (port & ((1 << (17 - length)) - 1)) === 0 && port + (1 << (17 - length)) - 1 <= last) length--;
+  return length;
 }

@@ -6,7 +6,7 @@ import { rmdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import type { Removed } from "../../model/inspection.js";
 import { EnforcerError } from "../../ports/enforcer.js";
-import { entriesOf, removeLinks } from "./links.js";
+import { entriesOf, removeLinks } from "./pins.js";
 import { kernel, loadNative, type Native } from "./native.js";
 import { DEFAULT_PIN_ROOT, nodeFolders, pinName, unpinName } from "./paths.js";
 

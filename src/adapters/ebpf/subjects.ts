@@ -1,33 +1,34 @@
 /**
- * Subjects: the workloads of an image on this machine: which cgroup each has now, what that cgroup
- * carries, and the steps that bring it under enforcement or release it.
+ * Subjects: the workloads of an image on this machine: what their cgroups carry, and the steps that
+ * bring them under enforcement or release them.
  *
  * Guarantees: a cgroup's storage is written before its packet programs are attached; a half of the
- * storage that is in force is never changed; a workload is released only after the switch.
+ * storage that is in force is never changed; a workload is released only after the switch; a cgroup
+ * that was a subject's and is one's again, whosever, carries programs at each moment between.
  */
-import type { SubjectStatus } from "../../model/status.js";
 import type { Ruleset } from "../../model/ruleset.js";
-import { EnforcerError, type EnforcementItem } from "../../ports/enforcer.js";
-import type { Image, ImageSubject } from "./image.js";
-import { addItem, ATTACHED, HOOKS, linkItem, subjectItem, subjectValue } from "./items.js";
-import type { Link, Links } from "./links.js";
-import { kernel, type Native } from "./native.js";
+import type { EnforcementItem } from "../../ports/enforcer.js";
+import { RemovedCgroups } from "./cgroups.js";
+import type { Image, SubjectRecord } from "./image.js";
+import { addItem, ATTACHED, HOOKS, leftoverItem, linkItem, subjectItem, subjectValue } from "./items.js";
+import type { Links } from "./links.js";
+import { locate, type Located, type Present } from "./locate.js";
 import { OPEN_RECORD } from "./lower.js";
-import { cgroupLevel, cgroupPath } from "./paths.js";
+import type { Native } from "./native.js";
+import { cgroupPath } from "./paths.js";
+import { isHook, type Link } from "./pins.js";
 import { readStorage, sameRecord, withSet, writeStorage, type Storage } from "./storage.js";
 import type { SetIndex } from "./tables.js";
 
-/** A subject whose cgroup exists. */
-interface Present extends ImageSubject {
-  readonly workload: string;
-  readonly path: string;
-  readonly cgroupId: bigint;
-  readonly level: number;
-}
-
-export interface Located {
-  readonly present: readonly Present[];
-  readonly statuses: readonly SubjectStatus[];
+/** What is pinned, beside where the subjects are. */
+interface Standing {
+  readonly image: Image;
+  readonly pinned: ReadonlyMap<string, readonly Link[]>;
+  readonly present: ReadonlyMap<string, Present>;
+  /** Cgroups that a subject has now. */
+  readonly places: ReadonlySet<bigint>;
+  /** Cgroups that a subject had at its path, and that were removed while sockets in them live. */
+  readonly removed: ReadonlySet<bigint>;
 }
 
 export class Subjects {
@@ -35,12 +36,14 @@ export class Subjects {
   readonly #links: Links;
   readonly #storageFd: number;
   readonly #cgroupRoot: string;
+  readonly #removed: RemovedCgroups;
 
   constructor(native: Native, links: Links, storageFd: number, cgroupRoot: string) {
     this.#native = native;
     this.#links = links;
     this.#storageFd = storageFd;
     this.#cgroupRoot = cgroupRoot;
+    this.#removed = new RemovedCgroups(native, cgroupRoot);
   }
 
   /** Where the subjects' cgroups are, or will be. */
@@ -48,52 +51,24 @@ export class Subjects {
     return ruleset.subjects.flatMap(({ cgroup }) => (cgroup === null ? [] : [cgroupPath(this.#cgroupRoot, cgroup)]));
   }
 
-  /** Finds each subject's cgroup as it is now. */
   locate(ruleset: Ruleset, image: Image): Located {
-    const present: Present[] = [];
-    const statuses: SubjectStatus[] = [];
-    const owners = new Map<bigint, string>();
-    for (const { workload, cgroup } of ruleset.subjects) {
-      const subject = image.subjects.get(workload);
-      if (cgroup === null || subject === undefined) {
-        statuses.push({ workload, state: "Stalled", message: "it has no cgroup, which eBPF enforcement needs" });
-        continue;
-      }
-      const path = cgroupPath(this.#cgroupRoot, cgroup);
-      const cgroupId = this.#find(path);
-      if (typeof cgroupId === "string") {
-        statuses.push({ workload, state: "Stalled", message: cgroupId });
-        continue;
-      }
-      if (cgroupId === null) {
-        statuses.push({ workload, state: "Pending", message: `its cgroup ${path} does not exist yet` });
-        continue;
-      }
-      const owner = owners.get(cgroupId);
-      if (owner !== undefined) {
-        statuses.push({ workload, state: "Stalled", message: `its cgroup ${path} already belongs to ${owner}` });
-        continue;
-      }
-      owners.set(cgroupId, workload);
-      present.push({ ...subject, workload, path, cgroupId, level: cgroupLevel(cgroup) });
-      statuses.push({ workload, state: "Enforced" });
-    }
-    return { present, statuses };
+    return locate(this.#native, this.#cgroupRoot, ruleset, image);
   }
 
-  /** The cgroup's id, null where there is none, or why it cannot be looked at: one path that lies costs no other workload. */
-  #find(path: string): bigint | string | null {
-    try {
-      return kernel("Looking for the cgroup", () => this.#native.cgroupId(path));
-    } catch (error) {
-      if (!(error instanceof EnforcerError)) throw error;
-      return error.message;
-    }
+  #look(image: Image, located: Located): Standing {
+    const pinned = this.#links.list();
+    const present = new Map(located.present.map((one) => [one.workload, one]));
+    const places = new Set(located.present.map(({ cgroupId }) => cgroupId));
+    const elsewhere = [...present.keys()]
+      .flatMap((workload) => pinned.get(workload) ?? [])
+      .flatMap(({ cgroupId }) => (cgroupId === 0n || places.has(cgroupId) ? [] : [cgroupId]));
+    return { image, pinned, present, places, removed: this.#removed.among(new Set(elsewhere)) };
   }
 
   /** What the kernel holds of subjects and links, as items. */
   observe(items: Map<string, EnforcementItem>, image: Image, located: Located, active: SetIndex): void {
-    const pinned = this.#links.list();
+    const standing = this.#look(image, located);
+    const covered = new Set<bigint>();
     for (const one of located.present) {
       const storage = readStorage(this.#native, this.#storageFd, one.cgroupId);
       if (storage !== null && storage.subject !== 0) {
@@ -101,98 +76,106 @@ export class Subjects {
         const value = subjectValue(storage.subject, storage.sets[active]) + misplaced;
         addItem(items, subjectItem(one.workload, value, one.subject));
       }
-      const links = pinned.get(one.workload) ?? [];
-      for (const hook of HOOKS) {
-        const state = this.#links.state(links, hook, one.cgroupId);
+      const links = standing.pinned.get(one.workload) ?? [];
+      const states = HOOKS.map((hook) => ({ hook, state: this.#links.state(links, hook, one.cgroupId) }));
+      for (const { hook, state } of states) {
         if (state === "absent") continue;
         addItem(items, linkItem(one.workload, hook, state === "stale" ? "another program" : ATTACHED, one.subject));
       }
+      if (states.every(({ state }) => state !== "absent")) covered.add(one.cgroupId);
     }
-    for (const [workload, links] of pinned) {
-      if (image.subjects.has(workload)) continue;
-      for (const hook of HOOKS) {
-        if (links.some((link) => link.pin === hook && link.cgroupId !== 0n))
-          addItem(items, linkItem(workload, hook, ATTACHED));
+    for (const [workload, links] of standing.pinned) {
+      for (const link of links) {
+        const inPlace = image.subjects.has(workload) && isHook(link.pin);
+        if (inPlace || link.cgroupId === 0n || this.#isNeeded(standing, covered, link)) continue;
+        addItem(items, leftoverItem(workload, link.pin, link.hook));
       }
     }
+  }
+
+  /**
+   * Whether an attachment must stay, though its cgroup is not where its workload is now: the cgroup's new
+   * owner has no programs on it yet; or it is the workload's own still, and sockets outlast the folder's name.
+   */
+  #isNeeded(standing: Standing, covered: ReadonlySet<bigint>, { workload, cgroupId }: Link): boolean {
+    if (cgroupId === 0n) return false;
+    if (standing.places.has(cgroupId)) return !covered.has(cgroupId);
+    return this.#isStillOf(standing, workload, cgroupId);
+  }
+
+  /** A cgroup that is nobody's place: whether it belongs to the workload all the same. */
+  #isStillOf({ image, present, removed }: Standing, workload: string, cgroupId: bigint): boolean {
+    return image.subjects.has(workload) && (!present.has(workload) || removed.has(cgroupId));
   }
 
   /** Before the switch: writes the idle half of every cgroup that is enforced, also of those to be released. */
   prepare(image: Image, located: Located, idle: SetIndex): void {
-    const wanted = new Map(located.present.map((one) => [one.cgroupId, one]));
     for (const one of located.present) {
       const held = readStorage(this.#native, this.#storageFd, one.cgroupId);
       // A subject of 0: nothing is enforced there yet, or the storage was wiped and refuses; `enforce` writes it whole.
       if (held === null || held.subject === 0) continue;
-      const half = sameRecord(held.sets[idle], one.record) ? held : withSet(held, idle, one.record);
-      const next = { ...half, cgroup: one.cgroupId, subject: one.id, level: one.level };
+      const next = { ...withSet(held, idle, one.record), cgroup: one.cgroupId, subject: one.id, level: one.level };
       if (!sameStorage(held, next)) writeStorage(this.#native, this.#storageFd, one.cgroupId, next);
     }
-    for (const [workload, links] of this.#links.list()) {
-      // A subject whose path is gone for now: what its cgroup was last told stays, in both halves.
-      if (image.subjects.has(workload) && !located.present.some((one) => one.workload === workload)) {
-        this.#keep(links, idle);
-        continue;
-      }
+    const standing = this.#look(image, located);
+    for (const [workload, links] of standing.pinned) {
       for (const cgroupId of new Set(links.map((link) => link.cgroupId))) {
-        if (cgroupId === 0n || wanted.has(cgroupId)) continue;
-        const held = readStorage(this.#native, this.#storageFd, cgroupId);
-        if (held === null || held.subject === 0 || sameRecord(held.sets[idle], OPEN_RECORD)) continue;
-        writeStorage(this.#native, this.#storageFd, cgroupId, withSet(held, idle, OPEN_RECORD));
+        if (cgroupId === 0n || standing.places.has(cgroupId)) continue;
+        const record = this.#isStillOf(standing, workload, cgroupId) ? image.subjects.get(workload)?.record : undefined;
+        this.#writeIdle(cgroupId, idle, record ?? OPEN_RECORD);
       }
     }
   }
 
-  /** Copies the record in force to the idle half; its classes may be gone, and what finds none is refused. */
-  #keep(links: readonly Link[], idle: SetIndex): void {
-    for (const cgroupId of new Set(links.map((link) => link.cgroupId))) {
-      const held = cgroupId === 0n ? null : readStorage(this.#native, this.#storageFd, cgroupId);
-      if (held === null || held.subject === 0) continue;
-      writeStorage(this.#native, this.#storageFd, cgroupId, withSet(held, idle, held.sets[idle === 0 ? 1 : 0]));
-    }
+  #writeIdle(cgroupId: bigint, idle: SetIndex, record: SubjectRecord): void {
+    const held = readStorage(this.#native, this.#storageFd, cgroupId);
+    if (held === null || held.subject === 0 || sameRecord(held.sets[idle], record)) return;
+    writeStorage(this.#native, this.#storageFd, cgroupId, withSet(held, idle, record));
   }
 
-  /** After the switch: attaches what is missing, replaces what is stale. One workload's failure does not stop the others. */
-  enforce(located: Located, active: SetIndex): readonly unknown[] {
-    const pinned = this.#links.list();
+  /**
+   * After the switch: attaches what is missing, replaces what is stale, and then takes the programs off
+   * what is no subject any more. One workload's failure does not stop the others.
+   */
+  enforce(image: Image, located: Located, active: SetIndex): readonly unknown[] {
     const failures: unknown[] = [];
-    for (const one of located.present) {
+    const attempt = (act: () => void): boolean => {
       try {
-        this.#enforceOne(one, pinned.get(one.workload) ?? [], active);
+        act();
+        return true;
       } catch (error) {
         failures.push(error);
+        return false;
       }
+    };
+    const pinned = this.#links.list();
+    const placed = located.present.filter((one) =>
+      attempt(() => this.#place(one, pinned.get(one.workload) ?? [], active)),
+    );
+    const covered = new Set(placed.map(({ cgroupId }) => cgroupId));
+    const standing = this.#look(image, located);
+    for (const [workload, links] of standing.pinned) {
+      const own = standing.present.get(workload)?.cgroupId ?? 0n;
+      const cgroupId = covered.has(own) ? own : null;
+      attempt(() => this.#links.settle(workload, cgroupId, links, (link) => this.#isNeeded(standing, covered, link)));
     }
     return failures;
   }
 
-  #enforceOne(one: Present, links: readonly Link[], active: SetIndex): void {
-    const states = HOOKS.map((hook) => ({ hook, state: this.#links.state(links, hook, one.cgroupId) }));
-    const attach = ({ hook, state }: (typeof states)[number]): void => {
-      if (state !== "attached") this.#links.attach(one.workload, hook, one.path, state);
-    };
+  #place(one: Present, links: readonly Link[], active: SetIndex): void {
     // The first connect program makes the kernel create the storage; it decides nothing until that is written.
-    const [first, ...rest] = states;
-    if (first !== undefined) attach(first);
+    const [first, ...rest] = HOOKS;
+    if (first !== undefined) this.#links.place(one, first, links);
     const held = readStorage(this.#native, this.#storageFd, one.cgroupId);
     const wanted: Storage = { cgroup: one.cgroupId, subject: one.id, level: one.level, sets: [one.record, one.record] };
     const holds = held !== null && sameStorage(held, { ...wanted, sets: withSet(held, active, one.record).sets });
     if (!holds) writeStorage(this.#native, this.#storageFd, one.cgroupId, wanted);
-    rest.forEach(attach);
-    this.#links.tidy(one.workload, links);
+    for (const hook of rest) this.#links.place(one, hook, links);
   }
 
-  /**
-   * After the switch: takes the programs off what is no subject any more. A subject whose path is gone
-   * keeps them while the kernel says that their cgroup lives: sockets outlast the folder's name.
-   */
-  release(image: Image, located: Located): void {
-    const present = new Set(located.present.map((one) => one.workload));
-    for (const [workload, links] of this.#links.list()) {
-      const isSubject = image.subjects.has(workload);
-      const isAlive = links.some((link) => link.cgroupId !== 0n);
-      if (!isSubject || (!present.has(workload) && !isAlive)) this.#links.release(workload);
-    }
+  /** Lets go of pins whose cgroup is gone, which attach nothing any more. */
+  forgetGone(): void {
+    this.#links.forgetGone();
   }
 }
 

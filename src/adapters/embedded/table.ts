@@ -142,6 +142,7 @@ export class EmbeddedTable implements Table {
         `the store at ${this.#path} was deleted or replaced while it was in use; start this process again`,
       );
     }
+    refuseForeignFolder(this.#path);
     if (this.#access === "write") this.#makeFolder();
     const dataFile = join(this.#path, "data.mdb");
     const exists = refuseBrokenFile(dataFile);
@@ -253,6 +254,25 @@ function claimFormat(database: RootDatabase<string, string>): string | undefined
 }
 
 /** Inside a transaction lmdb puts and removes at once; the promises that it returns are settled. */
+/**
+ * Who may write to the folder decides what this machine enforces, and may cut a file short that lmdb has mapped.
+ * Root's folders are anybody's to read from, as far as their modes allow it.
+ * @throws StoreError `store-permission`
+ */
+function refuseForeignFolder(path: string): void {
+  const stats = statSync(path, { throwIfNoEntry: false });
+  const user = process.geteuid?.();
+  if (stats === undefined || !stats.isDirectory() || user === undefined) return;
+  // A user's own group is often his alone; root's machine is nobody's but root's.
+  const others = user === 0 ? 0o022 : 0o002;
+  if ((stats.uid === user || stats.uid === 0) && (stats.mode & others) === 0) return;
+  throw new StoreError(
+    "store-permission",
+    `the folder of the store at ${path} is not this user's alone (owner ${stats.uid}, mode ${(stats.mode & 0o777).toString(8)}): ` +
+      "somebody else could put another policy in force; use --store with another folder, or, if you trust what is in it, give it to this user with chown and chmod 700",
+  );
+}
+
 function writerOn(database: RootDatabase<string, string>): TableWriter {
   return {
     get: (key) => database.get(key),

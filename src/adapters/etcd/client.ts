@@ -1,0 +1,199 @@
+/**
+ * EtcdClient: text under keys in etcd, over etcd3's plain calls. What etcd3 builds on top of them
+ * (retries, circuit breakers, the watcher's resume, lease events, the election) is not used.
+ *
+ * Guarantees:
+ *  - every unary call has a deadline; one that failed for want of a member is tried on the next
+ *    endpoint, so that callers must be idempotent: each transaction here is, by what it compares;
+ *  - failures are StoreErrors;
+ *  - reads are linearizable.
+ */
+import { noop } from "cockatiel";
+import { Etcd3, type IResponseOp } from "etcd3";
+import { rootCertificates } from "node:tls";
+import { StoreError } from "../../ports/store.js";
+import type { Clock } from "../../ports/system.js";
+import { isUnreachable, toStoreError } from "./errors.js";
+import { requireLeader } from "./interceptor.js";
+import { inBatches, mapBounded } from "./batches.js";
+import {
+  toCompare,
+  toEntry,
+  toRangeRequest,
+  toRequestOp,
+  type Condition,
+  type Entry,
+  type Operation,
+  type Range,
+} from "./requests.js";
+
+export interface EtcdOptions {
+  /** `host:port`, at least one. */
+  readonly endpoints: readonly string[];
+  /** All keys stand below it; ends with a slash. */
+  readonly prefix: string;
+  /** PEM; null: plain text. Without `ca` the system's authorities are trusted. */
+  readonly tls: { readonly ca: Buffer | null; readonly cert: Buffer | null; readonly key: Buffer | null } | null;
+  readonly auth: { readonly username: string; readonly password: string } | null;
+  /** Deadline of one unary call, in milliseconds. */
+  readonly timeoutMs: number;
+}
+
+export interface TransactionResult {
+  readonly succeeded: boolean;
+  /** Of etcd's whole database; the creation revision of what this transaction created. */
+  readonly revision: number;
+  /** For each operation that ran: what a `get` or `list` found, how many keys a `remove` removed. */
+  readonly found: readonly (readonly Entry[])[];
+  readonly removed: readonly number[];
+}
+
+const RETRY_PAUSE_MS = 200;
+
+/** etcd answers shorter ones with "too many pings" (its --grpc-keepalive-min-time is 5 s). */
+const KEEPALIVE = {
+  "grpc.keepalive_time_ms": 10_000,
+  "grpc.keepalive_timeout_ms": 5_000,
+  "grpc.keepalive_permit_without_calls": 1,
+  "grpc.max_receive_message_length": -1,
+  "grpc.initial_reconnect_backoff_ms": 200,
+  "grpc.max_reconnect_backoff_ms": 2_000,
+};
+
+export class EtcdClient {
+  readonly #connections = new Map<string, Etcd3>();
+  #current: number;
+  #closed = false;
+
+  /** @param first which endpoint to begin with, so that many nodes spread over the members */
+  constructor(
+    readonly options: EtcdOptions,
+    readonly clock: Clock,
+    first: number,
+  ) {
+    this.#current = Math.floor(first) % options.endpoints.length;
+  }
+
+  async get(key: string): Promise<Entry | null> {
+    return (await this.list({ prefix: key, exact: true }))[0] ?? null;
+  }
+
+  async list(range: Range): Promise<readonly Entry[]> {
+    const request = toRangeRequest(this.options.prefix, range);
+    const { kvs } = await this.call((etcd, deadline) => etcd.kv.range(request, deadline));
+    return kvs.map((kv) => toEntry(this.options.prefix, kv));
+  }
+
+  /** Each key's entry, in the order of the keys; absent ones are left out. Not one moment's truth: for what never changes. */
+  async getMany(keys: readonly string[]): Promise<ReadonlyMap<string, Entry>> {
+    const found = await mapBounded(inBatches(keys), (batch) =>
+      this.transact(
+        [],
+        batch.map((key) => ({ get: key })),
+      ),
+    );
+    return new Map(found.flatMap((result) => result.found.flat().map((entry) => [entry.key, entry])));
+  }
+
+  /** Runs `then` where every condition holds, else `otherwise`; all of it at one moment. */
+  async transact(
+    conditions: readonly Condition[],
+    then: readonly Operation[],
+    otherwise: readonly Operation[] = [],
+  ): Promise<TransactionResult> {
+    const { prefix } = this.options;
+    const request = {
+      compare: conditions.map((condition) => toCompare(prefix, condition)),
+      success: then.map((operation) => toRequestOp(prefix, operation)),
+      failure: otherwise.map((operation) => toRequestOp(prefix, operation)),
+    };
+    const answer = await this.call((etcd, deadline) => etcd.kv.txn(request, deadline));
+    // The protocol leaves out what does not apply; the package's types do not say so.
+    const responses: readonly Partial<IResponseOp>[] = answer.responses;
+    return {
+      succeeded: answer.succeeded,
+      revision: Number(answer.header.revision),
+      found: responses.map(({ response_range: range }) => range?.kvs.map((kv) => toEntry(prefix, kv)) ?? []),
+      removed: responses.map(({ response_delete_range: range }) => Number(range?.deleted ?? 0)),
+    };
+  }
+
+  /** The newest revision of etcd's database, from a member that has a quorum; renews an expired token. */
+  async revision(): Promise<number> {
+    const request = { ...toRangeRequest(this.options.prefix, { prefix: "head", exact: true }), count_only: true };
+    const { header } = await this.call((etcd, deadline) => etcd.kv.range(request, deadline));
+    return Number(header.revision);
+  }
+
+  /**
+   * Runs a call on the current endpoint, and on the next one where there is no answer.
+   * @throws StoreError
+   */
+  async call<T>(run: (etcd: Etcd3, options: { readonly deadline: number }) => Promise<T>): Promise<T> {
+    const { endpoints, timeoutMs } = this.options;
+    const started = this.clock.monotonic();
+    for (let attempt = 1; ; attempt += 1) {
+      const endpoint = this.#endpoint();
+      try {
+        return await run(this.#connection(endpoint), { deadline: Date.now() + timeoutMs });
+      } catch (error) {
+        if (!isUnreachable(error)) throw toStoreError(error, endpoints);
+        this.leave(endpoint);
+        const isOver = this.#closed || attempt > endpoints.length || this.clock.monotonic() - started >= 2 * timeoutMs;
+        if (isOver) throw toStoreError(error, endpoints);
+        await this.clock.sleep(RETRY_PAUSE_MS);
+      }
+    }
+  }
+
+  /** The connection that calls go to now, for a stream; `leave` it where the stream breaks. */
+  connect(): { readonly etcd: Etcd3; readonly endpoint: string } {
+    const endpoint = this.#endpoint();
+    return { etcd: this.#connection(endpoint), endpoint };
+  }
+
+  /** Goes on with the next endpoint; does nothing where another caller already did. */
+  leave(endpoint: string): void {
+    if (this.#endpoint() === endpoint) this.#current = (this.#current + 1) % this.options.endpoints.length;
+  }
+
+  close(): void {
+    this.#closed = true;
+    for (const connection of this.#connections.values()) connection.close();
+    this.#connections.clear();
+  }
+
+  #endpoint(): string {
+    return this.options.endpoints[this.#current] ?? "";
+  }
+
+  #connection(endpoint: string): Etcd3 {
+    if (this.#closed) throw new StoreError("store-unavailable", "the store was closed");
+    const open = this.#connections.get(endpoint);
+    if (open !== undefined) return open;
+    const { tls, auth } = this.options;
+    const connection = new Etcd3({
+      hosts: [`${tls === null ? "http" : "https"}://${endpoint}`],
+      ...(tls === null ? {} : { credentials: credentialsOf(tls) }),
+      ...(auth === null ? {} : { auth }),
+      grpcOptions: KEEPALIVE,
+      faultHandling: { global: noop, host: () => noop },
+      defaultCallOptions: ({ isStream }) =>
+        isStream ? { interceptors: [requireLeader] } : { deadline: Date.now() + this.options.timeoutMs },
+    });
+    this.#connections.set(endpoint, connection);
+    return connection;
+  }
+}
+
+function credentialsOf({ ca, cert, key }: NonNullable<EtcdOptions["tls"]>): {
+  rootCertificate: Buffer;
+  privateKey?: Buffer;
+  certChain?: Buffer;
+} {
+  return {
+    rootCertificate: ca ?? Buffer.from(rootCertificates.join("\n")),
+    ...(key === null ? {} : { privateKey: key }),
+    ...(cert === null ? {} : { certChain: cert }),
+  };
+}

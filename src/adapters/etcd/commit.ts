@@ -1,0 +1,187 @@
+/**
+ * Committing: objects, long values' parts and the last versions of deleted policies are staged
+ * first, where nobody sees them; one transaction that compares head, the leader's fence and the
+ * prune counter makes the revision visible.
+ *
+ * An answer that was lost is no matter: the same transaction sent again fails its comparison, and
+ * the attempt's own commit id is found in the revision that took its number.
+ */
+import type { Revision, RevisionEntry, StateObject } from "../../model/state.js";
+import { refKey } from "../../model/state.js";
+import { StoreError, type CommitGuard, type CommitOutcome, type RevisionDraft } from "../../ports/store.js";
+import { isCount } from "../../store/guards.js";
+import { keys, STORE_FORMAT } from "../../store/keys.js";
+import { nextRevision, numberAfter, stageObjects } from "../../store/lineage.js";
+import { encodeRevision } from "../../store/records.js";
+import { inBatches, mapBounded } from "./batches.js";
+import type { EtcdClient } from "./client.js";
+import type { History } from "./history.js";
+import { isLeader, readTexts, recordOf } from "./records.js";
+import type { Condition, Entry, Operation } from "./requests.js";
+import { encodeValue } from "./values.js";
+
+/** Raised by every removal of objects, so that a commit that counted on one of them notices. */
+export const PRUNED = "pruned";
+/** How often a prune or a race with oneself may send a commit back to its start. */
+const MAX_ATTEMPTS = 20;
+
+interface Basis {
+  readonly head: Entry | null;
+  readonly number: number | null;
+  readonly leader: { readonly name: string; readonly term: number } | null;
+  readonly pruned: Entry | null;
+}
+
+export async function commitRevision(
+  client: EtcdClient,
+  history: History,
+  draft: RevisionDraft,
+  guard: CommitGuard,
+): Promise<CommitOutcome> {
+  const staged = stageObjects(draft.objects);
+  for (let attempt = 1; attempt <= MAX_ATTEMPTS; attempt += 1) {
+    const basis = await readBasis(client);
+    const lost = await lostRace(history, basis, draft, guard);
+    if (lost !== null) return lost;
+    const head = basis.number === null ? null : await history.readRevision(basis.number);
+    if (basis.number !== null && head === null) {
+      throw new StoreError(
+        "store-damaged",
+        `revision ${basis.number} is head and is not in the store; restore the store from a backup`,
+      );
+    }
+    const versions = await readVersions(client, draft.objects, head);
+    const { revision } = nextRevision(draft, head, (namespace, name) => versions(keys.policy(namespace, name)));
+    await stage(client, staged);
+    const isStaged = await stageDeleted(client, basis, head, draft.objects);
+    if (isStaged && (await moveHead(client, basis, guard, revision))) return { outcome: "committed", revision };
+  }
+  throw new StoreError(
+    "store-unavailable",
+    "the store was being pruned or written to all the time; nothing was committed, try again",
+  );
+}
+
+async function readBasis(client: EtcdClient): Promise<Basis> {
+  const { found } = await client.transact([], [{ get: keys.head }, { get: keys.election }, { get: PRUNED }]);
+  const [head = null, election = null, pruned = null] = found.map(([entry]) => entry ?? null);
+  return {
+    head,
+    number: head === null ? null : recordOf(head, isCount),
+    leader: election === null ? null : { name: recordOf(election, isLeader).leader, term: election.created },
+    pruned,
+  };
+}
+
+/** Why the draft cannot be committed, or that it has been already; null where it can. */
+async function lostRace(
+  history: History,
+  basis: Basis,
+  draft: RevisionDraft,
+  guard: CommitGuard,
+): Promise<CommitOutcome | null> {
+  const { number, leader } = basis;
+  if (number !== guard.expectHead) {
+    // The draft can only ever have become this number: an answer that was lost is found here.
+    const own = await history.readRevision(numberAfter(guard.expectHead));
+    if (own !== null && own.commitId === draft.commitId) return { outcome: "committed", revision: own };
+  }
+  if (guard.fence !== null && (leader?.term !== guard.fence.term || leader.name !== guard.fence.leader))
+    return { outcome: "fenced", leader: leader?.name ?? null };
+  return number === guard.expectHead ? null : { outcome: "stale-head", head: number };
+}
+
+/** The last version ever used, for what the draft holds: from head's manifest, and for policies that are not in it from their own keys. */
+async function readVersions(
+  client: EtcdClient,
+  objects: readonly StateObject[],
+  head: Revision | null,
+): Promise<(key: string) => number> {
+  const versions = new Map(policiesOf(head).map((entry) => [policyKey(entry), entry.version ?? 0]));
+  const isNew = objects
+    .filter(({ ref }) => ref.kind === "NetworkPolicy")
+    .map(({ ref }) => policyKey(ref))
+    .filter((key) => !versions.has(key));
+  for (const [key, entry] of await client.getMany(isNew)) versions.set(key, recordOf(entry, isCount));
+  return (key) => versions.get(key) ?? 0;
+}
+
+/** Writes what is not there, and again what is there and damaged. */
+async function stage(client: EtcdClient, staged: ReadonlyMap<string, string>): Promise<void> {
+  const wanted = [...staged].map(([digest, text]) => ({ key: keys.object(digest), text }));
+  const there = await client.getMany(wanted.map(({ key }) => key));
+  const texts = await readTexts(client, [...there.values()]).catch((error: unknown) => {
+    // Cannot be decompressed, or lacks parts: all of it is written anew.
+    if (error instanceof StoreError && error.code === "store-damaged") return new Map<string, string>();
+    throw error;
+  });
+  const missing = wanted
+    .filter(({ key, text }) => texts.get(key) !== text)
+    .map(({ key, text }) => ({ key, ...encodeValue(key, text) }));
+  await putAll(
+    client,
+    missing.flatMap(({ parts }) => parts),
+  );
+  await putAll(client, missing);
+}
+
+async function putAll(
+  client: EtcdClient,
+  values: readonly { readonly key: string; readonly bytes: Buffer }[],
+): Promise<void> {
+  await mapBounded(
+    inBatches(values, ({ bytes }) => bytes.length),
+    (batch) =>
+      client.transact(
+        [],
+        batch.map(({ key, bytes }) => ({ put: key, bytes })),
+      ),
+  );
+}
+
+/**
+ * Keeps the versions of policies that the draft deletes. What is written is true whether or not the
+ * draft is committed: head, which is compared, used these versions. False where head has moved.
+ */
+async function stageDeleted(
+  client: EtcdClient,
+  basis: Basis,
+  head: Revision | null,
+  objects: readonly StateObject[],
+): Promise<boolean> {
+  const kept = new Set(objects.map(({ ref }) => refKey(ref)));
+  const deleted = policiesOf(head).filter((entry) => !kept.has(refKey(entry)));
+  const results = await mapBounded(inBatches(deleted), (batch) =>
+    client.transact(
+      [unchanged(keys.head, basis.head)],
+      batch.map((entry) => ({ put: policyKey(entry), bytes: Buffer.from(String(entry.version ?? 0)) })),
+    ),
+  );
+  return results.every(({ succeeded }) => succeeded);
+}
+
+async function moveHead(client: EtcdClient, basis: Basis, guard: CommitGuard, revision: Revision): Promise<boolean> {
+  const key = keys.revision(revision.number);
+  const { bytes, parts } = encodeValue(key, encodeRevision(revision));
+  await putAll(client, parts);
+  const conditions: Condition[] = [unchanged(keys.head, basis.head), unchanged(PRUNED, basis.pruned)];
+  if (guard.fence !== null) conditions.push({ key: keys.election, created: guard.fence.term });
+  const operations: Operation[] = [
+    { put: key, bytes },
+    { put: keys.head, bytes: Buffer.from(String(revision.number)) },
+  ];
+  if (basis.head === null) operations.push({ put: keys.format, bytes: Buffer.from(STORE_FORMAT) });
+  return (await client.transact(conditions, operations)).succeeded;
+}
+
+export function unchanged(key: string, entry: Entry | null): Condition {
+  return entry === null ? { key, created: 0 } : { key, modified: entry.modified };
+}
+
+function policiesOf(revision: Revision | null): readonly RevisionEntry[] {
+  return revision?.entries.filter(({ kind }) => kind === "NetworkPolicy") ?? [];
+}
+
+function policyKey({ namespace, name }: Pick<RevisionEntry, "namespace" | "name">): string {
+  return keys.policy(namespace ?? "", name);
+}

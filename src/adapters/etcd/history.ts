@@ -1,0 +1,98 @@
+/** Reading revisions and their objects. Both never change once written, so that what was read may be kept. */
+import type { CommittedState, Revision, StateObject } from "../../model/state.js";
+import { refKey } from "../../model/state.js";
+import { StoreError } from "../../ports/store.js";
+import { isCount } from "../../store/guards.js";
+import { keys, prefixes } from "../../store/keys.js";
+import { decodeObject, decodeRevision } from "../../store/records.js";
+import type { EtcdClient } from "./client.js";
+import { readTexts, recordOf } from "./records.js";
+import type { Entry } from "./requests.js";
+
+/** Manifests may be long; so many are asked for at once. */
+const PAGE = 20;
+
+export class History {
+  readonly #client: EtcdClient;
+  /** The objects of the state that was read last, by digest: the next one is mostly the same. */
+  #objects: ReadonlyMap<string, StateObject> = new Map();
+
+  constructor(client: EtcdClient) {
+    this.#client = client;
+  }
+
+  async readHead(): Promise<number | null> {
+    const entry = await this.#client.get(keys.head);
+    return entry === null ? null : recordOf(entry, isCount);
+  }
+
+  async readRevision(number: number): Promise<Revision | null> {
+    const entry = await this.#client.get(keys.revision(number));
+    return entry === null ? null : this.decodeRevision(entry);
+  }
+
+  async decodeRevision(entry: Entry): Promise<Revision> {
+    const texts = await readTexts(this.#client, [entry]);
+    return decodeRevision(texts.get(entry.key) ?? "", entry.key);
+  }
+
+  async readState(number: number): Promise<CommittedState> {
+    const revision = await this.readRevision(number);
+    if (revision === null) throw missing(number);
+    const unknown = revision.entries.map(({ digest }) => digest).filter((digest) => !this.#objects.has(digest));
+    const entries = await this.#client.getMany([...new Set(unknown)].map(keys.object));
+    const texts = await readTexts(this.#client, [...entries.values()]);
+    // What prune took away meanwhile is no damage.
+    if (entries.size < new Set(unknown).size && (await this.#client.get(keys.revision(number))) === null)
+      throw missing(number);
+    const objects = new Map(
+      revision.entries.map((entry) => {
+        const { ref, object, digest } =
+          this.#objects.get(entry.digest) ?? decodeObject(texts.get(keys.object(entry.digest)), entry);
+        const { position } = entry;
+        return [refKey(entry), position === undefined ? { ref, object, digest } : { ref, object, digest, position }];
+      }),
+    );
+    this.#objects = new Map([...objects.values()].map((object) => [object.digest, object]));
+    return { revision, objects };
+  }
+
+  /** Newest first. */
+  async list({ limit, before }: { readonly limit: number; readonly before?: number }): Promise<readonly Revision[]> {
+    const found: Revision[] = [];
+    let below = Math.min(((await this.readHead()) ?? 0) + 1, before ?? Infinity);
+    while (found.length < limit && below > 1) {
+      const page = Math.min(PAGE, limit - found.length);
+      const entries = await this.#client.list({
+        prefix: prefixes.revisions,
+        before: keys.revision(below),
+        descending: true,
+        limit: page,
+      });
+      for (const entry of entries) found.push(await this.decodeRevision(entry));
+      if (entries.length < page) break;
+      below = found.at(-1)?.number ?? 1;
+    }
+    return found;
+  }
+
+  /** The last version ever used: head's own for a policy that it holds, else what was kept when it was deleted. */
+  async readPolicyVersion(namespace: string, name: string): Promise<number> {
+    const key = keys.policy(namespace, name);
+    const { found } = await this.#client.transact([], [{ get: key }, { get: keys.head }]);
+    const [kept] = found[0] ?? [];
+    const [head] = found[1] ?? [];
+    const revision = head === undefined ? null : await this.readRevision(recordOf(head, isCount));
+    const entry = revision?.entries.find(
+      (candidate) => candidate.kind === "NetworkPolicy" && candidate.namespace === namespace && candidate.name === name,
+    );
+    return Math.max(entry?.version ?? 0, kept === undefined ? 0 : recordOf(kept, isCount));
+  }
+}
+
+function missing(number: number): StoreError {
+  return new StoreError(
+    "revision-missing",
+    `revision ${number} is not in the store: it was pruned, or never committed`,
+  );
+}

@@ -1,0 +1,11 @@
+/** Marks a stream so that a member without a leader ends it; it would stay silent otherwise. */
+import { InterceptingCall, type Interceptor } from "@grpc/grpc-js";
+
+/** etcd: `rpctypes.MetadataRequireLeaderKey`. */
+export const requireLeader: Interceptor = (options, nextCall) =>
+  new InterceptingCall(nextCall(options), {
+    start(metadata, listener, next) {
+      metadata.set("hasleader", "true");
+      next(metadata, listener);
+    },
+  });

@@ -1,0 +1,52 @@
+/**
+ * Leases: granted, renewed and revoked by plain calls. Nothing renews by itself: a process that
+ * stopped renewing, for whatever reason, stops holding.
+ */
+import { EtcdLeaseInvalidError, EtcdWatchStreamEnded, castGrpcError } from "etcd3";
+import type { ILeaseKeepAliveResponse } from "etcd3";
+import type { EtcdClient } from "./client.js";
+
+/** @param ttlMs rounded up to whole seconds; etcd may grant more. Returns the lease's id. */
+export async function grantLease(client: EtcdClient, ttlMs: number): Promise<string> {
+  const { ID } = await client.call((etcd, deadline) =>
+    etcd.leaseClient.leaseGrant({ TTL: Math.ceil(ttlMs / 1000) }, deadline),
+  );
+  return ID;
+}
+
+/** False where the lease is gone. @throws StoreError where that could not be found out */
+export async function renewLease(client: EtcdClient, id: string): Promise<boolean> {
+  const { TTL } = await client.call(async (etcd, deadline) => {
+    const stream = await etcd.leaseClient.leaseKeepAlive(deadline);
+    try {
+      return await new Promise<ILeaseKeepAliveResponse>((resolve, reject) => {
+        stream.on("data", resolve);
+        stream.on("error", (error) => reject(castGrpcError(error)));
+        stream.on("end", () => reject(new EtcdWatchStreamEnded()));
+        stream.write({ ID: id });
+      });
+    } finally {
+      stream.end();
+    }
+  });
+  return Number(TTL) > 0;
+}
+
+/** Ends the lease and removes what it holds; one that is gone already is as good. */
+export async function revokeLease(client: EtcdClient, id: string): Promise<void> {
+  await client.call(async (etcd, deadline) => {
+    try {
+      await etcd.leaseClient.leaseRevoke({ ID: id }, deadline);
+    } catch (error) {
+      if (!(error instanceof EtcdLeaseInvalidError)) throw error;
+    }
+  });
+}
+
+/** Milliseconds since the lease was last granted or renewed, to the second; null for one that is gone. */
+export async function leaseAge(client: EtcdClient, id: string): Promise<number | null> {
+  const { TTL, grantedTTL } = await client.call((etcd, deadline) =>
+    etcd.leaseClient.leaseTimeToLive({ ID: id }, deadline),
+  );
+  return Number(TTL) < 0 ? null : (Number(grantedTTL) - Number(TTL)) * 1000;
+}

@@ -1,0 +1,84 @@
+/**
+ * Prune: removes old revisions, and every object that no remaining revision names, also those that
+ * a lost or broken commit had staged. Each removal compares head and the prune counter and raises
+ * the latter, so that a commit meanwhile either is seen here or has to stage anew.
+ */
+import { isCount } from "../../store/guards.js";
+import { keys, prefixes } from "../../store/keys.js";
+import type { PruneBounds, Pruned } from "../../store/prune.js";
+import { inBatches, MAX_OPERATIONS } from "./batches.js";
+import type { EtcdClient } from "./client.js";
+import { PRUNED, unchanged } from "./commit.js";
+import type { History } from "./history.js";
+import { recordOf } from "./records.js";
+import type { Entry, Operation } from "./requests.js";
+import { partsOf } from "./values.js";
+
+const MAX_ATTEMPTS = 5;
+
+/** Gives up, with what was removed so far, where others commit all the time; the next prune goes on. */
+export async function pruneEtcd(client: EtcdClient, history: History, keep: PruneBounds): Promise<Pruned> {
+  let revisions = 0;
+  let objects = 0;
+  for (let attempt = 1; attempt <= MAX_ATTEMPTS; attempt += 1) {
+    const plan = await planPrune(client, history, keep);
+    if (plan === null) break;
+    const done = await removeAll(client, plan);
+    revisions += done.revisions;
+    objects += done.objects;
+    if (done.isComplete) break;
+  }
+  return { revisions, objects };
+}
+
+interface Plan {
+  readonly head: Entry;
+  readonly pruned: Entry | null;
+  readonly revisions: readonly string[];
+  readonly objects: readonly string[];
+}
+
+async function planPrune(client: EtcdClient, history: History, keep: PruneBounds): Promise<Plan | null> {
+  const { found } = await client.transact([], [{ get: keys.head }, { get: PRUNED }]);
+  const [head = null, pruned = null] = found.map(([entry]) => entry ?? null);
+  if (head === null) return null;
+  const number = recordOf(head, isCount);
+  const lastAllowed = keys.revision(Math.min(number - keep.revisions, number - 1));
+  const named = new Set<string>();
+  const old: string[] = [];
+  let isOld = true;
+  for (const { key } of await client.list({ prefix: prefixes.revisions, keysOnly: true })) {
+    const revision = await history.readRevision(Number(key.slice(prefixes.revisions.length)));
+    isOld &&= key <= lastAllowed && (revision === null || revision.time < keep.newerThan);
+    if (isOld) old.push(key);
+    else for (const { digest } of revision?.entries ?? []) named.add(keys.object(digest));
+  }
+  if (old.length === 0) return null;
+  const stored = await client.list({ prefix: "objects/", keysOnly: true });
+  return { head, pruned, revisions: old, objects: stored.map(({ key }) => key).filter((key) => !named.has(key)) };
+}
+
+/** Objects first: what is broken off here is found again by the revisions that are left. */
+async function removeAll(client: EtcdClient, plan: Plan): Promise<Pruned & { readonly isComplete: boolean }> {
+  const removed = { revisions: 0, objects: 0 };
+  let counter = plan.pruned;
+  for (const kind of ["objects", "revisions"] as const) {
+    for (const batch of inBatches(
+      plan[kind].flatMap((key): readonly Operation[] => [{ remove: key }, { removeAll: partsOf(key) }]),
+      () => (1024 * 1024) / (MAX_OPERATIONS - 2),
+    )) {
+      const {
+        succeeded,
+        revision,
+        removed: counts,
+      } = await client.transact(
+        [unchanged(keys.head, plan.head), unchanged(PRUNED, counter)],
+        [...batch, { put: PRUNED, bytes: Buffer.from("") }],
+      );
+      if (!succeeded) return { ...removed, isComplete: false };
+      removed[kind] += batch.filter((operation, index) => "remove" in operation && (counts[index] ?? 0) > 0).length;
+      counter = { key: PRUNED, bytes: Buffer.from(""), created: 0, modified: revision, lease: "0" };
+    }
+  }
+  return { ...removed, isComplete: true };
+}

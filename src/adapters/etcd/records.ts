@@ -1,0 +1,60 @@
+/** Records that only etcd's layout has, and reading any record from its entry. */
+import { StoreError } from "../../ports/store.js";
+import { isString, shaped, type Guard } from "../../store/guards.js";
+import { decode } from "../../store/records.js";
+import type { EtcdClient } from "./client.js";
+import type { Entry } from "./requests.js";
+import { decodeValue, partKeys } from "./values.js";
+
+/** A node's heartbeat; its key is held by a lease. Written once for each holder, not with each beat. */
+export interface BeatRecord {
+  readonly id: string;
+  readonly address: string;
+  readonly holder: string;
+}
+
+/** When a node was last known to live; outlives its lease. */
+export interface SeenRecord {
+  readonly id: string;
+  readonly address: string;
+  readonly lastSeen: string;
+}
+
+/** Leadership; its key is held by a lease, and the key's creation revision is the term. Never rewritten. */
+export interface LeaderRecord {
+  readonly leader: string;
+  readonly holder: string;
+}
+
+export const isBeat = shaped<BeatRecord>({ id: isString, address: isString, holder: isString });
+export const isSeen = shaped<SeenRecord>({ id: isString, address: isString, lastSeen: isString });
+export const isLeader = shaped<LeaderRecord>({ leader: isString, holder: isString });
+
+export function encodeRecord(record: object): Buffer {
+  return Buffer.from(JSON.stringify(record));
+}
+
+/** The text of an entry that is known to be short. */
+export function recordOf<T>(entry: Entry, guard: Guard<T>): T {
+  return decode(decodeValue(entry.key, entry.bytes), guard, entry.key);
+}
+
+/** The texts of entries, with the parts of long ones fetched. @throws StoreError `store-damaged` */
+export async function readTexts(client: EtcdClient, entries: readonly Entry[]): Promise<ReadonlyMap<string, string>> {
+  const wanted = new Map(entries.map((entry) => [entry.key, partKeys(entry.bytes)]));
+  const parts = await client.getMany([...wanted.values()].flat());
+  return new Map(
+    entries.map((entry) => {
+      const names = wanted.get(entry.key) ?? [];
+      if (names.length === 0) return [entry.key, decodeValue(entry.key, entry.bytes)];
+      const found = names.flatMap((name) => parts.get(name)?.bytes ?? []);
+      if (found.length < names.length) {
+        throw new StoreError(
+          "store-damaged",
+          `parts of the store's record ${entry.key} are missing; restore the store from a backup`,
+        );
+      }
+      return [entry.key, decodeValue(entry.key, Buffer.concat(found))];
+    }),
+  );
+}

@@ -1,0 +1,205 @@
+/**
+ * The store in etcd: `etcd://host:2379,host:2379/prefix`. Any number of machines; the consensus is
+ * etcd's. Held to the same contract as the stores of one machine.
+ */
+import type { CommittedState, Revision } from "../../model/state.js";
+import type { Heartbeat, Member, NodeStatus, SourceStatus } from "../../model/status.js";
+import {
+  StoreError,
+  type ChangeKind,
+  type CommitGuard,
+  type CommitOutcome,
+  type Fence,
+  type RevisionDraft,
+  type Store,
+  type StoreEvent,
+} from "../../ports/store.js";
+import type { Clock } from "../../ports/system.js";
+import { keys, prefixes, STORE_FORMAT } from "../../store/keys.js";
+import type { PruneBounds, Pruned } from "../../store/prune.js";
+import { isNodeStatus, isSourceStatus } from "../../store/records.js";
+import { EtcdClient, type EtcdOptions } from "./client.js";
+import { Cluster } from "./cluster.js";
+import { commitRevision } from "./commit.js";
+import { History } from "./history.js";
+import { pruneEtcd } from "./prune.js";
+import { encodeRecord, recordOf } from "./records.js";
+import { decodeValue } from "./values.js";
+import { watchKinds, type Watched } from "./watch.js";
+
+const WATCHED: readonly Watched<ChangeKind>[] = [
+  { kind: "head", range: { prefix: keys.head, exact: true }, removals: true },
+  // A status goes only with its node, which leaves.
+  { kind: "status", range: { prefix: prefixes.status }, removals: false },
+  { kind: "status", range: { prefix: keys.source, exact: true }, removals: true },
+  { kind: "members", range: { prefix: prefixes.members }, removals: true },
+  { kind: "members", range: { prefix: prefixes.live }, removals: true },
+  { kind: "members", range: { prefix: keys.election, exact: true }, removals: true },
+];
+
+/**
+ * Connects when it is first used, so that an agent can start while etcd is away.
+ * @param spread [0, 1): which endpoint to begin with
+ */
+export function openEtcdStore(options: EtcdOptions, clock: Clock, spread: number): Store {
+  return new EtcdStore(new EtcdClient(options, clock, spread * options.endpoints.length));
+}
+
+class EtcdStore implements Store {
+  readonly backend = "etcd";
+  readonly #client: EtcdClient;
+  readonly #history: History;
+  readonly #cluster: Cluster;
+  /** Ends the watches of this handle. */
+  readonly #closing = new AbortController();
+  #isChecked = false;
+
+  constructor(client: EtcdClient) {
+    this.#client = client;
+    this.#history = new History(client);
+    this.#cluster = new Cluster(client);
+  }
+
+  async readHead(): Promise<number | null> {
+    await this.#check();
+    return this.#history.readHead();
+  }
+
+  async readRevision(number: number): Promise<Revision | null> {
+    await this.#check();
+    return this.#history.readRevision(number);
+  }
+
+  async readState(number: number): Promise<CommittedState> {
+    await this.#check();
+    return this.#history.readState(number);
+  }
+
+  async listRevisions(options: { readonly limit: number; readonly before?: number }): Promise<readonly Revision[]> {
+    await this.#check();
+    return this.#history.list(options);
+  }
+
+  async commit(draft: RevisionDraft, guard: CommitGuard): Promise<CommitOutcome> {
+    await this.#check();
+    return commitRevision(this.#client, this.#history, draft, guard);
+  }
+
+  async readPolicyVersion(namespace: string, name: string): Promise<number> {
+    await this.#check();
+    return this.#history.readPolicyVersion(namespace, name);
+  }
+
+  async prune(keep: PruneBounds): Promise<Pruned> {
+    await this.#check();
+    return pruneEtcd(this.#client, this.#history, keep);
+  }
+
+  async *watch(signal: AbortSignal, kinds?: readonly ChangeKind[]): AsyncGenerator<StoreEvent, void, undefined> {
+    const ended = AbortSignal.any([signal, this.#closing.signal]);
+    if (ended.aborted) return;
+    const watched = WATCHED.filter(({ kind }) => kinds?.includes(kind) ?? true);
+    for await (const changed of watchKinds(this.#client, watched, ended)) yield { changed: changed ?? "head" };
+  }
+
+  async joinMember(member: Member): Promise<void> {
+    await this.#check();
+    await this.#cluster.join(member);
+  }
+
+  async leaveMember(id: string): Promise<boolean> {
+    await this.#check();
+    return this.#cluster.leave(id);
+  }
+
+  async listMembers(): Promise<readonly Member[]> {
+    await this.#check();
+    return this.#cluster.listMembers();
+  }
+
+  async heartbeat(
+    beat: { readonly id: string; readonly address: string; readonly holder: string },
+    ttlMs: number,
+  ): Promise<{ readonly held: string | null }> {
+    await this.#check();
+    return this.#cluster.heartbeat(beat, ttlMs);
+  }
+
+  async endHeartbeat(id: string, holder: string): Promise<void> {
+    await this.#check();
+    await this.#cluster.endHeartbeat(id, holder);
+  }
+
+  async listHeartbeats(): Promise<readonly Heartbeat[]> {
+    await this.#check();
+    return this.#cluster.listHeartbeats();
+  }
+
+  async writeNodeStatus(status: NodeStatus): Promise<void> {
+    await this.#check();
+    await this.#client.transact([], [{ put: keys.status(status.node), bytes: encodeRecord(status) }]);
+  }
+
+  async listNodeStatus(): Promise<readonly NodeStatus[]> {
+    await this.#check();
+    return (await this.#client.list({ prefix: prefixes.status })).map((entry) => recordOf(entry, isNodeStatus));
+  }
+
+  async writeSourceStatus(status: SourceStatus, fence: Fence): Promise<boolean> {
+    await this.#check();
+    const { succeeded } = await this.#client.transact(
+      [{ key: keys.election, created: fence.term }],
+      [{ put: keys.source, bytes: encodeRecord(status) }],
+    );
+    return succeeded;
+  }
+
+  async readSourceStatus(): Promise<SourceStatus | null> {
+    await this.#check();
+    const entry = await this.#client.get(keys.source);
+    return entry === null ? null : recordOf(entry, isSourceStatus);
+  }
+
+  async campaign(
+    candidate: { readonly id: string; readonly holder: string },
+    ttlMs: number,
+  ): Promise<{ readonly fence: Fence | null; readonly leader: string | null }> {
+    await this.#check();
+    return this.#cluster.campaign(candidate, ttlMs);
+  }
+
+  async resign(holder: string): Promise<void> {
+    await this.#check();
+    await this.#cluster.resign(holder);
+  }
+
+  async readLeader(): Promise<string | null> {
+    await this.#check();
+    return (await this.#cluster.readFence())?.leader ?? null;
+  }
+
+  async readFence(): Promise<Fence | null> {
+    await this.#check();
+    return this.#cluster.readFence();
+  }
+
+  async close(): Promise<void> {
+    this.#closing.abort();
+    this.#client.close();
+  }
+
+  /** Once: whether the layout below the prefix is one that this version knows. */
+  async #check(): Promise<void> {
+    if (this.#closing.signal.aborted) throw new StoreError("store-unavailable", "the store was closed");
+    if (this.#isChecked) return;
+    const entry = await this.#client.get(keys.format);
+    const format = entry === null ? null : decodeValue(entry.key, entry.bytes);
+    if (format !== null && format !== STORE_FORMAT) {
+      throw new StoreError(
+        "store-version",
+        `the store's layout is ${format.slice(0, 40)}, this ztap knows ${STORE_FORMAT}; use the version of ztap that wrote it, or another prefix`,
+      );
+    }
+    this.#isChecked = format !== null;
+  }
+}

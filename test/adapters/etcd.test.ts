@@ -1,0 +1,48 @@
+import { Etcd3 } from "etcd3";
+import { openEtcdStore } from "../../src/adapters/etcd/store.js";
+import { systemClock } from "../../src/adapters/system/clock.js";
+import type { Store } from "../../src/ports/store.js";
+import type { LeaseTime } from "../contract/bench.js";
+import { storeContract } from "../contract/store.js";
+import { withEtcd } from "../etcd/server.js";
+
+/** etcd grants no lease shorter than one and a half of its election time-outs. */
+const QUICK = ["--heartbeat-interval=10", "--election-timeout=100"];
+const TTL_MS = 2000;
+
+await withEtcd({ flags: QUICK }, async ({ endpoints }) => {
+  const raw = new Etcd3({ hosts: endpoints.map((endpoint) => `http://${endpoint}`) });
+  let next = 0;
+  const open = (prefix: string): Store =>
+    openEtcdStore({ endpoints, prefix, tls: null, auth: null, timeoutMs: 5000 }, systemClock, 0);
+  await storeContract("etcd", async (test) => {
+    const prefix = `case-${(next += 1)}/`;
+    await test({
+      store: open(prefix),
+      time: leaseTime(raw),
+      open: async () => open(prefix),
+      damage: async (key, value) => {
+        if (value === null) await raw.delete().key(prefix + key);
+        else await raw.put(prefix + key).value(value);
+      },
+    });
+  });
+  raw.close();
+});
+
+function leaseTime(raw: Etcd3): LeaseTime {
+  const remaining = async (id: string): Promise<number> => {
+    const { TTL, grantedTTL } = await raw.leaseClient.leaseTimeToLive({ ID: id });
+    return Number(grantedTTL) * 1000 <= TTL_MS ? Number(TTL) : -1;
+  };
+  return {
+    ttlMs: TTL_MS,
+    nearly: () => systemClock.sleep(TTL_MS / 2),
+    expire: async () => {
+      const { leases } = await raw.leaseClient.leaseLeases();
+      for (const { ID } of leases) {
+        while ((await remaining(ID)) >= 0) await systemClock.sleep(50);
+      }
+    },
+  };
+}

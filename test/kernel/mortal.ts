@@ -1,0 +1,34 @@
+/**
+ * Mortal: applies one ruleset and is killed, by SIGKILL, right before the step whose number it is given.
+ * A step is what changes links or pins, counted from the switch on. Exits 0 where there are fewer.
+ */
+import fs from "node:fs";
+import { syncBuiltinESMExports } from "node:module";
+import { EbpfEnforcer } from "../../src/adapters/ebpf/enforcer.js";
+import { loadNative } from "../../src/adapters/ebpf/native.js";
+import type { Ruleset } from "../../src/model/ruleset.js";
+import { quiet } from "./sandbox.js";
+
+const [step = "0", text = "{}"] = process.argv.slice(2);
+const ruleset: Ruleset = JSON.parse(text);
+let left = Number(step);
+
+function countCalls(owner: object, names: readonly string[]): void {
+  for (const name of names) {
+    const real: unknown = Reflect.get(owner, name);
+    if (!(real instanceof Function)) throw new TypeError(name);
+    Reflect.set(owner, name, (...args: unknown[]): unknown => {
+      left -= 1;
+      if (left < 0) process.kill(process.pid, "SIGKILL");
+      return Reflect.apply(real, owner, args);
+    });
+  }
+}
+
+const enforcer = new EbpfEnforcer({ node: ruleset.node, logger: quiet });
+await enforcer.open();
+countCalls(loadNative(), ["wordStore", "linkCreate", "linkUpdate", "linkDetach", "pin", "mapSet"]);
+countCalls(fs, ["renameSync", "rmSync", "rmdirSync"]);
+syncBuiltinESMExports();
+await enforcer.apply(ruleset);
+await enforcer.close();

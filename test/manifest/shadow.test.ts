@@ -1,0 +1,25 @@
+import t from "tap";
+import { findShadow, type RuleShape } from "../../src/manifest/shadow.js";
+
+/** Rules that cover nothing of each other, but for the last two. */
+function rules(count: number): { readonly list: readonly RuleShape[]; readonly compared: () => number } {
+  let compared = 0;
+  const list = Array.from({ length: count }, (_one, at) => ({
+    get peers() {
+      compared += 1;
+      return undefined;
+    },
+    ports: [{ protocol: "TCP" as const, port: Math.min(at, count - 2) + 1 }],
+  }));
+  return { list, compared: () => compared };
+}
+
+t.test("rules are compared up to a bound, and beyond it not at all", async (t) => {
+  const most = rules(500);
+  t.equal(findShadow(most.list, 499), 498);
+  t.equal(findShadow(most.list, 0), undefined);
+  t.ok(most.compared() > 500);
+  const more = rules(501);
+  t.equal(findShadow(more.list, 500), undefined);
+  t.equal(more.compared(), 0);
+});
