@@ -11,7 +11,7 @@ const root = join(import.meta.dirname, "..");
 process.chdir(root);
 
 const STAMP = "dist/.built";
-const INPUTS = ["src/**/*.ts", "test/**/*.ts", "schemas/**/*.json", "package.json", "tsconfig.json", "bin/build.mjs"];
+const INPUTS = ["src/**/*.ts", "test/**/*.ts", "examples/**/*.ts", "schemas/**/*.json", "package.json", "tsconfig.json", "bin/build.mjs"];
 
 const files = globSync(INPUTS).sort();
 const newest = Math.max(...files.map((file) => statSync(file).mtimeMs));
@@ -35,7 +35,7 @@ if (!isFresh) {
 
 /** Compiled files whose source is gone would still run as tests. */
 function removeOrphans() {
-  for (const file of globSync("dist/{src,test}/**/*.js")) {
+  for (const file of globSync("dist/{src,test,examples}/**/*.js")) {
     const source = file.slice("dist/".length);
     if (!existsSync(source) && !existsSync(source.replace(/\.js$/, ".ts"))) {
       for (const ending of [".js", ".js.map", ".d.ts"]) rmSync(file.replace(/\.js$/, ending), { force: true });
@@ -72,7 +72,7 @@ async function bundle() {
     legalComments: "none",
     sourcemap: false,
     // oclif looks for typescript only in development. lmdb finds its native part beside itself; pino starts worker threads from its own files.
-    external: ["lmdb", "pino", "typescript"],
+    external: ["etcd3", "@grpc/grpc-js", "cockatiel", "lmdb", "pino", "typescript"],
     // CommonJS packages inside an ES module bundle still call require.
     banner: {
       js: 'import { createRequire as __createRequire } from "node:module"; const require = __createRequire(import.meta.url);',

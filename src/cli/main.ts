@@ -19,6 +19,17 @@ export async function main(argv: readonly string[], root: string): Promise<void>
     if (error instanceof Errors.ExitError) process.exitCode = error.oclif.exit ?? EXIT.failed;
     else report(error, argv);
   }
+  // A connection that was still being made would keep the process for as long as the kernel tries.
+  await Promise.all([process.stdout, process.stderr].map(written));
+  process.exit();
+}
+
+/** Resolves when the stream has passed on what was written to it, or cannot any more. */
+function written(stream: NodeJS.WriteStream): Promise<void> {
+  return new Promise((resolve) => {
+    if (!stream.writable) resolve();
+    else stream.write("", () => resolve());
+  });
 }
 
 function ignoreClosedPipe(error: NodeJS.ErrnoException): void {

@@ -19,6 +19,8 @@ export interface ClusterNode {
   /** Milliseconds since the last heartbeat. */
   readonly heartbeatAgeMs: number | null;
   readonly enforcedRevision: number | null;
+  /** See NodeStatus. */
+  readonly rulesetDigest: string | null;
   /** Revisions between head and what it enforces; null where it enforces nothing. */
   readonly lag: number | null;
   /** What is wrong with it, as last known; null for nothing. */
@@ -99,6 +101,7 @@ function toNode(
     // Clocks of two machines differ: nobody was seen in the future.
     heartbeatAgeMs: beat === undefined ? null : Math.max(0, cluster.now - Date.parse(beat.lastSeen)),
     enforcedRevision,
+    rulesetDigest: status?.rulesetDigest ?? null,
     lag: cluster.head === null || enforcedRevision === null ? null : cluster.head - enforcedRevision,
     message: problemOf(known),
   };

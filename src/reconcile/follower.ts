@@ -44,10 +44,6 @@ function digestsOf(found: ObjectSet): string {
   return [...found.values()].map(({ digest }) => digest).join();
 }
 
-function isSame(a: Target, b: Target): boolean {
-  return a.revision.number === b.revision.number && a.discovered === b.discovered;
-}
-
 /** How old a status may grow while nothing changes. */
 const STATUS_REFRESH_MS = 60_000;
 
@@ -96,10 +92,10 @@ export class Follower {
     } catch (error) {
       telemetry.stalled(true);
       if (error instanceof StoreError) telemetry.storeError();
-      // The machine is kept to the last good ruleset meanwhile, whatever it was: damage is healed, and a
-      // service that starts again is enforced, also where head cannot be read, compiled, lowered or applied.
-      if (this.#good === null) await this.recall();
-      else if (target === null || !isSame(target, this.#good)) await this.#enforce(this.#good, { isFallback: true });
+      // Where head cannot be read, compiled or lowered, the machine is kept to the last good ruleset: damage
+      // is healed, and a service that starts again is enforced. Where head could not be applied in full, what
+      // of it could stays; going back and forth would help nobody.
+      if (target === null) await this.#fallBack();
       const subjects = error instanceof EnforcerError ? await this.#subjectsInForce() : [];
       const message = error instanceof Error ? error.message : String(error);
       await this.#report({ attempted, state: "Stalled", message, drift: [], subjects });
@@ -119,6 +115,11 @@ export class Follower {
       if (error instanceof EnforcerError) return [];
       throw error;
     }
+  }
+
+  async #fallBack(): Promise<void> {
+    if (this.#good === null) await this.recall();
+    else await this.#enforce(this.#good, { isFallback: true });
   }
 
   /** Enforces the copy of the last good state: what a start has to go by while the store is away. */

@@ -1,0 +1,225 @@
+/**
+ * Three agents in three network namespaces on a three-member etcd, with real programs in the kernel:
+ * pushes reach all of them through whatever is killed, cut off or frozen, and after each of these all
+ * enforce the same state, which is Git's.
+ */
+import { globSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import t from "tap";
+import type { Test } from "tap";
+import { ExampleCluster, HOSTS, NEXT, type Host } from "../../examples/cluster/cluster.js";
+import { readManifests } from "../../src/manifest/read.js";
+import { compile } from "../../src/policy/compile.js";
+import { systemClock } from "../../src/adapters/system/clock.js";
+import { whyNot } from "../kernel/sandbox.js";
+
+interface Status {
+  readonly revision: number | null;
+  readonly leader: { readonly id: string } | null;
+  readonly nodes: readonly {
+    readonly id: string;
+    readonly state: string;
+    readonly enforcedRevision: number | null;
+    readonly rulesetDigest: string | null;
+  }[];
+}
+
+const nodeOf = (host: Host): string => `node-${host}`;
+
+async function statusSeenBy(cluster: ExampleCluster, host: Host): Promise<Status | null> {
+  const { status, stdout } = await cluster.ztap(host, "cluster", "status", "--json");
+  if (status !== 0) return null;
+  const value: Status = JSON.parse(stdout);
+  return value;
+}
+
+/** Waits for what must come, far longer than it can take. */
+async function until<T>(t: Test, what: string, look: () => T | null | Promise<T | null>): Promise<T> {
+  t.comment(`waiting until ${what}`);
+  for (const end = systemClock.monotonic() + 90_000; systemClock.monotonic() < end;) {
+    const found = await look();
+    if (found !== null) return found;
+    await systemClock.sleep(100);
+  }
+  throw new Error(`waited in vain until ${what}`);
+}
+
+function wantedDigest(cluster: ExampleCluster, host: Host): string {
+  const files = globSync("*.yaml", { cwd: cluster.repository }).map((path) => {
+    const text = readFileSync(join(cluster.repository, path), "utf8");
+    return { path, text, blobId: text };
+  });
+  return compile(readManifests(files).objects, nodeOf(host)).digest;
+}
+
+/** All of `hosts` enforce what Git holds, at the same revision; returns the revision. */
+async function settle(t: Test, cluster: ExampleCluster, hosts: readonly Host[] = HOSTS): Promise<number> {
+  const asked = hosts[0] ?? 1;
+  return until(t, `hosts ${hosts.join(", ")} enforce what Git holds`, async () => {
+    const status = await statusSeenBy(cluster, asked);
+    if (status === null || status.revision === null) return null;
+    const isSettled = hosts.every((host) => {
+      const node = status.nodes.find(({ id }) => id === nodeOf(host));
+      return (
+        node?.state === "healthy" &&
+        node.enforcedRevision === status.revision &&
+        node.rulesetDigest === wantedDigest(cluster, host)
+      );
+    });
+    return isSettled ? status.revision : null;
+  });
+}
+
+async function leaderOf(t: Test, cluster: ExampleCluster, asked: Host): Promise<Host> {
+  return until(t, "somebody leads", async () => {
+    const leader = (await statusSeenBy(cluster, asked))?.leader?.id;
+    return HOSTS.find((host) => nodeOf(host) === leader) ?? null;
+  });
+}
+
+/** What the kernels of all hosts say: the next workload is reached on this port, and on no other. */
+async function probe(t: Test, cluster: ExampleCluster, open: number, closed: number): Promise<void> {
+  for (const host of HOSTS) {
+    t.equal(await cluster.connects(host, NEXT[host], open), true, `${host} reaches ${NEXT[host]} on ${open}`);
+    t.equal(
+      await cluster.connects(host, NEXT[host], closed),
+      false,
+      `${host} does not reach ${NEXT[host]} on ${closed}`,
+    );
+    t.equal(await cluster.connects(NEXT[host], host, open), false, `${NEXT[host]} does not reach ${host}`);
+  }
+}
+
+function other(...taken: readonly Host[]): Host {
+  return HOSTS.find((host) => !taken.includes(host)) ?? 1;
+}
+
+const turn = (cluster: ExampleCluster, from: number, to: number): string =>
+  cluster.push(`from port ${from} to ${to}`, (text) => text.replaceAll(`port: ${from}`, `port: ${to}`));
+
+/** Each push became one version of the policy, in order. */
+async function checkLineage(t: Test, cluster: ExampleCluster, host: Host, head: number): Promise<void> {
+  const { stdout } = await cluster.ztap(host, "policy", "history", "shop/web", "--json");
+  const { versions }: { readonly versions: readonly { readonly version: number; readonly revision: number }[] } =
+    JSON.parse(stdout);
+  const wanted = Array.from({ length: head }, (_, index) => head - index);
+  t.same(
+    versions.map(({ version }) => version),
+    wanted,
+  );
+  t.same(
+    versions.map(({ revision }) => revision),
+    wanted,
+  );
+}
+
+const why = whyNot();
+await t.test("three nodes on three etcd members", { skip: why ?? false, timeout: 300_000 }, async (t) => {
+  const cluster = new ExampleCluster();
+  try {
+    await cluster.open();
+    await story(t, cluster);
+  } finally {
+    if (!t.passing()) for (const host of HOSTS) t.comment(cluster.agentLog(host).slice(-3000));
+    await cluster.close();
+  }
+});
+
+async function story(t: Test, cluster: ExampleCluster): Promise<void> {
+  await t.test("what is in Git reaches the kernels of all three", async (t) => {
+    t.equal(await settle(t, cluster), 1);
+    await probe(t, cluster, 8000, 8001);
+    turn(cluster, 8000, 8001);
+    t.equal(await settle(t, cluster), 2);
+    await probe(t, cluster, 8001, 8000);
+  });
+
+  await t.test("the leader is killed: another one commits the next push", async (t) => {
+    const dead = await leaderOf(t, cluster, 1);
+    await cluster.signalAgent(dead, "SIGKILL");
+    turn(cluster, 8001, 8000);
+    const alive = HOSTS.filter((host) => host !== dead);
+    t.equal(await settle(t, cluster, alive), 3);
+    t.not(await leaderOf(t, cluster, other(dead)), dead);
+    t.equal(await cluster.connects(dead, NEXT[dead], 8001), false, "what the dead agent enforced stays in force");
+    cluster.startAgent(dead);
+    t.equal(await settle(t, cluster), 3);
+    await probe(t, cluster, 8000, 8001);
+  });
+
+  await t.test("one etcd member is killed: nothing is lost", async (t) => {
+    await cluster.killEtcd(2);
+    turn(cluster, 8000, 8001);
+    t.equal(await settle(t, cluster), 4);
+    await cluster.startEtcd(2);
+    t.equal(await settle(t, cluster), 4);
+    await probe(t, cluster, 8001, 8000);
+  });
+
+  await t.test("etcd's majority is gone: enforcement stays, commands say why, all heals", async (t) => {
+    await cluster.killEtcd(1);
+    await cluster.killEtcd(2);
+    turn(cluster, 8001, 8000);
+    const { status, stderr } = await cluster.ztap(3, "policy", "list");
+    t.equal(status, 1);
+    t.match(stderr, /etcd at .* cannot be reached, or has no majority/);
+    await probe(t, cluster, 8001, 8000);
+    const restarted: Host = 3;
+    await cluster.signalAgent(restarted, "SIGKILL");
+    cluster.startAgent(restarted);
+    await until(t, "the agent that started alone goes on", () =>
+      /going on without the store/.test(cluster.agentLog(restarted)) ? true : null,
+    );
+    await probe(t, cluster, 8001, 8000);
+    await cluster.startEtcd(1);
+    await cluster.startEtcd(2);
+    t.equal(await settle(t, cluster), 5);
+    await probe(t, cluster, 8000, 8001);
+  });
+
+  await t.test("the leader is cut off: it commits nothing, and follows when it is back", async (t) => {
+    const lost = await leaderOf(t, cluster, 1);
+    cluster.cut(lost);
+    turn(cluster, 8000, 8001);
+    t.equal(
+      await settle(
+        t,
+        cluster,
+        HOSTS.filter((host) => host !== lost),
+      ),
+      6,
+    );
+    turn(cluster, 8001, 8000);
+    t.equal(
+      await settle(
+        t,
+        cluster,
+        HOSTS.filter((host) => host !== lost),
+      ),
+      7,
+    );
+    t.notMatch(cluster.agentLog(lost), /committed revision [67]\b/);
+    cluster.mend(lost);
+    t.equal(await settle(t, cluster), 7);
+    await probe(t, cluster, 8000, 8001);
+  });
+
+  await t.test("the leader is frozen past its lease: it commits nothing when it goes on", async (t) => {
+    const frozen = await leaderOf(t, cluster, 1);
+    await cluster.signalAgent(frozen, "SIGSTOP");
+    turn(cluster, 8000, 8001);
+    t.equal(
+      await settle(
+        t,
+        cluster,
+        HOSTS.filter((host) => host !== frozen),
+      ),
+      8,
+    );
+    await cluster.signalAgent(frozen, "SIGCONT");
+    turn(cluster, 8001, 8000);
+    t.equal(await settle(t, cluster), 9);
+    await probe(t, cluster, 8000, 8001);
+    await checkLineage(t, cluster, 1, 9);
+  });
+}
