@@ -1,8 +1,10 @@
 /**
- * Makes docs/cli.md, the reference of all commands, from the manifest of the built CLI.
+ * Makes docs/cli.md, the reference of all commands and settings, from the manifest of the built CLI, the settings
+ * themselves and the schema of the configuration file.
  * `node docs/generate.mjs` writes it; `--check` exits 1 where the committed page is not what the commands say.
  */
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { DEFAULT_TEXTS, SETTING_KEYS, variableOf } from "../dist/src/operations/settings.js";
 
 const root = new URL("../", import.meta.url);
 const manifest = JSON.parse(readFileSync(new URL("oclif.manifest.json", root), "utf8"));
@@ -38,6 +40,17 @@ function section(command) {
   ];
 }
 
+const schema = JSON.parse(readFileSync(new URL("schemas/config.schema.json", root), "utf8"));
+const allFlags = commands.flatMap((command) => Object.values(command.flags));
+
+function settingRow(key) {
+  const property = key.split(".").reduce((at, name) => at.properties[name], schema);
+  const flag = allFlags.find(({ env }) => env === variableOf(key));
+  // The default has a column of its own.
+  const meaning = property.description.replace(/ Default: .*$/, "").replaceAll("|", "\\|");
+  return `| \`${key}\` | ${flag ? `\`--${flag.name}\`` : ""} | \`${variableOf(key)}\` | ${DEFAULT_TEXTS[key]} | ${meaning} |`;
+}
+
 const text = [
   "# Command reference",
   "",
@@ -60,6 +73,14 @@ const text = [
   "| flag | variable | |",
   "| --- | --- | --- |",
   ...globals.map(flagRow),
+  "",
+  "## Settings",
+  "",
+  "`source.url` in the file is `url` below `source`. A time is a number with its unit: 500ms, 10s, 5m, 1h.",
+  "",
+  "| key | flag | variable | default | |",
+  "| --- | --- | --- | --- | --- |",
+  ...SETTING_KEYS.map(settingRow),
   "",
   ...commands.flatMap(section),
 ].join("\n").replace(/\n+$/, "\n");

@@ -191,7 +191,16 @@ export async function openLocalEnforcer(
   if (!isOurs && !hasPins) return null;
   const { EbpfEnforcer } = await import("./adapters/ebpf/enforcer.js");
   const { createLogger } = await import("./adapters/system/logger.js");
-  return new EbpfEnforcer({ node, pinRoot: settings.pinRoot, logger: createLogger("error"), readOnly: true });
+  return new EbpfEnforcer({
+    node,
+    pinRoot: settings.pinRoot,
+    logger: createLogger("error", logsText(settings)),
+    readOnly: true,
+  });
+}
+
+function logsText({ logFormat }: Settings): boolean {
+  return logFormat === "auto" ? process.stderr.isTTY : logFormat === "text";
 }
 
 /** @param signal ends a transfer that a silent remote would draw out */
@@ -205,7 +214,7 @@ export async function withAgentDeps(
   const { serveHttp } = await import("./adapters/prometheus/server.js");
   const { bootId, describeSelf, isHolderAlive } = await import("./adapters/system/holder.js");
   const { createManifestCache } = await import("./manifest/read.js");
-  const logger = createLogger(settings.logLevel, process.stderr.isTTY);
+  const logger = createLogger(settings.logLevel, logsText(settings));
   const { telemetry, registry } = createTelemetry();
   const { DiskCopy, copyPath } = await import("./adapters/disk/copy.js");
   const cache = createManifestCache();

@@ -8,6 +8,7 @@ import { once } from "node:events";
 import { createWriteStream, globSync, mkdirSync, mkdtempSync, readFileSync, rmSync, rmdirSync, writeFileSync } from "node:fs";
 import { cp } from "node:fs/promises";
 import { tmpdir } from "node:os";
+import { setTimeout as delay } from "node:timers/promises";
 import { join } from "node:path";
 import type { Readable } from "node:stream";
 import { EtcdProcess, ROOT } from "./etcd.js";
@@ -55,6 +56,16 @@ export class ExampleCluster {
     for (const host of HOSTS) this.startAgent(host);
   }
 
+  /** Resolves when every host enforces the first revision. @throws where that does not happen within a minute */
+  async ready(): Promise<void> {
+    for (let look = 1; look <= 120; look += 1) {
+      const { status, stdout } = await this.ztap(1, "cluster", "status", "--json");
+      if (status === 0 && (stdout.match(/"enforcedRevision": 1\b/g) ?? []).length === HOSTS.length) return;
+      await delay(500);
+    }
+    throw new Error(`the hosts did not come up; ${this.folder}/agent-*.log say why`);
+  }
+
   /** The store's URL, reachable from every host. */
   get store(): string {
     return `etcd://${HOSTS.map((host) => `${addressOf(host)}:2379`).join(",")}/${this.id}`;
@@ -100,6 +111,13 @@ export class ExampleCluster {
     const ended = once(child, "exit");
     child.kill(signal);
     if (signal !== "SIGSTOP" && signal !== "SIGCONT") await ended;
+  }
+
+  /** Unpins what keeps a host's programs attached, as a wrong hand would; returns how many there were. */
+  damage(host: Host): number {
+    const links = globSync(`/sys/fs/bpf/${this.id}/node-${host}/links/*/*`);
+    for (const link of links) rmSync(link);
+    return links.length;
   }
 
   async killEtcd(host: Host): Promise<void> {

@@ -3,17 +3,18 @@
  * document, and the exit codes. A command's `run` parses, calls one operation, and hands the result
  * to a view.
  */
-import { Command, Flags } from "@oclif/core";
+import { Command, Errors, Flags } from "@oclif/core";
 import type { Diagnostic } from "../model/diagnostic.js";
 import { printableJson } from "../model/printable.js";
+import { OperationError } from "../operations/error.js";
 import type { Settings } from "../operations/settings.js";
-import { LOG_LEVELS } from "../operations/settings.js";
 import type { SourceFile } from "../ports/source.js";
 import { renderDiagnostics } from "../views/diagnostics.js";
 import type { Style } from "../views/style.js";
 import { colourStyle, plainStyle } from "../views/style.js";
-import { SETTING_FLAGS } from "./flags.js";
+import { GLOBAL_SETTING_FLAGS } from "./flags.js";
 import { loadSettings } from "./load-settings.js";
+import { describeFlags } from "./usage.js";
 
 export const GLOBAL_FLAGS = {
   config: Flags.string({
@@ -22,12 +23,8 @@ export const GLOBAL_FLAGS = {
     helpGroup: "GLOBAL",
     helpValue: "FILE",
   }),
-  store: SETTING_FLAGS.store,
   json: Flags.boolean({ description: "print one JSON document", env: "ZTAP_JSON", helpGroup: "GLOBAL" }),
-  "log-level": Flags.option({ options: LOG_LEVELS, helpGroup: "GLOBAL" })({
-    description: "least severity that is logged",
-    env: "ZTAP_LOG_LEVEL",
-  }),
+  ...GLOBAL_SETTING_FLAGS,
 };
 
 /** Beside a plan; `ztap validate` shows them all. */
@@ -38,6 +35,13 @@ export abstract class BaseCommand extends Command {
 
   protected get style(): Style {
     return process.stdout.isTTY && process.env["NO_COLOR"] === undefined ? colourStyle : plainStyle;
+  }
+
+  /** oclif tells unknown flags by an error of its own that it does not export; it alone has their names. */
+  protected override async catch(error: Error): Promise<void> {
+    if (error instanceof Errors.CLIError && "flags" in error && Array.isArray(error.flags))
+      throw new OperationError("usage", describeFlags(error.flags.map(String), this.ctor));
+    await super.catch(error);
   }
 
   /** @throws OperationError `invalid-settings` */

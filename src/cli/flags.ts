@@ -1,17 +1,36 @@
 /** The flags of the settings, one for each that a command needs; the rest of their life is in settings.ts. */
 import { Flags } from "@oclif/core";
 import type { SettingKey } from "../operations/settings.js";
-import { variableOf } from "../operations/settings.js";
+import { BACKENDS, DEFAULT_TEXTS, LOG_FORMATS, LOG_LEVELS, STORE_FORMS, variableOf } from "../operations/settings.js";
 
+/** The default is only told: a value here would beat the configuration file. */
 const setting = (key: SettingKey, description: string, helpValue: string, helpGroup?: string) =>
-  Flags.string({ description, env: variableOf(key), helpValue, ...(helpGroup === undefined ? {} : { helpGroup }) });
+  Flags.string({
+    description: `${description} (default: ${DEFAULT_TEXTS[key]})`,
+    env: variableOf(key),
+    helpValue,
+    ...(helpGroup === undefined ? {} : { helpGroup }),
+  });
+
+/** The same with its choices, which oclif checks and shows. */
+const choice = <const T extends string>(key: SettingKey, description: string, options: readonly T[]) =>
+  Flags.option({ options, helpGroup: "GLOBAL" })({
+    description: `${description} (default: ${DEFAULT_TEXTS[key]})`,
+    env: variableOf(key),
+  });
+
+/** Of every command. */
+export const GLOBAL_SETTING_FLAGS = {
+  store: setting("store", STORE_FORMS, "URL", "GLOBAL"),
+  "log-level": choice("logLevel", "least severity that is logged", LOG_LEVELS),
+  "log-format": choice("logFormat", "how logs are written to stderr; auto: text on a terminal, else JSON", LOG_FORMATS),
+};
 
 export const SETTING_FLAGS = {
-  store: setting("store", "file:PATH, etcd://HOST:PORT/PREFIX or memory:", "URL", "GLOBAL"),
   "state-dir": setting("stateDir", "folder for local state", "DIR"),
-  node: setting("node", "name of this node (default: the host name)", "NAME"),
+  node: setting("node", "name of this node", "NAME"),
   address: setting("address", "host:port under which others know this node", "HOST:PORT"),
-  backend: setting("backend", "auto, ebpf or none", "NAME"),
+  backend: setting("backend", BACKENDS.join(", "), "NAME"),
   listen: setting("listen", "host:port of /metrics, /healthz and /readyz, or off", "HOST:PORT"),
   "check-interval": setting("checkInterval", "how often the kernel is compared with the ruleset", "TIME"),
   "heartbeat-interval": setting("heartbeatInterval", "how often the heartbeat is renewed", "TIME"),
@@ -19,7 +38,7 @@ export const SETTING_FLAGS = {
   "session-ttl": setting("sessionTtl", "how long leadership outlives its last renewal", "TIME"),
   "pin-root": setting("pinRoot", "folder on a BPF file system", "DIR"),
   source: setting("source.url", "Git repository to poll", "URL"),
-  branch: setting("source.branch", "branch of the source (default: the remote's HEAD)", "NAME"),
+  branch: setting("source.branch", "branch of the source", "NAME"),
   "source-path": setting("source.path", "folder within the source", "DIR"),
   "source-interval": setting("source.interval", "time between polls", "TIME"),
 };
@@ -27,6 +46,7 @@ export const SETTING_FLAGS = {
 export const SETTING_OF_FLAG: Readonly<Record<string, SettingKey>> = {
   store: "store",
   "log-level": "logLevel",
+  "log-format": "logFormat",
   "state-dir": "stateDir",
   node: "node",
   address: "address",

@@ -2,6 +2,7 @@
 import { readFile } from "node:fs/promises";
 import { homedir, hostname } from "node:os";
 import { hasErrors } from "../model/diagnostic.js";
+import { withReason } from "../model/system-error.js";
 import { OperationError } from "../operations/error.js";
 import type { Settings, SettingsLayer } from "../operations/settings.js";
 import { SETTING_KEYS, resolveSettings, variableOf } from "../operations/settings.js";
@@ -48,7 +49,8 @@ function homeFolder(): string {
 
 async function fileLayer(file: string): Promise<SettingsLayer> {
   const text = await readFile(file, "utf8").catch((cause: unknown) => {
-    throw new OperationError("invalid-settings", `the configuration file cannot be read: ${file}`, { cause });
+    const message = withReason(`the configuration file ${file} cannot be read`, cause);
+    throw new OperationError("invalid-settings", message, { cause });
   });
   // Only a command with a configuration file pays for the YAML parser here.
   const { readConfig } = await import("../manifest/config.js");

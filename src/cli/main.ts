@@ -1,8 +1,10 @@
 /** The way into the CLI: runs oclif and turns every failure into one message and an exit code. */
-import { Errors, flush, run } from "@oclif/core";
+import { Config, Errors, flush, run } from "@oclif/core";
 import { printable, printableJson } from "../model/printable.js";
+import { systemReason, withReason } from "../model/system-error.js";
 import { OperationError } from "../operations/error.js";
 import { EXIT, InvalidInput } from "./exit.js";
+import { describeUsage } from "./usage.js";
 
 /** @param root the folder of ztap's package.json */
 export async function main(argv: readonly string[], root: string): Promise<void> {
@@ -12,12 +14,15 @@ export async function main(argv: readonly string[], root: string): Promise<void>
     report(error, argv);
     process.exit(EXIT.failed);
   });
+  let commands: readonly string[] = [];
   try {
-    await run(helpFirst(argv), root);
+    const config = await Config.load(root);
+    commands = config.commandIDs;
+    await run(helpFirst(argv), config);
     await flush();
   } catch (error) {
     if (error instanceof Errors.ExitError) process.exitCode = error.oclif.exit ?? EXIT.failed;
-    else report(error, argv);
+    else report(error, argv, commands);
   }
   // A connection that was still being made would keep the process for as long as the kernel tries.
   await Promise.all([process.stdout, process.stderr].map(written));
@@ -42,10 +47,10 @@ function helpFirst(argv: readonly string[]): string[] {
   return first === "help" ? [...rest, "--help"] : [...argv];
 }
 
-function report(error: unknown, argv: readonly string[]): void {
+function report(error: unknown, argv: readonly string[], commands: readonly string[] = []): void {
   const isUsage = isUsageError(error);
   process.exitCode = isUsage ? EXIT.usage : EXIT.failed;
-  const message = printable(error instanceof Error ? describe(error) : String(error));
+  const message = printable(error instanceof Error ? describe(error, commands) : String(error));
   if (wantsJson(argv)) {
     const diagnostics = error instanceof InvalidInput ? { diagnostics: error.diagnostics } : {};
     const document = { formatVersion: 1, error: { code: codeOf(error, isUsage), message, ...diagnostics } };
@@ -86,20 +91,20 @@ function codeOf(error: unknown, isUsage: boolean): string {
   return isUsage ? "usage" : "failed";
 }
 
-function describe(error: Error): string {
-  const message = error instanceof Errors.CLIError ? describeUsage(error.message) : error.message;
+function describe(error: Error, commands: readonly string[]): string {
+  let message = error instanceof Errors.CLIError ? describeUsage(error.message, commands) : inWords(error);
   const causes: string[] = [];
   for (let cause = error.cause; cause instanceof Error && causes.length < 3; cause = cause.cause) {
-    if (!message.includes(cause.message)) causes.push(cause.message);
+    const why = systemReason(cause) ?? cause.message;
+    message = message.replace(cause.message, () => why);
+    if (!message.includes(why)) causes.push(why);
   }
   return [message, ...causes].join(": ");
 }
 
-/** oclif joins topic and command with a colon, which nobody typed, and leaves open what to do next. */
-function describeUsage(message: string): string {
-  return message
-    .replace(/^command (\S+) not found$/, (_, id: string) => {
-      return `there is no command ${id.replaceAll(":", " ")}; \`ztap --help\` lists those that there are`;
-    })
-    .replace(/\nSee more help with --help$/, "; see --help");
+/** An error of a system call that nobody foresaw still says what it was about. */
+function inWords(error: Error): string {
+  const { dest, path }: NodeJS.ErrnoException & { readonly dest?: string } = error;
+  const about = dest ?? path;
+  return about === undefined || systemReason(error) === null ? error.message : withReason(about, error);
 }

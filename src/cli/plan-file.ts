@@ -7,6 +7,7 @@ import { hasErrors } from "../model/diagnostic.js";
 import { canonicalJson, digestOf } from "../model/digest.js";
 import type { ObjectPosition } from "../model/objects.js";
 import type { DesiredState, SourceRef } from "../model/state.js";
+import { withReason } from "../model/system-error.js";
 import type { Guard } from "../store/guards.js";
 import { isBoolean, isCount, isString, listOf, nullable, optional, shaped } from "../store/guards.js";
 import { OperationError } from "../operations/error.js";
@@ -25,7 +26,7 @@ export async function savePlan(file: string, { plan, desired }: Planned): Promis
   };
   const text = `${MAGIC}"digest":"${digestOf(content)}","content":${canonicalJson(content)}}\n`;
   await writeFile(file, text, { mode: 0o600 }).catch((cause: unknown) => {
-    throw new OperationError("plan-damaged", `the plan could not be saved as ${file}`, { cause });
+    throw new OperationError("plan-damaged", withReason(`the plan cannot be saved as ${file}`, cause), { cause });
   });
 }
 
@@ -37,7 +38,7 @@ export async function isPlanFile(path: string): Promise<boolean> {
   );
   if (!isFile) return false;
   const file = await open(path).catch((cause: unknown) => {
-    throw new OperationError("plan-damaged", `${path} cannot be read`, { cause });
+    throw new OperationError("plan-damaged", withReason(`${path} cannot be read`, cause), { cause });
   });
   try {
     const { buffer, bytesRead } = await file.read(Buffer.alloc(MAGIC.length), 0, MAGIC.length, 0);
@@ -45,7 +46,10 @@ export async function isPlanFile(path: string): Promise<boolean> {
   } finally {
     await file.close();
   }
-  throw new OperationError("plan-damaged", `${path} is neither a folder nor a saved plan`);
+  throw new OperationError(
+    "plan-damaged",
+    `${path} is neither a folder nor a saved plan; name the folder that it is in, or make a plan with ztap plan --out`,
+  );
 }
 
 export interface SavedPlan {
@@ -58,7 +62,7 @@ export async function loadPlan(file: string, read: typeof readManifests): Promis
   const damaged = (why: string, cause?: unknown) =>
     new OperationError("plan-damaged", `${file} is no usable plan: ${why}; plan again`, { cause });
   const text = await readFile(file, "utf8").catch((cause: unknown) => {
-    throw new OperationError("plan-damaged", `${file} cannot be read`, { cause });
+    throw new OperationError("plan-damaged", withReason(`${file} cannot be read`, cause), { cause });
   });
   const { digest, content } = parsePlan(text, damaged);
   if (digestOf(content) !== digest) throw damaged("its content does not match its digest");

@@ -45,22 +45,29 @@ export default class Apply extends BaseCommand {
   async run(): Promise<void> {
     const { args, flags } = await this.parse(Apply);
     const settings = await this.settings(flags);
-    await withStore(settings, { create: true }, async (store) => {
-      const planned = await this.#plan(store, settings, args.source, flags.ref);
-      const connectivity = planConnectivity(planned);
-      const text = () => renderPlan(planned.plan, connectivity, this.style);
-      const mustAsk = planned.plan.changes.length > 0 && !flags["auto-approve"];
-      if (!flags.json) this.log(text());
-      else if (mustAsk) this.logToStderr(text());
-      if (mustAsk) await confirm("Commit this as a new revision?");
-      const revision = await applyPlan({ store, clock: systemClock, random: systemRandom }, planned, {
-        author: operatorName(),
-        node: settings.node,
-        message: flags.message,
-        override: flags.override,
-      });
-      this.print(flags, applyDocument(planned.plan, connectivity, revision), () => renderApplied(revision, this.style));
-    });
+    const planned = await withStore(settings, { create: false }, (store) =>
+      this.#plan(store, settings, args.source, flags.ref),
+    );
+    const connectivity = planConnectivity(planned);
+    const text = () => renderPlan(planned.plan, connectivity, this.style);
+    const hasChanges = planned.plan.changes.length > 0;
+    const mustAsk = hasChanges && !flags["auto-approve"];
+    if (!flags.json) this.log(text());
+    else if (mustAsk) this.logToStderr(text());
+    if (mustAsk) await confirm("Commit this as a new revision?");
+    const options = {
+      author: operatorName(),
+      node: settings.node,
+      message: flags.message,
+      override: flags.override,
+    };
+    // Only here, so that a store is made for a commit and for nothing less; head may not have moved since the plan.
+    const revision = hasChanges
+      ? await withStore(settings, { create: true }, (store) =>
+          applyPlan({ store, clock: systemClock, random: systemRandom }, planned, options),
+        )
+      : null;
+    this.print(flags, applyDocument(planned.plan, connectivity, revision), () => renderApplied(revision, this.style));
   }
 
   async #plan(store: Store, settings: Settings, location: string, ref: string | undefined): Promise<Planned> {

@@ -3,11 +3,14 @@ import { BaseCommand } from "../cli/base.js";
 import { EXIT } from "../cli/exit.js";
 import { readPaths } from "../cli/read-paths.js";
 import { hasErrors } from "../model/diagnostic.js";
+import { OperationError } from "../operations/error.js";
 import { renderValidation, toValidateOutput } from "../views/diagnostics.js";
 import { readManifests } from "../wiring.js";
 
 export default class Validate extends BaseCommand {
   static override summary = "Parse and check manifests; show every problem in one run.";
+  static override description =
+    "Fails where there is nothing to check: no manifest in a folder, or no object in what was read.";
   static override examples = [
     "<%= config.bin %> validate",
     "<%= config.bin %> validate policies/ --json",
@@ -33,6 +36,12 @@ export default class Validate extends BaseCommand {
     const paths = argv.length === 0 ? ["."] : argv.map(String);
     const files = await readPaths(paths);
     const { objects, diagnostics } = readManifests(files);
+    if (objects.size === 0 && diagnostics.length === 0) {
+      throw new OperationError(
+        "not-found",
+        `nothing to validate: no object stands in ${files.map(({ path }) => path).join(", ")}; check the path`,
+      );
+    }
     const asJson = flags.json || flags.format === "json";
     this.print({ json: asJson }, toValidateOutput(objects, diagnostics), () =>
       renderValidation(objects, diagnostics, files, this.style),

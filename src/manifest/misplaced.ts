@@ -27,6 +27,7 @@ const MAPPINGS: Readonly<Record<string, readonly string[]>> = {
   podSelector: SELECTOR,
   namespaceSelector: SELECTOR,
   ipBlock: ["cidr", "except"],
+  etcd: ["ca", "cert", "key", "user", "passwordFile"],
   source: ["url", "branch", "path", "interval", "selfHeal"],
 };
 const LISTS: Readonly<Record<string, readonly string[]>> = {

@@ -417,7 +417,7 @@ export type Duration = string;
  */
 export interface ConfigDocument {
   /**
-   * file:PATH, etcd://HOST:PORT,HOST:PORT/PREFIX, etcds://… (TLS) or memory:. Default: file:/var/lib/ztap for root, else the XDG state folder.
+   * file:PATH, a path that begins with /, ./ or ../, etcd://HOST:PORT,HOST:PORT/PREFIX, etcds://… (TLS) or memory:. Default: the state folder.
    */
   store?: string;
   /**
@@ -429,11 +429,15 @@ export interface ConfigDocument {
    */
   logLevel?: "debug" | "info" | "warn" | "error";
   /**
+   * How logs are written to stderr. auto: text on a terminal, else one JSON document a line.
+   */
+  logFormat?: "auto" | "text" | "json";
+  /**
    * Name of this node. Default: the host name up to its first dot.
    */
   node?: string;
   /**
-   * host:port under which other members know this node.
+   * host:port under which other members know this node. Default: the node's name with the port of listen, or 9470.
    */
   address?: string;
   /**
@@ -441,7 +445,7 @@ export interface ConfigDocument {
    */
   backend?: "auto" | "ebpf" | "none";
   /**
-   * host:port of /metrics, /healthz and /readyz; off for none. Default 127.0.0.1:9470.
+   * host:port of /metrics, /healthz and /readyz; off for none.
    */
   listen?: string;
   checkInterval?: Duration;
@@ -449,7 +453,7 @@ export interface ConfigDocument {
   electionTimeout?: Duration;
   sessionTtl?: Duration;
   /**
-   * Folder on a BPF file system for pinned programs and maps. Default /sys/fs/bpf/ztap.
+   * Folder on a BPF file system for pinned programs and maps.
    */
   pinRoot?: string;
   /**
@@ -495,7 +499,7 @@ export interface ConfigDocument {
     path?: string;
     interval?: Duration;
     /**
-     * Whether an operator's override is returned to Git's state at the next poll. Default true.
+     * Whether an operator's override is returned to Git's state at the next poll.
      */
     selfHeal?: boolean;
   };

@@ -108,16 +108,19 @@ function toNode(
 }
 
 function problemOf({ member, beat, status }: Known): string | null {
-  const problem =
-    status === undefined || status.state === "InSync"
-      ? null
-      : (status.message ?? status.drift[0]?.detail ?? status.state);
+  const problem = status === undefined || status.state === "InSync" ? null : messageOf(status);
   const isAlive = beat?.alive === true;
   if (member === undefined)
     return isAlive ? "left, but its agent still runs: restart it to join again, or stop it" : "never joined, or left";
   if (isAlive) return problem;
   const silent = beat === undefined ? "its agent has never run" : "its agent does not run, or cannot reach the store";
   return problem === null ? silent : `${silent}; last it said: ${problem}`;
+}
+
+/** A message beside a drift tells what was healed before, and nothing of what differs now. */
+function messageOf({ state, message, drift }: NodeStatus): string {
+  const detail = drift[0]?.detail;
+  return (state === "Drifted" ? (detail ?? message) : (message ?? detail)) ?? state;
 }
 
 export interface Joined {

@@ -2,15 +2,12 @@
 import type { NetworkPolicy } from "../model/objects.js";
 import type { CommittedState, ObjectSet, Revision, RevisionEntry } from "../model/state.js";
 import { qualifiedName, refKey } from "../model/state.js";
-import type { DriftItem, NodeStatus } from "../model/status.js";
-import { diffEnforcement, judgeSubjects, listDrift } from "../drift/drift.js";
-import { compile } from "../policy/compile.js";
+import type { DriftItem } from "../model/status.js";
 import { listCandidates, selectsSubject } from "../policy/select.js";
-import type { Enforcer } from "../ports/enforcer.js";
-import { EnforcerError } from "../ports/enforcer.js";
 import type { Store } from "../ports/store.js";
-import type { Clock } from "../ports/system.js";
 import { OperationError } from "./error.js";
+import { observeNode, type ObserveDeps, type ObservedNode } from "./observe.js";
+import { eachRevision } from "./revisions.js";
 
 export interface PolicyRow {
   readonly namespace: string;
@@ -92,58 +89,72 @@ function toRow(entry: PolicyEntry, revision: Revision): PolicyRow {
   };
 }
 
-export interface PolicyVersion extends PolicyRow {
-  readonly action: "created" | "updated" | "deleted";
-  readonly author: string;
-  readonly reason: string;
+/** What only the revision tells that committed a version is null where that revision was pruned. */
+export interface PolicyVersion extends Omit<PolicyRow, "revision"> {
+  readonly revision: number | null;
+  readonly action: "created" | "updated" | "deleted" | null;
+  readonly author: string | null;
+  readonly reason: string | null;
 }
 
-/** Every version of a policy that is still kept, newest first, with its deletions. @throws OperationError `not-found` */
-export async function readHistory(store: Store, id: PolicyId): Promise<readonly PolicyVersion[]> {
+export interface PolicyHistory {
+  /** Newest first, with the deletions. */
+  readonly versions: readonly PolicyVersion[];
+  /** Whether the policy had versions before these, which the store no longer keeps. */
+  readonly pruned: boolean;
+}
+
+/** Every version of a policy that is still kept. @throws OperationError `not-found` */
+export async function readHistory(store: Store, id: PolicyId): Promise<PolicyHistory> {
   const versions: PolicyVersion[] = [];
   let later: { readonly row: PolicyRow | null; readonly revision: Revision } | null = null;
-  const note = (row: PolicyRow | null) => {
-    if (later === null) return;
-    const { revision } = later;
-    const who = { author: revision.author, reason: revision.reason };
-    if (later.row === null && row !== null) {
-      versions.push({
-        ...row,
-        revision: revision.number,
-        commit: revision.source.commit,
-        updatedAt: revision.time,
-        sourceNode: revision.node,
-        action: "deleted",
-        ...who,
-      });
-    } else if (later.row !== null && later.row.version !== row?.version) {
-      versions.push({ ...later.row, action: row === null ? "created" : "updated", ...who });
-    }
-  };
   for await (const revision of eachRevision(store)) {
     const row =
       policyRows(revision).find(({ namespace, name }) => namespace === id.namespace && name === id.name) ?? null;
-    note(row);
+    if (later !== null) versions.push(...committedBy(later.revision, later.row, row));
     later = { row, revision };
   }
-  note(null);
+  // The oldest one that is kept: what stood before it is known only where nothing was pruned.
+  if (later !== null && later.row !== null) {
+    versions.push(
+      later.revision.parent === null
+        ? toVersion(later.row, later.revision, "created")
+        : firstKept(later.row, later.revision),
+    );
+  }
   if (versions.length === 0) throw await unknownPolicy(store, id);
-  return versions;
+  return { versions, pruned: (versions.at(-1)?.version ?? 1) > 1 };
 }
 
-/** Newest first, as far as they are kept. */
-export async function* eachRevision(store: Store): AsyncGenerator<Revision> {
-  let before: number | undefined;
-  for (;;) {
-    const page = await store.listRevisions({ limit: 100, ...(before === undefined ? {} : { before }) });
-    yield* page;
-    const last = page.at(-1);
-    if (last === undefined || page.length < 100) return;
-    before = last.number;
+/** What a revision did to the policy, between how it was before and how it was after. */
+function committedBy(revision: Revision, row: PolicyRow | null, before: PolicyRow | null): readonly PolicyVersion[] {
+  if (row === null) {
+    if (before === null) return [];
+    const { number, time, node, source } = revision;
+    const gone = { ...before, revision: number, commit: source.commit, updatedAt: time, sourceNode: node };
+    return [toVersion(gone, revision, "deleted")];
   }
+  if (row.version === before?.version) return [];
+  return [toVersion(row, revision, before === null ? "created" : "updated")];
+}
+
+function toVersion(row: PolicyRow, { author, reason }: Revision, action: PolicyVersion["action"]): PolicyVersion {
+  return { ...row, action, author, reason };
+}
+
+/** A version is its first only where its number says so; and it may be older than the revision that it is found in. */
+function firstKept(row: PolicyRow, revision: Revision): PolicyVersion {
+  const action = row.version === 1 ? "created" : null;
+  if (row.updatedAt === revision.time) return toVersion(row, revision, action);
+  return { ...row, revision: null, commit: null, dirty: false, action, author: null, reason: null };
 }
 
 export async function unknownPolicy(store: Store, id: PolicyId): Promise<OperationError> {
+  const last = await store.readPolicyVersion(id.namespace, id.name);
+  if (last > 0) {
+    const message = `no policy ${qualifiedName(id)} in the store: it was deleted after version ${last}`;
+    return new OperationError("not-found", `${message}; \`ztap policy history\` lists the revisions that are kept`);
+  }
   const rows = await listPolicies(store);
   const elsewhere = rows.filter(({ name }) => name === id.name).map(qualifiedName);
   const hint =
@@ -172,14 +183,7 @@ export interface PolicyNode {
   readonly observedAt: string | null;
 }
 
-export interface ReportDeps {
-  readonly store: Store;
-  readonly clock: Clock;
-  /** For looking into this machine's own kernel, now; null for a node that is not enforced here, or without the privilege to look. */
-  readonly openLocal: (
-    node: string,
-    boot: string | null,
-  ) => Promise<Pick<Enforcer, "backend" | "open" | "lower" | "observe" | "close"> | null>;
+export interface ReportDeps extends ObserveDeps {
   /** What Git says of the state now; or why that is not known. */
   readonly readGit: () => Promise<GitReading>;
 }
@@ -232,65 +236,16 @@ async function reportNodes(
   const beats = new Map((await store.listHeartbeats()).map((beat) => [beat.id, beat]));
   const nodes: PolicyNode[] = [];
   for (const node of names) {
-    const status = await observeNow(deps, node, state, statuses.get(node) ?? null);
+    const status = await observeNode(deps, node, state, statuses.get(node) ?? null);
     const own = subjects.filter((subject) => subject.node === node).map(({ workload }) => workload);
     nodes.push(toPolicyNode(node, status, beats.get(node)?.alive ?? false, state.revision.number, policy, own));
   }
   return nodes;
 }
 
-interface Observed {
-  readonly status: NodeStatus | null;
-  /** Whether the kernel was read just now, and not by the agent some time ago. */
-  readonly isLive: boolean;
-}
-
-/**
- * The node's own report, with the kernel read anew where that can be done from here. The kernel is
- * held against the revision that the node says it enforces: being behind head is no drift.
- */
-async function observeNow(
-  deps: ReportDeps,
-  node: string,
-  head: CommittedState,
-  reported: NodeStatus | null,
-): Promise<Observed> {
-  const local = reported?.backend === "none" ? null : await deps.openLocal(node, reported?.boot ?? null);
-  if (local === null) return { status: reported, isLive: false };
-  try {
-    await local.open();
-    const enforced = reported?.enforcedRevision ?? head.revision.number;
-    const state = enforced === head.revision.number ? head : await deps.store.readState(enforced);
-    const ruleset = compile(state.objects, node);
-    const observed = await local.observe(ruleset);
-    const found = diffEnforcement(local.lower(ruleset), observed);
-    const drift = listDrift(found);
-    const judged = judgeSubjects(observed.subjects, found);
-    const observedAt = new Date(deps.clock.now()).toISOString();
-    const unreported = {
-      node,
-      backend: local.backend,
-      attemptedRevision: null,
-      enforcedRevision: drift.length === 0 ? enforced : null,
-      rulesetDigest: ruleset.digest,
-      state: "InSync" as const,
-      message: null,
-      healed: 0,
-    };
-    return { status: { ...(reported ?? unreported), drift, subjects: judged, observedAt }, isLive: true };
-  } catch (error) {
-    // What another version of ztap pinned, or what is damaged, cannot be read; the node's own report can.
-    if (!(error instanceof EnforcerError) || reported === null) throw error;
-    const message = `as last reported; the kernel could not be read: ${error.message}`;
-    return { status: { ...reported, message }, isLive: false };
-  } finally {
-    await local.close();
-  }
-}
-
 function toPolicyNode(
   node: string,
-  { status, isLive }: Observed,
+  { status, isLive, note }: ObservedNode,
   isAlive: boolean,
   desiredRevision: number,
   policy: string,
@@ -327,15 +282,22 @@ function toPolicyNode(
     `${subject.workload}: ${subject.message ?? "not enforced"}`;
   if (!isAlive && !isLive)
     return verdict("Unknown", `the agent is not running; it last reported at ${status.observedAt}`);
-  if (drift.length > 0) return verdict("Drifted", isLive ? null : status.message);
+  // The node's own message tells what was healed before, and says nothing of what differs now.
+  if (drift.length > 0) return verdict("Drifted", note ?? driftMessage(drift.length, isAlive));
   if (status.state === "Stalled" && status.subjects.length === 0) return verdict("Stalled", status.message);
   if (stalled !== undefined) return verdict("Stalled", why(stalled));
   // What was attempted failed, for whatever workload; this one's is not known to be enforced either.
   if (status.state === "Stalled" && status.attemptedRevision !== status.enforcedRevision)
     return verdict("Stalled", status.message);
-  if (status.enforcedRevision !== desiredRevision) {
+  const isAhead = isLive && status.enforcedRevision !== null && status.enforcedRevision > desiredRevision;
+  if (status.enforcedRevision !== desiredRevision && !isAhead) {
     return verdict(isAlive ? "Pending" : "Unknown", isAlive ? "not enforced yet" : "the agent is not running");
   }
   if (pending !== undefined) return verdict("Pending", why(pending));
   return verdict("InSync", isAlive ? status.message : "the agent is not running; enforcement stands as observed");
+}
+
+function driftMessage(count: number, isAlive: boolean): string {
+  const differences = `${count} ${count === 1 ? "difference" : "differences"}`;
+  return `${differences}; ${isAlive ? "the agent heals them at its next check" : "the agent is not running, so nothing heals them"}`;
 }

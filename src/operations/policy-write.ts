@@ -15,7 +15,8 @@ import { OperationError } from "./error.js";
 import { requireLeadership, withLeadership, type Candidate } from "./leadership.js";
 import { requireOverride } from "./owner.js";
 import type { PolicyId, PolicyRow } from "./policies.js";
-import { eachRevision, policyRows, unknownPolicy } from "./policies.js";
+import { policyRows, unknownPolicy } from "./policies.js";
+import { eachRevision } from "./revisions.js";
 import { readPolicyFile, type PolicyChoice } from "./policy-file.js";
 import { rereadObjects } from "./reread.js";
 

@@ -10,6 +10,7 @@ export const SETTING_KEYS = [
   "store",
   "stateDir",
   "logLevel",
+  "logFormat",
   "node",
   "address",
   "backend",
@@ -62,6 +63,9 @@ export interface EtcdSettings {
 export const LOG_LEVELS = ["debug", "info", "warn", "error"] as const;
 export type LogLevel = (typeof LOG_LEVELS)[number];
 
+export const LOG_FORMATS = ["auto", "text", "json"] as const;
+export type LogFormat = (typeof LOG_FORMATS)[number];
+
 export const BACKENDS = ["auto", "ebpf", "none"] as const;
 export type Backend = (typeof BACKENDS)[number];
 
@@ -77,6 +81,8 @@ export interface Settings {
   readonly store: StoreUrl;
   readonly stateDir: string;
   readonly logLevel: LogLevel;
+  /** `auto`: text on a terminal, else JSON. */
+  readonly logFormat: LogFormat;
   readonly node: string;
   readonly address: string;
   readonly backend: Backend;
@@ -100,6 +106,41 @@ export interface Machine {
   readonly xdgStateHome: string | undefined;
 }
 
+/** The port of an agent that is not told another. */
+const AGENT_PORT = 9470;
+
+/** What holds where nothing is set, as it would be written. The rest follows from the machine, or is left out. */
+const DEFAULTS = {
+  logLevel: "info",
+  logFormat: "auto",
+  backend: "auto",
+  listen: `127.0.0.1:${AGENT_PORT}`,
+  checkInterval: "10s",
+  heartbeatInterval: "1s",
+  electionTimeout: "5s",
+  sessionTtl: "60s",
+  pinRoot: "/sys/fs/bpf/ztap",
+  "source.interval": "60s",
+  "source.selfHeal": "true",
+} as const satisfies Partial<Record<SettingKey, string>>;
+
+/** The default of each setting, for people. */
+export const DEFAULT_TEXTS: Readonly<Record<SettingKey, string>> = {
+  ...DEFAULTS,
+  store: "the state folder",
+  stateDir: "/var/lib/ztap for root, else ztap in $XDG_STATE_HOME or ~/.local/state",
+  node: "the host name up to its first dot",
+  address: `the node's name with the port of listen, or ${AGENT_PORT}`,
+  "etcd.ca": "the system's",
+  "etcd.cert": "none",
+  "etcd.key": "none",
+  "etcd.user": "none",
+  "etcd.passwordFile": "none",
+  "source.url": "none",
+  "source.branch": "the remote's HEAD",
+  "source.path": "all of it",
+};
+
 const SHORT_VARIABLES: Readonly<Partial<Record<SettingKey, string>>> = {
   "source.url": "ZTAP_SOURCE",
   "source.branch": "ZTAP_BRANCH",
@@ -121,18 +162,21 @@ export function resolveSettings(layers: readonly SettingsLayer[], machine: Machi
   const read = createReader(layers);
   const stateDir = read("stateDir", defaultStateDir(machine), (text) => text);
   const node = read("node", defaultNode(machine.hostname), nodeName);
+  const listen = read("listen", DEFAULTS.listen, listenAddress);
   const store = read("store", `file:${stateDir}`, storeUrl);
   return {
     store,
     stateDir,
-    logLevel: read("logLevel", "info", oneOf(LOG_LEVELS)),
+    logLevel: read("logLevel", DEFAULTS.logLevel, oneOf(LOG_LEVELS)),
+    logFormat: read("logFormat", DEFAULTS.logFormat, oneOf(LOG_FORMATS)),
     node,
-    address: read("address", `${node}:9470`, hostAndPort),
-    backend: read("backend", "auto", oneOf(BACKENDS)),
-    listen: read("listen", "127.0.0.1:9470", listenAddress),
-    checkIntervalMs: read("checkInterval", "10s", duration),
+    // Port 0 is any that is free, which nobody knows before it is bound.
+    address: read("address", `${node}:${listen?.port || AGENT_PORT}`, hostAndPort),
+    backend: read("backend", DEFAULTS.backend, oneOf(BACKENDS)),
+    listen,
+    checkIntervalMs: read("checkInterval", DEFAULTS.checkInterval, duration),
     ...readTimes(read),
-    pinRoot: read("pinRoot", "/sys/fs/bpf/ztap", absolutePath),
+    pinRoot: read("pinRoot", DEFAULTS.pinRoot, absolutePath),
     etcd: readEtcd(read, store),
     source: readSource(read),
     sourcePath: optionalText(read, "source.path"),
@@ -161,9 +205,9 @@ function invalid(key: string, origin: string, found: string, wanted: string): Op
 }
 
 function readTimes(read: Reader): Pick<Settings, "heartbeatIntervalMs" | "electionTimeoutMs" | "sessionTtlMs"> {
-  const heartbeatIntervalMs = read("heartbeatInterval", "1s", duration);
-  const electionTimeoutMs = read("electionTimeout", "5s", duration);
-  const sessionTtlMs = read("sessionTtl", "60s", duration);
+  const heartbeatIntervalMs = read("heartbeatInterval", DEFAULTS.heartbeatInterval, duration);
+  const electionTimeoutMs = read("electionTimeout", DEFAULTS.electionTimeout, duration);
+  const sessionTtlMs = read("sessionTtl", DEFAULTS.sessionTtl, duration);
   for (const [key, found] of [["electionTimeout", electionTimeoutMs] as const, ["sessionTtl", sessionTtlMs] as const]) {
     if (found < 2 * heartbeatIntervalMs)
       throw invalid(key, "settings", `${found} ms`, `at least twice heartbeatInterval (${heartbeatIntervalMs} ms)`);
@@ -200,8 +244,8 @@ function readSource(read: Reader): SourceSettings | null {
     url,
     branch: optionalText(read, "source.branch"),
     path: optionalText(read, "source.path"),
-    intervalMs: read("source.interval", "60s", duration),
-    selfHeal: read("source.selfHeal", "true", oneOf(["true", "false"])) === "true",
+    intervalMs: read("source.interval", DEFAULTS["source.interval"], duration),
+    selfHeal: read("source.selfHeal", DEFAULTS["source.selfHeal"], oneOf(["true", "false"])) === "true",
   };
 }
 
@@ -243,20 +287,28 @@ function absolutePath(text: string): string | Wanted {
 
 function duration(text: string): number | Wanted {
   const wanted = new Wanted("a number with its unit, such as 500ms, 10s, 5m or 1h, from 1ms to 24 days");
-  if (!/^[0-9]+(\.[0-9]+)?(ms|s|m|h)$/.test(text)) return wanted;
-  const value = ms(text as ms.StringValue);
+  if (!isDuration(text)) return wanted;
+  const value = ms(text);
   return value >= 1 && value <= 2 ** 31 - 1 ? value : wanted;
 }
 
+function isDuration(text: string): text is ms.StringValue {
+  return /^[0-9]+(\.[0-9]+)?(ms|s|m|h)$/.test(text);
+}
+
+/** What `store` takes, for people. */
+export const STORE_FORMS =
+  "file:PATH, a path that begins with /, ./ or ../, etcd://HOST:PORT,HOST:PORT/PREFIX, etcds://… (TLS) or memory:";
+
+/** A path may stand for itself where it cannot be taken for anything else. */
 function storeUrl(text: string): StoreUrl | Wanted {
   if (text === "memory:") return { kind: "memory" };
   const etcd = /^(etcds?):\/\/([^/?#\s]+)(?:\/([^?#\s]*))?$/.exec(text);
   if (etcd !== null) return etcdUrl(etcd[1] === "etcds", etcd[2] ?? "", etcd[3] ?? "");
-  const path = text.startsWith("file:") ? text.slice("file:".length).replace(/^\/\/(?=\/)/, "") : "";
+  const isPath = /^\.{0,2}\//.test(text);
+  const path = isPath ? text : text.startsWith("file:") ? text.slice("file:".length).replace(/^\/\/(?=\/)/, "") : "";
   // A host would be read as part of the path otherwise.
-  return path === "" || path.startsWith("//")
-    ? new Wanted("file:PATH, etcd://HOST:PORT,HOST:PORT/PREFIX, etcds://… or memory:")
-    : { kind: "file", path };
+  return path === "" || path.startsWith("//") ? new Wanted(STORE_FORMS) : { kind: "file", path };
 }
 
 /** Without a port: 2379. Without a prefix: `ztap`. A password in a URL would show in every list of processes. */

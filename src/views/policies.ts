@@ -4,11 +4,11 @@ import { printable, printableLine } from "../model/printable.js";
 import { qualifiedName } from "../model/state.js";
 import type {
   GitState,
+  PolicyHistory,
   PolicyListing,
   PolicyNode,
   PolicyReport,
   PolicyRow,
-  PolicyVersion,
 } from "../operations/policies.js";
 import type { PolicyWritten } from "../operations/policy-write.js";
 import type { PolicyEvent } from "../operations/watch.js";
@@ -63,21 +63,22 @@ export function renderPolicyWritten(
   return `${style.good("Committed")} revision ${written.revision.number}: ${version}.${hint}`;
 }
 
-export function policyHistoryDocument(versions: readonly PolicyVersion[]): object {
-  return { formatVersion: 1, versions };
+export function policyHistoryDocument(history: PolicyHistory): object {
+  return { formatVersion: 1, ...history };
 }
 
-export function renderPolicyHistory(versions: readonly PolicyVersion[], style: Style): string {
+export function renderPolicyHistory({ versions, pruned }: PolicyHistory, style: Style): string {
   const rows = versions.map((row) => [
     String(row.version),
-    row.action,
-    String(row.revision),
+    row.action ?? "?",
+    row.revision === null ? "pruned" : String(row.revision),
     shortCommit(row) ?? "-",
     row.updatedAt,
-    printableLine(row.author),
-    printableLine(row.reason),
+    printableLine(row.author ?? "?"),
+    printableLine(row.reason ?? "?"),
   ]);
-  return renderTable(["Version", "Action", "Revision", "Commit", "Time", "Author", "Reason"], rows, style);
+  const table = renderTable(["Version", "Action", "Revision", "Commit", "Time", "Author", "Reason"], rows, style);
+  return pruned ? `${table}\n${style.dim("Older versions were pruned.")}` : table;
 }
 
 export function policyReportDocument(report: PolicyReport): object {
@@ -138,6 +139,6 @@ export function renderPolicyEvent(event: PolicyEvent, style: Style): string {
 }
 
 /** As git writes it: `-dirty` where the work tree held more than the commit does. */
-function shortCommit({ commit, dirty }: PolicyRow): string | null {
+function shortCommit({ commit, dirty }: Pick<PolicyRow, "commit" | "dirty">): string | null {
   return commit === null ? null : `${commit.slice(0, 12)}${dirty ? "-dirty" : ""}`;
 }

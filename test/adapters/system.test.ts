@@ -55,6 +55,10 @@ void t.test("the log: one JSON line an event, from its level on, or text for peo
   lines.length = 0;
   createLogger("debug", true, sink).warn("slow", { ms: 12, why: "disk", tags: ["a"] });
   t.match(lines.join(""), /^\d\d:\d\d:\d\d\.\d{3} warn  slow {2}ms=12 {2}why=disk {2}tags=\["a"\]\n$/);
+  lines.length = 0;
+  const cause = Object.assign(new Error("refused"), { code: "E1" });
+  createLogger("info", false, sink).warn("not done", { error: new Error("no answer", { cause }) });
+  t.match(JSON.parse(lines[0] ?? ""), { error: { message: "no answer", cause: { code: "E1", message: "refused" } } });
   createLogger("silent", true, sink).error("nothing");
   t.equal(lines.length, 1);
 });

@@ -1,6 +1,7 @@
-import t from "tap";
+import t, { type Test } from "tap";
 import { MemoryTable, openMemoryStore } from "../../src/adapters/memory/store.js";
 import { openEmbeddedStore } from "../../src/adapters/embedded/store.js";
+import { openEtcdStore } from "../../src/adapters/etcd/store.js";
 import { systemClock } from "../../src/adapters/system/clock.js";
 import type { ElectionNode, LeaderElection } from "../../src/api/election.js";
 import { createElection } from "../../src/api/election.js";
@@ -9,9 +10,11 @@ import type { Store } from "../../src/ports/store.js";
 import { StoreError } from "../../src/ports/store.js";
 import { until } from "../cli/ztap.js";
 import { policy } from "../builders/state.js";
+import { withEtcd } from "../etcd/server.js";
 import { inFolder } from "../fakes/repository.js";
 
 const QUICK = { ttlMs: 400, heartbeatIntervalMs: 20 };
+const OPEN = policy("web", "  podSelector: {}\n  ingress: [{}]");
 const WEB = policy("web", "  podSelector: {}\n  ingress: []");
 
 /** Elections of several nodes of one store, each with a handle of its own; all are stopped with the test. */
@@ -85,22 +88,36 @@ t.test("a node that was registered is healthy until its time is up", async (t) =
   t.same(seen, ["b", "a", "b"]);
 });
 
-t.test("over another store the winner of its election leads, and hands over when it stops", (t) =>
-  inFolder(async (path) => {
-    const member = members(t, () => openEmbeddedStore({ path, access: "write" }, systemClock));
-    const [b, a] = [member("b"), member("a")];
-    await b.election.start();
-    await a.election.start();
-    await agree([a.election, b.election], "b");
-    t.same([a.election.isLeader(), b.election.isLeader()], [false, true]);
-    await t.rejects(createPolicySync(a.store, { node: "a" }).syncPolicy(WEB, { name: "web" }), { code: "not-leader" });
-    t.match(await createPolicySync(b.store, { node: "b" }).syncPolicy(WEB, { name: "web" }), { version: 1 });
-    t.equal(b.election.isLeader(), true, "a write does not end its leadership");
-    await b.election.stop();
-    await agree([a.election], "a");
-    t.equal(a.election.isLeader(), true);
-    await a.election.stop();
-  }),
+async function handsOver(t: Test, open: () => Store): Promise<void> {
+  const member = members(t, open);
+  const [b, a] = [member("b"), member("a")];
+  await b.election.start();
+  await a.election.start();
+  await agree([a.election, b.election], "b");
+  t.same([a.election.isLeader(), b.election.isLeader()], [false, true]);
+  await t.rejects(createPolicySync(a.store, { node: "a" }).syncPolicy(WEB, { name: "web" }), { code: "not-leader" });
+  t.match(await createPolicySync(b.store, { node: "b" }).syncPolicy(WEB, { name: "web" }), { version: 1 });
+  t.equal(b.election.isLeader(), true, "a write does not end its leadership");
+  await b.election.stop();
+  await agree([a.election], "a");
+  t.equal(a.election.isLeader(), true);
+  await a.election.stop();
+  const policies = createPolicySync(b.store, { node: "b" });
+  t.match(await policies.syncPolicy(OPEN, { name: "web" }), { version: 2 }, "nobody leads: let in for one commit");
+  t.equal(await b.store.readLeader(), null);
+  await Promise.all([a.store.close(), b.store.close()]);
+}
+
+t.test("over the embedded store the winner of its election leads, and hands over when it stops", (t) =>
+  inFolder((path) => handsOver(t, () => openEmbeddedStore({ path, access: "write" }, systemClock))),
+);
+
+t.test("over etcd too", (t) =>
+  withEtcd({ flags: ["--heartbeat-interval=10", "--election-timeout=100"] }, ({ endpoints }) =>
+    handsOver(t, () =>
+      openEtcdStore({ endpoints, prefix: "api/", tls: null, auth: null, timeoutMs: 5000 }, systemClock, 0),
+    ),
+  ),
 );
 
 t.test("a second program for the same node is refused, and leaves the first alone", async (t) => {
@@ -141,4 +158,5 @@ t.test("who cannot reach the store any more leads no longer, and says so", async
   await until(() => election.isLeader(), "leadership again");
   watching.abort();
   await watched;
+  t.same(leaders.slice(0, 2), [{ id: "a", address: "a:1" }, null]);
 });

@@ -1,4 +1,4 @@
-import { readFileSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import t from "tap";
 import { Repository } from "../fakes/repository.js";
 import { NODES, policy, Ztap } from "./ztap.js";
@@ -64,9 +64,12 @@ t.test("apply asks: only yes commits, on a terminal alone", async (t) => {
   makeRepository(ztap);
   const without = await ztap.run(["apply", "repo"]);
   t.match(without, { code: 1, stderr: /no terminal to ask on.*Nothing was changed/s });
+  t.notOk(existsSync(ztap.store), "no store is made for nothing");
   t.equal((await ztap.onTerminal(["apply", "repo"], "no\n")).code, 1);
   t.equal((await ztap.onTerminal(["apply", "repo"], "\u0003")).code === 0, false, "Ctrl-C");
   t.match(await ztap.json(t, "policy-list", ["policy", "list"]), { policies: [] });
+  t.equal((await ztap.run(["apply", "none", "--auto-approve"])).code, 1);
+  t.notOk(existsSync(ztap.store), "declined or failed");
   t.match(await ztap.onTerminal(["apply", "repo"], "yes\n"), { code: 0, stdout: /Committed.* revision 1/ });
 });
 
@@ -127,6 +130,13 @@ t.test("history keeps versions over delete and recreate; watch shows each once",
     ["created 2", "deleted 1", "created 1"],
   );
   t.equal(versions[1].reason, "apply: gone");
+  const { revisions } = await ztap.json(t, "revision-list", ["policy", "history"]);
+  t.match(revisions, [
+    { number: 3, changes: { create: 1, update: 0, delete: 0 } },
+    { number: 2, reason: "apply: gone", changes: { create: 0, update: 0, delete: 1 } },
+    { number: 1 },
+  ]);
+  t.match((await ztap.run(["policy", "history"])).stdout, /2 .*\+0 ~0 -1 +apply: gone/);
 });
 
 t.test("policy show: 3 only where it was asked to and there is drift", async (t) => {

@@ -1,4 +1,5 @@
 /** What was typed wrong, settings and where they come from, output that nobody reads, and init, version, doctor. */
+import { execFileSync } from "node:child_process";
 import { existsSync, readFileSync } from "node:fs";
 import t from "tap";
 import { Repository } from "../fakes/repository.js";
@@ -11,11 +12,16 @@ t.test("a wrong command line ends with 64, one message and no stack trace", asyn
   const cases: readonly (readonly [readonly string[], RegExp])[] = [
     [["plan", "--nope"], /--nope/],
     [["nope"], /no command nope/],
+    [["pln", "repo"], /no command pln repo; did you mean `ztap plan`/],
+    [["policy", "shw", "web"], /no command policy shw web; did you mean `ztap policy show`/],
+    [["polcy"], /did you mean `ztap policy`/],
+    [["plan", "--detailled-exitcode"], /no flag --detailled-exitcode; did you mean --detailed-exitcode/],
+    [["plan", "--nope"], /no flag --nope; --help lists/],
+    [["plan", "--log-format", "xml"], /auto, text, json/],
     [["--nope"], /--nope/],
-    [["policy", "nope"], /no command policy nope/],
+    [["policy", "nope"], /no command policy nope; `ztap policy --help`/],
     [["validate", "--nope"], /--nope/],
     [["policy", "show"], /name/],
-    [["policy", "history"], /name/],
     [["policy", "show", "a/b/c"], /NAMESPACE\/NAME/],
     [["plan", "a", "b"], /b/],
     [["plan", "--format", "xml"], /text, json, markdown/],
@@ -24,7 +30,7 @@ t.test("a wrong command line ends with 64, one message and no stack trace", asyn
     [["agent", "--backend", "magic"], /backend \(flag\).*"magic".*auto, ebpf, none/],
     [["agent", "--heartbeat-interval", "5"], /heartbeatInterval \(flag\).*"5"/],
     [["agent", "--listen", "nowhere"], /listen \(flag\).*host:port/],
-    [["plan", "--store", "etcd://x"], /store \(flag\).*file:PATH/],
+    [["plan", "--store", "redis://x"], /store \(flag\).*file:PATH/],
   ];
   for (const [args, message] of cases) {
     const { code, stdout, stderr } = await ztap.run(args);
@@ -90,7 +96,7 @@ t.test("flag beats variable beats file; a bad file is refused with its place", a
   const bad = await ztap.run(["plan", "repo"], { env });
   t.equal(bad.code, 64);
   t.match(bad.stderr, /ztap\.yaml:2:\d+ ZT\d{4} /);
-  t.match(bad.stderr, /ztap\.yaml:3:\d+ ZT\d{4} .*intervall/);
+  t.match(bad.stderr, /ztap\.yaml:3:\d+ ZT\d{4} .*intervall.*did you mean interval\?/);
   t.match(await ztap.run(["plan", "repo", "--config", "none.yaml"]), { code: 64, stderr: /none\.yaml/ });
 });
 
@@ -161,7 +167,57 @@ t.test("validate: files, folders, standard input, and what is no text", async (t
     t.match(await ztap.run([command, "binary"]), { code: 1, stderr: /^ztap: .*binary\/a\.yaml|a\.yaml/ });
     t.match(await ztap.run([command, "none"]), { code: 1, stderr: /none/ });
   }
+  ztap.write("empty/README.md", "");
+  ztap.write("comments/a.yaml", "# nothing yet\n---\n");
+  for (const [path, message] of [
+    ["empty", /nothing to validate: there is no .*\.yaml or .*\.yml file in empty/],
+    ["comments", /nothing to validate: no object stands in comments\/a\.yaml/],
+    ["a/n.yaml empty", /there is no .* file in empty/],
+  ] as const) {
+    const nothing = await ztap.json(t, "error", ["validate", ...path.split(" ")], { code: 1 });
+    t.match(nothing, { error: { code: "not-found", message } });
+  }
   t.notOk(existsSync(ztap.path("state")), "asking for what is not there makes nothing");
+});
+
+t.test("what the system refuses is told in words, with what to do", async (t) => {
+  const ztap = new Ztap(t);
+  ztap.write("repo/n.yaml", NODES);
+  ztap.write("file", "");
+  const rows: readonly (readonly [string, RegExp])[] = [
+    ["validate none", /none cannot be read: no such file or directory; check the path/],
+    ["plan file/below", /file\/below cannot be read: not a directory; check the path/],
+    ["plan repo --config none.yaml", /configuration file none\.yaml cannot be read: no such file/],
+    ["plan repo --config repo", /configuration file repo cannot be read: it is a folder/],
+    ["plan repo --out none/x", /plan cannot be saved as none\/x: no such file/],
+    ["apply file", /neither a folder nor a saved plan/],
+    ["init file/below", /file\/below: not a directory; check the path/],
+    ["apply repo --auto-approve --store ./file/store", /store at \.\/file\/store cannot be used: not a directory/],
+  ];
+  for (const [line, message] of rows) {
+    const { code, stderr } = await ztap.run(line.split(" "));
+    t.ok(code === 1 || code === 64, line);
+    t.match(stderr, message, line);
+    t.notMatch(stderr, /\bE[A-Z]{4,}\b/, line);
+  }
+});
+
+t.test("logs are text or JSON as asked for, wherever they go", async (t) => {
+  const ztap = new Ztap(t);
+  ztap.write("repo/n.yaml", NODES);
+  await ztap.run(["apply", "repo", "--auto-approve"]);
+  const agent = ["agent", "--once", "--backend", "none", "--node", "n1", "--listen", "off"];
+  const [line = ""] = (await ztap.run(agent)).stderr.split("\n");
+  t.match(JSON.parse(line), { level: "warn", msg: /--backend none/ });
+  const text = await ztap.run([...agent, "--log-format", "text"]);
+  t.match(text.stderr, /^\d\d:\d\d:\d\d\.\d{3} warn {2}nothing is enforced/);
+  const json = await ztap.onTerminal(agent, "", { ZTAP_LOG_FORMAT: "json" });
+  t.match(json.stdout, /^\{"level":"warn"/, "also on a terminal");
+});
+
+t.test("the reference is what the commands say", async (t) => {
+  const generator = new URL("../../../docs/generate.mjs", import.meta.url).pathname;
+  t.equal(execFileSync(process.execPath, [generator, "--check"], { encoding: "utf8" }), "");
 });
 
 t.test("version, and doctor as root and as nobody", async (t) => {

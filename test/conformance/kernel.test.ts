@@ -4,7 +4,7 @@
  * expects. The cases are data (../shared/cases beside the repository, or ZTAP_CASES).
  */
 import { execFile } from "node:child_process";
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -24,32 +24,14 @@ import { stateOf } from "../builders/state.js";
 import { recordTelemetry } from "../fakes/ambient.js";
 import { quiet, Sandbox, whyNot } from "../kernel/sandbox.js";
 import { Pods } from "./pods.js";
-
-interface Step {
-  readonly policies: readonly unknown[];
-  readonly extraPodLabels: Readonly<Record<string, Readonly<Record<string, string>>>>;
-  readonly extraNamespaceLabels: Readonly<Record<string, Readonly<Record<string, string>>>>;
-  readonly port: number;
-  readonly protocol: string;
-  readonly expect: readonly { readonly from: string; readonly to: string; readonly allowed: boolean }[];
-}
-
-interface Cases {
-  readonly podIPs: Readonly<Record<string, string>>;
-  readonly cases: readonly {
-    readonly name: string;
-    readonly pods: readonly string[];
-    readonly steps: readonly Step[];
-  }[];
-}
+import { readSuite, type Step } from "./suite.js";
 
 const PORTS = [80, 81] as const;
 const REPOSITORY = fileURLToPath(new URL("../../../", import.meta.url));
-const file = join(process.env["ZTAP_CASES"] ?? join(REPOSITORY, "../shared/cases"), "k8s-e2e-netpol.json");
-const reason = whyNot() ?? (existsSync(file) ? null : `needs the cases: ${file}`);
-if (reason !== null) t.plan(0, `SKIP Kubernetes' cases in the kernel: ${reason}`);
+const data = readSuite();
+const reason = whyNot() ?? ("missing" in data ? data.missing : null);
+if (reason !== null || "missing" in data) t.plan(0, `SKIP Kubernetes' cases in the kernel: ${reason}`);
 else {
-  const data: Cases = JSON.parse(readFileSync(file, "utf8"));
   const folder = mkdtempSync(join(tmpdir(), "ztap-conformance-"));
   t.teardown(() => rmSync(folder, { recursive: true, force: true }));
   const sandbox = new Sandbox(t);

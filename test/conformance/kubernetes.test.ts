@@ -9,27 +9,7 @@ import { compile } from "../../src/policy/compile.js";
 import { listConnections } from "../../src/policy/connectivity.js";
 import { createEvaluator } from "../../src/policy/evaluate.js";
 import { objectsOfDocuments } from "../builders/state.js";
-import { readCases } from "./cases.js";
-
-type Labels = Readonly<Record<string, string>>;
-
-interface Step {
-  readonly policies: readonly object[];
-  readonly extraPodLabels: Readonly<Record<string, Labels>>;
-  readonly extraNamespaceLabels: Readonly<Record<string, Labels>>;
-  readonly port: number;
-  readonly protocol: "TCP" | "UDP" | "SCTP";
-  readonly expect: readonly { readonly from: string; readonly to: string; readonly allowed: boolean }[];
-}
-
-interface Suite {
-  readonly podIPs: Readonly<Record<string, string>>;
-  readonly cases: readonly {
-    readonly name: string;
-    readonly pods: readonly string[];
-    readonly steps: readonly Step[];
-  }[];
-}
+import { readSuite, type Step, type Suite } from "./suite.js";
 
 const PROTOCOLS = { TCP: 6, UDP: 17, SCTP: 132 } as const;
 
@@ -81,11 +61,11 @@ function lookUp(connections: readonly Connection[], step: Step): readonly string
 
 const row = (from: string, to: string, allowed: boolean) => `${from} → ${to}: ${allowed ? "Allowed" : "Denied"}`;
 
-const read = readCases("k8s-e2e-netpol.json");
+const read = readSuite();
 if ("missing" in read) {
   t.test("Kubernetes end-to-end cases", { skip: read.missing }, async () => undefined);
 } else {
-  const { cases, podIPs } = JSON.parse(read.text) as Suite;
+  const { cases, podIPs } = read;
   t.equal(cases.length, 48, "all cases of the suite");
   for (const { name, pods, steps } of cases) {
     t.test(name, async (t) => {

@@ -20,24 +20,23 @@ export function recordTelemetry(): {
     (...args: unknown[]) => {
       calls.push([name, ...args]);
     };
-  const names = [
-    "committed",
-    "rejected",
-    "sourceError",
-    "storeError",
-    "head",
-    "policyVersions",
-    "leader",
-    "elected",
-    "enforced",
-    "inForce",
-    "stalled",
-    "drift",
-    "healed",
-    "packets",
-  ] as const;
-  const entries = names.map((name) => [name, record(name)] as const);
-  return { telemetry: Object.fromEntries(entries) as unknown as Telemetry, calls };
+  const telemetry: Telemetry = {
+    committed: record("committed"),
+    rejected: record("rejected"),
+    sourceError: record("sourceError"),
+    storeError: record("storeError"),
+    head: record("head"),
+    policyVersions: record("policyVersions"),
+    leader: record("leader"),
+    elected: record("elected"),
+    enforced: record("enforced"),
+    inForce: record("inForce"),
+    stalled: record("stalled"),
+    drift: record("drift"),
+    healed: record("healed"),
+    packets: record("packets"),
+  };
+  return { telemetry, calls };
 }
 
 /** A small deterministic generator (mulberry32): the same seed gives the same run. */

@@ -41,7 +41,7 @@ const beforeCommit = (store: Store, happen: () => Promise<void>): Store =>
   });
 
 const versionsOf = async (store: Store) =>
-  (await readHistory(store, WEB)).map(({ version, action }) => [version, action]);
+  (await readHistory(store, WEB)).versions.map(({ version, action }) => [version, action]);
 
 t.test("with nobody leading, the command leads for one commit and no longer", async (t) => {
   const { store, sync } = setUp();
@@ -136,7 +136,7 @@ t.test("commands of one node at once all get in, each with its own version", asy
   const ports = [...Array(6).keys()].map((index) => 8000 + index);
   const written = await Promise.all(ports.map((port, index) => sync(portText(port), { holder: `cli-${index}` })));
   t.ok(written.every(({ outcome }) => outcome === "committed"));
-  const versions = (await readHistory(store, WEB)).map(({ version }) => version);
+  const versions = (await readHistory(store, WEB)).versions.map(({ version }) => version);
   t.same(versions, [6, 5, 4, 3, 2, 1]);
 });
 

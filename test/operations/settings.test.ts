@@ -1,6 +1,7 @@
+import { readFileSync } from "node:fs";
 import t from "tap";
 import type { SettingKey } from "../../src/operations/settings.js";
-import { resolveSettings, variableOf } from "../../src/operations/settings.js";
+import { DEFAULT_TEXTS, SETTING_KEYS, resolveSettings, variableOf } from "../../src/operations/settings.js";
 
 const ROOT = { isRoot: true, hostname: "Web-1.example.com", home: "/root", xdgStateHome: undefined };
 const USER = { isRoot: false, hostname: "web-1", home: "/home/ada", xdgStateHome: undefined };
@@ -15,6 +16,45 @@ t.test("the defaults of root and of a user", async (t) => {
   });
   t.match(resolveSettings([], USER).store, { path: "/home/ada/.local/state/ztap" });
   t.match(resolveSettings([], { ...USER, xdgStateHome: "/state" }).store, { path: "/state/ztap" });
+});
+
+t.test("the address follows the port that the agent listens on, unless it is set", async (t) => {
+  const address = (values: Partial<Record<SettingKey, string>>) =>
+    resolveSettings([{ origin: "flag", values: { node: "n1", ...values } }], ROOT).address;
+  t.equal(address({}), "n1:9470");
+  t.equal(address({ listen: "0.0.0.0:9555" }), "n1:9555");
+  t.equal(address({ listen: "0.0.0.0:9555", address: "10.0.0.1:1" }), "10.0.0.1:1");
+  t.equal(address({ listen: "off" }), "n1:9470");
+  t.equal(address({ listen: "127.0.0.1:0" }), "n1:9470", "any free port is none that could be told");
+});
+
+t.test("a store is a URL, or a path that cannot be anything else", async (t) => {
+  const store = (text: string) => resolveSettings([{ origin: "flag", values: { store: text } }], ROOT).store;
+  for (const [text, path] of [
+    ["file:store", "store"],
+    ["file:/a", "/a"],
+    ["file:///a", "/a"],
+    ["/a/b", "/a/b"],
+    ["./a", "./a"],
+    ["../a", "../a"],
+  ] as const)
+    t.same(store(text), { kind: "file", path }, text);
+  t.same(store("memory:"), { kind: "memory" });
+});
+
+t.test("the defaults that are told are those that hold", async (t) => {
+  const told = Object.entries(DEFAULT_TEXTS);
+  t.same(told.map(([key]) => key).sort(), [...SETTING_KEYS].sort());
+  const schema = JSON.parse(readFileSync(new URL("../../../schemas/config.schema.json", import.meta.url), "utf8"));
+  const words = ["store", "stateDir", "node", "address", "source.url", "source.branch", "source.path"];
+  const inWords = new Set([...words, ...SETTING_KEYS.filter((key) => key.startsWith("etcd."))]);
+  for (const [key, text] of told) {
+    const property = key.split(".").reduce((at, name) => at.properties[name], schema);
+    if (!inWords.has(key)) t.equal(String(property.default), text, `${key} in the schema`);
+  }
+  const source = { origin: "flag", values: { "source.url": "/repo" } };
+  const written = { origin: "file", values: Object.fromEntries(told.filter(([key]) => !inWords.has(key))) };
+  t.same(resolveSettings([source], ROOT), resolveSettings([source, written], ROOT));
 });
 
 t.test("the stronger layer wins, setting by setting", async (t) => {
@@ -39,6 +79,9 @@ t.test("variables are named as the flags are", async (t) => {
 const BAD: readonly (readonly [SettingKey, string, RegExp])[] = [
   ["store", "redis://x", /file:PATH/],
   ["store", "file:", /file:PATH/],
+  ["store", "//host/share", /begins with \/, \.\/ or \.\.\//],
+  ["store", "policies", /file:PATH, a path that begins with \/, \.\/ or \.\.\//],
+  ["logFormat", "xml", /auto, text, json/],
   ["node", "Not A Label", /DNS label/],
   ["backend", "iptables", /auto, ebpf, none/],
   ["listen", "9470", /host:port/],

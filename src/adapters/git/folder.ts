@@ -10,6 +10,7 @@ import { createHash } from "node:crypto";
 import { readdir, readFile, realpath, stat } from "node:fs/promises";
 import { dirname, join, relative, resolve, sep } from "node:path";
 import type { SourceRef } from "../../model/state.js";
+import { withReason } from "../../model/system-error.js";
 import { SourceError, type Snapshot, type Source, type SourceFile } from "../../ports/source.js";
 import { git } from "./git.js";
 import {
@@ -125,11 +126,11 @@ interface Place {
 
 async function placeOf(location: string): Promise<Place> {
   const absolute = await realpath(resolve(location)).catch((error: unknown) => {
-    throw new SourceError("source-not-found", `${location} does not exist or cannot be read`, { cause: error });
+    throw new SourceError("source-not-found", withReason(`${location} cannot be read`, error), { cause: error });
   });
   const info = await stat(absolute);
   if (!info.isDirectory() && !info.isFile())
-    throw new SourceError("source-not-found", `${location} is no folder and no file`);
+    throw new SourceError("source-not-found", `${location} is neither a folder nor a file; check the path`);
   const dir = info.isFile() ? dirname(absolute) : absolute;
   const top = await workTreeOf(dir);
   return { dir, file: info.isFile() ? absolute : null, top, root: top ?? dir };
@@ -161,7 +162,8 @@ async function findFiles(dir: string, shown: string): Promise<Found> {
   const folders = [dir];
   for (let folder = folders.pop(); folder !== undefined; folder = folders.pop()) {
     const entries = await readdir(folder, { withFileTypes: true }).catch((error: unknown) => {
-      throw new SourceError("source-denied", `a folder below ${shown} cannot be read`, { cause: error });
+      const name = join(shown, relative(dir, folder));
+      throw new SourceError("source-denied", withReason(`the folder ${name} cannot be read`, error), { cause: error });
     });
     for (const entry of entries) {
       const path = join(folder, entry.name);
@@ -182,7 +184,7 @@ async function readAll(files: readonly { readonly absolute: string; readonly pat
 
 async function readOne({ absolute, path }: { readonly absolute: string; readonly path: string }): Promise<SourceFile> {
   const bytes = await readFile(absolute).catch((error: unknown) => {
-    throw new SourceError("source-denied", `${path} cannot be read`, { cause: error });
+    throw new SourceError("source-denied", withReason(`${path} cannot be read`, error), { cause: error });
   });
   // The id that git would give the file, so that one cache of parsed files serves every source.
   const blobId = createHash("sha1").update(`blob ${bytes.length}\0`).update(bytes).digest("hex");

@@ -7,6 +7,7 @@ import { createHash, randomBytes } from "node:crypto";
 import { mkdir, rename, rm, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
+import { withReason } from "../../model/system-error.js";
 import { SourceError } from "../../ports/source.js";
 import { git, gitFailure, globalConfigText, type GitOptions } from "./git.js";
 import type { Location } from "./location.js";
@@ -175,7 +176,8 @@ export class Mirror {
       if (this.#location.local) await replaceFile(this.#globalConfig, globalConfigText());
       if (this.#location.credential !== null) await replaceFile(this.#credentialFile, `${this.#location.credential}\n`);
     } catch (error) {
-      throw new SourceError("git-failed", `the cache folder ${this.#cacheDir} cannot be written`, { cause: error });
+      const message = withReason(`the cache folder ${this.#cacheDir} cannot be written`, error);
+      throw new SourceError("git-failed", message, { cause: error });
     }
   }
 }

@@ -19,7 +19,13 @@ export interface LogSink {
 export function createLogger(level: LogLevel, pretty = false, sink: LogSink = process.stderr): Logger {
   const target = pretty ? { write: (line: string) => sink.write(prettyLine(line)) } : sink;
   const log = pino(
-    { level, base: null, timestamp: stdTimeFunctions.isoTime, formatters: { level: (label) => ({ level: label }) } },
+    {
+      level,
+      base: null,
+      timestamp: stdTimeFunctions.isoTime,
+      formatters: { level: (label) => ({ level: label }) },
+      serializers: { error: describeError },
+    },
     target,
   );
   return {
@@ -28,6 +34,14 @@ export function createLogger(level: LogLevel, pretty = false, sink: LogSink = pr
     warn: (message, fields) => log.warn(fields ?? {}, message),
     error: (message, fields) => log.error(fields ?? {}, message),
   };
+}
+
+/** An error's message is no property that JSON would show, and neither are its causes. */
+function describeError(error: unknown): unknown {
+  if (!(error instanceof Error)) return error;
+  const { name, message } = error;
+  const code = "code" in error ? { code: error.code } : {};
+  return { name, ...code, message, ...(error.cause === undefined ? {} : { cause: describeError(error.cause) }) };
 }
 
 /** `21:35:20.123 warn  the message  key=value` */
