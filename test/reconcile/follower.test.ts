@@ -222,6 +222,41 @@ t.test("a workload whose cgroup is absent is Pending, not drifted, and enforced 
   t.ok(machine.items.has("link/default/db"));
 });
 
+t.test("what stays wrong is reported once, and no run is the reason for another", async (t) => {
+  const { store, machine, deps } = setUp();
+  const written: NodeStatus[] = [];
+  let isDamaged = false;
+  const watched: Store = new Proxy(store, {
+    get(target, key) {
+      const value: unknown = Reflect.get(target, key, target);
+      if (typeof value !== "function") return value;
+      return async (...args: unknown[]): Promise<unknown> => {
+        if (key === "writeNodeStatus") written.push(args[0] as NodeStatus);
+        if (key === "readState" && isDamaged) throw new StoreError("object-damaged", "its digest is another");
+        return value.apply(target, args);
+      };
+    },
+  });
+  const follower = new Follower({ ...deps, store: watched }, "n1");
+  await commit(store, BASE + DENY);
+  await follower.reconcile();
+  isDamaged = true;
+  await commit(store, BASE + OPEN);
+  for (let run = 0; run < 3; run += 1) await t.rejects(follower.reconcile());
+  t.match(written, [
+    { state: "InSync", enforcedRevision: 1 },
+    { state: "Stalled", message: "its digest is another", attemptedRevision: 2, enforcedRevision: 1, subjects: [] },
+  ]);
+  t.equal(written.length, 2);
+  machine.items.clear();
+  await t.rejects(follower.reconcile());
+  t.ok(machine.items.size > 0, "the last good ruleset is kept up meanwhile");
+  t.ok(
+    written.slice(1).every(({ state }) => state !== "InSync"),
+    "and never called in sync",
+  );
+});
+
 t.test("the last good ruleset is held against damage where head cannot be read, compiled or lowered", async (t) => {
   const { store, follower, machine, deps } = setUp();
   await commit(store, BASE + DENY);
