@@ -248,6 +248,8 @@ export async function withAgentDeps(
         heartbeatIntervalMs: settings.heartbeatIntervalMs,
         electionTimeoutMs: settings.electionTimeoutMs,
         sessionTtlMs: settings.sessionTtlMs,
+        keepRevisions: settings.keepRevisions,
+        keepForMs: settings.keepForMs,
       },
     ),
   );

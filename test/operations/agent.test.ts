@@ -53,6 +53,8 @@ t.test("an agent that cannot reach the store any more stops saying that it leads
       heartbeatIntervalMs: 10,
       electionTimeoutMs: 5000,
       sessionTtlMs: 200,
+      keepRevisions: 1000,
+      keepForMs: 60_000,
     },
     stop.signal,
   );
