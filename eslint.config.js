@@ -18,7 +18,10 @@ export default tseslint.config(
       "src/manifest/validators.generated.ts",
     ],
   },
-  ...tseslint.configs.strictTypeChecked.map((config) => ({ ...config, files: ["src/**/*.ts", "test/**/*.ts", "examples/**/*.ts"] })),
+  ...tseslint.configs.strictTypeChecked.map((config) => ({
+    ...config,
+    files: ["src/**/*.ts", "test/**/*.ts", "examples/**/*.ts"],
+  })),
   {
     files: ["src/**/*.ts", "test/**/*.ts", "examples/**/*.ts"],
     languageOptions: { parserOptions: { project: "./tsconfig.json", tsconfigRootDir: import.meta.dirname } },
