@@ -19,6 +19,7 @@ export class History {
   #objects: ReadonlyMap<string, StateObject> = new Map();
 
   readonly #heard: Heard;
+  #newest = 0;
 
   constructor(client: EtcdClient, heard: Heard) {
     this.#client = client;
@@ -26,8 +27,18 @@ export class History {
   }
 
   async readHead(): Promise<number | null> {
+    const heard = this.#heard.take(keys.head);
+    const said = heard === null ? null : recordOf(heard, isCount);
+    // What was heard before this handle wrote or read something newer is old.
+    if (said !== null && said >= this.#newest) return this.noteHead(said);
     const entry = await this.#client.get(keys.head);
-    return entry === null ? null : recordOf(entry, isCount);
+    return this.noteHead(entry === null ? null : recordOf(entry, isCount));
+  }
+
+  /** Head as this handle has just read or written it. */
+  noteHead(number: number | null): number | null {
+    this.#newest = number ?? 0;
+    return number;
   }
 
   async readRevision(number: number): Promise<Revision | null> {
