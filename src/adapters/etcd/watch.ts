@@ -58,6 +58,8 @@ async function* follow<K>(
   signal: AbortSignal,
 ): AsyncGenerator<K, void, undefined> {
   const stream = openStream(client, watched, from, bell);
+  // At once, also where nobody asks for the next event any more: an open stream keeps the process.
+  signal.addEventListener("abort", stream.close);
   const isOver = (): boolean => signal.aborted;
   try {
     while (!isOver()) {
@@ -70,6 +72,7 @@ async function* follow<K>(
       if (isSilent) bell.add(new Set(watched.map(({ kind }) => kind)));
     }
   } finally {
+    signal.removeEventListener("abort", stream.close);
     stream.close();
   }
 }
