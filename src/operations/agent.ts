@@ -13,6 +13,7 @@ import type { readManifests } from "../manifest/read.js";
 import { Election } from "../reconcile/election.js";
 import { Follower } from "../reconcile/follower.js";
 import { Leader } from "../reconcile/leader.js";
+import { Pruner } from "../reconcile/pruner.js";
 import { Wakeup, forwardEvents, runLoop } from "../reconcile/runner.js";
 import { OperationError } from "./error.js";
 
@@ -59,6 +60,9 @@ export interface AgentOptions {
   readonly electionTimeoutMs: number;
   /** How long leadership outlives its last renewal. */
   readonly sessionTtlMs: number;
+  /** See PruneOptions. */
+  readonly keepRevisions: number;
+  readonly keepForMs: number;
 }
 
 /** Claims the node, makes one run of each duty, and leaves. @throws where the node could not be made to match */
@@ -107,6 +111,7 @@ class Agent implements Probes {
   readonly #election: Election;
   readonly #leader: Leader | null;
   readonly #follower: Follower;
+  readonly #pruner: Pruner;
   readonly #leaderWakeup = new Wakeup();
   readonly #followerWakeup = new Wakeup();
   #lastFollowed: number;
@@ -124,6 +129,7 @@ class Agent implements Probes {
     this.#election = new Election(store, clock, { id: node, holder, ttlMs: sessionTtlMs });
     this.#leader = source === null ? null : new Leader({ ...deps, source, election: this.#election }, options);
     this.#follower = new Follower(deps, node, options.boot);
+    this.#pruner = new Pruner(deps, options);
     this.#lastFollowed = clock.monotonic();
   }
 
@@ -221,6 +227,7 @@ class Agent implements Probes {
   async lead(): Promise<void> {
     try {
       await this.#leader?.reconcile();
+      if (this.#election.fence !== null) await this.#pruner.run();
     } catch (error) {
       if (error instanceof StoreError) this.deps.telemetry.storeError();
       throw error;

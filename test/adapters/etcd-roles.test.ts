@@ -121,6 +121,8 @@ async function agentOfNode(t: Test, store: Store, leader: Store): Promise<void> 
       heartbeatIntervalMs: 20,
       electionTimeoutMs: 5000,
       sessionTtlMs: 5000,
+      keepRevisions: 1000,
+      keepForMs: 60_000,
     },
     stop.signal,
   );
