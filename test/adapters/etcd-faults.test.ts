@@ -2,6 +2,7 @@
 import { spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { once } from "node:events";
+import { tmpdir } from "node:os";
 import { fileURLToPath } from "node:url";
 import t from "tap";
 import type { Test } from "tap";
@@ -10,6 +11,7 @@ import { grantLease, leaseAge, renewLease, revokeLease } from "../../src/adapter
 import { systemClock } from "../../src/adapters/system/clock.js";
 import type { Fence, Store } from "../../src/ports/store.js";
 import { commitOnHead } from "../contract/store-commits.js";
+import { runFromPage } from "../etcd/page.js";
 import { withEtcd, whyNoEtcd, type EtcdCluster } from "../etcd/server.js";
 import { newPrefix, openProxy, openStore, QUICK, until, within } from "../etcd/stores.js";
 import { draft, namespace, policy } from "../fakes/objects.js";
@@ -188,7 +190,7 @@ async function longValues(t: Test, { endpoints, ctl }: EtcdCluster): Promise<voi
   });
 }
 
-async function fullDatabase(t: Test, { endpoints, ctl }: EtcdCluster): Promise<void> {
+async function fullDatabase(t: Test, { endpoints }: EtcdCluster): Promise<void> {
   const store = openStore(t, endpoints);
   await commit(store, 1);
   const fill = async (): Promise<void> => {
@@ -198,12 +200,7 @@ async function fullDatabase(t: Test, { endpoints, ctl }: EtcdCluster): Promise<v
   await t.rejects(fill(), { code: "store-unavailable", message: /takes no more data.*--quota-backend-bytes/ });
   t.equal(await store.readHead(), 1, "what is there is still read");
   await t.rejects(commit(store, 2), { code: "store-unavailable", message: /takes no more data/ });
-  const status: readonly { readonly Status: { readonly header: { readonly revision: number } } }[] = JSON.parse(
-    ctl("endpoint", "status", "-w", "json"),
-  );
-  ctl("compaction", String(status[0]?.Status.header.revision));
-  ctl("defrag");
-  ctl("alarm", "disarm");
+  runFromPage("reclaim", { ETCDCTL_ENDPOINTS: endpoints.join(",") }, tmpdir());
   t.equal(await commit(store, 2), 2, "and after what the message asks for, all is well");
 }
 

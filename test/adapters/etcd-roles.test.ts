@@ -1,4 +1,5 @@
 /** etcd's users and roles, made by the commands of docs/etcd.md: what each may do, and what an agent does that may not lead. */
+import { execFileSync } from "node:child_process";
 import { mkdir, mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -209,6 +210,28 @@ await t.test("roles of users with certificates", settings, async (t) => {
       return { tls: { ca: ca ?? null, cert: cert ?? null, key: key ?? null }, auth: null };
     };
     await whatEachMay(t, etcd, await as("web-1"), await as("web-2"));
+  });
+});
+
+await t.test("signed tokens of before a change of roles are renewed", settings, async (t) => {
+  const folder = await mkdtemp(join(tmpdir(), "ztap-roles-"));
+  t.teardown(() => rm(folder, { recursive: true, force: true }));
+  const openssl = (...args: readonly string[]) => execFileSync("openssl", args, { cwd: folder, stdio: "ignore" });
+  openssl("genrsa", "-out", "token.key", "2048");
+  openssl("rsa", "-in", "token.key", "-pubout", "-out", "token.pub");
+  const token = `--auth-token=jwt,pub-key=${folder}/token.pub,priv-key=${folder}/token.key,sign-method=RS256,ttl=2s`;
+  await withEtcd({ flags: [...QUICK, token] }, async (etcd) => {
+    const environment = { ETCDCTL_ENDPOINTS: etcd.endpoints.join(",") };
+    makeUsers(environment, folder, (text) => text.replace('"$NODE" --no-password', '"$NODE:of-$NODE"'));
+    const auth = { username: "web-2", password: "of-web-2" };
+    const store = openStore(t, etcd.endpoints, { auth });
+    t.equal(await commitOnHead(store, draft([policy("web")])), 1);
+    const { fence } = await store.campaign({ id: "web-2", holder: "h2" }, 60_000);
+    const root = { ...environment, ETCDCTL_USER: "root:secret", NODE: "web-2" };
+    runFromPage("may-lead", root, folder, (text) => text.replace("ztap-leader", "ztap-registrar"));
+    t.equal(await store.readHead(), 1);
+    t.same((await store.campaign({ id: "web-2", holder: "h2" }, 60_000)).fence, fence);
+    t.equal(await commitOnHead(store, draft([policy("web", 2)])), 2);
   });
 });
 

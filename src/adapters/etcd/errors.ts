@@ -63,6 +63,11 @@ const REASONS: readonly (readonly [RegExp, (etcd: string, why: string) => string
   ],
 ];
 
+/** A signed token of before a change of users or roles; a new connection asks for a new one. */
+export function isOutdatedToken(error: unknown): boolean {
+  return error instanceof Error && /revision of auth store is old/.test(error.message);
+}
+
 export function toStoreError(error: unknown, endpoints: readonly string[]): StoreError {
   if (error instanceof StoreError) return error;
   const why = shorten(error instanceof Error ? error.message : String(error));
