@@ -18,6 +18,7 @@ export class History {
   /** The objects of the state that was read last, by digest: the next one is mostly the same. */
   #objects: ReadonlyMap<string, StateObject> = new Map();
   readonly #heard: Heard;
+  #newest = 0;
   /** The revision that was read last: followers ask for head's again and again. */
   #last: { readonly entry: Entry; readonly revision: Revision } | null = null;
 
@@ -27,8 +28,18 @@ export class History {
   }
 
   async readHead(): Promise<number | null> {
+    const heard = this.#heard.take(keys.head);
+    const said = heard === null ? null : recordOf(heard, isCount);
+    // What was heard before this handle wrote or read something newer is old.
+    if (said !== null && said >= this.#newest) return this.noteHead(said);
     const entry = await this.#client.get(keys.head);
-    return entry === null ? null : recordOf(entry, isCount);
+    return this.noteHead(entry === null ? null : recordOf(entry, isCount));
+  }
+
+  /** Head as this handle has just read or written it. */
+  noteHead(number: number | null): number | null {
+    this.#newest = number ?? 0;
+    return number;
   }
 
   async readRevision(number: number): Promise<Revision | null> {

@@ -85,7 +85,9 @@ class EtcdStore implements Store {
 
   async commit(draft: RevisionDraft, guard: CommitGuard): Promise<CommitOutcome> {
     await this.#check();
-    return commitRevision(this.#client, this.#history, draft, guard);
+    const result = await commitRevision(this.#client, this.#history, draft, guard);
+    if (result.outcome === "committed") this.#history.noteHead(result.revision.number);
+    return result;
   }
 
   async readPolicyVersion(namespace: string, name: string): Promise<number> {
