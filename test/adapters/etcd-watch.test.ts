@@ -6,7 +6,17 @@ import { systemClock } from "../../src/adapters/system/clock.js";
 import type { Store } from "../../src/ports/store.js";
 import { commitOnHead } from "../contract/store-commits.js";
 import { withEtcd, whyNoEtcd, type EtcdCluster } from "../etcd/server.js";
-import { clockThatCuts, followHead, newPrefix, openProxy, openStore, QUICK, startWatch, until, within } from "../etcd/stores.js";
+import {
+  clockThatCuts,
+  followHead,
+  newPrefix,
+  openProxy,
+  openStore,
+  QUICK,
+  startWatch,
+  until,
+  within,
+} from "../etcd/stores.js";
 import { draft, policy } from "../fakes/objects.js";
 
 /** As in src/adapters/etcd/watch.ts. */
