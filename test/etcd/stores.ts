@@ -63,17 +63,16 @@ export async function startWatch(
 
 /** Head, as a follower's loop gets it: a read that failed is made again. 0: none. */
 export async function followHead(store: Store): Promise<number> {
-  let head: number | null = null;
+  const heads: number[] = [];
   await until("head is read", async () => {
     try {
-      head = await store.readHead();
-      return true;
+      heads.push((await store.readHead()) ?? 0);
     } catch (error) {
-      if (error instanceof StoreError && error.code === "store-unavailable") return false;
-      throw error;
+      if (!(error instanceof StoreError) || error.code !== "store-unavailable") throw error;
     }
+    return heads.length > 0;
   });
-  return head ?? 0;
+  return heads[0] ?? 0;
 }
 
 /** Waits for what must come; the bound only ends a test that would hang. */
