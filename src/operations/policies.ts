@@ -11,6 +11,7 @@ import { EnforcerError } from "../ports/enforcer.js";
 import type { Store } from "../ports/store.js";
 import type { Clock } from "../ports/system.js";
 import { OperationError } from "./error.js";
+import { countPolicy, type PolicyCounters } from "./policy-counters.js";
 import { eachRevision } from "./revisions.js";
 
 export interface PolicyRow {
@@ -185,6 +186,8 @@ export interface PolicyNode {
   readonly enforcedRevision: number | null;
   readonly drift: readonly DriftItem[];
   readonly observedAt: string | null;
+  /** Null where the kernel could not be read from here. */
+  readonly counters: PolicyCounters | null;
 }
 
 export interface ReportDeps {
@@ -247,9 +250,9 @@ async function reportNodes(
   const beats = new Map((await store.listHeartbeats()).map((beat) => [beat.id, beat]));
   const nodes: PolicyNode[] = [];
   for (const node of names) {
-    const status = await observeNow(deps, node, state, statuses.get(node) ?? null);
+    const observed = await observeNow(deps, node, state, statuses.get(node) ?? null, policy);
     const own = subjects.filter((subject) => subject.node === node).map(({ workload }) => workload);
-    nodes.push(toPolicyNode(node, status, beats.get(node)?.alive ?? false, state.revision.number, policy, own));
+    nodes.push(toPolicyNode(node, observed, beats.get(node)?.alive ?? false, state.revision.number, policy, own));
   }
   return nodes;
 }
@@ -260,6 +263,8 @@ interface Observed {
   readonly isLive: boolean;
   /** What is to be known of the reading itself. */
   readonly note?: string;
+  /** Of the policy that is asked about, read with the kernel. */
+  readonly counters?: PolicyCounters;
 }
 
 /**
@@ -271,6 +276,7 @@ async function observeNow(
   node: string,
   head: CommittedState,
   reported: NodeStatus | null,
+  policy: string,
 ): Promise<Observed> {
   const local = reported?.backend === "none" ? null : await deps.openLocal(node, reported?.boot ?? null);
   if (local === null) return { status: reported, isLive: false };
@@ -294,7 +300,8 @@ async function observeNow(
       message: null,
       healed: 0,
     };
-    return { status: { ...(reported ?? unreported), drift, subjects: judged, observedAt }, isLive: true };
+    const counters = countPolicy(ruleset, observed.counters, policy);
+    return { status: { ...(reported ?? unreported), drift, subjects: judged, observedAt }, isLive: true, counters };
   } catch (error) {
     // What another version of ztap pinned, or what is damaged, cannot be read; the node's own report can.
     if (!(error instanceof EnforcerError) || reported === null) throw error;
@@ -307,7 +314,7 @@ async function observeNow(
 
 function toPolicyNode(
   node: string,
-  { status, isLive, note }: Observed,
+  { status, isLive, note, counters }: Observed,
   isAlive: boolean,
   desiredRevision: number,
   policy: string,
@@ -322,6 +329,7 @@ function toPolicyNode(
       enforcedRevision: null,
       drift: [],
       observedAt: null,
+      counters: null,
     };
   }
   const drift = status.drift.filter(
@@ -338,6 +346,7 @@ function toPolicyNode(
     enforcedRevision: status.enforcedRevision,
     drift,
     observedAt: status.observedAt,
+    counters: counters ?? null,
   };
   const verdict = (state: NodeSyncState, message: string | null): PolicyNode => ({ ...facts, state, message });
   const why = (subject: { readonly workload: string; readonly message?: string }) =>

@@ -10,6 +10,7 @@ import type { Ruleset } from "../model/ruleset.js";
 import type { CommittedState, Revision } from "../model/state.js";
 import type { DriftKind, NodeStatus, SubjectStatus } from "../model/status.js";
 import { compile } from "../policy/compile.js";
+import { nameFlows, NO_NAMES, type FlowNames } from "../policy/flow-names.js";
 import type { StateCopy } from "../ports/copy.js";
 import type { EnforcementItem, Enforcer, ItemSet, Observation } from "../ports/enforcer.js";
 import { EnforcerError } from "../ports/enforcer.js";
@@ -32,6 +33,7 @@ interface Target {
   readonly revision: Revision;
   readonly ruleset: Ruleset;
   readonly items: ItemSet;
+  readonly names: FlowNames;
 }
 
 /** How old a status may grow while nothing changes. */
@@ -61,6 +63,11 @@ export class Follower {
   /** The revision that this node is known to enforce; null before the first success. */
   get enforcedRevision(): number | null {
     return this.#enforces ? (this.#enforced?.revision ?? null) : null;
+  }
+
+  /** What verdicts are told with. */
+  get names(): FlowNames {
+    return (this.#good ?? this.#target)?.names ?? NO_NAMES;
   }
 
   /** Null where the last run ended in sync; else why it did not. */
@@ -157,7 +164,7 @@ export class Follower {
         kind === "NetworkPolicy" && namespace !== null && version !== undefined ? [{ namespace, name, version }] : [],
       ),
     );
-    return { revision, ruleset, items: enforcer.lower(ruleset) };
+    return { revision, ruleset, items: enforcer.lower(ruleset), names: nameFlows(objects, ruleset) };
   }
 
   /** @param options as a fallback: what is reported then is why it came to that */

@@ -39,6 +39,7 @@ t.test("an agent that cannot reach the store any more stops saying that it leads
       telemetry,
       isHolderAlive: () => true,
       serve: () => null,
+      serveFlows: async () => ({ close: async () => undefined }),
     },
     {
       node: "n1",
