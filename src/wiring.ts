@@ -288,11 +288,11 @@ export async function* readFlows(
   query: FlowQuery,
   signal: AbortSignal,
 ): AsyncGenerator<FlowMessage> {
-  const flows = await import("./adapters/flows/client.js");
+  const { readFlows: read, FlowsUnavailable } = await import("./adapters/flows/client.js");
   try {
-    yield* flows.readFlows(settings.stateDir, settings.node, query, signal);
+    yield* read(settings.stateDir, settings.node, query, signal);
   } catch (cause) {
-    if (!(cause instanceof flows.FlowsUnavailable)) throw cause;
+    if (!(cause instanceof FlowsUnavailable)) throw cause;
     if (cause.code === "not-permitted")
       throw new EnforcerError("not-permitted", "ztap flows needs root: what an agent tells is for nobody else", {
         cause,

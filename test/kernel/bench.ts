@@ -93,6 +93,13 @@ export class Bench {
     return returned === 1;
   }
 
+  /** The arguments of `testRun`, for a thread that loads the addon itself. */
+  runOf(workload: string, direction: Direction, spec: PacketSpec, repeat: number) {
+    const program = this.#object.programs[`ztap_test_${direction}`] ?? -1;
+    const args = [program, packet(spec), [this.#subjects.get(workload) ?? -1], repeat] as const;
+    return { addon: join(defaultNativeDir(), "ztap.node"), args };
+  }
+
   /** Runs one packet so many times. @returns nanoseconds for each */
   time(workload: string, direction: Direction, spec: PacketSpec, repeat: number): number {
     const program = this.#object.programs[`ztap_test_${direction}`] ?? -1;

@@ -28,7 +28,7 @@ export class Events implements FlowSource {
   readonly #maps: LoadedObject["maps"];
   /** Of the ruleset in force, and of the one before. */
   #names: readonly Names[] = [];
-  readonly #named = Promise.withResolvers<void>();
+  readonly #named = Promise.withResolvers<null>();
 
   constructor(native: Native, maps: LoadedObject["maps"]) {
     this.#native = native;
@@ -40,7 +40,7 @@ export class Events implements FlowSource {
     if (this.#names[0]?.image === image) return;
     const workloads = new Map([...image.subjects].map(([workload, { id }]) => [id, workload]));
     this.#names = [{ image, workloads }, ...this.#names.slice(0, 1)];
-    this.#named.resolve();
+    this.#named.resolve(null);
   }
 
   async *flows(signal: AbortSignal): AsyncIterable<readonly FlowRecord[]> {
