@@ -297,18 +297,18 @@ export async function* readFlows(
       throw new EnforcerError("not-permitted", "ztap flows needs root: what an agent tells is for nobody else", {
         cause,
       });
+    if (cause.code === "stopped")
+      throw new OperationError(
+        "agent-away",
+        `the agent of node ${settings.node} stopped; enforcement goes on without it`,
+        { cause },
+      );
     throw new OperationError(
       "agent-away",
       `no agent of node ${settings.node} tells its flows at ${cause.path}; start one with \`ztap agent\`, or name its node and state folder with --node and --state-dir`,
       { cause },
     );
   }
-  // Only an agent that stops ends what was to go on.
-  if (query.follow && !signal.aborted)
-    throw new OperationError(
-      "agent-away",
-      `the agent of node ${settings.node} stopped; enforcement goes on without it`,
-    );
 }
 
 /** @throws OperationError `unsupported`, EnforcerError `not-permitted` */

@@ -17,7 +17,7 @@ export default class FlowsCommand extends BaseCommand {
     "<%= config.bin %> flows --follow --workload shop/db --direction ingress",
   ];
   static override flags = {
-    follow: Flags.boolean({ char: "f", description: "go on with what comes", env: "ZTAP_FOLLOW" }),
+    follow: Flags.boolean({ char: "f", description: "go on with what comes", env: "ZTAP_FOLLOW", default: false }),
     verdict: Flags.option({ options: ["allowed", "denied", "audited"] as const })({
       description: "only these",
       env: "ZTAP_VERDICT",

@@ -3,14 +3,14 @@ import { connect, type Socket } from "node:net";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import type { FlowMessage, FlowQuery } from "../../model/flow.js";
-import { isMessage, parseLine } from "./records.js";
+import { isMessage, LAST_LINE, parseLine } from "./records.js";
 import { flowsFolder, socketName, withFolder } from "./socket.js";
 
-/** `gone`: no agent serves flows there; `not-permitted`: only root may read them. */
+/** `gone`: no agent serves flows there; `not-permitted`: only root may read them; `stopped`: the agent ended in between. */
 export class FlowsUnavailable extends Error {
   override readonly name = "FlowsUnavailable";
   constructor(
-    readonly code: "gone" | "not-permitted",
+    readonly code: "gone" | "not-permitted" | "stopped",
     readonly path: string,
     options?: ErrorOptions,
   ) {
@@ -19,7 +19,7 @@ export class FlowsUnavailable extends Error {
 }
 
 /**
- * Without `follow` it ends when all that is remembered was read; with it when the agent stops, or the signal aborts.
+ * Ends when all that is remembered was read, or when the signal aborts.
  * @throws FlowsUnavailable
  */
 export async function* readFlows(
@@ -37,14 +37,21 @@ export async function* readFlows(
   try {
     socket.write(`${JSON.stringify(query)}\n`);
     for await (const line of createInterface({ input: socket, crlfDelay: Infinity })) {
+      if (line === LAST_LINE) return;
       const message = parseLine(line, isMessage);
       // A newer agent may tell what this version does not know.
       if (message !== null) yield message;
     }
+    if (!isOver(signal)) throw new FlowsUnavailable("stopped", join(flowsFolder(stateDir), socketName(node)));
   } finally {
     signal.removeEventListener("abort", close);
     socket.destroy();
   }
+}
+
+/** Asked through a function, since the answer changes while lines are waited for. */
+function isOver(signal: AbortSignal): boolean {
+  return signal.aborted;
 }
 
 async function reach(stateDir: string, node: string): Promise<Socket> {

@@ -1,4 +1,7 @@
-/** What goes over the socket: a query from the reader, then messages from the agent; each one line of JSON. */
+/**
+ * What goes over the socket: a query from the reader, then messages from the agent, each one line of JSON; and a last
+ * line where all that was asked for was told. An agent that dies says nothing.
+ */
 import type { FlowEvent, FlowGap, FlowMessage, FlowPolicy, FlowQuery, FlowRule } from "../../model/flow.js";
 import {
   isBoolean,
@@ -50,6 +53,8 @@ const isGap = shaped<FlowGap>({
 });
 
 export const isMessage: Guard<FlowMessage> = (value): value is FlowMessage => isEvent(value) || isGap(value);
+
+export const LAST_LINE = JSON.stringify({ kind: "end" });
 
 /** Null where the line is not what it should be. */
 export function parseLine<T>(line: string, guard: Guard<T>): T | null {

@@ -8,7 +8,7 @@ import { connect, createServer, type Server, type Socket } from "node:net";
 import { join } from "node:path";
 import type { FlowFeed } from "../../ports/flows.js";
 import type { Logger } from "../../ports/system.js";
-import { isQuery, parseLine } from "./records.js";
+import { isQuery, LAST_LINE, parseLine } from "./records.js";
 import { flowsFolder, socketName, withFolder } from "./socket.js";
 
 const MAX_READERS = 32;
@@ -90,7 +90,8 @@ async function serve(socket: Socket, feed: FlowFeed, stopped: AbortSignal): Prom
     if (socket.destroyed) return;
     if (!socket.write(`${JSON.stringify(message)}\n`)) await drained(socket);
   }
-  socket.end();
+  if (signal.aborted) socket.destroy();
+  else socket.end(`${LAST_LINE}\n`);
 }
 
 /** The first line. */
