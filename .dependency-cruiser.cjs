@@ -40,7 +40,7 @@ module.exports = {
       name: "adapters-know-not-what-is-above",
       severity: "error",
       from: { path: "^src/adapters/" },
-      to: { path: "^src/(reconcile|operations|views|commands|cli|wiring|plan|drift|manifest)" },
+      to: { path: "^src/(reconcile|operations|views|commands|cli|api|wiring|plan|drift|manifest)" },
     },
     {
       name: "reconcile-knows-no-adapter",
@@ -65,6 +65,12 @@ module.exports = {
       severity: "error",
       from: { path: "^src/", pathNot: "^src/(wiring|adapters/|index)" },
       to: { path: "^src/adapters/" },
+    },
+    {
+      name: "only-the-index-gives-out-the-api",
+      severity: "error",
+      from: { path: "^src/", pathNot: "^src/(api/|index)" },
+      to: { path: "^src/api/" },
     },
     {
       name: "etcd3-stays-in-its-adapter",

@@ -12,13 +12,17 @@ export default tseslint.config(
       "dist",
       "node_modules",
       ".node",
+      ".etcd",
       ".tap",
       "**/*.generated.*",
       "src/model/generated.ts",
       "src/manifest/validators.generated.ts",
     ],
   },
-  ...tseslint.configs.strictTypeChecked.map((config) => ({ ...config, files: ["src/**/*.ts", "test/**/*.ts", "examples/**/*.ts"] })),
+  ...tseslint.configs.strictTypeChecked.map((config) => ({
+    ...config,
+    files: ["src/**/*.ts", "test/**/*.ts", "examples/**/*.ts"],
+  })),
   {
     files: ["src/**/*.ts", "test/**/*.ts", "examples/**/*.ts"],
     languageOptions: { parserOptions: { project: "./tsconfig.json", tsconfigRootDir: import.meta.dirname } },

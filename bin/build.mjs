@@ -11,7 +11,15 @@ const root = join(import.meta.dirname, "..");
 process.chdir(root);
 
 const STAMP = "dist/.built";
-const INPUTS = ["src/**/*.ts", "test/**/*.ts", "examples/**/*.ts", "schemas/**/*.json", "package.json", "tsconfig.json", "bin/build.mjs"];
+const INPUTS = [
+  "src/**/*.ts",
+  "test/**/*.ts",
+  "examples/**/*.ts",
+  "schemas/**/*.json",
+  "package.json",
+  "tsconfig.json",
+  "bin/build.mjs",
+];
 
 const files = globSync(INPUTS).sort();
 const newest = Math.max(...files.map((file) => statSync(file).mtimeMs));

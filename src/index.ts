@@ -1,4 +1,7 @@
-/** The public API: the pure stages, for programs that read, plan and judge policies themselves. */
+/**
+ * The public API: the pure stages, for programs that read, plan and judge policies themselves; and
+ * election, policy sync and enforcement over a store. See docs/api.md.
+ */
 export type * from "./model/objects.js";
 export type * from "./model/state.js";
 export type * from "./model/ruleset.js";
@@ -26,3 +29,29 @@ export { diffConnectivity } from "./plan/connectivity.js";
 export type { ConnectivityDiff } from "./plan/connectivity.js";
 export { isUnchanged, planChanges } from "./plan/plan.js";
 export type { Change, Plan } from "./plan/plan.js";
+export { createEnforcer, openStore } from "./api/open.js";
+export type { EnforcerOptions } from "./api/open.js";
+export { createElection } from "./api/election.js";
+export type { ElectionNode, LeaderElection, LeaderElectionOptions } from "./api/election.js";
+export { createPolicySync } from "./api/policy-sync.js";
+export type {
+  PolicyInForce,
+  PolicySync,
+  PolicySyncOptions,
+  SubscribeOptions,
+  SyncOptions,
+  WriteOptions,
+  WrittenPolicy,
+} from "./api/policy-sync.js";
+export { createPolicyEnforcer } from "./api/policy-enforcer.js";
+export type { DiscoveredWorkload, Discovery, PolicyEnforcer, PolicyEnforcerOptions } from "./api/policy-enforcer.js";
+export type { PolicyListing, PolicyRow } from "./operations/policies.js";
+export type { PolicyEvent } from "./operations/watch.js";
+export { OperationError } from "./operations/error.js";
+export type { OperationErrorCode } from "./operations/error.js";
+export type { Enforcer } from "./ports/enforcer.js";
+export { EnforcerError } from "./ports/enforcer.js";
+export type { Fence, Store } from "./ports/store.js";
+export { StoreError } from "./ports/store.js";
+export type { Clock, Logger, Random } from "./ports/system.js";
+export type { Telemetry } from "./ports/telemetry.js";

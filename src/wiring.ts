@@ -45,7 +45,7 @@ export async function withStore<T>(
   }
 }
 
-async function openStore(settings: Settings, access: "read" | "write"): Promise<Store> {
+export async function openStore(settings: Settings, access: "read" | "write"): Promise<Store> {
   if (settings.store.kind === "memory") {
     const { openMemoryStore } = await import("./adapters/memory/store.js");
     return openMemoryStore(systemClock);
@@ -156,7 +156,7 @@ export async function describeWriter(): Promise<string> {
 }
 
 /** The machine's own backend; `none` only where it was asked for by name. @throws OperationError `unsupported` */
-async function openEnforcer(settings: Settings, logger: Logger): Promise<Enforcer> {
+export async function openEnforcer(settings: Settings, logger: Logger): Promise<Enforcer> {
   if (settings.backend === "none") {
     const { NoneEnforcer } = await import("./adapters/none/enforcer.js");
     return new NoneEnforcer();
@@ -253,6 +253,8 @@ export async function withAgentDeps(
         heartbeatIntervalMs: settings.heartbeatIntervalMs,
         electionTimeoutMs: settings.electionTimeoutMs,
         sessionTtlMs: settings.sessionTtlMs,
+        keepRevisions: settings.keepRevisions,
+        keepForMs: settings.keepForMs,
       },
     ),
   );

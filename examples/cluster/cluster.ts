@@ -8,6 +8,7 @@ import { once } from "node:events";
 import { createWriteStream, globSync, mkdirSync, mkdtempSync, readFileSync, rmSync, rmdirSync, writeFileSync } from "node:fs";
 import { cp } from "node:fs/promises";
 import { tmpdir } from "node:os";
+import { setTimeout as delay } from "node:timers/promises";
 import { join } from "node:path";
 import type { Readable } from "node:stream";
 import { EtcdProcess, ROOT } from "./etcd.js";
@@ -53,6 +54,16 @@ export class ExampleCluster {
     await this.#startEtcd();
     for (const host of HOSTS) await this.#startServer(host);
     for (const host of HOSTS) this.startAgent(host);
+  }
+
+  /** Resolves when every host enforces the first revision. @throws where that does not happen within a minute */
+  async ready(): Promise<void> {
+    for (let look = 1; look <= 120; look += 1) {
+      const { status, stdout } = await this.ztap(1, "cluster", "status", "--json");
+      if (status === 0 && (stdout.match(/"enforcedRevision": 1\b/g) ?? []).length === HOSTS.length) return;
+      await delay(500);
+    }
+    throw new Error(`the hosts did not come up; ${this.folder}/agent-*.log say why`);
   }
 
   /** The store's URL, reachable from every host. */
@@ -104,7 +115,7 @@ export class ExampleCluster {
 
   /** Unpins what keeps a host's programs attached, as a wrong hand would; returns how many there were. */
   damage(host: Host): number {
-    const links = globSync(`/sys/fs/bpf/${this.id}/node-${host}/links/*`);
+    const links = globSync(`/sys/fs/bpf/${this.id}/node-${host}/links/*/*`);
     for (const link of links) rmSync(link);
     return links.length;
   }

@@ -30,6 +30,7 @@ async function main(): Promise<void> {
   try {
     say("starting three hosts: an etcd member, an agent and a workload on each …");
     await cluster.open();
+    await cluster.ready();
     say(`repository ${cluster.repository}\nstore      ${cluster.store} (inside the network namespaces ${cluster.id}-1 … -3)`);
     say(HELP);
     prompt.setPrompt("cluster> ");

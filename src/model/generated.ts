@@ -463,6 +463,11 @@ export interface ConfigDocument {
   electionTimeout?: Duration;
   sessionTtl?: Duration;
   /**
+   * So many of the newest revisions stay, whatever their age.
+   */
+  keepRevisions?: number;
+  keepFor?: Duration;
+  /**
    * Folder on a BPF file system for pinned programs and maps.
    */
   pinRoot?: string;

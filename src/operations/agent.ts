@@ -14,6 +14,7 @@ import type { readManifests } from "../manifest/read.js";
 import { Election } from "../reconcile/election.js";
 import { Follower } from "../reconcile/follower.js";
 import { Leader } from "../reconcile/leader.js";
+import { Pruner } from "../reconcile/pruner.js";
 import { Wakeup, forwardEvents, runLoop } from "../reconcile/runner.js";
 import { OperationError } from "./error.js";
 import { FlowHub } from "./flows.js";
@@ -63,6 +64,9 @@ export interface AgentOptions {
   readonly electionTimeoutMs: number;
   /** How long leadership outlives its last renewal. */
   readonly sessionTtlMs: number;
+  /** See PruneOptions. */
+  readonly keepRevisions: number;
+  readonly keepForMs: number;
 }
 
 /** Claims the node, makes one run of each duty, and leaves. @throws where the node could not be made to match */
@@ -113,11 +117,14 @@ class Agent implements Probes {
   readonly #election: Election;
   readonly #leader: Leader | null;
   readonly #follower: Follower;
+  readonly #pruner: Pruner;
   readonly #leaderWakeup = new Wakeup();
   readonly #followerWakeup = new Wakeup();
   #lastFollowed: number;
   #lastError: string | null = null;
   #isClaimed = false;
+  /** The store refused its candidature; said once. */
+  #isBarred = false;
 
   constructor(
     private readonly deps: AgentDeps,
@@ -128,6 +135,7 @@ class Agent implements Probes {
     this.#election = new Election(store, clock, { id: node, holder, ttlMs: sessionTtlMs });
     this.#leader = source === null ? null : new Leader({ ...deps, source, election: this.#election }, options);
     this.#follower = new Follower(deps, node, options.boot);
+    this.#pruner = new Pruner(deps, options);
     this.#lastFollowed = clock.monotonic();
   }
 
@@ -214,7 +222,7 @@ class Agent implements Probes {
       if (!this.#isClaimed) await this.claim();
       const { held } = await store.heartbeat({ id, address, holder }, electionTimeoutMs);
       if (held !== null) throw new OperationError("agent-replaced", `another agent took over node ${id} (${held})`);
-      return this.#election.campaign();
+      return this.#campaign();
     };
     const { isLeader, changed } = await campaign()
       .catch((error: unknown) => {
@@ -229,9 +237,24 @@ class Agent implements Probes {
     this.#leaderWakeup.notify();
   }
 
+  /** A node whose role in the store may not lead follows; the heartbeat before has shown that it may do that. */
+  async #campaign(): Promise<{ readonly isLeader: boolean; readonly changed: boolean }> {
+    try {
+      const result = await this.#election.campaign();
+      this.#isBarred &&= !result.isLeader;
+      return result;
+    } catch (error) {
+      if (!(error instanceof StoreError) || error.code !== "store-permission") throw error;
+      if (!this.#isBarred) this.deps.logger.info(`this node may not lead, and follows: ${error.message}`);
+      this.#isBarred = true;
+      return this.#election.withdraw();
+    }
+  }
+
   async lead(): Promise<void> {
     try {
       await this.#leader?.reconcile();
+      if (this.#election.fence !== null) await this.#pruner.run();
     } catch (error) {
       if (error instanceof StoreError) this.deps.telemetry.storeError();
       throw error;

@@ -19,9 +19,9 @@ export interface ClusterNode {
   /** Milliseconds since the last heartbeat. */
   readonly heartbeatAgeMs: number | null;
   readonly enforcedRevision: number | null;
-  /** Revisions between head and what it enforces; null where it enforces nothing. */
   /** See NodeStatus. */
   readonly rulesetDigest: string | null;
+  /** Revisions between head and what it enforces; null where it enforces nothing. */
   readonly lag: number | null;
   /** What is wrong with it, as last known; null for nothing. */
   readonly message: string | null;

@@ -2,15 +2,11 @@
 import type { NetworkPolicy } from "../model/objects.js";
 import type { CommittedState, ObjectSet, Revision, RevisionEntry } from "../model/state.js";
 import { qualifiedName, refKey } from "../model/state.js";
-import type { DriftItem, NodeStatus } from "../model/status.js";
-import { diffEnforcement, judgeSubjects, listDrift } from "../drift/drift.js";
-import { compile } from "../policy/compile.js";
+import type { DriftItem } from "../model/status.js";
 import { listCandidates, selectsSubject } from "../policy/select.js";
-import type { Enforcer } from "../ports/enforcer.js";
-import { EnforcerError } from "../ports/enforcer.js";
 import type { Store } from "../ports/store.js";
-import type { Clock } from "../ports/system.js";
 import { OperationError } from "./error.js";
+import { observeNode, type ObserveDeps, type ObservedNode } from "./observe.js";
 import { countPolicy, type PolicyCounters } from "./policy-counters.js";
 import { eachRevision } from "./revisions.js";
 
@@ -190,14 +186,7 @@ export interface PolicyNode {
   readonly counters: PolicyCounters | null;
 }
 
-export interface ReportDeps {
-  readonly store: Store;
-  readonly clock: Clock;
-  /** For looking into this machine's own kernel, now; null for a node that is not enforced here, or without the privilege to look. */
-  readonly openLocal: (
-    node: string,
-    boot: string | null,
-  ) => Promise<Pick<Enforcer, "backend" | "open" | "lower" | "observe" | "close"> | null>;
+export interface ReportDeps extends ObserveDeps {
   /** What Git says of the state now; or why that is not known. */
   readonly readGit: () => Promise<GitReading>;
 }
@@ -250,71 +239,16 @@ async function reportNodes(
   const beats = new Map((await store.listHeartbeats()).map((beat) => [beat.id, beat]));
   const nodes: PolicyNode[] = [];
   for (const node of names) {
-    const observed = await observeNow(deps, node, state, statuses.get(node) ?? null, policy);
+    const observed = await observeNode(deps, node, state, statuses.get(node) ?? null);
     const own = subjects.filter((subject) => subject.node === node).map(({ workload }) => workload);
     nodes.push(toPolicyNode(node, observed, beats.get(node)?.alive ?? false, state.revision.number, policy, own));
   }
   return nodes;
 }
 
-interface Observed {
-  readonly status: NodeStatus | null;
-  /** Whether the kernel was read just now, and not by the agent some time ago. */
-  readonly isLive: boolean;
-  /** What is to be known of the reading itself. */
-  readonly note?: string;
-  /** Of the policy that is asked about, read with the kernel. */
-  readonly counters?: PolicyCounters;
-}
-
-/**
- * The node's own report, with the kernel read anew where that can be done from here. The kernel is
- * held against the revision that the node says it enforces: being behind head is no drift.
- */
-async function observeNow(
-  deps: ReportDeps,
-  node: string,
-  head: CommittedState,
-  reported: NodeStatus | null,
-  policy: string,
-): Promise<Observed> {
-  const local = reported?.backend === "none" ? null : await deps.openLocal(node, reported?.boot ?? null);
-  if (local === null) return { status: reported, isLive: false };
-  try {
-    await local.open();
-    const enforced = reported?.enforcedRevision ?? head.revision.number;
-    const state = enforced === head.revision.number ? head : await deps.store.readState(enforced);
-    const ruleset = compile(state.objects, node);
-    const observed = await local.observe(ruleset);
-    const found = diffEnforcement(local.lower(ruleset), observed);
-    const drift = listDrift(found);
-    const judged = judgeSubjects(observed.subjects, found);
-    const observedAt = new Date(deps.clock.now()).toISOString();
-    const unreported = {
-      node,
-      backend: local.backend,
-      attemptedRevision: null,
-      enforcedRevision: drift.length === 0 ? enforced : null,
-      rulesetDigest: ruleset.digest,
-      state: "InSync" as const,
-      message: null,
-      healed: 0,
-    };
-    const counters = countPolicy(ruleset, observed.counters, policy);
-    return { status: { ...(reported ?? unreported), drift, subjects: judged, observedAt }, isLive: true, counters };
-  } catch (error) {
-    // What another version of ztap pinned, or what is damaged, cannot be read; the node's own report can.
-    if (!(error instanceof EnforcerError) || reported === null) throw error;
-    const message = `as last reported; the kernel could not be read: ${error.message}`;
-    return { status: { ...reported, message }, isLive: false, note: message };
-  } finally {
-    await local.close();
-  }
-}
-
 function toPolicyNode(
   node: string,
-  { status, isLive, note, counters }: Observed,
+  { status, isLive, note, counted }: ObservedNode,
   isAlive: boolean,
   desiredRevision: number,
   policy: string,
@@ -346,7 +280,7 @@ function toPolicyNode(
     enforcedRevision: status.enforcedRevision,
     drift,
     observedAt: status.observedAt,
-    counters: counters ?? null,
+    counters: counted === undefined ? null : countPolicy(counted.ruleset, counted.counters, policy),
   };
   const verdict = (state: NodeSyncState, message: string | null): PolicyNode => ({ ...facts, state, message });
   const why = (subject: { readonly workload: string; readonly message?: string }) =>
@@ -360,7 +294,8 @@ function toPolicyNode(
   // What was attempted failed, for whatever workload; this one's is not known to be enforced either.
   if (status.state === "Stalled" && status.attemptedRevision !== status.enforcedRevision)
     return verdict("Stalled", status.message);
-  if (status.enforcedRevision !== desiredRevision) {
+  const isAhead = isLive && status.enforcedRevision !== null && status.enforcedRevision > desiredRevision;
+  if (status.enforcedRevision !== desiredRevision && !isAhead) {
     return verdict(isAlive ? "Pending" : "Unknown", isAlive ? "not enforced yet" : "the agent is not running");
   }
   if (pending !== undefined) return verdict("Pending", why(pending));

@@ -19,6 +19,8 @@ export const SETTING_KEYS = [
   "heartbeatInterval",
   "electionTimeout",
   "sessionTtl",
+  "keepRevisions",
+  "keepFor",
   "pinRoot",
   "etcd.ca",
   "etcd.cert",
@@ -91,6 +93,9 @@ export interface Settings {
   readonly heartbeatIntervalMs: number;
   readonly electionTimeoutMs: number;
   readonly sessionTtlMs: number;
+  /** The leader removes revisions that are beyond both of these. */
+  readonly keepRevisions: number;
+  readonly keepForMs: number;
   readonly pinRoot: string;
   readonly etcd: EtcdSettings;
   readonly source: SourceSettings | null;
@@ -119,6 +124,8 @@ const DEFAULTS = {
   heartbeatInterval: "1s",
   electionTimeout: "5s",
   sessionTtl: "60s",
+  keepRevisions: "1000",
+  keepFor: "480h",
   pinRoot: "/sys/fs/bpf/ztap",
   "source.interval": "60s",
   "source.selfHeal": "true",
@@ -176,6 +183,8 @@ export function resolveSettings(layers: readonly SettingsLayer[], machine: Machi
     listen,
     checkIntervalMs: read("checkInterval", DEFAULTS.checkInterval, duration),
     ...readTimes(read),
+    keepRevisions: read("keepRevisions", DEFAULTS.keepRevisions, count),
+    keepForMs: read("keepFor", DEFAULTS.keepFor, duration),
     pinRoot: read("pinRoot", DEFAULTS.pinRoot, absolutePath),
     etcd: readEtcd(read, store),
     source: readSource(read),
@@ -301,6 +310,10 @@ export const STORE_FORMS =
   "file:PATH, a path that begins with /, ./ or ../, etcd://HOST:PORT,HOST:PORT/PREFIX, etcds://… (TLS) or memory:";
 
 /** A path may stand for itself where it cannot be taken for anything else. */
+function count(text: string): number | Wanted {
+  return /^[1-9][0-9]{0,8}$/.test(text) ? Number(text) : new Wanted("a whole number from 1");
+}
+
 function storeUrl(text: string): StoreUrl | Wanted {
   if (text === "memory:") return { kind: "memory" };
   const etcd = /^(etcds?):\/\/([^/?#\s]+)(?:\/([^?#\s]*))?$/.exec(text);

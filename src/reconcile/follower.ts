@@ -7,7 +7,7 @@ import type { KeyedDiff } from "../diff/keyed.js";
 import { isEmptyDiff } from "../diff/keyed.js";
 import { diffEnforcement, judgeSubjects, listDrift } from "../drift/drift.js";
 import type { Ruleset } from "../model/ruleset.js";
-import type { CommittedState, Revision } from "../model/state.js";
+import type { CommittedState, ObjectSet, Revision } from "../model/state.js";
 import type { DriftKind, NodeStatus, SubjectStatus } from "../model/status.js";
 import { compile } from "../policy/compile.js";
 import { nameFlows, NO_NAMES, type FlowNames } from "../policy/flow-names.js";
@@ -27,13 +27,23 @@ export interface FollowerDeps {
   readonly clock: Clock;
   readonly logger: Logger;
   readonly telemetry: Telemetry;
+  /** Workloads that are found at run time and stand beside those of head; of the same name, the one found counts. */
+  readonly discover?: () => Promise<ObjectSet>;
 }
 
 interface Target {
   readonly revision: Revision;
+  /** Digests of what was discovered: a set that is equal again needs no compiling. */
+  readonly discovered: string;
   readonly ruleset: Ruleset;
   readonly items: ItemSet;
   readonly names: FlowNames;
+}
+
+const NOTHING: ObjectSet = new Map();
+
+function digestsOf(found: ObjectSet): string {
+  return [...found.values()].map(({ digest }) => digest).join();
 }
 
 /** How old a status may grow while nothing changes. */
@@ -79,10 +89,11 @@ export class Follower {
   async reconcile(): Promise<void> {
     const { store, telemetry } = this.deps;
     let attempted: number | null = null;
+    let target: Target | null = null;
     try {
       attempted = await store.readHead();
       telemetry.head(attempted);
-      const target = await this.#readTarget(attempted);
+      target = await this.#readTarget(attempted);
       if (target === null) return await this.#reportEmptyStore();
       await this.#enforce(target);
     } catch (error) {
@@ -91,11 +102,10 @@ export class Follower {
       // Where head cannot be read, compiled or lowered, the machine is kept to the last good ruleset: damage
       // is healed, and a service that starts again is enforced. Where head could not be applied in full, what
       // of it could stays; going back and forth would help nobody.
-      if (attempted === null || this.#target?.revision.number !== attempted) await this.#fallBack();
-      if (error instanceof StoreError || error instanceof EnforcerError) {
-        const subjects = error instanceof EnforcerError ? await this.#subjectsInForce() : [];
-        await this.#report({ attempted, state: "Stalled", message: error.message, drift: [], subjects });
-      }
+      if (target === null) await this.#fallBack();
+      const subjects = error instanceof EnforcerError ? await this.#subjectsInForce() : [];
+      const message = error instanceof Error ? error.message : String(error);
+      await this.#report({ attempted, state: "Stalled", message, drift: [], subjects });
       throw error;
     }
   }
@@ -124,7 +134,7 @@ export class Follower {
     const state = (await this.deps.copy?.read()) ?? null;
     if (state === null) return;
     this.deps.logger.warn(`enforcing revision ${state.revision.number} from the copy on this node's disk`);
-    await this.#enforce(this.#compile(state), { isFallback: true });
+    await this.#enforce(this.#compile(state, NOTHING), { isFallback: true });
   }
 
   /** What an earlier agent enforced here, perhaps out of another store, is not taken away by an empty one. */
@@ -147,24 +157,31 @@ export class Follower {
         `the store is empty, but revision ${this.#good.revision.number} was in force; it stays in force here`,
       );
     }
-    if (this.#target?.revision.number === head) return this.#target;
+    const found = (await this.deps.discover?.()) ?? NOTHING;
+    const known = this.#target;
+    if (known?.revision.number === head && known.discovered === digestsOf(found)) {
+      // A store that was restored from a backup gives the numbers after it again, to other revisions.
+      if ((await store.readRevision(head))?.commitId === known.revision.commitId) return known;
+    }
     const state = await store.readState(head);
-    this.#target = this.#compile(state);
+    this.#target = this.#compile(state, found);
     this.#unproven = state;
     return this.#target;
   }
 
   /** @throws where the backend cannot express it */
-  #compile({ revision, objects }: CommittedState): Target {
+  #compile({ revision, objects }: CommittedState, found: ObjectSet): Target {
     const { enforcer, logger } = this.deps;
-    const ruleset = compile(objects, this.node);
+    const all = new Map([...objects, ...found]);
+    const ruleset = compile(all, this.node);
     logger.debug(`compiled revision ${revision.number}`, { digest: ruleset.digest, subjects: ruleset.subjects.length });
     this.deps.telemetry.policyVersions(
       revision.entries.flatMap(({ kind, namespace, name, version }) =>
         kind === "NetworkPolicy" && namespace !== null && version !== undefined ? [{ namespace, name, version }] : [],
       ),
     );
-    return { revision, ruleset, items: enforcer.lower(ruleset), names: nameFlows(objects, ruleset) };
+    const names = nameFlows(all, ruleset);
+    return { revision, discovered: digestsOf(found), ruleset, items: enforcer.lower(ruleset), names };
   }
 
   /** @param options as a fallback: what is reported then is why it came to that */

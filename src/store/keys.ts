@@ -40,6 +40,7 @@ export const keys = {
 } as const;
 
 export const prefixes = {
+  objects: "objects/",
   revisions: "revisions/",
   members: "members/",
   live: "live/",

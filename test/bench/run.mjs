@@ -12,6 +12,7 @@ import { compile } from "../../dist/src/policy/compile.js";
 import { readManifests } from "../../dist/src/manifest/read.js";
 import { EbpfEnforcer } from "../../dist/src/adapters/ebpf/enforcer.js";
 import { removeEnforcement } from "../../dist/src/adapters/ebpf/remove.js";
+import { measureFanOut } from "./fanout.mjs";
 import { findCgroupRoot } from "../../dist/src/adapters/ebpf/paths.js";
 
 const root = join(import.meta.dirname, "../..");
@@ -276,6 +277,18 @@ async function benchIdle() {
   }
 }
 
+/** From a commit to the last of a hundred followers' answer. */
+async function benchFanOut() {
+  await measureFanOut(200, (own, plain) => {
+    const p99 = (values) => quantile(values, 0.99).toFixed(1);
+    const ratio = (q) => (quantile(own, q) / quantile(plain, q)).toFixed(2);
+    console.log(
+      `| commit to the last of 100 followers, etcd | ${spread(own)} | plain etcd3 watch: ${spread(plain)} | ${ratio(0.5)} |`,
+    );
+    console.log(`| the same, 99th percentile | ${p99(own)} | ${p99(plain)} | ${ratio(0.99)} |`);
+  });
+}
+
 function skip(name, reason) {
   console.log(`| ${name} | skipped: ${reason} | — | — |`);
 }
@@ -286,6 +299,7 @@ const BENCHES = {
   "plan-10000": () => benchPlan(10_000),
   apply: benchApply,
   idle: benchIdle,
+  fanout: benchFanOut,
 };
 
 try {

@@ -18,6 +18,12 @@ export function policy(name: string, port = 80, namespace = "default"): NetworkP
   };
 }
 
+/** The port that `policy` was given; 0 for anything else. */
+export function portOf(object: ZtapObject | undefined): number {
+  const [port] = object?.kind === "NetworkPolicy" ? (object.spec.ingress?.[0]?.ports ?? []) : [];
+  return port !== undefined && "port" in port ? Number(port.port) : 0;
+}
+
 export function namespace(name: string): Namespace {
   return { apiVersion: "ztap/v1", kind: "Namespace", metadata: { name } };
 }

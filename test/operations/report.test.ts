@@ -7,6 +7,8 @@ import { readClusterStatus } from "../../src/operations/cluster.js";
 import { reportPolicy } from "../../src/operations/policies.js";
 import { commitOnHead } from "../contract/store-commits.js";
 import { objectsOf } from "../builders/state.js";
+import { compile } from "../../src/policy/compile.js";
+import { FakeEnforcer, FakeMachine } from "../fakes/enforcer.js";
 import { draft } from "../fakes/objects.js";
 
 const STATE = `apiVersion: ztap/v1
@@ -53,4 +55,38 @@ t.test("a node that drifted again does not say that it healed", async (t) => {
   t.match(cluster.nodes, [{ id: "n1", message: "ingress program on default/web is not attached" }]);
   await store.writeNodeStatus({ ...status, state: "InSync", drift: [] });
   t.match((await report()).nodes, [{ state: "InSync", message: "healed 3 differences" }]);
+});
+
+t.test("a node that is ahead of its own report has not drifted", async (t) => {
+  const store = openMemoryStore(systemClock);
+  t.teardown(() => store.close());
+  const objectsAt = (ingress: string) =>
+    [...objectsOf(STATE.replace("ingress: []", `ingress: ${ingress}`)).values()].map(({ object }) => object);
+  await commitOnHead(store, draft(objectsAt("[]")));
+  await store.heartbeat({ id: "n1", address: "n1:9470", holder: "h" }, 60_000);
+  const machine = new FakeMachine();
+  const enforcer = new FakeEnforcer(machine);
+  await enforcer.apply(compile((await store.readState(1)).objects, "n1"));
+  const status = {
+    node: "n1",
+    backend: "fake",
+    attemptedRevision: 1,
+    enforcedRevision: 1,
+    rulesetDigest: "d",
+  } as const;
+  const inSync = { state: "InSync", message: null, drift: [], healed: 0, subjects: [], observedAt: "" } as const;
+  await store.writeNodeStatus({ ...status, ...inSync });
+  // The agent switches after its report was read, and before its kernel is.
+  const openLocal = async () => {
+    await commitOnHead(store, draft(objectsAt("[{}]")));
+    await enforcer.apply(compile((await store.readState(2)).objects, "n1"));
+    return enforcer;
+  };
+  const readGit = async () => ({ objects: null, why: "no source is polled" });
+  const deps = { store, clock: systemClock, openLocal, readGit };
+  const { nodes } = await reportPolicy(deps, { namespace: "default", name: "p" });
+  t.match(nodes, [{ node: "n1", state: "InSync", enforcedRevision: 2, drift: [] }]);
+  machine.items.delete("link/default/web");
+  const damaged = await reportPolicy({ ...deps, openLocal: async () => enforcer }, { namespace: "default", name: "p" });
+  t.match(damaged.nodes, [{ node: "n1", state: "Drifted" }], "and one that holds neither has");
 });

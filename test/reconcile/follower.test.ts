@@ -1,5 +1,5 @@
 import t from "tap";
-import { openMemoryStore } from "../../src/adapters/memory/store.js";
+import { MemoryTable, openMemoryStore } from "../../src/adapters/memory/store.js";
 import { systemClock } from "../../src/adapters/system/clock.js";
 import type { NodeStatus } from "../../src/model/status.js";
 import type { CommittedState } from "../../src/model/state.js";
@@ -30,7 +30,7 @@ function setUp() {
   return { store, machine, calls, deps, follower: new Follower(deps, "n1") };
 }
 
-async function commit(store: Store, text: string): Promise<void> {
+async function commit(store: Store, text: string, attempt = ""): Promise<void> {
   const random = seededRandom(1);
   const head = await store.readHead();
   const outcome = await store.commit(
@@ -40,7 +40,7 @@ async function commit(store: Store, text: string): Promise<void> {
       node: "n1",
       author: "a",
       reason: "test",
-      commitId: random.id() + String(head),
+      commitId: random.id() + String(head) + attempt,
       time: "2026-01-01T00:00:00.000Z",
     },
     { expectHead: head, fence: null },
@@ -222,6 +222,41 @@ t.test("a workload whose cgroup is absent is Pending, not drifted, and enforced 
   t.ok(machine.items.has("link/default/db"));
 });
 
+t.test("what stays wrong is reported once, and no run is the reason for another", async (t) => {
+  const { store, machine, deps } = setUp();
+  const written: NodeStatus[] = [];
+  let isDamaged = false;
+  const watched: Store = new Proxy(store, {
+    get(target, key) {
+      const value: unknown = Reflect.get(target, key, target);
+      if (typeof value !== "function") return value;
+      return async (...args: unknown[]): Promise<unknown> => {
+        if (key === "writeNodeStatus") written.push(args[0] as NodeStatus);
+        if (key === "readState" && isDamaged) throw new StoreError("object-damaged", "its digest is another");
+        return value.apply(target, args);
+      };
+    },
+  });
+  const follower = new Follower({ ...deps, store: watched }, "n1");
+  await commit(store, BASE + DENY);
+  await follower.reconcile();
+  isDamaged = true;
+  await commit(store, BASE + OPEN);
+  for (let run = 0; run < 3; run += 1) await t.rejects(follower.reconcile());
+  t.match(written, [
+    { state: "InSync", enforcedRevision: 1 },
+    { state: "Stalled", message: "its digest is another", attemptedRevision: 2, enforcedRevision: 1, subjects: [] },
+  ]);
+  t.equal(written.length, 2);
+  machine.items.clear();
+  await t.rejects(follower.reconcile());
+  t.ok(machine.items.size > 0, "the last good ruleset is kept up meanwhile");
+  t.ok(
+    written.slice(1).every(({ state }) => state !== "InSync"),
+    "and never called in sync",
+  );
+});
+
 t.test("the last good ruleset is held against damage where head cannot be read, compiled or lowered", async (t) => {
   const { store, follower, machine, deps } = setUp();
   await commit(store, BASE + DENY);
@@ -281,4 +316,25 @@ t.test("a workload is Enforced when its programs are attached, and not because i
   machine.refused.clear();
   await follower.reconcile();
   t.match((await store.listNodeStatus())[0]?.subjects, [{ state: "Enforced" }, { state: "Enforced" }]);
+});
+
+t.test("a store that was set back, and holds another revision under the same number, is followed", async (t) => {
+  const { deps, store, machine } = setUp();
+  const restored = openMemoryStore(systemClock, new MemoryTable());
+  await commit(store, BASE + DENY);
+  await commit(restored, BASE + OPEN, "another");
+  const places = { store };
+  const both = new Proxy(store, {
+    get: (_, key) => {
+      const value: unknown = Reflect.get(places.store, key, places.store);
+      return typeof value === "function" ? value.bind(places.store) : value;
+    },
+  });
+  const follower = new Follower({ ...deps, store: both }, "n1");
+  await follower.reconcile();
+  await follower.reconcile();
+  t.equal(machine.applied, 1);
+  places.store = restored;
+  await follower.reconcile();
+  t.equal(machine.applied, 2, "what this revision 1 says is enforced");
 });

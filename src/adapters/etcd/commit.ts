@@ -25,11 +25,17 @@ export const PRUNED = "pruned";
 /** How often a prune or a race with oneself may send a commit back to its start. */
 const MAX_ATTEMPTS = 20;
 
+/** A commit of so few new objects brings them along in the transaction that makes it visible. */
+const MAX_INLINE = 50;
+const MAX_INLINE_BYTES = 512 * 1024;
+
 interface Basis {
   readonly head: Entry | null;
   readonly number: number | null;
   readonly leader: { readonly name: string; readonly term: number } | null;
   readonly pruned: Entry | null;
+  /** The revision that the draft was planned against. */
+  readonly expected: Entry | null;
 }
 
 export async function commitRevision(
@@ -40,10 +46,10 @@ export async function commitRevision(
 ): Promise<CommitOutcome> {
   const staged = stageObjects(draft.objects);
   for (let attempt = 1; attempt <= MAX_ATTEMPTS; attempt += 1) {
-    const basis = await readBasis(client);
+    const basis = await readBasis(client, guard);
     const lost = await lostRace(history, basis, draft, guard);
     if (lost !== null) return lost;
-    const head = basis.number === null ? null : await history.readRevision(basis.number);
+    const head = basis.expected === null ? null : await history.decodeRevision(basis.expected);
     if (basis.number !== null && head === null) {
       throw new StoreError(
         "store-damaged",
@@ -52,9 +58,9 @@ export async function commitRevision(
     }
     const versions = await readVersions(client, draft.objects, head);
     const { revision } = nextRevision(draft, head, (namespace, name) => versions(keys.policy(namespace, name)));
-    await stage(client, staged);
+    const inline = await stage(client, staged);
     const isStaged = await stageDeleted(client, basis, head, draft.objects);
-    if (isStaged && (await moveHead(client, basis, guard, revision))) return { outcome: "committed", revision };
+    if (isStaged && (await moveHead(client, basis, guard, revision, inline))) return { outcome: "committed", revision };
   }
   throw new StoreError(
     "store-unavailable",
@@ -62,14 +68,19 @@ export async function commitRevision(
   );
 }
 
-async function readBasis(client: EtcdClient): Promise<Basis> {
-  const { found } = await client.transact([], [{ get: keys.head }, { get: keys.election }, { get: PRUNED }]);
-  const [head = null, election = null, pruned = null] = found.map(([entry]) => entry ?? null);
+async function readBasis(client: EtcdClient, { expectHead }: CommitGuard): Promise<Basis> {
+  const wanted = [keys.head, keys.election, PRUNED, ...(expectHead === null ? [] : [keys.revision(expectHead)])];
+  const { found } = await client.transact(
+    [],
+    wanted.map((get) => ({ get })),
+  );
+  const [head = null, election = null, pruned = null, expected = null] = found.map(([entry]) => entry ?? null);
   return {
     head,
     number: head === null ? null : recordOf(head, isCount),
     leader: election === null ? null : { name: recordOf(election, isLeader).leader, term: election.created },
     pruned,
+    expected,
   };
 }
 
@@ -106,8 +117,13 @@ async function readVersions(
   return (key) => versions.get(key) ?? 0;
 }
 
-/** Writes what is not there, and again what is there and damaged. */
-async function stage(client: EtcdClient, staged: ReadonlyMap<string, string>): Promise<void> {
+interface Value {
+  readonly key: string;
+  readonly bytes: Buffer;
+}
+
+/** Writes what is not there, and again what is there and damaged; what is little enough is returned, and written later. */
+async function stage(client: EtcdClient, staged: ReadonlyMap<string, string>): Promise<readonly Value[]> {
   const wanted = [...staged].map(([digest, text]) => ({ key: keys.object(digest), text }));
   const there = await client.getMany(wanted.map(({ key }) => key));
   const texts = await readTexts(client, [...there.values()]).catch((error: unknown) => {
@@ -118,17 +134,18 @@ async function stage(client: EtcdClient, staged: ReadonlyMap<string, string>): P
   const missing = wanted
     .filter(({ key, text }) => texts.get(key) !== text)
     .map(({ key, text }) => ({ key, ...encodeValue(key, text) }));
+  const bytes = missing.reduce((sum, value) => sum + value.bytes.length, 0);
+  if (missing.length <= MAX_INLINE && bytes <= MAX_INLINE_BYTES && missing.every(({ parts }) => parts.length === 0))
+    return missing;
   await putAll(
     client,
     missing.flatMap(({ parts }) => parts),
   );
   await putAll(client, missing);
+  return [];
 }
 
-async function putAll(
-  client: EtcdClient,
-  values: readonly { readonly key: string; readonly bytes: Buffer }[],
-): Promise<void> {
+async function putAll(client: EtcdClient, values: readonly Value[]): Promise<void> {
   await mapBounded(
     inBatches(values, ({ bytes }) => bytes.length),
     (batch) =>
@@ -160,13 +177,20 @@ async function stageDeleted(
   return results.every(({ succeeded }) => succeeded);
 }
 
-async function moveHead(client: EtcdClient, basis: Basis, guard: CommitGuard, revision: Revision): Promise<boolean> {
+async function moveHead(
+  client: EtcdClient,
+  basis: Basis,
+  guard: CommitGuard,
+  revision: Revision,
+  inline: readonly Value[],
+): Promise<boolean> {
   const key = keys.revision(revision.number);
   const { bytes, parts } = encodeValue(key, encodeRevision(revision));
   await putAll(client, parts);
   const conditions: Condition[] = [unchanged(keys.head, basis.head), unchanged(PRUNED, basis.pruned)];
   if (guard.fence !== null) conditions.push({ key: keys.election, created: guard.fence.term });
   const operations: Operation[] = [
+    ...inline.map((value) => ({ put: value.key, bytes: value.bytes })),
     { put: key, bytes },
     { put: keys.head, bytes: Buffer.from(String(revision.number)) },
   ];

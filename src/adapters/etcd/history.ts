@@ -6,6 +6,7 @@ import { isCount } from "../../store/guards.js";
 import { keys, prefixes } from "../../store/keys.js";
 import { decodeObject, decodeRevision } from "../../store/records.js";
 import type { EtcdClient } from "./client.js";
+import type { Heard } from "./heard.js";
 import { readTexts, recordOf } from "./records.js";
 import type { Entry } from "./requests.js";
 
@@ -16,19 +17,47 @@ export class History {
   readonly #client: EtcdClient;
   /** The objects of the state that was read last, by digest: the next one is mostly the same. */
   #objects: ReadonlyMap<string, StateObject> = new Map();
+  readonly #heard: Heard;
+  #newest = 0;
+  /** The revision that was read last: followers ask for head's again and again. */
+  #last: { readonly entry: Entry; readonly revision: Revision } | null = null;
 
-  constructor(client: EtcdClient) {
+  constructor(client: EtcdClient, heard: Heard) {
     this.#client = client;
+    this.#heard = heard;
   }
 
   async readHead(): Promise<number | null> {
+    const heard = this.#heard.take(keys.head);
+    const said = heard === null ? null : recordOf(heard, isCount);
+    // What was heard before this handle wrote or read something newer is old.
+    if (said !== null && said >= this.#newest) return this.noteHead(said);
     const entry = await this.#client.get(keys.head);
-    return entry === null ? null : recordOf(entry, isCount);
+    return this.noteHead(entry === null ? null : recordOf(entry, isCount));
+  }
+
+  /** Head as this handle has just read or written it. */
+  noteHead(number: number | null): number | null {
+    this.#newest = number ?? 0;
+    return number;
   }
 
   async readRevision(number: number): Promise<Revision | null> {
-    const entry = await this.#client.get(keys.revision(number));
-    return entry === null ? null : this.decodeRevision(entry);
+    const key = keys.revision(number);
+    const last = this.#last?.entry.key === key ? this.#last : null;
+    const entry = this.#heard.take(key) ?? (await this.#readUnless(key, last?.entry ?? null));
+    if (entry === null) return null;
+    const revision = last !== null && entry === last.entry ? last.revision : await this.decodeRevision(entry);
+    this.#last = { entry, revision };
+    return revision;
+  }
+
+  /** Sends a manifest over the network only where it is not the one that is known already, which is returned then. */
+  async #readUnless(key: string, known: Entry | null): Promise<Entry | null> {
+    if (known === null) return this.#client.get(key);
+    const conditions = [{ key, modified: known.modified }];
+    const { succeeded, found } = await this.#client.transact(conditions, [], [{ get: key }]);
+    return succeeded ? known : (found.flat()[0] ?? null);
   }
 
   async decodeRevision(entry: Entry): Promise<Revision> {
@@ -40,7 +69,7 @@ export class History {
     const revision = await this.readRevision(number);
     if (revision === null) throw missing(number);
     const unknown = revision.entries.map(({ digest }) => digest).filter((digest) => !this.#objects.has(digest));
-    const entries = await this.#client.getMany([...new Set(unknown)].map(keys.object));
+    const entries = await this.#readObjects([...new Set(unknown)].map(keys.object));
     const texts = await readTexts(this.#client, [...entries.values()]);
     // What prune took away meanwhile is no damage.
     if (entries.size < new Set(unknown).size && (await this.#client.get(keys.revision(number))) === null)
@@ -55,6 +84,13 @@ export class History {
     );
     this.#objects = new Map([...objects.values()].map((object) => [object.digest, object]));
     return { revision, objects };
+  }
+
+  async #readObjects(wanted: readonly string[]): Promise<ReadonlyMap<string, Entry>> {
+    const heard = wanted.flatMap((key) => this.#heard.take(key) ?? []);
+    const known = new Set(heard.map(({ key }) => key));
+    const asked = await this.#client.getMany(wanted.filter((key) => !known.has(key)));
+    return new Map([...heard.map((entry) => [entry.key, entry] as const), ...asked]);
   }
 
   /** Newest first. */

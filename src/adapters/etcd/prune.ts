@@ -54,7 +54,7 @@ async function planPrune(client: EtcdClient, history: History, keep: PruneBounds
     else for (const { digest } of revision?.entries ?? []) named.add(keys.object(digest));
   }
   if (old.length === 0) return null;
-  const stored = await client.list({ prefix: "objects/", keysOnly: true });
+  const stored = await client.list({ prefix: prefixes.objects, keysOnly: true });
   return { head, pruned, revisions: old, objects: stored.map(({ key }) => key).filter((key) => !named.has(key)) };
 }
 

@@ -28,6 +28,8 @@ export interface Range {
   readonly prefix: string;
   /** Only the key that is equal to the prefix. */
   readonly exact?: boolean;
+  /** All keys from the prefix on, up to those that begin with this one. */
+  readonly through?: string;
   readonly limit?: number;
   readonly descending?: boolean;
   /** Only keys below this one. */
@@ -36,12 +38,12 @@ export interface Range {
 }
 
 export function toRangeRequest(root: string, range: Range): IRangeRequest {
-  const { prefix, exact = false, limit, descending = false, before, keysOnly = false } = range;
+  const { prefix, exact = false, through = prefix, limit, descending = false, before, keysOnly = false } = range;
   const key = Buffer.from(root + prefix);
   if (exact) return { key };
   return {
     key,
-    range_end: before === undefined ? endOfPrefix(key) : Buffer.from(root + before),
+    range_end: before === undefined ? endOfPrefix(Buffer.from(root + through)) : Buffer.from(root + before),
     sort_target: "Key",
     sort_order: descending ? "Descend" : "Ascend",
     keys_only: keysOnly,

@@ -21,14 +21,16 @@ import { isNodeStatus, isSourceStatus } from "../../store/records.js";
 import { EtcdClient, type EtcdOptions } from "./client.js";
 import { Cluster } from "./cluster.js";
 import { commitRevision } from "./commit.js";
+import { Heard } from "./heard.js";
 import { History } from "./history.js";
 import { pruneEtcd } from "./prune.js";
-import { encodeRecord, recordOf } from "./records.js";
+import { encodeLong, recordOf } from "./records.js";
 import { decodeValue } from "./values.js";
 import { watchKinds, type Watched } from "./watch.js";
 
 const WATCHED: readonly Watched<ChangeKind>[] = [
-  { kind: "head", range: { prefix: keys.head, exact: true }, removals: true },
+  // In one range, so that a commit's objects and its revision come before, or together with, its head.
+  { kind: "head", range: { prefix: keys.head, through: prefixes.revisions }, only: keys.head, removals: true },
   // A status goes only with its node, which leaves.
   { kind: "status", range: { prefix: prefixes.status }, removals: false },
   { kind: "status", range: { prefix: keys.source, exact: true }, removals: true },
@@ -48,6 +50,7 @@ export function openEtcdStore(options: EtcdOptions, clock: Clock, spread: number
 class EtcdStore implements Store {
   readonly backend = "etcd";
   readonly #client: EtcdClient;
+  readonly #heard = new Heard();
   readonly #history: History;
   readonly #cluster: Cluster;
   /** Ends the watches of this handle. */
@@ -56,7 +59,7 @@ class EtcdStore implements Store {
 
   constructor(client: EtcdClient) {
     this.#client = client;
-    this.#history = new History(client);
+    this.#history = new History(client, this.#heard);
     this.#cluster = new Cluster(client);
   }
 
@@ -82,7 +85,9 @@ class EtcdStore implements Store {
 
   async commit(draft: RevisionDraft, guard: CommitGuard): Promise<CommitOutcome> {
     await this.#check();
-    return commitRevision(this.#client, this.#history, draft, guard);
+    const result = await commitRevision(this.#client, this.#history, draft, guard);
+    if (result.outcome === "committed") this.#history.noteHead(result.revision.number);
+    return result;
   }
 
   async readPolicyVersion(namespace: string, name: string): Promise<number> {
@@ -99,7 +104,8 @@ class EtcdStore implements Store {
     const ended = AbortSignal.any([signal, this.#closing.signal]);
     if (ended.aborted) return;
     const watched = WATCHED.filter(({ kind }) => kinds?.includes(kind) ?? true);
-    for await (const changed of watchKinds(this.#client, watched, ended)) yield { changed: changed ?? "head" };
+    for await (const changed of watchKinds(this.#client, watched, ended, this.#heard))
+      yield { changed: changed ?? "head" };
   }
 
   async joinMember(member: Member): Promise<void> {
@@ -137,7 +143,7 @@ class EtcdStore implements Store {
 
   async writeNodeStatus(status: NodeStatus): Promise<void> {
     await this.#check();
-    await this.#client.transact([], [{ put: keys.status(status.node), bytes: encodeRecord(status) }]);
+    await this.#client.transact([], [{ put: keys.status(status.node), bytes: encodeLong(status) }]);
   }
 
   async listNodeStatus(): Promise<readonly NodeStatus[]> {
@@ -149,7 +155,7 @@ class EtcdStore implements Store {
     await this.#check();
     const { succeeded } = await this.#client.transact(
       [{ key: keys.election, created: fence.term }],
-      [{ put: keys.source, bytes: encodeRecord(status) }],
+      [{ put: keys.source, bytes: encodeLong(status) }],
     );
     return succeeded;
   }

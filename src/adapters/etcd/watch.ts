@@ -6,7 +6,7 @@
  */
 import type { IWatchRequest, IWatchResponse, IDuplexStream } from "etcd3";
 import type { EtcdClient } from "./client.js";
-import { toRangeRequest, type Range } from "./requests.js";
+import { toEntry, toRangeRequest, type Entry, type Range } from "./requests.js";
 
 /** How long a stream that says nothing is trusted. */
 const REFRESH_MS = 180_000;
@@ -16,8 +16,17 @@ const RECONNECT_MS = 500;
 export interface Watched<K> {
   readonly kind: K;
   readonly range: Range;
+  /** The only key of the range that counts; all where absent. */
+  readonly only?: string;
   /** Whether it counts when a key goes away. */
   readonly removals: boolean;
+}
+
+/** What a watch brings along, for whoever has a use for it. */
+export interface Listener {
+  add(entry: Entry): void;
+  /** Something may have been missed. */
+  clear(): void;
 }
 
 /**
@@ -30,6 +39,7 @@ export async function* watchKinds<K>(
   client: EtcdClient,
   watched: readonly Watched<K>[],
   signal: AbortSignal,
+  listener: Listener,
 ): AsyncGenerator<K | null, void, undefined> {
   const bell = new Bell<K>();
   const ring = (): void => bell.ring();
@@ -39,7 +49,8 @@ export async function* watchKinds<K>(
     let revision: number | null = await client.revision();
     yield null;
     while (!signal.aborted) {
-      if (revision !== null) yield* follow(client, watched, revision + 1, bell, signal);
+      if (revision !== null) yield* follow(client, watched, revision + 1, { bell, listener }, signal);
+      listener.clear();
       await client.clock.sleep(RECONNECT_MS, signal);
       revision = await client.revision().catch(() => null);
       if (revision !== null) bell.add(kinds);
@@ -49,15 +60,23 @@ export async function* watchKinds<K>(
   }
 }
 
+interface Ears<K> {
+  readonly bell: Bell<K>;
+  readonly listener: Listener;
+}
+
 /** One stream, until it ends or the signal aborts. */
 async function* follow<K>(
   client: EtcdClient,
   watched: readonly Watched<K>[],
   from: number,
-  bell: Bell<K>,
+  ears: Ears<K>,
   signal: AbortSignal,
 ): AsyncGenerator<K, void, undefined> {
-  const stream = openStream(client, watched, from, bell);
+  const { bell } = ears;
+  const stream = openStream(client, watched, from, ears);
+  // At once, also where nobody asks for the next event any more: an open stream keeps the process.
+  signal.addEventListener("abort", stream.close);
   const isOver = (): boolean => signal.aborted;
   try {
     while (!isOver()) {
@@ -70,6 +89,7 @@ async function* follow<K>(
       if (isSilent) bell.add(new Set(watched.map(({ kind }) => kind)));
     }
   } finally {
+    signal.removeEventListener("abort", stream.close);
     stream.close();
   }
 }
@@ -78,12 +98,15 @@ function openStream<K>(
   client: EtcdClient,
   watched: readonly Watched<K>[],
   from: number,
-  bell: Bell<K>,
+  { bell, listener }: Ears<K>,
 ): { readonly hasEnded: () => boolean; readonly close: () => void } {
   const root = client.options.prefix;
   const { etcd, endpoint } = client.connect();
   let ended = false;
   let open: IDuplexStream<IWatchRequest, IWatchResponse> | null = null;
+  // Watchers are created in the order in which they are asked for.
+  const asked = [...watched];
+  const byId = new Map<string, Watched<K>>();
   const end = (): void => {
     if (ended) return;
     ended = true;
@@ -94,15 +117,21 @@ function openStream<K>(
   const hear = (response: IWatchResponse): void => {
     // Also where the revision to begin with was compacted meanwhile.
     if (response.canceled) return end();
+    const created = response.created ? asked.shift() : undefined;
+    if (created !== undefined) byId.set(response.watch_id, created);
+    const heard = byId.get(response.watch_id);
+    if (heard === undefined) return;
     const changes = response.events.map(({ type, kv }) => ({
-      key: kv.key.toString().slice(root.length),
+      entry: toEntry(root, kv),
       // The package's types write it otherwise than its messages do.
       isRemoval: type.toUpperCase() === "DELETE",
     }));
-    const rung = watched.filter(({ range, removals }) =>
-      changes.some(({ key, isRemoval }) => covers(range, key) && (removals || !isRemoval)),
+    for (const { entry, isRemoval } of changes) if (!isRemoval) listener.add(entry);
+    const { kind, only, removals } = heard;
+    const isNews = changes.some(
+      ({ entry: { key }, isRemoval }) => (only === undefined || key === only) && (removals || !isRemoval),
     );
-    bell.add(new Set(rung.map(({ kind }) => kind)));
+    if (isNews) bell.add(new Set([kind]));
   };
   etcd.watchClient.watch().then((stream) => {
     open = stream;
@@ -124,10 +153,6 @@ function openStream<K>(
       open?.cancel();
     },
   };
-}
-
-function covers({ prefix, exact = false }: Range, key: string): boolean {
-  return exact ? key === prefix : key.startsWith(prefix);
 }
 
 /** What rang since it was last asked, and a wait for the next time. Wake-ups that come together count as one. */

@@ -1,0 +1,42 @@
+/**
+ * Heard: what a watch brought along, so that a follower need not ask for it: objects and revisions,
+ * which are written once and whose digests are checked when they are used, and head. An entry is
+ * given out once, so that whoever looks a second time, or by the clock, asks etcd; and what is not
+ * here is asked for. It spares a hundred nodes four calls each after a commit.
+ */
+import { keys, prefixes } from "../../store/keys.js";
+import type { Entry } from "./requests.js";
+
+const MAX_BYTES = 16 * 1024 * 1024;
+
+export class Heard {
+  readonly #entries = new Map<string, Entry>();
+  #bytes = 0;
+
+  add(entry: Entry): void {
+    const isOfUse =
+      entry.key === keys.head || entry.key.startsWith(prefixes.objects) || entry.key.startsWith(prefixes.revisions);
+    if (!isOfUse) return;
+    this.take(entry.key);
+    this.#entries.set(entry.key, entry);
+    this.#bytes += entry.bytes.length;
+    for (const key of this.#entries.keys()) {
+      if (this.#bytes <= MAX_BYTES) break;
+      this.take(key);
+    }
+  }
+
+  take(key: string): Entry | null {
+    const entry = this.#entries.get(key);
+    if (entry === undefined) return null;
+    this.#entries.delete(key);
+    this.#bytes -= entry.bytes.length;
+    return entry;
+  }
+
+  /** After a stream was lost: what was heard on it may have been removed and written anew meanwhile. */
+  clear(): void {
+    this.#entries.clear();
+    this.#bytes = 0;
+  }
+}

@@ -1,0 +1,192 @@
+/**
+ * Membership and leadership of a program's own node, over any store. In memory the leader is the
+ * first healthy node by ID; elsewhere it is the winner of the store's election.
+ */
+import { joinCluster } from "../operations/cluster.js";
+import { OperationError } from "../operations/error.js";
+import type { Store } from "../ports/store.js";
+import type { Clock, Logger, Random } from "../ports/system.js";
+import { Election } from "../reconcile/election.js";
+import { Wakeup, forwardEvents, runLoop } from "../reconcile/runner.js";
+import { describeWriter, systemClock, systemRandom } from "../wiring.js";
+import { quietLogger } from "./quiet.js";
+
+export interface ElectionNode {
+  readonly id: string;
+  /** host:port under which others know it. */
+  readonly address: string;
+}
+
+export interface LeaderElection {
+  /** Joins, sends the first heartbeat and takes part from then on. @throws OperationError `agent-running`, `usage`; StoreError */
+  start(): Promise<void>;
+  /** Gives leadership and heartbeat back. The node stays a member. */
+  stop(): Promise<void>;
+  /** Whether this node leads for certain: false already before its lease can have run out. */
+  isLeader(): boolean;
+  /** Who leads, as last seen; null while nobody does, or while the store has not answered for as long as a lease lasts. */
+  leader(): ElectionNode | null;
+  /**
+   * Makes another node a member. In memory it also counts as healthy for `ttlMs` from now: register
+   * it again to renew that. @throws OperationError `usage`, `node-alive`
+   */
+  registerNode(node: ElectionNode): Promise<void>;
+  /** Forgets a node; false where it was no member. One whose own program runs comes back. */
+  deregisterNode(id: string): Promise<boolean>;
+  /** Yields who leads now, and again whenever that changes. Ends when the signal aborts. */
+  watch(signal: AbortSignal): AsyncIterable<ElectionNode | null>;
+}
+
+export interface LeaderElectionOptions extends ElectionNode {
+  /** How long heartbeat and leadership outlive their last renewal; default 15 s. */
+  readonly ttlMs?: number;
+  /** Default 5 s. */
+  readonly heartbeatIntervalMs?: number;
+  readonly logger?: Logger;
+  readonly clock?: Clock;
+  readonly random?: Random;
+}
+
+/** The store stays the caller's: `stop()` does not close it. */
+export function createElection(store: Store, options: LeaderElectionOptions): LeaderElection {
+  return new StoreElection(store, options);
+}
+
+class StoreElection implements LeaderElection {
+  readonly #clock: Clock;
+  readonly #logger: Logger;
+  readonly #ttlMs: number;
+  readonly #wakeup = new Wakeup();
+  readonly #watchers = new Set<Wakeup>();
+  #session: { readonly holder: string; readonly election: Election } | null = null;
+  #seen: { readonly leader: ElectionNode | null; readonly until: number } = { leader: null, until: 0 };
+  #stopping = new AbortController();
+  #loops: Promise<unknown> = Promise.resolve();
+  /** Beats take turns, so that what was seen last is what is remembered. */
+  #turn: Promise<void> = Promise.resolve();
+
+  constructor(
+    private readonly store: Store,
+    private readonly options: LeaderElectionOptions,
+  ) {
+    this.#clock = options.clock ?? systemClock;
+    this.#logger = options.logger ?? quietLogger;
+    this.#ttlMs = options.ttlMs ?? 15_000;
+  }
+
+  async start(): Promise<void> {
+    if (this.#session !== null) return;
+    const { id, address } = this.options;
+    const holder = await describeWriter();
+    const election = new Election(this.store, this.#clock, { id, holder, ttlMs: this.#ttlMs });
+    this.#session = { holder, election };
+    try {
+      await joinCluster({ store: this.store, clock: this.#clock }, id, address);
+      await this.#beat();
+    } catch (error) {
+      await this.stop();
+      throw error;
+    }
+    this.#stopping = new AbortController();
+    const loop = {
+      clock: this.#clock,
+      random: this.options.random ?? systemRandom,
+      logger: this.#logger,
+      signal: this.#stopping.signal,
+    };
+    const intervalMs = this.options.heartbeatIntervalMs ?? 5000;
+    this.#loops = Promise.all([
+      runLoop({ ...loop, name: "heartbeat", intervalMs, jitter: 0.1 }, this.#wakeup, () => this.#beat()),
+      forwardEvents((signal) => this.store.watch(signal, ["members"]), [this.#wakeup], loop),
+    ]);
+  }
+
+  async stop(): Promise<void> {
+    const session = this.#session;
+    if (session === null) return;
+    this.#stopping.abort();
+    await this.#loops;
+    await this.#turn;
+    this.#session = null;
+    this.#see(null, 0);
+    await session.election.resign();
+    await this.store.endHeartbeat(this.options.id, session.holder);
+  }
+
+  isLeader(): boolean {
+    return this.leader()?.id === this.options.id && this.#session !== null && this.#session.election.fence !== null;
+  }
+
+  leader(): ElectionNode | null {
+    return this.#clock.monotonic() < this.#seen.until ? this.#seen.leader : null;
+  }
+
+  async registerNode(node: ElectionNode): Promise<void> {
+    const { store } = this;
+    await joinCluster({ store, clock: this.#clock }, node.id, node.address);
+    if (!this.#isInMemory || node.id === this.options.id) return;
+    await store.heartbeat({ ...node, holder: "registered" }, this.#ttlMs);
+    await this.#beat();
+  }
+
+  async deregisterNode(id: string): Promise<boolean> {
+    const wasMember = await this.store.leaveMember(id);
+    await this.#beat();
+    return wasMember;
+  }
+
+  async *watch(signal: AbortSignal): AsyncGenerator<ElectionNode | null, void, undefined> {
+    const wakeup = new Wakeup();
+    this.#watchers.add(wakeup);
+    try {
+      let told: string | null | undefined;
+      while (!signal.aborted) {
+        const leader = this.leader();
+        if (told !== (leader?.id ?? null)) {
+          told = leader?.id ?? null;
+          yield leader;
+        }
+        // Nothing tells that a lease ran out: it is looked at from time to time.
+        else await wakeup.wait(this.#ttlMs / 5, this.#clock, signal);
+      }
+    } finally {
+      this.#watchers.delete(wakeup);
+    }
+  }
+
+  get #isInMemory(): boolean {
+    return this.store.backend === "memory";
+  }
+
+  #beat(): Promise<void> {
+    const beat = this.#turn.then(() => this.#renew());
+    this.#turn = beat.catch(() => undefined);
+    return beat;
+  }
+
+  /** Renews the heartbeat, takes part in the election, and looks who leads. */
+  async #renew(): Promise<void> {
+    const session = this.#session;
+    if (session === null) return;
+    const { id, address } = this.options;
+    const started = this.#clock.monotonic();
+    const { held } = await this.store.heartbeat({ id, address, holder: session.holder }, this.#ttlMs);
+    if (held !== null) {
+      await session.election.resign();
+      throw new OperationError("agent-running", `another process already runs for node ${id} (${held})`);
+    }
+    const healthy = (await this.store.listHeartbeats()).filter(({ alive }) => alive);
+    const first = healthy.map((beat) => beat.id).sort()[0];
+    if (!this.#isInMemory || first === id) await session.election.campaign();
+    else if (session.election.fence !== null) await session.election.resign();
+    const leader = this.#isInMemory ? first : session.election.leader;
+    const known = healthy.find((beat) => beat.id === leader);
+    const elected = leader === undefined || leader === null ? null : { id: leader, address: known?.address ?? "" };
+    this.#see(elected, started + this.#ttlMs * 0.8);
+  }
+
+  #see(leader: ElectionNode | null, until: number): void {
+    this.#seen = { leader, until };
+    for (const watcher of this.#watchers) watcher.notify();
+  }
+}

@@ -1,0 +1,43 @@
+/** Stores and enforcers for programs, by the same names that the command line takes. */
+import { hostname } from "node:os";
+import { resolveSettings, type SettingKey } from "../operations/settings.js";
+import type { Enforcer } from "../ports/enforcer.js";
+import type { Store } from "../ports/store.js";
+import type { Logger } from "../ports/system.js";
+import { openEnforcer as openMachineEnforcer, openStore as openStoreOf } from "../wiring.js";
+import { quietLogger } from "./quiet.js";
+
+/** The environment and configuration files are the command line's: what is not given here is the default. */
+function settingsOf(values: Readonly<Partial<Record<SettingKey, string>>>) {
+  return resolveSettings([{ origin: "options", values }], {
+    isRoot: true,
+    hostname: hostname(),
+    home: "/",
+    xdgStateHome: undefined,
+  });
+}
+
+/**
+ * Opens a store; `close()` is the caller's.
+ * @param url as `--store` takes it: `memory:` for a new one in this process, `file:PATH` for an embedded one
+ * @param access `read` neither creates nor changes anything
+ * @throws OperationError `invalid-settings`, StoreError
+ */
+export function openStore(url: string, access: "read" | "write" = "write"): Promise<Store> {
+  return openStoreOf(settingsOf({ store: url }), access);
+}
+
+export interface EnforcerOptions {
+  /** The node whose workloads it enforces. */
+  readonly node: string;
+  /** Default `auto`: the machine's own. */
+  readonly backend?: "auto" | "ebpf" | "none";
+  /** Folder on a BPF file system; default `/sys/fs/bpf/ztap`. */
+  readonly pinRoot?: string;
+  readonly logger?: Logger;
+}
+
+/** The machine's backend, not opened yet. @throws OperationError `unsupported` where the machine has none */
+export function createEnforcer({ logger = quietLogger, ...values }: EnforcerOptions): Promise<Enforcer> {
+  return openMachineEnforcer(settingsOf(values), logger);
+}

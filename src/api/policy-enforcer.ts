@@ -1,0 +1,151 @@
+/**
+ * Enforcement for programs that are no agent: follows the policies of a store and makes this machine
+ * enforce them, also for workloads that only the program knows. It is the agent's own follower;
+ * heartbeat and leadership are `createElection`'s.
+ */
+import { hasErrors } from "../model/diagnostic.js";
+import type { ObjectSet } from "../model/state.js";
+import { readManifests } from "../manifest/read.js";
+import { OperationError } from "../operations/error.js";
+import type { Enforcer } from "../ports/enforcer.js";
+import type { Store } from "../ports/store.js";
+import type { Clock, Logger, Random } from "../ports/system.js";
+import type { Telemetry } from "../ports/telemetry.js";
+import { Follower } from "../reconcile/follower.js";
+import { Wakeup, forwardEvents, runLoop } from "../reconcile/runner.js";
+import { systemClock, systemRandom } from "../wiring.js";
+import { quietLogger, quietTelemetry } from "./quiet.js";
+
+/** A workload that is found at run time: what its labels stand for on the network and on this machine. */
+export interface DiscoveredWorkload {
+  readonly name: string;
+  /** Default `default`. */
+  readonly namespace?: string;
+  /** What selectors match. */
+  readonly labels: Readonly<Record<string, string>>;
+  /** IPv4 and IPv6. */
+  readonly addresses: readonly string[];
+  /** Path below the cgroup v2 root, for one of this machine: its processes are enforced. */
+  readonly cgroup?: string;
+  readonly ports?: readonly {
+    readonly name?: string;
+    readonly port: number;
+    readonly protocol: "TCP" | "UDP" | "SCTP";
+  }[];
+}
+
+export interface Discovery {
+  /** All of them, each time. What cannot be read or does not validate leaves the last good ruleset in force. */
+  listWorkloads(): Promise<readonly DiscoveredWorkload[]>;
+  /** Yields when the list should be asked for again; without it that is every check interval. */
+  watch?(signal: AbortSignal): AsyncIterable<unknown>;
+}
+
+export interface PolicyEnforcerOptions {
+  readonly node: string;
+  readonly store: Store;
+  /** From `createEnforcer`; opened and closed here. */
+  readonly enforcer: Enforcer;
+  /** Beside the workloads of the store; without it these are all. */
+  readonly discovery?: Discovery;
+  /** How often the kernel is compared with the ruleset; default 10 s. */
+  readonly checkIntervalMs?: number;
+  readonly logger?: Logger;
+  readonly telemetry?: Telemetry;
+  readonly clock?: Clock;
+  readonly random?: Random;
+}
+
+export interface PolicyEnforcer {
+  /** Opens the backend and follows the store; resolves after the first run, however it ended. @throws EnforcerError */
+  start(): Promise<void>;
+  /** Leaves enforcement in force. */
+  stop(): Promise<void>;
+  /** The revision that the machine was last found to enforce; null before the first. */
+  readonly enforcedRevision: number | null;
+  /** Null where the last run ended in sync; else why it did not. */
+  readonly problem: string | null;
+}
+
+export function createPolicyEnforcer(options: PolicyEnforcerOptions): PolicyEnforcer {
+  return new FollowingEnforcer(options);
+}
+
+class FollowingEnforcer implements PolicyEnforcer {
+  readonly #follower: Follower;
+  #stopping: AbortController | null = null;
+  #loops: Promise<unknown> = Promise.resolve();
+
+  constructor(private readonly options: PolicyEnforcerOptions) {
+    const { store, enforcer, discovery, node } = options;
+    const { logger = quietLogger, telemetry = quietTelemetry, clock = systemClock } = options;
+    const deps = { store, enforcer, copy: null, logger, telemetry, clock };
+    const discover = discovery && (async () => toObjects(await discovery.listWorkloads(), node));
+    this.#follower = new Follower(discover === undefined ? deps : { ...deps, discover }, node);
+  }
+
+  get enforcedRevision(): number | null {
+    return this.#follower.enforcedRevision;
+  }
+
+  get problem(): string | null {
+    return this.#follower.problem;
+  }
+
+  async start(): Promise<void> {
+    if (this.#stopping !== null) return;
+    const {
+      store,
+      enforcer,
+      discovery,
+      clock = systemClock,
+      random = systemRandom,
+      logger = quietLogger,
+    } = this.options;
+    await enforcer.open();
+    this.#stopping = new AbortController();
+    const loop = { clock, random, logger, signal: this.#stopping.signal };
+    const wakeup = new Wakeup();
+    const intervalMs = this.options.checkIntervalMs ?? 10_000;
+    const watches = [
+      (signal: AbortSignal) => store.watch(signal, ["head"]),
+      (signal: AbortSignal) => enforcer.watch(signal),
+      ...(discovery?.watch === undefined ? [] : [discovery.watch.bind(discovery)]),
+    ];
+    await new Promise<void>((resolve) => {
+      const run = () => this.#follower.reconcile().finally(resolve);
+      this.#loops = Promise.all([
+        runLoop({ ...loop, name: "reconciliation", intervalMs, jitter: 0.1 }, wakeup, run),
+        ...watches.map((watch) => forwardEvents(watch, [wakeup], loop)),
+      ]);
+    });
+  }
+
+  async stop(): Promise<void> {
+    if (this.#stopping === null) return;
+    this.#stopping.abort();
+    await this.#loops;
+    this.#stopping = null;
+    await this.options.enforcer.close();
+  }
+}
+
+/** @throws OperationError `invalid-source` */
+function toObjects(workloads: readonly DiscoveredWorkload[], node: string): ObjectSet {
+  const files = workloads.map(({ name, namespace = "default", labels, addresses, cgroup, ports = [] }, index) => {
+    const spec = { addresses, ports, ...(cgroup === undefined ? {} : { cgroup, node }) };
+    const text = JSON.stringify({
+      apiVersion: "ztap/v1",
+      kind: "Workload",
+      metadata: { name, namespace, labels },
+      spec,
+    });
+    return { path: `workload ${index + 1} (${namespace}/${name})`, text, blobId: text };
+  });
+  const { objects, diagnostics } = readManifests(files);
+  if (!hasErrors(diagnostics)) return objects;
+  const problems = diagnostics
+    .filter(({ severity }) => severity === "error")
+    .map(({ file, message }) => `${file}: ${message}`);
+  throw new OperationError("invalid-source", `what was discovered does not validate: ${problems.join("; ")}`);
+}

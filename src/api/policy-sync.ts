@@ -1,0 +1,130 @@
+/** Policies for programs: written as the leader, read, and followed. The operations of the command line behind one object. */
+import { OperationError } from "../operations/error.js";
+import type { NetworkPolicy } from "../model/objects.js";
+import { refKey } from "../model/state.js";
+import { readManifests } from "../manifest/read.js";
+import type { PolicyWritten, WriteDeps, Writer } from "../operations/policy-write.js";
+import { rollbackPolicy, syncPolicy } from "../operations/policy-write.js";
+import type { PolicyListing, PolicyRow } from "../operations/policies.js";
+import { listPolicies, policyRows } from "../operations/policies.js";
+import type { PolicyEvent } from "../operations/watch.js";
+import { watchPolicies } from "../operations/watch.js";
+import type { Store } from "../ports/store.js";
+import { describeWriter, systemClock, systemRandom } from "../wiring.js";
+import type { LeaderElection } from "./election.js";
+
+export interface PolicySyncOptions {
+  /** The node that this program writes as: it has to lead, unless nobody does. */
+  readonly node: string;
+  /** Who writes, for the revision's record; default: the node. */
+  readonly author?: string;
+  /** Refuses also where this election says that another node leads, as in memory, where nobody campaigns for a registered node. */
+  readonly election?: LeaderElection;
+}
+
+export interface WriteOptions {
+  /** For the revision's record. */
+  readonly reason?: string;
+  /** Commits over what a polled source says; see docs/operations.md. */
+  readonly override?: boolean;
+}
+
+export interface SyncOptions extends WriteOptions {
+  readonly name: string;
+  /** Default: the one in the text. */
+  readonly namespace?: string;
+}
+
+export interface WrittenPolicy extends PolicyRow {
+  /** False where the policy said this already, and nothing was committed. */
+  readonly changed: boolean;
+}
+
+export interface PolicyInForce extends PolicyRow {
+  readonly policy: NetworkPolicy;
+}
+
+export interface SubscribeOptions {
+  readonly signal: AbortSignal;
+  /** The revision that is known already; 0 for none. Without it, what is in force comes first, as `current`. */
+  readonly since?: number;
+}
+
+export interface PolicySync {
+  /**
+   * Commits one policy of a YAML text as its latest version.
+   * @throws OperationError `invalid-source`, `not-leader`, `override-needed`, `not-found`, `usage`, `lost-race`; StoreError
+   */
+  syncPolicy(text: string, options: SyncOptions): Promise<WrittenPolicy>;
+  /** Makes an earlier version the latest one. @throws as `syncPolicy`, and OperationError `no-such-version` */
+  rollbackPolicy(
+    name: string,
+    version: number,
+    options?: WriteOptions & { readonly namespace?: string },
+  ): Promise<WrittenPolicy>;
+  /** The policy in force; null where there is none of that name. Namespace `default` unless given. */
+  getPolicy(name: string, namespace?: string): Promise<PolicyInForce | null>;
+  /** The version in force; null where there is none of that name. */
+  getPolicyVersion(name: string, namespace?: string): Promise<number | null>;
+  listPolicies(): Promise<readonly PolicyListing[]>;
+  /**
+   * Yields each new version and each deletion, of every revision that was passed, until the signal
+   * aborts. Where the store no longer has what was known, all policies come again as `current`.
+   */
+  subscribePolicies(options: SubscribeOptions): AsyncIterable<PolicyEvent>;
+}
+
+/** The store stays the caller's. */
+export function createPolicySync(store: Store, options: PolicySyncOptions): PolicySync {
+  const deps: WriteDeps = { store, clock: systemClock, random: systemRandom, read: readManifests };
+  const writer = async ({ reason = "", override = false }: WriteOptions): Promise<Writer> => {
+    const leader = options.election?.leader() ?? null;
+    if (leader !== null && leader.id !== options.node)
+      throw new OperationError(
+        "not-leader",
+        `node ${options.node} does not lead, ${leader.id} (${leader.address}) does`,
+      );
+    return {
+      node: options.node,
+      holder: await describeWriter(),
+      author: options.author ?? options.node,
+      reason,
+      override,
+    };
+  };
+  return {
+    async syncPolicy(text, { name, namespace, ...write }) {
+      const file = { path: `${name}.yaml`, text, blobId: text };
+      return accept(await syncPolicy(deps, file, { name, namespace: namespace ?? null }, await writer(write)));
+    },
+    async rollbackPolicy(name, version, { namespace = "default", ...write } = {}) {
+      return accept(await rollbackPolicy(deps, { namespace, name }, version, await writer(write)));
+    },
+    async getPolicy(name, namespace = "default") {
+      return readPolicy(store, name, namespace);
+    },
+    async getPolicyVersion(name, namespace = "default") {
+      const rows = await listPolicies(store);
+      return rows.find((row) => row.name === name && row.namespace === namespace)?.version ?? null;
+    },
+    listPolicies: () => listPolicies(store),
+    subscribePolicies: ({ signal, ...from }) => watchPolicies(store, signal, from),
+  };
+}
+
+function accept(written: PolicyWritten): WrittenPolicy {
+  if (written.outcome !== "invalid") return { ...written.policy, changed: written.outcome === "committed" };
+  const problems = written.diagnostics
+    .filter(({ severity }) => severity === "error")
+    .map(({ file, line, column, code, message }) => `${file}:${line}:${column} ${code} ${message}`);
+  throw new OperationError("invalid-source", problems.join("\n"));
+}
+
+async function readPolicy(store: Store, name: string, namespace: string): Promise<PolicyInForce | null> {
+  const head = await store.readHead();
+  if (head === null) return null;
+  const state = await store.readState(head);
+  const object = state.objects.get(refKey({ kind: "NetworkPolicy", namespace, name }))?.object;
+  const row = policyRows(state.revision).find((known) => known.name === name && known.namespace === namespace);
+  return object?.kind === "NetworkPolicy" && row !== undefined ? { ...row, policy: object } : null;
+}

@@ -1,0 +1,25 @@
+/** What a program gets that hands over no log and no metrics of its own. */
+import type { Logger } from "../ports/system.js";
+import type { Telemetry } from "../ports/telemetry.js";
+
+const nothing = (): void => undefined;
+
+export const quietLogger: Logger = { debug: nothing, info: nothing, warn: nothing, error: nothing };
+
+export const quietTelemetry: Telemetry = {
+  committed: nothing,
+  rejected: nothing,
+  sourceError: nothing,
+  storeError: nothing,
+  head: nothing,
+  policyVersions: nothing,
+  leader: nothing,
+  elected: nothing,
+  enforced: nothing,
+  inForce: nothing,
+  stalled: nothing,
+  drift: nothing,
+  healed: nothing,
+  packets: nothing,
+  flows: nothing,
+};

@@ -1,0 +1,35 @@
+/** The leader's other duty: old revisions go, beyond both of two bounds. Rarely, and nothing waits for it. */
+import type { Store } from "../ports/store.js";
+import type { Clock, Logger } from "../ports/system.js";
+
+export interface PruneOptions {
+  /** So many of the newest revisions stay. */
+  readonly keepRevisions: number;
+  /** What is younger stays. */
+  readonly keepForMs: number;
+}
+
+const PRUNE_EVERY_MS = 3_600_000;
+
+export class Pruner {
+  #next = 0;
+
+  constructor(
+    private readonly deps: { readonly store: Store; readonly clock: Clock; readonly logger: Logger },
+    private readonly options: PruneOptions,
+  ) {}
+
+  /** Prunes where it is time to. A failure is no reason to do anything else differently: it is tried again in an hour. */
+  async run(): Promise<void> {
+    const { store, clock, logger } = this.deps;
+    if (clock.monotonic() < this.#next) return;
+    this.#next = clock.monotonic() + PRUNE_EVERY_MS;
+    const newerThan = new Date(clock.now() - this.options.keepForMs).toISOString();
+    try {
+      const { revisions, objects } = await store.prune({ revisions: this.options.keepRevisions, newerThan });
+      if (revisions + objects > 0) logger.info("pruned the history", { revisions, objects });
+    } catch (error) {
+      logger.warn("the history could not be pruned", { error });
+    }
+  }
+}

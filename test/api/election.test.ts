@@ -1,0 +1,162 @@
+import t, { type Test } from "tap";
+import { MemoryTable, openMemoryStore } from "../../src/adapters/memory/store.js";
+import { openEmbeddedStore } from "../../src/adapters/embedded/store.js";
+import { openEtcdStore } from "../../src/adapters/etcd/store.js";
+import { systemClock } from "../../src/adapters/system/clock.js";
+import type { ElectionNode, LeaderElection } from "../../src/api/election.js";
+import { createElection } from "../../src/api/election.js";
+import { createPolicySync } from "../../src/api/policy-sync.js";
+import type { Store } from "../../src/ports/store.js";
+import { StoreError } from "../../src/ports/store.js";
+import { until } from "../cli/ztap.js";
+import { policy } from "../builders/state.js";
+import { withEtcd, whyNoEtcd } from "../etcd/server.js";
+import { inFolder } from "../fakes/repository.js";
+
+const QUICK = { ttlMs: 400, heartbeatIntervalMs: 20 };
+const OPEN = policy("web", "  podSelector: {}\n  ingress: [{}]");
+const WEB = policy("web", "  podSelector: {}\n  ingress: []");
+
+/** Elections of several nodes of one store, each with a handle of its own; all are stopped with the test. */
+function members(t: { teardown(end: () => Promise<void>): unknown }, open: () => Store) {
+  const ends: (() => Promise<void>)[] = [];
+  t.teardown(async () => {
+    for (const end of ends) await end();
+  });
+  return (id: string): { election: LeaderElection; store: Store } => {
+    const store = open();
+    const election = createElection(store, { id, address: `${id}:1`, ...QUICK });
+    ends.push(async () => {
+      await election.stop().catch(() => undefined);
+      await store.close();
+    });
+    return { election, store };
+  };
+}
+
+const agree = (elections: readonly LeaderElection[], id: string) =>
+  until(() => elections.every((election) => election.leader()?.id === id), `all to follow ${id}`);
+
+t.test("in memory the first healthy node by ID leads, and only it says so", async (t) => {
+  const table = new MemoryTable();
+  const member = members(t, () => openMemoryStore(systemClock, table));
+  const [b, c, a] = ["b", "c", "a"].map(member);
+  if (a === undefined || b === undefined || c === undefined) throw new Error("three were made");
+  await c.election.start();
+  t.equal(c.election.isLeader(), true, "at once");
+  await b.election.start();
+  await agree([b.election, c.election], "b");
+  await until(() => b.election.isLeader(), "b to lead");
+  await a.election.start();
+  const all = [a, b, c].map(({ election }) => election);
+  await agree(all, "a");
+  await until(() => a.election.isLeader(), "a to lead");
+  t.same(
+    all.map((election) => election.isLeader()),
+    [true, false, false],
+  );
+  t.same(c.election.leader(), { id: "a", address: "a:1" });
+  await a.election.stop();
+  t.equal(a.election.isLeader(), false);
+  t.equal(a.election.leader(), null, "who does not take part knows nothing");
+  await agree([b.election, c.election], "b");
+  await until(() => b.election.isLeader(), "b to lead again");
+  t.equal((await b.store.listMembers()).length, 3, "who stops stays a member");
+});
+
+t.test("a node that was registered is healthy until its time is up", async (t) => {
+  const member = members(t, () => openMemoryStore(systemClock, new MemoryTable()));
+  const { election, store } = member("b");
+  await election.start();
+  const seen: (string | undefined)[] = [];
+  const watching = new AbortController();
+  const watched = (async () => {
+    for await (const leader of election.watch(watching.signal)) seen.push(leader?.id);
+  })();
+  await election.registerNode({ id: "a", address: "a:1" });
+  t.equal(election.isLeader(), false);
+  const sync = createPolicySync(store, { node: "b", election });
+  await t.rejects(sync.syncPolicy(WEB, { name: "web" }), { code: "not-leader", message: /a \(a:1\)/ });
+  await until(() => election.isLeader(), "the end of what a was given");
+  t.match(await sync.syncPolicy(WEB, { name: "web" }), { version: 1, changed: true });
+  t.equal(await election.deregisterNode("a"), true);
+  t.equal(await election.deregisterNode("a"), false);
+  await t.rejects(election.registerNode({ id: "A!", address: "a:1" }), { code: "usage" });
+  await until(() => seen.length >= 3, "the changes");
+  watching.abort();
+  await watched;
+  t.same(seen, ["b", "a", "b"]);
+});
+
+async function handsOver(t: Test, open: () => Store): Promise<void> {
+  const member = members(t, open);
+  const [b, a] = [member("b"), member("a")];
+  await b.election.start();
+  await a.election.start();
+  await agree([a.election, b.election], "b");
+  t.same([a.election.isLeader(), b.election.isLeader()], [false, true]);
+  await t.rejects(createPolicySync(a.store, { node: "a" }).syncPolicy(WEB, { name: "web" }), { code: "not-leader" });
+  t.match(await createPolicySync(b.store, { node: "b" }).syncPolicy(WEB, { name: "web" }), { version: 1 });
+  t.equal(b.election.isLeader(), true, "a write does not end its leadership");
+  await b.election.stop();
+  await agree([a.election], "a");
+  t.equal(a.election.isLeader(), true);
+  await a.election.stop();
+  const policies = createPolicySync(b.store, { node: "b" });
+  t.match(await policies.syncPolicy(OPEN, { name: "web" }), { version: 2 }, "nobody leads: let in for one commit");
+  t.equal(await b.store.readLeader(), null);
+  await Promise.all([a.store.close(), b.store.close()]);
+}
+
+t.test("over the embedded store the winner of its election leads, and hands over when it stops", (t) =>
+  inFolder((path) => handsOver(t, () => openEmbeddedStore({ path, access: "write" }, systemClock))),
+);
+
+t.test("over etcd too", { skip: whyNoEtcd() ?? false }, (t) =>
+  withEtcd({ flags: ["--heartbeat-interval=10", "--election-timeout=100"] }, ({ endpoints }) =>
+    handsOver(t, () =>
+      openEtcdStore({ endpoints, prefix: "api/", tls: null, auth: null, timeoutMs: 5000 }, systemClock, 0),
+    ),
+  ),
+);
+
+t.test("a second program for the same node is refused, and leaves the first alone", async (t) => {
+  const table = new MemoryTable();
+  const member = members(t, () => openMemoryStore(systemClock, table));
+  const [one, two] = [member("a"), member("a")];
+  await one.election.start();
+  await t.rejects(two.election.start(), { code: "agent-running" });
+  t.equal(one.election.isLeader(), true);
+  await two.election.stop();
+  await until(async () => (await one.store.listHeartbeats()).every(({ alive }) => alive), "its heartbeat");
+});
+
+t.test("who cannot reach the store any more leads no longer, and says so", async (t) => {
+  const real = openMemoryStore(systemClock, new MemoryTable());
+  let isAway = false;
+  const store: Store = new Proxy(real, {
+    get(target, key) {
+      const value: unknown = Reflect.get(target, key, target);
+      if (typeof value !== "function") return value;
+      return (...args: unknown[]): unknown => {
+        if (isAway && key === "heartbeat") throw new StoreError("store-unavailable", "the store is away");
+        return value.apply(target, args);
+      };
+    },
+  });
+  const { election } = members(t, () => store)("a");
+  await election.start();
+  const leaders: (ElectionNode | null)[] = [];
+  const watching = new AbortController();
+  const watched = (async () => {
+    for await (const leader of election.watch(watching.signal)) leaders.push(leader);
+  })();
+  isAway = true;
+  await until(() => !election.isLeader(), "the end of leadership");
+  await until(() => leaders.at(-1) === null, "the word of it");
+  isAway = false;
+  await until(() => election.isLeader(), "leadership again");
+  watching.abort();
+  await watched;
+  t.same(leaders.slice(0, 2), [{ id: "a", address: "a:1" }, null]);
+});

@@ -1,0 +1,111 @@
+import t from "tap";
+import { openMemoryStore } from "../../src/adapters/memory/store.js";
+import { systemClock } from "../../src/adapters/system/clock.js";
+import type { DiscoveredWorkload } from "../../src/api/policy-enforcer.js";
+import { createPolicyEnforcer } from "../../src/api/policy-enforcer.js";
+import { createPolicySync } from "../../src/api/policy-sync.js";
+import { Wakeup } from "../../src/reconcile/runner.js";
+import { until } from "../cli/ztap.js";
+import { policy } from "../builders/state.js";
+import { FakeEnforcer, FakeMachine } from "../fakes/enforcer.js";
+
+const ALLOW_DB = policy(
+  "web",
+  "  podSelector: { matchLabels: { app: web } }\n  egress: [{ to: [{ podSelector: { matchLabels: { app: db } } }] }]",
+);
+const WEB = { name: "web", labels: { app: "web" }, addresses: ["10.0.0.1"], cgroup: "test/web" };
+const db = (address: string) => ({ name: "db", labels: { app: "db" }, addresses: [address] });
+
+async function setUp(t: { teardown(end: () => Promise<void>): unknown }) {
+  const store = openMemoryStore(systemClock);
+  const machine = new FakeMachine();
+  const changed = new Wakeup();
+  const found: { workloads: readonly DiscoveredWorkload[]; error: Error | null } = { workloads: [], error: null };
+  const enforcer = createPolicyEnforcer({
+    node: "n1",
+    store,
+    enforcer: new FakeEnforcer(machine),
+    // Nothing but the wake-ups moves it.
+    checkIntervalMs: 3_600_000,
+    discovery: {
+      listWorkloads: async () => {
+        if (found.error !== null) throw found.error;
+        return found.workloads;
+      },
+      async *watch(signal) {
+        for (;;) {
+          await changed.wait(3_600_000, systemClock, signal);
+          if (signal.aborted) return;
+          yield;
+        }
+      },
+    },
+  });
+  t.teardown(() => enforcer.stop());
+  const discover = (...workloads: readonly DiscoveredWorkload[]) => {
+    found.workloads = workloads;
+    changed.notify();
+  };
+  const items = () => JSON.stringify([...machine.items.values()]);
+  return {
+    store,
+    machine,
+    enforcer,
+    found,
+    changed,
+    discover,
+    items,
+    policies: createPolicySync(store, { node: "n1" }),
+  };
+}
+
+t.test("policies of the store are enforced on what was discovered: labels, addresses, cgroup", async (t) => {
+  const { store, enforcer, policies, discover, items } = await setUp(t);
+  await enforcer.start();
+  t.match(enforcer.problem, /nothing was committed/);
+  discover(WEB, db("10.0.0.2"));
+  await policies.syncPolicy(ALLOW_DB, { name: "web" });
+  await until(() => enforcer.enforcedRevision === 1 && items().includes("10.0.0.2/32"), "the first revision");
+  t.equal(enforcer.problem, null);
+  t.match(items(), /link\/default\/web/);
+  t.notMatch(items(), /link\/default\/db/, "without a cgroup it is only a peer");
+
+  discover(WEB, db("10.0.0.9"));
+  await until(() => items().includes("10.0.0.9/32"), "the address that changed");
+  t.notMatch(items(), /10\.0\.0\.2/);
+  t.equal(await store.readHead(), 1, "of which the store knows nothing");
+  t.match(await store.listNodeStatus(), [{ node: "n1", state: "InSync", enforcedRevision: 1 }]);
+});
+
+t.test("what cannot be discovered, or does not validate, leaves the last good ruleset in force", async (t) => {
+  const { store, machine, enforcer, policies, discover, found, changed, items } = await setUp(t);
+  discover(WEB, db("10.0.0.2"));
+  await policies.syncPolicy(ALLOW_DB, { name: "web" });
+  await enforcer.start();
+  const state = async () => (await store.listNodeStatus())[0];
+  t.match(await state(), { state: "InSync" });
+  discover(WEB, db("10.0.0.300"));
+  await until(async () => (await state())?.state === "Stalled", "the refusal");
+  t.match((await state())?.message, /default\/db.*10\.0\.0\.300/);
+  t.match(items(), /10\.0\.0\.2\/32/);
+
+  found.error = new Error("the registry is away");
+  machine.items.clear();
+  changed.notify();
+  await until(() => items().includes("10.0.0.2/32"), "the healing, which goes on meanwhile");
+  await until(async () => (await state())?.message === "the registry is away", "the word of it");
+  found.error = null;
+  discover(WEB, db("10.0.0.3"));
+  await until(() => enforcer.problem === null && items().includes("10.0.0.3/32"), "the return");
+});
+
+t.test("it starts and stops once, and what it enforces stays", async (t) => {
+  const { machine, enforcer, policies, discover } = await setUp(t);
+  discover(WEB);
+  await policies.syncPolicy(ALLOW_DB, { name: "web" });
+  await enforcer.start();
+  await enforcer.start();
+  await enforcer.stop();
+  await enforcer.stop();
+  t.ok(machine.items.size > 0);
+});

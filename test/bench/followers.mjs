@@ -1,0 +1,84 @@
+/**
+ * Followers for the fan-out benchmark, many in one process: real agents' loops with a store of their
+ * own each, and enforcement off; beside them as many plain etcd3 watches that answer each change of
+ * one key by putting a key of their own.
+ *
+ *     node followers.mjs <endpoint> <prefix> <first> <count>
+ */
+import { Etcd3 } from "etcd3";
+import { openEtcdStore } from "../../dist/src/adapters/etcd/store.js";
+import { NoneEnforcer } from "../../dist/src/adapters/none/enforcer.js";
+import { createTelemetry } from "../../dist/src/adapters/prometheus/telemetry.js";
+import { systemClock, systemRandom } from "../../dist/src/adapters/system/clock.js";
+import { readManifests } from "../../dist/src/manifest/read.js";
+import { runAgent } from "../../dist/src/operations/agent.js";
+
+const [endpoint, prefix, first, count] = process.argv.slice(2);
+const quiet = { debug() {}, info() {}, warn() {}, error: console.error };
+const stop = new AbortController();
+process.once("SIGTERM", () => stop.abort());
+
+const agents = Array.from({ length: Number(count) }, async (_, index) => {
+  const node = `n${Number(first) + index}`;
+  const options = { endpoints: [endpoint], prefix, tls: null, auth: null, timeoutMs: 5000 };
+  const store = openEtcdStore(options, systemClock, 0);
+  const { telemetry } = createTelemetry();
+  const deps = {
+    store,
+    source: null,
+    enforcer: new NoneEnforcer(),
+    copy: null,
+    read: readManifests,
+    clock: systemClock,
+    random: systemRandom,
+    logger: quiet,
+    telemetry,
+    isHolderAlive: () => true,
+    serve: () => null,
+  };
+  const times = {
+    sourceIntervalMs: 60_000,
+    checkIntervalMs: 10_000,
+    heartbeatIntervalMs: 1000,
+    electionTimeoutMs: 5000,
+    sessionTtlMs: 60_000,
+  };
+  await runAgent(
+    deps,
+    {
+      node,
+      address: `${node}:9470`,
+      holder: `${process.pid}/${node}`,
+      boot: null,
+      ref: null,
+      path: null,
+      selfHeal: true,
+      ...times,
+    },
+    stop.signal,
+  );
+  await store.close();
+});
+
+const plain = await Promise.all(
+  Array.from({ length: Number(count) }, async (_, index) => {
+    const client = new Etcd3({ hosts: `http://${endpoint}` });
+    const watcher = await client.watch().key(`${prefix}plain`).create();
+    watcher.on(
+      "put",
+      ({ value }) =>
+        void client
+          .put(`${prefix}ack/${Number(first) + index}`)
+          .value(value)
+          .exec(),
+    );
+    return { client, watcher };
+  }),
+);
+process.stdout.write("ready\n");
+await Promise.all(agents);
+for (const { client, watcher } of plain) {
+  await watcher.cancel();
+  client.close();
+}
+process.exit();
