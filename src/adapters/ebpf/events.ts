@@ -10,7 +10,7 @@ import type { Rule } from "../../model/ruleset.js";
 import { ABI, EVENT } from "./abi.generated.js";
 import { sumArray } from "./counters.js";
 import type { Image } from "./image.js";
-import { kernel, type LoadedObject, type Native } from "./native.js";
+import { kernel, type LoadedObject, type Native, type RingHandle } from "./native.js";
 
 interface Names {
   readonly image: Image;
@@ -28,7 +28,8 @@ export class Events implements FlowSource {
   readonly #maps: LoadedObject["maps"];
   /** Of the ruleset in force, and of the one before. */
   #names: readonly Names[] = [];
-  readonly #named = Promise.withResolvers<null>();
+  /** Wakes the one who reads. */
+  #wake: () => void = () => undefined;
 
   constructor(native: Native, maps: LoadedObject["maps"]) {
     this.#native = native;
@@ -40,31 +41,43 @@ export class Events implements FlowSource {
     if (this.#names[0]?.image === image) return;
     const workloads = new Map([...image.subjects].map(([workload, { id }]) => [id, workload]));
     this.#names = [{ image, workloads }, ...this.#names.slice(0, 1)];
-    this.#named.resolve(null);
+    this.#wake();
   }
 
   async *flows(signal: AbortSignal): AsyncIterable<readonly FlowRecord[]> {
-    const aborted = new Promise<null>((resolve) => {
-      if (signal.aborted) resolve(null);
-      else signal.addEventListener("abort", () => resolve(null), { once: true });
-    });
-    await Promise.race([this.#named.promise, aborted]);
-    if (isOver(signal)) return;
-    let next = Promise.withResolvers<Buffer>();
-    const ring = kernel("Reading the ring of events", () =>
-      this.#native.ringOpen(this.#fd("ztap_events"), (records) => next.resolve(records)),
-    );
+    // Woken, and not raced against the signal: each race would leave something behind on a promise that lives as long as the agent.
+    let batch: Buffer | null = null;
+    const take = (): Buffer | null => batch;
+    const onAbort = (): void => this.#wake();
+    signal.addEventListener("abort", onAbort);
+    let ring: RingHandle | null = null;
     try {
+      while (this.#names.length === 0 && !isOver(signal)) await this.#woken();
+      if (isOver(signal)) return;
+      ring = kernel("Reading the ring of events", () =>
+        this.#native.ringOpen(this.#fd("ztap_events"), (records) => {
+          batch = records;
+          this.#wake();
+        }),
+      );
       for (;;) {
-        const records = await Promise.race([next.promise, aborted]);
-        if (records === null) return;
+        while (take() === null && !isOver(signal)) await this.#woken();
+        const records = take();
+        if (records === null || isOver(signal)) return;
+        batch = null;
         yield this.#decode(records);
-        next = Promise.withResolvers<Buffer>();
         this.#native.ringTaken(ring);
       }
     } finally {
-      this.#native.ringClose(ring);
+      signal.removeEventListener("abort", onAbort);
+      if (ring !== null) this.#native.ringClose(ring);
     }
+  }
+
+  #woken(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#wake = resolve;
+    });
   }
 
   books(): FlowBooks {
