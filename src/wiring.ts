@@ -15,6 +15,7 @@ import { OperationError } from "./operations/error.js";
 import type { GitReading } from "./operations/policies.js";
 import type { Settings } from "./operations/settings.js";
 import type { Check } from "./model/check.js";
+import type { FlowMessage, FlowQuery } from "./model/flow.js";
 import type { InspectedNode, Removed } from "./model/inspection.js";
 import type { Enforcer } from "./ports/enforcer.js";
 import { EnforcerError } from "./ports/enforcer.js";
@@ -234,6 +235,10 @@ export async function withAgentDeps(
         logger,
         telemetry,
         isHolderAlive,
+        serveFlows: async (feed) => {
+          const { serveFlows } = await import("./adapters/flows/server.js");
+          return serveFlows(settings.stateDir, settings.node, feed, logger);
+        },
         serve: (probes) => (settings.listen === null ? null : serveHttp(settings.listen, registry, probes)),
       },
       {
@@ -278,6 +283,35 @@ export async function scaffoldRepository(root: string, dir: string): Promise<Sca
     ],
     dir,
   );
+}
+
+/** The verdicts of this machine's agent. @throws OperationError `agent-away`, EnforcerError `not-permitted` */
+export async function* readFlows(
+  settings: Settings,
+  query: FlowQuery,
+  signal: AbortSignal,
+): AsyncGenerator<FlowMessage> {
+  const { readFlows: read, FlowsUnavailable } = await import("./adapters/flows/client.js");
+  try {
+    yield* read(settings.stateDir, settings.node, query, signal);
+  } catch (cause) {
+    if (!(cause instanceof FlowsUnavailable)) throw cause;
+    if (cause.code === "not-permitted")
+      throw new EnforcerError("not-permitted", "ztap flows needs root: what an agent tells is for nobody else", {
+        cause,
+      });
+    if (cause.code === "stopped")
+      throw new OperationError(
+        "agent-away",
+        `the agent of node ${settings.node} stopped; enforcement goes on without it`,
+        { cause },
+      );
+    throw new OperationError(
+      "agent-away",
+      `no agent of node ${settings.node} tells its flows at ${cause.path}; start one with \`ztap agent\`, or name its node and state folder with --node and --state-dir`,
+      { cause },
+    );
+  }
 }
 
 /** @throws OperationError `unsupported`, EnforcerError `not-permitted` */

@@ -5,6 +5,7 @@ static Napi::Object init(Napi::Env env, Napi::Object exports) {
   ztap::initObject(env, exports);
   ztap::initMaps(env, exports);
   ztap::initLinks(env, exports);
+  ztap::initRing(env, exports);
   ztap::initSystem(env, exports);
   return exports;
 }

@@ -34,6 +34,7 @@ inline Napi::Buffer<uint8_t> bytesArg(const Napi::CallbackInfo &info, size_t ind
 void initObject(Napi::Env env, Napi::Object exports);
 void initMaps(Napi::Env env, Napi::Object exports);
 void initLinks(Napi::Env env, Napi::Object exports);
+void initRing(Napi::Env env, Napi::Object exports);
 void initSystem(Napi::Env env, Napi::Object exports);
 
 }  // namespace ztap

@@ -35,20 +35,27 @@ static Napi::Value mapInfo(const Napi::CallbackInfo &info) {
   return result;
 }
 
-// mapRead(fd) → { count, keys, values }: every entry, one after the other.
+// What one entry's value takes in a system call: a per-CPU map has one for each CPU, on end.
+static size_t valueRoom(const struct bpf_map_info &map) {
+  if (!isPerCpu(map.type)) return map.value_size;
+  return size_t(map.value_size + 7) / 8 * 8 * libbpf_num_possible_cpus();
+}
+
+// mapRead(fd) → { count, keys, values }: every entry, one after the other; of a per-CPU map the values of all CPUs.
 static Napi::Value mapRead(const Napi::CallbackInfo &info) {
   Napi::Env env = info.Env();
   int fd = intArg(info, 0);
   struct bpf_map_info map = mapInfoOf(env, fd);
   std::vector<uint8_t> keys, values, token(std::max<uint32_t>(map.key_size, 8));
+  size_t valueSize = valueRoom(map);
   uint32_t total = 0, room = 4096;
   bool first = true;
   for (;;) {
     keys.resize(size_t(total + room) * map.key_size);
-    values.resize(size_t(total + room) * map.value_size);
+    values.resize(size_t(total + room) * valueSize);
     uint32_t count = room;
     int error = bpf_map_lookup_batch(fd, first ? nullptr : token.data(), token.data(), keys.data() + size_t(total) * map.key_size,
-                                     values.data() + size_t(total) * map.value_size, &count, nullptr);
+                                     values.data() + size_t(total) * valueSize, &count, nullptr);
     // A hash bucket that does not fit: the kernel asks for more room.
     if (error != 0 && errno == ENOSPC && room < (1u << 22)) {
       room *= 2;
@@ -62,11 +69,12 @@ static Napi::Value mapRead(const Napi::CallbackInfo &info) {
   Napi::Object result = Napi::Object::New(env);
   result.Set("count", total);
   result.Set("keys", Napi::Buffer<uint8_t>::Copy(env, keys.data(), size_t(total) * map.key_size));
-  result.Set("values", Napi::Buffer<uint8_t>::Copy(env, values.data(), size_t(total) * map.value_size));
+  result.Set("values", Napi::Buffer<uint8_t>::Copy(env, values.data(), size_t(total) * valueSize));
   return result;
 }
 
-// mapWrite(fd, keys, values): adds or replaces. Entries before a failing one are written.
+// mapWrite(fd, keys, values): adds or replaces; in a per-CPU map every CPU gets the value. Entries before a failing
+// one are written.
 static void mapWrite(const Napi::CallbackInfo &info) {
   Napi::Buffer<uint8_t> keys = bytesArg(info, 1), values = bytesArg(info, 2);
   struct bpf_map_info map = mapInfoOf(info.Env(), intArg(info, 0));
@@ -74,7 +82,16 @@ static void mapWrite(const Napi::CallbackInfo &info) {
   if (count * map.value_size != values.Length() || count * map.key_size != keys.Length())
     throw failure(info.Env(), EINVAL, "mapWrite");
   if (count == 0) return;
-  if (bpf_map_update_batch(intArg(info, 0), keys.Data(), values.Data(), &count, nullptr) != 0)
+  const uint8_t *written = values.Data();
+  std::vector<uint8_t> repeated;
+  if (isPerCpu(map.type)) {
+    size_t room = valueRoom(map), step = size_t(map.value_size + 7) / 8 * 8;
+    repeated.resize(room * count);
+    for (size_t at = 0; at < repeated.size(); at += step)
+      memcpy(repeated.data() + at, values.Data() + at / room * map.value_size, map.value_size);
+    written = repeated.data();
+  }
+  if (bpf_map_update_batch(intArg(info, 0), keys.Data(), written, &count, nullptr) != 0)
     throw failure(info.Env(), errno, std::string("BPF_MAP_UPDATE_BATCH ") + map.name);
 }
 
@@ -95,14 +112,27 @@ static void mapDelete(const Napi::CallbackInfo &info) {
 static Napi::Value mapGet(const Napi::CallbackInfo &info) {
   Napi::Env env = info.Env();
   struct bpf_map_info map = mapInfoOf(env, intArg(info, 0));
-  size_t size = map.value_size;
-  if (isPerCpu(map.type)) size = (size + 7) / 8 * 8 * libbpf_num_possible_cpus();
-  Napi::Buffer<uint8_t> value = Napi::Buffer<uint8_t>::New(env, size);
+  Napi::Buffer<uint8_t> value = Napi::Buffer<uint8_t>::New(env, valueRoom(map));
   if (bpf_map_lookup_elem(intArg(info, 0), bytesArg(info, 1).Data(), value.Data()) != 0) {
     if (errno == ENOENT) return env.Null();
     throw failure(env, errno, std::string("BPF_MAP_LOOKUP_ELEM ") + map.name);
   }
   return value;
+}
+
+// mapGetMany(fd, keys) → the values on end, each as mapGet gives it. All keys must be there.
+static Napi::Value mapGetMany(const Napi::CallbackInfo &info) {
+  Napi::Env env = info.Env();
+  int fd = intArg(info, 0);
+  Napi::Buffer<uint8_t> keys = bytesArg(info, 1);
+  struct bpf_map_info map = mapInfoOf(env, fd);
+  size_t count = keys.Length() / map.key_size, room = valueRoom(map);
+  Napi::Buffer<uint8_t> values = Napi::Buffer<uint8_t>::New(env, count * room);
+  for (size_t i = 0; i < count; i++) {
+    if (bpf_map_lookup_elem(fd, keys.Data() + i * map.key_size, values.Data() + i * room) != 0)
+      throw failure(env, errno, std::string("BPF_MAP_LOOKUP_ELEM ") + map.name);
+  }
+  return values;
 }
 
 // mapSet(fd, key, value)
@@ -147,6 +177,7 @@ void initMaps(Napi::Env env, Napi::Object exports) {
   exports.Set("mapWrite", Napi::Function::New(env, mapWrite));
   exports.Set("mapDelete", Napi::Function::New(env, mapDelete));
   exports.Set("mapGet", Napi::Function::New(env, mapGet));
+  exports.Set("mapGetMany", Napi::Function::New(env, mapGetMany));
   exports.Set("mapSet", Napi::Function::New(env, mapSet));
   exports.Set("wordLoad", Napi::Function::New(env, wordLoad));
   exports.Set("wordStore", Napi::Function::New(env, wordStore));

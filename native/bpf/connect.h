@@ -6,6 +6,7 @@
 #ifndef ZTAP_CONNECT_H
 #define ZTAP_CONNECT_H
 
+#include "event.h"
 #include "flow.h"
 
 /*
@@ -63,8 +64,8 @@ __inline_always void set_remote6(struct packet *p, const __u32 *words)
 __inline_always int may_call(struct bpf_sock_addr *ctx, struct packet *p)
 {
 	const struct ztap_cgroup *cgroup = bpf_get_local_storage(&ztap_cgroup, 0);
-	__u32 zero = 0, rule = 0;
-	struct scope scope = { .cgroup = cgroup, .decided_by = &rule };
+	__u32 zero = 0, rule;
+	struct scope scope = { .cgroup = cgroup };
 	struct ztap_control *control;
 
 	/* Not written yet: the agent attaches this program first, and writes then. */
@@ -85,9 +86,12 @@ __inline_always int may_call(struct bpf_sock_addr *ctx, struct packet *p)
 	if (p->protocol == IPPROTO_UDP && may_answer(ctx->sk, &scope, p))
 		return 1;
 	/* The source address is not chosen yet; whether the destination is the workload's own, the agent says. */
-	if (!is_loopback(p->remote, p->family) && !find_class(p, cgroup->subject, scope.epoch & 1))
-		return 0;
-	return other_end_is_own(ctx, p, cgroup, true);
+	if ((is_loopback(p->remote, p->family) || find_class(p, cgroup->subject, scope.epoch & 1)) &&
+	    other_end_is_own(ctx, p, cgroup, true))
+		return 1;
+	count_call(cgroup);
+	tell_call(p, cgroup->subject, cgroup->place);
+	return 0;
 }
 
 #endif

@@ -8,20 +8,13 @@
 #ifndef ZTAP_FLOW_H
 #define ZTAP_FLOW_H
 
+#include "count.h"
 #include "own.h"
 
 /* Coarse time: it costs a load, and flows live for many ticks. */
 __inline_always __u32 now_ticks(const struct scope *scope)
 {
 	return scope->test_now ? scope->test_now : bpf_ktime_get_coarse_ns() >> 30;
-}
-
-__inline_always void count(__u32 index)
-{
-	__u64 *counter = bpf_map_lookup_elem(&ztap_packets, &index);
-
-	if (counter)
-		*counter += 1;
 }
 
 __inline_always bool is_alive(const struct ztap_flow_half *half, __u32 now, __u8 protocol)
@@ -53,6 +46,7 @@ __inline_always __u8 judge_answer(const struct scope *scope, const struct packet
 	if (verdict == ZTAP_NONE) {
 		verdict = judge(scope, p, asker, half->port, &rule);
 		half->rule = rule;
+		half->place = place_of(rule);
 		half->remembered = remember(scope, verdict);
 	}
 	if (verdict == ZTAP_DENIED)
@@ -96,7 +90,7 @@ __attribute__((noinline)) int take_place(struct ztap_flow_key *key, __u32 now)
 
 /* Notes that `direction` asked and may. Returns false where no room was left. */
 __inline_always bool open_half(struct ztap_flow_key *key, struct ztap_flow *flow,
-			       __u32 direction, const struct ztap_flow_half *opened)
+			       __u32 direction, const struct ztap_flow_half *opened, bool *is_new)
 {
 	struct ztap_flow fresh = {};
 
@@ -104,17 +98,22 @@ __inline_always bool open_half(struct ztap_flow_key *key, struct ztap_flow *flow
 		if (!take_place(key, opened->seen))
 			return false;
 		fresh.asked[direction & 1] = *opened;
-		if (!bpf_map_update_elem(&ztap_flows, key, &fresh, BPF_NOEXIST))
+		if (!bpf_map_update_elem(&ztap_flows, key, &fresh, BPF_NOEXIST)) {
+			*is_new = true;
 			return true;
+		}
 		/* Another CPU was first; or there is no memory. */
 		flow = bpf_map_lookup_elem(&ztap_flows, key);
 		if (!flow)
 			return false;
 	}
-	if (!is_alive(&flow->asked[direction & 1], opened->seen, key->protocol))
+	if (!is_alive(&flow->asked[direction & 1], opened->seen, key->protocol)) {
+		*is_new = true;
 		flow->asked[direction & 1].answered = 0;
+	}
 	flow->asked[direction & 1].seen = opened->seen;
 	flow->asked[direction & 1].rule = opened->rule;
+	flow->asked[direction & 1].place = opened->place;
 	flow->asked[direction & 1].port = opened->port;
 	flow->asked[direction & 1].remembered = opened->remembered;
 	return true;
@@ -153,16 +152,18 @@ __inline_always __u8 judge_flow(struct __sk_buff *skb, const struct scope *scope
 			answer = judge_answer(scope, p, flow, !direction, now);
 		if (verdict == ZTAP_ALLOWED) {
 			touch(&flow->asked[direction & 1], now);
-			*scope->decided_by = flow->asked[direction & 1].rule;
+			scope->decision->rule = flow->asked[direction & 1].rule;
+			scope->decision->place = flow->asked[direction & 1].place;
 			return verdict;
 		}
 	}
 	if (verdict == ZTAP_NONE)
 		verdict = judge(scope, p, direction, opened.port, &rule);
-	*scope->decided_by = rule;
+	scope->decision->rule = rule;
 	if (verdict != ZTAP_ALLOWED) {
 		if (answer != ZTAP_NONE) {
-			*scope->decided_by = flow->asked[!direction].rule;
+			scope->decision->rule = flow->asked[!direction].rule;
+			scope->decision->place = flow->asked[!direction].place;
 			return answer;
 		}
 		if (is_own(skb, scope, p, direction))
@@ -174,8 +175,9 @@ __inline_always __u8 judge_flow(struct __sk_buff *skb, const struct scope *scope
 		return verdict;
 	opened.seen = now;
 	opened.rule = rule;
+	opened.place = place_of(rule);
 	opened.remembered = remember(scope, verdict);
-	if (!open_half(&key, flow, direction, &opened)) {
+	if (!open_half(&key, flow, direction, &opened, &scope->decision->is_new)) {
 		count(ZTAP_COUNT_FLOWS_FULL);
 		/* Where the other direction is open, answers pass without an entry; elsewhere they would be lost. */
 		if (mode_of(scope, !direction) != ZTAP_MODE_OPEN)
@@ -196,7 +198,7 @@ __shared __u64 judge_quoted(struct __sk_buff *skb, const struct packet *p, const
 			    __u32 direction)
 {
 	__u32 rule = 0, now = when >> 32, only = 2;
-	struct scope scope = { .cgroup = cgroup, .epoch = (__u32)when, .decided_by = &rule };
+	struct scope scope = { .cgroup = cgroup, .epoch = (__u32)when };
 	struct ztap_flow_key key;
 	struct packet quoted = {};
 	struct ztap_flow *flow;
@@ -241,7 +243,7 @@ __inline_always __u8 judge_error(struct __sk_buff *skb, const struct scope *scop
 	__u64 when = (__u64)now_ticks(scope) << 32 | (__u32)scope->epoch;
 	__u64 judged = judge_quoted(skb, p, scope->cgroup, when, direction);
 
-	*scope->decided_by = judged >> 8;
+	scope->decision->rule = judged >> 8;
 	return judged & 3;
 }
 

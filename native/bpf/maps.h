@@ -63,6 +63,36 @@ struct {
 	__uint(value_size, sizeof(__u64));
 } ztap_packets SEC(".maps");
 
+#define ZTAP_PLACED(places, counts, value, size)                                                                       \
+	struct {                                                                                                       \
+		__uint(type, BPF_MAP_TYPE_HASH);                                                                       \
+		__uint(max_entries, size);                                                                             \
+		__uint(map_flags, BPF_F_NO_PREALLOC);                                                                  \
+		__uint(key_size, sizeof(__u32));                                                                       \
+		__uint(value_size, sizeof(struct ztap_counter_place));                                                 \
+	} places SEC(".maps");                                                                                         \
+	struct {                                                                                                       \
+		__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);                                                               \
+		__uint(max_entries, size);                                                                             \
+		__uint(key_size, sizeof(__u32));                                                                       \
+		__uint(value_size, sizeof(struct value));                                                              \
+	} counts SEC(".maps")
+
+ZTAP_PLACED(ztap_rule_places, ztap_rule_counts, ztap_rule_count, ZTAP_RULE_PLACES);
+ZTAP_PLACED(ztap_subject_places, ztap_subject_counts, ztap_subject_count, ZTAP_SUBJECT_PLACES);
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, ZTAP_TOLD);
+	__uint(key_size, sizeof(__u32));
+	__uint(value_size, sizeof(__u64));
+} ztap_told SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, ZTAP_EVENT_BYTES);
+} ztap_events SEC(".maps");
+
 /* Stands in for the cgroup's storage, which is always zero in a test run. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);

@@ -6,14 +6,23 @@
 #include "maps.h"
 #include "packet.h"
 
+/* What is found out beside the verdict. */
+struct decision {
+	/* The rule behind it, or 0. */
+	__u32 rule;
+	/* Where the rule counts, if it was remembered; 0: not known. */
+	__u16 place;
+	/* Whether the packet begins a flow or a connection that was not known. */
+	bool is_new;
+};
+
 /* What is constant for one packet: whose it is, and under which epoch it is judged. */
 struct scope {
 	const struct ztap_cgroup *cgroup;
 	__u64 epoch;
 	/* The tick that a test says it is; 0 for the real time. A constant in what an agent loads. */
 	__u32 test_now;
-	/* Out: the rule behind the verdict, or 0. The compiler drops it where nobody reads it. */
-	__u32 *decided_by;
+	struct decision *decision;
 };
 
 __inline_always const struct ztap_subject *subject_of(const struct scope *scope)

@@ -41,15 +41,18 @@ __inline_always __u8 judge_syn(struct __sk_buff *skb, const struct scope *scope,
 	__u8 verdict = judge_or_own(skb, scope, p, direction, &rule);
 	struct ztap_sock *sock;
 
-	*scope->decided_by = rule;
+	scope->decision->rule = rule;
 	if (verdict == ZTAP_DENIED || (direction == ZTAP_INGRESS && !listening))
 		return verdict;
 	sock = bpf_sk_storage_get(&ztap_socks, sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
 	if (!sock)
 		return without_storage(scope, verdict);
+	/* A SYN that is sent again finds what the first one left; that a listener gets one again, nothing remembers. */
+	scope->decision->is_new = direction == ZTAP_INGRESS || recall(scope, sock->remembered) == ZTAP_NONE;
 	sock->role = direction == ZTAP_EGRESS ? ZTAP_ROLE_INITIATOR : ZTAP_ROLE_ACCEPTOR;
 	/* A listener remembers no verdict: accepted sockets inherit all that it remembers. */
 	sock->rule = direction == ZTAP_EGRESS ? rule : 0;
+	sock->place = direction == ZTAP_EGRESS ? place_of(rule) : 0;
 	sock->remembered = direction == ZTAP_EGRESS ? remember(scope, verdict) : 0;
 	return verdict;
 }
@@ -70,14 +73,16 @@ __inline_always __u8 judge_tcp(struct __sk_buff *skb, const struct scope *scope,
 			       __u32 direction, struct bpf_sock *sk)
 {
 	bool syn = (p->tcp_flags & (TCP_FLAG_SYN_BIT | TCP_FLAG_ACK_BIT)) == TCP_FLAG_SYN_BIT;
-	__u32 *rule = scope->decided_by;
+	__u32 *rule = &scope->decision->rule;
 	struct ztap_sock *sock;
 	bool listening;
 	__u8 verdict;
 
 	/* A raw socket has no connection: each of its packets asks. */
-	if (!sk || !is_tcp(sk))
+	if (!sk || !is_tcp(sk)) {
+		scope->decision->is_new = syn;
 		return judge_or_own(skb, scope, p, direction, rule);
+	}
 	listening = sk->state == BPF_TCP_LISTEN;
 	if (syn)
 		return judge_syn(skb, scope, p, direction, sk, listening);
@@ -89,15 +94,19 @@ __inline_always __u8 judge_tcp(struct __sk_buff *skb, const struct scope *scope,
 	verdict = recall(scope, sock->remembered);
 	if (verdict != ZTAP_NONE) {
 		*rule = sock->rule;
+		scope->decision->place = sock->place;
 		return verdict;
 	}
 	if (sock->role == ZTAP_ROLE_INITIATOR)
 		verdict = judge_or_own(skb, scope, p, ZTAP_EGRESS, rule);
 	else if (sock->role == ZTAP_ROLE_ACCEPTOR)
 		verdict = judge_or_own(skb, scope, p, ZTAP_INGRESS, rule);
-	else
+	else {
 		verdict = judge_either(skb, scope, p, rule);
+		scope->decision->is_new = !sock->remembered;
+	}
 	sock->rule = *rule;
+	sock->place = place_of(*rule);
 	sock->remembered = remember(scope, verdict);
 	return verdict;
 }

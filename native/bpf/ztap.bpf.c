@@ -4,6 +4,7 @@
  * receive. See docs/adr/0002-dataplane.md. Each returns 0 (refuse) or 1 (pass), nothing else.
  */
 #include "connect.h"
+#include "event.h"
 #include "tcp.h"
 
 char _license[] SEC("license") = "Dual BSD/GPL";
@@ -21,7 +22,7 @@ __inline_always __u8 judge_packet(struct __sk_buff *skb, const struct scope *sco
 		return judge_flow(skb, scope, &p, direction);
 	if (p.kind == PACKET_VITAL)
 		return ZTAP_ALLOWED;
-	verdict = judge(scope, &p, direction, port_of(&p, direction), scope->decided_by);
+	verdict = judge(scope, &p, direction, port_of(&p, direction), &scope->decision->rule);
 	return verdict == ZTAP_DENIED && p.quoted_at ? judge_error(skb, scope, &p, direction) : verdict;
 }
 
@@ -29,7 +30,8 @@ __inline_always __u8 judge_packet(struct __sk_buff *skb, const struct scope *sco
 __inline_always __u8 packet_impl(struct __sk_buff *skb, const struct ztap_cgroup *cgroup, __u32 direction,
 				 __u32 test_now, __u32 *rule)
 {
-	struct scope scope = { .cgroup = cgroup, .test_now = test_now, .decided_by = rule };
+	struct decision decision = {};
+	struct scope scope = { .cgroup = cgroup, .test_now = test_now, .decision = &decision };
 	struct ztap_control *control;
 	struct ztap_sock *sock;
 	__u8 verdict = ZTAP_NONE;
@@ -51,12 +53,17 @@ __inline_always __u8 packet_impl(struct __sk_buff *skb, const struct ztap_cgroup
 		sock = bpf_sk_storage_get(&ztap_socks, sk, NULL, 0);
 		if (sock)
 			verdict = recall(&scope, sock->remembered);
-		if (verdict != ZTAP_NONE)
-			*rule = sock->rule;
+		if (verdict != ZTAP_NONE) {
+			decision.rule = sock->rule;
+			decision.place = sock->place;
+		}
 	}
 	if (verdict == ZTAP_NONE)
 		verdict = judge_packet(skb, &scope, direction, sk);
-	count(direction * 3 + verdict - 1);
+	*rule = decision.rule;
+	count_packet(cgroup, direction, verdict, &decision);
+	if (verdict != ZTAP_ALLOWED || decision.is_new)
+		tell_packet(skb, cgroup->subject, cgroup->place, decision.rule, verdict << 8 | direction);
 	return verdict;
 }
 

@@ -36,6 +36,17 @@ enum ztap_limit {
 	ZTAP_FLOW_NEW_TICKS = 30,
 	ZTAP_FLOW_ANSWERED_TICKS = 180,
 	ZTAP_FLOW_SCTP_TICKS = 3600,
+	/*
+	 * Places of counters, of both rulesets at the time of a change. Place 0 is nobody's; the last one is shared by
+	 * all that found none free.
+	 */
+	ZTAP_RULE_PLACES = 16384,
+	ZTAP_SUBJECT_PLACES = 4096,
+	/* Bytes of the ring of events; a power of two, and of pages. */
+	ZTAP_EVENT_BYTES = 1048576,
+	/* Events of one workload and direction on one CPU: so many at once, and then one in 2^22 ns (238 a second). */
+	ZTAP_EVENT_BURST = 256,
+	ZTAP_EVENT_SHIFT = 22,
 };
 
 enum ztap_direction { ZTAP_INGRESS = 0, ZTAP_EGRESS = 1 };
@@ -49,13 +60,31 @@ enum ztap_verdict { ZTAP_NONE = 0, ZTAP_ALLOWED = 1, ZTAP_DENIED = 2, ZTAP_AUDIT
 /* Who sent the first packet of a socket's TCP connection. NONE: older than the attachment. */
 enum ztap_role { ZTAP_ROLE_NONE = 0, ZTAP_ROLE_INITIATOR = 1, ZTAP_ROLE_ACCEPTOR = 2 };
 
-/* Index into ztap_packets: direction * 3 + (verdict - 1) up to 5, then why a packet was refused beside policy. */
+/*
+ * Index into ztap_packets: direction * 3 + (verdict - 1) up to 5 for packets whose rule or workload has no counters
+ * of its own, then why a packet was refused beside policy.
+ */
 enum ztap_counter {
 	ZTAP_COUNT_FLOWS_FULL = 6,
 	ZTAP_COUNT_NO_STORAGE = 7,
 	ZTAP_COUNT_UNSET = 8,
 	ZTAP_COUNTERS = 9,
 };
+
+/* Index into ztap_told: decisions worth telling, and what became of each. WORTH is the sum of the others. */
+enum ztap_telling {
+	ZTAP_TOLD_WORTH = 0,
+	/* In the ring. */
+	ZTAP_TOLD_DELIVERED = 1,
+	/* Over the workload's rate. */
+	ZTAP_TOLD_LIMITED = 2,
+	/* The ring was full. */
+	ZTAP_TOLD_LOST = 3,
+	ZTAP_TOLD = 4,
+};
+
+/* Where a decision was made: on a packet, or on a connect() or sendto() that was refused before there was one. */
+enum ztap_hook { ZTAP_AT_PACKET = 0, ZTAP_AT_CALL = 1 };
 
 /* Protocol numbers in ztap_port_key are IP's, except that ICMPv6 is 1 as ICMP is, and 0 stands for any. */
 enum ztap_protocol { ZTAP_PROTOCOL_ANY = 0, ZTAP_PROTOCOL_ICMP = 1 };
@@ -102,7 +131,7 @@ ZTAP_SIZE(struct ztap_subject, 16);
  * ztap_cgroup: the storage of a workload's cgroup, shared by all its hooks; and ztap_test_subjects.
  * `set[n]` belongs to table set n: the agent writes the idle one while the other is in force, and
  * the epoch switches it together with the tables. `subject` tells workloads apart in remembered
- * verdicts and flows: never 0, and a multiple of 4. `cgroup` and `level` (depth below the cgroup
+ * verdicts and flows: never 0, and a multiple of 4. `place` is its place in ztap_subject_counts. `cgroup` and `level` (depth below the cgroup
  * root) let a program see whether another socket belongs to the same workload.
  */
 struct ztap_cgroup {
@@ -110,7 +139,8 @@ struct ztap_cgroup {
 	__u32 subject;
 	__u32 level;
 	struct ztap_subject set[2];
-	__u64 reserved[2];
+	__u32 place;
+	__u32 reserved[3];
 };
 ZTAP_SIZE(struct ztap_cgroup, 64);
 
@@ -143,13 +173,15 @@ ZTAP_SIZE(struct ztap_port_key, 12);
 /*
  * ztap_socks: what a socket remembers; cloned from a listener to the sockets that it accepts.
  * `remembered` is one word so that two CPUs cannot tear it: the low 32 bits of the epoch in its high
- * half, and in its low half the subject with the verdict in the two low bits.
+ * half, and in its low half the subject with the verdict in the two low bits. `place`: of the rule, in
+ * ztap_rule_counts; 0 where it is not known.
  */
 struct ztap_sock {
 	__u64 remembered;
 	__u32 rule;
 	__u8 role;
-	__u8 reserved[3];
+	__u8 reserved;
+	__u16 place;
 };
 ZTAP_SIZE(struct ztap_sock, 16);
 
@@ -180,7 +212,9 @@ struct ztap_flow_half {
 	__u32 rule;
 	__u16 port;
 	__u8 answered;
-	__u8 reserved[5];
+	__u8 reserved;
+	__u16 place;
+	__u8 reserved2[2];
 };
 ZTAP_SIZE(struct ztap_flow_half, 24);
 
@@ -199,5 +233,67 @@ struct ztap_place {
 	__u32 next;
 };
 ZTAP_SIZE(struct ztap_place, 48);
+
+/*
+ * ztap_rule_places, ztap_subject_places: hash, rule or subject id -> its place in the arrays below. The agent makes an
+ * entry before a table set names the rule, and takes it away when no program can count there any more. `identity` is
+ * a hash of the rule's or the workload's name: another one that has the same id later (ids are hashes as well)
+ * does not go on with a count that is not its own.
+ */
+struct ztap_counter_place {
+	__u64 identity;
+	__u32 place;
+	__u32 reserved;
+};
+ZTAP_SIZE(struct ztap_counter_place, 16);
+
+/*
+ * ztap_rule_counts: per-CPU array, by place: packets that passed because of a rule, by their direction. Answers count
+ * for the rule that allowed what they answer.
+ */
+struct ztap_rule_count {
+	__u64 packets[2];
+};
+ZTAP_SIZE(struct ztap_rule_count, 16);
+
+/*
+ * ztap_subject_counts: per-CPU array, by place: packets of one workload that no rule decided, by direction and verdict
+ * (enum ztap_verdict; 0 is not used): allowed (not isolated, to itself, or what a network cannot do without), denied,
+ * audited. `refused_calls` are connects and sendmsgs that were refused: they send no packet.
+ * Beside them the allowance for events, by direction (ZTAP_EVENT_BURST): when it was last filled up, in units of
+ * 2^ZTAP_EVENT_SHIFT ns, and what was used of it since.
+ */
+struct ztap_subject_count {
+	__u64 packets[2][4];
+	__u64 refused_calls;
+	__u64 filled[2];
+	__u64 used[2];
+};
+ZTAP_SIZE(struct ztap_subject_count, 104);
+
+/*
+ * ztap_events: ring buffer of decisions worth telling: denied and audited packets, refused calls, and allowed
+ * packets that begin a flow or a connection. `time` is CLOCK_MONOTONIC. Addresses and ports as in ztap_flow_key;
+ * `icmp` is type << 8 | code; `port_bits` as in
+ * ztap_port_key: below ZTAP_PORT_FULL_BITS the packet had no ports that could be known.
+ */
+struct ztap_event {
+	__u64 time;
+	__u32 subject;
+	__u32 rule;
+	__u8 verdict;
+	__u8 direction;
+	__u8 hook;
+	__u8 family;
+	__u8 protocol;
+	__u8 port_bits;
+	__u16 icmp;
+	__u8 local[16];
+	__u8 remote[16];
+	__be16 be_local_port;
+	__be16 be_remote_port;
+	__u32 reserved;
+};
+ZTAP_SIZE(struct ztap_event, 64);
 
 #endif

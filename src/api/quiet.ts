@@ -21,4 +21,5 @@ export const quietTelemetry: Telemetry = {
   drift: nothing,
   healed: nothing,
   packets: nothing,
+  flows: nothing,
 };

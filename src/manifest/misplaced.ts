@@ -39,6 +39,7 @@ const LISTS: Readonly<Record<string, readonly string[]>> = {
   matchExpressions: ["key", "operator", "values"],
 };
 const SPECS: Readonly<Record<string, readonly string[]>> = {
+  Namespace: ["mode"],
   Node: ["address", "addresses"],
   Workload: ["node", "cgroup", "addresses", "ports"],
   NetworkPolicy: ["podSelector", "policyTypes", "ingress", "egress", "mode"],

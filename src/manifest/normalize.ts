@@ -69,6 +69,7 @@ export function normalizeNamespace(document: NamespaceDocument): Namespace {
     apiVersion: "ztap/v1",
     kind: "Namespace",
     metadata: clusterMetadata({ ...metadata, labels: Object.fromEntries(declared) }),
+    ...(document.spec?.mode === "audit" ? { spec: { mode: "audit" } } : {}),
   };
 }
 
@@ -100,7 +101,23 @@ export function normalizeZtapNetworkPolicy(document: ZtapNetworkPolicyDocument):
     ...(spec.ingress === undefined ? [] : (["Ingress"] as const)),
     ...(spec.egress === undefined ? [] : (["Egress"] as const)),
   ];
-  return policy("ztap/v1", document, spec.policyTypes ?? types, spec.mode === "audit" ? { mode: "audit" } : {});
+  const declared = spec.policyTypes ?? types;
+  return policy("ztap/v1", document, declared, policyMode(spec.mode, declared));
+}
+
+/** What is said of a direction that the policy does not isolate means nothing. */
+function policyMode(
+  mode: ZtapNetworkPolicyDocument["spec"]["mode"],
+  isolated: readonly PolicyType[],
+): Pick<NetworkPolicy["spec"], "mode"> {
+  if (mode === undefined || typeof mode === "string") return mode === undefined ? {} : { mode };
+  const ingress = isolated.includes("Ingress") ? mode.ingress : undefined;
+  const egress = isolated.includes("Egress") ? mode.egress : undefined;
+  const isOne = isolated.every((type) => (type === "Ingress" ? ingress : egress) === (ingress ?? egress));
+  const one = ingress ?? egress;
+  if (one === undefined) return {};
+  if (isOne) return { mode: one };
+  return { mode: { ...(ingress === undefined ? {} : { ingress }), ...(egress === undefined ? {} : { egress }) } };
 }
 
 export function normalizeKubernetesNetworkPolicy(document: KubernetesNetworkPolicyDocument): NetworkPolicy {

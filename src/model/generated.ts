@@ -37,6 +37,10 @@ export type LabelKey = string;
  */
 export type ZtapPeers = PeerDocument | PeerDocument[];
 /**
+ * One word for both directions, or one for each.
+ */
+export type PolicyModeDocument = "enforce" | "audit" | {ingress?: "enforce" | "audit"; egress?: "enforce" | "audit"};
+/**
  * RFC 1123 subdomain: parts as in a DNS label, separated by dots, at most 253 characters. Kubernetes allows it for the names of NetworkPolicies.
  */
 export type DnsSubdomain = string;
@@ -102,6 +106,15 @@ export interface NamespaceDocument {
    */
   kind: "Namespace";
   metadata: ClusterMetadataDocument;
+  /**
+   * What holds for the namespace's policies.
+   */
+  spec?: {
+    /**
+     * Mode of the namespace's policies that say none, those of Kubernetes among them. Left out: enforce.
+     */
+    mode?: "enforce" | "audit";
+  };
 }
 /**
  * A labelled group of processes on a node: a cgroup and its addresses. Without a node: an external peer.
@@ -185,10 +198,7 @@ export interface ZtapNetworkPolicySpecDocument {
    * What may go out; an empty list allows nothing.
    */
   egress?: ZtapEgressRuleDocument[];
-  /**
-   * audit counts and reports what would be denied and drops nothing; enforce, the default, drops it.
-   */
-  mode?: "enforce" | "audit";
+  mode?: PolicyModeDocument;
 }
 /**
  * Kubernetes' LabelSelector: all of it must hold; the empty selector matches everything.

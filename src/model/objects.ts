@@ -50,6 +50,8 @@ export interface Namespace {
   readonly apiVersion: "ztap/v1";
   readonly kind: "Namespace";
   readonly metadata: ClusterMetadata;
+  /** Only where the mode of policies that say none is not enforce. */
+  readonly spec?: { readonly mode: "audit" };
 }
 
 export type PortProtocol = "TCP" | "UDP" | "SCTP";
@@ -121,6 +123,12 @@ export interface EgressRule {
 export type PolicyType = "Ingress" | "Egress";
 export type PolicyMode = "enforce" | "audit";
 
+/** Of isolated directions alone; one that is absent has its namespace's mode. */
+export interface DirectionModes {
+  readonly ingress?: PolicyMode;
+  readonly egress?: PolicyMode;
+}
+
 export interface NetworkPolicy {
   readonly apiVersion: ApiVersion;
   readonly kind: "NetworkPolicy";
@@ -131,8 +139,8 @@ export interface NetworkPolicy {
     readonly policyTypes: readonly PolicyType[];
     readonly ingress?: readonly IngressRule[];
     readonly egress?: readonly EgressRule[];
-    /** Only in `ztap/v1`, and only where it is `audit`; absent means enforce. */
-    readonly mode?: PolicyMode;
+    /** Only in `ztap/v1`, and only where the author said it: one word where all isolated directions have the same. */
+    readonly mode?: PolicyMode | DirectionModes;
   };
 }
 

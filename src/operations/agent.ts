@@ -5,6 +5,7 @@
 import type { Source } from "../ports/source.js";
 import type { StateCopy } from "../ports/copy.js";
 import { EnforcerError, type Enforcer } from "../ports/enforcer.js";
+import type { FlowFeed } from "../ports/flows.js";
 import type { Store } from "../ports/store.js";
 import { StoreError } from "../ports/store.js";
 import type { Clock, Logger, Random } from "../ports/system.js";
@@ -16,6 +17,7 @@ import { Leader } from "../reconcile/leader.js";
 import { Pruner } from "../reconcile/pruner.js";
 import { Wakeup, forwardEvents, runLoop } from "../reconcile/runner.js";
 import { OperationError } from "./error.js";
+import { FlowHub } from "./flows.js";
 
 export interface AgentDeps {
   readonly store: Store;
@@ -32,6 +34,8 @@ export interface AgentDeps {
   readonly isHolderAlive: (holder: string) => boolean;
   /** Opens the agent's HTTP endpoint; null where it has none. */
   readonly serve: (probes: Probes) => Promise<{ readonly address: string; close(): Promise<void> }> | null;
+  /** Serves what the backend decides to readers on this machine. */
+  readonly serveFlows: (feed: FlowFeed) => Promise<{ close(): Promise<void> }>;
 }
 
 /** Null where all is well; else why not. */
@@ -104,6 +108,8 @@ export async function runAgent(deps: AgentDeps, options: AgentOptions, signal: A
     await agent.release();
   }
 }
+
+const FLOWS_RETRY_MS = 10_000;
 
 class Agent implements Probes {
   readonly #election: Election;
@@ -207,6 +213,27 @@ class Agent implements Probes {
     this.#isClaimed = true;
   }
 
+  /**
+   * Tells readers what the backend decides. Enforcement does not depend on it: what goes wrong here is said, and tried
+   * again.
+   */
+  async tellFlows(signal: AbortSignal): Promise<void> {
+    const { enforcer, serveFlows, logger, clock } = this.deps;
+    while (!signal.aborted && enforcer.flowSource !== null) {
+      let server: Awaited<ReturnType<AgentDeps["serveFlows"]>> | null = null;
+      try {
+        const hub = new FlowHub(enforcer.flowSource, this.deps, this.options.node, () => this.#follower.names);
+        server = await serveFlows(hub);
+        await hub.run(signal);
+      } catch (error) {
+        logger.warn("flows cannot be told", { error });
+      } finally {
+        await server?.close();
+      }
+      await clock.sleep(FLOWS_RETRY_MS, signal);
+    }
+  }
+
   /** Renews the heartbeat and leadership. @throws OperationError `agent-replaced` where another agent took the node */
   async beat(): Promise<void> {
     const { store, telemetry, logger } = this.deps;
@@ -292,6 +319,7 @@ class Agent implements Probes {
       // A hundred nodes report after each commit; only the commit itself is news to a follower.
       forwardEvents((watching) => this.deps.store.watch(watching, ["head"]), [this.#followerWakeup], loop),
       forwardEvents((watching) => this.deps.enforcer.watch(watching), [this.#followerWakeup], loop),
+      this.tellFlows(stopped),
     ]);
     for (const failure of failures) throw failure;
   }

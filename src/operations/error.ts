@@ -2,6 +2,7 @@
 export type OperationErrorCode =
   | "agent-running"
   | "agent-replaced"
+  | "agent-away"
   | "invalid-query"
   | "invalid-settings"
   | "invalid-source"

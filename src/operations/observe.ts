@@ -3,7 +3,8 @@ import type { CommittedState } from "../model/state.js";
 import type { DriftItem, NodeStatus, SubjectStatus } from "../model/status.js";
 import { diffEnforcement, judgeSubjects, listDrift } from "../drift/drift.js";
 import { compile } from "../policy/compile.js";
-import { EnforcerError, type Enforcer } from "../ports/enforcer.js";
+import type { Ruleset } from "../model/ruleset.js";
+import { EnforcerError, type Enforcer, type PacketCounters } from "../ports/enforcer.js";
 import type { Store } from "../ports/store.js";
 import type { Clock } from "../ports/system.js";
 
@@ -23,6 +24,8 @@ export interface ObservedNode {
   readonly isLive: boolean;
   /** What is to be known of the reading itself. */
   readonly note?: string;
+  /** What the kernel has counted, where it was read, and for which ruleset. */
+  readonly counted?: Pick<Compared, "ruleset" | "counters">;
 }
 
 /** The kernel is held against the revision that the node says it enforces: being behind head is no drift. */
@@ -40,7 +43,8 @@ export async function observeNode(
     const state = enforced === head.revision.number ? head : await deps.store.readState(enforced);
     const seen = await compare(local, state, node);
     const ahead = seen.drift.length === 0 ? null : await compareWithHead(deps, local, enforced, node);
-    const { revision, digest, drift, subjects } = ahead ?? seen;
+    const compared = ahead ?? seen;
+    const { revision, digest, drift, subjects } = compared;
     const unreported = {
       node,
       backend: local.backend,
@@ -54,7 +58,7 @@ export async function observeNode(
     const said =
       ahead === null ? reported : reported && { ...reported, enforcedRevision: revision, rulesetDigest: digest };
     const observedAt = new Date(deps.clock.now()).toISOString();
-    return { status: { ...(said ?? unreported), drift, subjects, observedAt }, isLive: true };
+    return { status: { ...(said ?? unreported), drift, subjects, observedAt }, isLive: true, counted: compared };
   } catch (error) {
     // What another version of ztap pinned, or what is damaged, cannot be read; the node's own report can.
     if (!(error instanceof EnforcerError) || reported === null) throw error;
@@ -70,6 +74,8 @@ interface Compared {
   readonly digest: string;
   readonly drift: readonly DriftItem[];
   readonly subjects: readonly SubjectStatus[];
+  readonly ruleset: Ruleset;
+  readonly counters: PacketCounters;
 }
 
 async function compare(local: Observer, { revision, objects }: CommittedState, node: string): Promise<Compared> {
@@ -77,7 +83,8 @@ async function compare(local: Observer, { revision, objects }: CommittedState, n
   const observed = await local.observe(ruleset);
   const found = diffEnforcement(local.lower(ruleset), observed);
   const subjects = judgeSubjects(observed.subjects, found);
-  return { revision: revision.number, digest: ruleset.digest, drift: listDrift(found), subjects };
+  const { counters } = observed;
+  return { revision: revision.number, digest: ruleset.digest, drift: listDrift(found), subjects, ruleset, counters };
 }
 
 /** An agent enforces a new revision before it says so: what is exactly that is no drift. Null where it is not. */

@@ -7,6 +7,7 @@ import { listCandidates, selectsSubject } from "../policy/select.js";
 import type { Store } from "../ports/store.js";
 import { OperationError } from "./error.js";
 import { observeNode, type ObserveDeps, type ObservedNode } from "./observe.js";
+import { countPolicy, type PolicyCounters } from "./policy-counters.js";
 import { eachRevision } from "./revisions.js";
 
 export interface PolicyRow {
@@ -181,6 +182,8 @@ export interface PolicyNode {
   readonly enforcedRevision: number | null;
   readonly drift: readonly DriftItem[];
   readonly observedAt: string | null;
+  /** Null where the kernel could not be read from here. */
+  readonly counters: PolicyCounters | null;
 }
 
 export interface ReportDeps extends ObserveDeps {
@@ -236,16 +239,16 @@ async function reportNodes(
   const beats = new Map((await store.listHeartbeats()).map((beat) => [beat.id, beat]));
   const nodes: PolicyNode[] = [];
   for (const node of names) {
-    const status = await observeNode(deps, node, state, statuses.get(node) ?? null);
+    const observed = await observeNode(deps, node, state, statuses.get(node) ?? null);
     const own = subjects.filter((subject) => subject.node === node).map(({ workload }) => workload);
-    nodes.push(toPolicyNode(node, status, beats.get(node)?.alive ?? false, state.revision.number, policy, own));
+    nodes.push(toPolicyNode(node, observed, beats.get(node)?.alive ?? false, state.revision.number, policy, own));
   }
   return nodes;
 }
 
 function toPolicyNode(
   node: string,
-  { status, isLive, note }: ObservedNode,
+  { status, isLive, note, counted }: ObservedNode,
   isAlive: boolean,
   desiredRevision: number,
   policy: string,
@@ -260,6 +263,7 @@ function toPolicyNode(
       enforcedRevision: null,
       drift: [],
       observedAt: null,
+      counters: null,
     };
   }
   const drift = status.drift.filter(
@@ -276,6 +280,7 @@ function toPolicyNode(
     enforcedRevision: status.enforcedRevision,
     drift,
     observedAt: status.observedAt,
+    counters: counted === undefined ? null : countPolicy(counted.ruleset, counted.counters, policy),
   };
   const verdict = (state: NodeSyncState, message: string | null): PolicyNode => ({ ...facts, state, message });
   const why = (subject: { readonly workload: string; readonly message?: string }) =>

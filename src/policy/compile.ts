@@ -18,6 +18,7 @@ import type {
 import type { PortSpec, Resolved } from "./peers.js";
 import { CandidateIndex } from "./candidates.js";
 import { PeerResolver, readPorts, resolveEgressNames, resolveNames } from "./peers.js";
+import { modeOf } from "./modes.js";
 import type { Candidate } from "./select.js";
 
 /** A rule with what does not depend on its subject already resolved. */
@@ -61,7 +62,7 @@ class Compiler {
   readonly #selecting = new Map<Candidate, PreparedPolicy[]>();
   readonly #rules = new Map<string, readonly PreparedRule[]>();
 
-  constructor(objects: ObjectSet) {
+  constructor(private readonly objects: ObjectSet) {
     this.candidates = new CandidateIndex(objects);
     this.#peers = new PeerResolver(this.candidates);
     const policies: PreparedPolicy[] = [];
@@ -97,7 +98,7 @@ class Compiler {
     direction: Direction,
   ): SubjectDirection {
     const isolating = selecting.filter(({ policy }) => policy.spec.policyTypes.includes(DIRECTIONS[direction]));
-    const enforced = isolating.filter(({ policy }) => policy.spec.mode !== "audit");
+    const enforced = isolating.filter(({ policy }) => modeOf(policy, direction, this.objects) === "enforce");
     const deciding = enforced.length > 0 ? enforced : isolating;
     if (deciding.length === 0) return { mode: "open", profile: null, policies: [] };
     return {

@@ -10,8 +10,10 @@
  *    nor one that denies what both allow, whenever it is interrupted, SIGKILL included;
  *  - closing the enforcer leaves enforcement in force; only `remove` takes it away.
  */
-import type { Profile, Ruleset, Subject } from "../model/ruleset.js";
+import type { FlowVerdict } from "../model/flow.js";
+import type { Direction, Profile, Ruleset, Subject } from "../model/ruleset.js";
 import type { SubjectStatus } from "../model/status.js";
+import type { FlowSource } from "./flows.js";
 
 /** One thing that the machine holds or must hold, as a keyed value, so that one keyed diff serves all backends. */
 export interface EnforcementItem {
@@ -36,17 +38,46 @@ export interface Observation {
    * `Enforced` becomes true only together with the items: see `judgeSubjects`.
    */
   readonly subjects: readonly SubjectStatus[];
-  /** Packets by verdict and direction since the tables were made. */
-  readonly packets: readonly {
-    readonly direction: "ingress" | "egress";
-    readonly verdict: "allowed" | "denied" | "audited";
-    readonly packets: bigint;
-  }[];
+  /** Packets by verdict and direction: of what counts now, and of what was taken away since the enforcer was opened. */
+  readonly packets: readonly PacketTotal[];
+  readonly counters: PacketCounters;
 }
+
+export type Verdict = FlowVerdict;
+
+export interface PacketTotal {
+  readonly direction: Direction;
+  readonly verdict: Verdict;
+  readonly packets: bigint;
+}
+
+/**
+ * Every packet that was judged is counted once: for the rule that allowed it, or for its workload. A count goes on
+ * while its rule or workload is in the ruleset, through other rulesets and other agents.
+ */
+export interface PacketCounters {
+  /** Packets that passed because of a rule, answers among them, by the rule's key; null where there is no room to count it. */
+  readonly rules: ReadonlyMap<string, bigint | null>;
+  /** By workload. */
+  readonly workloads: ReadonlyMap<string, WorkloadPackets>;
+}
+
+/** What no rule decided: allowed where nothing isolates, denied and audited where no rule allows. */
+export interface WorkloadPackets {
+  readonly ingress: Readonly<Record<Verdict, bigint>>;
+  readonly egress: Readonly<Record<Verdict, bigint>>;
+  /** Connects and sends that were refused before there was a packet. */
+  readonly refusedCalls: bigint;
+}
+
+/** Of a backend that counts nothing. */
+export const NO_COUNTERS: PacketCounters = { rules: new Map(), workloads: new Map() };
 
 export interface Enforcer {
   /** `ebpf`, `pf` or `none`. */
   readonly backend: string;
+  /** Null where the backend cannot tell what it decides. */
+  readonly flowSource: FlowSource | null;
   /** What the machine must hold for this ruleset when every workload is present. Pure. */
   lower(ruleset: Ruleset): ItemSet;
   /** Loads or adopts what this backend needs on the machine. Call once, before anything below. @throws EnforcerError */

@@ -10,6 +10,7 @@ import type { Ruleset } from "../model/ruleset.js";
 import type { CommittedState, ObjectSet, Revision } from "../model/state.js";
 import type { DriftKind, NodeStatus, SubjectStatus } from "../model/status.js";
 import { compile } from "../policy/compile.js";
+import { nameFlows, NO_NAMES, type FlowNames } from "../policy/flow-names.js";
 import type { StateCopy } from "../ports/copy.js";
 import type { EnforcementItem, Enforcer, ItemSet, Observation } from "../ports/enforcer.js";
 import { EnforcerError } from "../ports/enforcer.js";
@@ -36,6 +37,7 @@ interface Target {
   readonly discovered: string;
   readonly ruleset: Ruleset;
   readonly items: ItemSet;
+  readonly names: FlowNames;
 }
 
 const NOTHING: ObjectSet = new Map();
@@ -71,6 +73,11 @@ export class Follower {
   /** The revision that this node is known to enforce; null before the first success. */
   get enforcedRevision(): number | null {
     return this.#enforces ? (this.#enforced?.revision ?? null) : null;
+  }
+
+  /** What verdicts are told with. */
+  get names(): FlowNames {
+    return (this.#good ?? this.#target)?.names ?? NO_NAMES;
   }
 
   /** Null where the last run ended in sync; else why it did not. */
@@ -182,14 +189,16 @@ export class Follower {
   /** @throws where the backend cannot express it */
   #compile({ revision, objects }: CommittedState, found: ObjectSet): Target {
     const { enforcer, logger } = this.deps;
-    const ruleset = compile(new Map([...objects, ...found]), this.node);
+    const all = new Map([...objects, ...found]);
+    const ruleset = compile(all, this.node);
     logger.debug(`compiled revision ${revision.number}`, { digest: ruleset.digest, subjects: ruleset.subjects.length });
     this.deps.telemetry.policyVersions(
       revision.entries.flatMap(({ kind, namespace, name, version }) =>
         kind === "NetworkPolicy" && namespace !== null && version !== undefined ? [{ namespace, name, version }] : [],
       ),
     );
-    return { revision, discovered: digestsOf(found), ruleset, items: enforcer.lower(ruleset) };
+    const names = nameFlows(all, ruleset);
+    return { revision, discovered: digestsOf(found), ruleset, items: enforcer.lower(ruleset), names };
   }
 
   /** @param options as a fallback: what is reported then is why it came to that */

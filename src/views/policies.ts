@@ -106,6 +106,7 @@ export function renderPolicyReport(report: PolicyReport, style: Style): string {
     "",
     ...renderNodes(nodes, style),
     "",
+    ...nodes.flatMap((node) => renderCounters(node, style)),
     style.dim(printable(stringify({ spec: report.spec })).trimEnd()),
   ].join("\n");
 }
@@ -130,6 +131,22 @@ function renderNodes(nodes: readonly PolicyNode[], style: Style): readonly strin
     node.drift.map((item) => `  ${style.bad(item.kind)}  ${node.node}: ${printableLine(item.detail)}`),
   );
   return [renderTable(["Node", "State", "Revision", "Observed", "Message"], rows, style), ...drift];
+}
+
+/** What each rule let pass, and what none did; of nodes whose kernel can be read from here. */
+function renderCounters({ node, counters }: PolicyNode, style: Style): readonly string[] {
+  if (counters === null) return [];
+  const rules = counters.rules.map(({ direction, index, file, line, packets }) => [
+    `${direction} rule ${index + 1}`,
+    file === null ? "" : printableLine(`${file}:${line ?? "?"}`),
+    packets === null ? "not counted" : `${packets} packets`,
+  ]);
+  const workloads = counters.workloads.map(({ workload, direction, mode, denied, audited, refusedCalls }) => {
+    const calls = direction === "egress" ? `, ${refusedCalls ?? "?"} connects refused` : "";
+    const packets = mode === "audit" ? `${audited ?? "?"} packets audited` : `${denied ?? "?"} packets denied${calls}`;
+    return [`${direction} without a rule`, workload, packets];
+  });
+  return [renderTable([`Packets on ${node}`, "", ""], [...rules, ...workloads], style), ""];
 }
 
 export function renderPolicyEvent(event: PolicyEvent, style: Style): string {

@@ -108,6 +108,7 @@ async function agentOfNode(t: Test, store: Store, leader: Store): Promise<void> 
       telemetry,
       isHolderAlive: () => true,
       serve: () => null,
+      serveFlows: async () => ({ close: async () => undefined }),
     },
     {
       node: "web-1",

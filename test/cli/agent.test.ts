@@ -22,6 +22,7 @@ const METRICS: Readonly<Record<string, string>> = {
   ztap_drift_items_total: "counter",
   ztap_healed_items_total: "counter",
   ztap_packets_total: "counter",
+  ztap_flow_events_total: "counter",
 };
 
 const QUICK = ["--source-interval", "50ms", "--check-interval", "200ms", "--backend", "none", "--node", "n1"];

@@ -10,11 +10,10 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import t from "tap";
-import { ABI } from "../../src/adapters/ebpf/abi.generated.js";
 import { loadNative } from "../../src/adapters/ebpf/native.js";
+import { Counters } from "../../src/adapters/ebpf/counters.js";
 import { DEFAULT_PIN_ROOT, nodeFolders } from "../../src/adapters/ebpf/paths.js";
 import { removeEnforcement } from "../../src/adapters/ebpf/remove.js";
-import { readCounters } from "../../src/adapters/ebpf/tables.js";
 import { openEmbeddedStore } from "../../src/adapters/embedded/store.js";
 import { systemClock, systemRandom } from "../../src/adapters/system/clock.js";
 import { applyPlan } from "../../src/operations/apply.js";
@@ -66,8 +65,18 @@ else {
 
   /** What the ingress programs of a node refused so far. */
   const refusalsOf = (node: string): { readonly read: () => bigint; readonly close: () => void } => {
-    const fd = native.openPin(join(nodeFolders(DEFAULT_PIN_ROOT, node).maps, "ztap_packets"));
-    return { read: () => readCounters(native, fd)[ABI.DENIED - 1] ?? 0n, close: () => native.closeFd(fd) };
+    const names = ["packets", "rule_counts", "rule_places", "subject_counts", "subject_places"].map(
+      (one) => `ztap_${one}`,
+    );
+    const folder = nodeFolders(DEFAULT_PIN_ROOT, node).maps;
+    const maps = Object.fromEntries(names.map((name) => [name, native.openPin(join(folder, name))]));
+    const counters = new Counters(native, maps);
+    return {
+      read: () =>
+        counters.totals().find(({ direction, verdict }) => direction === "ingress" && verdict === "denied")?.packets ??
+        0n,
+      close: () => Object.values(maps).forEach((fd) => native.closeFd(fd)),
+    };
   };
 
   /** The cells that are not as expected. */

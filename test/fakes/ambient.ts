@@ -35,6 +35,7 @@ export function recordTelemetry(): {
     drift: record("drift"),
     healed: record("healed"),
     packets: record("packets"),
+    flows: record("flows"),
   };
   return { telemetry, calls };
 }

@@ -4,7 +4,7 @@
  */
 import type { Ruleset } from "../../src/model/ruleset.js";
 import type { EnforcementItem, Enforcer, ItemSet, Observation } from "../../src/ports/enforcer.js";
-import { EnforcerError } from "../../src/ports/enforcer.js";
+import { EnforcerError, NO_COUNTERS } from "../../src/ports/enforcer.js";
 
 export class FakeMachine {
   readonly items = new Map<string, EnforcementItem>();
@@ -18,6 +18,7 @@ export class FakeMachine {
 
 export class FakeEnforcer implements Enforcer {
   readonly backend = "fake";
+  readonly flowSource = null;
 
   constructor(readonly machine: FakeMachine) {}
 
@@ -66,7 +67,7 @@ export class FakeEnforcer implements Enforcer {
       workload,
       state: this.machine.absent.has(workload) ? ("Pending" as const) : ("Enforced" as const),
     }));
-    return { items: new Map(this.machine.items), subjects, packets: [] };
+    return { items: new Map(this.machine.items), subjects, packets: [], counters: NO_COUNTERS };
   }
 
   async apply(ruleset: Ruleset): Promise<void> {

@@ -33,7 +33,8 @@ else {
   const [, asked, only] = /^(\d+)(?::(\d+))?$/.exec(process.env["ZTAP_SEED"] ?? "") ?? [];
   const seed = asked === undefined ? 1 + Math.floor(Math.random() * 0x7ffffffe) : Number(asked);
   const packets = Number(process.env["ZTAP_PACKETS"] ?? 100_000);
-  const stage = new Stage(new Bench(t));
+  const bench = new Bench(t);
+  const stage = new Stage(bench);
   t.setTimeout(24 * 3600 * 1000);
   t.comment(`seed ${seed}`);
 
@@ -50,6 +51,14 @@ else {
       const replay = `ZTAP_SEED=${seed}:${index} node node_modules/.bin/tap run dist/test/kernel/agreement.test.js`;
       return t.fail(`play it again: ${replay}`, { found: describe(small, again) });
     }
+    for (const verdict of ["allowed", "denied", "audited"] as const) {
+      const judged = [...verdicts].filter(([name]) => name.startsWith(verdict)).reduce((sum, [, one]) => sum + one, 0);
+      const counted = bench.counted().packets.filter((one) => one.verdict === verdict);
+      const total = counted.reduce((sum, { packets: one }) => sum + one, 0n);
+      t.equal(total, BigInt(judged), `every packet that was ${verdict} is counted once`);
+    }
+    const { worth, delivered, limited, lost } = bench.events.books();
+    t.equal(worth, delivered + limited + lost, "the books of the events balance");
     const counts = [...verdicts].sort().map(([verdict, count]) => `${count} ${verdict}`);
     t.pass(`${(last - first) * ACTS * STEPS} packets, seed ${seed}: ${counts.join(", ")}`);
   });

@@ -5,12 +5,16 @@
 import { join } from "node:path";
 import type { Test } from "tap";
 import { CONTROL, FLOW_HALF } from "../../src/adapters/ebpf/abi.generated.js";
+import { Counters, readCounters } from "../../src/adapters/ebpf/counters.js";
+import { Events } from "../../src/adapters/ebpf/events.js";
+import type { Image } from "../../src/adapters/ebpf/image.js";
 import { closeObject } from "../../src/adapters/ebpf/load.js";
 import { lower } from "../../src/adapters/ebpf/lower.js";
 import { defaultNativeDir, loadNative } from "../../src/adapters/ebpf/native.js";
 import { encodeStorage } from "../../src/adapters/ebpf/storage.js";
-import { readCounters, TableSets } from "../../src/adapters/ebpf/tables.js";
+import { TableSets } from "../../src/adapters/ebpf/tables.js";
 import type { Direction, Rule, Ruleset } from "../../src/model/ruleset.js";
+import type { Observation } from "../../src/ports/enforcer.js";
 import { packet, type PacketSpec } from "./packets.js";
 import type { Judged, Step } from "./reference.js";
 
@@ -23,6 +27,9 @@ export class Bench {
   readonly #native = loadNative();
   readonly #object = this.#native.loadObject(join(defaultNativeDir(), "ztap.bpf.o"), "", PROGRAMS, []);
   readonly #tables = new TableSets(this.#native, this.#object.maps);
+  readonly #counters = new Counters(this.#native, this.#object.maps);
+  readonly events = new Events(this.#native, this.#object.maps);
+  #image: Image | null = null;
   readonly #subjects = new Map<string, number>();
   #rules: ReadonlyMap<number, Rule> = new Map();
 
@@ -38,12 +45,23 @@ export class Bench {
 
   async load(ruleset: Ruleset): Promise<void> {
     const image = lower(ruleset);
+    this.#counters.prepare(image);
+    this.events.learn(image);
     const set = await this.#tables.prepare(image);
+    if (this.#image !== null) this.#counters.sweep(this.#image);
+    this.#image = image;
+    const places = this.#counters.subjectPlaces();
     [...image.subjects].forEach(([workload, { id, record }], index) => {
       this.#subjects.set(workload, index);
       const key = Buffer.alloc(4);
       key.writeUInt32LE(index);
-      const storage = { cgroup: 1n, subject: id, level: 1, sets: [record, record] } as const;
+      const storage = {
+        cgroup: 1n,
+        subject: id,
+        level: 1,
+        place: places.get(id) ?? 0,
+        sets: [record, record],
+      } as const;
       this.#native.mapSet(this.#fd("ztap_test_subjects"), key, encodeStorage(storage));
     });
     this.#tables.switch(set);
@@ -73,6 +91,25 @@ export class Bench {
     const { returned } = this.#native.testRun(program, packet(spec), [this.#subjects.get(workload) ?? -1], 1);
     if (returned !== 0 && returned !== 1) throw new Error(`the program returned ${returned}`);
     return returned === 1;
+  }
+
+  /** The arguments of `testRun`, for a thread that loads the addon itself. */
+  runOf(workload: string, direction: Direction, spec: PacketSpec, repeat: number) {
+    const program = this.#object.programs[`ztap_test_${direction}`] ?? -1;
+    const args = [program, packet(spec), [this.#subjects.get(workload) ?? -1], repeat] as const;
+    return { addon: join(defaultNativeDir(), "ztap.node"), args };
+  }
+
+  /** Runs one packet so many times. @returns nanoseconds for each */
+  time(workload: string, direction: Direction, spec: PacketSpec, repeat: number): number {
+    const program = this.#object.programs[`ztap_test_${direction}`] ?? -1;
+    return this.#native.testRun(program, packet(spec), [this.#subjects.get(workload) ?? -1], repeat).durationNs;
+  }
+
+  /** What was counted for the ruleset that was loaded last. */
+  counted(): Pick<Observation, "packets" | "counters"> {
+    if (this.#image === null) throw new TypeError("nothing was loaded");
+    return this.#counters.read(this.#image);
   }
 
   counters(): readonly bigint[] {

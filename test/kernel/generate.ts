@@ -66,7 +66,12 @@ const PORT_NAMES = ["http", "dns", "alt"] as const;
 function anyObjects(dice: Dice): ObjectSet {
   const objects: ZtapObject[] = [
     { apiVersion: "ztap/v1", kind: "Namespace", metadata: { name: "a", labels: { team: "red" } } },
-    { apiVersion: "ztap/v1", kind: "Namespace", metadata: { name: "b", labels: { team: "blue" } } },
+    {
+      apiVersion: "ztap/v1",
+      kind: "Namespace",
+      metadata: { name: "b", labels: { team: "blue" } },
+      ...(dice.chance(20) ? { spec: { mode: "audit" } } : {}),
+    },
     ...WORKLOADS.map((name, at) => anyWorkload(dice, name, at)),
     ...Array.from({ length: dice.between(1, 8) }, (_unused, at) => anyPolicy(dice, at)),
   ];
@@ -109,7 +114,9 @@ function anyPolicy(dice: Dice, at: number): NetworkPolicy {
       policyTypes: types,
       ingress,
       egress,
-      ...(dice.chance(20) ? { mode: "audit" as const } : {}),
+      ...(dice.chance(20)
+        ? { mode: dice.pick(["audit", "enforce", { ingress: "audit" }, { egress: "audit" }] as const) }
+        : {}),
     },
   };
 }

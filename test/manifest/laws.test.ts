@@ -92,7 +92,7 @@ const document = fc.oneof(
       {
         podSelector: selector,
         policyTypes: types,
-        mode: fc.constantFrom("audit", "enforce"),
+        mode: fc.constantFrom("audit", "enforce", { ingress: "audit" }, { ingress: "enforce", egress: "audit" }),
         ingress: rules("from", ztapPort, fc.oneof(peer, peerList)),
         egress: rules("to", ztapPort, fc.oneof(peer, peerList)),
       },

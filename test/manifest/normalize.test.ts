@@ -88,7 +88,13 @@ t.test("equal meaning, equal form", async (t) => {
   const pairs: readonly (readonly [NetworkPolicy, NetworkPolicy])[] = [
     [policy("{egress: [{to: {podSelector: {}}}]}"), policy("{egress: [{to: [{podSelector: {matchLabels: {}}}]}]}")],
     [policy("{ingress: [{from: [], ports: []}]}"), policy("{ingress: [{}]}")],
-    [policy("{ingress: [], mode: enforce}"), policy("{ingress: []}")],
+    [policy("{ingress: [], mode: {ingress: audit}}"), policy("{ingress: [], mode: audit}")],
+    [policy("{ingress: [], mode: {ingress: audit, egress: enforce}}"), policy("{ingress: [], mode: audit}")],
+    [policy("{ingress: [], mode: {egress: audit}}"), policy("{ingress: []}")],
+    [
+      policy("{ingress: [], egress: [], mode: {ingress: audit, egress: audit}}"),
+      policy("{ingress: [], egress: [], mode: audit}"),
+    ],
     [
       policy("{ingress: [{ports: [{port: 80}]}]}"),
       policy("{ingress: [{ports: [{protocol: TCP, port: 80, endPort: 80}]}]}"),

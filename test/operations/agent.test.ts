@@ -56,6 +56,7 @@ const depsWith = (store: Store): AgentDeps => ({
   telemetry: recordTelemetry().telemetry,
   isHolderAlive: () => true,
   serve: () => null,
+  serveFlows: async () => ({ close: async () => undefined }),
 });
 
 const OPTIONS: AgentOptions = {

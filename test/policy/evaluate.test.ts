@@ -169,6 +169,25 @@ const CASES: readonly { readonly name: string; readonly policies: string; readon
       ingress default/db  9.9.9.9 80/TCP   → Denied`,
   },
   {
+    name: "a mode for each direction, and a namespace's for policies that say none, whatever API they are of",
+    policies:
+      "---\napiVersion: ztap/v1\nkind: Namespace\nmetadata: { name: default }\nspec: { mode: audit }\n" +
+      policy(
+        "split",
+        "  podSelector: { matchLabels: { app: web } }\n  mode: { egress: enforce }\n  ingress: []\n  egress: []",
+      ) +
+      policy("hard", "  podSelector: { matchLabels: { app: db } }\n  mode: enforce\n  ingress: []") +
+      policy("plain", "  podSelector: { matchLabels: { app: db } }\n  policyTypes: [Egress]").replace(
+        "ztap/v1",
+        "networking.k8s.io/v1",
+      ),
+    rows: `
+      ingress default/web 9.9.9.9 80/TCP → audit
+      egress  default/web 9.9.9.9 80/TCP → Denied
+      ingress default/db  9.9.9.9 80/TCP → Denied
+      egress  default/db  9.9.9.9 80/TCP → audit`,
+  },
+  {
     name: "a selector that means a workload without addresses allows nothing",
     policies: policy(
       "p",

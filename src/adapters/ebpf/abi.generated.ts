@@ -12,6 +12,11 @@ export const ABI = {
   FLOW_NEW_TICKS: 30,
   FLOW_ANSWERED_TICKS: 180,
   FLOW_SCTP_TICKS: 3600,
+  RULE_PLACES: 16384,
+  SUBJECT_PLACES: 4096,
+  EVENT_BYTES: 1048576,
+  EVENT_BURST: 256,
+  EVENT_SHIFT: 22,
   INGRESS: 0,
   EGRESS: 1,
   MODE_UNSET: 0,
@@ -29,6 +34,13 @@ export const ABI = {
   COUNT_NO_STORAGE: 7,
   COUNT_UNSET: 8,
   COUNTERS: 9,
+  TOLD_WORTH: 0,
+  TOLD_DELIVERED: 1,
+  TOLD_LIMITED: 2,
+  TOLD_LOST: 3,
+  TOLD: 4,
+  AT_PACKET: 0,
+  AT_CALL: 1,
   PROTOCOL_ANY: 0,
   PROTOCOL_ICMP: 1,
   OWN_ADDRESS: 1,
@@ -57,6 +69,7 @@ export const CGROUP = {
   subject: 8,
   level: 12,
   set: 16,
+  place: 48,
 } as const;
 export const ADDR_KEY = {
   size: 24,
@@ -77,6 +90,7 @@ export const SOCK = {
   remembered: 0,
   rule: 8,
   role: 12,
+  place: 14,
 } as const;
 export const FLOW_KEY = {
   size: 44,
@@ -95,6 +109,7 @@ export const FLOW_HALF = {
   rule: 12,
   port: 16,
   answered: 18,
+  place: 20,
 } as const;
 export const FLOW = {
   size: 48,
@@ -104,4 +119,37 @@ export const PLACE = {
   size: 48,
   key: 0,
   next: 44,
+} as const;
+export const COUNTER_PLACE = {
+  size: 16,
+  identity: 0,
+  place: 8,
+} as const;
+export const RULE_COUNT = {
+  size: 16,
+  packets: 0,
+} as const;
+export const SUBJECT_COUNT = {
+  size: 104,
+  packets: 0,
+  refusedCalls: 64,
+  filled: 72,
+  used: 88,
+} as const;
+export const EVENT = {
+  size: 64,
+  time: 0,
+  subject: 8,
+  rule: 12,
+  verdict: 16,
+  direction: 17,
+  hook: 18,
+  family: 19,
+  protocol: 20,
+  portBits: 21,
+  icmp: 22,
+  local: 24,
+  remote: 40,
+  beLocalPort: 56,
+  beRemotePort: 58,
 } as const;

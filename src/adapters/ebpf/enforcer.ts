@@ -15,8 +15,11 @@ import {
   type ItemSet,
   type Observation,
 } from "../../ports/enforcer.js";
+import type { FlowSource } from "../../ports/flows.js";
 import type { Logger } from "../../ports/system.js";
 import { CONTROL } from "./abi.generated.js";
+import { Counters } from "./counters.js";
+import { Events } from "./events.js";
 import type { Image } from "./image.js";
 import { addItem, addTableItems, controlItem, imageItems, pinItem } from "./items.js";
 import { Links } from "./links.js";
@@ -35,7 +38,7 @@ import { BPFFS, DEFAULT_PIN_ROOT, findCgroupRoot, nodeFolders, requireCgroup2 } 
 import { ownFolder, requireOwnFolder, requirePrivileges } from "./privileges.js";
 import { Subjects } from "./subjects.js";
 import { CgroupWatch } from "./watch.js";
-import { readCounters, TableSets } from "./tables.js";
+import { TableSets } from "./tables.js";
 
 export interface EbpfOptions {
   /** The node whose rulesets these are; its pins stand apart from those of other nodes. */
@@ -57,6 +60,8 @@ interface Opened {
   readonly object: LoadedObject;
   readonly tables: TableSets;
   readonly subjects: Subjects;
+  readonly counters: Counters;
+  readonly events: Events;
   readonly mapsFolder: string;
   /** Holds the node's lock; -1 where this enforcer only looks. */
   readonly lock: number;
@@ -68,9 +73,16 @@ export class EbpfEnforcer implements Enforcer {
   readonly #images = new WeakMap<Ruleset, Image>();
   readonly #cgroups = new CgroupWatch();
   #opened: Opened | null = null;
+  /** What this process switched to last. */
+  #inForce: Image | null = null;
 
   constructor(options: EbpfOptions) {
     this.#options = options;
+  }
+
+  /** One that only looks leaves the ring to the agent. */
+  get flowSource(): FlowSource | null {
+    return this.#opened === null || this.#opened.lock < 0 ? null : this.#opened.events;
   }
 
   lower(ruleset: Ruleset): ItemSet {
@@ -107,6 +119,8 @@ export class EbpfEnforcer implements Enforcer {
       object,
       tables: new TableSets(native, object.maps),
       subjects,
+      counters: new Counters(native, object.maps),
+      events: new Events(native, object.maps),
       mapsFolder: folders.maps,
       lock,
     };
@@ -114,9 +128,14 @@ export class EbpfEnforcer implements Enforcer {
   }
 
   async observe(ruleset: Ruleset): Promise<Observation> {
-    const { native, object, tables, subjects, mapsFolder, lock } = this.#require();
+    const { native, object, tables, subjects, counters, events, mapsFolder, lock } = this.#require();
     const image = this.#image(ruleset);
-    if (lock >= 0) subjects.forgetGone();
+    events.learn(image);
+    if (lock >= 0) {
+      subjects.forgetGone();
+      // Counters of an earlier ruleset go once no program reads its tables.
+      if (this.#inForce !== null && tables.isSettled) counters.sweep(this.#inForce);
+    }
     const located = subjects.locate(ruleset, image);
     this.#cgroups.update(subjects.paths(ruleset));
     const active = tables.active();
@@ -124,30 +143,30 @@ export class EbpfEnforcer implements Enforcer {
     const control = native.mapGet(mapOf(object, "ztap_control"), Buffer.alloc(4));
     addItem(items, controlItem(control?.readUInt32LE(CONTROL.abi) ?? 0));
     for (const name of pinnedMaps(object, mapsFolder)) addItem(items, pinItem(name));
-    subjects.observe(items, image, located, active);
+    subjects.observe(items, image, located, active, counters.subjectPlaces());
     const held = tables.read(active);
     addTableItems(items, "addr", held.addrs, image);
     addTableItems(items, "port", held.ports, image);
     // What the next apply would trust of the other set is looked at as well, so that it never builds on sand.
     tables.verify(active === 0 ? 1 : 0);
-    return {
-      items,
-      subjects: located.statuses,
-      packets: packetsOf(readCounters(native, mapOf(object, "ztap_packets"))),
-    };
+    return { items, subjects: located.statuses, ...counters.read(image) };
   }
 
   async apply(ruleset: Ruleset): Promise<void> {
-    const { native, object, tables, subjects, mapsFolder, lock } = this.#require();
+    const { native, object, tables, subjects, counters, events, mapsFolder, lock } = this.#require();
     if (lock < 0) throw new TypeError("an enforcer that only looks cannot apply");
     const image = this.#image(ruleset);
     pinMaps(native, object, mapsFolder);
+    counters.prepare(image);
+    events.learn(image);
     const prepared = await tables.prepare(image);
     // Cgroups are looked for as late as possible; one that appears after this is Pending until the next apply.
     const located = subjects.locate(ruleset, image);
-    subjects.prepare(image, located, prepared);
+    const places = counters.subjectPlaces();
+    subjects.prepare(image, located, prepared, places);
     tables.switch(prepared);
-    const failures = subjects.enforce(image, located, prepared);
+    this.#inForce = image;
+    const failures = subjects.enforce(image, located, prepared, places);
     if (failures.length > 0) throw severalAsOne(failures);
   }
 
@@ -202,19 +221,6 @@ function mapOf(object: LoadedObject, name: string): number {
   const fd = object.maps[name];
   if (fd === undefined) throw new TypeError(`the object has no map ${name}`);
   return fd;
-}
-
-const DIRECTIONS = ["ingress", "egress"] as const;
-const VERDICTS = ["allowed", "denied", "audited"] as const;
-
-function packetsOf(counters: readonly bigint[]): Observation["packets"] {
-  return DIRECTIONS.flatMap((direction, major) =>
-    VERDICTS.map((verdict, minor) => ({
-      direction,
-      verdict,
-      packets: counters[major * VERDICTS.length + minor] ?? 0n,
-    })),
-  );
 }
 
 function severalAsOne(failures: readonly unknown[]): unknown {

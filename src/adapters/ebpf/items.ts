@@ -19,12 +19,18 @@ export const MAPS = [
   "ztap_addrs_b",
   "ztap_cgroup",
   "ztap_control",
+  "ztap_events",
   "ztap_flows",
   "ztap_packets",
   "ztap_places",
   "ztap_ports_a",
   "ztap_ports_b",
+  "ztap_rule_counts",
+  "ztap_rule_places",
   "ztap_socks",
+  "ztap_subject_counts",
+  "ztap_subject_places",
+  "ztap_told",
 ] as const;
 
 export type TableName = "addr" | "port";

@@ -48,6 +48,11 @@ export interface LinkInfo {
   readonly hook: string;
 }
 
+/** The addon's own; nothing of it is for JavaScript. */
+export interface RingHandle {
+  readonly ring: never;
+}
+
 export interface Native {
   loadObject(
     file: string,
@@ -61,12 +66,15 @@ export interface Native {
   /** Several runs in one call; the layout of `steps` and of what comes back is in native/addon/object.cc. */
   testRunBatch(fds: readonly number[], packets: Buffer, steps: Buffer): Buffer;
   mapInfo(fd: number): MapInfo;
-  /** Every entry of a hash, array or trie. */
+  /** Every entry of a hash, array or trie; of a per-CPU map the values of all CPUs on end. */
   mapRead(fd: number): MapContents;
+  /** In a per-CPU map every CPU gets the value. */
   mapWrite(fd: number, keys: Buffer, values: Buffer): void;
   /** Entries that are not there are passed over. */
   mapDelete(fd: number, keys: Buffer): void;
   mapGet(fd: number, key: Buffer): Buffer | null;
+  /** The values of keys that are all there, on end; of a per-CPU map for each key those of all CPUs. */
+  mapGetMany(fd: number, keys: Buffer): Buffer;
   mapSet(fd: number, key: Buffer, value: Buffer): void;
   wordLoad(fd: number, offset: number): bigint;
   wordStore(fd: number, offset: number, value: bigint): void;
@@ -82,6 +90,16 @@ export interface Native {
   cgroupId(path: string): bigint | null;
   /** Resolves when every program that was running has ended. */
   gracePeriod(): Promise<void>;
+  /**
+   * Calls with each batch of records on end, one batch at a time: the next comes after `ringTaken`. It sleeps while
+   * there is none, and does not keep the process alive.
+   */
+  ringOpen(mapFd: number, onBatch: (records: Buffer) => void): RingHandle;
+  ringTaken(ring: RingHandle): void;
+  /** No batch comes after this. */
+  ringClose(ring: RingHandle): void;
+  /** Nanoseconds from CLOCK_MONOTONIC to CLOCK_REALTIME. */
+  realTimeOffset(): bigint;
   isBpffs(path: string): boolean;
   /** A descriptor that holds the lock while it is open, or -1: another process holds it. */
   lockFolder(path: string): number;
@@ -117,7 +135,16 @@ export function loadNative(nativeDir: string = defaultNativeDir()): Native {
 }
 
 function isNative(addon: unknown): addon is Native {
-  const needed = ["loadObject", "lockFolder", "mapRead", "linkCreate", "gracePeriod", "closeFd", "libbpfVersion"];
+  const needed = [
+    "loadObject",
+    "lockFolder",
+    "mapRead",
+    "linkCreate",
+    "gracePeriod",
+    "ringOpen",
+    "closeFd",
+    "libbpfVersion",
+  ];
   return (
     typeof addon === "object" &&
     addon !== null &&

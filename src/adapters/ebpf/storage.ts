@@ -13,6 +13,8 @@ export interface Storage {
   readonly cgroup: bigint;
   readonly subject: number;
   readonly level: number;
+  /** Where the workload counts; see Places. */
+  readonly place: number;
   readonly sets: readonly [SubjectRecord, SubjectRecord];
 }
 
@@ -51,6 +53,7 @@ export function encodeStorage(storage: Storage): Buffer {
   value.writeBigUInt64LE(storage.cgroup, CGROUP.cgroup);
   value.writeUInt32LE(storage.subject, CGROUP.subject);
   value.writeUInt32LE(storage.level, CGROUP.level);
+  value.writeUInt32LE(storage.place, CGROUP.place);
   storage.sets.forEach((record, set) => {
     const at = CGROUP.set + set * SUBJECT.size;
     value.writeUInt32LE(record.ingressProfile, at + SUBJECT.ingressProfile);
@@ -75,6 +78,7 @@ function decodeStorage(value: Buffer): Storage {
     cgroup: value.readBigUInt64LE(CGROUP.cgroup),
     subject: value.readUInt32LE(CGROUP.subject),
     level: value.readUInt32LE(CGROUP.level),
+    place: value.readUInt32LE(CGROUP.place),
     sets: [record(0), record(1)],
   };
 }

@@ -9,7 +9,7 @@
 import type { Ruleset } from "../../model/ruleset.js";
 import type { EnforcementItem } from "../../ports/enforcer.js";
 import { RemovedCgroups } from "./cgroups.js";
-import type { Image, SubjectRecord } from "./image.js";
+import type { Image, ImageSubject } from "./image.js";
 import { addItem, ATTACHED, HOOKS, leftoverItem, linkItem, subjectItem, subjectValue } from "./items.js";
 import type { Links } from "./links.js";
 import { locate, type Located, type Present } from "./locate.js";
@@ -19,6 +19,13 @@ import { cgroupPath } from "./paths.js";
 import { isHook, type Link } from "./pins.js";
 import { readStorage, sameRecord, withSet, writeStorage, type Storage } from "./storage.js";
 import type { SetIndex } from "./tables.js";
+
+/** By subject id: where each workload counts. */
+export type CounterPlaces = ReadonlyMap<number, number>;
+
+function placeOf(places: CounterPlaces, { id }: ImageSubject): number {
+  return places.get(id) ?? 0;
+}
 
 /** What is pinned, beside where the subjects are. */
 interface Standing {
@@ -66,14 +73,21 @@ export class Subjects {
   }
 
   /** What the kernel holds of subjects and links, as items. */
-  observe(items: Map<string, EnforcementItem>, image: Image, located: Located, active: SetIndex): void {
+  observe(
+    items: Map<string, EnforcementItem>,
+    image: Image,
+    located: Located,
+    active: SetIndex,
+    places: CounterPlaces,
+  ): void {
     const standing = this.#look(image, located);
     const covered = new Set<bigint>();
     for (const one of located.present) {
       const storage = readStorage(this.#native, this.#storageFd, one.cgroupId);
       if (storage !== null && storage.subject !== 0) {
-        const misplaced = storage.cgroup !== one.cgroupId || storage.level !== one.level ? " misplaced" : "";
-        const value = subjectValue(storage.subject, storage.sets[active]) + misplaced;
+        const isRight =
+          storage.cgroup === one.cgroupId && storage.level === one.level && storage.place === placeOf(places, one);
+        const value = subjectValue(storage.subject, storage.sets[active]) + (isRight ? "" : " misplaced");
         addItem(items, subjectItem(one.workload, value, one.subject));
       }
       const links = standing.pinned.get(one.workload) ?? [];
@@ -109,35 +123,47 @@ export class Subjects {
   }
 
   /** Before the switch: writes the idle half of every cgroup that is enforced, also of those to be released. */
-  prepare(image: Image, located: Located, idle: SetIndex): void {
+  prepare(image: Image, located: Located, idle: SetIndex, places: CounterPlaces): void {
     for (const one of located.present) {
       const held = readStorage(this.#native, this.#storageFd, one.cgroupId);
       // A subject of 0: nothing is enforced there yet, or the storage was wiped and refuses; `enforce` writes it whole.
       if (held === null || held.subject === 0) continue;
-      const next = { ...withSet(held, idle, one.record), cgroup: one.cgroupId, subject: one.id, level: one.level };
+      const place = placeOf(places, one);
+      const next = {
+        ...withSet(held, idle, one.record),
+        cgroup: one.cgroupId,
+        subject: one.id,
+        level: one.level,
+        place,
+      };
       if (!sameStorage(held, next)) writeStorage(this.#native, this.#storageFd, one.cgroupId, next);
     }
     const standing = this.#look(image, located);
     for (const [workload, links] of standing.pinned) {
       for (const cgroupId of new Set(links.map((link) => link.cgroupId))) {
         if (cgroupId === 0n || standing.places.has(cgroupId)) continue;
-        const record = this.#isStillOf(standing, workload, cgroupId) ? image.subjects.get(workload)?.record : undefined;
-        this.#writeIdle(cgroupId, idle, record ?? OPEN_RECORD);
+        const subject = this.#isStillOf(standing, workload, cgroupId) ? image.subjects.get(workload) : undefined;
+        this.#writeIdle(cgroupId, idle, subject, places);
       }
     }
   }
 
-  #writeIdle(cgroupId: bigint, idle: SetIndex, record: SubjectRecord): void {
+  #writeIdle(cgroupId: bigint, idle: SetIndex, subject: ImageSubject | undefined, places: CounterPlaces): void {
     const held = readStorage(this.#native, this.#storageFd, cgroupId);
-    if (held === null || held.subject === 0 || sameRecord(held.sets[idle], record)) return;
-    writeStorage(this.#native, this.#storageFd, cgroupId, withSet(held, idle, record));
+    if (held === null || held.subject === 0) return;
+    // A workload that is released gives back its counters: the place may be another's before the last packet.
+    const next = {
+      ...withSet(held, idle, subject?.record ?? OPEN_RECORD),
+      place: subject === undefined ? 0 : placeOf(places, subject),
+    };
+    if (!sameStorage(held, next)) writeStorage(this.#native, this.#storageFd, cgroupId, next);
   }
 
   /**
    * After the switch: attaches what is missing, replaces what is stale, and then takes the programs off
    * what is no subject any more. One workload's failure does not stop the others.
    */
-  enforce(image: Image, located: Located, active: SetIndex): readonly unknown[] {
+  enforce(image: Image, located: Located, active: SetIndex, places: CounterPlaces): readonly unknown[] {
     const failures: unknown[] = [];
     const attempt = (act: () => void): boolean => {
       try {
@@ -150,7 +176,7 @@ export class Subjects {
     };
     const pinned = this.#links.list();
     const placed = located.present.filter((one) =>
-      attempt(() => this.#place(one, pinned.get(one.workload) ?? [], active)),
+      attempt(() => this.#place(one, pinned.get(one.workload) ?? [], active, placeOf(places, one))),
     );
     const covered = new Set(placed.map(({ cgroupId }) => cgroupId));
     const standing = this.#look(image, located);
@@ -162,12 +188,13 @@ export class Subjects {
     return failures;
   }
 
-  #place(one: Present, links: readonly Link[], active: SetIndex): void {
+  #place(one: Present, links: readonly Link[], active: SetIndex, place: number): void {
     // The first connect program makes the kernel create the storage; it decides nothing until that is written.
     const [first, ...rest] = HOOKS;
     if (first !== undefined) this.#links.place(one, first, links);
     const held = readStorage(this.#native, this.#storageFd, one.cgroupId);
-    const wanted: Storage = { cgroup: one.cgroupId, subject: one.id, level: one.level, sets: [one.record, one.record] };
+    const sets = [one.record, one.record] as const;
+    const wanted: Storage = { cgroup: one.cgroupId, subject: one.id, level: one.level, place, sets };
     const holds = held !== null && sameStorage(held, { ...wanted, sets: withSet(held, active, one.record).sets });
     if (!holds) writeStorage(this.#native, this.#storageFd, one.cgroupId, wanted);
     for (const hook of rest) this.#links.place(one, hook, links);
@@ -184,6 +211,7 @@ function sameStorage(a: Storage, b: Storage): boolean {
     a.cgroup === b.cgroup &&
     a.subject === b.subject &&
     a.level === b.level &&
+    a.place === b.place &&
     sameRecord(a.sets[0], b.sets[0]) &&
     sameRecord(a.sets[1], b.sets[1])
   );

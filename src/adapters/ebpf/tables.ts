@@ -4,7 +4,7 @@
  * Guarantees: the set in force is never written; entries are compared before they are written, so a
  * change costs what differs; nothing is written before every program that could read it has ended.
  */
-import { ABI, ADDR_KEY, CONTROL, PORT_KEY } from "./abi.generated.js";
+import { ADDR_KEY, CONTROL, PORT_KEY } from "./abi.generated.js";
 import type { Table, Tables } from "./image.js";
 import { asEnforcerError, kernel, type LoadedObject, type MapContents, type Native } from "./native.js";
 
@@ -28,6 +28,7 @@ export class TableSets {
   /** What each map is known to hold: by having been read, or by having been read and then written by us. */
   readonly #known = new Map<string, Known>();
   #settled: Promise<void>;
+  #isSettled = false;
   /** The epoch under which the beliefs above hold: a switch that was not ours ends them. */
   #epoch: bigint | null = null;
 
@@ -85,12 +86,21 @@ export class TableSets {
     return this.#settled;
   }
 
+  /** Whether it is known that nothing does. */
+  get isSettled(): boolean {
+    return this.#isSettled;
+  }
+
   #grace(): Promise<void> {
+    this.#isSettled = false;
     const ended = this.#native.gracePeriod().catch((error: unknown) => {
       throw asEnforcerError("Waiting for running programs to end", error);
     });
     // The failure reaches whoever waits; nobody waiting is not an unhandled rejection.
-    ended.catch(() => undefined);
+    ended.then(
+      () => (this.#isSettled = this.#settled === ended),
+      () => undefined,
+    );
     return ended;
   }
 
@@ -159,16 +169,4 @@ function valuesOf(entries: readonly (readonly [key: string, value: number])[]): 
   const values = Buffer.allocUnsafe(entries.length * VALUE_SIZE);
   entries.forEach(([, value], at) => values.writeUInt32LE(value, at * VALUE_SIZE));
   return values;
-}
-
-/** Packets by index of enum ztap_counter, summed over CPUs. */
-export function readCounters(native: Native, fd: number): readonly bigint[] {
-  return Array.from({ length: ABI.COUNTERS }, (_unused, index) => {
-    const key = Buffer.alloc(4);
-    key.writeUInt32LE(index);
-    const cpus = kernel("Reading the packet counters", () => native.mapGet(fd, key)) ?? Buffer.alloc(0);
-    let sum = 0n;
-    for (let at = 0; at < cpus.length; at += 8) sum += cpus.readBigUInt64LE(at);
-    return sum;
-  });
 }

@@ -3,10 +3,11 @@
  * every status. Chosen only by name, never as a fallback.
  */
 import type { Ruleset } from "../../model/ruleset.js";
-import type { Enforcer, ItemSet, Observation } from "../../ports/enforcer.js";
+import { NO_COUNTERS, type Enforcer, type ItemSet, type Observation } from "../../ports/enforcer.js";
 
 export class NoneEnforcer implements Enforcer {
   readonly backend = "none";
+  readonly flowSource = null;
 
   lower(): ItemSet {
     return new Map();
@@ -20,7 +21,7 @@ export class NoneEnforcer implements Enforcer {
       state: "Stalled" as const,
       message: "not enforced: this agent runs with the backend none",
     }));
-    return { items: new Map(), subjects, packets: [] };
+    return { items: new Map(), subjects, packets: [], counters: NO_COUNTERS };
   }
 
   async apply(): Promise<void> {}

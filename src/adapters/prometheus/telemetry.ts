@@ -58,13 +58,22 @@ function createMetrics(registry: Registry) {
       labelNames: ["direction", "verdict"],
       registers,
     }),
+    flowEvents: new Counter({
+      name: "ztap_flow_events_total",
+      help: "Decisions worth telling: handed to the agent, over their workload's rate, or lost because the agent was slow or away.",
+      labelNames: ["outcome"],
+      registers,
+    }),
   };
 }
+
+const FLOW_OUTCOMES = ["delivered", "limited", "lost"] as const;
 
 type Metrics = ReturnType<typeof createMetrics>;
 
 /** A series that appears with its first event hides that event from `rate()`: what can be counted is there from the start. */
-function startAtZero({ rejected, drift, packets }: Metrics): void {
+function startAtZero({ rejected, drift, packets, flowEvents }: Metrics): void {
+  for (const outcome of FLOW_OUTCOMES) flowEvents.inc({ outcome }, 0);
   for (const reason of ["invalid", "held"]) rejected.inc({ reason }, 0);
   for (const kind of ["missing", "extra", "changed", "detached"]) drift.inc({ kind }, 0);
   for (const direction of ["ingress", "egress"]) {
@@ -93,7 +102,8 @@ function commitTelemetry(metrics: Metrics) {
 function enforcementTelemetry(metrics: Metrics) {
   let head = 0;
   let enforcedRevision = 0;
-  const seen = new Map<string, bigint>();
+  const packetsSince = countSince();
+  const flowsSince = countSince();
   const update = () => {
     metrics.head.set(head);
     metrics.enforced.set(enforcedRevision);
@@ -116,13 +126,21 @@ function enforcementTelemetry(metrics: Metrics) {
     drift: (kind, items) => metrics.drift.inc({ kind }, items),
     healed: (items) => metrics.heals.inc(items),
     packets: (totals) => {
-      for (const { direction, verdict, packets } of totals) {
-        // The kernel's counters outlive the agent, and start again when they are made anew.
-        const key = `${direction}/${verdict}`;
-        const before = seen.get(key) ?? 0n;
-        metrics.packets.inc({ direction, verdict }, Number(packets >= before ? packets - before : packets));
-        seen.set(key, packets);
-      }
+      for (const { direction, verdict, packets } of totals)
+        metrics.packets.inc({ direction, verdict }, packetsSince(`${direction}/${verdict}`, packets));
+    },
+    flows: (books) => {
+      for (const outcome of FLOW_OUTCOMES) metrics.flowEvents.inc({ outcome }, flowsSince(outcome, books[outcome]));
     },
   } satisfies Partial<Telemetry>;
+}
+
+/** How much a counter of the kernel grew since it was last seen: it outlives the agent, and starts again when it is made anew. */
+function countSince(): (name: string, total: bigint) => number {
+  const seen = new Map<string, bigint>();
+  return (name, total) => {
+    const before = seen.get(name) ?? 0n;
+    seen.set(name, total);
+    return Number(total >= before ? total - before : total);
+  };
 }

@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/*
+ * Event: tells the agent what is worth telling. Functions of their own, so that nothing of it weighs on the packets
+ * of which nothing is told. The books always balance: each decision that comes here is counted once as worth telling,
+ * and once as delivered, limited or lost.
+ */
+#ifndef ZTAP_EVENT_H
+#define ZTAP_EVENT_H
+
+#include "count.h"
+#include "packet.h"
+
+__inline_always void note(__u32 index)
+{
+	__u64 *counter = bpf_map_lookup_elem(&ztap_told, &index);
+
+	if (counter)
+		add_one(counter);
+}
+
+/* Takes one from the workload's allowance on this CPU. Only where it is used up is the time looked at, and coarsely. */
+__inline_always bool may_tell(struct ztap_subject_count *subject, __u32 direction)
+{
+	__u64 *used = &subject->used[direction & 1], *filled = &subject->filled[direction & 1];
+	__u64 now, credit;
+
+	if (*used < ZTAP_EVENT_BURST) {
+		*used += 1;
+		return true;
+	}
+	now = bpf_ktime_get_coarse_ns() >> ZTAP_EVENT_SHIFT;
+	credit = now - *filled;
+	if (!credit)
+		return false;
+	*filled = now;
+	*used = (credit >= ZTAP_EVENT_BURST ? 0 : ZTAP_EVENT_BURST - credit) + 1;
+	return true;
+}
+
+/* A place in the ring for one event, with what is known of it before the packet is looked at; or NULL. */
+__inline_always struct ztap_event *open_event(__u32 subject, __u32 place, __u32 rule, __u8 verdict,
+						 __u8 direction)
+{
+	struct ztap_subject_count *counts = bpf_map_lookup_elem(&ztap_subject_counts, &place);
+	struct ztap_event *event;
+
+	note(ZTAP_TOLD_WORTH);
+	if (counts && !may_tell(counts, direction)) {
+		note(ZTAP_TOLD_LIMITED);
+		return NULL;
+	}
+	event = counts ? bpf_ringbuf_reserve(&ztap_events, sizeof(*event), 0) : NULL;
+	if (!event) {
+		note(ZTAP_TOLD_LOST);
+		return NULL;
+	}
+	note(ZTAP_TOLD_DELIVERED);
+	event->time = bpf_ktime_get_ns();
+	event->subject = subject;
+	event->rule = rule;
+	event->verdict = verdict;
+	event->direction = direction;
+	event->reserved = 0;
+	return event;
+}
+
+__inline_always void close_event(struct ztap_event *event, const struct packet *p, __u8 hook)
+{
+	event->hook = hook;
+	event->family = p->family;
+	event->protocol = p->protocol;
+	event->port_bits = p->port_bits;
+	event->icmp = p->icmp;
+	__builtin_memcpy(event->local, p->local, 16);
+	__builtin_memcpy(event->remote, p->remote, 16);
+	event->be_local_port = p->be_local_port;
+	event->be_remote_port = p->be_remote_port;
+	bpf_ringbuf_submit(event, 0);
+}
+
+/* Global, so that the verifier proves it once. `what`: verdict << 8 | direction. */
+__attribute__((noinline)) int tell_packet(struct __sk_buff *skb, __u32 subject, __u32 place, __u32 rule,
+					  __u32 what)
+{
+	struct packet p = {};
+	__u8 verdict = what >> 8;
+	struct ztap_event *event;
+
+	event = open_event(subject, place, verdict == ZTAP_ALLOWED ? rule : 0, verdict, what & 1);
+	if (!event)
+		return 0;
+	parse(skb, &p, (what & 1) == ZTAP_EGRESS, 0);
+	close_event(event, &p, ZTAP_AT_PACKET);
+	return 0;
+}
+
+/* A connect() or sendto() that is refused. */
+__attribute__((noinline)) int tell_call(const struct packet *p, __u32 subject, __u32 place)
+{
+	struct ztap_event *event;
+
+	if (!p)
+		return 0;
+	event = open_event(subject, place, 0, ZTAP_DENIED, ZTAP_EGRESS);
+	if (event)
+		close_event(event, p, ZTAP_AT_CALL);
+	return 0;
+}
+
+#endif

@@ -1,0 +1,120 @@
+/**
+ * Places: which entry of a per-CPU array counts for a rule or a workload. Which one it is stands in a pinned map, so
+ * that a count goes on under another ruleset and another agent.
+ */
+import { COUNTER_PLACE } from "./abi.generated.js";
+import { kernel, type Native } from "./native.js";
+
+const ID_BYTES = 4;
+const WORD = 8;
+
+export interface PlacedCounts {
+  /** Descriptors: id → place, and place → numbers. */
+  readonly places: number;
+  readonly counts: number;
+  /** Bytes of the numbers of one place. */
+  readonly size: number;
+  /** Places that there are; 0 is nobody's, and the last one is shared by all that found none free. */
+  readonly room: number;
+}
+
+interface Held {
+  readonly identity: bigint;
+  readonly place: number;
+}
+
+export class Places {
+  readonly #native: Native;
+  readonly #maps: PlacedCounts;
+
+  constructor(native: Native, maps: PlacedCounts) {
+    this.#native = native;
+    this.#maps = maps;
+  }
+
+  /** Whether what is counted there is one's own. */
+  isOwn(place: number): boolean {
+    return place > 0 && place < this.#maps.room - 1;
+  }
+
+  held(): ReadonlyMap<number, Held> {
+    const { count, keys, values } = kernel("Reading the places of counters", () =>
+      this.#native.mapRead(this.#maps.places),
+    );
+    const held = new Map<number, Held>();
+    for (let at = 0; at < count; at++) {
+      held.set(keys.readUInt32LE(at * ID_BYTES), {
+        identity: values.readBigUInt64LE(at * COUNTER_PLACE.size + COUNTER_PLACE.identity),
+        place: values.readUInt32LE(at * COUNTER_PLACE.size + COUNTER_PLACE.place),
+      });
+    }
+    return held;
+  }
+
+  /** Gives each of the ids a place that counts from zero, where it has none, or has one that was another's. */
+  assign(wanted: ReadonlyMap<number, bigint>): void {
+    const held = this.held();
+    const missing = [...wanted].filter(([id, identity]) => held.get(id)?.identity !== identity);
+    if (missing.length === 0) return;
+    const taken = new Set([...held.values()].map(({ place }) => place));
+    const last = this.#maps.room - 1;
+    let next = 1;
+    const given = missing.map(([id, identity]) => {
+      while (next < last && taken.has(next)) next += 1;
+      const place = next;
+      if (next < last) next += 1;
+      return { id, identity, place };
+    });
+    const fresh = given.filter(({ place }) => this.isOwn(place));
+    const keys = Buffer.alloc(given.length * ID_BYTES);
+    const values = Buffer.alloc(given.length * COUNTER_PLACE.size);
+    given.forEach(({ id, identity, place }, at) => {
+      keys.writeUInt32LE(id, at * ID_BYTES);
+      values.writeBigUInt64LE(identity, at * COUNTER_PLACE.size + COUNTER_PLACE.identity);
+      values.writeUInt32LE(place, at * COUNTER_PLACE.size + COUNTER_PLACE.place);
+    });
+    kernel("Making counters", () => {
+      const zeros = Buffer.alloc(fresh.length * this.#maps.size);
+      this.#native.mapWrite(this.#maps.counts, keysOf(fresh.map(({ place }) => place)), zeros);
+      this.#native.mapWrite(this.#maps.places, keys, values);
+    });
+  }
+
+  /** Only where no program can count there any more. */
+  release(ids: readonly number[]): void {
+    if (ids.length === 0) return;
+    kernel("Clearing the places of counters", () => this.#native.mapDelete(this.#maps.places, keysOf(ids)));
+  }
+
+  /** The 64-bit numbers of each place, added up over the CPUs. */
+  read(places: readonly number[]): ReadonlyMap<number, readonly bigint[]> {
+    const own = [...new Set(places)];
+    const words = sumEntries(this.#native, this.#maps.counts, own, this.#maps.size);
+    return new Map(own.map((place, at) => [place, words[at] ?? []]));
+  }
+}
+
+/** Entries of a per-CPU array by index: the 64-bit words of each value, added up over the CPUs. */
+export function sumEntries(
+  native: Native,
+  fd: number,
+  indexes: readonly number[],
+  size: number,
+): readonly (readonly bigint[])[] {
+  if (indexes.length === 0) return [];
+  const values = kernel("Reading counters", () => native.mapGetMany(fd, keysOf(indexes)));
+  const room = values.length / indexes.length;
+  return indexes.map((_index, at) =>
+    Array.from({ length: size / WORD }, (_unused, word) => {
+      let sum = 0n;
+      for (let cpu = 0; cpu < room; cpu += size) sum += values.readBigUInt64LE(at * room + cpu + word * WORD);
+      return sum;
+    }),
+  );
+}
+
+function keysOf(numbers: readonly number[]): Buffer {
+  const keys = Buffer.alloc(numbers.length * ID_BYTES);
+  numbers.forEach((number, at) => keys.writeUInt32LE(number, at * ID_BYTES));
+  return keys;
+}

@@ -1,0 +1,67 @@
+/**
+ * What goes over the socket: a query from the reader, then messages from the agent, each one line of JSON; and a last
+ * line where all that was asked for was told. An agent that dies says nothing.
+ */
+import type { FlowEvent, FlowGap, FlowMessage, FlowPolicy, FlowQuery, FlowRule } from "../../model/flow.js";
+import {
+  isBoolean,
+  isCount,
+  isNumber,
+  isString,
+  listOf,
+  nullable,
+  oneOf,
+  shaped,
+  type Guard,
+} from "../../store/guards.js";
+
+const isDirection = oneOf("ingress", "egress");
+const isVerdict = oneOf("allowed", "denied", "audited");
+
+export const isQuery: Guard<FlowQuery> = shaped<FlowQuery>({
+  follow: isBoolean,
+  verdict: nullable(isVerdict),
+  workload: nullable(isString),
+  direction: nullable(isDirection),
+});
+
+const placed = { policy: isString, file: nullable(isString), line: nullable(isNumber) };
+
+const isEvent = shaped<FlowEvent>({
+  kind: oneOf("verdict"),
+  time: isString,
+  node: isString,
+  workload: nullable(isString),
+  direction: isDirection,
+  verdict: isVerdict,
+  hook: oneOf("packet", "call"),
+  protocol: nullable(isString),
+  port: nullable(isNumber),
+  icmp: nullable(shaped<{ type: number; code: number }>({ type: isNumber, code: isNumber })),
+  localPort: nullable(isNumber),
+  peer: shaped<FlowEvent["peer"]>({ address: isString, port: nullable(isNumber), workloads: listOf(isString) }),
+  rule: nullable(shaped<FlowRule>({ ...placed, index: isCount, direction: isDirection })),
+  policies: listOf(shaped<FlowPolicy>(placed)),
+});
+
+const isGap = shaped<FlowGap>({
+  kind: oneOf("gap"),
+  time: isString,
+  limited: isCount,
+  lost: isCount,
+  dropped: isCount,
+});
+
+export const isMessage: Guard<FlowMessage> = (value): value is FlowMessage => isEvent(value) || isGap(value);
+
+export const LAST_LINE = JSON.stringify({ kind: "end" });
+
+/** Null where the line is not what it should be. */
+export function parseLine<T>(line: string, guard: Guard<T>): T | null {
+  try {
+    const value: unknown = JSON.parse(line);
+    return guard(value) ? value : null;
+  } catch {
+    return null;
+  }
+}

@@ -1,0 +1,48 @@
+import { Flags } from "@oclif/core";
+import { BaseCommand } from "../cli/base.js";
+import { SETTING_FLAGS } from "../cli/flags.js";
+import { untilSignal } from "../cli/signals.js";
+import { printableJson } from "../model/printable.js";
+import { readFlowQuery } from "../operations/flow-query.js";
+import { renderFlow, renderFlowHead } from "../views/flows.js";
+import { readFlows } from "../wiring.js";
+
+export default class FlowsCommand extends BaseCommand {
+  static override summary =
+    "What this machine's agent decided lately: denied, audited, and new allowed flows. Needs root.";
+  static override description =
+    "Ends with the newest that the agent remembers; with --follow it goes on until Ctrl-C. With --json, one event a line. Lines that begin with dots say how many were not told, and why.";
+  static override examples = [
+    "<%= config.bin %> flows --verdict denied",
+    "<%= config.bin %> flows --follow --workload shop/db --direction ingress",
+  ];
+  static override flags = {
+    follow: Flags.boolean({ char: "f", description: "go on with what comes", env: "ZTAP_FOLLOW", default: false }),
+    verdict: Flags.option({ options: ["allowed", "denied", "audited"] as const })({
+      description: "only these",
+      env: "ZTAP_VERDICT",
+    }),
+    workload: Flags.string({
+      description: "only of this workload: NAMESPACE/NAME, or NAME in the namespace default",
+      env: "ZTAP_WORKLOAD",
+      helpValue: "NAME",
+    }),
+    direction: Flags.option({ options: ["ingress", "egress"] as const })({
+      description: "only in this direction, seen from the workload",
+      env: "ZTAP_DIRECTION",
+    }),
+    node: SETTING_FLAGS.node,
+    "state-dir": SETTING_FLAGS["state-dir"],
+  };
+
+  async run(): Promise<void> {
+    const { flags } = await this.parse(FlowsCommand);
+    const settings = await this.settings(flags);
+    const query = readFlowQuery(flags);
+    await untilSignal(async (signal) => {
+      if (!flags.json) this.log(renderFlowHead(this.style));
+      for await (const message of readFlows(settings, query, signal))
+        this.log(flags.json ? printableJson({ formatVersion: 1, ...message }) : renderFlow(message, this.style));
+    });
+  }
+}

@@ -1,0 +1,36 @@
+/** Flow names: what a verdict is told with: whose an address is, where a policy stands, what isolates a workload. Pure. */
+import type { FlowPolicy } from "../model/flow.js";
+import type { Direction, Ruleset } from "../model/ruleset.js";
+import { qualifiedName, type ObjectSet } from "../model/state.js";
+
+export interface FlowNames {
+  /** The workloads that declare an address, `namespace/name`, sorted. */
+  workloadsAt(address: string): readonly string[];
+  /** The policies that isolate a workload. */
+  policiesOf(workload: string, direction: Direction): readonly FlowPolicy[];
+}
+
+export const NO_NAMES: FlowNames = { workloadsAt: () => [], policiesOf: () => [] };
+
+/** Made once for a state; nothing of it keeps the objects. */
+export function nameFlows(objects: ObjectSet, ruleset: Ruleset): FlowNames {
+  const owners = new Map<string, string[]>();
+  const policies = new Map<string, FlowPolicy>();
+  for (const { object, position } of objects.values()) {
+    if (object.kind === "Workload") {
+      const name = qualifiedName(object.metadata);
+      for (const address of object.spec.addresses) owners.set(address, [...(owners.get(address) ?? []), name].sort());
+    } else if (object.kind === "NetworkPolicy") {
+      const policy = qualifiedName(object.metadata);
+      policies.set(policy, { policy, file: position?.file ?? null, line: position?.line ?? null });
+    }
+  }
+  const subjects = new Map(ruleset.subjects.map((subject) => [subject.workload, subject]));
+  return {
+    workloadsAt: (address) => owners.get(address) ?? [],
+    policiesOf: (workload, direction) =>
+      (subjects.get(workload)?.[direction].policies ?? []).map(
+        (policy) => policies.get(policy) ?? { policy, file: null, line: null },
+      ),
+  };
+}

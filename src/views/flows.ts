@@ -1,0 +1,64 @@
+/** Flows as lines for people. They come one by one, so the columns have fixed widths. */
+import type { FlowEvent, FlowGap, FlowMessage } from "../model/flow.js";
+import { printableLine } from "../model/printable.js";
+import type { Style } from "./style.js";
+
+const WIDTHS = { time: 24, verdict: 7, direction: 7, workload: 24, peer: 40, port: 10 } as const;
+
+export function renderFlowHead(style: Style): string {
+  const titles = ["Time", "Verdict", "", "Workload", "Peer", "Port", "Policy"];
+  const widths = [...Object.values(WIDTHS), 0];
+  return style.bold(
+    titles
+      .map((title, at) => title.padEnd(widths[at] ?? 0))
+      .join("  ")
+      .trimEnd(),
+  );
+}
+
+export function renderFlow(message: FlowMessage, style: Style): string {
+  return message.kind === "gap" ? style.dim(describeGap(message)) : renderEvent(message, style);
+}
+
+function renderEvent(event: FlowEvent, style: Style): string {
+  const paint = { allowed: style.good, denied: style.bad, audited: style.warn }[event.verdict];
+  const { address, workloads } = event.peer;
+  const cells = [
+    event.time.padEnd(WIDTHS.time),
+    paint(event.verdict.padEnd(WIDTHS.verdict)),
+    event.direction.padEnd(WIDTHS.direction),
+    printableLine(event.workload ?? "?").padEnd(WIDTHS.workload),
+    printableLine(workloads.length === 0 ? address : `${workloads.join(",")} (${address})`).padEnd(WIDTHS.peer),
+    portText(event).padEnd(WIDTHS.port),
+    printableLine(describeReason(event)),
+  ];
+  return cells.join("  ");
+}
+
+/** As in `ztap explain --to`. */
+function portText({ protocol, port, icmp }: FlowEvent): string {
+  if (protocol === null) return "?";
+  if (icmp !== null) return `${icmp.type}.${icmp.code}/${protocol}`;
+  return port === null ? protocol : `${port}/${protocol}`;
+}
+
+function describeReason({ verdict, rule, policies, hook }: FlowEvent): string {
+  if (rule !== null) return `${rule.policy} ${rule.direction} rule ${rule.index + 1}${where(rule)}`;
+  if (verdict === "allowed") return policies.length === 0 ? "not isolated" : "no rule needed";
+  const names = policies.map((policy) => `${policy.policy}${where(policy)}`).join(", ");
+  const call = hook === "call" ? " (connect refused)" : "";
+  return `no rule of ${names === "" ? "an earlier policy" : names}${call}`;
+}
+
+function where({ file, line }: { readonly file: string | null; readonly line: number | null }): string {
+  return file === null ? "" : ` (${file}:${line ?? "?"})`;
+}
+
+function describeGap({ limited, lost, dropped }: FlowGap): string {
+  const parts = [
+    ...(limited > 0 ? [`${limited} over the rate of their workload`] : []),
+    ...(lost > 0 ? [`${lost} that the agent was too slow for`] : []),
+    ...(dropped > 0 ? [`${dropped} that this reader was too slow for`] : []),
+  ];
+  return `... not told: ${parts.join(", ")}`;
+}

@@ -1,0 +1,168 @@
+import t, { type Test } from "tap";
+import type { FlowMessage, FlowQuery } from "../../src/model/flow.js";
+import { FlowHub } from "../../src/operations/flows.js";
+import { compile } from "../../src/policy/compile.js";
+import { nameFlows } from "../../src/policy/flow-names.js";
+import type { FlowBooks, FlowRecord, FlowSource } from "../../src/ports/flows.js";
+import { objectsOf, workload } from "../builders/state.js";
+import { recordTelemetry } from "../fakes/ambient.js";
+import { ManualClock } from "../fakes/clock.js";
+
+const STATE = [
+  workload("web@n1 10.0.0.1 app=web"),
+  workload("db@n2 10.0.0.2,fd00::2 app=db"),
+  "---\napiVersion: ztap/v1\nkind: NetworkPolicy\nmetadata: { name: p }\n",
+  "spec: { podSelector: {}, egress: [{ to: { podSelector: { matchLabels: { app: db } } } }] }\n",
+].join("");
+const EVERYTHING: FlowQuery = { follow: false, verdict: null, workload: null, direction: null };
+
+/** A backend that tells what the test says. */
+class Teller implements FlowSource {
+  told: FlowBooks = { worth: 0n, delivered: 0n, limited: 0n, lost: 0n };
+  readonly #batches: (readonly FlowRecord[])[] = [];
+  #wake: () => void = () => undefined;
+
+  tell(...records: readonly FlowRecord[]): void {
+    this.#batches.push(records);
+    this.#wake();
+  }
+  async *flows(signal: AbortSignal): AsyncIterable<readonly FlowRecord[]> {
+    signal.addEventListener("abort", () => this.#wake(), { once: true });
+    while (!signal.aborted) {
+      const batch = this.#batches.shift();
+      if (batch === undefined) await new Promise<void>((resolve) => (this.#wake = resolve));
+      else yield batch;
+    }
+  }
+  books(): FlowBooks {
+    return this.told;
+  }
+}
+
+function record(peer: string, fields: Partial<FlowRecord> = {}): FlowRecord {
+  const ends = { peer, peerPort: 5432, localPort: 1000, protocol: 6, icmp: null };
+  const verdict = { workload: "default/web", direction: "egress", verdict: "denied", rule: null } as const;
+  return { timeMs: 1_000, hook: "packet", ...ends, ...verdict, ...fields };
+}
+
+function start(t: Test) {
+  const objects = objectsOf(STATE);
+  const names = nameFlows(objects, compile(objects, "n1"));
+  const teller = new Teller();
+  const clock = new ManualClock();
+  const { telemetry, calls } = recordTelemetry();
+  const hub = new FlowHub(teller, { clock, telemetry }, "n1", () => names);
+  const stop = new AbortController();
+  const running = hub.run(stop.signal);
+  t.teardown(async () => {
+    stop.abort();
+    await running;
+  });
+  return { teller, clock, hub, calls, end: () => stop.abort() };
+}
+
+async function read(hub: FlowHub, query: Partial<FlowQuery> = {}): Promise<readonly FlowMessage[]> {
+  const found: FlowMessage[] = [];
+  for await (const message of hub.open({ ...EVERYTHING, ...query }, new AbortController().signal)) found.push(message);
+  return found;
+}
+
+/** Follows from now on; resolves when so many messages came. */
+async function next(messages: AsyncIterator<FlowMessage>, count: number): Promise<readonly FlowMessage[]> {
+  const found: FlowMessage[] = [];
+  while (found.length < count) {
+    const { value, done } = await messages.next();
+    if (done === true) throw new Error("the feed ended");
+    found.push(value);
+  }
+  return found;
+}
+
+t.test("events are named by the state, remembered, and filtered", async (t) => {
+  const { teller, hub, end } = start(t);
+  const follower = hub.open({ ...EVERYTHING, follow: true }, new AbortController().signal)[Symbol.asyncIterator]();
+  const rule = {
+    key: "default/p/egress/0",
+    policy: { namespace: "default", name: "p" },
+    direction: "egress",
+    index: 0,
+  } as const;
+  teller.tell(
+    record("fd00::2", { verdict: "allowed", rule: { ...rule, file: "state.yaml", line: 9 } }),
+    record("192.0.2.1", { hook: "call", localPort: null }),
+    record("10.0.0.2", {
+      workload: "default/other",
+      direction: "ingress",
+      protocol: 47,
+      peerPort: null,
+      localPort: null,
+    }),
+  );
+  const all = await next(follower, 3);
+  t.match(all, [
+    {
+      kind: "verdict",
+      time: "1970-01-01T00:00:01.000Z",
+      node: "n1",
+      verdict: "allowed",
+      protocol: "TCP",
+      port: 5432,
+      peer: { address: "fd00::2", workloads: ["default/db"] },
+      rule: { policy: "default/p", index: 0, file: "state.yaml", line: 9 },
+      policies: [{ policy: "default/p", file: "state.yaml", line: /\d+/ }],
+    },
+    { verdict: "denied", hook: "call", peer: { workloads: [] }, rule: null, policies: [{ policy: "default/p" }] },
+    { workload: "default/other", protocol: "47", port: null, peer: { workloads: ["default/db"] }, policies: [] },
+  ]);
+  t.same(await read(hub), all, "who comes later gets the same");
+  t.match(await read(hub, { verdict: "allowed" }), [{ verdict: "allowed" }]);
+  t.match(await read(hub, { direction: "ingress" }), [{ workload: "default/other" }]);
+  t.equal((await read(hub, { workload: "default/web" })).length, 2);
+  end();
+  t.match(await follower.next(), { done: true }, "readers end with the agent");
+});
+
+t.test("what was limited or lost is told once, also when nothing comes after it", async (t) => {
+  const { teller, clock, hub, calls } = start(t);
+  const follower = hub.open({ ...EVERYTHING, follow: true }, new AbortController().signal)[Symbol.asyncIterator]();
+  teller.told = { worth: 9n, delivered: 1n, limited: 5n, lost: 3n };
+  teller.tell(record("192.0.2.1"));
+  t.match(await next(follower, 2), [{ kind: "verdict" }, { kind: "gap", limited: 5, lost: 3, dropped: 0 }]);
+  teller.told = { worth: 11n, delivered: 1n, limited: 7n, lost: 3n };
+  clock.advance(1_000);
+  t.match(await next(follower, 1), [{ kind: "gap", limited: 2, lost: 0, dropped: 0 }]);
+  t.match(
+    calls.findLast(([name]) => name === "flows"),
+    ["flows", { limited: 7n }],
+  );
+});
+
+t.test("a slow reader loses events and is told how many; another loses none", async (t) => {
+  const { teller, hub } = start(t);
+  const slow = hub.open({ ...EVERYTHING, follow: true }, new AbortController().signal)[Symbol.asyncIterator]();
+  const quick = hub.open({ ...EVERYTHING, follow: true }, new AbortController().signal)[Symbol.asyncIterator]();
+  const COUNT = 20_000;
+  const read = next(quick, COUNT);
+  teller.tell(record("192.0.2.1"));
+  t.match(await next(slow, 1), [{ kind: "verdict" }]);
+  for (let at = 1; at < COUNT; at += 100) {
+    teller.tell(
+      ...Array.from({ length: 100 }, (_unused, index) => record("192.0.2.1", { timeMs: at + index })).slice(
+        0,
+        COUNT - at,
+      ),
+    );
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+  t.equal((await read).filter(({ kind }) => kind === "verdict").length, COUNT);
+  let told = 0;
+  for (;;) {
+    const { value } = await slow.next();
+    if (value?.kind === "gap") {
+      t.equal(told + value.dropped, COUNT - 1);
+      t.ok(value.dropped > 0);
+      break;
+    }
+    told += 1;
+  }
+});
