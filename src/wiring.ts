@@ -30,13 +30,16 @@ export function readManifests(files: readonly ManifestFile[], options: ReadOptio
   return readUnbounded(files, { capacity: EBPF_CAPACITY, ...options });
 }
 
-/** Opens the store, uses it, and closes it, also when the use fails. */
+/**
+ * Opens the store, uses it, and closes it, also when the use fails.
+ * @param options `create`: false to read alone; `when-written` so that what is refused makes no empty store
+ */
 export async function withStore<T>(
   settings: Settings,
-  options: { readonly create: boolean },
+  { create }: { readonly create: boolean | "when-written" },
   use: (store: Store) => Promise<T>,
 ): Promise<T> {
-  const store = await openStore(settings, options.create ? "write" : "read");
+  const store = await openStore(settings, create === "when-written" ? "change" : create ? "write" : "read");
   try {
     return await use(store);
   } finally {
@@ -44,7 +47,7 @@ export async function withStore<T>(
   }
 }
 
-export async function openStore(settings: Settings, access: "read" | "write"): Promise<Store> {
+export async function openStore(settings: Settings, access: "read" | "change" | "write"): Promise<Store> {
   if (settings.store.kind === "memory") {
     const { openMemoryStore } = await import("./adapters/memory/store.js");
     return openMemoryStore(systemClock);

@@ -5,7 +5,6 @@
  */
 import { hasErrors } from "../model/diagnostic.js";
 import type { ObjectSet } from "../model/state.js";
-import { readManifests } from "../manifest/read.js";
 import { OperationError } from "../operations/error.js";
 import type { Enforcer } from "../ports/enforcer.js";
 import type { Store } from "../ports/store.js";
@@ -13,7 +12,7 @@ import type { Clock, Logger, Random } from "../ports/system.js";
 import type { Telemetry } from "../ports/telemetry.js";
 import { Follower } from "../reconcile/follower.js";
 import { Wakeup, forwardEvents, runLoop } from "../reconcile/runner.js";
-import { systemClock, systemRandom } from "../wiring.js";
+import { readManifests, systemClock, systemRandom } from "../wiring.js";
 import { quietLogger, quietTelemetry } from "./quiet.js";
 
 /** A workload that is found at run time: what its labels stand for on the network and on this machine. */
