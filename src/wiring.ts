@@ -6,6 +6,7 @@ import { mkdir, readFile, readdir, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import type { Scaffolded } from "./adapters/git/scaffold.js";
 import { systemClock, systemRandom } from "./adapters/system/clock.js";
+import { ProcLifelines } from "./adapters/system/lifelines.js";
 import { EBPF_CAPACITY } from "./adapters/ebpf/measure.js";
 import type { ManifestFile, Manifests, ReadOptions } from "./manifest/read.js";
 import { readManifests as readUnbounded } from "./manifest/read.js";
@@ -18,12 +19,24 @@ import type { Check } from "./model/check.js";
 import type { InspectedNode, Removed } from "./model/inspection.js";
 import type { Enforcer } from "./ports/enforcer.js";
 import { EnforcerError } from "./ports/enforcer.js";
+import type { LifelineReader } from "./ports/lifelines.js";
 import type { Source } from "./ports/source.js";
 import { SourceError } from "./ports/source.js";
 import type { Store } from "./ports/store.js";
 import type { Logger } from "./ports/system.js";
 
 export { systemClock, systemRandom };
+
+/** What this machine is ruled through; null where it may be cut, or cannot be enforced anyway. */
+export function openLifelines(allowLockout: boolean): LifelineReader | null {
+  return allowLockout || process.platform !== "linux" ? null : new ProcLifelines();
+}
+
+/** Names this boot of this machine, as its agent's status does. */
+export async function readBootId(): Promise<string | null> {
+  const { bootId } = await import("./adapters/system/holder.js");
+  return bootId();
+}
 
 /** What every command and the leader read by: a state that no node could enforce is refused like any other mistake. */
 export function readManifests(files: readonly ManifestFile[], options: ReadOptions = {}): Manifests {
@@ -230,6 +243,7 @@ export async function withAgentDeps(
         source: await openPolledSource(settings, signal),
         enforcer,
         copy: new DiskCopy(copyPath(settings.stateDir, settings.node), logger),
+        lifelines: openLifelines(settings.allowLockout),
         read: (files) => readManifests(files, { cache }),
         clock: systemClock,
         random: systemRandom,

@@ -10,9 +10,11 @@ import type { Ruleset } from "../model/ruleset.js";
 import type { CommittedState, ObjectSet, Revision } from "../model/state.js";
 import type { DriftKind, NodeStatus, SubjectStatus } from "../model/status.js";
 import { compile } from "../policy/compile.js";
+import { findLockouts } from "../policy/lockout.js";
 import type { StateCopy } from "../ports/copy.js";
 import type { EnforcementItem, Enforcer, ItemSet, Observation } from "../ports/enforcer.js";
 import { EnforcerError } from "../ports/enforcer.js";
+import type { LifelineReader } from "../ports/lifelines.js";
 import type { Store } from "../ports/store.js";
 import { StoreError } from "../ports/store.js";
 import type { Clock, Logger } from "../ports/system.js";
@@ -23,6 +25,8 @@ export interface FollowerDeps {
   readonly enforcer: Enforcer;
   /** The last enforced state, for a start with the store away; null where none is kept. */
   readonly copy: StateCopy | null;
+  /** What no ruleset may cut; null where that is allowed, or nothing is enforced. */
+  readonly lifelines: LifelineReader | null;
   readonly clock: Clock;
   readonly logger: Logger;
   readonly telemetry: Telemetry;
@@ -42,6 +46,12 @@ const NOTHING: ObjectSet = new Map();
 
 function digestsOf(found: ObjectSet): string {
   return [...found.values()].map(({ digest }) => digest).join();
+}
+
+/** A ruleset that would cut the agent or a session in use: it is not enforced. */
+export class LockoutError extends Error {
+  override readonly name = "LockoutError";
+  readonly code = "lockout";
 }
 
 /** How old a status may grow while nothing changes. */
@@ -95,8 +105,9 @@ export class Follower {
       // Where head cannot be read, compiled or lowered, the machine is kept to the last good ruleset: damage
       // is healed, and a service that starts again is enforced. Where head could not be applied in full, what
       // of it could stays; going back and forth would help nobody.
-      if (target === null) await this.#fallBack();
-      const subjects = error instanceof EnforcerError ? await this.#subjectsInForce() : [];
+      const isRefused = error instanceof LockoutError;
+      if (target === null || isRefused) await this.#fallBack();
+      const subjects = error instanceof EnforcerError || isRefused ? await this.#subjectsInForce() : [];
       const message = error instanceof Error ? error.message : String(error);
       await this.#report({ attempted, state: "Stalled", message, drift: [], subjects });
       throw error;
@@ -118,8 +129,13 @@ export class Follower {
   }
 
   async #fallBack(): Promise<void> {
-    if (this.#good === null) await this.recall();
-    else await this.#enforce(this.#good, { isFallback: true });
+    if (this.#good !== null) return await this.#enforce(this.#good, { isFallback: true });
+    try {
+      await this.recall();
+    } catch (error) {
+      if (!(error instanceof LockoutError)) throw error;
+      this.deps.logger.warn(`the copy on this node's disk is ${error.message}`);
+    }
   }
 
   /** Enforces the copy of the last good state: what a start has to go by while the store is away. */
@@ -180,6 +196,7 @@ export class Follower {
     if (isEmptyDiff(found)) return await this.#settle(target, before, { left: found, healed: null, ...options });
 
     const isDrift = this.#enforced?.digest === ruleset.digest;
+    if (!isDrift) await this.#refuseLockout(ruleset);
     if (isDrift) await this.#reportDrift(target, found, before.subjects);
     const started = clock.monotonic();
     await enforcer.apply(ruleset);
@@ -198,6 +215,15 @@ export class Follower {
     }
     const healed = isDrift ? `healed ${count} ${count === 1 ? "difference" : "differences"}` : null;
     await this.#settle(target, after, { left, healed, ...options });
+  }
+
+  /** What is in force already is not asked again: a session that it denies was opened around it. @throws LockoutError */
+  async #refuseLockout(ruleset: Ruleset): Promise<void> {
+    const { lifelines } = this.deps;
+    if (lifelines === null || !this.#enforces) return;
+    const found = findLockouts(ruleset, { agent: lifelines.ownCgroup(), sessions: await lifelines.sessions() });
+    if (found.length === 0) return;
+    throw new LockoutError(`not enforced, since it would lock out: ${found.join("; ")}; allowLockout lets it`);
   }
 
   async #settle(
@@ -298,13 +324,15 @@ export class Follower {
   async #report(
     content: Pick<NodeStatus, "state" | "message" | "drift" | "subjects"> & { readonly attempted: number | null },
   ): Promise<void> {
-    const { clock, store, enforcer, telemetry } = this.deps;
+    const { clock, store, enforcer, telemetry, lifelines } = this.deps;
+    const agentCgroup = (this.#enforces ? lifelines?.ownCgroup() : null) ?? null;
     telemetry.stalled(content.state === "Stalled");
     this.#problem = content.state === "InSync" ? null : (content.message ?? content.drift[0]?.detail ?? content.state);
     const { attempted, ...rest } = content;
     const status = {
       node: this.node,
       ...(this.boot === null ? {} : { boot: this.boot }),
+      ...(agentCgroup === null ? {} : { agentCgroup }),
       backend: enforcer.backend,
       attemptedRevision: attempted,
       enforcedRevision: this.enforcedRevision,

@@ -90,7 +90,10 @@ else {
     const enforcer = sandbox.enforcer(node);
     await enforcer.open();
     const { telemetry } = recordTelemetry();
-    const follower = new Follower({ store, enforcer, copy: null, clock: systemClock, logger: quiet, telemetry }, node);
+    const follower = new Follower(
+      { store, enforcer, copy: null, lifelines: null, clock: systemClock, logger: quiet, telemetry },
+      node,
+    );
     const refusals = refusalsOf(node);
     t.teardown(refusals.close);
     for (const { name, pods: names, steps } of data.cases) {

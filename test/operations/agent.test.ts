@@ -32,6 +32,7 @@ t.test("an agent that cannot reach the store any more stops saying that it leads
       source: null,
       enforcer: new NoneEnforcer(),
       copy: null,
+      lifelines: null,
       read: readManifests,
       clock: systemClock,
       random: seededRandom(5),
