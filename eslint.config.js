@@ -12,6 +12,7 @@ export default tseslint.config(
       "dist",
       "node_modules",
       ".node",
+      ".etcd",
       ".tap",
       "**/*.generated.*",
       "src/model/generated.ts",

@@ -120,6 +120,8 @@ class Agent implements Probes {
   #lastFollowed: number;
   #lastError: string | null = null;
   #isClaimed = false;
+  /** The store refused its candidature; said once. */
+  #isBarred = false;
 
   constructor(
     private readonly deps: AgentDeps,
@@ -196,7 +198,7 @@ class Agent implements Probes {
       if (!this.#isClaimed) await this.claim();
       const { held } = await store.heartbeat({ id, address, holder }, electionTimeoutMs);
       if (held !== null) throw new OperationError("agent-replaced", `another agent took over node ${id} (${held})`);
-      return this.#election.campaign();
+      return this.#campaign();
     };
     const { isLeader, changed } = await campaign()
       .catch((error: unknown) => {
@@ -209,6 +211,20 @@ class Agent implements Probes {
     if (isLeader) telemetry.elected();
     logger.info(isLeader ? "leading" : "following", { leader: this.#election.leader });
     this.#leaderWakeup.notify();
+  }
+
+  /** A node whose role in the store may not lead follows; the heartbeat before has shown that it may do that. */
+  async #campaign(): Promise<{ readonly isLeader: boolean; readonly changed: boolean }> {
+    try {
+      const result = await this.#election.campaign();
+      this.#isBarred &&= !result.isLeader;
+      return result;
+    } catch (error) {
+      if (!(error instanceof StoreError) || error.code !== "store-permission") throw error;
+      if (!this.#isBarred) this.deps.logger.info(`this node may not lead, and follows: ${error.message}`);
+      this.#isBarred = true;
+      return this.#election.withdraw();
+    }
   }
 
   async lead(): Promise<void> {

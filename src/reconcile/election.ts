@@ -42,9 +42,17 @@ export class Election {
     return { isLeader: fence !== null, changed: before?.term !== fence?.term };
   }
 
-  async resign(): Promise<void> {
+  /** No longer a candidate: what was held is not relied on any more. */
+  withdraw(): { readonly isLeader: false; readonly changed: boolean } {
+    const changed = this.#fence !== null;
     this.#validUntil = 0;
     this.#fence = null;
+    this.#leader = null;
+    return { isLeader: false, changed };
+  }
+
+  async resign(): Promise<void> {
+    this.withdraw();
     await this.store.resign(this.options.holder);
   }
 }

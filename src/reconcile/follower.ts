@@ -167,7 +167,11 @@ export class Follower {
       );
     }
     const found = (await this.deps.discover?.()) ?? NOTHING;
-    if (this.#target?.revision.number === head && this.#target.discovered === digestsOf(found)) return this.#target;
+    const known = this.#target;
+    if (known?.revision.number === head && known.discovered === digestsOf(found)) {
+      // A store that was restored from a backup gives the numbers after it again, to other revisions.
+      if ((await store.readRevision(head))?.commitId === known.revision.commitId) return known;
+    }
     const state = await store.readState(head);
     this.#target = this.#compile(state, found);
     this.#unproven = state;

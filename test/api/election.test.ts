@@ -10,7 +10,7 @@ import type { Store } from "../../src/ports/store.js";
 import { StoreError } from "../../src/ports/store.js";
 import { until } from "../cli/ztap.js";
 import { policy } from "../builders/state.js";
-import { withEtcd } from "../etcd/server.js";
+import { withEtcd, whyNoEtcd } from "../etcd/server.js";
 import { inFolder } from "../fakes/repository.js";
 
 const QUICK = { ttlMs: 400, heartbeatIntervalMs: 20 };
@@ -112,7 +112,7 @@ t.test("over the embedded store the winner of its election leads, and hands over
   inFolder((path) => handsOver(t, () => openEmbeddedStore({ path, access: "write" }, systemClock))),
 );
 
-t.test("over etcd too", (t) =>
+t.test("over etcd too", { skip: whyNoEtcd() ?? false }, (t) =>
   withEtcd({ flags: ["--heartbeat-interval=10", "--election-timeout=100"] }, ({ endpoints }) =>
     handsOver(t, () =>
       openEtcdStore({ endpoints, prefix: "api/", tls: null, auth: null, timeoutMs: 5000 }, systemClock, 0),

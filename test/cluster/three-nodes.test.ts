@@ -11,6 +11,7 @@ import { ExampleCluster, HOSTS, NEXT, type Host } from "../../examples/cluster/c
 import { readManifests } from "../../src/manifest/read.js";
 import { compile } from "../../src/policy/compile.js";
 import { systemClock } from "../../src/adapters/system/clock.js";
+import { whyNoEtcd } from "../etcd/server.js";
 import { whyNot } from "../kernel/sandbox.js";
 
 interface Status {
@@ -113,7 +114,7 @@ async function checkLineage(t: Test, cluster: ExampleCluster, host: Host, head: 
   );
 }
 
-const why = whyNot();
+const why = whyNot() ?? whyNoEtcd();
 await t.test("three nodes on three etcd members", { skip: why ?? false, timeout: 300_000 }, async (t) => {
   const cluster = new ExampleCluster();
   try {

@@ -125,6 +125,22 @@ export const watchCases: readonly StoreCase[] = [
     },
   },
   {
+    title: "who commits while it watches reads what it wrote",
+    async run(t, { store, open }) {
+      const other = await open();
+      const watch = watching(store, ["head"]);
+      await watch.next();
+      for (let head = 1; head <= 10; head += 2) {
+        const woken = watch.next();
+        await commitOnHead(other, draft([policy("web", head)]));
+        await woken;
+        await store.commit(draft([policy("web", head + 1)]), { expectHead: head, fence: null });
+        t.equal(await store.readHead(), head + 1);
+      }
+      watch.stop();
+    },
+  },
+  {
     title: "a renewed heartbeat and a lost race wake nobody",
     async run(t, { store, time, open }) {
       const other = await open();

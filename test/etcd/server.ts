@@ -10,6 +10,14 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { EtcdProcess, etcdProgram } from "../../examples/cluster/etcd.js";
 
+/** Why the cluster tests cannot run here, or null. */
+export function whyNoEtcd(): string | null {
+  const missing = (["etcd", "etcdctl"] as const).find(
+    (name) => spawnSync(etcdProgram(name), ["--help"], { stdio: "ignore" }).error !== undefined,
+  );
+  return missing === undefined ? null : `needs ${missing}: on Debian \`npm run setup\` brings it`;
+}
+
 export interface EtcdCluster {
   readonly members: readonly EtcdProcess[];
   /** `host:port` for clients. */
@@ -62,7 +70,7 @@ function runCtl(args: readonly string[]): string {
 }
 
 /** All held at once before any is given back, so that they differ. */
-async function freePorts(count: number): Promise<readonly number[]> {
+export async function freePorts(count: number): Promise<readonly number[]> {
   const servers = Array.from({ length: count }, () => createServer());
   try {
     const ports: number[] = [];

@@ -1,4 +1,5 @@
 import t from "tap";
+import type { Test } from "tap";
 import { MemoryTable, openMemoryStore } from "../../src/adapters/memory/store.js";
 import { NoneEnforcer } from "../../src/adapters/none/enforcer.js";
 import { systemClock } from "../../src/adapters/system/clock.js";
@@ -9,23 +10,25 @@ import { StoreError } from "../../src/ports/store.js";
 import { until } from "../cli/ztap.js";
 import { recordTelemetry, seededRandom, silentLogger } from "../fakes/ambient.js";
 
-t.test("an agent that cannot reach the store any more stops saying that it leads", async (t) => {
+/** An agent on a memory store whose calls fail as `refuse` says. */
+function start(t: Test, refuse: (call: string) => StoreError | null) {
   const real = openMemoryStore(systemClock, new MemoryTable());
-  let isAway = false;
   const store: Store = new Proxy(real, {
     get(target, key) {
       const value: unknown = Reflect.get(target, key, target);
       if (typeof value !== "function") return value;
-      return (...args: unknown[]): unknown => {
-        if (isAway && (key === "heartbeat" || key === "campaign"))
-          throw new StoreError("store-unavailable", "the store is away");
+      return async (...args: unknown[]): Promise<unknown> => {
+        const error = refuse(String(key));
+        if (error !== null) throw error;
         return value.apply(target, args);
       };
     },
   });
   const { telemetry, calls } = recordTelemetry();
-  const said = () => calls.findLast(([name]) => name === "leader")?.[1];
+  const messages: string[] = [];
+  const keep = (message: string): void => void messages.push(message);
   const stop = new AbortController();
+  t.teardown(() => stop.abort());
   const running = runAgent(
     {
       store,
@@ -36,7 +39,7 @@ t.test("an agent that cannot reach the store any more stops saying that it leads
       read: readManifests,
       clock: systemClock,
       random: seededRandom(5),
-      logger: silentLogger,
+      logger: { ...silentLogger, info: keep, warn: keep },
       telemetry,
       isHolderAlive: () => true,
       serve: () => null,
@@ -59,13 +62,42 @@ t.test("an agent that cannot reach the store any more stops saying that it leads
     },
     stop.signal,
   );
-  t.teardown(() => stop.abort());
-  await until(() => said() === true, "leadership");
+  const leads = () => calls.findLast(([name]) => name === "leader")?.[1];
+  const end = async () => {
+    stop.abort();
+    await running;
+  };
+  return { calls, messages, leads, end };
+}
+
+t.test("an agent that cannot reach the store any more stops saying that it leads", async (t) => {
+  let isAway = false;
+  const away = new StoreError("store-unavailable", "the store is away");
+  const { calls, leads, end } = start(t, (call) =>
+    isAway && (call === "heartbeat" || call === "campaign") ? away : null,
+  );
+  await until(() => leads() === true, "leadership");
   isAway = true;
-  await until(() => said() === false, "the end of leadership");
+  await until(() => leads() === false, "the end of leadership");
   t.ok(calls.some(([name]) => name === "storeError"));
   isAway = false;
-  await until(() => said() === true, "leadership again");
-  stop.abort();
-  await running;
+  await until(() => leads() === true, "leadership again");
+  await end();
+});
+
+t.test("an agent that may not campaign follows, says so once, and leads as soon as it may", async (t) => {
+  let mayLead = true;
+  const refused = new StoreError("store-permission", "refused");
+  const { calls, messages, leads, end } = start(t, (call) => (call === "campaign" && !mayLead ? refused : null));
+  const beats = () => calls.filter(([name]) => name === "leader").length;
+  await until(() => leads() === true, "leadership");
+  mayLead = false;
+  await until(() => leads() === false, "the end of leadership");
+  const before = beats();
+  await until(() => beats() > before + 5, "more beats");
+  t.equal(messages.filter((message) => message.includes("may not lead, and follows")).length, 1);
+  t.notOk(messages.some((message) => message.includes("heartbeat failed")));
+  mayLead = true;
+  await until(() => leads() === true, "leadership again");
+  await end();
 });

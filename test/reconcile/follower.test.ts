@@ -1,5 +1,5 @@
 import t from "tap";
-import { openMemoryStore } from "../../src/adapters/memory/store.js";
+import { MemoryTable, openMemoryStore } from "../../src/adapters/memory/store.js";
 import { systemClock } from "../../src/adapters/system/clock.js";
 import type { Session } from "../../src/model/lifeline.js";
 import type { NodeStatus } from "../../src/model/status.js";
@@ -32,7 +32,7 @@ function setUp() {
   return { store, machine, calls, deps, follower: new Follower(deps, "n1") };
 }
 
-async function commit(store: Store, text: string): Promise<void> {
+async function commit(store: Store, text: string, attempt = ""): Promise<void> {
   const random = seededRandom(1);
   const head = await store.readHead();
   const outcome = await store.commit(
@@ -42,7 +42,7 @@ async function commit(store: Store, text: string): Promise<void> {
       node: "n1",
       author: "a",
       reason: "test",
-      commitId: random.id() + String(head),
+      commitId: random.id() + String(head) + attempt,
       time: "2026-01-01T00:00:00.000Z",
     },
     { expectHead: head, fence: null },
@@ -349,4 +349,25 @@ t.test("a workload is Enforced when its programs are attached, and not because i
   machine.refused.clear();
   await follower.reconcile();
   t.match((await store.listNodeStatus())[0]?.subjects, [{ state: "Enforced" }, { state: "Enforced" }]);
+});
+
+t.test("a store that was set back, and holds another revision under the same number, is followed", async (t) => {
+  const { deps, store, machine } = setUp();
+  const restored = openMemoryStore(systemClock, new MemoryTable());
+  await commit(store, BASE + DENY);
+  await commit(restored, BASE + OPEN, "another");
+  const places = { store };
+  const both = new Proxy(store, {
+    get: (_, key) => {
+      const value: unknown = Reflect.get(places.store, key, places.store);
+      return typeof value === "function" ? value.bind(places.store) : value;
+    },
+  });
+  const follower = new Follower({ ...deps, store: both }, "n1");
+  await follower.reconcile();
+  await follower.reconcile();
+  t.equal(machine.applied, 1);
+  places.store = restored;
+  await follower.reconcile();
+  t.equal(machine.applied, 2, "what this revision 1 says is enforced");
 });

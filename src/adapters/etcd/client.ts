@@ -13,7 +13,7 @@ import { Etcd3, type IResponseOp } from "etcd3";
 import { rootCertificates } from "node:tls";
 import { StoreError } from "../../ports/store.js";
 import type { Clock } from "../../ports/system.js";
-import { isUnreachable, toStoreError } from "./errors.js";
+import { isOutdatedToken, isUnreachable, toStoreError } from "./errors.js";
 import { requireLeader } from "./interceptor.js";
 import { inBatches, mapBounded } from "./batches.js";
 import {
@@ -137,8 +137,10 @@ export class EtcdClient {
       try {
         return await run(this.#connection(endpoint), { deadline: Date.now() + timeoutMs });
       } catch (error) {
-        if (!isUnreachable(error)) throw toStoreError(error, endpoints);
-        this.leave(endpoint);
+        const isOutdated = isOutdatedToken(error);
+        if (!isOutdated && !isUnreachable(error)) throw toStoreError(error, endpoints);
+        if (isOutdated) this.#drop(endpoint);
+        else this.leave(endpoint);
         const isOver = this.#closed || attempt > endpoints.length || this.clock.monotonic() - started >= 2 * timeoutMs;
         if (isOver) throw toStoreError(error, endpoints);
         await this.clock.sleep(RETRY_PAUSE_MS);
@@ -165,6 +167,12 @@ export class EtcdClient {
 
   #endpoint(): string {
     return this.options.endpoints[this.#current] ?? "";
+  }
+
+  /** Streams on it end, and their owners open new ones. */
+  #drop(endpoint: string): void {
+    this.#connections.get(endpoint)?.close();
+    this.#connections.delete(endpoint);
   }
 
   #connection(endpoint: string): Etcd3 {

@@ -17,8 +17,10 @@ export class History {
   readonly #client: EtcdClient;
   /** The objects of the state that was read last, by digest: the next one is mostly the same. */
   #objects: ReadonlyMap<string, StateObject> = new Map();
-
   readonly #heard: Heard;
+  #newest = 0;
+  /** The revision that was read last: followers ask for head's again and again. */
+  #last: { readonly entry: Entry; readonly revision: Revision } | null = null;
 
   constructor(client: EtcdClient, heard: Heard) {
     this.#client = client;
@@ -26,14 +28,36 @@ export class History {
   }
 
   async readHead(): Promise<number | null> {
+    const heard = this.#heard.take(keys.head);
+    const said = heard === null ? null : recordOf(heard, isCount);
+    // What was heard before this handle wrote or read something newer is old.
+    if (said !== null && said >= this.#newest) return this.noteHead(said);
     const entry = await this.#client.get(keys.head);
-    return entry === null ? null : recordOf(entry, isCount);
+    return this.noteHead(entry === null ? null : recordOf(entry, isCount));
+  }
+
+  /** Head as this handle has just read or written it. */
+  noteHead(number: number | null): number | null {
+    this.#newest = number ?? 0;
+    return number;
   }
 
   async readRevision(number: number): Promise<Revision | null> {
     const key = keys.revision(number);
-    const entry = this.#heard.take(key) ?? (await this.#client.get(key));
-    return entry === null ? null : this.decodeRevision(entry);
+    const last = this.#last?.entry.key === key ? this.#last : null;
+    const entry = this.#heard.take(key) ?? (await this.#readUnless(key, last?.entry ?? null));
+    if (entry === null) return null;
+    const revision = last !== null && entry === last.entry ? last.revision : await this.decodeRevision(entry);
+    this.#last = { entry, revision };
+    return revision;
+  }
+
+  /** Sends a manifest over the network only where it is not the one that is known already, which is returned then. */
+  async #readUnless(key: string, known: Entry | null): Promise<Entry | null> {
+    if (known === null) return this.#client.get(key);
+    const conditions = [{ key, modified: known.modified }];
+    const { succeeded, found } = await this.#client.transact(conditions, [], [{ get: key }]);
+    return succeeded ? known : (found.flat()[0] ?? null);
   }
 
   async decodeRevision(entry: Entry): Promise<Revision> {

@@ -4,7 +4,7 @@ import { isString, shaped, type Guard } from "../../store/guards.js";
 import { decode } from "../../store/records.js";
 import type { EtcdClient } from "./client.js";
 import type { Entry } from "./requests.js";
-import { decodeValue, partKeys } from "./values.js";
+import { compress, decodeValue, partKeys } from "./values.js";
 
 /** A node's heartbeat; its key is held by a lease. Written once for each holder, not with each beat. */
 export interface BeatRecord {
@@ -34,7 +34,12 @@ export function encodeRecord(record: object): Buffer {
   return Buffer.from(JSON.stringify(record));
 }
 
-/** The text of an entry that is known to be short. */
+/** A status names every subject and difference of a node, and is written all the time: compressed, never in parts. */
+export function encodeLong(record: object): Buffer {
+  return compress(JSON.stringify(record));
+}
+
+/** The record of an entry that is never in parts. */
 export function recordOf<T>(entry: Entry, guard: Guard<T>): T {
   return decode(decodeValue(entry.key, entry.bytes), guard, entry.key);
 }

@@ -24,7 +24,7 @@ import { commitRevision } from "./commit.js";
 import { Heard } from "./heard.js";
 import { History } from "./history.js";
 import { pruneEtcd } from "./prune.js";
-import { encodeRecord, recordOf } from "./records.js";
+import { encodeLong, recordOf } from "./records.js";
 import { decodeValue } from "./values.js";
 import { watchKinds, type Watched } from "./watch.js";
 
@@ -85,7 +85,9 @@ class EtcdStore implements Store {
 
   async commit(draft: RevisionDraft, guard: CommitGuard): Promise<CommitOutcome> {
     await this.#check();
-    return commitRevision(this.#client, this.#history, draft, guard);
+    const result = await commitRevision(this.#client, this.#history, draft, guard);
+    if (result.outcome === "committed") this.#history.noteHead(result.revision.number);
+    return result;
   }
 
   async readPolicyVersion(namespace: string, name: string): Promise<number> {
@@ -141,7 +143,7 @@ class EtcdStore implements Store {
 
   async writeNodeStatus(status: NodeStatus): Promise<void> {
     await this.#check();
-    await this.#client.transact([], [{ put: keys.status(status.node), bytes: encodeRecord(status) }]);
+    await this.#client.transact([], [{ put: keys.status(status.node), bytes: encodeLong(status) }]);
   }
 
   async listNodeStatus(): Promise<readonly NodeStatus[]> {
@@ -153,7 +155,7 @@ class EtcdStore implements Store {
     await this.#check();
     const { succeeded } = await this.#client.transact(
       [{ key: keys.election, created: fence.term }],
-      [{ put: keys.source, bytes: encodeRecord(status) }],
+      [{ put: keys.source, bytes: encodeLong(status) }],
     );
     return succeeded;
   }

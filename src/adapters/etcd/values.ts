@@ -23,10 +23,13 @@ export interface Encoded {
   readonly parts: readonly { readonly key: string; readonly bytes: Buffer }[];
 }
 
+export function compress(text: string): Buffer {
+  return text.length < COMPRESS_FROM ? Buffer.from(text) : gzipSync(text);
+}
+
 /** @param key of the value; its parts stand below `parts/<key>/` */
 export function encodeValue(key: string, text: string): Encoded {
-  if (text.length < COMPRESS_FROM) return { bytes: Buffer.from(text), parts: [] };
-  const bytes = gzipSync(text);
+  const bytes = compress(text);
   if (bytes.length <= PART_BYTES) return { bytes, parts: [] };
   const base = `${partsOf(key)}${createHash("sha256").update(bytes).digest("hex")}`;
   const count = Math.ceil(bytes.length / PART_BYTES);

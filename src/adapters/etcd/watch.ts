@@ -75,6 +75,8 @@ async function* follow<K>(
 ): AsyncGenerator<K, void, undefined> {
   const { bell } = ears;
   const stream = openStream(client, watched, from, ears);
+  // At once, also where nobody asks for the next event any more: an open stream keeps the process.
+  signal.addEventListener("abort", stream.close);
   const isOver = (): boolean => signal.aborted;
   try {
     while (!isOver()) {
@@ -87,6 +89,7 @@ async function* follow<K>(
       if (isSilent) bell.add(new Set(watched.map(({ kind }) => kind)));
     }
   } finally {
+    signal.removeEventListener("abort", stream.close);
     stream.close();
   }
 }

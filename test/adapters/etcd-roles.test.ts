@@ -1,0 +1,258 @@
+/** etcd's users and roles, made by the commands of docs/etcd.md: what each may do, and what an agent does that may not lead. */
+import { execFileSync } from "node:child_process";
+import { mkdir, mkdtemp, readFile, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import t from "tap";
+import type { Test } from "tap";
+import type { EtcdOptions } from "../../src/adapters/etcd/client.js";
+import { NoneEnforcer } from "../../src/adapters/none/enforcer.js";
+import { systemClock } from "../../src/adapters/system/clock.js";
+import { readManifests } from "../../src/manifest/read.js";
+import { runAgent } from "../../src/operations/agent.js";
+import type { Store } from "../../src/ports/store.js";
+import { commitOnHead } from "../contract/store-commits.js";
+import { runFromPage } from "../etcd/page.js";
+import { withEtcd, whyNoEtcd, type EtcdCluster } from "../etcd/server.js";
+import { newPrefix, openStore, QUICK, startWatch, until, within } from "../etcd/stores.js";
+import { recordTelemetry, seededRandom, silentLogger } from "../fakes/ambient.js";
+import { draft, policy } from "../fakes/objects.js";
+
+type Identity = Pick<EtcdOptions, "tls" | "auth">;
+
+const FORBIDDEN = { code: "store-permission", message: /permission denied.*roles/ };
+const NEXT = draft([policy("web", 9)]);
+const statusOf = (node: string) => ({
+  node,
+  backend: "none",
+  attemptedRevision: 1,
+  enforcedRevision: 1,
+  rulesetDigest: null,
+  state: "InSync" as const,
+  message: null,
+  drift: [],
+  healed: 0,
+  subjects: [],
+  observedAt: "2026-01-01T00:00:00.000Z",
+});
+
+/** @param setUp environment of etcdctl; `user` changes how the page makes users */
+function makeUsers(
+  environment: Readonly<Record<string, string>>,
+  folder: string,
+  user: (text: string) => string,
+): void {
+  runFromPage("leader-role", environment, folder);
+  runFromPage("registrar-role", environment, folder);
+  for (const NODE of ["web-1", "web-2"]) runFromPage("node-role", { ...environment, NODE }, folder, user);
+  runFromPage("may-lead", { ...environment, NODE: "web-2" }, folder);
+  runFromPage("enable", { ...environment, ROOT_PASSWORD: "secret" }, folder);
+}
+
+async function whatEachMay(t: Test, { endpoints }: EtcdCluster, web1: Identity, web2: Identity): Promise<void> {
+  const [node, leader] = [openStore(t, endpoints, web1), openStore(t, endpoints, web2)];
+
+  await t.test("a node writes of itself, and nothing else", async (t) => {
+    const beat = { id: "web-1", address: "10.0.0.1:9470", holder: "h1" };
+    t.same(await node.heartbeat(beat, 60_000), { held: null });
+    t.same(await node.heartbeat(beat, 60_000), { held: null });
+    await node.joinMember({ id: "web-1", address: "10.0.0.1:9470", joinedAt: "2026-01-01T00:00:00.000Z" });
+    await node.writeNodeStatus(statusOf("web-1"));
+    await t.rejects(node.writeNodeStatus(statusOf("web-2")), FORBIDDEN);
+    await t.rejects(node.heartbeat({ ...beat, id: "web-2" }, 60_000), FORBIDDEN);
+    await t.rejects(node.leaveMember("web-2"), FORBIDDEN);
+    await t.rejects(node.campaign({ id: "web-1", holder: "h1" }, 60_000), FORBIDDEN);
+    await t.rejects(node.commit(NEXT, { expectHead: null, fence: null }), FORBIDDEN);
+    t.equal(await leader.readHead(), null);
+    t.equal(await leader.readLeader(), null);
+  });
+
+  await t.test("a leader leads and commits, and writes of no other node", async (t) => {
+    const next = await startWatch(t, node, ["head"]);
+    const woken = next();
+    const { fence } = await leader.campaign({ id: "web-2", holder: "h2" }, 60_000);
+    t.same(await leader.readFence(), fence);
+    t.match(await leader.commit(draft([policy("web")]), { expectHead: null, fence }), { outcome: "committed" });
+    t.equal(await within(30_000, "the change", woken), "head");
+    t.equal((await node.readState(1)).objects.size, 1, "a node reads everything");
+    t.equal((await node.listMembers()).length, 1);
+    t.equal((await node.listHeartbeats()).length, 1);
+    t.same(await node.campaign({ id: "web-1", holder: "h1" }, 60_000), { fence: null, leader: "web-2" });
+    t.equal(await commitOnHead(leader, draft([])), 2, "a policy is deleted");
+    t.equal(await leader.readPolicyVersion("default", "web"), 1);
+    t.same(await leader.prune({ revisions: 1, newerThan: "2027-01-01T00:00:00.000Z" }), { revisions: 1, objects: 1 });
+    await t.rejects(node.resign("h2"), FORBIDDEN);
+    await t.rejects(leader.writeNodeStatus(statusOf("web-1")), FORBIDDEN);
+    await leader.resign("h2");
+    await node.endHeartbeat("web-1", "h1");
+  });
+}
+
+/** An agent with a node's role: nobody else leads, so that each of its beats is refused the candidature. */
+async function agentOfNode(t: Test, store: Store, leader: Store): Promise<void> {
+  const { telemetry, calls } = recordTelemetry();
+  const said: string[] = [];
+  const keep = (message: string): void => void said.push(message);
+  const stop = new AbortController();
+  t.teardown(() => stop.abort());
+  const running = runAgent(
+    {
+      store,
+      source: null,
+      enforcer: new NoneEnforcer(),
+      copy: null,
+      read: readManifests,
+      clock: systemClock,
+      random: seededRandom(5),
+      logger: { ...silentLogger, info: keep, warn: keep },
+      telemetry,
+      isHolderAlive: () => true,
+      serve: () => null,
+    },
+    {
+      node: "web-1",
+      address: "10.0.0.1:9470",
+      holder: "h1",
+      boot: null,
+      ref: null,
+      path: null,
+      sourceIntervalMs: 60_000,
+      selfHeal: true,
+      checkIntervalMs: 60_000,
+      heartbeatIntervalMs: 20,
+      electionTimeoutMs: 5000,
+      sessionTtlMs: 5000,
+      keepRevisions: 1000,
+      keepForMs: 60_000,
+    },
+    stop.signal,
+  );
+  const reported = async (): Promise<number | null> =>
+    (await leader.listNodeStatus()).find(({ node }) => node === "web-1")?.attemptedRevision ?? null;
+  await commitOnHead(leader, draft([policy("web", 3)]));
+  const head = await leader.readHead();
+  await until("the agent has reported", async () => (await reported()) === head);
+  await until("it has often been refused", () => calls.filter(([name]) => name === "leader").length > 5);
+  t.equal(said.filter((message) => /may not lead, and follows/.test(message)).length, 1, "said once");
+  t.same(
+    said.filter((message) => /heartbeat failed/.test(message)),
+    [],
+  );
+  await commitOnHead(leader, draft([policy("web", 4)]));
+  await until("and goes on following", async () => (await reported()) === (head ?? 0) + 1);
+  t.equal(await leader.readLeader(), null);
+  stop.abort();
+  await running;
+}
+
+const settings = { skip: whyNoEtcd() ?? false, timeout: 120_000 };
+
+await t.test("roles of users with passwords", settings, async (t) => {
+  const folder = await mkdtemp(join(tmpdir(), "ztap-roles-"));
+  t.teardown(() => rm(folder, { recursive: true, force: true }));
+  await withEtcd({ flags: QUICK }, async (etcd) => {
+    const environment = { ETCDCTL_ENDPOINTS: etcd.endpoints.join(",") };
+    makeUsers(environment, folder, (text) => text.replace('"$NODE" --no-password', '"$NODE:of-$NODE"'));
+    const as = (username: string, password = `of-${username}`): Identity => ({
+      tls: null,
+      auth: { username, password },
+    });
+    await whatEachMay(t, etcd, as("web-1"), as("web-2"));
+    await t.test("an agent that may not lead follows and reports", (t) =>
+      agentOfNode(t, openStore(t, etcd.endpoints, as("web-1")), openStore(t, etcd.endpoints, as("web-2"))),
+    );
+    await t.test("who cannot say who it is may do nothing", async (t) => {
+      const refused = { code: "store-permission", message: /refused: .*(password|user name)/ };
+      await t.rejects(openStore(t, etcd.endpoints, as("web-1", "wrong")).readHead(), refused);
+      await t.rejects(openStore(t, etcd.endpoints, as("nobody")).readHead(), refused);
+      await t.rejects(openStore(t, etcd.endpoints).readHead(), refused);
+      await t.rejects(openStore(t, etcd.endpoints, { ...as("web-1"), prefix: "other/" }).readHead(), FORBIDDEN);
+    });
+    await t.test("a registrar joins and removes other nodes", async (t) => {
+      const root = { ...environment, ETCDCTL_USER: "root:secret", NODE: "web-2" };
+      const registrar = openStore(t, etcd.endpoints, as("web-2"));
+      const member = { id: "web-9", address: "10.0.0.9:9470", joinedAt: "2026-01-01T00:00:00.000Z" };
+      await t.rejects(registrar.joinMember(member), FORBIDDEN);
+      runFromPage("may-lead", root, folder, (text) => text.replace("ztap-leader", "ztap-registrar"));
+      await registrar.joinMember(member);
+      t.equal(await registrar.leaveMember("web-9"), true);
+    });
+  });
+});
+
+await t.test("roles of users with certificates", settings, async (t) => {
+  const folder = await mkdtemp(join(tmpdir(), "ztap-roles-"));
+  t.teardown(() => rm(folder, { recursive: true, force: true }));
+  const at = (name: string): string => join(folder, name);
+  await mkdir(folder, { recursive: true });
+  runFromPage("authority", {}, folder);
+  runFromPage("member-certificate", { MEMBER: "m1", ADDRESS: "127.0.0.1" }, folder);
+  for (const NODE of ["web-1", "web-2", "root"]) runFromPage("user-certificate", { NODE }, folder);
+  const flags = [
+    ...QUICK,
+    `--cert-file=${at("m1.crt")}`,
+    `--key-file=${at("m1.key")}`,
+    `--trusted-ca-file=${at("ca.crt")}`,
+    "--client-cert-auth",
+  ];
+  await withEtcd({ flags, scheme: "https" }, async (etcd) => {
+    const environment = {
+      ETCDCTL_ENDPOINTS: etcd.endpoints.map((endpoint) => `https://${endpoint}`).join(","),
+      ETCDCTL_CACERT: at("ca.crt"),
+      ETCDCTL_CERT: at("root.crt"),
+      ETCDCTL_KEY: at("root.key"),
+    };
+    makeUsers(environment, folder, (text) => text);
+    const as = async (user: string): Promise<Identity> => {
+      const [ca, cert, key] = await Promise.all(
+        ["ca.crt", `${user}.crt`, `${user}.key`].map((name) => readFile(at(name))),
+      );
+      return { tls: { ca: ca ?? null, cert: cert ?? null, key: key ?? null }, auth: null };
+    };
+    await whatEachMay(t, etcd, await as("web-1"), await as("web-2"));
+  });
+});
+
+await t.test("signed tokens of before a change of roles are renewed", settings, async (t) => {
+  const folder = await mkdtemp(join(tmpdir(), "ztap-roles-"));
+  t.teardown(() => rm(folder, { recursive: true, force: true }));
+  const openssl = (...args: readonly string[]) => execFileSync("openssl", args, { cwd: folder, stdio: "ignore" });
+  openssl("genrsa", "-out", "token.key", "2048");
+  openssl("rsa", "-in", "token.key", "-pubout", "-out", "token.pub");
+  const token = `--auth-token=jwt,pub-key=${folder}/token.pub,priv-key=${folder}/token.key,sign-method=RS256,ttl=2s`;
+  await withEtcd({ flags: [...QUICK, token] }, async (etcd) => {
+    const environment = { ETCDCTL_ENDPOINTS: etcd.endpoints.join(",") };
+    makeUsers(environment, folder, (text) => text.replace('"$NODE" --no-password', '"$NODE:of-$NODE"'));
+    const auth = { username: "web-2", password: "of-web-2" };
+    const store = openStore(t, etcd.endpoints, { auth });
+    t.equal(await commitOnHead(store, draft([policy("web")])), 1);
+    const { fence } = await store.campaign({ id: "web-2", holder: "h2" }, 60_000);
+    const root = { ...environment, ETCDCTL_USER: "root:secret", NODE: "web-2" };
+    runFromPage("may-lead", root, folder, (text) => text.replace("ztap-leader", "ztap-registrar"));
+    t.equal(await store.readHead(), 1);
+    t.same((await store.campaign({ id: "web-2", holder: "h2" }, 60_000)).fence, fence);
+    t.equal(await commitOnHead(store, draft([policy("web", 2)])), 2);
+  });
+});
+
+await t.test("stores with different prefixes do not see one another", settings, (t) =>
+  withEtcd({ flags: QUICK }, async ({ endpoints }) => {
+    const [one, two] = [newPrefix(), newPrefix()].map((prefix) => openStore(t, endpoints, { prefix }));
+    if (one === undefined || two === undefined) throw new Error("two prefixes");
+    const next = await startWatch(t, two);
+    const woken = next();
+    await commitOnHead(one, draft([policy("web")]));
+    await one.joinMember({ id: "n1", address: "n1:1", joinedAt: "2026-01-01T00:00:00.000Z" });
+    await one.campaign({ id: "n1", holder: "h" }, 60_000);
+    await one.writeNodeStatus(statusOf("n1"));
+    t.equal(await two.readHead(), null);
+    t.same(await two.listMembers(), []);
+    t.same(await two.listNodeStatus(), []);
+    t.equal(await two.readLeader(), null);
+    t.equal(await two.readPolicyVersion("default", "web"), 0);
+    await two.writeNodeStatus(statusOf("n2"));
+    t.equal(await woken, "status", "its own change is the first that it hears of");
+    t.same(await two.prune({ revisions: 1, newerThan: "2027-01-01T00:00:00.000Z" }), { revisions: 0, objects: 0 });
+    t.equal((await one.readState(1)).objects.size, 1);
+  }),
+);

@@ -1,0 +1,105 @@
+/** TLS with certificates made as docs/etcd.md says, and everything that can be wrong about them. */
+import { mkdir, mkdtemp, readFile, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import t from "tap";
+import type { Test } from "tap";
+import type { EtcdOptions } from "../../src/adapters/etcd/client.js";
+import { commitOnHead } from "../contract/store-commits.js";
+import { runFromPage } from "../etcd/page.js";
+import { freePorts, withEtcd, whyNoEtcd } from "../etcd/server.js";
+import { openStore, QUICK, startWatch, within } from "../etcd/stores.js";
+import { draft, policy } from "../fakes/objects.js";
+
+const expired = (text: string): string => text.replace("-days 365", "-days -1");
+
+/** An authority with a member's and some users' certificates, in a folder of its own. */
+async function makeCertificates(folder: string): Promise<void> {
+  await mkdir(folder);
+  runFromPage("authority", {}, folder);
+  runFromPage("member-certificate", { MEMBER: "m1", ADDRESS: "127.0.0.1" }, folder);
+  runFromPage("member-certificate", { MEMBER: "old-m1", ADDRESS: "127.0.0.1" }, folder, expired);
+  runFromPage("user-certificate", { NODE: "web-1" }, folder);
+  runFromPage("user-certificate", { NODE: "old-web-1" }, folder, expired);
+}
+
+const serverFlags = (folder: string, member: string): readonly string[] => [
+  ...QUICK,
+  `--cert-file=${folder}/${member}.crt`,
+  `--key-file=${folder}/${member}.key`,
+  `--trusted-ca-file=${folder}/ca.crt`,
+  "--client-cert-auth",
+];
+
+async function tlsOf(folder: string, user: string | null, authority = folder): Promise<EtcdOptions["tls"]> {
+  const [ca, cert, key] = await Promise.all([
+    readFile(join(authority, "ca.crt")),
+    user === null ? null : readFile(join(folder, `${user}.crt`)),
+    user === null ? null : readFile(join(folder, `${user}.key`)),
+  ]);
+  return { ca, cert, key };
+}
+
+const NOT_TRUSTED = { code: "store-unavailable", message: /its certificate is not accepted here.*etcd\.ca/ };
+const NOT_WELCOME = {
+  code: "store-unavailable",
+  message: /accepts no connection with this certificate.*etcd\.cert/,
+};
+
+async function goodAndBad(t: Test, endpoint: string, own: string, foreign: string): Promise<void> {
+  const good = await tlsOf(own, "web-1");
+  const ask = (tls: EtcdOptions["tls"], where = endpoint) => {
+    const store = openStore(t, [where], { tls, timeoutMs: 1000 });
+    return within(30_000, "an answer", store.readHead());
+  };
+
+  await t.test("with its certificate a node commits, reads and watches", async (t) => {
+    const [writer, store] = [openStore(t, [endpoint], { tls: good }), openStore(t, [endpoint], { tls: good })];
+    const next = await startWatch(t, store, ["head"]);
+    const woken = next();
+    await commitOnHead(writer, draft([policy("web")]));
+    t.equal(await within(30_000, "the change", woken), "head");
+    t.equal(await store.readHead(), 1);
+  });
+
+  await t.test("an endpoint that is dead is passed over", async (t) => {
+    const [dead] = await freePorts(1);
+    t.equal(await openStore(t, [`127.0.0.1:${dead}`, endpoint], { tls: good }).readHead(), 1);
+  });
+
+  await t.test("a member of another authority is not trusted", (t) =>
+    t.rejects(async () => ask(await tlsOf(own, "web-1", foreign)), NOT_TRUSTED),
+  );
+  await t.test("without an authority of its own, ztap trusts the system's", (t) =>
+    t.rejects(ask({ ca: null, cert: good?.cert ?? null, key: good?.key ?? null }), NOT_TRUSTED),
+  );
+  await t.test("a certificate that does not name the address is not trusted", (t) =>
+    t.rejects(ask(good, endpoint.replace("127.0.0.1", "localhost")), NOT_TRUSTED),
+  );
+  await t.test("without a client certificate nobody is let in", (t) =>
+    t.rejects(async () => ask(await tlsOf(own, null)), NOT_WELCOME),
+  );
+  await t.test("nor with one of another authority", (t) =>
+    t.rejects(async () => ask(await tlsOf(foreign, "web-1", own)), NOT_WELCOME),
+  );
+  await t.test("nor with one that has expired", (t) =>
+    t.rejects(async () => ask(await tlsOf(own, "old-web-1")), NOT_WELCOME),
+  );
+  await t.test("nor without TLS", (t) => t.rejects(ask(null), { code: "store-unavailable", message: /etcds:/ }));
+}
+
+const settings = { skip: whyNoEtcd() ?? false, timeout: 120_000 };
+await t.test("TLS", settings, async (t) => {
+  const folder = await mkdtemp(join(tmpdir(), "ztap-tls-"));
+  t.teardown(() => rm(folder, { recursive: true, force: true }));
+  const [own, foreign] = [join(folder, "own"), join(folder, "foreign")];
+  await makeCertificates(own);
+  await makeCertificates(foreign);
+  await withEtcd({ flags: serverFlags(own, "m1"), scheme: "https" }, ({ endpoints: [endpoint = ""] }) =>
+    goodAndBad(t, endpoint, own, foreign),
+  );
+  await withEtcd({ flags: serverFlags(own, "old-m1"), scheme: "https" }, async ({ endpoints }) => {
+    const store = openStore(t, endpoints, { tls: await tlsOf(own, "web-1"), timeoutMs: 1000 });
+    await t.rejects(within(30_000, "an answer", store.readHead()), NOT_TRUSTED, "a member's certificate has expired");
+  });
+});
