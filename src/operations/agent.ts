@@ -141,15 +141,16 @@ class Agent implements Probes {
   }
 
   /**
-   * False where the store is away: enforcement does not wait for it, and the node is claimed later.
-   * That no other agent of this machine has it is the enforcer's to see meanwhile.
+   * False where the store is away: enforcement does not wait for it, and the node is claimed later. A
+   * store that refuses is as good as away for a node that has a copy to enforce. That no other agent of this machine has it is the enforcer's to see meanwhile.
    */
   async tryClaim(): Promise<boolean> {
     try {
       await this.claim();
       return true;
     } catch (error) {
-      if (!(error instanceof StoreError) || error.code !== "store-unavailable") throw error;
+      if (!(error instanceof StoreError)) throw error;
+      if (error.code !== "store-unavailable" && ((await this.deps.copy?.read()) ?? null) === null) throw error;
       this.deps.telemetry.storeError();
       this.deps.logger.warn(`going on without the store: ${error.message}`);
       return false;
