@@ -6,6 +6,7 @@ import { mkdir, readFile, readdir, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import type { Scaffolded } from "./adapters/git/scaffold.js";
 import { systemClock, systemRandom } from "./adapters/system/clock.js";
+import { ProcLifelines } from "./adapters/system/lifelines.js";
 import { EBPF_CAPACITY } from "./adapters/ebpf/measure.js";
 import type { ManifestFile, Manifests, ReadOptions } from "./manifest/read.js";
 import { readManifests as readUnbounded } from "./manifest/read.js";
@@ -19,6 +20,7 @@ import type { FlowMessage, FlowQuery } from "./model/flow.js";
 import type { InspectedNode, Removed } from "./model/inspection.js";
 import type { Enforcer } from "./ports/enforcer.js";
 import { EnforcerError } from "./ports/enforcer.js";
+import type { LifelineReader } from "./ports/lifelines.js";
 import type { Source } from "./ports/source.js";
 import { SourceError } from "./ports/source.js";
 import type { Store } from "./ports/store.js";
@@ -26,18 +28,32 @@ import type { Logger } from "./ports/system.js";
 
 export { systemClock, systemRandom };
 
+/** What this machine is ruled through; null where it may be cut, or cannot be enforced anyway. */
+export function openLifelines(allowLockout: boolean): LifelineReader | null {
+  return allowLockout || process.platform !== "linux" ? null : new ProcLifelines();
+}
+
+/** Names this boot of this machine, as its agent's status does. */
+export async function readBootId(): Promise<string | null> {
+  const { bootId } = await import("./adapters/system/holder.js");
+  return bootId();
+}
+
 /** What every command and the leader read by: a state that no node could enforce is refused like any other mistake. */
 export function readManifests(files: readonly ManifestFile[], options: ReadOptions = {}): Manifests {
   return readUnbounded(files, { capacity: EBPF_CAPACITY, ...options });
 }
 
-/** Opens the store, uses it, and closes it, also when the use fails. */
+/**
+ * Opens the store, uses it, and closes it, also when the use fails.
+ * @param options `create`: false to read alone; `when-written` so that what is refused makes no empty store
+ */
 export async function withStore<T>(
   settings: Settings,
-  options: { readonly create: boolean },
+  { create }: { readonly create: boolean | "when-written" },
   use: (store: Store) => Promise<T>,
 ): Promise<T> {
-  const store = await openStore(settings, options.create ? "write" : "read");
+  const store = await openStore(settings, create === "when-written" ? "change" : create ? "write" : "read");
   try {
     return await use(store);
   } finally {
@@ -45,7 +61,7 @@ export async function withStore<T>(
   }
 }
 
-export async function openStore(settings: Settings, access: "read" | "write"): Promise<Store> {
+export async function openStore(settings: Settings, access: "read" | "change" | "write"): Promise<Store> {
   if (settings.store.kind === "memory") {
     const { openMemoryStore } = await import("./adapters/memory/store.js");
     return openMemoryStore(systemClock);
@@ -229,6 +245,7 @@ export async function withAgentDeps(
         source: await openPolledSource(settings, signal),
         enforcer,
         copy: new DiskCopy(copyPath(settings.stateDir, settings.node), logger),
+        lifelines: openLifelines(settings.allowLockout),
         read: (files) => readManifests(files, { cache }),
         clock: systemClock,
         random: systemRandom,

@@ -5,7 +5,6 @@
  */
 import { hasErrors } from "../model/diagnostic.js";
 import type { ObjectSet } from "../model/state.js";
-import { readManifests } from "../manifest/read.js";
 import { OperationError } from "../operations/error.js";
 import type { Enforcer } from "../ports/enforcer.js";
 import type { Store } from "../ports/store.js";
@@ -13,7 +12,7 @@ import type { Clock, Logger, Random } from "../ports/system.js";
 import type { Telemetry } from "../ports/telemetry.js";
 import { Follower } from "../reconcile/follower.js";
 import { Wakeup, forwardEvents, runLoop } from "../reconcile/runner.js";
-import { systemClock, systemRandom } from "../wiring.js";
+import { openLifelines, readManifests, systemClock, systemRandom } from "../wiring.js";
 import { quietLogger, quietTelemetry } from "./quiet.js";
 
 /** A workload that is found at run time: what its labels stand for on the network and on this machine. */
@@ -48,6 +47,8 @@ export interface PolicyEnforcerOptions {
   readonly enforcer: Enforcer;
   /** Beside the workloads of the store; without it these are all. */
   readonly discovery?: Discovery;
+  /** Lets a policy cut this very program, or SSH sessions in use; without it such a ruleset is not enforced. */
+  readonly allowLockout?: boolean;
   /** How often the kernel is compared with the ruleset; default 10 s. */
   readonly checkIntervalMs?: number;
   readonly logger?: Logger;
@@ -79,7 +80,8 @@ class FollowingEnforcer implements PolicyEnforcer {
   constructor(private readonly options: PolicyEnforcerOptions) {
     const { store, enforcer, discovery, node } = options;
     const { logger = quietLogger, telemetry = quietTelemetry, clock = systemClock } = options;
-    const deps = { store, enforcer, copy: null, logger, telemetry, clock };
+    const lifelines = openLifelines(options.allowLockout ?? false);
+    const deps = { store, enforcer, copy: null, lifelines, logger, telemetry, clock };
     const discover = discovery && (async () => toObjects(await discovery.listWorkloads(), node));
     this.#follower = new Follower(discover === undefined ? deps : { ...deps, discover }, node);
   }

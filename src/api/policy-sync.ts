@@ -2,7 +2,6 @@
 import { OperationError } from "../operations/error.js";
 import type { NetworkPolicy } from "../model/objects.js";
 import { refKey } from "../model/state.js";
-import { readManifests } from "../manifest/read.js";
 import type { PolicyWritten, WriteDeps, Writer } from "../operations/policy-write.js";
 import { rollbackPolicy, syncPolicy } from "../operations/policy-write.js";
 import type { PolicyListing, PolicyRow } from "../operations/policies.js";
@@ -10,7 +9,7 @@ import { listPolicies, policyRows } from "../operations/policies.js";
 import type { PolicyEvent } from "../operations/watch.js";
 import { watchPolicies } from "../operations/watch.js";
 import type { Store } from "../ports/store.js";
-import { describeWriter, systemClock, systemRandom } from "../wiring.js";
+import { describeWriter, readManifests, systemClock, systemRandom } from "../wiring.js";
 import type { LeaderElection } from "./election.js";
 
 export interface PolicySyncOptions {

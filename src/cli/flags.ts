@@ -27,6 +27,10 @@ export const GLOBAL_SETTING_FLAGS = {
 };
 
 export const SETTING_FLAGS = {
+  "allow-lockout": Flags.boolean({
+    description: "allow a policy to cut the agent itself, or SSH sessions in use",
+    env: variableOf("allowLockout"),
+  }),
   "state-dir": setting("stateDir", "folder for local state", "DIR"),
   node: setting("node", "name of this node", "NAME"),
   address: setting("address", "host:port under which others know this node", "HOST:PORT"),
@@ -57,6 +61,7 @@ export const SETTING_OF_FLAG: Readonly<Record<string, SettingKey>> = {
   "election-timeout": "electionTimeout",
   "session-ttl": "sessionTtl",
   "pin-root": "pinRoot",
+  "allow-lockout": "allowLockout",
   source: "source.url",
   branch: "source.branch",
   "source-path": "source.path",

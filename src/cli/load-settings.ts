@@ -24,7 +24,8 @@ export async function loadSettings(flags: Readonly<Record<string, unknown>>): Pr
 /** oclif fills a flag that was not given from its variable; an error should name the variable then. */
 function flagLayer(flags: Readonly<Record<string, unknown>>, environment: SettingsLayer): SettingsLayer {
   const values = Object.entries(SETTING_OF_FLAG).flatMap(([flag, key]) => {
-    const value = flags[flag];
+    const given = flags[flag];
+    const value = given === true ? "true" : given;
     return typeof value === "string" && value !== environment.values[key] ? [[key, value] as const] : [];
   });
   return { origin: "flag", values: Object.fromEntries(values) };

@@ -44,7 +44,7 @@ export abstract class WriteCommand extends BaseCommand {
       reason: flags.reason,
       override: flags.override,
     };
-    const written = await withStore(settings, { create: true }, (store: Store) =>
+    const written = await withStore(settings, { create: "when-written" }, (store: Store) =>
       write({ store, clock: systemClock, random: systemRandom, read: readManifests }, writer),
     );
     if (written.outcome === "invalid") {

@@ -3,6 +3,7 @@ import { BaseCommand } from "../cli/base.js";
 import { InvalidInput } from "../cli/exit.js";
 import { confirm, operatorName } from "../cli/confirm.js";
 import { SETTING_FLAGS } from "../cli/flags.js";
+import { requireWayIn } from "../cli/lockout.js";
 import { isPlanFile, loadPlan } from "../cli/plan-file.js";
 import { applyPlan } from "../operations/apply.js";
 import { readDesired } from "../operations/desired.js";
@@ -30,6 +31,7 @@ export default class Apply extends BaseCommand {
   static override flags = {
     "state-dir": SETTING_FLAGS["state-dir"],
     node: SETTING_FLAGS.node,
+    "allow-lockout": SETTING_FLAGS["allow-lockout"],
     ref: Flags.string({ description: "commit, branch or tag", env: "ZTAP_REF" }),
     "source-path": SETTING_FLAGS["source-path"],
     "auto-approve": Flags.boolean({ description: "do not ask", env: "ZTAP_AUTO_APPROVE" }),
@@ -45,9 +47,11 @@ export default class Apply extends BaseCommand {
   async run(): Promise<void> {
     const { args, flags } = await this.parse(Apply);
     const settings = await this.settings(flags);
-    const planned = await withStore(settings, { create: false }, (store) =>
-      this.#plan(store, settings, args.source, flags.ref),
-    );
+    const planned = await withStore(settings, { create: false }, async (store) => {
+      const made = await this.#plan(store, settings, args.source, flags.ref);
+      await requireWayIn(settings, store, made);
+      return made;
+    });
     const connectivity = planConnectivity(planned);
     const text = () => renderPlan(planned.plan, connectivity, this.style);
     const hasChanges = planned.plan.changes.length > 0;

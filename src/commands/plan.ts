@@ -2,6 +2,7 @@ import { Args, Flags } from "@oclif/core";
 import { BaseCommand } from "../cli/base.js";
 import { EXIT, InvalidInput } from "../cli/exit.js";
 import { SETTING_FLAGS } from "../cli/flags.js";
+import { requireWayIn } from "../cli/lockout.js";
 import { savePlan } from "../cli/plan-file.js";
 import { readDesired } from "../operations/desired.js";
 import { planConnectivity, planDesired } from "../operations/plan.js";
@@ -21,6 +22,8 @@ export default class Plan extends BaseCommand {
   };
   static override flags = {
     "state-dir": SETTING_FLAGS["state-dir"],
+    node: SETTING_FLAGS.node,
+    "allow-lockout": SETTING_FLAGS["allow-lockout"],
     ref: Flags.string({ description: "commit, branch or tag", env: "ZTAP_REF" }),
     "source-path": SETTING_FLAGS["source-path"],
     out: Flags.string({ description: "save the plan, for `apply FILE`", env: "ZTAP_OUT", helpValue: "FILE" }),
@@ -42,7 +45,11 @@ export default class Plan extends BaseCommand {
     const { desired, diagnostics, files } = await readDesired(source, readManifests);
     this.showDiagnostics(diagnostics, files);
     if (desired === null) throw new InvalidInput(diagnostics);
-    const planned = await withStore(settings, { create: false }, (store) => planDesired(store, desired));
+    const planned = await withStore(settings, { create: false }, async (store) => {
+      const made = await planDesired(store, desired);
+      await requireWayIn(settings, store, made);
+      return made;
+    });
     if (flags.out !== undefined) await savePlan(flags.out, planned);
     const connectivity = planConnectivity(planned);
     const asJson = flags.json || flags.format === "json";

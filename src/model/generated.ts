@@ -472,6 +472,10 @@ export interface ConfigDocument {
    */
   pinRoot?: string;
   /**
+   * Whether a policy may cut the agent itself, and SSH sessions in use: see docs/operations.md.
+   */
+  allowLockout?: boolean;
+  /**
    * How to prove who we are to etcd, and who it is to us.
    */
   etcd?: {

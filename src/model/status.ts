@@ -28,6 +28,8 @@ export interface NodeStatus {
   readonly node: string;
   /** Names the machine and its boot, so that a command can tell whether it runs beside this agent; absent where that is not known. */
   readonly boot?: string;
+  /** The agent's own cgroup, which no workload may have or hold; absent where that is allowed or there is none. */
+  readonly agentCgroup?: string;
   readonly backend: string;
   readonly attemptedRevision: number | null;
   readonly enforcedRevision: number | null;

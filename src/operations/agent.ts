@@ -6,6 +6,7 @@ import type { Source } from "../ports/source.js";
 import type { StateCopy } from "../ports/copy.js";
 import { EnforcerError, type Enforcer } from "../ports/enforcer.js";
 import type { FlowFeed } from "../ports/flows.js";
+import type { LifelineReader } from "../ports/lifelines.js";
 import type { Store } from "../ports/store.js";
 import { StoreError } from "../ports/store.js";
 import type { Clock, Logger, Random } from "../ports/system.js";
@@ -25,6 +26,8 @@ export interface AgentDeps {
   readonly source: Source | null;
   readonly enforcer: Enforcer;
   readonly copy: StateCopy | null;
+  /** See FollowerDeps. */
+  readonly lifelines: LifelineReader | null;
   readonly read: typeof readManifests;
   readonly clock: Clock;
   readonly random: Random;

@@ -12,6 +12,7 @@ export type OperationErrorCode =
   | "not-found"
   | "not-in-sync"
   | "not-leader"
+  | "lockout"
   | "lost-race"
   | "override-needed"
   | "plan-damaged"

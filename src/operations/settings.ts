@@ -22,6 +22,7 @@ export const SETTING_KEYS = [
   "keepRevisions",
   "keepFor",
   "pinRoot",
+  "allowLockout",
   "etcd.ca",
   "etcd.cert",
   "etcd.key",
@@ -97,6 +98,8 @@ export interface Settings {
   readonly keepRevisions: number;
   readonly keepForMs: number;
   readonly pinRoot: string;
+  /** Whether a policy may cut the agent itself, and SSH sessions in use. */
+  readonly allowLockout: boolean;
   readonly etcd: EtcdSettings;
   readonly source: SourceSettings | null;
   /** Folder within a repository, also for one that is named on the command line. */
@@ -127,6 +130,7 @@ const DEFAULTS = {
   keepRevisions: "1000",
   keepFor: "480h",
   pinRoot: "/sys/fs/bpf/ztap",
+  allowLockout: "false",
   "source.interval": "60s",
   "source.selfHeal": "true",
 } as const satisfies Partial<Record<SettingKey, string>>;
@@ -186,6 +190,7 @@ export function resolveSettings(layers: readonly SettingsLayer[], machine: Machi
     keepRevisions: read("keepRevisions", DEFAULTS.keepRevisions, count),
     keepForMs: read("keepFor", DEFAULTS.keepFor, duration),
     pinRoot: read("pinRoot", DEFAULTS.pinRoot, absolutePath),
+    allowLockout: read("allowLockout", DEFAULTS.allowLockout, oneOf(["true", "false"])) === "true",
     etcd: readEtcd(read, store),
     source: readSource(read),
     sourcePath: optionalText(read, "source.path"),

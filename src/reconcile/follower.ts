@@ -11,9 +11,11 @@ import type { CommittedState, ObjectSet, Revision } from "../model/state.js";
 import type { DriftKind, NodeStatus, SubjectStatus } from "../model/status.js";
 import { compile } from "../policy/compile.js";
 import { nameFlows, NO_NAMES, type FlowNames } from "../policy/flow-names.js";
+import { findLockouts } from "../policy/lockout.js";
 import type { StateCopy } from "../ports/copy.js";
 import type { EnforcementItem, Enforcer, ItemSet, Observation } from "../ports/enforcer.js";
 import { EnforcerError } from "../ports/enforcer.js";
+import type { LifelineReader } from "../ports/lifelines.js";
 import type { Store } from "../ports/store.js";
 import { StoreError } from "../ports/store.js";
 import type { Clock, Logger } from "../ports/system.js";
@@ -24,6 +26,8 @@ export interface FollowerDeps {
   readonly enforcer: Enforcer;
   /** The last enforced state, for a start with the store away; null where none is kept. */
   readonly copy: StateCopy | null;
+  /** What no ruleset may cut; null where that is allowed, or nothing is enforced. */
+  readonly lifelines: LifelineReader | null;
   readonly clock: Clock;
   readonly logger: Logger;
   readonly telemetry: Telemetry;
@@ -44,6 +48,12 @@ const NOTHING: ObjectSet = new Map();
 
 function digestsOf(found: ObjectSet): string {
   return [...found.values()].map(({ digest }) => digest).join();
+}
+
+/** A ruleset that would cut the agent or a session in use: it is not enforced. */
+export class LockoutError extends Error {
+  override readonly name = "LockoutError";
+  readonly code = "lockout";
 }
 
 /** How old a status may grow while nothing changes. */
@@ -102,8 +112,9 @@ export class Follower {
       // Where head cannot be read, compiled or lowered, the machine is kept to the last good ruleset: damage
       // is healed, and a service that starts again is enforced. Where head could not be applied in full, what
       // of it could stays; going back and forth would help nobody.
-      const failure = target === null ? await this.#fallBack() : null;
-      const subjects = error instanceof EnforcerError ? await this.#subjectsInForce() : [];
+      const isRefused = error instanceof LockoutError;
+      const failure = target === null || isRefused ? await this.#fallBack() : null;
+      const subjects = error instanceof EnforcerError || isRefused ? await this.#subjectsInForce() : [];
       const message = [error, ...(failure === null ? [] : [failure])]
         .map((why) => (why instanceof Error ? why.message : String(why)))
         .join("; the last good ruleset could not be kept to: ");
@@ -210,6 +221,7 @@ export class Follower {
     if (isEmptyDiff(found)) return await this.#settle(target, before, { left: found, healed: null, ...options });
 
     const isDrift = this.#enforced?.digest === ruleset.digest;
+    if (!isDrift) await this.#refuseLockout(ruleset);
     if (isDrift) await this.#reportDrift(target, found, before.subjects);
     const started = clock.monotonic();
     await enforcer.apply(ruleset);
@@ -228,6 +240,15 @@ export class Follower {
     }
     const healed = isDrift ? `healed ${count} ${count === 1 ? "difference" : "differences"}` : null;
     await this.#settle(target, after, { left, healed, ...options });
+  }
+
+  /** What is in force already is not asked again: a session that it denies was opened around it. @throws LockoutError */
+  async #refuseLockout(ruleset: Ruleset): Promise<void> {
+    const { lifelines } = this.deps;
+    if (lifelines === null || !this.#enforces) return;
+    const found = findLockouts(ruleset, { agent: lifelines.ownCgroup(), sessions: await lifelines.sessions() });
+    if (found.length === 0) return;
+    throw new LockoutError(`not enforced, since it would lock out: ${found.join("; ")}; allowLockout lets it`);
   }
 
   async #settle(
@@ -328,13 +349,15 @@ export class Follower {
   async #report(
     content: Pick<NodeStatus, "state" | "message" | "drift" | "subjects"> & { readonly attempted: number | null },
   ): Promise<void> {
-    const { clock, store, enforcer, telemetry } = this.deps;
+    const { clock, store, enforcer, telemetry, lifelines } = this.deps;
+    const agentCgroup = (this.#enforces ? lifelines?.ownCgroup() : null) ?? null;
     telemetry.stalled(content.state === "Stalled");
     this.#problem = content.state === "InSync" ? null : (content.message ?? content.drift[0]?.detail ?? content.state);
     const { attempted, ...rest } = content;
     const status = {
       node: this.node,
       ...(this.boot === null ? {} : { boot: this.boot }),
+      ...(agentCgroup === null ? {} : { agentCgroup }),
       backend: enforcer.backend,
       attemptedRevision: attempted,
       enforcedRevision: this.enforcedRevision,

@@ -100,6 +100,7 @@ export const isMember = shaped<Member>({ id: isString, address: isString, joined
 export const isNodeStatus = shaped<NodeStatus>({
   node: isString,
   boot: optional(isString),
+  agentCgroup: optional(isString),
   backend: isString,
   attemptedRevision: nullable(isCount),
   enforcedRevision: nullable(isCount),

@@ -90,6 +90,21 @@ void t.test("reading makes no store, and sees one as soon as there is one", (t) 
   }),
 );
 
+void t.test("a store that is opened for a change is made by the change", (t) =>
+  inFolder(async (path) => {
+    const store = openEmbeddedStore({ path, access: "change" }, systemClock);
+    t.equal(await store.readHead(), null);
+    t.notOk(existsSync(path), "nothing was made");
+    await store.commit(draft([policy("web")]), { expectHead: null, fence: null });
+    t.equal(await store.readHead(), 1);
+    await store.close();
+    const again = openEmbeddedStore({ path, access: "change" }, systemClock);
+    await again.commit(draft([policy("web", 2)]), { expectHead: 1, fence: null });
+    t.equal(await again.readHead(), 2);
+    await again.close();
+  }),
+);
+
 void t.test("a commit of another process wakes a watcher", (t) =>
   inFolder(async (path) => {
     // With a clock that stands still only the announcement can wake it.

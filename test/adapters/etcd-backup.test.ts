@@ -28,6 +28,7 @@ await t.test("a restored store works", { skip: whyNoEtcd() ?? false, timeout: 12
         store: watching,
         enforcer: new FakeEnforcer(machine),
         copy: null,
+        lifelines: null,
         clock: systemClock,
         logger: silentLogger,
         telemetry: recordTelemetry().telemetry,

@@ -101,6 +101,7 @@ async function agentOfNode(t: Test, store: Store, leader: Store): Promise<void> 
       source: null,
       enforcer: new NoneEnforcer(),
       copy: null,
+      lifelines: null,
       read: readManifests,
       clock: systemClock,
       random: seededRandom(5),

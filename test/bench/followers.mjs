@@ -28,6 +28,7 @@ const agents = Array.from({ length: Number(count) }, async (_, index) => {
     source: null,
     enforcer: new NoneEnforcer(),
     copy: null,
+    lifelines: null,
     read: readManifests,
     clock: systemClock,
     random: systemRandom,

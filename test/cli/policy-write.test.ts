@@ -1,4 +1,7 @@
+import { existsSync, readFileSync } from "node:fs";
 import t from "tap";
+import { createPolicySync, openStore } from "../../src/index.js";
+import { MOST_BLOCKS, WIDE_SUBJECT, widePolicy } from "../builders/wide.js";
 import { Repository } from "../fakes/repository.js";
 import { NODES, policy, schemaErrors, until, Ztap } from "./ztap.js";
 
@@ -151,4 +154,44 @@ t.test("watch: what is in force, then every change, one JSON document a line; Ct
     ],
   );
   t.match(text?.stdout, /updated +default\/p +version 3 +revision 3 +n1\n/);
+});
+
+t.test(
+  "what no node could hold is refused, by sync and by rollback, also through the programming interface",
+  async (t) => {
+    const ztap = new Ztap(t);
+    const wide = ztap.write("wide.yaml", widePolicy("wide", MOST_BLOCKS + 1));
+    const narrow = ztap.write("narrow.yaml", widePolicy("wide", 1));
+    const store = await openStore(`file:${ztap.store}`);
+    t.teardown(() => store.close());
+    const policies = createPolicySync(store, { node: "n1" });
+    t.match(
+      await policies.syncPolicy(readFileSync(wide, "utf8"), { name: "wide" }),
+      { version: 1 },
+      "it selects nothing",
+    );
+    t.match(await ztap.run(["policy", "sync", narrow, "--name", "wide", "--node", "n1"]), { code: 0 });
+    ztap.write("state/all.yaml", WIDE_SUBJECT + widePolicy("wide", 1));
+    t.match(await ztap.run(["apply", "state", "--auto-approve"]), { code: 0 });
+    const write = (...args: readonly string[]) =>
+      ztap.json(t, "error", ["policy", ...args, "--node", "n1"], { code: 1 });
+    const refusal = {
+      error: { code: "invalid-source", diagnostics: [{ code: "ZT4005", message: /node n1 need more/ }] },
+    };
+    t.match(await write("sync", wide, "--name", "wide"), refusal);
+    t.match(await write("rollback", "demo/wide", "--to", "1"), refusal);
+    const viaProgram = { code: "invalid-source", message: /ZT4005/ };
+    await t.rejects(policies.syncPolicy(readFileSync(wide, "utf8"), { name: "wide" }), viaProgram);
+    await t.rejects(policies.rollbackPolicy("wide", 1, { namespace: "demo" }), viaProgram);
+    t.equal(await store.readHead(), 3);
+  },
+);
+
+t.test("what is refused makes no store", async (t) => {
+  const ztap = new Ztap(t);
+  ztap.write("p.yaml", policy(80).replace("podSelector", "podSelektor"));
+  for (const args of [["policy", "rollback", "p", "--to", "1"], ["cluster", "leave", "n1"], sync()]) {
+    t.match(await ztap.run(args), { code: 1 }, args.join(" "));
+    t.notOk(existsSync(ztap.store), args.join(" "));
+  }
 });

@@ -16,7 +16,7 @@ t.test("a wrong command line ends with 64, one message and no stack trace", asyn
     [["policy", "shw", "web"], /no command policy shw web; did you mean `ztap policy show`/],
     [["polcy"], /did you mean `ztap policy`/],
     [["plan", "--detailled-exitcode"], /no flag --detailled-exitcode; did you mean --detailed-exitcode/],
-    [["plan", "--nope"], /no flag --nope; --help lists/],
+    [["plan", "--zzz"], /no flag --zzz; --help lists/],
     [["plan", "--log-format", "xml"], /auto, text, json/],
     [["--nope"], /--nope/],
     [["policy", "nope"], /no command policy nope; `ztap policy --help`/],

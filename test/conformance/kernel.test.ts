@@ -10,9 +10,6 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import t from "tap";
-import { loadNative } from "../../src/adapters/ebpf/native.js";
-import { Counters } from "../../src/adapters/ebpf/counters.js";
-import { DEFAULT_PIN_ROOT, nodeFolders } from "../../src/adapters/ebpf/paths.js";
 import { removeEnforcement } from "../../src/adapters/ebpf/remove.js";
 import { openEmbeddedStore } from "../../src/adapters/embedded/store.js";
 import { systemClock, systemRandom } from "../../src/adapters/system/clock.js";
@@ -21,6 +18,7 @@ import { planDesired } from "../../src/operations/plan.js";
 import { Follower } from "../../src/reconcile/follower.js";
 import { stateOf } from "../builders/state.js";
 import { recordTelemetry } from "../fakes/ambient.js";
+import { refusalsOf } from "../kernel/denied.js";
 import { quiet, Sandbox, whyNot } from "../kernel/sandbox.js";
 import { Pods } from "./pods.js";
 import { readSuite, type Step } from "./suite.js";
@@ -35,7 +33,6 @@ else {
   t.teardown(() => rmSync(folder, { recursive: true, force: true }));
   const sandbox = new Sandbox(t);
   const pods = await Pods.start(t, sandbox, data.podIPs, PORTS);
-  const native = loadNative();
 
   /** JSON is YAML: the policies stand in it as Kubernetes' data has them. */
   const manifest = (node: string, names: readonly string[], step: Step): string => {
@@ -64,21 +61,6 @@ else {
   };
 
   /** What the ingress programs of a node refused so far. */
-  const refusalsOf = (node: string): { readonly read: () => bigint; readonly close: () => void } => {
-    const names = ["packets", "rule_counts", "rule_places", "subject_counts", "subject_places"].map(
-      (one) => `ztap_${one}`,
-    );
-    const folder = nodeFolders(DEFAULT_PIN_ROOT, node).maps;
-    const maps = Object.fromEntries(names.map((name) => [name, native.openPin(join(folder, name))]));
-    const counters = new Counters(native, maps);
-    return {
-      read: () =>
-        counters.totals().find(({ direction, verdict }) => direction === "ingress" && verdict === "denied")?.packets ??
-        0n,
-      close: () => Object.values(maps).forEach((fd) => native.closeFd(fd)),
-    };
-  };
-
   /** The cells that are not as expected. */
   const wrongCells = async (step: Step, refusals: () => bigint): Promise<readonly string[]> => {
     const wrong: string[] = [];
@@ -99,7 +81,10 @@ else {
     const enforcer = sandbox.enforcer(node);
     await enforcer.open();
     const { telemetry } = recordTelemetry();
-    const follower = new Follower({ store, enforcer, copy: null, clock: systemClock, logger: quiet, telemetry }, node);
+    const follower = new Follower(
+      { store, enforcer, copy: null, lifelines: null, clock: systemClock, logger: quiet, telemetry },
+      node,
+    );
     const refusals = refusalsOf(node);
     t.teardown(refusals.close);
     for (const { name, pods: names, steps } of data.cases) {

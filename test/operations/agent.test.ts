@@ -49,6 +49,7 @@ const depsWith = (store: Store): AgentDeps => ({
   source: null,
   enforcer: new NoneEnforcer(),
   copy: null,
+  lifelines: null,
   read: readManifests,
   clock: systemClock,
   random: seededRandom(5),

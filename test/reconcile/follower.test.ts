@@ -1,6 +1,7 @@
 import t from "tap";
 import { MemoryTable, openMemoryStore } from "../../src/adapters/memory/store.js";
 import { systemClock } from "../../src/adapters/system/clock.js";
+import type { Session } from "../../src/model/lifeline.js";
 import type { NodeStatus } from "../../src/model/status.js";
 import type { CommittedState } from "../../src/model/state.js";
 import type { StateCopy } from "../../src/ports/copy.js";
@@ -23,6 +24,7 @@ function setUp() {
     store,
     enforcer: new FakeEnforcer(machine),
     copy: null,
+    lifelines: null,
     clock: systemClock,
     logger: silentLogger,
     telemetry,
@@ -204,6 +206,37 @@ t.test("where head cannot be applied, the last good ruleset is kept to, and the 
   await t.rejects(follower.reconcile(), /no memory/);
   t.same(await store.listNodeStatus(), [status], "said once, and not in turns with InSync");
   t.match(status, { state: "Stalled", attemptedRevision: 2, enforcedRevision: 1 });
+});
+
+t.test("what would cut a session in use, or the agent, is not enforced: the last good ruleset stays", async (t) => {
+  const { store, machine, deps } = setUp();
+  let sessions: readonly Session[] = [];
+  let agent = "";
+  const lifelines = { ownCgroup: () => agent, sessions: async () => sessions };
+  const follower = new Follower({ ...deps, lifelines }, "n1");
+  await commit(store, BASE + OPEN);
+  await follower.reconcile();
+  sessions = [{ peer: "192.0.2.9", port: 22, cgroups: ["test/default-db/ssh"] }];
+  await commit(store, BASE + DENY);
+  const stalled = { state: "Stalled", attemptedRevision: 2, enforcedRevision: 1, agentCgroup: "" };
+  for (let run = 0; run < 2; run += 1) {
+    await t.rejects(follower.reconcile(), { code: "lockout" });
+    t.match(await store.listNodeStatus(), [{ ...stalled, message: /SSH session from 192\.0\.2\.9/ }]);
+  }
+  machine.items.clear();
+  await t.rejects(follower.reconcile(), { code: "lockout" });
+  t.match(machine.items.get("subject/default/db")?.value, /ingress/, "what is in force is kept whole meanwhile");
+  t.match(await store.listNodeStatus(), [{ subjects: [{ state: "Enforced" }, { state: "Enforced" }] }]);
+
+  sessions = [];
+  agent = "test/default-web/agent";
+  await t.rejects(follower.reconcile(), /in which the agent of node n1 itself runs/);
+  const told = new Follower({ ...deps, lifelines: null }, "n1");
+  await told.reconcile();
+  t.equal(told.enforcedRevision, 2, "unless it is told to");
+  agent = "elsewhere";
+  await follower.reconcile();
+  t.match(await store.listNodeStatus(), [{ state: "InSync", enforcedRevision: 2 }]);
 });
 
 t.test("a workload whose cgroup is absent is Pending, not drifted, and enforced when it appears", async (t) => {

@@ -38,7 +38,7 @@ const MAP_SIZE = 2 ** 36;
 const POLL_MS = 1_000;
 const EMPTY: TableReader = { get: () => undefined, entries: () => [] };
 
-export type Access = "read" | "write";
+export type Access = "read" | "change" | "write";
 
 export interface EmbeddedOptions {
   /** The store's folder. */
@@ -46,7 +46,8 @@ export interface EmbeddedOptions {
   /**
    * `write` makes the store where there is none (folder 0700, files 0600). `read` creates and
    * writes nothing: where there is no store it reads as empty until there is one. Reading needs
-   * permission to read data.mdb and to write lock.mdb, in which lmdb notes who reads.
+   * permission to read data.mdb and to write lock.mdb, in which lmdb notes who reads. `change` reads
+   * like that too and makes the store at its first write: what is refused before that leaves nothing behind.
    */
   readonly access: Access;
 }
@@ -95,7 +96,7 @@ export class EmbeddedTable implements Table {
     if (this.#access === "read")
       throw new StoreError("store-permission", `the store at ${this.#path} was opened for reading only`);
     return this.#guarded(() => {
-      const database = this.#opened();
+      const database = this.#opened(true);
       if (database === null) throw new StoreError("store-unavailable", `the store at ${this.#path} is gone`);
       return database.transactionSync(() => work(writerOn(database)));
     });
@@ -132,8 +133,8 @@ export class EmbeddedTable implements Table {
     return join(this.#path, "notify");
   }
 
-  /** The database; null where there is none yet and this table is only for reading. */
-  #opened(): RootDatabase<string, string> | null {
+  /** The database; null where there is none yet and nothing is to be written. */
+  #opened(forWriting = this.#access === "write"): RootDatabase<string, string> | null {
     if (this.#database !== null) {
       // A file that was deleted or replaced can still be written to, and nobody would ever read it.
       if (identityOf(join(this.#path, "data.mdb")) === this.#identity) return this.#database;
@@ -143,10 +144,10 @@ export class EmbeddedTable implements Table {
       );
     }
     refuseForeignFolder(this.#path);
-    if (this.#access === "write") this.#makeFolder();
+    if (forWriting) this.#makeFolder();
     const dataFile = join(this.#path, "data.mdb");
     const exists = refuseBrokenFile(dataFile);
-    if (!exists && this.#access === "read") return null;
+    if (!exists && !forWriting) return null;
     if (this.#access === "read") refuseUnnotedReader(join(this.#path, "lock.mdb"));
     const database = open<string, string>({
       path: this.#path,
@@ -164,7 +165,7 @@ export class EmbeddedTable implements Table {
       void database.close();
       return null;
     }
-    if (this.#access === "write") this.#tryToMakeNotifyFile();
+    if (this.#access !== "read") this.#tryToMakeNotifyFile();
     this.#database = database;
     this.#identity = identityOf(dataFile);
     return database;
@@ -173,7 +174,7 @@ export class EmbeddedTable implements Table {
   /** False for a store that another process is making at this moment. @throws StoreError `store-version`, `store-damaged` */
   #isReady(database: RootDatabase<string, string>): boolean {
     const format =
-      this.#access === "write" ? database.transactionSync(() => claimFormat(database)) : database.get(keys.format);
+      this.#access === "read" ? database.get(keys.format) : database.transactionSync(() => claimFormat(database));
     if (format === STORE_FORMAT) return true;
     if (format === undefined && isEmptyDatabase(database)) return false;
     void database.close();

@@ -18,7 +18,9 @@ export default class ClusterLeave extends BaseCommand {
   async run(): Promise<void> {
     const { args, flags } = await this.parse(ClusterLeave);
     const settings = await this.settings(flags);
-    const left = await withStore(settings, { create: true }, (store) => leaveCluster(store, args.id, flags.force));
+    const left = await withStore(settings, { create: "when-written" }, (store) =>
+      leaveCluster(store, args.id, flags.force),
+    );
     this.print(flags, clusterLeaveDocument(left), () => renderLeft(left, this.style));
   }
 }

@@ -1,0 +1,55 @@
+/** The TCP sockets of this process's network namespace, from /proc/net/tcp and tcp6: see proc(5). */
+import { readFileSync } from "node:fs";
+import { SocketAddress } from "node:net";
+import { endianness } from "node:os";
+
+export interface TcpSocket {
+  readonly state: "established" | "listen";
+  /** The local port. */
+  readonly port: number;
+  /** Address of the other end, canonical text; an IPv4 one also where it is an IPv6 socket's. */
+  readonly peer: string;
+  readonly inode: string;
+}
+
+/** From include/net/tcp_states.h. */
+const STATES: Readonly<Record<string, TcpSocket["state"]>> = { "01": "established", "0A": "listen" };
+
+/** Sockets that are connected or listen; none where the kernel has no such family. */
+export function readTcp(table: "tcp" | "tcp6"): readonly TcpSocket[] {
+  let text: string;
+  try {
+    text = readFileSync(`/proc/net/${table}`, "utf8");
+  } catch (error) {
+    if (error instanceof Error && "code" in error && error.code === "ENOENT") return [];
+    throw error;
+  }
+  return text
+    .split("\n")
+    .slice(1)
+    .flatMap((line) => parseSocket(line));
+}
+
+/** "  0: 0100007F:0016 0200007F:B6C1 01 …": number, local and remote address and port, state; the tenth word is the inode. */
+export function parseSocket(line: string): readonly TcpSocket[] {
+  const words = line.trim().split(/\s+/);
+  const [, local = "", remote = "", code = ""] = words;
+  const state = STATES[code];
+  const inode = words[9];
+  if (state === undefined || inode === undefined) return [];
+  const [address = ""] = remote.split(":");
+  return [{ state, port: Number.parseInt(local.split(":")[1] ?? "", 16), peer: addressOf(address), inode }];
+}
+
+/** Each four bytes are printed as one number of the machine's byte order. */
+function addressOf(hex: string): string {
+  const bytes = Buffer.from(hex, "hex");
+  if (endianness() === "LE") bytes.swap32();
+  const isMapped = bytes.length === 16 && bytes.subarray(0, 12).equals(MAPPED);
+  if (bytes.length === 4 || isMapped) return [...bytes.subarray(-4)].join(".");
+  const groups = Array.from({ length: 8 }, (_one, at) => bytes.readUInt16BE(2 * at).toString(16));
+  return new SocketAddress({ family: "ipv6", address: groups.join(":") }).address;
+}
+
+/** ::ffff:0:0/96, RFC 4291 section 2.5.5.2. */
+const MAPPED = Buffer.from("00000000000000000000ffff", "hex");

@@ -1,0 +1,68 @@
+/**
+ * What `ztap plan` and `ztap apply` ask before they go on: whether the desired state would cut an agent, or
+ * an SSH session that is in use on this machine. Each agent asks again before it enforces.
+ */
+import type { ObjectSet } from "../model/state.js";
+import type { Lifelines } from "../model/lifeline.js";
+import { compile } from "../policy/compile.js";
+import { findLockouts, holds } from "../policy/lockout.js";
+import type { LifelineReader } from "../ports/lifelines.js";
+import type { Store } from "../ports/store.js";
+import { OperationError } from "./error.js";
+
+export interface LockoutDeps {
+  readonly store: Store;
+  /** Null where a lock-out is allowed. */
+  readonly lifelines: LifelineReader | null;
+  /** The node that this machine is, as far as its settings say. */
+  readonly node: string;
+  /** This machine and its boot, by which an agent's status shows to be of this machine; null where that is not known. */
+  readonly boot: string | null;
+}
+
+/** @throws OperationError `lockout` */
+export async function refuseLockout(deps: LockoutDeps, objects: ObjectSet): Promise<void> {
+  const { lifelines } = deps;
+  if (lifelines === null) return;
+  const found: string[] = [];
+  for (const [node, lines] of await lifelinesByNode(deps, lifelines)) {
+    if (!isConcerned(objects, node, lines)) continue;
+    found.push(...findLockouts(compile(objects, node), lines));
+  }
+  if (found.length === 0) return;
+  throw new OperationError(
+    "lockout",
+    `this would lock out: ${found.join("; ")}. Give the workload a cgroup of its own or allow the session, or use --allow-lockout; nothing was changed`,
+  );
+}
+
+async function lifelinesByNode(
+  { store, node, boot }: LockoutDeps,
+  reader: LifelineReader,
+): Promise<ReadonlyMap<string, Lifelines>> {
+  const [statuses, heartbeats, sessions] = await Promise.all([
+    store.listNodeStatus(),
+    store.listHeartbeats(),
+    reader.sessions(),
+  ]);
+  const alive = new Set(heartbeats.filter((beat) => beat.alive).map(({ id }) => id));
+  const lines = new Map<string, Lifelines>([[node, { agent: null, sessions }]]);
+  for (const status of statuses) {
+    const isHere = status.node === node || (boot !== null && status.boot === boot);
+    const agent = alive.has(status.node) ? (status.agentCgroup ?? null) : null;
+    lines.set(status.node, { agent, sessions: isHere ? sessions : [] });
+  }
+  return lines;
+}
+
+/** Compiling is for the few nodes with a workload around a lifeline. */
+function isConcerned(objects: ObjectSet, node: string, { agent, sessions }: Lifelines): boolean {
+  const inner = [...(agent === null ? [] : [agent]), ...sessions.flatMap(({ cgroups }) => cgroups)];
+  if (inner.length === 0) return false;
+  return [...objects.values()].some(
+    ({ object }) =>
+      object.kind === "Workload" &&
+      object.spec.node === node &&
+      inner.some((cgroup) => holds(object.spec.cgroup ?? null, cgroup)),
+  );
+}

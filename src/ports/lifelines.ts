@@ -1,0 +1,14 @@
+/**
+ * LifelineReader: what this machine is ruled through right now.
+ *
+ * Guarantees: what it tells was there at some moment of the call. A session is rather given one cgroup too
+ * many than one too few. Sessions in other network namespaces than this process's are not seen.
+ */
+import type { Session } from "../model/lifeline.js";
+
+export interface LifelineReader {
+  /** This process's cgroup below the cgroup v2 root, empty for the root itself; null where there is no such hierarchy. */
+  ownCgroup(): string | null;
+  /** SSH sessions in use: connections made to this machine. */
+  sessions(): Promise<readonly Session[]>;
+}

@@ -1,0 +1,128 @@
+/**
+ * Lock-out, with the real agent, real cgroups and a real connection to port 22: neither the agent nor a session
+ * in use is cut, unless it is allowed.
+ */
+import { join } from "node:path";
+import t from "tap";
+import { until, Ztap, type Result, type Running } from "../cli/ztap.js";
+import { refusalsOf } from "./denied.js";
+import { Sandbox, whyNot } from "./sandbox.js";
+
+const reason = whyNot();
+if (reason !== null) t.plan(0, `SKIP kernel tests: ${reason}`);
+else {
+  const CLIENT = "10.205.0.2";
+  const sandbox = new Sandbox(t);
+  const [machine, elsewhere] = sandbox.network(["10.205.0.1/24"], [`${CLIENT}/24`]);
+  const ztap = new Ztap(t);
+  const node = sandbox.node("lockout");
+  const [sshd, other] = [sandbox.cgroup("sshd"), sandbox.cgroup("other")];
+  const own = sandbox.cgroup("other/agent");
+  const env = { ZTAP_NODE: node, ZTAP_LISTEN: "off", ZTAP_CHECK_INTERVAL: "100ms" };
+
+  /** On the machine, in a cgroup of its own where that is said. */
+  const start = (args: readonly string[], cgroup = ""): Running => {
+    const enter = `echo $$ > "$1" && shift && exec nsenter "$@"`;
+    const procs = join(sandbox.cgroupRoot, cgroup, "cgroup.procs");
+    const command = [`--net=/run/netns/${machine}`, "--", join(ztap.root, "bin/ztap"), ...args];
+    return ztap.spawn("sh", ["-c", enter, "sh", procs, ...command], { env });
+  };
+  const run = (...args: readonly string[]): Promise<Result> => start(args).ended;
+  /** @param peers who may reach the workload that holds the session */
+  const write = (cgroups: Readonly<Record<string, string>>, peers: readonly string[]): void => {
+    const workloads = Object.entries(cgroups).map(
+      ([name, cgroup]) =>
+        `apiVersion: ztap/v1\nkind: Workload\nmetadata: { name: ${name}, labels: { app: ${name} } }\n` +
+        `spec: { node: ${node}, cgroup: ${cgroup}, addresses: ["10.205.0.1"] }\n---\n`,
+    );
+    const from = peers.map((cidr) => `\n    - { from: [{ ipBlock: { cidr: ${cidr} } }] }`).join("");
+    ztap.write(
+      "state/all.yaml",
+      `${workloads.join("")}apiVersion: ztap/v1\nkind: NetworkPolicy\nmetadata: { name: p }\n` +
+        `spec:\n  podSelector: { matchLabels: { app: ssh } }\n  ingress:${from === "" ? " []" : from}\n`,
+    );
+  };
+  const status = async (): Promise<Record<string, unknown>> => {
+    const { nodes }: { nodes: readonly Record<string, unknown>[] } = JSON.parse(
+      (await run("cluster", "status", "--json")).stdout,
+    );
+    return nodes[0] ?? {};
+  };
+
+  const server = await sandbox.actor({ cgroup: sshd, namespace: machine });
+  await server.call("tcpListen", { host: "0.0.0.0", port: 22 });
+  const client = await sandbox.actor({ namespace: elsewhere });
+  let { id } = await client.call("tcpConnect", { host: "10.205.0.1", port: 22 });
+  let said = "";
+  const isAnswered = async (text: string): Promise<void> => {
+    said += text;
+    await client.call("tcpSend", { id, text });
+    await client.call("tcpWait", { id, text: said });
+  };
+  await isAnswered("login");
+
+  await t.test("plan and apply refuse what would cut the session, with the reason", async (t) => {
+    write({ ssh: sshd }, []);
+    for (const args of [
+      ["plan", "state"],
+      ["apply", "state", "--auto-approve"],
+    ]) {
+      const refused = await run(...args, "--json");
+      t.match(refused, { code: 1 });
+      t.match(JSON.parse(refused.stdout), {
+        error: {
+          code: "lockout",
+          message: new RegExp(`deny the SSH session from ${CLIENT} to port 22.*--allow-lockout`),
+        },
+      });
+    }
+    t.match(await run("plan", "state", "--allow-lockout"), { code: 0, stdout: /2 to create/ });
+    t.match(await run("plan", "state", "--node", "other-machine"), { code: 0 }, "it is another machine's affair");
+  });
+
+  await t.test("an agent keeps the last good ruleset rather than cut it", async (t) => {
+    write({ ssh: sshd }, [`${CLIENT}/32`]);
+    t.match(await run("apply", "state", "--auto-approve"), { code: 0 });
+    const agent = start(["agent"]);
+    await until(async () => (await status())["enforcedRevision"] === 1, "the first revision");
+    await isAnswered(" pwd");
+    // One that is older than the enforcement goes on while egress is open; this one is known to have come in.
+    ({ id } = await client.call("tcpConnect", { host: "10.205.0.1", port: 22 }));
+    said = "";
+    await isAnswered("whoami");
+    write({ ssh: sshd }, []);
+    t.match(await run("apply", "state", "--auto-approve", "--allow-lockout"), { code: 0 });
+    await agent.says(/not enforced, since it would lock out/);
+    t.match(await status(), { enforcedRevision: 1, message: /deny the SSH session from 10\.205\.0\.2/ });
+    await isAnswered(" ls");
+    await agent.stop();
+
+    const once = await run("agent", "--once", "--allow-lockout");
+    t.match(once, { code: 0 }, once.stderr);
+    const refusals = refusalsOf(node);
+    t.teardown(refusals.close);
+    const before = refusals.read();
+    await client.call("tcpSend", { id, text: " late" });
+    await until(() => refusals.read() > before, "a refusal, as it was told to");
+    t.match(await client.call("tcpReceived", { id }), { text: said });
+    write({ ssh: sshd }, ["10.205.0.0/24"]);
+    t.match(await run("apply", "state", "--auto-approve"), { code: 0 }, "a way back in is never refused");
+    t.match(await run("agent", "--once"), { code: 0 });
+    said += " late";
+    t.match(await client.call("tcpWait", { id, text: said }), { text: said });
+  });
+
+  await t.test("no workload takes in the agent", async (t) => {
+    const agent = start(["agent"], own);
+    await agent.says("enforcing revision 3");
+    write({ ssh: sshd, around: other }, ["10.205.0.0/24"]);
+    // Where it runs, its status tells.
+    await until(async () => (await run("plan", "state")).code === 1, "a refusal");
+    const refused = await run("apply", "state", "--auto-approve");
+    t.match(refused, { code: 1, stderr: new RegExp(`workload default/around .*agent of node ${node} itself runs`) });
+    t.match(await run("apply", "state", "--auto-approve", "--allow-lockout"), { code: 0 });
+    await agent.says(/default\/around has the cgroup .*, in which the agent/);
+    t.match(await status(), { enforcedRevision: 3 });
+    t.match(await agent.stop(), { code: 0 });
+  });
+}
