@@ -72,7 +72,8 @@ async function openClusterStore(
         etcd.user === null
           ? null
           : { username: etcd.user, password: (password ?? "").toString().replace(/\r?\n$/, "") },
-      timeoutMs: electionTimeoutMs,
+      // Below the heartbeat's lease, so that a member that is silent does not cost it.
+      timeoutMs: Math.max(1000, electionTimeoutMs / 2),
     },
     systemClock,
     systemRandom.fraction(),
@@ -324,10 +325,11 @@ export async function inspectMachine(settings: Settings): Promise<readonly Inspe
 export async function removeEnforcement(settings: Settings, node: string | null): Promise<readonly Removed[]> {
   requireRoot("enforcement remove");
   const ebpf = await import("./adapters/ebpf/remove.js");
-  const { copyPath } = await import("./adapters/disk/copy.js");
+  const { copiesFolder, copyPath } = await import("./adapters/disk/copy.js");
   const removed = ebpf.removeEnforcement({ pinRoot: settings.pinRoot, ...(node === null ? {} : { node }) });
   // A start without the store must not bring back what was taken away on purpose.
-  for (const { node: name } of removed) await rm(copyPath(settings.stateDir, name), { force: true });
+  for (const path of node === null ? [copiesFolder(settings.stateDir)] : [copyPath(settings.stateDir, node)])
+    await rm(path, { recursive: true, force: true });
   return removed;
 }
 

@@ -4,7 +4,7 @@
  */
 import type { Source } from "../ports/source.js";
 import type { StateCopy } from "../ports/copy.js";
-import type { Enforcer } from "../ports/enforcer.js";
+import { EnforcerError, type Enforcer } from "../ports/enforcer.js";
 import type { FlowFeed } from "../ports/flows.js";
 import type { Store } from "../ports/store.js";
 import { StoreError } from "../ports/store.js";
@@ -73,9 +73,8 @@ export interface AgentOptions {
 export async function reconcileOnce(deps: AgentDeps, options: AgentOptions): Promise<void> {
   const agent = new Agent(deps, options);
   try {
-    const isAlone = !(await agent.tryClaim());
-    await deps.enforcer.open();
-    if (isAlone) return await agent.followAlone();
+    await agent.standFast();
+    if (!(await agent.tryClaim())) return await agent.followAlone();
     if (deps.source !== null) {
       await agent.beat();
       await agent.lead().catch((error: unknown) => deps.logger.warn("the source was not polled", { error }));
@@ -92,17 +91,16 @@ export async function runAgent(deps: AgentDeps, options: AgentOptions, signal: A
   const agent = new Agent(deps, options);
   let server: Awaited<ReturnType<AgentDeps["serve"]>> = null;
   try {
+    await agent.standFast();
     const isAlone = !(await agent.tryClaim());
-    // Before the kernel is touched: an address that is in use is the likeliest thing to fail.
     server = await deps.serve(agent);
-    await deps.enforcer.open();
     deps.logger.info("agent started", {
       node: options.node,
       backend: deps.enforcer.backend,
       http: server?.address ?? "off",
     });
     if (isAlone)
-      await agent.followAlone().catch((error: unknown) => deps.logger.warn("the copy was not enforced", { error }));
+      await agent.followAlone().catch((error: unknown) => deps.logger.warn("nothing new is enforced yet", { error }));
     await agent.run(signal);
     deps.logger.info("agent stopped; enforcement stays in force");
   } finally {
@@ -144,15 +142,37 @@ class Agent implements Probes {
   }
 
   /**
-   * False where the store is away: enforcement does not wait for it, and the node is claimed later.
-   * That no other agent of this machine has it is the enforcer's to see meanwhile.
+   * Before anything else, that may fail or take its time: after a reboot the kernel enforces nothing, and
+   * gets what it had from the copy on this node's disk.
+   * @throws OperationError `agent-running` where another process of this machine enforces for this node
+   */
+  async standFast(): Promise<void> {
+    try {
+      await this.deps.enforcer.open();
+    } catch (error) {
+      if (!(error instanceof EnforcerError) || error.code !== "busy") throw error;
+      throw new OperationError(
+        "agent-running",
+        `another agent already runs for node ${this.options.node}: ${error.message}`,
+      );
+    }
+    await this.#follower.recall().catch((error: unknown) => {
+      this.deps.logger.warn("the copy on this node's disk was not enforced", { error });
+    });
+  }
+
+  /**
+   * False where the store is away: enforcement does not wait for it, and the node is claimed later. A
+   * store that refuses is as good as away for a node that enforces something. That no other agent of this
+   * machine has it is the enforcer's to see meanwhile.
    */
   async tryClaim(): Promise<boolean> {
     try {
       await this.claim();
       return true;
     } catch (error) {
-      if (!(error instanceof StoreError) || error.code !== "store-unavailable") throw error;
+      if (!(error instanceof StoreError)) throw error;
+      if (error.code !== "store-unavailable" && this.#follower.enforcedRevision === null) throw error;
       this.deps.telemetry.storeError();
       this.deps.logger.warn(`going on without the store: ${error.message}`);
       return false;
@@ -161,7 +181,6 @@ class Agent implements Probes {
 
   /** Enforces the copy on this node's disk. @throws OperationError `not-in-sync` where there is none */
   async followAlone(): Promise<void> {
-    await this.#follower.recall();
     if (this.#follower.enforcedRevision === null)
       throw new OperationError(
         "not-in-sync",
@@ -177,7 +196,8 @@ class Agent implements Probes {
     if (held !== null && !isHolderAlive(held)) {
       logger.info("succeeding an agent that is gone", { holder: held });
       await store.endHeartbeat(id, held);
-      await store.resign(held);
+      // Where this node may not lead any more: that lease runs out by itself.
+      await store.resign(held).catch(() => undefined);
       ({ held } = await store.heartbeat({ id, address, holder }, electionTimeoutMs));
     }
     if (held !== null) {

@@ -210,7 +210,9 @@ function createReader(layers: readonly SettingsLayer[]): Reader {
 }
 
 function invalid(key: string, origin: string, found: string, wanted: string): OperationError {
-  return new OperationError("invalid-settings", `${key} (${origin}): found ${JSON.stringify(found)}, wanted ${wanted}`);
+  // What is wrong may hold a password, and goes to logs.
+  const shown = found.replace(/\/\/[^/\s]*@/, "//…@");
+  return new OperationError("invalid-settings", `${key} (${origin}): found ${JSON.stringify(shown)}, wanted ${wanted}`);
 }
 
 function readTimes(read: Reader): Pick<Settings, "heartbeatIntervalMs" | "electionTimeoutMs" | "sessionTtlMs"> {

@@ -52,8 +52,12 @@ export interface Store {
   /** `memory`, `embedded` or `etcd`. */
   readonly backend: string;
 
-  /** Number of the revision in force; null while nothing was ever committed. */
-  readHead(): Promise<number | null>;
+  /**
+   * Number of the revision in force; null while nothing was ever committed.
+   * @param options `watched`: may be what a watch of this handle brought, once, in place of asking; for a loop
+   * that looks again on the next event and by the clock
+   */
+  readHead(options?: { readonly watched?: boolean }): Promise<number | null>;
   readRevision(number: number): Promise<Revision | null>;
   /** @throws StoreError `object-damaged`, `object-missing`, `revision-missing` */
   readState(number: number): Promise<CommittedState>;
@@ -77,8 +81,9 @@ export interface Store {
   watch(signal: AbortSignal, kinds?: readonly ChangeKind[]): AsyncIterable<StoreEvent>;
 
   joinMember(member: Member): Promise<void>;
-  /** Forgets the member, its heartbeat and its status. False where there was none. */
+  /** Forgets the member, its heartbeat and its status, whatever is in them. False where there was nothing. */
   leaveMember(id: string): Promise<boolean>;
+  /** As each list of what nodes say of themselves: a record without its shape, or of another node, is left out. */
   listMembers(): Promise<readonly Member[]>;
 
   /**

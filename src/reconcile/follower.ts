@@ -91,7 +91,7 @@ export class Follower {
     let attempted: number | null = null;
     let target: Target | null = null;
     try {
-      attempted = await store.readHead();
+      attempted = await store.readHead({ watched: true });
       telemetry.head(attempted);
       target = await this.#readTarget(attempted);
       if (target === null) return await this.#reportEmptyStore();
@@ -102,9 +102,11 @@ export class Follower {
       // Where head cannot be read, compiled or lowered, the machine is kept to the last good ruleset: damage
       // is healed, and a service that starts again is enforced. Where head could not be applied in full, what
       // of it could stays; going back and forth would help nobody.
-      if (target === null) await this.#fallBack();
+      const failure = target === null ? await this.#fallBack() : null;
       const subjects = error instanceof EnforcerError ? await this.#subjectsInForce() : [];
-      const message = error instanceof Error ? error.message : String(error);
+      const message = [error, ...(failure === null ? [] : [failure])]
+        .map((why) => (why instanceof Error ? why.message : String(why)))
+        .join("; the last good ruleset could not be kept to: ");
       await this.#report({ attempted, state: "Stalled", message, drift: [], subjects });
       throw error;
     }
@@ -124,24 +126,39 @@ export class Follower {
     }
   }
 
-  async #fallBack(): Promise<void> {
-    if (this.#good === null) await this.recall();
-    else await this.#enforce(this.#good, { isFallback: true });
+  /** Why it failed, or null; it never hides what led to it. */
+  async #fallBack(): Promise<unknown> {
+    try {
+      if (this.#good === null) await this.recall();
+      else await this.#enforce(this.#good, { isFallback: true });
+      return null;
+    } catch (error) {
+      return error;
+    }
   }
 
-  /** Enforces the copy of the last good state: what a start has to go by while the store is away. */
+  /**
+   * Enforces the copy of the last good state: what a start has to go by while the store is away. A kernel
+   * that enforces already, and something else, is left as it is: the copy may be the older of the two.
+   */
   async recall(): Promise<void> {
     const state = (await this.deps.copy?.read()) ?? null;
     if (state === null) return;
-    this.deps.logger.warn(`enforcing revision ${state.revision.number} from the copy on this node's disk`);
-    await this.#enforce(this.#compile(state, NOTHING), { isFallback: true });
+    const target = this.#compile(state, (await this.deps.discover?.()) ?? NOTHING);
+    const observed = await this.deps.enforcer.observe(target.ruleset);
+    const isBare = !isEnforcing(observed);
+    if (!isBare && !isEmptyDiff(diffEnforcement(target.items, observed))) {
+      this.deps.logger.debug("this kernel enforces another ruleset than the copy on this node's disk, which stays");
+      return;
+    }
+    if (isBare && target.ruleset.subjects.length > 0)
+      this.deps.logger.warn(`enforcing revision ${state.revision.number} from the copy on this node's disk`);
+    await this.#enforce(target, { isFallback: true });
   }
 
   /** What an earlier agent enforced here, perhaps out of another store, is not taken away by an empty one. */
   async #reportEmptyStore(): Promise<void> {
-    const { items } = await this.deps.enforcer.observe(compile(new Map(), this.node));
-    const isEnforced = [...items.values()].some(({ workload }) => workload !== undefined);
-    const message = isEnforced
+    const message = isEnforcing(await this.deps.enforcer.observe(compile(new Map(), this.node)))
       ? "the store has no revision, but this kernel enforces an earlier one, which stays in force; is it the right store?"
       : "nothing was committed yet: nothing is enforced";
     await this.#report({ attempted: null, state: "Stalled", message, drift: [], subjects: [] });
@@ -345,4 +362,9 @@ function undeclared({ entries }: Revision, node: string): readonly string[] {
   if (declared.length === 0 || declared.includes(node)) return [];
   const shown = declared.slice(0, 10).join(", ") + (declared.length > 10 ? ", …" : "");
   return [`node ${node} is not declared; declared are: ${shown}`];
+}
+
+/** Whether the kernel holds anything of any workload's. */
+function isEnforcing({ items }: Observation): boolean {
+  return [...items.values()].some(({ workload }) => workload !== undefined);
 }

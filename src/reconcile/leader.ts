@@ -85,11 +85,12 @@ export class Leader {
     const finding = hasErrors(diagnostics)
       ? this.#reject(tip, accepted, diagnostics)
       : await this.#accept(desired, tip, accepted, revision, fence);
-    if (finding !== null) {
-      this.#settled = { commit: tip, head: await store.readHead(), finding };
-      return finding;
-    }
-    return { state: "Synced", message: null, observedCommit: tip, ...accepted };
+    // Leadership was lost: nothing is settled, and what is reported now is fenced as well.
+    if (finding === null) return { state: "Synced", message: null, observedCommit: tip, ...accepted };
+    // The head that was judged, or made; what came after it is judged by the next run.
+    const judged = finding.state === "Synced" ? (finding.acceptedRevision ?? head) : head;
+    this.#settled = { commit: tip, head: judged, finding };
+    return finding;
   }
 
   #reject(tip: string, accepted: Accepted, diagnostics: readonly Diagnostic[]): Finding {
@@ -100,7 +101,7 @@ export class Leader {
     return { state: "Rejected", message, observedCommit: tip, ...accepted, diagnostics: errors };
   }
 
-  /** Null where the race for head was lost: nothing is settled, the next run looks again. */
+  /** Null where leadership was lost. */
   async #accept(
     desired: DesiredState,
     tip: string,
@@ -136,7 +137,7 @@ export class Leader {
     return committed === null ? null : synced(committed);
   }
 
-  /** Null where the race for head, or leadership, was lost. */
+  /** Null where leadership was lost. @throws where the race for head was */
   async #commit(desired: DesiredState, head: Revision | null, fence: Fence): Promise<Revision | null> {
     const { store, clock, random, logger, telemetry } = this.deps;
     const started = clock.monotonic();
@@ -163,8 +164,8 @@ export class Leader {
         return outcome.revision;
       }
       case "stale-head":
-        logger.info("head moved while committing, looking again", { head: outcome.head });
-        return null;
+        // Looking again must not wait for the next poll.
+        throw new Error(`head moved to ${outcome.head} while committing; looking again`);
       case "fenced":
         logger.warn("no longer leader, nothing was committed", { leader: outcome.leader });
         return null;

@@ -170,15 +170,14 @@ export class LocalStore implements Store {
 
   async leaveMember(id: string): Promise<boolean> {
     return this.#writeAndSignal("members", (writer) => {
-      const known = writer.get(keys.member(id)) !== undefined;
       const left = [keys.member(id), keys.live(id), keys.status(id)].filter((key) => writer.get(key) !== undefined);
       for (const key of left) writer.remove(key);
-      return known;
+      return left.length > 0;
     });
   }
 
   async listMembers(): Promise<readonly Member[]> {
-    return this.#read((reader) => list(reader, prefixes.members, records.isMember));
+    return this.#read((reader) => list(reader, prefixes.members, records.isMember, ({ id }) => id));
   }
 
   async heartbeat(
@@ -212,7 +211,7 @@ export class LocalStore implements Store {
 
   async listHeartbeats(): Promise<readonly Heartbeat[]> {
     const now = this.#clock.now();
-    return this.#read((reader) => list(reader, prefixes.live, records.isLiveRecord)).map((live) => ({
+    return this.#read((reader) => list(reader, prefixes.live, records.isLiveRecord, ({ id }) => id)).map((live) => ({
       id: live.id,
       address: live.address,
       lastSeen: new Date(live.renewedAt).toISOString(),
@@ -228,7 +227,7 @@ export class LocalStore implements Store {
   }
 
   async listNodeStatus(): Promise<readonly NodeStatus[]> {
-    return this.#read((reader) => list(reader, prefixes.status, records.isNodeStatus));
+    return this.#read((reader) => list(reader, prefixes.status, records.isNodeStatus, ({ node }) => node));
   }
 
   async writeSourceStatus(status: SourceStatus, fence: Fence): Promise<boolean> {
@@ -381,6 +380,8 @@ function optionalRecord<T>(reader: TableReader, key: string, guard: Guard<T>): T
   return text === undefined ? null : records.decode(text, guard, key);
 }
 
-function list<T>(reader: TableReader, prefix: string, guard: Guard<T>): readonly T[] {
-  return [...reader.entries(prefix)].map(([key, text]) => records.decode(text, guard, key));
+function list<T>(reader: TableReader, prefix: string, guard: Guard<T>, idOf: (record: T) => string): readonly T[] {
+  return [...reader.entries(prefix)].flatMap(
+    ([key, text]) => records.decodeOwn(text, guard, key.slice(prefix.length), idOf) ?? [],
+  );
 }

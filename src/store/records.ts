@@ -179,6 +179,15 @@ export function decode<T>(text: string, guard: Guard<T>, key: string): T {
   return value;
 }
 
+/**
+ * What a node says of itself, under its own key; null where it does not have its shape or speaks of
+ * another node. One node's record must never keep the others' from being read.
+ */
+export function decodeOwn<T>(text: string, guard: Guard<T>, id: string, idOf: (record: T) => string): T | null {
+  const value = parse(text);
+  return guard(value) && idOf(value) === id ? value : null;
+}
+
 function parse(text: string): unknown {
   try {
     return JSON.parse(text);

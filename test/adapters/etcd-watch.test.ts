@@ -6,7 +6,17 @@ import { systemClock } from "../../src/adapters/system/clock.js";
 import type { Store } from "../../src/ports/store.js";
 import { commitOnHead } from "../contract/store-commits.js";
 import { withEtcd, whyNoEtcd, type EtcdCluster } from "../etcd/server.js";
-import { clockThatCuts, newPrefix, openProxy, openStore, QUICK, startWatch, until, within } from "../etcd/stores.js";
+import {
+  clockThatCuts,
+  followHead,
+  newPrefix,
+  openProxy,
+  openStore,
+  QUICK,
+  startWatch,
+  until,
+  within,
+} from "../etcd/stores.js";
 import { draft, policy } from "../fakes/objects.js";
 
 /** As in src/adapters/etcd/watch.ts. */
@@ -45,7 +55,7 @@ async function onOneMember(t: Test, etcd: EtcdCluster): Promise<void> {
     const last = 60;
     const followed = (async () => {
       let head = 0;
-      while (head < last && (await next()) !== null) head = (await store.readHead()) ?? 0;
+      while (head < last && (await next()) !== null) head = await followHead(store);
       return head;
     })();
     for (let port = 1; port <= last; port += 1) {
@@ -102,7 +112,7 @@ async function onOneMember(t: Test, etcd: EtcdCluster): Promise<void> {
     // What was missed may ring more than once; what comes later rings in any case.
     let head = 5;
     const later = (async () => {
-      while (head < 6 && (await next()) !== null) head = (await store.readHead()) ?? 0;
+      while (head < 6 && (await next()) !== null) head = await followHead(store);
     })();
     await commit(writer, 6);
     await within(30_000, "the next change", later);
@@ -117,7 +127,7 @@ async function onOneMember(t: Test, etcd: EtcdCluster): Promise<void> {
     proxy.loseAnswerWith(`${prefix}head`);
     let head = 0;
     const followed = (async () => {
-      while (head < 1 && (await next()) !== null) head = (await writer.readHead()) ?? 0;
+      while (head < 1 && (await next()) !== null) head = await followHead(writer);
     })();
     await commit(writer, 1);
     await within(30_000, "the periodic look", followed);
@@ -195,7 +205,7 @@ async function onThreeMembers(t: Test, { members, endpoints }: EtcdCluster): Pro
     const next = await startWatch(t, store, ["head"]);
     let head = 0;
     const followed = (async () => {
-      while (head < 1 && (await next()) !== null) head = (await store.readHead()) ?? 0;
+      while (head < 1 && (await next()) !== null) head = await followHead(store);
     })();
     two?.freeze();
     three?.freeze();
@@ -249,7 +259,7 @@ async function withPassword(t: Test, etcd: EtcdCluster): Promise<void> {
   const next = await startWatch(t, store, ["head"]);
   let head = 0;
   const followed = (async () => {
-    while (head < 2 && (await next()) !== null) head = (await store.readHead()) ?? 0;
+    while (head < 2 && (await next()) !== null) head = await followHead(store);
   })();
   await commit(writer, 1);
   const [member] = etcd.members;

@@ -238,7 +238,7 @@ t.test(
   { skip: !isRoot && "needs root to become nobody" },
   async (t) => {
     const ztap = new Ztap(t);
-    if (!(await ztap.isReadableBy(NOBODY))) return t.comment("the checkout cannot be read by nobody");
+    if (!ztap.isReadableBy(NOBODY)) return t.comment("the checkout cannot be read by nobody");
     const repo = new Repository(ztap.path("repo"));
     repo.write("n.yaml", NODES + "---\n" + policy(80));
     await ztap.run(["apply", "repo", "--auto-approve"]);

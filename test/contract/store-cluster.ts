@@ -157,12 +157,29 @@ const status: readonly StoreCase[] = [
     },
   },
   {
-    title: "a record that does not have its shape is an error, and not a status",
+    title: "what one node says without sense, or in another's name, hides nobody else, and can be made to leave",
+    async run(t, { store, damage, time: { ttlMs } }) {
+      const member = { id: "n2", address: "n2:1", joinedAt: "2026-01-01T00:00:00.000Z" };
+      await store.joinMember(member);
+      await store.heartbeat({ id: "n2", address: "n2:1", holder: "h" }, ttlMs);
+      await store.writeNodeStatus({ ...STATUS, node: "n2" });
+      for (const evil of ["[]", "garbage", '{"node":"evil"}', JSON.stringify({ ...STATUS, node: "n2", healed: 999 })])
+        await damage("status/evil", evil);
+      await damage("members/evil", JSON.stringify({ ...member, address: "evil:1" }));
+      await damage("live/evil", "not json");
+      t.same(
+        (await store.listNodeStatus()).map(({ node, healed }) => [node, healed]),
+        [["n2", STATUS.healed]],
+      );
+      t.same(await store.listMembers(), [member]);
+      t.match(await store.listHeartbeats(), [{ id: "n2", alive: true }]);
+      t.equal(await store.leaveMember("evil"), true);
+      t.equal(await store.leaveMember("evil"), false);
+    },
+  },
+  {
+    title: "leadership that does not have its shape is an error, and nobody's",
     async run(t, { store, damage }) {
-      await damage("status/n1", '{"node":"n1"}');
-      await t.rejects(store.listNodeStatus(), { code: "store-damaged", message: /status\/n1/ });
-      await damage("members/n1", "[]");
-      await t.rejects(store.listMembers(), { code: "store-damaged" });
       await damage("election", "[]");
       await t.rejects(store.readLeader(), { code: "store-damaged" });
     },

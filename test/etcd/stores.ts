@@ -3,7 +3,7 @@ import type { Test } from "tap";
 import type { EtcdOptions } from "../../src/adapters/etcd/client.js";
 import { openEtcdStore } from "../../src/adapters/etcd/store.js";
 import { systemClock } from "../../src/adapters/system/clock.js";
-import type { ChangeKind, Store } from "../../src/ports/store.js";
+import { StoreError, type ChangeKind, type Store } from "../../src/ports/store.js";
 import type { Clock } from "../../src/ports/system.js";
 import { Proxy } from "./proxy.js";
 
@@ -59,6 +59,20 @@ export async function startWatch(
     const next = await events.next();
     return next.done === true ? null : next.value.changed;
   };
+}
+
+/** Head, as a follower's loop gets it: a read that failed is made again. 0: none. */
+export async function followHead(store: Store): Promise<number> {
+  const heads: number[] = [];
+  await until("head is read", async () => {
+    try {
+      heads.push((await store.readHead()) ?? 0);
+    } catch (error) {
+      if (!(error instanceof StoreError) || error.code !== "store-unavailable") throw error;
+    }
+    return heads.length > 0;
+  });
+  return heads[0] ?? 0;
 }
 
 /** Waits for what must come; the bound only ends a test that would hang. */

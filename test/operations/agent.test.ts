@@ -4,16 +4,34 @@ import { MemoryTable, openMemoryStore } from "../../src/adapters/memory/store.js
 import { NoneEnforcer } from "../../src/adapters/none/enforcer.js";
 import { systemClock } from "../../src/adapters/system/clock.js";
 import { readManifests } from "../../src/manifest/read.js";
-import { runAgent } from "../../src/operations/agent.js";
+import { reconcileOnce, runAgent, type AgentDeps, type AgentOptions } from "../../src/operations/agent.js";
 import type { Store } from "../../src/ports/store.js";
 import { StoreError } from "../../src/ports/store.js";
 import { until } from "../cli/ztap.js";
+import { objectsOf, TEST_SOURCE, workload } from "../builders/state.js";
+import { FakeEnforcer, FakeMachine } from "../fakes/enforcer.js";
 import { recordTelemetry, seededRandom, silentLogger } from "../fakes/ambient.js";
 
 /** An agent on a memory store whose calls fail as `refuse` says. */
 function start(t: Test, refuse: (call: string) => StoreError | null) {
-  const real = openMemoryStore(systemClock, new MemoryTable());
-  const store: Store = new Proxy(real, {
+  const { telemetry, calls } = recordTelemetry();
+  const messages: string[] = [];
+  const keep = (message: string): void => void messages.push(message);
+  const stop = new AbortController();
+  t.teardown(() => stop.abort());
+  const logger = { ...silentLogger, info: keep, warn: keep };
+  const deps = { ...depsWith(refusing(openMemoryStore(systemClock, new MemoryTable()), refuse)), logger, telemetry };
+  const running = runAgent(deps, OPTIONS, stop.signal);
+  const leads = () => calls.findLast(([name]) => name === "leader")?.[1];
+  const end = async () => {
+    stop.abort();
+    await running;
+  };
+  return { calls, messages, leads, end };
+}
+
+function refusing(real: Store, refuse: (call: string) => StoreError | null): Store {
+  return new Proxy(real, {
     get(target, key) {
       const value: unknown = Reflect.get(target, key, target);
       if (typeof value !== "function") return value;
@@ -24,51 +42,39 @@ function start(t: Test, refuse: (call: string) => StoreError | null) {
       };
     },
   });
-  const { telemetry, calls } = recordTelemetry();
-  const messages: string[] = [];
-  const keep = (message: string): void => void messages.push(message);
-  const stop = new AbortController();
-  t.teardown(() => stop.abort());
-  const running = runAgent(
-    {
-      store,
-      source: null,
-      enforcer: new NoneEnforcer(),
-      copy: null,
-      read: readManifests,
-      clock: systemClock,
-      random: seededRandom(5),
-      logger: { ...silentLogger, info: keep, warn: keep },
-      telemetry,
-      isHolderAlive: () => true,
-      serve: () => null,
-      serveFlows: async () => ({ close: async () => undefined }),
-    },
-    {
-      node: "n1",
-      address: "n1:1",
-      holder: "h1",
-      boot: null,
-      ref: null,
-      path: null,
-      sourceIntervalMs: 60_000,
-      selfHeal: true,
-      checkIntervalMs: 60_000,
-      heartbeatIntervalMs: 10,
-      electionTimeoutMs: 5000,
-      sessionTtlMs: 200,
-      keepRevisions: 1000,
-      keepForMs: 60_000,
-    },
-    stop.signal,
-  );
-  const leads = () => calls.findLast(([name]) => name === "leader")?.[1];
-  const end = async () => {
-    stop.abort();
-    await running;
-  };
-  return { calls, messages, leads, end };
 }
+
+const depsWith = (store: Store): AgentDeps => ({
+  store,
+  source: null,
+  enforcer: new NoneEnforcer(),
+  copy: null,
+  read: readManifests,
+  clock: systemClock,
+  random: seededRandom(5),
+  logger: silentLogger,
+  telemetry: recordTelemetry().telemetry,
+  isHolderAlive: () => true,
+  serve: () => null,
+  serveFlows: async () => ({ close: async () => undefined }),
+});
+
+const OPTIONS: AgentOptions = {
+  node: "n1",
+  address: "n1:1",
+  holder: "h1",
+  boot: null,
+  ref: null,
+  path: null,
+  sourceIntervalMs: 60_000,
+  selfHeal: true,
+  checkIntervalMs: 60_000,
+  heartbeatIntervalMs: 10,
+  electionTimeoutMs: 5000,
+  sessionTtlMs: 200,
+  keepRevisions: 1000,
+  keepForMs: 60_000,
+};
 
 t.test("an agent that cannot reach the store any more stops saying that it leads", async (t) => {
   let isAway = false;
@@ -100,4 +106,31 @@ t.test("an agent that may not campaign follows, says so once, and leads as soon 
   mayLead = true;
   await until(() => leads() === true, "leadership again");
   await end();
+});
+
+t.test("a start that the store refuses, or does not answer, enforces the copy; without one it fails", async (t) => {
+  const whole = openMemoryStore(systemClock);
+  await whole.commit(
+    {
+      objects: [...objectsOf(workload("web@n1 10.0.0.1 app=web")).values()],
+      source: TEST_SOURCE,
+      node: "n1",
+      author: "a",
+      reason: "test",
+      commitId: "c",
+      time: "2026-01-01T00:00:00.000Z",
+    },
+    { expectHead: null, fence: null },
+  );
+  const state = await whole.readState(1);
+  const copy = { read: async () => state, write: async () => undefined };
+  for (const code of ["store-permission", "store-unavailable"] as const) {
+    const deps = depsWith(refusing(openMemoryStore(systemClock), () => new StoreError(code, "refused")));
+    const machine = new FakeMachine();
+    await reconcileOnce({ ...deps, enforcer: new FakeEnforcer(machine), copy }, OPTIONS);
+    t.ok(machine.items.has("link/default/web"), code);
+    const without = { ...deps, enforcer: new FakeEnforcer(new FakeMachine()) };
+    const reason = code === "store-permission" ? code : "not-in-sync";
+    await t.rejects(reconcileOnce(without, OPTIONS), { code: reason });
+  }
 });

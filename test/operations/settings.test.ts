@@ -78,6 +78,7 @@ t.test("variables are named as the flags are", async (t) => {
 
 const BAD: readonly (readonly [SettingKey, string, RegExp])[] = [
   ["store", "redis://x", /file:PATH/],
+  ["store", "etcd://ada:secret@h:1/x", /"etcd:\/\/…@h:1\/x".*etcd\.passwordFile/],
   ["store", "file:", /file:PATH/],
   ["store", "//host/share", /begins with \/, \.\/ or \.\.\//],
   ["store", "policies", /file:PATH, a path that begins with \/, \.\/ or \.\.\//],

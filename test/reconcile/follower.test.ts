@@ -338,3 +338,21 @@ t.test("a store that was set back, and holds another revision under the same num
   await follower.reconcile();
   t.equal(machine.applied, 2, "what this revision 1 says is enforced");
 });
+
+t.test("a kernel that enforces something newer than the copy is not taken back to it", async (t) => {
+  const { store, follower, deps, machine } = setUp();
+  const kept: CommittedState[] = [];
+  const copy: StateCopy = { read: async () => kept[0] ?? null, write: async (state) => void kept.push(state) };
+  Reflect.set(follower, "deps", { ...deps, copy });
+  await commit(store, BASE + OPEN);
+  await follower.reconcile();
+  await commit(store, BASE + DENY);
+  await follower.reconcile();
+  const before = [...machine.items.values()];
+  const away = new Proxy(store, {
+    get: () => () => Promise.reject(new StoreError("store-unavailable", "no route to the store")),
+  });
+  const next = new Follower({ ...deps, copy, store: away }, "n1");
+  await t.rejects(next.reconcile(), { code: "store-unavailable" });
+  t.same([...machine.items.values()], before);
+});

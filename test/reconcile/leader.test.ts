@@ -19,6 +19,8 @@ class FakeSource implements Source {
   text = GOOD;
   error: SourceError | null = null;
   fetches = 0;
+  /** What happens while a commit is fetched. */
+  meanwhile: () => Promise<void> = async () => undefined;
 
   async readTip(): Promise<string> {
     if (this.error !== null) throw this.error;
@@ -27,6 +29,7 @@ class FakeSource implements Source {
 
   async fetch(): Promise<Snapshot> {
     this.fetches += 1;
+    await this.meanwhile();
     const source = {
       location: this.location,
       commit: this.commit,
@@ -185,4 +188,34 @@ t.test("who was leader and no longer is cannot commit, even if it believes it is
   await leader.reconcile();
   t.equal(await store.readHead(), null);
   t.equal(await store.readSourceStatus(), null);
+});
+
+t.test("an override that lands while a commit is judged is returned to Git by the next run", async (t) => {
+  const { store, source, leader } = await setUp();
+  await leader.reconcile();
+  const override = async (): Promise<void> => {
+    source.meanwhile = async () => undefined;
+    const objects = [...objectsOf(BETTER).values()];
+    const { source: origin } = await store.readState(1).then(({ revision }) => revision);
+    await store.commit(
+      {
+        objects,
+        source: origin,
+        node: "op",
+        author: "op",
+        reason: "apply",
+        commitId: "o",
+        time: "2026-01-01T00:00:00.000Z",
+      },
+      { expectHead: await store.readHead(), fence: null },
+    );
+  };
+  source.meanwhile = override;
+  source.push("2", GOOD);
+  await leader.reconcile().catch(() => undefined);
+  t.equal(await store.readHead(), 2, "the override is in force");
+  await leader.reconcile();
+  t.equal(await store.readHead(), 3, "and is returned to what Git says");
+  const [policy] = [...(await store.readState(3)).objects.values()].filter(({ ref }) => ref.kind === "NetworkPolicy");
+  t.equal(policy?.digest, [...objectsOf(GOOD).values()].find(({ ref }) => ref.kind === "NetworkPolicy")?.digest);
 });

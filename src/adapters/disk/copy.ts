@@ -25,9 +25,13 @@ interface CopyDocument {
 
 const isCopy = shaped<CopyDocument>({ format: oneOf(FORMAT), revision: isString, objects: listOf(isString) });
 
-/** Where a node's copy stands below the state folder. */
+/** Where the copies of this machine's nodes stand. */
+export function copiesFolder(stateDir: string): string {
+  return join(stateDir, "nodes");
+}
+
 export function copyPath(stateDir: string, node: string): string {
-  return join(stateDir, "nodes", `${node}.json.gz`);
+  return join(copiesFolder(stateDir), `${node}.json.gz`);
 }
 
 export class DiskCopy implements StateCopy {

@@ -10,7 +10,7 @@ import { mapBounded } from "./batches.js";
 import type { EtcdClient } from "./client.js";
 import { unchanged } from "./commit.js";
 import { grantLease, leaseAge, renewLease, revokeLease } from "./leases.js";
-import { encodeRecord, isBeat, isLeader, isSeen, recordOf, type BeatRecord } from "./records.js";
+import { encodeRecord, isBeat, isLeader, isSeen, ownRecordOf, recordOf, type BeatRecord } from "./records.js";
 import type { Entry } from "./requests.js";
 
 /** `seen/<id>`: when a node was last known to live; outlives its lease. */
@@ -40,11 +40,12 @@ export class Cluster {
       gone.map((remove) => ({ remove })),
     );
     this.#seenAt.delete(id);
-    return (removed[0] ?? 0) > 0;
+    return removed.some((count) => count > 0);
   }
 
   async listMembers(): Promise<readonly Member[]> {
-    return (await this.#client.list({ prefix: prefixes.members })).map((entry) => recordOf(entry, isMember));
+    const entries = await this.#client.list({ prefix: prefixes.members });
+    return entries.flatMap((entry) => ownRecordOf(entry, prefixes.members, isMember, ({ id }) => id) ?? []);
   }
 
   async heartbeat(beat: BeatRecord, ttlMs: number): Promise<{ readonly held: string | null }> {
@@ -80,12 +81,16 @@ export class Cluster {
     const { found } = await this.#client.transact([], [{ list: prefixes.live }, { list: prefixes.seen }]);
     const [live = [], seen = []] = found;
     const living = await mapBounded(live, async (entry): Promise<readonly Heartbeat[]> => {
-      const { id, address } = recordOf(entry, isBeat);
+      const beat = ownRecordOf(entry, prefixes.live, isBeat, ({ id }) => id);
+      if (beat === null) return [];
+      const { id, address } = beat;
       const age = await leaseAge(this.#client, entry.lease);
       return age === null ? [] : [{ id, address, lastSeen: this.#timestamp(age), alive: true }];
     });
     const beats = new Map(
-      seen.map((entry) => recordOf(entry, isSeen)).map((record) => [record.id, { ...record, alive: false }]),
+      seen
+        .flatMap((entry) => ownRecordOf(entry, prefixes.seen, isSeen, ({ id }) => id) ?? [])
+        .map((record) => [record.id, { ...record, alive: false }]),
     );
     for (const beat of living.flat()) beats.set(beat.id, beat);
     return [...beats.values()].sort((a, b) => (a.id < b.id ? -1 : 1));

@@ -68,6 +68,7 @@ export function isOutdatedToken(error: unknown): boolean {
   return error instanceof Error && /revision of auth store is old/.test(error.message);
 }
 
+/** The message has what is worth knowing of the cause, which is not carried along to be said twice. */
 export function toStoreError(error: unknown, endpoints: readonly string[]): StoreError {
   if (error instanceof StoreError) return error;
   const why = shorten(error instanceof Error ? error.message : String(error));
@@ -80,19 +81,18 @@ export function toStoreError(error: unknown, endpoints: readonly string[]): Stor
     return new StoreError(
       "store-permission",
       `${etcd} refused: ${why}; check the user, its password or certificate, and its roles`,
-      { cause: error },
     );
   }
   const [, explain] = REASONS.find(([pattern]) => pattern.test(why)) ?? [];
   const general = isUnreachable(error)
     ? `${etcd} cannot be reached, or has no majority: ${why}; nothing that is enforced changes meanwhile`
     : `${etcd} failed: ${why}`;
-  return new StoreError("store-unavailable", explain?.(etcd, why) ?? general, { cause: error });
+  return new StoreError("store-unavailable", explain?.(etcd, why) ?? general);
 }
 
 /** gRPC wraps what happened on the socket into notes of its own. */
 function shorten(message: string): string {
   const line = message.replace(/\s+/g, " ").trim();
   const [, last] = /Last error: (.*?)(?:\. Resolution note:.*)?$/.exec(line) ?? [];
-  return last ?? line;
+  return (last ?? line).replace(/^Error: /, "");
 }

@@ -34,6 +34,10 @@ export class Heard {
     return entry;
   }
 
+  remove(key: string): void {
+    this.take(key);
+  }
+
   /** After a stream was lost: what was heard on it may have been removed and written anew meanwhile. */
   clear(): void {
     this.#entries.clear();

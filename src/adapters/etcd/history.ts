@@ -27,11 +27,14 @@ export class History {
     this.#heard = heard;
   }
 
-  async readHead(): Promise<number | null> {
+  /** Head as a watch brought it, once; where it brought nothing, or this handle knows something newer, head is asked for. */
+  async readWatchedHead(): Promise<number | null> {
     const heard = this.#heard.take(keys.head);
     const said = heard === null ? null : recordOf(heard, isCount);
-    // What was heard before this handle wrote or read something newer is old.
-    if (said !== null && said >= this.#newest) return this.noteHead(said);
+    return said !== null && said >= this.#newest ? this.noteHead(said) : this.readHead();
+  }
+
+  async readHead(): Promise<number | null> {
     const entry = await this.#client.get(keys.head);
     return this.noteHead(entry === null ? null : recordOf(entry, isCount));
   }
@@ -62,7 +65,12 @@ export class History {
 
   async decodeRevision(entry: Entry): Promise<Revision> {
     const texts = await readTexts(this.#client, [entry]);
-    return decodeRevision(texts.get(entry.key) ?? "", entry.key);
+    const revision = decodeRevision(texts.get(entry.key) ?? "", entry.key);
+    if (keys.revision(revision.number) === entry.key) return revision;
+    throw new StoreError(
+      "store-damaged",
+      `the store's record ${entry.key} is revision ${revision.number}; restore the store from a backup`,
+    );
   }
 
   async readState(number: number): Promise<CommittedState> {

@@ -46,16 +46,19 @@ async function planPrune(client: EtcdClient, history: History, keep: PruneBounds
   const lastAllowed = keys.revision(Math.min(number - keep.revisions, number - 1));
   const named = new Set<string>();
   const old: string[] = [];
-  let isOld = true;
-  for (const { key } of await client.list({ prefix: prefixes.revisions, keysOnly: true })) {
-    const revision = await history.readRevision(Number(key.slice(prefixes.revisions.length)));
-    isOld &&= key <= lastAllowed && (revision === null || revision.time < keep.newerThan);
-    if (isOld) old.push(key);
-    else for (const { digest } of revision?.entries ?? []) named.add(keys.object(digest));
+  const stored = (await client.list({ prefix: prefixes.revisions, keysOnly: true })).map(({ key }) => key);
+  const read = (key: string) => history.readRevision(Number(key.slice(prefixes.revisions.length)));
+  for (const key of stored) {
+    const revision = key > lastAllowed ? null : await read(key);
+    if (key > lastAllowed || (revision !== null && revision.time >= keep.newerThan)) break;
+    old.push(key);
   }
+  // Most of the time there is nothing to remove, and no more to read.
   if (old.length === 0) return null;
-  const stored = await client.list({ prefix: prefixes.objects, keysOnly: true });
-  return { head, pruned, revisions: old, objects: stored.map(({ key }) => key).filter((key) => !named.has(key)) };
+  for (const key of stored.slice(old.length))
+    for (const { digest } of (await read(key))?.entries ?? []) named.add(keys.object(digest));
+  const objects = await client.list({ prefix: prefixes.objects, keysOnly: true });
+  return { head, pruned, revisions: old, objects: objects.map(({ key }) => key).filter((key) => !named.has(key)) };
 }
 
 /** Objects first: what is broken off here is found again by the revisions that are left. */

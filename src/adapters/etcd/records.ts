@@ -1,7 +1,7 @@
 /** Records that only etcd's layout has, and reading any record from its entry. */
 import { StoreError } from "../../ports/store.js";
 import { isString, shaped, type Guard } from "../../store/guards.js";
-import { decode } from "../../store/records.js";
+import { decode, decodeOwn } from "../../store/records.js";
 import type { EtcdClient } from "./client.js";
 import type { Entry } from "./requests.js";
 import { compress, decodeValue, partKeys } from "./values.js";
@@ -26,6 +26,9 @@ export interface LeaderRecord {
   readonly holder: string;
 }
 
+/** What a node may make others unfold. */
+const MAX_OWN_BYTES = 8 * 1024 * 1024;
+
 export const isBeat = shaped<BeatRecord>({ id: isString, address: isString, holder: isString });
 export const isSeen = shaped<SeenRecord>({ id: isString, address: isString, lastSeen: isString });
 export const isLeader = shaped<LeaderRecord>({ leader: isString, holder: isString });
@@ -42,6 +45,17 @@ export function encodeLong(record: object): Buffer {
 /** The record of an entry that is never in parts. */
 export function recordOf<T>(entry: Entry, guard: Guard<T>): T {
   return decode(decodeValue(entry.key, entry.bytes), guard, entry.key);
+}
+
+/** What a node says of itself, under `<prefix><id>`; null where it is not that. */
+export function ownRecordOf<T>(entry: Entry, prefix: string, guard: Guard<T>, idOf: (record: T) => string): T | null {
+  const id = entry.key.slice(prefix.length);
+  try {
+    return decodeOwn(decodeValue(entry.key, entry.bytes, MAX_OWN_BYTES), guard, id, idOf);
+  } catch (error) {
+    if (error instanceof StoreError) return null;
+    throw error;
+  }
 }
 
 /** The texts of entries, with the parts of long ones fetched. @throws StoreError `store-damaged` */

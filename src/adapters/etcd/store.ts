@@ -24,7 +24,7 @@ import { commitRevision } from "./commit.js";
 import { Heard } from "./heard.js";
 import { History } from "./history.js";
 import { pruneEtcd } from "./prune.js";
-import { encodeLong, recordOf } from "./records.js";
+import { encodeLong, ownRecordOf, recordOf } from "./records.js";
 import { decodeValue } from "./values.js";
 import { watchKinds, type Watched } from "./watch.js";
 
@@ -63,9 +63,9 @@ class EtcdStore implements Store {
     this.#cluster = new Cluster(client);
   }
 
-  async readHead(): Promise<number | null> {
+  async readHead({ watched = false }: { readonly watched?: boolean } = {}): Promise<number | null> {
     await this.#check();
-    return this.#history.readHead();
+    return watched ? this.#history.readWatchedHead() : this.#history.readHead();
   }
 
   async readRevision(number: number): Promise<Revision | null> {
@@ -148,7 +148,8 @@ class EtcdStore implements Store {
 
   async listNodeStatus(): Promise<readonly NodeStatus[]> {
     await this.#check();
-    return (await this.#client.list({ prefix: prefixes.status })).map((entry) => recordOf(entry, isNodeStatus));
+    const entries = await this.#client.list({ prefix: prefixes.status });
+    return entries.flatMap((entry) => ownRecordOf(entry, prefixes.status, isNodeStatus, ({ node }) => node) ?? []);
   }
 
   async writeSourceStatus(status: SourceStatus, fence: Fence): Promise<boolean> {

@@ -53,10 +53,10 @@ export function partKeys(bytes: Buffer): readonly string[] {
 }
 
 /** @throws StoreError `store-damaged` */
-export function decodeValue(key: string, bytes: Buffer): string {
+export function decodeValue(key: string, bytes: Buffer, maxBytes = MAX_TEXT_BYTES): string {
   if (bytes[0] !== GZIP_MAGIC) return bytes.toString();
   try {
-    return gunzipSync(bytes, { maxOutputLength: MAX_TEXT_BYTES }).toString();
+    return gunzipSync(bytes, { maxOutputLength: maxBytes }).toString();
   } catch (error) {
     throw new StoreError(
       "store-damaged",

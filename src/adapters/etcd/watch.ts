@@ -25,6 +25,7 @@ export interface Watched<K> {
 /** What a watch brings along, for whoever has a use for it. */
 export interface Listener {
   add(entry: Entry): void;
+  remove(key: string): void;
   /** Something may have been missed. */
   clear(): void;
 }
@@ -126,7 +127,10 @@ function openStream<K>(
       // The package's types write it otherwise than its messages do.
       isRemoval: type.toUpperCase() === "DELETE",
     }));
-    for (const { entry, isRemoval } of changes) if (!isRemoval) listener.add(entry);
+    for (const { entry, isRemoval } of changes) {
+      if (isRemoval) listener.remove(entry.key);
+      else listener.add(entry);
+    }
     const { kind, only, removals } = heard;
     const isNews = changes.some(
       ({ entry: { key }, isRemoval }) => (only === undefined || key === only) && (removals || !isRemoval),
