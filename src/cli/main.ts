@@ -6,6 +6,9 @@ import { OperationError } from "../operations/error.js";
 import { EXIT, InvalidInput } from "./exit.js";
 import { describeUsage } from "./usage.js";
 
+/** How long what a finished command left behind may keep the process. */
+const LINGER_MS = 300;
+
 /** @param root the folder of ztap's package.json */
 export async function main(argv: readonly string[], root: string): Promise<void> {
   // Whoever read the output may go away (`| head`); what the command does goes on, without a stack trace.
@@ -26,7 +29,7 @@ export async function main(argv: readonly string[], root: string): Promise<void>
   }
   // A connection that was still being made would keep the process for as long as the kernel tries.
   await Promise.all([process.stdout, process.stderr].map(written));
-  process.exit();
+  setTimeout(() => process.exit(), LINGER_MS).unref();
 }
 
 /** Resolves when the stream has passed on what was written to it, or cannot any more. */
