@@ -182,8 +182,8 @@ export async function leaveCluster(store: Store, id: string, force: boolean): Pr
   const member = members.find((known) => known.id === id);
   const beat = heartbeats.find((known) => known.id === id);
   if (member === undefined && beat === undefined && !statuses.some(({ node }) => node === id)) {
-    // What is there may not have its shape: it goes as well.
-    if (await store.leaveMember(id)) return { id, address: "", wasAlive: false };
+    // What is there may not have its shape: it goes as well. A store that is empty is not made for that.
+    if ((await store.readHead()) !== null && (await store.leaveMember(id))) return { id, address: "", wasAlive: false };
     const hint = members.length === 0 ? "no node has" : `these have: ${members.map((known) => known.id).join(", ")}`;
     throw new OperationError("not-found", `node ${id} has not joined; ${hint}`);
   }

@@ -169,7 +169,9 @@ export class Ztap {
       stdio: [input === undefined ? "ignore" : "pipe", "pipe", "pipe"],
       ...(uid === undefined ? {} : { uid, gid: uid }),
     };
-    const running = new Running(spawn(program, [...args], spawnOptions));
+    // What tap has each process write about itself lies where another user may not write.
+    const plain = uid === undefined ? [program, ...args] : ["env", "-u", "NODE_OPTIONS", program, ...args];
+    const running = new Running(spawn(plain[0] ?? program, plain.slice(1), spawnOptions));
     this.#running.add(running);
     running.child.stdin?.on("error", () => undefined).end(input);
     return running;
