@@ -29,6 +29,8 @@ const agents = Array.from({ length: Number(count) }, async (_, index) => {
     enforcer: new NoneEnforcer(),
     copy: null,
     lifelines: null,
+    serveFlows: async () => ({ close: async () => undefined }),
+    lifelines: null,
     read: readManifests,
     clock: systemClock,
     random: systemRandom,
