@@ -16,12 +16,22 @@ import type { PortSetId } from "../policy/port-sets.js";
 import { PortSets, TooManyPortSets } from "../policy/port-sets.js";
 import type { Reach } from "../policy/reach.js";
 import { createReach } from "../policy/reach.js";
+import { createCauseFinder, type Cause, type CauseFinder } from "./causes.js";
+import { finishGroups, Rectangles, type ConnectionGroup } from "./groups.js";
+import { createNamer } from "./names.js";
+
+/** A connection that opens or closes, with why. */
+export interface PlannedConnection extends Connection {
+  readonly causes: readonly Cause[];
+}
 
 /** In the order of `ztap connectivity`. */
 export interface ConnectivityDiff {
-  readonly opened: readonly Connection[];
-  readonly closed: readonly Connection[];
-  /** How many there are, also of those that a list was too short for. */
+  readonly opened: readonly PlannedConnection[];
+  readonly closed: readonly PlannedConnection[];
+  /** All of them, also those that a list was too short for. */
+  readonly groups: { readonly opened: readonly ConnectionGroup[]; readonly closed: readonly ConnectionGroup[] };
+  /** How many there are. */
   readonly summary: { readonly opened: number; readonly closed: number };
   /** Why the difference could not be computed, with nothing listed then; null where it was. */
   readonly unknown: string | null;
@@ -30,6 +40,7 @@ export interface ConnectivityDiff {
 export const NO_DIFFERENCE: ConnectivityDiff = {
   opened: [],
   closed: [],
+  groups: { opened: [], closed: [] },
   summary: { opened: 0, closed: 0 },
   unknown: null,
 };
@@ -44,35 +55,48 @@ export function diffConnectivity(before: ObjectSet, after: ObjectSet, limit: num
   }
 }
 
+interface State {
+  readonly objects: ObjectSet;
+  readonly reach: Reach;
+}
+
 function compareStates(before: ObjectSet, after: ObjectSet, limit: number): ConnectivityDiff {
   const sets = new PortSets();
-  const [old, wanted] = [createReach(before, sets), createReach(after, sets)];
+  const old = { objects: before, reach: createReach(before, sets) };
+  const wanted = { objects: after, reach: createReach(after, sets) };
   const opened = listGained(old, wanted, sets, limit);
   const closed = listGained(wanted, old, sets, limit);
   return {
     opened: opened.connections,
     closed: closed.connections,
+    groups: { opened: opened.groups, closed: closed.groups },
     summary: { opened: opened.count, closed: closed.count },
     unknown: null,
   };
 }
 
 interface Gained {
-  readonly connections: readonly Connection[];
+  readonly connections: readonly PlannedConnection[];
+  readonly groups: readonly ConnectionGroup[];
   readonly count: number;
 }
 
-/** What is in `to` and not in `from`. */
-function listGained(from: Reach, to: Reach, sets: PortSets, limit: number): Gained {
+/** What is in the second state and not in the first. */
+function listGained(first: State, second: State, sets: PortSets, limit: number): Gained {
+  const [from, to] = [first.reach, second.reach];
   const joint = joinClasses(from, to);
   const pairs = comparePairs(joint, from, to, sets);
   const egress = compareBlocks(from, to, "egress", joint.places, sets);
   const ingress = compareBlocks(from, to, "ingress", joint.places, sets);
+  const sideOf = ({ objects, reach: { ruleset } }: State) => ({ objects, ruleset });
+  const causes = createCauseFinder(sideOf(first), sideOf(second), sets);
   const entriesOf = (blocks: readonly Block[]) => blocks.reduce((sum, { set }) => sum + sets.entries(set).length, 0);
-  const connections: Connection[] = [];
+  const connections: PlannedConnection[] = [];
   const add = (source: string, target: string, set: PortSetId) => {
     for (const entry of sets.entries(set)) {
-      if (connections.length < limit) connections.push({ from: source, to: target, ...entry });
+      if (connections.length >= limit) return;
+      const why = causes(source, target, sets.within(set, entry.protocol));
+      connections.push({ from: source, to: target, ...entry, causes: why });
     }
   };
   let count = pairs.count;
@@ -86,7 +110,91 @@ function listGained(from: Reach, to: Reach, sets: PortSets, limit: number): Gain
     count += sets.entries(block.set).length;
     add(block.text, block.name, block.set);
   }
-  return { connections, count };
+  const groups = count === 0 ? [] : groupGained(joint, second, { pairs, egress, ingress, causes, sets });
+  return { connections, groups, count };
+}
+
+interface GainedParts {
+  readonly pairs: ComparedPairs;
+  readonly egress: (index: number) => readonly Block[];
+  readonly ingress: (index: number) => readonly Block[];
+  readonly causes: CauseFinder;
+  readonly sets: PortSets;
+}
+
+type Ungrouped = Omit<ConnectionGroup, "fromText" | "toText">;
+
+function groupGained(joint: Joint, { objects, reach: to }: State, parts: GainedParts): readonly ConnectionGroup[] {
+  const { pairs, sets } = parts;
+  const members: string[][] = joint.classes.map(() => []);
+  for (const [index, name] of to.names.entries()) members[joint.classOf[index] ?? 0]?.push(name);
+  const among = new Rectangles();
+  pairs.eachClass((source, target, set) => {
+    for (const entry of sets.entries(set)) among.add(source, target, entry);
+  });
+  const groups = [...among.each()].map(({ entry, sources, targets }): Ungrouped => {
+    const [from, into] = [sources, targets].map((classes) => classes.flatMap((id) => members[id] ?? []).sort());
+    const own = sources.filter((id) => targets.includes(id)).reduce((sum, id) => sum + (members[id]?.length ?? 0), 0);
+    const ends = { from: from ?? [], to: into ?? [] };
+    const some = sources.flatMap((source) =>
+      targets.slice(0, SAMPLED_CAUSES).map((target) => exampleOf(members[source] ?? [], members[target] ?? [])),
+    );
+    return {
+      ...ends,
+      ...entry,
+      connections: ends.from.length * ends.to.length - own,
+      causes: collect(some, entry, parts),
+    };
+  });
+  const outside = [...groupBlocks(to, "egress", parts), ...groupBlocks(to, "ingress", parts)];
+  return finishGroups([...groups, ...outside], createNamer(objects));
+}
+
+/** Two different workloads of two classes, which may be the same one. */
+function exampleOf(sources: readonly string[], targets: readonly string[]): readonly [string, string] {
+  const [source = ""] = sources;
+  return [source, targets.find((target) => target !== source) ?? ""];
+}
+
+/** A group of many classes has at most as many causes looked up, and told. */
+const SAMPLED_CAUSES = 8;
+
+function collect(
+  examples: readonly (readonly [string, string])[],
+  { protocol, ports }: Pick<Connection, "protocol" | "ports">,
+  { causes, sets }: GainedParts,
+): readonly Cause[] {
+  const set = sets.ofEntry({ protocol, ports });
+  const found = new Map<string, Cause>();
+  for (const [source, target] of examples.slice(0, SAMPLED_CAUSES)) {
+    for (const cause of causes(source, target, set)) found.set(JSON.stringify(cause), cause);
+  }
+  return [...found.values()].slice(0, SAMPLED_CAUSES);
+}
+
+function groupBlocks(to: Reach, direction: Direction, parts: GainedParts): readonly Ungrouped[] {
+  const { sets } = parts;
+  const byBlocks = Map.groupBy([...to.names.keys()], (index) => parts[direction](index));
+  const texts: string[] = [];
+  const numbers = new Map<string, number>();
+  const rectangles = new Rectangles();
+  for (const [blocks, indices] of byBlocks) {
+    for (const { text, set } of blocks) {
+      const number = numbers.get(text) ?? texts.push(text) - 1;
+      numbers.set(text, number);
+      for (const entry of sets.entries(set)) for (const index of indices) rectangles.add(number, index, entry);
+    }
+  }
+  return [...rectangles.each()].map(({ entry, sources, targets }): Ungrouped => {
+    const blocks = sources.map((number) => texts[number] ?? "");
+    const names = targets.map((index) => to.names[index] ?? "").sort();
+    const [from, into] = direction === "egress" ? [names, blocks] : [blocks, names];
+    const some = names.slice(0, SAMPLED_CAUSES).flatMap((name) => {
+      const [block = ""] = blocks;
+      return [direction === "egress" ? ([name, block] as const) : ([block, name] as const)];
+    });
+    return { from, to: into, ...entry, connections: names.length * blocks.length, causes: collect(some, entry, parts) };
+  });
 }
 
 /** Workloads that are of one class in both states. */
@@ -122,6 +230,8 @@ interface ComparedPairs {
   readonly count: number;
   /** Calls for each workload that the one with this index gained something to. */
   readonly each: (index: number, found: (target: string, set: PortSetId) => void) => void;
+  /** Calls for each two joint classes of which one gained something to the other. */
+  readonly eachClass: (found: (source: number, target: number, set: PortSetId) => void) => void;
 }
 
 function comparePairs({ classOf, classes }: Joint, from: Reach, to: Reach, sets: PortSets): ComparedPairs {
@@ -146,6 +256,17 @@ function comparePairs({ classOf, classes }: Joint, from: Reach, to: Reach, sets:
   let filled = -1;
   return {
     count: classes.reduce((sum, { size }, index) => sum + size * (counts[index] ?? 0), 0),
+    eachClass: (found) => {
+      for (const [source, count] of counts.entries()) {
+        if (count === 0) continue;
+        fill(source);
+        filled = source;
+        for (const [target, gained] of row.entries()) {
+          const isItself = target === source && classes[target]?.size === 1;
+          if (gained !== sets.empty && !isItself) found(source, target, gained);
+        }
+      }
+    },
     each: (index, found) => {
       const source = classOf[index] ?? 0;
       if ((counts[source] ?? 0) === 0) return;

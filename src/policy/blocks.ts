@@ -52,7 +52,7 @@ export function createExternalReach(
       const stretches =
         known.get(profile.key) ??
         cut(
-          listAllowed(profile, objects).map(({ peers, ports }) => ({
+          listOutside(profile, objects).map(({ peers, ports }) => ({
             intervals: peers === "any" ? EVERYWHERE : peers.map((cidr) => parser.parse(cidr)),
             set: portsOf(ports),
           })),
@@ -64,8 +64,8 @@ export function createExternalReach(
   };
 }
 
-/** A profile's rules as they would be if no workload had an address. */
-function listAllowed(profile: Profile, objects: ObjectSet): readonly Pick<Clause, "peers" | "ports">[] {
+/** A profile's rules as they would be if no workload had an address; `rule`: place among the profile's rules. */
+export function listOutside(profile: Profile, objects: ObjectSet): readonly Clause[] {
   return profile.rules.flatMap((rule, index) => {
     const { peers, ports } = sourceOf(rule, objects);
     const blocks = peers.length === 0 ? ("any" as const) : blockCidrs(peers);
@@ -73,13 +73,13 @@ function listAllowed(profile: Profile, objects: ObjectSet): readonly Pick<Clause
     if (rule.direction === "ingress") {
       // The names of an ingress rule are the subject's own ports, which the compiler has looked up.
       const clause = profile.clauses.find((candidate) => candidate.rule === index);
-      return clause === undefined ? [] : [{ peers: blocks, ports: clause.ports }];
+      return clause === undefined ? [] : [{ rule: index, peers: blocks, ports: clause.ports }];
     }
     const { any, ranges } = readPorts(ports);
     return any
-      ? [{ peers: blocks, ports: "any" as const }]
+      ? [{ rule: index, peers: blocks, ports: "any" as const }]
       : ranges.length > 0
-        ? [{ peers: blocks, ports: ranges }]
+        ? [{ rule: index, peers: blocks, ports: ranges }]
         : [];
   });
 }

@@ -111,6 +111,16 @@ export class PortSets {
     );
   }
 
+  /** The part of a set that is of one protocol; `*`: all of it. */
+  within(id: PortSetId, protocol: Connection["protocol"]): PortSetId {
+    return protocol === "*" ? id : this.intersect(id, this.ofEntry({ protocol, ports: EVERY_PORT }));
+  }
+
+  /** The set that an entry is of. */
+  ofEntry({ protocol, ports }: PortEntry): PortSetId {
+    return this.#intern(CONNECTION_PROTOCOLS.map((one) => (protocol === "*" || one === protocol ? ports : [])));
+  }
+
   /** One entry a protocol, or the one of `*`; none for the empty set. */
   entries(id: PortSetId): readonly PortEntry[] {
     const known = this.#entries.get(id);

@@ -24,6 +24,8 @@ export interface Reach {
   /** What a workload of one class may open to a workload of each class. Not for changing; valid until the next call. */
   readonly row: (fromClass: number) => Uint32Array;
   readonly external: ExternalReach;
+  /** What it was computed from: every workload of the state, in the order of `names`. */
+  readonly ruleset: Ruleset;
 }
 
 /** @param within all that is asked about: connections outside of this set are left out */
@@ -53,6 +55,7 @@ export function createReach(objects: ObjectSet, sets: PortSets, within: PortSetI
       rowOf = fromClass;
       return row;
     },
+    ruleset,
     external: createExternalReach(objects, ruleset, addresses, sets, { portsOf, within, parser }),
   };
 }

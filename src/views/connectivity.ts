@@ -49,7 +49,7 @@ export function connectionLines(connections: readonly Connection[]): readonly st
   );
 }
 
-function describePorts({ protocol, ports }: Connection): string {
+export function describePorts({ protocol, ports }: Pick<Connection, "protocol" | "ports">): string {
   if (protocol === "*") return "everything";
   if (protocol === "other") return "other protocols";
   const isAll = ports.length === 1 && ports[0]?.[0] === 0 && ports[0][1] === 65535;

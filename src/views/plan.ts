@@ -6,7 +6,9 @@ import { qualifiedName } from "../model/state.js";
 import type { ConnectivityDiff } from "../plan/connectivity.js";
 import type { Change, Plan } from "../plan/plan.js";
 import { printable, printableLine } from "../model/printable.js";
-import { connectionLines } from "./connectivity.js";
+import type { Cause } from "../plan/causes.js";
+import type { ConnectionGroup } from "../plan/groups.js";
+import { describePorts } from "./connectivity.js";
 import type { Style } from "./style.js";
 
 const SIGNS = { create: "+", update: "~", delete: "-" } as const;
@@ -14,7 +16,7 @@ const SIGNS = { create: "+", update: "~", delete: "-" } as const;
 /** How many connections a text shows of each kind; the document has more. */
 const SHOWN_CONNECTIONS = 20;
 
-export function planDocument(plan: Plan, connectivity: ConnectivityDiff): object {
+export function planDocument(plan: Plan, { opened, closed, summary, unknown }: ConnectivityDiff): object {
   return {
     formatVersion: 1,
     base: { revision: plan.base },
@@ -27,7 +29,7 @@ export function planDocument(plan: Plan, connectivity: ConnectivityDiff): object
       position,
     })),
     summary: plan.summary,
-    connectivity,
+    connectivity: { opened, closed, summary, unknown },
   };
 }
 
@@ -48,13 +50,33 @@ function renderConnectivity(plan: Plan, connectivity: ConnectivityDiff, style: S
   ];
 }
 
-/** The first of both kinds, with `+` or `-` in front, and how many more there are. */
-function signedConnections({ opened, closed, summary }: ConnectivityDiff): readonly string[] {
-  const signed = (sign: string, connections: ConnectivityDiff["opened"], total: number) => [
-    ...connectionLines(connections.slice(0, SHOWN_CONNECTIONS)).map((line) => `${sign} ${line}`),
-    ...(total > SHOWN_CONNECTIONS ? [`${sign} … and ${total - SHOWN_CONNECTIONS} more`] : []),
-  ];
-  return [...signed("+", opened, summary.opened), ...signed("-", closed, summary.closed)];
+/** The first groups of both kinds, with `+` or `-` in front, and how many connections more there are. */
+function signedConnections({ groups }: ConnectivityDiff): readonly string[] {
+  return [...signedGroups("+", groups.opened), ...signedGroups("-", groups.closed)];
+}
+
+function signedGroups(sign: "+" | "-", groups: readonly ConnectionGroup[]): readonly string[] {
+  const shown = groups.slice(0, SHOWN_CONNECTIONS);
+  const width = (of: (group: ConnectionGroup) => string) => Math.max(0, ...shown.map((group) => of(group).length));
+  const widths = [width(({ fromText }) => fromText), width(({ toText }) => toText), width(describePorts)] as const;
+  const lines = shown.map((group) => {
+    const ends = `${group.fromText.padEnd(widths[0])} → ${group.toText.padEnd(widths[1])}`;
+    return `${sign} ${ends}  ${describePorts(group).padEnd(widths[2])}  ${describeCauses(group.causes)}`.trimEnd();
+  });
+  const more = groups.slice(SHOWN_CONNECTIONS).reduce((sum, { connections }) => sum + connections, 0);
+  return more === 0 ? lines : [...lines, `${sign} … and ${more} connections more`];
+}
+
+/** How many rules or workloads a line names as its reason. */
+const SHOWN_CAUSES = 2;
+
+function describeCauses(causes: readonly Cause[]): string {
+  const shown = causes.slice(0, SHOWN_CAUSES).map(({ kind, name, direction, index, file, line }) => {
+    const what =
+      kind === "Workload" ? `workload ${name}` : `${name} ${direction ?? ""}${index === undefined ? "" : `[${index}]`}`;
+    return file === undefined ? what : `${what} (${printableLine(file)}:${line ?? 1})`;
+  });
+  return causes.length > SHOWN_CAUSES ? `${shown.join(", ")}, …` : shown.join(", ");
 }
 
 function renderSummary({ base, changes, summary }: Plan, style: Style): string {

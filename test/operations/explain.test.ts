@@ -179,10 +179,26 @@ t.test("a plan tells the connections in text, in markdown and in its document", 
   const plan = planChanges(after, null);
   const diff = diffConnectivity(before.objects, after.objects, 1000);
   const text = renderPlan(plan, diff, plainStyle);
-  t.match(text, /Connections: \d+ to open, 0 to close\.\n {4}\+ default\/\w+ +→ /);
-  t.match(text, new RegExp(`\\+ … and ${diff.summary.opened - 20} more`));
+  t.match(text, /Connections: \d+ to open, 0 to close\.\n {4}\+ \S.* → /);
+  t.match(
+    text,
+    /\+ 0\.0\.0\.0\/0, ::\/0 +→ default\/db .* default\/all ingress \(state\.yaml:\d+\), .*…\n/,
+    "alike in one line, with why",
+  );
   t.match(renderPlanMarkdown(plan, diff), /\*\*Connections: \d+ to open, 0 to close\.\*\*\n\n```diff\n\+ default/);
-  t.match(planDocument(plan, diff), { connectivity: diff });
+  const { opened, closed, summary } = diff;
+  t.match(planDocument(plan, diff), { connectivity: { opened, closed, summary, unknown: null } });
   const none = diffConnectivity(after.objects, after.objects, 1000);
   t.match(renderPlan(plan, none, plainStyle), /No connection opens or closes\./);
+  const ports = Array.from({ length: 25 }, (_, index) =>
+    policy(
+      `p${index}`,
+      `  podSelector: { matchLabels: { app: a${index} } }\n  egress: []\n  ingress: [{ from: { ipBlock: { cidr: 192.0.2.0/24 } }, ports: [{ port: ${index + 1} }] }]`,
+    ),
+  ).join("");
+  const apps = Array.from({ length: 25 }, (_, index) => workload(`w${index}@n1 10.0.3.${index} app=a${index}`)).join(
+    "",
+  );
+  const many = diffConnectivity(new Map(), objectsOf(apps + ports), 1000);
+  t.match(renderPlan(plan, many, plainStyle), /Connections: 25 to open[^]*\+ … and 5 connections more/);
 });

@@ -1,16 +1,13 @@
-import { containsCidr } from "cidr-tools";
 import fc from "fast-check";
 import t from "tap";
-import type { Connection } from "../../src/model/connection.js";
-import type { ObjectSet } from "../../src/model/state.js";
-import { diffConnectivity } from "../../src/plan/connectivity.js";
 import { compile } from "../../src/policy/compile.js";
 import { listConnections } from "../../src/policy/connectivity.js";
 import { createEvaluator } from "../../src/policy/evaluate.js";
 import { explain } from "../../src/policy/explain.js";
 import { connectionLines } from "../../src/views/connectivity.js";
-import { arbitraryState, BORDER_ADDRESSES, BORDER_PORTS } from "../builders/arbitrary.js";
+import { arbitraryState } from "../builders/arbitrary.js";
 import { objectsOf, objectsOfDocuments, policy, workload } from "../builders/state.js";
+import { describe, endsOf, evaluated, Listing, pairsOf, PROTOCOLS, type End } from "./borders.js";
 
 const WORKLOADS = [
   workload("web@n1 10.0.0.1 app=web [http:80/TCP]"),
@@ -131,95 +128,6 @@ t.test("narrowed to a port, only what reaches into it is listed", async (t) => {
   );
 });
 
-const PROTOCOLS = { TCP: 6, UDP: 17, SCTP: 132, ICMP: 1, other: 47 } as const;
-type Protocol = keyof typeof PROTOCOLS;
-const NAMES: readonly Protocol[] = ["TCP", "UDP", "SCTP", "ICMP", "other"];
-
-interface End {
-  readonly name: string;
-  /** False for an address that no workload has. */
-  readonly isWorkload: boolean;
-  readonly addresses: readonly string[];
-}
-
-function endsOf(...states: readonly ObjectSet[]): readonly End[] {
-  const workloads = states.map((objects) =>
-    compile(objects, null).subjects.map(({ workload: name, addresses }) => ({ name, isWorkload: true, addresses })),
-  );
-  const taken = new Set(workloads.flat().flatMap(({ addresses }) => addresses));
-  const outside = BORDER_ADDRESSES.filter((address) => !taken.has(address));
-  const byName = new Map(workloads.flat().map((end) => [end.name, end]));
-  return [...byName.values(), ...outside.map((name) => ({ name, isWorkload: false, addresses: [name] }))];
-}
-
-function* pairsOf(ends: readonly End[]): Generator<readonly [End, End]> {
-  for (const from of ends) {
-    for (const to of ends) {
-      if (from !== to && (from.isWorkload || to.isWorkload)) yield [from, to];
-    }
-  }
-}
-
-/** What the evaluator says of all border packets of a pair, as text: for each protocol the ports that pass. */
-function evaluated(evaluate: ReturnType<typeof createEvaluator>, from: End, to: End): string {
-  const isV6 = (address: string) => address.includes(":");
-  return describe((protocol, port) => {
-    const allows = (end: End, direction: "ingress" | "egress", peer: string) =>
-      !end.isWorkload ||
-      evaluate({
-        workload: end.name,
-        direction,
-        peer,
-        protocol: protocol === "ICMP" && isV6(peer) ? 58 : PROTOCOLS[protocol],
-        port,
-      }).verdict === "Allowed";
-    // A workload without addresses still has policies, which speak of addresses outside.
-    if (!to.isWorkload && from.addresses.length === 0) return allows(from, "egress", to.name);
-    if (!from.isWorkload && to.addresses.length === 0) return allows(to, "ingress", from.name);
-    // Outside of the workloads, a workload's own families do not matter.
-    if (!to.isWorkload) return allows(from, "egress", to.name);
-    if (!from.isWorkload) return allows(to, "ingress", from.name);
-    return from.addresses.some((source) =>
-      to.addresses.some(
-        (target) => isV6(source) === isV6(target) && allows(from, "egress", target) && allows(to, "ingress", source),
-      ),
-    );
-  });
-}
-
-const describe = (passes: (protocol: Protocol, port: number) => boolean): string =>
-  NAMES.map((protocol) => `${protocol} ${BORDER_PORTS.filter((port) => passes(protocol, port)).join(",")}`).join("; ");
-
-/** Those between two ends, found through the text of the CIDRs: this is what a reader of the output does. */
-class Listing {
-  readonly #byEnds: ReadonlyMap<string, readonly Connection[]>;
-  readonly #cidrs: readonly string[];
-  constructor(connections: readonly Connection[]) {
-    this.#byEnds = Map.groupBy(connections, ({ from, to }) => `${from} ${to}`);
-    this.#cidrs = [...new Set(connections.flatMap(({ from, to }) => [from, to]))].filter(
-      (text) => /\/\d+$/.test(text) && /[.:]/.test(text),
-    );
-  }
-  between(from: End, to: End): readonly Connection[] {
-    const textsOf = (end: End) =>
-      end.isWorkload ? [end.name] : this.#cidrs.filter((cidr) => containsCidr([cidr], [end.name]));
-    const [sources, targets] = [textsOf(from), textsOf(to)];
-    const found = sources.flatMap((source) => targets.map((target) => this.#byEnds.get(`${source} ${target}`) ?? []));
-    if (found.filter((list) => list.length > 0).length > 1)
-      throw new Error(`${from.name} → ${to.name} is listed in several CIDRs`);
-    return found.flat();
-  }
-  passes(from: End, to: End): (protocol: Protocol, port: number) => boolean {
-    const connections = this.between(from, to);
-    return (protocol, port) =>
-      connections.some(
-        (connection) =>
-          (connection.protocol === "*" || connection.protocol === protocol) &&
-          connection.ports.some(([first, last]) => first <= port && port <= last),
-      );
-  }
-}
-
 t.test("connectivity is what the evaluator says of every packet at a border", async (t) => {
   fc.assert(
     fc.property(arbitraryState, (documents) => {
@@ -301,68 +209,4 @@ t.test("explain agrees with connectivity and names the evaluator's rule first", 
     { numRuns: 60 },
   );
   t.pass();
-});
-
-t.test("what a plan opens and closes is the difference of two connectivity runs", async (t) => {
-  const changed = fc
-    .tuple(arbitraryState, arbitraryState, fc.infiniteStream(fc.boolean()))
-    .map(([before, other, coins]) => {
-      // Most of the state stays: documents of the same place are taken from either.
-      const nameOf = (document: object) =>
-        "metadata" in document ? JSON.stringify(document.metadata).replace(/"labels".*/, "") : "";
-      const merged = new Map(before.map((document) => [nameOf(document), document]));
-      for (const document of other) if (coins.next().value === true) merged.set(nameOf(document), document);
-      return [before, [...merged.values()]] as const;
-    });
-  fc.assert(
-    fc.property(changed, ([first, second]) => {
-      const [before, after] = [objectsOfDocuments(first), objectsOfDocuments(second)];
-      const { opened, closed, summary } = diffConnectivity(before, after, 100_000);
-      if (summary.opened !== opened.length || summary.closed !== closed.length)
-        throw new Error(`counted ${JSON.stringify(summary)}, listed ${opened.length}, ${closed.length}`);
-      const [old, now] = [new Listing(listConnections(before)), new Listing(listConnections(after))];
-      const [gained, lost] = [new Listing(opened), new Listing(closed)];
-      for (const [from, to] of pairsOf(endsOf(before, after))) {
-        const [had, has] = [old.passes(from, to), now.passes(from, to)];
-        const wanted = [
-          describe((...packet) => has(...packet) && !had(...packet)),
-          describe((...packet) => had(...packet) && !has(...packet)),
-        ];
-        const found = [describe(gained.passes(from, to)), describe(lost.passes(from, to))];
-        if (wanted.join() !== found.join())
-          throw new Error(`${from.name} → ${to.name}\nwanted ${wanted.join(" | ")}\nfound ${found.join(" | ")}`);
-      }
-    }),
-    { numRuns: 60 },
-  );
-  t.pass();
-});
-
-t.test("a list that is too long is cut, and counted in full", async (t) => {
-  const after = objectsOf(WORKLOADS);
-  const whole = diffConnectivity(new Map(), after, 1000);
-  t.same(whole.opened, listConnections(after));
-  t.same(diffConnectivity(new Map(), after, 3), { ...whole, opened: whole.opened.slice(0, 3) });
-  t.same(diffConnectivity(after, new Map(), 1000), {
-    opened: [],
-    closed: whole.opened,
-    summary: { opened: 0, closed: 14 },
-    unknown: null,
-  });
-});
-
-t.test("closing a part of what was unrestricted says what is left out", async (t) => {
-  const before = objectsOf(WORKLOADS);
-  const after = objectsOf(
-    WORKLOADS + policy("in", "  podSelector: { matchLabels: { app: db } }\n  ingress: [{ ports: [{ port: 80 }] }]"),
-  );
-  const { closed, opened } = diffConnectivity(before, after, 1000);
-  t.same(opened, []);
-  t.same(connectionLines(closed.filter(({ from }) => from === "default/web")), [
-    "default/web → default/db  TCP 0-79,81-65535",
-    "default/web → default/db  UDP",
-    "default/web → default/db  SCTP",
-    "default/web → default/db  ICMP",
-    "default/web → default/db  other protocols",
-  ]);
 });

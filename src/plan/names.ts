@@ -1,0 +1,53 @@
+/** Many workloads in few words: by labels or a namespace, where that says exactly the same as listing them. */
+import type { ObjectSet } from "../model/state.js";
+
+/** Names one by one up to here; of longer lists the rest is counted. */
+const LISTED_NAMES = 3;
+
+/** @returns one line for workloads (`namespace/name`) or CIDRs, in the terms of the state that has them */
+export type Namer = (names: readonly string[]) => string;
+
+export function createNamer(objects: ObjectSet): Namer {
+  /** By `namespace key=value`, with an empty namespace for all of them; and by namespace alone. */
+  const sets = new Map<string, Set<string>>();
+  const descriptions = new Map<string, readonly string[]>();
+  let all = 0;
+  const add = (key: string, name: string): void => {
+    const set = sets.get(key) ?? new Set();
+    sets.set(key, set.add(name));
+  };
+  for (const { object } of objects.values()) {
+    if (object.kind !== "Workload") continue;
+    all += 1;
+    const { namespace, name, labels = {} } = object.metadata;
+    const own = `${namespace}/${name}`;
+    const pairs = Object.entries(labels).map(([key, value]) => `${key}=${value}`);
+    const both = pairs.flatMap((one, index) => pairs.slice(index + 1).map((other) => `${one},${other}`));
+    const keys = [namespace, ...[...pairs, ...both].flatMap((pair) => [`${namespace} ${pair}`, ` ${pair}`])];
+    for (const key of keys) add(key, own);
+    descriptions.set(own, keys);
+  }
+  return (names) => {
+    const [first = ""] = names;
+    if (names.length === 1) return first;
+    if (names.length === all && descriptions.has(first)) return "every workload";
+    const key = (descriptions.get(first) ?? []).find((candidate) => isExactly(sets.get(candidate), names));
+    return key === undefined ? listNames(names) : describe(key, names.length);
+  };
+}
+
+function isExactly(set: ReadonlySet<string> | undefined, names: readonly string[]): boolean {
+  return set?.size === names.length && names.every((name) => set.has(name));
+}
+
+function describe(key: string, count: number): string {
+  const [namespace = "", labels] = key.split(" ");
+  if (labels === undefined) return `every workload of ${namespace} (${count})`;
+  return `${labels} ${namespace === "" ? "of every namespace" : `of ${namespace}`} (${count})`;
+}
+
+function listNames(names: readonly string[]): string {
+  const rest = names.length - LISTED_NAMES;
+  const shown = names.slice(0, LISTED_NAMES).join(", ");
+  return rest > 0 ? `${shown} and ${rest} more` : shown;
+}
