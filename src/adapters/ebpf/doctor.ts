@@ -5,9 +5,8 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import type { Check } from "../../model/check.js";
-import { HOOKS } from "./items.js";
-import { closeObject } from "./load.js";
-import { defaultNativeDir, kernel, loadNative, type Native } from "./native.js";
+import { tryPrograms } from "./load.js";
+import { defaultNativeDir, loadNative, type Native } from "./native.js";
 import { missingCapabilities } from "./privileges.js";
 import { BPFFS, findCgroupRoot } from "./paths.js";
 
@@ -70,15 +69,7 @@ function checkWithAddon(native: Native, nativeDir: string, check: Probe): void {
   });
   if (privileged !== true) return;
   check("kernel features", "Use a kernel of version 6.1 or newer with BTF, BPF and cgroup BPF enabled.", () => {
-    const object = kernel("Loading the eBPF programs", () =>
-      native.loadObject(
-        join(nativeDir, "ztap.bpf.o"),
-        "",
-        HOOKS.map((hook) => `ztap_${hook}`),
-        ["ztap_test_subjects"],
-      ),
-    );
-    closeObject(native, object);
+    tryPrograms(native, nativeDir);
     return { detail: "the programs load", value: true };
   });
 }
