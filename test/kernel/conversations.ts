@@ -1,0 +1,182 @@
+/**
+ * Conversations: all that goes on around one isolated workload while its enforcement changes hands. Probes of what is
+ * allowed and of what is forbidden, both ways; connections that live; datagrams that only their flow lets through.
+ */
+import type { Test } from "tap";
+import { Prober, type Counters } from "./prober.js";
+import type { Isolation } from "./rulesets.js";
+import { until, type Actor, type Sandbox } from "./sandbox.js";
+
+interface Connection {
+  readonly actor: Actor;
+  readonly id: number;
+  said: string;
+}
+
+interface Flow {
+  readonly asker: Actor;
+  readonly answerer: Actor;
+  readonly askerId: number;
+  readonly answererId: number;
+  /** Where the answers go. */
+  readonly to: { readonly host: string; readonly port: number };
+  answers: number;
+}
+
+export interface Sides {
+  readonly sandbox: Sandbox;
+  readonly cgroup: string;
+  readonly inside: string;
+  readonly outside: string;
+  readonly own: string;
+  readonly peer: string;
+}
+
+interface Seen {
+  readonly workload: Counters;
+  readonly outsider: Counters;
+  readonly sink: Counters;
+}
+
+export class Conversations {
+  readonly #probers: { readonly workload: Prober; readonly outsider: Prober; readonly sink: Prober };
+  readonly #connections: Connection[] = [];
+  readonly #flows: Flow[] = [];
+  #start: Seen | null = null;
+  #before: Seen | null = null;
+
+  private constructor(
+    private readonly sides: Sides,
+    probers: { readonly workload: Prober; readonly outsider: Prober; readonly sink: Prober },
+    private readonly web: Actor,
+    private readonly other: Actor,
+    /** What the other side serves, and what the workload does. */
+    private readonly ports: { readonly theirTcp: number; readonly ownTcp: number },
+    private readonly asked: { readonly theirs: Flow["to"] & { id: number }; readonly own: Flow["to"] & { id: number } },
+  ) {
+    this.#probers = probers;
+  }
+
+  static async start(t: Test, sides: Sides): Promise<Conversations> {
+    const { sandbox, cgroup, inside, outside, own, peer } = sides;
+    // The one that is asked first only listens: it is there so that the other knows where to send.
+    const sink = await Prober.start(t, sandbox, { namespace: outside }, { host: own, allowed: 0, forbidden: 0 });
+    const workload = await Prober.start(t, sandbox, { cgroup, namespace: inside }, { host: peer, ...sink.ports });
+    const outsider = await Prober.start(t, sandbox, { namespace: outside }, { host: own, ...workload.ports });
+    const [web, other] = await Promise.all([
+      sandbox.actor({ cgroup, namespace: inside }),
+      sandbox.actor({ namespace: outside }),
+    ]);
+    const listen = async (actor: Actor): Promise<number> =>
+      (await actor.call("tcpListen", { host: "0.0.0.0", port: 0 })).port ?? 0;
+    const bind = async (actor: Actor, host: string): Promise<Flow["to"] & { id: number }> => {
+      const { id = -1, port = 0 } = await actor.call("udpBind", { host: "0.0.0.0", port: 0 });
+      return { id, host, port };
+    };
+    const ports = { theirTcp: await listen(other), ownTcp: await listen(web) };
+    const asked = { theirs: await bind(other, peer), own: await bind(web, own) };
+    return new Conversations(sides, { workload, outsider, sink }, web, other, ports, asked);
+  }
+
+  /** What the workload must be allowed, and nothing else. */
+  get isolation(): { readonly ingress: Isolation; readonly egress: Isolation } {
+    const { sink, workload } = this.#probers;
+    const { ports, asked } = this;
+    const allow = (...names: readonly string[]): Isolation => ({ allow: [{ peers: "any", ports: names }] });
+    return {
+      egress: allow(`udp/${sink.ports.allowed}`, `tcp/${ports.theirTcp}`, `udp/${asked.theirs.port}`),
+      ingress: allow(`udp/${workload.ports.allowed}`, `tcp/${ports.ownTcp}`, `udp/${asked.own.port}`),
+    };
+  }
+
+  /** Under enforcement: connections both ways, and datagrams that are asked for both ways. */
+  async open(): Promise<void> {
+    const { web, other, sides, ports, asked } = this;
+    for (const [actor, host, port] of [
+      [web, sides.peer, ports.theirTcp],
+      [other, sides.own, ports.ownTcp],
+    ] as const)
+      this.#connections.push({ actor, id: (await actor.call("tcpConnect", { host, port })).id ?? -1, said: "" });
+    for (const [asker, answerer, to, from] of [
+      [web, other, asked.theirs, sides.own],
+      [other, web, asked.own, sides.peer],
+    ] as const) {
+      // Of the two conversations each way one goes on all the time, and one is quiet until it is looked at.
+      for (const isBusy of [true, false]) {
+        const { id: askerId = -1, port = 0 } = await asker.call("udpBind", { host: "0.0.0.0", port: 0 });
+        const text = `ask ${port}`;
+        await asker.call("udpSend", { id: askerId, host: to.host, port: to.port, text });
+        await answerer.call("udpWait", { id: to.id, text });
+        const back = { host: from, port };
+        this.#flows.push({ asker, answerer, askerId, answererId: to.id, to: back, answers: 0 });
+        if (isBusy) await answerer.call("udpFlood", { id: to.id, ...back, isSlow: true });
+      }
+    }
+    this.#start = await this.#look();
+    this.#before = this.#start;
+  }
+
+  /** What went on since the last time; every packet that was sent meanwhile has been judged. */
+  async check(t: Test, during: string): Promise<void> {
+    const [start, before] = [this.#start, this.#before];
+    if (start === null || before === null) throw new TypeError("nothing goes on yet");
+    for (const one of this.#connections) {
+      one.said += `${during};`;
+      await one.actor.call("tcpSend", { id: one.id, text: `${during};` });
+      t.match(await one.actor.call("tcpWait", { id: one.id, text: one.said }), { text: one.said }, `${during}: lives`);
+    }
+    for (const flow of this.#flows) {
+      const text = `answer ${(flow.answers += 1)} ${during}`;
+      const sent = await flow.answerer.call("udpSend", { id: flow.answererId, ...flow.to, text });
+      t.strictSame(sent, {}, `${during}: an answer leaves`);
+      await flow.asker.call("udpWait", { id: flow.askerId, text });
+    }
+    const { workload, outsider } = this.#probers;
+    await until(async () => (await workload.counters()).refused.forbidden > before.workload.refused.forbidden + 500);
+    await until(async () => (await outsider.counters()).sent.allowed > before.outsider.sent.allowed + 500);
+    const now = await this.#look();
+    t.strictSame(
+      {
+        "forbidden, and left": now.workload.sent.forbidden - start.workload.sent.forbidden,
+        "forbidden, and arrived there": now.sink.got.forbidden - start.sink.got.forbidden,
+        "forbidden, and arrived here": now.workload.got.forbidden - start.workload.got.forbidden,
+        "allowed, and refused": now.workload.refused.allowed - start.workload.refused.allowed,
+        "allowed, and kept out": now.workload.dropped - start.workload.dropped,
+      },
+      {
+        "forbidden, and left": 0,
+        "forbidden, and arrived there": 0,
+        "forbidden, and arrived here": 0,
+        "allowed, and refused": 0,
+        "allowed, and kept out": 0,
+      },
+      during,
+    );
+    this.#before = now;
+  }
+
+  /** Of the floods of answers: each one that was sent has arrived. Ends them. */
+  async end(t: Test): Promise<void> {
+    for (const [at, flow] of [this.#flows[0], this.#flows[2]].entries()) {
+      if (flow === undefined) continue;
+      // The only flood of the one who answers.
+      const { passed = 0, refused } = await flow.answerer.call("udpStop", { id: 0 });
+      t.equal(refused, 0, `flood ${at}: no answer was refused`);
+      const count = async (): Promise<number> => {
+        const { received } = await flow.asker.call("udpReceived", { id: flow.askerId });
+        return Array.isArray(received) ? received.filter((one: { text: string }) => one.text === "x").length : 0;
+      };
+      await until(async () => (await count()) >= Number(passed));
+      t.equal(await count(), passed, `flood ${at}: all ${String(passed)} answers arrived`);
+    }
+  }
+
+  async #look(): Promise<Seen> {
+    const { workload, outsider, sink } = this.#probers;
+    return {
+      workload: await workload.counters(),
+      outsider: await outsider.counters(),
+      sink: await sink.counters(),
+    };
+  }
+}
