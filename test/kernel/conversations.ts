@@ -4,7 +4,6 @@
  */
 import type { Test } from "tap";
 import { Prober, type Counters } from "./prober.js";
-import type { Isolation } from "./rulesets.js";
 import { until, type Actor, type Sandbox } from "./sandbox.js";
 
 interface Connection {
@@ -79,14 +78,20 @@ export class Conversations {
   }
 
   /** What the workload must be allowed, and nothing else. */
-  get isolation(): { readonly ingress: Isolation; readonly egress: Isolation } {
+  manifest(node: string): string {
     const { sink, workload } = this.#probers;
-    const { ports, asked } = this;
-    const allow = (...names: readonly string[]): Isolation => ({ allow: [{ peers: "any", ports: names }] });
-    return {
-      egress: allow(`udp/${sink.ports.allowed}`, `tcp/${ports.theirTcp}`, `udp/${asked.theirs.port}`),
-      ingress: allow(`udp/${workload.ports.allowed}`, `tcp/${ports.ownTcp}`, `udp/${asked.own.port}`),
-    };
+    const { ports, asked, sides } = this;
+    const rule = (tcp: number, ...udp: readonly number[]): string =>
+      `[{ ports: [{ port: ${tcp} }, ${udp.map((port) => `{ port: ${port}, protocol: UDP }`).join(", ")}] }]`;
+    return [
+      "apiVersion: ztap/v1\nkind: Workload\nmetadata: { name: web, labels: { app: web } }",
+      `spec: { node: ${node}, cgroup: ${sides.cgroup}, addresses: ["${sides.own}"] }`,
+      "---",
+      "apiVersion: ztap/v1\nkind: NetworkPolicy\nmetadata: { name: p }\nspec:\n  podSelector: {}",
+      `  egress: ${rule(ports.theirTcp, sink.ports.allowed, asked.theirs.port)}`,
+      `  ingress: ${rule(ports.ownTcp, workload.ports.allowed, asked.own.port)}`,
+      "",
+    ].join("\n");
   }
 
   /** Under enforcement: connections both ways, and datagrams that are asked for both ways. */

@@ -23,7 +23,7 @@ export function claimFolder(native: Native, pinRoot: string, folders: NodeFolder
   if (lock < 0) throw new EnforcerError("busy", `another process enforces in ${folders.node}; stop it first`);
   try {
     requireOwnVersions(pinRoot, folders);
-    adoptFlat(folders);
+    adoptFlat(native, folders);
     for (const folder of [folders.links, folders.maps, folders.give]) ownFolder(dirname(pinRoot), folder);
     return lock;
   } catch (error) {

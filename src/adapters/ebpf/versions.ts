@@ -8,6 +8,7 @@
 import { existsSync, mkdirSync, renameSync, rmSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { ABI } from "./abi.generated.js";
+import { pinnedVersion } from "./load.js";
 import type { Native } from "./native.js";
 import { versionFolders, type NodeFolders, type VersionFolders } from "./paths.js";
 import { entriesOf, linkFolder, listLinks, removeLinks, removePins, type Link } from "./pins.js";
@@ -44,10 +45,13 @@ export function listOthers(nodeFolder: string): readonly Version[] {
   return listVersions(nodeFolder).filter(({ abi, isRetired }) => isRetired || abi !== ABI.VERSION);
 }
 
-/** Puts pins of before there were versions where those of their version belong. Killed between, the next run goes on. */
-export function adoptFlat({ node }: NodeFolders): void {
-  const target = join(node, `abi-${FLAT_ABI}`);
-  for (const name of ["maps", "links"]) {
+/**
+ * Puts pins of before there were versions where those of their version belong. Killed between, the next run goes on:
+ * the maps, which say what version they are, go last.
+ */
+export function adoptFlat(native: Native, { node }: NodeFolders): void {
+  const target = join(node, `abi-${pinnedVersion(native, join(node, "maps")) ?? FLAT_ABI}`);
+  for (const name of ["links", "maps"]) {
     if (!existsSync(join(node, name))) continue;
     mkdirSync(target, { recursive: true, mode: 0o700 });
     renameSync(join(node, name), join(target, name));
