@@ -106,6 +106,10 @@ else {
       native.linkCreate(filler.programs["ztap_sendmsg6"] ?? -1, join(sandbox.cgroupRoot, cgroup), "sendmsg6"),
     );
     await newer.open();
+    const elders = (await drift(newer, rulesetOf(node, {}))).filter((one) =>
+      one.includes(`ABI version ${ABI.VERSION}`),
+    );
+    t.equal(elders.length, 7, `six links and the version itself: ${elders.join("; ")}`);
     for (let round = 0; round < 2; round++) {
       const says = `Version ${other.abi} of the kernel tables could not take over, and version ${ABI.VERSION} stays in force`;
       await t.rejects(newer.apply(wanted), { code: "limit", message: new RegExp(says) });

@@ -80,6 +80,8 @@ await t.test("versions", { skip: reason ?? false, timeout: 300_000 }, async (t) 
       t.match(JSON.parse(stdout).nodes, [{ node, abi: build.abi, links: { length: 6 } }]);
       const shown = await ztap.spawn(elder.ztap, ["policy", "show", "p"], { env }).ended;
       t.match(shown, { code: 0, stdout: new RegExp(`Version ${build.abi} of the kernel tables is in force`) });
+      const doctor = await ztap.spawn(elder.ztap, ["doctor"], { env }).ended;
+      t.match(doctor.stdout, new RegExp(`${node} has version ${build.abi}.*this build makes version ${elder.abi}`));
       await agent.stop();
       await talk.check(t, `version ${build.abi} without its agent`);
     }

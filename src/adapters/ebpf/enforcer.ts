@@ -207,8 +207,11 @@ export class EbpfEnforcer implements Enforcer {
 
   /** What the kernel does not hold of the ruleset, of all that it can; undefined where it is whole. */
   async #lacking(ruleset: Ruleset, located: Located): Promise<string | undefined> {
-    const present = new Set(located.present.map(({ workload }) => workload));
     const { items } = await this.observe(ruleset);
+    // A cgroup that went meanwhile is not held against it.
+    const now = this.#require().subjects.locate(ruleset, this.#image(ruleset));
+    const ids = new Set(now.present.map(({ cgroupId }) => cgroupId));
+    const present = new Set(located.present.flatMap(({ workload, cgroupId }) => (ids.has(cgroupId) ? [workload] : [])));
     const { missing, changed } = diffKeyed(this.lower(ruleset), items, (a, b) => a.value === b.value);
     const lacking = [...missing, ...changed].map(({ wanted }) => wanted);
     return lacking.find(({ workload }) => workload === undefined || present.has(workload))?.label;
