@@ -74,7 +74,7 @@ type Metrics = ReturnType<typeof createMetrics>;
 /** A series that appears with its first event hides that event from `rate()`: what can be counted is there from the start. */
 function startAtZero({ rejected, drift, packets, flowEvents }: Metrics): void {
   for (const outcome of FLOW_OUTCOMES) flowEvents.inc({ outcome }, 0);
-  for (const reason of ["invalid", "held"]) rejected.inc({ reason }, 0);
+  for (const reason of ["invalid", "lockout", "held"]) rejected.inc({ reason }, 0);
   for (const kind of ["missing", "extra", "changed", "detached"]) drift.inc({ kind }, 0);
   for (const direction of ["ingress", "egress"]) {
     for (const verdict of ["allowed", "denied", "audited"]) packets.inc({ direction, verdict }, 0);
