@@ -373,8 +373,8 @@ function requireRoot(command: string): void {
 
 /** What `ztap doctor` looks at: the machine for enforcement, git, the store and the source. */
 export async function examineMachine(settings: Settings): Promise<readonly Check[]> {
-  const { checkKernel } = await import("./adapters/ebpf/doctor.js");
-  const kernel = checkKernel({});
+  const { checkKernel, checkVersions } = await import("./adapters/ebpf/doctor.js");
+  const kernel = process.platform === "linux" ? [...checkKernel({}), checkVersions(settings.pinRoot)] : checkKernel({});
   const git = await examine("git", "install git 2.30 or newer", async () => {
     const { gitVersion } = await import("./adapters/git/git.js");
     return gitVersion();

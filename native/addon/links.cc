@@ -100,7 +100,44 @@ static Napi::Value attached(const Napi::CallbackInfo &info) {
   return list;
 }
 
+// iterCreate(programFd, mapFd) → fd of a link that runs the iterator over the map whenever it is read.
+static Napi::Value iterCreate(const Napi::CallbackInfo &info) {
+  union bpf_iter_link_info target = {};
+  target.map.map_fd = intArg(info, 1);
+  LIBBPF_OPTS(bpf_link_create_opts, options);
+  options.iter_info = &target;
+  options.iter_info_len = sizeof(target);
+  int link = bpf_link_create(intArg(info, 0), 0, BPF_TRACE_ITER, &options);
+  if (link < 0) throw failure(info.Env(), errno, "BPF_LINK_CREATE of an iterator");
+  return Napi::Number::New(info.Env(), link);
+}
+
+// iterRead(linkFd) → all that one run of the iterator writes.
+static Napi::Value iterRead(const Napi::CallbackInfo &info) {
+  Napi::Env env = info.Env();
+  int run = bpf_iter_create(intArg(info, 0));
+  if (run < 0) throw failure(env, errno, "BPF_ITER_CREATE");
+  std::vector<uint8_t> bytes;
+  size_t total = 0;
+  for (;;) {
+    bytes.resize(total + 65536);
+    ssize_t got = read(run, bytes.data() + total, 65536);
+    if (got < 0 && (errno == EAGAIN || errno == EINTR)) continue;
+    if (got < 0) {
+      int error = errno;
+      close(run);
+      throw failure(env, error, "reading an iterator");
+    }
+    if (got == 0) break;
+    total += got;
+  }
+  close(run);
+  return Napi::Buffer<uint8_t>::Copy(env, bytes.data(), total);
+}
+
 void initLinks(Napi::Env env, Napi::Object exports) {
+  exports.Set("iterCreate", Napi::Function::New(env, iterCreate));
+  exports.Set("iterRead", Napi::Function::New(env, iterRead));
   exports.Set("linkCreate", Napi::Function::New(env, linkCreate));
   exports.Set("linkInfo", Napi::Function::New(env, linkInfo));
   exports.Set("linkUpdate", Napi::Function::New(env, linkUpdate));

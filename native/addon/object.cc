@@ -169,11 +169,28 @@ static Napi::Value testRunBatch(const Napi::CallbackInfo &info) {
   return results;
 }
 
+// runEach(fd, records, size) → how many runs returned something else than 0: a syscall program, once for each record.
+static Napi::Value runEach(const Napi::CallbackInfo &info) {
+  Napi::Env env = info.Env();
+  int fd = intArg(info, 0);
+  Napi::Buffer<uint8_t> records = bytesArg(info, 1);
+  uint32_t size = uintArg(info, 2), others = 0;
+  for (size_t at = 0; at + size <= records.Length(); at += size) {
+    LIBBPF_OPTS(bpf_test_run_opts, options);
+    options.ctx_in = records.Data() + at;
+    options.ctx_size_in = size;
+    if (bpf_prog_test_run_opts(fd, &options) != 0) throw failure(env, errno, "BPF_PROG_RUN");
+    others += options.retval != 0;
+  }
+  return Napi::Number::New(env, others);
+}
+
 void initObject(Napi::Env env, Napi::Object exports) {
   libbpf_set_print(capture);
   exports.Set("loadObject", Napi::Function::New(env, loadObject));
   exports.Set("programInfo", Napi::Function::New(env, programInfo));
   exports.Set("programById", Napi::Function::New(env, programById));
+  exports.Set("runEach", Napi::Function::New(env, runEach));
   exports.Set("testRun", Napi::Function::New(env, testRun));
   exports.Set("testRunBatch", Napi::Function::New(env, testRunBatch));
 }

@@ -52,6 +52,8 @@ __inline_always void count_packet(const struct ztap_cgroup *cgroup, __u32 direct
 			add_one(&of_subject->packets[direction & 1][verdict & 3]);
 			return;
 		}
+		if (place == ZTAP_PLACE_LEARNING)
+			return;
 	}
 	count(direction * 3 + verdict - 1);
 }

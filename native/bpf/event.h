@@ -86,6 +86,8 @@ __attribute__((noinline)) int tell_packet(struct __sk_buff *skb, __u32 subject, 
 	__u8 verdict = what >> 8;
 	struct ztap_event *event;
 
+	if (place == ZTAP_PLACE_LEARNING)
+		return 0;
 	event = open_event(subject, place, verdict == ZTAP_ALLOWED ? rule : 0, verdict, what & 1);
 	if (!event)
 		return 0;

@@ -14,7 +14,7 @@
 /* Coarse time: it costs a load, and flows live for many ticks. */
 __inline_always __u32 now_ticks(const struct scope *scope)
 {
-	return scope->test_now ? scope->test_now : bpf_ktime_get_coarse_ns() >> 30;
+	return scope->test_now ? scope->test_now : bpf_ktime_get_coarse_ns() >> ZTAP_TICK_SHIFT;
 }
 
 __inline_always bool is_alive(const struct ztap_flow_half *half, __u32 now, __u8 protocol)

@@ -5,6 +5,7 @@
  */
 #include "connect.h"
 #include "event.h"
+#include "handover.h"
 #include "tcp.h"
 
 char _license[] SEC("license") = "Dual BSD/GPL";

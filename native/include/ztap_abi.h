@@ -4,7 +4,8 @@
  *
  * TypeScript's copy is generated from the type information of this header (native/generate.mjs) and
  * compared in the tests. Raise ZTAP_ABI whenever the meaning or the shape of anything below changes:
- * an agent refuses pinned maps of another version. See docs/adr/0002-dataplane.md for the reasons.
+ * an agent keeps its maps apart from those of other versions, and takes over from them. What stands under "Between
+ * versions" never changes. See docs/adr/0002-dataplane.md and 0005-abi-versions.md for the reasons.
  *
  * Integers are in the byte order of the host, except where a name says `be`.
  */
@@ -33,6 +34,7 @@ enum ztap_limit {
 	/* Extension headers that are walked in an IPv6 packet; what lies behind more is unknown. */
 	ZTAP_MAX_EXTENSIONS = 8,
 	/* Idle time of a flow, in ticks of 2^30 ns (1.07 s): until it is answered, afterwards, and for SCTP. */
+	ZTAP_TICK_SHIFT = 30,
 	ZTAP_FLOW_NEW_TICKS = 30,
 	ZTAP_FLOW_ANSWERED_TICKS = 180,
 	ZTAP_FLOW_SCTP_TICKS = 3600,
@@ -47,6 +49,11 @@ enum ztap_limit {
 	/* Events of one workload and direction on one CPU: so many at once, and then one in 2^22 ns (238 a second). */
 	ZTAP_EVENT_BURST = 256,
 	ZTAP_EVENT_SHIFT = 22,
+	/*
+	 * The place of a workload whose programs learn beside another version's: they let everything pass, which the other
+	 * version judges, counts and tells meanwhile.
+	 */
+	ZTAP_PLACE_LEARNING = 0x7fffffff,
 };
 
 enum ztap_direction { ZTAP_INGRESS = 0, ZTAP_EGRESS = 1 };
@@ -295,5 +302,39 @@ struct ztap_event {
 	__u32 reserved;
 };
 ZTAP_SIZE(struct ztap_event, 64);
+
+/*
+ * Between versions. What follows is frozen: a build of any version finds it in what a build of any other version left,
+ * so that it can take over, upwards and downwards, without knowing the other's tables.
+ *
+ *  - <node>/abi-<version>/links/<workload>/<pin>: the attachments.
+ *  - <node>/abi-<version>/maps/ztap_control: begins as struct ztap_control does.
+ *  - <node>/abi-<version>/maps/ztap_socks: a socket's role (enum ztap_role) is the byte at ZTAP_SOCK_ROLE of its value.
+ *  - <node>/abi-<version>/give/flows: an iterator; reading it gives a struct ztap_given_flow for each flow.
+ *  - The subject id of a workload is the hash of its name (src/adapters/ebpf/ids.ts).
+ *  - The mark of what a workload sends itself over the loopback device (own_mark in native/bpf/own.h).
+ */
+enum ztap_frozen { ZTAP_SOCK_ROLE = 12 };
+
+/*
+ * A flow in no version's layout. By the direction that asked: whether it did, whether it was answered, the port that
+ * policy was asked for (ICMP: type << 8 | code), and when its last packet passed, either way (CLOCK_MONOTONIC, ns).
+ * Addresses and ports as in ztap_flow_key; what is reserved is 0.
+ */
+struct ztap_given_flow {
+	__u32 subject;
+	__u8 protocol;
+	__u8 family;
+	__be16 be_local_port;
+	__be16 be_remote_port;
+	__u16 port[2];
+	__u8 asked[2];
+	__u8 local[16];
+	__u8 remote[16];
+	__u8 answered[2];
+	__u8 reserved[6];
+	__u64 seen[2];
+};
+ZTAP_SIZE(struct ztap_given_flow, 72);
 
 #endif

@@ -81,6 +81,7 @@ await t.test("no gap", { skip: reason ?? false, timeout: 300_000 }, async (t) =>
     t.equal(now.sink.got.forbidden, start.sink.got.forbidden, `${during}: nothing forbidden arrived there`);
     t.equal(now.workload.got.forbidden, start.workload.got.forbidden, `${during}: nothing forbidden arrived here`);
     t.equal(now.workload.refused.allowed, 0, `${during}: nothing allowed was refused`);
+    t.equal(now.workload.dropped, 0, `${during}: nothing allowed was kept out`);
     t.ok(now.sink.got.allowed > before.sink.got.allowed, `${during}: what is allowed arrived there`);
     t.ok(now.workload.got.allowed > before.workload.got.allowed, `${during}: what is allowed arrived here`);
     before = now;

@@ -1,6 +1,6 @@
 /**
- * Mortal: applies one ruleset and is killed, by SIGKILL, right before the step whose number it is given.
- * A step is what changes tables, storage, links or pins; the first are in the idle set. Exits 0 where there are fewer.
+ * Mortal: starts, applies one ruleset and is killed, by SIGKILL, right before the step whose number it is given.
+ * A step is what changes maps, storage, links or pins. Exits 0 where there are fewer.
  */
 import fs from "node:fs";
 import { syncBuiltinESMExports } from "node:module";
@@ -25,9 +25,8 @@ function countCalls(owner: object, names: readonly string[]): void {
   }
 }
 
-const enforcer = new EbpfEnforcer({ node: ruleset.node, logger: quiet });
-await enforcer.open();
 countCalls(loadNative(), [
+  "loadObject",
   "mapDelete",
   "mapWrite",
   "wordStore",
@@ -36,8 +35,13 @@ countCalls(loadNative(), [
   "linkDetach",
   "pin",
   "mapSet",
+  "iterCreate",
+  "iterRead",
+  "runEach",
 ]);
-countCalls(fs, ["renameSync", "rmSync", "rmdirSync"]);
+countCalls(fs, ["mkdirSync", "renameSync", "rmSync", "rmdirSync"]);
 syncBuiltinESMExports();
+const enforcer = new EbpfEnforcer({ node: ruleset.node, logger: quiet });
+await enforcer.open();
 await enforcer.apply(ruleset);
 await enforcer.close();

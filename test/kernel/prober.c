@@ -5,11 +5,13 @@
  *
  *   prober HOST ALLOWED FORBIDDEN     its own ports are any that are free; to ALLOWED 0 nothing is sent
  *   → ports ALLOWED FORBIDDEN         its own
- *   → SENT REFUSED SENT REFUSED GOT GOT   of each pair the allowed port first
+ *   → SENT REFUSED SENT REFUSED GOT GOT DROPPED   of each pair the allowed port first; and what came to its allowed
+ *     port and was not let in
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
+#include <linux/sock_diag.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -44,6 +46,18 @@ static int bind_any(int fd)
 		exit(1);
 	}
 	return ntohs(own.sin_port);
+}
+
+static unsigned int dropped(int fd)
+{
+	unsigned int info[SK_MEMINFO_VARS] = { 0 };
+	socklen_t size = sizeof(info);
+
+	if (getsockopt(fd, SOL_SOCKET, SO_MEMINFO, info, &size) < 0) {
+		perror("getsockopt");
+		exit(1);
+	}
+	return info[SK_MEMINFO_DROPS];
 }
 
 static void drain(int fd, int kind)
@@ -106,8 +120,8 @@ int main(int argc, char **argv)
 			continue;
 		if (!fgets(line, sizeof(line), stdin))
 			return 0;
-		printf("%lu %lu %lu %lu %lu %lu\n", sent[ALLOWED], refused[ALLOWED], sent[FORBIDDEN], refused[FORBIDDEN],
-		       got[ALLOWED], got[FORBIDDEN]);
+		printf("%lu %lu %lu %lu %lu %lu %u\n", sent[ALLOWED], refused[ALLOWED], sent[FORBIDDEN],
+		       refused[FORBIDDEN], got[ALLOWED], got[FORBIDDEN], dropped(sockets[ALLOWED]));
 		fflush(stdout);
 	}
 }

@@ -22,6 +22,8 @@ export interface Counters {
   /** EPERM. */
   readonly refused: Ports;
   readonly got: Ports;
+  /** What came to its allowed port and was not let in. */
+  readonly dropped: number;
 }
 
 export class Prober {
@@ -62,11 +64,12 @@ export class Prober {
   async counters(): Promise<Counters> {
     const line = this.#line();
     this.#child.stdin?.write("\n");
-    const [a = 0, b = 0, c = 0, d = 0, e = 0, f = 0] = (await line).split(" ").map(Number);
+    const [a = 0, b = 0, c = 0, d = 0, e = 0, f = 0, dropped = 0] = (await line).split(" ").map(Number);
     return {
       sent: { allowed: a, forbidden: c },
       refused: { allowed: b, forbidden: d },
       got: { allowed: e, forbidden: f },
+      dropped,
     };
   }
 

@@ -9,6 +9,7 @@ export const ABI = {
   FLOW_PROBES: 32,
   TEST_SUBJECTS: 64,
   MAX_EXTENSIONS: 8,
+  TICK_SHIFT: 30,
   FLOW_NEW_TICKS: 30,
   FLOW_ANSWERED_TICKS: 180,
   FLOW_SCTP_TICKS: 3600,
@@ -17,6 +18,7 @@ export const ABI = {
   EVENT_BYTES: 1048576,
   EVENT_BURST: 256,
   EVENT_SHIFT: 22,
+  PLACE_LEARNING: 2147483647,
   INGRESS: 0,
   EGRESS: 1,
   MODE_UNSET: 0,
@@ -48,6 +50,7 @@ export const ABI = {
   PORT_ANY_BITS: 32,
   PORT_PROTOCOL_BITS: 48,
   PORT_FULL_BITS: 64,
+  SOCK_ROLE: 12,
 } as const;
 
 /** Sizes and offsets of the structs, in bytes. */
@@ -152,4 +155,18 @@ export const EVENT = {
   remote: 40,
   beLocalPort: 56,
   beRemotePort: 58,
+} as const;
+export const GIVEN_FLOW = {
+  size: 72,
+  subject: 0,
+  protocol: 4,
+  family: 5,
+  beLocalPort: 6,
+  beRemotePort: 8,
+  port: 10,
+  asked: 14,
+  local: 16,
+  remote: 32,
+  answered: 48,
+  seen: 56,
 } as const;

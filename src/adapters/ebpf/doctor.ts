@@ -5,11 +5,13 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import type { Check } from "../../model/check.js";
-import { HOOKS } from "./items.js";
-import { closeObject } from "./load.js";
-import { defaultNativeDir, kernel, loadNative, type Native } from "./native.js";
+import { ABI } from "./abi.generated.js";
+import { tryPrograms } from "./load.js";
+import { defaultNativeDir, loadNative, type Native } from "./native.js";
 import { missingCapabilities } from "./privileges.js";
-import { BPFFS, findCgroupRoot } from "./paths.js";
+import { BPFFS, findCgroupRoot, unpinName } from "./paths.js";
+import { entriesOf } from "./pins.js";
+import { listVersions } from "./versions.js";
 
 /** Later checks that need what an earlier one did not find are left out. */
 export function checkKernel(options: { readonly nativeDir?: string }): readonly Check[] {
@@ -50,6 +52,24 @@ export function checkKernel(options: { readonly nativeDir?: string }): readonly 
   return checks;
 }
 
+/** Which versions of the kernel tables stand on this machine. One that is not this build's is taken over from by its agent. */
+export function checkVersions(pinRoot: string): Check {
+  const name = "kernel tables";
+  try {
+    const nodes = entriesOf(pinRoot).map((node) => {
+      const abis = listVersions(join(pinRoot, node)).map(
+        ({ abi, isRetired }) => `${abi}${isRetired ? " (retired)" : ""}`,
+      );
+      return `${unpinName(node)} has version ${abis.join(" and ")}`;
+    });
+    const found = nodes.length === 0 ? "none yet" : nodes.join("; ");
+    return { name, state: "ok", detail: `${found}; this build makes version ${ABI.VERSION}`, fix: null };
+  } catch (error) {
+    const detail = error instanceof Error ? error.message : String(error);
+    return { name, state: "warning", detail, fix: "Run as root to see what is pinned." };
+  }
+}
+
 type Probe = <T>(
   name: string,
   mend: string,
@@ -70,15 +90,7 @@ function checkWithAddon(native: Native, nativeDir: string, check: Probe): void {
   });
   if (privileged !== true) return;
   check("kernel features", "Use a kernel of version 6.1 or newer with BTF, BPF and cgroup BPF enabled.", () => {
-    const object = kernel("Loading the eBPF programs", () =>
-      native.loadObject(
-        join(nativeDir, "ztap.bpf.o"),
-        "",
-        HOOKS.map((hook) => `ztap_${hook}`),
-        ["ztap_test_subjects"],
-      ),
-    );
-    closeObject(native, object);
+    tryPrograms(native, nativeDir);
     return { detail: "the programs load", value: true };
   });
 }

@@ -5,8 +5,9 @@
  * apply: fill the idle set and the idle halves of the cgroups' storage → switch with one store →
  * attach what is new beside what is there → put it in its place → release what is gone. Killed before the switch the old ruleset stands whole;
  * after it the new one does for every workload that was enforced, and the next apply completes it.
+ * Where another version of the tables is in force, the same steps take over from it; see Takeover.
  */
-import { dirname } from "node:path";
+import { diffKeyed } from "../../diff/keyed.js";
 import type { Ruleset } from "../../model/ruleset.js";
 import {
   EnforcerError,
@@ -18,27 +19,30 @@ import {
 import type { FlowSource } from "../../ports/flows.js";
 import type { Logger } from "../../ports/system.js";
 import { CONTROL } from "./abi.generated.js";
+import { claimFolder, requireReadable } from "./claim.js";
 import { Counters } from "./counters.js";
 import { Events } from "./events.js";
+import { isOffered, offer } from "./handover.js";
 import type { Image } from "./image.js";
-import { addItem, addTableItems, controlItem, imageItems, pinItem } from "./items.js";
+import { addItem, addTableItems, controlItem, givenItem, imageItems, pinItem } from "./items.js";
 import { Links } from "./links.js";
-import { borrowObject, closeObject, loadObject, mountBpffs, pinMaps, pinnedMaps } from "./load.js";
+import { borrowObject, closeObject, loadObject, pinMaps, pinnedMaps } from "./load.js";
+import type { Located } from "./locate.js";
 import { lower } from "./lower.js";
 import {
   asEnforcerError,
   defaultNativeDir,
-  kernel,
   KernelError,
   loadNative,
   type LoadedObject,
   type Native,
 } from "./native.js";
-import { BPFFS, DEFAULT_PIN_ROOT, findCgroupRoot, nodeFolders, requireCgroup2 } from "./paths.js";
-import { ownFolder, requireOwnFolder, requirePrivileges } from "./privileges.js";
+import { DEFAULT_PIN_ROOT, findCgroupRoot, nodeFolders, requireCgroup2, type NodeFolders } from "./paths.js";
 import { Subjects } from "./subjects.js";
-import { CgroupWatch } from "./watch.js";
+import { saying, Takeover } from "./takeover.js";
 import { TableSets } from "./tables.js";
+import { listOthers } from "./versions.js";
+import { CgroupWatch } from "./watch.js";
 
 export interface EbpfOptions {
   /** The node whose rulesets these are; its pins stand apart from those of other nodes. */
@@ -62,7 +66,8 @@ interface Opened {
   readonly subjects: Subjects;
   readonly counters: Counters;
   readonly events: Events;
-  readonly mapsFolder: string;
+  readonly takeover: Takeover;
+  readonly folders: NodeFolders;
   /** Holds the node's lock; -1 where this enforcer only looks. */
   readonly lock: number;
 }
@@ -101,19 +106,21 @@ export class EbpfEnforcer implements Enforcer {
     const native = loadNative(nativeDir);
     const cgroupRoot = requireCgroup2(this.#options.cgroupRoot ?? findCgroupRoot());
     const folders = nodeFolders(pinRoot, node);
-    if (readOnly) requireOwnFolder(dirname(pinRoot), folders.maps);
     const lock = readOnly ? -1 : claimFolder(native, pinRoot, folders);
     let object: LoadedObject;
     try {
+      if (readOnly) requireReadable(native, pinRoot, folders);
       object = (readOnly ? borrowObject : loadObject)(native, nativeDir, folders.maps);
+      if (!readOnly) offer(native, object, folders);
     } catch (error) {
       if (lock >= 0) native.closeFd(lock);
       if (error instanceof KernelError && error.log !== undefined)
         logger.debug("What libbpf and the verifier said", { log: error.log });
-      throw error;
+      throw readOnly ? error : saying(listOthers(folders.node), error);
     }
     const links = new Links(native, object, folders.links);
-    const subjects = new Subjects(native, links, mapOf(object, "ztap_cgroup"), cgroupRoot);
+    const storageFd = mapOf(object, "ztap_cgroup");
+    const subjects = new Subjects(native, links, storageFd, cgroupRoot);
     this.#opened = {
       native,
       object,
@@ -121,18 +128,20 @@ export class EbpfEnforcer implements Enforcer {
       subjects,
       counters: new Counters(native, object.maps),
       events: new Events(native, object.maps),
-      mapsFolder: folders.maps,
+      takeover: new Takeover({ native, nativeDir, folders, links, storageFd, cgroupRoot }),
+      folders,
       lock,
     };
     logger.debug("The eBPF dataplane is open", { pins: folders.node, cgroups: cgroupRoot });
   }
 
   async observe(ruleset: Ruleset): Promise<Observation> {
-    const { native, object, tables, subjects, counters, events, mapsFolder, lock } = this.#require();
+    const { native, object, tables, subjects, counters, events, takeover, folders, lock } = this.#require();
     const image = this.#image(ruleset);
     events.learn(image);
     if (lock >= 0) {
       subjects.forgetGone();
+      takeover.forgetGone();
       // Counters of an earlier ruleset go once no program reads its tables.
       if (this.#inForce !== null && tables.isSettled) counters.sweep(this.#inForce);
     }
@@ -142,8 +151,10 @@ export class EbpfEnforcer implements Enforcer {
     const items = new Map<string, EnforcementItem>();
     const control = native.mapGet(mapOf(object, "ztap_control"), Buffer.alloc(4));
     addItem(items, controlItem(control?.readUInt32LE(CONTROL.abi) ?? 0));
-    for (const name of pinnedMaps(object, mapsFolder)) addItem(items, pinItem(name));
+    for (const name of pinnedMaps(object, folders.maps)) addItem(items, pinItem(name));
+    if (isOffered(folders)) addItem(items, givenItem());
     subjects.observe(items, image, located, active, counters.subjectPlaces());
+    takeover.observe(items, image, located);
     const held = tables.read(active);
     addTableItems(items, "addr", held.addrs, image);
     addTableItems(items, "port", held.ports, image);
@@ -153,10 +164,23 @@ export class EbpfEnforcer implements Enforcer {
   }
 
   async apply(ruleset: Ruleset): Promise<void> {
-    const { native, object, tables, subjects, counters, events, mapsFolder, lock } = this.#require();
+    const { native, object, folders, takeover, lock } = this.#require();
     if (lock < 0) throw new TypeError("an enforcer that only looks cannot apply");
+    pinMaps(native, object, folders.maps);
+    if (!isOffered(folders)) offer(native, object, folders);
+    const others = takeover.others();
+    try {
+      if (others.length > 0) await this.#takeOver(ruleset);
+      else await this.#switchTo(ruleset);
+    } catch (error) {
+      throw saying(others, error);
+    }
+  }
+
+  /** @returns the cgroups that the ruleset is enforced on */
+  async #switchTo(ruleset: Ruleset): Promise<Located> {
+    const { tables, subjects, counters, events } = this.#require();
     const image = this.#image(ruleset);
-    pinMaps(native, object, mapsFolder);
     counters.prepare(image);
     events.learn(image);
     const prepared = await tables.prepare(image);
@@ -168,6 +192,35 @@ export class EbpfEnforcer implements Enforcer {
     this.#inForce = image;
     const failures = subjects.enforce(image, located, prepared, places);
     if (failures.length > 0) throw severalAsOne(failures);
+    return located;
+  }
+
+  async #takeOver(ruleset: Ruleset): Promise<void> {
+    const { subjects, takeover, tables } = this.#require();
+    const image = this.#image(ruleset);
+    // What may take long comes first: while ours learn, they write flows of what the others refuse as well.
+    await tables.prepare(image);
+    const homeless = await takeover.learn(subjects.locate(ruleset, image));
+    if (homeless > 0)
+      this.#options.logger.warn(
+        `${homeless} flows of another version of the kernel tables found no room in this one's`,
+      );
+    const located = await this.#switchTo(ruleset);
+    const lacking = await this.#lacking(ruleset, located);
+    if (lacking !== undefined) throw new EnforcerError("kernel", `the ${lacking} is not what was just written`);
+    takeover.finish(image, located);
+  }
+
+  /** What the kernel does not hold of the ruleset, of all that it can; undefined where it is whole. */
+  async #lacking(ruleset: Ruleset, located: Located): Promise<string | undefined> {
+    const { items } = await this.observe(ruleset);
+    // A cgroup that went meanwhile is not held against it.
+    const now = this.#require().subjects.locate(ruleset, this.#image(ruleset));
+    const ids = new Set(now.present.map(({ cgroupId }) => cgroupId));
+    const present = new Set(located.present.flatMap(({ workload, cgroupId }) => (ids.has(cgroupId) ? [workload] : [])));
+    const { missing, changed } = diffKeyed(this.lower(ruleset), items, (a, b) => a.value === b.value);
+    const lacking = [...missing, ...changed].map(({ wanted }) => wanted);
+    return lacking.find(({ workload }) => workload === undefined || present.has(workload))?.label;
   }
 
   watch(signal: AbortSignal): AsyncIterable<void> {
@@ -199,22 +252,6 @@ export class EbpfEnforcer implements Enforcer {
     }
     return image;
   }
-}
-
-/** Makes the node's folder and takes its lock: one writer for a node's tables, whatever store it follows. */
-function claimFolder(native: Native, pinRoot: string, folders: ReturnType<typeof nodeFolders>): number {
-  requirePrivileges(native);
-  if (pinRoot.startsWith(BPFFS)) mountBpffs(native);
-  for (const folder of [folders.links, folders.maps]) ownFolder(dirname(pinRoot), folder);
-  if (!native.isBpffs(folders.node)) {
-    throw new EnforcerError(
-      "unsupported",
-      `${pinRoot} is not on a BPF file system, where alone programs can be pinned`,
-    );
-  }
-  const lock = kernel("Locking the node's folder", () => native.lockFolder(folders.node));
-  if (lock >= 0) return lock;
-  throw new EnforcerError("busy", `another process enforces in ${folders.node}; stop it first`);
 }
 
 function mapOf(object: LoadedObject, name: string): number {

@@ -1,6 +1,6 @@
 /**
- * Inspect: what this machine's kernel holds of ztap's, read from the pins alone. Needs no agent, no
- * ruleset and no loaded object, and changes nothing.
+ * Inspect: what this machine's kernel holds of ztap's, read from the pins alone, by node and version. Needs no agent,
+ * no ruleset and no loaded object, and changes nothing.
  */
 import { dirname, join } from "node:path";
 import type { EntryCounts, InspectedLink, InspectedNode } from "../../model/inspection.js";
@@ -11,7 +11,8 @@ import { pinnedVersion } from "./load.js";
 import { kernel, loadNative, type Native } from "./native.js";
 import { requireOwnFolder } from "./privileges.js";
 import { entriesOf, listLinks, type Link } from "./pins.js";
-import { DEFAULT_PIN_ROOT, findCgroupRoot, nodeFolders, unpinName } from "./paths.js";
+import { DEFAULT_PIN_ROOT, findCgroupRoot, unpinName } from "./paths.js";
+import { listVersions } from "./versions.js";
 
 export interface InspectOptions {
   readonly pinRoot?: string;
@@ -23,13 +24,16 @@ export function inspectEnforcement(options: InspectOptions = {}): readonly Inspe
   const pinRoot = options.pinRoot ?? DEFAULT_PIN_ROOT;
   const names = entriesOf(pinRoot);
   if (names.length === 0) return [];
-  for (const name of names) requireOwnFolder(dirname(pinRoot), nodeFolders(pinRoot, unpinName(name)).maps);
+  const standing = names.flatMap((name) => listVersions(join(pinRoot, name)).map((folders) => ({ name, folders })));
+  for (const { folders } of standing)
+    for (const folder of [folders.maps, folders.links]) requireOwnFolder(dirname(pinRoot), folder);
   const native = loadNative(options.nativeDir);
   const cgroupRoot = options.cgroupRoot ?? findCgroupRoot();
-  const pinned = names.map((name) => {
-    const folders = nodeFolders(pinRoot, unpinName(name));
-    return { name, folders, links: [...listLinks(native, folders.links).values()].flat() };
-  });
+  const pinned = standing.map(({ name, folders }) => ({
+    name,
+    folders,
+    links: [...listLinks(native, folders.links).values()].flat(),
+  }));
   const links = pinned.flatMap((one) => one.links);
   const paths = cgroupPaths(
     native,

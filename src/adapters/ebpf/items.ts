@@ -48,6 +48,7 @@ export function imageItems(image: Image): ItemSet {
   const items = new Map<string, EnforcementItem>();
   addItem(items, controlItem(ABI.VERSION));
   for (const name of MAPS) addItem(items, pinItem(name));
+  addItem(items, givenItem());
   for (const [workload, { subject, id, record }] of image.subjects) {
     addItem(items, subjectItem(workload, subjectValue(id, record), subject));
     for (const hook of HOOKS) addItem(items, linkItem(workload, hook, ATTACHED, subject));
@@ -67,6 +68,16 @@ export function controlItem(abi: number): EnforcementItem {
 
 export function pinItem(name: string): EnforcementItem {
   return { key: `pin/${name}`, value: "pinned", type: "entry", label: `pin of the map ${name}` };
+}
+
+export function givenItem(): EnforcementItem {
+  return { key: "pin/give/flows", value: "pinned", type: "entry", label: "pin of what gives flows to another version" };
+}
+
+/** Pins of a version that this one has to take over from, or to finish with. */
+export function versionItem(name: string, abi: number): EnforcementItem {
+  const label = `what ABI version ${abi} of the kernel tables left`;
+  return { key: `version/${name}`, value: "pinned", type: "entry", label };
 }
 
 /** The value of a link that is attached to the workload's own cgroup with the program of this build. */
@@ -93,6 +104,12 @@ export function linkItem(
 export function leftoverItem(workload: string, pin: string, hook: string): EnforcementItem {
   const label = `${hook === pin ? "" : "left-over "}${hook} program on ${workload}`;
   return { key: `link/${workload}/${pin}`, value: ATTACHED, type: "link", label, workload };
+}
+
+/** The same, of another version. */
+export function elderItem(workload: string, pin: string, version: string, abi: number): EnforcementItem {
+  const label = `program of ABI version ${abi} at ${pin} on ${workload}`;
+  return { key: `link/${workload}/${version}/${pin}`, value: ATTACHED, type: "link", label, workload };
 }
 
 export function subjectItem(workload: string, value: string, subject: ImageSubject["subject"]): EnforcementItem {

@@ -6,6 +6,7 @@ import { existsSync, mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { EnforcerError } from "../../ports/enforcer.js";
 import { ABI, CONTROL } from "./abi.generated.js";
+import { GIVERS, TAKERS } from "./handover.js";
 import { HOOKS } from "./items.js";
 import { kernel, type LoadedObject, type Native } from "./native.js";
 import { BPFFS } from "./paths.js";
@@ -13,20 +14,35 @@ import { BPFFS } from "./paths.js";
 /** Exists only for BPF_PROG_TEST_RUN. */
 const TEST_MAPS = ["ztap_test_subjects"];
 
+const PROGRAMS = [...HOOKS.map((hook) => `ztap_${hook}`), ...GIVERS];
+
 export function mountBpffs(native: Native): void {
   if (native.isBpffs(BPFFS)) return;
   kernel(`Mounting the BPF file system on ${BPFFS}`, () => native.mountBpffs(BPFFS));
 }
 
-/** @throws EnforcerError `abi-version` when the pinned maps belong to another version of ztap */
+/** @throws EnforcerError `abi-version` when the pinned maps are not of the version that they are pinned as */
 export function loadObject(native: Native, nativeDir: string, mapsFolder: string): LoadedObject {
   mkdirSync(mapsFolder, { recursive: true });
   checkVersion(native, mapsFolder);
-  const programs = HOOKS.map((hook) => `ztap_${hook}`);
-  const file = join(nativeDir, "ztap.bpf.o");
-  const object = kernel("Loading the eBPF programs", () => native.loadObject(file, mapsFolder, programs, TEST_MAPS));
+  const object = load(native, nativeDir, mapsFolder, PROGRAMS);
   initialise(native, object);
   return object;
+}
+
+/** The programs that take over from another version, over the maps that are pinned. */
+export function loadTakers(native: Native, nativeDir: string, mapsFolder: string): LoadedObject {
+  return load(native, nativeDir, mapsFolder, TAKERS);
+}
+
+/** Every program that an agent may need, over maps of their own: whether this kernel takes them. */
+export function tryPrograms(native: Native, nativeDir: string): void {
+  closeObject(native, load(native, nativeDir, "", [...PROGRAMS, ...TAKERS]));
+}
+
+function load(native: Native, nativeDir: string, mapsFolder: string, programs: readonly string[]): LoadedObject {
+  const file = join(nativeDir, "ztap.bpf.o");
+  return kernel("Loading the eBPF programs", () => native.loadObject(file, mapsFolder, programs, TEST_MAPS));
 }
 
 /**
@@ -35,9 +51,7 @@ export function loadObject(native: Native, nativeDir: string, mapsFolder: string
  */
 export function borrowObject(native: Native, nativeDir: string, mapsFolder: string): LoadedObject {
   checkVersion(native, mapsFolder);
-  const programs = HOOKS.map((hook) => `ztap_${hook}`);
-  const file = join(nativeDir, "ztap.bpf.o");
-  const fresh = kernel("Loading the eBPF programs", () => native.loadObject(file, "", programs, TEST_MAPS));
+  const fresh = load(native, nativeDir, "", PROGRAMS);
   const maps = Object.entries(fresh.maps).map(([name, fd]) => {
     const pinned = kernel(`Opening the pinned ${name}`, () => native.openPin(join(mapsFolder, name)));
     if (pinned < 0) return [name, fd] as const;
@@ -85,7 +99,7 @@ function checkVersion(native: Native, mapsFolder: string): void {
   if (found === null || found === 0 || found === ABI.VERSION) return;
   throw new EnforcerError(
     "abi-version",
-    `The kernel holds tables of ABI version ${found} in ${mapsFolder}; this ztap writes version ${ABI.VERSION}. ` +
+    `The tables in ${mapsFolder} say that they are of ABI version ${found}, and not ${ABI.VERSION}: they were damaged. ` +
       `They stay in force. To replace them, run "ztap enforcement remove" and start the agent again.`,
   );
 }

@@ -80,6 +80,12 @@ export interface Native {
   wordStore(fd: number, offset: number, value: bigint): void;
   linkCreate(programFd: number, cgroupPath: string, hook: Hook): number;
   linkInfo(fd: number): LinkInfo;
+  /** A link that runs the iterator over the map whenever it is read. */
+  iterCreate(programFd: number, mapFd: number): number;
+  /** All that one run of the iterator writes. */
+  iterRead(linkFd: number): Buffer;
+  /** Runs a syscall program once for each record. @returns how many runs returned something else than 0 */
+  runEach(fd: number, records: Buffer, size: number): number;
   linkUpdate(linkFd: number, programFd: number): void;
   linkDetach(fd: number): void;
   pin(fd: number, path: string): void;
@@ -140,6 +146,7 @@ function isNative(addon: unknown): addon is Native {
     "lockFolder",
     "mapRead",
     "linkCreate",
+    "iterCreate",
     "gracePeriod",
     "ringOpen",
     "closeFd",

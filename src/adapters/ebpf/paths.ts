@@ -2,6 +2,7 @@
 import { readFileSync, statfsSync } from "node:fs";
 import { join } from "node:path";
 import { EnforcerError } from "../../ports/enforcer.js";
+import { ABI } from "./abi.generated.js";
 
 export const DEFAULT_PIN_ROOT = "/sys/fs/bpf/ztap";
 export const BPFFS = "/sys/fs/bpf";
@@ -63,13 +64,26 @@ function decodePart(part: string): string {
   return Buffer.from(bytes).toString();
 }
 
-/** The folders of one node below the pin root. */
-export function nodeFolders(
-  pinRoot: string,
-  node: string,
-): { readonly node: string; readonly maps: string; readonly links: string } {
+/** What one version of the kernel tables has pinned. */
+export interface VersionFolders {
+  readonly maps: string;
+  readonly links: string;
+  /** What it gives to another version. */
+  readonly give: string;
+}
+
+export interface NodeFolders extends VersionFolders {
+  readonly node: string;
+}
+
+/** The folders of one node below the pin root, and in them those of this build's version. */
+export function nodeFolders(pinRoot: string, node: string): NodeFolders {
   const folder = join(pinRoot, pinName(node));
-  return { node: folder, maps: join(folder, "maps"), links: join(folder, "links") };
+  return { node: folder, ...versionFolders(join(folder, `abi-${ABI.VERSION}`)) };
+}
+
+export function versionFolders(folder: string): VersionFolders {
+  return { maps: join(folder, "maps"), links: join(folder, "links"), give: join(folder, "give") };
 }
 
 /** From linux/magic.h. */

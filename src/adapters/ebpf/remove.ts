@@ -1,5 +1,5 @@
 /**
- * Remove: takes all that a node, or every node, holds in the kernel away. The only thing that ends
+ * Remove: takes all that a node, or every node, holds in the kernel away, of every version. The only thing that ends
  * enforcement; needs no loaded object and no agent.
  */
 import { rmdirSync, rmSync } from "node:fs";
@@ -8,7 +8,8 @@ import type { Removed } from "../../model/inspection.js";
 import { EnforcerError } from "../../ports/enforcer.js";
 import { entriesOf, removeLinks } from "./pins.js";
 import { kernel, loadNative, type Native } from "./native.js";
-import { DEFAULT_PIN_ROOT, nodeFolders, pinName, unpinName } from "./paths.js";
+import { DEFAULT_PIN_ROOT, pinName, unpinName } from "./paths.js";
+import { listVersions } from "./versions.js";
 
 export interface RemoveOptions {
   /** Absent: every node below the pin root. */
@@ -40,8 +41,8 @@ function removeIfEmpty(folder: string): void {
 }
 
 function removeNode(native: Native, pinRoot: string, node: string): Removed {
-  const folders = nodeFolders(pinRoot, node);
-  const lock = kernel("Locking the node's folder", () => native.lockFolder(folders.node));
+  const folder = join(pinRoot, pinName(node));
+  const lock = kernel("Locking the node's folder", () => native.lockFolder(folder));
   if (lock < 0) {
     throw new EnforcerError(
       "busy",
@@ -49,16 +50,22 @@ function removeNode(native: Native, pinRoot: string, node: string): Removed {
     );
   }
   try {
-    return takeAway(native, folders, node);
+    return { node, workloads: takeAway(native, folder) };
   } finally {
     native.closeFd(lock);
   }
 }
 
-function takeAway(native: Native, folders: ReturnType<typeof nodeFolders>, node: string): Removed {
-  const workloads = entriesOf(folders.links);
+/** @returns the workloads that were covered */
+function takeAway(native: Native, folder: string): readonly string[] {
+  const workloads = new Set<string>();
   // Programs first: while they are attached they need their maps.
-  for (const workload of workloads) removeLinks(native, join(folders.links, workload));
-  rmSync(folders.node, { recursive: true, force: true });
-  return { node, workloads: workloads.map(unpinName) };
+  for (const { links } of listVersions(folder)) {
+    for (const workload of entriesOf(links)) {
+      removeLinks(native, join(links, workload));
+      workloads.add(unpinName(workload));
+    }
+  }
+  rmSync(folder, { recursive: true, force: true });
+  return [...workloads].sort();
 }

@@ -4,7 +4,7 @@
  * One write replaces the whole value at once, so a half that is in force can be kept as it is while
  * the other is prepared.
  */
-import { CGROUP, SUBJECT } from "./abi.generated.js";
+import { ABI, CGROUP, SUBJECT } from "./abi.generated.js";
 import type { SubjectRecord } from "./image.js";
 import { kernel, type Native } from "./native.js";
 import type { SetIndex } from "./tables.js";
@@ -27,6 +27,11 @@ export function readStorage(native: Native, fd: number, cgroupId: bigint): Stora
 /** The cgroup must have storage. */
 export function writeStorage(native: Native, fd: number, cgroupId: bigint, storage: Storage): void {
   kernel("Writing a cgroup's storage", () => native.mapSet(fd, keyOf(cgroupId), encodeStorage(storage)));
+}
+
+/** Whether its programs let everything pass and learn, beside another version's. */
+export function isLearning({ place }: Storage): boolean {
+  return place === ABI.PLACE_LEARNING;
 }
 
 export function sameRecord(a: SubjectRecord, b: SubjectRecord): boolean {

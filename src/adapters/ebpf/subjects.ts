@@ -17,7 +17,7 @@ import { OPEN_RECORD } from "./lower.js";
 import type { Native } from "./native.js";
 import { cgroupPath } from "./paths.js";
 import { isHook, type Link } from "./pins.js";
-import { readStorage, sameRecord, withSet, writeStorage, type Storage } from "./storage.js";
+import { isLearning, readStorage, sameRecord, withSet, writeStorage, type Storage } from "./storage.js";
 import type { SetIndex } from "./tables.js";
 
 /** By subject id: where each workload counts. */
@@ -128,7 +128,8 @@ export class Subjects {
       const held = readStorage(this.#native, this.#storageFd, one.cgroupId);
       // A subject of 0: nothing is enforced there yet, or the storage was wiped and refuses; `enforce` writes it whole.
       if (held === null || held.subject === 0) continue;
-      const place = placeOf(places, one);
+      // One that learns beside another version counts nothing until it is in force.
+      const place = isLearning(held) ? held.place : placeOf(places, one);
       const next = {
         ...withSet(held, idle, one.record),
         cgroup: one.cgroupId,

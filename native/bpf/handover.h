@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/*
+ * Handover: what living conversations need when another version takes over: for TCP who asked, and for the rest
+ * the flows. These programs are attached to no cgroup: the agent runs them. See docs/adr/0005-abi-versions.md.
+ */
+#ifndef ZTAP_HANDOVER_H
+#define ZTAP_HANDOVER_H
+
+#include "flow.h"
+
+_Static_assert(offsetof(struct ztap_sock, role) == ZTAP_SOCK_ROLE, "where a socket's role is, is frozen");
+
+struct seq_file;
+
+struct bpf_iter_meta {
+	struct seq_file *seq;
+} __attribute__((preserve_access_index));
+
+struct bpf_iter__bpf_map_elem {
+	struct bpf_iter_meta *meta;
+	void *key;
+	void *value;
+} __attribute__((preserve_access_index));
+
+struct bpf_iter__bpf_sk_storage_map {
+	struct sock *sk;
+	void *value;
+} __attribute__((preserve_access_index));
+
+/* Over ztap_flows, for another version; it stays pinned. */
+SEC("iter/bpf_map_elem")
+int ztap_give_flows(struct bpf_iter__bpf_map_elem *ctx)
+{
+	const struct ztap_flow_key *key = ctx->key;
+	const struct ztap_flow *flow = ctx->value;
+	struct ztap_given_flow given = {};
+
+	if (!key || !flow)
+		return 0;
+	given.subject = key->subject;
+	given.protocol = key->protocol;
+	given.family = key->family;
+	given.be_local_port = key->be_local_port;
+	given.be_remote_port = key->be_remote_port;
+	__builtin_memcpy(given.local, key->local, 16);
+	__builtin_memcpy(given.remote, key->remote, 16);
+	for (int i = 0; i < 2; i++) {
+		given.asked[i] = flow->asked[i].remembered != 0;
+		given.answered[i] = flow->asked[i].answered;
+		given.port[i] = flow->asked[i].port;
+		given.seen[i] = (__u64)flow->asked[i].seen << ZTAP_TICK_SHIFT;
+	}
+	bpf_seq_write(ctx->meta->seq, &given, sizeof(given));
+	return 0;
+}
+
+/* No epoch is 1, so that whoever is judged by this half is judged anew. */
+__inline_always __u64 asked_before(__u32 subject)
+{
+	return 1ULL << 32 | subject | ZTAP_ALLOWED;
+}
+
+__inline_always void take_half(struct ztap_flow_half *half, const struct ztap_given_flow *given, int asker, __u32 now)
+{
+	__u32 seen = given->seen[asker] >> ZTAP_TICK_SHIFT;
+
+	if (!given->asked[asker])
+		return;
+	if (given->answered[asker])
+		half->answered = 1;
+	/* What was learned here of this half is newer. */
+	if (is_alive(half, now, given->protocol))
+		return;
+	half->port = given->port[asker];
+	half->seen = seen;
+	half->remembered = asked_before(given->subject);
+}
+
+/* Adds one flow of another version to those that were learned since. Returns 0, or 1 where there was no room. */
+SEC("syscall")
+int ztap_take_flow(struct ztap_given_flow *given)
+{
+	__u32 now = bpf_ktime_get_ns() >> ZTAP_TICK_SHIFT;
+	struct ztap_flow_key key = {};
+	struct ztap_flow fresh = {};
+	struct ztap_flow *flow;
+
+	key.subject = given->subject;
+	key.protocol = given->protocol;
+	key.family = given->family;
+	key.be_local_port = given->be_local_port;
+	key.be_remote_port = given->be_remote_port;
+	__builtin_memcpy(key.local, given->local, 16);
+	__builtin_memcpy(key.remote, given->remote, 16);
+	flow = bpf_map_lookup_elem(&ztap_flows, &key);
+	if (!flow) {
+		take_half(&fresh.asked[0], given, 0, now);
+		take_half(&fresh.asked[1], given, 1, now);
+		if (!is_alive(&fresh.asked[0], now, key.protocol) && !is_alive(&fresh.asked[1], now, key.protocol))
+			return 0;
+		if (!take_place(&key, now))
+			return 1;
+		if (!bpf_map_update_elem(&ztap_flows, &key, &fresh, BPF_NOEXIST))
+			return 0;
+		/* A packet was first. */
+		flow = bpf_map_lookup_elem(&ztap_flows, &key);
+		if (!flow)
+			return 1;
+	}
+	take_half(&flow->asked[0], given, 0, now);
+	take_half(&flow->asked[1], given, 1, now);
+	return 0;
+}
+
+/* Over another version's ztap_socks: a socket keeps its role. */
+SEC("iter/bpf_sk_storage_map")
+int ztap_take_roles(struct bpf_iter__bpf_sk_storage_map *ctx)
+{
+	const __u8 *given = ctx->value;
+	struct sock *sk = ctx->sk;
+	struct ztap_sock *sock;
+
+	if (!sk || !given || !given[ZTAP_SOCK_ROLE])
+		return 0;
+	sock = bpf_sk_storage_get(&ztap_socks, sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
+	if (sock && !sock->role)
+		sock->role = given[ZTAP_SOCK_ROLE];
+	return 0;
+}
+
+#endif
