@@ -8,6 +8,7 @@ import type { Scaffolded } from "./adapters/git/scaffold.js";
 import { systemClock, systemRandom } from "./adapters/system/clock.js";
 import { ProcLifelines } from "./adapters/system/lifelines.js";
 import { EBPF_CAPACITY } from "./adapters/ebpf/measure.js";
+import { PF_CAPACITY } from "./adapters/pf/limits.js";
 import type { ManifestFile, Manifests, ReadOptions } from "./manifest/read.js";
 import { readManifests as readUnbounded } from "./manifest/read.js";
 import { hasErrors } from "./model/diagnostic.js";
@@ -41,7 +42,7 @@ export async function readBootId(): Promise<string | null> {
 
 /** What every command and the leader read by: a state that no node could enforce is refused like any other mistake. */
 export function readManifests(files: readonly ManifestFile[], options: ReadOptions = {}): Manifests {
-  return readUnbounded(files, { capacity: EBPF_CAPACITY, ...options });
+  return readUnbounded(files, { capacities: { ebpf: EBPF_CAPACITY, pf: PF_CAPACITY }, ...options });
 }
 
 /**

@@ -7,8 +7,7 @@
 import { hasErrors, type Diagnostic } from "../model/diagnostic.js";
 import type { Kind, Position } from "../model/objects.js";
 import type { ObjectSet, StateObject } from "../model/state.js";
-import type { Capacity } from "../ports/enforcer.js";
-import { checkCapacity } from "./capacity.js";
+import { checkCapacity, type Capacities } from "./capacity.js";
 import { compareObjects } from "./compare.js";
 import { readFile, type DocumentPlace, type FileResult, type PlacedProblem } from "./file.js";
 import { lintObjects, type Warning } from "./lint.js";
@@ -58,8 +57,8 @@ export function createManifestCache(limit = CACHED_FILES): ManifestCache {
 
 export interface ReadOptions {
   readonly cache?: ManifestCache;
-  /** What a node can hold; a state that goes beyond it is refused. Absent: anything. */
-  readonly capacity?: Capacity;
+  /** What a node can hold and say; a state that goes beyond it is refused. Absent: anything. */
+  readonly capacities?: Capacities;
 }
 
 export function readManifests(files: readonly ManifestFile[], options: ReadOptions = {}): Manifests {
@@ -84,10 +83,10 @@ export function readManifests(files: readonly ManifestFile[], options: ReadOptio
   const warnings = locate(lintObjects(objects, unread));
   const placed = place([...problems, ...warnings], files);
   const diagnostics = [...results.flatMap((result) => result.diagnostics), ...placed];
-  const { capacity } = options;
+  const { capacities } = options;
   // A state that is refused anyway is not measured.
-  if (capacity !== undefined && !hasErrors(diagnostics))
-    diagnostics.push(...place(locate(checkCapacity(objects, capacity)), files));
+  if (capacities !== undefined && !hasErrors(diagnostics))
+    diagnostics.push(...place(locate(checkCapacity(objects, capacities)), files));
   return { objects, diagnostics: diagnostics.sort(byPosition) };
 }
 

@@ -13,6 +13,10 @@ export type DnsLabel = string;
  */
 export type LabelValue = string;
 /**
+ * Name of a user of the operating system. `unknown` is pf's word for no user.
+ */
+export type UserName = string;
+/**
  * IANA service name: at most 15 lower-case letters, digits and single '-' between them, at least one letter.
  */
 export type PortName = string;
@@ -92,6 +96,10 @@ export interface NodeSpecDocument {
    * The node's IP addresses, without prefix length. Left out: the host of `address`, where it is an IP address.
    */
   addresses?: string[];
+  /**
+   * What enforces on the node: `ebpf` on Linux, `pf` on macOS. What it cannot say is refused when planning.
+   */
+  enforcement?: "ebpf" | "pf";
 }
 /**
  * A namespace with the labels that `namespaceSelector` matches. The label `kubernetes.io/metadata.name` is implied.
@@ -153,6 +161,7 @@ export interface WorkloadSpecDocument {
    * Its cgroup: the path below the cgroup v2 root, without a leading slash.
    */
   cgroup?: string;
+  user?: UserName;
   /**
    * The ports it listens on. Only named ports are needed here, and only for policies that use the name.
    */
