@@ -18,7 +18,9 @@ export function checkCapacity(objects: ObjectSet, capacities: Capacities): reado
   const sizes = new Map<string, TableSize>();
   const found = new Map<string, Warning>();
   // One policy may be too large for a hundred nodes; it is said once.
-  const add = (key: string, warning: Warning): void => void (found.has(key) || found.set(key, warning));
+  const add = (key: string, warning: Warning): void => {
+    if (!found.has(key)) found.set(key, warning);
+  };
   for (const { node, backend, subjects } of byNode(objects, ruleset)) {
     const capacity = capacities[backend];
     const profilesOf = (members: Ruleset["subjects"]): readonly Profile[] => {

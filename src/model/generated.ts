@@ -460,9 +460,9 @@ export interface ConfigDocument {
    */
   address?: string;
   /**
-   * auto is eBPF on Linux; none reports and enforces nothing, and is never chosen by itself.
+   * auto is eBPF on Linux and pf on macOS; none reports and enforces nothing, and is never chosen by itself.
    */
-  backend?: "auto" | "ebpf" | "none";
+  backend?: "auto" | "ebpf" | "pf" | "none";
   /**
    * host:port of /metrics, /healthz and /readyz; off for none.
    */
