@@ -16,7 +16,7 @@ t.test("render prints what pf would be given, and what it cannot say, without ro
     /^block drop in quick from any to 10\.77\.1\.2\/32 label "ztap:d:[0-9a-f]{16}:ingress_demo\/db"$/m,
   );
   const document = await ztap.json(t, "enforcement-render", ["enforcement", "render", example, "--node", "mac-1"]);
-  t.match(document, { backend: "pf", node: "mac-1", digest: /^[0-9a-f]{64}$/, text: `${plain.stdout}`, refused: [] });
+  t.match(document, { backend: "pf", node: "mac-1", digest: /^[0-9a-f]{64}$/, text: plain.stdout, refused: [] });
   ztap.write("state/n.yaml", NODES);
   ztap.write("state/p.yaml", policy(80).replace("TCP", "SCTP"));
   const refused = await ztap.run(["enforcement", "render", "state", "--node", "n1", "--backend", "pf"]);

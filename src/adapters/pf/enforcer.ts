@@ -79,7 +79,7 @@ export class PfEnforcer implements Enforcer {
     const rendered = this.#render(ruleset);
     const held = await this.#look(ruleset, rendered);
     const items = heldItems(ruleset, rendered, await this.#print(rendered), held);
-    const labels = readLabels((await this.#pfctl.inAnchor("Reading pf's counters", ["-s", "labels"])).stdout);
+    const labels = readLabels(await this.#pfctl.readAnchor("Reading pf's counters", ["-s", "labels"]));
     return { items, subjects: this.#judge(ruleset, rendered, held), ...this.#counters.read(ruleset, rendered, labels) };
   }
 
@@ -88,7 +88,7 @@ export class PfEnforcer implements Enforcer {
     const rendered = this.#render(ruleset);
     const pfctl = this.#pfctl;
     await pfctl.inAnchor("Checking the rules", ["-n", ...LOAD], rendered.text);
-    const before = readLabels((await pfctl.inAnchor("Reading pf's counters", ["-s", "labels"])).stdout);
+    const before = readLabels(await pfctl.readAnchor("Reading pf's counters", ["-s", "labels"]));
     await pfctl.inAnchor("Loading the rules", LOAD, rendered.text);
     this.#counters.keep(before);
     await takeReference(pfctl, this.#reference, this.#options.node);
@@ -113,8 +113,8 @@ export class PfEnforcer implements Enforcer {
   async #look(ruleset: Ruleset, rendered: Rendered): Promise<Held> {
     const pfctl = this.#pfctl;
     const main = readRules((await pfctl.run("Reading pf's main ruleset", ["-s", "rules"])).stdout);
-    const rules = readRules((await pfctl.inAnchor("Reading pf's rules", ["-s", "rules"])).stdout);
-    const names = readTableNames((await pfctl.inAnchor("Listing pf's tables", ["-s", "Tables"])).stdout);
+    const rules = readRules(await pfctl.readAnchor("Reading pf's rules", ["-s", "rules"]));
+    const names = readTableNames(await pfctl.readAnchor("Listing pf's tables", ["-s", "Tables"]));
     const tables = new Map<string, readonly string[]>();
     for (const name of names) {
       const { stdout } = await pfctl.inAnchor(`Reading pf's table ${name}`, ["-t", name, "-T", "show"]);

@@ -15,9 +15,9 @@ export async function inspectPf({ stateDir, pfctl: program }: InspectOptions): P
   const pfctl = new Pfctl(program);
   const { isEnabled, isHeld, reference } = await readReference(pfctl, new ReferenceFile(stateDir));
   const main = readRules((await pfctl.run("Reading pf's main ruleset", ["-s", "rules"])).stdout);
-  const rules = readRules((await pfctl.inAnchor("Reading pf's rules", ["-s", "rules"])).stdout);
-  const tables = readTableNames((await pfctl.inAnchor("Listing pf's tables", ["-s", "Tables"])).stdout);
-  const labels = readLabels((await pfctl.inAnchor("Reading pf's counters", ["-s", "labels"])).stdout);
+  const rules = readRules(await pfctl.readAnchor("Reading pf's rules", ["-s", "rules"]));
+  const tables = readTableNames(await pfctl.readAnchor("Listing pf's tables", ["-s", "Tables"]));
+  const labels = readLabels(await pfctl.readAnchor("Reading pf's counters", ["-s", "labels"]));
   return {
     anchor: ANCHOR,
     node: reference?.node ?? null,
@@ -49,7 +49,7 @@ export async function removePf(
 async function takeAway(pfctl: Pfctl, file: ReferenceFile, node: string | null): Promise<readonly Removed[]> {
   const reference = await file.read();
   if (node !== null && reference !== null && reference.node !== node) return [];
-  const rules = readRules((await pfctl.inAnchor("Reading pf's rules", ["-s", "rules"])).stdout);
+  const rules = readRules(await pfctl.readAnchor("Reading pf's rules", ["-s", "rules"]));
   if (rules.length === 0 && reference === null) return [];
   await pfctl.inAnchor("Emptying the anchor", ["-F", "all"]);
   await releaseReference(pfctl, file);

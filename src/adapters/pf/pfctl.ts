@@ -12,6 +12,7 @@ export const PFCTL = "/sbin/pfctl";
 /** What it says at every call on a macOS without ALTQ. */
 const NOISE =
   /^(No ALTQ support in kernel|ALTQ related functions disabled|pfctl: Use of -f option.*|.*present in the main ruleset.*|See \/etc\/pf\.conf for further details\.)$/;
+const NO_ANCHOR = /DIOCGETRULES?: Invalid argument|anchor .*does not exist|No such process/i;
 const MAX_OUTPUT = 64 * 1024 * 1024;
 const SHOWN_LINES = 3;
 
@@ -44,6 +45,16 @@ export class Pfctl {
   /** The same, within ztap's anchor alone. */
   async inAnchor(what: string, args: readonly string[], input = ""): Promise<Answer> {
     return this.run(what, ["-a", ANCHOR, ...args], input);
+  }
+
+  /** What the anchor holds; nothing where neither the main ruleset nor a load has made it yet. */
+  async readAnchor(what: string, args: readonly string[]): Promise<string> {
+    try {
+      return (await this.inAnchor(what, args)).stdout;
+    } catch (error) {
+      if (error instanceof EnforcerError && error.code === "kernel" && NO_ANCHOR.test(error.message)) return "";
+      throw error;
+    }
   }
 
   #spawn(args: readonly string[], input: string): Promise<{ code: number | null; stdout: string; stderr: string }> {

@@ -115,6 +115,22 @@ t.test(
   },
 );
 
+t.test("an anchor that nothing has made yet holds nothing", async (t) => {
+  const machine = new Machine(t);
+  machine.change(() => ({ main: [] }));
+  t.match(await inspectPf({ stateDir: machine.folder, pfctl: machine.pfctl }), {
+    rules: [],
+    tables: [],
+    linked: false,
+  });
+  const enforcer = machine.enforcer();
+  await enforcer.open();
+  t.equal((await differences(enforcer, ruleset())).isSame, false);
+  await t.rejects(enforcer.apply(ruleset()), { code: "unsupported" });
+  t.match(await differences(enforcer, ruleset()), { drift: [/anchor "ztap" in pf's main ruleset is not attached/] });
+  await enforcer.close();
+});
+
 t.test("a load that fails leaves the old rules whole, and says what pfctl said", async (t) => {
   const machine = new Machine(t);
   const enforcer = machine.enforcer();
