@@ -6,12 +6,13 @@
 import type { KeyedDiff } from "../diff/keyed.js";
 import { isEmptyDiff } from "../diff/keyed.js";
 import { diffEnforcement, judgeSubjects, listDrift } from "../drift/drift.js";
+import type { ControlServer } from "../model/lifeline.js";
 import type { Ruleset } from "../model/ruleset.js";
 import { refKey, type CommittedState, type ObjectSet, type Revision } from "../model/state.js";
 import type { DriftKind, NodeStatus, SubjectStatus } from "../model/status.js";
 import { compile } from "../policy/compile.js";
 import { nameFlows, NO_NAMES, type FlowNames } from "../policy/flow-names.js";
-import { findLockouts } from "../policy/lockout.js";
+import { clientsOf, findLockouts, type Client } from "../policy/lockout.js";
 import type { StateCopy } from "../ports/copy.js";
 import type { EnforcementItem, Enforcer, ItemSet, Observation } from "../ports/enforcer.js";
 import { EnforcerError } from "../ports/enforcer.js";
@@ -42,6 +43,7 @@ interface Target {
   readonly ruleset: Ruleset;
   readonly items: ItemSet;
   readonly names: FlowNames;
+  readonly clients: readonly Client[];
   /** What the state says enforces on this node; null where it does not declare the node. */
   readonly backend: "ebpf" | "pf" | null;
 }
@@ -73,6 +75,7 @@ export class Follower {
   /** Stays in the status until there is something worse to say: an operator looks later than it happened. */
   #lastHeal: string | null = null;
   #problem: string | null = null;
+  #servers: { readonly servers: readonly ControlServer[]; readonly at: number } | null = null;
   #reported: { readonly content: string; readonly at: number } | null = null;
 
   constructor(
@@ -211,8 +214,10 @@ export class Follower {
       ),
     );
     const names = nameFlows(all, ruleset);
+    const clients = clientsOf(all);
+    const items = enforcer.lower(ruleset);
     const backend = declaredBackend(all, this.node);
-    return { revision, discovered: digestsOf(found), ruleset, items: enforcer.lower(ruleset), names, backend };
+    return { revision, discovered: digestsOf(found), ruleset, items, names, clients, backend };
   }
 
   /** @param options as a fallback: what is reported then is why it came to that */
@@ -224,7 +229,7 @@ export class Follower {
     if (isEmptyDiff(found)) return await this.#settle(target, before, { left: found, healed: null, ...options });
 
     const isDrift = this.#enforced?.digest === ruleset.digest;
-    if (!isDrift) await this.#refuseLockout(ruleset);
+    if (!isDrift) await this.#refuseLockout(target);
     if (isDrift) await this.#reportDrift(target, found, before.subjects);
     const started = clock.monotonic();
     await enforcer.apply(ruleset);
@@ -246,10 +251,11 @@ export class Follower {
   }
 
   /** What is in force already is not asked again: a session that it denies was opened around it. @throws LockoutError */
-  async #refuseLockout(ruleset: Ruleset): Promise<void> {
+  async #refuseLockout({ ruleset, clients }: Target): Promise<void> {
     const { lifelines } = this.deps;
     if (lifelines === null || !this.#enforces) return;
-    const found = findLockouts(ruleset, { agent: lifelines.ownCgroup(), sessions: await lifelines.sessions() });
+    const [sessions, servers] = await Promise.all([lifelines.sessions(), lifelines.servers()]);
+    const found = findLockouts(ruleset, { agent: lifelines.ownCgroup(), sessions, servers }, clients);
     if (found.length === 0) return;
     throw new LockoutError(`not enforced, since it would lock out: ${found.join("; ")}; allowLockout lets it`);
   }
@@ -346,6 +352,16 @@ export class Follower {
     await this.#report({ attempted: target.revision.number, state: "Drifted", message: null, drift, subjects: judged });
   }
 
+  /** For whoever plans elsewhere. Looking through all processes is not for each run. */
+  async #readServers(): Promise<readonly ControlServer[]> {
+    const { lifelines, clock } = this.deps;
+    if (lifelines === null || !this.#enforces) return [];
+    const known = this.#servers;
+    if (known !== null && clock.monotonic() - known.at < STATUS_REFRESH_MS) return known.servers;
+    this.#servers = { servers: await lifelines.servers(), at: clock.monotonic() };
+    return this.#servers.servers;
+  }
+
   /**
    * Writes the status where it says something new. A store that cannot be written to is no reason to
    * leave the machine as it is: the next run reports again.
@@ -355,6 +371,7 @@ export class Follower {
   ): Promise<void> {
     const { clock, store, enforcer, telemetry, lifelines } = this.deps;
     const agentCgroup = (this.#enforces ? lifelines?.ownCgroup() : null) ?? null;
+    const servers = await this.#readServers();
     telemetry.stalled(content.state === "Stalled");
     this.#problem = content.state === "InSync" ? null : (content.message ?? content.drift[0]?.detail ?? content.state);
     const { attempted, ...rest } = content;
@@ -362,6 +379,7 @@ export class Follower {
       node: this.node,
       ...(this.boot === null ? {} : { boot: this.boot }),
       ...(agentCgroup === null ? {} : { agentCgroup }),
+      ...(servers.length === 0 ? {} : { servers }),
       backend: enforcer.backend,
       attemptedRevision: attempted,
       enforcedRevision: this.enforcedRevision,
