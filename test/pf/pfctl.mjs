@@ -96,7 +96,8 @@ if (flags.has("-f")) {
   if (table === undefined) fail("Table does not exist.", 255);
   for (const cidr of table) say(`   ${cidr}`);
 } else {
-  const isKnown = one("-a") === undefined || state.anchors[one("-a")] || state.main.some((line) => line.includes(`"${one("-a")}"`));
+  const isKnown =
+    one("-a") === undefined || state.anchors[one("-a")] || state.main.some((line) => line.includes(`"${one("-a")}"`));
   if (!isKnown) fail("DIOCGETRULES: Invalid argument");
   const anchor = state.anchors[one("-a")] ?? { rules: [], tables: {}, counts: [] };
   switch (one("-s")) {

@@ -65,6 +65,8 @@ export interface PfState {
   readonly local: End;
   readonly origin: End;
   readonly peer: End;
+  /** How far TCP is at either end, `ESTABLISHED:ESTABLISHED`; something else, or nothing, for other protocols. */
+  readonly phase: string;
 }
 
 export interface End {
@@ -94,9 +96,10 @@ function readState(line: string): PfState | null {
   const ends = rest.split(isOut ? "->" : "<-").map((part) => readEnd(part.trim().split(/\s+/)[0] ?? ""));
   const [origin, ...others] = ends;
   const peer = others.at(-1);
+  const phase = /\s(\S+)$/.exec(line.trimEnd())?.[1] ?? "";
   const local = isOut ? ends.at(-2) : origin;
   if (protocol === undefined || !origin || !peer || !local || ends.includes(null)) return null;
-  return { direction: isOut ? "out" : "in", protocol, local, origin, peer };
+  return { direction: isOut ? "out" : "in", protocol, local, origin, peer, phase };
 }
 
 function readEnd(text: string): End | null {

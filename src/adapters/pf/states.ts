@@ -28,6 +28,7 @@ export function findForbidden(
   );
   const evaluate = createEvaluator(ruleset);
   return states.filter((state) => {
+    if (isOver(state)) return false;
     const subject = owners.get(formOf(state.local.address));
     if (subject === undefined) return false;
     if (closed.has(subject.workload)) return true;
@@ -37,6 +38,14 @@ export function findForbidden(
       owners.get(formOf(state.peer.address)) !== subject && !mayBegin(evaluate, subject.workload, direction, state)
     );
   });
+}
+
+/**
+ * Both ends have said goodbye, and pf only remembers it for a while. To end such a state would end all the others
+ * between the two hosts, since `-k` knows no ports.
+ */
+function isOver({ protocol, phase }: PfState): boolean {
+  return protocol === "tcp" && /^(FIN_WAIT_2|TIME_WAIT|CLOSED):(FIN_WAIT_2|TIME_WAIT|CLOSED)$/.test(phase);
 }
 
 function mayBegin(evaluate: Evaluator, workload: string, direction: Direction, state: PfState): boolean {

@@ -173,6 +173,11 @@ t.test(
         from: "192.0.2.8",
         to: "10.0.0.1",
       },
+      {
+        line: "ALL tcp 10.0.0.1:8001 <- 192.0.2.9:50000       FIN_WAIT_2:FIN_WAIT_2",
+        from: "192.0.2.9",
+        to: "10.0.0.1",
+      },
       { line: "ALL icmp 10.0.0.1:7 -> 10.0.0.2       0:0", from: "10.0.0.1", to: "10.0.0.2" },
       {
         line: "ALL tcp 10.0.0.2:9999 -> 203.0.113.1:443       ESTABLISHED:ESTABLISHED",
@@ -199,7 +204,7 @@ t.test(
     await next.apply(ruleset(["tcp/80"]));
     t.strictSame(
       machine.state.states.map(({ from }) => from),
-      ["192.0.2.7", "10.0.0.1", "10.0.0.2", "10.9.9.9"],
+      ["192.0.2.7", "192.0.2.9", "10.0.0.1", "10.0.0.2", "10.9.9.9"],
     );
     t.equal((await differences(next, ruleset(["tcp/80"]))).isSame, true);
     await next.close();
