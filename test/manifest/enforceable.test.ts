@@ -90,6 +90,16 @@ t.test("a pf node has a size, too", async (t) => {
     readManifests([{ path: "a", text: node("mac", "pf") + WEB + blocks(count), blobId: `${count}` }]).diagnostics.map(
       ({ code, message }) => `${code} ${message}`,
     );
+  const pairs = (count: number, net = 10): string =>
+    `apiVersion: ztap/v1\nkind: NetworkPolicy\nmetadata: { name: many${net} }\nspec:\n  podSelector: {}\n  egress:\n${Array.from(
+      { length: count },
+      (_one, at) =>
+        `    - to: [{ ipBlock: { cidr: "${net}.${at}.0.0/24" } }, { ipBlock: { cidr: "${net}.${at}.2.0/24" } }]\n`,
+    ).join("")}`;
+  t.same(found(node("mac", "pf"), WEB, pairs(200)), []);
+  t.match(found(node("mac", "pf"), WEB, pairs(250), "---\n", pairs(250, 11)), [
+    { code: "ZT4006", message: /need 500 tables of addresses/ },
+  ]);
   t.same(codes(90_000), []);
   t.match(codes(100_001), [/^ZT4005 .*100000 table entries/]);
 });

@@ -54,6 +54,9 @@ export function parseAnchor(text: string): PfAnchor {
     for (const { kind, text: name } of [rule.from, rule.to])
       if (kind === "table" && !tables.has(name)) throw new SyntaxError(`no table <${name}>`);
   }
+  // Without `persist` pf removes a table that no rule refers to.
+  const named = new Set(rules.flatMap(({ from, to }) => [from.text, to.text]));
+  for (const name of tables.keys()) if (!named.has(name)) throw new SyntaxError(`no rule refers to table <${name}>`);
   return { tables, rules };
 }
 

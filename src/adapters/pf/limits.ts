@@ -9,6 +9,8 @@ import { icmpMatches } from "./ports.js";
 
 /** A load holds the old tables and the new ones at once, and pf has room for 200,000 entries (PFR_KENTRY_HIWAT). */
 const MAX_ENTRIES = 100_000;
+/** The same for tables, of which it has room for 1,000 (PFR_KTABLE_HIWAT). */
+export const MAX_TABLES = 450;
 /** Rules are looked through one after the other for each new connection. */
 const MAX_RULES = 20_000;
 
@@ -18,8 +20,26 @@ export const PF_CAPACITY: Capacity = {
   holds: () => true,
   profile: measureProfile,
   subject: ({ addresses }) => ({ addresses: 2 * addresses.length, ports: RULES_OF_A_SUBJECT }),
-  refuse: listRefusals,
+  refuse: (ruleset) => [...listRefusals(ruleset), ...refuseTables(ruleset)],
 };
+
+/** Counts what may become a table, so a little more than are made. */
+function refuseTables({ subjects, profiles }: Ruleset): readonly Refusal[] {
+  const peers = profiles.flatMap(({ clauses }) => clauses.map((clause) => clause.peers));
+  const sets = new Set(peers.flatMap((list) => (list === "any" || list.length === 1 ? [] : [list.join()])));
+  const own = subjects.filter((subject) => isIsolated(subject) && subject.addresses.length > 1);
+  // Its addresses, those of IPv6, and what it shares rules with in either direction.
+  const count = sets.size + 4 * own.length;
+  const [first] = subjects.filter(isIsolated);
+  if (count <= MAX_TABLES || first === undefined) return [];
+  return [
+    {
+      workload: first.workload,
+      message: `the policies of its node need ${count} tables of addresses, and pf is given at most ${MAX_TABLES}`,
+      fix: "let rules name the same peers, or spread the workloads over more nodes",
+    },
+  ];
+}
 
 /** To itself, neighbour discovery and the refusal of the rest, in both directions. */
 const RULES_OF_A_SUBJECT = 16;

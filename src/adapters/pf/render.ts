@@ -10,7 +10,7 @@ import type { Direction, Profile, Ruleset, Subject } from "../../model/ruleset.j
 import type { Refusal } from "../../ports/enforcer.js";
 import { EnforcerError } from "../../ports/enforcer.js";
 import { groupLines, hostCidr, type Group } from "./clauses.js";
-import { isIsolated, listRefusals, PF_CAPACITY } from "./limits.js";
+import { isIsolated, listRefusals, MAX_TABLES, PF_CAPACITY } from "./limits.js";
 import { commentOf, labelOf } from "./names.js";
 import { Text, type RenderedRule } from "./text.js";
 
@@ -130,6 +130,3 @@ function requireRoom({ rules, tables }: Text): void {
       `pf is given at most ${limit.ports} rules and ${MAX_TABLES} tables with ${limit.addresses} entries.`,
   );
 }
-
-/** A load holds the old tables and the new ones at once, and pf has room for 1,000 (PFR_KTABLE_HIWAT). */
-const MAX_TABLES = 450;

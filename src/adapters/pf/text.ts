@@ -24,8 +24,14 @@ export const ANYONE: Hosts = { text: "any", families: [4, 6] };
 
 export class Text {
   readonly rules: RenderedRule[] = [];
-  readonly tables = new Map<string, readonly string[]>();
+  readonly #tables = new Map<string, readonly string[]>();
   readonly #lines: string[] = [];
+
+  /** Those that a rule names: pf forgets any other as soon as it has loaded it. */
+  get tables(): ReadonlyMap<string, readonly string[]> {
+    const named = new Set(this.rules.flatMap(({ text }) => text.match(/(?<=<)[^>]+(?=>)/g) ?? []));
+    return new Map([...this.#tables].filter(([name]) => named.has(name)));
+  }
 
   /**
    * One CIDR stands in the rule itself; more make a table, which costs one look-up however many they are.
@@ -39,7 +45,7 @@ export class Text {
     const [only] = sorted;
     if (only !== undefined && sorted.length === 1) return { text: only, families };
     const name = tableOf(sorted);
-    this.tables.set(name, sorted);
+    this.#tables.set(name, sorted);
     return { text: `<${name}>`, families };
   }
 
