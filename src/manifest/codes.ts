@@ -58,7 +58,8 @@ export const CODES = {
   badAgentAddress: error("ZT3020", "malformed agent address"),
   mappedAddress: error("ZT3021", "IPv4-mapped IPv6 address"),
   duplicatePort: error("ZT3022", "port name given twice"),
-  badUser: error("ZT3023", "malformed user name"),
+  testWithoutWorkload: error("ZT3023", "test without a workload"),
+  badUser: error("ZT3024", "malformed user name"),
 
   duplicateObject: error("ZT4001", "object declared twice"),
   undeclaredNode: error("ZT4002", "workload on an undeclared node"),
@@ -66,6 +67,7 @@ export const CODES = {
   nodeAddressConflict: error("ZT4004", "two nodes with one address"),
   tooLarge: error("ZT4005", "more than a node can hold"),
   cannotEnforce: error("ZT4006", "what the node's backend cannot say"),
+  testFailed: error("ZT4007", "connectivity test that fails"),
 
   undeclaredNamespace: warning("ZT5001", "undeclared namespace"),
   selectsNoWorkload: warning("ZT5002", "policy that selects no workload"),

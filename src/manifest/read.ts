@@ -9,6 +9,7 @@ import type { Kind, Position } from "../model/objects.js";
 import type { ObjectSet, StateObject } from "../model/state.js";
 import { checkCapacity, type Capacities } from "./capacity.js";
 import { compareObjects } from "./compare.js";
+import { checkTests } from "./expectations.js";
 import { readFile, type DocumentPlace, type FileResult, type PlacedProblem } from "./file.js";
 import { lintObjects, type Warning } from "./lint.js";
 import { toDiagnostic, type Path } from "./problem.js";
@@ -84,9 +85,11 @@ export function readManifests(files: readonly ManifestFile[], options: ReadOptio
   const placed = place([...problems, ...warnings], files);
   const diagnostics = [...results.flatMap((result) => result.diagnostics), ...placed];
   const { capacities } = options;
-  // A state that is refused anyway is not measured.
-  if (capacities !== undefined && !hasErrors(diagnostics))
-    diagnostics.push(...place(locate(checkCapacity(objects, capacities)), files));
+  // A state that is refused anyway is neither measured nor tested.
+  if (!hasErrors(diagnostics)) {
+    const found = capacities === undefined ? [] : checkCapacity(objects, capacities);
+    diagnostics.push(...place(locate([...found, ...checkTests(objects)]), files));
+  }
   return { objects, diagnostics: diagnostics.sort(byPosition) };
 }
 

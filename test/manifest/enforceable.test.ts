@@ -27,7 +27,7 @@ spec:
 
 const found = (...parts: readonly string[]) =>
   readManifests([{ path: "a.yaml", text: parts.join(""), blobId: "a" }]).diagnostics.filter(
-    ({ code }) => code === "ZT4006" || code === "ZT5007" || code.startsWith("ZT2") || code === "ZT3023",
+    ({ code }) => code === "ZT4006" || code === "ZT5007" || code.startsWith("ZT2") || code === "ZT3024",
   );
 
 const WEB = workload("web", 'node: mac, addresses: ["10.0.0.1"]');
@@ -79,7 +79,7 @@ t.test("a user is for pf nodes, and is a name; enforcement is one of two words",
     { code: "ZT4006", message: /eBPF knows a workload by its cgroup and not by the user _www/ },
   ]);
   for (const user of ['"a b"', "unknown", '"x\\" pass quick"', '"501"', `"${"a".repeat(32)}"`])
-    t.match(found(node("mac", "pf"), owned(user)), [{ code: "ZT3023", path: "spec.user" }], user);
+    t.match(found(node("mac", "pf"), owned(user)), [{ code: "ZT3024", path: "spec.user" }], user);
   t.match(found(node("mac", "iptables")), [{ code: "ZT2006" }]);
 });
 
