@@ -180,7 +180,7 @@ async function main() {
   await allows(OTHER, DB, 5432, false);
   step("rules that were flushed by hand are found and healed");
 
-  const kept = await open(WEB, DB, 5440 - 7);
+  const kept = await open(WEB, DB, 5433);
   assert.ok(kept !== null && (await echoes(kept)), "a connection that stays allowed");
   writeFileSync(state, policies(5433));
   ztap("apply", folder, "--auto-approve");
