@@ -69,6 +69,8 @@ export interface Subject {
   /** Path below the cgroup v2 root; null where the workload has none, which eBPF cannot enforce. */
   readonly cgroup: string | null;
   readonly addresses: readonly string[];
+  /** Whose processes alone may use the addresses; only where the workload names one, and only pf can tell. */
+  readonly user?: string;
   readonly ingress: SubjectDirection;
   readonly egress: SubjectDirection;
 }

@@ -86,6 +86,7 @@ class Compiler {
       workload: candidate.name,
       cgroup: candidate.workload.spec.cgroup ?? null,
       addresses: candidate.workload.spec.addresses,
+      ...(candidate.workload.spec.user === undefined ? {} : { user: candidate.workload.spec.user }),
       ingress: this.#compileDirection(candidate, selecting, "ingress"),
       egress: this.#compileDirection(candidate, selecting, "egress"),
     };
