@@ -36,6 +36,7 @@ import {
 } from "./native.js";
 import { BPFFS, DEFAULT_PIN_ROOT, findCgroupRoot, nodeFolders, requireCgroup2 } from "./paths.js";
 import { ownFolder, requireOwnFolder, requirePrivileges } from "./privileges.js";
+import { seatsOf } from "./seats.js";
 import { Subjects } from "./subjects.js";
 import { CgroupWatch } from "./watch.js";
 import { TableSets } from "./tables.js";
@@ -143,7 +144,7 @@ export class EbpfEnforcer implements Enforcer {
     const control = native.mapGet(mapOf(object, "ztap_control"), Buffer.alloc(4));
     addItem(items, controlItem(control?.readUInt32LE(CONTROL.abi) ?? 0));
     for (const name of pinnedMaps(object, mapsFolder)) addItem(items, pinItem(name));
-    subjects.observe(items, image, located, active, counters.subjectPlaces());
+    subjects.observe(items, image, located, active, seatsOf(image, counters.subjectPlaces()));
     const held = tables.read(active);
     addTableItems(items, "addr", held.addrs, image);
     addTableItems(items, "port", held.ports, image);
@@ -162,11 +163,11 @@ export class EbpfEnforcer implements Enforcer {
     const prepared = await tables.prepare(image);
     // Cgroups are looked for as late as possible; one that appears after this is Pending until the next apply.
     const located = subjects.locate(ruleset, image);
-    const places = counters.subjectPlaces();
-    subjects.prepare(image, located, prepared, places);
+    const seats = seatsOf(image, counters.subjectPlaces());
+    subjects.prepare(image, located, prepared, seats);
     tables.switch(prepared);
     this.#inForce = image;
-    const failures = subjects.enforce(image, located, prepared, places);
+    const failures = subjects.enforce(image, located, prepared, seats);
     if (failures.length > 0) throw severalAsOne(failures);
   }
 

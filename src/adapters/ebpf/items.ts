@@ -18,6 +18,7 @@ export const MAPS = [
   "ztap_addrs_a",
   "ztap_addrs_b",
   "ztap_cgroup",
+  "ztap_clock",
   "ztap_control",
   "ztap_events",
   "ztap_flows",
