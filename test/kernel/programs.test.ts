@@ -147,7 +147,8 @@ else {
       let passed = 0;
       for (let flow = from; flow < from + count; flow++) {
         const to = `192.0.2.${flow & 127}`;
-        if (own.passes(workload, "egress", { from: OWN, to, protocol: 17, payload: udp(1 + (flow >> 7), 53) })) passed++;
+        if (own.passes(workload, "egress", { from: OWN, to, protocol: 17, payload: udp(1 + (flow >> 7), 53) }))
+          passed++;
       }
       return passed;
     };

@@ -71,13 +71,7 @@ export class Subjects {
   }
 
   /** What the kernel holds of subjects and links, as items. */
-  observe(
-    items: Map<string, EnforcementItem>,
-    image: Image,
-    located: Located,
-    active: SetIndex,
-    seats: Seats,
-  ): void {
+  observe(items: Map<string, EnforcementItem>, image: Image, located: Located, active: SetIndex, seats: Seats): void {
     const standing = this.#look(image, located);
     const covered = new Set<bigint>();
     for (const one of located.present) {
