@@ -7,7 +7,7 @@ import { hash } from "node:crypto";
  */
 export function canonicalJson(value: unknown): string {
   if (Array.isArray(value)) return `[${value.map(canonicalJson).join()}]`;
-  if (!isRecord(value)) return JSON.stringify(value) ?? "null";
+  if (!isRecord(value)) return value === undefined ? "null" : JSON.stringify(value);
   // Written out, since every object and every rule passes through here.
   let text = "";
   for (const key of Object.keys(value).sort()) {

@@ -77,8 +77,11 @@ export class Subjects {
     for (const one of located.present) {
       const storage = readStorage(this.#native, this.#storageFd, one.cgroupId);
       if (storage !== null && storage.subject !== 0) {
+        // How places of flows are shared out is no matter of policy: a share may be of the ruleset before.
         const isRight =
-          storage.cgroup === one.cgroupId && storage.level === one.level && sameSeat(storage.seat, seatOf(seats, one));
+          storage.cgroup === one.cgroupId &&
+          storage.level === one.level &&
+          storage.seat.place === seatOf(seats, one).place;
         const value = subjectValue(storage.subject, storage.sets[active]) + (isRight ? "" : " misplaced");
         addItem(items, subjectItem(one.workload, value, one.subject));
       }
