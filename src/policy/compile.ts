@@ -4,6 +4,7 @@
  */
 import { createHash } from "node:crypto";
 import type { EgressRule, IngressRule, NetworkPolicy, ObjectPosition, Peer } from "../model/objects.js";
+import { digestOf } from "../model/digest.js";
 import type { ObjectSet } from "../model/state.js";
 import type {
   Clause,
@@ -128,12 +129,13 @@ class Compiler {
     const { policy, position } = prepared;
     const { namespace, name } = policy.metadata;
     const lines = position?.rules?.[direction];
+    const keys = ruleKeys(policy, direction);
     const rules = listRules(policy, direction).map(({ peers, ports: policyPorts }, index) => {
       const ports = readPorts(policyPorts);
       const line = lines?.[index];
       return {
         rule: {
-          key: `${namespace}/${name}/${direction}/${index}`,
+          key: keys[index] ?? "",
           policy: { namespace, name },
           direction,
           index,
@@ -148,6 +150,24 @@ class Compiler {
     return rules;
   }
 }
+
+/**
+ * A rule is known by what it says, so that it goes on counting where another is put before it in the list. Of rules that
+ * say the same, the later ones (which decide nothing) are told apart by their order.
+ */
+function ruleKeys(policy: NetworkPolicy, direction: Direction): readonly string[] {
+  const { namespace, name } = policy.metadata;
+  const seen = new Map<string, number>();
+  return listRules(policy, direction).map((rule) => {
+    const content = digestOf(rule).slice(0, RULE_DIGITS);
+    const nth = seen.get(content) ?? 0;
+    seen.set(content, nth + 1);
+    return `${namespace}/${name}/${direction}/${content}${nth === 0 ? "" : `.${nth}`}`;
+  });
+}
+
+/** Hexadecimal; 64 bits tell the rules of one policy apart. */
+const RULE_DIGITS = 16;
 
 function listRules(
   policy: NetworkPolicy,

@@ -50,3 +50,21 @@ t.test("a rule says where it stands", async (t) => {
   t.match(lines[(rule?.line ?? 0) - 1], /egress: \[\{ to:/);
   t.equal(rule?.file, "state.yaml");
 });
+
+t.test("a rule is known by what it says, wherever it stands in its policy's list", async (t) => {
+  const rulesOf = (...rules: string[]) => {
+    const text = policy("p", `  podSelector: {}\n  ingress:\n${rules.map((rule) => `    - ${rule}\n`).join("")}`);
+    const { profiles } = compile(objectsOf(`${workload("web@n1 10.0.0.1 app=web")}${text}`), "n1");
+    return (profiles[0]?.rules ?? []).map(({ key, index }) => ({ key, index }));
+  };
+  const [a, b] = ["{ from: [{ ipBlock: { cidr: 10.0.0.0/8 } }], ports: [{ port: 80 }] }", "{ ports: [{ port: 443 }] }"];
+  const [first, second] = rulesOf(a, b);
+  const turned = "{ ports: [{ port: 80, protocol: TCP }], from: [{ ipBlock: { cidr: 10.0.0.0/8 } }] }";
+  t.strictSame(rulesOf("{ ports: [{ port: 22 }] }", b, turned).slice(1), [
+    { key: second?.key, index: 1 },
+    { key: first?.key, index: 2 },
+  ]);
+  const twins = rulesOf(a, b, a);
+  t.strictSame(twins.slice(0, 2), [first, second], "the first of equal ones keeps what it has");
+  t.equal(new Set(twins.map(({ key }) => key)).size, 3, "and the other is another rule");
+});
