@@ -13,7 +13,6 @@ import { ABI } from "../../src/adapters/ebpf/abi.generated.js";
 
 const ROOT = fileURLToPath(new URL("../../..", import.meta.url));
 const LAYOUT: readonly (readonly [from: RegExp, to: string])[] = [
-  [/ZTAP_ABI = \d+/, `ZTAP_ABI = ${ABI.VERSION + 1}`],
   // What each map of conversations and of cgroups holds stands elsewhere, or is longer.
   [/(struct ztap_flow_half \{\n)/, "$1\t__u64 other;\n"],
   [/ZTAP_SIZE\(struct ztap_flow_half, .*\n/, ""],
@@ -34,14 +33,16 @@ export interface OtherBuild {
   script(name: string): string;
 }
 
-export async function buildOther(t: Test): Promise<OtherBuild> {
+/** @param by how many versions later than this one */
+export async function buildOther(t: Test, by = 1): Promise<OtherBuild> {
+  const abi = ABI.VERSION + by;
   const root = mkdtempSync(join(tmpdir(), "ztap-other-"));
   t.teardown(() => rmSync(root, { recursive: true, force: true }));
   for (const name of ["bin", "native", "schemas", "package.json", "oclif.manifest.json"])
     cpSync(join(ROOT, name), join(root, name), { recursive: true });
   for (const name of ["node_modules", ".node"])
     if (existsSync(join(ROOT, name))) symlinkSync(join(ROOT, name), join(root, name));
-  changeHeader(join(root, "native/include/ztap_abi.h"));
+  changeHeader(join(root, "native/include/ztap_abi.h"), abi);
 
   const dist = join(root, "dist");
   mkdirSync(join(dist, "native"), { recursive: true });
@@ -62,15 +63,15 @@ export async function buildOther(t: Test): Promise<OtherBuild> {
   return {
     root,
     ztap: join(root, "bin/ztap"),
-    abi: ABI.VERSION + 1,
+    abi,
     enforcer: (options) => new Other(options),
     script: (name) => join(dist, "test/kernel", name),
   };
 }
 
-function changeHeader(file: string): void {
+function changeHeader(file: string, abi: number): void {
   let text = readFileSync(file, "utf8");
-  for (const [from, to] of LAYOUT) {
+  for (const [from, to] of [...LAYOUT, [/ZTAP_ABI = \d+/, `ZTAP_ABI = ${abi}`] as const]) {
     if (!from.test(text)) throw new Error(`the header has nothing like ${String(from)} any more`);
     text = text.replace(from, to);
   }

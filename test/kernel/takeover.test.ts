@@ -181,6 +181,38 @@ else {
     await newer.close();
   });
 
+  await t.test("a third build, where a second died over a first, and the first again", async (t) => {
+    const { node, cgroup, enforcers, web, ruleset } = await scene(t, "third");
+    const third = await buildOther(t, 2);
+    const newest = third.enforcer({ node, logger: quiet });
+    t.teardown(() => newest.close());
+    const wanted = ruleset({ egress: tcp });
+    await enforcers[0].open();
+    await enforcers[0].apply(wanted);
+    await enforcers[0].close();
+    const { id } = await web.call("udpBind", { host: "0.0.0.0", port: 0 });
+    await web.call("udpFlood", { id, host: PEER, port: forbidden });
+    const { id: connection } = await web.call("tcpConnect", { host: PEER, port });
+    let said = "";
+    for (const [enforcer, abi] of [
+      [newest, third.abi],
+      [enforcers[0], ABI.VERSION],
+    ] as const) {
+      await kill(20, wanted);
+      t.equal(abisOf(node).length, 2);
+      await enforcer.open();
+      await enforcer.apply(wanted);
+      t.strictSame(await drift(enforcer, wanted), []);
+      t.strictSame(abisOf(node), [abi]);
+      t.strictSame(attached(cgroup), each(1));
+      await web.call("udpFlooded", { id: 0, count: 100 });
+      said += `${abi};`;
+      t.equal(await say(web, connection, `${abi};`), said);
+      await enforcer.close();
+    }
+    t.match(await web.call("udpStop", { id: 0 }), { passed: 0 });
+  });
+
   await t.test("remove takes every version away", async (t) => {
     const { node, cgroup, enforcers, ruleset } = await scene(t, "remove");
     const wanted = ruleset({ egress: tcp });

@@ -197,9 +197,15 @@ export class EbpfEnforcer implements Enforcer {
   }
 
   async #takeOver(ruleset: Ruleset): Promise<void> {
-    const { subjects, takeover } = this.#require();
+    const { subjects, takeover, tables } = this.#require();
     const image = this.#image(ruleset);
-    await takeover.learn(subjects.locate(ruleset, image));
+    // What may take long comes first: while ours learn, they write flows of what the others refuse as well.
+    await tables.prepare(image);
+    const homeless = await takeover.learn(subjects.locate(ruleset, image));
+    if (homeless > 0)
+      this.#options.logger.warn(
+        `${homeless} flows of another version of the kernel tables found no room in this one's`,
+      );
     const located = await this.#switchTo(ruleset);
     const lacking = await this.#lacking(ruleset, located);
     if (lacking !== undefined) throw new EnforcerError("kernel", `the ${lacking} is not what was just written`);

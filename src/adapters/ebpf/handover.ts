@@ -46,9 +46,9 @@ export function offer(native: Native, object: LoadedObject, folders: VersionFold
  * @returns flows for which there was no room
  */
 export function takeFrom(native: Native, takers: LoadedObject, version: VersionFolders): number {
-  takeRoles(native, takers, version);
-  takeRoles(native, takers, version);
   takeFlows(native, takers, version);
+  takeRoles(native, takers, version);
+  takeRoles(native, takers, version);
   return takeFlows(native, takers, version);
 }
 

@@ -61,20 +61,21 @@ export class Takeover {
 
   /**
    * Before the switch: ours stand beside theirs wherever theirs may be, and know what theirs know.
+   * @returns flows for which there was no room
    * @throws what stands in the way; then theirs go on
    */
-  async learn(located: Located): Promise<void> {
+  async learn(located: Located): Promise<number> {
     const inForce = this.others().filter(({ isRetired }) => !isRetired);
-    if (inForce.length === 0) return;
-    this.#attach(located);
+    if (inForce.length === 0) return 0;
     const { native, nativeDir, folders } = this.parts;
-    // From then on nothing is learned by theirs alone.
-    await native.gracePeriod().catch((error: unknown) => {
-      throw asEnforcerError("Waiting for running programs to end", error);
-    });
     const takers = loadTakers(native, nativeDir, folders.maps);
     try {
-      for (const version of inForce) takeFrom(native, takers, version);
+      this.#attach(located);
+      // From then on nothing is learned by theirs alone.
+      await native.gracePeriod().catch((error: unknown) => {
+        throw asEnforcerError("Waiting for running programs to end", error);
+      });
+      return inForce.reduce((homeless, version) => homeless + takeFrom(native, takers, version), 0);
     } finally {
       closeObject(native, takers);
     }
