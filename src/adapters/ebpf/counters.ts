@@ -111,13 +111,13 @@ export class Counters {
     const rules = new Map<string, bigint | null>();
     for (const [id, { key }] of image.rules) {
       const entry = counted.rules.get(id);
-      const isCounted = entry?.identity === identityOf(key) && this.#rules.isOwn(entry.place);
+      const isCounted = entry?.identity === identityOf(key);
       rules.set(key, isCounted ? rulePackets(entry, 0) + rulePackets(entry, 1) : null);
     }
     const workloads = new Map<string, WorkloadPackets>();
     for (const [workload, { id }] of image.subjects) {
       const entry = counted.subjects.get(id);
-      if (entry?.identity !== identityOf(workload) || !this.#subjects.isOwn(entry.place)) continue;
+      if (entry?.identity !== identityOf(workload)) continue;
       const direction = (major: number): WorkloadPackets["ingress"] => ({
         allowed: subjectPackets(entry, major, "allowed"),
         denied: subjectPackets(entry, major, "denied"),
