@@ -3,7 +3,7 @@
  * reverse, also where the benchmark fails or is interrupted.
  */
 import { spawnSync } from "node:child_process";
-import { mkdirSync, rmdirSync } from "node:fs";
+import { existsSync, mkdirSync, rmdirSync } from "node:fs";
 import { join } from "node:path";
 import { findCgroupRoot } from "../../dist/src/adapters/ebpf/paths.js";
 
@@ -51,10 +51,11 @@ export const has = (program, ...probe) => spawnSync(program, probe).status === 0
 export function makeCgroup(path) {
   const root = findCgroupRoot();
   const parts = path.split("/");
-  const ends = parts.map((_part, depth) => {
+  const ends = parts.flatMap((_part, depth) => {
     const folder = join(root, ...parts.slice(0, depth + 1));
-    mkdirSync(folder, { recursive: true });
-    return atEnd(() => rmdirSync(folder));
+    if (existsSync(folder)) return [];
+    mkdirSync(folder);
+    return [atEnd(() => rmdirSync(folder))];
   });
   return { folder: join(root, path), end: () => ends.reverse().forEach((end) => end()) };
 }
