@@ -26,7 +26,9 @@ if (words.length === 0 || (words.length === 1 && /^(help|--help|-h)$/.test(words
 }
 
 var compileCache = require("module");
-if (compileCache.enableCompileCache) compileCache.enableCompileCache(path.join(root, "dist", ".cache"));
+// Node.js keeps what it read from the cache for as long as the process lives: not for one that lives for weeks.
+if (compileCache.enableCompileCache && words[0] !== "agent")
+  compileCache.enableCompileCache(path.join(root, "dist", ".cache"));
 import("../dist/cli/cli/main.js").then(
   function (cli) {
     return cli.main(words, root);

@@ -12,6 +12,7 @@ import type { ManifestFile, Manifests, ReadOptions } from "./manifest/read.js";
 import { readManifests as readUnbounded } from "./manifest/read.js";
 import { hasErrors } from "./model/diagnostic.js";
 import type { AgentDeps, AgentOptions } from "./operations/agent.js";
+import { controlEndpoints } from "./operations/endpoints.js";
 import { OperationError } from "./operations/error.js";
 import type { GitReading } from "./operations/policies.js";
 import type { Settings } from "./operations/settings.js";
@@ -28,9 +29,15 @@ import type { Logger } from "./ports/system.js";
 
 export { systemClock, systemRandom };
 
-/** What this machine is ruled through; null where it may be cut, or cannot be enforced anyway. */
-export function openLifelines(allowLockout: boolean): LifelineReader | null {
-  return allowLockout || process.platform !== "linux" ? null : new ProcLifelines();
+/**
+ * What this machine is ruled through; null where it may be cut, or cannot be enforced anyway. Without settings (a
+ * program's own store) nothing is known of where other agents reach theirs.
+ */
+export function openLifelines({
+  allowLockout,
+  ...where
+}: Pick<Settings, "allowLockout"> & Partial<Pick<Settings, "store" | "source">>): LifelineReader | null {
+  return allowLockout || process.platform !== "linux" ? null : new ProcLifelines(controlEndpoints(where));
 }
 
 /** Names this boot of this machine, as its agent's status does. */
@@ -245,7 +252,7 @@ export async function withAgentDeps(
         source: await openPolledSource(settings, signal),
         enforcer,
         copy: new DiskCopy(copyPath(settings.stateDir, settings.node), logger),
-        lifelines: openLifelines(settings.allowLockout),
+        lifelines: openLifelines(settings),
         read: (files) => readManifests(files, { cache }),
         clock: systemClock,
         random: systemRandom,

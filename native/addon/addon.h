@@ -12,12 +12,12 @@
 
 namespace ztap {
 
-// A JavaScript error with `errno` (positive), `code` ("EPERM"), `syscall` and, for the verifier, `log`.
+// A JavaScript error with `errno` (negative, as Node's own), `code` ("EPERM"), `syscall` and, for the verifier, `log`.
 inline Napi::Error failure(Napi::Env env, int error, const std::string &what, const std::string &log = "") {
   error = error < 0 ? -error : error;
   const char *name = strerrorname_np(error);
   Napi::Error thrown = Napi::Error::New(env, what + ": " + strerror(error));
-  thrown.Set("errno", Napi::Number::New(env, error));
+  thrown.Set("errno", Napi::Number::New(env, -error));
   thrown.Set("code", Napi::String::New(env, name ? name : "UNKNOWN"));
   thrown.Set("syscall", Napi::String::New(env, what));
   if (!log.empty()) thrown.Set("log", Napi::String::New(env, log));

@@ -80,7 +80,7 @@ class FollowingEnforcer implements PolicyEnforcer {
   constructor(private readonly options: PolicyEnforcerOptions) {
     const { store, enforcer, discovery, node } = options;
     const { logger = quietLogger, telemetry = quietTelemetry, clock = systemClock } = options;
-    const lifelines = openLifelines(options.allowLockout ?? false);
+    const lifelines = openLifelines({ allowLockout: options.allowLockout ?? false });
     const deps = { store, enforcer, copy: null, lifelines, logger, telemetry, clock };
     const discover = discovery && (async () => toObjects(await discovery.listWorkloads(), node));
     this.#follower = new Follower(discover === undefined ? deps : { ...deps, discover }, node);

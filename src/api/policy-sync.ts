@@ -2,6 +2,7 @@
 import { OperationError } from "../operations/error.js";
 import type { NetworkPolicy } from "../model/objects.js";
 import { refKey } from "../model/state.js";
+import { refuseLockout } from "../operations/lockout.js";
 import type { PolicyWritten, WriteDeps, Writer } from "../operations/policy-write.js";
 import { rollbackPolicy, syncPolicy } from "../operations/policy-write.js";
 import type { PolicyListing, PolicyRow } from "../operations/policies.js";
@@ -9,7 +10,7 @@ import { listPolicies, policyRows } from "../operations/policies.js";
 import type { PolicyEvent } from "../operations/watch.js";
 import { watchPolicies } from "../operations/watch.js";
 import type { Store } from "../ports/store.js";
-import { describeWriter, readManifests, systemClock, systemRandom } from "../wiring.js";
+import { describeWriter, openLifelines, readBootId, readManifests, systemClock, systemRandom } from "../wiring.js";
 import type { LeaderElection } from "./election.js";
 
 export interface PolicySyncOptions {
@@ -19,6 +20,8 @@ export interface PolicySyncOptions {
   readonly author?: string;
   /** Refuses also where this election says that another node leads, as in memory, where nobody campaigns for a registered node. */
   readonly election?: LeaderElection;
+  /** Commits also what would cut an agent, or an SSH session in use on this machine. Default: false. */
+  readonly allowLockout?: boolean;
 }
 
 export interface WriteOptions {
@@ -75,7 +78,19 @@ export interface PolicySync {
 
 /** The store stays the caller's. */
 export function createPolicySync(store: Store, options: PolicySyncOptions): PolicySync {
-  const deps: WriteDeps = { store, clock: systemClock, random: systemRandom, read: readManifests };
+  const { node, allowLockout = false } = options;
+  const deps: WriteDeps = {
+    store,
+    clock: systemClock,
+    random: systemRandom,
+    read: readManifests,
+    async requireWayIn(objects) {
+      await refuseLockout(
+        { store, node, boot: await readBootId(), lifelines: openLifelines({ allowLockout }) },
+        objects,
+      );
+    },
+  };
   const writer = async ({ reason = "", override = false }: WriteOptions): Promise<Writer> => {
     const leader = options.election?.leader() ?? null;
     if (leader !== null && leader.id !== options.node)

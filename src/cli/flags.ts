@@ -28,7 +28,7 @@ export const GLOBAL_SETTING_FLAGS = {
 
 export const SETTING_FLAGS = {
   "allow-lockout": Flags.boolean({
-    description: "allow a policy to cut the agent itself, or SSH sessions in use",
+    description: "allow a policy to cut agents off, or SSH sessions in use",
     env: variableOf("allowLockout"),
   }),
   "state-dir": setting("stateDir", "folder for local state", "DIR"),

@@ -10,9 +10,11 @@ import { BaseCommand } from "./base.js";
 import { operatorName } from "./confirm.js";
 import { InvalidInput } from "./exit.js";
 import { SETTING_FLAGS } from "./flags.js";
+import { requireWayIn } from "./lockout.js";
 
 export const WRITE_FLAGS = {
   node: SETTING_FLAGS.node,
+  "allow-lockout": SETTING_FLAGS["allow-lockout"],
   override: Flags.boolean({ description: "commit over what the polled source says", env: "ZTAP_OVERRIDE" }),
   reason: Flags.string({
     char: "m",
@@ -44,9 +46,10 @@ export abstract class WriteCommand extends BaseCommand {
       reason: flags.reason,
       override: flags.override,
     };
-    const written = await withStore(settings, { create: "when-written" }, (store: Store) =>
-      write({ store, clock: systemClock, random: systemRandom, read: readManifests }, writer),
-    );
+    const written = await withStore(settings, { create: "when-written" }, (store: Store) => {
+      const deps = { store, clock: systemClock, random: systemRandom, read: readManifests };
+      return write({ ...deps, requireWayIn: (objects) => requireWayIn(settings, store, objects) }, writer);
+    });
     if (written.outcome === "invalid") {
       this.showDiagnostics(written.diagnostics, files);
       throw new InvalidInput(written.diagnostics);

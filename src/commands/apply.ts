@@ -49,7 +49,7 @@ export default class Apply extends BaseCommand {
     const settings = await this.settings(flags);
     const planned = await withStore(settings, { create: false }, async (store) => {
       const made = await this.#plan(store, settings, args.source, flags.ref);
-      await requireWayIn(settings, store, made);
+      if (made.plan.changes.length > 0) await requireWayIn(settings, store, made.desired.objects);
       return made;
     });
     const connectivity = planConnectivity(planned);

@@ -47,7 +47,7 @@ export default class Plan extends BaseCommand {
     if (desired === null) throw new InvalidInput(diagnostics);
     const planned = await withStore(settings, { create: false }, async (store) => {
       const made = await planDesired(store, desired);
-      await requireWayIn(settings, store, made);
+      if (made.plan.changes.length > 0) await requireWayIn(settings, store, made.desired.objects);
       return made;
     });
     if (flags.out !== undefined) await savePlan(flags.out, planned);

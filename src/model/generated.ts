@@ -472,7 +472,7 @@ export interface ConfigDocument {
    */
   pinRoot?: string;
   /**
-   * Whether a policy may cut the agent itself, and SSH sessions in use: see docs/operations.md.
+   * Whether a policy may cut agents off, or SSH sessions in use: see docs/operations.md.
    */
   allowLockout?: boolean;
   /**

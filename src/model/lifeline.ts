@@ -16,8 +16,25 @@ export interface Session {
   readonly cgroups: readonly string[];
 }
 
+/** Where agents reach their store or their source. */
+export interface ControlEndpoint {
+  readonly role: "store" | "source";
+  /** A name or an address. */
+  readonly host: string;
+  readonly port: number;
+}
+
+/** A process of this machine that serves the agents' store or source. */
+export interface ControlServer {
+  readonly role: ControlEndpoint["role"];
+  readonly port: number;
+  /** As of a session: of whoever holds the listening socket. */
+  readonly cgroups: readonly string[];
+}
+
 export interface Lifelines {
   /** The agent's cgroup below the cgroup v2 root, empty for the root itself; null where there is none to mind. */
   readonly agent: string | null;
   readonly sessions: readonly Session[];
+  readonly servers: readonly ControlServer[];
 }

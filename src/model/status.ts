@@ -1,4 +1,5 @@
 /** What nodes say of themselves: heartbeat, attempted and enforced revision, drift. */
+import type { ControlServer } from "./lifeline.js";
 
 export type DriftKind = "missing" | "extra" | "changed" | "detached";
 
@@ -30,6 +31,8 @@ export interface NodeStatus {
   readonly boot?: string;
   /** The agent's own cgroup, which no workload may have or hold; absent where that is allowed or there is none. */
   readonly agentCgroup?: string;
+  /** What of the agents' store and source is served on this machine; absent for nothing. */
+  readonly servers?: readonly ControlServer[];
   readonly backend: string;
   readonly attemptedRevision: number | null;
   readonly enforcedRevision: number | null;

@@ -18,6 +18,7 @@ import { Leader } from "../reconcile/leader.js";
 import { Pruner } from "../reconcile/pruner.js";
 import { Wakeup, forwardEvents, runLoop } from "../reconcile/runner.js";
 import { OperationError } from "./error.js";
+import { lockoutsOf } from "./lockout.js";
 import { FlowHub } from "./flows.js";
 
 export interface AgentDeps {
@@ -131,10 +132,23 @@ class Agent implements Probes {
     private readonly deps: AgentDeps,
     private readonly options: AgentOptions,
   ) {
-    const { store, clock, source } = deps;
+    const { store, clock, source, lifelines } = deps;
     const { node, holder, sessionTtlMs } = options;
     this.#election = new Election(store, clock, { id: node, holder, ttlMs: sessionTtlMs });
-    this.#leader = source === null ? null : new Leader({ ...deps, source, election: this.#election }, options);
+    // Sessions come and go, and are each machine's own agent's to mind: they decide over no commit.
+    const lines = lifelines && {
+      ownCgroup: () => lifelines.ownCgroup(),
+      servers: () => lifelines.servers(),
+      sessions: () => Promise.resolve([]),
+    };
+    const lockouts = { store, node, boot: options.boot, lifelines: lines };
+    this.#leader =
+      source === null
+        ? null
+        : new Leader(
+            { ...deps, source, election: this.#election, lockoutsOf: (objects) => lockoutsOf(lockouts, objects) },
+            options,
+          );
     this.#follower = new Follower(deps, node, options.boot);
     this.#pruner = new Pruner(deps, options);
     this.#lastFollowed = clock.monotonic();

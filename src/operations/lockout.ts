@@ -1,11 +1,11 @@
 /**
- * What `ztap plan` and `ztap apply` ask before they go on: whether the desired state would cut an agent, or
- * an SSH session that is in use on this machine. Each agent asks again before it enforces.
+ * What is asked before a state is committed: whether it would cut an agent, the way of agents to their store or
+ * source, or an SSH session that is in use on this machine. Each agent asks again before it enforces.
  */
 import type { ObjectSet } from "../model/state.js";
 import type { Lifelines } from "../model/lifeline.js";
 import { compile } from "../policy/compile.js";
-import { findLockouts, holds } from "../policy/lockout.js";
+import { clientsOf, findLockouts, holds } from "../policy/lockout.js";
 import type { LifelineReader } from "../ports/lifelines.js";
 import type { Store } from "../ports/store.js";
 import { OperationError } from "./error.js";
@@ -20,15 +20,22 @@ export interface LockoutDeps {
   readonly boot: string | null;
 }
 
-/** @throws OperationError `lockout` */
-export async function refuseLockout(deps: LockoutDeps, objects: ObjectSet): Promise<void> {
+/** One sentence for each lifeline that the state would cut; none where that is allowed. */
+export async function lockoutsOf(deps: LockoutDeps, objects: ObjectSet): Promise<readonly string[]> {
   const { lifelines } = deps;
-  if (lifelines === null) return;
+  if (lifelines === null) return [];
   const found: string[] = [];
+  const clients = clientsOf(objects);
   for (const [node, lines] of await lifelinesByNode(deps, lifelines)) {
     if (!isConcerned(objects, node, lines)) continue;
-    found.push(...findLockouts(compile(objects, node), lines));
+    found.push(...findLockouts(compile(objects, node), lines, clients));
   }
+  return found;
+}
+
+/** @throws OperationError `lockout` */
+export async function refuseLockout(deps: LockoutDeps, objects: ObjectSet): Promise<void> {
+  const found = await lockoutsOf(deps, objects);
   if (found.length === 0) return;
   throw new OperationError(
     "lockout",
@@ -40,24 +47,26 @@ async function lifelinesByNode(
   { store, node, boot }: LockoutDeps,
   reader: LifelineReader,
 ): Promise<ReadonlyMap<string, Lifelines>> {
-  const [statuses, heartbeats, sessions] = await Promise.all([
+  const [statuses, heartbeats, sessions, servers] = await Promise.all([
     store.listNodeStatus(),
     store.listHeartbeats(),
     reader.sessions(),
+    reader.servers(),
   ]);
   const alive = new Set(heartbeats.filter((beat) => beat.alive).map(({ id }) => id));
-  const lines = new Map<string, Lifelines>([[node, { agent: null, sessions }]]);
+  const lines = new Map<string, Lifelines>([[node, { agent: null, sessions, servers }]]);
   for (const status of statuses) {
     const isHere = status.node === node || (boot !== null && status.boot === boot);
     const agent = alive.has(status.node) ? (status.agentCgroup ?? null) : null;
-    lines.set(status.node, { agent, sessions: isHere ? sessions : [] });
+    const told = { agent, sessions: [], servers: status.servers ?? [] };
+    lines.set(status.node, isHere ? { agent, sessions, servers } : told);
   }
   return lines;
 }
 
 /** Compiling is for the few nodes with a workload around a lifeline. */
-function isConcerned(objects: ObjectSet, node: string, { agent, sessions }: Lifelines): boolean {
-  const inner = [...(agent === null ? [] : [agent]), ...sessions.flatMap(({ cgroups }) => cgroups)];
+function isConcerned(objects: ObjectSet, node: string, { agent, sessions, servers }: Lifelines): boolean {
+  const inner = [...(agent === null ? [] : [agent]), ...[...sessions, ...servers].flatMap(({ cgroups }) => cgroups)];
   if (inner.length === 0) return false;
   return [...objects.values()].some(
     ({ object }) =>

@@ -25,6 +25,8 @@ export interface WriteDeps {
   readonly clock: Clock;
   readonly random: Random;
   readonly read: typeof readManifests;
+  /** @throws OperationError `lockout` where the state would cut an agent, or a session in use */
+  readonly requireWayIn: (objects: ObjectSet) => Promise<void>;
 }
 
 export interface Writer extends Candidate {
@@ -50,7 +52,7 @@ export type PolicyWritten =
       readonly warnings: readonly Diagnostic[];
     };
 
-/** @throws OperationError `not-leader`, `override-needed`, `not-found`, `usage`, `lost-race` */
+/** @throws OperationError `not-leader`, `override-needed`, `not-found`, `usage`, `lockout`, `lost-race` */
 export async function syncPolicy(
   deps: WriteDeps,
   file: SourceFile,
@@ -64,7 +66,7 @@ export async function syncPolicy(
 
 /**
  * Makes what a policy said at a version its latest version.
- * @throws OperationError `not-leader`, `override-needed`, `not-found`, `no-such-version`, `lost-race`
+ * @throws OperationError `not-leader`, `override-needed`, `not-found`, `no-such-version`, `lockout`, `lost-race`
  */
 export async function rollbackPolicy(
   deps: WriteDeps,
@@ -124,6 +126,7 @@ async function writePolicy(
     const overGit = await requireOverride(store, source, writer.override);
     const { objects, diagnostics } = withPolicy(base, policy, deps.read);
     if (hasErrors(diagnostics)) return { outcome: "invalid", diagnostics };
+    await deps.requireWayIn(objects);
     const draft = draftOf(deps, objects, source, writer);
     const result = await withLeadership(store, writer, (fence) => store.commit(draft, { expectHead: head, fence }));
     if (result.outcome === "committed") {

@@ -98,7 +98,7 @@ export interface Settings {
   readonly keepRevisions: number;
   readonly keepForMs: number;
   readonly pinRoot: string;
-  /** Whether a policy may cut the agent itself, and SSH sessions in use. */
+  /** Whether a policy may cut agents off, or SSH sessions in use. */
   readonly allowLockout: boolean;
   readonly etcd: EtcdSettings;
   readonly source: SourceSettings | null;
@@ -356,7 +356,7 @@ function hostAndPort(text: string): string | Wanted {
   return isHostAndPort(text) ? text : new Wanted("host:port or [IPv6]:port");
 }
 
-function parseHostPort(text: string): { readonly host: string; readonly port: number } | null {
+export function parseHostPort(text: string): { readonly host: string; readonly port: number } | null {
   const match = /^(?:\[([0-9a-fA-F:.]+)\]|([A-Za-z0-9._-]+)):([0-9]{1,5})$/.exec(text);
   const port = Number(match?.[3]);
   const host = match?.[1] ?? match?.[2];

@@ -5,16 +5,36 @@
  * The agent's own traffic is never a workload's, whatever the policies say of it today: the next one would
  * have to come through it. A session is in danger where the ruleset denies its first packet: its connection ends
  * at the next one, or, where it is older than the enforcement and may pass for one that the workload made, it
- * could not be opened again.
+ * could not be opened again. A server of the agents' store or source is cut off where it may not be reached from
+ * any address of some declared node: nothing that mends it could reach that node any more.
  */
-import type { Lifelines, Session } from "../model/lifeline.js";
+import type { ControlServer, Lifelines, Session } from "../model/lifeline.js";
 import type { Ruleset, Subject } from "../model/ruleset.js";
+import type { ObjectSet } from "../model/state.js";
 import { createEvaluator, type Evaluator } from "./evaluate.js";
 
 const TCP = 6;
 
+/** A declared node, as its agent is seen from elsewhere. */
+export interface Client {
+  readonly node: string;
+  readonly addresses: readonly string[];
+}
+
+export function clientsOf(objects: ObjectSet): readonly Client[] {
+  return [...objects.values()].flatMap(({ object }) =>
+    object.kind === "Node" && object.spec.addresses.length > 0
+      ? [{ node: object.metadata.name, addresses: object.spec.addresses }]
+      : [],
+  );
+}
+
 /** One sentence for each lifeline that would be cut; none where the ruleset is safe. */
-export function findLockouts(ruleset: Ruleset, { agent, sessions }: Lifelines): readonly string[] {
+export function findLockouts(
+  ruleset: Ruleset,
+  { agent, sessions, servers }: Lifelines,
+  clients: readonly Client[],
+): readonly string[] {
   const holding = ruleset.subjects.find(({ cgroup }) => agent !== null && holds(cgroup, agent));
   const own =
     holding === undefined
@@ -24,19 +44,39 @@ export function findLockouts(ruleset: Ruleset, { agent, sessions }: Lifelines): 
         ];
   // Preparing a ruleset for questions costs as much as a first answer; most machines have no session to ask about.
   let evaluator: Evaluator | undefined;
-  const cut = sessions.flatMap((session) => {
-    const denying = ruleset.subjects.find((subject) => {
-      if (!session.cgroups.some((cgroup) => holds(subject.cgroup, cgroup))) return false;
-      evaluator ??= createEvaluator(ruleset);
-      return denies(evaluator, subject, session);
+  const deniedBy = ({ port, cgroups }: Session | ControlServer, peers: readonly string[]): Subject | undefined =>
+    ruleset.subjects.find((subject) => {
+      if (!cgroups.some((cgroup) => holds(subject.cgroup, cgroup))) return false;
+      const evaluate = (evaluator ??= createEvaluator(ruleset));
+      return peers.every((peer) => denies(evaluate, subject, peer, port));
     });
+  const cut = sessions.flatMap((session) => {
+    const denying = deniedBy(session, [session.peer]);
     return denying === undefined
       ? []
-      : [
-          `workload ${denying.workload} has the cgroup ${denying.cgroup ?? ""}, and its ingress policies (${denying.ingress.policies.join(", ")}) deny the SSH session from ${session.peer} to port ${session.port}`,
-        ];
+      : [`${tell(denying)} the SSH session from ${session.peer} to port ${session.port}`];
   });
-  return [...own, ...new Set(cut)];
+  const cutOff = servers.flatMap((server) => {
+    const found = clients.flatMap(({ node, addresses }) => {
+      const denying = deniedBy(server, node === ruleset.node ? [...addresses, ...LOOPBACK] : addresses);
+      return denying === undefined ? [] : [{ node, denying }];
+    });
+    const [first] = found;
+    if (first === undefined) return [];
+    const nodes = found.slice(0, SHOWN_NODES).map(({ node }) => node);
+    const more = found.length > SHOWN_NODES ? `, … (${found.length} in all)` : "";
+    return [
+      `${tell(first.denying)} the agents of ${nodes.join(", ")}${more} their ${server.role}, which is served there on port ${server.port}`,
+    ];
+  });
+  return [...own, ...new Set([...cut, ...cutOff])];
+}
+
+const LOOPBACK = ["127.0.0.1", "::1"];
+const SHOWN_NODES = 5;
+
+function tell({ workload, cgroup, ingress }: Subject): string {
+  return `workload ${workload} has the cgroup ${cgroup ?? ""}, and its ingress policies (${ingress.policies.join(", ")}) deny`;
 }
 
 /** Whether the cgroup is the other one, or around it. */
@@ -44,6 +84,6 @@ export function holds(cgroup: string | null, inner: string): boolean {
   return cgroup !== null && (cgroup === "" || inner === cgroup || inner.startsWith(`${cgroup}/`));
 }
 
-function denies(evaluator: Evaluator, { workload }: Subject, { peer, port }: Session): boolean {
+function denies(evaluator: Evaluator, { workload }: Subject, peer: string, port: number): boolean {
   return evaluator({ workload, direction: "ingress", peer, protocol: TCP, port }).verdict === "Denied";
 }

@@ -6,7 +6,7 @@ export interface Telemetry {
   /** A revision was committed by this process. */
   committed(event: { readonly revision: number; readonly policies: number; readonly durationMs: number }): void;
   /** A commit of the source was refused. */
-  rejected(event: { readonly reason: "invalid" | "held" }): void;
+  rejected(event: { readonly reason: "invalid" | "lockout" | "held" }): void;
   sourceError(): void;
   storeError(): void;
   head(revision: number | null): void;

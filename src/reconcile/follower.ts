@@ -6,12 +6,13 @@
 import type { KeyedDiff } from "../diff/keyed.js";
 import { isEmptyDiff } from "../diff/keyed.js";
 import { diffEnforcement, judgeSubjects, listDrift } from "../drift/drift.js";
+import type { ControlServer } from "../model/lifeline.js";
 import type { Ruleset } from "../model/ruleset.js";
 import type { CommittedState, ObjectSet, Revision } from "../model/state.js";
 import type { DriftKind, NodeStatus, SubjectStatus } from "../model/status.js";
-import { compile } from "../policy/compile.js";
+import { compile, RulesetCompiler } from "../policy/compile.js";
 import { nameFlows, NO_NAMES, type FlowNames } from "../policy/flow-names.js";
-import { findLockouts } from "../policy/lockout.js";
+import { clientsOf, findLockouts, type Client } from "../policy/lockout.js";
 import type { StateCopy } from "../ports/copy.js";
 import type { EnforcementItem, Enforcer, ItemSet, Observation } from "../ports/enforcer.js";
 import { EnforcerError } from "../ports/enforcer.js";
@@ -42,6 +43,7 @@ interface Target {
   readonly ruleset: Ruleset;
   readonly items: ItemSet;
   readonly names: FlowNames;
+  readonly clients: readonly Client[];
 }
 
 const NOTHING: ObjectSet = new Map();
@@ -60,6 +62,7 @@ export class LockoutError extends Error {
 const STATUS_REFRESH_MS = 60_000;
 
 export class Follower {
+  readonly #compiler = new RulesetCompiler();
   /** Head as it was last compiled. */
   #target: Target | null = null;
   /** What was last known to be in force: the machine is kept to it where head cannot be. */
@@ -71,6 +74,7 @@ export class Follower {
   /** Stays in the status until there is something worse to say: an operator looks later than it happened. */
   #lastHeal: string | null = null;
   #problem: string | null = null;
+  #servers: { readonly servers: readonly ControlServer[]; readonly at: number } | null = null;
   #reported: { readonly content: string; readonly at: number } | null = null;
 
   constructor(
@@ -201,7 +205,7 @@ export class Follower {
   #compile({ revision, objects }: CommittedState, found: ObjectSet): Target {
     const { enforcer, logger } = this.deps;
     const all = new Map([...objects, ...found]);
-    const ruleset = compile(all, this.node);
+    const ruleset = this.#compiler.compile(all, this.node);
     logger.debug(`compiled revision ${revision.number}`, { digest: ruleset.digest, subjects: ruleset.subjects.length });
     this.deps.telemetry.policyVersions(
       revision.entries.flatMap(({ kind, namespace, name, version }) =>
@@ -209,7 +213,8 @@ export class Follower {
       ),
     );
     const names = nameFlows(all, ruleset);
-    return { revision, discovered: digestsOf(found), ruleset, items: enforcer.lower(ruleset), names };
+    const clients = clientsOf(all);
+    return { revision, discovered: digestsOf(found), ruleset, items: enforcer.lower(ruleset), names, clients };
   }
 
   /** @param options as a fallback: what is reported then is why it came to that */
@@ -221,7 +226,7 @@ export class Follower {
     if (isEmptyDiff(found)) return await this.#settle(target, before, { left: found, healed: null, ...options });
 
     const isDrift = this.#enforced?.digest === ruleset.digest;
-    if (!isDrift) await this.#refuseLockout(ruleset);
+    if (!isDrift) await this.#refuseLockout(target);
     if (isDrift) await this.#reportDrift(target, found, before.subjects);
     const started = clock.monotonic();
     await enforcer.apply(ruleset);
@@ -243,10 +248,11 @@ export class Follower {
   }
 
   /** What is in force already is not asked again: a session that it denies was opened around it. @throws LockoutError */
-  async #refuseLockout(ruleset: Ruleset): Promise<void> {
+  async #refuseLockout({ ruleset, clients }: Target): Promise<void> {
     const { lifelines } = this.deps;
     if (lifelines === null || !this.#enforces) return;
-    const found = findLockouts(ruleset, { agent: lifelines.ownCgroup(), sessions: await lifelines.sessions() });
+    const [sessions, servers] = await Promise.all([lifelines.sessions(), lifelines.servers()]);
+    const found = findLockouts(ruleset, { agent: lifelines.ownCgroup(), sessions, servers }, clients);
     if (found.length === 0) return;
     throw new LockoutError(`not enforced, since it would lock out: ${found.join("; ")}; allowLockout lets it`);
   }
@@ -342,6 +348,16 @@ export class Follower {
     await this.#report({ attempted: target.revision.number, state: "Drifted", message: null, drift, subjects: judged });
   }
 
+  /** For whoever plans elsewhere. Looking through all processes is not for each run. */
+  async #readServers(): Promise<readonly ControlServer[]> {
+    const { lifelines, clock } = this.deps;
+    if (lifelines === null || !this.#enforces) return [];
+    const known = this.#servers;
+    if (known !== null && clock.monotonic() - known.at < STATUS_REFRESH_MS) return known.servers;
+    this.#servers = { servers: await lifelines.servers(), at: clock.monotonic() };
+    return this.#servers.servers;
+  }
+
   /**
    * Writes the status where it says something new. A store that cannot be written to is no reason to
    * leave the machine as it is: the next run reports again.
@@ -351,6 +367,7 @@ export class Follower {
   ): Promise<void> {
     const { clock, store, enforcer, telemetry, lifelines } = this.deps;
     const agentCgroup = (this.#enforces ? lifelines?.ownCgroup() : null) ?? null;
+    const servers = await this.#readServers();
     telemetry.stalled(content.state === "Stalled");
     this.#problem = content.state === "InSync" ? null : (content.message ?? content.drift[0]?.detail ?? content.state);
     const { attempted, ...rest } = content;
@@ -358,6 +375,7 @@ export class Follower {
       node: this.node,
       ...(this.boot === null ? {} : { boot: this.boot }),
       ...(agentCgroup === null ? {} : { agentCgroup }),
+      ...(servers.length === 0 ? {} : { servers }),
       backend: enforcer.backend,
       attemptedRevision: attempted,
       enforcedRevision: this.enforcedRevision,

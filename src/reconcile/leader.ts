@@ -4,7 +4,7 @@
  */
 import { hasErrors } from "../model/diagnostic.js";
 import type { Diagnostic } from "../model/diagnostic.js";
-import type { DesiredState, Revision } from "../model/state.js";
+import type { DesiredState, ObjectSet, Revision } from "../model/state.js";
 import type { SourceStatus } from "../model/status.js";
 import type { readManifests } from "../manifest/read.js";
 import { isUnchanged } from "../plan/plan.js";
@@ -20,6 +20,8 @@ export interface LeaderDeps {
   readonly source: Source;
   readonly election: Election;
   readonly read: typeof readManifests;
+  /** One sentence for each way to an agent that the state would cut; none where that is allowed. */
+  readonly lockoutsOf: (objects: ObjectSet) => Promise<readonly string[]>;
   readonly clock: Clock;
   readonly random: Random;
   readonly logger: Logger;
@@ -38,7 +40,10 @@ export interface LeaderOptions {
 type Accepted = Pick<SourceStatus, "acceptedCommit" | "acceptedRevision">;
 
 type Finding = Accepted &
-  Pick<SourceStatus, "state" | "message" | "observedCommit"> & { readonly diagnostics?: readonly Diagnostic[] };
+  Pick<SourceStatus, "state" | "message" | "observedCommit"> & {
+    readonly diagnostics?: readonly Diagnostic[];
+    readonly lockouts?: readonly string[];
+  };
 
 const MAX_REPORTED_DIAGNOSTICS = 20;
 
@@ -87,6 +92,8 @@ export class Leader {
       : await this.#accept(desired, tip, accepted, revision, fence);
     // Leadership was lost: nothing is settled, and what is reported now is fenced as well.
     if (finding === null) return { state: "Synced", message: null, observedCommit: tip, ...accepted };
+    // Who listens where changes without a commit.
+    if (finding.lockouts !== undefined) return finding;
     // The head that was judged, or made; what came after it is judged by the next run.
     const judged = finding.state === "Synced" ? (finding.acceptedRevision ?? head) : head;
     this.#settled = { commit: tip, head: judged, finding };
@@ -132,6 +139,13 @@ export class Leader {
     }
     if (!this.options.selfHeal && head !== null && tip === accepted.acceptedCommit) {
       return kept("OutOfSync", `head (revision ${head.number}) was committed over Git; source.selfHeal is off`);
+    }
+    const lockouts = await this.deps.lockoutsOf(desired.objects);
+    if (lockouts.length > 0) {
+      const message = `commit ${tip.slice(0, 12)} was rejected, since it would lock out: ${lockouts.join("; ")}; allowLockout lets it`;
+      this.deps.logger.warn(message);
+      this.deps.telemetry.rejected({ reason: "lockout" });
+      return { ...kept("Rejected", message), lockouts };
     }
     const committed = await this.#commit(desired, head, fence);
     return committed === null ? null : synced(committed);

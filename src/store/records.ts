@@ -6,6 +6,7 @@
 import { digestOfText } from "../model/digest.js";
 import { API_VERSIONS, KINDS, type ObjectPosition, type ZtapObject } from "../model/objects.js";
 import { refKey, refOf, type Revision, type RevisionEntry, type SourceRef, type StateObject } from "../model/state.js";
+import type { ControlServer } from "../model/lifeline.js";
 import type { DriftItem, Member, NodeStatus, SourceStatus, SubjectStatus } from "../model/status.js";
 import { StoreError } from "../ports/store.js";
 import {
@@ -95,12 +96,19 @@ const isSubjectStatus = shaped<SubjectStatus>({
   message: optional(isString),
 });
 
+const isControlServer = shaped<ControlServer>({
+  role: oneOf("store", "source"),
+  port: isCount,
+  cgroups: listOf(isString),
+});
+
 export const isMember = shaped<Member>({ id: isString, address: isString, joinedAt: isString });
 
 export const isNodeStatus = shaped<NodeStatus>({
   node: isString,
   boot: optional(isString),
   agentCgroup: optional(isString),
+  servers: optional(listOf(isControlServer)),
   backend: isString,
   attemptedRevision: nullable(isCount),
   enforcedRevision: nullable(isCount),

@@ -6,16 +6,14 @@ import { join } from "node:path";
 import t from "tap";
 import type { Test } from "tap";
 import type { EtcdOptions } from "../../src/adapters/etcd/client.js";
-import { NoneEnforcer } from "../../src/adapters/none/enforcer.js";
-import { systemClock } from "../../src/adapters/system/clock.js";
-import { readManifests } from "../../src/manifest/read.js";
 import { runAgent } from "../../src/operations/agent.js";
 import type { Store } from "../../src/ports/store.js";
 import { commitOnHead } from "../contract/store-commits.js";
 import { runFromPage } from "../etcd/page.js";
 import { withEtcd, whyNoEtcd, type EtcdCluster } from "../etcd/server.js";
 import { newPrefix, openStore, QUICK, startWatch, until, within } from "../etcd/stores.js";
-import { recordTelemetry, seededRandom, silentLogger } from "../fakes/ambient.js";
+import { recordTelemetry, silentLogger } from "../fakes/ambient.js";
+import { agentDeps, agentOptions } from "../fakes/agent.js";
 import { draft, policy } from "../fakes/objects.js";
 
 type Identity = Pick<EtcdOptions, "tls" | "auth">;
@@ -96,37 +94,14 @@ async function agentOfNode(t: Test, store: Store, leader: Store): Promise<void> 
   const stop = new AbortController();
   t.teardown(() => stop.abort());
   const running = runAgent(
-    {
-      store,
-      source: null,
-      enforcer: new NoneEnforcer(),
-      copy: null,
-      lifelines: null,
-      read: readManifests,
-      clock: systemClock,
-      random: seededRandom(5),
-      logger: { ...silentLogger, info: keep, warn: keep },
-      telemetry,
-      isHolderAlive: () => true,
-      serve: () => null,
-      serveFlows: async () => ({ close: async () => undefined }),
-    },
-    {
+    agentDeps(store, { logger: { ...silentLogger, info: keep, warn: keep }, telemetry }),
+    agentOptions({
       node: "web-1",
       address: "10.0.0.1:9470",
-      holder: "h1",
-      boot: null,
-      ref: null,
-      path: null,
-      sourceIntervalMs: 60_000,
-      selfHeal: true,
       checkIntervalMs: 60_000,
       heartbeatIntervalMs: 20,
-      electionTimeoutMs: 5000,
       sessionTtlMs: 5000,
-      keepRevisions: 1000,
-      keepForMs: 60_000,
-    },
+    }),
     stop.signal,
   );
   const reported = async (): Promise<number | null> =>

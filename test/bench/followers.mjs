@@ -7,59 +7,24 @@
  */
 import { Etcd3 } from "etcd3";
 import { openEtcdStore } from "../../dist/src/adapters/etcd/store.js";
-import { NoneEnforcer } from "../../dist/src/adapters/none/enforcer.js";
 import { createTelemetry } from "../../dist/src/adapters/prometheus/telemetry.js";
 import { systemClock, systemRandom } from "../../dist/src/adapters/system/clock.js";
-import { readManifests } from "../../dist/src/manifest/read.js";
 import { runAgent } from "../../dist/src/operations/agent.js";
+import { agentDeps, agentOptions } from "../../dist/test/fakes/agent.js";
+import { silentLogger } from "../../dist/test/fakes/ambient.js";
 
 const [endpoint, prefix, first, count] = process.argv.slice(2);
-const quiet = { debug() {}, info() {}, warn() {}, error: console.error };
 const stop = new AbortController();
 process.once("SIGTERM", () => stop.abort());
 
 const agents = Array.from({ length: Number(count) }, async (_, index) => {
   const node = `n${Number(first) + index}`;
-  const options = { endpoints: [endpoint], prefix, tls: null, auth: null, timeoutMs: 5000 };
-  const store = openEtcdStore(options, systemClock, 0);
+  const cluster = { endpoints: [endpoint], prefix, tls: null, auth: null, timeoutMs: 5000 };
+  const store = openEtcdStore(cluster, systemClock, 0);
   const { telemetry } = createTelemetry();
-  const deps = {
-    store,
-    source: null,
-    enforcer: new NoneEnforcer(),
-    copy: null,
-    lifelines: null,
-    serveFlows: async () => ({ close: async () => undefined }),
-    lifelines: null,
-    read: readManifests,
-    clock: systemClock,
-    random: systemRandom,
-    logger: quiet,
-    telemetry,
-    isHolderAlive: () => true,
-    serve: () => null,
-  };
-  const times = {
-    sourceIntervalMs: 60_000,
-    checkIntervalMs: 10_000,
-    heartbeatIntervalMs: 1000,
-    electionTimeoutMs: 5000,
-    sessionTtlMs: 60_000,
-  };
-  await runAgent(
-    deps,
-    {
-      node,
-      address: `${node}:9470`,
-      holder: `${process.pid}/${node}`,
-      boot: null,
-      ref: null,
-      path: null,
-      selfHeal: true,
-      ...times,
-    },
-    stop.signal,
-  );
+  const deps = agentDeps(store, { random: systemRandom, telemetry, logger: { ...silentLogger, error: console.error } });
+  const options = agentOptions({ node, address: `${node}:9470`, holder: `${process.pid}/${node}` });
+  await runAgent(deps, options, stop.signal);
   await store.close();
 });
 

@@ -29,11 +29,15 @@ export async function timed(work) {
   return performance.now() - from;
 }
 
-/** Runs subject and peer in turn; prints medians in ms with their spread, and the ratio of the medians. */
-export async function compare(name, rounds, subject, peerName, peer) {
+/**
+ * Runs subject and peer in turn; prints medians in ms with their spread, and the ratio of the medians.
+ * @param before what is waited for before each round and not measured
+ */
+export async function compare(name, rounds, subject, peerName, peer, before = () => undefined) {
   const own = [];
   const other = [];
   for (let round = 0; round < rounds; round += 1) {
+    await before();
     own.push(await timed(subject));
     if (peer) other.push(await timed(peer));
   }

@@ -148,17 +148,20 @@ async function benchIdle() {
     const status = () =>
       JSON.parse(run(ztap, ["cluster", "status", "--json"], { env })).nodes.find(({ id }) => id === "web-1");
     while (status()?.enforcedRevision !== 1) await new Promise((resolve) => setTimeout(resolve, 100));
-    await new Promise((resolve) => setTimeout(resolve, 5_000));
-    const ticks = () =>
-      readFileSync(`/proc/${agent.pid}/stat`, "utf8")
-        .split(") ")[1]
-        .split(" ")
-        .slice(11, 15)
-        .reduce((sum, part) => sum + Number(part), 0);
-    const before = ticks();
+    await new Promise((resolve) => setTimeout(resolve, 10_000));
+    // Nanoseconds on a CPU of each of its threads (Documentation/scheduler/sched-stats), and ticks of the git that it ran.
+    const milliseconds = () => {
+      const threads = readdirSync(`/proc/${agent.pid}/task`).map((id) =>
+        Number(readFileSync(`/proc/${agent.pid}/task/${id}/schedstat`, "utf8").split(" ")[0]),
+      );
+      const children = readFileSync(`/proc/${agent.pid}/stat`, "utf8").split(") ")[1].split(" ").slice(13, 15);
+      const sum = (numbers) => numbers.reduce((total, one) => total + Number(one), 0);
+      return sum(threads) / 1e6 + sum(children) * 10;
+    };
+    const before = milliseconds();
     const seconds = 60;
     await new Promise((resolve) => setTimeout(resolve, seconds * 1000));
-    const cores = (ticks() - before) / 100 / seconds;
+    const cores = (milliseconds() - before) / 1000 / seconds;
     const [, kib] = /VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${agent.pid}/status`, "utf8"));
     row("idle agent, resident memory", `${(kib / 1024).toFixed(0)} MiB`, "—", "—");
     row("idle agent, processor (with its git)", `${cores.toFixed(4)} cores`, "—", "—");

@@ -2,6 +2,7 @@
  * Lock-out, with the real agent, real cgroups and a real connection to port 22: neither the agent nor a session
  * in use is cut, unless it is allowed.
  */
+import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import t from "tap";
 import { until, Ztap, type Result, type Running } from "../cli/ztap.js";
@@ -21,11 +22,11 @@ else {
   const env = { ZTAP_NODE: node, ZTAP_LISTEN: "off", ZTAP_CHECK_INTERVAL: "100ms" };
 
   /** On the machine, in a cgroup of its own where that is said. */
-  const start = (args: readonly string[], cgroup = ""): Running => {
+  const start = (args: readonly string[], cgroup = "", extra: Readonly<Record<string, string>> = {}): Running => {
     const enter = `echo $$ > "$1" && shift && exec nsenter "$@"`;
     const procs = join(sandbox.cgroupRoot, cgroup, "cgroup.procs");
     const command = [`--net=/run/netns/${machine}`, "--", join(ztap.root, "bin/ztap"), ...args];
-    return ztap.spawn("sh", ["-c", enter, "sh", procs, ...command], { env });
+    return ztap.spawn("sh", ["-c", enter, "sh", procs, ...command], { env: { ...env, ...extra } });
   };
   const run = (...args: readonly string[]): Promise<Result> => start(args).ended;
   /** @param peers who may reach the workload that holds the session */
@@ -78,6 +79,26 @@ else {
     }
     t.match(await run("plan", "state", "--allow-lockout"), { code: 0, stdout: /2 to create/ });
     t.match(await run("plan", "state", "--node", "other-machine"), { code: 0 }, "it is another machine's affair");
+  });
+
+  await t.test("nor what would cut other machines' agents off the source that is served here", async (t) => {
+    write({ ssh: sshd }, [`${CLIENT}/32`, "10.205.0.1/32"]);
+    const nodes = [
+      [node, "10.205.0.1"],
+      ["far", "10.205.0.9"],
+    ].map(
+      ([name, address]) =>
+        `apiVersion: ztap/v1\nkind: Node\nmetadata: { name: ${name} }\nspec: { address: "${address}:9470" }\n---\n`,
+    );
+    ztap.write("state/nodes.yaml", nodes.join(""));
+    t.match(await run("plan", "state"), { code: 0 }, "another port of it is another matter");
+    for (const url of ["ssh://git@10.205.0.1/p.git", "git@10.205.0.1:p.git"]) {
+      const refused = await start(["plan", "state"], "", { ZTAP_SOURCE: url }).ended;
+      t.match(refused, { code: 1, stderr: /deny the agents of far their source, which is served there on port 22/ });
+    }
+    const elsewhere = await start(["plan", "state"], "", { ZTAP_SOURCE: "ssh://git@10.205.0.2/p.git" }).ended;
+    t.match(elsewhere, { code: 0 }, "it is not this machine's");
+    await rm(join(ztap.folder, "state/nodes.yaml"));
   });
 
   await t.test("an agent keeps the last good ruleset rather than cut it", async (t) => {

@@ -1,16 +1,15 @@
 import t from "tap";
 import type { Test } from "tap";
 import { MemoryTable, openMemoryStore } from "../../src/adapters/memory/store.js";
-import { NoneEnforcer } from "../../src/adapters/none/enforcer.js";
 import { systemClock } from "../../src/adapters/system/clock.js";
-import { readManifests } from "../../src/manifest/read.js";
-import { reconcileOnce, runAgent, type AgentDeps, type AgentOptions } from "../../src/operations/agent.js";
+import { reconcileOnce, runAgent } from "../../src/operations/agent.js";
 import type { Store } from "../../src/ports/store.js";
 import { StoreError } from "../../src/ports/store.js";
 import { until } from "../cli/ztap.js";
 import { objectsOf, TEST_SOURCE, workload } from "../builders/state.js";
+import { agentDeps, agentOptions } from "../fakes/agent.js";
 import { FakeEnforcer, FakeMachine } from "../fakes/enforcer.js";
-import { recordTelemetry, seededRandom, silentLogger } from "../fakes/ambient.js";
+import { recordTelemetry, silentLogger } from "../fakes/ambient.js";
 
 /** An agent on a memory store whose calls fail as `refuse` says. */
 function start(t: Test, refuse: (call: string) => StoreError | null) {
@@ -20,7 +19,8 @@ function start(t: Test, refuse: (call: string) => StoreError | null) {
   const stop = new AbortController();
   t.teardown(() => stop.abort());
   const logger = { ...silentLogger, info: keep, warn: keep };
-  const deps = { ...depsWith(refusing(openMemoryStore(systemClock, new MemoryTable()), refuse)), logger, telemetry };
+  const store = refusing(openMemoryStore(systemClock, new MemoryTable()), refuse);
+  const deps = agentDeps(store, { logger, telemetry });
   const running = runAgent(deps, OPTIONS, stop.signal);
   const leads = () => calls.findLast(([name]) => name === "leader")?.[1];
   const end = async () => {
@@ -44,38 +44,7 @@ function refusing(real: Store, refuse: (call: string) => StoreError | null): Sto
   });
 }
 
-const depsWith = (store: Store): AgentDeps => ({
-  store,
-  source: null,
-  enforcer: new NoneEnforcer(),
-  copy: null,
-  lifelines: null,
-  read: readManifests,
-  clock: systemClock,
-  random: seededRandom(5),
-  logger: silentLogger,
-  telemetry: recordTelemetry().telemetry,
-  isHolderAlive: () => true,
-  serve: () => null,
-  serveFlows: async () => ({ close: async () => undefined }),
-});
-
-const OPTIONS: AgentOptions = {
-  node: "n1",
-  address: "n1:1",
-  holder: "h1",
-  boot: null,
-  ref: null,
-  path: null,
-  sourceIntervalMs: 60_000,
-  selfHeal: true,
-  checkIntervalMs: 60_000,
-  heartbeatIntervalMs: 10,
-  electionTimeoutMs: 5000,
-  sessionTtlMs: 200,
-  keepRevisions: 1000,
-  keepForMs: 60_000,
-};
+const OPTIONS = agentOptions({ checkIntervalMs: 60_000, heartbeatIntervalMs: 10, sessionTtlMs: 200 });
 
 t.test("an agent that cannot reach the store any more stops saying that it leads", async (t) => {
   let isAway = false;
@@ -126,7 +95,7 @@ t.test("a start that the store refuses, or does not answer, enforces the copy; w
   const state = await whole.readState(1);
   const copy = { read: async () => state, write: async () => undefined };
   for (const code of ["store-permission", "store-unavailable"] as const) {
-    const deps = depsWith(refusing(openMemoryStore(systemClock), () => new StoreError(code, "refused")));
+    const deps = agentDeps(refusing(openMemoryStore(systemClock), () => new StoreError(code, "refused")));
     const machine = new FakeMachine();
     await reconcileOnce({ ...deps, enforcer: new FakeEnforcer(machine), copy }, OPTIONS);
     t.ok(machine.items.has("link/default/web"), code);

@@ -1,6 +1,7 @@
 import t from "tap";
 import { MemoryTable, openMemoryStore } from "../../src/adapters/memory/store.js";
 import { readManifests } from "../../src/manifest/read.js";
+import { OperationError } from "../../src/operations/error.js";
 import type { Writer } from "../../src/operations/policy-write.js";
 import { rollbackPolicy, syncPolicy } from "../../src/operations/policy-write.js";
 import { listPolicies, readHistory } from "../../src/operations/policies.js";
@@ -19,7 +20,7 @@ function setUp() {
   const clock = new ManualClock();
   const table = new MemoryTable();
   const store = openMemoryStore(clock, table);
-  const deps = { store, clock, random: seededRandom(3), read: readManifests };
+  const deps = { store, clock, random: seededRandom(3), read: readManifests, requireWayIn: async () => undefined };
   const sync = (text: string, changes: Partial<Writer> = {}, name = "web", namespace: string | null = null) =>
     syncPolicy(deps, { path: "web.yaml", text, blobId: text }, { name, namespace }, { ...WRITER, ...changes });
   const rollback = (version: number, changes: Partial<Writer> = {}) =>
@@ -250,4 +251,17 @@ t.test("over a polled source it needs --override, and shows as drift from Git un
   t.match(await listPolicies(store), [{ git: "Synced", version: 3 }], "the content is compared, not the version");
   await store.writeSourceStatus({ ...source, acceptedRevision: 99 }, fence);
   t.match(await listPolicies(store), [{ git: "Unknown" }]);
+});
+
+t.test("what would lock out is not committed", async (t) => {
+  const { store, deps } = setUp();
+  const text = portText(80);
+  const requireWayIn = async () => {
+    throw new OperationError("lockout", "this would lock out");
+  };
+  await t.rejects(
+    syncPolicy({ ...deps, requireWayIn }, { path: "w", text, blobId: text }, { name: "web", namespace: null }, WRITER),
+    { code: "lockout" },
+  );
+  t.equal(await store.readHead(), null);
 });

@@ -1,7 +1,7 @@
 import t from "tap";
 import type { Lifelines } from "../../src/model/lifeline.js";
 import { compile } from "../../src/policy/compile.js";
-import { findLockouts } from "../../src/policy/lockout.js";
+import { clientsOf, findLockouts } from "../../src/policy/lockout.js";
 import { objectsOf, policy, workload } from "../builders/state.js";
 
 /** Its cgroup is test/default-web. */
@@ -11,8 +11,10 @@ const allow = (...peers: readonly string[]) =>
     "p",
     `  podSelector: {}\n  ingress:\n${peers.map((cidr) => `    - { from: [{ ipBlock: { cidr: "${cidr}" } }], ports: [{ port: 22 }] }\n`).join("")}    - { ports: [{ port: 80 }] }`,
   );
-const found = (text: string, lines: Partial<Lifelines>): readonly string[] =>
-  findLockouts(compile(objectsOf(text), "n1"), { agent: null, sessions: [], ...lines });
+const found = (text: string, lines: Partial<Lifelines>): readonly string[] => {
+  const objects = objectsOf(text);
+  return findLockouts(compile(objects, "n1"), { agent: null, sessions: [], servers: [], ...lines }, clientsOf(objects));
+};
 const session = (peer: string, ...cgroups: readonly string[]) => ({ sessions: [{ peer, port: 22, cgroups }] });
 
 t.test("a session is cut where one of its cgroups is a workload's that does not let it in", async (t) => {
@@ -41,4 +43,24 @@ t.test("sessions of one kind are named once, and every kind is", async (t) => {
   const one = { peer: "198.51.100.1", port: 22, cgroups: ["test/default-web"] };
   const lines = { agent: "test/default-web", sessions: [one, one, { ...one, port: 2222 }] };
   t.equal(found(WEB + allow("192.0.2.0/24"), lines).length, 3);
+});
+
+t.test("the store's own workload lets the agents of all nodes in, from one address of each at least", async (t) => {
+  const node = (name: string, ...addresses: readonly string[]) =>
+    `apiVersion: ztap/v1\nkind: Node\nmetadata: { name: ${name} }\nspec: { address: "${name}:9470", addresses: ${JSON.stringify(addresses)} }\n---\n`;
+  const nodes = node("n1", "10.0.0.1") + node("n2", "10.0.0.2", "2001:db8::2") + node("n3", "10.0.0.3");
+  const etcd = (...cgroups: readonly string[]) => ({ servers: [{ role: "store" as const, port: 22, cgroups }] });
+  const state = nodes + WEB;
+  t.match(found(state + allow("10.0.0.1/32", "2001:db8::2/128"), etcd("test/default-web/etcd")), [
+    /^workload default\/web has the cgroup test\/default-web, and its ingress policies \(default\/p\) deny the agents of n3 their store, which is served there on port 22$/,
+  ]);
+  t.match(found(state + allow("10.0.0.1/32"), etcd("test/default-web")), [/the agents of n2, n3 their store/]);
+  t.same(found(state + allow("10.0.0.0/24"), etcd("test/default-web")), []);
+  t.same(
+    found(state + allow("10.0.0.2/31", "127.0.0.1/32"), etcd("test/default-web")),
+    [],
+    "a machine's own comes over loopback",
+  );
+  t.same(found(state + allow("192.0.2.0/24"), etcd("system.slice/etcd.service")), [], "it is nobody's workload");
+  t.same(found(WEB + allow("192.0.2.0/24"), etcd("test/default-web")), [], "no node is declared");
 });

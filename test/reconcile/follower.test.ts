@@ -212,7 +212,7 @@ t.test("what would cut a session in use, or the agent, is not enforced: the last
   const { store, machine, deps } = setUp();
   let sessions: readonly Session[] = [];
   let agent = "";
-  const lifelines = { ownCgroup: () => agent, sessions: async () => sessions };
+  const lifelines = { ownCgroup: () => agent, sessions: async () => sessions, servers: async () => [] };
   const follower = new Follower({ ...deps, lifelines }, "n1");
   await commit(store, BASE + OPEN);
   await follower.reconcile();

@@ -49,6 +49,7 @@ class FakeSource implements Source {
 async function setUp(selfHeal = true) {
   const store = openMemoryStore(systemClock);
   const source = new FakeSource();
+  const lockouts: string[] = [];
   const { telemetry, calls } = recordTelemetry();
   const election = new Election(store, systemClock, { id: "n1", holder: "h1", ttlMs: 60_000 });
   const deps = {
@@ -56,6 +57,7 @@ async function setUp(selfHeal = true) {
     source,
     election,
     read: readManifests,
+    lockoutsOf: async () => lockouts,
     clock: systemClock,
     random: seededRandom(7),
     logger: silentLogger,
@@ -63,7 +65,7 @@ async function setUp(selfHeal = true) {
   };
   const leader = new Leader(deps, { node: "n1", ref: "main", path: null, selfHeal });
   await election.campaign();
-  return { store, source, election, leader, calls };
+  return { store, source, election, leader, lockouts, calls };
 }
 
 t.test("commits each good commit as a revision, and looks no further while nothing moved", async (t) => {
@@ -218,4 +220,25 @@ t.test("an override that lands while a commit is judged is returned to Git by th
   t.equal(await store.readHead(), 3, "and is returned to what Git says");
   const [policy] = [...(await store.readState(3)).objects.values()].filter(({ ref }) => ref.kind === "NetworkPolicy");
   t.equal(policy?.digest, [...objectsOf(GOOD).values()].find(({ ref }) => ref.kind === "NetworkPolicy")?.digest);
+});
+
+t.test("a commit that would lock out is rejected, and accepted when it would not any more", async (t) => {
+  const { store, source, leader, lockouts, calls } = await setUp();
+  await leader.reconcile();
+  source.push("2", BETTER);
+  lockouts.push("workload default/web denies the agents their store");
+  for (let run = 0; run < 2; run += 1) await leader.reconcile();
+  t.equal(await store.readHead(), 1);
+  t.match(await store.readSourceStatus(), {
+    state: "Rejected",
+    message: /2222 was rejected, since it would lock out: workload default\/web/,
+    acceptedCommit: "1".repeat(40),
+  });
+  t.match(
+    calls.filter(([name]) => name === "rejected"),
+    [["rejected", { reason: "lockout" }]],
+  );
+  lockouts.pop();
+  await leader.reconcile();
+  t.equal(await store.readHead(), 2);
 });

@@ -34,8 +34,9 @@ import { refuseBrokenFile } from "./inspect.js";
  * used for what is not filled. One bound for all processes: none has to map again what another grew.
  */
 const MAP_SIZE = 2 ** 36;
-/** The slowest that a commit in another process is noticed where the notify file cannot be watched. */
-const POLL_MS = 1_000;
+/** The slowest that a commit in another process is noticed where the notify file cannot be watched, and where it can. */
+const DEAF_POLL_MS = 1_000;
+const POLL_MS = 10_000;
 const EMPTY: TableReader = { get: () => undefined, entries: () => [] };
 
 export type Access = "read" | "change" | "write";
@@ -54,7 +55,8 @@ export interface EmbeddedOptions {
 
 export class EmbeddedTable implements Table {
   readonly backend = "embedded";
-  readonly pollMs = POLL_MS;
+  /** A watch was refused, or has lost its file. */
+  #isDeaf = false;
   readonly #path: string;
   readonly #access: Access;
   readonly #clock: Clock;
@@ -102,6 +104,10 @@ export class EmbeddedTable implements Table {
     });
   }
 
+  get pollMs(): number {
+    return this.#isDeaf ? DEAF_POLL_MS : POLL_MS;
+  }
+
   announce(): void {
     const now = this.#clock.now() / 1000;
     try {
@@ -114,11 +120,18 @@ export class EmbeddedTable implements Table {
 
   listen(wake: () => void): () => void {
     let watcher: FSWatcher | null = null;
+    const goDeaf = (): void => {
+      this.#isDeaf = true;
+      watcher?.close();
+      wake();
+    };
     try {
-      watcher = watch(this.#notifyFile, wake);
-      watcher.on("error", () => watcher?.close());
+      // `rename`: the file that is watched is not under this name any more.
+      watcher = watch(this.#notifyFile, (event) => (event === "rename" ? goDeaf() : wake()));
+      watcher.on("error", goDeaf);
     } catch {
       // There is no such file yet, or the system has no watch left: the slow look remains.
+      this.#isDeaf = true;
     }
     return () => watcher?.close();
   }

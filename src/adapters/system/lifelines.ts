@@ -1,9 +1,13 @@
 /**
  * Lifelines from proc(5): this process's cgroup, and the TCP connections to SSH's port or to one where sshd
- * listens, with the cgroups of whoever holds them or listens for them.
+ * listens, with the cgroups of whoever holds them or listens for them; and who listens on this machine where its
+ * agents reach their store and source.
  */
+import { lookup } from "node:dns/promises";
 import { readdirSync, readFileSync, readlinkSync } from "node:fs";
-import type { Session } from "../../model/lifeline.js";
+import { isIP, SocketAddress } from "node:net";
+import { networkInterfaces } from "node:os";
+import type { ControlEndpoint, ControlServer, Session } from "../../model/lifeline.js";
 import type { LifelineReader } from "../../ports/lifelines.js";
 import { readTcp, type TcpSocket } from "./tcp.js";
 
@@ -12,12 +16,14 @@ const SSH_PORT = 22;
 const SSH_SERVERS: ReadonlySet<string> = new Set(["sshd", "sshd-session", "dropbear"]);
 
 export class ProcLifelines implements LifelineReader {
+  constructor(private readonly endpoints: readonly ControlEndpoint[]) {}
+
   ownCgroup(): string | null {
     return cgroupOf("self");
   }
 
   async sessions(): Promise<readonly Session[]> {
-    const sockets = [...readTcp("tcp"), ...readTcp("tcp6")];
+    const sockets = readSockets();
     const servers = sshServers();
     const served = new Set(servers.flatMap((pid) => [...socketsOf(pid)]));
     const ports = new Set(sockets.filter(({ inode, state }) => state === "listen" && served.has(inode)).map(portOf));
@@ -31,9 +37,59 @@ export class ProcLifelines implements LifelineReader {
     const owners = cgroupsBySocket(new Set([...established, ...concerned].map(({ inode }) => inode)));
     return established.map(({ peer, port, inode }) => {
       const inodes = [inode, ...concerned.filter((one) => one.port === port).map((one) => one.inode)];
-      return { peer, port, cgroups: [...new Set(inodes.flatMap((one) => [...(owners.get(one) ?? [])]))] };
+      return { peer, port, cgroups: cgroupsOf(inodes, owners) };
     });
   }
+
+  async servers(): Promise<readonly ControlServer[]> {
+    const resolved = await Promise.all(
+      this.endpoints.map(async (endpoint) => ({ ...endpoint, addresses: await addressesOf(endpoint.host) })),
+    );
+    const own = ownAddresses();
+    const here = resolved.filter(({ addresses }) => addresses.some((address) => own.has(address)));
+    if (here.length === 0) return [];
+    const listening = readSockets().filter(({ state }) => state === "listen");
+    const found = here.map(({ role, port, addresses }) => {
+      const answers = ({ address }: TcpSocket) => ANY.has(address) || addresses.includes(address);
+      return { role, port, inodes: listening.filter((one) => one.port === port && answers(one)).map(inodeOf) };
+    });
+    const owners = cgroupsBySocket(new Set(found.flatMap(({ inodes }) => inodes)));
+    return found.flatMap(({ role, port, inodes }) => {
+      const cgroups = cgroupsOf(inodes, owners);
+      return cgroups.length === 0 ? [] : [{ role, port, cgroups }];
+    });
+  }
+}
+
+const ANY: ReadonlySet<string> = new Set(["0.0.0.0", "::"]);
+
+function readSockets(): readonly TcpSocket[] {
+  return [...readTcp("tcp"), ...readTcp("tcp6")];
+}
+
+function inodeOf({ inode }: TcpSocket): string {
+  return inode;
+}
+
+function cgroupsOf(inodes: readonly string[], owners: ReadonlyMap<string, ReadonlySet<string>>): readonly string[] {
+  return [...new Set(inodes.flatMap((inode) => [...(owners.get(inode) ?? [])]))].sort();
+}
+
+/** None where the name is not known: then nothing is reached by it now. */
+async function addressesOf(host: string): Promise<readonly string[]> {
+  const found = isIP(host) === 0 ? await lookup(host, { all: true }).catch(() => []) : [{ address: host }];
+  return found.map(({ address }) => canonical(address));
+}
+
+function ownAddresses(): ReadonlySet<string> {
+  return new Set(
+    Object.values(networkInterfaces()).flatMap((list) => (list ?? []).map(({ address }) => canonical(address))),
+  );
+}
+
+function canonical(address: string): string {
+  const family = isIP(address) === 6 ? "ipv6" : "ipv4";
+  return isIP(address) === 0 ? address : new SocketAddress({ family, address }).address;
 }
 
 function portOf({ port }: TcpSocket): number {
@@ -61,6 +117,7 @@ function socketsOf(pid: string): readonly string[] {
 
 function cgroupsBySocket(inodes: ReadonlySet<string>): ReadonlyMap<string, ReadonlySet<string>> {
   const found = new Map<string, Set<string>>();
+  if (inodes.size === 0) return found;
   for (const pid of processes()) {
     const held = socketsOf(pid).filter((inode) => inodes.has(inode));
     const cgroup = held.length === 0 ? null : cgroupOf(pid);

@@ -5,9 +5,10 @@ import { endianness } from "node:os";
 
 export interface TcpSocket {
   readonly state: "established" | "listen";
-  /** The local port. */
+  /** The local address, and port. */
+  readonly address: string;
   readonly port: number;
-  /** Address of the other end, canonical text; an IPv4 one also where it is an IPv6 socket's. */
+  /** Address of the other end. Both are canonical text; an IPv4 one also where it is an IPv6 socket's. */
   readonly peer: string;
   readonly inode: string;
 }
@@ -37,8 +38,9 @@ export function parseSocket(line: string): readonly TcpSocket[] {
   const state = STATES[code];
   const inode = words[9];
   if (state === undefined || inode === undefined) return [];
-  const [address = ""] = remote.split(":");
-  return [{ state, port: Number.parseInt(local.split(":")[1] ?? "", 16), peer: addressOf(address), inode }];
+  const [own = "", port = ""] = local.split(":");
+  const [peer = ""] = remote.split(":");
+  return [{ state, address: addressOf(own), port: Number.parseInt(port, 16), peer: addressOf(peer), inode }];
 }
 
 /** Each four bytes are printed as one number of the machine's byte order. */
