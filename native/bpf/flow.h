@@ -183,8 +183,7 @@ __inline_always __u8 judge_flow(struct __sk_buff *skb, const struct scope *scope
 			answer = judge_answer(scope, p, flow, !direction, now);
 		if (verdict == ZTAP_ALLOWED) {
 			touch(&flow->asked[direction & 1], now);
-			scope->decision->rule = flow->asked[direction & 1].rule;
-			scope->decision->place = flow->asked[direction & 1].place;
+			decide(scope->decision, flow->asked[direction & 1].rule, flow->asked[direction & 1].place);
 			return verdict;
 		}
 	}
@@ -196,8 +195,7 @@ __inline_always __u8 judge_flow(struct __sk_buff *skb, const struct scope *scope
 			/* Requests and answers of ICMP echo ask policy for different things. */
 			if (p->protocol != ZTAP_PROTOCOL_ICMP)
 				flow->not_allowed[direction & 1] = scope->epoch;
-			scope->decision->rule = flow->asked[!direction].rule;
-			scope->decision->place = flow->asked[!direction].place;
+			decide(scope->decision, flow->asked[!direction].rule, flow->asked[!direction].place);
 			return answer;
 		}
 		if (is_own(skb, scope, p, direction))
@@ -210,6 +208,7 @@ __inline_always __u8 judge_flow(struct __sk_buff *skb, const struct scope *scope
 	opened.seen = now;
 	opened.rule = rule;
 	opened.place = place_of(rule);
+	decide(scope->decision, rule, opened.place);
 	opened.remembered = remember(scope, verdict);
 	if (!open_half(scope->cgroup, &key, flow, direction, &opened, &scope->decision->is_new)) {
 		count(ZTAP_COUNT_FLOWS_FULL);
@@ -293,8 +292,7 @@ __inline_always __u8 recall_flow(struct __sk_buff *skb, const struct scope *scop
 		touch(own, now);
 	else
 		own = other;
-	scope->decision->rule = own->rule;
-	scope->decision->place = own->place;
+	decide(scope->decision, own->rule, own->place);
 	return verdict == ZTAP_ALLOWED ? verdict : answer;
 }
 

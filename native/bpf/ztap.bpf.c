@@ -35,20 +35,27 @@ __inline_always __u8 judge_packet(struct __sk_buff *skb, const struct scope *sco
 	(1 << BPF_TCP_ESTABLISHED | 1 << BPF_TCP_FIN_WAIT1 | 1 << BPF_TCP_FIN_WAIT2 | 1 << BPF_TCP_CLOSE_WAIT |           \
 	 1 << BPF_TCP_LAST_ACK | 1 << BPF_TCP_CLOSING)
 
+/* Whether the connection goes on with this packet and does not begin: then the verdict on its SYN holds. */
+__inline_always bool goes_on(struct __sk_buff *skb, struct bpf_sock *sk, __u32 direction)
+{
+	if (1U << (sk->state & 31) & CONNECTED)
+		return true;
+	return sk->state == BPF_TCP_SYN_SENT && direction == ZTAP_INGRESS && acknowledges(skb);
+}
+
 /* What the packet's socket remembers for its connection, or ZTAP_NONE. Only connections of TCP have such a memory. */
-__inline_always __u8 recall_connection(const struct scope *scope, struct bpf_sock *sk)
+__inline_always __u8 recall_connection(struct __sk_buff *skb, const struct scope *scope, struct bpf_sock *sk,
+				       __u32 direction)
 {
 	struct ztap_sock *sock;
 	__u8 verdict;
 
-	if (!sk || !(1U << (sk->state & 31) & CONNECTED))
+	if (!sk || !goes_on(skb, sk, direction))
 		return ZTAP_NONE;
 	sock = bpf_sk_storage_get(&ztap_socks, sk, NULL, 0);
 	verdict = sock ? recall(scope, sock->remembered) : ZTAP_NONE;
-	if (verdict != ZTAP_NONE) {
-		scope->decision->rule = sock->rule;
-		scope->decision->place = sock->place;
-	}
+	if (verdict != ZTAP_NONE)
+		decide(scope->decision, sock->rule, sock->place);
 	return verdict;
 }
 
@@ -69,7 +76,7 @@ __inline_always __u8 packet_impl(struct __sk_buff *skb, const struct ztap_cgroup
 		return ZTAP_DENIED;
 	}
 	scope.epoch = *(volatile __u64 *)&control->epoch;
-	verdict = recall_connection(&scope, sk);
+	verdict = recall_connection(skb, &scope, sk, direction);
 	if (verdict == ZTAP_NONE)
 		verdict = recall_flow(skb, &scope, direction);
 	if (verdict == ZTAP_NONE)

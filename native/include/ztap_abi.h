@@ -43,8 +43,8 @@ enum ztap_limit {
 	ZTAP_FLOW_ANSWERED_TICKS = 180,
 	ZTAP_FLOW_SCTP_TICKS = 3600,
 	/*
-	 * Places of counters, of both rulesets at the time of a change. Place 0 is nobody's; the last one is shared by
-	 * all that found none free.
+	 * Places of counters, of both rulesets at the time of a change. Place 0 is nobody's; what finds none free has
+	 * none, and counts in ztap_packets with all such.
 	 */
 	ZTAP_RULE_PLACES = 16384,
 	ZTAP_SUBJECT_PLACES = 4096,
@@ -197,7 +197,7 @@ ZTAP_SIZE(struct ztap_port_key, 12);
  * ztap_socks: what a socket remembers; cloned from a listener to the sockets that it accepts.
  * `remembered` is one word so that two CPUs cannot tear it: the low 32 bits of the epoch in its high
  * half, and in its low half the subject with the verdict in the two low bits. `place`: of the rule, in
- * ztap_rule_counts; 0 where it is not known.
+ * ztap_rule_counts; 0 where it has none.
  */
 struct ztap_sock {
 	__u64 remembered;

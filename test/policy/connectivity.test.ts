@@ -2,6 +2,7 @@ import { containsCidr } from "cidr-tools";
 import fc from "fast-check";
 import t from "tap";
 import type { Connection } from "../../src/model/connection.js";
+import type { Rule } from "../../src/model/ruleset.js";
 import type { ObjectSet } from "../../src/model/state.js";
 import { diffConnectivity } from "../../src/plan/connectivity.js";
 import { compile } from "../../src/policy/compile.js";
@@ -107,6 +108,9 @@ for (const { name, state, lines } of CASES) {
     );
   });
 }
+
+const placeOf = ({ policy: { namespace, name }, direction, index }: Rule): string =>
+  `${namespace}/${name}/${direction}/${index}`;
 
 t.test("narrowed to a port, only what reaches into it is listed", async (t) => {
   const objects = objectsOf(
@@ -290,7 +294,10 @@ t.test("explain agrees with connectivity and names the evaluator's rule first", 
               const { rules, policies, reason } = pair[direction];
               const first =
                 rules[0] === undefined ? undefined : `${rules[0].policy}/${rules[0].direction}/${rules[0].index}`;
-              if (reason !== verdict.reason || first !== (verdict.reason === "rule" ? verdict.rule.key : undefined))
+              if (
+                reason !== verdict.reason ||
+                first !== (verdict.reason === "rule" ? placeOf(verdict.rule) : undefined)
+              )
                 throw new Error(`${end.name} ${direction}: ${JSON.stringify([pair[direction], verdict])}`);
               if (verdict.verdict === "Denied" && policies.length === 0) throw new Error("denied by no policy");
             }

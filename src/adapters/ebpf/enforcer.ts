@@ -188,10 +188,10 @@ export class EbpfEnforcer implements Enforcer {
     // Cgroups are looked for as late as possible; one that appears after this is Pending until the next apply.
     const located = subjects.locate(ruleset, image);
     const seats = seatsOf(image, counters.subjectPlaces());
-    subjects.prepare(image, located, prepared, seats);
+    const pinned = subjects.prepare(image, located, prepared, seats);
     tables.switch(prepared);
     this.#inForce = image;
-    const failures = subjects.enforce(image, located, prepared, seats);
+    const failures = subjects.enforce(image, located, prepared, seats, pinned);
     if (failures.length > 0) throw severalAsOne(failures);
     return located;
   }

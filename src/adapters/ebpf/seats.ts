@@ -25,12 +25,12 @@ export const LEARNING_SEAT: Seat = { ...NO_SEAT, place: ABI.PLACE_LEARNING };
 /** @param places by subject id, as Counters keeps them. @returns the seats of the image's subjects, by subject id */
 export function seatsOf(image: Image, places: ReadonlyMap<number, number>): Seats {
   const taken = [...image.subjects.values()].map(({ id }) => ({ id, place: places.get(id) ?? 0 }));
-  const highest = taken.reduce((most, { place }) => (isOwn(place) ? Math.max(most, place) : most), 1);
+  const highest = taken.reduce((most, { place }) => Math.max(most, place), 1);
   const shares = 2 ** Math.ceil(Math.log2(highest));
   const flowsSize = (ABI.MAX_FLOWS - ABI.COMMON_FLOWS) / shares;
   return new Map(
     taken.map(({ id, place }) => {
-      if (!isOwn(place)) return [id, { ...NO_SEAT, place }];
+      if (place === 0) return [id, NO_SEAT];
       return [id, { place, flowsFirst: ABI.COMMON_FLOWS + (place - 1) * flowsSize, flowsSize }];
     }),
   );
@@ -38,9 +38,4 @@ export function seatsOf(image: Image, places: ReadonlyMap<number, number>): Seat
 
 export function sameSeat(a: Seat, b: Seat): boolean {
   return a.place === b.place && a.flowsFirst === b.flowsFirst && a.flowsSize === b.flowsSize;
-}
-
-/** The last place is shared by all that found none free. */
-function isOwn(place: number): boolean {
-  return place > 0 && place < ABI.SUBJECT_PLACES - 1;
 }

@@ -25,10 +25,13 @@ function seatOf(seats: Seats, { id }: ImageSubject): Seat {
   return seats.get(id) ?? NO_SEAT;
 }
 
+/** Every pin of every workload. */
+export type Pinned = ReadonlyMap<string, readonly Link[]>;
+
 /** What is pinned, beside where the subjects are. */
 interface Standing {
   readonly image: Image;
-  readonly pinned: ReadonlyMap<string, readonly Link[]>;
+  readonly pinned: Pinned;
   readonly present: ReadonlyMap<string, Present>;
   /** Cgroups that a subject has now. */
   readonly places: ReadonlySet<bigint>;
@@ -60,8 +63,7 @@ export class Subjects {
     return locate(this.#native, this.#cgroupRoot, ruleset, image);
   }
 
-  #look(image: Image, located: Located): Standing {
-    const pinned = this.#links.list();
+  #look(image: Image, located: Located, pinned: Pinned = this.#links.list()): Standing {
     const present = new Map(located.present.map((one) => [one.workload, one]));
     const places = new Set(located.present.map(({ cgroupId }) => cgroupId));
     const elsewhere = [...present.keys()]
@@ -117,8 +119,11 @@ export class Subjects {
     return image.subjects.has(workload) && (!present.has(workload) || removed.has(cgroupId));
   }
 
-  /** Before the switch: writes the idle half of every cgroup that is enforced, also of those to be released. */
-  prepare(image: Image, located: Located, idle: SetIndex, seats: Seats): void {
+  /**
+   * Before the switch: writes the idle half of every cgroup that is enforced, also of those to be released.
+   * @returns what is pinned
+   */
+  prepare(image: Image, located: Located, idle: SetIndex, seats: Seats): Pinned {
     for (const one of located.present) {
       const held = readStorage(this.#native, this.#storageFd, one.cgroupId);
       // A subject of 0: nothing is enforced there yet, or the storage was wiped and refuses; `enforce` writes it whole.
@@ -142,6 +147,7 @@ export class Subjects {
         this.#writeIdle(cgroupId, idle, subject, seats);
       }
     }
+    return standing.pinned;
   }
 
   #writeIdle(cgroupId: bigint, idle: SetIndex, subject: ImageSubject | undefined, seats: Seats): void {
@@ -158,8 +164,9 @@ export class Subjects {
   /**
    * After the switch: attaches what is missing, replaces what is stale, and then takes the programs off
    * what is no subject any more. One workload's failure does not stop the others.
+   * @param pinned as it is now
    */
-  enforce(image: Image, located: Located, active: SetIndex, seats: Seats): readonly unknown[] {
+  enforce(image: Image, located: Located, active: SetIndex, seats: Seats, pinned: Pinned): readonly unknown[] {
     const failures: unknown[] = [];
     const attempt = (act: () => void): boolean => {
       try {
@@ -170,12 +177,16 @@ export class Subjects {
         return false;
       }
     };
-    const pinned = this.#links.list();
-    const placed = located.present.filter((one) =>
-      attempt(() => this.#place(one, pinned.get(one.workload) ?? [], active, seatOf(seats, one))),
-    );
+    let isChanged = false;
+    const placed = located.present.filter((one) => {
+      const isPlaced = attempt(() => {
+        if (this.#place(one, pinned.get(one.workload) ?? [], active, seatOf(seats, one))) isChanged = true;
+      });
+      if (!isPlaced) isChanged = true;
+      return isPlaced;
+    });
     const covered = new Set(placed.map(({ cgroupId }) => cgroupId));
-    const standing = this.#look(image, located);
+    const standing = this.#look(image, located, isChanged ? this.#links.list() : pinned);
     for (const [workload, links] of standing.pinned) {
       const own = standing.present.get(workload)?.cgroupId ?? 0n;
       const cgroupId = covered.has(own) ? own : null;
@@ -184,16 +195,17 @@ export class Subjects {
     return failures;
   }
 
-  #place(one: Present, links: readonly Link[], active: SetIndex, seat: Seat): void {
+  #place(one: Present, links: readonly Link[], active: SetIndex, seat: Seat): boolean {
     // The first connect program makes the kernel create the storage; it decides nothing until that is written.
     const [first, ...rest] = HOOKS;
-    if (first !== undefined) this.#links.place(one, first, links);
+    let isChanged = first !== undefined && this.#links.place(one, first, links);
     const held = readStorage(this.#native, this.#storageFd, one.cgroupId);
     const sets = [one.record, one.record] as const;
     const wanted: Storage = { cgroup: one.cgroupId, subject: one.id, level: one.level, seat, sets };
     const holds = held !== null && sameStorage(held, { ...wanted, sets: withSet(held, active, one.record).sets });
     if (!holds) writeStorage(this.#native, this.#storageFd, one.cgroupId, wanted);
-    for (const hook of rest) this.#links.place(one, hook, links);
+    for (const hook of rest) if (this.#links.place(one, hook, links)) isChanged = true;
+    return isChanged;
   }
 
   /** Lets go of pins whose cgroup is gone, which attach nothing any more. */
