@@ -10,7 +10,7 @@ import type { ControlServer } from "../model/lifeline.js";
 import type { Ruleset } from "../model/ruleset.js";
 import { refKey, type CommittedState, type ObjectSet, type Revision } from "../model/state.js";
 import type { DriftKind, NodeStatus, SubjectStatus } from "../model/status.js";
-import { compile } from "../policy/compile.js";
+import { compile, RulesetCompiler } from "../policy/compile.js";
 import { nameFlows, NO_NAMES, type FlowNames } from "../policy/flow-names.js";
 import { clientsOf, findLockouts, type Client } from "../policy/lockout.js";
 import type { StateCopy } from "../ports/copy.js";
@@ -64,6 +64,7 @@ export class LockoutError extends Error {
 const STATUS_REFRESH_MS = 60_000;
 
 export class Follower {
+  readonly #compiler = new RulesetCompiler();
   /** Head as it was last compiled. */
   #target: Target | null = null;
   /** What was last known to be in force: the machine is kept to it where head cannot be. */
@@ -206,7 +207,7 @@ export class Follower {
   #compile({ revision, objects }: CommittedState, found: ObjectSet): Target {
     const { enforcer, logger } = this.deps;
     const all = new Map([...objects, ...found]);
-    const ruleset = compile(all, this.node);
+    const ruleset = this.#compiler.compile(all, this.node);
     logger.debug(`compiled revision ${revision.number}`, { digest: ruleset.digest, subjects: ruleset.subjects.length });
     this.deps.telemetry.policyVersions(
       revision.entries.flatMap(({ kind, namespace, name, version }) =>

@@ -51,6 +51,14 @@ function measureSubject({ addresses }: Subject): TableSize {
   return { addresses: addresses.length === 0 ? EVERYWHERE.length : addresses.length, ports: 0 };
 }
 
+const measured = new WeakMap<Profile, TableSize>();
+
+function measureOnce(profile: Profile): TableSize {
+  const size = measureProfile(profile);
+  measured.set(profile, size);
+  return size;
+}
+
 /** @throws EnforcerError `limit` before anything is built */
 export function requireRoom(ruleset: Ruleset): void {
   const { limit } = EBPF_CAPACITY;
@@ -67,5 +75,5 @@ export function requireRoom(ruleset: Ruleset): void {
     }
   };
   for (const subject of ruleset.subjects) if (subject.cgroup !== null) add(measureSubject(subject));
-  for (const profile of ruleset.profiles) add(measureProfile(profile));
+  for (const profile of ruleset.profiles) add(measured.get(profile) ?? measureOnce(profile));
 }
