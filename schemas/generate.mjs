@@ -15,7 +15,7 @@ import { Ajv2020 } from "ajv/dist/2020.js";
 import standalone from "ajv/dist/standalone/index.js";
 import { compile } from "json-schema-to-typescript";
 
-const FILES = ["common", "config", "node", "namespace", "workload", "network-policy", "object"];
+const FILES = ["common", "config", "node", "namespace", "workload", "network-policy", "connectivity-test", "cluster", "object"];
 
 /** Exported validator → schema. Policies have one for each apiVersion, so that an error never comes from the other. */
 const VALIDATORS = {
@@ -24,6 +24,8 @@ const VALIDATORS = {
   validateNamespace: "namespace.schema.json",
   validateWorkload: "workload.schema.json",
   validateZtapNetworkPolicy: "network-policy.schema.json#/$defs/ZtapNetworkPolicy",
+  validateConnectivityTest: "connectivity-test.schema.json",
+  validateCluster: "cluster.schema.json",
   validateKubernetesNetworkPolicy: "network-policy.schema.json#/$defs/KubernetesNetworkPolicy",
 };
 

@@ -5,16 +5,20 @@
  * has the wrong type is passed over here, since the schema names it.
  */
 import { checkAddress, checkAgentAddress, checkCidr, isStrictSubset, isUnicast, type Checked } from "./address.js";
+import type { Kind } from "../model/objects.js";
 import { checkCgroup } from "./cgroup.js";
 import { kubernetesRule, show, type Path, type Problem } from "./problem.js";
 
-export type Family = "Node" | "Namespace" | "Workload" | "ZtapNetworkPolicy" | "KubernetesNetworkPolicy";
+export type Family = Exclude<Kind, "NetworkPolicy"> | "ZtapNetworkPolicy" | "KubernetesNetworkPolicy";
 
 export function checkDocument(family: Family, value: unknown): readonly Problem[] {
   const spec = fields(fields(value)["spec"]);
   switch (family) {
+    case "Cluster":
     case "Namespace":
       return [];
+    case "ConnectivityTest":
+      return checkExpectations(spec);
     case "Node":
       return [
         ...checkText(spec["address"], ["spec", "address"], agentAddressProblem),
@@ -28,7 +32,7 @@ export function checkDocument(family: Family, value: unknown): readonly Problem[
       ];
     case "ZtapNetworkPolicy":
     case "KubernetesNetworkPolicy":
-      return [...checkRules(spec["ingress"], "ingress", "from"), ...checkRules(spec["egress"], "egress", "to")];
+      return [...checkRules(spec["ingress"], "ingress", ["from"]), ...checkRules(spec["egress"], "egress", ["to"])];
   }
 }
 
@@ -128,15 +132,55 @@ function checkPortNames(value: unknown): readonly Problem[] {
   });
 }
 
-function checkRules(value: unknown, direction: "ingress" | "egress", peerKey: "from" | "to"): readonly Problem[] {
+/** A test that expects nothing can never fail. */
+function checkExpectations(spec: Readonly<Record<string, unknown>>): readonly Problem[] {
+  const [allow, deny] = [items(spec["allow"]), items(spec["deny"])];
+  if (allow.length + deny.length === 0) {
+    return [
+      {
+        code: "missingField",
+        path: ["spec"],
+        anchor: "key",
+        message: "the test expects nothing, so it could never fail",
+        wanted: "at least one entry in allow or deny",
+        fix: "add what must be allowed, or what must never be",
+      },
+    ];
+  }
+  return (["allow", "deny"] as const).flatMap((key) => [
+    ...checkRules(spec[key], key, ["from", "to"]),
+    ...items(spec[key]).flatMap((item, index) => checkEnds(fields(item), ["spec", key, index])),
+  ]);
+}
+
+/** Policies are workloads': of two addresses that no workload has they say nothing. */
+function checkEnds(expectation: Readonly<Record<string, unknown>>, path: Path): readonly Problem[] {
+  const isOnlyBlocks = (value: unknown): boolean => {
+    const list: readonly unknown[] = Array.isArray(value) ? value : value === undefined ? [] : [value];
+    return list.length > 0 && list.every((peer) => fields(peer)["ipBlock"] !== undefined);
+  };
+  if (!isOnlyBlocks(expectation["from"]) || !isOnlyBlocks(expectation["to"])) return [];
+  return [
+    {
+      code: "testWithoutWorkload",
+      path,
+      anchor: "key",
+      message: "both ends are address blocks, and no policy says anything of a connection without a workload",
+      wanted: "a podSelector or namespaceSelector on one end",
+    },
+  ];
+}
+
+function checkRules(value: unknown, listKey: string, peerKeys: readonly ("from" | "to")[]): readonly Problem[] {
   return items(value).flatMap((item, index) => {
     const rule = fields(item);
-    const path: Path = ["spec", direction, index];
-    const peers = rule[peerKey];
-    return [
-      ...(Array.isArray(peers)
+    const path: Path = ["spec", listKey, index];
+    const checkPeers = (peerKey: string, peers: unknown): readonly Problem[] =>
+      Array.isArray(peers)
         ? peers.flatMap((peer: unknown, at) => checkIPBlock(fields(peer)["ipBlock"], [...path, peerKey, at, "ipBlock"]))
-        : checkIPBlock(fields(peers)["ipBlock"], [...path, peerKey, "ipBlock"])),
+        : checkIPBlock(fields(peers)["ipBlock"], [...path, peerKey, "ipBlock"]);
+    return [
+      ...peerKeys.flatMap((peerKey) => checkPeers(peerKey, rule[peerKey])),
       ...items(rule["ports"]).flatMap((port, at) => checkRange(fields(port), [...path, "ports", at])),
     ];
   });

@@ -58,12 +58,14 @@ export const CODES = {
   badAgentAddress: error("ZT3020", "malformed agent address"),
   mappedAddress: error("ZT3021", "IPv4-mapped IPv6 address"),
   duplicatePort: error("ZT3022", "port name given twice"),
+  testWithoutWorkload: error("ZT3023", "test without a workload"),
 
   duplicateObject: error("ZT4001", "object declared twice"),
   undeclaredNode: error("ZT4002", "workload on an undeclared node"),
   cgroupConflict: error("ZT4003", "cgroups that overlap"),
   nodeAddressConflict: error("ZT4004", "two nodes with one address"),
   tooLarge: error("ZT4005", "more than a node can hold"),
+  testFailed: error("ZT4007", "connectivity test that fails"),
 
   undeclaredNamespace: warning("ZT5001", "undeclared namespace"),
   selectsNoWorkload: warning("ZT5002", "policy that selects no workload"),

@@ -4,6 +4,8 @@ import { checkDocument, type Family } from "./check.js";
 import { explainErrors } from "./explain.js";
 import {
   ignoredDirections,
+  normalizeCluster,
+  normalizeConnectivityTest,
   normalizeKubernetesNetworkPolicy,
   normalizeNamespace,
   normalizeNode,
@@ -13,6 +15,8 @@ import {
 import { formatPath, show, type Problem } from "./problem.js";
 import { suggest } from "./suggest.js";
 import {
+  parseCluster,
+  parseConnectivityTest,
   parseKubernetesNetworkPolicy,
   parseNamespace,
   parseNode,
@@ -45,6 +49,10 @@ export function interpret(value: Readonly<Record<string, unknown>>, written: unk
       return finish(family, { value, written }, parseNamespace(value), normalizeNamespace);
     case "Workload":
       return finish(family, { value, written }, parseWorkload(value), normalizeWorkload);
+    case "Cluster":
+      return finish(family, { value, written }, parseCluster(value), normalizeCluster);
+    case "ConnectivityTest":
+      return finish(family, { value, written }, parseConnectivityTest(value), normalizeConnectivityTest);
     case "ZtapNetworkPolicy": {
       const parsed = parseZtapNetworkPolicy(value);
       const done = finish(family, { value, written }, parsed, normalizeZtapNetworkPolicy);

@@ -4,7 +4,7 @@
  * A warning that is sometimes wrong teaches people to ignore all of them. So each states a fact of the
  * whole state, and is left out where objects that could change it may be missing because of errors.
  */
-import type { Kind, NetworkPolicy, Peer, Workload } from "../model/objects.js";
+import type { ConnectivityTest, Kind, NetworkPolicy, Peer, Workload } from "../model/objects.js";
 import { qualifiedName, type ObjectSet, type StateObject } from "../model/state.js";
 import { canonicalJson } from "../model/digest.js";
 import { SelectorIndex } from "./matches.js";
@@ -33,6 +33,7 @@ export function lintObjects(objects: ObjectSet, unread: ReadonlySet<Kind | null>
     if (object.kind === "Workload") found.push(...lintWorkload(object));
     if (object.kind === "NetworkPolicy")
       found.push(...lintPolicy(object), ...(checkSelectors ? lintSelectors(object, index, peers) : []));
+    if (object.kind === "ConnectivityTest" && checkSelectors) found.push(...lintTest(object, index));
     if (checkNamespaces) found.push(...lintNamespace(state, declared));
     warnings.push(...found.map((problem) => ({ key, problem })));
   }
@@ -137,19 +138,37 @@ function lintSelectors(policy: NetworkPolicy, index: SelectorIndex, peers: PeerC
   const check = (list: readonly Peer[] | undefined, path: Path): void => {
     for (const [at, peer] of (list ?? []).entries()) {
       if (peer.ipBlock !== undefined || peers.check(peer, namespace, policy)) continue;
-      found.push({
-        code: "peerMatchesNothing",
-        // An author may have written the only peer without a list; positions then end at the list's key.
-        path: [...path, at],
-        message: `this peer matches no workload${peer.namespaceSelector === undefined ? ` of namespace ${namespace}` : ""}`,
-        found: canonicalJson(peer),
-        wanted: "labels that some workload, or its namespace, has",
-      });
+      // An author may have written the only peer without a list; positions then end at the list's key.
+      found.push(noMatch(peer, namespace, [...path, at]));
     }
   };
   policy.spec.ingress?.forEach(({ from }, rule) => check(from, ["spec", "ingress", rule, "from"]));
   policy.spec.egress?.forEach(({ to }, rule) => check(to, ["spec", "egress", rule, "to"]));
   return found;
+}
+
+/** What selects nothing expects nothing. */
+function lintTest({ metadata, spec }: ConnectivityTest, index: SelectorIndex): readonly Problem[] {
+  const ends = (["allow", "deny"] as const).flatMap((list) =>
+    spec[list].flatMap((expectation, at) =>
+      (["from", "to"] as const).flatMap((end) =>
+        (expectation[end] ?? []).map((peer, place) => ({ peer, path: ["spec", list, at, end, place] })),
+      ),
+    ),
+  );
+  return ends
+    .filter(({ peer }) => peer.ipBlock === undefined && !index.matchesAny(peer, metadata.namespace))
+    .map(({ peer, path }): Problem => noMatch(peer, metadata.namespace, path));
+}
+
+function noMatch(peer: Peer, namespace: string, path: Path): Problem {
+  return {
+    code: "peerMatchesNothing",
+    path,
+    message: `this peer matches no workload${peer.namespaceSelector === undefined ? ` of namespace ${namespace}` : ""}`,
+    found: canonicalJson(peer),
+    wanted: "labels that some workload, or its namespace, has",
+  };
 }
 
 /** Peers and what they match, each distinct peer once. */

@@ -9,6 +9,9 @@
  * nothing (Kubernetes API, NetworkPolicySpec.policyTypes), and are dropped with a warning (lint.ts).
  */
 import type {
+  ClusterDocument,
+  ConnectivityTestDocument,
+  ExpectationDocument,
   KubernetesNetworkPolicyDocument,
   KubernetesPolicyPortDocument,
   LabelMap,
@@ -23,8 +26,11 @@ import type {
 } from "../model/generated.js";
 import { canonicalJson } from "../model/digest.js";
 import type {
+  Cluster,
   ClusterMetadata,
+  ConnectivityTest,
   EgressRule,
+  Expectation,
   IngressRule,
   Labels,
   LabelSelector,
@@ -69,7 +75,27 @@ export function normalizeNamespace(document: NamespaceDocument): Namespace {
     apiVersion: "ztap/v1",
     kind: "Namespace",
     metadata: clusterMetadata({ ...metadata, labels: Object.fromEntries(declared) }),
+    ...(document.spec?.mode === undefined ? {} : { spec: { mode: document.spec.mode } }),
+  };
+}
+
+export function normalizeCluster(document: ClusterDocument): Cluster {
+  return {
+    apiVersion: "ztap/v1",
+    kind: "Cluster",
+    metadata: clusterMetadata(document.metadata),
     ...(document.spec?.mode === "audit" ? { spec: { mode: "audit" } } : {}),
+  };
+}
+
+export function normalizeConnectivityTest(document: ConnectivityTestDocument): ConnectivityTest {
+  const expectations = (list: readonly ExpectationDocument[] | undefined): readonly Expectation[] =>
+    (list ?? []).map(({ from, to, ports }) => ({ ...peers("from", from), ...peers("to", to), ...portList(ports) }));
+  return {
+    apiVersion: "ztap/v1",
+    kind: "ConnectivityTest",
+    metadata: namespacedMetadata(document.metadata),
+    spec: { allow: expectations(document.spec.allow), deny: expectations(document.spec.deny) },
   };
 }
 
@@ -176,7 +202,7 @@ function policy(
   };
 }
 
-function clusterMetadata(metadata: NodeDocument["metadata"]): ClusterMetadata {
+function clusterMetadata(metadata: NodeDocument["metadata"] | ClusterDocument["metadata"]): ClusterMetadata {
   return {
     name: metadata.name,
     ...labelMap("labels", metadata.labels),

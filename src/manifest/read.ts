@@ -10,6 +10,7 @@ import type { ObjectSet, StateObject } from "../model/state.js";
 import type { Capacity } from "../ports/enforcer.js";
 import { checkCapacity } from "./capacity.js";
 import { compareObjects } from "./compare.js";
+import { checkTests } from "./expectations.js";
 import { readFile, type DocumentPlace, type FileResult, type PlacedProblem } from "./file.js";
 import { lintObjects, type Warning } from "./lint.js";
 import { toDiagnostic, type Path } from "./problem.js";
@@ -85,9 +86,11 @@ export function readManifests(files: readonly ManifestFile[], options: ReadOptio
   const placed = place([...problems, ...warnings], files);
   const diagnostics = [...results.flatMap((result) => result.diagnostics), ...placed];
   const { capacity } = options;
-  // A state that is refused anyway is not measured.
-  if (capacity !== undefined && !hasErrors(diagnostics))
-    diagnostics.push(...place(locate(checkCapacity(objects, capacity)), files));
+  // A state that is refused anyway is neither measured nor tested.
+  if (!hasErrors(diagnostics)) {
+    const found = capacity === undefined ? [] : checkCapacity(objects, capacity);
+    diagnostics.push(...place(locate([...found, ...checkTests(objects)]), files));
+  }
   return { objects, diagnostics: diagnostics.sort(byPosition) };
 }
 

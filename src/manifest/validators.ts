@@ -1,7 +1,9 @@
 /** The generated validators with the types that the schemas give them: a value is a document of its kind, or why not. */
 import type { ErrorObject } from "ajv";
 import type {
+  ClusterDocument,
   ConfigDocument,
+  ConnectivityTestDocument,
   KubernetesNetworkPolicyDocument,
   NamespaceDocument,
   NodeDocument,
@@ -31,6 +33,8 @@ export const parseNode = parser<NodeDocument>(generated.validateNode);
 export const parseNamespace = parser<NamespaceDocument>(generated.validateNamespace);
 export const parseWorkload = parser<WorkloadDocument>(generated.validateWorkload);
 export const parseZtapNetworkPolicy = parser<ZtapNetworkPolicyDocument>(generated.validateZtapNetworkPolicy);
+export const parseConnectivityTest = parser<ConnectivityTestDocument>(generated.validateConnectivityTest);
+export const parseCluster = parser<ClusterDocument>(generated.validateCluster);
 export const parseKubernetesNetworkPolicy = parser<KubernetesNetworkPolicyDocument>(
   generated.validateKubernetesNetworkPolicy,
 );

@@ -3,7 +3,13 @@
 /**
  * Any document that may stand in a policy repository.
  */
-export type AnyDocument = NodeDocument | NamespaceDocument | WorkloadDocument | NetworkPolicyDocument;
+export type AnyDocument =
+  | NodeDocument
+  | NamespaceDocument
+  | WorkloadDocument
+  | NetworkPolicyDocument
+  | ConnectivityTestDocument
+  | ClusterDocument;
 /**
  * RFC 1123 label: lower-case letters, digits and '-', beginning and ending with a letter or digit, at most 63 characters.
  */
@@ -416,6 +422,79 @@ export interface KubernetesEgressRuleDocument {
    * The ports; left out or empty: every protocol and every port.
    */
   ports?: KubernetesPolicyPortDocument[];
+}
+/**
+ * What must be allowed and what must never be, whatever the policies say: a state that breaks it is refused, with a counter-example.
+ */
+export interface ConnectivityTestDocument {
+  /**
+   * Always `ztap/v1`.
+   */
+  apiVersion: "ztap/v1";
+  /**
+   * Always `ConnectivityTest`.
+   */
+  kind: "ConnectivityTest";
+  metadata: NamespacedMetadataDocument;
+  spec: ConnectivityTestSpecDocument;
+}
+/**
+ * At least one expectation.
+ */
+export interface ConnectivityTestSpecDocument {
+  /**
+   * Connections that must all be allowed.
+   */
+  allow?: ExpectationDocument[];
+  /**
+   * Connections of which none may be allowed.
+   */
+  deny?: ExpectationDocument[];
+}
+/**
+ * All connections from any of `from` to any of `to` on any of the ports.
+ */
+export interface ExpectationDocument {
+  from?: ZtapPeers;
+  to?: ZtapPeers;
+  /**
+   * The ports; left out or empty: every protocol and every port. A name means the port of that name of each workload in `to`.
+   */
+  ports?: ZtapPolicyPortDocument[];
+}
+/**
+ * What holds for the whole state. There is at most one, named `cluster`.
+ */
+export interface ClusterDocument {
+  /**
+   * Always `ztap/v1`.
+   */
+  apiVersion: "ztap/v1";
+  /**
+   * Always `Cluster`.
+   */
+  kind: "Cluster";
+  metadata: ClusterObjectMetadataDocument;
+  /**
+   * Defaults of all policies.
+   */
+  spec?: {
+    /**
+     * Mode of the policies that say none, and whose Namespace says none. Left out: enforce.
+     */
+    mode?: "enforce" | "audit";
+  };
+}
+/**
+ * Identity of the one Cluster object.
+ */
+export interface ClusterObjectMetadataDocument {
+  /**
+   * Always `cluster`.
+   */
+  name: "cluster";
+  labels?: LabelMap;
+  annotations?: AnnotationMap;
 }
 /**
  * A number with its unit: 500ms, 10s, 5m, 1h.

@@ -7,7 +7,7 @@
  * the digest of an object changes exactly when its meaning can.
  */
 
-export const KINDS = ["Namespace", "Node", "Workload", "NetworkPolicy"] as const;
+export const KINDS = ["Cluster", "Namespace", "Node", "Workload", "NetworkPolicy", "ConnectivityTest"] as const;
 export type Kind = (typeof KINDS)[number];
 
 export const API_VERSIONS = ["ztap/v1", "networking.k8s.io/v1"] as const;
@@ -15,7 +15,7 @@ export type ApiVersion = (typeof API_VERSIONS)[number];
 
 export type Labels = Readonly<Record<string, string>>;
 
-/** Identifies an object. `namespace` is null for the cluster-scoped kinds Node and Namespace. */
+/** Identifies an object. `namespace` is null for the cluster-scoped kinds Cluster, Node and Namespace. */
 export interface ObjectRef {
   readonly kind: Kind;
   readonly namespace: string | null;
@@ -50,8 +50,8 @@ export interface Namespace {
   readonly apiVersion: "ztap/v1";
   readonly kind: "Namespace";
   readonly metadata: ClusterMetadata;
-  /** Only where the mode of policies that say none is not enforce. */
-  readonly spec?: { readonly mode: "audit" };
+  /** Only where it says a mode for policies that say none. */
+  readonly spec?: { readonly mode: PolicyMode };
 }
 
 export type PortProtocol = "TCP" | "UDP" | "SCTP";
@@ -144,7 +144,32 @@ export interface NetworkPolicy {
   };
 }
 
-export type ZtapObject = Namespace | Node | Workload | NetworkPolicy;
+/** All connections from any of `from` to any of `to`; a list that is absent means every workload and every other address. */
+export interface Expectation {
+  readonly from?: readonly Peer[];
+  readonly to?: readonly Peer[];
+  /** Absent: every protocol and port. */
+  readonly ports?: readonly PolicyPort[];
+}
+
+/** What must be allowed and what must never be, whatever the policies say. Nothing of it is enforced. */
+export interface ConnectivityTest {
+  readonly apiVersion: "ztap/v1";
+  readonly kind: "ConnectivityTest";
+  readonly metadata: NamespacedMetadata;
+  readonly spec: { readonly allow: readonly Expectation[]; readonly deny: readonly Expectation[] };
+}
+
+/** What holds for the whole state; there is at most one. */
+export interface Cluster {
+  readonly apiVersion: "ztap/v1";
+  readonly kind: "Cluster";
+  readonly metadata: ClusterMetadata;
+  /** Only where the mode of policies that say none, in namespaces that say none, is not enforce. */
+  readonly spec?: { readonly mode: "audit" };
+}
+
+export type ZtapObject = Cluster | Namespace | Node | Workload | NetworkPolicy | ConnectivityTest;
 
 /** Where an object or a rule stands in the source. Lines and columns count from 1. */
 export interface Position {

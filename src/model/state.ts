@@ -71,14 +71,14 @@ export interface CommittedState {
   readonly objects: ObjectSet;
 }
 
-const CLUSTER_SCOPED: ReadonlySet<Kind> = new Set<Kind>(["Node", "Namespace"]);
+const CLUSTER_SCOPED: ReadonlySet<Kind> = new Set<Kind>(["Cluster", "Node", "Namespace"]);
 
 export function isClusterScoped(kind: Kind): boolean {
   return CLUSTER_SCOPED.has(kind);
 }
 
 export function refOf(object: ZtapObject): ObjectRef {
-  const namespace = object.kind === "Workload" || object.kind === "NetworkPolicy" ? object.metadata.namespace : null;
+  const namespace = "namespace" in object.metadata ? object.metadata.namespace : null;
   return { kind: object.kind, namespace, name: object.metadata.name };
 }
 

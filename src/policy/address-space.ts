@@ -97,3 +97,14 @@ export class AddressSet {
     return false;
   }
 }
+
+/** The first address of an interval that is in a part of it for which `has` holds. It holds for the interval itself. */
+export function firstAddress(interval: Interval, has: (part: Interval) => boolean): string {
+  let { start, end } = interval;
+  while (start < end) {
+    const middle = (start + end) / 2n;
+    if (has({ ...interval, start, end: middle })) end = middle;
+    else start = middle + 1n;
+  }
+  return toAddress(interval.family, start);
+}

@@ -19,9 +19,10 @@ export interface End {
 export interface Question {
   readonly from: End;
   readonly to: End;
-  readonly protocol: PortProtocol | "ICMP";
-  /** `type << 8 | code` for ICMP. */
-  readonly port: number;
+  /** `other`: any but the four. */
+  readonly protocol: PortProtocol | "ICMP" | "other";
+  /** `type << 8 | code` for ICMP; null for `other`. */
+  readonly port: number | null;
 }
 
 export interface DecidingRule {
@@ -69,11 +70,21 @@ export interface Explanation {
   readonly pairs: readonly PairExplanation[];
 }
 
-const NUMBERS = { TCP: 6, UDP: 17, SCTP: 132 } as const;
+/** 253 stands for the others (RFC 3692, for experiments). */
+const NUMBERS = { TCP: 6, UDP: 17, SCTP: 132, other: 253 } as const;
 
 /** Null where the ends have no two addresses of one family: then no packet can go between them. */
 export function explain(objects: ObjectSet, question: Question): Explanation | null {
+  return createExplainer(objects)(question);
+}
+
+/** For asking more than once: a state is compiled once. */
+export function createExplainer(objects: ObjectSet): (question: Question) => Explanation | null {
   const judge = createJudge(objects, compile(objects, null));
+  return (question) => explainWith(judge, question);
+}
+
+function explainWith(judge: Judge, question: Question): Explanation | null {
   const pairs = question.from.addresses.flatMap((from) =>
     question.to.addresses
       .filter((to) => isIPv6(to) === isIPv6(from))
@@ -98,7 +109,9 @@ function protocolNumber(protocol: Question["protocol"], address: string): number
   return NUMBERS[protocol];
 }
 
-function createJudge(objects: ObjectSet, ruleset: Ruleset): (end: End, query: Omit<FlowQuery, "workload">) => Side {
+type Judge = (end: End, query: Omit<FlowQuery, "workload">) => Side;
+
+function createJudge(objects: ObjectSet, ruleset: Ruleset): Judge {
   const evaluate = createEvaluator(ruleset);
   const findRules = createRuleFinder(ruleset);
   const subjects = new Map(ruleset.subjects.map((subject) => [subject.workload, subject]));

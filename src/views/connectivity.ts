@@ -67,6 +67,7 @@ function describeInterval(protocol: Connection["protocol"], first: number, last:
 }
 
 /** `5432/TCP`, or `8.0/ICMP`. */
-export function describePort(protocol: string, port: number): string {
+export function describePort(protocol: string, port: number | null): string {
+  if (port === null) return `${protocol} protocols`;
   return protocol === "ICMP" ? `${port >> 8}.${port & 255}/ICMP` : `${port}/${protocol}`;
 }

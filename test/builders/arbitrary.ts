@@ -124,6 +124,16 @@ export const arbitraryState: fc.Arbitrary<readonly object[]> = fc
   })
   .map(({ workloads, policies }) => [PROD, ...[...workloads, ...policies].filter((document) => document !== null)]);
 
+/** An entry of a ConnectivityTest's lists; one whose ends are both blocks is refused, and so is left out. */
+export const arbitraryExpectation: fc.Arbitrary<object> = fc
+  .record({
+    from: fc.array(peer, { maxLength: 2 }),
+    to: fc.array(peer, { maxLength: 2 }),
+    ports: fc.array(port, { maxLength: 2 }),
+  })
+  .filter(({ from, to }) => ![from, to].every((end) => end.length > 0 && end.every((one) => "ipBlock" in one)))
+  .map((value) => Object.fromEntries(Object.entries(value).filter(([, list]) => list.length !== 0)));
+
 /** Ports at and beside every border that a random state can have; for ICMP they are types and codes. */
 export const BORDER_PORTS: readonly number[] = [
   0, 1, 2, 52, 53, 54, 78, 79, 80, 81, 82, 89, 90, 91, 442, 443, 444, 771, 772, 773, 2047, 2048, 2303, 2304, 8079, 8080,

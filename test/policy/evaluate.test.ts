@@ -192,6 +192,20 @@ const CASES: readonly { readonly name: string; readonly policies: string; readon
       egress  default/db  9.9.9.9 80/TCP → audit`,
   },
   {
+    name: "the cluster's mode where neither policy nor namespace says one",
+    policies:
+      "---\napiVersion: ztap/v1\nkind: Cluster\nmetadata: { name: cluster }\nspec: { mode: audit }\n" +
+      "---\napiVersion: ztap/v1\nkind: Namespace\nmetadata: { name: live }\nspec: { mode: enforce }\n" +
+      workload("box@n1 10.0.9.1 app=box", "live") +
+      policy("shut", "  podSelector: { matchLabels: { app: web } }\n  ingress: []") +
+      policy("hard", "  podSelector: { matchLabels: { app: db } }\n  mode: enforce\n  ingress: []") +
+      policy("live", "  podSelector: {}\n  ingress: []", { namespace: "live" }),
+    rows: `
+      ingress default/web 9.9.9.9 80/TCP → audit
+      ingress default/db  9.9.9.9 80/TCP → Denied
+      ingress live/box    9.9.9.9 80/TCP → Denied`,
+  },
+  {
     name: "a selector that means a workload without addresses allows nothing",
     policies: policy(
       "p",
