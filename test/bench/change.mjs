@@ -87,14 +87,21 @@ const NOT_INSTALLED = "nftables is not installed: apt-get install nftables";
 export async function benchApply() {
   const { name, enforcer, nft, write, end } = await arena(1);
   for (const rules of [100, 2_500]) {
-    const ports = [1000, 3000].map((from) => (index) => from + (index % 100));
+    // Three states: of two, each would find itself in one of the two table sets, and nothing would be written.
+    const ports = [1000, 3000, 5000].map((from) => (index) => from + (index % 100));
     const states = ports.map((portOf) => stateOf({ workloads: 1, policies: 1, rules, portOf, cgroup: name }));
     let turn = 0;
-    const apply = async () => enforcer.apply(compile(states[(turn += 1) % 2], "bench"));
+    const apply = async () => enforcer.apply(compile(states[(turn += 1) % states.length], "bench"));
     for (let warm = 0; warm < 4; warm += 1) await apply();
     const scripts = ports.map((portOf, at) => write(`nft-${at}`, nftRules(rules, portOf)));
     const label = `compile and apply ${rules.toLocaleString("en")} rules, all of them changed`;
-    await compare(label, 15, apply, "`nft -f`, set of the same", nft && (() => nft("-f", scripts[turn % 2])));
+    await compare(
+      label,
+      15,
+      apply,
+      "`nft -f`, set of the same",
+      nft && (() => nft("-f", scripts[turn % scripts.length])),
+    );
   }
   if (nft === null) skip("the peer nftables", NOT_INSTALLED);
   await end();

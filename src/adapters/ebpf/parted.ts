@@ -70,8 +70,12 @@ function merge<K, V>(parts: readonly Part<K, V>[]): Part<K, V> {
   return only !== undefined && others.length === 0 ? only : new Map(parts.flatMap((part) => [...part]));
 }
 
+function isParted<K, V>(map: Part<K, V>): map is PartedMap<K, V> {
+  return map instanceof PartedMap;
+}
+
 function partsOf<K, V>(map: Part<K, V>): readonly Part<K, V>[] {
-  return map instanceof PartedMap ? map.parts : [map];
+  return isParted(map) ? map.parts : [map];
 }
 
 function findPart<K, V>(parts: readonly Part<K, V>[], key: K): Part<K, V> | undefined {

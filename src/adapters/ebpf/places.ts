@@ -35,6 +35,10 @@ export class Places {
   }
 
   held(): ReadonlyMap<number, Held> {
+    return this.#read();
+  }
+
+  #read(): Map<number, Held> {
     const { count, keys, values } = kernel("Reading the places of counters", () =>
       this.#native.mapRead(this.#maps.places),
     );
@@ -51,7 +55,7 @@ export class Places {
 
   /** Gives each of the ids a place that counts from zero, where it has none, or has one that was another's. Where none is free, it has none. */
   assign(wanted: ReadonlyMap<number, bigint>): void {
-    const held = this.#known ?? this.held();
+    const held = this.#known ?? this.#read();
     const missing: (readonly [id: number, identity: bigint])[] = [];
     for (const one of wanted) if (held.get(one[0])?.identity !== one[1]) missing.push(one);
     if (missing.length === 0) return;
@@ -77,7 +81,8 @@ export class Places {
       this.#native.mapWrite(this.#maps.counts, keysOf(given.map(({ place }) => place)), zeros);
       this.#native.mapWrite(this.#maps.places, keys, values);
     });
-    this.#known = new Map([...held, ...given.map(({ id, ...one }) => [id, one] as const)]);
+    for (const { id, identity, place } of given) held.set(id, { identity, place });
+    this.#known = held;
   }
 
   /** Only where no program can count there any more. */

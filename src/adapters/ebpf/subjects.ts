@@ -168,25 +168,23 @@ export class Subjects {
    */
   enforce(image: Image, located: Located, active: SetIndex, seats: Seats, pinned: Pinned): readonly unknown[] {
     const failures: unknown[] = [];
-    const attempt = (act: () => void): boolean => {
+    const attempt = (act: () => void): void => {
       try {
         act();
-        return true;
       } catch (error) {
         failures.push(error);
-        return false;
       }
     };
-    let isChanged = false;
-    const placed = located.present.filter((one) => {
-      const isPlaced = attempt(() => {
-        if (this.#place(one, pinned.get(one.workload) ?? [], active, seatOf(seats, one))) isChanged = true;
-      });
-      if (!isPlaced) isChanged = true;
-      return isPlaced;
-    });
+    // Of each workload: whether pins changed; null where it failed, and may have changed some.
+    const changes = new Map<Present, boolean | null>();
+    for (const one of located.present) {
+      changes.set(one, null);
+      attempt(() => changes.set(one, this.#place(one, pinned.get(one.workload) ?? [], active, seatOf(seats, one))));
+    }
+    const placed = located.present.filter((one) => changes.get(one) !== null);
+    const isAsBefore = [...changes.values()].every((changed) => changed === false);
     const covered = new Set(placed.map(({ cgroupId }) => cgroupId));
-    const standing = this.#look(image, located, isChanged ? this.#links.list() : pinned);
+    const standing = this.#look(image, located, isAsBefore ? pinned : this.#links.list());
     for (const [workload, links] of standing.pinned) {
       const own = standing.present.get(workload)?.cgroupId ?? 0n;
       const cgroupId = covered.has(own) ? own : null;
