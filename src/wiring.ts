@@ -2,12 +2,13 @@
  * The only place that puts adapters behind ports. Adapters are imported where they are first used,
  * so that a command pays only for what it needs.
  */
-import { mkdir, readFile, readdir, rm, stat } from "node:fs/promises";
+import { mkdir, readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
 import type { Scaffolded } from "./adapters/git/scaffold.js";
 import { systemClock, systemRandom } from "./adapters/system/clock.js";
 import { ProcLifelines } from "./adapters/system/lifelines.js";
 import { EBPF_CAPACITY } from "./adapters/ebpf/measure.js";
+import { PF_CAPACITY } from "./adapters/pf/limits.js";
 import type { ManifestFile, Manifests, ReadOptions } from "./manifest/read.js";
 import { readManifests as readUnbounded } from "./manifest/read.js";
 import { hasErrors } from "./model/diagnostic.js";
@@ -16,9 +17,9 @@ import { controlEndpoints } from "./operations/endpoints.js";
 import { OperationError } from "./operations/error.js";
 import type { GitReading } from "./operations/policies.js";
 import type { Settings } from "./operations/settings.js";
+import { withStore } from "./wiring-store.js";
 import type { Check } from "./model/check.js";
 import type { FlowMessage, FlowQuery } from "./model/flow.js";
-import type { InspectedNode, Removed } from "./model/inspection.js";
 import type { Enforcer } from "./ports/enforcer.js";
 import { EnforcerError } from "./ports/enforcer.js";
 import type { LifelineReader } from "./ports/lifelines.js";
@@ -48,68 +49,7 @@ export async function readBootId(): Promise<string | null> {
 
 /** What every command and the leader read by: a state that no node could enforce is refused like any other mistake. */
 export function readManifests(files: readonly ManifestFile[], options: ReadOptions = {}): Manifests {
-  return readUnbounded(files, { capacity: EBPF_CAPACITY, ...options });
-}
-
-/**
- * Opens the store, uses it, and closes it, also when the use fails.
- * @param options `create`: false to read alone; `when-written` so that what is refused makes no empty store
- */
-export async function withStore<T>(
-  settings: Settings,
-  { create }: { readonly create: boolean | "when-written" },
-  use: (store: Store) => Promise<T>,
-): Promise<T> {
-  const store = await openStore(settings, create === "when-written" ? "change" : create ? "write" : "read");
-  try {
-    return await use(store);
-  } finally {
-    await store.close();
-  }
-}
-
-export async function openStore(settings: Settings, access: "read" | "change" | "write"): Promise<Store> {
-  if (settings.store.kind === "memory") {
-    const { openMemoryStore } = await import("./adapters/memory/store.js");
-    return openMemoryStore(systemClock);
-  }
-  if (settings.store.kind === "etcd") return openClusterStore(settings, settings.store);
-  const { openEmbeddedStore } = await import("./adapters/embedded/store.js");
-  return openEmbeddedStore({ path: settings.store.path, access }, systemClock);
-}
-
-async function openClusterStore(
-  { etcd, electionTimeoutMs }: Settings,
-  { tls, endpoints, prefix }: Extract<Settings["store"], { kind: "etcd" }>,
-): Promise<Store> {
-  const { openEtcdStore } = await import("./adapters/etcd/store.js");
-  const [ca, cert, key, password] = await Promise.all(
-    [etcd.ca, etcd.cert, etcd.key, etcd.passwordFile].map(readSecret),
-  );
-  return openEtcdStore(
-    {
-      endpoints,
-      prefix,
-      tls: tls ? { ca: ca ?? null, cert: cert ?? null, key: key ?? null } : null,
-      auth:
-        etcd.user === null
-          ? null
-          : { username: etcd.user, password: (password ?? "").toString().replace(/\r?\n$/, "") },
-      // Below the heartbeat's lease, so that a member that is silent does not cost it.
-      timeoutMs: Math.max(1000, electionTimeoutMs / 2),
-    },
-    systemClock,
-    systemRandom.fraction(),
-  );
-}
-
-async function readSecret(file: string | null): Promise<Buffer | null> {
-  if (file === null) return null;
-  return readFile(file).catch((cause: unknown) => {
-    throw new OperationError("invalid-settings", `${file}: cannot be read; it is named in the etcd settings`, {
-      cause,
-    });
-  });
+  return readUnbounded(files, { capacities: { ebpf: EBPF_CAPACITY, pf: PF_CAPACITY }, ...options });
 }
 
 export interface SourceChoice {
@@ -179,20 +119,44 @@ export async function describeWriter(): Promise<string> {
   return `${describeSelf()}/${systemRandom.id()}`;
 }
 
+/**
+ * What the machine has: eBPF on Linux, pf on macOS. Null where it has neither, and nothing is taken in its place.
+ * @throws OperationError `unsupported` where one is named that the machine does not have
+ */
+function chooseBackend({ backend }: Settings): "ebpf" | "pf" | null {
+  const { platform } = process;
+  const own = platform === "linux" ? "ebpf" : platform === "darwin" ? "pf" : null;
+  if (backend === "auto" || backend === "none") return own;
+  if (backend === own) return own;
+  const wants = backend === "pf" ? "pf is what macOS enforces with" : "eBPF is what Linux enforces with";
+  throw new OperationError(
+    "unsupported",
+    `--backend ${backend} cannot enforce here: ${wants}, and this is ${platform}; ` +
+      `\`ztap enforcement render --backend ${backend}\` shows what it would load, on any machine`,
+  );
+}
+
 /** The machine's own backend; `none` only where it was asked for by name. @throws OperationError `unsupported` */
 export async function openEnforcer(settings: Settings, logger: Logger): Promise<Enforcer> {
   if (settings.backend === "none") {
     const { NoneEnforcer } = await import("./adapters/none/enforcer.js");
     return new NoneEnforcer();
   }
-  if (process.platform !== "linux") {
-    throw new OperationError(
-      "unsupported",
-      `there is no enforcement backend for ${process.platform} in this version; --backend none reports without enforcing`,
-    );
+  switch (chooseBackend(settings)) {
+    case "ebpf": {
+      const { EbpfEnforcer } = await import("./adapters/ebpf/enforcer.js");
+      return new EbpfEnforcer({ node: settings.node, pinRoot: settings.pinRoot, logger });
+    }
+    case "pf": {
+      const { PfEnforcer } = await import("./adapters/pf/enforcer.js");
+      return new PfEnforcer({ node: settings.node, stateDir: settings.stateDir, logger });
+    }
+    case null:
+      throw new OperationError(
+        "unsupported",
+        `there is no enforcement backend for ${process.platform}; --backend none reports without enforcing`,
+      );
   }
-  const { EbpfEnforcer } = await import("./adapters/ebpf/enforcer.js");
-  return new EbpfEnforcer({ node: settings.node, pinRoot: settings.pinRoot, logger });
 }
 
 /**
@@ -204,7 +168,9 @@ export async function openLocalEnforcer(
   node: string,
   boot: string | null,
 ): Promise<Enforcer | null> {
-  if (process.platform !== "linux" || process.geteuid?.() !== 0) return null;
+  if (process.geteuid?.() !== 0) return null;
+  if (process.platform === "darwin") return openLocalPf(settings, node);
+  if (process.platform !== "linux") return null;
   const { nodeFolders } = await import("./adapters/ebpf/paths.js");
   const { bootId } = await import("./adapters/system/holder.js");
   // Its agent reported from this very boot, or its pins are here: pins that are gone are what is to be seen.
@@ -222,6 +188,16 @@ export async function openLocalEnforcer(
     logger: createLogger("error", logsText(settings)),
     readOnly: true,
   });
+}
+
+/** Where its anchor is that node's. */
+async function openLocalPf(settings: Settings, node: string): Promise<Enforcer | null> {
+  const { ReferenceFile } = await import("./adapters/pf/reference.js");
+  const { PfEnforcer } = await import("./adapters/pf/enforcer.js");
+  const { createLogger } = await import("./adapters/system/logger.js");
+  const { stateDir } = settings;
+  if ((await new ReferenceFile(stateDir).read())?.node !== node) return null;
+  return new PfEnforcer({ node, stateDir, logger: createLogger("error", logsText(settings)), readOnly: true });
 }
 
 function logsText({ logFormat }: Settings): boolean {
@@ -338,43 +314,9 @@ export async function* readFlows(
   }
 }
 
-/** @throws OperationError `unsupported`, EnforcerError `not-permitted` */
-export async function inspectMachine(settings: Settings): Promise<readonly InspectedNode[]> {
-  requireRoot("enforcement show");
-  const { inspectEnforcement } = await import("./adapters/ebpf/inspect.js");
-  return inspectEnforcement({ pinRoot: settings.pinRoot });
-}
-
-/** @param node null for every node of this machine */
-export async function removeEnforcement(settings: Settings, node: string | null): Promise<readonly Removed[]> {
-  requireRoot("enforcement remove");
-  const ebpf = await import("./adapters/ebpf/remove.js");
-  const { copiesFolder, copyPath } = await import("./adapters/disk/copy.js");
-  const removed = ebpf.removeEnforcement({ pinRoot: settings.pinRoot, ...(node === null ? {} : { node }) });
-  // A start without the store must not bring back what was taken away on purpose.
-  for (const path of node === null ? [copiesFolder(settings.stateDir)] : [copyPath(settings.stateDir, node)])
-    await rm(path, { recursive: true, force: true });
-  return removed;
-}
-
-function requireRoot(command: string): void {
-  if (process.platform !== "linux") {
-    throw new OperationError(
-      "unsupported",
-      `ztap ${command} has no enforcement backend for ${process.platform} in this version`,
-    );
-  }
-  if (process.geteuid?.() !== 0)
-    throw new EnforcerError(
-      "not-permitted",
-      `ztap ${command} needs root: the kernel's tables can be read by nobody else`,
-    );
-}
-
 /** What `ztap doctor` looks at: the machine for enforcement, git, the store and the source. */
 export async function examineMachine(settings: Settings): Promise<readonly Check[]> {
-  const { checkKernel, checkVersions } = await import("./adapters/ebpf/doctor.js");
-  const kernel = process.platform === "linux" ? [...checkKernel({}), checkVersions(settings.pinRoot)] : checkKernel({});
+  const kernel = await examineBackend(settings);
   const git = await examine("git", "install git 2.30 or newer", async () => {
     const { gitVersion } = await import("./adapters/git/git.js");
     return gitVersion();
@@ -394,6 +336,15 @@ export async function examineMachine(settings: Settings): Promise<readonly Check
     },
   );
   return [...kernel, git, store, source];
+}
+
+async function examineBackend({ pinRoot }: Settings): Promise<readonly Check[]> {
+  if (process.platform === "darwin") {
+    const { checkPf } = await import("./adapters/pf/doctor.js");
+    return checkPf();
+  }
+  const { checkKernel, checkVersions } = await import("./adapters/ebpf/doctor.js");
+  return process.platform === "linux" ? [...checkKernel({}), checkVersions(pinRoot)] : checkKernel({});
 }
 
 const toCheck = (name: string, ok: boolean, detail: string, fix: string): Check => ({

@@ -39,7 +39,7 @@ __inline_always void count_packet(const struct ztap_cgroup *cgroup, __u32 direct
 	__u32 place;
 
 	if (decision->rule && verdict == ZTAP_ALLOWED) {
-		place = decision->place ? decision->place : place_of(decision->rule);
+		place = decision->place ? decision->place & (PLACE_KNOWN - 1) : place_of(decision->rule);
 		of_rule = place ? bpf_map_lookup_elem(&ztap_rule_counts, &place) : NULL;
 		if (of_rule) {
 			add_one(&of_rule->packets[direction & 1]);

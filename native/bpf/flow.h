@@ -11,10 +11,28 @@
 #include "count.h"
 #include "own.h"
 
-/* Coarse time: it costs a load, and flows live for many ticks. */
+/*
+ * What tick it is. Asking the kernel for the time is a call, reading its jiffies is an instruction: so the tick is asked
+ * for once a jiffy, by whichever packet comes first.
+ */
 __inline_always __u32 now_ticks(const struct scope *scope)
 {
-	return scope->test_now ? scope->test_now : bpf_ktime_get_coarse_ns() >> ZTAP_TICK_SHIFT;
+	__u32 zero = 0, jiffies, tick;
+	struct ztap_clock *clock;
+	__u64 known;
+
+	if (scope->test_now)
+		return scope->test_now;
+	clock = bpf_map_lookup_elem(&ztap_clock, &zero);
+	if (!clock)
+		return 0;
+	jiffies = bpf_jiffies64();
+	known = *(volatile __u64 *)&clock->now;
+	if ((__u32)(known >> 32) == jiffies && (__u32)known)
+		return known;
+	tick = bpf_ktime_get_coarse_ns() >> ZTAP_TICK_SHIFT;
+	*(volatile __u64 *)&clock->now = (__u64)jiffies << 32 | tick;
+	return tick;
 }
 
 __inline_always bool is_alive(const struct ztap_flow_half *half, __u32 now, __u8 protocol)
@@ -58,27 +76,29 @@ __inline_always __u8 judge_answer(const struct scope *scope, const struct packet
 }
 
 /*
- * Takes a place for a new flow, clearing away one that has ended. 0: none of those looked at was free.
- * Global, so that the verifier proves it once.
+ * Takes a place of a share for a new flow, clearing away one that has ended; with `evict`, also one that lives and is
+ * another workload's. 0: none of those looked at was free. Global, so that the verifier proves it once.
  */
-__attribute__((noinline)) int take_place(struct ztap_flow_key *key, __u32 now)
+__attribute__((noinline)) int take_place(struct ztap_flow_key *key, __u32 now, __u32 share, __u32 size, __u32 evict)
 {
 	struct ztap_place *first, *place;
 	struct ztap_flow *flow;
-	__u32 index = 0;
+	__u32 index = share;
+	bool lives;
 
 	first = bpf_map_lookup_elem(&ztap_places, &index);
-	if (!first || !key)
+	if (!first || !key || !size)
 		return 0;
 	for (int i = 0; i < ZTAP_FLOW_PROBES; i++) {
-		index = __sync_fetch_and_add(&first->next, 1) & (ZTAP_MAX_FLOWS - 1);
+		index = share + (__sync_fetch_and_add(&first->next, 1) & (size - 1));
 		place = bpf_map_lookup_elem(&ztap_places, &index);
 		if (!place)
 			return 0;
 		flow = bpf_map_lookup_elem(&ztap_flows, &place->key);
 		if (flow) {
-			if (is_alive(&flow->asked[0], now, place->key.protocol) ||
-			    is_alive(&flow->asked[1], now, place->key.protocol))
+			lives = is_alive(&flow->asked[0], now, place->key.protocol) ||
+				is_alive(&flow->asked[1], now, place->key.protocol);
+			if (lives && (!evict || place->key.subject == key->subject))
 				continue;
 			bpf_map_delete_elem(&ztap_flows, &place->key);
 		}
@@ -88,14 +108,25 @@ __attribute__((noinline)) int take_place(struct ztap_flow_key *key, __u32 now)
 	return 0;
 }
 
+/*
+ * A place for a new flow: of the workload's own share, else of the common one. Its own share may still hold flows of
+ * others, from a time when it was divided otherwise: these give way where nothing is free.
+ */
+__inline_always bool find_place(const struct ztap_cgroup *cgroup, struct ztap_flow_key *key, __u32 now)
+{
+	return take_place(key, now, cgroup->flows_first, cgroup->flows_size, false) ||
+	       take_place(key, now, 0, ZTAP_COMMON_FLOWS, false) ||
+	       take_place(key, now, cgroup->flows_first, cgroup->flows_size, true);
+}
+
 /* Notes that `direction` asked and may. Returns false where no room was left. */
-__inline_always bool open_half(struct ztap_flow_key *key, struct ztap_flow *flow,
+__inline_always bool open_half(const struct ztap_cgroup *cgroup, struct ztap_flow_key *key, struct ztap_flow *flow,
 			       __u32 direction, const struct ztap_flow_half *opened, bool *is_new)
 {
 	struct ztap_flow fresh = {};
 
 	if (!flow) {
-		if (!take_place(key, opened->seen))
+		if (!find_place(cgroup, key, opened->seen))
 			return false;
 		fresh.asked[direction & 1] = *opened;
 		if (!bpf_map_update_elem(&ztap_flows, key, &fresh, BPF_NOEXIST)) {
@@ -152,8 +183,7 @@ __inline_always __u8 judge_flow(struct __sk_buff *skb, const struct scope *scope
 			answer = judge_answer(scope, p, flow, !direction, now);
 		if (verdict == ZTAP_ALLOWED) {
 			touch(&flow->asked[direction & 1], now);
-			scope->decision->rule = flow->asked[direction & 1].rule;
-			scope->decision->place = flow->asked[direction & 1].place;
+			decide(scope->decision, flow->asked[direction & 1].rule, flow->asked[direction & 1].place);
 			return verdict;
 		}
 	}
@@ -162,8 +192,10 @@ __inline_always __u8 judge_flow(struct __sk_buff *skb, const struct scope *scope
 	scope->decision->rule = rule;
 	if (verdict != ZTAP_ALLOWED) {
 		if (answer != ZTAP_NONE) {
-			scope->decision->rule = flow->asked[!direction].rule;
-			scope->decision->place = flow->asked[!direction].place;
+			/* Requests and answers of ICMP echo ask policy for different things. */
+			if (p->protocol != ZTAP_PROTOCOL_ICMP)
+				flow->not_allowed[direction & 1] = scope->epoch;
+			decide(scope->decision, flow->asked[!direction].rule, flow->asked[!direction].place);
 			return answer;
 		}
 		if (is_own(skb, scope, p, direction))
@@ -176,14 +208,92 @@ __inline_always __u8 judge_flow(struct __sk_buff *skb, const struct scope *scope
 	opened.seen = now;
 	opened.rule = rule;
 	opened.place = place_of(rule);
+	decide(scope->decision, rule, opened.place);
 	opened.remembered = remember(scope, verdict);
-	if (!open_half(&key, flow, direction, &opened, &scope->decision->is_new)) {
+	if (!open_half(scope->cgroup, &key, flow, direction, &opened, &scope->decision->is_new)) {
 		count(ZTAP_COUNT_FLOWS_FULL);
 		/* Where the other direction is open, answers pass without an entry; elsewhere they would be lost. */
 		if (mode_of(scope, !direction) != ZTAP_MODE_OPEN)
 			return ZTAP_DENIED;
 	}
 	return verdict;
+}
+
+/* A datagram's flow, read where the packet stands; false where anything is out of the ordinary. */
+__inline_always bool set_udp_key(struct __sk_buff *skb, struct ztap_flow_key *key, const struct scope *scope,
+				 __u32 direction)
+{
+	const __u8 *data = (const __u8 *)(long)skb->data, *end = (const __u8 *)(long)skb->data_end;
+	const struct ip4 *ip4 = (const void *)data;
+	const struct ip6 *ip6 = (const void *)data;
+	bool egress = direction == ZTAP_EGRESS;
+	const __be16 *ports;
+
+	key->subject = scope->cgroup->subject;
+	key->protocol = IPPROTO_UDP;
+	if (skb->protocol == bpf_htons(ETH_P_IP)) {
+		if (data + sizeof(*ip4) + 4 > end || ip4->protocol != IPPROTO_UDP || ip4->version_ihl != 0x45 ||
+		    ip4->fragment & bpf_htons(0x1fff))
+			return false;
+		key->family = AF_INET;
+		__builtin_memcpy(key->local, egress ? ip4->source : ip4->destination, 4);
+		__builtin_memcpy(key->remote, egress ? ip4->destination : ip4->source, 4);
+		ports = (const void *)(ip4 + 1);
+	} else {
+		if (skb->protocol != bpf_htons(ETH_P_IPV6) || data + sizeof(*ip6) + 4 > end ||
+		    ip6->next != IPPROTO_UDP || ip6->version_class >> 4 != 6)
+			return false;
+		key->family = AF_INET6;
+		__builtin_memcpy(key->local, egress ? ip6->source : ip6->destination, 16);
+		__builtin_memcpy(key->remote, egress ? ip6->destination : ip6->source, 16);
+		ports = (const void *)(ip6 + 1);
+	}
+	key->be_local_port = ports[egress ? 0 : 1];
+	key->be_remote_port = ports[egress ? 1 : 0];
+	return true;
+}
+
+/*
+ * The short way of a datagram whose flow is known and was judged under this epoch: what judge_flow() says of it,
+ * without parsing the packet and asking policy. ZTAP_NONE: only judge_flow() can say.
+ */
+__inline_always __u8 recall_flow(struct __sk_buff *skb, const struct scope *scope, __u32 direction)
+{
+	struct ztap_flow_half *own, *other;
+	struct ztap_flow_key key = {};
+	__u8 verdict = ZTAP_NONE, answer = ZTAP_NONE;
+	struct ztap_flow *flow;
+	__u32 now;
+
+	if (!set_udp_key(skb, &key, scope, direction))
+		return ZTAP_NONE;
+	flow = bpf_map_lookup_elem(&ztap_flows, &key);
+	if (!flow)
+		return ZTAP_NONE;
+	now = now_ticks(scope);
+	own = &flow->asked[direction & 1];
+	other = &flow->asked[!direction];
+	if (is_alive(own, now, IPPROTO_UDP))
+		verdict = recall(scope, own->remembered);
+	if (is_alive(other, now, IPPROTO_UDP)) {
+		answer = recall(scope, other->remembered);
+		if (answer == ZTAP_NONE)
+			return ZTAP_NONE;
+	}
+	if (verdict != ZTAP_ALLOWED &&
+	    (flow->not_allowed[direction & 1] != (__u32)scope->epoch || answer == ZTAP_NONE || answer == ZTAP_DENIED))
+		return ZTAP_NONE;
+	if (answer != ZTAP_NONE && answer != ZTAP_DENIED) {
+		touch(other, now);
+		if (!other->answered)
+			other->answered = 1;
+	}
+	if (verdict == ZTAP_ALLOWED)
+		touch(own, now);
+	else
+		own = other;
+	decide(scope->decision, own->rule, own->place);
+	return verdict == ZTAP_ALLOWED ? verdict : answer;
 }
 
 /*

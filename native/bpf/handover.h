@@ -98,7 +98,7 @@ int ztap_take_flow(struct ztap_given_flow *given)
 		take_half(&fresh.asked[1], given, 1, now);
 		if (!is_alive(&fresh.asked[0], now, key.protocol) && !is_alive(&fresh.asked[1], now, key.protocol))
 			return 0;
-		if (!take_place(&key, now))
+		if (!take_place(&key, now, 0, ZTAP_COMMON_FLOWS, 0))
 			return 1;
 		if (!bpf_map_update_elem(&ztap_flows, &key, &fresh, BPF_NOEXIST))
 			return 0;

@@ -13,6 +13,13 @@ struct {
 	__uint(value_size, sizeof(struct ztap_control));
 } ztap_control SEC(".maps");
 
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__uint(key_size, sizeof(__u32));
+	__uint(value_size, sizeof(struct ztap_clock));
+} ztap_clock SEC(".maps");
+
 /* Keyed by the bare cgroup id, so that all hooks of a cgroup share one storage (Linux 5.9). */
 struct {
 	__uint(type, BPF_MAP_TYPE_CGROUP_STORAGE);

@@ -6,15 +6,23 @@
 #include "maps.h"
 #include "packet.h"
 
+#define PLACE_KNOWN 0x10000
+
 /* What is found out beside the verdict. */
 struct decision {
 	/* The rule behind it, or 0. */
 	__u32 rule;
-	/* Where the rule counts, if it was remembered; 0: not known. */
-	__u16 place;
+	/* Where the rule counts (0: with all that have no place), plus PLACE_KNOWN; or 0. */
+	__u32 place;
 	/* Whether the packet begins a flow or a connection that was not known. */
 	bool is_new;
 };
+
+__inline_always void decide(struct decision *decision, __u32 rule, __u16 place)
+{
+	decision->rule = rule;
+	decision->place = place | PLACE_KNOWN;
+}
 
 /* What is constant for one packet: whose it is, and under which epoch it is judged. */
 struct scope {

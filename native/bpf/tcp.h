@@ -15,6 +15,20 @@ __inline_always bool is_tcp(const struct bpf_sock *sk)
 	return sk->type == SOCK_STREAM && sk->protocol == IPPROTO_TCP;
 }
 
+/* Whether this is plainly an IPv4 or IPv6 packet of TCP with ACK. */
+__inline_always bool acknowledges(struct __sk_buff *skb)
+{
+	const __u8 *data = (const __u8 *)(long)skb->data, *end = (const __u8 *)(long)skb->data_end;
+	const struct ip4 *ip4 = (const void *)data;
+	const struct ip6 *ip6 = (const void *)data;
+
+	if (skb->protocol == bpf_htons(ETH_P_IP))
+		return data + sizeof(*ip4) + 14 <= end && ip4->protocol == IPPROTO_TCP && ip4->version_ihl == 0x45 &&
+		       !(ip4->fragment & bpf_htons(0x1fff)) && data[sizeof(*ip4) + 13] & TCP_FLAG_ACK_BIT;
+	return skb->protocol == bpf_htons(ETH_P_IPV6) && data + sizeof(*ip6) + 14 <= end && ip6->next == IPPROTO_TCP &&
+	       ip6->version_class >> 4 == 6 && data[sizeof(*ip6) + 13] & TCP_FLAG_ACK_BIT;
+}
+
 __inline_always __u8 judge_or_own(struct __sk_buff *skb, const struct scope *scope, const struct packet *p,
 				  __u32 direction, __u32 *rule)
 {
@@ -51,8 +65,9 @@ __inline_always __u8 judge_syn(struct __sk_buff *skb, const struct scope *scope,
 	scope->decision->is_new = direction == ZTAP_INGRESS || recall(scope, sock->remembered) == ZTAP_NONE;
 	sock->role = direction == ZTAP_EGRESS ? ZTAP_ROLE_INITIATOR : ZTAP_ROLE_ACCEPTOR;
 	/* A listener remembers no verdict: accepted sockets inherit all that it remembers. */
+	decide(scope->decision, rule, place_of(rule));
 	sock->rule = direction == ZTAP_EGRESS ? rule : 0;
-	sock->place = direction == ZTAP_EGRESS ? place_of(rule) : 0;
+	sock->place = direction == ZTAP_EGRESS ? scope->decision->place : 0;
 	sock->remembered = direction == ZTAP_EGRESS ? remember(scope, verdict) : 0;
 	return verdict;
 }
@@ -93,8 +108,7 @@ __inline_always __u8 judge_tcp(struct __sk_buff *skb, const struct scope *scope,
 		return without_storage(scope, judge_either(skb, scope, p, rule));
 	verdict = recall(scope, sock->remembered);
 	if (verdict != ZTAP_NONE) {
-		*rule = sock->rule;
-		scope->decision->place = sock->place;
+		decide(scope->decision, sock->rule, sock->place);
 		return verdict;
 	}
 	if (sock->role == ZTAP_ROLE_INITIATOR)
@@ -106,7 +120,8 @@ __inline_always __u8 judge_tcp(struct __sk_buff *skb, const struct scope *scope,
 		scope->decision->is_new = !sock->remembered;
 	}
 	sock->rule = *rule;
-	sock->place = place_of(*rule);
+	decide(scope->decision, *rule, place_of(*rule));
+	sock->place = scope->decision->place;
 	sock->remembered = remember(scope, verdict);
 	return verdict;
 }

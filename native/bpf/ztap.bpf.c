@@ -27,17 +27,47 @@ __inline_always __u8 judge_packet(struct __sk_buff *skb, const struct scope *sco
 	return verdict == ZTAP_DENIED && p.quoted_at ? judge_error(skb, scope, &p, direction) : verdict;
 }
 
+/*
+ * In these states an established connection needs no look at the packet: whatever it is, the connection's verdict holds.
+ * A connection that begins asks: its socket may remember the verdict of one that it had before.
+ */
+#define CONNECTED                                                                                                      \
+	(1 << BPF_TCP_ESTABLISHED | 1 << BPF_TCP_FIN_WAIT1 | 1 << BPF_TCP_FIN_WAIT2 | 1 << BPF_TCP_CLOSE_WAIT |           \
+	 1 << BPF_TCP_LAST_ACK | 1 << BPF_TCP_CLOSING)
+
+/* Whether the connection goes on with this packet and does not begin: then the verdict on its SYN holds. */
+__inline_always bool goes_on(struct __sk_buff *skb, struct bpf_sock *sk, __u32 direction)
+{
+	if (1U << (sk->state & 31) & CONNECTED)
+		return true;
+	return sk->state == BPF_TCP_SYN_SENT && direction == ZTAP_INGRESS && acknowledges(skb);
+}
+
+/* What the packet's socket remembers for its connection, or ZTAP_NONE. Only connections of TCP have such a memory. */
+__inline_always __u8 recall_connection(struct __sk_buff *skb, const struct scope *scope, struct bpf_sock *sk,
+				       __u32 direction)
+{
+	struct ztap_sock *sock;
+	__u8 verdict;
+
+	if (!sk || !goes_on(skb, sk, direction))
+		return ZTAP_NONE;
+	sock = bpf_sk_storage_get(&ztap_socks, sk, NULL, 0);
+	verdict = sock ? recall(scope, sock->remembered) : ZTAP_NONE;
+	if (verdict != ZTAP_NONE)
+		decide(scope->decision, sock->rule, sock->place);
+	return verdict;
+}
+
 /* The only decision there is: both families, both directions, production and test come here. Returns the verdict. */
 __inline_always __u8 packet_impl(struct __sk_buff *skb, const struct ztap_cgroup *cgroup, __u32 direction,
-				 __u32 test_now, __u32 *rule)
+				 struct bpf_sock *sk, __u32 test_now, __u32 *rule)
 {
 	struct decision decision = {};
 	struct scope scope = { .cgroup = cgroup, .test_now = test_now, .decision = &decision };
 	struct ztap_control *control;
-	struct ztap_sock *sock;
-	__u8 verdict = ZTAP_NONE;
-	struct bpf_sock *sk;
 	__u32 zero = 0;
+	__u8 verdict;
 
 	control = bpf_map_lookup_elem(&ztap_control, &zero);
 	if (!control || !cgroup->subject) {
@@ -46,21 +76,11 @@ __inline_always __u8 packet_impl(struct __sk_buff *skb, const struct ztap_cgroup
 		return ZTAP_DENIED;
 	}
 	scope.epoch = *(volatile __u64 *)&control->epoch;
-	sk = skb->sk;
-	if (sk)
-		sk = bpf_sk_fullsock(sk);
-	/* An established connection needs no look at the packet: whatever it is, the connection's verdict holds. */
-	if (sk && is_tcp(sk) && sk->state == BPF_TCP_ESTABLISHED) {
-		sock = bpf_sk_storage_get(&ztap_socks, sk, NULL, 0);
-		if (sock)
-			verdict = recall(&scope, sock->remembered);
-		if (verdict != ZTAP_NONE) {
-			decision.rule = sock->rule;
-			decision.place = sock->place;
-		}
-	}
+	verdict = recall_connection(skb, &scope, sk, direction);
 	if (verdict == ZTAP_NONE)
-		verdict = judge_packet(skb, &scope, direction, sk);
+		verdict = recall_flow(skb, &scope, direction);
+	if (verdict == ZTAP_NONE)
+		verdict = judge_packet(skb, &scope, direction, sk ? bpf_sk_fullsock(sk) : NULL);
 	*rule = decision.rule;
 	count_packet(cgroup, direction, verdict, &decision);
 	if (verdict != ZTAP_ALLOWED || decision.is_new)
@@ -73,7 +93,7 @@ int ztap_ingress(struct __sk_buff *skb)
 {
 	__u32 rule = 0;
 
-	return packet_impl(skb, bpf_get_local_storage(&ztap_cgroup, 0), ZTAP_INGRESS, 0, &rule) != ZTAP_DENIED;
+	return packet_impl(skb, bpf_get_local_storage(&ztap_cgroup, 0), ZTAP_INGRESS, skb->sk, 0, &rule) != ZTAP_DENIED;
 }
 
 SEC("cgroup_skb/egress")
@@ -83,7 +103,7 @@ int ztap_egress(struct __sk_buff *skb)
 	__u32 rule = 0;
 
 	mark_own(skb, cgroup);
-	return packet_impl(skb, cgroup, ZTAP_EGRESS, 0, &rule) != ZTAP_DENIED;
+	return packet_impl(skb, cgroup, ZTAP_EGRESS, skb->sk, 0, &rule) != ZTAP_DENIED;
 }
 
 SEC("cgroup/connect4")
@@ -136,7 +156,7 @@ __inline_always int test_impl(struct __sk_buff *skb, __u32 direction)
 
 	if (!cgroup)
 		return 0;
-	verdict = packet_impl(skb, cgroup, direction, skb->cb[1], &rule);
+	verdict = packet_impl(skb, cgroup, direction, skb->sk, skb->cb[1], &rule);
 	skb->cb[2] = verdict;
 	skb->cb[3] = rule;
 	return verdict != ZTAP_DENIED;

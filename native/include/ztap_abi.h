@@ -22,13 +22,17 @@
 
 /* Named numbers, as an enum so that the compiler's type information carries them. */
 enum ztap_limit {
-	ZTAP_ABI = 1,
+	ZTAP_ABI = 2,
 	/* Address and port entries of one table set, all workloads together. Memory is taken as entries come. */
 	ZTAP_MAX_ADDRS = 4194304,
 	ZTAP_MAX_PORTS = 4194304,
-	/* Flows without connections (UDP, ICMP echo, SCTP, ...) that one node remembers at a time; a power of two. */
-	ZTAP_MAX_FLOWS = 65536,
-	/* Places that are looked at for one whose flow has ended, before a new flow is refused. */
+	/*
+	 * Flows without connections (UDP, ICMP echo, SCTP, ...) that one node remembers at a time. The first
+	 * ZTAP_COMMON_FLOWS places are everybody's, the others are divided among the workloads; powers of two.
+	 */
+	ZTAP_MAX_FLOWS = 131072,
+	ZTAP_COMMON_FLOWS = 65536,
+	/* Places that are looked at for one whose flow has ended, in a workload's own share and then in the common one. */
 	ZTAP_FLOW_PROBES = 32,
 	ZTAP_TEST_SUBJECTS = 64,
 	/* Extension headers that are walked in an IPv6 packet; what lies behind more is unknown. */
@@ -39,8 +43,8 @@ enum ztap_limit {
 	ZTAP_FLOW_ANSWERED_TICKS = 180,
 	ZTAP_FLOW_SCTP_TICKS = 3600,
 	/*
-	 * Places of counters, of both rulesets at the time of a change. Place 0 is nobody's; the last one is shared by
-	 * all that found none free.
+	 * Places of counters, of both rulesets at the time of a change. Place 0 is nobody's; what finds none free has
+	 * none, and counts in ztap_packets with all such.
 	 */
 	ZTAP_RULE_PLACES = 16384,
 	ZTAP_SUBJECT_PLACES = 4096,
@@ -121,6 +125,15 @@ struct ztap_control {
 ZTAP_SIZE(struct ztap_control, 16);
 
 /*
+ * ztap_clock: array of one, the programs' own: what tick it is, in the low half, and in the high half the low 32 bits
+ * of the jiffies at which that was so. One word, so that the two are never of different times.
+ */
+struct ztap_clock {
+	__u64 now;
+};
+ZTAP_SIZE(struct ztap_clock, 8);
+
+/*
  * How one workload is isolated. Profiles are 2 modulo 4 (in a trie's scope bit 0 is the address
  * family, and bit 1 tells a profile from a subject), and mean nothing where the mode is OPEN.
  */
@@ -138,7 +151,8 @@ ZTAP_SIZE(struct ztap_subject, 16);
  * ztap_cgroup: the storage of a workload's cgroup, shared by all its hooks; and ztap_test_subjects.
  * `set[n]` belongs to table set n: the agent writes the idle one while the other is in force, and
  * the epoch switches it together with the tables. `subject` tells workloads apart in remembered
- * verdicts and flows: never 0, and a multiple of 4. `place` is its place in ztap_subject_counts. `cgroup` and `level` (depth below the cgroup
+ * verdicts and flows: never 0, and a multiple of 4. `place` is its place in ztap_subject_counts. `flows_first` and
+ * `flows_size` (a power of two, or 0) are its share of ztap_places. `cgroup` and `level` (depth below the cgroup
  * root) let a program see whether another socket belongs to the same workload.
  */
 struct ztap_cgroup {
@@ -147,7 +161,9 @@ struct ztap_cgroup {
 	__u32 level;
 	struct ztap_subject set[2];
 	__u32 place;
-	__u32 reserved[3];
+	__u32 flows_first;
+	__u32 flows_size;
+	__u32 reserved;
 };
 ZTAP_SIZE(struct ztap_cgroup, 64);
 
@@ -181,7 +197,7 @@ ZTAP_SIZE(struct ztap_port_key, 12);
  * ztap_socks: what a socket remembers; cloned from a listener to the sockets that it accepts.
  * `remembered` is one word so that two CPUs cannot tear it: the low 32 bits of the epoch in its high
  * half, and in its low half the subject with the verdict in the two low bits. `place`: of the rule, in
- * ztap_rule_counts; 0 where it is not known.
+ * ztap_rule_counts; 0 where it has none.
  */
 struct ztap_sock {
 	__u64 remembered;
@@ -225,15 +241,21 @@ struct ztap_flow_half {
 };
 ZTAP_SIZE(struct ztap_flow_half, 24);
 
+/*
+ * `not_allowed`, by direction: the low 32 bits of the epoch under which the policy of that direction was asked for a
+ * packet of this flow and did not allow it (0: never). Then only an answer passes, and policy need not be asked again.
+ */
 struct ztap_flow {
 	struct ztap_flow_half asked[2];
+	__u32 not_allowed[2];
 };
-ZTAP_SIZE(struct ztap_flow, 48);
+ZTAP_SIZE(struct ztap_flow, 56);
 
 /*
- * ztap_places: array of ZTAP_MAX_FLOWS, the key of the flow that took the place last. New flows take
- * places in turn; a place whose flow lives is passed over. So the programs themselves clear away
- * what has ended, and the table is bounded without an agent. `next` counts only in place 0.
+ * ztap_places: array of ZTAP_MAX_FLOWS, the key of the flow that took the place last. New flows take places of their
+ * workload's share in turn, then of the common one; a place whose flow lives is passed over. So the programs
+ * themselves clear away what has ended, the table is bounded without an agent, and a workload that opens flows
+ * without end takes nothing that is another's. `next` counts in the first place of each share.
  */
 struct ztap_place {
 	struct ztap_flow_key key;

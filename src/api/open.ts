@@ -4,7 +4,8 @@ import { resolveSettings, type SettingKey } from "../operations/settings.js";
 import type { Enforcer } from "../ports/enforcer.js";
 import type { Store } from "../ports/store.js";
 import type { Logger } from "../ports/system.js";
-import { openEnforcer as openMachineEnforcer, openStore as openStoreOf } from "../wiring.js";
+import { openEnforcer as openMachineEnforcer } from "../wiring.js";
+import { openStore as openStoreOf } from "../wiring-store.js";
 import { quietLogger } from "./quiet.js";
 
 /** The environment and configuration files are the command line's: what is not given here is the default. */

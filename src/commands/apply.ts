@@ -14,7 +14,8 @@ import type { Settings } from "../operations/settings.js";
 import type { Store } from "../ports/store.js";
 import { applyDocument, renderApplied } from "../views/apply.js";
 import { renderPlan } from "../views/plan.js";
-import { openSource, readManifests, systemClock, systemRandom, withStore } from "../wiring.js";
+import { openSource, readManifests, systemClock, systemRandom } from "../wiring.js";
+import { withStore } from "../wiring-store.js";
 
 export default class Apply extends BaseCommand {
   static override summary = "Commit the desired state as one revision.";

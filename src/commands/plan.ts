@@ -7,7 +7,8 @@ import { savePlan } from "../cli/plan-file.js";
 import { readDesired } from "../operations/desired.js";
 import { planConnectivity, planDesired } from "../operations/plan.js";
 import { planDocument, renderPlan, renderPlanMarkdown } from "../views/plan.js";
-import { openSource, readManifests, withStore } from "../wiring.js";
+import { openSource, readManifests } from "../wiring.js";
+import { withStore } from "../wiring-store.js";
 
 export default class Plan extends BaseCommand {
   static override summary = "Show what would change: objects and connections, the desired state against head.";

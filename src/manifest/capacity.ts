@@ -1,55 +1,108 @@
 /**
- * Capacity: refuses a state of which some node could not hold its part, before it is committed: its nodes
- * would otherwise keep the last good ruleset, and say Stalled one after the other.
+ * Capacity: refuses a state of which some node could not hold its part, or could not say it, before it is committed: its
+ * nodes would otherwise keep the last good ruleset, or close workloads, and say Stalled one after the other.
  */
 import type { Kind } from "../model/objects.js";
 import type { Profile, Ruleset } from "../model/ruleset.js";
 import { refKey, type ObjectSet } from "../model/state.js";
 import { compile } from "../policy/compile.js";
-import type { Capacity, TableSize } from "../ports/enforcer.js";
+import type { Capacity, Refusal, TableSize } from "../ports/enforcer.js";
 import type { Warning } from "./lint.js";
 
-const TABLES = { addresses: "address", ports: "port" } as const;
+/** By what a Node says enforces there. */
+export type Capacities = Readonly<Record<"ebpf" | "pf", Capacity>>;
 
-export function checkCapacity(objects: ObjectSet, capacity: Capacity): readonly Warning[] {
+export function checkCapacity(objects: ObjectSet, capacities: Capacities): readonly Warning[] {
   const ruleset = compile(objects, null);
   const profiles = new Map(ruleset.profiles.map((profile) => [profile.key, profile]));
   const sizes = new Map<string, TableSize>();
-  const sizeOf = (profile: Profile): TableSize => {
-    const size = sizes.get(profile.key) ?? capacity.profile(profile);
-    sizes.set(profile.key, size);
-    return size;
+  const found = new Map<string, Warning>();
+  // One policy may be too large for a hundred nodes; it is said once.
+  const add = (key: string, warning: Warning): void => {
+    if (!found.has(key)) found.set(key, warning);
   };
-  const overflows = new Map<string, Warning>();
-  for (const [node, subjects] of byNode(objects, ruleset)) {
-    const keys = new Set(subjects.flatMap(({ ingress, egress }) => [ingress.profile, egress.profile]));
-    const used = [...keys].flatMap((key) => profiles.get(key ?? "") ?? []);
-    for (const table of ["addresses", "ports"] as const) {
-      const profile = used.toSorted((a, b) => sizeOf(b)[table] - sizeOf(a)[table])[0];
-      const own = subjects.reduce((sum, subject) => sum + capacity.subject(subject)[table], 0);
-      const total = used.reduce((sum, one) => sum + sizeOf(one)[table], own);
-      if (profile === undefined || total <= capacity.limit[table]) continue;
-      const overflow = blame(profile, node, table, capacity.limit[table]);
-      // One policy may be too large for a hundred nodes; it is said once.
-      if (!overflows.has(overflow.key)) overflows.set(overflow.key, overflow);
+  for (const { node, backend, subjects } of byNode(objects, ruleset)) {
+    const capacity = capacities[backend];
+    const profilesOf = (members: Ruleset["subjects"]): readonly Profile[] => {
+      const keys = new Set(members.flatMap(({ ingress, egress }) => [ingress.profile, egress.profile]));
+      return [...keys].flatMap((key) => profiles.get(key ?? "") ?? []);
+    };
+    const refusals = capacity.refuse({ node, digest: "", subjects, profiles: profilesOf(subjects) });
+    for (const refusal of refusals) {
+      const warning = refuse(refusal, node);
+      add(`${warning.key} ${warning.problem.path.join()}`, warning);
     }
+    const held = subjects.filter((subject) => capacity.holds(subject));
+    const sizeOf = (profile: Profile): TableSize => {
+      const size = sizes.get(`${backend} ${profile.key}`) ?? capacity.profile(profile);
+      sizes.set(`${backend} ${profile.key}`, size);
+      return size;
+    };
+    for (const warning of measure(capacity, held, profilesOf(held), sizeOf, node)) add(warning.key, warning);
   }
-  return [...overflows.values()];
+  return [...found.values()];
 }
 
-/** The workloads that some node enforces; one without a cgroup takes no room. */
-function byNode(objects: ObjectSet, ruleset: Ruleset): ReadonlyMap<string, Ruleset["subjects"]> {
+function measure(
+  capacity: Capacity,
+  subjects: Ruleset["subjects"],
+  used: readonly Profile[],
+  sizeOf: (profile: Profile) => TableSize,
+  node: string,
+): readonly Warning[] {
+  return (["addresses", "ports"] as const).flatMap((table) => {
+    const profile = used.toSorted((a, b) => sizeOf(b)[table] - sizeOf(a)[table])[0];
+    const own = subjects.reduce((sum, subject) => sum + capacity.subject(subject)[table], 0);
+    const total = used.reduce((sum, one) => sum + sizeOf(one)[table], own);
+    if (profile === undefined || total <= capacity.limit[table]) return [];
+    return [blame(profile, node, capacity.words[table], capacity.limit[table])];
+  });
+}
+
+interface NodeSubjects {
+  readonly node: string;
+  readonly backend: keyof Capacities;
+  readonly subjects: Ruleset["subjects"];
+}
+
+/** A node that nobody declares is one with eBPF. */
+function byNode(objects: ObjectSet, ruleset: Ruleset): readonly NodeSubjects[] {
   const nodes = new Map<string, string>();
+  const backends = new Map<string, keyof Capacities>();
   for (const { object } of objects.values()) {
+    if (object.kind === "Node") backends.set(object.metadata.name, object.spec.enforcement ?? "ebpf");
     if (object.kind !== "Workload" || object.spec.node === undefined) continue;
     nodes.set(`${object.metadata.namespace}/${object.metadata.name}`, object.spec.node);
   }
-  const enforced = ruleset.subjects.filter(({ workload, cgroup }) => cgroup !== null && nodes.has(workload));
-  return Map.groupBy(enforced, ({ workload }) => nodes.get(workload) ?? "");
+  const placed = ruleset.subjects.filter(({ workload }) => nodes.has(workload));
+  return [...Map.groupBy(placed, ({ workload }) => nodes.get(workload) ?? "")].map(([node, subjects]) => ({
+    node,
+    backend: backends.get(node) ?? "ebpf",
+    subjects,
+  }));
+}
+
+/** At the rule that asks for it, or at the workload. */
+function refuse({ workload, rule, message, fix }: Refusal, node: string): Warning {
+  const [namespace = "", name = ""] = workload.split("/");
+  const key =
+    rule === undefined
+      ? refKey({ kind: "Workload", namespace, name })
+      : refKey({ kind: "NetworkPolicy", ...rule.policy });
+  return {
+    key,
+    problem: {
+      code: "cannotEnforce",
+      path: rule === undefined ? ["spec"] : ["spec", rule.direction, rule.index],
+      ...(rule === undefined ? { anchor: "key" as const } : {}),
+      message: `workload ${workload} on node ${node}: ${message}`,
+      fix,
+    },
+  };
 }
 
 /** The largest rule of the largest profile. */
-function blame(profile: Profile, node: string, table: keyof TableSize, limit: number): Warning {
+function blame(profile: Profile, node: string, words: string, limit: number): Warning {
   const weights = profile.clauses.map(({ rule, peers, ports }) => ({
     rule,
     weight: (peers === "any" ? 1 : peers.length) * (ports === "any" ? 1 : ports.length),
@@ -63,9 +116,9 @@ function blame(profile: Profile, node: string, table: keyof TableSize, limit: nu
       code: "tooLarge",
       path: ["spec", direction, index],
       message:
-        `the policies for the workloads of node ${node} need more than the ${limit} ${TABLES[table]} entries that a node's kernel tables hold; ` +
+        `the policies for the workloads of node ${node} need more than the ${limit} ${words} that a node's kernel tables hold; ` +
         `this rule of policy ${policy.namespace}/${policy.name} takes the most`,
-      wanted: `at most ${limit} ${TABLES[table]} entries on a node`,
+      wanted: `at most ${limit} ${words} on a node`,
       fix: "name ranges of ports and wider blocks in place of single ones, or spread the workloads over more nodes",
     },
   };

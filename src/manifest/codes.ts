@@ -59,12 +59,14 @@ export const CODES = {
   mappedAddress: error("ZT3021", "IPv4-mapped IPv6 address"),
   duplicatePort: error("ZT3022", "port name given twice"),
   testWithoutWorkload: error("ZT3023", "test without a workload"),
+  badUser: error("ZT3024", "malformed user name"),
 
   duplicateObject: error("ZT4001", "object declared twice"),
   undeclaredNode: error("ZT4002", "workload on an undeclared node"),
   cgroupConflict: error("ZT4003", "cgroups that overlap"),
   nodeAddressConflict: error("ZT4004", "two nodes with one address"),
   tooLarge: error("ZT4005", "more than a node can hold"),
+  cannotEnforce: error("ZT4006", "what the node's backend cannot say"),
   testFailed: error("ZT4007", "connectivity test that fails"),
 
   undeclaredNamespace: warning("ZT5001", "undeclared namespace"),

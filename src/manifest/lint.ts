@@ -27,10 +27,15 @@ export function lintObjects(objects: ObjectSet, unread: ReadonlySet<Kind | null>
   );
   const checkNamespaces = declared.size > 0 && !may("Namespace");
   const checkSelectors = !may("Workload", "Namespace");
+  const withoutCgroups = new Set(
+    [...objects.values()].flatMap(({ object }) =>
+      object.kind === "Node" && object.spec.enforcement === "pf" ? [object.metadata.name] : [],
+    ),
+  );
   for (const [key, state] of objects) {
     const { object } = state;
     const found: Problem[] = [];
-    if (object.kind === "Workload") found.push(...lintWorkload(object));
+    if (object.kind === "Workload") found.push(...lintWorkload(object, may("Node") ? null : withoutCgroups));
     if (object.kind === "NetworkPolicy")
       found.push(...lintPolicy(object), ...(checkSelectors ? lintSelectors(object, index, peers) : []));
     if (object.kind === "ConnectivityTest" && checkSelectors) found.push(...lintTest(object, index));
@@ -54,7 +59,8 @@ function lintNamespace({ ref }: StateObject, declared: ReadonlySet<string>): rea
   ];
 }
 
-function lintWorkload({ spec }: Workload): readonly Problem[] {
+/** @param withoutCgroups nodes that tell workloads apart by their addresses; null where some may be missing */
+function lintWorkload({ spec }: Workload, withoutCgroups: ReadonlySet<string> | null): readonly Problem[] {
   if (spec.node === undefined && spec.addresses.length === 0) {
     return [
       {
@@ -68,7 +74,7 @@ function lintWorkload({ spec }: Workload): readonly Problem[] {
       },
     ];
   }
-  if (spec.node !== undefined && spec.cgroup === undefined) {
+  if (spec.node !== undefined && spec.cgroup === undefined && withoutCgroups?.has(spec.node) === false) {
     return [
       {
         code: "workloadWithoutCgroup",

@@ -64,6 +64,8 @@ export function normalizeNode(document: NodeDocument): Node {
     spec: {
       address: agent.ok ? agent.value.text : document.spec.address,
       addresses: document.spec.addresses === undefined ? host : addressList(document.spec.addresses),
+      // The default is left out, so that a Node that says it has the same digest as one that says nothing.
+      ...(document.spec.enforcement === "pf" ? { enforcement: "pf" } : {}),
     },
   };
 }
@@ -100,7 +102,7 @@ export function normalizeConnectivityTest(document: ConnectivityTestDocument): C
 }
 
 export function normalizeWorkload(document: WorkloadDocument): Workload {
-  const { node, addresses, cgroup, ports } = document.spec;
+  const { node, addresses, cgroup, user, ports } = document.spec;
   return {
     apiVersion: "ztap/v1",
     kind: "Workload",
@@ -109,6 +111,7 @@ export function normalizeWorkload(document: WorkloadDocument): Workload {
       ...(node === undefined ? {} : { node }),
       addresses: addressList(addresses ?? []),
       ...(cgroup === undefined ? {} : { cgroup }),
+      ...(user === undefined ? {} : { user }),
       ports: sortedBy(
         (ports ?? []).map(({ name, port, protocol }) => ({
           ...(name === undefined ? {} : { name }),

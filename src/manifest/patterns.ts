@@ -43,6 +43,10 @@ const PATTERNS: Readonly<Record<string, Rule>> = {
     kubernetes:
       "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character",
   },
+  UserName: {
+    code: "badUser",
+    wanted: "at most 31 letters, digits, '_', '-' or '.', beginning with a letter or '_', and not `unknown`",
+  },
   PortName: {
     code: "badPortName",
     wanted: "at most 15 lower-case letters, digits and single '-' between them, at least one letter",

@@ -7,8 +7,7 @@
 import { hasErrors, type Diagnostic } from "../model/diagnostic.js";
 import type { Kind, Position } from "../model/objects.js";
 import type { ObjectSet, StateObject } from "../model/state.js";
-import type { Capacity } from "../ports/enforcer.js";
-import { checkCapacity } from "./capacity.js";
+import { checkCapacity, type Capacities } from "./capacity.js";
 import { compareObjects } from "./compare.js";
 import { checkTests } from "./expectations.js";
 import { readFile, type DocumentPlace, type FileResult, type PlacedProblem } from "./file.js";
@@ -59,8 +58,8 @@ export function createManifestCache(limit = CACHED_FILES): ManifestCache {
 
 export interface ReadOptions {
   readonly cache?: ManifestCache;
-  /** What a node can hold; a state that goes beyond it is refused. Absent: anything. */
-  readonly capacity?: Capacity;
+  /** What a node can hold and say; a state that goes beyond it is refused. Absent: anything. */
+  readonly capacities?: Capacities;
 }
 
 export function readManifests(files: readonly ManifestFile[], options: ReadOptions = {}): Manifests {
@@ -85,10 +84,10 @@ export function readManifests(files: readonly ManifestFile[], options: ReadOptio
   const warnings = locate(lintObjects(objects, unread));
   const placed = place([...problems, ...warnings], files);
   const diagnostics = [...results.flatMap((result) => result.diagnostics), ...placed];
-  const { capacity } = options;
+  const { capacities } = options;
   // A state that is refused anyway is neither measured nor tested.
   if (!hasErrors(diagnostics)) {
-    const found = capacity === undefined ? [] : checkCapacity(objects, capacity);
+    const found = capacities === undefined ? [] : checkCapacity(objects, capacities);
     diagnostics.push(...place(locate([...found, ...checkTests(objects)]), files));
   }
   return { objects, diagnostics: diagnostics.sort(byPosition) };

@@ -19,6 +19,10 @@ export type DnsLabel = string;
  */
 export type LabelValue = string;
 /**
+ * Name of a user of the operating system. `unknown` is pf's word for no user.
+ */
+export type UserName = string;
+/**
  * IANA service name: at most 15 lower-case letters, digits and single '-' between them, at least one letter.
  */
 export type PortName = string;
@@ -98,6 +102,10 @@ export interface NodeSpecDocument {
    * The node's IP addresses, without prefix length. Left out: the host of `address`, where it is an IP address.
    */
   addresses?: string[];
+  /**
+   * What enforces on the node: `ebpf` on Linux, `pf` on macOS. What it cannot say is refused when planning.
+   */
+  enforcement?: "ebpf" | "pf";
 }
 /**
  * A namespace with the labels that `namespaceSelector` matches. The label `kubernetes.io/metadata.name` is implied.
@@ -159,6 +167,7 @@ export interface WorkloadSpecDocument {
    * Its cgroup: the path below the cgroup v2 root, without a leading slash.
    */
   cgroup?: string;
+  user?: UserName;
   /**
    * The ports it listens on. Only named ports are needed here, and only for policies that use the name.
    */
@@ -530,9 +539,9 @@ export interface ConfigDocument {
    */
   address?: string;
   /**
-   * auto is eBPF on Linux; none reports and enforces nothing, and is never chosen by itself.
+   * auto is eBPF on Linux and pf on macOS; none reports and enforces nothing, and is never chosen by itself.
    */
-  backend?: "auto" | "ebpf" | "none";
+  backend?: "auto" | "ebpf" | "pf" | "none";
   /**
    * host:port of /metrics, /healthz and /readyz; off for none.
    */

@@ -42,6 +42,8 @@ export interface Node {
     readonly address: string;
     /** The node's IP addresses, canonical text; the host of `address` where it is an IP and none are given. */
     readonly addresses: readonly string[];
+    /** What enforces there; only where it is not eBPF. */
+    readonly enforcement?: "pf";
   };
 }
 
@@ -74,6 +76,8 @@ export interface Workload {
     readonly addresses: readonly string[];
     /** Path below the cgroup v2 root, without a leading or trailing slash. */
     readonly cgroup?: string;
+    /** A user of the node whose processes alone are the workload; on pf nodes. */
+    readonly user?: string;
     readonly ports: readonly WorkloadPort[];
   };
 }

@@ -12,7 +12,10 @@ export type IsolationMode = "open" | "enforce" | "audit";
 
 /** One entry of a policy's `ingress` or `egress` list. */
 export interface Rule {
-  /** `namespace/policy/direction/index`: unique in a ruleset, stable across revisions. */
+  /**
+   * `namespace/policy/direction/what it says`: unique in a ruleset, stable across revisions, wherever in the policy's list
+   * the rule stands.
+   */
   readonly key: string;
   readonly policy: { readonly namespace: string; readonly name: string };
   readonly direction: Direction;
@@ -69,6 +72,8 @@ export interface Subject {
   /** Path below the cgroup v2 root; null where the workload has none, which eBPF cannot enforce. */
   readonly cgroup: string | null;
   readonly addresses: readonly string[];
+  /** Whose processes alone may use the addresses; only where the workload names one, and only pf can tell. */
+  readonly user?: string;
   readonly ingress: SubjectDirection;
   readonly egress: SubjectDirection;
 }

@@ -69,7 +69,7 @@ export type LogLevel = (typeof LOG_LEVELS)[number];
 export const LOG_FORMATS = ["auto", "text", "json"] as const;
 export type LogFormat = (typeof LOG_FORMATS)[number];
 
-export const BACKENDS = ["auto", "ebpf", "none"] as const;
+export const BACKENDS = ["auto", "ebpf", "pf", "none"] as const;
 export type Backend = (typeof BACKENDS)[number];
 
 export interface SourceSettings {

@@ -11,7 +11,7 @@
  *  - closing the enforcer leaves enforcement in force; only `remove` takes it away.
  */
 import type { FlowVerdict } from "../model/flow.js";
-import type { Direction, Profile, Ruleset, Subject } from "../model/ruleset.js";
+import type { Direction, Profile, Rule, Ruleset, Subject } from "../model/ruleset.js";
 import type { SubjectStatus } from "../model/status.js";
 import type { FlowSource } from "./flows.js";
 
@@ -102,9 +102,24 @@ export interface TableSize {
 /** What one node of a backend can hold, told without a machine: pure, and in proportion to what it counts. */
 export interface Capacity {
   readonly limit: TableSize;
-  /** Exact, or beyond the limit. */
+  /** What the two are called where too many are wanted. */
+  readonly words: Readonly<Record<keyof TableSize, string>>;
+  /** Whether the subject takes any room at all. */
+  holds(subject: Subject): boolean;
+  /** Exact or a little more; or beyond the limit. */
   profile(profile: Profile): TableSize;
   subject(subject: Subject): TableSize;
+  /** What the backend cannot say of the workloads of one node; their policies would not be enforced as they stand. */
+  refuse(ruleset: Ruleset): readonly Refusal[];
+}
+
+/** What a backend cannot say, and so does not enforce. */
+export interface Refusal {
+  readonly workload: string;
+  /** The rule that asks for it; absent: the workload itself does. */
+  readonly rule?: Rule;
+  readonly message: string;
+  readonly fix: string;
 }
 
 export type EnforcerErrorCode =

@@ -8,9 +8,9 @@ import { isEmptyDiff } from "../diff/keyed.js";
 import { diffEnforcement, judgeSubjects, listDrift } from "../drift/drift.js";
 import type { ControlServer } from "../model/lifeline.js";
 import type { Ruleset } from "../model/ruleset.js";
-import type { CommittedState, ObjectSet, Revision } from "../model/state.js";
+import { refKey, type CommittedState, type ObjectSet, type Revision } from "../model/state.js";
 import type { DriftKind, NodeStatus, SubjectStatus } from "../model/status.js";
-import { compile } from "../policy/compile.js";
+import { compile, RulesetCompiler } from "../policy/compile.js";
 import { nameFlows, NO_NAMES, type FlowNames } from "../policy/flow-names.js";
 import { clientsOf, findLockouts, type Client } from "../policy/lockout.js";
 import type { StateCopy } from "../ports/copy.js";
@@ -44,6 +44,8 @@ interface Target {
   readonly items: ItemSet;
   readonly names: FlowNames;
   readonly clients: readonly Client[];
+  /** What the state says enforces on this node; null where it does not declare the node. */
+  readonly backend: "ebpf" | "pf" | null;
 }
 
 const NOTHING: ObjectSet = new Map();
@@ -62,6 +64,7 @@ export class LockoutError extends Error {
 const STATUS_REFRESH_MS = 60_000;
 
 export class Follower {
+  readonly #compiler = new RulesetCompiler();
   /** Head as it was last compiled. */
   #target: Target | null = null;
   /** What was last known to be in force: the machine is kept to it where head cannot be. */
@@ -204,7 +207,7 @@ export class Follower {
   #compile({ revision, objects }: CommittedState, found: ObjectSet): Target {
     const { enforcer, logger } = this.deps;
     const all = new Map([...objects, ...found]);
-    const ruleset = compile(all, this.node);
+    const ruleset = this.#compiler.compile(all, this.node);
     logger.debug(`compiled revision ${revision.number}`, { digest: ruleset.digest, subjects: ruleset.subjects.length });
     this.deps.telemetry.policyVersions(
       revision.entries.flatMap(({ kind, namespace, name, version }) =>
@@ -213,7 +216,9 @@ export class Follower {
     );
     const names = nameFlows(all, ruleset);
     const clients = clientsOf(all);
-    return { revision, discovered: digestsOf(found), ruleset, items: enforcer.lower(ruleset), names, clients };
+    const items = enforcer.lower(ruleset);
+    const backend = declaredBackend(all, this.node);
+    return { revision, discovered: digestsOf(found), ruleset, items, names, clients, backend };
   }
 
   /** @param options as a fallback: what is reported then is why it came to that */
@@ -291,6 +296,7 @@ export class Follower {
     const stalled = subjects.filter(({ state }) => state === "Stalled");
     const message = [
       ...undeclared(target.revision, this.node),
+      ...unexpected(target.backend, this.deps.enforcer.backend),
       ...stalled.map(({ workload, message: why }) => `${workload}: ${why ?? "cannot be enforced"}`),
     ].join("; ");
     await this.#report({
@@ -402,6 +408,17 @@ function undeclared({ entries }: Revision, node: string): readonly string[] {
   if (declared.length === 0 || declared.includes(node)) return [];
   const shown = declared.slice(0, 10).join(", ") + (declared.length > 10 ? ", …" : "");
   return [`node ${node} is not declared; declared are: ${shown}`];
+}
+
+function declaredBackend(objects: ObjectSet, node: string): "ebpf" | "pf" | null {
+  const found = objects.get(refKey({ kind: "Node", namespace: null, name: node }))?.object;
+  return found?.kind === "Node" ? (found.spec.enforcement ?? "ebpf") : null;
+}
+
+/** What the node's backend cannot say was then not refused when it was planned. */
+function unexpected(declared: "ebpf" | "pf" | null, backend: string): readonly string[] {
+  if (declared === null || declared === backend || (backend !== "ebpf" && backend !== "pf")) return [];
+  return [`the Node says enforcement: ${declared}, and this agent enforces with ${backend}; correct the Node`];
 }
 
 /** Whether the kernel holds anything of any workload's. */

@@ -1,15 +1,40 @@
-/** What the kernel holds of ztap's, and what was taken away. */
-import type { InspectedNode, Removed } from "../model/inspection.js";
+/** What the kernel, or pf, holds of ztap's, and what was taken away. */
+import type { InspectedMachine, InspectedNode, InspectedPf, Removed } from "../model/inspection.js";
+import { printableLine } from "../model/printable.js";
 import type { Style } from "./style.js";
 import { renderTable } from "./table.js";
 
-export function enforcementDocument(nodes: readonly InspectedNode[]): object {
-  return { formatVersion: 1, nodes };
+export function enforcementDocument({ nodes, pf }: InspectedMachine): object {
+  return { formatVersion: 1, nodes, pf };
 }
 
-export function renderEnforcement(nodes: readonly InspectedNode[], style: Style): string {
+export function renderEnforcement({ nodes, pf }: InspectedMachine, style: Style): string {
+  if (pf !== null) return renderPf(pf, style);
   if (nodes.length === 0) return "Nothing is enforced on this machine.";
   return nodes.map((node) => renderNode(node, style)).join("\n\n");
+}
+
+function renderPf(
+  { anchor, node, enabled, reference, linked, rules, tables, packets }: InspectedPf,
+  style: Style,
+): string {
+  if (rules.length === 0 && node === null) return "Nothing is enforced on this machine.";
+  const flag = (isSo: boolean, yes: string, no: string): string => (isSo ? yes : style.warn(no));
+  const state = [
+    flag(enabled, "pf is enabled", "pf is not enabled"),
+    flag(reference, "with a reference of ztap's", "without a reference of ztap's"),
+    flag(linked, "its main ruleset comes here", "its main ruleset does not come here: nothing of this is in force"),
+  ];
+  return [
+    `${style.bold(`Node ${node ?? "unknown"}`)}  anchor ${anchor}, ${rules.length} rules and ${tables.length} tables; ${state.join(", ")}`,
+    ...rules.map((rule) => `  ${printableLine(rule)}`),
+    "",
+    renderTable(
+      ["Label", "Packets"],
+      packets.map(({ label, packets: count }) => [printableLine(label), count]),
+      style,
+    ),
+  ].join("\n");
 }
 
 function renderNode(node: InspectedNode, style: Style): string {

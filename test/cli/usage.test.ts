@@ -27,7 +27,7 @@ t.test("a wrong command line ends with 64, one message and no stack trace", asyn
     [["plan", "--format", "xml"], /text, json, markdown/],
     [["plan", "--out"], /--out/],
     [["plan", "--log-level", "loud"], /debug, info, warn, error/],
-    [["agent", "--backend", "magic"], /backend \(flag\).*"magic".*auto, ebpf, none/],
+    [["agent", "--backend", "magic"], /backend \(flag\).*"magic".*auto, ebpf, pf, none/],
     [["agent", "--heartbeat-interval", "5"], /heartbeatInterval \(flag\).*"5"/],
     [["agent", "--listen", "nowhere"], /listen \(flag\).*host:port/],
     [["plan", "--store", "redis://x"], /store \(flag\).*file:PATH/],

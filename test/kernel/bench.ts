@@ -4,13 +4,14 @@
  */
 import { join } from "node:path";
 import type { Test } from "tap";
-import { CONTROL, FLOW_HALF } from "../../src/adapters/ebpf/abi.generated.js";
+import { CONTROL, FLOW, FLOW_HALF } from "../../src/adapters/ebpf/abi.generated.js";
 import { Counters, readCounters } from "../../src/adapters/ebpf/counters.js";
 import { Events } from "../../src/adapters/ebpf/events.js";
 import type { Image } from "../../src/adapters/ebpf/image.js";
 import { closeObject } from "../../src/adapters/ebpf/load.js";
 import { lower } from "../../src/adapters/ebpf/lower.js";
 import { defaultNativeDir, loadNative } from "../../src/adapters/ebpf/native.js";
+import { NO_SEAT, seatsOf } from "../../src/adapters/ebpf/seats.js";
 import { encodeStorage } from "../../src/adapters/ebpf/storage.js";
 import { TableSets } from "../../src/adapters/ebpf/tables.js";
 import type { Direction, Rule, Ruleset } from "../../src/model/ruleset.js";
@@ -45,12 +46,13 @@ export class Bench {
 
   async load(ruleset: Ruleset): Promise<void> {
     const image = lower(ruleset);
+    await this.#tables.settled();
+    if (this.#image !== null) this.#counters.sweep(this.#image);
     this.#counters.prepare(image);
     this.events.learn(image);
     const set = await this.#tables.prepare(image);
-    if (this.#image !== null) this.#counters.sweep(this.#image);
     this.#image = image;
-    const places = this.#counters.subjectPlaces();
+    const seats = seatsOf(image, this.#counters.subjectPlaces());
     [...image.subjects].forEach(([workload, { id, record }], index) => {
       this.#subjects.set(workload, index);
       const key = Buffer.alloc(4);
@@ -59,7 +61,7 @@ export class Bench {
         cgroup: 1n,
         subject: id,
         level: 1,
-        place: places.get(id) ?? 0,
+        seat: seats.get(id) ?? NO_SEAT,
         sets: [record, record],
       } as const;
       this.#native.mapSet(this.#fd("ztap_test_subjects"), key, encodeStorage(storage));
@@ -120,7 +122,7 @@ export class Bench {
   ageFlows(ticks: number): void {
     const { count, keys, values } = this.#native.mapRead(this.#fd("ztap_flows"));
     for (let at = 0; at < count * 2; at++) {
-      const seen = at * FLOW_HALF.size + FLOW_HALF.seen;
+      const seen = (at >> 1) * FLOW.size + FLOW.asked + (at & 1) * FLOW_HALF.size + FLOW_HALF.seen;
       values.writeUInt32LE((values.readUInt32LE(seen) - ticks) >>> 0, seen);
     }
     this.#native.mapWrite(this.#fd("ztap_flows"), keys, values);

@@ -2,6 +2,7 @@ import { execFileSync } from "node:child_process";
 import { join } from "node:path";
 import { Worker } from "node:worker_threads";
 import t from "tap";
+import { ABI } from "../../src/adapters/ebpf/abi.generated.js";
 import { loadNative } from "../../src/adapters/ebpf/native.js";
 import { DEFAULT_PIN_ROOT, nodeFolders } from "../../src/adapters/ebpf/paths.js";
 import type { Direction } from "../../src/model/ruleset.js";
@@ -145,6 +146,27 @@ else {
     await next.apply(spec(wider));
     t.equal(rule(await next.observe(spec(wider)), "demo/web/egress/1"), 0, "a rule that comes back begins anew");
     t.equal(rule(await next.observe(spec(wider)), "demo/web/egress/0"), 50);
+  });
+
+  await t.test("more rules than there are places: all are enforced, and every packet is counted", async (t) => {
+    const bench = new Bench(t);
+    const allow = Array.from({ length: ABI.RULE_PLACES + 10 }, (_unused, at) => ({
+      peers: [`10.${at >> 8}.${at & 255}.1/32`],
+      ports: ["tcp/80"],
+    }));
+    await bench.load(rulesetOf("bench", { "demo/web": { cgroup: "w", egress: { allow } } }));
+    const pass = (at: number): boolean =>
+      bench.passes("demo/web", "egress", {
+        from: OWN,
+        to: `10.${at >> 8}.${at & 255}.1`,
+        protocol: 6,
+        payload: tcp(1000, 80, 0x10),
+      });
+    t.ok(pass(0) && pass(allow.length - 1));
+    const { counters, packets } = bench.counted();
+    t.equal(counters.rules.get("demo/web/egress/0"), 1n);
+    t.equal(counters.rules.get(`demo/web/egress/${allow.length - 1}`), null, "it has no counter of its own");
+    t.equal(packets.find(({ direction, verdict }) => direction === "egress" && verdict === "allowed")?.packets, 2n);
   });
 
   await t.test("a counter's place that was taken away is drift, and is given anew", async (t) => {

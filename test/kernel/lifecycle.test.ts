@@ -4,6 +4,7 @@ import { chmodSync, chownSync, mkdirSync, readdirSync, rmdirSync, rmSync } from 
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import t from "tap";
+import { ABI } from "../../src/adapters/ebpf/abi.generated.js";
 import { inspectEnforcement } from "../../src/adapters/ebpf/inspect.js";
 import { kernel, loadNative } from "../../src/adapters/ebpf/native.js";
 import { BPFFS, DEFAULT_PIN_ROOT, nodeFolders } from "../../src/adapters/ebpf/paths.js";
@@ -306,8 +307,8 @@ else {
     t.match(
       inspectEnforcement().filter((found) => [one.node, two.node].includes(found.node)),
       [
-        { abi: 1, links: { length: 6 }, foreign: [] },
-        { abi: 1, links: { length: 6 }, foreign: [] },
+        { abi: ABI.VERSION, links: { length: 6 }, foreign: [] },
+        { abi: ABI.VERSION, links: { length: 6 }, foreign: [] },
       ],
     );
     t.throws(() => removeEnforcement({ node: one.node }), { code: "busy" }, "its agent would put it back");

@@ -2,7 +2,7 @@ import t from "tap";
 import { ABI } from "../../src/adapters/ebpf/abi.generated.js";
 import { Bench } from "./bench.js";
 import { icmp, tcp, udp, type PacketSpec } from "./packets.js";
-import { rulesetOf } from "./rulesets.js";
+import { rulesetOf, type Isolation, type WorkloadSpec } from "./rulesets.js";
 import { whyNot } from "./sandbox.js";
 
 const reason = whyNot();
@@ -134,5 +134,30 @@ else {
       ingress({ from: "192.0.2.1", to: OWN, protocol: 17, payload: udp(53, 1) }),
       "and an ended flow is not answered",
     );
+  });
+
+  await t.test("a workload that opens flows without end takes no other's share", async (t) => {
+    const own = new Bench(t);
+    const shut: Isolation = { allow: [{ peers: "any", ports: ["udp"] }] };
+    const spec = (cgroup: string): WorkloadSpec => ({ cgroup, ingress: { allow: [] }, egress: shut });
+    const names = ["demo/flood", "demo/quiet"];
+    const enforce = (...all: string[]): Promise<void> =>
+      own.load(rulesetOf("bench", Object.fromEntries(all.map((name) => [name, spec(name)]))));
+    const opened = (workload: string, from: number, count: number): number => {
+      let passed = 0;
+      for (let flow = from; flow < from + count; flow++) {
+        const to = `192.0.2.${flow & 127}`;
+        if (own.passes(workload, "egress", { from: OWN, to, protocol: 17, payload: udp(1 + (flow >> 7), 53) }))
+          passed++;
+      }
+      return passed;
+    };
+    const OF_EACH = (ABI.MAX_FLOWS - ABI.COMMON_FLOWS) / names.length;
+    await enforce(...names);
+    t.equal(opened("demo/flood", 0, ABI.MAX_FLOWS), ABI.COMMON_FLOWS + OF_EACH, "what is common, and its own");
+    t.equal(opened("demo/quiet", 0, OF_EACH + 100), OF_EACH, "the other's share is there, in full");
+    t.equal(opened("demo/flood", 0, 1000), 1000, "what is known goes on");
+    await enforce("demo/flood", "demo/new", "demo/quiet");
+    t.equal(opened("demo/new", 0, OF_EACH), OF_EACH / 2, "where it is divided anew, a share is its owner's at once");
   });
 }

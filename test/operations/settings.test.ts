@@ -84,7 +84,7 @@ const BAD: readonly (readonly [SettingKey, string, RegExp])[] = [
   ["store", "policies", /file:PATH, a path that begins with \/, \.\/ or \.\.\//],
   ["logFormat", "xml", /auto, text, json/],
   ["node", "Not A Label", /DNS label/],
-  ["backend", "iptables", /auto, ebpf, none/],
+  ["backend", "iptables", /auto, ebpf, pf, none/],
   ["listen", "9470", /host:port/],
   ["listen", "127.0.0.1:70000", /host:port/],
   ["checkInterval", "10", /unit/],

@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import t from "tap";
-import { compile } from "../../src/policy/compile.js";
+import { compile, RulesetCompiler } from "../../src/policy/compile.js";
 import { objectsOf, policy, workload } from "../builders/state.js";
 
 const DOCUMENTS = [
@@ -50,3 +50,54 @@ t.test("a rule says where it stands", async (t) => {
   t.match(lines[(rule?.line ?? 0) - 1], /egress: \[\{ to:/);
   t.equal(rule?.file, "state.yaml");
 });
+
+t.test("a rule is known by what it says, wherever it stands in its policy's list", async (t) => {
+  const rulesOf = (...rules: string[]) => {
+    const text = policy("p", `  podSelector: {}\n  ingress:\n${rules.map((rule) => `    - ${rule}\n`).join("")}`);
+    const { profiles } = compile(objectsOf(`${workload("web@n1 10.0.0.1 app=web")}${text}`), "n1");
+    return (profiles[0]?.rules ?? []).map(({ key, index }) => ({ key, index }));
+  };
+  const [a, b] = ["{ from: [{ ipBlock: { cidr: 10.0.0.0/8 } }], ports: [{ port: 80 }] }", "{ ports: [{ port: 443 }] }"];
+  const [first, second] = rulesOf(a, b);
+  const turned = "{ ports: [{ port: 80, protocol: TCP }], from: [{ ipBlock: { cidr: 10.0.0.0/8 } }] }";
+  t.strictSame(rulesOf("{ ports: [{ port: 22 }] }", b, turned).slice(1), [
+    { key: second?.key, index: 1 },
+    { key: first?.key, index: 2 },
+  ]);
+  const twins = rulesOf(a, b, a);
+  t.strictSame(twins.slice(0, 2), [first, second], "the first of equal ones keeps what it has");
+  t.equal(new Set(twins.map(({ key }) => key)).size, 3, "and the other is another rule");
+});
+
+t.test(
+  "one state after another is compiled as each by itself, and what did not change is the same object",
+  async (t) => {
+    const compiler = new RulesetCompiler();
+    const text = (rules: string, labels = "app=web"): string =>
+      [
+        workload(`web@n1 10.0.0.1 ${labels} [http:80/TCP]`),
+        workload("db@n1 10.0.0.2 app=db"),
+        policy("web", `  podSelector: { matchLabels: { app: web } }\n  ingress: [${rules}]\n  egress: []`),
+        policy("db", "  podSelector: { matchLabels: { app: db } }\n  ingress: [{ ports: [{ port: 5432 }] }]"),
+        policy("all", "  podSelector: {}\n  egress: [{ to: { podSelector: { matchLabels: { app: web } } } }]"),
+      ].join("");
+    const states = [
+      text("{ ports: [{ port: 80 }] }"),
+      text("{ ports: [{ port: 81 }] }"),
+      text("{ ports: [{ port: http }] }"),
+      `# one line further down\n${text("{ ports: [{ port: http }] }")}`,
+      text("{ ports: [{ port: http }] }", "app=db"),
+      text("{ ports: [{ port: 80 }] }").replace(/---\nkind: NetworkPolicy\n.*name: all[^]*$/, ""),
+      text("{ ports: [{ port: 80 }] }"),
+    ];
+    const rulesets = states.map((state) => {
+      const ruleset = compiler.compile(objectsOf(state), "n1");
+      t.strictSame(ruleset, compile(objectsOf(state), "n1"));
+      return ruleset;
+    });
+    const profileOf = (state: number, key: string) => rulesets[state]?.profiles.find((profile) => profile.key === key);
+    t.ok(profileOf(0, "ingress:default/db"));
+    t.equal(profileOf(0, "ingress:default/db"), profileOf(1, "ingress:default/db"));
+    t.not(profileOf(0, "ingress:default/web"), profileOf(1, "ingress:default/web"));
+  },
+);

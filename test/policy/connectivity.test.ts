@@ -1,5 +1,6 @@
 import fc from "fast-check";
 import t from "tap";
+import type { Rule } from "../../src/model/ruleset.js";
 import { compile } from "../../src/policy/compile.js";
 import { listConnections } from "../../src/policy/connectivity.js";
 import { createEvaluator } from "../../src/policy/evaluate.js";
@@ -105,6 +106,9 @@ for (const { name, state, lines } of CASES) {
   });
 }
 
+const placeOf = ({ policy: { namespace, name }, direction, index }: Rule): string =>
+  `${namespace}/${name}/${direction}/${index}`;
+
 t.test("narrowed to a port, only what reaches into it is listed", async (t) => {
   const objects = objectsOf(
     WORKLOADS + policy("in", "  podSelector: {}\n  ingress: [{ ports: [{ port: 80, endPort: 90 }] }]"),
@@ -198,7 +202,10 @@ t.test("explain agrees with connectivity and names the evaluator's rule first", 
               const { rules, policies, reason } = pair[direction];
               const first =
                 rules[0] === undefined ? undefined : `${rules[0].policy}/${rules[0].direction}/${rules[0].index}`;
-              if (reason !== verdict.reason || first !== (verdict.reason === "rule" ? verdict.rule.key : undefined))
+              if (
+                reason !== verdict.reason ||
+                first !== (verdict.reason === "rule" ? placeOf(verdict.rule) : undefined)
+              )
                 throw new Error(`${end.name} ${direction}: ${JSON.stringify([pair[direction], verdict])}`);
               if (verdict.verdict === "Denied" && policies.length === 0) throw new Error("denied by no policy");
             }

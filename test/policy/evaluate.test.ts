@@ -1,7 +1,11 @@
 import t from "tap";
+import type { Rule } from "../../src/model/ruleset.js";
 import { compile } from "../../src/policy/compile.js";
 import { createEvaluator } from "../../src/policy/evaluate.js";
 import { objectsOf, policy, workload } from "../builders/state.js";
+
+const placeOf = ({ policy: { namespace, name }, direction, index }: Rule): string =>
+  `${namespace}/${name}/${direction}/${index}`;
 
 const PROTOCOLS: Record<string, number> = { TCP: 6, UDP: 17, SCTP: 132, ICMP: 1, ICMPv6: 58, GRE: 47 };
 
@@ -226,7 +230,7 @@ for (const { name, policies, rows } of CASES) {
       });
       const found =
         verdict.reason === "rule"
-          ? verdict.rule.key
+          ? placeOf(verdict.rule)
           : verdict.reason === "not-isolated"
             ? "open"
             : verdict.reason === "audit"

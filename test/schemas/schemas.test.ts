@@ -45,7 +45,7 @@ t.test("object.schema.json, as an editor reads it, agrees with the reader on who
   const local = schemas.filter((_, index) => !names[index]?.startsWith("output/"));
   for (const schema of local) ajv.addSchema(schema as object);
   const validate = ajv.getSchema("object.schema.json");
-  for (const example of ["web-to-db", "starter"]) {
+  for (const example of ["web-to-db", "starter", "macos"]) {
     const { objects } = readExample(example);
     t.ok(objects.size > 5);
     // Canonical objects are valid documents again.
@@ -65,7 +65,7 @@ function readExample(name: string): ReturnType<typeof readManifests> {
 }
 
 t.test("the examples have no diagnostics, and each file has its editor line", async (t) => {
-  for (const example of ["web-to-db", "starter"]) t.same(readExample(example).diagnostics, [], example);
+  for (const example of ["web-to-db", "starter", "macos"]) t.same(readExample(example).diagnostics, [], example);
   for (const path of readdirSync(new URL("examples/", root), { recursive: true, encoding: "utf8" })) {
     if (path.endsWith(".yaml"))
       t.match(read(`examples/${path}`), /^# yaml-language-server: \$schema=\S+\/schemas\/object\.schema\.json\n/, path);

@@ -13,7 +13,7 @@ t.test("position, message, the line with a caret, what is wanted and the fix", a
     `nodes/n.yaml:5:3 error ZT2003 adress is not a field of spec (spec.adress)
   5 |   adress: a:1
     |   ^
-  wanted one of address, addresses
+  wanted one of address, addresses, enforcement
   fix    did you mean address?
 `,
   );

@@ -2,10 +2,11 @@
 
 /** Named numbers. */
 export const ABI = {
-  VERSION: 1,
+  VERSION: 2,
   MAX_ADDRS: 4194304,
   MAX_PORTS: 4194304,
-  MAX_FLOWS: 65536,
+  MAX_FLOWS: 131072,
+  COMMON_FLOWS: 65536,
   FLOW_PROBES: 32,
   TEST_SUBJECTS: 64,
   MAX_EXTENSIONS: 8,
@@ -59,6 +60,10 @@ export const CONTROL = {
   abi: 0,
   epoch: 8,
 } as const;
+export const CLOCK = {
+  size: 8,
+  now: 0,
+} as const;
 export const SUBJECT = {
   size: 16,
   ingressProfile: 0,
@@ -73,6 +78,8 @@ export const CGROUP = {
   level: 12,
   set: 16,
   place: 48,
+  flowsFirst: 52,
+  flowsSize: 56,
 } as const;
 export const ADDR_KEY = {
   size: 24,
@@ -115,8 +122,9 @@ export const FLOW_HALF = {
   place: 20,
 } as const;
 export const FLOW = {
-  size: 48,
+  size: 56,
   asked: 0,
+  notAllowed: 48,
 } as const;
 export const PLACE = {
   size: 48,

@@ -5,11 +5,12 @@
  * Guarantees: a rule or workload has its place before a table names it; a place is given back when nothing can count
  * there any more, so that there are never more than two rulesets need; what it held stays in this process's totals.
  */
-import type { Direction } from "../../model/ruleset.js";
+import type { Direction, Rule } from "../../model/ruleset.js";
 import type { Observation, PacketCounters, PacketTotal, Verdict, WorkloadPackets } from "../../ports/enforcer.js";
 import { ABI, RULE_COUNT, SUBJECT_COUNT } from "./abi.generated.js";
 import { hashText } from "./ids.js";
 import type { Image } from "./image.js";
+import { mapParts } from "./parted.js";
 import type { LoadedObject, Native } from "./native.js";
 import { Places, sumEntries } from "./places.js";
 
@@ -109,15 +110,16 @@ export class Counters {
 
   #countersOf(image: Image, counted: Counted): PacketCounters {
     const rules = new Map<string, bigint | null>();
+    const identities = new Map(ruleIdentities(image));
     for (const [id, { key }] of image.rules) {
       const entry = counted.rules.get(id);
-      const isCounted = entry?.identity === identityOf(key) && this.#rules.isOwn(entry.place);
+      const isCounted = entry !== undefined && entry.identity === identities.get(id);
       rules.set(key, isCounted ? rulePackets(entry, 0) + rulePackets(entry, 1) : null);
     }
     const workloads = new Map<string, WorkloadPackets>();
     for (const [workload, { id }] of image.subjects) {
       const entry = counted.subjects.get(id);
-      if (entry?.identity !== identityOf(workload) || !this.#subjects.isOwn(entry.place)) continue;
+      if (entry?.identity !== identityOf(workload)) continue;
       const direction = (major: number): WorkloadPackets["ingress"] => ({
         allowed: subjectPackets(entry, major, "allowed"),
         denied: subjectPackets(entry, major, "denied"),
@@ -147,11 +149,20 @@ function without(entries: ReadonlyMap<number, Entry>, kept: ReadonlyMap<number, 
 }
 
 function ruleIdentities(image: Image): ReadonlyMap<number, bigint> {
-  return new Map([...image.rules].map(([id, { key }]) => [id, identityOf(key)]));
+  return mapParts(image.rules, identitiesOf);
 }
 
 function subjectIdentities(image: Image): ReadonlyMap<number, bigint> {
   return new Map([...image.subjects].map(([workload, { id }]) => [id, identityOf(workload)]));
+}
+
+const identities = new WeakMap<ReadonlyMap<number, Rule>, ReadonlyMap<number, bigint>>();
+
+/** Rules are immutable, and most are in one ruleset after another. */
+function identitiesOf(rules: ReadonlyMap<number, Rule>): ReadonlyMap<number, bigint> {
+  const known = identities.get(rules) ?? new Map([...rules].map(([id, { key }]) => [id, identityOf(key)]));
+  identities.set(rules, known);
+  return known;
 }
 
 /** Not the hash that makes the ids, so that two that share an id by chance do not share this. */

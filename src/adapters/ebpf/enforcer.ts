@@ -38,6 +38,7 @@ import {
   type Native,
 } from "./native.js";
 import { DEFAULT_PIN_ROOT, findCgroupRoot, nodeFolders, requireCgroup2, type NodeFolders } from "./paths.js";
+import { seatsOf } from "./seats.js";
 import { Subjects } from "./subjects.js";
 import { saying, Takeover } from "./takeover.js";
 import { TableSets } from "./tables.js";
@@ -153,7 +154,7 @@ export class EbpfEnforcer implements Enforcer {
     addItem(items, controlItem(control?.readUInt32LE(CONTROL.abi) ?? 0));
     for (const name of pinnedMaps(object, folders.maps)) addItem(items, pinItem(name));
     if (isOffered(folders)) addItem(items, givenItem());
-    subjects.observe(items, image, located, active, counters.subjectPlaces());
+    subjects.observe(items, image, located, active, seatsOf(image, counters.subjectPlaces()));
     takeover.observe(items, image, located);
     const held = tables.read(active);
     addTableItems(items, "addr", held.addrs, image);
@@ -186,11 +187,11 @@ export class EbpfEnforcer implements Enforcer {
     const prepared = await tables.prepare(image);
     // Cgroups are looked for as late as possible; one that appears after this is Pending until the next apply.
     const located = subjects.locate(ruleset, image);
-    const places = counters.subjectPlaces();
-    subjects.prepare(image, located, prepared, places);
+    const seats = seatsOf(image, counters.subjectPlaces());
+    const pinned = subjects.prepare(image, located, prepared, seats);
     tables.switch(prepared);
     this.#inForce = image;
-    const failures = subjects.enforce(image, located, prepared, places);
+    const failures = subjects.enforce(image, located, prepared, seats, pinned);
     if (failures.length > 0) throw severalAsOne(failures);
     return located;
   }

@@ -4,6 +4,7 @@
  * A ruleset may have a hundred thousand entries and the texts for people are rarely read, so labels
  * are built when they are asked for.
  */
+import type { Rule } from "../../model/ruleset.js";
 import type { EnforcementItem, ItemSet } from "../../ports/enforcer.js";
 import { ABI } from "./abi.generated.js";
 import { formatPrefix } from "./address.js";
@@ -18,6 +19,7 @@ export const MAPS = [
   "ztap_addrs_a",
   "ztap_addrs_b",
   "ztap_cgroup",
+  "ztap_clock",
   "ztap_control",
   "ztap_events",
   "ztap_flows",
@@ -175,6 +177,11 @@ class AddrItem extends TableItem {
   }
 }
 
+/** Where it stands in its policy, which tells people more than what it is known by. */
+function nameOf({ policy, direction, index }: Rule): string {
+  return `${policy.namespace}/${policy.name}/${direction}/${index}`;
+}
+
 class PortItem extends TableItem {
   get label(): string {
     const bits = this.u32(0);
@@ -182,8 +189,9 @@ class PortItem extends TableItem {
     const protocol = bits === ABI.PORT_ANY_BITS ? "any protocol" : `protocol ${tail.readUInt8(0)}`;
     const first = tail.readUInt16BE(1);
     const last = first + (1 << (ABI.PORT_FULL_BITS - bits)) - 1;
+    const rule = this.names.rules.get(this.number);
     const ports = bits <= ABI.PORT_PROTOCOL_BITS ? "" : first === last ? ` port ${first}` : ` ports ${first}-${last}`;
-    return `${protocol}${ports} of ${this.names.rules.get(this.number)?.key ?? `unknown rule ${this.value}`}`;
+    return `${protocol}${ports} of ${rule === undefined ? `unknown rule ${this.value}` : nameOf(rule)}`;
   }
   get policies(): readonly string[] | undefined {
     const rule = this.names.rules.get(this.number);

@@ -27,6 +27,8 @@ export class Links {
   readonly #folder: string;
   /** What a program of this build looks like, by hook. */
   readonly #tags: ReadonlyMap<string, string>;
+  /** The programs of this build as they are loaded here, by hook: what is attached of them needs no looking at. */
+  readonly #ids: ReadonlyMap<string, number>;
   /** The ids of our maps: a program that uses another reads a world that nobody keeps any more. */
   readonly #mapIds: ReadonlySet<number>;
 
@@ -34,7 +36,9 @@ export class Links {
     this.#native = native;
     this.#object = object;
     this.#folder = folder;
-    this.#tags = new Map(HOOKS.map((hook) => [hook, native.programInfo(this.#program(hook)).tag]));
+    const programs = HOOKS.map((hook) => [hook, native.programInfo(this.#program(hook))] as const);
+    this.#tags = new Map(programs.map(([hook, { tag }]) => [hook, tag]));
+    this.#ids = new Map(programs.map(([hook, { id }]) => [hook, id]));
     this.#mapIds = new Set(Object.values(object.maps).map((fd) => native.mapInfo(fd).id));
   }
 
@@ -53,6 +57,7 @@ export class Links {
 
   #stateOf(link: Link, hook: Hook, cgroupId: bigint): LinkState {
     if (link.cgroupId !== cgroupId || link.hook !== hook) return "absent";
+    if (link.programId === this.#ids.get(hook)) return "attached";
     const fd = kernel("Looking at a link's program", () => this.#native.programById(link.programId));
     try {
       const program = this.#native.programInfo(fd);
@@ -63,8 +68,11 @@ export class Links {
     }
   }
 
-  /** Phase one: the cgroup carries this build's program for the hook. Nothing is taken off any cgroup. */
-  place({ workload, path, cgroupId }: Place, hook: Hook, links: readonly Link[]): void {
+  /**
+   * Phase one: the cgroup carries this build's program for the hook. Nothing is taken off any cgroup.
+   * @returns whether the pins changed
+   */
+  place({ workload, path, cgroupId }: Place, hook: Hook, links: readonly Link[]): boolean {
     const folder = linkFolder(this.#folder, workload);
     const own = links.filter(({ pin }) => pin === hook || pin === nextPin(hook));
     for (const link of own) {
@@ -75,7 +83,7 @@ export class Links {
           withPin(this.#native, join(folder, link.pin), (fd) => this.#native.linkUpdate(fd, this.#program(hook))),
         );
       }
-      return;
+      return state === "stale";
     }
     mkdirSync(folder, { recursive: true });
     const next = own.find(({ pin }) => pin !== hook);
@@ -87,6 +95,7 @@ export class Links {
     } finally {
       this.#native.closeFd(fd);
     }
+    return true;
   }
 
   /**

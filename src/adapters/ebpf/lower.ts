@@ -11,19 +11,81 @@ import { hexByte, parsePrefix, type Prefix } from "./address.js";
 import { EVERYWHERE, walkClasses } from "./classes.js";
 import type { Coverage } from "./coverage.js";
 import { hashNumber, hashText, Ids } from "./ids.js";
-import type { Image, ImageSubject, SubjectRecord } from "./image.js";
+import type { Image, ImageSubject, SubjectRecord, Table } from "./image.js";
 import { requireRoom } from "./measure.js";
+import { PartedMap } from "./parted.js";
 import { portEntries } from "./ports.js";
 
 export function lower(ruleset: Ruleset): Image {
   requireRoom(ruleset);
-  const build = new Build();
-  const profileIds = new Map<string, number>();
-  for (const profile of ruleset.profiles) profileIds.set(profile.key, build.addProfile(profile));
+  const lowered = joinProfiles(ruleset.profiles) ?? lowerTogether(ruleset.profiles);
+  const { ports, profiles, classes, rules, profileIds } = lowered;
   const subjects = lowerSubjects(ruleset, profileIds);
-  for (const { id, subject } of subjects.values()) build.addOwnAddresses(id, subject.addresses);
+  const own = ownAddresses(subjects);
+  const addrs = new PartedMap([...lowered.addrs, own]);
+  return { addrs, ports: new PartedMap(ports), profiles, classes, rules, subjects };
+}
+
+/** What profiles become. */
+interface Lowered {
+  readonly addrs: readonly Table[];
+  readonly ports: readonly Table[];
+  readonly profiles: ReadonlyMap<number, Profile>;
+  readonly classes: Image["classes"];
+  readonly rules: ReadonlyMap<number, Rule>;
+  /** By key. */
+  readonly profileIds: ReadonlyMap<string, number>;
+}
+
+function lowerTogether(all: readonly Profile[]): Lowered {
+  const build = new Build();
+  const profileIds = new Map(all.map((profile) => [profile.key, build.addProfile(profile)]));
   const { addrs, ports, profiles, classes, rules } = build;
-  return { addrs, ports, profiles, classes, rules, subjects };
+  return { addrs: [addrs], ports: [ports], profiles, classes, rules, profileIds };
+}
+
+const loweredAlone = new WeakMap<Profile, Lowered>();
+
+/** Profiles are immutable: one is lowered by itself once. */
+function lowerAlone(profile: Profile): Lowered {
+  const lowered = loweredAlone.get(profile) ?? lowerTogether([profile]);
+  loweredAlone.set(profile, lowered);
+  return lowered;
+}
+
+/**
+ * What `lowerTogether` gives, from profiles lowered by themselves; null where an id of one is another's in another one,
+ * which two hashes in some hundred thousand share.
+ */
+function joinProfiles(all: readonly Profile[]): Lowered | null {
+  const alone = all.map(lowerAlone);
+  const [profiles, classes, rules] = [
+    new PartedMap(alone.map((one) => one.profiles)),
+    new PartedMap(alone.map((one) => one.classes)),
+    new PartedMap(alone.map((one) => one.rules)),
+  ];
+  if (repeated(profiles).length > 0 || repeated(classes).length > 0) return null;
+  // A rule of several profiles is one rule, and has one id.
+  for (const id of repeated(rules)) {
+    const keys = rules.parts.flatMap((part) => part.get(id)?.key ?? []);
+    if (new Set(keys).size > 1) return null;
+  }
+  const [addrs, ports] = [alone.flatMap((one) => one.addrs), alone.flatMap((one) => one.ports)];
+  return { addrs, ports, profiles, classes, rules, profileIds: new Map(alone.flatMap((one) => [...one.profileIds])) };
+}
+
+/** Ids that more than one part has. In an array of numbers: some ten thousand of them are looked at for each change. */
+function repeated<V>({ parts, size }: PartedMap<number, V>): readonly number[] {
+  const ids = new Uint32Array(size);
+  let at = 0;
+  for (const part of parts) for (const id of part.keys()) ids[at++] = id;
+  ids.sort();
+  const found: number[] = [];
+  for (at = 1; at < ids.length; at++) {
+    const id = ids[at];
+    if (id !== undefined && id === ids[at - 1]) found.push(id);
+  }
+  return found;
 }
 
 const MODES: Readonly<Record<IsolationMode, number>> = {
@@ -79,6 +141,16 @@ function portKey(classId: number, protocol: number, port: number, bits: number):
   return littleEndian(bits) + littleEndian(classId) + "00" + hexByte(protocol) + hexByte(port >>> 8) + hexByte(port);
 }
 
+/** Undeclared addresses may be any: then a connect that is refused may have to be left to the packet program. */
+function ownAddresses(subjects: ReadonlyMap<string, ImageSubject>): Table {
+  const table = new Map<string, number>();
+  for (const { id, subject } of subjects.values()) {
+    const own = subject.addresses.length === 0 ? EVERYWHERE : subject.addresses.map(parsePrefix);
+    for (const prefix of own) table.set(addrKey(id, prefix), ABI.OWN_ADDRESS);
+  }
+  return table;
+}
+
 /** Tells a profile's scope from a subject's in the address table. */
 const PROFILE_BIT = 2;
 
@@ -105,12 +177,6 @@ class Build {
       this.addrs.set(addrKey(id, prefix), classId);
     }
     return id;
-  }
-
-  /** Undeclared addresses may be any: then a connect that is refused may have to be left to the packet program. */
-  addOwnAddresses(subjectId: number, addresses: readonly string[]): void {
-    const own = addresses.length === 0 ? EVERYWHERE : addresses.map(parsePrefix);
-    for (const prefix of own) this.addrs.set(addrKey(subjectId, prefix), ABI.OWN_ADDRESS);
   }
 
   #addClass(

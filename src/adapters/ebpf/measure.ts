@@ -1,6 +1,6 @@
 /** Measure: how many entries of the kernel's tables rulesets need, without making one. Pure, and what `lower` goes by. */
 import type { Profile, Ruleset, Subject } from "../../model/ruleset.js";
-import { EnforcerError, type Capacity, type TableSize } from "../../ports/enforcer.js";
+import { EnforcerError, type Capacity, type Refusal, type TableSize } from "../../ports/enforcer.js";
 import { ABI } from "./abi.generated.js";
 import { EVERYWHERE, walkClasses } from "./classes.js";
 import type { Effort } from "./coverage.js";
@@ -9,9 +9,27 @@ import { countPortEntries } from "./ports.js";
 /** What one node's tables hold, all its workloads together. */
 export const EBPF_CAPACITY: Capacity = {
   limit: { addresses: ABI.MAX_ADDRS, ports: ABI.MAX_PORTS },
+  words: { addresses: "address entries", ports: "port entries" },
+  holds: ({ cgroup }) => cgroup !== null,
   profile: (profile) => measureProfile(profile),
   subject: measureSubject,
+  refuse: listRefusals,
 };
+
+/** To leave a user out of account would let more processes be the workload than its author meant. */
+function listRefusals({ subjects }: Ruleset): readonly Refusal[] {
+  return subjects.flatMap(({ workload, user }) =>
+    user === undefined
+      ? []
+      : [
+          {
+            workload,
+            message: `eBPF knows a workload by its cgroup and not by the user ${user}`,
+            fix: "leave out user, and put that user's processes into a cgroup of their own",
+          },
+        ],
+  );
+}
 
 /** Stops counting where the tables could not hold this profile alone. */
 export function measureProfile(profile: Profile, effort: Effort = { runs: 0 }): TableSize {
@@ -33,6 +51,14 @@ function measureSubject({ addresses }: Subject): TableSize {
   return { addresses: addresses.length === 0 ? EVERYWHERE.length : addresses.length, ports: 0 };
 }
 
+const measured = new WeakMap<Profile, TableSize>();
+
+function measureOnce(profile: Profile): TableSize {
+  const size = measureProfile(profile);
+  measured.set(profile, size);
+  return size;
+}
+
 /** @throws EnforcerError `limit` before anything is built */
 export function requireRoom(ruleset: Ruleset): void {
   const { limit } = EBPF_CAPACITY;
@@ -49,5 +75,5 @@ export function requireRoom(ruleset: Ruleset): void {
     }
   };
   for (const subject of ruleset.subjects) if (subject.cgroup !== null) add(measureSubject(subject));
-  for (const profile of ruleset.profiles) add(measureProfile(profile));
+  for (const profile of ruleset.profiles) add(measured.get(profile) ?? measureOnce(profile));
 }

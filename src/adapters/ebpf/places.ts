@@ -14,7 +14,7 @@ export interface PlacedCounts {
   readonly counts: number;
   /** Bytes of the numbers of one place. */
   readonly size: number;
-  /** Places that there are; 0 is nobody's, and the last one is shared by all that found none free. */
+  /** Places that there are; 0 is nobody's. */
   readonly room: number;
 }
 
@@ -26,22 +26,24 @@ interface Held {
 export class Places {
   readonly #native: Native;
   readonly #maps: PlacedCounts;
+  /** As it was read last, and written since: this process alone writes it, and what is amiss shows when it is read again. */
+  #known: Map<number, Held> | null = null;
 
   constructor(native: Native, maps: PlacedCounts) {
     this.#native = native;
     this.#maps = maps;
   }
 
-  /** Whether what is counted there is one's own. */
-  isOwn(place: number): boolean {
-    return place > 0 && place < this.#maps.room - 1;
+  held(): ReadonlyMap<number, Held> {
+    return this.#read();
   }
 
-  held(): ReadonlyMap<number, Held> {
+  #read(): Map<number, Held> {
     const { count, keys, values } = kernel("Reading the places of counters", () =>
       this.#native.mapRead(this.#maps.places),
     );
     const held = new Map<number, Held>();
+    this.#known = held;
     for (let at = 0; at < count; at++) {
       held.set(keys.readUInt32LE(at * ID_BYTES), {
         identity: values.readBigUInt64LE(at * COUNTER_PLACE.size + COUNTER_PLACE.identity),
@@ -51,21 +53,21 @@ export class Places {
     return held;
   }
 
-  /** Gives each of the ids a place that counts from zero, where it has none, or has one that was another's. */
+  /** Gives each of the ids a place that counts from zero, where it has none, or has one that was another's. Where none is free, it has none. */
   assign(wanted: ReadonlyMap<number, bigint>): void {
-    const held = this.held();
-    const missing = [...wanted].filter(([id, identity]) => held.get(id)?.identity !== identity);
+    const held = this.#known ?? this.#read();
+    const missing: (readonly [id: number, identity: bigint])[] = [];
+    for (const one of wanted) if (held.get(one[0])?.identity !== one[1]) missing.push(one);
     if (missing.length === 0) return;
     const taken = new Set([...held.values()].map(({ place }) => place));
-    const last = this.#maps.room - 1;
-    let next = 1;
-    const given = missing.map(([id, identity]) => {
-      while (next < last && taken.has(next)) next += 1;
-      const place = next;
-      if (next < last) next += 1;
-      return { id, identity, place };
+    const free: number[] = [];
+    for (let place = 1; place < this.#maps.room && free.length < missing.length; place++)
+      if (!taken.has(place)) free.push(place);
+    const given = free.flatMap((place, at) => {
+      const one = missing[at];
+      return one === undefined ? [] : [{ id: one[0], identity: one[1], place }];
     });
-    const fresh = given.filter(({ place }) => this.isOwn(place));
+    if (given.length === 0) return;
     const keys = Buffer.alloc(given.length * ID_BYTES);
     const values = Buffer.alloc(given.length * COUNTER_PLACE.size);
     given.forEach(({ id, identity, place }, at) => {
@@ -73,16 +75,20 @@ export class Places {
       values.writeBigUInt64LE(identity, at * COUNTER_PLACE.size + COUNTER_PLACE.identity);
       values.writeUInt32LE(place, at * COUNTER_PLACE.size + COUNTER_PLACE.place);
     });
+    this.#known = null;
     kernel("Making counters", () => {
-      const zeros = Buffer.alloc(fresh.length * this.#maps.size);
-      this.#native.mapWrite(this.#maps.counts, keysOf(fresh.map(({ place }) => place)), zeros);
+      const zeros = Buffer.alloc(given.length * this.#maps.size);
+      this.#native.mapWrite(this.#maps.counts, keysOf(given.map(({ place }) => place)), zeros);
       this.#native.mapWrite(this.#maps.places, keys, values);
     });
+    for (const { id, identity, place } of given) held.set(id, { identity, place });
+    this.#known = held;
   }
 
   /** Only where no program can count there any more. */
   release(ids: readonly number[]): void {
     if (ids.length === 0) return;
+    this.#known = null;
     kernel("Clearing the places of counters", () => this.#native.mapDelete(this.#maps.places, keysOf(ids)));
   }
 

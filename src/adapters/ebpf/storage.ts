@@ -7,14 +7,14 @@
 import { ABI, CGROUP, SUBJECT } from "./abi.generated.js";
 import type { SubjectRecord } from "./image.js";
 import { kernel, type Native } from "./native.js";
+import type { Seat } from "./seats.js";
 import type { SetIndex } from "./tables.js";
 
 export interface Storage {
   readonly cgroup: bigint;
   readonly subject: number;
   readonly level: number;
-  /** Where the workload counts; see Places. */
-  readonly place: number;
+  readonly seat: Seat;
   readonly sets: readonly [SubjectRecord, SubjectRecord];
 }
 
@@ -30,8 +30,8 @@ export function writeStorage(native: Native, fd: number, cgroupId: bigint, stora
 }
 
 /** Whether its programs let everything pass and learn, beside another version's. */
-export function isLearning({ place }: Storage): boolean {
-  return place === ABI.PLACE_LEARNING;
+export function isLearning({ seat }: Storage): boolean {
+  return seat.place === ABI.PLACE_LEARNING;
 }
 
 export function sameRecord(a: SubjectRecord, b: SubjectRecord): boolean {
@@ -58,7 +58,9 @@ export function encodeStorage(storage: Storage): Buffer {
   value.writeBigUInt64LE(storage.cgroup, CGROUP.cgroup);
   value.writeUInt32LE(storage.subject, CGROUP.subject);
   value.writeUInt32LE(storage.level, CGROUP.level);
-  value.writeUInt32LE(storage.place, CGROUP.place);
+  value.writeUInt32LE(storage.seat.place, CGROUP.place);
+  value.writeUInt32LE(storage.seat.flowsFirst, CGROUP.flowsFirst);
+  value.writeUInt32LE(storage.seat.flowsSize, CGROUP.flowsSize);
   storage.sets.forEach((record, set) => {
     const at = CGROUP.set + set * SUBJECT.size;
     value.writeUInt32LE(record.ingressProfile, at + SUBJECT.ingressProfile);
@@ -83,7 +85,11 @@ function decodeStorage(value: Buffer): Storage {
     cgroup: value.readBigUInt64LE(CGROUP.cgroup),
     subject: value.readUInt32LE(CGROUP.subject),
     level: value.readUInt32LE(CGROUP.level),
-    place: value.readUInt32LE(CGROUP.place),
+    seat: {
+      place: value.readUInt32LE(CGROUP.place),
+      flowsFirst: value.readUInt32LE(CGROUP.flowsFirst),
+      flowsSize: value.readUInt32LE(CGROUP.flowsSize),
+    },
     sets: [record(0), record(1)],
   };
 }

@@ -17,20 +17,21 @@ import { OPEN_RECORD } from "./lower.js";
 import type { Native } from "./native.js";
 import { cgroupPath } from "./paths.js";
 import { isHook, type Link } from "./pins.js";
+import { NO_SEAT, sameSeat, type Seat, type Seats } from "./seats.js";
 import { isLearning, readStorage, sameRecord, withSet, writeStorage, type Storage } from "./storage.js";
 import type { SetIndex } from "./tables.js";
 
-/** By subject id: where each workload counts. */
-export type CounterPlaces = ReadonlyMap<number, number>;
-
-function placeOf(places: CounterPlaces, { id }: ImageSubject): number {
-  return places.get(id) ?? 0;
+function seatOf(seats: Seats, { id }: ImageSubject): Seat {
+  return seats.get(id) ?? NO_SEAT;
 }
+
+/** Every pin of every workload. */
+export type Pinned = ReadonlyMap<string, readonly Link[]>;
 
 /** What is pinned, beside where the subjects are. */
 interface Standing {
   readonly image: Image;
-  readonly pinned: ReadonlyMap<string, readonly Link[]>;
+  readonly pinned: Pinned;
   readonly present: ReadonlyMap<string, Present>;
   /** Cgroups that a subject has now. */
   readonly places: ReadonlySet<bigint>;
@@ -62,8 +63,7 @@ export class Subjects {
     return locate(this.#native, this.#cgroupRoot, ruleset, image);
   }
 
-  #look(image: Image, located: Located): Standing {
-    const pinned = this.#links.list();
+  #look(image: Image, located: Located, pinned: Pinned = this.#links.list()): Standing {
     const present = new Map(located.present.map((one) => [one.workload, one]));
     const places = new Set(located.present.map(({ cgroupId }) => cgroupId));
     const elsewhere = [...present.keys()]
@@ -73,20 +73,17 @@ export class Subjects {
   }
 
   /** What the kernel holds of subjects and links, as items. */
-  observe(
-    items: Map<string, EnforcementItem>,
-    image: Image,
-    located: Located,
-    active: SetIndex,
-    places: CounterPlaces,
-  ): void {
+  observe(items: Map<string, EnforcementItem>, image: Image, located: Located, active: SetIndex, seats: Seats): void {
     const standing = this.#look(image, located);
     const covered = new Set<bigint>();
     for (const one of located.present) {
       const storage = readStorage(this.#native, this.#storageFd, one.cgroupId);
       if (storage !== null && storage.subject !== 0) {
+        // How places of flows are shared out is no matter of policy: a share may be of the ruleset before.
         const isRight =
-          storage.cgroup === one.cgroupId && storage.level === one.level && storage.place === placeOf(places, one);
+          storage.cgroup === one.cgroupId &&
+          storage.level === one.level &&
+          storage.seat.place === seatOf(seats, one).place;
         const value = subjectValue(storage.subject, storage.sets[active]) + (isRight ? "" : " misplaced");
         addItem(items, subjectItem(one.workload, value, one.subject));
       }
@@ -122,20 +119,23 @@ export class Subjects {
     return image.subjects.has(workload) && (!present.has(workload) || removed.has(cgroupId));
   }
 
-  /** Before the switch: writes the idle half of every cgroup that is enforced, also of those to be released. */
-  prepare(image: Image, located: Located, idle: SetIndex, places: CounterPlaces): void {
+  /**
+   * Before the switch: writes the idle half of every cgroup that is enforced, also of those to be released.
+   * @returns what is pinned
+   */
+  prepare(image: Image, located: Located, idle: SetIndex, seats: Seats): Pinned {
     for (const one of located.present) {
       const held = readStorage(this.#native, this.#storageFd, one.cgroupId);
       // A subject of 0: nothing is enforced there yet, or the storage was wiped and refuses; `enforce` writes it whole.
       if (held === null || held.subject === 0) continue;
       // One that learns beside another version counts nothing until it is in force.
-      const place = isLearning(held) ? held.place : placeOf(places, one);
+      const seat = isLearning(held) ? held.seat : seatOf(seats, one);
       const next = {
         ...withSet(held, idle, one.record),
         cgroup: one.cgroupId,
         subject: one.id,
         level: one.level,
-        place,
+        seat,
       };
       if (!sameStorage(held, next)) writeStorage(this.#native, this.#storageFd, one.cgroupId, next);
     }
@@ -144,18 +144,19 @@ export class Subjects {
       for (const cgroupId of new Set(links.map((link) => link.cgroupId))) {
         if (cgroupId === 0n || standing.places.has(cgroupId)) continue;
         const subject = this.#isStillOf(standing, workload, cgroupId) ? image.subjects.get(workload) : undefined;
-        this.#writeIdle(cgroupId, idle, subject, places);
+        this.#writeIdle(cgroupId, idle, subject, seats);
       }
     }
+    return standing.pinned;
   }
 
-  #writeIdle(cgroupId: bigint, idle: SetIndex, subject: ImageSubject | undefined, places: CounterPlaces): void {
+  #writeIdle(cgroupId: bigint, idle: SetIndex, subject: ImageSubject | undefined, seats: Seats): void {
     const held = readStorage(this.#native, this.#storageFd, cgroupId);
     if (held === null || held.subject === 0) return;
     // A workload that is released gives back its counters: the place may be another's before the last packet.
     const next = {
       ...withSet(held, idle, subject?.record ?? OPEN_RECORD),
-      place: subject === undefined ? 0 : placeOf(places, subject),
+      seat: subject === undefined ? NO_SEAT : seatOf(seats, subject),
     };
     if (!sameStorage(held, next)) writeStorage(this.#native, this.#storageFd, cgroupId, next);
   }
@@ -163,24 +164,27 @@ export class Subjects {
   /**
    * After the switch: attaches what is missing, replaces what is stale, and then takes the programs off
    * what is no subject any more. One workload's failure does not stop the others.
+   * @param pinned as it is now
    */
-  enforce(image: Image, located: Located, active: SetIndex, places: CounterPlaces): readonly unknown[] {
+  enforce(image: Image, located: Located, active: SetIndex, seats: Seats, pinned: Pinned): readonly unknown[] {
     const failures: unknown[] = [];
-    const attempt = (act: () => void): boolean => {
+    const attempt = (act: () => void): void => {
       try {
         act();
-        return true;
       } catch (error) {
         failures.push(error);
-        return false;
       }
     };
-    const pinned = this.#links.list();
-    const placed = located.present.filter((one) =>
-      attempt(() => this.#place(one, pinned.get(one.workload) ?? [], active, placeOf(places, one))),
-    );
+    // Of each workload: whether pins changed; null where it failed, and may have changed some.
+    const changes = new Map<Present, boolean | null>();
+    for (const one of located.present) {
+      changes.set(one, null);
+      attempt(() => changes.set(one, this.#place(one, pinned.get(one.workload) ?? [], active, seatOf(seats, one))));
+    }
+    const placed = located.present.filter((one) => changes.get(one) !== null);
+    const isAsBefore = [...changes.values()].every((changed) => changed === false);
     const covered = new Set(placed.map(({ cgroupId }) => cgroupId));
-    const standing = this.#look(image, located);
+    const standing = this.#look(image, located, isAsBefore ? pinned : this.#links.list());
     for (const [workload, links] of standing.pinned) {
       const own = standing.present.get(workload)?.cgroupId ?? 0n;
       const cgroupId = covered.has(own) ? own : null;
@@ -189,16 +193,17 @@ export class Subjects {
     return failures;
   }
 
-  #place(one: Present, links: readonly Link[], active: SetIndex, place: number): void {
+  #place(one: Present, links: readonly Link[], active: SetIndex, seat: Seat): boolean {
     // The first connect program makes the kernel create the storage; it decides nothing until that is written.
     const [first, ...rest] = HOOKS;
-    if (first !== undefined) this.#links.place(one, first, links);
+    let isChanged = first !== undefined && this.#links.place(one, first, links);
     const held = readStorage(this.#native, this.#storageFd, one.cgroupId);
     const sets = [one.record, one.record] as const;
-    const wanted: Storage = { cgroup: one.cgroupId, subject: one.id, level: one.level, place, sets };
+    const wanted: Storage = { cgroup: one.cgroupId, subject: one.id, level: one.level, seat, sets };
     const holds = held !== null && sameStorage(held, { ...wanted, sets: withSet(held, active, one.record).sets });
     if (!holds) writeStorage(this.#native, this.#storageFd, one.cgroupId, wanted);
-    for (const hook of rest) this.#links.place(one, hook, links);
+    for (const hook of rest) if (this.#links.place(one, hook, links)) isChanged = true;
+    return isChanged;
   }
 
   /** Lets go of pins whose cgroup is gone, which attach nothing any more. */
@@ -212,7 +217,7 @@ function sameStorage(a: Storage, b: Storage): boolean {
     a.cgroup === b.cgroup &&
     a.subject === b.subject &&
     a.level === b.level &&
-    a.place === b.place &&
+    sameSeat(a.seat, b.seat) &&
     sameRecord(a.sets[0], b.sets[0]) &&
     sameRecord(a.sets[1], b.sets[1])
   );

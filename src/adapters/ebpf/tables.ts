@@ -6,6 +6,7 @@
  */
 import { ADDR_KEY, CONTROL, PORT_KEY } from "./abi.generated.js";
 import type { Table, Tables } from "./image.js";
+import { differenceOf } from "./parted.js";
 import { asEnforcerError, kernel, type LoadedObject, type MapContents, type Native } from "./native.js";
 
 /** Which of the two sets: the low bit of the epoch. */
@@ -121,7 +122,9 @@ export class TableSets {
       known.raw.values.equals(raw.values)
     )
       return known.table;
-    const table = parseTable(raw, KEYS[name]);
+    const read = parseTable(raw, KEYS[name]);
+    // What was written is kept as it is where it is there: the next image has most of its parts.
+    const table = known !== undefined && isSame(known.table, read) ? known.table : read;
     this.#known.set(map, { table, raw });
     return table;
   }
@@ -131,10 +134,7 @@ export class TableSets {
     const fd = this.#fd(map);
     const held = this.#known.get(map)?.table ?? this.#readTable(name, set);
     if (held === target) return;
-    const gone: string[] = [];
-    const changed: [key: string, value: number][] = [];
-    for (const key of held.keys()) if (!target.has(key)) gone.push(key);
-    for (const entry of target) if (held.get(entry[0]) !== entry[1]) changed.push(entry);
+    const { gone, changed } = differenceOf(held, target);
     if (gone.length === 0 && changed.length === 0) return;
     // Until both writes have succeeded nobody knows what the map holds.
     this.#known.delete(map);
@@ -144,6 +144,12 @@ export class TableSets {
     });
     this.#known.set(map, { table: target, raw: null });
   }
+}
+
+function isSame(known: Table, read: Table): boolean {
+  if (known.size !== read.size) return false;
+  for (const [key, value] of known) if (read.get(key) !== value) return false;
+  return true;
 }
 
 function mapName(name: Name, set: SetIndex): string {

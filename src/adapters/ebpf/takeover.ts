@@ -19,6 +19,7 @@ import { OPEN_RECORD } from "./lower.js";
 import { asEnforcerError, kernel, type Native } from "./native.js";
 import type { NodeFolders } from "./paths.js";
 import type { Link } from "./pins.js";
+import { LEARNING_SEAT } from "./seats.js";
 import { isLearning, readStorage, writeStorage, type Storage } from "./storage.js";
 import { linksOf, listOthers, retire, takeOff, type Version } from "./versions.js";
 
@@ -114,7 +115,7 @@ export class Takeover {
     const { cgroupId, id, level } = one;
     const [first, ...rest] = HOOKS;
     const sets = [OPEN_RECORD, OPEN_RECORD] as const;
-    const storage: Storage = { cgroup: cgroupId, subject: id, level, place: ABI.PLACE_LEARNING, sets };
+    const storage: Storage = { cgroup: cgroupId, subject: id, level, seat: LEARNING_SEAT, sets };
     // What an earlier time left there must not decide anything once a program is attached.
     if (hasStorage) writeStorage(native, storageFd, cgroupId, storage);
     if (first !== undefined) links.place(one, first, pinned);

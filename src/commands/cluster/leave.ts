@@ -2,7 +2,7 @@ import { Args, Flags } from "@oclif/core";
 import { BaseCommand } from "../../cli/base.js";
 import { leaveCluster } from "../../operations/cluster.js";
 import { clusterLeaveDocument, renderLeft } from "../../views/cluster.js";
-import { withStore } from "../../wiring.js";
+import { withStore } from "../../wiring-store.js";
 
 export default class ClusterLeave extends BaseCommand {
   static override summary = "Forget a node: its membership, its heartbeat and its status.";

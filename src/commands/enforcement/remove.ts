@@ -3,12 +3,13 @@ import { BaseCommand } from "../../cli/base.js";
 import { confirm } from "../../cli/confirm.js";
 import { SETTING_FLAGS } from "../../cli/flags.js";
 import { removalDocument, renderRemoval } from "../../views/enforcement.js";
-import { removeEnforcement } from "../../wiring.js";
+import { removeEnforcement } from "../../wiring-machine.js";
 
 export default class EnforcementRemove extends BaseCommand {
   static override summary = "Take all enforcement away from this machine. Needs root. Workloads are open afterwards.";
   static override flags = {
     "pin-root": SETTING_FLAGS["pin-root"],
+    "state-dir": SETTING_FLAGS["state-dir"],
     node: Flags.string({ description: "only this node's (default: every node's on this machine)" }),
     "auto-approve": Flags.boolean({ description: "do not ask", env: "ZTAP_AUTO_APPROVE" }),
   };

@@ -1,11 +1,11 @@
 import { BaseCommand } from "../../cli/base.js";
 import { SETTING_FLAGS } from "../../cli/flags.js";
 import { enforcementDocument, renderEnforcement } from "../../views/enforcement.js";
-import { inspectMachine } from "../../wiring.js";
+import { inspectMachine } from "../../wiring-machine.js";
 
 export default class EnforcementShow extends BaseCommand {
-  static override summary = "What this machine's kernel holds of ztap's, read from the kernel. Needs root.";
-  static override flags = { "pin-root": SETTING_FLAGS["pin-root"] };
+  static override summary = "What this machine's kernel, or pf on macOS, holds of ztap's, read from there. Needs root.";
+  static override flags = { "pin-root": SETTING_FLAGS["pin-root"], "state-dir": SETTING_FLAGS["state-dir"] };
 
   async run(): Promise<void> {
     const { flags } = await this.parse(EnforcementShow);

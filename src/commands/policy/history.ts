@@ -4,7 +4,7 @@ import { parsePolicyId, readHistory } from "../../operations/policies.js";
 import { listRevisions } from "../../operations/revisions.js";
 import { policyHistoryDocument, renderPolicyHistory } from "../../views/policies.js";
 import { renderRevisionList, revisionListDocument } from "../../views/revisions.js";
-import { withStore } from "../../wiring.js";
+import { withStore } from "../../wiring-store.js";
 
 export default class PolicyHistory extends BaseCommand {
   static override summary = "List the versions of a policy, or without NAME all revisions; newest first.";

@@ -4,7 +4,8 @@ import { EXIT } from "../../cli/exit.js";
 import { SETTING_FLAGS } from "../../cli/flags.js";
 import { parsePolicyId, reportPolicy } from "../../operations/policies.js";
 import { policyReportDocument, renderPolicyReport } from "../../views/policies.js";
-import { openLocalEnforcer, readGitObjects, systemClock, withStore } from "../../wiring.js";
+import { openLocalEnforcer, readGitObjects, systemClock } from "../../wiring.js";
+import { withStore } from "../../wiring-store.js";
 
 export default class PolicyShow extends BaseCommand {
   static override summary = "The drift report of a policy: Git against store against node against kernel.";

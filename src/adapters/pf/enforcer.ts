@@ -1,0 +1,213 @@
+/**
+ * PfEnforcer: the Enforcer of macOS. All that it loads stands in one private anchor of pf; the main ruleset and
+ * /etc/pf.conf are read and never written (that is setup.ts, and asked for by name).
+ *
+ * apply: check the text (`-n`) → load rules and tables as one transaction → make sure that pf is on → end the
+ * connections that the new rules would not let begin. Killed before the load the old rules stand whole, after it the new
+ * ones; what is left over, a connection too, is found by the next `observe`. See docs/adr/0006-pf.md.
+ */
+import { networkInterfaces } from "node:os";
+import type { Ruleset, Subject } from "../../model/ruleset.js";
+import type { SubjectStatus } from "../../model/status.js";
+import { EnforcerError, type Enforcer, type ItemSet, type Observation } from "../../ports/enforcer.js";
+import type { Logger } from "../../ports/system.js";
+import { Counters } from "./counters.js";
+import { heldItems, wantedItems, type Held } from "./items.js";
+import { takeLock, type Lock } from "./lock.js";
+import { ANCHOR } from "./names.js";
+import { findAnchor, readLabels, readRules, readStates, readTable, readTableNames } from "./output.js";
+import { Pfctl } from "./pfctl.js";
+import { readReference, ReferenceFile, takeReference } from "./reference.js";
+import { render, type Rendered } from "./render.js";
+import { findForbidden, killOf } from "./states.js";
+
+export interface PfOptions {
+  readonly node: string;
+  /** Where the token of pf's reference is kept. */
+  readonly stateDir: string;
+  readonly logger: Logger;
+  /** Default: /sbin/pfctl. */
+  readonly pfctl?: string;
+  /** The addresses that this machine has now. Default: those of its interfaces. */
+  readonly addresses?: () => readonly string[];
+  /** Only `lower` and `observe`. */
+  readonly readOnly?: boolean;
+}
+
+/** Without optimizer, which would put rules together and so lose their labels. */
+const LOAD = ["-o", "none", "-f", "-"] as const;
+
+export class PfEnforcer implements Enforcer {
+  readonly backend = "pf";
+  /** pf tells what it drops only to a device that one reader at a time may have. */
+  readonly flowSource = null;
+  readonly #options: PfOptions;
+  readonly #pfctl: Pfctl;
+  readonly #reference: ReferenceFile;
+  readonly #rendered = new WeakMap<Ruleset, Rendered>();
+  readonly #printed = new WeakMap<Rendered, readonly string[]>();
+  readonly #counters = new Counters();
+  #lock: Lock | null = null;
+
+  constructor(options: PfOptions) {
+    this.#options = options;
+    this.#pfctl = new Pfctl(options.pfctl);
+    this.#reference = new ReferenceFile(options.stateDir);
+  }
+
+  lower(ruleset: Ruleset): ItemSet {
+    return wantedItems(ruleset, this.#render(ruleset));
+  }
+
+  async open(): Promise<void> {
+    const { node, logger, stateDir, readOnly } = this.#options;
+    await this.#pfctl.run("Reading pf's state", ["-s", "info"]);
+    if (readOnly === true) return;
+    this.#lock = await takeLock(stateDir);
+    const before = await this.#reference.read();
+    if (before !== null && before.node !== node) {
+      await this.close();
+      throw new EnforcerError(
+        "busy",
+        `anchor "${ANCHOR}" of this machine is node ${before.node}'s, and there is one; take it away with "ztap enforcement remove" first`,
+      );
+    }
+    logger.debug("pf can be read", { anchor: ANCHOR });
+  }
+
+  async observe(ruleset: Ruleset): Promise<Observation> {
+    const rendered = this.#render(ruleset);
+    const held = await this.#look(ruleset, rendered);
+    const items = heldItems(ruleset, rendered, await this.#print(rendered), held);
+    const labels = readLabels(await this.#pfctl.readAnchor("Reading pf's counters", ["-s", "labels"]));
+    return { items, subjects: this.#judge(ruleset, rendered, held), ...this.#counters.read(ruleset, rendered, labels) };
+  }
+
+  async apply(ruleset: Ruleset): Promise<void> {
+    if (this.#options.readOnly === true) throw new TypeError("an enforcer that only looks cannot apply");
+    const rendered = this.#render(ruleset);
+    const pfctl = this.#pfctl;
+    await pfctl.inAnchor("Checking the rules", ["-n", ...LOAD], rendered.text);
+    const before = readLabels(await pfctl.readAnchor("Reading pf's counters", ["-s", "labels"]));
+    await pfctl.inAnchor("Loading the rules", LOAD, rendered.text);
+    this.#counters.keep(before);
+    await takeReference(pfctl, this.#reference, this.#options.node);
+    await this.#endConnections(ruleset, rendered, before);
+    await this.#requireAnchor();
+  }
+
+  /** Addresses come and go without a word; the check interval sees them. */
+  async *watch(signal: AbortSignal): AsyncIterable<void> {
+    await new Promise<void>((resolve) => {
+      if (signal.aborted) resolve();
+      else signal.addEventListener("abort", () => resolve(), { once: true });
+    });
+  }
+
+  async close(): Promise<void> {
+    const lock = this.#lock;
+    this.#lock = null;
+    await lock?.release();
+  }
+
+  async #look(ruleset: Ruleset, rendered: Rendered): Promise<Held> {
+    const pfctl = this.#pfctl;
+    const main = readRules((await pfctl.run("Reading pf's main ruleset", ["-s", "rules"])).stdout);
+    const rules = readRules(await pfctl.readAnchor("Reading pf's rules", ["-s", "rules"]));
+    const names = readTableNames(await pfctl.readAnchor("Listing pf's tables", ["-s", "Tables"]));
+    const tables = new Map<string, readonly string[]>();
+    for (const name of names) {
+      const { stdout } = await pfctl.inAnchor(`Reading pf's table ${name}`, ["-t", name, "-T", "show"]);
+      tables.set(name, readTable(stdout));
+    }
+    const { isEnabled, isHeld } = await readReference(pfctl, this.#reference);
+    const forbidden = await this.#forbidden(ruleset, rendered);
+    return { isEnabled, isHeld, isLinked: findAnchor(main) >= 0, rules, tables, forbidden };
+  }
+
+  async #forbidden(ruleset: Ruleset, { closed }: Rendered): Promise<ReturnType<typeof findForbidden>> {
+    const { stdout } = await this.#pfctl.run("Reading pf's states", ["-s", "states"]);
+    const { states, unread } = readStates(stdout);
+    const own = ruleset.subjects.flatMap(({ addresses }) => addresses);
+    const strange = unread.find((line) => own.some((address) => line.includes(address)));
+    if (strange !== undefined)
+      throw new EnforcerError("unsupported", `pfctl prints a connection in a form that is not known: ${strange}`);
+    return findForbidden(ruleset, closed, states);
+  }
+
+  /** As this machine's pfctl would print the rules once they are loaded; it loads nothing. */
+  async #print(rendered: Rendered): Promise<readonly string[]> {
+    const known = this.#printed.get(rendered);
+    if (known !== undefined) return known;
+    const { stdout } = await this.#pfctl.inAnchor("Checking the rules", ["-n", "-v", ...LOAD], rendered.text);
+    const printed = readRules(stdout);
+    if (printed.length !== rendered.rules.length) {
+      throw new EnforcerError(
+        "unsupported",
+        `pfctl makes ${printed.length} rules of ${rendered.rules.length}: this version of it is not known`,
+      );
+    }
+    this.#printed.set(rendered, printed);
+    return printed;
+  }
+
+  /** Every connection that the rules would not let begin, and all of a user's that is new: a state tells no user. */
+  async #endConnections(ruleset: Ruleset, rendered: Rendered, before: ReadonlyMap<string, bigint>): Promise<void> {
+    const pairs = new Set((await this.#forbidden(ruleset, rendered)).map((state) => killOf(state).join(" ")));
+    const bound = rendered.rules.filter(({ kind, label }) => kind === "denied" && !before.has(label));
+    const users = new Map(ruleset.subjects.map((subject) => [subject.workload, subject]));
+    for (const { workload = "", direction } of bound) {
+      const subject = users.get(workload);
+      if (subject?.user === undefined) continue;
+      for (const address of subject.addresses) {
+        const anybody = address.includes(":") ? "::/0" : "0.0.0.0/0";
+        pairs.add(direction === "egress" ? `${address} ${anybody}` : `${anybody} ${address}`);
+      }
+    }
+    for (const pair of pairs) {
+      const [source = "", destination = ""] = pair.split(" ");
+      await this.#pfctl.run("Ending connections", ["-k", source, "-k", destination]);
+    }
+    if (pairs.size > 0) this.#options.logger.info(`ended the connections of ${pairs.size} pairs of hosts`);
+  }
+
+  async #requireAnchor(): Promise<void> {
+    const main = readRules((await this.#pfctl.run("Reading pf's main ruleset", ["-s", "rules"])).stdout);
+    if (findAnchor(main) >= 0) return;
+    throw new EnforcerError(
+      "unsupported",
+      `the rules are loaded, and pf never comes to them: its main ruleset has no line \`anchor "${ANCHOR}"\`; ` +
+        "`ztap enforcement setup --backend pf` adds it",
+    );
+  }
+
+  #judge(ruleset: Ruleset, { refusals }: Rendered, held: Held): readonly SubjectStatus[] {
+    const here = new Set((this.#options.addresses ?? interfaceAddresses)());
+    const reasons = Map.groupBy(refusals, ({ workload }) => workload);
+    return ruleset.subjects.map(({ workload, addresses }: Subject): SubjectStatus => {
+      const [refusal] = reasons.get(workload) ?? [];
+      if (refusal !== undefined) return { workload, state: "Stalled", message: refusal.message };
+      if (!held.isEnabled) return { workload, state: "Stalled", message: "pf is not enabled" };
+      if (!held.isLinked)
+        return { workload, state: "Stalled", message: `pf's main ruleset does not come to anchor "${ANCHOR}"` };
+      if (addresses.length > 0 && !addresses.some((address) => here.has(address)))
+        return {
+          workload,
+          state: "Pending",
+          message: `no interface has ${addresses.join(" or ")}; its rules are loaded`,
+        };
+      return { workload, state: "Enforced" };
+    });
+  }
+
+  /** Rulesets are immutable: one is rendered once. */
+  #render(ruleset: Ruleset): Rendered {
+    const known = this.#rendered.get(ruleset) ?? render(ruleset);
+    this.#rendered.set(ruleset, known);
+    return known;
+  }
+}
+
+function interfaceAddresses(): readonly string[] {
+  return Object.values(networkInterfaces()).flatMap((list) => (list ?? []).map(({ address }) => address));
+}

@@ -1,0 +1,66 @@
+/** Inspect and remove: what this machine's pf holds of ztap's, and taking all of it away. Needs no agent and no ruleset. */
+import type { InspectedPf, Removed } from "../../model/inspection.js";
+import { takeLock } from "./lock.js";
+import { ANCHOR } from "./names.js";
+import { findAnchor, readLabels, readRules, readTableNames } from "./output.js";
+import { Pfctl } from "./pfctl.js";
+import { readReference, ReferenceFile, releaseReference } from "./reference.js";
+
+export interface InspectOptions {
+  readonly stateDir: string;
+  readonly pfctl?: string;
+}
+
+export async function inspectPf({ stateDir, pfctl: program }: InspectOptions): Promise<InspectedPf> {
+  const pfctl = new Pfctl(program);
+  const { isEnabled, isHeld, reference } = await readReference(pfctl, new ReferenceFile(stateDir));
+  const main = readRules((await pfctl.run("Reading pf's main ruleset", ["-s", "rules"])).stdout);
+  const rules = readRules(await pfctl.readAnchor("Reading pf's rules", ["-s", "rules"]));
+  const tables = readTableNames(await pfctl.readAnchor("Listing pf's tables", ["-s", "Tables"]));
+  const labels = readLabels(await pfctl.readAnchor("Reading pf's counters", ["-s", "labels"]));
+  return {
+    anchor: ANCHOR,
+    node: reference?.node ?? null,
+    enabled: isEnabled,
+    reference: isHeld,
+    linked: findAnchor(main) >= 0,
+    rules,
+    tables,
+    packets: [...labels].map(([label, packets]) => ({ label, packets: String(packets) })),
+  };
+}
+
+/**
+ * Empties the anchor and gives pf's reference back; the line in pf.conf stays, and comes to an empty anchor.
+ * @param node only this node's; null: whoever's it is
+ */
+export async function removePf(
+  { stateDir, pfctl: program }: InspectOptions,
+  node: string | null,
+): Promise<readonly Removed[]> {
+  const lock = await takeLock(stateDir);
+  try {
+    return await takeAway(new Pfctl(program), new ReferenceFile(stateDir), node);
+  } finally {
+    await lock.release();
+  }
+}
+
+async function takeAway(pfctl: Pfctl, file: ReferenceFile, node: string | null): Promise<readonly Removed[]> {
+  const reference = await file.read();
+  if (node !== null && reference !== null && reference.node !== node) return [];
+  const rules = readRules(await pfctl.readAnchor("Reading pf's rules", ["-s", "rules"]));
+  if (rules.length === 0 && reference === null) return [];
+  await pfctl.inAnchor("Emptying the anchor", ["-F", "all"]);
+  await releaseReference(pfctl, file);
+  return [{ node: reference?.node ?? node ?? "unknown", workloads: workloadsOf(rules) }];
+}
+
+/** As far as labels name them: they have no room for long names. */
+function workloadsOf(rules: readonly string[]): readonly string[] {
+  const names = rules.flatMap((rule) => {
+    const [, name] = /label "ztap:[dac]:[0-9a-f]+:(?:(?:in|e)gress_)?([^"_]+)[^"]*"/.exec(rule) ?? [];
+    return name === undefined ? [] : [name];
+  });
+  return [...new Set(names)].sort();
+}

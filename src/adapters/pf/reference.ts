@@ -1,0 +1,94 @@
+/**
+ * Reference: pf of macOS counts who wants it enabled, and gives each a token. Ours is kept in a file, so that a later
+ * agent holds the same one, and `enforcement remove` can give it back. The file also says whose node this machine is.
+ */
+import { chmod, mkdir, readFile, rename, rm, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { EnforcerError } from "../../ports/enforcer.js";
+import { holdsToken, isEnabled, readToken } from "./output.js";
+import type { Pfctl } from "./pfctl.js";
+
+export interface Reference {
+  readonly node: string;
+  readonly token: string | null;
+}
+
+export class ReferenceFile {
+  readonly #path: string;
+  constructor(readonly folder: string) {
+    this.#path = join(folder, "pf.json");
+  }
+
+  /** Null where there is none, also where it cannot be read as one: then another token is taken. */
+  async read(): Promise<Reference | null> {
+    let text: string;
+    try {
+      text = await readFile(this.#path, "utf8");
+    } catch (error) {
+      if (error instanceof Error && "code" in error && error.code === "ENOENT") return null;
+      throw error;
+    }
+    return readReferenceText(text);
+  }
+
+  async write(reference: Reference): Promise<void> {
+    await mkdir(this.folder, { recursive: true, mode: 0o700 });
+    const next = `${this.#path}.new`;
+    await writeFile(next, JSON.stringify(reference), { mode: 0o600 });
+    await chmod(next, 0o600);
+    await rename(next, this.#path);
+  }
+
+  async remove(): Promise<void> {
+    await rm(this.#path, { force: true });
+  }
+}
+
+function readReferenceText(text: string): Reference | null {
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch {
+    return null;
+  }
+  if (value === null || typeof value !== "object" || !("node" in value) || typeof value.node !== "string") return null;
+  const token = "token" in value && typeof value.token === "string" && /^\d+$/.test(value.token) ? value.token : null;
+  return { node: value.node, token };
+}
+
+/** Whether pf is on, and on because of us as well. */
+export async function readReference(
+  pfctl: Pfctl,
+  file: ReferenceFile,
+): Promise<{ readonly isEnabled: boolean; readonly isHeld: boolean; readonly reference: Reference | null }> {
+  const reference = await file.read();
+  const token = reference?.token ?? null;
+  const info = await pfctl.run("Asking pf whether it is enabled", ["-s", "info"]);
+  const held =
+    token !== null && holdsToken((await pfctl.run("Listing pf's references", ["-s", "References"])).stdout, token);
+  return { isEnabled: isEnabled(info.stdout), isHeld: held, reference };
+}
+
+/** Takes a reference where none is held. One that cannot be written down afterwards is given back. */
+export async function takeReference(pfctl: Pfctl, file: ReferenceFile, node: string): Promise<void> {
+  const found = await readReference(pfctl, file);
+  if (found.isEnabled && found.isHeld) return;
+  // Switched off by `pfctl -d` it forgets all tokens; another one is asked for then.
+  const { stdout, stderr } = await pfctl.run("Enabling pf", ["-E"]);
+  const token = readToken(`${stdout}\n${stderr}`);
+  if (token === null) throw new EnforcerError("kernel", `Enabling pf failed: pfctl -E gave no token: ${stderr}`);
+  try {
+    await file.write({ node, token });
+  } catch (cause) {
+    await pfctl.run("Giving pf's reference back", ["-X", token]);
+    throw cause;
+  }
+}
+
+/** Gives back what is held. pf stays on where others want it on. */
+export async function releaseReference(pfctl: Pfctl, file: ReferenceFile): Promise<void> {
+  const { isHeld, reference } = await readReference(pfctl, file);
+  const token = reference?.token ?? null;
+  if (isHeld && token !== null) await pfctl.run("Giving pf's reference back", ["-X", token]);
+  await file.remove();
+}

@@ -1,0 +1,39 @@
+/** What a node would load. */
+import type { RenderedRuleset } from "../model/inspection.js";
+import { printable, printableLine } from "../model/printable.js";
+import type { Style } from "./style.js";
+import { renderTable } from "./table.js";
+
+export function renderingDocument({ backend, node, text, entries, refusals }: RenderedRuleset, digest: string): object {
+  return {
+    formatVersion: 1,
+    ...{ backend, node, digest, text, entries },
+    refused: refusals.map(({ workload, rule, message, fix }) => ({
+      workload,
+      rule: rule === undefined ? null : rule.key,
+      file: rule?.file ?? null,
+      line: rule?.line ?? null,
+      message,
+      fix,
+    })),
+  };
+}
+
+export function renderRendering({ text, entries, node }: RenderedRuleset, style: Style): string {
+  if (text !== null) return printable(text).replace(/\n$/, "");
+  if (entries.length === 0) return `Nothing is enforced on node ${node}.`;
+  return renderTable(
+    ["Kind", "What", "Value"],
+    entries.map(({ kind, what, value }) => [kind, printableLine(what), value]),
+    style,
+  );
+}
+
+export function renderRefusals({ backend, refusals }: RenderedRuleset, style: Style): string {
+  return refusals
+    .map(({ workload, rule, message, fix }) => {
+      const place = rule?.file === undefined ? "" : ` (${rule.file}:${rule.line ?? 1})`;
+      return `${style.warn("not enforced as written")}: ${backend}: ${printableLine(`${workload}${place}: ${message}; ${fix}`)}`;
+    })
+    .join("\n");
+}

@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/*
+ * The programs, as test/bench/programs.mjs measures them by BPF_PROG_TEST_RUN. A test run has no TCP socket of its own,
+ * so the established connection is a real one of this machine, looked up by its addresses; what that costs is
+ * measured apart (bench_socket) and subtracted.
+ */
+#include "../../native/bpf/ztap.bpf.c"
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__uint(key_size, sizeof(__u32));
+	__uint(value_size, 16);
+} bench_connection SEC(".maps");
+
+__inline_always struct bpf_sock *connection(struct __sk_buff *skb)
+{
+	__u32 zero = 0;
+	struct bpf_sock_tuple tuple = {}, *found = bpf_map_lookup_elem(&bench_connection, &zero);
+
+	if (!found)
+		return NULL;
+	tuple.ipv4 = found->ipv4;
+	return bpf_sk_lookup_tcp(skb, &tuple, sizeof(tuple.ipv4), BPF_F_CURRENT_NETNS, 0);
+}
+
+SEC("?cgroup_skb/egress")
+int bench_empty(struct __sk_buff *skb)
+{
+	return 1;
+}
+
+SEC("?cgroup_skb/egress")
+int bench_socket(struct __sk_buff *skb)
+{
+	struct bpf_sock *sk = connection(skb);
+
+	if (!sk)
+		return 0;
+	bpf_sk_release(sk);
+	return 1;
+}
+
+/* As ztap_egress, but for whose storage and which socket it is; the cgroup's storage, which a test run has empty, is read. */
+__inline_always int measured(struct __sk_buff *skb, struct bpf_sock *sk)
+{
+	struct ztap_cgroup *empty = bpf_get_local_storage(&ztap_cgroup, 0);
+	__u32 index = skb->cb[0], rule = 0;
+	struct ztap_cgroup *cgroup = bpf_map_lookup_elem(&ztap_test_subjects, &index);
+
+	if (!cgroup || *(volatile __u32 *)&empty->subject)
+		return 0;
+	mark_own(skb, cgroup);
+	return packet_impl(skb, cgroup, ZTAP_EGRESS, sk, 0, &rule) != ZTAP_DENIED;
+}
+
+SEC("?cgroup_skb/egress")
+int bench_packet(struct __sk_buff *skb)
+{
+	return measured(skb, skb->sk);
+}
+
+SEC("?cgroup_skb/egress")
+int bench_established(struct __sk_buff *skb)
+{
+	struct bpf_sock *sk = connection(skb);
+	int passes;
+
+	if (!sk)
+		return 0;
+	passes = measured(skb, sk);
+	bpf_sk_release(sk);
+	return passes;
+}

@@ -1,0 +1,105 @@
+/** What a node's backend cannot say is refused when it is planned, at the line that asks for it, and nowhere else. */
+import t from "tap";
+import { readManifests } from "../../src/wiring.js";
+
+const node = (name: string, enforcement?: string): string => `apiVersion: ztap/v1
+kind: Node
+metadata: { name: ${name} }
+spec: { address: "${name}.example.net:9470"${enforcement === undefined ? "" : `, enforcement: ${enforcement}`} }
+---
+`;
+const workload = (name: string, spec: string): string => `apiVersion: ztap/v1
+kind: Workload
+metadata: { name: ${name}, labels: { app: ${name} } }
+spec: { ${spec} }
+---
+`;
+const policy = (port: string): string => `apiVersion: ztap/v1
+kind: NetworkPolicy
+metadata: { name: p }
+spec:
+  podSelector: {}
+  ingress:
+    - {}
+    - ports: [{ ${port} }]
+---
+`;
+
+const found = (...parts: readonly string[]) =>
+  readManifests([{ path: "a.yaml", text: parts.join(""), blobId: "a" }]).diagnostics.filter(
+    ({ code }) => code === "ZT4006" || code === "ZT5007" || code.startsWith("ZT2") || code === "ZT3024",
+  );
+
+const WEB = workload("web", 'node: mac, addresses: ["10.0.0.1"]');
+
+t.test(
+  "SCTP ports and ICMP 255 on a pf node, at the rule; the same on an eBPF node is nothing to speak of",
+  async (t) => {
+    const sctp = policy("protocol: SCTP, port: 80");
+    t.match(found(node("mac", "pf"), WEB, sctp), [
+      {
+        code: "ZT4006",
+        severity: "error",
+        line: 18,
+        path: "spec.ingress[1]",
+        message: /workload default\/web on node mac: .*SCTP ports/,
+        fix: /without a port/,
+      },
+    ]);
+    t.match(found(node("mac", "pf"), WEB, policy("protocol: ICMP, type: 255")), [{ code: "ZT4006", message: /255/ }]);
+    t.same(found(node("mac", "pf"), WEB, policy("protocol: SCTP")), []);
+    t.same(
+      found(node("mac", "pf"), workload("web", 'addresses: ["10.0.0.1"]'), sctp),
+      [],
+      "no node of pf's enforces it",
+    );
+    for (const said of [undefined, "ebpf"])
+      t.same(found(node("mac", said), workload("web", 'node: mac, cgroup: w, addresses: ["10.0.0.1"]'), sctp), []);
+  },
+);
+
+t.test("a workload without an address, or with another's, at the workload; a cgroup is not asked for", async (t) => {
+  const any = policy("port: 80");
+  t.match(found(node("mac", "pf"), workload("web", "node: mac, cgroup: w"), any), [
+    { code: "ZT4006", line: 9, path: "spec", message: /without an address of its own/ },
+  ]);
+  t.match(found(node("mac", "pf"), WEB, workload("api", 'node: mac, addresses: ["10.0.0.1"]'), any), [
+    { code: "ZT4006", message: /web on .* from default\/api/ },
+    { code: "ZT4006", message: /api on .* from default\/web/ },
+  ]);
+  t.same(found(node("mac", "pf"), WEB), [], "and nothing where nothing isolates it");
+  t.match(found(node("mac"), WEB), [{ code: "ZT5007", severity: "warning" }]);
+});
+
+t.test("a user is for pf nodes, and is a name; enforcement is one of two words", async (t) => {
+  const owned = (user: string, rest = "") =>
+    workload("web", `node: mac, ${rest}addresses: ["10.0.0.1"], user: ${user}`);
+  t.same(found(node("mac", "pf"), owned("_www")), []);
+  t.match(found(node("mac"), owned("_www", "cgroup: w, ")), [
+    { code: "ZT4006", message: /eBPF knows a workload by its cgroup and not by the user _www/ },
+  ]);
+  for (const user of ['"a b"', "unknown", '"x\\" pass quick"', '"501"', `"${"a".repeat(32)}"`])
+    t.match(found(node("mac", "pf"), owned(user)), [{ code: "ZT3024", path: "spec.user" }], user);
+  t.match(found(node("mac", "iptables")), [{ code: "ZT2006" }]);
+});
+
+t.test("a pf node has a size, too", async (t) => {
+  const blocks = (count: number): string =>
+    `apiVersion: ztap/v1\nkind: NetworkPolicy\nmetadata: { name: wide }\nspec:\n  podSelector: {}\n  egress:\n    - to:\n${Array.from({ length: count }, (_one, at) => `        - ipBlock: { cidr: "10.${at >> 15}.${(at >> 7) & 255}.${(at & 127) * 2}/32" }\n`).join("")}`;
+  const codes = (count: number): readonly string[] =>
+    readManifests([{ path: "a", text: node("mac", "pf") + WEB + blocks(count), blobId: `${count}` }]).diagnostics.map(
+      ({ code, message }) => `${code} ${message}`,
+    );
+  const pairs = (count: number, net = 10): string =>
+    `apiVersion: ztap/v1\nkind: NetworkPolicy\nmetadata: { name: many${net} }\nspec:\n  podSelector: {}\n  egress:\n${Array.from(
+      { length: count },
+      (_one, at) =>
+        `    - to: [{ ipBlock: { cidr: "${net}.${at}.0.0/24" } }, { ipBlock: { cidr: "${net}.${at}.2.0/24" } }]\n`,
+    ).join("")}`;
+  t.same(found(node("mac", "pf"), WEB, pairs(200)), []);
+  t.match(found(node("mac", "pf"), WEB, pairs(250), "---\n", pairs(250, 11)), [
+    { code: "ZT4006", message: /need 500 tables of addresses/ },
+  ]);
+  t.same(codes(90_000), []);
+  t.match(codes(100_001), [/^ZT4005 .*100000 table entries/]);
+});

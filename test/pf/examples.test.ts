@@ -1,0 +1,41 @@
+/**
+ * The text for the nodes of our own examples, as it stands in test/pf/golden. `ZTAP_GOLDEN=write` writes it anew; what
+ * changed is then seen in the diff.
+ */
+import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import t from "tap";
+import { render } from "../../src/adapters/pf/render.js";
+import { hasErrors } from "../../src/model/diagnostic.js";
+import { compile } from "../../src/policy/compile.js";
+import { readManifests } from "../../src/wiring.js";
+import { parseAnchor } from "./grammar.js";
+
+// Tests run from dist/test/pf.
+const root = new URL("../../../", import.meta.url);
+
+function readExample(name: string) {
+  const folder = new URL(`examples/${name}/`, root);
+  const files = readdirSync(folder, { recursive: true, encoding: "utf8" }).filter((path) => path.endsWith(".yaml"));
+  const read = readManifests(
+    files.sort().map((path) => ({ path, text: readFileSync(new URL(path, folder), "utf8"), blobId: path })),
+  );
+  if (hasErrors(read.diagnostics)) throw new Error(JSON.stringify(read.diagnostics));
+  return read.objects;
+}
+
+for (const [example, nodes] of [
+  ["macos", ["mac-1"]],
+  ["web-to-db", ["db-1", "web-1"]],
+] as const) {
+  const objects = readExample(example);
+  for (const node of nodes) {
+    t.test(`${example}: ${node}`, async (t) => {
+      const { text, refusals } = render(compile(objects, node));
+      t.same(refusals, []);
+      t.ok(parseAnchor(text).rules.length > 0, "what the model reads is what is compared");
+      const file = new URL(`test/pf/golden/${example}-${node}.conf`, root);
+      if (process.env["ZTAP_GOLDEN"] === "write") writeFileSync(file, text);
+      t.equal(text, existsSync(file) ? readFileSync(file, "utf8") : "no golden file");
+    });
+  }
+}
