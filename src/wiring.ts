@@ -296,6 +296,8 @@ export async function scaffoldRepository(root: string, dir: string): Promise<Sca
   return scaffold(
     [
       { from: join(root, "examples/starter"), to: "" },
+      // What its workflow uses: the action of this very version, and nothing fetched by name.
+      { from: join(root, ".github/actions/plan"), to: ".github/actions/ztap-plan" },
       // For editors: the schemas of this very version, without a network.
       { from: join(root, "schemas"), to: ".ztap/schemas", only: /^[^/]+\.schema\.json$/ },
     ],
