@@ -381,3 +381,9 @@ async function examine(name: string, fix: string, look: () => Promise<string>): 
     return toCheck(name, false, error instanceof Error ? error.message : String(error), fix);
   }
 }
+
+/** Graphviz is a megabyte: only who draws loads it. */
+export async function layOutGraph(dot: string): Promise<string> {
+  const { layOutSvg } = await import("./adapters/graphviz/svg.js");
+  return layOutSvg(dot);
+}

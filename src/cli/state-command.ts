@@ -1,8 +1,9 @@
 /** What commands share that ask something of a desired state, and need no store. */
 import { Args, Flags } from "@oclif/core";
 import type { DesiredState } from "../model/state.js";
+import { readBase, type Base, type BaseChoice } from "../operations/against.js";
 import { readDesired } from "../operations/desired.js";
-import { openSource, readManifests } from "../wiring.js";
+import { openBase, openSource, readManifests } from "../wiring.js";
 import { BaseCommand } from "./base.js";
 import { InvalidInput } from "./exit.js";
 import { SETTING_FLAGS } from "./flags.js";
@@ -17,6 +18,20 @@ export const STATE_FLAGS = {
   "source-path": SETTING_FLAGS["source-path"],
 };
 
+/** With what a state is compared. */
+export const BASE_FLAGS = {
+  against: Flags.string({
+    description: "compare with a branch, tag or commit of the same repository, and not with a store",
+    env: "ZTAP_AGAINST",
+    helpValue: "REF",
+  }),
+  exact: Flags.boolean({
+    description: "with --against: REF itself, and not where the desired state parted from it",
+    env: "ZTAP_EXACT",
+    dependsOn: ["against"],
+  }),
+};
+
 export abstract class StateCommand extends BaseCommand {
   /** A folder's work tree, or with `ref` (and for a URL) a commit. @throws InvalidInput where it does not validate */
   protected async readState(
@@ -28,5 +43,21 @@ export abstract class StateCommand extends BaseCommand {
     this.showDiagnostics(diagnostics, files);
     if (desired === null) throw new InvalidInput(diagnostics);
     return desired;
+  }
+
+  /** The state at another commit of the same repository; one that only breaks its own tests is told of. */
+  protected async readBaseState(
+    location: string,
+    desired: DesiredState,
+    choice: BaseChoice,
+    flags: Readonly<Record<string, unknown>>,
+  ): Promise<Base> {
+    const source = await openBase(await this.settings(flags), { location, ref: choice.ref });
+    const base = await readBase(source, desired, choice, readManifests);
+    if (base.errors.length > 0) {
+      this.logToStderr(`${choice.ref} does not validate itself; its objects could all be read:`);
+      this.showDiagnostics(base.errors, base.files);
+    }
+    return base;
   }
 }

@@ -1,21 +1,17 @@
 import { Args, Flags } from "@oclif/core";
-import { BaseCommand } from "../cli/base.js";
 import { EXIT, InvalidInput } from "../cli/exit.js";
 import { SETTING_FLAGS } from "../cli/flags.js";
 import { requireWayIn } from "../cli/lockout.js";
 import { savePlan } from "../cli/plan-file.js";
-import { planAgainstBase, readBase, type BaseChoice } from "../operations/against.js";
-import { readDesired } from "../operations/desired.js";
+import { BASE_FLAGS, StateCommand } from "../cli/state-command.js";
+import { planAgainstBase } from "../operations/against.js";
 import { OperationError } from "../operations/error.js";
 import { planConnectivity, planDesired, type Planned } from "../operations/plan.js";
-import type { Settings } from "../operations/settings.js";
-import type { DesiredState } from "../model/state.js";
 import { planDocument, renderPlan } from "../views/plan.js";
 import { renderNoPlanMarkdown, renderPlanMarkdown } from "../views/plan-markdown.js";
-import { openBase, openSource, readManifests } from "../wiring.js";
 import { withStore } from "../wiring-store.js";
 
-export default class Plan extends BaseCommand {
+export default class Plan extends StateCommand {
   static override summary = "Show what would change: objects and connections, the desired state against head.";
   static override description =
     "Reads a folder's work tree, or with --ref (and for a URL) a commit, and changes nothing. " +
@@ -34,16 +30,7 @@ export default class Plan extends BaseCommand {
     node: SETTING_FLAGS.node,
     "allow-lockout": SETTING_FLAGS["allow-lockout"],
     ref: Flags.string({ description: "commit, branch or tag", env: "ZTAP_REF" }),
-    against: Flags.string({
-      description: "compare with a branch, tag or commit of the same repository, and not with a store",
-      env: "ZTAP_AGAINST",
-      helpValue: "REF",
-    }),
-    exact: Flags.boolean({
-      description: "with --against: REF itself, and not where the desired state parted from it",
-      env: "ZTAP_EXACT",
-      dependsOn: ["against"],
-    }),
+    ...BASE_FLAGS,
     "source-path": SETTING_FLAGS["source-path"],
     out: Flags.string({ description: "save the plan, for `apply FILE`", env: "ZTAP_OUT", helpValue: "FILE" }),
     format: Flags.option({ options: ["text", "json", "markdown"] as const })({
@@ -66,7 +53,7 @@ export default class Plan extends BaseCommand {
       );
     }
     const format = flags.json ? "json" : flags.format;
-    const planned = await this.#plan(await this.settings(flags), args.source, flags).catch((error: unknown) => {
+    const planned = await this.#plan(args.source, flags).catch((error: unknown) => {
       // What keeps a comment up to date takes the plan from stdout, and the old one would be wrong.
       if (format === "markdown") this.log(renderNoPlanMarkdown(args.source, inMarkdown(error)));
       throw error;
@@ -81,33 +68,23 @@ export default class Plan extends BaseCommand {
     if (flags["detailed-exitcode"] && planned.plan.changes.length > 0) process.exitCode = EXIT.changes;
   }
 
-  async #plan(settings: Settings, location: string, { ref, against, exact }: Choice): Promise<Planned> {
-    const source = await openSource(settings, { location, ref });
-    const { desired, diagnostics, files } = await readDesired(source, readManifests);
-    this.showDiagnostics(diagnostics, files);
-    if (desired === null) throw new InvalidInput(diagnostics);
-    if (against !== undefined) return this.#planAgainst(settings, location, desired, { ref: against, exact });
+  async #plan(location: string, flags: Choice): Promise<Planned> {
+    const desired = await this.readState(location, flags);
+    const { against, exact } = flags;
+    if (against !== undefined)
+      return planAgainstBase(desired, await this.readBaseState(location, desired, { ref: against, exact }, flags));
+    const settings = await this.settings(flags);
     return withStore(settings, { create: false }, async (store) => {
       const made = await planDesired(store, desired);
       if (made.plan.changes.length > 0) await requireWayIn(settings, store, made.desired.objects);
       return made;
     });
   }
-
-  async #planAgainst(settings: Settings, location: string, desired: DesiredState, choice: BaseChoice) {
-    const source = await openBase(settings, { location, ref: choice.ref });
-    const base = await readBase(source, desired, choice, readManifests);
-    if (base.errors.length > 0) {
-      this.logToStderr(`${choice.ref} does not validate itself; its objects could all be read:`);
-      this.showDiagnostics(base.errors, base.files);
-    }
-    return planAgainstBase(desired, base);
-  }
 }
 
-interface Choice {
-  readonly ref?: string | undefined;
-  readonly against?: string | undefined;
+interface Choice extends Readonly<Record<string, unknown>> {
+  readonly ref: string | undefined;
+  readonly against: string | undefined;
   readonly exact: boolean;
 }
 

@@ -4,8 +4,11 @@ import type { ObjectSet } from "../model/state.js";
 /** Names one by one up to here; of longer lists the rest is counted. */
 const LISTED_NAMES = 3;
 
-/** @returns one line for workloads (`namespace/name`) or CIDRs, in the terms of the state that has them */
-export type Namer = (names: readonly string[]) => string;
+/**
+ * @param home a namespace that all of them are in and that need not be said, as it stands above them
+ * @returns one line for workloads (`namespace/name`) or CIDRs, in the terms of the state that has them
+ */
+export type Namer = (names: readonly string[], home?: string) => string;
 
 export function createNamer(objects: ObjectSet): Namer {
   /** By `namespace key=value`, with an empty namespace for all of them; and by namespace alone. */
@@ -27,12 +30,13 @@ export function createNamer(objects: ObjectSet): Namer {
     for (const key of keys) add(key, own);
     descriptions.set(own, keys);
   }
-  return (names) => {
+  return (names, home) => {
     const [first = ""] = names;
-    if (names.length === 1) return first;
-    if (names.length === all && descriptions.has(first)) return "every workload";
+    const own = home === undefined ? names : names.map((name) => name.slice(home.length + 1));
+    if (names.length === 1) return own[0] ?? "";
+    if (names.length === all && home === undefined && descriptions.has(first)) return "every workload";
     const key = (descriptions.get(first) ?? []).find((candidate) => isExactly(sets.get(candidate), names));
-    return key === undefined ? listNames(names) : describe(key, names.length);
+    return key === undefined ? listNames(own) : describe(key, names.length, home);
   };
 }
 
@@ -40,8 +44,9 @@ function isExactly(set: ReadonlySet<string> | undefined, names: readonly string[
   return set?.size === names.length && names.every((name) => set.has(name));
 }
 
-function describe(key: string, count: number): string {
+function describe(key: string, count: number, home: string | undefined): string {
   const [namespace = "", labels] = key.split(" ");
+  if (home !== undefined) return `${labels ?? "every workload"} (${count})`;
   if (labels === undefined) return `every workload of ${namespace} (${count})`;
   return `${labels} ${namespace === "" ? "of every namespace" : `of ${namespace}`} (${count})`;
 }

@@ -1,0 +1,70 @@
+import { Flags } from "@oclif/core";
+import { SETTING_FLAGS } from "../cli/flags.js";
+import { BASE_FLAGS, STATE_ARGS, STATE_FLAGS, StateCommand } from "../cli/state-command.js";
+import type { DesiredState, ObjectSet } from "../model/state.js";
+import { graphOf } from "../operations/graph.js";
+import { planDesired } from "../operations/plan.js";
+import { graphDocument } from "../views/graph/document.js";
+import { renderDot } from "../views/graph/dot.js";
+import { renderMermaid } from "../views/graph/mermaid.js";
+import { layOutGraph } from "../wiring.js";
+import { withStore } from "../wiring-store.js";
+
+export default class Graph extends StateCommand {
+  static override summary = "Draw who may talk to whom, alone or with what a change opens and closes.";
+  static override description =
+    "Workloads that are alike are one node. With --against or --plan what opens is green, what closes red and dashed; REF means what it means to `plan`.";
+  static override examples = [
+    "<%= config.bin %> graph --format svg > policies.svg",
+    "<%= config.bin %> graph --against main --format mermaid",
+    "<%= config.bin %> graph --plan --namespace shop --format svg > plan.svg",
+  ];
+  static override args = STATE_ARGS;
+  static override flags = {
+    ...STATE_FLAGS,
+    node: SETTING_FLAGS.node,
+    format: Flags.option({ options: ["dot", "mermaid", "svg"] as const })({
+      description: "output format",
+      env: "ZTAP_GRAPH_FORMAT",
+      default: "svg",
+    }),
+    ...BASE_FLAGS,
+    plan: Flags.boolean({
+      description: "compare with head in the store, as `plan` does",
+      env: "ZTAP_PLAN",
+      exclusive: ["against"],
+    }),
+    namespace: Flags.string({
+      description: "only what the workloads of this namespace have to do with",
+      env: "ZTAP_NAMESPACE",
+      helpValue: "NAME",
+    }),
+  };
+
+  async run(): Promise<void> {
+    const { args, flags } = await this.parse(Graph);
+    const desired = await this.readState(args.source, flags);
+    const before = await this.#before(args.source, desired, flags);
+    const graph = graphOf(desired.objects, { before, namespace: flags.namespace });
+    const svg = flags.json || flags.format !== "svg" ? "" : await layOutGraph(renderDot(graph));
+    const text = { svg: () => svg, dot: () => renderDot(graph), mermaid: () => renderMermaid(graph) }[flags.format];
+    this.print(flags, graphDocument(desired.source, graph), text);
+  }
+
+  async #before(location: string, desired: DesiredState, flags: Comparison): Promise<ObjectSet | null> {
+    const { against, exact, plan } = flags;
+    if (against !== undefined)
+      return (await this.readBaseState(location, desired, { ref: against, exact }, flags)).state.objects;
+    if (!plan) return null;
+    const { base } = await withStore(await this.settings(flags), { create: false }, (store) =>
+      planDesired(store, desired),
+    );
+    return base?.objects ?? new Map<string, never>();
+  }
+}
+
+interface Comparison extends Readonly<Record<string, unknown>> {
+  readonly against: string | undefined;
+  readonly exact: boolean;
+  readonly plan: boolean;
+}

@@ -1,0 +1,13 @@
+/** A graph as the document that scripts read. */
+import type { SourceRef } from "../../model/state.js";
+import type { Graph } from "../../plan/graph.js";
+
+export function graphDocument(source: SourceRef, { nodes, edges, compared }: Graph): object {
+  return {
+    formatVersion: 1,
+    source,
+    compared,
+    nodes,
+    edges: edges.map(({ from, to, standing, entries }) => ({ from, to, standing, connections: entries })),
+  };
+}
