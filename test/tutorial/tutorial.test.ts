@@ -1,0 +1,48 @@
+/** docs/tutorial.md, run from its first command to its last in one shell; what stands below a block is what it prints. */
+import { readFileSync, rmSync } from "node:fs";
+import { delimiter, join } from "node:path";
+import t from "tap";
+import { until, Ztap } from "../cli/ztap.js";
+import { Sandbox, whyNot } from "../kernel/sandbox.js";
+
+/** Between the outputs of two blocks. */
+const MARK = "\u001e";
+const reason = whyNot();
+
+t.test("the tutorial does what it says", reason === null ? {} : { skip: reason }, async (t) => {
+  const ztap = new Ztap(t);
+  const page = readFileSync(join(ztap.root, "docs/tutorial.md"), "utf8");
+  const steps = [...page.matchAll(/^```sh\n(.*?)^```$(?:\n\n^```(?:text|mermaid)\n(.*?)^```$)?/gms)];
+  t.ok(steps.length > 10);
+
+  const sandbox = new Sandbox(t);
+  const pinRoot = `/sys/fs/bpf/ztap-tutorial-${process.pid}`;
+  for (const name of ["web", "db"]) sandbox.cgroup(`tutorial/${name}`);
+  const cgroups = sandbox.cgroupPathOf("tutorial");
+  const script = steps
+    .map(([, commands = ""]) => `${commands}printf '${MARK}'\n`)
+    .join("")
+    .replaceAll(/(?<!~\/|HOME\/)ztap-tutorial/g, cgroups)
+    .replaceAll("/sys/fs/bpf/ztap/", `${pinRoot}/`);
+  const identity = Object.fromEntries(
+    ["AUTHOR", "COMMITTER"].flatMap((who) => [
+      [`GIT_${who}_NAME`, "Ada Lovelace"],
+      [`GIT_${who}_EMAIL`, "ada@example.org"],
+    ]),
+  );
+  const path = [join(ztap.root, "bin"), ztap.env["PATH"]].join(delimiter);
+  const env = { ...identity, PATH: path, ZTAP_PIN_ROOT: pinRoot };
+  // The agent is stopped with the shell, wherever that ends.
+  const stop = `trap 'status=$?; test -z "\${agent-}" || kill "$agent" 2>&- || :; exit $status' EXIT\n`;
+  t.teardown(async () => {
+    await ztap.run(["enforcement", "remove", "--auto-approve"], { env });
+    rmSync(pinRoot, { recursive: true, force: true });
+  });
+  const shell = ztap.spawn("sh", ["-euc", stop + script], { env });
+  await until(() => shell.isOver, "the tutorial's end");
+  const { code, stdout, stderr } = await shell.ended;
+  const printed = stdout.split(MARK);
+  t.equal(code, 0, `after ${printed.length - 1} of ${steps.length} blocks: ${printed.at(-1) ?? ""}${stderr}`);
+  for (const [index, [, commands = "", output]] of steps.entries())
+    if (output !== undefined) t.equal(printed[index], output, commands);
+});
