@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Loads the object file: creates or adopts its maps, verifies its programs, and hands out file
 // descriptors, which are all that JavaScript keeps.
+#include <csignal>
 #include <cstdarg>
 #include <fcntl.h>
 #include <unistd.h>
@@ -53,6 +54,22 @@ static Napi::Object describe(Napi::Env env, struct bpf_object *object) {
   return result;
 }
 
+// Holds back this thread's signals; they come when it ends.
+class SignalsHeld {
+ public:
+  SignalsHeld() {
+    sigset_t all;
+    sigfillset(&all);
+    pthread_sigmask(SIG_BLOCK, &all, &before_);
+  }
+  ~SignalsHeld() { pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
+  SignalsHeld(const SignalsHeld &) = delete;
+  SignalsHeld &operator=(const SignalsHeld &) = delete;
+
+ private:
+  sigset_t before_;
+};
+
 // loadObject(file, pinFolder | "", programNames[], excludedMaps[]): only the named programs are loaded. With a
 // pin folder, a map that is pinned there is adopted, and one that is not is created and pinned.
 static Napi::Value loadObject(const Napi::CallbackInfo &info) {
@@ -78,7 +95,12 @@ static Napi::Value loadObject(const Napi::CallbackInfo &info) {
     if (skip) bpf_map__set_autocreate(map, false);
     else if (!folder.empty()) bpf_map__set_pin_path(map, (folder + "/" + name).c_str());
   }
-  int error = bpf_object__load(object);
+  int error = 0;
+  {
+    // A signal, also one that only a profiler wants, ends the verifier's work with EAGAIN.
+    SignalsHeld held;
+    error = bpf_object__load(object);
+  }
   if (error != 0) {
     bpf_object__close(object);
     throw failure(env, error, "bpf_object__load " + file, log.text);

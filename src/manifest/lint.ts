@@ -9,7 +9,7 @@ import { qualifiedName, type ObjectSet, type StateObject } from "../model/state.
 import { canonicalJson } from "../model/digest.js";
 import { SelectorIndex } from "./matches.js";
 import type { Path, Problem } from "./problem.js";
-import { findShadow } from "./shadow.js";
+import { findShadows, type RuleShape } from "./shadow.js";
 
 export interface Warning {
   /** `refKey` of the object it is reported at. */
@@ -114,18 +114,13 @@ function lintPolicy(policy: NetworkPolicy): readonly Problem[] {
   ];
 }
 
-function lintRules(direction: "ingress" | "egress", rules: Parameters<typeof findShadow>[0]): readonly Problem[] {
-  return rules.flatMap((_, index) => {
-    const by = findShadow(rules, index);
-    if (by === undefined) return [];
-    const problem: Problem = {
-      code: "shadowedRule",
-      path: ["spec", direction, index],
-      message: `rule ${direction}[${by}] of this policy allows all that this rule allows`,
-      fix: "remove this rule, or narrow the other one",
-    };
-    return [problem];
-  });
+function lintRules(direction: "ingress" | "egress", rules: readonly RuleShape[]): readonly Problem[] {
+  return findShadows(rules).map(({ rule, by }) => ({
+    code: "shadowedRule",
+    path: ["spec", direction, rule],
+    message: `rule ${direction}[${by}] of this policy allows all that this rule allows`,
+    fix: "remove this rule, or narrow the other one",
+  }));
 }
 
 function lintSelectors(policy: NetworkPolicy, index: SelectorIndex, peers: PeerCheck): readonly Problem[] {

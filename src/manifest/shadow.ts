@@ -14,24 +14,37 @@ export interface RuleShape {
 /** Each rule is compared with every other: a warning is not worth more than this. */
 const MAX_RULES = 500;
 
-/** Index of a rule that covers the rule at `index`: an earlier one, or a later one that allows strictly more. */
-export function findShadow(rules: readonly RuleShape[], index: number): number | undefined {
-  const rule = rules[index];
-  if (rule === undefined || rules.length > MAX_RULES) return undefined;
-  const by = rules.findIndex(
-    (other, at) => at !== index && covers(other, rule) && (at < index || !covers(rule, other)),
-  );
-  return by === -1 ? undefined : by;
+interface Shadow {
+  readonly rule: number;
+  /** An earlier rule that covers it, or a later one that allows strictly more. */
+  readonly by: number;
 }
 
-function covers(outer: RuleShape, inner: RuleShape): boolean {
-  return (
-    coversList(outer.peers, inner.peers, (a, b) => canonicalJson(a) === canonicalJson(b)) &&
-    coversList(outer.ports, inner.ports, coversPort)
-  );
+/** In the order of the rules. */
+export function findShadows(rules: readonly RuleShape[]): readonly Shadow[] {
+  if (rules.length > MAX_RULES) return [];
+  const shapes = rules.map(({ peers, ports }): Shape => ({ peers: new Set((peers ?? []).map(canonicalJson)), ports }));
+  return shapes.flatMap((shape, rule) => {
+    const by = shapes.findIndex(
+      (other, at) => at !== rule && covers(other, shape) && (at < rule || !covers(shape, other)),
+    );
+    return by === -1 ? [] : [{ rule, by }];
+  });
+}
+
+/** Each is compared with every other, so peers are told by their texts, which are made once. */
+interface Shape {
+  readonly peers: ReadonlySet<string>;
+  readonly ports: RuleShape["ports"];
 }
 
 /** An absent or empty list means everything (Kubernetes API, NetworkPolicyIngressRule). */
+function covers(outer: Shape, inner: Shape): boolean {
+  const isMeant =
+    outer.peers.size === 0 || (inner.peers.size > 0 && [...inner.peers].every((peer) => outer.peers.has(peer)));
+  return isMeant && coversList(outer.ports, inner.ports, coversPort);
+}
+
 function coversList<T>(
   outer: readonly T[] | undefined,
   inner: readonly T[] | undefined,

@@ -55,8 +55,14 @@ const DIRECTIONS = { ingress: "Ingress", egress: "Egress" } as const;
  *   those without a node (for questions about the whole state, never for enforcement)
  */
 export function compile(objects: ObjectSet, node: string | null): Ruleset {
-  return new RulesetCompiler().compile(objects, node);
+  if (node !== null) return new RulesetCompiler().compile(objects, node);
+  const known = wholes.get(objects) ?? new RulesetCompiler().compile(objects, null);
+  wholes.set(objects, known);
+  return known;
 }
+
+/** A state is immutable, and of the whole of it several things are asked: whether it fits, holds its tests, and opens what. */
+const wholes = new WeakMap<ObjectSet, Ruleset>();
 
 /**
  * Compiles one state after another, to what `compile` gives for each. Where workloads and namespaces are those of the

@@ -1,5 +1,5 @@
 import t from "tap";
-import { findShadow, type RuleShape } from "../../src/manifest/shadow.js";
+import { findShadows, type RuleShape } from "../../src/manifest/shadow.js";
 
 /** Rules that cover nothing of each other, but for the last two. */
 function rules(count: number): { readonly list: readonly RuleShape[]; readonly compared: () => number } {
@@ -16,10 +16,10 @@ function rules(count: number): { readonly list: readonly RuleShape[]; readonly c
 
 t.test("rules are compared up to a bound, and beyond it not at all", async (t) => {
   const most = rules(500);
-  t.equal(findShadow(most.list, 499), 498);
-  t.equal(findShadow(most.list, 0), undefined);
+  t.match(findShadows(most.list).at(-1), { rule: 499, by: 498 });
+  t.notOk(findShadows(most.list).some(({ rule }) => rule === 0));
   t.ok(most.compared() > 500);
   const more = rules(501);
-  t.equal(findShadow(more.list, 500), undefined);
+  t.same(findShadows(more.list), []);
   t.equal(more.compared(), 0);
 });

@@ -19,6 +19,26 @@ export const EVERYWHERE: readonly Prefix[] = [
   { family: 6, address: "0".repeat(32), length: 0 },
 ];
 
+/** What `measure` has walked and `lower` walks next, so that it is done once. */
+const walked = new WeakMap<Profile, readonly PrefixClass[]>();
+
+/** Walks, and keeps the classes for `takeWalked` where the walk came to its end. */
+export function* walkAndKeep(profile: Profile, effort: Effort): Generator<PrefixClass> {
+  const classes: PrefixClass[] = [];
+  for (const one of walkClasses(profile, effort)) {
+    classes.push(one);
+    yield one;
+  }
+  walked.set(profile, classes);
+}
+
+/** Once: tables are made of them, and then they are not needed any more. */
+export function takeWalked(profile: Profile): Iterable<PrefixClass> {
+  const classes = walked.get(profile);
+  walked.delete(profile);
+  return classes ?? walkClasses(profile, { runs: 0 });
+}
+
 export function* walkClasses(profile: Profile, effort: Effort): Generator<PrefixClass> {
   const own = new Map<number, Coverage>();
   const coverageOf = (index: number): Coverage => {

@@ -8,7 +8,7 @@
 import type { IsolationMode, Profile, Rule, Ruleset, SubjectDirection } from "../../model/ruleset.js";
 import { ABI } from "./abi.generated.js";
 import { hexByte, parsePrefix, type Prefix } from "./address.js";
-import { EVERYWHERE, walkClasses } from "./classes.js";
+import { EVERYWHERE, takeWalked } from "./classes.js";
 import type { Coverage } from "./coverage.js";
 import { hashNumber, hashText, Ids } from "./ids.js";
 import type { Image, ImageSubject, SubjectRecord, Table } from "./image.js";
@@ -170,7 +170,7 @@ class Build {
     this.profiles.set(id, profile);
     const clauseHashes = hashClauses(profile);
     const classIds = new Map<string, number>();
-    for (const { prefix, clauses, coverage } of walkClasses(profile, { runs: 0 })) {
+    for (const { prefix, clauses, coverage } of takeWalked(profile)) {
       const identity = clauses.join();
       const classId = classIds.get(identity) ?? this.#addClass(profile, clauses, coverage(), clauseHashes, id);
       classIds.set(identity, classId);

@@ -2,7 +2,7 @@
 import type { Profile, Ruleset, Subject } from "../../model/ruleset.js";
 import { EnforcerError, type Capacity, type Refusal, type TableSize } from "../../ports/enforcer.js";
 import { ABI } from "./abi.generated.js";
-import { EVERYWHERE, walkClasses } from "./classes.js";
+import { EVERYWHERE, walkAndKeep, walkClasses, type PrefixClass } from "./classes.js";
 import type { Effort } from "./coverage.js";
 import { countPortEntries } from "./ports.js";
 
@@ -33,10 +33,14 @@ function listRefusals({ subjects }: Ruleset): readonly Refusal[] {
 
 /** Stops counting where the tables could not hold this profile alone. */
 export function measureProfile(profile: Profile, effort: Effort = { runs: 0 }): TableSize {
+  return measureClasses(walkClasses(profile, effort));
+}
+
+function measureClasses(classes: Iterable<PrefixClass>): TableSize {
   const { limit } = EBPF_CAPACITY;
   const seen = new Set<string>();
   let [addresses, ports] = [0, 0];
-  for (const { clauses, coverage } of walkClasses(profile, effort)) {
+  for (const { clauses, coverage } of classes) {
     addresses += 1;
     const identity = clauses.join();
     if (seen.has(identity)) continue;
@@ -54,7 +58,7 @@ function measureSubject({ addresses }: Subject): TableSize {
 const measured = new WeakMap<Profile, TableSize>();
 
 function measureOnce(profile: Profile): TableSize {
-  const size = measureProfile(profile);
+  const size = measureClasses(walkAndKeep(profile, { runs: 0 }));
   measured.set(profile, size);
   return size;
 }

@@ -74,7 +74,7 @@ function isParted<K, V>(map: Part<K, V>): map is PartedMap<K, V> {
   return map instanceof PartedMap;
 }
 
-function partsOf<K, V>(map: Part<K, V>): readonly Part<K, V>[] {
+export function partsOf<K, V>(map: Part<K, V>): readonly Part<K, V>[] {
   return isParted(map) ? map.parts : [map];
 }
 

@@ -4,6 +4,7 @@
  */
 import { COUNTER_PLACE } from "./abi.generated.js";
 import { kernel, type Native } from "./native.js";
+import { partsOf } from "./parted.js";
 
 const ID_BYTES = 4;
 const WORD = 8;
@@ -28,6 +29,8 @@ export class Places {
   readonly #maps: PlacedCounts;
   /** As it was read last, and written since: this process alone writes it, and what is amiss shows when it is read again. */
   #known: Map<number, Held> | null = null;
+  /** Parts of rulesets that were found to have all their places in what is known: most are in one after another. */
+  #placed = new WeakSet<ReadonlyMap<number, bigint>>();
 
   constructor(native: Native, maps: PlacedCounts) {
     this.#native = native;
@@ -44,6 +47,7 @@ export class Places {
     );
     const held = new Map<number, Held>();
     this.#known = held;
+    this.#placed = new WeakSet();
     for (let at = 0; at < count; at++) {
       held.set(keys.readUInt32LE(at * ID_BYTES), {
         identity: values.readBigUInt64LE(at * COUNTER_PLACE.size + COUNTER_PLACE.identity),
@@ -57,7 +61,12 @@ export class Places {
   assign(wanted: ReadonlyMap<number, bigint>): void {
     const held = this.#known ?? this.#read();
     const missing: (readonly [id: number, identity: bigint])[] = [];
-    for (const one of wanted) if (held.get(one[0])?.identity !== one[1]) missing.push(one);
+    for (const part of partsOf(wanted)) {
+      if (this.#placed.has(part)) continue;
+      const before = missing.length;
+      for (const one of part) if (held.get(one[0])?.identity !== one[1]) missing.push(one);
+      if (missing.length === before) this.#placed.add(part);
+    }
     if (missing.length === 0) return;
     const taken = new Set([...held.values()].map(({ place }) => place));
     const free: number[] = [];
