@@ -4,6 +4,7 @@ import { EXIT, InvalidInput } from "../cli/exit.js";
 import { SETTING_FLAGS } from "../cli/flags.js";
 import { requireWayIn } from "../cli/lockout.js";
 import { savePlan } from "../cli/plan-file.js";
+import { deletionNotices, suspensionNotices } from "../operations/notices.js";
 import { readDesired } from "../operations/desired.js";
 import { planConnectivity, planDesired } from "../operations/plan.js";
 import { planDocument, renderPlan, renderPlanMarkdown } from "../views/plan.js";
@@ -46,15 +47,17 @@ export default class Plan extends BaseCommand {
     const { desired, diagnostics, files } = await readDesired(source, readManifests);
     this.showDiagnostics(diagnostics, files);
     if (desired === null) throw new InvalidInput(diagnostics);
-    const planned = await withStore(settings, { create: false }, async (store) => {
+    const [planned, notices] = await withStore(settings, { create: false }, async (store) => {
       const made = await planDesired(store, desired);
       if (made.plan.changes.length > 0) await requireWayIn(settings, store, made.desired.objects);
-      return made;
+      const notices = await suspensionNotices(store);
+      return [made, [...notices, ...deletionNotices(made, settings.maxDeletePercent)]] as const;
     });
+    this.showNotices(notices);
     if (flags.out !== undefined) await savePlan(flags.out, planned);
     const connectivity = planConnectivity(planned);
     const asJson = flags.json || flags.format === "json";
-    this.print({ json: asJson }, planDocument(planned.plan, connectivity), () =>
+    this.print({ json: asJson }, { ...planDocument(planned.plan, connectivity), notices }, () =>
       flags.format === "markdown"
         ? renderPlanMarkdown(planned.plan, connectivity)
         : renderPlan(planned.plan, connectivity, this.style),

@@ -26,8 +26,3 @@ export interface Orders {
   /** The last one; one that was given later replaces it. */
   readonly approval: Approval | null;
 }
-
-/** The suspension that is in force; null for one that has run out. */
-export function inForce(suspension: Suspension | null, now: number): Suspension | null {
-  return suspension === null || (suspension.until !== null && Date.parse(suspension.until) <= now) ? null : suspension;
-}

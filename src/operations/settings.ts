@@ -350,6 +350,14 @@ function duration(text: string): number | Wanted {
   return value >= 1 && value <= 2 ** 31 - 1 ? value : wanted;
 }
 
+/** A time that is no setting. @param what names it, as `--for` @throws OperationError `usage` */
+export function parseDuration(what: string, text: string): number {
+  const value = duration(text);
+  if (value instanceof Wanted)
+    throw new OperationError("usage", `${what}: found ${JSON.stringify(text)}, wanted ${value.wanted}`);
+  return value;
+}
+
 function isDuration(text: string): text is ms.StringValue {
   return /^[0-9]+(\.[0-9]+)?(ms|s|m|h)$/.test(text);
 }

@@ -108,6 +108,7 @@ export interface Store {
   writeSourceStatus(status: SourceStatus, fence: Fence): Promise<boolean>;
   readSourceStatus(): Promise<SourceStatus | null>;
 
+  /** A suspension that has run out is none. */
   readOrders(): Promise<Orders>;
   /**
    * Once this returns, no commit that heeds suspensions is made any more. Null ends it. False where there was none

@@ -4,7 +4,7 @@
  */
 import { hasErrors } from "../model/diagnostic.js";
 import type { Diagnostic } from "../model/diagnostic.js";
-import { inForce, type Approval, type Suspension } from "../model/orders.js";
+import type { Approval, Suspension } from "../model/orders.js";
 import type { DesiredState, ObjectSet, Revision } from "../model/state.js";
 import type { SourceStatus, Unverified } from "../model/status.js";
 import type { readManifests } from "../manifest/read.js";
@@ -113,15 +113,14 @@ export class Leader {
 
   /** Agents heal without the leader; all that ends is what it commits. */
   #isSuspended(suspension: Suspension | null): boolean {
-    const { clock, telemetry, logger } = this.deps;
-    const current = inForce(suspension, clock.now());
-    telemetry.suspended(current !== null);
-    if (this.#toldSuspension !== (current?.since ?? null)) {
-      this.#toldSuspension = current?.since ?? null;
-      if (current === null) logger.info("the source is followed again");
-      else logger.warn("the source is suspended, nothing of it is committed", { ...current });
+    const { telemetry, logger } = this.deps;
+    telemetry.suspended(suspension !== null);
+    if (this.#toldSuspension !== (suspension?.since ?? null)) {
+      this.#toldSuspension = suspension?.since ?? null;
+      if (suspension === null) logger.info("the source is followed again");
+      else logger.warn("the source is suspended, nothing of it is committed", { ...suspension });
     }
-    return current !== null;
+    return suspension !== null;
   }
 
   /** Null as in `#judge`: nothing is settled. */

@@ -3,7 +3,7 @@
  * alone. Each method is one transaction, run without a pause, so that what it returns is one
  * moment's truth.
  */
-import { inForce, type Approval, type Orders, type Suspension } from "../model/orders.js";
+import type { Approval, Orders, Suspension } from "../model/orders.js";
 import type { CommittedState, Revision, StateObject } from "../model/state.js";
 import { refKey } from "../model/state.js";
 import type { Heartbeat, Member, NodeStatus, SourceStatus } from "../model/status.js";
@@ -22,6 +22,7 @@ import { isCount, type Guard } from "./guards.js";
 import { keys, prefixes } from "./keys.js";
 import { isAlive } from "./lease.js";
 import { nextRevision, numberAfter, stageObjects } from "./lineage.js";
+import { inForce } from "./orders.js";
 import { pruneTable, type PruneBounds, type Pruned } from "./prune.js";
 import * as records from "./records.js";
 import type { Table, TableReader, TableWriter } from "./table.js";
@@ -245,7 +246,7 @@ export class LocalStore implements Store {
 
   async readOrders(): Promise<Orders> {
     return this.#read((reader) => ({
-      suspension: suspensionOf(reader),
+      suspension: inForce(suspensionOf(reader), this.#clock.now()),
       approval: optionalRecord(reader, keys.approval, records.isApproval),
     }));
   }

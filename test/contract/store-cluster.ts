@@ -217,6 +217,7 @@ const orders: readonly StoreCase[] = [
       t.equal(await store.readHead(), null);
       t.match(await store.commit(draft([policy("a")]), { expectHead: null, fence: null }), { outcome: "committed" });
       await store.writeSuspension({ ...SUSPENSION, until: "1970-01-01T00:00:00.000Z" });
+      t.equal((await store.readOrders()).suspension, null);
       t.match(await store.commit(draft([policy("a", 81)]), { ...guard, expectHead: 1 }), { outcome: "committed" });
       await store.writeSuspension(null);
       t.match(await store.commit(draft([policy("a", 82)]), { ...guard, expectHead: 2 }), { outcome: "committed" });

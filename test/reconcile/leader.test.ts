@@ -278,7 +278,9 @@ t.test("while the source is suspended nothing of it is committed, by whoever lea
   t.equal(await store.readHead(), 2, "it ended by itself");
   t.same(calls.filter(([name]) => name === "suspended").at(-1), ["suspended", false]);
   source.push("3", GOOD);
-  source.meanwhile = async () => void (await store.writeSuspension({ ...suspension, until: null }));
+  source.meanwhile = async () => {
+    await store.writeSuspension({ ...suspension, until: null });
+  };
   await leader.reconcile();
   t.equal(await store.readHead(), 2, "also where it begins while a commit is on its way");
   t.match(await store.readSourceStatus(), { acceptedCommit: "2".repeat(40) });

@@ -6,13 +6,13 @@
  * An answer that was lost is no matter: the same transaction sent again fails its comparison, and
  * the attempt's own commit id is found in the revision that took its number.
  */
-import { inForce } from "../../model/orders.js";
 import type { Revision, RevisionEntry, StateObject } from "../../model/state.js";
 import { refKey } from "../../model/state.js";
 import { StoreError, type CommitGuard, type CommitOutcome, type RevisionDraft } from "../../ports/store.js";
 import { isCount } from "../../store/guards.js";
 import { keys, STORE_FORMAT } from "../../store/keys.js";
 import { nextRevision, numberAfter, stageObjects } from "../../store/lineage.js";
+import { inForce } from "../../store/orders.js";
 import { encodeRevision, isSuspension } from "../../store/records.js";
 import { inBatches, mapBounded } from "./batches.js";
 import type { EtcdClient } from "./client.js";

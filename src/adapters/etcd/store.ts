@@ -17,6 +17,7 @@ import {
 } from "../../ports/store.js";
 import type { Clock } from "../../ports/system.js";
 import { keys, prefixes, STORE_FORMAT } from "../../store/keys.js";
+import { inForce } from "../../store/orders.js";
 import type { PruneBounds, Pruned } from "../../store/prune.js";
 import { isApproval, isNodeStatus, isSourceStatus, isSuspension } from "../../store/records.js";
 import { EtcdClient, type EtcdOptions } from "./client.js";
@@ -174,7 +175,8 @@ class EtcdStore implements Store {
     const { found } = await this.#client.transact([], [{ get: keys.suspension }, { get: keys.approval }]);
     const [suspension, approval] = found.map(([entry]) => entry);
     return {
-      suspension: suspension === undefined ? null : recordOf(suspension, isSuspension),
+      suspension:
+        suspension === undefined ? null : inForce(recordOf(suspension, isSuspension), this.#client.clock.now()),
       approval: approval === undefined ? null : recordOf(approval, isApproval),
     };
   }
