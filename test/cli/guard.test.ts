@@ -98,6 +98,8 @@ t.test("unsigned commits stop the line", { skip: cannotRun("ssh-keygen") }, asyn
   const url = `file://${repo.path}`;
   for (const command of [["plan"], ["apply", "--auto-approve"]])
     t.match(await ztap.run([...command, url, ...config]), { code: 1, stderr: text }, command.join(" "));
+  const folder = ["apply", repo.path, "--auto-approve"];
+  t.match(await ztap.json(t, "error", folder, { code: 1 }), { error: { code: "override-needed" } }, "nor by a folder");
   commitSigned(repo, ada, "Signed, on top of it");
   await until(async () => (await status(ztap, t)).source.observedCommit !== bad, "the next poll");
   t.match(await status(ztap, t), { revision: 1, source: { state: "Rejected", unverified: { commit: bad } } });
@@ -106,6 +108,15 @@ t.test("unsigned commits stop the line", { skip: cannotRun("ssh-keygen") }, asyn
   const good = commitSigned(repo, ada);
   await until(async () => (await status(ztap, t)).source.acceptedCommit === good, "the mended history");
   t.equal((await status(ztap, t)).revision, 2);
+
+  repo.git("reset", "--quiet", "--hard", first);
+  await until(async () => (await status(ztap, t)).source.state === "Held", "the branch that went back");
+  const held = { revision: 2, source: { acceptedCommit: good, observedCommit: first, rewrittenFrom: good } };
+  t.match(await status(ztap, t), held, "signed once, and old");
+  t.match(await ztap.run(["cluster", "status"]), { stdout: /History was rewritten: this does not come after/ });
+  await ztap.json(t, "cluster-approve", ["cluster", "approve", first]);
+  await until(async () => (await status(ztap, t)).source.acceptedCommit === first, "the approved commit");
+  t.equal((await status(ztap, t)).revision, 3);
   t.match(await agent.stop(), { code: 0 });
 });
 
