@@ -1,7 +1,8 @@
 /**
  * Makes docs/cli.md, the reference of all commands and settings, from the manifest of the built CLI, the settings
- * themselves and the schema of the configuration file.
- * `node docs/generate.mjs` writes it; `--check` exits 1 where the committed page is not what the commands say.
+ * themselves and the schema of the configuration file; and src/manifest/help.generated.ts, the help on each diagnostic
+ * that reports carry, from the tables of docs/diagnostics.md.
+ * `node docs/generate.mjs` writes them; `--check` exits 1 where what is committed is not what they are made from.
  */
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { DEFAULT_TEXTS, SETTING_KEYS, variableOf } from "../dist/src/operations/settings.js";
@@ -85,9 +86,30 @@ const text = [
   ...commands.flatMap(section),
 ].join("\n").replace(/\n+$/, "\n");
 
-const page = new URL("docs/cli.md", root);
-if (!process.argv.includes("--check")) writeFileSync(page, text);
-else if (!existsSync(page) || readFileSync(page, "utf8") !== text) {
-  console.error("docs/cli.md is not what the commands say: run node docs/generate.mjs");
-  process.exitCode = 1;
+// A bar within a cell is written with a backslash before it.
+const cells = (row) => row.split(/(?<!\\)\|/).slice(1, -1).map((cell) => cell.trim().replaceAll("\\|", "|"));
+const help = readFileSync(new URL("docs/diagnostics.md", root), "utf8")
+  .split("\n")
+  .filter((line) => /^\| ZT\d{4} \|/.test(line))
+  .map(cells)
+  .map(([code, , , example, fix]) => `  ${code}: ${JSON.stringify({ example, fix })},`);
+const module = [
+  "/** Made from docs/diagnostics.md by `node docs/generate.mjs`; do not edit. */",
+  "export const HELP: Readonly<Record<string, { readonly example: string; readonly fix: string }>> = {",
+  ...help,
+  "};",
+  "",
+].join("\n");
+
+const isCheck = process.argv.includes("--check");
+for (const [path, content, origin] of [
+  ["docs/cli.md", text, "the commands"],
+  ["src/manifest/help.generated.ts", module, "docs/diagnostics.md"],
+]) {
+  const file = new URL(path, root);
+  if (!isCheck) writeFileSync(file, content);
+  else if (!existsSync(file) || readFileSync(file, "utf8") !== content) {
+    console.error(`${path} is not what ${origin} says: run node docs/generate.mjs`);
+    process.exitCode = 1;
+  }
 }

@@ -4,6 +4,7 @@
  */
 import { mkdir, readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
+import type { GitSource } from "./adapters/git/source.js";
 import type { Scaffolded } from "./adapters/git/scaffold.js";
 import { systemClock, systemRandom } from "./adapters/system/clock.js";
 import { ProcLifelines } from "./adapters/system/lifelines.js";
@@ -23,7 +24,7 @@ import type { FlowMessage, FlowQuery } from "./model/flow.js";
 import type { Enforcer } from "./ports/enforcer.js";
 import { EnforcerError } from "./ports/enforcer.js";
 import type { LifelineReader } from "./ports/lifelines.js";
-import type { Source } from "./ports/source.js";
+import type { BaseSource, Source } from "./ports/source.js";
 import { SourceError } from "./ports/source.js";
 import type { Store } from "./ports/store.js";
 import type { Logger } from "./ports/system.js";
@@ -60,13 +61,30 @@ export interface SourceChoice {
 
 /** A folder of this disk is read as it lies there (with `ref`: from the repository around it); a URL or a bare repository from a mirror. */
 export async function openSource(settings: Settings, { location, ref }: SourceChoice): Promise<Source> {
-  const { isRemoteLocation } = await import("./adapters/git/location.js");
-  if (isRemoteLocation(location) || (await isBareRepository(location))) {
-    return openRepository(settings, { location, ref, path: settings.sourcePath });
-  }
+  if (await isRepository(location)) return openRepository(settings, { location, ref, path: settings.sourcePath });
   const { FolderSource, RepositorySource } = await import("./adapters/git/folder.js");
-  const dir = settings.sourcePath === null ? location : join(location, settings.sourcePath);
+  const dir = folderIn(location, settings);
   return ref === undefined ? new FolderSource({ dir }) : new RepositorySource({ dir, ref });
+}
+
+/** The same place at another ref, for comparing with it. */
+export async function openBase(
+  settings: Settings,
+  { location, ref }: SourceChoice & { readonly ref: string },
+): Promise<BaseSource> {
+  if (await isRepository(location)) return openRepository(settings, { location, ref, path: settings.sourcePath });
+  const { RepositorySource } = await import("./adapters/git/folder.js");
+  return new RepositorySource({ dir: folderIn(location, settings), ref });
+}
+
+function folderIn(location: string, { sourcePath }: Settings): string {
+  return sourcePath === null ? location : join(location, sourcePath);
+}
+
+/** What is read through a mirror, and not where it lies. */
+async function isRepository(location: string): Promise<boolean> {
+  const { isRemoteLocation } = await import("./adapters/git/location.js");
+  return isRemoteLocation(location) || (await isBareRepository(location));
 }
 
 async function isBareRepository(path: string): Promise<boolean> {
@@ -81,7 +99,7 @@ async function isBareRepository(path: string): Promise<boolean> {
 async function openRepository(
   settings: Settings,
   { location, ref, path, signal }: SourceChoice & { readonly path: string | null; readonly signal?: AbortSignal },
-): Promise<Source> {
+): Promise<GitSource> {
   const { GitSource } = await import("./adapters/git/source.js");
   return new GitSource({
     location,
@@ -281,6 +299,8 @@ export async function scaffoldRepository(root: string, dir: string): Promise<Sca
   return scaffold(
     [
       { from: join(root, "examples/starter"), to: "" },
+      // What its workflow uses: the action of this very version, and nothing fetched by name.
+      { from: join(root, ".github/actions/plan"), to: ".github/actions/ztap-plan" },
       // For editors: the schemas of this very version, without a network.
       { from: join(root, "schemas"), to: ".ztap/schemas", only: /^[^/]+\.schema\.json$/ },
     ],

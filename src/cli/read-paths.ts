@@ -6,25 +6,46 @@ import { OperationError } from "../operations/error.js";
 import type { SourceFile } from "../ports/source.js";
 import { openFolder } from "../wiring.js";
 
+interface FoundFile extends SourceFile {
+  /** Absolute; null for standard input. */
+  readonly place: string | null;
+  /** The top of the Git work tree that it is in; null where there is none. */
+  readonly top: string | null;
+}
+
 /**
- * Named from where the user stands, so that a diagnostic can be clicked. A file that is named twice is read once.
+ * A file that is named twice is read once.
+ * @param from where names start: where the user stands, so that a diagnostic can be clicked; or the top of the work
+ * tree, as a forge knows the files (files of several work trees, or of none, have no such name)
  * @throws OperationError `not-found` where a folder has none: what was not looked at must not be called valid
  */
-export async function readPaths(paths: readonly string[]): Promise<readonly SourceFile[]> {
-  const files = new Map<string, SourceFile>();
+export async function readPaths(
+  paths: readonly string[],
+  from: "here" | "top" = "here",
+): Promise<readonly SourceFile[]> {
+  const files = new Map<string, FoundFile>();
   for (const path of paths) {
-    for (const file of path === "-" ? [await readInput()] : await readFolder(path)) files.set(file.path, file);
+    for (const file of path === "-" ? [await readInput()] : await readFolder(path))
+      files.set(file.place ?? file.path, file);
   }
-  return [...files.values()];
+  const tops = new Set([...files.values()].filter(({ place }) => place !== null).map(({ top }) => top));
+  const [top = null] = tops;
+  const start = from === "top" && tops.size === 1 && top !== null ? top : process.cwd();
+  return [...files.values()].map(({ path, text, blobId, place }) => ({
+    path: place === null ? path : relative(start, place),
+    text,
+    blobId,
+  }));
 }
 
-async function readInput(): Promise<SourceFile> {
+async function readInput(): Promise<FoundFile> {
   const content = await text(process.stdin);
-  return { path: "<stdin>", text: content, blobId: createHash("sha256").update(content).digest("hex") };
+  const blobId = createHash("sha256").update(content).digest("hex");
+  return { path: "<stdin>", text: content, blobId, place: null, top: null };
 }
 
-async function readFolder(path: string): Promise<readonly SourceFile[]> {
-  const { files, root = "", skipped = [] } = await (await openFolder(path)).fetch();
+async function readFolder(path: string): Promise<readonly FoundFile[]> {
+  const { files, source, root = "", skipped = [] } = await (await openFolder(path)).fetch();
   if (files.length === 0) {
     const links = skipped.length === 0 ? "" : ` (symbolic links are not followed: ${skipped.join(", ")})`;
     throw new OperationError(
@@ -32,5 +53,7 @@ async function readFolder(path: string): Promise<readonly SourceFile[]> {
       `nothing to validate: there is no *.yaml or *.yml file in ${path}${links}; check the path`,
     );
   }
-  return files.map((file) => ({ ...file, path: relative(process.cwd(), resolve(root, file.path)) }));
+  // A work tree without a commit has changes that no commit holds.
+  const top = source.commit !== null || source.dirty ? root : null;
+  return files.map((file) => ({ ...file, place: resolve(root, file.path), top }));
 }

@@ -4,20 +4,28 @@ import { EXIT, InvalidInput } from "../cli/exit.js";
 import { SETTING_FLAGS } from "../cli/flags.js";
 import { requireWayIn } from "../cli/lockout.js";
 import { savePlan } from "../cli/plan-file.js";
-import { deletionNotices, suspensionNotices } from "../operations/notices.js";
+import { planAgainstBase, readBase, type BaseChoice } from "../operations/against.js";
+import { deletionNotices, suspensionNotices, type Notice } from "../operations/notices.js";
 import { readDesired } from "../operations/desired.js";
-import { planConnectivity, planDesired } from "../operations/plan.js";
-import { planDocument, renderPlan, renderPlanMarkdown } from "../views/plan.js";
-import { openSource, readManifests } from "../wiring.js";
+import { OperationError } from "../operations/error.js";
+import { planConnectivity, planDesired, type Planned } from "../operations/plan.js";
+import type { Settings } from "../operations/settings.js";
+import type { DesiredState } from "../model/state.js";
+import { planDocument, renderPlan } from "../views/plan.js";
+import { renderNoPlanMarkdown, renderPlanMarkdown } from "../views/plan-markdown.js";
+import { openBase, openSource, readManifests } from "../wiring.js";
 import { withStore } from "../wiring-store.js";
 
 export default class Plan extends BaseCommand {
   static override summary = "Show what would change: objects and connections, the desired state against head.";
   static override description =
-    "Reads a folder's work tree, or with --ref (and for a URL) a commit, and changes nothing.";
+    "Reads a folder's work tree, or with --ref (and for a URL) a commit, and changes nothing. " +
+    "With --against it needs no store: the base is the commit where the desired state parted from REF, " +
+    "so that what came to REF since is no difference (`git diff REF...COMMIT`).";
   static override examples = [
     "<%= config.bin %> plan",
     "<%= config.bin %> plan https://git.example.com/policies.git --ref main --detailed-exitcode",
+    "<%= config.bin %> plan --against origin/main --format markdown",
   ];
   static override args = {
     source: Args.string({ ignoreStdin: true, description: "folder or Git URL (default: this folder)", default: "." }),
@@ -27,6 +35,16 @@ export default class Plan extends BaseCommand {
     node: SETTING_FLAGS.node,
     "allow-lockout": SETTING_FLAGS["allow-lockout"],
     ref: Flags.string({ description: "commit, branch or tag", env: "ZTAP_REF" }),
+    against: Flags.string({
+      description: "compare with a branch, tag or commit of the same repository, and not with a store",
+      env: "ZTAP_AGAINST",
+      helpValue: "REF",
+    }),
+    exact: Flags.boolean({
+      description: "with --against: REF itself, and not where the desired state parted from it",
+      env: "ZTAP_EXACT",
+      dependsOn: ["against"],
+    }),
     "source-path": SETTING_FLAGS["source-path"],
     out: Flags.string({ description: "save the plan, for `apply FILE`", env: "ZTAP_OUT", helpValue: "FILE" }),
     format: Flags.option({ options: ["text", "json", "markdown"] as const })({
@@ -42,26 +60,71 @@ export default class Plan extends BaseCommand {
 
   async run(): Promise<void> {
     const { args, flags } = await this.parse(Plan);
-    const settings = await this.settings(flags);
-    const source = await openSource(settings, { location: args.source, ref: flags.ref });
-    const { desired, diagnostics, files } = await readDesired(source, readManifests);
-    this.showDiagnostics(diagnostics, files);
-    if (desired === null) throw new InvalidInput(diagnostics);
-    const [planned, notices] = await withStore(settings, { create: false }, async (store) => {
-      const made = await planDesired(store, desired);
-      if (made.plan.changes.length > 0) await requireWayIn(settings, store, made.desired.objects);
-      const notices = await suspensionNotices(store);
-      return [made, [...notices, ...deletionNotices(made, settings.maxDeletePercent)]] as const;
-    });
+    if (flags.against !== undefined && flags.out !== undefined) {
+      throw new OperationError(
+        "usage",
+        "--out does not go with --against: a plan against a commit belongs to no store, and cannot be applied",
+      );
+    }
+    const format = flags.json ? "json" : flags.format;
+    const { planned, notices } = await this.#plan(await this.settings(flags), args.source, flags).catch(
+      (error: unknown) => {
+        // What keeps a comment up to date takes the plan from stdout, and the old one would be wrong.
+        if (format === "markdown") this.log(renderNoPlanMarkdown(args.source, inMarkdown(error)));
+        throw error;
+      },
+    );
     this.showNotices(notices);
     if (flags.out !== undefined) await savePlan(flags.out, planned);
     const connectivity = planConnectivity(planned);
-    const asJson = flags.json || flags.format === "json";
-    this.print({ json: asJson }, { ...planDocument(planned.plan, connectivity), notices }, () =>
-      flags.format === "markdown"
-        ? renderPlanMarkdown(planned.plan, connectivity)
+    this.print({ json: format === "json" }, { ...planDocument(planned.plan, connectivity), notices }, () =>
+      format === "markdown"
+        ? renderPlanMarkdown(planned.plan, connectivity, args.source)
         : renderPlan(planned.plan, connectivity, this.style),
     );
     if (flags["detailed-exitcode"] && planned.plan.changes.length > 0) process.exitCode = EXIT.changes;
   }
+
+  async #plan(settings: Settings, location: string, { ref, against, exact }: Choice): Promise<Noted> {
+    const source = await openSource(settings, { location, ref });
+    const { desired, diagnostics, files } = await readDesired(source, readManifests);
+    this.showDiagnostics(diagnostics, files);
+    if (desired === null) throw new InvalidInput(diagnostics);
+    if (against !== undefined) {
+      const planned = await this.#planAgainst(settings, location, desired, { ref: against, exact });
+      return { planned, notices: deletionNotices(planned, settings.maxDeletePercent) };
+    }
+    return withStore(settings, { create: false }, async (store) => {
+      const planned = await planDesired(store, desired);
+      if (planned.plan.changes.length > 0) await requireWayIn(settings, store, planned.desired.objects);
+      const suspended = await suspensionNotices(store);
+      return { planned, notices: [...suspended, ...deletionNotices(planned, settings.maxDeletePercent)] };
+    });
+  }
+
+  async #planAgainst(settings: Settings, location: string, desired: DesiredState, choice: BaseChoice) {
+    const source = await openBase(settings, { location, ref: choice.ref });
+    const base = await readBase(source, desired, choice, readManifests);
+    if (base.errors.length > 0) {
+      this.logToStderr(`${choice.ref} does not validate itself; its objects could all be read:`);
+      this.showDiagnostics(base.errors, base.files);
+    }
+    return planAgainstBase(desired, base);
+  }
+}
+
+interface Noted {
+  readonly planned: Planned;
+  readonly notices: readonly Notice[];
+}
+
+interface Choice {
+  readonly ref?: string | undefined;
+  readonly against?: string | undefined;
+  readonly exact: boolean;
+}
+
+function inMarkdown(error: unknown): Parameters<typeof renderNoPlanMarkdown>[1] {
+  const message = error instanceof Error ? error.message : String(error);
+  return { message, diagnostics: error instanceof InvalidInput ? error.diagnostics : [] };
 }

@@ -4,7 +4,10 @@ import { EXIT } from "../cli/exit.js";
 import { readPaths } from "../cli/read-paths.js";
 import { hasErrors } from "../model/diagnostic.js";
 import { OperationError } from "../operations/error.js";
+import { printableJson } from "../model/printable.js";
 import { renderValidation, toValidateOutput } from "../views/diagnostics.js";
+import { renderGithub } from "../views/reports/github.js";
+import { toSarif } from "../views/reports/sarif.js";
 import { readManifests } from "../wiring.js";
 
 export default class Validate extends BaseCommand {
@@ -14,6 +17,7 @@ export default class Validate extends BaseCommand {
   static override examples = [
     "<%= config.bin %> validate",
     "<%= config.bin %> validate policies/ --json",
+    "<%= config.bin %> validate --format sarif > ztap.sarif",
     "cat policy.yaml | <%= config.bin %> validate -",
   ];
   static override strict = false;
@@ -24,8 +28,8 @@ export default class Validate extends BaseCommand {
     }),
   };
   static override flags = {
-    format: Flags.option({ options: ["text", "json"] as const })({
-      description: "output format",
+    format: Flags.option({ options: ["text", "json", "github", "sarif", "junit"] as const })({
+      description: "output format; github, sarif and junit name files from the top of the work tree",
       env: "ZTAP_FORMAT",
       default: "text",
     }),
@@ -33,8 +37,9 @@ export default class Validate extends BaseCommand {
 
   async run(): Promise<void> {
     const { argv, flags } = await this.parse(Validate);
+    const format = flags.json ? "json" : flags.format;
     const paths = argv.length === 0 ? ["."] : argv.map(String);
-    const files = await readPaths(paths);
+    const files = await readPaths(paths, format === "text" || format === "json" ? "here" : "top");
     const { objects, diagnostics } = readManifests(files);
     if (objects.size === 0 && diagnostics.length === 0) {
       throw new OperationError(
@@ -42,10 +47,15 @@ export default class Validate extends BaseCommand {
         `nothing to validate: no object stands in ${files.map(({ path }) => path).join(", ")}; check the path`,
       );
     }
-    const asJson = flags.json || flags.format === "json";
-    this.print({ json: asJson }, toValidateOutput(objects, diagnostics), () =>
-      renderValidation(objects, diagnostics, files, this.style),
-    );
+    const render = {
+      text: () => renderValidation(objects, diagnostics, files, this.style),
+      json: () => printableJson(toValidateOutput(objects, diagnostics), 2),
+      github: () => renderGithub(objects, diagnostics),
+      sarif: () => printableJson(toSarif(diagnostics, this.config.version), 2),
+      // Only this format pays for the library that writes XML.
+      junit: async () => (await import("../views/reports/junit.js")).renderJunit(objects, diagnostics, files),
+    };
+    this.log(await render[format]());
     if (hasErrors(diagnostics)) process.exitCode = EXIT.failed;
   }
 }

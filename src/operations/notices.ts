@@ -15,7 +15,8 @@ export async function suspensionNotices(store: Store): Promise<readonly Notice[]
 }
 
 export function deletionNotices({ desired, base }: Planned, maxDeletePercent: number): readonly Notice[] {
-  const mass = massDeletion(desired.objects, base?.revision ?? null, maxDeletePercent);
+  const before = [...(base?.objects.values() ?? [])].map(({ ref }) => ref);
+  const mass = massDeletion(desired.objects, before, maxDeletePercent);
   if (mass === null) return [];
   const message =
     `this deletes ${describeDeletion(mass)}, more than source.maxDeletePercent (${maxDeletePercent}): a leader that ` +

@@ -10,7 +10,7 @@ import { stalePlan } from "./stale.js";
 export interface Planned {
   readonly plan: Plan;
   readonly desired: DesiredState;
-  readonly base: CommittedState | null;
+  readonly base: Pick<CommittedState, "objects"> | null;
 }
 
 export async function planDesired(store: Store, desired: DesiredState): Promise<Planned> {

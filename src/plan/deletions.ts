@@ -1,5 +1,6 @@
 /** Whether a state deletes so much of another that somebody should look before it is followed. Pure. */
-import type { ObjectSet, Revision, RevisionEntry } from "../model/state.js";
+import type { ObjectRef } from "../model/objects.js";
+import type { ObjectSet } from "../model/state.js";
 import { refKey } from "../model/state.js";
 
 export interface MassDeletion {
@@ -12,22 +13,26 @@ export interface MassDeletion {
 /**
  * A share of the policies, or of all objects, that is larger than allowed. One object by itself is never a mass,
  * in however small a state, unless it was the last one. A renamed object is one deleted and another made.
+ * @param before what there was: a revision's entries, or the names of a state's objects
  * @param maxPercent 100 allows every share
  */
-export function massDeletion(desired: ObjectSet, head: Revision | null, maxPercent: number): MassDeletion | null {
-  const entries = head?.entries ?? [];
-  const policies = entries.filter(({ kind }) => kind === "NetworkPolicy");
-  return excess("NetworkPolicies", policies, desired, maxPercent) ?? excess("objects", entries, desired, maxPercent);
+export function massDeletion(
+  desired: ObjectSet,
+  before: readonly ObjectRef[],
+  maxPercent: number,
+): MassDeletion | null {
+  const policies = before.filter(({ kind }) => kind === "NetworkPolicy");
+  return excess("NetworkPolicies", policies, desired, maxPercent) ?? excess("objects", before, desired, maxPercent);
 }
 
 function excess(
   what: MassDeletion["what"],
-  entries: readonly RevisionEntry[],
+  before: readonly ObjectRef[],
   desired: ObjectSet,
   maxPercent: number,
 ): MassDeletion | null {
-  const total = entries.length;
-  const deleted = entries.filter((entry) => !desired.has(refKey(entry))).length;
+  const total = before.length;
+  const deleted = before.filter((ref) => !desired.has(refKey(ref))).length;
   const isMass = deleted > 1 || deleted === total;
   return isMass && deleted * 100 > total * maxPercent ? { what, deleted, total } : null;
 }

@@ -4,7 +4,7 @@
  */
 import { diffKeyed } from "../diff/keyed.js";
 import type { ObjectRef, ZtapObject } from "../model/objects.js";
-import type { CommittedState, DesiredState, Revision, SourceRef, StateObject } from "../model/state.js";
+import type { CommittedState, DesiredState, ObjectSet, Revision, SourceRef, StateObject } from "../model/state.js";
 import { refKey } from "../model/state.js";
 
 export type ChangeAction = "create" | "update" | "delete";
@@ -21,6 +21,8 @@ export interface Change {
 export interface Plan {
   /** The head that this plan was made against; applying it to another head is refused as stale. */
   readonly base: number | null;
+  /** The commit that stands in head's place: such a plan is for reading, and belongs to no store. Null with a store. */
+  readonly against: SourceRef | null;
   readonly source: SourceRef;
   /** By kind, namespace and name. */
   readonly changes: readonly Change[];
@@ -29,18 +31,23 @@ export interface Plan {
 
 /** @param base the state in force; null for an empty store */
 export function planChanges(desired: DesiredState, base: CommittedState | null): Plan {
-  const diff = diffKeyed<StateObject>(
-    desired.objects,
-    base?.objects ?? new Map(),
-    (wanted, actual) => wanted.digest === actual.digest,
-  );
+  const objects = base?.objects ?? new Map<string, never>();
+  return { base: base?.revision.number ?? null, against: null, ...compareStates(desired, objects) };
+}
+
+/** @param base the state at another commit */
+export function planAgainst(desired: DesiredState, base: DesiredState): Plan {
+  return { base: null, against: base.source, ...compareStates(desired, base.objects) };
+}
+
+function compareStates(desired: DesiredState, base: ObjectSet): Pick<Plan, "source" | "changes" | "summary"> {
+  const diff = diffKeyed<StateObject>(desired.objects, base, (wanted, actual) => wanted.digest === actual.digest);
   const changes: Change[] = [
     ...diff.missing.map(({ wanted }) => toChange("create", wanted.ref, null, wanted)),
     ...diff.changed.map(({ wanted, actual }) => toChange("update", wanted.ref, actual.object, wanted)),
     ...diff.extra.map(({ actual }) => toChange("delete", actual.ref, actual.object, null)),
   ].sort((a, b) => (refKey(a.ref) < refKey(b.ref) ? -1 : 1));
   return {
-    base: base?.revision.number ?? null,
     source: desired.source,
     changes,
     summary: { create: diff.missing.length, update: diff.changed.length, delete: diff.extra.length },

@@ -45,6 +45,18 @@ export interface Source {
   fetch(commit?: string, since?: string): Promise<Snapshot>;
 }
 
+/** What another state of the same repository is compared with. */
+export interface BaseSource {
+  /**
+   * Reads the source's ref where the commit parted from it: their best common ancestor, as `git diff REF...COMMIT`
+   * takes it. A folder that did not exist there yet held nothing.
+   * @param commit null for what has no commit yet
+   * @param exact the ref's own commit, whatever came to it since
+   * @throws SourceError `ref-not-found` also where the two have no commit in common
+   */
+  fetchBase(commit: string | null, exact: boolean): Promise<Snapshot>;
+}
+
 export type SourceErrorCode =
   | "source-not-found"
   | "source-unreachable"

@@ -47,7 +47,7 @@ function deletionOf({ desired, tip, head, acceptedCommit, maxDeletePercent }: Ca
   if (desired.objects.size === 0) return "has no objects at all";
   // What an operator committed over an accepted commit is given back without asking.
   if (tip === acceptedCommit) return null;
-  const mass = massDeletion(desired.objects, head, maxDeletePercent);
+  const mass = massDeletion(desired.objects, head.entries, maxDeletePercent);
   return mass === null
     ? null
     : `deletes ${describeDeletion(mass)}, more than source.maxDeletePercent (${maxDeletePercent}) allows`;

@@ -1,4 +1,5 @@
 /** What a node would load. */
+import { qualifiedName } from "../model/state.js";
 import type { RenderedRuleset } from "../model/inspection.js";
 import { printable, printableLine } from "../model/printable.js";
 import type { Style } from "./style.js";
@@ -10,7 +11,7 @@ export function renderingDocument({ backend, node, text, entries, refusals }: Re
     ...{ backend, node, digest, text, entries },
     refused: refusals.map(({ workload, rule, message, fix }) => ({
       workload,
-      rule: rule === undefined ? null : rule.key,
+      rule: rule === undefined ? null : `${qualifiedName(rule.policy)}/${rule.direction}/${rule.index}`,
       file: rule?.file ?? null,
       line: rule?.line ?? null,
       message,

@@ -10,6 +10,7 @@ import { join } from "node:path";
 import { parseAllDocuments } from "yaml";
 import { atEnd, makeCgroup, run } from "./arena.mjs";
 import { benchApply, benchChange } from "./change.mjs";
+import { benchConnections } from "./connections.mjs";
 import { measureFanOut } from "./fanout.mjs";
 import { benchPrograms } from "./programs.mjs";
 import { compare, head, quantile, row, skip, spread } from "./report.mjs";
@@ -192,6 +193,7 @@ const BENCHES = {
   start: benchStart,
   "plan-1000": () => benchPlan(1_000),
   "plan-10000": () => benchPlan(10_000),
+  connections: () => benchConnections(ztap, folder),
   apply: () => asRoot("compile and apply", benchApply),
   change: () => asRoot("one-rule change", benchChange),
   restart: tellRestart,

@@ -278,3 +278,30 @@ t.test(
     t.equal(agent.code, 1, "enforcing needs root");
   },
 );
+
+t.test("validate for machines: the document alone on stdout, and files as the repository names them", async (t) => {
+  const ztap = new Ztap(t);
+  const repo = new Repository(ztap.path("repo"));
+  repo.write("policies/n.yaml", NODES.replace("address:", "adress:"));
+  const cwd = ztap.path("repo/policies");
+  t.match((await ztap.run(["validate"], { cwd })).stdout, /^n\.yaml:4:/m);
+  const github = await ztap.run(["validate", "--format", "github"], { cwd });
+  t.match(github, { code: 1, stdout: /^::error file=policies\/n\.yaml,line=4,col=\d+,title=ZT2003 /m, stderr: "" });
+  const junit = await ztap.run(["validate", "--format", "junit"], { cwd });
+  t.match(junit, {
+    code: 1,
+    stdout: /^<\?xml .*<testcase [^>]*name="policies\/n\.yaml".*<\/testsuites>\n$/s,
+    stderr: "",
+  });
+  const sarif = await ztap.run(["validate", "--format", "sarif"], { cwd });
+  t.match(sarif, { code: 1, stderr: "" });
+  t.equal(
+    JSON.parse(sarif.stdout).runs[0].results[0].locations[0].physicalLocation.artifactLocation.uri,
+    "policies/n.yaml",
+  );
+  // Outside of a repository, and in two at once, there is no such name.
+  ztap.write("plain/n.yaml", NODES);
+  t.match((await ztap.run(["validate", "plain", "--format", "junit"])).stdout, /name="plain\/n\.yaml"/);
+  const both = await ztap.run(["validate", "plain", "repo", "--format", "junit"]);
+  t.match(both.stdout, /name="plain\/n\.yaml".*name="repo\/policies\/n\.yaml"/s);
+});

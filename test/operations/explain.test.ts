@@ -9,7 +9,8 @@ import { diffConnectivity } from "../../src/plan/connectivity.js";
 import { eachConnection } from "../../src/policy/connectivity.js";
 import { connectivityDocument, renderConnectivity } from "../../src/views/connectivity.js";
 import { explainDocument, renderExplanation } from "../../src/views/explain.js";
-import { planDocument, renderPlan, renderPlanMarkdown } from "../../src/views/plan.js";
+import { planDocument, renderPlan } from "../../src/views/plan.js";
+import { renderPlanMarkdown } from "../../src/views/plan-markdown.js";
 import { plainStyle } from "../../src/views/style.js";
 import { objectsOf, policy, stateOf, TEST_SOURCE, workload } from "../builders/state.js";
 
@@ -185,7 +186,7 @@ t.test("a plan tells the connections in text, in markdown and in its document", 
     /\+ 0\.0\.0\.0\/0, ::\/0 +→ default\/db .* default\/all ingress \(state\.yaml:\d+\), .*…\n/,
     "alike in one line, with why",
   );
-  t.match(renderPlanMarkdown(plan, diff), /\*\*Connections: \d+ to open, 0 to close\.\*\*\n\n```diff\n\+ default/);
+  t.match(renderPlanMarkdown(plan, diff, "."), /\*\*\d+ connections to open, 0 to close\. .*#### Opens\n\n- \*\*`/s);
   const { opened, closed, summary } = diff;
   t.match(planDocument(plan, diff), { connectivity: { opened, closed, summary, unknown: null } });
   const none = diffConnectivity(after.objects, after.objects, 1000);

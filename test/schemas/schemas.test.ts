@@ -4,6 +4,7 @@ import { readdirSync, readFileSync } from "node:fs";
 import { Ajv2020 } from "ajv/dist/2020.js";
 import t from "tap";
 import { readManifests } from "../../src/manifest/read.js";
+import { KINDS } from "../../src/model/objects.js";
 import { CODES } from "../../src/manifest/codes.js";
 import { toValidateOutput } from "../../src/views/diagnostics.js";
 
@@ -52,6 +53,17 @@ t.test("object.schema.json, as an editor reads it, agrees with the reader on who
     for (const { object } of objects.values()) t.equal(validate?.(object), true, object.metadata.name);
   }
   t.equal(validate?.({ apiVersion: "ztap/v1", kind: "Node", metadata: { name: "n" }, spec: {} }), false);
+});
+
+t.test("object.schema.json knows every kind, and ships with all that it refers to", async (t) => {
+  const { oneOf } = Object(JSON.parse(read("schemas/object.schema.json")));
+  const files = oneOf.map(({ $ref }: { $ref: string }) => $ref);
+  const kinds = files.map((file: string) => {
+    const [kind] = /"kind":\s*\{[^}]*"const":\s*"(\w+)"/.exec(read(`schemas/${file}`))?.slice(1) ?? [];
+    return kind;
+  });
+  t.same(new Set(kinds), new Set(KINDS));
+  t.ok(JSON.parse(read("package.json")).files.includes("schemas"));
 });
 
 function readExample(name: string): ReturnType<typeof readManifests> {

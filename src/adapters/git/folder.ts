@@ -11,7 +11,8 @@ import { readdir, readFile, realpath, stat } from "node:fs/promises";
 import { dirname, join, relative, resolve, sep } from "node:path";
 import type { SourceRef } from "../../model/state.js";
 import { withReason } from "../../model/system-error.js";
-import { SourceError, type Snapshot, type Source, type SourceFile } from "../../ports/source.js";
+import { SourceError, type BaseSource, type Snapshot, type Source, type SourceFile } from "../../ports/source.js";
+import { findFork, readTreeOrNothing } from "./base.js";
 import { git } from "./git.js";
 import {
   decodeText,
@@ -67,8 +68,8 @@ export class FolderSource implements Source {
   }
 }
 
-/** `--ref REF` on a folder of this disk: the folder's place in the commit that the ref names. */
-export class RepositorySource implements Source {
+/** `--ref REF` on a folder of this disk: the folder's place (or the one file) in the commit that the ref names. */
+export class RepositorySource implements Source, BaseSource {
   readonly location: string;
   readonly #ref: string;
   readonly #limits: SourceLimits;
@@ -84,14 +85,31 @@ export class RepositorySource implements Source {
   }
 
   async fetch(commit?: string): Promise<Snapshot> {
-    const { commit: id, top, subPath } = await this.#resolve(commit === undefined ? this.#ref : cleanRevision(commit));
-    const options = { folder: top, trustOwner: true };
-    const { files, skipped } = await readTree(options, id, subPath, this.#limits);
-    return { source: await describeCommit(options, id, this.location), files, skipped, root: top };
+    const at = await this.#resolve(commit === undefined ? this.#ref : cleanRevision(commit));
+    return this.#read(at, readTree);
   }
 
-  async #resolve(ref: string): Promise<{ readonly commit: string; readonly top: string; readonly subPath: string }> {
-    const { dir, top } = await placeOf(this.location);
+  async fetchBase(commit: string | null, exact: boolean): Promise<Snapshot> {
+    const at = await this.#resolve(this.#ref);
+    const fork = { ref: this.#ref, tip: at.commit, commit };
+    const base = exact ? at.commit : await findFork({ folder: at.top, trustOwner: true }, fork);
+    return this.#read({ ...at, commit: base }, readTreeOrNothing);
+  }
+
+  async #read({ commit, top, subPath, file }: PlaceInCommit, readFiles: typeof readTree): Promise<Snapshot> {
+    const options = { folder: top, trustOwner: true };
+    const { files, skipped } = await readFiles(options, commit, subPath, this.#limits);
+    const isMeant = (path: string): boolean => file === null || path === file;
+    return {
+      source: await describeCommit(options, commit, this.location),
+      files: files.filter(({ path }) => isMeant(path)),
+      skipped: skipped.filter(isMeant),
+      root: top,
+    };
+  }
+
+  async #resolve(ref: string): Promise<PlaceInCommit> {
+    const { dir, file, top } = await placeOf(this.location);
     if (top === null) {
       throw new SourceError(
         "source-not-found",
@@ -100,10 +118,22 @@ export class RepositorySource implements Source {
     }
     const commit = await resolveCommit({ folder: top, trustOwner: true }, ref);
     if (commit === null) {
-      throw new SourceError("ref-not-found", `the repository at ${top} has no commit ${JSON.stringify(ref)}`);
+      throw new SourceError(
+        "ref-not-found",
+        `the repository at ${top} has no commit ${JSON.stringify(ref)}; a branch of a remote has to be fetched first`,
+      );
     }
-    return { commit, top, subPath: slashed(relative(top, dir)) };
+    const named = (path: string): string => slashed(relative(top, path));
+    return { commit, top, subPath: named(dir), file: file === null ? null : named(file) };
   }
+}
+
+/** Where in a commit the user pointed to; paths are from the top. */
+interface PlaceInCommit {
+  readonly commit: string;
+  readonly top: string;
+  readonly subPath: string;
+  readonly file: string | null;
 }
 
 /** Here git resolves the name itself, so that `HEAD~2` and short ids are understood. */

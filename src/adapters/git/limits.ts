@@ -10,9 +10,9 @@ export interface SourceLimits {
 const MIB = 1024 * 1024;
 export const DEFAULT_LIMITS: SourceLimits = { fileBytes: MIB, files: 20_000, totalBytes: 64 * MIB };
 
-/** Only these are read. */
+/** Only these are read. A name that begins with a dot is another tool's, as a shell's `*.yaml` has it: .gitlab-ci.yml, .pre-commit-config.yaml. */
 export function isPolicyFile(path: string): boolean {
-  return /\.ya?ml$/.test(path);
+  return /(^|\/)[^./][^/]*\.ya?ml$/.test(path);
 }
 
 /** The folders that a folder on disk may hold beside policies; a commit holds them no more than others. */

@@ -2,7 +2,8 @@
  * GitSource: a repository at a path or a URL, read by object from a mirror in the cache.
  */
 import { resolve } from "node:path";
-import { SourceError, type Snapshot, type Source } from "../../ports/source.js";
+import { SourceError, type BaseSource, type Snapshot, type Source } from "../../ports/source.js";
+import { findFork, readTreeOrNothing } from "./base.js";
 import { isAncestor } from "./history.js";
 import { DEFAULT_LIMITS, type SourceLimits } from "./limits.js";
 import { parseLocation, type Location } from "./location.js";
@@ -40,7 +41,7 @@ interface RemoteTip {
 const ATTEMPTS = 3;
 const COMMIT_ID = /^([0-9a-f]{40}|[0-9a-f]{64})$/;
 
-export class GitSource implements Source {
+export class GitSource implements Source, BaseSource {
   readonly location: string;
   readonly #mirror: Mirror;
   readonly #ref: string;
@@ -79,9 +80,26 @@ export class GitSource implements Source {
 
   async fetch(commit?: string, since?: string): Promise<Snapshot> {
     const wanted = commit ?? (COMMIT_ID.test(this.#ref) ? this.#ref : undefined);
+    return this.#retry(async () =>
+      this.#read(wanted === undefined ? await this.#fetchTip() : await this.#fetchCommit(wanted), since),
+    );
+  }
+
+  async fetchBase(commit: string | null, exact: boolean): Promise<Snapshot> {
+    return this.#retry(async () => {
+      const options = this.#mirror.options;
+      const tip = COMMIT_ID.test(this.#ref) ? await this.#fetchCommit(this.#ref) : await this.#fetchTip();
+      if (commit !== null) await this.#fetchCommit(commit);
+      const base = exact ? tip : await findFork(options, { ref: this.#ref, tip, commit });
+      const { files, skipped } = await readTreeOrNothing(options, base, this.#path, this.#limits);
+      return { source: await describeCommit(options, base, this.location), files, skipped };
+    });
+  }
+
+  async #retry(read: () => Promise<Snapshot>): Promise<Snapshot> {
     for (let attempt = 1; ; attempt += 1) {
       try {
-        return await this.#read(wanted === undefined ? await this.#fetchTip() : await this.#fetchCommit(wanted), since);
+        return await read();
       } catch (error) {
         // What was just fetched cannot be read: another process has replaced the mirror at that very
         // moment, and all is well the next time; or the mirror is damaged, and is made anew.

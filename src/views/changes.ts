@@ -1,0 +1,59 @@
+/** The parts of a plan in words, as both its text and its markdown have them. */
+import { diffLines } from "diff";
+import { stringify } from "yaml";
+import type { ZtapObject } from "../model/objects.js";
+import { printable, printableLine } from "../model/printable.js";
+import type { Cause } from "../plan/causes.js";
+import type { Change, Plan } from "../plan/plan.js";
+
+export const SIGNS = { create: "+", update: "~", delete: "-" } as const;
+
+/** What the plan was made against. */
+export function describeBase({ base, against }: Plan): string {
+  if (against !== null) return `commit ${against.commit?.slice(0, 12) ?? "none"}`;
+  return base === null ? "an empty store" : `revision ${base}`;
+}
+
+export function notComputed(why: string): string {
+  return `Which connections open and close was not computed: ${why}.`;
+}
+
+/** How many rules or workloads a line names as its reason. */
+const SHOWN_CAUSES = 2;
+
+export function describeCauses(causes: readonly Cause[]): string {
+  const shown = causes.slice(0, SHOWN_CAUSES).map(({ kind, name, direction, index, file, line }) => {
+    const what =
+      kind === "Workload" ? `workload ${name}` : `${name} ${direction ?? ""}${index === undefined ? "" : `[${index}]`}`;
+    return file === undefined ? what : `${what} (${printableLine(file)}:${line ?? 1})`;
+  });
+  return causes.length > SHOWN_CAUSES ? `${shown.join(", ")}, …` : shown.join(", ");
+}
+
+/** The object's own lines with `+`, `-` or a space in front; of an update only what is near a change. */
+export function changeLines({ before, after }: Change): readonly string[] {
+  const parts = diffLines(toYaml(before), toYaml(after));
+  const lines = parts.flatMap(({ value, added, removed }) =>
+    value
+      .split("\n")
+      .slice(0, -1)
+      .map((line) => `${added ? "+" : removed ? "-" : " "} ${line}`),
+  );
+  if (before === null || after === null) return lines;
+  const isNear = lines.map((_, index) =>
+    lines.slice(Math.max(0, index - 3), index + 4).some((line) => !line.startsWith(" ")),
+  );
+  return lines.flatMap((line, index) => (isNear[index] === true ? [line] : isNear[index - 1] === true ? ["  …"] : []));
+}
+
+function toYaml(object: ZtapObject | null): string {
+  if (object === null) return "";
+  const { labels } = object.metadata;
+  // YAML leaves the controls of C1 and of the reading direction as they are.
+  return printable(
+    stringify(
+      { ...(labels === undefined ? {} : { labels }), ...("spec" in object ? { spec: object.spec } : {}) },
+      { sortMapEntries: true },
+    ),
+  );
+}

@@ -1,0 +1,100 @@
+/**
+ * A plan as a comment on a pull request: the summary first, then the connections that open, those that close, and
+ * folded up what changes in each object. The first line is a marker, invisible when rendered, by which one comment
+ * is found again and kept up to date.
+ */
+import type { Diagnostic } from "../model/diagnostic.js";
+import { qualifiedName } from "../model/state.js";
+import type { ConnectivityDiff } from "../plan/connectivity.js";
+import type { ConnectionGroup } from "../plan/groups.js";
+import type { Change, Plan } from "../plan/plan.js";
+import { changeLines, describeBase, describeCauses, notComputed, SIGNS } from "./changes.js";
+import { describePorts } from "./connectivity.js";
+import { block, code, diffFence, fitSections, folded, html, type Section } from "./markdown.js";
+import { titleOf } from "./reports/problem.js";
+
+/** What GitHub takes as a comment, in characters. GitLab takes a million. */
+const LIMIT = 65_536;
+const TOO_LONG = `**Not all of it is shown: a comment holds ${LIMIT.toLocaleString("en")} characters. \`ztap plan\` shows the rest.**`;
+
+/** How many lines of connections stand open; the others are folded up. */
+const SHOWN_GROUPS = 20;
+
+export function renderPlanMarkdown(plan: Plan, connectivity: ConnectivityDiff, location: string): string {
+  const sections = [
+    block(...title(location), summarize(plan, connectivity), ""),
+    ...(connectivity.unknown === null ? [] : [block(notComputed(code(connectivity.unknown)), "")]),
+    ...connectionSections("Opens", "**", connectivity.groups.opened),
+    ...connectionSections("Closes", "", connectivity.groups.closed),
+    ...(plan.changes.length === 0 ? [] : [block("#### Objects", "")]),
+    ...plan.changes.map(changeSection),
+  ];
+  return fitSections(sections, LIMIT, TOO_LONG);
+}
+
+/** The same comment where there is no plan, so that an earlier one does not stay. */
+export function renderNoPlanMarkdown(
+  location: string,
+  { message, diagnostics }: { readonly message: string; readonly diagnostics: readonly Diagnostic[] },
+): string {
+  const errors = diagnostics.filter(({ severity }) => severity === "error");
+  const sections = [
+    block(...title(location), `**No plan was made**: ${code(message)}`, ""),
+    { open: [], lines: errors.map(describeError), close: [""] },
+  ];
+  return fitSections(sections, LIMIT, TOO_LONG);
+}
+
+function title(location: string): readonly string[] {
+  // Of a comment in HTML nothing but its end is special; the marker holds no more than a path does.
+  const place = location.replace(/[^\w./:@-]/g, "_").replace(/-{2,}/g, "-");
+  const of = location === "." ? "" : ` of ${code(location)}`;
+  return [`<!-- ztap plan: ${place} -->`, `### ztap plan${of}`, ""];
+}
+
+function summarize(plan: Plan, { unknown, summary: { opened, closed } }: ConnectivityDiff): string {
+  const { create, update, delete: deleted } = plan.summary;
+  const { commit, dirty } = plan.source;
+  const what =
+    commit === null ? "" : ` of commit \`${commit.slice(0, 12)}\`${dirty ? " with changes that it does not hold" : ""}`;
+  const against = `Plan${what} against ${describeBase(plan)}.`;
+  if (plan.changes.length === 0) return `**No changes.** ${against}`;
+  const connections =
+    unknown !== null
+      ? ""
+      : opened + closed === 0
+        ? "No connection opens or closes. "
+        : `${plural(opened, "connection")} to open, ${closed} to close. `;
+  return `**${connections}${plural(create, "object")} to create, ${update} to update, ${deleted} to delete.** ${against}`;
+}
+
+function plural(count: number, word: string): string {
+  return `${count} ${word}${count === 1 ? "" : "s"}`;
+}
+
+function connectionSections(heading: string, mark: "**" | "", groups: readonly ConnectionGroup[]): readonly Section[] {
+  if (groups.length === 0) return [];
+  const lines = groups.map((group) => {
+    const connection = code(`${group.fromText} → ${group.toText} ${describePorts(group)}`);
+    const causes = describeCauses(group.causes);
+    return `- ${mark}${connection}${mark}${causes === "" ? "" : ` by ${code(causes)}`}`;
+  });
+  const rest = groups.slice(SHOWN_GROUPS).reduce((sum, { connections }) => sum + connections, 0);
+  const more = { open: [], lines: lines.slice(SHOWN_GROUPS), close: [] };
+  return [
+    { open: [`#### ${heading}`, ""], lines: lines.slice(0, SHOWN_GROUPS), close: [""] },
+    ...(rest === 0 ? [] : [folded(`and ${plural(rest, "connection")} more`, more)]),
+  ];
+}
+
+function changeSection(change: Change): Section {
+  const { action, ref, position } = change;
+  const where = position === null ? "" : ` <code>${html(`${position.file}:${position.line}`)}</code>`;
+  const summary = `${SIGNS[action]} ${action} ${ref.kind} <code>${html(qualifiedName(ref))}</code>${where}`;
+  return folded(summary, diffFence(changeLines(change)));
+}
+
+function describeError({ file, line, column, code: id, message, fix }: Diagnostic): string {
+  const hint = fix === undefined ? "" : `; fix: ${code(fix)}`;
+  return `- ${code(`${file}:${line}:${column}`)} ${titleOf(id)}: ${code(message)}${hint}`;
+}

@@ -1,0 +1,179 @@
+/** What ships for CI systems: every file is read as its system reads it, and its commands are run. */
+import { spawnSync } from "node:child_process";
+import { globSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import t from "tap";
+import type { Test } from "tap";
+import { parseAllDocuments } from "yaml";
+import { Repository } from "../fakes/repository.js";
+import { NODES, policy, Ztap } from "../cli/ztap.js";
+import { readAction, Runner } from "./action.js";
+
+// Tests run from dist/test/ci.
+const ROOT = fileURLToPath(new URL("../../../", import.meta.url));
+const read = (root: string, path: string): string => readFileSync(join(root, path), "utf8");
+
+/** What the YAML parser made of a file; one document without errors. */
+function parseYaml(t: Test, root: string, path: string) {
+  const documents = parseAllDocuments(read(root, path), { uniqueKeys: true });
+  t.same(
+    documents.flatMap(({ errors, warnings }) => [...errors, ...warnings]),
+    [],
+    path,
+  );
+  return Object(documents[0]?.toJS());
+}
+
+const FILES = [
+  ".pre-commit-hooks.yaml",
+  ...[".github/**/*.yml", "examples/**/*.yml", "examples/starter/.github/**/*.yml"].flatMap((glob) =>
+    globSync(glob, { cwd: ROOT }),
+  ),
+];
+
+t.test("every file of a CI system is YAML, and what ships names what ships", async (t) => {
+  const ztap = new Ztap(t);
+  t.ok(FILES.length >= 5, FILES.join(" "));
+  for (const file of FILES) parseYaml(t, ztap.root, file);
+  const action = readAction(ztap);
+  t.equal(action.runs.using, "composite");
+  for (const step of action.runs.steps) {
+    t.equal(step.shell, "bash", "a composite action has to say so");
+    t.notMatch(step.run, "${{", "what comes from outside goes through the environment");
+  }
+  const workflow = parseYaml(t, ztap.root, "examples/starter/.github/workflows/ztap.yml");
+  t.match(workflow, {
+    permissions: { contents: "read", "pull-requests": "write" },
+    jobs: { plan: { steps: [{ with: { "fetch-depth": 0 } }, { uses: "./.github/actions/ztap-plan" }] } },
+  });
+  t.equal((await ztap.run(["init", "new"])).code, 0);
+  t.equal(
+    read(ztap.folder, "new/.github/actions/ztap-plan/action.yml"),
+    read(ztap.root, ".github/actions/plan/action.yml"),
+  );
+  const { files } = JSON.parse(read(ztap.root, "package.json"));
+  for (const path of ["schemas", "examples", ".github/actions", ".pre-commit-hooks.yaml"])
+    t.ok(files.includes(path), path);
+});
+
+/** A clone on a branch of its own, with `main` at the remote. */
+function makeClone(t: Test) {
+  const ztap = new Ztap(t);
+  const remote = new Repository(ztap.path("remote.git"), { bare: true });
+  const repo = new Repository(ztap.path("repo"));
+  repo.write("n.yaml", NODES);
+  repo.write("p.yaml", policy(80));
+  repo.commit();
+  repo.git("remote", "add", "origin", remote.path);
+  repo.git("push", "--quiet", "origin", "main");
+  repo.git("fetch", "--quiet", "origin");
+  repo.git("switch", "--quiet", "-c", "feature");
+  return { ztap, repo };
+}
+
+const needsJq = spawnSync("jq", ["--version"]).error === undefined ? false : "needs jq: gh has its own";
+
+t.test("the action annotates, sums up, and keeps one comment up to date", { skip: needsJq }, async (t) => {
+  const { ztap, repo } = makeClone(t);
+  const forged = { id: 1, user: { login: "mallory" }, body: "<!-- ztap plan: . -->\nAll is well." };
+  const runner = new Runner(ztap, [forged]);
+  const nothing = await runner.run(repo.path, {});
+  t.match(nothing, {
+    outputs: { changes: "false" },
+    steps: { Validate: { code: 0 }, Plan: { code: 0 }, Comment: { code: 0 } },
+  });
+  t.equal(runner.comments.length, 1, "no comment where there is nothing to say");
+
+  repo.write("p.yaml", policy(81));
+  repo.commit();
+  const changed = await runner.run(repo.path, {});
+  t.match(changed, { outputs: { changes: "true" }, summary: /2 connections to open, 2 to close/ });
+  t.equal(changed.steps["Plan"]?.code, 0, "changes are no failure");
+  t.equal(runner.comments[1]?.body, changed.summary);
+
+  repo.write("p.yaml", policy(81).replace("podSelector", "podSelektor"));
+  const broken = await runner.run(repo.path, {});
+  t.match(broken.steps["Validate"], { code: 1, stdout: /^::error file=p\.yaml,line=5,col=3,title=ZT2003 / });
+  t.match(broken.steps["Plan"], { code: 1 });
+  t.match(broken.outputs, { changes: "unknown" });
+  t.match(runner.comments[1], { id: 2, body: /No plan was made.*podSelektor/s });
+
+  repo.write("p.yaml", policy(80));
+  repo.commit();
+  await runner.run(repo.path, {});
+  t.match(runner.comments[1]?.body, /\*\*No changes\.\*\*/, "an earlier comment is not left to say otherwise");
+  t.same(runner.comments[0], forged, "nobody else's comment is touched");
+  t.equal(runner.comments.length, 2);
+});
+
+t.test("the action: fail-on-changes, a store, no comment, no right to comment", { skip: needsJq }, async (t) => {
+  const { ztap, repo } = makeClone(t);
+  const runner = new Runner(ztap);
+  repo.write("p.yaml", policy(81));
+  repo.commit();
+  const failed = await runner.run(repo.path, { "fail-on-changes": "true", comment: "false" });
+  t.match(failed.steps["Plan"], { code: 1, stdout: /::error title=ztap plan::there are changes/ });
+  t.equal(runner.comments.length, 0);
+  const refused = await runner.run(repo.path, { token: "of a fork" });
+  t.match(refused.steps["Comment"], { code: 0, stdout: /^::warning .*pull-requests: write/ });
+  await ztap.run(["apply", "repo", "--auto-approve"]);
+  const stored = await runner.run(repo.path, { store: `file:${ztap.store}` });
+  t.match(stored, { outputs: { changes: "false" }, summary: /against revision 1/ });
+  const nowhere = await runner.run(repo.path, { against: "nowhere" });
+  t.match(nowhere, { outputs: { changes: "unknown" }, summary: /No plan was made.*nowhere/ });
+});
+
+t.test(
+  "the action: nothing that a file's name or text says is a command of the runner",
+  { skip: needsJq },
+  async (t) => {
+    const { ztap, repo } = makeClone(t);
+    repo.write("a\n::error title=forged::x.yaml", `kind: "\\n::error title=forged::y"\n`);
+    repo.write("b\n::error title=forged::x.yaml", new Uint8Array([0xff, 0xfe, 0]));
+    const ran = await new Runner(ztap).run(repo.path, {});
+    for (const name of ["Validate", "Plan"]) {
+      const { stdout = "", stderr = "", code } = ran.steps[name] ?? {};
+      t.equal(code, 1, name);
+      const outside = stdout.replace(/^::stop-commands::(\S+)\n[^]*\n::\1::$/m, "");
+      t.notMatch(`${outside}${stderr}`, /^::error title=forged/m, name);
+    }
+  },
+);
+
+t.test("GitLab's job leaves test results and a plan, and fails where either does", async (t) => {
+  const { ztap, repo } = makeClone(t);
+  const { script } = parseYaml(t, ztap.root, "examples/ci/gitlab-ci.yml").ztap;
+  const run = () =>
+    ztap.spawn("bash", ["-eo", "pipefail", "-c", script.join("\n")], {
+      cwd: repo.path,
+      env: {
+        PATH: `${join(ztap.root, "bin")}:${process.env["PATH"] ?? ""}`,
+        CI_MERGE_REQUEST_DIFF_BASE_SHA: repo.git("rev-parse", "origin/main"),
+      },
+    }).ended;
+  repo.write("p.yaml", policy(81));
+  t.match(await run(), { code: 0, stdout: /2 connections to open/ });
+  t.match(read(repo.path, "ztap-junit.xml"), /<testsuite name="manifests" tests="2" failures="0"/);
+  repo.write("p.yaml", "kind: [");
+  t.match(await run(), { code: 1, stdout: /No plan was made/ });
+  t.match(read(repo.path, "ztap-junit.xml"), /failures="1"/);
+});
+
+t.test("the hook for pre-commit is a command that there is", async (t) => {
+  const { ztap, repo } = makeClone(t);
+  const [hook] = parseYaml(t, ztap.root, ".pre-commit-hooks.yaml");
+  t.match(hook, { id: "ztap-validate", language: "system", pass_filenames: false });
+  t.match("policies/a.yaml", new RegExp(hook.files));
+  const [command, ...args] = hook.entry.split(" ");
+  t.equal(command, "ztap");
+  t.equal((await ztap.run(args, { cwd: repo.path })).code, 0);
+  repo.write(".pre-commit-config.yaml", "repos: []\n");
+  repo.write(".gitlab-ci.yml", "ztap: {}\n");
+  t.match(await ztap.run(args, { cwd: repo.path }), { code: 0, stdout: /^valid/ }, "their own files are no manifests");
+  repo.commit();
+  t.match(await ztap.run(["plan", ".", "--ref", "HEAD", "--against", "origin/main"], { cwd: repo.path }), {
+    code: 0,
+    stdout: /No changes/,
+  });
+});
