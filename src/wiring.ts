@@ -106,6 +106,7 @@ async function openRepository(
     cacheDir: join(settings.stateDir, "mirrors"),
     ...(ref === undefined ? {} : { ref }),
     ...(path === null ? {} : { path }),
+    ...(settings.verify === null ? {} : { signers: settings.verify }),
     ...(signal === undefined ? {} : { signal }),
   });
 }
@@ -121,7 +122,8 @@ export async function readGitObjects(settings: Settings, store: Store): Promise<
       : { location: settings.source.url, ref: settings.source.branch ?? undefined, path: settings.source.path };
   if (choice === null) return { objects: null, why: "no source is polled for this store" };
   try {
-    const { files, source } = await (await openRepository(settings, choice)).fetch();
+    const { files, source, unverified } = await (await openRepository(settings, choice)).fetch();
+    if (unverified) return { objects: null, why: `commit ${unverified.commit.slice(0, 12)}: ${unverified.problem}` };
     const { objects, diagnostics } = readManifests(files);
     if (!hasErrors(diagnostics)) return { objects };
     return { objects: null, why: `commit ${source.commit?.slice(0, 12) ?? "none"} does not validate` };
@@ -268,6 +270,7 @@ export async function withAgentDeps(
         path: settings.source?.path ?? null,
         sourceIntervalMs: settings.source?.intervalMs ?? 60_000,
         selfHeal: settings.source?.selfHeal ?? true,
+        maxDeletePercent: settings.maxDeletePercent,
         checkIntervalMs: settings.checkIntervalMs,
         heartbeatIntervalMs: settings.heartbeatIntervalMs,
         electionTimeoutMs: settings.electionTimeoutMs,

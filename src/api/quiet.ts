@@ -9,6 +9,8 @@ export const quietLogger: Logger = { debug: nothing, info: nothing, warn: nothin
 export const quietTelemetry: Telemetry = {
   committed: nothing,
   rejected: nothing,
+  rewritten: nothing,
+  suspended: nothing,
   sourceError: nothing,
   storeError: nothing,
   head: nothing,

@@ -8,8 +8,10 @@ import type { Diagnostic } from "../model/diagnostic.js";
 import { printableJson } from "../model/printable.js";
 import { OperationError } from "../operations/error.js";
 import type { Settings } from "../operations/settings.js";
+import type { Notice } from "../operations/notices.js";
 import type { SourceFile } from "../ports/source.js";
 import { renderDiagnostics } from "../views/diagnostics.js";
+import { renderNotices } from "../views/orders.js";
 import type { Style } from "../views/style.js";
 import { colourStyle, plainStyle } from "../views/style.js";
 import { GLOBAL_SETTING_FLAGS } from "./flags.js";
@@ -59,6 +61,11 @@ export abstract class BaseCommand extends Command {
     this.logToStderr(renderDiagnostics(shown, { style: this.style, textOf: (file) => texts.get(file) }));
     const hidden = warnings.length - MAX_WARNINGS;
     if (hidden > 0) this.logToStderr(`and ${hidden} more warnings; \`ztap validate\` shows them all\n`);
+  }
+
+  /** On stderr, so that a document on stdout stays one. */
+  protected showNotices(notices: readonly Notice[]): void {
+    if (notices.length > 0) this.logToStderr(renderNotices(notices, this.style));
   }
 
   /** Prints a result: the document with --json, else the text. */

@@ -1,5 +1,6 @@
 /** What commands share that write one policy: who writes, why, and how the result is shown. */
 import { Flags } from "@oclif/core";
+import { suspensionNotices } from "../operations/notices.js";
 import type { PolicyWritten, WriteDeps, Writer } from "../operations/policy-write.js";
 import type { Settings } from "../operations/settings.js";
 import type { SourceFile } from "../ports/source.js";
@@ -47,15 +48,17 @@ export abstract class WriteCommand extends BaseCommand {
       reason: flags.reason,
       override: flags.override,
     };
-    const written = await withStore(settings, { create: "when-written" }, (store: Store) => {
+    const [written, notices] = await withStore(settings, { create: "when-written" }, async (store: Store) => {
       const deps = { store, clock: systemClock, random: systemRandom, read: readManifests };
-      return write({ ...deps, requireWayIn: (objects) => requireWayIn(settings, store, objects) }, writer);
+      const done = await write({ ...deps, requireWayIn: (objects) => requireWayIn(settings, store, objects) }, writer);
+      return [done, await suspensionNotices(store)] as const;
     });
     if (written.outcome === "invalid") {
       this.showDiagnostics(written.diagnostics, files);
       throw new InvalidInput(written.diagnostics);
     }
     if (written.outcome === "committed") this.showDiagnostics(written.warnings, files);
-    this.print(flags, policyWriteDocument(written), () => renderPolicyWritten(written, this.style));
+    this.showNotices(notices);
+    this.print(flags, { ...policyWriteDocument(written), notices }, () => renderPolicyWritten(written, this.style));
   }
 }

@@ -7,6 +7,7 @@ import { requireWayIn } from "../cli/lockout.js";
 import { isPlanFile, loadPlan } from "../cli/plan-file.js";
 import { applyPlan } from "../operations/apply.js";
 import { readDesired } from "../operations/desired.js";
+import { deletionNotices, suspensionNotices } from "../operations/notices.js";
 import { OperationError } from "../operations/error.js";
 import { planConnectivity, planDesired, replan } from "../operations/plan.js";
 import type { Planned } from "../operations/plan.js";
@@ -48,10 +49,11 @@ export default class Apply extends BaseCommand {
   async run(): Promise<void> {
     const { args, flags } = await this.parse(Apply);
     const settings = await this.settings(flags);
-    const planned = await withStore(settings, { create: false }, async (store) => {
+    const [planned, notices] = await withStore(settings, { create: false }, async (store) => {
       const made = await this.#plan(store, settings, args.source, flags.ref);
       if (made.plan.changes.length > 0) await requireWayIn(settings, store, made.desired.objects);
-      return made;
+      const notices = await suspensionNotices(store);
+      return [made, [...notices, ...deletionNotices(made, settings.maxDeletePercent)]] as const;
     });
     const connectivity = planConnectivity(planned);
     const text = () => renderPlan(planned.plan, connectivity, this.style);
@@ -59,6 +61,7 @@ export default class Apply extends BaseCommand {
     const mustAsk = hasChanges && !flags["auto-approve"];
     if (!flags.json) this.log(text());
     else if (mustAsk) this.logToStderr(text());
+    this.showNotices(notices);
     if (mustAsk) await confirm("Commit this as a new revision?");
     const options = {
       author: operatorName(),
@@ -72,7 +75,8 @@ export default class Apply extends BaseCommand {
           applyPlan({ store, clock: systemClock, random: systemRandom }, planned, options),
         )
       : null;
-    this.print(flags, applyDocument(planned.plan, connectivity, revision), () => renderApplied(revision, this.style));
+    const document = { ...applyDocument(planned.plan, connectivity, revision), notices };
+    this.print(flags, document, () => renderApplied(revision, this.style));
   }
 
   async #plan(store: Store, settings: Settings, location: string, ref: string | undefined): Promise<Planned> {

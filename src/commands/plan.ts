@@ -5,6 +5,7 @@ import { requireWayIn } from "../cli/lockout.js";
 import { savePlan } from "../cli/plan-file.js";
 import { BASE_FLAGS, StateCommand } from "../cli/state-command.js";
 import { planAgainstBase } from "../operations/against.js";
+import { deletionNotices, suspensionNotices, type Notice } from "../operations/notices.js";
 import { OperationError } from "../operations/error.js";
 import { planConnectivity, planDesired, type Planned } from "../operations/plan.js";
 import { planDocument, renderPlan } from "../views/plan.js";
@@ -53,14 +54,15 @@ export default class Plan extends StateCommand {
       );
     }
     const format = flags.json ? "json" : flags.format;
-    const planned = await this.#plan(args.source, flags).catch((error: unknown) => {
+    const { planned, notices } = await this.#plan(args.source, flags).catch((error: unknown) => {
       // What keeps a comment up to date takes the plan from stdout, and the old one would be wrong.
       if (format === "markdown") this.log(renderNoPlanMarkdown(args.source, inMarkdown(error)));
       throw error;
     });
+    this.showNotices(notices);
     if (flags.out !== undefined) await savePlan(flags.out, planned);
     const connectivity = planConnectivity(planned);
-    this.print({ json: format === "json" }, planDocument(planned.plan, connectivity), () =>
+    this.print({ json: format === "json" }, { ...planDocument(planned.plan, connectivity), notices }, () =>
       format === "markdown"
         ? renderPlanMarkdown(planned.plan, connectivity, args.source)
         : renderPlan(planned.plan, connectivity, this.style),
@@ -68,18 +70,27 @@ export default class Plan extends StateCommand {
     if (flags["detailed-exitcode"] && planned.plan.changes.length > 0) process.exitCode = EXIT.changes;
   }
 
-  async #plan(location: string, flags: Choice): Promise<Planned> {
+  async #plan(location: string, flags: Choice): Promise<Noted> {
     const desired = await this.readState(location, flags);
-    const { against, exact } = flags;
-    if (against !== undefined)
-      return planAgainstBase(desired, await this.readBaseState(location, desired, { ref: against, exact }, flags));
     const settings = await this.settings(flags);
+    const { against, exact } = flags;
+    if (against !== undefined) {
+      const base = await this.readBaseState(location, desired, { ref: against, exact }, flags);
+      const planned = planAgainstBase(desired, base);
+      return { planned, notices: deletionNotices(planned, settings.maxDeletePercent) };
+    }
     return withStore(settings, { create: false }, async (store) => {
-      const made = await planDesired(store, desired);
-      if (made.plan.changes.length > 0) await requireWayIn(settings, store, made.desired.objects);
-      return made;
+      const planned = await planDesired(store, desired);
+      if (planned.plan.changes.length > 0) await requireWayIn(settings, store, planned.desired.objects);
+      const suspended = await suspensionNotices(store);
+      return { planned, notices: [...suspended, ...deletionNotices(planned, settings.maxDeletePercent)] };
     });
   }
+}
+
+interface Noted {
+  readonly planned: Planned;
+  readonly notices: readonly Notice[];
 }
 
 interface Choice extends Readonly<Record<string, unknown>> {

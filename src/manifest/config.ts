@@ -34,11 +34,13 @@ export function readConfig(file: string, text: string): ConfigResult {
   return { values: flatten(parsed.document), diagnostics: [] };
 }
 
-function flatten({ source, etcd, ...settings }: ConfigDocument): Readonly<Record<string, string>> {
+function flatten({ source: whole, etcd, ...settings }: ConfigDocument): Readonly<Record<string, string>> {
+  const { verify, ...source } = whole ?? {};
   const entries = [
     ...Object.entries(settings),
     ...Object.entries(etcd ?? {}).map(([key, value]) => [`etcd.${key}`, value] as const),
-    ...Object.entries(source ?? {}).map(([key, value]) => [`source.${key}`, value] as const),
+    ...Object.entries(source).map(([key, value]) => [`source.${key}`, value] as const),
+    ...Object.entries(verify ?? {}).map(([key, value]) => [`source.verify.${key}`, value] as const),
   ];
   return Object.fromEntries(entries.map(([key, value]) => [key, String(value)]));
 }

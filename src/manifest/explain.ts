@@ -61,7 +61,7 @@ function explain(error: SchemaError, family: "ztap" | "kubernetes"): Problem | u
     case "maxItems":
       return tooManyItems(path, error);
     case "minProperties":
-      return emptyPeer(path);
+      return path.at(-1) === "verify" ? missingField(path, "sshSigners", error) : emptyPeer(path);
     case "maxProperties":
       return besideSelector(path, error);
     case "dependentRequired":
@@ -248,7 +248,7 @@ function outOfRange(path: Path, error: SchemaError): Problem {
     path,
     message: `${fieldName(path)} is ${show(error.data)}${port ? ` ${kubernetesRule("must be between 1 and 65535, inclusive")}` : ""}`,
     found: show(error.data),
-    wanted: port ? "1 to 65535" : "0 to 255",
+    wanted: port ? "1 to 65535" : path.at(-1) === "maxDeletePercent" ? "0 to 100" : "0 to 255",
     ...(error.data === 0 && path.at(-1) === "port" ? { fix: "leave port out where every port is meant" } : {}),
   };
 }

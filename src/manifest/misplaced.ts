@@ -28,7 +28,7 @@ const MAPPINGS: Readonly<Record<string, readonly string[]>> = {
   namespaceSelector: SELECTOR,
   ipBlock: ["cidr", "except"],
   etcd: ["ca", "cert", "key", "user", "passwordFile"],
-  source: ["url", "branch", "path", "interval", "selfHeal"],
+  source: ["url", "branch", "path", "interval", "selfHeal", "maxDeletePercent", "verify"],
 };
 const LISTS: Readonly<Record<string, readonly string[]>> = {
   ingress: ["from", "ports"],

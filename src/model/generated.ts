@@ -609,5 +609,26 @@ export interface ConfigDocument {
      * Whether an operator's override is returned to Git's state at the next poll.
      */
     selfHeal?: boolean;
+    /**
+     * A commit that deletes a larger share of the policies, or of all objects, is held until somebody confirms it.
+     */
+    maxDeletePercent?: number;
+    /**
+     * Every commit has to be signed by one of these: see docs/security.md.
+     */
+    verify?: {
+      /**
+       * Absolute path of a file of allowed SSH keys, as `ssh-keygen -Y verify` reads it. Default: none.
+       */
+      sshSigners?: string;
+      /**
+       * Absolute path of a file of allowed OpenPGP public keys. Default: none.
+       */
+      openpgpKeys?: string;
+      /**
+       * Full id of a commit: it and what came before need no signature, and what does not come after it is refused. Default: the first commit that is accepted.
+       */
+      since?: string;
+    };
   };
 }

@@ -65,6 +65,15 @@ export interface Heartbeat {
   readonly alive: boolean;
 }
 
+/** A commit that nobody who may has signed. */
+export interface Unverified {
+  readonly commit: string;
+  /** As the commit says, which is nobody's word yet. */
+  readonly author: string;
+  /** What is wrong, for people. */
+  readonly problem: string;
+}
+
 /** What the leader's poll of the source last found. */
 export interface SourceStatus {
   readonly location: string;
@@ -88,6 +97,10 @@ export interface SourceStatus {
     readonly column: number;
     readonly message: string;
   }[];
+  /** The commit that stops the line, where signatures are asked for. */
+  readonly unverified?: Unverified;
+  /** The commit that was accepted before, where the observed one does not come after it: history was rewritten. */
+  readonly rewrittenFrom?: string;
   readonly checkedAt: string;
   readonly leader: string;
 }

@@ -62,6 +62,7 @@ export interface AgentOptions {
   readonly path: string | null;
   readonly sourceIntervalMs: number;
   readonly selfHeal: boolean;
+  readonly maxDeletePercent: number;
   readonly checkIntervalMs: number;
   readonly heartbeatIntervalMs: number;
   /** How long a silent node counts as healthy. */

@@ -43,6 +43,7 @@ export async function applyPlan(
       return outcome.revision;
     case "stale-head":
       throw stalePlan(plan.base, outcome.head);
+    case "suspended":
     case "fenced":
       throw new OperationError("stale-plan", "the store refused the commit; plan again");
   }

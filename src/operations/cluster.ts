@@ -1,4 +1,5 @@
 /** Membership, leadership and health: what was declared, who joined, and who is alive, side by side. */
+import type { Suspension } from "../model/orders.js";
 import type { Revision } from "../model/state.js";
 import type { Heartbeat, Member, NodeStatus, SourceStatus } from "../model/status.js";
 import type { Store } from "../ports/store.js";
@@ -33,6 +34,8 @@ export interface ClusterStatus {
   readonly leader: { readonly id: string; readonly address: string } | null;
   readonly nodes: readonly ClusterNode[];
   readonly source: SourceStatus | null;
+  /** While it is in force the leader commits nothing from the source. */
+  readonly suspension: Suspension | null;
 }
 
 export interface ClusterDeps {
@@ -42,12 +45,13 @@ export interface ClusterDeps {
 
 export async function readClusterStatus({ store, clock }: ClusterDeps): Promise<ClusterStatus> {
   const head = await store.readHead();
-  const [members, heartbeats, statuses, leader, source, revision] = await Promise.all([
+  const [members, heartbeats, statuses, leader, source, orders, revision] = await Promise.all([
     store.listMembers(),
     store.listHeartbeats(),
     store.listNodeStatus(),
     store.readLeader(),
     store.readSourceStatus(),
+    store.readOrders(),
     head === null ? null : store.readRevision(head),
   ]);
   const declared = declaredNodes(revision);
@@ -69,7 +73,14 @@ export async function readClusterStatus({ store, clock }: ClusterDeps): Promise<
   );
   const leading =
     leader === null ? null : { id: leader, address: nodes.find(({ id }) => id === leader)?.address ?? "" };
-  return { backend: store.backend, revision: head, leader: leading, nodes, source };
+  return {
+    backend: store.backend,
+    revision: head,
+    leader: leading,
+    nodes,
+    source,
+    suspension: orders.suspension,
+  };
 }
 
 function declaredNodes(revision: Revision | null): ReadonlySet<string> {

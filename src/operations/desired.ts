@@ -2,7 +2,9 @@
 import type { Diagnostic } from "../model/diagnostic.js";
 import { hasErrors } from "../model/diagnostic.js";
 import type { DesiredState } from "../model/state.js";
+import type { Unverified } from "../model/status.js";
 import type { readManifests } from "../manifest/read.js";
+import { OperationError } from "./error.js";
 import type { Snapshot, Source, SourceFile } from "../ports/source.js";
 
 export interface ReadResult {
@@ -13,15 +15,24 @@ export interface ReadResult {
   readonly files: readonly SourceFile[];
 }
 
+/** @throws OperationError `unverified` where signatures are asked for, and one is missing */
 export async function readDesired(source: Source, read: typeof readManifests, commit?: string): Promise<ReadResult> {
   return toDesired(await source.fetch(commit), read);
 }
 
 export function toDesired(snapshot: Snapshot, read: typeof readManifests): ReadResult {
+  if (snapshot.unverified) throw unverified(snapshot.unverified);
   const { objects, diagnostics } = read(snapshot.files);
   return {
     desired: hasErrors(diagnostics) ? null : { source: snapshot.source, objects },
     diagnostics,
     files: snapshot.files,
   };
+}
+
+function unverified({ commit, author, problem }: Unverified): OperationError {
+  return new OperationError(
+    "unverified",
+    `commit ${commit.slice(0, 12)} of ${author} is not accepted: ${problem}; source.verify says who has to sign`,
+  );
 }

@@ -21,6 +21,7 @@ export type OperationErrorCode =
   | "not-confirmed"
   | "target-not-empty"
   | "unsupported"
+  | "unverified"
   | "usage";
 
 export class OperationError extends Error {

@@ -4,14 +4,16 @@ import type { Store } from "../ports/store.js";
 import { OperationError } from "./error.js";
 
 /**
- * @param source what is to be committed; the source's own tip needs no override
+ * @param source what is to be committed; the source's own tip needs no override, unless it is not signed as it has to be
  * @returns whether this is committed over what Git says
  * @throws OperationError `override-needed`
  */
 export async function requireOverride(store: Store, source: SourceRef, override: boolean): Promise<boolean> {
   const owner = await store.readSourceStatus();
   if (owner === null) return false;
-  if (source.commit !== null && !source.dirty && source.commit === owner.observedCommit) return false;
+  // What the leader refuses for want of a signature is nobody's word yet.
+  const isRefused = owner.unverified !== undefined;
+  if (!isRefused && source.commit !== null && !source.dirty && source.commit === owner.observedCommit) return false;
   if (override) return true;
   throw new OperationError(
     "override-needed",

@@ -1,5 +1,6 @@
 /** What the store and the nodes say of the policies: list, history, and the drift report. */
 import type { NetworkPolicy } from "../model/objects.js";
+import type { Suspension } from "../model/orders.js";
 import type { CommittedState, ObjectSet, Revision, RevisionEntry } from "../model/state.js";
 import { qualifiedName, refKey } from "../model/state.js";
 import type { DriftItem } from "../model/status.js";
@@ -171,6 +172,8 @@ export interface PolicyReport {
   readonly subjects: readonly { readonly workload: string; readonly node: string | null }[];
   readonly git: { readonly state: GitState; readonly message: string | null };
   readonly nodes: readonly PolicyNode[];
+  /** While it is in force the leader commits nothing from the source. */
+  readonly suspension: Suspension | null;
   readonly drift: boolean;
 }
 
@@ -208,12 +211,14 @@ export async function reportPolicy(deps: ReportDeps, id: PolicyId): Promise<Poli
     .map(({ name, workload }) => ({ workload: name, node: workload.spec.node ?? null }));
   const git = await compareGit(deps, refKey(ref), found.digest);
   const nodes = await reportNodes(deps, state, qualifiedName(id), subjects);
+  const { suspension } = await deps.store.readOrders();
   return {
     policy: { ...toRow(entry, state.revision), file: entry.position?.file ?? null, line: entry.position?.line ?? null },
     spec: policy.spec,
     subjects,
     git,
     nodes,
+    suspension,
     drift: git.state === "OutOfSync" || nodes.some((node) => node.state !== "InSync"),
   };
 }

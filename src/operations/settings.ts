@@ -33,6 +33,10 @@ export const SETTING_KEYS = [
   "source.path",
   "source.interval",
   "source.selfHeal",
+  "source.maxDeletePercent",
+  "source.verify.sshSigners",
+  "source.verify.openpgpKeys",
+  "source.verify.since",
 ] as const;
 export type SettingKey = (typeof SETTING_KEYS)[number];
 
@@ -80,6 +84,15 @@ export interface SourceSettings {
   readonly selfHeal: boolean;
 }
 
+/** Who has to have signed the commits of a repository. */
+export interface VerifySettings {
+  /** Paths of files; at least one is there. */
+  readonly sshSigners: string | null;
+  readonly openpgpKeys: string | null;
+  /** Full id of the commit from which on; null for from the first one that is accepted. */
+  readonly since: string | null;
+}
+
 export interface Settings {
   readonly store: StoreUrl;
   readonly stateDir: string;
@@ -104,6 +117,10 @@ export interface Settings {
   readonly source: SourceSettings | null;
   /** Folder within a repository, also for one that is named on the command line. */
   readonly sourcePath: string | null;
+  /** Also for a repository that is named on the command line; null where commits need no signature. */
+  readonly verify: VerifySettings | null;
+  /** The largest share of the policies, or of all objects, that a commit deletes without being held. */
+  readonly maxDeletePercent: number;
 }
 
 /** What the defaults depend on. */
@@ -133,6 +150,7 @@ const DEFAULTS = {
   allowLockout: "false",
   "source.interval": "60s",
   "source.selfHeal": "true",
+  "source.maxDeletePercent": "50",
 } as const satisfies Partial<Record<SettingKey, string>>;
 
 /** The default of each setting, for people. */
@@ -150,6 +168,9 @@ export const DEFAULT_TEXTS: Readonly<Record<SettingKey, string>> = {
   "source.url": "none",
   "source.branch": "the remote's HEAD",
   "source.path": "all of it",
+  "source.verify.sshSigners": "none",
+  "source.verify.openpgpKeys": "none",
+  "source.verify.since": "the first commit that is accepted",
 };
 
 const SHORT_VARIABLES: Readonly<Partial<Record<SettingKey, string>>> = {
@@ -194,6 +215,8 @@ export function resolveSettings(layers: readonly SettingsLayer[], machine: Machi
     etcd: readEtcd(read, store),
     source: readSource(read),
     sourcePath: optionalText(read, "source.path"),
+    verify: readVerify(read),
+    maxDeletePercent: read("source.maxDeletePercent", DEFAULTS["source.maxDeletePercent"], percent),
   };
 }
 
@@ -203,6 +226,9 @@ type Reader = <T>(key: SettingKey, fallback: string, parse: (text: string) => T 
 class Wanted {
   constructor(readonly wanted: string) {}
 }
+
+/** No setting can be this: neither a variable nor a line of a file holds a NUL. */
+const UNSET = "\0";
 
 function createReader(layers: readonly SettingsLayer[]): Reader {
   return (key, fallback, parse) => {
@@ -265,6 +291,22 @@ function readSource(read: Reader): SourceSettings | null {
   };
 }
 
+/** Set and empty would be a check that is not made. */
+function readVerify(read: Reader): VerifySettings | null {
+  const file = (key: SettingKey): string | null => (isSet(read, key) ? read(key, "", absolutePath) : null);
+  const sshSigners = file("source.verify.sshSigners");
+  const openpgpKeys = file("source.verify.openpgpKeys");
+  const since = isSet(read, "source.verify.since") ? read("source.verify.since", "", commitId) : null;
+  if (sshSigners !== null || openpgpKeys !== null) return { sshSigners, openpgpKeys, since };
+  if (since !== null)
+    throw invalid("source.verify", "settings", since, "sshSigners or openpgpKeys besides since: who may sign");
+  return null;
+}
+
+function isSet(read: Reader, key: SettingKey): boolean {
+  return read(key, UNSET, (text) => text) !== UNSET;
+}
+
 function optionalText(read: Reader, key: SettingKey): string | null {
   return read(key, "", (text) => (text === "" ? null : text));
 }
@@ -308,8 +350,24 @@ function duration(text: string): number | Wanted {
   return value >= 1 && value <= 2 ** 31 - 1 ? value : wanted;
 }
 
+/** A time that is no setting. @param what names it, as `--for` @throws OperationError `usage` */
+export function parseDuration(what: string, text: string): number {
+  const value = duration(text);
+  if (value instanceof Wanted)
+    throw new OperationError("usage", `${what}: found ${JSON.stringify(text)}, wanted ${value.wanted}`);
+  return value;
+}
+
 function isDuration(text: string): text is ms.StringValue {
   return /^[0-9]+(\.[0-9]+)?(ms|s|m|h)$/.test(text);
+}
+
+function commitId(text: string): string | Wanted {
+  return /^([0-9a-f]{40}|[0-9a-f]{64})$/.test(text) ? text : new Wanted("the full id of a commit");
+}
+
+function percent(text: string): number | Wanted {
+  return /^(100|[1-9]?[0-9])$/.test(text) ? Number(text) : new Wanted("a whole number from 0 to 100");
 }
 
 /** What `store` takes, for people. */

@@ -3,6 +3,7 @@
  * folder. It yields bytes with their names; it knows nothing of policies.
  */
 import type { SourceRef } from "../model/state.js";
+import type { Unverified } from "../model/status.js";
 
 /** One `*.yaml` or `*.yml` file below the source path. */
 export interface SourceFile {
@@ -23,6 +24,11 @@ export interface Snapshot {
   readonly root?: string;
   /** True where `since` is not among the ancestors of this commit: the history was rewritten. Absent where it was not asked. */
   readonly rewritten?: boolean;
+  /**
+   * Where signatures are asked for: the first commit, of those after `since`, that nobody who may has signed; null
+   * where all are signed. Absent where they are not asked for.
+   */
+  readonly unverified?: Unverified | null;
 }
 
 export interface Source {
@@ -32,7 +38,8 @@ export interface Source {
   readTip(): Promise<string>;
   /**
    * Brings the mirror up to date and reads one commit (default: the tip).
-   * @param since the commit that was accepted last, to learn whether history was rewritten
+   * @param since the commit that was accepted last, to learn whether history was rewritten, and
+   * which commits have to be signed
    * @throws SourceError
    */
   fetch(commit?: string, since?: string): Promise<Snapshot>;

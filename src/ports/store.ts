@@ -8,6 +8,7 @@
  *  - a lost race changes nothing and says so;
  *  - what is read has had its digest checked: a damaged object is a StoreError, never data.
  */
+import type { Approval, Orders, Suspension } from "../model/orders.js";
 import type { CommittedState, Revision, SourceRef, StateObject } from "../model/state.js";
 import type { Heartbeat, Member, NodeStatus, SourceStatus } from "../model/status.js";
 
@@ -36,12 +37,15 @@ export interface CommitGuard {
   readonly expectHead: number | null;
   /** Null for an operator's apply, which leads nothing. */
   readonly fence: Fence | null;
+  /** Whether nothing is committed while a suspension is in force: what comes from the source, and not from a person. */
+  readonly heedSuspension?: boolean;
 }
 
 export type CommitOutcome =
   | { readonly outcome: "committed"; readonly revision: Revision }
   | { readonly outcome: "stale-head"; readonly head: number | null }
-  | { readonly outcome: "fenced"; readonly leader: string | null };
+  | { readonly outcome: "fenced"; readonly leader: string | null }
+  | { readonly outcome: "suspended"; readonly suspension: Suspension };
 
 /** What woke a watcher. Never carries data: read the store. */
 export type StoreEvent = { readonly changed: ChangeKind };
@@ -103,6 +107,15 @@ export interface Store {
   /** Fenced: a leader that is no longer one writes nothing and gets false. */
   writeSourceStatus(status: SourceStatus, fence: Fence): Promise<boolean>;
   readSourceStatus(): Promise<SourceStatus | null>;
+
+  /** A suspension that has run out is none. */
+  readOrders(): Promise<Orders>;
+  /**
+   * Once this returns, no commit that heeds suspensions is made any more. Null ends it. False where there was none
+   * to end.
+   */
+  writeSuspension(suspension: Suspension | null): Promise<boolean>;
+  writeApproval(approval: Approval): Promise<void>;
 
   /** Claims or renews leadership for `ttlMs`; returns the fence, or who leads. */
   campaign(

@@ -6,7 +6,11 @@ export interface Telemetry {
   /** A revision was committed by this process. */
   committed(event: { readonly revision: number; readonly policies: number; readonly durationMs: number }): void;
   /** A commit of the source was refused. */
-  rejected(event: { readonly reason: "invalid" | "lockout" | "held" }): void;
+  rejected(event: { readonly reason: "invalid" | "lockout" | "held" | "unverified" }): void;
+  /** The tip of the source does not come after the commit that was accepted last. */
+  rewritten(): void;
+  /** Whether this node leads and may commit nothing from the source. */
+  suspended(isSuspended: boolean): void;
   sourceError(): void;
   storeError(): void;
   head(revision: number | null): void;

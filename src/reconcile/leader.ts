@@ -4,16 +4,18 @@
  */
 import { hasErrors } from "../model/diagnostic.js";
 import type { Diagnostic } from "../model/diagnostic.js";
+import type { Approval, Suspension } from "../model/orders.js";
 import type { DesiredState, ObjectSet, Revision } from "../model/state.js";
-import type { SourceStatus } from "../model/status.js";
+import type { SourceStatus, Unverified } from "../model/status.js";
 import type { readManifests } from "../manifest/read.js";
 import { isUnchanged } from "../plan/plan.js";
-import type { Source } from "../ports/source.js";
+import type { Snapshot, Source } from "../ports/source.js";
 import { SourceError } from "../ports/source.js";
 import type { Fence, Store } from "../ports/store.js";
 import type { Clock, Logger, Random } from "../ports/system.js";
 import type { Telemetry } from "../ports/telemetry.js";
 import type { Election } from "./election.js";
+import { holdReason } from "./hold.js";
 
 export interface LeaderDeps {
   readonly store: Store;
@@ -35,21 +37,46 @@ export interface LeaderOptions {
   readonly path: string | null;
   /** Whether an operator's override is returned to what Git says at the next poll. */
   readonly selfHeal: boolean;
+  /** The largest share of the policies, or of all objects, that a commit deletes without being held. */
+  readonly maxDeletePercent: number;
 }
 
 type Accepted = Pick<SourceStatus, "acceptedCommit" | "acceptedRevision">;
 
 type Finding = Accepted &
-  Pick<SourceStatus, "state" | "message" | "observedCommit"> & {
+  Pick<SourceStatus, "state" | "message" | "observedCommit" | "unverified" | "rewrittenFrom"> & {
     readonly diagnostics?: readonly Diagnostic[];
     readonly lockouts?: readonly string[];
   };
 
 const MAX_REPORTED_DIAGNOSTICS = 20;
 
+/** What a commit is judged by, beside itself. */
+interface Situation {
+  readonly tip: string;
+  readonly head: number | null;
+  readonly approval: Approval | null;
+  readonly fence: Fence;
+}
+
+/** A commit that was read, and what there was before it. */
+interface Found {
+  readonly tip: string;
+  readonly snapshot: Snapshot;
+  readonly accepted: Accepted;
+  readonly rewrittenFrom: string | null;
+}
+
 export class Leader {
-  /** The last commit that was looked at, and head at that time: equal again means nothing to do. */
-  #settled: { readonly commit: string; readonly head: number | null; readonly finding: Finding } | null = null;
+  /** The last commit that was looked at, with head and the approval at that time: equal again means nothing to do. */
+  #settled: {
+    readonly commit: string;
+    readonly head: number | null;
+    readonly approved: string | null;
+    readonly finding: Finding;
+  } | null = null;
+  /** When the suspension began that was last told of. */
+  #toldSuspension: string | null = null;
 
   constructor(
     private readonly deps: LeaderDeps,
@@ -61,15 +88,19 @@ export class Leader {
     const fence = this.deps.election.fence;
     if (fence === null) {
       this.#settled = null;
+      this.deps.telemetry.suspended(false);
       return;
     }
+    const { suspension, approval } = await this.deps.store.readOrders();
+    if (this.#isSuspended(suspension)) return;
     try {
       const tip = await this.deps.source.readTip();
       const head = await this.deps.store.readHead();
-      if (this.#settled?.commit === tip && this.#settled.head === head)
-        return await this.#report(this.#settled.finding, fence);
-      const finding = await this.#settle(tip, head, fence);
-      await this.#report(finding, fence);
+      const settled = this.#settled;
+      if (settled?.commit === tip && settled.head === head && settled.approved === (approval?.commit ?? null))
+        return await this.#report(settled.finding, fence);
+      const finding = await this.#settle({ tip, head, approval, fence });
+      if (finding !== null) await this.#report(finding, fence);
     } catch (error) {
       if (!(error instanceof SourceError)) throw error;
       this.deps.telemetry.sourceError();
@@ -80,24 +111,99 @@ export class Leader {
     }
   }
 
-  async #settle(tip: string, head: number | null, fence: Fence): Promise<Finding> {
-    const { source, store } = this.deps;
-    const snapshot = await source.fetch(tip);
-    const { objects, diagnostics } = this.deps.read(snapshot.files);
-    const desired: DesiredState = { source: snapshot.source, objects };
+  /** Agents heal without the leader; all that ends is what it commits. */
+  #isSuspended(suspension: Suspension | null): boolean {
+    const { telemetry, logger } = this.deps;
+    telemetry.suspended(suspension !== null);
+    if (this.#toldSuspension !== (suspension?.since ?? null)) {
+      this.#toldSuspension = suspension?.since ?? null;
+      if (suspension === null) logger.info("the source is followed again");
+      else logger.warn("the source is suspended, nothing of it is committed", { ...suspension });
+    }
+    return suspension !== null;
+  }
+
+  /** Null as in `#judge`: nothing is settled. */
+  async #settle({ tip, head, approval, fence }: Situation): Promise<Finding | null> {
+    const { store } = this.deps;
+    const last = await store.readSourceStatus();
+    const found = await this.#fetch(tip, last);
+    const { unverified } = found.snapshot;
+    if (unverified) return this.#refuseUnverified(found, unverified, last);
     const revision = head === null ? null : await store.readRevision(head);
-    const accepted = acceptedOf(await store.readSourceStatus());
-    const finding = hasErrors(diagnostics)
-      ? this.#reject(tip, accepted, diagnostics)
-      : await this.#accept(desired, tip, accepted, revision, fence);
-    // Leadership was lost: nothing is settled, and what is reported now is fenced as well.
-    if (finding === null) return { state: "Synced", message: null, observedCommit: tip, ...accepted };
+    const finding = await this.#judge(found, revision, approval, fence);
+    if (finding === null) return null;
+    const { rewrittenFrom } = found;
+    const whole = rewrittenFrom === null ? finding : { ...finding, rewrittenFrom };
     // Who listens where changes without a commit.
-    if (finding.lockouts !== undefined) return finding;
+    if (finding.lockouts !== undefined) return whole;
     // The head that was judged, or made; what came after it is judged by the next run.
     const judged = finding.state === "Synced" ? (finding.acceptedRevision ?? head) : head;
-    this.#settled = { commit: tip, head: judged, finding };
-    return finding;
+    this.#settled = { commit: tip, head: judged, approved: approval?.commit ?? null, finding: whole };
+    return whole;
+  }
+
+  async #fetch(tip: string, last: SourceStatus | null): Promise<Found> {
+    const { source, logger, telemetry } = this.deps;
+    const accepted = acceptedOf(last);
+    // Another repository has another history.
+    const since = last?.location === source.location ? accepted.acceptedCommit : null;
+    const snapshot = await source.fetch(tip, since ?? undefined);
+    const known = last?.observedCommit === tip ? (last.rewrittenFrom ?? null) : null;
+    const rewrittenFrom = snapshot.rewritten === true ? since : known;
+    if (rewrittenFrom !== null && known === null) {
+      telemetry.rewritten();
+      logger.warn(
+        `the source's history was rewritten: commit ${tip.slice(0, 12)} does not come after the accepted one`,
+        {
+          commit: tip,
+          accepted: rewrittenFrom,
+        },
+      );
+    }
+    return { tip, snapshot, accepted, rewrittenFrom };
+  }
+
+  /** Null where leadership was lost, or the source was suspended meanwhile. */
+  async #judge(
+    { tip, snapshot, accepted, rewrittenFrom }: Found,
+    head: Revision | null,
+    approval: Approval | null,
+    fence: Fence,
+  ): Promise<Finding | null> {
+    const { objects, diagnostics } = this.deps.read(snapshot.files);
+    if (hasErrors(diagnostics)) return this.#reject(tip, accepted, diagnostics);
+    const desired: DesiredState = { source: snapshot.source, objects };
+    const held = holdReason({
+      desired,
+      tip,
+      head,
+      acceptedCommit: rewrittenFrom ?? accepted.acceptedCommit,
+      isRewritten: snapshot.rewritten === true,
+      isSigned: snapshot.unverified !== undefined,
+      approvedCommit: approval?.commit ?? null,
+      maxDeletePercent: this.options.maxDeletePercent,
+    });
+    if (held === null) return this.#accept(desired, tip, accepted, head, fence);
+    this.deps.logger.warn(held);
+    this.deps.telemetry.rejected({ reason: "held" });
+    return { state: "Held", message: held, observedCommit: tip, ...accepted };
+  }
+
+  /** Looked at again by each run, and told once. */
+  #refuseUnverified(
+    { tip, accepted, rewrittenFrom }: Found,
+    unverified: Unverified,
+    last: SourceStatus | null,
+  ): Finding {
+    const { commit, author, problem } = unverified;
+    const message = `commit ${commit.slice(0, 12)} of ${author} is not accepted: ${problem}; nothing from it on is followed`;
+    if (last?.observedCommit !== tip || last.message !== message) {
+      this.deps.logger.warn(message, { commit, author });
+      this.deps.telemetry.rejected({ reason: "unverified" });
+    }
+    const finding = { state: "Rejected" as const, message, observedCommit: tip, ...accepted, unverified };
+    return rewrittenFrom === null ? finding : { ...finding, rewrittenFrom };
   }
 
   #reject(tip: string, accepted: Accepted, diagnostics: readonly Diagnostic[]): Finding {
@@ -108,7 +214,7 @@ export class Leader {
     return { state: "Rejected", message, observedCommit: tip, ...accepted, diagnostics: errors };
   }
 
-  /** Null where leadership was lost. */
+  /** Null as in `#judge`. */
   async #accept(
     desired: DesiredState,
     tip: string,
@@ -130,13 +236,6 @@ export class Leader {
       ...(revision === null ? {} : { acceptedRevision: revision.number }),
     });
     if (isUnchanged(desired, head)) return synced(head);
-    if (desired.objects.size === 0 && head !== null) {
-      this.deps.telemetry.rejected({ reason: "held" });
-      return kept(
-        "Held",
-        `commit ${tip.slice(0, 12)} has no objects at all; run \`ztap apply\` on it if that is meant`,
-      );
-    }
     if (!this.options.selfHeal && head !== null && tip === accepted.acceptedCommit) {
       return kept("OutOfSync", `head (revision ${head.number}) was committed over Git; source.selfHeal is off`);
     }
@@ -151,7 +250,7 @@ export class Leader {
     return committed === null ? null : synced(committed);
   }
 
-  /** Null where leadership was lost. @throws where the race for head was */
+  /** Null as in `#judge`. @throws where the race for head was */
   async #commit(desired: DesiredState, head: Revision | null, fence: Fence): Promise<Revision | null> {
     const { store, clock, random, logger, telemetry } = this.deps;
     const started = clock.monotonic();
@@ -165,7 +264,7 @@ export class Leader {
         commitId: random.id(),
         time: new Date(clock.now()).toISOString(),
       },
-      { expectHead: head?.number ?? null, fence },
+      { expectHead: head?.number ?? null, fence, heedSuspension: true },
     );
     switch (outcome.outcome) {
       case "committed": {
@@ -182,6 +281,10 @@ export class Leader {
         throw new Error(`head moved to ${outcome.head} while committing; looking again`);
       case "fenced":
         logger.warn("no longer leader, nothing was committed", { leader: outcome.leader });
+        return null;
+      case "suspended":
+        // The next run says so.
+        logger.debug("the source was suspended meanwhile, nothing was committed");
         return null;
     }
   }
@@ -200,6 +303,8 @@ export class Leader {
         diagnostics: (finding.diagnostics ?? [])
           .slice(0, MAX_REPORTED_DIAGNOSTICS)
           .map(({ code, file, line, column, message }) => ({ code, file, line, column, message })),
+        ...(finding.unverified === undefined ? {} : { unverified: finding.unverified }),
+        ...(finding.rewrittenFrom === undefined ? {} : { rewrittenFrom: finding.rewrittenFrom }),
         checkedAt: new Date(clock.now()).toISOString(),
         leader: this.options.node,
       },

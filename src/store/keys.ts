@@ -12,6 +12,7 @@
  *     pruned                            etcd: rises with every removal of objects
  *     election                          leadership
  *     source                            what the leader last found at the source
+ *     suspension  approval              what operators told the leaders
  *     signals                           counters that tell a watcher what changed
  */
 
@@ -30,6 +31,8 @@ export const keys = {
   head: "head",
   election: "election",
   source: "source",
+  suspension: "suspension",
+  approval: "approval",
   signals: "signals",
   object: (digest: string) => `objects/${segment(digest)}`,
   revision: (number: number) => `revisions/${String(number).padStart(20, "0")}`,

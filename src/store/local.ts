@@ -3,6 +3,7 @@
  * alone. Each method is one transaction, run without a pause, so that what it returns is one
  * moment's truth.
  */
+import type { Approval, Orders, Suspension } from "../model/orders.js";
 import type { CommittedState, Revision, StateObject } from "../model/state.js";
 import { refKey } from "../model/state.js";
 import type { Heartbeat, Member, NodeStatus, SourceStatus } from "../model/status.js";
@@ -21,6 +22,7 @@ import { isCount, type Guard } from "./guards.js";
 import { keys, prefixes } from "./keys.js";
 import { isAlive } from "./lease.js";
 import { nextRevision, numberAfter, stageObjects } from "./lineage.js";
+import { inForce } from "./orders.js";
 import { pruneTable, type PruneBounds, type Pruned } from "./prune.js";
 import * as records from "./records.js";
 import type { Table, TableReader, TableWriter } from "./table.js";
@@ -242,6 +244,29 @@ export class LocalStore implements Store {
     return this.#read((reader) => optionalRecord(reader, keys.source, records.isSourceStatus));
   }
 
+  async readOrders(): Promise<Orders> {
+    return this.#read((reader) => ({
+      suspension: inForce(suspensionOf(reader), this.#clock.now()),
+      approval: optionalRecord(reader, keys.approval, records.isApproval),
+    }));
+  }
+
+  async writeSuspension(suspension: Suspension | null): Promise<boolean> {
+    return this.#writeAndSignal("status", (writer) => {
+      if (suspension !== null) writer.put(keys.suspension, JSON.stringify(suspension));
+      else if (writer.get(keys.suspension) === undefined) return false;
+      else writer.remove(keys.suspension);
+      return true;
+    });
+  }
+
+  async writeApproval(approval: Approval): Promise<void> {
+    this.#writeAndSignal("status", (writer) => {
+      writer.put(keys.approval, JSON.stringify(approval));
+      return true;
+    });
+  }
+
   async campaign(
     candidate: { readonly id: string; readonly holder: string },
     ttlMs: number,
@@ -329,6 +354,8 @@ function lostRace(reader: TableReader, draft: RevisionDraft, guard: CommitGuard,
   const election = electionOf(reader);
   if (guard.fence !== null && !leads(election, guard.fence, now))
     return { outcome: "fenced", leader: leaderOf(election, now) };
+  const suspension = guard.heedSuspension === true ? inForce(suspensionOf(reader), now) : null;
+  if (suspension !== null) return { outcome: "suspended", suspension };
   return head === guard.expectHead ? null : { outcome: "stale-head", head };
 }
 
@@ -351,6 +378,10 @@ function versionOf(reader: TableReader, namespace: string, name: string): number
 
 function electionOf(reader: TableReader): records.ElectionRecord | null {
   return optionalRecord(reader, keys.election, records.isElectionRecord);
+}
+
+function suspensionOf(reader: TableReader): Suspension | null {
+  return optionalRecord(reader, keys.suspension, records.isSuspension);
 }
 
 function leaderOf(election: records.ElectionRecord | null, now: number): string | null {

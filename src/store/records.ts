@@ -7,7 +7,8 @@ import { digestOfText } from "../model/digest.js";
 import { API_VERSIONS, KINDS, type ObjectPosition, type ZtapObject } from "../model/objects.js";
 import { refKey, refOf, type Revision, type RevisionEntry, type SourceRef, type StateObject } from "../model/state.js";
 import type { ControlServer } from "../model/lifeline.js";
-import type { DriftItem, Member, NodeStatus, SourceStatus, SubjectStatus } from "../model/status.js";
+import type { Approval, Suspension } from "../model/orders.js";
+import type { DriftItem, Member, NodeStatus, SourceStatus, SubjectStatus, Unverified } from "../model/status.js";
 import { StoreError } from "../ports/store.js";
 import {
   isBoolean,
@@ -139,9 +140,23 @@ export const isSourceStatus = shaped<SourceStatus>({
       message: isString,
     }),
   ),
+  unverified: optional(shaped<Unverified>({ commit: isString, author: isString, problem: isString })),
+  rewrittenFrom: optional(isString),
   checkedAt: isString,
   leader: isString,
 });
+
+/** A time that cannot be read would never come: such a record does not have its shape. */
+const isTime: Guard<string> = (value): value is string => isString(value) && !Number.isNaN(Date.parse(value));
+
+export const isSuspension = shaped<Suspension>({
+  by: isString,
+  reason: isString,
+  since: isTime,
+  until: nullable(isTime),
+});
+
+export const isApproval = shaped<Approval>({ commit: isString, by: isString, reason: isString, time: isTime });
 
 export const isLiveRecord = shaped<LiveRecord>({
   id: isString,

@@ -1,4 +1,5 @@
 /** Membership and health, as text or as documents. */
+import { describeSuspension } from "../operations/notices.js";
 import { printableLine } from "../model/printable.js";
 import type { ClusterNode, ClusterStatus, Joined, Left } from "../operations/cluster.js";
 import type { Style } from "./style.js";
@@ -13,7 +14,7 @@ export function clusterListDocument(status: ClusterStatus): object {
 }
 
 export function renderClusterStatus(status: ClusterStatus, style: Style): string {
-  const { source, leader } = status;
+  const { source, leader, suspension } = status;
   const paintSource = {
     Synced: style.good,
     OutOfSync: style.bad,
@@ -30,10 +31,16 @@ export function renderClusterStatus(status: ClusterStatus, style: Style): string
     const commit = source.observedCommit?.slice(0, 12) ?? "-";
     lines.push(`          ${paintSource[source.state](source.state)} at ${commit}, checked ${source.checkedAt}`);
     if (source.message !== null) lines.push(`          ${printableLine(source.message)}`);
+    if (source.rewrittenFrom !== undefined)
+      lines.push(
+        `          ${style.warn("History was rewritten")}: this does not come after ${source.rewrittenFrom.slice(0, 12)}`,
+      );
     for (const { code, file, line, column, message } of source.diagnostics) {
       lines.push(`          ${printableLine(file)}:${line}:${column} ${style.bad(code)} ${printableLine(message)}`);
     }
   }
+  if (suspension !== null)
+    lines.push(`          ${style.warn("Suspended")}: ${printableLine(describeSuspension(suspension))}`);
   return [...lines, "", renderClusterList(status, style)].join("\n");
 }
 

@@ -1,5 +1,6 @@
 /** Policies, their history and their drift report, as text or as documents. */
 import { stringify } from "yaml";
+import { describeSuspension } from "../operations/notices.js";
 import { printable, printableLine } from "../model/printable.js";
 import { qualifiedName } from "../model/state.js";
 import type {
@@ -86,13 +87,14 @@ export function policyReportDocument(report: PolicyReport): object {
 }
 
 export function renderPolicyReport(report: PolicyReport, style: Style): string {
-  const { policy, git, nodes, subjects } = report;
+  const { policy, git, nodes, subjects, suspension } = report;
   const where = policy.file === null ? "" : `  ${printableLine(policy.file)}:${policy.line}`;
   const commit = shortCommit(policy) ?? "no commit";
   const facts = [
     ["Policy", `${style.bold(qualifiedName(policy))}  version ${policy.version}${style.dim(where)}`],
     ["Store", `revision ${policy.revision}, ${commit}`],
     ["Git", `${paintGit(git.state, style)}${git.message === null ? "" : `  ${printableLine(git.message)}`}`],
+    ...(suspension === null ? [] : [["Suspended", style.warn(printableLine(describeSuspension(suspension)))]]),
     [
       "Subjects",
       subjects.length === 0

@@ -19,6 +19,7 @@ import { draft, policy } from "../fakes/objects.js";
 type Identity = Pick<EtcdOptions, "tls" | "auth">;
 
 const FORBIDDEN = { code: "store-permission", message: /permission denied.*roles/ };
+const SUSPENSION = { by: "op@host", reason: "incident", since: "2026-01-01T00:00:00.000Z", until: null };
 const NEXT = draft([policy("web", 9)]);
 const statusOf = (node: string) => ({
   node,
@@ -61,6 +62,8 @@ async function whatEachMay(t: Test, { endpoints }: EtcdCluster, web1: Identity, 
     await t.rejects(node.leaveMember("web-2"), FORBIDDEN);
     await t.rejects(node.campaign({ id: "web-1", holder: "h1" }, 60_000), FORBIDDEN);
     await t.rejects(node.commit(NEXT, { expectHead: null, fence: null }), FORBIDDEN);
+    await t.rejects(node.writeSuspension(SUSPENSION), FORBIDDEN);
+    await t.rejects(node.writeApproval({ ...SUSPENSION, commit: "a".repeat(40), time: SUSPENSION.since }), FORBIDDEN);
     t.equal(await leader.readHead(), null);
     t.equal(await leader.readLeader(), null);
   });
@@ -79,6 +82,10 @@ async function whatEachMay(t: Test, { endpoints }: EtcdCluster, web1: Identity, 
     t.equal(await commitOnHead(leader, draft([])), 2, "a policy is deleted");
     t.equal(await leader.readPolicyVersion("default", "web"), 1);
     t.same(await leader.prune({ revisions: 1, newerThan: "2027-01-01T00:00:00.000Z" }), { revisions: 1, objects: 1 });
+    await leader.writeApproval({ ...SUSPENSION, commit: "a".repeat(40), time: SUSPENSION.since });
+    await leader.writeSuspension(SUSPENSION);
+    t.match(await node.readOrders(), { suspension: SUSPENSION, approval: { by: "op@host" } });
+    t.equal(await leader.writeSuspension(null), true);
     await t.rejects(node.resign("h2"), FORBIDDEN);
     await t.rejects(leader.writeNodeStatus(statusOf("web-1")), FORBIDDEN);
     await leader.resign("h2");

@@ -17,6 +17,8 @@ const METRICS: Readonly<Record<string, string>> = {
   ztap_leader: "gauge",
   ztap_elections_total: "counter",
   ztap_rejected_commits_total: "counter",
+  ztap_source_rewrites_total: "counter",
+  ztap_source_suspended: "gauge",
   ztap_source_errors_total: "counter",
   ztap_store_errors_total: "counter",
   ztap_drift_items_total: "counter",

@@ -36,6 +36,7 @@ export function agentOptions(changes: Partial<AgentOptions> = {}): AgentOptions 
     path: null,
     sourceIntervalMs: 60_000,
     selfHeal: true,
+    maxDeletePercent: 50,
     checkIntervalMs: 10_000,
     heartbeatIntervalMs: 1000,
     electionTimeoutMs: 5000,

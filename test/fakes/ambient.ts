@@ -23,6 +23,8 @@ export function recordTelemetry(): {
   const telemetry: Telemetry = {
     committed: record("committed"),
     rejected: record("rejected"),
+    rewritten: record("rewritten"),
+    suspended: record("suspended"),
     sourceError: record("sourceError"),
     storeError: record("storeError"),
     head: record("head"),

@@ -24,9 +24,13 @@ export class Repository {
   }
 
   git(...args: readonly string[]): string {
+    return this.gitWith({}, ...args);
+  }
+
+  gitWith(environment: Readonly<Record<string, string>>, ...args: readonly string[]): string {
     return execFileSync("git", ["-c", "safe.directory=*", ...args], {
       cwd: this.path,
-      env: { ...process.env, ...IDENTITY },
+      env: { ...process.env, ...IDENTITY, ...environment },
       encoding: "utf8",
       stdio: ["ignore", "pipe", "pipe"],
     }).trim();

@@ -47,7 +47,7 @@ t.test("the defaults that are told are those that hold", async (t) => {
   t.same(told.map(([key]) => key).sort(), [...SETTING_KEYS].sort());
   const schema = JSON.parse(readFileSync(new URL("../../../schemas/config.schema.json", import.meta.url), "utf8"));
   const words = ["store", "stateDir", "node", "address", "source.url", "source.branch", "source.path"];
-  const inWords = new Set([...words, ...SETTING_KEYS.filter((key) => key.startsWith("etcd."))]);
+  const inWords = new Set([...words, ...SETTING_KEYS.filter((key) => /^(etcd|source\.verify)\./.test(key))]);
   for (const [key, text] of told) {
     const property = key.split(".").reduce((at, name) => at.properties[name], schema);
     if (!inWords.has(key)) t.equal(String(property.default), text, `${key} in the schema`);
@@ -55,6 +55,27 @@ t.test("the defaults that are told are those that hold", async (t) => {
   const source = { origin: "flag", values: { "source.url": "/repo" } };
   const written = { origin: "file", values: Object.fromEntries(told.filter(([key]) => !inWords.has(key))) };
   t.same(resolveSettings([source], ROOT), resolveSettings([source, written], ROOT));
+});
+
+t.test("who has to sign is told whole, or refused: no check is left out by a slip", async (t) => {
+  const resolve = (values: object) => resolveSettings([{ origin: "file", values }], ROOT);
+  t.equal(resolve({}).verify, null);
+  const since = "a".repeat(40);
+  t.same(resolve({ "source.verify.sshSigners": "/etc/ztap/signers", "source.verify.since": since }).verify, {
+    sshSigners: "/etc/ztap/signers",
+    openpgpKeys: null,
+    since,
+  });
+  for (const values of [
+    { "source.verify.sshSigners": "" },
+    { "source.verify.openpgpKeys": "keys.asc" },
+    { "source.verify.since": since },
+    { "source.verify.sshSigners": "/signers", "source.verify.since": "main" },
+    { "source.maxDeletePercent": "101" },
+    { "source.maxDeletePercent": "" },
+  ])
+    t.throws(() => resolve(values), { code: "invalid-settings" }, JSON.stringify(values));
+  t.equal(resolve({ "source.maxDeletePercent": "0" }).maxDeletePercent, 0);
 });
 
 t.test("the stronger layer wins, setting by setting", async (t) => {

@@ -1,11 +1,11 @@
 import t from "tap";
 import { openMemoryStore } from "../../src/adapters/memory/store.js";
-import { systemClock } from "../../src/adapters/system/clock.js";
 import { readManifests } from "../../src/manifest/read.js";
 import type { Snapshot, Source } from "../../src/ports/source.js";
 import { SourceError } from "../../src/ports/source.js";
 import { Election } from "../../src/reconcile/election.js";
 import { Leader } from "../../src/reconcile/leader.js";
+import { ManualClock } from "../fakes/clock.js";
 import { recordTelemetry, seededRandom, silentLogger } from "../fakes/ambient.js";
 import { objectsOf, policy, workload } from "../builders/state.js";
 
@@ -19,6 +19,8 @@ class FakeSource implements Source {
   text = GOOD;
   error: SourceError | null = null;
   fetches = 0;
+  /** Given with each commit that is read: whether it follows the accepted one, and who has not signed. */
+  verdict: Pick<Snapshot, "rewritten" | "unverified"> = {};
   /** What happens while a commit is fetched. */
   meanwhile: () => Promise<void> = async () => undefined;
 
@@ -37,7 +39,12 @@ class FakeSource implements Source {
       author: "Ada <ada@example.com>",
       subject: "s",
     };
-    return { source, files: this.text === "" ? [] : [{ path: "a.yaml", text: this.text, blobId: this.text }] };
+    if (this.verdict.unverified) return { source, files: [], ...this.verdict };
+    return {
+      ...this.verdict,
+      source,
+      files: this.text === "" ? [] : [{ path: "a.yaml", text: this.text, blobId: this.text }],
+    };
   }
 
   push(digit: string, text: string): void {
@@ -46,26 +53,26 @@ class FakeSource implements Source {
   }
 }
 
-async function setUp(selfHeal = true) {
-  const store = openMemoryStore(systemClock);
+async function setUp(selfHeal = true, clock = new ManualClock()) {
+  const store = openMemoryStore(clock);
   const source = new FakeSource();
   const lockouts: string[] = [];
   const { telemetry, calls } = recordTelemetry();
-  const election = new Election(store, systemClock, { id: "n1", holder: "h1", ttlMs: 60_000 });
+  const election = new Election(store, clock, { id: "n1", holder: "h1", ttlMs: 60_000 });
   const deps = {
     store,
     source,
     election,
     read: readManifests,
     lockoutsOf: async () => lockouts,
-    clock: systemClock,
+    clock,
     random: seededRandom(7),
     logger: silentLogger,
     telemetry,
   };
-  const leader = new Leader(deps, { node: "n1", ref: "main", path: null, selfHeal });
+  const leader = new Leader(deps, { node: "n1", ref: "main", path: null, selfHeal, maxDeletePercent: 50 });
   await election.campaign();
-  return { store, source, election, leader, lockouts, calls };
+  return { store, source, election, leader, lockouts, calls, clock };
 }
 
 t.test("commits each good commit as a revision, and looks no further while nothing moved", async (t) => {
@@ -118,6 +125,10 @@ t.test("a commit that changes no object makes no revision", async (t) => {
   t.match(await store.readSourceStatus(), { state: "Synced", acceptedCommit: "2".repeat(40) });
 });
 
+const policies = (...names: readonly string[]) =>
+  workload("web@n1 10.0.0.1 app=web") + names.map((name) => policy(name, "  podSelector: {}\n  ingress: []")).join("");
+const APPROVAL = { by: "op@host", reason: "", time: "2026-01-01T00:00:00.000Z" };
+
 t.test("a repository that is suddenly empty is held", async (t) => {
   const { store, source, leader } = await setUp();
   await leader.reconcile();
@@ -125,6 +136,158 @@ t.test("a repository that is suddenly empty is held", async (t) => {
   await leader.reconcile();
   t.equal(await store.readHead(), 1);
   t.match(await store.readSourceStatus(), { state: "Held", acceptedCommit: "1".repeat(40) });
+});
+
+for (const [title, before, after, isHeld] of [
+  ["one policy of two goes", ["a", "b"], ["a"], false],
+  ["two policies of three go", ["a", "b", "c"], ["a"], true],
+  ["two policies of four go", ["a", "b", "c", "d"], ["a", "b"], false],
+  ["the only policy goes", ["a"], [], true],
+  ["all policies have other names", ["a", "b"], ["x", "y"], true],
+] as const) {
+  t.test(`a commit where ${title} is ${isHeld ? "held until that very commit is approved" : "followed"}`, async (t) => {
+    const { store, source, leader, calls } = await setUp();
+    source.push("1", policies(...before));
+    await leader.reconcile();
+    source.push("2", policies(...after));
+    await leader.reconcile();
+    t.equal(await store.readHead(), isHeld ? 1 : 2);
+    if (!isHeld) return;
+    const message =
+      /^commit 222222222222 deletes (all )?[0-9].* NetworkPolicies, more than .* `ztap cluster approve 2{40}`/;
+    t.match(await store.readSourceStatus(), { state: "Held", acceptedCommit: "1".repeat(40), message });
+    await leader.reconcile();
+    t.same(
+      calls.filter(([name]) => name === "rejected"),
+      [["rejected", { reason: "held" }]],
+      "counted once",
+    );
+    await store.writeApproval({ ...APPROVAL, commit: "3".repeat(40) });
+    await leader.reconcile();
+    t.equal(await store.readHead(), 1, "another commit's approval is no approval");
+    await store.writeApproval({ ...APPROVAL, commit: "2".repeat(40) });
+    await leader.reconcile();
+    t.equal(await store.readHead(), 2);
+    t.match(await store.readSourceStatus(), { state: "Synced", acceptedCommit: "2".repeat(40) });
+  });
+}
+
+t.test("a commit that deletes most is followed once somebody has applied it", async (t) => {
+  const { store, source, leader } = await setUp();
+  source.push("1", policies("a", "b", "c"));
+  await leader.reconcile();
+  source.push("2", policies("a"));
+  await leader.reconcile();
+  const objects = [...objectsOf(policies("a")).values()];
+  const { source: origin } = await source.fetch();
+  const time = "2026-01-01T00:00:00.000Z";
+  const draft = { objects, source: origin, node: "n1", author: "op", reason: "apply", commitId: "c", time };
+  await store.commit(draft, { expectHead: 1, fence: null });
+  await leader.reconcile();
+  t.match(await store.readSourceStatus(), { state: "Synced", acceptedCommit: "2".repeat(40), acceptedRevision: 2 });
+});
+
+t.test("a share of other objects counts as well", async (t) => {
+  const { store, source, leader } = await setUp();
+  const hosts = ["a", "b", "c", "d"].map((name, index) => workload(`${name}@n1 10.0.0.${index + 1} app=web`));
+  source.push("1", hosts.join("") + policies("p"));
+  await leader.reconcile();
+  source.push("2", policies("p"));
+  await leader.reconcile();
+  t.match(await store.readSourceStatus(), { state: "Held", message: /deletes 4 of 6 objects/ });
+});
+
+t.test("rewritten history is followed and told, once", async (t) => {
+  const { store, source, leader, calls } = await setUp();
+  await leader.reconcile();
+  source.push("2", BETTER);
+  source.verdict = { rewritten: true };
+  await leader.reconcile();
+  await leader.reconcile();
+  t.equal(await store.readHead(), 2);
+  t.match(await store.readSourceStatus(), { state: "Synced", rewrittenFrom: "1".repeat(40) });
+  t.equal(calls.filter(([name]) => name === "rewritten").length, 1);
+  source.verdict = { rewritten: false };
+  source.push("3", GOOD);
+  await leader.reconcile();
+  t.equal((await store.readSourceStatus())?.rewrittenFrom, undefined, "until there is another commit");
+});
+
+t.test("where commits are signed, rewritten history waits for somebody's word, even without a change", async (t) => {
+  for (const text of [BETTER, GOOD]) {
+    const { store, source, leader } = await setUp();
+    source.verdict = { unverified: null };
+    await leader.reconcile();
+    source.push("2", text);
+    source.verdict = { rewritten: true, unverified: null };
+    await leader.reconcile();
+    t.equal(await store.readHead(), 1);
+    t.match(await store.readSourceStatus(), {
+      state: "Held",
+      rewrittenFrom: "1".repeat(40),
+      acceptedCommit: "1".repeat(40),
+      message: /does not come after the accepted commit 111111111111/,
+    });
+    await store.writeApproval({ ...APPROVAL, commit: "2".repeat(40) });
+    await leader.reconcile();
+    t.match(await store.readSourceStatus(), { state: "Synced", acceptedCommit: "2".repeat(40) });
+  }
+});
+
+t.test("a commit that nobody signed stops the line, visibly, until it is gone or its signer allowed", async (t) => {
+  const { store, source, leader, calls } = await setUp();
+  await leader.reconcile();
+  source.push("2", BETTER);
+  const unverified = { commit: "a".repeat(40), author: "Eve <eve@example.com>", problem: "it is not signed" };
+  source.verdict = { unverified, rewritten: false };
+  await leader.reconcile();
+  await leader.reconcile();
+  t.equal(await store.readHead(), 1);
+  t.match(await store.readSourceStatus(), {
+    state: "Rejected",
+    acceptedCommit: "1".repeat(40),
+    unverified,
+    message: /^commit aaaaaaaaaaaa of Eve .* is not accepted: it is not signed/,
+  });
+  t.same(
+    calls.filter(([name]) => name === "rejected"),
+    [["rejected", { reason: "unverified" }]],
+    "counted once",
+  );
+  await store.writeApproval({ ...APPROVAL, commit: "2".repeat(40) });
+  await leader.reconcile();
+  t.equal(await store.readHead(), 1, "an approval is no signature");
+  source.verdict = { unverified: null, rewritten: false };
+  await leader.reconcile();
+  t.equal(await store.readHead(), 2, "looked at again without another push");
+  t.equal((await store.readSourceStatus())?.unverified, undefined);
+});
+
+t.test("while the source is suspended nothing of it is committed, by whoever leads, until it ends", async (t) => {
+  const { store, source, leader, calls, clock } = await setUp();
+  await leader.reconcile();
+  const suspension = { by: "op@host", reason: "incident", since: "2026-01-01T00:00:00.000Z" };
+  await store.writeSuspension({ ...suspension, until: "2026-01-01T00:00:30.000Z" });
+  source.push("2", BETTER);
+  await leader.reconcile();
+  t.equal(await store.readHead(), 1);
+  t.equal(source.fetches, 1, "nothing is fetched either");
+  t.same(calls.filter(([name]) => name === "suspended").at(-1), ["suspended", true]);
+  clock.advance(30_000);
+  await leader.reconcile();
+  t.equal(await store.readHead(), 2, "it ended by itself");
+  t.same(calls.filter(([name]) => name === "suspended").at(-1), ["suspended", false]);
+  source.push("3", GOOD);
+  source.meanwhile = async () => {
+    await store.writeSuspension({ ...suspension, until: null });
+  };
+  await leader.reconcile();
+  t.equal(await store.readHead(), 2, "also where it begins while a commit is on its way");
+  t.match(await store.readSourceStatus(), { acceptedCommit: "2".repeat(40) });
+  source.meanwhile = async () => undefined;
+  await store.writeSuspension(null);
+  await leader.reconcile();
+  t.equal(await store.readHead(), 3);
 });
 
 for (const selfHeal of [true, false]) {

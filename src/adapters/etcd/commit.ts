@@ -12,7 +12,8 @@ import { StoreError, type CommitGuard, type CommitOutcome, type RevisionDraft } 
 import { isCount } from "../../store/guards.js";
 import { keys, STORE_FORMAT } from "../../store/keys.js";
 import { nextRevision, numberAfter, stageObjects } from "../../store/lineage.js";
-import { encodeRevision } from "../../store/records.js";
+import { inForce } from "../../store/orders.js";
+import { encodeRevision, isSuspension } from "../../store/records.js";
 import { inBatches, mapBounded } from "./batches.js";
 import type { EtcdClient } from "./client.js";
 import type { History } from "./history.js";
@@ -34,6 +35,7 @@ interface Basis {
   readonly number: number | null;
   readonly leader: { readonly name: string; readonly term: number } | null;
   readonly pruned: Entry | null;
+  readonly suspension: Entry | null;
   /** The revision that the draft was planned against. */
   readonly expected: Entry | null;
 }
@@ -47,7 +49,7 @@ export async function commitRevision(
   const staged = stageObjects(draft.objects);
   for (let attempt = 1; attempt <= MAX_ATTEMPTS; attempt += 1) {
     const basis = await readBasis(client, guard);
-    const lost = await lostRace(history, basis, draft, guard);
+    const lost = await lostRace(history, basis, draft, guard, client.clock.now());
     if (lost !== null) return lost;
     const head = basis.expected === null ? null : await history.decodeRevision(basis.expected);
     if (basis.number !== null && head === null) {
@@ -69,17 +71,26 @@ export async function commitRevision(
 }
 
 async function readBasis(client: EtcdClient, { expectHead }: CommitGuard): Promise<Basis> {
-  const wanted = [keys.head, keys.election, PRUNED, ...(expectHead === null ? [] : [keys.revision(expectHead)])];
+  const wanted = [
+    keys.head,
+    keys.election,
+    PRUNED,
+    keys.suspension,
+    ...(expectHead === null ? [] : [keys.revision(expectHead)]),
+  ];
   const { found } = await client.transact(
     [],
     wanted.map((get) => ({ get })),
   );
-  const [head = null, election = null, pruned = null, expected = null] = found.map(([entry]) => entry ?? null);
+  const [head = null, election = null, pruned = null, suspension = null, expected = null] = found.map(
+    ([entry]) => entry ?? null,
+  );
   return {
     head,
     number: head === null ? null : recordOf(head, isCount),
     leader: election === null ? null : { name: recordOf(election, isLeader).leader, term: election.created },
     pruned,
+    suspension,
     expected,
   };
 }
@@ -90,6 +101,7 @@ async function lostRace(
   basis: Basis,
   draft: RevisionDraft,
   guard: CommitGuard,
+  now: number,
 ): Promise<CommitOutcome | null> {
   const { number, leader } = basis;
   if (number !== guard.expectHead) {
@@ -99,6 +111,10 @@ async function lostRace(
   }
   if (guard.fence !== null && (leader?.term !== guard.fence.term || leader.name !== guard.fence.leader))
     return { outcome: "fenced", leader: leader?.name ?? null };
+  if (guard.heedSuspension === true && basis.suspension !== null) {
+    const suspension = inForce(recordOf(basis.suspension, isSuspension), now);
+    if (suspension !== null) return { outcome: "suspended", suspension };
+  }
   return number === guard.expectHead ? null : { outcome: "stale-head", head: number };
 }
 
@@ -189,6 +205,7 @@ async function moveHead(
   await putAll(client, parts);
   const conditions: Condition[] = [unchanged(keys.head, basis.head), unchanged(PRUNED, basis.pruned)];
   if (guard.fence !== null) conditions.push({ key: keys.election, created: guard.fence.term });
+  if (guard.heedSuspension === true) conditions.push(unchanged(keys.suspension, basis.suspension));
   const operations: Operation[] = [
     ...inline.map((value) => ({ put: value.key, bytes: value.bytes })),
     { put: key, bytes },

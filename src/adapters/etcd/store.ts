@@ -2,6 +2,7 @@
  * The store in etcd: `etcd://host:2379,host:2379/prefix`. Any number of machines; the consensus is
  * etcd's. Held to the same contract as the stores of one machine.
  */
+import type { Approval, Orders, Suspension } from "../../model/orders.js";
 import type { CommittedState, Revision } from "../../model/state.js";
 import type { Heartbeat, Member, NodeStatus, SourceStatus } from "../../model/status.js";
 import {
@@ -16,15 +17,16 @@ import {
 } from "../../ports/store.js";
 import type { Clock } from "../../ports/system.js";
 import { keys, prefixes, STORE_FORMAT } from "../../store/keys.js";
+import { inForce } from "../../store/orders.js";
 import type { PruneBounds, Pruned } from "../../store/prune.js";
-import { isNodeStatus, isSourceStatus } from "../../store/records.js";
+import { isApproval, isNodeStatus, isSourceStatus, isSuspension } from "../../store/records.js";
 import { EtcdClient, type EtcdOptions } from "./client.js";
 import { Cluster } from "./cluster.js";
 import { commitRevision } from "./commit.js";
 import { Heard } from "./heard.js";
 import { History } from "./history.js";
 import { pruneEtcd } from "./prune.js";
-import { encodeLong, ownRecordOf, recordOf } from "./records.js";
+import { encodeLong, encodeRecord, ownRecordOf, recordOf } from "./records.js";
 import { decodeValue } from "./values.js";
 import { watchKinds, type Watched } from "./watch.js";
 
@@ -34,6 +36,7 @@ const WATCHED: readonly Watched<ChangeKind>[] = [
   // A status goes only with its node, which leaves.
   { kind: "status", range: { prefix: prefixes.status }, removals: false },
   { kind: "status", range: { prefix: keys.source, exact: true }, removals: true },
+  { kind: "status", range: { prefix: keys.suspension, exact: true }, removals: true },
   { kind: "members", range: { prefix: prefixes.members }, removals: true },
   { kind: "members", range: { prefix: prefixes.live }, removals: true },
   { kind: "members", range: { prefix: keys.election, exact: true }, removals: true },
@@ -165,6 +168,31 @@ class EtcdStore implements Store {
     await this.#check();
     const entry = await this.#client.get(keys.source);
     return entry === null ? null : recordOf(entry, isSourceStatus);
+  }
+
+  async readOrders(): Promise<Orders> {
+    await this.#check();
+    const { found } = await this.#client.transact([], [{ get: keys.suspension }, { get: keys.approval }]);
+    const [suspension, approval] = found.map(([entry]) => entry);
+    return {
+      suspension:
+        suspension === undefined ? null : inForce(recordOf(suspension, isSuspension), this.#client.clock.now()),
+      approval: approval === undefined ? null : recordOf(approval, isApproval),
+    };
+  }
+
+  async writeSuspension(suspension: Suspension | null): Promise<boolean> {
+    await this.#check();
+    const { removed } = await this.#client.transact(
+      [],
+      [suspension === null ? { remove: keys.suspension } : { put: keys.suspension, bytes: encodeRecord(suspension) }],
+    );
+    return suspension !== null || removed.some((count) => count > 0);
+  }
+
+  async writeApproval(approval: Approval): Promise<void> {
+    await this.#check();
+    await this.#client.transact([], [{ put: keys.approval, bytes: encodeRecord(approval) }]);
   }
 
   async campaign(

@@ -4,11 +4,13 @@
 import { resolve } from "node:path";
 import { SourceError, type BaseSource, type Snapshot, type Source } from "../../ports/source.js";
 import { findFork, readTreeOrNothing } from "./base.js";
-import { git } from "./git.js";
+import { isAncestor } from "./history.js";
 import { DEFAULT_LIMITS, type SourceLimits } from "./limits.js";
-import { parseLocation } from "./location.js";
+import { parseLocation, type Location } from "./location.js";
 import { Mirror } from "./mirror.js";
+import type { SignerOptions } from "./signers.js";
 import { cleanSubPath, describeCommit, readTree, resolveCommit } from "./tree.js";
+import { verifyCommits } from "./verify.js";
 
 export interface GitSourceOptions {
   /** A path, or an https, ssh or file URL; credentials may stand in it and are never shown. */
@@ -22,6 +24,8 @@ export interface GitSourceOptions {
   /** How long the remote may be silent, in milliseconds; default: a minute. */
   readonly silenceMs?: number;
   readonly limits?: SourceLimits;
+  /** Who has to have signed each commit; absent where nobody has to. */
+  readonly signers?: SignerOptions;
   /** Ends whatever is asked of the remote at that moment. */
   readonly signal?: AbortSignal;
 }
@@ -43,16 +47,31 @@ export class GitSource implements Source, BaseSource {
   readonly #ref: string;
   readonly #path: string;
   readonly #limits: SourceLimits;
+  readonly #signers: SignerOptions | null;
+  readonly #parsed: Location;
+  readonly #cacheDir: string;
 
   /** @throws SourceError `source-not-found`, `ref-not-found`, `path-not-found` for what can never be one */
   constructor(options: GitSourceOptions) {
-    const { location, ref = "HEAD", path = "", cacheDir, silenceMs, limits = DEFAULT_LIMITS, signal } = options;
+    const {
+      location,
+      ref = "HEAD",
+      path = "",
+      cacheDir,
+      silenceMs,
+      limits = DEFAULT_LIMITS,
+      signers = null,
+      signal,
+    } = options;
     const parsed = parseLocation(location);
     this.location = parsed.shown;
     this.#mirror = new Mirror(parsed, resolve(cacheDir), { silenceMs, signal });
     this.#ref = cleanRef(ref);
     this.#path = cleanSubPath(path);
     this.#limits = limits;
+    this.#signers = signers;
+    this.#parsed = parsed;
+    this.#cacheDir = resolve(cacheDir);
   }
 
   async readTip(): Promise<string> {
@@ -92,10 +111,19 @@ export class GitSource implements Source, BaseSource {
 
   async #read(commit: string, since: string | undefined): Promise<Snapshot> {
     const options = this.#mirror.options;
-    const { files, skipped } = await readTree(options, commit, this.#path, this.#limits);
     const source = await describeCommit(options, commit, this.location);
-    const snapshot = { source, files, skipped };
-    return since === undefined ? snapshot : { ...snapshot, rewritten: !(await this.#isAncestor(since, commit)) };
+    const follows = since !== undefined && (await isAncestor(options, since, commit));
+    const history = since === undefined ? {} : { rewritten: !follows };
+    if (this.#signers === null) return { source, ...(await this.#readFiles(commit)), ...history };
+    const verification = { options, location: this.#parsed, scratch: this.#cacheDir, signers: this.#signers };
+    const unverified = await verifyCommits(verification, { tip: commit, accepted: follows ? since : null });
+    // What nobody has vouched for is not looked into.
+    if (unverified !== null) return { source, files: [], ...history, unverified };
+    return { source, ...(await this.#readFiles(commit)), ...history, unverified };
+  }
+
+  async #readFiles(commit: string): Promise<Pick<Snapshot, "files" | "skipped">> {
+    return readTree(this.#mirror.options, commit, this.#path, this.#limits);
   }
 
   /** @returns the commit at the tip, which is in the mirror */
@@ -138,15 +166,6 @@ export class GitSource implements Source, BaseSource {
         ? "has no commit on its default branch"
         : `has no branch or tag ${JSON.stringify(this.#ref)}`;
     throw new SourceError("ref-not-found", `${this.location} ${what}`);
-  }
-
-  async #isAncestor(old: string, commit: string): Promise<boolean> {
-    if (!COMMIT_ID.test(old)) return false;
-    // An answer of no and an old commit that is gone both mean that it is not part of this history.
-    const base = await git(this.#mirror.options)
-      .raw(["merge-base", "--end-of-options", old, commit])
-      .catch(() => "");
-    return base.trim() === old;
   }
 }
 

@@ -47,6 +47,14 @@ function createMetrics(registry: Registry) {
       labelNames: ["reason"],
       registers,
     }),
+    rewrites: counter(
+      "ztap_source_rewrites_total",
+      "Times that the source's tip did not come after the commit accepted last.",
+    ),
+    suspended: gauge(
+      "ztap_source_suspended",
+      "1 while this node leads and commits nothing, since the source is suspended.",
+    ),
     sourceErrors: counter("ztap_source_errors_total", "Failed polls of the source."),
     storeErrors: counter("ztap_store_errors_total", "Failed operations on the store."),
     stalled: gauge("ztap_stalled", "1 while this node cannot make its tables match and keeps the last good ruleset."),
@@ -79,7 +87,7 @@ type Metrics = ReturnType<typeof createMetrics>;
 /** A series that appears with its first event hides that event from `rate()`: what can be counted is there from the start. */
 function startAtZero({ rejected, drift, packets, flowEvents }: Metrics): void {
   for (const outcome of FLOW_OUTCOMES) flowEvents.inc({ outcome }, 0);
-  for (const reason of ["invalid", "lockout", "held"]) rejected.inc({ reason }, 0);
+  for (const reason of ["invalid", "lockout", "held", "unverified"]) rejected.inc({ reason }, 0);
   for (const kind of ["missing", "extra", "changed", "detached"]) drift.inc({ kind }, 0);
   for (const direction of ["ingress", "egress"]) {
     for (const verdict of ["allowed", "denied", "audited"]) packets.inc({ direction, verdict }, 0);
@@ -93,6 +101,8 @@ function commitTelemetry(metrics: Metrics) {
       metrics.syncDuration.observe(durationMs / 1000);
     },
     rejected: ({ reason }) => metrics.rejected.inc({ reason }),
+    rewritten: () => metrics.rewrites.inc(),
+    suspended: (isSuspended) => metrics.suspended.set(isSuspended ? 1 : 0),
     sourceError: () => metrics.sourceErrors.inc(),
     storeError: () => metrics.storeErrors.inc(),
     policyVersions: (versions) => {

@@ -1,0 +1,36 @@
+import { Args, Flags } from "@oclif/core";
+import { BaseCommand } from "../../cli/base.js";
+import { operatorName } from "../../cli/confirm.js";
+import { approveCommit } from "../../operations/orders.js";
+import { approvalDocument, renderApproved } from "../../views/orders.js";
+import { systemClock } from "../../wiring.js";
+import { withStore } from "../../wiring-store.js";
+
+export default class ClusterApprove extends BaseCommand {
+  static override summary = "Let the leader follow a commit of the source that it holds.";
+  static override description =
+    "A commit that deletes most of what there is, or signed history that was rewritten, waits for this. What is pushed later is not approved by it, and it is no signature.";
+  static override examples = ["<%= config.bin %> cluster approve 3f786850e387550fdab836ed7e6dc881de23001b"];
+  static override args = {
+    commit: Args.string({ ignoreStdin: true, description: "full id of the commit", required: true }),
+  };
+  static override flags = {
+    reason: Flags.string({
+      char: "m",
+      description: "why, for the record",
+      env: "ZTAP_REASON",
+      helpValue: "TEXT",
+      default: "",
+    }),
+  };
+
+  async run(): Promise<void> {
+    const { args, flags } = await this.parse(ClusterApprove);
+    const settings = await this.settings(flags);
+    const order = { by: operatorName(), reason: flags.reason };
+    const approval = await withStore(settings, { create: "when-written" }, (store) =>
+      approveCommit({ store, clock: systemClock }, args.commit, order),
+    );
+    this.print(flags, approvalDocument(approval), () => renderApproved(approval, this.style));
+  }
+}

@@ -1,0 +1,43 @@
+/** Whether a state deletes so much of another that somebody should look before it is followed. Pure. */
+import type { ObjectRef } from "../model/objects.js";
+import type { ObjectSet } from "../model/state.js";
+import { refKey } from "../model/state.js";
+
+export interface MassDeletion {
+  /** Of which there are so many: the policies, or all objects together. */
+  readonly what: "NetworkPolicies" | "objects";
+  readonly deleted: number;
+  readonly total: number;
+}
+
+/**
+ * A share of the policies, or of all objects, that is larger than allowed. One object by itself is never a mass,
+ * in however small a state, unless it was the last one. A renamed object is one deleted and another made.
+ * @param before what there was: a revision's entries, or the names of a state's objects
+ * @param maxPercent 100 allows every share
+ */
+export function massDeletion(
+  desired: ObjectSet,
+  before: readonly ObjectRef[],
+  maxPercent: number,
+): MassDeletion | null {
+  const policies = before.filter(({ kind }) => kind === "NetworkPolicy");
+  return excess("NetworkPolicies", policies, desired, maxPercent) ?? excess("objects", before, desired, maxPercent);
+}
+
+function excess(
+  what: MassDeletion["what"],
+  before: readonly ObjectRef[],
+  desired: ObjectSet,
+  maxPercent: number,
+): MassDeletion | null {
+  const total = before.length;
+  const deleted = before.filter((ref) => !desired.has(refKey(ref))).length;
+  const isMass = deleted > 1 || deleted === total;
+  return isMass && deleted * 100 > total * maxPercent ? { what, deleted, total } : null;
+}
+
+/** For people: `4 of 5 NetworkPolicies`. */
+export function describeDeletion({ what, deleted, total }: MassDeletion): string {
+  return deleted === total ? `all ${total} ${what}` : `${deleted} of ${total} ${what}`;
+}
