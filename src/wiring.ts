@@ -3,7 +3,7 @@
  * so that a command pays only for what it needs.
  */
 import { mkdir, readdir, stat } from "node:fs/promises";
-import { join } from "node:path";
+import { dirname, join, resolve } from "node:path";
 import type { GitSource } from "./adapters/git/source.js";
 import type { Scaffolded } from "./adapters/git/scaffold.js";
 import { systemClock, systemRandom } from "./adapters/system/clock.js";
@@ -87,13 +87,19 @@ async function isRepository(location: string): Promise<boolean> {
   return isRemoteLocation(location) || (await isBareRepository(location));
 }
 
+/**
+ * A folder of some work tree is none, whatever it holds: what a commit put there must not decide what is read, nor what
+ * it is compared with.
+ */
 async function isBareRepository(path: string): Promise<boolean> {
-  const has = (name: string) =>
-    stat(join(path, name)).then(
+  const has = (folder: string, name: string) =>
+    stat(join(folder, name)).then(
       () => true,
       () => false,
     );
-  return (await has("HEAD")) && (await has("objects")) && (await has("refs"));
+  for (let folder = resolve(path), last = ""; folder !== last; [folder, last] = [dirname(folder), folder])
+    if (await has(folder, ".git")) return false;
+  return (await has(path, "HEAD")) && (await has(path, "objects")) && (await has(path, "refs"));
 }
 
 async function openRepository(

@@ -41,7 +41,8 @@ __inline_always bool is_alive(const struct ztap_flow_half *half, __u32 now, __u8
 
 	if (half->answered)
 		limit = protocol == IPPROTO_SCTP ? ZTAP_FLOW_SCTP_TICKS : ZTAP_FLOW_ANSWERED_TICKS;
-	return half->remembered && now - half->seen <= limit;
+	/* Another CPU may be a tick ahead: what it saw is not long ago, but just now. */
+	return half->remembered && (__s32)(now - half->seen) <= (__s32)limit;
 }
 
 __inline_always void touch(struct ztap_flow_half *half, __u32 now)

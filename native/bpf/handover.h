@@ -63,14 +63,17 @@ __inline_always __u64 asked_before(__u32 subject)
 __inline_always void take_half(struct ztap_flow_half *half, const struct ztap_given_flow *given, int asker, __u32 now)
 {
 	__u32 seen = given->seen[asker] >> ZTAP_TICK_SHIFT;
+	struct ztap_flow_half theirs = { .remembered = 1, .seen = seen, .answered = given->answered[asker] ? 1 : 0 };
 
 	if (!given->asked[asker])
 		return;
-	if (given->answered[asker])
-		half->answered = 1;
-	/* What was learned here of this half is newer. */
-	if (is_alive(half, now, given->protocol))
+	/* What was learned here of this half is newer, but for an answer that came before. */
+	if (is_alive(half, now, given->protocol)) {
+		if (theirs.answered && is_alive(&theirs, now, given->protocol))
+			half->answered = 1;
 		return;
+	}
+	half->answered = theirs.answered;
 	half->port = given->port[asker];
 	half->seen = seen;
 	half->remembered = asked_before(given->subject);

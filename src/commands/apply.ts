@@ -37,6 +37,10 @@ export default class Apply extends BaseCommand {
     ref: Flags.string({ description: "commit, branch or tag", env: "ZTAP_REF" }),
     "source-path": SETTING_FLAGS["source-path"],
     "auto-approve": Flags.boolean({ description: "do not ask", env: "ZTAP_AUTO_APPROVE" }),
+    "allow-empty": Flags.boolean({
+      description: "commit a state without any object",
+      env: "ZTAP_ALLOW_EMPTY",
+    }),
     override: Flags.boolean({ description: "commit over what the polled source says", env: "ZTAP_OVERRIDE" }),
     message: Flags.string({
       char: "m",
@@ -58,6 +62,12 @@ export default class Apply extends BaseCommand {
     const connectivity = planConnectivity(planned);
     const text = () => renderPlan(planned.plan, connectivity, this.style);
     const hasChanges = planned.plan.changes.length > 0;
+    // A folder that was mistaken for the repository would otherwise open every workload.
+    if (hasChanges && planned.desired.objects.size === 0 && !flags["allow-empty"])
+      throw new OperationError(
+        "empty-source",
+        `${args.source} holds no object at all, and this would delete all that there are; if that is meant, use --allow-empty`,
+      );
     const mustAsk = hasChanges && !flags["auto-approve"];
     if (!flags.json) this.log(text());
     else if (mustAsk) this.logToStderr(text());

@@ -5,7 +5,12 @@
 import type { Kind } from "../model/objects.js";
 import type { ObjectSet } from "../model/state.js";
 import type { Side } from "../policy/explain.js";
-import { findBroken, type BrokenExpectation, type Counterexample } from "../policy/expectations.js";
+import {
+  findBroken,
+  TooManyExpectations,
+  type BrokenExpectation,
+  type Counterexample,
+} from "../policy/expectations.js";
 import { TooManyPortSets } from "../policy/port-sets.js";
 import type { Warning } from "./lint.js";
 
@@ -15,7 +20,7 @@ export function checkTests(objects: ObjectSet): readonly Warning[] {
   try {
     return findBroken(objects).map(toProblem);
   } catch (error) {
-    if (!(error instanceof TooManyPortSets)) throw error;
+    if (!(error instanceof TooManyPortSets || error instanceof TooManyExpectations)) throw error;
     const [key] = [...objects.keys()].filter((candidate) => candidate.startsWith(`${KIND}/`));
     const message = `whether the tests hold was not found out: ${error.message}`;
     return key === undefined ? [] : [{ key, problem: { code: "testFailed", path: ["spec"], anchor: "key", message } }];
@@ -23,6 +28,10 @@ export function checkTests(objects: ObjectSet): readonly Warning[] {
 }
 
 function toProblem({ test, list, index, pairs, example }: BrokenExpectation): Warning {
+  if (example === null) {
+    const message = "the expectation asks for nothing: no workload is meant, or none has a port of that name";
+    return { key: test, problem: { code: "testFailed", path: ["spec", list, index], message, wanted: "a connection" } };
+  }
   const connection = `${example.from} → ${example.to} ${portOf(example)}`;
   const others = pairs === 1 ? "" : `; ${pairs} pairs break it`;
   return {

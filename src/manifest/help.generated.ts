@@ -9,7 +9,7 @@ export const HELP: Readonly<Record<string, { readonly example: string; readonly 
   ZT1007: {"example":"more than 64 levels","fix":"nothing that ztap reads is so deep: look for an unclosed bracket"},
   ZT1008: {"example":"`- a`","fix":"begin with apiVersion, kind and metadata"},
   ZT2001: {"example":"`apiVersion: apps/v1`","fix":"use `ztap/v1` or `networking.k8s.io/v1`; keep other documents elsewhere"},
-  ZT2002: {"example":"`kind: Pod`","fix":"Node, Namespace, Workload or NetworkPolicy"},
+  ZT2002: {"example":"`kind: Pod`","fix":"Cluster, Namespace, Node, Workload, NetworkPolicy or ConnectivityTest"},
   ZT2003: {"example":"`podSelecter: {}`","fix":"the nearest known field is proposed, or the field below which it was meant to stand: `podSelector:` and `matchLabels:` in one column"},
   ZT2004: {"example":"`metadata: {}`","fix":"add it; the position is that of the parent"},
   ZT2005: {"example":"`labels: {version: 1}`","fix":"often quotes: `\"1\"`"},

@@ -14,6 +14,7 @@ export type OperationErrorCode =
   | "not-in-sync"
   | "not-leader"
   | "lockout"
+  | "empty-source"
   | "lost-race"
   | "override-needed"
   | "plan-damaged"

@@ -58,7 +58,8 @@ async function lifelinesByNode(
   for (const status of statuses) {
     const isHere = status.node === node || (boot !== null && status.boot === boot);
     const agent = alive.has(status.node) ? (status.agentCgroup ?? null) : null;
-    const told = { agent, sessions: [], servers: status.servers ?? [] };
+    // What a dead agent said last may have moved long ago.
+    const told = { agent, sessions: [], servers: alive.has(status.node) ? (status.servers ?? []) : [] };
     lines.set(status.node, isHere ? { agent, sessions, servers } : told);
   }
   return lines;

@@ -60,12 +60,7 @@ export class PortSets {
     const text = ports.map(({ protocol, first, last }) => `${protocol}${first}-${last}`).join();
     const known = this.#texts.get(text);
     if (known !== undefined) return known;
-    const sets = CONNECTION_PROTOCOLS.map((protocol) =>
-      ports
-        .filter((range) => range.protocol === protocol)
-        .map((range): Intervals[number] => [[range.first, range.last]])
-        .reduce((sum, range) => combine(sum, range, (a, b) => a || b), []),
-    );
+    const sets = CONNECTION_PROTOCOLS.map((protocol) => merge(ports.filter((range) => range.protocol === protocol)));
     const id = this.#intern(sets);
     this.#texts.set(text, id);
     return id;
@@ -156,6 +151,17 @@ export class PortSets {
     this.#ids.set(key, id);
     return id;
   }
+}
+
+/** Overlapping and adjacent ranges become one. */
+function merge(ranges: readonly { readonly first: number; readonly last: number }[]): readonly PortInterval[] {
+  const result: [number, number][] = [];
+  for (const { first, last } of ranges.toSorted((a, b) => a.first - b.first)) {
+    const previous = result.at(-1);
+    if (previous !== undefined && first <= previous[1] + 1) previous[1] = Math.max(previous[1], last);
+    else result.push([first, last]);
+  }
+  return result;
 }
 
 /** Walks the borders of both lists side by side; a stretch between two borders is in or out as a whole. */

@@ -230,7 +230,8 @@ export class Follower {
     if (isEmptyDiff(found)) return await this.#settle(target, before, { left: found, healed: null, ...options });
 
     const isDrift = this.#enforced?.digest === ruleset.digest;
-    if (!isDrift) await this.#refuseLockout(target);
+    // What is gone back to was in force: after a reboot, a session that came first must not keep all of it off.
+    if (!isDrift && options.isFallback !== true) await this.#refuseLockout(target);
     if (isDrift) await this.#reportDrift(target, found, before.subjects);
     const started = clock.monotonic();
     await enforcer.apply(ruleset);
@@ -359,8 +360,10 @@ export class Follower {
     if (lifelines === null || !this.#enforces) return [];
     const known = this.#servers;
     if (known !== null && clock.monotonic() - known.at < STATUS_REFRESH_MS) return known.servers;
-    this.#servers = { servers: await lifelines.servers(), at: clock.monotonic() };
-    return this.#servers.servers;
+    // It is for others to know; that it cannot be told is no reason to be silent about the rest.
+    const servers = await lifelines.servers().catch(() => []);
+    this.#servers = { servers, at: clock.monotonic() };
+    return servers;
   }
 
   /**

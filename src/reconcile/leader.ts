@@ -280,6 +280,7 @@ export class Leader {
         // Looking again must not wait for the next poll.
         throw new Error(`head moved to ${outcome.head} while committing; looking again`);
       case "fenced":
+        this.deps.election.withdraw();
         logger.warn("no longer leader, nothing was committed", { leader: outcome.leader });
         return null;
       case "suspended":

@@ -148,3 +148,40 @@ t.test("policy show: 3 only where it was asked to and there is drift", async (t)
   t.equal((await ztap.run(["policy", "show", "p", "--detailed-exitcode"])).code, 3);
   t.match(await ztap.run(["policy", "show", "q"]), { code: 1, stderr: /no policy default\/q/ });
 });
+
+t.test("a folder without any object deletes nothing unless it is told to", async (t) => {
+  const ztap = new Ztap(t);
+  makeRepository(ztap);
+  t.match(await ztap.run(["apply", "repo", "--auto-approve"]), { code: 0 });
+  ztap.write("elsewhere/README.md", "not the repository");
+  t.match(await ztap.run(["apply", "elsewhere", "--auto-approve"]), {
+    code: 1,
+    stderr: /elsewhere holds no object at all, and this would delete all that there are.*--allow-empty/,
+  });
+  t.match(await ztap.run(["plan", "repo", "--detailed-exitcode"]), { code: 0 }, "nothing was changed");
+  t.match(await ztap.run(["apply", "elsewhere", "--auto-approve", "--allow-empty"]), { code: 0 });
+});
+
+t.test("what a commit holds is never taken for the repository that it is compared with", async (t) => {
+  const ztap = new Ztap(t);
+  const repo = new Repository(ztap.path("repo"));
+  for (const [name, text] of [
+    ["n.yaml", NODES],
+    ["p.yaml", policy(80)],
+  ] as const)
+    repo.write(`policies/${name}`, text);
+  repo.commit();
+  const honest = repo.git("rev-parse", "HEAD").trim();
+  // A repository as files: its own main is the state that is proposed.
+  repo.write("policies/p.yaml", policy(81));
+  for (const name of ["HEAD", "config"])
+    repo.write(`policies/${name}`, readFileSync(ztap.path(`repo/.git/${name}`), "utf8"));
+  repo.write("policies/objects/info/x", "");
+  repo.write("policies/refs/heads/main", honest);
+  repo.commit();
+  // git itself would take the folder for a repository, and so it is asked nothing there.
+  t.match(await ztap.run(["plan", "repo/policies", "--against", honest]), { code: 1, stdout: "" });
+  t.match(await ztap.json(t, "plan", ["plan", "repo", "--against", honest]), {
+    summary: { create: 0, update: 1, delete: 0 },
+  });
+});

@@ -38,6 +38,8 @@ t.test("whoever plans anywhere minds the servers that agents tell of", async (t)
     subjects: [],
     observedAt: "2026-01-01T00:00:00.000Z",
   });
+  t.same(await lockoutsOf(deps, STATE), [], "a node that is not alive tells nothing any more");
+  await store.heartbeat({ id: "n1", address: "n1:1", holder: "h1" }, 60_000);
   t.match(await lockoutsOf(deps, STATE), [/deny the agents of n2 their store, which is served there on port 2379/]);
   t.same(await lockoutsOf({ ...deps, lifelines: null }, STATE), [], "it is allowed");
   const here = { ...deps, node: "n1", boot: "b1" };

@@ -208,6 +208,25 @@ t.test("where head cannot be applied, the last good ruleset is kept to, and the 
   t.match(status, { state: "Stalled", attemptedRevision: 2, enforcedRevision: 1 });
 });
 
+t.test("what was in force before a reboot is enforced again, whoever has logged in meanwhile", async (t) => {
+  const { store, deps } = setUp();
+  await commit(store, BASE + DENY);
+  let kept: CommittedState | null = null;
+  const copy = {
+    read: async () => kept,
+    write: async (state: CommittedState) => void (kept = state),
+  };
+  await new Follower({ ...deps, copy }, "n1").reconcile();
+  const sessions = [{ peer: "192.0.2.9", port: 22, cgroups: ["test/default-db/ssh"] }];
+  const lifelines = { ownCgroup: () => null, sessions: async () => sessions, servers: async () => [] };
+  const machine = new FakeMachine();
+  const rebooted = new Follower({ ...deps, copy, lifelines, enforcer: new FakeEnforcer(machine) }, "n1");
+  await rebooted.recall();
+  t.equal(rebooted.enforcedRevision, 1);
+  await rebooted.reconcile();
+  t.match(machine.items.get("subject/default/db")?.value, /ingress/);
+});
+
 t.test("what would cut a session in use, or the agent, is not enforced: the last good ruleset stays", async (t) => {
   const { store, machine, deps } = setUp();
   let sessions: readonly Session[] = [];

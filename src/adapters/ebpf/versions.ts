@@ -6,7 +6,7 @@
  * while its links are taken off, and while sockets live that no other program can reach.
  */
 import { existsSync, mkdirSync, renameSync, rmSync } from "node:fs";
-import { dirname, join } from "node:path";
+import { basename, dirname, join } from "node:path";
 import { ABI } from "./abi.generated.js";
 import { pinnedVersion } from "./load.js";
 import type { Native } from "./native.js";
@@ -50,7 +50,11 @@ export function listOthers(nodeFolder: string): readonly Version[] {
  * the maps, which say what version they are, go last.
  */
 export function adoptFlat(native: Native, { node }: NodeFolders): void {
+  if (!["links", "maps"].some((name) => existsSync(join(node, name)))) return;
   const target = join(node, `abi-${pinnedVersion(native, join(node, "maps")) ?? FLAT_ABI}`);
+  // A build of before that came back made its pins anew beside those that were moved: both enforce, and both are taken over from.
+  if (["links", "maps"].some((name) => existsSync(join(node, name)) && existsSync(join(target, name))))
+    retire({ ...versionFolders(target), abi: FLAT_ABI, folder: target, name: basename(target), isRetired: false });
   for (const name of ["links", "maps"]) {
     if (!existsSync(join(node, name))) continue;
     mkdirSync(target, { recursive: true, mode: 0o700 });

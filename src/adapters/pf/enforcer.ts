@@ -129,7 +129,7 @@ export class PfEnforcer implements Enforcer {
     const { stdout } = await this.#pfctl.run("Reading pf's states", ["-s", "states"]);
     const { states, unread } = readStates(stdout);
     const own = ruleset.subjects.flatMap(({ addresses }) => addresses);
-    const strange = unread.find((line) => own.some((address) => line.includes(address)));
+    const strange = unread.find((line) => line.split(/[^0-9a-fA-F.:]+/).some((word) => own.includes(word)));
     if (strange !== undefined)
       throw new EnforcerError("unsupported", `pfctl prints a connection in a form that is not known: ${strange}`);
     return findForbidden(ruleset, closed, states);

@@ -4,9 +4,11 @@
  * agents reach their store and source.
  */
 import { lookup } from "node:dns/promises";
-import { readdirSync, readFileSync, readlinkSync } from "node:fs";
+import { readdirSync, readFileSync, readlinkSync, statSync } from "node:fs";
 import { isIP, SocketAddress } from "node:net";
+import { setTimeout as pause } from "node:timers/promises";
 import { networkInterfaces } from "node:os";
+import { basename } from "node:path";
 import type { ControlEndpoint, ControlServer, Session } from "../../model/lifeline.js";
 import type { LifelineReader } from "../../ports/lifelines.js";
 import { readTcp, type TcpSocket } from "./tcp.js";
@@ -28,8 +30,7 @@ export class ProcLifelines implements LifelineReader {
     const served = new Set(servers.flatMap((pid) => [...socketsOf(pid)]));
     const ports = new Set(sockets.filter(({ inode, state }) => state === "listen" && served.has(inode)).map(portOf));
     const established = sockets.filter(
-      ({ state, inode, port }) =>
-        state === "established" && (port === SSH_PORT || ports.has(port) || served.has(inode)),
+      ({ state, port }) => state === "established" && (port === SSH_PORT || ports.has(port)),
     );
     if (established.length === 0) return [];
     const sessionPorts = new Set(established.map(portOf));
@@ -75,9 +76,18 @@ function cgroupsOf(inodes: readonly string[], owners: ReadonlyMap<string, Readon
   return [...new Set(inodes.flatMap((inode) => [...(owners.get(inode) ?? [])]))].sort();
 }
 
-/** None where the name is not known: then nothing is reached by it now. */
+/** Enforcement does not wait for a resolver that is silent. */
+const LOOKUP_MS = 2_000;
+
+/** None where the name is not known in time: then nothing is reached by it now. */
 async function addressesOf(host: string): Promise<readonly string[]> {
-  const found = isIP(host) === 0 ? await lookup(host, { all: true }).catch(() => []) : [{ address: host }];
+  if (isIP(host) !== 0) return [canonical(host)];
+  const silence = new AbortController();
+  const found = await Promise.race([
+    lookup(host, { all: true }).catch(() => []),
+    pause(LOOKUP_MS, [], { signal: silence.signal, ref: false }).catch(() => []),
+  ]);
+  silence.abort();
   return found.map(({ address }) => canonical(address));
 }
 
@@ -100,9 +110,12 @@ function processes(): readonly string[] {
   return readdirSync("/proc").filter((name) => /^\d+$/.test(name));
 }
 
+/** Root's, by the program that it runs: anybody may call a process sshd, and would so keep policy off the machine. */
 function sshServers(): readonly string[] {
-  return processes().filter((pid) =>
-    SSH_SERVERS.has(orGone(() => readFileSync(`/proc/${pid}/comm`, "utf8"))?.trim() ?? ""),
+  return processes().filter(
+    (pid) =>
+      orGone(() => statSync(`/proc/${pid}`).uid) === 0 &&
+      SSH_SERVERS.has(basename(orGone(() => readlinkSync(`/proc/${pid}/exe`)) ?? "")),
   );
 }
 
