@@ -226,7 +226,8 @@ function showDrift(policy) {
 function damageNode(node, workload) {
   const { loadNative } = native;
   const addon = loadNative();
-  const folder = join(pinRoot, node);
+  // The tables of one version of their layout; there is no other here.
+  const folder = globSync(join(pinRoot, node, "abi-*"))[0];
   const control = addon.openPin(join(folder, "maps/ztap_control"));
   const set = (addon.wordLoad(control, CONTROL.epoch) & 1n) === 1n ? "b" : "a";
   const ports = addon.openPin(join(folder, `maps/ztap_ports_${set}`));

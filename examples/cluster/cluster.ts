@@ -115,7 +115,7 @@ export class ExampleCluster {
 
   /** Unpins what keeps a host's programs attached, as a wrong hand would; returns how many there were. */
   damage(host: Host): number {
-    const links = globSync(`/sys/fs/bpf/${this.id}/node-${host}/links/*/*`);
+    const links = globSync(`/sys/fs/bpf/${this.id}/node-${host}/abi-*/links/*/*`);
     for (const link of links) rmSync(link);
     return links.length;
   }
