@@ -42,14 +42,14 @@ __inline_always void count_packet(const struct ztap_cgroup *cgroup, __u32 direct
 		place = decision->place ? decision->place & (PLACE_KNOWN - 1) : place_of(decision->rule);
 		of_rule = place ? bpf_map_lookup_elem(&ztap_rule_counts, &place) : NULL;
 		if (of_rule) {
-			add_one(&of_rule->packets[direction & 1]);
+			add_one(&of_rule->packets[bounded(direction, 2)]);
 			return;
 		}
 	} else {
 		place = cgroup->place;
 		of_subject = place ? bpf_map_lookup_elem(&ztap_subject_counts, &place) : NULL;
 		if (of_subject) {
-			add_one(&of_subject->packets[direction & 1][verdict & 3]);
+			add_one(&of_subject->packets[bounded(direction, 2)][bounded(verdict, 4)]);
 			return;
 		}
 		if (place == ZTAP_PLACE_LEARNING)

@@ -170,6 +170,11 @@ __inline_always void parse_ip4(struct __sk_buff *skb, struct packet *p, bool egr
 	parse_transport(skb, p, base + (ip.version_ihl & 15) * 4, ip.protocol, egress, ip.ttl, base);
 }
 
+__inline_always bool is_extension(__u8 next)
+{
+	return next == EXT_HOP_BY_HOP || next == EXT_ROUTING || next == EXT_FRAGMENT || next == EXT_DESTINATION;
+}
+
 __inline_always void parse_ip6(struct __sk_buff *skb, struct packet *p, bool egress, __u32 base)
 {
 	__u32 offset = base + sizeof(struct ip6);
@@ -185,30 +190,29 @@ __inline_always void parse_ip6(struct __sk_buff *skb, struct packet *p, bool egr
 	if (ip.version_class >> 4 != 6)
 		return;
 	next = ip.next;
-	for (int i = 0; i <= ZTAP_MAX_EXTENSIONS; i++) {
-		if (next != EXT_HOP_BY_HOP && next != EXT_ROUTING && next != EXT_FRAGMENT && next != EXT_DESTINATION) {
-			parse_transport(skb, p, offset, next, egress, ip.hop_limit, base);
+	/*
+	 * Unrolled: Linux 6.1 accepts a loop only where its back edge is a jump, and clang may lay the latch out before the
+	 * head, so that control falls through into the head.
+	 */
+#pragma clang loop unroll(full)
+	for (int i = 0; i < ZTAP_MAX_EXTENSIONS; i++) {
+		if (!is_extension(next))
+			break;
+		if (bpf_skb_load_bytes(skb, offset, head, 8))
 			return;
-		}
-		if (i == ZTAP_MAX_EXTENSIONS || bpf_skb_load_bytes(skb, offset, head, 8))
-			return;
-		if (next == EXT_FRAGMENT) {
-			offset += 8;
-			next = head[0];
-			if (*(__be16 *)(head + 2) & bpf_htons(0xfff8)) {
-				/* A later fragment: it may still begin with an extension header, and then nothing is known. */
-				if (next == EXT_HOP_BY_HOP || next == EXT_ROUTING || next == EXT_FRAGMENT ||
-				    next == EXT_DESTINATION || next == IPPROTO_ICMP)
-					return;
-				p->protocol = next == IPPROTO_ICMPV6 ? ZTAP_PROTOCOL_ICMP : next;
-				p->port_bits = ZTAP_PORT_PROTOCOL_BITS;
+		if (next == EXT_FRAGMENT && *(__be16 *)(head + 2) & bpf_htons(0xfff8)) {
+			/* A later fragment: it may still begin with an extension header, and then nothing is known. */
+			if (is_extension(head[0]) || head[0] == IPPROTO_ICMP)
 				return;
-			}
-		} else {
-			offset += (head[1] + 1) * 8;
-			next = head[0];
+			p->protocol = head[0] == IPPROTO_ICMPV6 ? ZTAP_PROTOCOL_ICMP : head[0];
+			p->port_bits = ZTAP_PORT_PROTOCOL_BITS;
+			return;
 		}
+		offset += next == EXT_FRAGMENT ? 8 : (head[1] + 1) * 8;
+		next = head[0];
 	}
+	if (!is_extension(next))
+		parse_transport(skb, p, offset, next, egress, ip.hop_limit, base);
 }
 
 /*

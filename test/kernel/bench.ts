@@ -4,7 +4,7 @@
  */
 import { join } from "node:path";
 import type { Test } from "tap";
-import { CONTROL, FLOW, FLOW_HALF } from "../../src/adapters/ebpf/abi.generated.js";
+import { CONTROL } from "../../src/adapters/ebpf/abi.generated.js";
 import { Counters, readCounters } from "../../src/adapters/ebpf/counters.js";
 import { Events } from "../../src/adapters/ebpf/events.js";
 import type { Image } from "../../src/adapters/ebpf/image.js";
@@ -116,16 +116,6 @@ export class Bench {
 
   counters(): readonly bigint[] {
     return readCounters(this.#native, this.#fd("ztap_packets"));
-  }
-
-  /** Makes every flow as old as if it had been idle for so many ticks more. */
-  ageFlows(ticks: number): void {
-    const { count, keys, values } = this.#native.mapRead(this.#fd("ztap_flows"));
-    for (let at = 0; at < count * 2; at++) {
-      const seen = (at >> 1) * FLOW.size + FLOW.asked + (at & 1) * FLOW_HALF.size + FLOW_HALF.seen;
-      values.writeUInt32LE((values.readUInt32LE(seen) - ticks) >>> 0, seen);
-    }
-    this.#native.mapWrite(this.#fd("ztap_flows"), keys, values);
   }
 
   #fd(name: string): number {

@@ -1,6 +1,7 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { chmodSync, chownSync, mkdirSync, readdirSync, rmdirSync, rmSync } from "node:fs";
+import { constants } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import t from "tap";
@@ -225,6 +226,18 @@ else {
     t.equal(await probe(again, port2), "EPERM");
   });
 
+  /** False where the kernel refuses the act as invalid, as newer ones do with a program over another cgroup storage. */
+  const succeeds = (act: () => void): boolean => {
+    try {
+      act();
+      return true;
+    } catch (error) {
+      if (error instanceof Error && "errno" in error && Math.abs(Number(error.errno)) === constants.errno.EINVAL)
+        return false;
+      throw error;
+    }
+  };
+
   await t.test("damage is seen and healed, and never opens", async (t) => {
     const { node, web, enforcer, ruleset, cgroup } = await scene("damage");
     const wanted = ruleset({ ingress: tcp(1, 2), egress: tcp(port) });
@@ -287,7 +300,10 @@ else {
       },
     };
     for (const [name, act] of Object.entries(damage)) {
-      act();
+      if (!succeeds(act)) {
+        t.pass(`${name}: this kernel refuses it`);
+        continue;
+      }
       const seen = await drift(enforcer, wanted);
       t.equal(seen.length, 1, `${name}: ${seen.join("; ")}`);
       await enforcer.apply(wanted);

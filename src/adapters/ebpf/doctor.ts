@@ -1,13 +1,14 @@
 /**
- * Doctor: what eBPF enforcement needs of this machine, checked one by one, each with how to mend it.
- * Changes nothing, except that it mounts nothing, attaches nothing and pins nothing.
+ * Doctor: checks one by one what eBPF enforcement needs of this machine, and says how to mend what is missing.
+ * It mounts, attaches and pins nothing.
  */
 import { existsSync } from "node:fs";
+import { release } from "node:os";
 import { join } from "node:path";
 import type { Check } from "../../model/check.js";
 import { ABI } from "./abi.generated.js";
 import { tryPrograms } from "./load.js";
-import { defaultNativeDir, loadNative, type Native } from "./native.js";
+import { defaultNativeDir, loadNative, type KernelFeature, type Native } from "./native.js";
 import { missingCapabilities } from "./privileges.js";
 import { BPFFS, findCgroupRoot, unpinName } from "./paths.js";
 import { entriesOf } from "./pins.js";
@@ -48,7 +49,7 @@ export function checkKernel(options: { readonly nativeDir?: string }): readonly 
     const value = findCgroupRoot();
     return { detail: value, value };
   });
-  if (native !== undefined) checkWithAddon(native, nativeDir, check);
+  if (native !== undefined) checkWithAddon(native, nativeDir, check, (one) => checks.push(one));
   return checks;
 }
 
@@ -76,7 +77,7 @@ type Probe = <T>(
   look: () => { readonly detail: string; readonly value: T },
 ) => T | undefined;
 
-function checkWithAddon(native: Native, nativeDir: string, check: Probe): void {
+function checkWithAddon(native: Native, nativeDir: string, check: Probe, add: (check: Check) => void): void {
   const privileged = check("privileges", "Run as root, or with CAP_BPF, CAP_NET_ADMIN and CAP_SYS_ADMIN.", () => {
     const missing = missingCapabilities(native);
     if (missing.length > 0) throw new Error(`missing ${missing.join(", ")}`);
@@ -89,8 +90,34 @@ function checkWithAddon(native: Native, nativeDir: string, check: Probe): void {
     throw new Error(`${BPFFS} is not a BPF file system`);
   });
   if (privileged !== true) return;
-  check("kernel features", "Use a kernel of version 6.1 or newer with BTF, BPF and cgroup BPF enabled.", () => {
+  const features = featureCheck(native.kernelFeatures(), release());
+  add(features);
+  if (features.state === "failed") return;
+  check("eBPF programs load", REFUSED, () => {
     tryPrograms(native, nativeDir);
-    return { detail: "the programs load", value: true };
+    return { detail: "the kernel's verifier accepts them", value: true };
   });
+}
+
+/** The kernel has every feature, so another version of it is no certain way out: the programs must be mended. */
+const REFUSED =
+  "This kernel has every feature that ztap needs, and refuses a program all the same: please report this as a bug of ztap, " +
+  "with these lines. Every change is tested on Linux 6.1 and 6.12 of Debian 12; until it is mended, boot one of them.";
+
+/** Names each feature that the kernel lacks, with the release and the build option that bring it. */
+export function featureCheck(features: readonly KernelFeature[], release: string): Check {
+  const name = "kernel features";
+  const lacking = features.filter(({ present }) => !present);
+  if (lacking.length === 0)
+    return { name, state: "ok", detail: `Linux ${release} has all ${features.length}`, fix: null };
+  const detail = lacking.map(
+    (one) => `${one.name}, which Linux ${one.since} and later have where built with ${one.option}=y`,
+  );
+  const options = [...new Set(lacking.map(({ option }) => `${option}=y`))].join(" and ");
+  return {
+    name,
+    state: "failed",
+    detail: `Linux ${release} lacks ${detail.join("; ")}`,
+    fix: `Boot a kernel that has them: Debian 12's own (linux-image-amd64) does. One of your own needs ${options}.`,
+  };
 }

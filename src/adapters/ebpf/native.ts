@@ -53,6 +53,15 @@ export interface RingHandle {
   readonly ring: never;
 }
 
+export interface KernelFeature {
+  readonly name: string;
+  /** The first release of Linux that has it. */
+  readonly since: string;
+  /** The option that a kernel is built with to have it. */
+  readonly option: string;
+  readonly present: boolean;
+}
+
 export interface Native {
   loadObject(
     file: string,
@@ -113,6 +122,8 @@ export interface Native {
   capabilities(): bigint;
   closeFd(fd: number): void;
   libbpfVersion(): string;
+  /** Each feature of the kernel that the programs and maps rely on. */
+  kernelFeatures(): readonly KernelFeature[];
 }
 
 /** dist/native beside dist/src (compiled) or beside the bundle's folder (dist/cli). */
@@ -151,6 +162,7 @@ function isNative(addon: unknown): addon is Native {
     "ringOpen",
     "closeFd",
     "libbpfVersion",
+    "kernelFeatures",
   ];
   return (
     typeof addon === "object" &&

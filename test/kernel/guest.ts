@@ -1,0 +1,86 @@
+/**
+ * Guest: another Linux kernel in an emulator, over this machine's files. Test files run there as they run here.
+ *
+ * bin/kernels brings the kernels. QEMU emulates the processor, since KVM is not everywhere to be had.
+ */
+import { execFileSync } from "node:child_process";
+import { chmodSync, copyFileSync, cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import type { Test } from "tap";
+
+const ROOT = fileURLToPath(new URL("../../..", import.meta.url));
+const EMULATOR = "qemu-system-x86_64";
+const BUSYBOX = "/bin/busybox";
+
+export interface Guest {
+  readonly release: string;
+  readonly command: string;
+  readonly args: readonly string[];
+  /** The kernel's own messages. */
+  console(): string;
+}
+
+/** @returns why the kernel of the series (`6.1`) cannot be booted here, or null */
+export function whyNoGuest(series: string): string | null {
+  if (process.getuid?.() !== 0) return "needs root";
+  if (!existsSync(join(ROOT, ".kernels", series, "version")))
+    return `needs .kernels/${series}, which bin/kernels could not bring`;
+  if (!existsSync(BUSYBOX)) return `needs ${BUSYBOX} (busybox-static)`;
+  try {
+    execFileSync(EMULATOR, ["--version"], { stdio: "ignore" });
+  } catch {
+    return `needs ${EMULATOR}`;
+  }
+  return null;
+}
+
+/**
+ * @param files names of test files of this folder, without their ending
+ * @param packets how many of them the agreement test runs
+ * @returns the command whose standard output is the TAP of the files
+ */
+export function prepareGuest(t: Test, series: string, files: readonly string[], packets: number): Guest {
+  const kernel = join(ROOT, ".kernels", series);
+  const folder = mkdtempSync(join(tmpdir(), "ztap-guest-"));
+  t.teardown(() => rmSync(folder, { recursive: true, force: true }));
+  const initrd = makeInitrd(folder, kernel);
+  const log = join(folder, "console");
+  return {
+    release: readFileSync(join(kernel, "version"), "utf8").trim(),
+    command: EMULATOR,
+    args: [
+      ...[
+        "-accel",
+        "tcg,thread=multi",
+        "-smp",
+        "2",
+        "-m",
+        "2048",
+        "-display",
+        "none",
+        "-monitor",
+        "none",
+        "-no-reboot",
+      ],
+      ...["-serial", `file:${log}`, "-serial", "stdio"],
+      ...["-kernel", join(kernel, "vmlinuz"), "-initrd", initrd],
+      ...["-virtfs", "local,path=/,mount_tag=host,security_model=none,readonly=on,multidevs=remap"],
+      ...["-append", `console=ttyS0 quiet panic=1 CHECKOUT=${ROOT} FILES=${files.join(",")} ZTAP_PACKETS=${packets}`],
+    ],
+    console: () => readFileSync(log, "utf8"),
+  };
+}
+
+function makeInitrd(folder: string, kernel: string): string {
+  const tree = join(folder, "tree");
+  for (const name of ["bin", "proc", "root"]) mkdirSync(join(tree, name), { recursive: true });
+  copyFileSync(BUSYBOX, join(tree, "bin/busybox"));
+  copyFileSync(join(ROOT, "test/kernel/guest/init"), join(tree, "init"));
+  chmodSync(join(tree, "init"), 0o755);
+  cpSync(join(kernel, "modules"), join(tree, "modules"), { recursive: true });
+  const initrd = join(folder, "initrd");
+  execFileSync("sh", ["-c", `find . | ${BUSYBOX} cpio -o -H newc 2>/dev/null >"$1"`, "sh", initrd], { cwd: tree });
+  return initrd;
+}
