@@ -55,10 +55,10 @@ async function runTests(files) {
   const path = join(folder, "totals.json");
   try {
     const env = { ZTAP_TEST_TOTALS: path };
+    const patience = process.env.ZTAP_SOAK === "1" ? ["--timeout", "0"] : [];
     const { code } = await run(
-      [bin("tap"), "run", "--reporter", "./test/reporter.mjs", "--jobs", "2", ...files],
-      "inherit",
-      env,
+      [bin("tap"), "run", "--reporter", "./test/reporter.mjs", "--jobs", "2", ...patience, ...files],
+      { passOn: true, env },
     );
     tell(code, "tests", from);
     return JSON.parse(readFileSync(path, "utf8"));

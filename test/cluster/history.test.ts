@@ -1,5 +1,5 @@
 /**
- * Two thousand commits by several processes on three etcd members, while writers and members are
+ * Hundreds of commits by several processes on three etcd members, while writers and members are
  * killed. The recorded history must be one that a single store could have given: numbers without gap
  * or repeat, one lineage, no lost update, nothing acknowledged that is not there, nothing there that
  * nobody tried, and an attempt that began after another's acknowledgement comes after it.
@@ -17,8 +17,9 @@ import type { Store } from "../../src/ports/store.js";
 import { withEtcd, whyNoEtcd, type EtcdCluster } from "../etcd/server.js";
 import { portOf } from "../fakes/objects.js";
 import { chosenSeed, SeededRandom } from "../fakes/random.js";
+import { volume } from "../volume.js";
 
-const COMMITS = 2000;
+const COMMITS = volume(500, 5000);
 const WRITERS = 4;
 const WRITER = fileURLToPath(new URL("./writer.js", import.meta.url));
 
@@ -75,8 +76,8 @@ class Recorder {
 }
 
 await t.test(
-  "2,000 commits by four writers, with kills, are one history",
-  { skip: whyNoEtcd() ?? false, timeout: 300_000 },
+  `${COMMITS} commits by four writers, with kills, are one history`,
+  { skip: whyNoEtcd() ?? false, timeout: volume(300_000, 3_600_000) },
   async (t) => {
     const seed = chosenSeed();
     t.comment(`seed ${seed}; replay with ZTAP_SEED=${seed}`);

@@ -13,8 +13,9 @@ import { openEmbeddedStore } from "../../src/adapters/embedded/store.js";
 import { systemClock } from "../../src/adapters/system/clock.js";
 import { chosenSeed, SeededRandom } from "../fakes/random.js";
 import { Repository } from "../fakes/repository.js";
+import { volume } from "../volume.js";
 
-const KILLS = 200;
+const KILLS = volume(40, 2000);
 const ZTAP = join(import.meta.dirname, "../../../bin/ztap");
 
 /** Runs ztap, and kills it so many milliseconds after it first said that it has begun, or after its start. */

@@ -14,8 +14,9 @@ import { openEmbeddedStore } from "../../src/adapters/embedded/store.js";
 import { systemClock } from "../../src/adapters/system/clock.js";
 import type { Store } from "../../src/ports/store.js";
 import { chosenSeed, SeededRandom } from "../fakes/random.js";
+import { volume } from "../volume.js";
 
-const KILLS = 120;
+const KILLS = volume(40, 1000);
 const WRITERS = 2;
 const WRITER = fileURLToPath(new URL("./store-writer.js", import.meta.url));
 

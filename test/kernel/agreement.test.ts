@@ -10,6 +10,7 @@ import { bordersOf, Dice } from "./pool.js";
 import { whyNot } from "./sandbox.js";
 import { describe, Stage, type Act } from "./script.js";
 import { Traffic } from "./traffic.js";
+import { volume } from "../volume.js";
 
 const ACTS = 3;
 const STEPS = 200;
@@ -32,7 +33,7 @@ if (reason !== null) t.plan(0, `SKIP kernel tests: ${reason}`);
 else {
   const [, asked, only] = /^(\d+)(?::(\d+))?$/.exec(process.env["ZTAP_SEED"] ?? "") ?? [];
   const seed = asked === undefined ? 1 + Math.floor(Math.random() * 0x7ffffffe) : Number(asked);
-  const packets = Number(process.env["ZTAP_PACKETS"] ?? 100_000);
+  const packets = Number(process.env["ZTAP_PACKETS"] ?? volume(50_000, 10_000_000));
   const bench = new Bench(t);
   const stage = new Stage(bench);
   t.setTimeout(24 * 3600 * 1000);

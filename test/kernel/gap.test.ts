@@ -13,13 +13,14 @@ import type { Ruleset } from "../../src/model/ruleset.js";
 import { compile } from "../../src/policy/compile.js";
 import { objectsOf } from "../builders/state.js";
 import { Ztap } from "../cli/ztap.js";
+import { volume } from "../volume.js";
 import { Prober } from "./prober.js";
 import { packets, Sandbox, until, whyNot } from "./sandbox.js";
 
 const reason = whyNot();
-await t.test("no gap", { skip: reason ?? false, timeout: 300_000 }, async (t) => {
+await t.test("no gap", { skip: reason ?? false, timeout: volume(300_000, 3_600_000) }, async (t) => {
   const [OWN, PEER] = ["10.207.0.1", "10.207.0.2"];
-  const CHANGES = 1000;
+  const CHANGES = volume(250, 5000);
   const sandbox = new Sandbox(t);
   const ztap = new Ztap(t);
   const [inside, outside] = sandbox.network([`${OWN}/24`], [`${PEER}/24`]);
@@ -102,7 +103,7 @@ await t.test("no gap", { skip: reason ?? false, timeout: 300_000 }, async (t) =>
   const drift = async (enforcer: EbpfEnforcer, ruleset: Ruleset): Promise<readonly string[]> =>
     listDrift(diffEnforcement(enforcer.lower(ruleset), await enforcer.observe(ruleset))).map(({ detail }) => detail);
 
-  await t.test("a thousand policies, one after the other", async (t) => {
+  await t.test(`${CHANGES} policies, one after the other`, async (t) => {
     const enforcer = sandbox.enforcer(node);
     await enforcer.open();
     const refusedBefore = packets(await enforcer.observe(rulesetOf(1)), "ingress", "denied");

@@ -6,7 +6,7 @@ import t from "tap";
 import { prepareGuest, whyNoGuest } from "./guest.js";
 
 const SERIES = (process.env["ZTAP_KERNELS"] ?? "6.1,6.12").split(",");
-/** Under emulation; here, agreement.test.ts runs a hundred thousand. */
+/** Under emulation; here, agreement.test.ts runs several times as many. */
 const PACKETS = Number(process.env["ZTAP_PACKETS"] ?? 12_000);
 const FILES = ["programs", "agreement", "lifecycle"];
 

@@ -18,6 +18,7 @@ import { Ztap } from "../cli/ztap.js";
 import { Conversations } from "./conversations.js";
 import { buildOther } from "./other-build.js";
 import { quiet, Sandbox, whyNot } from "./sandbox.js";
+import { volume } from "../volume.js";
 
 const drift = async (enforcer: EbpfEnforcer, ruleset: Ruleset): Promise<readonly string[]> =>
   listDrift(diffEnforcement(enforcer.lower(ruleset), await enforcer.observe(ruleset))).map(({ detail }) => detail);
@@ -25,7 +26,7 @@ const abisOf = (node: string): readonly (number | null)[] =>
   inspectEnforcement().flatMap((one) => (one.node === node ? [one.abi] : []));
 
 const reason = whyNot();
-await t.test("versions", { skip: reason ?? false, timeout: 300_000 }, async (t) => {
+await t.test("versions", { skip: reason ?? false, timeout: volume(300_000, 3_600_000) }, async (t) => {
   const [OWN, PEER] = ["10.208.0.1", "10.208.0.2"];
   const sandbox = new Sandbox(t);
   const other = await buildOther(t);
@@ -89,20 +90,20 @@ await t.test("versions", { skip: reason ?? false, timeout: 300_000 }, async (t) 
     }
   });
 
-  await t.test("killed at every step of a take-over, either build completes it", async (t) => {
+  await t.test("killed at steps of a take-over, either build completes it", async (t) => {
     let [standing, step] = [0, 0];
-    // One step in two: a death right before one leaves what a death right after the other does.
-    for (let killed = true; killed; step += 2) {
+    const stride = volume(4, 1);
+    for (let killed = true; killed; step += stride) {
       const [from, to] = standing === 0 ? ([0, 1] as const) : ([1, 0] as const);
       const child = spawn(process.execPath, [builds[to].mortal, String(step), JSON.stringify(ruleset)], {
         stdio: "inherit",
       });
       const [, signal]: unknown[] = await once(child, "exit");
       killed = signal === "SIGKILL";
-      if (step % 10 === 0) await talk.check(t, `death before step ${step}`);
+      if (step % 12 === 0) await talk.check(t, `death before step ${step}`);
       standing = step % 3 === 0 ? from : to;
       await start(standing === 0 ? 0 : 1);
-      if (step % 10 === 0) await talk.check(t, `the start after it`);
+      if (step % 12 === 0) await talk.check(t, `the start after it`);
     }
     t.ok(step > 50, `${step} steps`);
   });
