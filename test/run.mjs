@@ -21,6 +21,9 @@ const CHECKS = [
   ["dead code", [bin("knip"), "--include", "files,exports,types,dependencies,unlisted", "--no-progress"]],
 ];
 
+/** tap writes it when it ends, also where no terminal is. */
+const SHOW_CURSOR = "\x1b[?25h";
+
 const started = Date.now();
 const names = process.argv.slice(2);
 const files = chooseFiles(names);
@@ -75,9 +78,6 @@ function tell(code, name, from) {
   const seconds = ((Date.now() - from) / 1000).toFixed(1).padStart(6);
   process.stdout.write(`${code === 0 ? "ok  " : "FAIL"}  ${name.padEnd(28)} ${seconds} s\n`);
 }
-
-/** tap writes it when it ends, also where no terminal is. */
-const SHOW_CURSOR = "\x1b[?25h";
 
 function run(args, { passOn = false, env = {} } = {}) {
   const stdout = passOn && process.stdout.isTTY ? "inherit" : "pipe";
