@@ -79,8 +79,8 @@ async function bundle() {
     keepNames: true,
     legalComments: "none",
     sourcemap: false,
-    // Graphviz keeps its own package, with its licence. oclif looks for typescript only in development. lmdb finds its native part beside itself; pino starts worker threads from its own files.
-    external: ["@viz-js/viz", "etcd3", "@grpc/grpc-js", "cockatiel", "lmdb", "pino", "typescript"],
+    // Graphviz keeps its own package, with its licence. oclif looks for typescript only in development. pino starts worker threads from its own files.
+    external: ["@viz-js/viz", "etcd3", "@grpc/grpc-js", "cockatiel", "pino", "typescript"],
     // CommonJS packages inside an ES module bundle still call require.
     banner: {
       js: 'import { createRequire as __createRequire } from "node:module"; const require = __createRequire(import.meta.url);',

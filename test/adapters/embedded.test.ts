@@ -4,8 +4,8 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { open } from "lmdb";
 import t from "tap";
+import { loadSqlite, type Database } from "../../src/adapters/embedded/sqlite.js";
 import { openEmbeddedStore } from "../../src/adapters/embedded/store.js";
 import { systemClock } from "../../src/adapters/system/clock.js";
 import { StoreError } from "../../src/ports/store.js";
@@ -28,9 +28,15 @@ async function inFolder(run: (path: string) => Promise<void>): Promise<void> {
 
 /** Writes past the store, as a disk error or a wrong hand would. */
 async function damage(path: string, key: string, value: string | null): Promise<void> {
-  const database = open<string, string>({ path, noSubdir: false, encoding: "string", overlappingSync: false });
-  database.transactionSync(() => void (value === null ? database.remove(key) : database.put(key, value)));
-  await database.close();
+  const database = databaseAt(path);
+  database.exec("CREATE TABLE IF NOT EXISTS entries (key TEXT PRIMARY KEY, value TEXT NOT NULL)");
+  database.prepare("DELETE FROM entries WHERE key = ?").run(key);
+  if (value !== null) database.prepare("INSERT INTO entries VALUES (?, ?)").run(key, value);
+  database.close();
+}
+
+function databaseAt(path: string): Database {
+  return new (loadSqlite().DatabaseSync)(join(path, "store.db"));
 }
 
 await storeContract("embedded", (test) =>
@@ -63,8 +69,7 @@ void t.test("the store's folder and files are its owner's alone", (t) =>
     await store.commit(draft([policy("web")]), { expectHead: null, fence: null });
     await store.close();
     t.equal(statSync(path).mode & 0o777, 0o700);
-    for (const name of ["data.mdb", "lock.mdb", "notify"])
-      t.equal(statSync(join(path, name)).mode & 0o777, 0o600, name);
+    for (const name of ["store.db", "notify"]) t.equal(statSync(join(path, name)).mode & 0o777, 0o600, name);
   }),
 );
 
@@ -76,8 +81,8 @@ void t.test("reading makes no store, and sees one as soon as there is one", (t) 
     t.notOk(existsSync(path), "nothing was made");
     await t.rejects(reader.commit(draft([]), { expectHead: null, fence: null }), { code: "store-permission" });
     mkdirSync(path);
-    writeFileSync(join(path, "data.mdb"), "");
-    t.equal(await reader.readHead(), null, "nor is a file that lmdb has only just made a store");
+    writeFileSync(join(path, "store.db"), "");
+    t.equal(await reader.readHead(), null, "nor is a file that somebody has only just made a store");
     execFileSync(process.execPath, [WRITER, path, "1"]);
     t.equal(await reader.readHead(), 1);
     t.equal((await reader.readState(1)).objects.size, 1);
@@ -149,17 +154,24 @@ void t.test("what is no store, or one of another version, is refused with what t
     rmSync(path);
     mkdirSync(path);
     for (const content of ["x", "x".repeat(100_000)]) {
-      writeFileSync(join(path, "data.mdb"), content);
+      writeFileSync(join(path, "store.db"), content);
       for (const access of ["read", "write"] as const)
         t.throws(() => open(access), { code: "store-damaged", message: /backup/ });
     }
-    rmSync(join(path, "data.mdb"));
+    rmSync(join(path, "store.db"));
     await damage(path, "something", "else");
     for (const access of ["read", "write"] as const)
       t.throws(() => open(access), { code: "store-damaged", message: /something else/ });
     await damage(path, "format", "ztap-store/9");
     for (const access of ["read", "write"] as const)
       t.throws(() => open(access), { code: "store-version", message: /ztap-store\/9.*use the version/s });
+    rmSync(join(path, "store.db"));
+    writeFileSync(join(path, "data.mdb"), "what ztap kept its store in before");
+    for (const access of ["read", "write"] as const)
+      t.throws(() => open(access), {
+        code: "store-version",
+        message: /earlier ztap \(data.mdb\).*move the store away/s,
+      });
   }),
 );
 
@@ -171,15 +183,15 @@ void t.test("a data file that was cut short is refused, wherever it was cut", (t
       await store.commit(draft(objects.slice(head * 40)), { expectHead: head || null, fence: null });
     await store.prune({ revisions: 2, newerThan: "2027-01-01T00:00:00.000Z" });
     await store.close();
-    const whole = readFileSync(join(path, "data.mdb"));
+    const whole = readFileSync(join(path, "store.db"));
     let refused = 0;
     for (let pages = 0; pages * 4096 < whole.length; pages += 1) {
-      writeFileSync(join(path, "data.mdb"), whole.subarray(0, pages * 4096 + (pages % 2) * 100));
+      writeFileSync(join(path, "store.db"), whole.subarray(0, pages * 4096 + (pages % 2) * 100));
       // A cut that costs nothing that is in use leaves a store that works; any other is refused. None ends the process.
       refused += (await readsWhole(path)) ? 0 : 1;
     }
     t.ok(refused > whole.length / 4096 / 2, `${refused} refused`);
-    writeFileSync(join(path, "data.mdb"), whole);
+    writeFileSync(join(path, "store.db"), whole);
     t.ok(await readsWhole(path));
   }),
 );
@@ -209,9 +221,8 @@ void t.test("who may not write is told so", (t) =>
     t.match(result("read"), /store-permission.*run as root or use --store/s);
     if (process.getuid?.() !== 0) return chmodSync(path, 0o700);
     chmodSync(path, 0o755);
-    chmodSync(join(path, "data.mdb"), 0o644);
-    t.match(result("read"), /store-permission/, "lmdb notes its readers in the lock file");
-    chmodSync(join(path, "lock.mdb"), 0o666);
+    t.match(result("read"), /store-permission/);
+    chmodSync(join(path, "store.db"), 0o644);
     t.match(result("read"), /^null\n/, "who may read does");
     t.match(result("1"), /store-permission/, "and may not write");
   }),
@@ -233,7 +244,7 @@ void t.test("a folder that somebody else owns, or may write to, is refused", (t)
     for (const access of ["read", "write"] as const) t.throws(() => open(access), refused);
     t.throws(() => open("write"), { message: /owner 65534/ });
     chmodSync(dirname(path), 0o755);
-    for (const name of ["data.mdb", "lock.mdb", "notify"]) chownSync(join(path, name), 65534, 65534);
+    for (const name of ["store.db", "notify"]) chownSync(join(path, name), 65534, 65534);
     const as = (user: string) =>
       spawnSync(process.execPath, [WRITER, path, "1"], {
         env: { ...process.env, ZTAP_TEST_USER: user },

@@ -23,7 +23,7 @@ const WRITER = fileURLToPath(new URL("./store-writer.js", import.meta.url));
 interface Fleet {
   readonly path: string;
   readonly random: SeededRandom;
-  readonly keep: number;
+  readonly keep: number | "opens";
   /** Number of each acknowledged revision, with the commit that it was acknowledged for. */
   readonly acknowledged: Map<number, string>;
   readonly running: Set<ChildProcess>;
@@ -80,7 +80,7 @@ async function checkRevision(t: Test, store: Store, number: number, commitId: st
     t.fail(`revision ${number} is not the one that was acknowledged`);
 }
 
-async function withFleet(t: Test, keep: number, run: (fleet: Fleet) => Promise<void>): Promise<void> {
+async function withFleet(t: Test, keep: Fleet["keep"], run: (fleet: Fleet) => Promise<void>): Promise<void> {
   const seed = chosenSeed();
   t.comment(`ZTAP_SEED=${seed}`);
   const folder = await mkdtemp(join(tmpdir(), "ztap-faults-"));
@@ -141,3 +141,28 @@ void t.test("writers that prune, killed as well, leave what is kept whole and wi
     await store.close();
   });
 });
+
+void t.test("processes that open and close the store all the time do not stop or refuse one another", async (t) => {
+  await withFleet(t, "opens", async (fleet) => {
+    const commits = await Promise.all(["a", "b", "c"].map((name) => commitUntil(fleet, name, 60)));
+    t.same(commits, [60, 60, 60]);
+    await checkLineage(t, fleet, 1);
+  });
+});
+
+/** Lets one writer commit so many times, and ends it; returns the count, which is less where it ended by itself. */
+async function commitUntil(fleet: Fleet, name: string, wanted: number): Promise<number> {
+  const child = spawn(process.execPath, [WRITER, fleet.path, name, String(fleet.keep)], {
+    stdio: ["ignore", "pipe", "inherit"],
+  });
+  fleet.running.add(child);
+  let count = 0;
+  for await (const line of createInterface({ input: child.stdout })) {
+    const [number = "", commitId = ""] = line.split(" ");
+    fleet.acknowledged.set(Number(number), commitId);
+    count += 1;
+    if (count === wanted) break;
+  }
+  child.kill("SIGKILL");
+  return count;
+}

@@ -1,21 +1,18 @@
-/** What lmdb and the file system report, as a StoreError that says what to do. */
+/** What SQLite and the file system report, as a StoreError that says what to do. */
 import { StoreError } from "../../ports/store.js";
 
-/** Codes of lmdb (negative) and of the system (errno), as lmdb gives both; names as Node gives them. */
-const PERMISSION: ReadonlySet<unknown> = new Set([1, 13, 30, "EPERM", "EACCES", "EROFS"]);
-/** MDB_INVALID, MDB_CORRUPTED, MDB_PAGE_NOTFOUND, MDB_VERSION_MISMATCH, MDB_INCOMPATIBLE */
-const DAMAGED: ReadonlySet<unknown> = new Set([-30793, -30796, -30797, -30794, -30784]);
-/**
- * EFBIG, ENOSPC, EDQUOT, and MDB_MAP_FULL: the store has reached its own bound. EIO too, which is what
- * lmdb makes of a write that went in part, as the first one on a full disk does.
- */
-const FULL: ReadonlySet<unknown> = new Set([5, 27, 28, 122, -30792, "EFBIG", "ENOSPC", "EDQUOT"]);
-/** MDB_READERS_FULL */
-const CROWDED: ReadonlySet<unknown> = new Set([-30790]);
+/** Names of system errors, as Node gives them, and SQLite's primary result codes (sqlite.org/rescode.html). */
+const PERMISSION: ReadonlySet<unknown> = new Set(["EPERM", "EACCES", "EROFS", 3, 8]);
+/** SQLITE_CORRUPT, SQLITE_NOTADB */
+const DAMAGED: ReadonlySet<unknown> = new Set([11, 26]);
+/** SQLITE_FULL, and SQLITE_IOERR, which is what it makes of a quota, of a bound on the file's size and of a failing disk. */
+const FULL: ReadonlySet<unknown> = new Set(["EFBIG", "ENOSPC", "EDQUOT", 10, 13]);
+/** SQLITE_BUSY */
+const BUSY: ReadonlySet<unknown> = new Set([5]);
 
 export function storeFailure(error: unknown, path: string): StoreError {
   if (error instanceof StoreError) return error;
-  const code = error instanceof Error && "code" in error ? error.code : undefined;
+  const code = codeOf(error);
   const said = error instanceof Error ? error.message : String(error);
   const options = { cause: error };
   if (PERMISSION.has(code))
@@ -31,10 +28,10 @@ export function storeFailure(error: unknown, path: string): StoreError {
       `the disk under the store at ${path} is full or fails (${said}); nothing was written, what was committed before stays; free some space and try again`,
       options,
     );
-  if (CROWDED.has(code))
+  if (BUSY.has(code))
     return new StoreError(
       "store-locked",
-      `too many processes have the store at ${path} open; end some and try again`,
+      `another process has kept the store at ${path} locked for too long (${said}); find it with \`fuser ${path}/*\`: it may be stopped`,
       options,
     );
   return new StoreError("store-unavailable", `the store at ${path} cannot be used: ${said}`, options);
@@ -46,4 +43,11 @@ export function damaged(path: string, why: string, options?: ErrorOptions): Stor
     `the store at ${path} is damaged or is no ztap store: ${why}; restore it from a backup, or move it away and apply the policy again`,
     options,
   );
+}
+
+/** SQLite's primary result code, from the extended one that Node gives; else the name of the system's error. */
+function codeOf(error: unknown): unknown {
+  if (!(error instanceof Error)) return undefined;
+  if ("errcode" in error && typeof error.errcode === "number") return error.errcode & 0xff;
+  return "code" in error ? error.code : undefined;
 }

@@ -1,6 +1,5 @@
 /**
- * The embedded store: `file:PATH`. One machine, any number of processes. Importing this module loads
- * lmdb (40 ms): import it only where a command opens such a store.
+ * The embedded store: `file:PATH`. One machine, any number of processes.
  */
 import type { Store } from "../../ports/store.js";
 import type { Clock } from "../../ports/system.js";

@@ -1,39 +1,25 @@
 /**
- * The embedded store's table: an lmdb database in a folder of its own.
+ * The embedded store's table: an SQLite database in a folder of its own.
  *
- *     data.mdb  lock.mdb    lmdb's files; many processes may have them open at once
- *     notify                touched after each commit that others should know of; watched by all
+ *     store.db           the database; many processes may have it open at once
+ *     store.db-journal   there while somebody writes, or after a writer was killed
+ *     notify             touched after each commit that others should know of; watched by all
  *
- * Each write is one lmdb transaction, flushed to disk before it returns: it survives SIGKILL and
- * loss of power whole, or never happened. lmdb's write lock is robust: a writer that is killed frees
- * it. A writer that is stopped (SIGSTOP) inside its milliseconds keeps it until it continues.
+ * Each write is one transaction, flushed to disk before it returns: it survives SIGKILL and loss of power
+ * whole, or never happened. A writer that is killed frees its lock. One that is stopped (SIGSTOP) inside its
+ * milliseconds keeps it until it continues; the others give up after ten seconds and say so.
  * A full disk makes a write fail whole; head and everything committed before stay readable.
+ *
+ * Nothing here opens store.db beside SQLite: to close it would free the locks that this process has on it.
  */
-import {
-  accessSync,
-  closeSync,
-  constants,
-  mkdirSync,
-  openSync,
-  statSync,
-  utimesSync,
-  watch,
-  type FSWatcher,
-} from "node:fs";
-import { dirname, join } from "node:path";
-import { open, type RootDatabase } from "lmdb";
+import { closeSync, existsSync, mkdirSync, openSync, statSync, utimesSync, watch, type FSWatcher } from "node:fs";
+import { join } from "node:path";
 import { StoreError } from "../../ports/store.js";
 import type { Clock } from "../../ports/system.js";
-import { keys, STORE_FORMAT } from "../../store/keys.js";
 import type { Table, TableReader, TableWriter } from "../../store/table.js";
-import { damaged, storeFailure } from "./failure.js";
-import { refuseBrokenFile } from "./inspect.js";
+import { openDatabase, type StoreDatabase } from "./database.js";
+import { storeFailure } from "./failure.js";
 
-/**
- * Address space that is reserved, and so the bound of the store's size; no memory and no disk is
- * used for what is not filled. One bound for all processes: none has to map again what another grew.
- */
-const MAP_SIZE = 2 ** 36;
 /** The slowest that a commit in another process is noticed where the notify file cannot be watched, and where it can. */
 const DEAF_POLL_MS = 1_000;
 const POLL_MS = 10_000;
@@ -47,7 +33,7 @@ export interface EmbeddedOptions {
   /**
    * `write` makes the store where there is none (folder 0700, files 0600). `read` creates and
    * writes nothing: where there is no store it reads as empty until there is one. Reading needs
-   * permission to read data.mdb and to write lock.mdb, in which lmdb notes who reads. `change` reads
+   * permission to read store.db, and to write it where a writer was killed and is to be undone. `change` reads
    * like that too and makes the store at its first write: what is refused before that leaves nothing behind.
    */
   readonly access: Access;
@@ -60,7 +46,7 @@ export class EmbeddedTable implements Table {
   readonly #path: string;
   readonly #access: Access;
   readonly #clock: Clock;
-  #database: RootDatabase<string, string> | null = null;
+  #database: StoreDatabase | null = null;
   /** Device and inode of the file that is open: another one under the same name is another store. */
   #identity: string | null = null;
 
@@ -75,22 +61,7 @@ export class EmbeddedTable implements Table {
   read<T>(work: (reader: TableReader) => T): T {
     return this.#guarded(() => {
       const database = this.#opened();
-      if (database === null) return work(EMPTY);
-      // lmdb keeps a snapshot for the rest of the event-loop turn; what other processes committed
-      // meanwhile has to be seen, so every read begins a new one.
-      database.resetReadTxn();
-      const transaction = database.useReadTransaction();
-      try {
-        return work({
-          get: (key) => database.get(key, { transaction }),
-          entries: (prefix) =>
-            database
-              .getRange({ start: prefix, end: `${prefix}\uffff`, transaction })
-              .map(({ key, value }) => [key, value] as const),
-        });
-      } finally {
-        transaction.done();
-      }
+      return database === null ? work(EMPTY) : database.read(work);
     });
   }
 
@@ -100,7 +71,7 @@ export class EmbeddedTable implements Table {
     return this.#guarded(() => {
       const database = this.#opened(true);
       if (database === null) throw new StoreError("store-unavailable", `the store at ${this.#path} is gone`);
-      return database.transactionSync(() => work(writerOn(database)));
+      return database.write(work);
     });
   }
 
@@ -139,7 +110,11 @@ export class EmbeddedTable implements Table {
   async close(): Promise<void> {
     const database = this.#database;
     this.#database = null;
-    await database?.close();
+    database?.close();
+  }
+
+  get #dataFile(): string {
+    return join(this.#path, "store.db");
   }
 
   get #notifyFile(): string {
@@ -147,55 +122,24 @@ export class EmbeddedTable implements Table {
   }
 
   /** The database; null where there is none yet and nothing is to be written. */
-  #opened(forWriting = this.#access === "write"): RootDatabase<string, string> | null {
+  #opened(forWriting = this.#access === "write"): StoreDatabase | null {
     if (this.#database !== null) {
       // A file that was deleted or replaced can still be written to, and nobody would ever read it.
-      if (identityOf(join(this.#path, "data.mdb")) === this.#identity) return this.#database;
+      if (identityOf(this.#dataFile) === this.#identity) return this.#database;
       throw new StoreError(
         "store-unavailable",
         `the store at ${this.#path} was deleted or replaced while it was in use; start this process again`,
       );
     }
     refuseForeignFolder(this.#path);
+    refuseElderStore(this.#path, this.#dataFile);
     if (forWriting) this.#makeFolder();
-    const dataFile = join(this.#path, "data.mdb");
-    const exists = refuseBrokenFile(dataFile);
-    if (!exists && !forWriting) return null;
-    if (this.#access === "read") refuseUnnotedReader(join(this.#path, "lock.mdb"));
-    const database = open<string, string>({
-      path: this.#path,
-      noSubdir: false,
-      encoding: "string",
-      overlappingSync: false,
-      mapSize: MAP_SIZE,
-      // lmdb gives a process one environment for a file, whoever opens it: one that was opened for
-      // reading alone would refuse a writer in the same process.
-      readOnly: this.#access === "read" && !isWritable(dataFile),
-      // The type that lmdb publishes does not know this option; files are made with it.
-      ...{ permissionsMode: 0o600 },
-    });
-    if (!this.#isReady(database)) {
-      void database.close();
-      return null;
-    }
+    const database = openDatabase(this.#dataFile, forWriting ? "write" : "read");
+    if (database === null) return null;
     if (this.#access !== "read") this.#tryToMakeNotifyFile();
     this.#database = database;
-    this.#identity = identityOf(dataFile);
+    this.#identity = identityOf(this.#dataFile);
     return database;
-  }
-
-  /** False for a store that another process is making at this moment. @throws StoreError `store-version`, `store-damaged` */
-  #isReady(database: RootDatabase<string, string>): boolean {
-    const format =
-      this.#access === "read" ? database.get(keys.format) : database.transactionSync(() => claimFormat(database));
-    if (format === STORE_FORMAT) return true;
-    if (format === undefined && isEmptyDatabase(database)) return false;
-    void database.close();
-    if (format === undefined) throw damaged(this.#path, "the database holds something else");
-    throw new StoreError(
-      "store-version",
-      `the store at ${this.#path} has the format ${JSON.stringify(format.slice(0, 40))} and this ztap knows ${STORE_FORMAT}; use the version of ztap that wrote it, or move the store away and apply the policy again`,
-    );
   }
 
   #makeFolder(): void {
@@ -220,11 +164,11 @@ export class EmbeddedTable implements Table {
     try {
       return work();
     } catch (error) {
-      // Wrong use (a key that cannot be one) is the caller's, and neither lmdb's nor the disk's.
+      // Wrong use (a key that cannot be one) is the caller's, and neither SQLite's nor the disk's.
       if (error instanceof RangeError) throw error;
-      // After a failure of its own (a full disk, say) lmdb may refuse the handle: the next use opens another.
+      // After a failure of the database (a full disk, say) the next use opens another connection.
       if (!(error instanceof StoreError)) {
-        void this.#database?.close();
+        this.#database?.close();
         this.#database = null;
       }
       throw storeFailure(error, this.#path);
@@ -233,43 +177,7 @@ export class EmbeddedTable implements Table {
 }
 
 /**
- * Where it may not write the lock file, lmdb reads without noting it, and a writer may then use the
- * pages that are being read. Only on a file system that nobody can write to is that no harm.
- */
-function refuseUnnotedReader(lockFile: string): void {
-  try {
-    accessSync(lockFile, constants.R_OK | constants.W_OK);
-  } catch (error) {
-    const code = error instanceof Error && "code" in error ? error.code : undefined;
-    if (code === "ENOENT") return accessSync(dirname(lockFile), constants.W_OK);
-    if (code !== "EROFS") throw error;
-  }
-}
-
-function isWritable(file: string): boolean {
-  try {
-    accessSync(file, constants.W_OK);
-    return true;
-  } catch {
-    return false;
-  }
-}
-
-function isEmptyDatabase(database: RootDatabase<string, string>): boolean {
-  return [...database.getKeys({ limit: 1 })].length === 0;
-}
-
-/** Notes the format in a database that holds nothing yet; returns what stands there. */
-function claimFormat(database: RootDatabase<string, string>): string | undefined {
-  const format = database.get(keys.format);
-  if (format !== undefined || !isEmptyDatabase(database)) return format;
-  void database.put(keys.format, STORE_FORMAT);
-  return STORE_FORMAT;
-}
-
-/** Inside a transaction lmdb puts and removes at once; the promises that it returns are settled. */
-/**
- * Who may write to the folder decides what this machine enforces, and may cut a file short that lmdb has mapped.
+ * Who may write to the folder decides what this machine enforces.
  * Root's folders are anybody's to read from, as far as their modes allow it.
  * @throws StoreError `store-permission`
  */
@@ -287,14 +195,13 @@ function refuseForeignFolder(path: string): void {
   );
 }
 
-function writerOn(database: RootDatabase<string, string>): TableWriter {
-  return {
-    get: (key) => database.get(key),
-    entries: (prefix) =>
-      database.getRange({ start: prefix, end: `${prefix}\uffff` }).map(({ key, value }) => [key, value] as const),
-    put: (key, value) => void database.put(key, value),
-    remove: (key) => void database.remove(key),
-  };
+/** Until 0.1 this was an lmdb database: a new one beside it would silently begin at revision 1. @throws StoreError `store-version` */
+function refuseElderStore(path: string, dataFile: string): void {
+  if (!existsSync(join(path, "data.mdb")) || existsSync(dataFile)) return;
+  throw new StoreError(
+    "store-version",
+    `the store at ${path} was written by an earlier ztap (data.mdb), and this one keeps its store in another format; use the version of ztap that wrote it, or move the store away and apply the policy again`,
+  );
 }
 
 /** Device and inode; null where there is no such file. */

@@ -1,0 +1,151 @@
+/**
+ * One connection to the store's database file: opening, its format, its transactions.
+ *
+ * The file is SQLite's, with a rollback journal: a writer that is killed leaves a journal, and the next
+ * process that opens the file undoes what was half written. SQLite's locks are the kernel's, which frees
+ * them with the process that held them.
+ */
+import { accessSync, closeSync, constants, openSync, statSync } from "node:fs";
+import { basename, dirname, resolve } from "node:path";
+import { keys, STORE_FORMAT } from "../../store/keys.js";
+import type { TableReader, TableWriter } from "../../store/table.js";
+import { StoreError } from "../../ports/store.js";
+import { damaged } from "./failure.js";
+import { loadSqlite, type Database } from "./sqlite.js";
+
+/** How long a transaction waits for those of other processes, which last milliseconds. */
+const BUSY_MS = 10_000;
+/** Behind every key that begins with a prefix. */
+const LAST = "\u{10ffff}";
+const SMALLEST_PAGE = 512;
+const SCHEMA = "CREATE TABLE entries (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID";
+/**
+ * EXTRA: what COMMIT has returned survives a loss of power, also the removal of the journal.
+ * The other one: what stands in a file that somebody else made runs no function.
+ */
+const PRAGMAS = `PRAGMA busy_timeout = ${BUSY_MS}; PRAGMA synchronous = EXTRA; PRAGMA trusted_schema = OFF`;
+
+export interface StoreDatabase {
+  /** Runs `work` on one snapshot. */
+  read<T>(work: (reader: TableReader) => T): T;
+  /** Runs `work` in one transaction, alone among all processes. */
+  write<T>(work: (writer: TableWriter) => T): T;
+  close(): void;
+}
+
+/**
+ * Opens the file. `write` makes it where there is none, and makes a store of it where it is empty.
+ * @returns null where there is no store in it yet, and none is to be made
+ * @throws StoreError `store-version`, `store-damaged`; SQLite's and the system's errors as they are
+ */
+export function openDatabase(file: string, access: "read" | "write"): StoreDatabase | null {
+  const size = statSync(file, { throwIfNoEntry: false })?.size;
+  if (size === undefined && access === "read") return null;
+  if (size === undefined) makeFile(file);
+  // SQLite takes it for an empty database, and would write over it.
+  else if (size > 0 && size < SMALLEST_PAGE) throw damaged(dirname(file), `${basename(file)} is no database`);
+  accessSync(file, constants.R_OK | (access === "write" ? constants.W_OK : 0));
+  if (access === "write") accessSync(dirname(file), constants.W_OK);
+  const { DatabaseSync } = loadSqlite();
+  // A reader that may, opens it for writing too: then it can undo what a killed writer left half written.
+  const readOnly = access === "read" && !(isWritable(file) && isWritable(dirname(file)));
+  const database = new DatabaseSync(resolve(file), { readOnly });
+  try {
+    database.exec(PRAGMAS);
+    const found = transaction(database, "BEGIN", () => formatOf(database));
+    const format =
+      found === null && access === "write"
+        ? transaction(database, "BEGIN IMMEDIATE", () => formatOf(database) ?? claim(database))
+        : found;
+    if (format === STORE_FORMAT) return connection(database);
+    if (format !== null) throw unfit(dirname(file), format);
+  } catch (error) {
+    database.close();
+    throw error;
+  }
+  database.close();
+  return null;
+}
+
+function connection(database: Database): StoreDatabase {
+  const get = database.prepare("SELECT value FROM entries WHERE key = ?");
+  const range = database.prepare("SELECT key, value FROM entries WHERE key >= ? AND key < ? ORDER BY key");
+  const put = database.prepare("INSERT INTO entries VALUES (?, ?) ON CONFLICT DO UPDATE SET value = excluded.value");
+  const remove = database.prepare("DELETE FROM entries WHERE key = ?");
+  const reader: TableReader = {
+    get: (key) => textOf(get.get(key)?.["value"]),
+    entries: (prefix) =>
+      range.all(prefix, prefix + LAST).map((row) => [textOf(row["key"]) ?? "", textOf(row["value"]) ?? ""] as const),
+  };
+  const writer: TableWriter = {
+    ...reader,
+    put: (key, value) => void put.run(key, value),
+    remove: (key) => void remove.run(key),
+  };
+  return {
+    read: (work) => transaction(database, "BEGIN", () => work(reader)),
+    write: (work) => transaction(database, "BEGIN IMMEDIATE", () => work(writer)),
+    close: () => database.close(),
+  };
+}
+
+/** All of `work` and the commit, or nothing of it. */
+function transaction<T>(database: Database, begin: "BEGIN" | "BEGIN IMMEDIATE", work: () => T): T {
+  database.exec(begin);
+  try {
+    const result = work();
+    database.exec("COMMIT");
+    return result;
+  } catch (error) {
+    try {
+      database.exec("ROLLBACK");
+    } catch {
+      // SQLite has rolled back by itself, as it does after a failure of the disk. The first failure is the one to tell.
+    }
+    throw error;
+  }
+}
+
+/** The format that stands in the file; null for a file without tables, "" where it holds something else. */
+function formatOf(database: Database): string | null {
+  const tables = database.prepare("SELECT name FROM sqlite_schema").all();
+  if (tables.length === 0) return null;
+  if (!tables.some(({ name }) => name === "entries")) return "";
+  return textOf(database.prepare("SELECT value FROM entries WHERE key = ?").get(keys.format)?.["value"]) ?? "";
+}
+
+function claim(database: Database): string {
+  database.exec(SCHEMA);
+  database.prepare("INSERT INTO entries VALUES (?, ?)").run(keys.format, STORE_FORMAT);
+  return STORE_FORMAT;
+}
+
+function unfit(path: string, format: string): StoreError {
+  if (format === "") return damaged(path, "the database holds something else");
+  return new StoreError(
+    "store-version",
+    `the store at ${path} has the format ${JSON.stringify(format.slice(0, 40))} and this ztap knows ${STORE_FORMAT}; use the version of ztap that wrote it, or move the store away and apply the policy again`,
+  );
+}
+
+/** Makes the file, for its owner alone; SQLite gives its journal the same mode. Another process may be faster. */
+function makeFile(file: string): void {
+  try {
+    closeSync(openSync(file, "wx", 0o600));
+  } catch (error) {
+    if (!(error instanceof Error && "code" in error && error.code === "EEXIST")) throw error;
+  }
+}
+
+function isWritable(path: string): boolean {
+  try {
+    accessSync(path, constants.W_OK);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+function textOf(value: unknown): string | undefined {
+  return typeof value === "string" ? value : undefined;
+}
