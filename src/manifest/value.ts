@@ -3,8 +3,8 @@
  * duplicate keys, keys that are no text, numbers with leading zeros, and aliases that multiply.
  * Takes a document without syntax errors, collects problems, never throws.
  */
-import { isAlias, isMap, isScalar, isSeq, type Document, type YAMLMap } from "yaml";
-import type { Problem } from "./problem.js";
+import { isAlias, isMap, isScalar, isSeq, type Document, type Scalar, type YAMLMap } from "yaml";
+import { show, type Problem } from "./problem.js";
 import { keyText, nodeOffset } from "./yaml.js";
 
 /** Nodes that aliases may add to one document. Real policies stay far below it, a bomb is far above. */
@@ -14,7 +14,7 @@ const DEPTH_LIMIT = 64;
 
 export interface Value {
   readonly value: unknown;
-  /** True where some field is null: Kubernetes takes such a field for one that was left out. */
+  /** True where some field or item is null, which means one thing in Kubernetes and nothing in ztap/v1. */
   readonly hasNulls: boolean;
   readonly problems: readonly Problem[];
 }
@@ -23,6 +23,16 @@ export function toValue(document: Document.Parsed): Value {
   const reader = new ValueReader();
   const value = reader.read(document.contents);
   return { value, hasNulls: reader.hasNulls, problems: reader.problems };
+}
+
+/** Leading zeros; underscores; bases that YAML 1.1 and Go know and YAML 1.2 does not, or writes otherwise. */
+const OTHER_NUMBER = /^[-+]?(0\d|0[bBOX][\da-fA-F_]|0x[\da-fA-F]*_|\d[\d.]*_[\d_.]*$)/;
+
+/** What was most likely meant. */
+function readNumber(source: string): number | undefined {
+  const plain = source.replaceAll("_", "").toLowerCase();
+  const number = Number(plain);
+  return plain.length < 20 && Number.isSafeInteger(number) ? number : undefined;
 }
 
 class ValueReader {
@@ -68,16 +78,16 @@ class ValueReader {
     return value;
   }
 
-  #readScalar(value: unknown, source: string | undefined, node: unknown): unknown {
+  #readScalar(value: unknown, source: string | undefined, node: Scalar): unknown {
     if (value === null) this.hasNulls = true;
-    if (typeof value === "number" && source !== undefined && /^[-+]?0\d/.test(source)) {
-      this.#report("ambiguousNumber", node, {
-        message: `${source} begins with a zero: some readers take it for an octal number, others for a decimal one`,
-        found: source,
-        wanted: "a number without leading zeros, or text in quotes",
-        fix: `write ${value}, or "${source}" where text is meant`,
-      });
-    }
+    if (source === undefined || node.type !== "PLAIN" || !OTHER_NUMBER.test(source)) return value;
+    const number = readNumber(source);
+    this.#report("ambiguousNumber", node, {
+      message: `${show(source)} is a number for some readers, of YAML 1.1 as in Kubernetes, and for others text or another number`,
+      found: source,
+      wanted: "a decimal number without leading zeros and underscores, or text in quotes",
+      fix: `write ${number === undefined ? "the number in decimal digits" : number}, or "${source}" where text is meant`,
+    });
     return value;
   }
 
@@ -130,12 +140,4 @@ class ValueReader {
   #report(code: Problem["code"], node: unknown, rest: Omit<Problem, "code" | "path">): void {
     this.problems.push({ code, path: [...this.#path], offset: nodeOffset(node), ...rest });
   }
-}
-
-/** The value without the object fields that are null. A null in a list stays: it is no field, and nobody can tell what it means. */
-export function withoutNulls(value: unknown): unknown {
-  if (Array.isArray(value)) return value.map(withoutNulls);
-  if (value === null || typeof value !== "object") return value;
-  const kept = Object.entries(value).filter(([, member]) => member !== null);
-  return Object.fromEntries(kept.map(([key, member]) => [key, withoutNulls(member)]));
 }

@@ -21,7 +21,7 @@ export function rereadObjects(kept: readonly KeptObject[], read: typeof readMani
     text: canonicalJson(object),
     blobId: digestOf(object),
   }));
-  const { objects, diagnostics } = read(files);
+  const { objects, diagnostics, omitted } = read(files);
   const placed = [...objects].map(([key, { position, ...object }]): readonly [string, StateObject] => {
     const known = positions.get(position?.file ?? "");
     return [key, known === undefined ? object : { ...object, position: known }];
@@ -32,5 +32,6 @@ export function rereadObjects(kept: readonly KeptObject[], read: typeof readMani
       const known = positions.get(diagnostic.file);
       return known === undefined ? diagnostic : { ...diagnostic, file: known.file, line: known.line, column: 1 };
     }),
+    omitted,
   };
 }
