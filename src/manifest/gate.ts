@@ -7,6 +7,8 @@
  * is left to the thorough reader. One pass over the text; nothing is looked at twice.
  */
 
+import { hasDoubtfulCharacters } from "./text.js";
+
 /** Deeper than any field of any kind. */
 const DEPTH_LIMIT = 64;
 /** YAML lets a key on one line be 1,024 characters long; no field or label comes near. */
@@ -35,7 +37,7 @@ interface Level {
 }
 
 export function isUndoubted(text: string): boolean {
-  return new Gate(text).passes();
+  return !hasDoubtfulCharacters(text) && new Gate(text).passes();
 }
 
 class Gate {

@@ -11,6 +11,8 @@ import type { Problem } from "./problem.js";
 const DOUBTFUL =
   /[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u206f\ufffe\uffff\ud800-\udfff]|\r(?!\n)|(?!^)\ufeff/u;
 
+export const hasDoubtfulCharacters = (text: string): boolean => DOUBTFUL.test(text);
+
 /** One for each line, the first in it. */
 export function textProblems(text: string): readonly Problem[] {
   if (!DOUBTFUL.test(text) && !text.includes("%")) return [];
