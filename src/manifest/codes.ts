@@ -22,7 +22,7 @@ export const CODES = {
   aliasLimit: error("ZT1003", "aliases expand too far"),
   badKey: error("ZT1004", "key that is not text"),
   unknownTag: error("ZT1005", "unknown YAML tag"),
-  ambiguousNumber: error("ZT1006", "number with a leading zero"),
+  ambiguousNumber: error("ZT1006", "number that readers take differently"),
   nestingLimit: error("ZT1007", "nested too deeply"),
   notAnObject: error("ZT1008", "document that is no object"),
   doubtfulText: error("ZT1009", "text that is shown or read in more than one way"),

@@ -4,7 +4,7 @@ import type { Diagnostic } from "../model/diagnostic.js";
 import type { ConfigDocument } from "../model/generated.js";
 import { explainErrors } from "./explain.js";
 import { toDiagnostic, type Problem } from "./problem.js";
-import { stopProblem, strayProblem, syntaxProblem, tagProblems } from "./syntax.js";
+import { stopProblem, strayProblem, syntaxProblem, warningProblems } from "./syntax.js";
 import { textProblems } from "./text.js";
 import { parseConfig } from "./validators.js";
 import { toValue } from "./value.js";
@@ -42,7 +42,7 @@ export function readConfig(file: string, text: string): ConfigResult {
     return refuse({ code: "yamlSyntax", path: [], message, fix: "remove the others" });
   }
   const { value, problems } = toValue(document);
-  const unclear = [...tagProblems(document), ...problems];
+  const unclear = [...warningProblems(document), ...problems];
   const difference = unclear.length === 0 ? findDisagreement(text, value === null ? [] : [value]) : undefined;
   if (difference !== undefined) return refuse(placed(difference.problem));
   const parsed = parseConfig(value);

@@ -27,7 +27,10 @@ export function explainErrors(
   document: unknown,
 ): Explained {
   const misplaced = findMisplaced(
-    errors.filter(({ keyword }) => keyword === "additionalProperties").slice(0, LOOKED_AT).map(toUnknownField),
+    errors
+      .filter(({ keyword }) => keyword === "additionalProperties")
+      .slice(0, LOOKED_AT)
+      .map(toUnknownField),
     document,
   );
   const fields = new Set(

@@ -12,9 +12,9 @@ import { interpret, type Interpreted } from "./kinds.js";
 import { DiagnosticList, type Omitted } from "./limit.js";
 import { readNulls } from "./nulls.js";
 import { plainOffsetOf, readPlain } from "./plain.js";
-import { toDiagnostic, type Path, type Problem } from "./problem.js";
+import { formatPath, toDiagnostic, type Path, type Problem } from "./problem.js";
 import { findDisagreement } from "./agreement.js";
-import { stopProblem, strayProblem, syntaxProblem, tagProblems } from "./syntax.js";
+import { stopProblem, strayProblem, syntaxProblem, warningProblems } from "./syntax.js";
 import { textProblems } from "./text.js";
 import { toValue } from "./value.js";
 import { offsetOf, parseYaml, positionFinder, type TextFile } from "./yaml.js";
@@ -143,10 +143,10 @@ function readYamlDocument(reader: FileReader, document: Document.Parsed, text: s
     return [];
   }
   if (document.contents === null) return [];
-  const { value, hasNulls, problems } = toValue(document);
-  if (value === null && problems.length === 0) return [];
-  const all = [...tagProblems(document), ...problems];
-  return [{ value, hasNulls, problems: all, offset: locate([], "value"), locate }];
+  const { value, hasNulls, problems, tagged } = toValue(document);
+  const all = [...warningProblems(document), ...problems];
+  if (value === null && all.length === 0) return [];
+  return [{ value, hasNulls, problems: all, tagged, offset: locate([], "value"), locate }];
 }
 
 interface Located {
@@ -161,6 +161,8 @@ interface LocatedValue extends Located {
   readonly offset: number;
   /** What was wrong with the text; where there is anything, no object comes of the document. */
   readonly problems: readonly Problem[];
+  /** Values of which nothing more is said. */
+  readonly tagged?: readonly Path[];
 }
 
 class FileReader {
@@ -197,7 +199,9 @@ class FileReader {
         this.refuse(document, unit.prefix, { code: "notAnObject", path: [], message });
         continue;
       }
-      this.#report(document, unit.prefix, interpreted.problems);
+      const isTold = pathSet(document.tagged ?? []);
+      const untold = interpreted.problems.filter(({ path }) => !isTold([...unit.prefix, ...path]));
+      this.#report(document, unit.prefix, untold);
       this.#diagnostics.omit("error", interpreted.omitted);
       if (interpreted.object === undefined || document.problems.length > 0) this.#unread.add(interpreted.kind);
       else this.#add(document, { offset: document.offset, prefix: unit.prefix }, interpreted.object);
@@ -238,6 +242,12 @@ class FileReader {
 
 const isMapping = (value: unknown): value is Readonly<Record<string, unknown>> =>
   value !== null && typeof value === "object" && !Array.isArray(value);
+
+/** Whether a path is one of these, or lies below one. */
+function pathSet(paths: readonly Path[]): (path: Path) => boolean {
+  const texts = new Set(paths.map(formatPath));
+  return (path) => texts.size > 0 && path.some((_, index) => texts.has(formatPath(path.slice(0, index + 1))));
+}
 
 interface Unit {
   readonly value: unknown;

@@ -51,7 +51,7 @@ class Gate {
   constructor(readonly text: string) {}
 
   passes(): boolean {
-    for (let start = 0; start < this.text.length; ) {
+    for (let start = 0; start < this.text.length;) {
       const newline = this.text.indexOf("\n", start);
       const next = newline === -1 ? this.text.length : newline;
       this.#at = start;

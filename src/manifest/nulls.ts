@@ -6,7 +6,7 @@
  */
 import type { Path, Problem } from "./problem.js";
 
-type Shape =
+export type Shape =
   | { readonly is: "leaf" }
   /** The text of a null is empty. */
   | { readonly is: "texts" }

@@ -67,7 +67,8 @@ const clip = (text: string): string => (text.length > TEXT_LIMIT ? `${text.slice
 
 /** A value as it stands in a message: short, on one line. */
 export function show(value: unknown): string {
-  const text = value === undefined ? "nothing" : JSON.stringify(typeof value === "string" ? value.slice(0, 100) : value);
+  const text =
+    value === undefined ? "nothing" : JSON.stringify(typeof value === "string" ? value.slice(0, 100) : value);
   return text.length > 80 ? `${text.slice(0, 77)}…` : text;
 }
 

@@ -32,26 +32,11 @@ export function syntaxProblem(document: Document.Parsed, text: string): Problem 
   };
 }
 
-/** `!!set` stands for `tag:yaml.org,2002:set`. */
-const CORE = "tag:yaml.org,2002:";
-
-export function tagProblems(document: Document.Parsed): readonly Problem[] {
-  return document.warnings.map((warning) => {
-    const offset = warning.pos[0];
-    if (warning.code !== "TAG_RESOLVE_FAILED")
-      return { code: "yamlSyntax", path: [], offset, message: firstLine(warning.message), fix: "remove it" };
-    const tag = firstLine(warning.message).replace(/^Unresolved tag: /, "");
-    const name = tag.startsWith(CORE) ? `!!${tag.slice(CORE.length)}` : tag;
-    return {
-      code: "unknownTag",
-      path: [],
-      offset,
-      message: `the tag ${name} would make something else of the value than its text says, and is not read`,
-      found: name,
-      wanted: "plain values",
-      fix: "remove the tag, and write the value itself",
-    };
-  });
+/** Doubts of the parser; those about tags are told where values are read. */
+export function warningProblems(document: Document.Parsed): readonly Problem[] {
+  return document.warnings
+    .filter(({ code }) => code !== "TAG_RESOLVE_FAILED")
+    .map(({ pos, message }) => ({ code: "yamlSyntax", path: [], offset: pos[0], message: firstLine(message) }));
 }
 
 /** What stands outside every document, as a bracket that closes nothing. */

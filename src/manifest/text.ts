@@ -13,11 +13,16 @@ const DOUBTFUL =
 
 export const hasDoubtfulCharacters = (text: string): boolean => DOUBTFUL.test(text);
 
+/** JSON of objects that were accepted: their values may hold such characters, since authors may write them as escapes. */
+export function escapeDoubtful(json: string): string {
+  return json.replace(/[\u007f-\uffff]/g, (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, "0")}`);
+}
+
 /** One for each line, the first in it. */
 export function textProblems(text: string): readonly Problem[] {
   if (!DOUBTFUL.test(text) && !text.includes("%")) return [];
   const problems: Problem[] = [];
-  for (let start = 0; start < text.length; ) {
+  for (let start = 0; start < text.length;) {
     const newline = text.indexOf("\n", start);
     const end = newline === -1 ? text.length : newline + 1;
     const problem = lineProblem(text.slice(start, end), start);

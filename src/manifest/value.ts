@@ -3,8 +3,8 @@
  * duplicate keys, keys that are no text, numbers with leading zeros, and aliases that multiply.
  * Takes a document without syntax errors, collects problems, never throws.
  */
-import { isAlias, isMap, isScalar, isSeq, type Document, type Scalar, type YAMLMap } from "yaml";
-import { show, type Problem } from "./problem.js";
+import { isAlias, isMap, isNode, isScalar, isSeq, type Document, type Scalar, type YAMLMap } from "yaml";
+import { show, type Path, type Problem } from "./problem.js";
 import { keyText, nodeOffset } from "./yaml.js";
 
 /** Nodes that aliases may add to one document. Real policies stay far below it, a bomb is far above. */
@@ -17,12 +17,14 @@ export interface Value {
   /** True where some field or item is null, which means one thing in Kubernetes and nothing in ztap/v1. */
   readonly hasNulls: boolean;
   readonly problems: readonly Problem[];
+  /** Values with a tag that is not read: what else is wrong with them is the same mistake. */
+  readonly tagged: readonly Path[];
 }
 
 export function toValue(document: Document.Parsed): Value {
   const reader = new ValueReader();
   const value = reader.read(document.contents);
-  return { value, hasNulls: reader.hasNulls, problems: reader.problems };
+  return { value, hasNulls: reader.hasNulls, problems: reader.problems, tagged: reader.tagged };
 }
 
 /** Leading zeros; underscores; bases that YAML 1.1 and Go know and YAML 1.2 does not, or writes otherwise. */
@@ -35,8 +37,12 @@ function readNumber(source: string): number | undefined {
   return plain.length < 20 && Number.isSafeInteger(number) ? number : undefined;
 }
 
+/** The tags of YAML's core schema, which say no more than the values themselves. */
+const CORE_TAG = /^tag:yaml\.org,2002:(str|int|float|bool|null|map|seq)$/;
+
 class ValueReader {
   readonly problems: Problem[] = [];
+  readonly tagged: Path[] = [];
   hasNulls = false;
   /** One path that grows and shrinks with the walk; copied only for a problem. */
   readonly #path: (string | number)[] = [];
@@ -55,6 +61,7 @@ class ValueReader {
       return this.#stop("aliasLimit", node, `aliases add more than ${ALIAS_NODE_LIMIT} nodes to this document`);
     }
     if (isAlias(node)) return this.#readAlias(node.source, node);
+    if (this.#hasOwnTag(node)) this.tagged.push([...this.#path]);
     if (isScalar(node)) {
       if (node.anchor !== undefined) this.#anchors.set(node.anchor, node);
       return this.#readScalar(node.value, node.source, node);
@@ -69,6 +76,19 @@ class ValueReader {
     }
     this.hasNulls = true;
     return null;
+  }
+
+  /** Whether a tag would make something else of the node; it is reported. */
+  #hasOwnTag(node: unknown): boolean {
+    if (!isNode(node) || node.tag === undefined || CORE_TAG.test(node.tag)) return false;
+    const name = node.tag.replace(/^tag:yaml\.org,2002:/, "!!");
+    this.#report("unknownTag", node, {
+      message: `the tag ${name} would make something else of the value than its text says, and is not read`,
+      found: name,
+      wanted: "plain values",
+      fix: "remove the tag, and write the value itself",
+    });
+    return true;
   }
 
   #readAt(step: string | number, node: unknown): unknown {
@@ -110,6 +130,7 @@ class ValueReader {
     const object: Record<string, unknown> = {};
     for (const pair of map.items) {
       const key = keyText(pair.key);
+      if (this.#hasOwnTag(pair.key)) continue;
       if (key === undefined) {
         this.#report("badKey", pair.key, { message: "this key is no text", wanted: "plain text as key" });
       } else if (Object.hasOwn(object, key)) {
@@ -123,7 +144,7 @@ class ValueReader {
         this.#path.pop();
       } else if (key === "__proto__") {
         // Plain assignment would set the object's prototype and hide the field from every later check.
-        Object.defineProperty(object, key, { value: null, enumerable: true });
+        Object.defineProperty(object, key, { value: this.#readAt(key, pair.value), enumerable: true });
       } else {
         object[key] = this.#readAt(key, pair.value);
       }

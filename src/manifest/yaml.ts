@@ -2,7 +2,20 @@
  * YAML text → documents: the tree with its source offsets, and what is wrong with the text.
  * The rest of the manifest stage sees plain values, and comes back here only for positions.
  */
-import { Composer, Lexer, Parser, isAlias, isMap, isPair, isScalar, isSeq, type Document, type Pair, type YAMLError, type YAMLMap } from "yaml";
+import {
+  Composer,
+  Lexer,
+  Parser,
+  isAlias,
+  isMap,
+  isPair,
+  isScalar,
+  isSeq,
+  type Document,
+  type Pair,
+  type YAMLError,
+  type YAMLMap,
+} from "yaml";
 import type { Position } from "../model/objects.js";
 import type { Path } from "./problem.js";
 

@@ -177,7 +177,9 @@ function withPolicy(
     diagnostics: diagnostics.flatMap((found) => {
       if (found.file !== name) return found.severity === "error" ? [found] : [];
       const place = locate?.(found.path) ?? position;
-      return place === undefined ? [found] : [{ ...found, file: place.file, line: place.line, column: "column" in place ? place.column : 1 }];
+      return place === undefined
+        ? [found]
+        : [{ ...found, file: place.file, line: place.line, column: "column" in place ? place.column : 1 }];
     }),
   };
 }

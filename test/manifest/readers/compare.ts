@@ -8,6 +8,7 @@ import { canonicalJson } from "../../../src/model/digest.js";
 import { hasErrors } from "../../../src/model/diagnostic.js";
 import { readPlain } from "../../../src/manifest/plain.js";
 import { readManifests } from "../../../src/manifest/read.js";
+import { escapeDoubtful } from "../../../src/manifest/text.js";
 import { offsetOf, parseYaml } from "../../../src/manifest/yaml.js";
 
 /** Whether the quick reader took the text, or gave it up; and whether ztap accepts objects in it. */
@@ -32,7 +33,7 @@ export function compareReaders(text: string): Verdict {
   const reader = plain === undefined ? "thorough" : "quick";
   if (accepted === null) return `${reader}, refused`;
   for (const [name, values] of [["yaml", yamlValues(text)] as const, ["js-yaml", jsValues(text)] as const]) {
-    const again = objectsOf(values.map((value) => JSON.stringify(value)).join("\n---\n"));
+    const again = objectsOf(values.map((value) => escapeDoubtful(JSON.stringify(value))).join("\n---\n"));
     same(`ztap and ${name}`, accepted, again);
   }
   return `${reader}, ${accepted.length === 0 ? "empty" : "accepted"}`;
@@ -65,8 +66,11 @@ export function compareAt(seed: number, text: string): Verdict {
   try {
     return compareReaders(text);
   } catch (error) {
-    throw new Error(`seed ${seed}: ${error instanceof Error ? error.message : String(error)}\n${JSON.stringify(text)}`, {
-      cause: error,
-    });
+    throw new Error(
+      `seed ${seed}: ${error instanceof Error ? error.message : String(error)}\n${JSON.stringify(text)}`,
+      {
+        cause: error,
+      },
+    );
   }
 }
