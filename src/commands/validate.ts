@@ -40,7 +40,7 @@ export default class Validate extends BaseCommand {
     const format = flags.json ? "json" : flags.format;
     const paths = argv.length === 0 ? ["."] : argv.map(String);
     const files = await readPaths(paths, format === "text" || format === "json" ? "here" : "top");
-    const { objects, diagnostics } = readManifests(files);
+    const { objects, diagnostics, omitted } = readManifests(files);
     if (objects.size === 0 && diagnostics.length === 0) {
       throw new OperationError(
         "not-found",
@@ -49,7 +49,7 @@ export default class Validate extends BaseCommand {
     }
     const render = {
       text: () => renderValidation(objects, diagnostics, files, this.style),
-      json: () => printableJson(toValidateOutput(objects, diagnostics), 2),
+      json: () => printableJson(toValidateOutput(objects, diagnostics, omitted), 2),
       github: () => renderGithub(objects, diagnostics),
       sarif: () => printableJson(toSarif(diagnostics, this.config.version), 2),
       // Only this format pays for the library that writes XML.

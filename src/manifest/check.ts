@@ -36,8 +36,10 @@ export function checkDocument(family: Family, value: unknown): readonly Problem[
   }
 }
 
-const fields = (value: unknown): Readonly<Record<string, unknown>> =>
-  value !== null && typeof value === "object" && !Array.isArray(value) ? { ...value } : {};
+const isMapping = (value: unknown): value is Readonly<Record<string, unknown>> =>
+  value !== null && typeof value === "object" && !Array.isArray(value);
+
+const fields = (value: unknown): Readonly<Record<string, unknown>> => (isMapping(value) ? value : {});
 
 const items = (value: unknown): readonly unknown[] => (Array.isArray(value) ? value : []);
 

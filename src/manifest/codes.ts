@@ -22,9 +22,13 @@ export const CODES = {
   aliasLimit: error("ZT1003", "aliases expand too far"),
   badKey: error("ZT1004", "key that is not text"),
   unknownTag: error("ZT1005", "unknown YAML tag"),
-  ambiguousNumber: error("ZT1006", "number with a leading zero"),
+  ambiguousNumber: error("ZT1006", "number that readers take differently"),
   nestingLimit: error("ZT1007", "nested too deeply"),
   notAnObject: error("ZT1008", "document that is no object"),
+  doubtfulText: error("ZT1009", "text that is shown or read in more than one way"),
+  readersDiffer: error("ZT1010", "text that readers of YAML do not read alike"),
+  sizeLimit: error("ZT1011", "more than is read of one file"),
+  moreProblems: error("ZT1012", "more problems than are told"),
 
   unknownApiVersion: error("ZT2001", "unknown apiVersion"),
   unknownKind: error("ZT2002", "unknown kind"),
@@ -78,6 +82,8 @@ export const CODES = {
   workloadWithoutCgroup: warning("ZT5007", "workload on a node without a cgroup"),
   ignoredRules: warning("ZT5008", "rules of a direction that is not isolated"),
   isolatesNothing: warning("ZT5009", "policy that isolates nothing"),
+  portNameOfBlock: warning("ZT5010", "port name towards address blocks"),
+  emptyMeansAll: warning("ZT5011", "empty field that means everything"),
 } as const satisfies Record<string, CodeEntry>;
 
 export type CodeName = keyof typeof CODES;

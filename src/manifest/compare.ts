@@ -72,14 +72,24 @@ function placed(at: FileObject, path: Path, rest: Omit<Problem, "path">): Placed
   return { at, problem: { path, ...rest } };
 }
 
+const SUGGESTED_NODES = 20;
+const COMPARED_NODES = 5_000;
+
 /** Only where the state declares any Node: a state without is one machine's, whose node needs no declaration. */
 function findUndeclaredNodes(all: readonly FileObject[]): readonly PlacedProblem[] {
   const names = new Set(nodesOf(all).map(({ object }) => object.metadata.name));
   if (names.size === 0) return [];
+  // Each is compared with every name there is: past a few, they were not mistyped one by one.
+  const suggestions = new Map<string, string | undefined>();
+  const meantBy = (node: string): string | undefined => {
+    if (!suggestions.has(node) && suggestions.size < SUGGESTED_NODES)
+      suggestions.set(node, suggest(node, [...names].slice(0, COMPARED_NODES)));
+    return suggestions.get(node);
+  };
   return workloadsOf(all).flatMap(({ at, object }) => {
     const { node } = object.spec;
     if (node === undefined || names.has(node)) return [];
-    const meant = suggest(node, [...names]);
+    const meant = meantBy(node);
     return [
       placed(at, ["spec", "node"], {
         code: "undeclaredNode",

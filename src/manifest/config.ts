@@ -1,12 +1,14 @@
 /** The configuration file: YAML text → settings by their keys, and everything that is wrong with it. Pure. */
+import { findDisagreement } from "./agreement.js";
 import type { Diagnostic } from "../model/diagnostic.js";
 import type { ConfigDocument } from "../model/generated.js";
 import { explainErrors } from "./explain.js";
 import { toDiagnostic, type Problem } from "./problem.js";
-import { syntaxProblem } from "./syntax.js";
+import { stopProblem, strayProblem, syntaxProblem, warningProblems } from "./syntax.js";
+import { textProblems } from "./text.js";
 import { parseConfig } from "./validators.js";
 import { toValue } from "./value.js";
-import { offsetOf, parseYaml } from "./yaml.js";
+import { offsetOf, parseYaml, positionFinder } from "./yaml.js";
 
 export interface ConfigResult {
   /** As text, `etcd.` and `source.` flattened; empty where there are errors. */
@@ -15,22 +17,37 @@ export interface ConfigResult {
 }
 
 export function readConfig(file: string, text: string): ConfigResult {
-  const yaml = parseYaml({ path: file, text });
-  const [document, ...others] = yaml.documents;
+  const position = positionFinder({ path: file, text });
+  const refuse = (...problems: readonly Problem[]): ConfigResult => ({
+    values: {},
+    diagnostics: problems.map(({ offset = 0, ...rest }) => toDiagnostic(rest, position(offset))),
+  });
+  const doubtful = textProblems(text);
+  if (doubtful.length > 0) return refuse(...doubtful);
+  const { documents, errors, stopped } = parseYaml({ path: file, text });
+  const [stray] = errors;
+  if (stray !== undefined) return refuse(strayProblem(stray));
+  if (stopped !== null) return refuse(stopProblem(stopped));
+  const [document, ...others] = documents;
   if (document === undefined || (document.contents === null && document.errors.length === 0))
     return { values: {}, diagnostics: [] };
-  const place = ({ offset, path, anchor, ...rest }: Problem): Diagnostic =>
-    toDiagnostic({ ...rest, path }, yaml.position(offset ?? offsetOf(document, path, anchor ?? "value")));
+  const placed = ({ offset, ...rest }: Problem): Problem => ({
+    ...rest,
+    offset: offset ?? offsetOf(document, rest.path, rest.anchor ?? "value"),
+  });
   const syntax = syntaxProblem(document, text);
-  if (syntax !== undefined) return { values: {}, diagnostics: [place(syntax)] };
+  if (syntax !== undefined) return refuse(syntax);
   if (others.length > 0) {
     const message = "a configuration file holds one document";
-    return { values: {}, diagnostics: [place({ code: "yamlSyntax", path: [], message, fix: "remove the others" })] };
+    return refuse({ code: "yamlSyntax", path: [], message, fix: "remove the others" });
   }
   const { value, problems } = toValue(document);
+  const unclear = [...warningProblems(document), ...problems];
+  const difference = unclear.length === 0 ? findDisagreement(text, value === null ? [] : [value]) : undefined;
+  if (difference !== undefined) return refuse(placed(difference.problem));
   const parsed = parseConfig(value);
-  const found = [...problems, ...(parsed.ok ? [] : explainErrors(parsed.errors, "ztap", value))];
-  if (found.length > 0 || !parsed.ok) return { values: {}, diagnostics: found.map(place) };
+  const found = [...unclear, ...(parsed.ok ? [] : explainErrors(parsed.errors, "ztap", value).problems)];
+  if (found.length > 0 || !parsed.ok) return refuse(...found.map(placed));
   return { values: flatten(parsed.document), diagnostics: [] };
 }
 

@@ -11,33 +11,53 @@ import type { SchemaError } from "./validators.js";
 /** Fields that only ztap/v1 has, to be named as such where they stand in a Kubernetes policy. */
 const ZTAP_ONLY_FIELDS = new Set(["mode", "type", "code"]);
 
+/** More are not told of a file anyway. */
+const EXPLAINED = 1_200;
+
+export interface Explained {
+  readonly problems: readonly Problem[];
+  /** How many errors there are beyond those. */
+  readonly omitted: number;
+}
+
 /** @param document as it was written, with its nulls */
 export function explainErrors(
   errors: readonly SchemaError[],
   family: "ztap" | "kubernetes",
   document: unknown,
-): readonly Problem[] {
-  const misplaced = findMisplaced(errors.flatMap(toUnknownField), document);
+): Explained {
+  const misplaced = findMisplaced(
+    errors
+      .filter(({ keyword }) => keyword === "additionalProperties")
+      .slice(0, LOOKED_AT)
+      .map(toUnknownField),
+    document,
+  );
   const fields = new Set(
     misplaced.flatMap(({ unknown }) => unknown.map(({ parent, field }) => keyOf([...parent, field]))),
   );
   const problems = new Map<string, Problem>();
-  for (const error of errors) {
-    const problem = explain(error, family);
+  let at = 0;
+  for (; at < errors.length && problems.size < EXPLAINED; at += 1) {
+    const error = errors[at];
+    const problem = error && explain(error, family);
     if (problem === undefined || fields.has(keyOf(problem.path))) continue;
     if (problem.code !== "unknownField" && misplaced.some((one) => isEcho(one, problem.path))) continue;
     // Several rules may fail for one value (a pattern and a length): the first one is enough.
     if (!problems.has(keyOf(problem.path))) problems.set(keyOf(problem.path), problem);
   }
-  return [...misplaced.map(({ problem }) => problem), ...problems.values()];
+  const omitted = errors.slice(at).filter(({ keyword }) => keyword !== "if" && keyword !== "propertyNames").length;
+  return { problems: [...misplaced.map(({ problem }) => problem), ...problems.values()], omitted };
 }
 
 const keyOf = (path: Path): string => JSON.stringify(path);
 
-function toUnknownField(error: SchemaError): readonly UnknownField[] {
-  if (error.keyword !== "additionalProperties") return [];
+/** Who has more unknown fields than this in one document has another trouble than their place. */
+const LOOKED_AT = 100;
+
+function toUnknownField(error: SchemaError): UnknownField {
   const field = String(error.params["additionalProperty"]);
-  return [{ parent: pointerPath(error.instancePath), field, known: Object.keys(propertiesOf(error)) }];
+  return { parent: pointerPath(error.instancePath), field, known: Object.keys(propertiesOf(error)) };
 }
 
 function explain(error: SchemaError, family: "ztap" | "kubernetes"): Problem | undefined {

@@ -7,12 +7,17 @@ import type { Diagnostic } from "../model/diagnostic.js";
 import { digestOf } from "../model/digest.js";
 import type { Kind, ObjectPosition, Position, ZtapObject } from "../model/objects.js";
 import { refKey, refOf, type StateObject } from "../model/state.js";
+import { CODES } from "./codes.js";
 import { interpret, type Interpreted } from "./kinds.js";
+import { DiagnosticList, type Omitted } from "./limit.js";
+import { readNulls } from "./nulls.js";
 import { plainOffsetOf, readPlain } from "./plain.js";
-import { toDiagnostic, type Path, type Problem } from "./problem.js";
-import { syntaxProblem, tagProblems } from "./syntax.js";
-import { toValue, withoutNulls } from "./value.js";
-import { offsetOf, parseYaml, positionFinder, type TextFile, type YamlFile } from "./yaml.js";
+import { formatPath, toDiagnostic, type Path, type Problem } from "./problem.js";
+import { findDisagreement } from "./agreement.js";
+import { stopProblem, strayProblem, syntaxProblem, warningProblems } from "./syntax.js";
+import { textProblems } from "./text.js";
+import { toValue } from "./value.js";
+import { offsetOf, parseYaml, positionFinder, type TextFile } from "./yaml.js";
 
 /** Where an object stands: the offset of its YAML document's first key, and the path to the item of a List. */
 export interface DocumentPlace {
@@ -35,12 +40,23 @@ export interface PlacedProblem {
 export interface FileResult {
   readonly objects: readonly FileObject[];
   readonly diagnostics: readonly Diagnostic[];
+  /** Problems beyond those. */
+  readonly omitted: Omitted;
   /** Kinds of which the file may declare objects that could not be read; null: of any kind. */
   readonly unread: ReadonlySet<Kind | null>;
 }
 
 export function readFile(file: TextFile): FileResult {
-  return readQuickly(file) ?? readPlainly(file) ?? readThoroughly(file);
+  return readDoubtful(file) ?? readQuickly(file) ?? readPlainly(file) ?? readThoroughly(file);
+}
+
+/** A file with characters that are shown or read in more than one way: nothing else is said of it. */
+function readDoubtful(file: TextFile): FileResult | undefined {
+  const problems = textProblems(file.text);
+  if (problems.length === 0) return undefined;
+  const reader = new FileReader(file);
+  for (const problem of problems) reader.refuse({ locate: () => 0 }, [], problem);
+  return reader.result();
 }
 
 /** A file without any problem, and nothing unusual in its text; undefined for all others. */
@@ -61,7 +77,7 @@ function readQuickly(file: TextFile): FileResult | undefined {
       objects.push(fileObject(interpreted.object, { offset, prefix: unit.prefix }, file.path, lineAt(start), lines));
     }
   }
-  return { objects, diagnostics: [], unread: new Set() };
+  return { objects, diagnostics: [], omitted: { error: 0, warning: 0 }, unread: new Set() };
 }
 
 /** A file with problems, and nothing unusual in its text; undefined for all others. */
@@ -99,37 +115,38 @@ function fileObject(
 }
 
 function readThoroughly(file: TextFile): FileResult {
-  let yaml: YamlFile;
-  try {
-    yaml = parseYaml(file);
-  } catch (error) {
-    // The parser recurses; nothing that means anything to ztap is nested that deeply.
-    if (!(error instanceof RangeError)) throw error;
-    const problem: Problem = {
-      code: "nestingLimit",
-      path: [],
-      message: "the file is nested deeper than it can be read",
-    };
-    return {
-      objects: [],
-      diagnostics: [toDiagnostic(problem, { file: file.path, line: 1, column: 1 })],
-      unread: new Set([null]),
-    };
-  }
+  const yaml = parseYaml(file);
   const reader = new FileReader(file);
-  for (const document of yaml.documents) readYamlDocument(reader, document, file.text);
+  const start: Located = { locate: () => 0 };
+  const documents = yaml.documents.flatMap((document) => readYamlDocument(reader, document, file.text));
+  for (const error of yaml.errors) reader.refuse(start, [], strayProblem(error));
+  if (yaml.stopped !== null) reader.refuse(start, [], stopProblem(yaml.stopped));
+  // Where anything is wrong already, the file is refused whatever another reader says.
+  const isClean = reader.isClean && documents.every(({ problems }) => problems.length === 0);
+  const values = documents.map(({ value }) => value);
+  const difference = isClean ? findDisagreement(file.text, values) : undefined;
+  if (difference !== undefined) {
+    const place = documents[difference.document ?? -1] ?? start;
+    reader.refuse(place, [], difference.problem);
+    return reader.result();
+  }
+  for (const document of documents) reader.readValue(document);
   return reader.result();
 }
 
-function readYamlDocument(reader: FileReader, document: Document.Parsed, text: string): void {
+/** None for a document that holds nothing, or no YAML. */
+function readYamlDocument(reader: FileReader, document: Document.Parsed, text: string): readonly LocatedValue[] {
   const locate: Located["locate"] = (path, anchor) => offsetOf(document, path, anchor);
   const syntax = syntaxProblem(document, text);
-  if (syntax !== undefined) return reader.refuse({ locate }, [], syntax);
-  if (document.contents === null) return;
-  const { value, hasNulls, problems } = toValue(document);
-  if (value === null && problems.length === 0) return;
-  const all = [...tagProblems(document), ...problems];
-  reader.readValue({ value, hasNulls, problems: all, offset: locate([], "value"), locate });
+  if (syntax !== undefined) {
+    reader.refuse({ locate }, [], syntax);
+    return [];
+  }
+  if (document.contents === null) return [];
+  const { value, hasNulls, problems, tagged } = toValue(document);
+  const all = [...warningProblems(document), ...problems];
+  if (value === null && all.length === 0) return [];
+  return [{ value, hasNulls, problems: all, tagged, offset: locate([], "value"), locate }];
 }
 
 interface Located {
@@ -144,11 +161,13 @@ interface LocatedValue extends Located {
   readonly offset: number;
   /** What was wrong with the text; where there is anything, no object comes of the document. */
   readonly problems: readonly Problem[];
+  /** Values of which nothing more is said. */
+  readonly tagged?: readonly Path[];
 }
 
 class FileReader {
   readonly #objects: FileObject[] = [];
-  readonly #diagnostics: Diagnostic[] = [];
+  readonly #diagnostics = new DiagnosticList();
   readonly #unread = new Set<Kind | null>();
   readonly #reported = new Set<string>();
   readonly #position: (offset: number) => Position;
@@ -157,8 +176,13 @@ class FileReader {
     this.#position = positionFinder(file);
   }
 
+  get isClean(): boolean {
+    return this.#diagnostics.all.length === 0;
+  }
+
   result(): FileResult {
-    return { objects: this.#objects, diagnostics: this.#diagnostics, unread: this.#unread };
+    const { all, omitted } = this.#diagnostics;
+    return { objects: this.#objects, diagnostics: all, omitted, unread: this.#unread };
   }
 
   readValue(document: LocatedValue): void {
@@ -175,7 +199,10 @@ class FileReader {
         this.refuse(document, unit.prefix, { code: "notAnObject", path: [], message });
         continue;
       }
-      this.#report(document, unit.prefix, interpreted.problems);
+      const isTold = pathSet(document.tagged ?? []);
+      const untold = interpreted.problems.filter(({ path }) => !isTold([...unit.prefix, ...path]));
+      this.#report(document, unit.prefix, untold);
+      this.#diagnostics.omit("error", interpreted.omitted);
       if (interpreted.object === undefined || document.problems.length > 0) this.#unread.add(interpreted.kind);
       else this.#add(document, { offset: document.offset, prefix: unit.prefix }, interpreted.object);
     }
@@ -198,11 +225,16 @@ class FileReader {
   /** Two problems at one place are one mistake seen twice; the first, which is nearer to the text, tells more. */
   #report({ locate }: Located, prefix: Path, problems: readonly Problem[]): void {
     for (const problem of problems) {
+      const { severity } = CODES[problem.code];
+      if (!this.#diagnostics.hasRoom(severity)) {
+        this.#diagnostics.omit(severity);
+        continue;
+      }
       const path = [...prefix, ...problem.path];
       const offset = problem.offset ?? locate(path, problem.anchor ?? "value");
       const diagnostic = toDiagnostic({ ...problem, path }, this.#position(offset));
-      const place = `${diagnostic.line}:${diagnostic.column}:${diagnostic.path}:${diagnostic.severity}`;
-      if (!this.#reported.has(place)) this.#diagnostics.push(diagnostic);
+      const place = `${diagnostic.line}:${diagnostic.column}:${diagnostic.path}:${severity}`;
+      if (!this.#reported.has(place)) this.#diagnostics.add(diagnostic);
       this.#reported.add(place);
     }
   }
@@ -210,6 +242,12 @@ class FileReader {
 
 const isMapping = (value: unknown): value is Readonly<Record<string, unknown>> =>
   value !== null && typeof value === "object" && !Array.isArray(value);
+
+/** Whether a path is one of these, or lies below one. */
+function pathSet(paths: readonly Path[]): (path: Path) => boolean {
+  const texts = new Set(paths.map(formatPath));
+  return (path) => texts.size > 0 && path.some((_, index) => texts.has(formatPath(path.slice(0, index + 1))));
+}
 
 interface Unit {
   readonly value: unknown;
@@ -231,6 +269,10 @@ function unitsOf(value: unknown, prefix: Path): readonly Unit[] {
 /** Undefined for what is no mapping. */
 function interpretUnit(value: unknown, hasNulls: boolean): Interpreted | undefined {
   if (!isMapping(value)) return undefined;
-  const cleaned = hasNulls && value["apiVersion"] === "networking.k8s.io/v1" ? withoutNulls(value) : value;
-  return isMapping(cleaned) ? interpret(cleaned, value) : undefined;
+  if (!hasNulls || value["apiVersion"] !== "networking.k8s.io/v1") return interpret(value);
+  const { value: read, problems } = readNulls(value);
+  if (!isMapping(read)) return undefined;
+  const interpreted = interpret(read, value);
+  if (interpreted.object === undefined) return interpreted;
+  return { ...interpreted, problems: [...interpreted.problems, ...problems] };
 }

@@ -29,6 +29,8 @@ export interface Interpreted {
   /** Absent where a problem is an error. */
   readonly object?: ZtapObject;
   readonly problems: readonly Problem[];
+  /** How many errors there are beyond those. */
+  readonly omitted?: number;
   /** The kind, as far as it could be told: an object that is missing may be of it. */
   readonly kind: Kind | null;
 }
@@ -73,14 +75,14 @@ function finish<T>(
   normalize: (document: T) => ZtapObject,
 ): Interpreted {
   const kind = kindOf(family);
-  const shape = parsed.ok
-    ? []
+  const { problems: shape, omitted } = parsed.ok
+    ? { problems: [], omitted: 0 }
     : explainErrors(parsed.errors, family === "KubernetesNetworkPolicy" ? "kubernetes" : "ztap", written);
   const seen = new Set(shape.map(({ path }) => formatPath(path)));
   const problems = [...shape, ...checkDocument(family, value).filter(({ path }) => !seen.has(formatPath(path)))];
   return parsed.ok && problems.length === 0
     ? { object: normalize(parsed.document), problems, kind }
-    : { problems, kind };
+    : { problems, omitted, kind };
 }
 
 function kindOf(family: Family): Kind {

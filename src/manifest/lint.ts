@@ -4,7 +4,7 @@
  * A warning that is sometimes wrong teaches people to ignore all of them. So each states a fact of the
  * whole state, and is left out where objects that could change it may be missing because of errors.
  */
-import type { ConnectivityTest, Kind, NetworkPolicy, Peer, Workload } from "../model/objects.js";
+import type { ConnectivityTest, Kind, NetworkPolicy, Peer, PolicyPort, Workload } from "../model/objects.js";
 import { qualifiedName, type ObjectSet, type StateObject } from "../model/state.js";
 import { canonicalJson } from "../model/digest.js";
 import { SelectorIndex } from "./matches.js";
@@ -111,7 +111,27 @@ function lintPolicy(policy: NetworkPolicy): readonly Problem[] {
       "egress",
       (spec.egress ?? []).map(({ to, ports }) => ({ peers: to, ports })),
     ),
+    ...(spec.egress ?? []).flatMap(({ to = [], ports = [] }, rule) =>
+      to.length > 0 && to.every(({ ipBlock }) => ipBlock !== undefined) ? lintPortNames(ports, rule) : [],
+    ),
   ];
+}
+
+/** On egress a port name is the peer's own, and only a workload has any. */
+function lintPortNames(ports: readonly PolicyPort[], rule: number): readonly Problem[] {
+  return ports.flatMap((each, at): readonly Problem[] => {
+    if (each.protocol === "ICMP" || typeof each.port !== "string") return [];
+    return [
+      {
+        code: "portNameOfBlock",
+        path: ["spec", "egress", rule, "ports", at, "port"],
+        message: `port ${each.port} is a name, all peers of this rule are address blocks, and those have no named ports: it allows nothing`,
+        found: each.port,
+        wanted: "a number",
+        fix: "write the number of the port, or name workloads by a podSelector",
+      },
+    ];
+  });
 }
 
 function lintRules(direction: "ingress" | "egress", rules: readonly RuleShape[]): readonly Problem[] {

@@ -90,8 +90,7 @@ function findPlace({ parent, field, known }: UnknownField, document: unknown): P
   const owners = known.filter((name) => holds(name, field, siblings[field], document));
   const there = (name: string): Place => ({ path: [...parent, name], names: [name], isThere: true });
   const meant = suggest(field, known);
-  const keys = Object.keys(siblings);
-  const before = keys.slice(0, keys.indexOf(field)).filter((name) => known.includes(name));
+  const before = namesBefore(siblings, field, known);
   const empty = [...before.toReversed(), ...owners].find((name) => owners.includes(name) && siblings[name] === null);
   if (empty !== undefined && (meant === undefined || !LABEL_MAPS.has(empty))) return there(empty);
   const nearest = before.at(-1);
@@ -106,6 +105,25 @@ function findPlace({ parent, field, known }: UnknownField, document: unknown): P
   if (meant !== undefined || absent.length === 0) return undefined;
   const [only] = absent;
   return { path: absent.length === 1 && only !== undefined ? [...parent, only] : null, names: absent, isThere: false };
+}
+
+/** Those of the names that stand before the field, in the order in which they stand. */
+function namesBefore(mapping: object, field: string, names: readonly string[]): readonly string[] {
+  const order = orderOf(mapping);
+  const end = order.get(field) ?? 0;
+  const at = (name: string): number => order.get(name) ?? end;
+  return names.filter((name) => at(name) < end).sort((a, b) => at(a) - at(b));
+}
+
+/** Made once for each mapping, since each of its fields may be misplaced. */
+const ORDERS = new WeakMap<object, ReadonlyMap<string, number>>();
+
+function orderOf(mapping: object): ReadonlyMap<string, number> {
+  const known = ORDERS.get(mapping);
+  if (known !== undefined) return known;
+  const order = new Map(Object.keys(mapping).map((key, index) => [key, index]));
+  ORDERS.set(mapping, order);
+  return order;
 }
 
 /** `- from:` and then `- podSelector:` at the same depth: the list that was meant for the item before. */
@@ -171,5 +189,8 @@ function mappingAt(document: unknown, path: Path): Readonly<Record<string, unkno
     (at, step) => (at !== null && typeof at === "object" ? Reflect.get(at, step) : undefined),
     document,
   );
-  return value !== null && typeof value === "object" && !Array.isArray(value) ? { ...value } : {};
+  return isMapping(value) ? value : {};
 }
+
+const isMapping = (value: unknown): value is Readonly<Record<string, unknown>> =>
+  value !== null && typeof value === "object" && !Array.isArray(value);

@@ -31,6 +31,13 @@ export function formatPath(path: Path): string {
     .join("");
 }
 
+/** The path that `formatPath` made the text of. */
+export function parsePath(text: string): Path {
+  return [...text.matchAll(/\[(\d+)\]|\[("(?:[^"\\]|\\.)*")\]|([A-Za-z_$][\w$]*)/g)].map(([, index, quoted, word]) =>
+    index !== undefined ? Number(index) : quoted !== undefined ? String(JSON.parse(quoted)) : (word ?? ""),
+  );
+}
+
 /** The field as a message names it. */
 export function fieldName(path: Path): string {
   const step = path.at(-1);
@@ -45,17 +52,23 @@ export function toDiagnostic(problem: Problem, position: Position): Diagnostic {
     file: position.file,
     line: position.line,
     column: position.column,
-    path: formatPath(problem.path),
-    message: problem.message,
-    ...(problem.found === undefined ? {} : { found: problem.found }),
-    ...(problem.wanted === undefined ? {} : { wanted: problem.wanted }),
-    ...(problem.fix === undefined ? {} : { fix: problem.fix }),
+    path: clip(formatPath(problem.path)),
+    message: clip(problem.message),
+    ...(problem.found === undefined ? {} : { found: clip(problem.found) }),
+    ...(problem.wanted === undefined ? {} : { wanted: clip(problem.wanted) }),
+    ...(problem.fix === undefined ? {} : { fix: clip(problem.fix) }),
   };
 }
 
+/** A name or a line of the file may be a megabyte long, and stand in a message. */
+const TEXT_LIMIT = 2_000;
+
+const clip = (text: string): string => (text.length > TEXT_LIMIT ? `${text.slice(0, TEXT_LIMIT)}…` : text);
+
 /** A value as it stands in a message: short, on one line. */
 export function show(value: unknown): string {
-  const text = value === undefined ? "nothing" : JSON.stringify(value);
+  const text =
+    value === undefined ? "nothing" : JSON.stringify(typeof value === "string" ? value.slice(0, 100) : value);
   return text.length > 80 ? `${text.slice(0, 77)}…` : text;
 }
 

@@ -5,16 +5,16 @@
  * without errors; whoever gets a diagnostic of severity `error` must refuse the state as a whole.
  */
 import { hasErrors, type Diagnostic } from "../model/diagnostic.js";
-import type { Kind, Position } from "../model/objects.js";
+import type { Kind } from "../model/objects.js";
 import type { ObjectSet, StateObject } from "../model/state.js";
 import { checkCapacity, type Capacities } from "./capacity.js";
 import { compareObjects } from "./compare.js";
 import { checkTests } from "./expectations.js";
-import { readFile, type DocumentPlace, type FileResult, type PlacedProblem } from "./file.js";
+import { readFile, type FileResult, type PlacedProblem } from "./file.js";
+import { limitDiagnostics } from "./limit.js";
 import { lintObjects, type Warning } from "./lint.js";
-import { toDiagnostic, type Path } from "./problem.js";
-import { plainOffsetOf, readPlain } from "./plain.js";
-import { offsetOf, parseYaml, positionFinder } from "./yaml.js";
+import { locator } from "./locate.js";
+import { toDiagnostic } from "./problem.js";
 
 /** As a Source yields it; the content's identity is what a cache goes by. */
 export interface ManifestFile {
@@ -26,8 +26,10 @@ export interface ManifestFile {
 export interface Manifests {
   /** In the order of the keys. */
   readonly objects: ObjectSet;
-  /** By file, line and column. */
+  /** By file, line and column; at most a thousand, of which the last one then says how many more there are. */
   readonly diagnostics: readonly Diagnostic[];
+  /** How many more there are. */
+  readonly omitted: number;
 }
 
 /** Results of files that have not changed since the last run, by path; holds at most `limit` files. */
@@ -90,7 +92,11 @@ export function readManifests(files: readonly ManifestFile[], options: ReadOptio
     const found = capacities === undefined ? [] : checkCapacity(objects, capacities);
     diagnostics.push(...place(locate([...found, ...checkTests(objects)]), files));
   }
-  return { objects, diagnostics: diagnostics.sort(byPosition) };
+  const limited = limitDiagnostics(
+    diagnostics.sort(byPosition),
+    results.map(({ omitted }) => omitted),
+  );
+  return { objects, ...limited };
 }
 
 function byPosition(a: Diagnostic, b: Diagnostic): number {
@@ -113,22 +119,4 @@ function place(problems: readonly PlacedProblem[], files: readonly ManifestFile[
       toDiagnostic(problem, locate(at.place, problem.path, problem.anchor ?? "value")),
     );
   });
-}
-
-type Locate = (place: DocumentPlace, path: Path, anchor: "key" | "value") => Position;
-
-function locator(file: ManifestFile): Locate {
-  const plain = readPlain(file.text, true);
-  const position = positionFinder(file);
-  if (plain !== undefined) {
-    return (at, path, anchor) => {
-      const document = plain.findLast(({ offset }) => offset <= at.offset);
-      return position(document === undefined ? 0 : plainOffsetOf(document, [...at.prefix, ...path], anchor));
-    };
-  }
-  const { documents } = parseYaml(file);
-  return (at, path, anchor) => {
-    const document = documents.findLast(({ range }) => range[0] <= at.offset);
-    return position(document === undefined ? 0 : offsetOf(document, [...at.prefix, ...path], anchor));
-  };
 }

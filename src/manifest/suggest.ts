@@ -5,6 +5,7 @@
  * lines that only run on errors would cost more than it saves.
  */
 export function suggest(word: string, candidates: readonly string[]): string | undefined {
+  if (word.length > LONGEST) return undefined;
   const lower = word.toLowerCase();
   const ranked = candidates
     .map((candidate) => ({ candidate, distance: editDistance(lower, candidate.toLowerCase()) }))
@@ -29,3 +30,6 @@ function editDistance(a: string, b: string): number {
   }
   return row[b.length] ?? 0;
 }
+
+/** No field, kind or node name is longer. */
+const LONGEST = 64;

@@ -4,7 +4,7 @@
  */
 import { isCollection, visit, type Document, type YAMLError } from "yaml";
 import type { Problem } from "./problem.js";
-import { nodeOffset } from "./yaml.js";
+import { TEXT_LIMITS, nodeOffset, type Stop } from "./yaml.js";
 
 /** Only the first: what follows a syntax error is mostly its echo. */
 export function syntaxProblem(document: Document.Parsed, text: string): Problem | undefined {
@@ -22,10 +22,6 @@ export function syntaxProblem(document: Document.Parsed, text: string): Problem 
   }
   const error = [...document.errors].sort((a, b) => a.pos[0] - b.pos[0])[0];
   if (error === undefined) return undefined;
-  if (error.code === "RESOURCE_EXHAUSTION") {
-    const message = "the document is nested deeper than it can be read";
-    return { code: "nestingLimit", path: [], offset: document.range[0], message };
-  }
   const fix = FIXES[error.code]?.({ document, text, offset: error.pos[0] });
   return {
     code: "yamlSyntax",
@@ -36,14 +32,34 @@ export function syntaxProblem(document: Document.Parsed, text: string): Problem 
   };
 }
 
-export function tagProblems(document: Document.Parsed): readonly Problem[] {
-  return document.warnings.map((warning) => ({
-    code: warning.code === "TAG_RESOLVE_FAILED" ? "unknownTag" : "yamlSyntax",
+/** Doubts of the parser; those about tags are told where values are read. */
+export function warningProblems(document: Document.Parsed): readonly Problem[] {
+  return document.warnings
+    .filter(({ code }) => code !== "TAG_RESOLVE_FAILED")
+    .map(({ pos, message }) => ({ code: "yamlSyntax", path: [], offset: pos[0], message: firstLine(message) }));
+}
+
+/** What stands outside every document, as a bracket that closes nothing. */
+export function strayProblem(error: YAMLError): Problem {
+  const message = `this is not YAML: ${firstLine(error.message)}`;
+  return { code: "yamlSyntax", path: [], offset: error.pos[0], message };
+}
+
+const STOPS: Readonly<Record<Stop["why"], string>> = {
+  pieces: `the file has more than ${TEXT_LIMITS.pieces} words, brackets and line breaks`,
+  documents: `the file has more than ${TEXT_LIMITS.documents} documents`,
+  errors: `more than ${TEXT_LIMITS.errors} places of the file are no YAML`,
+  depth: "the file is nested deeper than it can be read",
+};
+
+export function stopProblem({ why, offset }: Stop): Problem {
+  return {
+    code: why === "depth" ? "nestingLimit" : "sizeLimit",
     path: [],
-    offset: warning.pos[0],
-    message: firstLine(warning.message),
-    fix: "remove the tag",
-  }));
+    offset,
+    message: `${STOPS[why]}; nothing is read from here on`,
+    ...(why === "depth" || why === "errors" ? {} : { fix: "write the objects into several files" }),
+  };
 }
 
 const firstLine = (text: string): string => text.split("\n", 1)[0] ?? text;
@@ -81,7 +97,7 @@ function unexpectedFix(text: string, offset: number): string | undefined {
 
 /** The quote or the bracket that is opened before the offset and closed nowhere. */
 function unclosed(document: Document.Parsed, text: string, offset: number): string | undefined {
-  let found: string | undefined;
+  let found: { readonly start: number; readonly opening: string; readonly closing: string } | undefined;
   visit(document, (_, node) => {
     const start = nodeOffset(node);
     if (start === undefined || start >= offset) return;
@@ -90,9 +106,11 @@ function unclosed(document: Document.Parsed, text: string, offset: number): stri
     if (closing === undefined || (isCollection(node) && node.flow !== true)) return;
     const end = endOf(node);
     if (end - start >= 2 && text.charAt(end - 1) === closing) return;
-    found = `close the ${opening} of line ${text.slice(0, start).split("\n").length} with ${closing}`;
+    found = { start, opening, closing };
   });
-  return found;
+  if (found === undefined) return undefined;
+  const line = text.slice(0, found.start).split("\n").length;
+  return `close the ${found.opening} of line ${line} with ${found.closing}`;
 }
 
 /** Behind the last character of the node's own. */

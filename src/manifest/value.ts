@@ -3,8 +3,8 @@
  * duplicate keys, keys that are no text, numbers with leading zeros, and aliases that multiply.
  * Takes a document without syntax errors, collects problems, never throws.
  */
-import { isAlias, isMap, isScalar, isSeq, type Document, type YAMLMap } from "yaml";
-import type { Problem } from "./problem.js";
+import { isAlias, isMap, isNode, isScalar, isSeq, type Document, type Scalar, type YAMLMap } from "yaml";
+import { show, type Path, type Problem } from "./problem.js";
 import { keyText, nodeOffset } from "./yaml.js";
 
 /** Nodes that aliases may add to one document. Real policies stay far below it, a bomb is far above. */
@@ -14,19 +14,35 @@ const DEPTH_LIMIT = 64;
 
 export interface Value {
   readonly value: unknown;
-  /** True where some field is null: Kubernetes takes such a field for one that was left out. */
+  /** True where some field or item is null, which means one thing in Kubernetes and nothing in ztap/v1. */
   readonly hasNulls: boolean;
   readonly problems: readonly Problem[];
+  /** Values with a tag that is not read: what else is wrong with them is the same mistake. */
+  readonly tagged: readonly Path[];
 }
 
 export function toValue(document: Document.Parsed): Value {
   const reader = new ValueReader();
   const value = reader.read(document.contents);
-  return { value, hasNulls: reader.hasNulls, problems: reader.problems };
+  return { value, hasNulls: reader.hasNulls, problems: reader.problems, tagged: reader.tagged };
 }
+
+/** Leading zeros; underscores; bases that YAML 1.1 and Go know and YAML 1.2 does not, or writes otherwise. */
+const OTHER_NUMBER = /^[-+]?(0\d|0[bBOX][\da-fA-F_]|0x[\da-fA-F]*_|\d[\d.]*_[\d_.]*$)/;
+
+/** What was most likely meant. */
+function readNumber(source: string): number | undefined {
+  const plain = source.replaceAll("_", "").toLowerCase();
+  const number = Number(plain);
+  return plain.length < 20 && Number.isSafeInteger(number) ? number : undefined;
+}
+
+/** The tags of YAML's core schema, which say no more than the values themselves. */
+const CORE_TAG = /^tag:yaml\.org,2002:(str|int|float|bool|null|map|seq)$/;
 
 class ValueReader {
   readonly problems: Problem[] = [];
+  readonly tagged: Path[] = [];
   hasNulls = false;
   /** One path that grows and shrinks with the walk; copied only for a problem. */
   readonly #path: (string | number)[] = [];
@@ -45,6 +61,7 @@ class ValueReader {
       return this.#stop("aliasLimit", node, `aliases add more than ${ALIAS_NODE_LIMIT} nodes to this document`);
     }
     if (isAlias(node)) return this.#readAlias(node.source, node);
+    if (this.#hasOwnTag(node)) this.tagged.push([...this.#path]);
     if (isScalar(node)) {
       if (node.anchor !== undefined) this.#anchors.set(node.anchor, node);
       return this.#readScalar(node.value, node.source, node);
@@ -61,6 +78,19 @@ class ValueReader {
     return null;
   }
 
+  /** Whether a tag would make something else of the node; it is reported. */
+  #hasOwnTag(node: unknown): boolean {
+    if (!isNode(node) || node.tag === undefined || CORE_TAG.test(node.tag)) return false;
+    const name = node.tag.replace(/^tag:yaml\.org,2002:/, "!!");
+    this.#report("unknownTag", node, {
+      message: `the tag ${name} would make something else of the value than its text says, and is not read`,
+      found: name,
+      wanted: "plain values",
+      fix: "remove the tag, and write the value itself",
+    });
+    return true;
+  }
+
   #readAt(step: string | number, node: unknown): unknown {
     this.#path.push(step);
     const value = this.read(node);
@@ -68,16 +98,16 @@ class ValueReader {
     return value;
   }
 
-  #readScalar(value: unknown, source: string | undefined, node: unknown): unknown {
+  #readScalar(value: unknown, source: string | undefined, node: Scalar): unknown {
     if (value === null) this.hasNulls = true;
-    if (typeof value === "number" && source !== undefined && /^[-+]?0\d/.test(source)) {
-      this.#report("ambiguousNumber", node, {
-        message: `${source} begins with a zero: some readers take it for an octal number, others for a decimal one`,
-        found: source,
-        wanted: "a number without leading zeros, or text in quotes",
-        fix: `write ${value}, or "${source}" where text is meant`,
-      });
-    }
+    if (source === undefined || node.type !== "PLAIN" || !OTHER_NUMBER.test(source)) return value;
+    const number = readNumber(source);
+    this.#report("ambiguousNumber", node, {
+      message: `${show(source)} is a number for some readers, of YAML 1.1 as in Kubernetes, and for others text or another number`,
+      found: source,
+      wanted: "a decimal number without leading zeros and underscores, or text in quotes",
+      fix: `write ${number === undefined ? "the number in decimal digits" : number}, or "${source}" where text is meant`,
+    });
     return value;
   }
 
@@ -100,6 +130,7 @@ class ValueReader {
     const object: Record<string, unknown> = {};
     for (const pair of map.items) {
       const key = keyText(pair.key);
+      if (this.#hasOwnTag(pair.key)) continue;
       if (key === undefined) {
         this.#report("badKey", pair.key, { message: "this key is no text", wanted: "plain text as key" });
       } else if (Object.hasOwn(object, key)) {
@@ -113,7 +144,7 @@ class ValueReader {
         this.#path.pop();
       } else if (key === "__proto__") {
         // Plain assignment would set the object's prototype and hide the field from every later check.
-        Object.defineProperty(object, key, { value: null, enumerable: true });
+        Object.defineProperty(object, key, { value: this.#readAt(key, pair.value), enumerable: true });
       } else {
         object[key] = this.#readAt(key, pair.value);
       }
@@ -130,12 +161,4 @@ class ValueReader {
   #report(code: Problem["code"], node: unknown, rest: Omit<Problem, "code" | "path">): void {
     this.problems.push({ code, path: [...this.#path], offset: nodeOffset(node), ...rest });
   }
-}
-
-/** The value without the object fields that are null. A null in a list stays: it is no field, and nobody can tell what it means. */
-export function withoutNulls(value: unknown): unknown {
-  if (Array.isArray(value)) return value.map(withoutNulls);
-  if (value === null || typeof value !== "object") return value;
-  const kept = Object.entries(value).filter(([, member]) => member !== null);
-  return Object.fromEntries(kept.map(([key, member]) => [key, withoutNulls(member)]));
 }

@@ -2,7 +2,20 @@
  * YAML text → documents: the tree with its source offsets, and what is wrong with the text.
  * The rest of the manifest stage sees plain values, and comes back here only for positions.
  */
-import { isAlias, isMap, isPair, isScalar, isSeq, parseAllDocuments, type Document } from "yaml";
+import {
+  Composer,
+  Lexer,
+  Parser,
+  isAlias,
+  isMap,
+  isPair,
+  isScalar,
+  isSeq,
+  type Document,
+  type Pair,
+  type YAMLError,
+  type YAMLMap,
+} from "yaml";
 import type { Position } from "../model/objects.js";
 import type { Path } from "./problem.js";
 
@@ -14,16 +27,71 @@ export interface TextFile {
 export interface YamlFile {
   readonly path: string;
   readonly documents: readonly Document.Parsed[];
+  /** What is wrong outside every document. */
+  readonly errors: readonly YAMLError[];
+  /** Where reading stopped, and why; null where the whole text was read. */
+  readonly stopped: Stop | null;
   position(offset: number): Position;
 }
 
-/** Duplicate keys are found while values are built, so that they do not hide the document's other problems. */
-const OPTIONS = { version: "1.2", uniqueKeys: false, prettyErrors: false, logLevel: "silent" } as const;
+export interface Stop {
+  readonly offset: number;
+  readonly why: "pieces" | "documents" | "errors" | "depth";
+}
 
-/** @throws RangeError where the text is nested deeper than the stack. */
+/**
+ * What reading may cost: time grows with the pieces that the lexer finds (words, brackets, breaks), with documents and
+ * with errors. A megabyte of ordinary policies has 550,000 pieces and 6,000 documents.
+ */
+export const TEXT_LIMITS = { pieces: 600_000, documents: 20_000, errors: 1_000, depth: 400 } as const;
+
+/**
+ * Duplicate keys are found while values are built, so that they do not hide the document's other problems.
+ * Tags beyond the core schema are no known ones: `!!set` or `!!binary` would make something else of a value.
+ */
+const OPTIONS = {
+  version: "1.2",
+  uniqueKeys: false,
+  prettyErrors: false,
+  logLevel: "silent",
+  resolveKnownTags: false,
+} as const;
+
 export function parseYaml(file: TextFile): YamlFile {
-  const parsed = parseAllDocuments(file.text, OPTIONS);
-  return { path: file.path, documents: Array.isArray(parsed) ? parsed : [], position: positionFinder(file) };
+  // The parser makes an Error of each place that is wrong, half a million in the worst megabyte; their stack traces,
+  // which nobody reads, would take three quarters of the time.
+  const { stackTraceLimit } = Error;
+  Error.stackTraceLimit = 0;
+  try {
+    return parseBounded(file);
+  } finally {
+    Error.stackTraceLimit = stackTraceLimit;
+  }
+}
+
+function parseBounded(file: TextFile): YamlFile {
+  const parser = new Parser();
+  const composer = new Composer(OPTIONS);
+  const documents: Document.Parsed[] = [];
+  let stopped: Stop | null = null;
+  let [pieces, errors] = [0, 0];
+  for (const piece of new Lexer().lex(file.text)) {
+    for (const token of parser.next(piece)) {
+      if (token.type === "error") errors += 1;
+      documents.push(...composer.next(token));
+    }
+    pieces += 1;
+    const counts = { pieces, documents: documents.length, errors, depth: parser.stack.length };
+    const why = (["pieces", "documents", "errors", "depth"] as const).find((each) => counts[each] > TEXT_LIMITS[each]);
+    if (why !== undefined) {
+      stopped = { offset: parser.offset, why };
+      break;
+    }
+  }
+  if (stopped === null) for (const token of parser.end()) documents.push(...composer.next(token));
+  if (stopped === null) documents.push(...composer.end());
+  const { errors: outside } = composer.streamInfo();
+  return { path: file.path, documents, errors: outside, stopped, position: positionFinder(file) };
 }
 
 /** Offset → position; the lines are counted when the first one is asked for. */
@@ -89,8 +157,23 @@ function child(
     return step < node.items.length ? { key: undefined, value: node.items[step] } : undefined;
   }
   if (!isMap(node)) return undefined;
-  const pair = node.items.find((item) => isPair(item) && keyText(item.key) === String(step));
+  const pair = pairsOf(node).get(String(step));
   return pair === undefined ? undefined : { key: nodeOffset(pair.key), value: pair.value };
+}
+
+/** The pairs of a mapping by key, the first of each; made once, since a mapping may have as many problems as fields. */
+const PAIRS = new WeakMap<YAMLMap, ReadonlyMap<string, Pair>>();
+
+function pairsOf(map: YAMLMap): ReadonlyMap<string, Pair> {
+  const known = PAIRS.get(map);
+  if (known !== undefined) return known;
+  const pairs = new Map<string, Pair>();
+  for (const pair of map.items) {
+    const key = isPair(pair) ? keyText(pair.key) : undefined;
+    if (key !== undefined && !pairs.has(key)) pairs.set(key, pair);
+  }
+  PAIRS.set(map, pairs);
+  return pairs;
 }
 
 /** The text of a key that is a scalar; numbers and the like are taken as they are written. */

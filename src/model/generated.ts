@@ -282,7 +282,7 @@ export interface ZtapEgressRuleDocument {
   ports?: ZtapPolicyPortDocument[];
 }
 /**
- * Kubernetes' NetworkPolicy. A field whose value is null counts as left out, as it does in Kubernetes.
+ * Kubernetes' NetworkPolicy. A null means what it means in Kubernetes: a field counts as left out, the value of a label is empty.
  */
 export interface KubernetesNetworkPolicyDocument {
   /**

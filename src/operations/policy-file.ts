@@ -1,11 +1,11 @@
 /** One policy out of a YAML file, for `policy sync`. */
-import { parseAllDocuments } from "yaml";
 import type { Diagnostic } from "../model/diagnostic.js";
 import { digestOf } from "../model/digest.js";
 import type { NetworkPolicy } from "../model/objects.js";
 import type { StateObject } from "../model/state.js";
 import { qualifiedName, refOf } from "../model/state.js";
 import type { readManifests } from "../manifest/read.js";
+import { parseYaml } from "../manifest/yaml.js";
 import type { SourceFile } from "../ports/source.js";
 import { OperationError } from "./error.js";
 
@@ -46,7 +46,7 @@ export function readPolicyFile(
     );
   }
   const homeless = named.find(({ object }) => object.metadata.namespace === "default");
-  if (namespace !== null && homeless !== undefined && !namesNamespace(file.text, name)) {
+  if (namespace !== null && homeless !== undefined && !namesNamespace(file, name)) {
     return { policy: move(homeless, namespace) };
   }
   const there = policies.map(({ ref }) => qualifiedName(ref)).join(", ");
@@ -62,10 +62,10 @@ function isPolicy(state: StateObject): state is PolicyObject {
 }
 
 /** As with kubectl: a document that names no namespace goes into the one that was asked for. */
-function namesNamespace(text: string, name: string): boolean {
-  return [...parseAllDocuments(text)].some(
+function namesNamespace({ path, text }: SourceFile, name: string): boolean {
+  return parseYaml({ path, text }).documents.some(
     (document) =>
-      document.getIn(["metadata", "name"]) === name && document.getIn(["metadata", "namespace"]) !== undefined,
+      document.getIn(["metadata", "name"]) === name && (document.getIn(["metadata", "namespace"]) ?? null) !== null,
   );
 }
 

@@ -7,7 +7,8 @@ import type { Diagnostic } from "../model/diagnostic.js";
 import { hasErrors } from "../model/diagnostic.js";
 import type { CommittedState, ObjectSet, Revision, SourceRef, StateObject } from "../model/state.js";
 import { qualifiedName, refKey } from "../model/state.js";
-import type { readManifests } from "../manifest/read.js";
+import { fieldsOf } from "../manifest/locate.js";
+import type { Manifests, readManifests } from "../manifest/read.js";
 import type { SourceFile } from "../ports/source.js";
 import type { Store } from "../ports/store.js";
 import type { Clock, Random } from "../ports/system.js";
@@ -61,7 +62,7 @@ export async function syncPolicy(
 ): Promise<PolicyWritten> {
   const reading = readPolicyFile(file, choice, deps.read);
   if (reading.policy === null) return { outcome: "invalid", diagnostics: reading.errors };
-  return writePolicy(deps, reading.policy, { ...writer, reason: why("sync", writer.reason) }, file.path);
+  return writePolicy(deps, { ...reading.policy, file }, { ...writer, reason: why("sync", writer.reason) }, file.path);
 }
 
 /**
@@ -109,9 +110,12 @@ async function findVersion(
 
 const ATTEMPTS = 8;
 
+/** With the file that it stands in, where it comes from one. */
+type WrittenPolicy = StateObject & { readonly file?: SourceFile };
+
 async function writePolicy(
   deps: WriteDeps,
-  policy: StateObject,
+  policy: WrittenPolicy,
   writer: Writer,
   location: string,
 ): Promise<PolicyWritten> {
@@ -152,17 +156,32 @@ function draftOf({ clock, random }: WriteDeps, objects: ObjectSet, source: Sourc
   };
 }
 
-/** The whole state with the policy in it, validated; of the warnings, those about this policy. */
+/**
+ * The whole state with the policy in it, validated; of the warnings, those about this policy. What is said of it
+ * points at the fields of its file.
+ */
 function withPolicy(
   base: CommittedState | null,
-  policy: StateObject,
+  { file, ...policy }: WrittenPolicy,
   read: typeof readManifests,
-): ReturnType<typeof rereadObjects> {
+): Pick<Manifests, "objects" | "diagnostics"> {
   const key = refKey(policy.ref);
   const others = [...(base?.objects ?? [])].flatMap(([other, object]) => (other === key ? [] : [object]));
-  const { objects, diagnostics } = rereadObjects([...others, policy], read, "head");
-  const isAbout = ({ file, line }: Diagnostic) => file === policy.position?.file && line === policy.position.line;
-  return { objects, diagnostics: diagnostics.filter((found) => found.severity === "error" || isAbout(found)) };
+  const origin = "head";
+  const name = `${origin}#${others.length}`;
+  const { objects, diagnostics } = rereadObjects([...others, { object: policy.object }], read, origin);
+  const { position } = policy;
+  const locate = file && position && fieldsOf(file, position.line);
+  return {
+    objects: new Map([...objects].map(([other, state]) => [other, other === key ? policy : state])),
+    diagnostics: diagnostics.flatMap((found) => {
+      if (found.file !== name) return found.severity === "error" ? [found] : [];
+      const place = locate?.(found.path) ?? position;
+      return place === undefined
+        ? [found]
+        : [{ ...found, file: place.file, line: place.line, column: "column" in place ? place.column : 1 }];
+    }),
+  };
 }
 
 /** @throws RangeError where the revision does not have it, which cannot be: it was just committed or read there */

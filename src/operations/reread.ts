@@ -5,6 +5,7 @@
 import { canonicalJson, digestOf } from "../model/digest.js";
 import type { ObjectPosition } from "../model/objects.js";
 import type { StateObject } from "../model/state.js";
+import { escapeDoubtful } from "../manifest/text.js";
 import type { Manifests, readManifests } from "../manifest/read.js";
 
 export interface KeptObject {
@@ -18,10 +19,10 @@ export function rereadObjects(kept: readonly KeptObject[], read: typeof readMani
   const positions = new Map(kept.map(({ position }, index) => [nameOf(index), position]));
   const files = kept.map(({ object }, index) => ({
     path: nameOf(index),
-    text: canonicalJson(object),
+    text: escapeDoubtful(canonicalJson(object)),
     blobId: digestOf(object),
   }));
-  const { objects, diagnostics } = read(files);
+  const { objects, diagnostics, omitted } = read(files);
   const placed = [...objects].map(([key, { position, ...object }]): readonly [string, StateObject] => {
     const known = positions.get(position?.file ?? "");
     return [key, known === undefined ? object : { ...object, position: known }];
@@ -32,5 +33,6 @@ export function rereadObjects(kept: readonly KeptObject[], read: typeof readMani
       const known = positions.get(diagnostic.file);
       return known === undefined ? diagnostic : { ...diagnostic, file: known.file, line: known.line, column: 1 };
     }),
+    omitted,
   };
 }

@@ -15,7 +15,7 @@ import { chosenSeed, SeededRandom } from "../fakes/random.js";
 import { Repository } from "../fakes/repository.js";
 import { volume } from "../volume.js";
 
-const KILLS = volume(40, 2000);
+const KILLS = volume(40, 200);
 const ZTAP = join(import.meta.dirname, "../../../bin/ztap");
 
 /** Runs ztap, and kills it so many milliseconds after it first said that it has begun, or after its start. */

@@ -5,9 +5,7 @@ import { readCases } from "../conformance/cases.js";
 import { stringify } from "yaml";
 import { canonicalJson, digestOf } from "../../src/model/digest.js";
 import type { ZtapObject } from "../../src/model/objects.js";
-import { readPlain } from "../../src/manifest/plain.js";
 import { readManifests, type Manifests } from "../../src/manifest/read.js";
-import { offsetOf, parseYaml } from "../../src/manifest/yaml.js";
 
 const read = (text: string): Manifests => readManifests([{ path: "a.yaml", text, blobId: "a" }]);
 
@@ -206,73 +204,6 @@ t.test("law: no text makes the reader throw", async (t) => {
     { numRuns: 2000 },
   );
   t.pass();
-});
-
-t.test("law: what the quick parser reads, the thorough one reads alike", async (t) => {
-  const piece = fc.constantFrom(
-    "a: ",
-    "b:\n",
-    "\n",
-    "\n  ",
-    "- ",
-    "  ",
-    "{",
-    "}",
-    "[",
-    "]",
-    ", ",
-    ": ",
-    "x",
-    "1",
-    "-1",
-    "0",
-    "00",
-    "0x1",
-    "1e3",
-    ".5",
-    "1.0",
-    "null",
-    "~",
-    "true",
-    "Yes",
-    "10.0.0.0/8",
-    "fd77::1",
-    "::1",
-    "12:30:45",
-    "2026-01-01",
-    "---\n",
-    "...\n",
-    "'q'",
-    '"\\n"',
-    "#c",
-    " # c\n",
-    "@",
-    "<<: ",
-    "=",
-    "é",
-    "\r\n",
-  );
-  let read = 0;
-  fc.assert(
-    fc.property(fc.array(piece, { maxLength: 12 }), (pieces) => {
-      const text = pieces.join("");
-      const plain = readPlain(text, true);
-      if (plain === undefined) return true;
-      const documents = parseYaml({ path: "a", text }).documents.filter(
-        (document) => document.contents !== null && document.toJS() !== null,
-      );
-      if (plain.length > 0) read += 1;
-      return (
-        documents.every(({ errors }) => errors.length === 0) &&
-        canonicalJson(plain.map(({ value }) => value)) ===
-          canonicalJson(documents.map((document): unknown => document.toJS())) &&
-        canonicalJson(plain.map(({ offset }) => offset)) ===
-          canonicalJson(documents.map((document) => offsetOf(document, [], "value")))
-      );
-    }),
-    { numRuns: 20_000 },
-  );
-  t.ok(read > 1000, `${read} texts were read both ways`);
 });
 
 const CASE_FILES = ["k8s-e2e-netpol.json", "np-guard-connlist.json"].map((name) => readCases(name));

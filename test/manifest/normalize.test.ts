@@ -1,5 +1,7 @@
 /** Canonical form: defaults, short forms, positions, and the cache. */
+import { readFileSync } from "node:fs";
 import t from "tap";
+import { KUBERNETES_POLICY, type Shape } from "../../src/manifest/nulls.js";
 import type { NetworkPolicy, ZtapObject } from "../../src/model/objects.js";
 import { createManifestCache, readManifests, type Manifests } from "../../src/manifest/read.js";
 
@@ -57,6 +59,101 @@ t.test("a Kubernetes spec may be absent, and null fields are absent fields", asy
     spec: { podSelector: {}, policyTypes: ["Ingress"], ingress: [] },
   });
   t.same(kubernetes("{podSelector: , ingress: [{from: null, ports: null}], policyTypes: null}").spec.ingress, [{}]);
+});
+
+t.test("a null in a Kubernetes policy means what the API server makes of it, and never selects more", async (t) => {
+  const empty = { matchLabels: { app: "" } };
+  const rows: readonly (readonly [text: string, meaning: unknown])[] = [
+    ["{podSelector: {matchLabels: {app: }}}", { podSelector: empty }],
+    ["{podSelector: {matchLabels: {app: null}}}", { podSelector: empty }],
+    ["{podSelector: {matchLabels: {app: ~}}}", { podSelector: empty }],
+    ["{podSelector: {matchLabels: {app: Null, tier: x}}}", { podSelector: { matchLabels: { app: "", tier: "x" } } }],
+    ["{podSelector: {matchLabels: {app}}}", { podSelector: empty }],
+    ["\n  podSelector:\n    matchLabels:\n      app:", { podSelector: empty }],
+    ["\n  podSelector:\n    matchLabels:\n      ? app", { podSelector: empty }],
+    ["{podSelector: {matchLabels: {app: &a , tier: *a}}}", { podSelector: { matchLabels: { app: "", tier: "" } } }],
+    ["{podSelector: {matchLabels: {app: !!null }}}", { podSelector: empty }],
+    [
+      "{podSelector: {matchExpressions: [{key: a, operator: In, values: [null, x]}]}}",
+      { podSelector: { matchExpressions: [{ key: "a", operator: "In", values: ["", "x"] }] } },
+    ],
+    [
+      "{podSelector: {matchExpressions: [{key: a, operator: Exists, values: }]}}",
+      { podSelector: { matchExpressions: [{ key: "a", operator: "Exists" }] } },
+    ],
+    ["{ingress: [{from: [{podSelector: {matchLabels: {app: }}}]}]}", { ingress: [{ from: [{ podSelector: empty }] }] }],
+    [
+      "{ingress: [{from: [{namespaceSelector: {matchLabels: {app: }}}]}]}",
+      { ingress: [{ from: [{ namespaceSelector: empty }] }] },
+    ],
+    [
+      "{ingress: [{from: [{podSelector: , namespaceSelector: {}}]}]}",
+      { ingress: [{ from: [{ namespaceSelector: {} }] }] },
+    ],
+    [
+      "{ingress: [{from: [{ipBlock: {cidr: 10.0.0.0/8, except: }, podSelector: }]}]}",
+      { ingress: [{ from: [{ ipBlock: { cidr: "10.0.0.0/8" } }] }] },
+    ],
+    [
+      "{ingress: [{ports: [{port: 80, protocol: , endPort: }]}]}",
+      { ingress: [{ ports: [{ protocol: "TCP", port: 80 }] }] },
+    ],
+    ["{ingress: , egress: , policyTypes: }", { policyTypes: ["Ingress"], ingress: [] }],
+  ];
+  for (const [text, meaning] of rows) t.match(kubernetes(text).spec, meaning, text);
+  const labelled = only(
+    "apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {name: p, namespace: , labels: {a: }, annotations: {b: }}\nspec: \n",
+  );
+  t.same(labelled.metadata, { name: "p", namespace: "default", labels: { a: "" }, annotations: { b: "" } });
+
+  const refused: readonly (readonly [text: string, code: string])[] = [
+    ["{ingress: [null]}", "ZT2005"],
+    ["{ingress: [{from: [null]}]}", "ZT2005"],
+    ["{ingress: [{from: [{podSelector: null}]}]}", "ZT3015"],
+    ["{ingress: [{from: [{ipBlock: null}]}]}", "ZT3015"],
+    ["{ingress: [{from: [{ipBlock: {cidr: }}]}]}", "ZT2004"],
+    ["{ingress: [{from: [{ipBlock: {cidr: 10.0.0.0/8, except: [null]}}]}]}", "ZT2005"],
+    ["{ingress: [{ports: [null]}]}", "ZT2005"],
+    ["{policyTypes: [null]}", "ZT2006"],
+    ["{podSelector: {matchExpressions: [null]}}", "ZT2005"],
+    ["{podSelector: {matchExpressions: [{key: , operator: Exists}]}}", "ZT2004"],
+    ["{podSelector: {matchExpressions: [{key: a, operator: }]}}", "ZT2004"],
+    ["{podSelector: {matchLabels: !!set {app}}}", "ZT1005"],
+    ["{podSelector: {matchLabels: {__proto__: }}}", "ZT3002"],
+    ["{podSelector: {matchLabels: {<<: }}}", "ZT3002"],
+    ["{__proto__: {podSelector: {}}}", "ZT2003"],
+    ["{podSelectr: }", "ZT2003"],
+  ];
+  for (const [spec, code] of refused) {
+    const text = `apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {name: p}\nspec: ${spec}\n`;
+    const { objects, diagnostics } = read(text);
+    t.same([objects.size, diagnostics[0]?.code], [0, code], spec);
+  }
+  for (const [spec] of [...rows.filter(([text]) => /null|~|: [,}]/i.test(text)), ...refused]) {
+    const { objects } = read(`apiVersion: ztap/v1\nkind: NetworkPolicy\nmetadata: {name: p}\nspec: ${spec}\n`);
+    t.equal(objects.size, 0, `ztap/v1 refuses ${spec}`);
+  }
+});
+
+interface SchemaNode {
+  readonly $ref?: string;
+  readonly properties?: Readonly<Record<string, SchemaNode>>;
+  readonly items?: SchemaNode;
+}
+
+t.test("what is known of nulls is what the schema knows", async (t) => {
+  const url = new URL("../../../schemas/network-policy.schema.json", import.meta.url);
+  const { $defs } = JSON.parse(readFileSync(url, "utf8")) as { readonly $defs: Readonly<Record<string, SchemaNode>> };
+  const resolve = (node: SchemaNode = {}): SchemaNode =>
+    node.$ref?.startsWith("#/$defs/") === true ? resolve($defs[node.$ref.slice(8)]) : node;
+  const compare = (shape: Shape, node: SchemaNode | undefined, path: string): void => {
+    const { properties = {}, items } = resolve(node);
+    if (shape.is === "list") compare(shape.of, items, `${path}[]`);
+    if (shape.is !== "mapping") return;
+    t.same(Object.keys(shape.fields).sort(), Object.keys(properties).sort(), path);
+    for (const [key, field] of Object.entries(shape.fields)) compare(field.shape, properties[key], `${path}.${key}`);
+  };
+  compare(KUBERNETES_POLICY, $defs["KubernetesNetworkPolicy"], "");
 });
 
 t.test("what a Kubernetes server fills in is accepted and dropped", async (t) => {

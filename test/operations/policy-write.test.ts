@@ -171,6 +171,26 @@ t.test("warnings are those of the policy within the whole state", async (t) => {
   t.match(await sync(portText(80)), { outcome: "committed", warnings: [] });
 });
 
+t.test("what is wrong with the policy within the state is told at its field", async (t) => {
+  const { sync, store } = setUp();
+  const { objects } = readManifests([{ path: "w.yaml", text: workload("web@n1 10.0.0.1 app=web"), blobId: "w" }]);
+  await store.commit({ ...draft([]), objects: [...objects.values()] }, { expectHead: null, fence: null });
+  const spec = `  podSelector: {}\n  ingress:\n    - from:\n        - podSelector: { matchLabels: { app: nobody } }`;
+  const text = `# first\n---\n${policy("web", spec)}`;
+  const { diagnostics } = readManifests([{ path: "web.yaml", text, blobId: "" }]);
+  const place = diagnostics.find(({ code }) => code === "ZT5003");
+  const written = await sync(text);
+  t.match(written, { warnings: [{ code: "ZT5003", file: "web.yaml", line: place?.line, column: place?.column }] });
+  t.ok((place?.line ?? 0) > 5);
+});
+
+t.test("a value that holds a doubtful character, written as an escape, is written and kept", async (t) => {
+  const { sync } = setUp();
+  const text = portText(80).replace("metadata: {", 'metadata: { annotations: { a: "\\u202e\\u0000" },');
+  t.match(await sync(text), { outcome: "committed" });
+  t.match(await sync(portText(81, "other"), {}, "other"), { outcome: "committed" });
+});
+
 t.test("--name and -n choose one policy of the file", async (t) => {
   const { store, sync } = setUp();
   const two = portText(80, "a") + policy("b", "  podSelector: {}\n  ingress: []", { namespace: "shop" });

@@ -1,7 +1,7 @@
 /**
  * Kills under load: test/faults/kills.test.ts again and again, beside processes that keep every core busy.
  *
- *     node test/soak/kills.mjs [runs, 10] [busy processes, one more than there are cores]
+ *     npm run soak -- kills [runs, 10] [busy processes, one more than there are cores]
  *
  * Prints one line a run with its count of kills and its seed; ends with 1 if any failed. A run has 200 kills.
  */
@@ -19,7 +19,7 @@ try {
     const from = Date.now();
     const child = spawn(process.execPath, [test], {
       // A run takes minutes where the cores are busy with something else.
-      env: { ...process.env, TAP_TIMEOUT: "3600" },
+      env: { ...process.env, ZTAP_SOAK: "1", TAP_TIMEOUT: "3600" },
       stdio: ["ignore", "pipe", "pipe"],
     });
     let output = "";

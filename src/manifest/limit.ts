@@ -1,0 +1,67 @@
+/** How many problems are told: a file that is wrong in every line says no more in a hundred thousand than in a thousand. */
+import type { Diagnostic, Severity } from "../model/diagnostic.js";
+import { CODES } from "./codes.js";
+
+const LIMIT = 1_000;
+
+/** Numbers of problems that were found and are not told. */
+export type Omitted = Readonly<Record<Severity, number>>;
+
+/** Problems of one file. Errors and warnings are bounded apart, so that warnings never hide that there is an error. */
+export class DiagnosticList {
+  readonly #kept: Record<Severity, Diagnostic[]> = { error: [], warning: [] };
+  readonly #omitted: Record<Severity, number> = { error: 0, warning: 0 };
+
+  /** False where another one is only counted. */
+  hasRoom(severity: Severity): boolean {
+    return this.#kept[severity].length < LIMIT;
+  }
+
+  add(diagnostic: Diagnostic): void {
+    this.#kept[diagnostic.severity].push(diagnostic);
+  }
+
+  omit(severity: Severity, count = 1): void {
+    this.#omitted[severity] += count;
+  }
+
+  get all(): readonly Diagnostic[] {
+    return [...this.#kept.error, ...this.#kept.warning];
+  }
+
+  get omitted(): Omitted {
+    return this.#omitted;
+  }
+}
+
+export interface Limited {
+  /** At most a thousand. Where more were found, the last one says how many. */
+  readonly diagnostics: readonly Diagnostic[];
+  readonly omitted: number;
+}
+
+/** @param sorted by position; errors are kept before warnings */
+export function limitDiagnostics(sorted: readonly Diagnostic[], more: readonly Omitted[]): Limited {
+  const before = { error: sum(more, "error"), warning: sum(more, "warning") };
+  if (sorted.length + before.error + before.warning <= LIMIT) return { diagnostics: sorted, omitted: 0 };
+  const room = LIMIT - 1;
+  const errors = sorted.filter(({ severity }) => severity === "error");
+  const warnings = sorted.filter(({ severity }) => severity === "warning");
+  const kept = new Set([...errors.slice(0, room), ...warnings.slice(0, Math.max(0, room - errors.length))]);
+  const diagnostics = sorted.filter((diagnostic) => kept.has(diagnostic));
+  const omitted = sorted.length - kept.size + before.error + before.warning;
+  const last = diagnostics.at(-1);
+  if (last === undefined) return { diagnostics, omitted };
+  const hasErrors = errors.length > room || before.error > 0;
+  const { code } = CODES.moreProblems;
+  const message = `${omitted.toLocaleString("en")} more problems were found, and are not told`;
+  const { file, line, column } = last;
+  const severity = hasErrors ? "error" : "warning";
+  return {
+    diagnostics: [...diagnostics, { code, severity, file, line, column, path: "", message, found: String(omitted) }],
+    omitted,
+  };
+}
+
+const sum = (all: readonly Omitted[], severity: Severity): number =>
+  all.reduce((total, omitted) => total + omitted[severity], 0);

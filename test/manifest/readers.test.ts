@@ -1,0 +1,209 @@
+/** One text, one meaning, whoever reads it; and time that grows with the text and no faster. */
+import { randomInt } from "node:crypto";
+import t from "tap";
+import { hasErrors } from "../../src/model/diagnostic.js";
+import { readManifests } from "../../src/manifest/read.js";
+import { compareAt } from "./readers/compare.js";
+import { readCorpus, Texts } from "./readers/texts.js";
+
+const read = (text: string) => readManifests([{ path: "a.yaml", text, blobId: "a" }]);
+
+t.test("the corpus: no text of it is read in two ways", async (t) => {
+  const corpus = readCorpus();
+  t.ok(corpus.length > 30);
+  for (const { name, text } of corpus) t.doesNotThrow(() => compareAt(0, text), name);
+});
+
+const policy = (spec: string) =>
+  `apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {name: p}\nspec:\n${spec}`;
+const workload = (spec: string, metadata: string): string =>
+  `apiVersion: ztap/v1\nkind: Workload\nmetadata: ${metadata}\nspec: ${spec}\n`;
+
+/** The text, and `code line:column path` of its diagnostics. */
+const DOUBTFUL: readonly (readonly [name: string, text: string, expected: string])[] = [
+  ["control character in a comment", "a: 1\n# \u0007\n", "ZT1009 2:3"],
+  ["NUL", "a: \u0000\n", "ZT1009 1:4"],
+  ["a carriage return alone, in a comment", "# a\rb: 1\n", "ZT1009 1:4"],
+  ["a carriage return at the end", "a: 1\r", "ZT1009 1:5"],
+  ["line breaks of other standards", "# \u0085\n# \u2028\n# \u2029\n", "ZT1009 1:3\nZT1009 2:3\nZT1009 3:3"],
+  [
+    "marks that turn the direction",
+    "# \u202e\n# a\u2066\n# \u061c\n# \u200f\n",
+    "ZT1009 1:3\nZT1009 2:4\nZT1009 3:3\nZT1009 4:3",
+  ],
+  ["a byte order mark within", "a: 1\n\ufeffb: 2\n", "ZT1009 2:1"],
+  ["half a character", "a: '\ud800'\n", "ZT1009 1:5"],
+  [
+    "a byte order mark at the beginning, CR LF and tabs in a comment are nothing",
+    `\ufeff${workload("{addresses: [192.0.2.2]} # \t\r", "{name: w}")}`,
+    "",
+  ],
+  ["escapes are nothing", workload("{addresses: [192.0.2.2]}", '{name: w, annotations: {a: "\\u202e"}}'), ""],
+  ["a line that begins with %", "a: 1\n %b\n", "ZT1009 2:2"],
+  ["another directive", "%TAG ! tag:example.net,2026:\n---\na: 1\n", "ZT1009 1:1"],
+  ["a key behind a quoted item", policy('  policyTypes:\n  - "Ingress" ingress: [{}]'), "ZT1001 6:15"],
+  ["a key over 1,024 characters", `${"a".repeat(1030)}: 1\n`, "ZT1001 1:1"],
+];
+
+t.test("text that is shown or read in more than one way is refused where it stands", async (t) => {
+  for (const [name, text, expected] of DOUBTFUL) {
+    const found = read(text).diagnostics.map(({ code, line, column, path }) =>
+      `${code} ${line}:${column} ${path}`.trim(),
+    );
+    t.equal(found.join("\n"), expected, name);
+  }
+});
+
+t.test("20,000 texts, new in each run, are read alike or refused", async (t) => {
+  const seed = Number(process.env["ZTAP_FUZZ_SEED"] ?? randomInt(2 ** 31));
+  t.comment(`ZTAP_FUZZ_SEED=${seed} makes these texts again`);
+  const texts = new Texts();
+  const counts = { accepted: 0, quick: 0 };
+  for (let at = 0; at < 20_000; at += 1) {
+    const verdict = compareAt(seed + at, texts.at(seed + at));
+    if (verdict.endsWith("accepted")) counts.accepted += 1;
+    if (verdict.startsWith("quick")) counts.quick += 1;
+  }
+  // A fuzzer whose texts are all refused proves nothing.
+  t.ok(counts.accepted > 1000 && counts.quick > 2000, JSON.stringify(counts));
+});
+
+/** Processor time in ms: that of the wall tells of other processes. */
+function cost(text: string): number {
+  const from = process.cpuUsage();
+  read(text);
+  const { user, system } = process.cpuUsage(from);
+  return (user + system) / 1000;
+}
+
+const times = (count: number, line: (at: number) => string) =>
+  Array.from({ length: count }, (_, at) => line(at)).join("");
+
+/** Texts of any number of pieces, and how many make a megabyte, or are as many as a file may hold of them. */
+const GROWING: readonly (readonly [name: string, pieces: number, text: (pieces: number) => string])[] = [
+  ...[
+    " ",
+    "\t",
+    "-",
+    ":",
+    '"',
+    "'",
+    "0",
+    "[",
+    "]",
+    "{",
+    "}",
+    ",",
+    "|",
+    "&",
+    "*",
+    "!",
+    "?",
+    "#",
+    "%",
+    "é",
+    "\u0001",
+    "\r",
+    "\n",
+  ].map(
+    (piece) =>
+      [`a line of ${JSON.stringify(piece)}`, 1 << 20, (count: number) => `a: ${piece.repeat(count)}\n`] as const,
+  ),
+  ...["- ", ": ", "? ", "0::", "1.", '"" ', "a: b, ", "&a ", "!a ", "[],", "a: ", "' "].map(
+    (piece) =>
+      [`a line of ${piece}`, (1 << 20) / 2, (count: number) => piece.repeat((count * 2) / piece.length)] as const,
+  ),
+  ...["-\n", ":\n", "a:\n", "a: b\n", "---\n", "...\n", '"a": \n', "- [\n", "#\n", " %\n", '"\n', "a\n", "? a\n"].map(
+    (piece) =>
+      [`lines of ${piece}`, (1 << 20) / 2, (count: number) => piece.repeat((count * 2) / piece.length)] as const,
+  ),
+  ["unknown fields", 95_000, (count) => policy(times(count, (at) => `  f${at}: 1\n`))],
+  [
+    "unknown fields, in the thorough reader",
+    60_000,
+    (count) => policy(`  x: |\n   y\n${times(count, (at) => `  f${at}: 1\n`)}`),
+  ],
+  [
+    "malformed labels",
+    40_000,
+    (count) => policy(`  podSelector:\n    matchLabels:\n${times(count, (at) => `      a${at}: "b c"\n`)}`),
+  ],
+  [
+    "malformed label keys",
+    40_000,
+    (count) => policy(`  podSelector:\n    matchLabels:\n${times(count, (at) => `      -a${at}: b\n`)}`),
+  ],
+  ["null rules", 100_000, (count) => policy(`  ingress:\n${times(count, () => "  - null\n")}`)],
+  [
+    "except entries",
+    40_000,
+    (count) =>
+      policy(
+        `  ingress:\n  - from:\n    - ipBlock:\n        cidr: 10.0.0.0/8\n        except:\n${times(count, (at) => `        - 10.${at >> 8}.${at & 255}.0/24\n`)}`,
+      ),
+  ],
+  ["anchors", 40_000, (count) => policy(times(count, (at) => `  f${at}: &a${at} 1\n`))],
+  ["steps down", 1_400, (count) => times(count, (at) => `${" ".repeat(at)}a:\n`)],
+  [
+    "objects twice",
+    9_000,
+    (count) => times(count, () => "---\napiVersion: ztap/v1\nkind: Namespace\nmetadata: {name: x}\n"),
+  ],
+];
+
+t.test("half a megabyte of anything takes time in proportion to an eighth of it", async (t) => {
+  cost(policy("  ingress: [{ports: [{port: 010}]}]\n"));
+  for (const [name, pieces, text] of GROWING) {
+    const [part, whole] = [text(pieces / 16), text(pieces / 2)];
+    const before = Math.max(cost(part), 40);
+    const after = cost(whole);
+    // Eight times the text: eight times the time, and sixty-four times where something is quadratic.
+    t.ok(after < 32 * before, `${name}: ${before.toFixed(0)} ms, then ${after.toFixed(0)} ms`);
+  }
+});
+
+t.test("at most a thousand problems are told, errors first, with a count of the rest", async (t) => {
+  const bad = read(policy(times(5_000, (at) => `  f${at}: 1\n`)));
+  t.equal(bad.diagnostics.length, 1000);
+  t.equal(bad.omitted, 4001);
+  t.match(bad.diagnostics.at(-1), {
+    code: "ZT1012",
+    severity: "error",
+    message: "4,001 more problems were found, and are not told",
+    found: "4001",
+  });
+  t.match(bad.diagnostics[998], { code: "ZT2003", line: 1003 });
+
+  // Warnings before it, in its own file and in others, do not push the one error out.
+  const peers = (count: number) =>
+    policy(`  ingress:\n  - from:\n${times(count, (at) => `    - podSelector: {matchLabels: {a: b${at}}}\n`)}`);
+  const files = [
+    peers(3_000),
+    `${peers(1_500).replace("name: p", "name: q")}---\napiVersion: ztap/v1\nkind: Namespace\nmetadata: {}\n`,
+  ];
+  const warned = readManifests(files.map((text, at) => ({ path: `${at}.yaml`, text, blobId: String(at) })));
+  t.ok(hasErrors(warned.diagnostics));
+  t.match(warned.diagnostics, [{ severity: "error", code: "ZT2004" }]);
+  const valid = read(peers(3_000));
+  t.notOk(hasErrors(valid.diagnostics), "a count of warnings is a warning");
+  t.match(valid.diagnostics.at(-1), { code: "ZT1012", severity: "warning" });
+});
+
+t.test("a text that costs too much is refused with its reason and place", async (t) => {
+  const rows: readonly (readonly [text: string, code: string, message: RegExp])[] = [
+    ["- a\n".repeat(250_000).replace("a", "&a a"), "ZT1011", /600000 words/],
+    [`a: &a b\n${"---\n".repeat(30_000)}`, "ZT1011", /20000 documents/],
+    [`a: ${"] ".repeat(5_000)}`, "ZT1011", /1000 places/],
+    [`a: ${"[".repeat(1_000)}`, "ZT1007", /nested/],
+  ];
+  for (const [text, code, message] of rows) {
+    const { diagnostics, objects } = read(text);
+    const found = diagnostics.find((diagnostic) => diagnostic.code === code);
+    t.match(found?.message, message);
+    t.ok((found?.column ?? 0) + (found?.line ?? 0) > 2, "where reading stopped");
+    t.equal(objects.size, 0);
+  }
+  const name = "a".repeat(1 << 20);
+  const { diagnostics } = read(policy(`  podSelector: {matchLabels: {"-${name}": x}}\n`));
+  t.ok(JSON.stringify(diagnostics).length < 10_000, "no message is as long as the text");
+});
