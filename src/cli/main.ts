@@ -17,9 +17,11 @@ export async function main(argv: readonly string[], root: string): Promise<void>
     report(error, argv);
     process.exit(EXIT.failed);
   });
+  // oclif reads a theme of the user's, and loads plugins that it finds, in HOME: nothing of that is ours, least of all root's.
+  process.env["ZTAP_DISABLE_THEME"] = "1";
   let commands: readonly string[] = [];
   try {
-    const config = await Config.load(root);
+    const config = await Config.load({ root, userPlugins: false, devPlugins: false });
     commands = config.commandIDs;
     await run(helpFirst(argv), config);
     await flush();

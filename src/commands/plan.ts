@@ -1,13 +1,13 @@
 import { Args, Flags } from "@oclif/core";
 import { EXIT, InvalidInput } from "../cli/exit.js";
-import { SETTING_FLAGS } from "../cli/flags.js";
+import { EMPTY_FLAGS, SETTING_FLAGS } from "../cli/flags.js";
 import { requireWayIn } from "../cli/lockout.js";
 import { savePlan } from "../cli/plan-file.js";
 import { BASE_FLAGS, StateCommand } from "../cli/state-command.js";
 import { planAgainstBase } from "../operations/against.js";
 import { deletionNotices, suspensionNotices, type Notice } from "../operations/notices.js";
 import { OperationError } from "../operations/error.js";
-import { planConnectivity, planDesired, type Planned } from "../operations/plan.js";
+import { planConnectivity, planDesired, refuseEmpty, type Planned } from "../operations/plan.js";
 import { planDocument, renderPlan } from "../views/plan.js";
 import { renderNoPlanMarkdown, renderPlanMarkdown } from "../views/plan-markdown.js";
 import { withStore } from "../wiring-store.js";
@@ -20,7 +20,7 @@ export default class Plan extends StateCommand {
     "so that what came to REF since is no difference (`git diff REF...COMMIT`).";
   static override examples = [
     "<%= config.bin %> plan",
-    "<%= config.bin %> plan https://git.example.com/policies.git --ref main --detailed-exitcode",
+    "<%= config.bin %> plan https://git.example.com/net.git --ref main --detailed-exitcode",
     "<%= config.bin %> plan --against origin/main --format markdown",
   ];
   static override args = {
@@ -32,6 +32,7 @@ export default class Plan extends StateCommand {
     "allow-lockout": SETTING_FLAGS["allow-lockout"],
     ref: Flags.string({ description: "commit, branch or tag", env: "ZTAP_REF" }),
     ...BASE_FLAGS,
+    ...EMPTY_FLAGS,
     "source-path": SETTING_FLAGS["source-path"],
     out: Flags.string({ description: "save the plan, for `apply FILE`", env: "ZTAP_OUT", helpValue: "FILE" }),
     format: Flags.option({ options: ["text", "json", "markdown"] as const })({
@@ -54,7 +55,7 @@ export default class Plan extends StateCommand {
       );
     }
     const format = flags.json ? "json" : flags.format;
-    const { planned, notices } = await this.#plan(args.source, flags).catch((error: unknown) => {
+    const { planned, notices } = await this.#planMeant(args.source, flags).catch((error: unknown) => {
       // What keeps a comment up to date takes the plan from stdout, and the old one would be wrong.
       if (format === "markdown") this.log(renderNoPlanMarkdown(args.source, inMarkdown(error)));
       throw error;
@@ -68,6 +69,12 @@ export default class Plan extends StateCommand {
         : renderPlan(planned.plan, connectivity, this.style),
     );
     if (flags["detailed-exitcode"] && planned.plan.changes.length > 0) process.exitCode = EXIT.changes;
+  }
+
+  async #planMeant(location: string, flags: Choice & { readonly "allow-empty": boolean }): Promise<Noted> {
+    const noted = await this.#plan(location, flags);
+    if (!flags["allow-empty"]) refuseEmpty(noted.planned, location);
+    return noted;
   }
 
   async #plan(location: string, flags: Choice): Promise<Noted> {

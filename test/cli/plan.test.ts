@@ -158,6 +158,18 @@ t.test("a folder without any object deletes nothing unless it is told to", async
     code: 1,
     stderr: /elsewhere holds no object at all, and this would delete all that there are.*--allow-empty/,
   });
+  for (const args of [[], ["--detailed-exitcode"], ["--out", "empty.plan"]]) {
+    const refused = await ztap.json(t, "error", ["plan", "elsewhere", ...args], { code: 1 });
+    t.match(refused, { error: { code: "empty-source", message: /elsewhere holds no object.*--allow-empty/ } });
+  }
+  const comment = await ztap.run(["plan", "elsewhere", "--format", "markdown"]);
+  t.match(comment, { code: 1, stdout: /\*\*No plan was made\*\*: .*holds no object/ });
+  t.notOk(existsSync(ztap.path("empty.plan")));
+  t.match(await ztap.json(t, "plan", ["plan", "elsewhere", "--allow-empty"]), { summary: { delete: 3 } });
+  t.match(await ztap.run(["plan", "elsewhere", "--allow-empty", "--detailed-exitcode"]), { code: 2 });
+  t.match(await ztap.run(["connectivity", "elsewhere"]), { code: 0, stdout: /no objects here/ });
+  ztap.write("policies/p.yaml", policy(80));
+  t.match(await ztap.run(["connectivity", "policies"]), { code: 0, stdout: /No Workload is declared/ });
   t.match(await ztap.run(["plan", "repo", "--detailed-exitcode"]), { code: 0 }, "nothing was changed");
   t.match(await ztap.run(["apply", "elsewhere", "--auto-approve", "--allow-empty"]), { code: 0 });
 });

@@ -1,9 +1,13 @@
 /** What was typed wrong, settings and where they come from, output that nobody reads, and init, version, doctor. */
 import { execFileSync } from "node:child_process";
-import { existsSync, readFileSync } from "node:fs";
+import { chmodSync, existsSync, readdirSync, readFileSync } from "node:fs";
+import { stripVTControlCharacters } from "node:util";
 import t from "tap";
 import { Repository } from "../fakes/repository.js";
 import { CONTROLS, NOBODY, NODES, policy, schemaErrors, Ztap } from "./ztap.js";
+
+/** Words of the framework that parses the command line. */
+const FRAMEWORK = /occurred|Parsing --|required (arg|flag)|Unexpected|Expected|Nonexistent|See more|only be specified/;
 
 const isRoot = process.geteuid?.() === 0;
 
@@ -17,13 +21,38 @@ t.test("a wrong command line ends with 64, one message and no stack trace", asyn
     [["polcy"], /did you mean `ztap policy`/],
     [["plan", "--detailled-exitcode"], /no flag --detailled-exitcode; did you mean --detailed-exitcode/],
     [["plan", "--zzz"], /no flag --zzz; --help lists/],
+    [
+      ["explain"],
+      /--from A is missing: who .*\n--to B:PORT\/PROTO is missing.*\nusage: ztap explain \[SOURCE\] --from A --to B/,
+    ],
+    [["policy", "rollback", "x", "--to", "y"], /--to cannot be "y"; wanted a whole number\n/],
+    [["policy", "rollback", "x", "--to", "0"], /--to cannot be "0"; wanted a whole number of at least 1\n/],
+    [["graph", "--plan", "--against", "x"], /--plan and --against exclude each other/],
+    [["plan", "--exact"], /--exact says nothing without --against/],
+    [["cluster", "join"], /ID is missing: name of the node\nADDRESS is missing/],
+    [["version", "x"], /ztap version takes no argument: x/],
+    [["plan", "--format"], /--format needs a value: text, json, markdown/],
+    [["plan", "--ref", "a", "--ref", "b"], /--ref is given more than once/],
+    [["plan", "--format", "jsn"], /--format cannot be "jsn"; .*did you mean json\?/],
+    [["enforcement", "setup"], /--backend pf is missing/],
+    [["diff"], /no command diff; did you mean `ztap plan`\?/],
+    [["get", "networkpolicies"], /did you mean `ztap policy list`\?/],
+    [["logs"], /did you mean `ztap flows`\?/],
+    [["status"], /did you mean `ztap cluster status`\?/],
+    [["rollback", "web"], /did you mean `ztap policy rollback`\?/],
+    [["show", "web"], /did you mean `ztap policy show`\?/],
+    [["ls"], /did you mean `ztap policy list`\?/],
+    [["rm", "web"], /no command rm web; an object goes when it is taken out of the repository/],
+    [["delete"], /taken out of the repository and `ztap apply`/],
+    [["autocomplete"], /no command autocomplete; shells are not taught/],
+    [["cluster", "rm", "n1"], /did you mean `ztap cluster leave`\?/],
     [["plan", "--log-format", "xml"], /auto, text, json/],
     [["--nope"], /--nope/],
     [["policy", "nope"], /no command policy nope; `ztap policy --help`/],
     [["validate", "--nope"], /--nope/],
-    [["policy", "show"], /name/],
+    [["policy", "show"], /NAME is missing/],
     [["policy", "show", "a/b/c"], /NAMESPACE\/NAME/],
-    [["plan", "a", "b"], /b/],
+    [["plan", "a", "b"], /"b" is one argument too many: it takes no more than SOURCE/],
     [["plan", "--format", "xml"], /text, json, markdown/],
     [["plan", "--out"], /--out/],
     [["plan", "--log-level", "loud"], /debug, info, warn, error/],
@@ -39,7 +68,10 @@ t.test("a wrong command line ends with 64, one message and no stack trace", asyn
     t.match(stderr, message);
     t.match(stderr, /^ztap: /);
     t.notMatch(stderr, /^\s+at /m);
+    t.notMatch(stderr, FRAMEWORK, "in our words");
   }
+  const variable = await ztap.run(["plan"], { env: { ZTAP_FORMAT: "xml" } });
+  t.match(variable, { code: 64, stderr: /ZTAP_FORMAT \(--format\) cannot be "xml"/ });
   t.notOk(existsSync(ztap.store));
 });
 
@@ -67,13 +99,60 @@ t.test("help is no failure, for the program, a topic and a command", async (t) =
     ["policy", "--help"],
     ["help", "policy", "show"],
     ["plan", "--help"],
+    ["plan", "-h"],
+    ["policy", "show", "-h"],
+    ["policy", "-h"],
   ]) {
     const { code, stdout, stderr } = await ztap.run(args);
     t.equal(code, 0, args.join(" "));
     t.match(stdout, /USAGE/);
     t.equal(stderr, "");
+    t.ok(widest(stdout) <= 80, "80 columns where there is no terminal");
+  }
+  for (const args of [["--help"], ["plan", "-h"]]) {
+    const { stdout } = await ztap.onTerminal(args, "", {}, 130);
+    t.ok(widest(stdout) > 90 && widest(stdout) <= 130, `${args.join(" ")}: ${widest(stdout)} of 130 columns`);
   }
 });
+
+t.test("HOME tells nothing: neither plugins nor a theme, and one that cannot be read is no matter", async (t) => {
+  const ztap = new Ztap(t);
+  const trap = `require("fs").writeFileSync(${JSON.stringify(ztap.path("owned"))}, ""); module.exports = async () => {};`;
+  const data = "home/.local/share/ztap";
+  ztap.write(`${data}/package.json`, JSON.stringify({ oclif: { plugins: [{ name: "evil", type: "user" }] } }));
+  ztap.write(
+    `${data}/node_modules/evil/package.json`,
+    JSON.stringify({ name: "evil", version: "1.0.0", oclif: { commands: "./commands", hooks: { init: "./trap.js" } } }),
+  );
+  for (const file of ["trap.js", "commands/version.js"]) ztap.write(`${data}/node_modules/evil/${file}`, trap);
+  ztap.write("home/.config/ztap/theme.json", JSON.stringify({ bin: "red", command: "red" }));
+  ztap.write("home/.config/ztap/config.json", JSON.stringify({ store: "memory:" }));
+  const HOME = ztap.path("home");
+  const before = readdirSync(HOME, { recursive: true }).sort();
+  const environments: readonly Readonly<Record<string, string>>[] = [
+    { HOME },
+    { HOME: "/nowhere", XDG_DATA_HOME: `${HOME}/.local/share`, XDG_CONFIG_HOME: `${HOME}/.config` },
+    { HOME, ZTAP_DATA_DIR: ztap.path(data), ZTAP_CONFIG_DIR: `${HOME}/.config/ztap`, NODE_ENV: "development" },
+  ];
+  for (const env of environments) {
+    t.match(await ztap.run(["version"], { env }), { code: 0, stdout: /^ztap \d/, stderr: "" });
+    t.equal(
+      (await ztap.run(["plan", "-h"], { env: { ...env, FORCE_COLOR: "1" } })).stdout.includes("\u001b[31m"),
+      false,
+    );
+  }
+  t.notOk(existsSync(ztap.path("owned")), "nothing of HOME was run");
+  t.same(readdirSync(HOME, { recursive: true }).sort(), before, "and nothing made there");
+  if (!isRoot || !ztap.isReadableBy(NOBODY)) return t.comment("not root: no HOME that cannot be read");
+  chmodSync(HOME, 0o700);
+  t.match(await ztap.run(["version"], { env: { HOME }, uid: NOBODY }), { code: 0, stderr: "" });
+});
+
+/** Without escape sequences and what a terminal adds. */
+function widest(text: string): number {
+  const lines = stripVTControlCharacters(text).split(/\r?\n/);
+  return Math.max(...lines.map(({ length }) => length));
+}
 
 t.test("flag beats variable beats file; a bad file is refused with its place", async (t) => {
   const ztap = new Ztap(t);
