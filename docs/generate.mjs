@@ -72,6 +72,7 @@ const text = [
   "| 2 | `plan --detailed-exitcode` found changes |",
   "| 3 | `policy show --detailed-exitcode` found drift |",
   "| 64 | the command line was wrong |",
+  "| 130 | Ctrl-C at a question; nothing was changed |",
   "",
   "Every command takes:",
   "",

@@ -36,7 +36,9 @@ export abstract class BaseCommand extends Command {
   static override baseFlags = GLOBAL_FLAGS;
 
   protected get style(): Style {
-    return process.stdout.isTTY && process.env["NO_COLOR"] === undefined ? colourStyle : plainStyle;
+    if (!process.stdout.isTTY) return plainStyle;
+    const style = process.env["NO_COLOR"] === undefined ? colourStyle : plainStyle;
+    return { ...style, width: process.stdout.columns || 80 };
   }
 
   /** Whatever oclif finds wrong with the command line is told in our words. */

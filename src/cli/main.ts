@@ -54,7 +54,8 @@ function helpFirst(argv: readonly string[]): string[] {
 
 function report(error: unknown, argv: readonly string[], commands: readonly string[] = []): void {
   const isUsage = isUsageError(error);
-  process.exitCode = isUsage ? EXIT.usage : EXIT.failed;
+  const isInterrupted = error instanceof OperationError && error.code === "interrupted";
+  process.exitCode = isUsage ? EXIT.usage : isInterrupted ? EXIT.interrupted : EXIT.failed;
   const message = printable(error instanceof Error ? describe(error, commands) : String(error));
   if (wantsJson(argv)) {
     const diagnostics = error instanceof InvalidInput ? { diagnostics: error.diagnostics } : {};

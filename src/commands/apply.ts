@@ -64,7 +64,7 @@ export default class Apply extends BaseCommand {
     if (!flags.json) this.log(text());
     else if (mustAsk) this.logToStderr(text());
     this.showNotices(notices);
-    if (mustAsk) await confirm("Commit this as a new revision?");
+    if (mustAsk) await confirm("Commit this as a new revision?", "applied");
     const options = {
       author: operatorName(),
       node: settings.node,

@@ -8,7 +8,7 @@ import { planAgainstBase } from "../operations/against.js";
 import { deletionNotices, suspensionNotices, type Notice } from "../operations/notices.js";
 import { OperationError } from "../operations/error.js";
 import { planConnectivity, planDesired, refuseEmpty, type Planned } from "../operations/plan.js";
-import { planDocument, renderPlan } from "../views/plan.js";
+import { planDocument, renderPlan, renderPlanSummary } from "../views/plan.js";
 import { renderNoPlanMarkdown, renderPlanMarkdown } from "../views/plan-markdown.js";
 import { withStore } from "../wiring-store.js";
 
@@ -22,6 +22,7 @@ export default class Plan extends StateCommand {
     "<%= config.bin %> plan",
     "<%= config.bin %> plan https://git.example.com/net.git --ref main --detailed-exitcode",
     "<%= config.bin %> plan --against origin/main --format markdown",
+    "<%= config.bin %> plan --summary",
   ];
   static override args = {
     source: Args.string({ ignoreStdin: true, description: "folder or Git URL (default: this folder)", default: "." }),
@@ -40,6 +41,10 @@ export default class Plan extends StateCommand {
       env: "ZTAP_FORMAT",
       default: "text",
     }),
+    summary: Flags.boolean({
+      description: "only how many objects of each kind and namespace change, and how many connections",
+      env: "ZTAP_SUMMARY",
+    }),
     "detailed-exitcode": Flags.boolean({
       description: "exit 2 where there are changes",
       env: "ZTAP_DETAILED_EXITCODE",
@@ -55,6 +60,8 @@ export default class Plan extends StateCommand {
       );
     }
     const format = flags.json ? "json" : flags.format;
+    if (flags.summary && format !== "text")
+      throw new OperationError("usage", `--summary does not go with ${format}, which has its own summary`);
     const { planned, notices } = await this.#planMeant(args.source, flags).catch((error: unknown) => {
       // What keeps a comment up to date takes the plan from stdout, and the old one would be wrong.
       if (format === "markdown") this.log(renderNoPlanMarkdown(args.source, inMarkdown(error)));
@@ -66,7 +73,7 @@ export default class Plan extends StateCommand {
     this.print({ json: format === "json" }, { ...planDocument(planned.plan, connectivity), notices }, () =>
       format === "markdown"
         ? renderPlanMarkdown(planned.plan, connectivity, args.source)
-        : renderPlan(planned.plan, connectivity, this.style),
+        : (flags.summary ? renderPlanSummary : renderPlan)(planned.plan, connectivity, this.style),
     );
     if (flags["detailed-exitcode"] && planned.plan.changes.length > 0) process.exitCode = EXIT.changes;
   }
