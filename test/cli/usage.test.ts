@@ -1,6 +1,6 @@
 /** What was typed wrong, settings and where they come from, output that nobody reads, and init, version, doctor. */
 import { execFileSync } from "node:child_process";
-import { chmodSync, existsSync, readdirSync, readFileSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { stripVTControlCharacters } from "node:util";
 import t from "tap";
 import { Repository } from "../fakes/repository.js";
@@ -115,39 +115,6 @@ t.test("help is no failure, for the program, a topic and a command", async (t) =
   }
 });
 
-t.test("HOME tells nothing: neither plugins nor a theme, and one that cannot be read is no matter", async (t) => {
-  const ztap = new Ztap(t);
-  const trap = `require("fs").writeFileSync(${JSON.stringify(ztap.path("owned"))}, ""); module.exports = async () => {};`;
-  const data = "home/.local/share/ztap";
-  ztap.write(`${data}/package.json`, JSON.stringify({ oclif: { plugins: [{ name: "evil", type: "user" }] } }));
-  ztap.write(
-    `${data}/node_modules/evil/package.json`,
-    JSON.stringify({ name: "evil", version: "1.0.0", oclif: { commands: "./commands", hooks: { init: "./trap.js" } } }),
-  );
-  for (const file of ["trap.js", "commands/version.js"]) ztap.write(`${data}/node_modules/evil/${file}`, trap);
-  ztap.write("home/.config/ztap/theme.json", JSON.stringify({ bin: "red", command: "red" }));
-  ztap.write("home/.config/ztap/config.json", JSON.stringify({ store: "memory:" }));
-  const HOME = ztap.path("home");
-  const before = readdirSync(HOME, { recursive: true }).sort();
-  const environments: readonly Readonly<Record<string, string>>[] = [
-    { HOME },
-    { HOME: "/nowhere", XDG_DATA_HOME: `${HOME}/.local/share`, XDG_CONFIG_HOME: `${HOME}/.config` },
-    { HOME, ZTAP_DATA_DIR: ztap.path(data), ZTAP_CONFIG_DIR: `${HOME}/.config/ztap`, NODE_ENV: "development" },
-  ];
-  for (const env of environments) {
-    t.match(await ztap.run(["version"], { env }), { code: 0, stdout: /^ztap \d/, stderr: "" });
-    t.equal(
-      (await ztap.run(["plan", "-h"], { env: { ...env, FORCE_COLOR: "1" } })).stdout.includes("\u001b[31m"),
-      false,
-    );
-  }
-  t.notOk(existsSync(ztap.path("owned")), "nothing of HOME was run");
-  t.same(readdirSync(HOME, { recursive: true }).sort(), before, "and nothing made there");
-  if (!isRoot || !ztap.isReadableBy(NOBODY)) return t.comment("not root: no HOME that cannot be read");
-  chmodSync(HOME, 0o700);
-  t.match(await ztap.run(["version"], { env: { HOME }, uid: NOBODY }), { code: 0, stderr: "" });
-});
-
 /** Without escape sequences and what a terminal adds. */
 function widest(text: string): number {
   const lines = stripVTControlCharacters(text).split(/\r?\n/);
@@ -241,6 +208,8 @@ t.test("validate: files, folders, standard input, and what is no text", async (t
   t.match(await ztap.json(t, "validate", ["validate", "-"], { input: NODES }), { valid: true });
   const bad = await ztap.json(t, "validate", ["validate", "-"], { input: "kind: [", code: 1 });
   t.match(bad, { valid: false, diagnostics: [{ file: "<stdin>", line: 1 }] });
+  const glued = await ztap.json(t, "validate", ["validate", "-"], { input: NODES.replace("---\n", ""), code: 1 });
+  t.match(glued, { diagnostics: [{ code: "ZT1002", line: 5, fix: /put a line --- between two objects/ }] });
   ztap.write("binary/a.yaml", new Uint8Array([0xff, 0xfe, 0, 1]));
   for (const command of ["validate", "plan"]) {
     t.match(await ztap.run([command, "binary"]), { code: 1, stderr: /^ztap: .*binary\/a\.yaml|a\.yaml/ });
@@ -265,6 +234,7 @@ t.test("what the system refuses is told in words, with what to do", async (t) =>
   ztap.write("file", "");
   const rows: readonly (readonly [string, RegExp])[] = [
     ["validate none", /none cannot be read: no such file or directory; check the path/],
+    ["plan github.com/a/b", /github\.com\/a\/b cannot be read: .*did you mean https:\/\/github\.com\/a\/b\?/],
     ["plan file/below", /file\/below cannot be read: not a directory; check the path/],
     ["plan repo --config none.yaml", /configuration file none\.yaml cannot be read: no such file/],
     ["plan repo --config repo", /configuration file repo cannot be read: it is a folder/],
