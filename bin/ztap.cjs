@@ -16,7 +16,9 @@ if (older < 0) {
 
 // The overview is made at build time: asking for it is where everybody starts, and it need not wait for the rest.
 var words = process.argv.slice(2);
-if (words.length === 0 || (words.length === 1 && /^(help|--help|-h)$/.test(words[0]))) {
+var isOverview = words.length === 0 || (words.length === 1 && /^(help|--help|-h)$/.test(words[0]));
+// It is 80 columns wide; a terminal of another width gets its own.
+if (isOverview && (!process.stdout.isTTY || process.stdout.columns === 80)) {
   try {
     process.stdout.write(require("fs").readFileSync(path.join(root, "dist", "cli", "help.txt")));
     return;

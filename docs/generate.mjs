@@ -17,19 +17,23 @@ const globals = flagsOf(commands[0]).filter(({ helpGroup }) => helpGroup === GLO
 
 function flagRow(flag) {
   const value = flag.type === "boolean" ? "" : ` ${flag.options ? flag.options.join("\\|") : (flag.helpValue ?? "VALUE")}`;
+  const need = flag.required ? "**required**: " : "";
   const fallback = flag.default === undefined || flag.default === "" || flag.type === "boolean" ? "" : ` (default: ${flag.default})`;
-  return `| \`${flag.char ? `-${flag.char}, ` : ""}--${flag.name}${value}\` | ${flag.env ? `\`${flag.env}\`` : ""} | ${flag.description}${fallback} |`;
+  return `| \`${flag.char ? `-${flag.char}, ` : ""}--${flag.name}${value}\` | ${flag.env ? `\`${flag.env}\`` : ""} | ${need}${flag.description}${fallback} |`;
 }
+
+const withValue = (flag) => `--${flag.name} ${flag.helpValue ?? flag.options?.join("|") ?? "VALUE"}`;
 
 function section(command) {
   const name = `ztap ${command.id.replaceAll(":", " ")}`;
   const args = Object.values(command.args).map((arg) => (arg.required ? arg.name.toUpperCase() : `[${arg.name.toUpperCase()}]`));
   const flags = flagsOf(command).filter(({ helpGroup }) => helpGroup !== GLOBAL);
+  const needed = flags.filter(({ required }) => required).map(withValue);
   const examples = (command.examples ?? []).map((example) => `    ${example.replaceAll("<%= config.bin %>", "ztap")}`);
   return [
     `## ${name}`,
     "",
-    `    ${[name, ...args].join(" ")}`,
+    `    ${[name, ...args, ...needed].join(" ")}`,
     "",
     command.summary,
     ...(command.description ? ["", command.description] : []),
@@ -68,12 +72,14 @@ const text = [
   "| 2 | `plan --detailed-exitcode` found changes |",
   "| 3 | `policy show --detailed-exitcode` found drift |",
   "| 64 | the command line was wrong |",
+  "| 130 | Ctrl-C at a question; nothing was changed |",
   "",
   "Every command takes:",
   "",
   "| flag | variable | |",
   "| --- | --- | --- |",
   ...globals.map(flagRow),
+  "| `-h, --help` | | what the command does, its arguments and flags |",
   "",
   "## Settings",
   "",

@@ -2,10 +2,12 @@
  * Wiring of what a machine enforces with, and of what is asked of it without an agent: shown, taken away, rendered, set
  * up. The rest of the wiring is wiring.ts.
  */
+import { existsSync } from "node:fs";
 import { rm } from "node:fs/promises";
 import { EBPF_CAPACITY } from "./adapters/ebpf/measure.js";
 import type { InspectedMachine, Removed, RenderedRuleset, SetupPlan, SetupResult } from "./model/inspection.js";
 import type { Ruleset } from "./model/ruleset.js";
+import { suggest } from "./manifest/suggest.js";
 import { OperationError } from "./operations/error.js";
 import type { Settings } from "./operations/settings.js";
 import { EnforcerError } from "./ports/enforcer.js";
@@ -18,6 +20,32 @@ export async function inspectMachine(settings: Settings): Promise<InspectedMachi
   }
   const { inspectEnforcement } = await import("./adapters/ebpf/inspect.js");
   return { nodes: inspectEnforcement({ pinRoot: settings.pinRoot }), pf: null };
+}
+
+/**
+ * What `removeEnforcement` would take away.
+ * @param node null for every node of this machine
+ * @throws OperationError `not-found` for a node that this machine neither enforces nor keeps a copy for, while it does for others
+ */
+export async function listRemovable(settings: Settings, node: string | null): Promise<readonly Removed[]> {
+  const held = await listHeld(settings, requireRoot("enforcement remove"));
+  if (node === null) return held;
+  const found = held.filter((one) => one.node === node);
+  const { copyPath } = await import("./adapters/disk/copy.js");
+  if (found.length > 0 || held.length === 0 || existsSync(copyPath(settings.stateDir, node))) return found;
+  const names = held.map((one) => one.node);
+  const meant = suggest(node, names);
+  const hint = meant === undefined ? `it does for ${names.join(", ")}` : `did you mean ${meant}?`;
+  throw new OperationError("not-found", `nothing is enforced for a node ${node} on this machine; ${hint}`);
+}
+
+async function listHeld({ pinRoot, stateDir }: Settings, backend: "ebpf" | "pf"): Promise<readonly Removed[]> {
+  if (backend === "pf") {
+    const { listRemovablePf } = await import("./adapters/pf/inspect.js");
+    return listRemovablePf({ stateDir });
+  }
+  const { listRemovable: list } = await import("./adapters/ebpf/remove.js");
+  return list({ pinRoot });
 }
 
 /** @param node null for every node of this machine */

@@ -20,9 +20,7 @@ import type { GitReading } from "./operations/policies.js";
 import type { Settings } from "./operations/settings.js";
 import { withStore } from "./wiring-store.js";
 import type { Check } from "./model/check.js";
-import type { FlowMessage, FlowQuery } from "./model/flow.js";
 import type { Enforcer } from "./ports/enforcer.js";
-import { EnforcerError } from "./ports/enforcer.js";
 import type { LifelineReader } from "./ports/lifelines.js";
 import type { BaseSource, Source } from "./ports/source.js";
 import { SourceError } from "./ports/source.js";
@@ -216,6 +214,13 @@ export async function openLocalEnforcer(
   });
 }
 
+/** Whether the agent of a node runs on this machine; null where that cannot be told. */
+export async function isAgentHere({ pinRoot }: Settings, node: string): Promise<boolean | null> {
+  if (process.platform !== "linux") return null;
+  const { isNodeHeld } = await import("./adapters/ebpf/held.js");
+  return isNodeHeld(pinRoot, node);
+}
+
 /** Where its anchor is that node's. */
 async function openLocalPf(settings: Settings, node: string): Promise<Enforcer | null> {
   const { ReferenceFile } = await import("./adapters/pf/reference.js");
@@ -312,35 +317,6 @@ export async function scaffoldRepository(root: string, dir: string): Promise<Sca
     ],
     dir,
   );
-}
-
-/** The verdicts of this machine's agent. @throws OperationError `agent-away`, EnforcerError `not-permitted` */
-export async function* readFlows(
-  settings: Settings,
-  query: FlowQuery,
-  signal: AbortSignal,
-): AsyncGenerator<FlowMessage> {
-  const { readFlows: read, FlowsUnavailable } = await import("./adapters/flows/client.js");
-  try {
-    yield* read(settings.stateDir, settings.node, query, signal);
-  } catch (cause) {
-    if (!(cause instanceof FlowsUnavailable)) throw cause;
-    if (cause.code === "not-permitted")
-      throw new EnforcerError("not-permitted", "ztap flows needs root: what an agent tells is for nobody else", {
-        cause,
-      });
-    if (cause.code === "stopped")
-      throw new OperationError(
-        "agent-away",
-        `the agent of node ${settings.node} stopped; enforcement goes on without it`,
-        { cause },
-      );
-    throw new OperationError(
-      "agent-away",
-      `no agent of node ${settings.node} tells its flows at ${cause.path}; start one with \`ztap agent\`, or name its node and state folder with --node and --state-dir`,
-      { cause },
-    );
-  }
 }
 
 /** What `ztap doctor` looks at: the machine for enforcement, git, the store and the source. */

@@ -16,7 +16,7 @@ import type { Style } from "../views/style.js";
 import { colourStyle, plainStyle } from "../views/style.js";
 import { GLOBAL_SETTING_FLAGS } from "./flags.js";
 import { loadSettings } from "./load-settings.js";
-import { describeFlags } from "./usage.js";
+import { describeParsing } from "./usage.js";
 
 export const GLOBAL_FLAGS = {
   config: Flags.string({
@@ -36,13 +36,15 @@ export abstract class BaseCommand extends Command {
   static override baseFlags = GLOBAL_FLAGS;
 
   protected get style(): Style {
-    return process.stdout.isTTY && process.env["NO_COLOR"] === undefined ? colourStyle : plainStyle;
+    if (!process.stdout.isTTY) return plainStyle;
+    const style = process.env["NO_COLOR"] === undefined ? colourStyle : plainStyle;
+    return { ...style, width: process.stdout.columns || 80 };
   }
 
-  /** oclif tells unknown flags by an error of its own that it does not export; it alone has their names. */
+  /** Whatever oclif finds wrong with the command line is told in our words. */
   protected override async catch(error: Error): Promise<void> {
-    if (error instanceof Errors.CLIError && "flags" in error && Array.isArray(error.flags))
-      throw new OperationError("usage", describeFlags(error.flags.map(String), this.ctor));
+    if (error instanceof Errors.CLIError && !(error instanceof Errors.ExitError))
+      throw new OperationError("usage", describeParsing(error, this.ctor));
     await super.catch(error);
   }
 

@@ -3,8 +3,11 @@ import { userInfo, hostname } from "node:os";
 import { createInterface } from "node:readline/promises";
 import { OperationError } from "../operations/error.js";
 
-/** @throws OperationError `not-confirmed` */
-export async function confirm(question: string): Promise<void> {
+/**
+ * @param done what is then not done, as a participle
+ * @throws OperationError `not-confirmed`, `interrupted` for Ctrl-C
+ */
+export async function confirm(question: string, done: string): Promise<void> {
   if (!process.stdin.isTTY) {
     throw new OperationError(
       "not-confirmed",
@@ -12,12 +15,22 @@ export async function confirm(question: string): Promise<void> {
     );
   }
   const prompt = createInterface({ input: process.stdin, output: process.stderr });
+  const interruption = new AbortController();
+  prompt.once("SIGINT", () => {
+    interruption.abort();
+    prompt.close();
+  });
   // Ctrl-C and the end of input close the prompt; depending on its version, Node.js also rejects the question.
-  const closed = new Promise<string>((resolve) => prompt.once("close", () => resolve("")));
-  const asked = prompt.question(`\n${question} Only "yes" is accepted: `).catch(() => "");
+  const closed = new Promise<null>((resolve) => prompt.once("close", () => resolve(null)));
+  const asked = prompt.question(`\n${question} Only "yes" is accepted: `).catch(() => null);
   const answer = await Promise.race([asked, closed]);
   prompt.close();
-  if (answer.trim() !== "yes") throw new OperationError("not-confirmed", "not confirmed; nothing was changed");
+  // What is said next does not belong on the question's line.
+  if (answer === null) process.stderr.write("\n");
+  if (interruption.signal.aborted)
+    throw new OperationError("interrupted", `not ${done}: interrupted; nothing was changed`);
+  if (answer?.trim() !== "yes")
+    throw new OperationError("not-confirmed", `not ${done}: not confirmed; nothing was changed`);
 }
 
 /** `user@host`, for the record of a revision. The name that sudo was called under, where there is one. */

@@ -1,8 +1,8 @@
 /** How a command ends. Apart from base.ts, so that the way in loads nothing that only commands need. */
 import type { Diagnostic } from "../model/diagnostic.js";
 
-/** 0 done, or no difference · 1 failed · 2 changes · 3 drift · 64 the command line was wrong. */
-export const EXIT = { done: 0, failed: 1, changes: 2, drift: 3, usage: 64 } as const;
+/** 0 done, or no difference · 1 failed · 2 changes · 3 drift · 64 the command line was wrong · 130 Ctrl-C at a question, as of a shell. */
+export const EXIT = { done: 0, failed: 1, changes: 2, drift: 3, usage: 64, interrupted: 130 } as const;
 
 /** The source does not validate; its diagnostics were shown already. */
 export class InvalidInput extends Error {

@@ -67,3 +67,11 @@ export const SETTING_OF_FLAG: Readonly<Record<string, SettingKey>> = {
   "source-path": "source.path",
   "source-interval": "source.interval",
 };
+
+/** Of commands that would delete all there is. */
+export const EMPTY_FLAGS = {
+  "allow-empty": Flags.boolean({
+    description: "take a source without any object at its word",
+    env: "ZTAP_ALLOW_EMPTY",
+  }),
+};

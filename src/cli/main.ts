@@ -17,9 +17,11 @@ export async function main(argv: readonly string[], root: string): Promise<void>
     report(error, argv);
     process.exit(EXIT.failed);
   });
+  // oclif reads a theme of the user's, and loads plugins that it finds, in HOME: nothing of that is ours, least of all root's.
+  process.env["ZTAP_DISABLE_THEME"] = "1";
   let commands: readonly string[] = [];
   try {
-    const config = await Config.load(root);
+    const config = await Config.load({ root, userPlugins: false, devPlugins: false });
     commands = config.commandIDs;
     await run(helpFirst(argv), config);
     await flush();
@@ -52,7 +54,8 @@ function helpFirst(argv: readonly string[]): string[] {
 
 function report(error: unknown, argv: readonly string[], commands: readonly string[] = []): void {
   const isUsage = isUsageError(error);
-  process.exitCode = isUsage ? EXIT.usage : EXIT.failed;
+  const isInterrupted = error instanceof OperationError && error.code === "interrupted";
+  process.exitCode = isUsage ? EXIT.usage : isInterrupted ? EXIT.interrupted : EXIT.failed;
   const message = printable(error instanceof Error ? describe(error, commands) : String(error));
   if (wantsJson(argv)) {
     const diagnostics = error instanceof InvalidInput ? { diagnostics: error.diagnostics } : {};

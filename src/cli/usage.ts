@@ -1,8 +1,18 @@
-/** What was typed and is not understood → what was most likely meant, and where the choices are listed. */
+/**
+ * What was typed and is not understood → one sentence of our own, what was most likely meant, and how the command is
+ * called.
+ *
+ * oclif tells a wrong command line in words of its own, and keeps the facts to itself but for a few. So its sentences
+ * are read here, and nowhere else; a sentence that is not known is shown as it is, which the tests would see.
+ */
 import type { Command } from "@oclif/core";
 import { suggest } from "../manifest/suggest.js";
+import { answerFamiliar } from "./familiar.js";
 
-/** oclif's message, with commands as they are typed: it joins topic and command with a colon. */
+type Called = Pick<typeof Command, "id" | "flags" | "baseFlags" | "args">;
+type Flags = (typeof Command)["flags"];
+
+/** oclif's message of a command that does not exist; it joins topic and command with a colon. */
 export function describeUsage(message: string, commands: readonly string[]): string {
   return message
     .replace(/^command (\S+) not found$/, (_, id: string) => describeCommand(id.split(":"), commands))
@@ -12,24 +22,125 @@ export function describeUsage(message: string, commands: readonly string[]): str
 /** What follows a command that does not exist may be its arguments: the longest start that resembles a command counts. */
 function describeCommand(words: readonly string[], commands: readonly string[]): string {
   const topics = new Set(commands.filter((id) => id.includes(":")).map((id) => id.split(":", 1).join("")));
-  const starts = words.map((_, index) => words.slice(0, words.length - index).join(":"));
   const [first = ""] = words;
+  if (first.startsWith("-")) return `there is no flag ${first} without a command; \`ztap --help\` lists the commands`;
+  const starts = words.map((_, index) => words.slice(0, words.length - index).join(":"));
+  const taker = starts.slice(1).find((start) => commands.includes(start));
+  if (taker !== undefined) {
+    const name = taker.replaceAll(":", " ");
+    return `ztap ${name} takes no argument: ${words.slice(taker.split(":").length).join(" ")}; see \`ztap ${name} --help\``;
+  }
   const known = [...commands, ...topics];
   const meant = starts.map((start) => suggest(start, known)).find((id) => id !== undefined && id !== first);
   const hint =
     meant === undefined
       ? `\`ztap ${topics.has(first) ? `${first} ` : ""}--help\` lists those that there are`
       : `did you mean \`ztap ${meant.replaceAll(":", " ")}\`?`;
-  return `there is no command ${words.join(" ")}; ${hint}`;
+  return `there is no command ${words.join(" ")}; ${answerFamiliar(words) ?? hint}`;
 }
 
-/** @param flags as they were typed, `--nope` or `-x` */
-export function describeFlags(flags: readonly string[], command: Pick<typeof Command, "flags" | "baseFlags">): string {
-  const names = Object.keys({ ...command.baseFlags, ...command.flags });
-  return flags
-    .map((flag) => {
-      const meant = suggest(flag.replace(/^-+/, ""), names);
-      return `there is no flag ${flag}; ${meant === undefined ? "--help lists those that there are" : `did you mean --${meant}?`}`;
-    })
-    .join("\n");
+/** An error of oclif's parser, in one sentence a problem, and the command's usage. */
+export function describeParsing(error: Error, command: Called): string {
+  const flags = { ...command.baseFlags, ...command.flags };
+  return [...problemsOf(error, command, flags), usageLine(command, flags)].join("\n");
+}
+
+function problemsOf(error: Error, command: Called, flags: Flags): readonly string[] {
+  if ("flags" in error && Array.isArray(error.flags))
+    return error.flags.map((flag) => describeFlag(String(flag), Object.keys(flags)));
+  if ("args" in error && Array.isArray(error.args)) return error.args.map((arg) => describeArg(arg, command));
+  const lines = error.message
+    .replace(/\nSee more help with --help$/, "")
+    .replace(/^The following errors? occurred:\n/, "")
+    .replace(/\s*\n\t/, " ")
+    .split("\n");
+  return lines.map((line) => rephrase(line.trim(), flags));
+}
+
+/** @param flag as it was typed, `--nope` or `-x` */
+function describeFlag(flag: string, names: readonly string[]): string {
+  const meant = suggest(flag.replace(/^-+/, ""), names);
+  return `there is no flag ${flag}; ${meant === undefined ? "--help lists those that there are" : `did you mean --${meant}?`}`;
+}
+
+/** oclif names arguments that are missing by their definition, and those that are too many by their text. */
+function describeArg(arg: unknown, { args }: Called): string {
+  if (typeof arg === "string") {
+    const taken = Object.keys(args).map((name) => name.toUpperCase());
+    const wanted = taken.length === 0 ? "it takes no argument" : `it takes no more than ${taken.join(" and ")}`;
+    return `${JSON.stringify(arg)} is one argument too many: ${wanted}`;
+  }
+  const found = Object.entries(args).find(([, definition]) => definition === arg || definition.name === nameOf(arg));
+  const [name = "an argument", definition] = found ?? [];
+  return `${name.toUpperCase()} is missing: ${definition?.description ?? "see --help"}`;
+}
+
+function nameOf(value: unknown): unknown {
+  return typeof value === "object" && value !== null && "name" in value ? value.name : undefined;
+}
+
+const SENTENCES: readonly (readonly [RegExp, (groups: readonly string[], flags: Flags) => string])[] = [
+  [
+    /^Missing required flag (\S+)$/,
+    ([name = ""], flags) => `${withValue(name, flags)} is missing: ${flags[name]?.description ?? ""}`,
+  ],
+  [/^Flag --(\S+) expects one of these values: (.*)$/, ([name, values = ""]) => `--${name} needs a value: ${values}`],
+  [/^Flag --(\S+) expects a value$/, ([name = ""], flags) => `--${name} needs a value: ${withValue(name, flags)}`],
+  [/^Flag --(\S+) can only be specified once$/, ([name]) => `--${name} is given more than once; give it once`],
+  [
+    /^Expected --(\S+?)=(.*) to be one of: (.*)$/,
+    ([name = "", value = "", values = ""], flags) => {
+      const meant = suggest(value, values.split(", "));
+      const hint = meant === undefined ? "" : `; did you mean ${meant}?`;
+      return `${origin(name, value, flags)} cannot be ${JSON.stringify(value)}; wanted ${values}${hint}`;
+    },
+  ],
+  [
+    /^Parsing --(\S+) Expected an integer(.*?) but received: (.*)$/,
+    ([name = "", bound = "", value = ""], flags) =>
+      `${origin(name, value, flags)} cannot be ${JSON.stringify(value)}; wanted a whole number${bound.replace(" greater than or equal to", " of at least").replace(" less than or equal to", " of at most")}`,
+  ],
+  [
+    /^--(\S+?)=.* cannot also be provided when using --(\S+)$/,
+    ([one, other]) => `--${other} and --${one} exclude each other; give one of them`,
+  ],
+  [
+    /^All of the following must be provided when using --(\S+): (.*)$/,
+    ([name, others = ""]) => `--${name} says nothing without ${others}; give both`,
+  ],
+];
+
+function rephrase(line: string, flags: Flags): string {
+  for (const [pattern, sentence] of SENTENCES) {
+    const match = pattern.exec(line);
+    if (match !== null) return sentence(match.slice(1), flags);
+  }
+  return line;
+}
+
+/** `--format`, or the variable that it was taken from. */
+function origin(name: string, value: string, flags: Flags): string {
+  const variable = flags[name]?.env;
+  const isFromVariable =
+    variable !== undefined &&
+    process.env[variable] === value &&
+    !process.argv.some((word) => word.startsWith(`--${name}`));
+  return isFromVariable ? `${variable} (--${name})` : `--${name}`;
+}
+
+function withValue(name: string, flags: Flags): string {
+  const flag = flags[name];
+  if (flag?.type !== "option") return `--${name}`;
+  return `--${name} ${flag.helpValue?.toString() ?? flag.options?.join("|") ?? "VALUE"}`;
+}
+
+function usageLine({ id, args }: Called, flags: Flags): string {
+  const name = `ztap ${id.replaceAll(":", " ")}`;
+  const taken = Object.entries(args).map(([arg, { required }]) =>
+    required === true ? arg.toUpperCase() : `[${arg.toUpperCase()}]`,
+  );
+  const needed = Object.entries(flags).flatMap(([flag, { required }]) =>
+    required === true ? [withValue(flag, flags)] : [],
+  );
+  return `usage: ${[name, ...taken, ...needed].join(" ")}; all flags: \`${name} --help\``;
 }

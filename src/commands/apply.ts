@@ -2,14 +2,14 @@ import { Args, Flags } from "@oclif/core";
 import { BaseCommand } from "../cli/base.js";
 import { InvalidInput } from "../cli/exit.js";
 import { confirm, operatorName } from "../cli/confirm.js";
-import { SETTING_FLAGS } from "../cli/flags.js";
+import { EMPTY_FLAGS, SETTING_FLAGS } from "../cli/flags.js";
 import { requireWayIn } from "../cli/lockout.js";
 import { isPlanFile, loadPlan } from "../cli/plan-file.js";
 import { applyPlan } from "../operations/apply.js";
 import { readDesired } from "../operations/desired.js";
 import { deletionNotices, suspensionNotices } from "../operations/notices.js";
 import { OperationError } from "../operations/error.js";
-import { planConnectivity, planDesired, replan } from "../operations/plan.js";
+import { planConnectivity, planDesired, refuseEmpty, replan } from "../operations/plan.js";
 import type { Planned } from "../operations/plan.js";
 import type { Settings } from "../operations/settings.js";
 import type { Store } from "../ports/store.js";
@@ -37,10 +37,7 @@ export default class Apply extends BaseCommand {
     ref: Flags.string({ description: "commit, branch or tag", env: "ZTAP_REF" }),
     "source-path": SETTING_FLAGS["source-path"],
     "auto-approve": Flags.boolean({ description: "do not ask", env: "ZTAP_AUTO_APPROVE" }),
-    "allow-empty": Flags.boolean({
-      description: "commit a state without any object",
-      env: "ZTAP_ALLOW_EMPTY",
-    }),
+    ...EMPTY_FLAGS,
     override: Flags.boolean({ description: "commit over what the polled source says", env: "ZTAP_OVERRIDE" }),
     message: Flags.string({
       char: "m",
@@ -62,17 +59,12 @@ export default class Apply extends BaseCommand {
     const connectivity = planConnectivity(planned);
     const text = () => renderPlan(planned.plan, connectivity, this.style);
     const hasChanges = planned.plan.changes.length > 0;
-    // A folder that was mistaken for the repository would otherwise open every workload.
-    if (hasChanges && planned.desired.objects.size === 0 && !flags["allow-empty"])
-      throw new OperationError(
-        "empty-source",
-        `${args.source} holds no object at all, and this would delete all that there are; if that is meant, use --allow-empty`,
-      );
+    if (!flags["allow-empty"]) refuseEmpty(planned, args.source);
     const mustAsk = hasChanges && !flags["auto-approve"];
     if (!flags.json) this.log(text());
     else if (mustAsk) this.logToStderr(text());
     this.showNotices(notices);
-    if (mustAsk) await confirm("Commit this as a new revision?");
+    if (mustAsk) await confirm("Commit this as a new revision?", "applied");
     const options = {
       author: operatorName(),
       node: settings.node,

@@ -27,7 +27,9 @@ export default class Connectivity extends StateCommand {
     const within = flags.port === undefined ? {} : { within: [readPortRange(flags.port)] };
     const desired = await this.readState(args.source, flags);
     const connections = eachConnection(desired.objects, within);
-    const pieces = flags.json ? connectivityDocument(desired.source, connections) : renderConnectivity(connections);
+    const pieces = flags.json
+      ? connectivityDocument(desired.source, connections)
+      : renderConnectivity(desired.objects, connections);
     for (const piece of pieces) this.log(piece);
   }
 }

@@ -4,8 +4,8 @@ import { SETTING_FLAGS } from "../cli/flags.js";
 import { untilSignal } from "../cli/signals.js";
 import { printableJson } from "../model/printable.js";
 import { readFlowQuery } from "../operations/flow-query.js";
-import { renderFlow, renderFlowHead } from "../views/flows.js";
-import { readFlows } from "../wiring.js";
+import { describeNoFlows, renderFlow, renderFlowHead } from "../views/flows.js";
+import { chooseFlowNode, openFlows } from "../wiring-flows.js";
 
 export default class FlowsCommand extends BaseCommand {
   static override summary =
@@ -40,9 +40,22 @@ export default class FlowsCommand extends BaseCommand {
     const settings = await this.settings(flags);
     const query = readFlowQuery(flags);
     await untilSignal(async (signal) => {
-      if (!flags.json) this.log(renderFlowHead(this.style));
-      for await (const message of readFlows(settings, query, signal))
-        this.log(flags.json ? printableJson({ formatVersion: 1, ...message }) : renderFlow(message, this.style));
+      const node = await chooseFlowNode(settings);
+      if (node !== settings.node)
+        this.logToStderr(`no agent of node ${settings.node} runs here; these are the flows of node ${node}`);
+      const messages = await openFlows(settings, node, query, signal);
+      let isFirst = true;
+      for await (const message of messages) {
+        if (flags.json) this.log(printableJson({ formatVersion: 1, ...message }));
+        else
+          this.log(
+            [isFirst ? renderFlowHead(this.style) : null, renderFlow(message, this.style)].filter(isText).join("\n"),
+          );
+        isFirst = false;
+      }
+      if (isFirst && !flags.json && !signal.aborted) this.log(describeNoFlows(query));
     });
   }
 }
+
+const isText = (text: string | null): text is string => text !== null;

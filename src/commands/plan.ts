@@ -1,14 +1,14 @@
 import { Args, Flags } from "@oclif/core";
 import { EXIT, InvalidInput } from "../cli/exit.js";
-import { SETTING_FLAGS } from "../cli/flags.js";
+import { EMPTY_FLAGS, SETTING_FLAGS } from "../cli/flags.js";
 import { requireWayIn } from "../cli/lockout.js";
 import { savePlan } from "../cli/plan-file.js";
 import { BASE_FLAGS, StateCommand } from "../cli/state-command.js";
 import { planAgainstBase } from "../operations/against.js";
 import { deletionNotices, suspensionNotices, type Notice } from "../operations/notices.js";
 import { OperationError } from "../operations/error.js";
-import { planConnectivity, planDesired, type Planned } from "../operations/plan.js";
-import { planDocument, renderPlan } from "../views/plan.js";
+import { planConnectivity, planDesired, refuseEmpty, type Planned } from "../operations/plan.js";
+import { planDocument, renderPlan, renderPlanSummary } from "../views/plan.js";
 import { renderNoPlanMarkdown, renderPlanMarkdown } from "../views/plan-markdown.js";
 import { withStore } from "../wiring-store.js";
 
@@ -20,8 +20,9 @@ export default class Plan extends StateCommand {
     "so that what came to REF since is no difference (`git diff REF...COMMIT`).";
   static override examples = [
     "<%= config.bin %> plan",
-    "<%= config.bin %> plan https://git.example.com/policies.git --ref main --detailed-exitcode",
+    "<%= config.bin %> plan https://git.example.com/net.git --ref main --detailed-exitcode",
     "<%= config.bin %> plan --against origin/main --format markdown",
+    "<%= config.bin %> plan --summary",
   ];
   static override args = {
     source: Args.string({ ignoreStdin: true, description: "folder or Git URL (default: this folder)", default: "." }),
@@ -32,12 +33,17 @@ export default class Plan extends StateCommand {
     "allow-lockout": SETTING_FLAGS["allow-lockout"],
     ref: Flags.string({ description: "commit, branch or tag", env: "ZTAP_REF" }),
     ...BASE_FLAGS,
+    ...EMPTY_FLAGS,
     "source-path": SETTING_FLAGS["source-path"],
     out: Flags.string({ description: "save the plan, for `apply FILE`", env: "ZTAP_OUT", helpValue: "FILE" }),
     format: Flags.option({ options: ["text", "json", "markdown"] as const })({
       description: "output format",
       env: "ZTAP_FORMAT",
       default: "text",
+    }),
+    summary: Flags.boolean({
+      description: "only how many objects of each kind and namespace change, and how many connections",
+      env: "ZTAP_SUMMARY",
     }),
     "detailed-exitcode": Flags.boolean({
       description: "exit 2 where there are changes",
@@ -54,7 +60,9 @@ export default class Plan extends StateCommand {
       );
     }
     const format = flags.json ? "json" : flags.format;
-    const { planned, notices } = await this.#plan(args.source, flags).catch((error: unknown) => {
+    if (flags.summary && format !== "text")
+      throw new OperationError("usage", `--summary does not go with ${format}, which has its own summary`);
+    const { planned, notices } = await this.#planMeant(args.source, flags).catch((error: unknown) => {
       // What keeps a comment up to date takes the plan from stdout, and the old one would be wrong.
       if (format === "markdown") this.log(renderNoPlanMarkdown(args.source, inMarkdown(error)));
       throw error;
@@ -65,9 +73,15 @@ export default class Plan extends StateCommand {
     this.print({ json: format === "json" }, { ...planDocument(planned.plan, connectivity), notices }, () =>
       format === "markdown"
         ? renderPlanMarkdown(planned.plan, connectivity, args.source)
-        : renderPlan(planned.plan, connectivity, this.style),
+        : (flags.summary ? renderPlanSummary : renderPlan)(planned.plan, connectivity, this.style),
     );
     if (flags["detailed-exitcode"] && planned.plan.changes.length > 0) process.exitCode = EXIT.changes;
+  }
+
+  async #planMeant(location: string, flags: Choice & { readonly "allow-empty": boolean }): Promise<Noted> {
+    const noted = await this.#plan(location, flags);
+    if (!flags["allow-empty"]) refuseEmpty(noted.planned, location);
+    return noted;
   }
 
   async #plan(location: string, flags: Choice): Promise<Noted> {

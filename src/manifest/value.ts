@@ -139,7 +139,11 @@ class ValueReader {
           message: `the key ${JSON.stringify(key)} stands in this mapping twice`,
           found: key,
           wanted: "each key once",
-          fix: "remove one of the two, or join what they hold",
+          fix:
+            // Of a document itself, and not of something in it: two objects were written one below the other.
+            this.#path.length === 1 && (key === "apiVersion" || key === "kind")
+              ? "put a line --- between two objects; one of the same key is too many"
+              : "remove one of the two, or join what they hold",
         });
         this.#path.pop();
       } else if (key === "__proto__") {

@@ -60,6 +60,16 @@ export interface FlowGap {
 
 export type FlowMessage = FlowEvent | FlowGap;
 
+/** The answer to a reader that asks for a workload that the agent's node does not have. */
+export interface FlowRefusal {
+  readonly kind: "refusal";
+  readonly node: string;
+  /** As it was asked for. */
+  readonly workload: string;
+  /** What was most likely meant; null for nothing that resembles it. */
+  readonly meant: string | null;
+}
+
 /** What a reader asks for; null: everything. */
 export interface FlowQuery {
   /** Goes on with what comes after what is remembered. */

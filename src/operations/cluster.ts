@@ -4,15 +4,17 @@ import type { Revision } from "../model/state.js";
 import type { Heartbeat, Member, NodeStatus, SourceStatus } from "../model/status.js";
 import type { Store } from "../ports/store.js";
 import type { Clock } from "../ports/system.js";
+import { runsAs, whyAway } from "./away.js";
 import { OperationError } from "./error.js";
 import { isHostAndPort, isNodeName } from "./settings.js";
 
 export interface ClusterNode {
   readonly id: string;
   readonly address: string;
-  readonly role: "leader" | "follower";
-  /** `left`: declared in the desired state or heard of, and not joined, or no longer. */
-  readonly state: "healthy" | "unhealthy" | "left";
+  /** `none`: it is no member. */
+  readonly role: "leader" | "follower" | "none";
+  /** `absent`: declared, and nothing was ever heard of it; `left`: heard of, and no member any more. */
+  readonly state: "healthy" | "unhealthy" | "left" | "absent";
   /** Whether the head revision declares it. */
   readonly declared: boolean;
   readonly joinedAt: string | null;
@@ -67,6 +69,7 @@ export async function readClusterStatus({ store, clock }: ClusterDeps): Promise<
         member: memberById.get(id),
         beat: beatById.get(id),
         status: statusById.get(id),
+        other: runsAs(statusById.get(id), statuses, heartbeats),
       },
       { head, leader, now: clock.now() },
     ),
@@ -93,6 +96,8 @@ interface Known {
   readonly member: Member | undefined;
   readonly beat: Heartbeat | undefined;
   readonly status: NodeStatus | undefined;
+  /** See `runsAs`. */
+  readonly other: string | null;
 }
 
 function toNode(
@@ -104,8 +109,8 @@ function toNode(
   return {
     id,
     address: member?.address ?? beat?.address ?? "",
-    role: id === cluster.leader ? "leader" : "follower",
-    state: member === undefined ? "left" : beat?.alive === true ? "healthy" : "unhealthy",
+    role: id === cluster.leader ? "leader" : member === undefined ? "none" : "follower",
+    state: stateOf(known),
     declared: isDeclared,
     joinedAt: member?.joinedAt ?? null,
     lastSeen: beat?.lastSeen ?? null,
@@ -118,13 +123,20 @@ function toNode(
   };
 }
 
-function problemOf({ member, beat, status }: Known): string | null {
+function stateOf({ member, beat, status }: Known): ClusterNode["state"] {
+  if (member === undefined) return beat === undefined && status === undefined ? "absent" : "left";
+  return beat?.alive === true ? "healthy" : "unhealthy";
+}
+
+function problemOf({ member, beat, status, other }: Known): string | null {
   const problem = status === undefined || status.state === "InSync" ? null : messageOf(status);
   const isAlive = beat?.alive === true;
   if (member === undefined)
-    return isAlive ? "left, but its agent still runs: restart it to join again, or stop it" : "never joined, or left";
+    return isAlive
+      ? "left, but its agent still runs: restart it to join again, or stop it"
+      : "has not joined: its agent joins when it starts";
   if (isAlive) return problem;
-  const silent = beat === undefined ? "its agent has never run" : "its agent does not run, or cannot reach the store";
+  const silent = beat === undefined ? "its agent has never run" : whyAway(other, null);
   return problem === null ? silent : `${silent}; last it said: ${problem}`;
 }
 

@@ -3,6 +3,7 @@ export type OperationErrorCode =
   | "agent-running"
   | "agent-replaced"
   | "agent-away"
+  | "interrupted"
   | "invalid-base"
   | "invalid-query"
   | "invalid-settings"

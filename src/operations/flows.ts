@@ -2,7 +2,15 @@
  * Flows in the agent: the backend's events are read once, named by the state in force, remembered for a while, and
  * handed to every reader. A reader that is too slow loses events and is told how many; it holds up nobody.
  */
-import { matchesFlow, type FlowEvent, type FlowGap, type FlowMessage, type FlowQuery } from "../model/flow.js";
+import {
+  matchesFlow,
+  type FlowEvent,
+  type FlowGap,
+  type FlowMessage,
+  type FlowQuery,
+  type FlowRefusal,
+} from "../model/flow.js";
+import { suggest } from "../manifest/suggest.js";
 import type { FlowNames } from "../policy/flow-names.js";
 import type { FlowBooks, FlowFeed, FlowRecord, FlowSource } from "../ports/flows.js";
 import type { Clock } from "../ports/system.js";
@@ -76,6 +84,14 @@ export class FlowHub implements FlowFeed {
     this.#remembered.push(message);
     if (this.#remembered.length > REMEMBERED) this.#remembered.shift();
     for (const reader of this.#readers) reader.offer(message);
+  }
+
+  /** A workload that is gone has what is remembered of it. */
+  refuse({ workload }: FlowQuery): FlowRefusal | null {
+    const { workloads } = this.names();
+    if (workload === null || workloads === null || workloads.includes(workload)) return null;
+    if (this.#remembered.some((message) => message.kind === "verdict" && message.workload === workload)) return null;
+    return { kind: "refusal", node: this.node, workload, meant: suggest(workload, workloads) ?? null };
   }
 
   async *open(query: FlowQuery, signal: AbortSignal): AsyncIterable<FlowMessage> {

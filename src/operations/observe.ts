@@ -16,12 +16,16 @@ export interface ObserveDeps {
   readonly clock: Clock;
   /** For looking into this machine's own kernel, now; null for a node that is not enforced here, or without the privilege to look. */
   readonly openLocal: (node: string, boot: string | null) => Promise<Observer | null>;
+  /** Whether the node's agent runs on this machine; null where that cannot be told. Asked only where `openLocal` opens it. */
+  readonly isAgentHere?: (node: string) => Promise<boolean | null>;
 }
 
 export interface ObservedNode {
   readonly status: NodeStatus | null;
   /** Whether the kernel was read just now, and not by the agent some time ago. */
   readonly isLive: boolean;
+  /** Whether its agent runs on this machine; null where that is not known. */
+  readonly hasAgent: boolean | null;
   /** What is to be known of the reading itself. */
   readonly note?: string;
   /** What the kernel has counted, where it was read, and for which ruleset. */
@@ -36,7 +40,8 @@ export async function observeNode(
   reported: NodeStatus | null,
 ): Promise<ObservedNode> {
   const local = reported?.backend === "none" ? null : await deps.openLocal(node, reported?.boot ?? null);
-  if (local === null) return { status: reported, isLive: false };
+  if (local === null) return { status: reported, isLive: false, hasAgent: null };
+  const hasAgent = (await deps.isAgentHere?.(node)) ?? null;
   try {
     await local.open();
     const enforced = reported?.enforcedRevision ?? head.revision.number;
@@ -58,12 +63,17 @@ export async function observeNode(
     const said =
       ahead === null ? reported : reported && { ...reported, enforcedRevision: revision, rulesetDigest: digest };
     const observedAt = new Date(deps.clock.now()).toISOString();
-    return { status: { ...(said ?? unreported), drift, subjects, observedAt }, isLive: true, counted: compared };
+    return {
+      status: { ...(said ?? unreported), drift, subjects, observedAt },
+      isLive: true,
+      hasAgent,
+      counted: compared,
+    };
   } catch (error) {
     // What another version of ztap pinned, or what is damaged, cannot be read; the node's own report can.
     if (!(error instanceof EnforcerError) || reported === null) throw error;
     const message = `as last reported; the kernel could not be read: ${error.message}`;
-    return { status: { ...reported, message }, isLive: false, note: message };
+    return { status: { ...reported, message }, isLive: false, hasAgent, note: message };
   } finally {
     await local.close();
   }

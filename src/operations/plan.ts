@@ -5,6 +5,7 @@ import { diffConnectivity, NO_DIFFERENCE } from "../plan/connectivity.js";
 import type { Plan } from "../plan/plan.js";
 import { isUnchanged, planChanges } from "../plan/plan.js";
 import type { Store } from "../ports/store.js";
+import { OperationError } from "./error.js";
 import { stalePlan } from "./stale.js";
 
 export interface Planned {
@@ -22,6 +23,19 @@ export async function planDesired(store: Store, desired: DesiredState): Promise<
   }
   const base = head === null ? null : await store.readState(head);
   return { plan: planChanges(desired, base), desired, base };
+}
+
+/**
+ * A folder that was mistaken for the repository would otherwise delete every policy, and so open every workload.
+ * @param location as the user named it
+ * @throws OperationError `empty-source`
+ */
+export function refuseEmpty({ plan, desired }: Planned, location: string): void {
+  if (desired.objects.size > 0 || plan.changes.length === 0) return;
+  throw new OperationError(
+    "empty-source",
+    `${location} holds no object at all, and this would delete all that there are; if that is meant, use --allow-empty`,
+  );
 }
 
 /** A saved plan against head as it is now. @throws OperationError `stale-plan` */

@@ -3,9 +3,11 @@ import type { NetworkPolicy } from "../model/objects.js";
 import type { Suspension } from "../model/orders.js";
 import type { CommittedState, ObjectSet, Revision, RevisionEntry } from "../model/state.js";
 import { qualifiedName, refKey } from "../model/state.js";
-import type { DriftItem } from "../model/status.js";
+import type { DriftItem, Heartbeat } from "../model/status.js";
 import { listCandidates, selectsSubject } from "../policy/select.js";
 import type { Store } from "../ports/store.js";
+import { suggest } from "../manifest/suggest.js";
+import { runsAs, whyAway } from "./away.js";
 import { OperationError } from "./error.js";
 import { observeNode, type ObserveDeps, type ObservedNode } from "./observe.js";
 import { countPolicy, type PolicyCounters } from "./policy-counters.js";
@@ -159,8 +161,13 @@ export async function unknownPolicy(store: Store, id: PolicyId): Promise<Operati
   }
   const rows = await listPolicies(store);
   const elsewhere = rows.filter(({ name }) => name === id.name).map(qualifiedName);
+  const meant = suggest(qualifiedName(id), rows.map(qualifiedName));
   const hint =
-    elsewhere.length > 0 ? `; there is ${elsewhere.join(", ")}` : "; `ztap policy list` shows those that are";
+    elsewhere.length > 0
+      ? `; there is ${elsewhere.join(", ")}`
+      : meant === undefined
+        ? "; `ztap policy list` shows those that are"
+        : `; did you mean ${meant}?`;
   return new OperationError("not-found", `no policy ${qualifiedName(id)} in the store${hint}`);
 }
 
@@ -241,20 +248,38 @@ async function reportNodes(
   const { store } = deps;
   const names = [...new Set(subjects.flatMap(({ node }) => (node === null ? [] : [node])))].sort();
   const statuses = new Map((await store.listNodeStatus()).map((status) => [status.node, status]));
-  const beats = new Map((await store.listHeartbeats()).map((beat) => [beat.id, beat]));
+  const heartbeats = await store.listHeartbeats();
+  const beats = new Map(heartbeats.map((beat) => [beat.id, beat]));
+  const strangers = undeclaredAgents(state, heartbeats);
   const nodes: PolicyNode[] = [];
   for (const node of names) {
     const observed = await observeNode(deps, node, state, statuses.get(node) ?? null);
     const own = subjects.filter((subject) => subject.node === node).map(({ workload }) => workload);
-    nodes.push(toPolicyNode(node, observed, beats.get(node)?.alive ?? false, state.revision.number, policy, own));
+    const other = runsAs(statuses.get(node), [...statuses.values()], heartbeats);
+    const agent = { isAlive: beats.get(node)?.alive ?? false, other, strangers };
+    nodes.push(toPolicyNode(node, observed, agent, state.revision.number, policy, own));
   }
   return nodes;
 }
 
+/** Agents that run for nodes that the state does not declare: one of them may be meant to be another. */
+function undeclaredAgents({ revision }: CommittedState, heartbeats: readonly Heartbeat[]): readonly string[] {
+  const declared = revision.entries.filter(({ kind }) => kind === "Node").map(({ name }) => name);
+  if (declared.length === 0) return [];
+  return heartbeats.filter(({ id, alive }) => alive && !declared.includes(id)).map(({ id }) => id);
+}
+
+interface AgentSigns {
+  readonly isAlive: boolean;
+  /** See `runsAs`. */
+  readonly other: string | null;
+  readonly strangers: readonly string[];
+}
+
 function toPolicyNode(
   node: string,
-  { status, isLive, note, counted }: ObservedNode,
-  isAlive: boolean,
+  { status, isLive, hasAgent, note, counted }: ObservedNode,
+  { isAlive, other, strangers }: AgentSigns,
   desiredRevision: number,
   policy: string,
   workloads: readonly string[],
@@ -263,7 +288,7 @@ function toPolicyNode(
     return {
       node,
       state: "Unknown",
-      message: "no agent has ever reported",
+      message: neverReported(node, strangers),
       desiredRevision,
       enforcedRevision: null,
       drift: [],
@@ -271,6 +296,7 @@ function toPolicyNode(
       counters: null,
     };
   }
+  const away = whyAway(other, hasAgent);
   const drift = status.drift.filter(
     (item) =>
       (item.workload === undefined || workloads.includes(item.workload)) &&
@@ -290,10 +316,9 @@ function toPolicyNode(
   const verdict = (state: NodeSyncState, message: string | null): PolicyNode => ({ ...facts, state, message });
   const why = (subject: { readonly workload: string; readonly message?: string }) =>
     `${subject.workload}: ${subject.message ?? "not enforced"}`;
-  if (!isAlive && !isLive)
-    return verdict("Unknown", `the agent is not running; it last reported at ${status.observedAt}`);
+  if (!isAlive && !isLive) return verdict("Unknown", `${away}; it last reported at ${status.observedAt}`);
   // The node's own message tells what was healed before, and says nothing of what differs now.
-  if (drift.length > 0) return verdict("Drifted", note ?? driftMessage(drift.length, isAlive));
+  if (drift.length > 0) return verdict("Drifted", note ?? driftMessage(drift.length, isAlive ? null : away));
   if (status.state === "Stalled" && status.subjects.length === 0) return verdict("Stalled", status.message);
   if (stalled !== undefined) return verdict("Stalled", why(stalled));
   // What was attempted failed, for whatever workload; this one's is not known to be enforced either.
@@ -301,13 +326,23 @@ function toPolicyNode(
     return verdict("Stalled", status.message);
   const isAhead = isLive && status.enforcedRevision !== null && status.enforcedRevision > desiredRevision;
   if (status.enforcedRevision !== desiredRevision && !isAhead) {
-    return verdict(isAlive ? "Pending" : "Unknown", isAlive ? "not enforced yet" : "the agent is not running");
+    return verdict(isAlive ? "Pending" : "Unknown", isAlive ? "not enforced yet" : away);
   }
   if (pending !== undefined) return verdict("Pending", why(pending));
-  return verdict("InSync", isAlive ? status.message : "the agent is not running; enforcement stands as observed");
+  return verdict("InSync", isAlive ? status.message : `${away}; enforcement stands as observed`);
 }
 
-function driftMessage(count: number, isAlive: boolean): string {
+function neverReported(node: string, strangers: readonly string[]): string {
+  const [stranger] = strangers;
+  const hint =
+    stranger === undefined
+      ? ""
+      : `; one runs as ${strangers.slice(0, 3).join(", ")}, which is not declared: start the agent of ${node} with --node ${node}`;
+  return `no agent has ever reported as ${node}${hint}`;
+}
+
+/** @param away null where the agent is heard of */
+function driftMessage(count: number, away: string | null): string {
   const differences = `${count} ${count === 1 ? "difference" : "differences"}`;
-  return `${differences}; ${isAlive ? "the agent heals them at its next check" : "the agent is not running, so nothing heals them"}`;
+  return `${differences}; ${away ?? "the agent heals them at its next check"}`;
 }

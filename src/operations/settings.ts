@@ -100,6 +100,8 @@ export interface Settings {
   /** `auto`: text on a terminal, else JSON. */
   readonly logFormat: LogFormat;
   readonly node: string;
+  /** False where the machine's host name was taken. */
+  readonly isNodeNamed: boolean;
   readonly address: string;
   readonly backend: Backend;
   readonly listen: { readonly host: string; readonly port: number } | null;
@@ -202,6 +204,7 @@ export function resolveSettings(layers: readonly SettingsLayer[], machine: Machi
     logLevel: read("logLevel", DEFAULTS.logLevel, oneOf(LOG_LEVELS)),
     logFormat: read("logFormat", DEFAULTS.logFormat, oneOf(LOG_FORMATS)),
     node,
+    isNodeNamed: layers.some(({ values }) => values.node !== undefined),
     // Port 0 is any that is free, which nobody knows before it is bound.
     address: read("address", `${node}:${listen?.port || AGENT_PORT}`, hostAndPort),
     backend: read("backend", DEFAULTS.backend, oneOf(BACKENDS)),

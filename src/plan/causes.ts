@@ -5,9 +5,10 @@
  */
 import type { Clause, Direction, Profile, Rule, Ruleset, Subject } from "../model/ruleset.js";
 import { qualifiedName, refKey, type ObjectSet, type StateObject } from "../model/state.js";
-import { AddressParser, type Interval } from "../policy/address-space.js";
+import { AddressParser, meets, type Interval } from "../policy/address-space.js";
 import { listOutside } from "../policy/blocks.js";
 import type { PortSetId, PortSets } from "../policy/port-sets.js";
+import { createMeaning } from "./meant.js";
 
 /** An object that differs between the two states, and takes part in a connection's opening or closing. */
 export interface Cause {
@@ -53,6 +54,23 @@ export function createCauseFinder(without: Side, having: Side, sets: PortSets): 
     const changed = ends.filter((name) => isChanged(`Workload/${name}`, before, after));
     return (changed.length > 0 ? changed : ends).map((name) => workloadCause(name, having.objects));
   };
+}
+
+/**
+ * Whether what the state allows between two workloads is allowed, at either end, only because of an address that one
+ * of them shares with a workload that is meant.
+ */
+export function createShareFinder(having: Side, sets: PortSets): (from: string, to: string, set: PortSetId) => boolean {
+  const index = new Index(having, sets);
+  const meaning = createMeaning(having.objects);
+  const isMeant = (workload: string, direction: Direction, peer: string, wanted: PortSetId): boolean => {
+    const own = index.subject(workload);
+    if (own === undefined || index.subject(peer) === undefined) return true;
+    const { rules } = index.allowed(own, direction, peer);
+    if (rules === null) return true;
+    return rules.some(({ rule, set }) => sets.intersect(set, wanted) !== sets.empty && meaning.means(rule, peer));
+  };
+  return (from, to, set) => !isMeant(from, "egress", to, set) || !isMeant(to, "ingress", from, set);
 }
 
 interface Question {
@@ -161,13 +179,6 @@ class Index {
     this.#parsed.set(peers, parsed);
     return parsed;
   }
-}
-
-/** A CIDR of the list of connections lies within a block or outside of it, as a whole or in parts that do the same. */
-function meets(peers: readonly Interval[], addresses: readonly Interval[]): boolean {
-  return addresses.some(({ family, start, end }) =>
-    peers.some((peer) => peer.family === family && peer.start <= end && start <= peer.end),
-  );
 }
 
 function ruleCause({ policy, direction, index, file, line }: Rule): Cause {

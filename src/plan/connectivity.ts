@@ -16,8 +16,9 @@ import type { PortSetId } from "../policy/port-sets.js";
 import { PortSets, TooManyPortSets } from "../policy/port-sets.js";
 import type { Reach } from "../policy/reach.js";
 import { createReach } from "../policy/reach.js";
-import { createCauseFinder, type Cause, type CauseFinder } from "./causes.js";
+import { createCauseFinder, createShareFinder, type Cause, type CauseFinder } from "./causes.js";
 import { finishGroups, Rectangles, type ConnectionGroup } from "./groups.js";
+import { labelClasses } from "./meant.js";
 import { createNamer } from "./names.js";
 
 /** A connection that opens or closes, with why. */
@@ -84,12 +85,13 @@ interface Gained {
 /** What is in the second state and not in the first. */
 function listGained(first: State, second: State, sets: PortSets, limit: number): Gained {
   const [from, to] = [first.reach, second.reach];
-  const joint = joinClasses(from, to);
+  const joint = joinClasses(from, to, second.objects);
   const pairs = comparePairs(joint, from, to, sets);
   const egress = compareBlocks(from, to, "egress", joint.places, sets);
   const ingress = compareBlocks(from, to, "ingress", joint.places, sets);
   const sideOf = ({ objects, reach: { ruleset } }: State) => ({ objects, ruleset });
   const causes = createCauseFinder(sideOf(first), sideOf(second), sets);
+  const isShared = joint.hasShared ? createShareFinder(sideOf(second), sets) : () => false;
   const entriesOf = (blocks: readonly Block[]) => blocks.reduce((sum, { set }) => sum + sets.entries(set).length, 0);
   const connections: PlannedConnection[] = [];
   const add = (source: string, target: string, set: PortSetId) => {
@@ -110,7 +112,7 @@ function listGained(first: State, second: State, sets: PortSets, limit: number):
     count += sets.entries(block.set).length;
     add(block.text, block.name, block.set);
   }
-  const groups = count === 0 ? [] : groupGained(joint, second, { pairs, egress, ingress, causes, sets });
+  const groups = count === 0 ? [] : groupGained(joint, second, { pairs, egress, ingress, causes, isShared, sets });
   return { connections, groups, count };
 }
 
@@ -119,18 +121,22 @@ interface GainedParts {
   readonly egress: (index: number) => readonly Block[];
   readonly ingress: (index: number) => readonly Block[];
   readonly causes: CauseFinder;
+  /** See ConnectionGroup. Asked of examples: workloads of one class are alike in this as well. */
+  readonly isShared: (from: string, to: string, set: PortSetId) => boolean;
   readonly sets: PortSets;
 }
 
 type Ungrouped = Omit<ConnectionGroup, "fromText" | "toText">;
 
 function groupGained(joint: Joint, { objects, reach: to }: State, parts: GainedParts): readonly ConnectionGroup[] {
-  const { pairs, sets } = parts;
+  const { pairs, sets, isShared } = parts;
   const members: string[][] = joint.classes.map(() => []);
   for (const [index, name] of to.names.entries()) members[joint.classOf[index] ?? 0]?.push(name);
   const among = new Rectangles();
   pairs.eachClass((source, target, set) => {
-    for (const entry of sets.entries(set)) among.add(source, target, entry);
+    const [one, other] = exampleOf(members[source] ?? [], members[target] ?? []);
+    for (const entry of sets.entries(set))
+      among.add(source, target, { ...entry, sharesAddress: isShared(one, other, sets.within(set, entry.protocol)) });
   });
   const groups = [...among.each()].map(({ entry, sources, targets }): Ungrouped => {
     const [from, into] = [sources, targets].map((classes) => classes.flatMap((id) => members[id] ?? []).sort());
@@ -142,6 +148,7 @@ function groupGained(joint: Joint, { objects, reach: to }: State, parts: GainedP
     return {
       ...ends,
       ...entry,
+      sharesAddress: entry.sharesAddress === true,
       connections: ends.from.length * ends.to.length - own,
       causes: collect(some, entry, parts),
     };
@@ -193,11 +200,12 @@ function groupBlocks(to: Reach, direction: Direction, parts: GainedParts): reado
       const [block = ""] = blocks;
       return [direction === "egress" ? ([name, block] as const) : ([block, name] as const)];
     });
-    return { from, to: into, ...entry, connections: names.length * blocks.length, causes: collect(some, entry, parts) };
+    const connections = names.length * blocks.length;
+    return { from, to: into, ...entry, sharesAddress: false, connections, causes: collect(some, entry, parts) };
   });
 }
 
-/** Workloads that are of one class in both states. */
+/** Workloads that are of one class in both states; where they share an address with others, of equal labels as well. */
 interface Joint {
   /** By the index of a workload in `to`: its joint class. */
   readonly classOf: Uint32Array;
@@ -205,9 +213,13 @@ interface Joint {
   readonly places: Int32Array;
   /** For each joint class its class in either state, -1 for none, and how many workloads it has. */
   readonly classes: { readonly old: number; readonly now: number; size: number }[];
+  /** Whether any workloads share an address. */
+  readonly hasShared: boolean;
 }
 
-function joinClasses(from: Reach, to: Reach): Joint {
+function joinClasses(from: Reach, to: Reach, objects: ObjectSet): Joint {
+  const labels = labelClasses(objects, to.names);
+  const labelCount = 1 + labels.reduce((most, id) => Math.max(most, id), 0);
   const known = new Map(from.names.map((name, index) => [name, index]));
   const places = Int32Array.from(to.names, (name) => known.get(name) ?? -1);
   const ids = new Map<number, number>();
@@ -216,14 +228,14 @@ function joinClasses(from: Reach, to: Reach): Joint {
     const place = places[index] ?? -1;
     const old = place < 0 ? -1 : (from.classOf[place] ?? -1);
     const now = to.classOf[index] ?? 0;
-    const key = (old + 1) * to.classCount + now;
+    const key = ((old + 1) * to.classCount + now) * labelCount + (labels[index] ?? 0);
     const id = ids.get(key) ?? classes.push({ old, now, size: 0 }) - 1;
     ids.set(key, id);
     const joined = classes[id];
     if (joined !== undefined) joined.size += 1;
     return id;
   });
-  return { classOf, places, classes };
+  return { classOf, places, classes, hasShared: labelCount > 1 };
 }
 
 interface ComparedPairs {

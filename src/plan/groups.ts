@@ -13,13 +13,15 @@ export interface ConnectionGroup extends Pick<Connection, "protocol" | "ports"> 
   /** Both in few words, by labels where those say the same. */
   readonly fromText: string;
   readonly toText: string;
+  /** Nobody meant them: they only share an address with workloads that a rule means. */
+  readonly sharesAddress: boolean;
   /** How many connections that is. */
   readonly connections: number;
   /** Of some of them, where there are many. */
   readonly causes: readonly Cause[];
 }
 
-type Entry = Pick<Connection, "protocol" | "ports">;
+type Entry = Pick<Connection, "protocol" | "ports"> & { readonly sharesAddress?: boolean };
 
 /** Collects what one source does to one target, both given by number; alike rows become one rectangle. */
 export class Rectangles {
@@ -27,7 +29,7 @@ export class Rectangles {
   readonly #cells = new Map<string, { readonly entry: Entry; readonly rows: Map<number, number[]> }>();
 
   add(source: number, target: number, entry: Entry): void {
-    const key = `${entry.protocol} ${entry.ports.join(";")}`;
+    const key = `${entry.protocol} ${entry.ports.join(";")} ${entry.sharesAddress === true}`;
     const cell = this.#cells.get(key) ?? { entry, rows: new Map<number, number[]>() };
     this.#cells.set(key, cell);
     const row = cell.rows.get(source);
@@ -50,13 +52,13 @@ export class Rectangles {
   }
 }
 
-/** Groups in the order of their first names, then of protocol and ports; with words for who is meant. */
+/** Groups in the order of their first names, then of protocol and ports, what was meant first; with words for who is meant. */
 export function finishGroups(
   groups: readonly Omit<ConnectionGroup, "fromText" | "toText">[],
   nameOf: Namer,
 ): readonly ConnectionGroup[] {
-  const keyOf = ({ from, to, protocol, ports }: (typeof groups)[number]) =>
-    `${placeOf(from)} ${placeOf(to)} ${protocol} ${ports.join()}`;
+  const keyOf = ({ from, to, protocol, ports, sharesAddress }: (typeof groups)[number]) =>
+    `${sharesAddress ? 1 : 0}${placeOf(from)} ${placeOf(to)} ${protocol} ${ports.join()}`;
   const keyed = groups.map((group) => ({ key: keyOf(group), group }));
   return keyed
     .sort((a, b) => (a.key < b.key ? -1 : a.key > b.key ? 1 : 0))

@@ -43,6 +43,13 @@ export class AddressParser {
   }
 }
 
+/** Whether any of the one have an address in common with any of the other. */
+export function meets(some: readonly Interval[], others: readonly Interval[]): boolean {
+  return some.some(({ family, start, end }) =>
+    others.some((other) => other.family === family && other.start <= end && start <= other.end),
+  );
+}
+
 export function compareIntervals(a: Interval, b: Interval): number {
   return a.family - b.family || (a.start < b.start ? -1 : a.start > b.start ? 1 : 0);
 }

@@ -4,13 +4,15 @@ import type { Direction, Ruleset } from "../model/ruleset.js";
 import { qualifiedName, type ObjectSet } from "../model/state.js";
 
 export interface FlowNames {
+  /** The node's own workloads, `namespace/name`, whose flows are told; null while no state is known. */
+  readonly workloads: readonly string[] | null;
   /** The workloads that declare an address, `namespace/name`, sorted. */
   workloadsAt(address: string): readonly string[];
   /** The policies that isolate a workload. */
   policiesOf(workload: string, direction: Direction): readonly FlowPolicy[];
 }
 
-export const NO_NAMES: FlowNames = { workloadsAt: () => [], policiesOf: () => [] };
+export const NO_NAMES: FlowNames = { workloads: null, workloadsAt: () => [], policiesOf: () => [] };
 
 /** Made once for a state; nothing of it keeps the objects. */
 export function nameFlows(objects: ObjectSet, ruleset: Ruleset): FlowNames {
@@ -27,6 +29,7 @@ export function nameFlows(objects: ObjectSet, ruleset: Ruleset): FlowNames {
   }
   const subjects = new Map(ruleset.subjects.map((subject) => [subject.workload, subject]));
   return {
+    workloads: [...subjects.keys()],
     workloadsAt: (address) => owners.get(address) ?? [],
     policiesOf: (workload, direction) =>
       (subjects.get(workload)?.[direction].policies ?? []).map(

@@ -89,7 +89,7 @@ export interface Enforcer {
    * appeared). Only a wake-up: losing one costs a check interval. Ends when the signal aborts.
    */
   watch(signal: AbortSignal): AsyncIterable<void>;
-  /** Leaves enforcement in force; frees only this process's handles. */
+  /** Leaves enforcement in force; frees this process's handles, and where nothing is enforced what it made for that. */
   close(): Promise<void>;
 }
 

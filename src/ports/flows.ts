@@ -2,7 +2,7 @@
  * Flows: what a backend decided, as it happens. An enforcer that can tell gives a FlowSource; the agent reads it
  * once, and serves as many readers as there are.
  */
-import type { FlowMessage, FlowQuery } from "../model/flow.js";
+import type { FlowMessage, FlowQuery, FlowRefusal } from "../model/flow.js";
 import type { Direction, Rule } from "../model/ruleset.js";
 import type { Verdict } from "./enforcer.js";
 
@@ -50,6 +50,8 @@ export interface FlowSource {
 
 /** What the agent serves: each reader has a queue of its own, and is told what it missed. */
 export interface FlowFeed {
+  /** Null where the query can be answered, if only by silence. */
+  refuse(query: FlowQuery): FlowRefusal | null;
   /** What is remembered, and with `follow` all that comes, until the signal aborts. */
   open(query: FlowQuery, signal: AbortSignal): AsyncIterable<FlowMessage>;
 }

@@ -295,8 +295,10 @@ export class Follower {
     if (outcome.isFallback === true) return;
     if (!this.#enforces) return await this.#reportNothingEnforced(target, observed);
     const stalled = subjects.filter(({ state }) => state === "Stalled");
+    const strange = undeclared(target.revision, this.node);
+    if (strange.length > 0 && this.#problem?.includes(strange.join()) !== true) logger.warn(strange.join());
     const message = [
-      ...undeclared(target.revision, this.node),
+      ...strange,
       ...unexpected(target.backend, this.deps.enforcer.backend),
       ...stalled.map(({ workload, message: why }) => `${workload}: ${why ?? "cannot be enforced"}`),
     ].join("; ");
@@ -410,7 +412,9 @@ function undeclared({ entries }: Revision, node: string): readonly string[] {
   const declared = entries.filter(({ kind }) => kind === "Node").map(({ name }) => name);
   if (declared.length === 0 || declared.includes(node)) return [];
   const shown = declared.slice(0, 10).join(", ") + (declared.length > 10 ? ", …" : "");
-  return [`node ${node} is not declared; declared are: ${shown}`];
+  return [
+    `node ${node} is not declared, so that nothing is enforced for it; declared are: ${shown}; start the agent with the --node of one of them, or declare it`,
+  ];
 }
 
 function declaredBackend(objects: ObjectSet, node: string): "ebpf" | "pf" | null {

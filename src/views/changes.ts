@@ -4,6 +4,7 @@ import { stringify } from "yaml";
 import type { ZtapObject } from "../model/objects.js";
 import { printable, printableLine } from "../model/printable.js";
 import type { Cause } from "../plan/causes.js";
+import type { ConnectionGroup } from "../plan/groups.js";
 import type { Change, Plan } from "../plan/plan.js";
 
 export const SIGNS = { create: "+", update: "~", delete: "-" } as const;
@@ -16,6 +17,10 @@ export function describeBase({ base, against }: Plan): string {
 
 export function notComputed(why: string): string {
   return `Which connections open and close was not computed: ${why}.`;
+}
+
+export function countConnections(groups: readonly ConnectionGroup[]): number {
+  return groups.reduce((sum, { connections }) => sum + connections, 0);
 }
 
 /** How many rules or workloads a line names as its reason. */

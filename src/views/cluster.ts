@@ -4,6 +4,7 @@ import { printableLine } from "../model/printable.js";
 import type { ClusterNode, ClusterStatus, Joined, Left } from "../operations/cluster.js";
 import type { Style } from "./style.js";
 import { renderTable } from "./table.js";
+import { wrapWords } from "./wrap.js";
 
 export function clusterStatusDocument(status: ClusterStatus): object {
   return { formatVersion: 1, ...status };
@@ -46,25 +47,36 @@ export function renderClusterStatus(status: ClusterStatus, style: Style): string
 
 export function renderClusterList({ nodes }: Pick<ClusterStatus, "nodes">, style: Style): string {
   if (nodes.length === 0) return "No nodes: none is declared, and no agent has joined.";
-  return renderTable(
-    ["Node", "Address", "Role", "State", "Declared", "Heartbeat", "Enforced", "Lag", "Last Error"],
+  const table = renderTable(
+    ["Node", "Address", "Role", "State", "Heartbeat", "Enforced", "Lag"],
     nodes.map((node) => toRow(node, style)),
     style,
   );
+  const problems = nodes.flatMap((node) => describeProblem(node, style));
+  return [table, ...(problems.length === 0 ? [] : ["", ...problems])].join("\n");
+}
+
+/** Below the table, where there is room for whole sentences. */
+function describeProblem({ id, declared, message, state }: ClusterNode, style: Style): readonly string[] {
+  const undeclared =
+    declared || message?.includes("not declared") === true ? [] : ["the desired state declares no such Node"];
+  const problem = [...(message === null ? [] : [printableLine(message)]), ...undeclared].join("; ");
+  if (problem === "") return [];
+  const paint = state === "absent" || state === "left" ? style.dim : style.bad;
+  const [first = "", ...rest] = wrapWords(`${id}: ${problem}`, style.width, "  ");
+  return [paint(first), ...rest.map(paint)];
 }
 
 function toRow(node: ClusterNode, style: Style): readonly string[] {
-  const paint = { healthy: style.good, unhealthy: style.bad, left: style.dim }[node.state];
+  const paint = { healthy: style.good, unhealthy: style.bad, left: style.dim, absent: style.dim }[node.state];
   return [
     node.id,
     node.address === "" ? "-" : printableLine(node.address),
-    node.role,
+    node.role === "none" ? "-" : node.role,
     paint(node.state),
-    node.declared ? "yes" : "no",
     node.heartbeatAgeMs === null ? "never" : `${renderAge(node.heartbeatAgeMs)} ago`,
     node.enforcedRevision === null ? "-" : String(node.enforcedRevision),
     node.lag === null ? "-" : String(node.lag),
-    printableLine(node.message ?? ""),
   ];
 }
 

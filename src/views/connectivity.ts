@@ -3,7 +3,7 @@
  * both come in pieces, which are printed as they are made.
  */
 import type { Connection } from "../model/connection.js";
-import type { SourceRef } from "../model/state.js";
+import type { ObjectSet, SourceRef } from "../model/state.js";
 
 const LINES_A_PIECE = 4096;
 
@@ -19,8 +19,19 @@ export function* connectivityDocument(source: SourceRef, connections: Iterable<C
   yield "  ]\n}";
 }
 
-/** One line a connection; columns are aligned within a piece, and pieces are long. */
-export function* renderConnectivity(connections: Iterable<Connection>): Generator<string> {
+/**
+ * One line a connection; columns are aligned within a piece, and pieces are long.
+ * @param objects of which the connections were computed: where there is none, that is no denial
+ */
+export function* renderConnectivity(objects: ObjectSet, connections: Iterable<Connection>): Generator<string> {
+  if (objects.size === 0) {
+    yield "There are no objects here, and so no connection to tell of.";
+    return;
+  }
+  if (![...objects.values()].some(({ ref }) => ref.kind === "Workload")) {
+    yield "No Workload is declared here, and so there is no connection to tell of.";
+    return;
+  }
   let isEmpty = true;
   for (const piece of pieces(connections)) {
     yield connectionLines(piece).join("\n");

@@ -3,6 +3,7 @@ import type { InspectedMachine, InspectedNode, InspectedPf, Removed } from "../m
 import { printableLine } from "../model/printable.js";
 import type { Style } from "./style.js";
 import { renderTable } from "./table.js";
+import { wrapWords } from "./wrap.js";
 
 export function enforcementDocument({ nodes, pf }: InspectedMachine): object {
   return { formatVersion: 1, nodes, pf };
@@ -51,6 +52,16 @@ function renderNode(node: InspectedNode, style: Style): string {
     rows.length === 0 ? "No workload is attached." : renderTable(["Workload", "Cgroup", "Hooks"], rows, style),
     ...node.foreign.map(({ cgroup, hook, programId }) => `not ztap's: program ${programId} at ${hook} of ${cgroup}`),
   ].join("\n");
+}
+
+/** Before the question: what will be open. */
+export function renderRemovable(held: readonly Removed[], style: Style): string {
+  const lines = held.map(({ node, workloads }) =>
+    workloads.length === 0
+      ? `Node ${node}: no workload is covered; none will be opened.`
+      : `Node ${node}: ${style.warn("will be open")}: ${workloads.map(printableLine).join(", ")}.`,
+  );
+  return lines.flatMap((line) => wrapWords(line, style.width, "  ")).join("\n");
 }
 
 export function removalDocument(removed: readonly Removed[]): object {

@@ -1,11 +1,20 @@
-/** Flows as lines for people. They come one by one, so the columns have fixed widths. */
-import type { FlowEvent, FlowGap, FlowMessage } from "../model/flow.js";
+/**
+ * Flows as lines for people. They come one by one, so the columns have fixed widths; on a terminal that is too narrow
+ * for those, each flow is a line of its own and its reason one below.
+ */
+import type { FlowEvent, FlowGap, FlowMessage, FlowQuery } from "../model/flow.js";
 import { printableLine } from "../model/printable.js";
 import type { Style } from "./style.js";
+import { wrapWords } from "./wrap.js";
 
 const WIDTHS = { time: 24, verdict: 7, direction: 7, workload: 24, peer: 40, port: 10 } as const;
 
-export function renderFlowHead(style: Style): string {
+/** What all columns and a short reason need. */
+const FULL_WIDTH = Object.values(WIDTHS).reduce((sum, width) => sum + width + 2, 0) + 30;
+
+/** Null where there is no room for columns. */
+export function renderFlowHead(style: Style): string | null {
+  if (style.width < FULL_WIDTH) return null;
   const titles = ["Time", "Verdict", "", "Workload", "Peer", "Port", "Policy"];
   const widths = [...Object.values(WIDTHS), 0];
   return style.bold(
@@ -23,6 +32,7 @@ export function renderFlow(message: FlowMessage, style: Style): string {
 function renderEvent(event: FlowEvent, style: Style): string {
   const paint = { allowed: style.good, denied: style.bad, audited: style.warn }[event.verdict];
   const { address, workloads } = event.peer;
+  if (style.width < FULL_WIDTH) return renderNarrow(event, paint, style.width);
   const cells = [
     event.time.padEnd(WIDTHS.time),
     paint(event.verdict.padEnd(WIDTHS.verdict)),
@@ -33,6 +43,26 @@ function renderEvent(event: FlowEvent, style: Style): string {
     printableLine(describeReason(event)),
   ];
   return cells.join("  ");
+}
+
+/** The time without its date, and arrows in place of columns. */
+function renderNarrow(event: FlowEvent, paint: (text: string) => string, width: number): string {
+  const { address, workloads } = event.peer;
+  const peer = workloads.length === 0 ? address : `${workloads.join(",")} (${address})`;
+  const arrow = event.direction === "egress" ? "→" : "←";
+  const what = printableLine(`${event.workload ?? "?"} ${arrow} ${peer} ${portText(event)}`);
+  const head = `${event.time.slice(11, 19)} ${paint(event.verdict.padEnd(WIDTHS.verdict))}`;
+  const indent = " ".repeat(17);
+  return [
+    ...wrapWords(`${head} ${what}`, width, indent),
+    ...wrapWords(`${indent}${printableLine(describeReason(event))}`, width, indent),
+  ].join("\n");
+}
+
+export function describeNoFlows({ workload, verdict, direction }: FlowQuery): string {
+  const some = [verdict, direction].filter((word) => word !== null).join(" ");
+  const of = workload === null ? "" : ` of ${printableLine(workload)}`;
+  return `No ${some === "" ? "" : `${some} `}flow${of} is remembered; \`--follow\` waits for what comes.`;
 }
 
 /** As in `ztap explain --to`. */

@@ -5,18 +5,20 @@ interface Made {
   readonly created: readonly string[];
   readonly kept: readonly string[];
   readonly initialized: boolean;
+  readonly problem: string | null;
 }
 
 export function initDocument(dir: string, made: Made): object {
   return { formatVersion: 1, dir, ...made };
 }
 
-export function renderInit(dir: string, { created, kept, initialized }: Made, style: Style): string {
+export function renderInit(dir: string, { created, kept, initialized, problem }: Made, style: Style): string {
   const enter = dir === "." ? [] : [`  cd ${dir}`];
   return [
     ...created.map((file) => `${style.good("created")}  ${file}`),
     ...kept.map((file) => `${style.dim("kept   ")}  ${file}`),
     ...(initialized ? [`${style.good("created")}  .git (branch main)`] : []),
+    ...(problem === null ? [] : [`${style.warn("missing")}  .git: ${problem}, then run \`git init\` here`]),
     "",
     "Next:",
     ...enter,

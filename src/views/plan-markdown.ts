@@ -8,7 +8,7 @@ import { qualifiedName } from "../model/state.js";
 import type { ConnectivityDiff } from "../plan/connectivity.js";
 import type { ConnectionGroup } from "../plan/groups.js";
 import type { Change, Plan } from "../plan/plan.js";
-import { changeLines, describeBase, describeCauses, notComputed, SIGNS } from "./changes.js";
+import { changeLines, countConnections, describeBase, describeCauses, notComputed, SIGNS } from "./changes.js";
 import { describePorts } from "./connectivity.js";
 import { block, code, diffFence, fitSections, folded, html, type Section } from "./markdown.js";
 import { titleOf } from "./reports/problem.js";
@@ -72,19 +72,35 @@ function plural(count: number, word: string): string {
   return `${count} ${word}${count === 1 ? "" : "s"}`;
 }
 
+/** What was meant comes first, and is never hidden behind what only shares an address with it. */
 function connectionSections(heading: string, mark: "**" | "", groups: readonly ConnectionGroup[]): readonly Section[] {
   if (groups.length === 0) return [];
-  const lines = groups.map((group) => {
+  const [meant, shared] = [false, true].map((is) => groups.filter(({ sharesAddress }) => sharesAddress === is));
+  const lines = connectionLines(meant ?? [], mark);
+  const rest = countConnections((meant ?? []).slice(SHOWN_GROUPS));
+  const also = countConnections(shared ?? []);
+  const more = { open: [], lines: lines.slice(SHOWN_GROUPS), close: [] };
+  const byAddress = { open: [], lines: connectionLines(shared ?? [], mark), close: [] };
+  return [
+    { open: [`#### ${heading}`, ""], lines: lines.slice(0, SHOWN_GROUPS), close: [""] },
+    ...(rest === 0 ? [] : [folded(`and ${plural(rest, "connection")} more`, more)]),
+    ...(also === 0
+      ? []
+      : [
+          folded(
+            `and ${plural(also, "connection")} of workloads that no rule means: they share an address with one that is meant`,
+            byAddress,
+          ),
+        ]),
+  ];
+}
+
+function connectionLines(groups: readonly ConnectionGroup[], mark: "**" | ""): readonly string[] {
+  return groups.map((group) => {
     const connection = code(`${group.fromText} → ${group.toText} ${describePorts(group)}`);
     const causes = describeCauses(group.causes);
     return `- ${mark}${connection}${mark}${causes === "" ? "" : ` by ${code(causes)}`}`;
   });
-  const rest = groups.slice(SHOWN_GROUPS).reduce((sum, { connections }) => sum + connections, 0);
-  const more = { open: [], lines: lines.slice(SHOWN_GROUPS), close: [] };
-  return [
-    { open: [`#### ${heading}`, ""], lines: lines.slice(0, SHOWN_GROUPS), close: [""] },
-    ...(rest === 0 ? [] : [folded(`and ${plural(rest, "connection")} more`, more)]),
-  ];
 }
 
 function changeSection(change: Change): Section {

@@ -4,9 +4,10 @@ import type { ConnectivityDiff } from "../plan/connectivity.js";
 import type { Change, Plan } from "../plan/plan.js";
 import { printableLine } from "../model/printable.js";
 import type { ConnectionGroup } from "../plan/groups.js";
-import { changeLines, describeBase, describeCauses, notComputed, SIGNS } from "./changes.js";
+import { changeLines, countConnections, describeBase, describeCauses, notComputed, SIGNS } from "./changes.js";
 import { describePorts } from "./connectivity.js";
 import type { Style } from "./style.js";
+import { renderTable } from "./table.js";
 
 /** How many connections a text shows of each kind; the document has more. */
 const SHOWN_CONNECTIONS = 20;
@@ -33,6 +34,37 @@ export function renderPlan(plan: Plan, connectivity: ConnectivityDiff, style: St
   return [...blocks, ...renderConnectivity(plan, connectivity, style), renderSummary(plan, style)].join("\n");
 }
 
+/** The same in numbers, for a plan that nobody would read to its end. */
+export function renderPlanSummary(plan: Plan, { unknown, summary }: ConnectivityDiff, style: Style): string {
+  const counts = new Map<
+    string,
+    { readonly kind: string; readonly namespace: string } & Record<Change["action"], number>
+  >();
+  for (const { action, ref } of plan.changes) {
+    const namespace = ref.namespace ?? "-";
+    const key = `${ref.kind} ${namespace}`;
+    const row = counts.get(key) ?? { kind: ref.kind, namespace, create: 0, update: 0, delete: 0 };
+    counts.set(key, { ...row, [action]: row[action] + 1 });
+  }
+  const rows = [...counts].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, row]) => row);
+  const cells = rows.map((row) => [
+    row.kind,
+    row.namespace,
+    ...(["create", "update", "delete"] as const).map((action) =>
+      row[action] === 0 ? "-" : `${SIGNS[action]}${row[action]}`,
+    ),
+  ]);
+  if (rows.length === 0) return renderSummary(plan, style);
+  return [
+    renderTable(["Kind", "Namespace", "Create", "Update", "Delete"], cells, style),
+    "",
+    unknown === null
+      ? `${style.bold("Connections:")} ${summary.opened} to open, ${summary.closed} to close.`
+      : style.warn(notComputed(unknown)),
+    renderSummary(plan, style),
+  ].join("\n");
+}
+
 function renderConnectivity(plan: Plan, connectivity: ConnectivityDiff, style: Style): readonly string[] {
   if (plan.changes.length === 0) return [];
   if (connectivity.unknown !== null) return [style.warn(notComputed(connectivity.unknown)), ""];
@@ -56,10 +88,17 @@ function signedGroups(sign: "+" | "-", groups: readonly ConnectionGroup[]): read
   const widths = [width(({ fromText }) => fromText), width(({ toText }) => toText), width(describePorts)] as const;
   const lines = shown.map((group) => {
     const ends = `${group.fromText.padEnd(widths[0])} → ${group.toText.padEnd(widths[1])}`;
-    return `${sign} ${ends}  ${describePorts(group).padEnd(widths[2])}  ${describeCauses(group.causes)}`.trimEnd();
+    const why = `${describeCauses(group.causes)}${group.sharesAddress ? " (only by a shared address)" : ""}`;
+    return `${sign} ${ends}  ${describePorts(group).padEnd(widths[2])}  ${why}`.trimEnd();
   });
-  const more = groups.slice(SHOWN_CONNECTIONS).reduce((sum, { connections }) => sum + connections, 0);
-  return more === 0 ? lines : [...lines, `${sign} … and ${more} connections more`];
+  const rest = groups.slice(SHOWN_CONNECTIONS);
+  const more = countConnections(rest);
+  if (more === 0) return lines;
+  const shared = countConnections(rest.filter(({ sharesAddress }) => sharesAddress));
+  return [
+    ...lines,
+    `${sign} … and ${more} connections more${shared === 0 ? "" : `, ${shared} of them only by a shared address`}`,
+  ];
 }
 
 function renderSummary(plan: Plan, style: Style): string {

@@ -1,4 +1,4 @@
-/** Colour, only on a terminal: a view is given a style, it never asks for one. */
+/** Colour and width, as a terminal has them: a view is given a style, it never asks for one. */
 import { styleText } from "node:util";
 
 export interface Style {
@@ -7,11 +7,13 @@ export interface Style {
   readonly warn: (text: string) => string;
   readonly dim: (text: string) => string;
   readonly bold: (text: string) => string;
+  /** Columns that a line may have; infinite where no terminal cuts it. */
+  readonly width: number;
 }
 
 const same = (text: string) => text;
 
-export const plainStyle: Style = { good: same, bad: same, warn: same, dim: same, bold: same };
+export const plainStyle: Style = { good: same, bad: same, warn: same, dim: same, bold: same, width: Infinity };
 
 const paint = (format: Parameters<typeof styleText>[0]) => (text: string) =>
   styleText(format, text, { validateStream: false });
@@ -22,4 +24,5 @@ export const colourStyle: Style = {
   warn: paint("yellow"),
   dim: paint("dim"),
   bold: paint("bold"),
+  width: Infinity,
 };

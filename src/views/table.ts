@@ -1,6 +1,9 @@
 /** Aligned columns without borders. */
 import Table from "cli-table3";
 import type { Style } from "./style.js";
+import { widthOf, wrapWords } from "./wrap.js";
+
+const GAP = "  ";
 
 const NO_BORDERS = {
   top: "",
@@ -17,10 +20,39 @@ const NO_BORDERS = {
   "mid-mid": "",
   right: "",
   "right-mid": "",
-  middle: "  ",
+  middle: GAP,
 };
 
+/** Where the style's width is too small for a row, its last columns stand in a line of their own below it. */
 export function renderTable(head: readonly string[], rows: readonly (readonly string[])[], style: Style): string {
+  const columns = countFitting(head, rows, style.width);
+  if (columns === head.length) return align(head, rows, style);
+  const [titles = "", ...lines] = align(
+    head.slice(0, columns),
+    rows.map((row) => row.slice(0, columns)),
+    style,
+  ).split("\n");
+  const below = (row: readonly string[]) =>
+    wrapWords(`${GAP}${row.slice(columns).join(GAP)}`.trimEnd(), style.width, GAP).filter((line) => line !== "");
+  return [
+    titles,
+    ...below(head).map(style.bold),
+    ...rows.flatMap((row, index) => [lines[index] ?? "", ...below(row)]),
+  ].join("\n");
+}
+
+/** So many of the first columns, at least one, fit beside each other. */
+function countFitting(head: readonly string[], rows: readonly (readonly string[])[], width: number): number {
+  let taken = 0;
+  for (const [index, title] of head.entries()) {
+    taken += rows.reduce((most, row) => Math.max(most, widthOf(row[index] ?? "")), title.length);
+    if (taken > width && index > 0) return index;
+    taken += GAP.length;
+  }
+  return head.length;
+}
+
+function align(head: readonly string[], rows: readonly (readonly string[])[], style: Style): string {
   const table = new Table({
     head: head.map((title) => style.bold(title)),
     chars: NO_BORDERS,

@@ -69,6 +69,6 @@ t.test(
       code: 1,
     });
     t.match(setup, { error: { code: "unsupported", message: /set up on macOS, and this is linux/ } });
-    t.match(await ztap.run(["enforcement", "setup"]), { code: 64, stderr: /flag backend/ });
+    t.match(await ztap.run(["enforcement", "setup"]), { code: 64, stderr: /--backend pf is missing/ });
   },
 );

@@ -1,7 +1,9 @@
 /** `ztap flows` and the counters of `ztap policy show`, with a real agent, kernel and processes. */
 import { createHash } from "node:crypto";
 import { existsSync, mkdirSync, statSync } from "node:fs";
+import { join } from "node:path";
 import t from "tap";
+import { DEFAULT_PIN_ROOT, pinName } from "../../src/adapters/ebpf/paths.js";
 import { Sandbox, whyNot } from "../kernel/sandbox.js";
 import { NOBODY, schemaErrors, until, Ztap } from "./ztap.js";
 
@@ -50,7 +52,7 @@ spec:
     const ztap = new Ztap(t);
     ztap.write("repo/state.yaml", state);
     t.match(await ztap.run(["apply", "repo", "--auto-approve"]), { code: 0 });
-    const flags = ["--node", node, "--listen", "off"];
+    const flags = ["--node", node, "--listen", "off", "--heartbeat-interval", "100ms", "--election-timeout", "1s"];
     const absent = await ztap.json(t, "error", ["flows", "--node", node], { code: 1 });
     t.match(absent, { error: { code: "agent-away", message: /ztap agent/ } });
 
@@ -84,7 +86,28 @@ spec:
     });
     t.match(events[1], { verdict: "denied", hook: "call", port: 9, rule: null, policies: [{ ...policy, line: 11 }] });
     t.match(events[2], { verdict: "audited", direction: "ingress", port: served, policies: [policy] });
-    t.equal((await past("--workload", "other")).trim(), "");
+    const other = await ztap.json(t, "error", ["flows", "--workload", "demo/wbe", "--node", node], { code: 1 });
+    t.match(other, {
+      error: { code: "not-found", message: /no workload demo\/wbe on node .*did you mean demo\/web\?/ },
+    });
+    const unknown = await ztap.run(["flows", "--workload", "other", "--node", node]);
+    t.match(unknown, { code: 1, stdout: "", stderr: /no workload default\/other/ }, "no header before an error");
+    t.match(await ztap.run(["flows", "--verdict", "denied", "--direction", "ingress", "--node", node]), {
+      code: 0,
+      stdout: /No denied ingress flow is remembered/,
+    });
+    const only = await ztap.run(["flows", "--json"]);
+    t.match(
+      only,
+      { code: 0, stderr: new RegExp(`these are the flows of node ${node}`) },
+      "the only agent of the machine",
+    );
+    t.ok(parse(only.stdout).length >= 3);
+    const typo = await ztap.json(t, "error", ["flows", "--node", "typo"], { code: 1 });
+    t.match(typo, { error: { code: "agent-away", message: new RegExp(`node typo .*do: ${node}`) } });
+    const narrow = await ztap.onTerminal(["flows", "--node", node], "", { NO_COLOR: "1" });
+    for (const line of narrow.stdout.split(/\r?\n/)) t.ok(line.length <= 80, line);
+    t.match(narrow.stdout, /denied +demo\/web → demo\/db \(10\.208\.0\.2\) 9\/TCP\r?\n +no rule of demo\/web/);
     const text = (await ztap.run(["flows", "--node", node])).stdout;
     t.match(
       text,
@@ -104,7 +127,19 @@ spec:
     t.match(egress, { direction: "egress", mode: "enforce", denied: 0, refusedCalls: 1 });
     t.match((await ztap.run(["policy", "show", "demo/web"])).stdout, /egress rule 1 +state.yaml:19 +\d+ packets/);
 
+    t.notMatch(agent.stderr, /let go/, "a look at its socket is no news");
+    agent.child.kill("SIGSTOP");
+    const messageOf = async () => {
+      const { nodes } = await ztap.json(t, "policy-show", ["policy", "show", "demo/web"]);
+      return String(nodes[0].message);
+    };
+    await until(
+      async () => /runs here, and does not reach the store/.test(await messageOf()),
+      "its silence to be told",
+    );
+    agent.child.kill("SIGCONT");
     t.match(await agent.stop("SIGKILL"), {});
+    await until(async () => /the agent is not running/.test(await messageOf()), "its death to be told");
     t.match(await followers[0]?.ended, { code: 1, stderr: /the agent of node .* stopped/ });
     t.ok(existsSync(socket), "a killed agent leaves its socket");
     const next = ztap.start(["agent", ...flags]);
@@ -112,6 +147,32 @@ spec:
     t.match((await ztap.run(["flows", "--node", node], { uid: NOBODY })).stderr, /needs root|EACCES/);
     t.match(await next.stop(), { code: 0 });
     t.notOk(existsSync(socket), "one that stops takes it away");
+
+    const remove = ["enforcement", "remove", "--node"];
+    const wrong = await ztap.json(t, "error", [...remove, "typo", "--auto-approve"], { code: 1 });
+    t.match(wrong, { error: { code: "not-found", message: /nothing is enforced for a node typo on this machine; / } });
+    t.match(await ztap.onTerminal([...remove, node], "no\n", { NO_COLOR: "1" }), {
+      code: 1,
+      stdout: new RegExp(`Node ${node}: will be open: demo/web\\..*not removed: not confirmed`, "s"),
+    });
+    t.ok(existsSync(join(DEFAULT_PIN_ROOT, pinName(node))));
+    t.match(await ztap.run([...remove, node, "--auto-approve"]), { code: 0, stdout: /open now: demo\/web/ });
+    t.notOk(existsSync(join(DEFAULT_PIN_ROOT, pinName(node))));
+  });
+
+  await t.test("an agent by which nothing was put in force leaves nothing pinned", async (t) => {
+    const ztap = new Ztap(t);
+    const once = ["agent", "--once", "--listen", "off", "--node"];
+    t.match(await ztap.run([...once, node]), { code: 1, stderr: /nothing is enforced/ });
+    t.notOk(existsSync(join(DEFAULT_PIN_ROOT, pinName(node))), "of an empty store");
+    const declared = `---\napiVersion: ztap/v1\nkind: Node\nmetadata: { name: ${node} }\nspec: { address: "a:1" }\n`;
+    ztap.write("repo/state.yaml", state + declared);
+    await ztap.run(["apply", "repo", "--auto-approve"]);
+    const other = sandbox.node("undeclared").toLowerCase();
+    t.match(await ztap.run([...once, other]), { code: 1, stderr: /is not declared, so that nothing is enforced/ });
+    t.notOk(existsSync(join(DEFAULT_PIN_ROOT, pinName(other))), "of a node that is not declared");
+    t.match(await ztap.run([...once, node]), { code: 0 });
+    t.ok(existsSync(join(DEFAULT_PIN_ROOT, pinName(node))), "what is in force stays");
   });
 
   await t.test("a state folder whose path is longer than a socket's may be", async (t) => {

@@ -59,6 +59,18 @@ t.test("a saved plan applies exactly what was shown, or is refused", async (t) =
   t.match(await ztap.json(t, "cluster-status", ["cluster", "status"]), { revision: 1 });
 });
 
+t.test("a summary counts what changes, by kind and namespace", async (t) => {
+  const ztap = new Ztap(t);
+  makeRepository(ztap);
+  const { code, stdout } = await ztap.run(["plan", "repo", "--summary"]);
+  t.equal(code, 0);
+  t.match(stdout, /Kind +Namespace +Create +Update +Delete\nNetworkPolicy +default +\+1 +- +-\nNode +- +\+1 +- +-\n/);
+  t.match(stdout, /^Connections: \d+ to open, \d+ to close\.\nPlan: 3 to create/m);
+  t.equal(stdout.split("\n").length, 8, "and nothing else");
+  t.match(await ztap.run(["plan", "repo", "--summary", "--detailed-exitcode"]), { code: 2 });
+  t.match(await ztap.run(["plan", "repo", "--summary", "--json"]), { code: 64 });
+});
+
 t.test("apply asks: only yes commits, on a terminal alone", async (t) => {
   const ztap = new Ztap(t);
   makeRepository(ztap);
@@ -66,7 +78,10 @@ t.test("apply asks: only yes commits, on a terminal alone", async (t) => {
   t.match(without, { code: 1, stderr: /no terminal to ask on.*Nothing was changed/s });
   t.notOk(existsSync(ztap.store), "no store is made for nothing");
   t.equal((await ztap.onTerminal(["apply", "repo"], "no\n")).code, 1);
-  t.equal((await ztap.onTerminal(["apply", "repo"], "\u0003")).code === 0, false, "Ctrl-C");
+  t.match(await ztap.onTerminal(["apply", "repo"], "\u0003"), {
+    code: 130,
+    stdout: /is accepted: [^\n]*\n[^\n]*ztap: not applied: interrupted; nothing was changed/,
+  });
   t.match(await ztap.json(t, "policy-list", ["policy", "list"]), { policies: [] });
   t.equal((await ztap.run(["apply", "none", "--auto-approve"])).code, 1);
   t.notOk(existsSync(ztap.store), "declined or failed");
@@ -147,6 +162,21 @@ t.test("policy show: 3 only where it was asked to and there is drift", async (t)
   t.match(report, { policy: { version: 1, file: "p.yaml" }, nodes: [{ node: "n1", state: "Unknown" }], drift: true });
   t.equal((await ztap.run(["policy", "show", "p", "--detailed-exitcode"])).code, 3);
   t.match(await ztap.run(["policy", "show", "q"]), { code: 1, stderr: /no policy default\/q/ });
+  await ztap.run(["apply", "repo", "--auto-approve", "-m", "a reason that takes a whole sentence to give"]);
+  t.match(await ztap.run(["policy", "show", "pp"]), {
+    code: 1,
+    stderr: /no policy default\/pp .*did you mean default\/p\?/,
+  });
+  for (const args of [
+    ["policy", "history", "p"],
+    ["policy", "history"],
+    ["policy", "list"],
+    ["policy", "show", "p"],
+  ]) {
+    const { stdout } = await ztap.onTerminal(args, "", { NO_COLOR: "1" });
+    const table = stdout.split(/\r?\n/).filter((line) => !line.startsWith("Git"));
+    for (const line of table) t.ok(line.length <= 80, `${args.join(" ")}: ${line}`);
+  }
 });
 
 t.test("a folder without any object deletes nothing unless it is told to", async (t) => {
@@ -158,6 +188,18 @@ t.test("a folder without any object deletes nothing unless it is told to", async
     code: 1,
     stderr: /elsewhere holds no object at all, and this would delete all that there are.*--allow-empty/,
   });
+  for (const args of [[], ["--detailed-exitcode"], ["--out", "empty.plan"]]) {
+    const refused = await ztap.json(t, "error", ["plan", "elsewhere", ...args], { code: 1 });
+    t.match(refused, { error: { code: "empty-source", message: /elsewhere holds no object.*--allow-empty/ } });
+  }
+  const comment = await ztap.run(["plan", "elsewhere", "--format", "markdown"]);
+  t.match(comment, { code: 1, stdout: /\*\*No plan was made\*\*: .*holds no object/ });
+  t.notOk(existsSync(ztap.path("empty.plan")));
+  t.match(await ztap.json(t, "plan", ["plan", "elsewhere", "--allow-empty"]), { summary: { delete: 3 } });
+  t.match(await ztap.run(["plan", "elsewhere", "--allow-empty", "--detailed-exitcode"]), { code: 2 });
+  t.match(await ztap.run(["connectivity", "elsewhere"]), { code: 0, stdout: /no objects here/ });
+  ztap.write("policies/p.yaml", policy(80));
+  t.match(await ztap.run(["connectivity", "policies"]), { code: 0, stdout: /No Workload is declared/ });
   t.match(await ztap.run(["plan", "repo", "--detailed-exitcode"]), { code: 0 }, "nothing was changed");
   t.match(await ztap.run(["apply", "elsewhere", "--auto-approve", "--allow-empty"]), { code: 0 });
 });

@@ -1,9 +1,13 @@
 /** What was typed wrong, settings and where they come from, output that nobody reads, and init, version, doctor. */
 import { execFileSync } from "node:child_process";
 import { existsSync, readFileSync } from "node:fs";
+import { stripVTControlCharacters } from "node:util";
 import t from "tap";
 import { Repository } from "../fakes/repository.js";
 import { CONTROLS, NOBODY, NODES, policy, schemaErrors, Ztap } from "./ztap.js";
+
+/** Words of the framework that parses the command line. */
+const FRAMEWORK = /occurred|Parsing --|required (arg|flag)|Unexpected|Expected|Nonexistent|See more|only be specified/;
 
 const isRoot = process.geteuid?.() === 0;
 
@@ -17,13 +21,38 @@ t.test("a wrong command line ends with 64, one message and no stack trace", asyn
     [["polcy"], /did you mean `ztap policy`/],
     [["plan", "--detailled-exitcode"], /no flag --detailled-exitcode; did you mean --detailed-exitcode/],
     [["plan", "--zzz"], /no flag --zzz; --help lists/],
+    [
+      ["explain"],
+      /--from A is missing: who .*\n--to B:PORT\/PROTO is missing.*\nusage: ztap explain \[SOURCE\] --from A --to B/,
+    ],
+    [["policy", "rollback", "x", "--to", "y"], /--to cannot be "y"; wanted a whole number\n/],
+    [["policy", "rollback", "x", "--to", "0"], /--to cannot be "0"; wanted a whole number of at least 1\n/],
+    [["graph", "--plan", "--against", "x"], /--plan and --against exclude each other/],
+    [["plan", "--exact"], /--exact says nothing without --against/],
+    [["cluster", "join"], /ID is missing: name of the node\nADDRESS is missing/],
+    [["version", "x"], /ztap version takes no argument: x/],
+    [["plan", "--format"], /--format needs a value: text, json, markdown/],
+    [["plan", "--ref", "a", "--ref", "b"], /--ref is given more than once/],
+    [["plan", "--format", "jsn"], /--format cannot be "jsn"; .*did you mean json\?/],
+    [["enforcement", "setup"], /--backend pf is missing/],
+    [["diff"], /no command diff; did you mean `ztap plan`\?/],
+    [["get", "networkpolicies"], /did you mean `ztap policy list`\?/],
+    [["logs"], /did you mean `ztap flows`\?/],
+    [["status"], /did you mean `ztap cluster status`\?/],
+    [["rollback", "web"], /did you mean `ztap policy rollback`\?/],
+    [["show", "web"], /did you mean `ztap policy show`\?/],
+    [["ls"], /did you mean `ztap policy list`\?/],
+    [["rm", "web"], /no command rm web; an object goes when it is taken out of the repository/],
+    [["delete"], /taken out of the repository and `ztap apply`/],
+    [["autocomplete"], /no command autocomplete; shells are not taught/],
+    [["cluster", "rm", "n1"], /did you mean `ztap cluster leave`\?/],
     [["plan", "--log-format", "xml"], /auto, text, json/],
     [["--nope"], /--nope/],
     [["policy", "nope"], /no command policy nope; `ztap policy --help`/],
     [["validate", "--nope"], /--nope/],
-    [["policy", "show"], /name/],
+    [["policy", "show"], /NAME is missing/],
     [["policy", "show", "a/b/c"], /NAMESPACE\/NAME/],
-    [["plan", "a", "b"], /b/],
+    [["plan", "a", "b"], /"b" is one argument too many: it takes no more than SOURCE/],
     [["plan", "--format", "xml"], /text, json, markdown/],
     [["plan", "--out"], /--out/],
     [["plan", "--log-level", "loud"], /debug, info, warn, error/],
@@ -39,7 +68,10 @@ t.test("a wrong command line ends with 64, one message and no stack trace", asyn
     t.match(stderr, message);
     t.match(stderr, /^ztap: /);
     t.notMatch(stderr, /^\s+at /m);
+    t.notMatch(stderr, FRAMEWORK, "in our words");
   }
+  const variable = await ztap.run(["plan"], { env: { ZTAP_FORMAT: "xml" } });
+  t.match(variable, { code: 64, stderr: /ZTAP_FORMAT \(--format\) cannot be "xml"/ });
   t.notOk(existsSync(ztap.store));
 });
 
@@ -67,13 +99,27 @@ t.test("help is no failure, for the program, a topic and a command", async (t) =
     ["policy", "--help"],
     ["help", "policy", "show"],
     ["plan", "--help"],
+    ["plan", "-h"],
+    ["policy", "show", "-h"],
+    ["policy", "-h"],
   ]) {
     const { code, stdout, stderr } = await ztap.run(args);
     t.equal(code, 0, args.join(" "));
     t.match(stdout, /USAGE/);
     t.equal(stderr, "");
+    t.ok(widest(stdout) <= 80, "80 columns where there is no terminal");
+  }
+  for (const args of [["--help"], ["plan", "-h"]]) {
+    const { stdout } = await ztap.onTerminal(args, "", {}, 130);
+    t.ok(widest(stdout) > 90 && widest(stdout) <= 130, `${args.join(" ")}: ${widest(stdout)} of 130 columns`);
   }
 });
+
+/** Without escape sequences and what a terminal adds. */
+function widest(text: string): number {
+  const lines = stripVTControlCharacters(text).split(/\r?\n/);
+  return Math.max(...lines.map(({ length }) => length));
+}
 
 t.test("flag beats variable beats file; a bad file is refused with its place", async (t) => {
   const ztap = new Ztap(t);
@@ -162,6 +208,8 @@ t.test("validate: files, folders, standard input, and what is no text", async (t
   t.match(await ztap.json(t, "validate", ["validate", "-"], { input: NODES }), { valid: true });
   const bad = await ztap.json(t, "validate", ["validate", "-"], { input: "kind: [", code: 1 });
   t.match(bad, { valid: false, diagnostics: [{ file: "<stdin>", line: 1 }] });
+  const glued = await ztap.json(t, "validate", ["validate", "-"], { input: NODES.replace("---\n", ""), code: 1 });
+  t.match(glued, { diagnostics: [{ code: "ZT1002", line: 5, fix: /put a line --- between two objects/ }] });
   ztap.write("binary/a.yaml", new Uint8Array([0xff, 0xfe, 0, 1]));
   for (const command of ["validate", "plan"]) {
     t.match(await ztap.run([command, "binary"]), { code: 1, stderr: /^ztap: .*binary\/a\.yaml|a\.yaml/ });
@@ -186,6 +234,7 @@ t.test("what the system refuses is told in words, with what to do", async (t) =>
   ztap.write("file", "");
   const rows: readonly (readonly [string, RegExp])[] = [
     ["validate none", /none cannot be read: no such file or directory; check the path/],
+    ["plan github.com/a/b", /github\.com\/a\/b cannot be read: .*did you mean https:\/\/github\.com\/a\/b\?/],
     ["plan file/below", /file\/below cannot be read: not a directory; check the path/],
     ["plan repo --config none.yaml", /configuration file none\.yaml cannot be read: no such file/],
     ["plan repo --config repo", /configuration file repo cannot be read: it is a folder/],

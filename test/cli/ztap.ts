@@ -196,8 +196,10 @@ export class Ztap {
     args: readonly string[],
     typed: string,
     env: Readonly<Record<string, string>> = {},
+    columns = 80,
   ): Promise<Result> {
-    const command = [ZTAP, ...args].map((word) => `'${word}'`).join(" ");
+    const words = [ZTAP, ...args].map((word) => `'${word}'`).join(" ");
+    const command = `stty cols ${columns}; exec ${words}`;
     const child = spawn("script", ["-qefc", command, "/dev/null"], {
       cwd: this.folder,
       env: { ...this.env, ...env },

@@ -1,7 +1,12 @@
-/** What the README of each example says is so: it validates, opens what is listed, and one wrong line is found. */
+/**
+ * What the README of each example says is so: it validates, opens what is listed, and one wrong line is found. And the
+ * README of ztap itself, whose blocks are run in their order.
+ */
+import { readFileSync, rmSync } from "node:fs";
 import { delimiter, join } from "node:path";
 import t from "tap";
-import { Ztap } from "../cli/ztap.js";
+import { until, Ztap } from "../cli/ztap.js";
+import { Sandbox, whyNot } from "../kernel/sandbox.js";
 import { blockOf, copyExample, EXAMPLES } from "./example.js";
 
 for (const name of Object.keys(EXAMPLES)) {
@@ -24,3 +29,41 @@ for (const name of Object.keys(EXAMPLES)) {
     }
   });
 }
+
+const reason = whyNot();
+
+t.test("the lines to try ztap by hand work as they stand", reason === null ? {} : { skip: reason }, async (t) => {
+  const ztap = new Ztap(t);
+  const blocks = [...readFileSync(join(ztap.root, "README.md"), "utf8").matchAll(/^```sh\n(.*?)^```$/gms)];
+  t.equal(blocks.length, 3);
+  const sandbox = new Sandbox(t);
+  sandbox.cgroup("all");
+  const cgroup = join(sandbox.cgroupPathOf("all"), "try");
+  const script = blocks
+    .map(([, block = ""]) => block)
+    .join("")
+    // A cgroup of the test's own, in place of the one in the hierarchy's root.
+    .replaceAll(/(?<!~\/|HOME\/)ztap-try/g, cgroup);
+  const pinRoot = `/sys/fs/bpf/ztap-readme-${process.pid}`;
+  const env = { ZTAP_PIN_ROOT: pinRoot, ZTAP_LISTEN: "off" };
+  t.teardown(async () => {
+    await ztap.run(["enforcement", "remove", "--auto-approve"], { env });
+    rmSync(pinRoot, { recursive: true, force: true });
+  });
+  const stop = `trap 'status=$?; test -z "\${!-}" || kill $! 2>&- || :; exit $status' EXIT\n`;
+  const shell = ztap.spawn("sh", ["-euc", stop + script], { env, cwd: ztap.root });
+  await until(() => shell.isOver, "its end");
+  const { code, stdout, stderr } = await shell.ended;
+  t.equal(code, 0, stdout + stderr);
+  for (const expected of [
+    /Committed revision 1/,
+    /host-1 +InSync/,
+    /shop\/web-to-db +1 +\S+ +\S+ +Synced/,
+    /refused, at once/,
+    /denied +egress +shop\/web +shop\/db \(192\.0\.2\.11\) +22\/TCP +no rule of .*shop\/default-deny \(policies\/default-deny\.yaml:\d+\)/,
+    /Allowed {2}shop\/web → shop\/db 5432\/TCP/,
+    /Removed enforcement of node host-1; open now: shop\/web/,
+  ])
+    t.match(stdout, expected);
+  t.match(stderr, /Operation not permitted/);
+});

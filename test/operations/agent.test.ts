@@ -3,6 +3,7 @@ import type { Test } from "tap";
 import { MemoryTable, openMemoryStore } from "../../src/adapters/memory/store.js";
 import { systemClock } from "../../src/adapters/system/clock.js";
 import { reconcileOnce, runAgent } from "../../src/operations/agent.js";
+import { Follower } from "../../src/reconcile/follower.js";
 import type { Store } from "../../src/ports/store.js";
 import { StoreError } from "../../src/ports/store.js";
 import { until } from "../cli/ztap.js";
@@ -104,3 +105,24 @@ t.test("a start that the store refuses, or does not answer, enforces the copy; w
     await t.rejects(reconcileOnce(without, OPTIONS), { code: reason });
   }
 });
+
+t.test(
+  "a node that the state does not declare says so: to the log once, in its status, and as a problem",
+  async (t) => {
+    const store = openMemoryStore(systemClock);
+    const declared = '---\napiVersion: ztap/v1\nkind: Node\nmetadata: { name: n1 }\nspec: { address: "a:1" }\n';
+    const objects = [...objectsOf(workload("web@n1 10.0.0.1 app=web") + declared).values()];
+    const made = { source: TEST_SOURCE, node: "n1", author: "a", reason: "test", commitId: "c" };
+    await store.commit({ objects, ...made, time: "2026-01-01T00:00:00.000Z" }, { expectHead: null, fence: null });
+    const warned: string[] = [];
+    const logger = { ...silentLogger, warn: (message: string) => void warned.push(message) };
+    const follower = new Follower(agentDeps(store, { logger, enforcer: new FakeEnforcer(new FakeMachine()) }), "n2");
+    await follower.reconcile();
+    await follower.reconcile();
+    const message = /^node n2 is not declared, so that nothing is enforced for it; declared are: n1; start .*--node/;
+    t.equal(warned.length, 1);
+    t.match(warned[0], message);
+    t.match(follower.problem, message);
+    t.match(await store.listNodeStatus(), [{ node: "n2", state: "Stalled", message, subjects: [] }]);
+  },
+);

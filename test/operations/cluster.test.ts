@@ -45,10 +45,10 @@ t.test("declared, joined and live nodes stand side by side", async (t) => {
   t.match(
     status.nodes.map(({ id, role, state, declared }) => [id, role, state, declared]),
     [
-      ["declared", "follower", "left", true],
-      ["guest", "follower", "left", false],
+      ["declared", "none", "absent", true],
+      ["guest", "none", "left", false],
       ["joined", "follower", "unhealthy", false],
-      ["more", "follower", "left", true],
+      ["more", "none", "absent", true],
       ["n1", "leader", "healthy", true],
     ],
   );
@@ -66,7 +66,7 @@ t.test("a node that dies is unhealthy within its time-out, and is not forgotten"
   t.match((await readClusterStatus(deps)).nodes, [{ id: "n1", state: "healthy", message: null }]);
   clock.advance(1);
   t.match((await readClusterStatus(deps)).nodes, [
-    { id: "n1", state: "unhealthy", heartbeatAgeMs: 1000, enforcedRevision: 1, message: /does not run, or cannot/ },
+    { id: "n1", state: "unhealthy", heartbeatAgeMs: 1000, enforcedRevision: 1, message: /is not running, or cannot/ },
   ]);
   clock.advance(30 * 86_400_000);
   t.match((await readClusterStatus(deps)).nodes, [{ id: "n1", state: "unhealthy" }]);

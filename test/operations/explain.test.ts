@@ -167,11 +167,15 @@ t.test("the document of connectivity is JSON of its schema, also in many pieces 
   const validate = schemaOf("connectivity");
   const many = Array.from({ length: 70 }, (_, index) => workload(`w${index}@n1 10.0.1.${index} app=x`)).join("");
   for (const text of [many, WORKLOADS + POLICIES, ""]) {
-    const connections = [...eachConnection(objectsOf(text))];
+    const objects = objectsOf(text);
+    const connections = [...eachConnection(objects)];
     const document: unknown = JSON.parse([...connectivityDocument(TEST_SOURCE, connections)].join("\n"));
     t.ok(validate(document), ajv.errorsText(validate.errors));
     t.match(document, { formatVersion: 1, connections });
-    t.equal([...renderConnectivity(connections)].join("\n").split("\n").length, Math.max(1, connections.length));
+    t.equal(
+      [...renderConnectivity(objects, connections)].join("\n").split("\n").length,
+      Math.max(1, connections.length),
+    );
   }
 });
 

@@ -79,7 +79,7 @@ t.test("every node that has a subject is reported, each with its own state, and 
   );
   t.equal(isDrift, true);
   t.equal(subjects.length, NAMES.length + 1, "the peer without a node too");
-  t.match(nodes[1]?.message, /not running; it last reported at/);
+  t.match(nodes[1]?.message, /not running, or cannot reach the store; it last reported at/);
   t.match(nodes[2]?.drift, [{ detail: "entry 7" }]);
   t.equal(nodes[2]?.drift.length, 1, "what concerns this policy alone");
   t.match(nodes[4]?.message, /ever reported/);

@@ -5,6 +5,8 @@ import type { DesiredState } from "../../src/model/state.js";
 import { diffConnectivity, NO_DIFFERENCE } from "../../src/plan/connectivity.js";
 import { planAgainst } from "../../src/plan/plan.js";
 import type { Change } from "../../src/plan/plan.js";
+import { renderPlan } from "../../src/views/plan.js";
+import { plainStyle } from "../../src/views/style.js";
 import { renderNoPlanMarkdown, renderPlanMarkdown } from "../../src/views/plan-markdown.js";
 
 const COMMITS = { before: "a".repeat(40), after: "b".repeat(40) };
@@ -75,6 +77,34 @@ t.test("the summary, what opens, what closes, and the objects folded up", async 
   t.equal(renderPlanMarkdown(plan, diff, "policies"), GOLDEN);
   const none = renderPlanMarkdown({ ...plan, changes: [] }, NO_DIFFERENCE, ".");
   t.match(none, "<!-- ztap plan: . -->\n### ztap plan\n\n**No changes.** Plan of commit `bbbbbbbbbbbb` against");
+});
+
+t.test("what was meant comes first, and stays visible beside what only shares an address", async (t) => {
+  const host = (name: string, app: string) =>
+    workload(name, "192.0.2.1").replace(`labels: { app: ${name} }`, `labels: { app: ${app} }`);
+  const others = Array.from({ length: 30 }, (_, index) => host(`a${index}`, `other-${index}`)).join("");
+  const state = others + WORKLOADS;
+  const { plan, diff } = planned(
+    stateAt(
+      COMMITS.before,
+      state +
+        policy(5432)
+          .replace(/from: .* ports/, "ports")
+          .replace("ingress: [{ ports: [{ port: 5432 }] }]", "ingress: []"),
+    ),
+    stateAt(COMMITS.after, state + policy(22)),
+  );
+  t.equal(diff.summary.opened, 31);
+  t.same(
+    diff.groups.opened.filter(({ sharesAddress }) => !sharesAddress).map(({ from, to }) => [from, to]),
+    [[["default/web"], ["default/db"]]],
+  );
+  const text = renderPlanMarkdown(plan, diff, ".");
+  const opens = text.slice(text.indexOf("#### Opens"), text.indexOf("#### Objects"));
+  t.match(opens, /^#### Opens\n\n- \*\*`default\/web → default\/db TCP 22`\*\* by .*\n\n<details>/);
+  t.match(opens, /<summary>and 30 connections of workloads that no rule means: they share an address/);
+  t.match(opens, /default\/a29|30 workloads|a0/, "and can be seen");
+  t.match(renderPlan(plan, diff, plainStyle), /\+ default\/web +→ default\/db +TCP 22 .*\n.*only by a shared address/);
 });
 
 const HOSTILE =

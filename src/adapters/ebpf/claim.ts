@@ -1,4 +1,5 @@
 /** Claim: the node's folder among the pins: whose it is, who writes there, and whether this build can read it. */
+import { fstatSync, statSync } from "node:fs";
 import { dirname } from "node:path";
 import { EnforcerError } from "../../ports/enforcer.js";
 import { ABI } from "./abi.generated.js";
@@ -20,6 +21,10 @@ export function claimFolder(native: Native, pinRoot: string, folders: NodeFolder
     );
   }
   const lock = kernel("Locking the node's folder", () => native.lockFolder(folders.node));
+  if (lock >= 0 && !isThere(lock, folders.node)) {
+    native.closeFd(lock);
+    throw new EnforcerError("busy", `${folders.node} was taken away at this very moment; start again`);
+  }
   if (lock < 0) throw new EnforcerError("busy", `another process enforces in ${folders.node}; stop it first`);
   try {
     requireOwnVersions(pinRoot, folders);
@@ -30,6 +35,11 @@ export function claimFolder(native: Native, pinRoot: string, folders: NodeFolder
     native.closeFd(lock);
     throw error;
   }
+}
+
+/** Whoever had the lock before may have taken the folder away with what was in it. */
+function isThere(lock: number, folder: string): boolean {
+  return fstatSync(lock).ino === statSync(folder, { throwIfNoEntry: false })?.ino;
 }
 
 function requireOwnVersions(pinRoot: string, { node }: NodeFolders): void {

@@ -26,7 +26,7 @@ import { isOffered, offer } from "./handover.js";
 import type { Image } from "./image.js";
 import { addItem, addTableItems, controlItem, givenItem, imageItems, pinItem } from "./items.js";
 import { Links } from "./links.js";
-import { borrowObject, closeObject, loadObject, pinMaps, pinnedMaps } from "./load.js";
+import { borrowObject, closeObject, FIRST_EPOCH, loadObject, pinMaps, pinnedMaps } from "./load.js";
 import type { Located } from "./locate.js";
 import { lower } from "./lower.js";
 import {
@@ -38,11 +38,13 @@ import {
   type Native,
 } from "./native.js";
 import { DEFAULT_PIN_ROOT, findCgroupRoot, nodeFolders, requireCgroup2, type NodeFolders } from "./paths.js";
+import { entriesOf } from "./pins.js";
+import { removeNodeFolder } from "./remove.js";
 import { seatsOf } from "./seats.js";
 import { Subjects } from "./subjects.js";
 import { saying, Takeover } from "./takeover.js";
 import { TableSets } from "./tables.js";
-import { listOthers } from "./versions.js";
+import { listOthers, listVersions } from "./versions.js";
 import { CgroupWatch } from "./watch.js";
 
 export interface EbpfOptions {
@@ -230,13 +232,22 @@ export class EbpfEnforcer implements Enforcer {
 
   async close(): Promise<void> {
     if (this.#opened === null) return;
-    const { native, object, tables, lock } = this.#opened;
+    const { native, object, tables, folders, lock } = this.#opened;
     this.#opened = null;
     await tables
       .settled()
       .catch((error: unknown) => this.#options.logger.warn("Waiting for programs failed", { error: String(error) }));
+    const isIdle = lock >= 0 && this.#enforcesNothing(tables.epoch(), folders);
     closeObject(native, object);
+    // Tables by which nothing is enforced would look as if something were.
+    if (isIdle) removeNodeFolder(folders.node);
     if (lock >= 0) native.closeFd(lock);
+  }
+
+  /** No workload is attached, of whatever version, and there is none to attach: nothing was put in force, or nothing of a workload. */
+  #enforcesNothing(epoch: bigint, { node }: NodeFolders): boolean {
+    const isEmpty = this.#inForce === null ? epoch === FIRST_EPOCH : this.#inForce.subjects.size === 0;
+    return isEmpty && listVersions(node).every(({ links }) => entriesOf(links).length === 0);
   }
 
   #require(): Opened {

@@ -104,6 +104,9 @@ function checkVersion(native: Native, mapsFolder: string): void {
   );
 }
 
+/** The epoch of tables that nothing was ever put in force with. */
+export const FIRST_EPOCH = 2n;
+
 /** Before anything is attached nobody reads the control map, so its first value needs no care. */
 function initialise(native: Native, object: LoadedObject): void {
   const fd = object.maps["ztap_control"];
@@ -112,6 +115,6 @@ function initialise(native: Native, object: LoadedObject): void {
   if (held !== null && held.readUInt32LE(CONTROL.abi) !== 0) return;
   const value = Buffer.alloc(CONTROL.size);
   value.writeUInt32LE(ABI.VERSION, CONTROL.abi);
-  value.writeBigUInt64LE(2n, CONTROL.epoch);
+  value.writeBigUInt64LE(FIRST_EPOCH, CONTROL.epoch);
   kernel("Initialising the control map", () => native.mapSet(fd, ZERO_KEY, value));
 }

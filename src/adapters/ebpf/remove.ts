@@ -3,7 +3,7 @@
  * enforcement; needs no loaded object and no agent.
  */
 import { rmdirSync, rmSync } from "node:fs";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import type { Removed } from "../../model/inspection.js";
 import { EnforcerError } from "../../ports/enforcer.js";
 import { entriesOf, removeLinks } from "./pins.js";
@@ -26,8 +26,18 @@ export function removeEnforcement(options: RemoveOptions = {}): readonly Removed
   if (names.length === 0) return [];
   const native = loadNative(options.nativeDir);
   const removed = names.map((name) => removeNode(native, pinRoot, unpinName(name)));
-  removeIfEmpty(pinRoot);
   return removed;
+}
+
+/** What `removeEnforcement` would take away; changes nothing. */
+export function listRemovable(options: RemoveOptions = {}): readonly Removed[] {
+  const pinRoot = options.pinRoot ?? DEFAULT_PIN_ROOT;
+  return entriesOf(pinRoot).map((name) => ({ node: unpinName(name), workloads: coveredBy(join(pinRoot, name)) }));
+}
+
+function coveredBy(folder: string): readonly string[] {
+  const names = listVersions(folder).flatMap(({ links }) => entriesOf(links).map(unpinName));
+  return [...new Set(names)].sort();
 }
 
 /** Another node's agent may start, or another remove may end, at this very moment. */
@@ -56,6 +66,12 @@ function removeNode(native: Native, pinRoot: string, node: string): Removed {
   }
 }
 
+/** Nothing below it may be attached any more. */
+export function removeNodeFolder(folder: string): void {
+  rmSync(folder, { recursive: true, force: true });
+  removeIfEmpty(dirname(folder));
+}
+
 /** @returns the workloads that were covered */
 function takeAway(native: Native, folder: string): readonly string[] {
   const workloads = new Set<string>();
@@ -66,6 +82,6 @@ function takeAway(native: Native, folder: string): readonly string[] {
       workloads.add(unpinName(workload));
     }
   }
-  rmSync(folder, { recursive: true, force: true });
+  removeNodeFolder(folder);
   return [...workloads].sort();
 }

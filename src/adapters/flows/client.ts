@@ -1,10 +1,11 @@
 /** Reads the flows of this machine's agent. */
+import { readdir } from "node:fs/promises";
 import { connect, type Socket } from "node:net";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
-import type { FlowMessage, FlowQuery } from "../../model/flow.js";
-import { isMessage, LAST_LINE, parseLine } from "./records.js";
-import { flowsFolder, socketName, withFolder } from "./socket.js";
+import type { FlowMessage, FlowQuery, FlowRefusal } from "../../model/flow.js";
+import { isMessage, isRefusal, LAST_LINE, parseLine } from "./records.js";
+import { flowsFolder, nodeOfSocket, socketName, withFolder } from "./socket.js";
 
 /** `gone`: no agent serves flows there; `not-permitted`: only root may read them; `stopped`: the agent ended in between. */
 export class FlowsUnavailable extends Error {
@@ -18,17 +19,55 @@ export class FlowsUnavailable extends Error {
   }
 }
 
+/** The agent answered that its node has no such workload. */
+export class FlowsRefused extends Error {
+  override readonly name = "FlowsRefused";
+  constructor(readonly refusal: FlowRefusal) {
+    super(`no workload ${refusal.workload} on node ${refusal.node}`);
+  }
+}
+
+/** The nodes whose agents tell their flows on this machine now. @throws FlowsUnavailable `not-permitted` */
+export async function listFlowNodes(stateDir: string): Promise<readonly string[]> {
+  const folder = flowsFolder(stateDir);
+  const names = await readdir(folder).catch((cause: unknown) => {
+    const code = cause instanceof Error && "code" in cause ? cause.code : undefined;
+    if (code === "EACCES" || code === "EPERM") throw new FlowsUnavailable("not-permitted", folder, { cause });
+    if (code === "ENOENT" || code === "ENOTDIR") return [];
+    throw cause;
+  });
+  const nodes = names.flatMap((name) => nodeOfSocket(name) ?? []).sort();
+  const answers = await Promise.all(
+    nodes.map((node) =>
+      reach(stateDir, node).then(
+        (socket) => socket.destroy().destroyed,
+        // A socket that nobody answers on was left by an agent that was killed.
+        () => false,
+      ),
+    ),
+  );
+  return nodes.filter((_, index) => answers[index]);
+}
+
 /**
- * Ends when all that is remembered was read, or when the signal aborts.
- * @throws FlowsUnavailable
+ * Connects; what comes then ends when all that is remembered was read, or when the signal aborts.
+ * @throws FlowsUnavailable, and of the messages FlowsRefused too
  */
-export async function* readFlows(
+export async function openFlows(
   stateDir: string,
   node: string,
   query: FlowQuery,
   signal: AbortSignal,
+): Promise<AsyncGenerator<FlowMessage>> {
+  return readMessages(await reach(stateDir, node), join(flowsFolder(stateDir), socketName(node)), query, signal);
+}
+
+async function* readMessages(
+  socket: Socket,
+  path: string,
+  query: FlowQuery,
+  signal: AbortSignal,
 ): AsyncGenerator<FlowMessage> {
-  const socket = await reach(stateDir, node);
   const close = (): void => {
     socket.destroy();
   };
@@ -38,11 +77,13 @@ export async function* readFlows(
     socket.write(`${JSON.stringify(query)}\n`);
     for await (const line of createInterface({ input: socket, crlfDelay: Infinity })) {
       if (line === LAST_LINE) return;
+      const refusal = parseLine(line, isRefusal);
+      if (refusal !== null) throw new FlowsRefused(refusal);
       const message = parseLine(line, isMessage);
       // A newer agent may tell what this version does not know.
       if (message !== null) yield message;
     }
-    if (!isOver(signal)) throw new FlowsUnavailable("stopped", join(flowsFolder(stateDir), socketName(node)));
+    if (!isOver(signal)) throw new FlowsUnavailable("stopped", path);
   } finally {
     signal.removeEventListener("abort", close);
     socket.destroy();

@@ -2,7 +2,15 @@
  * What goes over the socket: a query from the reader, then messages from the agent, each one line of JSON; and a last
  * line where all that was asked for was told. An agent that dies says nothing.
  */
-import type { FlowEvent, FlowGap, FlowMessage, FlowPolicy, FlowQuery, FlowRule } from "../../model/flow.js";
+import type {
+  FlowEvent,
+  FlowGap,
+  FlowMessage,
+  FlowPolicy,
+  FlowQuery,
+  FlowRefusal,
+  FlowRule,
+} from "../../model/flow.js";
 import {
   isBoolean,
   isCount,
@@ -53,6 +61,13 @@ const isGap = shaped<FlowGap>({
 });
 
 export const isMessage: Guard<FlowMessage> = (value): value is FlowMessage => isEvent(value) || isGap(value);
+
+export const isRefusal = shaped<FlowRefusal>({
+  kind: oneOf("refusal"),
+  node: isString,
+  workload: isString,
+  meant: nullable(isString),
+});
 
 export const LAST_LINE = JSON.stringify({ kind: "end" });
 

@@ -81,8 +81,16 @@ function listen(server: Server, path: string): Promise<void> {
 }
 
 async function serve(socket: Socket, feed: FlowFeed, stopped: AbortSignal): Promise<void> {
-  const query = parseLine(await readQuery(socket), isQuery);
+  const asked = await readQuery(socket);
+  // It only looked whether somebody answers.
+  if (asked === "") return;
+  const query = parseLine(asked, isQuery);
   if (query === null) throw new Error("it did not say what it wants");
+  const refusal = feed.refuse(query);
+  if (refusal !== null) {
+    socket.end(`${JSON.stringify(refusal)}\n`);
+    return;
+  }
   const gone = new AbortController();
   socket.on("close", () => gone.abort());
   const signal = AbortSignal.any([stopped, gone.signal]);

@@ -15,6 +15,11 @@ export function socketName(node: string): string {
   return `${node}.sock`;
 }
 
+/** Null for a file that is no agent's socket. */
+export function nodeOfSocket(name: string): string | null {
+  return name.endsWith(".sock") ? name.slice(0, -".sock".length) : null;
+}
+
 /** Calls `use` with a short path of the folder, which is good until `use` returns. */
 export async function withFolder<T>(folder: string, use: (short: string) => Promise<T>): Promise<T> {
   const handle: FileHandle = await open(folder, "r");

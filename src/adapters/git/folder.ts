@@ -13,7 +13,7 @@ import type { SourceRef } from "../../model/state.js";
 import { withReason } from "../../model/system-error.js";
 import { SourceError, type BaseSource, type Snapshot, type Source, type SourceFile } from "../../ports/source.js";
 import { findFork, readTreeOrNothing } from "./base.js";
-import { git } from "./git.js";
+import { git, gitVersion } from "./git.js";
 import {
   decodeText,
   DEFAULT_LIMITS,
@@ -111,6 +111,8 @@ export class RepositorySource implements Source, BaseSource {
   async #resolve(ref: string): Promise<PlaceInCommit> {
     const { dir, file, top } = await placeOf(this.location);
     if (top === null) {
+      // Without git every folder looks so.
+      await gitVersion();
       throw new SourceError(
         "source-not-found",
         `${this.location} is in no Git work tree, so that there is no ${ref} to read`,
@@ -156,7 +158,10 @@ interface Place {
 
 async function placeOf(location: string): Promise<Place> {
   const absolute = await realpath(resolve(location)).catch((error: unknown) => {
-    throw new SourceError("source-not-found", withReason(`${location} cannot be read`, error), { cause: error });
+    const reason = withReason(`${location} cannot be read`, error);
+    // A host and a path, as browsers and Go take it: what lies elsewhere needs its scheme.
+    const meant = /^[\w-]+(\.[\w-]+)+\/[^/]/.test(location) ? `, or did you mean https://${location}?` : "";
+    throw new SourceError("source-not-found", `${reason}${meant}`, { cause: error });
   });
   const info = await stat(absolute);
   if (!info.isDirectory() && !info.isFile())

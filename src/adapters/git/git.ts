@@ -3,7 +3,7 @@
  * repository that an inherited variable points to, no transport but the three that are allowed. What
  * git says is shown without credentials. Commands that talk to a remote stand in remote.ts.
  */
-import { existsSync } from "node:fs";
+import { existsSync, statSync } from "node:fs";
 import { homedir } from "node:os";
 import { dirname } from "node:path";
 import { simpleGit, type SimpleGit } from "simple-git";
@@ -120,8 +120,19 @@ export function environment({
     SSH_ASKPASS: process.env["SSH_ASKPASS"] ?? "false",
     SSH_ASKPASS_REQUIRE: process.env["SSH_ASKPASS_REQUIRE"] ?? "force",
     ...(alone ? { GIT_CEILING_DIRECTORIES: dirname(folder) } : {}),
-    ...(globalConfig === undefined ? {} : { GIT_CONFIG_GLOBAL: globalConfig }),
+    ...(globalConfig === undefined ? ownConfig() : { GIT_CONFIG_GLOBAL: globalConfig }),
   };
+}
+
+/** Git's configuration names programs to run: root does not take it from another user's home, as `sudo -E` leaves it. */
+function ownConfig(): { readonly GIT_CONFIG_GLOBAL?: string } {
+  return process.env["GIT_CONFIG_GLOBAL"] === undefined && isForeignHome() ? { GIT_CONFIG_GLOBAL: "/dev/null" } : {};
+}
+
+function isForeignHome(): boolean {
+  if (process.geteuid?.() !== 0) return false;
+  const folders = [homedir(), process.env["XDG_CONFIG_HOME"]].filter((folder) => folder !== undefined);
+  return folders.some((folder) => (statSync(folder, { throwIfNoEntry: false })?.uid ?? 0) !== 0);
 }
 
 function shellQuoted(text: string): string {
@@ -133,7 +144,7 @@ function shellQuoted(text: string): string {
  * belongs to another user. The process that serves it takes this from the global file alone.
  */
 export function globalConfigText(): string {
-  const own = process.env["GIT_CONFIG_GLOBAL"];
+  const own = process.env["GIT_CONFIG_GLOBAL"] ?? ownConfig().GIT_CONFIG_GLOBAL;
   const xdg = process.env["XDG_CONFIG_HOME"] ?? `${homedir()}/.config`;
   const files = own === undefined ? [`${xdg}/git/config`, `${homedir()}/.gitconfig`] : [own];
   return ["[safe]", "\tdirectory = *", "[include]", ...files.map((file) => `\tpath = ${configValue(file)}`), ""].join(
@@ -153,6 +164,8 @@ export function withoutCredentials(text: string): string {
   );
 }
 
+const GIT_MISSING = "git is not found in PATH: install git 2.30 or newer";
+
 /**
  * What git failed at, as a SourceError. git's exit status is 128 for nearly everything, so that its
  * text, in the C locale, is all that tells one reason from another; no other place looks at it.
@@ -160,13 +173,15 @@ export function withoutCredentials(text: string): string {
 export function gitFailure(error: unknown, doing: string, otherwise: SourceErrorCode): SourceError {
   if (error instanceof SourceError) return error;
   const text = withoutCredentials(error instanceof Error ? error.message : String(error));
+  const reason = reasonOf(text, otherwise);
+  if (reason === "git-missing") return new SourceError(reason, GIT_MISSING);
   const lines = text.split("\n").map((line) => line.trim());
   const said =
     lines.find((line) => /^(fatal|error|ssh):/i.test(line)) ??
     lines.findLast((line) => line !== "") ??
     "no reason given";
   // The cause is left out on purpose: its text and its stack hold what was masked above.
-  return new SourceError(reasonOf(text, otherwise), `${doing}: ${said.slice(0, 400)}`);
+  return new SourceError(reason, `${doing}: ${said.slice(0, 400)}`);
 }
 
 function reasonOf(text: string, otherwise: SourceErrorCode): SourceErrorCode {
@@ -192,6 +207,10 @@ function reasonOf(text: string, otherwise: SourceErrorCode): SourceErrorCode {
 
 /** What `git --version` says, without the words. @throws SourceError `git-missing` */
 export async function gitVersion(): Promise<string> {
-  const text = await git({ folder: "/", alone: true }).raw(["--version"]);
+  const text = await git({ folder: "/", alone: true })
+    .raw(["--version"])
+    .catch((error: unknown) => {
+      throw gitFailure(error, "asking git for its version", "git-failed");
+    });
   return text.trim().replace(/^git version /, "");
 }

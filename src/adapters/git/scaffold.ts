@@ -2,7 +2,7 @@
 import { constants } from "node:fs";
 import { copyFile, mkdir, readdir, stat } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import { git } from "./git.js";
+import { git, gitFailure } from "./git.js";
 
 export interface Scaffolded {
   /** Files that were made, relative to the folder, sorted. */
@@ -11,6 +11,8 @@ export interface Scaffolded {
   readonly kept: readonly string[];
   /** Whether a repository was made; false where the folder is in one already. */
   readonly initialized: boolean;
+  /** Why no repository was made where there is none; null where there is nothing to say. */
+  readonly problem: string | null;
 }
 
 export interface Template {
@@ -25,7 +27,16 @@ export async function scaffold(templates: readonly Template[], dir: string): Pro
   const created: string[] = [];
   const kept: string[] = [];
   for (const template of templates) await copyFiles(template, dir, created, kept);
-  return { created: created.sort(), kept: kept.sort(), initialized: await initialize(dir) };
+  const repository = await initialize(dir).then(
+    (initialized) => ({ initialized, problem: null }),
+    (error: unknown) => {
+      // The files are what was asked for; they can become a repository later.
+      const { code, message } = gitFailure(error, `making ${dir} a repository`, "git-failed");
+      if (code !== "git-missing") throw error;
+      return { initialized: false, problem: message };
+    },
+  );
+  return { created: created.sort(), kept: kept.sort(), ...repository };
 }
 
 async function copyFiles({ from, to, only }: Template, dir: string, created: string[], kept: string[]): Promise<void> {

@@ -46,6 +46,14 @@ export async function removePf(
   }
 }
 
+/** What `removePf` would take away; changes nothing. */
+export async function listRemovablePf({ stateDir, pfctl: program }: InspectOptions): Promise<readonly Removed[]> {
+  const reference = await new ReferenceFile(stateDir).read();
+  const rules = readRules(await new Pfctl(program).readAnchor("Reading pf's rules", ["-s", "rules"]));
+  if (rules.length === 0 && reference === null) return [];
+  return [{ node: reference?.node ?? "unknown", workloads: workloadsOf(rules) }];
+}
+
 async function takeAway(pfctl: Pfctl, file: ReferenceFile, node: string | null): Promise<readonly Removed[]> {
   const reference = await file.read();
   if (node !== null && reference !== null && reference.node !== node) return [];

@@ -2,8 +2,8 @@ import { Flags } from "@oclif/core";
 import { BaseCommand } from "../../cli/base.js";
 import { confirm } from "../../cli/confirm.js";
 import { SETTING_FLAGS } from "../../cli/flags.js";
-import { removalDocument, renderRemoval } from "../../views/enforcement.js";
-import { removeEnforcement } from "../../wiring-machine.js";
+import { removalDocument, renderRemovable, renderRemoval } from "../../views/enforcement.js";
+import { listRemovable, removeEnforcement } from "../../wiring-machine.js";
 
 export default class EnforcementRemove extends BaseCommand {
   static override summary = "Take all enforcement away from this machine. Needs root. Workloads are open afterwards.";
@@ -18,7 +18,11 @@ export default class EnforcementRemove extends BaseCommand {
     const { flags } = await this.parse(EnforcementRemove);
     const { node, ...rest } = flags;
     const settings = await this.settings(rest);
-    if (!flags["auto-approve"]) await confirm("Workloads will be open. Remove all enforcement?");
+    const held = await listRemovable(settings, node ?? null);
+    if (held.length > 0 && !flags["auto-approve"]) {
+      this.logToStderr(renderRemovable(held, this.style));
+      await confirm("Remove this enforcement?", "removed");
+    }
     const removed = await removeEnforcement(settings, node ?? null);
     this.print(flags, removalDocument(removed), () => renderRemoval(removed, this.style));
   }

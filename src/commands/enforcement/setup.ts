@@ -19,7 +19,7 @@ export default class EnforcementSetup extends BaseCommand {
     const plan = await planPfSetup(flags.undo);
     if (plan.before !== plan.after && !flags["auto-approve"]) {
       this.logToStderr(renderSetupPlan(plan, this.style));
-      await confirm(`Change ${plan.conf} and load it?`);
+      await confirm(`Change ${plan.conf} and load it?`, "set up");
     }
     const result = await applyPfSetup(plan);
     this.print(flags, setupDocument(plan, result), () => renderSetupResult(result));

@@ -4,7 +4,7 @@ import { EXIT } from "../../cli/exit.js";
 import { SETTING_FLAGS } from "../../cli/flags.js";
 import { parsePolicyId, reportPolicy } from "../../operations/policies.js";
 import { policyReportDocument, renderPolicyReport } from "../../views/policies.js";
-import { openLocalEnforcer, readGitObjects, systemClock } from "../../wiring.js";
+import { isAgentHere, openLocalEnforcer, readGitObjects, systemClock } from "../../wiring.js";
 import { withStore } from "../../wiring-store.js";
 
 export default class PolicyShow extends BaseCommand {
@@ -36,6 +36,7 @@ export default class PolicyShow extends BaseCommand {
         {
           store,
           clock: systemClock,
+          isAgentHere: (node) => isAgentHere(settings, node),
           openLocal: (node, boot) => openLocalEnforcer(settings, node, boot),
           readGit: () => readGitObjects(settings, store),
         },

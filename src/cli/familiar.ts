@@ -1,0 +1,91 @@
+/** Words that hands know from terraform, kubectl, flux and git → what ztap has for them. */
+
+/** By the word alone. A meaning that ends with a full stop is a sentence; any other is a command. */
+const WORDS: Readonly<Record<string, string>> = {
+  ...all("plan", "diff", "preview", "changes", "dry-run"),
+  ...all("apply", "up", "deploy", "commit", "push"),
+  ...all("validate", "check", "lint", "verify", "fmt"),
+  ...all("explain", "trace", "can-i", "why", "auth"),
+  ...all("connectivity", "reach", "matrix"),
+  ...all("flows", "logs", "tail", "monitor", "events", "top", "tcpdump"),
+  ...all("agent", "run", "start", "daemon", "serve", "server"),
+  ...all("init", "new", "bootstrap", "scaffold"),
+  ...all("graph", "draw", "dot", "tree"),
+  ...all("doctor", "preflight"),
+  ...all("version", "info", "about"),
+  ...all("policy list", "get", "ls", "list", "policies"),
+  ...all("policy show", "describe", "show", "drift", "refresh"),
+  ...all("policy history", "log", "revisions", "rollout"),
+  ...all("policy rollback", "rollback", "revert", "undo"),
+  ...all("cluster status", "status", "leader", "health", "cluster-info"),
+  ...all("cluster list", "nodes", "members", "hosts"),
+  ...all("cluster suspend", "pause", "cordon"),
+  ...all("cluster resume", "unpause", "uncordon", "reconcile"),
+  ...all("enforcement remove", "uninstall", "unload", "flush", "destroy"),
+  ...all(
+    "an object goes when it is taken out of the repository and `ztap apply` (or the leader's poll) commits that; `ztap enforcement remove` takes enforcement away from this machine.",
+    "delete",
+    "del",
+    "rm",
+    "remove",
+  ),
+  ...all(
+    "shells are not taught to complete it; `ztap --help` lists the commands.",
+    "autocomplete",
+    "completion",
+    "completions",
+  ),
+  ...all(
+    "settings are flags, variables and the file of --config; docs/cli.md lists them.",
+    "config",
+    "set",
+    "login",
+    "context",
+  ),
+};
+
+/** By topic and word. */
+const TOPICS: Readonly<Record<string, Readonly<Record<string, string>>>> = {
+  policy: {
+    ...all("policy list", "get", "ls"),
+    ...all("policy show", "describe", "status", "diff", "drift"),
+    ...all("policy history", "log", "logs", "versions", "revisions"),
+    ...all("policy rollback", "revert", "undo"),
+    ...all("policy sync", "apply", "create", "update", "set", "edit", "replace"),
+    ...all(
+      "a policy goes when it is taken out of the repository and `ztap apply` (or the leader's poll) commits that.",
+      "delete",
+      "del",
+      "rm",
+      "remove",
+    ),
+  },
+  cluster: {
+    ...all("cluster list", "get", "ls", "nodes", "members"),
+    ...all("cluster status", "show", "describe", "health", "leader", "info"),
+    ...all("cluster join", "add", "create", "register"),
+    ...all("cluster leave", "delete", "del", "rm", "remove", "forget"),
+    ...all("cluster suspend", "pause", "stop"),
+    ...all("cluster resume", "unpause", "start", "reconcile"),
+    ...all("cluster approve", "confirm", "accept"),
+  },
+  enforcement: {
+    ...all("enforcement show", "get", "ls", "list", "status", "describe"),
+    ...all("enforcement remove", "delete", "del", "rm", "flush", "unload", "stop", "disable"),
+    ...all("enforcement render", "print", "dump", "compile", "preview"),
+    ...all("enforcement setup", "install", "init", "enable"),
+  },
+};
+
+function all(meaning: string, ...words: readonly string[]): Readonly<Record<string, string>> {
+  return Object.fromEntries(words.map((word) => [word, meaning]));
+}
+
+/** What ztap has for these words: a sentence's end; undefined where nobody would expect them. */
+export function answerFamiliar([first = "", second]: readonly string[]): string | undefined {
+  const topic = Object.hasOwn(TOPICS, first) ? TOPICS[first] : undefined;
+  const [table, word] = topic === undefined ? [WORDS, first] : [topic, second ?? ""];
+  const meaning = Object.hasOwn(table, word) ? table[word] : undefined;
+  if (meaning === undefined) return undefined;
+  return meaning.endsWith(".") ? meaning.slice(0, -1) : `did you mean \`ztap ${meaning}\`?`;
+}

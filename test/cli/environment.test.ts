@@ -1,0 +1,83 @@
+/** What surrounds a command and is not its own: HOME, which tells it nothing, and git, which may be missing. */
+import { execFileSync } from "node:child_process";
+import { chmodSync, chownSync, existsSync, readdirSync, rmSync, symlinkSync } from "node:fs";
+import t from "tap";
+import { Repository } from "../fakes/repository.js";
+import { NOBODY, NODES, Ztap } from "./ztap.js";
+
+const isRoot = process.geteuid?.() === 0;
+
+t.test("HOME tells nothing: neither plugins nor a theme, and one that cannot be read is no matter", async (t) => {
+  const ztap = new Ztap(t);
+  const trap = `require("fs").writeFileSync(${JSON.stringify(ztap.path("owned"))}, ""); module.exports = async () => {};`;
+  const data = "home/.local/share/ztap";
+  ztap.write(`${data}/package.json`, JSON.stringify({ oclif: { plugins: [{ name: "evil", type: "user" }] } }));
+  ztap.write(
+    `${data}/node_modules/evil/package.json`,
+    JSON.stringify({ name: "evil", version: "1.0.0", oclif: { commands: "./commands", hooks: { init: "./trap.js" } } }),
+  );
+  for (const file of ["trap.js", "commands/version.js"]) ztap.write(`${data}/node_modules/evil/${file}`, trap);
+  ztap.write("home/.config/ztap/theme.json", JSON.stringify({ bin: "red", command: "red" }));
+  ztap.write("home/.config/ztap/config.json", JSON.stringify({ store: "memory:" }));
+  const HOME = ztap.path("home");
+  const before = readdirSync(HOME, { recursive: true }).sort();
+  const environments: readonly Readonly<Record<string, string>>[] = [
+    { HOME },
+    { HOME: "/nowhere", XDG_DATA_HOME: `${HOME}/.local/share`, XDG_CONFIG_HOME: `${HOME}/.config` },
+    { HOME, ZTAP_DATA_DIR: ztap.path(data), ZTAP_CONFIG_DIR: `${HOME}/.config/ztap`, NODE_ENV: "development" },
+  ];
+  for (const env of environments) {
+    t.match(await ztap.run(["version"], { env }), { code: 0, stdout: /^ztap \d/, stderr: "" });
+    t.equal(
+      (await ztap.run(["plan", "-h"], { env: { ...env, FORCE_COLOR: "1" } })).stdout.includes("\u001b[31m"),
+      false,
+    );
+  }
+  t.notOk(existsSync(ztap.path("owned")), "nothing of HOME was run");
+  t.same(readdirSync(HOME, { recursive: true }).sort(), before, "and nothing made there");
+  if (!isRoot || !ztap.isReadableBy(NOBODY)) return t.comment("not root: no HOME that cannot be read");
+  // Git's configuration of the user whose home it is: root runs nothing that it names.
+  const owned = ztap.path("owned");
+  ztap.write("home/.gitconfig", `[core]\n\tsshCommand = "touch ${owned}; false"\n`);
+  const asked = ["-u", "GIT_CONFIG_GLOBAL", `${ztap.root}/bin/ztap`, "plan", "ssh://127.0.0.1:1/a.git"];
+  await ztap.spawn("env", asked, { env: { HOME } }).ended;
+  t.ok(existsSync(owned), "root's own is read");
+  rmSync(owned);
+  chownSync(HOME, NOBODY, NOBODY);
+  t.match(await ztap.spawn("env", asked, { env: { HOME } }).ended, { code: 1 });
+  t.notOk(existsSync(owned), "another user's is not");
+  chownSync(HOME, 0, 0);
+  chmodSync(HOME, 0o700);
+  t.match(await ztap.run(["version"], { env: { HOME }, uid: NOBODY }), { code: 0, stderr: "" });
+});
+
+t.test("without git: doctor, init and --ref say so, and what needs none works", async (t) => {
+  const ztap = new Ztap(t);
+  ztap.write("bin/README", "all but git");
+  for (const name of ["sh", "readlink", "dirname", "env"])
+    symlinkSync(execFileSync("sh", ["-c", `command -v ${name}`], { encoding: "utf8" }).trim(), ztap.path("bin", name));
+  symlinkSync(process.execPath, ztap.path("bin/node"));
+  const env = { PATH: ztap.path("bin") };
+  const doctor = await ztap.json(t, "doctor", ["doctor"], { env, code: 1 });
+  t.match(
+    doctor.checks.find(({ name }: { name: string }) => name === "git"),
+    { state: "failed", detail: "git is not found in PATH: install git 2.30 or newer", fix: /install git/ },
+  );
+  const made = await ztap.json(t, "init", ["init", "new"], { env });
+  t.match(made, { initialized: false, problem: /git is not found in PATH/ });
+  t.match(await ztap.json(t, "validate", ["validate", "new"], { env }), { valid: true });
+  t.match((await ztap.run(["init", "other"], { env })).stdout, /missing {2}\.git: git is not found.*`git init`/);
+  const repo = new Repository(ztap.path("repo"));
+  repo.write("n.yaml", NODES);
+  repo.commit();
+  for (const args of [
+    ["plan", "repo", "--ref", "main"],
+    ["plan", "repo", "--against", "HEAD"],
+    ["plan", "https://127.0.0.1:1/a.git"],
+  ]) {
+    const { code, stderr } = await ztap.run(args, { env });
+    t.equal(code, 1, args.join(" "));
+    t.match(stderr, /^ztap: (.*: )?git is not found in PATH: install git 2\.30 or newer\n$/);
+  }
+  t.match(await ztap.run(["plan", "repo"], { env }), { code: 0, stdout: /2 to create/ });
+});
