@@ -21,10 +21,7 @@ export function diffEnforcement(wanted: ItemSet, observation: Observation): Keye
  * Workloads whose cgroup is another one than it was, as that of a service which was restarted: what is missing there,
  * nobody has taken away.
  */
-export function movedWorkloads(
-  before: readonly SubjectStatus[],
-  now: readonly SubjectStatus[],
-): ReadonlySet<string> {
+export function movedWorkloads(before: readonly SubjectStatus[], now: readonly SubjectStatus[]): ReadonlySet<string> {
   const known = new Map(before.map((subject) => [subject.workload, subject]));
   const isMoved = ({ workload, place }: SubjectStatus): boolean => {
     const last = known.get(workload);

@@ -90,11 +90,10 @@ async function compare(
   const observed = await local.observe(ruleset);
   const found = diffEnforcement(local.lower(ruleset), observed);
   const moved = movedWorkloads(known, observed.subjects);
-  const subjects = judgeSubjects(observed.subjects, found).map(
-    (subject): SubjectStatus =>
-      subject.state === "Stalled" && moved.has(subject.workload)
-        ? { ...subject, state: "Pending", message: "its cgroup was made anew, and nothing is attached to it yet" }
-        : subject,
+  const subjects = judgeSubjects(observed.subjects, found).map((subject): SubjectStatus =>
+    subject.state === "Stalled" && moved.has(subject.workload)
+      ? { ...subject, state: "Pending", message: "its cgroup was made anew, and nothing is attached to it yet" }
+      : subject,
   );
   const { counters } = observed;
   const drift = listDrift(withoutWorkloads(found, moved));

@@ -319,9 +319,11 @@ export class Follower {
   #tellMoves(subjects: readonly SubjectStatus[]): void {
     const { logger } = this.deps;
     const before = new Map(this.#seen.map(({ workload, place }) => [workload, place]));
-    for (const workload of movedWorkloads(this.#seen, subjects)) logger.info(`workload ${workload}: new cgroup attached`);
+    for (const workload of movedWorkloads(this.#seen, subjects))
+      logger.info(`workload ${workload}: new cgroup attached`);
     for (const { workload, place } of subjects)
-      if (place === undefined && before.get(workload) !== undefined) logger.info(`workload ${workload}: its cgroup is gone`);
+      if (place === undefined && before.get(workload) !== undefined)
+        logger.info(`workload ${workload}: its cgroup is gone`);
     this.#seen = subjects;
   }
 
