@@ -14,6 +14,7 @@ import type { ManifestFile, Manifests, ReadOptions } from "./manifest/read.js";
 import { readManifests as readUnbounded } from "./manifest/read.js";
 import { hasErrors } from "./model/diagnostic.js";
 import type { AgentDeps, AgentOptions } from "./operations/agent.js";
+import { remoteEndpoint } from "./adapters/git/endpoint.js";
 import { controlEndpoints } from "./operations/endpoints.js";
 import { OperationError } from "./operations/error.js";
 import type { GitReading } from "./operations/policies.js";
@@ -37,7 +38,9 @@ export function openLifelines({
   allowLockout,
   ...where
 }: Pick<Settings, "allowLockout"> & Partial<Pick<Settings, "store" | "source">>): LifelineReader | null {
-  return allowLockout || process.platform !== "linux" ? null : new ProcLifelines(controlEndpoints(where));
+  return allowLockout || process.platform !== "linux"
+    ? null
+    : new ProcLifelines(controlEndpoints(where, remoteEndpoint));
 }
 
 /** Names this boot of this machine, as its agent's status does. */

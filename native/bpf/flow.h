@@ -190,6 +190,8 @@ __inline_always __u8 judge_flow(struct __sk_buff *skb, const struct scope *scope
 	}
 	if (verdict == ZTAP_NONE)
 		verdict = judge(scope, p, direction, opened.port, &rule);
+	else
+		scope->decision->goes_on = true;
 	scope->decision->rule = rule;
 	if (verdict != ZTAP_ALLOWED) {
 		if (answer != ZTAP_NONE) {
@@ -197,6 +199,7 @@ __inline_always __u8 judge_flow(struct __sk_buff *skb, const struct scope *scope
 			if (p->protocol != ZTAP_PROTOCOL_ICMP)
 				flow->not_allowed[direction & 1] = scope->epoch;
 			decide(scope->decision, flow->asked[!direction].rule, flow->asked[!direction].place);
+			scope->decision->goes_on = true;
 			return answer;
 		}
 		if (is_own(skb, scope, p, direction))

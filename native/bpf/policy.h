@@ -16,6 +16,8 @@ struct decision {
 	__u32 place;
 	/* Whether the packet begins a flow or a connection that was not known. */
 	bool is_new;
+	/* Whether it belongs to one on which this epoch has decided already: what is only audited is told once. */
+	bool goes_on;
 };
 
 __inline_always void decide(struct decision *decision, __u32 rule, __u16 place)

@@ -63,6 +63,7 @@ __inline_always __u8 judge_syn(struct __sk_buff *skb, const struct scope *scope,
 		return without_storage(scope, verdict);
 	/* A SYN that is sent again finds what the first one left; that a listener gets one again, nothing remembers. */
 	scope->decision->is_new = direction == ZTAP_INGRESS || recall(scope, sock->remembered) == ZTAP_NONE;
+	scope->decision->goes_on = !scope->decision->is_new;
 	sock->role = direction == ZTAP_EGRESS ? ZTAP_ROLE_INITIATOR : ZTAP_ROLE_ACCEPTOR;
 	/* A listener remembers no verdict: accepted sockets inherit all that it remembers. */
 	decide(scope->decision, rule, place_of(rule));
@@ -101,16 +102,22 @@ __inline_always __u8 judge_tcp(struct __sk_buff *skb, const struct scope *scope,
 	listening = sk->state == BPF_TCP_LISTEN;
 	if (syn)
 		return judge_syn(skb, scope, p, direction, sk, listening);
-	if (listening)
+	/* The rest of a handshake, of which the SYN was told. */
+	if (listening) {
+		scope->decision->goes_on = true;
 		return judge_or_own(skb, scope, p, ZTAP_INGRESS, rule);
+	}
 	sock = bpf_sk_storage_get(&ztap_socks, sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
 	if (!sock)
 		return without_storage(scope, judge_either(skb, scope, p, rule));
 	verdict = recall(scope, sock->remembered);
 	if (verdict != ZTAP_NONE) {
+		scope->decision->goes_on = true;
 		decide(scope->decision, sock->rule, sock->place);
 		return verdict;
 	}
+	/* An accepted socket remembers nothing yet: its listener got the SYN, and told it. */
+	scope->decision->goes_on = sock->role == ZTAP_ROLE_ACCEPTOR && !sock->remembered;
 	if (sock->role == ZTAP_ROLE_INITIATOR)
 		verdict = judge_or_own(skb, scope, p, ZTAP_EGRESS, rule);
 	else if (sock->role == ZTAP_ROLE_ACCEPTOR)

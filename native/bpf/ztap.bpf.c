@@ -79,11 +79,12 @@ __inline_always __u8 packet_impl(struct __sk_buff *skb, const struct ztap_cgroup
 	verdict = recall_connection(skb, &scope, sk, direction);
 	if (verdict == ZTAP_NONE)
 		verdict = recall_flow(skb, &scope, direction);
+	decision.goes_on = verdict != ZTAP_NONE;
 	if (verdict == ZTAP_NONE)
 		verdict = judge_packet(skb, &scope, direction, sk ? bpf_sk_fullsock(sk) : NULL);
 	*rule = decision.rule;
 	count_packet(cgroup, direction, verdict, &decision);
-	if (verdict != ZTAP_ALLOWED || decision.is_new)
+	if (decision.is_new || verdict == ZTAP_DENIED || (verdict == ZTAP_AUDITED && !decision.goes_on))
 		tell_packet(skb, cgroup->subject, cgroup->place, decision.rule, verdict << 8 | direction);
 	return verdict;
 }

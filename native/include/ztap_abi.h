@@ -301,8 +301,8 @@ struct ztap_subject_count {
 ZTAP_SIZE(struct ztap_subject_count, 104);
 
 /*
- * ztap_events: ring buffer of decisions worth telling: denied and audited packets, refused calls, and allowed
- * packets that begin a flow or a connection. `time` is CLOCK_MONOTONIC. Addresses and ports as in ztap_flow_key;
+ * ztap_events: ring buffer of decisions worth telling: denied packets, refused calls, allowed packets that begin a flow or a
+ * connection, and audited ones that do, or are the first of theirs under an epoch. `time` is CLOCK_MONOTONIC. Addresses and ports as in ztap_flow_key;
  * `icmp` is type << 8 | code; `port_bits` as in
  * ztap_port_key: below ZTAP_PORT_FULL_BITS the packet had no ports that could be known.
  */

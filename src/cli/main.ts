@@ -72,7 +72,7 @@ function wantsJson(argv: readonly string[]): boolean {
   return (
     argv.includes("--json") ||
     hasOption(argv, "--format", "json") ||
-    process.env["ZTAP_FORMAT"] === "json" ||
+    process.env[`ZTAP_${(argv[0] ?? "").toUpperCase()}_FORMAT`] === "json" ||
     /^(1|true|yes|y)$/i.test(variable)
   );
 }

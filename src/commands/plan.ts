@@ -38,7 +38,7 @@ export default class Plan extends StateCommand {
     out: Flags.string({ description: "save the plan, for `apply FILE`", env: "ZTAP_OUT", helpValue: "FILE" }),
     format: Flags.option({ options: ["text", "json", "markdown"] as const })({
       description: "output format",
-      env: "ZTAP_FORMAT",
+      env: "ZTAP_PLAN_FORMAT",
       default: "text",
     }),
     summary: Flags.boolean({

@@ -30,7 +30,7 @@ export default class Validate extends BaseCommand {
   static override flags = {
     format: Flags.option({ options: ["text", "json", "github", "sarif", "junit"] as const })({
       description: "output format; github, sarif and junit name files from the top of the work tree",
-      env: "ZTAP_FORMAT",
+      env: "ZTAP_VALIDATE_FORMAT",
       default: "text",
     }),
   };

@@ -17,6 +17,32 @@ export function diffEnforcement(wanted: ItemSet, observation: Observation): Keye
   return diffKeyed(present(wanted), present(observation.items), (a, b) => a.value === b.value);
 }
 
+/**
+ * Workloads whose cgroup is another one than it was, as that of a service which was restarted: what is missing there,
+ * nobody has taken away.
+ */
+export function movedWorkloads(before: readonly SubjectStatus[], now: readonly SubjectStatus[]): ReadonlySet<string> {
+  const known = new Map(before.map((subject) => [subject.workload, subject]));
+  const isMoved = ({ workload, place }: SubjectStatus): boolean => {
+    const last = known.get(workload);
+    if (place === undefined || last === undefined) return false;
+    return last.place === undefined ? last.state === "Pending" : last.place !== place;
+  };
+  return new Set(now.filter(isMoved).map(({ workload }) => workload));
+}
+
+export function withoutWorkloads(
+  { missing, changed, extra }: KeyedDiff<EnforcementItem>,
+  workloads: ReadonlySet<string>,
+): KeyedDiff<EnforcementItem> {
+  const isOther = ({ workload = "" }: EnforcementItem): boolean => !workloads.has(workload);
+  return {
+    missing: missing.filter(({ wanted }) => isOther(wanted)),
+    changed: changed.filter(({ wanted }) => isOther(wanted)),
+    extra: extra.filter(({ actual }) => isOther(actual)),
+  };
+}
+
 /** How many reasons stand in a workload's message. */
 const SHOWN_REASONS = 3;
 

@@ -22,6 +22,8 @@ export interface SubjectStatus {
    */
   readonly state: "Enforced" | "Pending" | "Stalled";
   readonly message?: string;
+  /** Which cgroup it has: another word for one that was made anew under the same path. Absent: none, or the backend knows none. */
+  readonly place?: string;
 }
 
 /** Written by a node's agent after each reconciliation. Attempted is not applied. */

@@ -6,6 +6,7 @@ import type { Store } from "../ports/store.js";
 import type { Clock } from "../ports/system.js";
 import { runsAs, whyAway } from "./away.js";
 import { OperationError } from "./error.js";
+import { readSourceNow } from "./git-state.js";
 import { isHostAndPort, isNodeName } from "./settings.js";
 
 export interface ClusterNode {
@@ -47,15 +48,16 @@ export interface ClusterDeps {
 
 export async function readClusterStatus({ store, clock }: ClusterDeps): Promise<ClusterStatus> {
   const head = await store.readHead();
-  const [members, heartbeats, statuses, leader, source, orders, revision] = await Promise.all([
+  const [members, heartbeats, statuses, leader, orders, revision] = await Promise.all([
     store.listMembers(),
     store.listHeartbeats(),
     store.listNodeStatus(),
     store.readLeader(),
-    store.readSourceStatus(),
     store.readOrders(),
     head === null ? null : store.readRevision(head),
   ]);
+  const { suspension } = orders;
+  const source = await readSourceNow(store, revision, suspension);
   const declared = declaredNodes(revision);
   const memberById = new Map(members.map((member) => [member.id, member]));
   const beatById = new Map(heartbeats.map((beat) => [beat.id, beat]));
@@ -82,7 +84,7 @@ export async function readClusterStatus({ store, clock }: ClusterDeps): Promise<
     leader: leading,
     nodes,
     source,
-    suspension: orders.suspension,
+    suspension,
   };
 }
 

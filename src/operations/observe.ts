@@ -1,7 +1,7 @@
 /** What a node enforces, as it said itself, and where its kernel can be read from here: what that holds now. */
 import type { CommittedState } from "../model/state.js";
 import type { DriftItem, NodeStatus, SubjectStatus } from "../model/status.js";
-import { diffEnforcement, judgeSubjects, listDrift } from "../drift/drift.js";
+import { diffEnforcement, judgeSubjects, listDrift, movedWorkloads, withoutWorkloads } from "../drift/drift.js";
 import { compile } from "../policy/compile.js";
 import type { Ruleset } from "../model/ruleset.js";
 import { EnforcerError, type Enforcer, type PacketCounters } from "../ports/enforcer.js";
@@ -46,8 +46,9 @@ export async function observeNode(
     await local.open();
     const enforced = reported?.enforcedRevision ?? head.revision.number;
     const state = enforced === head.revision.number ? head : await deps.store.readState(enforced);
-    const seen = await compare(local, state, node);
-    const ahead = seen.drift.length === 0 ? null : await compareWithHead(deps, local, enforced, node);
+    const known = reported?.subjects ?? [];
+    const seen = await compare(local, state, node, known);
+    const ahead = seen.drift.length === 0 ? null : await compareWithHead(deps, local, enforced, node, known);
     const compared = ahead ?? seen;
     const { revision, digest, drift, subjects } = compared;
     const unreported = {
@@ -88,13 +89,25 @@ interface Compared {
   readonly counters: PacketCounters;
 }
 
-async function compare(local: Observer, { revision, objects }: CommittedState, node: string): Promise<Compared> {
+/** @param known the workloads as the agent last saw them: one whose cgroup was made anew since waits for it, and has not drifted */
+async function compare(
+  local: Observer,
+  { revision, objects }: CommittedState,
+  node: string,
+  known: readonly SubjectStatus[],
+): Promise<Compared> {
   const ruleset = compile(objects, node);
   const observed = await local.observe(ruleset);
   const found = diffEnforcement(local.lower(ruleset), observed);
-  const subjects = judgeSubjects(observed.subjects, found);
+  const moved = movedWorkloads(known, observed.subjects);
+  const subjects = judgeSubjects(observed.subjects, found).map((subject): SubjectStatus =>
+    subject.state === "Stalled" && moved.has(subject.workload)
+      ? { ...subject, state: "Pending", message: "its cgroup was made anew, and nothing is attached to it yet" }
+      : subject,
+  );
   const { counters } = observed;
-  return { revision: revision.number, digest: ruleset.digest, drift: listDrift(found), subjects, ruleset, counters };
+  const drift = listDrift(withoutWorkloads(found, moved));
+  return { revision: revision.number, digest: ruleset.digest, drift, subjects, ruleset, counters };
 }
 
 /** An agent enforces a new revision before it says so: what is exactly that is no drift. Null where it is not. */
@@ -103,9 +116,10 @@ async function compareWithHead(
   local: Observer,
   enforced: number,
   node: string,
+  known: readonly SubjectStatus[],
 ): Promise<Compared | null> {
   const head = await store.readHead();
   if (head === null || head === enforced) return null;
-  const seen = await compare(local, await store.readState(head), node);
+  const seen = await compare(local, await store.readState(head), node, known);
   return seen.drift.length === 0 ? seen : null;
 }

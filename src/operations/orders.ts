@@ -18,6 +18,7 @@ export interface Order {
 /**
  * A suspension that is in force is replaced.
  * @param forMs after so long it ends by itself; null for not before it is ended
+ * @throws OperationError `usage`, `not-found` where the store is not in use
  */
 export async function suspendSource(
   { store, clock }: OrderDeps,
@@ -25,12 +26,28 @@ export async function suspendSource(
   forMs: number | null,
 ): Promise<Suspension> {
   if (reason.trim() === "") throw new OperationError("usage", "--reason is empty: say why, for those who find it so");
+  if (!(await isInUse(store)))
+    throw new OperationError(
+      "not-found",
+      "this store has no revision, no source and no node, so that nothing was suspended; is it the right one? --store names another",
+    );
   const now = clock.now();
   const since = new Date(now).toISOString();
   const until = forMs === null ? null : new Date(now + forMs).toISOString();
   const suspension = { by, reason, since, until };
   await store.writeSuspension(suspension);
   return suspension;
+}
+
+/** Whether anybody has ever written to it: a name with a slip in it would seem to be a store that nobody uses yet. */
+async function isInUse(store: Store): Promise<boolean> {
+  const [head, source, members, beats] = await Promise.all([
+    store.readHead(),
+    store.readSourceStatus(),
+    store.listMembers(),
+    store.listHeartbeats(),
+  ]);
+  return head !== null || source !== null || members.length > 0 || beats.length > 0;
 }
 
 /** @returns what was in force; null for nothing */

@@ -15,9 +15,11 @@ export async function requireOverride(store: Store, source: SourceRef, override:
   const isRefused = owner.unverified !== undefined;
   if (!isRefused && source.commit !== null && !source.dirty && source.commit === owner.observedCommit) return false;
   if (override) return true;
+  const { suspension } = await store.readOrders();
+  const end = suspension === null ? "the next poll" : "the source is no longer suspended";
   throw new OperationError(
     "override-needed",
     `${owner.location} owns this state (the leader polls it, last at commit ${owner.observedCommit?.slice(0, 12) ?? "none"}); ` +
-      `push there instead, or use --override to commit over it until the next poll`,
+      `push there instead, or use --override to commit over it until ${end}`,
   );
 }

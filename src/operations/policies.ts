@@ -3,12 +3,13 @@ import type { NetworkPolicy } from "../model/objects.js";
 import type { Suspension } from "../model/orders.js";
 import type { CommittedState, ObjectSet, Revision, RevisionEntry } from "../model/state.js";
 import { qualifiedName, refKey } from "../model/state.js";
-import type { DriftItem, Heartbeat } from "../model/status.js";
+import type { DriftItem, Heartbeat, SourceStatus } from "../model/status.js";
 import { listCandidates, selectsSubject } from "../policy/select.js";
 import type { Store } from "../ports/store.js";
 import { suggest } from "../manifest/suggest.js";
 import { runsAs, whyAway } from "./away.js";
 import { OperationError } from "./error.js";
+import { readGitDifference, readSourceNow, type GitState } from "./git-state.js";
 import { observeNode, type ObserveDeps, type ObservedNode } from "./observe.js";
 import { countPolicy, type PolicyCounters } from "./policy-counters.js";
 import { eachRevision } from "./revisions.js";
@@ -42,8 +43,6 @@ export function parsePolicyId(text: string): PolicyId {
   return second === undefined ? { namespace: "default", name: first } : { namespace: first, name: second };
 }
 
-export type GitState = "Synced" | "OutOfSync" | "Unknown";
-
 export interface PolicyListing extends PolicyRow {
   /** Against the commit that the leader accepted last, as the store has it; null where no source is polled. */
   readonly git: GitState | null;
@@ -53,21 +52,13 @@ export async function listPolicies(store: Store): Promise<readonly PolicyListing
   const head = await store.readHead();
   const revision = head === null ? null : await store.readRevision(head);
   if (revision === null) return [];
-  const source = await store.readSourceStatus();
-  const accepted = source?.acceptedRevision === undefined ? null : await store.readRevision(source.acceptedRevision);
-  const inGit = accepted === null ? null : digestsOf(accepted);
-  const inForce = digestsOf(revision);
+  const git = await readGitDifference(store, revision, await store.readSourceStatus());
   const stateOf = (row: PolicyRow): GitState | null => {
-    if (source === null) return null;
-    if (inGit === null) return "Unknown";
-    const name = qualifiedName(row);
-    return inGit.get(name) === inForce.get(name) ? "Synced" : "OutOfSync";
+    if (git === null) return null;
+    if (git.differs === null) return "Unknown";
+    return git.differs.has(refKey({ kind: "NetworkPolicy", ...row })) ? "OutOfSync" : "Synced";
   };
   return policyRows(revision).map((row) => ({ ...row, git: stateOf(row) }));
-}
-
-function digestsOf(revision: Revision): ReadonlyMap<string, string> {
-  return new Map(revision.entries.filter(isPolicyEntry).map((entry) => [qualifiedName(entry), entry.digest]));
 }
 
 export function policyRows(revision: Revision): readonly PolicyRow[] {
@@ -216,9 +207,10 @@ export async function reportPolicy(deps: ReportDeps, id: PolicyId): Promise<Poli
   const subjects = listCandidates(state.objects)
     .filter((candidate) => selectsSubject(policy, candidate))
     .map(({ name, workload }) => ({ workload: name, node: workload.spec.node ?? null }));
-  const git = await compareGit(deps, refKey(ref), found.digest);
-  const nodes = await reportNodes(deps, state, qualifiedName(id), subjects);
   const { suspension } = await deps.store.readOrders();
+  const source = await readSourceNow(deps.store, state.revision, suspension);
+  const git = await compareGit(deps, refKey(ref), found.digest, source);
+  const nodes = await reportNodes(deps, state, qualifiedName(id), subjects);
   return {
     policy: { ...toRow(entry, state.revision), file: entry.position?.file ?? null, line: entry.position?.line ?? null },
     spec: policy.spec,
@@ -230,13 +222,16 @@ export async function reportPolicy(deps: ReportDeps, id: PolicyId): Promise<Poli
   };
 }
 
-async function compareGit({ readGit, store }: ReportDeps, key: string, digest: string): Promise<PolicyReport["git"]> {
+async function compareGit(
+  { readGit }: ReportDeps,
+  key: string,
+  digest: string,
+  source: SourceStatus | null,
+): Promise<PolicyReport["git"]> {
   const reading = await readGit();
   if (reading.objects === null) return { state: "Unknown", message: reading.why };
-  const { objects } = reading;
-  const status = await store.readSourceStatus();
-  const message = status?.message ?? null;
-  return { state: objects.get(key)?.digest === digest ? "Synced" : "OutOfSync", message };
+  const message = source?.message ?? null;
+  return { state: reading.objects.get(key)?.digest === digest ? "Synced" : "OutOfSync", message };
 }
 
 async function reportNodes(

@@ -5,6 +5,7 @@
  */
 import type { Diagnostic } from "../model/diagnostic.js";
 import { hasErrors } from "../model/diagnostic.js";
+import type { Suspension } from "../model/orders.js";
 import type { CommittedState, ObjectSet, Revision, SourceRef, StateObject } from "../model/state.js";
 import { qualifiedName, refKey } from "../model/state.js";
 import { fieldsOf } from "../manifest/locate.js";
@@ -49,6 +50,8 @@ export type PolicyWritten =
       readonly revision: Revision;
       /** True where the leader will return to what Git says, unless `source.selfHeal` is off. */
       readonly overGit: boolean;
+      /** In force: then the leader returns to nothing before it has ended. */
+      readonly suspension: Suspension | null;
       /** What is probably wrong with the policy within the whole state. */
       readonly warnings: readonly Diagnostic[];
     };
@@ -135,7 +138,9 @@ async function writePolicy(
     const result = await withLeadership(store, writer, (fence) => store.commit(draft, { expectHead: head, fence }));
     if (result.outcome === "committed") {
       const { revision } = result;
-      return { outcome: "committed", policy: rowOf(revision, policy), revision, overGit, warnings: diagnostics };
+      const { suspension } = await store.readOrders();
+      const written = { policy: rowOf(revision, policy), revision, overGit, suspension, warnings: diagnostics };
+      return { outcome: "committed", ...written };
     }
   }
   throw new OperationError(

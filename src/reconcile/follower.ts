@@ -5,7 +5,7 @@
  */
 import type { KeyedDiff } from "../diff/keyed.js";
 import { isEmptyDiff } from "../diff/keyed.js";
-import { diffEnforcement, judgeSubjects, listDrift } from "../drift/drift.js";
+import { diffEnforcement, judgeSubjects, listDrift, movedWorkloads, withoutWorkloads } from "../drift/drift.js";
 import type { ControlServer } from "../model/lifeline.js";
 import type { Ruleset } from "../model/ruleset.js";
 import { refKey, type CommittedState, type ObjectSet, type Revision } from "../model/state.js";
@@ -72,6 +72,8 @@ export class Follower {
   /** A state that is not known to be enforceable yet, and so is not kept as the last good one. */
   #unproven: CommittedState | null = null;
   #enforced: { readonly revision: number; readonly digest: string } | null = null;
+  /** The workloads as they were when all of them was last in force, and which cgroups they had. */
+  #seen: readonly SubjectStatus[] = [];
   #healed = 0;
   /** Stays in the status until there is something worse to say: an operator looks later than it happened. */
   #lastHeal: string | null = null;
@@ -232,23 +234,26 @@ export class Follower {
     const isDrift = this.#enforced?.digest === ruleset.digest;
     // What is gone back to was in force: after a reboot, a session that came first must not keep all of it off.
     if (!isDrift && options.isFallback !== true) await this.#refuseLockout(target);
-    if (isDrift) await this.#reportDrift(target, found, before.subjects);
+    // A service that was restarted has a new cgroup, with nothing attached: ordinary life, and nobody's doing.
+    const drift = withoutWorkloads(found, movedWorkloads(this.#seen, before.subjects));
+    const isHealing = isDrift && !isEmptyDiff(drift);
+    if (isHealing) await this.#reportDrift(target, drift, before.subjects);
     const started = clock.monotonic();
     await enforcer.apply(ruleset);
     const after = await enforcer.observe(ruleset);
     const left = diffEnforcement(target.items, after);
-    const count = found.missing.length + found.changed.length + found.extra.length;
+    const count = drift.missing.length + drift.changed.length + drift.extra.length;
     if (isEmptyDiff(left)) {
       const policies = new Set(
         ruleset.subjects.flatMap(({ ingress, egress }) => [...ingress.policies, ...egress.policies]),
       ).size;
       telemetry.enforced({ policies, durationMs: clock.monotonic() - started });
-      if (isDrift) {
+      if (isHealing) {
         this.#healed += count;
         telemetry.healed(count);
       }
     }
-    const healed = isDrift ? `healed ${count} ${count === 1 ? "difference" : "differences"}` : null;
+    const healed = isHealing ? `healed ${count} ${count === 1 ? "difference" : "differences"}` : null;
     await this.#settle(target, after, { left, healed, ...options });
   }
 
@@ -283,6 +288,7 @@ export class Follower {
           subjects: target.ruleset.subjects.length,
         });
       }
+      this.#tellMoves(subjects);
       if (this.#enforces) telemetry.inForce(target.revision.number);
       this.#enforced = { revision: target.revision.number, digest: target.ruleset.digest };
       this.#good = target;
@@ -309,6 +315,18 @@ export class Follower {
       drift,
       subjects,
     });
+  }
+
+  /** Cgroups come and go with what runs in them. Called where all of the ruleset is in force. */
+  #tellMoves(subjects: readonly SubjectStatus[]): void {
+    const { logger } = this.deps;
+    const before = new Map(this.#seen.map(({ workload, place }) => [workload, place]));
+    for (const workload of movedWorkloads(this.#seen, subjects))
+      logger.info(`workload ${workload}: new cgroup attached`);
+    for (const { workload, place } of subjects)
+      if (place === undefined && before.get(workload) !== undefined)
+        logger.info(`workload ${workload}: its cgroup is gone`);
+    this.#seen = subjects;
   }
 
   /** A disk that is full is no reason to stop: the copy of an earlier revision is still there. */

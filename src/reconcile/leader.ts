@@ -47,6 +47,8 @@ type Finding = Accepted &
   Pick<SourceStatus, "state" | "message" | "observedCommit" | "unverified" | "rewrittenFrom"> & {
     readonly diagnostics?: readonly Diagnostic[];
     readonly lockouts?: readonly string[];
+    /** Of a commit that would lock out. */
+    readonly objects?: ObjectSet;
   };
 
 const MAX_REPORTED_DIAGNOSTICS = 20;
@@ -75,6 +77,14 @@ export class Leader {
     readonly approved: string | null;
     readonly finding: Finding;
   } | null = null;
+  /** The last commit that would have locked somebody out. Who listens where changes without a commit: that is asked again. */
+  #refused: {
+    readonly commit: string;
+    readonly head: number | null;
+    readonly approved: string | null;
+    readonly objects: ObjectSet;
+    readonly finding: Finding;
+  } | null = null;
   /** When the suspension began that was last told of. */
   #toldSuspension: string | null = null;
 
@@ -88,6 +98,7 @@ export class Leader {
     const fence = this.deps.election.fence;
     if (fence === null) {
       this.#settled = null;
+      this.#refused = null;
       this.deps.telemetry.suspended(false);
       return;
     }
@@ -96,10 +107,10 @@ export class Leader {
     try {
       const tip = await this.deps.source.readTip();
       const head = await this.deps.store.readHead();
-      const settled = this.#settled;
-      if (settled?.commit === tip && settled.head === head && settled.approved === (approval?.commit ?? null))
-        return await this.#report(settled.finding, fence);
-      const finding = await this.#settle({ tip, head, approval, fence });
+      const situation = { tip, head, approval, fence };
+      const known = this.#isOf(this.#settled, situation) ? this.#settled?.finding : await this.#refusedAgain(situation);
+      if (known !== undefined) return await this.#report(known, fence);
+      const finding = await this.#settle(situation);
       if (finding !== null) await this.#report(finding, fence);
     } catch (error) {
       if (!(error instanceof SourceError)) throw error;
@@ -109,6 +120,21 @@ export class Leader {
       await this.#report({ state: "Unreachable", message: error.message, observedCommit, ...acceptedOf(last) }, fence);
       throw error;
     }
+  }
+
+  #isOf(
+    known: { readonly commit: string; readonly head: number | null; readonly approved: string | null } | null,
+    { tip, head, approval }: Situation,
+  ): boolean {
+    return known?.commit === tip && known.head === head && known.approved === (approval?.commit ?? null);
+  }
+
+  /** The finding of a commit that would still lock out the same; else it is to be looked at anew. */
+  async #refusedAgain(situation: Situation): Promise<Finding | undefined> {
+    const refused = this.#refused;
+    if (refused === null || !this.#isOf(refused, situation)) return undefined;
+    const lockouts = await this.deps.lockoutsOf(refused.objects);
+    return lockouts.join() === refused.finding.lockouts?.join() ? refused.finding : undefined;
   }
 
   /** Agents heal without the leader; all that ends is what it commits. */
@@ -135,8 +161,12 @@ export class Leader {
     if (finding === null) return null;
     const { rewrittenFrom } = found;
     const whole = rewrittenFrom === null ? finding : { ...finding, rewrittenFrom };
-    // Who listens where changes without a commit.
-    if (finding.lockouts !== undefined) return whole;
+    this.#refused = null;
+    if (finding.lockouts !== undefined && finding.objects !== undefined) {
+      const approved = approval?.commit ?? null;
+      this.#refused = { commit: tip, head, approved, objects: finding.objects, finding: whole };
+      return whole;
+    }
     // The head that was judged, or made; what came after it is judged by the next run.
     const judged = finding.state === "Synced" ? (finding.acceptedRevision ?? head) : head;
     this.#settled = { commit: tip, head: judged, approved: approval?.commit ?? null, finding: whole };
@@ -244,7 +274,7 @@ export class Leader {
       const message = `commit ${tip.slice(0, 12)} was rejected, since it would lock out: ${lockouts.join("; ")}; allowLockout lets it`;
       this.deps.logger.warn(message);
       this.deps.telemetry.rejected({ reason: "lockout" });
-      return { ...kept("Rejected", message), lockouts };
+      return { ...kept("Rejected", message), lockouts: [...lockouts], objects: desired.objects };
     }
     const committed = await this.#commit(desired, head, fence);
     return committed === null ? null : synced(committed);

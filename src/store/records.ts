@@ -95,6 +95,7 @@ const isSubjectStatus = shaped<SubjectStatus>({
   workload: isString,
   state: oneOf("Enforced", "Pending", "Stalled"),
   message: optional(isString),
+  place: optional(isString),
 });
 
 const isControlServer = shaped<ControlServer>({

@@ -3,14 +3,8 @@ import { stringify } from "yaml";
 import { describeSuspension } from "../operations/notices.js";
 import { printable, printableLine } from "../model/printable.js";
 import { qualifiedName } from "../model/state.js";
-import type {
-  GitState,
-  PolicyHistory,
-  PolicyListing,
-  PolicyNode,
-  PolicyReport,
-  PolicyRow,
-} from "../operations/policies.js";
+import type { GitState } from "../operations/git-state.js";
+import type { PolicyHistory, PolicyListing, PolicyNode, PolicyReport, PolicyRow } from "../operations/policies.js";
 import type { PolicyWritten } from "../operations/policy-write.js";
 import type { PolicyEvent } from "../operations/watch.js";
 import type { Style } from "./style.js";
@@ -58,8 +52,9 @@ export function renderPolicyWritten(
   const { policy } = written;
   const version = `${style.bold(qualifiedName(policy))} version ${policy.version}`;
   if (written.outcome === "unchanged") return `No difference: ${version} says this already. Nothing was committed.`;
+  const when = written.suspension === null ? "at its next poll" : "when the source is no longer suspended";
   const hint = written.overGit
-    ? `\n${style.warn("This is not what Git says")}: the leader returns to Git's state at its next poll, unless source.selfHeal is false.`
+    ? `\n${style.warn("This is not what Git says")}: the leader returns to Git's state ${when}, unless source.selfHeal is false.`
     : "";
   return `${style.good("Committed")} revision ${written.revision.number}: ${version}.${hint}`;
 }

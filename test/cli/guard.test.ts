@@ -1,5 +1,5 @@
 /** What stops a bad commit of the source, and what an operator says to it, through the commands. */
-import { writeFileSync } from "node:fs";
+import { existsSync, writeFileSync } from "node:fs";
 import t from "tap";
 import { Repository } from "../fakes/repository.js";
 import { cannotRun, commitSigned, makeSshKey } from "../fakes/signing.js";
@@ -49,16 +49,21 @@ t.test("a suspended source is left alone, whoever leads, and an operator is told
   const suspend = (...args: readonly string[]) => ["cluster", "suspend", "--reason", "incident 42", ...args];
   t.match(await ztap.run(suspend("--for", "soon")), { code: 64, stderr: /--for: found "soon", wanted a number/ });
   t.match(await ztap.run(["cluster", "suspend"]), { code: 64, stderr: /reason/ });
+  t.match(await ztap.json(t, "error", suspend(), { code: 1 }), { error: { code: "not-found", message: /--store/ } });
+  t.notOk(existsSync(ztap.store), "and no store is made of a name with a slip in it");
+  t.match(await ztap.run(["apply", repo.path, "--auto-approve"]), { code: 0 });
   t.match(await ztap.json(t, "cluster-suspend", suspend("--for", "2h")), { suspension: { until: /Z$/, by: /@/ } });
   t.match(await ztap.json(t, "cluster-suspend", suspend()), { suspension: { reason: "incident 42", until: null } });
   const agent = ztap.start([...AGENT, "--source", repo.path]);
   await agent.says("the source is suspended");
   const [, url = ""] = /"http":"([^"]+)"/.exec(agent.stderr) ?? [];
   t.match(await (await fetch(`http://${url}/metrics`)).text(), "ztap_source_suspended 1");
-  t.match(await status(ztap, t), { revision: null, source: null, suspension: { reason: "incident 42" } });
+  t.match(await status(ztap, t), { revision: 1, source: null, suspension: { reason: "incident 42" } });
+  repo.write("p.yaml", policy(81));
+  repo.commit();
   t.match(await ztap.run(["cluster", "status"]), { stdout: /Suspended: the source is suspended by .*: incident 42/ });
   const applied = await ztap.run(["apply", repo.path, "--auto-approve", "--json"]);
-  t.match(JSON.parse(applied.stdout), { revision: { number: 1 }, notices: [{ code: "suspended" }] });
+  t.match(JSON.parse(applied.stdout), { revision: { number: 2 }, notices: [{ code: "suspended" }] });
   t.match(applied.stderr, /notice: the source is suspended by .*: incident 42/);
   ztap.write("p.yaml", policy(443));
   const written = await ztap.run(["policy", "sync", "p.yaml", "--name", "p", "--node", "n1"]);
@@ -69,7 +74,7 @@ t.test("a suspended source is left alone, whoever leads, and an operator is told
   t.match(await ztap.json(t, "cluster-resume", ["cluster", "resume"]), { resumed: true });
   t.match(await ztap.json(t, "cluster-resume", ["cluster", "resume"]), { resumed: false, suspension: null });
   await until(async () => (await status(ztap, t)).source?.state === "Synced", "Git's state");
-  t.match(await status(ztap, t), { revision: 3, suspension: null });
+  t.match(await status(ztap, t), { revision: 4, suspension: null });
   t.match(await agent.stop(), { code: 0 });
 });
 

@@ -9,6 +9,8 @@ import { EnforcerError, NO_COUNTERS } from "../../src/ports/enforcer.js";
 export class FakeMachine {
   readonly items = new Map<string, EnforcementItem>();
   readonly absent = new Set<string>();
+  /** Which cgroup a workload has; "first" where none is named. */
+  readonly places = new Map<string, string>();
   failApply: string | null = null;
   failLower: string | null = null;
   /** Workloads whose programs cannot be attached. */
@@ -63,10 +65,11 @@ export class FakeEnforcer implements Enforcer {
   async open(): Promise<void> {}
 
   async observe(ruleset: Ruleset): Promise<Observation> {
-    const subjects = ruleset.subjects.map(({ workload }) => ({
-      workload,
-      state: this.machine.absent.has(workload) ? ("Pending" as const) : ("Enforced" as const),
-    }));
+    const subjects = ruleset.subjects.map(({ workload }) =>
+      this.machine.absent.has(workload)
+        ? { workload, state: "Pending" as const }
+        : { workload, state: "Enforced" as const, place: this.machine.places.get(workload) ?? "first" },
+    );
     return { items: new Map(this.machine.items), subjects, packets: [], counters: NO_COUNTERS };
   }
 

@@ -2,6 +2,7 @@ import t from "tap";
 import { openMemoryStore } from "../../src/adapters/memory/store.js";
 import { systemClock } from "../../src/adapters/system/clock.js";
 import type { ControlServer } from "../../src/model/lifeline.js";
+import { remoteEndpoint } from "../../src/adapters/git/endpoint.js";
 import { controlEndpoints } from "../../src/operations/endpoints.js";
 import { lockoutsOf } from "../../src/operations/lockout.js";
 import { objectsOf, policy, workload } from "../builders/state.js";
@@ -49,12 +50,15 @@ t.test("whoever plans anywhere minds the servers that agents tell of", async (t)
 
 t.test("where agents reach their store and source", (t) => {
   const source = (url: string) =>
-    controlEndpoints({ source: { url, branch: null, path: null, intervalMs: 1, selfHeal: true } });
+    controlEndpoints({ source: { url, branch: null, path: null, intervalMs: 1, selfHeal: true } }, remoteEndpoint);
   const endpoints = ["10.0.0.1:2379", "[2001:db8::1]:2399"];
-  t.same(controlEndpoints({ store: { kind: "etcd", tls: false, endpoints, prefix: "ztap/" }, source: null }), [
-    { role: "store", host: "10.0.0.1", port: 2379 },
-    { role: "store", host: "2001:db8::1", port: 2399 },
-  ]);
+  t.same(
+    controlEndpoints({ store: { kind: "etcd", tls: false, endpoints, prefix: "ztap/" }, source: null }, remoteEndpoint),
+    [
+      { role: "store", host: "10.0.0.1", port: 2379 },
+      { role: "store", host: "2001:db8::1", port: 2399 },
+    ],
+  );
   t.same(source("https://user:secret@git.example.com/p.git"), [{ role: "source", host: "git.example.com", port: 443 }]);
   t.same(source("ssh://git@[2001:db8::2]:2222/p.git"), [{ role: "source", host: "2001:db8::2", port: 2222 }]);
   t.same(source("git@git.example.com:p.git"), [{ role: "source", host: "git.example.com", port: 22 }]);

@@ -1,11 +1,14 @@
 import t from "tap";
 import { MemoryTable, openMemoryStore } from "../../src/adapters/memory/store.js";
 import { readManifests } from "../../src/manifest/read.js";
+import { readClusterStatus } from "../../src/operations/cluster.js";
 import { OperationError } from "../../src/operations/error.js";
 import type { Writer } from "../../src/operations/policy-write.js";
 import { rollbackPolicy, syncPolicy } from "../../src/operations/policy-write.js";
 import { listPolicies, readHistory } from "../../src/operations/policies.js";
 import type { Store } from "../../src/ports/store.js";
+import { renderPolicyWritten } from "../../src/views/policies.js";
+import { plainStyle } from "../../src/views/style.js";
 import { policy, workload } from "../builders/state.js";
 import { seededRandom } from "../fakes/ambient.js";
 import { ManualClock } from "../fakes/clock.js";
@@ -243,7 +246,7 @@ t.test("a version that never was, or was pruned, is named as such", async (t) =>
 });
 
 t.test("over a polled source it needs --override, and shows as drift from Git until Git's state is back", async (t) => {
-  const { store, sync, rollback } = setUp();
+  const { clock, store, sync, rollback } = setUp();
   await sync(portText(80));
   const { fence } = await store.campaign({ id: "n1", holder: "agent" }, 60_000);
   if (fence === null) throw new Error("nobody else leads");
@@ -266,9 +269,24 @@ t.test("over a polled source it needs --override, and shows as drift from Git un
   t.match(await sync(portText(80)), { outcome: "unchanged" }, "what changes nothing needs none");
   t.match(await sync(portText(81), { override: true }), { outcome: "committed", overGit: true });
   t.match(await listPolicies(store), [{ git: "OutOfSync" }]);
-  await t.rejects(rollback(1), { code: "override-needed" });
-  t.match(await rollback(1, { override: true }), { outcome: "committed", policy: { version: 3 } });
-  t.match(await listPolicies(store), [{ git: "Synced", version: 3 }], "the content is compared, not the version");
+  const sourceNow = async () => (await readClusterStatus({ store, clock })).source;
+  t.match(await sourceNow(), { state: "OutOfSync", message: /revision 2\) was committed over Git.*at its next poll/ });
+  await t.rejects(rollback(1), { code: "override-needed", message: /until the next poll/ });
+  const suspension = { by: "op", reason: "r", since: "2026-01-01T00:00:00.000Z", until: null };
+  await store.writeSuspension(suspension);
+  t.match(await sourceNow(), { state: "OutOfSync", message: /while the source is suspended it stays/ });
+  await t.rejects(rollback(1), { message: /until the source is no longer suspended/ });
+  const suspended = await sync(portText(82), { override: true });
+  t.match(suspended, { overGit: true, suspension });
+  if (suspended.outcome !== "invalid")
+    t.match(
+      renderPolicyWritten(suspended, plainStyle),
+      /returns to Git's state when the source is no longer suspended/,
+    );
+  await store.writeSuspension(null);
+  t.match(await rollback(1, { override: true }), { outcome: "committed", policy: { version: 4 } });
+  t.match(await sourceNow(), { state: "Synced" });
+  t.match(await listPolicies(store), [{ git: "Synced", version: 4 }], "the content is compared, not the version");
   await store.writeSourceStatus({ ...source, acceptedRevision: 99 }, fence);
   t.match(await listPolicies(store), [{ git: "Unknown" }]);
 });

@@ -90,3 +90,28 @@ t.test("a node that is ahead of its own report has not drifted", async (t) => {
   const damaged = await reportPolicy({ ...deps, openLocal: async () => enforcer }, { namespace: "default", name: "p" });
   t.match(damaged.nodes, [{ node: "n1", state: "Drifted" }], "and one that holds neither has");
 });
+
+t.test("a workload whose cgroup was made anew since the agent looked waits for it, and has not drifted", async (t) => {
+  const store = openMemoryStore(systemClock);
+  t.teardown(() => store.close());
+  await commitOnHead(store, draft([...objectsOf(STATE).values()].map(({ object }) => object)));
+  await store.heartbeat({ id: "n1", address: "n1:9470", holder: "h" }, 60_000);
+  const machine = new FakeMachine();
+  const enforcer = new FakeEnforcer(machine);
+  await enforcer.apply(compile((await store.readState(1)).objects, "n1"));
+  await store.writeNodeStatus({
+    ...{ node: "n1", backend: "fake", attemptedRevision: 1, enforcedRevision: 1, rulesetDigest: "d" },
+    ...{ state: "InSync", message: null, drift: [], healed: 0, observedAt: "" },
+    subjects: [{ workload: "default/web", state: "Enforced", place: "first" }],
+  });
+  machine.items.delete("link/default/web");
+  const readGit = async () => ({ objects: null, why: "no source is polled" });
+  const report = () =>
+    reportPolicy(
+      { store, clock: systemClock, openLocal: async () => enforcer, readGit },
+      { namespace: "default", name: "p" },
+    );
+  t.match((await report()).nodes, [{ state: "Drifted" }]);
+  machine.places.set("default/web", "second");
+  t.match((await report()).nodes, [{ state: "Pending", message: /default\/web: its cgroup was made anew/, drift: [] }]);
+});

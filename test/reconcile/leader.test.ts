@@ -390,18 +390,22 @@ t.test("a commit that would lock out is rejected, and accepted when it would not
   await leader.reconcile();
   source.push("2", BETTER);
   lockouts.push("workload default/web denies the agents their store");
-  for (let run = 0; run < 2; run += 1) await leader.reconcile();
+  for (let run = 0; run < 3; run += 1) await leader.reconcile();
+  t.equal(source.fetches, 2, "it is read once");
   t.equal(await store.readHead(), 1);
   t.match(await store.readSourceStatus(), {
     state: "Rejected",
     message: /2222 was rejected, since it would lock out: workload default\/web/,
     acceptedCommit: "1".repeat(40),
   });
-  t.match(
+  t.same(
     calls.filter(([name]) => name === "rejected"),
     [["rejected", { reason: "lockout" }]],
   );
-  lockouts.pop();
+  lockouts.push("and another");
+  await leader.reconcile();
+  t.match(await store.readSourceStatus(), { message: /and another/ }, "who listens where is asked at each poll");
+  lockouts.splice(0);
   await leader.reconcile();
   t.equal(await store.readHead(), 2);
 });

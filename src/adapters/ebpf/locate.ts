@@ -34,7 +34,7 @@ export function locate(native: Native, cgroupRoot: string, ruleset: Ruleset, ima
       return { workload, state: "Stalled", message: `its cgroup ${path} already belongs to ${owner}` };
     owners.set(cgroupId, workload);
     present.push({ ...subject, workload, path, cgroupId, level: cgroupLevel(cgroup) });
-    return { workload, state: "Enforced" };
+    return { workload, state: "Enforced", place: String(cgroupId) };
   });
   return { present, statuses };
 }

@@ -2,10 +2,10 @@
  * Where a repository is: what the user wrote, split into what git is told, what is shown, and the
  * credentials, which go to neither.
  */
-import { existsSync } from "node:fs";
 import { resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { SourceError } from "../../ports/source.js";
+import { scpHost } from "./endpoint.js";
 import { ALLOWED_PROTOCOLS } from "./git.js";
 
 export interface Location {
@@ -23,12 +23,7 @@ const ALLOWED: ReadonlySet<string> = new Set(ALLOWED_PROTOCOLS);
 
 /** True for `https://…`, `ssh://…`, `file://…`, any other `scheme://…`, and `user@host:path`. */
 export function isRemoteLocation(text: string): boolean {
-  return /^[a-z][a-z0-9+.-]*:(\/\/|:)/i.test(text) || isScpLike(text);
-}
-
-/** git's own short form for ssh; a path that holds a colon has to be written with `./` before it. */
-function isScpLike(text: string): boolean {
-  return /^([\w.-]+@)?[\w.-]+:(?!\/\/)/.test(text) && !/^[a-z]:[\\/]/i.test(text) && !existsSync(text);
+  return /^[a-z][a-z0-9+.-]*:(\/\/|:)/i.test(text) || scpHost(text) !== null;
 }
 
 /** @throws SourceError `source-not-found` for what cannot be a repository or must not be asked */
@@ -40,7 +35,7 @@ export function parseLocation(text: string): Location {
     );
   }
   const scheme = /^([a-z][a-z0-9+.-]*):(\/\/|:)/i.exec(text)?.[1]?.toLowerCase();
-  if (scheme === undefined) return isScpLike(text) ? scpLocation(text) : localLocation(resolve(text));
+  if (scheme === undefined) return scpHost(text) !== null ? scpLocation(text) : localLocation(resolve(text));
   if (!ALLOWED.has(scheme) || !URL.canParse(text)) {
     throw new SourceError(
       "source-not-found",

@@ -32,7 +32,7 @@ export default class ClusterSuspend extends BaseCommand {
     const settings = await this.settings(flags);
     const forMs = flags.for === undefined ? null : parseDuration("--for", flags.for);
     const order = { by: operatorName(), reason: flags.reason };
-    const suspension = await withStore(settings, { create: true }, (store) =>
+    const suspension = await withStore(settings, { create: "when-written" }, (store) =>
       suspendSource({ store, clock: systemClock }, order, forMs),
     );
     this.print(flags, suspensionDocument(suspension), () => renderSuspended(suspension, this.style));
