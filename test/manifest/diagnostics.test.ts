@@ -1,6 +1,7 @@
 /** One row for each kind of bad input: the text, and exactly the diagnostics that it gets. */
 import t from "tap";
 import { readManifests } from "../../src/manifest/read.js";
+import { icmp, kubernetes, node, peer, port, selector, workload, ztap } from "../builders/documents.js";
 
 /** `code line:column path`, one line a diagnostic. */
 function diagnose(...texts: readonly string[]): string {
@@ -11,21 +12,6 @@ function diagnose(...texts: readonly string[]): string {
     )
     .join("\n");
 }
-
-const node = (spec: string): string => `apiVersion: ztap/v1\nkind: Node\nmetadata: {name: n}\nspec: ${spec}\n`;
-/** Complete and without a warning, but for what `spec` adds. */
-const workload = (spec: string, metadata = "{name: w}"): string =>
-  `apiVersion: ztap/v1\nkind: Workload\nmetadata: ${metadata}\nspec: ${spec}\n`;
-/** A valid workload that the policies of the table select, so that only their own problems show. */
-const OTHER = "---\napiVersion: ztap/v1\nkind: Workload\nmetadata: {name: other}\nspec: {addresses: [192.0.2.1]}\n";
-const ztap = (spec: string): string =>
-  `apiVersion: ztap/v1\nkind: NetworkPolicy\nmetadata: {name: p}\nspec: ${spec}\n${OTHER}`;
-const kubernetes = (spec: string): string =>
-  `apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {name: p}\nspec: ${spec}\n${OTHER}`;
-const port = (text: string): string => kubernetes(`{ingress: [{ports: [\n  ${text}]}]}`);
-const icmp = (text: string): string => ztap(`{ingress: [{ports: [\n  ${text}]}]}`);
-const peer = (text: string): string => kubernetes(`{ingress: [{from: [\n  ${text}]}]}`);
-const selector = (text: string): string => kubernetes(`{podSelector: {matchExpressions: [\n  ${text}]}}`);
 
 const ROWS: readonly (readonly [name: string, text: string, expected: string])[] = [
   // YAML
@@ -59,7 +45,11 @@ const ROWS: readonly (readonly [name: string, text: string, expected: string])[]
     workload("{addresses: [192.0.2.2]}", "{name: w, labels: {a: !!binary aGk=}}"),
     "ZT1005 3:42 metadata.labels.a",
   ],
-  ["timestamp", workload("{addresses: [192.0.2.2]}", "{name: w, labels: {a: !!timestamp 2026-01-01}}"), "ZT1005 3:45 metadata.labels.a"],
+  [
+    "timestamp",
+    workload("{addresses: [192.0.2.2]}", "{name: w, labels: {a: !!timestamp 2026-01-01}}"),
+    "ZT1005 3:45 metadata.labels.a",
+  ],
   ["set", kubernetes("{podSelector: {matchLabels: !!set {app}}}"), "ZT1005 4:41 spec.podSelector.matchLabels"],
   ["port in binary digits", port("{port: 0b1010000}"), "ZT1006 5:10 spec.ingress[0].ports[0].port"],
   ["port with an underscore", port("{port: 8_0}"), "ZT1006 5:10 spec.ingress[0].ports[0].port"],
@@ -396,32 +386,4 @@ t.test("fixes say what to write", async (t) => {
   t.equal(fix(workload("{node: n, cgroup: /system.slice/x.service/}")), "write system.slice/x.service");
   t.equal(fix(workload("{addresses: [192.0.2.2]}", "{name: My_App}")), "write my-app");
   t.equal(fix(port("{protocol: tcp}")), "did you mean TCP?");
-});
-
-t.test("Kubernetes' own rules are named in Kubernetes' words", async (t) => {
-  const message = (text: string): string | undefined =>
-    readManifests([{ path: "a", text, blobId: "a" }]).diagnostics[0]?.message;
-  const rules: readonly (readonly [string, string])[] = [
-    [port("{port: 90, endPort: 80}"), "must be greater than or equal to `port`"],
-    [port("{port: http, endPort: 80}"), "may not be specified when `port` is non-numeric"],
-    [port("{endPort: 80}"), "may not be specified when `port` is not specified"],
-    [port("{protocol: ICMPX}"), 'Unsupported value: "ICMPX": supported values: "SCTP", "TCP", "UDP"'],
-    [port("{port: 0}"), "must be between 1 and 65535, inclusive"],
-    [peer("{ipBlock: {cidr: 10.0.0.0/8, except: [11.0.0.0/9]}}"), "must be a strict subset of `cidr`"],
-    [peer("{ipBlock: {cidr: x}}"), "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)"],
-    [peer("{ipBlock: {cidr: 10.0.0.0/8}, podSelector: {}}"), "may not specify both ipBlock and another peer"],
-    [peer("{}"), "must specify a peer"],
-    [selector("{key: a, operator: In}"), "must be specified when `operator` is 'In' or 'NotIn'"],
-    [
-      selector("{key: a, operator: Exists, values: [b]}"),
-      "may not be specified when `operator` is 'Exists' or 'DoesNotExist'",
-    ],
-    [selector("{key: a, operator: Is}"), "not a valid selector operator"],
-    [selector("{key: -a, operator: Exists}"), "name part must consist of alphanumeric characters"],
-    [
-      kubernetes('{podSelector: {matchLabels: {a: "-"}}}'),
-      "a valid label must be an empty string or consist of alphanumeric characters",
-    ],
-  ];
-  for (const [text, rule] of rules) t.ok(message(text)?.includes(rule), `${message(text)} names: ${rule}`);
 });
