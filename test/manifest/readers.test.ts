@@ -60,18 +60,18 @@ t.test("text that is shown or read in more than one way is refused where it stan
   }
 });
 
-t.test("20,000 texts, new in each run, are read alike or refused", async (t) => {
+t.test("8,000 texts, new in each run, are read alike or refused", async (t) => {
   const seed = Number(process.env["ZTAP_FUZZ_SEED"] ?? randomInt(2 ** 31));
   t.comment(`ZTAP_FUZZ_SEED=${seed} makes these texts again`);
   const texts = new Texts();
   const counts = { accepted: 0, quick: 0 };
-  for (let at = 0; at < 20_000; at += 1) {
+  for (let at = 0; at < 8_000; at += 1) {
     const verdict = compareAt(seed + at, texts.at(seed + at));
     if (verdict.endsWith("accepted")) counts.accepted += 1;
     if (verdict.startsWith("quick")) counts.quick += 1;
   }
   // A fuzzer whose texts are all refused proves nothing.
-  t.ok(counts.accepted > 1000 && counts.quick > 2000, JSON.stringify(counts));
+  t.ok(counts.accepted > 400 && counts.quick > 800, JSON.stringify(counts));
 });
 
 /** Processor time in ms: that of the wall tells of other processes. */
