@@ -101,7 +101,12 @@ int ztap_take_flow(struct ztap_given_flow *given)
 		take_half(&fresh.asked[1], given, 1, now);
 		if (!is_alive(&fresh.asked[0], now, key.protocol) && !is_alive(&fresh.asked[1], now, key.protocol))
 			return 0;
-		if (!take_place(&key, now, 0, ZTAP_COMMON_FLOWS, 0))
+		/*
+		 * Whose share it was is not told, and the shares may be divided otherwise here: where the common places are
+		 * taken, any other will do. There it gives way to the owner's flows once nothing else is free.
+		 */
+		if (!take_place(&key, now, 0, ZTAP_COMMON_FLOWS, 0) &&
+		    !take_place(&key, now, ZTAP_COMMON_FLOWS, ZTAP_MAX_FLOWS - ZTAP_COMMON_FLOWS, 0))
 			return 1;
 		if (!bpf_map_update_elem(&ztap_flows, &key, &fresh, BPF_NOEXIST))
 			return 0;

@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import t from "tap";
-import { loadSqlite, type Database } from "../../src/adapters/embedded/sqlite.js";
+import { loadSqlite, type Database } from "../../src/adapters/runtime/sqlite.js";
 import { openEmbeddedStore } from "../../src/adapters/embedded/store.js";
 import { systemClock } from "../../src/adapters/system/clock.js";
 import { StoreError } from "../../src/ports/store.js";

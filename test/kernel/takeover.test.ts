@@ -4,11 +4,12 @@ import { once } from "node:events";
 import { mkdirSync, readdirSync, renameSync, rmdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import t, { type Test } from "tap";
-import { ABI } from "../../src/adapters/ebpf/abi.generated.js";
+import { ABI, GIVEN_FLOW } from "../../src/adapters/ebpf/abi.generated.js";
 import type { EbpfEnforcer } from "../../src/adapters/ebpf/enforcer.js";
 import { inspectEnforcement } from "../../src/adapters/ebpf/inspect.js";
 import { HOOKS } from "../../src/adapters/ebpf/items.js";
-import { loadNative } from "../../src/adapters/ebpf/native.js";
+import { closeObject, loadTakers } from "../../src/adapters/ebpf/load.js";
+import { defaultNativeDir, loadNative } from "../../src/adapters/ebpf/native.js";
 import { DEFAULT_PIN_ROOT, nodeFolders } from "../../src/adapters/ebpf/paths.js";
 import { removeEnforcement } from "../../src/adapters/ebpf/remove.js";
 import { diffEnforcement, judgeSubjects, listDrift } from "../../src/drift/drift.js";
@@ -58,6 +59,36 @@ else {
       rulesetOf(node, { "demo/web": { cgroup, ...spec } });
     return { node, cgroup, enforcers, web, ruleset };
   };
+
+  await t.test("a full table of flows finds room, and no more than that", async (t) => {
+    const { node, enforcers, ruleset } = await scene(t, "full");
+    const [enforcer] = enforcers;
+    await enforcer.open();
+    await enforcer.apply(ruleset({ egress: everything }));
+    const takers = loadTakers(native, defaultNativeDir(), nodeFolders(DEFAULT_PIN_ROOT, node).maps);
+    t.teardown(() => closeObject(native, takers));
+    const given = (first: number, count: number): Buffer => {
+      const flows = Buffer.alloc(count * GIVEN_FLOW.size);
+      for (let index = 0; index < count; index += 1) {
+        const flow = flows.subarray(index * GIVEN_FLOW.size);
+        flow.writeUInt32LE(4, GIVEN_FLOW.subject);
+        flow[GIVEN_FLOW.protocol] = 17;
+        flow[GIVEN_FLOW.family] = 2;
+        flow.writeUInt32BE(0x0a000000 + first + index, GIVEN_FLOW.remote);
+        flow[GIVEN_FLOW.asked + 1] = 1;
+        flow.writeBigUInt64LE(process.hrtime.bigint(), GIVEN_FLOW.seen + 8);
+      }
+      return flows;
+    };
+    const take = (flows: Buffer): number =>
+      native.runEach(takers.programs["ztap_take_flow"] ?? -1, flows, GIVEN_FLOW.size);
+    const most = Math.ceil(ABI.MAX_FLOWS * 0.9);
+    t.equal(take(given(0, most)), 0);
+    t.equal(take(given(0, most)), 0, "what is known takes no second place");
+    t.equal(take(given(most, ABI.MAX_FLOWS - most)), 0);
+    t.equal(take(given(ABI.MAX_FLOWS, 10)), 10);
+    await enforcer.close();
+  });
 
   await t.test("who asked for a connection is known after both ways, where a policy is tightened", async (t) => {
     const { web, ruleset, ...rest } = await scene(t, "roles");

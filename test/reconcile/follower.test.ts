@@ -274,49 +274,6 @@ t.test("a workload whose cgroup is absent is Pending, not drifted, and enforced 
   t.ok(machine.items.has("link/default/db"));
 });
 
-t.test("a cgroup that goes, comes or is made anew is told at info level, and is no drift", async (t) => {
-  const { store, machine, calls, deps } = setUp();
-  const told: string[] = [];
-  const logger = {
-    ...silentLogger,
-    info: (message: string) => void told.push(`info ${message}`),
-    warn: (message: string) => void told.push(`warn ${message}`),
-  };
-  const follower = new Follower({ ...deps, logger }, "n1");
-  await commit(store, BASE + DENY);
-  await follower.reconcile();
-  told.splice(0);
-  const detach = (): boolean => machine.items.delete("link/default/db") && machine.items.delete("subject/default/db");
-  detach();
-  machine.absent.add("default/db");
-  await follower.reconcile();
-  machine.absent.delete("default/db");
-  machine.places.set("default/db", "second");
-  await follower.reconcile();
-  t.ok(machine.items.has("link/default/db"));
-  detach();
-  machine.places.set("default/db", "third");
-  await follower.reconcile();
-  t.ok(machine.items.has("link/default/db"));
-  t.strictSame(told, [
-    "info workload default/db: its cgroup is gone",
-    "info workload default/db: new cgroup attached",
-    "info workload default/db: new cgroup attached",
-  ]);
-  t.notOk(calls.some(([name]) => name === "drift" || name === "healed"));
-  t.match(await store.listNodeStatus(), [{ state: "InSync", healed: 0, message: null }]);
-  detach();
-  machine.items.delete("link/default/web");
-  machine.places.set("default/db", "fourth");
-  await follower.reconcile();
-  t.match(await store.listNodeStatus(), [{ state: "InSync", healed: 1, message: "healed 1 difference" }]);
-  t.match(told.slice(3), [
-    "warn drift found",
-    "info workload default/db: new cgroup attached",
-    "warn healed 1 difference",
-  ]);
-});
-
 t.test("what stays wrong is reported once, and no run is the reason for another", async (t) => {
   const { store, machine, deps } = setUp();
   const written: NodeStatus[] = [];

@@ -11,7 +11,7 @@ import { keys, STORE_FORMAT } from "../../store/keys.js";
 import type { TableReader, TableWriter } from "../../store/table.js";
 import { StoreError } from "../../ports/store.js";
 import { damaged } from "./failure.js";
-import { loadSqlite, type Database } from "./sqlite.js";
+import { loadSqlite, type Database } from "../runtime/sqlite.js";
 
 /** How long a transaction waits for those of other processes, which last milliseconds. */
 const BUSY_MS = 10_000;

@@ -12,6 +12,7 @@ import type { SubjectStatus } from "../../model/status.js";
 import { EnforcerError, type Enforcer, type ItemSet, type Observation } from "../../ports/enforcer.js";
 import type { Logger } from "../../ports/system.js";
 import { Counters } from "./counters.js";
+import { endingItem, EndingFile, mergeEndings, type Ending } from "./ending.js";
 import { heldItems, wantedItems, type Held } from "./items.js";
 import { takeLock, type Lock } from "./lock.js";
 import { ANCHOR } from "./names.js";
@@ -44,6 +45,7 @@ export class PfEnforcer implements Enforcer {
   readonly #options: PfOptions;
   readonly #pfctl: Pfctl;
   readonly #reference: ReferenceFile;
+  readonly #ending: EndingFile;
   readonly #rendered = new WeakMap<Ruleset, Rendered>();
   readonly #printed = new WeakMap<Rendered, readonly string[]>();
   readonly #counters = new Counters();
@@ -53,6 +55,7 @@ export class PfEnforcer implements Enforcer {
     this.#options = options;
     this.#pfctl = new Pfctl(options.pfctl);
     this.#reference = new ReferenceFile(options.stateDir);
+    this.#ending = new EndingFile(options.stateDir);
   }
 
   lower(ruleset: Ruleset): ItemSet {
@@ -78,7 +81,8 @@ export class PfEnforcer implements Enforcer {
   async observe(ruleset: Ruleset): Promise<Observation> {
     const rendered = this.#render(ruleset);
     const held = await this.#look(ruleset, rendered);
-    const items = heldItems(ruleset, rendered, await this.#print(rendered), held);
+    const items = new Map(heldItems(ruleset, rendered, await this.#print(rendered), held));
+    for (const item of (await this.#ending.read()).map(endingItem)) items.set(item.key, item);
     const labels = readLabels(await this.#pfctl.readAnchor("Reading pf's counters", ["-s", "labels"]));
     return { items, subjects: this.#judge(ruleset, rendered, held), ...this.#counters.read(ruleset, rendered, labels) };
   }
@@ -89,10 +93,13 @@ export class PfEnforcer implements Enforcer {
     const pfctl = this.#pfctl;
     await pfctl.inAnchor("Checking the rules", ["-n", ...LOAD], rendered.text);
     const before = readLabels(await pfctl.readAnchor("Reading pf's counters", ["-s", "labels"]));
+    const endings = mergeEndings([...(await this.#ending.read()), ...newlyBound(ruleset, rendered, before)]);
+    if (endings.length > 0) await this.#ending.write(endings);
     await pfctl.inAnchor("Loading the rules", LOAD, rendered.text);
     this.#counters.keep(before);
     await takeReference(pfctl, this.#reference, this.#options.node);
-    await this.#endConnections(ruleset, rendered, before);
+    await this.#endConnections(ruleset, rendered, endings);
+    if (endings.length > 0) await this.#ending.remove();
     await this.#requireAnchor();
   }
 
@@ -152,12 +159,12 @@ export class PfEnforcer implements Enforcer {
   }
 
   /** Every connection that the rules would not let begin, and all of a user's that is new: a state tells no user. */
-  async #endConnections(ruleset: Ruleset, rendered: Rendered, before: ReadonlyMap<string, bigint>): Promise<void> {
+  async #endConnections(ruleset: Ruleset, rendered: Rendered, endings: readonly Ending[]): Promise<void> {
     const pairs = new Set((await this.#forbidden(ruleset, rendered)).map((state) => killOf(state).join(" ")));
-    const bound = rendered.rules.filter(({ kind, label }) => kind === "denied" && !before.has(label));
-    const users = new Map(ruleset.subjects.map((subject) => [subject.workload, subject]));
-    for (const { workload = "", direction } of bound) {
-      const subject = users.get(workload);
+    const subjects = new Map(ruleset.subjects.map((subject) => [subject.workload, subject]));
+    for (const { workload, direction } of endings) {
+      const subject = subjects.get(workload);
+      // It was written down for rules that were never loaded, and these bind it to nobody.
       if (subject?.user === undefined) continue;
       for (const address of subject.addresses) {
         const anybody = address.includes(":") ? "::/0" : "0.0.0.0/0";
@@ -206,6 +213,16 @@ export class PfEnforcer implements Enforcer {
     this.#rendered.set(ruleset, known);
     return known;
   }
+}
+
+/** Directions of workloads with a user that no rule bound before. */
+function newlyBound(ruleset: Ruleset, { rules }: Rendered, before: ReadonlyMap<string, bigint>): readonly Ending[] {
+  const users = new Set(ruleset.subjects.flatMap(({ workload, user }) => (user === undefined ? [] : [workload])));
+  return rules.flatMap(({ kind, label, workload = "", direction }) =>
+    kind === "denied" && !before.has(label) && users.has(workload) && direction !== undefined
+      ? [{ workload, direction }]
+      : [],
+  );
 }
 
 function interfaceAddresses(): readonly string[] {

@@ -1,5 +1,6 @@
 /** Inspect and remove: what this machine's pf holds of ztap's, and taking all of it away. Needs no agent and no ruleset. */
 import type { InspectedPf, Removed } from "../../model/inspection.js";
+import { EndingFile } from "./ending.js";
 import { takeLock } from "./lock.js";
 import { ANCHOR } from "./names.js";
 import { findAnchor, readLabels, readRules, readTableNames } from "./output.js";
@@ -61,6 +62,7 @@ async function takeAway(pfctl: Pfctl, file: ReferenceFile, node: string | null):
   if (rules.length === 0 && reference === null) return [];
   await pfctl.inAnchor("Emptying the anchor", ["-F", "all"]);
   await releaseReference(pfctl, file);
+  await new EndingFile(file.folder).remove();
   return [{ node: reference?.node ?? node ?? "unknown", workloads: workloadsOf(rules) }];
 }
 

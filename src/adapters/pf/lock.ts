@@ -1,11 +1,14 @@
 /**
- * Lock: one process enforces with this machine's pf. It is a socket that its owner listens at, since the system closes
- * it with the process, however that ends; a file would outlive it.
+ * Lock: one process enforces with this machine's pf. It is SQLite's lock for writing on a database that nobody writes:
+ * the kernel gives it to one process alone, and takes it back when that ends, however it ends.
  */
-import { mkdir, rm } from "node:fs/promises";
-import { connect, createServer, type Server } from "node:net";
+import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { EnforcerError } from "../../ports/enforcer.js";
+import { loadSqlite } from "../runtime/sqlite.js";
+
+/** SQLITE_BUSY */
+const BUSY = 5;
 
 export interface Lock {
   release(): Promise<void>;
@@ -13,39 +16,16 @@ export interface Lock {
 
 /** @throws EnforcerError `busy` where another process has it */
 export async function takeLock(folder: string): Promise<Lock> {
-  const path = join(folder, "pf.lock");
   await mkdir(folder, { recursive: true, mode: 0o700 });
-  const server = (await listen(path)) ?? (await takeOver(path));
-  // It is held, and keeps nobody waiting.
-  server.unref();
-  return { release: () => new Promise((resolve) => void server.close(() => resolve())) };
-}
-
-async function takeOver(path: string): Promise<Server> {
-  const busy = new EnforcerError("busy", "another process enforces with this machine's pf; stop its agent first");
-  if (await isAnswered(path)) throw busy;
-  await rm(path, { force: true });
-  const server = await listen(path);
-  if (server === null) throw busy;
-  return server;
-}
-
-/** Null where the name is taken, be it by a socket that nobody listens at. */
-function listen(path: string): Promise<Server | null> {
-  return new Promise((resolve, reject) => {
-    const server = createServer((socket) => socket.destroy());
-    server.once("error", (error) => ("code" in error && error.code === "EADDRINUSE" ? resolve(null) : reject(error)));
-    server.listen(path, () => resolve(server));
-  });
-}
-
-function isAnswered(path: string): Promise<boolean> {
-  return new Promise((resolve) => {
-    const socket = connect(path);
-    socket.once("connect", () => {
-      socket.destroy();
-      resolve(true);
-    });
-    socket.once("error", () => resolve(false));
-  });
+  const { DatabaseSync } = loadSqlite();
+  const database = new DatabaseSync(join(folder, "pf-lock.db"));
+  try {
+    database.exec("BEGIN IMMEDIATE");
+  } catch (error) {
+    database.close();
+    if (error instanceof Error && "errcode" in error && error.errcode === BUSY)
+      throw new EnforcerError("busy", "another process enforces with this machine's pf; stop its agent first");
+    throw error;
+  }
+  return { release: async () => database.close() };
 }

@@ -1,4 +1,7 @@
 /** The edge to pfctl: arguments, standard input, exit codes and what is read back, with a stand-in for the program. */
+import { spawn } from "node:child_process";
+import { createInterface } from "node:readline";
+import { fileURLToPath } from "node:url";
 import t from "tap";
 import { isEmptyDiff } from "../../../src/diff/keyed.js";
 import { diffEnforcement, judgeSubjects, listDrift } from "../../../src/drift/drift.js";
@@ -232,10 +235,58 @@ t.test("a workload that gets a user loses its connections: a state does not tell
       subject.workload === "shop/web" ? { ...subject, user: "_www" } : subject,
     ),
   };
-  await enforcer.apply(withUser);
-  t.strictSame(machine.state.states, []);
-  t.equal((await differences(enforcer, withUser)).isSame, true);
+  // Between the load and the end of the connections it is as if the agent had been killed there.
+  machine.change(() => ({ failKill: true }));
+  await t.rejects(enforcer.apply(withUser), /Ending connections/);
   await enforcer.close();
+  machine.change(() => ({ failKill: false }));
+  t.equal(machine.state.states.length, 1);
+  const next = machine.enforcer();
+  await next.open();
+  t.match((await differences(next, withUser)).drift, [
+    /connections \(egress\) of shop\/web from before it was bound/,
+    /connections \(ingress\) of shop\/web from before it was bound/,
+  ]);
+  await next.apply(withUser);
+  t.strictSame(machine.state.states, []);
+  t.equal((await differences(next, withUser)).isSame, true);
+  const { calls } = machine.state;
+  await next.apply(withUser);
+  t.notOk(
+    machine.state.calls.slice(calls.length).some((call) => call.startsWith("-k")),
+    "once",
+  );
+  await next.close();
+});
+
+t.test("of processes that take the lock in one instant one has it; one that is killed gives it back", async (t) => {
+  const machine = new Machine(t);
+  const taker = fileURLToPath(new URL("../../pf/lock-taker.js", import.meta.url));
+  const start = async () => {
+    const child = spawn(process.execPath, [taker, machine.folder], { stdio: ["pipe", "pipe", "inherit"] });
+    t.teardown(() => child.kill("SIGKILL"));
+    const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
+    const says = async (): Promise<string> => String((await lines.next()).value);
+    const ask = (line: string): Promise<string> => {
+      child.stdin.write(`${line}\n`);
+      return says();
+    };
+    t.equal(await says(), "ready");
+    return { child, ask };
+  };
+  const takers = await Promise.all(Array.from({ length: 4 }, start));
+  for (let round = 0; round < 50; round += 1) {
+    const answers = await Promise.all(takers.map(({ ask }) => ask("take")));
+    if (answers.toSorted().join() !== "busy,busy,busy,taken") t.fail(`round ${round}: ${answers.join()}`);
+    await Promise.all(takers.map(({ ask }) => ask("drop")));
+  }
+  const [first, second] = takers;
+  t.equal(await first?.ask("take"), "taken");
+  t.equal(await second?.ask("take"), "busy");
+  const gone = new Promise((resolve) => first?.child.once("exit", resolve));
+  first?.child.kill("SIGKILL");
+  await gone;
+  t.equal(await second?.ask("take"), "taken");
 });
 
 t.test("packets are counted by rule and by workload, and go on through another load", async (t) => {

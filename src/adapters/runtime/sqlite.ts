@@ -1,5 +1,6 @@
 /**
- * SQLite, as Node.js has it built in: loaded here alone, and only where a command opens such a store.
+ * SQLite, as Node.js has it built in: loaded here alone, and only where something opens a database. The embedded store is
+ * one, and pf's lock.
  *
  * Node.js 22 says at the first load that it is experimental. That is for those who build on it (ADR 7),
  * and not for each command's reader: this one sentence is not printed, any other warning is.
@@ -15,7 +16,7 @@ export function loadSqlite(): typeof Sqlite {
   if (!isBuiltin("node:sqlite"))
     throw new StoreError(
       "store-unavailable",
-      `this Node.js (${process.version}) has no SQLite, which the embedded store needs; use Node.js 22.13 or newer as nodejs.org builds it, or a store in etcd`,
+      `this Node.js (${process.version}) has no SQLite, which the embedded store and pf's lock need; use Node.js 22.13 or newer as nodejs.org builds it`,
     );
   const emitWarning = process.emitWarning.bind(process);
   const before = Object.getOwnPropertyDescriptor(process, "emitWarning");
