@@ -13,8 +13,11 @@ import { StoreError } from "../../ports/store.js";
 import { damaged } from "./failure.js";
 import { loadSqlite, type Database } from "../runtime/sqlite.js";
 
-/** How long a transaction waits for those of other processes, which last milliseconds. */
-const BUSY_MS = 10_000;
+/**
+ * How long a transaction waits for those of other processes. They last milliseconds; on a disk that takes seconds to flush, beside
+ * writers that never pause, it may be the turn of others many times first, since SQLite keeps no queue.
+ */
+const BUSY_MS = 60_000;
 /** Behind every key that begins with a prefix. */
 const LAST = "\u{10ffff}";
 const SMALLEST_PAGE = 512;

@@ -7,7 +7,7 @@
  *
  * Each write is one transaction, flushed to disk before it returns: it survives SIGKILL and loss of power
  * whole, or never happened. A writer that is killed frees its lock. One that is stopped (SIGSTOP) inside its
- * milliseconds keeps it until it continues; the others give up after ten seconds and say so.
+ * milliseconds keeps it until it continues; the others give up after a minute and say so.
  * A full disk makes a write fail whole; head and everything committed before stay readable.
  *
  * Nothing here opens store.db beside SQLite: to close it would free the locks that this process has on it.
