@@ -1,28 +1,15 @@
 /** A machine with the stand-in of pfctl: a folder of the test's own, with the program, and what its pf holds. */
-import { chmodSync, copyFileSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { chmodSync, copyFileSync, mkdtempSync, rmSync } from "node:fs";
+import { createServer, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { Test } from "tap";
 import { PfEnforcer } from "../../src/adapters/pf/enforcer.js";
+import { runPfctl, type PfState } from "./stand-in.js";
 
 // Tests run from dist/test/pf.
-const STAND_IN = fileURLToPath(new URL("../../../test/pf/pfctl.mjs", import.meta.url));
-
-export interface PfState {
-  enabled: boolean;
-  tokens: string[];
-  main: string[];
-  anchors: Record<string, { rules: string[]; tables: Record<string, string[]>; counts: number[] }>;
-  states: { line: string; from: string; to: string }[];
-  calls: string[];
-  lastText?: string;
-  failLoad?: boolean;
-  failCheck?: boolean;
-  failKill?: boolean;
-  notRoot?: boolean;
-  noToken?: boolean;
-}
+const PROGRAM = fileURLToPath(new URL("../../../test/pf/pfctl.pl", import.meta.url));
 
 const FRESH: PfState = { enabled: false, tokens: [], main: ['anchor "ztap" all'], anchors: {}, states: [], calls: [] };
 
@@ -31,28 +18,39 @@ export class Machine {
   readonly pfctl: string;
   readonly addresses = ["127.0.0.1", "10.0.0.1", "10.0.0.2"];
 
+  #state = structuredClone(FRESH);
+
   constructor(t: Test) {
     this.folder = mkdtempSync(join(tmpdir(), "ztap-pf-"));
     this.pfctl = join(this.folder, "pfctl");
-    // The program takes its state from beside itself: the edge gives it no environment.
-    copyFileSync(STAND_IN, `${this.pfctl}.mjs`);
-    writeFileSync(
-      this.pfctl,
-      `#!/bin/sh\nPF_STATE=${this.pfctl}.json exec ${process.execPath} ${this.pfctl}.mjs "$@"\n`,
-    );
+    copyFileSync(PROGRAM, this.pfctl);
     chmodSync(this.pfctl, 0o755);
-    this.change(() => FRESH);
-    t.teardown(() => rmSync(this.folder, { recursive: true, force: true }));
+    const server = createServer({ allowHalfOpen: true }, (socket) => this.#serve(socket));
+    server.listen(`${this.pfctl}.sock`).unref();
+    t.teardown(() => {
+      server.close();
+      rmSync(this.folder, { recursive: true, force: true });
+    });
   }
 
   get state(): PfState {
-    const state: PfState = JSON.parse(readFileSync(`${this.pfctl}.json`, "utf8"));
-    return state;
+    return structuredClone(this.#state);
   }
 
   change(edit: (state: PfState) => Partial<PfState>, clear = false): void {
-    const before = clear ? FRESH : this.#stateOrFresh();
-    writeFileSync(`${this.pfctl}.json`, JSON.stringify({ ...before, ...edit(before) }));
+    const before = clear ? structuredClone(FRESH) : this.state;
+    this.#state = { ...before, ...edit(before) };
+  }
+
+  #serve(socket: Socket): void {
+    const chunks: Buffer[] = [];
+    socket.on("data", (chunk) => chunks.push(chunk));
+    socket.on("end", () => {
+      const [args = "", input = ""] = Buffer.concat(chunks).toString().split("\x01");
+      const { code, stdout, stderr } = runPfctl(this.#state, args.split("\0"), input);
+      socket.end(`${code}\n${Buffer.byteLength(stdout)}\n${stdout}${stderr}`);
+    });
+    socket.on("error", () => undefined);
   }
 
   enforcer(options: { readonly node?: string; readonly readOnly?: boolean } = {}): PfEnforcer {
@@ -61,13 +59,5 @@ export class Machine {
       ...{ node: "mac-1", logger: quiet, stateDir: this.folder, pfctl: this.pfctl, addresses: () => this.addresses },
       ...options,
     });
-  }
-
-  #stateOrFresh(): PfState {
-    try {
-      return this.state;
-    } catch {
-      return FRESH;
-    }
   }
 }
