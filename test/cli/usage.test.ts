@@ -70,8 +70,8 @@ t.test("a wrong command line ends with 64, one message and no stack trace", asyn
     t.notMatch(stderr, /^\s+at /m);
     t.notMatch(stderr, FRAMEWORK, "in our words");
   }
-  const variable = await ztap.run(["plan"], { env: { ZTAP_FORMAT: "xml" } });
-  t.match(variable, { code: 64, stderr: /ZTAP_FORMAT \(--format\) cannot be "xml"/ });
+  const variable = await ztap.run(["plan"], { env: { ZTAP_PLAN_FORMAT: "xml" } });
+  t.match(variable, { code: 64, stderr: /ZTAP_PLAN_FORMAT \(--format\) cannot be "xml"/ });
   t.notOk(existsSync(ztap.store));
 });
 

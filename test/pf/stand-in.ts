@@ -171,6 +171,7 @@ class Run {
         });
       case "states":
         return states.forEach(({ line }) => this.#say(line));
+      case undefined:
       default:
         throw new Refusal(`Unknown show modifier '${this.#one("-s")}'`);
     }
