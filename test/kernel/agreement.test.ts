@@ -33,7 +33,7 @@ if (reason !== null) t.plan(0, `SKIP kernel tests: ${reason}`);
 else {
   const [, asked, only] = /^(\d+)(?::(\d+))?$/.exec(process.env["ZTAP_SEED"] ?? "") ?? [];
   const seed = asked === undefined ? 1 + Math.floor(Math.random() * 0x7ffffffe) : Number(asked);
-  const packets = Number(process.env["ZTAP_PACKETS"] ?? volume(50_000, 10_000_000));
+  const packets = Number(process.env["ZTAP_PACKETS"] ?? volume(50_000, 10_000_000, 6000));
   const bench = new Bench(t);
   const stage = new Stage(bench);
   t.setTimeout(24 * 3600 * 1000);

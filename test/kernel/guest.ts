@@ -38,10 +38,9 @@ export function whyNoGuest(series: string): string | null {
 
 /**
  * @param files names of test files of this folder, without their ending
- * @param packets how many of them the agreement test runs
  * @returns the command whose standard output is the TAP of the files
  */
-export function prepareGuest(t: Test, series: string, files: readonly string[], packets: number): Guest {
+export function prepareGuest(t: Test, series: string, files: readonly string[]): Guest {
   const kernel = join(ROOT, ".kernels", series);
   const folder = mkdtempSync(join(tmpdir(), "ztap-guest-"));
   t.teardown(() => rmSync(folder, { recursive: true, force: true }));
@@ -67,7 +66,7 @@ export function prepareGuest(t: Test, series: string, files: readonly string[], 
       ...["-serial", `file:${log}`, "-serial", "stdio"],
       ...["-kernel", join(kernel, "vmlinuz"), "-initrd", initrd],
       ...["-virtfs", "local,path=/,mount_tag=host,security_model=none,readonly=on,multidevs=remap"],
-      ...["-append", `console=ttyS0 quiet panic=1 CHECKOUT=${ROOT} FILES=${files.join(",")} ZTAP_PACKETS=${packets}`],
+      ...["-append", `console=ttyS0 quiet panic=1 CHECKOUT=${ROOT} FILES=${files.join(",")}`],
     ],
     console: () => readFileSync(log, "utf8"),
   };

@@ -13,6 +13,7 @@ import { removeEnforcement } from "../../src/adapters/ebpf/remove.js";
 import type { Ruleset } from "../../src/model/ruleset.js";
 import { EbpfEnforcer } from "../../src/adapters/ebpf/enforcer.js";
 import { rulesetOf, type Isolation, type WorkloadSpec } from "./rulesets.js";
+import { volume } from "../volume.js";
 import { packets, quiet, Sandbox, until, whyNot, type Actor } from "./sandbox.js";
 
 const reason = whyNot();
@@ -157,8 +158,9 @@ else {
       "demo/web": { cgroup, egress: { allow: [...tcp(port).allow, ...peers(2)] } },
     });
     await enforcer.apply(old);
+    const ROUNDS = volume(8, 100, 3);
     const outcomes = new Set<string>();
-    for (let round = 0; round < 8; round++) {
+    for (let round = 0; round < ROUNDS; round++) {
       // One writer at a time: the lock of the node's folder goes from hand to hand.
       await enforcer.close();
       const script = fileURLToPath(new URL("./holder.js", import.meta.url));
