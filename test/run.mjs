@@ -24,6 +24,9 @@ const CHECKS = [
 /** tap writes it when it ends, also where no terminal is. */
 const SHOW_CURSOR = "\x1b[?25h";
 
+/** Files that take longest come first, so that none of them runs alone at the end. */
+const SLOW = ["kernel/kernels", "cli/usage", "cluster/three-nodes", "kernel/versions", "plan/connectivity"];
+
 const started = Date.now();
 const names = process.argv.slice(2);
 const files = chooseFiles(names);
@@ -44,7 +47,10 @@ process.stdout.write(`${totals.passed} passed, ${failed} failed, ${totals.skips.
 process.exitCode = failedStages === 0 && totals.passed > 0 ? 0 : 1;
 
 function chooseFiles(names) {
-  const all = globSync("dist/test/**/*.test.js").sort();
+  const rank = (path) => (SLOW.findIndex((name) => path.includes(name)) + SLOW.length + 1) % (SLOW.length + 1);
+  const all = globSync("dist/test/**/*.test.js")
+    .sort()
+    .sort((a, b) => rank(a) - rank(b));
   if (names.length === 0) return all;
   const chosen = all.filter((path) => names.some((name) => path.includes(name.replace(/\.ts$/, ""))));
   if (chosen.length > 0) return chosen;
