@@ -39,6 +39,8 @@ export interface RunOptions {
   readonly input?: string;
   /** Runs as this user in place of root. */
   readonly uid?: number;
+  /** A script that starts processes of its own: they end with it where the test ends it. */
+  readonly isScript?: boolean;
 }
 
 const ajv = new Ajv2020({ strict: true });
@@ -59,7 +61,10 @@ export class Running {
   readonly ended: Promise<Result>;
   #isOver = false;
 
-  constructor(readonly child: ChildProcess) {
+  constructor(
+    readonly child: ChildProcess,
+    readonly hasGroup = false,
+  ) {
     child.stdout?.setEncoding("utf8").on("data", (chunk: string) => (this.stdout += chunk));
     child.stderr?.setEncoding("utf8").on("data", (chunk: string) => (this.stderr += chunk));
     this.ended = new Promise((resolve, reject) => {
@@ -86,14 +91,15 @@ export class Running {
   }
 
   async stop(signal: NodeJS.Signals = "SIGTERM"): Promise<Result> {
-    this.child.kill(signal);
+    if (this.hasGroup && this.child.pid !== undefined) process.kill(-this.child.pid, signal);
+    else this.child.kill(signal);
     return this.ended;
   }
 }
 
-/** Looks again until it is so; the bound only ends a test that would hang. */
-export async function until(ready: () => boolean | Promise<boolean>, what: string): Promise<void> {
-  for (const end = performance.now() + 30_000; performance.now() < end; await pause(20)) {
+/** Looks again until it is so; the bound only ends a test that would hang, and is meant for a machine that is busy. */
+export async function until(ready: () => boolean | Promise<boolean>, what: string, boundMs = 120_000): Promise<void> {
+  for (const end = performance.now() + boundMs; performance.now() < end; await pause(20)) {
     if (await ready()) return;
   }
   throw new Error(`waited in vain for ${what}`);
@@ -161,17 +167,18 @@ export class Ztap {
   spawn(
     program: string,
     args: readonly string[],
-    { env = {}, cwd = this.folder, input, uid }: RunOptions = {},
+    { env = {}, cwd = this.folder, input, uid, isScript = false }: RunOptions = {},
   ): Running {
     const spawnOptions: SpawnOptions = {
       cwd,
       env: { ...this.env, ...env },
       stdio: [input === undefined ? "ignore" : "pipe", "pipe", "pipe"],
+      detached: isScript,
       ...(uid === undefined ? {} : { uid, gid: uid }),
     };
     // What tap has each process write about itself lies where another user may not write.
     const plain = uid === undefined ? [program, ...args] : ["env", "-u", "NODE_OPTIONS", program, ...args];
-    const running = new Running(spawn(plain[0] ?? program, plain.slice(1), spawnOptions));
+    const running = new Running(spawn(plain[0] ?? program, plain.slice(1), spawnOptions), isScript);
     this.#running.add(running);
     running.child.stdin?.on("error", () => undefined).end(input);
     return running;

@@ -51,8 +51,8 @@ t.test("the lines to try ztap by hand work as they stand", reason === null ? {} 
     rmSync(pinRoot, { recursive: true, force: true });
   });
   const stop = `trap 'status=$?; test -z "\${!-}" || kill $! 2>&- || :; exit $status' EXIT\n`;
-  const shell = ztap.spawn("sh", ["-euc", stop + script], { env, cwd: ztap.root });
-  await until(() => shell.isOver, "its end");
+  const shell = ztap.spawn("sh", ["-euc", stop + script], { env, cwd: ztap.root, isScript: true });
+  await until(() => shell.isOver, "its end", 300_000);
   const { code, stdout, stderr } = await shell.ended;
   t.equal(code, 0, stdout + stderr);
   for (const expected of [

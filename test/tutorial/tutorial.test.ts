@@ -38,8 +38,8 @@ t.test("the tutorial does what it says", reason === null ? {} : { skip: reason }
     await ztap.run(["enforcement", "remove", "--auto-approve"], { env });
     rmSync(pinRoot, { recursive: true, force: true });
   });
-  const shell = ztap.spawn("sh", ["-euc", stop + script], { env });
-  await until(() => shell.isOver, "the tutorial's end");
+  const shell = ztap.spawn("sh", ["-euc", stop + script], { env, isScript: true });
+  await until(() => shell.isOver, "the tutorial's end", 300_000);
   const { code, stdout, stderr } = await shell.ended;
   const printed = stdout.split(MARK);
   t.equal(code, 0, `after ${printed.length - 1} of ${steps.length} blocks: ${printed.at(-1) ?? ""}${stderr}`);
