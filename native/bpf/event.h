@@ -78,22 +78,47 @@ __inline_always void close_event(struct ztap_event *event, const struct packet *
 	bpf_ringbuf_submit(event, 0);
 }
 
-/* Global, so that the verifier proves it once. `what`: verdict << 8 | direction. */
+/*
+ * Returns 1 where the event is in the ring, else 0. Global, so that the verifier proves it once. `what`:
+ * epoch << 32 | verdict << 8 | bits of TELL_*.
+ */
 __attribute__((noinline)) int tell_packet(struct __sk_buff *skb, __u32 subject, __u32 place, __u32 rule,
-					  __u32 what)
+					  __u64 what)
 {
 	struct packet p = {};
+	struct ztap_flow_key key;
+	__u32 epoch = what >> 32;
 	__u8 verdict = what >> 8;
 	struct ztap_event *event;
 
 	if (place == ZTAP_PLACE_LEARNING)
 		return 0;
-	event = open_event(subject, place, verdict == ZTAP_ALLOWED ? rule : 0, verdict, what & 1);
+	event = open_event(subject, place, verdict == ZTAP_ALLOWED ? rule : 0, verdict,
+			   what & TELL_ASKER ? ZTAP_EGRESS : ZTAP_INGRESS);
 	if (!event)
 		return 0;
-	parse(skb, &p, (what & 1) == ZTAP_EGRESS, 0);
+	parse(skb, &p, what & TELL_DIRECTION, 0);
 	close_event(event, &p, ZTAP_AT_PACKET);
-	return 0;
+	if (what & TELL_BEGINS) {
+		set_key(&key, subject, &p);
+		bpf_map_update_elem(&ztap_begun, &key, &epoch, BPF_ANY);
+	}
+	return 1;
+}
+
+/* Whether the SYN of the packet's connection was told under this epoch. */
+__shared int was_begun(const struct packet *p, __u32 subject, __u32 epoch, bool forget)
+{
+	struct ztap_flow_key key;
+	__u32 *begun;
+	int was;
+
+	set_key(&key, subject, p);
+	begun = bpf_map_lookup_elem(&ztap_begun, &key);
+	was = begun && *begun == epoch;
+	if (begun && forget)
+		bpf_map_delete_elem(&ztap_begun, &key);
+	return was;
 }
 
 /* A connect() or sendto() that is refused. */

@@ -66,6 +66,7 @@ __inline_always __u8 judge_answer(const struct scope *scope, const struct packet
 		verdict = judge(scope, p, asker, half->port, &rule);
 		half->rule = rule;
 		half->place = place_of(rule);
+		half->told = 0;
 		half->remembered = remember(scope, verdict);
 	}
 	if (verdict == ZTAP_DENIED)
@@ -122,7 +123,7 @@ __inline_always bool find_place(const struct ztap_cgroup *cgroup, struct ztap_fl
 
 /* Notes that `direction` asked and may. Returns false where no room was left. */
 __inline_always bool open_half(const struct ztap_cgroup *cgroup, struct ztap_flow_key *key, struct ztap_flow *flow,
-			       __u32 direction, const struct ztap_flow_half *opened, bool *is_new)
+			       __u32 direction, const struct ztap_flow_half *opened, __u32 *telling)
 {
 	struct ztap_flow fresh = {};
 
@@ -131,7 +132,7 @@ __inline_always bool open_half(const struct ztap_cgroup *cgroup, struct ztap_flo
 			return false;
 		fresh.asked[direction & 1] = *opened;
 		if (!bpf_map_update_elem(&ztap_flows, key, &fresh, BPF_NOEXIST)) {
-			*is_new = true;
+			*telling |= TELL_NEW;
 			return true;
 		}
 		/* Another CPU was first; or there is no memory. */
@@ -140,27 +141,18 @@ __inline_always bool open_half(const struct ztap_cgroup *cgroup, struct ztap_flo
 			return false;
 	}
 	if (!is_alive(&flow->asked[direction & 1], opened->seen, key->protocol)) {
-		*is_new = true;
+		*telling |= TELL_NEW;
 		flow->asked[direction & 1].answered = 0;
+		flow->asked[direction & 1].told = 0;
 	}
+	if (flow->asked[direction & 1].remembered != opened->remembered)
+		flow->asked[direction & 1].told = 0;
 	flow->asked[direction & 1].seen = opened->seen;
 	flow->asked[direction & 1].rule = opened->rule;
 	flow->asked[direction & 1].place = opened->place;
 	flow->asked[direction & 1].port = opened->port;
 	flow->asked[direction & 1].remembered = opened->remembered;
 	return true;
-}
-
-__inline_always void set_flow_key(struct ztap_flow_key *key, const struct scope *scope, const struct packet *p)
-{
-	key->subject = scope->cgroup->subject;
-	key->protocol = p->protocol;
-	key->family = p->family;
-	key->reserved = 0;
-	__builtin_memcpy(key->local, p->local, 16);
-	__builtin_memcpy(key->remote, p->remote, 16);
-	key->be_local_port = p->be_local_port;
-	key->be_remote_port = p->be_remote_port;
 }
 
 __inline_always __u8 judge_flow(struct __sk_buff *skb, const struct scope *scope, const struct packet *p,
@@ -172,7 +164,7 @@ __inline_always __u8 judge_flow(struct __sk_buff *skb, const struct scope *scope
 	__u8 verdict = ZTAP_NONE, answer = ZTAP_NONE;
 	struct ztap_flow *flow;
 
-	set_flow_key(&key, scope, p);
+	set_key(&key, scope->cgroup->subject, p);
 	opened.port = port_of(p, direction);
 	flow = bpf_map_lookup_elem(&ztap_flows, &key);
 	if (flow) {
@@ -190,8 +182,6 @@ __inline_always __u8 judge_flow(struct __sk_buff *skb, const struct scope *scope
 	}
 	if (verdict == ZTAP_NONE)
 		verdict = judge(scope, p, direction, opened.port, &rule);
-	else
-		scope->decision->goes_on = true;
 	scope->decision->rule = rule;
 	if (verdict != ZTAP_ALLOWED) {
 		if (answer != ZTAP_NONE) {
@@ -199,7 +189,7 @@ __inline_always __u8 judge_flow(struct __sk_buff *skb, const struct scope *scope
 			if (p->protocol != ZTAP_PROTOCOL_ICMP)
 				flow->not_allowed[direction & 1] = scope->epoch;
 			decide(scope->decision, flow->asked[!direction].rule, flow->asked[!direction].place);
-			scope->decision->goes_on = true;
+			belong(scope->decision, &flow->asked[!direction].told, !direction);
 			return answer;
 		}
 		if (is_own(skb, scope, p, direction))
@@ -214,11 +204,15 @@ __inline_always __u8 judge_flow(struct __sk_buff *skb, const struct scope *scope
 	opened.place = place_of(rule);
 	decide(scope->decision, rule, opened.place);
 	opened.remembered = remember(scope, verdict);
-	if (!open_half(scope->cgroup, &key, flow, direction, &opened, &scope->decision->is_new)) {
+	if (!open_half(scope->cgroup, &key, flow, direction, &opened, &scope->decision->telling)) {
 		count(ZTAP_COUNT_FLOWS_FULL);
 		/* Where the other direction is open, answers pass without an entry; elsewhere they would be lost. */
 		if (mode_of(scope, !direction) != ZTAP_MODE_OPEN)
 			return ZTAP_DENIED;
+	} else if (verdict == ZTAP_AUDITED) {
+		flow = bpf_map_lookup_elem(&ztap_flows, &key);
+		if (flow)
+			belong(scope->decision, &flow->asked[direction & 1].told, direction);
 	}
 	return verdict;
 }
@@ -297,7 +291,10 @@ __inline_always __u8 recall_flow(struct __sk_buff *skb, const struct scope *scop
 	else
 		own = other;
 	decide(scope->decision, own->rule, own->place);
-	return verdict == ZTAP_ALLOWED ? verdict : answer;
+	if (verdict == ZTAP_ALLOWED)
+		return verdict;
+	belong(scope->decision, &other->told, !direction);
+	return answer;
 }
 
 /*
@@ -329,7 +326,7 @@ __shared __u64 judge_quoted(struct __sk_buff *skb, const struct packet *p, const
 		if (*(__u64 *)(to + i) != *(__u64 *)(sender + i))
 			return ZTAP_DENIED;
 	}
-	set_flow_key(&key, &scope, &quoted);
+	set_key(&key, cgroup->subject, &quoted);
 	flow = bpf_map_lookup_elem(&ztap_flows, &key);
 	if (!flow)
 		return ZTAP_DENIED;

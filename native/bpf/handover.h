@@ -76,6 +76,7 @@ __inline_always void take_half(struct ztap_flow_half *half, const struct ztap_gi
 	half->answered = theirs.answered;
 	half->port = given->port[asker];
 	half->seen = seen;
+	half->told = 0;
 	half->remembered = asked_before(given->subject);
 }
 

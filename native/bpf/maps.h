@@ -57,6 +57,13 @@ struct {
 } ztap_flows SEC(".maps");
 
 struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, ZTAP_MAX_BEGUN);
+	__uint(key_size, sizeof(struct ztap_flow_key));
+	__uint(value_size, sizeof(__u32));
+} ztap_begun SEC(".maps");
+
+struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, ZTAP_MAX_FLOWS);
 	__uint(key_size, sizeof(__u32));

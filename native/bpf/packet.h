@@ -234,4 +234,17 @@ __attribute__((noinline)) int parse(struct __sk_buff *skb, struct packet *p, __u
 	return 0;
 }
 
+/* Names the conversation that the packet belongs to, as ztap_flows and ztap_begun have it. */
+__inline_always void set_key(struct ztap_flow_key *key, __u32 subject, const struct packet *p)
+{
+	key->subject = subject;
+	key->protocol = p->protocol;
+	key->family = p->family;
+	key->reserved = 0;
+	__builtin_memcpy(key->local, p->local, 16);
+	__builtin_memcpy(key->remote, p->remote, 16);
+	key->be_local_port = p->be_local_port;
+	key->be_remote_port = p->be_remote_port;
+}
+
 #endif

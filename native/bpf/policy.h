@@ -14,16 +14,33 @@ struct decision {
 	__u32 rule;
 	/* Where the rule counts (0: with all that have no place), plus PLACE_KNOWN; or 0. */
 	__u32 place;
-	/* Whether the packet begins a flow or a connection that was not known. */
-	bool is_new;
-	/* Whether it belongs to one on which this epoch has decided already: what is only audited is told once. */
-	bool goes_on;
+	/* Bits of TELL_*, in one word: the programs have no room for more on their stacks. */
+	__u32 telling;
+	/* `told` of the conversation that the packet belongs to; or NULL: then each packet that is only audited is told. */
+	__u8 *told;
 };
+
+/* The packet's direction, and that of who asked. */
+#define TELL_DIRECTION 1
+#define TELL_ASKER 2
+/* It begins a flow or a connection that was not known. */
+#define TELL_NEW 4
+/* It begins a handshake with a listener. */
+#define TELL_BEGINS 8
+/* It belongs to a handshake that was told. */
+#define TELL_GOES_ON 16
 
 __inline_always void decide(struct decision *decision, __u32 rule, __u16 place)
 {
 	decision->rule = rule;
 	decision->place = place | PLACE_KNOWN;
+}
+
+/* The conversation that an audited packet belongs to. */
+__inline_always void belong(struct decision *decision, __u8 *told, __u32 asker)
+{
+	decision->told = told;
+	decision->telling = (decision->telling & ~TELL_ASKER) | (asker & 1) << 1;
 }
 
 /* What is constant for one packet: whose it is, and under which epoch it is judged. */
@@ -104,6 +121,12 @@ __inline_always __u8 judge(const struct scope *scope, const struct packet *p, __
 __inline_always __u64 remember(const struct scope *scope, __u8 verdict)
 {
 	return scope->epoch << 32 | scope->cgroup->subject | verdict;
+}
+
+/* `told` of a conversation that was told under this epoch: see struct ztap_sock. */
+__inline_always __u8 told_now(const struct scope *scope)
+{
+	return (scope->epoch & 0x7f) | 0x80;
 }
 
 /* The verdict, if it was remembered for this subject under this epoch; else ZTAP_NONE. */

@@ -7,6 +7,7 @@
 #ifndef ZTAP_TCP_H
 #define ZTAP_TCP_H
 
+#include "event.h"
 #include "flow.h"
 
 /* A raw socket may have TCP's number for its protocol, and be connected, without being a connection. */
@@ -48,6 +49,22 @@ __inline_always __u8 without_storage(const struct scope *scope, __u8 verdict)
 	return ZTAP_DENIED;
 }
 
+/* A connection's memory. Of one older than the attachment nobody knows who asked: the packet's sender is named. */
+__inline_always void belong_to(struct decision *decision, struct ztap_sock *sock, __u32 direction)
+{
+	__u8 role = sock->role;
+
+	belong(decision, &sock->told, role == ZTAP_ROLE_NONE ? direction : role == ZTAP_ROLE_INITIATOR);
+}
+
+/* Whether a SYN that a socket sends begins a connection: the kernel counts from 0 for each how often it sent again. */
+__inline_always bool begins(struct bpf_sock *sk)
+{
+	struct bpf_tcp_sock *tcp = bpf_tcp_sock(sk);
+
+	return !tcp || !tcp->total_retrans;
+}
+
 __inline_always __u8 judge_syn(struct __sk_buff *skb, const struct scope *scope, const struct packet *p,
 			       __u32 direction, struct bpf_sock *sk, bool listening)
 {
@@ -61,15 +78,23 @@ __inline_always __u8 judge_syn(struct __sk_buff *skb, const struct scope *scope,
 	sock = bpf_sk_storage_get(&ztap_socks, sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
 	if (!sock)
 		return without_storage(scope, verdict);
-	/* A SYN that is sent again finds what the first one left; that a listener gets one again, nothing remembers. */
-	scope->decision->is_new = direction == ZTAP_INGRESS || recall(scope, sock->remembered) == ZTAP_NONE;
-	scope->decision->goes_on = !scope->decision->is_new;
+	/* A SYN that is sent again finds what the first one left; what a listener gets again is told again. */
+	if (direction == ZTAP_INGRESS || begins(sk) || recall(scope, sock->remembered) == ZTAP_NONE) {
+		scope->decision->telling |= TELL_NEW;
+		sock->told = 0;
+	}
 	sock->role = direction == ZTAP_EGRESS ? ZTAP_ROLE_INITIATOR : ZTAP_ROLE_ACCEPTOR;
 	/* A listener remembers no verdict: accepted sockets inherit all that it remembers. */
 	decide(scope->decision, rule, place_of(rule));
 	sock->rule = direction == ZTAP_EGRESS ? rule : 0;
 	sock->place = direction == ZTAP_EGRESS ? scope->decision->place : 0;
 	sock->remembered = direction == ZTAP_EGRESS ? remember(scope, verdict) : 0;
+	if (direction == ZTAP_EGRESS) {
+		belong_to(scope->decision, sock, direction);
+	} else if (verdict == ZTAP_AUDITED) {
+		was_begun(p, scope->cgroup->subject, scope->epoch, true);
+		scope->decision->telling |= TELL_BEGINS;
+	}
 	return verdict;
 }
 
@@ -96,40 +121,51 @@ __inline_always __u8 judge_tcp(struct __sk_buff *skb, const struct scope *scope,
 
 	/* A raw socket has no connection: each of its packets asks. */
 	if (!sk || !is_tcp(sk)) {
-		scope->decision->is_new = syn;
+		if (syn)
+			scope->decision->telling |= TELL_NEW;
 		return judge_or_own(skb, scope, p, direction, rule);
 	}
 	listening = sk->state == BPF_TCP_LISTEN;
 	if (syn)
 		return judge_syn(skb, scope, p, direction, sk, listening);
-	/* The rest of a handshake, of which the SYN was told. */
+	/*
+	 * The rest of a handshake, or a stray packet, which is told as a SYN is. A listener itself only answers what came.
+	 */
 	if (listening) {
-		scope->decision->goes_on = true;
-		return judge_or_own(skb, scope, p, ZTAP_INGRESS, rule);
+		verdict = judge_or_own(skb, scope, p, ZTAP_INGRESS, rule);
+		if (verdict == ZTAP_AUDITED &&
+		    (direction == ZTAP_EGRESS || was_begun(p, scope->cgroup->subject, scope->epoch, false)))
+			scope->decision->telling |= TELL_GOES_ON;
+		return verdict;
 	}
 	sock = bpf_sk_storage_get(&ztap_socks, sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
 	if (!sock)
 		return without_storage(scope, judge_either(skb, scope, p, rule));
 	verdict = recall(scope, sock->remembered);
 	if (verdict != ZTAP_NONE) {
-		scope->decision->goes_on = true;
 		decide(scope->decision, sock->rule, sock->place);
+		belong_to(scope->decision, sock, direction);
 		return verdict;
 	}
-	/* An accepted socket remembers nothing yet: its listener got the SYN, and told it. */
-	scope->decision->goes_on = sock->role == ZTAP_ROLE_ACCEPTOR && !sock->remembered;
 	if (sock->role == ZTAP_ROLE_INITIATOR)
 		verdict = judge_or_own(skb, scope, p, ZTAP_EGRESS, rule);
 	else if (sock->role == ZTAP_ROLE_ACCEPTOR)
 		verdict = judge_or_own(skb, scope, p, ZTAP_INGRESS, rule);
 	else {
 		verdict = judge_either(skb, scope, p, rule);
-		scope->decision->is_new = !sock->remembered;
+		if (!sock->remembered)
+			scope->decision->telling |= TELL_NEW;
 	}
 	sock->rule = *rule;
 	decide(scope->decision, *rule, place_of(*rule));
 	sock->place = scope->decision->place;
+	sock->told = 0;
+	/* An accepted socket's SYN was its listener's to tell. */
+	if (verdict == ZTAP_AUDITED && sock->role == ZTAP_ROLE_ACCEPTOR &&
+	    was_begun(p, scope->cgroup->subject, scope->epoch, true))
+		sock->told = told_now(scope);
 	sock->remembered = remember(scope, verdict);
+	belong_to(scope->decision, sock, direction);
 	return verdict;
 }
 

@@ -54,16 +54,37 @@ __inline_always __u8 recall_connection(struct __sk_buff *skb, const struct scope
 		return ZTAP_NONE;
 	sock = bpf_sk_storage_get(&ztap_socks, sk, NULL, 0);
 	verdict = sock ? recall(scope, sock->remembered) : ZTAP_NONE;
-	if (verdict != ZTAP_NONE)
-		decide(scope->decision, sock->rule, sock->place);
+	if (verdict == ZTAP_NONE)
+		return verdict;
+	decide(scope->decision, sock->rule, sock->place);
+	if (verdict == ZTAP_AUDITED)
+		belong_to(scope->decision, sock, direction);
 	return verdict;
+}
+
+/* Tells what is denied, audited or begins. A conversation that is only audited is told until one event is in the ring. */
+__inline_always void tell(struct __sk_buff *skb, const struct scope *scope, __u8 verdict)
+{
+	struct decision *decision = scope->decision;
+	const struct ztap_cgroup *cgroup = scope->cgroup;
+	__u64 what = scope->epoch << 32 | verdict << 8 | decision->telling;
+	__u8 *told = decision->told;
+
+	if (verdict != ZTAP_AUDITED) {
+		tell_packet(skb, cgroup->subject, cgroup->place, decision->rule, what);
+		return;
+	}
+	if (decision->telling & TELL_GOES_ON || (told && *told == told_now(scope)))
+		return;
+	if (tell_packet(skb, cgroup->subject, cgroup->place, 0, what) && told)
+		*told = told_now(scope);
 }
 
 /* The only decision there is: both families, both directions, production and test come here. Returns the verdict. */
 __inline_always __u8 packet_impl(struct __sk_buff *skb, const struct ztap_cgroup *cgroup, __u32 direction,
 				 struct bpf_sock *sk, __u32 test_now, __u32 *rule)
 {
-	struct decision decision = {};
+	struct decision decision = { .telling = direction << 1 | direction };
 	struct scope scope = { .cgroup = cgroup, .test_now = test_now, .decision = &decision };
 	struct ztap_control *control;
 	__u32 zero = 0;
@@ -79,13 +100,12 @@ __inline_always __u8 packet_impl(struct __sk_buff *skb, const struct ztap_cgroup
 	verdict = recall_connection(skb, &scope, sk, direction);
 	if (verdict == ZTAP_NONE)
 		verdict = recall_flow(skb, &scope, direction);
-	decision.goes_on = verdict != ZTAP_NONE;
 	if (verdict == ZTAP_NONE)
 		verdict = judge_packet(skb, &scope, direction, sk ? bpf_sk_fullsock(sk) : NULL);
 	*rule = decision.rule;
 	count_packet(cgroup, direction, verdict, &decision);
-	if (decision.is_new || verdict == ZTAP_DENIED || (verdict == ZTAP_AUDITED && !decision.goes_on))
-		tell_packet(skb, cgroup->subject, cgroup->place, decision.rule, verdict << 8 | direction);
+	if (decision.telling & TELL_NEW || verdict != ZTAP_ALLOWED)
+		tell(skb, &scope, verdict);
 	return verdict;
 }
 

@@ -35,6 +35,8 @@ enum ztap_limit {
 	/* Places that are looked at for one whose flow has ended, in a workload's own share and then in the common one. */
 	ZTAP_FLOW_PROBES = 32,
 	ZTAP_TEST_SUBJECTS = 64,
+	/* Handshakes that are remembered as told; of one that is forgotten, the connection is told again. */
+	ZTAP_MAX_BEGUN = 4096,
 	/* Extension headers that are walked in an IPv6 packet; what lies behind more is unknown. */
 	ZTAP_MAX_EXTENSIONS = 8,
 	/* Idle time of a flow, in ticks of 2^30 ns (1.07 s): until it is answered, afterwards, and for SCTP. */
@@ -197,13 +199,14 @@ ZTAP_SIZE(struct ztap_port_key, 12);
  * ztap_socks: what a socket remembers; cloned from a listener to the sockets that it accepts.
  * `remembered` is one word so that two CPUs cannot tear it: the low 32 bits of the epoch in its high
  * half, and in its low half the subject with the verdict in the two low bits. `place`: of the rule, in
- * ztap_rule_counts; 0 where it has none.
+ * ztap_rule_counts; 0 where it has none. `told`: the low 7 bits of the epoch under which an event of this connection is in
+ * the ring because it is only audited, plus 0x80; 0: none is.
  */
 struct ztap_sock {
 	__u64 remembered;
 	__u32 rule;
 	__u8 role;
-	__u8 reserved;
+	__u8 told;
 	__u16 place;
 };
 ZTAP_SIZE(struct ztap_sock, 16);
@@ -227,7 +230,7 @@ ZTAP_SIZE(struct ztap_flow_key, 44);
 /*
  * One half for each direction that may have asked. `remembered` is as in ztap_sock (0: this
  * direction never asked), `seen` the tick of the last packet, either way. `port` and `rule` are what policy was asked
- * and answered, so that the question can be put again under another epoch.
+ * and answered, so that the question can be put again under another epoch. `told` is as in ztap_sock.
  */
 struct ztap_flow_half {
 	__u64 remembered;
@@ -235,7 +238,7 @@ struct ztap_flow_half {
 	__u32 rule;
 	__u16 port;
 	__u8 answered;
-	__u8 reserved;
+	__u8 told;
 	__u16 place;
 	__u8 reserved2[2];
 };
@@ -262,6 +265,11 @@ struct ztap_place {
 	__u32 next;
 };
 ZTAP_SIZE(struct ztap_place, 48);
+
+/*
+ * ztap_begun: LRU hash, struct ztap_flow_key of a connection that is only audited -> the low 32 bits of the epoch under
+ * which its SYN came to a listener, and was told. The socket that is accepted takes its entry away.
+ */
 
 /*
  * ztap_rule_places, ztap_subject_places: hash, rule or subject id -> its place in the arrays below. The agent makes an
@@ -302,9 +310,10 @@ ZTAP_SIZE(struct ztap_subject_count, 104);
 
 /*
  * ztap_events: ring buffer of decisions worth telling: denied packets, refused calls, allowed packets that begin a flow or a
- * connection, and audited ones that do, or are the first of theirs under an epoch. `time` is CLOCK_MONOTONIC. Addresses and ports as in ztap_flow_key;
- * `icmp` is type << 8 | code; `port_bits` as in
- * ztap_port_key: below ZTAP_PORT_FULL_BITS the packet had no ports that could be known.
+ * connection, and audited ones whose conversation was not told under this epoch, or that have none. `time` is
+ * CLOCK_MONOTONIC. Addresses and ports as in ztap_flow_key; `direction` is the packet's, for a conversation that is audited
+ * its asker's; `icmp` is type << 8 | code; `port_bits` as in ztap_port_key: below ZTAP_PORT_FULL_BITS the packet had no ports
+ * that could be known.
  */
 struct ztap_event {
 	__u64 time;

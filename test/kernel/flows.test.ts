@@ -1,13 +1,14 @@
 import { inspectEnforcement } from "../../src/adapters/ebpf/inspect.js";
 import { join } from "node:path";
-import t, { type Test } from "tap";
+import t from "tap";
 import { ABI } from "../../src/adapters/ebpf/abi.generated.js";
 import { closeObject } from "../../src/adapters/ebpf/load.js";
 import { defaultNativeDir, loadNative } from "../../src/adapters/ebpf/native.js";
 import { removeEnforcement } from "../../src/adapters/ebpf/remove.js";
-import type { FlowRecord, FlowSource } from "../../src/ports/flows.js";
+import type { FlowRecord } from "../../src/ports/flows.js";
 import { Bench } from "./bench.js";
 import { icmp, tcp, udp } from "./packets.js";
+import { collect } from "./records.js";
 import { rulesetOf, type Isolation, type WorkloadSpec } from "./rulesets.js";
 import { Sandbox, until, whyNot } from "./sandbox.js";
 
@@ -16,20 +17,6 @@ if (reason !== null) t.plan(0, `SKIP kernel tests: ${reason}`);
 else {
   const sandbox = new Sandbox(t);
   const allow = (...ports: string[]): Isolation => ({ allow: [{ peers: "any", ports }] });
-
-  /** Collects what the source tells until the test ends. */
-  const collect = (t: Test, source: FlowSource): FlowRecord[] => {
-    const stop = new AbortController();
-    const records: FlowRecord[] = [];
-    const reading = (async () => {
-      for await (const batch of source.flows(stop.signal)) records.push(...batch);
-    })();
-    t.teardown(async () => {
-      stop.abort();
-      await reading;
-    });
-    return records;
-  };
 
   await t.test("what is told, and what is not", async (t) => {
     const bench = new Bench(t);
@@ -110,46 +97,6 @@ else {
     t.ok(Math.abs((one?.timeMs ?? 0) - clock) < 60_000, "the time is the machine's");
     const { worth, delivered } = bench.events.books();
     t.same([worth, delivered], [9n, 9n]);
-  });
-
-  await t.test("what is only audited is told once for a conversation, and its answers are not", async (t) => {
-    const bench = new Bench(t);
-    const audit: Isolation = { mode: "audit", allow: [] };
-    const ruleset = rulesetOf("bench", { "demo/audit": { cgroup: "a", ingress: audit, egress: audit } });
-    await bench.load(ruleset);
-    const records = collect(t, bench.events);
-    const out = { from: "10.0.0.1", to: "192.0.2.7" };
-    const back = { from: "192.0.2.7", to: "10.0.0.1" };
-    const talk = (): void => {
-      for (let round = 0; round < 3; round += 1) {
-        bench.passes("demo/audit", "egress", { ...out, protocol: 17, payload: udp(2000, 53) });
-        bench.passes("demo/audit", "ingress", { ...back, protocol: 17, payload: udp(53, 2000) });
-        bench.passes("demo/audit", "ingress", { ...back, protocol: 17, payload: udp(3000, 4000) });
-        bench.passes("demo/audit", "egress", { ...out, protocol: 17, payload: udp(4000, 3000) });
-        bench.passes("demo/audit", "egress", { ...out, protocol: 1, payload: icmp(8, 0, 7) });
-        bench.passes("demo/audit", "ingress", { ...back, protocol: 1, payload: icmp(0, 0, 7) });
-      }
-    };
-    const told = [
-      { verdict: "audited", direction: "egress", localPort: 2000, peerPort: 53 },
-      { verdict: "audited", direction: "ingress", localPort: 4000, peerPort: 3000 },
-      { verdict: "audited", direction: "egress", icmp: { type: 8, code: 0 } },
-    ];
-    talk();
-    await until(() => records.length >= 3);
-    talk();
-    t.equal(bench.events.books().worth, 3n);
-    t.match(records.splice(0), told);
-    t.equal(
-      bench.counted().packets.reduce((sum, { verdict, packets }) => sum + (verdict === "audited" ? packets : 0n), 0n),
-      36n,
-      "and each packet is counted",
-    );
-    await bench.load(ruleset);
-    talk();
-    await until(() => records.length >= 3);
-    t.equal(bench.events.books().worth, 6n);
-    t.match(records, told, "another ruleset is another decision");
   });
 
   await t.test("under a flood the books balance, and what is delivered is read", async (t) => {
@@ -244,45 +191,6 @@ else {
       },
     ]);
     t.equal(records.length, 3, "an established connection is told once");
-  });
-
-  await t.test("an audited connection of real processes is one event, whoever began it", async (t) => {
-    const OWN = "10.208.0.1";
-    const PEER = "10.208.0.2";
-    const [inside, outside] = sandbox.network([`${OWN}/24`], [`${PEER}/24`]);
-    const cgroup = sandbox.cgroup("audited");
-    const node = sandbox.node("audited");
-    const web = await sandbox.actor({ cgroup, namespace: inside });
-    const peer = await sandbox.actor({ namespace: outside });
-    const audit: Isolation = { mode: "audit", allow: [] };
-    const ruleset = rulesetOf(node, { "demo/web": { cgroup, ingress: audit, egress: audit } });
-    const enforcer = sandbox.enforcer(node);
-    await enforcer.open();
-    await enforcer.apply(ruleset);
-    if (enforcer.flowSource === null) throw new Error("it tells nothing");
-    const records = collect(t, enforcer.flowSource);
-    await enforcer.observe(ruleset);
-    for (const [client, server, host] of [
-      [web, peer, PEER],
-      [peer, web, OWN],
-    ] as const) {
-      const { port } = await server.call("tcpListen", { host, port: 0 });
-      const { id } = await client.call("tcpConnect", { host, port });
-      for (const word of ["a", "b", "c"]) {
-        await client.call("tcpSend", { id, text: word });
-        await client.call("tcpWait", { id, text: word });
-      }
-    }
-    await until(() => records.length >= 2);
-    // Whatever was told before it has been read when this one is.
-    await web.call("tcpConnect", { host: PEER, port: 9 });
-    await until(() => records.some(({ peerPort }) => peerPort === 9));
-    t.match(records, [
-      { verdict: "audited", direction: "egress", peer: PEER },
-      { verdict: "audited", direction: "ingress", peer: PEER },
-      { verdict: "audited", direction: "egress", peerPort: 9 },
-    ]);
-    t.equal(records.length, 3);
   });
 
   await t.test("programs of others on the same cgroup are listed, and left alone", async (t) => {

@@ -66,6 +66,7 @@ export function tcp(from: number, to: number, flags = SYN): Buffer {
   const header = Buffer.alloc(20);
   header.writeUInt16BE(from, 0);
   header.writeUInt16BE(to, 2);
+  header.writeUInt8(0x50, 12);
   header.writeUInt8(flags, 13);
   return header;
 }
@@ -95,15 +96,19 @@ export function checked(message: Buffer): Buffer {
   return copy;
 }
 
-/** A UDP datagram over IPv6 with its checksum, which is not optional there. */
-export function checkedUdp6(from: string, to: string, datagram: Buffer): Buffer {
-  const copy = Buffer.from(datagram);
+/** A UDP datagram or a TCP segment with its checksum, which covers the addresses. */
+export function checkedBetween(from: string, to: string, protocol: 6 | 17, message: Buffer): Buffer {
+  const copy = Buffer.from(message);
+  const at = protocol === 6 ? 16 : 6;
   const pseudo = Buffer.alloc(8);
   pseudo.writeUInt32BE(copy.length, 0);
-  pseudo.writeUInt8(17, 7);
-  const ends = [from, to].map((address) => Buffer.from(parsePrefix(address).address, "hex"));
-  copy.writeUInt16BE(0, 6);
-  copy.writeUInt16BE(checksum(Buffer.concat([...ends, pseudo, copy])), 6);
+  pseudo.writeUInt8(protocol, 7);
+  const ends = [from, to].map((text) => {
+    const { address } = parsePrefix(text);
+    return Buffer.from(text.includes(":") ? address : address.slice(0, 8), "hex");
+  });
+  copy.writeUInt16BE(0, at);
+  copy.writeUInt16BE(checksum(Buffer.concat([...ends, pseudo, copy])), at);
   return copy;
 }
 

@@ -7,6 +7,8 @@
  *   include FD                            the IPv4 header comes with what is sent
  *   bind|connect FD ADDRESS PORT          → ok, or an errno name
  *   send FD ADDRESS PORT HEX              → ok, or an errno name; ADDRESS may be @ifname for packet sockets
+ *   dial ADDRESS PORT ...                → one TCP socket calls each port in turn, sends a byte and disconnects; ok, or an
+ *                                           errno name, for each
  *   mtu FD                                → the path MTU of a connected IPv4 socket
  *   got FD HEX                            what arrived
  */
@@ -90,6 +92,22 @@ static void open_socket(int domain, int type, int protocol)
 	fflush(stdout);
 }
 
+static void dial(const char *address, const char *ports)
+{
+	struct sockaddr_storage to, nobody = { .ss_family = AF_UNSPEC };
+	int fd = socket(strchr(address, ':') ? AF_INET6 : AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), at = 0, port;
+
+	for (; sscanf(ports += at, "%d%n", &port, &at) == 1;) {
+		socklen_t length = read_address(address, port, &to);
+		int failed = connect(fd, (struct sockaddr *)&to, length) || send(fd, "x", 1, MSG_NOSIGNAL) != 1;
+
+		printf("%s ", failed ? strerrorname_np(errno) : "ok");
+		connect(fd, (struct sockaddr *)&nobody, sizeof(nobody));
+	}
+	close(fd);
+	answer("");
+}
+
 static void obey(const char *line)
 {
 	static char hex[2 * MAX_BYTES + 1];
@@ -98,11 +116,14 @@ static void obey(const char *line)
 	struct sockaddr_storage to;
 	int fd = -1, a = 0, b = 0, value = 1;
 	socklen_t size = sizeof(value);
+	int rest = 0;
 
 	if (sscanf(line, "socket %d %d %d", &fd, &a, &b) == 3)
 		open_socket(fd, a, b);
 	else if (sscanf(line, "include %d", &fd) == 1)
 		answer_errno(setsockopt(fd, IPPROTO_IP, IP_HDRINCL, &value, sizeof(value)));
+	else if (sscanf(line, "dial %63s%n", address, &rest) == 1)
+		dial(address, line + rest);
 	else if (sscanf(line, "mtu %d", &fd) == 1) {
 		getsockopt(fd, IPPROTO_IP, IP_MTU, &value, &size);
 		printf("%d\n", value);

@@ -1,6 +1,6 @@
 /** What only real sockets can show of odd packets: docs/policies.md, "What each packet gets". */
 import t from "tap";
-import { checked, checkedUdp6, icmp, packet, tcp, udp } from "./packets.js";
+import { checked, checkedBetween, icmp, packet, tcp, udp } from "./packets.js";
 import { AF, RawActor, SOCK } from "./raw-actor.js";
 import { rulesetOf, type Allow } from "./rulesets.js";
 import { packets, Sandbox, until, whyNot } from "./sandbox.js";
@@ -164,7 +164,7 @@ else {
     t.equal(await web.send(socket, OWN6, 4300, Buffer.from("self")), "ok");
     await web.gets(socket, Buffer.from("self").toString("hex"));
     const forger = await peer.socket(AF.packet, SOCK.raw, 0);
-    const payload = checkedUdp6(OWN6, OWN6, Buffer.concat([udp(4300, 4300, MARK.length), MARK]));
+    const payload = checkedBetween(OWN6, OWN6, 17, Buffer.concat([udp(4300, 4300, MARK.length), MARK]));
     const frame = packet({ from: OWN6, to: OWN6, protocol: UDP, payload });
     frame.write(sandbox.hardwareAddress(inside), 0, "hex");
     const before = await denied();

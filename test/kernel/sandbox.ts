@@ -87,6 +87,11 @@ export class Sandbox {
     ip("-n", namespace, "route", "add", prefix, "dev", "eth0");
   }
 
+  /** Sends what goes to that address out of eth0, where nobody takes it. */
+  lose(namespace: string, address: string): void {
+    ip("-n", namespace, "neighbour", "add", address, "lladdr", "02:00:00:00:00:01", "dev", "eth0");
+  }
+
   /** Lets everybody in the namespace open ping sockets. */
   allowPing(namespace: string): void {
     const groups = `echo "0 2147483647" > /proc/sys/net/ipv4/ping_group_range`;

@@ -9,6 +9,7 @@ export const ABI = {
   COMMON_FLOWS: 65536,
   FLOW_PROBES: 32,
   TEST_SUBJECTS: 64,
+  MAX_BEGUN: 4096,
   MAX_EXTENSIONS: 8,
   TICK_SHIFT: 30,
   FLOW_NEW_TICKS: 30,
@@ -100,6 +101,7 @@ export const SOCK = {
   remembered: 0,
   rule: 8,
   role: 12,
+  told: 13,
   place: 14,
 } as const;
 export const FLOW_KEY = {
@@ -119,6 +121,7 @@ export const FLOW_HALF = {
   rule: 12,
   port: 16,
   answered: 18,
+  told: 19,
   place: 20,
 } as const;
 export const FLOW = {

@@ -18,6 +18,7 @@ export const HOOKS: readonly Hook[] = ["connect4", "connect6", "sendmsg4", "send
 export const MAPS = [
   "ztap_addrs_a",
   "ztap_addrs_b",
+  "ztap_begun",
   "ztap_cgroup",
   "ztap_clock",
   "ztap_control",
