@@ -18,29 +18,29 @@ export function diffEnforcement(wanted: ItemSet, observation: Observation): Keye
 }
 
 /**
- * Workloads whose cgroup is another one than it was, as that of a service which was restarted: what is missing there,
- * nobody has taken away.
+ * Workloads whose cgroup is another one than it was, as that of a service which was restarted. One whose cgroup is
+ * another workload's now has not been restarted: its cgroup still stands.
  */
 export function movedWorkloads(before: readonly SubjectStatus[], now: readonly SubjectStatus[]): ReadonlySet<string> {
   const known = new Map(before.map((subject) => [subject.workload, subject]));
+  const standing = new Set(now.map(({ place }) => place));
   const isMoved = ({ workload, place }: SubjectStatus): boolean => {
     const last = known.get(workload);
     if (place === undefined || last === undefined) return false;
-    return last.place === undefined ? last.state === "Pending" : last.place !== place;
+    return last.place === undefined ? last.state === "Pending" : !standing.has(last.place);
   };
   return new Set(now.filter(isMoved).map(({ workload }) => workload));
 }
 
-export function withoutWorkloads(
+/**
+ * Leaves out what a restart of these workloads explains: their new cgroups have nothing yet. What is there and is wrong,
+ * or should not be there, no restart has made.
+ */
+export function withoutRestarts(
   { missing, changed, extra }: KeyedDiff<EnforcementItem>,
-  workloads: ReadonlySet<string>,
+  moved: ReadonlySet<string>,
 ): KeyedDiff<EnforcementItem> {
-  const isOther = ({ workload = "" }: EnforcementItem): boolean => !workloads.has(workload);
-  return {
-    missing: missing.filter(({ wanted }) => isOther(wanted)),
-    changed: changed.filter(({ wanted }) => isOther(wanted)),
-    extra: extra.filter(({ actual }) => isOther(actual)),
-  };
+  return { missing: missing.filter(({ wanted }) => !moved.has(wanted.workload ?? "")), changed, extra };
 }
 
 /** How many reasons stand in a workload's message. */

@@ -1,7 +1,7 @@
 /** What a node enforces, as it said itself, and where its kernel can be read from here: what that holds now. */
 import type { CommittedState } from "../model/state.js";
 import type { DriftItem, NodeStatus, SubjectStatus } from "../model/status.js";
-import { diffEnforcement, judgeSubjects, listDrift, movedWorkloads, withoutWorkloads } from "../drift/drift.js";
+import { diffEnforcement, judgeSubjects, listDrift, movedWorkloads, withoutRestarts } from "../drift/drift.js";
 import { compile } from "../policy/compile.js";
 import type { Ruleset } from "../model/ruleset.js";
 import { EnforcerError, type Enforcer, type PacketCounters } from "../ports/enforcer.js";
@@ -48,7 +48,7 @@ export async function observeNode(
     const state = enforced === head.revision.number ? head : await deps.store.readState(enforced);
     const known = reported?.subjects ?? [];
     const seen = await compare(local, state, node, known);
-    const ahead = seen.drift.length === 0 ? null : await compareWithHead(deps, local, enforced, node, known);
+    const ahead = seen.drift.length === 0 ? null : await compareWithHead(deps, local, enforced, node);
     const compared = ahead ?? seen;
     const { revision, digest, drift, subjects } = compared;
     const unreported = {
@@ -106,20 +106,22 @@ async function compare(
       : subject,
   );
   const { counters } = observed;
-  const drift = listDrift(withoutWorkloads(found, moved));
+  const drift = listDrift(withoutRestarts(found, moved));
   return { revision: revision.number, digest: ruleset.digest, drift, subjects, ruleset, counters };
 }
 
-/** An agent enforces a new revision before it says so: what is exactly that is no drift. Null where it is not. */
+/**
+ * An agent enforces a new revision before it says so: what is exactly that is no drift. Null where it is not. Nothing
+ * counts as a restart here, since head may give a workload another cgroup.
+ */
 async function compareWithHead(
   { store }: ObserveDeps,
   local: Observer,
   enforced: number,
   node: string,
-  known: readonly SubjectStatus[],
 ): Promise<Compared | null> {
   const head = await store.readHead();
   if (head === null || head === enforced) return null;
-  const seen = await compare(local, await store.readState(head), node, known);
+  const seen = await compare(local, await store.readState(head), node, []);
   return seen.drift.length === 0 ? seen : null;
 }

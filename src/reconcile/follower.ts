@@ -5,7 +5,7 @@
  */
 import type { KeyedDiff } from "../diff/keyed.js";
 import { isEmptyDiff } from "../diff/keyed.js";
-import { diffEnforcement, judgeSubjects, listDrift, movedWorkloads, withoutWorkloads } from "../drift/drift.js";
+import { diffEnforcement, judgeSubjects, listDrift, movedWorkloads, withoutRestarts } from "../drift/drift.js";
 import type { ControlServer } from "../model/lifeline.js";
 import type { Ruleset } from "../model/ruleset.js";
 import { refKey, type CommittedState, type ObjectSet, type Revision } from "../model/state.js";
@@ -235,7 +235,7 @@ export class Follower {
     // What is gone back to was in force: after a reboot, a session that came first must not keep all of it off.
     if (!isDrift && options.isFallback !== true) await this.#refuseLockout(target);
     // A service that was restarted has a new cgroup, with nothing attached: ordinary life, and nobody's doing.
-    const drift = withoutWorkloads(found, movedWorkloads(this.#seen, before.subjects));
+    const drift = withoutRestarts(found, movedWorkloads(this.#seen, before.subjects));
     const isHealing = isDrift && !isEmptyDiff(drift);
     if (isHealing) await this.#reportDrift(target, drift, before.subjects);
     const started = clock.monotonic();

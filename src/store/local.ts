@@ -1,7 +1,6 @@
 /**
  * LocalStore: the Store of one machine, on any Table. Memory and embedded differ in their table
- * alone. Each method is one transaction, run without a pause, so that what it returns is one
- * moment's truth.
+ * alone. Each method is one transaction, so that what it returns is one moment's truth.
  */
 import type { Approval, Orders, Suspension } from "../model/orders.js";
 import type { CommittedState, Revision, StateObject } from "../model/state.js";
@@ -88,7 +87,7 @@ export class LocalStore implements Store {
 
   async commit(draft: RevisionDraft, guard: CommitGuard): Promise<CommitOutcome> {
     const staged = stageObjects(draft.objects);
-    const result = this.#write((writer): CommitOutcome => {
+    const result = await this.#write((writer): CommitOutcome => {
       const lost = lostRace(writer, draft, guard, this.#clock.now());
       if (lost !== null) return lost;
       const head = guard.expectHead === null ? null : revisionOf(writer, guard.expectHead);
@@ -139,16 +138,24 @@ export class LocalStore implements Store {
       signal.removeEventListener("abort", wake);
       this.#wakers.delete(wake);
     };
+    // Closing the store ends the watch, also while it reads.
+    const look = (): Promise<Signals | null> =>
+      this.#read(signalsOf).catch((error: unknown) => {
+        if (over()) return null;
+        throw error;
+      });
     const stopListening = this.#table.listen(wake);
     this.#wakers.add(wake);
     signal.addEventListener("abort", wake);
     try {
       if (over()) return;
-      let seen = this.#read(signalsOf);
+      let seen = await look();
+      if (seen === null) return;
       yield { changed: "head" };
       while (!over()) {
         rung = false;
-        const now = this.#read(signalsOf);
+        const now = await look();
+        if (now === null) return;
         for (const changed of kinds) {
           if (now[changed] !== seen[changed] && !over()) yield { changed };
         }
@@ -164,7 +171,7 @@ export class LocalStore implements Store {
   }
 
   async joinMember(member: Member): Promise<void> {
-    this.#writeAndSignal("members", (writer) => {
+    await this.#writeAndSignal("members", (writer) => {
       writer.put(keys.member(member.id), JSON.stringify(member));
       return true;
     });
@@ -187,7 +194,7 @@ export class LocalStore implements Store {
     ttlMs: number,
   ): Promise<{ readonly held: string | null }> {
     const { id, address, holder } = beat;
-    const { held, news } = this.#write((writer) => {
+    const { held, news } = await this.#write((writer) => {
       const now = this.#clock.now();
       const old = optionalRecord(writer, keys.live(id), records.isLiveRecord);
       const alive = old !== null && isAlive(old, now);
@@ -203,7 +210,7 @@ export class LocalStore implements Store {
   }
 
   async endHeartbeat(id: string, holder: string): Promise<void> {
-    this.#writeAndSignal("members", (writer) => {
+    await this.#writeAndSignal("members", (writer) => {
       const old = optionalRecord(writer, keys.live(id), records.isLiveRecord);
       if (old === null || old.holder !== holder) return false;
       writer.put(keys.live(id), JSON.stringify({ ...old, ttlMs: 0 }));
@@ -212,8 +219,9 @@ export class LocalStore implements Store {
   }
 
   async listHeartbeats(): Promise<readonly Heartbeat[]> {
+    const found = await this.#read((reader) => list(reader, prefixes.live, records.isLiveRecord, ({ id }) => id));
     const now = this.#clock.now();
-    return this.#read((reader) => list(reader, prefixes.live, records.isLiveRecord, ({ id }) => id)).map((live) => ({
+    return found.map((live) => ({
       id: live.id,
       address: live.address,
       lastSeen: new Date(live.renewedAt).toISOString(),
@@ -222,7 +230,7 @@ export class LocalStore implements Store {
   }
 
   async writeNodeStatus(status: NodeStatus): Promise<void> {
-    this.#writeAndSignal("status", (writer) => {
+    await this.#writeAndSignal("status", (writer) => {
       writer.put(keys.status(status.node), JSON.stringify(status));
       return true;
     });
@@ -261,7 +269,7 @@ export class LocalStore implements Store {
   }
 
   async writeApproval(approval: Approval): Promise<void> {
-    this.#writeAndSignal("status", (writer) => {
+    await this.#writeAndSignal("status", (writer) => {
       writer.put(keys.approval, JSON.stringify(approval));
       return true;
     });
@@ -272,7 +280,7 @@ export class LocalStore implements Store {
     ttlMs: number,
   ): Promise<{ readonly fence: Fence | null; readonly leader: string | null }> {
     const { id, holder } = candidate;
-    const { won, leader, term } = this.#write((writer) => {
+    const { won, leader, term } = await this.#write((writer) => {
       const now = this.#clock.now();
       const old = electionOf(writer);
       const current = leaderOf(old, now);
@@ -292,7 +300,7 @@ export class LocalStore implements Store {
   }
 
   async resign(holder: string): Promise<void> {
-    this.#writeAndSignal("members", (writer) => {
+    await this.#writeAndSignal("members", (writer) => {
       const old = electionOf(writer);
       if (old === null || old.leader === null || old.holder !== holder) return false;
       writer.put(keys.election, JSON.stringify({ ...old, leader: null }));
@@ -301,11 +309,11 @@ export class LocalStore implements Store {
   }
 
   async readLeader(): Promise<string | null> {
-    return leaderOf(this.#read(electionOf), this.#clock.now());
+    return leaderOf(await this.#read(electionOf), this.#clock.now());
   }
 
   async readFence(): Promise<Fence | null> {
-    const election = this.#read(electionOf);
+    const election = await this.#read(electionOf);
     const leader = leaderOf(election, this.#clock.now());
     return election === null || leader === null ? null : { leader, term: election.term };
   }
@@ -317,19 +325,19 @@ export class LocalStore implements Store {
     await this.#table.close();
   }
 
-  #read<T>(work: (reader: TableReader) => T): T {
+  async #read<T>(work: (reader: TableReader) => T): Promise<T> {
     this.#refuseClosed();
     return this.#table.read(work);
   }
 
-  #write<T>(work: (writer: TableWriter) => T): T {
+  async #write<T>(work: (writer: TableWriter) => T): Promise<T> {
     this.#refuseClosed();
     return this.#table.write(work);
   }
 
   /** Writes, and tells the watchers where `work` says that it changed something. */
-  #writeAndSignal(kind: keyof records.SignalRecord, work: (writer: TableWriter) => boolean): boolean {
-    const changed = this.#write((writer) => {
+  async #writeAndSignal(kind: keyof records.SignalRecord, work: (writer: TableWriter) => boolean): Promise<boolean> {
+    const changed = await this.#write((writer) => {
       const done = work(writer);
       if (done) signalChange(writer, kind);
       return done;
@@ -392,11 +400,9 @@ function leads(election: records.ElectionRecord | null, fence: Fence, now: numbe
   return election !== null && election.term === fence.term && leaderOf(election, now) === fence.leader;
 }
 
-function signalsOf(reader: TableReader): {
-  readonly head: number | null;
-  readonly status: number;
-  readonly members: number;
-} {
+type Signals = { readonly [kind in ChangeKind]: number | null };
+
+function signalsOf(reader: TableReader): Signals {
   const signals = optionalRecord(reader, keys.signals, records.isSignalRecord);
   return { head: headOf(reader), status: signals?.status ?? 0, members: signals?.members ?? 0 };
 }

@@ -24,23 +24,20 @@ export interface Pruned {
 }
 
 export async function pruneTable(table: Pick<Table, "read" | "write">, keep: PruneBounds): Promise<Pruned> {
-  const range = table.read(rangeOf);
+  const range = await table.read(rangeOf);
   if (range === null) return { revisions: 0, objects: 0 };
   const { oldest, head } = range;
   const lastAllowed = Math.min(head - keep.revisions, head - 1);
   const orphans = new Set<string>();
   let end = oldest;
   for (; end <= lastAllowed; end += 1) {
-    const revision = table.read((reader) => revisionAt(reader, end));
+    const revision = await table.read((reader) => revisionAt(reader, end));
     if (revision !== null && revision.time >= keep.newerThan) break;
     for (const entry of revision?.entries ?? []) orphans.add(entry.digest);
     await nextTurn();
   }
   for (let number = end; number <= head && orphans.size > 0; number += 1) {
-    spare(
-      orphans,
-      table.read((reader) => revisionAt(reader, number)),
-    );
+    spare(orphans, await table.read((reader) => revisionAt(reader, number)));
     await nextTurn();
   }
   if (end === oldest) return { revisions: 0, objects: 0 };

@@ -3,7 +3,7 @@
  * LocalStore to stand on. Guarantees that LocalStore relies on:
  *  - `read` sees one snapshot; a write that happens meanwhile, and a prune, are not seen;
  *  - `write` is one transaction, alone among all processes: all of it survives any crash once it
- *    has returned, and none of it where `work` or the commit throws;
+ *    has returned, and none of it where `work` or the commit throws; `work` is called once, and runs without a pause;
  *  - failures are StoreErrors.
  */
 
@@ -22,8 +22,8 @@ export interface Table {
   readonly backend: string;
   /** How often a watcher looks by itself, in milliseconds, in case no wake-up came. */
   readonly pollMs: number;
-  read<T>(work: (reader: TableReader) => T): T;
-  write<T>(work: (writer: TableWriter) => T): T;
+  read<T>(work: (reader: TableReader) => T): Promise<T>;
+  write<T>(work: (writer: TableWriter) => T): Promise<T>;
   /** Wakes the listeners of every process that has the table open. */
   announce(): void;
   /** Calls `wake` on every announcement, also when in doubt, until the returned function is called. */

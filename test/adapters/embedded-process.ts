@@ -20,7 +20,7 @@ if (user !== 0) {
 }
 
 try {
-  const store = openEmbeddedStore({ path, access: count === "read" ? "read" : "write" }, systemClock);
+  const store = await openEmbeddedStore({ path, access: count === "read" ? "read" : "write" }, systemClock);
   const head = await store.readHead();
   const objects = Array.from({ length: Number(count) || 0 }, (_, index) =>
     policy(`p${index}`, 1 + ((head ?? 0) % 1000)),

@@ -1,8 +1,21 @@
 import { execFileSync, spawnSync } from "node:child_process";
-import { chmodSync, chownSync, existsSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  chownSync,
+  existsSync,
+  linkSync,
+  mkdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
+import { setImmediate as nextTurn } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import t from "tap";
 import { loadSqlite, type Database } from "../../src/adapters/runtime/sqlite.js";
@@ -29,6 +42,7 @@ async function inFolder(run: (path: string) => Promise<void>): Promise<void> {
 /** Writes past the store, as a disk error or a wrong hand would. */
 async function damage(path: string, key: string, value: string | null): Promise<void> {
   const database = databaseAt(path);
+  chmodSync(join(path, "store.db"), 0o600);
   database.exec("CREATE TABLE IF NOT EXISTS entries (key TEXT PRIMARY KEY, value TEXT NOT NULL)");
   database.prepare("DELETE FROM entries WHERE key = ?").run(key);
   if (value !== null) database.prepare("INSERT INTO entries VALUES (?, ?)").run(key, value);
@@ -43,7 +57,7 @@ await storeContract("embedded", (test) =>
   inFolder(async (path) => {
     const clock = new ManualClock();
     await test({
-      store: openEmbeddedStore({ path, access: "write" }, clock),
+      store: await openEmbeddedStore({ path, access: "write" }, clock),
       time: leaseTime(clock),
       open: async () => openEmbeddedStore({ path, access: "write" }, clock),
       damage: (key, value) => damage(path, key, value),
@@ -54,7 +68,7 @@ await storeContract("embedded", (test) =>
 await localStoreContract("embedded", (run) =>
   inFolder(async (path) => {
     const clock = new ManualClock();
-    const store = openEmbeddedStore({ path, access: "write" }, clock);
+    const store = await openEmbeddedStore({ path, access: "write" }, clock);
     try {
       await run(store, clock);
     } finally {
@@ -65,7 +79,7 @@ await localStoreContract("embedded", (run) =>
 
 void t.test("the store's folder and files are its owner's alone", (t) =>
   inFolder(async (path) => {
-    const store = openEmbeddedStore({ path, access: "write" }, systemClock);
+    const store = await openEmbeddedStore({ path, access: "write" }, systemClock);
     await store.commit(draft([policy("web")]), { expectHead: null, fence: null });
     await store.close();
     t.equal(statSync(path).mode & 0o777, 0o700);
@@ -75,18 +89,18 @@ void t.test("the store's folder and files are its owner's alone", (t) =>
 
 void t.test("reading makes no store, and sees one as soon as there is one", (t) =>
   inFolder(async (path) => {
-    const reader = openEmbeddedStore({ path, access: "read" }, systemClock);
+    const reader = await openEmbeddedStore({ path, access: "read" }, systemClock);
     t.equal(await reader.readHead(), null);
     t.same(await reader.listMembers(), []);
     t.notOk(existsSync(path), "nothing was made");
     await t.rejects(reader.commit(draft([]), { expectHead: null, fence: null }), { code: "store-permission" });
     mkdirSync(path);
-    writeFileSync(join(path, "store.db"), "");
+    writeFileSync(join(path, "store.db"), "", { mode: 0o600 });
     t.equal(await reader.readHead(), null, "nor is a file that somebody has only just made a store");
     execFileSync(process.execPath, [WRITER, path, "1"]);
     t.equal(await reader.readHead(), 1);
     t.equal((await reader.readState(1)).objects.size, 1);
-    const writer = openEmbeddedStore({ path, access: "write" }, systemClock);
+    const writer = await openEmbeddedStore({ path, access: "write" }, systemClock);
     await writer.commit(draft([policy("web", 2)]), { expectHead: 1, fence: null });
     t.equal(await reader.readHead(), 2, "one process may have both");
     await writer.close();
@@ -97,13 +111,13 @@ void t.test("reading makes no store, and sees one as soon as there is one", (t) 
 
 void t.test("a store that is opened for a change is made by the change", (t) =>
   inFolder(async (path) => {
-    const store = openEmbeddedStore({ path, access: "change" }, systemClock);
+    const store = await openEmbeddedStore({ path, access: "change" }, systemClock);
     t.equal(await store.readHead(), null);
     t.notOk(existsSync(path), "nothing was made");
     await store.commit(draft([policy("web")]), { expectHead: null, fence: null });
     t.equal(await store.readHead(), 1);
     await store.close();
-    const again = openEmbeddedStore({ path, access: "change" }, systemClock);
+    const again = await openEmbeddedStore({ path, access: "change" }, systemClock);
     await again.commit(draft([policy("web", 2)]), { expectHead: 1, fence: null });
     t.equal(await again.readHead(), 2);
     await again.close();
@@ -113,7 +127,7 @@ void t.test("a store that is opened for a change is made by the change", (t) =>
 void t.test("a commit of another process wakes a watcher", (t) =>
   inFolder(async (path) => {
     // With a clock that stands still only the announcement can wake it.
-    const store = openEmbeddedStore({ path, access: "write" }, new ManualClock());
+    const store = await openEmbeddedStore({ path, access: "write" }, new ManualClock());
     const stop = new AbortController();
     const events = store.watch(stop.signal)[Symbol.asyncIterator]();
     await events.next();
@@ -129,15 +143,14 @@ void t.test("a commit of another process wakes a watcher", (t) =>
 void t.test("without the announcement a watcher finds the commit at its slow look", (t) =>
   inFolder(async (path) => {
     const clock = new ManualClock();
-    const store = openEmbeddedStore({ path, access: "write" }, clock);
+    const store = await openEmbeddedStore({ path, access: "write" }, clock);
     rmSync(join(path, "notify"));
-    mkdirSync(join(path, "notify"));
     const stop = new AbortController();
     const events = store.watch(stop.signal)[Symbol.asyncIterator]();
     await events.next();
     const woken = events.next();
+    while (clock.asleep === 0) await nextTurn();
     execFileSync(process.execPath, [WRITER, path, "1"]);
-    while (clock.asleep === 0) await new Promise((resolve) => void setImmediate(resolve));
     clock.advance(1000);
     t.same((await woken).value, { changed: "head" });
     stop.abort();
@@ -150,25 +163,25 @@ void t.test("what is no store, or one of another version, is refused with what t
   inFolder(async (path) => {
     const open = (access: "read" | "write") => openEmbeddedStore({ path, access }, systemClock);
     writeFileSync(path, "a file");
-    t.throws(() => open("write"), { code: "store-unavailable", message: /is a file/ });
+    await t.rejects(open("write"), { code: "store-unavailable", message: /is a file/ });
     rmSync(path);
     mkdirSync(path);
     for (const content of ["x", "x".repeat(100_000)]) {
-      writeFileSync(join(path, "store.db"), content);
+      writeFileSync(join(path, "store.db"), content, { mode: 0o600 });
       for (const access of ["read", "write"] as const)
-        t.throws(() => open(access), { code: "store-damaged", message: /backup/ });
+        await t.rejects(open(access), { code: "store-damaged", message: /backup/ });
     }
     rmSync(join(path, "store.db"));
     await damage(path, "something", "else");
     for (const access of ["read", "write"] as const)
-      t.throws(() => open(access), { code: "store-damaged", message: /something else/ });
+      await t.rejects(open(access), { code: "store-damaged", message: /something else/ });
     await damage(path, "format", "ztap-store/9");
     for (const access of ["read", "write"] as const)
-      t.throws(() => open(access), { code: "store-version", message: /ztap-store\/9.*use the version/s });
+      await t.rejects(open(access), { code: "store-version", message: /ztap-store\/9.*use the version/s });
     rmSync(join(path, "store.db"));
     writeFileSync(join(path, "data.mdb"), "what ztap kept its store in before");
     for (const access of ["read", "write"] as const)
-      t.throws(() => open(access), {
+      await t.rejects(open(access), {
         code: "store-version",
         message: /earlier ztap \(data.mdb\).*move the store away/s,
       });
@@ -177,7 +190,7 @@ void t.test("what is no store, or one of another version, is refused with what t
 
 void t.test("a data file that was cut short is refused, wherever it was cut", (t) =>
   inFolder(async (path) => {
-    const store = openEmbeddedStore({ path, access: "write" }, systemClock);
+    const store = await openEmbeddedStore({ path, access: "write" }, systemClock);
     const objects = Array.from({ length: 400 }, (_, index) => policy(`p${index}`));
     for (let head = 0; head < 6; head += 1)
       await store.commit(draft(objects.slice(head * 40)), { expectHead: head || null, fence: null });
@@ -198,7 +211,7 @@ void t.test("a data file that was cut short is refused, wherever it was cut", (t
 
 void t.test("a store that is deleted or replaced while it is in use is not written to any more", (t) =>
   inFolder(async (path) => {
-    const store = openEmbeddedStore({ path, access: "write" }, systemClock);
+    const store = await openEmbeddedStore({ path, access: "write" }, systemClock);
     await store.commit(draft([policy("web")]), { expectHead: null, fence: null });
     await rm(path, { recursive: true });
     await t.rejects(store.readHead(), { code: "store-unavailable", message: /deleted or replaced/ });
@@ -211,7 +224,7 @@ void t.test("a store that is deleted or replaced while it is in use is not writt
 
 void t.test("who may not write is told so", (t) =>
   inFolder(async (path) => {
-    await openEmbeddedStore({ path, access: "write" }, systemClock).close();
+    await (await openEmbeddedStore({ path, access: "write" }, systemClock)).close();
     if (process.getuid?.() !== 0) chmodSync(path, 0);
     const env = { ...process.env, ...(process.getuid?.() === 0 ? { ZTAP_TEST_USER: "65534" } : {}) };
     chmodSync(dirname(path), 0o755);
@@ -222,7 +235,8 @@ void t.test("who may not write is told so", (t) =>
     if (process.getuid?.() !== 0) return chmodSync(path, 0o700);
     chmodSync(path, 0o755);
     t.match(result("read"), /store-permission/);
-    chmodSync(join(path, "store.db"), 0o644);
+    chownSync(join(path, "store.db"), 0, 65534);
+    chmodSync(join(path, "store.db"), 0o640);
     t.match(result("read"), /^null\n/, "who may read does");
     t.match(result("1"), /store-permission/, "and may not write");
   }),
@@ -230,19 +244,19 @@ void t.test("who may not write is told so", (t) =>
 
 void t.test("a folder that somebody else owns, or may write to, is refused", (t) =>
   inFolder(async (path) => {
-    await openEmbeddedStore({ path, access: "write" }, systemClock).close();
+    await (await openEmbeddedStore({ path, access: "write" }, systemClock)).close();
     const open = (access: "read" | "write") => openEmbeddedStore({ path, access }, systemClock);
     const refused = { code: "store-permission", message: /not this user's alone/ };
     chmodSync(path, 0o707);
-    for (const access of ["read", "write"] as const) t.throws(() => open(access), refused);
+    for (const access of ["read", "write"] as const) await t.rejects(open(access), refused);
     chmodSync(path, 0o700);
     if (process.getuid?.() !== 0) return;
     chmodSync(path, 0o770);
-    t.throws(() => open("write"), refused);
+    await t.rejects(open("write"), refused);
     chmodSync(path, 0o700);
     chownSync(path, 65534, 65534);
-    for (const access of ["read", "write"] as const) t.throws(() => open(access), refused);
-    t.throws(() => open("write"), { message: /owner 65534/ });
+    for (const access of ["read", "write"] as const) await t.rejects(open(access), refused);
+    await t.rejects(open("write"), { message: /owner 65534/ });
     chmodSync(dirname(path), 0o755);
     for (const name of ["store.db", "notify"]) chownSync(join(path, name), 65534, 65534);
     const as = (user: string) =>
@@ -256,6 +270,108 @@ void t.test("a folder that somebody else owns, or may write to, is refused", (t)
   }),
 );
 
+void t.test("a file of the store that somebody else has in hand is refused, with what to do", (t) =>
+  inFolder(async (path) => {
+    await (await openEmbeddedStore({ path, access: "write" }, systemClock)).close();
+    const file = (name: string) => join(path, name);
+    const refused = async (message: RegExp) => {
+      for (const access of ["read", "write"] as const)
+        await t.rejects(openEmbeddedStore({ path, access }, systemClock), { code: "store-permission", message });
+    };
+    const works = async () => (await openEmbeddedStore({ path, access: "write" }, systemClock)).close();
+
+    linkSync(file("store.db"), join(path, "..", "mine"));
+    await refused(/store\.db has another name.*copy it: `umask 077; mkdir NEW; cp .*store\.db\* NEW`/s);
+    rmSync(join(path, "..", "mine"));
+    await works();
+    // A pipe would keep whoever opens it for ever.
+    for (const name of ["store.db", "store.db-journal", "store.db-wal", "notify"]) {
+      if (existsSync(file(name))) renameSync(file(name), file("kept"));
+      execFileSync("mkfifo", [file(name)]);
+      await refused(new RegExp(`${name} is no regular file`));
+      rmSync(file(name));
+      symlinkSync(existsSync(file("kept")) ? "kept" : "nowhere", file(name));
+      await refused(new RegExp(`${name} is no regular file`));
+      rmSync(file(name));
+      if (existsSync(file("kept"))) renameSync(file("kept"), file(name));
+    }
+    chmodSync(file("store.db"), 0o602);
+    await refused(/store\.db is open to other users \(owner \d+, mode 602\).*chmod 600/s);
+    chmodSync(file("store.db"), 0o600);
+    await works();
+    if (process.getuid?.() !== 0) return;
+    for (const mode of [0o604, 0o620]) {
+      chmodSync(file("store.db"), mode);
+      await refused(/open to other users.*lock it.*chmod 600/s);
+    }
+    chmodSync(file("store.db"), 0o640);
+    await works();
+    for (const name of ["store.db", "store.db-journal", "notify"]) {
+      const isMade = !existsSync(file(name));
+      if (isMade) writeFileSync(file(name), "", { mode: 0o600 });
+      chownSync(file(name), 65534, 65534);
+      await refused(new RegExp(`${name} is not this user's \\(owner 65534.*umask 077`, "s"));
+      if (isMade) rmSync(file(name));
+      else chownSync(file(name), 0, 0);
+    }
+    await works();
+  }),
+);
+
+void t.test("while another process has the store locked, this one waits and does its other work", (t) =>
+  inFolder(async (path) => {
+    const clock = new ManualClock();
+    const store = await openEmbeddedStore({ path, access: "write" }, clock);
+    await store.commit(draft([policy("web")]), { expectHead: null, fence: null });
+    const other = databaseAt(path);
+    const asleep = async () => {
+      while (clock.asleep === 0) await nextTurn();
+    };
+    const wait = async (ms: number) => {
+      for (const end = clock.monotonic() + ms; clock.monotonic() < end; clock.advance(20)) await asleep();
+    };
+
+    other.exec("BEGIN EXCLUSIVE");
+    const read = store.readHead();
+    await wait(30_000);
+    other.exec("COMMIT");
+    clock.advance(20);
+    t.equal(await read, 1, "a reader gets its turn");
+
+    other.exec("BEGIN; SELECT * FROM entries");
+    const second = store.commit(draft([policy("web", 2)]), { expectHead: 1, fence: null });
+    const third = store.commit(draft([policy("web", 3)]), { expectHead: 2, fence: null });
+    await wait(30_000);
+    const late = databaseAt(path);
+    t.throws(() => late.exec("SELECT * FROM entries"), /locked/, "a commit that waits for readers keeps new ones out");
+    late.close();
+    other.exec("COMMIT");
+    clock.advance(20);
+    t.match(await second, { outcome: "committed" });
+    t.match(await third, { outcome: "committed" }, "what was asked for meanwhile comes after it");
+
+    other.exec("BEGIN EXCLUSIVE");
+    const opening = openEmbeddedStore({ path, access: "read" }, clock);
+    const given: readonly Promise<unknown>[] = [
+      store.readHead(),
+      store.writeApproval({ commit: "c", by: "a", reason: "r", time: "t" }),
+      opening,
+    ];
+    const failed = Promise.all(given.map((one) => t.rejects(one, { code: "store-locked", message: /fuser/ })));
+    await wait(59_000);
+    clock.advance(1_000);
+    await failed;
+    t.equal(clock.asleep, 0, "all gave up after one minute");
+
+    const closing = t.rejects(store.readHead(), { code: "store-unavailable", message: /closed/ });
+    await asleep();
+    await store.close();
+    await closing;
+    t.equal(clock.asleep, 0, "no timer is left");
+    other.close();
+  }),
+);
+
 void t.test("a full disk makes a commit fail whole; head stays, and the next one works", (t) =>
   inFolder(async (path) => {
     // A bound on the size of files stands in for the disk: the system refuses the write all the same.
@@ -264,7 +380,7 @@ void t.test("a full disk makes a commit fail whole; head stays, and the next one
       spawnSync("/bin/sh", ["-c", script, process.execPath, WRITER, path, count], { encoding: "utf8" });
     t.match(run("1").stdout, /^1\n/);
     t.match(run("3000").stdout, /store-unavailable.*nothing was written/s);
-    const store = openEmbeddedStore({ path, access: "write" }, systemClock);
+    const store = await openEmbeddedStore({ path, access: "write" }, systemClock);
     t.equal(await store.readHead(), 1);
     t.equal((await store.readState(1)).objects.size, 1);
     t.match(await store.commit(draft([policy("web", 2)]), { expectHead: 1, fence: null }), { outcome: "committed" });
@@ -275,7 +391,7 @@ void t.test("a full disk makes a commit fail whole; head stays, and the next one
 /** Opens the store as it is on disk and reads all of it. False where it is refused as damaged. */
 async function readsWhole(path: string): Promise<boolean> {
   try {
-    const store = openEmbeddedStore({ path, access: "read" }, systemClock);
+    const store = await openEmbeddedStore({ path, access: "read" }, systemClock);
     try {
       for (const { number } of await store.listRevisions({ limit: 100 })) await store.readState(number);
       return true;

@@ -88,9 +88,9 @@ t.test("a node that was registered is healthy until its time is up", async (t) =
   t.same(seen, ["b", "a", "b"]);
 });
 
-async function handsOver(t: Test, open: () => Store): Promise<void> {
-  const member = members(t, open);
-  const [b, a] = [member("b"), member("a")];
+async function handsOver(t: Test, open: () => Store | Promise<Store>): Promise<void> {
+  const [first, second] = [await open(), await open()];
+  const [b, a] = [members(t, () => first)("b"), members(t, () => second)("a")];
   await b.election.start();
   await a.election.start();
   await agree([a.election, b.election], "b");

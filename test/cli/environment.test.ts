@@ -1,6 +1,6 @@
 /** What surrounds a command and is not its own: HOME, which tells it nothing, and git, which may be missing. */
 import { execFileSync } from "node:child_process";
-import { chmodSync, chownSync, existsSync, readdirSync, rmSync, symlinkSync } from "node:fs";
+import { chmodSync, chownSync, existsSync, readdirSync, readFileSync, renameSync, rmSync, symlinkSync } from "node:fs";
 import t from "tap";
 import { Repository } from "../fakes/repository.js";
 import { NOBODY, NODES, Ztap } from "./ztap.js";
@@ -36,20 +36,66 @@ t.test("HOME tells nothing: neither plugins nor a theme, and one that cannot be 
   t.notOk(existsSync(ztap.path("owned")), "nothing of HOME was run");
   t.same(readdirSync(HOME, { recursive: true }).sort(), before, "and nothing made there");
   if (!isRoot || !ztap.isReadableBy(NOBODY)) return t.comment("not root: no HOME that cannot be read");
-  // Git's configuration of the user whose home it is: root runs nothing that it names.
-  const owned = ztap.path("owned");
-  ztap.write("home/.gitconfig", `[core]\n\tsshCommand = "touch ${owned}; false"\n`);
-  const asked = ["-u", "GIT_CONFIG_GLOBAL", `${ztap.root}/bin/ztap`, "plan", "ssh://127.0.0.1:1/a.git"];
-  await ztap.spawn("env", asked, { env: { HOME } }).ended;
-  t.ok(existsSync(owned), "root's own is read");
-  rmSync(owned);
-  chownSync(HOME, NOBODY, NOBODY);
-  t.match(await ztap.spawn("env", asked, { env: { HOME } }).ended, { code: 1 });
-  t.notOk(existsSync(owned), "another user's is not");
   chownSync(HOME, 0, 0);
   chmodSync(HOME, 0o700);
   t.match(await ztap.run(["version"], { env: { HOME }, uid: NOBODY }), { code: 0, stderr: "" });
 });
+
+t.test(
+  "root runs no program that a Git configuration of another user names",
+  { skip: isRoot ? false : "not root" },
+  async (t) => {
+    const ztap = new Ztap(t);
+    const owned = ztap.path("owned");
+    const trap = `[core]\n\tsshCommand = "touch ${owned}; false"\n`;
+    const [HOME, config] = [ztap.path("home"), ztap.write("home/.gitconfig", trap)];
+    const url = "ssh://127.0.0.1:1/a.git";
+    const ask = async (env: Readonly<Record<string, string>>, expected: "is read" | "is not", why: string) => {
+      const asked = ["-u", "GIT_CONFIG_GLOBAL", `${ztap.root}/bin/ztap`, "plan", url];
+      t.match(await ztap.spawn("env", asked, { env: { HOME, ...env } }).ended, { code: 1 });
+      t.equal(existsSync(owned), expected === "is read", `${why} ${expected}`);
+      rmSync(owned, { force: true });
+    };
+    await ask({}, "is read", "root's own");
+    chownSync(HOME, NOBODY, NOBODY);
+    await ask({}, "is not", "a file in another user's home");
+    chownSync(HOME, 0, 0);
+    chownSync(config, NOBODY, NOBODY);
+    await ask({}, "is not", "another user's file in root's home");
+    chownSync(config, 0, 0);
+    chmodSync(config, 0o666);
+    await ask({}, "is not", "a file that others may write to");
+    chmodSync(config, 0o644);
+    chmodSync(HOME, 0o1777);
+    await ask({}, "is not", "a file in a folder that others may write to");
+    chmodSync(HOME, 0o755);
+
+    const away = ztap.path("away");
+    renameSync(config, ztap.write("away/.gitconfig", ""));
+    chownSync(away, NOBODY, NOBODY);
+    symlinkSync(ztap.path("away/.gitconfig"), config);
+    await ask({}, "is not", "a link to another user's");
+    await ask({ HOME: "/nowhere", XDG_CONFIG_HOME: away }, "is not", "XDG_CONFIG_HOME of another user");
+    rmSync(config);
+    chmodSync(ztap.folder, 0o1777);
+    // What is not there yet, anybody may make after the look: git says which file it was given.
+    const trace = ztap.path("trace");
+    ztap.write("bin/git", `#!/bin/sh\necho "config $GIT_CONFIG_GLOBAL" >> ${trace}\nexit 1\n`);
+    chmodSync(ztap.path("bin/git"), 0o755);
+    const PATH = `${ztap.path("bin")}:${process.env["PATH"] ?? ""}`;
+    await ask({ HOME: ztap.path("late"), PATH }, "is not", "a home that is to be");
+    t.match(readFileSync(trace, "utf8"), /^config \/dev\/null\n/);
+    chmodSync(ztap.folder, 0o755);
+
+    for (const name of ["GIT_CONFIG_GLOBAL", "GIT_CONFIG_SYSTEM"]) {
+      const named = await ztap.json(t, "error", ["plan", url], { env: { [name]: `${away}/.gitconfig` }, code: 1 });
+      t.match(named, { error: { message: new RegExp(`${name} names .*away is user ${NOBODY}'s.*unset ${name}`) } });
+      t.notOk(existsSync(owned), "what is named by hand is refused");
+    }
+    const doctor = await ztap.run(["doctor"], { env: { GIT_CONFIG_GLOBAL: `${away}/.gitconfig` } });
+    t.match(doctor.stdout, /GIT_CONFIG_GLOBAL names/);
+  },
+);
 
 t.test("without git: doctor, init and --ref say so, and what needs none works", async (t) => {
   const ztap = new Ztap(t);

@@ -76,7 +76,7 @@ else {
 
   const node = sandbox.node("cases");
   await t.test("every case of Kubernetes' suite", async (t) => {
-    const store = openEmbeddedStore({ path: join(folder, "store"), access: "write" }, systemClock);
+    const store = await openEmbeddedStore({ path: join(folder, "store"), access: "write" }, systemClock);
     t.teardown(() => store.close());
     const enforcer = sandbox.enforcer(node);
     await enforcer.open();

@@ -39,7 +39,7 @@ function acknowledged(output: string): readonly number[] {
 
 /** @returns head; fails the test for a gap, a broken lineage or a revision that cannot be read whole */
 async function checkLineage(t: Test, path: string, from: number): Promise<number> {
-  const store = openEmbeddedStore({ path, access: "read" }, systemClock);
+  const store = await openEmbeddedStore({ path, access: "read" }, systemClock);
   try {
     const head = (await store.readHead()) ?? 0;
     for (let number = Math.max(1, from); number <= head; number += 1) {

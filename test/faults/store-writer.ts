@@ -11,7 +11,7 @@ import { draft, policy } from "../fakes/objects.js";
 
 const [path = "", name = "", keep = "0"] = process.argv.slice(2);
 const open = () => openEmbeddedStore({ path, access: "write" }, systemClock);
-let store = open();
+let store = await open();
 const constant = Array.from({ length: 15 }, (_, index) => policy(`constant-${index}`));
 
 for (let attempt = 1; ; attempt += 1) {
@@ -22,6 +22,6 @@ for (let attempt = 1; ; attempt += 1) {
   if (result.outcome === "committed") process.stdout.write(`${result.revision.number} ${next.commitId}\n`);
   if (keep === "opens") {
     await store.close();
-    store = open();
+    store = await open();
   } else if (Number(keep) > 0) await store.prune({ revisions: Number(keep), newerThan: "2027-01-01T00:00:00.000Z" });
 }

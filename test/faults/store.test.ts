@@ -57,7 +57,7 @@ async function runAndKill(t: Test, fleet: Fleet, name: string): Promise<void> {
 /** Checks the revisions from `from` on with a handle of its own; returns the head. */
 async function checkLineage(t: Test, fleet: Fleet, from: number): Promise<number> {
   const known = new Map(fleet.acknowledged);
-  const store = openEmbeddedStore({ path: fleet.path, access: "read" }, systemClock);
+  const store = await openEmbeddedStore({ path: fleet.path, access: "read" }, systemClock);
   try {
     const head = (await store.readHead()) ?? 0;
     const last = Math.max(0, ...known.keys());
@@ -123,7 +123,7 @@ void t.test(
       const head = await checkLineage(t, fleet, 1);
       t.comment(`${head} revisions, ${fleet.acknowledged.size} acknowledged`);
       t.ok(head >= fleet.acknowledged.size && fleet.acknowledged.size > KILLS / 2, "they did commit");
-      const store = openEmbeddedStore({ path: fleet.path, access: "write" }, systemClock);
+      const store = await openEmbeddedStore({ path: fleet.path, access: "write" }, systemClock);
       t.equal(await store.readPolicyVersion("default", "changing-0"), head);
       await store.close();
     });
@@ -133,7 +133,7 @@ void t.test(
 void t.test("writers that prune, killed as well, leave what is kept whole and without gap", async (t) => {
   await withFleet(t, 10, async (fleet) => {
     await killMany(t, fleet, 30, async () => undefined);
-    const store = openEmbeddedStore({ path: fleet.path, access: "read" }, systemClock);
+    const store = await openEmbeddedStore({ path: fleet.path, access: "read" }, systemClock);
     const revisions = await store.listRevisions({ limit: 10_000 });
     t.ok(revisions.length >= 10);
     t.equal(revisions[0]?.number, await store.readHead());

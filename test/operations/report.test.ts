@@ -114,4 +114,10 @@ t.test("a workload whose cgroup was made anew since the agent looked waits for i
   t.match((await report()).nodes, [{ state: "Drifted" }]);
   machine.places.set("default/web", "second");
   t.match((await report()).nodes, [{ state: "Pending", message: /default\/web: its cgroup was made anew/, drift: [] }]);
+  // Head gives it another cgroup, which is no restart: half of head is not head.
+  const elsewhere = STATE.replace("cgroup: web", "cgroup: elsewhere");
+  await commitOnHead(store, draft([...objectsOf(elsewhere).values()].map(({ object }) => object)));
+  await enforcer.apply(compile((await store.readState(2)).objects, "n1"));
+  machine.items.delete("link/default/web");
+  t.match((await report()).nodes, [{ state: "Drifted", enforcedRevision: 1 }]);
 });

@@ -60,4 +60,22 @@ t.test("a cgroup that goes, comes or is made anew is told at info level, and is 
     "info workload default/db: new cgroup attached",
     "warn healed 1 difference",
   ]);
+  machine.places.set("default/db", "fifth");
+  detach();
+  const forged = { type: "link", workload: "default/db", label: "program on default/db" } as const;
+  machine.items.set("link/default/db", { ...forged, key: "link/default/db", value: "another program" });
+  machine.items.set("link/default/db/foreign", { ...forged, key: "link/default/db/foreign", value: "attached" });
+  await follower.reconcile();
+  t.notOk(machine.items.has("link/default/db/foreign"));
+  t.match(
+    await store.listNodeStatus(),
+    [{ state: "InSync", healed: 3, message: "healed 2 differences" }],
+    "no restart",
+  );
+  // Each has the other's cgroup: both still stand, and nothing was restarted.
+  machine.places.set("default/web", "fifth");
+  machine.places.set("default/db", "first");
+  detach();
+  await follower.reconcile();
+  t.match(await store.listNodeStatus(), [{ healed: 5, message: "healed 2 differences" }]);
 });

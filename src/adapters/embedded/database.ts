@@ -10,14 +10,10 @@ import { basename, dirname, resolve } from "node:path";
 import { keys, STORE_FORMAT } from "../../store/keys.js";
 import type { TableReader, TableWriter } from "../../store/table.js";
 import { StoreError } from "../../ports/store.js";
-import { damaged } from "./failure.js";
+import { damaged, isBusy } from "./failure.js";
+import type { Patience } from "./patience.js";
 import { loadSqlite, type Database } from "../runtime/sqlite.js";
 
-/**
- * How long a transaction waits for those of other processes. They last milliseconds; on a disk that takes seconds to flush, beside
- * writers that never pause, it may be the turn of others many times first, since SQLite keeps no queue.
- */
-const BUSY_MS = 60_000;
 /** Behind every key that begins with a prefix. */
 const LAST = "\u{10ffff}";
 const SMALLEST_PAGE = 512;
@@ -26,13 +22,19 @@ const SCHEMA = "CREATE TABLE entries (key TEXT PRIMARY KEY, value TEXT NOT NULL)
  * EXTRA: what COMMIT has returned survives a loss of power, also the removal of the journal.
  * The other one: what stands in a file that somebody else made runs no function.
  */
-const PRAGMAS = `PRAGMA busy_timeout = ${BUSY_MS}; PRAGMA synchronous = EXTRA; PRAGMA trusted_schema = OFF`;
+const PRAGMAS = "PRAGMA synchronous = EXTRA; PRAGMA trusted_schema = OFF";
+/** How a transaction begins: until it has SQLite's lock, for reading or for writing. Nothing after it finds the database locked. */
+const BEGIN = {
+  // BEGIN alone takes no lock, so that it is not repeated.
+  reading: { first: "BEGIN", lock: "SELECT 1 FROM sqlite_schema LIMIT 1" },
+  writing: { first: "", lock: "BEGIN IMMEDIATE" },
+} as const;
 
 export interface StoreDatabase {
-  /** Runs `work` on one snapshot. */
-  read<T>(work: (reader: TableReader) => T): T;
+  /** Runs `work` on one snapshot. One transaction at a time: await it before the next. */
+  read<T>(work: (reader: TableReader) => T, patiently: Patience): Promise<T>;
   /** Runs `work` in one transaction, alone among all processes. */
-  write<T>(work: (writer: TableWriter) => T): T;
+  write<T>(work: (writer: TableWriter) => T, patiently: Patience): Promise<T>;
   close(): void;
 }
 
@@ -41,7 +43,11 @@ export interface StoreDatabase {
  * @returns null where there is no store in it yet, and none is to be made
  * @throws StoreError `store-version`, `store-damaged`; SQLite's and the system's errors as they are
  */
-export function openDatabase(file: string, access: "read" | "write"): StoreDatabase | null {
+export async function openDatabase(
+  file: string,
+  access: "read" | "write",
+  patiently: Patience,
+): Promise<StoreDatabase | null> {
   const size = statSync(file, { throwIfNoEntry: false })?.size;
   if (size === undefined && access === "read") return null;
   if (size === undefined) makeFile(file);
@@ -54,11 +60,11 @@ export function openDatabase(file: string, access: "read" | "write"): StoreDatab
   const readOnly = access === "read" && !(isWritable(file) && isWritable(dirname(file)));
   const database = new DatabaseSync(resolve(file), { readOnly });
   try {
-    database.exec(PRAGMAS);
-    const found = transaction(database, "BEGIN", () => formatOf(database));
+    await patiently(() => database.exec(PRAGMAS));
+    const found = await transaction(database, BEGIN.reading, () => formatOf(database), patiently);
     const format =
       found === null && access === "write"
-        ? transaction(database, "BEGIN IMMEDIATE", () => formatOf(database) ?? claim(database))
+        ? await transaction(database, BEGIN.writing, () => formatOf(database) ?? claim(database), patiently)
         : found;
     if (format === STORE_FORMAT) return connection(database);
     if (format !== null) throw unfit(dirname(file), format);
@@ -86,25 +92,48 @@ function connection(database: Database): StoreDatabase {
     remove: (key) => void remove.run(key),
   };
   return {
-    read: (work) => transaction(database, "BEGIN", () => work(reader)),
-    write: (work) => transaction(database, "BEGIN IMMEDIATE", () => work(writer)),
+    read: (work, patiently) => transaction(database, BEGIN.reading, () => work(reader), patiently),
+    write: (work, patiently) => transaction(database, BEGIN.writing, () => work(writer), patiently),
     close: () => database.close(),
   };
 }
 
-/** All of `work` and the commit, or nothing of it. */
-function transaction<T>(database: Database, begin: "BEGIN" | "BEGIN IMMEDIATE", work: () => T): T {
-  database.exec(begin);
+/**
+ * All of `work` and the commit, or nothing of it. Where no other process is in the way, nothing of this one comes between.
+ * A commit that has to wait for readers keeps new ones out, and is not begun again.
+ */
+async function transaction<T>(
+  database: Database,
+  { first, lock }: (typeof BEGIN)[keyof typeof BEGIN],
+  work: () => T,
+  patiently: Patience,
+): Promise<T> {
   try {
-    const result = work();
-    database.exec("COMMIT");
+    database.exec(first);
+    const { result, isOver } = await patiently(() => {
+      database.exec(lock);
+      return { result: work(), isOver: commits(database) };
+    });
+    if (!isOver) await patiently(() => database.exec("COMMIT"));
     return result;
   } catch (error) {
     try {
       database.exec("ROLLBACK");
     } catch {
-      // SQLite has rolled back by itself, as it does after a failure of the disk. The first failure is the one to tell.
+      // It never began, or SQLite has rolled back by itself, as it does after a failure of the disk. The first failure is
+      // the one to tell.
     }
+    throw error;
+  }
+}
+
+/** False where somebody reads meanwhile: the transaction stands, and can be committed later. */
+function commits(database: Database): boolean {
+  try {
+    database.exec("COMMIT");
+    return true;
+  } catch (error) {
+    if (isBusy(error)) return false;
     throw error;
   }
 }

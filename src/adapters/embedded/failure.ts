@@ -45,6 +45,11 @@ export function damaged(path: string, why: string, options?: ErrorOptions): Stor
   );
 }
 
+/** Another process has the database locked. */
+export function isBusy(error: unknown): boolean {
+  return BUSY.has(codeOf(error));
+}
+
 /** SQLite's primary result code, from the extended one that Node gives; else the name of the system's error. */
 function codeOf(error: unknown): unknown {
   if (!(error instanceof Error)) return undefined;

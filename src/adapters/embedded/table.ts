@@ -7,18 +7,21 @@
  *
  * Each write is one transaction, flushed to disk before it returns: it survives SIGKILL and loss of power
  * whole, or never happened. A writer that is killed frees its lock. One that is stopped (SIGSTOP) inside its
- * milliseconds keeps it until it continues; the others give up after a minute and say so.
+ * milliseconds keeps it until it continues; the others wait, without keeping their process from its other work, give up
+ * after a minute and say so.
  * A full disk makes a write fail whole; head and everything committed before stay readable.
  *
  * Nothing here opens store.db beside SQLite: to close it would free the locks that this process has on it.
  */
-import { closeSync, existsSync, mkdirSync, openSync, statSync, utimesSync, watch, type FSWatcher } from "node:fs";
+import { closeSync, existsSync, lutimesSync, mkdirSync, openSync, statSync, watch, type FSWatcher } from "node:fs";
 import { join } from "node:path";
 import { StoreError } from "../../ports/store.js";
 import type { Clock } from "../../ports/system.js";
 import type { Table, TableReader, TableWriter } from "../../store/table.js";
 import { openDatabase, type StoreDatabase } from "./database.js";
 import { storeFailure } from "./failure.js";
+import { dataFileOf, identityOf, notifyFileOf, refuseForeign } from "./files.js";
+import { patience, type Patience } from "./patience.js";
 
 /** The slowest that a commit in another process is noticed where the notify file cannot be watched, and where it can. */
 const DEAF_POLL_MS = 1_000;
@@ -47,31 +50,39 @@ export class EmbeddedTable implements Table {
   readonly #access: Access;
   readonly #clock: Clock;
   #database: StoreDatabase | null = null;
-  /** Device and inode of the file that is open: another one under the same name is another store. */
+  /** The file that is open: another one under the same name is another store. */
   #identity: string | null = null;
+  /** Ends with the last operation: a connection does one after the other. */
+  #turn: Promise<unknown> = Promise.resolve();
+  readonly #closed = new AbortController();
 
-  /** @throws StoreError `store-permission`, `store-damaged`, `store-version`, `store-unavailable` */
-  constructor({ path, access }: EmbeddedOptions, clock: Clock) {
+  private constructor({ path, access }: EmbeddedOptions, clock: Clock) {
     this.#path = path;
     this.#access = access;
     this.#clock = clock;
-    this.#guarded(() => this.#opened());
   }
 
-  read<T>(work: (reader: TableReader) => T): T {
-    return this.#guarded(() => {
-      const database = this.#opened();
-      return database === null ? work(EMPTY) : database.read(work);
+  /** @throws StoreError `store-permission`, `store-damaged`, `store-version`, `store-locked`, `store-unavailable` */
+  static async open(options: EmbeddedOptions, clock: Clock): Promise<EmbeddedTable> {
+    const table = new EmbeddedTable(options, clock);
+    await table.#inTurn((patiently) => table.#opened(patiently));
+    return table;
+  }
+
+  read<T>(work: (reader: TableReader) => T): Promise<T> {
+    return this.#inTurn(async (patiently) => {
+      const database = await this.#opened(patiently);
+      return database === null ? work(EMPTY) : database.read(work, patiently);
     });
   }
 
-  write<T>(work: (writer: TableWriter) => T): T {
+  async write<T>(work: (writer: TableWriter) => T): Promise<T> {
     if (this.#access === "read")
       throw new StoreError("store-permission", `the store at ${this.#path} was opened for reading only`);
-    return this.#guarded(() => {
-      const database = this.#opened(true);
+    return this.#inTurn(async (patiently) => {
+      const database = await this.#opened(patiently, true);
       if (database === null) throw new StoreError("store-unavailable", `the store at ${this.#path} is gone`);
-      return database.write(work);
+      return database.write(work, patiently);
     });
   }
 
@@ -82,7 +93,7 @@ export class EmbeddedTable implements Table {
   announce(): void {
     const now = this.#clock.now() / 1000;
     try {
-      utimesSync(this.#notifyFile, now, now);
+      lutimesSync(this.#notifyFile, now, now);
     } catch {
       // The commit stands whatever becomes of the announcement; without it watchers find out at their slow look.
       this.#tryToMakeNotifyFile();
@@ -107,38 +118,51 @@ export class EmbeddedTable implements Table {
     return () => watcher?.close();
   }
 
+  /** Ends what waits for other processes, which then fails. */
   async close(): Promise<void> {
+    this.#closed.abort();
+    await this.#turn;
+    this.#release();
+  }
+
+  #release(): void {
     const database = this.#database;
     this.#database = null;
     database?.close();
   }
 
   get #dataFile(): string {
-    return join(this.#path, "store.db");
+    return dataFileOf(this.#path);
   }
 
   get #notifyFile(): string {
-    return join(this.#path, "notify");
+    return notifyFileOf(this.#path);
   }
 
   /** The database; null where there is none yet and nothing is to be written. */
-  #opened(forWriting = this.#access === "write"): StoreDatabase | null {
+  async #opened(patiently: Patience, forWriting = this.#access === "write"): Promise<StoreDatabase | null> {
     if (this.#database !== null) {
       // A file that was deleted or replaced can still be written to, and nobody would ever read it.
-      if (identityOf(this.#dataFile) === this.#identity) return this.#database;
-      throw new StoreError(
-        "store-unavailable",
-        `the store at ${this.#path} was deleted or replaced while it was in use; start this process again`,
-      );
+      if (identityOf(this.#path) === this.#identity) return this.#database;
+      throw replaced(this.#path);
     }
-    refuseForeignFolder(this.#path);
+    refuseForeign(this.#path);
     refuseElderStore(this.#path, this.#dataFile);
     if (forWriting) this.#makeFolder();
-    const database = openDatabase(this.#dataFile, forWriting ? "write" : "read");
+    const before = identityOf(this.#path);
+    const database = await openDatabase(this.#dataFile, forWriting ? "write" : "read", patiently);
     if (database === null) return null;
+    try {
+      // SQLite opens by name: what was opened is what was looked at before, or was made since.
+      refuseForeign(this.#path);
+      this.#identity = identityOf(this.#path);
+      if (before !== null && this.#identity !== before) throw replaced(this.#path);
+    } catch (error) {
+      database.close();
+      throw error;
+    }
     if (this.#access !== "read") this.#tryToMakeNotifyFile();
     this.#database = database;
-    this.#identity = identityOf(this.#dataFile);
     return database;
   }
 
@@ -160,38 +184,31 @@ export class EmbeddedTable implements Table {
     }
   }
 
-  #guarded<T>(work: () => T): T {
+  /** Runs one operation when those before it have ended. */
+  #inTurn<T>(run: (patiently: Patience) => Promise<T>): Promise<T> {
+    const patiently = patience(this.#clock, this.#closed.signal);
+    const result = this.#turn.then(() => this.#guarded(() => run(patiently)));
+    this.#turn = result.catch(() => undefined);
+    return result;
+  }
+
+  async #guarded<T>(work: () => Promise<T>): Promise<T> {
     try {
-      return work();
+      return await work();
     } catch (error) {
       // Wrong use (a key that cannot be one) is the caller's, and neither SQLite's nor the disk's.
       if (error instanceof RangeError) throw error;
       // After a failure of the database (a full disk, say) the next use opens another connection.
-      if (!(error instanceof StoreError)) {
-        this.#database?.close();
-        this.#database = null;
-      }
+      if (!(error instanceof StoreError)) this.#release();
       throw storeFailure(error, this.#path);
     }
   }
 }
 
-/**
- * Who may write to the folder decides what this machine enforces.
- * Root's folders are anybody's to read from, as far as their modes allow it.
- * @throws StoreError `store-permission`
- */
-function refuseForeignFolder(path: string): void {
-  const stats = statSync(path, { throwIfNoEntry: false });
-  const user = process.geteuid?.();
-  if (stats === undefined || !stats.isDirectory() || user === undefined) return;
-  // A user's own group is often his alone; root's machine is nobody's but root's.
-  const others = user === 0 ? 0o022 : 0o002;
-  if ((stats.uid === user || stats.uid === 0) && (stats.mode & others) === 0) return;
-  throw new StoreError(
-    "store-permission",
-    `the folder of the store at ${path} is not this user's alone (owner ${stats.uid}, mode ${(stats.mode & 0o777).toString(8)}): ` +
-      "somebody else could put another policy in force; use --store with another folder, or, if you trust what is in it, give it to this user with chown and chmod 700",
+function replaced(path: string): StoreError {
+  return new StoreError(
+    "store-unavailable",
+    `the store at ${path} was deleted or replaced while it was in use; start this process again`,
   );
 }
 
@@ -202,10 +219,4 @@ function refuseElderStore(path: string, dataFile: string): void {
     "store-version",
     `the store at ${path} was written by an earlier ztap (data.mdb), and this one keeps its store in another format; use the version of ztap that wrote it, or move the store away and apply the policy again`,
   );
-}
-
-/** Device and inode; null where there is no such file. */
-function identityOf(file: string): string | null {
-  const stats = statSync(file, { throwIfNoEntry: false });
-  return stats === undefined ? null : `${stats.dev}:${stats.ino}`;
 }

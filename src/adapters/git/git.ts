@@ -3,14 +3,18 @@
  * repository that an inherited variable points to, no transport but the three that are allowed. What
  * git says is shown without credentials. Commands that talk to a remote stand in remote.ts.
  */
-import { existsSync, statSync } from "node:fs";
+import { existsSync } from "node:fs";
 import { homedir } from "node:os";
-import { dirname } from "node:path";
+import { dirname, isAbsolute, resolve } from "node:path";
 import { simpleGit, type SimpleGit } from "simple-git";
 import { SourceError, type SourceErrorCode } from "../../ports/source.js";
+import { heldByOthers } from "../runtime/ownership.js";
 
 /** A command that reads a repository on disk may be silent for this long. */
 const SILENCE_MS = 60_000;
+
+/** A configuration without a word. */
+const NO_CONFIG = "/dev/null";
 
 /** Variables of git's own that say how this user reaches remotes; every other `GIT_…` is taken away. */
 const KEPT = [
@@ -95,12 +99,14 @@ function settings({ trustOwner = false, credentialFile }: GitOptions): readonly 
   ];
 }
 
+/** @throws SourceError `git-failed` where a variable names another user's configuration */
 export function environment({
   folder,
   globalConfig,
   alone = false,
   trustOwner = false,
 }: GitOptions): Record<string, string> {
+  refuseForeignConfig(folder);
   const kept = new Set(KEPT);
   const inherited = Object.entries(process.env).filter(
     ([name]) => kept.has(name) || !(name.startsWith("GIT_") || TAKEN.has(name)),
@@ -124,15 +130,50 @@ export function environment({
   };
 }
 
-/** Git's configuration names programs to run: root does not take it from another user's home, as `sudo -E` leaves it. */
+/**
+ * Git's configuration names programs to run: root takes none that another user can write, be it his home (as `sudo -E`
+ * leaves it), a file in root's, or a home that anybody can put files in.
+ */
 function ownConfig(): { readonly GIT_CONFIG_GLOBAL?: string } {
-  return process.env["GIT_CONFIG_GLOBAL"] === undefined && isForeignHome() ? { GIT_CONFIG_GLOBAL: "/dev/null" } : {};
+  const isDoubtful = process.env["GIT_CONFIG_GLOBAL"] === undefined && isRoot() && userConfigs().some(isOthers);
+  return isDoubtful ? { GIT_CONFIG_GLOBAL: NO_CONFIG } : {};
 }
 
-function isForeignHome(): boolean {
-  if (process.geteuid?.() !== 0) return false;
-  const folders = [homedir(), process.env["XDG_CONFIG_HOME"]].filter((folder) => folder !== undefined);
-  return folders.some((folder) => (statSync(folder, { throwIfNoEntry: false })?.uid ?? 0) !== 0);
+/** What is named by hand is meant: it is not passed over, but refused. @throws SourceError `git-failed` */
+function refuseForeignConfig(folder: string): void {
+  for (const name of ["GIT_CONFIG_GLOBAL", "GIT_CONFIG_SYSTEM"]) {
+    const file = process.env[name] ?? "";
+    if (file === "" || file === NO_CONFIG || !isRoot()) continue;
+    const why = heldByOthers(resolve(folder, file), 0);
+    if (why !== null)
+      throw new SourceError(
+        "git-failed",
+        `${name} names ${file}, and ${why}: git would run what somebody else writes there, as root; unset ${name}, or name a file of root's own (or ${NO_CONFIG})`,
+      );
+  }
+}
+
+function isRoot(): boolean {
+  return process.geteuid?.() === 0;
+}
+
+/** Where git looks for the user's configuration. */
+function userConfigs(): readonly string[] {
+  const home = homeOrNull() ?? "";
+  return [`${process.env["XDG_CONFIG_HOME"] || `${home}/.config`}/git/config`, `${home}/.gitconfig`];
+}
+
+/** Null for a user without an entry in the password file, and without HOME. */
+function homeOrNull(): string | null {
+  try {
+    return homedir();
+  } catch {
+    return null;
+  }
+}
+
+function isOthers(file: string): boolean {
+  return !isAbsolute(file) || heldByOthers(file, 0) !== null;
 }
 
 function shellQuoted(text: string): string {
@@ -145,8 +186,7 @@ function shellQuoted(text: string): string {
  */
 export function globalConfigText(): string {
   const own = process.env["GIT_CONFIG_GLOBAL"] ?? ownConfig().GIT_CONFIG_GLOBAL;
-  const xdg = process.env["XDG_CONFIG_HOME"] ?? `${homedir()}/.config`;
-  const files = own === undefined ? [`${xdg}/git/config`, `${homedir()}/.gitconfig`] : [own];
+  const files = own === undefined ? userConfigs() : [own];
   return ["[safe]", "\tdirectory = *", "[include]", ...files.map((file) => `\tpath = ${configValue(file)}`), ""].join(
     "\n",
   );

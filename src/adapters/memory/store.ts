@@ -82,8 +82,8 @@ export function openMemoryStore(clock: Clock, shared: MemoryTable = new MemoryTa
   const table: Table = {
     backend: "memory",
     pollMs: POLL_MS,
-    read: (work) => work(shared),
-    write: (work) => shared.write(work),
+    read: async (work) => work(shared),
+    write: async (work) => shared.write(work),
     announce: () => shared.announce(),
     listen: (wake) => shared.listen(wake),
     close: () => Promise.resolve(),
