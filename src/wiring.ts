@@ -2,10 +2,11 @@
  * The only place that puts adapters behind ports. Adapters are imported where they are first used,
  * so that a command pays only for what it needs.
  */
-import { mkdir, readdir, stat } from "node:fs/promises";
+import { readdir, stat } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
 import type { GitSource } from "./adapters/git/source.js";
 import type { Scaffolded } from "./adapters/git/scaffold.js";
+import { makeFolder } from "./adapters/runtime/folder.js";
 import { systemClock, systemRandom } from "./adapters/system/clock.js";
 import { ProcLifelines } from "./adapters/system/lifelines.js";
 import { EBPF_CAPACITY } from "./adapters/ebpf/measure.js";
@@ -254,7 +255,7 @@ export async function withAgentDeps(
   const { DiskCopy, copyPath } = await import("./adapters/disk/copy.js");
   const cache = createManifestCache();
   const enforcer = await openEnforcer(settings, logger);
-  if (settings.source !== null) await mkdir(settings.stateDir, { recursive: true, mode: 0o700 });
+  if (settings.source !== null) makeFolder(settings.stateDir, 0o700);
   await withStore(settings, { create: true }, async (store) =>
     use(
       {

@@ -3,8 +3,14 @@ import { createHash } from "node:crypto";
 import { relative, resolve } from "node:path";
 import { text } from "node:stream/consumers";
 import { OperationError } from "../operations/error.js";
-import type { SourceFile } from "../ports/source.js";
+import type { Snapshot, SourceFile } from "../ports/source.js";
 import { openFolder } from "../wiring.js";
+
+interface Found {
+  readonly files: readonly FoundFile[];
+  /** Absolute paths of policy files that are symbolic links. */
+  readonly skipped: readonly string[];
+}
 
 interface FoundFile extends SourceFile {
   /** Absolute; null for standard input. */
@@ -22,20 +28,24 @@ interface FoundFile extends SourceFile {
 export async function readPaths(
   paths: readonly string[],
   from: "here" | "top" = "here",
-): Promise<readonly SourceFile[]> {
+): Promise<Pick<Snapshot, "files"> & { readonly skipped: readonly string[] }> {
   const files = new Map<string, FoundFile>();
+  const links = new Set<string>();
   for (const path of paths) {
-    for (const file of path === "-" ? [await readInput()] : await readFolder(path))
-      files.set(file.place ?? file.path, file);
+    const found = path === "-" ? { files: [await readInput()], skipped: [] } : await readFolder(path);
+    for (const file of found.files) files.set(file.place ?? file.path, file);
+    for (const link of found.skipped) links.add(link);
   }
   const tops = new Set([...files.values()].filter(({ place }) => place !== null).map(({ top }) => top));
   const [top = null] = tops;
   const start = from === "top" && tops.size === 1 && top !== null ? top : process.cwd();
-  return [...files.values()].map(({ path, text, blobId, place }) => ({
-    path: place === null ? path : relative(start, place),
-    text,
-    blobId,
-  }));
+  return {
+    files: [...files.values()].map(({ place, top: _, ...file }) => ({
+      ...file,
+      path: place === null ? file.path : relative(start, place),
+    })),
+    skipped: [...links].map((link) => relative(start, link)),
+  };
 }
 
 async function readInput(): Promise<FoundFile> {
@@ -44,7 +54,7 @@ async function readInput(): Promise<FoundFile> {
   return { path: "<stdin>", text: content, blobId, place: null, top: null };
 }
 
-async function readFolder(path: string): Promise<readonly FoundFile[]> {
+async function readFolder(path: string): Promise<Found> {
   const { files, source, root = "", skipped = [] } = await (await openFolder(path)).fetch();
   if (files.length === 0) {
     const links = skipped.length === 0 ? "" : ` (symbolic links are not followed: ${skipped.join(", ")})`;
@@ -55,5 +65,8 @@ async function readFolder(path: string): Promise<readonly FoundFile[]> {
   }
   // A work tree without a commit has changes that no commit holds.
   const top = source.commit !== null || source.dirty ? root : null;
-  return files.map((file) => ({ ...file, place: resolve(root, file.path), top }));
+  return {
+    files: files.map((file) => ({ ...file, place: resolve(root, file.path), top })),
+    skipped: skipped.map((link) => resolve(root, link)),
+  };
 }

@@ -6,7 +6,7 @@ import type { Settings } from "../operations/settings.js";
 import type { SourceFile } from "../ports/source.js";
 import type { Store } from "../ports/store.js";
 import { policyWriteDocument, renderPolicyWritten } from "../views/policies.js";
-import { describeWriter, readManifests, systemClock, systemRandom } from "../wiring.js";
+import { describeWriter, readBootId, readManifests, systemClock, systemRandom } from "../wiring.js";
 import { withStore } from "../wiring-store.js";
 import { BaseCommand } from "./base.js";
 import { operatorName } from "./confirm.js";
@@ -44,6 +44,7 @@ export abstract class WriteCommand extends BaseCommand {
     const writer = {
       node: settings.node,
       holder: await describeWriter(),
+      boot: await readBootId(),
       author: operatorName(),
       reason: flags.reason,
       override: flags.override,

@@ -39,8 +39,8 @@ export default class Validate extends BaseCommand {
     const { argv, flags } = await this.parse(Validate);
     const format = flags.json ? "json" : flags.format;
     const paths = argv.length === 0 ? ["."] : argv.map(String);
-    const files = await readPaths(paths, format === "text" || format === "json" ? "here" : "top");
-    const { objects, diagnostics, omitted } = readManifests(files);
+    const { files, skipped } = await readPaths(paths, format === "text" || format === "json" ? "here" : "top");
+    const { objects, diagnostics, omitted } = readManifests(files, { skipped });
     if (objects.size === 0 && diagnostics.length === 0) {
       throw new OperationError(
         "not-found",

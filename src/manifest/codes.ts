@@ -29,6 +29,7 @@ export const CODES = {
   readersDiffer: error("ZT1010", "text that readers of YAML do not read alike"),
   sizeLimit: error("ZT1011", "more than is read of one file"),
   moreProblems: error("ZT1012", "more problems than are told"),
+  unreadFile: error("ZT1013", "file that cannot be read"),
 
   unknownApiVersion: error("ZT2001", "unknown apiVersion"),
   unknownKind: error("ZT2002", "unknown kind"),
@@ -84,6 +85,7 @@ export const CODES = {
   isolatesNothing: warning("ZT5009", "policy that isolates nothing"),
   portNameOfBlock: warning("ZT5010", "port name towards address blocks"),
   emptyMeansAll: warning("ZT5011", "empty field that means everything"),
+  linkedFile: warning("ZT5012", "file that is a symbolic link or a submodule"),
 } as const satisfies Record<string, CodeEntry>;
 
 export type CodeName = keyof typeof CODES;

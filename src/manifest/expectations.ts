@@ -32,6 +32,7 @@ function toProblem({ test, list, index, pairs, example }: BrokenExpectation): Wa
     const message = "the expectation asks for nothing: no workload is meant, or none has a port of that name";
     return { key: test, problem: { code: "testFailed", path: ["spec", list, index], message, wanted: "a connection" } };
   }
+  const isAudited = list === "deny" && [example.explanation?.egress, example.explanation?.ingress].some(isAudit);
   const connection = `${example.from} → ${example.to} ${portOf(example)}`;
   const others = pairs === 1 ? "" : `; ${pairs} pairs break it`;
   return {
@@ -45,10 +46,15 @@ function toProblem({ test, list, index, pairs, example }: BrokenExpectation): Wa
           : `${connection} is denied and must be allowed: ${whyDenied(example)}${others}`,
       found: connection,
       wanted: list === "deny" ? "no such connection" : "the connection",
-      fix: list === "deny" ? "narrow what allows it" : "add rules that allow it, on both ends",
+      fix: isAudited ? ENFORCE : list === "deny" ? "narrow what allows it" : "add rules that allow it, on both ends",
     },
   };
 }
+
+const ENFORCE =
+  "what only audits refuses nothing: enforce it (its own mode, its Namespace's or the Cluster's), or add the test when it is enforced";
+
+const isAudit = (side: Side | undefined): boolean => side?.reason === "audit";
 
 function portOf({ protocol, port }: Counterexample): string {
   if (port === null) return "by a protocol other than TCP, UDP, SCTP and ICMP";
@@ -62,8 +68,10 @@ function whyAllowed({ from, to, explanation }: Counterexample): string {
 
 function allowing(end: string, direction: string, { reason, rules: [rule], policies }: Side): string {
   if (reason === "no-workload") return `${end} is no workload's address`;
-  if (reason === "audit")
-    return `${policies.map(({ policy }) => policy).join(", ")} only audits ${direction} of ${end}`;
+  if (reason === "audit") {
+    const names = policies.map((policy) => `${policy.policy}${at(policy)}`);
+    return `${names.join(", ")} only ${names.length === 1 ? "audits" : "audit"} ${direction} of ${end}`;
+  }
   if (rule === undefined) return `nothing isolates ${direction} of ${end}`;
   return `${direction} rule ${rule.index} of ${rule.policy}${at(rule)} allows it`;
 }

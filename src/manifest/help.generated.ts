@@ -10,8 +10,9 @@ export const HELP: Readonly<Record<string, { readonly example: string; readonly 
   ZT1008: {"example":"`- a`","fix":"begin with apiVersion, kind and metadata"},
   ZT1009: {"example":"control characters but tab, LF and CR LF; a CR alone; U+0085, U+2028, U+2029; marks that turn the direction of writing; a byte order mark within the text; a line that begins with `%`. In comments too","fix":"remove it, or write it as an escape in double quotes"},
   ZT1010: {"example":"`yaml` and js-yaml find other values, or one of them finds an error","fix":"write it more plainly: one field on a line, quotes"},
-  ZT1011: {"example":"600,000 words, brackets and line breaks; 20,000 documents; 1,000 places that are no YAML","fix":"write the objects into several files"},
+  ZT1011: {"example":"600,000 words, brackets and line breaks; 20,000 documents; 1,000 places that are no YAML; 1 MiB","fix":"write the objects into several files"},
   ZT1012: {"example":"a thousand are told","fix":"mend those; a warning where no error is left out"},
+  ZT1013: {"example":"a file that is not UTF-8 text, or that its reader may not open; one of more than 1 MiB is ZT1011","fix":"save it as UTF-8; let the user read it"},
   ZT2001: {"example":"`apiVersion: apps/v1`","fix":"use `ztap/v1` or `networking.k8s.io/v1`; keep other documents elsewhere"},
   ZT2002: {"example":"`kind: Pod`","fix":"Cluster, Namespace, Node, Workload, NetworkPolicy or ConnectivityTest"},
   ZT2003: {"example":"`podSelecter: {}`","fix":"the nearest known field is proposed, or the field below which it was meant to stand: `podSelector:` and `matchLabels:` in one column"},
@@ -63,4 +64,5 @@ export const HELP: Readonly<Record<string, { readonly example: string; readonly 
   ZT5009: {"example":"ztap/v1 with neither ingress, egress nor policyTypes","fix":"add `ingress: []` to deny"},
   ZT5010: {"example":"`egress: [{to: [{ipBlock: {cidr: 192.0.2.0/24}}], ports: [{port: https}]}]`","fix":"write the port's number; only workloads have named ports"},
   ZT5011: {"example":"`from:` with nothing below it, in `networking.k8s.io/v1`","fix":"give it a value, or remove it where everybody is meant"},
+  ZT5012: {"example":"`web.yaml -> ../web.yaml`","fix":"put the file itself there, or give the link another ending"},
 };

@@ -5,7 +5,7 @@
  * without errors; whoever gets a diagnostic of severity `error` must refuse the state as a whole.
  */
 import { hasErrors, type Diagnostic } from "../model/diagnostic.js";
-import type { Kind } from "../model/objects.js";
+import type { Kind, Position } from "../model/objects.js";
 import type { ObjectSet, StateObject } from "../model/state.js";
 import { checkCapacity, type Capacities } from "./capacity.js";
 import { compareObjects } from "./compare.js";
@@ -21,6 +21,8 @@ export interface ManifestFile {
   readonly path: string;
   readonly text: string;
   readonly blobId: string;
+  /** Where its text could not be read: why not. */
+  readonly unread?: { readonly reason: "too-large" | "not-utf8" | "denied"; readonly message: string };
 }
 
 export interface Manifests {
@@ -62,10 +64,13 @@ export interface ReadOptions {
   readonly cache?: ManifestCache;
   /** What a node can hold and say; a state that goes beyond it is refused. Absent: anything. */
   readonly capacities?: Capacities;
+  /** Paths of files that were left out because they are symbolic links or submodules: each is told. */
+  readonly skipped?: readonly string[];
 }
 
 export function readManifests(files: readonly ManifestFile[], options: ReadOptions = {}): Manifests {
   const results = files.map((file) => {
+    if (file.unread !== undefined) return unreadResult(file.path, file.unread);
     const cached = options.cache?.get(file);
     if (cached !== undefined) return cached;
     const result = readFile(file);
@@ -84,8 +89,9 @@ export function readManifests(files: readonly ManifestFile[], options: ReadOptio
       return at === undefined ? [] : [{ at, problem }];
     });
   const warnings = locate(lintObjects(objects, unread));
+  const skipped = (options.skipped ?? []).map(linkedFile);
   const placed = place([...problems, ...warnings], files);
-  const diagnostics = [...results.flatMap((result) => result.diagnostics), ...placed];
+  const diagnostics = [...results.flatMap((result) => result.diagnostics), ...placed, ...skipped];
   const { capacities } = options;
   // A state that is refused anyway is neither measured nor tested.
   if (!hasErrors(diagnostics)) {
@@ -98,6 +104,26 @@ export function readManifests(files: readonly ManifestFile[], options: ReadOptio
   );
   return { objects, ...limited };
 }
+
+/** What the file declares is not known, so that nothing can be said to be missing. */
+function unreadResult(file: string, { reason, message }: NonNullable<ManifestFile["unread"]>): FileResult {
+  const fix = {
+    "too-large": "write the objects into several files",
+    "not-utf8": "save it as UTF-8; where it is no manifest, give it another ending than .yaml",
+    denied: "let the user that runs ztap read it",
+  }[reason];
+  const code = reason === "too-large" ? "sizeLimit" : "unreadFile";
+  const diagnostic = toDiagnostic({ code, path: [], message, fix }, startOf(file));
+  return { objects: [], diagnostics: [diagnostic], omitted: { error: 0, warning: 0 }, unread: new Set([null]) };
+}
+
+function linkedFile(file: string): Diagnostic {
+  const message = "symbolic links and submodules are not followed: nothing of this file is read";
+  const fix = "put the file itself here; where it is no manifest, give the link another ending than .yaml";
+  return toDiagnostic({ code: "linkedFile", path: [], message, fix }, startOf(file));
+}
+
+const startOf = (file: string): Position => ({ file, line: 1, column: 1 });
 
 function byPosition(a: Diagnostic, b: Diagnostic): number {
   if (a.file !== b.file) return a.file < b.file ? -1 : 1;

@@ -22,7 +22,7 @@ export async function readDesired(source: Source, read: typeof readManifests, co
 
 export function toDesired(snapshot: Snapshot, read: typeof readManifests): ReadResult {
   if (snapshot.unverified) throw unverified(snapshot.unverified);
-  const { objects, diagnostics } = read(snapshot.files);
+  const { objects, diagnostics } = read(snapshot.files, { skipped: snapshot.skipped ?? [] });
   return {
     desired: hasErrors(diagnostics) ? null : { source: snapshot.source, objects },
     diagnostics,

@@ -11,6 +11,8 @@ export interface Candidate {
   readonly node: string;
   /** Names this very process, and no agent. */
   readonly holder: string;
+  /** Names the boot of the machine that it runs on, as an agent's status does; absent or null where that is not known. */
+  readonly boot?: string | null;
 }
 
 /** Longer than a commit of a large state takes; shorter than anyone would wait after a crash. */
@@ -19,17 +21,18 @@ const LEASE_MS = 10_000;
 /** @throws OperationError `not-leader` */
 export async function withLeadership(
   store: Store,
-  { node, holder }: Candidate,
+  candidate: Candidate,
   write: (fence: Fence) => Promise<CommitOutcome>,
 ): Promise<CommitOutcome> {
+  const { node, holder } = candidate;
   const current = await store.readFence();
   if (current !== null) {
-    if (current.leader !== node) throw await notLeader(store, node, current.leader);
+    if (current.leader !== node) throw await notLeader(store, candidate, current.leader);
     return write(current);
   }
   const { fence, leader } = await store.campaign({ id: node, holder }, LEASE_MS);
   if (fence === null) {
-    if (leader !== null && leader !== node) throw await notLeader(store, node, leader);
+    if (leader !== null && leader !== node) throw await notLeader(store, candidate, leader);
     // This node's agent, or another command of its, was quicker: its fence can be read now.
     return { outcome: "fenced", leader };
   }
@@ -42,16 +45,16 @@ export async function withLeadership(
 }
 
 /** @throws OperationError `not-leader` where another node leads */
-export async function requireLeadership(store: Store, node: string): Promise<void> {
+export async function requireLeadership(store: Store, candidate: Candidate): Promise<void> {
   const leader = await store.readLeader();
-  if (leader !== null && leader !== node) throw await notLeader(store, node, leader);
+  if (leader !== null && leader !== candidate.node) throw await notLeader(store, candidate, leader);
 }
 
-async function notLeader(store: Store, node: string, leader: string): Promise<OperationError> {
+async function notLeader(store: Store, { node, boot = null }: Candidate, leader: string): Promise<OperationError> {
   const known = [...(await store.listMembers()), ...(await store.listHeartbeats())].find(({ id }) => id === leader);
   const where = known === undefined ? leader : `${leader} (${known.address})`;
-  return new OperationError(
-    "not-leader",
-    `node ${node} does not lead, ${where} does: run this there; nothing was changed`,
-  );
+  const status = boot === null ? undefined : (await store.listNodeStatus()).find((known) => known.node === leader);
+  const advice =
+    status?.boot === boot && boot !== null ? `its agent runs on this machine: give --node ${leader}` : "run this there";
+  return new OperationError("not-leader", `node ${node} does not lead, ${where} does: ${advice}; nothing was changed`);
 }

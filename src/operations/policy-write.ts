@@ -14,6 +14,7 @@ import type { SourceFile } from "../ports/source.js";
 import type { Store } from "../ports/store.js";
 import type { Clock, Random } from "../ports/system.js";
 import { OperationError } from "./error.js";
+import { readGitDifference } from "./git-state.js";
 import { requireLeadership, withLeadership, type Candidate } from "./leadership.js";
 import { requireOverride } from "./owner.js";
 import type { PolicyId, PolicyRow } from "./policies.js";
@@ -48,7 +49,7 @@ export type PolicyWritten =
       readonly outcome: "committed";
       readonly policy: PolicyRow;
       readonly revision: Revision;
-      /** True where the leader will return to what Git says, unless `source.selfHeal` is off. */
+      /** True where Git says otherwise of this policy: the leader will return to that, unless `source.selfHeal` is off. */
       readonly overGit: boolean;
       /** In force: then the leader returns to nothing before it has ended. */
       readonly suspension: Suspension | null;
@@ -78,7 +79,6 @@ export async function rollbackPolicy(
   version: number,
   writer: Writer,
 ): Promise<PolicyWritten> {
-  await requireLeadership(deps.store, writer.node);
   const { object, revision } = await findVersion(deps.store, id, version);
   const reason = why(`rollback to version ${version}`, writer.reason);
   return writePolicy(deps, object, { ...writer, reason }, `revision ${revision}`);
@@ -125,7 +125,7 @@ async function writePolicy(
   const { store } = deps;
   const source: SourceRef = { location, commit: null, dirty: false, author: null, subject: null };
   for (let attempt = 1; attempt <= ATTEMPTS; attempt += 1) {
-    await requireLeadership(store, writer.node);
+    await requireLeadership(store, writer);
     const head = await store.readHead();
     const base = head === null ? null : await store.readState(head);
     if (base?.objects.get(refKey(policy.ref))?.digest === policy.digest)
@@ -139,14 +139,21 @@ async function writePolicy(
     if (result.outcome === "committed") {
       const { revision } = result;
       const { suspension } = await store.readOrders();
-      const written = { policy: rowOf(revision, policy), revision, overGit, suspension, warnings: diagnostics };
-      return { outcome: "committed", ...written };
+      const written = { policy: rowOf(revision, policy), revision, suspension, warnings: diagnostics };
+      const differs = overGit && (await differsFromGit(store, revision, policy));
+      return { outcome: "committed", ...written, overGit: differs };
     }
   }
   throw new OperationError(
     "lost-race",
     `head or the leader changed ${ATTEMPTS} times while ${qualifiedName(policy.ref)} was being written; nothing was changed, try again`,
   );
+}
+
+/** Also where it is not known what Git says. */
+async function differsFromGit(store: Store, revision: Revision, { ref }: StateObject): Promise<boolean> {
+  const git = await readGitDifference(store, revision, await store.readSourceStatus());
+  return git?.differs?.has(refKey(ref)) ?? true;
 }
 
 function draftOf({ clock, random }: WriteDeps, objects: ObjectSet, source: SourceRef, writer: Writer) {

@@ -12,6 +12,15 @@ export interface SourceFile {
   readonly text: string;
   /** Content identity (Git blob id, or a digest), for caching what was parsed. */
   readonly blobId: string;
+  /** Why its text is not known, and is empty here: whoever reads the files has to refuse them. Absent where it was read. */
+  readonly unread?: Unread;
+}
+
+/** A file of which nothing can be read. */
+export interface Unread {
+  readonly reason: "too-large" | "not-utf8" | "denied";
+  /** What is wrong with the file, as a sentence that begins with "the file". */
+  readonly message: string;
 }
 
 export interface Snapshot {
@@ -64,7 +73,6 @@ export type SourceErrorCode =
   | "ref-not-found"
   | "path-not-found"
   | "too-large"
-  | "not-utf8"
   | "git-missing"
   | "git-failed";
 

@@ -31,10 +31,11 @@ function renderDiagnostic(diagnostic: Diagnostic, style: Style, lines: SourceLin
   const [wanted, fix] = [diagnostic.wanted, diagnostic.fix].map((text) => text && printableLine(text));
   const colour = (text: string): string => (severity === "error" ? style.bad(text) : style.warn(text));
   const where = path === "" ? "" : ` ${style.dim(`(${path})`)}`;
+  // A file that could not be read has no text to show.
   const source = lines.at(diagnostic.file, line);
   return [
     `${style.bold(`${file}:${line}:${column}`)} ${colour(severity)} ${style.dim(code)} ${message}${where}`,
-    ...(source === undefined ? [] : withCaret(source, line, column, colour, style)),
+    ...(source === undefined || source === "" ? [] : withCaret(source, line, column, colour, style)),
     ...(wanted === undefined ? [] : [`  ${style.dim("wanted")} ${wanted}`]),
     ...(fix === undefined ? [] : [`  ${style.dim("fix")}    ${fix}`]),
     "",

@@ -1,6 +1,6 @@
 /** What was typed wrong, settings and where they come from, output that nobody reads, and init, version, doctor. */
 import { execFileSync } from "node:child_process";
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync, readFileSync, symlinkSync } from "node:fs";
 import { stripVTControlCharacters } from "node:util";
 import t from "tap";
 import { Repository } from "../fakes/repository.js";
@@ -212,8 +212,34 @@ t.test("validate: files, folders, standard input, and what is no text", async (t
   t.match(glued, { diagnostics: [{ code: "ZT1002", line: 5, fix: /put a line --- between two objects/ }] });
   ztap.write("binary/a.yaml", new Uint8Array([0xff, 0xfe, 0, 1]));
   for (const command of ["validate", "plan"]) {
-    t.match(await ztap.run([command, "binary"]), { code: 1, stderr: /^ztap: .*binary\/a\.yaml|a\.yaml/ });
     t.match(await ztap.run([command, "none"]), { code: 1, stderr: /none/ });
+  }
+  ztap.write("binary/large.yaml", "#".repeat(1024 * 1024 + 1));
+  ztap.write("binary/wrong.yaml", "kind: Nodee\n");
+  const unread = await ztap.json(t, "validate", ["validate", "binary"], { code: 1 });
+  t.match(unread.diagnostics, [
+    { code: "ZT1013", file: "binary/a.yaml", line: 1, column: 1, message: "the file is not UTF-8 text" },
+    { code: "ZT1011", file: "binary/large.yaml", line: 1, message: /1048577 bytes/ },
+    { code: "ZT2004", file: "binary/wrong.yaml" },
+  ]);
+  t.equal(unread.diagnostics.length, 3);
+  for (const command of ["plan", "apply"]) {
+    const refused = await ztap.json(t, "error", [command, "binary"], { code: 1 });
+    const codes = refused.error.diagnostics.map(({ code }: { code: string }) => code);
+    t.same([refused.error.code, ...codes], ["invalid-source", "ZT1013", "ZT1011", "ZT2004"], command);
+  }
+  t.match(await ztap.run(["policy", "sync", "binary/a.yaml", "--name", "p"]), { code: 1, stderr: /not UTF-8/ });
+  ztap.write("links/n.yaml", NODES);
+  symlinkSync("../a/n.yaml", ztap.path("links/link.yaml"));
+  const linked = await ztap.json(t, "validate", ["validate", "links"]);
+  t.match(linked, { valid: true, diagnostics: [{ code: "ZT5012", severity: "warning", file: "links/link.yaml" }] });
+  for (const [command, file] of [
+    ["validate", "links/link.yaml"],
+    ["plan", "link.yaml"],
+    ["apply", "link.yaml"],
+  ] as const) {
+    const { stdout, stderr } = await ztap.run([command, "links", ...(command === "apply" ? ["--auto-approve"] : [])]);
+    t.match(stdout + stderr, `${file}:1:1 warning ZT5012 symbolic links and submodules are not followed`, command);
   }
   ztap.write("empty/README.md", "");
   ztap.write("comments/a.yaml", "# nothing yet\n---\n");
@@ -241,6 +267,11 @@ t.test("what the system refuses is told in words, with what to do", async (t) =>
     ["plan repo --out none/x", /plan cannot be saved as none\/x: no such file/],
     ["apply file", /neither a folder nor a saved plan/],
     ["init file/below", /file\/below: not a directory; check the path/],
+    // Where Node's own recursive mkdir never ends.
+    ["init /proc/foo", /\/proc\/foo cannot be made: the file system of \/proc takes no new folder/],
+    ["init /proc/foo/below", /\/proc\/foo cannot be made/],
+    ["plan file:///dev/null/x --state-dir /proc/foo", /\/proc\/foo cannot be made/],
+    ["agent --once --backend none --source file:///x --state-dir /proc/foo", /\/proc\/foo cannot be made/],
     ["apply repo --auto-approve --store ./file/store", /store at \.\/file\/store cannot be used: not a directory/],
   ];
   for (const [line, message] of rows) {

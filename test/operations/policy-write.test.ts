@@ -2,6 +2,7 @@ import t from "tap";
 import { MemoryTable, openMemoryStore } from "../../src/adapters/memory/store.js";
 import { readManifests } from "../../src/manifest/read.js";
 import { readClusterStatus } from "../../src/operations/cluster.js";
+import type { NodeStatus } from "../../src/model/status.js";
 import { OperationError } from "../../src/operations/error.js";
 import type { Writer } from "../../src/operations/policy-write.js";
 import { rollbackPolicy, syncPolicy } from "../../src/operations/policy-write.js";
@@ -16,6 +17,20 @@ import { draft, policy as policyObject } from "../fakes/objects.js";
 
 const WRITER: Writer = { node: "n1", holder: "cli", author: "ada@host", reason: "", override: false };
 const WEB = { namespace: "default", name: "web" };
+const STATUS: NodeStatus = {
+  node: "n2",
+  boot: "b1",
+  backend: "none",
+  attemptedRevision: 1,
+  enforcedRevision: 1,
+  rulesetDigest: null,
+  state: "InSync",
+  message: null,
+  drift: [],
+  healed: 0,
+  subjects: [],
+  observedAt: "2026-01-01T00:00:00.000Z",
+};
 const portText = (port: number, name = "web") =>
   policy(name, `  podSelector: {}\n  ingress: [{ ports: [{ port: ${port} }] }]`);
 
@@ -84,6 +99,11 @@ t.test(
     const refusal = { code: "not-leader", message: /node n1 does not lead, n2 \(10\.0\.0\.2:9470\) does/ };
     await t.rejects(sync(portText(82)), refusal);
     await t.rejects(rollback(1), refusal);
+    await t.rejects(rollback(9), { code: "no-such-version" }, "a typo is told first");
+    await store.writeNodeStatus(STATUS);
+    const here = { ...refusal, message: /n2 \(\S+\) does: its agent runs on this machine: give --node n2;/ };
+    await t.rejects(sync(portText(82), { boot: "b1" }), here);
+    await t.rejects(sync(portText(82), { boot: "b2" }), { ...refusal, message: /does: run this there/ });
     t.equal(await store.readHead(), 2);
     t.match(await sync(portText(82), { node: "n2" }), { outcome: "committed" });
     t.match(await store.readFence(), { leader: "n2", term: 3 }, "the agent leads on");
@@ -284,7 +304,9 @@ t.test("over a polled source it needs --override, and shows as drift from Git un
       /returns to Git's state when the source is no longer suspended/,
     );
   await store.writeSuspension(null);
-  t.match(await rollback(1, { override: true }), { outcome: "committed", policy: { version: 4 } });
+  const returned = await rollback(1, { override: true });
+  t.match(returned, { outcome: "committed", policy: { version: 4 }, overGit: false }, "which is Git's own text");
+  if (returned.outcome !== "invalid") t.notMatch(renderPolicyWritten(returned, plainStyle), /not what Git says/);
   t.match(await sourceNow(), { state: "Synced" });
   t.match(await listPolicies(store), [{ git: "Synced", version: 4 }], "the content is compared, not the version");
   await store.writeSourceStatus({ ...source, acceptedRevision: 99 }, fence);

@@ -57,6 +57,24 @@ t.test("one that breaks one is refused at the expectation, with a packet and the
   ]);
 });
 
+t.test("where a policy only audits, a test of what must not be allowed says so, and to enforce it", async (t) => {
+  const closed = (name: string) => policy(name, "  podSelector: { matchLabels: { app: db } }\n  ingress: []");
+  const spec =
+    "  deny: [{ from: { podSelector: { matchLabels: { env: dev } } }, to: { podSelector: { matchLabels: { app: db } } } }]";
+  const diagnosed = (own: string) => {
+    const modes = `---\napiVersion: ztap/v1\nkind: Cluster\nmetadata: { name: cluster }\nspec: { mode: audit }\n`;
+    const workloads = workload("db@n1 10.0.0.2 app=db") + workload("dev@n2 10.0.1.1 env=dev");
+    const text = workloads + own + modes + test("t", spec);
+    return readManifests([{ path: "s.yaml", text, blobId: "" }]).diagnostics.filter(({ code }) => code === "ZT4007");
+  };
+  const fix = /what only audits refuses nothing: enforce it/;
+  const one = /and default\/a \(s\.yaml:\d+\) only audits ingress of default\/db$/;
+  t.match(diagnosed(closed("a")), [{ message: one, fix }]);
+  const two = /and default\/a \(\S+\), default\/b \(\S+\) only audit ingress of default\/db$/;
+  t.match(diagnosed(closed("a") + closed("b")), [{ message: two, fix }]);
+  t.match(diagnosed(""), [{ message: /nothing isolates ingress/, fix: "narrow what allows it" }]);
+});
+
 t.test("what could never fail is refused, and what selects nothing is warned of", async (t) => {
   t.match(diagnose(test("none", "  allow: []")), [/^ZT2004 .*expects nothing/]);
   t.match(

@@ -3,10 +3,11 @@
  * record with its digest, then each object's text in the order of the revision's entries.
  */
 import { constants } from "node:fs";
-import { mkdir, open, readFile, rename } from "node:fs/promises";
+import { open, readFile, rename } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { promisify } from "node:util";
 import { gunzip, gzip } from "node:zlib";
+import { makeFolder } from "../runtime/folder.js";
 import { canonicalJson } from "../../model/digest.js";
 import { refKey, type CommittedState } from "../../model/state.js";
 import type { StateCopy } from "../../ports/copy.js";
@@ -67,7 +68,7 @@ export class DiskCopy implements StateCopy {
     const copy: CopyDocument = { format: FORMAT, revision: encodeRevision(revision), objects: texts };
     const bytes = await promisify(gzip)(JSON.stringify(copy));
     const folder = dirname(this.#path);
-    await mkdir(folder, { recursive: true, mode: 0o700 });
+    makeFolder(folder, 0o700);
     const next = `${this.#path}.next`;
     const { O_WRONLY, O_CREAT, O_TRUNC, O_NOFOLLOW } = constants;
     const file = await open(next, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW, 0o600);

@@ -2,8 +2,9 @@
  * Handover: what living conversations need of the version that is taken over from: for TCP who asked, and for the
  * rest the flows. The frozen part of native/include/ztap_abi.h says where a build of any version finds them.
  */
-import { existsSync, mkdirSync, renameSync, rmSync } from "node:fs";
+import { existsSync, renameSync, rmSync } from "node:fs";
 import { join } from "node:path";
+import { makeFolder } from "../runtime/folder.js";
 import { GIVEN_FLOW } from "./abi.generated.js";
 import { kernel, type LoadedObject, type Native } from "./native.js";
 import type { VersionFolders } from "./paths.js";
@@ -27,7 +28,7 @@ export function isOffered(folders: VersionFolders): boolean {
 
 /** Pins what reads the flows out. One that an earlier agent left may read a map that is not ours any more. */
 export function offer(native: Native, object: LoadedObject, folders: VersionFolders): void {
-  mkdirSync(folders.give, { recursive: true, mode: 0o700 });
+  makeFolder(folders.give, 0o700);
   const next = join(folders.give, `next-${FLOWS}`);
   rmSync(next, { force: true });
   const doing = "Pinning what gives the flows to another version";

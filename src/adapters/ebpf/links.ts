@@ -5,8 +5,9 @@
  * missing beside all that is there; `settle` then puts it in force and lets go of what nobody needs.
  * Killed between any two steps, everything that was attached is attached, and the next run goes on.
  */
-import { existsSync, mkdirSync, renameSync, rmdirSync } from "node:fs";
+import { existsSync, renameSync, rmdirSync } from "node:fs";
 import { join } from "node:path";
+import { makeFolder } from "../runtime/folder.js";
 import { HOOKS } from "./items.js";
 import { kernel, type Hook, type LoadedObject, type Native } from "./native.js";
 import { isHook, linkFolder, listLinks, listPins, nextPin, oldPin, removePins, withPin, type Link } from "./pins.js";
@@ -85,7 +86,7 @@ export class Links {
       }
       return state === "stale";
     }
-    mkdirSync(folder, { recursive: true });
+    makeFolder(folder);
     const next = own.find(({ pin }) => pin !== hook);
     if (next !== undefined) this.#park(folder, next);
     const doing = `Attaching the ${hook} program to the cgroup ${path} of ${workload}`;

@@ -2,8 +2,9 @@
  * Load: brings a node's maps and programs into this process: adopts what an earlier agent pinned,
  * creates what is missing. Attaches nothing.
  */
-import { existsSync, mkdirSync } from "node:fs";
+import { existsSync } from "node:fs";
 import { join } from "node:path";
+import { makeFolder } from "../runtime/folder.js";
 import { EnforcerError } from "../../ports/enforcer.js";
 import { ABI, CONTROL } from "./abi.generated.js";
 import { GIVERS, TAKERS } from "./handover.js";
@@ -23,7 +24,7 @@ export function mountBpffs(native: Native): void {
 
 /** @throws EnforcerError `abi-version` when the pinned maps are not of the version that they are pinned as */
 export function loadObject(native: Native, nativeDir: string, mapsFolder: string): LoadedObject {
-  mkdirSync(mapsFolder, { recursive: true });
+  makeFolder(mapsFolder);
   checkVersion(native, mapsFolder);
   const object = load(native, nativeDir, mapsFolder, PROGRAMS);
   initialise(native, object);
@@ -72,7 +73,7 @@ export function pinnedMaps(object: LoadedObject, mapsFolder: string): readonly s
 
 /** Pins again what lost its pin: without it the next agent would start with an empty map. */
 export function pinMaps(native: Native, object: LoadedObject, mapsFolder: string): void {
-  mkdirSync(mapsFolder, { recursive: true });
+  makeFolder(mapsFolder);
   for (const [name, fd] of Object.entries(object.maps)) {
     const pin = join(mapsFolder, name);
     if (!existsSync(pin)) kernel(`Pinning ${name}`, () => native.pin(fd, pin));

@@ -5,8 +5,9 @@
  * `abi-<version>` may be in force. `retired-<version>-<n>` was one that another has taken over from: it is there
  * while its links are taken off, and while sockets live that no other program can reach.
  */
-import { existsSync, mkdirSync, renameSync, rmSync } from "node:fs";
+import { existsSync, renameSync, rmSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
+import { makeFolder } from "../runtime/folder.js";
 import { ABI } from "./abi.generated.js";
 import { pinnedVersion } from "./load.js";
 import type { Native } from "./native.js";
@@ -57,7 +58,7 @@ export function adoptFlat(native: Native, { node }: NodeFolders): void {
     retire({ ...versionFolders(target), abi: FLAT_ABI, folder: target, name: basename(target), isRetired: false });
   for (const name of ["links", "maps"]) {
     if (!existsSync(join(node, name))) continue;
-    mkdirSync(target, { recursive: true, mode: 0o700 });
+    makeFolder(target, 0o700);
     renameSync(join(node, name), join(target, name));
   }
 }

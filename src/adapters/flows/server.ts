@@ -3,9 +3,10 @@
  * as the reader reads, and no faster.
  */
 import { once } from "node:events";
-import { chmod, mkdir, rm } from "node:fs/promises";
+import { chmod, rm } from "node:fs/promises";
 import { connect, createServer, type Server, type Socket } from "node:net";
 import { join } from "node:path";
+import { makeFolder } from "../runtime/folder.js";
 import type { FlowFeed } from "../../ports/flows.js";
 import type { Logger } from "../../ports/system.js";
 import { isQuery, LAST_LINE, parseLine } from "./records.js";
@@ -22,7 +23,7 @@ export interface FlowServer {
 /** @throws where the socket cannot be made, or another agent of this node answers on it */
 export async function serveFlows(stateDir: string, node: string, feed: FlowFeed, logger: Logger): Promise<FlowServer> {
   const folder = flowsFolder(stateDir);
-  await mkdir(folder, { recursive: true, mode: 0o700 });
+  makeFolder(folder, 0o700);
   // Whoever may not enter the folder cannot reach the socket, also in the moment before its own mode is set.
   await chmod(folder, 0o700);
   const stop = new AbortController();

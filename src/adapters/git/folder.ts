@@ -11,15 +11,24 @@ import { readdir, readFile, realpath, stat } from "node:fs/promises";
 import { dirname, join, relative, resolve, sep } from "node:path";
 import type { SourceRef } from "../../model/state.js";
 import { withReason } from "../../model/system-error.js";
-import { SourceError, type BaseSource, type Snapshot, type Source, type SourceFile } from "../../ports/source.js";
+import {
+  SourceError,
+  type BaseSource,
+  type Snapshot,
+  type Source,
+  type SourceFile,
+  type Unread,
+} from "../../ports/source.js";
 import { findFork, readTreeOrNothing } from "./base.js";
 import { git, gitVersion } from "./git.js";
 import {
-  decodeText,
   DEFAULT_LIMITS,
   isPolicyFile,
   isSkippedFolder,
   refuseTooLarge,
+  textFile,
+  tooLarge,
+  unreadFile,
   type SourceLimits,
 } from "./limits.js";
 import { cleanRef } from "./source.js";
@@ -58,7 +67,7 @@ export class FolderSource implements Source {
     const named = (absolute: string): string => slashed(relative(place.root, absolute));
     const listed = found.files.map(({ path, size }) => ({ absolute: path, path: named(path), size }));
     refuseTooLarge(listed, this.#limits);
-    const files = (await readAll(listed)).sort((a, b) => (a.path < b.path ? -1 : 1));
+    const files = (await readAll(listed, this.#limits)).sort((a, b) => (a.path < b.path ? -1 : 1));
     return {
       source: await sourceRef(place, files, this.location),
       files,
@@ -210,20 +219,29 @@ async function findFiles(dir: string, shown: string): Promise<Found> {
   return { files, skipped };
 }
 
-async function readAll(files: readonly { readonly absolute: string; readonly path: string }[]): Promise<SourceFile[]> {
+interface ListedFile {
+  readonly absolute: string;
+  readonly path: string;
+  readonly size: number;
+}
+
+async function readAll(files: readonly ListedFile[], limits: SourceLimits): Promise<SourceFile[]> {
   const read: SourceFile[] = [];
   for (let at = 0; at < files.length; at += 64)
-    read.push(...(await Promise.all(files.slice(at, at + 64).map(readOne))));
+    read.push(...(await Promise.all(files.slice(at, at + 64).map((file) => readOne(file, limits)))));
   return read;
 }
 
-async function readOne({ absolute, path }: { readonly absolute: string; readonly path: string }): Promise<SourceFile> {
-  const bytes = await readFile(absolute).catch((error: unknown) => {
-    throw new SourceError("source-denied", withReason(`${path} cannot be read`, error), { cause: error });
+async function readOne({ absolute, path, size }: ListedFile, limits: SourceLimits): Promise<SourceFile> {
+  const large = tooLarge(size, limits);
+  if (large !== undefined) return unreadFile(path, large);
+  const bytes = await readFile(absolute).catch((error: unknown): Unread => {
+    return { reason: "denied", message: withReason("the file cannot be read", error) };
   });
+  if (!(bytes instanceof Uint8Array)) return unreadFile(path, bytes);
   // The id that git would give the file, so that one cache of parsed files serves every source.
   const blobId = createHash("sha1").update(`blob ${bytes.length}\0`).update(bytes).digest("hex");
-  return { path, text: decodeText(bytes, path), blobId };
+  return textFile(path, bytes, blobId);
 }
 
 function bareRef(location: string): SourceRef {

@@ -1,5 +1,5 @@
 /** Bounds of what a source may bring in, so that a mistaken push cannot exhaust a host. */
-import { SourceError } from "../../ports/source.js";
+import { SourceError, type SourceFile, type Unread } from "../../ports/source.js";
 
 export interface SourceLimits {
   readonly fileBytes: number;
@@ -20,23 +20,17 @@ export function isSkippedFolder(name: string): boolean {
   return name.startsWith(".") || name === "node_modules";
 }
 
-/** @throws SourceError `too-large` */
-export function refuseTooLarge(
-  files: readonly { readonly path: string; readonly size: number }[],
-  limits: SourceLimits,
-): void {
+/**
+ * Bounds of the files together. One that is too large by itself is not read, and so counts for nothing.
+ * @throws SourceError `too-large`
+ */
+export function refuseTooLarge(files: readonly { readonly size: number }[], limits: SourceLimits): void {
   if (files.length > limits.files)
     throw new SourceError(
       "too-large",
       `the source holds ${files.length} policy files; at most ${limits.files} are read`,
     );
-  const large = files.find((file) => file.size > limits.fileBytes);
-  if (large !== undefined)
-    throw new SourceError(
-      "too-large",
-      `${large.path} has ${large.size} bytes; a policy file may have ${limits.fileBytes}`,
-    );
-  const total = files.reduce((sum, file) => sum + file.size, 0);
+  const total = files.reduce((sum, { size }) => sum + (size > limits.fileBytes ? 0 : size), 0);
   if (total > limits.totalBytes)
     throw new SourceError(
       "too-large",
@@ -44,11 +38,21 @@ export function refuseTooLarge(
     );
 }
 
-/** @throws SourceError `not-utf8` */
-export function decodeText(bytes: Uint8Array, path: string): string {
+/** Why a file of this size is not read; undefined where it is. */
+export function tooLarge(size: number, { fileBytes }: SourceLimits): Unread | undefined {
+  return size > fileBytes
+    ? { reason: "too-large", message: `the file has ${size} bytes; a policy file may have ${fileBytes}` }
+    : undefined;
+}
+
+export function unreadFile(path: string, unread: Unread): SourceFile {
+  return { path, text: "", blobId: "", unread };
+}
+
+export function textFile(path: string, bytes: Uint8Array, blobId: string): SourceFile {
   try {
-    return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
-  } catch (error) {
-    throw new SourceError("not-utf8", `${path} is not UTF-8 text`, { cause: error });
+    return { path, text: new TextDecoder("utf-8", { fatal: true }).decode(bytes), blobId };
+  } catch {
+    return { ...unreadFile(path, { reason: "not-utf8", message: "the file is not UTF-8 text" }), blobId };
   }
 }

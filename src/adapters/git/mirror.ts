@@ -7,6 +7,7 @@ import { createHash, randomBytes } from "node:crypto";
 import { mkdir, rename, rm, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
+import { makeFolder } from "../runtime/folder.js";
 import { withReason } from "../../model/system-error.js";
 import { SourceError } from "../../ports/source.js";
 import { git, gitFailure, globalConfigText, type GitOptions } from "./git.js";
@@ -172,7 +173,7 @@ export class Mirror {
    */
   async #prepare(): Promise<void> {
     try {
-      await mkdir(this.#cacheDir, { recursive: true, mode: 0o700 });
+      makeFolder(this.#cacheDir, 0o700);
       if (this.#location.local) await replaceFile(this.#globalConfig, globalConfigText());
       if (this.#location.credential !== null) await replaceFile(this.#credentialFile, `${this.#location.credential}\n`);
     } catch (error) {

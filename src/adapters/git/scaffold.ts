@@ -1,7 +1,8 @@
 /** Copies a template of files into a folder for `ztap init`, without overwriting anything, and makes it a repository. */
 import { constants } from "node:fs";
-import { copyFile, mkdir, readdir, stat } from "node:fs/promises";
+import { copyFile, readdir, stat } from "node:fs/promises";
 import { dirname, join } from "node:path";
+import { makeFolder } from "../runtime/folder.js";
 import { git, gitFailure } from "./git.js";
 
 export interface Scaffolded {
@@ -40,14 +41,14 @@ export async function scaffold(templates: readonly Template[], dir: string): Pro
 }
 
 async function copyFiles({ from, to, only }: Template, dir: string, created: string[], kept: string[]): Promise<void> {
-  await mkdir(dir, { recursive: true });
+  makeFolder(dir);
   for (const entry of await readdir(from, { recursive: true, withFileTypes: true })) {
     if (!entry.isFile()) continue;
     const source = join(entry.parentPath, entry.name);
     const below = source.slice(from.length + 1);
     if (only?.test(below) === false) continue;
     const path = join(to, below);
-    await mkdir(dirname(join(dir, path)), { recursive: true });
+    makeFolder(dirname(join(dir, path)));
     const isNew = await copyFile(source, join(dir, path), constants.COPYFILE_EXCL).then(
       () => true,
       (error: unknown) => {

@@ -5,7 +5,15 @@
 import { SourceError, type SourceFile } from "../../ports/source.js";
 import type { SourceRef } from "../../model/state.js";
 import { git, gitFailure, type GitOptions } from "./git.js";
-import { decodeText, isPolicyFile, isSkippedFolder, refuseTooLarge, type SourceLimits } from "./limits.js";
+import {
+  isPolicyFile,
+  isSkippedFolder,
+  refuseTooLarge,
+  textFile,
+  tooLarge,
+  unreadFile,
+  type SourceLimits,
+} from "./limits.js";
 
 export interface TreeEntry {
   readonly mode: string;
@@ -29,7 +37,7 @@ export function cleanSubPath(path: string): string {
   return parts.join("/");
 }
 
-/** @throws SourceError `path-not-found`, `too-large`, `not-utf8`, `git-failed` */
+/** @throws SourceError `path-not-found`, `too-large`, `git-failed` */
 export async function readTree(
   options: GitOptions,
   commit: string,
@@ -39,11 +47,15 @@ export async function readTree(
   const entries = await listEntries(options, commit, subPath);
   const regular = entries.filter(isRegular);
   refuseTooLarge(regular, limits);
-  const blobs = await readBlobs(options, [...new Set(regular.map(({ id }) => id))]);
-  const files = regular.map(({ id, path }) => {
+  const blobs = await readBlobs(options, [
+    ...new Set(regular.flatMap(({ id, size }) => (tooLarge(size, limits) ? [] : [id]))),
+  ]);
+  const files = regular.map(({ id, path, size }) => {
+    const large = tooLarge(size, limits);
+    if (large !== undefined) return { ...unreadFile(path, large), blobId: id };
     const bytes = blobs.get(id);
     if (bytes === undefined) throw new SourceError("git-failed", `${path} (blob ${id}) is not in the repository`);
-    return { path, text: decodeText(bytes, path), blobId: id };
+    return textFile(path, bytes, id);
   });
   const skipped = entries.filter((entry) => !regular.includes(entry)).map(({ path }) => path);
   return { files: files.sort((a, b) => (a.path < b.path ? -1 : 1)), skipped };

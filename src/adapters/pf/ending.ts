@@ -2,8 +2,9 @@
  * Ending: which workloads' connections are to be ended once rules are loaded that bind them to a user. pf's states tell no
  * user, so that this cannot be seen afterwards: it is written down before the rules are loaded, and stays until it is done.
  */
-import { mkdir, readFile, rename, rm, writeFile } from "node:fs/promises";
+import { readFile, rename, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { makeFolder } from "../runtime/folder.js";
 import type { Direction } from "../../model/ruleset.js";
 import type { EnforcementItem } from "../../ports/enforcer.js";
 
@@ -31,7 +32,7 @@ export class EndingFile {
   }
 
   async write(endings: readonly Ending[]): Promise<void> {
-    await mkdir(this.folder, { recursive: true, mode: 0o700 });
+    makeFolder(this.folder, 0o700);
     const next = `${this.#path}.new`;
     await writeFile(next, JSON.stringify(endings), { mode: 0o600, flush: true });
     await rename(next, this.#path);

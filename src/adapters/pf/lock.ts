@@ -2,8 +2,8 @@
  * Lock: one process enforces with this machine's pf. It is SQLite's lock for writing on a database that nobody writes:
  * the kernel gives it to one process alone, and takes it back when that ends, however it ends.
  */
-import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
+import { makeFolder } from "../runtime/folder.js";
 import { EnforcerError } from "../../ports/enforcer.js";
 import { loadSqlite } from "../runtime/sqlite.js";
 
@@ -16,7 +16,7 @@ export interface Lock {
 
 /** @throws EnforcerError `busy` where another process has it */
 export async function takeLock(folder: string): Promise<Lock> {
-  await mkdir(folder, { recursive: true, mode: 0o700 });
+  makeFolder(folder, 0o700);
   const { DatabaseSync } = loadSqlite();
   const database = new DatabaseSync(join(folder, "pf-lock.db"));
   try {

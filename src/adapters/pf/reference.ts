@@ -2,8 +2,9 @@
  * Reference: pf of macOS counts who wants it enabled, and gives each a token. Ours is kept in a file, so that a later
  * agent holds the same one, and `enforcement remove` can give it back. The file also says whose node this machine is.
  */
-import { chmod, mkdir, readFile, rename, rm, writeFile } from "node:fs/promises";
+import { chmod, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { makeFolder } from "../runtime/folder.js";
 import { EnforcerError } from "../../ports/enforcer.js";
 import { holdsToken, isEnabled, readToken } from "./output.js";
 import type { Pfctl } from "./pfctl.js";
@@ -32,7 +33,7 @@ export class ReferenceFile {
   }
 
   async write(reference: Reference): Promise<void> {
-    await mkdir(this.folder, { recursive: true, mode: 0o700 });
+    makeFolder(this.folder, 0o700);
     const next = `${this.#path}.new`;
     await writeFile(next, JSON.stringify(reference), { mode: 0o600 });
     await chmod(next, 0o600);

@@ -33,7 +33,7 @@ export default class PolicySync extends WriteCommand {
   async run(): Promise<void> {
     const { args, flags } = await this.parse(PolicySync);
     const settings = await this.settings(flags);
-    const files = await readPaths([args.file]);
+    const { files } = await readPaths([args.file]);
     const [file, other] = files;
     if (file === undefined || other !== undefined)
       throw new OperationError("usage", `${args.file} is a folder; name one file`);
