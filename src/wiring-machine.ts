@@ -35,7 +35,7 @@ export async function listRemovable(settings: Settings, node: string | null): Pr
   if (found.length > 0 || held.length === 0 || existsSync(copyPath(settings.stateDir, node))) return found;
   const names = held.map((one) => one.node);
   const meant = suggest(node, names);
-  const hint = meant === undefined ? `it does for ${names.join(", ")}` : `did you mean ${meant}?`;
+  const hint = meant === undefined ? `what is enforced is for ${names.join(", ")}` : `did you mean ${meant}?`;
   throw new OperationError("not-found", `nothing is enforced for a node ${node} on this machine; ${hint}`);
 }
 

@@ -14,6 +14,7 @@ import { PF_CAPACITY } from "./adapters/pf/limits.js";
 import type { ManifestFile, Manifests, ReadOptions } from "./manifest/read.js";
 import { readManifests as readUnbounded } from "./manifest/read.js";
 import { hasErrors } from "./model/diagnostic.js";
+import { messageInWords } from "./model/system-error.js";
 import type { AgentDeps, AgentOptions } from "./operations/agent.js";
 import { remoteEndpoint } from "./adapters/git/endpoint.js";
 import { controlEndpoints } from "./operations/endpoints.js";
@@ -367,7 +368,9 @@ async function examine(name: string, fix: string, look: () => Promise<string>): 
   try {
     return toCheck(name, true, await look(), fix);
   } catch (error) {
-    return toCheck(name, false, error instanceof Error ? error.message : String(error), fix);
+    // Most errors say themselves what to do: then that is the advice, and not said twice.
+    const [, detail, advice] = /^(.*); ([^;]+)$/s.exec(messageInWords(error)) ?? [];
+    return toCheck(name, false, detail ?? messageInWords(error), advice ?? fix);
   }
 }
 

@@ -47,6 +47,8 @@ export const SETTING_FLAGS = {
   "source-interval": setting("source.interval", "time between polls", "TIME"),
 };
 
+export const REF_FLAG = Flags.string({ description: "commit, branch or tag", env: "ZTAP_REF", helpValue: "REF" });
+
 export const SETTING_OF_FLAG: Readonly<Record<string, SettingKey>> = {
   store: "store",
   "log-level": "logLevel",

@@ -30,26 +30,38 @@ export async function savePlan(file: string, { plan, desired }: Planned): Promis
   });
 }
 
-/** Whether the path is a file that starts as a saved plan does. */
+/** Whether the path is a saved plan; a folder, a URL and what is not there are none. @throws OperationError for any other file */
 export async function isPlanFile(path: string): Promise<boolean> {
+  const starts = await startsAsPlan(path);
+  if (starts !== false) return starts === true;
+  throw new OperationError(
+    "plan-damaged",
+    `${path} is neither a folder nor a saved plan; name the folder that it is in, or make a plan with ztap plan --out`,
+  );
+}
+
+/** For commands that read a state. @throws OperationError `usage` where the path is a saved plan */
+export async function refusePlanFile(path: string): Promise<void> {
+  if ((await startsAsPlan(path)) === true)
+    throw new OperationError("usage", `${path} is a saved plan; use \`ztap apply ${path}\` to show and commit it`);
+}
+
+/** Null for what is no file. */
+async function startsAsPlan(path: string): Promise<boolean | null> {
   const isFile = await stat(path).then(
     (stats) => stats.isFile(),
     () => false,
   );
-  if (!isFile) return false;
+  if (!isFile) return null;
   const file = await open(path).catch((cause: unknown) => {
     throw new OperationError("plan-damaged", withReason(`${path} cannot be read`, cause), { cause });
   });
   try {
     const { buffer, bytesRead } = await file.read(Buffer.alloc(MAGIC.length), 0, MAGIC.length, 0);
-    if (buffer.subarray(0, bytesRead).toString() === MAGIC) return true;
+    return buffer.subarray(0, bytesRead).toString() === MAGIC;
   } finally {
     await file.close();
   }
-  throw new OperationError(
-    "plan-damaged",
-    `${path} is neither a folder nor a saved plan; name the folder that it is in, or make a plan with ztap plan --out`,
-  );
 }
 
 export interface SavedPlan {
@@ -59,8 +71,7 @@ export interface SavedPlan {
 
 /** @throws OperationError `plan-damaged` */
 export async function loadPlan(file: string, read: typeof readManifests): Promise<SavedPlan> {
-  const damaged = (why: string, cause?: unknown) =>
-    new OperationError("plan-damaged", `${file} is no usable plan: ${why}; plan again`, { cause });
+  const damaged = (why: string) => new OperationError("plan-damaged", `${file} is no usable plan: ${why}; plan again`);
   const text = await readFile(file, "utf8").catch((cause: unknown) => {
     throw new OperationError("plan-damaged", withReason(`${file} cannot be read`, cause), { cause });
   });
@@ -106,17 +117,17 @@ const isPlan = shaped<{ digest: string; content: PlanContent }>({
 /** The digest finds an accident; only the shape can be relied on, since anyone can make a digest. */
 function parsePlan(
   text: string,
-  damaged: (why: string, cause?: unknown) => OperationError,
+  damaged: (why: string) => OperationError,
 ): { readonly digest: string; readonly content: PlanContent } {
   const parsed = parseJson(text, damaged);
   if (!isPlan(parsed)) throw damaged("it does not have the shape of a plan");
   return parsed;
 }
 
-function parseJson(text: string, damaged: (why: string, cause?: unknown) => OperationError): unknown {
+function parseJson(text: string, damaged: (why: string) => OperationError): unknown {
   try {
     return JSON.parse(text);
-  } catch (cause) {
-    throw damaged("it is not whole", cause);
+  } catch {
+    throw damaged("it is not whole");
   }
 }

@@ -40,9 +40,11 @@ export async function readPaths(
   const [top = null] = tops;
   const start = from === "top" && tops.size === 1 && top !== null ? top : process.cwd();
   return {
-    files: [...files.values()].map(({ place, top: _, ...file }) => ({
-      ...file,
-      path: place === null ? file.path : relative(start, place),
+    files: [...files.values()].map(({ place, path, text, blobId, unread }) => ({
+      path: place === null ? path : relative(start, place),
+      text,
+      blobId,
+      ...(unread === undefined ? {} : { unread }),
     })),
     skipped: [...links].map((link) => relative(start, link)),
   };

@@ -6,7 +6,8 @@ import { readDesired } from "../operations/desired.js";
 import { openBase, openSource, readManifests } from "../wiring.js";
 import { BaseCommand } from "./base.js";
 import { InvalidInput } from "./exit.js";
-import { SETTING_FLAGS } from "./flags.js";
+import { REF_FLAG, SETTING_FLAGS } from "./flags.js";
+import { refusePlanFile } from "./plan-file.js";
 
 export const STATE_ARGS = {
   source: Args.string({ ignoreStdin: true, description: "folder or Git URL (default: this folder)", default: "." }),
@@ -14,7 +15,7 @@ export const STATE_ARGS = {
 
 export const STATE_FLAGS = {
   "state-dir": SETTING_FLAGS["state-dir"],
-  ref: Flags.string({ description: "commit, branch or tag", env: "ZTAP_REF" }),
+  ref: REF_FLAG,
   "source-path": SETTING_FLAGS["source-path"],
 };
 
@@ -38,6 +39,7 @@ export abstract class StateCommand extends BaseCommand {
     location: string,
     flags: Readonly<Record<string, unknown>> & { readonly ref: string | undefined },
   ): Promise<DesiredState> {
+    await refusePlanFile(location);
     const source = await openSource(await this.settings(flags), { location, ref: flags.ref });
     const { desired, diagnostics, files } = await readDesired(source, readManifests);
     this.showDiagnostics(diagnostics, files);

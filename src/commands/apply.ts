@@ -2,7 +2,7 @@ import { Args, Flags } from "@oclif/core";
 import { BaseCommand } from "../cli/base.js";
 import { InvalidInput } from "../cli/exit.js";
 import { confirm, operatorName } from "../cli/confirm.js";
-import { EMPTY_FLAGS, SETTING_FLAGS } from "../cli/flags.js";
+import { EMPTY_FLAGS, REF_FLAG, SETTING_FLAGS } from "../cli/flags.js";
 import { requireWayIn } from "../cli/lockout.js";
 import { isPlanFile, loadPlan } from "../cli/plan-file.js";
 import { applyPlan } from "../operations/apply.js";
@@ -34,7 +34,7 @@ export default class Apply extends BaseCommand {
     "state-dir": SETTING_FLAGS["state-dir"],
     node: SETTING_FLAGS.node,
     "allow-lockout": SETTING_FLAGS["allow-lockout"],
-    ref: Flags.string({ description: "commit, branch or tag", env: "ZTAP_REF" }),
+    ref: REF_FLAG,
     "source-path": SETTING_FLAGS["source-path"],
     "auto-approve": Flags.boolean({ description: "do not ask", env: "ZTAP_AUTO_APPROVE" }),
     ...EMPTY_FLAGS,
@@ -42,6 +42,7 @@ export default class Apply extends BaseCommand {
     message: Flags.string({
       char: "m",
       description: "why, for the revision's record",
+      helpValue: "TEXT",
       env: "ZTAP_MESSAGE",
       default: "",
     }),

@@ -19,6 +19,9 @@ export default class Graph extends StateCommand {
     "<%= config.bin %> graph --against main --format mermaid",
     "<%= config.bin %> graph --plan --namespace shop --format svg > plan.svg",
   ];
+  // What oclif makes of flags that need or exclude each other cannot be read.
+  static override usage =
+    "graph [SOURCE] [--against REF [--exact] | --plan] [--format dot|mermaid|svg] [--namespace NAME]";
   static override args = STATE_ARGS;
   static override flags = {
     ...STATE_FLAGS,

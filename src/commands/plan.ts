@@ -1,6 +1,6 @@
 import { Args, Flags } from "@oclif/core";
 import { EXIT, InvalidInput } from "../cli/exit.js";
-import { EMPTY_FLAGS, SETTING_FLAGS } from "../cli/flags.js";
+import { EMPTY_FLAGS, REF_FLAG, SETTING_FLAGS } from "../cli/flags.js";
 import { requireWayIn } from "../cli/lockout.js";
 import { savePlan } from "../cli/plan-file.js";
 import { BASE_FLAGS, StateCommand } from "../cli/state-command.js";
@@ -31,7 +31,7 @@ export default class Plan extends StateCommand {
     "state-dir": SETTING_FLAGS["state-dir"],
     node: SETTING_FLAGS.node,
     "allow-lockout": SETTING_FLAGS["allow-lockout"],
-    ref: Flags.string({ description: "commit, branch or tag", env: "ZTAP_REF" }),
+    ref: REF_FLAG,
     ...BASE_FLAGS,
     ...EMPTY_FLAGS,
     "source-path": SETTING_FLAGS["source-path"],
@@ -59,6 +59,8 @@ export default class Plan extends StateCommand {
         "--out does not go with --against: a plan against a commit belongs to no store, and cannot be applied",
       );
     }
+    if (flags.json && flags.format === "markdown")
+      throw new OperationError("usage", "--json does not go with --format markdown; give one of them");
     const format = flags.json ? "json" : flags.format;
     if (flags.summary && format !== "text")
       throw new OperationError("usage", `--summary does not go with ${format}, which has its own summary`);

@@ -42,10 +42,9 @@ export default class Validate extends BaseCommand {
     const { files, skipped } = await readPaths(paths, format === "text" || format === "json" ? "here" : "top");
     const { objects, diagnostics, omitted } = readManifests(files, { skipped });
     if (objects.size === 0 && diagnostics.length === 0) {
-      throw new OperationError(
-        "not-found",
-        `nothing to validate: no object stands in ${files.map(({ path }) => path).join(", ")}; check the path`,
-      );
+      const names = files.map(({ path }) => path).join(", ");
+      const advice = paths.every((path) => path === "-") ? "check what is piped in" : "check the path";
+      throw new OperationError("not-found", `nothing to validate: no object stands in ${names}; ${advice}`);
     }
     const render = {
       text: () => renderValidation(objects, diagnostics, files, this.style),

@@ -46,7 +46,7 @@ export function readConfig(file: string, text: string): ConfigResult {
   const difference = unclear.length === 0 ? findDisagreement(text, value === null ? [] : [value]) : undefined;
   if (difference !== undefined) return refuse(placed(difference.problem));
   const parsed = parseConfig(value);
-  const found = [...unclear, ...(parsed.ok ? [] : explainErrors(parsed.errors, "ztap", value).problems)];
+  const found = [...unclear, ...(parsed.ok ? [] : explainErrors(parsed.errors, "config", value).problems)];
   if (found.length > 0 || !parsed.ok) return refuse(...found.map(placed));
   return { values: flatten(parsed.document), diagnostics: [] };
 }

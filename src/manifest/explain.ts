@@ -14,6 +14,9 @@ const ZTAP_ONLY_FIELDS = new Set(["mode", "type", "code"]);
 /** More are not told of a file anyway. */
 const EXPLAINED = 1_200;
 
+/** What the document is: an object of one of the two, or the configuration file. */
+type Family = "ztap" | "kubernetes" | "config";
+
 export interface Explained {
   readonly problems: readonly Problem[];
   /** How many errors there are beyond those. */
@@ -21,11 +24,7 @@ export interface Explained {
 }
 
 /** @param document as it was written, with its nulls */
-export function explainErrors(
-  errors: readonly SchemaError[],
-  family: "ztap" | "kubernetes",
-  document: unknown,
-): Explained {
+export function explainErrors(errors: readonly SchemaError[], family: Family, document: unknown): Explained {
   const misplaced = findMisplaced(
     errors
       .filter(({ keyword }) => keyword === "additionalProperties")
@@ -60,7 +59,7 @@ function toUnknownField(error: SchemaError): UnknownField {
   return { parent: pointerPath(error.instancePath), field, known: Object.keys(propertiesOf(error)) };
 }
 
-function explain(error: SchemaError, family: "ztap" | "kubernetes"): Problem | undefined {
+function explain(error: SchemaError, family: Family): Problem | undefined {
   const path = pointerPath(error.instancePath);
   switch (error.keyword) {
     case "additionalProperties":
@@ -114,7 +113,7 @@ function pointerPath(pointer: string): Path {
 const isLabelMap = (field: string | undefined): boolean =>
   ["labels", "annotations", "matchLabels"].includes(field ?? "");
 
-function unknownField(parent: Path, field: string, error: SchemaError, family: "ztap" | "kubernetes"): Problem {
+function unknownField(parent: Path, field: string, error: SchemaError, family: Family): Problem {
   const path = [...parent, field];
   const known = Object.keys(propertiesOf(error)).sort();
   if (
@@ -129,7 +128,7 @@ function unknownField(parent: Path, field: string, error: SchemaError, family: "
     code: "unknownField",
     path,
     anchor: "key",
-    message: `${field} is not a field of ${parent.length === 0 ? "this kind" : fieldName(parent)}`,
+    message: `${field} is not a field of ${parent.length > 0 ? fieldName(parent) : family === "config" ? "the configuration file" : "this kind"}`,
     found: field,
     wanted: `one of ${known.join(", ")}`,
     ...(field === "<<"
@@ -165,7 +164,7 @@ function missingField(parent: Path, field: string, error: SchemaError): Problem 
   };
 }
 
-function wrongType(path: Path, error: SchemaError, family: "ztap" | "kubernetes"): Problem {
+function wrongType(path: Path, error: SchemaError, family: Family): Problem {
   const types = [error.params["type"]].flat().map(String);
   const { data } = error;
   if (family === "kubernetes" && ["from", "to"].includes(String(path.at(-1))) && isObject(data)) {
@@ -229,7 +228,7 @@ function propertiesOf({ parentSchema }: SchemaError): object {
 
 const isObject = (value: unknown): boolean => value !== null && typeof value === "object" && !Array.isArray(value);
 
-function notOneOf(path: Path, error: SchemaError, family: "ztap" | "kubernetes"): Problem {
+function notOneOf(path: Path, error: SchemaError, family: Family): Problem {
   const allowed = [error.params["allowedValues"]].flat().map(String);
   if (family === "kubernetes" && error.data === "ICMP" && path.at(-1) === "protocol") {
     return ztapOnly(

@@ -19,6 +19,16 @@ export function systemReason(error: unknown): string | null {
   return "code" in error && error.code === "EISDIR" ? "it is a folder" : getSystemErrorMessage(error.errno);
 }
 
+/** The error's message, where a system call failed without the call's own words: `/x: permission denied`. */
+export function messageInWords(error: unknown): string {
+  if (!(error instanceof Error)) return String(error);
+  const { cause, path }: NodeJS.ErrnoException = error;
+  const why = systemReason(error);
+  if (why !== null) return path === undefined ? why : `${path}: ${why}`;
+  const deeper = cause instanceof Error ? systemReason(cause) : null;
+  return cause instanceof Error && deeper !== null ? error.message.replace(cause.message, () => deeper) : error.message;
+}
+
 /** `what: why; what to do`. */
 export function withReason(what: string, error: unknown): string {
   const reason = systemReason(error);

@@ -24,6 +24,11 @@ export interface Explained extends Explanation {
  *   name that the state does not have, `no-address` where no packet can go between the ends
  */
 export function explainConnection(objects: ObjectSet, from: string, to: string): Explained {
+  if (objects.size === 0)
+    throw new OperationError(
+      "not-found",
+      "there are no objects here, and so no connection to explain; check the folder",
+    );
   const target = splitTarget(to);
   const question: Question = {
     from: readEnd(objects, from),
@@ -60,10 +65,17 @@ function readEnd(objects: ObjectSet, text: string): End {
   const found = findWorkload(objects, text);
   if (found !== undefined) return { workload: qualifiedName(found.metadata), addresses: found.spec.addresses };
   const wanted = text.includes("/") ? text : `default/${text}`;
-  const guess = suggest(
-    wanted,
-    listWorkloads(objects).map(({ metadata }) => qualifiedName(metadata)),
-  );
+  const workloads = listWorkloads(objects);
+  const elsewhere = workloads
+    .filter(({ metadata }) => metadata.name === text)
+    .map((found) => qualifiedName(found.metadata));
+  const guess =
+    elsewhere.length > 0
+      ? elsewhere.slice(0, 3).join(" or ")
+      : suggest(
+          wanted,
+          workloads.map(({ metadata }) => qualifiedName(metadata)),
+        );
   const hint = guess === undefined ? "write namespace/workload, or an IP address" : `did you mean ${guess}?`;
   throw new OperationError("not-found", `there is no workload ${wanted}; ${hint}`);
 }

@@ -53,8 +53,8 @@ export async function requireLeadership(store: Store, candidate: Candidate): Pro
 async function notLeader(store: Store, { node, boot = null }: Candidate, leader: string): Promise<OperationError> {
   const known = [...(await store.listMembers()), ...(await store.listHeartbeats())].find(({ id }) => id === leader);
   const where = known === undefined ? leader : `${leader} (${known.address})`;
-  const status = boot === null ? undefined : (await store.listNodeStatus()).find((known) => known.node === leader);
-  const advice =
-    status?.boot === boot && boot !== null ? `its agent runs on this machine: give --node ${leader}` : "run this there";
+  const isHere =
+    boot !== null && (await store.listNodeStatus()).some((status) => status.node === leader && status.boot === boot);
+  const advice = isHere ? `its agent runs on this machine: give --node ${leader}` : "run this there";
   return new OperationError("not-leader", `node ${node} does not lead, ${where} does: ${advice}; nothing was changed`);
 }

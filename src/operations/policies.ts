@@ -4,6 +4,7 @@ import type { Suspension } from "../model/orders.js";
 import type { CommittedState, ObjectSet, Revision, RevisionEntry } from "../model/state.js";
 import { qualifiedName, refKey } from "../model/state.js";
 import type { DriftItem, Heartbeat, SourceStatus } from "../model/status.js";
+import { modesOf, type PolicyModes } from "../policy/modes.js";
 import { listCandidates, selectsSubject } from "../policy/select.js";
 import type { Store } from "../ports/store.js";
 import { suggest } from "../manifest/suggest.js";
@@ -46,19 +47,24 @@ export function parsePolicyId(text: string): PolicyId {
 export interface PolicyListing extends PolicyRow {
   /** Against the commit that the leader accepted last, as the store has it; null where no source is polled. */
   readonly git: GitState | null;
+  /** In each direction that it isolates, as it, its Namespace or the Cluster says. */
+  readonly mode: PolicyModes;
 }
 
 export async function listPolicies(store: Store): Promise<readonly PolicyListing[]> {
   const head = await store.readHead();
-  const revision = head === null ? null : await store.readRevision(head);
-  if (revision === null) return [];
+  if (head === null) return [];
+  const { revision, objects } = await store.readState(head);
   const git = await readGitDifference(store, revision, await store.readSourceStatus());
   const stateOf = (row: PolicyRow): GitState | null => {
     if (git === null) return null;
     if (git.differs === null) return "Unknown";
     return git.differs.has(refKey({ kind: "NetworkPolicy", ...row })) ? "OutOfSync" : "Synced";
   };
-  return policyRows(revision).map((row) => ({ ...row, git: stateOf(row) }));
+  return policyRows(revision).flatMap((row) => {
+    const found = objects.get(refKey({ kind: "NetworkPolicy", ...row }))?.object;
+    return found?.kind === "NetworkPolicy" ? [{ ...row, git: stateOf(row), mode: modesOf(found, objects) }] : [];
+  });
 }
 
 export function policyRows(revision: Revision): readonly PolicyRow[] {
@@ -150,7 +156,9 @@ export async function unknownPolicy(store: Store, id: PolicyId): Promise<Operati
     const message = `no policy ${qualifiedName(id)} in the store: it was deleted after version ${last}`;
     return new OperationError("not-found", `${message}; \`ztap policy history\` lists the revisions that are kept`);
   }
-  const rows = await listPolicies(store);
+  const head = await store.readHead();
+  const revision = head === null ? null : await store.readRevision(head);
+  const rows = revision === null ? [] : policyRows(revision);
   const elsewhere = rows.filter(({ name }) => name === id.name).map(qualifiedName);
   const meant = suggest(qualifiedName(id), rows.map(qualifiedName));
   const hint =
@@ -167,6 +175,8 @@ export type NodeSyncState = "InSync" | "Pending" | "Drifted" | "Stalled" | "Unkn
 export interface PolicyReport {
   readonly policy: PolicyRow & { readonly file: string | null; readonly line: number | null };
   readonly spec: NetworkPolicy["spec"];
+  /** As in the list. */
+  readonly mode: PolicyModes;
   readonly subjects: readonly { readonly workload: string; readonly node: string | null }[];
   readonly git: { readonly state: GitState; readonly message: string | null };
   readonly nodes: readonly PolicyNode[];
@@ -214,6 +224,7 @@ export async function reportPolicy(deps: ReportDeps, id: PolicyId): Promise<Poli
   return {
     policy: { ...toRow(entry, state.revision), file: entry.position?.file ?? null, line: entry.position?.line ?? null },
     spec: policy.spec,
+    mode: modesOf(policy, state.objects),
     subjects,
     git,
     nodes,

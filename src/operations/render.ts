@@ -10,6 +10,11 @@ export function compileNode(
   objects: ObjectSet,
   node: string,
 ): { readonly ruleset: Ruleset; readonly declared: "ebpf" | "pf" } {
+  if (objects.size === 0)
+    throw new OperationError(
+      "not-found",
+      "there are no objects here, and so nothing that a node would load; check the folder",
+    );
   const names = new Set<string>();
   let declared: "ebpf" | "pf" = "ebpf";
   for (const { object } of objects.values()) {

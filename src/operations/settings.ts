@@ -284,14 +284,14 @@ function readEtcd(read: Reader, store: StoreUrl): EtcdSettings {
 
 function readSource(read: Reader): SourceSettings | null {
   const url = optionalText(read, "source.url");
-  if (url === null) return null;
-  return {
-    url,
+  // What is wrong with the others is told also where they say nothing yet.
+  const others = {
     branch: optionalText(read, "source.branch"),
     path: optionalText(read, "source.path"),
     intervalMs: read("source.interval", DEFAULTS["source.interval"], duration),
     selfHeal: read("source.selfHeal", DEFAULTS["source.selfHeal"], oneOf(["true", "false"])) === "true",
   };
+  return url === null ? null : { url, ...others };
 }
 
 /** Set and empty would be a check that is not made. */

@@ -9,6 +9,17 @@ import { refKey, type ObjectSet } from "../model/state.js";
 /** The only name that the one Cluster object may have. */
 const CLUSTER_NAME = "cluster";
 
+/** In each direction that the policy isolates; null for one that it does not. */
+export type PolicyModes = Readonly<Record<Direction, PolicyMode | null>>;
+
+export function modesOf(policy: NetworkPolicy, objects: ObjectSet): PolicyModes {
+  const { policyTypes } = policy.spec;
+  return {
+    ingress: policyTypes.includes("Ingress") ? modeOf(policy, "ingress", objects) : null,
+    egress: policyTypes.includes("Egress") ? modeOf(policy, "egress", objects) : null,
+  };
+}
+
 export function modeOf(policy: NetworkPolicy, direction: Direction, objects: ObjectSet): PolicyMode {
   const { mode } = policy.spec;
   const own = typeof mode === "object" ? mode[direction] : mode;

@@ -50,13 +50,16 @@ const RETRY_MAX_MS = 30_000;
 /** Runs until the signal aborts. `run` reports its own failures; it throws only to be tried again sooner. */
 export async function runLoop(options: LoopOptions, wakeup: Wakeup, run: () => Promise<void>): Promise<void> {
   const { clock, random, logger, signal, name } = options;
+  const isOver = (): boolean => signal.aborted;
   let failures = 0;
-  while (!signal.aborted) {
+  while (!isOver()) {
     let delayMs = options.intervalMs * (1 + options.jitter * (2 * random.fraction() - 1));
     try {
       await run();
       failures = 0;
     } catch (error) {
+      // What the stop itself cut short did not fail.
+      if (isOver()) return logger.debug(`${name} was cut short by the stop`, { error });
       const backoffMs =
         Math.min(RETRY_MAX_MS, RETRY_MIN_MS * 2 ** Math.min(failures, 10)) * (0.5 + random.fraction() / 2);
       failures += 1;

@@ -15,7 +15,7 @@ export function clusterListDocument(status: ClusterStatus): object {
 }
 
 export function renderClusterStatus(status: ClusterStatus, style: Style): string {
-  const { source, leader, suspension } = status;
+  const { source, suspension } = status;
   const paintSource = {
     Synced: style.good,
     OutOfSync: style.bad,
@@ -25,7 +25,7 @@ export function renderClusterStatus(status: ClusterStatus, style: Style): string
   };
   const lines = [
     `Store     ${status.backend}, ${status.revision === null ? "no revision yet" : `revision ${status.revision}`}`,
-    `Leader    ${leader === null ? style.warn("none") : `${leader.id} (${leader.address})`}`,
+    `Leader    ${renderLeader(status, style)}`,
     `Source    ${source === null ? "none is polled" : printableLine(source.location)}`,
   ];
   if (source !== null) {
@@ -43,6 +43,16 @@ export function renderClusterStatus(status: ClusterStatus, style: Style): string
   if (suspension !== null)
     lines.push(`          ${style.warn("Suspended")}: ${printableLine(describeSuspension(suspension))}`);
   return [...lines, "", renderClusterList(status, style)].join("\n");
+}
+
+/** Leadership outlives the last heartbeat for a while: an agent that died still has it. */
+function renderLeader({ leader, nodes }: ClusterStatus, style: Style): string {
+  if (leader === null) return style.warn("none");
+  const name = `${leader.id} (${leader.address})`;
+  const node = nodes.find(({ id }) => id === leader.id);
+  if (node === undefined || node.heartbeatAgeMs === null || node.state !== "unhealthy") return name;
+  const silence = `not heard of for ${renderAge(node.heartbeatAgeMs)}; another node leads when its session has run out`;
+  return `${name}: ${style.bad(silence)}`;
 }
 
 export function renderClusterList({ nodes }: Pick<ClusterStatus, "nodes">, style: Style): string {

@@ -5,6 +5,7 @@ import { printable, printableLine } from "../model/printable.js";
 import { qualifiedName } from "../model/state.js";
 import type { GitState } from "../operations/git-state.js";
 import type { PolicyHistory, PolicyListing, PolicyNode, PolicyReport, PolicyRow } from "../operations/policies.js";
+import type { PolicyModes } from "../policy/modes.js";
 import type { PolicyWritten } from "../operations/policy-write.js";
 import type { PolicyEvent } from "../operations/watch.js";
 import type { Style } from "./style.js";
@@ -14,19 +15,37 @@ export function policyListDocument(policies: readonly PolicyListing[]): object {
   return { formatVersion: 1, policies };
 }
 
-/** What Git says of each is a column only where a source is polled. */
+/** What Git says of each is a column only where a source is polled; the mode, only where a policy audits. */
 export function renderPolicyList(policies: readonly PolicyListing[], style: Style): string {
   if (policies.length === 0) return "No policies.";
   const hasSource = policies.some(({ git }) => git !== null);
+  const hasAudit = policies.some(({ mode }) => audits(mode));
   const rows = policies.map((row) => [
     qualifiedName(row),
     String(row.version),
     row.sourceNode,
     row.updatedAt,
     ...(row.git === null ? [] : [paintGit(row.git, style)]),
+    ...(hasAudit ? [describeMode(row.mode, style)] : []),
   ]);
-  const head = ["Name", "Version", "Source Node", "Last Updated", ...(hasSource ? ["Git"] : [])];
+  const head = [
+    "Name",
+    "Version",
+    "Source Node",
+    "Last Updated",
+    ...(hasSource ? ["Git"] : []),
+    ...(hasAudit ? ["Mode"] : []),
+  ];
   return renderTable(head, rows, style);
+}
+
+const audits = (mode: PolicyModes): boolean => Object.values(mode).includes("audit");
+
+/** `enforce`, `audit`, or the one direction of the two that only audits. */
+function describeMode(mode: PolicyModes, style: Style): string {
+  if (!audits(mode)) return "enforce";
+  const isMixed = Object.values(mode).includes("enforce");
+  return style.warn(isMixed ? `audit ${mode.ingress === "audit" ? "ingress" : "egress"}` : "audit");
 }
 
 function paintGit(state: GitState, style: Style): string {
@@ -89,6 +108,7 @@ export function renderPolicyReport(report: PolicyReport, style: Style): string {
     ["Policy", `${style.bold(qualifiedName(policy))}  version ${policy.version}${style.dim(where)}`],
     ["Store", `revision ${policy.revision}, ${commit}`],
     ["Git", `${paintGit(git.state, style)}${git.message === null ? "" : `  ${printableLine(git.message)}`}`],
+    ...(audits(report.mode) ? [["Mode", `${describeMode(report.mode, style)}: only reported, and not refused`]] : []),
     ...(suspension === null ? [] : [["Suspended", style.warn(printableLine(describeSuspension(suspension)))]]),
     [
       "Subjects",

@@ -1,4 +1,4 @@
-/** What surrounds a command and is not its own: HOME, which tells it nothing, and git, which may be missing. */
+/** What surrounds a command and is not its own: HOME, which tells it nothing; git, which may be missing; files that cannot be read. */
 import { execFileSync } from "node:child_process";
 import { chmodSync, chownSync, existsSync, readdirSync, readFileSync, renameSync, rmSync, symlinkSync } from "node:fs";
 import t from "tap";
@@ -126,4 +126,58 @@ t.test("without git: doctor, init and --ref say so, and what needs none works", 
     t.match(stderr, /^ztap: (.*: )?git is not found in PATH: install git 2\.30 or newer\n$/);
   }
   t.match(await ztap.run(["plan", "repo"], { env }), { code: 0, stdout: /2 to create/ });
+});
+
+t.test("validate: files, folders, standard input, and what is no text", async (t) => {
+  const ztap = new Ztap(t);
+  ztap.write("a/n.yaml", NODES);
+  t.match(await ztap.json(t, "validate", ["validate", "a", "a/n.yaml"]), { objects: { Node: 1, Workload: 1 } });
+  t.match(await ztap.json(t, "validate", ["validate", "-"], { input: NODES }), { valid: true });
+  const bad = await ztap.json(t, "validate", ["validate", "-"], { input: "kind: [", code: 1 });
+  t.match(bad, { valid: false, diagnostics: [{ file: "<stdin>", line: 1 }] });
+  const glued = await ztap.json(t, "validate", ["validate", "-"], { input: NODES.replace("---\n", ""), code: 1 });
+  t.match(glued, { diagnostics: [{ code: "ZT1002", line: 5, fix: /put a line --- between two objects/ }] });
+  ztap.write("binary/a.yaml", new Uint8Array([0xff, 0xfe, 0, 1]));
+  for (const command of ["validate", "plan"]) {
+    t.match(await ztap.run([command, "none"]), { code: 1, stderr: /none/ });
+  }
+  ztap.write("binary/large.yaml", "#".repeat(1024 * 1024 + 1));
+  ztap.write("binary/wrong.yaml", "kind: Nodee\n");
+  const unread = await ztap.json(t, "validate", ["validate", "binary"], { code: 1 });
+  t.match(unread.diagnostics, [
+    { code: "ZT1013", file: "binary/a.yaml", line: 1, column: 1, message: "the file is not UTF-8 text" },
+    { code: "ZT1011", file: "binary/large.yaml", line: 1, message: /1048577 bytes/ },
+    { code: "ZT2004", file: "binary/wrong.yaml" },
+  ]);
+  t.equal(unread.diagnostics.length, 3);
+  for (const command of ["plan", "apply"]) {
+    const refused = await ztap.json(t, "error", [command, "binary"], { code: 1 });
+    const codes = refused.error.diagnostics.map(({ code }: { code: string }) => code);
+    t.same([refused.error.code, ...codes], ["invalid-source", "ZT1013", "ZT1011", "ZT2004"], command);
+  }
+  t.match(await ztap.run(["policy", "sync", "binary/a.yaml", "--name", "p"]), { code: 1, stderr: /not UTF-8/ });
+  ztap.write("links/n.yaml", NODES);
+  symlinkSync("../a/n.yaml", ztap.path("links/link.yaml"));
+  const linked = await ztap.json(t, "validate", ["validate", "links"]);
+  t.match(linked, { valid: true, diagnostics: [{ code: "ZT5012", severity: "warning", file: "links/link.yaml" }] });
+  for (const [command, file] of [
+    ["validate", "links/link.yaml"],
+    ["plan", "link.yaml"],
+    ["apply", "link.yaml"],
+  ] as const) {
+    const { stdout, stderr } = await ztap.run([command, "links", ...(command === "apply" ? ["--auto-approve"] : [])]);
+    t.match(stdout + stderr, `${file}:1:1 warning ZT5012 symbolic links and submodules are not followed`, command);
+  }
+  ztap.write("empty/README.md", "");
+  ztap.write("comments/a.yaml", "# nothing yet\n---\n");
+  for (const [path, message] of [
+    ["empty", /nothing to validate: there is no .*\.yaml or .*\.yml file in empty/],
+    ["comments", /nothing to validate: no object stands in comments\/a\.yaml; check the path/],
+    ["-", /no object stands in <stdin>; check what is piped in/],
+    ["a/n.yaml empty", /there is no .* file in empty/],
+  ] as const) {
+    const nothing = await ztap.json(t, "error", ["validate", ...path.split(" ")], { code: 1 });
+    t.match(nothing, { error: { code: "not-found", message } });
+  }
+  t.notOk(existsSync(ztap.path("state")), "asking for what is not there makes nothing");
 });

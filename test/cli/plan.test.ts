@@ -69,6 +69,8 @@ t.test("a summary counts what changes, by kind and namespace", async (t) => {
   t.equal(stdout.split("\n").length, 8, "and nothing else");
   t.match(await ztap.run(["plan", "repo", "--summary", "--detailed-exitcode"]), { code: 2 });
   t.match(await ztap.run(["plan", "repo", "--summary", "--json"]), { code: 64 });
+  const both = await ztap.json(t, "error", ["plan", "repo", "--format", "markdown"], { code: 64 });
+  t.match(both, { error: { code: "usage", message: /--json does not go with --format markdown/ } });
 });
 
 t.test("apply asks: only yes commits, on a terminal alone", async (t) => {

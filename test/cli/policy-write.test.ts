@@ -60,7 +60,7 @@ t.test("what is wrong in the file is shown, and nothing is written", async (t) =
   ztap.write("more.yaml", NODES);
   t.match(await ztap.run(["policy", "sync", ".", "--name", "p"]), { code: 64, stderr: /name one file/ });
   t.match(await ztap.run(["policy", "sync", "none.yaml", "--name", "p"]), { code: 1, stderr: /none\.yaml/ });
-  t.match(await ztap.run(["policy", "sync", "p.yaml"]), { code: 64, stderr: /--name VALUE is missing/ });
+  t.match(await ztap.run(["policy", "sync", "p.yaml"]), { code: 64, stderr: /--name NAME is missing/ });
 });
 
 t.test("it writes as the leader's node, also while its agent runs, and as no other", async (t) => {

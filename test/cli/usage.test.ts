@@ -1,6 +1,6 @@
 /** What was typed wrong, settings and where they come from, output that nobody reads, and init, version, doctor. */
 import { execFileSync } from "node:child_process";
-import { existsSync, readFileSync, symlinkSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { stripVTControlCharacters } from "node:util";
 import t from "tap";
 import { Repository } from "../fakes/repository.js";
@@ -28,8 +28,10 @@ t.test("a wrong command line ends with 64, one message and no stack trace", asyn
     [["policy", "rollback", "x", "--to", "y"], /--to cannot be "y"; wanted a whole number\n/],
     [["policy", "rollback", "x", "--to", "0"], /--to cannot be "0"; wanted a whole number of at least 1\n/],
     [["graph", "--plan", "--against", "x"], /--plan and --against exclude each other/],
+    [["agent", "--source-interval", "5"], /source\.interval \(flag\): found "5"/],
     [["plan", "--exact"], /--exact says nothing without --against/],
     [["cluster", "join"], /ID is missing: name of the node\nADDRESS is missing/],
+    [["policy", "sync", "x"], /--name NAME is missing/],
     [["version", "x"], /ztap version takes no argument: x/],
     [["plan", "--format"], /--format needs a value: text, json, markdown/],
     [["plan", "--ref", "a", "--ref", "b"], /--ref is given more than once/],
@@ -109,6 +111,17 @@ t.test("help is no failure, for the program, a topic and a command", async (t) =
     t.equal(stderr, "");
     t.ok(widest(stdout) <= 80, "80 columns where there is no terminal");
   }
+  const graph = (await ztap.run(["graph", "-h"])).stdout.replace(/\s+/g, " ");
+  t.match(
+    graph,
+    "ztap graph [SOURCE] [--against REF [--exact] | --plan] [--format dot|mermaid|svg] [--namespace NAME]",
+  );
+  for (const command of ["apply", "plan", "policy sync", "enforcement remove", "flows"])
+    t.notMatch(
+      (await ztap.run([...command.split(" "), "-h"])).stdout,
+      /<value>/,
+      `${command}: each flag names its value`,
+    );
   for (const args of [["--help"], ["plan", "-h"]]) {
     const { stdout } = await ztap.onTerminal(args, "", {}, 130);
     t.ok(widest(stdout) > 90 && widest(stdout) <= 130, `${args.join(" ")}: ${widest(stdout)} of 130 columns`);
@@ -201,66 +214,34 @@ t.test("init makes what validates, and keeps what is there", async (t) => {
   t.match((await ztap.run(["init"], { cwd: ztap.path("new") })).stdout, /Next:\n {2}ztap validate/);
 });
 
-t.test("validate: files, folders, standard input, and what is no text", async (t) => {
-  const ztap = new Ztap(t);
-  ztap.write("a/n.yaml", NODES);
-  t.match(await ztap.json(t, "validate", ["validate", "a", "a/n.yaml"]), { objects: { Node: 1, Workload: 1 } });
-  t.match(await ztap.json(t, "validate", ["validate", "-"], { input: NODES }), { valid: true });
-  const bad = await ztap.json(t, "validate", ["validate", "-"], { input: "kind: [", code: 1 });
-  t.match(bad, { valid: false, diagnostics: [{ file: "<stdin>", line: 1 }] });
-  const glued = await ztap.json(t, "validate", ["validate", "-"], { input: NODES.replace("---\n", ""), code: 1 });
-  t.match(glued, { diagnostics: [{ code: "ZT1002", line: 5, fix: /put a line --- between two objects/ }] });
-  ztap.write("binary/a.yaml", new Uint8Array([0xff, 0xfe, 0, 1]));
-  for (const command of ["validate", "plan"]) {
-    t.match(await ztap.run([command, "none"]), { code: 1, stderr: /none/ });
-  }
-  ztap.write("binary/large.yaml", "#".repeat(1024 * 1024 + 1));
-  ztap.write("binary/wrong.yaml", "kind: Nodee\n");
-  const unread = await ztap.json(t, "validate", ["validate", "binary"], { code: 1 });
-  t.match(unread.diagnostics, [
-    { code: "ZT1013", file: "binary/a.yaml", line: 1, column: 1, message: "the file is not UTF-8 text" },
-    { code: "ZT1011", file: "binary/large.yaml", line: 1, message: /1048577 bytes/ },
-    { code: "ZT2004", file: "binary/wrong.yaml" },
-  ]);
-  t.equal(unread.diagnostics.length, 3);
-  for (const command of ["plan", "apply"]) {
-    const refused = await ztap.json(t, "error", [command, "binary"], { code: 1 });
-    const codes = refused.error.diagnostics.map(({ code }: { code: string }) => code);
-    t.same([refused.error.code, ...codes], ["invalid-source", "ZT1013", "ZT1011", "ZT2004"], command);
-  }
-  t.match(await ztap.run(["policy", "sync", "binary/a.yaml", "--name", "p"]), { code: 1, stderr: /not UTF-8/ });
-  ztap.write("links/n.yaml", NODES);
-  symlinkSync("../a/n.yaml", ztap.path("links/link.yaml"));
-  const linked = await ztap.json(t, "validate", ["validate", "links"]);
-  t.match(linked, { valid: true, diagnostics: [{ code: "ZT5012", severity: "warning", file: "links/link.yaml" }] });
-  for (const [command, file] of [
-    ["validate", "links/link.yaml"],
-    ["plan", "link.yaml"],
-    ["apply", "link.yaml"],
-  ] as const) {
-    const { stdout, stderr } = await ztap.run([command, "links", ...(command === "apply" ? ["--auto-approve"] : [])]);
-    t.match(stdout + stderr, `${file}:1:1 warning ZT5012 symbolic links and submodules are not followed`, command);
-  }
-  ztap.write("empty/README.md", "");
-  ztap.write("comments/a.yaml", "# nothing yet\n---\n");
-  for (const [path, message] of [
-    ["empty", /nothing to validate: there is no .*\.yaml or .*\.yml file in empty/],
-    ["comments", /nothing to validate: no object stands in comments\/a\.yaml/],
-    ["a/n.yaml empty", /there is no .* file in empty/],
-  ] as const) {
-    const nothing = await ztap.json(t, "error", ["validate", ...path.split(" ")], { code: 1 });
-    t.match(nothing, { error: { code: "not-found", message } });
-  }
-  t.notOk(existsSync(ztap.path("state")), "asking for what is not there makes nothing");
-});
-
 t.test("what the system refuses is told in words, with what to do", async (t) => {
   const ztap = new Ztap(t);
   ztap.write("repo/n.yaml", NODES);
+  const shop = "{ name: db, namespace: shop, labels: { app: db } }";
+  ztap.write(
+    "repo/shop.yaml",
+    `apiVersion: ztap/v1\nkind: Workload\nmetadata: ${shop}\nspec: { addresses: ["10.0.0.2"] }\n`,
+  );
   ztap.write("file", "");
+  ztap.write("nothing/README.md", "");
+  ztap.write("c.yaml", "listne: x\n");
+  t.match(await ztap.run(["plan", "repo", "--out", "saved.plan"]), { code: 0 });
+  ztap.write("cut.plan", readFileSync(ztap.path("saved.plan"), "utf8").slice(0, 200));
   const rows: readonly (readonly [string, RegExp])[] = [
     ["validate none", /none cannot be read: no such file or directory; check the path/],
     ["plan github.com/a/b", /github\.com\/a\/b cannot be read: .*did you mean https:\/\/github\.com\/a\/b\?/],
+    ["plan saved.plan", /saved\.plan is a saved plan; use `ztap apply saved\.plan`/],
+    ["connectivity saved.plan", /is a saved plan/],
+    ["apply cut.plan", /cut\.plan is no usable plan: it is not whole; plan again\n/],
+    [
+      "plan repo --config c.yaml",
+      /c\.yaml:1:1 ZT2003 listne is not a field of the configuration file; did you mean listen/,
+    ],
+    ["explain repo --from default/wbe --to default/web:80", /no workload default\/wbe; did you mean default\/web\?/],
+    ["explain repo --from web --to db:80", /no workload default\/db; did you mean shop\/db\?/],
+    ["explain nothing --from a --to b:1", /there are no objects here/],
+    ["enforcement render nothing", /there are no objects here/],
+    ["policy list --store etcd://nohost.invalid:2379", /cannot be reached: no name server knows a host of that name/],
     ["plan file/below", /file\/below cannot be read: not a directory; check the path/],
     ["plan repo --config none.yaml", /configuration file none\.yaml cannot be read: no such file/],
     ["plan repo --config repo", /configuration file repo cannot be read: it is a folder/],
@@ -346,6 +327,14 @@ t.test(
       nodes: [{ node: "n1", state: "Unknown" }],
     });
     const others = { uid: NOBODY, env: { ...env, ZTAP_STORE: `file:${ztap.store}` } };
+    const source = ["--source", "github.com/a/b"];
+    const both = await ztap.run(["doctor", ...source], others);
+    t.match(
+      both.stdout,
+      /there is no \S+\/github\.com\/a\/b on this machine\n +→ did you mean https:\/\/github\.com\/a\/b\?/,
+    );
+    t.notMatch(both.stdout, /EACCES|scandir|stat /, "in words");
+    t.equal(both.stdout.match(/run as root or use --store/g)?.length, 1, "said once");
     for (const args of [
       ["policy", "list"],
       ["cluster", "status"],

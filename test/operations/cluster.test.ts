@@ -2,6 +2,8 @@ import t from "tap";
 import { MemoryTable, openMemoryStore } from "../../src/adapters/memory/store.js";
 import type { NodeStatus } from "../../src/model/status.js";
 import { joinCluster, leaveCluster, readClusterStatus } from "../../src/operations/cluster.js";
+import { renderClusterStatus } from "../../src/views/cluster.js";
+import { plainStyle } from "../../src/views/style.js";
 import { ManualClock } from "../fakes/clock.js";
 import { draft } from "../fakes/objects.js";
 
@@ -55,6 +57,17 @@ t.test("declared, joined and live nodes stand side by side", async (t) => {
   t.match(status.nodes[4], { heartbeatAgeMs: 400, enforcedRevision: 1, lag: 1, message: STATUS.message });
   t.match(status.nodes[1], { address: "guest:1", heartbeatAgeMs: 400, message: /its agent still runs/ });
   t.match(status.nodes[2], { heartbeatAgeMs: null, lag: null, message: /never run/ });
+});
+
+t.test("a leader that died and still has its session is shown as silent", async (t) => {
+  const { clock, store, beat, deps } = setUp();
+  await joinCluster(deps, "n1", "n1:1");
+  await beat("n1");
+  await store.campaign({ id: "n1", holder: "h-n1" }, 60_000);
+  const leader = async () => renderClusterStatus(await readClusterStatus(deps), plainStyle).split("\n")[1];
+  t.equal(await leader(), "Leader    n1 (n1:1)");
+  clock.advance(5000);
+  t.match(await leader(), /^Leader {4}n1 \(n1:1\): not heard of for 5 s; another node leads/);
 });
 
 t.test("a node that dies is unhealthy within its time-out, and is not forgotten", async (t) => {

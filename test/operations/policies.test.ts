@@ -2,8 +2,10 @@ import t from "tap";
 import { openMemoryStore } from "../../src/adapters/memory/store.js";
 import type { NodeStatus } from "../../src/model/status.js";
 import type { GitReading, ReportDeps } from "../../src/operations/policies.js";
-import { reportPolicy } from "../../src/operations/policies.js";
+import { listPolicies, reportPolicy } from "../../src/operations/policies.js";
 import { objectsOf, policy, TEST_SOURCE, workload } from "../builders/state.js";
+import { renderPolicyList, renderPolicyReport } from "../../src/views/policies.js";
+import { plainStyle } from "../../src/views/style.js";
 import { ManualClock } from "../fakes/clock.js";
 import { draft } from "../fakes/objects.js";
 
@@ -43,6 +45,41 @@ async function setUp() {
   };
   return { clock, store, objects, report };
 }
+
+t.test(
+  "list and report say that a policy only audits: by its own mode, its Namespace's or the Cluster's",
+  async (t) => {
+    const store = openMemoryStore(new ManualClock());
+    const modes = (kind: string, name: string) =>
+      `---\napiVersion: ztap/v1\nkind: ${kind}\nmetadata: { name: ${name} }\nspec: { mode: audit }\n`;
+    const commit = async (text: string) => {
+      const head = await store.readHead();
+      const objects = [...objectsOf(text).values()];
+      await store.commit({ ...draft([]), objects, source: TEST_SOURCE }, { expectHead: head, fence: null });
+      return listPolicies(store);
+    };
+    const both = "  podSelector: {}\n  ingress: []\n  egress: []\n";
+    const one = policy("a", `${both}  mode: enforce`) + policy("b", `${both}  mode: { ingress: audit }`);
+    const enforced = await commit(policy("a", both));
+    t.match(enforced, [{ mode: { ingress: "enforce", egress: "enforce" } }]);
+    t.notMatch(renderPolicyList(enforced, plainStyle), /Mode|enforce/, "where none audits there is no column");
+    const mixed = await commit(one);
+    t.match(mixed, [
+      { mode: { ingress: "enforce", egress: "enforce" } },
+      { mode: { ingress: "audit", egress: "enforce" } },
+    ]);
+    t.match(renderPolicyList(mixed, plainStyle), /Mode\n.*enforce\n.*audit ingress$/);
+    for (const above of [modes("Namespace", "default"), modes("Cluster", "cluster")])
+      t.match(await commit(policy("c", "  podSelector: {}\n  ingress: []") + above), [
+        { mode: { ingress: "audit", egress: null } },
+      ]);
+    const deps = { store, clock: new ManualClock(), openLocal: async () => null };
+    const readGit = async () => ({ objects: null, why: "no source" });
+    const report = await reportPolicy({ ...deps, readGit }, { namespace: "default", name: "c" });
+    t.match(report, { mode: { ingress: "audit", egress: null } });
+    t.match(renderPolicyReport(report, plainStyle), /^Mode +audit: only reported, and not refused$/m);
+  },
+);
 
 t.test("every node that has a subject is reported, each with its own state, and no other", async (t) => {
   const { store, clock, report } = await setUp();

@@ -32,6 +32,18 @@ t.test("runs at once, then at each interval, until it is stopped", async (t) => 
   t.equal(runs, 2);
 });
 
+t.test("what the stop itself cut short is no failure", async (t) => {
+  const warnings: string[] = [];
+  const stop = new AbortController();
+  const logger = { ...silentLogger, warn: (message: string) => void warnings.push(message) };
+  const options = { name: "test", intervalMs: 1000, jitter: 0, clock: new ManualClock(), random: new SeededRandom(1) };
+  await runLoop({ ...options, logger, signal: stop.signal }, new Wakeup(), async () => {
+    stop.abort();
+    throw new Error("abort signal");
+  });
+  t.same(warnings, []);
+});
+
 t.test("several wake-ups count as one, and one that comes during a run is not lost", async (t) => {
   let runs = 0;
   let finish: () => void = () => undefined;

@@ -6,6 +6,7 @@ import { existsSync } from "node:fs";
 import { release } from "node:os";
 import { join } from "node:path";
 import type { Check } from "../../model/check.js";
+import { messageInWords } from "../../model/system-error.js";
 import { ABI } from "./abi.generated.js";
 import { tryPrograms } from "./load.js";
 import { defaultNativeDir, loadNative, type KernelFeature, type Native } from "./native.js";
@@ -28,7 +29,7 @@ export function checkKernel(options: { readonly nativeDir?: string }): readonly 
       checks.push({ name, state: "ok", detail, fix: null });
       return value;
     } catch (error) {
-      checks.push({ name, state: "failed", detail: error instanceof Error ? error.message : String(error), fix: mend });
+      checks.push({ name, state: "failed", detail: messageInWords(error), fix: mend });
       return undefined;
     }
   };
@@ -66,8 +67,7 @@ export function checkVersions(pinRoot: string): Check {
     const found = nodes.length === 0 ? "none yet" : nodes.join("; ");
     return { name, state: "ok", detail: `${found}; this build makes version ${ABI.VERSION}`, fix: null };
   } catch (error) {
-    const detail = error instanceof Error ? error.message : String(error);
-    return { name, state: "warning", detail, fix: "Run as root to see what is pinned." };
+    return { name, state: "warning", detail: messageInWords(error), fix: "Run as root to see what is pinned." };
   }
 }
 

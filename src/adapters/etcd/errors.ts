@@ -57,6 +57,10 @@ const REASONS: readonly (readonly [RegExp, (etcd: string, why: string) => string
       `${etcd}: it accepts no connection with this certificate: ${why}; etcd.cert and etcd.key have to be of the authority that it trusts, and not expired`,
   ],
   [
+    /Name resolution failed/,
+    (etcd) => `${etcd} cannot be reached: no name server knows a host of that name; check --store`,
+  ],
+  [
     /Failed to connect|wrong version number/,
     (etcd, why) =>
       `${etcd} ended the connection at once (${why}): with TLS the store is etcds://…, without it etcd://…`,
@@ -94,5 +98,5 @@ export function toStoreError(error: unknown, endpoints: readonly string[]): Stor
 function shorten(message: string): string {
   const line = message.replace(/\s+/g, " ").trim();
   const [, last] = /Last error: (.*?)(?:\. Resolution note:.*)?$/.exec(line) ?? [];
-  return (last ?? line).replace(/^Error: /, "");
+  return (last ?? line).replace(/^Error: /, "").replace(/^\d+ [A-Z_]+: /, "");
 }

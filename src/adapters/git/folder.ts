@@ -31,6 +31,7 @@ import {
   unreadFile,
   type SourceLimits,
 } from "./limits.js";
+import { meantUrl } from "./location.js";
 import { cleanRef } from "./source.js";
 import { describeCommit, isRegular, listEntries, readTree, resolveCommit } from "./tree.js";
 
@@ -168,9 +169,9 @@ interface Place {
 async function placeOf(location: string): Promise<Place> {
   const absolute = await realpath(resolve(location)).catch((error: unknown) => {
     const reason = withReason(`${location} cannot be read`, error);
-    // A host and a path, as browsers and Go take it: what lies elsewhere needs its scheme.
-    const meant = /^[\w-]+(\.[\w-]+)+\/[^/]/.test(location) ? `, or did you mean https://${location}?` : "";
-    throw new SourceError("source-not-found", `${reason}${meant}`, { cause: error });
+    const meant = meantUrl(location);
+    const hint = meant === undefined ? "" : `, or did you mean ${meant}?`;
+    throw new SourceError("source-not-found", `${reason}${hint}`, { cause: error });
   });
   const info = await stat(absolute);
   if (!info.isDirectory() && !info.isFile())

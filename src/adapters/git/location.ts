@@ -15,8 +15,15 @@ export interface Location {
   readonly shown: string;
   /** True for a repository on this machine's disk. */
   readonly local: boolean;
+  /** Where the path may have been meant to be one of another host: that URL. */
+  readonly meant?: string;
   /** A line for git's credential store: https URL with user and password, percent-encoded. */
   readonly credential: string | null;
+}
+
+/** `github.com/a/b`, as browsers and Go take it → the URL that is most likely meant; undefined for any other text. */
+export function meantUrl(text: string): string | undefined {
+  return /^[\w-]+(\.[\w-]+)+\/[^/]/.test(text) ? `https://${text}` : undefined;
 }
 
 const ALLOWED: ReadonlySet<string> = new Set(ALLOWED_PROTOCOLS);
@@ -35,7 +42,8 @@ export function parseLocation(text: string): Location {
     );
   }
   const scheme = /^([a-z][a-z0-9+.-]*):(\/\/|:)/i.exec(text)?.[1]?.toLowerCase();
-  if (scheme === undefined) return scpHost(text) !== null ? scpLocation(text) : localLocation(resolve(text));
+  if (scheme === undefined)
+    return scpHost(text) !== null ? scpLocation(text) : { ...localLocation(resolve(text)), ...meantInstead(text) };
   if (!ALLOWED.has(scheme) || !URL.canParse(text)) {
     throw new SourceError(
       "source-not-found",
@@ -43,6 +51,11 @@ export function parseLocation(text: string): Location {
     );
   }
   return scheme === "file" ? fileLocation(text) : urlLocation(new URL(text));
+}
+
+function meantInstead(text: string): Pick<Location, "meant"> {
+  const meant = meantUrl(text);
+  return meant === undefined ? {} : { meant };
 }
 
 function localLocation(path: string): Location {

@@ -4,6 +4,7 @@
  * processes may share one; nothing in it is changed in place but by git itself.
  */
 import { createHash, randomBytes } from "node:crypto";
+import { existsSync } from "node:fs";
 import { mkdir, rename, rm, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
@@ -53,7 +54,11 @@ export class Mirror {
       this.#location.url,
       ...names,
     ]).catch((error: unknown) => {
-      throw gitFailure(error, `${this.#location.shown} cannot be reached`, "source-unreachable");
+      const { shown, meant } = this.#location;
+      // A path that is not there may be a host's, written without a scheme.
+      if (meant !== undefined && !existsSync(shown))
+        throw new SourceError("source-not-found", `there is no ${shown} on this machine; did you mean ${meant}?`);
+      throw gitFailure(error, `${shown} cannot be reached`, "source-unreachable");
     });
     const wanted = new Set(names);
     const found = answer.split("\n").map((line) => line.split("\t"));

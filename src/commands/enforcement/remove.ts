@@ -10,7 +10,10 @@ export default class EnforcementRemove extends BaseCommand {
   static override flags = {
     "pin-root": SETTING_FLAGS["pin-root"],
     "state-dir": SETTING_FLAGS["state-dir"],
-    node: Flags.string({ description: "only this node's (default: every node's on this machine)" }),
+    node: Flags.string({
+      description: "only this node's (default: every node's on this machine)",
+      helpValue: "NAME",
+    }),
     "auto-approve": Flags.boolean({ description: "do not ask", env: "ZTAP_AUTO_APPROVE" }),
   };
 

@@ -20,12 +20,14 @@ export default class PolicySync extends WriteCommand {
     name: Flags.string({
       description: "the policy's metadata.name; other documents of the file are left alone",
       env: "ZTAP_NAME",
+      helpValue: "NAME",
       required: true,
     }),
     namespace: Flags.string({
       char: "n",
       description: "its namespace (default: the one in the file)",
       env: "ZTAP_NAMESPACE",
+      helpValue: "NAMESPACE",
     }),
     ...WRITE_FLAGS,
   };
