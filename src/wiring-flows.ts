@@ -56,6 +56,12 @@ function explain(node: string): (cause: unknown) => never {
       throw new EnforcerError("not-permitted", "ztap flows needs root: what an agent tells is for nobody else", {
         cause,
       });
+    if (code === "foreign")
+      throw new EnforcerError(
+        "not-permitted",
+        "what tells flows here may be no agent of root's or this user's; start the agent with a --state-dir that nobody else may write to",
+        { cause },
+      );
     throw new OperationError("agent-away", `the agent of node ${node} stopped; enforcement goes on without it`, {
       cause,
     });

@@ -5,7 +5,7 @@
  */
 import { Command, Errors, Flags } from "@oclif/core";
 import type { Diagnostic } from "../model/diagnostic.js";
-import { printableJson } from "../model/printable.js";
+import { printable, printableJson, printablePaint } from "../model/printable.js";
 import { OperationError } from "../operations/error.js";
 import type { Settings } from "../operations/settings.js";
 import type { Notice } from "../operations/notices.js";
@@ -39,6 +39,19 @@ export abstract class BaseCommand extends Command {
     if (!process.stdout.isTTY) return plainStyle;
     const style = process.env["NO_COLOR"] === undefined ? colourStyle : plainStyle;
     return { ...style, width: process.stdout.columns || 80 };
+  }
+
+  /** Views make safe what others wrote; what one of them forgets gets no further than here. */
+  override log(message = ""): void {
+    super.log("%s", this.#safe(message));
+  }
+
+  override logToStderr(message = ""): void {
+    super.logToStderr("%s", this.#safe(message));
+  }
+
+  #safe(text: string): string {
+    return process.stdout.isTTY && process.env["NO_COLOR"] === undefined ? printablePaint(text) : printable(text);
   }
 
   /** Whatever oclif finds wrong with the command line is told in our words. */

@@ -1,5 +1,6 @@
 /** What commands share that ask something of a desired state, and need no store. */
 import { Args, Flags } from "@oclif/core";
+import { printableLine } from "../model/printable.js";
 import type { DesiredState } from "../model/state.js";
 import { readBase, type Base, type BaseChoice } from "../operations/against.js";
 import { readDesired } from "../operations/desired.js";
@@ -57,7 +58,7 @@ export abstract class StateCommand extends BaseCommand {
     const source = await openBase(await this.settings(flags), { location, ref: choice.ref });
     const base = await readBase(source, desired, choice, readManifests);
     if (base.errors.length > 0) {
-      this.logToStderr(`${choice.ref} does not validate itself; its objects could all be read:`);
+      this.logToStderr(`${printableLine(choice.ref)} does not validate itself; its objects could all be read:`);
       this.showDiagnostics(base.errors, base.files);
     }
     return base;

@@ -2,7 +2,7 @@ import { Flags } from "@oclif/core";
 import { BaseCommand } from "../cli/base.js";
 import { SETTING_FLAGS } from "../cli/flags.js";
 import { untilSignal } from "../cli/signals.js";
-import { printableJson } from "../model/printable.js";
+import { printableJson, printableLine } from "../model/printable.js";
 import { readFlowQuery } from "../operations/flow-query.js";
 import { describeNoFlows, renderFlow, renderFlowHead } from "../views/flows.js";
 import { chooseFlowNode, openFlows } from "../wiring-flows.js";
@@ -42,7 +42,9 @@ export default class FlowsCommand extends BaseCommand {
     await untilSignal(async (signal) => {
       const node = await chooseFlowNode(settings);
       if (node !== settings.node)
-        this.logToStderr(`no agent of node ${settings.node} runs here; these are the flows of node ${node}`);
+        this.logToStderr(
+          printableLine(`no agent of node ${settings.node} runs here; these are the flows of node ${node}`),
+        );
       const messages = await openFlows(settings, node, query, signal);
       let isFirst = true;
       for await (const message of messages) {

@@ -17,10 +17,23 @@ export function printableLine(text: string): string {
   return printable(text).replace(/[\n\t]+/g, " ");
 }
 
+/** Colours and weights alone, which the views put in: they move no cursor and hide no line. */
+const PAINT = /(\u001b\[[0-9;]*m)/;
+
+/** For what is written as a whole, after the views have painted it: keeps line breaks and paint. */
+export function printablePaint(text: string): string {
+  return text
+    .split(PAINT)
+    .map((part, index) => (index % 2 === 1 ? part : printable(part)))
+    .join("");
+}
+
 /** JSON for a terminal or a pipe: the same document, with every control character written as an escape. */
 export function printableJson(value: unknown, indent?: number): string {
-  return JSON.stringify(value, null, indent).replace(
-    CONTROLS,
-    (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`,
-  );
+  return escapedJson(JSON.stringify(value, null, indent));
+}
+
+/** The same for JSON that somebody else has written down. */
+export function escapedJson(text: string): string {
+  return text.replace(CONTROLS, (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`);
 }

@@ -34,12 +34,12 @@ function renderEvent(event: FlowEvent, style: Style): string {
   const { address, workloads } = event.peer;
   if (style.width < FULL_WIDTH) return renderNarrow(event, paint, style.width);
   const cells = [
-    event.time.padEnd(WIDTHS.time),
+    printableLine(event.time).padEnd(WIDTHS.time),
     paint(event.verdict.padEnd(WIDTHS.verdict)),
     event.direction.padEnd(WIDTHS.direction),
     printableLine(event.workload ?? "?").padEnd(WIDTHS.workload),
     printableLine(workloads.length === 0 ? address : `${workloads.join(",")} (${address})`).padEnd(WIDTHS.peer),
-    portText(event).padEnd(WIDTHS.port),
+    printableLine(portText(event)).padEnd(WIDTHS.port),
     printableLine(describeReason(event)),
   ];
   return cells.join("  ");
@@ -51,7 +51,7 @@ function renderNarrow(event: FlowEvent, paint: (text: string) => string, width: 
   const peer = workloads.length === 0 ? address : `${workloads.join(",")} (${address})`;
   const arrow = event.direction === "egress" ? "→" : "←";
   const what = printableLine(`${event.workload ?? "?"} ${arrow} ${peer} ${portText(event)}`);
-  const head = `${event.time.slice(11, 19)} ${paint(event.verdict.padEnd(WIDTHS.verdict))}`;
+  const head = `${printableLine(event.time.slice(11, 19))} ${paint(event.verdict.padEnd(WIDTHS.verdict))}`;
   const indent = " ".repeat(17);
   return [
     ...wrapWords(`${head} ${what}`, width, indent),

@@ -59,6 +59,10 @@ void t.test("the log: one JSON line an event, from its level on, or text for peo
   const cause = Object.assign(new Error("refused"), { code: "E1" });
   createLogger("info", false, sink).warn("not done", { error: new Error("no answer", { cause }) });
   t.match(JSON.parse(lines[0] ?? ""), { error: { message: "no answer", cause: { code: "E1", message: "refused" } } });
+  lines.length = 0;
+  for (const pretty of [false, true]) createLogger("info", pretty, sink).warn("\u009b2J\u202e", { file: "\u001b]0;x" });
+  t.notMatch(lines.join(""), /[\u001b\u009b\u202e]/, "nothing that a terminal acts upon");
+  t.match(JSON.parse(lines[0] ?? ""), { msg: "\u009b2J\u202e", file: "\u001b]0;x" });
   createLogger("silent", true, sink).error("nothing");
-  t.equal(lines.length, 1);
+  t.equal(lines.length, 2);
 });

@@ -1,9 +1,20 @@
 /** What surrounds a command and is not its own: HOME, which tells it nothing; git, which may be missing; files that cannot be read. */
 import { execFileSync } from "node:child_process";
-import { chmodSync, chownSync, existsSync, readdirSync, readFileSync, renameSync, rmSync, symlinkSync } from "node:fs";
+import {
+  chmodSync,
+  chownSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+} from "node:fs";
+import { createServer } from "node:net";
 import t from "tap";
 import { Repository } from "../fakes/repository.js";
-import { NOBODY, NODES, Ztap } from "./ztap.js";
+import { CONTROLS, NOBODY, NODES, Ztap } from "./ztap.js";
 
 const isRoot = process.geteuid?.() === 0;
 
@@ -96,6 +107,50 @@ t.test(
     t.match(doctor.stdout, /GIT_CONFIG_GLOBAL names/);
   },
 );
+
+t.test("flows are read where nobody else could tell them, and shown without what a terminal acts upon", async (t) => {
+  const ztap = new Ztap(t);
+  const folder = ztap.path("state", "flows");
+  mkdirSync(folder, { recursive: true });
+  const [node, escape] = ["\u001b]0;owned\u0007\u009b2Jn\u202e", "\u001b[2J"];
+  const peer = { address: "10.0.0.1", port: 1, workloads: [escape] };
+  const event = {
+    ...{ kind: "verdict", verdict: "denied", time: escape, protocol: escape, peer, port: null, node, workload: escape },
+    ...{ policies: [], rule: null, icmp: null, localPort: 1, hook: "call", direction: "egress" },
+  };
+  const server = createServer((socket) => {
+    const lines = [event, { kind: "end" }].map((line) => `${JSON.stringify(line)}\n`);
+    socket.on("error", () => undefined).once("data", () => socket.end(lines.join("")));
+  });
+  const socket = `${folder}/${node}.sock`;
+  await new Promise<void>((resolve) => void server.listen(socket, resolve));
+  t.teardown(() => new Promise<void>((resolve) => void server.close(() => resolve())));
+  chmodSync(socket, 0o600);
+  const told = await ztap.run(["flows"]);
+  t.match(told, { code: 0, stdout: /denied/, stderr: /these are the flows of node / });
+  t.notMatch(told.stdout + told.stderr, CONTROLS);
+  const terminal = await ztap.onTerminal(["flows"], "");
+  t.match(terminal, { code: 0, stdout: /\u001b\[31mdenied/ });
+  t.notMatch(terminal.stdout.replace(/\u001b\[\d+m|\r/g, ""), CONTROLS, "but for our own colours");
+
+  const refused = async (why: string) => {
+    const said = await ztap.json(t, "error", ["flows"], { code: 1 });
+    t.match(said, { error: { code: "not-permitted", message: new RegExp(`--state-dir that nobody else.*${why}`) } });
+  };
+  chmodSync(socket, 0o602);
+  await refused("others may write to .*sock");
+  chmodSync(socket, 0o600);
+  chmodSync(folder, 0o1777);
+  await refused("others may write to .*flows");
+  chmodSync(folder, 0o755);
+  if (!isRoot) return;
+  for (const path of [socket, folder, ztap.path("state")]) {
+    chownSync(path, NOBODY, NOBODY);
+    await refused(`is user ${NOBODY}'s`);
+    chownSync(path, 0, 0);
+  }
+  t.match(await ztap.run(["flows"]), { code: 0 });
+});
 
 t.test("without git: doctor, init and --ref say so, and what needs none works", async (t) => {
   const ztap = new Ztap(t);

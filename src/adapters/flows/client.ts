@@ -5,13 +5,13 @@ import { join } from "node:path";
 import { createInterface } from "node:readline";
 import type { FlowMessage, FlowQuery, FlowRefusal } from "../../model/flow.js";
 import { isMessage, isRefusal, LAST_LINE, parseLine } from "./records.js";
-import { flowsFolder, nodeOfSocket, socketName, withFolder } from "./socket.js";
+import { flowsFolder, foreignFlows, nodeOfSocket, socketName, withFolder } from "./socket.js";
 
-/** `gone`: no agent serves flows there; `not-permitted`: only root may read them; `stopped`: the agent ended in between. */
+/** `gone`: no agent serves flows there; `not-permitted`: only root may read them; `foreign`: they may be somebody else's; `stopped`: the agent ended in between. */
 export class FlowsUnavailable extends Error {
   override readonly name = "FlowsUnavailable";
   constructor(
-    readonly code: "gone" | "not-permitted" | "stopped",
+    readonly code: "gone" | "not-permitted" | "foreign" | "stopped",
     readonly path: string,
     options?: ErrorOptions,
   ) {
@@ -27,7 +27,7 @@ export class FlowsRefused extends Error {
   }
 }
 
-/** The nodes whose agents tell their flows on this machine now. @throws FlowsUnavailable `not-permitted` */
+/** The nodes whose agents tell their flows on this machine now. @throws FlowsUnavailable `not-permitted`, `foreign` */
 export async function listFlowNodes(stateDir: string): Promise<readonly string[]> {
   const folder = flowsFolder(stateDir);
   const names = await readdir(folder).catch((cause: unknown) => {
@@ -36,13 +36,17 @@ export async function listFlowNodes(stateDir: string): Promise<readonly string[]
     if (code === "ENOENT" || code === "ENOTDIR") return [];
     throw cause;
   });
+  if (names.length > 0) refuseForeign(folder);
   const nodes = names.flatMap((name) => nodeOfSocket(name) ?? []).sort();
   const answers = await Promise.all(
     nodes.map((node) =>
       reach(stateDir, node).then(
         (socket) => socket.destroy().destroyed,
-        // A socket that nobody answers on was left by an agent that was killed.
-        () => false,
+        (error: unknown) => {
+          if (error instanceof FlowsUnavailable && error.code === "foreign") throw error;
+          // A socket that nobody answers on was left by an agent that was killed.
+          return false;
+        },
       ),
     ),
   );
@@ -95,8 +99,15 @@ function isOver(signal: AbortSignal): boolean {
   return signal.aborted;
 }
 
+/** @throws FlowsUnavailable `foreign`: anybody can tell anything where he may make a socket */
+function refuseForeign(path: string): void {
+  const why = foreignFlows(path);
+  if (why !== null) throw new FlowsUnavailable("foreign", path, { cause: new Error(why) });
+}
+
 async function reach(stateDir: string, node: string): Promise<Socket> {
   const folder = flowsFolder(stateDir);
+  refuseForeign(join(folder, socketName(node)));
   try {
     return await withFolder(
       folder,

@@ -10,7 +10,7 @@ import { makeFolder } from "../runtime/folder.js";
 import type { FlowFeed } from "../../ports/flows.js";
 import type { Logger } from "../../ports/system.js";
 import { isQuery, LAST_LINE, parseLine } from "./records.js";
-import { flowsFolder, socketName, withFolder } from "./socket.js";
+import { flowsFolder, foreignFlows, socketName, withFolder } from "./socket.js";
 
 const MAX_READERS = 32;
 const MAX_QUERY_BYTES = 4_096;
@@ -26,6 +26,8 @@ export async function serveFlows(stateDir: string, node: string, feed: FlowFeed,
   makeFolder(folder, 0o700);
   // Whoever may not enter the folder cannot reach the socket, also in the moment before its own mode is set.
   await chmod(folder, 0o700);
+  const why = foreignFlows(folder);
+  if (why !== null) throw new Error(`flows are not told in ${folder}, since others could tell some there: ${why}`);
   const stop = new AbortController();
   const open = new Set<Socket>();
   const server = createServer((socket) => {

@@ -6,6 +6,7 @@
  */
 import { open, type FileHandle } from "node:fs/promises";
 import { join } from "node:path";
+import { heldByOthers } from "../runtime/ownership.js";
 
 export function flowsFolder(stateDir: string): string {
   return join(stateDir, "flows");
@@ -18,6 +19,11 @@ export function socketName(node: string): string {
 /** Null for a file that is no agent's socket. */
 export function nodeOfSocket(name: string): string | null {
   return name.endsWith(".sock") ? name.slice(0, -".sock".length) : null;
+}
+
+/** Why what answers there may be somebody else's, in one phrase; null where it is this user's or root's. */
+export function foreignFlows(path: string): string | null {
+  return heldByOthers(path, process.geteuid?.() ?? 0);
 }
 
 /** Calls `use` with a short path of the folder, which is good until `use` returns. */

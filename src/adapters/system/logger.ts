@@ -3,7 +3,7 @@
  * 40 ms to import, so this module is loaded only by what logs.
  */
 import { pino, stdTimeFunctions } from "pino";
-import { printableLine } from "../../model/printable.js";
+import { escapedJson, printableLine } from "../../model/printable.js";
 import type { Logger } from "../../ports/system.js";
 
 export type LogLevel = "debug" | "info" | "warn" | "error" | "silent";
@@ -17,7 +17,7 @@ export interface LogSink {
  * @param sink where the lines go; stderr, written without delay, so that a crash loses none
  */
 export function createLogger(level: LogLevel, pretty = false, sink: LogSink = process.stderr): Logger {
-  const target = pretty ? { write: (line: string) => sink.write(prettyLine(line)) } : sink;
+  const target = { write: (line: string) => sink.write(pretty ? prettyLine(line) : escapedJson(line)) };
   const log = pino(
     {
       level,
