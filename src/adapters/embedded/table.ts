@@ -13,11 +13,12 @@
  *
  * Nothing here opens store.db beside SQLite: to close it would free the locks that this process has on it.
  */
-import { closeSync, existsSync, lutimesSync, mkdirSync, openSync, statSync, watch, type FSWatcher } from "node:fs";
+import { closeSync, existsSync, lutimesSync, openSync, statSync, watch, type FSWatcher } from "node:fs";
 import { join } from "node:path";
 import { StoreError } from "../../ports/store.js";
 import type { Clock } from "../../ports/system.js";
 import type { Table, TableReader, TableWriter } from "../../store/table.js";
+import { makeFolder } from "../runtime/folder.js";
 import { openDatabase, type StoreDatabase } from "./database.js";
 import { storeFailure } from "./failure.js";
 import { dataFileOf, identityOf, notifyFileOf, refuseForeign } from "./files.js";
@@ -147,8 +148,8 @@ export class EmbeddedTable implements Table {
       throw replaced(this.#path);
     }
     refuseForeign(this.#path);
+    this.#checkFolder(forWriting);
     refuseElderStore(this.#path, this.#dataFile);
-    if (forWriting) this.#makeFolder();
     const before = identityOf(this.#path);
     const database = await openDatabase(this.#dataFile, forWriting ? "write" : "read", patiently);
     if (database === null) return null;
@@ -166,14 +167,15 @@ export class EmbeddedTable implements Table {
     return database;
   }
 
-  #makeFolder(): void {
+  /** The store's folder is there, or nothing is and it may be made. */
+  #checkFolder(forWriting: boolean): void {
     const there = statSync(this.#path, { throwIfNoEntry: false });
-    if (there === undefined) mkdirSync(this.#path, { recursive: true, mode: 0o700 });
-    else if (!there.isDirectory())
-      throw new StoreError(
-        "store-unavailable",
-        `${this.#path} is a file and a store is a folder; use --store with another path`,
-      );
+    if (there === undefined && forWriting) makeFolder(this.#path, 0o700);
+    if (there === undefined || there.isDirectory()) return;
+    throw new StoreError(
+      "store-unavailable",
+      `${this.#path} is a file and a store is a folder; use --store with another path`,
+    );
   }
 
   #tryToMakeNotifyFile(): void {
