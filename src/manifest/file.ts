@@ -227,7 +227,7 @@ class FileReader {
     for (const problem of problems) {
       const { severity } = CODES[problem.code];
       if (!this.#diagnostics.hasRoom(severity)) {
-        this.#diagnostics.omit(severity);
+        this.#diagnostics.omit(severity, 1);
         continue;
       }
       const path = [...prefix, ...problem.path];

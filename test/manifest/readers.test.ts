@@ -195,6 +195,24 @@ t.test("at most a thousand problems are told, errors first, with a count of the 
   t.match(valid.diagnostics.at(-1), { code: "ZT1012", severity: "warning" });
 });
 
+t.test("valid objects are no problems that are not told, whichever reader takes them", async (t) => {
+  const many = Array.from({ length: 1_001 }, (_, at) => ({
+    path: `${at}.yaml`,
+    text: `apiVersion: ztap/v1\nkind: Namespace\nmetadata: {name: n${at}, labels: {team: &t a}}\n`,
+    blobId: String(at),
+  }));
+  const warned = policy("  podSelector: {}\n").replace("name: p", "name: p, namespace: n1");
+  const { objects, diagnostics, omitted } = readManifests([...many, { path: "p.yaml", text: warned, blobId: "p" }]);
+  t.match(diagnostics, [{ severity: "warning", code: "ZT5002" }]);
+  t.equal(diagnostics.length, 1);
+  t.same([objects.size, omitted], [1_002, 0]);
+
+  const bad = policy(times(1_500, (at) => `  f${at}: 1\n`));
+  const good = times(7, (at) => `---\napiVersion: ztap/v1\nkind: Namespace\nmetadata: {name: n${at}}\n`);
+  t.equal(read(bad + good).omitted, read(bad).omitted);
+  t.equal(read(`${bad}---\napiVersion: ztap/v1\n`).omitted, read(bad).omitted + 1, "a document without a kind is one");
+});
+
 t.test("a text that costs too much is refused with its reason and place", async (t) => {
   const rows: readonly (readonly [text: string, code: string, message: RegExp])[] = [
     ["- a\n".repeat(250_000).replace("a", "&a a"), "ZT1011", /600000 words/],
