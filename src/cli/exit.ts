@@ -1,4 +1,5 @@
 /** How a command ends. Apart from base.ts, so that the way in loads nothing that only commands need. */
+import { countProblems } from "../manifest/limit.js";
 import type { Diagnostic } from "../model/diagnostic.js";
 
 /** 0 done, or no difference · 1 failed · 2 changes · 3 drift · 64 the command line was wrong · 130 Ctrl-C at a question, as of a shell. */
@@ -8,7 +9,8 @@ export const EXIT = { done: 0, failed: 1, changes: 2, drift: 3, usage: 64, inter
 export class InvalidInput extends Error {
   override readonly name = "InvalidInput";
   constructor(readonly diagnostics: readonly Diagnostic[]) {
-    const errors = diagnostics.filter(({ severity }) => severity === "error").length;
-    super(`${errors} ${errors === 1 ? "error" : "errors"} in the source; nothing was changed`);
+    const { errors, more } = countProblems(diagnostics);
+    const rest = more === 0 ? "" : `, and ${more} more ${more === 1 ? "problem" : "problems"}`;
+    super(`${errors} ${errors === 1 ? "error" : "errors"}${rest} in the source; nothing was changed`);
   }
 }

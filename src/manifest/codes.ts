@@ -84,7 +84,7 @@ export const CODES = {
   ignoredRules: warning("ZT5008", "rules of a direction that is not isolated"),
   isolatesNothing: warning("ZT5009", "policy that isolates nothing"),
   portNameOfBlock: warning("ZT5010", "port name towards address blocks"),
-  emptyMeansAll: warning("ZT5011", "empty field that means everything"),
+  emptyMeansAll: warning("ZT5011", "empty field that widens the policy"),
   linkedFile: warning("ZT5012", "file that is a symbolic link or a submodule"),
 } as const satisfies Record<string, CodeEntry>;
 

@@ -35,7 +35,7 @@ export function readConfig(file: string, text: string): ConfigResult {
     ...rest,
     offset: offset ?? offsetOf(document, rest.path, rest.anchor ?? "value"),
   });
-  const syntax = syntaxProblem(document, text);
+  const syntax = syntaxProblem(document, text, position);
   if (syntax !== undefined) return refuse(syntax);
   if (others.length > 0) {
     const message = "a configuration file holds one document";

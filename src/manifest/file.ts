@@ -17,7 +17,7 @@ import { findDisagreement } from "./agreement.js";
 import { stopProblem, strayProblem, syntaxProblem, warningProblems } from "./syntax.js";
 import { textProblems } from "./text.js";
 import { toValue } from "./value.js";
-import { offsetOf, parseYaml, positionFinder, type TextFile } from "./yaml.js";
+import { offsetOf, parseYaml, positionFinder, type TextFile, type YamlFile } from "./yaml.js";
 
 /** Where an object stands: the offset of its YAML document's first key, and the path to the item of a List. */
 export interface DocumentPlace {
@@ -118,7 +118,7 @@ function readThoroughly(file: TextFile): FileResult {
   const yaml = parseYaml(file);
   const reader = new FileReader(file);
   const start: Located = { locate: () => 0 };
-  const documents = yaml.documents.flatMap((document) => readYamlDocument(reader, document, file.text));
+  const documents = yaml.documents.flatMap((document) => readYamlDocument(reader, document, file.text, yaml.position));
   for (const error of yaml.errors) reader.refuse(start, [], strayProblem(error));
   if (yaml.stopped !== null) reader.refuse(start, [], stopProblem(yaml.stopped));
   // Where anything is wrong already, the file is refused whatever another reader says.
@@ -135,9 +135,14 @@ function readThoroughly(file: TextFile): FileResult {
 }
 
 /** None for a document that holds nothing, or no YAML. */
-function readYamlDocument(reader: FileReader, document: Document.Parsed, text: string): readonly LocatedValue[] {
+function readYamlDocument(
+  reader: FileReader,
+  document: Document.Parsed,
+  text: string,
+  position: YamlFile["position"],
+): readonly LocatedValue[] {
   const locate: Located["locate"] = (path, anchor) => offsetOf(document, path, anchor);
-  const syntax = syntaxProblem(document, text);
+  const syntax = syntaxProblem(document, text, position);
   if (syntax !== undefined) {
     reader.refuse({ locate }, [], syntax);
     return [];
@@ -192,6 +197,7 @@ class FileReader {
       this.#unread.add(null);
       return;
     }
+    const isTold = pathSet(document.tagged ?? []);
     for (const unit of unitsOf(document.value, [])) {
       const interpreted = interpretUnit(unit.value, document.hasNulls);
       if (interpreted === undefined) {
@@ -199,7 +205,6 @@ class FileReader {
         this.refuse(document, unit.prefix, { code: "notAnObject", path: [], message });
         continue;
       }
-      const isTold = pathSet(document.tagged ?? []);
       const untold = interpreted.problems.filter(({ path }) => !isTold([...unit.prefix, ...path]));
       this.#report(document, unit.prefix, untold);
       this.#diagnostics.omit("error", interpreted.omitted);
@@ -227,7 +232,7 @@ class FileReader {
     for (const problem of problems) {
       const { severity } = CODES[problem.code];
       if (!this.#diagnostics.hasRoom(severity)) {
-        this.#diagnostics.omit(severity);
+        this.#diagnostics.omit(severity, 1);
         continue;
       }
       const path = [...prefix, ...problem.path];

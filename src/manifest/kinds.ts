@@ -30,7 +30,7 @@ export interface Interpreted {
   readonly object?: ZtapObject;
   readonly problems: readonly Problem[];
   /** How many errors there are beyond those. */
-  readonly omitted?: number;
+  readonly omitted: number;
   /** The kind, as far as it could be told: an object that is missing may be of it. */
   readonly kind: Kind | null;
 }
@@ -43,7 +43,7 @@ export interface Interpreted {
  */
 export function interpret(value: Readonly<Record<string, unknown>>, written: unknown = value): Interpreted {
   const family = familyOf(value);
-  if (typeof family !== "string") return { problems: family, kind: null };
+  if (typeof family !== "string") return { problems: family, omitted: 0, kind: null };
   switch (family) {
     case "Node":
       return finish(family, { value, written }, parseNode(value), normalizeNode);
@@ -81,7 +81,7 @@ function finish<T>(
   const seen = new Set(shape.map(({ path }) => formatPath(path)));
   const problems = [...shape, ...checkDocument(family, value).filter(({ path }) => !seen.has(formatPath(path)))];
   return parsed.ok && problems.length === 0
-    ? { object: normalize(parsed.document), problems, kind }
+    ? { object: normalize(parsed.document), problems, omitted, kind }
     : { problems, omitted, kind };
 }
 

@@ -21,7 +21,7 @@ export class DiagnosticList {
     this.#kept[diagnostic.severity].push(diagnostic);
   }
 
-  omit(severity: Severity, count = 1): void {
+  omit(severity: Severity, count: number): void {
     this.#omitted[severity] += count;
   }
 
@@ -43,7 +43,7 @@ export interface Limited {
 /** @param sorted by position; errors are kept before warnings */
 export function limitDiagnostics(sorted: readonly Diagnostic[], more: readonly Omitted[]): Limited {
   const before = { error: sum(more, "error"), warning: sum(more, "warning") };
-  if (sorted.length + before.error + before.warning <= LIMIT) return { diagnostics: sorted, omitted: 0 };
+  if (sorted.length <= LIMIT && before.error + before.warning === 0) return { diagnostics: sorted, omitted: 0 };
   const room = LIMIT - 1;
   const errors = sorted.filter(({ severity }) => severity === "error");
   const warnings = sorted.filter(({ severity }) => severity === "warning");
@@ -61,6 +61,16 @@ export function limitDiagnostics(sorted: readonly Diagnostic[], more: readonly O
     diagnostics: [...diagnostics, { code, severity, file, line, column, path: "", message, found: String(omitted) }],
     omitted,
   };
+}
+
+/** Of what is told; `more` is what the last diagnostic says of the rest. */
+export function countProblems(
+  diagnostics: readonly Diagnostic[],
+): Readonly<Record<"errors" | "warnings" | "more", number>> {
+  const last = diagnostics.find(({ code }) => code === CODES.moreProblems.code);
+  const told = diagnostics.filter((diagnostic) => diagnostic !== last);
+  const errors = told.filter(({ severity }) => severity === "error").length;
+  return { errors, warnings: told.length - errors, more: Number(last?.found ?? 0) };
 }
 
 const sum = (all: readonly Omitted[], severity: Severity): number =>

@@ -15,12 +15,14 @@ export type Shape =
 
 interface Field {
   readonly shape: Shape;
-  /** What its absence stands for, where that is more than a value would mean. */
-  readonly absent?: string;
+  /** What its absence stands for, where that is more than a value would mean; it may hang on the fields beside it. */
+  readonly absent?: Absent;
 }
 
+type Absent = string | ((beside: Readonly<Record<string, unknown>>) => string | undefined);
+
 const leaf: Field = { shape: { is: "leaf" } };
-const field = (shape: Shape, absent?: string): Field => (absent === undefined ? { shape } : { shape, absent });
+const field = (shape: Shape, absent?: Absent): Field => (absent === undefined ? { shape } : { shape, absent });
 const mapping = (fields: Readonly<Record<string, Field>>): Shape => ({ is: "mapping", fields });
 const list = (of: Shape): Shape => ({ is: "list", of });
 const TEXTS: Shape = { is: "texts" };
@@ -34,14 +36,23 @@ const PEERS = list(
   mapping({
     podSelector: field(SELECTOR, "all workloads of the namespaces"),
     namespaceSelector: field(SELECTOR),
-    ipBlock: field(mapping({ cidr: leaf, except: leaf })),
+    ipBlock: field(mapping({ cidr: leaf, except: field({ is: "leaf" }, "all of cidr, without an exception") })),
   }),
 );
 const PORTS = list(
   mapping({ protocol: leaf, port: field({ is: "leaf" }, "every port of the protocol"), endPort: leaf }),
 );
-const rules = (peers: string): Field =>
-  field(list(mapping({ [peers]: field(PEERS, "everybody"), ports: field(PORTS, "every port of every protocol") })));
+const rules = (peers: string, absent?: Absent): Field =>
+  field(
+    list(mapping({ [peers]: field(PEERS, "everybody"), ports: field(PORTS, "every port of every protocol") })),
+    absent,
+  );
+
+const isEmpty = (value: unknown): boolean =>
+  value === undefined || value === null || (Array.isArray(value) && value.length === 0);
+
+/** Kubernetes isolates ingress where policyTypes says nothing, and egress only where it has rules. */
+const EGRESS_OPEN = "that whatever goes out is allowed, as there are neither rules for it nor Egress in policyTypes";
 
 /** As the schema knows them; a test holds the two together. */
 export const KUBERNETES_POLICY = mapping({
@@ -69,9 +80,9 @@ export const KUBERNETES_POLICY = mapping({
   spec: field(
     mapping({
       podSelector: field(SELECTOR, "all workloads of the namespace"),
-      policyTypes: leaf,
+      policyTypes: field({ is: "leaf" }, ({ egress }) => (isEmpty(egress) ? EGRESS_OPEN : undefined)),
       ingress: rules("from"),
-      egress: rules("to"),
+      egress: rules("to", ({ policyTypes }) => (isEmpty(policyTypes) ? EGRESS_OPEN : undefined)),
     }),
     "that all workloads of the namespace take in nothing",
   ),
@@ -80,7 +91,7 @@ export const KUBERNETES_POLICY = mapping({
 
 export interface WithoutNulls {
   readonly value: unknown;
-  /** Warnings: fields that are empty and by that mean everything, which the author of a template may not see. */
+  /** Warnings: fields that are empty and by that mean more than any value, which the author of a template may not see. */
   readonly problems: readonly Problem[];
 }
 
@@ -103,13 +114,13 @@ function read(shape: Shape, value: unknown, path: Path, problems: Problem[]): un
         ? value.map((item: unknown, index) => read(shape.of, item, [...path, index], problems))
         : value;
     case "mapping":
-      return Array.isArray(value) ? value : readMapping(shape.fields, value, path, problems);
+      return Array.isArray(value) ? value : readMapping(shape.fields, { ...value }, path, problems);
   }
 }
 
 function readMapping(
   fields: Readonly<Record<string, Field>>,
-  value: object,
+  value: Readonly<Record<string, unknown>>,
   path: Path,
   problems: Problem[],
 ): Readonly<Record<string, unknown>> {
@@ -117,7 +128,8 @@ function readMapping(
     const known = Object.hasOwn(fields, key) ? fields[key] : undefined;
     if (known === undefined) return [[key, member]];
     if (member !== null) return [[key, read(known.shape, member, [...path, key], problems)]];
-    if (known.absent !== undefined) problems.push(emptyField([...path, key], key, known.absent));
+    const meaning = typeof known.absent === "function" ? known.absent(value) : known.absent;
+    if (meaning !== undefined) problems.push(emptyField([...path, key], key, meaning));
     return [];
   });
   return Object.fromEntries(entries);

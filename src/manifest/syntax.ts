@@ -4,10 +4,14 @@
  */
 import { isCollection, visit, type Document, type YAMLError } from "yaml";
 import type { Problem } from "./problem.js";
-import { TEXT_LIMITS, nodeOffset, type Stop } from "./yaml.js";
+import { TEXT_LIMITS, nodeOffset, type Stop, type YamlFile } from "./yaml.js";
 
 /** Only the first: what follows a syntax error is mostly its echo. */
-export function syntaxProblem(document: Document.Parsed, text: string): Problem | undefined {
+export function syntaxProblem(
+  document: Document.Parsed,
+  text: string,
+  position: YamlFile["position"],
+): Problem | undefined {
   const { version, explicit } = document.directives.yaml;
   if (explicit === true && version !== "1.2") {
     return {
@@ -22,7 +26,7 @@ export function syntaxProblem(document: Document.Parsed, text: string): Problem 
   }
   const error = [...document.errors].sort((a, b) => a.pos[0] - b.pos[0])[0];
   if (error === undefined) return undefined;
-  const fix = FIXES[error.code]?.({ document, text, offset: error.pos[0] });
+  const fix = FIXES[error.code]?.({ document, text, position, offset: error.pos[0] });
   return {
     code: "yamlSyntax",
     path: [],
@@ -68,11 +72,11 @@ const firstLine = (text: string): string => text.split("\n", 1)[0] ?? text;
 interface Spot {
   readonly document: Document.Parsed;
   readonly text: string;
+  readonly position: YamlFile["position"];
   readonly offset: number;
 }
 
-const columnOrKey = ({ document, text, offset }: Spot): string =>
-  unclosed(document, text, offset) ?? keyFix(text, offset);
+const columnOrKey = (spot: Spot): string => unclosed(spot) ?? keyFix(spot.text, spot.offset);
 
 const FIXES: Readonly<Partial<Record<YAMLError["code"], (spot: Spot) => string | undefined>>> = {
   TAB_AS_INDENT: () => "indent with spaces in place of tabs",
@@ -96,7 +100,7 @@ function unexpectedFix(text: string, offset: number): string | undefined {
 }
 
 /** The quote or the bracket that is opened before the offset and closed nowhere. */
-function unclosed(document: Document.Parsed, text: string, offset: number): string | undefined {
+function unclosed({ document, text, position, offset }: Spot): string | undefined {
   let found: { readonly start: number; readonly opening: string; readonly closing: string } | undefined;
   visit(document, (_, node) => {
     const start = nodeOffset(node);
@@ -109,8 +113,7 @@ function unclosed(document: Document.Parsed, text: string, offset: number): stri
     found = { start, opening, closing };
   });
   if (found === undefined) return undefined;
-  const line = text.slice(0, found.start).split("\n").length;
-  return `close the ${found.opening} of line ${line} with ${found.closing}`;
+  return `close the ${found.opening} of line ${position(found.start).line} with ${found.closing}`;
 }
 
 /** Behind the last character of the node's own. */

@@ -11,6 +11,8 @@ import {
   isPair,
   isScalar,
   isSeq,
+  visit,
+  type Alias,
   type Document,
   type Pair,
   type YAMLError,
@@ -31,7 +33,7 @@ export interface YamlFile {
   readonly errors: readonly YAMLError[];
   /** Where reading stopped, and why; null where the whole text was read. */
   readonly stopped: Stop | null;
-  position(offset: number): Position;
+  readonly position: (offset: number) => Position;
 }
 
 export interface Stop {
@@ -74,22 +76,33 @@ function parseBounded(file: TextFile): YamlFile {
   const composer = new Composer(OPTIONS);
   const documents: Document.Parsed[] = [];
   let stopped: Stop | null = null;
-  let [pieces, errors] = [0, 0];
+  let [pieces, errors, broken] = [0, 0, 0];
+  const take = (composed: Iterable<Document.Parsed>): void => {
+    for (const document of composed) {
+      documents.push(document);
+      if (document.errors.length > 0) broken += 1;
+    }
+  };
   for (const piece of new Lexer().lex(file.text)) {
     for (const token of parser.next(piece)) {
       if (token.type === "error") errors += 1;
-      documents.push(...composer.next(token));
+      take(composer.next(token));
     }
     pieces += 1;
-    const counts = { pieces, documents: documents.length, errors, depth: parser.stack.length };
+    const counts = {
+      pieces,
+      documents: documents.length,
+      errors: Math.max(errors, broken),
+      depth: parser.stack.length,
+    };
     const why = (["pieces", "documents", "errors", "depth"] as const).find((each) => counts[each] > TEXT_LIMITS[each]);
     if (why !== undefined) {
       stopped = { offset: parser.offset, why };
       break;
     }
   }
-  if (stopped === null) for (const token of parser.end()) documents.push(...composer.next(token));
-  if (stopped === null) documents.push(...composer.end());
+  if (stopped === null) for (const token of parser.end()) take(composer.next(token));
+  if (stopped === null) take(composer.end());
   const { errors: outside } = composer.streamInfo();
   return { path: file.path, documents, errors: outside, stopped, position: positionFinder(file) };
 }
@@ -138,7 +151,7 @@ export function offsetOf(document: Document.Parsed, path: Path, anchor: "key" | 
   let key: number | undefined;
   let value = nodeOffset(node);
   for (const step of path) {
-    if (isAlias(node)) node = node.resolve(document);
+    if (isAlias(node)) node = targetsOf(document).get(node);
     const next = child(node, step);
     if (next === undefined) return key ?? value ?? document.range[0];
     key = next.key ?? nodeOffset(next.value);
@@ -159,6 +172,24 @@ function child(
   if (!isMap(node)) return undefined;
   const pair = pairsOf(node).get(String(step));
   return pair === undefined ? undefined : { key: nodeOffset(pair.key), value: pair.value };
+}
+
+/** What the aliases of a document stand for; found in one walk, since a problem may lie behind each of them. */
+const TARGETS = new WeakMap<Document.Parsed, ReadonlyMap<Alias, unknown>>();
+
+function targetsOf(document: Document.Parsed): ReadonlyMap<Alias, unknown> {
+  const known = TARGETS.get(document);
+  if (known !== undefined) return known;
+  const anchors = new Map<string, unknown>();
+  const targets = new Map<Alias, unknown>();
+  visit(document, {
+    Node(_, node) {
+      if (isAlias(node)) targets.set(node, anchors.get(node.source));
+      else if (node.anchor !== undefined) anchors.set(node.anchor, node);
+    },
+  });
+  TARGETS.set(document, targets);
+  return targets;
 }
 
 /** The pairs of a mapping by key, the first of each; made once, since a mapping may have as many problems as fields. */

@@ -3,7 +3,7 @@
  * document that `ztap validate --json` prints. Plain text building; colour comes in as a style, so
  * that only a caller that writes to a terminal brings any.
  */
-import { CODES } from "../manifest/codes.js";
+import { countProblems } from "../manifest/limit.js";
 import type { Diagnostic } from "../model/diagnostic.js";
 import { hasErrors } from "../model/diagnostic.js";
 import { printable, printableLine } from "../model/printable.js";
@@ -78,16 +78,13 @@ class SourceLines {
 
 /** One line: what was read and what is wrong with it. */
 export function summarizeDiagnostics(diagnostics: readonly Diagnostic[], objects: ObjectSet): string {
-  const more = diagnostics.find(({ code }) => code === CODES.moreProblems.code);
-  const told = diagnostics.filter((diagnostic) => diagnostic !== more);
-  const errors = told.filter(({ severity }) => severity === "error").length;
-  const warnings = told.length - errors;
+  const { errors, warnings, more } = countProblems(diagnostics);
   const counts = Object.entries(countObjects(objects)).map(([kind, count]) => `${count} ${kind}`);
   const read = counts.length === 0 ? "no objects" : counts.join(", ");
   const found = [
     ...(errors > 0 ? [plural(errors, "error")] : []),
     ...(warnings > 0 ? [plural(warnings, "warning")] : []),
-    ...(more === undefined ? [] : [plural(Number(more.found), "more problem")]),
+    ...(more > 0 ? [plural(more, "more problem")] : []),
   ];
   return `${errors > 0 ? "invalid" : "valid"}: ${read}${found.length === 0 ? "" : `; ${found.join(", ")}`}`;
 }

@@ -356,7 +356,22 @@ const ROWS: readonly (readonly [name: string, text: string, expected: string])[]
     kubernetes("{podSelector: , ingress: [{from: , ports: }]}"),
     "ZT5011 4:8 spec.podSelector\nZT5011 4:34 spec.ingress[0].from\nZT5011 4:42 spec.ingress[0].ports",
   ],
-  ["null fields that mean nothing more", kubernetes("{policyTypes: , ingress: , egress: }"), ""],
+  [
+    "null exceptions",
+    peer("{ipBlock: {cidr: 0.0.0.0/0, except: }}"),
+    "ZT5011 5:31 spec.ingress[0].from[0].ipBlock.except",
+  ],
+  ["null policyTypes", kubernetes("{policyTypes: }"), "ZT5011 4:8 spec.policyTypes"],
+  ["null policyTypes, with empty egress", kubernetes("{policyTypes: , egress: []}"), "ZT5011 4:8 spec.policyTypes"],
+  [
+    "null policyTypes and null egress",
+    kubernetes("{policyTypes: , egress: }"),
+    "ZT5011 4:8 spec.policyTypes\nZT5011 4:23 spec.egress",
+  ],
+  ["null egress", kubernetes("{ingress: [], egress: }"), "ZT5011 4:21 spec.egress"],
+  ["null policyTypes, with egress rules", kubernetes("{policyTypes: , egress: [{}]}"), ""],
+  ["null egress of a policy that isolates it", kubernetes("{policyTypes: [Egress], egress: }"), ""],
+  ["null ingress", kubernetes("{ingress: }"), ""],
   ["nothing isolated", ztap("{podSelector: {}}"), "ZT5009 4:1 spec"],
   [
     "no warnings about selectors where a workload could not be read",

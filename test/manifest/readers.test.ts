@@ -3,6 +3,7 @@ import { randomInt } from "node:crypto";
 import t from "tap";
 import { hasErrors } from "../../src/model/diagnostic.js";
 import { readManifests } from "../../src/manifest/read.js";
+import { parseYaml } from "../../src/manifest/yaml.js";
 import { compareAt } from "./readers/compare.js";
 import { readCorpus, Texts } from "./readers/texts.js";
 
@@ -148,6 +149,28 @@ const GROWING: readonly (readonly [name: string, pieces: number, text: (pieces: 
         `  ingress:\n  - from:\n    - ipBlock:\n        cidr: 10.0.0.0/8\n        except:\n${times(count, (at) => `        - 10.${at >> 8}.${at & 255}.0/24\n`)}`,
       ),
   ],
+  ...['a: "x\n---\n', "a: [x\n---\n", "a: {x\n---\n", "a: b\n c: d\n---\n", "a: 'x\n\n---\n"].flatMap(
+    (piece) =>
+      [
+        [`documents of ${piece}`, 100_000, (count: number) => piece.repeat(count)],
+        [`${piece} behind blank lines`, 20_000, (count: number) => "\n".repeat(count * 40) + piece.repeat(count)],
+      ] as const,
+  ),
+  [
+    "rules by an alias",
+    32_000,
+    (count) =>
+      `apiVersion: v1\nkind: List\nitems:\n${["&r", "*r"].map((ingress) => `- apiVersion: networking.k8s.io/v1\n  kind: NetworkPolicy\n  metadata: {name: ${ingress === "&r" ? "p" : "q"}}\n  spec:\n    ingress: ${ingress}\n${ingress === "&r" ? times(count, () => "    - {}\n") : ""}`).join("")}`,
+  ],
+  [
+    "problems by an alias",
+    4_000,
+    (count) =>
+      policy(
+        `  podSelector: {matchLabels: {${times(count * 30, (at) => `a${at}: b, `)}}}\n  ingress:\n  - &b {frm: []}\n${times(count, () => "  - *b\n")}`,
+      ),
+  ],
+  ["tagged items", 32_000, (count) => `apiVersion: v1\nkind: List\nitems:\n${times(count, () => "- !a {}\n")}`],
   ["anchors", 40_000, (count) => policy(times(count, (at) => `  f${at}: &a${at} 1\n`))],
   ["steps down", 1_400, (count) => times(count, (at) => `${" ".repeat(at)}a:\n`)],
   [
@@ -195,6 +218,24 @@ t.test("at most a thousand problems are told, errors first, with a count of the 
   t.match(valid.diagnostics.at(-1), { code: "ZT1012", severity: "warning" });
 });
 
+t.test("valid objects are no problems that are not told, whichever reader takes them", async (t) => {
+  const many = Array.from({ length: 1_001 }, (_, at) => ({
+    path: `${at}.yaml`,
+    text: `apiVersion: ztap/v1\nkind: Namespace\nmetadata: {name: n${at}, labels: {team: &t a}}\n`,
+    blobId: String(at),
+  }));
+  const warned = policy("  podSelector: {}\n").replace("name: p", "name: p, namespace: n1");
+  const { objects, diagnostics, omitted } = readManifests([...many, { path: "p.yaml", text: warned, blobId: "p" }]);
+  t.match(diagnostics, [{ severity: "warning", code: "ZT5002" }]);
+  t.equal(diagnostics.length, 1);
+  t.same([objects.size, omitted], [1_002, 0]);
+
+  const bad = policy(times(1_500, (at) => `  f${at}: 1\n`));
+  const good = times(7, (at) => `---\napiVersion: ztap/v1\nkind: Namespace\nmetadata: {name: n${at}}\n`);
+  t.equal(read(bad + good).omitted, read(bad).omitted);
+  t.equal(read(`${bad}---\napiVersion: ztap/v1\n`).omitted, read(bad).omitted + 1, "a document without a kind is one");
+});
+
 t.test("a text that costs too much is refused with its reason and place", async (t) => {
   const rows: readonly (readonly [text: string, code: string, message: RegExp])[] = [
     ["- a\n".repeat(250_000).replace("a", "&a a"), "ZT1011", /600000 words/],
@@ -209,6 +250,8 @@ t.test("a text that costs too much is refused with its reason and place", async 
     t.ok((found?.column ?? 0) + (found?.line ?? 0) > 2, "where reading stopped");
     t.equal(objects.size, 0);
   }
+  const broken = parseYaml({ path: "a", text: 'a: "x\n---\n'.repeat(5_000) });
+  t.match(broken, { documents: { length: 1_001 }, stopped: { why: "errors" } }, "each document that is no YAML counts");
   const name = "a".repeat(1 << 20);
   const { diagnostics } = read(policy(`  podSelector: {matchLabels: {"-${name}": x}}\n`));
   t.ok(JSON.stringify(diagnostics).length < 10_000, "no message is as long as the text");

@@ -1,6 +1,7 @@
 import t from "tap";
 import type { Diagnostic } from "../../src/model/diagnostic.js";
 import { readManifests } from "../../src/manifest/read.js";
+import { InvalidInput } from "../../src/cli/exit.js";
 import { renderDiagnostics, summarizeDiagnostics } from "../../src/views/diagnostics.js";
 import { colourStyle } from "../../src/views/style.js";
 
@@ -55,4 +56,17 @@ t.test(
 t.test("colour only through the style", async (t) => {
   t.notMatch(renderDiagnostics(diagnostics), /\u001b/);
   t.match(renderDiagnostics(diagnostics, { style: colourStyle }), /\u001b\[31merror\u001b/);
+});
+
+t.test("the diagnostic that counts the rest is not counted itself", async (t) => {
+  const texts = (fields: number): string =>
+    `apiVersion: ztap/v1\nkind: Namespace\nmetadata: {name: a}\nspec:\n${Array.from({ length: fields }, (_, at) => `  f${at}: 1\n`).join("")}`;
+  for (const [fields, counts] of [
+    [1, "1 error"],
+    [1_000, "1000 errors"],
+    [1_001, "999 errors, and 2 more problems"],
+  ] as const) {
+    const { diagnostics } = readManifests([{ path: "a.yaml", text: texts(fields), blobId: "a" }]);
+    t.equal(new InvalidInput(diagnostics).message, `${counts} in the source; nothing was changed`);
+  }
 });
