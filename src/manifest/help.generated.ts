@@ -63,6 +63,6 @@ export const HELP: Readonly<Record<string, { readonly example: string; readonly 
   ZT5008: {"example":"`{policyTypes: [Ingress], egress: [{}]}`","fix":"add Egress, or remove the rules"},
   ZT5009: {"example":"ztap/v1 with neither ingress, egress nor policyTypes","fix":"add `ingress: []` to deny"},
   ZT5010: {"example":"`egress: [{to: [{ipBlock: {cidr: 192.0.2.0/24}}], ports: [{port: https}]}]`","fix":"write the port's number; only workloads have named ports"},
-  ZT5011: {"example":"`from:` with nothing below it, in `networking.k8s.io/v1`","fix":"give it a value, or remove it where everybody is meant"},
+  ZT5011: {"example":"`from:`, `except:` or `policyTypes:` with nothing below it, in `networking.k8s.io/v1`","fix":"give it a value, or remove it where everybody is meant"},
   ZT5012: {"example":"`web.yaml -> ../web.yaml`","fix":"put the file itself there, or give the link another ending"},
 };
