@@ -241,7 +241,7 @@ function damageNode(node, workload) {
 async function damage([agent]) {
   title("Enforcement is damaged behind the agent's back");
   line("the agent of web-1 is held (SIGSTOP) for a moment, so that it cannot heal before you see it;");
-  line("an entry is deleted from its tables, and the egress program of batch is detached");
+  line("an entry is deleted from its tables, and the egress program of batch is detached (its connect program still refuses)");
   agent.kill("SIGSTOP");
   damageNode("web-1", "batch");
   await probe("batch", 5432, "refused, EPERM");
