@@ -84,6 +84,7 @@ export const CODES = {
   isolatesNothing: warning("ZT5009", "policy that isolates nothing"),
   portNameOfBlock: warning("ZT5010", "port name towards address blocks"),
   emptyMeansAll: warning("ZT5011", "empty field that widens the policy"),
+  booleanWord: warning("ZT5012", "label that YAML 1.1 reads as a boolean"),
 } as const satisfies Record<string, CodeEntry>;
 
 export type CodeName = keyof typeof CODES;

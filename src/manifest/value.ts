@@ -5,6 +5,7 @@
  */
 import { isAlias, isMap, isNode, isScalar, isSeq, type Document, type Scalar, type YAMLMap } from "yaml";
 import { show, type Path, type Problem } from "./problem.js";
+import { BOOLEAN_WORDS, wordProblem } from "./words.js";
 import { keyText, nodeOffset } from "./yaml.js";
 
 /** Nodes that aliases may add to one document. Real policies stay far below it, a bomb is far above. */
@@ -17,6 +18,8 @@ export interface Value {
   /** True where some field or item is null, which means one thing in Kubernetes and nothing in ztap/v1. */
   readonly hasNulls: boolean;
   readonly problems: readonly Problem[];
+  /** They do not keep the document from being read. */
+  readonly warnings: readonly Problem[];
   /** Values with a tag that is not read: what else is wrong with them is the same mistake. */
   readonly tagged: readonly Path[];
 }
@@ -24,7 +27,8 @@ export interface Value {
 export function toValue(document: Document.Parsed): Value {
   const reader = new ValueReader();
   const value = reader.read(document.contents);
-  return { value, hasNulls: reader.hasNulls, problems: reader.problems, tagged: reader.tagged };
+  const { hasNulls, problems, warnings, tagged } = reader;
+  return { value, hasNulls, problems, warnings, tagged };
 }
 
 /** Leading zeros; underscores; bases that YAML 1.1 and Go know and YAML 1.2 does not, or writes otherwise. */
@@ -42,6 +46,7 @@ const CORE_TAG = /^tag:yaml\.org,2002:(str|int|float|bool|null|map|seq)$/;
 
 class ValueReader {
   readonly problems: Problem[] = [];
+  readonly warnings: Problem[] = [];
   readonly tagged: Path[] = [];
   hasNulls = false;
   /** One path that grows and shrinks with the walk; copied only for a problem. */
@@ -100,6 +105,7 @@ class ValueReader {
 
   #readScalar(value: unknown, source: string | undefined, node: Scalar): unknown {
     if (value === null) this.hasNulls = true;
+    this.#noteWord(node, "value");
     if (source === undefined || node.type !== "PLAIN" || !OTHER_NUMBER.test(source)) return value;
     const number = readNumber(source);
     this.#report("ambiguousNumber", node, {
@@ -151,9 +157,20 @@ class ValueReader {
         Object.defineProperty(object, key, { value: this.#readAt(key, pair.value), enumerable: true });
       } else {
         object[key] = this.#readAt(key, pair.value);
+        this.#path.push(key);
+        this.#noteWord(pair.key, "key");
+        this.#path.pop();
       }
     }
     return object;
+  }
+
+  /** Only a scalar without quotes and tag is a boolean to anybody. */
+  #noteWord(node: unknown, anchor: "key" | "value"): void {
+    if (!isScalar(node) || node.type !== "PLAIN" || node.tag !== undefined || node.source === undefined) return;
+    if (!BOOLEAN_WORDS.has(node.source)) return;
+    const problem = wordProblem(node.source, [...this.#path], anchor);
+    if (problem !== undefined) this.warnings.push({ ...problem, offset: nodeOffset(node) });
   }
 
   #stop(code: "aliasLimit" | "nestingLimit", node: unknown, message: string): null {

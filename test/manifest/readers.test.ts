@@ -1,4 +1,4 @@
-/** One text, one meaning, whoever reads it; and time that grows with the text and no faster. */
+/** One text, one meaning to every reader of YAML 1.2; and time that grows with the text and no faster. */
 import { randomInt } from "node:crypto";
 import t from "tap";
 import { hasErrors } from "../../src/model/diagnostic.js";
@@ -19,6 +19,11 @@ const policy = (spec: string) =>
   `apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {name: p}\nspec:\n${spec}`;
 const workload = (spec: string, metadata: string): string =>
   `apiVersion: ztap/v1\nkind: Workload\nmetadata: ${metadata}\nspec: ${spec}\n`;
+
+const told = (text: string): string =>
+  read(text)
+    .diagnostics.map(({ code, line, column, path }) => `${code} ${line}:${column} ${path}`.trim())
+    .join("\n");
 
 /** The text, and `code line:column path` of its diagnostics. */
 const DOUBTFUL: readonly (readonly [name: string, text: string, expected: string])[] = [
@@ -54,11 +59,41 @@ const DOUBTFUL: readonly (readonly [name: string, text: string, expected: string
 
 t.test("text that is shown or read in more than one way is refused where it stands", async (t) => {
   for (const [name, text, expected] of DOUBTFUL) {
-    const found = read(text).diagnostics.map(({ code, line, column, path }) =>
-      `${code} ${line}:${column} ${path}`.trim(),
-    );
-    t.equal(found.join("\n"), expected, name);
+    t.equal(told(text), expected, name);
   }
+});
+
+/** As above: where there is a warning, and where there is none. */
+const WORDS: readonly (readonly [name: string, text: string, expected: string])[] = [
+  [
+    "labels",
+    workload("{addresses: [192.0.2.2]}", "{name: w, labels: {on: x, a: No, b: 'off', \"yes\": x, y: n}}"),
+    "ZT5012 3:30 metadata.labels.on\nZT5012 3:40 metadata.labels.a",
+  ],
+  [
+    "a selector",
+    `${policy("  podSelector:\n    matchLabels: {country: NO}\n    matchExpressions:\n    - {key: off, operator: NotIn, values: [yes, no-way, !!str no]}")}\n---\n${workload("{addresses: [192.0.2.2]}", '{name: w, labels: {country: "NO"}}')}`,
+    "ZT5012 6:28 spec.podSelector.matchLabels.country\nZT5012 8:13 spec.podSelector.matchExpressions[0].key\nZT5012 8:44 spec.podSelector.matchExpressions[0].values[0]",
+  ],
+  [
+    "an item of a List, by an alias",
+    "apiVersion: v1\nkind: List\nitems:\n- apiVersion: ztap/v1\n  kind: Namespace\n  metadata: {name: &n on, labels: {a: *n}}\n",
+    "ZT5012 6:23 items[0].metadata.labels.a",
+  ],
+  [
+    "no names, annotations and other fields",
+    workload("{addresses: [192.0.2.2], labels: {on: yes}}", "{name: on, annotations: {on: yes}}"),
+    "ZT2003 4:32 spec.labels",
+  ],
+];
+
+t.test("words that YAML 1.1 reads as booleans are text; as labels they want quotes", async (t) => {
+  for (const [name, text, expected] of WORDS) t.equal(told(text), expected, name);
+  const { objects } = read(WORDS[0]?.[1] ?? "");
+  t.match(
+    [...objects.values()],
+    [{ object: { metadata: { labels: { on: "x", a: "No", b: "off", yes: "x", y: "n" } } } }],
+  );
 });
 
 t.test("8,000 texts, new in each run, are read alike or refused", async (t) => {
