@@ -44,6 +44,9 @@ function readNumber(source: string): number | undefined {
 /** The tags of YAML's core schema, which say no more than the values themselves. */
 const CORE_TAG = /^tag:yaml\.org,2002:(str|int|float|bool|null|map|seq)$/;
 
+/** YAML 1.2 allows more; libyaml, and what was made after it, ends the name at any other character. */
+const ANCHOR = /^[\w-]+$/;
+
 class ValueReader {
   readonly problems: Problem[] = [];
   readonly warnings: Problem[] = [];
@@ -66,6 +69,7 @@ class ValueReader {
       return this.#stop("aliasLimit", node, `aliases add more than ${ALIAS_NODE_LIMIT} nodes to this document`);
     }
     if (isAlias(node)) return this.#readAlias(node.source, node);
+    this.#checkAnchor(node);
     if (this.#hasOwnTag(node)) this.tagged.push([...this.#path]);
     if (isScalar(node)) {
       if (node.anchor !== undefined) this.#anchors.set(node.anchor, node);
@@ -94,6 +98,16 @@ class ValueReader {
       fix: "remove the tag, and write the value itself",
     });
     return true;
+  }
+
+  #checkAnchor(node: unknown): void {
+    if (!isNode(node) || isAlias(node) || node.anchor === undefined || ANCHOR.test(node.anchor)) return;
+    this.#report("readersDiffer", node, {
+      message: `readers of YAML differ in where the name of the anchor &${node.anchor} ends`,
+      found: `&${node.anchor}`,
+      wanted: "letters of ASCII, digits, - and _ in the names of anchors",
+      fix: "give the anchor another name, or put the value in quotes where text is meant",
+    });
   }
 
   #readAt(step: string | number, node: unknown): unknown {
@@ -136,6 +150,7 @@ class ValueReader {
     const object: Record<string, unknown> = {};
     for (const pair of map.items) {
       const key = keyText(pair.key);
+      this.#checkAnchor(pair.key);
       if (this.#hasOwnTag(pair.key)) continue;
       if (key === undefined) {
         this.#report("badKey", pair.key, { message: "this key is no text", wanted: "plain text as key" });
