@@ -86,6 +86,7 @@ export const CODES = {
   portNameOfBlock: warning("ZT5010", "port name towards address blocks"),
   emptyMeansAll: warning("ZT5011", "empty field that widens the policy"),
   linkedFile: warning("ZT5012", "file that is a symbolic link or a submodule"),
+  booleanWord: warning("ZT5013", "label that YAML 1.1 reads as a boolean"),
 } as const satisfies Record<string, CodeEntry>;
 
 export type CodeName = keyof typeof CODES;

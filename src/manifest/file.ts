@@ -148,10 +148,10 @@ function readYamlDocument(
     return [];
   }
   if (document.contents === null) return [];
-  const { value, hasNulls, problems, tagged } = toValue(document);
+  const { value, hasNulls, problems, warnings, tagged } = toValue(document);
   const all = [...warningProblems(document), ...problems];
   if (value === null && all.length === 0) return [];
-  return [{ value, hasNulls, problems: all, tagged, offset: locate([], "value"), locate }];
+  return [{ value, hasNulls, problems: all, warnings, tagged, offset: locate([], "value"), locate }];
 }
 
 interface Located {
@@ -166,6 +166,7 @@ interface LocatedValue extends Located {
   readonly offset: number;
   /** What was wrong with the text; where there is anything, no object comes of the document. */
   readonly problems: readonly Problem[];
+  readonly warnings?: readonly Problem[];
   /** Values of which nothing more is said. */
   readonly tagged?: readonly Path[];
 }
@@ -191,7 +192,7 @@ class FileReader {
   }
 
   readValue(document: LocatedValue): void {
-    this.#report(document, [], document.problems);
+    this.#report(document, [], [...document.problems, ...(document.warnings ?? [])]);
     // Nothing behind the limit was read, so nothing can be said of what the document lacks.
     if (document.problems.some(({ code }) => code === "aliasLimit" || code === "nestingLimit")) {
       this.#unread.add(null);

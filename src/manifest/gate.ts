@@ -1,5 +1,6 @@
 /**
- * The gate of the quick reader: lets through only text that has one meaning to every reader of YAML.
+ * The gate of the quick reader: lets through only text that has one meaning to every reader of YAML 1.2. Readers of 1.1 take
+ * the same for the same, but for words: they read `yes`, `no`, `on` and `off` (words.ts) as booleans, and some of them `y` and `n`.
  *
  * Each line is blank, a comment, `---`, or one entry: dashes, a key, and a value that begins and ends on
  * the line. Columns must show without doubt what belongs to what. Scalars hold few characters, quoted
@@ -24,7 +25,7 @@ const COLON = 0x3a;
 const OPENING = { list: 0x5b, mapping: 0x7b } as const;
 const CLOSING = { list: 0x5d, mapping: 0x7d } as const;
 
-/** 1: may stand within a plain scalar; 2: may also begin one. No reader takes any of them for more than text. */
+/** 1: may stand within a plain scalar; 2: may also begin one. No reader of YAML takes any of them for punctuation. */
 const PLAIN = new Uint8Array(128);
 for (const character of "_.+=@();-") PLAIN[character.charCodeAt(0)] = 1;
 for (const character of "/0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz")

@@ -5,12 +5,13 @@
  * `yaml` gives every diagnostic its position, and takes four times as long over a large state as all the
  * rest of `ztap validate`; js-yaml takes a fifth of it. The gate (gate.ts) lets only such text through as has one
  * meaning to every reader; beyond it this reader gives up (undefined) at whatever is unusual in a value:
- * numbers in any form but the plainest, duplicate or unusual keys. What it gives up on goes
+ * numbers in any form but the plainest, words that YAML 1.1 reads as booleans, duplicate or unusual keys. What it gives up on goes
  * through `yaml`, which says what is wrong and where. A fuzzer holds them all to the same values.
  */
 import { EVENT_ID, SCALAR_STYLE, getScalarValue, parseEvents, type Event, type ScalarEvent } from "js-yaml";
 import { isUndoubted } from "./gate.js";
 import type { Path } from "./problem.js";
+import { BOOLEAN_WORDS } from "./words.js";
 
 const DEPTH_LIMIT = 64;
 
@@ -177,14 +178,16 @@ class PlainReader {
 
   /** YAML 1.2's core schema, as far as there is no doubt. */
   #readPlainScalar(source: string): unknown {
-    if (PLAIN_TEXT.test(source)) return WORDS.has(source) ? this.#word(source) : source;
+    if (PLAIN_TEXT.test(source)) return this.#readWord(source);
     if (/^(0|[1-9]\d{0,8})$/.test(source)) return Number(source);
     // No address is longer; a pattern with two repetitions would take too long over what is.
     if (source.length <= 49 && ADDRESS_LIKE.test(source)) return source;
     throw UNUSUAL;
   }
 
-  #word(source: string): unknown {
+  #readWord(source: string): unknown {
+    if (BOOLEAN_WORDS.has(source)) throw UNUSUAL;
+    if (!WORDS.has(source)) return source;
     const word = source.toLowerCase();
     return word === "null" ? this.#null() : word === "true";
   }

@@ -5,6 +5,7 @@
  */
 import { isAlias, isMap, isNode, isScalar, isSeq, type Document, type Scalar, type YAMLMap } from "yaml";
 import { show, type Path, type Problem } from "./problem.js";
+import { BOOLEAN_WORDS, wordProblem } from "./words.js";
 import { keyText, nodeOffset } from "./yaml.js";
 
 /** Nodes that aliases may add to one document. Real policies stay far below it, a bomb is far above. */
@@ -17,6 +18,8 @@ export interface Value {
   /** True where some field or item is null, which means one thing in Kubernetes and nothing in ztap/v1. */
   readonly hasNulls: boolean;
   readonly problems: readonly Problem[];
+  /** They do not keep the document from being read. */
+  readonly warnings: readonly Problem[];
   /** Values with a tag that is not read: what else is wrong with them is the same mistake. */
   readonly tagged: readonly Path[];
 }
@@ -24,7 +27,8 @@ export interface Value {
 export function toValue(document: Document.Parsed): Value {
   const reader = new ValueReader();
   const value = reader.read(document.contents);
-  return { value, hasNulls: reader.hasNulls, problems: reader.problems, tagged: reader.tagged };
+  const { hasNulls, problems, warnings, tagged } = reader;
+  return { value, hasNulls, problems, warnings, tagged };
 }
 
 /** Leading zeros; underscores; bases that YAML 1.1 and Go know and YAML 1.2 does not, or writes otherwise. */
@@ -40,8 +44,12 @@ function readNumber(source: string): number | undefined {
 /** The tags of YAML's core schema, which say no more than the values themselves. */
 const CORE_TAG = /^tag:yaml\.org,2002:(str|int|float|bool|null|map|seq)$/;
 
+/** YAML 1.2 allows more; libyaml, and what was made after it, ends the name at any other character. */
+const ANCHOR = /^[\w-]+$/;
+
 class ValueReader {
   readonly problems: Problem[] = [];
+  readonly warnings: Problem[] = [];
   readonly tagged: Path[] = [];
   hasNulls = false;
   /** One path that grows and shrinks with the walk; copied only for a problem. */
@@ -61,6 +69,7 @@ class ValueReader {
       return this.#stop("aliasLimit", node, `aliases add more than ${ALIAS_NODE_LIMIT} nodes to this document`);
     }
     if (isAlias(node)) return this.#readAlias(node.source, node);
+    this.#checkAnchor(node);
     if (this.#hasOwnTag(node)) this.tagged.push([...this.#path]);
     if (isScalar(node)) {
       if (node.anchor !== undefined) this.#anchors.set(node.anchor, node);
@@ -91,6 +100,16 @@ class ValueReader {
     return true;
   }
 
+  #checkAnchor(node: unknown): void {
+    if (!isNode(node) || isAlias(node) || node.anchor === undefined || ANCHOR.test(node.anchor)) return;
+    this.#report("readersDiffer", node, {
+      message: `readers of YAML differ in where the name of the anchor &${node.anchor} ends`,
+      found: `&${node.anchor}`,
+      wanted: "letters of ASCII, digits, - and _ in the names of anchors",
+      fix: "give the anchor another name, or put the value in quotes where text is meant",
+    });
+  }
+
   #readAt(step: string | number, node: unknown): unknown {
     this.#path.push(step);
     const value = this.read(node);
@@ -100,6 +119,7 @@ class ValueReader {
 
   #readScalar(value: unknown, source: string | undefined, node: Scalar): unknown {
     if (value === null) this.hasNulls = true;
+    this.#noteWord(node, "value");
     if (source === undefined || node.type !== "PLAIN" || !OTHER_NUMBER.test(source)) return value;
     const number = readNumber(source);
     this.#report("ambiguousNumber", node, {
@@ -130,6 +150,7 @@ class ValueReader {
     const object: Record<string, unknown> = {};
     for (const pair of map.items) {
       const key = keyText(pair.key);
+      this.#checkAnchor(pair.key);
       if (this.#hasOwnTag(pair.key)) continue;
       if (key === undefined) {
         this.#report("badKey", pair.key, { message: "this key is no text", wanted: "plain text as key" });
@@ -151,9 +172,20 @@ class ValueReader {
         Object.defineProperty(object, key, { value: this.#readAt(key, pair.value), enumerable: true });
       } else {
         object[key] = this.#readAt(key, pair.value);
+        this.#path.push(key);
+        this.#noteWord(pair.key, "key");
+        this.#path.pop();
       }
     }
     return object;
+  }
+
+  /** Only a scalar without quotes and tag is a boolean to anybody. */
+  #noteWord(node: unknown, anchor: "key" | "value"): void {
+    if (!isScalar(node) || node.type !== "PLAIN" || node.tag !== undefined || node.source === undefined) return;
+    if (!BOOLEAN_WORDS.has(node.source)) return;
+    const problem = wordProblem(node.source, [...this.#path], anchor);
+    if (problem !== undefined) this.warnings.push({ ...problem, offset: nodeOffset(node) });
   }
 
   #stop(code: "aliasLimit" | "nestingLimit", node: unknown, message: string): null {
