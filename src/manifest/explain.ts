@@ -64,7 +64,7 @@ function explain(error: SchemaError, family: "ztap" | "kubernetes"): Problem | u
   const path = pointerPath(error.instancePath);
   switch (error.keyword) {
     case "additionalProperties":
-      return unknownField(path, String(error.params["additionalProperty"]), error, family);
+      return unknownOf(path, String(error.params["additionalProperty"]), error, family);
     case "required":
       return missingField(path, String(error.params["missingProperty"]), error);
     case "type":
@@ -114,9 +114,8 @@ function pointerPath(pointer: string): Path {
 const isLabelMap = (field: string | undefined): boolean =>
   ["labels", "annotations", "matchLabels"].includes(field ?? "");
 
-function unknownField(parent: Path, field: string, error: SchemaError, family: "ztap" | "kubernetes"): Problem {
+function unknownOf(parent: Path, field: string, error: SchemaError, family: "ztap" | "kubernetes"): Problem {
   const path = [...parent, field];
-  const known = Object.keys(propertiesOf(error)).sort();
   if (
     family === "kubernetes" &&
     ZTAP_ONLY_FIELDS.has(field) &&
@@ -124,10 +123,15 @@ function unknownField(parent: Path, field: string, error: SchemaError, family: "
   ) {
     return ztapOnly(path, "key", `${field} is a field of ztap/v1, and this is a networking.k8s.io/v1 policy`);
   }
+  return unknownField(parent, field, Object.keys(propertiesOf(error)).sort());
+}
+
+/** @param known the fields that stand there, in the order in which they are told */
+export function unknownField(parent: Path, field: string, known: readonly string[]): Problem {
   const meant = suggest(field, known);
   return {
     code: "unknownField",
-    path,
+    path: [...parent, field],
     anchor: "key",
     message: `${field} is not a field of ${parent.length === 0 ? "this kind" : fieldName(parent)}`,
     found: field,
