@@ -9,7 +9,7 @@ export const HELP: Readonly<Record<string, { readonly example: string; readonly 
   ZT1007: {"example":"more than 64 levels","fix":"nothing that ztap reads is so deep: look for an unclosed bracket"},
   ZT1008: {"example":"`- a`","fix":"begin with apiVersion, kind and metadata"},
   ZT1009: {"example":"control characters but tab, LF and CR LF; a CR alone; U+0085, U+2028, U+2029; marks that turn the direction of writing; a byte order mark within the text; a line that begins with `%`. In comments too","fix":"remove it, or write it as an escape in double quotes"},
-  ZT1010: {"example":"`yaml` and js-yaml find other values, or one of them finds an error","fix":"write it more plainly: one field on a line, quotes"},
+  ZT1010: {"example":"`yaml` and js-yaml find other values, or one of them finds an error; an anchor whose name holds more than ASCII letters, digits, `-` and `_`, as `&a:x`, which libyaml ends before the colon","fix":"write it more plainly: one field on a line, quotes"},
   ZT1011: {"example":"600,000 words, brackets and line breaks; 20,000 documents; 1,000 places that are no YAML","fix":"write the objects into several files"},
   ZT1012: {"example":"a thousand are told","fix":"mend those; a warning where no error is left out"},
   ZT2001: {"example":"`apiVersion: apps/v1`","fix":"use `ztap/v1` or `networking.k8s.io/v1`; keep other documents elsewhere"},
@@ -62,5 +62,6 @@ export const HELP: Readonly<Record<string, { readonly example: string; readonly 
   ZT5008: {"example":"`{policyTypes: [Ingress], egress: [{}]}`","fix":"add Egress, or remove the rules"},
   ZT5009: {"example":"ztap/v1 with neither ingress, egress nor policyTypes","fix":"add `ingress: []` to deny"},
   ZT5010: {"example":"`egress: [{to: [{ipBlock: {cidr: 192.0.2.0/24}}], ports: [{port: https}]}]`","fix":"write the port's number; only workloads have named ports"},
-  ZT5011: {"example":"`from:` with nothing below it, in `networking.k8s.io/v1`","fix":"give it a value, or remove it where everybody is meant"},
+  ZT5011: {"example":"`from:`, `except:` or `policyTypes:` with nothing below it, in `networking.k8s.io/v1`","fix":"give it a value, or remove it where everybody is meant"},
+  ZT5012: {"example":"`labels: {country: no}`, `matchLabels: {on: x}`: `yes`, `no`, `on` and `off` without quotes as key or value of a label or a label selector","fix":"write it in quotes: Kubernetes would refuse the value, and read the key as `\"true\"` or `\"false\"`"},
 };
