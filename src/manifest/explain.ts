@@ -63,7 +63,7 @@ function explain(error: SchemaError, family: Family): Problem | undefined {
   const path = pointerPath(error.instancePath);
   switch (error.keyword) {
     case "additionalProperties":
-      return unknownField(path, String(error.params["additionalProperty"]), error, family);
+      return unknownOf(path, String(error.params["additionalProperty"]), error, family);
     case "required":
       return missingField(path, String(error.params["missingProperty"]), error);
     case "type":
@@ -113,9 +113,8 @@ function pointerPath(pointer: string): Path {
 const isLabelMap = (field: string | undefined): boolean =>
   ["labels", "annotations", "matchLabels"].includes(field ?? "");
 
-function unknownField(parent: Path, field: string, error: SchemaError, family: Family): Problem {
+function unknownOf(parent: Path, field: string, error: SchemaError, family: Family): Problem {
   const path = [...parent, field];
-  const known = Object.keys(propertiesOf(error)).sort();
   if (
     family === "kubernetes" &&
     ZTAP_ONLY_FIELDS.has(field) &&
@@ -123,12 +122,21 @@ function unknownField(parent: Path, field: string, error: SchemaError, family: F
   ) {
     return ztapOnly(path, "key", `${field} is a field of ztap/v1, and this is a networking.k8s.io/v1 policy`);
   }
+  const root = family === "config" ? "the configuration file" : "this kind";
+  return unknownField(parent, field, Object.keys(propertiesOf(error)).sort(), root);
+}
+
+/**
+ * @param known the fields that stand there, in the order in which they are told
+ * @param root what the field is none of, at the top of a document
+ */
+export function unknownField(parent: Path, field: string, known: readonly string[], root = "this kind"): Problem {
   const meant = suggest(field, known);
   return {
     code: "unknownField",
-    path,
+    path: [...parent, field],
     anchor: "key",
-    message: `${field} is not a field of ${parent.length > 0 ? fieldName(parent) : family === "config" ? "the configuration file" : "this kind"}`,
+    message: `${field} is not a field of ${parent.length > 0 ? fieldName(parent) : root}`,
     found: field,
     wanted: `one of ${known.join(", ")}`,
     ...(field === "<<"

@@ -16,6 +16,7 @@ import { formatPath, toDiagnostic, type Path, type Problem } from "./problem.js"
 import { findDisagreement } from "./agreement.js";
 import { stopProblem, strayProblem, syntaxProblem, warningProblems } from "./syntax.js";
 import { textProblems } from "./text.js";
+import { isMapping, unitsOf } from "./units.js";
 import { toValue } from "./value.js";
 import { offsetOf, parseYaml, positionFinder, type TextFile, type YamlFile } from "./yaml.js";
 
@@ -67,7 +68,9 @@ function readQuickly(file: TextFile): FileResult | undefined {
   const lineAt = (offset: number): number => position(offset).line;
   const objects: FileObject[] = [];
   for (const { value, hasNulls, offset, itemOffsets } of documents) {
-    for (const unit of unitsOf(value, [])) {
+    const { units, problems } = unitsOf(value);
+    if (problems.length > 0) return undefined;
+    for (const unit of units) {
       const interpreted = interpretUnit(unit.value, hasNulls);
       if (interpreted?.object === undefined || interpreted.problems.length > 0) return undefined;
       const start =
@@ -199,7 +202,9 @@ class FileReader {
       return;
     }
     const isTold = pathSet(document.tagged ?? []);
-    for (const unit of unitsOf(document.value, [])) {
+    const { units, problems } = unitsOf(document.value);
+    for (const problem of problems) if (!isTold(problem.path)) this.refuse(document, [], problem);
+    for (const unit of units) {
       const interpreted = interpretUnit(unit.value, document.hasNulls);
       if (interpreted === undefined) {
         const message = "this is no object of ztap: a mapping with apiVersion, kind and metadata is wanted";
@@ -246,30 +251,10 @@ class FileReader {
   }
 }
 
-const isMapping = (value: unknown): value is Readonly<Record<string, unknown>> =>
-  value !== null && typeof value === "object" && !Array.isArray(value);
-
 /** Whether a path is one of these, or lies below one. */
 function pathSet(paths: readonly Path[]): (path: Path) => boolean {
   const texts = new Set(paths.map(formatPath));
   return (path) => texts.size > 0 && path.some((_, index) => texts.has(formatPath(path.slice(0, index + 1))));
-}
-
-interface Unit {
-  readonly value: unknown;
-  readonly prefix: Path;
-  /** The list that it is an item of. */
-  readonly list?: readonly unknown[];
-}
-
-/** The document itself, or the items of the List that `kubectl get -o yaml` prints. */
-function unitsOf(value: unknown, prefix: Path): readonly Unit[] {
-  if (!isMapping(value)) return [{ value, prefix }];
-  const { apiVersion, kind, items } = value;
-  const isList =
-    (apiVersion === "v1" && kind === "List") || (apiVersion === "networking.k8s.io/v1" && kind === "NetworkPolicyList");
-  if (!isList || !Array.isArray(items)) return [{ value, prefix }];
-  return items.map((item: unknown, index) => ({ value: item, prefix: [...prefix, "items", index], list: items }));
 }
 
 /** Undefined for what is no mapping. */

@@ -18,7 +18,10 @@ export const BOOLEAN_WORDS: ReadonlyMap<string, boolean> = new Map([
 function isOfLabels(path: Path): boolean {
   const parent = path.at(-2);
   if (parent === "matchLabels" || (parent === "labels" && path.at(-3) === "metadata")) return true;
-  return (path.at(-1) === "key" && path.at(-3) === "matchExpressions") || (parent === "values" && path.at(-4) === "matchExpressions");
+  return (
+    (path.at(-1) === "key" && path.at(-3) === "matchExpressions") ||
+    (parent === "values" && path.at(-4) === "matchExpressions")
+  );
 }
 
 /** @param word a scalar without quotes and tag: the value at the path, or its key */

@@ -65,6 +65,13 @@ const ROWS: readonly (readonly [name: string, text: string, expected: string])[]
   ["an older NetworkPolicy", "apiVersion: extensions/v1beta1\nkind: NetworkPolicy\n", "ZT2001 1:13 apiVersion"],
   ["unknown kind", "apiVersion: ztap/v1\nkind: Pod\n", "ZT2002 2:7 kind"],
   ["a kind of ztap in Kubernetes' group", "apiVersion: networking.k8s.io/v1\nkind: Node\n", "ZT2002 2:7 kind"],
+  [
+    "fields that a List does not have",
+    "apiVersion: v1\nkind: List\nmetadata: {resourceVersion: '', name: x}\nitems: []\nspec: {a: b}\nitem:\n",
+    "ZT2003 3:33 metadata.name\nZT2003 5:1 spec\nZT2003 6:1 item",
+  ],
+  ["metadata of a List", "apiVersion: v1\nkind: List\nmetadata: x\nitems: []\n", "ZT2005 3:11 metadata"],
+  ["a List as kubectl prints it", "apiVersion: v1\nkind: List\nmetadata:\n  resourceVersion: ''\nitems: []\n", ""],
   ["an item of a List", "apiVersion: v1\nkind: List\nitems:\n- kind: Node\n", "ZT2004 4:3 items[0].apiVersion"],
 
   // Shape
