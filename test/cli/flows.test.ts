@@ -52,7 +52,7 @@ spec:
     const ztap = new Ztap(t);
     ztap.write("repo/state.yaml", state);
     t.match(await ztap.run(["apply", "repo", "--auto-approve"]), { code: 0 });
-    const flags = ["--node", node, "--listen", "off", "--heartbeat-interval", "100ms", "--election-timeout", "1s"];
+    const flags = ["--node", node, "--listen", "off", "--heartbeat-interval", "200ms", "--election-timeout", "5s"];
     const absent = await ztap.json(t, "error", ["flows", "--node", node], { code: 1 });
     t.match(absent, { error: { code: "agent-away", message: /ztap agent/ } });
 
