@@ -1,5 +1,5 @@
 /** The layer rules: what may import what. Pure stages know no effect; adapters know neither each other nor what is above them. */
-const PURE = "^src/(model|diff|manifest|policy|plan|drift)/";
+const PURE = "^src/(model|diff|manifest|policy|plan)/";
 const EFFECTS =
   "^(fs|fs/promises|net|http|https|child_process|os|process|timers|timers/promises|worker_threads|dgram|tls|readline|readline/promises|cluster)$";
 
@@ -15,7 +15,7 @@ module.exports = {
       name: "pure-stages-import-only-pure-stages",
       severity: "error",
       from: { path: PURE },
-      to: { path: "^src/", pathNot: [PURE, "^src/ports/(enforcer|source).ts$"] },
+      to: { path: "^src/", pathNot: [PURE, "^src/interfaces/(enforcer|source).ts$"] },
     },
     // Address arithmetic and hashing are pure; everything else of Node's is an effect.
     {
@@ -25,22 +25,22 @@ module.exports = {
       to: { path: EFFECTS, dependencyTypes: ["core"], pathNot: "^net$" },
     },
     {
-      name: "ports-know-only-the-model",
+      name: "interfaces-know-only-the-model",
       severity: "error",
-      from: { path: "^src/ports/" },
-      to: { path: "^src/", pathNot: "^src/(model|ports)/" },
+      from: { path: "^src/interfaces/" },
+      to: { path: "^src/", pathNot: "^src/(model|interfaces)/" },
     },
     {
       name: "adapters-know-not-each-other",
       severity: "error",
       from: { path: "^src/adapters/([^/]+)/" },
-      to: { path: "^src/adapters/", pathNot: "^src/adapters/($1|runtime)/" },
+      to: { path: "^src/adapters/", pathNot: "^src/adapters/($1|system)/" },
     },
     {
       name: "adapters-know-not-what-is-above",
       severity: "error",
       from: { path: "^src/adapters/" },
-      to: { path: "^src/(reconcile|operations|views|commands|cli|api|wiring|plan|drift|manifest)" },
+      to: { path: "^src/(reconcile|operations|views|commands|cli|api|wiring|plan|manifest)" },
     },
     {
       name: "reconcile-knows-no-adapter",
@@ -52,7 +52,7 @@ module.exports = {
       name: "views-know-only-results",
       severity: "error",
       from: { path: "^src/views/" },
-      to: { path: "^src/(adapters|reconcile|commands|cli|wiring|ports/(store|enforcer))" },
+      to: { path: "^src/(adapters|reconcile|commands|cli|wiring|interfaces/(store|enforcer))" },
     },
     {
       name: "commands-know-no-adapter",

@@ -3,7 +3,7 @@ import tseslint from "typescript-eslint";
 const EFFECT_GLOBALS = ["process", "console", "setTimeout", "setInterval", "setImmediate", "fetch"];
 const banned = [
   ...EFFECT_GLOBALS.map((name) => ({ name, message: "Effects live in adapters; time and process are injected." })),
-  { name: "Date", message: "Time is injected: ports/system Clock." },
+  { name: "Date", message: "Time is injected: interfaces/system Clock." },
 ];
 
 export default tseslint.config(
@@ -16,7 +16,7 @@ export default tseslint.config(
       ".tap",
       "**/*.generated.*",
       "src/model/generated.ts",
-      "src/manifest/validators.generated.ts",
+      "src/manifest/schema/validators.generated.ts",
     ],
   },
   ...tseslint.configs.strictTypeChecked.map((config) => ({
@@ -42,12 +42,12 @@ export default tseslint.config(
   },
   {
     files: ["src/**/*.ts"],
-    ignores: ["src/adapters/**", "src/cli/**", "src/commands/**", "src/wiring*.ts"],
+    ignores: ["src/adapters/**", "src/cli/**", "src/commands/**", "src/wiring/**", "src/settings/load.ts"],
     rules: {
       "no-restricted-globals": ["error", ...banned],
       "no-restricted-properties": [
         "error",
-        { object: "Math", property: "random", message: "Randomness is injected: ports/system Random." },
+        { object: "Math", property: "random", message: "Randomness is injected: interfaces/system Random." },
       ],
     },
   },
@@ -60,11 +60,11 @@ export default tseslint.config(
         "error",
         {
           selector: "NewExpression[callee.name='Date'][arguments.length=0]",
-          message: "Time is injected: ports/system Clock.",
+          message: "Time is injected: interfaces/system Clock.",
         },
         {
           selector: "MemberExpression[object.name='Date'][property.name='now']",
-          message: "Time is injected: ports/system Clock.",
+          message: "Time is injected: interfaces/system Clock.",
         },
       ],
     },

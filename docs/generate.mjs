@@ -5,7 +5,7 @@
  * `node docs/generate.mjs` writes them; `--check` exits 1 where what is committed is not what they are made from.
  */
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
-import { DEFAULT_TEXTS, SETTING_KEYS, variableOf } from "../dist/src/operations/settings.js";
+import { DEFAULT_TEXTS, SETTING_KEYS, variableOf } from "../dist/src/settings/settings.js";
 
 const root = new URL("../", import.meta.url);
 const manifest = JSON.parse(readFileSync(new URL("oclif.manifest.json", root), "utf8"));

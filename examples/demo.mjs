@@ -8,8 +8,8 @@ import { existsSync, globSync, mkdirSync, mkdtempSync, readFileSync, rmSync, rmd
 import { cp } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { CONTROL } from "../dist/src/adapters/ebpf/abi.generated.js";
-import * as native from "../dist/src/adapters/ebpf/native.js";
+import { CONTROL } from "../dist/src/adapters/ebpf/kernel/abi.generated.js";
+import * as native from "../dist/src/adapters/ebpf/kernel/native.js";
 
 const root = join(import.meta.dirname, "..");
 const id = `ztap-demo-${process.pid}`;

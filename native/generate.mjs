@@ -1,5 +1,5 @@
 /**
- * Generates src/adapters/ebpf/abi.generated.ts from native/include/ztap_abi.h.
+ * Generates src/adapters/ebpf/kernel/abi.generated.ts from native/include/ztap_abi.h.
  *
  * The compiler itself says what the header means: a unit that includes it is compiled for BPF with
  * type information, which bpftool prints. Both are needed for development only, never at run time.
@@ -15,7 +15,7 @@ import { fileURLToPath } from "node:url";
 
 const here = dirname(fileURLToPath(import.meta.url));
 const header = join(here, "include", "ztap_abi.h");
-const target = join(here, "..", "src", "adapters", "ebpf", "abi.generated.ts");
+const target = join(here, "..", "src", "adapters", "ebpf", "kernel", "abi.generated.ts");
 
 /** BTF types of the header, by id. */
 function readTypes() {

@@ -1,5 +1,5 @@
 /**
- * Makes src/model/generated.ts (types of the input kinds) and src/manifest/validators.generated.ts
+ * Makes src/model/generated.ts (types of the input kinds) and src/manifest/schema/validators.generated.ts
  * (ajv's standalone code) from the schemas in this folder. `node schemas/generate.mjs` writes them;
  * `--check` compares, and exits 1 where a committed file is not what the schemas say.
  *
@@ -117,7 +117,7 @@ function joinInPlace(code) {
 const root = new URL("../", import.meta.url);
 const outputs = {
   "src/model/generated.ts": await generateTypes(),
-  "src/manifest/validators.generated.ts": generateValidators(),
+  "src/manifest/schema/validators.generated.ts": generateValidators(),
 };
 for (const [path, text] of Object.entries(outputs)) {
   const url = new URL(path, root);

@@ -10,11 +10,11 @@ export type { Diagnostic, Severity } from "./model/diagnostic.js";
 export { hasErrors } from "./model/diagnostic.js";
 export { readManifests } from "./manifest/read.js";
 export type { Manifests } from "./manifest/read.js";
-export { compile } from "./policy/compile.js";
+export { compile } from "./policy/compile/compile.js";
 export { createEvaluator, evaluate } from "./policy/evaluate.js";
 export type * from "./model/connection.js";
-export { eachConnection, listConnections } from "./policy/connectivity.js";
-export type { ConnectivityOptions } from "./policy/connectivity.js";
+export { eachConnection, listConnections } from "./policy/reachability/connectivity.js";
+export type { ConnectivityOptions } from "./policy/reachability/connectivity.js";
 export { explain } from "./policy/explain.js";
 export type {
   DecidingRule,
@@ -25,8 +25,8 @@ export type {
   Question,
   Side,
 } from "./policy/explain.js";
-export { diffConnectivity } from "./plan/connectivity.js";
-export type { ConnectivityDiff } from "./plan/connectivity.js";
+export { diffConnectivity } from "./plan/connectivity/diff.js";
+export type { ConnectivityDiff } from "./plan/connectivity/diff.js";
 export { isUnchanged, planChanges } from "./plan/plan.js";
 export type { Change, Plan } from "./plan/plan.js";
 export { createEnforcer, openStore } from "./api/open.js";
@@ -45,13 +45,13 @@ export type {
 } from "./api/policy-sync.js";
 export { createPolicyEnforcer } from "./api/policy-enforcer.js";
 export type { DiscoveredWorkload, Discovery, PolicyEnforcer, PolicyEnforcerOptions } from "./api/policy-enforcer.js";
-export type { PolicyListing, PolicyRow } from "./operations/policies.js";
-export type { PolicyEvent } from "./operations/watch.js";
-export { OperationError } from "./operations/error.js";
-export type { OperationErrorCode } from "./operations/error.js";
-export type { Enforcer } from "./ports/enforcer.js";
-export { EnforcerError } from "./ports/enforcer.js";
-export type { Fence, Store } from "./ports/store.js";
-export { StoreError } from "./ports/store.js";
-export type { Clock, Logger, Random } from "./ports/system.js";
-export type { Telemetry } from "./ports/telemetry.js";
+export type { PolicyListing, PolicyRow } from "./operations/policy/report.js";
+export type { PolicyEvent } from "./operations/policy/watch.js";
+export { OperationError } from "./model/operation-error.js";
+export type { OperationErrorCode } from "./model/operation-error.js";
+export type { Enforcer } from "./interfaces/enforcer.js";
+export { EnforcerError } from "./interfaces/enforcer.js";
+export type { Fence, Store } from "./interfaces/store.js";
+export { StoreError } from "./interfaces/store.js";
+export type { Clock, Logger, Random } from "./interfaces/system.js";
+export type { Telemetry } from "./interfaces/telemetry.js";

@@ -342,7 +342,7 @@ ZTAP_SIZE(struct ztap_event, 64);
  *  - <node>/abi-<version>/maps/ztap_control: begins as struct ztap_control does.
  *  - <node>/abi-<version>/maps/ztap_socks: a socket's role (enum ztap_role) is the byte at ZTAP_SOCK_ROLE of its value.
  *  - <node>/abi-<version>/give/flows: an iterator; reading it gives a struct ztap_given_flow for each flow.
- *  - The subject id of a workload is the hash of its name (src/adapters/ebpf/ids.ts).
+ *  - The subject id of a workload is the hash of its name (src/adapters/ebpf/lower/ids.ts).
  *  - The mark of what a workload sends itself over the loopback device (own_mark in native/bpf/own.h).
  */
 enum ztap_frozen { ZTAP_SOCK_ROLE = 12 };

@@ -2,13 +2,13 @@
  * Membership and leadership of a program's own node, over any store. In memory the leader is the
  * first healthy node by ID; elsewhere it is the winner of the store's election.
  */
-import { joinCluster } from "../operations/cluster.js";
-import { OperationError } from "../operations/error.js";
-import type { Store } from "../ports/store.js";
-import type { Clock, Logger, Random } from "../ports/system.js";
+import { joinCluster } from "../operations/cluster/membership.js";
+import { OperationError } from "../model/operation-error.js";
+import type { Store } from "../interfaces/store.js";
+import type { Clock, Logger, Random } from "../interfaces/system.js";
 import { Election } from "../reconcile/election.js";
-import { Wakeup, forwardEvents, runLoop } from "../reconcile/runner.js";
-import { describeWriter, systemClock, systemRandom } from "../wiring.js";
+import { Wakeup, forwardEvents, runLoop } from "../reconcile/loop.js";
+import { describeWriter, systemClock, systemRandom } from "../wiring/agent.js";
 import { quietLogger } from "./quiet.js";
 
 export interface ElectionNode {

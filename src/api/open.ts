@@ -1,11 +1,11 @@
 /** Stores and enforcers for programs, by the same names that the command line takes. */
 import { hostname } from "node:os";
-import { resolveSettings, type SettingKey } from "../operations/settings.js";
-import type { Enforcer } from "../ports/enforcer.js";
-import type { Store } from "../ports/store.js";
-import type { Logger } from "../ports/system.js";
-import { openEnforcer as openMachineEnforcer } from "../wiring.js";
-import { openStore as openStoreOf } from "../wiring-store.js";
+import { resolveSettings, type SettingKey } from "../settings/settings.js";
+import type { Enforcer } from "../interfaces/enforcer.js";
+import type { Store } from "../interfaces/store.js";
+import type { Logger } from "../interfaces/system.js";
+import { openEnforcer as openMachineEnforcer } from "../wiring/agent.js";
+import { openStore as openStoreOf } from "../wiring/store.js";
 import { quietLogger } from "./quiet.js";
 
 /** The environment and configuration files are the command line's: what is not given here is the default. */

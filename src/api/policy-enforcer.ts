@@ -5,14 +5,14 @@
  */
 import { hasErrors } from "../model/diagnostic.js";
 import type { ObjectSet } from "../model/state.js";
-import { OperationError } from "../operations/error.js";
-import type { Enforcer } from "../ports/enforcer.js";
-import type { Store } from "../ports/store.js";
-import type { Clock, Logger, Random } from "../ports/system.js";
-import type { Telemetry } from "../ports/telemetry.js";
+import { OperationError } from "../model/operation-error.js";
+import type { Enforcer } from "../interfaces/enforcer.js";
+import type { Store } from "../interfaces/store.js";
+import type { Clock, Logger, Random } from "../interfaces/system.js";
+import type { Telemetry } from "../interfaces/telemetry.js";
 import { Follower } from "../reconcile/follower.js";
-import { Wakeup, forwardEvents, runLoop } from "../reconcile/runner.js";
-import { openLifelines, readManifests, systemClock, systemRandom } from "../wiring.js";
+import { Wakeup, forwardEvents, runLoop } from "../reconcile/loop.js";
+import { openLifelines, readManifests, systemClock, systemRandom } from "../wiring/agent.js";
 import { quietLogger, quietTelemetry } from "./quiet.js";
 
 /** A workload that is found at run time: what its labels stand for on the network and on this machine. */

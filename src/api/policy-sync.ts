@@ -1,16 +1,23 @@
 /** Policies for programs: written as the leader, read, and followed. The operations of the command line behind one object. */
-import { OperationError } from "../operations/error.js";
+import { OperationError } from "../model/operation-error.js";
 import type { NetworkPolicy } from "../model/objects.js";
 import { refKey } from "../model/state.js";
-import { refuseLockout } from "../operations/lockout.js";
-import type { PolicyWritten, WriteDeps, Writer } from "../operations/policy-write.js";
-import { rollbackPolicy, syncPolicy } from "../operations/policy-write.js";
-import type { PolicyListing, PolicyRow } from "../operations/policies.js";
-import { listPolicies, policyRows } from "../operations/policies.js";
-import type { PolicyEvent } from "../operations/watch.js";
-import { watchPolicies } from "../operations/watch.js";
-import type { Store } from "../ports/store.js";
-import { describeWriter, openLifelines, readBootId, readManifests, systemClock, systemRandom } from "../wiring.js";
+import { refuseLockout } from "../operations/change/lockout.js";
+import type { PolicyWritten, WriteDeps, Writer } from "../operations/policy/write.js";
+import { rollbackPolicy, syncPolicy } from "../operations/policy/write.js";
+import type { PolicyListing, PolicyRow } from "../operations/policy/report.js";
+import { listPolicies, policyRows } from "../operations/policy/report.js";
+import type { PolicyEvent } from "../operations/policy/watch.js";
+import { watchPolicies } from "../operations/policy/watch.js";
+import type { Store } from "../interfaces/store.js";
+import {
+  describeWriter,
+  openLifelines,
+  readBootId,
+  readManifests,
+  systemClock,
+  systemRandom,
+} from "../wiring/agent.js";
 import type { LeaderElection } from "./election.js";
 
 export interface PolicySyncOptions {

@@ -1,6 +1,6 @@
 /** What a program gets that hands over no log and no metrics of its own. */
-import type { Logger } from "../ports/system.js";
-import type { Telemetry } from "../ports/telemetry.js";
+import type { Logger } from "../interfaces/system.js";
+import type { Telemetry } from "../interfaces/telemetry.js";
 
 const nothing = (): void => undefined;
 

@@ -6,16 +6,16 @@
 import { Command, Errors, Flags } from "@oclif/core";
 import type { Diagnostic } from "../model/diagnostic.js";
 import { printable, printableJson, printablePaint } from "../model/printable.js";
-import { OperationError } from "../operations/error.js";
-import type { Settings } from "../operations/settings.js";
-import type { Notice } from "../operations/notices.js";
-import type { SourceFile } from "../ports/source.js";
+import { OperationError } from "../model/operation-error.js";
+import type { Settings } from "../settings/settings.js";
+import type { Notice } from "../operations/change/notices.js";
+import type { SourceFile } from "../interfaces/source.js";
 import { renderDiagnostics } from "../views/diagnostics.js";
-import { renderNotices } from "../views/orders.js";
+import { renderNotices } from "../views/source-control.js";
 import type { Style } from "../views/style.js";
 import { colourStyle, plainStyle } from "../views/style.js";
-import { GLOBAL_SETTING_FLAGS } from "./flags.js";
-import { loadSettings } from "./load-settings.js";
+import { GLOBAL_SETTING_FLAGS } from "../settings/flags.js";
+import { loadSettings } from "../settings/load.js";
 import { describeParsing } from "./usage.js";
 
 export const GLOBAL_FLAGS = {

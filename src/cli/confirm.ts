@@ -1,7 +1,7 @@
 /** Asks the operator; without a terminal to ask on, the answer is no. */
 import { userInfo, hostname } from "node:os";
 import { createInterface } from "node:readline/promises";
-import { OperationError } from "../operations/error.js";
+import { OperationError } from "../model/operation-error.js";
 
 /**
  * @param done what is then not done, as a participle

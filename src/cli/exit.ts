@@ -1,5 +1,5 @@
 /** How a command ends. Apart from base.ts, so that the way in loads nothing that only commands need. */
-import { countProblems } from "../manifest/limit.js";
+import { countProblems } from "../manifest/diagnostic-limit.js";
 import type { Diagnostic } from "../model/diagnostic.js";
 
 /** 0 done, or no difference · 1 failed · 2 changes · 3 drift · 64 the command line was wrong · 130 Ctrl-C at a question, as of a shell. */

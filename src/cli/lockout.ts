@@ -1,9 +1,9 @@
 /** The question of a lock-out, as the commands that commit ask it. */
 import type { ObjectSet } from "../model/state.js";
-import { refuseLockout } from "../operations/lockout.js";
-import type { Settings } from "../operations/settings.js";
-import type { Store } from "../ports/store.js";
-import { openLifelines, readBootId } from "../wiring.js";
+import { refuseLockout } from "../operations/change/lockout.js";
+import type { Settings } from "../settings/settings.js";
+import type { Store } from "../interfaces/store.js";
+import { openLifelines, readBootId } from "../wiring/agent.js";
 
 /** @throws OperationError `lockout` where the state would cut an agent, or a session that is in use here */
 export async function requireWayIn(settings: Settings, store: Store, objects: ObjectSet): Promise<void> {

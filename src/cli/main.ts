@@ -2,7 +2,7 @@
 import { Config, Errors, flush, run } from "@oclif/core";
 import { printable, printableJson } from "../model/printable.js";
 import { systemReason, withReason } from "../model/system-error.js";
-import { OperationError } from "../operations/error.js";
+import { OperationError } from "../model/operation-error.js";
 import { EXIT, InvalidInput } from "./exit.js";
 import { describeUsage } from "./usage.js";
 

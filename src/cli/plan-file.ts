@@ -8,12 +8,12 @@ import { canonicalJson, digestOf } from "../model/digest.js";
 import type { ObjectPosition } from "../model/objects.js";
 import type { DesiredState, SourceRef } from "../model/state.js";
 import { withReason } from "../model/system-error.js";
-import type { Guard } from "../store/guards.js";
-import { isBoolean, isCount, isString, listOf, nullable, optional, shaped } from "../store/guards.js";
-import { OperationError } from "../operations/error.js";
-import type { Planned } from "../operations/plan.js";
-import type { KeptObject } from "../operations/reread.js";
-import { rereadObjects } from "../operations/reread.js";
+import type { Guard } from "../model/guards.js";
+import { isBoolean, isCount, isString, listOf, nullable, optional, shaped } from "../model/guards.js";
+import { OperationError } from "../model/operation-error.js";
+import type { Planned } from "../operations/change/plan.js";
+import type { KeptObject } from "../operations/change/revalidate.js";
+import { rereadObjects } from "../operations/change/revalidate.js";
 import type { readManifests } from "../manifest/read.js";
 
 const MAGIC = '{"ztapPlan":1,';

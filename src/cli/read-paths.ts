@@ -2,9 +2,9 @@
 import { createHash } from "node:crypto";
 import { relative, resolve } from "node:path";
 import { text } from "node:stream/consumers";
-import { OperationError } from "../operations/error.js";
-import type { Snapshot, SourceFile } from "../ports/source.js";
-import { openFolder } from "../wiring.js";
+import { OperationError } from "../model/operation-error.js";
+import type { Snapshot, SourceFile } from "../interfaces/source.js";
+import { openFolder } from "../wiring/agent.js";
 
 interface Found {
   readonly files: readonly FoundFile[];

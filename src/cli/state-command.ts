@@ -2,12 +2,12 @@
 import { Args, Flags } from "@oclif/core";
 import { printableLine } from "../model/printable.js";
 import type { DesiredState } from "../model/state.js";
-import { readBase, type Base, type BaseChoice } from "../operations/against.js";
-import { readDesired } from "../operations/desired.js";
-import { openBase, openSource, readManifests } from "../wiring.js";
+import { readBase, type Base, type BaseChoice } from "../operations/change/against.js";
+import { readDesired } from "../operations/change/desired.js";
+import { openBase, openSource, readManifests } from "../wiring/agent.js";
 import { BaseCommand } from "./base.js";
 import { InvalidInput } from "./exit.js";
-import { REF_FLAG, SETTING_FLAGS } from "./flags.js";
+import { REF_FLAG, SETTING_FLAGS } from "../settings/flags.js";
 import { refusePlanFile } from "./plan-file.js";
 
 export const STATE_ARGS = {

@@ -6,7 +6,7 @@
  * are read here, and nowhere else; a sentence that is not known is shown as it is, which the tests would see.
  */
 import type { Command } from "@oclif/core";
-import { suggest } from "../manifest/suggest.js";
+import { suggest } from "../model/suggest.js";
 import { answerFamiliar } from "./familiar.js";
 
 type Called = Pick<typeof Command, "id" | "flags" | "baseFlags" | "args">;

@@ -1,17 +1,17 @@
 /** What commands share that write one policy: who writes, why, and how the result is shown. */
 import { Flags } from "@oclif/core";
-import { suspensionNotices } from "../operations/notices.js";
-import type { PolicyWritten, WriteDeps, Writer } from "../operations/policy-write.js";
-import type { Settings } from "../operations/settings.js";
-import type { SourceFile } from "../ports/source.js";
-import type { Store } from "../ports/store.js";
+import { suspensionNotices } from "../operations/change/notices.js";
+import type { PolicyWritten, WriteDeps, Writer } from "../operations/policy/write.js";
+import type { Settings } from "../settings/settings.js";
+import type { SourceFile } from "../interfaces/source.js";
+import type { Store } from "../interfaces/store.js";
 import { policyWriteDocument, renderPolicyWritten } from "../views/policies.js";
-import { describeWriter, readBootId, readManifests, systemClock, systemRandom } from "../wiring.js";
-import { withStore } from "../wiring-store.js";
+import { describeWriter, readBootId, readManifests, systemClock, systemRandom } from "../wiring/agent.js";
+import { withStore } from "../wiring/store.js";
 import { BaseCommand } from "./base.js";
 import { operatorName } from "./confirm.js";
 import { InvalidInput } from "./exit.js";
-import { SETTING_FLAGS } from "./flags.js";
+import { SETTING_FLAGS } from "../settings/flags.js";
 import { requireWayIn } from "./lockout.js";
 
 export const WRITE_FLAGS = {

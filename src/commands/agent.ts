@@ -1,9 +1,9 @@
 import { Flags } from "@oclif/core";
 import { BaseCommand } from "../cli/base.js";
-import { SETTING_FLAGS } from "../cli/flags.js";
+import { SETTING_FLAGS } from "../settings/flags.js";
 import { untilSignal } from "../cli/signals.js";
-import { reconcileOnce, runAgent } from "../operations/agent.js";
-import { withAgentDeps } from "../wiring.js";
+import { reconcileOnce, runAgent } from "../reconcile/agent.js";
+import { withAgentDeps } from "../wiring/agent.js";
 
 export default class Agent extends BaseCommand {
   static override summary = "Run this node's agent: follow head, enforce it, and lead when elected.";

@@ -1,7 +1,7 @@
 import { Flags } from "@oclif/core";
 import { STATE_ARGS, STATE_FLAGS, StateCommand } from "../cli/state-command.js";
-import { readPortRange } from "../operations/ports.js";
-import { eachConnection } from "../policy/connectivity.js";
+import { readPortRange } from "../operations/query/port-syntax.js";
+import { eachConnection } from "../policy/reachability/connectivity.js";
 import { connectivityDocument, renderConnectivity } from "../views/connectivity.js";
 
 export default class Connectivity extends StateCommand {

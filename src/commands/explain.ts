@@ -1,6 +1,6 @@
 import { Flags } from "@oclif/core";
 import { STATE_ARGS, STATE_FLAGS, StateCommand } from "../cli/state-command.js";
-import { explainConnection } from "../operations/explain.js";
+import { explainConnection } from "../operations/query/explain.js";
 import { explainDocument, renderExplanation } from "../views/explain.js";
 
 export default class Explain extends StateCommand {

@@ -1,11 +1,11 @@
 import { Flags } from "@oclif/core";
 import { BaseCommand } from "../cli/base.js";
-import { SETTING_FLAGS } from "../cli/flags.js";
+import { SETTING_FLAGS } from "../settings/flags.js";
 import { untilSignal } from "../cli/signals.js";
 import { printableJson, printableLine } from "../model/printable.js";
-import { readFlowQuery } from "../operations/flow-query.js";
+import { readFlowQuery } from "../operations/query/flow-filter.js";
 import { describeNoFlows, renderFlow, renderFlowHead } from "../views/flows.js";
-import { chooseFlowNode, openFlows } from "../wiring-flows.js";
+import { chooseFlowNode, openFlows } from "../wiring/flows.js";
 
 export default class FlowsCommand extends BaseCommand {
   static override summary =

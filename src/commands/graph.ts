@@ -1,14 +1,14 @@
 import { Flags } from "@oclif/core";
-import { SETTING_FLAGS } from "../cli/flags.js";
+import { SETTING_FLAGS } from "../settings/flags.js";
 import { BASE_FLAGS, STATE_ARGS, STATE_FLAGS, StateCommand } from "../cli/state-command.js";
 import type { DesiredState, ObjectSet } from "../model/state.js";
-import { graphOf } from "../operations/graph.js";
-import { planDesired } from "../operations/plan.js";
+import { graphOf } from "../operations/query/graph.js";
+import { planDesired } from "../operations/change/plan.js";
 import { graphDocument } from "../views/graph/document.js";
 import { renderDot } from "../views/graph/dot.js";
 import { renderMermaid } from "../views/graph/mermaid.js";
-import { layOutGraph } from "../wiring.js";
-import { withStore } from "../wiring-store.js";
+import { layOutGraph } from "../wiring/agent.js";
+import { withStore } from "../wiring/store.js";
 
 export default class Graph extends StateCommand {
   static override summary = "Draw who may talk to whom, alone or with what a change opens and closes.";

@@ -1,16 +1,16 @@
 import { Args, Flags } from "@oclif/core";
 import { EXIT, InvalidInput } from "../cli/exit.js";
-import { EMPTY_FLAGS, REF_FLAG, SETTING_FLAGS } from "../cli/flags.js";
+import { EMPTY_FLAGS, REF_FLAG, SETTING_FLAGS } from "../settings/flags.js";
 import { requireWayIn } from "../cli/lockout.js";
 import { savePlan } from "../cli/plan-file.js";
 import { BASE_FLAGS, StateCommand } from "../cli/state-command.js";
-import { planAgainstBase } from "../operations/against.js";
-import { deletionNotices, suspensionNotices, type Notice } from "../operations/notices.js";
-import { OperationError } from "../operations/error.js";
-import { planConnectivity, planDesired, refuseEmpty, type Planned } from "../operations/plan.js";
+import { planAgainstBase } from "../operations/change/against.js";
+import { deletionNotices, suspensionNotices, type Notice } from "../operations/change/notices.js";
+import { OperationError } from "../model/operation-error.js";
+import { planConnectivity, planDesired, refuseEmpty, type Planned } from "../operations/change/plan.js";
 import { planDocument, renderPlan, renderPlanSummary } from "../views/plan.js";
 import { renderNoPlanMarkdown, renderPlanMarkdown } from "../views/plan-markdown.js";
-import { withStore } from "../wiring-store.js";
+import { withStore } from "../wiring/store.js";
 
 export default class Plan extends StateCommand {
   static override summary = "Show what would change: objects and connections, the desired state against head.";

@@ -3,12 +3,12 @@ import { BaseCommand } from "../cli/base.js";
 import { EXIT } from "../cli/exit.js";
 import { readPaths } from "../cli/read-paths.js";
 import { hasErrors } from "../model/diagnostic.js";
-import { OperationError } from "../operations/error.js";
+import { OperationError } from "../model/operation-error.js";
 import { printableJson } from "../model/printable.js";
 import { renderValidation, toValidateOutput } from "../views/diagnostics.js";
 import { renderGithub } from "../views/reports/github.js";
 import { toSarif } from "../views/reports/sarif.js";
-import { readManifests } from "../wiring.js";
+import { readManifests } from "../wiring/agent.js";
 
 export default class Validate extends BaseCommand {
   static override summary = "Parse and check manifests; show every problem in one run.";

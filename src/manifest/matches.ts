@@ -6,7 +6,7 @@
 import { canonicalJson } from "../model/digest.js";
 import type { LabelSelector, Namespace, Peer, Workload } from "../model/objects.js";
 import type { ObjectSet } from "../model/state.js";
-import { matchesSelector, namespaceLabels } from "../policy/select.js";
+import { matchesSelector, namespaceLabels } from "../policy/compile/select.js";
 
 export class SelectorIndex {
   /** By namespace, and by namespace and each label. */

@@ -7,13 +7,13 @@
 import { hasErrors, type Diagnostic } from "../model/diagnostic.js";
 import type { Kind, Position } from "../model/objects.js";
 import type { ObjectSet, StateObject } from "../model/state.js";
-import { checkCapacity, type Capacities } from "./capacity.js";
-import { compareObjects } from "./compare.js";
-import { checkTests } from "./expectations.js";
-import { readFile, type FileResult, type PlacedProblem } from "./file.js";
-import { limitDiagnostics } from "./limit.js";
-import { lintObjects, type Warning } from "./lint.js";
-import { locator } from "./locate.js";
+import { checkCapacity, type Capacities } from "./state/capacity.js";
+import { compareObjects } from "./state/conflicts.js";
+import { checkTests } from "./state/connectivity-tests.js";
+import { readFile, type FileResult, type PlacedProblem } from "./document/file.js";
+import { limitDiagnostics } from "./diagnostic-limit.js";
+import { lintObjects, type Warning } from "./state/lint.js";
+import { locator } from "./document/locate.js";
 import { toDiagnostic } from "./problem.js";
 
 /** As a Source yields it; the content's identity is what a cache goes by. */

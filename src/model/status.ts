@@ -1,5 +1,5 @@
 /** What nodes say of themselves: heartbeat, attempted and enforced revision, drift. */
-import type { ControlServer } from "./lifeline.js";
+import type { ControlServer } from "./management-access.js";
 
 export type DriftKind = "missing" | "extra" | "changed" | "detached";
 

@@ -5,7 +5,7 @@
 import type { PortProtocol } from "../model/objects.js";
 import type { Direction, FlowQuery, Rule, Ruleset, Verdict } from "../model/ruleset.js";
 import type { ObjectSet } from "../model/state.js";
-import { compile } from "./compile.js";
+import { compile } from "./compile/compile.js";
 import { createEvaluator, createRuleFinder } from "./evaluate.js";
 
 /** One end of a connection. */

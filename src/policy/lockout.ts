@@ -8,7 +8,7 @@
  * could not be opened again. A server of the agents' store or source is cut off where it may not be reached from
  * any address of some declared node: nothing that mends it could reach that node any more.
  */
-import type { ControlServer, Lifelines, Session } from "../model/lifeline.js";
+import type { ControlServer, Lifelines, Session } from "../model/management-access.js";
 import type { Ruleset, Subject } from "../model/ruleset.js";
 import type { ObjectSet } from "../model/state.js";
 import { createEvaluator, type Evaluator } from "./evaluate.js";

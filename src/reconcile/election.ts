@@ -2,8 +2,8 @@
  * Leadership of this process: campaigns, renews, and stops claiming before the lease can have
  * expired. Everything that a leader writes is fenced in the store besides; this only spares work.
  */
-import type { Clock } from "../ports/system.js";
-import type { Fence, Store } from "../ports/store.js";
+import type { Clock } from "../interfaces/system.js";
+import type { Fence, Store } from "../interfaces/store.js";
 
 export interface ElectionOptions {
   readonly id: string;

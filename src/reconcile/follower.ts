@@ -5,22 +5,22 @@
  */
 import type { KeyedDiff } from "../diff/keyed.js";
 import { isEmptyDiff } from "../diff/keyed.js";
-import { diffEnforcement, judgeSubjects, listDrift, movedWorkloads, withoutRestarts } from "../drift/drift.js";
-import type { ControlServer } from "../model/lifeline.js";
+import { diffEnforcement, judgeSubjects, listDrift, movedWorkloads, withoutRestarts } from "../diff/drift.js";
+import type { ControlServer } from "../model/management-access.js";
 import type { Ruleset } from "../model/ruleset.js";
 import { refKey, type CommittedState, type ObjectSet, type Revision } from "../model/state.js";
 import type { DriftKind, NodeStatus, SubjectStatus } from "../model/status.js";
-import { compile, RulesetCompiler } from "../policy/compile.js";
+import { compile, RulesetCompiler } from "../policy/compile/compile.js";
 import { nameFlows, NO_NAMES, type FlowNames } from "../policy/flow-names.js";
 import { clientsOf, findLockouts, type Client } from "../policy/lockout.js";
-import type { StateCopy } from "../ports/copy.js";
-import type { EnforcementItem, Enforcer, ItemSet, Observation } from "../ports/enforcer.js";
-import { EnforcerError } from "../ports/enforcer.js";
-import type { LifelineReader } from "../ports/lifelines.js";
-import type { Store } from "../ports/store.js";
-import { StoreError } from "../ports/store.js";
-import type { Clock, Logger } from "../ports/system.js";
-import type { Telemetry } from "../ports/telemetry.js";
+import type { StateCopy } from "../interfaces/last-good.js";
+import type { EnforcementItem, Enforcer, ItemSet, Observation } from "../interfaces/enforcer.js";
+import { EnforcerError } from "../interfaces/enforcer.js";
+import type { LifelineReader } from "../interfaces/management-access.js";
+import type { Store } from "../interfaces/store.js";
+import { StoreError } from "../interfaces/store.js";
+import type { Clock, Logger } from "../interfaces/system.js";
+import type { Telemetry } from "../interfaces/telemetry.js";
 
 export interface FollowerDeps {
   readonly store: Store;

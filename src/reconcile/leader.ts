@@ -4,18 +4,18 @@
  */
 import { hasErrors } from "../model/diagnostic.js";
 import type { Diagnostic } from "../model/diagnostic.js";
-import type { Approval, Suspension } from "../model/orders.js";
+import type { Approval, Suspension } from "../model/source-control.js";
 import type { DesiredState, ObjectSet, Revision } from "../model/state.js";
 import type { SourceStatus, Unverified } from "../model/status.js";
 import type { readManifests } from "../manifest/read.js";
 import { isUnchanged } from "../plan/plan.js";
-import type { Snapshot, Source } from "../ports/source.js";
-import { SourceError } from "../ports/source.js";
-import type { Fence, Store } from "../ports/store.js";
-import type { Clock, Logger, Random } from "../ports/system.js";
-import type { Telemetry } from "../ports/telemetry.js";
+import type { Snapshot, Source } from "../interfaces/source.js";
+import { SourceError } from "../interfaces/source.js";
+import type { Fence, Store } from "../interfaces/store.js";
+import type { Clock, Logger, Random } from "../interfaces/system.js";
+import type { Telemetry } from "../interfaces/telemetry.js";
 import type { Election } from "./election.js";
-import { holdReason } from "./hold.js";
+import { holdReason } from "./commit-guard.js";
 
 export interface LeaderDeps {
   readonly store: Store;

@@ -1,6 +1,6 @@
 /** The leader's other duty: old revisions go, beyond both of two bounds. Rarely, and nothing waits for it. */
-import type { Store } from "../ports/store.js";
-import type { Clock, Logger } from "../ports/system.js";
+import type { Store } from "../interfaces/store.js";
+import type { Clock, Logger } from "../interfaces/system.js";
 
 export interface PruneOptions {
   /** So many of the newest revisions stay. */

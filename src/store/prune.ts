@@ -6,10 +6,10 @@
  */
 import { setImmediate as nextTurn } from "node:timers/promises";
 import type { Revision } from "../model/state.js";
-import { isCount } from "./guards.js";
+import { isCount } from "../model/guards.js";
 import { keys, prefixes } from "./keys.js";
 import { decode, decodeRevision } from "./records.js";
-import type { Table, TableReader } from "./table.js";
+import type { Table, TableReader } from "./key-value.js";
 
 export interface PruneBounds {
   /** How many of the newest revisions stay. */

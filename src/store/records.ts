@@ -6,10 +6,10 @@
 import { digestOfText } from "../model/digest.js";
 import { API_VERSIONS, KINDS, type ObjectPosition, type ZtapObject } from "../model/objects.js";
 import { refKey, refOf, type Revision, type RevisionEntry, type SourceRef, type StateObject } from "../model/state.js";
-import type { ControlServer } from "../model/lifeline.js";
-import type { Approval, Suspension } from "../model/orders.js";
+import type { ControlServer } from "../model/management-access.js";
+import type { Approval, Suspension } from "../model/source-control.js";
 import type { DriftItem, Member, NodeStatus, SourceStatus, SubjectStatus, Unverified } from "../model/status.js";
-import { StoreError } from "../ports/store.js";
+import { StoreError } from "../interfaces/store.js";
 import {
   isBoolean,
   isCount,
@@ -21,7 +21,7 @@ import {
   optional,
   shaped,
   type Guard,
-} from "./guards.js";
+} from "../model/guards.js";
 import type { Lease } from "./lease.js";
 
 /** A node's heartbeat. */

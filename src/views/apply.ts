@@ -1,6 +1,6 @@
 /** What an apply did. */
 import type { Revision } from "../model/state.js";
-import type { ConnectivityDiff } from "../plan/connectivity.js";
+import type { ConnectivityDiff } from "../plan/connectivity/diff.js";
 import type { Plan } from "../plan/plan.js";
 import { planDocument } from "./plan.js";
 import type { Style } from "./style.js";

@@ -3,8 +3,8 @@ import { diffLines } from "diff";
 import { stringify } from "yaml";
 import type { ZtapObject } from "../model/objects.js";
 import { printable, printableLine } from "../model/printable.js";
-import type { Cause } from "../plan/causes.js";
-import type { ConnectionGroup } from "../plan/groups.js";
+import type { Cause } from "../plan/connectivity/causes.js";
+import type { ConnectionGroup } from "../plan/connectivity/groups.js";
 import type { Change, Plan } from "../plan/plan.js";
 
 export const SIGNS = { create: "+", update: "~", delete: "-" } as const;

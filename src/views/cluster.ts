@@ -1,7 +1,7 @@
 /** Membership and health, as text or as documents. */
-import { describeSuspension } from "../operations/notices.js";
+import { describeSuspension } from "../operations/change/notices.js";
 import { printableLine } from "../model/printable.js";
-import type { ClusterNode, ClusterStatus, Joined, Left } from "../operations/cluster.js";
+import type { ClusterNode, ClusterStatus, Joined, Left } from "../operations/cluster/membership.js";
 import type { Style } from "./style.js";
 import { renderTable } from "./table.js";
 import { wrapWords } from "./wrap.js";

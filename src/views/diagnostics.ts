@@ -3,7 +3,7 @@
  * document that `ztap validate --json` prints. Plain text building; colour comes in as a style, so
  * that only a caller that writes to a terminal brings any.
  */
-import { countProblems } from "../manifest/limit.js";
+import { countProblems } from "../manifest/diagnostic-limit.js";
 import type { Diagnostic } from "../model/diagnostic.js";
 import { hasErrors } from "../model/diagnostic.js";
 import { printable, printableLine } from "../model/printable.js";

@@ -1,5 +1,5 @@
 /** What the machine has and lacks. */
-import type { Check } from "../model/check.js";
+import type { Check } from "../model/doctor.js";
 import { printableLine } from "../model/printable.js";
 import type { Style } from "./style.js";
 

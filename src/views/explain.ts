@@ -1,5 +1,5 @@
 /** Why a connection is allowed or denied, as text or as the document that scripts read. */
-import type { Explained } from "../operations/explain.js";
+import type { Explained } from "../operations/query/explain.js";
 import type { DecidingRule, End, IsolatingPolicy, PairExplanation, Side } from "../policy/explain.js";
 import { describePort } from "./connectivity.js";
 import type { Style } from "./style.js";

@@ -5,8 +5,8 @@
  */
 import type { Diagnostic } from "../model/diagnostic.js";
 import { qualifiedName } from "../model/state.js";
-import type { ConnectivityDiff } from "../plan/connectivity.js";
-import type { ConnectionGroup } from "../plan/groups.js";
+import type { ConnectivityDiff } from "../plan/connectivity/diff.js";
+import type { ConnectionGroup } from "../plan/connectivity/groups.js";
 import type { Change, Plan } from "../plan/plan.js";
 import { changeLines, countConnections, describeBase, describeCauses, notComputed, SIGNS } from "./changes.js";
 import { describePorts } from "./connectivity.js";

@@ -1,9 +1,9 @@
 /** A plan as text for people, or as the document that scripts read. */
 import { qualifiedName } from "../model/state.js";
-import type { ConnectivityDiff } from "../plan/connectivity.js";
+import type { ConnectivityDiff } from "../plan/connectivity/diff.js";
 import type { Change, Plan } from "../plan/plan.js";
 import { printableLine } from "../model/printable.js";
-import type { ConnectionGroup } from "../plan/groups.js";
+import type { ConnectionGroup } from "../plan/connectivity/groups.js";
 import { changeLines, countConnections, describeBase, describeCauses, notComputed, SIGNS } from "./changes.js";
 import { describePorts } from "./connectivity.js";
 import type { Style } from "./style.js";

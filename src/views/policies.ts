@@ -1,13 +1,13 @@
 /** Policies, their history and their drift report, as text or as documents. */
 import { stringify } from "yaml";
-import { describeSuspension } from "../operations/notices.js";
+import { describeSuspension } from "../operations/change/notices.js";
 import { printable, printableLine } from "../model/printable.js";
 import { qualifiedName } from "../model/state.js";
-import type { GitState } from "../operations/git-state.js";
-import type { PolicyHistory, PolicyListing, PolicyNode, PolicyReport, PolicyRow } from "../operations/policies.js";
-import type { PolicyModes } from "../policy/modes.js";
-import type { PolicyWritten } from "../operations/policy-write.js";
-import type { PolicyEvent } from "../operations/watch.js";
+import type { GitState } from "../operations/policy/git-state.js";
+import type { PolicyHistory, PolicyListing, PolicyNode, PolicyReport, PolicyRow } from "../operations/policy/report.js";
+import type { PolicyModes } from "../policy/compile/modes.js";
+import type { PolicyWritten } from "../operations/policy/write.js";
+import type { PolicyEvent } from "../operations/policy/watch.js";
 import type { Style } from "./style.js";
 import { renderTable } from "./table.js";
 

@@ -1,6 +1,6 @@
 /** The revisions of the store, as text or as a document. */
 import { printableLine } from "../model/printable.js";
-import type { RevisionList, RevisionRow } from "../operations/revisions.js";
+import type { RevisionList, RevisionRow } from "../operations/policy/revisions.js";
 import type { Style } from "./style.js";
 import { renderTable } from "./table.js";
 

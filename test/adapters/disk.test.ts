@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { gunzipSync, gzipSync } from "node:zlib";
 import t from "tap";
-import { copyPath, DiskCopy } from "../../src/adapters/disk/copy.js";
+import { copyPath, DiskCopy } from "../../src/adapters/disk/last-good.js";
 import { openMemoryStore } from "../../src/adapters/memory/store.js";
 import { systemClock } from "../../src/adapters/system/clock.js";
 import type { CommittedState } from "../../src/model/state.js";

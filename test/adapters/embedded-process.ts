@@ -6,7 +6,7 @@
  */
 import { openEmbeddedStore } from "../../src/adapters/embedded/store.js";
 import { systemClock } from "../../src/adapters/system/clock.js";
-import { StoreError } from "../../src/ports/store.js";
+import { StoreError } from "../../src/interfaces/store.js";
 import { draft, policy } from "../fakes/objects.js";
 
 const [path = "", count = "1"] = process.argv.slice(2);

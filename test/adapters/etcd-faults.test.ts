@@ -9,7 +9,7 @@ import type { Test } from "tap";
 import { EtcdClient, type EtcdOptions } from "../../src/adapters/etcd/client.js";
 import { grantLease, leaseAge, renewLease, revokeLease } from "../../src/adapters/etcd/leases.js";
 import { systemClock } from "../../src/adapters/system/clock.js";
-import type { Fence, Store } from "../../src/ports/store.js";
+import type { Fence, Store } from "../../src/interfaces/store.js";
 import { commitOnHead } from "../contract/store-commits.js";
 import { runFromPage } from "../etcd/page.js";
 import { withEtcd, whyNoEtcd, type EtcdCluster } from "../etcd/server.js";

@@ -3,7 +3,7 @@ import { randomBytes } from "node:crypto";
 import t from "tap";
 import type { Test } from "tap";
 import { systemClock } from "../../src/adapters/system/clock.js";
-import type { Store } from "../../src/ports/store.js";
+import type { Store } from "../../src/interfaces/store.js";
 import { commitOnHead } from "../contract/store-commits.js";
 import { withEtcd, whyNoEtcd, type EtcdCluster } from "../etcd/server.js";
 import {

@@ -2,7 +2,7 @@ import { Etcd3 } from "etcd3";
 import t from "tap";
 import { openEtcdStore } from "../../src/adapters/etcd/store.js";
 import { systemClock } from "../../src/adapters/system/clock.js";
-import type { Store } from "../../src/ports/store.js";
+import type { Store } from "../../src/interfaces/store.js";
 import type { LeaseTime } from "../contract/bench.js";
 import { storeContract } from "../contract/store.js";
 import { withEtcd, whyNoEtcd, type EtcdCluster } from "../etcd/server.js";

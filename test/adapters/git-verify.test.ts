@@ -3,7 +3,7 @@ import { join } from "node:path";
 import t, { type Test } from "tap";
 import type { SignerOptions } from "../../src/adapters/git/signers.js";
 import { GitSource } from "../../src/adapters/git/source.js";
-import type { Snapshot } from "../../src/ports/source.js";
+import type { Snapshot } from "../../src/interfaces/source.js";
 import { inFolder, Repository } from "../fakes/repository.js";
 import { cannotRun, commitSigned, makeOpenPgpKey, makeSshKey, type OpenPgpSigner } from "../fakes/signing.js";
 

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 import t, { type Test } from "tap";
 import { GitSource } from "../../src/adapters/git/source.js";
-import type { Snapshot } from "../../src/ports/source.js";
+import type { Snapshot } from "../../src/interfaces/source.js";
 import { chosenSeed, SeededRandom } from "../fakes/random.js";
 import { inFolder, Repository } from "../fakes/repository.js";
 

@@ -1,6 +1,6 @@
 import t from "tap";
 import { endianness } from "node:os";
-import { parseSocket } from "../../src/adapters/system/tcp.js";
+import { parseSocket } from "../../src/adapters/system/proc-net.js";
 
 const options = endianness() === "LE" ? {} : { skip: "the lines were taken on a little-endian machine" };
 

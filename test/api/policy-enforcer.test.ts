@@ -4,7 +4,7 @@ import { systemClock } from "../../src/adapters/system/clock.js";
 import type { DiscoveredWorkload } from "../../src/api/policy-enforcer.js";
 import { createPolicyEnforcer } from "../../src/api/policy-enforcer.js";
 import { createPolicySync } from "../../src/api/policy-sync.js";
-import { Wakeup } from "../../src/reconcile/runner.js";
+import { Wakeup } from "../../src/reconcile/loop.js";
 import { until } from "../cli/ztap.js";
 import { policy } from "../builders/state.js";
 import { FakeEnforcer, FakeMachine } from "../fakes/enforcer.js";

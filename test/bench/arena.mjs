@@ -5,7 +5,7 @@
 import { spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, rmdirSync } from "node:fs";
 import { join } from "node:path";
-import { findCgroupRoot } from "../../dist/src/adapters/ebpf/paths.js";
+import { findCgroupRoot } from "../../dist/src/adapters/ebpf/kernel/paths.js";
 
 const endings = [];
 

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { EbpfEnforcer } from "../../dist/src/adapters/ebpf/enforcer.js";
 import { removeEnforcement } from "../../dist/src/adapters/ebpf/remove.js";
 import { readManifests } from "../../dist/src/manifest/read.js";
-import { compile, RulesetCompiler } from "../../dist/src/policy/compile.js";
+import { compile, RulesetCompiler } from "../../dist/src/policy/compile/compile.js";
 import { atEnd, has, inNamespace, makeCgroup, makeNamespace } from "./arena.mjs";
 import { compare, skip } from "./report.mjs";
 

@@ -9,7 +9,7 @@ import { Etcd3 } from "etcd3";
 import { openEtcdStore } from "../../dist/src/adapters/etcd/store.js";
 import { createTelemetry } from "../../dist/src/adapters/prometheus/telemetry.js";
 import { systemClock, systemRandom } from "../../dist/src/adapters/system/clock.js";
-import { runAgent } from "../../dist/src/operations/agent.js";
+import { runAgent } from "../../dist/src/reconcile/agent.js";
 import { agentDeps, agentOptions } from "../../dist/test/fakes/agent.js";
 import { silentLogger } from "../../dist/test/fakes/ambient.js";
 

@@ -8,7 +8,7 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { EbpfEnforcer } from "../../dist/src/adapters/ebpf/enforcer.js";
-import { findCgroupRoot } from "../../dist/src/adapters/ebpf/paths.js";
+import { findCgroupRoot } from "../../dist/src/adapters/ebpf/kernel/paths.js";
 import { removeEnforcement } from "../../dist/src/adapters/ebpf/remove.js";
 import { rulesetOf } from "../../dist/test/kernel/rulesets.js";
 import { atEnd, has, inNamespace, makeCgroup, makeWire, run } from "./arena.mjs";

@@ -3,7 +3,7 @@ import { createHash } from "node:crypto";
 import { existsSync, mkdirSync, statSync } from "node:fs";
 import { join } from "node:path";
 import t from "tap";
-import { DEFAULT_PIN_ROOT, pinName } from "../../src/adapters/ebpf/paths.js";
+import { DEFAULT_PIN_ROOT, pinName } from "../../src/adapters/ebpf/kernel/paths.js";
 import { Sandbox, whyNot } from "../kernel/sandbox.js";
 import { NOBODY, schemaErrors, until, Ztap } from "./ztap.js";
 

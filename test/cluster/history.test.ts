@@ -13,7 +13,7 @@ import type { Test } from "tap";
 import { openEtcdStore } from "../../src/adapters/etcd/store.js";
 import { systemClock } from "../../src/adapters/system/clock.js";
 import type { Revision } from "../../src/model/state.js";
-import type { Store } from "../../src/ports/store.js";
+import type { Store } from "../../src/interfaces/store.js";
 import { withEtcd, whyNoEtcd, type EtcdCluster } from "../etcd/server.js";
 import { portOf } from "../fakes/objects.js";
 import { chosenSeed, SeededRandom } from "../fakes/random.js";

@@ -9,7 +9,7 @@ import t from "tap";
 import type { Test } from "tap";
 import { ExampleCluster, HOSTS, NEXT, type Host } from "../../examples/cluster/cluster.js";
 import { readManifests } from "../../src/manifest/read.js";
-import { compile } from "../../src/policy/compile.js";
+import { compile } from "../../src/policy/compile/compile.js";
 import { systemClock } from "../../src/adapters/system/clock.js";
 import { whyNoEtcd } from "../etcd/server.js";
 import { whyNot } from "../kernel/sandbox.js";

@@ -8,7 +8,7 @@
 import { randomUUID } from "node:crypto";
 import { openEtcdStore } from "../../src/adapters/etcd/store.js";
 import { systemClock, systemRandom } from "../../src/adapters/system/clock.js";
-import { StoreError } from "../../src/ports/store.js";
+import { StoreError } from "../../src/interfaces/store.js";
 import { draft, policy, portOf } from "../fakes/objects.js";
 
 const [endpoints = "", prefix = ""] = process.argv.slice(2);

@@ -5,8 +5,8 @@
 import t from "tap";
 import type { Connection } from "../../src/model/connection.js";
 import type { ObjectSet } from "../../src/model/state.js";
-import { compile } from "../../src/policy/compile.js";
-import { listConnections } from "../../src/policy/connectivity.js";
+import { compile } from "../../src/policy/compile/compile.js";
+import { listConnections } from "../../src/policy/reachability/connectivity.js";
 import { createEvaluator } from "../../src/policy/evaluate.js";
 import { objectsOfDocuments } from "../builders/state.js";
 import { readSuite, type Step, type Suite } from "./suite.js";

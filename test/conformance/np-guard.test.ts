@@ -14,8 +14,8 @@
 import t from "tap";
 import type { Connection, PortInterval } from "../../src/model/connection.js";
 import type { ObjectSet } from "../../src/model/state.js";
-import { compile } from "../../src/policy/compile.js";
-import { listConnections } from "../../src/policy/connectivity.js";
+import { compile } from "../../src/policy/compile/compile.js";
+import { listConnections } from "../../src/policy/reachability/connectivity.js";
 import { createEvaluator } from "../../src/policy/evaluate.js";
 import { objectsOfDocuments } from "../builders/state.js";
 import { readCases } from "./cases.js";

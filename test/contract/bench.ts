@@ -1,6 +1,6 @@
 /** What the store's contract works on. */
 import type { Test } from "tap";
-import type { Store } from "../../src/ports/store.js";
+import type { Store } from "../../src/interfaces/store.js";
 
 /** How time passes for leases: by a clock that is moved, or for real where the leases are a server's. */
 export interface LeaseTime {

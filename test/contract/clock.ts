@@ -1,6 +1,6 @@
 /** What every Clock guarantees, the manual one of the tests included. */
 import t from "tap";
-import type { Clock } from "../../src/ports/system.js";
+import type { Clock } from "../../src/interfaces/system.js";
 
 /** @param pass lets at least so many milliseconds pass on the clock */
 export function clockContract(name: string, clock: Clock, pass: (ms: number) => Promise<void>): void {

@@ -1,7 +1,7 @@
 /** Revisions: whole or not at all, one lineage, versions that never start again, nothing damaged is returned. */
 import type { Test } from "tap";
 import { refKey } from "../../src/model/state.js";
-import type { CommitOutcome, Fence, RevisionDraft, Store } from "../../src/ports/store.js";
+import type { CommitOutcome, Fence, RevisionDraft, Store } from "../../src/interfaces/store.js";
 import { draft, namespace, policy, stateObject } from "../fakes/objects.js";
 import type { StoreCase } from "./bench.js";
 

@@ -1,7 +1,7 @@
 /** What a store of one machine guarantees besides: its leases go by the machine's clock, to the millisecond. */
 import t from "tap";
 import type { Test } from "tap";
-import type { Store } from "../../src/ports/store.js";
+import type { Store } from "../../src/interfaces/store.js";
 import type { ManualClock } from "../fakes/clock.js";
 import type { LeaseTime } from "./bench.js";
 

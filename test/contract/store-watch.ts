@@ -1,5 +1,5 @@
 /** Watching: the first event at once, no wake-up lost, changes coalesced, an end when asked for. */
-import type { ChangeKind, Store, StoreEvent } from "../../src/ports/store.js";
+import type { ChangeKind, Store, StoreEvent } from "../../src/interfaces/store.js";
 import { draft, policy } from "../fakes/objects.js";
 import type { StoreCase } from "./bench.js";
 import { commitOnHead } from "./store-commits.js";

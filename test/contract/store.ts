@@ -4,7 +4,7 @@
  * lets them, and a way to damage what is stored.
  */
 import t from "tap";
-import type { Store } from "../../src/ports/store.js";
+import type { Store } from "../../src/interfaces/store.js";
 import type { WithBench } from "./bench.js";
 import { clusterCases } from "./store-cluster.js";
 import { commitCases } from "./store-commits.js";

@@ -3,8 +3,8 @@ import type { Test } from "tap";
 import type { EtcdOptions } from "../../src/adapters/etcd/client.js";
 import { openEtcdStore } from "../../src/adapters/etcd/store.js";
 import { systemClock } from "../../src/adapters/system/clock.js";
-import { StoreError, type ChangeKind, type Store } from "../../src/ports/store.js";
-import type { Clock } from "../../src/ports/system.js";
+import { StoreError, type ChangeKind, type Store } from "../../src/interfaces/store.js";
+import type { Clock } from "../../src/interfaces/system.js";
 import { Proxy } from "./proxy.js";
 
 /** etcd grants no lease shorter than one and a half of its election time-outs. */

@@ -2,8 +2,8 @@
 import { NoneEnforcer } from "../../src/adapters/none/enforcer.js";
 import { systemClock } from "../../src/adapters/system/clock.js";
 import { readManifests } from "../../src/manifest/read.js";
-import type { AgentDeps, AgentOptions } from "../../src/operations/agent.js";
-import type { Store } from "../../src/ports/store.js";
+import type { AgentDeps, AgentOptions } from "../../src/reconcile/agent.js";
+import type { Store } from "../../src/interfaces/store.js";
 import { recordTelemetry, seededRandom, silentLogger } from "./ambient.js";
 
 export function agentDeps(store: Store, changes: Partial<AgentDeps> = {}): AgentDeps {

@@ -1,6 +1,6 @@
 /** What the loops are given in tests: silent logs, recorded telemetry, seeded randomness. */
-import type { Logger, Random } from "../../src/ports/system.js";
-import type { Telemetry } from "../../src/ports/telemetry.js";
+import type { Logger, Random } from "../../src/interfaces/system.js";
+import type { Telemetry } from "../../src/interfaces/telemetry.js";
 
 export const silentLogger: Logger = {
   debug: () => undefined,

@@ -1,7 +1,7 @@
 /**
  * A clock that a test moves by hand. Held to the same contract as the machine's (test/contract/clock.ts).
  */
-import type { Clock } from "../../src/ports/system.js";
+import type { Clock } from "../../src/interfaces/system.js";
 
 interface Sleeper {
   readonly until: number;

@@ -3,8 +3,8 @@
  * does in life. It is held to the same contract as the real one (test/contract/enforcer.ts).
  */
 import type { Ruleset } from "../../src/model/ruleset.js";
-import type { EnforcementItem, Enforcer, ItemSet, Observation } from "../../src/ports/enforcer.js";
-import { EnforcerError, NO_COUNTERS } from "../../src/ports/enforcer.js";
+import type { EnforcementItem, Enforcer, ItemSet, Observation } from "../../src/interfaces/enforcer.js";
+import { EnforcerError, NO_COUNTERS } from "../../src/interfaces/enforcer.js";
 
 export class FakeMachine {
   readonly items = new Map<string, EnforcementItem>();

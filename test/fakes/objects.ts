@@ -2,7 +2,7 @@
 import { digestOf } from "../../src/model/digest.js";
 import type { Namespace, NetworkPolicy, ZtapObject } from "../../src/model/objects.js";
 import { refOf, type StateObject } from "../../src/model/state.js";
-import type { RevisionDraft } from "../../src/ports/store.js";
+import type { RevisionDraft } from "../../src/interfaces/store.js";
 
 /** A policy whose meaning depends on `port` alone. */
 export function policy(name: string, port = 80, namespace = "default"): NetworkPolicy {

@@ -1,5 +1,5 @@
 /** Randomness from a seed, so that a failure can be replayed: `ZTAP_SEED=<the printed number>`. */
-import type { Random } from "../../src/ports/system.js";
+import type { Random } from "../../src/interfaces/system.js";
 
 /** The seed that the environment asks for, or a new one. */
 export function chosenSeed(): number {

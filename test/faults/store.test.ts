@@ -12,7 +12,7 @@ import { fileURLToPath } from "node:url";
 import t, { type Test } from "tap";
 import { openEmbeddedStore } from "../../src/adapters/embedded/store.js";
 import { systemClock } from "../../src/adapters/system/clock.js";
-import type { Store } from "../../src/ports/store.js";
+import type { Store } from "../../src/interfaces/store.js";
 import { chosenSeed, SeededRandom } from "../fakes/random.js";
 import { volume } from "../volume.js";
 

@@ -4,18 +4,18 @@
  */
 import { join } from "node:path";
 import type { Test } from "tap";
-import { CONTROL } from "../../src/adapters/ebpf/abi.generated.js";
-import { Counters, readCounters } from "../../src/adapters/ebpf/counters.js";
-import { Events } from "../../src/adapters/ebpf/events.js";
-import type { Image } from "../../src/adapters/ebpf/image.js";
-import { closeObject } from "../../src/adapters/ebpf/load.js";
-import { lower } from "../../src/adapters/ebpf/lower.js";
-import { defaultNativeDir, loadNative } from "../../src/adapters/ebpf/native.js";
-import { NO_SEAT, seatsOf } from "../../src/adapters/ebpf/seats.js";
-import { encodeStorage } from "../../src/adapters/ebpf/storage.js";
-import { TableSets } from "../../src/adapters/ebpf/tables.js";
+import { CONTROL } from "../../src/adapters/ebpf/kernel/abi.generated.js";
+import { Counters, readCounters } from "../../src/adapters/ebpf/maps/counters.js";
+import { Events } from "../../src/adapters/ebpf/maps/event-ring.js";
+import type { Image } from "../../src/adapters/ebpf/lower/image.js";
+import { closeObject } from "../../src/adapters/ebpf/kernel/load.js";
+import { lower } from "../../src/adapters/ebpf/lower/lower.js";
+import { defaultNativeDir, loadNative } from "../../src/adapters/ebpf/kernel/native.js";
+import { NO_SEAT, seatsOf } from "../../src/adapters/ebpf/maps/slot-shares.js";
+import { encodeStorage } from "../../src/adapters/ebpf/maps/cgroup-storage.js";
+import { TableSets } from "../../src/adapters/ebpf/maps/table-sets.js";
 import type { Direction, Rule, Ruleset } from "../../src/model/ruleset.js";
-import type { Observation } from "../../src/ports/enforcer.js";
+import type { Observation } from "../../src/interfaces/enforcer.js";
 import { packet, type PacketSpec } from "./packets.js";
 import type { Judged, Step } from "./reference.js";
 

@@ -1,8 +1,8 @@
 /** How many packets a node's ingress programs have refused so far, read from its pins while an agent has them. */
 import { join } from "node:path";
-import { Counters } from "../../src/adapters/ebpf/counters.js";
-import { loadNative } from "../../src/adapters/ebpf/native.js";
-import { DEFAULT_PIN_ROOT, nodeFolders } from "../../src/adapters/ebpf/paths.js";
+import { Counters } from "../../src/adapters/ebpf/maps/counters.js";
+import { loadNative } from "../../src/adapters/ebpf/kernel/native.js";
+import { DEFAULT_PIN_ROOT, nodeFolders } from "../../src/adapters/ebpf/kernel/paths.js";
 
 const MAPS = ["packets", "rule_counts", "rule_places", "subject_counts", "subject_places"].map(
   (name) => `ztap_${name}`,

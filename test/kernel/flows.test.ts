@@ -1,11 +1,11 @@
 import { inspectEnforcement } from "../../src/adapters/ebpf/inspect.js";
 import { join } from "node:path";
 import t from "tap";
-import { ABI } from "../../src/adapters/ebpf/abi.generated.js";
-import { closeObject } from "../../src/adapters/ebpf/load.js";
-import { defaultNativeDir, loadNative } from "../../src/adapters/ebpf/native.js";
+import { ABI } from "../../src/adapters/ebpf/kernel/abi.generated.js";
+import { closeObject } from "../../src/adapters/ebpf/kernel/load.js";
+import { defaultNativeDir, loadNative } from "../../src/adapters/ebpf/kernel/native.js";
 import { removeEnforcement } from "../../src/adapters/ebpf/remove.js";
-import type { FlowRecord } from "../../src/ports/flows.js";
+import type { FlowRecord } from "../../src/interfaces/flows.js";
 import { Bench } from "./bench.js";
 import { icmp, tcp, udp } from "./packets.js";
 import { collect } from "./records.js";

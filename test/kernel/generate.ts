@@ -11,8 +11,8 @@ import type {
 } from "../../src/model/objects.js";
 import type { IsolationMode, Ruleset } from "../../src/model/ruleset.js";
 import { refKey, refOf, type ObjectSet } from "../../src/model/state.js";
-import { compile } from "../../src/policy/compile.js";
-import { canonicalCidrs } from "../../src/policy/peers.js";
+import { compile } from "../../src/policy/compile/compile.js";
+import { canonicalCidrs } from "../../src/policy/compile/peers.js";
 import { stateObject } from "../fakes/objects.js";
 import { anyCidr, anyHost, anyPartOf, anyRange, type Dice, type Family } from "./pool.js";
 import { rulesetOf, type Allow, type Isolation, type WorkloadSpec } from "./rulesets.js";

@@ -5,7 +5,7 @@
 import fs from "node:fs";
 import { syncBuiltinESMExports } from "node:module";
 import { EbpfEnforcer } from "../../src/adapters/ebpf/enforcer.js";
-import { loadNative } from "../../src/adapters/ebpf/native.js";
+import { loadNative } from "../../src/adapters/ebpf/kernel/native.js";
 import type { Ruleset } from "../../src/model/ruleset.js";
 import { quiet } from "./sandbox.js";
 

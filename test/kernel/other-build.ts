@@ -9,7 +9,7 @@ import { join } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import type { Test } from "tap";
 import type { EbpfEnforcer, EbpfOptions } from "../../src/adapters/ebpf/enforcer.js";
-import { ABI } from "../../src/adapters/ebpf/abi.generated.js";
+import { ABI } from "../../src/adapters/ebpf/kernel/abi.generated.js";
 
 const ROOT = fileURLToPath(new URL("../../..", import.meta.url));
 const LAYOUT: readonly (readonly [from: RegExp, to: string])[] = [
@@ -55,7 +55,7 @@ export async function buildOther(t: Test, by = 1): Promise<OtherBuild> {
     stdio: ["ignore", "ignore", "inherit"],
   });
   const types = execFileSync(process.execPath, [join(root, "native/generate.mjs"), "--print"], { encoding: "utf8" });
-  const generated = join(dist, "cli/adapters/ebpf/abi.generated.js");
+  const generated = join(dist, "cli/adapters/ebpf/kernel/abi.generated.js");
   writeFileSync(generated, types.replaceAll("} as const;", "};"));
 
   const path = join(dist, "cli/adapters/ebpf/enforcer.js");

@@ -1,5 +1,5 @@
 /** Packets made by hand, for BPF_PROG_TEST_RUN: an Ethernet header, then IP as the arguments say. */
-import { parsePrefix } from "../../src/adapters/ebpf/address.js";
+import { parsePrefix } from "../../src/adapters/ebpf/lower/prefix.js";
 
 export interface PacketSpec {
   readonly from: string;

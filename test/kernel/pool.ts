@@ -1,5 +1,5 @@
 /** Pool: what random rulesets and packets are drawn from, small enough that they meet, with the borders among it. */
-import { parsePrefix } from "../../src/adapters/ebpf/address.js";
+import { parsePrefix } from "../../src/adapters/ebpf/lower/prefix.js";
 import type { Ruleset } from "../../src/model/ruleset.js";
 import type { SeededRandom } from "../fakes/random.js";
 

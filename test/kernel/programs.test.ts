@@ -1,5 +1,5 @@
 import t from "tap";
-import { ABI } from "../../src/adapters/ebpf/abi.generated.js";
+import { ABI } from "../../src/adapters/ebpf/kernel/abi.generated.js";
 import { Bench } from "./bench.js";
 import { icmp, packet, tcp, udp, type PacketSpec } from "./packets.js";
 import { rulesetOf, type Isolation, type WorkloadSpec } from "./rulesets.js";

@@ -1,6 +1,6 @@
 /** A change costs what changes: what is written to the kernel is counted at the edge of the native part. */
 import t from "tap";
-import { loadNative } from "../../src/adapters/ebpf/native.js";
+import { loadNative } from "../../src/adapters/ebpf/kernel/native.js";
 import type { Ruleset } from "../../src/model/ruleset.js";
 import { rulesetOf } from "./rulesets.js";
 import { Sandbox, whyNot } from "./sandbox.js";

@@ -1,5 +1,5 @@
 import type { Test } from "tap";
-import type { FlowRecord, FlowSource } from "../../src/ports/flows.js";
+import type { FlowRecord, FlowSource } from "../../src/interfaces/flows.js";
 
 /** Collects what the source tells until the test ends. */
 export function collect(t: Test, source: FlowSource): FlowRecord[] {

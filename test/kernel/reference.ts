@@ -6,7 +6,7 @@
  * There are no sockets here, as in BPF_PROG_TEST_RUN: each TCP packet asks, as one of a raw socket
  * does. test/kernel/connections.test.ts shows what sockets add. Time is in ticks and given.
  */
-import { ABI } from "../../src/adapters/ebpf/abi.generated.js";
+import { ABI } from "../../src/adapters/ebpf/kernel/abi.generated.js";
 import type { Direction, FlowQuery, Ruleset } from "../../src/model/ruleset.js";
 import { createEvaluator, type Evaluator } from "../../src/policy/evaluate.js";
 import { ICMP, ICMP6, readFrame, SCTP, TCP, type Transport, type Wire } from "./wire.js";

@@ -4,8 +4,8 @@ import { join } from "node:path";
 import t from "tap";
 import { EbpfEnforcer } from "../../src/adapters/ebpf/enforcer.js";
 import { inspectEnforcement } from "../../src/adapters/ebpf/inspect.js";
-import { BPFFS } from "../../src/adapters/ebpf/paths.js";
-import { diffEnforcement, listDrift } from "../../src/drift/drift.js";
+import { BPFFS } from "../../src/adapters/ebpf/kernel/paths.js";
+import { diffEnforcement, listDrift } from "../../src/diff/drift.js";
 import { rulesetOf } from "./rulesets.js";
 import { quiet, Sandbox, whyNot } from "./sandbox.js";
 

@@ -10,10 +10,10 @@ import { fileURLToPath } from "node:url";
 import type { Test } from "tap";
 import { EbpfEnforcer } from "../../src/adapters/ebpf/enforcer.js";
 import { checkKernel } from "../../src/adapters/ebpf/doctor.js";
-import { DEFAULT_PIN_ROOT, findCgroupRoot, unpinName } from "../../src/adapters/ebpf/paths.js";
+import { DEFAULT_PIN_ROOT, findCgroupRoot, unpinName } from "../../src/adapters/ebpf/kernel/paths.js";
 import { removeEnforcement } from "../../src/adapters/ebpf/remove.js";
-import type { Observation } from "../../src/ports/enforcer.js";
-import type { Logger } from "../../src/ports/system.js";
+import type { Observation } from "../../src/interfaces/enforcer.js";
+import type { Logger } from "../../src/interfaces/system.js";
 
 const silent = (): void => undefined;
 export const quiet: Logger = { debug: silent, info: silent, warn: silent, error: silent };

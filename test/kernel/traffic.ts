@@ -2,7 +2,7 @@
  * Traffic: random packets, most of them near a border of the ruleset or about an earlier packet: its
  * answer, a forged answer, an error that quotes it, itself again after a while.
  */
-import { ABI } from "../../src/adapters/ebpf/abi.generated.js";
+import { ABI } from "../../src/adapters/ebpf/kernel/abi.generated.js";
 import type { Direction } from "../../src/model/ruleset.js";
 import { OWN, WORKLOADS } from "./generate.js";
 import { icmp, packet, tcp, udp, type PacketSpec } from "./packets.js";

@@ -1,5 +1,5 @@
 import t from "tap";
-import { readConfig } from "../../src/manifest/config.js";
+import { readConfig } from "../../src/settings/config-file.js";
 
 const read = (source: string) => readConfig("c.yaml", `source:\n  url: /repo\n${source}`);
 

@@ -1,6 +1,6 @@
 /** What a node's backend cannot say is refused when it is planned, at the line that asks for it, and nowhere else. */
 import t from "tap";
-import { readManifests } from "../../src/wiring.js";
+import { readManifests } from "../../src/wiring/agent.js";
 
 const node = (name: string, enforcement?: string): string => `apiVersion: ztap/v1
 kind: Node

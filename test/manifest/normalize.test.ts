@@ -1,7 +1,7 @@
 /** Canonical form: defaults, short forms, positions, and the cache. */
 import { readFileSync } from "node:fs";
 import t from "tap";
-import { KUBERNETES_POLICY, type Shape } from "../../src/manifest/nulls.js";
+import { KUBERNETES_POLICY, type Shape } from "../../src/manifest/document/nulls.js";
 import type { NetworkPolicy, ZtapObject } from "../../src/model/objects.js";
 import { createManifestCache, readManifests, type Manifests } from "../../src/manifest/read.js";
 

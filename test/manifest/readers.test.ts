@@ -3,7 +3,7 @@ import { randomInt } from "node:crypto";
 import t from "tap";
 import { hasErrors } from "../../src/model/diagnostic.js";
 import { readManifests } from "../../src/manifest/read.js";
-import { parseYaml } from "../../src/manifest/yaml.js";
+import { parseYaml } from "../../src/manifest/yaml/parse.js";
 import { compareAt } from "./readers/compare.js";
 import { readCorpus, Texts } from "./readers/texts.js";
 

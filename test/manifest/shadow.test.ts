@@ -1,5 +1,5 @@
 import t from "tap";
-import { findShadows, type RuleShape } from "../../src/manifest/shadow.js";
+import { findShadows, type RuleShape } from "../../src/manifest/state/shadowed-rules.js";
 
 /** Rules that cover nothing of each other, but for the last two. */
 function rules(count: number): { readonly list: readonly RuleShape[]; readonly compared: () => number } {

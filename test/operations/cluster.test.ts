@@ -1,7 +1,7 @@
 import t from "tap";
 import { MemoryTable, openMemoryStore } from "../../src/adapters/memory/store.js";
 import type { NodeStatus } from "../../src/model/status.js";
-import { joinCluster, leaveCluster, readClusterStatus } from "../../src/operations/cluster.js";
+import { joinCluster, leaveCluster, readClusterStatus } from "../../src/operations/cluster/membership.js";
 import { renderClusterStatus } from "../../src/views/cluster.js";
 import { plainStyle } from "../../src/views/style.js";
 import { ManualClock } from "../fakes/clock.js";

@@ -1,12 +1,12 @@
 import { Ajv2020 } from "ajv/dist/2020.js";
 import { readFileSync } from "node:fs";
 import t from "tap";
-import { explainConnection } from "../../src/operations/explain.js";
-import { OperationError } from "../../src/operations/error.js";
-import { readPortRange } from "../../src/operations/ports.js";
+import { explainConnection } from "../../src/operations/query/explain.js";
+import { OperationError } from "../../src/model/operation-error.js";
+import { readPortRange } from "../../src/operations/query/port-syntax.js";
 import { planChanges } from "../../src/plan/plan.js";
-import { diffConnectivity } from "../../src/plan/connectivity.js";
-import { eachConnection } from "../../src/policy/connectivity.js";
+import { diffConnectivity } from "../../src/plan/connectivity/diff.js";
+import { eachConnection } from "../../src/policy/reachability/connectivity.js";
 import { connectivityDocument, renderConnectivity } from "../../src/views/connectivity.js";
 import { explainDocument, renderExplanation } from "../../src/views/explain.js";
 import { planDocument, renderPlan } from "../../src/views/plan.js";

@@ -1,9 +1,9 @@
 import t, { type Test } from "tap";
 import type { FlowMessage, FlowQuery } from "../../src/model/flow.js";
-import { FlowHub } from "../../src/operations/flows.js";
-import { compile } from "../../src/policy/compile.js";
+import { FlowHub } from "../../src/reconcile/flow-hub.js";
+import { compile } from "../../src/policy/compile/compile.js";
 import { nameFlows } from "../../src/policy/flow-names.js";
-import type { FlowBooks, FlowRecord, FlowSource } from "../../src/ports/flows.js";
+import type { FlowBooks, FlowRecord, FlowSource } from "../../src/interfaces/flows.js";
 import { objectsOf, workload } from "../builders/state.js";
 import { recordTelemetry } from "../fakes/ambient.js";
 import { ManualClock } from "../fakes/clock.js";

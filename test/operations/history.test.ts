@@ -3,9 +3,9 @@ import t from "tap";
 import type { Test } from "tap";
 import { systemClock } from "../../src/adapters/system/clock.js";
 import { openMemoryStore } from "../../src/adapters/memory/store.js";
-import type { Store } from "../../src/ports/store.js";
-import { readHistory } from "../../src/operations/policies.js";
-import { listRevisions } from "../../src/operations/revisions.js";
+import type { Store } from "../../src/interfaces/store.js";
+import { readHistory } from "../../src/operations/policy/report.js";
+import { listRevisions } from "../../src/operations/policy/revisions.js";
 import { commitOnHead } from "../contract/store-commits.js";
 import { draft, namespace, policy } from "../fakes/objects.js";
 

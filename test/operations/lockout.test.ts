@@ -1,10 +1,10 @@
 import t from "tap";
 import { openMemoryStore } from "../../src/adapters/memory/store.js";
 import { systemClock } from "../../src/adapters/system/clock.js";
-import type { ControlServer } from "../../src/model/lifeline.js";
+import type { ControlServer } from "../../src/model/management-access.js";
 import { remoteEndpoint } from "../../src/adapters/git/endpoint.js";
-import { controlEndpoints } from "../../src/operations/endpoints.js";
-import { lockoutsOf } from "../../src/operations/lockout.js";
+import { controlEndpoints } from "../../src/settings/control-endpoints.js";
+import { lockoutsOf } from "../../src/operations/change/lockout.js";
 import { objectsOf, policy, workload } from "../builders/state.js";
 
 const SERVERS: readonly ControlServer[] = [{ role: "store", port: 2379, cgroups: ["test/default-etcd"] }];

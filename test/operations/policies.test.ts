@@ -1,8 +1,8 @@
 import t from "tap";
 import { openMemoryStore } from "../../src/adapters/memory/store.js";
 import type { NodeStatus } from "../../src/model/status.js";
-import type { GitReading, ReportDeps } from "../../src/operations/policies.js";
-import { listPolicies, reportPolicy } from "../../src/operations/policies.js";
+import type { GitReading, ReportDeps } from "../../src/operations/policy/report.js";
+import { listPolicies, reportPolicy } from "../../src/operations/policy/report.js";
 import { objectsOf, policy, TEST_SOURCE, workload } from "../builders/state.js";
 import { renderPolicyList, renderPolicyReport } from "../../src/views/policies.js";
 import { plainStyle } from "../../src/views/style.js";

@@ -3,11 +3,11 @@ import t from "tap";
 import { systemClock } from "../../src/adapters/system/clock.js";
 import { openMemoryStore } from "../../src/adapters/memory/store.js";
 import type { NodeStatus } from "../../src/model/status.js";
-import { readClusterStatus } from "../../src/operations/cluster.js";
-import { reportPolicy } from "../../src/operations/policies.js";
+import { readClusterStatus } from "../../src/operations/cluster/membership.js";
+import { reportPolicy } from "../../src/operations/policy/report.js";
 import { commitOnHead } from "../contract/store-commits.js";
 import { objectsOf } from "../builders/state.js";
-import { compile } from "../../src/policy/compile.js";
+import { compile } from "../../src/policy/compile/compile.js";
 import { FakeEnforcer, FakeMachine } from "../fakes/enforcer.js";
 import { draft } from "../fakes/objects.js";
 

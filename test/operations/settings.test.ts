@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import t from "tap";
-import type { SettingKey } from "../../src/operations/settings.js";
-import { DEFAULT_TEXTS, SETTING_KEYS, resolveSettings, variableOf } from "../../src/operations/settings.js";
+import type { SettingKey } from "../../src/settings/settings.js";
+import { DEFAULT_TEXTS, SETTING_KEYS, resolveSettings, variableOf } from "../../src/settings/settings.js";
 
 const ROOT = { isRoot: true, hostname: "Web-1.example.com", home: "/root", xdgStateHome: undefined };
 const USER = { isRoot: false, hostname: "web-1", home: "/home/ada", xdgStateHome: undefined };

@@ -1,7 +1,7 @@
 import t from "tap";
 import { MemoryTable, openMemoryStore } from "../../src/adapters/memory/store.js";
-import type { PolicyEvent, WatchOptions } from "../../src/operations/watch.js";
-import { watchPolicies } from "../../src/operations/watch.js";
+import type { PolicyEvent, WatchOptions } from "../../src/operations/policy/watch.js";
+import { watchPolicies } from "../../src/operations/policy/watch.js";
 import type { ZtapObject } from "../../src/model/objects.js";
 import { ManualClock } from "../fakes/clock.js";
 import { draft, policy } from "../fakes/objects.js";

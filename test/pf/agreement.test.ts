@@ -6,8 +6,8 @@
  */
 import { isIPv4 } from "node:net";
 import t from "tap";
-import { labelOf } from "../../src/adapters/pf/names.js";
-import { render } from "../../src/adapters/pf/render.js";
+import { labelOf } from "../../src/adapters/pf/render/names.js";
+import { render } from "../../src/adapters/pf/render/render.js";
 import type { Direction, PortRange, Ruleset, Subject } from "../../src/model/ruleset.js";
 import { createEvaluator, type Evaluator } from "../../src/policy/evaluate.js";
 import { anyRuleset } from "../kernel/generate.js";

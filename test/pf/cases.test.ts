@@ -4,9 +4,9 @@
  * name, and the workload that it concerns is closed.
  */
 import t from "tap";
-import { render } from "../../src/adapters/pf/render.js";
+import { render } from "../../src/adapters/pf/render/render.js";
 import type { ObjectSet } from "../../src/model/state.js";
-import { compile } from "../../src/policy/compile.js";
+import { compile } from "../../src/policy/compile/compile.js";
 import { createEvaluator } from "../../src/policy/evaluate.js";
 import { objectsOfDocuments } from "../builders/state.js";
 import { readCases } from "../conformance/cases.js";

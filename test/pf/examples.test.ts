@@ -4,10 +4,10 @@
  */
 import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import t from "tap";
-import { render } from "../../src/adapters/pf/render.js";
+import { render } from "../../src/adapters/pf/render/render.js";
 import { hasErrors } from "../../src/model/diagnostic.js";
-import { compile } from "../../src/policy/compile.js";
-import { readManifests } from "../../src/wiring.js";
+import { compile } from "../../src/policy/compile/compile.js";
+import { readManifests } from "../../src/wiring/agent.js";
 import { parseAnchor } from "./grammar.js";
 
 // Tests run from dist/test/pf.

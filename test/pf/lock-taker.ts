@@ -5,8 +5,8 @@
  *     node lock-taker.js <folder>
  */
 import { createInterface } from "node:readline";
-import { takeLock, type Lock } from "../../src/adapters/pf/lock.js";
-import { EnforcerError } from "../../src/ports/enforcer.js";
+import { takeLock, type Lock } from "../../src/adapters/pf/pfctl/lock.js";
+import { EnforcerError } from "../../src/interfaces/enforcer.js";
 
 const [folder = ""] = process.argv.slice(2);
 let lock: Lock | null = null;

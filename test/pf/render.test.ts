@@ -1,9 +1,9 @@
 /** What the anchor's text says beside the verdicts that agreement.test.ts compares: states, itself, refusals, names. */
 import fc from "fast-check";
 import t from "tap";
-import { commentOf, labelOf } from "../../src/adapters/pf/names.js";
-import { icmpMatches } from "../../src/adapters/pf/ports.js";
-import { render } from "../../src/adapters/pf/render.js";
+import { commentOf, labelOf } from "../../src/adapters/pf/render/names.js";
+import { icmpMatches } from "../../src/adapters/pf/render/port-ranges.js";
+import { render } from "../../src/adapters/pf/render/render.js";
 import type { Ruleset, Subject } from "../../src/model/ruleset.js";
 import { rulesetOf, type WorkloadSpec } from "../kernel/rulesets.js";
 import { parseAnchor } from "./grammar.js";

@@ -1,9 +1,9 @@
 import fc from "fast-check";
 import t from "tap";
 import type { Connection } from "../../src/model/connection.js";
-import { diffConnectivity, type PlannedConnection } from "../../src/plan/connectivity.js";
-import type { ConnectionGroup } from "../../src/plan/groups.js";
-import { listConnections } from "../../src/policy/connectivity.js";
+import { diffConnectivity, type PlannedConnection } from "../../src/plan/connectivity/diff.js";
+import type { ConnectionGroup } from "../../src/plan/connectivity/groups.js";
+import { listConnections } from "../../src/policy/reachability/connectivity.js";
 import { connectionLines } from "../../src/views/connectivity.js";
 import { arbitraryState } from "../builders/arbitrary.js";
 import { objectsOf, objectsOfDocuments, policy, workload } from "../builders/state.js";

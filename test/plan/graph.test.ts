@@ -2,10 +2,10 @@
 import t from "tap";
 import fc from "fast-check";
 import { describePorts } from "../../src/views/connectivity.js";
-import { drawGraph, type Graph, type GraphOptions } from "../../src/plan/graph.js";
-import { GraphTooLarge } from "../../src/plan/graph-limits.js";
-import { diffConnectivity } from "../../src/plan/connectivity.js";
-import { listConnections } from "../../src/policy/connectivity.js";
+import { drawGraph, type Graph, type GraphOptions } from "../../src/plan/graph/graph.js";
+import { GraphTooLarge } from "../../src/plan/graph/limits.js";
+import { diffConnectivity } from "../../src/plan/connectivity/diff.js";
+import { listConnections } from "../../src/policy/reachability/connectivity.js";
 import type { Connection } from "../../src/model/connection.js";
 import { arbitraryState } from "../builders/arbitrary.js";
 import { objectsOf, objectsOfDocuments, policy, workload } from "../builders/state.js";

@@ -2,7 +2,7 @@
 import { containsCidr } from "cidr-tools";
 import type { Connection } from "../../src/model/connection.js";
 import type { ObjectSet } from "../../src/model/state.js";
-import { compile } from "../../src/policy/compile.js";
+import { compile } from "../../src/policy/compile/compile.js";
 import type { createEvaluator } from "../../src/policy/evaluate.js";
 import { BORDER_ADDRESSES, BORDER_PORTS } from "../builders/arbitrary.js";
 

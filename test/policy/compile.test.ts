@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import t from "tap";
-import { compile, RulesetCompiler } from "../../src/policy/compile.js";
+import { compile, RulesetCompiler } from "../../src/policy/compile/compile.js";
 import { objectsOf, policy, workload } from "../builders/state.js";
 
 const DOCUMENTS = [

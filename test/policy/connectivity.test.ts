@@ -1,8 +1,8 @@
 import fc from "fast-check";
 import t from "tap";
 import type { Rule } from "../../src/model/ruleset.js";
-import { compile } from "../../src/policy/compile.js";
-import { listConnections } from "../../src/policy/connectivity.js";
+import { compile } from "../../src/policy/compile/compile.js";
+import { listConnections } from "../../src/policy/reachability/connectivity.js";
 import { createEvaluator } from "../../src/policy/evaluate.js";
 import { explain } from "../../src/policy/explain.js";
 import { connectionLines } from "../../src/views/connectivity.js";

@@ -1,6 +1,6 @@
 import t from "tap";
 import type { Rule } from "../../src/model/ruleset.js";
-import { compile } from "../../src/policy/compile.js";
+import { compile } from "../../src/policy/compile/compile.js";
 import { createEvaluator } from "../../src/policy/evaluate.js";
 import { objectsOf, policy, workload } from "../builders/state.js";
 

@@ -1,6 +1,6 @@
 import t from "tap";
-import type { Lifelines } from "../../src/model/lifeline.js";
-import { compile } from "../../src/policy/compile.js";
+import type { Lifelines } from "../../src/model/management-access.js";
+import { compile } from "../../src/policy/compile/compile.js";
 import { clientsOf, findLockouts } from "../../src/policy/lockout.js";
 import { objectsOf, policy, workload } from "../builders/state.js";
 

@@ -1,12 +1,12 @@
 import t from "tap";
 import { MemoryTable, openMemoryStore } from "../../src/adapters/memory/store.js";
 import { systemClock } from "../../src/adapters/system/clock.js";
-import type { Session } from "../../src/model/lifeline.js";
+import type { Session } from "../../src/model/management-access.js";
 import type { NodeStatus } from "../../src/model/status.js";
 import type { CommittedState } from "../../src/model/state.js";
-import type { StateCopy } from "../../src/ports/copy.js";
-import type { Store } from "../../src/ports/store.js";
-import { StoreError } from "../../src/ports/store.js";
+import type { StateCopy } from "../../src/interfaces/last-good.js";
+import type { Store } from "../../src/interfaces/store.js";
+import { StoreError } from "../../src/interfaces/store.js";
 import { Follower } from "../../src/reconcile/follower.js";
 import { recordTelemetry, seededRandom, silentLogger } from "../fakes/ambient.js";
 import { FakeEnforcer, FakeMachine } from "../fakes/enforcer.js";

@@ -1,8 +1,8 @@
 import t from "tap";
 import { openMemoryStore } from "../../src/adapters/memory/store.js";
 import { readManifests } from "../../src/manifest/read.js";
-import type { Snapshot, Source } from "../../src/ports/source.js";
-import { SourceError } from "../../src/ports/source.js";
+import type { Snapshot, Source } from "../../src/interfaces/source.js";
+import { SourceError } from "../../src/interfaces/source.js";
 import { Election } from "../../src/reconcile/election.js";
 import { Leader } from "../../src/reconcile/leader.js";
 import { ManualClock } from "../fakes/clock.js";

@@ -2,7 +2,7 @@
 import t from "tap";
 import { openMemoryStore } from "../../src/adapters/memory/store.js";
 import { systemClock } from "../../src/adapters/system/clock.js";
-import type { Store } from "../../src/ports/store.js";
+import type { Store } from "../../src/interfaces/store.js";
 import { Follower } from "../../src/reconcile/follower.js";
 import { objectsOf, policy, TEST_SOURCE } from "../builders/state.js";
 import { recordTelemetry, seededRandom, silentLogger } from "../fakes/ambient.js";

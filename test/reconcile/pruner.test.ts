@@ -1,6 +1,6 @@
 import t from "tap";
 import { openMemoryStore } from "../../src/adapters/memory/store.js";
-import { StoreError } from "../../src/ports/store.js";
+import { StoreError } from "../../src/interfaces/store.js";
 import { Pruner } from "../../src/reconcile/pruner.js";
 import { commitOnHead } from "../contract/store-commits.js";
 import { silentLogger } from "../fakes/ambient.js";

@@ -1,5 +1,5 @@
 import t from "tap";
-import { runLoop, Wakeup } from "../../src/reconcile/runner.js";
+import { runLoop, Wakeup } from "../../src/reconcile/loop.js";
 import { silentLogger } from "../fakes/ambient.js";
 import { ManualClock } from "../fakes/clock.js";
 import { SeededRandom } from "../fakes/random.js";

@@ -3,7 +3,7 @@ import { XMLParser } from "fast-xml-parser";
 import fc from "fast-check";
 import t from "tap";
 import { layOutSvg } from "../../src/adapters/graphviz/svg.js";
-import type { Graph } from "../../src/plan/graph.js";
+import type { Graph } from "../../src/plan/graph/graph.js";
 import { renderDot } from "../../src/views/graph/dot.js";
 import { renderMermaid } from "../../src/views/graph/mermaid.js";
 

@@ -2,7 +2,7 @@
 import t from "tap";
 import { readManifests } from "../../src/manifest/read.js";
 import type { DesiredState } from "../../src/model/state.js";
-import { diffConnectivity, NO_DIFFERENCE } from "../../src/plan/connectivity.js";
+import { diffConnectivity, NO_DIFFERENCE } from "../../src/plan/connectivity/diff.js";
 import { planAgainst } from "../../src/plan/plan.js";
 import type { Change } from "../../src/plan/plan.js";
 import { renderPlan } from "../../src/views/plan.js";

@@ -5,15 +5,15 @@
 import { existsSync } from "node:fs";
 import { release } from "node:os";
 import { join } from "node:path";
-import type { Check } from "../../model/check.js";
+import type { Check } from "../../model/doctor.js";
 import { messageInWords } from "../../model/system-error.js";
-import { ABI } from "./abi.generated.js";
-import { tryPrograms } from "./load.js";
-import { defaultNativeDir, loadNative, type KernelFeature, type Native } from "./native.js";
-import { missingCapabilities } from "./privileges.js";
-import { BPFFS, findCgroupRoot, unpinName } from "./paths.js";
-import { entriesOf } from "./pins.js";
-import { listVersions } from "./versions.js";
+import { ABI } from "./kernel/abi.generated.js";
+import { tryPrograms } from "./kernel/load.js";
+import { defaultNativeDir, loadNative, type KernelFeature, type Native } from "./kernel/native.js";
+import { missingCapabilities } from "./kernel/privileges.js";
+import { BPFFS, findCgroupRoot, unpinName } from "./kernel/paths.js";
+import { entriesOf } from "./attach/pins.js";
+import { listVersions } from "./upgrade/versions.js";
 
 /** Later checks that need what an earlier one did not find are left out. */
 export function checkKernel(options: { readonly nativeDir?: string }): readonly Check[] {

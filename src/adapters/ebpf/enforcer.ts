@@ -15,20 +15,20 @@ import {
   type EnforcementItem,
   type ItemSet,
   type Observation,
-} from "../../ports/enforcer.js";
-import type { FlowSource } from "../../ports/flows.js";
-import type { Logger } from "../../ports/system.js";
-import { CONTROL } from "./abi.generated.js";
-import { claimFolder, requireReadable } from "./claim.js";
-import { Counters } from "./counters.js";
-import { Events } from "./events.js";
-import { isOffered, offer } from "./handover.js";
-import type { Image } from "./image.js";
+} from "../../interfaces/enforcer.js";
+import type { FlowSource } from "../../interfaces/flows.js";
+import type { Logger } from "../../interfaces/system.js";
+import { CONTROL } from "./kernel/abi.generated.js";
+import { claimFolder, requireReadable } from "./upgrade/node-lock.js";
+import { Counters } from "./maps/counters.js";
+import { Events } from "./maps/event-ring.js";
+import { isOffered, offer } from "./upgrade/migrate-flows.js";
+import type { Image } from "./lower/image.js";
 import { addItem, addTableItems, controlItem, givenItem, imageItems, pinItem } from "./items.js";
-import { Links } from "./links.js";
-import { borrowObject, closeObject, FIRST_EPOCH, loadObject, pinMaps, pinnedMaps } from "./load.js";
-import type { Located } from "./locate.js";
-import { lower } from "./lower.js";
+import { Links } from "./attach/links.js";
+import { borrowObject, closeObject, FIRST_EPOCH, loadObject, pinMaps, pinnedMaps } from "./kernel/load.js";
+import type { Located } from "./attach/locate.js";
+import { lower } from "./lower/lower.js";
 import {
   asEnforcerError,
   defaultNativeDir,
@@ -36,16 +36,16 @@ import {
   loadNative,
   type LoadedObject,
   type Native,
-} from "./native.js";
-import { DEFAULT_PIN_ROOT, findCgroupRoot, nodeFolders, requireCgroup2, type NodeFolders } from "./paths.js";
-import { entriesOf } from "./pins.js";
+} from "./kernel/native.js";
+import { DEFAULT_PIN_ROOT, findCgroupRoot, nodeFolders, requireCgroup2, type NodeFolders } from "./kernel/paths.js";
+import { entriesOf } from "./attach/pins.js";
 import { removeNodeFolder } from "./remove.js";
-import { seatsOf } from "./seats.js";
-import { Subjects } from "./subjects.js";
-import { saying, Takeover } from "./takeover.js";
-import { TableSets } from "./tables.js";
-import { listOthers, listVersions } from "./versions.js";
-import { CgroupWatch } from "./watch.js";
+import { seatsOf } from "./maps/slot-shares.js";
+import { Subjects } from "./attach/subjects.js";
+import { saying, Takeover } from "./upgrade/takeover.js";
+import { TableSets } from "./maps/table-sets.js";
+import { listOthers, listVersions } from "./upgrade/versions.js";
+import { CgroupWatch } from "./attach/cgroup-watch.js";
 
 export interface EbpfOptions {
   /** The node whose rulesets these are; its pins stand apart from those of other nodes. */

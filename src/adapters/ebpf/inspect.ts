@@ -4,15 +4,15 @@
  */
 import { dirname, join } from "node:path";
 import type { EntryCounts, InspectedLink, InspectedNode } from "../../model/inspection.js";
-import { CONTROL } from "./abi.generated.js";
-import { cgroupPaths } from "./cgroups.js";
+import { CONTROL } from "./kernel/abi.generated.js";
+import { cgroupPaths } from "./attach/cgroups.js";
 import { HOOKS } from "./items.js";
-import { pinnedVersion } from "./load.js";
-import { kernel, loadNative, type Native } from "./native.js";
-import { requireOwnFolder } from "./privileges.js";
-import { entriesOf, listLinks, type Link } from "./pins.js";
-import { DEFAULT_PIN_ROOT, findCgroupRoot, unpinName } from "./paths.js";
-import { listVersions } from "./versions.js";
+import { pinnedVersion } from "./kernel/load.js";
+import { kernel, loadNative, type Native } from "./kernel/native.js";
+import { requireOwnFolder } from "./kernel/privileges.js";
+import { entriesOf, listLinks, type Link } from "./attach/pins.js";
+import { DEFAULT_PIN_ROOT, findCgroupRoot, unpinName } from "./kernel/paths.js";
+import { listVersions } from "./upgrade/versions.js";
 
 export interface InspectOptions {
   readonly pinRoot?: string;

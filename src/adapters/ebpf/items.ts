@@ -5,11 +5,11 @@
  * are built when they are asked for.
  */
 import type { Rule } from "../../model/ruleset.js";
-import type { EnforcementItem, ItemSet } from "../../ports/enforcer.js";
-import { ABI } from "./abi.generated.js";
-import { formatPrefix } from "./address.js";
-import type { Image, ImageSubject, SubjectRecord, Table } from "./image.js";
-import type { Hook } from "./native.js";
+import type { EnforcementItem, ItemSet } from "../../interfaces/enforcer.js";
+import { ABI } from "./kernel/abi.generated.js";
+import { formatPrefix } from "./lower/prefix.js";
+import type { Image, ImageSubject, SubjectRecord, Table } from "./lower/image.js";
+import type { Hook } from "./kernel/native.js";
 
 /** Connect and sendmsg first: the packet programs are attached last, when the storage has been written. */
 export const HOOKS: readonly Hook[] = ["connect4", "connect6", "sendmsg4", "sendmsg6", "ingress", "egress"];

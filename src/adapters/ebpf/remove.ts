@@ -5,11 +5,11 @@
 import { rmdirSync, rmSync } from "node:fs";
 import { dirname, join } from "node:path";
 import type { Removed } from "../../model/inspection.js";
-import { EnforcerError } from "../../ports/enforcer.js";
-import { entriesOf, removeLinks } from "./pins.js";
-import { kernel, loadNative, type Native } from "./native.js";
-import { DEFAULT_PIN_ROOT, pinName, unpinName } from "./paths.js";
-import { listVersions } from "./versions.js";
+import { EnforcerError } from "../../interfaces/enforcer.js";
+import { entriesOf, removeLinks } from "./attach/pins.js";
+import { kernel, loadNative, type Native } from "./kernel/native.js";
+import { DEFAULT_PIN_ROOT, pinName, unpinName } from "./kernel/paths.js";
+import { listVersions } from "./upgrade/versions.js";
 
 export interface RemoveOptions {
   /** Absent: every node below the pin root. */

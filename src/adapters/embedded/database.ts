@@ -8,11 +8,11 @@
 import { accessSync, closeSync, constants, openSync, statSync } from "node:fs";
 import { basename, dirname, resolve } from "node:path";
 import { keys, STORE_FORMAT } from "../../store/keys.js";
-import type { TableReader, TableWriter } from "../../store/table.js";
-import { StoreError } from "../../ports/store.js";
+import type { TableReader, TableWriter } from "../../store/key-value.js";
+import { StoreError } from "../../interfaces/store.js";
 import { damaged, isBusy } from "./failure.js";
 import type { Patience } from "./patience.js";
-import { loadSqlite, type Database } from "../runtime/sqlite.js";
+import { loadSqlite, type Database } from "../system/sqlite.js";
 
 /** Behind every key that begins with a prefix. */
 const LAST = "\u{10ffff}";

@@ -1,5 +1,5 @@
 /** What SQLite and the file system report, as a StoreError that says what to do. */
-import { StoreError } from "../../ports/store.js";
+import { StoreError } from "../../interfaces/store.js";
 
 /** Names of system errors, as Node gives them, and SQLite's primary result codes (sqlite.org/rescode.html). */
 const PERMISSION: ReadonlySet<unknown> = new Set(["EPERM", "EACCES", "EROFS", 3, 8]);

@@ -4,7 +4,7 @@
  */
 import { lstatSync, statSync, type Stats } from "node:fs";
 import { join } from "node:path";
-import { StoreError } from "../../ports/store.js";
+import { StoreError } from "../../interfaces/store.js";
 
 /** The database, what SQLite makes beside it (the last two where somebody turned on its write-ahead log), and our own. */
 const NAMES = ["store.db", "store.db-journal", "store.db-wal", "store.db-shm", "notify"] as const;

@@ -3,8 +3,8 @@
  * disk that takes seconds to flush, beside writers that never pause, it may be the turn of others many times first, since
  * SQLite keeps no queue. The process sleeps meanwhile, and does what else it has to do.
  */
-import { StoreError } from "../../ports/store.js";
-import type { Clock } from "../../ports/system.js";
+import { StoreError } from "../../interfaces/store.js";
+import type { Clock } from "../../interfaces/system.js";
 import { isBusy } from "./failure.js";
 
 /** From the call on, waiting for earlier operations of the same handle included. */

@@ -1,9 +1,9 @@
 /**
  * The embedded store: `file:PATH`. One machine, any number of processes.
  */
-import type { Store } from "../../ports/store.js";
-import type { Clock } from "../../ports/system.js";
-import { LocalStore } from "../../store/local.js";
+import type { Store } from "../../interfaces/store.js";
+import type { Clock } from "../../interfaces/system.js";
+import { LocalStore } from "../../store/local-store.js";
 import { EmbeddedTable, type EmbeddedOptions } from "./table.js";
 
 export type { EmbeddedOptions } from "./table.js";

@@ -15,10 +15,10 @@
  */
 import { closeSync, existsSync, lutimesSync, openSync, statSync, watch, type FSWatcher } from "node:fs";
 import { join } from "node:path";
-import { StoreError } from "../../ports/store.js";
-import type { Clock } from "../../ports/system.js";
-import type { Table, TableReader, TableWriter } from "../../store/table.js";
-import { makeFolder } from "../runtime/folder.js";
+import { StoreError } from "../../interfaces/store.js";
+import type { Clock } from "../../interfaces/system.js";
+import type { Table, TableReader, TableWriter } from "../../store/key-value.js";
+import { makeFolder } from "../system/folder.js";
 import { openDatabase, type StoreDatabase } from "./database.js";
 import { storeFailure } from "./failure.js";
 import { dataFileOf, identityOf, notifyFileOf, refuseForeign } from "./files.js";

@@ -11,10 +11,10 @@
 import { noop } from "cockatiel";
 import { Etcd3, type IResponseOp } from "etcd3";
 import { rootCertificates } from "node:tls";
-import { StoreError } from "../../ports/store.js";
-import type { Clock } from "../../ports/system.js";
+import { StoreError } from "../../interfaces/store.js";
+import type { Clock } from "../../interfaces/system.js";
 import { isOutdatedToken, isUnreachable, toStoreError } from "./errors.js";
-import { requireLeader } from "./interceptor.js";
+import { requireLeader } from "./require-leader.js";
 import { inBatches, mapBounded } from "./batches.js";
 import {
   toCompare,

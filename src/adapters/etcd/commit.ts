@@ -8,11 +8,11 @@
  */
 import type { Revision, RevisionEntry, StateObject } from "../../model/state.js";
 import { refKey } from "../../model/state.js";
-import { StoreError, type CommitGuard, type CommitOutcome, type RevisionDraft } from "../../ports/store.js";
-import { isCount } from "../../store/guards.js";
+import { StoreError, type CommitGuard, type CommitOutcome, type RevisionDraft } from "../../interfaces/store.js";
+import { isCount } from "../../model/guards.js";
 import { keys, STORE_FORMAT } from "../../store/keys.js";
-import { nextRevision, numberAfter, stageObjects } from "../../store/lineage.js";
-import { inForce } from "../../store/orders.js";
+import { nextRevision, numberAfter, stageObjects } from "../../store/next-revision.js";
+import { inForce } from "../../store/suspension.js";
 import { encodeRevision, isSuspension } from "../../store/records.js";
 import { inBatches, mapBounded } from "./batches.js";
 import type { EtcdClient } from "./client.js";

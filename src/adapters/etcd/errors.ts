@@ -12,7 +12,7 @@ import {
   GRPCUnavailableError,
   GRPCUnknownError,
 } from "etcd3";
-import { StoreError } from "../../ports/store.js";
+import { StoreError } from "../../interfaces/store.js";
 
 const UNREACHABLE = [
   GRPCUnavailableError,

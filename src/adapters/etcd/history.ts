@@ -1,12 +1,12 @@
 /** Reading revisions and their objects. Both never change once written, so that what was read may be kept. */
 import type { CommittedState, Revision, StateObject } from "../../model/state.js";
 import { refKey } from "../../model/state.js";
-import { StoreError } from "../../ports/store.js";
-import { isCount } from "../../store/guards.js";
+import { StoreError } from "../../interfaces/store.js";
+import { isCount } from "../../model/guards.js";
 import { keys, prefixes } from "../../store/keys.js";
 import { decodeObject, decodeRevision } from "../../store/records.js";
 import type { EtcdClient } from "./client.js";
-import type { Heard } from "./heard.js";
+import type { Heard } from "./watch-cache.js";
 import { readTexts, recordOf } from "./records.js";
 import type { Entry } from "./requests.js";
 

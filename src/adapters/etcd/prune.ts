@@ -3,7 +3,7 @@
  * a lost or broken commit had staged. Each removal compares head and the prune counter and raises
  * the latter, so that a commit meanwhile either is seen here or has to stage anew.
  */
-import { isCount } from "../../store/guards.js";
+import { isCount } from "../../model/guards.js";
 import { keys, prefixes } from "../../store/keys.js";
 import type { PruneBounds, Pruned } from "../../store/prune.js";
 import { inBatches, MAX_OPERATIONS } from "./batches.js";

@@ -1,6 +1,6 @@
 /** Records that only etcd's layout has, and reading any record from its entry. */
-import { StoreError } from "../../ports/store.js";
-import { isString, shaped, type Guard } from "../../store/guards.js";
+import { StoreError } from "../../interfaces/store.js";
+import { isString, shaped, type Guard } from "../../model/guards.js";
 import { decode, decodeOwn } from "../../store/records.js";
 import type { EtcdClient } from "./client.js";
 import type { Entry } from "./requests.js";

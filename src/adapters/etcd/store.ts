@@ -2,7 +2,7 @@
  * The store in etcd: `etcd://host:2379,host:2379/prefix`. Any number of machines; the consensus is
  * etcd's. Held to the same contract as the stores of one machine.
  */
-import type { Approval, Orders, Suspension } from "../../model/orders.js";
+import type { Approval, Orders, Suspension } from "../../model/source-control.js";
 import type { CommittedState, Revision } from "../../model/state.js";
 import type { Heartbeat, Member, NodeStatus, SourceStatus } from "../../model/status.js";
 import {
@@ -14,16 +14,16 @@ import {
   type RevisionDraft,
   type Store,
   type StoreEvent,
-} from "../../ports/store.js";
-import type { Clock } from "../../ports/system.js";
+} from "../../interfaces/store.js";
+import type { Clock } from "../../interfaces/system.js";
 import { keys, prefixes, STORE_FORMAT } from "../../store/keys.js";
-import { inForce } from "../../store/orders.js";
+import { inForce } from "../../store/suspension.js";
 import type { PruneBounds, Pruned } from "../../store/prune.js";
 import { isApproval, isNodeStatus, isSourceStatus, isSuspension } from "../../store/records.js";
 import { EtcdClient, type EtcdOptions } from "./client.js";
-import { Cluster } from "./cluster.js";
+import { Cluster } from "./membership.js";
 import { commitRevision } from "./commit.js";
-import { Heard } from "./heard.js";
+import { Heard } from "./watch-cache.js";
 import { History } from "./history.js";
 import { pruneEtcd } from "./prune.js";
 import { encodeLong, encodeRecord, ownRecordOf, recordOf } from "./records.js";

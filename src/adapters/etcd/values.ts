@@ -7,7 +7,7 @@
  */
 import { createHash } from "node:crypto";
 import { gunzipSync, gzipSync } from "node:zlib";
-import { StoreError } from "../../ports/store.js";
+import { StoreError } from "../../interfaces/store.js";
 
 const COMPRESS_FROM = 512;
 /** Of etcd's default limit of 1.5 MiB a request, with room for others in the same transaction. */

@@ -21,7 +21,7 @@ import {
   oneOf,
   shaped,
   type Guard,
-} from "../../store/guards.js";
+} from "../../model/guards.js";
 
 const isDirection = oneOf("ingress", "egress");
 const isVerdict = oneOf("allowed", "denied", "audited");

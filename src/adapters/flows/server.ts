@@ -6,9 +6,9 @@ import { once } from "node:events";
 import { chmod, rm } from "node:fs/promises";
 import { connect, createServer, type Server, type Socket } from "node:net";
 import { join } from "node:path";
-import { makeFolder } from "../runtime/folder.js";
-import type { FlowFeed } from "../../ports/flows.js";
-import type { Logger } from "../../ports/system.js";
+import { makeFolder } from "../system/folder.js";
+import type { FlowFeed } from "../../interfaces/flows.js";
+import type { Logger } from "../../interfaces/system.js";
 import { isQuery, LAST_LINE, parseLine } from "./records.js";
 import { flowsFolder, foreignFlows, socketName, withFolder } from "./socket.js";
 

@@ -6,7 +6,7 @@
  */
 import { open, type FileHandle } from "node:fs/promises";
 import { join } from "node:path";
-import { heldByOthers } from "../runtime/ownership.js";
+import { heldByOthers } from "../system/ownership.js";
 
 export function flowsFolder(stateDir: string): string {
   return join(stateDir, "flows");

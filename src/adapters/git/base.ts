@@ -1,5 +1,5 @@
 /** Where two commits parted, and what stood there: the base of a comparison within one repository. */
-import { SourceError } from "../../ports/source.js";
+import { SourceError } from "../../interfaces/source.js";
 import { git, type GitOptions } from "./git.js";
 import type { SourceLimits } from "./limits.js";
 import { readTree, type Tree } from "./tree.js";

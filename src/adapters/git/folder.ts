@@ -18,7 +18,7 @@ import {
   type Source,
   type SourceFile,
   type Unread,
-} from "../../ports/source.js";
+} from "../../interfaces/source.js";
 import { findFork, readTreeOrNothing } from "./base.js";
 import { git, gitVersion } from "./git.js";
 import {

@@ -7,8 +7,8 @@ import { existsSync } from "node:fs";
 import { homedir } from "node:os";
 import { dirname, isAbsolute, resolve } from "node:path";
 import { simpleGit, type SimpleGit } from "simple-git";
-import { SourceError, type SourceErrorCode } from "../../ports/source.js";
-import { heldByOthers } from "../runtime/ownership.js";
+import { SourceError, type SourceErrorCode } from "../../interfaces/source.js";
+import { heldByOthers } from "../system/ownership.js";
 
 /** A command that reads a repository on disk may be silent for this long. */
 const SILENCE_MS = 60_000;

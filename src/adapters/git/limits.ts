@@ -1,5 +1,5 @@
 /** Bounds of what a source may bring in, so that a mistaken push cannot exhaust a host. */
-import { SourceError, type SourceFile, type Unread } from "../../ports/source.js";
+import { SourceError, type SourceFile, type Unread } from "../../interfaces/source.js";
 
 export interface SourceLimits {
   readonly fileBytes: number;

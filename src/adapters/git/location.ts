@@ -4,7 +4,7 @@
  */
 import { resolve } from "node:path";
 import { fileURLToPath } from "node:url";
-import { SourceError } from "../../ports/source.js";
+import { SourceError } from "../../interfaces/source.js";
 import { scpHost } from "./endpoint.js";
 import { ALLOWED_PROTOCOLS } from "./git.js";
 

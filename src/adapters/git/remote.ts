@@ -5,7 +5,7 @@
  */
 import { spawn } from "node:child_process";
 import { existsSync } from "node:fs";
-import { SourceError } from "../../ports/source.js";
+import { SourceError } from "../../interfaces/source.js";
 import { configArguments, environment, type GitOptions } from "./git.js";
 
 /** The remote may be silent for this long; progress messages count as signs of life. */

@@ -2,7 +2,7 @@
 import { constants } from "node:fs";
 import { copyFile, readdir, stat } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import { makeFolder } from "../runtime/folder.js";
+import { makeFolder } from "../system/folder.js";
 import { git, gitFailure } from "./git.js";
 
 export interface Scaffolded {

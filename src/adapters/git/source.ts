@@ -2,7 +2,7 @@
  * GitSource: a repository at a path or a URL, read by object from a mirror in the cache.
  */
 import { resolve } from "node:path";
-import { SourceError, type BaseSource, type Snapshot, type Source } from "../../ports/source.js";
+import { SourceError, type BaseSource, type Snapshot, type Source } from "../../interfaces/source.js";
 import { findFork, readTreeOrNothing } from "./base.js";
 import { isAncestor } from "./history.js";
 import { DEFAULT_LIMITS, type SourceLimits } from "./limits.js";

@@ -2,7 +2,7 @@
  * Reads one commit by object: its tree's entries and its blobs, as they were committed. No work
  * tree, so no filter, no LFS, no submodule; only regular files, so no symbolic link is followed.
  */
-import { SourceError, type SourceFile } from "../../ports/source.js";
+import { SourceError, type SourceFile } from "../../interfaces/source.js";
 import type { SourceRef } from "../../model/state.js";
 import { git, gitFailure, type GitOptions } from "./git.js";
 import {

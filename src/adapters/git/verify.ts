@@ -4,7 +4,7 @@
  */
 import { execFile } from "node:child_process";
 import type { Unverified } from "../../model/status.js";
-import { SourceError } from "../../ports/source.js";
+import { SourceError } from "../../interfaces/source.js";
 import { configArguments, environment, type GitOptions } from "./git.js";
 import { commitsSince, isAncestor } from "./history.js";
 import type { Location } from "./location.js";

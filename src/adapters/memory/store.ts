@@ -2,10 +2,10 @@
  * The store in memory: `memory:`. One process; gone when it ends. Handles that are opened on the
  * same MemoryTable share one store, as several agents and commands share one on disk.
  */
-import { LocalStore } from "../../store/local.js";
-import type { Table, TableWriter } from "../../store/table.js";
-import type { Store } from "../../ports/store.js";
-import type { Clock } from "../../ports/system.js";
+import { LocalStore } from "../../store/local-store.js";
+import type { Table, TableWriter } from "../../store/key-value.js";
+import type { Store } from "../../interfaces/store.js";
+import type { Clock } from "../../interfaces/system.js";
 
 /** Listeners are called directly, so that the slow look is only a formality. */
 const POLL_MS = 60_000;

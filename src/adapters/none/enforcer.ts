@@ -3,7 +3,7 @@
  * every status. Chosen only by name, never as a fallback.
  */
 import type { Ruleset } from "../../model/ruleset.js";
-import { NO_COUNTERS, type Enforcer, type ItemSet, type Observation } from "../../ports/enforcer.js";
+import { NO_COUNTERS, type Enforcer, type ItemSet, type Observation } from "../../interfaces/enforcer.js";
 
 export class NoneEnforcer implements Enforcer {
   readonly backend = "none";

@@ -1,9 +1,9 @@
 /** Doctor: what pf enforcement needs of this machine, checked one by one, each with how to mend it. Changes nothing. */
 import { readFile } from "node:fs/promises";
-import type { Check } from "../../model/check.js";
-import { ANCHOR_LINE, findAnchorLine } from "./conf.js";
-import { findAnchor, isEnabled, readRules } from "./output.js";
-import { Pfctl } from "./pfctl.js";
+import type { Check } from "../../model/doctor.js";
+import { ANCHOR_LINE, findAnchorLine } from "./pf-conf.js";
+import { findAnchor, isEnabled, readRules } from "./pfctl/output.js";
+import { Pfctl } from "./pfctl/pfctl.js";
 import { PF_CONF, type SetupOptions } from "./setup.js";
 
 const SETUP = "run `ztap enforcement setup --backend pf`, which shows the change and asks";

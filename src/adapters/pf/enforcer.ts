@@ -9,18 +9,18 @@
 import { networkInterfaces } from "node:os";
 import type { Ruleset, Subject } from "../../model/ruleset.js";
 import type { SubjectStatus } from "../../model/status.js";
-import { EnforcerError, type Enforcer, type ItemSet, type Observation } from "../../ports/enforcer.js";
-import type { Logger } from "../../ports/system.js";
-import { Counters } from "./counters.js";
-import { endingItem, EndingFile, mergeEndings, type Ending } from "./ending.js";
+import { EnforcerError, type Enforcer, type ItemSet, type Observation } from "../../interfaces/enforcer.js";
+import type { Logger } from "../../interfaces/system.js";
+import { Counters } from "./pfctl/counters.js";
+import { endingItem, EndingFile, mergeEndings, type Ending } from "./pfctl/ending.js";
 import { heldItems, wantedItems, type Held } from "./items.js";
-import { takeLock, type Lock } from "./lock.js";
-import { ANCHOR } from "./names.js";
-import { findAnchor, readLabels, readRules, readStates, readTable, readTableNames } from "./output.js";
-import { Pfctl } from "./pfctl.js";
+import { takeLock, type Lock } from "./pfctl/lock.js";
+import { ANCHOR } from "./render/names.js";
+import { findAnchor, readLabels, readRules, readStates, readTable, readTableNames } from "./pfctl/output.js";
+import { Pfctl } from "./pfctl/pfctl.js";
 import { readReference, ReferenceFile, takeReference } from "./reference.js";
-import { render, type Rendered } from "./render.js";
-import { findForbidden, killOf } from "./states.js";
+import { render, type Rendered } from "./render/render.js";
+import { findForbidden, killOf } from "./pfctl/states.js";
 
 export interface PfOptions {
   readonly node: string;

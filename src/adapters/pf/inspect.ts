@@ -1,10 +1,10 @@
 /** Inspect and remove: what this machine's pf holds of ztap's, and taking all of it away. Needs no agent and no ruleset. */
 import type { InspectedPf, Removed } from "../../model/inspection.js";
-import { EndingFile } from "./ending.js";
-import { takeLock } from "./lock.js";
-import { ANCHOR } from "./names.js";
-import { findAnchor, readLabels, readRules, readTableNames } from "./output.js";
-import { Pfctl } from "./pfctl.js";
+import { EndingFile } from "./pfctl/ending.js";
+import { takeLock } from "./pfctl/lock.js";
+import { ANCHOR } from "./render/names.js";
+import { findAnchor, readLabels, readRules, readTableNames } from "./pfctl/output.js";
+import { Pfctl } from "./pfctl/pfctl.js";
 import { readReference, ReferenceFile, releaseReference } from "./reference.js";
 
 export interface InspectOptions {

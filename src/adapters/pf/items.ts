@@ -2,12 +2,12 @@
 import { createHash } from "node:crypto";
 import type { Ruleset } from "../../model/ruleset.js";
 import { AddressParser } from "../../policy/address-space.js";
-import type { EnforcementItem, ItemSet } from "../../ports/enforcer.js";
-import { ANCHOR } from "./names.js";
-import type { PfState } from "./output.js";
-import type { Rendered } from "./render.js";
-import { describeState, killOf } from "./states.js";
-import { lineOf, type RenderedRule } from "./text.js";
+import type { EnforcementItem, ItemSet } from "../../interfaces/enforcer.js";
+import { ANCHOR } from "./render/names.js";
+import type { PfState } from "./pfctl/output.js";
+import type { Rendered } from "./render/render.js";
+import { describeState, killOf } from "./pfctl/states.js";
+import { lineOf, type RenderedRule } from "./render/text.js";
 
 /** What was read of the machine. */
 export interface Held {

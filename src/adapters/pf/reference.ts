@@ -4,10 +4,10 @@
  */
 import { chmod, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { makeFolder } from "../runtime/folder.js";
-import { EnforcerError } from "../../ports/enforcer.js";
-import { holdsToken, isEnabled, readToken } from "./output.js";
-import type { Pfctl } from "./pfctl.js";
+import { makeFolder } from "../system/folder.js";
+import { EnforcerError } from "../../interfaces/enforcer.js";
+import { holdsToken, isEnabled, readToken } from "./pfctl/output.js";
+import type { Pfctl } from "./pfctl/pfctl.js";
 
 export interface Reference {
   readonly node: string;

@@ -4,9 +4,9 @@
  */
 import { copyFile, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
 import type { SetupPlan, SetupResult } from "../../model/inspection.js";
-import { EnforcerError } from "../../ports/enforcer.js";
-import { addAnchorLine, ANCHOR_LINE, removeAnchorLine } from "./conf.js";
-import { Pfctl } from "./pfctl.js";
+import { EnforcerError } from "../../interfaces/enforcer.js";
+import { addAnchorLine, ANCHOR_LINE, removeAnchorLine } from "./pf-conf.js";
+import { Pfctl } from "./pfctl/pfctl.js";
 
 export const PF_CONF = "/etc/pf.conf";
 

@@ -1,6 +1,6 @@
 /** Telemetry as Prometheus metrics. Label values are bounded by the policies and by fixed words. */
 import { Counter, Gauge, Histogram, Registry, collectDefaultMetrics } from "prom-client";
-import type { Telemetry } from "../../ports/telemetry.js";
+import type { Telemetry } from "../../interfaces/telemetry.js";
 
 const LAG_SAMPLING_MS = 2 ** 31 - 1;
 const LAG_STATISTICS = ["min", "max", "mean", "stddev", "p50", "p90", "p99"];

@@ -1,6 +1,6 @@
 /** The machine's clock and randomness. The only places where time and chance come in. */
 import { randomBytes } from "node:crypto";
-import type { Clock, Random } from "../../ports/system.js";
+import type { Clock, Random } from "../../interfaces/system.js";
 
 export const systemClock: Clock = {
   now: () => Date.now(),

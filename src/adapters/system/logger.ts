@@ -4,7 +4,7 @@
  */
 import { pino, stdTimeFunctions } from "pino";
 import { escapedJson, printableLine } from "../../model/printable.js";
-import type { Logger } from "../../ports/system.js";
+import type { Logger } from "../../interfaces/system.js";
 
 export type LogLevel = "debug" | "info" | "warn" | "error" | "silent";
 

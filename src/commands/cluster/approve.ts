@@ -1,10 +1,10 @@
 import { Args, Flags } from "@oclif/core";
 import { BaseCommand } from "../../cli/base.js";
 import { operatorName } from "../../cli/confirm.js";
-import { approveCommit } from "../../operations/orders.js";
-import { approvalDocument, renderApproved } from "../../views/orders.js";
-import { systemClock } from "../../wiring.js";
-import { withStore } from "../../wiring-store.js";
+import { approveCommit } from "../../operations/cluster/source-control.js";
+import { approvalDocument, renderApproved } from "../../views/source-control.js";
+import { systemClock } from "../../wiring/agent.js";
+import { withStore } from "../../wiring/store.js";
 
 export default class ClusterApprove extends BaseCommand {
   static override summary = "Let the leader follow a commit of the source that it holds.";

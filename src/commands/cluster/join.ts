@@ -1,9 +1,9 @@
 import { Args } from "@oclif/core";
 import { BaseCommand } from "../../cli/base.js";
-import { joinCluster } from "../../operations/cluster.js";
+import { joinCluster } from "../../operations/cluster/membership.js";
 import { clusterJoinDocument, renderJoined } from "../../views/cluster.js";
-import { systemClock } from "../../wiring.js";
-import { withStore } from "../../wiring-store.js";
+import { systemClock } from "../../wiring/agent.js";
+import { withStore } from "../../wiring/store.js";
 
 export default class ClusterJoin extends BaseCommand {
   static override summary = "Make a node a member, before its agent has ever run.";

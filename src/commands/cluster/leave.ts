@@ -1,8 +1,8 @@
 import { Args, Flags } from "@oclif/core";
 import { BaseCommand } from "../../cli/base.js";
-import { leaveCluster } from "../../operations/cluster.js";
+import { leaveCluster } from "../../operations/cluster/membership.js";
 import { clusterLeaveDocument, renderLeft } from "../../views/cluster.js";
-import { withStore } from "../../wiring-store.js";
+import { withStore } from "../../wiring/store.js";
 
 export default class ClusterLeave extends BaseCommand {
   static override summary = "Forget a node: its membership, its heartbeat and its status.";

@@ -1,8 +1,8 @@
 import { BaseCommand } from "../../cli/base.js";
-import { readClusterStatus } from "../../operations/cluster.js";
+import { readClusterStatus } from "../../operations/cluster/membership.js";
 import { clusterListDocument, renderClusterList } from "../../views/cluster.js";
-import { systemClock } from "../../wiring.js";
-import { withStore } from "../../wiring-store.js";
+import { systemClock } from "../../wiring/agent.js";
+import { withStore } from "../../wiring/store.js";
 
 export default class ClusterList extends BaseCommand {
   static override summary = "List the nodes: declared, joined and live.";

@@ -1,7 +1,7 @@
 import { BaseCommand } from "../../cli/base.js";
-import { resumeSource } from "../../operations/orders.js";
-import { renderResumed, resumedDocument } from "../../views/orders.js";
-import { withStore } from "../../wiring-store.js";
+import { resumeSource } from "../../operations/cluster/source-control.js";
+import { renderResumed, resumedDocument } from "../../views/source-control.js";
+import { withStore } from "../../wiring/store.js";
 
 export default class ClusterResume extends BaseCommand {
   static override summary = "Follow the source again, from the leader's next poll on.";

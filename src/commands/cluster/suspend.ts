@@ -1,11 +1,11 @@
 import { Flags } from "@oclif/core";
 import { BaseCommand } from "../../cli/base.js";
 import { operatorName } from "../../cli/confirm.js";
-import { suspendSource } from "../../operations/orders.js";
-import { parseDuration } from "../../operations/settings.js";
-import { renderSuspended, suspensionDocument } from "../../views/orders.js";
-import { systemClock } from "../../wiring.js";
-import { withStore } from "../../wiring-store.js";
+import { suspendSource } from "../../operations/cluster/source-control.js";
+import { parseDuration } from "../../settings/settings.js";
+import { renderSuspended, suspensionDocument } from "../../views/source-control.js";
+import { systemClock } from "../../wiring/agent.js";
+import { withStore } from "../../wiring/store.js";
 
 export default class ClusterSuspend extends BaseCommand {
   static override summary = "Commit nothing from the source for a while, whoever leads.";

@@ -1,9 +1,9 @@
 import { Flags } from "@oclif/core";
 import { BaseCommand } from "../../cli/base.js";
 import { confirm } from "../../cli/confirm.js";
-import { SETTING_FLAGS } from "../../cli/flags.js";
+import { SETTING_FLAGS } from "../../settings/flags.js";
 import { removalDocument, renderRemovable, renderRemoval } from "../../views/enforcement.js";
-import { listRemovable, removeEnforcement } from "../../wiring-machine.js";
+import { listRemovable, removeEnforcement } from "../../wiring/machine.js";
 
 export default class EnforcementRemove extends BaseCommand {
   static override summary = "Take all enforcement away from this machine. Needs root. Workloads are open afterwards.";

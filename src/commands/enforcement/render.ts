@@ -1,9 +1,9 @@
 import { Flags } from "@oclif/core";
-import { SETTING_FLAGS } from "../../cli/flags.js";
+import { SETTING_FLAGS } from "../../settings/flags.js";
 import { STATE_ARGS, STATE_FLAGS, StateCommand } from "../../cli/state-command.js";
-import { compileNode } from "../../operations/render.js";
+import { compileNode } from "../../operations/query/compile-node.js";
 import { renderingDocument, renderRefusals, renderRendering } from "../../views/rendering.js";
-import { renderRuleset } from "../../wiring-machine.js";
+import { renderRuleset } from "../../wiring/machine.js";
 
 export default class EnforcementRender extends StateCommand {
   static override summary = "Print what a node would load. Needs neither root nor that node's system.";

@@ -2,7 +2,7 @@ import { Flags } from "@oclif/core";
 import { BaseCommand } from "../../cli/base.js";
 import { confirm } from "../../cli/confirm.js";
 import { renderSetupPlan, renderSetupResult, setupDocument } from "../../views/setup.js";
-import { applyPfSetup, planPfSetup } from "../../wiring-machine.js";
+import { applyPfSetup, planPfSetup } from "../../wiring/machine.js";
 
 export default class EnforcementSetup extends BaseCommand {
   static override summary = "Add the one line to /etc/pf.conf by which pf of macOS comes to ztap's rules. Needs root.";

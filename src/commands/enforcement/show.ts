@@ -1,7 +1,7 @@
 import { BaseCommand } from "../../cli/base.js";
-import { SETTING_FLAGS } from "../../cli/flags.js";
+import { SETTING_FLAGS } from "../../settings/flags.js";
 import { enforcementDocument, renderEnforcement } from "../../views/enforcement.js";
-import { inspectMachine } from "../../wiring-machine.js";
+import { inspectMachine } from "../../wiring/machine.js";
 
 export default class EnforcementShow extends BaseCommand {
   static override summary = "What this machine's kernel, or pf on macOS, holds of ztap's, read from there. Needs root.";

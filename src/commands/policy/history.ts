@@ -1,10 +1,10 @@
 import { Args } from "@oclif/core";
 import { BaseCommand } from "../../cli/base.js";
-import { parsePolicyId, readHistory } from "../../operations/policies.js";
-import { listRevisions } from "../../operations/revisions.js";
+import { parsePolicyId, readHistory } from "../../operations/policy/report.js";
+import { listRevisions } from "../../operations/policy/revisions.js";
 import { policyHistoryDocument, renderPolicyHistory } from "../../views/policies.js";
 import { renderRevisionList, revisionListDocument } from "../../views/revisions.js";
-import { withStore } from "../../wiring-store.js";
+import { withStore } from "../../wiring/store.js";
 
 export default class PolicyHistory extends BaseCommand {
   static override summary = "List the versions of a policy, or without NAME all revisions; newest first.";

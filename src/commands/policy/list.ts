@@ -1,7 +1,7 @@
 import { BaseCommand } from "../../cli/base.js";
-import { listPolicies } from "../../operations/policies.js";
+import { listPolicies } from "../../operations/policy/report.js";
 import { policyListDocument, renderPolicyList } from "../../views/policies.js";
-import { withStore } from "../../wiring-store.js";
+import { withStore } from "../../wiring/store.js";
 
 export default class PolicyList extends BaseCommand {
   static override summary = "List the policies in force, with their versions.";

@@ -1,7 +1,7 @@
 import { Args, Flags } from "@oclif/core";
 import { WRITE_FLAGS, WriteCommand } from "../../cli/write-command.js";
-import { parsePolicyId } from "../../operations/policies.js";
-import { rollbackPolicy } from "../../operations/policy-write.js";
+import { parsePolicyId } from "../../operations/policy/report.js";
+import { rollbackPolicy } from "../../operations/policy/write.js";
 
 export default class PolicyRollback extends WriteCommand {
   static override summary = "Commit an earlier version of a policy as its latest version.";

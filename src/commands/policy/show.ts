@@ -1,11 +1,11 @@
 import { Args, Flags } from "@oclif/core";
 import { BaseCommand } from "../../cli/base.js";
 import { EXIT } from "../../cli/exit.js";
-import { SETTING_FLAGS } from "../../cli/flags.js";
-import { parsePolicyId, reportPolicy } from "../../operations/policies.js";
+import { SETTING_FLAGS } from "../../settings/flags.js";
+import { parsePolicyId, reportPolicy } from "../../operations/policy/report.js";
 import { policyReportDocument, renderPolicyReport } from "../../views/policies.js";
-import { isAgentHere, openLocalEnforcer, readGitObjects, systemClock } from "../../wiring.js";
-import { withStore } from "../../wiring-store.js";
+import { isAgentHere, openLocalEnforcer, readGitObjects, systemClock } from "../../wiring/agent.js";
+import { withStore } from "../../wiring/store.js";
 
 export default class PolicyShow extends BaseCommand {
   static override summary = "The drift report of a policy: Git against store against node against kernel.";

@@ -1,8 +1,8 @@
 import { Args, Flags } from "@oclif/core";
 import { readPaths } from "../../cli/read-paths.js";
 import { WRITE_FLAGS, WriteCommand } from "../../cli/write-command.js";
-import { OperationError } from "../../operations/error.js";
-import { syncPolicy } from "../../operations/policy-write.js";
+import { OperationError } from "../../model/operation-error.js";
+import { syncPolicy } from "../../operations/policy/write.js";
 
 export default class PolicySync extends WriteCommand {
   static override summary = "Commit one policy of a file as its latest version.";

@@ -1,9 +1,9 @@
 import { BaseCommand } from "../../cli/base.js";
 import { untilSignal } from "../../cli/signals.js";
 import { printableJson } from "../../model/printable.js";
-import { watchPolicies } from "../../operations/watch.js";
+import { watchPolicies } from "../../operations/policy/watch.js";
 import { renderPolicyEvent } from "../../views/policies.js";
-import { withStore } from "../../wiring-store.js";
+import { withStore } from "../../wiring/store.js";
 
 export default class PolicyWatch extends BaseCommand {
   static override summary = "Show the policies, then every change as it is committed; ends with Ctrl-C.";

@@ -1,6 +1,6 @@
 /** A graph as the document that scripts read. */
 import type { SourceRef } from "../../model/state.js";
-import type { Graph } from "../../plan/graph.js";
+import type { Graph } from "../../plan/graph/graph.js";
 
 export function graphDocument(source: SourceRef, { nodes, edges, compared }: Graph): object {
   return {

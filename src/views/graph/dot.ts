@@ -2,7 +2,7 @@
  * A graph as DOT, the language of Graphviz. Ids are our own; every other text stands in a quoted string, in which only
  * `"` and `\` mean something to the parser, and `&` to the label (https://graphviz.org/doc/info/lang.html).
  */
-import type { Graph, GraphEdge, GraphNode } from "../../plan/graph.js";
+import type { Graph, GraphEdge, GraphNode } from "../../plan/graph/graph.js";
 import { byNamespace, COLOURS, drawable, edgeLines, FILLS, legend, nodeLines } from "./words.js";
 
 const FONT = "Helvetica,Arial,sans-serif";

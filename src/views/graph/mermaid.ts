@@ -3,7 +3,7 @@
  * letters, digits and a little punctuation is written by number, which Mermaid never reads as syntax or HTML
  * (https://mermaid.js.org/syntax/flowchart.html#entity-codes-to-escape-characters).
  */
-import type { Graph, GraphEdge, GraphNode } from "../../plan/graph.js";
+import type { Graph, GraphEdge, GraphNode } from "../../plan/graph/graph.js";
 import { byNamespace, COLOURS, drawable, edgeLines, FILLS, legend, nodeLines } from "./words.js";
 
 const ARROWS = { kept: "-->", added: "==>", removed: "-.->" } as const;

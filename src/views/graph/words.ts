@@ -1,6 +1,6 @@
 /** What is written on nodes and edges, whatever the format. Every word from Git is made one line of printable text. */
 import { printableLine } from "../../model/printable.js";
-import type { Graph, GraphEdge, GraphNode, Standing } from "../../plan/graph.js";
+import type { Graph, GraphEdge, GraphNode, Standing } from "../../plan/graph/graph.js";
 import { describePorts } from "../connectivity.js";
 
 /** One who cannot tell the colours apart has the sign, and the dashes. */

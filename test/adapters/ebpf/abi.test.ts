@@ -18,6 +18,6 @@ await t.test(
   { skip: missing.length > 0 && `needs ${missing.join(", ")}` },
   async (t) => {
     const fresh = execFileSync(process.execPath, ["native/generate.mjs", "--print"], { encoding: "utf8" });
-    t.equal(readFileSync("src/adapters/ebpf/abi.generated.ts", "utf8"), fresh);
+    t.equal(readFileSync("src/adapters/ebpf/kernel/abi.generated.ts", "utf8"), fresh);
   },
 );

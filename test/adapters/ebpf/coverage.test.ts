@@ -1,10 +1,10 @@
 import fc from "fast-check";
 import t from "tap";
-import { ABI } from "../../../src/adapters/ebpf/abi.generated.js";
-import { coverClause, joinAll, type Coverage } from "../../../src/adapters/ebpf/coverage.js";
-import { lower } from "../../../src/adapters/ebpf/lower.js";
-import { EBPF_CAPACITY, measureProfile } from "../../../src/adapters/ebpf/measure.js";
-import { countPortEntries, portEntries } from "../../../src/adapters/ebpf/ports.js";
+import { ABI } from "../../../src/adapters/ebpf/kernel/abi.generated.js";
+import { coverClause, joinAll, type Coverage } from "../../../src/adapters/ebpf/lower/coverage.js";
+import { lower } from "../../../src/adapters/ebpf/lower/lower.js";
+import { EBPF_CAPACITY, measureProfile } from "../../../src/adapters/ebpf/lower/capacity.js";
+import { countPortEntries, portEntries } from "../../../src/adapters/ebpf/lower/port-entries.js";
 import type { Clause, PortRange, Profile, Ruleset } from "../../../src/model/ruleset.js";
 
 const PROTOCOLS = ["TCP", "UDP"] as const;

@@ -1,11 +1,11 @@
 import t from "tap";
-import { ABI, ADDR_KEY, PORT_KEY } from "../../../src/adapters/ebpf/abi.generated.js";
-import { contains, formatPrefix, parsePrefix } from "../../../src/adapters/ebpf/address.js";
-import { Ids } from "../../../src/adapters/ebpf/ids.js";
-import type { Image } from "../../../src/adapters/ebpf/image.js";
+import { ABI, ADDR_KEY, PORT_KEY } from "../../../src/adapters/ebpf/kernel/abi.generated.js";
+import { contains, formatPrefix, parsePrefix } from "../../../src/adapters/ebpf/lower/prefix.js";
+import { Ids } from "../../../src/adapters/ebpf/lower/ids.js";
+import type { Image } from "../../../src/adapters/ebpf/lower/image.js";
 import { imageItems } from "../../../src/adapters/ebpf/items.js";
-import { lower } from "../../../src/adapters/ebpf/lower.js";
-import { pinName, unpinName } from "../../../src/adapters/ebpf/paths.js";
+import { lower } from "../../../src/adapters/ebpf/lower/lower.js";
+import { pinName, unpinName } from "../../../src/adapters/ebpf/kernel/paths.js";
 import { rulesetOf, type Allow } from "../../kernel/rulesets.js";
 
 function imageOf(...allow: Allow[]): Image {

@@ -1,6 +1,6 @@
 import t from "tap";
 import { featureCheck } from "../../../src/adapters/ebpf/doctor.js";
-import { isNativeFailure, loadNative } from "../../../src/adapters/ebpf/native.js";
+import { isNativeFailure, loadNative } from "../../../src/adapters/ebpf/kernel/native.js";
 import { whyNot } from "../../kernel/sandbox.js";
 import { withReason } from "../../../src/model/system-error.js";
 

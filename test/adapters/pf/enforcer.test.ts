@@ -4,7 +4,7 @@ import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import t from "tap";
 import { isEmptyDiff } from "../../../src/diff/keyed.js";
-import { diffEnforcement, judgeSubjects, listDrift } from "../../../src/drift/drift.js";
+import { diffEnforcement, judgeSubjects, listDrift } from "../../../src/diff/drift.js";
 import { inspectPf, removePf } from "../../../src/adapters/pf/inspect.js";
 import type { PfEnforcer } from "../../../src/adapters/pf/enforcer.js";
 import type { Ruleset } from "../../../src/model/ruleset.js";
@@ -364,7 +364,7 @@ t.test(
     await looker.open();
     t.equal((await differences(looker, ruleset())).isSame, true);
     await t.rejects(looker.apply(ruleset()), TypeError);
-    const { Pfctl } = await import("../../../src/adapters/pf/pfctl.js");
+    const { Pfctl } = await import("../../../src/adapters/pf/pfctl/pfctl.js");
     await t.rejects(new Pfctl("/nonexistent/pfctl").run("Looking", []), {
       code: "unsupported",
       message: /there is no \/nonexistent\/pfctl.*macOS/,

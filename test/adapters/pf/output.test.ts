@@ -9,8 +9,8 @@ import {
   readStates,
   readTable,
   readToken,
-} from "../../../src/adapters/pf/output.js";
-import { describeState, findForbidden, killOf } from "../../../src/adapters/pf/states.js";
+} from "../../../src/adapters/pf/pfctl/output.js";
+import { describeState, findForbidden, killOf } from "../../../src/adapters/pf/pfctl/states.js";
 import { rulesetOf } from "../../kernel/rulesets.js";
 
 t.test("status, token, references, rules, tables and labels", async (t) => {

@@ -3,7 +3,7 @@ import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import fc from "fast-check";
 import t from "tap";
-import { addAnchorLine, findAnchorLine, removeAnchorLine } from "../../../src/adapters/pf/conf.js";
+import { addAnchorLine, findAnchorLine, removeAnchorLine } from "../../../src/adapters/pf/pf-conf.js";
 import { checkPf } from "../../../src/adapters/pf/doctor.js";
 import { applySetup, planSetup } from "../../../src/adapters/pf/setup.js";
 import { Machine } from "../../pf/machine.js";

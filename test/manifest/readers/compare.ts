@@ -6,10 +6,10 @@ import { CORE_SCHEMA, loadAll } from "js-yaml";
 import { parseAllDocuments } from "yaml";
 import { canonicalJson } from "../../../src/model/digest.js";
 import { hasErrors } from "../../../src/model/diagnostic.js";
-import { readPlain } from "../../../src/manifest/plain.js";
+import { readPlain } from "../../../src/manifest/yaml/fast.js";
 import { readManifests } from "../../../src/manifest/read.js";
-import { escapeDoubtful } from "../../../src/manifest/text.js";
-import { offsetOf, parseYaml } from "../../../src/manifest/yaml.js";
+import { escapeDoubtful } from "../../../src/manifest/yaml/characters.js";
+import { offsetOf, parseYaml } from "../../../src/manifest/yaml/parse.js";
 
 /** Whether the quick reader took the text, or gave it up; and whether ztap accepts objects in it. */
 export type Verdict = `${"quick" | "thorough"}, ${"accepted" | "empty" | "refused"}`;

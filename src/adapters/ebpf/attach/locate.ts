@@ -1,0 +1,50 @@
+/** Locate: which cgroup each workload of an image has on this machine now, or why it has none. */
+import type { Ruleset } from "../../../model/ruleset.js";
+import type { SubjectStatus } from "../../../model/status.js";
+import { EnforcerError } from "../../../interfaces/enforcer.js";
+import type { Image, ImageSubject } from "../lower/image.js";
+import type { Place } from "./links.js";
+import { kernel, type Native } from "../kernel/native.js";
+import { cgroupLevel, cgroupPath } from "../kernel/paths.js";
+
+/** A subject whose cgroup exists. */
+export interface Present extends ImageSubject, Place {
+  readonly level: number;
+}
+
+export interface Located {
+  readonly present: readonly Present[];
+  /** `Enforced` here: it can be. Whether it is, only the items tell. */
+  readonly statuses: readonly SubjectStatus[];
+}
+
+export function locate(native: Native, cgroupRoot: string, ruleset: Ruleset, image: Image): Located {
+  const present: Present[] = [];
+  const owners = new Map<bigint, string>();
+  const statuses = ruleset.subjects.map(({ workload, cgroup }): SubjectStatus => {
+    const subject = image.subjects.get(workload);
+    if (cgroup === null || subject === undefined)
+      return { workload, state: "Stalled", message: "it has no cgroup, which eBPF enforcement needs" };
+    const path = cgroupPath(cgroupRoot, cgroup);
+    const cgroupId = find(native, path);
+    if (typeof cgroupId === "string") return { workload, state: "Stalled", message: cgroupId };
+    if (cgroupId === null) return { workload, state: "Pending", message: `its cgroup ${path} does not exist yet` };
+    const owner = owners.get(cgroupId);
+    if (owner !== undefined)
+      return { workload, state: "Stalled", message: `its cgroup ${path} already belongs to ${owner}` };
+    owners.set(cgroupId, workload);
+    present.push({ ...subject, workload, path, cgroupId, level: cgroupLevel(cgroup) });
+    return { workload, state: "Enforced", place: String(cgroupId) };
+  });
+  return { present, statuses };
+}
+
+/** The cgroup's id (the files in one have ids as well, and are not meant), null where there is none, or why it cannot be looked at: one path that lies costs no other workload. */
+function find(native: Native, path: string): bigint | string | null {
+  try {
+    return kernel("Looking for the cgroup", () => native.cgroupId(`${path}/.`));
+  } catch (error) {
+    if (!(error instanceof EnforcerError)) throw error;
+    return error.message;
+  }
+}

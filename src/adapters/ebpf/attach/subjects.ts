@@ -1,0 +1,224 @@
+/**
+ * Subjects: the workloads of an image on this machine: what their cgroups carry, and the steps that
+ * bring them under enforcement or release them.
+ *
+ * Guarantees: a cgroup's storage is written before its packet programs are attached; a half of the
+ * storage that is in force is never changed; a workload is released only after the switch; a cgroup
+ * that was a subject's and is one's again, whosever, carries programs at each moment between.
+ */
+import type { Ruleset } from "../../../model/ruleset.js";
+import type { EnforcementItem } from "../../../interfaces/enforcer.js";
+import { RemovedCgroups } from "./cgroups.js";
+import type { Image, ImageSubject } from "../lower/image.js";
+import { addItem, ATTACHED, HOOKS, leftoverItem, linkItem, subjectItem, subjectValue } from "../items.js";
+import type { Links } from "./links.js";
+import { locate, type Located, type Present } from "./locate.js";
+import { OPEN_RECORD } from "../lower/lower.js";
+import type { Native } from "../kernel/native.js";
+import { cgroupPath } from "../kernel/paths.js";
+import { isHook, type Link } from "./pins.js";
+import { NO_SEAT, sameSeat, type Seat, type Seats } from "../maps/slot-shares.js";
+import { isLearning, readStorage, sameRecord, withSet, writeStorage, type Storage } from "../maps/cgroup-storage.js";
+import type { SetIndex } from "../maps/table-sets.js";
+
+function seatOf(seats: Seats, { id }: ImageSubject): Seat {
+  return seats.get(id) ?? NO_SEAT;
+}
+
+/** Every pin of every workload. */
+export type Pinned = ReadonlyMap<string, readonly Link[]>;
+
+/** What is pinned, beside where the subjects are. */
+interface Standing {
+  readonly image: Image;
+  readonly pinned: Pinned;
+  readonly present: ReadonlyMap<string, Present>;
+  /** Cgroups that a subject has now. */
+  readonly places: ReadonlySet<bigint>;
+  /** Cgroups that a subject had at its path, and that were removed while sockets in them live. */
+  readonly removed: ReadonlySet<bigint>;
+}
+
+export class Subjects {
+  readonly #native: Native;
+  readonly #links: Links;
+  readonly #storageFd: number;
+  readonly #cgroupRoot: string;
+  readonly #removed: RemovedCgroups;
+
+  constructor(native: Native, links: Links, storageFd: number, cgroupRoot: string) {
+    this.#native = native;
+    this.#links = links;
+    this.#storageFd = storageFd;
+    this.#cgroupRoot = cgroupRoot;
+    this.#removed = new RemovedCgroups(native, cgroupRoot);
+  }
+
+  /** Where the subjects' cgroups are, or will be. */
+  paths(ruleset: Ruleset): readonly string[] {
+    return ruleset.subjects.flatMap(({ cgroup }) => (cgroup === null ? [] : [cgroupPath(this.#cgroupRoot, cgroup)]));
+  }
+
+  locate(ruleset: Ruleset, image: Image): Located {
+    return locate(this.#native, this.#cgroupRoot, ruleset, image);
+  }
+
+  #look(image: Image, located: Located, pinned: Pinned = this.#links.list()): Standing {
+    const present = new Map(located.present.map((one) => [one.workload, one]));
+    const places = new Set(located.present.map(({ cgroupId }) => cgroupId));
+    const elsewhere = [...present.keys()]
+      .flatMap((workload) => pinned.get(workload) ?? [])
+      .flatMap(({ cgroupId }) => (cgroupId === 0n || places.has(cgroupId) ? [] : [cgroupId]));
+    return { image, pinned, present, places, removed: this.#removed.among(new Set(elsewhere)) };
+  }
+
+  /** What the kernel holds of subjects and links, as items. */
+  observe(items: Map<string, EnforcementItem>, image: Image, located: Located, active: SetIndex, seats: Seats): void {
+    const standing = this.#look(image, located);
+    const covered = new Set<bigint>();
+    for (const one of located.present) {
+      const storage = readStorage(this.#native, this.#storageFd, one.cgroupId);
+      if (storage !== null && storage.subject !== 0) {
+        // How places of flows are shared out is no matter of policy: a share may be of the ruleset before.
+        const isRight =
+          storage.cgroup === one.cgroupId &&
+          storage.level === one.level &&
+          storage.seat.place === seatOf(seats, one).place;
+        const value = subjectValue(storage.subject, storage.sets[active]) + (isRight ? "" : " misplaced");
+        addItem(items, subjectItem(one.workload, value, one.subject));
+      }
+      const links = standing.pinned.get(one.workload) ?? [];
+      const states = HOOKS.map((hook) => ({ hook, state: this.#links.state(links, hook, one.cgroupId) }));
+      for (const { hook, state } of states) {
+        if (state === "absent") continue;
+        addItem(items, linkItem(one.workload, hook, state === "stale" ? "another program" : ATTACHED, one.subject));
+      }
+      if (states.every(({ state }) => state !== "absent")) covered.add(one.cgroupId);
+    }
+    for (const [workload, links] of standing.pinned) {
+      for (const link of links) {
+        const inPlace = image.subjects.has(workload) && isHook(link.pin);
+        if (inPlace || link.cgroupId === 0n || this.#isNeeded(standing, covered, link)) continue;
+        addItem(items, leftoverItem(workload, link.pin, link.hook));
+      }
+    }
+  }
+
+  /**
+   * Whether an attachment must stay, though its cgroup is not where its workload is now: the cgroup's new
+   * owner has no programs on it yet; or it is the workload's own still, and sockets outlast the folder's name.
+   */
+  #isNeeded(standing: Standing, covered: ReadonlySet<bigint>, { workload, cgroupId }: Link): boolean {
+    if (cgroupId === 0n) return false;
+    if (standing.places.has(cgroupId)) return !covered.has(cgroupId);
+    return this.#isStillOf(standing, workload, cgroupId);
+  }
+
+  /** A cgroup that is nobody's place: whether it belongs to the workload all the same. */
+  #isStillOf({ image, present, removed }: Standing, workload: string, cgroupId: bigint): boolean {
+    return image.subjects.has(workload) && (!present.has(workload) || removed.has(cgroupId));
+  }
+
+  /**
+   * Before the switch: writes the idle half of every cgroup that is enforced, also of those to be released.
+   * @returns what is pinned
+   */
+  prepare(image: Image, located: Located, idle: SetIndex, seats: Seats): Pinned {
+    for (const one of located.present) {
+      const held = readStorage(this.#native, this.#storageFd, one.cgroupId);
+      // A subject of 0: nothing is enforced there yet, or the storage was wiped and refuses; `enforce` writes it whole.
+      if (held === null || held.subject === 0) continue;
+      // One that learns beside another version counts nothing until it is in force.
+      const seat = isLearning(held) ? held.seat : seatOf(seats, one);
+      const next = {
+        ...withSet(held, idle, one.record),
+        cgroup: one.cgroupId,
+        subject: one.id,
+        level: one.level,
+        seat,
+      };
+      if (!sameStorage(held, next)) writeStorage(this.#native, this.#storageFd, one.cgroupId, next);
+    }
+    const standing = this.#look(image, located);
+    for (const [workload, links] of standing.pinned) {
+      for (const cgroupId of new Set(links.map((link) => link.cgroupId))) {
+        if (cgroupId === 0n || standing.places.has(cgroupId)) continue;
+        const subject = this.#isStillOf(standing, workload, cgroupId) ? image.subjects.get(workload) : undefined;
+        this.#writeIdle(cgroupId, idle, subject, seats);
+      }
+    }
+    return standing.pinned;
+  }
+
+  #writeIdle(cgroupId: bigint, idle: SetIndex, subject: ImageSubject | undefined, seats: Seats): void {
+    const held = readStorage(this.#native, this.#storageFd, cgroupId);
+    if (held === null || held.subject === 0) return;
+    // A workload that is released gives back its counters: the place may be another's before the last packet.
+    const next = {
+      ...withSet(held, idle, subject?.record ?? OPEN_RECORD),
+      seat: subject === undefined ? NO_SEAT : seatOf(seats, subject),
+    };
+    if (!sameStorage(held, next)) writeStorage(this.#native, this.#storageFd, cgroupId, next);
+  }
+
+  /**
+   * After the switch: attaches what is missing, replaces what is stale, and then takes the programs off
+   * what is no subject any more. One workload's failure does not stop the others.
+   * @param pinned as it is now
+   */
+  enforce(image: Image, located: Located, active: SetIndex, seats: Seats, pinned: Pinned): readonly unknown[] {
+    const failures: unknown[] = [];
+    const attempt = (act: () => void): void => {
+      try {
+        act();
+      } catch (error) {
+        failures.push(error);
+      }
+    };
+    // Of each workload: whether pins changed; null where it failed, and may have changed some.
+    const changes = new Map<Present, boolean | null>();
+    for (const one of located.present) {
+      changes.set(one, null);
+      attempt(() => changes.set(one, this.#place(one, pinned.get(one.workload) ?? [], active, seatOf(seats, one))));
+    }
+    const placed = located.present.filter((one) => changes.get(one) !== null);
+    const isAsBefore = [...changes.values()].every((changed) => changed === false);
+    const covered = new Set(placed.map(({ cgroupId }) => cgroupId));
+    const standing = this.#look(image, located, isAsBefore ? pinned : this.#links.list());
+    for (const [workload, links] of standing.pinned) {
+      const own = standing.present.get(workload)?.cgroupId ?? 0n;
+      const cgroupId = covered.has(own) ? own : null;
+      attempt(() => this.#links.settle(workload, cgroupId, links, (link) => this.#isNeeded(standing, covered, link)));
+    }
+    return failures;
+  }
+
+  #place(one: Present, links: readonly Link[], active: SetIndex, seat: Seat): boolean {
+    // The first connect program makes the kernel create the storage; it decides nothing until that is written.
+    const [first, ...rest] = HOOKS;
+    let isChanged = first !== undefined && this.#links.place(one, first, links);
+    const held = readStorage(this.#native, this.#storageFd, one.cgroupId);
+    const sets = [one.record, one.record] as const;
+    const wanted: Storage = { cgroup: one.cgroupId, subject: one.id, level: one.level, seat, sets };
+    const holds = held !== null && sameStorage(held, { ...wanted, sets: withSet(held, active, one.record).sets });
+    if (!holds) writeStorage(this.#native, this.#storageFd, one.cgroupId, wanted);
+    for (const hook of rest) if (this.#links.place(one, hook, links)) isChanged = true;
+    return isChanged;
+  }
+
+  /** Lets go of pins whose cgroup is gone, which attach nothing any more. */
+  forgetGone(): void {
+    this.#links.forgetGone();
+  }
+}
+
+function sameStorage(a: Storage, b: Storage): boolean {
+  return (
+    a.cgroup === b.cgroup &&
+    a.subject === b.subject &&
+    a.level === b.level &&
+    sameSeat(a.seat, b.seat) &&
+    sameRecord(a.sets[0], b.sets[0]) &&
+    sameRecord(a.sets[1], b.sets[1])
+  );
+}

@@ -1,0 +1,121 @@
+/**
+ * Load: brings a node's maps and programs into this process: adopts what an earlier agent pinned,
+ * creates what is missing. Attaches nothing.
+ */
+import { existsSync } from "node:fs";
+import { join } from "node:path";
+import { makeFolder } from "../../system/folder.js";
+import { EnforcerError } from "../../../interfaces/enforcer.js";
+import { ABI, CONTROL } from "./abi.generated.js";
+import { GIVERS, TAKERS } from "../upgrade/migrate-flows.js";
+import { HOOKS } from "../items.js";
+import { kernel, type LoadedObject, type Native } from "./native.js";
+import { BPFFS } from "./paths.js";
+
+/** Exists only for BPF_PROG_TEST_RUN. */
+const TEST_MAPS = ["ztap_test_subjects"];
+
+const PROGRAMS = [...HOOKS.map((hook) => `ztap_${hook}`), ...GIVERS];
+
+export function mountBpffs(native: Native): void {
+  if (native.isBpffs(BPFFS)) return;
+  kernel(`Mounting the BPF file system on ${BPFFS}`, () => native.mountBpffs(BPFFS));
+}
+
+/** @throws EnforcerError `abi-version` when the pinned maps are not of the version that they are pinned as */
+export function loadObject(native: Native, nativeDir: string, mapsFolder: string): LoadedObject {
+  makeFolder(mapsFolder);
+  checkVersion(native, mapsFolder);
+  const object = load(native, nativeDir, mapsFolder, PROGRAMS);
+  initialise(native, object);
+  return object;
+}
+
+/** The programs that take over from another version, over the maps that are pinned. */
+export function loadTakers(native: Native, nativeDir: string, mapsFolder: string): LoadedObject {
+  return load(native, nativeDir, mapsFolder, TAKERS);
+}
+
+/** Every program that an agent may need, over maps of their own: whether this kernel takes them. */
+export function tryPrograms(native: Native, nativeDir: string): void {
+  closeObject(native, load(native, nativeDir, "", [...PROGRAMS, ...TAKERS]));
+}
+
+function load(native: Native, nativeDir: string, mapsFolder: string, programs: readonly string[]): LoadedObject {
+  const file = join(nativeDir, "ztap.bpf.o");
+  return kernel("Loading the eBPF programs", () => native.loadObject(file, mapsFolder, programs, TEST_MAPS));
+}
+
+/**
+ * What is pinned, for looking at it: the programs of this build are loaded to tell whether those in
+ * force are the same, nothing is pinned, made or initialised. A map without a pin reads as empty.
+ */
+export function borrowObject(native: Native, nativeDir: string, mapsFolder: string): LoadedObject {
+  checkVersion(native, mapsFolder);
+  const fresh = load(native, nativeDir, "", PROGRAMS);
+  const maps = Object.entries(fresh.maps).map(([name, fd]) => {
+    const pinned = kernel(`Opening the pinned ${name}`, () => native.openPin(join(mapsFolder, name)));
+    if (pinned < 0) return [name, fd] as const;
+    native.closeFd(fd);
+    return [name, pinned] as const;
+  });
+  return { maps: Object.fromEntries(maps), programs: fresh.programs };
+}
+
+export function closeObject(native: Native, object: LoadedObject): void {
+  for (const fd of [...Object.values(object.maps), ...Object.values(object.programs)]) native.closeFd(fd);
+}
+
+/** The maps whose pins are there. */
+export function pinnedMaps(object: LoadedObject, mapsFolder: string): readonly string[] {
+  return Object.keys(object.maps).filter((name) => existsSync(join(mapsFolder, name)));
+}
+
+/** Pins again what lost its pin: without it the next agent would start with an empty map. */
+export function pinMaps(native: Native, object: LoadedObject, mapsFolder: string): void {
+  makeFolder(mapsFolder);
+  for (const [name, fd] of Object.entries(object.maps)) {
+    const pin = join(mapsFolder, name);
+    if (!existsSync(pin)) kernel(`Pinning ${name}`, () => native.pin(fd, pin));
+  }
+}
+
+const ZERO_KEY = Buffer.alloc(4);
+
+/** The ABI version of pinned maps: 0 when they were never initialised, null when there are none. */
+export function pinnedVersion(native: Native, mapsFolder: string): number | null {
+  const fd = kernel("Opening the pinned control map", () => native.openPin(join(mapsFolder, "ztap_control")));
+  if (fd < 0) return null;
+  try {
+    return (
+      kernel("Reading the pinned control map", () => native.mapGet(fd, ZERO_KEY))?.readUInt32LE(CONTROL.abi) ?? null
+    );
+  } finally {
+    native.closeFd(fd);
+  }
+}
+
+function checkVersion(native: Native, mapsFolder: string): void {
+  const found = pinnedVersion(native, mapsFolder);
+  if (found === null || found === 0 || found === ABI.VERSION) return;
+  throw new EnforcerError(
+    "abi-version",
+    `The tables in ${mapsFolder} say that they are of ABI version ${found}, and not ${ABI.VERSION}: they were damaged. ` +
+      `They stay in force. To replace them, run "ztap enforcement remove" and start the agent again.`,
+  );
+}
+
+/** The epoch of tables that nothing was ever put in force with. */
+export const FIRST_EPOCH = 2n;
+
+/** Before anything is attached nobody reads the control map, so its first value needs no care. */
+function initialise(native: Native, object: LoadedObject): void {
+  const fd = object.maps["ztap_control"];
+  if (fd === undefined) throw new TypeError("the object has no control map");
+  const held = native.mapGet(fd, ZERO_KEY);
+  if (held !== null && held.readUInt32LE(CONTROL.abi) !== 0) return;
+  const value = Buffer.alloc(CONTROL.size);
+  value.writeUInt32LE(ABI.VERSION, CONTROL.abi);
+  value.writeBigUInt64LE(FIRST_EPOCH, CONTROL.epoch);
+  kernel("Initialising the control map", () => native.mapSet(fd, ZERO_KEY, value));
+}

@@ -1,0 +1,226 @@
+/**
+ * The addon's face: what native/addon offers, typed, and its errors as EnforcerErrors.
+ *
+ * Everything is a file descriptor, a buffer or a number; no policy lives on the other side. File
+ * descriptors are owned by whoever got them, and given back with `closeFd`.
+ */
+import { createRequire } from "node:module";
+import { existsSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { EnforcerError, type EnforcerErrorCode } from "../../../interfaces/enforcer.js";
+
+export type Hook = "connect4" | "connect6" | "sendmsg4" | "sendmsg6" | "ingress" | "egress";
+
+export interface LoadedObject {
+  readonly maps: Readonly<Record<string, number>>;
+  readonly programs: Readonly<Record<string, number>>;
+}
+
+export interface MapInfo {
+  readonly id: number;
+  readonly type: number;
+  readonly name: string;
+  readonly keySize: number;
+  readonly valueSize: number;
+  readonly maxEntries: number;
+}
+
+export interface MapContents {
+  readonly count: number;
+  readonly keys: Buffer;
+  readonly values: Buffer;
+}
+
+export interface ProgramInfo {
+  readonly id: number;
+  readonly tag: string;
+  readonly name: string;
+  readonly mapIds: readonly number[];
+}
+
+export interface LinkInfo {
+  readonly id: number;
+  readonly programId: number;
+  /** 0: detached, or its cgroup is gone. */
+  readonly cgroupId: bigint;
+  /** A Hook, or empty for a link of another kind. */
+  readonly hook: string;
+}
+
+/** The addon's own; nothing of it is for JavaScript. */
+export interface RingHandle {
+  readonly ring: never;
+}
+
+export interface KernelFeature {
+  readonly name: string;
+  /** The first release of Linux that has it. */
+  readonly since: string;
+  /** The option that a kernel is built with to have it. */
+  readonly option: string;
+  readonly present: boolean;
+}
+
+export interface Native {
+  loadObject(
+    file: string,
+    pinFolder: string,
+    programs: readonly string[],
+    withoutMaps: readonly string[],
+  ): LoadedObject;
+  programInfo(fd: number): ProgramInfo;
+  programById(id: number): number;
+  testRun(fd: number, packet: Buffer, cb: readonly number[], repeat: number): { returned: number; durationNs: number };
+  /** Several runs in one call; the layout of `steps` and of what comes back is in native/addon/object.cc. */
+  testRunBatch(fds: readonly number[], packets: Buffer, steps: Buffer): Buffer;
+  mapInfo(fd: number): MapInfo;
+  /** Every entry of a hash, array or trie; of a per-CPU map the values of all CPUs on end. */
+  mapRead(fd: number): MapContents;
+  /** In a per-CPU map every CPU gets the value. */
+  mapWrite(fd: number, keys: Buffer, values: Buffer): void;
+  /** Entries that are not there are passed over. */
+  mapDelete(fd: number, keys: Buffer): void;
+  mapGet(fd: number, key: Buffer): Buffer | null;
+  /** The values of keys that are all there, on end; of a per-CPU map for each key those of all CPUs. */
+  mapGetMany(fd: number, keys: Buffer): Buffer;
+  mapSet(fd: number, key: Buffer, value: Buffer): void;
+  wordLoad(fd: number, offset: number): bigint;
+  wordStore(fd: number, offset: number, value: bigint): void;
+  linkCreate(programFd: number, cgroupPath: string, hook: Hook): number;
+  linkInfo(fd: number): LinkInfo;
+  /** A link that runs the iterator over the map whenever it is read. */
+  iterCreate(programFd: number, mapFd: number): number;
+  /** All that one run of the iterator writes. */
+  iterRead(linkFd: number): Buffer;
+  /** Runs a syscall program once for each record. @returns how many runs returned something else than 0 */
+  runEach(fd: number, records: Buffer, size: number): number;
+  linkUpdate(linkFd: number, programFd: number): void;
+  linkDetach(fd: number): void;
+  pin(fd: number, path: string): void;
+  /** -1: nothing is pinned there. */
+  openPin(path: string): number;
+  attached(cgroupPath: string, hook: Hook): number[];
+  /** Null: no such folder. */
+  cgroupId(path: string): bigint | null;
+  /** Resolves when every program that was running has ended. */
+  gracePeriod(): Promise<void>;
+  /**
+   * Calls with each batch of records on end, one batch at a time: the next comes after `ringTaken`. It sleeps while
+   * there is none, and does not keep the process alive.
+   */
+  ringOpen(mapFd: number, onBatch: (records: Buffer) => void): RingHandle;
+  ringTaken(ring: RingHandle): void;
+  /** No batch comes after this. */
+  ringClose(ring: RingHandle): void;
+  /** Nanoseconds from CLOCK_MONOTONIC to CLOCK_REALTIME. */
+  realTimeOffset(): bigint;
+  isBpffs(path: string): boolean;
+  /** A descriptor that holds the lock while it is open, or -1: another process holds it. */
+  lockFolder(path: string): number;
+  mountBpffs(path: string): void;
+  capabilities(): bigint;
+  closeFd(fd: number): void;
+  libbpfVersion(): string;
+  /** Each feature of the kernel that the programs and maps rely on. */
+  kernelFeatures(): readonly KernelFeature[];
+}
+
+/** dist/native beside dist/src (compiled) or beside the bundle's folder (dist/cli). */
+export function defaultNativeDir(): string {
+  const here = dirname(fileURLToPath(import.meta.url));
+  const compiled = join(here, "../../../../native");
+  const candidates = [compiled, join(here, "../native"), join(here, "../../native")];
+  return candidates.find((folder) => existsSync(join(folder, "ztap.node"))) ?? compiled;
+}
+
+/** @throws EnforcerError `unsupported` when the addon was not built or a library that it needs is missing. */
+export function loadNative(nativeDir: string = defaultNativeDir()): Native {
+  const file = join(nativeDir, "ztap.node");
+  try {
+    // The one place where the addon's type is asserted: its functions are checked to exist.
+    const addon: unknown = createRequire(import.meta.url)(file);
+    if (!isNative(addon)) throw new Error("it lacks functions that this version of ztap needs");
+    return addon;
+  } catch (cause) {
+    throw new EnforcerError(
+      "unsupported",
+      `Cannot load the eBPF addon ${file}: ${cause instanceof Error ? cause.message : String(cause)}. ` +
+        `Build it with "make -C native", and install libbpf1.`,
+      { cause },
+    );
+  }
+}
+
+function isNative(addon: unknown): addon is Native {
+  const needed = [
+    "loadObject",
+    "lockFolder",
+    "mapRead",
+    "linkCreate",
+    "iterCreate",
+    "gracePeriod",
+    "ringOpen",
+    "closeFd",
+    "libbpfVersion",
+    "kernelFeatures",
+  ];
+  return (
+    typeof addon === "object" &&
+    addon !== null &&
+    needed.every((name) => typeof Reflect.get(addon, name) === "function")
+  );
+}
+
+/** What the addon throws. */
+export interface NativeFailure extends Error {
+  readonly code: string;
+  readonly syscall: string;
+  /** libbpf's and the verifier's words, all of them. */
+  readonly log?: string;
+}
+
+export function isNativeFailure(error: unknown): error is NativeFailure {
+  return error instanceof Error && typeof Reflect.get(error, "syscall") === "string" && "code" in error;
+}
+
+/** An EnforcerError that keeps the verifier's whole log for those who debug; its last lines are in the message. */
+export class KernelError extends EnforcerError {
+  constructor(
+    code: EnforcerErrorCode,
+    message: string,
+    readonly log: string | undefined,
+    options?: ErrorOptions,
+  ) {
+    super(code, message, options);
+  }
+}
+
+const LOG_LINES = 8;
+
+/** Runs `act`; a failure of the kernel comes out as an EnforcerError that says what was being done. */
+export function kernel<T>(doing: string, act: () => T): T {
+  try {
+    return act();
+  } catch (error) {
+    throw asEnforcerError(doing, error);
+  }
+}
+
+export function asEnforcerError(doing: string, error: unknown): unknown {
+  if (!isNativeFailure(error)) return error;
+  const lines = error.log?.trimEnd().split("\n").slice(-LOG_LINES).join("\n");
+  const message = `${doing}: ${error.message}${lines === undefined ? "" : `\n${lines}`}`;
+  return new KernelError(codeOf(error), message, error.log, { cause: error });
+}
+
+function codeOf(error: NativeFailure): EnforcerErrorCode {
+  if (error.code === "EPERM" || error.code === "EACCES") {
+    // The verifier answers EACCES for a program that it refuses, and then it has said why.
+    return error.log?.includes("processed ") ? "verifier" : "not-permitted";
+  }
+  if (error.log?.includes("BEGIN PROG LOAD LOG")) return "verifier";
+  if (error.code === "ENOSPC" || error.code === "E2BIG" || error.code === "ENOMEM") return "limit";
+  if (error.code === "ENOSYS" || error.code === "EOPNOTSUPP" || error.code === "ENOTSUP") return "unsupported";
+  return "kernel";
+}

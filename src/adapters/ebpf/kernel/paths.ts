@@ -1,0 +1,101 @@
+/** Paths: where the cgroup hierarchy and the pins are, and names for pins that are safe for any workload. */
+import { readFileSync, statfsSync } from "node:fs";
+import { join } from "node:path";
+import { EnforcerError } from "../../../interfaces/enforcer.js";
+import { ABI } from "./abi.generated.js";
+
+export const DEFAULT_PIN_ROOT = "/sys/fs/bpf/ztap";
+export const BPFFS = "/sys/fs/bpf";
+
+/** Where cgroup v2 is mounted. @throws EnforcerError `unsupported` where it is not */
+export function findCgroupRoot(): string {
+  for (const line of readFileSync("/proc/self/mountinfo", "utf8").split("\n")) {
+    // proc_pid_mountinfo(5): "36 35 98:0 /root /mount/point options [tags...] - type source options"
+    const [before = "", after = ""] = line.split(" - ");
+    if (after.startsWith("cgroup2 ")) return decode(before.split(" ")[4] ?? "");
+  }
+  throw new EnforcerError(
+    "unsupported",
+    "No cgroup v2 hierarchy is mounted. Mount one: mount -t cgroup2 none /sys/fs/cgroup",
+  );
+}
+
+function decode(path: string): string {
+  return path.replace(/\\(\d{3})/g, (_match, octal: string) => String.fromCharCode(Number.parseInt(octal, 8)));
+}
+
+/**
+ * The folder of a workload's cgroup. Never outside the hierarchy.
+ * @throws TypeError for a path that tries to leave it
+ */
+export function cgroupPath(root: string, path: string): string {
+  if (path.split("/").includes("..")) throw new TypeError(`the cgroup path ${path} leaves the hierarchy`);
+  return join(root, path);
+}
+
+/** Depth of a cgroup below the root. */
+export function cgroupLevel(path: string): number {
+  return path.split("/").filter((part) => part !== "" && part !== ".").length;
+}
+
+/** bpffs refuses dots; `/` becomes `__`, which no encoded part contains. */
+export function pinName(name: string): string {
+  return name.split("/").map(encodePart).join("__");
+}
+
+export function unpinName(pin: string): string {
+  return pin.split("__").map(decodePart).join("/");
+}
+
+function encodePart(part: string): string {
+  return part.replace(/[^A-Za-z0-9-]/g, (found) =>
+    [...Buffer.from(found)].map((byte) => `_${byte.toString(16).padStart(2, "0")}`).join(""),
+  );
+}
+
+function decodePart(part: string): string {
+  const bytes: number[] = [];
+  for (let at = 0; at < part.length; at++) {
+    if (part[at] === "_") {
+      bytes.push(Number.parseInt(part.slice(at + 1, at + 3), 16));
+      at += 2;
+    } else bytes.push(part.charCodeAt(at));
+  }
+  return Buffer.from(bytes).toString();
+}
+
+/** What one version of the kernel tables has pinned. */
+export interface VersionFolders {
+  readonly maps: string;
+  readonly links: string;
+  /** What it gives to another version. */
+  readonly give: string;
+}
+
+export interface NodeFolders extends VersionFolders {
+  readonly node: string;
+}
+
+/** The folders of one node below the pin root, and in them those of this build's version. */
+export function nodeFolders(pinRoot: string, node: string): NodeFolders {
+  const folder = join(pinRoot, pinName(node));
+  return { node: folder, ...versionFolders(join(folder, `abi-${ABI.VERSION}`)) };
+}
+
+export function versionFolders(folder: string): VersionFolders {
+  return { maps: join(folder, "maps"), links: join(folder, "links"), give: join(folder, "give") };
+}
+
+/** From linux/magic.h. */
+const CGROUP2_SUPER_MAGIC = 0x63677270;
+
+/**
+ * Something else may be mounted over the cgroups, as a service's sandbox does: every workload would
+ * then seem to be gone.
+ * @throws EnforcerError `unsupported`
+ */
+export function requireCgroup2(root: string): string {
+  const { type } = statfsSync(root);
+  if (type === CGROUP2_SUPER_MAGIC) return root;
+  throw new EnforcerError("unsupported", `${root} is not the cgroup v2 hierarchy here; something is mounted over it`);
+}

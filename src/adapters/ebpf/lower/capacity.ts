@@ -1,0 +1,83 @@
+/** Measure: how many entries of the kernel's tables rulesets need, without making one. Pure, and what `lower` goes by. */
+import type { Profile, Ruleset, Subject } from "../../../model/ruleset.js";
+import { EnforcerError, type Capacity, type Refusal, type TableSize } from "../../../interfaces/enforcer.js";
+import { ABI } from "../kernel/abi.generated.js";
+import { EVERYWHERE, walkAndKeep, walkClasses, type PrefixClass } from "./prefix-classes.js";
+import type { Effort } from "./coverage.js";
+import { countPortEntries } from "./port-entries.js";
+
+/** What one node's tables hold, all its workloads together. */
+export const EBPF_CAPACITY: Capacity = {
+  limit: { addresses: ABI.MAX_ADDRS, ports: ABI.MAX_PORTS },
+  words: { addresses: "address entries", ports: "port entries" },
+  holds: ({ cgroup }) => cgroup !== null,
+  profile: (profile) => measureProfile(profile),
+  subject: measureSubject,
+  refuse: listRefusals,
+};
+
+/** To leave a user out of account would let more processes be the workload than its author meant. */
+function listRefusals({ subjects }: Ruleset): readonly Refusal[] {
+  return subjects.flatMap(({ workload, user }) =>
+    user === undefined
+      ? []
+      : [
+          {
+            workload,
+            message: `eBPF knows a workload by its cgroup and not by the user ${user}`,
+            fix: "leave out user, and put that user's processes into a cgroup of their own",
+          },
+        ],
+  );
+}
+
+/** Stops counting where the tables could not hold this profile alone. */
+export function measureProfile(profile: Profile, effort: Effort = { runs: 0 }): TableSize {
+  return measureClasses(walkClasses(profile, effort));
+}
+
+function measureClasses(classes: Iterable<PrefixClass>): TableSize {
+  const { limit } = EBPF_CAPACITY;
+  const seen = new Set<string>();
+  let [addresses, ports] = [0, 0];
+  for (const { clauses, coverage } of classes) {
+    addresses += 1;
+    const identity = clauses.join();
+    if (seen.has(identity)) continue;
+    seen.add(identity);
+    ports += countPortEntries(coverage());
+    if (addresses > limit.addresses || ports > limit.ports) break;
+  }
+  return { addresses, ports };
+}
+
+function measureSubject({ addresses }: Subject): TableSize {
+  return { addresses: addresses.length === 0 ? EVERYWHERE.length : addresses.length, ports: 0 };
+}
+
+const measured = new WeakMap<Profile, TableSize>();
+
+function measureOnce(profile: Profile): TableSize {
+  const size = measureClasses(walkAndKeep(profile, { runs: 0 }));
+  measured.set(profile, size);
+  return size;
+}
+
+/** @throws EnforcerError `limit` before anything is built */
+export function requireRoom(ruleset: Ruleset): void {
+  const { limit } = EBPF_CAPACITY;
+  const needed = { addresses: 0, ports: 0 };
+  const add = ({ addresses, ports }: TableSize): void => {
+    needed.addresses += addresses;
+    needed.ports += ports;
+    for (const name of ["addresses", "ports"] as const) {
+      if (needed[name] > limit[name])
+        throw new EnforcerError(
+          "limit",
+          `The ruleset needs more ${name === "ports" ? "port" : "address"} entries than the ${limit[name]} that the kernel's tables hold.`,
+        );
+    }
+  };
+  for (const subject of ruleset.subjects) if (subject.cgroup !== null) add(measureSubject(subject));
+  for (const profile of ruleset.profiles) add(measured.get(profile) ?? measureOnce(profile));
+}

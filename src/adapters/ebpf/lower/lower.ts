@@ -1,0 +1,220 @@
+/**
+ * Lower: ruleset → image. Pure, deterministic, and bounded by the limits of the ABI.
+ *
+ * For each profile the prefixes of its clauses are walked from wide to narrow; the clauses that
+ * match inside a prefix are its class. A class's clauses then become port entries that do not
+ * overlap: the clause that stands first has the port. What does not fit is refused before anything is built.
+ */
+import type { IsolationMode, Profile, Rule, Ruleset, SubjectDirection } from "../../../model/ruleset.js";
+import { ABI } from "../kernel/abi.generated.js";
+import { hexByte, parsePrefix, type Prefix } from "./prefix.js";
+import { EVERYWHERE, takeWalked } from "./prefix-classes.js";
+import type { Coverage } from "./coverage.js";
+import { hashNumber, hashText, Ids } from "./ids.js";
+import type { Image, ImageSubject, SubjectRecord, Table } from "./image.js";
+import { requireRoom } from "./capacity.js";
+import { PartedMap } from "./chunked-map.js";
+import { portEntries } from "./port-entries.js";
+
+export function lower(ruleset: Ruleset): Image {
+  requireRoom(ruleset);
+  const lowered = joinProfiles(ruleset.profiles) ?? lowerTogether(ruleset.profiles);
+  const { ports, profiles, classes, rules, profileIds } = lowered;
+  const subjects = lowerSubjects(ruleset, profileIds);
+  const own = ownAddresses(subjects);
+  const addrs = new PartedMap([...lowered.addrs, own]);
+  return { addrs, ports: new PartedMap(ports), profiles, classes, rules, subjects };
+}
+
+/** What profiles become. */
+interface Lowered {
+  readonly addrs: readonly Table[];
+  readonly ports: readonly Table[];
+  readonly profiles: ReadonlyMap<number, Profile>;
+  readonly classes: Image["classes"];
+  readonly rules: ReadonlyMap<number, Rule>;
+  /** By key. */
+  readonly profileIds: ReadonlyMap<string, number>;
+}
+
+function lowerTogether(all: readonly Profile[]): Lowered {
+  const build = new Build();
+  const profileIds = new Map(all.map((profile) => [profile.key, build.addProfile(profile)]));
+  const { addrs, ports, profiles, classes, rules } = build;
+  return { addrs: [addrs], ports: [ports], profiles, classes, rules, profileIds };
+}
+
+const loweredAlone = new WeakMap<Profile, Lowered>();
+
+/** Profiles are immutable: one is lowered by itself once. */
+function lowerAlone(profile: Profile): Lowered {
+  const lowered = loweredAlone.get(profile) ?? lowerTogether([profile]);
+  loweredAlone.set(profile, lowered);
+  return lowered;
+}
+
+/**
+ * What `lowerTogether` gives, from profiles lowered by themselves; null where an id of one is another's in another one,
+ * which two hashes in some hundred thousand share.
+ */
+function joinProfiles(all: readonly Profile[]): Lowered | null {
+  const alone = all.map(lowerAlone);
+  const [profiles, classes, rules] = [
+    new PartedMap(alone.map((one) => one.profiles)),
+    new PartedMap(alone.map((one) => one.classes)),
+    new PartedMap(alone.map((one) => one.rules)),
+  ];
+  if (repeated(profiles).length > 0 || repeated(classes).length > 0) return null;
+  // A rule of several profiles is one rule, and has one id.
+  for (const id of repeated(rules)) {
+    const keys = rules.parts.flatMap((part) => part.get(id)?.key ?? []);
+    if (new Set(keys).size > 1) return null;
+  }
+  const [addrs, ports] = [alone.flatMap((one) => one.addrs), alone.flatMap((one) => one.ports)];
+  return { addrs, ports, profiles, classes, rules, profileIds: new Map(alone.flatMap((one) => [...one.profileIds])) };
+}
+
+/** Ids that more than one part has. In an array of numbers: some ten thousand of them are looked at for each change. */
+function repeated<V>({ parts, size }: PartedMap<number, V>): readonly number[] {
+  const ids = new Uint32Array(size);
+  let at = 0;
+  for (const part of parts) for (const id of part.keys()) ids[at++] = id;
+  ids.sort();
+  const found: number[] = [];
+  for (at = 1; at < ids.length; at++) {
+    const id = ids[at];
+    if (id !== undefined && id === ids[at - 1]) found.push(id);
+  }
+  return found;
+}
+
+const MODES: Readonly<Record<IsolationMode, number>> = {
+  open: ABI.MODE_OPEN,
+  enforce: ABI.MODE_ENFORCE,
+  audit: ABI.MODE_AUDIT,
+};
+
+/** What a workload that is no subject any more holds until its programs are detached. */
+export const OPEN_RECORD: SubjectRecord = {
+  ingressProfile: 0,
+  egressProfile: 0,
+  ingressMode: ABI.MODE_OPEN,
+  egressMode: ABI.MODE_OPEN,
+};
+
+function lowerSubjects(ruleset: Ruleset, profileIds: ReadonlyMap<string, number>): ReadonlyMap<string, ImageSubject> {
+  const ids = new Ids(4);
+  const profileOf = (direction: SubjectDirection): number => {
+    if (direction.profile === null) return 0;
+    const id = profileIds.get(direction.profile);
+    if (id === undefined) throw new TypeError(`the ruleset has no profile ${direction.profile}`);
+    return id;
+  };
+  const subjects = new Map<string, ImageSubject>();
+  for (const subject of ruleset.subjects) {
+    // Ids are taken for all, so that a workload's id does not depend on whether another has a cgroup.
+    const id = ids.take(hashText(subject.workload));
+    if (subject.cgroup === null) continue;
+    const record = {
+      ingressProfile: profileOf(subject.ingress),
+      egressProfile: profileOf(subject.egress),
+      ingressMode: MODES[subject.ingress.mode],
+      egressMode: MODES[subject.egress.mode],
+    };
+    subjects.set(subject.workload, { subject, id, record });
+  }
+  return subjects;
+}
+
+function littleEndian(value: number): string {
+  return hexByte(value) + hexByte(value >>> 8) + hexByte(value >>> 16) + hexByte(value >>> 24);
+}
+
+/** struct ztap_addr_key */
+function addrKey(profileId: number, prefix: Prefix): string {
+  const scope = profileId | (prefix.family === 6 ? 1 : 0);
+  return littleEndian(ABI.ADDR_SCOPE_BITS + prefix.length) + littleEndian(scope) + prefix.address;
+}
+
+/** struct ztap_port_key */
+function portKey(classId: number, protocol: number, port: number, bits: number): string {
+  return littleEndian(bits) + littleEndian(classId) + "00" + hexByte(protocol) + hexByte(port >>> 8) + hexByte(port);
+}
+
+/** Undeclared addresses may be any: then a connect that is refused may have to be left to the packet program. */
+function ownAddresses(subjects: ReadonlyMap<string, ImageSubject>): Table {
+  const table = new Map<string, number>();
+  for (const { id, subject } of subjects.values()) {
+    const own = subject.addresses.length === 0 ? EVERYWHERE : subject.addresses.map(parsePrefix);
+    for (const prefix of own) table.set(addrKey(id, prefix), ABI.OWN_ADDRESS);
+  }
+  return table;
+}
+
+/** Tells a profile's scope from a subject's in the address table. */
+const PROFILE_BIT = 2;
+
+class Build {
+  readonly addrs = new Map<string, number>();
+  readonly ports = new Map<string, number>();
+  readonly profiles = new Map<number, Profile>();
+  readonly classes = new Map<number, { profile: Profile; clauses: readonly number[] }>();
+  readonly rules = new Map<number, Rule>();
+  readonly #profileIds = new Ids(4);
+  readonly #classIds = new Ids(1);
+  readonly #ruleIds = new Ids(1);
+  readonly #ruleIdByKey = new Map<string, number>();
+
+  addProfile(profile: Profile): number {
+    const id = this.#profileIds.take(hashText(profile.key)) + PROFILE_BIT;
+    this.profiles.set(id, profile);
+    const clauseHashes = hashClauses(profile);
+    const classIds = new Map<string, number>();
+    for (const { prefix, clauses, coverage } of takeWalked(profile)) {
+      const identity = clauses.join();
+      const classId = classIds.get(identity) ?? this.#addClass(profile, clauses, coverage(), clauseHashes, id);
+      classIds.set(identity, classId);
+      this.addrs.set(addrKey(id, prefix), classId);
+    }
+    return id;
+  }
+
+  #addClass(
+    profile: Profile,
+    clauses: readonly number[],
+    coverage: Coverage,
+    hashes: readonly number[],
+    profileId: number,
+  ): number {
+    let hash = profileId;
+    for (const clause of clauses) hash = hashNumber(hash, hashes[clause] ?? 0);
+    const id = this.#classIds.take(hash);
+    this.classes.set(id, { profile, clauses });
+    for (const entry of portEntries(profile, coverage)) {
+      this.ports.set(portKey(id, entry.protocol, entry.port, entry.bits), this.#ruleId(profile, entry.rule));
+    }
+    return id;
+  }
+
+  #ruleId(profile: Profile, index: number): number {
+    const rule = profile.rules[index];
+    if (rule === undefined) throw new TypeError(`profile ${profile.key} has no rule ${index}`);
+    let id = this.#ruleIdByKey.get(rule.key);
+    if (id === undefined) {
+      id = this.#ruleIds.take(hashText(rule.key));
+      this.#ruleIdByKey.set(rule.key, id);
+      this.rules.set(id, rule);
+    }
+    return id;
+  }
+}
+
+/** A clause's identity is its rule and its place among that rule's clauses, so that another rule does not change it. */
+function hashClauses(profile: Profile): readonly number[] {
+  const seen = new Map<number, number>();
+  return profile.clauses.map((clause) => {
+    const nth = seen.get(clause.rule) ?? 0;
+    seen.set(clause.rule, nth + 1);
+    return hashText(`${profile.rules[clause.rule]?.key ?? ""}#${nth}`);
+  });
+}

@@ -1,0 +1,67 @@
+/** Ports: the coverage of a class → entries that do not overlap, as a longest-prefix match wants them. */
+import type { Profile } from "../../../model/ruleset.js";
+import { ABI } from "../kernel/abi.generated.js";
+import type { Coverage } from "./coverage.js";
+
+export interface PortEntry {
+  readonly protocol: number;
+  readonly port: number;
+  /** Length of the prefix within struct ztap_port_key. */
+  readonly bits: number;
+  /** Index into the profile's rules. */
+  readonly rule: number;
+}
+
+const PROTOCOLS = { ICMP: ABI.PROTOCOL_ICMP, TCP: 6, UDP: 17, SCTP: 132 } as const;
+
+export function* portEntries(profile: Profile, { any, protocols }: Coverage): Generator<PortEntry> {
+  const ruleOf = (clause: number): number => {
+    const rule = profile.clauses[clause]?.rule;
+    if (rule === undefined) throw new TypeError(`profile ${profile.key} has no clause ${clause}`);
+    return rule;
+  };
+  if (any !== Infinity) yield { protocol: ABI.PROTOCOL_ANY, port: 0, bits: ABI.PORT_ANY_BITS, rule: ruleOf(any) };
+  for (const [name, { whole, runs }] of protocols) {
+    const protocol = PROTOCOLS[name];
+    if (whole !== Infinity) yield { protocol, port: 0, bits: ABI.PORT_PROTOCOL_BITS, rule: ruleOf(whole) };
+    for (const { first, last, clause } of runs) {
+      for (const [port, length] of split(first, last))
+        yield { protocol, port, bits: ABI.PORT_PROTOCOL_BITS + length, rule: ruleOf(clause) };
+    }
+  }
+}
+
+/** How many entries `portEntries` gives. */
+export function countPortEntries({ any, protocols }: Coverage): number {
+  let count = any === Infinity ? 0 : 1;
+  for (const { whole, runs } of protocols.values()) {
+    if (whole !== Infinity) count += 1;
+    for (const { first, last } of runs) count += first === last ? 1 : countBlocks(first, last);
+  }
+  return count;
+}
+
+function countBlocks(first: number, last: number): number {
+  let count = 0;
+  for (let port = first; port <= last; port += 1 << (16 - prefixLength(port, last))) count += 1;
+  return count;
+}
+
+/** The fewest aligned blocks that make up the interval, as (first port, prefix length). */
+function* split(first: number, last: number): Generator<readonly [port: number, length: number]> {
+  for (let port = first; port <= last;) {
+    const length = prefixLength(port, last);
+    yield [port, length];
+    port += 1 << (16 - length);
+  }
+}
+
+/**
+ * Of the largest aligned block that begins with `port` and does not go beyond `last`. Never 0, which would
+ * stand for packets without known ports as well: that a clause names every port piece by piece is not that.
+ */
+function prefixLength(port: number, last: number): number {
+  let length = 16;
+  while (length > 1 && (port & ((1 << (17 - length)) - 1)) === 0 && port + (1 << (17 - length)) - 1 <= last) length--;
+  return length;
+}

@@ -1,0 +1,95 @@
+/**
+ * Storage: what a workload's cgroup carries for its programs (struct ztap_cgroup).
+ *
+ * One write replaces the whole value at once, so a half that is in force can be kept as it is while
+ * the other is prepared.
+ */
+import { ABI, CGROUP, SUBJECT } from "../kernel/abi.generated.js";
+import type { SubjectRecord } from "../lower/image.js";
+import { kernel, type Native } from "../kernel/native.js";
+import type { Seat } from "./slot-shares.js";
+import type { SetIndex } from "./table-sets.js";
+
+export interface Storage {
+  readonly cgroup: bigint;
+  readonly subject: number;
+  readonly level: number;
+  readonly seat: Seat;
+  readonly sets: readonly [SubjectRecord, SubjectRecord];
+}
+
+/** Null: the cgroup has no storage, because nothing was ever attached to it. */
+export function readStorage(native: Native, fd: number, cgroupId: bigint): Storage | null {
+  const value = kernel("Reading a cgroup's storage", () => native.mapGet(fd, keyOf(cgroupId)));
+  return value === null ? null : decodeStorage(value);
+}
+
+/** The cgroup must have storage. */
+export function writeStorage(native: Native, fd: number, cgroupId: bigint, storage: Storage): void {
+  kernel("Writing a cgroup's storage", () => native.mapSet(fd, keyOf(cgroupId), encodeStorage(storage)));
+}
+
+/** Whether its programs let everything pass and learn, beside another version's. */
+export function isLearning({ seat }: Storage): boolean {
+  return seat.place === ABI.PLACE_LEARNING;
+}
+
+export function sameRecord(a: SubjectRecord, b: SubjectRecord): boolean {
+  return (
+    a.ingressMode === b.ingressMode &&
+    a.egressMode === b.egressMode &&
+    a.ingressProfile === b.ingressProfile &&
+    a.egressProfile === b.egressProfile
+  );
+}
+
+export function withSet(storage: Storage, set: SetIndex, record: SubjectRecord): Storage {
+  return { ...storage, sets: set === 0 ? [record, storage.sets[1]] : [storage.sets[0], record] };
+}
+
+function keyOf(cgroupId: bigint): Buffer {
+  const key = Buffer.alloc(8);
+  key.writeBigUInt64LE(cgroupId);
+  return key;
+}
+
+export function encodeStorage(storage: Storage): Buffer {
+  const value = Buffer.alloc(CGROUP.size);
+  value.writeBigUInt64LE(storage.cgroup, CGROUP.cgroup);
+  value.writeUInt32LE(storage.subject, CGROUP.subject);
+  value.writeUInt32LE(storage.level, CGROUP.level);
+  value.writeUInt32LE(storage.seat.place, CGROUP.place);
+  value.writeUInt32LE(storage.seat.flowsFirst, CGROUP.flowsFirst);
+  value.writeUInt32LE(storage.seat.flowsSize, CGROUP.flowsSize);
+  storage.sets.forEach((record, set) => {
+    const at = CGROUP.set + set * SUBJECT.size;
+    value.writeUInt32LE(record.ingressProfile, at + SUBJECT.ingressProfile);
+    value.writeUInt32LE(record.egressProfile, at + SUBJECT.egressProfile);
+    value.writeUInt8(record.ingressMode, at + SUBJECT.ingressMode);
+    value.writeUInt8(record.egressMode, at + SUBJECT.egressMode);
+  });
+  return value;
+}
+
+function decodeStorage(value: Buffer): Storage {
+  const record = (set: number): SubjectRecord => {
+    const at = CGROUP.set + set * SUBJECT.size;
+    return {
+      ingressProfile: value.readUInt32LE(at + SUBJECT.ingressProfile),
+      egressProfile: value.readUInt32LE(at + SUBJECT.egressProfile),
+      ingressMode: value.readUInt8(at + SUBJECT.ingressMode),
+      egressMode: value.readUInt8(at + SUBJECT.egressMode),
+    };
+  };
+  return {
+    cgroup: value.readBigUInt64LE(CGROUP.cgroup),
+    subject: value.readUInt32LE(CGROUP.subject),
+    level: value.readUInt32LE(CGROUP.level),
+    seat: {
+      place: value.readUInt32LE(CGROUP.place),
+      flowsFirst: value.readUInt32LE(CGROUP.flowsFirst),
+      flowsSize: value.readUInt32LE(CGROUP.flowsSize),
+    },
+    sets: [record(0), record(1)],
+  };
+}

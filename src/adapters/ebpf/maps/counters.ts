@@ -1,0 +1,209 @@
+/**
+ * Counters: how many packets each rule let pass, and what each workload had without a rule, in pinned per-CPU maps
+ * that outlive rulesets and agents.
+ *
+ * Guarantees: a rule or workload has its place before a table names it; a place is given back when nothing can count
+ * there any more, so that there are never more than two rulesets need; what it held stays in this process's totals.
+ */
+import type { Direction, Rule } from "../../../model/ruleset.js";
+import type {
+  Observation,
+  PacketCounters,
+  PacketTotal,
+  Verdict,
+  WorkloadPackets,
+} from "../../../interfaces/enforcer.js";
+import { ABI, RULE_COUNT, SUBJECT_COUNT } from "../kernel/abi.generated.js";
+import { hashText } from "../lower/ids.js";
+import type { Image } from "../lower/image.js";
+import { mapParts } from "../lower/chunked-map.js";
+import type { LoadedObject, Native } from "../kernel/native.js";
+import { Places, sumEntries } from "./counter-slots.js";
+
+const DIRECTIONS = ["ingress", "egress"] as const;
+const VERDICTS = ["allowed", "denied", "audited"] as const;
+const CODES: Readonly<Record<Verdict, number>> = { allowed: ABI.ALLOWED, denied: ABI.DENIED, audited: ABI.AUDITED };
+const WORD = 8;
+
+type Words = readonly bigint[];
+type Totals = Map<string, bigint>;
+
+/** What counts now, of rules and of workloads, by id. */
+interface Counted {
+  readonly rules: ReadonlyMap<number, Entry>;
+  readonly subjects: ReadonlyMap<number, Entry>;
+}
+
+interface Entry {
+  readonly identity: bigint;
+  readonly place: number;
+  readonly words: Words;
+}
+
+export class Counters {
+  readonly #native: Native;
+  readonly #maps: LoadedObject["maps"];
+  readonly #rules: Places;
+  readonly #subjects: Places;
+  /** Packets of places that were given back while this process had the maps open. */
+  readonly #gone: Totals = new Map();
+
+  constructor(native: Native, maps: LoadedObject["maps"]) {
+    this.#native = native;
+    this.#maps = maps;
+    const placed = (name: string, size: number, room: number) =>
+      new Places(native, {
+        places: this.#fd(`ztap_${name}_places`),
+        counts: this.#fd(`ztap_${name}_counts`),
+        size,
+        room,
+      });
+    this.#rules = placed("rule", RULE_COUNT.size, ABI.RULE_PLACES);
+    this.#subjects = placed("subject", SUBJECT_COUNT.size, ABI.SUBJECT_PLACES);
+  }
+
+  /** Before the switch: what the image names has a place. */
+  prepare(image: Image): void {
+    this.#rules.assign(ruleIdentities(image));
+    this.#subjects.assign(subjectIdentities(image));
+  }
+
+  /** By subject id: what a cgroup's storage must say. */
+  subjectPlaces(): ReadonlyMap<number, number> {
+    return new Map([...this.#subjects.held()].map(([id, { place }]) => [id, place]));
+  }
+
+  /** Gives back what the image in force does not name. Only when no program reads an earlier one's tables any more. */
+  sweep(inForce: Image): void {
+    const counted = this.#counted();
+    const gone: Counted = {
+      rules: without(counted.rules, ruleIdentities(inForce)),
+      subjects: without(counted.subjects, subjectIdentities(inForce)),
+    };
+    addTotals(this.#gone, gone);
+    this.#rules.release([...gone.rules.keys()]);
+    this.#subjects.release([...gone.subjects.keys()]);
+  }
+
+  /** What was counted for the rules and workloads of the image, and all packets by direction and verdict. */
+  read(image: Image): Pick<Observation, "packets" | "counters"> {
+    const counted = this.#counted();
+    return { packets: this.#totals(counted), counters: this.#countersOf(image, counted) };
+  }
+
+  /** All packets by direction and verdict. */
+  totals(): readonly PacketTotal[] {
+    return this.#totals(this.#counted());
+  }
+
+  #counted(): Counted {
+    return { rules: entriesOf(this.#rules), subjects: entriesOf(this.#subjects) };
+  }
+
+  #totals(counted: Counted): readonly PacketTotal[] {
+    const totals: Totals = new Map(this.#gone);
+    addTotals(totals, counted);
+    // Packets that met no place: of cgroups whose storage was wiped, and in the moment of an upgrade.
+    const others = readCounters(this.#native, this.#fd("ztap_packets"));
+    return DIRECTIONS.flatMap((direction, major) =>
+      VERDICTS.map((verdict, minor) => ({
+        direction,
+        verdict,
+        packets: (totals.get(`${direction}/${verdict}`) ?? 0n) + (others[major * VERDICTS.length + minor] ?? 0n),
+      })),
+    );
+  }
+
+  #countersOf(image: Image, counted: Counted): PacketCounters {
+    const rules = new Map<string, bigint | null>();
+    const identities = new Map(ruleIdentities(image));
+    for (const [id, { key }] of image.rules) {
+      const entry = counted.rules.get(id);
+      const isCounted = entry !== undefined && entry.identity === identities.get(id);
+      rules.set(key, isCounted ? rulePackets(entry, 0) + rulePackets(entry, 1) : null);
+    }
+    const workloads = new Map<string, WorkloadPackets>();
+    for (const [workload, { id }] of image.subjects) {
+      const entry = counted.subjects.get(id);
+      if (entry?.identity !== identityOf(workload)) continue;
+      const direction = (major: number): WorkloadPackets["ingress"] => ({
+        allowed: subjectPackets(entry, major, "allowed"),
+        denied: subjectPackets(entry, major, "denied"),
+        audited: subjectPackets(entry, major, "audited"),
+      });
+      const refusedCalls = entry.words[SUBJECT_COUNT.refusedCalls / WORD] ?? 0n;
+      workloads.set(workload, { ingress: direction(0), egress: direction(1), refusedCalls });
+    }
+    return { rules, workloads };
+  }
+
+  #fd(name: string): number {
+    const fd = this.#maps[name];
+    if (fd === undefined) throw new TypeError(`no map ${name}`);
+    return fd;
+  }
+}
+
+function entriesOf(places: Places): ReadonlyMap<number, Entry> {
+  const held = places.held();
+  const words = places.read([...held.values()].map(({ place }) => place));
+  return new Map([...held].map(([id, one]) => [id, { ...one, words: words.get(one.place) ?? [] }]));
+}
+
+function without(entries: ReadonlyMap<number, Entry>, kept: ReadonlyMap<number, bigint>): ReadonlyMap<number, Entry> {
+  return new Map([...entries].filter(([id]) => !kept.has(id)));
+}
+
+function ruleIdentities(image: Image): ReadonlyMap<number, bigint> {
+  return mapParts(image.rules, identitiesOf);
+}
+
+function subjectIdentities(image: Image): ReadonlyMap<number, bigint> {
+  return new Map([...image.subjects].map(([workload, { id }]) => [id, identityOf(workload)]));
+}
+
+const identities = new WeakMap<ReadonlyMap<number, Rule>, ReadonlyMap<number, bigint>>();
+
+/** Rules are immutable, and most are in one ruleset after another. */
+function identitiesOf(rules: ReadonlyMap<number, Rule>): ReadonlyMap<number, bigint> {
+  const known = identities.get(rules) ?? new Map([...rules].map(([id, { key }]) => [id, identityOf(key)]));
+  identities.set(rules, known);
+  return known;
+}
+
+/** Not the hash that makes the ids, so that two that share an id by chance do not share this. */
+function identityOf(text: string): bigint {
+  return (BigInt(hashText(text, 0x3c6ef372)) << 32n) | BigInt(hashText(text, 0xa54ff53a));
+}
+
+const rulePackets = ({ words }: Entry, major: number): bigint => words[RULE_COUNT.packets / WORD + major] ?? 0n;
+
+/** packets[2][4] */
+const subjectPackets = ({ words }: Entry, major: number, verdict: Verdict): bigint =>
+  words[SUBJECT_COUNT.packets / WORD + major * 4 + CODES[verdict]] ?? 0n;
+
+/** A place that several share counts once. */
+function addTotals(totals: Totals, { rules, subjects }: Counted): void {
+  const add = (direction: Direction, verdict: Verdict, packets: bigint): void => {
+    const key = `${direction}/${verdict}`;
+    totals.set(key, (totals.get(key) ?? 0n) + packets);
+  };
+  const distinct = (entries: ReadonlyMap<number, Entry>): Iterable<Entry> =>
+    new Map([...entries.values()].map((entry) => [entry.place, entry])).values();
+  DIRECTIONS.forEach((direction, major) => {
+    for (const entry of distinct(rules)) add(direction, "allowed", rulePackets(entry, major));
+    for (const entry of distinct(subjects))
+      for (const verdict of VERDICTS) add(direction, verdict, subjectPackets(entry, major, verdict));
+  });
+}
+
+/** Packets by index of enum ztap_counter, summed over CPUs. */
+export function readCounters(native: Native, fd: number): readonly bigint[] {
+  return sumArray(native, fd, ABI.COUNTERS);
+}
+
+/** A per-CPU array of 64-bit numbers, each added up. */
+export function sumArray(native: Native, fd: number, length: number): readonly bigint[] {
+  const indexes = Array.from({ length }, (_unused, index) => index);
+  return sumEntries(native, fd, indexes, WORD).map(([sum = 0n]) => sum);
+}

@@ -1,0 +1,151 @@
+/**
+ * Events: the ring of decisions, read once for all of the agent's readers, with names in place of ids.
+ *
+ * An event may be older than the ruleset in force, so the ruleset before is remembered as well.
+ */
+import { SocketAddress } from "node:net";
+import type { FlowBooks, FlowRecord, FlowSource } from "../../../interfaces/flows.js";
+import type { Verdict } from "../../../interfaces/enforcer.js";
+import type { Rule } from "../../../model/ruleset.js";
+import { ABI, EVENT } from "../kernel/abi.generated.js";
+import { sumArray } from "./counters.js";
+import type { Image } from "../lower/image.js";
+import { kernel, type LoadedObject, type Native, type RingHandle } from "../kernel/native.js";
+
+interface Names {
+  readonly image: Image;
+  readonly workloads: ReadonlyMap<number, string>;
+}
+
+const VERDICTS: ReadonlyMap<number, Verdict> = new Map([
+  [ABI.ALLOWED, "allowed"],
+  [ABI.DENIED, "denied"],
+  [ABI.AUDITED, "audited"],
+]);
+
+export class Events implements FlowSource {
+  readonly #native: Native;
+  readonly #maps: LoadedObject["maps"];
+  /** Of the ruleset in force, and of the one before. */
+  #names: readonly Names[] = [];
+  /** Wakes the one who reads. */
+  #wake: () => void = () => undefined;
+
+  constructor(native: Native, maps: LoadedObject["maps"]) {
+    this.#native = native;
+    this.#maps = maps;
+  }
+
+  /** From now on events may be of this image. */
+  learn(image: Image): void {
+    if (this.#names[0]?.image === image) return;
+    const workloads = new Map([...image.subjects].map(([workload, { id }]) => [id, workload]));
+    this.#names = [{ image, workloads }, ...this.#names.slice(0, 1)];
+    this.#wake();
+  }
+
+  async *flows(signal: AbortSignal): AsyncIterable<readonly FlowRecord[]> {
+    // Woken, and not raced against the signal: each race would leave something behind on a promise that lives as long as the agent.
+    let batch: Buffer | null = null;
+    const take = (): Buffer | null => batch;
+    const onAbort = (): void => this.#wake();
+    signal.addEventListener("abort", onAbort);
+    let ring: RingHandle | null = null;
+    try {
+      while (this.#names.length === 0 && !isOver(signal)) await this.#woken();
+      if (isOver(signal)) return;
+      ring = kernel("Reading the ring of events", () =>
+        this.#native.ringOpen(this.#fd("ztap_events"), (records) => {
+          batch = records;
+          this.#wake();
+        }),
+      );
+      for (;;) {
+        while (take() === null && !isOver(signal)) await this.#woken();
+        const records = take();
+        if (records === null || isOver(signal)) return;
+        batch = null;
+        yield this.#decode(records);
+        this.#native.ringTaken(ring);
+      }
+    } finally {
+      signal.removeEventListener("abort", onAbort);
+      if (ring !== null) this.#native.ringClose(ring);
+    }
+  }
+
+  #woken(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#wake = resolve;
+    });
+  }
+
+  books(): FlowBooks {
+    const told = sumArray(this.#native, this.#fd("ztap_told"), ABI.TOLD);
+    const of = (index: number): bigint => told[index] ?? 0n;
+    return {
+      worth: of(ABI.TOLD_WORTH),
+      delivered: of(ABI.TOLD_DELIVERED),
+      limited: of(ABI.TOLD_LIMITED),
+      lost: of(ABI.TOLD_LOST),
+    };
+  }
+
+  #decode(records: Buffer): readonly FlowRecord[] {
+    const offset = this.#native.realTimeOffset();
+    return Array.from({ length: records.length / EVENT.size }, (_unused, at) =>
+      this.#record(records.subarray(at * EVENT.size, (at + 1) * EVENT.size), offset),
+    );
+  }
+
+  #record(event: Buffer, offset: bigint): FlowRecord {
+    const bits = event.readUInt8(EVENT.portBits);
+    const protocol = bits < ABI.PORT_PROTOCOL_BITS ? null : event.readUInt8(EVENT.protocol);
+    const isWhole = bits === ABI.PORT_FULL_BITS;
+    const isIcmp = protocol === ABI.PROTOCOL_ICMP;
+    const port = (at: number): number | null => (isWhole && !isIcmp ? event.readUInt16BE(at) || null : null);
+    const icmp = event.readUInt16LE(EVENT.icmp);
+    return {
+      timeMs: Number((event.readBigUInt64LE(EVENT.time) + offset) / 1000n) / 1000,
+      workload: this.#workload(event.readUInt32LE(EVENT.subject)),
+      direction: event.readUInt8(EVENT.direction) === ABI.EGRESS ? "egress" : "ingress",
+      verdict: VERDICTS.get(event.readUInt8(EVENT.verdict)) ?? "denied",
+      rule: this.#rule(event.readUInt32LE(EVENT.rule)),
+      hook: event.readUInt8(EVENT.hook) === ABI.AT_CALL ? "call" : "packet",
+      protocol,
+      peer: addressText(event, EVENT.remote, event.readUInt8(EVENT.family)),
+      peerPort: port(EVENT.beRemotePort),
+      localPort: port(EVENT.beLocalPort),
+      icmp: isIcmp && isWhole ? { type: icmp >> 8, code: icmp & 255 } : null,
+    };
+  }
+
+  #workload(id: number): string | null {
+    return this.#names.map(({ workloads }) => workloads.get(id)).find((name) => name !== undefined) ?? null;
+  }
+
+  #rule(id: number): Rule | null {
+    if (id === 0) return null;
+    return this.#names.map(({ image }) => image.rules.get(id)).find((rule) => rule !== undefined) ?? null;
+  }
+
+  #fd(name: string): number {
+    const fd = this.#maps[name];
+    if (fd === undefined) throw new TypeError(`no map ${name}`);
+    return fd;
+  }
+}
+
+/** Asked through a function, since the answer changes while the loop waits. */
+function isOver(signal: AbortSignal): boolean {
+  return signal.aborted;
+}
+
+const AF_INET6 = 10;
+
+/** Canonical text (RFC 5952), as the state has it. */
+function addressText(event: Buffer, at: number, family: number): string {
+  if (family !== AF_INET6) return [...event.subarray(at, at + 4)].join(".");
+  const groups = Array.from({ length: 8 }, (_unused, group) => event.readUInt16BE(at + group * 2).toString(16));
+  return new SocketAddress({ address: groups.join(":"), family: "ipv6" }).address;
+}

@@ -1,0 +1,178 @@
+/**
+ * Tables: reads and writes the two standing table sets and the epoch that says which is in force.
+ *
+ * Guarantees: the set in force is never written; entries are compared before they are written, so a
+ * change costs what differs; nothing is written before every program that could read it has ended.
+ */
+import { ADDR_KEY, CONTROL, PORT_KEY } from "../kernel/abi.generated.js";
+import type { Table, Tables } from "../lower/image.js";
+import { differenceOf } from "../lower/chunked-map.js";
+import { asEnforcerError, kernel, type LoadedObject, type MapContents, type Native } from "../kernel/native.js";
+
+/** Which of the two sets: the low bit of the epoch. */
+export type SetIndex = 0 | 1;
+
+const KEYS = { addrs: ADDR_KEY.size, ports: PORT_KEY.size } as const;
+type Name = keyof typeof KEYS;
+const SUFFIX = ["a", "b"] as const;
+const VALUE_SIZE = 4;
+
+interface Known {
+  readonly table: Table;
+  /** What was read when the table was last seen; equal bytes mean an equal table. Null: written since. */
+  readonly raw: MapContents | null;
+}
+
+export class TableSets {
+  readonly #native: Native;
+  readonly #maps: LoadedObject["maps"];
+  /** What each map is known to hold: by having been read, or by having been read and then written by us. */
+  readonly #known = new Map<string, Known>();
+  #settled: Promise<void>;
+  #isSettled = false;
+  /** The epoch under which the beliefs above hold: a switch that was not ours ends them. */
+  #epoch: bigint | null = null;
+
+  constructor(native: Native, maps: LoadedObject["maps"]) {
+    this.#native = native;
+    this.#maps = maps;
+    // An agent before us may have switched just now.
+    this.#settled = this.#grace();
+  }
+
+  epoch(): bigint {
+    return kernel("Reading the epoch", () => this.#native.wordLoad(this.#fd("ztap_control"), CONTROL.epoch));
+  }
+
+  active(): SetIndex {
+    return (this.epoch() & 1n) === 0n ? 0 : 1;
+  }
+
+  /** What the kernel holds in the set, read now. */
+  read(set: SetIndex): Tables {
+    return { addrs: this.#readTable("addrs", set), ports: this.#readTable("ports", set) };
+  }
+
+  /** Whether what was believed of the set is so; belief is corrected either way. */
+  verify(set: SetIndex): void {
+    for (const name of ["addrs", "ports"] as const) if (this.#known.has(mapName(name, set))) this.#readTable(name, set);
+  }
+
+  /** Makes the idle set equal to the target. @returns the set that was prepared */
+  async prepare(target: Tables): Promise<SetIndex> {
+    await this.#settled;
+    const epoch = this.epoch();
+    if (epoch !== this.#epoch) this.#known.clear();
+    this.#epoch = epoch;
+    const idle = (epoch & 1n) === 0n ? 1 : 0;
+    // Port entries first would do as well: nobody reads this set now.
+    this.#writeTable("addrs", idle, target.addrs);
+    this.#writeTable("ports", idle, target.ports);
+    return idle;
+  }
+
+  /** Puts the prepared set in force, with one store. */
+  switch(prepared: SetIndex): void {
+    const epoch = this.epoch();
+    if (Number(epoch & 1n) === prepared) throw new TypeError("the prepared set is already in force");
+    kernel("Switching the table set", () =>
+      this.#native.wordStore(this.#fd("ztap_control"), CONTROL.epoch, epoch + 1n),
+    );
+    this.#epoch = epoch + 1n;
+    this.#settled = this.#grace();
+  }
+
+  /** Resolves when nothing reads the idle set any more. */
+  settled(): Promise<void> {
+    return this.#settled;
+  }
+
+  /** Whether it is known that nothing does. */
+  get isSettled(): boolean {
+    return this.#isSettled;
+  }
+
+  #grace(): Promise<void> {
+    this.#isSettled = false;
+    const ended = this.#native.gracePeriod().catch((error: unknown) => {
+      throw asEnforcerError("Waiting for running programs to end", error);
+    });
+    // The failure reaches whoever waits; nobody waiting is not an unhandled rejection.
+    ended.then(
+      () => (this.#isSettled = this.#settled === ended),
+      () => undefined,
+    );
+    return ended;
+  }
+
+  #fd(name: string): number {
+    const fd = this.#maps[name];
+    if (fd === undefined) throw new TypeError(`no map ${name}`);
+    return fd;
+  }
+
+  #readTable(name: Name, set: SetIndex): Table {
+    const map = mapName(name, set);
+    const raw = kernel(`Reading ${map}`, () => this.#native.mapRead(this.#fd(map)));
+    const known = this.#known.get(map);
+    if (
+      known !== undefined &&
+      known.raw !== null &&
+      known.raw.keys.equals(raw.keys) &&
+      known.raw.values.equals(raw.values)
+    )
+      return known.table;
+    const read = parseTable(raw, KEYS[name]);
+    // What was written is kept as it is where it is there: the next image has most of its parts.
+    const table = known !== undefined && isSame(known.table, read) ? known.table : read;
+    this.#known.set(map, { table, raw });
+    return table;
+  }
+
+  #writeTable(name: Name, set: SetIndex, target: Table): void {
+    const map = mapName(name, set);
+    const fd = this.#fd(map);
+    const held = this.#known.get(map)?.table ?? this.#readTable(name, set);
+    if (held === target) return;
+    const { gone, changed } = differenceOf(held, target);
+    if (gone.length === 0 && changed.length === 0) return;
+    // Until both writes have succeeded nobody knows what the map holds.
+    this.#known.delete(map);
+    kernel(`Writing ${map}`, () => {
+      if (gone.length > 0) this.#native.mapDelete(fd, Buffer.from(gone.join(""), "hex"));
+      if (changed.length > 0) this.#native.mapWrite(fd, keysOf(changed, KEYS[name]), valuesOf(changed));
+    });
+    this.#known.set(map, { table: target, raw: null });
+  }
+}
+
+function isSame(known: Table, read: Table): boolean {
+  if (known.size !== read.size) return false;
+  for (const [key, value] of known) if (read.get(key) !== value) return false;
+  return true;
+}
+
+function mapName(name: Name, set: SetIndex): string {
+  return `ztap_${name}_${SUFFIX[set]}`;
+}
+
+function parseTable(raw: MapContents, keySize: number): Table {
+  const table = new Map<string, number>();
+  const digits = raw.keys.toString("hex");
+  for (let at = 0; at < raw.count; at++) {
+    table.set(digits.slice(at * keySize * 2, (at + 1) * keySize * 2), raw.values.readUInt32LE(at * VALUE_SIZE));
+  }
+  return table;
+}
+
+function keysOf(entries: readonly (readonly [key: string, value: number])[], keySize: number): Buffer {
+  const keys = Buffer.allocUnsafe(entries.length * keySize);
+  entries.forEach(([key], at) => keys.write(key, at * keySize, "hex"));
+  return keys;
+}
+
+function valuesOf(entries: readonly (readonly [key: string, value: number])[]): Buffer {
+  const values = Buffer.allocUnsafe(entries.length * VALUE_SIZE);
+  entries.forEach(([, value], at) => values.writeUInt32LE(value, at * VALUE_SIZE));
+  return values;
+}

@@ -1,0 +1,62 @@
+/** Claim: the node's folder among the pins: whose it is, who writes there, and whether this build can read it. */
+import { fstatSync, statSync } from "node:fs";
+import { dirname } from "node:path";
+import { EnforcerError } from "../../../interfaces/enforcer.js";
+import { ABI } from "../kernel/abi.generated.js";
+import { mountBpffs } from "../kernel/load.js";
+import { kernel, type Native } from "../kernel/native.js";
+import { BPFFS, type NodeFolders } from "../kernel/paths.js";
+import { ownFolder, requireOwnFolder, requirePrivileges } from "../kernel/privileges.js";
+import { adoptFlat, linksOf, listVersions } from "./versions.js";
+
+/** Makes the node's folder and takes its lock: one writer for a node's tables, whatever store it follows, and whatever its version. */
+export function claimFolder(native: Native, pinRoot: string, folders: NodeFolders): number {
+  requirePrivileges(native);
+  if (pinRoot.startsWith(BPFFS)) mountBpffs(native);
+  ownFolder(dirname(pinRoot), folders.node);
+  if (!native.isBpffs(folders.node)) {
+    throw new EnforcerError(
+      "unsupported",
+      `${pinRoot} is not on a BPF file system, where alone programs can be pinned`,
+    );
+  }
+  const lock = kernel("Locking the node's folder", () => native.lockFolder(folders.node));
+  if (lock >= 0 && !isThere(lock, folders.node)) {
+    native.closeFd(lock);
+    throw new EnforcerError("busy", `${folders.node} was taken away at this very moment; start again`);
+  }
+  if (lock < 0) throw new EnforcerError("busy", `another process enforces in ${folders.node}; stop it first`);
+  try {
+    requireOwnVersions(pinRoot, folders);
+    adoptFlat(native, folders);
+    for (const folder of [folders.links, folders.maps, folders.give]) ownFolder(dirname(pinRoot), folder);
+    return lock;
+  } catch (error) {
+    native.closeFd(lock);
+    throw error;
+  }
+}
+
+/** Whoever had the lock before may have taken the folder away with what was in it. */
+function isThere(lock: number, folder: string): boolean {
+  return fstatSync(lock).ino === statSync(folder, { throwIfNoEntry: false })?.ino;
+}
+
+function requireOwnVersions(pinRoot: string, { node }: NodeFolders): void {
+  requireOwnFolder(dirname(pinRoot), node);
+  for (const { maps, links, give } of listVersions(node))
+    for (const folder of [maps, links, give]) requireOwnFolder(dirname(pinRoot), folder);
+}
+
+/** @throws EnforcerError `abi-version` where only another version enforces: its tables say nothing to this one */
+export function requireReadable(native: Native, pinRoot: string, folders: NodeFolders): void {
+  requireOwnVersions(pinRoot, folders);
+  const enforcing = listVersions(folders.node).filter((one) => !one.isRetired && linksOf(native, one).length > 0);
+  const [other] = enforcing;
+  if (other === undefined || enforcing.some(({ maps }) => maps === folders.maps)) return;
+  throw new EnforcerError(
+    "abi-version",
+    `Version ${other.abi} of the kernel tables is in force in ${other.folder}, and this ztap reads version ${ABI.VERSION}: ` +
+      "use the ztap whose agent runs, or start the agent of this one, which takes over",
+  );
+}

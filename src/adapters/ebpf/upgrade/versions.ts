@@ -1,0 +1,92 @@
+/**
+ * Versions: the pins of a node stand apart by ABI version, so that one version can be brought beside another and
+ * take over from it; see docs/adr/0005-abi-versions.md.
+ *
+ * `abi-<version>` may be in force. `retired-<version>-<n>` was one that another has taken over from: it is there
+ * while its links are taken off, and while sockets live that no other program can reach.
+ */
+import { existsSync, renameSync, rmSync } from "node:fs";
+import { basename, dirname, join } from "node:path";
+import { makeFolder } from "../../system/folder.js";
+import { ABI } from "../kernel/abi.generated.js";
+import { pinnedVersion } from "../kernel/load.js";
+import type { Native } from "../kernel/native.js";
+import { versionFolders, type NodeFolders, type VersionFolders } from "../kernel/paths.js";
+import { entriesOf, linkFolder, listLinks, removeLinks, removePins, type Link } from "../attach/pins.js";
+
+export interface Version extends VersionFolders {
+  readonly abi: number;
+  readonly folder: string;
+  /** The folder's, or empty for what stands in the node's own. */
+  readonly name: string;
+  readonly isRetired: boolean;
+}
+
+/** Of before there were versions. */
+const FLAT_ABI = 1;
+
+/** Every version that has pins here, this build's among them. */
+export function listVersions(nodeFolder: string): readonly Version[] {
+  const names = entriesOf(nodeFolder);
+  const versions = names.flatMap((name): readonly Version[] => {
+    const [, kind, abi] = /^(abi|retired)-(\d+)(?:-\d+)?$/.exec(name) ?? [];
+    if (kind === undefined) return [];
+    const folder = join(nodeFolder, name);
+    return [{ ...versionFolders(folder), abi: Number(abi), folder, name, isRetired: kind === "retired" }];
+  });
+  if (!names.includes("maps") && !names.includes("links")) return versions;
+  return [
+    ...versions,
+    { ...versionFolders(nodeFolder), abi: FLAT_ABI, folder: nodeFolder, name: "", isRetired: false },
+  ];
+}
+
+/** Those that this build has to take over from, or to finish with. */
+export function listOthers(nodeFolder: string): readonly Version[] {
+  return listVersions(nodeFolder).filter(({ abi, isRetired }) => isRetired || abi !== ABI.VERSION);
+}
+
+/**
+ * Puts pins of before there were versions where those of their version belong. Killed between, the next run goes on:
+ * the maps, which say what version they are, go last.
+ */
+export function adoptFlat(native: Native, { node }: NodeFolders): void {
+  if (!["links", "maps"].some((name) => existsSync(join(node, name)))) return;
+  const target = join(node, `abi-${pinnedVersion(native, join(node, "maps")) ?? FLAT_ABI}`);
+  // A build of before that came back made its pins anew beside those that were moved: both enforce, and both are taken over from.
+  if (["links", "maps"].some((name) => existsSync(join(node, name)) && existsSync(join(target, name))))
+    retire({ ...versionFolders(target), abi: FLAT_ABI, folder: target, name: basename(target), isRetired: false });
+  for (const name of ["links", "maps"]) {
+    if (!existsSync(join(node, name))) continue;
+    makeFolder(target, 0o700);
+    renameSync(join(node, name), join(target, name));
+  }
+}
+
+/** In one step: from now on it is known that another version is whole, and that this one may be taken off. */
+export function retire(version: Version): Version {
+  const parent = dirname(version.folder);
+  for (let at = 0; ; at++) {
+    const name = `retired-${version.abi}-${at}`;
+    const folder = join(parent, name);
+    if (existsSync(folder)) continue;
+    renameSync(version.folder, folder);
+    return { ...versionFolders(folder), abi: version.abi, folder, name, isRetired: true };
+  }
+}
+
+export function linksOf(native: Native, version: Version): readonly Link[] {
+  return [...listLinks(native, version.links).values()].flat();
+}
+
+/** Detaches what is not kept; with the last link the whole version goes. */
+export function takeOff(native: Native, version: Version, isKept: (link: Link) => boolean): void {
+  let kept = 0;
+  for (const [workload, links] of listLinks(native, version.links)) {
+    const rest = links.filter((link) => !isKept(link));
+    kept += links.length - rest.length;
+    if (rest.length === links.length) removeLinks(native, linkFolder(version.links, workload));
+    else removePins(native, linkFolder(version.links, workload), rest);
+  }
+  if (kept === 0) rmSync(version.folder, { recursive: true, force: true });
+}

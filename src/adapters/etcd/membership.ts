@@ -1,0 +1,171 @@
+/**
+ * Members, heartbeats and leadership in etcd. Holding is having one's name under a key that a lease
+ * holds; each call reads the key first, so that an answer that was lost is found and not repeated.
+ */
+import type { Heartbeat, Member } from "../../model/status.js";
+import { StoreError, type Fence } from "../../interfaces/store.js";
+import { keys, prefixes } from "../../store/keys.js";
+import { isMember } from "../../store/records.js";
+import { mapBounded } from "./batches.js";
+import type { EtcdClient } from "./client.js";
+import { unchanged } from "./commit.js";
+import { grantLease, leaseAge, renewLease, revokeLease } from "./leases.js";
+import { encodeRecord, isBeat, isLeader, isSeen, ownRecordOf, recordOf, type BeatRecord } from "./records.js";
+import type { Entry } from "./requests.js";
+
+/** `seen/<id>`: when a node was last known to live; outlives its lease. */
+const seenKey = (id: string): string => keys.live(id).replace(prefixes.live, prefixes.seen);
+/** How far the `lastSeen` of a node that died may lie behind. */
+const SEEN_EVERY_MS = 60_000;
+/** Each round answers a race that was lost; nobody loses so many. */
+const MAX_ROUNDS = 10;
+
+export class Cluster {
+  readonly #client: EtcdClient;
+  /** When a `seen` record was last written from here, by node; monotonic. */
+  readonly #seenAt = new Map<string, number>();
+
+  constructor(client: EtcdClient) {
+    this.#client = client;
+  }
+
+  async join(member: Member): Promise<void> {
+    await this.#client.transact([], [{ put: keys.member(member.id), bytes: encodeRecord(member) }]);
+  }
+
+  async leave(id: string): Promise<boolean> {
+    const gone = [keys.member(id), keys.live(id), seenKey(id), keys.status(id)];
+    const { removed } = await this.#client.transact(
+      [],
+      gone.map((remove) => ({ remove })),
+    );
+    this.#seenAt.delete(id);
+    return removed.some((count) => count > 0);
+  }
+
+  async listMembers(): Promise<readonly Member[]> {
+    const entries = await this.#client.list({ prefix: prefixes.members });
+    return entries.flatMap((entry) => ownRecordOf(entry, prefixes.members, isMember, ({ id }) => id) ?? []);
+  }
+
+  async heartbeat(beat: BeatRecord, ttlMs: number): Promise<{ readonly held: string | null }> {
+    const key = keys.live(beat.id);
+    for (let round = 1; round <= MAX_ROUNDS; round += 1) {
+      const entry = await this.#client.get(key);
+      const old = entry === null ? null : recordOf(entry, isBeat);
+      if (old !== null && old.holder !== beat.holder) return { held: old.holder };
+      // Where the lease ran out meanwhile it took the key with it, and the next round claims it.
+      if (entry !== null && !(await renewLease(this.#client, entry.lease))) continue;
+      const isHeld =
+        entry === null
+          ? (await this.#claim(key, beat, ttlMs)) !== null
+          : old?.address === beat.address || (await this.#rewrite(entry, beat));
+      if (!isHeld) continue;
+      await this.#see(beat, entry === null);
+      return { held: null };
+    }
+    throw contended(key);
+  }
+
+  async endHeartbeat(id: string, holder: string): Promise<void> {
+    const entry = await this.#client.get(keys.live(id));
+    if (entry === null) return;
+    const beat = recordOf(entry, isBeat);
+    if (beat.holder !== holder) return;
+    await this.#see(beat, true);
+    await revokeLease(this.#client, entry.lease);
+  }
+
+  /** The living by their leases, the dead by when they were last seen. */
+  async listHeartbeats(): Promise<readonly Heartbeat[]> {
+    const { found } = await this.#client.transact([], [{ list: prefixes.live }, { list: prefixes.seen }]);
+    const [live = [], seen = []] = found;
+    const living = await mapBounded(live, async (entry): Promise<readonly Heartbeat[]> => {
+      const beat = ownRecordOf(entry, prefixes.live, isBeat, ({ id }) => id);
+      if (beat === null) return [];
+      const { id, address } = beat;
+      const age = await leaseAge(this.#client, entry.lease);
+      return age === null ? [] : [{ id, address, lastSeen: this.#timestamp(age), alive: true }];
+    });
+    const beats = new Map(
+      seen
+        .flatMap((entry) => ownRecordOf(entry, prefixes.seen, isSeen, ({ id }) => id) ?? [])
+        .map((record) => [record.id, { ...record, alive: false }]),
+    );
+    for (const beat of living.flat()) beats.set(beat.id, beat);
+    return [...beats.values()].sort((a, b) => (a.id < b.id ? -1 : 1));
+  }
+
+  async campaign(
+    { id, holder }: { readonly id: string; readonly holder: string },
+    ttlMs: number,
+  ): Promise<{ readonly fence: Fence | null; readonly leader: string | null }> {
+    for (let round = 1; round <= MAX_ROUNDS; round += 1) {
+      const entry = await this.#client.get(keys.election);
+      if (entry === null) {
+        const term = await this.#claim(keys.election, { leader: id, holder }, ttlMs);
+        if (term !== null) return { fence: { leader: id, term }, leader: id };
+        continue;
+      }
+      const record = recordOf(entry, isLeader);
+      if (record.leader !== id || record.holder !== holder) return { fence: null, leader: record.leader };
+      // A lease that ran out ended the term, also where the same candidate is back.
+      if (await renewLease(this.#client, entry.lease))
+        return { fence: { leader: id, term: entry.created }, leader: id };
+    }
+    throw contended(keys.election);
+  }
+
+  async resign(holder: string): Promise<void> {
+    const entry = await this.#client.get(keys.election);
+    if (entry !== null && recordOf(entry, isLeader).holder === holder) await revokeLease(this.#client, entry.lease);
+  }
+
+  async readFence(): Promise<Fence | null> {
+    const entry = await this.#client.get(keys.election);
+    return entry === null ? null : { leader: recordOf(entry, isLeader).leader, term: entry.created };
+  }
+
+  /** Puts the record where there is none, on a lease of its own. The revision that created it; null where another was faster. */
+  async #claim(key: string, record: object, ttlMs: number): Promise<number | null> {
+    const lease = await grantLease(this.#client, ttlMs);
+    let created: number | null = null;
+    try {
+      const put = { put: key, bytes: encodeRecord(record), lease };
+      const { succeeded, revision, found } = await this.#client.transact([{ key, created: 0 }], [put], [{ get: key }]);
+      const [own] = found.flat();
+      // Sent twice, since the first answer was lost: the key is there already, on this very lease.
+      created = succeeded ? revision : own?.lease === lease ? own.created : null;
+      return created;
+    } finally {
+      if (created === null) await revokeLease(this.#client, lease).catch(() => undefined);
+    }
+  }
+
+  async #rewrite(entry: Entry, record: object): Promise<boolean> {
+    const put = { put: entry.key, bytes: encodeRecord(record), lease: entry.lease };
+    return (await this.#client.transact([unchanged(entry.key, entry)], [put])).succeeded;
+  }
+
+  async #see({ id, address }: BeatRecord, isNews: boolean): Promise<void> {
+    const now = this.#client.clock.monotonic();
+    const at = this.#seenAt.get(id);
+    if (!isNews && at !== undefined && now - at < SEEN_EVERY_MS) return;
+    await this.#client.transact(
+      [],
+      [{ put: seenKey(id), bytes: encodeRecord({ id, address, lastSeen: this.#timestamp(0) }) }],
+    );
+    this.#seenAt.set(id, now);
+  }
+
+  #timestamp(agoMs: number): string {
+    return new Date(this.#client.clock.now() - agoMs).toISOString();
+  }
+}
+
+function contended(key: string): StoreError {
+  return new StoreError(
+    "store-unavailable",
+    `the store's record ${key} is being taken and lost all the time; try again`,
+  );
+}

@@ -1,0 +1,135 @@
+/** Clauses: what a profile allows, as rules of pf's. */
+import { isIPv4 } from "node:net";
+import type { Clause, Direction, PortRange, Profile, Subject } from "../../../model/ruleset.js";
+import { labelOf } from "./names.js";
+import { icmpMatches, portText } from "./port-ranges.js";
+import { ANYONE, type Hosts, type RenderedRule, type Text } from "./text.js";
+
+/** Subjects that the same rules allow the same. */
+export interface Group {
+  readonly profile: Profile;
+  readonly direction: Direction;
+  /** Else audited. */
+  readonly isEnforced: boolean;
+  /** Whose sockets alone may use the addresses for TCP and UDP; null: anybody's. */
+  readonly user: string | null;
+  readonly subjects: readonly Subject[];
+}
+
+/**
+ * What allows, in the order of the clauses, since the first that matches names the rule; and what becomes of the rest.
+ * The first that matches is to decide.
+ */
+export function groupLines(text: Text, group: Group): readonly RenderedRule[] {
+  const { profile, user, subjects } = group;
+  const own = text.hosts(subjects.flatMap(({ addresses }) => addresses.map(hostCidr)));
+  const allowed = profile.clauses.flatMap((clause) => clauseLines(group, clause, own, peersOf(text, clause)));
+  const rest = (protocol: string) => subjects.map((subject) => restLine(text, group, subject, protocol));
+  if (user === null) return [...allowed, ...rest("")];
+  // Sockets are known for TCP and UDP alone. What names neither follows when those are done with, so that a rule
+  // for every protocol lets no other user's connections pass.
+  const isBound = ({ text: line }: RenderedRule): boolean => line.includes(" user ");
+  const others = TRANSPORTS.flatMap((protocol) => rest(` proto ${protocol}`));
+  return [...allowed.filter(isBound), ...others, ...allowed.filter((line) => !isBound(line)), ...rest("")];
+}
+
+const TRANSPORTS = ["tcp", "udp"] as const;
+
+/** What no rule allows. The label holds the user as well: another user's states are not this one's. */
+function restLine(text: Text, group: Group, { workload, addresses }: Subject, protocol: string): RenderedRule {
+  const { direction, isEnforced, user } = group;
+  const [way, fromTo] = path(direction, text.hosts(addresses.map(hostCidr)), ANYONE);
+  const identity = `${direction}:${workload}${user === null ? "" : `:${user}`}`;
+  const flags = protocol === " proto udp" ? "" : OPENING;
+  return isEnforced
+    ? {
+        text: `block drop ${way} quick${protocol} ${fromTo}`,
+        kind: "denied",
+        label: labelOf("denied", identity),
+        ...{ workload, direction },
+      }
+    : {
+        text: `pass ${way}${protocol} ${fromTo}${flags} keep state`,
+        kind: "audited",
+        label: labelOf("audited", identity),
+        ...{ workload, direction },
+      };
+}
+
+export function hostCidr(address: string): string {
+  return `${address}/${isIPv4(address) ? 32 : 128}`;
+}
+
+function peersOf(text: Text, { peers }: Clause): Hosts {
+  return peers === "any" ? ANYONE : text.hosts(peers);
+}
+
+function clauseLines(group: Group, clause: Clause, own: Hosts, peers: Hosts): readonly RenderedRule[] {
+  const rule = group.profile.rules[clause.rule];
+  const families = own.families.filter((family) => peers.families.includes(family));
+  if (rule === undefined || families.length === 0) return [];
+  const bodies =
+    clause.ports === "any" ? everything(group) : clause.ports.flatMap((range) => rangeBodies(group, range));
+  const [way, fromTo] = path(group.direction, own, peers);
+  return bodies.flatMap(({ family, match, options }): readonly RenderedRule[] => {
+    const only = family ?? (families.length === 1 ? families[0] : null) ?? null;
+    if (only !== null && !families.includes(only)) return [];
+    const af = only === null ? "" : only === 4 ? " inet" : " inet6";
+    const text = `pass ${way}${quick(group)}${af}${match.protocol} ${fromTo}${match.port}${options} keep state`;
+    return [{ text, kind: "rule", label: labelOf("rule", rule.key), rule }];
+  });
+}
+
+function path(direction: Direction, own: Hosts, peers: Hosts): readonly [way: string, fromTo: string] {
+  return direction === "ingress"
+    ? ["in", `from ${peers.text} to ${own.text}`]
+    : ["out", `from ${own.text} to ${peers.text}`];
+}
+
+const quick = ({ isEnforced }: Group): string => (isEnforced ? " quick" : "");
+
+/** What stands around the addresses. */
+interface Body {
+  readonly family: 4 | 6 | null;
+  readonly match: { readonly protocol: string; readonly port: string };
+  readonly options: string;
+}
+
+/** Only a packet that opens a connection makes a state; without the flags, an answer to a cut one would make another. */
+const OPENING = " flags S/SA";
+
+function everything(group: Group): readonly Body[] {
+  const any: Body = { family: null, match: { protocol: "", port: "" }, options: OPENING };
+  if (group.user === null) return [any];
+  return [...TRANSPORTS.map((protocol) => transport(group, protocol, "")), any];
+}
+
+function rangeBodies(group: Group, range: PortRange): readonly Body[] {
+  switch (range.protocol) {
+    case "TCP":
+    case "UDP": {
+      const port = portText(range);
+      return port === null ? [] : [transport(group, range.protocol === "TCP" ? "tcp" : "udp", port)];
+    }
+    case "SCTP":
+      return [{ family: null, match: { protocol: " proto 132", port: "" }, options: "" }];
+    case "ICMP":
+      return icmpMatches(range).matches.flatMap(({ type, code }): readonly Body[] =>
+        ([4, 6] as const).map((family) => {
+          const [protocol, key] = family === 4 ? ["icmp", "icmp-type"] : ["icmp6", "icmp6-type"];
+          const options = type === null ? "" : ` ${key} ${type}${code === null ? "" : ` code ${code}`}`;
+          return { family, match: { protocol: ` proto ${protocol}`, port: "" }, options };
+        }),
+      );
+  }
+}
+
+/** In quotes a name is no keyword, whatever it is. */
+function transport({ user }: Group, protocol: "tcp" | "udp", port: string): Body {
+  const owner = user === null ? "" : ` user "${user}"`;
+  return {
+    family: null,
+    match: { protocol: ` proto ${protocol}`, port },
+    options: `${owner}${protocol === "tcp" ? OPENING : ""}`,
+  };
+}

@@ -1,0 +1,40 @@
+/** Paths below the cgroup v2 root: checked for one document, and compared between workloads. */
+import type { Path, Problem } from "../problem.js";
+
+const NAME_LIMIT = 255;
+const PATH_LIMIT = 4095;
+
+/**
+ * A path has one form only: no leading or trailing slash, no empty, `.` or `..` parts. The root itself
+ * is refused, since enforcing there would concern every process of the host, ztap's agent included.
+ */
+export function checkCgroup(text: string, path: Path): Problem | undefined {
+  const parts = text.split("/");
+  const plain = parts.filter((part) => part !== "" && part !== ".").join("/");
+  const problem = (message: string, fix?: string): Problem => ({
+    code: "badCgroup",
+    path,
+    message,
+    found: JSON.stringify(text),
+    wanted: "a path below the cgroup v2 root, such as system.slice/nginx.service",
+    ...(fix === undefined ? {} : { fix }),
+  });
+  if (parts.includes("..")) return problem(`cgroup ${text} climbs with "..", and must stay below the cgroup root`);
+  if (plain === "")
+    return problem(`cgroup ${JSON.stringify(text)} is the cgroup root, which holds every process of the host`);
+  if (text.startsWith("/sys/fs/cgroup/")) {
+    const below = plain.replace(/^sys\/fs\/cgroup\/(unified\/)?/, "");
+    return problem(
+      `cgroup ${text} is a path of the file system, and one below the cgroup root is wanted`,
+      `write ${below}`,
+    );
+  }
+  if (text.startsWith("/"))
+    return problem(`cgroup ${text} begins with a slash, and counts from the cgroup root anyway`, `write ${plain}`);
+  if (plain !== text) return problem(`cgroup ${text} has empty or "." parts`, `write ${plain}`);
+  if (parts.some((part) => Buffer.byteLength(part) > NAME_LIMIT) || Buffer.byteLength(text) > PATH_LIMIT)
+    return problem("cgroup is longer than a path can be");
+
+  if (/[\u0000-\u001f\u007f]/.test(text)) return problem("cgroup holds control characters");
+  return undefined;
+}

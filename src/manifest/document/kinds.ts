@@ -1,0 +1,169 @@
+/** Which kind a document is, by apiVersion and kind; and the way from its value to a canonical object. */
+import { KINDS, type Kind, type ZtapObject } from "../../model/objects.js";
+import { checkDocument, type Family } from "./check.js";
+import { explainErrors } from "../schema/errors.js";
+import {
+  ignoredDirections,
+  normalizeCluster,
+  normalizeConnectivityTest,
+  normalizeKubernetesNetworkPolicy,
+  normalizeNamespace,
+  normalizeNode,
+  normalizeWorkload,
+  normalizeZtapNetworkPolicy,
+} from "./normalize.js";
+import { formatPath, show, type Problem } from "../problem.js";
+import { suggest } from "../../model/suggest.js";
+import {
+  parseCluster,
+  parseConnectivityTest,
+  parseKubernetesNetworkPolicy,
+  parseNamespace,
+  parseNode,
+  parseWorkload,
+  parseZtapNetworkPolicy,
+  type Parsed,
+} from "../schema/validators.js";
+
+export interface Interpreted {
+  /** Absent where a problem is an error. */
+  readonly object?: ZtapObject;
+  readonly problems: readonly Problem[];
+  /** How many errors there are beyond those. */
+  readonly omitted: number;
+  /** The kind, as far as it could be told: an object that is missing may be of it. */
+  readonly kind: Kind | null;
+}
+
+/**
+ * A mapping → canonical object or problems.
+ *
+ * @param value nulls have been removed already where Kubernetes ignores them
+ * @param written the same with its nulls, which show where something was meant to stand
+ */
+export function interpret(value: Readonly<Record<string, unknown>>, written: unknown = value): Interpreted {
+  const family = familyOf(value);
+  if (typeof family !== "string") return { problems: family, omitted: 0, kind: null };
+  switch (family) {
+    case "Node":
+      return finish(family, { value, written }, parseNode(value), normalizeNode);
+    case "Namespace":
+      return finish(family, { value, written }, parseNamespace(value), normalizeNamespace);
+    case "Workload":
+      return finish(family, { value, written }, parseWorkload(value), normalizeWorkload);
+    case "Cluster":
+      return finish(family, { value, written }, parseCluster(value), normalizeCluster);
+    case "ConnectivityTest":
+      return finish(family, { value, written }, parseConnectivityTest(value), normalizeConnectivityTest);
+    case "ZtapNetworkPolicy": {
+      const parsed = parseZtapNetworkPolicy(value);
+      const done = finish(family, { value, written }, parsed, normalizeZtapNetworkPolicy);
+      return parsed.ok ? withIgnoredRules(done, parsed.document) : done;
+    }
+    case "KubernetesNetworkPolicy": {
+      const parsed = parseKubernetesNetworkPolicy(value);
+      const done = finish(family, { value, written }, parsed, normalizeKubernetesNetworkPolicy);
+      return parsed.ok ? withIgnoredRules(done, parsed.document) : done;
+    }
+  }
+}
+
+function finish<T>(
+  family: Family,
+  { value, written }: { readonly value: unknown; readonly written: unknown },
+  parsed: Parsed<T>,
+  normalize: (document: T) => ZtapObject,
+): Interpreted {
+  const kind = kindOf(family);
+  const { problems: shape, omitted } = parsed.ok
+    ? { problems: [], omitted: 0 }
+    : explainErrors(parsed.errors, family === "KubernetesNetworkPolicy" ? "kubernetes" : "ztap", written);
+  const seen = new Set(shape.map(({ path }) => formatPath(path)));
+  const problems = [...shape, ...checkDocument(family, value).filter(({ path }) => !seen.has(formatPath(path)))];
+  return parsed.ok && problems.length === 0
+    ? { object: normalize(parsed.document), problems, omitted, kind }
+    : { problems, omitted, kind };
+}
+
+function kindOf(family: Family): Kind {
+  return family === "ZtapNetworkPolicy" || family === "KubernetesNetworkPolicy" ? "NetworkPolicy" : family;
+}
+
+/** The canonical form leaves such rules out, so this is the last place that sees them. */
+function withIgnoredRules(done: Interpreted, document: Parameters<typeof ignoredDirections>[0]): Interpreted {
+  if (done.object?.kind !== "NetworkPolicy") return done;
+  const { policyTypes } = done.object.spec;
+  const problems = ignoredDirections(document, policyTypes).map((direction): Problem => {
+    const type = direction === "ingress" ? "Ingress" : "Egress";
+    return {
+      code: "ignoredRules",
+      path: ["spec", direction],
+      anchor: "key",
+      message: `the ${direction} rules mean nothing, since policyTypes does not list ${type}`,
+      found: policyTypes.length === 0 ? "no policyTypes" : policyTypes.join(", "),
+      wanted: type,
+      fix: `add ${type} to policyTypes, or remove ${direction}`,
+    };
+  });
+  return { ...done, problems: [...done.problems, ...problems] };
+}
+
+/** The family, or why there is none. One mistake in the first two lines gives one problem, whatever else the document holds. */
+function familyOf({ apiVersion, kind }: Readonly<Record<string, unknown>>): Family | readonly Problem[] {
+  if (apiVersion === undefined || kind === undefined) {
+    const missing = [...(apiVersion === undefined ? ["apiVersion"] : []), ...(kind === undefined ? ["kind"] : [])];
+    return missing.map((field): Problem => ({
+      code: "missingField",
+      path: [field],
+      message: `the document has no ${field}`,
+      wanted: field === "kind" ? `one of ${KINDS.join(", ")}` : "ztap/v1 or networking.k8s.io/v1",
+      fix: field === "kind" ? "add kind" : "add apiVersion: ztap/v1",
+    }));
+  }
+  if (apiVersion === "ztap/v1") {
+    const known = KINDS.find((name) => name === kind);
+    if (known === undefined) return [unknownKind(apiVersion, kind, KINDS)];
+    return known === "NetworkPolicy" ? "ZtapNetworkPolicy" : known;
+  }
+  if (apiVersion === "networking.k8s.io/v1") {
+    return kind === "NetworkPolicy" ? "KubernetesNetworkPolicy" : [unknownKind(apiVersion, kind, ["NetworkPolicy"])];
+  }
+  return [unknownApiVersion(apiVersion, kind)];
+}
+
+function unknownKind(apiVersion: string, kind: unknown, known: readonly string[]): Problem {
+  const elsewhere = KINDS.find((name) => name === kind);
+  const meant = typeof kind === "string" ? suggest(kind, known) : undefined;
+  return {
+    code: "unknownKind",
+    path: ["kind"],
+    message: `${apiVersion} has no kind ${show(kind)} here`,
+    found: show(kind),
+    wanted: known.length === 1 ? (known[0] ?? "") : `one of ${known.join(", ")}`,
+    ...(elsewhere !== undefined
+      ? { fix: "write apiVersion: ztap/v1" }
+      : meant !== undefined
+        ? { fix: `did you mean ${meant}?` }
+        : { fix: "move the document out of the policy repository" }),
+  };
+}
+
+function unknownApiVersion(apiVersion: unknown, kind: unknown): Problem {
+  const known = typeof kind === "string" && KINDS.some((name) => name === kind);
+  const kubernetes =
+    kind === "NetworkPolicy" && typeof apiVersion === "string" && /k8s\.io|^extensions\//.test(apiVersion);
+  return {
+    code: "unknownApiVersion",
+    path: ["apiVersion"],
+    message: known
+      ? `apiVersion ${show(apiVersion)} is not one that ztap reads`
+      : `a document of ${show(apiVersion)}, kind ${show(kind)}, is none that ztap reads`,
+    found: show(apiVersion),
+    wanted: "ztap/v1 or networking.k8s.io/v1",
+    fix: kubernetes
+      ? "write apiVersion: networking.k8s.io/v1"
+      : known
+        ? "write apiVersion: ztap/v1"
+        : "move the document out of the policy repository",
+  };
+}

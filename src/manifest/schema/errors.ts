@@ -1,0 +1,388 @@
+/**
+ * ajv's errors → problems that a person understands: one for each mistake, with what was found, what
+ * is wanted and how to mend it. Takes the errors of one document, which ajv reports with `verbose`.
+ */
+import { findMisplaced, isEcho, type UnknownField } from "./indentation.js";
+import { badPattern } from "./patterns.js";
+import { fieldName, kubernetesRule, show, type Path, type Problem } from "../problem.js";
+import { suggest } from "../../model/suggest.js";
+import type { SchemaError } from "./validators.js";
+
+/** Fields that only ztap/v1 has, to be named as such where they stand in a Kubernetes policy. */
+const ZTAP_ONLY_FIELDS = new Set(["mode", "type", "code"]);
+
+/** More are not told of a file anyway. */
+const EXPLAINED = 1_200;
+
+/** What the document is: an object of one of the two, or the configuration file. */
+type Family = "ztap" | "kubernetes" | "config";
+
+export interface Explained {
+  readonly problems: readonly Problem[];
+  /** How many errors there are beyond those. */
+  readonly omitted: number;
+}
+
+/** @param document as it was written, with its nulls */
+export function explainErrors(errors: readonly SchemaError[], family: Family, document: unknown): Explained {
+  const misplaced = findMisplaced(
+    errors
+      .filter(({ keyword }) => keyword === "additionalProperties")
+      .slice(0, LOOKED_AT)
+      .map(toUnknownField),
+    document,
+  );
+  const fields = new Set(
+    misplaced.flatMap(({ unknown }) => unknown.map(({ parent, field }) => keyOf([...parent, field]))),
+  );
+  const problems = new Map<string, Problem>();
+  let at = 0;
+  for (; at < errors.length && problems.size < EXPLAINED; at += 1) {
+    const error = errors[at];
+    const problem = error && explain(error, family);
+    if (problem === undefined || fields.has(keyOf(problem.path))) continue;
+    if (problem.code !== "unknownField" && misplaced.some((one) => isEcho(one, problem.path))) continue;
+    // Several rules may fail for one value (a pattern and a length): the first one is enough.
+    if (!problems.has(keyOf(problem.path))) problems.set(keyOf(problem.path), problem);
+  }
+  const omitted = errors.slice(at).filter(({ keyword }) => keyword !== "if" && keyword !== "propertyNames").length;
+  return { problems: [...misplaced.map(({ problem }) => problem), ...problems.values()], omitted };
+}
+
+const keyOf = (path: Path): string => JSON.stringify(path);
+
+/** Who has more unknown fields than this in one document has another trouble than their place. */
+const LOOKED_AT = 100;
+
+function toUnknownField(error: SchemaError): UnknownField {
+  const field = String(error.params["additionalProperty"]);
+  return { parent: pointerPath(error.instancePath), field, known: Object.keys(propertiesOf(error)) };
+}
+
+function explain(error: SchemaError, family: Family): Problem | undefined {
+  const path = pointerPath(error.instancePath);
+  switch (error.keyword) {
+    case "additionalProperties":
+      return unknownOf(path, String(error.params["additionalProperty"]), error, family);
+    case "required":
+      return missingField(path, String(error.params["missingProperty"]), error);
+    case "type":
+      return wrongType(path, error, family);
+    case "enum":
+      return notOneOf(path, error, family);
+    case "pattern":
+      return badPattern(path, error);
+    case "minimum":
+    case "maximum":
+      return outOfRange(path, error);
+    case "minItems":
+      return needsValues(path);
+    case "maxItems":
+      return tooManyItems(path, error);
+    case "minProperties":
+      return path.at(-1) === "verify" ? missingField(path, "sshSigners", error) : emptyPeer(path);
+    case "maxProperties":
+      return besideSelector(path, error);
+    case "dependentRequired":
+      return String(error.params["property"]) === "code" ? codeAlone(path) : endPortAlone(path);
+    case "false schema":
+      return forbiddenHere(path, error);
+    case "if":
+    case "propertyNames":
+      // The error inside says what is wrong.
+      return undefined;
+    default:
+      return {
+        code: "notOneOf",
+        path,
+        message: `${fieldName(path)} ${error.message ?? "is not understood"}`,
+        found: show(error.data),
+      };
+  }
+}
+
+/** A JSON pointer as path; a step of digits is an index, since no object of the schemas that gets this far has such keys but label maps. */
+function pointerPath(pointer: string): Path {
+  return pointer
+    .split("/")
+    .slice(1)
+    .map((step) => step.replaceAll("~1", "/").replaceAll("~0", "~"))
+    .map((step, index, steps) => (/^\d+$/.test(step) && !isLabelMap(steps[index - 1]) ? Number(step) : step));
+}
+
+const isLabelMap = (field: string | undefined): boolean =>
+  ["labels", "annotations", "matchLabels"].includes(field ?? "");
+
+function unknownOf(parent: Path, field: string, error: SchemaError, family: Family): Problem {
+  const path = [...parent, field];
+  if (
+    family === "kubernetes" &&
+    ZTAP_ONLY_FIELDS.has(field) &&
+    (field === "mode" ? parent.length === 1 : parent.at(-2) === "ports")
+  ) {
+    return ztapOnly(path, "key", `${field} is a field of ztap/v1, and this is a networking.k8s.io/v1 policy`);
+  }
+  const root = family === "config" ? "the configuration file" : "this kind";
+  return unknownField(parent, field, Object.keys(propertiesOf(error)).sort(), root);
+}
+
+/**
+ * @param known the fields that stand there, in the order in which they are told
+ * @param root what the field is none of, at the top of a document
+ */
+export function unknownField(parent: Path, field: string, known: readonly string[], root = "this kind"): Problem {
+  const meant = suggest(field, known);
+  return {
+    code: "unknownField",
+    path: [...parent, field],
+    anchor: "key",
+    message: `${field} is not a field of ${parent.length > 0 ? fieldName(parent) : root}`,
+    found: field,
+    wanted: `one of ${known.join(", ")}`,
+    ...(field === "<<"
+      ? { fix: "merge keys belong to YAML 1.1 and are not read: write the fields out" }
+      : meant === undefined
+        ? { fix: "remove it" }
+        : { fix: `did you mean ${meant}?` }),
+  };
+}
+
+function ztapOnly(path: Path, anchor: "key" | "value", message: string, fix?: string): Problem {
+  return {
+    code: "ztapOnly",
+    path,
+    anchor,
+    message,
+    found: String(path.at(-1)),
+    wanted: "only fields and values of Kubernetes' NetworkPolicy",
+    fix: fix ?? "write apiVersion: ztap/v1, and list under policyTypes what this policy isolates",
+  };
+}
+
+function missingField(parent: Path, field: string, error: SchemaError): Problem {
+  if (error.schemaPath.includes("/allOf/")) return needsValues([...parent, field]);
+  const where = parent.length === 0 ? "the document" : fieldName(parent);
+  return {
+    code: "missingField",
+    path: [...parent, field],
+    anchor: "key",
+    message: `${where} has no ${field}`,
+    wanted: field,
+    fix: `add ${field}`,
+  };
+}
+
+function wrongType(path: Path, error: SchemaError, family: Family): Problem {
+  const types = [error.params["type"]].flat().map(String);
+  const { data } = error;
+  if (family === "kubernetes" && ["from", "to"].includes(String(path.at(-1))) && isObject(data)) {
+    return ztapOnly(
+      path,
+      "key",
+      `${fieldName(path)} is one peer, which ztap/v1 allows; in networking.k8s.io/v1 it is a list`,
+      `put "- " before the peer's first field`,
+    );
+  }
+  const wanted = types.map((type) => TYPE_NAMES[type] ?? type).join(" or ");
+  return {
+    code: "wrongType",
+    path,
+    ...(data === null ? { anchor: "key" } : {}),
+    message: `${fieldName(path)} is ${typeName(data)}, and ${wanted} is wanted`,
+    found: show(data),
+    wanted,
+    ...typeFix(data, types, typeof path.at(-1) === "number"),
+  };
+}
+
+const TYPE_NAMES: Readonly<Record<string, string>> = {
+  object: "a mapping",
+  array: "a list",
+  string: "text",
+  integer: "a whole number",
+  boolean: "true or false",
+};
+
+function typeName(value: unknown): string {
+  if (value === null) return "empty (null)";
+  if (Array.isArray(value)) return "a list";
+  if (typeof value === "object") return "a mapping";
+  if (typeof value === "string") return "text";
+  return typeof value === "number" ? "a number" : "true or false";
+}
+
+function typeFix(data: unknown, types: readonly string[], inList: boolean): { readonly fix?: string } {
+  if (data === null) {
+    if (inList) return { fix: "give the item a value, or remove it" };
+    const empty = types.includes("array")
+      ? "write [] for an empty list, or "
+      : types.includes("object")
+        ? "write {} for an empty mapping, or "
+        : "give it a value, or ";
+    return { fix: `${empty}remove the key` };
+  }
+  if (types.includes("string") && (typeof data === "number" || typeof data === "boolean"))
+    return { fix: `put it in quotes: "${data}"` };
+  if (types.includes("integer") && typeof data === "string" && /^\d+$/.test(data))
+    return { fix: `write it without quotes: ${data}` };
+  if (types.includes("array") && !isObject(data)) return { fix: `write a list: [${show(data)}]` };
+  return {};
+}
+
+function propertiesOf({ parentSchema }: SchemaError): object {
+  const properties: unknown = parentSchema?.["properties"];
+  return typeof properties === "object" && properties !== null ? properties : {};
+}
+
+const isObject = (value: unknown): boolean => value !== null && typeof value === "object" && !Array.isArray(value);
+
+function notOneOf(path: Path, error: SchemaError, family: Family): Problem {
+  const allowed = [error.params["allowedValues"]].flat().map(String);
+  if (family === "kubernetes" && error.data === "ICMP" && path.at(-1) === "protocol") {
+    return ztapOnly(
+      path,
+      "value",
+      'protocol ICMP is of ztap/v1 (Kubernetes: Unsupported value: "ICMP": supported values: "SCTP", "TCP", "UDP")',
+    );
+  }
+  const rule =
+    path.at(-1) === "operator"
+      ? kubernetesRule("not a valid selector operator")
+      : path.at(-1) === "mode"
+        ? ""
+        : kubernetesRule(
+            `Unsupported value: ${show(error.data)}: supported values: ${allowed
+              .filter((value) => value !== "ICMP")
+              .sort()
+              .map((value) => `"${value}"`)
+              .join(", ")}`,
+          );
+  const meant = typeof error.data === "string" ? suggest(error.data, allowed) : undefined;
+  return {
+    code: "notOneOf",
+    path,
+    message: `${fieldName(path)} is ${show(error.data)} ${rule}`.trimEnd(),
+    found: show(error.data),
+    wanted: `one of ${allowed.join(", ")}`,
+    ...(meant === undefined ? {} : { fix: `did you mean ${meant}?` }),
+  };
+}
+
+function outOfRange(path: Path, error: SchemaError): Problem {
+  const port = path.at(-1) === "port" || path.at(-1) === "endPort";
+  return {
+    code: "outOfRange",
+    path,
+    message: `${fieldName(path)} is ${show(error.data)}${port ? ` ${kubernetesRule("must be between 1 and 65535, inclusive")}` : ""}`,
+    found: show(error.data),
+    wanted: port ? "1 to 65535" : path.at(-1) === "maxDeletePercent" ? "0 to 100" : "0 to 255",
+    ...(error.data === 0 && path.at(-1) === "port" ? { fix: "leave port out where every port is meant" } : {}),
+  };
+}
+
+function needsValues(path: Path): Problem {
+  return {
+    code: "operatorNeedsValues",
+    path,
+    anchor: "key",
+    message: `In and NotIn compare with values, and there are none ${kubernetesRule("Required value: must be specified when `operator` is 'In' or 'NotIn'")}`,
+    wanted: "at least one value",
+    fix: "list values, or use Exists or DoesNotExist",
+  };
+}
+
+function tooManyItems(path: Path, error: SchemaError): Problem {
+  if (path.at(-1) === "policyTypes") {
+    return {
+      code: "tooMany",
+      path,
+      message: `policyTypes has too many entries ${kubernetesRule("may not specify more than two policyTypes")}`,
+      found: show(error.data),
+      wanted: "Ingress, Egress or both, each once",
+    };
+  }
+  return {
+    code: "operatorTakesNoValues",
+    path,
+    anchor: "key",
+    message: `Exists and DoesNotExist take no values ${kubernetesRule("Forbidden: may not be specified when `operator` is 'Exists' or 'DoesNotExist'")}`,
+    found: show(error.data),
+    wanted: "no values",
+    fix: "remove values, or use In or NotIn",
+  };
+}
+
+function emptyPeer(path: Path): Problem {
+  return {
+    code: "emptyPeer",
+    path,
+    message: `this peer says nothing ${kubernetesRule("Required value: must specify a peer")}`,
+    found: "{}",
+    wanted: "podSelector, namespaceSelector or ipBlock",
+    fix: "leave out the list to mean everyone; write podSelector: {} to mean all workloads of the namespace",
+  };
+}
+
+/** Undefined where what stands beside ipBlock is a field that nobody knows, which is told as such. */
+function besideSelector(path: Path, { data }: SchemaError): Problem | undefined {
+  const fields = data !== null && typeof data === "object" ? Object.keys(data) : [];
+  if (!fields.includes("podSelector") && !fields.includes("namespaceSelector")) return undefined;
+  return {
+    code: "ipBlockBesideSelector",
+    path: [...path, "ipBlock"],
+    anchor: "key",
+    message: `ipBlock stands beside a selector ${kubernetesRule("Forbidden: may not specify both ipBlock and another peer")}`,
+    wanted: "ipBlock alone, or selectors",
+    fix: 'make two peers of it, each with its own "- "',
+  };
+}
+
+function endPortAlone(path: Path): Problem {
+  return {
+    code: "endPortAlone",
+    path: [...path, "endPort"],
+    anchor: "key",
+    message: `endPort stands without port ${kubernetesRule("may not be specified when `port` is not specified")}`,
+    wanted: "port, the first of the range",
+    fix: "add port, or remove endPort",
+  };
+}
+
+function codeAlone(path: Path): Problem {
+  return {
+    code: "codeWithoutType",
+    path: [...path, "code"],
+    anchor: "key",
+    message: "code stands without type, and means nothing alone",
+    wanted: "type",
+    fix: "add type, or remove code",
+  };
+}
+
+/** `port` and `endPort` are forbidden with ICMP, `type` and `code` without it, `endPort` with a named port. */
+function forbiddenHere(path: Path, error: SchemaError): Problem {
+  const field = fieldName(path);
+  if (error.schemaPath.includes("/then/properties/endPort") && !error.schemaPath.includes("ZtapPort/allOf/0/")) {
+    return {
+      code: "endPortNamed",
+      path,
+      anchor: "key",
+      message: `endPort stands with a named port ${kubernetesRule("may not be specified when `port` is non-numeric")}`,
+      found: show(error.data),
+      wanted: "a number as port",
+      fix: "write the number of the port, or remove endPort",
+    };
+  }
+  const icmp = field === "port" || field === "endPort";
+  return {
+    code: "portFieldMismatch",
+    path,
+    anchor: "key",
+    message: icmp
+      ? `${field} stands with protocol ICMP, which has no ports`
+      : `${field} stands with a protocol that is not ICMP`,
+    found: show(error.data),
+    wanted: icmp ? "type and code, or neither" : "port and endPort, or protocol: ICMP",
+    fix: icmp ? `remove ${field}` : `write protocol: ICMP, or remove ${field}`,
+  };
+}

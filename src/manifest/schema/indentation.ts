@@ -1,0 +1,196 @@
+/**
+ * Fields that stand beside the field that they belong below: the commonest mistake of indentation, and one
+ * that is still YAML. The unknown fields of one document → which of them are misplaced, and below what they belong.
+ */
+import { fieldName, type Path, type Problem } from "../problem.js";
+import { suggest } from "../../model/suggest.js";
+
+/** A field that the schema does not know where it stands. */
+export interface UnknownField {
+  readonly parent: Path;
+  readonly field: string;
+  /** The fields that are known there. */
+  readonly known: readonly string[];
+}
+
+interface Misplaced {
+  readonly problem: Problem;
+  /** The field below which they belong; what its emptiness or its absence breaks is the same mistake. */
+  readonly owner: Path | null;
+  readonly unknown: readonly UnknownField[];
+}
+
+const SELECTOR = ["matchLabels", "matchExpressions"];
+const PEER = ["podSelector", "namespaceSelector", "ipBlock"];
+const MAPPINGS: Readonly<Record<string, readonly string[]>> = {
+  metadata: ["name", "namespace", "labels", "annotations"],
+  podSelector: SELECTOR,
+  namespaceSelector: SELECTOR,
+  ipBlock: ["cidr", "except"],
+  etcd: ["ca", "cert", "key", "user", "passwordFile"],
+  source: ["url", "branch", "path", "interval", "selfHeal", "maxDeletePercent", "verify"],
+};
+const LISTS: Readonly<Record<string, readonly string[]>> = {
+  ingress: ["from", "ports"],
+  egress: ["to", "ports"],
+  from: PEER,
+  to: PEER,
+  ports: ["name", "protocol", "port", "endPort", "type", "code"],
+  matchExpressions: ["key", "operator", "values"],
+};
+const SPECS: Readonly<Record<string, readonly string[]>> = {
+  Namespace: ["mode"],
+  Node: ["address", "addresses"],
+  Workload: ["node", "cgroup", "addresses", "ports"],
+  NetworkPolicy: ["podSelector", "policyTypes", "ingress", "egress", "mode"],
+};
+/** Their keys are what the author likes. */
+const LABEL_MAPS = new Set(["labels", "annotations", "matchLabels"]);
+/** Beside these the author may also have meant a field that there is none of; beside matchLabels there is nothing else to mean. */
+const TAKES_ANY = new Set(["labels", "annotations"]);
+
+/** @param document with the nulls that it was written with: an empty field is the trace of a misplaced one */
+export function findMisplaced(unknown: readonly UnknownField[], document: unknown): readonly Misplaced[] {
+  const found = unknown.flatMap((one) => {
+    const place = findPlace(one, document);
+    return place === undefined ? [] : [{ one, place }];
+  });
+  const groups = Map.groupBy(found, ({ one, place }) => JSON.stringify([one.parent, place.path, place.names]));
+  return [...groups.values()].flatMap((group) => {
+    const [first] = group;
+    return first === undefined
+      ? []
+      : [
+          toMisplaced(
+            first.place,
+            first.one,
+            group.map(({ one }) => one),
+          ),
+        ];
+  });
+}
+
+/** Whether an error at this path is only the other half of a misplaced field: its owner is empty, or an item lacks it. */
+export function isEcho({ owner, unknown }: Misplaced, path: Path): boolean {
+  if (owner === null || owner.some((step, index) => path[index] !== step)) return false;
+  if (path.length === owner.length) return true;
+  return path.length === owner.length + 2 && unknown.some(({ field }) => field === path.at(-1));
+}
+
+interface Place {
+  /** Null where it is not there, or where there are several that it may be. */
+  readonly path: Path | null;
+  readonly names: readonly string[];
+  readonly isThere: boolean;
+  readonly isInPreviousItem?: boolean;
+}
+
+function findPlace({ parent, field, known }: UnknownField, document: unknown): Place | undefined {
+  const siblings = mappingAt(document, parent);
+  const owners = known.filter((name) => holds(name, field, siblings[field], document));
+  const there = (name: string): Place => ({ path: [...parent, name], names: [name], isThere: true });
+  const meant = suggest(field, known);
+  const before = namesBefore(siblings, field, known);
+  const empty = [...before.toReversed(), ...owners].find((name) => owners.includes(name) && siblings[name] === null);
+  if (empty !== undefined && (meant === undefined || !LABEL_MAPS.has(empty))) return there(empty);
+  const nearest = before.at(-1);
+  if (nearest !== undefined && owners.includes(nearest) && !TAKES_ANY.has(nearest) && isFilled(siblings[nearest]))
+    return there(nearest);
+  const inPrevious = findInPreviousItem(parent, field, known, document);
+  if (inPrevious !== undefined) return inPrevious;
+  // A selector without matchLabels, with the labels in it: what belongs between is left out.
+  const absent = owners.filter(
+    (name) => !(name in siblings) && (name in MAPPINGS || name === "spec" || name === "matchLabels"),
+  );
+  if (meant !== undefined || absent.length === 0) return undefined;
+  const [only] = absent;
+  return { path: absent.length === 1 && only !== undefined ? [...parent, only] : null, names: absent, isThere: false };
+}
+
+/** Those of the names that stand before the field, in the order in which they stand. */
+function namesBefore(mapping: object, field: string, names: readonly string[]): readonly string[] {
+  const order = orderOf(mapping);
+  const end = order.get(field) ?? 0;
+  const at = (name: string): number => order.get(name) ?? end;
+  return names.filter((name) => at(name) < end).sort((a, b) => at(a) - at(b));
+}
+
+/** Made once for each mapping, since each of its fields may be misplaced. */
+const ORDERS = new WeakMap<object, ReadonlyMap<string, number>>();
+
+function orderOf(mapping: object): ReadonlyMap<string, number> {
+  const known = ORDERS.get(mapping);
+  if (known !== undefined) return known;
+  const order = new Map(Object.keys(mapping).map((key, index) => [key, index]));
+  ORDERS.set(mapping, order);
+  return order;
+}
+
+/** `- from:` and then `- podSelector:` at the same depth: the list that was meant for the item before. */
+function findInPreviousItem(
+  parent: Path,
+  field: string,
+  known: readonly string[],
+  document: unknown,
+): Place | undefined {
+  const index = parent.at(-1);
+  if (typeof index !== "number" || index === 0) return undefined;
+  const item = [...parent.slice(0, -1), index - 1];
+  const siblings = mappingAt(document, item);
+  const owner = known.find((name) => siblings[name] === null && LISTS[name]?.includes(field) === true);
+  return owner === undefined
+    ? undefined
+    : { path: [...item, owner], names: [owner], isThere: true, isInPreviousItem: true };
+}
+
+function holds(owner: string, field: string, value: unknown, document: unknown): boolean {
+  if (LABEL_MAPS.has(owner)) return typeof value !== "object";
+  if (owner === "spec") return SPECS[String(mappingAt(document, [])["kind"])]?.includes(field) === true;
+  return (MAPPINGS[owner] ?? LISTS[owner])?.includes(field) === true;
+}
+
+function toMisplaced(
+  { path, names, isThere, isInPreviousItem }: Place,
+  { parent, field, known }: UnknownField,
+  unknown: readonly UnknownField[],
+): Misplaced {
+  const fields = unknown.map((one) => one.field).join(", ");
+  const [are, they, them] =
+    unknown.length === 1 ? ["is not a field", "it belongs", "it"] : ["are no fields", "they belong", "them"];
+  const owner = names.join(" or ");
+  const where = parent.length === 0 ? "this kind" : fieldName(parent);
+  const fix =
+    isInPreviousItem === true
+      ? `indent this item below ${owner}: of the item before`
+      : isThere
+        ? owner in LISTS
+          ? `indent ${them} below ${owner}, in an item of its list ("- ")`
+          : `indent ${them} below ${owner}:`
+        : `write ${owner}: and put ${fields} below it`;
+  return {
+    owner: path,
+    unknown,
+    problem: {
+      code: "unknownField",
+      path: [...parent, field],
+      anchor: "key",
+      message: `${fields} ${are} of ${where}; ${they} below ${owner}`,
+      found: fields,
+      wanted: `one of ${known.toSorted().join(", ")}`,
+      fix,
+    },
+  };
+}
+
+const isFilled = (value: unknown): boolean => value !== null && typeof value === "object";
+
+function mappingAt(document: unknown, path: Path): Readonly<Record<string, unknown>> {
+  const value = path.reduce<unknown>(
+    (at, step) => (at !== null && typeof at === "object" ? Reflect.get(at, step) : undefined),
+    document,
+  );
+  return isMapping(value) ? value : {};
+}
+
+const isMapping = (value: unknown): value is Readonly<Record<string, unknown>> =>
+  value !== null && typeof value === "object" && !Array.isArray(value);

@@ -1,0 +1,86 @@
+/**
+ * Names, label keys and values, port names: what a violated pattern means.
+ *
+ * Which rule a pattern stands for is told by the name of its definition in schemas/ (`DnsLabel`,
+ * `LabelKey`, …), which ajv gives in the error's schema path. Kubernetes' wording is that of
+ * k8s.io/apimachinery/pkg/util/validation.
+ */
+import type { CodeName } from "../codes.js";
+import { fieldName, kubernetesRule, show, type Path, type Problem } from "../problem.js";
+import type { SchemaError } from "./validators.js";
+
+interface Rule {
+  readonly code: CodeName;
+  readonly wanted: string;
+  /** Kubernetes' words, where the rule is Kubernetes' own. */
+  readonly kubernetes?: string;
+}
+
+const PATTERNS: Readonly<Record<string, Rule>> = {
+  DnsLabel: {
+    code: "badName",
+    wanted: "at most 63 lower-case letters, digits and '-', beginning and ending with a letter or digit",
+    kubernetes:
+      "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with an alphanumeric character",
+  },
+  DnsSubdomain: {
+    code: "badName",
+    wanted:
+      "at most 253 lower-case letters, digits, '-' and '.', each part beginning and ending with a letter or digit",
+    kubernetes:
+      "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character",
+  },
+  LabelKey: {
+    code: "badLabelKey",
+    wanted:
+      "an optional DNS subdomain and '/', then at most 63 letters, digits, '-', '_' or '.', beginning and ending with a letter or digit",
+    kubernetes:
+      "name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character",
+  },
+  LabelValue: {
+    code: "badLabelValue",
+    wanted: "nothing, or at most 63 letters, digits, '-', '_' or '.', beginning and ending with a letter or digit",
+    kubernetes:
+      "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character",
+  },
+  UserName: {
+    code: "badUser",
+    wanted: "at most 31 letters, digits, '_', '-' or '.', beginning with a letter or '_', and not `unknown`",
+  },
+  PortName: {
+    code: "badPortName",
+    wanted: "at most 15 lower-case letters, digits and single '-' between them, at least one letter",
+    kubernetes:
+      "must contain only alpha-numeric characters (a-z, 0-9), and hyphens (-), at least one letter, and no more than 15 characters",
+  },
+};
+
+export function badPattern(path: Path, error: SchemaError): Problem {
+  const definition = /\$defs\/(\w+)\/pattern$/.exec(error.schemaPath)?.[1] ?? "PortName";
+  const rule = PATTERNS[definition];
+  const text = String(error.propertyName ?? error.data);
+  const ofKey = error.propertyName !== undefined;
+  const kubernetes = rule?.kubernetes === undefined ? "" : ` ${kubernetesRule(rule.kubernetes)}`;
+  return {
+    code: rule?.code ?? "badLabelKey",
+    path: ofKey ? [...path, text] : path,
+    anchor: ofKey ? "key" : "value",
+    message: `${ofKey ? "the key" : fieldName(path)} ${show(text)} is malformed${text.length > 63 ? `, ${text.length} characters long` : ""}${kubernetes}`,
+    found: show(text),
+    wanted: rule?.wanted ?? "an optional DNS subdomain and '/', then at most 63 letters, digits, '-', '_' or '.'",
+    ...patternFix(definition, text),
+  };
+}
+
+function patternFix(definition: string, text: string): { readonly fix?: string } {
+  if (definition === "PortName" && /^\d+$/.test(text))
+    return { fix: `write the port's number without quotes: ${text}` };
+  if (definition !== "DnsLabel" && definition !== "DnsSubdomain") return {};
+  const mended = text
+    .toLowerCase()
+    .replace(/[^a-z0-9]+/g, "-")
+    .replace(/^-+|-+$/g, "")
+    .slice(0, 63)
+    .replace(/-+$/, "");
+  return mended === "" ? {} : { fix: `write ${mended}` };
+}

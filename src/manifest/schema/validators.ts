@@ -1,0 +1,40 @@
+/** The generated validators with the types that the schemas give them: a value is a document of its kind, or why not. */
+import type { ErrorObject } from "ajv";
+import type {
+  ClusterDocument,
+  ConfigDocument,
+  ConnectivityTestDocument,
+  KubernetesNetworkPolicyDocument,
+  NamespaceDocument,
+  NodeDocument,
+  WorkloadDocument,
+  ZtapNetworkPolicyDocument,
+} from "../../model/generated.js";
+import * as generated from "./validators.generated.js";
+
+export type SchemaError = ErrorObject<string, Record<string, unknown>>;
+
+export type Parsed<T> =
+  { readonly ok: true; readonly document: T } | { readonly ok: false; readonly errors: readonly SchemaError[] };
+
+interface GeneratedValidator {
+  (value: unknown): boolean;
+  errors?: SchemaError[] | null;
+}
+
+/** The one place where a value becomes a typed document: right behind the check that it is one. */
+function parser<T>(validate: GeneratedValidator): (value: unknown) => Parsed<T> {
+  return (value) =>
+    validate(value) ? { ok: true, document: value as T } : { ok: false, errors: validate.errors ?? [] };
+}
+
+export const parseConfig = parser<ConfigDocument>(generated.validateConfig);
+export const parseNode = parser<NodeDocument>(generated.validateNode);
+export const parseNamespace = parser<NamespaceDocument>(generated.validateNamespace);
+export const parseWorkload = parser<WorkloadDocument>(generated.validateWorkload);
+export const parseZtapNetworkPolicy = parser<ZtapNetworkPolicyDocument>(generated.validateZtapNetworkPolicy);
+export const parseConnectivityTest = parser<ConnectivityTestDocument>(generated.validateConnectivityTest);
+export const parseCluster = parser<ClusterDocument>(generated.validateCluster);
+export const parseKubernetesNetworkPolicy = parser<KubernetesNetworkPolicyDocument>(
+  generated.validateKubernetesNetworkPolicy,
+);

@@ -1,0 +1,129 @@
+/**
+ * Capacity: refuses a state of which some node could not hold its part, or could not say it, before it is committed: its
+ * nodes would otherwise keep the last good ruleset, or close workloads, and say Stalled one after the other.
+ */
+import type { Kind } from "../../model/objects.js";
+import type { Profile, Ruleset } from "../../model/ruleset.js";
+import { refKey, type ObjectSet } from "../../model/state.js";
+import { compile } from "../../policy/compile/compile.js";
+import type { Capacity, Refusal, TableSize } from "../../interfaces/enforcer.js";
+import type { Warning } from "./lint.js";
+
+/** By what a Node says enforces there. */
+export type Capacities = Readonly<Record<"ebpf" | "pf", Capacity>>;
+
+export function checkCapacity(objects: ObjectSet, capacities: Capacities): readonly Warning[] {
+  const ruleset = compile(objects, null);
+  const profiles = new Map(ruleset.profiles.map((profile) => [profile.key, profile]));
+  const sizes = new Map<string, TableSize>();
+  const found = new Map<string, Warning>();
+  // One policy may be too large for a hundred nodes; it is said once.
+  const add = (key: string, warning: Warning): void => {
+    if (!found.has(key)) found.set(key, warning);
+  };
+  for (const { node, backend, subjects } of byNode(objects, ruleset)) {
+    const capacity = capacities[backend];
+    const profilesOf = (members: Ruleset["subjects"]): readonly Profile[] => {
+      const keys = new Set(members.flatMap(({ ingress, egress }) => [ingress.profile, egress.profile]));
+      return [...keys].flatMap((key) => profiles.get(key ?? "") ?? []);
+    };
+    const refusals = capacity.refuse({ node, digest: "", subjects, profiles: profilesOf(subjects) });
+    for (const refusal of refusals) {
+      const warning = refuse(refusal, node);
+      add(`${warning.key} ${warning.problem.path.join()}`, warning);
+    }
+    const held = subjects.filter((subject) => capacity.holds(subject));
+    const sizeOf = (profile: Profile): TableSize => {
+      const size = sizes.get(`${backend} ${profile.key}`) ?? capacity.profile(profile);
+      sizes.set(`${backend} ${profile.key}`, size);
+      return size;
+    };
+    for (const warning of measure(capacity, held, profilesOf(held), sizeOf, node)) add(warning.key, warning);
+  }
+  return [...found.values()];
+}
+
+function measure(
+  capacity: Capacity,
+  subjects: Ruleset["subjects"],
+  used: readonly Profile[],
+  sizeOf: (profile: Profile) => TableSize,
+  node: string,
+): readonly Warning[] {
+  return (["addresses", "ports"] as const).flatMap((table) => {
+    const profile = used.toSorted((a, b) => sizeOf(b)[table] - sizeOf(a)[table])[0];
+    const own = subjects.reduce((sum, subject) => sum + capacity.subject(subject)[table], 0);
+    const total = used.reduce((sum, one) => sum + sizeOf(one)[table], own);
+    if (profile === undefined || total <= capacity.limit[table]) return [];
+    return [blame(profile, node, capacity.words[table], capacity.limit[table])];
+  });
+}
+
+interface NodeSubjects {
+  readonly node: string;
+  readonly backend: keyof Capacities;
+  readonly subjects: Ruleset["subjects"];
+}
+
+/** A node that nobody declares is one with eBPF. */
+function byNode(objects: ObjectSet, ruleset: Ruleset): readonly NodeSubjects[] {
+  const nodes = new Map<string, string>();
+  const backends = new Map<string, keyof Capacities>();
+  for (const { object } of objects.values()) {
+    if (object.kind === "Node") backends.set(object.metadata.name, object.spec.enforcement ?? "ebpf");
+    if (object.kind !== "Workload" || object.spec.node === undefined) continue;
+    nodes.set(`${object.metadata.namespace}/${object.metadata.name}`, object.spec.node);
+  }
+  const placed = ruleset.subjects.filter(({ workload }) => nodes.has(workload));
+  return [...Map.groupBy(placed, ({ workload }) => nodes.get(workload) ?? "")].map(([node, subjects]) => ({
+    node,
+    backend: backends.get(node) ?? "ebpf",
+    subjects,
+  }));
+}
+
+/** At the rule that asks for it, or at the workload. */
+function refuse({ workload, rule, message, fix }: Refusal, node: string): Warning {
+  const [namespace = "", name = ""] = workload.split("/");
+  const key =
+    rule === undefined
+      ? refKey({ kind: "Workload", namespace, name })
+      : refKey({ kind: "NetworkPolicy", ...rule.policy });
+  return {
+    key,
+    problem: {
+      code: "cannotEnforce",
+      path: rule === undefined ? ["spec"] : ["spec", rule.direction, rule.index],
+      ...(rule === undefined ? { anchor: "key" as const } : {}),
+      message: `workload ${workload} on node ${node}: ${message}`,
+      fix,
+    },
+  };
+}
+
+/** The largest rule of the largest profile. */
+function blame(profile: Profile, node: string, words: string, limit: number): Warning {
+  const weights = profile.clauses.map(({ rule, peers, ports }) => ({
+    rule,
+    weight: (peers === "any" ? 1 : peers.length) * (ports === "any" ? 1 : ports.length),
+  }));
+  const heaviest = weights.reduce((a, b) => (b.weight > a.weight ? b : a), weights[0] ?? { rule: 0, weight: 0 });
+  const { policy, direction, index } = profile.rules[heaviest.rule] ?? raise(profile);
+  const kind: Kind = "NetworkPolicy";
+  return {
+    key: refKey({ kind, ...policy }),
+    problem: {
+      code: "tooLarge",
+      path: ["spec", direction, index],
+      message:
+        `the policies for the workloads of node ${node} need more than the ${limit} ${words} that a node's kernel tables hold; ` +
+        `this rule of policy ${policy.namespace}/${policy.name} takes the most`,
+      wanted: `at most ${limit} ${words} on a node`,
+      fix: "name ranges of ports and wider blocks in place of single ones, or spread the workloads over more nodes",
+    },
+  };
+}
+
+function raise(profile: Profile): never {
+  throw new TypeError(`profile ${profile.key} takes room and has no rule`);
+}

@@ -1,0 +1,159 @@
+/**
+ * Objects against each other: what each document alone cannot show. Says which objects are accepted
+ * and why the others are not.
+ */
+import type { Kind, Node, Workload } from "../../model/objects.js";
+import { qualifiedName } from "../../model/state.js";
+import type { FileObject, PlacedProblem } from "../document/file.js";
+import type { Path, Problem } from "../problem.js";
+import { suggest } from "../../model/suggest.js";
+
+export interface Comparison {
+  readonly accepted: ReadonlyMap<string, FileObject>;
+  readonly problems: readonly PlacedProblem[];
+}
+
+/** `unread`: kinds of which objects may be missing because of errors; nothing is concluded from their absence. */
+export function compareObjects(all: readonly FileObject[], unread: ReadonlySet<Kind | null>): Comparison {
+  const { unique, problems: duplicates } = findDuplicates(all);
+  const problems = [
+    ...duplicates,
+    ...(unread.has("Node") || unread.has(null) ? [] : findUndeclaredNodes(unique)),
+    ...findCgroupConflicts(unique),
+    ...findNodeAddressConflicts(unique),
+  ];
+  const refused = new Set(problems.map(({ at }) => at));
+  const accepted = new Map(unique.filter((object) => !refused.has(object)).map((object) => [object.key, object]));
+  return { accepted, problems };
+}
+
+function findDuplicates(all: readonly FileObject[]): {
+  readonly unique: readonly FileObject[];
+  readonly problems: readonly PlacedProblem[];
+} {
+  const first = new Map<string, FileObject>();
+  const problems: PlacedProblem[] = [];
+  for (const at of all) {
+    const before = first.get(at.key);
+    if (before === undefined) first.set(at.key, at);
+    else {
+      const { ref } = at.state;
+      problems.push({
+        at,
+        problem: {
+          code: "duplicateObject",
+          path: ["metadata", "name"],
+          message: `${ref.kind} ${qualifiedName(ref)} is declared already at ${where(before)}`,
+          found: qualifiedName(ref),
+          wanted: "each object once",
+          fix: "remove one of the two, or give it another name",
+        },
+      });
+    }
+  }
+  return { unique: [...first.values()], problems };
+}
+
+const where = ({ state: { position } }: FileObject): string =>
+  position === undefined ? "another place" : `${position.file}:${position.line}`;
+
+interface Of<T> {
+  readonly at: FileObject;
+  readonly object: T;
+}
+
+const nodesOf = (all: readonly FileObject[]): readonly Of<Node>[] =>
+  all.flatMap((at) => (at.state.object.kind === "Node" ? [{ at, object: at.state.object }] : []));
+
+const workloadsOf = (all: readonly FileObject[]): readonly Of<Workload>[] =>
+  all.flatMap((at) => (at.state.object.kind === "Workload" ? [{ at, object: at.state.object }] : []));
+
+function placed(at: FileObject, path: Path, rest: Omit<Problem, "path">): PlacedProblem {
+  return { at, problem: { path, ...rest } };
+}
+
+const SUGGESTED_NODES = 20;
+const COMPARED_NODES = 5_000;
+
+/** Only where the state declares any Node: a state without is one machine's, whose node needs no declaration. */
+function findUndeclaredNodes(all: readonly FileObject[]): readonly PlacedProblem[] {
+  const names = new Set(nodesOf(all).map(({ object }) => object.metadata.name));
+  if (names.size === 0) return [];
+  // Each is compared with every name there is: past a few, they were not mistyped one by one.
+  const suggestions = new Map<string, string | undefined>();
+  const meantBy = (node: string): string | undefined => {
+    if (!suggestions.has(node) && suggestions.size < SUGGESTED_NODES)
+      suggestions.set(node, suggest(node, [...names].slice(0, COMPARED_NODES)));
+    return suggestions.get(node);
+  };
+  return workloadsOf(all).flatMap(({ at, object }) => {
+    const { node } = object.spec;
+    if (node === undefined || names.has(node)) return [];
+    const meant = meantBy(node);
+    return [
+      placed(at, ["spec", "node"], {
+        code: "undeclaredNode",
+        message: `node ${node} is not declared`,
+        found: node,
+        wanted: "the name of a Node of this state",
+        fix:
+          meant === undefined
+            ? `declare Node ${node}, or leave out node for an external peer`
+            : `did you mean ${meant}?`,
+      }),
+    ];
+  });
+}
+
+/**
+ * One process must not be in two workloads of a node. In the order of the paths with a slash behind
+ * each, whatever lies inside a cgroup follows it at once, so one look back at those still open is enough.
+ */
+function findCgroupConflicts(all: readonly FileObject[]): readonly PlacedProblem[] {
+  const byNode = Map.groupBy(
+    workloadsOf(all).filter(({ object }) => object.spec.node !== undefined && object.spec.cgroup !== undefined),
+    ({ object }) => object.spec.node ?? "",
+  );
+  return [...byNode.values()].flatMap((workloads) => {
+    const sorted = workloads
+      .map(({ at, object }) => ({ at, name: qualifiedName(at.state.ref), path: `${object.spec.cgroup ?? ""}/` }))
+      .sort((a, b) => (a.path < b.path ? -1 : a.path > b.path ? 1 : 0));
+    const open: (typeof sorted)[number][] = [];
+    return sorted.flatMap((workload) => {
+      while (open.length > 0 && !workload.path.startsWith(open.at(-1)?.path ?? "")) open.pop();
+      const outer = open.at(-1);
+      open.push(workload);
+      if (outer === undefined) return [];
+      const same = outer.path === workload.path;
+      return [
+        placed(workload.at, ["spec", "cgroup"], {
+          code: "cgroupConflict",
+          message: `cgroup ${workload.path.slice(0, -1)} ${same ? "is also that" : `lies inside ${outer.path.slice(0, -1)}`} of workload ${outer.name} at ${where(outer.at)}`,
+          found: workload.path.slice(0, -1),
+          wanted: "a cgroup of its own, neither inside nor around another workload's on the same node",
+        }),
+      ];
+    });
+  });
+}
+
+function findNodeAddressConflicts(all: readonly FileObject[]): readonly PlacedProblem[] {
+  const first = new Map<string, FileObject>();
+  return nodesOf(all).flatMap(({ at, object }) =>
+    object.spec.addresses.flatMap((address) => {
+      const before = first.get(address);
+      if (before === undefined) {
+        first.set(address, at);
+        return [];
+      }
+      return [
+        placed(at, ["spec", "address"], {
+          code: "nodeAddressConflict",
+          message: `address ${address} is also that of node ${before.state.ref.name} at ${where(before)}`,
+          found: address,
+          wanted: "addresses that no other node has",
+        }),
+      ];
+    }),
+  );
+}

@@ -1,0 +1,229 @@
+/**
+ * Warnings: what is legal and probably wrong. Pure over the objects of a state.
+ *
+ * A warning that is sometimes wrong teaches people to ignore all of them. So each states a fact of the
+ * whole state, and is left out where objects that could change it may be missing because of errors.
+ */
+import type { ConnectivityTest, Kind, NetworkPolicy, Peer, PolicyPort, Workload } from "../../model/objects.js";
+import { qualifiedName, type ObjectSet, type StateObject } from "../../model/state.js";
+import { canonicalJson } from "../../model/digest.js";
+import { SelectorIndex } from "../matches.js";
+import type { Path, Problem } from "../problem.js";
+import { findShadows, type RuleShape } from "./shadowed-rules.js";
+
+export interface Warning {
+  /** `refKey` of the object it is reported at. */
+  readonly key: string;
+  readonly problem: Problem;
+}
+
+export function lintObjects(objects: ObjectSet, unread: ReadonlySet<Kind | null>): readonly Warning[] {
+  const may = (...kinds: readonly Kind[]): boolean => unread.has(null) || kinds.some((kind) => unread.has(kind));
+  const index = new SelectorIndex(objects);
+  const peers = new PeerCheck(index);
+  const warnings: Warning[] = [];
+  const declared = new Set(
+    [...objects.values()].flatMap(({ object }) => (object.kind === "Namespace" ? [object.metadata.name] : [])),
+  );
+  const checkNamespaces = declared.size > 0 && !may("Namespace");
+  const checkSelectors = !may("Workload", "Namespace");
+  const withoutCgroups = new Set(
+    [...objects.values()].flatMap(({ object }) =>
+      object.kind === "Node" && object.spec.enforcement === "pf" ? [object.metadata.name] : [],
+    ),
+  );
+  for (const [key, state] of objects) {
+    const { object } = state;
+    const found: Problem[] = [];
+    if (object.kind === "Workload") found.push(...lintWorkload(object, may("Node") ? null : withoutCgroups));
+    if (object.kind === "NetworkPolicy")
+      found.push(...lintPolicy(object), ...(checkSelectors ? lintSelectors(object, index, peers) : []));
+    if (object.kind === "ConnectivityTest" && checkSelectors) found.push(...lintTest(object, index));
+    if (checkNamespaces) found.push(...lintNamespace(state, declared));
+    warnings.push(...found.map((problem) => ({ key, problem })));
+  }
+  return checkSelectors ? [...warnings, ...peers.withoutAddresses()] : warnings;
+}
+
+function lintNamespace({ ref }: StateObject, declared: ReadonlySet<string>): readonly Problem[] {
+  if (ref.namespace === null || declared.has(ref.namespace)) return [];
+  return [
+    {
+      code: "undeclaredNamespace",
+      path: ["metadata", "namespace"],
+      message: `namespace ${ref.namespace} is not declared, and other namespaces are`,
+      found: ref.namespace,
+      wanted: "a declared Namespace",
+      fix: `declare Namespace ${ref.namespace}; without it, it has no labels but its name`,
+    },
+  ];
+}
+
+/** @param withoutCgroups nodes that tell workloads apart by their addresses; null where some may be missing */
+function lintWorkload({ spec }: Workload, withoutCgroups: ReadonlySet<string> | null): readonly Problem[] {
+  if (spec.node === undefined && spec.addresses.length === 0) {
+    return [
+      {
+        code: "unreachableWorkload",
+        path: ["spec"],
+        anchor: "key",
+        message:
+          "the workload has neither node nor addresses: nothing is enforced for it, and no rule that means it matches a packet",
+        wanted: "node and cgroup, or addresses",
+        fix: "add addresses for an external peer, or node, cgroup and addresses",
+      },
+    ];
+  }
+  if (spec.node !== undefined && spec.cgroup === undefined && withoutCgroups?.has(spec.node) === false) {
+    return [
+      {
+        code: "workloadWithoutCgroup",
+        path: ["spec", "node"],
+        message: `the workload runs on node ${spec.node} and has no cgroup, by which eBPF would know its processes`,
+        wanted: "cgroup",
+        fix: "add cgroup, or leave out node for an external peer",
+      },
+    ];
+  }
+  return [];
+}
+
+function lintPolicy(policy: NetworkPolicy): readonly Problem[] {
+  const { spec } = policy;
+  if (spec.policyTypes.length === 0) {
+    return [
+      {
+        code: "isolatesNothing",
+        path: ["spec"],
+        anchor: "key",
+        message: "the policy isolates no direction, and so allows and denies nothing",
+        wanted: "ingress, egress or policyTypes",
+        fix: "add ingress: [] to deny what comes in, egress: [] to deny what goes out, or rules",
+      },
+    ];
+  }
+  return [
+    ...lintRules(
+      "ingress",
+      (spec.ingress ?? []).map(({ from, ports }) => ({ peers: from, ports })),
+    ),
+    ...lintRules(
+      "egress",
+      (spec.egress ?? []).map(({ to, ports }) => ({ peers: to, ports })),
+    ),
+    ...(spec.egress ?? []).flatMap(({ to = [], ports = [] }, rule) =>
+      to.length > 0 && to.every(({ ipBlock }) => ipBlock !== undefined) ? lintPortNames(ports, rule) : [],
+    ),
+  ];
+}
+
+/** On egress a port name is the peer's own, and only a workload has any. */
+function lintPortNames(ports: readonly PolicyPort[], rule: number): readonly Problem[] {
+  return ports.flatMap((each, at): readonly Problem[] => {
+    if (each.protocol === "ICMP" || typeof each.port !== "string") return [];
+    return [
+      {
+        code: "portNameOfBlock",
+        path: ["spec", "egress", rule, "ports", at, "port"],
+        message: `port ${each.port} is a name, all peers of this rule are address blocks, and those have no named ports: it allows nothing`,
+        found: each.port,
+        wanted: "a number",
+        fix: "write the number of the port, or name workloads by a podSelector",
+      },
+    ];
+  });
+}
+
+function lintRules(direction: "ingress" | "egress", rules: readonly RuleShape[]): readonly Problem[] {
+  return findShadows(rules).map(({ rule, by }) => ({
+    code: "shadowedRule",
+    path: ["spec", direction, rule],
+    message: `rule ${direction}[${by}] of this policy allows all that this rule allows`,
+    fix: "remove this rule, or narrow the other one",
+  }));
+}
+
+function lintSelectors(policy: NetworkPolicy, index: SelectorIndex, peers: PeerCheck): readonly Problem[] {
+  const { namespace } = policy.metadata;
+  const found: Problem[] = [];
+  if (!index.selectsAny(namespace, policy.spec.podSelector)) {
+    found.push({
+      code: "selectsNoWorkload",
+      path: ["spec", "podSelector"],
+      anchor: "key",
+      message: `podSelector selects no workload of namespace ${namespace}`,
+      found: canonicalJson(policy.spec.podSelector),
+      wanted: "labels that a workload of the namespace has",
+    });
+  }
+  const check = (list: readonly Peer[] | undefined, path: Path): void => {
+    for (const [at, peer] of (list ?? []).entries()) {
+      if (peer.ipBlock !== undefined || peers.check(peer, namespace, policy)) continue;
+      // An author may have written the only peer without a list; positions then end at the list's key.
+      found.push(noMatch(peer, namespace, [...path, at]));
+    }
+  };
+  policy.spec.ingress?.forEach(({ from }, rule) => check(from, ["spec", "ingress", rule, "from"]));
+  policy.spec.egress?.forEach(({ to }, rule) => check(to, ["spec", "egress", rule, "to"]));
+  return found;
+}
+
+/** What selects nothing expects nothing. */
+function lintTest({ metadata, spec }: ConnectivityTest, index: SelectorIndex): readonly Problem[] {
+  const ends = (["allow", "deny"] as const).flatMap((list) =>
+    spec[list].flatMap((expectation, at) =>
+      (["from", "to"] as const).flatMap((end) =>
+        (expectation[end] ?? []).map((peer, place) => ({ peer, path: ["spec", list, at, end, place] })),
+      ),
+    ),
+  );
+  return ends
+    .filter(({ peer }) => peer.ipBlock === undefined && !index.matchesAny(peer, metadata.namespace))
+    .map(({ peer, path }): Problem => noMatch(peer, metadata.namespace, path));
+}
+
+function noMatch(peer: Peer, namespace: string, path: Path): Problem {
+  return {
+    code: "peerMatchesNothing",
+    path,
+    message: `this peer matches no workload${peer.namespaceSelector === undefined ? ` of namespace ${namespace}` : ""}`,
+    found: canonicalJson(peer),
+    wanted: "labels that some workload, or its namespace, has",
+  };
+}
+
+/** Peers and what they match, each distinct peer once. */
+class PeerCheck {
+  readonly #matched = new Map<string, boolean>();
+  readonly #addressless = new Map<string, { readonly workload: Workload; readonly policy: NetworkPolicy }>();
+
+  constructor(readonly index: SelectorIndex) {}
+
+  /** Whether the peer matches any workload; workloads without addresses that it matches are remembered. */
+  check(peer: Peer, namespace: string, policy: NetworkPolicy): boolean {
+    const key = `${peer.namespaceSelector === undefined ? namespace : ""}\n${canonicalJson(peer)}`;
+    const known = this.#matched.get(key);
+    if (known !== undefined) return known;
+    const matched = this.index.matchesAny(peer, namespace);
+    this.#matched.set(key, matched);
+    for (const workload of this.index.addresslessMatches(peer, namespace)) {
+      const name = `Workload/${workload.metadata.namespace}/${workload.metadata.name}`;
+      if (!this.#addressless.has(name)) this.#addressless.set(name, { workload, policy });
+    }
+    return matched;
+  }
+
+  withoutAddresses(): readonly Warning[] {
+    return [...this.#addressless].map(([key, { policy }]) => ({
+      key,
+      problem: {
+        code: "peerWithoutAddress",
+        path: ["spec"],
+        anchor: "key",
+        message: `the workload has no addresses, and policy ${qualifiedName(policy.metadata)} means it as a peer: that rule will not match its packets`,
+        wanted: "addresses",
+        fix: "add its addresses",
+      },
+    }));
+  }
+}

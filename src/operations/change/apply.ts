@@ -1,0 +1,50 @@
+/** `ztap apply`: commits a plan as one revision, if head is still the one it was made against. */
+import type { Revision } from "../../model/state.js";
+import type { Store } from "../../interfaces/store.js";
+import type { Clock, Random } from "../../interfaces/system.js";
+import type { Planned } from "./plan.js";
+import { OperationError } from "../../model/operation-error.js";
+import { requireOverride } from "./ownership.js";
+import { stalePlan } from "./stale.js";
+
+export interface ApplyOptions {
+  /** Who applies: `user@host`. */
+  readonly author: string;
+  readonly node: string;
+  /** What the operator says why; empty for nothing. */
+  readonly message: string;
+  /** Whether to commit over what a polled source says. */
+  readonly override: boolean;
+}
+
+/** Null where there was nothing to commit. @throws OperationError `stale-plan`, `override-needed` */
+export async function applyPlan(
+  deps: { readonly store: Store; readonly clock: Clock; readonly random: Random },
+  { plan, desired }: Pick<Planned, "plan" | "desired">,
+  options: ApplyOptions,
+): Promise<Revision | null> {
+  const { store, clock, random } = deps;
+  if (plan.changes.length === 0) return null;
+  await requireOverride(store, desired.source, options.override);
+  const outcome = await store.commit(
+    {
+      objects: [...desired.objects.values()],
+      source: desired.source,
+      node: options.node,
+      author: options.author,
+      reason: options.message === "" ? "apply" : `apply: ${options.message}`,
+      commitId: random.id(),
+      time: new Date(clock.now()).toISOString(),
+    },
+    { expectHead: plan.base, fence: null },
+  );
+  switch (outcome.outcome) {
+    case "committed":
+      return outcome.revision;
+    case "stale-head":
+      throw stalePlan(plan.base, outcome.head);
+    case "suspended":
+    case "fenced":
+      throw new OperationError("stale-plan", "the store refused the commit; plan again");
+  }
+}

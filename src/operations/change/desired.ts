@@ -1,0 +1,38 @@
+/** Source → desired state, with every problem found on the way. */
+import type { Diagnostic } from "../../model/diagnostic.js";
+import { hasErrors } from "../../model/diagnostic.js";
+import type { DesiredState } from "../../model/state.js";
+import type { Unverified } from "../../model/status.js";
+import type { readManifests } from "../../manifest/read.js";
+import { OperationError } from "../../model/operation-error.js";
+import type { Snapshot, Source, SourceFile } from "../../interfaces/source.js";
+
+export interface ReadResult {
+  /** Null where there are errors: a state that does not validate is not planned in part. */
+  readonly desired: DesiredState | null;
+  readonly diagnostics: readonly Diagnostic[];
+  /** For showing the lines that diagnostics point at. */
+  readonly files: readonly SourceFile[];
+}
+
+/** @throws OperationError `unverified` where signatures are asked for, and one is missing */
+export async function readDesired(source: Source, read: typeof readManifests, commit?: string): Promise<ReadResult> {
+  return toDesired(await source.fetch(commit), read);
+}
+
+export function toDesired(snapshot: Snapshot, read: typeof readManifests): ReadResult {
+  if (snapshot.unverified) throw unverified(snapshot.unverified);
+  const { objects, diagnostics } = read(snapshot.files, { skipped: snapshot.skipped ?? [] });
+  return {
+    desired: hasErrors(diagnostics) ? null : { source: snapshot.source, objects },
+    diagnostics,
+    files: snapshot.files,
+  };
+}
+
+function unverified({ commit, author, problem }: Unverified): OperationError {
+  return new OperationError(
+    "unverified",
+    `commit ${commit.slice(0, 12)} of ${author} is not accepted: ${problem}; source.verify says who has to sign`,
+  );
+}

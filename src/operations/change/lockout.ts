@@ -1,0 +1,78 @@
+/**
+ * What is asked before a state is committed: whether it would cut an agent, the way of agents to their store or
+ * source, or an SSH session that is in use on this machine. Each agent asks again before it enforces.
+ */
+import type { ObjectSet } from "../../model/state.js";
+import type { Lifelines } from "../../model/management-access.js";
+import { compile } from "../../policy/compile/compile.js";
+import { clientsOf, findLockouts, holds } from "../../policy/lockout.js";
+import type { LifelineReader } from "../../interfaces/management-access.js";
+import type { Store } from "../../interfaces/store.js";
+import { OperationError } from "../../model/operation-error.js";
+
+export interface LockoutDeps {
+  readonly store: Store;
+  /** Null where a lock-out is allowed. */
+  readonly lifelines: LifelineReader | null;
+  /** The node that this machine is, as far as its settings say. */
+  readonly node: string;
+  /** This machine and its boot, by which an agent's status shows to be of this machine; null where that is not known. */
+  readonly boot: string | null;
+}
+
+/** One sentence for each lifeline that the state would cut; none where that is allowed. */
+export async function lockoutsOf(deps: LockoutDeps, objects: ObjectSet): Promise<readonly string[]> {
+  const { lifelines } = deps;
+  if (lifelines === null) return [];
+  const found: string[] = [];
+  const clients = clientsOf(objects);
+  for (const [node, lines] of await lifelinesByNode(deps, lifelines)) {
+    if (!isConcerned(objects, node, lines)) continue;
+    found.push(...findLockouts(compile(objects, node), lines, clients));
+  }
+  return found;
+}
+
+/** @throws OperationError `lockout` */
+export async function refuseLockout(deps: LockoutDeps, objects: ObjectSet): Promise<void> {
+  const found = await lockoutsOf(deps, objects);
+  if (found.length === 0) return;
+  throw new OperationError(
+    "lockout",
+    `this would lock out: ${found.join("; ")}. Give the workload a cgroup of its own or allow the session, or use --allow-lockout; nothing was changed`,
+  );
+}
+
+async function lifelinesByNode(
+  { store, node, boot }: LockoutDeps,
+  reader: LifelineReader,
+): Promise<ReadonlyMap<string, Lifelines>> {
+  const [statuses, heartbeats, sessions, servers] = await Promise.all([
+    store.listNodeStatus(),
+    store.listHeartbeats(),
+    reader.sessions(),
+    reader.servers(),
+  ]);
+  const alive = new Set(heartbeats.filter((beat) => beat.alive).map(({ id }) => id));
+  const lines = new Map<string, Lifelines>([[node, { agent: null, sessions, servers }]]);
+  for (const status of statuses) {
+    const isHere = status.node === node || (boot !== null && status.boot === boot);
+    const agent = alive.has(status.node) ? (status.agentCgroup ?? null) : null;
+    // What a dead agent said last may have moved long ago.
+    const told = { agent, sessions: [], servers: alive.has(status.node) ? (status.servers ?? []) : [] };
+    lines.set(status.node, isHere ? { agent, sessions, servers } : told);
+  }
+  return lines;
+}
+
+/** Compiling is for the few nodes with a workload around a lifeline. */
+function isConcerned(objects: ObjectSet, node: string, { agent, sessions, servers }: Lifelines): boolean {
+  const inner = [...(agent === null ? [] : [agent]), ...[...sessions, ...servers].flatMap(({ cgroups }) => cgroups)];
+  if (inner.length === 0) return false;
+  return [...objects.values()].some(
+    ({ object }) =>
+      object.kind === "Workload" &&
+      object.spec.node === node &&
+      inner.some((cgroup) => holds(object.spec.cgroup ?? null, cgroup)),
+  );
+}

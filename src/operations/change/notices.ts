@@ -1,0 +1,30 @@
+/** What whoever plans or commits should know besides: of the source's suspension, and of what a leader would hold. */
+import type { Suspension } from "../../model/source-control.js";
+import { describeDeletion, massDeletion } from "../../plan/deletions.js";
+import type { Store } from "../../interfaces/store.js";
+import type { Planned } from "./plan.js";
+
+export interface Notice {
+  readonly code: "suspended" | "mass-deletion";
+  readonly message: string;
+}
+
+export async function suspensionNotices(store: Store): Promise<readonly Notice[]> {
+  const { suspension } = await store.readOrders();
+  return suspension === null ? [] : [{ code: "suspended", message: describeSuspension(suspension) }];
+}
+
+export function deletionNotices({ desired, base }: Planned, maxDeletePercent: number): readonly Notice[] {
+  const before = [...(base?.objects.values() ?? [])].map(({ ref }) => ref);
+  const mass = massDeletion(desired.objects, before, maxDeletePercent);
+  if (mass === null) return [];
+  const message =
+    `this deletes ${describeDeletion(mass)}, more than source.maxDeletePercent (${maxDeletePercent}): a leader that ` +
+    "finds it in the source holds it until somebody confirms that very commit, by `ztap cluster approve` or `ztap apply`";
+  return [{ code: "mass-deletion", message }];
+}
+
+export function describeSuspension({ by, since, until, reason }: Suspension): string {
+  const end = until === null ? "`ztap cluster resume` ends it" : `it ends at ${until}, or by \`ztap cluster resume\``;
+  return `the source is suspended by ${by} since ${since}: ${reason}; nothing of it is committed, agents go on healing; ${end}`;
+}

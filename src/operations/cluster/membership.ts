@@ -1,0 +1,224 @@
+/** Membership, leadership and health: what was declared, who joined, and who is alive, side by side. */
+import type { Suspension } from "../../model/source-control.js";
+import type { Revision } from "../../model/state.js";
+import type { Heartbeat, Member, NodeStatus, SourceStatus } from "../../model/status.js";
+import type { Store } from "../../interfaces/store.js";
+import type { Clock } from "../../interfaces/system.js";
+import { runsAs, whyAway } from "../policy/silent-agent.js";
+import { OperationError } from "../../model/operation-error.js";
+import { readSourceNow } from "../policy/git-state.js";
+import { isHostAndPort, isNodeName } from "../../settings/settings.js";
+
+export interface ClusterNode {
+  readonly id: string;
+  readonly address: string;
+  /** `none`: it is no member. */
+  readonly role: "leader" | "follower" | "none";
+  /** `absent`: declared, and nothing was ever heard of it; `left`: heard of, and no member any more. */
+  readonly state: "healthy" | "unhealthy" | "left" | "absent";
+  /** Whether the head revision declares it. */
+  readonly declared: boolean;
+  readonly joinedAt: string | null;
+  readonly lastSeen: string | null;
+  /** Milliseconds since the last heartbeat. */
+  readonly heartbeatAgeMs: number | null;
+  readonly enforcedRevision: number | null;
+  /** See NodeStatus. */
+  readonly rulesetDigest: string | null;
+  /** Revisions between head and what it enforces; null where it enforces nothing. */
+  readonly lag: number | null;
+  /** What is wrong with it, as last known; null for nothing. */
+  readonly message: string | null;
+}
+
+export interface ClusterStatus {
+  readonly backend: string;
+  readonly revision: number | null;
+  readonly leader: { readonly id: string; readonly address: string } | null;
+  readonly nodes: readonly ClusterNode[];
+  readonly source: SourceStatus | null;
+  /** While it is in force the leader commits nothing from the source. */
+  readonly suspension: Suspension | null;
+}
+
+export interface ClusterDeps {
+  readonly store: Store;
+  readonly clock: Clock;
+}
+
+export async function readClusterStatus({ store, clock }: ClusterDeps): Promise<ClusterStatus> {
+  const head = await store.readHead();
+  const [members, heartbeats, statuses, leader, orders, revision] = await Promise.all([
+    store.listMembers(),
+    store.listHeartbeats(),
+    store.listNodeStatus(),
+    store.readLeader(),
+    store.readOrders(),
+    head === null ? null : store.readRevision(head),
+  ]);
+  const { suspension } = orders;
+  const source = await readSourceNow(store, revision, suspension);
+  const declared = declaredNodes(revision);
+  const memberById = new Map(members.map((member) => [member.id, member]));
+  const beatById = new Map(heartbeats.map((beat) => [beat.id, beat]));
+  const statusById = new Map(statuses.map((status) => [status.node, status]));
+  const ids = new Set([...declared, ...memberById.keys(), ...beatById.keys(), ...statusById.keys()]);
+  const nodes = [...ids].sort().map((id) =>
+    toNode(
+      {
+        id,
+        isDeclared: declared.has(id),
+        member: memberById.get(id),
+        beat: beatById.get(id),
+        status: statusById.get(id),
+        other: runsAs(statusById.get(id), statuses, heartbeats),
+      },
+      { head, leader, now: clock.now() },
+    ),
+  );
+  const leading =
+    leader === null ? null : { id: leader, address: nodes.find(({ id }) => id === leader)?.address ?? "" };
+  return {
+    backend: store.backend,
+    revision: head,
+    leader: leading,
+    nodes,
+    source,
+    suspension,
+  };
+}
+
+function declaredNodes(revision: Revision | null): ReadonlySet<string> {
+  return new Set((revision?.entries ?? []).filter(({ kind }) => kind === "Node").map(({ name }) => name));
+}
+
+interface Known {
+  readonly id: string;
+  readonly isDeclared: boolean;
+  readonly member: Member | undefined;
+  readonly beat: Heartbeat | undefined;
+  readonly status: NodeStatus | undefined;
+  /** See `runsAs`. */
+  readonly other: string | null;
+}
+
+function toNode(
+  known: Known,
+  cluster: { readonly head: number | null; readonly leader: string | null; readonly now: number },
+): ClusterNode {
+  const { id, isDeclared, member, beat, status } = known;
+  const enforcedRevision = status?.enforcedRevision ?? null;
+  return {
+    id,
+    address: member?.address ?? beat?.address ?? "",
+    role: id === cluster.leader ? "leader" : member === undefined ? "none" : "follower",
+    state: stateOf(known),
+    declared: isDeclared,
+    joinedAt: member?.joinedAt ?? null,
+    lastSeen: beat?.lastSeen ?? null,
+    // Clocks of two machines differ: nobody was seen in the future.
+    heartbeatAgeMs: beat === undefined ? null : Math.max(0, cluster.now - Date.parse(beat.lastSeen)),
+    enforcedRevision,
+    rulesetDigest: status?.rulesetDigest ?? null,
+    lag: cluster.head === null || enforcedRevision === null ? null : cluster.head - enforcedRevision,
+    message: problemOf(known),
+  };
+}
+
+function stateOf({ member, beat, status }: Known): ClusterNode["state"] {
+  if (member === undefined) return beat === undefined && status === undefined ? "absent" : "left";
+  return beat?.alive === true ? "healthy" : "unhealthy";
+}
+
+function problemOf({ member, beat, status, other }: Known): string | null {
+  const problem = status === undefined || status.state === "InSync" ? null : messageOf(status);
+  const isAlive = beat?.alive === true;
+  if (member === undefined)
+    return isAlive
+      ? "left, but its agent still runs: restart it to join again, or stop it"
+      : "has not joined: its agent joins when it starts";
+  if (isAlive) return problem;
+  const silent = beat === undefined ? "its agent has never run" : whyAway(other, null);
+  return problem === null ? silent : `${silent}; last it said: ${problem}`;
+}
+
+/** A message beside a drift tells what was healed before, and nothing of what differs now. */
+function messageOf({ state, message, drift }: NodeStatus): string {
+  const detail = drift[0]?.detail;
+  return (state === "Drifted" ? (detail ?? message) : (message ?? detail)) ?? state;
+}
+
+export interface Joined {
+  readonly member: Member;
+  /** False where it had joined already, with this address. */
+  readonly changed: boolean;
+  readonly declared: boolean;
+}
+
+/**
+ * Makes a node a member before its agent has ever run. An agent joins by itself when it starts.
+ * @throws OperationError `usage`, `node-alive` where its agent runs under another address
+ */
+export async function joinCluster({ store, clock }: ClusterDeps, id: string, address: string): Promise<Joined> {
+  if (!isNodeName(id))
+    throw new OperationError(
+      "usage",
+      `${JSON.stringify(id)} cannot be the name of a node; wanted a DNS label, as in web-1`,
+    );
+  if (!isHostAndPort(address))
+    throw new OperationError("usage", `${JSON.stringify(address)} is no address; wanted host:port or [IPv6]:port`);
+  const [members, heartbeats, head] = await Promise.all([
+    store.listMembers(),
+    store.listHeartbeats(),
+    store.readHead(),
+  ]);
+  const known = members.find((member) => member.id === id);
+  const beat = heartbeats.find((heartbeat) => heartbeat.id === id && heartbeat.alive);
+  if (beat !== undefined && beat.address !== address) {
+    throw new OperationError(
+      "node-alive",
+      `the agent of node ${id} runs, and says that its address is ${beat.address}; change it there (--address), it joins by itself`,
+    );
+  }
+  const member = { id, address, joinedAt: known?.joinedAt ?? new Date(clock.now()).toISOString() };
+  const changed = known?.address !== address;
+  if (changed) await store.joinMember(member);
+  const declared = declaredNodes(head === null ? null : await store.readRevision(head)).has(id);
+  return { member, changed, declared };
+}
+
+export interface Left {
+  readonly id: string;
+  readonly address: string;
+  /** Whether its agent ran, and `force` was given. */
+  readonly wasAlive: boolean;
+}
+
+/**
+ * Forgets a node: member, heartbeat and status. What its kernel enforces stays in force.
+ * @throws OperationError `not-found`, `node-alive` where its agent runs and `force` is not given
+ */
+export async function leaveCluster(store: Store, id: string, force: boolean): Promise<Left> {
+  const [members, heartbeats, statuses] = await Promise.all([
+    store.listMembers(),
+    store.listHeartbeats(),
+    store.listNodeStatus(),
+  ]);
+  const member = members.find((known) => known.id === id);
+  const beat = heartbeats.find((known) => known.id === id);
+  if (member === undefined && beat === undefined && !statuses.some(({ node }) => node === id)) {
+    // What is there may not have its shape: it goes as well. A store that is empty is not made for that.
+    if ((await store.readHead()) !== null && (await store.leaveMember(id))) return { id, address: "", wasAlive: false };
+    const hint = members.length === 0 ? "no node has" : `these have: ${members.map((known) => known.id).join(", ")}`;
+    throw new OperationError("not-found", `node ${id} has not joined; ${hint}`);
+  }
+  const wasAlive = beat?.alive === true;
+  if (wasAlive && !force) {
+    throw new OperationError(
+      "node-alive",
+      `the agent of node ${id} still runs and would come back; stop it first, or use --force`,
+    );
+  }
+  await store.leaveMember(id);
+  return { id, address: member?.address ?? beat?.address ?? "", wasAlive };
+}

@@ -1,0 +1,127 @@
+/** What a node enforces, as it said itself, and where its kernel can be read from here: what that holds now. */
+import type { CommittedState } from "../../model/state.js";
+import type { DriftItem, NodeStatus, SubjectStatus } from "../../model/status.js";
+import { diffEnforcement, judgeSubjects, listDrift, movedWorkloads, withoutRestarts } from "../../diff/drift.js";
+import { compile } from "../../policy/compile/compile.js";
+import type { Ruleset } from "../../model/ruleset.js";
+import { EnforcerError, type Enforcer, type PacketCounters } from "../../interfaces/enforcer.js";
+import type { Store } from "../../interfaces/store.js";
+import type { Clock } from "../../interfaces/system.js";
+
+/** An enforcer that is only looked through. */
+export type Observer = Pick<Enforcer, "backend" | "open" | "lower" | "observe" | "close">;
+
+export interface ObserveDeps {
+  readonly store: Store;
+  readonly clock: Clock;
+  /** For looking into this machine's own kernel, now; null for a node that is not enforced here, or without the privilege to look. */
+  readonly openLocal: (node: string, boot: string | null) => Promise<Observer | null>;
+  /** Whether the node's agent runs on this machine; null where that cannot be told. Asked only where `openLocal` opens it. */
+  readonly isAgentHere?: (node: string) => Promise<boolean | null>;
+}
+
+export interface ObservedNode {
+  readonly status: NodeStatus | null;
+  /** Whether the kernel was read just now, and not by the agent some time ago. */
+  readonly isLive: boolean;
+  /** Whether its agent runs on this machine; null where that is not known. */
+  readonly hasAgent: boolean | null;
+  /** What is to be known of the reading itself. */
+  readonly note?: string;
+  /** What the kernel has counted, where it was read, and for which ruleset. */
+  readonly counted?: Pick<Compared, "ruleset" | "counters">;
+}
+
+/** The kernel is held against the revision that the node says it enforces: being behind head is no drift. */
+export async function observeNode(
+  deps: ObserveDeps,
+  node: string,
+  head: CommittedState,
+  reported: NodeStatus | null,
+): Promise<ObservedNode> {
+  const local = reported?.backend === "none" ? null : await deps.openLocal(node, reported?.boot ?? null);
+  if (local === null) return { status: reported, isLive: false, hasAgent: null };
+  const hasAgent = (await deps.isAgentHere?.(node)) ?? null;
+  try {
+    await local.open();
+    const enforced = reported?.enforcedRevision ?? head.revision.number;
+    const state = enforced === head.revision.number ? head : await deps.store.readState(enforced);
+    const known = reported?.subjects ?? [];
+    const seen = await compare(local, state, node, known);
+    const ahead = seen.drift.length === 0 ? null : await compareWithHead(deps, local, enforced, node);
+    const compared = ahead ?? seen;
+    const { revision, digest, drift, subjects } = compared;
+    const unreported = {
+      node,
+      backend: local.backend,
+      attemptedRevision: null,
+      enforcedRevision: drift.length === 0 ? revision : null,
+      rulesetDigest: digest,
+      state: "InSync" as const,
+      message: null,
+      healed: 0,
+    };
+    const said =
+      ahead === null ? reported : reported && { ...reported, enforcedRevision: revision, rulesetDigest: digest };
+    const observedAt = new Date(deps.clock.now()).toISOString();
+    return {
+      status: { ...(said ?? unreported), drift, subjects, observedAt },
+      isLive: true,
+      hasAgent,
+      counted: compared,
+    };
+  } catch (error) {
+    // What another version of ztap pinned, or what is damaged, cannot be read; the node's own report can.
+    if (!(error instanceof EnforcerError) || reported === null) throw error;
+    const message = `as last reported; the kernel could not be read: ${error.message}`;
+    return { status: { ...reported, message }, isLive: false, hasAgent, note: message };
+  } finally {
+    await local.close();
+  }
+}
+
+interface Compared {
+  readonly revision: number;
+  readonly digest: string;
+  readonly drift: readonly DriftItem[];
+  readonly subjects: readonly SubjectStatus[];
+  readonly ruleset: Ruleset;
+  readonly counters: PacketCounters;
+}
+
+/** @param known the workloads as the agent last saw them: one whose cgroup was made anew since waits for it, and has not drifted */
+async function compare(
+  local: Observer,
+  { revision, objects }: CommittedState,
+  node: string,
+  known: readonly SubjectStatus[],
+): Promise<Compared> {
+  const ruleset = compile(objects, node);
+  const observed = await local.observe(ruleset);
+  const found = diffEnforcement(local.lower(ruleset), observed);
+  const moved = movedWorkloads(known, observed.subjects);
+  const subjects = judgeSubjects(observed.subjects, found).map((subject): SubjectStatus =>
+    subject.state === "Stalled" && moved.has(subject.workload)
+      ? { ...subject, state: "Pending", message: "its cgroup was made anew, and nothing is attached to it yet" }
+      : subject,
+  );
+  const { counters } = observed;
+  const drift = listDrift(withoutRestarts(found, moved));
+  return { revision: revision.number, digest: ruleset.digest, drift, subjects, ruleset, counters };
+}
+
+/**
+ * An agent enforces a new revision before it says so: what is exactly that is no drift. Null where it is not. Nothing
+ * counts as a restart here, since head may give a workload another cgroup.
+ */
+async function compareWithHead(
+  { store }: ObserveDeps,
+  local: Observer,
+  enforced: number,
+  node: string,
+): Promise<Compared | null> {
+  const head = await store.readHead();
+  if (head === null || head === enforced) return null;
+  const seen = await compare(local, await store.readState(head), node, []);
+  return seen.drift.length === 0 ? seen : null;
+}

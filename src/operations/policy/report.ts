@@ -1,0 +1,354 @@
+/** What the store and the nodes say of the policies: list, history, and the drift report. */
+import type { NetworkPolicy } from "../../model/objects.js";
+import type { Suspension } from "../../model/source-control.js";
+import type { CommittedState, ObjectSet, Revision, RevisionEntry } from "../../model/state.js";
+import { qualifiedName, refKey } from "../../model/state.js";
+import type { DriftItem, Heartbeat, SourceStatus } from "../../model/status.js";
+import { modesOf, type PolicyModes } from "../../policy/compile/modes.js";
+import { listCandidates, selectsSubject } from "../../policy/compile/select.js";
+import type { Store } from "../../interfaces/store.js";
+import { suggest } from "../../model/suggest.js";
+import { runsAs, whyAway } from "./silent-agent.js";
+import { OperationError } from "../../model/operation-error.js";
+import { readGitDifference, readSourceNow, type GitState } from "./git-state.js";
+import { observeNode, type ObserveDeps, type ObservedNode } from "./observe.js";
+import { countPolicy, type PolicyCounters } from "./counters.js";
+import { eachRevision } from "./revisions.js";
+
+export interface PolicyRow {
+  readonly namespace: string;
+  readonly name: string;
+  readonly version: number;
+  readonly sourceNode: string;
+  readonly updatedAt: string;
+  readonly revision: number;
+  readonly commit: string | null;
+  /** True where the revision was committed from a work tree with changes that the commit does not hold. */
+  readonly dirty: boolean;
+}
+
+export interface PolicyId {
+  readonly namespace: string;
+  readonly name: string;
+}
+
+/** `name` is in the namespace `default`, as in every manifest. */
+export function parsePolicyId(text: string): PolicyId {
+  const [first = "", second, ...rest] = text.split("/");
+  if (first === "" || second === "" || rest.length > 0) {
+    throw new OperationError(
+      "usage",
+      `not the name of a policy: ${JSON.stringify(text)}; wanted NAME or NAMESPACE/NAME`,
+    );
+  }
+  return second === undefined ? { namespace: "default", name: first } : { namespace: first, name: second };
+}
+
+export interface PolicyListing extends PolicyRow {
+  /** Against the commit that the leader accepted last, as the store has it; null where no source is polled. */
+  readonly git: GitState | null;
+  /** In each direction that it isolates, as it, its Namespace or the Cluster says. */
+  readonly mode: PolicyModes;
+}
+
+export async function listPolicies(store: Store): Promise<readonly PolicyListing[]> {
+  const head = await store.readHead();
+  if (head === null) return [];
+  const { revision, objects } = await store.readState(head);
+  const git = await readGitDifference(store, revision, await store.readSourceStatus());
+  const stateOf = (row: PolicyRow): GitState | null => {
+    if (git === null) return null;
+    if (git.differs === null) return "Unknown";
+    return git.differs.has(refKey({ kind: "NetworkPolicy", ...row })) ? "OutOfSync" : "Synced";
+  };
+  return policyRows(revision).flatMap((row) => {
+    const found = objects.get(refKey({ kind: "NetworkPolicy", ...row }))?.object;
+    return found?.kind === "NetworkPolicy" ? [{ ...row, git: stateOf(row), mode: modesOf(found, objects) }] : [];
+  });
+}
+
+export function policyRows(revision: Revision): readonly PolicyRow[] {
+  return revision.entries.flatMap((entry) => (isPolicyEntry(entry) ? [toRow(entry, revision)] : []));
+}
+
+type PolicyEntry = RevisionEntry & { readonly namespace: string };
+
+function isPolicyEntry(entry: RevisionEntry): entry is PolicyEntry {
+  return entry.kind === "NetworkPolicy" && entry.namespace !== null;
+}
+
+function toRow(entry: PolicyEntry, revision: Revision): PolicyRow {
+  return {
+    namespace: entry.namespace,
+    name: entry.name,
+    version: entry.version ?? 0,
+    sourceNode: entry.sourceNode ?? revision.node,
+    updatedAt: entry.updatedAt ?? revision.time,
+    revision: revision.number,
+    commit: revision.source.commit,
+    dirty: revision.source.dirty,
+  };
+}
+
+/** What only the revision tells that committed a version is null where that revision was pruned. */
+export interface PolicyVersion extends Omit<PolicyRow, "revision"> {
+  readonly revision: number | null;
+  readonly action: "created" | "updated" | "deleted" | null;
+  readonly author: string | null;
+  readonly reason: string | null;
+}
+
+export interface PolicyHistory {
+  /** Newest first, with the deletions. */
+  readonly versions: readonly PolicyVersion[];
+  /** Whether the policy had versions before these, which the store no longer keeps. */
+  readonly pruned: boolean;
+}
+
+/** Every version of a policy that is still kept. @throws OperationError `not-found` */
+export async function readHistory(store: Store, id: PolicyId): Promise<PolicyHistory> {
+  const versions: PolicyVersion[] = [];
+  let later: { readonly row: PolicyRow | null; readonly revision: Revision } | null = null;
+  for await (const revision of eachRevision(store)) {
+    const row =
+      policyRows(revision).find(({ namespace, name }) => namespace === id.namespace && name === id.name) ?? null;
+    if (later !== null) versions.push(...committedBy(later.revision, later.row, row));
+    later = { row, revision };
+  }
+  // The oldest one that is kept: what stood before it is known only where nothing was pruned.
+  if (later !== null && later.row !== null) {
+    versions.push(
+      later.revision.parent === null
+        ? toVersion(later.row, later.revision, "created")
+        : firstKept(later.row, later.revision),
+    );
+  }
+  if (versions.length === 0) throw await unknownPolicy(store, id);
+  return { versions, pruned: (versions.at(-1)?.version ?? 1) > 1 };
+}
+
+/** What a revision did to the policy, between how it was before and how it was after. */
+function committedBy(revision: Revision, row: PolicyRow | null, before: PolicyRow | null): readonly PolicyVersion[] {
+  if (row === null) {
+    if (before === null) return [];
+    const { number, time, node, source } = revision;
+    const gone = { ...before, revision: number, commit: source.commit, updatedAt: time, sourceNode: node };
+    return [toVersion(gone, revision, "deleted")];
+  }
+  if (row.version === before?.version) return [];
+  return [toVersion(row, revision, before === null ? "created" : "updated")];
+}
+
+function toVersion(row: PolicyRow, { author, reason }: Revision, action: PolicyVersion["action"]): PolicyVersion {
+  return { ...row, action, author, reason };
+}
+
+/** A version is its first only where its number says so; and it may be older than the revision that it is found in. */
+function firstKept(row: PolicyRow, revision: Revision): PolicyVersion {
+  const action = row.version === 1 ? "created" : null;
+  if (row.updatedAt === revision.time) return toVersion(row, revision, action);
+  return { ...row, revision: null, commit: null, dirty: false, action, author: null, reason: null };
+}
+
+export async function unknownPolicy(store: Store, id: PolicyId): Promise<OperationError> {
+  const last = await store.readPolicyVersion(id.namespace, id.name);
+  if (last > 0) {
+    const message = `no policy ${qualifiedName(id)} in the store: it was deleted after version ${last}`;
+    return new OperationError("not-found", `${message}; \`ztap policy history\` lists the revisions that are kept`);
+  }
+  const head = await store.readHead();
+  const revision = head === null ? null : await store.readRevision(head);
+  const rows = revision === null ? [] : policyRows(revision);
+  const elsewhere = rows.filter(({ name }) => name === id.name).map(qualifiedName);
+  const meant = suggest(qualifiedName(id), rows.map(qualifiedName));
+  const hint =
+    elsewhere.length > 0
+      ? `; there is ${elsewhere.join(", ")}`
+      : meant === undefined
+        ? "; `ztap policy list` shows those that are"
+        : `; did you mean ${meant}?`;
+  return new OperationError("not-found", `no policy ${qualifiedName(id)} in the store${hint}`);
+}
+
+export type NodeSyncState = "InSync" | "Pending" | "Drifted" | "Stalled" | "Unknown";
+
+export interface PolicyReport {
+  readonly policy: PolicyRow & { readonly file: string | null; readonly line: number | null };
+  readonly spec: NetworkPolicy["spec"];
+  /** As in the list. */
+  readonly mode: PolicyModes;
+  readonly subjects: readonly { readonly workload: string; readonly node: string | null }[];
+  readonly git: { readonly state: GitState; readonly message: string | null };
+  readonly nodes: readonly PolicyNode[];
+  /** While it is in force the leader commits nothing from the source. */
+  readonly suspension: Suspension | null;
+  readonly drift: boolean;
+}
+
+export interface PolicyNode {
+  readonly node: string;
+  readonly state: NodeSyncState;
+  readonly message: string | null;
+  readonly desiredRevision: number;
+  readonly enforcedRevision: number | null;
+  readonly drift: readonly DriftItem[];
+  readonly observedAt: string | null;
+  /** Null where the kernel could not be read from here. */
+  readonly counters: PolicyCounters | null;
+}
+
+export interface ReportDeps extends ObserveDeps {
+  /** What Git says of the state now; or why that is not known. */
+  readonly readGit: () => Promise<GitReading>;
+}
+
+export type GitReading = { readonly objects: ObjectSet } | { readonly objects: null; readonly why: string };
+
+/** `ztap policy show`: git ↔ store ↔ node ↔ kernel for one policy. @throws OperationError `not-found` */
+export async function reportPolicy(deps: ReportDeps, id: PolicyId): Promise<PolicyReport> {
+  const head = await deps.store.readHead();
+  const state = head === null ? null : await deps.store.readState(head);
+  const ref = { kind: "NetworkPolicy" as const, ...id };
+  const found = state?.objects.get(refKey(ref));
+  const entry = state?.revision.entries.filter(isPolicyEntry).find((candidate) => refKey(candidate) === refKey(ref));
+  if (state === null || found?.object.kind !== "NetworkPolicy" || entry === undefined)
+    throw await unknownPolicy(deps.store, id);
+  const policy = found.object;
+  const subjects = listCandidates(state.objects)
+    .filter((candidate) => selectsSubject(policy, candidate))
+    .map(({ name, workload }) => ({ workload: name, node: workload.spec.node ?? null }));
+  const { suspension } = await deps.store.readOrders();
+  const source = await readSourceNow(deps.store, state.revision, suspension);
+  const git = await compareGit(deps, refKey(ref), found.digest, source);
+  const nodes = await reportNodes(deps, state, qualifiedName(id), subjects);
+  return {
+    policy: { ...toRow(entry, state.revision), file: entry.position?.file ?? null, line: entry.position?.line ?? null },
+    spec: policy.spec,
+    mode: modesOf(policy, state.objects),
+    subjects,
+    git,
+    nodes,
+    suspension,
+    drift: git.state === "OutOfSync" || nodes.some((node) => node.state !== "InSync"),
+  };
+}
+
+async function compareGit(
+  { readGit }: ReportDeps,
+  key: string,
+  digest: string,
+  source: SourceStatus | null,
+): Promise<PolicyReport["git"]> {
+  const reading = await readGit();
+  if (reading.objects === null) return { state: "Unknown", message: reading.why };
+  const message = source?.message ?? null;
+  return { state: reading.objects.get(key)?.digest === digest ? "Synced" : "OutOfSync", message };
+}
+
+async function reportNodes(
+  deps: ReportDeps,
+  state: CommittedState,
+  policy: string,
+  subjects: PolicyReport["subjects"],
+): Promise<readonly PolicyNode[]> {
+  const { store } = deps;
+  const names = [...new Set(subjects.flatMap(({ node }) => (node === null ? [] : [node])))].sort();
+  const statuses = new Map((await store.listNodeStatus()).map((status) => [status.node, status]));
+  const heartbeats = await store.listHeartbeats();
+  const beats = new Map(heartbeats.map((beat) => [beat.id, beat]));
+  const strangers = undeclaredAgents(state, heartbeats);
+  const nodes: PolicyNode[] = [];
+  for (const node of names) {
+    const observed = await observeNode(deps, node, state, statuses.get(node) ?? null);
+    const own = subjects.filter((subject) => subject.node === node).map(({ workload }) => workload);
+    const other = runsAs(statuses.get(node), [...statuses.values()], heartbeats);
+    const agent = { isAlive: beats.get(node)?.alive ?? false, other, strangers };
+    nodes.push(toPolicyNode(node, observed, agent, state.revision.number, policy, own));
+  }
+  return nodes;
+}
+
+/** Agents that run for nodes that the state does not declare: one of them may be meant to be another. */
+function undeclaredAgents({ revision }: CommittedState, heartbeats: readonly Heartbeat[]): readonly string[] {
+  const declared = revision.entries.filter(({ kind }) => kind === "Node").map(({ name }) => name);
+  if (declared.length === 0) return [];
+  return heartbeats.filter(({ id, alive }) => alive && !declared.includes(id)).map(({ id }) => id);
+}
+
+interface AgentSigns {
+  readonly isAlive: boolean;
+  /** See `runsAs`. */
+  readonly other: string | null;
+  readonly strangers: readonly string[];
+}
+
+function toPolicyNode(
+  node: string,
+  { status, isLive, hasAgent, note, counted }: ObservedNode,
+  { isAlive, other, strangers }: AgentSigns,
+  desiredRevision: number,
+  policy: string,
+  workloads: readonly string[],
+): PolicyNode {
+  if (status === null) {
+    return {
+      node,
+      state: "Unknown",
+      message: neverReported(node, strangers),
+      desiredRevision,
+      enforcedRevision: null,
+      drift: [],
+      observedAt: null,
+      counters: null,
+    };
+  }
+  const away = whyAway(other, hasAgent);
+  const drift = status.drift.filter(
+    (item) =>
+      (item.workload === undefined || workloads.includes(item.workload)) &&
+      (item.policies === undefined || item.policies.includes(policy)),
+  );
+  const subjects = status.subjects.filter(({ workload }) => workloads.includes(workload));
+  const stalled = subjects.find(({ state }) => state === "Stalled");
+  const pending = subjects.find(({ state }) => state === "Pending");
+  const facts = {
+    node,
+    desiredRevision,
+    enforcedRevision: status.enforcedRevision,
+    drift,
+    observedAt: status.observedAt,
+    counters: counted === undefined ? null : countPolicy(counted.ruleset, counted.counters, policy),
+  };
+  const verdict = (state: NodeSyncState, message: string | null): PolicyNode => ({ ...facts, state, message });
+  const why = (subject: { readonly workload: string; readonly message?: string }) =>
+    `${subject.workload}: ${subject.message ?? "not enforced"}`;
+  if (!isAlive && !isLive) return verdict("Unknown", `${away}; it last reported at ${status.observedAt}`);
+  // The node's own message tells what was healed before, and says nothing of what differs now.
+  if (drift.length > 0) return verdict("Drifted", note ?? driftMessage(drift.length, isAlive ? null : away));
+  if (status.state === "Stalled" && status.subjects.length === 0) return verdict("Stalled", status.message);
+  if (stalled !== undefined) return verdict("Stalled", why(stalled));
+  // What was attempted failed, for whatever workload; this one's is not known to be enforced either.
+  if (status.state === "Stalled" && status.attemptedRevision !== status.enforcedRevision)
+    return verdict("Stalled", status.message);
+  const isAhead = isLive && status.enforcedRevision !== null && status.enforcedRevision > desiredRevision;
+  if (status.enforcedRevision !== desiredRevision && !isAhead) {
+    return verdict(isAlive ? "Pending" : "Unknown", isAlive ? "not enforced yet" : away);
+  }
+  if (pending !== undefined) return verdict("Pending", why(pending));
+  return verdict("InSync", isAlive ? status.message : `${away}; enforcement stands as observed`);
+}
+
+function neverReported(node: string, strangers: readonly string[]): string {
+  const [stranger] = strangers;
+  const hint =
+    stranger === undefined
+      ? ""
+      : `; one runs as ${strangers.slice(0, 3).join(", ")}, which is not declared: start the agent of ${node} with --node ${node}`;
+  return `no agent has ever reported as ${node}${hint}`;
+}
+
+/** @param away null where the agent is heard of */
+function driftMessage(count: number, away: string | null): string {
+  const differences = `${count} ${count === 1 ? "difference" : "differences"}`;
+  return `${differences}; ${away ?? "the agent heals them at its next check"}`;
+}

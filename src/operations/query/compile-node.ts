@@ -1,0 +1,30 @@
+/** `ztap enforcement render`: the ruleset of one node, and what the state says enforces there. */
+import { suggest } from "../../model/suggest.js";
+import type { ObjectSet } from "../../model/state.js";
+import type { Ruleset } from "../../model/ruleset.js";
+import { compile } from "../../policy/compile/compile.js";
+import { OperationError } from "../../model/operation-error.js";
+
+/** @throws OperationError `not-found` for a node that the state neither declares nor places a workload on */
+export function compileNode(
+  objects: ObjectSet,
+  node: string,
+): { readonly ruleset: Ruleset; readonly declared: "ebpf" | "pf" } {
+  if (objects.size === 0)
+    throw new OperationError(
+      "not-found",
+      "there are no objects here, and so nothing that a node would load; check the folder",
+    );
+  const names = new Set<string>();
+  let declared: "ebpf" | "pf" = "ebpf";
+  for (const { object } of objects.values()) {
+    if (object.kind === "Workload" && object.spec.node !== undefined) names.add(object.spec.node);
+    if (object.kind !== "Node") continue;
+    names.add(object.metadata.name);
+    if (object.metadata.name === node) declared = object.spec.enforcement ?? "ebpf";
+  }
+  if (names.has(node)) return { ruleset: compile(objects, node), declared };
+  const guess = suggest(node, [...names]);
+  const hint = guess === undefined ? "name one with --node" : `did you mean ${guess}?`;
+  throw new OperationError("not-found", `the state has no node ${node}; ${hint}`);
+}

@@ -1,0 +1,24 @@
+/** What `ztap flows` was asked for. */
+import type { FlowQuery } from "../../model/flow.js";
+import { OperationError } from "../../model/operation-error.js";
+
+/** @throws OperationError `usage` for what is no workload's name */
+export function readFlowQuery(flags: {
+  readonly follow: boolean;
+  readonly verdict?: FlowQuery["verdict"] | undefined;
+  readonly direction?: FlowQuery["direction"] | undefined;
+  readonly workload?: string | undefined;
+}): FlowQuery {
+  const { follow, verdict = null, direction = null, workload } = flags;
+  return { follow, verdict, direction, workload: workload === undefined ? null : readWorkload(workload) };
+}
+
+function readWorkload(text: string): string {
+  const [first = "", second, ...rest] = text.split("/");
+  if (first === "" || second === "" || rest.length > 0)
+    throw new OperationError(
+      "usage",
+      `not the name of a workload: ${JSON.stringify(text)}; wanted NAME or NAMESPACE/NAME`,
+    );
+  return second === undefined ? `default/${first}` : text;
+}

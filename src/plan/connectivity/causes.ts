@@ -1,0 +1,204 @@
+/**
+ * Why a connection opens or closes: the rules and policies, with file and line, that one state has and the
+ * other has not. Both are the same question asked the other way round: what does the state `to` allow that
+ * `from` did not, and which of its rules allow it, or which policies of `from` were in the way.
+ */
+import type { Clause, Direction, Profile, Rule, Ruleset, Subject } from "../../model/ruleset.js";
+import { qualifiedName, refKey, type ObjectSet, type StateObject } from "../../model/state.js";
+import { AddressParser, meets, type Interval } from "../../policy/address-space.js";
+import { listOutside } from "../../policy/reachability/external.js";
+import type { PortSetId, PortSets } from "../../policy/reachability/port-sets.js";
+import { createMeaning } from "./meant.js";
+
+/** An object that differs between the two states, and takes part in a connection's opening or closing. */
+export interface Cause {
+  readonly kind: "NetworkPolicy" | "Workload";
+  /** `namespace/name`. */
+  readonly name: string;
+  /** Of a policy: the direction and, where one rule of it is meant, its place in that list. */
+  readonly direction?: Direction;
+  readonly index?: number;
+  readonly file?: string;
+  readonly line?: number;
+}
+
+/** One side of the comparison. */
+export interface Side {
+  readonly objects: ObjectSet;
+  readonly ruleset: Ruleset;
+}
+
+/** `ends`: names of workloads, or CIDRs. `gained`: what `to` allows between them and `from` does not. */
+export type CauseFinder = (from: string, to: string, gained: PortSetId) => readonly Cause[];
+
+export function createCauseFinder(without: Side, having: Side, sets: PortSets): CauseFinder {
+  const [before, after] = [new Index(without, sets), new Index(having, sets)];
+  const known = new Map<string, readonly Cause[]>();
+  const sideCauses = (workload: string, direction: Direction, peer: string, gained: PortSetId): readonly Cause[] => {
+    const own = after.subject(workload);
+    if (own === undefined) return [];
+    const old = before.subject(workload);
+    if (old === undefined) return [workloadCause(workload, having.objects)];
+    // A peer that comes or goes is the cause of what it may do; it says so on its own side.
+    if (after.subject(peer) !== undefined && before.subject(peer) === undefined) return [];
+    const key = [workload, direction, peer, gained].join(" ");
+    const causes = known.get(key) ?? compare(before, after, { old, own, direction, peer, gained });
+    known.set(key, causes);
+    return causes;
+  };
+  return (from, to, gained) => {
+    const causes = unique([...sideCauses(from, "egress", to, gained), ...sideCauses(to, "ingress", from, gained)]);
+    if (causes.length > 0) return causes;
+    // Both ends' policies allowed it before, and they could not be told apart, or had no addresses.
+    const ends = [from, to].filter((name) => after.subject(name) !== undefined);
+    const changed = ends.filter((name) => isChanged(`Workload/${name}`, before, after));
+    return (changed.length > 0 ? changed : ends).map((name) => workloadCause(name, having.objects));
+  };
+}
+
+/**
+ * Whether what the state allows between two workloads is allowed, at either end, only because of an address that one
+ * of them shares with a workload that is meant.
+ */
+export function createShareFinder(having: Side, sets: PortSets): (from: string, to: string, set: PortSetId) => boolean {
+  const index = new Index(having, sets);
+  const meaning = createMeaning(having.objects);
+  const isMeant = (workload: string, direction: Direction, peer: string, wanted: PortSetId): boolean => {
+    const own = index.subject(workload);
+    if (own === undefined || index.subject(peer) === undefined) return true;
+    const { rules } = index.allowed(own, direction, peer);
+    if (rules === null) return true;
+    return rules.some(({ rule, set }) => sets.intersect(set, wanted) !== sets.empty && meaning.means(rule, peer));
+  };
+  return (from, to, set) => !isMeant(from, "egress", to, set) || !isMeant(to, "ingress", from, set);
+}
+
+interface Question {
+  readonly old: Subject;
+  readonly own: Subject;
+  readonly direction: Direction;
+  readonly peer: string;
+  readonly gained: PortSetId;
+}
+
+function compare(before: Index, after: Index, { old, own, direction, peer, gained }: Question): readonly Cause[] {
+  const { sets } = after;
+  const allowed = after.allowed(own, direction, peer);
+  const had = before.allowed(old, direction, peer);
+  const here = sets.subtract(sets.intersect(allowed.set, gained), had.set);
+  // This end allowed it before as well: the other one is why.
+  if (here === sets.empty) return [];
+  if (allowed.rules === null) {
+    const lifted = old[direction].policies.map((name) => policyCause(name, direction, before.objects));
+    return preferChanged(lifted, before, after);
+  }
+  const rules = allowed.rules.filter(({ set }) => sets.intersect(set, here) !== sets.empty);
+  const causes = preferChanged(
+    rules.map(({ rule }) => ruleCause(rule)),
+    before,
+    after,
+  );
+  // No rule is another one: who is meant by it is.
+  const isSame = causes.every(({ name }) => !isChanged(`NetworkPolicy/${name}`, before, after));
+  const subjects = [own.workload, peer].filter((name) => isChanged(`Workload/${name}`, before, after));
+  return isSame ? [...subjects.map((name) => workloadCause(name, after.objects)), ...causes] : causes;
+}
+
+/** Of several that would do, those that differ between the states; all of them where none does. */
+function preferChanged(causes: readonly Cause[], before: Index, after: Index): readonly Cause[] {
+  const changed = causes.filter(({ name }) => isChanged(`NetworkPolicy/${name}`, before, after));
+  return changed.length > 0 ? changed : causes;
+}
+
+function isChanged(key: string, before: Index, after: Index): boolean {
+  return before.objects.get(key)?.digest !== after.objects.get(key)?.digest;
+}
+
+interface AllowingRule {
+  readonly rule: Rule;
+  readonly set: PortSetId;
+}
+
+/** What one end's policies allow with a peer; `rules` is null where nothing is enforced, and all is allowed. */
+interface Allowed {
+  readonly set: PortSetId;
+  readonly rules: readonly AllowingRule[] | null;
+}
+
+class Index {
+  readonly objects: ObjectSet;
+  readonly #subjects: ReadonlyMap<string, Subject>;
+  readonly #profiles: ReadonlyMap<string, Profile>;
+  readonly #parser = new AddressParser();
+  readonly #outsides = new Map<string, readonly Clause[]>();
+  readonly #allowed = new Map<string, Allowed>();
+  readonly #parsed = new Map<readonly string[], readonly Interval[]>();
+
+  constructor(
+    { objects, ruleset }: Side,
+    readonly sets: PortSets,
+  ) {
+    this.objects = objects;
+    this.#subjects = new Map(ruleset.subjects.map((subject) => [subject.workload, subject]));
+    this.#profiles = new Map(ruleset.profiles.map((profile) => [profile.key, profile]));
+  }
+
+  subject(workload: string): Subject | undefined {
+    return this.#subjects.get(workload);
+  }
+
+  allowed(subject: Subject, direction: Direction, peer: string): Allowed {
+    const profile = this.#profiles.get(subject[direction].profile ?? "");
+    if (subject[direction].mode !== "enforce" || profile === undefined) return { set: this.sets.all, rules: null };
+    const key = `${profile.key} ${peer}`;
+    const known = this.#allowed.get(key);
+    if (known !== undefined) return known;
+    const workload = this.#subjects.get(peer);
+    const addresses = (workload?.addresses ?? [peer]).map((text) => this.#parser.parse(text));
+    // A block stands for addresses outside: that a rule means a workload in it says nothing of those.
+    const clauses = workload === undefined ? this.#outside(profile) : profile.clauses;
+    const rules = clauses.flatMap(({ rule: index, peers, ports }): readonly AllowingRule[] => {
+      const rule = profile.rules[index];
+      const isMeant = peers === "any" || meets(this.#parse(peers), addresses);
+      return rule === undefined || !isMeant ? [] : [{ rule, set: this.sets.of(ports) }];
+    });
+    const set = rules.reduce((sum, one) => this.sets.union(sum, one.set), this.sets.empty);
+    this.#allowed.set(key, { set, rules });
+    return { set, rules };
+  }
+
+  #outside(profile: Profile): readonly Clause[] {
+    const clauses = this.#outsides.get(profile.key) ?? listOutside(profile, this.objects);
+    this.#outsides.set(profile.key, clauses);
+    return clauses;
+  }
+
+  /** Equal lists are one list, and sorted; see Clause. */
+  #parse(peers: readonly string[]): readonly Interval[] {
+    const parsed = this.#parsed.get(peers) ?? peers.map((cidr) => this.#parser.parse(cidr));
+    this.#parsed.set(peers, parsed);
+    return parsed;
+  }
+}
+
+function ruleCause({ policy, direction, index, file, line }: Rule): Cause {
+  const place = file === undefined || line === undefined ? {} : { file, line };
+  return { kind: "NetworkPolicy", name: qualifiedName(policy), direction, index, ...place };
+}
+
+function policyCause(name: string, direction: Direction, objects: ObjectSet): Cause {
+  return { kind: "NetworkPolicy", name, direction, ...placeOf(objects.get(`NetworkPolicy/${name}`)) };
+}
+
+function workloadCause(name: string, objects: ObjectSet): Cause {
+  const [namespace = "", own = ""] = name.split("/");
+  return { kind: "Workload", name, ...placeOf(objects.get(refKey({ kind: "Workload", namespace, name: own }))) };
+}
+
+function placeOf(object: StateObject | undefined): Pick<Cause, "file" | "line"> {
+  return object?.position === undefined ? {} : { file: object.position.file, line: object.position.line };
+}
+
+function unique(causes: readonly Cause[]): readonly Cause[] {
+  return [...new Map(causes.map((cause) => [JSON.stringify(cause), cause])).values()];
+}

@@ -1,0 +1,72 @@
+/**
+ * Which of two workloads with one address a rule means: it names workloads, and is enforced by address. So what it
+ * opens for one is open to the other as well, which nobody asked for and which should not hide what was.
+ */
+import type { Rule } from "../../model/ruleset.js";
+import { qualifiedName, refKey, type ObjectSet } from "../../model/state.js";
+import { AddressParser, meets } from "../../policy/address-space.js";
+import { CandidateIndex } from "../../policy/compile/workload-index.js";
+import { blockCidrs } from "../../policy/compile/peers.js";
+
+export interface Meaning {
+  /** Whether the rule means this workload itself, and not only an address that it shares with one that is meant. */
+  means(rule: Rule, workload: string): boolean;
+}
+
+export function createMeaning(objects: ObjectSet): Meaning {
+  const candidates = new CandidateIndex(objects);
+  const parser = new AddressParser();
+  const byName = new Map(candidates.all.map((candidate) => [candidate.name, candidate]));
+  const peersOf = ({ policy, direction, index }: Rule) => {
+    const found = objects.get(refKey({ kind: "NetworkPolicy", ...policy }))?.object;
+    if (found?.kind !== "NetworkPolicy") return [];
+    return (direction === "ingress" ? found.spec.ingress?.[index]?.from : found.spec.egress?.[index]?.to) ?? [];
+  };
+  const meant = new Map<string, (workload: string) => boolean>();
+  const read = (rule: Rule): ((workload: string) => boolean) => {
+    const peers = peersOf(rule);
+    if (peers.length === 0) return () => true;
+    const names = new Set(candidates.peersOf(peers, rule.policy.namespace).map(({ name }) => name));
+    const blocks = blockCidrs(peers).map((cidr) => parser.parse(cidr));
+    return (workload) => {
+      if (names.has(workload)) return true;
+      const addresses = byName.get(workload)?.workload.spec.addresses ?? [];
+      return meets(
+        blocks,
+        addresses.map((address) => parser.parse(address)),
+      );
+    };
+  };
+  return {
+    means: (rule, workload) => {
+      const key = `${rule.direction} ${qualifiedName(rule.policy)} ${rule.index}`;
+      const isMeant = meant.get(key) ?? read(rule);
+      meant.set(key, isMeant);
+      return isMeant(workload);
+    },
+  };
+}
+
+/**
+ * For each workload a number that tells it from others of its address: workloads that share none, and those that share
+ * one and have equal labels, have the same.
+ */
+export function labelClasses(objects: ObjectSet, names: readonly string[]): Uint32Array {
+  const holders = new Map<string, number>();
+  const workloads = new Map<string, { readonly addresses: readonly string[]; readonly labels: string }>();
+  for (const { object } of objects.values()) {
+    if (object.kind !== "Workload") continue;
+    const { metadata, spec } = object;
+    const labels = JSON.stringify([metadata.namespace, Object.entries(metadata.labels ?? {}).sort()]);
+    workloads.set(qualifiedName(metadata), { addresses: spec.addresses, labels });
+    for (const address of spec.addresses) holders.set(address, (holders.get(address) ?? 0) + 1);
+  }
+  const ids = new Map<string, number>();
+  return Uint32Array.from(names, (name) => {
+    const { addresses, labels } = workloads.get(name) ?? { addresses: [], labels: "" };
+    if (!addresses.some((address) => (holders.get(address) ?? 0) > 1)) return 0;
+    const id = ids.get(labels) ?? ids.size + 1;
+    ids.set(labels, id);
+    return id;
+  });
+}

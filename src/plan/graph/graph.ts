@@ -1,0 +1,172 @@
+/**
+ * Who may talk to whom as a graph that can be drawn, in one state or in two with what differs. Workloads that may do
+ * the same, and that the same labels describe, are one node, so that a thousand of them stay readable.
+ *
+ * It says what `ztap connectivity` lists: both are made from the same reach. Ends outside are address blocks, one node
+ * for those a workload may reach and one for those that may reach it, so that a drawing flows in one direction.
+ */
+import type { ObjectSet } from "../../model/state.js";
+import type { PortEntry, PortSetId } from "../../policy/reachability/port-sets.js";
+import { PortSets } from "../../policy/reachability/port-sets.js";
+import { compareOutside } from "./external.js";
+import type { GraphSide, WorkloadGroup } from "./groups.js";
+import { groupWorkloads, openSide } from "./groups.js";
+import { GraphTooLarge, MAX_EDGES, MAX_NODES } from "./limits.js";
+import { createNamer } from "../naming/workloads.js";
+import { describeBlocks } from "../naming/blocks.js";
+
+/** In both states, in the later one alone, or in the earlier one alone. */
+export type Standing = "kept" | "added" | "removed";
+
+export interface GraphNode {
+  /** Stable within one graph, and made of nothing that an author wrote. */
+  readonly id: string;
+  readonly kind: "workloads" | "sources" | "targets";
+  /** Of workloads; null for address blocks. */
+  readonly namespace: string | null;
+  /** Who it is in few words. */
+  readonly text: string;
+  /** Workloads by name, or CIDRs; sorted. */
+  readonly members: readonly string[];
+  readonly standing: Standing;
+}
+
+export interface GraphEdge {
+  readonly from: string;
+  readonly to: string;
+  readonly entries: readonly PortEntry[];
+  readonly standing: Standing;
+}
+
+export interface Graph {
+  readonly nodes: readonly GraphNode[];
+  readonly edges: readonly GraphEdge[];
+  /** False where there was no earlier state: then everything is `kept`. */
+  readonly compared: boolean;
+}
+
+export interface GraphOptions {
+  /** The earlier state; null to draw one state. */
+  readonly before: ObjectSet | null;
+  /** Only what this namespace's workloads have to do with. */
+  readonly namespace?: string | undefined;
+}
+
+/** @throws GraphTooLarge, and TooManyPortSets as `createReach` does */
+export function drawGraph(after: ObjectSet, { before, namespace }: GraphOptions): Graph {
+  const sets = new PortSets();
+  const now = openSide(after, sets);
+  const old = before === null ? now : openSide(before, sets);
+  // Labels tell nodes apart as long as that can be read; then only what may do something else is another node.
+  for (const byLabels of [true, false]) {
+    const groups = groupWorkloads(old, now, byLabels);
+    const graph = connect(groups, { old, now, sets, namespace });
+    if (graph !== null) return { ...graph, compared: before !== null };
+  }
+  throw new GraphTooLarge();
+}
+
+interface Context {
+  readonly old: GraphSide;
+  readonly now: GraphSide;
+  readonly sets: PortSets;
+  readonly namespace: string | undefined;
+}
+
+/** @returns null where it is too large */
+function connect(groups: readonly WorkloadGroup[], context: Context): Omit<Graph, "compared"> | null {
+  const { namespace } = context;
+  const isShown = (group: WorkloadGroup) => namespace === undefined || group.namespace === namespace;
+  const shown = groups.filter(isShown);
+  if (shown.length > MAX_NODES) return null;
+  const drawing = new Drawing(context);
+  for (const group of shown) drawing.node(group);
+  for (const from of groups) {
+    for (const to of groups) {
+      if (!isShown(from) && !isShown(to)) continue;
+      if (from === to && from.members.length < 2) continue;
+      drawing.join(from, to);
+      if (drawing.isTooLarge) return null;
+    }
+  }
+  for (const group of shown) {
+    for (const direction of ["ingress", "egress"] as const) drawing.joinOutside(group, direction);
+    if (drawing.isTooLarge) return null;
+  }
+  return drawing.finish();
+}
+
+class Drawing {
+  readonly #context: Context;
+  readonly #nodes = new Map<string, Omit<GraphNode, "id">>();
+  readonly #edges: GraphEdge[] = [];
+  readonly #namers;
+
+  constructor(context: Context) {
+    this.#context = context;
+    this.#namers = { old: createNamer(context.old.objects), now: createNamer(context.now.objects) };
+  }
+
+  get isTooLarge(): boolean {
+    return this.#nodes.size > MAX_NODES || this.#edges.length > MAX_EDGES;
+  }
+
+  node({ namespace, members, oldClass, nowClass }: WorkloadGroup): string {
+    const standing: Standing = nowClass < 0 ? "removed" : oldClass < 0 ? "added" : "kept";
+    const text = (nowClass < 0 ? this.#namers.old : this.#namers.now)(members, namespace);
+    const key = `w ${members.join()}`;
+    this.#nodes.set(key, { kind: "workloads", namespace, text, members, standing });
+    return key;
+  }
+
+  join(from: WorkloadGroup, to: WorkloadGroup): void {
+    const { old, now, sets } = this.#context;
+    const had = old.between(from.oldClass, to.oldClass);
+    const has = now.between(from.nowClass, to.nowClass);
+    const parts = [
+      ["kept", sets.intersect(had, has)],
+      ["added", sets.subtract(has, had)],
+      ["removed", sets.subtract(had, has)],
+    ] as const;
+    for (const [standing, set] of parts) {
+      if (set !== sets.empty) this.#edge(this.node(from), this.node(to), set, standing);
+    }
+  }
+
+  joinOutside(group: WorkloadGroup, direction: "ingress" | "egress"): void {
+    const own = this.node(group);
+    for (const { standing, set, blocks } of compareOutside(group, direction, this.#context)) {
+      const kind = direction === "egress" ? ("targets" as const) : ("sources" as const);
+      const members = blocks.map(({ text }) => text);
+      const key = `${kind} ${members.join()}`;
+      const text = this.#nodes.get(key)?.text ?? describeBlocks(blocks);
+      this.#nodes.set(key, { kind, namespace: null, text, members, standing: "kept" });
+      if (direction === "egress") this.#edge(own, key, set, standing);
+      else this.#edge(key, own, set, standing);
+    }
+  }
+
+  #edge(from: string, to: string, set: PortSetId, standing: Standing): void {
+    this.#edges.push({ from, to, entries: this.#context.sets.entries(set), standing });
+  }
+
+  /** Sorted and numbered, so that equal states make equal drawings. */
+  finish(): Omit<Graph, "compared"> {
+    const order = ({ kind, namespace, members }: Omit<GraphNode, "id">) =>
+      `${["workloads", "sources", "targets"].indexOf(kind)} ${namespace ?? ""} ${members[0] ?? ""} ${members.length}`;
+    const sorted = [...this.#nodes].sort(([, a], [, b]) => (order(a) < order(b) ? -1 : 1));
+    const ids = new Map(sorted.map(([key], index) => [key, `n${index}`]));
+    const idOf = (key: string) => ids.get(key) ?? "";
+    const edges = this.#edges.map((edge) => ({ ...edge, from: idOf(edge.from), to: idOf(edge.to) }));
+    const nodes = sorted.map(([key, node]): GraphNode => {
+      const id = idOf(key);
+      const own = edges.filter(({ from, to }) => from === id || to === id);
+      const [first] = own;
+      const isAlike = node.kind !== "workloads" && own.every(({ standing }) => standing === first?.standing);
+      return { id, ...node, standing: isAlike ? (first?.standing ?? "kept") : node.standing };
+    });
+    const place = new Map(nodes.map(({ id }, index) => [id, index]));
+    const at = (id: string) => place.get(id) ?? 0;
+    return { nodes, edges: edges.sort((a, b) => at(a.from) - at(b.from) || at(a.to) - at(b.to)) };
+  }
+}

@@ -1,0 +1,292 @@
+/**
+ * Compiles a desired state to the ruleset of one node. Pure: equal states give equal rulesets,
+ * whatever the order of their objects.
+ */
+import { createHash } from "node:crypto";
+import type { EgressRule, IngressRule, NetworkPolicy, ObjectPosition, Peer } from "../../model/objects.js";
+import { digestOf, digestOfText } from "../../model/digest.js";
+import type { ObjectSet } from "../../model/state.js";
+import type {
+  Clause,
+  Direction,
+  PortRange,
+  Profile,
+  Rule,
+  Ruleset,
+  Subject,
+  SubjectDirection,
+} from "../../model/ruleset.js";
+import type { PortSpec, Resolved } from "./peers.js";
+import { CandidateIndex } from "./workload-index.js";
+import { PeerResolver, readPorts, resolveEgressNames, resolveNames } from "./peers.js";
+import { modeOf } from "./modes.js";
+import type { Candidate } from "./select.js";
+
+/** A rule with what does not depend on its subject already resolved. */
+interface PreparedRule {
+  readonly rule: Rule;
+  readonly peers: "any" | readonly string[];
+  readonly ports: PortSpec;
+  /** Egress: the clauses that its port names stand for. */
+  readonly named: readonly Resolved[];
+}
+
+/** What is known of one policy in one set of workloads. */
+interface PreparedPolicy {
+  readonly name: string;
+  readonly policy: NetworkPolicy;
+  readonly digest: string;
+  readonly position: ObjectPosition | undefined;
+  /** The workloads that it selects. */
+  readonly subjects: readonly Candidate[];
+  readonly rules: Map<Direction, readonly PreparedRule[]>;
+}
+
+/** A profile that does not depend on its subject, with what it was made of. */
+interface SharedProfile {
+  readonly policies: readonly PreparedPolicy[];
+  readonly profile: Profile;
+}
+
+const DIRECTIONS = { ingress: "Ingress", egress: "Egress" } as const;
+
+/**
+ * @param node the node whose workloads are the subjects; null for every workload of the state, also
+ *   those without a node (for questions about the whole state, never for enforcement)
+ */
+export function compile(objects: ObjectSet, node: string | null): Ruleset {
+  if (node !== null) return new RulesetCompiler().compile(objects, node);
+  const known = wholes.get(objects) ?? new RulesetCompiler().compile(objects, null);
+  wholes.set(objects, known);
+  return known;
+}
+
+/** A state is immutable, and of the whole of it several things are asked: whether it fits, holds its tests, and opens what. */
+const wholes = new WeakMap<ObjectSet, Ruleset>();
+
+/**
+ * Compiles one state after another, to what `compile` gives for each. Where workloads and namespaces are those of the
+ * state before, a policy that is as it was is not compiled again, and its profile is the same object.
+ */
+export class RulesetCompiler {
+  /** Digests of all but the policies, and what they mean. */
+  #surroundings: string | null = null;
+  #candidates = new CandidateIndex(new Map());
+  #peers = new PeerResolver(this.#candidates);
+  #policies: ReadonlyMap<string, PreparedPolicy> = new Map();
+  #shared: ReadonlyMap<string, SharedProfile> = new Map();
+
+  compile(objects: ObjectSet, node: string | null): Ruleset {
+    this.#lookAround(objects);
+    this.#policies = this.#readPolicies(objects);
+    const compilation = new Compilation(objects, this.#candidates, this.#peers, this.#policies, this.#shared);
+    const subjects = this.#candidates.all
+      .filter(({ workload }) => node === null || workload.spec.node === node)
+      .map((candidate) => compilation.compileSubject(candidate));
+    this.#shared = compilation.shared;
+    const profiles = [...compilation.profiles.values()].sort((a, b) => (a.key < b.key ? -1 : 1));
+    // What is never enforced is never compared, and digesting a whole state costs more than compiling it.
+    const digest = node === null ? "" : digestRuleset(node, subjects, profiles);
+    return { node: node ?? "", digest, subjects, profiles };
+  }
+
+  #lookAround(objects: ObjectSet): void {
+    let surroundings = "";
+    for (const { object, digest } of objects.values())
+      if (object.kind !== "NetworkPolicy") surroundings += `${digest};`;
+    if (surroundings === this.#surroundings) return;
+    this.#surroundings = surroundings;
+    this.#candidates = new CandidateIndex(objects);
+    this.#peers = new PeerResolver(this.#candidates);
+    this.#policies = new Map();
+    this.#shared = new Map();
+  }
+
+  /** In the order of their names. */
+  #readPolicies(objects: ObjectSet): ReadonlyMap<string, PreparedPolicy> {
+    const policies: PreparedPolicy[] = [];
+    for (const { object, digest, position } of objects.values()) {
+      if (object.kind !== "NetworkPolicy") continue;
+      const name = `${object.metadata.namespace}/${object.metadata.name}`;
+      const known = this.#policies.get(name);
+      const isKnown = known?.digest === digest && samePosition(known.position, position);
+      policies.push(
+        isKnown
+          ? known
+          : {
+              name,
+              policy: object,
+              digest,
+              position,
+              subjects: this.#candidates.subjectsOf(object),
+              rules: new Map(),
+            },
+      );
+    }
+    policies.sort((a, b) => (a.name < b.name ? -1 : 1));
+    return new Map(policies.map((policy) => [policy.name, policy]));
+  }
+}
+
+function samePosition(a: ObjectPosition | undefined, b: ObjectPosition | undefined): boolean {
+  return a === b || JSON.stringify(a) === JSON.stringify(b);
+}
+
+/** Holds the memo tables of one compilation. */
+class Compilation {
+  readonly profiles = new Map<string, Profile>();
+  readonly shared = new Map<string, SharedProfile>();
+  /** The policies that select a workload, in the order of their names. */
+  readonly #selecting = new Map<Candidate, PreparedPolicy[]>();
+
+  constructor(
+    private readonly objects: ObjectSet,
+    private readonly candidates: CandidateIndex,
+    private readonly peers: PeerResolver,
+    policies: ReadonlyMap<string, PreparedPolicy>,
+    private readonly sharedBefore: ReadonlyMap<string, SharedProfile>,
+  ) {
+    for (const policy of policies.values()) {
+      for (const candidate of policy.subjects) {
+        const list = this.#selecting.get(candidate);
+        if (list === undefined) this.#selecting.set(candidate, [policy]);
+        else list.push(policy);
+      }
+    }
+  }
+
+  compileSubject(candidate: Candidate): Subject {
+    const selecting = this.#selecting.get(candidate) ?? [];
+    return {
+      workload: candidate.name,
+      cgroup: candidate.workload.spec.cgroup ?? null,
+      addresses: candidate.workload.spec.addresses,
+      ...(candidate.workload.spec.user === undefined ? {} : { user: candidate.workload.spec.user }),
+      ingress: this.#compileDirection(candidate, selecting, "ingress"),
+      egress: this.#compileDirection(candidate, selecting, "egress"),
+    };
+  }
+
+  /** Enforced policies decide alone; policies in audit mode only where nothing else isolates. */
+  #compileDirection(
+    candidate: Candidate,
+    selecting: readonly PreparedPolicy[],
+    direction: Direction,
+  ): SubjectDirection {
+    const isolating = selecting.filter(({ policy }) => policy.spec.policyTypes.includes(DIRECTIONS[direction]));
+    const enforced = isolating.filter(({ policy }) => modeOf(policy, direction, this.objects) === "enforce");
+    const deciding = enforced.length > 0 ? enforced : isolating;
+    if (deciding.length === 0) return { mode: "open", profile: null, policies: [] };
+    return {
+      mode: enforced.length > 0 ? "enforce" : "audit",
+      profile: this.#profile(candidate, deciding, direction),
+      policies: deciding.map(({ name }) => name),
+    };
+  }
+
+  #profile(candidate: Candidate, policies: readonly PreparedPolicy[], direction: Direction): string {
+    const name = `${direction}:${policies.map((policy) => policy.name).join(",")}`;
+    const made = this.shared.get(name) ?? this.sharedBefore.get(name);
+    if (made !== undefined && made.policies.every((policy, index) => policy === policies[index])) {
+      this.shared.set(name, made);
+      this.profiles.set(name, made.profile);
+      return name;
+    }
+    const prepared = policies.flatMap((policy) => this.#prepare(policy, direction));
+    const own = direction === "ingress" ? prepared.map(({ ports }) => resolveNames(ports, candidate)) : [];
+    const usesNames = direction === "ingress" && prepared.some(({ ports }) => ports.names.length > 0);
+    const key = `${name}${usesNames ? `#${portSignature(own)}` : ""}`;
+    if (!this.profiles.has(key)) {
+      const clauses = prepared.flatMap((rule, index) => toClauses(rule, index, own[index] ?? []));
+      const profile = { key, direction, rules: prepared.map(({ rule }) => rule), clauses };
+      this.profiles.set(key, profile);
+      if (!usesNames) this.shared.set(name, { policies, profile });
+    }
+    return key;
+  }
+
+  #prepare(prepared: PreparedPolicy, direction: Direction): readonly PreparedRule[] {
+    const known = prepared.rules.get(direction);
+    if (known !== undefined) return known;
+    const { policy, position } = prepared;
+    const { namespace, name } = policy.metadata;
+    const lines = position?.rules?.[direction];
+    const keys = ruleKeys(policy, direction);
+    const rules = listRules(policy, direction).map(({ peers, ports: policyPorts }, index) => {
+      const ports = readPorts(policyPorts);
+      const line = lines?.[index];
+      return {
+        rule: {
+          key: keys[index] ?? "",
+          policy: { namespace, name },
+          direction,
+          index,
+          ...(position === undefined ? {} : { file: position.file, line: line ?? position.line }),
+        },
+        peers: this.peers.resolve(peers, namespace),
+        ports,
+        named: direction === "egress" ? resolveEgressNames(ports, peers, namespace, this.candidates) : [],
+      };
+    });
+    prepared.rules.set(direction, rules);
+    return rules;
+  }
+}
+
+/**
+ * A rule is known by what it says, so that it goes on counting where another is put before it in the list. Of rules that
+ * say the same, the later ones (which decide nothing) are told apart by their order.
+ */
+function ruleKeys(policy: NetworkPolicy, direction: Direction): readonly string[] {
+  const { namespace, name } = policy.metadata;
+  const seen = new Map<string, number>();
+  return listRules(policy, direction).map((rule) => {
+    const content = digestOf(rule).slice(0, RULE_DIGITS);
+    const nth = seen.get(content) ?? 0;
+    seen.set(content, nth + 1);
+    return `${namespace}/${name}/${direction}/${content}${nth === 0 ? "" : `.${nth}`}`;
+  });
+}
+
+/** Hexadecimal; 64 bits tell the rules of one policy apart. */
+const RULE_DIGITS = 16;
+
+function listRules(
+  policy: NetworkPolicy,
+  direction: Direction,
+): readonly { peers: readonly Peer[]; ports: IngressRule["ports"] }[] {
+  return direction === "ingress"
+    ? (policy.spec.ingress ?? []).map((rule: IngressRule) => ({ peers: rule.from ?? [], ports: rule.ports }))
+    : (policy.spec.egress ?? []).map((rule: EgressRule) => ({ peers: rule.to ?? [], ports: rule.ports }));
+}
+
+/** A rule whose peers or port names stand for nothing at present has no clause: it allows nothing. */
+function toClauses(prepared: PreparedRule, rule: number, own: readonly PortRange[]): readonly Clause[] {
+  const { peers, ports } = prepared;
+  if (ports.any) return peers.length === 0 ? [] : [{ rule, peers, ports: "any" }];
+  const ranges = [...ports.ranges, ...own];
+  const direct = ranges.length === 0 || peers.length === 0 ? [] : [{ rule, peers, ports: ranges }];
+  return [...direct, ...prepared.named.filter((named) => named.peers.length > 0).map((named) => ({ rule, ...named }))];
+}
+
+function portSignature(own: readonly (readonly PortRange[])[]): string {
+  return own.map((ranges) => ranges.map(({ protocol, first }) => `${protocol}${first}`).join("+")).join("/");
+}
+
+/** File and line of a rule are left out: moving a policy within a file changes no enforcement. */
+function digestRuleset(node: string, subjects: readonly Subject[], profiles: readonly Profile[]): string {
+  const hash = createHash("sha256").update(JSON.stringify([node, subjects]));
+  for (const profile of profiles) hash.update(digestProfile(profile));
+  return hash.digest("hex");
+}
+
+const digests = new WeakMap<Profile, string>();
+
+/** Profiles are immutable: one is digested once. */
+function digestProfile(profile: Profile): string {
+  const { key, rules, clauses } = profile;
+  const known = digests.get(profile);
+  const digest = known ?? digestOfText(JSON.stringify([key, rules.map((rule) => rule.key), clauses]));
+  if (known === undefined) digests.set(profile, digest);
+  return digest;
+}

@@ -1,0 +1,34 @@
+/**
+ * Modes: whether a policy enforces or audits a direction: what it says itself, else what its namespace says,
+ * else what the cluster says. Pure.
+ */
+import type { NetworkPolicy, PolicyMode } from "../../model/objects.js";
+import type { Direction } from "../../model/ruleset.js";
+import { refKey, type ObjectSet } from "../../model/state.js";
+
+/** The only name that the one Cluster object may have. */
+const CLUSTER_NAME = "cluster";
+
+/** In each direction that the policy isolates; null for one that it does not. */
+export type PolicyModes = Readonly<Record<Direction, PolicyMode | null>>;
+
+export function modesOf(policy: NetworkPolicy, objects: ObjectSet): PolicyModes {
+  const { policyTypes } = policy.spec;
+  return {
+    ingress: policyTypes.includes("Ingress") ? modeOf(policy, "ingress", objects) : null,
+    egress: policyTypes.includes("Egress") ? modeOf(policy, "egress", objects) : null,
+  };
+}
+
+export function modeOf(policy: NetworkPolicy, direction: Direction, objects: ObjectSet): PolicyMode {
+  const { mode } = policy.spec;
+  const own = typeof mode === "object" ? mode[direction] : mode;
+  if (own !== undefined) return own;
+  const found = objects.get(refKey({ kind: "Namespace", namespace: null, name: policy.metadata.namespace }))?.object;
+  const cluster = objects.get(refKey({ kind: "Cluster", namespace: null, name: CLUSTER_NAME }))?.object;
+  return (
+    (found?.kind === "Namespace" ? found.spec?.mode : undefined) ??
+    (cluster?.kind === "Cluster" ? cluster.spec?.mode : undefined) ??
+    "enforce"
+  );
+}

@@ -1,0 +1,137 @@
+/**
+ * Resolves what a rule says (selectors, blocks, port names) to what a ruleset knows (CIDRs, port
+ * numbers), with Kubernetes' semantics for NetworkPolicyPeer and NetworkPolicyPort.
+ */
+import { excludeCidr, mergeCidr } from "cidr-tools";
+import { isIPv4 } from "node:net";
+import type { Peer, PolicyPort } from "../../model/objects.js";
+import type { PortRange } from "../../model/ruleset.js";
+import type { CandidateIndex } from "./workload-index.js";
+import { selectorKey } from "./workload-index.js";
+import type { Candidate } from "./select.js";
+
+/** A clause before it is given its rule. */
+export interface Resolved {
+  readonly peers: "any" | readonly string[];
+  readonly ports: "any" | readonly PortRange[];
+}
+
+interface NamedPort {
+  readonly protocol: PortRange["protocol"];
+  readonly name: string;
+}
+
+/** What a `ports` list says, with the port names still unresolved. */
+export interface PortSpec {
+  readonly any: boolean;
+  readonly ranges: readonly PortRange[];
+  readonly names: readonly NamedPort[];
+}
+
+const ALL_PORTS = { first: 0, last: 65535 } as const;
+
+export function readPorts(ports: readonly PolicyPort[] | undefined): PortSpec {
+  const ranges: PortRange[] = [];
+  const names: NamedPort[] = [];
+  for (const port of ports ?? []) {
+    if (port.protocol === "ICMP") {
+      const { type, code } = port;
+      const first = type === undefined ? 0 : (type << 8) | (code ?? 0);
+      const last = type === undefined ? 65535 : (type << 8) | (code ?? 255);
+      ranges.push({ protocol: "ICMP", first, last });
+    } else if (typeof port.port === "string") {
+      names.push({ protocol: port.protocol, name: port.port });
+    } else if (port.port === undefined) {
+      ranges.push({ protocol: port.protocol, ...ALL_PORTS });
+    } else {
+      ranges.push({ protocol: port.protocol, first: port.port, last: port.endPort ?? port.port });
+    }
+  }
+  return { any: (ports ?? []).length === 0, ranges, names };
+}
+
+/** The ranges that a workload's own port names stand for; a name that it does not have stands for nothing. */
+export function resolveNames(spec: PortSpec, candidate: Candidate): readonly PortRange[] {
+  return spec.names.flatMap(({ protocol, name }) =>
+    candidate.workload.spec.ports
+      .filter((port) => port.name === name && port.protocol === protocol)
+      .map(({ port }) => ({ protocol, first: port, last: port })),
+  );
+}
+
+/** Merged, disjoint, sorted: IPv4 before IPv6, then by address. Equal sets give equal lists. */
+export function canonicalCidrs(cidrs: readonly string[]): readonly string[] {
+  return cidrs.length === 0 ? [] : mergeCidr([...cidrs]);
+}
+
+function hostCidr(address: string): string {
+  return `${address}/${isIPv4(address) ? 32 : 128}`;
+}
+
+/** The addresses that the ipBlocks of a rule mean. */
+export function blockCidrs(peers: readonly Peer[]): readonly string[] {
+  return peers.flatMap(({ ipBlock }) =>
+    ipBlock === undefined
+      ? []
+      : ipBlock.except === undefined || ipBlock.except.length === 0
+        ? [ipBlock.cidr]
+        : excludeCidr([ipBlock.cidr], [...ipBlock.except]),
+  );
+}
+
+/** Resolves the peers of rules, each distinct list once: rules that mean the same peers share one list. */
+export class PeerResolver {
+  readonly #candidates: CandidateIndex;
+  readonly #hosts = new Map<readonly Candidate[], readonly string[]>();
+  readonly #resolved = new Map<string, readonly string[]>();
+
+  constructor(candidates: CandidateIndex) {
+    this.#candidates = candidates;
+  }
+
+  /** Every address that a rule's peers mean, or `any` where it names none. */
+  resolve(peers: readonly Peer[], policyNamespace: string): "any" | readonly string[] {
+    if (peers.length === 0) return "any";
+    const key = selectorKey(peers, policyNamespace);
+    const known = this.#resolved.get(key);
+    if (known !== undefined) return known;
+    const hosts = this.#hostsOf(this.#candidates.peersOf(peers, policyNamespace));
+    const blocks = blockCidrs(peers);
+    const resolved = blocks.length === 0 ? hosts : canonicalCidrs([...hosts, ...blocks]);
+    this.#resolved.set(key, resolved);
+    return resolved;
+  }
+
+  #hostsOf(candidates: readonly Candidate[]): readonly string[] {
+    const known = this.#hosts.get(candidates);
+    if (known !== undefined) return known;
+    const hosts = canonicalCidrs(candidates.flatMap(({ workload }) => workload.spec.addresses.map(hostCidr)));
+    this.#hosts.set(candidates, hosts);
+    return hosts;
+  }
+}
+
+/**
+ * The clauses for the port names of an egress rule: each name is looked up at each peer workload, so
+ * the same name may mean different ports on different peers. A name means nothing on an ipBlock.
+ */
+export function resolveEgressNames(
+  spec: PortSpec,
+  peers: readonly Peer[],
+  policyNamespace: string,
+  candidates: CandidateIndex,
+): readonly Resolved[] {
+  if (spec.names.length === 0) return [];
+  const hostsByPort = new Map<string, { range: PortRange; hosts: string[] }>();
+  for (const candidate of candidates.peersOf(peers, policyNamespace)) {
+    for (const range of resolveNames(spec, candidate)) {
+      const key = `${range.protocol}/${range.first.toString().padStart(5, "0")}`;
+      const entry = hostsByPort.get(key) ?? { range, hosts: [] };
+      entry.hosts.push(...candidate.workload.spec.addresses.map(hostCidr));
+      hostsByPort.set(key, entry);
+    }
+  }
+  return [...hostsByPort.entries()]
+    .sort(([a], [b]) => (a < b ? -1 : 1))
+    .map(([, { range, hosts }]) => ({ peers: canonicalCidrs(hosts), ports: [range] }));
+}

@@ -1,0 +1,79 @@
+/**
+ * All workloads of a state, ready to be selected by thousands of policies: found by their rarest
+ * label, so that only those are tried, and each list of peers is resolved once. What matches is
+ * decided by select.ts alone.
+ */
+import type { LabelSelector, NetworkPolicy, Peer } from "../../model/objects.js";
+import type { ObjectSet } from "../../model/state.js";
+import type { Candidate } from "./select.js";
+import { listCandidates, selectsPeer, selectsSubject } from "./select.js";
+
+export class CandidateIndex {
+  /** In the order of their names. */
+  readonly all: readonly Candidate[];
+  readonly #byNamespace: ReadonlyMap<string, readonly Candidate[]>;
+  /** By namespace, key and value of a label. */
+  readonly #byLabel = new Map<string, Candidate[]>();
+  readonly #peers = new Map<string, readonly Candidate[]>();
+
+  constructor(objects: ObjectSet) {
+    this.all = listCandidates(objects);
+    this.#byNamespace = Map.groupBy(this.all, ({ namespace }) => namespace);
+    for (const candidate of this.all) {
+      for (const [key, value] of Object.entries(candidate.labels)) {
+        const label = labelKey(candidate.namespace, key, value);
+        const list = this.#byLabel.get(label);
+        if (list === undefined) this.#byLabel.set(label, [candidate]);
+        else list.push(candidate);
+      }
+    }
+  }
+
+  /** The workloads that a policy protects. */
+  subjectsOf(policy: NetworkPolicy): readonly Candidate[] {
+    return this.#likely(policy.metadata.namespace, policy.spec.podSelector).filter((candidate) =>
+      selectsSubject(policy, candidate),
+    );
+  }
+
+  /** The workloads that the selector peers of a rule mean; without peers, every workload. Equal questions get one list. */
+  peersOf(peers: readonly Peer[], policyNamespace: string): readonly Candidate[] {
+    if (peers.length === 0) return this.all;
+    const selectors = peers.filter((peer) => peer.ipBlock === undefined);
+    if (selectors.length === 0) return [];
+    const key = selectorKey(selectors, policyNamespace);
+    const known = this.#peers.get(key);
+    if (known !== undefined) return known;
+    const found = new Set<Candidate>();
+    for (const peer of selectors) {
+      const namespaces = peer.namespaceSelector === undefined ? [policyNamespace] : this.#byNamespace.keys();
+      for (const namespace of namespaces) {
+        for (const candidate of this.#likely(namespace, peer.podSelector ?? {})) {
+          if (selectsPeer(peer, policyNamespace, candidate)) found.add(candidate);
+        }
+      }
+    }
+    const list = [...found];
+    this.#peers.set(key, list);
+    return list;
+  }
+
+  /** The workloads of a namespace that have the rarest of the labels that a selector wants; all of them where it wants none. */
+  #likely(namespace: string, { matchLabels }: LabelSelector): readonly Candidate[] {
+    const lists = Object.entries(matchLabels ?? {}).map(
+      ([key, value]) => this.#byLabel.get(labelKey(namespace, key, value)) ?? [],
+    );
+    return lists.reduce<readonly Candidate[]>(
+      (least, list) => (list.length < least.length ? list : least),
+      this.#byNamespace.get(namespace) ?? [],
+    );
+  }
+}
+
+const labelKey = (namespace: string, key: string, value: string): string => `${namespace}\0${key}\0${value}`;
+
+/** Equal texts mean the same workloads. The namespace counts only where a peer does not name one. */
+export function selectorKey(selectors: readonly Peer[], policyNamespace: string): string {
+  const isLocal = selectors.some((peer) => peer.namespaceSelector === undefined);
+  return `${isLocal ? policyNamespace : ""}\0${JSON.stringify(selectors)}`;
+}

@@ -1,0 +1,271 @@
+/**
+ * Which expectations of a state's ConnectivityTests it does not meet, over all matching workloads and all
+ * packets. Pure, and in the terms of `ztap connectivity`: what lists a connection there is what breaks a
+ * `deny` here, and what is missing there breaks an `allow`.
+ *
+ * Between two workloads with several addresses a connection counts as allowed where any pair of addresses may
+ * have it. An address block stands for those of its addresses that no workload has.
+ */
+import type { ConnectionProtocol } from "../../model/connection.js";
+import type { ConnectivityTest, Expectation, Peer } from "../../model/objects.js";
+import type { Direction } from "../../model/ruleset.js";
+import { refKey, refOf, type ObjectSet } from "../../model/state.js";
+import { AddressParser, EVERYWHERE, firstAddress, type Interval } from "../address-space.js";
+import type { Stretch } from "./external.js";
+import { CandidateIndex } from "../compile/workload-index.js";
+import { createExplainer, type End as QuestionEnd, type Explanation } from "../explain.js";
+import { blockCidrs, readPorts, resolveNames } from "../compile/peers.js";
+import { PortSets, type PortSetId } from "./port-sets.js";
+import { createReach, type Reach } from "./reach.js";
+
+export interface BrokenExpectation {
+  /** `refKey` of the test. */
+  readonly test: string;
+  readonly list: "allow" | "deny";
+  readonly index: number;
+  /** How many pairs of a workload with a workload, or with the blocks, break it. */
+  readonly pairs: number;
+  /** Null for an `allow` that asks for nothing: no workload is meant, or none has a port of that name. */
+  readonly example: Counterexample | null;
+}
+
+/** One packet that is allowed and must not be, or the other way round. */
+export interface Counterexample {
+  /** `namespace/workload`, or an address. */
+  readonly from: string;
+  readonly to: string;
+  readonly protocol: Exclude<ConnectionProtocol, "*">;
+  /** `type << 8 | code` for ICMP; null for `other`. */
+  readonly port: number | null;
+  /** Null where no packet can go between the two at all: they have no addresses of one family. */
+  readonly explanation: Explanation | null;
+}
+
+/** By test, then in the order of their lists. @throws TooManyPortSets where the ports of the state are too many to compare */
+export function findBroken(objects: ObjectSet): readonly BrokenExpectation[] {
+  const tests = [...objects.values()].flatMap(({ object }) => (object.kind === "ConnectivityTest" ? [object] : []));
+  if (tests.length === 0) return [];
+  const checker = new Checker(objects);
+  return tests.flatMap((test) =>
+    (["allow", "deny"] as const).flatMap((list) =>
+      test.spec[list].flatMap((expectation, index) => {
+        const { pairs, example, isAsked } = checker.check(test, list, expectation);
+        if (example === null && (isAsked || list === "deny")) return [];
+        const shown = example === null ? null : checker.explain(example);
+        return [{ test: refKey(refOf(test)), list, index, pairs, example: shown }];
+      }),
+    ),
+  );
+}
+
+interface End {
+  /** Indices into the names of all workloads. */
+  readonly workloads: readonly number[];
+  readonly blocks: readonly Interval[];
+}
+
+interface Example {
+  readonly from: number | string;
+  readonly to: number | string;
+  readonly set: PortSetId;
+}
+
+interface Found {
+  isAsked: boolean;
+  pairs: number;
+  example: Example | null;
+}
+
+/** Workloads that the same is asked of, and that may do the same. */
+interface Group {
+  readonly classId: number;
+  readonly wanted: PortSetId;
+  readonly members: readonly number[];
+}
+
+/** Pairs of classes, workloads and stretches of addresses that are looked at in all: some seconds of work. */
+const MAX_STEPS = 30_000_000;
+const NOBODY: ReadonlySet<number> = new Set();
+
+/** The tests ask so much that it is not found out; who asked must not take that for a yes. */
+export class TooManyExpectations extends Error {
+  override readonly name = "TooManyExpectations";
+  readonly code = "too-complex";
+  constructor() {
+    super("the tests ask for more connections than are looked at; write fewer or narrower expectations");
+  }
+}
+
+class Checker {
+  readonly #sets = new PortSets();
+  readonly #reach: Reach;
+  readonly #candidates: CandidateIndex;
+  readonly #places: ReadonlyMap<string, number>;
+  readonly #parser = new AddressParser();
+  #explain: ReturnType<typeof createExplainer> | null = null;
+  #steps = 0;
+
+  constructor(private readonly objects: ObjectSet) {
+    this.#reach = createReach(objects, this.#sets);
+    this.#candidates = new CandidateIndex(objects);
+    this.#places = new Map(this.#reach.names.map((name, index) => [name, index]));
+  }
+
+  check(test: ConnectivityTest, list: "allow" | "deny", expectation: Expectation): Found {
+    const { namespace } = test.metadata;
+    const [from, to] = [this.#endOf(expectation.from, namespace), this.#endOf(expectation.to, namespace)];
+    const spec = readPorts(expectation.ports);
+    const wanted = this.#sets.of(spec.any ? "any" : spec.ranges);
+    const wantedOf = (place: number): PortSetId => {
+      const candidate = this.#candidates.all[place];
+      if (candidate === undefined || spec.names.length === 0) return wanted;
+      return this.#sets.union(wanted, this.#sets.of(resolveNames(spec, candidate)));
+    };
+    const judge = (allowed: PortSetId, asked: PortSetId): PortSetId =>
+      list === "deny" ? this.#sets.intersect(allowed, asked) : this.#sets.subtract(asked, allowed);
+    const found: Found = { isAsked: false, pairs: 0, example: null };
+    this.#checkPairs(from.workloads, this.#groups(to.workloads, wantedOf), judge, found);
+    const blocks = { judge, found };
+    this.#checkBlocks(from.workloads, to.blocks, { ...blocks, direction: "egress", wantedOf: () => wanted });
+    this.#checkBlocks(to.workloads, from.blocks, { ...blocks, direction: "ingress", wantedOf });
+    return found;
+  }
+
+  explain({ from, to, set }: Example): Counterexample {
+    const [entry] = this.#sets.entries(set);
+    const protocol = entry === undefined || entry.protocol === "*" ? "TCP" : entry.protocol;
+    const [first, last] = entry?.ports[0] ?? [0, 0];
+    // Port 0 is none that anybody serves.
+    const port = protocol === "other" ? null : protocol !== "ICMP" && first === 0 && last > 0 ? 1 : first;
+    this.#explain ??= createExplainer(this.objects);
+    const ends = { from: this.#describe(from, to), to: this.#describe(to, from) };
+    return {
+      from: ends.from.workload ?? ends.from.addresses.join(),
+      to: ends.to.workload ?? ends.to.addresses.join(),
+      protocol,
+      port,
+      explanation: this.#explain({ ...ends, protocol, port }),
+    };
+  }
+
+  /** All tests of a state share one measure: nobody waits for hours, since who asked also enforces. */
+  #spend(steps: number): void {
+    this.#steps += steps;
+    if (this.#steps > MAX_STEPS) throw new TooManyExpectations();
+  }
+
+  /** With an address outside, the workload's own policies decide alone, whatever its own address is, and also without one. */
+  #describe(end: number | string, other: number | string): QuestionEnd {
+    if (typeof end === "string") return { workload: null, addresses: [end] };
+    const candidate = this.#candidates.all[end];
+    const own = candidate?.workload.spec.addresses ?? [];
+    const anyOwn = typeof other === "string" ? [other.includes(":") ? "::" : "0.0.0.0"] : own;
+    return { workload: candidate?.name ?? null, addresses: anyOwn };
+  }
+
+  #endOf(peers: readonly Peer[] | undefined, namespace: string): End {
+    if (peers === undefined) return { workloads: this.#candidates.all.map((_, place) => place), blocks: EVERYWHERE };
+    const selected = this.#candidates.peersOf(peers, namespace).map(({ name }) => this.#places.get(name) ?? -1);
+    return { workloads: selected, blocks: blockCidrs(peers).map((cidr) => this.#parser.parse(cidr)) };
+  }
+
+  #groups(places: readonly number[], wantedOf: (place: number) => PortSetId): readonly Group[] {
+    const byClass = Map.groupBy(places, (place) => `${this.#reach.classOf[place] ?? 0}/${wantedOf(place)}`);
+    return [...byClass.values()].map((members) => ({
+      classId: this.#reach.classOf[members[0] ?? 0] ?? 0,
+      wanted: wantedOf(members[0] ?? -1),
+      members,
+    }));
+  }
+
+  #checkPairs(
+    sources: readonly number[],
+    targets: readonly Group[],
+    judge: (allowed: PortSetId, asked: PortSetId) => PortSetId,
+    found: Found,
+  ): void {
+    for (const source of this.#groups(sources, () => this.#sets.empty)) {
+      const row = this.#reach.row(source.classId);
+      this.#spend(targets.length + this.#reach.classCount);
+      for (const target of targets) {
+        found.isAsked ||= target.wanted !== this.#sets.empty;
+        const set = judge(row[target.classId] ?? this.#sets.empty, target.wanted);
+        if (set === this.#sets.empty) continue;
+        // A workload may always talk to itself, and no test asks for it.
+        this.#spend(source.members.length + target.members.length);
+        const others = source.classId === target.classId ? new Set(target.members) : NOBODY;
+        const own = source.members.filter((place) => others.has(place)).length;
+        found.pairs += source.members.length * target.members.length - own;
+        if (found.example !== null) continue;
+        for (const from of source.members) {
+          const to = target.members.find((place) => place !== from);
+          if (to !== undefined) found.example = { from, to, set };
+          if (to !== undefined) break;
+        }
+      }
+    }
+  }
+
+  #checkBlocks(
+    workloads: readonly number[],
+    blocks: readonly Interval[],
+    how: {
+      readonly direction: Direction;
+      readonly wantedOf: (place: number) => PortSetId;
+      readonly judge: (allowed: PortSetId, asked: PortSetId) => PortSetId;
+      readonly found: Found;
+    },
+  ): void {
+    if (blocks.length === 0) return;
+    // Workloads with equal policies share one list of stretches.
+    const known = new Map<readonly Stretch[], Map<PortSetId, Omit<Example, "from"> | null>>();
+    for (const place of workloads) {
+      const stretches = this.#reach.external.stretches(place, how.direction);
+      const wanted = how.wantedOf(place);
+      how.found.isAsked ||= wanted !== this.#sets.empty;
+      const byWanted = known.get(stretches) ?? new Map<PortSetId, Omit<Example, "from"> | null>();
+      known.set(stretches, byWanted);
+      if (!byWanted.has(wanted))
+        byWanted.set(
+          wanted,
+          this.#firstBroken(stretches, blocks, (allowed) => how.judge(allowed, wanted)),
+        );
+      const first = byWanted.get(wanted) ?? null;
+      if (first === null) continue;
+      how.found.pairs += 1;
+      how.found.example ??=
+        how.direction === "egress" ? { from: place, ...first } : { from: first.to, to: place, set: first.set };
+    }
+  }
+
+  /** The first address of the blocks, that no workload has, of which something is not as it must be. */
+  #firstBroken(
+    stretches: readonly Stretch[],
+    blocks: readonly Interval[],
+    judge: (allowed: PortSetId) => PortSetId,
+  ): Omit<Example, "from"> | null {
+    for (const block of blocks) {
+      this.#spend(stretches.length);
+      for (const piece of piecesOf(block, stretches, this.#sets.empty)) {
+        const set = judge(piece.set);
+        if (set === this.#sets.empty || this.#reach.external.isTaken(piece)) continue;
+        return { to: firstAddress(piece, (part) => !this.#reach.external.isTaken(part)), set };
+      }
+    }
+    return null;
+  }
+}
+
+/** An interval cut where the stretches begin and end; what no stretch covers may do nothing. */
+function* piecesOf(block: Interval, stretches: readonly Stretch[], empty: PortSetId): Generator<Stretch> {
+  let from = block.start;
+  for (const { family, start, end, set } of stretches) {
+    if (family !== block.family || end < from) continue;
+    if (start > block.end) break;
+    if (start > from) yield { family, start: from, end: start - 1n, set: empty };
+    const last = end < block.end ? end : block.end;
+    yield { family, start: start > from ? start : from, end: last, set };
+    from = last + 1n;
+  }
+  if (from <= block.end) yield { family: block.family, start: from, end: block.end, set: empty };
+}

@@ -1,0 +1,164 @@
+/**
+ * What workloads may open to addresses that no workload has, and the other way round.
+ *
+ * Such addresses are told apart by the ipBlocks of rules alone, so the borders of those blocks cut
+ * the address spaces into intervals, and all of an interval may do the same. The other end has no
+ * policy: the subject's own decides.
+ */
+import type { NetworkPolicy, Peer, PolicyPort } from "../../model/objects.js";
+import type { Clause, Direction, Profile, Rule, Ruleset } from "../../model/ruleset.js";
+import type { ObjectSet } from "../../model/state.js";
+import { refKey } from "../../model/state.js";
+import type { AddressParser, Interval } from "../address-space.js";
+import { EVERYWHERE, FAMILIES } from "../address-space.js";
+import { blockCidrs, readPorts } from "../compile/peers.js";
+import type { PortSetId, PortSets } from "./port-sets.js";
+import type { WorkloadAddresses } from "./workload-addresses.js";
+
+/** Addresses that may do the same, and what. */
+export interface Stretch extends Interval {
+  readonly set: PortSetId;
+}
+
+export interface ExternalReach {
+  /** Both address spaces cut into stretches, ascending, without what may do nothing. Equal profiles give one list. */
+  readonly stretches: (subject: number, direction: Direction) => readonly Stretch[];
+  /** Whether every address of an interval is some workload's: then there is nothing outside to speak of. */
+  readonly isTaken: (interval: Interval) => boolean;
+}
+
+interface Settings {
+  readonly portsOf: (ports: Clause["ports"]) => PortSetId;
+  readonly within: PortSetId;
+  readonly parser: AddressParser;
+}
+
+export function createExternalReach(
+  objects: ObjectSet,
+  ruleset: Ruleset,
+  addresses: WorkloadAddresses,
+  sets: PortSets,
+  { portsOf, within, parser }: Settings,
+): ExternalReach {
+  const open = EVERYWHERE.map((interval) => ({ ...interval, set: within }));
+  const profiles = new Map(ruleset.profiles.map((profile) => [profile.key, profile]));
+  const known = new Map<string, readonly Stretch[]>();
+  return {
+    isTaken: (interval) => BigInt(addresses.countWithin(interval)) === interval.end - interval.start + 1n,
+    stretches: (index, direction) => {
+      const { mode, profile: key } = ruleset.subjects[index]?.[direction] ?? { mode: "open", profile: null };
+      const profile = profiles.get(key ?? "");
+      if (mode !== "enforce" || profile === undefined) return open;
+      const stretches =
+        known.get(profile.key) ??
+        cut(
+          listOutside(profile, objects).map(({ peers, ports }) => ({
+            intervals: peers === "any" ? EVERYWHERE : peers.map((cidr) => parser.parse(cidr)),
+            set: portsOf(ports),
+          })),
+          sets,
+        );
+      known.set(profile.key, stretches);
+      return stretches;
+    },
+  };
+}
+
+/** A profile's rules as they would be if no workload had an address; `rule`: place among the profile's rules. */
+export function listOutside(profile: Profile, objects: ObjectSet): readonly Clause[] {
+  return profile.rules.flatMap((rule, index) => {
+    const { peers, ports } = sourceOf(rule, objects);
+    const blocks = peers.length === 0 ? ("any" as const) : blockCidrs(peers);
+    if (blocks.length === 0) return [];
+    if (rule.direction === "ingress") {
+      // The names of an ingress rule are the subject's own ports, which the compiler has looked up.
+      const clause = profile.clauses.find((candidate) => candidate.rule === index);
+      return clause === undefined ? [] : [{ rule: index, peers: blocks, ports: clause.ports }];
+    }
+    const { any, ranges } = readPorts(ports);
+    return any
+      ? [{ rule: index, peers: blocks, ports: "any" as const }]
+      : ranges.length > 0
+        ? [{ rule: index, peers: blocks, ports: ranges }]
+        : [];
+  });
+}
+
+function sourceOf(
+  { policy, direction, index }: Rule,
+  objects: ObjectSet,
+): { readonly peers: readonly Peer[]; readonly ports: readonly PolicyPort[] | undefined } {
+  const object = objects.get(refKey({ kind: "NetworkPolicy", ...policy }))?.object;
+  if (object?.kind !== "NetworkPolicy") throw new RangeError(`no such policy: ${policy.namespace}/${policy.name}`);
+  const { ingress, egress }: NetworkPolicy["spec"] = object.spec;
+  const peers = direction === "ingress" ? ingress?.[index]?.from : egress?.[index]?.to;
+  return { peers: peers ?? [], ports: (direction === "ingress" ? ingress : egress)?.[index]?.ports };
+}
+
+interface Allowed {
+  readonly intervals: readonly Interval[];
+  readonly set: PortSetId;
+}
+
+/** A sweep over all borders: between two of them the same intervals hold. */
+function cut(allowed: readonly Allowed[], sets: PortSets): readonly Stretch[] {
+  return FAMILIES.flatMap((family) => {
+    const borders = allowed
+      .flatMap(({ intervals, set }) =>
+        intervals
+          .filter((interval) => interval.family === family)
+          .flatMap(({ start, end }) => [
+            { at: start, set, change: 1 },
+            { at: end + 1n, set, change: -1 },
+          ]),
+      )
+      .sort((a, b) => (a.at < b.at ? -1 : a.at > b.at ? 1 : 0));
+    const active = new Map<PortSetId, number>();
+    const stretches: Stretch[] = [];
+    for (const [index, { at, set, change }] of borders.entries()) {
+      active.set(set, (active.get(set) ?? 0) + change);
+      if (active.get(set) === 0) active.delete(set);
+      const next = borders[index + 1]?.at;
+      if (next === undefined || next === at) continue;
+      const sum = [...active.keys()].reduce((a, b) => sets.union(a, b), sets.empty);
+      push(stretches, { family, start: at, end: next - 1n, set: sum }, sets.empty);
+    }
+    return stretches;
+  });
+}
+
+/** Adds a stretch to ascending ones, as a part of the last one where it goes on with the same. */
+function push(stretches: Stretch[], stretch: Stretch, empty: PortSetId): void {
+  if (stretch.set === empty) return;
+  const last = stretches.at(-1);
+  if (last?.family === stretch.family && last.set === stretch.set && last.end + 1n === stretch.start) {
+    stretches[stretches.length - 1] = { ...last, end: stretch.end };
+  } else stretches.push(stretch);
+}
+
+/** What `a` may do and `b` may not, interval by interval. Both are ascending, so one walk over both is enough. */
+export function subtractStretches(a: readonly Stretch[], b: readonly Stretch[], sets: PortSets): readonly Stretch[] {
+  if (a === b) return [];
+  const result: Stretch[] = [];
+  let first = 0;
+  for (const stretch of a) {
+    let from = stretch.start;
+    while (isBefore(b[first], stretch)) first += 1;
+    for (let index = first; index < b.length; index += 1) {
+      const other = b[index];
+      if (other === undefined || isBefore(stretch, other)) break;
+      const start = other.start > from ? other.start : from;
+      const end = other.end < stretch.end ? other.end : stretch.end;
+      if (start > from) push(result, { ...stretch, start: from, end: start - 1n }, sets.empty);
+      push(result, { ...stretch, start, end, set: sets.subtract(stretch.set, other.set) }, sets.empty);
+      from = end + 1n;
+    }
+    if (from <= stretch.end) push(result, { ...stretch, start: from }, sets.empty);
+  }
+  return result;
+}
+
+/** Whether an interval ends before another begins. */
+function isBefore(a: Interval | undefined, b: Interval): boolean {
+  return a !== undefined && (a.family < b.family || (a.family === b.family && a.end < b.start));
+}

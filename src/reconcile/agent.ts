@@ -1,0 +1,371 @@
+/**
+ * The agent: heartbeat, leadership, the leader's duty and the follower's duty as loops of one
+ * process, until the signal aborts. Stopping it leaves enforcement in force.
+ */
+import type { Source } from "../interfaces/source.js";
+import type { StateCopy } from "../interfaces/last-good.js";
+import { EnforcerError, type Enforcer } from "../interfaces/enforcer.js";
+import type { FlowFeed } from "../interfaces/flows.js";
+import type { LifelineReader } from "../interfaces/management-access.js";
+import type { Store } from "../interfaces/store.js";
+import { StoreError } from "../interfaces/store.js";
+import type { Clock, Logger, Random } from "../interfaces/system.js";
+import type { Telemetry } from "../interfaces/telemetry.js";
+import type { readManifests } from "../manifest/read.js";
+import { Election } from "./election.js";
+import { Follower } from "./follower.js";
+import { Leader } from "./leader.js";
+import { Pruner } from "./pruner.js";
+import { Wakeup, forwardEvents, runLoop } from "./loop.js";
+import { OperationError } from "../model/operation-error.js";
+import { lockoutsOf } from "../operations/change/lockout.js";
+import { FlowHub } from "./flow-hub.js";
+
+export interface AgentDeps {
+  readonly store: Store;
+  /** Null where this agent polls nothing: it follows, and may lead without a duty. */
+  readonly source: Source | null;
+  readonly enforcer: Enforcer;
+  readonly copy: StateCopy | null;
+  /** See FollowerDeps. */
+  readonly lifelines: LifelineReader | null;
+  readonly read: typeof readManifests;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly logger: Logger;
+  readonly telemetry: Telemetry;
+  /** Whether the process that a holder id names still runs on this machine; true where that cannot be told. */
+  readonly isHolderAlive: (holder: string) => boolean;
+  /** Opens the agent's HTTP endpoint; null where it has none. */
+  readonly serve: (probes: Probes) => Promise<{ readonly address: string; close(): Promise<void> }> | null;
+  /** Serves what the backend decides to readers on this machine. */
+  readonly serveFlows: (feed: FlowFeed) => Promise<{ close(): Promise<void> }>;
+}
+
+/** Null where all is well; else why not. */
+export interface Probes {
+  /** Are the loops alive? */
+  health(): string | null;
+  /** Does this node enforce head? */
+  readiness(): string | null;
+}
+
+export interface AgentOptions {
+  readonly node: string;
+  readonly address: string;
+  /** Names this very process, so that a successor can tell whether it still runs. */
+  readonly holder: string;
+  /** This machine and its boot; null where that cannot be told. */
+  readonly boot: string | null;
+  /** Ref and folder of the source, for its status. */
+  readonly ref: string | null;
+  readonly path: string | null;
+  readonly sourceIntervalMs: number;
+  readonly selfHeal: boolean;
+  readonly maxDeletePercent: number;
+  readonly checkIntervalMs: number;
+  readonly heartbeatIntervalMs: number;
+  /** How long a silent node counts as healthy. */
+  readonly electionTimeoutMs: number;
+  /** How long leadership outlives its last renewal. */
+  readonly sessionTtlMs: number;
+  /** See PruneOptions. */
+  readonly keepRevisions: number;
+  readonly keepForMs: number;
+}
+
+/** Claims the node, makes one run of each duty, and leaves. @throws where the node could not be made to match */
+export async function reconcileOnce(deps: AgentDeps, options: AgentOptions): Promise<void> {
+  const agent = new Agent(deps, options);
+  try {
+    await agent.standFast();
+    if (!(await agent.tryClaim())) return await agent.followAlone();
+    if (deps.source !== null) {
+      await agent.beat();
+      await agent.lead().catch((error: unknown) => deps.logger.warn("the source was not polled", { error }));
+    }
+    await agent.follow();
+    if (agent.problem !== null) throw new OperationError("not-in-sync", agent.problem);
+  } finally {
+    await agent.release();
+  }
+}
+
+/** Claims the node and runs the loops until the signal aborts. @throws OperationError `agent-running`, `agent-replaced` */
+export async function runAgent(deps: AgentDeps, options: AgentOptions, signal: AbortSignal): Promise<void> {
+  const agent = new Agent(deps, options);
+  let server: Awaited<ReturnType<AgentDeps["serve"]>> = null;
+  try {
+    await agent.standFast();
+    const isAlone = !(await agent.tryClaim());
+    server = await deps.serve(agent);
+    deps.logger.info("agent started", {
+      node: options.node,
+      backend: deps.enforcer.backend,
+      http: server?.address ?? "off",
+    });
+    if (isAlone)
+      await agent.followAlone().catch((error: unknown) => deps.logger.warn("nothing new is enforced yet", { error }));
+    await agent.run(signal);
+    deps.logger.info("agent stopped; enforcement stays in force");
+  } finally {
+    await server?.close();
+    await agent.release();
+  }
+}
+
+const FLOWS_RETRY_MS = 10_000;
+
+class Agent implements Probes {
+  readonly #election: Election;
+  readonly #leader: Leader | null;
+  readonly #follower: Follower;
+  readonly #pruner: Pruner;
+  readonly #leaderWakeup = new Wakeup();
+  readonly #followerWakeup = new Wakeup();
+  #lastFollowed: number;
+  #lastError: string | null = null;
+  #isClaimed = false;
+  /** The store refused its candidature; said once. */
+  #isBarred = false;
+
+  constructor(
+    private readonly deps: AgentDeps,
+    private readonly options: AgentOptions,
+  ) {
+    const { store, clock, source, lifelines } = deps;
+    const { node, holder, sessionTtlMs } = options;
+    this.#election = new Election(store, clock, { id: node, holder, ttlMs: sessionTtlMs });
+    // Sessions come and go, and are each machine's own agent's to mind: they decide over no commit.
+    const lines = lifelines && {
+      ownCgroup: () => lifelines.ownCgroup(),
+      servers: () => lifelines.servers(),
+      sessions: () => Promise.resolve([]),
+    };
+    const lockouts = { store, node, boot: options.boot, lifelines: lines };
+    this.#leader =
+      source === null
+        ? null
+        : new Leader(
+            { ...deps, source, election: this.#election, lockoutsOf: (objects) => lockoutsOf(lockouts, objects) },
+            options,
+          );
+    this.#follower = new Follower(deps, node, options.boot);
+    this.#pruner = new Pruner(deps, options);
+    this.#lastFollowed = clock.monotonic();
+  }
+
+  get problem(): string | null {
+    return this.#follower.problem;
+  }
+
+  /**
+   * Before anything else, that may fail or take its time: after a reboot the kernel enforces nothing, and
+   * gets what it had from the copy on this node's disk.
+   * @throws OperationError `agent-running` where another process of this machine enforces for this node
+   */
+  async standFast(): Promise<void> {
+    try {
+      await this.deps.enforcer.open();
+    } catch (error) {
+      if (!(error instanceof EnforcerError) || error.code !== "busy") throw error;
+      throw new OperationError(
+        "agent-running",
+        `another agent already runs for node ${this.options.node}: ${error.message}`,
+      );
+    }
+    await this.#follower.recall().catch((error: unknown) => {
+      this.deps.logger.warn("the copy on this node's disk was not enforced", { error });
+    });
+  }
+
+  /**
+   * False where the store is away: enforcement does not wait for it, and the node is claimed later. A
+   * store that refuses is as good as away for a node that enforces something. That no other agent of this
+   * machine has it is the enforcer's to see meanwhile.
+   */
+  async tryClaim(): Promise<boolean> {
+    try {
+      await this.claim();
+      return true;
+    } catch (error) {
+      if (!(error instanceof StoreError)) throw error;
+      if (error.code !== "store-unavailable" && this.#follower.enforcedRevision === null) throw error;
+      this.deps.telemetry.storeError();
+      this.deps.logger.warn(`going on without the store: ${error.message}`);
+      return false;
+    }
+  }
+
+  /** Enforces the copy on this node's disk. @throws OperationError `not-in-sync` where there is none */
+  async followAlone(): Promise<void> {
+    if (this.#follower.enforcedRevision === null)
+      throw new OperationError(
+        "not-in-sync",
+        "the store is away, and this node has no copy of an earlier state to enforce",
+      );
+  }
+
+  /** One agent a node. A holder that died without a word (SIGKILL) is succeeded at once. */
+  async claim(): Promise<void> {
+    const { store, clock, isHolderAlive, logger } = this.deps;
+    const { node: id, address, holder, electionTimeoutMs } = this.options;
+    let { held } = await store.heartbeat({ id, address, holder }, electionTimeoutMs);
+    if (held !== null && !isHolderAlive(held)) {
+      logger.info("succeeding an agent that is gone", { holder: held });
+      await store.endHeartbeat(id, held);
+      // Where this node may not lead any more: that lease runs out by itself.
+      await store.resign(held).catch(() => undefined);
+      ({ held } = await store.heartbeat({ id, address, holder }, electionTimeoutMs));
+    }
+    if (held !== null) {
+      throw new OperationError(
+        "agent-running",
+        `another agent already runs for node ${id} (${held}); stop it first, or give this one another --node`,
+      );
+    }
+    const members = await store.listMembers();
+    if (!members.some((member) => member.id === id && member.address === address)) {
+      await store.joinMember({ id, address, joinedAt: new Date(clock.now()).toISOString() });
+    }
+    this.#isClaimed = true;
+  }
+
+  /**
+   * Tells readers what the backend decides. Enforcement does not depend on it: what goes wrong here is said, and tried
+   * again.
+   */
+  async tellFlows(signal: AbortSignal): Promise<void> {
+    const { enforcer, serveFlows, logger, clock } = this.deps;
+    while (!signal.aborted && enforcer.flowSource !== null) {
+      let server: Awaited<ReturnType<AgentDeps["serveFlows"]>> | null = null;
+      try {
+        const hub = new FlowHub(enforcer.flowSource, this.deps, this.options.node, () => this.#follower.names);
+        server = await serveFlows(hub);
+        await hub.run(signal);
+      } catch (error) {
+        logger.warn("flows cannot be told", { error });
+      } finally {
+        await server?.close();
+      }
+      await clock.sleep(FLOWS_RETRY_MS, signal);
+    }
+  }
+
+  /** Renews the heartbeat and leadership. @throws OperationError `agent-replaced` where another agent took the node */
+  async beat(): Promise<void> {
+    const { store, telemetry, logger } = this.deps;
+    const { node: id, address, holder, electionTimeoutMs } = this.options;
+    const campaign = async () => {
+      if (!this.#isClaimed) await this.claim();
+      const { held } = await store.heartbeat({ id, address, holder }, electionTimeoutMs);
+      if (held !== null) throw new OperationError("agent-replaced", `another agent took over node ${id} (${held})`);
+      return this.#campaign();
+    };
+    const { isLeader, changed } = await campaign()
+      .catch((error: unknown) => {
+        if (error instanceof StoreError) telemetry.storeError();
+        throw error;
+      })
+      // Also where the store cannot be reached: leadership that was not renewed in time is none.
+      .finally(() => telemetry.leader(this.#election.fence !== null));
+    if (!changed) return;
+    if (isLeader) telemetry.elected();
+    logger.info(isLeader ? "leading" : "following", { leader: this.#election.leader });
+    this.#leaderWakeup.notify();
+  }
+
+  /** A node whose role in the store may not lead follows; the heartbeat before has shown that it may do that. */
+  async #campaign(): Promise<{ readonly isLeader: boolean; readonly changed: boolean }> {
+    try {
+      const result = await this.#election.campaign();
+      this.#isBarred &&= !result.isLeader;
+      return result;
+    } catch (error) {
+      if (!(error instanceof StoreError) || error.code !== "store-permission") throw error;
+      if (!this.#isBarred) this.deps.logger.info(`this node may not lead, and follows: ${error.message}`);
+      this.#isBarred = true;
+      return this.#election.withdraw();
+    }
+  }
+
+  async lead(): Promise<void> {
+    try {
+      await this.#leader?.reconcile();
+      if (this.#election.fence !== null) await this.#pruner.run();
+    } catch (error) {
+      if (error instanceof StoreError) this.deps.telemetry.storeError();
+      throw error;
+    }
+  }
+
+  async follow(): Promise<void> {
+    try {
+      await this.#follower.reconcile();
+      this.#lastError = null;
+    } catch (error) {
+      this.#lastError = error instanceof Error ? error.message : String(error);
+      throw error;
+    } finally {
+      this.#lastFollowed = this.deps.clock.monotonic();
+    }
+  }
+
+  async run(signal: AbortSignal): Promise<void> {
+    const stop = new AbortController();
+    const stopped = AbortSignal.any([signal, stop.signal]);
+    const loop = { ...this.deps, signal: stopped };
+    const { sourceIntervalMs, checkIntervalMs, heartbeatIntervalMs } = this.options;
+    const failures: OperationError[] = [];
+    const beat = async () => {
+      try {
+        await this.beat();
+      } catch (error) {
+        if (!(error instanceof OperationError)) throw error;
+        failures.push(error);
+        stop.abort();
+      }
+    };
+    await Promise.all([
+      runLoop({ ...loop, name: "heartbeat", intervalMs: heartbeatIntervalMs, jitter: 0.1 }, new Wakeup(), beat),
+      runLoop({ ...loop, name: "source poll", intervalMs: sourceIntervalMs, jitter: 0.1 }, this.#leaderWakeup, () =>
+        this.lead(),
+      ),
+      runLoop({ ...loop, name: "reconciliation", intervalMs: checkIntervalMs, jitter: 0.1 }, this.#followerWakeup, () =>
+        this.follow(),
+      ),
+      // A hundred nodes report after each commit; only the commit itself is news to a follower.
+      forwardEvents((watching) => this.deps.store.watch(watching, ["head"]), [this.#followerWakeup], loop),
+      forwardEvents((watching) => this.deps.enforcer.watch(watching), [this.#followerWakeup], loop),
+      this.tellFlows(stopped),
+    ]);
+    for (const failure of failures) throw failure;
+  }
+
+  health(): string | null {
+    const idleMs = this.deps.clock.monotonic() - this.#lastFollowed;
+    const boundMs = 3 * this.options.checkIntervalMs + 30_000;
+    return idleMs > boundMs ? `the reconciliation loop has been silent for ${Math.round(idleMs / 1000)} s` : null;
+  }
+
+  readiness(): string | null {
+    return (
+      this.#lastError ??
+      this.#follower.problem ??
+      (this.#follower.enforcedRevision === null ? "nothing is enforced yet" : null)
+    );
+  }
+
+  /** The store may be away; the leases then run out by themselves. */
+  async release(): Promise<void> {
+    const { store, enforcer, logger } = this.deps;
+    const { node, holder } = this.options;
+    try {
+      await this.#election.resign();
+      await store.endHeartbeat(node, holder);
+    } catch (error) {
+      logger.debug("the leases were not given back and will run out", { error });
+    }
+    await enforcer.close();
+  }
+}

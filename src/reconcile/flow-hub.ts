@@ -1,0 +1,193 @@
+/**
+ * Flows in the agent: the backend's events are read once, named by the state in force, remembered for a while, and
+ * handed to every reader. A reader that is too slow loses events and is told how many; it holds up nobody.
+ */
+import {
+  matchesFlow,
+  type FlowEvent,
+  type FlowGap,
+  type FlowMessage,
+  type FlowQuery,
+  type FlowRefusal,
+} from "../model/flow.js";
+import { suggest } from "../model/suggest.js";
+import type { FlowNames } from "../policy/flow-names.js";
+import type { FlowBooks, FlowFeed, FlowRecord, FlowSource } from "../interfaces/flows.js";
+import type { Clock } from "../interfaces/system.js";
+import type { Telemetry } from "../interfaces/telemetry.js";
+
+export interface FlowDeps {
+  readonly clock: Clock;
+  readonly telemetry: Pick<Telemetry, "flows">;
+}
+
+/** What is remembered for readers that come later. */
+const REMEMBERED = 2_048;
+/** What one reader may have before it, beside what is remembered. */
+const QUEUE = 8_192;
+/** After the last event the books are looked at once more: what was limited at the end is told too. */
+const SETTLE_MS = 1_000;
+
+export class FlowHub implements FlowFeed {
+  readonly #remembered: FlowMessage[] = [];
+  readonly #readers = new Set<Reader>();
+  #books: FlowBooks;
+
+  constructor(
+    private readonly source: FlowSource,
+    private readonly deps: FlowDeps,
+    private readonly node: string,
+    /** Of the state in force. */
+    private readonly names: () => FlowNames,
+  ) {
+    this.#books = source.books();
+  }
+
+  /** Reads until the signal aborts. Its readers end with it. */
+  async run(signal: AbortSignal): Promise<void> {
+    let settle = new AbortController();
+    this.deps.telemetry.flows(this.#books);
+    try {
+      for await (const records of this.source.flows(signal)) {
+        settle.abort();
+        for (const record of records) this.#tell(nameFlow(record, this.node, this.names()));
+        this.#audit();
+        settle = new AbortController();
+        void this.#auditLater(AbortSignal.any([signal, settle.signal]));
+      }
+    } finally {
+      settle.abort();
+      for (const reader of this.#readers) reader.end();
+    }
+  }
+
+  async #auditLater(signal: AbortSignal): Promise<void> {
+    await this.deps.clock.sleep(SETTLE_MS, signal);
+    if (!signal.aborted) this.#audit();
+  }
+
+  /** Tells what was limited or lost since the last time. */
+  #audit(): void {
+    const before = this.#books;
+    const books = this.source.books();
+    this.#books = books;
+    this.deps.telemetry.flows(books);
+    const [limited, lost] = [Number(books.limited - before.limited), Number(books.lost - before.lost)];
+    if (limited > 0 || lost > 0) this.#tell(this.#gap({ limited, lost, dropped: 0 }));
+  }
+
+  #gap(counts: Pick<FlowGap, "limited" | "lost" | "dropped">): FlowGap {
+    return { kind: "gap", time: new Date(this.deps.clock.now()).toISOString(), ...counts };
+  }
+
+  #tell(message: FlowMessage): void {
+    this.#remembered.push(message);
+    if (this.#remembered.length > REMEMBERED) this.#remembered.shift();
+    for (const reader of this.#readers) reader.offer(message);
+  }
+
+  /** A workload that is gone has what is remembered of it. */
+  refuse({ workload }: FlowQuery): FlowRefusal | null {
+    const { workloads } = this.names();
+    if (workload === null || workloads === null || workloads.includes(workload)) return null;
+    if (this.#remembered.some((message) => message.kind === "verdict" && message.workload === workload)) return null;
+    return { kind: "refusal", node: this.node, workload, meant: suggest(workload, workloads) ?? null };
+  }
+
+  async *open(query: FlowQuery, signal: AbortSignal): AsyncIterable<FlowMessage> {
+    const reader = new Reader(query, this.#remembered);
+    if (query.follow && !signal.aborted) {
+      this.#readers.add(reader);
+      signal.addEventListener("abort", () => reader.end(), { once: true });
+    } else reader.end();
+    try {
+      for (;;) {
+        const message = await reader.next();
+        if (message === null) return;
+        yield typeof message === "number" ? this.#gap({ limited: 0, lost: 0, dropped: message }) : message;
+      }
+    } finally {
+      this.#readers.delete(reader);
+    }
+  }
+}
+
+/** One reader's queue. */
+class Reader {
+  readonly #query: FlowQuery;
+  readonly #queue: FlowMessage[];
+  readonly #limit: number;
+  #dropped = 0;
+  #hasEnded = false;
+  #wake: (() => void) | null = null;
+
+  constructor(query: FlowQuery, remembered: readonly FlowMessage[]) {
+    this.#query = query;
+    this.#queue = remembered.filter((message) => matchesFlow(query, message));
+    this.#limit = this.#queue.length + QUEUE;
+  }
+
+  offer(message: FlowMessage): void {
+    if (!matchesFlow(this.#query, message)) return;
+    if (this.#queue.length >= this.#limit) this.#dropped += message.kind === "verdict" ? 1 : message.dropped;
+    else this.#queue.push(message);
+    this.#wake?.();
+  }
+
+  end(): void {
+    this.#hasEnded = true;
+    this.#wake?.();
+  }
+
+  /** The next message; how many were dropped, when the queue has been read up to there; null at the end. */
+  async next(): Promise<FlowMessage | number | null> {
+    for (;;) {
+      const message = this.#queue.shift();
+      if (message !== undefined) return message;
+      if (this.#dropped > 0) {
+        const dropped = this.#dropped;
+        this.#dropped = 0;
+        return dropped;
+      }
+      if (this.#hasEnded) return null;
+      await new Promise<void>((resolve) => (this.#wake = resolve));
+      this.#wake = null;
+    }
+  }
+}
+
+const PROTOCOLS: ReadonlyMap<number, string> = new Map([
+  [1, "ICMP"],
+  [6, "TCP"],
+  [17, "UDP"],
+  [132, "SCTP"],
+]);
+
+function nameFlow(record: FlowRecord, node: string, names: FlowNames): FlowEvent {
+  const { timeMs, workload, direction, verdict, hook, protocol, peer, peerPort, localPort, icmp, rule } = record;
+  return {
+    kind: "verdict",
+    time: new Date(timeMs).toISOString(),
+    node,
+    workload,
+    direction,
+    verdict,
+    hook,
+    protocol: protocol === null ? null : (PROTOCOLS.get(protocol) ?? String(protocol)),
+    port: direction === "egress" ? peerPort : localPort,
+    icmp,
+    localPort,
+    peer: { address: peer, port: peerPort, workloads: names.workloadsAt(peer) },
+    rule:
+      rule === null
+        ? null
+        : {
+            policy: `${rule.policy.namespace}/${rule.policy.name}`,
+            file: rule.file ?? null,
+            line: rule.line ?? null,
+            index: rule.index,
+            direction: rule.direction,
+          },
+    policies: workload === null ? [] : names.policiesOf(workload, direction),
+  };
+}

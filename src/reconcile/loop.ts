@@ -1,0 +1,91 @@
+/**
+ * The loop under every duty: run, wait for a wake-up or for the interval, run again. Level-triggered:
+ * a wake-up carries nothing, several count as one, and one that is lost costs an interval at most.
+ * A failed run is tried again sooner, with growing, jittered delays.
+ */
+import type { Clock, Logger, Random } from "../interfaces/system.js";
+
+/** Coalesces wake-ups. One that comes while nobody waits is kept for the next wait. */
+export class Wakeup {
+  #pending = false;
+  #wake: (() => void) | undefined;
+
+  notify(): void {
+    this.#pending = true;
+    this.#wake?.();
+  }
+
+  /** Resolves when notified, when `ms` have passed, or when the signal aborts. */
+  async wait(ms: number, clock: Clock, signal: AbortSignal): Promise<void> {
+    if (this.#pending) {
+      this.#pending = false;
+      return;
+    }
+    const cancelled = new AbortController();
+    const woken = new Promise<void>((resolve) => {
+      this.#wake = resolve;
+    });
+    await Promise.race([woken, clock.sleep(ms, AbortSignal.any([signal, cancelled.signal]))]);
+    cancelled.abort();
+    this.#wake = undefined;
+    this.#pending = false;
+  }
+}
+
+export interface LoopOptions {
+  readonly name: string;
+  /** Between two runs when nothing wakes it; ± `jitter` of it at random. */
+  readonly intervalMs: number;
+  /** Fraction of the interval, 0 to 1. */
+  readonly jitter: number;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly logger: Logger;
+  readonly signal: AbortSignal;
+}
+
+const RETRY_MIN_MS = 200;
+const RETRY_MAX_MS = 30_000;
+
+/** Runs until the signal aborts. `run` reports its own failures; it throws only to be tried again sooner. */
+export async function runLoop(options: LoopOptions, wakeup: Wakeup, run: () => Promise<void>): Promise<void> {
+  const { clock, random, logger, signal, name } = options;
+  const isOver = (): boolean => signal.aborted;
+  let failures = 0;
+  while (!isOver()) {
+    let delayMs = options.intervalMs * (1 + options.jitter * (2 * random.fraction() - 1));
+    try {
+      await run();
+      failures = 0;
+    } catch (error) {
+      // What the stop itself cut short did not fail.
+      if (isOver()) return logger.debug(`${name} was cut short by the stop`, { error });
+      const backoffMs =
+        Math.min(RETRY_MAX_MS, RETRY_MIN_MS * 2 ** Math.min(failures, 10)) * (0.5 + random.fraction() / 2);
+      failures += 1;
+      delayMs = Math.min(delayMs, backoffMs);
+      const why = error instanceof Error ? error.message : String(error);
+      logger.warn(`${name} failed, trying again in ${Math.round(delayMs)} ms: ${why}`, { error });
+    }
+    await wakeup.wait(delayMs, clock, signal);
+  }
+}
+
+/** Turns every event of a watch into a wake-up of each loop; watches again, with a pause, when the watch ends or fails. */
+export async function forwardEvents(
+  watch: (signal: AbortSignal) => AsyncIterable<unknown>,
+  wakeups: readonly Wakeup[],
+  options: { readonly clock: Clock; readonly logger: Logger; readonly signal: AbortSignal },
+): Promise<void> {
+  while (!options.signal.aborted) {
+    try {
+      const events = watch(options.signal)[Symbol.asyncIterator]();
+      while ((await events.next()).done !== true) {
+        for (const wakeup of wakeups) wakeup.notify();
+      }
+    } catch (error) {
+      options.logger.warn("watch of the store ended, watching again", { error });
+    }
+    await options.clock.sleep(500, options.signal);
+  }
+}

@@ -1,0 +1,36 @@
+/** What operators told the leaders, as text or as documents. */
+import type { Approval, Suspension } from "../model/source-control.js";
+import { printableLine } from "../model/printable.js";
+import type { Notice } from "../operations/change/notices.js";
+import type { Style } from "./style.js";
+
+export function suspensionDocument(suspension: Suspension): object {
+  return { formatVersion: 1, suspension };
+}
+
+export function renderSuspended({ until, reason }: Suspension, style: Style): string {
+  const end = until === null ? "until `ztap cluster resume`" : `until ${until}, or \`ztap cluster resume\``;
+  return `${style.warn("Suspended")} ${end}: ${printableLine(reason)}.\nNothing of the source is committed; agents go on enforcing and healing.`;
+}
+
+export function resumedDocument(ended: Suspension | null): object {
+  return { formatVersion: 1, resumed: ended !== null, suspension: ended };
+}
+
+export function renderResumed(ended: Suspension | null, style: Style): string {
+  if (ended === null) return "The source was not suspended.";
+  return `${style.good("Resumed")}: the leader follows the source again from its next poll on (suspended by ${printableLine(ended.by)}: ${printableLine(ended.reason)}).`;
+}
+
+export function approvalDocument(approval: Approval): object {
+  return { formatVersion: 1, approval };
+}
+
+export function renderApproved({ commit }: Approval, style: Style): string {
+  return `${style.good("Approved")}: the leader follows commit ${commit.slice(0, 12)} at its next poll, if it is still the tip then.`;
+}
+
+/** Beside a result, on stderr. */
+export function renderNotices(notices: readonly Notice[], style: Style): string {
+  return notices.map(({ message }) => `${style.warn("notice")}: ${printableLine(message)}`).join("\n");
+}

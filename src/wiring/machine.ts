@@ -1,0 +1,112 @@
+/**
+ * Wiring of what a machine enforces with, and of what is asked of it without an agent: shown, taken away, rendered, set
+ * up. The rest of the wiring is wiring.ts.
+ */
+import { existsSync } from "node:fs";
+import { rm } from "node:fs/promises";
+import { EBPF_CAPACITY } from "../adapters/ebpf/lower/capacity.js";
+import type { InspectedMachine, Removed, RenderedRuleset, SetupPlan, SetupResult } from "../model/inspection.js";
+import type { Ruleset } from "../model/ruleset.js";
+import { suggest } from "../model/suggest.js";
+import { OperationError } from "../model/operation-error.js";
+import type { Settings } from "../settings/settings.js";
+import { EnforcerError } from "../interfaces/enforcer.js";
+
+/** @throws OperationError `unsupported`, EnforcerError `not-permitted` */
+export async function inspectMachine(settings: Settings): Promise<InspectedMachine> {
+  if (requireRoot("enforcement show") === "pf") {
+    const { inspectPf } = await import("../adapters/pf/inspect.js");
+    return { nodes: [], pf: await inspectPf({ stateDir: settings.stateDir }) };
+  }
+  const { inspectEnforcement } = await import("../adapters/ebpf/inspect.js");
+  return { nodes: inspectEnforcement({ pinRoot: settings.pinRoot }), pf: null };
+}
+
+/**
+ * What `removeEnforcement` would take away.
+ * @param node null for every node of this machine
+ * @throws OperationError `not-found` for a node that this machine neither enforces nor keeps a copy for, while it does for others
+ */
+export async function listRemovable(settings: Settings, node: string | null): Promise<readonly Removed[]> {
+  const held = await listHeld(settings, requireRoot("enforcement remove"));
+  if (node === null) return held;
+  const found = held.filter((one) => one.node === node);
+  const { copyPath } = await import("../adapters/disk/last-good.js");
+  if (found.length > 0 || held.length === 0 || existsSync(copyPath(settings.stateDir, node))) return found;
+  const names = held.map((one) => one.node);
+  const meant = suggest(node, names);
+  const hint = meant === undefined ? `what is enforced is for ${names.join(", ")}` : `did you mean ${meant}?`;
+  throw new OperationError("not-found", `nothing is enforced for a node ${node} on this machine; ${hint}`);
+}
+
+async function listHeld({ pinRoot, stateDir }: Settings, backend: "ebpf" | "pf"): Promise<readonly Removed[]> {
+  if (backend === "pf") {
+    const { listRemovablePf } = await import("../adapters/pf/inspect.js");
+    return listRemovablePf({ stateDir });
+  }
+  const { listRemovable: list } = await import("../adapters/ebpf/remove.js");
+  return list({ pinRoot });
+}
+
+/** @param node null for every node of this machine */
+export async function removeEnforcement(settings: Settings, node: string | null): Promise<readonly Removed[]> {
+  const backend = requireRoot("enforcement remove");
+  const { copiesFolder, copyPath } = await import("../adapters/disk/last-good.js");
+  const removed = backend === "pf" ? await removeFromPf(settings, node) : await removeFromKernel(settings, node);
+  // A start without the store must not bring back what was taken away on purpose.
+  for (const path of node === null ? [copiesFolder(settings.stateDir)] : [copyPath(settings.stateDir, node)])
+    await rm(path, { recursive: true, force: true });
+  return removed;
+}
+
+async function removeFromKernel({ pinRoot }: Settings, node: string | null): Promise<readonly Removed[]> {
+  const ebpf = await import("../adapters/ebpf/remove.js");
+  return ebpf.removeEnforcement({ pinRoot, ...(node === null ? {} : { node }) });
+}
+
+async function removeFromPf({ stateDir }: Settings, node: string | null): Promise<readonly Removed[]> {
+  const { removePf } = await import("../adapters/pf/inspect.js");
+  return removePf({ stateDir }, node);
+}
+
+/** Which backend this machine has. */
+function requireRoot(command: string): "ebpf" | "pf" {
+  const backend = process.platform === "linux" ? "ebpf" : process.platform === "darwin" ? "pf" : null;
+  if (backend === null) {
+    throw new OperationError("unsupported", `ztap ${command} has no enforcement backend for ${process.platform}`);
+  }
+  if (process.geteuid?.() !== 0)
+    throw new EnforcerError(
+      "not-permitted",
+      `ztap ${command} needs root: ${backend === "pf" ? "pf's rules" : "the kernel's tables"} can be read by nobody else`,
+    );
+  return backend;
+}
+
+/** What a backend would hold for a node; needs neither root nor the backend's system. @throws EnforcerError `limit` */
+export async function renderRuleset(backend: "ebpf" | "pf", ruleset: Ruleset): Promise<RenderedRuleset> {
+  const { node } = ruleset;
+  if (backend === "pf") {
+    const { render } = await import("../adapters/pf/render/render.js");
+    const { text, refusals } = render(ruleset);
+    return { backend, node, text, entries: [], refusals };
+  }
+  const { listEntries } = await import("../adapters/ebpf/render.js");
+  return { backend, node, text: null, entries: listEntries(ruleset), refusals: EBPF_CAPACITY.refuse(ruleset) };
+}
+
+/** The change of pf.conf that macOS needs, not made yet. @throws OperationError, EnforcerError `unsupported` */
+export async function planPfSetup(undo: boolean): Promise<SetupPlan> {
+  if (process.platform !== "darwin")
+    throw new OperationError(
+      "unsupported",
+      `pf is set up on macOS, and this is ${process.platform}; nothing needs to be set up for eBPF`,
+    );
+  const { planSetup } = await import("../adapters/pf/setup.js");
+  return planSetup(undo);
+}
+
+export async function applyPfSetup(plan: SetupPlan): Promise<SetupResult> {
+  const { applySetup } = await import("../adapters/pf/setup.js");
+  return applySetup(plan);
+}

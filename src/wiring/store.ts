@@ -1,0 +1,67 @@
+/** Wiring of the store: which adapter a settings' URL means, and what opens it. The rest of the wiring is wiring.ts. */
+import { readFile } from "node:fs/promises";
+import { systemClock, systemRandom } from "../adapters/system/clock.js";
+import { OperationError } from "../model/operation-error.js";
+import type { Settings } from "../settings/settings.js";
+import type { Store } from "../interfaces/store.js";
+
+/**
+ * Opens the store, uses it, and closes it, also when the use fails.
+ * @param options `create`: false to read alone; `when-written` so that what is refused makes no empty store
+ */
+export async function withStore<T>(
+  settings: Settings,
+  { create }: { readonly create: boolean | "when-written" },
+  use: (store: Store) => Promise<T>,
+): Promise<T> {
+  const store = await openStore(settings, create === "when-written" ? "change" : create ? "write" : "read");
+  try {
+    return await use(store);
+  } finally {
+    await store.close();
+  }
+}
+
+export async function openStore(settings: Settings, access: "read" | "change" | "write"): Promise<Store> {
+  if (settings.store.kind === "memory") {
+    const { openMemoryStore } = await import("../adapters/memory/store.js");
+    return openMemoryStore(systemClock);
+  }
+  if (settings.store.kind === "etcd") return openClusterStore(settings, settings.store);
+  const { openEmbeddedStore } = await import("../adapters/embedded/store.js");
+  return openEmbeddedStore({ path: settings.store.path, access }, systemClock);
+}
+
+async function openClusterStore(
+  { etcd, electionTimeoutMs }: Settings,
+  { tls, endpoints, prefix }: Extract<Settings["store"], { kind: "etcd" }>,
+): Promise<Store> {
+  const { openEtcdStore } = await import("../adapters/etcd/store.js");
+  const [ca, cert, key, password] = await Promise.all(
+    [etcd.ca, etcd.cert, etcd.key, etcd.passwordFile].map(readSecret),
+  );
+  return openEtcdStore(
+    {
+      endpoints,
+      prefix,
+      tls: tls ? { ca: ca ?? null, cert: cert ?? null, key: key ?? null } : null,
+      auth:
+        etcd.user === null
+          ? null
+          : { username: etcd.user, password: (password ?? "").toString().replace(/\r?\n$/, "") },
+      // Below the heartbeat's lease, so that a member that is silent does not cost it.
+      timeoutMs: Math.max(1000, electionTimeoutMs / 2),
+    },
+    systemClock,
+    systemRandom.fraction(),
+  );
+}
+
+async function readSecret(file: string | null): Promise<Buffer | null> {
+  if (file === null) return null;
+  return readFile(file).catch((cause: unknown) => {
+    throw new OperationError("invalid-settings", `${file}: cannot be read; it is named in the etcd settings`, {
+      cause,
+    });
+  });
+}
