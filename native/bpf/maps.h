@@ -92,8 +92,8 @@ struct {
 		__uint(value_size, sizeof(struct value));                                                              \
 	} counts SEC(".maps")
 
-ZTAP_PLACED(ztap_rule_places, ztap_rule_counts, ztap_rule_count, ZTAP_RULE_PLACES);
-ZTAP_PLACED(ztap_subject_places, ztap_subject_counts, ztap_subject_count, ZTAP_SUBJECT_PLACES);
+ZTAP_PLACED(ztap_rule_places, ztap_rule_counts, ztap_rule_count, ZTAP_RULE_SLOTS);
+ZTAP_PLACED(ztap_subject_places, ztap_subject_counts, ztap_subject_count, ZTAP_SUBJECT_SLOTS);
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);

@@ -48,8 +48,8 @@ enum ztap_limit {
 	 * Places of counters, of both rulesets at the time of a change. Place 0 is nobody's; what finds none free has
 	 * none, and counts in ztap_packets with all such.
 	 */
-	ZTAP_RULE_PLACES = 16384,
-	ZTAP_SUBJECT_PLACES = 4096,
+	ZTAP_RULE_SLOTS = 16384,
+	ZTAP_SUBJECT_SLOTS = 4096,
 	/* Bytes of the ring of events; a power of two, and of pages. */
 	ZTAP_EVENT_BYTES = 1048576,
 	/* Events of one workload and direction on one CPU: so many at once, and then one in 2^22 ns (238 a second). */

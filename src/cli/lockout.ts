@@ -3,10 +3,10 @@ import type { ObjectSet } from "../model/state.js";
 import { refuseLockout } from "../operations/change/lockout.js";
 import type { Settings } from "../settings/settings.js";
 import type { Store } from "../interfaces/store.js";
-import { openLifelines, readBootId } from "../wiring/agent.js";
+import { openManagementAccess, readBootId } from "../wiring/host.js";
 
 /** @throws OperationError `lockout` where the state would cut an agent, or a session that is in use here */
 export async function requireWayIn(settings: Settings, store: Store, objects: ObjectSet): Promise<void> {
-  const lifelines = openLifelines(settings);
-  await refuseLockout({ store, lifelines, node: settings.node, boot: await readBootId() }, objects);
+  const managementAccess = openManagementAccess(settings);
+  await refuseLockout({ store, managementAccess, node: settings.node, boot: await readBootId() }, objects);
 }

@@ -6,7 +6,8 @@ import type { Settings } from "../settings/settings.js";
 import type { SourceFile } from "../interfaces/source.js";
 import type { Store } from "../interfaces/store.js";
 import { policyWriteDocument, renderPolicyWritten } from "../views/policies.js";
-import { describeWriter, readBootId, readManifests, systemClock, systemRandom } from "../wiring/agent.js";
+import { describeWriter, readBootId, systemClock, systemRandom } from "../wiring/host.js";
+import { readBoundedManifests } from "../wiring/manifests.js";
 import { withStore } from "../wiring/store.js";
 import { BaseCommand } from "./base.js";
 import { operatorName } from "./confirm.js";
@@ -50,7 +51,7 @@ export abstract class WriteCommand extends BaseCommand {
       override: flags.override,
     };
     const [written, notices] = await withStore(settings, { create: "when-written" }, async (store: Store) => {
-      const deps = { store, clock: systemClock, random: systemRandom, read: readManifests };
+      const deps = { store, clock: systemClock, random: systemRandom, read: readBoundedManifests };
       const done = await write({ ...deps, requireWayIn: (objects) => requireWayIn(settings, store, objects) }, writer);
       return [done, await suspensionNotices(store)] as const;
     });

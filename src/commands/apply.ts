@@ -15,7 +15,9 @@ import type { Settings } from "../settings/settings.js";
 import type { Store } from "../interfaces/store.js";
 import { applyDocument, renderApplied } from "../views/apply.js";
 import { renderPlan } from "../views/plan.js";
-import { openSource, readManifests, systemClock, systemRandom } from "../wiring/agent.js";
+import { openSource } from "../wiring/source.js";
+import { readBoundedManifests } from "../wiring/manifests.js";
+import { systemClock, systemRandom } from "../wiring/host.js";
 import { withStore } from "../wiring/store.js";
 
 export default class Apply extends BaseCommand {
@@ -85,10 +87,10 @@ export default class Apply extends BaseCommand {
   async #plan(store: Store, settings: Settings, location: string, ref: string | undefined): Promise<Planned> {
     if (await isPlanFile(location)) {
       if (ref !== undefined) throw new OperationError("usage", "--ref does not go with a saved plan");
-      return replan(store, await loadPlan(location, readManifests));
+      return replan(store, await loadPlan(location, readBoundedManifests));
     }
     const source = await openSource(settings, { location, ref });
-    const { desired, diagnostics, files } = await readDesired(source, readManifests);
+    const { desired, diagnostics, files } = await readDesired(source, readBoundedManifests);
     this.showDiagnostics(diagnostics, files);
     if (desired === null) throw new InvalidInput(diagnostics);
     return planDesired(store, desired);

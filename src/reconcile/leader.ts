@@ -86,7 +86,7 @@ export class Leader {
     readonly finding: Finding;
   } | null = null;
   /** When the suspension began that was last told of. */
-  #toldSuspension: string | null = null;
+  #reportedSuspension: string | null = null;
 
   constructor(
     private readonly deps: LeaderDeps,
@@ -102,7 +102,7 @@ export class Leader {
       this.deps.telemetry.suspended(false);
       return;
     }
-    const { suspension, approval } = await this.deps.store.readOrders();
+    const { suspension, approval } = await this.deps.store.readSourceControl();
     if (this.#isSuspended(suspension)) return;
     try {
       const tip = await this.deps.source.readTip();
@@ -141,15 +141,15 @@ export class Leader {
   #isSuspended(suspension: Suspension | null): boolean {
     const { telemetry, logger } = this.deps;
     telemetry.suspended(suspension !== null);
-    if (this.#toldSuspension !== (suspension?.since ?? null)) {
-      this.#toldSuspension = suspension?.since ?? null;
+    if (this.#reportedSuspension !== (suspension?.since ?? null)) {
+      this.#reportedSuspension = suspension?.since ?? null;
       if (suspension === null) logger.info("the source is followed again");
       else logger.warn("the source is suspended, nothing of it is committed", { ...suspension });
     }
     return suspension !== null;
   }
 
-  /** Null as in `#judge`: nothing is settled. */
+  /** Null as in `#assess`: nothing is settled. */
   async #settle({ tip, head, approval, fence }: Situation): Promise<Finding | null> {
     const { store } = this.deps;
     const last = await store.readSourceStatus();
@@ -157,7 +157,7 @@ export class Leader {
     const { unverified } = found.snapshot;
     if (unverified) return this.#refuseUnverified(found, unverified, last);
     const revision = head === null ? null : await store.readRevision(head);
-    const finding = await this.#judge(found, revision, approval, fence);
+    const finding = await this.#assess(found, revision, approval, fence);
     if (finding === null) return null;
     const { rewrittenFrom } = found;
     const whole = rewrittenFrom === null ? finding : { ...finding, rewrittenFrom };
@@ -195,7 +195,7 @@ export class Leader {
   }
 
   /** Null where leadership was lost, or the source was suspended meanwhile. */
-  async #judge(
+  async #assess(
     { tip, snapshot, accepted, rewrittenFrom }: Found,
     head: Revision | null,
     approval: Approval | null,
@@ -244,7 +244,7 @@ export class Leader {
     return { state: "Rejected", message, observedCommit: tip, ...accepted, diagnostics: errors };
   }
 
-  /** Null as in `#judge`. */
+  /** Null as in `#assess`. */
   async #accept(
     desired: DesiredState,
     tip: string,
@@ -280,7 +280,7 @@ export class Leader {
     return committed === null ? null : synced(committed);
   }
 
-  /** Null as in `#judge`. @throws where the race for head was */
+  /** Null as in `#assess`. @throws where the race for head was */
   async #commit(desired: DesiredState, head: Revision | null, fence: Fence): Promise<Revision | null> {
     const { store, clock, random, logger, telemetry } = this.deps;
     const started = clock.monotonic();

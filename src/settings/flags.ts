@@ -3,7 +3,7 @@ import { Flags } from "@oclif/core";
 import type { SettingKey } from "./settings.js";
 import { BACKENDS, DEFAULT_TEXTS, LOG_FORMATS, LOG_LEVELS, STORE_FORMS, variableOf } from "./settings.js";
 
-/** The default is only told: a value here would beat the configuration file. */
+/** The default is only told: a value here would heartbeat the configuration file. */
 const setting = (key: SettingKey, description: string, helpValue: string, helpGroup?: string) =>
   Flags.string({
     description: `${description} (default: ${DEFAULT_TEXTS[key]})`,

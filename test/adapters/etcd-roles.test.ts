@@ -84,7 +84,7 @@ async function whatEachMay(t: Test, { endpoints }: EtcdCluster, web1: Identity, 
     t.same(await leader.prune({ revisions: 1, newerThan: "2027-01-01T00:00:00.000Z" }), { revisions: 1, objects: 1 });
     await leader.writeApproval({ ...SUSPENSION, commit: "a".repeat(40), time: SUSPENSION.since });
     await leader.writeSuspension(SUSPENSION);
-    t.match(await node.readOrders(), { suspension: SUSPENSION, approval: { by: "op@host" } });
+    t.match(await node.readSourceControl(), { suspension: SUSPENSION, approval: { by: "op@host" } });
     t.equal(await leader.writeSuspension(null), true);
     await t.rejects(node.resign("h2"), FORBIDDEN);
     await t.rejects(leader.writeNodeStatus(statusOf("web-1")), FORBIDDEN);

@@ -192,16 +192,16 @@ const orders: readonly StoreCase[] = [
   {
     title: "what operators told the leaders is kept, replaced and ended",
     async run(t, { store, open }) {
-      t.same(await store.readOrders(), { suspension: null, approval: null });
+      t.same(await store.readSourceControl(), { suspension: null, approval: null });
       t.equal(await store.writeSuspension(null), false, "there is none to end");
       t.equal(await store.writeSuspension(SUSPENSION), true);
       const approval = { commit: "a".repeat(40), by: "op@host", reason: "", time: "2026-01-01T00:00:00.000Z" };
       const other = await open();
       await other.writeApproval({ ...approval, commit: "b".repeat(40) });
       await other.writeApproval(approval);
-      t.same(await other.readOrders(), { suspension: SUSPENSION, approval });
+      t.same(await other.readSourceControl(), { suspension: SUSPENSION, approval });
       t.equal(await other.writeSuspension(null), true);
-      t.same(await store.readOrders(), { suspension: null, approval });
+      t.same(await store.readSourceControl(), { suspension: null, approval });
     },
   },
   {
@@ -217,7 +217,7 @@ const orders: readonly StoreCase[] = [
       t.equal(await store.readHead(), null);
       t.match(await store.commit(draft([policy("a")]), { expectHead: null, fence: null }), { outcome: "committed" });
       await store.writeSuspension({ ...SUSPENSION, until: "1970-01-01T00:00:00.000Z" });
-      t.equal((await store.readOrders()).suspension, null);
+      t.equal((await store.readSourceControl()).suspension, null);
       t.match(await store.commit(draft([policy("a", 81)]), { ...guard, expectHead: 1 }), { outcome: "committed" });
       await store.writeSuspension(null);
       t.match(await store.commit(draft([policy("a", 82)]), { ...guard, expectHead: 2 }), { outcome: "committed" });
@@ -227,7 +227,7 @@ const orders: readonly StoreCase[] = [
     title: "an order that does not have its shape is an error, and commits nothing that would heed it",
     async run(t, { store, damage }) {
       await damage("suspension", JSON.stringify({ ...SUSPENSION, until: "soon" }));
-      await t.rejects(store.readOrders(), { code: "store-damaged" });
+      await t.rejects(store.readSourceControl(), { code: "store-damaged" });
       const guard = { expectHead: null, fence: null, heedSuspension: true };
       await t.rejects(store.commit(draft([policy("a")]), guard), { code: "store-damaged" });
       t.equal(await store.readHead(), null);

@@ -58,7 +58,7 @@ else {
       const total = counted.reduce((sum, { packets: one }) => sum + one, 0n);
       t.equal(total, BigInt(judged), `every packet that was ${verdict} is counted once`);
     }
-    const { worth, delivered, limited, lost } = bench.events.books();
+    const { eligible: worth, delivered, limited, lost } = bench.events.statistics();
     t.equal(worth, delivered + limited + lost, "the books of the events balance");
     const counts = [...verdicts].sort().map(([verdict, count]) => `${count} ${verdict}`);
     t.pass(`${(last - first) * ACTS * STEPS} packets, seed ${seed}: ${counts.join(", ")}`);

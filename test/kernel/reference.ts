@@ -7,7 +7,7 @@
  * does. test/kernel/connections.test.ts shows what sockets add. Time is in ticks and given.
  */
 import { ABI } from "../../src/adapters/ebpf/kernel/abi.generated.js";
-import type { Direction, FlowQuery, Ruleset } from "../../src/model/ruleset.js";
+import type { Direction, ConnectionQuery, Ruleset } from "../../src/model/ruleset.js";
 import { createEvaluator, type Evaluator } from "../../src/policy/evaluate.js";
 import { ICMP, ICMP6, readFrame, SCTP, TCP, type Transport, type Wire } from "./wire.js";
 
@@ -27,7 +27,7 @@ export interface Judged {
 
 /** One direction's part in a conversation: it asked, and was allowed to. */
 interface Asked {
-  readonly query: FlowQuery;
+  readonly query: ConnectionQuery;
   readonly seen: number;
   readonly isAnswered: boolean;
 }
@@ -68,7 +68,7 @@ export class Reference {
     return policy;
   }
 
-  #ask(query: FlowQuery): Judged {
+  #ask(query: ConnectionQuery): Judged {
     if (this.#evaluate === null) throw new TypeError("no ruleset was loaded");
     const found = this.#evaluate(query);
     if (found.verdict === "Denied") return DENIED;
@@ -147,7 +147,7 @@ function tagOf(transport: Transport, isEgress: boolean): string {
   return isEgress ? `${source} ${destination}` : `${destination} ${source}`;
 }
 
-function queryOf({ family, remote, transport }: Seen, { workload }: Step, direction: Direction): FlowQuery {
+function queryOf({ family, remote, transport }: Seen, { workload }: Step, direction: Direction): ConnectionQuery {
   const query = { workload, direction, peer: addressText(family, remote) };
   switch (transport.kind) {
     case "unknown":

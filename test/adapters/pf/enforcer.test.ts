@@ -4,7 +4,7 @@ import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import t from "tap";
 import { isEmptyDiff } from "../../../src/diff/keyed.js";
-import { diffEnforcement, judgeSubjects, listDrift } from "../../../src/diff/drift.js";
+import { diffEnforcement, confirmSubjects, listDrift } from "../../../src/diff/drift.js";
 import { inspectPf, removePf } from "../../../src/adapters/pf/inspect.js";
 import type { PfEnforcer } from "../../../src/adapters/pf/enforcer.js";
 import type { Ruleset } from "../../../src/model/ruleset.js";
@@ -29,7 +29,7 @@ async function differences(enforcer: PfEnforcer, wanted: Ruleset) {
     observed,
     isSame: isEmptyDiff(diff),
     drift: listDrift(diff).map(({ kind, detail }) => `${kind}: ${detail}`),
-    subjects: judgeSubjects(observed.subjects, diff),
+    subjects: confirmSubjects(observed.subjects, diff),
   };
 }
 
@@ -274,13 +274,13 @@ t.test("of processes that take the lock in one instant one has it; one that is k
     t.equal(await says(), "ready");
     return { child, ask };
   };
-  const takers = await Promise.all(Array.from({ length: 4 }, start));
+  const importers = await Promise.all(Array.from({ length: 4 }, start));
   for (let round = 0; round < 50; round += 1) {
-    const answers = await Promise.all(takers.map(({ ask }) => ask("take")));
+    const answers = await Promise.all(importers.map(({ ask }) => ask("take")));
     if (answers.toSorted().join() !== "busy,busy,busy,taken") t.fail(`round ${round}: ${answers.join()}`);
-    await Promise.all(takers.map(({ ask }) => ask("drop")));
+    await Promise.all(importers.map(({ ask }) => ask("drop")));
   }
-  const [first, second] = takers;
+  const [first, second] = importers;
   t.equal(await first?.ask("take"), "taken");
   t.equal(await second?.ask("take"), "busy");
   const gone = new Promise((resolve) => first?.child.once("exit", resolve));
