@@ -28,5 +28,5 @@ export interface Telemetry {
   healed(items: number): void;
   packets(totals: readonly { readonly direction: string; readonly verdict: string; readonly packets: bigint }[]): void;
   /** What became of the decisions that were worth telling, in all. */
-  flows(books: EventStatistics): void;
+  flows(statistics: EventStatistics): void;
 }

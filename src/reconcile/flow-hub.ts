@@ -25,7 +25,7 @@ export interface FlowDeps {
 const RECENT = 2_048;
 /** What one reader may have before it, beside what is remembered. */
 const QUEUE = 8_192;
-/** After the last event the books are looked at once more: what was limited at the end is told too. */
+/** After the last event the statistics are looked at once more: what was limited at the end is told too. */
 const SETTLE_MS = 1_000;
 
 export class FlowHub implements FlowFeed {
@@ -69,10 +69,10 @@ export class FlowHub implements FlowFeed {
   /** Tells what was limited or lost since the last time. */
   #audit(): void {
     const before = this.#statistics;
-    const books = this.source.statistics();
-    this.#statistics = books;
-    this.deps.telemetry.flows(books);
-    const [limited, lost] = [Number(books.limited - before.limited), Number(books.lost - before.lost)];
+    const statistics = this.source.statistics();
+    this.#statistics = statistics;
+    this.deps.telemetry.flows(statistics);
+    const [limited, lost] = [Number(statistics.limited - before.limited), Number(statistics.lost - before.lost)];
     if (limited > 0 || lost > 0) this.#emit(this.#gap({ limited, lost, dropped: 0 }));
   }
 

@@ -370,8 +370,14 @@ export class Follower {
       if (kinds[kind] > 0) this.deps.telemetry.drift(kind, kinds[kind]);
     }
     this.deps.logger.warn("drift found", { drift });
-    const judged = confirmSubjects(subjects, found);
-    await this.#report({ attempted: target.revision.number, state: "Drifted", message: null, drift, subjects: judged });
+    const confirmed = confirmSubjects(subjects, found);
+    await this.#report({
+      attempted: target.revision.number,
+      state: "Drifted",
+      message: null,
+      drift,
+      subjects: confirmed,
+    });
   }
 
   /** For whoever plans elsewhere. Looking through all processes is not for each run. */

@@ -53,7 +53,7 @@ type Finding = Accepted &
 
 const MAX_REPORTED_DIAGNOSTICS = 20;
 
-/** What a commit is judged by, beside itself. */
+/** What a commit is assessed by, beside itself. */
 interface Situation {
   readonly tip: string;
   readonly head: number | null;
@@ -167,9 +167,9 @@ export class Leader {
       this.#refused = { commit: tip, head, approved, objects: finding.objects, finding: whole };
       return whole;
     }
-    // The head that was judged, or made; what came after it is judged by the next run.
-    const judged = finding.state === "Synced" ? (finding.acceptedRevision ?? head) : head;
-    this.#settled = { commit: tip, head: judged, approved: approval?.commit ?? null, finding: whole };
+    // The head that was assessed, or made; what came after it is assessed by the next run.
+    const assessed = finding.state === "Synced" ? (finding.acceptedRevision ?? head) : head;
+    this.#settled = { commit: tip, head: assessed, approved: approval?.commit ?? null, finding: whole };
     return whole;
   }
 

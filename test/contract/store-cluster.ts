@@ -69,22 +69,22 @@ const members: readonly StoreCase[] = [
     title: "a heartbeat belongs to one holder for as long as it lives",
     async run(t, { store, time, open }) {
       const other = await open();
-      const beat = (holder: string, address = "a:1") => ({ id: "n1", address, holder });
-      t.same(await store.heartbeat(beat("h1"), time.ttlMs), { held: null });
-      t.same(await other.heartbeat(beat("h2", "b:2"), time.ttlMs), { held: "h1" });
+      const heartbeat = (holder: string, address = "a:1") => ({ id: "n1", address, holder });
+      t.same(await store.heartbeat(heartbeat("h1"), time.ttlMs), { held: null });
+      t.same(await other.heartbeat(heartbeat("h2", "b:2"), time.ttlMs), { held: "h1" });
       const alive = [{ id: "n1", address: "a:1", alive: true }];
       t.match(await other.listHeartbeats(), alive, "a refusal changes nothing");
       await time.nearly();
-      t.same(await store.heartbeat(beat("h1"), time.ttlMs), { held: null });
+      t.same(await store.heartbeat(heartbeat("h1"), time.ttlMs), { held: null });
       await time.nearly();
-      t.same(await other.heartbeat(beat("h2"), time.ttlMs), { held: "h1" }, "the renewal counts");
+      t.same(await other.heartbeat(heartbeat("h2"), time.ttlMs), { held: "h1" }, "the renewal counts");
       t.match(await other.listHeartbeats(), alive);
       await time.expire();
       const dead = await other.listHeartbeats();
       t.match(dead, [{ id: "n1", address: "a:1", alive: false }]);
       t.match(dead[0]?.lastSeen, /^20\d\d-.*Z$/, "when it was seen is kept");
-      t.same(await other.heartbeat(beat("h2"), time.ttlMs), { held: null });
-      t.same(await store.heartbeat(beat("h1"), time.ttlMs), { held: "h2" });
+      t.same(await other.heartbeat(heartbeat("h2"), time.ttlMs), { held: null });
+      t.same(await store.heartbeat(heartbeat("h1"), time.ttlMs), { held: "h2" });
     },
   },
   {
@@ -188,7 +188,7 @@ const status: readonly StoreCase[] = [
 
 const SUSPENSION = { by: "op@host", reason: "incident 42", since: "2026-01-01T00:00:00.000Z", until: null };
 
-const orders: readonly StoreCase[] = [
+const sourceControl: readonly StoreCase[] = [
   {
     title: "what operators told the leaders is kept, replaced and ended",
     async run(t, { store, open }) {
@@ -326,4 +326,4 @@ const election: readonly StoreCase[] = [
   },
 ];
 
-export const clusterCases: readonly StoreCase[] = [...members, ...status, ...orders, ...election];
+export const clusterCases: readonly StoreCase[] = [...members, ...status, ...sourceControl, ...election];

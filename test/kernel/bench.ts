@@ -17,7 +17,7 @@ import { TableSets } from "../../src/adapters/ebpf/maps/table-sets.js";
 import type { Direction, Rule, Ruleset } from "../../src/model/ruleset.js";
 import type { Observation } from "../../src/interfaces/enforcer.js";
 import { packet, type PacketSpec } from "./packets.js";
-import type { Judged, Step } from "./reference.js";
+import type { Decided, Step } from "./reference.js";
 
 const PROGRAMS = ["ztap_test_ingress", "ztap_test_egress"] as const;
 const VERDICTS = ["none", "allowed", "denied", "audited"] as const;
@@ -52,7 +52,7 @@ export class Bench {
     this.events.learn(image);
     const set = await this.#tables.prepare(image);
     this.#image = image;
-    const seats = slotSharesOf(image, this.#counters.subjectSlots());
+    const shares = slotSharesOf(image, this.#counters.subjectSlots());
     [...image.subjects].forEach(([workload, { id, record }], index) => {
       this.#subjects.set(workload, index);
       const key = Buffer.alloc(4);
@@ -61,7 +61,7 @@ export class Bench {
         cgroup: 1n,
         subject: id,
         level: 1,
-        share: seats.get(id) ?? NO_SLOT,
+        share: shares.get(id) ?? NO_SLOT,
         sets: [record, record],
       } as const;
       this.#native.mapSet(this.#fd("ztap_test_subjects"), key, encodeStorage(storage));
@@ -71,7 +71,7 @@ export class Bench {
   }
 
   /** Runs the steps in order, at `epoch + step.now` ticks. What a program returns must be its verdict's. */
-  judge(steps: readonly Step[], epoch: number): readonly Judged[] {
+  decide(steps: readonly Step[], epoch: number): readonly Decided[] {
     const records = Buffer.alloc(steps.length * RECORD);
     steps.forEach(({ workload, direction, frame, now }, at) => {
       const fields = [direction === "ingress" ? 0 : 1, frame.length, this.#subjects.get(workload) ?? -1, epoch + now];

@@ -58,9 +58,9 @@ else {
       BigInt(runs.length * REPEAT),
       "and the totals are the sum of all",
     );
-    const books = bench.events.statistics();
-    t.equal(books.eligible, BigInt(2 * REPEAT + 1), "what is denied, and the flow that began, are worth telling");
-    t.equal(books.delivered + books.limited + books.lost, books.eligible, "and the books balance");
+    const statistics = bench.events.statistics();
+    t.equal(statistics.eligible, BigInt(2 * REPEAT + 1), "what is denied, and the flow that began, are worth telling");
+    t.equal(statistics.delivered + statistics.limited + statistics.lost, statistics.eligible, "and the books balance");
   });
 
   await t.test("an established connection, packet for packet, against the kernel's own numbers", async (t) => {

@@ -112,14 +112,14 @@ else {
     };
     const COUNT = 700;
     flood(COUNT);
-    const books = bench.events.statistics();
-    t.equal(books.eligible, BigInt(2 * names.length * COUNT));
-    t.equal(books.eligible, books.delivered + books.limited + books.lost);
-    t.ok(books.limited > 0n && books.lost > 0n && books.delivered > 0n, "of each there is some");
+    const statistics = bench.events.statistics();
+    t.equal(statistics.eligible, BigInt(2 * names.length * COUNT));
+    t.equal(statistics.eligible, statistics.delivered + statistics.limited + statistics.lost);
+    t.ok(statistics.limited > 0n && statistics.lost > 0n && statistics.delivered > 0n, "of each there is some");
     const denied = bench.counted().packets.filter(({ verdict }) => verdict === "denied");
     t.equal(
       denied.reduce((sum, { packets }) => sum + packets, 0n),
-      books.eligible,
+      statistics.eligible,
       "each denied packet was worth telling",
     );
 

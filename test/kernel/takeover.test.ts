@@ -4,7 +4,7 @@ import { once } from "node:events";
 import { mkdirSync, readdirSync, renameSync, rmdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import t, { type Test } from "tap";
-import { ABI, GIVEN_FLOW } from "../../src/adapters/ebpf/kernel/abi.generated.js";
+import { ABI, EXPORTED_FLOW } from "../../src/adapters/ebpf/kernel/abi.generated.js";
 import type { EbpfEnforcer } from "../../src/adapters/ebpf/enforcer.js";
 import { inspectEnforcement } from "../../src/adapters/ebpf/inspect.js";
 import { HOOKS } from "../../src/adapters/ebpf/kernel/programs.js";
@@ -68,20 +68,20 @@ else {
     const importers = loadImporters(native, defaultNativeDir(), nodeFolders(DEFAULT_PIN_ROOT, node).maps);
     t.teardown(() => closeObject(native, importers));
     const given = (first: number, count: number): Buffer => {
-      const flows = Buffer.alloc(count * GIVEN_FLOW.size);
+      const flows = Buffer.alloc(count * EXPORTED_FLOW.size);
       for (let index = 0; index < count; index += 1) {
-        const flow = flows.subarray(index * GIVEN_FLOW.size);
-        flow.writeUInt32LE(4, GIVEN_FLOW.subject);
-        flow[GIVEN_FLOW.protocol] = 17;
-        flow[GIVEN_FLOW.family] = 2;
-        flow.writeUInt32BE(0x0a000000 + first + index, GIVEN_FLOW.remote);
-        flow[GIVEN_FLOW.asked + 1] = 1;
-        flow.writeBigUInt64LE(process.hrtime.bigint(), GIVEN_FLOW.seen + 8);
+        const flow = flows.subarray(index * EXPORTED_FLOW.size);
+        flow.writeUInt32LE(4, EXPORTED_FLOW.subject);
+        flow[EXPORTED_FLOW.protocol] = 17;
+        flow[EXPORTED_FLOW.family] = 2;
+        flow.writeUInt32BE(0x0a000000 + first + index, EXPORTED_FLOW.remote);
+        flow[EXPORTED_FLOW.asked + 1] = 1;
+        flow.writeBigUInt64LE(process.hrtime.bigint(), EXPORTED_FLOW.seen + 8);
       }
       return flows;
     };
     const take = (flows: Buffer): number =>
-      native.runEach(importers.programs["ztap_take_flow"] ?? -1, flows, GIVEN_FLOW.size);
+      native.runEach(importers.programs["ztap_import_flow"] ?? -1, flows, EXPORTED_FLOW.size);
     const most = Math.ceil(ABI.MAX_FLOWS * 0.9);
     t.equal(take(given(0, most)), 0);
     t.equal(take(given(0, most)), 0, "what is known takes no second place");

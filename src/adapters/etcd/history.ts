@@ -29,8 +29,8 @@ export class History {
 
   /** Head as a watch brought it, once; where it brought nothing, or this handle knows something newer, head is asked for. */
   async readWatchedHead(): Promise<number | null> {
-    const heard = this.#watchCache.take(keys.head);
-    const said = heard === null ? null : recordOf(heard, isCount);
+    const watched = this.#watchCache.take(keys.head);
+    const said = watched === null ? null : recordOf(watched, isCount);
     return said !== null && said >= this.#newest ? this.noteHead(said) : this.readHead();
   }
 
@@ -95,10 +95,10 @@ export class History {
   }
 
   async #readObjects(wanted: readonly string[]): Promise<ReadonlyMap<string, Entry>> {
-    const heard = wanted.flatMap((key) => this.#watchCache.take(key) ?? []);
-    const known = new Set(heard.map(({ key }) => key));
+    const watched = wanted.flatMap((key) => this.#watchCache.take(key) ?? []);
+    const known = new Set(watched.map(({ key }) => key));
     const asked = await this.#client.getMany(wanted.filter((key) => !known.has(key)));
-    return new Map([...heard.map((entry) => [entry.key, entry] as const), ...asked]);
+    return new Map([...watched.map((entry) => [entry.key, entry] as const), ...asked]);
   }
 
   /** Newest first. */

@@ -120,8 +120,8 @@ function openStream<K>(
     if (response.canceled) return end();
     const created = response.created ? asked.shift() : undefined;
     if (created !== undefined) byId.set(response.watch_id, created);
-    const heard = byId.get(response.watch_id);
-    if (heard === undefined) return;
+    const watcher = byId.get(response.watch_id);
+    if (watcher === undefined) return;
     const changes = response.events.map(({ type, kv }) => ({
       entry: toEntry(root, kv),
       // The package's types write it otherwise than its messages do.
@@ -131,7 +131,7 @@ function openStream<K>(
       if (isRemoval) listener.remove(entry.key);
       else listener.add(entry);
     }
-    const { kind, only, removals } = heard;
+    const { kind, only, removals } = watcher;
     const isNews = changes.some(
       ({ entry: { key }, isRemoval }) => (only === undefined || key === only) && (removals || !isRemoval),
     );

@@ -116,13 +116,13 @@ function namesBefore(mapping: object, field: string, names: readonly string[]): 
 }
 
 /** Made once for each mapping, since each of its fields may be wrongly indented. */
-const KEY_ORDERS = new WeakMap<object, ReadonlyMap<string, number>>();
+const KEY_SEQUENCES = new WeakMap<object, ReadonlyMap<string, number>>();
 
 function orderOf(mapping: object): ReadonlyMap<string, number> {
-  const known = KEY_ORDERS.get(mapping);
+  const known = KEY_SEQUENCES.get(mapping);
   if (known !== undefined) return known;
   const order = new Map(Object.keys(mapping).map((key, index) => [key, index]));
-  KEY_ORDERS.set(mapping, order);
+  KEY_SEQUENCES.set(mapping, order);
   return order;
 }
 

@@ -261,9 +261,9 @@ t.test("a workload that gets a user loses its connections: a state does not tell
 
 t.test("of processes that take the lock in one instant one has it; one that is killed gives it back", async (t) => {
   const machine = new Machine(t);
-  const taker = fileURLToPath(new URL("../../pf/lock-taker.js", import.meta.url));
+  const rival = fileURLToPath(new URL("../../pf/lock-rival.js", import.meta.url));
   const start = async () => {
-    const child = spawn(process.execPath, [taker, machine.folder], { stdio: ["pipe", "pipe", "inherit"] });
+    const child = spawn(process.execPath, [rival, machine.folder], { stdio: ["pipe", "pipe", "inherit"] });
     t.teardown(() => child.kill("SIGKILL"));
     const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
     const says = async (): Promise<string> => String((await lines.next()).value);

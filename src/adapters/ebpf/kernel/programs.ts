@@ -25,9 +25,9 @@ export const MAPS = [
   "ztap_subject_places",
   "ztap_told",
 ] as const;
-export const EXPORT_FLOWS = "ztap_give_flows";
-export const IMPORT_FLOW = "ztap_take_flow";
-export const IMPORT_ROLES = "ztap_take_roles";
+export const EXPORT_FLOWS = "ztap_export_flows";
+export const IMPORT_FLOW = "ztap_import_flow";
+export const IMPORT_ROLES = "ztap_import_roles";
 
 /** Needed by every agent, so that another version can take over from what it leaves. */
 export const EXPORTERS = [EXPORT_FLOWS];

@@ -138,7 +138,7 @@ function ownAddresses(subjects: ReadonlyMap<string, ImageSubject>): MapEntries {
   const table = new Map<string, number>();
   for (const { id, subject } of subjects.values()) {
     const own = subject.addresses.length === 0 ? EVERY_PREFIX : subject.addresses.map(parsePrefix);
-    for (const prefix of own) table.set(addrKey(id, prefix), ABI.OWN_ADDRESS);
+    for (const prefix of own) table.set(addrKey(id, prefix), ABI.SELF_ADDRESS);
   }
   return table;
 }

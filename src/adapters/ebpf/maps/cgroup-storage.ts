@@ -31,7 +31,7 @@ export function writeStorage(native: Native, fd: number, cgroupId: bigint, stora
 
 /** Whether its programs let everything pass and learn, beside another version's. */
 export function isLearning({ share }: CgroupStorage): boolean {
-  return share.slot === ABI.PLACE_LEARNING;
+  return share.slot === ABI.SLOT_LEARNING;
 }
 
 export function sameRecord(a: SubjectRecord, b: SubjectRecord): boolean {
@@ -58,7 +58,7 @@ export function encodeStorage(storage: CgroupStorage): Buffer {
   value.writeBigUInt64LE(storage.cgroup, CGROUP.cgroup);
   value.writeUInt32LE(storage.subject, CGROUP.subject);
   value.writeUInt32LE(storage.level, CGROUP.level);
-  value.writeUInt32LE(storage.share.slot, CGROUP.place);
+  value.writeUInt32LE(storage.share.slot, CGROUP.slot);
   value.writeUInt32LE(storage.share.flowsFirst, CGROUP.flowsFirst);
   value.writeUInt32LE(storage.share.flowsSize, CGROUP.flowsSize);
   storage.sets.forEach((record, set) => {
@@ -86,7 +86,7 @@ function decodeStorage(value: Buffer): CgroupStorage {
     subject: value.readUInt32LE(CGROUP.subject),
     level: value.readUInt32LE(CGROUP.level),
     share: {
-      slot: value.readUInt32LE(CGROUP.place),
+      slot: value.readUInt32LE(CGROUP.slot),
       flowsFirst: value.readUInt32LE(CGROUP.flowsFirst),
       flowsSize: value.readUInt32LE(CGROUP.flowsSize),
     },

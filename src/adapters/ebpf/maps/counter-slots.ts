@@ -2,7 +2,7 @@
  * Slots: which entry of a per-CPU array counts for a rule or a workload. Which one it is stands in a pinned map, so
  * that a count goes on under another ruleset and another agent.
  */
-import { COUNTER_PLACE } from "../kernel/abi.generated.js";
+import { COUNTER_SLOT } from "../kernel/abi.generated.js";
 import { kernel, type Native } from "../kernel/native.js";
 import { chunksOf } from "../lower/chunked-map.js";
 
@@ -50,8 +50,8 @@ export class CounterSlots {
     this.#slotted = new WeakSet();
     for (let at = 0; at < count; at++) {
       held.set(keys.readUInt32LE(at * ID_BYTES), {
-        identity: values.readBigUInt64LE(at * COUNTER_PLACE.size + COUNTER_PLACE.identity),
-        slot: values.readUInt32LE(at * COUNTER_PLACE.size + COUNTER_PLACE.place),
+        identity: values.readBigUInt64LE(at * COUNTER_SLOT.size + COUNTER_SLOT.identity),
+        slot: values.readUInt32LE(at * COUNTER_SLOT.size + COUNTER_SLOT.slot),
       });
     }
     return held;
@@ -78,11 +78,11 @@ export class CounterSlots {
     });
     if (given.length === 0) return;
     const keys = Buffer.alloc(given.length * ID_BYTES);
-    const values = Buffer.alloc(given.length * COUNTER_PLACE.size);
+    const values = Buffer.alloc(given.length * COUNTER_SLOT.size);
     given.forEach(({ id, identity, slot }, at) => {
       keys.writeUInt32LE(id, at * ID_BYTES);
-      values.writeBigUInt64LE(identity, at * COUNTER_PLACE.size + COUNTER_PLACE.identity);
-      values.writeUInt32LE(slot, at * COUNTER_PLACE.size + COUNTER_PLACE.place);
+      values.writeBigUInt64LE(identity, at * COUNTER_SLOT.size + COUNTER_SLOT.identity);
+      values.writeUInt32LE(slot, at * COUNTER_SLOT.size + COUNTER_SLOT.slot);
     });
     this.#known = null;
     kernel("Making counters", () => {

@@ -81,13 +81,13 @@ export class EventRing implements FlowSource {
   }
 
   statistics(): EventStatistics {
-    const emitted = sumArray(this.#native, this.#fd("ztap_told"), ABI.TOLD);
+    const emitted = sumArray(this.#native, this.#fd("ztap_told"), ABI.EVENT_STATISTICS);
     const of = (index: number): bigint => emitted[index] ?? 0n;
     return {
-      eligible: of(ABI.TOLD_WORTH),
-      delivered: of(ABI.TOLD_DELIVERED),
-      limited: of(ABI.TOLD_LIMITED),
-      lost: of(ABI.TOLD_LOST),
+      eligible: of(ABI.EVENTS_ELIGIBLE),
+      delivered: of(ABI.EVENTS_DELIVERED),
+      limited: of(ABI.EVENTS_LIMITED),
+      lost: of(ABI.EVENTS_LOST),
     };
   }
 

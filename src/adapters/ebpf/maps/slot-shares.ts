@@ -20,7 +20,7 @@ export type SlotShares = ReadonlyMap<number, SlotShare>;
 export const NO_SLOT: SlotShare = { slot: 0, flowsFirst: 0, flowsSize: 0 };
 
 /** Of a workload whose programs learn beside another version's: they count and tell nothing. */
-export const LEARNING_SLOT: SlotShare = { ...NO_SLOT, slot: ABI.PLACE_LEARNING };
+export const LEARNING_SLOT: SlotShare = { ...NO_SLOT, slot: ABI.SLOT_LEARNING };
 
 /** @param slots by subject id, as Counters keeps them. @returns the shares of the image's subjects, by subject id */
 export function slotSharesOf(image: Image, slots: ReadonlyMap<number, number>): SlotShares {

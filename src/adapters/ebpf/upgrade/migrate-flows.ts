@@ -5,7 +5,7 @@
 import { existsSync, renameSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { makeFolder } from "../../system/folder.js";
-import { GIVEN_FLOW } from "../kernel/abi.generated.js";
+import { EXPORTED_FLOW } from "../kernel/abi.generated.js";
 import { kernel, type LoadedObject, type Native } from "../kernel/native.js";
 import type { VersionFolders } from "../kernel/paths.js";
 import { withPin } from "../attach/pins.js";
@@ -66,7 +66,7 @@ function importFlows(native: Native, importers: LoadedObject, { exports: give }:
   let left = 0;
   withPin(native, pin, (link) => {
     left = kernel("Taking over the flows", () =>
-      native.runEach(programOf(importers, IMPORT_FLOW), native.iterRead(link), GIVEN_FLOW.size),
+      native.runEach(programOf(importers, IMPORT_FLOW), native.iterRead(link), EXPORTED_FLOW.size),
     );
   });
   return left;
