@@ -159,6 +159,19 @@ t.test(".nvmrc, CODEOWNERS and dependabot.yml name what there is", async (t) => 
     for (const path of directories) t.ok(existsSync(join(ROOT, path)), `${path} exists`);
 });
 
+t.test("docs/debugging.md names only maps, programs and metrics that there are", async (t) => {
+  const sources = ["native/**/*.{c,h}", "src/adapters/prometheus/*.ts"].flatMap((glob) =>
+    globSync(glob, { cwd: ROOT }),
+  );
+  const known = new Set(sources.flatMap((path) => read(ROOT, path).match(/\bztap_[a-z0-9_]+/g) ?? []));
+  const named = new Set(read(ROOT, "docs/debugging.md").match(/\bztap_[a-z0-9_]+/g));
+  t.ok(named.size > 15, [...named].join(" "));
+  t.same(
+    [...named].filter((name) => !known.has(name)),
+    [],
+  );
+});
+
 /** A clone on a branch of its own, with `main` at the remote. */
 function makeClone(t: Test) {
   const ztap = new Ztap(t);
