@@ -136,7 +136,7 @@ function isNaming(node: ts.Node): node is ts.NamedDeclaration & { readonly name:
 
 function isExported(node: ts.Node): boolean {
   const statement = ts.isVariableDeclaration(node) ? node.parent.parent : node;
-  if (statement.parent === undefined || !ts.isSourceFile(statement.parent)) return false;
+  if (!ts.isSourceFile(statement.parent)) return false;
   const modifiers = ts.canHaveModifiers(statement) ? ts.getModifiers(statement) : undefined;
   return modifiers?.some(({ kind }) => kind === ts.SyntaxKind.ExportKeyword) ?? false;
 }
