@@ -15,17 +15,21 @@ import { InvalidInput } from "./exit.js";
 import { SETTING_FLAGS } from "../settings/flags.js";
 import { requireWayIn } from "./lockout.js";
 
+/** `--message` is what git calls it. */
+export const REASON_FLAG = Flags.string({
+  char: "m",
+  aliases: ["message"],
+  description: "why, for the revision's record",
+  env: "ZTAP_REASON",
+  helpValue: "TEXT",
+  default: "",
+});
+
 export const WRITE_FLAGS = {
   node: SETTING_FLAGS.node,
   "allow-lockout": SETTING_FLAGS["allow-lockout"],
   override: Flags.boolean({ description: "commit over what the polled source says", env: "ZTAP_OVERRIDE" }),
-  reason: Flags.string({
-    char: "m",
-    description: "why, for the revision's record",
-    env: "ZTAP_REASON",
-    helpValue: "TEXT",
-    default: "",
-  }),
+  reason: REASON_FLAG,
 };
 
 interface WriteFlags {

@@ -5,6 +5,7 @@ import { confirm, operatorName } from "../cli/confirm.js";
 import { EMPTY_FLAGS, REF_FLAG, SETTING_FLAGS } from "../settings/flags.js";
 import { requireWayIn } from "../cli/lockout.js";
 import { isPlanFile, loadPlan } from "../cli/plan-file.js";
+import { REASON_FLAG } from "../cli/write-command.js";
 import { applyPlan } from "../operations/change/apply.js";
 import { readDesired } from "../operations/change/desired.js";
 import { deletionNotices, suspensionNotices } from "../operations/change/notices.js";
@@ -41,13 +42,7 @@ export default class Apply extends BaseCommand {
     "auto-approve": Flags.boolean({ description: "do not ask", env: "ZTAP_AUTO_APPROVE" }),
     ...EMPTY_FLAGS,
     override: Flags.boolean({ description: "commit over what the polled source says", env: "ZTAP_OVERRIDE" }),
-    message: Flags.string({
-      char: "m",
-      description: "why, for the revision's record",
-      helpValue: "TEXT",
-      env: "ZTAP_MESSAGE",
-      default: "",
-    }),
+    reason: REASON_FLAG,
   };
 
   async run(): Promise<void> {
@@ -71,7 +66,7 @@ export default class Apply extends BaseCommand {
     const options = {
       author: operatorName(),
       node: settings.node,
-      message: flags.message,
+      reason: flags.reason,
       override: flags.override,
     };
     // Only here, so that a store is made for a commit and for nothing less; head may not have moved since the plan.

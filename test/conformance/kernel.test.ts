@@ -91,7 +91,7 @@ else {
       for (const [index, step] of steps.entries()) {
         const planned = await planDesired(store, stateOf(manifest(node, names, step)));
         const deps = { store, clock: systemClock, random: systemRandom };
-        await applyPlan(deps, planned, { author: "test", node, message: name, override: false });
+        await applyPlan(deps, planned, { author: "test", node, reason: name, override: false });
         await follower.reconcile();
         if (follower.problem !== null) t.fail(follower.problem);
         t.strictSame(

@@ -51,7 +51,7 @@ t.test("one that breaks one is refused at the expectation, with a packet and the
   const lineOf = (start: string) => 1 + lines.findLastIndex((line) => line.trim().startsWith(start));
   const [document, rule] = [lineOf("apiVersion"), lineOf("- { from: { podSelector: {} }")];
   t.same(diagnose(broken), [
-    `ZT4007 ${lines.length + 6} default/dev → default/db TCP 22 is allowed and must not be: nothing isolates egress of default/dev, and ingress rule 1 of default/db (state.yaml:${rule}) allows it; 2 pairs break it`,
+    `ZT4007 ${lines.length + 6} default/dev → default/db TCP 22 is allowed and must not be: nothing isolates egress of default/dev, and default/db ingress[1] (state.yaml:${rule}) allows it; 2 pairs break it`,
     `ZT4007 ${lines.length + 9} default/dev → default/db TCP 5432 is denied and must be allowed: default/db (state.yaml:${document}) isolates ingress of default/db, and no rule allows it; 2 pairs break it`,
     `ZT4007 ${lines.length + 12} 192.0.2.0 → default/db TCP 22 is denied and must be allowed: default/db (state.yaml:${document}) isolates ingress of default/db, and no rule allows it`,
   ]);

@@ -138,7 +138,7 @@ function lintRules(direction: "ingress" | "egress", rules: readonly RuleShape[])
   return findShadows(rules).map(({ rule, by }) => ({
     code: "shadowedRule",
     path: ["spec", direction, rule],
-    message: `rule ${direction}[${by}] of this policy allows all that this rule allows`,
+    message: `${direction}[${by}] of this policy allows all that this rule allows`,
     fix: "remove this rule, or narrow the other one",
   }));
 }
