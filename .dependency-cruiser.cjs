@@ -3,6 +3,15 @@ const PURE = "^src/(model|diff|manifest|policy|plan)/";
 const EFFECTS =
   "^(fs|fs/promises|net|http|https|child_process|os|process|timers|timers/promises|worker_threads|dgram|tls|readline|readline/promises|cluster)$";
 
+/** Stages of one folder, first to last: a later one may import an earlier one, never the other way. */
+const stages = (folder, names) =>
+  names.slice(0, -1).map((name, index) => ({
+    name: `${folder}-${name}-knows-no-later-stage`,
+    severity: "error",
+    from: { path: `^src/${folder}/${name}/` },
+    to: { path: `^src/${folder}/(${names.slice(index + 1).join("|")})/` },
+  }));
+
 module.exports = {
   forbidden: [
     {
@@ -17,6 +26,7 @@ module.exports = {
       from: { path: PURE },
       to: { path: "^src/", pathNot: [PURE, "^src/interfaces/(enforcer|source).ts$"] },
     },
+    ...stages("manifest", ["yaml", "schema", "document", "state"]),
     // Address arithmetic and hashing are pure; everything else of Node's is an effect.
     {
       name: "pure-stages-have-no-effects",

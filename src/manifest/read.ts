@@ -6,14 +6,12 @@
  */
 import { hasErrors, type Diagnostic } from "../model/diagnostic.js";
 import type { Kind, Position } from "../model/objects.js";
-import type { ObjectSet, StateObject } from "../model/state.js";
-import { checkCapacity, type Capacities } from "./state/capacity.js";
-import { compareObjects } from "./state/conflicts.js";
-import { checkTests } from "./state/connectivity-tests.js";
-import { readFile, type FileResult, type PlacedProblem } from "./document/file.js";
+import type { ObjectSet } from "../model/state.js";
+import { locator, readFile, type FileResult, type PlacedProblem } from "./document/file.js";
+import type { ManifestCache } from "./cache.js";
 import { limitDiagnostics } from "./diagnostic-limit.js";
-import { lintObjects, type Warning } from "./state/lint.js";
-import { locator } from "./document/locate.js";
+import type { Capacities } from "./state/capacity.js";
+import { checkState } from "./state/check.js";
 import { toDiagnostic } from "./problem.js";
 
 /** As a Source yields it; the content's identity is what a cache goes by. */
@@ -34,32 +32,6 @@ export interface Manifests {
   readonly omitted: number;
 }
 
-/** Results of files that have not changed since the last run, by path; holds at most `limit` files. */
-export interface ManifestCache {
-  get(file: ManifestFile): FileResult | undefined;
-  set(file: ManifestFile, result: FileResult): void;
-}
-
-/** Enough for the largest repository that is planned for, at one file an object. */
-const CACHED_FILES = 20_000;
-
-export function createManifestCache(limit = CACHED_FILES): ManifestCache {
-  const entries = new Map<string, { readonly blobId: string; readonly result: FileResult }>();
-  return {
-    get({ path, blobId }) {
-      const entry = entries.get(path);
-      return entry?.blobId === blobId ? entry.result : undefined;
-    },
-    set({ path, blobId }, result) {
-      entries.delete(path);
-      entries.set(path, { blobId, result });
-      // A Map keeps the order of insertion: the first one is the one that has not changed for longest.
-      const oldest = entries.keys().next();
-      if (entries.size > limit && oldest.done !== true) entries.delete(oldest.value);
-    },
-  };
-}
-
 export interface ReadOptions {
   readonly cache?: ManifestCache;
   /** What a node can hold and say; a state that goes beyond it is refused. Absent: anything. */
@@ -68,41 +40,30 @@ export interface ReadOptions {
   readonly skipped?: readonly string[];
 }
 
+/** Text → document → schema-checked object for each file, then the checks of the whole state. */
 export function readManifests(files: readonly ManifestFile[], options: ReadOptions = {}): Manifests {
-  const results = files.map((file) => {
-    if (file.unread !== undefined) return unreadResult(file.path, file.unread);
-    const cached = options.cache?.get(file);
-    if (cached !== undefined) return cached;
-    const result = readFile(file);
-    options.cache?.set(file, result);
-    return result;
-  });
-  const unread = new Set<Kind | null>(results.flatMap((result) => [...result.unread]));
-  const all = results.flatMap((result) => result.objects);
-  const { accepted, problems } = compareObjects(all, unread);
-  const objects: ObjectSet = new Map<string, StateObject>(
-    [...accepted].sort(([a], [b]) => (a < b ? -1 : 1)).map(([key, { state }]) => [key, state]),
+  const results = files.map((file) => readOrRefuse(file, options.cache));
+  const fromFiles = results.flatMap(({ diagnostics }) => diagnostics);
+  const { objects, problems } = checkState(
+    results.flatMap((result) => result.objects),
+    {
+      unread: new Set<Kind | null>(results.flatMap(({ unread }) => [...unread])),
+      hasErrors: hasErrors(fromFiles),
+      capacities: options.capacities ?? null,
+    },
   );
-  const locate = (found: readonly Warning[]): readonly PlacedProblem[] =>
-    found.flatMap(({ key, problem }) => {
-      const at = accepted.get(key);
-      return at === undefined ? [] : [{ at, problem }];
-    });
-  const warnings = locate(lintObjects(objects, unread));
-  const skipped = (options.skipped ?? []).map(linkedFile);
-  const placed = place([...problems, ...warnings], files);
-  const diagnostics = [...results.flatMap((result) => result.diagnostics), ...placed, ...skipped];
-  const { capacities } = options;
-  // A state that is refused anyway is neither measured nor tested.
-  if (!hasErrors(diagnostics)) {
-    const found = capacities === undefined ? [] : checkCapacity(objects, capacities);
-    diagnostics.push(...place(locate([...found, ...checkTests(objects)]), files));
-  }
-  const limited = limitDiagnostics(
-    diagnostics.sort(byPosition),
-    results.map(({ omitted }) => omitted),
-  );
-  return { objects, ...limited };
+  const diagnostics = [...fromFiles, ...place(problems, files), ...(options.skipped ?? []).map(linkedFile)];
+  const omitted = results.map((result) => result.omitted);
+  return { objects, ...limitDiagnostics(diagnostics.sort(byPosition), omitted) };
+}
+
+function readOrRefuse(file: ManifestFile, cache: ManifestCache | undefined): FileResult {
+  if (file.unread !== undefined) return unreadResult(file.path, file.unread);
+  const cached = cache?.get(file);
+  if (cached !== undefined) return cached;
+  const result = readFile(file);
+  cache?.set(file, result);
+  return result;
 }
 
 /** What the file declares is not known, so that nothing can be said to be missing. */
@@ -130,11 +91,7 @@ function byPosition(a: Diagnostic, b: Diagnostic): number {
   return a.line - b.line || a.column - b.column || (a.code < b.code ? -1 : a.code > b.code ? 1 : 0);
 }
 
-/**
- * Positions of problems between objects. The trees are gone by then (a cached file never had one in
- * this run), so a file that such a problem points into is read once more; files are taken one after
- * the other, so that only one tree is in memory.
- */
+/** Positions of problems of the whole state; files are taken one after the other, so that only one tree is in memory. */
 function place(problems: readonly PlacedProblem[], files: readonly ManifestFile[]): readonly Diagnostic[] {
   const byFile = Map.groupBy(problems, ({ at }) => at.state.position?.file ?? "");
   return files.flatMap((file) => {

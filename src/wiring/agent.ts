@@ -27,7 +27,7 @@ export async function withAgentDeps(
     processIdentity: describeSelf,
     isProcessAlive,
   } = await import("../adapters/system/process-identity.js");
-  const { createManifestCache } = await import("../manifest/read.js");
+  const { createManifestCache } = await import("../manifest/cache.js");
   const logger = createLogger(settings.logLevel, logsText(settings));
   const { telemetry, registry } = createTelemetry();
   const { LastGoodFile, lastGoodPath } = await import("../adapters/disk/last-good.js");

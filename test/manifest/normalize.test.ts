@@ -3,7 +3,8 @@ import { readFileSync } from "node:fs";
 import t from "tap";
 import { KUBERNETES_POLICY, type Shape } from "../../src/manifest/document/nulls.js";
 import type { NetworkPolicy, ZtapObject } from "../../src/model/objects.js";
-import { createManifestCache, readManifests, type Manifests } from "../../src/manifest/read.js";
+import { createManifestCache } from "../../src/manifest/cache.js";
+import { readManifests, type Manifests } from "../../src/manifest/read.js";
 
 const read = (text: string): Manifests => readManifests([{ path: "a.yaml", text, blobId: "a" }]);
 

@@ -7,18 +7,18 @@ import type { Profile, Ruleset } from "../../model/ruleset.js";
 import { refKey, type ObjectSet } from "../../model/state.js";
 import { compile } from "../../policy/compile/compile.js";
 import type { Capacity, Refusal, TableSize } from "../../interfaces/enforcer.js";
-import type { Warning } from "./lint.js";
+import type { ObjectProblem } from "./object-problem.js";
 
 /** By what a Node says enforces there. */
 export type Capacities = Readonly<Record<"ebpf" | "pf", Capacity>>;
 
-export function checkCapacity(objects: ObjectSet, capacities: Capacities): readonly Warning[] {
+export function checkCapacity(objects: ObjectSet, capacities: Capacities): readonly ObjectProblem[] {
   const ruleset = compile(objects, null);
   const profiles = new Map(ruleset.profiles.map((profile) => [profile.key, profile]));
   const sizes = new Map<string, TableSize>();
-  const found = new Map<string, Warning>();
+  const found = new Map<string, ObjectProblem>();
   // One policy may be too large for a hundred nodes; it is said once.
-  const add = (key: string, warning: Warning): void => {
+  const add = (key: string, warning: ObjectProblem): void => {
     if (!found.has(key)) found.set(key, warning);
   };
   for (const { node, backend, subjects } of byNode(objects, ruleset)) {
@@ -49,7 +49,7 @@ function countEntries(
   used: readonly Profile[],
   sizeOf: (profile: Profile) => TableSize,
   node: string,
-): readonly Warning[] {
+): readonly ObjectProblem[] {
   return (["addresses", "ports"] as const).flatMap((table) => {
     const profile = used.toSorted((a, b) => sizeOf(b)[table] - sizeOf(a)[table])[0];
     const own = subjects.reduce((sum, subject) => sum + capacity.subject(subject)[table], 0);
@@ -83,7 +83,7 @@ function byNode(objects: ObjectSet, ruleset: Ruleset): readonly NodeSubjects[] {
 }
 
 /** At the rule that asks for it, or at the workload. */
-function refuse({ workload, rule, message, fix }: Refusal, node: string): Warning {
+function refuse({ workload, rule, message, fix }: Refusal, node: string): ObjectProblem {
   const [namespace = "", name = ""] = workload.split("/");
   const key =
     rule === undefined
@@ -102,7 +102,7 @@ function refuse({ workload, rule, message, fix }: Refusal, node: string): Warnin
 }
 
 /** The largest rule of the largest profile. */
-function blame(profile: Profile, node: string, words: string, limit: number): Warning {
+function blame(profile: Profile, node: string, words: string, limit: number): ObjectProblem {
   const weights = profile.clauses.map(({ rule, peers, ports }) => ({
     rule,
     weight: (peers === "any" ? 1 : peers.length) * (ports === "any" ? 1 : ports.length),

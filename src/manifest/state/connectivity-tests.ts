@@ -12,11 +12,11 @@ import {
   type Counterexample,
 } from "../../policy/reachability/connectivity-tests.js";
 import { TooManyPortSets } from "../../policy/reachability/port-sets.js";
-import type { Warning } from "./lint.js";
+import type { ObjectProblem } from "./object-problem.js";
 
 const KIND: Kind = "ConnectivityTest";
 
-export function checkTests(objects: ObjectSet): readonly Warning[] {
+export function checkTests(objects: ObjectSet): readonly ObjectProblem[] {
   try {
     return findBroken(objects).map(toProblem);
   } catch (error) {
@@ -27,7 +27,7 @@ export function checkTests(objects: ObjectSet): readonly Warning[] {
   }
 }
 
-function toProblem({ test, list, index, pairs, example }: BrokenExpectation): Warning {
+function toProblem({ test, list, index, pairs, example }: BrokenExpectation): ObjectProblem {
   if (example === null) {
     const message = "the expectation asks for nothing: no workload is meant, or none has a port of that name";
     return { key: test, problem: { code: "testFailed", path: ["spec", list, index], message, wanted: "a connection" } };

@@ -9,19 +9,14 @@ import { qualifiedName, type ObjectSet, type StateObject } from "../../model/sta
 import { canonicalJson } from "../../model/digest.js";
 import { WorkloadIndex } from "../../policy/compile/workload-index.js";
 import type { Path, Problem } from "../problem.js";
+import type { ObjectProblem } from "./object-problem.js";
 import { findShadows, type RuleShape } from "./shadowed-rules.js";
 
-export interface Warning {
-  /** `refKey` of the object it is reported at. */
-  readonly key: string;
-  readonly problem: Problem;
-}
-
-export function lintObjects(objects: ObjectSet, unread: ReadonlySet<Kind | null>): readonly Warning[] {
+export function lintObjects(objects: ObjectSet, unread: ReadonlySet<Kind | null>): readonly ObjectProblem[] {
   const may = (...kinds: readonly Kind[]): boolean => unread.has(null) || kinds.some((kind) => unread.has(kind));
   const index = new WorkloadIndex(objects);
   const peers = new PeerCheck(index);
-  const warnings: Warning[] = [];
+  const warnings: ObjectProblem[] = [];
   const declared = new Set(
     [...objects.values()].flatMap(({ object }) => (object.kind === "Namespace" ? [object.metadata.name] : [])),
   );
@@ -146,7 +141,7 @@ function lintRules(direction: "ingress" | "egress", rules: readonly RuleShape[])
 function lintSelectors(policy: NetworkPolicy, index: WorkloadIndex, peers: PeerCheck): readonly Problem[] {
   const { namespace } = policy.metadata;
   const found: Problem[] = [];
-  if (index.subjectsOf(policy).length === 0) {
+  if (!index.protectsAny(policy)) {
     found.push({
       code: "selectsNoWorkload",
       path: ["spec", "podSelector"],
@@ -215,7 +210,7 @@ class PeerCheck {
     return matched;
   }
 
-  withoutAddresses(): readonly Warning[] {
+  withoutAddresses(): readonly ObjectProblem[] {
     return [...this.#addressless].map(([key, { policy }]) => ({
       key,
       problem: {

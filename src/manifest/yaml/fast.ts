@@ -20,10 +20,10 @@ export interface FastDocument {
   readonly hasNulls: boolean;
   /** Of the first key. */
   readonly offset: number;
-  /** Of the items of the lists whose lines objects carry (rules, and the items of a List), or of all lists. */
+  /** Of the items of each list. */
   readonly itemOffsets: ReadonlyMap<unknown, readonly number[]>;
-  /** Of the keys and values of each mapping; empty unless they were asked for. */
-  readonly fieldOffsets: ReadonlyMap<unknown, ReadonlyMap<string, FieldOffset>>;
+  /** Offsets of the keys and values of a mapping of this document; found when they are first asked for. */
+  readonly fieldsOf: (mapping: unknown) => ReadonlyMap<string, FieldOffset>;
 }
 
 interface FieldOffset {
@@ -31,10 +31,8 @@ interface FieldOffset {
   readonly value: number;
 }
 
-const LISTS_WITH_OFFSETS = new Set(["ingress", "egress", "items"]);
-
-/** Documents that hold nothing are left out. `allOffsets` costs memory, and is for `plainOffsetOf`. */
-export function readFast(text: string, allOffsets = false): readonly FastDocument[] | undefined {
+/** Documents that hold nothing are left out. @returns undefined for text that this reader does not take */
+export function readFast(text: string): readonly FastDocument[] | undefined {
   if (!isUndoubted(text)) return undefined;
   let events: Event[];
   try {
@@ -43,22 +41,33 @@ export function readFast(text: string, allOffsets = false): readonly FastDocumen
     // Whatever is wrong, `yaml` reads it again and says it with its position.
     return undefined;
   }
-  return new FastReader(text, events, allOffsets).readAll();
+  return new FastReader(text, events).readAll();
 }
 
-/** As `offsetOf` of yaml.ts: the field, or where it is missing the key of the last one that is there. */
+/** As `offsetOf` of parse.ts: the field, or where it is missing the key of the last one that is there. */
 export function fastOffsetOf(document: FastDocument, path: Path, anchor: "key" | "value"): number {
   let value = document.value;
-  let at: FieldOffset = { key: document.offset, value: document.offset };
+  let last: { readonly parent: unknown; readonly step: string | number } | undefined;
   for (const step of path) {
-    const item = typeof step === "number" ? document.itemOffsets.get(value)?.[step] : undefined;
-    const field = typeof step === "string" ? document.fieldOffsets.get(value)?.get(step) : undefined;
-    const next = item === undefined ? field : { key: item, value: item };
-    if (next === undefined) return at.key;
-    at = next;
+    const isThere = Array.isArray(value)
+      ? typeof step === "number" && step < value.length
+      : isMapping(value) && typeof step === "string" && Object.hasOwn(value, step);
+    if (!isThere) return offsetOfStep(document, last, "key");
+    last = { parent: value, step };
     value = Array.isArray(value) ? value[Number(step)] : isMapping(value) ? value[step] : undefined;
   }
-  return at[anchor];
+  return offsetOfStep(document, last, anchor);
+}
+
+function offsetOfStep(
+  { offset, itemOffsets, fieldsOf }: FastDocument,
+  last: { readonly parent: unknown; readonly step: string | number } | undefined,
+  anchor: "key" | "value",
+): number {
+  if (last === undefined) return offset;
+  const { parent, step } = last;
+  if (typeof step === "number") return itemOffsets.get(parent)?.[step] ?? offset;
+  return fieldsOf(parent).get(step)?.[anchor] ?? offset;
 }
 
 const isMapping = (value: unknown): value is Readonly<Record<string, unknown>> =>
@@ -71,12 +80,12 @@ class FastReader {
   #at = 0;
   #hasNulls = false;
   #itemOffsets = new Map<unknown, readonly number[]>();
-  #fieldOffsets = new Map<unknown, ReadonlyMap<string, FieldOffset>>();
+  /** By mapping: the event of its first key. */
+  #firstKeys = new Map<unknown, number>();
 
   constructor(
     readonly text: string,
     readonly events: readonly Event[],
-    readonly allOffsets: boolean,
   ) {}
 
   readAll(): readonly FastDocument[] | undefined {
@@ -105,9 +114,9 @@ class FastReader {
     if (event.type !== EVENT_ID.DOCUMENT || event.directives.length > 0) throw UNUSUAL;
     this.#hasNulls = false;
     this.#itemOffsets = new Map();
-    this.#fieldOffsets = new Map();
+    this.#firstKeys = new Map();
     const first = this.#next();
-    const value = this.#read(first, undefined);
+    const value = this.#read(first);
     if (this.#next().type !== EVENT_ID.POP) throw UNUSUAL;
     const offset = value === null ? 0 : startOf(first);
     return {
@@ -115,11 +124,11 @@ class FastReader {
       hasNulls: this.#hasNulls,
       offset,
       itemOffsets: this.#itemOffsets,
-      fieldOffsets: this.#fieldOffsets,
+      fieldsOf: this.#fieldFinder(),
     };
   }
 
-  #read(event: Event, key: string | undefined): unknown {
+  #read(event: Event): unknown {
     switch (event.type) {
       case EVENT_ID.SCALAR:
         return this.#readScalar(event);
@@ -128,7 +137,7 @@ class FastReader {
         return this.#readMapping();
       case EVENT_ID.SEQUENCE:
         if (event.anchorStart >= 0 || event.tagStart >= 0) throw UNUSUAL;
-        return this.#readSequence(key);
+        return this.#readSequence();
       case EVENT_ID.ALIAS:
       case EVENT_ID.DOCUMENT:
       case EVENT_ID.POP:
@@ -138,29 +147,56 @@ class FastReader {
 
   #readMapping(): Record<string, unknown> {
     const mapping: Record<string, unknown> = {};
-    const offsets = this.allOffsets ? new Map<string, FieldOffset>() : undefined;
+    this.#firstKeys.set(mapping, this.#at);
     for (let event = this.#next(); event.type !== EVENT_ID.POP; event = this.#next()) {
       if (event.type !== EVENT_ID.SCALAR) throw UNUSUAL;
       const key = this.#readScalar(event);
       if (typeof key !== "string" || key === "__proto__" || Object.hasOwn(mapping, key)) throw UNUSUAL;
-      const value = this.#next();
-      const start = startOf(event);
-      offsets?.set(key, { key: start, value: isEmpty(value) ? start : startOf(value) });
-      mapping[key] = this.#read(value, key);
+      mapping[key] = this.#read(this.#next());
     }
-    if (offsets !== undefined) this.#fieldOffsets.set(mapping, offsets);
     return mapping;
   }
 
-  #readSequence(key: string | undefined): unknown[] {
-    const sequence: unknown[] = [];
-    const wanted = this.allOffsets || (key !== undefined && LISTS_WITH_OFFSETS.has(key));
-    const offsets: number[] | undefined = wanted ? [] : undefined;
-    for (let event = this.#next(); event.type !== EVENT_ID.POP; event = this.#next()) {
-      offsets?.push(startOf(event));
-      sequence.push(this.#read(event, undefined));
+  #fieldFinder(): FastDocument["fieldsOf"] {
+    const firstKeys = this.#firstKeys;
+    const known = new Map<unknown, ReadonlyMap<string, FieldOffset>>();
+    return (mapping) => {
+      const fields = known.get(mapping) ?? this.#findFields(firstKeys.get(mapping) ?? this.events.length);
+      known.set(mapping, fields);
+      return fields;
+    };
+  }
+
+  /** @param first the event of the mapping's first key; the mapping was read before, so that it is known to be whole */
+  #findFields(first: number): ReadonlyMap<string, FieldOffset> {
+    const fields = new Map<string, FieldOffset>();
+    for (let at = first; ; at = this.#endOf(at + 1)) {
+      const [key, value] = [this.events[at], this.events[at + 1]];
+      if (key?.type !== EVENT_ID.SCALAR || value === undefined) return fields;
+      const start = startOf(key);
+      fields.set(String(this.#readScalar(key)), { key: start, value: isEmpty(value) ? start : startOf(value) });
     }
-    if (offsets !== undefined) this.#itemOffsets.set(sequence, offsets);
+  }
+
+  /** The event behind a value. */
+  #endOf(at: number): number {
+    let depth = 0;
+    for (let next = at; ; next++) {
+      const type = this.events[next]?.type;
+      if (type === EVENT_ID.MAPPING || type === EVENT_ID.SEQUENCE) depth += 1;
+      else if (type === EVENT_ID.POP || type === undefined) depth -= 1;
+      if (depth <= 0) return next + 1;
+    }
+  }
+
+  #readSequence(): unknown[] {
+    const sequence: unknown[] = [];
+    const offsets: number[] = [];
+    for (let event = this.#next(); event.type !== EVENT_ID.POP; event = this.#next()) {
+      offsets.push(startOf(event));
+      sequence.push(this.#read(event));
+    }
+    this.#itemOffsets.set(sequence, offsets);
     return sequence;
   }
 

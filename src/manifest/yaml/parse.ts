@@ -156,7 +156,10 @@ export function offsetOf(document: Document.Parsed, path: Path, anchor: "key" | 
     if (next === undefined) return key ?? value ?? document.range[0];
     key = next.key ?? nodeOffset(next.value);
     // An empty value has no place of its own worth pointing at.
-    value = isScalar(next.value) && next.value.source === "" ? key : (nodeOffset(next.value) ?? key);
+    value =
+      isScalar(next.value) && next.value.source === "" && next.value.type === "PLAIN"
+        ? key
+        : (nodeOffset(next.value) ?? key);
     node = next.value;
   }
   return (anchor === "key" ? key : value) ?? value ?? document.range[0];

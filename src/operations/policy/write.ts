@@ -8,7 +8,7 @@ import { hasErrors } from "../../model/diagnostic.js";
 import type { Suspension } from "../../model/source-control.js";
 import type { CommittedState, ObjectSet, Revision, SourceRef, StateObject } from "../../model/state.js";
 import { qualifiedName, refKey } from "../../model/state.js";
-import { fieldsOf } from "../../manifest/document/locate.js";
+import { fieldsOf } from "../../manifest/document/file.js";
 import type { Manifests, readManifests } from "../../manifest/read.js";
 import type { SourceFile } from "../../interfaces/source.js";
 import type { Store } from "../../interfaces/store.js";

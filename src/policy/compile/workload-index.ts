@@ -36,6 +36,12 @@ export class WorkloadIndex {
     );
   }
 
+  protectsAny(policy: NetworkPolicy): boolean {
+    return this.#likely(policy.metadata.namespace, policy.spec.podSelector).some((candidate) =>
+      selectsSubject(policy, candidate),
+    );
+  }
+
   /** The workloads that the selector peers of a rule mean; without peers, every workload. Equal questions get one list. */
   peersOf(peers: readonly Peer[], policyNamespace: string): readonly SelectableWorkload[] {
     if (peers.length === 0) return this.all;

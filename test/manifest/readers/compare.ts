@@ -6,8 +6,9 @@ import { CORE_SCHEMA, loadAll } from "js-yaml";
 import { parseAllDocuments } from "yaml";
 import { canonicalJson } from "../../../src/model/digest.js";
 import { hasErrors } from "../../../src/model/diagnostic.js";
-import { readFast } from "../../../src/manifest/yaml/fast.js";
+import { fastOffsetOf, readFast } from "../../../src/manifest/yaml/fast.js";
 import { readManifests } from "../../../src/manifest/read.js";
+import type { Path } from "../../../src/manifest/problem.js";
 import { escapeDoubtful } from "../../../src/manifest/yaml/characters.js";
 import { offsetOf, parseYaml } from "../../../src/manifest/yaml/parse.js";
 
@@ -16,18 +17,23 @@ export type Verdict = `${"quick" | "thorough"}, ${"accepted" | "empty" | "refuse
 
 /** @throws Error where the law is broken */
 export function compareReaders(text: string): Verdict {
-  const plain = readFast(text, true);
+  const plain = readFast(text);
   if (plain !== undefined) {
     const values = plain.map(({ value }) => value);
     same("the quick reader and yaml", values, yamlValues(text));
     same("the quick reader and js-yaml", values, jsValues(text));
-    const { documents } = parseYaml({ path: "a", text });
-    const places = documents.filter((one) => one.toJS() !== null).map((one) => offsetOf(one, [], "value"));
-    same(
-      "places",
-      plain.map(({ offset }) => offset),
-      places.slice(0, plain.length),
-    );
+    const documents = parseYaml({ path: "a", text }).documents.filter((one) => one.toJS() !== null);
+    for (const [index, one] of plain.entries()) {
+      const document = documents[index];
+      if (document === undefined) throw new Error("yaml has fewer documents");
+      const paths = [...pathsOf(one.value, []), ["no", "such", "field"]];
+      for (const anchor of ["key", "value"] as const)
+        same(
+          `offsets (${anchor})`,
+          paths.map((path) => fastOffsetOf(one, path, anchor)),
+          paths.map((path) => offsetOf(document, path, anchor)),
+        );
+    }
   }
   const accepted = objectsOf(text);
   const reader = plain === undefined ? "thorough" : "quick";
@@ -37,6 +43,14 @@ export function compareReaders(text: string): Verdict {
     same(`ztap and ${name}`, accepted, again);
   }
   return `${reader}, ${accepted.length === 0 ? "empty" : "accepted"}`;
+}
+
+function pathsOf(value: unknown, path: Path): readonly Path[] {
+  if (value === null || typeof value !== "object") return [path];
+  const fields: readonly (readonly [string | number, unknown])[] = Array.isArray(value)
+    ? [...value.entries()]
+    : Object.entries(value);
+  return [path, ...fields.flatMap(([step, field]) => pathsOf(field, [...path, step]))];
 }
 
 /** Keys and digests of what ztap accepts; null where it refuses the text. */
