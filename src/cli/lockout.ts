@@ -6,7 +6,12 @@ import type { Store } from "../interfaces/store.js";
 import { openLifelines, readBootId } from "../wiring/agent.js";
 
 /** @throws OperationError `lockout` where the state would cut an agent, or a session that is in use here */
-export async function requireWayIn(settings: Settings, store: Store, objects: ObjectSet): Promise<void> {
-  const lifelines = openLifelines(settings);
+export async function requireWayIn(
+  settings: Settings,
+  flags: { readonly "allow-lockout": boolean },
+  store: Store,
+  objects: ObjectSet,
+): Promise<void> {
+  const lifelines = openLifelines({ ...settings, allowLockout: settings.allowLockout || flags["allow-lockout"] });
   await refuseLockout({ store, lifelines, node: settings.node, boot: await readBootId() }, objects);
 }

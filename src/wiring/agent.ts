@@ -17,7 +17,7 @@ import { hasErrors } from "../model/diagnostic.js";
 import { messageInWords } from "../model/system-error.js";
 import type { AgentDeps, AgentOptions } from "../reconcile/agent.js";
 import { remoteEndpoint } from "../adapters/git/endpoint.js";
-import { controlEndpoints } from "../settings/control-endpoints.js";
+import { controlEndpoints, type ControlSettings } from "../settings/control-endpoints.js";
 import { OperationError } from "../model/operation-error.js";
 import type { GitReading } from "../operations/policy/report.js";
 import type { Settings } from "../settings/settings.js";
@@ -39,7 +39,7 @@ export { systemClock, systemRandom };
 export function openLifelines({
   allowLockout,
   ...where
-}: Pick<Settings, "allowLockout"> & Partial<Pick<Settings, "store" | "source">>): LifelineReader | null {
+}: Pick<Settings, "allowLockout"> & ControlSettings): LifelineReader | null {
   return allowLockout || process.platform !== "linux"
     ? null
     : new ProcLifelines(controlEndpoints(where, remoteEndpoint));
@@ -64,7 +64,7 @@ export interface SourceChoice {
 
 /** A folder of this disk is read as it lies there (with `ref`: from the repository around it); a URL or a bare repository from a mirror. */
 export async function openSource(settings: Settings, { location, ref }: SourceChoice): Promise<Source> {
-  if (await isRepository(location)) return openRepository(settings, { location, ref, path: settings.sourcePath });
+  if (await isRepository(location)) return openRepository(settings, { location, ref, path: settings.source.path });
   const { FolderSource, RepositorySource } = await import("../adapters/git/folder.js");
   const dir = folderIn(location, settings);
   return ref === undefined ? new FolderSource({ dir }) : new RepositorySource({ dir, ref });
@@ -75,13 +75,13 @@ export async function openBase(
   settings: Settings,
   { location, ref }: SourceChoice & { readonly ref: string },
 ): Promise<BaseSource> {
-  if (await isRepository(location)) return openRepository(settings, { location, ref, path: settings.sourcePath });
+  if (await isRepository(location)) return openRepository(settings, { location, ref, path: settings.source.path });
   const { RepositorySource } = await import("../adapters/git/folder.js");
   return new RepositorySource({ dir: folderIn(location, settings), ref });
 }
 
-function folderIn(location: string, { sourcePath }: Settings): string {
-  return sourcePath === null ? location : join(location, sourcePath);
+function folderIn(location: string, { source }: Settings): string {
+  return source.path === null ? location : join(location, source.path);
 }
 
 /** What is read through a mirror, and not where it lies. */
@@ -110,25 +110,25 @@ async function openRepository(
   { location, ref, path, signal }: SourceChoice & { readonly path: string | null; readonly signal?: AbortSignal },
 ): Promise<GitSource> {
   const { GitSource } = await import("../adapters/git/source.js");
+  const { verify } = settings.source;
+  const isVerified = verify.sshSigners !== null || verify.openpgpKeys !== null;
   return new GitSource({
     location,
     cacheDir: join(settings.stateDir, "mirrors"),
     ...(ref === undefined ? {} : { ref }),
     ...(path === null ? {} : { path }),
-    ...(settings.verify === null ? {} : { signers: settings.verify }),
+    ...(isVerified ? { signers: verify } : {}),
     ...(signal === undefined ? {} : { signal }),
   });
 }
 
 /** What Git says now: the configured source, or the one that the leader polls; or why that is not known. */
 export async function readGitObjects(settings: Settings, store: Store): Promise<GitReading> {
-  const polled = settings.source === null ? await store.readSourceStatus() : null;
+  const configured = sourceChoice(settings);
+  const polled = configured === null ? await store.readSourceStatus() : null;
   const choice =
-    settings.source === null
-      ? polled === null
-        ? null
-        : { location: polled.location, ref: polled.ref ?? undefined, path: polled.path }
-      : { location: settings.source.url, ref: settings.source.branch ?? undefined, path: settings.source.path };
+    configured ??
+    (polled === null ? null : { location: polled.location, ref: polled.ref ?? undefined, path: polled.path });
   if (choice === null) return { objects: null, why: "no source is polled for this store" };
   try {
     const { files, source, unverified } = await (await openRepository(settings, choice)).fetch();
@@ -256,7 +256,7 @@ export async function withAgentDeps(
   const { DiskCopy, copyPath } = await import("../adapters/disk/last-good.js");
   const cache = createManifestCache();
   const enforcer = await openEnforcer(settings, logger);
-  if (settings.source !== null) makeFolder(settings.stateDir, 0o700);
+  if (settings.source.url !== null) makeFolder(settings.stateDir, 0o700);
   await withStore(settings, { create: true }, async (store) =>
     use(
       {
@@ -277,31 +277,19 @@ export async function withAgentDeps(
         },
         serve: (probes) => (settings.listen === null ? null : serveHttp(settings.listen, registry, probes)),
       },
-      {
-        node: settings.node,
-        address: settings.address,
-        holder: describeSelf(),
-        boot: bootId(),
-        ref: settings.source?.branch ?? null,
-        path: settings.source?.path ?? null,
-        sourceIntervalMs: settings.source?.intervalMs ?? 60_000,
-        selfHeal: settings.source?.selfHeal ?? true,
-        maxDeletePercent: settings.maxDeletePercent,
-        checkIntervalMs: settings.checkIntervalMs,
-        heartbeatIntervalMs: settings.heartbeatIntervalMs,
-        electionTimeoutMs: settings.electionTimeoutMs,
-        sessionTtlMs: settings.sessionTtlMs,
-        keepRevisions: settings.keepRevisions,
-        keepForMs: settings.keepForMs,
-      },
+      { ...settings, holder: describeSelf(), boot: bootId() },
     ),
   );
 }
 
 function openPolledSource(settings: Settings, signal: AbortSignal): Promise<Source> | null {
-  if (settings.source === null) return null;
-  const { url, branch, path } = settings.source;
-  return openRepository(settings, { location: url, ref: branch ?? undefined, path, signal });
+  const choice = sourceChoice(settings);
+  return choice === null ? null : openRepository(settings, { ...choice, signal });
+}
+
+/** The repository that the settings name; null where they name none. */
+function sourceChoice({ source: { url, branch, path } }: Settings) {
+  return url === null ? null : { location: url, ref: branch ?? undefined, path };
 }
 
 export async function openFolder(dir: string): Promise<Source> {
@@ -335,13 +323,13 @@ export async function examineMachine(settings: Settings): Promise<readonly Check
     const head = await withStore(settings, { create: false }, (opened) => opened.readHead());
     return head === null ? "empty" : `revision ${head}`;
   });
-  if (settings.source === null) return [...kernel, git, store];
-  const { url, branch, path } = settings.source;
+  const choice = sourceChoice(settings);
+  if (choice === null) return [...kernel, git, store];
   const source = await examine(
     "source",
     "check the URL, the branch and the credentials of the user that runs the agent",
     async () => {
-      const tip = await (await openRepository(settings, { location: url, ref: branch ?? undefined, path })).readTip();
+      const tip = await (await openRepository(settings, choice)).readTip();
       return `tip is ${tip.slice(0, 12)}`;
     },
   );

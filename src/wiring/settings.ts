@@ -1,0 +1,38 @@
+/** Wiring of the settings: gives the loader this process's environment, machine and check of file ownership. */
+import { homedir, hostname } from "node:os";
+import { heldByOthers } from "../adapters/system/ownership.js";
+import { loadLayers, type Invocation } from "../settings/load.js";
+import { resolveSettings, type Settings } from "../settings/settings.js";
+
+export type CommandLine = Pick<Invocation, "flags" | "config">;
+
+/** @throws OperationError `invalid-settings` */
+export async function loadSettings(commandLine: CommandLine): Promise<Settings> {
+  const invocation = gather(commandLine);
+  const { layers } = await loadLayers(invocation);
+  return resolveSettings(layers, invocation.machine);
+}
+
+function gather(commandLine: CommandLine): Invocation {
+  return {
+    ...commandLine,
+    environment: process.env,
+    machine: {
+      isRoot: process.geteuid?.() === 0,
+      hostname: hostname(),
+      home: homeFolder(),
+      xdgStateHome: process.env["XDG_STATE_HOME"],
+      xdgConfigHome: process.env["XDG_CONFIG_HOME"],
+    },
+    heldByOthers: (path) => heldByOthers(path, 0),
+  };
+}
+
+/** A user id without an entry in the password file, and without HOME, has no home. */
+function homeFolder(): string {
+  try {
+    return homedir();
+  } catch {
+    return "/";
+  }
+}
