@@ -77,7 +77,7 @@ const text = [
   "## Settings",
   "",
   "Generated from [schemas/config.schema.json](../schemas/config.schema.json). `source.url` in the file is `url` below",
-  "`source`. A time is a number with its unit: 500ms, 10s, 5m, 1h.",
+  "`source`. A time is a number with its unit: 500ms, 10s, 5m, 1h. `ztap config show` prints each value and its origin.",
   "",
   "| key | flag | variable | default | |",
   "| --- | --- | --- | --- | --- |",

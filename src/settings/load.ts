@@ -6,6 +6,7 @@ import { withReason } from "../model/system-error.js";
 import { SYSTEM_CONFIG_FILE, userConfigFile, type Machine } from "./defaults.js";
 import { definitionOf, SETTING_KEYS } from "./definitions.js";
 import type { SettingsLayer } from "./read.js";
+import type { SettingRow } from "./settings.js";
 import type { SettingKey } from "./table.generated.js";
 
 /** The command line, the environment and the machine of this process. */
@@ -26,6 +27,12 @@ export interface ConfigFile {
   readonly path: string;
   /** False for a file that does not exist. */
   readonly found: boolean;
+}
+
+/** Every setting with its value and origin, for `ztap config show`. */
+export interface SettingsReport {
+  readonly settings: readonly SettingRow[];
+  readonly files: readonly ConfigFile[];
 }
 
 export interface Layers {

@@ -1,8 +1,8 @@
 /** Wiring of the settings: gives the loader this process's environment, machine and check of file ownership. */
 import { homedir, hostname } from "node:os";
 import { heldByOthers } from "../adapters/system/ownership.js";
-import { loadLayers, type Invocation } from "../settings/load.js";
-import { resolveSettings, type Settings } from "../settings/settings.js";
+import { loadLayers, type Invocation, type SettingsReport } from "../settings/load.js";
+import { listSettings, resolveSettings, type Settings } from "../settings/settings.js";
 
 export type CommandLine = Pick<Invocation, "flags" | "config">;
 
@@ -11,6 +11,14 @@ export async function loadSettings(commandLine: CommandLine): Promise<Settings> 
   const invocation = gather(commandLine);
   const { layers } = await loadLayers(invocation);
   return resolveSettings(layers, invocation.machine);
+}
+
+/** @throws OperationError `invalid-settings` */
+export async function reportSettings(commandLine: CommandLine): Promise<SettingsReport> {
+  const invocation = gather(commandLine);
+  const { layers, files } = await loadLayers(invocation);
+  resolveSettings(layers, invocation.machine);
+  return { settings: listSettings(layers, invocation.machine), files };
 }
 
 function gather(commandLine: CommandLine): Invocation {
