@@ -16,6 +16,7 @@ import type { Style } from "../views/style.js";
 import { colourStyle, plainStyle } from "../views/style.js";
 import { globalSettingFlags } from "../settings/flags.js";
 import { loadSettings, type CommandLine } from "../wiring/settings.js";
+import { ignoredVariables } from "./risks.js";
 import { describeParsing } from "./usage.js";
 
 export const GLOBAL_FLAGS = {
@@ -72,6 +73,8 @@ export abstract class BaseCommand extends Command {
   ): Promise<Interfaces.ParserOutput<F, B, A>> {
     const parsed = await super.parse(options, argv);
     this.#typed = new Set(parsed.raw.flatMap((token) => (token.type === "flag" ? [token.flag] : [])));
+    // `flags` is undefined where a command has none of its own.
+    for (const warning of ignoredVariables({ ...this.ctor.flags }, process.env)) this.logToStderr(`ztap: ${warning}`);
     return parsed;
   }
 

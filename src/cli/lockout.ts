@@ -5,13 +5,16 @@ import type { Settings } from "../settings/settings.js";
 import type { Store } from "../interfaces/store.js";
 import { openLifelines, readBootId } from "../wiring/agent.js";
 
-/** @throws OperationError `lockout` where the state would cut an agent, or a session that is in use here */
+/**
+ * Only the flag of this command permits a lock-out. The setting `allowLockout` is for the agent of this machine.
+ * @throws OperationError `lockout` where the state would cut an agent, or a session that is in use here
+ */
 export async function requireWayIn(
   settings: Settings,
   flags: { readonly "allow-lockout": boolean },
   store: Store,
   objects: ObjectSet,
 ): Promise<void> {
-  const lifelines = openLifelines({ ...settings, allowLockout: settings.allowLockout || flags["allow-lockout"] });
+  const lifelines = openLifelines({ ...settings, allowLockout: flags["allow-lockout"] });
   await refuseLockout({ store, lifelines, node: settings.node, boot: await readBootId() }, objects);
 }

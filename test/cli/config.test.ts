@@ -1,7 +1,7 @@
-/** `ztap config show`, and the files that are found without a flag. */
-import { chmodSync, chownSync } from "node:fs";
+/** `ztap config show`, the files that are found without a flag, and flags that have no variable. */
+import { chmodSync, chownSync, existsSync } from "node:fs";
 import t from "tap";
-import { NOBODY, Ztap } from "./ztap.js";
+import { NOBODY, NODES, Ztap } from "./ztap.js";
 
 const isRoot = process.geteuid?.() === 0;
 
@@ -124,4 +124,36 @@ t.test("/etc/ztap/config.yaml is found by root and by a user", { skip: !isRoot &
   }
   chmodSync(file, 0o646);
   t.match(await show({}), { code: 64, stderr: /root does not read .*: others may write to \/etc\/ztap\/config\.yaml/ });
+});
+
+t.test("flags that take a risk have no variable: one that is set is told, once, and does nothing", async (t) => {
+  const ztap = new Ztap(t);
+  ztap.write("repo/n.yaml", NODES);
+  const env = { ZTAP_AUTO_APPROVE: "true", ZTAP_OVERRIDE: "1", ZTAP_ALLOW_LOCKOUT: "true", ZTAP_FORCE: "true" };
+  const apply = await ztap.run(["apply", "repo"], { env });
+  t.match(apply, { code: 1, stderr: /there is no terminal to ask on; use --auto-approve/ });
+  t.notOk(existsSync(ztap.store), "nothing was committed");
+  for (const [variable, flag] of [
+    ["ZTAP_AUTO_APPROVE", "--auto-approve"],
+    ["ZTAP_OVERRIDE", "--override"],
+    ["ZTAP_ALLOW_LOCKOUT", "--allow-lockout"],
+  ] as const) {
+    const warning = `ztap: ${variable} is ignored: ${flag} counts only on the command line\n`;
+    t.equal(apply.stderr.split(warning).length, 2, `${variable}, once`);
+  }
+  t.notMatch(apply.stderr, /ZTAP_FORCE/, "of a flag that the command does not have");
+  const empty = ztap.write("empty/README.md", "").replace("/README.md", "");
+  t.match(await ztap.run(["apply", "repo", "--auto-approve"], { env: { ZTAP_AUTO_APPROVE: "" } }), {
+    code: 0,
+    stderr: "",
+  });
+  for (const command of ["plan", "apply"])
+    t.match(await ztap.run([command, empty], { env: { ZTAP_ALLOW_EMPTY: "true" } }), {
+      code: 1,
+      stderr: /ZTAP_ALLOW_EMPTY is ignored[^]*--allow-empty/,
+    });
+  const leave = await ztap.run(["cluster", "leave", "n1"], { env });
+  t.match(leave.stderr, /^ztap: ZTAP_FORCE is ignored: --force counts only on the command line\n/);
+  const agent = await ztap.json(t, "config-show", ["config", "show"], { env });
+  t.match(rowOf(agent, "allowLockout"), { value: "true", origin: "environment ZTAP_ALLOW_LOCKOUT" });
 });
