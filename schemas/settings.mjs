@@ -92,7 +92,7 @@ export function tableModule(settings) {
 /** The typed settings, and the function that makes them. */
 export function settingsModule(settings) {
   const parts = [...new Set(settings.filter(({ part }) => part.length > 0).map(({ part }) => part.join(".")))];
-  const imported = [...new Set(settings.map(({ type }) => (type === "choice" ? "oneOf" : type)))].sort();
+  const imported = [...new Set(settings.map(({ type }) => type))].sort();
   return [
     `${HEADER}The settings by the parts that need them. */`,
     'import { SETTINGS } from "./table.generated.js";',
@@ -131,7 +131,7 @@ function interfaceOf(settings, part, parts) {
 function literalOf(settings, part, parts, indent) {
   const fields = fieldsOf(settings, part).map(({ key, field, type, isOptional }) => {
     const table = /^\w+$/.test(key) ? `SETTINGS.${key}` : `SETTINGS[${JSON.stringify(key)}]`;
-    const parse = type === "choice" ? `oneOf(${table}.choices)` : type === "integer" ? `integer(${table})` : type;
+    const parse = type === "choice" ? `choice(${table}.choices)` : type === "integer" ? `integer(${table})` : type;
     return `${indent}  ${field}: read${isOptional ? ".optional" : ""}(${JSON.stringify(key)}, ${parse}),`;
   });
   const below = partsBelow(parts, part).map((one) => `${indent}  ${one.at(-1)}: ${literalOf(settings, one, parts, `${indent}  `)},`);

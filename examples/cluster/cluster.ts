@@ -218,13 +218,13 @@ export class ExampleCluster {
     }
     const server = this.#spawnIn(host, [process.execPath, "-e", SERVER, addressOf(host)], "pipe");
     this.#servers.push(server);
-    let heard = "";
+    let output = "";
     await new Promise<void>((resolve, reject) => {
       server.once("error", reject);
       server.once("exit", () => reject(new Error(`the server of host ${host} ended`)));
       server.stdout?.on("data", (chunk: Buffer) => {
-        heard += chunk.toString();
-        if (heard.trim().split("\n").length === PORTS.length) resolve();
+        output += chunk.toString();
+        if (output.trim().split("\n").length === PORTS.length) resolve();
       });
     });
     server.removeAllListeners("exit");

@@ -22,9 +22,6 @@
 
 #define SOCK_STREAM 1
 
-#define __inline_always static __attribute__((always_inline)) inline
-/* A function of its own: verified and stored once however many entries call it. */
-#define __shared static __attribute__((noinline))
 
 /*
  * An index below a power of two, masked where clang cannot drop the mask. clang knows bounds that the verifier of Linux 6.1

@@ -13,7 +13,7 @@
  * Whether a UDP socket's packet might be an answer. Without a port of its own it cannot be one;
  * with a wildcard address only the packet program can tell, for the address is chosen later.
  */
-__inline_always bool may_answer(struct bpf_sock *sk, const struct scope *scope, struct packet *p)
+static __always_inline bool may_be_reply(struct bpf_sock *sk, const struct scope *scope, struct packet *p)
 {
 	struct ztap_flow_key key = { .subject = scope->cgroup->subject, .protocol = p->protocol, .family = p->family };
 	struct ztap_flow *flow;
@@ -41,13 +41,13 @@ __inline_always bool may_answer(struct bpf_sock *sk, const struct scope *scope, 
 }
 
 /* connect() and sendto() to the unspecified address mean this host. */
-__inline_always void set_remote4(struct packet *p, __u32 be_address)
+static __always_inline void set_remote4(struct packet *p, __u32 be_address)
 {
 	p->family = AF_INET;
 	*(__u32 *)p->remote = be_address ? be_address : bpf_htonl(INADDR_LOOPBACK);
 }
 
-__inline_always void set_remote6(struct packet *p, const __u32 *words)
+static __always_inline void set_remote6(struct packet *p, const __u32 *words)
 {
 	__u32 *remote = (__u32 *)p->remote;
 
@@ -61,7 +61,7 @@ __inline_always void set_remote6(struct packet *p, const __u32 *words)
 		remote[3] = bpf_htonl(1);
 }
 
-__inline_always int may_call(struct bpf_sock_addr *ctx, struct packet *p)
+static __always_inline int may_call(struct bpf_sock_addr *ctx, struct packet *p)
 {
 	const struct ztap_cgroup *cgroup = bpf_get_local_storage(&ztap_cgroup, 0);
 	__u32 zero = 0, rule;
@@ -81,16 +81,16 @@ __inline_always int may_call(struct bpf_sock_addr *ctx, struct packet *p)
 	p->kind = p->protocol == IPPROTO_TCP ? PACKET_TCP : PACKET_FLOW;
 	p->be_remote_port = ctx->user_port;
 	p->port_bits = ZTAP_PORT_FULL_BITS;
-	if (judge(&scope, p, ZTAP_EGRESS, bpf_ntohs(p->be_remote_port), &rule) != ZTAP_DENIED)
+	if (policy_verdict(&scope, p, ZTAP_EGRESS, bpf_ntohs(p->be_remote_port), &rule) != ZTAP_DENIED)
 		return 1;
-	if (p->protocol == IPPROTO_UDP && may_answer(ctx->sk, &scope, p))
+	if (p->protocol == IPPROTO_UDP && may_be_reply(ctx->sk, &scope, p))
 		return 1;
 	/* The source address is not chosen yet; whether the destination is the workload's own, the agent says. */
-	if ((is_loopback(p->remote, p->family) || find_class(p, cgroup->subject, scope.epoch & 1)) &&
-	    other_end_is_own(ctx, p, cgroup, true))
+	if ((is_loopback(p->remote, p->family) || lookup_peer(p, cgroup->subject, scope.epoch & 1)) &&
+	    receiver_is_self(ctx, p, cgroup, true))
 		return 1;
 	count_call(cgroup);
-	tell_call(p, cgroup->subject, cgroup->place);
+	emit_call_event(p, cgroup->subject, cgroup->slot);
 	return 0;
 }
 

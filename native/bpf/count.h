@@ -8,13 +8,13 @@
 
 #include "policy.h"
 
-__inline_always void add_one(__u64 *counter)
+static __always_inline void add_one(__u64 *counter)
 {
 	__sync_fetch_and_add(counter, 1);
 }
 
 /* By index of enum ztap_counter. */
-__inline_always void count(__u32 index)
+static __always_inline void count(__u32 index)
 {
 	__u64 *counter = bpf_map_lookup_elem(&ztap_packets, &index);
 
@@ -23,45 +23,45 @@ __inline_always void count(__u32 index)
 }
 
 /* Where a rule counts. Global, so that the verifier proves it once. Asked once an epoch for a socket or a flow. */
-__attribute__((noinline)) int place_of(__u32 rule)
+__noinline int slot_of_rule(__u32 rule)
 {
-	struct ztap_counter_place *found = bpf_map_lookup_elem(&ztap_rule_places, &rule);
+	struct ztap_counter_slot *found = bpf_map_lookup_elem(&ztap_rule_places, &rule);
 
-	return found ? found->place : 0;
+	return found ? found->slot : 0;
 }
 
 /* A packet that a rule allowed counts for the rule, every other one for the workload. */
-__inline_always void count_packet(const struct ztap_cgroup *cgroup, __u32 direction, __u8 verdict,
+static __always_inline void count_packet(const struct ztap_cgroup *cgroup, __u32 direction, __u8 verdict,
 				  const struct decision *decision)
 {
 	struct ztap_subject_count *of_subject;
 	struct ztap_rule_count *of_rule;
-	__u32 place;
+	__u32 slot;
 
 	if (decision->rule && verdict == ZTAP_ALLOWED) {
-		place = decision->place ? decision->place & (PLACE_KNOWN - 1) : place_of(decision->rule);
-		of_rule = place ? bpf_map_lookup_elem(&ztap_rule_counts, &place) : NULL;
+		slot = decision->slot ? decision->slot & (SLOT_KNOWN - 1) : slot_of_rule(decision->rule);
+		of_rule = slot ? bpf_map_lookup_elem(&ztap_rule_counts, &slot) : NULL;
 		if (of_rule) {
 			add_one(&of_rule->packets[bounded(direction, 2)]);
 			return;
 		}
 	} else {
-		place = cgroup->place;
-		of_subject = place ? bpf_map_lookup_elem(&ztap_subject_counts, &place) : NULL;
+		slot = cgroup->slot;
+		of_subject = slot ? bpf_map_lookup_elem(&ztap_subject_counts, &slot) : NULL;
 		if (of_subject) {
 			add_one(&of_subject->packets[bounded(direction, 2)][bounded(verdict, 4)]);
 			return;
 		}
-		if (place == ZTAP_PLACE_LEARNING)
+		if (slot == ZTAP_SLOT_LEARNING)
 			return;
 	}
 	count(direction * 3 + verdict - 1);
 }
 
-__inline_always void count_call(const struct ztap_cgroup *cgroup)
+static __always_inline void count_call(const struct ztap_cgroup *cgroup)
 {
-	__u32 place = cgroup->place;
-	struct ztap_subject_count *found = bpf_map_lookup_elem(&ztap_subject_counts, &place);
+	__u32 slot = cgroup->slot;
+	struct ztap_subject_count *found = bpf_map_lookup_elem(&ztap_subject_counts, &slot);
 
 	if (found)
 		add_one(&found->refused_calls);

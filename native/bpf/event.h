@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
- * Event: tells the agent what is worth telling. Functions of their own, so that nothing of it weighs on the packets
- * of which nothing is told. The books always balance: each decision that comes here is counted once as worth telling,
+ * Event: tells the agent what is worth event_flags. Functions of their own, so that nothing of it weighs on the packets
+ * of which nothing is told. The books always balance: each decision that comes here is counted once as worth event_flags,
  * and once as delivered, limited or lost.
  */
 #ifndef ZTAP_EVENT_H
@@ -10,7 +10,7 @@
 #include "count.h"
 #include "packet.h"
 
-__inline_always void note(__u32 index)
+static __always_inline void note(__u32 index)
 {
 	__u64 *counter = bpf_map_lookup_elem(&ztap_told, &index);
 
@@ -19,7 +19,7 @@ __inline_always void note(__u32 index)
 }
 
 /* Takes one from the workload's allowance on this CPU. Only where it is used up is the time looked at, and coarsely. */
-__inline_always bool may_tell(struct ztap_subject_count *subject, __u32 direction)
+static __always_inline bool may_emit(struct ztap_subject_count *subject, __u32 direction)
 {
 	__u64 *used = &subject->used[direction & 1], *filled = &subject->filled[direction & 1];
 	__u64 now, credit;
@@ -37,24 +37,24 @@ __inline_always bool may_tell(struct ztap_subject_count *subject, __u32 directio
 	return true;
 }
 
-/* A place in the ring for one event, with what is known of it before the packet is looked at; or NULL. */
-__inline_always struct ztap_event *open_event(__u32 subject, __u32 place, __u32 rule, __u8 verdict,
+/* A slot in the ring for one event, with what is known of it before the packet is looked at; or NULL. */
+static __always_inline struct ztap_event *open_event(__u32 subject, __u32 slot, __u32 rule, __u8 verdict,
 						 __u8 direction)
 {
-	struct ztap_subject_count *counts = bpf_map_lookup_elem(&ztap_subject_counts, &place);
+	struct ztap_subject_count *counts = bpf_map_lookup_elem(&ztap_subject_counts, &slot);
 	struct ztap_event *event;
 
-	note(ZTAP_TOLD_WORTH);
-	if (counts && !may_tell(counts, direction)) {
-		note(ZTAP_TOLD_LIMITED);
+	note(ZTAP_EVENTS_ELIGIBLE);
+	if (counts && !may_emit(counts, direction)) {
+		note(ZTAP_EVENTS_LIMITED);
 		return NULL;
 	}
 	event = counts ? bpf_ringbuf_reserve(&ztap_events, sizeof(*event), 0) : NULL;
 	if (!event) {
-		note(ZTAP_TOLD_LOST);
+		note(ZTAP_EVENTS_LOST);
 		return NULL;
 	}
-	note(ZTAP_TOLD_DELIVERED);
+	note(ZTAP_EVENTS_DELIVERED);
 	event->time = bpf_ktime_get_ns();
 	event->subject = subject;
 	event->rule = rule;
@@ -64,7 +64,7 @@ __inline_always struct ztap_event *open_event(__u32 subject, __u32 place, __u32 
 	return event;
 }
 
-__inline_always void close_event(struct ztap_event *event, const struct packet *p, __u8 hook)
+static __always_inline void close_event(struct ztap_event *event, const struct packet *p, __u8 hook)
 {
 	event->hook = hook;
 	event->family = p->family;
@@ -82,7 +82,7 @@ __inline_always void close_event(struct ztap_event *event, const struct packet *
  * Returns 1 where the event is in the ring, else 0. Global, so that the verifier proves it once. `what`:
  * epoch << 32 | verdict << 8 | bits of TELL_*.
  */
-__attribute__((noinline)) int tell_packet(struct __sk_buff *skb, __u32 subject, __u32 place, __u32 rule,
+__noinline int emit_event(struct __sk_buff *skb, __u32 subject, __u32 slot, __u32 rule,
 					  __u64 what)
 {
 	struct packet p = {};
@@ -91,15 +91,15 @@ __attribute__((noinline)) int tell_packet(struct __sk_buff *skb, __u32 subject, 
 	__u8 verdict = what >> 8;
 	struct ztap_event *event;
 
-	if (place == ZTAP_PLACE_LEARNING)
+	if (slot == ZTAP_SLOT_LEARNING)
 		return 0;
-	event = open_event(subject, place, verdict == ZTAP_ALLOWED ? rule : 0, verdict,
-			   what & TELL_ASKER ? ZTAP_EGRESS : ZTAP_INGRESS);
+	event = open_event(subject, slot, verdict == ZTAP_ALLOWED ? rule : 0, verdict,
+			   what & EVENT_INITIATOR_DIRECTION ? ZTAP_EGRESS : ZTAP_INGRESS);
 	if (!event)
 		return 0;
-	parse(skb, &p, what & TELL_DIRECTION, 0);
+	parse(skb, &p, what & EVENT_PACKET_DIRECTION, 0);
 	close_event(event, &p, ZTAP_AT_PACKET);
-	if (what & TELL_BEGINS) {
+	if (what & EVENT_HANDSHAKE_BEGINS) {
 		set_key(&key, subject, &p);
 		bpf_map_update_elem(&ztap_begun, &key, &epoch, BPF_ANY);
 	}
@@ -107,7 +107,7 @@ __attribute__((noinline)) int tell_packet(struct __sk_buff *skb, __u32 subject, 
 }
 
 /* Whether the SYN of the packet's connection was told under this epoch. */
-__shared int was_begun(const struct packet *p, __u32 subject, __u32 epoch, bool forget)
+static __noinline int handshake_was_emitted(const struct packet *p, __u32 subject, __u32 epoch, bool forget)
 {
 	struct ztap_flow_key key;
 	__u32 *begun;
@@ -122,13 +122,13 @@ __shared int was_begun(const struct packet *p, __u32 subject, __u32 epoch, bool 
 }
 
 /* A connect() or sendto() that is refused. */
-__attribute__((noinline)) int tell_call(const struct packet *p, __u32 subject, __u32 place)
+__noinline int emit_call_event(const struct packet *p, __u32 subject, __u32 slot)
 {
 	struct ztap_event *event;
 
 	if (!p)
 		return 0;
-	event = open_event(subject, place, 0, ZTAP_DENIED, ZTAP_EGRESS);
+	event = open_event(subject, slot, 0, ZTAP_DENIED, ZTAP_EGRESS);
 	if (event)
 		close_event(event, p, ZTAP_AT_CALL);
 	return 0;

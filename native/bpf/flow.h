@@ -9,13 +9,13 @@
 #define ZTAP_FLOW_H
 
 #include "count.h"
-#include "own.h"
+#include "self.h"
 
 /*
  * What tick it is. Asking the kernel for the time is a call, reading its jiffies is an instruction: so the tick is asked
  * for once a jiffy, by whichever packet comes first.
  */
-__inline_always __u32 now_ticks(const struct scope *scope)
+static __always_inline __u32 now_ticks(const struct scope *scope)
 {
 	__u32 zero = 0, jiffies, tick;
 	struct ztap_clock *clock;
@@ -35,7 +35,7 @@ __inline_always __u32 now_ticks(const struct scope *scope)
 	return tick;
 }
 
-__inline_always bool is_alive(const struct ztap_flow_half *half, __u32 now, __u8 protocol)
+static __always_inline bool is_alive(const struct ztap_flow_half *half, __u32 now, __u8 protocol)
 {
 	__u32 limit = ZTAP_FLOW_NEW_TICKS;
 
@@ -45,29 +45,29 @@ __inline_always bool is_alive(const struct ztap_flow_half *half, __u32 now, __u8
 	return half->remembered && (__s32)(now - half->seen) <= (__s32)limit;
 }
 
-__inline_always void touch(struct ztap_flow_half *half, __u32 now)
+static __always_inline void touch(struct ztap_flow_half *half, __u32 now)
 {
 	if (half->seen != now)
 		half->seen = now;
 }
 
 /* The verdict on an answer to what the other direction asked, or ZTAP_NONE where it asked nothing. */
-__inline_always __u8 judge_answer(const struct scope *scope, const struct packet *p, struct ztap_flow *flow,
-				  __u32 asker, __u32 now)
+static __always_inline __u8 reply_verdict(const struct scope *scope, const struct packet *p, struct ztap_flow *flow,
+				  __u32 initiator, __u32 now)
 {
-	struct ztap_flow_half *half = &flow->asked[asker & 1];
+	struct ztap_flow_half *half = &flow->asked[initiator & 1];
 	__u8 verdict;
 	__u32 rule;
 
 	if (!is_alive(half, now, p->protocol))
 		return ZTAP_NONE;
-	verdict = recall(scope, half->remembered);
+	verdict = cached_verdict(scope, half->remembered);
 	if (verdict == ZTAP_NONE) {
-		verdict = judge(scope, p, asker, half->port, &rule);
+		verdict = policy_verdict(scope, p, initiator, half->port, &rule);
 		half->rule = rule;
-		half->place = place_of(rule);
-		half->told = 0;
-		half->remembered = remember(scope, verdict);
+		half->slot = slot_of_rule(rule);
+		half->emitted = 0;
+		half->remembered = cache_verdict(scope, verdict);
 	}
 	if (verdict == ZTAP_DENIED)
 		return ZTAP_NONE;
@@ -78,12 +78,12 @@ __inline_always __u8 judge_answer(const struct scope *scope, const struct packet
 }
 
 /*
- * Takes a place of a share for a new flow, clearing away one that has ended; with `evict`, also one that lives and is
+ * Takes a slot of a share for a new flow, clearing away one that has ended; with `evict`, also one that lives and is
  * another workload's. 0: none of those looked at was free. Global, so that the verifier proves it once.
  */
-__attribute__((noinline)) int take_place(struct ztap_flow_key *key, __u32 now, __u32 share, __u32 size, __u32 evict)
+__noinline int take_flow_slot(struct ztap_flow_key *key, __u32 now, __u32 share, __u32 size, __u32 evict)
 {
-	struct ztap_place *first, *place;
+	struct ztap_flow_slot *first, *slot;
 	struct ztap_flow *flow;
 	__u32 index = share;
 	bool lives;
@@ -93,46 +93,46 @@ __attribute__((noinline)) int take_place(struct ztap_flow_key *key, __u32 now, _
 		return 0;
 	for (int i = 0; i < ZTAP_FLOW_PROBES; i++) {
 		index = share + (__sync_fetch_and_add(&first->next, 1) & (size - 1));
-		place = bpf_map_lookup_elem(&ztap_places, &index);
-		if (!place)
+		slot = bpf_map_lookup_elem(&ztap_places, &index);
+		if (!slot)
 			return 0;
-		flow = bpf_map_lookup_elem(&ztap_flows, &place->key);
+		flow = bpf_map_lookup_elem(&ztap_flows, &slot->key);
 		if (flow) {
-			lives = is_alive(&flow->asked[0], now, place->key.protocol) ||
-				is_alive(&flow->asked[1], now, place->key.protocol);
-			if (lives && (!evict || place->key.subject == key->subject))
+			lives = is_alive(&flow->asked[0], now, slot->key.protocol) ||
+				is_alive(&flow->asked[1], now, slot->key.protocol);
+			if (lives && (!evict || slot->key.subject == key->subject))
 				continue;
-			bpf_map_delete_elem(&ztap_flows, &place->key);
+			bpf_map_delete_elem(&ztap_flows, &slot->key);
 		}
-		__builtin_memcpy(&place->key, key, sizeof(*key));
+		__builtin_memcpy(&slot->key, key, sizeof(*key));
 		return 1;
 	}
 	return 0;
 }
 
 /*
- * A place for a new flow: of the workload's own share, else of the common one. Its own share may still hold flows of
+ * A slot for a new flow: of the workload's own share, else of the common one. Its own share may still hold flows of
  * others, from a time when it was divided otherwise: these give way where nothing is free.
  */
-__inline_always bool find_place(const struct ztap_cgroup *cgroup, struct ztap_flow_key *key, __u32 now)
+static __always_inline bool find_flow_slot(const struct ztap_cgroup *cgroup, struct ztap_flow_key *key, __u32 now)
 {
-	return take_place(key, now, cgroup->flows_first, cgroup->flows_size, false) ||
-	       take_place(key, now, 0, ZTAP_COMMON_FLOWS, false) ||
-	       take_place(key, now, cgroup->flows_first, cgroup->flows_size, true);
+	return take_flow_slot(key, now, cgroup->flows_first, cgroup->flows_size, false) ||
+	       take_flow_slot(key, now, 0, ZTAP_COMMON_FLOWS, false) ||
+	       take_flow_slot(key, now, cgroup->flows_first, cgroup->flows_size, true);
 }
 
 /* Notes that `direction` asked and may. Returns false where no room was left. */
-__inline_always bool open_half(const struct ztap_cgroup *cgroup, struct ztap_flow_key *key, struct ztap_flow *flow,
-			       __u32 direction, const struct ztap_flow_half *opened, __u32 *telling)
+static __always_inline bool open_half(const struct ztap_cgroup *cgroup, struct ztap_flow_key *key, struct ztap_flow *flow,
+			       __u32 direction, const struct ztap_flow_half *opened, __u32 *event_flags)
 {
 	struct ztap_flow fresh = {};
 
 	if (!flow) {
-		if (!find_place(cgroup, key, opened->seen))
+		if (!find_flow_slot(cgroup, key, opened->seen))
 			return false;
 		fresh.asked[direction & 1] = *opened;
 		if (!bpf_map_update_elem(&ztap_flows, key, &fresh, BPF_NOEXIST)) {
-			*telling |= TELL_NEW;
+			*event_flags |= EVENT_NEW;
 			return true;
 		}
 		/* Another CPU was first; or there is no memory. */
@@ -141,27 +141,27 @@ __inline_always bool open_half(const struct ztap_cgroup *cgroup, struct ztap_flo
 			return false;
 	}
 	if (!is_alive(&flow->asked[direction & 1], opened->seen, key->protocol)) {
-		*telling |= TELL_NEW;
+		*event_flags |= EVENT_NEW;
 		flow->asked[direction & 1].answered = 0;
-		flow->asked[direction & 1].told = 0;
+		flow->asked[direction & 1].emitted = 0;
 	}
 	if (flow->asked[direction & 1].remembered != opened->remembered)
-		flow->asked[direction & 1].told = 0;
+		flow->asked[direction & 1].emitted = 0;
 	flow->asked[direction & 1].seen = opened->seen;
 	flow->asked[direction & 1].rule = opened->rule;
-	flow->asked[direction & 1].place = opened->place;
+	flow->asked[direction & 1].slot = opened->slot;
 	flow->asked[direction & 1].port = opened->port;
 	flow->asked[direction & 1].remembered = opened->remembered;
 	return true;
 }
 
-__inline_always __u8 judge_flow(struct __sk_buff *skb, const struct scope *scope, const struct packet *p,
+static __always_inline __u8 flow_verdict(struct __sk_buff *skb, const struct scope *scope, const struct packet *p,
 				__u32 direction)
 {
 	struct ztap_flow_key key;
 	struct ztap_flow_half opened = {};
 	__u32 now = now_ticks(scope), rule = 0;
-	__u8 verdict = ZTAP_NONE, answer = ZTAP_NONE;
+	__u8 verdict = ZTAP_NONE, reply = ZTAP_NONE;
 	struct ztap_flow *flow;
 
 	set_key(&key, scope->cgroup->subject, p);
@@ -170,29 +170,29 @@ __inline_always __u8 judge_flow(struct __sk_buff *skb, const struct scope *scope
 	if (flow) {
 		/* A half that has ended asks anew, so that it starts as one that nobody has answered. */
 		if (p->kind == PACKET_FLOW && is_alive(&flow->asked[direction & 1], now, p->protocol))
-			verdict = recall(scope, flow->asked[direction & 1].remembered);
+			verdict = cached_verdict(scope, flow->asked[direction & 1].remembered);
 		/* An echo request answers nothing, also where one with the same identifier was sent. */
-		if (p->kind == PACKET_ANSWER || p->protocol != ZTAP_PROTOCOL_ICMP)
-			answer = judge_answer(scope, p, flow, !direction, now);
+		if (p->kind == PACKET_REPLY || p->protocol != ZTAP_PROTOCOL_ICMP)
+			reply = reply_verdict(scope, p, flow, !direction, now);
 		if (verdict == ZTAP_ALLOWED) {
 			touch(&flow->asked[direction & 1], now);
-			decide(scope->decision, flow->asked[direction & 1].rule, flow->asked[direction & 1].place);
+			decide(scope->decision, flow->asked[direction & 1].rule, flow->asked[direction & 1].slot);
 			return verdict;
 		}
 	}
 	if (verdict == ZTAP_NONE)
-		verdict = judge(scope, p, direction, opened.port, &rule);
+		verdict = policy_verdict(scope, p, direction, opened.port, &rule);
 	scope->decision->rule = rule;
 	if (verdict != ZTAP_ALLOWED) {
-		if (answer != ZTAP_NONE) {
+		if (reply != ZTAP_NONE) {
 			/* Requests and answers of ICMP echo ask policy for different things. */
 			if (p->protocol != ZTAP_PROTOCOL_ICMP)
 				flow->not_allowed[direction & 1] = scope->epoch;
-			decide(scope->decision, flow->asked[!direction].rule, flow->asked[!direction].place);
-			belong(scope->decision, &flow->asked[!direction].told, !direction);
-			return answer;
+			decide(scope->decision, flow->asked[!direction].rule, flow->asked[!direction].slot);
+			belongs_to(scope->decision, &flow->asked[!direction].emitted, !direction);
+			return reply;
 		}
-		if (is_own(skb, scope, p, direction))
+		if (is_self_traffic(skb, scope, p, direction))
 			return ZTAP_ALLOWED;
 		if (verdict == ZTAP_DENIED)
 			return verdict;
@@ -201,10 +201,10 @@ __inline_always __u8 judge_flow(struct __sk_buff *skb, const struct scope *scope
 		return verdict;
 	opened.seen = now;
 	opened.rule = rule;
-	opened.place = place_of(rule);
-	decide(scope->decision, rule, opened.place);
-	opened.remembered = remember(scope, verdict);
-	if (!open_half(scope->cgroup, &key, flow, direction, &opened, &scope->decision->telling)) {
+	opened.slot = slot_of_rule(rule);
+	decide(scope->decision, rule, opened.slot);
+	opened.remembered = cache_verdict(scope, verdict);
+	if (!open_half(scope->cgroup, &key, flow, direction, &opened, &scope->decision->event_flags)) {
 		count(ZTAP_COUNT_FLOWS_FULL);
 		/* Where the other direction is open, answers pass without an entry; elsewhere they would be lost. */
 		if (mode_of(scope, !direction) != ZTAP_MODE_OPEN)
@@ -212,13 +212,13 @@ __inline_always __u8 judge_flow(struct __sk_buff *skb, const struct scope *scope
 	} else if (verdict == ZTAP_AUDITED) {
 		flow = bpf_map_lookup_elem(&ztap_flows, &key);
 		if (flow)
-			belong(scope->decision, &flow->asked[direction & 1].told, direction);
+			belongs_to(scope->decision, &flow->asked[direction & 1].emitted, direction);
 	}
 	return verdict;
 }
 
 /* A datagram's flow, read where the packet stands; false where anything is out of the ordinary. */
-__inline_always bool set_udp_key(struct __sk_buff *skb, struct ztap_flow_key *key, const struct scope *scope,
+static __always_inline bool set_udp_key(struct __sk_buff *skb, struct ztap_flow_key *key, const struct scope *scope,
 				 __u32 direction)
 {
 	const __u8 *data = (const __u8 *)(long)skb->data, *end = (const __u8 *)(long)skb->data_end;
@@ -252,14 +252,14 @@ __inline_always bool set_udp_key(struct __sk_buff *skb, struct ztap_flow_key *ke
 }
 
 /*
- * The short way of a datagram whose flow is known and was judged under this epoch: what judge_flow() says of it,
- * without parsing the packet and asking policy. ZTAP_NONE: only judge_flow() can say.
+ * The short way of a datagram whose flow is known and was decided under this epoch: what flow_verdict() says of it,
+ * without parsing the packet and asking policy. ZTAP_NONE: only flow_verdict() can say.
  */
-__inline_always __u8 recall_flow(struct __sk_buff *skb, const struct scope *scope, __u32 direction)
+static __always_inline __u8 cached_flow_verdict(struct __sk_buff *skb, const struct scope *scope, __u32 direction)
 {
 	struct ztap_flow_half *own, *other;
 	struct ztap_flow_key key = {};
-	__u8 verdict = ZTAP_NONE, answer = ZTAP_NONE;
+	__u8 verdict = ZTAP_NONE, reply = ZTAP_NONE;
 	struct ztap_flow *flow;
 	__u32 now;
 
@@ -272,16 +272,16 @@ __inline_always __u8 recall_flow(struct __sk_buff *skb, const struct scope *scop
 	own = &flow->asked[direction & 1];
 	other = &flow->asked[!direction];
 	if (is_alive(own, now, IPPROTO_UDP))
-		verdict = recall(scope, own->remembered);
+		verdict = cached_verdict(scope, own->remembered);
 	if (is_alive(other, now, IPPROTO_UDP)) {
-		answer = recall(scope, other->remembered);
-		if (answer == ZTAP_NONE)
+		reply = cached_verdict(scope, other->remembered);
+		if (reply == ZTAP_NONE)
 			return ZTAP_NONE;
 	}
 	if (verdict != ZTAP_ALLOWED &&
-	    (flow->not_allowed[direction & 1] != (__u32)scope->epoch || answer == ZTAP_NONE || answer == ZTAP_DENIED))
+	    (flow->not_allowed[direction & 1] != (__u32)scope->epoch || reply == ZTAP_NONE || reply == ZTAP_DENIED))
 		return ZTAP_NONE;
-	if (answer != ZTAP_NONE && answer != ZTAP_DENIED) {
+	if (reply != ZTAP_NONE && reply != ZTAP_DENIED) {
 		touch(other, now);
 		if (!other->answered)
 			other->answered = 1;
@@ -290,11 +290,11 @@ __inline_always __u8 recall_flow(struct __sk_buff *skb, const struct scope *scop
 		touch(own, now);
 	else
 		own = other;
-	decide(scope->decision, own->rule, own->place);
+	decide(scope->decision, own->rule, own->slot);
 	if (verdict == ZTAP_ALLOWED)
 		return verdict;
-	belong(scope->decision, &other->told, !direction);
-	return answer;
+	belongs_to(scope->decision, &other->emitted, !direction);
+	return reply;
 }
 
 /*
@@ -305,7 +305,7 @@ __inline_always __u8 recall_flow(struct __sk_buff *skb, const struct scope *scop
  * A function of its own, so that nothing of it weighs on other packets. `when`: tick << 32 | epoch.
  * Returns rule << 8 | verdict.
  */
-__shared __u64 judge_quoted(struct __sk_buff *skb, const struct packet *p, const struct ztap_cgroup *cgroup, __u64 when,
+static __noinline __u64 quoted_verdict(struct __sk_buff *skb, const struct packet *p, const struct ztap_cgroup *cgroup, __u64 when,
 			    __u32 direction)
 {
 	__u32 rule = 0, now = when >> 32, only = 2;
@@ -317,7 +317,7 @@ __shared __u64 judge_quoted(struct __sk_buff *skb, const struct packet *p, const
 
 	/* What the workload is told of, it sent; what it complains of, it received. */
 	parse(skb, &quoted, direction == ZTAP_INGRESS, p->quoted_at);
-	if (quoted.kind != PACKET_FLOW && quoted.kind != PACKET_ANSWER)
+	if (quoted.kind != PACKET_FLOW && quoted.kind != PACKET_REPLY)
 		return ZTAP_DENIED;
 	for (int i = 0; i < 16; i += 8) {
 		const __u8 *to = direction == ZTAP_INGRESS ? p->local : p->remote;
@@ -338,24 +338,24 @@ __shared __u64 judge_quoted(struct __sk_buff *skb, const struct packet *p, const
 
 		if ((only != 2 && only != (__u32)i) || !is_alive(half, now, quoted.protocol))
 			continue;
-		verdict = recall(&scope, half->remembered);
+		verdict = cached_verdict(&scope, half->remembered);
 		rule = half->rule;
 		if (verdict == ZTAP_NONE)
-			verdict = judge(&scope, &quoted, i, half->port, &rule);
+			verdict = policy_verdict(&scope, &quoted, i, half->port, &rule);
 		if (verdict != ZTAP_DENIED && verdict != ZTAP_NONE)
 			return (__u64)rule << 8 | verdict;
 	}
 	return ZTAP_DENIED;
 }
 
-__inline_always __u8 judge_error(struct __sk_buff *skb, const struct scope *scope, const struct packet *p,
+static __always_inline __u8 icmp_error_verdict(struct __sk_buff *skb, const struct scope *scope, const struct packet *p,
 				 __u32 direction)
 {
 	__u64 when = (__u64)now_ticks(scope) << 32 | (__u32)scope->epoch;
-	__u64 judged = judge_quoted(skb, p, scope->cgroup, when, direction);
+	__u64 decided = quoted_verdict(skb, p, scope->cgroup, when, direction);
 
-	scope->decision->rule = judged >> 8;
-	return judged & 3;
+	scope->decision->rule = decided >> 8;
+	return decided & 3;
 }
 
 #endif

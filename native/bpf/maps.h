@@ -67,7 +67,7 @@ struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, ZTAP_MAX_FLOWS);
 	__uint(key_size, sizeof(__u32));
-	__uint(value_size, sizeof(struct ztap_place));
+	__uint(value_size, sizeof(struct ztap_flow_slot));
 } ztap_places SEC(".maps");
 
 struct {
@@ -77,13 +77,13 @@ struct {
 	__uint(value_size, sizeof(__u64));
 } ztap_packets SEC(".maps");
 
-#define ZTAP_PLACED(places, counts, value, size)                                                                       \
+#define ZTAP_COUNTED(places, counts, value, size)                                                                       \
 	struct {                                                                                                       \
 		__uint(type, BPF_MAP_TYPE_HASH);                                                                       \
 		__uint(max_entries, size);                                                                             \
 		__uint(map_flags, BPF_F_NO_PREALLOC);                                                                  \
 		__uint(key_size, sizeof(__u32));                                                                       \
-		__uint(value_size, sizeof(struct ztap_counter_place));                                                 \
+		__uint(value_size, sizeof(struct ztap_counter_slot));                                                 \
 	} places SEC(".maps");                                                                                         \
 	struct {                                                                                                       \
 		__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);                                                               \
@@ -92,12 +92,12 @@ struct {
 		__uint(value_size, sizeof(struct value));                                                              \
 	} counts SEC(".maps")
 
-ZTAP_PLACED(ztap_rule_places, ztap_rule_counts, ztap_rule_count, ZTAP_RULE_PLACES);
-ZTAP_PLACED(ztap_subject_places, ztap_subject_counts, ztap_subject_count, ZTAP_SUBJECT_PLACES);
+ZTAP_COUNTED(ztap_rule_places, ztap_rule_counts, ztap_rule_count, ZTAP_RULE_SLOTS);
+ZTAP_COUNTED(ztap_subject_places, ztap_subject_counts, ztap_subject_count, ZTAP_SUBJECT_SLOTS);
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, ZTAP_TOLD);
+	__uint(max_entries, ZTAP_EVENT_STATISTICS);
 	__uint(key_size, sizeof(__u32));
 	__uint(value_size, sizeof(__u64));
 } ztap_told SEC(".maps");

@@ -18,9 +18,9 @@ enum packet_kind {
 	/* The first packet that is allowed makes a flow: UDP, SCTP, echo requests, other protocols. */
 	PACKET_FLOW,
 	/* Belongs to a flow, never makes one: echo replies. */
-	PACKET_ANSWER,
+	PACKET_REPLY,
 	/* The network does not work without it: neighbour discovery, multicast listener discovery. */
-	PACKET_VITAL,
+	PACKET_NEIGHBOUR_DISCOVERY,
 };
 
 struct __attribute__((aligned(8))) packet {
@@ -69,7 +69,7 @@ struct ip6 {
 #define EXT_FRAGMENT 44
 #define EXT_DESTINATION 60
 
-__inline_always bool icmp6_is_vital(__u8 type, __u8 code, __u8 hop_limit)
+static __always_inline bool is_neighbour_discovery(__u8 type, __u8 code, __u8 hop_limit)
 {
 	/* Solicitations and advertisements of routers and neighbours: 255 proves that no router forwarded them. */
 	if (type >= 133 && type <= 136)
@@ -81,13 +81,13 @@ __inline_always bool icmp6_is_vital(__u8 type, __u8 code, __u8 hop_limit)
 }
 
 /* Destination unreachable, source quench, time exceeded, parameter problem; ICMPv6: the same, and packet too big. */
-__inline_always bool icmp_is_error(__u8 type, bool v6)
+static __always_inline bool icmp_is_error(__u8 type, bool v6)
 {
 	return v6 ? type >= 1 && type <= 4 : type == 3 || type == 4 || type == 11 || type == 12;
 }
 
 /* Reads the transport header at `offset`. What is truncated leaves the ports unknown. */
-__inline_always void parse_transport(struct __sk_buff *skb, struct packet *p, __u32 offset, __u8 protocol, bool egress,
+static __always_inline void parse_transport(struct __sk_buff *skb, struct packet *p, __u32 offset, __u8 protocol, bool egress,
 				     __u8 hop_limit, bool quoted)
 {
 	__u8 head[14] = {};
@@ -126,13 +126,13 @@ __inline_always void parse_transport(struct __sk_buff *skb, struct packet *p, __
 			return;
 		p->port_bits = ZTAP_PORT_FULL_BITS;
 		p->icmp = head[0] << 8 | head[1];
-		if (v6 && icmp6_is_vital(head[0], head[1], hop_limit))
-			p->kind = PACKET_VITAL;
+		if (v6 && is_neighbour_discovery(head[0], head[1], hop_limit))
+			p->kind = PACKET_NEIGHBOUR_DISCOVERY;
 		/* Echo has no other code than 0: with one it is a message like any other, and no flow answers for it. */
 		else if (head[0] == (v6 ? ICMP6_ECHO : ICMP4_ECHO) && !head[1])
 			p->kind = PACKET_FLOW;
 		else if (head[0] == (v6 ? ICMP6_ECHO_REPLY : ICMP4_ECHO_REPLY) && !head[1])
-			p->kind = PACKET_ANSWER;
+			p->kind = PACKET_REPLY;
 		/* There are no errors about errors. */
 		if (!quoted && icmp_is_error(head[0], v6))
 			p->quoted_at = offset + 8;
@@ -150,7 +150,7 @@ __inline_always void parse_transport(struct __sk_buff *skb, struct packet *p, __
 	p->be_remote_port = egress ? destination : source;
 }
 
-__inline_always void parse_ip4(struct __sk_buff *skb, struct packet *p, bool egress, __u32 base)
+static __always_inline void parse_ip4(struct __sk_buff *skb, struct packet *p, bool egress, __u32 base)
 {
 	struct ip4 ip;
 
@@ -170,12 +170,12 @@ __inline_always void parse_ip4(struct __sk_buff *skb, struct packet *p, bool egr
 	parse_transport(skb, p, base + (ip.version_ihl & 15) * 4, ip.protocol, egress, ip.ttl, base);
 }
 
-__inline_always bool is_extension(__u8 next)
+static __always_inline bool is_extension(__u8 next)
 {
 	return next == EXT_HOP_BY_HOP || next == EXT_ROUTING || next == EXT_FRAGMENT || next == EXT_DESTINATION;
 }
 
-__inline_always void parse_ip6(struct __sk_buff *skb, struct packet *p, bool egress, __u32 base)
+static __always_inline void parse_ip6(struct __sk_buff *skb, struct packet *p, bool egress, __u32 base)
 {
 	__u32 offset = base + sizeof(struct ip6);
 	__u8 head[8];
@@ -221,7 +221,7 @@ __inline_always void parse_ip6(struct __sk_buff *skb, struct packet *p, bool egr
  * Global, so that the verifier proves it once and by itself; inlined, the paths through the headers
  * would multiply with the paths through policy (70 ms a program in place of 10).
  */
-__attribute__((noinline)) int parse(struct __sk_buff *skb, struct packet *p, __u32 egress, __u32 base)
+__noinline int parse(struct __sk_buff *skb, struct packet *p, __u32 egress, __u32 base)
 {
 	if (!p)
 		return 0;
@@ -235,7 +235,7 @@ __attribute__((noinline)) int parse(struct __sk_buff *skb, struct packet *p, __u
 }
 
 /* Names the conversation that the packet belongs to, as ztap_flows and ztap_begun have it. */
-__inline_always void set_key(struct ztap_flow_key *key, __u32 subject, const struct packet *p)
+static __always_inline void set_key(struct ztap_flow_key *key, __u32 subject, const struct packet *p)
 {
 	key->subject = subject;
 	key->protocol = p->protocol;

@@ -6,41 +6,41 @@
 #include "maps.h"
 #include "packet.h"
 
-#define PLACE_KNOWN 0x10000
+#define SLOT_KNOWN 0x10000
 
 /* What is found out beside the verdict. */
 struct decision {
 	/* The rule behind it, or 0. */
 	__u32 rule;
-	/* Where the rule counts (0: with all that have no place), plus PLACE_KNOWN; or 0. */
-	__u32 place;
+	/* Where the rule counts (0: with all that have no slot), plus SLOT_KNOWN; or 0. */
+	__u32 slot;
 	/* Bits of TELL_*, in one word: the programs have no room for more on their stacks. */
-	__u32 telling;
-	/* `told` of the conversation that the packet belongs to; or NULL: then each packet that is only audited is told. */
-	__u8 *told;
+	__u32 event_flags;
+	/* `emitted` of the conversation that the packet belongs to; or NULL: then each packet that is only audited is told. */
+	__u8 *emitted;
 };
 
 /* The packet's direction, and that of who asked. */
-#define TELL_DIRECTION 1
-#define TELL_ASKER 2
+#define EVENT_PACKET_DIRECTION 1
+#define EVENT_INITIATOR_DIRECTION 2
 /* It begins a flow or a connection that was not known. */
-#define TELL_NEW 4
+#define EVENT_NEW 4
 /* It begins a handshake with a listener. */
-#define TELL_BEGINS 8
+#define EVENT_HANDSHAKE_BEGINS 8
 /* It belongs to a handshake that was told. */
-#define TELL_GOES_ON 16
+#define EVENT_HANDSHAKE_GOES_ON 16
 
-__inline_always void decide(struct decision *decision, __u32 rule, __u16 place)
+static __always_inline void decide(struct decision *decision, __u32 rule, __u16 slot)
 {
 	decision->rule = rule;
-	decision->place = place | PLACE_KNOWN;
+	decision->slot = slot | SLOT_KNOWN;
 }
 
 /* The conversation that an audited packet belongs to. */
-__inline_always void belong(struct decision *decision, __u8 *told, __u32 asker)
+static __always_inline void belongs_to(struct decision *decision, __u8 *emitted, __u32 initiator)
 {
-	decision->told = told;
-	decision->telling = (decision->telling & ~TELL_ASKER) | (asker & 1) << 1;
+	decision->emitted = emitted;
+	decision->event_flags = (decision->event_flags & ~EVENT_INITIATOR_DIRECTION) | (initiator & 1) << 1;
 }
 
 /* What is constant for one packet: whose it is, and under which epoch it is judged. */
@@ -52,12 +52,12 @@ struct scope {
 	struct decision *decision;
 };
 
-__inline_always const struct ztap_subject *subject_of(const struct scope *scope)
+static __always_inline const struct ztap_subject *subject_of(const struct scope *scope)
 {
 	return scope->epoch & 1 ? &scope->cgroup->set[1] : &scope->cgroup->set[0];
 }
 
-__inline_always __u8 mode_of(const struct scope *scope, __u32 direction)
+static __always_inline __u8 mode_of(const struct scope *scope, __u32 direction)
 {
 	const struct ztap_subject *subject = subject_of(scope);
 
@@ -65,7 +65,7 @@ __inline_always __u8 mode_of(const struct scope *scope, __u32 direction)
 }
 
 /* The longest prefix that holds the remote address: a profile's class, or 0. */
-__inline_always __u32 find_class(const struct packet *p, __u32 scope, __u32 set)
+static __always_inline __u32 lookup_peer(const struct packet *p, __u32 scope, __u32 set)
 {
 	struct ztap_addr_key addr = { .prefixlen = sizeof(addr) * 8 - 32 };
 	__u32 *found;
@@ -77,12 +77,12 @@ __inline_always __u32 find_class(const struct packet *p, __u32 scope, __u32 set)
 }
 
 /* The rule that allows (remote address, protocol, port), or 0. `port_bits` says how much of protocol and port is known. */
-__shared __u32 find_rule(const struct packet *p, __u32 profile, __u32 set, __u32 port, __u32 port_bits)
+static __noinline __u32 find_rule(const struct packet *p, __u32 profile, __u32 set, __u32 port, __u32 port_bits)
 {
 	struct ztap_port_key key = { .prefixlen = port_bits };
 	__u32 *found;
 
-	key.class_id = find_class(p, profile, set);
+	key.class_id = lookup_peer(p, profile, set);
 	if (!key.class_id)
 		return 0;
 	key.protocol = p->protocol;
@@ -92,7 +92,7 @@ __shared __u32 find_rule(const struct packet *p, __u32 profile, __u32 set, __u32
 }
 
 /* The port that policy is asked for when `direction` asks: the destination's, or ICMP's type and code. */
-__inline_always __u32 port_of(const struct packet *p, __u32 direction)
+static __always_inline __u32 port_of(const struct packet *p, __u32 direction)
 {
 	if (p->protocol == ZTAP_PROTOCOL_ICMP)
 		return p->icmp;
@@ -100,7 +100,7 @@ __inline_always __u32 port_of(const struct packet *p, __u32 direction)
 }
 
 /* What the policy of `direction` says; `rule` is the rule that allows, where one does. */
-__inline_always __u8 judge(const struct scope *scope, const struct packet *p, __u32 direction, __u32 port, __u32 *rule)
+static __always_inline __u8 policy_verdict(const struct scope *scope, const struct packet *p, __u32 direction, __u32 port, __u32 *rule)
 {
 	const struct ztap_subject *subject = subject_of(scope);
 	__u8 mode = mode_of(scope, direction);
@@ -118,21 +118,21 @@ __inline_always __u8 judge(const struct scope *scope, const struct packet *p, __
 }
 
 /* A remembered verdict: see struct ztap_sock. */
-__inline_always __u64 remember(const struct scope *scope, __u8 verdict)
+static __always_inline __u64 cache_verdict(const struct scope *scope, __u8 verdict)
 {
 	return scope->epoch << 32 | scope->cgroup->subject | verdict;
 }
 
-/* `told` of a conversation that was told under this epoch: see struct ztap_sock. */
-__inline_always __u8 told_now(const struct scope *scope)
+/* `emitted` of a conversation that was told under this epoch: see struct ztap_sock. */
+static __always_inline __u8 emitted_now(const struct scope *scope)
 {
 	return (scope->epoch & 0x7f) | 0x80;
 }
 
 /* The verdict, if it was remembered for this subject under this epoch; else ZTAP_NONE. */
-__inline_always __u8 recall(const struct scope *scope, __u64 remembered)
+static __always_inline __u8 cached_verdict(const struct scope *scope, __u64 remembered)
 {
-	return (remembered & ~3ULL) == remember(scope, 0) ? remembered & 3 : ZTAP_NONE;
+	return (remembered & ~3ULL) == cache_verdict(scope, 0) ? remembered & 3 : ZTAP_NONE;
 }
 
 #endif

@@ -11,13 +11,13 @@
 #include "flow.h"
 
 /* A raw socket may have TCP's number for its protocol, and be connected, without being a connection. */
-__inline_always bool is_tcp(const struct bpf_sock *sk)
+static __always_inline bool is_tcp(const struct bpf_sock *sk)
 {
 	return sk->type == SOCK_STREAM && sk->protocol == IPPROTO_TCP;
 }
 
 /* Whether this is plainly an IPv4 or IPv6 packet of TCP with ACK. */
-__inline_always bool acknowledges(struct __sk_buff *skb)
+static __always_inline bool acknowledges(struct __sk_buff *skb)
 {
 	const __u8 *data = (const __u8 *)(long)skb->data, *end = (const __u8 *)(long)skb->data_end;
 	const struct ip4 *ip4 = (const void *)data;
@@ -30,18 +30,18 @@ __inline_always bool acknowledges(struct __sk_buff *skb)
 	       ip6->version_class >> 4 == 6 && data[sizeof(*ip6) + 13] & TCP_FLAG_ACK_BIT;
 }
 
-__inline_always __u8 judge_or_own(struct __sk_buff *skb, const struct scope *scope, const struct packet *p,
+static __always_inline __u8 policy_or_self_verdict(struct __sk_buff *skb, const struct scope *scope, const struct packet *p,
 				  __u32 direction, __u32 *rule)
 {
-	__u8 verdict = judge(scope, p, direction, port_of(p, direction), rule);
+	__u8 verdict = policy_verdict(scope, p, direction, port_of(p, direction), rule);
 
-	if (verdict != ZTAP_ALLOWED && is_own(skb, scope, p, direction))
+	if (verdict != ZTAP_ALLOWED && is_self_traffic(skb, scope, p, direction))
 		return ZTAP_ALLOWED;
 	return verdict;
 }
 
 /* A socket that cannot remember its role would pass for one older than the attachment: refused where it matters. */
-__inline_always __u8 without_storage(const struct scope *scope, __u8 verdict)
+static __always_inline __u8 without_storage(const struct scope *scope, __u8 verdict)
 {
 	count(ZTAP_COUNT_NO_STORAGE);
 	if (mode_of(scope, ZTAP_INGRESS) == ZTAP_MODE_OPEN && mode_of(scope, ZTAP_EGRESS) == ZTAP_MODE_OPEN)
@@ -50,26 +50,26 @@ __inline_always __u8 without_storage(const struct scope *scope, __u8 verdict)
 }
 
 /* A connection's memory. Of one older than the attachment nobody knows who asked: the packet's sender is named. */
-__inline_always void belong_to(struct decision *decision, struct ztap_sock *sock, __u32 direction)
+static __always_inline void belong_to(struct decision *decision, struct ztap_sock *sock, __u32 direction)
 {
 	__u8 role = sock->role;
 
-	belong(decision, &sock->told, role == ZTAP_ROLE_NONE ? direction : role == ZTAP_ROLE_INITIATOR);
+	belongs_to(decision, &sock->emitted, role == ZTAP_ROLE_NONE ? direction : role == ZTAP_ROLE_INITIATOR);
 }
 
 /* Whether a SYN that a socket sends begins a connection: the kernel counts from 0 for each how often it sent again. */
-__inline_always bool begins(struct bpf_sock *sk)
+static __always_inline bool begins(struct bpf_sock *sk)
 {
 	struct bpf_tcp_sock *tcp = bpf_tcp_sock(sk);
 
 	return !tcp || !tcp->total_retrans;
 }
 
-__inline_always __u8 judge_syn(struct __sk_buff *skb, const struct scope *scope, const struct packet *p,
+static __always_inline __u8 syn_verdict(struct __sk_buff *skb, const struct scope *scope, const struct packet *p,
 			       __u32 direction, struct bpf_sock *sk, bool listening)
 {
 	__u32 rule;
-	__u8 verdict = judge_or_own(skb, scope, p, direction, &rule);
+	__u8 verdict = policy_or_self_verdict(skb, scope, p, direction, &rule);
 	struct ztap_sock *sock;
 
 	scope->decision->rule = rule;
@@ -79,38 +79,38 @@ __inline_always __u8 judge_syn(struct __sk_buff *skb, const struct scope *scope,
 	if (!sock)
 		return without_storage(scope, verdict);
 	/* A SYN that is sent again finds what the first one left; what a listener gets again is told again. */
-	if (direction == ZTAP_INGRESS || begins(sk) || recall(scope, sock->remembered) == ZTAP_NONE) {
-		scope->decision->telling |= TELL_NEW;
-		sock->told = 0;
+	if (direction == ZTAP_INGRESS || begins(sk) || cached_verdict(scope, sock->remembered) == ZTAP_NONE) {
+		scope->decision->event_flags |= EVENT_NEW;
+		sock->emitted = 0;
 	}
 	sock->role = direction == ZTAP_EGRESS ? ZTAP_ROLE_INITIATOR : ZTAP_ROLE_ACCEPTOR;
 	/* A listener remembers no verdict: accepted sockets inherit all that it remembers. */
-	decide(scope->decision, rule, place_of(rule));
+	decide(scope->decision, rule, slot_of_rule(rule));
 	sock->rule = direction == ZTAP_EGRESS ? rule : 0;
-	sock->place = direction == ZTAP_EGRESS ? scope->decision->place : 0;
-	sock->remembered = direction == ZTAP_EGRESS ? remember(scope, verdict) : 0;
+	sock->slot = direction == ZTAP_EGRESS ? scope->decision->slot : 0;
+	sock->remembered = direction == ZTAP_EGRESS ? cache_verdict(scope, verdict) : 0;
 	if (direction == ZTAP_EGRESS) {
 		belong_to(scope->decision, sock, direction);
 	} else if (verdict == ZTAP_AUDITED) {
-		was_begun(p, scope->cgroup->subject, scope->epoch, true);
-		scope->decision->telling |= TELL_BEGINS;
+		handshake_was_emitted(p, scope->cgroup->subject, scope->epoch, true);
+		scope->decision->event_flags |= EVENT_HANDSHAKE_BEGINS;
 	}
 	return verdict;
 }
 
 /* A socket older than the attachment: it may go on if either reading of it is allowed. */
-__inline_always __u8 judge_either(struct __sk_buff *skb, const struct scope *scope, const struct packet *p, __u32 *rule)
+static __always_inline __u8 either_role_verdict(struct __sk_buff *skb, const struct scope *scope, const struct packet *p, __u32 *rule)
 {
-	__u8 verdict = judge_or_own(skb, scope, p, ZTAP_EGRESS, rule);
+	__u8 verdict = policy_or_self_verdict(skb, scope, p, ZTAP_EGRESS, rule);
 	__u8 other;
 
 	if (verdict == ZTAP_ALLOWED)
 		return verdict;
-	other = judge(scope, p, ZTAP_INGRESS, port_of(p, ZTAP_INGRESS), rule);
+	other = policy_verdict(scope, p, ZTAP_INGRESS, port_of(p, ZTAP_INGRESS), rule);
 	return other == ZTAP_DENIED ? verdict : other;
 }
 
-__inline_always __u8 judge_tcp(struct __sk_buff *skb, const struct scope *scope, const struct packet *p,
+static __always_inline __u8 tcp_verdict(struct __sk_buff *skb, const struct scope *scope, const struct packet *p,
 			       __u32 direction, struct bpf_sock *sk)
 {
 	bool syn = (p->tcp_flags & (TCP_FLAG_SYN_BIT | TCP_FLAG_ACK_BIT)) == TCP_FLAG_SYN_BIT;
@@ -122,49 +122,49 @@ __inline_always __u8 judge_tcp(struct __sk_buff *skb, const struct scope *scope,
 	/* A raw socket has no connection: each of its packets asks. */
 	if (!sk || !is_tcp(sk)) {
 		if (syn)
-			scope->decision->telling |= TELL_NEW;
-		return judge_or_own(skb, scope, p, direction, rule);
+			scope->decision->event_flags |= EVENT_NEW;
+		return policy_or_self_verdict(skb, scope, p, direction, rule);
 	}
 	listening = sk->state == BPF_TCP_LISTEN;
 	if (syn)
-		return judge_syn(skb, scope, p, direction, sk, listening);
+		return syn_verdict(skb, scope, p, direction, sk, listening);
 	/*
 	 * The rest of a handshake, or a stray packet, which is told as a SYN is. A listener itself only answers what came.
 	 */
 	if (listening) {
-		verdict = judge_or_own(skb, scope, p, ZTAP_INGRESS, rule);
+		verdict = policy_or_self_verdict(skb, scope, p, ZTAP_INGRESS, rule);
 		if (verdict == ZTAP_AUDITED &&
-		    (direction == ZTAP_EGRESS || was_begun(p, scope->cgroup->subject, scope->epoch, false)))
-			scope->decision->telling |= TELL_GOES_ON;
+		    (direction == ZTAP_EGRESS || handshake_was_emitted(p, scope->cgroup->subject, scope->epoch, false)))
+			scope->decision->event_flags |= EVENT_HANDSHAKE_GOES_ON;
 		return verdict;
 	}
 	sock = bpf_sk_storage_get(&ztap_socks, sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
 	if (!sock)
-		return without_storage(scope, judge_either(skb, scope, p, rule));
-	verdict = recall(scope, sock->remembered);
+		return without_storage(scope, either_role_verdict(skb, scope, p, rule));
+	verdict = cached_verdict(scope, sock->remembered);
 	if (verdict != ZTAP_NONE) {
-		decide(scope->decision, sock->rule, sock->place);
+		decide(scope->decision, sock->rule, sock->slot);
 		belong_to(scope->decision, sock, direction);
 		return verdict;
 	}
 	if (sock->role == ZTAP_ROLE_INITIATOR)
-		verdict = judge_or_own(skb, scope, p, ZTAP_EGRESS, rule);
+		verdict = policy_or_self_verdict(skb, scope, p, ZTAP_EGRESS, rule);
 	else if (sock->role == ZTAP_ROLE_ACCEPTOR)
-		verdict = judge_or_own(skb, scope, p, ZTAP_INGRESS, rule);
+		verdict = policy_or_self_verdict(skb, scope, p, ZTAP_INGRESS, rule);
 	else {
-		verdict = judge_either(skb, scope, p, rule);
+		verdict = either_role_verdict(skb, scope, p, rule);
 		if (!sock->remembered)
-			scope->decision->telling |= TELL_NEW;
+			scope->decision->event_flags |= EVENT_NEW;
 	}
 	sock->rule = *rule;
-	decide(scope->decision, *rule, place_of(*rule));
-	sock->place = scope->decision->place;
-	sock->told = 0;
+	decide(scope->decision, *rule, slot_of_rule(*rule));
+	sock->slot = scope->decision->slot;
+	sock->emitted = 0;
 	/* An accepted socket's SYN was its listener's to tell. */
 	if (verdict == ZTAP_AUDITED && sock->role == ZTAP_ROLE_ACCEPTOR &&
-	    was_begun(p, scope->cgroup->subject, scope->epoch, true))
-		sock->told = told_now(scope);
-	sock->remembered = remember(scope, verdict);
+	    handshake_was_emitted(p, scope->cgroup->subject, scope->epoch, true))
+		sock->emitted = emitted_now(scope);
+	sock->remembered = cache_verdict(scope, verdict);
 	belong_to(scope->decision, sock, direction);
 	return verdict;
 }

@@ -5,12 +5,12 @@
  */
 #include "connect.h"
 #include "event.h"
-#include "handover.h"
+#include "migrate.h"
 #include "tcp.h"
 
 char _license[] SEC("license") = "Dual BSD/GPL";
 
-__inline_always __u8 judge_packet(struct __sk_buff *skb, const struct scope *scope, __u32 direction,
+static __always_inline __u8 packet_verdict(struct __sk_buff *skb, const struct scope *scope, __u32 direction,
 				  struct bpf_sock *sk)
 {
 	struct packet p = {};
@@ -18,13 +18,13 @@ __inline_always __u8 judge_packet(struct __sk_buff *skb, const struct scope *sco
 
 	parse(skb, &p, direction == ZTAP_EGRESS, 0);
 	if (p.kind == PACKET_TCP)
-		return judge_tcp(skb, scope, &p, direction, sk);
-	if (p.kind == PACKET_FLOW || p.kind == PACKET_ANSWER)
-		return judge_flow(skb, scope, &p, direction);
-	if (p.kind == PACKET_VITAL)
+		return tcp_verdict(skb, scope, &p, direction, sk);
+	if (p.kind == PACKET_FLOW || p.kind == PACKET_REPLY)
+		return flow_verdict(skb, scope, &p, direction);
+	if (p.kind == PACKET_NEIGHBOUR_DISCOVERY)
 		return ZTAP_ALLOWED;
-	verdict = judge(scope, &p, direction, port_of(&p, direction), &scope->decision->rule);
-	return verdict == ZTAP_DENIED && p.quoted_at ? judge_error(skb, scope, &p, direction) : verdict;
+	verdict = policy_verdict(scope, &p, direction, port_of(&p, direction), &scope->decision->rule);
+	return verdict == ZTAP_DENIED && p.quoted_at ? icmp_error_verdict(skb, scope, &p, direction) : verdict;
 }
 
 /*
@@ -36,7 +36,7 @@ __inline_always __u8 judge_packet(struct __sk_buff *skb, const struct scope *sco
 	 1 << BPF_TCP_LAST_ACK | 1 << BPF_TCP_CLOSING)
 
 /* Whether the connection goes on with this packet and does not begin: then the verdict on its SYN holds. */
-__inline_always bool goes_on(struct __sk_buff *skb, struct bpf_sock *sk, __u32 direction)
+static __always_inline bool goes_on(struct __sk_buff *skb, struct bpf_sock *sk, __u32 direction)
 {
 	if (1U << (sk->state & 31) & CONNECTED)
 		return true;
@@ -44,7 +44,7 @@ __inline_always bool goes_on(struct __sk_buff *skb, struct bpf_sock *sk, __u32 d
 }
 
 /* What the packet's socket remembers for its connection, or ZTAP_NONE. Only connections of TCP have such a memory. */
-__inline_always __u8 recall_connection(struct __sk_buff *skb, const struct scope *scope, struct bpf_sock *sk,
+static __always_inline __u8 cached_connection_verdict(struct __sk_buff *skb, const struct scope *scope, struct bpf_sock *sk,
 				       __u32 direction)
 {
 	struct ztap_sock *sock;
@@ -53,38 +53,38 @@ __inline_always __u8 recall_connection(struct __sk_buff *skb, const struct scope
 	if (!sk || !goes_on(skb, sk, direction))
 		return ZTAP_NONE;
 	sock = bpf_sk_storage_get(&ztap_socks, sk, NULL, 0);
-	verdict = sock ? recall(scope, sock->remembered) : ZTAP_NONE;
+	verdict = sock ? cached_verdict(scope, sock->remembered) : ZTAP_NONE;
 	if (verdict == ZTAP_NONE)
 		return verdict;
-	decide(scope->decision, sock->rule, sock->place);
+	decide(scope->decision, sock->rule, sock->slot);
 	if (verdict == ZTAP_AUDITED)
 		belong_to(scope->decision, sock, direction);
 	return verdict;
 }
 
 /* Tells what is denied, audited or begins. A conversation that is only audited is told until one event is in the ring. */
-__inline_always void tell(struct __sk_buff *skb, const struct scope *scope, __u8 verdict)
+static __always_inline void emit(struct __sk_buff *skb, const struct scope *scope, __u8 verdict)
 {
 	struct decision *decision = scope->decision;
 	const struct ztap_cgroup *cgroup = scope->cgroup;
-	__u64 what = scope->epoch << 32 | verdict << 8 | decision->telling;
-	__u8 *told = decision->told;
+	__u64 what = scope->epoch << 32 | verdict << 8 | decision->event_flags;
+	__u8 *emitted = decision->emitted;
 
 	if (verdict != ZTAP_AUDITED) {
-		tell_packet(skb, cgroup->subject, cgroup->place, decision->rule, what);
+		emit_event(skb, cgroup->subject, cgroup->slot, decision->rule, what);
 		return;
 	}
-	if (decision->telling & TELL_GOES_ON || (told && *told == told_now(scope)))
+	if (decision->event_flags & EVENT_HANDSHAKE_GOES_ON || (emitted && *emitted == emitted_now(scope)))
 		return;
-	if (tell_packet(skb, cgroup->subject, cgroup->place, 0, what) && told)
-		*told = told_now(scope);
+	if (emit_event(skb, cgroup->subject, cgroup->slot, 0, what) && emitted)
+		*emitted = emitted_now(scope);
 }
 
 /* The only decision there is: both families, both directions, production and test come here. Returns the verdict. */
-__inline_always __u8 packet_impl(struct __sk_buff *skb, const struct ztap_cgroup *cgroup, __u32 direction,
+static __always_inline __u8 packet_impl(struct __sk_buff *skb, const struct ztap_cgroup *cgroup, __u32 direction,
 				 struct bpf_sock *sk, __u32 test_now, __u32 *rule)
 {
-	struct decision decision = { .telling = direction << 1 | direction };
+	struct decision decision = { .event_flags = direction << 1 | direction };
 	struct scope scope = { .cgroup = cgroup, .test_now = test_now, .decision = &decision };
 	struct ztap_control *control;
 	__u32 zero = 0;
@@ -97,15 +97,15 @@ __inline_always __u8 packet_impl(struct __sk_buff *skb, const struct ztap_cgroup
 		return ZTAP_DENIED;
 	}
 	scope.epoch = *(volatile __u64 *)&control->epoch;
-	verdict = recall_connection(skb, &scope, sk, direction);
+	verdict = cached_connection_verdict(skb, &scope, sk, direction);
 	if (verdict == ZTAP_NONE)
-		verdict = recall_flow(skb, &scope, direction);
+		verdict = cached_flow_verdict(skb, &scope, direction);
 	if (verdict == ZTAP_NONE)
-		verdict = judge_packet(skb, &scope, direction, sk ? bpf_sk_fullsock(sk) : NULL);
+		verdict = packet_verdict(skb, &scope, direction, sk ? bpf_sk_fullsock(sk) : NULL);
 	*rule = decision.rule;
 	count_packet(cgroup, direction, verdict, &decision);
-	if (decision.telling & TELL_NEW || verdict != ZTAP_ALLOWED)
-		tell(skb, &scope, verdict);
+	if (decision.event_flags & EVENT_NEW || verdict != ZTAP_ALLOWED)
+		emit(skb, &scope, verdict);
 	return verdict;
 }
 
@@ -123,7 +123,7 @@ int ztap_egress(struct __sk_buff *skb)
 	struct ztap_cgroup *cgroup = bpf_get_local_storage(&ztap_cgroup, 0);
 	__u32 rule = 0;
 
-	mark_own(skb, cgroup);
+	mark_self_traffic(skb, cgroup);
 	return packet_impl(skb, cgroup, ZTAP_EGRESS, skb->sk, 0, &rule) != ZTAP_DENIED;
 }
 
@@ -169,7 +169,7 @@ int ztap_sendmsg6(struct bpf_sock_addr *ctx)
  * Test entries: the workload is ztap_test_subjects[cb[0]], the time cb[1] ticks (0: the real time);
  * the verdict comes back in cb[2] and the rule behind it in cb[3]. Never loaded by an agent.
  */
-__inline_always int test_impl(struct __sk_buff *skb, __u32 direction)
+static __always_inline int test_impl(struct __sk_buff *skb, __u32 direction)
 {
 	__u32 index = skb->cb[0], rule = 0;
 	const struct ztap_cgroup *cgroup = bpf_map_lookup_elem(&ztap_test_subjects, &index);

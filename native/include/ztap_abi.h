@@ -28,11 +28,11 @@ enum ztap_limit {
 	ZTAP_MAX_PORTS = 4194304,
 	/*
 	 * Flows without connections (UDP, ICMP echo, SCTP, ...) that one node remembers at a time. The first
-	 * ZTAP_COMMON_FLOWS places are everybody's, the others are divided among the workloads; powers of two.
+	 * ZTAP_COMMON_FLOWS slots are everybody's, the others are divided among the workloads; powers of two.
 	 */
 	ZTAP_MAX_FLOWS = 131072,
 	ZTAP_COMMON_FLOWS = 65536,
-	/* Places that are looked at for one whose flow has ended, in a workload's own share and then in the common one. */
+	/* Slots that are looked at for one whose flow has ended, in a workload's own share and then in the common one. */
 	ZTAP_FLOW_PROBES = 32,
 	ZTAP_TEST_SUBJECTS = 64,
 	/* Handshakes that are remembered as told; of one that is forgotten, the connection is told again. */
@@ -45,21 +45,21 @@ enum ztap_limit {
 	ZTAP_FLOW_ANSWERED_TICKS = 180,
 	ZTAP_FLOW_SCTP_TICKS = 3600,
 	/*
-	 * Places of counters, of both rulesets at the time of a change. Place 0 is nobody's; what finds none free has
+	 * Slots of counters, of both rulesets at the time of a change. Slot 0 is nobody's; what finds none free has
 	 * none, and counts in ztap_packets with all such.
 	 */
-	ZTAP_RULE_PLACES = 16384,
-	ZTAP_SUBJECT_PLACES = 4096,
+	ZTAP_RULE_SLOTS = 16384,
+	ZTAP_SUBJECT_SLOTS = 4096,
 	/* Bytes of the ring of events; a power of two, and of pages. */
 	ZTAP_EVENT_BYTES = 1048576,
 	/* Events of one workload and direction on one CPU: so many at once, and then one in 2^22 ns (238 a second). */
 	ZTAP_EVENT_BURST = 256,
 	ZTAP_EVENT_SHIFT = 22,
 	/*
-	 * The place of a workload whose programs learn beside another version's: they let everything pass, which the other
+	 * The slot of a workload whose programs learn beside another version's: they let everything pass, which the other
 	 * version judges, counts and tells meanwhile.
 	 */
-	ZTAP_PLACE_LEARNING = 0x7fffffff,
+	ZTAP_SLOT_LEARNING = 0x7fffffff,
 };
 
 enum ztap_direction { ZTAP_INGRESS = 0, ZTAP_EGRESS = 1 };
@@ -84,16 +84,16 @@ enum ztap_counter {
 	ZTAP_COUNTERS = 9,
 };
 
-/* Index into ztap_told: decisions worth telling, and what became of each. WORTH is the sum of the others. */
-enum ztap_telling {
-	ZTAP_TOLD_WORTH = 0,
+/* Index into ztap_told: decisions worth event_flags, and what became of each. WORTH is the sum of the others. */
+enum ztap_event_statistic {
+	ZTAP_EVENTS_ELIGIBLE = 0,
 	/* In the ring. */
-	ZTAP_TOLD_DELIVERED = 1,
+	ZTAP_EVENTS_DELIVERED = 1,
 	/* Over the workload's rate. */
-	ZTAP_TOLD_LIMITED = 2,
+	ZTAP_EVENTS_LIMITED = 2,
 	/* The ring was full. */
-	ZTAP_TOLD_LOST = 3,
-	ZTAP_TOLD = 4,
+	ZTAP_EVENTS_LOST = 3,
+	ZTAP_EVENT_STATISTICS = 4,
 };
 
 /* Where a decision was made: on a packet, or on a connect() or sendto() that was refused before there was one. */
@@ -102,7 +102,7 @@ enum ztap_hook { ZTAP_AT_PACKET = 0, ZTAP_AT_CALL = 1 };
 /* Protocol numbers in ztap_port_key are IP's, except that ICMPv6 is 1 as ICMP is, and 0 stands for any. */
 enum ztap_protocol { ZTAP_PROTOCOL_ANY = 0, ZTAP_PROTOCOL_ICMP = 1 };
 
-enum ztap_class { ZTAP_OWN_ADDRESS = 1 };
+enum ztap_class { ZTAP_SELF_ADDRESS = 1 };
 
 /* Prefix lengths, in bits, of what an entry of the two tries may leave open. */
 enum ztap_prefix {
@@ -153,7 +153,7 @@ ZTAP_SIZE(struct ztap_subject, 16);
  * ztap_cgroup: the storage of a workload's cgroup, shared by all its hooks; and ztap_test_subjects.
  * `set[n]` belongs to table set n: the agent writes the idle one while the other is in force, and
  * the epoch switches it together with the tables. `subject` tells workloads apart in remembered
- * verdicts and flows: never 0, and a multiple of 4. `place` is its place in ztap_subject_counts. `flows_first` and
+ * verdicts and flows: never 0, and a multiple of 4. `slot` is its slot in ztap_subject_counts. `flows_first` and
  * `flows_size` (a power of two, or 0) are its share of ztap_places. `cgroup` and `level` (depth below the cgroup
  * root) let a program see whether another socket belongs to the same workload.
  */
@@ -162,7 +162,7 @@ struct ztap_cgroup {
 	__u32 subject;
 	__u32 level;
 	struct ztap_subject set[2];
-	__u32 place;
+	__u32 slot;
 	__u32 flows_first;
 	__u32 flows_size;
 	__u32 reserved;
@@ -172,7 +172,7 @@ ZTAP_SIZE(struct ztap_cgroup, 64);
 /*
  * ztap_addrs_a, ztap_addrs_b: longest-prefix-match tries, (scope, address) -> class id (u32, not 0).
  * `scope` is a profile id, plus 1 for IPv6. An IPv4 address stands in the first four bytes.
- * With a subject id in place of the profile the entries (value ZTAP_OWN_ADDRESS) are the workload's
+ * With a subject id in place of the profile the entries (value ZTAP_SELF_ADDRESS) are the workload's
  * own addresses, or everything where they are not declared: what a connect program cannot see itself.
  */
 struct ztap_addr_key {
@@ -198,16 +198,16 @@ ZTAP_SIZE(struct ztap_port_key, 12);
 /*
  * ztap_socks: what a socket remembers; cloned from a listener to the sockets that it accepts.
  * `remembered` is one word so that two CPUs cannot tear it: the low 32 bits of the epoch in its high
- * half, and in its low half the subject with the verdict in the two low bits. `place`: of the rule, in
- * ztap_rule_counts; 0 where it has none. `told`: the low 7 bits of the epoch under which an event of this connection is in
+ * half, and in its low half the subject with the verdict in the two low bits. `slot`: of the rule, in
+ * ztap_rule_counts; 0 where it has none. `emitted`: the low 7 bits of the epoch under which an event of this connection is in
  * the ring because it is only audited, plus 0x80; 0: none is.
  */
 struct ztap_sock {
 	__u64 remembered;
 	__u32 rule;
 	__u8 role;
-	__u8 told;
-	__u16 place;
+	__u8 emitted;
+	__u16 slot;
 };
 ZTAP_SIZE(struct ztap_sock, 16);
 
@@ -230,7 +230,7 @@ ZTAP_SIZE(struct ztap_flow_key, 44);
 /*
  * One half for each direction that may have asked. `remembered` is as in ztap_sock (0: this
  * direction never asked), `seen` the tick of the last packet, either way. `port` and `rule` are what policy was asked
- * and answered, so that the question can be put again under another epoch. `told` is as in ztap_sock.
+ * and answered, so that the question can be put again under another epoch. `emitted` is as in ztap_sock.
  */
 struct ztap_flow_half {
 	__u64 remembered;
@@ -238,8 +238,8 @@ struct ztap_flow_half {
 	__u32 rule;
 	__u16 port;
 	__u8 answered;
-	__u8 told;
-	__u16 place;
+	__u8 emitted;
+	__u16 slot;
 	__u8 reserved2[2];
 };
 ZTAP_SIZE(struct ztap_flow_half, 24);
@@ -255,16 +255,16 @@ struct ztap_flow {
 ZTAP_SIZE(struct ztap_flow, 56);
 
 /*
- * ztap_places: array of ZTAP_MAX_FLOWS, the key of the flow that took the place last. New flows take places of their
- * workload's share in turn, then of the common one; a place whose flow lives is passed over. So the programs
+ * ztap_places: array of ZTAP_MAX_FLOWS, the key of the flow that took the slot last. New flows take slots of their
+ * workload's share in turn, then of the common one; a slot whose flow lives is passed over. So the programs
  * themselves clear away what has ended, the table is bounded without an agent, and a workload that opens flows
- * without end takes nothing that is another's. `next` counts in the first place of each share.
+ * without end takes nothing that is another's. `next` counts in the first slot of each share.
  */
-struct ztap_place {
+struct ztap_flow_slot {
 	struct ztap_flow_key key;
 	__u32 next;
 };
-ZTAP_SIZE(struct ztap_place, 48);
+ZTAP_SIZE(struct ztap_flow_slot, 48);
 
 /*
  * ztap_begun: LRU hash, struct ztap_flow_key of a connection that is only audited -> the low 32 bits of the epoch under
@@ -272,20 +272,20 @@ ZTAP_SIZE(struct ztap_place, 48);
  */
 
 /*
- * ztap_rule_places, ztap_subject_places: hash, rule or subject id -> its place in the arrays below. The agent makes an
+ * ztap_rule_places, ztap_subject_places: hash, rule or subject id -> its slot in the arrays below. The agent makes an
  * entry before a table set names the rule, and takes it away when no program can count there any more. `identity` is
  * a hash of the rule's or the workload's name: another one that has the same id later (ids are hashes as well)
  * does not go on with a count that is not its own.
  */
-struct ztap_counter_place {
+struct ztap_counter_slot {
 	__u64 identity;
-	__u32 place;
+	__u32 slot;
 	__u32 reserved;
 };
-ZTAP_SIZE(struct ztap_counter_place, 16);
+ZTAP_SIZE(struct ztap_counter_slot, 16);
 
 /*
- * ztap_rule_counts: per-CPU array, by place: packets that passed because of a rule, by their direction. Answers count
+ * ztap_rule_counts: per-CPU array, by slot: packets that passed because of a rule, by their direction. Answers count
  * for the rule that allowed what they answer.
  */
 struct ztap_rule_count {
@@ -294,7 +294,7 @@ struct ztap_rule_count {
 ZTAP_SIZE(struct ztap_rule_count, 16);
 
 /*
- * ztap_subject_counts: per-CPU array, by place: packets of one workload that no rule decided, by direction and verdict
+ * ztap_subject_counts: per-CPU array, by slot: packets of one workload that no rule decided, by direction and verdict
  * (enum ztap_verdict; 0 is not used): allowed (not isolated, to itself, or what a network cannot do without), denied,
  * audited. `refused_calls` are connects and sendmsgs that were refused: they send no packet.
  * Beside them the allowance for events, by direction (ZTAP_EVENT_BURST): when it was last filled up, in units of
@@ -309,7 +309,7 @@ struct ztap_subject_count {
 ZTAP_SIZE(struct ztap_subject_count, 104);
 
 /*
- * ztap_events: ring buffer of decisions worth telling: denied packets, refused calls, allowed packets that begin a flow or a
+ * ztap_events: ring buffer of decisions worth event_flags: denied packets, refused calls, allowed packets that begin a flow or a
  * connection, and audited ones whose conversation was not told under this epoch, or that have none. `time` is
  * CLOCK_MONOTONIC. Addresses and ports as in ztap_flow_key; `direction` is the packet's, for a conversation that is audited
  * its asker's; `icmp` is type << 8 | code; `port_bits` as in ztap_port_key: below ZTAP_PORT_FULL_BITS the packet had no ports
@@ -341,9 +341,9 @@ ZTAP_SIZE(struct ztap_event, 64);
  *  - <node>/abi-<version>/links/<workload>/<pin>: the attachments.
  *  - <node>/abi-<version>/maps/ztap_control: begins as struct ztap_control does.
  *  - <node>/abi-<version>/maps/ztap_socks: a socket's role (enum ztap_role) is the byte at ZTAP_SOCK_ROLE of its value.
- *  - <node>/abi-<version>/give/flows: an iterator; reading it gives a struct ztap_given_flow for each flow.
+ *  - <node>/abi-<version>/give/flows: an iterator; reading it gives a struct ztap_exported_flow for each flow.
  *  - The subject id of a workload is the hash of its name (src/adapters/ebpf/lower/ids.ts).
- *  - The mark of what a workload sends itself over the loopback device (own_mark in native/bpf/own.h).
+ *  - The mark of what a workload sends itself over the loopback device (self_mark in native/bpf/self.h).
  */
 enum ztap_frozen { ZTAP_SOCK_ROLE = 12 };
 
@@ -352,7 +352,7 @@ enum ztap_frozen { ZTAP_SOCK_ROLE = 12 };
  * policy was asked for (ICMP: type << 8 | code), and when its last packet passed, either way (CLOCK_MONOTONIC, ns).
  * Addresses and ports as in ztap_flow_key; what is reserved is 0.
  */
-struct ztap_given_flow {
+struct ztap_exported_flow {
 	__u32 subject;
 	__u8 protocol;
 	__u8 family;
@@ -366,6 +366,6 @@ struct ztap_given_flow {
 	__u8 reserved[6];
 	__u64 seen[2];
 };
-ZTAP_SIZE(struct ztap_given_flow, 72);
+ZTAP_SIZE(struct ztap_exported_flow, 72);
 
 #endif

@@ -7,8 +7,8 @@ import { OperationError } from "../model/operation-error.js";
 import type { Store } from "../interfaces/store.js";
 import type { Clock, Logger, Random } from "../interfaces/system.js";
 import { Election } from "../reconcile/election.js";
-import { Wakeup, forwardEvents, runLoop } from "../reconcile/loop.js";
-import { describeWriter, systemClock, systemRandom } from "../wiring/agent.js";
+import { Notifier, forwardEvents, runLoop } from "../reconcile/loop.js";
+import { describeWriter, systemClock, systemRandom } from "../wiring/host.js";
 import { quietLogger } from "./quiet.js";
 
 export interface ElectionNode {
@@ -56,8 +56,8 @@ class StoreElection implements LeaderElection {
   readonly #clock: Clock;
   readonly #logger: Logger;
   readonly #ttlMs: number;
-  readonly #wakeup = new Wakeup();
-  readonly #watchers = new Set<Wakeup>();
+  readonly #notifier = new Notifier();
+  readonly #watchers = new Set<Notifier>();
   #session: { readonly holder: string; readonly election: Election } | null = null;
   #seen: { readonly leader: ElectionNode | null; readonly until: number } = { leader: null, until: 0 };
   #stopping = new AbortController();
@@ -82,7 +82,7 @@ class StoreElection implements LeaderElection {
     this.#session = { holder, election };
     try {
       await joinCluster({ store: this.store, clock: this.#clock }, id, address);
-      await this.#beat();
+      await this.#renewLease();
     } catch (error) {
       await this.stop();
       throw error;
@@ -96,8 +96,8 @@ class StoreElection implements LeaderElection {
     };
     const intervalMs = this.options.heartbeatIntervalMs ?? 5000;
     this.#loops = Promise.all([
-      runLoop({ ...loop, name: "heartbeat", intervalMs, jitter: 0.1 }, this.#wakeup, () => this.#beat()),
-      forwardEvents((signal) => this.store.watch(signal, ["members"]), [this.#wakeup], loop),
+      runLoop({ ...loop, name: "heartbeat", intervalMs, jitter: 0.1 }, this.#notifier, () => this.#renewLease()),
+      forwardEvents((signal) => this.store.watch(signal, ["members"]), [this.#notifier], loop),
     ]);
   }
 
@@ -126,18 +126,18 @@ class StoreElection implements LeaderElection {
     await joinCluster({ store, clock: this.#clock }, node.id, node.address);
     if (!this.#isInMemory || node.id === this.options.id) return;
     await store.heartbeat({ ...node, holder: "registered" }, this.#ttlMs);
-    await this.#beat();
+    await this.#renewLease();
   }
 
   async deregisterNode(id: string): Promise<boolean> {
     const wasMember = await this.store.leaveMember(id);
-    await this.#beat();
+    await this.#renewLease();
     return wasMember;
   }
 
   async *watch(signal: AbortSignal): AsyncGenerator<ElectionNode | null, void, undefined> {
-    const wakeup = new Wakeup();
-    this.#watchers.add(wakeup);
+    const notifier = new Notifier();
+    this.#watchers.add(notifier);
     try {
       let told: string | null | undefined;
       while (!signal.aborted) {
@@ -147,10 +147,10 @@ class StoreElection implements LeaderElection {
           yield leader;
         }
         // Nothing tells that a lease ran out: it is looked at from time to time.
-        else await wakeup.wait(this.#ttlMs / 5, this.#clock, signal);
+        else await notifier.wait(this.#ttlMs / 5, this.#clock, signal);
       }
     } finally {
-      this.#watchers.delete(wakeup);
+      this.#watchers.delete(notifier);
     }
   }
 
@@ -158,10 +158,10 @@ class StoreElection implements LeaderElection {
     return this.store.backend === "memory";
   }
 
-  #beat(): Promise<void> {
-    const beat = this.#turn.then(() => this.#renew());
-    this.#turn = beat.catch(() => undefined);
-    return beat;
+  #renewLease(): Promise<void> {
+    const renewal = this.#turn.then(() => this.#renew());
+    this.#turn = renewal.catch(() => undefined);
+    return renewal;
   }
 
   /** Renews the heartbeat, takes part in the election, and looks who leads. */
@@ -176,11 +176,11 @@ class StoreElection implements LeaderElection {
       throw new OperationError("agent-running", `another process already runs for node ${id} (${held})`);
     }
     const healthy = (await this.store.listHeartbeats()).filter(({ alive }) => alive);
-    const first = healthy.map((beat) => beat.id).sort()[0];
+    const first = healthy.map((heartbeat) => heartbeat.id).sort()[0];
     if (!this.#isInMemory || first === id) await session.election.campaign();
     else if (session.election.fence !== null) await session.election.resign();
     const leader = this.#isInMemory ? first : session.election.leader;
-    const known = healthy.find((beat) => beat.id === leader);
+    const known = healthy.find((heartbeat) => heartbeat.id === leader);
     const elected = leader === undefined || leader === null ? null : { id: leader, address: known?.address ?? "" };
     this.#see(elected, started + this.#ttlMs * 0.8);
   }

@@ -4,8 +4,8 @@ import { resolveSettings, type SettingKey, type SettingsLayer } from "../setting
 import type { Enforcer } from "../interfaces/enforcer.js";
 import type { Store } from "../interfaces/store.js";
 import type { Logger } from "../interfaces/system.js";
-import { openEnforcer as openMachineEnforcer } from "../wiring/agent.js";
-import { openStore as openStoreOf } from "../wiring/store.js";
+import { openEnforcer as openMachineEnforcer } from "../wiring/enforcer.js";
+import { openStoreAdapter as openStoreOf } from "../wiring/store.js";
 import { quietLogger } from "./quiet.js";
 
 /** The environment and configuration files are the command line's: what is not given here is the default. */

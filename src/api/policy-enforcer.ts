@@ -11,8 +11,9 @@ import type { Store } from "../interfaces/store.js";
 import type { Clock, Logger, Random } from "../interfaces/system.js";
 import type { Telemetry } from "../interfaces/telemetry.js";
 import { Follower } from "../reconcile/follower.js";
-import { Wakeup, forwardEvents, runLoop } from "../reconcile/loop.js";
-import { openLifelines, readManifests, systemClock, systemRandom } from "../wiring/agent.js";
+import { Notifier, forwardEvents, runLoop } from "../reconcile/loop.js";
+import { openManagementAccess, systemClock, systemRandom } from "../wiring/host.js";
+import { readBoundedManifests } from "../wiring/manifests.js";
 import { quietLogger, quietTelemetry } from "./quiet.js";
 
 /** A workload that is found at run time: what its labels stand for on the network and on this machine. */
@@ -80,8 +81,8 @@ class FollowingEnforcer implements PolicyEnforcer {
   constructor(private readonly options: PolicyEnforcerOptions) {
     const { store, enforcer, discovery, node } = options;
     const { logger = quietLogger, telemetry = quietTelemetry, clock = systemClock } = options;
-    const lifelines = openLifelines({ allowLockout: options.allowLockout ?? false });
-    const deps = { store, enforcer, copy: null, lifelines, logger, telemetry, clock };
+    const managementAccess = openManagementAccess({ allowLockout: options.allowLockout ?? false });
+    const deps = { store, enforcer, lastGood: null, managementAccess, logger, telemetry, clock };
     const discover = discovery && (async () => toObjects(await discovery.listWorkloads(), node));
     this.#follower = new Follower(discover === undefined ? deps : { ...deps, discover }, node);
   }
@@ -107,7 +108,7 @@ class FollowingEnforcer implements PolicyEnforcer {
     await enforcer.open();
     this.#stopping = new AbortController();
     const loop = { clock, random, logger, signal: this.#stopping.signal };
-    const wakeup = new Wakeup();
+    const notifier = new Notifier();
     const intervalMs = this.options.checkIntervalMs ?? 10_000;
     const watches = [
       (signal: AbortSignal) => store.watch(signal, ["head"]),
@@ -117,8 +118,8 @@ class FollowingEnforcer implements PolicyEnforcer {
     await new Promise<void>((resolve) => {
       const run = () => this.#follower.reconcile().finally(resolve);
       this.#loops = Promise.all([
-        runLoop({ ...loop, name: "reconciliation", intervalMs, jitter: 0.1 }, wakeup, run),
-        ...watches.map((watch) => forwardEvents(watch, [wakeup], loop)),
+        runLoop({ ...loop, name: "reconciliation", intervalMs, jitter: 0.1 }, notifier, run),
+        ...watches.map((watch) => forwardEvents(watch, [notifier], loop)),
       ]);
     });
   }
@@ -144,7 +145,7 @@ function toObjects(workloads: readonly DiscoveredWorkload[], node: string): Obje
     });
     return { path: `workload ${index + 1} (${namespace}/${name})`, text, blobId: text };
   });
-  const { objects, diagnostics } = readManifests(files);
+  const { objects, diagnostics } = readBoundedManifests(files);
   if (!hasErrors(diagnostics)) return objects;
   const problems = diagnostics
     .filter(({ severity }) => severity === "error")

@@ -10,14 +10,8 @@ import { listPolicies, policyRows } from "../operations/policy/report.js";
 import type { PolicyEvent } from "../operations/policy/watch.js";
 import { watchPolicies } from "../operations/policy/watch.js";
 import type { Store } from "../interfaces/store.js";
-import {
-  describeWriter,
-  openLifelines,
-  readBootId,
-  readManifests,
-  systemClock,
-  systemRandom,
-} from "../wiring/agent.js";
+import { describeWriter, openManagementAccess, readBootId, systemClock, systemRandom } from "../wiring/host.js";
+import { readBoundedManifests } from "../wiring/manifests.js";
 import type { LeaderElection } from "./election.js";
 
 export interface PolicySyncOptions {
@@ -90,10 +84,10 @@ export function createPolicySync(store: Store, options: PolicySyncOptions): Poli
     store,
     clock: systemClock,
     random: systemRandom,
-    read: readManifests,
+    read: readBoundedManifests,
     async requireWayIn(objects) {
       await refuseLockout(
-        { store, node, boot: await readBootId(), lifelines: openLifelines({ allowLockout }) },
+        { store, node, boot: await readBootId(), managementAccess: openManagementAccess({ allowLockout }) },
         objects,
       );
     },

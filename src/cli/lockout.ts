@@ -3,7 +3,7 @@ import type { ObjectSet } from "../model/state.js";
 import { refuseLockout } from "../operations/change/lockout.js";
 import type { Settings } from "../settings/settings.js";
 import type { Store } from "../interfaces/store.js";
-import { openLifelines, readBootId } from "../wiring/agent.js";
+import { openManagementAccess, readBootId } from "../wiring/host.js";
 
 /**
  * Only the flag of this command permits a lock-out. The setting `allowLockout` is for the agent of this machine.
@@ -15,6 +15,6 @@ export async function requireWayIn(
   store: Store,
   objects: ObjectSet,
 ): Promise<void> {
-  const lifelines = openLifelines({ ...settings, allowLockout: flags["allow-lockout"] });
-  await refuseLockout({ store, lifelines, node: settings.node, boot: await readBootId() }, objects);
+  const managementAccess = openManagementAccess({ ...settings, allowLockout: flags["allow-lockout"] });
+  await refuseLockout({ store, managementAccess, node: settings.node, boot: await readBootId() }, objects);
 }

@@ -4,7 +4,7 @@ import { relative, resolve } from "node:path";
 import { text } from "node:stream/consumers";
 import { OperationError } from "../model/operation-error.js";
 import type { Snapshot, SourceFile } from "../interfaces/source.js";
-import { openFolder } from "../wiring/agent.js";
+import { openFolder } from "../wiring/source.js";
 
 interface Found {
   readonly files: readonly FoundFile[];

@@ -4,7 +4,8 @@ import { printableLine } from "../model/printable.js";
 import type { DesiredState } from "../model/state.js";
 import { readBase, type Base, type BaseChoice } from "../operations/change/against.js";
 import { readDesired } from "../operations/change/desired.js";
-import { openBase, openSource, readManifests } from "../wiring/agent.js";
+import { openBase, openSource } from "../wiring/source.js";
+import { readBoundedManifests } from "../wiring/manifests.js";
 import { BaseCommand } from "./base.js";
 import { InvalidInput } from "./exit.js";
 import { settingFlags } from "../settings/flags.js";
@@ -40,7 +41,7 @@ export abstract class StateCommand extends BaseCommand {
   ): Promise<DesiredState> {
     await refusePlanFile(location);
     const source = await openSource(await this.settings(flags), { location, ref: flags.ref });
-    const { desired, diagnostics, files } = await readDesired(source, readManifests);
+    const { desired, diagnostics, files } = await readDesired(source, readBoundedManifests);
     this.showDiagnostics(diagnostics, files);
     if (desired === null) throw new InvalidInput(diagnostics);
     return desired;
@@ -54,7 +55,7 @@ export abstract class StateCommand extends BaseCommand {
     flags: Readonly<Record<string, unknown>>,
   ): Promise<Base> {
     const source = await openBase(await this.settings(flags), { location, ref: choice.ref });
-    const base = await readBase(source, desired, choice, readManifests);
+    const base = await readBase(source, desired, choice, readBoundedManifests);
     if (base.errors.length > 0) {
       this.logToStderr(`${printableLine(choice.ref)} does not validate itself; its objects could all be read:`);
       this.showDiagnostics(base.errors, base.files);

@@ -25,10 +25,10 @@ function describeCommand(words: readonly string[], commands: readonly string[]):
   const [first = ""] = words;
   if (first.startsWith("-")) return `there is no flag ${first} without a command; \`ztap --help\` lists the commands`;
   const starts = words.map((_, index) => words.slice(0, words.length - index).join(":"));
-  const taker = starts.slice(1).find((start) => commands.includes(start));
-  if (taker !== undefined) {
-    const name = taker.replaceAll(":", " ");
-    return `ztap ${name} takes no argument: ${words.slice(taker.split(":").length).join(" ")}; see \`ztap ${name} --help\``;
+  const receiver = starts.slice(1).find((start) => commands.includes(start));
+  if (receiver !== undefined) {
+    const name = receiver.replaceAll(":", " ");
+    return `ztap ${name} takes no argument: ${words.slice(receiver.split(":").length).join(" ")}; see \`ztap ${name} --help\``;
   }
   const known = [...commands, ...topics];
   const meant = starts.map((start) => suggest(start, known)).find((id) => id !== undefined && id !== first);

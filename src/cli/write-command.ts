@@ -6,7 +6,8 @@ import type { Settings } from "../settings/settings.js";
 import type { SourceFile } from "../interfaces/source.js";
 import type { Store } from "../interfaces/store.js";
 import { policyWriteDocument, renderPolicyWritten } from "../views/policies.js";
-import { describeWriter, readBootId, readManifests, systemClock, systemRandom } from "../wiring/agent.js";
+import { describeWriter, readBootId, systemClock, systemRandom } from "../wiring/host.js";
+import { readBoundedManifests } from "../wiring/manifests.js";
 import { withStore } from "../wiring/store.js";
 import { BaseCommand } from "./base.js";
 import { operatorName } from "./confirm.js";
@@ -15,17 +16,21 @@ import { settingFlags } from "../settings/flags.js";
 import { requireWayIn } from "./lockout.js";
 import { RISK_FLAGS } from "./risks.js";
 
+/** `--message` is what git calls it. */
+export const REASON_FLAG = Flags.string({
+  char: "m",
+  aliases: ["message"],
+  description: "why, for the revision's record",
+  env: "ZTAP_REASON",
+  helpValue: "TEXT",
+  default: "",
+});
+
 export const WRITE_FLAGS = {
   ...settingFlags("node"),
   "allow-lockout": RISK_FLAGS["allow-lockout"],
   override: RISK_FLAGS.override,
-  reason: Flags.string({
-    char: "m",
-    description: "why, for the revision's record",
-    env: "ZTAP_REASON",
-    helpValue: "TEXT",
-    default: "",
-  }),
+  reason: REASON_FLAG,
 };
 
 interface WriteFlags {
@@ -52,7 +57,7 @@ export abstract class WriteCommand extends BaseCommand {
       override: flags.override,
     };
     const [written, notices] = await withStore(settings, { create: "when-written" }, async (store: Store) => {
-      const deps = { store, clock: systemClock, random: systemRandom, read: readManifests };
+      const deps = { store, clock: systemClock, random: systemRandom, read: readBoundedManifests };
       const done = await write(
         { ...deps, requireWayIn: (objects) => requireWayIn(settings, flags, store, objects) },
         writer,

@@ -1,4 +1,4 @@
-import { Args, Flags } from "@oclif/core";
+import { Args } from "@oclif/core";
 import { BaseCommand } from "../cli/base.js";
 import { InvalidInput } from "../cli/exit.js";
 import { confirm, operatorName } from "../cli/confirm.js";
@@ -7,6 +7,7 @@ import { requireWayIn } from "../cli/lockout.js";
 import { isPlanFile, loadPlan } from "../cli/plan-file.js";
 import { RISK_FLAGS } from "../cli/risks.js";
 import { REF_FLAG } from "../cli/state-command.js";
+import { REASON_FLAG } from "../cli/write-command.js";
 import { applyPlan } from "../operations/change/apply.js";
 import { readDesired } from "../operations/change/desired.js";
 import { deletionNotices, suspensionNotices } from "../operations/change/notices.js";
@@ -17,7 +18,9 @@ import type { Settings } from "../settings/settings.js";
 import type { Store } from "../interfaces/store.js";
 import { applyDocument, renderApplied } from "../views/apply.js";
 import { renderPlan } from "../views/plan.js";
-import { openSource, readManifests, systemClock, systemRandom } from "../wiring/agent.js";
+import { openSource } from "../wiring/source.js";
+import { readBoundedManifests } from "../wiring/manifests.js";
+import { systemClock, systemRandom } from "../wiring/host.js";
 import { withStore } from "../wiring/store.js";
 
 export default class Apply extends BaseCommand {
@@ -39,13 +42,7 @@ export default class Apply extends BaseCommand {
     "auto-approve": RISK_FLAGS["auto-approve"],
     "allow-empty": RISK_FLAGS["allow-empty"],
     override: RISK_FLAGS.override,
-    message: Flags.string({
-      char: "m",
-      description: "why, for the revision's record",
-      helpValue: "TEXT",
-      env: "ZTAP_MESSAGE",
-      default: "",
-    }),
+    reason: REASON_FLAG,
   };
 
   async run(): Promise<void> {
@@ -69,7 +66,7 @@ export default class Apply extends BaseCommand {
     const options = {
       author: operatorName(),
       node: settings.node,
-      message: flags.message,
+      reason: flags.reason,
       override: flags.override,
     };
     // Only here, so that a store is made for a commit and for nothing less; head may not have moved since the plan.
@@ -85,10 +82,10 @@ export default class Apply extends BaseCommand {
   async #plan(store: Store, settings: Settings, location: string, ref: string | undefined): Promise<Planned> {
     if (await isPlanFile(location)) {
       if (ref !== undefined) throw new OperationError("usage", "--ref does not go with a saved plan");
-      return replan(store, await loadPlan(location, readManifests));
+      return replan(store, await loadPlan(location, readBoundedManifests));
     }
     const source = await openSource(settings, { location, ref });
-    const { desired, diagnostics, files } = await readDesired(source, readManifests);
+    const { desired, diagnostics, files } = await readDesired(source, readBoundedManifests);
     this.showDiagnostics(diagnostics, files);
     if (desired === null) throw new InvalidInput(diagnostics);
     return planDesired(store, desired);

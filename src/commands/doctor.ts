@@ -2,7 +2,7 @@ import { BaseCommand } from "../cli/base.js";
 import { EXIT } from "../cli/exit.js";
 import { settingFlags } from "../settings/flags.js";
 import { doctorDocument, renderDoctor } from "../views/doctor.js";
-import { examineMachine } from "../wiring/agent.js";
+import { examineMachine } from "../wiring/doctor.js";
 
 export default class Doctor extends BaseCommand {
   static override summary = "Check what ztap needs on this machine, and say how to mend what is missing.";

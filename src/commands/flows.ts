@@ -5,7 +5,7 @@ import { untilSignal } from "../cli/signals.js";
 import { printableJson, printableLine } from "../model/printable.js";
 import { readFlowQuery } from "../operations/query/flow-filter.js";
 import { describeNoFlows, renderFlow, renderFlowHead } from "../views/flows.js";
-import { chooseFlowNode, openFlows } from "../wiring/flows.js";
+import { chooseFlowNode, followFlows } from "../wiring/flows.js";
 
 export default class FlowsCommand extends BaseCommand {
   static override summary =
@@ -44,7 +44,7 @@ export default class FlowsCommand extends BaseCommand {
         this.logToStderr(
           printableLine(`no agent of node ${settings.node} runs here; these are the flows of node ${node}`),
         );
-      const messages = await openFlows(settings, node, query, signal);
+      const messages = await followFlows(settings, node, query, signal);
       let isFirst = true;
       for await (const message of messages) {
         if (flags.json) this.log(printableJson({ formatVersion: 1, ...message }));

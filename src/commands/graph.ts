@@ -7,10 +7,10 @@ import { planDesired } from "../operations/change/plan.js";
 import { graphDocument } from "../views/graph/document.js";
 import { renderDot } from "../views/graph/dot.js";
 import { renderMermaid } from "../views/graph/mermaid.js";
-import { layOutGraph } from "../wiring/agent.js";
+import { layOutGraph } from "../wiring/graph.js";
 import { withStore } from "../wiring/store.js";
 
-export default class Graph extends StateCommand {
+export default class GraphCommand extends StateCommand {
   static override summary = "Draw who may talk to whom, alone or with what a change opens and closes.";
   static override description =
     "Workloads that are alike are one node. With --against or --plan what opens is green, what closes red and dashed; REF means what it means to `plan`.";
@@ -45,7 +45,7 @@ export default class Graph extends StateCommand {
   };
 
   async run(): Promise<void> {
-    const { args, flags } = await this.parse(Graph);
+    const { args, flags } = await this.parse(GraphCommand);
     const desired = await this.readState(args.source, flags);
     const before = await this.#before(args.source, desired, flags);
     const graph = graphOf(desired.objects, { before, namespace: flags.namespace });

@@ -1,7 +1,7 @@
 import { Args } from "@oclif/core";
 import { BaseCommand } from "../cli/base.js";
 import { initDocument, renderInit } from "../views/init.js";
-import { scaffoldRepository } from "../wiring/agent.js";
+import { scaffoldRepository } from "../wiring/init.js";
 
 export default class Init extends BaseCommand {
   static override summary = "Start a policy repository: layout, example, editor schemas, CI workflow.";

@@ -13,7 +13,7 @@ import { planDocument, renderPlan, renderPlanSummary } from "../views/plan.js";
 import { renderNoPlanMarkdown, renderPlanMarkdown } from "../views/plan-markdown.js";
 import { withStore } from "../wiring/store.js";
 
-export default class Plan extends StateCommand {
+export default class PlanCommand extends StateCommand {
   static override summary = "Show what would change: objects and connections, the desired state against head.";
   static override description =
     "Reads a folder's work tree, or with --ref (and for a URL) a commit, and changes nothing. " +
@@ -51,7 +51,7 @@ export default class Plan extends StateCommand {
   };
 
   async run(): Promise<void> {
-    const { args, flags } = await this.parse(Plan);
+    const { args, flags } = await this.parse(PlanCommand);
     if (flags.against !== undefined && flags.out !== undefined) {
       throw new OperationError(
         "usage",

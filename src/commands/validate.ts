@@ -8,7 +8,7 @@ import { printableJson } from "../model/printable.js";
 import { renderValidation, toValidateOutput } from "../views/diagnostics.js";
 import { renderGithub } from "../views/reports/github.js";
 import { toSarif } from "../views/reports/sarif.js";
-import { readManifests } from "../wiring/agent.js";
+import { readBoundedManifests } from "../wiring/manifests.js";
 
 export default class Validate extends BaseCommand {
   static override summary = "Parse and check manifests; show every problem in one run.";
@@ -40,7 +40,7 @@ export default class Validate extends BaseCommand {
     const format = flags.json ? "json" : flags.format;
     const paths = argv.length === 0 ? ["."] : argv.map(String);
     const { files, skipped } = await readPaths(paths, format === "text" || format === "json" ? "here" : "top");
-    const { objects, diagnostics, omitted } = readManifests(files, { skipped });
+    const { objects, diagnostics, omitted } = readBoundedManifests(files, { skipped });
     if (objects.size === 0 && diagnostics.length === 0) {
       const names = files.map(({ path }) => path).join(", ");
       const advice = paths.every((path) => path === "-") ? "check what is piped in" : "check the path";

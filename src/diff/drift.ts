@@ -47,7 +47,7 @@ export function withoutRestarts(
 const SHOWN_REASONS = 3;
 
 /** A workload is Enforced where its programs are attached and its records are right, and not because it could be. */
-export function judgeSubjects(
+export function confirmSubjects(
   subjects: readonly SubjectStatus[],
   { missing, changed }: KeyedDiff<EnforcementItem>,
 ): readonly SubjectStatus[] {

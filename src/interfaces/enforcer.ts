@@ -10,7 +10,7 @@
  *    nor one that denies what both allow, whenever it is interrupted, SIGKILL included;
  *  - closing the enforcer leaves enforcement in force; only `remove` takes it away.
  */
-import type { FlowVerdict } from "../model/flow.js";
+import type { Verdict } from "../model/flow.js";
 import type { Direction, Profile, Rule, Ruleset, Subject } from "../model/ruleset.js";
 import type { SubjectStatus } from "../model/status.js";
 import type { FlowSource } from "./flows.js";
@@ -42,8 +42,6 @@ export interface Observation {
   readonly packets: readonly PacketTotal[];
   readonly counters: PacketCounters;
 }
-
-export type Verdict = FlowVerdict;
 
 export interface PacketTotal {
   readonly direction: Direction;

@@ -2,9 +2,8 @@
  * Flows: what a backend decided, as it happens. An enforcer that can tell gives a FlowSource; the agent reads it
  * once, and serves as many readers as there are.
  */
-import type { FlowMessage, FlowQuery, FlowRefusal } from "../model/flow.js";
+import type { FlowMessage, FlowQuery, FlowRefusal, Verdict } from "../model/flow.js";
 import type { Direction, Rule } from "../model/ruleset.js";
-import type { Verdict } from "./enforcer.js";
 
 /** One decision, with the names of the ruleset that it was made by. */
 export interface FlowRecord {
@@ -28,9 +27,9 @@ export interface FlowRecord {
 }
 
 /** Counted where the decisions are made, exactly: `worth` is always the sum of the others. */
-export interface FlowBooks {
+export interface EventStatistics {
   /** Decisions that are worth telling: denied, audited, and what begins an allowed flow. */
-  readonly worth: bigint;
+  readonly eligible: bigint;
   /** Handed over to the reader. */
   readonly delivered: bigint;
   /** Not told, because their workload had too many. */
@@ -45,7 +44,7 @@ export interface FlowSource {
    * Begins when the names of the ruleset in force are known; costs nothing while nothing happens. Ends with the signal.
    */
   flows(signal: AbortSignal): AsyncIterable<readonly FlowRecord[]>;
-  books(): FlowBooks;
+  statistics(): EventStatistics;
 }
 
 /** What the agent serves: each reader has a queue of its own, and is told what it missed. */

@@ -7,7 +7,7 @@
  */
 import type { CommittedState } from "../model/state.js";
 
-export interface StateCopy {
+export interface LastGoodState {
   read(): Promise<CommittedState | null>;
   /** @throws where it could not be kept; the earlier copy is still there then */
   write(state: CommittedState): Promise<void>;

@@ -6,7 +6,7 @@
  */
 import type { ControlServer, Session } from "../model/management-access.js";
 
-export interface LifelineReader {
+export interface ManagementAccessReader {
   /** This process's cgroup below the cgroup v2 root, empty for the root itself; null where there is no such hierarchy. */
   ownCgroup(): string | null;
   /** SSH sessions in use: connections made to this machine. */

@@ -8,7 +8,7 @@
  *  - a lost race changes nothing and says so;
  *  - what is read has had its digest checked: a damaged object is a StoreError, never data.
  */
-import type { Approval, Orders, Suspension } from "../model/source-control.js";
+import type { Approval, SourceControl, Suspension } from "../model/source-control.js";
 import type { CommittedState, Revision, SourceRef, StateObject } from "../model/state.js";
 import type { Heartbeat, Member, NodeStatus, SourceStatus } from "../model/status.js";
 
@@ -95,7 +95,7 @@ export interface Store {
    * alive is refused: `{ held: holder }`. This is what stops a second agent for the same node.
    */
   heartbeat(
-    beat: { readonly id: string; readonly address: string; readonly holder: string },
+    node: { readonly id: string; readonly address: string; readonly holder: string },
     ttlMs: number,
   ): Promise<{ readonly held: string | null }>;
   /** Ends a heartbeat at once, if this holder has it. */
@@ -109,7 +109,7 @@ export interface Store {
   readSourceStatus(): Promise<SourceStatus | null>;
 
   /** A suspension that has run out is none. */
-  readOrders(): Promise<Orders>;
+  readSourceControl(): Promise<SourceControl>;
   /**
    * Once this returns, no commit that heeds suspensions is made any more. Null ends it. False where there was none
    * to end.

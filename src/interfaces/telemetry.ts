@@ -1,6 +1,6 @@
 /** Telemetry: what the loops tell of themselves. Adapters turn it into metrics. Never throws. */
 import type { DriftKind } from "../model/status.js";
-import type { FlowBooks } from "./flows.js";
+import type { EventStatistics } from "./flows.js";
 
 export interface Telemetry {
   /** A revision was committed by this process. */
@@ -28,5 +28,5 @@ export interface Telemetry {
   healed(items: number): void;
   packets(totals: readonly { readonly direction: string; readonly verdict: string; readonly packets: bigint }[]): void;
   /** What became of the decisions that were worth telling, in all. */
-  flows(books: FlowBooks): void;
+  flows(statistics: EventStatistics): void;
 }

@@ -1,7 +1,7 @@
 /** Flow: a verdict as the agent tells it, with the names of the state in force; and what could not be told. */
 import type { Direction } from "./ruleset.js";
 
-export type FlowVerdict = "allowed" | "denied" | "audited";
+export type Verdict = "allowed" | "denied" | "audited";
 
 export interface FlowEvent {
   readonly kind: "verdict";
@@ -11,7 +11,7 @@ export interface FlowEvent {
   /** `namespace/name`; null where the state that knew it is gone. */
   readonly workload: string | null;
   readonly direction: Direction;
-  readonly verdict: FlowVerdict;
+  readonly verdict: Verdict;
   /** `call`: a connect or sendto that was refused before there was a packet. */
   readonly hook: "packet" | "call";
   /** TCP, UDP, SCTP, ICMP or the number of another protocol; null where it could not be known. */
@@ -74,7 +74,7 @@ export interface FlowRefusal {
 export interface FlowQuery {
   /** Goes on with what comes after what is remembered. */
   readonly follow: boolean;
-  readonly verdict: FlowVerdict | null;
+  readonly verdict: Verdict | null;
   /** `namespace/name` */
   readonly workload: string | null;
   readonly direction: Direction | null;

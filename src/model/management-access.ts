@@ -32,7 +32,7 @@ export interface ControlServer {
   readonly cgroups: readonly string[];
 }
 
-export interface Lifelines {
+export interface ManagementAccess {
   /** The agent's cgroup below the cgroup v2 root, empty for the root itself; null where there is none to mind. */
   readonly agent: string | null;
   readonly sessions: readonly Session[];

@@ -89,7 +89,7 @@ export interface Ruleset {
 }
 
 /** The first packet of a connection, as one subject's policy sees it. */
-export interface FlowQuery {
+export interface ConnectionQuery {
   readonly workload: string;
   readonly direction: Direction;
   /** Address of the other end, canonical text. */
@@ -100,7 +100,7 @@ export interface FlowQuery {
   readonly port: number | null;
 }
 
-export type Verdict =
+export type PolicyVerdict =
   | { readonly verdict: "Allowed"; readonly reason: "not-isolated" }
   | { readonly verdict: "Allowed"; readonly reason: "rule"; readonly rule: Rule }
   | { readonly verdict: "Allowed"; readonly reason: "audit"; readonly policies: readonly string[] }

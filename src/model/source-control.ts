@@ -21,7 +21,7 @@ export interface Approval {
   readonly time: string;
 }
 
-export interface Orders {
+export interface SourceControl {
   readonly suspension: Suspension | null;
   /** The last one; one that was given later replaces it. */
   readonly approval: Approval | null;

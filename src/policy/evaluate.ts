@@ -4,18 +4,18 @@
  */
 import type {
   Clause,
-  FlowQuery,
+  ConnectionQuery,
   PortRange,
   Profile,
   Rule,
   Ruleset,
   SubjectDirection,
-  Verdict,
+  PolicyVerdict,
 } from "../model/ruleset.js";
 import { AddressParser, AddressSet } from "./address-space.js";
 
 /** An evaluator that has prepared a ruleset once, for asking many times. */
-export type Evaluator = (query: FlowQuery) => Verdict;
+export type Evaluator = (query: ConnectionQuery) => PolicyVerdict;
 
 const PROTOCOLS: ReadonlyMap<number, PortRange["protocol"]> = new Map([
   [1, "ICMP"],
@@ -25,15 +25,15 @@ const PROTOCOLS: ReadonlyMap<number, PortRange["protocol"]> = new Map([
   [132, "SCTP"],
 ]);
 
-export function evaluate(ruleset: Ruleset, query: FlowQuery): Verdict {
+export function evaluate(ruleset: Ruleset, query: ConnectionQuery): PolicyVerdict {
   return createEvaluator(ruleset)(query);
 }
 
 /** @throws RangeError for a workload that the ruleset does not know: a question about nothing has no answer */
 export function createEvaluator(ruleset: Ruleset): Evaluator {
-  const judge = prepare(ruleset);
+  const assess = prepare(ruleset);
   return (query) => {
-    const { direction, matching } = judge(query);
+    const { direction, matching } = assess(query);
     if (direction.profile === null) return { verdict: "Allowed", reason: "not-isolated" };
     const rule = matching.next();
     if (rule.done !== true) return { verdict: "Allowed", reason: "rule", rule: rule.value };
@@ -44,18 +44,18 @@ export function createEvaluator(ruleset: Ruleset): Evaluator {
 }
 
 /** All rules that allow a packet, the one that the verdict names first. @throws RangeError as the evaluator does */
-export function createRuleFinder(ruleset: Ruleset): (query: FlowQuery) => readonly Rule[] {
-  const judge = prepare(ruleset);
-  return (query) => [...new Set(judge(query).matching)];
+export function createRuleFinder(ruleset: Ruleset): (query: ConnectionQuery) => readonly Rule[] {
+  const assess = prepare(ruleset);
+  return (query) => [...new Set(assess(query).matching)];
 }
 
-interface Judged {
+interface MatchedClause {
   readonly direction: SubjectDirection;
   /** The rules that match, found one by one as they are asked for. */
   readonly matching: Iterator<Rule, undefined> & Iterable<Rule>;
 }
 
-function prepare(ruleset: Ruleset): (query: FlowQuery) => Judged {
+function prepare(ruleset: Ruleset): (query: ConnectionQuery) => MatchedClause {
   const parser = new AddressParser();
   const subjects = new Map(ruleset.subjects.map((subject) => [subject.workload, subject]));
   const sources = new Map(ruleset.profiles.map((profile) => [profile.key, profile]));
@@ -106,7 +106,7 @@ function prepareProfile(
 /** The first clause that matches decides: each only ever allows, so order matters for the name alone. */
 function* matchingRules(
   prepared: PreparedProfile | undefined,
-  query: FlowQuery,
+  query: ConnectionQuery,
   parser: AddressParser,
 ): Generator<Rule, undefined> {
   if (prepared === undefined) return;

@@ -3,7 +3,7 @@
  * them. Pure: takes a state and a question whose ends are known, and agrees with the evaluator.
  */
 import type { PortProtocol } from "../model/objects.js";
-import type { Direction, FlowQuery, Rule, Ruleset, Verdict } from "../model/ruleset.js";
+import type { Direction, ConnectionQuery, Rule, Ruleset, PolicyVerdict } from "../model/ruleset.js";
 import type { ObjectSet } from "../model/state.js";
 import { compile } from "./compile/compile.js";
 import { createEvaluator, createRuleFinder } from "./evaluate.js";
@@ -43,8 +43,8 @@ export interface IsolatingPolicy {
 
 /** What one end's policies say. An address that no workload has has none: `no-workload`. */
 export interface Side {
-  readonly verdict: Verdict["verdict"];
-  readonly reason: Verdict["reason"] | "no-workload";
+  readonly verdict: PolicyVerdict["verdict"];
+  readonly reason: PolicyVerdict["reason"] | "no-workload";
   /** All that allow it, the one that decides first. */
   readonly rules: readonly DecidingRule[];
   /** All that isolate this end in this direction; where it is denied, none of them has a rule that opens it. */
@@ -55,14 +55,14 @@ export interface Side {
 export interface PairExplanation {
   readonly from: string;
   readonly to: string;
-  readonly verdict: Verdict["verdict"];
+  readonly verdict: PolicyVerdict["verdict"];
   readonly egress: Side;
   readonly ingress: Side;
 }
 
 export interface Explanation {
   /** Allowed where any pair is. */
-  readonly verdict: Verdict["verdict"];
+  readonly verdict: PolicyVerdict["verdict"];
   /** Of the pair that decides: the first that is allowed, else the first. */
   readonly egress: Side;
   readonly ingress: Side;
@@ -80,18 +80,18 @@ export function explain(objects: ObjectSet, question: Question): Explanation | n
 
 /** For asking more than once: a state is compiled once. */
 export function createExplainer(objects: ObjectSet): (question: Question) => Explanation | null {
-  const judge = createJudge(objects, compile(objects, null));
-  return (question) => explainWith(judge, question);
+  const explainSide = createSideExplainer(objects, compile(objects, null));
+  return (question) => explainWith(explainSide, question);
 }
 
-function explainWith(judge: Judge, question: Question): Explanation | null {
+function explainWith(explainSide: SideExplainer, question: Question): Explanation | null {
   const pairs = question.from.addresses.flatMap((from) =>
     question.to.addresses
       .filter((to) => isIPv6(to) === isIPv6(from))
       .map((to): PairExplanation => {
         const packet = { protocol: protocolNumber(question.protocol, from), port: question.port };
-        const egress = judge(question.from, { direction: "egress", peer: to, ...packet });
-        const ingress = judge(question.to, { direction: "ingress", peer: from, ...packet });
+        const egress = explainSide(question.from, { direction: "egress", peer: to, ...packet });
+        const ingress = explainSide(question.to, { direction: "ingress", peer: from, ...packet });
         const isAllowed = egress.verdict === "Allowed" && ingress.verdict === "Allowed";
         return { from, to, verdict: isAllowed ? "Allowed" : "Denied", egress, ingress };
       }),
@@ -109,9 +109,9 @@ function protocolNumber(protocol: Question["protocol"], address: string): number
   return NUMBERS[protocol];
 }
 
-type Judge = (end: End, query: Omit<FlowQuery, "workload">) => Side;
+type SideExplainer = (end: End, query: Omit<ConnectionQuery, "workload">) => Side;
 
-function createJudge(objects: ObjectSet, ruleset: Ruleset): Judge {
+function createSideExplainer(objects: ObjectSet, ruleset: Ruleset): SideExplainer {
   const evaluate = createEvaluator(ruleset);
   const findRules = createRuleFinder(ruleset);
   const subjects = new Map(ruleset.subjects.map((subject) => [subject.workload, subject]));

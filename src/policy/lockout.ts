@@ -8,7 +8,7 @@
  * could not be opened again. A server of the agents' store or source is cut off where it may not be reached from
  * any address of some declared node: nothing that mends it could reach that node any more.
  */
-import type { ControlServer, Lifelines, Session } from "../model/management-access.js";
+import type { ControlServer, ManagementAccess, Session } from "../model/management-access.js";
 import type { Ruleset, Subject } from "../model/ruleset.js";
 import type { ObjectSet } from "../model/state.js";
 import { createEvaluator, type Evaluator } from "./evaluate.js";
@@ -32,7 +32,7 @@ export function clientsOf(objects: ObjectSet): readonly Client[] {
 /** One sentence for each lifeline that would be cut; none where the ruleset is safe. */
 export function findLockouts(
   ruleset: Ruleset,
-  { agent, sessions, servers }: Lifelines,
+  { agent, sessions, servers }: ManagementAccess,
   clients: readonly Client[],
 ): readonly string[] {
   const holding = ruleset.subjects.find(({ cgroup }) => agent !== null && holds(cgroup, agent));

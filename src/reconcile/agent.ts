@@ -3,10 +3,10 @@
  * process, until the signal aborts. Stopping it leaves enforcement in force.
  */
 import type { Source } from "../interfaces/source.js";
-import type { StateCopy } from "../interfaces/last-good.js";
+import type { LastGoodState } from "../interfaces/last-good.js";
 import { EnforcerError, type Enforcer } from "../interfaces/enforcer.js";
 import type { FlowFeed } from "../interfaces/flows.js";
-import type { LifelineReader } from "../interfaces/management-access.js";
+import type { ManagementAccessReader } from "../interfaces/management-access.js";
 import type { Store } from "../interfaces/store.js";
 import { StoreError } from "../interfaces/store.js";
 import type { Clock, Logger, Random } from "../interfaces/system.js";
@@ -16,7 +16,7 @@ import { Election } from "./election.js";
 import { Follower } from "./follower.js";
 import { Leader } from "./leader.js";
 import { Pruner } from "./pruner.js";
-import { Wakeup, forwardEvents, runLoop } from "./loop.js";
+import { Notifier, forwardEvents, runLoop } from "./loop.js";
 import { OperationError } from "../model/operation-error.js";
 import type { Settings } from "../settings/settings.js";
 import { lockoutsOf } from "../operations/change/lockout.js";
@@ -27,24 +27,24 @@ export interface AgentDeps {
   /** Null where this agent polls nothing: it follows, and may lead without a duty. */
   readonly source: Source | null;
   readonly enforcer: Enforcer;
-  readonly copy: StateCopy | null;
+  readonly lastGood: LastGoodState | null;
   /** See FollowerDeps. */
-  readonly lifelines: LifelineReader | null;
+  readonly managementAccess: ManagementAccessReader | null;
   readonly read: typeof readManifests;
   readonly clock: Clock;
   readonly random: Random;
   readonly logger: Logger;
   readonly telemetry: Telemetry;
   /** Whether the process that a holder id names still runs on this machine; true where that cannot be told. */
-  readonly isHolderAlive: (holder: string) => boolean;
+  readonly isProcessAlive: (holder: string) => boolean;
   /** Opens the agent's HTTP endpoint; null where it has none. */
-  readonly serve: (probes: Probes) => Promise<{ readonly address: string; close(): Promise<void> }> | null;
+  readonly serve: (probes: AgentProbes) => Promise<{ readonly address: string; close(): Promise<void> }> | null;
   /** Serves what the backend decides to readers on this machine. */
   readonly serveFlows: (feed: FlowFeed) => Promise<{ close(): Promise<void> }>;
 }
 
 /** Null where all is well; else why not. */
-export interface Probes {
+export interface AgentProbes {
   /** Are the loops alive? */
   health(): string | null;
   /** Does this node enforce head? */
@@ -66,10 +66,10 @@ export interface AgentOptions extends Pick<
 export async function reconcileOnce(deps: AgentDeps, options: AgentOptions): Promise<void> {
   const agent = new Agent(deps, options);
   try {
-    await agent.standFast();
-    if (!(await agent.tryClaim())) return await agent.followAlone();
+    await agent.restoreLastGood();
+    if (!(await agent.acquireNodeLease())) return await agent.followAlone();
     if (deps.source !== null) {
-      await agent.beat();
+      await agent.renewNodeLease();
       await agent.lead().catch((error: unknown) => deps.logger.warn("the source was not polled", { error }));
     }
     await agent.follow();
@@ -84,8 +84,8 @@ export async function runAgent(deps: AgentDeps, options: AgentOptions, signal: A
   const agent = new Agent(deps, options);
   let server: Awaited<ReturnType<AgentDeps["serve"]>> = null;
   try {
-    await agent.standFast();
-    const isAlone = !(await agent.tryClaim());
+    await agent.restoreLastGood();
+    const isAlone = !(await agent.acquireNodeLease());
     server = await deps.serve(agent);
     deps.logger.info("agent started", {
       node: options.node,
@@ -104,13 +104,13 @@ export async function runAgent(deps: AgentDeps, options: AgentOptions, signal: A
 
 const FLOWS_RETRY_MS = 10_000;
 
-class Agent implements Probes {
+class Agent implements AgentProbes {
   readonly #election: Election;
   readonly #leader: Leader | null;
   readonly #follower: Follower;
   readonly #pruner: Pruner;
-  readonly #leaderWakeup = new Wakeup();
-  readonly #followerWakeup = new Wakeup();
+  readonly #leaderNotifier = new Notifier();
+  readonly #followerNotifier = new Notifier();
   #lastFollowed: number;
   #lastError: string | null = null;
   #isClaimed = false;
@@ -121,16 +121,16 @@ class Agent implements Probes {
     private readonly deps: AgentDeps,
     private readonly options: AgentOptions,
   ) {
-    const { store, clock, source, lifelines } = deps;
+    const { store, clock, source, managementAccess } = deps;
     const { node, holder, election } = options;
     this.#election = new Election(store, clock, { id: node, holder, ttlMs: election.sessionTtlMs });
     // Sessions come and go, and are each machine's own agent's to mind: they decide over no commit.
-    const lines = lifelines && {
-      ownCgroup: () => lifelines.ownCgroup(),
-      servers: () => lifelines.servers(),
+    const withoutSessions = managementAccess && {
+      ownCgroup: () => managementAccess.ownCgroup(),
+      servers: () => managementAccess.servers(),
       sessions: () => Promise.resolve([]),
     };
-    const lockouts = { store, node, boot: options.boot, lifelines: lines };
+    const lockouts = { store, node, boot: options.boot, managementAccess: withoutSessions };
     this.#leader =
       source === null
         ? null
@@ -152,7 +152,7 @@ class Agent implements Probes {
    * gets what it had from the copy on this node's disk.
    * @throws OperationError `agent-running` where another process of this machine enforces for this node
    */
-  async standFast(): Promise<void> {
+  async restoreLastGood(): Promise<void> {
     try {
       await this.deps.enforcer.open();
     } catch (error) {
@@ -162,7 +162,7 @@ class Agent implements Probes {
         `another agent already runs for node ${this.options.node}: ${error.message}`,
       );
     }
-    await this.#follower.recall().catch((error: unknown) => {
+    await this.#follower.loadLastGood().catch((error: unknown) => {
       this.deps.logger.warn("the copy on this node's disk was not enforced", { error });
     });
   }
@@ -172,7 +172,7 @@ class Agent implements Probes {
    * store that refuses is as good as away for a node that enforces something. That no other agent of this
    * machine has it is the enforcer's to see meanwhile.
    */
-  async tryClaim(): Promise<boolean> {
+  async acquireNodeLease(): Promise<boolean> {
     try {
       await this.claim();
       return true;
@@ -196,11 +196,11 @@ class Agent implements Probes {
 
   /** One agent a node. A holder that died without a word (SIGKILL) is succeeded at once. */
   async claim(): Promise<void> {
-    const { store, clock, isHolderAlive, logger } = this.deps;
+    const { store, clock, isProcessAlive, logger } = this.deps;
     const { node: id, address, holder, election } = this.options;
     const { electionTimeoutMs } = election;
     let { held } = await store.heartbeat({ id, address, holder }, electionTimeoutMs);
-    if (held !== null && !isHolderAlive(held)) {
+    if (held !== null && !isProcessAlive(held)) {
       logger.info("succeeding an agent that is gone", { holder: held });
       await store.endHeartbeat(id, held);
       // Where this node may not lead any more: that lease runs out by itself.
@@ -224,7 +224,7 @@ class Agent implements Probes {
    * Tells readers what the backend decides. Enforcement does not depend on it: what goes wrong here is said, and tried
    * again.
    */
-  async tellFlows(signal: AbortSignal): Promise<void> {
+  async serveFlowEvents(signal: AbortSignal): Promise<void> {
     const { enforcer, serveFlows, logger, clock } = this.deps;
     while (!signal.aborted && enforcer.flowSource !== null) {
       let server: Awaited<ReturnType<AgentDeps["serveFlows"]>> | null = null;
@@ -242,7 +242,7 @@ class Agent implements Probes {
   }
 
   /** Renews the heartbeat and leadership. @throws OperationError `agent-replaced` where another agent took the node */
-  async beat(): Promise<void> {
+  async renewNodeLease(): Promise<void> {
     const { store, telemetry, logger } = this.deps;
     const { node: id, address, holder, election } = this.options;
     const campaign = async () => {
@@ -261,7 +261,7 @@ class Agent implements Probes {
     if (!changed) return;
     if (isLeader) telemetry.elected();
     logger.info(isLeader ? "leading" : "following", { leader: this.#election.leader });
-    this.#leaderWakeup.notify();
+    this.#leaderNotifier.notify();
   }
 
   /** A node whose role in the store may not lead follows; the heartbeat before has shown that it may do that. */
@@ -306,9 +306,9 @@ class Agent implements Probes {
     const loop = { ...this.deps, signal: stopped };
     const { source, checkIntervalMs, election } = this.options;
     const failures: OperationError[] = [];
-    const beat = async () => {
+    const heartbeat = async () => {
       try {
-        await this.beat();
+        await this.renewNodeLease();
       } catch (error) {
         if (!(error instanceof OperationError)) throw error;
         failures.push(error);
@@ -318,19 +318,21 @@ class Agent implements Probes {
     await Promise.all([
       runLoop(
         { ...loop, name: "heartbeat", intervalMs: election.heartbeatIntervalMs, jitter: 0.1 },
-        new Wakeup(),
-        beat,
+        new Notifier(),
+        heartbeat,
       ),
-      runLoop({ ...loop, name: "source poll", intervalMs: source.intervalMs, jitter: 0.1 }, this.#leaderWakeup, () =>
+      runLoop({ ...loop, name: "source poll", intervalMs: source.intervalMs, jitter: 0.1 }, this.#leaderNotifier, () =>
         this.lead(),
       ),
-      runLoop({ ...loop, name: "reconciliation", intervalMs: checkIntervalMs, jitter: 0.1 }, this.#followerWakeup, () =>
-        this.follow(),
+      runLoop(
+        { ...loop, name: "reconciliation", intervalMs: checkIntervalMs, jitter: 0.1 },
+        this.#followerNotifier,
+        () => this.follow(),
       ),
       // A hundred nodes report after each commit; only the commit itself is news to a follower.
-      forwardEvents((watching) => this.deps.store.watch(watching, ["head"]), [this.#followerWakeup], loop),
-      forwardEvents((watching) => this.deps.enforcer.watch(watching), [this.#followerWakeup], loop),
-      this.tellFlows(stopped),
+      forwardEvents((watching) => this.deps.store.watch(watching, ["head"]), [this.#followerNotifier], loop),
+      forwardEvents((watching) => this.deps.enforcer.watch(watching), [this.#followerNotifier], loop),
+      this.serveFlowEvents(stopped),
     ]);
     for (const failure of failures) throw failure;
   }

@@ -6,7 +6,7 @@ import type { DesiredState, Revision } from "../model/state.js";
 import { describeDeletion, massDeletion } from "../plan/deletions.js";
 import { isUnchanged } from "../plan/plan.js";
 
-export interface Candidate {
+export interface CommitCandidate {
   readonly desired: DesiredState;
   readonly tip: string;
   readonly head: Revision | null;
@@ -23,7 +23,7 @@ export interface Candidate {
 }
 
 /** Why the commit is held, as a sentence; null where it is not, or somebody has confirmed this very commit. */
-export function holdReason(candidate: Candidate): string | null {
+export function holdReason(candidate: CommitCandidate): string | null {
   const { tip, acceptedCommit, isRewritten, isSigned } = candidate;
   if (isConfirmed(candidate)) return null;
   const short = tip.slice(0, 12);
@@ -37,12 +37,12 @@ export function holdReason(candidate: Candidate): string | null {
 }
 
 /** By an approval, or by an apply of exactly this commit, which is what head then holds. */
-function isConfirmed({ desired, tip, head, approvedCommit }: Candidate): boolean {
+function isConfirmed({ desired, tip, head, approvedCommit }: CommitCandidate): boolean {
   if (approvedCommit === tip) return true;
   return head !== null && head.source.commit === tip && !head.source.dirty && isUnchanged(desired, head);
 }
 
-function deletionOf({ desired, tip, head, acceptedCommit, maxDeletePercent }: Candidate): string | null {
+function deletionOf({ desired, tip, head, acceptedCommit, maxDeletePercent }: CommitCandidate): string | null {
   if (head === null || head.entries.length === 0) return null;
   if (desired.objects.size === 0) return "has no objects at all";
   // What an operator committed over an accepted commit is given back without asking.

@@ -12,7 +12,7 @@ import {
 } from "../model/flow.js";
 import { suggest } from "../model/suggest.js";
 import type { FlowNames } from "../policy/flow-names.js";
-import type { FlowBooks, FlowFeed, FlowRecord, FlowSource } from "../interfaces/flows.js";
+import type { EventStatistics, FlowFeed, FlowRecord, FlowSource } from "../interfaces/flows.js";
 import type { Clock } from "../interfaces/system.js";
 import type { Telemetry } from "../interfaces/telemetry.js";
 
@@ -22,16 +22,16 @@ export interface FlowDeps {
 }
 
 /** What is remembered for readers that come later. */
-const REMEMBERED = 2_048;
+const RECENT = 2_048;
 /** What one reader may have before it, beside what is remembered. */
 const QUEUE = 8_192;
-/** After the last event the books are looked at once more: what was limited at the end is told too. */
+/** After the last event the statistics are looked at once more: what was limited at the end is told too. */
 const SETTLE_MS = 1_000;
 
 export class FlowHub implements FlowFeed {
-  readonly #remembered: FlowMessage[] = [];
+  readonly #recent: FlowMessage[] = [];
   readonly #readers = new Set<Reader>();
-  #books: FlowBooks;
+  #statistics: EventStatistics;
 
   constructor(
     private readonly source: FlowSource,
@@ -40,17 +40,17 @@ export class FlowHub implements FlowFeed {
     /** Of the state in force. */
     private readonly names: () => FlowNames,
   ) {
-    this.#books = source.books();
+    this.#statistics = source.statistics();
   }
 
   /** Reads until the signal aborts. Its readers end with it. */
   async run(signal: AbortSignal): Promise<void> {
     let settle = new AbortController();
-    this.deps.telemetry.flows(this.#books);
+    this.deps.telemetry.flows(this.#statistics);
     try {
       for await (const records of this.source.flows(signal)) {
         settle.abort();
-        for (const record of records) this.#tell(nameFlow(record, this.node, this.names()));
+        for (const record of records) this.#emit(nameFlow(record, this.node, this.names()));
         this.#audit();
         settle = new AbortController();
         void this.#auditLater(AbortSignal.any([signal, settle.signal]));
@@ -68,21 +68,21 @@ export class FlowHub implements FlowFeed {
 
   /** Tells what was limited or lost since the last time. */
   #audit(): void {
-    const before = this.#books;
-    const books = this.source.books();
-    this.#books = books;
-    this.deps.telemetry.flows(books);
-    const [limited, lost] = [Number(books.limited - before.limited), Number(books.lost - before.lost)];
-    if (limited > 0 || lost > 0) this.#tell(this.#gap({ limited, lost, dropped: 0 }));
+    const before = this.#statistics;
+    const statistics = this.source.statistics();
+    this.#statistics = statistics;
+    this.deps.telemetry.flows(statistics);
+    const [limited, lost] = [Number(statistics.limited - before.limited), Number(statistics.lost - before.lost)];
+    if (limited > 0 || lost > 0) this.#emit(this.#gap({ limited, lost, dropped: 0 }));
   }
 
   #gap(counts: Pick<FlowGap, "limited" | "lost" | "dropped">): FlowGap {
     return { kind: "gap", time: new Date(this.deps.clock.now()).toISOString(), ...counts };
   }
 
-  #tell(message: FlowMessage): void {
-    this.#remembered.push(message);
-    if (this.#remembered.length > REMEMBERED) this.#remembered.shift();
+  #emit(message: FlowMessage): void {
+    this.#recent.push(message);
+    if (this.#recent.length > RECENT) this.#recent.shift();
     for (const reader of this.#readers) reader.offer(message);
   }
 
@@ -90,12 +90,12 @@ export class FlowHub implements FlowFeed {
   refuse({ workload }: FlowQuery): FlowRefusal | null {
     const { workloads } = this.names();
     if (workload === null || workloads === null || workloads.includes(workload)) return null;
-    if (this.#remembered.some((message) => message.kind === "verdict" && message.workload === workload)) return null;
+    if (this.#recent.some((message) => message.kind === "verdict" && message.workload === workload)) return null;
     return { kind: "refusal", node: this.node, workload, meant: suggest(workload, workloads) ?? null };
   }
 
   async *open(query: FlowQuery, signal: AbortSignal): AsyncIterable<FlowMessage> {
-    const reader = new Reader(query, this.#remembered);
+    const reader = new Reader(query, this.#recent);
     if (query.follow && !signal.aborted) {
       this.#readers.add(reader);
       signal.addEventListener("abort", () => reader.end(), { once: true });

@@ -5,7 +5,7 @@
  */
 import type { KeyedDiff } from "../diff/keyed.js";
 import { isEmptyDiff } from "../diff/keyed.js";
-import { diffEnforcement, judgeSubjects, listDrift, movedWorkloads, withoutRestarts } from "../diff/drift.js";
+import { diffEnforcement, confirmSubjects, listDrift, movedWorkloads, withoutRestarts } from "../diff/drift.js";
 import type { ControlServer } from "../model/management-access.js";
 import type { Ruleset } from "../model/ruleset.js";
 import { refKey, type CommittedState, type ObjectSet, type Revision } from "../model/state.js";
@@ -13,10 +13,10 @@ import type { DriftKind, NodeStatus, SubjectStatus } from "../model/status.js";
 import { compile, RulesetCompiler } from "../policy/compile/compile.js";
 import { nameFlows, NO_NAMES, type FlowNames } from "../policy/flow-names.js";
 import { clientsOf, findLockouts, type Client } from "../policy/lockout.js";
-import type { StateCopy } from "../interfaces/last-good.js";
+import type { LastGoodState } from "../interfaces/last-good.js";
 import type { EnforcementItem, Enforcer, ItemSet, Observation } from "../interfaces/enforcer.js";
 import { EnforcerError } from "../interfaces/enforcer.js";
-import type { LifelineReader } from "../interfaces/management-access.js";
+import type { ManagementAccessReader } from "../interfaces/management-access.js";
 import type { Store } from "../interfaces/store.js";
 import { StoreError } from "../interfaces/store.js";
 import type { Clock, Logger } from "../interfaces/system.js";
@@ -26,9 +26,9 @@ export interface FollowerDeps {
   readonly store: Store;
   readonly enforcer: Enforcer;
   /** The last enforced state, for a start with the store away; null where none is kept. */
-  readonly copy: StateCopy | null;
+  readonly lastGood: LastGoodState | null;
   /** What no ruleset may cut; null where that is allowed, or nothing is enforced. */
-  readonly lifelines: LifelineReader | null;
+  readonly managementAccess: ManagementAccessReader | null;
   readonly clock: Clock;
   readonly logger: Logger;
   readonly telemetry: Telemetry;
@@ -137,7 +137,7 @@ export class Follower {
     if (target === null) return [];
     try {
       const observed = await this.deps.enforcer.observe(target.ruleset);
-      return judgeSubjects(observed.subjects, diffEnforcement(target.items, observed));
+      return confirmSubjects(observed.subjects, diffEnforcement(target.items, observed));
     } catch (error) {
       // The machine cannot be read either; why, the message says already.
       if (error instanceof EnforcerError) return [];
@@ -148,7 +148,7 @@ export class Follower {
   /** Why it failed, or null; it never hides what led to it. */
   async #fallBack(): Promise<unknown> {
     try {
-      if (this.#good === null) await this.recall();
+      if (this.#good === null) await this.loadLastGood();
       else await this.#enforce(this.#good, { isFallback: true });
       return null;
     } catch (error) {
@@ -160,8 +160,8 @@ export class Follower {
    * Enforces the copy of the last good state: what a start has to go by while the store is away. A kernel
    * that enforces already, and something else, is left as it is: the copy may be the older of the two.
    */
-  async recall(): Promise<void> {
-    const state = (await this.deps.copy?.read()) ?? null;
+  async loadLastGood(): Promise<void> {
+    const state = (await this.deps.lastGood?.read()) ?? null;
     if (state === null) return;
     const target = this.#compile(state, (await this.deps.discover?.()) ?? NOTHING);
     const observed = await this.deps.enforcer.observe(target.ruleset);
@@ -186,7 +186,7 @@ export class Follower {
   async #readTarget(head: number | null): Promise<Target | null> {
     const { store } = this.deps;
     if (head === null) {
-      if (this.#good === null) await this.recall();
+      if (this.#good === null) await this.loadLastGood();
       if (this.#good === null) return null;
       throw new StoreError(
         "revision-missing",
@@ -259,10 +259,10 @@ export class Follower {
 
   /** What is in force already is not asked again: a session that it denies was opened around it. @throws LockoutError */
   async #refuseLockout({ ruleset, clients }: Target): Promise<void> {
-    const { lifelines } = this.deps;
-    if (lifelines === null || !this.#enforces) return;
-    const [sessions, servers] = await Promise.all([lifelines.sessions(), lifelines.servers()]);
-    const found = findLockouts(ruleset, { agent: lifelines.ownCgroup(), sessions, servers }, clients);
+    const { managementAccess } = this.deps;
+    if (managementAccess === null || !this.#enforces) return;
+    const [sessions, servers] = await Promise.all([managementAccess.sessions(), managementAccess.servers()]);
+    const found = findLockouts(ruleset, { agent: managementAccess.ownCgroup(), sessions, servers }, clients);
     if (found.length === 0) return;
     throw new LockoutError(`not enforced, since it would lock out: ${found.join("; ")}; allowLockout lets it`);
   }
@@ -279,7 +279,7 @@ export class Follower {
     const { logger, telemetry } = this.deps;
     const { left, healed } = outcome;
     const drift = listDrift(left);
-    const subjects = judgeSubjects(observed.subjects, left);
+    const subjects = confirmSubjects(observed.subjects, left);
     telemetry.packets(observed.packets);
     if (drift.length === 0) {
       if (this.#enforced?.revision !== target.revision.number && this.#enforces) {
@@ -288,7 +288,7 @@ export class Follower {
           subjects: target.ruleset.subjects.length,
         });
       }
-      this.#tellMoves(subjects);
+      this.#reportMoves(subjects);
       if (this.#enforces) telemetry.inForce(target.revision.number);
       this.#enforced = { revision: target.revision.number, digest: target.ruleset.digest };
       this.#good = target;
@@ -318,7 +318,7 @@ export class Follower {
   }
 
   /** Cgroups come and go with what runs in them. Called where all of the ruleset is in force. */
-  #tellMoves(subjects: readonly SubjectStatus[]): void {
+  #reportMoves(subjects: readonly SubjectStatus[]): void {
     const { logger } = this.deps;
     const before = new Map(this.#seen.map(({ workload, place }) => [workload, place]));
     for (const workload of movedWorkloads(this.#seen, subjects))
@@ -331,7 +331,7 @@ export class Follower {
 
   /** A disk that is full is no reason to stop: the copy of an earlier revision is still there. */
   async #keep({ revision }: Target): Promise<void> {
-    const { copy, logger } = this.deps;
+    const { lastGood: copy, logger } = this.deps;
     const state = this.#unproven;
     if (copy === null || !this.#enforces || state?.revision.number !== revision.number) return;
     try {
@@ -370,18 +370,24 @@ export class Follower {
       if (kinds[kind] > 0) this.deps.telemetry.drift(kind, kinds[kind]);
     }
     this.deps.logger.warn("drift found", { drift });
-    const judged = judgeSubjects(subjects, found);
-    await this.#report({ attempted: target.revision.number, state: "Drifted", message: null, drift, subjects: judged });
+    const confirmed = confirmSubjects(subjects, found);
+    await this.#report({
+      attempted: target.revision.number,
+      state: "Drifted",
+      message: null,
+      drift,
+      subjects: confirmed,
+    });
   }
 
   /** For whoever plans elsewhere. Looking through all processes is not for each run. */
   async #readServers(): Promise<readonly ControlServer[]> {
-    const { lifelines, clock } = this.deps;
-    if (lifelines === null || !this.#enforces) return [];
+    const { managementAccess, clock } = this.deps;
+    if (managementAccess === null || !this.#enforces) return [];
     const known = this.#servers;
     if (known !== null && clock.monotonic() - known.at < STATUS_REFRESH_MS) return known.servers;
     // It is for others to know; that it cannot be told is no reason to be silent about the rest.
-    const servers = await lifelines.servers().catch(() => []);
+    const servers = await managementAccess.servers().catch(() => []);
     this.#servers = { servers, at: clock.monotonic() };
     return servers;
   }
@@ -393,8 +399,8 @@ export class Follower {
   async #report(
     content: Pick<NodeStatus, "state" | "message" | "drift" | "subjects"> & { readonly attempted: number | null },
   ): Promise<void> {
-    const { clock, store, enforcer, telemetry, lifelines } = this.deps;
-    const agentCgroup = (this.#enforces ? lifelines?.ownCgroup() : null) ?? null;
+    const { clock, store, enforcer, telemetry, managementAccess } = this.deps;
+    const agentCgroup = (this.#enforces ? managementAccess?.ownCgroup() : null) ?? null;
     const servers = await this.#readServers();
     telemetry.stalled(content.state === "Stalled");
     this.#problem = content.state === "InSync" ? null : (content.message ?? content.drift[0]?.detail ?? content.state);

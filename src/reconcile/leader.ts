@@ -48,7 +48,7 @@ type Finding = Accepted &
 
 const MAX_REPORTED_DIAGNOSTICS = 20;
 
-/** What a commit is judged by, beside itself. */
+/** What a commit is assessed by, beside itself. */
 interface Situation {
   readonly tip: string;
   readonly head: number | null;
@@ -81,7 +81,7 @@ export class Leader {
     readonly finding: Finding;
   } | null = null;
   /** When the suspension began that was last told of. */
-  #toldSuspension: string | null = null;
+  #reportedSuspension: string | null = null;
 
   constructor(
     private readonly deps: LeaderDeps,
@@ -97,7 +97,7 @@ export class Leader {
       this.deps.telemetry.suspended(false);
       return;
     }
-    const { suspension, approval } = await this.deps.store.readOrders();
+    const { suspension, approval } = await this.deps.store.readSourceControl();
     if (this.#isSuspended(suspension)) return;
     try {
       const tip = await this.deps.source.readTip();
@@ -136,15 +136,15 @@ export class Leader {
   #isSuspended(suspension: Suspension | null): boolean {
     const { telemetry, logger } = this.deps;
     telemetry.suspended(suspension !== null);
-    if (this.#toldSuspension !== (suspension?.since ?? null)) {
-      this.#toldSuspension = suspension?.since ?? null;
+    if (this.#reportedSuspension !== (suspension?.since ?? null)) {
+      this.#reportedSuspension = suspension?.since ?? null;
       if (suspension === null) logger.info("the source is followed again");
       else logger.warn("the source is suspended, nothing of it is committed", { ...suspension });
     }
     return suspension !== null;
   }
 
-  /** Null as in `#judge`: nothing is settled. */
+  /** Null as in `#assess`: nothing is settled. */
   async #settle({ tip, head, approval, fence }: Situation): Promise<Finding | null> {
     const { store } = this.deps;
     const last = await store.readSourceStatus();
@@ -152,7 +152,7 @@ export class Leader {
     const { unverified } = found.snapshot;
     if (unverified) return this.#refuseUnverified(found, unverified, last);
     const revision = head === null ? null : await store.readRevision(head);
-    const finding = await this.#judge(found, revision, approval, fence);
+    const finding = await this.#assess(found, revision, approval, fence);
     if (finding === null) return null;
     const { rewrittenFrom } = found;
     const whole = rewrittenFrom === null ? finding : { ...finding, rewrittenFrom };
@@ -162,9 +162,9 @@ export class Leader {
       this.#refused = { commit: tip, head, approved, objects: finding.objects, finding: whole };
       return whole;
     }
-    // The head that was judged, or made; what came after it is judged by the next run.
-    const judged = finding.state === "Synced" ? (finding.acceptedRevision ?? head) : head;
-    this.#settled = { commit: tip, head: judged, approved: approval?.commit ?? null, finding: whole };
+    // The head that was assessed, or made; what came after it is assessed by the next run.
+    const assessed = finding.state === "Synced" ? (finding.acceptedRevision ?? head) : head;
+    this.#settled = { commit: tip, head: assessed, approved: approval?.commit ?? null, finding: whole };
     return whole;
   }
 
@@ -190,7 +190,7 @@ export class Leader {
   }
 
   /** Null where leadership was lost, or the source was suspended meanwhile. */
-  async #judge(
+  async #assess(
     { tip, snapshot, accepted, rewrittenFrom }: Found,
     head: Revision | null,
     approval: Approval | null,
@@ -239,7 +239,7 @@ export class Leader {
     return { state: "Rejected", message, observedCommit: tip, ...accepted, diagnostics: errors };
   }
 
-  /** Null as in `#judge`. */
+  /** Null as in `#assess`. */
   async #accept(
     desired: DesiredState,
     tip: string,
@@ -275,7 +275,7 @@ export class Leader {
     return committed === null ? null : synced(committed);
   }
 
-  /** Null as in `#judge`. @throws where the race for head was */
+  /** Null as in `#assess`. @throws where the race for head was */
   async #commit(desired: DesiredState, head: Revision | null, fence: Fence): Promise<Revision | null> {
     const { store, clock, random, logger, telemetry } = this.deps;
     const started = clock.monotonic();

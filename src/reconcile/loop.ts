@@ -6,7 +6,7 @@
 import type { Clock, Logger, Random } from "../interfaces/system.js";
 
 /** Coalesces wake-ups. One that comes while nobody waits is kept for the next wait. */
-export class Wakeup {
+export class Notifier {
   #pending = false;
   #wake: (() => void) | undefined;
 
@@ -48,7 +48,7 @@ const RETRY_MIN_MS = 200;
 const RETRY_MAX_MS = 30_000;
 
 /** Runs until the signal aborts. `run` reports its own failures; it throws only to be tried again sooner. */
-export async function runLoop(options: LoopOptions, wakeup: Wakeup, run: () => Promise<void>): Promise<void> {
+export async function runLoop(options: LoopOptions, notifier: Notifier, run: () => Promise<void>): Promise<void> {
   const { clock, random, logger, signal, name } = options;
   const isOver = (): boolean => signal.aborted;
   let failures = 0;
@@ -67,21 +67,21 @@ export async function runLoop(options: LoopOptions, wakeup: Wakeup, run: () => P
       const why = error instanceof Error ? error.message : String(error);
       logger.warn(`${name} failed, trying again in ${Math.round(delayMs)} ms: ${why}`, { error });
     }
-    await wakeup.wait(delayMs, clock, signal);
+    await notifier.wait(delayMs, clock, signal);
   }
 }
 
 /** Turns every event of a watch into a wake-up of each loop; watches again, with a pause, when the watch ends or fails. */
 export async function forwardEvents(
   watch: (signal: AbortSignal) => AsyncIterable<unknown>,
-  wakeups: readonly Wakeup[],
+  wakeups: readonly Notifier[],
   options: { readonly clock: Clock; readonly logger: Logger; readonly signal: AbortSignal },
 ): Promise<void> {
   while (!options.signal.aborted) {
     try {
       const events = watch(options.signal)[Symbol.asyncIterator]();
       while ((await events.next()).done !== true) {
-        for (const wakeup of wakeups) wakeup.notify();
+        for (const notifier of wakeups) notifier.notify();
       }
     } catch (error) {
       options.logger.warn("watch of the store ended, watching again", { error });

@@ -18,7 +18,7 @@ export interface Invocation {
   readonly environment: Readonly<Record<string, string | undefined>>;
   readonly machine: Machine;
   /** Why another user than root can change a file; null where none can. */
-  readonly heldByOthers: (path: string) => string | null;
+  readonly writableByOthers: (path: string) => string | null;
   /** The machine's file; another one in tests. */
   readonly systemFile?: string;
 }
@@ -92,9 +92,9 @@ async function readNamed(path: string): Promise<SettingsLayer> {
 }
 
 /** Null where there is no file. A symbolic link to a missing file is an error: somebody meant a file to be there. */
-async function readFound(path: string, { machine, heldByOthers }: Invocation): Promise<SettingsLayer | null> {
+async function readFound(path: string, { machine, writableByOthers }: Invocation): Promise<SettingsLayer | null> {
   if (!(await isThere(path))) return null;
-  const why = machine.isRoot ? heldByOthers(path) : null;
+  const why = machine.isRoot ? writableByOthers(path) : null;
   if (why !== null)
     throw new OperationError(
       "invalid-settings",

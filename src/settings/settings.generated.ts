@@ -1,7 +1,7 @@
 /** Generated from schemas/config.schema.json by schemas/generate.mjs; do not edit. The settings by the parts that need them. */
 import { SETTINGS } from "./table.generated.js";
 import type { Read } from "./read.js";
-import { absolutePath, bool, commitId, duration, folder, hostAndPort, integer, listenAddress, nodeName, oneOf, store, text, type HostAndPort, type StoreUrl } from "./types.js";
+import { absolutePath, bool, choice, commitId, duration, folder, hostAndPort, integer, listenAddress, nodeName, store, text, type HostAndPort, type StoreUrl } from "./types.js";
 
 export interface VerifySettings {
   /** Absolute path of a file of allowed SSH keys, as `ssh-keygen -Y verify` reads it. Default: none. */
@@ -91,11 +91,11 @@ export function readSettings(read: Read): SettingValues {
   return {
     stateDir: read("stateDir", folder),
     store: read("store", store),
-    logLevel: read("logLevel", oneOf(SETTINGS.logLevel.choices)),
-    logFormat: read("logFormat", oneOf(SETTINGS.logFormat.choices)),
+    logLevel: read("logLevel", choice(SETTINGS.logLevel.choices)),
+    logFormat: read("logFormat", choice(SETTINGS.logFormat.choices)),
     node: read("node", nodeName),
     address: read("address", hostAndPort),
-    backend: read("backend", oneOf(SETTINGS.backend.choices)),
+    backend: read("backend", choice(SETTINGS.backend.choices)),
     listen: read("listen", listenAddress),
     checkIntervalMs: read("checkInterval", duration),
     pinRoot: read("pinRoot", absolutePath),

@@ -27,7 +27,7 @@ export interface HostAndPort {
   readonly port: number;
 }
 
-export function oneOf<const T extends string>(words: readonly T[]): Parse<T> {
+export function choice<const T extends string>(words: readonly T[]): Parse<T> {
   return (text) => words.find((word) => word === text) ?? new Wanted(`one of ${words.join(", ")}`);
 }
 

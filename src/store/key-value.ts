@@ -7,23 +7,23 @@
  *  - failures are StoreErrors.
  */
 
-export interface TableReader {
+export interface KeyValueReader {
   get(key: string): string | undefined;
   /** Keys that begin with the prefix and their values, in the order of the keys. */
   entries(prefix: string): Iterable<readonly [key: string, value: string]>;
 }
 
-export interface TableWriter extends TableReader {
+export interface KeyValueWriter extends KeyValueReader {
   put(key: string, value: string): void;
   remove(key: string): void;
 }
 
-export interface Table {
+export interface KeyValueStore {
   readonly backend: string;
   /** How often a watcher looks by itself, in milliseconds, in case no wake-up came. */
   readonly pollMs: number;
-  read<T>(work: (reader: TableReader) => T): Promise<T>;
-  write<T>(work: (writer: TableWriter) => T): Promise<T>;
+  read<T>(work: (reader: KeyValueReader) => T): Promise<T>;
+  write<T>(work: (writer: KeyValueWriter) => T): Promise<T>;
   /** Wakes the listeners of every process that has the table open. */
   announce(): void;
   /** Calls `wake` on every announcement, also when in doubt, until the returned function is called. */

@@ -2,7 +2,7 @@
  * LocalStore: the Store of one machine, on any Table. Memory and embedded differ in their table
  * alone. Each method is one transaction, so that what it returns is one moment's truth.
  */
-import type { Approval, Orders, Suspension } from "../model/source-control.js";
+import type { Approval, SourceControl, Suspension } from "../model/source-control.js";
 import type { CommittedState, Revision, StateObject } from "../model/state.js";
 import { refKey } from "../model/state.js";
 import type { Heartbeat, Member, NodeStatus, SourceStatus } from "../model/status.js";
@@ -24,16 +24,16 @@ import { nextRevision, numberAfter, stageObjects } from "./next-revision.js";
 import { inForce } from "./suspension.js";
 import { pruneTable, type PruneBounds, type Pruned } from "./prune.js";
 import * as records from "./records.js";
-import type { Table, TableReader, TableWriter } from "./key-value.js";
+import type { KeyValueStore, KeyValueReader, KeyValueWriter } from "./key-value.js";
 
 export class LocalStore implements Store {
-  readonly #table: Table;
+  readonly #table: KeyValueStore;
   readonly #clock: Clock;
   /** Wakes the watchers of this handle; they end when it is closed. */
   readonly #wakers = new Set<() => void>();
   #closed = false;
 
-  constructor(table: Table, clock: Clock) {
+  constructor(table: KeyValueStore, clock: Clock) {
     this.#table = table;
     this.#clock = clock;
   }
@@ -190,10 +190,10 @@ export class LocalStore implements Store {
   }
 
   async heartbeat(
-    beat: { readonly id: string; readonly address: string; readonly holder: string },
+    node: { readonly id: string; readonly address: string; readonly holder: string },
     ttlMs: number,
   ): Promise<{ readonly held: string | null }> {
-    const { id, address, holder } = beat;
+    const { id, address, holder } = node;
     const { held, news } = await this.#write((writer) => {
       const now = this.#clock.now();
       const old = optionalRecord(writer, keys.live(id), records.isLiveRecord);
@@ -252,7 +252,7 @@ export class LocalStore implements Store {
     return this.#read((reader) => optionalRecord(reader, keys.source, records.isSourceStatus));
   }
 
-  async readOrders(): Promise<Orders> {
+  async readSourceControl(): Promise<SourceControl> {
     return this.#read((reader) => ({
       suspension: inForce(suspensionOf(reader), this.#clock.now()),
       approval: optionalRecord(reader, keys.approval, records.isApproval),
@@ -325,18 +325,18 @@ export class LocalStore implements Store {
     await this.#table.close();
   }
 
-  async #read<T>(work: (reader: TableReader) => T): Promise<T> {
+  async #read<T>(work: (reader: KeyValueReader) => T): Promise<T> {
     this.#refuseClosed();
     return this.#table.read(work);
   }
 
-  async #write<T>(work: (writer: TableWriter) => T): Promise<T> {
+  async #write<T>(work: (writer: KeyValueWriter) => T): Promise<T> {
     this.#refuseClosed();
     return this.#table.write(work);
   }
 
   /** Writes, and tells the watchers where `work` says that it changed something. */
-  async #writeAndSignal(kind: keyof records.SignalRecord, work: (writer: TableWriter) => boolean): Promise<boolean> {
+  async #writeAndSignal(kind: keyof records.SignalRecord, work: (writer: KeyValueWriter) => boolean): Promise<boolean> {
     const changed = await this.#write((writer) => {
       const done = work(writer);
       if (done) signalChange(writer, kind);
@@ -352,7 +352,7 @@ export class LocalStore implements Store {
 }
 
 /** Why the draft cannot be committed, or that it has been already; null where it can. */
-function lostRace(reader: TableReader, draft: RevisionDraft, guard: CommitGuard, now: number): CommitOutcome | null {
+function lostRace(reader: KeyValueReader, draft: RevisionDraft, guard: CommitGuard, now: number): CommitOutcome | null {
   const head = headOf(reader);
   if (head !== guard.expectHead) {
     // The draft can only ever have become this number: an answer that was lost is found here.
@@ -367,28 +367,28 @@ function lostRace(reader: TableReader, draft: RevisionDraft, guard: CommitGuard,
   return head === guard.expectHead ? null : { outcome: "stale-head", head };
 }
 
-function headOf(reader: TableReader): number | null {
+function headOf(reader: KeyValueReader): number | null {
   const text = reader.get(keys.head);
   return text === undefined ? null : records.decode(text, isCount, keys.head);
 }
 
-function revisionOf(reader: TableReader, number: number): Revision | null {
+function revisionOf(reader: KeyValueReader, number: number): Revision | null {
   const key = keys.revision(number);
   const record = reader.get(key);
   return record === undefined ? null : records.decodeRevision(record, key);
 }
 
-function versionOf(reader: TableReader, namespace: string, name: string): number {
+function versionOf(reader: KeyValueReader, namespace: string, name: string): number {
   const key = keys.policy(namespace, name);
   const text = reader.get(key);
   return text === undefined ? 0 : records.decode(text, isCount, key);
 }
 
-function electionOf(reader: TableReader): records.ElectionRecord | null {
+function electionOf(reader: KeyValueReader): records.ElectionRecord | null {
   return optionalRecord(reader, keys.election, records.isElectionRecord);
 }
 
-function suspensionOf(reader: TableReader): Suspension | null {
+function suspensionOf(reader: KeyValueReader): Suspension | null {
   return optionalRecord(reader, keys.suspension, records.isSuspension);
 }
 
@@ -402,22 +402,22 @@ function leads(election: records.ElectionRecord | null, fence: Fence, now: numbe
 
 type Signals = { readonly [kind in ChangeKind]: number | null };
 
-function signalsOf(reader: TableReader): Signals {
+function signalsOf(reader: KeyValueReader): Signals {
   const signals = optionalRecord(reader, keys.signals, records.isSignalRecord);
   return { head: headOf(reader), status: signals?.status ?? 0, members: signals?.members ?? 0 };
 }
 
-function signalChange(writer: TableWriter, kind: keyof records.SignalRecord): void {
+function signalChange(writer: KeyValueWriter, kind: keyof records.SignalRecord): void {
   const old = optionalRecord(writer, keys.signals, records.isSignalRecord) ?? { status: 0, members: 0 };
   writer.put(keys.signals, JSON.stringify({ ...old, [kind]: old[kind] + 1 }));
 }
 
-function optionalRecord<T>(reader: TableReader, key: string, guard: Guard<T>): T | null {
+function optionalRecord<T>(reader: KeyValueReader, key: string, guard: Guard<T>): T | null {
   const text = reader.get(key);
   return text === undefined ? null : records.decode(text, guard, key);
 }
 
-function list<T>(reader: TableReader, prefix: string, guard: Guard<T>, idOf: (record: T) => string): readonly T[] {
+function list<T>(reader: KeyValueReader, prefix: string, guard: Guard<T>, idOf: (record: T) => string): readonly T[] {
   return [...reader.entries(prefix)].flatMap(
     ([key, text]) => records.decodeOwn(text, guard, key.slice(prefix.length), idOf) ?? [],
   );

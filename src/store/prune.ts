@@ -9,7 +9,7 @@ import type { Revision } from "../model/state.js";
 import { isCount } from "../model/guards.js";
 import { keys, prefixes } from "./keys.js";
 import { decode, decodeRevision } from "./records.js";
-import type { Table, TableReader } from "./key-value.js";
+import type { KeyValueStore, KeyValueReader } from "./key-value.js";
 
 export interface PruneBounds {
   /** How many of the newest revisions stay. */
@@ -23,7 +23,7 @@ export interface Pruned {
   readonly objects: number;
 }
 
-export async function pruneTable(table: Pick<Table, "read" | "write">, keep: PruneBounds): Promise<Pruned> {
+export async function pruneTable(table: Pick<KeyValueStore, "read" | "write">, keep: PruneBounds): Promise<Pruned> {
   const range = await table.read(rangeOf);
   if (range === null) return { revisions: 0, objects: 0 };
   const { oldest, head } = range;
@@ -58,12 +58,12 @@ function spare(orphans: Set<string>, revision: Revision | null): void {
   for (const entry of revision?.entries ?? []) orphans.delete(entry.digest);
 }
 
-function headOf(reader: TableReader): number | null {
+function headOf(reader: KeyValueReader): number | null {
   const text = reader.get(keys.head);
   return text === undefined ? null : decode(text, isCount, keys.head);
 }
 
-function rangeOf(reader: TableReader): { readonly oldest: number; readonly head: number } | null {
+function rangeOf(reader: KeyValueReader): { readonly oldest: number; readonly head: number } | null {
   const head = headOf(reader);
   if (head === null) return null;
   for (const [key] of reader.entries(prefixes.revisions))
@@ -71,7 +71,7 @@ function rangeOf(reader: TableReader): { readonly oldest: number; readonly head:
   return null;
 }
 
-function revisionAt(reader: TableReader, number: number): Revision | null {
+function revisionAt(reader: KeyValueReader, number: number): Revision | null {
   const key = keys.revision(number);
   const record = reader.get(key);
   return record === undefined ? null : decodeRevision(record, key);

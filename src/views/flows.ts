@@ -73,7 +73,7 @@ function portText({ protocol, port, icmp }: FlowEvent): string {
 }
 
 function describeReason({ verdict, rule, policies, hook }: FlowEvent): string {
-  if (rule !== null) return `${rule.policy} ${rule.direction} rule ${rule.index + 1}${where(rule)}`;
+  if (rule !== null) return `${rule.policy} ${rule.direction}[${rule.index}]${where(rule)}`;
   if (verdict === "allowed") return policies.length === 0 ? "not isolated" : "no rule needed";
   const names = policies.map((policy) => `${policy.policy}${where(policy)}`).join(", ");
   const call = hook === "call" ? " (connect refused)" : "";

@@ -154,7 +154,7 @@ function renderNodes(nodes: readonly PolicyNode[], style: Style): readonly strin
 function renderCounters({ node, counters }: PolicyNode, style: Style): readonly string[] {
   if (counters === null) return [];
   const rules = counters.rules.map(({ direction, index, file, line, packets }) => [
-    `${direction} rule ${index + 1}`,
+    `${direction}[${index}]`,
     file === null ? "" : printableLine(`${file}:${line ?? "?"}`),
     packets === null ? "not counted" : `${packets} packets`,
   ]);

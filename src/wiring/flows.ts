@@ -26,7 +26,7 @@ export async function chooseFlowNode({ stateDir, node, isNodeNamed }: Settings):
  * The verdicts of a node's agent; it has answered when this returns.
  * @throws OperationError `agent-away`, `not-found` for a workload that the node does not have, EnforcerError `not-permitted`
  */
-export async function openFlows(
+export async function followFlows(
   { stateDir }: Settings,
   node: string,
   query: FlowQuery,

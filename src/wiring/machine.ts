@@ -1,6 +1,6 @@
 /**
  * Wiring of what a machine enforces with, and of what is asked of it without an agent: shown, taken away, rendered, set
- * up. The rest of the wiring is wiring.ts.
+ * up.
  */
 import { existsSync } from "node:fs";
 import { rm } from "node:fs/promises";
@@ -31,8 +31,8 @@ export async function listRemovable(settings: Settings, node: string | null): Pr
   const held = await listHeld(settings, requireRoot("enforcement remove"));
   if (node === null) return held;
   const found = held.filter((one) => one.node === node);
-  const { copyPath } = await import("../adapters/disk/last-good.js");
-  if (found.length > 0 || held.length === 0 || existsSync(copyPath(settings.stateDir, node))) return found;
+  const { lastGoodPath } = await import("../adapters/disk/last-good.js");
+  if (found.length > 0 || held.length === 0 || existsSync(lastGoodPath(settings.stateDir, node))) return found;
   const names = held.map((one) => one.node);
   const meant = suggest(node, names);
   const hint = meant === undefined ? `what is enforced is for ${names.join(", ")}` : `did you mean ${meant}?`;
@@ -44,24 +44,24 @@ async function listHeld({ pinRoot, stateDir }: Settings, backend: "ebpf" | "pf")
     const { listRemovablePf } = await import("../adapters/pf/inspect.js");
     return listRemovablePf({ stateDir });
   }
-  const { listRemovable: list } = await import("../adapters/ebpf/remove.js");
+  const { listRemovableNodes: list } = await import("../adapters/ebpf/remove.js");
   return list({ pinRoot });
 }
 
 /** @param node null for every node of this machine */
 export async function removeEnforcement(settings: Settings, node: string | null): Promise<readonly Removed[]> {
   const backend = requireRoot("enforcement remove");
-  const { copiesFolder, copyPath } = await import("../adapters/disk/last-good.js");
+  const { lastGoodFolder, lastGoodPath } = await import("../adapters/disk/last-good.js");
   const removed = backend === "pf" ? await removeFromPf(settings, node) : await removeFromKernel(settings, node);
   // A start without the store must not bring back what was taken away on purpose.
-  for (const path of node === null ? [copiesFolder(settings.stateDir)] : [copyPath(settings.stateDir, node)])
+  for (const path of node === null ? [lastGoodFolder(settings.stateDir)] : [lastGoodPath(settings.stateDir, node)])
     await rm(path, { recursive: true, force: true });
   return removed;
 }
 
 async function removeFromKernel({ pinRoot }: Settings, node: string | null): Promise<readonly Removed[]> {
   const ebpf = await import("../adapters/ebpf/remove.js");
-  return ebpf.removeEnforcement({ pinRoot, ...(node === null ? {} : { node }) });
+  return ebpf.removeNodes({ pinRoot, ...(node === null ? {} : { node }) });
 }
 
 async function removeFromPf({ stateDir }: Settings, node: string | null): Promise<readonly Removed[]> {
@@ -91,7 +91,7 @@ export async function renderRuleset(backend: "ebpf" | "pf", ruleset: Ruleset): P
     const { text, refusals } = render(ruleset);
     return { backend, node, text, entries: [], refusals };
   }
-  const { listEntries } = await import("../adapters/ebpf/render.js");
+  const { listMapEntries: listEntries } = await import("../adapters/ebpf/render.js");
   return { backend, node, text: null, entries: listEntries(ruleset), refusals: EBPF_CAPACITY.refuse(ruleset) };
 }
 

@@ -1,6 +1,6 @@
 /** Wiring of the settings: gives the loader this process's environment, machine and check of file ownership. */
 import { homedir, hostname } from "node:os";
-import { heldByOthers } from "../adapters/system/ownership.js";
+import { writableByOthers } from "../adapters/system/ownership.js";
 import { loadLayers, type Invocation, type SettingsReport } from "../settings/load.js";
 import { listSettings, resolveSettings, type Settings } from "../settings/settings.js";
 
@@ -32,7 +32,7 @@ function gather(commandLine: CommandLine): Invocation {
       xdgStateHome: process.env["XDG_STATE_HOME"],
       xdgConfigHome: process.env["XDG_CONFIG_HOME"],
     },
-    heldByOthers: (path) => heldByOthers(path, 0),
+    writableByOthers: (path) => writableByOthers(path, 0),
   };
 }
 

@@ -1,4 +1,4 @@
-/** Wiring of the store: which adapter a settings' URL means, and what opens it. The rest of the wiring is wiring.ts. */
+/** Wiring of the store: which adapter a settings' URL means, and what opens it. */
 import { readFile } from "node:fs/promises";
 import { systemClock, systemRandom } from "../adapters/system/clock.js";
 import { OperationError } from "../model/operation-error.js";
@@ -14,7 +14,7 @@ export async function withStore<T>(
   { create }: { readonly create: boolean | "when-written" },
   use: (store: Store) => Promise<T>,
 ): Promise<T> {
-  const store = await openStore(settings, create === "when-written" ? "change" : create ? "write" : "read");
+  const store = await openStoreAdapter(settings, create === "when-written" ? "change" : create ? "write" : "read");
   try {
     return await use(store);
   } finally {
@@ -22,7 +22,7 @@ export async function withStore<T>(
   }
 }
 
-export async function openStore(settings: Settings, access: "read" | "change" | "write"): Promise<Store> {
+export async function openStoreAdapter(settings: Settings, access: "read" | "change" | "write"): Promise<Store> {
   if (settings.store.kind === "memory") {
     const { openMemoryStore } = await import("../adapters/memory/store.js");
     return openMemoryStore(systemClock);

@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { gunzipSync, gzipSync } from "node:zlib";
 import t from "tap";
-import { copyPath, DiskCopy } from "../../src/adapters/disk/last-good.js";
+import { lastGoodPath, LastGoodFile } from "../../src/adapters/disk/last-good.js";
 import { openMemoryStore } from "../../src/adapters/memory/store.js";
 import { systemClock } from "../../src/adapters/system/clock.js";
 import type { CommittedState } from "../../src/model/state.js";
@@ -21,7 +21,7 @@ async function someState(): Promise<CommittedState> {
 async function inFolder(run: (path: string) => Promise<void>): Promise<void> {
   const folder = await mkdtemp(join(tmpdir(), "ztap-copy-"));
   try {
-    await run(copyPath(folder, "n1"));
+    await run(lastGoodPath(folder, "n1"));
   } finally {
     await rm(folder, { recursive: true, force: true });
   }
@@ -29,7 +29,7 @@ async function inFolder(run: (path: string) => Promise<void>): Promise<void> {
 
 void t.test("a state is kept and read back the same, for its owner alone", (t) =>
   inFolder(async (path) => {
-    const copy = new DiskCopy(path, silentLogger);
+    const copy = new LastGoodFile(path, silentLogger);
     t.equal(await copy.read(), null, "there is none yet");
     const state = await someState();
     await copy.write(state);
@@ -41,7 +41,7 @@ void t.test("a state is kept and read back the same, for its owner alone", (t) =
 
 void t.test("a copy that is damaged, in whatever place, is none", (t) =>
   inFolder(async (path) => {
-    const copy = new DiskCopy(path, silentLogger);
+    const copy = new LastGoodFile(path, silentLogger);
     await copy.write(await someState());
     const whole = readFileSync(path);
     const text = gunzipSync(whole).toString();
@@ -64,7 +64,7 @@ void t.test("a copy that is damaged, in whatever place, is none", (t) =>
 
 void t.test("a write that was broken off leaves the earlier copy", (t) =>
   inFolder(async (path) => {
-    const copy = new DiskCopy(path, silentLogger);
+    const copy = new LastGoodFile(path, silentLogger);
     const state = await someState();
     await copy.write(state);
     writeFileSync(`${path}.next`, "half of one");

@@ -27,8 +27,8 @@ await t.test("a restored store works", { skip: whyNoEtcd() ?? false, timeout: 12
       {
         store: watching,
         enforcer: new FakeEnforcer(machine),
-        copy: null,
-        lifelines: null,
+        lastGood: null,
+        managementAccess: null,
         clock: systemClock,
         logger: silentLogger,
         telemetry: recordTelemetry().telemetry,

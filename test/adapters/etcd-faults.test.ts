@@ -76,12 +76,12 @@ async function lostAnswers(t: Test, endpoint: string): Promise<void> {
   });
 
   await t.test("a heartbeat whose answer was lost is held by the one who claimed it", async (t) => {
-    proxy.loseAnswersAfter("holder-of-beat");
-    const beat = { id: "n1", address: "n1:1", holder: "holder-of-beat" };
-    const beating = store.heartbeat(beat, 60_000);
+    proxy.loseAnswersAfter("holder-of-heartbeat");
+    const heartbeat = { id: "n1", address: "n1:1", holder: "holder-of-heartbeat" };
+    const beating = store.heartbeat(heartbeat, 60_000);
     await cutOnce(async () => (await sound.listHeartbeats()).some(({ alive }) => alive));
     t.same(await beating, { held: null });
-    t.same(await sound.heartbeat({ ...beat, holder: "other" }, 60_000), { held: "holder-of-beat" });
+    t.same(await sound.heartbeat({ ...heartbeat, holder: "other" }, 60_000), { held: "holder-of-heartbeat" });
   });
 }
 

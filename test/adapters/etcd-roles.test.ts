@@ -52,13 +52,13 @@ async function whatEachMay(t: Test, { endpoints }: EtcdCluster, web1: Identity, 
   const [node, leader] = [openStore(t, endpoints, web1), openStore(t, endpoints, web2)];
 
   await t.test("a node writes of itself, and nothing else", async (t) => {
-    const beat = { id: "web-1", address: "10.0.0.1:9470", holder: "h1" };
-    t.same(await node.heartbeat(beat, 60_000), { held: null });
-    t.same(await node.heartbeat(beat, 60_000), { held: null });
+    const heartbeat = { id: "web-1", address: "10.0.0.1:9470", holder: "h1" };
+    t.same(await node.heartbeat(heartbeat, 60_000), { held: null });
+    t.same(await node.heartbeat(heartbeat, 60_000), { held: null });
     await node.joinMember({ id: "web-1", address: "10.0.0.1:9470", joinedAt: "2026-01-01T00:00:00.000Z" });
     await node.writeNodeStatus(statusOf("web-1"));
     await t.rejects(node.writeNodeStatus(statusOf("web-2")), FORBIDDEN);
-    await t.rejects(node.heartbeat({ ...beat, id: "web-2" }, 60_000), FORBIDDEN);
+    await t.rejects(node.heartbeat({ ...heartbeat, id: "web-2" }, 60_000), FORBIDDEN);
     await t.rejects(node.leaveMember("web-2"), FORBIDDEN);
     await t.rejects(node.campaign({ id: "web-1", holder: "h1" }, 60_000), FORBIDDEN);
     await t.rejects(node.commit(NEXT, { expectHead: null, fence: null }), FORBIDDEN);
@@ -84,7 +84,7 @@ async function whatEachMay(t: Test, { endpoints }: EtcdCluster, web1: Identity, 
     t.same(await leader.prune({ revisions: 1, newerThan: "2027-01-01T00:00:00.000Z" }), { revisions: 1, objects: 1 });
     await leader.writeApproval({ ...SUSPENSION, commit: "a".repeat(40), time: SUSPENSION.since });
     await leader.writeSuspension(SUSPENSION);
-    t.match(await node.readOrders(), { suspension: SUSPENSION, approval: { by: "op@host" } });
+    t.match(await node.readSourceControl(), { suspension: SUSPENSION, approval: { by: "op@host" } });
     t.equal(await leader.writeSuspension(null), true);
     await t.rejects(node.resign("h2"), FORBIDDEN);
     await t.rejects(leader.writeNodeStatus(statusOf("web-1")), FORBIDDEN);

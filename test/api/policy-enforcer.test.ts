@@ -4,7 +4,7 @@ import { systemClock } from "../../src/adapters/system/clock.js";
 import type { DiscoveredWorkload } from "../../src/api/policy-enforcer.js";
 import { createPolicyEnforcer } from "../../src/api/policy-enforcer.js";
 import { createPolicySync } from "../../src/api/policy-sync.js";
-import { Wakeup } from "../../src/reconcile/loop.js";
+import { Notifier } from "../../src/reconcile/loop.js";
 import { until } from "../cli/ztap.js";
 import { policy } from "../builders/state.js";
 import { FakeEnforcer, FakeMachine } from "../fakes/enforcer.js";
@@ -19,7 +19,7 @@ const db = (address: string) => ({ name: "db", labels: { app: "db" }, addresses:
 async function setUp(t: { teardown(end: () => Promise<void>): unknown }) {
   const store = openMemoryStore(systemClock);
   const machine = new FakeMachine();
-  const changed = new Wakeup();
+  const changed = new Notifier();
   const found: { workloads: readonly DiscoveredWorkload[]; error: Error | null } = { workloads: [], error: null };
   const enforcer = createPolicyEnforcer({
     node: "n1",

@@ -13,7 +13,7 @@ struct {
 	__uint(value_size, 16);
 } bench_connection SEC(".maps");
 
-__inline_always struct bpf_sock *connection(struct __sk_buff *skb)
+static __always_inline struct bpf_sock *connection(struct __sk_buff *skb)
 {
 	__u32 zero = 0;
 	struct bpf_sock_tuple tuple = {}, *found = bpf_map_lookup_elem(&bench_connection, &zero);
@@ -42,7 +42,7 @@ int bench_socket(struct __sk_buff *skb)
 }
 
 /* As ztap_egress, but for whose storage and which socket it is; the cgroup's storage, which a test run has empty, is read. */
-__inline_always int measured(struct __sk_buff *skb, struct bpf_sock *sk)
+static __always_inline int measured(struct __sk_buff *skb, struct bpf_sock *sk)
 {
 	struct ztap_cgroup *empty = bpf_get_local_storage(&ztap_cgroup, 0);
 	__u32 index = skb->cb[0], rule = 0;

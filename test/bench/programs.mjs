@@ -9,11 +9,11 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { arch, tmpdir } from "node:os";
 import { join } from "node:path";
 import { CONTROL } from "../../dist/src/adapters/ebpf/kernel/abi.generated.js";
-import { Counters } from "../../dist/src/adapters/ebpf/maps/counters.js";
+import { KernelCounters } from "../../dist/src/adapters/ebpf/maps/counters.js";
 import { closeObject } from "../../dist/src/adapters/ebpf/kernel/load.js";
 import { lower } from "../../dist/src/adapters/ebpf/lower/lower.js";
 import { loadNative } from "../../dist/src/adapters/ebpf/kernel/native.js";
-import { NO_SEAT, seatsOf } from "../../dist/src/adapters/ebpf/maps/slot-shares.js";
+import { NO_SLOT, slotSharesOf } from "../../dist/src/adapters/ebpf/maps/slot-shares.js";
 import { encodeStorage } from "../../dist/src/adapters/ebpf/maps/cgroup-storage.js";
 import { TableSets } from "../../dist/src/adapters/ebpf/maps/table-sets.js";
 import { packet, tcp, udp } from "../../dist/test/kernel/packets.js";
@@ -42,7 +42,7 @@ function rulesetWith(rules, port) {
 function load(file, rules, client, server) {
   const object = native.loadObject(file, "", NAMES, []);
   const image = lower(rulesetWith(rules, server));
-  const counters = new Counters(native, object.maps);
+  const counters = new KernelCounters(native, object.maps);
   counters.prepare(image);
   const set = (name, value) => native.mapSet(object.maps[name], SLOT, value);
   const control = Buffer.alloc(CONTROL.size);
@@ -55,8 +55,8 @@ function load(file, rules, client, server) {
   tuple.writeUInt16BE(client, 10);
   set("bench_connection", tuple);
   const { id, record } = image.subjects.get("bench/w");
-  const seat = seatsOf(image, counters.subjectPlaces()).get(id) ?? NO_SEAT;
-  set("ztap_test_subjects", encodeStorage({ cgroup: 1n, subject: id, level: 1, seat, sets: [record, record] }));
+  const share = slotSharesOf(image, counters.subjectSlots()).get(id) ?? NO_SLOT;
+  set("ztap_test_subjects", encodeStorage({ cgroup: 1n, subject: id, level: 1, share, sets: [record, record] }));
   return { object, image, tables: new TableSets(native, object.maps) };
 }
 

@@ -1,6 +1,6 @@
 /** What ships for CI systems: every file is read as its system reads it, and its commands are run. */
 import { spawnSync } from "node:child_process";
-import { globSync, readFileSync } from "node:fs";
+import { existsSync, globSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import t from "tap";
@@ -55,6 +55,121 @@ t.test("every file of a CI system is YAML, and what ships names what ships", asy
   const { files } = JSON.parse(read(ztap.root, "package.json"));
   for (const path of ["schemas", "examples", ".github/actions", ".pre-commit-hooks.yaml"])
     t.ok(files.includes(path), path);
+});
+
+/** Every value of `uses` in what a YAML parser made of a file. */
+function usesOf(value: unknown): readonly string[] {
+  if (typeof value !== "object" || value === null) return [];
+  return Object.entries(value).flatMap(([key, one]) =>
+    key === "uses" && typeof one === "string" ? [one] : usesOf(one),
+  );
+}
+
+/** The YAML that ztap runs in CI, writes for others or shows in the documentation, by where it stands. */
+function snippets(t: Test): readonly { where: string; text: string; uses: readonly string[] }[] {
+  const files = FILES.map((path) => ({ where: path, text: read(ROOT, path), uses: usesOf(parseYaml(t, ROOT, path)) }));
+  const pages = globSync(["*.md", "docs/**/*.md"], { cwd: ROOT }).flatMap((path) =>
+    [...read(ROOT, path).matchAll(/^```ya?ml\n(.*?)^```$/gms)].map(([, text = ""]) => ({
+      where: path,
+      text,
+      uses: parseAllDocuments(text).flatMap((document) => usesOf(document.toJS())),
+    })),
+  );
+  return [...files, ...pages];
+}
+
+t.test(
+  "every action is pinned by its commit, with the version beside it, and by the same one everywhere",
+  async (t) => {
+    const pins = new Map<string, string>();
+    for (const { where, text, uses } of snippets(t))
+      for (const action of uses.filter((one) => !one.startsWith("./"))) {
+        t.match(action, /^[\w./-]+@[0-9a-f]{40}$/, `${where}: a tag can be moved, a commit cannot`);
+        const [name = ""] = action.split("@");
+        for (const line of text.split("\n").filter((one) => one.includes(action))) {
+          const pin = line.replace(/^[\s-]*uses: /, "");
+          t.match(pin, /^\S+ # v\d+\.\d+\.\d+$/, `${where}: ${line}`);
+          t.equal(pins.get(name) ?? pin, pin, `${where}: ${name} has one pin everywhere`);
+          pins.set(name, pin);
+        }
+      }
+    t.ok(pins.has("actions/checkout") && pins.has("github/codeql-action/upload-sarif"), [...pins.keys()].join(" "));
+  },
+);
+
+t.test("every workflow says what its token may, and only the last job of a release may write", async (t) => {
+  const workflows = [".github/workflows", "examples/starter/.github/workflows"].flatMap((folder) =>
+    globSync(`${folder}/*.yml`, { cwd: ROOT }),
+  );
+  t.ok(workflows.length >= 3, workflows.join(" "));
+  for (const path of workflows) t.type(parseYaml(t, ROOT, path).permissions, "object", path);
+  for (const path of workflows.filter((one) => one.startsWith(".github")))
+    t.same(parseYaml(t, ROOT, path).permissions, { contents: "read" }, path);
+  const { jobs } = parseYaml(t, ROOT, ".github/workflows/release.yml");
+  const writers = Object.keys(jobs).filter((name) => jobs[name].permissions !== undefined);
+  t.same(writers, ["publish"]);
+  t.same(jobs.publish.permissions, { contents: "write", "id-token": "write", attestations: "write" });
+  t.notOk(
+    usesOf(jobs.publish).some((action) => action.startsWith("actions/checkout")),
+    "it runs no code of the repository",
+  );
+});
+
+t.test("a release is refused where its tag is not the version of package.json", async (t) => {
+  const { jobs } = parseYaml(t, ROOT, ".github/workflows/release.yml");
+  const { version } = JSON.parse(read(ROOT, "package.json"));
+  const script = jobs.version.steps.find(({ name }: { name?: string }) => name === "Tag is version").run;
+  const run = (tag: string) =>
+    spawnSync("bash", ["-eo", "pipefail", "-c", script], {
+      cwd: ROOT,
+      env: { ...process.env, GITHUB_REF_NAME: tag },
+      encoding: "utf8",
+    });
+  t.match(run(`v${version}`), { status: 0, stdout: "" });
+  for (const tag of [version, `v${version}-rc.1`, "v999.0.0"])
+    t.match(run(tag), { status: 1, stdout: new RegExp(`^::error .*${tag}`) }, tag);
+});
+
+t.test("CI runs the one command, and each kernel that bin/kernels brings", async (t) => {
+  const { jobs } = parseYaml(t, ROOT, ".github/workflows/ci.yml");
+  t.match(jobs.test.steps.at(-1).run, /\.ci\/run$/);
+  const brought = [...read(ROOT, "bin/kernels").matchAll(/\b(\d+\.\d+):linux-image/g)].map(([, series]) => series);
+  t.same(jobs.kernels.strategy.matrix.series, brought);
+  t.match(jobs.kernels.steps.at(-1), {
+    run: "npm test -- kernel/kernels",
+    env: { ZTAP_KERNELS: "${{ matrix.series }}" },
+  });
+});
+
+t.test(".nvmrc, CODEOWNERS and dependabot.yml name what there is", async (t) => {
+  t.equal(read(ROOT, ".nvmrc").trim(), JSON.parse(read(ROOT, "package.json")).config.node);
+  const owned = read(ROOT, ".github/CODEOWNERS")
+    .split("\n")
+    .filter((line) => line !== "" && !line.startsWith("#"))
+    .map((line) => line.split(" "));
+  t.ok(owned.length > 5);
+  for (const [path = "", ...owners] of owned) {
+    t.ok(owners.length > 0 && owners.every((owner) => /^@[\w-]+\/[\w-]+$/.test(owner)), `${path} ${owners.join(" ")}`);
+    if (path === "*") continue;
+    t.ok(path.startsWith("/") && existsSync(join(ROOT, path)), `${path} exists`);
+    t.equal(path.endsWith("/"), statSync(join(ROOT, path)).isDirectory(), `${path} ends as a folder's does`);
+  }
+  const { updates } = parseYaml(t, ROOT, ".github/dependabot.yml");
+  for (const { directory, directories = [directory] } of updates)
+    for (const path of directories) t.ok(existsSync(join(ROOT, path)), `${path} exists`);
+});
+
+t.test("docs/debugging.md names only maps, programs and metrics that there are", async (t) => {
+  const sources = ["native/**/*.{c,h}", "src/adapters/prometheus/*.ts"].flatMap((glob) =>
+    globSync(glob, { cwd: ROOT }),
+  );
+  const known = new Set(sources.flatMap((path) => read(ROOT, path).match(/\bztap_[a-z0-9_]+/g) ?? []));
+  const named = new Set(read(ROOT, "docs/debugging.md").match(/\bztap_[a-z0-9_]+/g));
+  t.ok(named.size > 15, [...named].join(" "));
+  t.same(
+    [...named].filter((name) => !known.has(name)),
+    [],
+  );
 });
 
 /** A clone on a branch of its own, with `main` at the remote. */

@@ -125,7 +125,7 @@ spec:
     t.match(ingress, { workload: "demo/web", direction: "ingress", mode: "audit", denied: 0 });
     t.ok(ingress.audited >= 1);
     t.match(egress, { direction: "egress", mode: "enforce", denied: 0, refusedCalls: 1 });
-    t.match((await ztap.run(["policy", "show", "demo/web"])).stdout, /egress rule 1 +state.yaml:19 +\d+ packets/);
+    t.match((await ztap.run(["policy", "show", "demo/web"])).stdout, /egress\[0\] +state.yaml:19 +\d+ packets/);
 
     t.notMatch(agent.stderr, /let go/, "a look at its socket is no news");
     agent.child.kill("SIGSTOP");

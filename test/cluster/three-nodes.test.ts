@@ -99,7 +99,7 @@ const turn = (cluster: ExampleCluster, from: number, to: number): string =>
   cluster.push(`from port ${from} to ${to}`, (text) => text.replaceAll(`port: ${from}`, `port: ${to}`));
 
 /** Each push became one version of the policy, in order. */
-async function checkLineage(t: Test, cluster: ExampleCluster, host: Host, head: number): Promise<void> {
+async function checkRevisions(t: Test, cluster: ExampleCluster, host: Host, head: number): Promise<void> {
   const { stdout } = await cluster.ztap(host, "policy", "history", "shop/web", "--json");
   const { versions }: { readonly versions: readonly { readonly version: number; readonly revision: number }[] } =
     JSON.parse(stdout);
@@ -221,6 +221,6 @@ async function story(t: Test, cluster: ExampleCluster): Promise<void> {
     turn(cluster, 8001, 8000);
     t.equal(await settle(t, cluster), 9);
     await probe(t, cluster, 8000, 8001);
-    await checkLineage(t, cluster, 1, 9);
+    await checkRevisions(t, cluster, 1, 9);
   });
 }

@@ -10,7 +10,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import t from "tap";
-import { removeEnforcement } from "../../src/adapters/ebpf/remove.js";
+import { removeNodes } from "../../src/adapters/ebpf/remove.js";
 import { openEmbeddedStore } from "../../src/adapters/embedded/store.js";
 import { systemClock, systemRandom } from "../../src/adapters/system/clock.js";
 import { applyPlan } from "../../src/operations/change/apply.js";
@@ -82,7 +82,7 @@ else {
     await enforcer.open();
     const { telemetry } = recordTelemetry();
     const follower = new Follower(
-      { store, enforcer, copy: null, lifelines: null, clock: systemClock, logger: quiet, telemetry },
+      { store, enforcer, lastGood: null, managementAccess: null, clock: systemClock, logger: quiet, telemetry },
       node,
     );
     const refusals = refusalsOf(node);
@@ -91,7 +91,7 @@ else {
       for (const [index, step] of steps.entries()) {
         const planned = await planDesired(store, stateOf(manifest(node, names, step)));
         const deps = { store, clock: systemClock, random: systemRandom };
-        await applyPlan(deps, planned, { author: "test", node, message: name, override: false });
+        await applyPlan(deps, planned, { author: "test", node, reason: name, override: false });
         await follower.reconcile();
         if (follower.problem !== null) t.fail(follower.problem);
         t.strictSame(
@@ -105,7 +105,7 @@ else {
 
   await t.test("one case through the command line and the agent's process", async (t) => {
     await sandbox.closeEnforcers();
-    removeEnforcement({ node });
+    removeNodes({ node });
     const chosen = data.cases.find(({ name }) => name === "ingress named port") ?? data.cases[0];
     const [step] = chosen?.steps ?? [];
     if (chosen === undefined || step === undefined) return t.fail("there are no cases");

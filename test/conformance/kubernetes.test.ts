@@ -35,7 +35,7 @@ function objectsOf(step: Step, pods: readonly string[], addresses: Suite["podIPs
 }
 
 /** `from → to: verdict`, one line a cell, by asking both ends of every pair. */
-function judge(objects: ObjectSet, step: Step, addresses: Suite["podIPs"]): readonly string[] {
+function decide(objects: ObjectSet, step: Step, addresses: Suite["podIPs"]): readonly string[] {
   const evaluate = createEvaluator(compile(objects, null));
   return step.expect.map(({ from, to }) => {
     const packet = { protocol: PROTOCOLS[step.protocol], port: step.port };
@@ -73,7 +73,7 @@ if ("missing" in read) {
         const objects = objectsOf(step, pods, podIPs);
         const wanted = step.expect.map(({ from, to, allowed }) => row(from, to, allowed));
         t.same(wanted.length, pods.length * (pods.length - 1), "every pair has its cell");
-        t.same(judge(objects, step, podIPs), wanted, `evaluator, ${step.port}/${step.protocol}`);
+        t.same(decide(objects, step, podIPs), wanted, `evaluator, ${step.port}/${step.protocol}`);
         t.same(lookUp(listConnections(objects), step), wanted, `connectivity, ${step.port}/${step.protocol}`);
       }
     });

@@ -69,22 +69,22 @@ const members: readonly StoreCase[] = [
     title: "a heartbeat belongs to one holder for as long as it lives",
     async run(t, { store, time, open }) {
       const other = await open();
-      const beat = (holder: string, address = "a:1") => ({ id: "n1", address, holder });
-      t.same(await store.heartbeat(beat("h1"), time.ttlMs), { held: null });
-      t.same(await other.heartbeat(beat("h2", "b:2"), time.ttlMs), { held: "h1" });
+      const heartbeat = (holder: string, address = "a:1") => ({ id: "n1", address, holder });
+      t.same(await store.heartbeat(heartbeat("h1"), time.ttlMs), { held: null });
+      t.same(await other.heartbeat(heartbeat("h2", "b:2"), time.ttlMs), { held: "h1" });
       const alive = [{ id: "n1", address: "a:1", alive: true }];
       t.match(await other.listHeartbeats(), alive, "a refusal changes nothing");
       await time.nearly();
-      t.same(await store.heartbeat(beat("h1"), time.ttlMs), { held: null });
+      t.same(await store.heartbeat(heartbeat("h1"), time.ttlMs), { held: null });
       await time.nearly();
-      t.same(await other.heartbeat(beat("h2"), time.ttlMs), { held: "h1" }, "the renewal counts");
+      t.same(await other.heartbeat(heartbeat("h2"), time.ttlMs), { held: "h1" }, "the renewal counts");
       t.match(await other.listHeartbeats(), alive);
       await time.expire();
       const dead = await other.listHeartbeats();
       t.match(dead, [{ id: "n1", address: "a:1", alive: false }]);
       t.match(dead[0]?.lastSeen, /^20\d\d-.*Z$/, "when it was seen is kept");
-      t.same(await other.heartbeat(beat("h2"), time.ttlMs), { held: null });
-      t.same(await store.heartbeat(beat("h1"), time.ttlMs), { held: "h2" });
+      t.same(await other.heartbeat(heartbeat("h2"), time.ttlMs), { held: null });
+      t.same(await store.heartbeat(heartbeat("h1"), time.ttlMs), { held: "h2" });
     },
   },
   {
@@ -188,20 +188,20 @@ const status: readonly StoreCase[] = [
 
 const SUSPENSION = { by: "op@host", reason: "incident 42", since: "2026-01-01T00:00:00.000Z", until: null };
 
-const orders: readonly StoreCase[] = [
+const sourceControl: readonly StoreCase[] = [
   {
     title: "what operators told the leaders is kept, replaced and ended",
     async run(t, { store, open }) {
-      t.same(await store.readOrders(), { suspension: null, approval: null });
+      t.same(await store.readSourceControl(), { suspension: null, approval: null });
       t.equal(await store.writeSuspension(null), false, "there is none to end");
       t.equal(await store.writeSuspension(SUSPENSION), true);
       const approval = { commit: "a".repeat(40), by: "op@host", reason: "", time: "2026-01-01T00:00:00.000Z" };
       const other = await open();
       await other.writeApproval({ ...approval, commit: "b".repeat(40) });
       await other.writeApproval(approval);
-      t.same(await other.readOrders(), { suspension: SUSPENSION, approval });
+      t.same(await other.readSourceControl(), { suspension: SUSPENSION, approval });
       t.equal(await other.writeSuspension(null), true);
-      t.same(await store.readOrders(), { suspension: null, approval });
+      t.same(await store.readSourceControl(), { suspension: null, approval });
     },
   },
   {
@@ -217,7 +217,7 @@ const orders: readonly StoreCase[] = [
       t.equal(await store.readHead(), null);
       t.match(await store.commit(draft([policy("a")]), { expectHead: null, fence: null }), { outcome: "committed" });
       await store.writeSuspension({ ...SUSPENSION, until: "1970-01-01T00:00:00.000Z" });
-      t.equal((await store.readOrders()).suspension, null);
+      t.equal((await store.readSourceControl()).suspension, null);
       t.match(await store.commit(draft([policy("a", 81)]), { ...guard, expectHead: 1 }), { outcome: "committed" });
       await store.writeSuspension(null);
       t.match(await store.commit(draft([policy("a", 82)]), { ...guard, expectHead: 2 }), { outcome: "committed" });
@@ -227,7 +227,7 @@ const orders: readonly StoreCase[] = [
     title: "an order that does not have its shape is an error, and commits nothing that would heed it",
     async run(t, { store, damage }) {
       await damage("suspension", JSON.stringify({ ...SUSPENSION, until: "soon" }));
-      await t.rejects(store.readOrders(), { code: "store-damaged" });
+      await t.rejects(store.readSourceControl(), { code: "store-damaged" });
       const guard = { expectHead: null, fence: null, heedSuspension: true };
       await t.rejects(store.commit(draft([policy("a")]), guard), { code: "store-damaged" });
       t.equal(await store.readHead(), null);
@@ -326,4 +326,4 @@ const election: readonly StoreCase[] = [
   },
 ];
 
-export const clusterCases: readonly StoreCase[] = [...members, ...status, ...orders, ...election];
+export const clusterCases: readonly StoreCase[] = [...members, ...status, ...sourceControl, ...election];

@@ -14,11 +14,11 @@ export function leaseTime(clock: ManualClock): LeaseTime {
 
 const cases: Readonly<Record<string, LocalCase>> = {
   async "a heartbeat lives for its time to live, and is dead one millisecond later"(t, store, clock) {
-    const beat = { id: "n1", address: "a:1", holder: "h1" };
-    await store.heartbeat(beat, 1000);
+    const heartbeat = { id: "n1", address: "a:1", holder: "h1" };
+    await store.heartbeat(heartbeat, 1000);
     clock.advance(999);
     t.match(await store.listHeartbeats(), [{ alive: true }]);
-    await store.heartbeat(beat, 1000);
+    await store.heartbeat(heartbeat, 1000);
     const lastSeen = new Date(clock.now()).toISOString();
     clock.advance(1000);
     t.same(await store.listHeartbeats(), [{ id: "n1", address: "a:1", lastSeen, alive: false }]);

@@ -38,7 +38,7 @@ function acknowledged(output: string): readonly number[] {
 }
 
 /** @returns head; fails the test for a gap, a broken lineage or a revision that cannot be read whole */
-async function checkLineage(t: Test, path: string, from: number): Promise<number> {
+async function checkRevisions(t: Test, path: string, from: number): Promise<number> {
   const store = await openEmbeddedStore({ path, access: "read" }, systemClock);
   try {
     const head = (await store.readHead()) ?? 0;
@@ -81,7 +81,7 @@ await t.test("no acknowledged revision is lost, and none is half, however often 
       ? ["agent", "--source", repo.path, "--source-interval", "50ms"]
       : ["apply", repo.path, "--auto-approve", "--override"];
     const output = await runAndKill(args, env, typicalMs * (0.5 + random.fraction()));
-    const now = await checkLineage(t, path, head);
+    const now = await checkRevisions(t, path, head);
     const known = acknowledged(output);
     told += known.length;
     for (const number of known) if (number > now) t.fail(`revision ${number} was acknowledged and is lost`);
@@ -95,7 +95,7 @@ await t.test("no acknowledged revision is lost, and none is half, however often 
   repo.commit();
   const last = await runAndKill(["apply", repo.path, "--auto-approve", "--override"], env, 30_000);
   t.strictSame(acknowledged(last), [head + 1], "the next apply works at once");
-  t.equal(await checkLineage(t, path, 1), head + 1);
+  t.equal(await checkRevisions(t, path, 1), head + 1);
 });
 
 function policyAt(round: number): string {

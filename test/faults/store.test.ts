@@ -55,7 +55,7 @@ async function runAndKill(t: Test, fleet: Fleet, name: string): Promise<void> {
 }
 
 /** Checks the revisions from `from` on with a handle of its own; returns the head. */
-async function checkLineage(t: Test, fleet: Fleet, from: number): Promise<number> {
+async function checkRevisions(t: Test, fleet: Fleet, from: number): Promise<number> {
   const known = new Map(fleet.acknowledged);
   const store = await openEmbeddedStore({ path: fleet.path, access: "read" }, systemClock);
   try {
@@ -118,9 +118,9 @@ void t.test(
     await withFleet(t, 0, async (fleet) => {
       let checked = 0;
       await killMany(t, fleet, KILLS, async () => {
-        checked = Math.max(checked, await checkLineage(t, fleet, checked + 1));
+        checked = Math.max(checked, await checkRevisions(t, fleet, checked + 1));
       });
-      const head = await checkLineage(t, fleet, 1);
+      const head = await checkRevisions(t, fleet, 1);
       t.comment(`${head} revisions, ${fleet.acknowledged.size} acknowledged`);
       t.ok(head >= fleet.acknowledged.size && fleet.acknowledged.size > KILLS / 2, "they did commit");
       const store = await openEmbeddedStore({ path: fleet.path, access: "write" }, systemClock);
@@ -146,7 +146,7 @@ void t.test("processes that open and close the store all the time do not stop or
   await withFleet(t, "opens", async (fleet) => {
     const commits = await Promise.all(["a", "b", "c"].map((name) => commitUntil(fleet, name, 60)));
     t.same(commits, [60, 60, 60]);
-    await checkLineage(t, fleet, 1);
+    await checkRevisions(t, fleet, 1);
   });
 });
 

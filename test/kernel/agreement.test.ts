@@ -53,12 +53,12 @@ else {
       return t.fail(`play it again: ${replay}`, { found: describe(small, again) });
     }
     for (const verdict of ["allowed", "denied", "audited"] as const) {
-      const judged = [...verdicts].filter(([name]) => name.startsWith(verdict)).reduce((sum, [, one]) => sum + one, 0);
+      const decided = [...verdicts].filter(([name]) => name.startsWith(verdict)).reduce((sum, [, one]) => sum + one, 0);
       const counted = bench.counted().packets.filter((one) => one.verdict === verdict);
       const total = counted.reduce((sum, { packets: one }) => sum + one, 0n);
-      t.equal(total, BigInt(judged), `every packet that was ${verdict} is counted once`);
+      t.equal(total, BigInt(decided), `every packet that was ${verdict} is counted once`);
     }
-    const { worth, delivered, limited, lost } = bench.events.books();
+    const { eligible: worth, delivered, limited, lost } = bench.events.statistics();
     t.equal(worth, delivered + limited + lost, "the books of the events balance");
     const counts = [...verdicts].sort().map(([verdict, count]) => `${count} ${verdict}`);
     t.pass(`${(last - first) * ACTS * STEPS} packets, seed ${seed}: ${counts.join(", ")}`);

@@ -38,7 +38,7 @@ else {
     talk();
     await until(() => records.length >= 3);
     talk();
-    t.equal(bench.events.books().worth, 3n);
+    t.equal(bench.events.statistics().eligible, 3n);
     t.match(records.splice(0), told);
     t.equal(
       bench.counted().packets.reduce((sum, { verdict, packets }) => sum + (verdict === "audited" ? packets : 0n), 0n),
@@ -48,7 +48,7 @@ else {
     await bench.load(ruleset);
     talk();
     await until(() => records.length >= 3);
-    t.equal(bench.events.books().worth, 6n);
+    t.equal(bench.events.statistics().eligible, 6n);
     t.match(records, told, "another ruleset is another decision");
   });
 
@@ -113,7 +113,7 @@ else {
       packets(await enforcer.observe(rulesetOfSpec({})), "egress", "audited");
     /** What was told so far, once it is at least so much. */
     const told = async (count = 0) => {
-      await until(() => records.length >= count && BigInt(records.length) >= source.books().delivered);
+      await until(() => records.length >= count && BigInt(records.length) >= source.statistics().delivered);
       return records.map(({ verdict, direction, peerPort, localPort }) => [
         verdict,
         direction,
@@ -207,7 +207,7 @@ else {
     const out = { from: "10.0.0.1", to: "192.0.2.7", protocol: 17 };
     const send = (port: number): void => void bench.passes("demo/web", "egress", { ...out, payload: udp(2000, port) });
     let port = 1000;
-    for (let limited = 0n; limited === 0n; limited = bench.events.books().limited) send((port += 1));
+    for (let limited = 0n; limited === 0n; limited = bench.events.statistics().limited) send((port += 1));
     t.not(port, 1001);
     const records = collect(t, bench.events);
     const ofIt = () => records.filter(({ peerPort }) => peerPort === port).length;
@@ -215,9 +215,9 @@ else {
       send(port);
       return ofIt() > 0;
     });
-    const { worth } = bench.events.books();
+    const { eligible: worth } = bench.events.statistics();
     for (let again = 0; again < 20; again += 1) send(port);
-    t.equal(bench.events.books().worth, worth, "and once");
+    t.equal(bench.events.statistics().eligible, worth, "and once");
     t.equal(ofIt(), 1);
   });
 
@@ -235,7 +235,7 @@ else {
       bench.passes("demo/web", "ingress", answer);
       bench.passes("demo/web", "egress", ask);
     }
-    await until(() => BigInt(records.length) === bench.events.books().delivered);
+    await until(() => BigInt(records.length) === bench.events.statistics().delivered);
     t.match(records, [
       { verdict: "allowed", direction: "egress", localPort: 2000, peerPort: 53 },
       { verdict: "audited", direction: "egress", localPort: 2000, peerPort: 53 },

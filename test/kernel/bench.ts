@@ -5,19 +5,19 @@
 import { join } from "node:path";
 import type { Test } from "tap";
 import { CONTROL } from "../../src/adapters/ebpf/kernel/abi.generated.js";
-import { Counters, readCounters } from "../../src/adapters/ebpf/maps/counters.js";
-import { Events } from "../../src/adapters/ebpf/maps/event-ring.js";
+import { KernelCounters, readCounters } from "../../src/adapters/ebpf/maps/counters.js";
+import { EventRing } from "../../src/adapters/ebpf/maps/event-ring.js";
 import type { Image } from "../../src/adapters/ebpf/lower/image.js";
 import { closeObject } from "../../src/adapters/ebpf/kernel/load.js";
 import { lower } from "../../src/adapters/ebpf/lower/lower.js";
 import { defaultNativeDir, loadNative } from "../../src/adapters/ebpf/kernel/native.js";
-import { NO_SEAT, seatsOf } from "../../src/adapters/ebpf/maps/slot-shares.js";
+import { NO_SLOT, slotSharesOf } from "../../src/adapters/ebpf/maps/slot-shares.js";
 import { encodeStorage } from "../../src/adapters/ebpf/maps/cgroup-storage.js";
 import { TableSets } from "../../src/adapters/ebpf/maps/table-sets.js";
 import type { Direction, Rule, Ruleset } from "../../src/model/ruleset.js";
 import type { Observation } from "../../src/interfaces/enforcer.js";
 import { packet, type PacketSpec } from "./packets.js";
-import type { Judged, Step } from "./reference.js";
+import type { Decided, Step } from "./reference.js";
 
 const PROGRAMS = ["ztap_test_ingress", "ztap_test_egress"] as const;
 const VERDICTS = ["none", "allowed", "denied", "audited"] as const;
@@ -28,8 +28,8 @@ export class Bench {
   readonly #native = loadNative();
   readonly #object = this.#native.loadObject(join(defaultNativeDir(), "ztap.bpf.o"), "", PROGRAMS, []);
   readonly #tables = new TableSets(this.#native, this.#object.maps);
-  readonly #counters = new Counters(this.#native, this.#object.maps);
-  readonly events = new Events(this.#native, this.#object.maps);
+  readonly #counters = new KernelCounters(this.#native, this.#object.maps);
+  readonly events = new EventRing(this.#native, this.#object.maps);
   #image: Image | null = null;
   readonly #subjects = new Map<string, number>();
   #rules: ReadonlyMap<number, Rule> = new Map();
@@ -52,7 +52,7 @@ export class Bench {
     this.events.learn(image);
     const set = await this.#tables.prepare(image);
     this.#image = image;
-    const seats = seatsOf(image, this.#counters.subjectPlaces());
+    const shares = slotSharesOf(image, this.#counters.subjectSlots());
     [...image.subjects].forEach(([workload, { id, record }], index) => {
       this.#subjects.set(workload, index);
       const key = Buffer.alloc(4);
@@ -61,7 +61,7 @@ export class Bench {
         cgroup: 1n,
         subject: id,
         level: 1,
-        seat: seats.get(id) ?? NO_SEAT,
+        share: shares.get(id) ?? NO_SLOT,
         sets: [record, record],
       } as const;
       this.#native.mapSet(this.#fd("ztap_test_subjects"), key, encodeStorage(storage));
@@ -71,7 +71,7 @@ export class Bench {
   }
 
   /** Runs the steps in order, at `epoch + step.now` ticks. What a program returns must be its verdict's. */
-  judge(steps: readonly Step[], epoch: number): readonly Judged[] {
+  decide(steps: readonly Step[], epoch: number): readonly Decided[] {
     const records = Buffer.alloc(steps.length * RECORD);
     steps.forEach(({ workload, direction, frame, now }, at) => {
       const fields = [direction === "ingress" ? 0 : 1, frame.length, this.#subjects.get(workload) ?? -1, epoch + now];

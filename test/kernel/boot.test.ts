@@ -7,7 +7,7 @@ import { existsSync, readFileSync, rmSync } from "node:fs";
 import { createServer } from "node:net";
 import { join } from "node:path";
 import t from "tap";
-import { removeEnforcement } from "../../src/adapters/ebpf/remove.js";
+import { removeNodes } from "../../src/adapters/ebpf/remove.js";
 import { Ztap, type Result } from "../cli/ztap.js";
 import { Sandbox, whyNot } from "./sandbox.js";
 
@@ -44,7 +44,7 @@ t.test("before the network is up", { skip: reason ?? false }, async (t) => {
   );
   const env = { ZTAP_NODE: node, ZTAP_LISTEN: "off", ZTAP_ELECTION_TIMEOUT: "2s" };
   const away = { ...env, ZTAP_STORE: `etcd://127.0.0.1:${await closedPort()}/ztap` };
-  const reboot = (): void => void removeEnforcement({ node });
+  const reboot = (): void => void removeNodes({ node });
   const [, capabilities = ""] = /^CapabilityBoundingSet=(.*)$/m.exec(unit(ztap, "ztap.service")) ?? [];
   const bounding = [
     "-all",

@@ -122,7 +122,7 @@ export class Conversations {
     this.#before = this.#start;
   }
 
-  /** What went on since the last time; every packet that was sent meanwhile has been judged. */
+  /** What went on since the last time; every packet that was sent meanwhile has been decided. */
   async check(t: Test, during: string): Promise<void> {
     const [start, before] = [this.#start, this.#before];
     if (start === null || before === null) throw new TypeError("nothing goes on yet");

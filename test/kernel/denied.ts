@@ -1,6 +1,6 @@
 /** How many packets a node's ingress programs have refused so far, read from its pins while an agent has them. */
 import { join } from "node:path";
-import { Counters } from "../../src/adapters/ebpf/maps/counters.js";
+import { KernelCounters } from "../../src/adapters/ebpf/maps/counters.js";
 import { loadNative } from "../../src/adapters/ebpf/kernel/native.js";
 import { DEFAULT_PIN_ROOT, nodeFolders } from "../../src/adapters/ebpf/kernel/paths.js";
 
@@ -17,7 +17,7 @@ export function refusalsOf(node: string): Refusals {
   const native = loadNative();
   const folder = nodeFolders(DEFAULT_PIN_ROOT, node).maps;
   const maps = Object.fromEntries(MAPS.map((name) => [name, native.openPin(join(folder, name))]));
-  const counters = new Counters(native, maps);
+  const counters = new KernelCounters(native, maps);
   return {
     read: () =>
       counters.totals().find(({ direction, verdict }) => direction === "ingress" && verdict === "denied")?.packets ??

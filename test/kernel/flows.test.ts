@@ -4,7 +4,7 @@ import t from "tap";
 import { ABI } from "../../src/adapters/ebpf/kernel/abi.generated.js";
 import { closeObject } from "../../src/adapters/ebpf/kernel/load.js";
 import { defaultNativeDir, loadNative } from "../../src/adapters/ebpf/kernel/native.js";
-import { removeEnforcement } from "../../src/adapters/ebpf/remove.js";
+import { removeNodes } from "../../src/adapters/ebpf/remove.js";
 import type { FlowRecord } from "../../src/interfaces/flows.js";
 import { Bench } from "./bench.js";
 import { icmp, tcp, udp } from "./packets.js";
@@ -95,7 +95,7 @@ else {
     run("demo/web", "ingress", { ...back, protocol: 17, payload: udp(54, 2000) });
     const [one] = await seen(1);
     t.ok(Math.abs((one?.timeMs ?? 0) - clock) < 60_000, "the time is the machine's");
-    const { worth, delivered } = bench.events.books();
+    const { eligible: worth, delivered } = bench.events.statistics();
     t.same([worth, delivered], [9n, 9n]);
   });
 
@@ -112,22 +112,22 @@ else {
     };
     const COUNT = 700;
     flood(COUNT);
-    const books = bench.events.books();
-    t.equal(books.worth, BigInt(2 * names.length * COUNT));
-    t.equal(books.worth, books.delivered + books.limited + books.lost);
-    t.ok(books.limited > 0n && books.lost > 0n && books.delivered > 0n, "of each there is some");
+    const statistics = bench.events.statistics();
+    t.equal(statistics.eligible, BigInt(2 * names.length * COUNT));
+    t.equal(statistics.eligible, statistics.delivered + statistics.limited + statistics.lost);
+    t.ok(statistics.limited > 0n && statistics.lost > 0n && statistics.delivered > 0n, "of each there is some");
     const denied = bench.counted().packets.filter(({ verdict }) => verdict === "denied");
     t.equal(
       denied.reduce((sum, { packets }) => sum + packets, 0n),
-      books.worth,
+      statistics.eligible,
       "each denied packet was worth telling",
     );
 
     const records = collect(t, bench.events);
     flood(50);
-    await until(() => BigInt(records.length) === bench.events.books().delivered);
-    const after = bench.events.books();
-    t.equal(after.worth, after.delivered + after.limited + after.lost);
+    await until(() => BigInt(records.length) === bench.events.statistics().delivered);
+    const after = bench.events.statistics();
+    t.equal(after.eligible, after.delivered + after.limited + after.lost);
     t.ok(records.every(({ verdict, workload }) => verdict === "denied" && workload !== null));
   });
 
@@ -223,7 +223,7 @@ else {
     await enforcer.apply(ruleset);
     t.strictSame(found(), foreign);
     await enforcer.close();
-    removeEnforcement({ node });
+    removeNodes({ node });
     t.strictSame(native.attached(join(sandbox.cgroupRoot, cgroup), "connect4"), [native.programInfo(program).id]);
   });
 }

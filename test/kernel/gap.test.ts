@@ -63,7 +63,7 @@ await t.test("no gap", { skip: reason ?? false, timeout: volume(300_000, 3_600_0
     sink: await sink.counters(),
   };
   let before = { ...start };
-  /** What was probed since the last time; every packet that was sent meanwhile has been judged. */
+  /** What was probed since the last time; every packet that was sent meanwhile has been decided. */
   const check = async (during: string): Promise<void> => {
     for (const one of connections) {
       one.said += `${during};`;

@@ -9,7 +9,7 @@ import { ABI } from "../../src/adapters/ebpf/kernel/abi.generated.js";
 import { inspectEnforcement } from "../../src/adapters/ebpf/inspect.js";
 import { kernel, loadNative } from "../../src/adapters/ebpf/kernel/native.js";
 import { BPFFS, DEFAULT_PIN_ROOT, nodeFolders } from "../../src/adapters/ebpf/kernel/paths.js";
-import { removeEnforcement } from "../../src/adapters/ebpf/remove.js";
+import { removeNodes } from "../../src/adapters/ebpf/remove.js";
 import type { Ruleset } from "../../src/model/ruleset.js";
 import { EbpfEnforcer } from "../../src/adapters/ebpf/enforcer.js";
 import { rulesetOf, type Isolation, type WorkloadSpec } from "./rulesets.js";
@@ -329,14 +329,14 @@ else {
         { abi: ABI.VERSION, links: { length: 6 }, foreign: [] },
       ],
     );
-    t.throws(() => removeEnforcement({ node: one.node }), { code: "busy" }, "its agent would put it back");
+    t.throws(() => removeNodes({ node: one.node }), { code: "busy" }, "its agent would put it back");
     t.equal(await probe(one.web, port), "EPERM");
     await one.enforcer.close();
-    t.match(removeEnforcement({ node: one.node }), [{ node: one.node, workloads: ["demo/web"] }]);
+    t.match(removeNodes({ node: one.node }), [{ node: one.node, workloads: ["demo/web"] }]);
     t.equal(await probe(one.web, port), "open");
     t.equal(await probe(two.web, port), "EPERM");
     t.notOk(readdirSync(DEFAULT_PIN_ROOT).includes(one.node));
-    t.strictSame(removeEnforcement({ node: one.node }), []);
+    t.strictSame(removeNodes({ node: one.node }), []);
   });
 
   await t.test("a folder of pins that somebody else made, or may write to, is refused", async (t) => {

@@ -5,11 +5,11 @@ import { mkdirSync, readdirSync, rmdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import t from "tap";
-import { HOOKS } from "../../src/adapters/ebpf/items.js";
+import { HOOKS } from "../../src/adapters/ebpf/kernel/programs.js";
 import { loadNative } from "../../src/adapters/ebpf/kernel/native.js";
 import { DEFAULT_PIN_ROOT, nodeFolders } from "../../src/adapters/ebpf/kernel/paths.js";
 import type { EbpfEnforcer } from "../../src/adapters/ebpf/enforcer.js";
-import { diffEnforcement, judgeSubjects, listDrift } from "../../src/diff/drift.js";
+import { diffEnforcement, confirmSubjects, listDrift } from "../../src/diff/drift.js";
 import type { Ruleset } from "../../src/model/ruleset.js";
 import { rulesetOf, type Isolation } from "./rulesets.js";
 import { Sandbox, until, whyNot, type Actor } from "./sandbox.js";
@@ -98,7 +98,7 @@ else {
         ["egress", "ingress", "sendmsg6"].map((hook) => `${hook} program on demo/z is not attached`),
       );
       const observed = await enforcer.observe(after);
-      t.match(judgeSubjects(observed.subjects, diffEnforcement(enforcer.lower(after), observed)), [
+      t.match(confirmSubjects(observed.subjects, diffEnforcement(enforcer.lower(after), observed)), [
         { workload: "demo/a", state: "Enforced" },
         { workload: "demo/z", state: "Stalled", message: /egress program on demo\/z is not attached/ },
       ]);

@@ -126,7 +126,7 @@ else {
       const frame = packet({ from: OWN, to: `192.0.2.${flow & 127}`, protocol: 17, payload });
       return { workload, direction: "egress", frame, now: tick } as const;
     });
-    return on.judge(steps, 0).filter(({ verdict }) => verdict === "allowed").length;
+    return on.decide(steps, 0).filter(({ verdict }) => verdict === "allowed").length;
   };
 
   await t.test("a full flow table refuses and counts, and clears what has ended", async (t) => {
@@ -139,7 +139,7 @@ else {
     const answer = (at: number): string | undefined => {
       const payload = udp(53, 1 + (at >> 7));
       const frame = packet({ from: `192.0.2.${at & 127}`, to: OWN, protocol: 17, payload });
-      return own.judge([{ workload: "demo/web", direction: "ingress", frame, now: later }], 0)[0]?.verdict;
+      return own.decide([{ workload: "demo/web", direction: "ingress", frame, now: later }], 0)[0]?.verdict;
     };
     t.equal(opened(own, "demo/web", ABI.MAX_FLOWS, 1, later), 1, "there is room again when flows have ended");
     t.equal(answer(ABI.MAX_FLOWS), "allowed");

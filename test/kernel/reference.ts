@@ -7,7 +7,7 @@
  * does. test/kernel/connections.test.ts shows what sockets add. Time is in ticks and given.
  */
 import { ABI } from "../../src/adapters/ebpf/kernel/abi.generated.js";
-import type { Direction, FlowQuery, Ruleset } from "../../src/model/ruleset.js";
+import type { Direction, ConnectionQuery, Ruleset } from "../../src/model/ruleset.js";
 import { createEvaluator, type Evaluator } from "../../src/policy/evaluate.js";
 import { ICMP, ICMP6, readFrame, SCTP, TCP, type Transport, type Wire } from "./wire.js";
 
@@ -19,7 +19,7 @@ export interface Step {
   readonly now: number;
 }
 
-export interface Judged {
+export interface Decided {
   readonly verdict: "allowed" | "denied" | "audited";
   /** Key of the rule that allows, where one does. */
   readonly rule: string | null;
@@ -27,13 +27,13 @@ export interface Judged {
 
 /** One direction's part in a conversation: it asked, and was allowed to. */
 interface Asked {
-  readonly query: FlowQuery;
+  readonly query: ConnectionQuery;
   readonly seen: number;
   readonly isAnswered: boolean;
 }
 
-const DENIED: Judged = { verdict: "denied", rule: null };
-const PASSES: Judged = { verdict: "allowed", rule: null };
+const DENIED: Decided = { verdict: "denied", rule: null };
+const PASSES: Decided = { verdict: "allowed", rule: null };
 /** No protocol of any rule. */
 const NO_PROTOCOL = 255;
 const OPPOSITE = { ingress: "egress", egress: "ingress" } as const;
@@ -43,12 +43,12 @@ export class Reference {
   /** By conversation and asking direction. */
   readonly #asked = new Map<string, Asked>();
 
-  /** Another ruleset comes into force: conversations stay, and are judged by it. */
+  /** Another ruleset comes into force: conversations stay, and are decided by it. */
   load(ruleset: Ruleset): void {
     this.#evaluate = createEvaluator(ruleset);
   }
 
-  judge(step: Step): Judged {
+  decide(step: Step): Decided {
     const seen = look(step);
     const { transport } = seen;
     if (isVital(transport)) return PASSES;
@@ -68,7 +68,7 @@ export class Reference {
     return policy;
   }
 
-  #ask(query: FlowQuery): Judged {
+  #ask(query: ConnectionQuery): Decided {
     if (this.#evaluate === null) throw new TypeError("no ruleset was loaded");
     const found = this.#evaluate(query);
     if (found.verdict === "Denied") return DENIED;
@@ -77,7 +77,7 @@ export class Reference {
   }
 
   /** What the other direction asked, if that is still remembered and still allowed: then this is the answer. */
-  #answer(seen: Seen, { workload, direction, now }: Step): Judged | null {
+  #answer(seen: Seen, { workload, direction, now }: Step): Decided | null {
     const key = keyOf(seen, workload, OPPOSITE[direction]);
     const asked = this.#asked.get(key);
     if (asked === undefined || !isAlive(asked, now)) return null;
@@ -95,7 +95,7 @@ export class Reference {
   }
 
   /** An error passes where it is about a packet of a conversation that is allowed; it keeps nothing alive. */
-  #related({ transport, local, remote }: Seen, step: Step): Judged | null {
+  #related({ transport, local, remote }: Seen, step: Step): Decided | null {
     if (transport.kind !== "icmp" || transport.quoted === null) return null;
     const quotedDirection = OPPOSITE[step.direction];
     const quoted = orient(transport.quoted, quotedDirection);
@@ -147,7 +147,7 @@ function tagOf(transport: Transport, isEgress: boolean): string {
   return isEgress ? `${source} ${destination}` : `${destination} ${source}`;
 }
 
-function queryOf({ family, remote, transport }: Seen, { workload }: Step, direction: Direction): FlowQuery {
+function queryOf({ family, remote, transport }: Seen, { workload }: Step, direction: Direction): ConnectionQuery {
   const query = { workload, direction, peer: addressText(family, remote) };
   switch (transport.kind) {
     case "unknown":
@@ -182,7 +182,7 @@ function isVital(transport: Transport): boolean {
   return [130, 131, 132, 143].includes(type) && hopLimit === 1;
 }
 
-/** What a packet can be in a conversation. `single`: judged by policy alone. `either`: it may ask or answer. */
+/** What a packet can be in a conversation. `single`: decided by policy alone. `either`: it may ask or answer. */
 function roleOf(transport: Transport): "single" | "asks" | "answers" | "either" {
   switch (transport.kind) {
     case "unknown":

@@ -11,7 +11,7 @@ import type { Test } from "tap";
 import { EbpfEnforcer } from "../../src/adapters/ebpf/enforcer.js";
 import { checkKernel } from "../../src/adapters/ebpf/doctor.js";
 import { DEFAULT_PIN_ROOT, findCgroupRoot, unpinName } from "../../src/adapters/ebpf/kernel/paths.js";
-import { removeEnforcement } from "../../src/adapters/ebpf/remove.js";
+import { removeNodes } from "../../src/adapters/ebpf/remove.js";
 import type { Observation } from "../../src/interfaces/enforcer.js";
 import type { Logger } from "../../src/interfaces/system.js";
 
@@ -158,7 +158,7 @@ export class Sandbox {
   async #end(): Promise<void> {
     for (const actor of this.#actors) await actor.end();
     await this.closeEnforcers();
-    for (const node of this.#nodes) removeEnforcement({ node, pinRoot: DEFAULT_PIN_ROOT });
+    for (const node of this.#nodes) removeNodes({ node, pinRoot: DEFAULT_PIN_ROOT });
     for (const name of this.#namespaces) ip("netns", "delete", name);
     for (const folder of this.#cgroups.reverse()) {
       await until(() => !existsSync(folder) || readFileSync(join(folder, "cgroup.procs"), "utf8") === "");
@@ -188,7 +188,7 @@ function sweepDead(cgroupRoot: string): void {
     }
     rmdirSync(folder);
   };
-  for (const name of list(DEFAULT_PIN_ROOT)) attempt(() => removeEnforcement({ node: unpinName(name) }));
+  for (const name of list(DEFAULT_PIN_ROOT)) attempt(() => removeNodes({ node: unpinName(name) }));
   for (const name of list("/run/netns")) attempt(() => ip("netns", "delete", name));
   for (const name of list(cgroupRoot)) attempt(() => removeTree(join(cgroupRoot, name)));
 }

@@ -1,7 +1,7 @@
 /** Script: a sequence of rulesets and packets that the programs and the reference both run; and how to make one smaller. */
 import type { Clause, Profile, Ruleset } from "../../src/model/ruleset.js";
 import type { Bench } from "./bench.js";
-import { Reference, type Judged, type Step } from "./reference.js";
+import { Reference, type Decided, type Step } from "./reference.js";
 import { readFrame } from "./wire.js";
 
 /** A ruleset, and the packets until the next one. */
@@ -13,8 +13,8 @@ export interface Act {
 export interface Disagreement {
   readonly act: number;
   readonly step: number;
-  readonly kernel: Judged;
-  readonly reference: Judged;
+  readonly kernel: Decided;
+  readonly reference: Decided;
 }
 
 /** More than any idle time: what an earlier script left has ended. */
@@ -39,11 +39,11 @@ export class Stage {
     for (const [act, { ruleset, steps }] of acts.entries()) {
       reference.load(ruleset);
       await this.bench.load(ruleset);
-      const judged = this.bench.judge(steps, epoch);
-      for (const [step, kernel] of judged.entries()) {
+      const decided = this.bench.decide(steps, epoch);
+      for (const [step, kernel] of decided.entries()) {
         const wanted = steps[step];
         if (wanted === undefined) continue;
-        const expected = reference.judge(wanted);
+        const expected = reference.decide(wanted);
         if (expected.verdict !== kernel.verdict || expected.rule !== kernel.rule)
           return { act, step, kernel, reference: expected };
         const name = kernel.rule === null ? kernel.verdict : `${kernel.verdict} by a rule`;
@@ -127,7 +127,7 @@ function* smallerClauses(clause: Clause): Generator<Clause> {
 
 /** For people: the rulesets and packets of a script, and where it went wrong. */
 export function describe(acts: readonly Act[], { act, step, kernel, reference }: Disagreement): readonly string[] {
-  const say = ({ verdict, rule }: Judged): string => (rule === null ? verdict : `${verdict} by ${rule}`);
+  const say = ({ verdict, rule }: Decided): string => (rule === null ? verdict : `${verdict} by ${rule}`);
   const lines = acts.flatMap(({ ruleset, steps }, index) => [
     `ruleset ${index + 1}`,
     ...ruleset.subjects.flatMap(({ workload, ingress, egress }) => [

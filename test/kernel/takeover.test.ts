@@ -4,15 +4,15 @@ import { once } from "node:events";
 import { mkdirSync, readdirSync, renameSync, rmdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import t, { type Test } from "tap";
-import { ABI, GIVEN_FLOW } from "../../src/adapters/ebpf/kernel/abi.generated.js";
+import { ABI, EXPORTED_FLOW } from "../../src/adapters/ebpf/kernel/abi.generated.js";
 import type { EbpfEnforcer } from "../../src/adapters/ebpf/enforcer.js";
 import { inspectEnforcement } from "../../src/adapters/ebpf/inspect.js";
-import { HOOKS } from "../../src/adapters/ebpf/items.js";
-import { closeObject, loadTakers } from "../../src/adapters/ebpf/kernel/load.js";
+import { HOOKS } from "../../src/adapters/ebpf/kernel/programs.js";
+import { closeObject, loadImporters } from "../../src/adapters/ebpf/kernel/load.js";
 import { defaultNativeDir, loadNative } from "../../src/adapters/ebpf/kernel/native.js";
 import { DEFAULT_PIN_ROOT, nodeFolders } from "../../src/adapters/ebpf/kernel/paths.js";
-import { removeEnforcement } from "../../src/adapters/ebpf/remove.js";
-import { diffEnforcement, judgeSubjects, listDrift } from "../../src/diff/drift.js";
+import { removeNodes } from "../../src/adapters/ebpf/remove.js";
+import { diffEnforcement, confirmSubjects, listDrift } from "../../src/diff/drift.js";
 import type { Ruleset } from "../../src/model/ruleset.js";
 import { buildOther } from "./other-build.js";
 import { rulesetOf, type Isolation, type WorkloadSpec } from "./rulesets.js";
@@ -65,23 +65,23 @@ else {
     const [enforcer] = enforcers;
     await enforcer.open();
     await enforcer.apply(ruleset({ egress: everything }));
-    const takers = loadTakers(native, defaultNativeDir(), nodeFolders(DEFAULT_PIN_ROOT, node).maps);
-    t.teardown(() => closeObject(native, takers));
+    const importers = loadImporters(native, defaultNativeDir(), nodeFolders(DEFAULT_PIN_ROOT, node).maps);
+    t.teardown(() => closeObject(native, importers));
     const given = (first: number, count: number): Buffer => {
-      const flows = Buffer.alloc(count * GIVEN_FLOW.size);
+      const flows = Buffer.alloc(count * EXPORTED_FLOW.size);
       for (let index = 0; index < count; index += 1) {
-        const flow = flows.subarray(index * GIVEN_FLOW.size);
-        flow.writeUInt32LE(4, GIVEN_FLOW.subject);
-        flow[GIVEN_FLOW.protocol] = 17;
-        flow[GIVEN_FLOW.family] = 2;
-        flow.writeUInt32BE(0x0a000000 + first + index, GIVEN_FLOW.remote);
-        flow[GIVEN_FLOW.asked + 1] = 1;
-        flow.writeBigUInt64LE(process.hrtime.bigint(), GIVEN_FLOW.seen + 8);
+        const flow = flows.subarray(index * EXPORTED_FLOW.size);
+        flow.writeUInt32LE(4, EXPORTED_FLOW.subject);
+        flow[EXPORTED_FLOW.protocol] = 17;
+        flow[EXPORTED_FLOW.family] = 2;
+        flow.writeUInt32BE(0x0a000000 + first + index, EXPORTED_FLOW.remote);
+        flow[EXPORTED_FLOW.asked + 1] = 1;
+        flow.writeBigUInt64LE(process.hrtime.bigint(), EXPORTED_FLOW.seen + 8);
       }
       return flows;
     };
     const take = (flows: Buffer): number =>
-      native.runEach(takers.programs["ztap_take_flow"] ?? -1, flows, GIVEN_FLOW.size);
+      native.runEach(importers.programs["ztap_import_flow"] ?? -1, flows, EXPORTED_FLOW.size);
     const most = Math.ceil(ABI.MAX_FLOWS * 0.9);
     t.equal(take(given(0, most)), 0);
     t.equal(take(given(0, most)), 0, "what is known takes no second place");
@@ -145,7 +145,7 @@ else {
       const says = `Version ${other.abi} of the kernel tables could not take over, and version ${ABI.VERSION} stays in force`;
       await t.rejects(newer.apply(wanted), { code: "limit", message: new RegExp(says) });
       const observed = await newer.observe(wanted);
-      const [subject] = judgeSubjects(observed.subjects, diffEnforcement(newer.lower(wanted), observed));
+      const [subject] = confirmSubjects(observed.subjects, diffEnforcement(newer.lower(wanted), observed));
       t.equal(subject?.state, "Stalled");
       await web.call("udpFlooded", { id: 0, count: 100 });
     }
@@ -257,7 +257,7 @@ else {
       [[], []],
       "neither is a stranger to the other",
     );
-    t.strictSame(removeEnforcement({ node }), [{ node, workloads: ["demo/web"] }]);
+    t.strictSame(removeNodes({ node }), [{ node, workloads: ["demo/web"] }]);
     t.strictSame(attached(cgroup), each(0));
     t.notOk(readdirSync(DEFAULT_PIN_ROOT).includes(node));
   });

@@ -1,10 +1,10 @@
 /** A state that some node could not hold is refused, by the same reading that plan, apply, validate and the leader use. */
 import t from "tap";
-import { readManifests } from "../../src/wiring/agent.js";
+import { readBoundedManifests } from "../../src/wiring/manifests.js";
 import { MOST_BLOCKS as MOST, WIDE_SUBJECT as WORKLOAD, widePolicy as policy } from "../builders/wide.js";
 
 const errors = (text: string) =>
-  readManifests([{ path: "a.yaml", text, blobId: text.length.toString() }]).diagnostics.filter(
+  readBoundedManifests([{ path: "a.yaml", text, blobId: text.length.toString() }]).diagnostics.filter(
     ({ severity }) => severity === "error",
   );
 

@@ -1,6 +1,6 @@
 /** What a node's backend cannot say is refused when it is planned, at the line that asks for it, and nowhere else. */
 import t from "tap";
-import { readManifests } from "../../src/wiring/agent.js";
+import { readBoundedManifests } from "../../src/wiring/manifests.js";
 
 const node = (name: string, enforcement?: string): string => `apiVersion: ztap/v1
 kind: Node
@@ -26,7 +26,7 @@ spec:
 `;
 
 const found = (...parts: readonly string[]) =>
-  readManifests([{ path: "a.yaml", text: parts.join(""), blobId: "a" }]).diagnostics.filter(
+  readBoundedManifests([{ path: "a.yaml", text: parts.join(""), blobId: "a" }]).diagnostics.filter(
     ({ code }) => code === "ZT4006" || code === "ZT5007" || code.startsWith("ZT2") || code === "ZT3024",
   );
 
@@ -87,9 +87,9 @@ t.test("a pf node has a size, too", async (t) => {
   const blocks = (count: number): string =>
     `apiVersion: ztap/v1\nkind: NetworkPolicy\nmetadata: { name: wide }\nspec:\n  podSelector: {}\n  egress:\n    - to:\n${Array.from({ length: count }, (_one, at) => `        - ipBlock: { cidr: "10.${at >> 15}.${(at >> 7) & 255}.${(at & 127) * 2}/32" }\n`).join("")}`;
   const codes = (count: number): readonly string[] =>
-    readManifests([{ path: "a", text: node("mac", "pf") + WEB + blocks(count), blobId: `${count}` }]).diagnostics.map(
-      ({ code, message }) => `${code} ${message}`,
-    );
+    readBoundedManifests([
+      { path: "a", text: node("mac", "pf") + WEB + blocks(count), blobId: `${count}` },
+    ]).diagnostics.map(({ code, message }) => `${code} ${message}`);
   const pairs = (count: number, net = 10): string =>
     `apiVersion: ztap/v1\nkind: NetworkPolicy\nmetadata: { name: many${net} }\nspec:\n  podSelector: {}\n  egress:\n${Array.from(
       { length: count },

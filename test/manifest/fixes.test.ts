@@ -7,7 +7,7 @@ const policy = (apiVersion: string, spec: string): string =>
 const ztap = (spec: string): string => policy("ztap/v1", spec);
 const kubernetes = (spec: string): string => policy("networking.k8s.io/v1", spec);
 
-t.test("a misplaced field is told where it belongs", async (t) => {
+t.test("a wrongly indented field is told where it belongs", async (t) => {
   const fixes = (text: string): readonly (string | undefined)[] =>
     readManifests([{ path: "a", text, blobId: "a" }])
       .diagnostics.filter(({ severity }) => severity === "error")

@@ -98,7 +98,7 @@ t.test("a start that the store refuses, or does not answer, enforces the copy; w
   for (const code of ["store-permission", "store-unavailable"] as const) {
     const deps = agentDeps(refusing(openMemoryStore(systemClock), () => new StoreError(code, "refused")));
     const machine = new FakeMachine();
-    await reconcileOnce({ ...deps, enforcer: new FakeEnforcer(machine), copy }, OPTIONS);
+    await reconcileOnce({ ...deps, enforcer: new FakeEnforcer(machine), lastGood: copy }, OPTIONS);
     t.ok(machine.items.has("link/default/web"), code);
     const without = { ...deps, enforcer: new FakeEnforcer(new FakeMachine()) };
     const reason = code === "store-permission" ? code : "not-in-sync";

@@ -27,18 +27,18 @@ const node = (name: string) =>
 function setUp() {
   const clock = new ManualClock();
   const store = openMemoryStore(clock, new MemoryTable());
-  const beat = (id: string, ttlMs = 1000) => store.heartbeat({ id, address: `${id}:1`, holder: `h-${id}` }, ttlMs);
-  return { clock, store, beat, deps: { store, clock } };
+  const heartbeat = (id: string, ttlMs = 1000) => store.heartbeat({ id, address: `${id}:1`, holder: `h-${id}` }, ttlMs);
+  return { clock, store, heartbeat, deps: { store, clock } };
 }
 
 t.test("declared, joined and live nodes stand side by side", async (t) => {
-  const { clock, store, beat, deps } = setUp();
+  const { clock, store, heartbeat, deps } = setUp();
   await store.commit(draft([node("declared"), node("n1")]), { expectHead: null, fence: null });
   await store.commit(draft([node("declared"), node("n1"), node("more")]), { expectHead: 1, fence: null });
   await joinCluster(deps, "n1", "n1:1");
   await joinCluster(deps, "joined", "joined:1");
-  await beat("n1");
-  await beat("guest");
+  await heartbeat("n1");
+  await heartbeat("guest");
   await store.campaign({ id: "n1", holder: "h-n1" }, 1000);
   await store.writeNodeStatus(STATUS);
   clock.advance(400);
@@ -60,9 +60,9 @@ t.test("declared, joined and live nodes stand side by side", async (t) => {
 });
 
 t.test("a leader that died and still has its session is shown as silent", async (t) => {
-  const { clock, store, beat, deps } = setUp();
+  const { clock, store, heartbeat, deps } = setUp();
   await joinCluster(deps, "n1", "n1:1");
-  await beat("n1");
+  await heartbeat("n1");
   await store.campaign({ id: "n1", holder: "h-n1" }, 60_000);
   const leader = async () => renderClusterStatus(await readClusterStatus(deps), plainStyle).split("\n")[1];
   t.equal(await leader(), "Leader    n1 (n1:1)");
@@ -71,9 +71,9 @@ t.test("a leader that died and still has its session is shown as silent", async 
 });
 
 t.test("a node that dies is unhealthy within its time-out, and is not forgotten", async (t) => {
-  const { clock, store, beat, deps } = setUp();
+  const { clock, store, heartbeat, deps } = setUp();
   await joinCluster(deps, "n1", "n1:1");
-  await beat("n1");
+  await heartbeat("n1");
   await store.writeNodeStatus({ ...STATUS, state: "InSync", message: null });
   clock.advance(999);
   t.match((await readClusterStatus(deps)).nodes, [{ id: "n1", state: "healthy", message: null }]);
@@ -88,10 +88,10 @@ t.test("a node that dies is unhealthy within its time-out, and is not forgotten"
 t.test(
   "who leaves is forgotten whole; who lives does not leave without --force; who is unknown is an error",
   async (t) => {
-    const { clock, store, beat, deps } = setUp();
+    const { clock, store, heartbeat, deps } = setUp();
     await joinCluster(deps, "n1", "n1:1");
     await joinCluster(deps, "n2", "n2:1");
-    await beat("n1");
+    await heartbeat("n1");
     await store.writeNodeStatus(STATUS);
     await t.rejects(leaveCluster(store, "n1", false), { code: "node-alive", message: /--force/ });
     t.equal((await store.listMembers()).length, 2, "a refusal changes nothing");
@@ -99,9 +99,9 @@ t.test(
     t.match(await leaveCluster(store, "n1", false), { id: "n1", address: "n1:1", wasAlive: false });
     t.same([await store.listHeartbeats(), await store.listNodeStatus()], [[], []]);
     await t.rejects(leaveCluster(store, "n1", false), { code: "not-found", message: /these have: n2/ });
-    await beat("n2");
+    await heartbeat("n2");
     t.match(await leaveCluster(store, "n2", true), { wasAlive: true });
-    await beat("n2");
+    await heartbeat("n2");
     t.match((await readClusterStatus(deps)).nodes, [{ id: "n2", state: "left", message: /restart it to join again/ }]);
     clock.advance(1000);
     await leaveCluster(store, "n2", false);
@@ -110,7 +110,7 @@ t.test(
 );
 
 t.test("joining again keeps the time and changes the address, unless the agent says otherwise", async (t) => {
-  const { clock, beat, deps } = setUp();
+  const { clock, heartbeat, deps } = setUp();
   t.match(await joinCluster(deps, "n1", "n1:1"), { changed: true, declared: false });
   clock.advance(5000);
   t.match(await joinCluster(deps, "n1", "n1:1"), { changed: false });
@@ -118,7 +118,7 @@ t.test("joining again keeps the time and changes the address, unless the agent s
     changed: true,
     member: { address: "n1:2", joinedAt: "2026-01-01T00:00:00.000Z" },
   });
-  await beat("n1");
+  await heartbeat("n1");
   await t.rejects(joinCluster(deps, "n1", "n1:3"), { code: "node-alive", message: /n1:1/ });
   for (const id of ["", "N1", "a/b", "n_1", "x".repeat(64)])
     await t.rejects(joinCluster(deps, id, "n1:1"), { code: "usage" }, id);

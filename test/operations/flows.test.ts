@@ -3,7 +3,7 @@ import type { FlowMessage, FlowQuery } from "../../src/model/flow.js";
 import { FlowHub } from "../../src/reconcile/flow-hub.js";
 import { compile } from "../../src/policy/compile/compile.js";
 import { nameFlows } from "../../src/policy/flow-names.js";
-import type { FlowBooks, FlowRecord, FlowSource } from "../../src/interfaces/flows.js";
+import type { EventStatistics, FlowRecord, FlowSource } from "../../src/interfaces/flows.js";
 import { objectsOf, workload } from "../builders/state.js";
 import { recordTelemetry } from "../fakes/ambient.js";
 import { ManualClock } from "../fakes/clock.js";
@@ -18,7 +18,7 @@ const EVERYTHING: FlowQuery = { follow: false, verdict: null, workload: null, di
 
 /** A backend that tells what the test says. */
 class Teller implements FlowSource {
-  told: FlowBooks = { worth: 0n, delivered: 0n, limited: 0n, lost: 0n };
+  told: EventStatistics = { eligible: 0n, delivered: 0n, limited: 0n, lost: 0n };
   readonly #batches: (readonly FlowRecord[])[] = [];
   #wake: () => void = () => undefined;
 
@@ -34,7 +34,7 @@ class Teller implements FlowSource {
       else yield batch;
     }
   }
-  books(): FlowBooks {
+  statistics(): EventStatistics {
     return this.told;
   }
 }
@@ -125,10 +125,10 @@ t.test("events are named by the state, remembered, and filtered", async (t) => {
 t.test("what was limited or lost is told once, also when nothing comes after it", async (t) => {
   const { teller, clock, hub, calls } = start(t);
   const follower = hub.open({ ...EVERYTHING, follow: true }, new AbortController().signal)[Symbol.asyncIterator]();
-  teller.told = { worth: 9n, delivered: 1n, limited: 5n, lost: 3n };
+  teller.told = { eligible: 9n, delivered: 1n, limited: 5n, lost: 3n };
   teller.tell(record("192.0.2.1"));
   t.match(await next(follower, 2), [{ kind: "verdict" }, { kind: "gap", limited: 5, lost: 3, dropped: 0 }]);
-  teller.told = { worth: 11n, delivered: 1n, limited: 7n, lost: 3n };
+  teller.told = { eligible: 11n, delivered: 1n, limited: 7n, lost: 3n };
   clock.advance(1_000);
   t.match(await next(follower, 1), [{ kind: "gap", limited: 2, lost: 0, dropped: 0 }]);
   t.match(

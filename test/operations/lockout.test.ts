@@ -22,7 +22,7 @@ t.test("whoever plans anywhere minds the servers that agents tell of", async (t)
     sessions: async () => [],
     servers: async () => servers,
   });
-  const deps = { store, lifelines: reader([]), node: "laptop", boot: "b9" };
+  const deps = { store, managementAccess: reader([]), node: "laptop", boot: "b9" };
   t.same(await lockoutsOf(deps, STATE), [], "nobody is known to serve anything");
   await store.writeNodeStatus({
     node: "n1",
@@ -42,10 +42,10 @@ t.test("whoever plans anywhere minds the servers that agents tell of", async (t)
   t.same(await lockoutsOf(deps, STATE), [], "a node that is not alive tells nothing any more");
   await store.heartbeat({ id: "n1", address: "n1:1", holder: "h1" }, 60_000);
   t.match(await lockoutsOf(deps, STATE), [/deny the agents of n2 their store, which is served there on port 2379/]);
-  t.same(await lockoutsOf({ ...deps, lifelines: null }, STATE), [], "it is allowed");
+  t.same(await lockoutsOf({ ...deps, managementAccess: null }, STATE), [], "it is allowed");
   const here = { ...deps, node: "n1", boot: "b1" };
   t.same(await lockoutsOf(here, STATE), [], "on the machine itself, what it sees counts");
-  t.equal((await lockoutsOf({ ...here, lifelines: reader(SERVERS) }, STATE)).length, 1);
+  t.equal((await lockoutsOf({ ...here, managementAccess: reader(SERVERS) }, STATE)).length, 1);
 });
 
 t.test("where agents reach their store and source", (t) => {

@@ -223,9 +223,9 @@ t.test("--name and -n choose one policy of the file", async (t) => {
   const twice = portText(80, "b") + policy("b", "  podSelector: {}\n  ingress: []", { namespace: "shop" });
   await t.rejects(sync(twice, {}, "b"), { code: "usage", message: /--namespace/ });
   t.match(await sync(twice, {}, "b", "default"), { policy: { namespace: "default" } });
-  const homeless = portText(80, "d").replace(", namespace: default", "");
-  t.match(await sync(homeless, {}, "d", "shop"), { policy: { namespace: "shop", name: "d" } });
-  t.match(await sync(homeless, {}, "d"), { policy: { namespace: "default", name: "d" } });
+  const unplaced = portText(80, "d").replace(", namespace: default", "");
+  t.match(await sync(unplaced, {}, "d", "shop"), { policy: { namespace: "shop", name: "d" } });
+  t.match(await sync(unplaced, {}, "d"), { policy: { namespace: "default", name: "d" } });
   t.equal(await store.readPolicyVersion("shop", "d"), 1);
 });
 

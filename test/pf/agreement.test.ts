@@ -158,7 +158,7 @@ t.test("the text, as pf reads it, and the evaluator agree on every packet, and o
       const one = anyPacket(dice, subjects, borders);
       // A state of an earlier packet would answer for this one: each is the first of its connection.
       model.forget();
-      const found = model.judge(one.packet);
+      const found = model.decide(one.packet);
       // Of two workloads at one address, either is closed with the other.
       const isShut = shut.has(one.packet.direction === "in" ? one.packet.to : one.packet.from);
       const excepted = exception(one, isShut);

@@ -22,7 +22,7 @@ function packetOf(from: string, to: string, protocol: number, port: number): Omi
 /** Both ends: the packet goes out, and comes in. */
 function connects(model: PfModel, packet: Omit<Packet, "direction">): boolean {
   model.forget();
-  return model.judge({ ...packet, direction: "out" }).passes && model.judge({ ...packet, direction: "in" }).passes;
+  return model.decide({ ...packet, direction: "out" }).passes && model.decide({ ...packet, direction: "in" }).passes;
 }
 
 function objectsOf(step: Step, pods: readonly string[], addresses: Suite["podIPs"]): ObjectSet {

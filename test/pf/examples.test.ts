@@ -7,7 +7,7 @@ import t from "tap";
 import { render } from "../../src/adapters/pf/render/render.js";
 import { hasErrors } from "../../src/model/diagnostic.js";
 import { compile } from "../../src/policy/compile/compile.js";
-import { readManifests } from "../../src/wiring/agent.js";
+import { readBoundedManifests } from "../../src/wiring/manifests.js";
 import { parseAnchor } from "./grammar.js";
 
 // Tests run from dist/test/pf.
@@ -16,7 +16,7 @@ const root = new URL("../../../", import.meta.url);
 function readExample(name: string) {
   const folder = new URL(`examples/${name}/`, root);
   const files = readdirSync(folder, { recursive: true, encoding: "utf8" }).filter((path) => path.endsWith(".yaml"));
-  const read = readManifests(
+  const read = readBoundedManifests(
     files.sort().map((path) => ({ path, text: readFileSync(new URL(path, folder), "utf8"), blobId: path })),
   );
   if (hasErrors(read.diagnostics)) throw new Error(JSON.stringify(read.diagnostics));

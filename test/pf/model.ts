@@ -70,7 +70,7 @@ export class PfModel {
     this.#rules = rules.map((rule) => ({ rule, from: setOf(rule.from), to: setOf(rule.to) }));
   }
 
-  judge(packet: Packet): PfVerdict {
+  decide(packet: Packet): PfVerdict {
     // Whatever the rules say (pf_test: PFRES_INVPORT).
     if (hasPorts(packet) && (packet.sourcePort === 0 || packet.port === 0))
       return { passes: false, label: null, byState: false };

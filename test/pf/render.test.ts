@@ -26,11 +26,11 @@ t.test("answers of an allowed connection pass, and nothing that only looks like 
   const model = new PfModel(
     render(web({ ingress: { allow: [{ peers: [`${CLIENT}/32`], ports: ["tcp/80"] }] }, egress: { allow: [] } })).text,
   );
-  t.equal(model.judge(ANSWER).passes, false, "an answer to nothing");
-  t.match(model.judge(REQUEST), { passes: true, byState: false });
-  t.match(model.judge(ANSWER), { passes: true, byState: true });
-  t.equal(model.judge({ ...ANSWER, port: 50_001 }).passes, false, "to another port");
-  t.equal(model.judge({ ...ANSWER, opens: true, sourcePort: 50_000, port: 80 }).passes, false, "a connection back");
+  t.equal(model.decide(ANSWER).passes, false, "an answer to nothing");
+  t.match(model.decide(REQUEST), { passes: true, byState: false });
+  t.match(model.decide(ANSWER), { passes: true, byState: true });
+  t.equal(model.decide({ ...ANSWER, port: 50_001 }).passes, false, "to another port");
+  t.equal(model.decide({ ...ANSWER, opens: true, sourcePort: 50_000, port: 80 }).passes, false, "a connection back");
 });
 
 t.test(
@@ -42,23 +42,23 @@ t.test(
     });
     const after = web({ ingress: { allow: [] }, egress: { allow: [{ peers: "any", ports: ["tcp/50000"] }] } });
     const model = new PfModel(render(before).text);
-    model.judge(REQUEST);
+    model.decide(REQUEST);
     model.load(render(after).text);
-    t.equal(model.judge({ ...REQUEST, opens: false }).passes, true);
+    t.equal(model.decide({ ...REQUEST, opens: false }).passes, true);
     model.kill(CLIENT, WEB);
-    t.equal(model.judge({ ...REQUEST, opens: false }).passes, false);
+    t.equal(model.decide({ ...REQUEST, opens: false }).passes, false);
     // Port 50000 of the client is one that the workload may connect to; its answer opens no connection, though.
-    t.equal(model.judge(ANSWER).passes, false);
-    t.equal(model.judge({ ...REQUEST, opens: false }).passes, false);
+    t.equal(model.decide(ANSWER).passes, false);
+    t.equal(model.decide({ ...REQUEST, opens: false }).passes, false);
   },
 );
 
 t.test("a workload talks to itself over the loopback device, and from nowhere else", async (t) => {
   const model = new PfModel(render(web({ ingress: { allow: [] }, egress: { allow: [] } })).text);
   for (const direction of ["in", "out"] as const) {
-    t.equal(model.judge(tcp({ direction, from: WEB, to: WEB, iface: "lo0" })).passes, true, direction);
-    t.equal(model.judge(tcp({ direction, from: WEB, to: WEB })).passes, false, `${direction} on the wire`);
-    t.equal(model.judge(tcp({ direction, from: "10.0.0.2", to: "10.0.0.3" })).passes, true, "nobody's addresses");
+    t.equal(model.decide(tcp({ direction, from: WEB, to: WEB, iface: "lo0" })).passes, true, direction);
+    t.equal(model.decide(tcp({ direction, from: WEB, to: WEB })).passes, false, `${direction} on the wire`);
+    t.equal(model.decide(tcp({ direction, from: "10.0.0.2", to: "10.0.0.3" })).passes, true, "nobody's addresses");
   }
 });
 
@@ -72,8 +72,12 @@ t.test("what pf cannot say is refused by name, and closed both ways; audit mode 
   t.match(refused.refusals, [{ workload: "shop/web", rule: { key: "shop/web/ingress/0" }, message: /SCTP ports/ }]);
   t.strictSame([...refused.closed], ["shop/web"]);
   const model = new PfModel(refused.text);
-  t.equal(model.judge(REQUEST).passes, false);
-  t.equal(model.judge(tcp({ direction: "out", from: WEB, to: CLIENT })).passes, false, "also where it is not isolated");
+  t.equal(model.decide(REQUEST).passes, false);
+  t.equal(
+    model.decide(tcp({ direction: "out", from: WEB, to: CLIENT })).passes,
+    false,
+    "also where it is not isolated",
+  );
   t.match(of({ ingress: { ...sctp, mode: "audit" } }), { refusals: [{}], closed: new Set() });
   t.same(parseAnchor(of({ ingress: { ...sctp, mode: "audit" } }).text).rules, []);
   t.same(of({ ingress: { allow: [{ peers: "any", ports: ["sctp"] }] } }).refusals, [], "SCTP as a whole is a protocol");

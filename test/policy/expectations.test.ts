@@ -4,12 +4,12 @@ import t from "tap";
 import { readManifests } from "../../src/manifest/read.js";
 import type { Expectation, Peer } from "../../src/model/objects.js";
 import type { ObjectSet } from "../../src/model/state.js";
-import { CandidateIndex } from "../../src/policy/compile/workload-index.js";
+import { WorkloadIndex } from "../../src/policy/compile/workload-index.js";
 import { compile } from "../../src/policy/compile/compile.js";
 import { createEvaluator } from "../../src/policy/evaluate.js";
 import { findBroken } from "../../src/policy/reachability/connectivity-tests.js";
 import { blockCidrs, readPorts, resolveNames } from "../../src/policy/compile/peers.js";
-import type { Candidate } from "../../src/policy/compile/select.js";
+import type { SelectableWorkload } from "../../src/policy/compile/select.js";
 import { selectsPeer } from "../../src/policy/compile/select.js";
 import { arbitraryExpectation, arbitraryState, BORDER_ADDRESSES, BORDER_PORTS } from "../builders/arbitrary.js";
 import { objectsOf, policy, workload } from "../builders/state.js";
@@ -51,7 +51,7 @@ t.test("one that breaks one is refused at the expectation, with a packet and the
   const lineOf = (start: string) => 1 + lines.findLastIndex((line) => line.trim().startsWith(start));
   const [document, rule] = [lineOf("apiVersion"), lineOf("- { from: { podSelector: {} }")];
   t.same(diagnose(broken), [
-    `ZT4007 ${lines.length + 6} default/dev → default/db TCP 22 is allowed and must not be: nothing isolates egress of default/dev, and ingress rule 1 of default/db (state.yaml:${rule}) allows it; 2 pairs break it`,
+    `ZT4007 ${lines.length + 6} default/dev → default/db TCP 22 is allowed and must not be: nothing isolates egress of default/dev, and default/db ingress[1] (state.yaml:${rule}) allows it; 2 pairs break it`,
     `ZT4007 ${lines.length + 9} default/dev → default/db TCP 5432 is denied and must be allowed: default/db (state.yaml:${document}) isolates ingress of default/db, and no rule allows it; 2 pairs break it`,
     `ZT4007 ${lines.length + 12} 192.0.2.0 → default/db TCP 22 is denied and must be allowed: default/db (state.yaml:${document}) isolates ingress of default/db, and no rule allows it`,
   ]);
@@ -107,7 +107,7 @@ t.test("a workload's own address is not outside, and its own connection to itsel
 /** The same by asking the evaluator of each packet on and beside the borders. */
 function isBroken(objects: ObjectSet, list: "allow" | "deny", expectation: Expectation): boolean {
   const evaluate = createEvaluator(compile(objects, null));
-  const all = new CandidateIndex(objects).all;
+  const all = new WorkloadIndex(objects).all;
   const taken = new Set(all.flatMap(({ workload: { spec } }) => spec.addresses));
   const outside = BORDER_ADDRESSES.filter((address) => !taken.has(address));
   const spec = readPorts(expectation.ports);
@@ -120,7 +120,7 @@ function isBroken(objects: ObjectSet, list: "allow" | "deny", expectation: Expec
         ? outside
         : outside.filter((address) => blockCidrs(peers).some((cidr) => containsCidr(cidr, address))),
   });
-  const packets = (target: Candidate | null) => {
+  const packets = (target: SelectableWorkload | null) => {
     const ranges = [...spec.ranges, ...(target === null ? [] : resolveNames(spec, target))];
     return (["TCP", "UDP", "SCTP", "ICMP"] as const).flatMap((protocol) =>
       BORDER_PORTS.filter(
@@ -136,7 +136,7 @@ function isBroken(objects: ObjectSet, list: "allow" | "deny", expectation: Expec
   const wrong = (isAllowed: boolean) => (list === "deny" ? isAllowed : !isAllowed);
   const [from, to] = [endOf(expectation.from), endOf(expectation.to)];
   // What asks for nothing proves nothing.
-  const asksOf = (target: Candidate | null) => packets(target).length > 0;
+  const asksOf = (target: SelectableWorkload | null) => packets(target).length > 0;
   const isAsked =
     (from.workloads.length > 0 && (to.workloads.some(asksOf) || (to.blocks && asksOf(null)))) ||
     (from.blocks && to.workloads.some(asksOf));

@@ -1,5 +1,5 @@
 import t from "tap";
-import type { Lifelines } from "../../src/model/management-access.js";
+import type { ManagementAccess } from "../../src/model/management-access.js";
 import { compile } from "../../src/policy/compile/compile.js";
 import { clientsOf, findLockouts } from "../../src/policy/lockout.js";
 import { objectsOf, policy, workload } from "../builders/state.js";
@@ -11,7 +11,7 @@ const allow = (...peers: readonly string[]) =>
     "p",
     `  podSelector: {}\n  ingress:\n${peers.map((cidr) => `    - { from: [{ ipBlock: { cidr: "${cidr}" } }], ports: [{ port: 22 }] }\n`).join("")}    - { ports: [{ port: 80 }] }`,
   );
-const found = (text: string, lines: Partial<Lifelines>): readonly string[] => {
+const found = (text: string, lines: Partial<ManagementAccess>): readonly string[] => {
   const objects = objectsOf(text);
   return findLockouts(compile(objects, "n1"), { agent: null, sessions: [], servers: [], ...lines }, clientsOf(objects));
 };

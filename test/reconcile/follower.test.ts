@@ -4,7 +4,7 @@ import { systemClock } from "../../src/adapters/system/clock.js";
 import type { Session } from "../../src/model/management-access.js";
 import type { NodeStatus } from "../../src/model/status.js";
 import type { CommittedState } from "../../src/model/state.js";
-import type { StateCopy } from "../../src/interfaces/last-good.js";
+import type { LastGoodState } from "../../src/interfaces/last-good.js";
 import type { Store } from "../../src/interfaces/store.js";
 import { StoreError } from "../../src/interfaces/store.js";
 import { Follower } from "../../src/reconcile/follower.js";
@@ -23,8 +23,8 @@ function setUp() {
   const deps = {
     store,
     enforcer: new FakeEnforcer(machine),
-    copy: null,
-    lifelines: null,
+    lastGood: null,
+    managementAccess: null,
     clock: systemClock,
     logger: silentLogger,
     telemetry,
@@ -166,8 +166,8 @@ t.test("what was wrong is not said any more once it is right", async (t) => {
 t.test("a start with the store away enforces the copy of what was last enforced", async (t) => {
   const { store, follower, deps } = setUp();
   const kept: CommittedState[] = [];
-  const copy: StateCopy = { read: async () => kept.at(-1) ?? null, write: async (state) => void kept.push(state) };
-  Reflect.set(follower, "deps", { ...deps, copy });
+  const copy: LastGoodState = { read: async () => kept.at(-1) ?? null, write: async (state) => void kept.push(state) };
+  Reflect.set(follower, "deps", { ...deps, lastGood: copy });
   await commit(store, BASE + DENY);
   await follower.reconcile();
   await follower.reconcile();
@@ -176,7 +176,7 @@ t.test("a start with the store away enforces the copy of what was last enforced"
   const machine = new FakeMachine();
   machine.failApply = "no memory";
   await commit(store, BASE + OPEN);
-  Reflect.set(follower, "deps", { ...deps, copy, enforcer: new FakeEnforcer(machine) });
+  Reflect.set(follower, "deps", { ...deps, lastGood: copy, enforcer: new FakeEnforcer(machine) });
   await t.rejects(follower.reconcile());
   t.equal(kept.length, 1, "what could not be enforced is not the last good state");
 
@@ -184,12 +184,12 @@ t.test("a start with the store away enforces the copy of what was last enforced"
   const away = new Proxy(store, {
     get: () => () => Promise.reject(new StoreError("store-unavailable", "no route to the store")),
   });
-  const fresh = new Follower({ ...deps, copy, store: away, enforcer: new FakeEnforcer(rebooted) }, "n1");
+  const fresh = new Follower({ ...deps, lastGood: copy, store: away, enforcer: new FakeEnforcer(rebooted) }, "n1");
   await t.rejects(fresh.reconcile(), { code: "store-unavailable" });
   t.equal(fresh.enforcedRevision, 1);
   t.ok(rebooted.items.has("link/default/db"));
   const empty = new Follower(
-    { ...deps, copy, store: openMemoryStore(systemClock), enforcer: new FakeEnforcer(new FakeMachine()) },
+    { ...deps, lastGood: copy, store: openMemoryStore(systemClock), enforcer: new FakeEnforcer(new FakeMachine()) },
     "n1",
   );
   await t.rejects(empty.reconcile(), /the store is empty, but revision 1 was in force/);
@@ -216,12 +216,15 @@ t.test("what was in force before a reboot is enforced again, whoever has logged 
     read: async () => kept,
     write: async (state: CommittedState) => void (kept = state),
   };
-  await new Follower({ ...deps, copy }, "n1").reconcile();
+  await new Follower({ ...deps, lastGood: copy }, "n1").reconcile();
   const sessions = [{ peer: "192.0.2.9", port: 22, cgroups: ["test/default-db/ssh"] }];
-  const lifelines = { ownCgroup: () => null, sessions: async () => sessions, servers: async () => [] };
+  const managementAccess = { ownCgroup: () => null, sessions: async () => sessions, servers: async () => [] };
   const machine = new FakeMachine();
-  const rebooted = new Follower({ ...deps, copy, lifelines, enforcer: new FakeEnforcer(machine) }, "n1");
-  await rebooted.recall();
+  const rebooted = new Follower(
+    { ...deps, lastGood: copy, managementAccess, enforcer: new FakeEnforcer(machine) },
+    "n1",
+  );
+  await rebooted.loadLastGood();
   t.equal(rebooted.enforcedRevision, 1);
   await rebooted.reconcile();
   t.match(machine.items.get("subject/default/db")?.value, /ingress/);
@@ -231,8 +234,8 @@ t.test("what would cut a session in use, or the agent, is not enforced: the last
   const { store, machine, deps } = setUp();
   let sessions: readonly Session[] = [];
   let agent = "";
-  const lifelines = { ownCgroup: () => agent, sessions: async () => sessions, servers: async () => [] };
-  const follower = new Follower({ ...deps, lifelines }, "n1");
+  const managementAccess = { ownCgroup: () => agent, sessions: async () => sessions, servers: async () => [] };
+  const follower = new Follower({ ...deps, managementAccess }, "n1");
   await commit(store, BASE + OPEN);
   await follower.reconcile();
   sessions = [{ peer: "192.0.2.9", port: 22, cgroups: ["test/default-db/ssh"] }];
@@ -250,7 +253,7 @@ t.test("what would cut a session in use, or the agent, is not enforced: the last
   sessions = [];
   agent = "test/default-web/agent";
   await t.rejects(follower.reconcile(), /in which the agent of node n1 itself runs/);
-  const told = new Follower({ ...deps, lifelines: null }, "n1");
+  const told = new Follower({ ...deps, managementAccess: null }, "n1");
   await told.reconcile();
   t.equal(told.enforcedRevision, 2, "unless it is told to");
   agent = "elsewhere";
@@ -394,8 +397,8 @@ t.test("a store that was set back, and holds another revision under the same num
 t.test("a kernel that enforces something newer than the copy is not taken back to it", async (t) => {
   const { store, follower, deps, machine } = setUp();
   const kept: CommittedState[] = [];
-  const copy: StateCopy = { read: async () => kept[0] ?? null, write: async (state) => void kept.push(state) };
-  Reflect.set(follower, "deps", { ...deps, copy });
+  const copy: LastGoodState = { read: async () => kept[0] ?? null, write: async (state) => void kept.push(state) };
+  Reflect.set(follower, "deps", { ...deps, lastGood: copy });
   await commit(store, BASE + OPEN);
   await follower.reconcile();
   await commit(store, BASE + DENY);
@@ -404,7 +407,7 @@ t.test("a kernel that enforces something newer than the copy is not taken back t
   const away = new Proxy(store, {
     get: () => () => Promise.reject(new StoreError("store-unavailable", "no route to the store")),
   });
-  const next = new Follower({ ...deps, copy, store: away }, "n1");
+  const next = new Follower({ ...deps, lastGood: copy, store: away }, "n1");
   await t.rejects(next.reconcile(), { code: "store-unavailable" });
   t.same([...machine.items.values()], before);
 });

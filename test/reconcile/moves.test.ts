@@ -26,7 +26,7 @@ t.test("a cgroup that goes, comes or is made anew is told at info level, and is 
     warn: (message: string) => void told.push(`warn ${message}`),
   };
   const enforcer = new FakeEnforcer(machine);
-  const deps = { store, enforcer, copy: null, lifelines: null, clock: systemClock, logger, telemetry };
+  const deps = { store, enforcer, lastGood: null, managementAccess: null, clock: systemClock, logger, telemetry };
   const follower = new Follower(deps, "n1");
   await commitOnHead(store, draft([...objectsOf(STATE).values()].map(({ object }) => object)));
   await follower.reconcile();

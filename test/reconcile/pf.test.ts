@@ -42,7 +42,15 @@ t.test("follows head, heals what was changed by hand, and says what it cannot do
   await enforcer.open();
   t.teardown(() => enforcer.close());
   const { telemetry } = recordTelemetry();
-  const deps = { store, enforcer, copy: null, lifelines: null, clock: systemClock, logger: silentLogger, telemetry };
+  const deps = {
+    store,
+    enforcer,
+    lastGood: null,
+    managementAccess: null,
+    clock: systemClock,
+    logger: silentLogger,
+    telemetry,
+  };
   const follower = new Follower(deps, "mac-1");
   const status = async () => (await store.listNodeStatus())[0];
 

@@ -1,5 +1,5 @@
 import t from "tap";
-import { runLoop, Wakeup } from "../../src/reconcile/loop.js";
+import { runLoop, Notifier } from "../../src/reconcile/loop.js";
 import { silentLogger } from "../fakes/ambient.js";
 import { ManualClock } from "../fakes/clock.js";
 import { SeededRandom } from "../fakes/random.js";
@@ -9,10 +9,10 @@ const settle = () => new Promise<void>((resolve) => setImmediate(resolve));
 function setUp(run: (clock: ManualClock) => Promise<void>, intervalMs = 1_000, jitter = 0) {
   const clock = new ManualClock();
   const stop = new AbortController();
-  const wakeup = new Wakeup();
+  const notifier = new Notifier();
   const random = new SeededRandom(1);
   const options = { name: "test", intervalMs, jitter, clock, random, logger: silentLogger, signal: stop.signal };
-  return { clock, stop, wakeup, ended: runLoop(options, wakeup, () => run(clock)) };
+  return { clock, stop, notifier, ended: runLoop(options, notifier, () => run(clock)) };
 }
 
 t.test("runs at once, then at each interval, until it is stopped", async (t) => {
@@ -37,7 +37,7 @@ t.test("what the stop itself cut short is no failure", async (t) => {
   const stop = new AbortController();
   const logger = { ...silentLogger, warn: (message: string) => void warnings.push(message) };
   const options = { name: "test", intervalMs: 1000, jitter: 0, clock: new ManualClock(), random: new SeededRandom(1) };
-  await runLoop({ ...options, logger, signal: stop.signal }, new Wakeup(), async () => {
+  await runLoop({ ...options, logger, signal: stop.signal }, new Notifier(), async () => {
     stop.abort();
     throw new Error("abort signal");
   });
@@ -47,14 +47,14 @@ t.test("what the stop itself cut short is no failure", async (t) => {
 t.test("several wake-ups count as one, and one that comes during a run is not lost", async (t) => {
   let runs = 0;
   let finish: () => void = () => undefined;
-  const { stop, wakeup, ended } = setUp(async () => {
+  const { stop, notifier, ended } = setUp(async () => {
     runs += 1;
     await new Promise<void>((resolve) => (finish = resolve));
   });
   await settle();
-  wakeup.notify();
-  wakeup.notify();
-  wakeup.notify();
+  notifier.notify();
+  notifier.notify();
+  notifier.notify();
   t.equal(runs, 1);
   finish();
   await settle();

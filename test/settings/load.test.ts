@@ -3,7 +3,7 @@ import { chmodSync, chownSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writ
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import t, { type Test } from "tap";
-import { heldByOthers } from "../../src/adapters/system/ownership.js";
+import { writableByOthers } from "../../src/adapters/system/ownership.js";
 import { loadLayers, type Invocation } from "../../src/settings/load.js";
 import { listSettings } from "../../src/settings/settings.js";
 import { ROOT, USER } from "./layers.js";
@@ -34,7 +34,7 @@ class Machine {
       config: undefined,
       environment: {},
       machine: { ...USER, home: this.home },
-      heldByOthers: (path) => heldByOthers(path, 0),
+      writableByOthers: (path) => writableByOthers(path, 0),
       systemFile: this.systemFile,
       ...changes,
     };
@@ -79,7 +79,7 @@ t.test("XDG_CONFIG_HOME moves the user's file; one that is not absolute does not
   machine.write(machine.userFile, "node: home\n");
   machine.write(join(moved, "ztap/config.yaml"), "node: xdg\n");
   const nodeOf = async (xdgConfigHome: string, isRoot = false) =>
-    (await machine.shown({ machine: { ...USER, isRoot, home, xdgConfigHome }, heldByOthers: () => null }))[0];
+    (await machine.shown({ machine: { ...USER, isRoot, home, xdgConfigHome }, writableByOthers: () => null }))[0];
   t.match(await nodeOf(moved), "node xdg: ");
   t.match(await nodeOf("xdg"), "node home: ");
   t.match(await nodeOf(""), "node home: ");

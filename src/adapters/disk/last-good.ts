@@ -10,7 +10,7 @@ import { gunzip, gzip } from "node:zlib";
 import { makeFolder } from "../system/folder.js";
 import { canonicalJson } from "../../model/digest.js";
 import { refKey, type CommittedState } from "../../model/state.js";
-import type { StateCopy } from "../../interfaces/last-good.js";
+import type { LastGoodState } from "../../interfaces/last-good.js";
 import { isString, listOf, oneOf, shaped } from "../../model/guards.js";
 import { decode, decodeObject, decodeRevision, encodeRevision } from "../../store/records.js";
 import type { Logger } from "../../interfaces/system.js";
@@ -18,24 +18,28 @@ import type { Logger } from "../../interfaces/system.js";
 const FORMAT = "ztap-copy/1";
 const MAX_TEXT_BYTES = 512 * 1024 * 1024;
 
-interface CopyDocument {
+interface LastGoodDocument {
   readonly format: typeof FORMAT;
   readonly revision: string;
   readonly objects: readonly string[];
 }
 
-const isCopy = shaped<CopyDocument>({ format: oneOf(FORMAT), revision: isString, objects: listOf(isString) });
+const isLastGoodDocument = shaped<LastGoodDocument>({
+  format: oneOf(FORMAT),
+  revision: isString,
+  objects: listOf(isString),
+});
 
 /** Where the copies of this machine's nodes stand. */
-export function copiesFolder(stateDir: string): string {
+export function lastGoodFolder(stateDir: string): string {
   return join(stateDir, "nodes");
 }
 
-export function copyPath(stateDir: string, node: string): string {
-  return join(copiesFolder(stateDir), `${node}.json.gz`);
+export function lastGoodPath(stateDir: string, node: string): string {
+  return join(lastGoodFolder(stateDir), `${node}.json.gz`);
 }
 
-export class DiskCopy implements StateCopy {
+export class LastGoodFile implements LastGoodState {
   readonly #path: string;
   readonly #logger: Logger;
 
@@ -53,7 +57,7 @@ export class DiskCopy implements StateCopy {
     if (bytes === null) return null;
     try {
       const text = (await promisify(gunzip)(bytes, { maxOutputLength: MAX_TEXT_BYTES })).toString();
-      const copy = decode(text, isCopy, this.#path);
+      const copy = decode(text, isLastGoodDocument, this.#path);
       const revision = decodeRevision(copy.revision, this.#path);
       const objects = revision.entries.map((entry, index) => decodeObject(copy.objects[index], entry));
       return { revision, objects: new Map(objects.map((object) => [refKey(object.ref), object])) };
@@ -65,7 +69,7 @@ export class DiskCopy implements StateCopy {
 
   async write({ revision, objects }: CommittedState): Promise<void> {
     const texts = revision.entries.map((entry) => canonicalJson(objects.get(refKey(entry))?.object));
-    const copy: CopyDocument = { format: FORMAT, revision: encodeRevision(revision), objects: texts };
+    const copy: LastGoodDocument = { format: FORMAT, revision: encodeRevision(revision), objects: texts };
     const bytes = await promisify(gzip)(JSON.stringify(copy));
     const folder = dirname(this.#path);
     makeFolder(folder, 0o700);

@@ -19,12 +19,12 @@ import {
 import type { FlowSource } from "../../interfaces/flows.js";
 import type { Logger } from "../../interfaces/system.js";
 import { CONTROL } from "./kernel/abi.generated.js";
-import { claimFolder, requireReadable } from "./upgrade/node-lock.js";
-import { Counters } from "./maps/counters.js";
-import { Events } from "./maps/event-ring.js";
-import { isOffered, offer } from "./upgrade/migrate-flows.js";
+import { lockNode, requireReadable } from "./upgrade/node-lock.js";
+import { KernelCounters } from "./maps/counters.js";
+import { EventRing } from "./maps/event-ring.js";
+import { areFlowsExported, exportFlows } from "./upgrade/migrate-flows.js";
 import type { Image } from "./lower/image.js";
-import { addItem, addTableItems, controlItem, givenItem, imageItems, pinItem } from "./items.js";
+import { addItem, addTableItems, controlItem, exportItem, imageItems, pinItem } from "./items.js";
 import { Links } from "./attach/links.js";
 import { borrowObject, closeObject, FIRST_EPOCH, loadObject, pinMaps, pinnedMaps } from "./kernel/load.js";
 import type { Located } from "./attach/locate.js";
@@ -40,7 +40,7 @@ import {
 import { DEFAULT_PIN_ROOT, findCgroupRoot, nodeFolders, requireCgroup2, type NodeFolders } from "./kernel/paths.js";
 import { entriesOf } from "./attach/pins.js";
 import { removeNodeFolder } from "./remove.js";
-import { seatsOf } from "./maps/slot-shares.js";
+import { slotSharesOf } from "./maps/slot-shares.js";
 import { Subjects } from "./attach/subjects.js";
 import { saying, Takeover } from "./upgrade/takeover.js";
 import { TableSets } from "./maps/table-sets.js";
@@ -67,8 +67,8 @@ interface Opened {
   readonly object: LoadedObject;
   readonly tables: TableSets;
   readonly subjects: Subjects;
-  readonly counters: Counters;
-  readonly events: Events;
+  readonly counters: KernelCounters;
+  readonly events: EventRing;
   readonly takeover: Takeover;
   readonly folders: NodeFolders;
   /** Holds the node's lock; -1 where this enforcer only looks. */
@@ -109,12 +109,12 @@ export class EbpfEnforcer implements Enforcer {
     const native = loadNative(nativeDir);
     const cgroupRoot = requireCgroup2(this.#options.cgroupRoot ?? findCgroupRoot());
     const folders = nodeFolders(pinRoot, node);
-    const lock = readOnly ? -1 : claimFolder(native, pinRoot, folders);
+    const lock = readOnly ? -1 : lockNode(native, pinRoot, folders);
     let object: LoadedObject;
     try {
       if (readOnly) requireReadable(native, pinRoot, folders);
       object = (readOnly ? borrowObject : loadObject)(native, nativeDir, folders.maps);
-      if (!readOnly) offer(native, object, folders);
+      if (!readOnly) exportFlows(native, object, folders);
     } catch (error) {
       if (lock >= 0) native.closeFd(lock);
       if (error instanceof KernelError && error.log !== undefined)
@@ -129,8 +129,8 @@ export class EbpfEnforcer implements Enforcer {
       object,
       tables: new TableSets(native, object.maps),
       subjects,
-      counters: new Counters(native, object.maps),
-      events: new Events(native, object.maps),
+      counters: new KernelCounters(native, object.maps),
+      events: new EventRing(native, object.maps),
       takeover: new Takeover({ native, nativeDir, folders, links, storageFd, cgroupRoot }),
       folders,
       lock,
@@ -155,8 +155,8 @@ export class EbpfEnforcer implements Enforcer {
     const control = native.mapGet(mapOf(object, "ztap_control"), Buffer.alloc(4));
     addItem(items, controlItem(control?.readUInt32LE(CONTROL.abi) ?? 0));
     for (const name of pinnedMaps(object, folders.maps)) addItem(items, pinItem(name));
-    if (isOffered(folders)) addItem(items, givenItem());
-    subjects.observe(items, image, located, active, seatsOf(image, counters.subjectPlaces()));
+    if (areFlowsExported(folders)) addItem(items, exportItem());
+    subjects.observe(items, image, located, active, slotSharesOf(image, counters.subjectSlots()));
     takeover.observe(items, image, located);
     const held = tables.read(active);
     addTableItems(items, "addr", held.addrs, image);
@@ -170,7 +170,7 @@ export class EbpfEnforcer implements Enforcer {
     const { native, object, folders, takeover, lock } = this.#require();
     if (lock < 0) throw new TypeError("an enforcer that only looks cannot apply");
     pinMaps(native, object, folders.maps);
-    if (!isOffered(folders)) offer(native, object, folders);
+    if (!areFlowsExported(folders)) exportFlows(native, object, folders);
     const others = takeover.others();
     try {
       if (others.length > 0) await this.#takeOver(ruleset);
@@ -189,11 +189,11 @@ export class EbpfEnforcer implements Enforcer {
     const prepared = await tables.prepare(image);
     // Cgroups are looked for as late as possible; one that appears after this is Pending until the next apply.
     const located = subjects.locate(ruleset, image);
-    const seats = seatsOf(image, counters.subjectPlaces());
-    const pinned = subjects.prepare(image, located, prepared, seats);
+    const shares = slotSharesOf(image, counters.subjectSlots());
+    const pinned = subjects.prepare(image, located, prepared, shares);
     tables.switch(prepared);
     this.#inForce = image;
-    const failures = subjects.enforce(image, located, prepared, seats, pinned);
+    const failures = subjects.enforce(image, located, prepared, shares, pinned);
     if (failures.length > 0) throw severalAsOne(failures);
     return located;
   }
@@ -203,11 +203,9 @@ export class EbpfEnforcer implements Enforcer {
     const image = this.#image(ruleset);
     // What may take long comes first: while ours learn, they write flows of what the others refuse as well.
     await tables.prepare(image);
-    const homeless = await takeover.learn(subjects.locate(ruleset, image));
-    if (homeless > 0)
-      this.#options.logger.warn(
-        `${homeless} flows of another version of the kernel tables found no room in this one's`,
-      );
+    const dropped = await takeover.learn(subjects.locate(ruleset, image));
+    if (dropped > 0)
+      this.#options.logger.warn(`${dropped} flows of another version of the kernel tables found no room in this one's`);
     const located = await this.#switchTo(ruleset);
     const lacking = await this.#lacking(ruleset, located);
     if (lacking !== undefined) throw new EnforcerError("kernel", `the ${lacking} is not what was just written`);

@@ -6,7 +6,7 @@ import { dirname, join } from "node:path";
 import type { EntryCounts, InspectedLink, InspectedNode } from "../../model/inspection.js";
 import { CONTROL } from "./kernel/abi.generated.js";
 import { cgroupPaths } from "./attach/cgroups.js";
-import { HOOKS } from "./items.js";
+import { HOOKS } from "./kernel/programs.js";
 import { pinnedVersion } from "./kernel/load.js";
 import { kernel, loadNative, type Native } from "./kernel/native.js";
 import { requireOwnFolder } from "./kernel/privileges.js";
@@ -14,13 +14,13 @@ import { entriesOf, listLinks, type Link } from "./attach/pins.js";
 import { DEFAULT_PIN_ROOT, findCgroupRoot, unpinName } from "./kernel/paths.js";
 import { listVersions } from "./upgrade/versions.js";
 
-export interface InspectOptions {
+export interface InspectKernelOptions {
   readonly pinRoot?: string;
   readonly cgroupRoot?: string;
   readonly nativeDir?: string;
 }
 
-export function inspectEnforcement(options: InspectOptions = {}): readonly InspectedNode[] {
+export function inspectEnforcement(options: InspectKernelOptions = {}): readonly InspectedNode[] {
   const pinRoot = options.pinRoot ?? DEFAULT_PIN_ROOT;
   const names = entriesOf(pinRoot);
   if (names.length === 0) return [];

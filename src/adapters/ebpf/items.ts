@@ -8,38 +8,19 @@ import type { Rule } from "../../model/ruleset.js";
 import type { EnforcementItem, ItemSet } from "../../interfaces/enforcer.js";
 import { ABI } from "./kernel/abi.generated.js";
 import { formatPrefix } from "./lower/prefix.js";
-import type { Image, ImageSubject, SubjectRecord, Table } from "./lower/image.js";
+import type { Image, ImageSubject, SubjectRecord, MapEntries } from "./lower/image.js";
 import type { Hook } from "./kernel/native.js";
-
-/** Connect and sendmsg first: the packet programs are attached last, when the storage has been written. */
-export const HOOKS: readonly Hook[] = ["connect4", "connect6", "sendmsg4", "sendmsg6", "ingress", "egress"];
-
-/** The maps that a node's programs share; each is pinned. */
-export const MAPS = [
-  "ztap_addrs_a",
-  "ztap_addrs_b",
-  "ztap_begun",
-  "ztap_cgroup",
-  "ztap_clock",
-  "ztap_control",
-  "ztap_events",
-  "ztap_flows",
-  "ztap_packets",
-  "ztap_places",
-  "ztap_ports_a",
-  "ztap_ports_b",
-  "ztap_rule_counts",
-  "ztap_rule_places",
-  "ztap_socks",
-  "ztap_subject_counts",
-  "ztap_subject_places",
-  "ztap_told",
-] as const;
+import { MAPS, HOOKS } from "./kernel/programs.js";
 
 export type TableName = "addr" | "port";
 
 /** @param names the image whose rules and profiles name the ids; entries that it does not know are named by their bytes */
-export function addTableItems(items: Map<string, EnforcementItem>, name: TableName, table: Table, names: Image): void {
+export function addTableItems(
+  items: Map<string, EnforcementItem>,
+  name: TableName,
+  table: MapEntries,
+  names: Image,
+): void {
   for (const [key, value] of table) {
     const item =
       name === "addr" ? new AddrItem(`addr/${key}`, value, key, names) : new PortItem(`port/${key}`, value, key, names);
@@ -51,7 +32,7 @@ export function imageItems(image: Image): ItemSet {
   const items = new Map<string, EnforcementItem>();
   addItem(items, controlItem(ABI.VERSION));
   for (const name of MAPS) addItem(items, pinItem(name));
-  addItem(items, givenItem());
+  addItem(items, exportItem());
   for (const [workload, { subject, id, record }] of image.subjects) {
     addItem(items, subjectItem(workload, subjectValue(id, record), subject));
     for (const hook of HOOKS) addItem(items, linkItem(workload, hook, ATTACHED, subject));
@@ -73,7 +54,7 @@ export function pinItem(name: string): EnforcementItem {
   return { key: `pin/${name}`, value: "pinned", type: "entry", label: `pin of the map ${name}` };
 }
 
-export function givenItem(): EnforcementItem {
+export function exportItem(): EnforcementItem {
   return { key: "pin/give/flows", value: "pinned", type: "entry", label: "pin of what gives flows to another version" };
 }
 
@@ -110,7 +91,7 @@ export function leftoverItem(workload: string, pin: string, hook: string): Enfor
 }
 
 /** The same, of another version. */
-export function elderItem(workload: string, pin: string, version: string, abi: number): EnforcementItem {
+export function previousVersionItem(workload: string, pin: string, version: string, abi: number): EnforcementItem {
   const label = `program of ABI version ${abi} at ${pin} on ${workload}`;
   return { key: `link/${workload}/${version}/${pin}`, value: ATTACHED, type: "link", label, workload };
 }

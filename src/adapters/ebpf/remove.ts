@@ -19,7 +19,7 @@ export interface RemoveOptions {
 }
 
 /** @returns what was there. Safe to repeat, also after it was interrupted. */
-export function removeEnforcement(options: RemoveOptions = {}): readonly Removed[] {
+export function removeNodes(options: RemoveOptions = {}): readonly Removed[] {
   const pinRoot = options.pinRoot ?? DEFAULT_PIN_ROOT;
   const held = entriesOf(pinRoot);
   const names = options.node === undefined ? held : held.filter((name) => name === pinName(options.node ?? ""));
@@ -30,7 +30,7 @@ export function removeEnforcement(options: RemoveOptions = {}): readonly Removed
 }
 
 /** What `removeEnforcement` would take away; changes nothing. */
-export function listRemovable(options: RemoveOptions = {}): readonly Removed[] {
+export function listRemovableNodes(options: RemoveOptions = {}): readonly Removed[] {
   const pinRoot = options.pinRoot ?? DEFAULT_PIN_ROOT;
   return entriesOf(pinRoot).map((name) => ({ node: unpinName(name), workloads: coveredBy(join(pinRoot, name)) }));
 }

@@ -4,7 +4,7 @@ import { imageItems } from "./items.js";
 import { lower } from "./lower/lower.js";
 
 /** @throws EnforcerError `limit` */
-export function listEntries(
+export function listMapEntries(
   ruleset: Ruleset,
 ): readonly { readonly kind: string; readonly what: string; readonly value: string }[] {
   return [...imageItems(lower(ruleset)).values()].map(({ key, label, value }) => ({

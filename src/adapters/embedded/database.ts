@@ -8,7 +8,7 @@
 import { accessSync, closeSync, constants, openSync, statSync } from "node:fs";
 import { basename, dirname, resolve } from "node:path";
 import { keys, STORE_FORMAT } from "../../store/keys.js";
-import type { TableReader, TableWriter } from "../../store/key-value.js";
+import type { KeyValueReader, KeyValueWriter } from "../../store/key-value.js";
 import { StoreError } from "../../interfaces/store.js";
 import { damaged, isBusy } from "./failure.js";
 import type { Patience } from "./patience.js";
@@ -32,9 +32,9 @@ const BEGIN = {
 
 export interface StoreDatabase {
   /** Runs `work` on one snapshot. One transaction at a time: await it before the next. */
-  read<T>(work: (reader: TableReader) => T, patiently: Patience): Promise<T>;
+  read<T>(work: (reader: KeyValueReader) => T, patiently: Patience): Promise<T>;
   /** Runs `work` in one transaction, alone among all processes. */
-  write<T>(work: (writer: TableWriter) => T, patiently: Patience): Promise<T>;
+  write<T>(work: (writer: KeyValueWriter) => T, patiently: Patience): Promise<T>;
   close(): void;
 }
 
@@ -81,12 +81,12 @@ function connection(database: Database): StoreDatabase {
   const range = database.prepare("SELECT key, value FROM entries WHERE key >= ? AND key < ? ORDER BY key");
   const put = database.prepare("INSERT INTO entries VALUES (?, ?) ON CONFLICT DO UPDATE SET value = excluded.value");
   const remove = database.prepare("DELETE FROM entries WHERE key = ?");
-  const reader: TableReader = {
+  const reader: KeyValueReader = {
     get: (key) => textOf(get.get(key)?.["value"]),
     entries: (prefix) =>
       range.all(prefix, prefix + LAST).map((row) => [textOf(row["key"]) ?? "", textOf(row["value"]) ?? ""] as const),
   };
-  const writer: TableWriter = {
+  const writer: KeyValueWriter = {
     ...reader,
     put: (key, value) => void put.run(key, value),
     remove: (key) => void remove.run(key),

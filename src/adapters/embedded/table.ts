@@ -17,7 +17,7 @@ import { closeSync, existsSync, lutimesSync, openSync, statSync, watch, type FSW
 import { join } from "node:path";
 import { StoreError } from "../../interfaces/store.js";
 import type { Clock } from "../../interfaces/system.js";
-import type { Table, TableReader, TableWriter } from "../../store/key-value.js";
+import type { KeyValueStore, KeyValueReader, KeyValueWriter } from "../../store/key-value.js";
 import { makeFolder } from "../system/folder.js";
 import { openDatabase, type StoreDatabase } from "./database.js";
 import { storeFailure } from "./failure.js";
@@ -27,7 +27,7 @@ import { patience, type Patience } from "./patience.js";
 /** The slowest that a commit in another process is noticed where the notify file cannot be watched, and where it can. */
 const DEAF_POLL_MS = 1_000;
 const POLL_MS = 10_000;
-const EMPTY: TableReader = { get: () => undefined, entries: () => [] };
+const EMPTY: KeyValueReader = { get: () => undefined, entries: () => [] };
 
 export type Access = "read" | "change" | "write";
 
@@ -43,7 +43,7 @@ export interface EmbeddedOptions {
   readonly access: Access;
 }
 
-export class EmbeddedTable implements Table {
+export class EmbeddedTable implements KeyValueStore {
   readonly backend = "embedded";
   /** A watch was refused, or has lost its file. */
   #isDeaf = false;
@@ -70,14 +70,14 @@ export class EmbeddedTable implements Table {
     return table;
   }
 
-  read<T>(work: (reader: TableReader) => T): Promise<T> {
+  read<T>(work: (reader: KeyValueReader) => T): Promise<T> {
     return this.#inTurn(async (patiently) => {
       const database = await this.#opened(patiently);
       return database === null ? work(EMPTY) : database.read(work, patiently);
     });
   }
 
-  async write<T>(work: (writer: TableWriter) => T): Promise<T> {
+  async write<T>(work: (writer: KeyValueWriter) => T): Promise<T> {
     if (this.#access === "read")
       throw new StoreError("store-permission", `the store at ${this.#path} was opened for reading only`);
     return this.#inTurn(async (patiently) => {
@@ -149,7 +149,7 @@ export class EmbeddedTable implements Table {
     }
     refuseForeign(this.#path);
     this.#checkFolder(forWriting);
-    refuseElderStore(this.#path, this.#dataFile);
+    refuseOlderStore(this.#path, this.#dataFile);
     const before = identityOf(this.#path);
     const database = await openDatabase(this.#dataFile, forWriting ? "write" : "read", patiently);
     if (database === null) return null;
@@ -215,7 +215,7 @@ function replaced(path: string): StoreError {
 }
 
 /** Until 0.1 this was an lmdb database: a new one beside it would silently begin at revision 1. @throws StoreError `store-version` */
-function refuseElderStore(path: string, dataFile: string): void {
+function refuseOlderStore(path: string, dataFile: string): void {
   if (!existsSync(join(path, "data.mdb")) || existsSync(dataFile)) return;
   throw new StoreError(
     "store-version",

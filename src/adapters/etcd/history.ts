@@ -6,7 +6,7 @@ import { isCount } from "../../model/guards.js";
 import { keys, prefixes } from "../../store/keys.js";
 import { decodeObject, decodeRevision } from "../../store/records.js";
 import type { EtcdClient } from "./client.js";
-import type { Heard } from "./watch-cache.js";
+import type { WatchCache } from "./watch-cache.js";
 import { readTexts, recordOf } from "./records.js";
 import type { Entry } from "./requests.js";
 
@@ -17,20 +17,20 @@ export class History {
   readonly #client: EtcdClient;
   /** The objects of the state that was read last, by digest: the next one is mostly the same. */
   #objects: ReadonlyMap<string, StateObject> = new Map();
-  readonly #heard: Heard;
+  readonly #watchCache: WatchCache;
   #newest = 0;
   /** The revision that was read last: followers ask for head's again and again. */
   #last: { readonly entry: Entry; readonly revision: Revision } | null = null;
 
-  constructor(client: EtcdClient, heard: Heard) {
+  constructor(client: EtcdClient, watchCache: WatchCache) {
     this.#client = client;
-    this.#heard = heard;
+    this.#watchCache = watchCache;
   }
 
   /** Head as a watch brought it, once; where it brought nothing, or this handle knows something newer, head is asked for. */
   async readWatchedHead(): Promise<number | null> {
-    const heard = this.#heard.take(keys.head);
-    const said = heard === null ? null : recordOf(heard, isCount);
+    const watched = this.#watchCache.take(keys.head);
+    const said = watched === null ? null : recordOf(watched, isCount);
     return said !== null && said >= this.#newest ? this.noteHead(said) : this.readHead();
   }
 
@@ -48,7 +48,7 @@ export class History {
   async readRevision(number: number): Promise<Revision | null> {
     const key = keys.revision(number);
     const last = this.#last?.entry.key === key ? this.#last : null;
-    const entry = this.#heard.take(key) ?? (await this.#readUnless(key, last?.entry ?? null));
+    const entry = this.#watchCache.take(key) ?? (await this.#readUnless(key, last?.entry ?? null));
     if (entry === null) return null;
     const revision = last !== null && entry === last.entry ? last.revision : await this.decodeRevision(entry);
     this.#last = { entry, revision };
@@ -95,10 +95,10 @@ export class History {
   }
 
   async #readObjects(wanted: readonly string[]): Promise<ReadonlyMap<string, Entry>> {
-    const heard = wanted.flatMap((key) => this.#heard.take(key) ?? []);
-    const known = new Set(heard.map(({ key }) => key));
+    const watched = wanted.flatMap((key) => this.#watchCache.take(key) ?? []);
+    const known = new Set(watched.map(({ key }) => key));
     const asked = await this.#client.getMany(wanted.filter((key) => !known.has(key)));
-    return new Map([...heard.map((entry) => [entry.key, entry] as const), ...asked]);
+    return new Map([...watched.map((entry) => [entry.key, entry] as const), ...asked]);
   }
 
   /** Newest first. */

@@ -10,7 +10,15 @@ import { mapBounded } from "./batches.js";
 import type { EtcdClient } from "./client.js";
 import { unchanged } from "./commit.js";
 import { grantLease, leaseAge, renewLease, revokeLease } from "./leases.js";
-import { encodeRecord, isBeat, isLeader, isSeen, ownRecordOf, recordOf, type BeatRecord } from "./records.js";
+import {
+  encodeRecord,
+  isHeartbeatRecord,
+  isLeader,
+  isSeen,
+  ownRecordOf,
+  recordOf,
+  type HeartbeatRecord,
+} from "./records.js";
 import type { Entry } from "./requests.js";
 
 /** `seen/<id>`: when a node was last known to live; outlives its lease. */
@@ -20,7 +28,7 @@ const SEEN_EVERY_MS = 60_000;
 /** Each round answers a race that was lost; nobody loses so many. */
 const MAX_ROUNDS = 10;
 
-export class Cluster {
+export class Membership {
   readonly #client: EtcdClient;
   /** When a `seen` record was last written from here, by node; monotonic. */
   readonly #seenAt = new Map<string, number>();
@@ -48,20 +56,20 @@ export class Cluster {
     return entries.flatMap((entry) => ownRecordOf(entry, prefixes.members, isMember, ({ id }) => id) ?? []);
   }
 
-  async heartbeat(beat: BeatRecord, ttlMs: number): Promise<{ readonly held: string | null }> {
-    const key = keys.live(beat.id);
+  async heartbeat(heartbeat: HeartbeatRecord, ttlMs: number): Promise<{ readonly held: string | null }> {
+    const key = keys.live(heartbeat.id);
     for (let round = 1; round <= MAX_ROUNDS; round += 1) {
       const entry = await this.#client.get(key);
-      const old = entry === null ? null : recordOf(entry, isBeat);
-      if (old !== null && old.holder !== beat.holder) return { held: old.holder };
+      const old = entry === null ? null : recordOf(entry, isHeartbeatRecord);
+      if (old !== null && old.holder !== heartbeat.holder) return { held: old.holder };
       // Where the lease ran out meanwhile it took the key with it, and the next round claims it.
       if (entry !== null && !(await renewLease(this.#client, entry.lease))) continue;
       const isHeld =
         entry === null
-          ? (await this.#claim(key, beat, ttlMs)) !== null
-          : old?.address === beat.address || (await this.#rewrite(entry, beat));
+          ? (await this.#claim(key, heartbeat, ttlMs)) !== null
+          : old?.address === heartbeat.address || (await this.#rewrite(entry, heartbeat));
       if (!isHeld) continue;
-      await this.#see(beat, entry === null);
+      await this.#see(heartbeat, entry === null);
       return { held: null };
     }
     throw contended(key);
@@ -70,9 +78,9 @@ export class Cluster {
   async endHeartbeat(id: string, holder: string): Promise<void> {
     const entry = await this.#client.get(keys.live(id));
     if (entry === null) return;
-    const beat = recordOf(entry, isBeat);
-    if (beat.holder !== holder) return;
-    await this.#see(beat, true);
+    const heartbeat = recordOf(entry, isHeartbeatRecord);
+    if (heartbeat.holder !== holder) return;
+    await this.#see(heartbeat, true);
     await revokeLease(this.#client, entry.lease);
   }
 
@@ -81,19 +89,19 @@ export class Cluster {
     const { found } = await this.#client.transact([], [{ list: prefixes.live }, { list: prefixes.seen }]);
     const [live = [], seen = []] = found;
     const living = await mapBounded(live, async (entry): Promise<readonly Heartbeat[]> => {
-      const beat = ownRecordOf(entry, prefixes.live, isBeat, ({ id }) => id);
-      if (beat === null) return [];
-      const { id, address } = beat;
+      const heartbeat = ownRecordOf(entry, prefixes.live, isHeartbeatRecord, ({ id }) => id);
+      if (heartbeat === null) return [];
+      const { id, address } = heartbeat;
       const age = await leaseAge(this.#client, entry.lease);
       return age === null ? [] : [{ id, address, lastSeen: this.#timestamp(age), alive: true }];
     });
-    const beats = new Map(
+    const byNode = new Map(
       seen
         .flatMap((entry) => ownRecordOf(entry, prefixes.seen, isSeen, ({ id }) => id) ?? [])
         .map((record) => [record.id, { ...record, alive: false }]),
     );
-    for (const beat of living.flat()) beats.set(beat.id, beat);
-    return [...beats.values()].sort((a, b) => (a.id < b.id ? -1 : 1));
+    for (const heartbeat of living.flat()) byNode.set(heartbeat.id, heartbeat);
+    return [...byNode.values()].sort((a, b) => (a.id < b.id ? -1 : 1));
   }
 
   async campaign(
@@ -147,7 +155,7 @@ export class Cluster {
     return (await this.#client.transact([unchanged(entry.key, entry)], [put])).succeeded;
   }
 
-  async #see({ id, address }: BeatRecord, isNews: boolean): Promise<void> {
+  async #see({ id, address }: HeartbeatRecord, isNews: boolean): Promise<void> {
     const now = this.#client.clock.monotonic();
     const at = this.#seenAt.get(id);
     if (!isNews && at !== undefined && now - at < SEEN_EVERY_MS) return;

@@ -12,7 +12,7 @@ import { PRUNED, unchanged } from "./commit.js";
 import type { History } from "./history.js";
 import { recordOf } from "./records.js";
 import type { Entry, Operation } from "./requests.js";
-import { partsOf } from "./values.js";
+import { splitValue } from "./values.js";
 
 const MAX_ATTEMPTS = 5;
 
@@ -67,7 +67,7 @@ async function removeAll(client: EtcdClient, plan: Plan): Promise<Pruned & { rea
   let counter = plan.pruned;
   for (const kind of ["objects", "revisions"] as const) {
     for (const batch of inBatches(
-      plan[kind].flatMap((key): readonly Operation[] => [{ remove: key }, { removeAll: partsOf(key) }]),
+      plan[kind].flatMap((key): readonly Operation[] => [{ remove: key }, { removeAll: splitValue(key) }]),
       () => (1024 * 1024) / (MAX_OPERATIONS - 2),
     )) {
       const {

@@ -6,8 +6,8 @@ import type { EtcdClient } from "./client.js";
 import type { Entry } from "./requests.js";
 import { compress, decodeValue, partKeys } from "./values.js";
 
-/** A node's heartbeat; its key is held by a lease. Written once for each holder, not with each beat. */
-export interface BeatRecord {
+/** A node's heartbeat; its key is held by a lease. Written once for each holder, not with each heartbeat. */
+export interface HeartbeatRecord {
   readonly id: string;
   readonly address: string;
   readonly holder: string;
@@ -29,7 +29,7 @@ export interface LeaderRecord {
 /** What a node may make others unfold. */
 const MAX_OWN_BYTES = 8 * 1024 * 1024;
 
-export const isBeat = shaped<BeatRecord>({ id: isString, address: isString, holder: isString });
+export const isHeartbeatRecord = shaped<HeartbeatRecord>({ id: isString, address: isString, holder: isString });
 export const isSeen = shaped<SeenRecord>({ id: isString, address: isString, lastSeen: isString });
 export const isLeader = shaped<LeaderRecord>({ leader: isString, holder: isString });
 

@@ -2,7 +2,7 @@
  * The store in etcd: `etcd://host:2379,host:2379/prefix`. Any number of machines; the consensus is
  * etcd's. Held to the same contract as the stores of one machine.
  */
-import type { Approval, Orders, Suspension } from "../../model/source-control.js";
+import type { Approval, SourceControl, Suspension } from "../../model/source-control.js";
 import type { CommittedState, Revision } from "../../model/state.js";
 import type { Heartbeat, Member, NodeStatus, SourceStatus } from "../../model/status.js";
 import {
@@ -21,9 +21,9 @@ import { inForce } from "../../store/suspension.js";
 import type { PruneBounds, Pruned } from "../../store/prune.js";
 import { isApproval, isNodeStatus, isSourceStatus, isSuspension } from "../../store/records.js";
 import { EtcdClient, type EtcdOptions } from "./client.js";
-import { Cluster } from "./membership.js";
+import { Membership } from "./membership.js";
 import { commitRevision } from "./commit.js";
-import { Heard } from "./watch-cache.js";
+import { WatchCache } from "./watch-cache.js";
 import { History } from "./history.js";
 import { pruneEtcd } from "./prune.js";
 import { encodeLong, encodeRecord, ownRecordOf, recordOf } from "./records.js";
@@ -53,17 +53,17 @@ export function openEtcdStore(options: EtcdOptions, clock: Clock, spread: number
 class EtcdStore implements Store {
   readonly backend = "etcd";
   readonly #client: EtcdClient;
-  readonly #heard = new Heard();
+  readonly #watchCache = new WatchCache();
   readonly #history: History;
-  readonly #cluster: Cluster;
+  readonly #cluster: Membership;
   /** Ends the watches of this handle. */
   readonly #closing = new AbortController();
   #isChecked = false;
 
   constructor(client: EtcdClient) {
     this.#client = client;
-    this.#history = new History(client, this.#heard);
-    this.#cluster = new Cluster(client);
+    this.#history = new History(client, this.#watchCache);
+    this.#cluster = new Membership(client);
   }
 
   async readHead({ watched = false }: { readonly watched?: boolean } = {}): Promise<number | null> {
@@ -107,7 +107,7 @@ class EtcdStore implements Store {
     const ended = AbortSignal.any([signal, this.#closing.signal]);
     if (ended.aborted) return;
     const watched = WATCHED.filter(({ kind }) => kinds?.includes(kind) ?? true);
-    for await (const changed of watchKinds(this.#client, watched, ended, this.#heard))
+    for await (const changed of watchKinds(this.#client, watched, ended, this.#watchCache))
       yield { changed: changed ?? "head" };
   }
 
@@ -127,11 +127,11 @@ class EtcdStore implements Store {
   }
 
   async heartbeat(
-    beat: { readonly id: string; readonly address: string; readonly holder: string },
+    node: { readonly id: string; readonly address: string; readonly holder: string },
     ttlMs: number,
   ): Promise<{ readonly held: string | null }> {
     await this.#check();
-    return this.#cluster.heartbeat(beat, ttlMs);
+    return this.#cluster.heartbeat(node, ttlMs);
   }
 
   async endHeartbeat(id: string, holder: string): Promise<void> {
@@ -170,7 +170,7 @@ class EtcdStore implements Store {
     return entry === null ? null : recordOf(entry, isSourceStatus);
   }
 
-  async readOrders(): Promise<Orders> {
+  async readSourceControl(): Promise<SourceControl> {
     await this.#check();
     const { found } = await this.#client.transact([], [{ get: keys.suspension }, { get: keys.approval }]);
     const [suspension, approval] = found.map(([entry]) => entry);

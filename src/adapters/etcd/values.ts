@@ -31,7 +31,7 @@ export function compress(text: string): Buffer {
 export function encodeValue(key: string, text: string): Encoded {
   const bytes = compress(text);
   if (bytes.length <= PART_BYTES) return { bytes, parts: [] };
-  const base = `${partsOf(key)}${createHash("sha256").update(bytes).digest("hex")}`;
+  const base = `${splitValue(key)}${createHash("sha256").update(bytes).digest("hex")}`;
   const count = Math.ceil(bytes.length / PART_BYTES);
   const parts = Array.from({ length: count }, (_, index) => ({
     key: `${base}/${index}`,
@@ -41,7 +41,7 @@ export function encodeValue(key: string, text: string): Encoded {
 }
 
 /** Everything that the value under a key may have put elsewhere. */
-export function partsOf(key: string): string {
+export function splitValue(key: string): string {
   return `parts/${key}/`;
 }
 

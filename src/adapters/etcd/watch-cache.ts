@@ -9,7 +9,7 @@ import type { Entry } from "./requests.js";
 
 const MAX_BYTES = 16 * 1024 * 1024;
 
-export class Heard {
+export class WatchCache {
   readonly #entries = new Map<string, Entry>();
   #bytes = 0;
 

@@ -42,27 +42,27 @@ export async function* watchKinds<K>(
   signal: AbortSignal,
   listener: Listener,
 ): AsyncGenerator<K | null, void, undefined> {
-  const bell = new Bell<K>();
-  const ring = (): void => bell.ring();
+  const notifier = new KindNotifier<K>();
+  const ring = (): void => notifier.ring();
   signal.addEventListener("abort", ring);
   const kinds = new Set(watched.map(({ kind }) => kind));
   try {
     let revision: number | null = await client.revision();
     yield null;
     while (!signal.aborted) {
-      if (revision !== null) yield* follow(client, watched, revision + 1, { bell, listener }, signal);
+      if (revision !== null) yield* follow(client, watched, revision + 1, { notifier, listener }, signal);
       listener.clear();
       await client.clock.sleep(RECONNECT_MS, signal);
       revision = await client.revision().catch(() => null);
-      if (revision !== null) bell.add(kinds);
+      if (revision !== null) notifier.add(kinds);
     }
   } finally {
     signal.removeEventListener("abort", ring);
   }
 }
 
-interface Ears<K> {
-  readonly bell: Bell<K>;
+interface StreamListeners<K> {
+  readonly notifier: KindNotifier<K>;
   readonly listener: Listener;
 }
 
@@ -71,23 +71,23 @@ async function* follow<K>(
   client: EtcdClient,
   watched: readonly Watched<K>[],
   from: number,
-  ears: Ears<K>,
+  listeners: StreamListeners<K>,
   signal: AbortSignal,
 ): AsyncGenerator<K, void, undefined> {
-  const { bell } = ears;
-  const stream = openStream(client, watched, from, ears);
+  const { notifier } = listeners;
+  const stream = openStream(client, watched, from, listeners);
   // At once, also where nobody asks for the next event any more: an open stream keeps the process.
   signal.addEventListener("abort", stream.close);
   const isOver = (): boolean => signal.aborted;
   try {
     while (!isOver()) {
-      for (const kind of bell.take()) {
+      for (const kind of notifier.take()) {
         if (isOver()) return;
         yield kind;
       }
       if (stream.hasEnded()) return;
-      const isSilent = await bell.wait(client, REFRESH_MS);
-      if (isSilent) bell.add(new Set(watched.map(({ kind }) => kind)));
+      const isSilent = await notifier.wait(client, REFRESH_MS);
+      if (isSilent) notifier.add(new Set(watched.map(({ kind }) => kind)));
     }
   } finally {
     signal.removeEventListener("abort", stream.close);
@@ -99,7 +99,7 @@ function openStream<K>(
   client: EtcdClient,
   watched: readonly Watched<K>[],
   from: number,
-  { bell, listener }: Ears<K>,
+  { notifier, listener }: StreamListeners<K>,
 ): { readonly hasEnded: () => boolean; readonly close: () => void } {
   const root = client.options.prefix;
   const { etcd, endpoint } = client.connect();
@@ -113,15 +113,15 @@ function openStream<K>(
     ended = true;
     client.leave(endpoint);
     open?.cancel();
-    bell.ring();
+    notifier.ring();
   };
   const hear = (response: IWatchResponse): void => {
     // Also where the revision to begin with was compacted meanwhile.
     if (response.canceled) return end();
     const created = response.created ? asked.shift() : undefined;
     if (created !== undefined) byId.set(response.watch_id, created);
-    const heard = byId.get(response.watch_id);
-    if (heard === undefined) return;
+    const watcher = byId.get(response.watch_id);
+    if (watcher === undefined) return;
     const changes = response.events.map(({ type, kv }) => ({
       entry: toEntry(root, kv),
       // The package's types write it otherwise than its messages do.
@@ -131,11 +131,11 @@ function openStream<K>(
       if (isRemoval) listener.remove(entry.key);
       else listener.add(entry);
     }
-    const { kind, only, removals } = heard;
+    const { kind, only, removals } = watcher;
     const isNews = changes.some(
       ({ entry: { key }, isRemoval }) => (only === undefined || key === only) && (removals || !isRemoval),
     );
-    if (isNews) bell.add(new Set([kind]));
+    if (isNews) notifier.add(new Set([kind]));
   };
   etcd.watchClient.watch().then((stream) => {
     open = stream;
@@ -160,7 +160,7 @@ function openStream<K>(
 }
 
 /** What rang since it was last asked, and a wait for the next time. Wake-ups that come together count as one. */
-class Bell<K> {
+class KindNotifier<K> {
   readonly #rung = new Set<K>();
   #isWoken = false;
   #nap: AbortController | null = null;

@@ -6,7 +6,7 @@
  */
 import { open, type FileHandle } from "node:fs/promises";
 import { join } from "node:path";
-import { heldByOthers } from "../system/ownership.js";
+import { writableByOthers } from "../system/ownership.js";
 
 export function flowsFolder(stateDir: string): string {
   return join(stateDir, "flows");
@@ -23,7 +23,7 @@ export function nodeOfSocket(name: string): string | null {
 
 /** Why what answers there may be somebody else's, in one phrase; null where it is this user's or root's. */
 export function foreignFlows(path: string): string | null {
-  return heldByOthers(path, process.geteuid?.() ?? 0);
+  return writableByOthers(path, process.geteuid?.() ?? 0);
 }
 
 /** Calls `use` with a short path of the folder, which is good until `use` returns. */

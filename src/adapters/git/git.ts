@@ -8,7 +8,7 @@ import { homedir } from "node:os";
 import { dirname, isAbsolute, resolve } from "node:path";
 import { simpleGit, type SimpleGit } from "simple-git";
 import { SourceError, type SourceErrorCode } from "../../interfaces/source.js";
-import { heldByOthers } from "../system/ownership.js";
+import { writableByOthers } from "../system/ownership.js";
 
 /** A command that reads a repository on disk may be silent for this long. */
 const SILENCE_MS = 60_000;
@@ -144,7 +144,7 @@ function refuseForeignConfig(folder: string): void {
   for (const name of ["GIT_CONFIG_GLOBAL", "GIT_CONFIG_SYSTEM"]) {
     const file = process.env[name] ?? "";
     if (file === "" || file === NO_CONFIG || !isRoot()) continue;
-    const why = heldByOthers(resolve(folder, file), 0);
+    const why = writableByOthers(resolve(folder, file), 0);
     if (why !== null)
       throw new SourceError(
         "git-failed",
@@ -173,7 +173,7 @@ function homeOrNull(): string | null {
 }
 
 function isOthers(file: string): boolean {
-  return !isAbsolute(file) || heldByOthers(file, 0) !== null;
+  return !isAbsolute(file) || writableByOthers(file, 0) !== null;
 }
 
 function shellQuoted(text: string): string {

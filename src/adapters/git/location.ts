@@ -2,7 +2,8 @@
  * Where a repository is: what the user wrote, split into what git is told, what is shown, and the
  * credentials, which go to neither.
  */
-import { resolve } from "node:path";
+import { stat } from "node:fs/promises";
+import { dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { SourceError } from "../../interfaces/source.js";
 import { scpHost } from "./endpoint.js";
@@ -94,4 +95,19 @@ function urlLocation(url: URL): Location {
   const shown = bare.href.replace("://", url.protocol === "https:" && secret ? "://***@" : "://");
   const credential = url.protocol === "https:" && secret ? `https://${url.username}:${url.password}@${url.host}` : null;
   return { url: bare.href, shown, local: false, credential };
+}
+
+/**
+ * True for a folder that has a repository's files and is in no work tree. A folder inside a work tree never counts as
+ * one: a commit could have put those files there, and must not decide what is read, nor what it is compared with.
+ */
+export async function isBareRepository(path: string): Promise<boolean> {
+  const has = (folder: string, name: string) =>
+    stat(join(folder, name)).then(
+      () => true,
+      () => false,
+    );
+  for (let folder = resolve(path), last = ""; folder !== last; [folder, last] = [dirname(folder), folder])
+    if (await has(folder, ".git")) return false;
+  return (await has(path, "HEAD")) && (await has(path, "objects")) && (await has(path, "refs"));
 }

@@ -3,7 +3,7 @@
  * same MemoryTable share one store, as several agents and commands share one on disk.
  */
 import { LocalStore } from "../../store/local-store.js";
-import type { Table, TableWriter } from "../../store/key-value.js";
+import type { KeyValueStore, KeyValueWriter } from "../../store/key-value.js";
 import type { Store } from "../../interfaces/store.js";
 import type { Clock } from "../../interfaces/system.js";
 
@@ -11,7 +11,7 @@ import type { Clock } from "../../interfaces/system.js";
 const POLL_MS = 60_000;
 
 /** Text under keys in two levels: the part up to the first slash, then the whole key. */
-export class MemoryTable implements TableWriter {
+export class MemoryTable implements KeyValueWriter {
   readonly #groups = new Map<string, Map<string, string>>();
   readonly #listeners = new Set<() => void>();
 
@@ -32,7 +32,7 @@ export class MemoryTable implements TableWriter {
   }
 
   /** Runs `work`, and takes back what it wrote where it throws. */
-  write<T>(work: (writer: TableWriter) => T): T {
+  write<T>(work: (writer: KeyValueWriter) => T): T {
     const before: (readonly [string, string | undefined])[] = [];
     const remember = (key: string): void => {
       before.push([key, this.get(key)]);
@@ -79,7 +79,7 @@ export class MemoryTable implements TableWriter {
 
 /** A handle on the store that `shared` holds; closing it leaves the others open. */
 export function openMemoryStore(clock: Clock, shared: MemoryTable = new MemoryTable()): Store {
-  const table: Table = {
+  const table: KeyValueStore = {
     backend: "memory",
     pollMs: POLL_MS,
     read: async (work) => work(shared),

@@ -11,7 +11,7 @@ import type { Ruleset, Subject } from "../../model/ruleset.js";
 import type { SubjectStatus } from "../../model/status.js";
 import { EnforcerError, type Enforcer, type ItemSet, type Observation } from "../../interfaces/enforcer.js";
 import type { Logger } from "../../interfaces/system.js";
-import { Counters } from "./pfctl/counters.js";
+import { PfCounters } from "./pfctl/counters.js";
 import { endingItem, EndingFile, mergeEndings, type Ending } from "./pfctl/ending.js";
 import { heldItems, wantedItems, type Held } from "./items.js";
 import { takeLock, type Lock } from "./pfctl/lock.js";
@@ -48,7 +48,7 @@ export class PfEnforcer implements Enforcer {
   readonly #ending: EndingFile;
   readonly #rendered = new WeakMap<Ruleset, Rendered>();
   readonly #printed = new WeakMap<Rendered, readonly string[]>();
-  readonly #counters = new Counters();
+  readonly #counters = new PfCounters();
   #lock: Lock | null = null;
 
   constructor(options: PfOptions) {
@@ -84,7 +84,11 @@ export class PfEnforcer implements Enforcer {
     const items = new Map(heldItems(ruleset, rendered, await this.#print(rendered), held));
     for (const item of (await this.#ending.read()).map(endingItem)) items.set(item.key, item);
     const labels = readLabels(await this.#pfctl.readAnchor("Reading pf's counters", ["-s", "labels"]));
-    return { items, subjects: this.#judge(ruleset, rendered, held), ...this.#counters.read(ruleset, rendered, labels) };
+    return {
+      items,
+      subjects: this.#assess(ruleset, rendered, held),
+      ...this.#counters.read(ruleset, rendered, labels),
+    };
   }
 
   async apply(ruleset: Ruleset): Promise<void> {
@@ -188,7 +192,7 @@ export class PfEnforcer implements Enforcer {
     );
   }
 
-  #judge(ruleset: Ruleset, { refusals }: Rendered, held: Held): readonly SubjectStatus[] {
+  #assess(ruleset: Ruleset, { refusals }: Rendered, held: Held): readonly SubjectStatus[] {
     const here = new Set((this.#options.addresses ?? interfaceAddresses)());
     const reasons = Map.groupBy(refusals, ({ workload }) => workload);
     return ruleset.subjects.map(({ workload, addresses }: Subject): SubjectStatus => {

@@ -7,12 +7,12 @@ import { findAnchor, readLabels, readRules, readTableNames } from "./pfctl/outpu
 import { Pfctl } from "./pfctl/pfctl.js";
 import { readReference, ReferenceFile, releaseReference } from "./reference.js";
 
-export interface InspectOptions {
+export interface InspectPfOptions {
   readonly stateDir: string;
   readonly pfctl?: string;
 }
 
-export async function inspectPf({ stateDir, pfctl: program }: InspectOptions): Promise<InspectedPf> {
+export async function inspectPf({ stateDir, pfctl: program }: InspectPfOptions): Promise<InspectedPf> {
   const pfctl = new Pfctl(program);
   const { isEnabled, isHeld, reference } = await readReference(pfctl, new ReferenceFile(stateDir));
   const main = readRules((await pfctl.run("Reading pf's main ruleset", ["-s", "rules"])).stdout);
@@ -36,7 +36,7 @@ export async function inspectPf({ stateDir, pfctl: program }: InspectOptions): P
  * @param node only this node's; null: whoever's it is
  */
 export async function removePf(
-  { stateDir, pfctl: program }: InspectOptions,
+  { stateDir, pfctl: program }: InspectPfOptions,
   node: string | null,
 ): Promise<readonly Removed[]> {
   const lock = await takeLock(stateDir);
@@ -48,7 +48,7 @@ export async function removePf(
 }
 
 /** What `removePf` would take away; changes nothing. */
-export async function listRemovablePf({ stateDir, pfctl: program }: InspectOptions): Promise<readonly Removed[]> {
+export async function listRemovablePf({ stateDir, pfctl: program }: InspectPfOptions): Promise<readonly Removed[]> {
   const reference = await new ReferenceFile(stateDir).read();
   const rules = readRules(await new Pfctl(program).readAnchor("Reading pf's rules", ["-s", "rules"]));
   if (rules.length === 0 && reference === null) return [];

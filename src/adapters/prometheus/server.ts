@@ -2,7 +2,7 @@
 import { createServer, type Server } from "node:http";
 import type { Registry } from "prom-client";
 
-export interface Probes {
+export interface HealthProbes {
   /** Null where the loops are alive; else why not. */
   health(): string | null;
   /** Null where the node enforces head; else why not. */
@@ -28,7 +28,7 @@ class ListenError extends Error {
 export async function serveHttp(
   listen: { readonly host: string; readonly port: number },
   registry: Registry,
-  probes: Probes,
+  probes: HealthProbes,
 ): Promise<HttpServer> {
   const server = createServer((request, response) => {
     const reply = (status: number, body: string, type = "text/plain; charset=utf-8") => {

@@ -144,8 +144,9 @@ function enforcementTelemetry(metrics: Metrics) {
       for (const { direction, verdict, packets } of totals)
         metrics.packets.inc({ direction, verdict }, packetsSince(`${direction}/${verdict}`, packets));
     },
-    flows: (books) => {
-      for (const outcome of FLOW_OUTCOMES) metrics.flowEvents.inc({ outcome }, flowsSince(outcome, books[outcome]));
+    flows: (statistics) => {
+      for (const outcome of FLOW_OUTCOMES)
+        metrics.flowEvents.inc({ outcome }, flowsSince(outcome, statistics[outcome]));
     },
   } satisfies Partial<Telemetry>;
 }

@@ -6,7 +6,8 @@ import { pino, stdTimeFunctions } from "pino";
 import { escapedJson, printableLine } from "../../model/printable.js";
 import type { Logger } from "../../interfaces/system.js";
 
-export type LogLevel = "debug" | "info" | "warn" | "error" | "silent";
+/** Least severity that is written; `silent` writes nothing. */
+export type LogThreshold = "debug" | "info" | "warn" | "error" | "silent";
 
 export interface LogSink {
   write(line: string): void;
@@ -16,7 +17,7 @@ export interface LogSink {
  * @param pretty text for people in place of JSON
  * @param sink where the lines go; stderr, written without delay, so that a crash loses none
  */
-export function createLogger(level: LogLevel, pretty = false, sink: LogSink = process.stderr): Logger {
+export function createLogger(level: LogThreshold, pretty = false, sink: LogSink = process.stderr): Logger {
   const target = { write: (line: string) => sink.write(pretty ? prettyLine(line) : escapedJson(line)) };
   const log = pino(
     {

@@ -1,5 +1,5 @@
 /**
- * Lifelines from proc(5): this process's cgroup, and the TCP connections to SSH's port or to one where sshd
+ * Management access from proc(5): this process's cgroup, and the TCP connections to SSH's port or to one where sshd
  * listens, with the cgroups of whoever holds them or listens for them; and who listens on this machine where its
  * agents reach their store and source.
  */
@@ -10,14 +10,14 @@ import { setTimeout as pause } from "node:timers/promises";
 import { networkInterfaces } from "node:os";
 import { basename } from "node:path";
 import type { ControlEndpoint, ControlServer, Session } from "../../model/management-access.js";
-import type { LifelineReader } from "../../interfaces/management-access.js";
+import type { ManagementAccessReader } from "../../interfaces/management-access.js";
 import { readTcp, type TcpSocket } from "./proc-net.js";
 
 /** Where systemd listens for sshd, only the port tells. */
 const SSH_PORT = 22;
 const SSH_SERVERS: ReadonlySet<string> = new Set(["sshd", "sshd-session", "dropbear"]);
 
-export class ProcLifelines implements LifelineReader {
+export class ProcManagementAccess implements ManagementAccessReader {
   constructor(private readonly endpoints: readonly ControlEndpoint[]) {}
 
   ownCgroup(): string | null {

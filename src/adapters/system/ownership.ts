@@ -6,7 +6,7 @@ import { dirname, resolve } from "node:path";
  * Why others than the user and root decide what stands under the path now or later, in one phrase; null where they do
  * not. A path that leads nowhere yet is theirs where they can make it.
  */
-export function heldByOthers(path: string, user: number): string | null {
+export function writableByOthers(path: string, user: number): string | null {
   try {
     return look(resolve(path), user, false);
   } catch (error) {

@@ -5,12 +5,12 @@
 import { readFileSync } from "node:fs";
 import { hostname } from "node:os";
 
-export function describeSelf(): string {
+export function processIdentity(): string {
   return `${bootId() ?? hostname()}/${process.pid}/${startTime(process.pid) ?? 0}`;
 }
 
 /** True also where it cannot be told: another machine, or a name that was not made by `describeSelf`. */
-export function isHolderAlive(holder: string): boolean {
+export function isProcessAlive(holder: string): boolean {
   const [boot, pid = "", started] = holder.split("/");
   if (started === undefined || boot !== bootId() || !/^[0-9]+$/.test(pid)) return true;
   return startTime(Number(pid)) === Number(started);

@@ -3,7 +3,7 @@ import { BaseCommand } from "../../cli/base.js";
 import { operatorName } from "../../cli/confirm.js";
 import { approveCommit } from "../../operations/cluster/source-control.js";
 import { approvalDocument, renderApproved } from "../../views/source-control.js";
-import { systemClock } from "../../wiring/agent.js";
+import { systemClock } from "../../wiring/host.js";
 import { withStore } from "../../wiring/store.js";
 
 export default class ClusterApprove extends BaseCommand {

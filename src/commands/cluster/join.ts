@@ -2,7 +2,7 @@ import { Args } from "@oclif/core";
 import { BaseCommand } from "../../cli/base.js";
 import { joinCluster } from "../../operations/cluster/membership.js";
 import { clusterJoinDocument, renderJoined } from "../../views/cluster.js";
-import { systemClock } from "../../wiring/agent.js";
+import { systemClock } from "../../wiring/host.js";
 import { withStore } from "../../wiring/store.js";
 
 export default class ClusterJoin extends BaseCommand {

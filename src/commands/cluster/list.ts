@@ -1,7 +1,7 @@
 import { BaseCommand } from "../../cli/base.js";
 import { readClusterStatus } from "../../operations/cluster/membership.js";
 import { clusterListDocument, renderClusterList } from "../../views/cluster.js";
-import { systemClock } from "../../wiring/agent.js";
+import { systemClock } from "../../wiring/host.js";
 import { withStore } from "../../wiring/store.js";
 
 export default class ClusterList extends BaseCommand {

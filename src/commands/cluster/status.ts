@@ -1,14 +1,14 @@
 import { BaseCommand } from "../../cli/base.js";
 import { readClusterStatus } from "../../operations/cluster/membership.js";
 import { clusterStatusDocument, renderClusterStatus } from "../../views/cluster.js";
-import { systemClock } from "../../wiring/agent.js";
+import { systemClock } from "../../wiring/host.js";
 import { withStore } from "../../wiring/store.js";
 
-export default class ClusterStatus extends BaseCommand {
+export default class ClusterStatusCommand extends BaseCommand {
   static override summary = "Head, leader, source and nodes.";
 
   async run(): Promise<void> {
-    const { flags } = await this.parse(ClusterStatus);
+    const { flags } = await this.parse(ClusterStatusCommand);
     const settings = await this.settings(flags);
     const status = await withStore(settings, { create: false }, (store) =>
       readClusterStatus({ store, clock: systemClock }),

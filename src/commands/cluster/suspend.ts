@@ -4,7 +4,7 @@ import { operatorName } from "../../cli/confirm.js";
 import { suspendSource } from "../../operations/cluster/source-control.js";
 import { parseDuration } from "../../settings/types.js";
 import { renderSuspended, suspensionDocument } from "../../views/source-control.js";
-import { systemClock } from "../../wiring/agent.js";
+import { systemClock } from "../../wiring/host.js";
 import { withStore } from "../../wiring/store.js";
 
 export default class ClusterSuspend extends BaseCommand {

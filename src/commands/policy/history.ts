@@ -6,7 +6,7 @@ import { policyHistoryDocument, renderPolicyHistory } from "../../views/policies
 import { renderRevisionList, revisionListDocument } from "../../views/revisions.js";
 import { withStore } from "../../wiring/store.js";
 
-export default class PolicyHistory extends BaseCommand {
+export default class PolicyHistoryCommand extends BaseCommand {
   static override summary = "List the versions of a policy, or without NAME all revisions; newest first.";
   static override description =
     "Changes of a revision are objects: +created ~updated -deleted. What was pruned is said, and not guessed at.";
@@ -18,7 +18,7 @@ export default class PolicyHistory extends BaseCommand {
   };
 
   async run(): Promise<void> {
-    const { args, flags } = await this.parse(PolicyHistory);
+    const { args, flags } = await this.parse(PolicyHistoryCommand);
     const settings = await this.settings(flags);
     const { name } = args;
     if (name === undefined) {

@@ -4,7 +4,9 @@ import { EXIT } from "../../cli/exit.js";
 import { settingFlags } from "../../settings/flags.js";
 import { parsePolicyId, reportPolicy } from "../../operations/policy/report.js";
 import { policyReportDocument, renderPolicyReport } from "../../views/policies.js";
-import { isAgentHere, openLocalEnforcer, readGitObjects, systemClock } from "../../wiring/agent.js";
+import { isAgentHere, systemClock } from "../../wiring/host.js";
+import { openLocalEnforcer } from "../../wiring/enforcer.js";
+import { readGitObjects } from "../../wiring/source.js";
 import { withStore } from "../../wiring/store.js";
 
 export default class PolicyShow extends BaseCommand {

@@ -4,7 +4,7 @@ import { WRITE_FLAGS, WriteCommand } from "../../cli/write-command.js";
 import { OperationError } from "../../model/operation-error.js";
 import { syncPolicy } from "../../operations/policy/write.js";
 
-export default class PolicySync extends WriteCommand {
+export default class PolicySyncCommand extends WriteCommand {
   static override summary = "Commit one policy of a file as its latest version.";
   static override description =
     "Writes as the leader: refused where another node leads. The file and the state that becomes of it are validated. " +
@@ -33,7 +33,7 @@ export default class PolicySync extends WriteCommand {
   };
 
   async run(): Promise<void> {
-    const { args, flags } = await this.parse(PolicySync);
+    const { args, flags } = await this.parse(PolicySyncCommand);
     const settings = await this.settings(flags);
     const { files } = await readPaths([args.file]);
     const [file, other] = files;

@@ -9,9 +9,9 @@ import type { Kind } from "../../model/objects.js";
 import { checkCgroup } from "./cgroup.js";
 import { kubernetesRule, show, type Path, type Problem } from "../problem.js";
 
-export type Family = Exclude<Kind, "NetworkPolicy"> | "ZtapNetworkPolicy" | "KubernetesNetworkPolicy";
+export type IpFamily = Exclude<Kind, "NetworkPolicy"> | "ZtapNetworkPolicy" | "KubernetesNetworkPolicy";
 
-export function checkDocument(family: Family, value: unknown): readonly Problem[] {
+export function checkDocument(family: IpFamily, value: unknown): readonly Problem[] {
   const spec = fields(fields(value)["spec"]);
   switch (family) {
     case "Cluster":

@@ -11,7 +11,7 @@ import { CODES } from "../codes.js";
 import { interpret, type Interpreted } from "./kinds.js";
 import { DiagnosticList, type Omitted } from "../diagnostic-limit.js";
 import { readNulls } from "./nulls.js";
-import { plainOffsetOf, readPlain } from "../yaml/fast.js";
+import { fastOffsetOf, readFast } from "../yaml/fast.js";
 import { formatPath, toDiagnostic, type Path, type Problem } from "../problem.js";
 import { findDisagreement } from "../yaml/agreement.js";
 import { stopProblem, strayProblem, syntaxProblem, warningProblems } from "../yaml/syntax.js";
@@ -62,7 +62,7 @@ function readDoubtful(file: TextFile): FileResult | undefined {
 
 /** A file without any problem, and nothing unusual in its text; undefined for all others. */
 function readQuickly(file: TextFile): FileResult | undefined {
-  const documents = readPlain(file.text);
+  const documents = readFast(file.text);
   if (documents === undefined) return undefined;
   const position = positionFinder(file);
   const lineAt = (offset: number): number => position(offset).line;
@@ -85,11 +85,11 @@ function readQuickly(file: TextFile): FileResult | undefined {
 
 /** A file with problems, and nothing unusual in its text; undefined for all others. */
 function readPlainly(file: TextFile): FileResult | undefined {
-  const documents = readPlain(file.text, true);
+  const documents = readFast(file.text, true);
   if (documents === undefined) return undefined;
   const reader = new FileReader(file);
   for (const document of documents) {
-    reader.readValue({ ...document, problems: [], locate: (...field) => plainOffsetOf(document, ...field) });
+    reader.readValue({ ...document, problems: [], locate: (...field) => fastOffsetOf(document, ...field) });
   }
   return reader.result();
 }

@@ -1,6 +1,6 @@
 /** Which kind a document is, by apiVersion and kind; and the way from its value to a canonical object. */
 import { KINDS, type Kind, type ZtapObject } from "../../model/objects.js";
-import { checkDocument, type Family } from "./check.js";
+import { checkDocument, type IpFamily } from "./check.js";
 import { explainErrors } from "../schema/errors.js";
 import {
   ignoredDirections,
@@ -69,7 +69,7 @@ export function interpret(value: Readonly<Record<string, unknown>>, written: unk
 }
 
 function finish<T>(
-  family: Family,
+  family: IpFamily,
   { value, written }: { readonly value: unknown; readonly written: unknown },
   parsed: Parsed<T>,
   normalize: (document: T) => ZtapObject,
@@ -85,7 +85,7 @@ function finish<T>(
     : { problems, omitted, kind };
 }
 
-function kindOf(family: Family): Kind {
+function kindOf(family: IpFamily): Kind {
   return family === "ZtapNetworkPolicy" || family === "KubernetesNetworkPolicy" ? "NetworkPolicy" : family;
 }
 
@@ -109,7 +109,7 @@ function withIgnoredRules(done: Interpreted, document: Parameters<typeof ignored
 }
 
 /** The family, or why there is none. One mistake in the first two lines gives one problem, whatever else the document holds. */
-function familyOf({ apiVersion, kind }: Readonly<Record<string, unknown>>): Family | readonly Problem[] {
+function familyOf({ apiVersion, kind }: Readonly<Record<string, unknown>>): IpFamily | readonly Problem[] {
   if (apiVersion === undefined || kind === undefined) {
     const missing = [...(apiVersion === undefined ? ["apiVersion"] : []), ...(kind === undefined ? ["kind"] : [])];
     return missing.map((field): Problem => ({

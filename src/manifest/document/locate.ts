@@ -1,7 +1,7 @@
 /** Fields of one object → positions in the file that it was read from; for problems that were found after it was stored. */
 import type { Position } from "../../model/objects.js";
 import { readFile, type DocumentPlace } from "./file.js";
-import { plainOffsetOf, readPlain } from "../yaml/fast.js";
+import { fastOffsetOf, readFast } from "../yaml/fast.js";
 import { parsePath, type Path } from "../problem.js";
 import { offsetOf, parseYaml, positionFinder, type TextFile } from "../yaml/parse.js";
 
@@ -9,12 +9,12 @@ export type Locate = (place: DocumentPlace, path: Path, anchor: "key" | "value")
 
 /** The file is parsed once more; it must have been read without a problem in its text. */
 export function locator(file: TextFile): Locate {
-  const plain = readPlain(file.text, true);
+  const plain = readFast(file.text, true);
   const position = positionFinder(file);
   if (plain !== undefined) {
     return (at, path, anchor) => {
       const document = plain.findLast(({ offset }) => offset <= at.offset);
-      return position(document === undefined ? 0 : plainOffsetOf(document, [...at.prefix, ...path], anchor));
+      return position(document === undefined ? 0 : fastOffsetOf(document, [...at.prefix, ...path], anchor));
     };
   }
   const { documents } = parseYaml(file);

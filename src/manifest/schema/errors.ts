@@ -2,7 +2,7 @@
  * ajv's errors → problems that a person understands: one for each mistake, with what was found, what
  * is wanted and how to mend it. Takes the errors of one document, which ajv reports with `verbose`.
  */
-import { findMisplaced, isEcho, type UnknownField } from "./indentation.js";
+import { findWrongIndentation, isEcho, type UnknownField } from "./indentation.js";
 import { badPattern } from "./patterns.js";
 import { fieldName, kubernetesRule, show, type Path, type Problem } from "../problem.js";
 import { suggest } from "../../model/suggest.js";
@@ -17,15 +17,15 @@ const EXPLAINED = 1_200;
 /** What the document is: an object of one of the two, or the configuration file. */
 type Family = "ztap" | "kubernetes" | "config";
 
-export interface Explained {
+export interface ExplainedErrors {
   readonly problems: readonly Problem[];
   /** How many errors there are beyond those. */
   readonly omitted: number;
 }
 
 /** @param document as it was written, with its nulls */
-export function explainErrors(errors: readonly SchemaError[], family: Family, document: unknown): Explained {
-  const misplaced = findMisplaced(
+export function explainErrors(errors: readonly SchemaError[], family: Family, document: unknown): ExplainedErrors {
+  const wrongIndentation = findWrongIndentation(
     errors
       .filter(({ keyword }) => keyword === "additionalProperties")
       .slice(0, LOOKED_AT)
@@ -33,7 +33,7 @@ export function explainErrors(errors: readonly SchemaError[], family: Family, do
     document,
   );
   const fields = new Set(
-    misplaced.flatMap(({ unknown }) => unknown.map(({ parent, field }) => keyOf([...parent, field]))),
+    wrongIndentation.flatMap(({ unknown }) => unknown.map(({ parent, field }) => keyOf([...parent, field]))),
   );
   const problems = new Map<string, Problem>();
   let at = 0;
@@ -41,12 +41,12 @@ export function explainErrors(errors: readonly SchemaError[], family: Family, do
     const error = errors[at];
     const problem = error && explain(error, family);
     if (problem === undefined || fields.has(keyOf(problem.path))) continue;
-    if (problem.code !== "unknownField" && misplaced.some((one) => isEcho(one, problem.path))) continue;
+    if (problem.code !== "unknownField" && wrongIndentation.some((one) => isEcho(one, problem.path))) continue;
     // Several rules may fail for one value (a pattern and a length): the first one is enough.
     if (!problems.has(keyOf(problem.path))) problems.set(keyOf(problem.path), problem);
   }
   const omitted = errors.slice(at).filter(({ keyword }) => keyword !== "if" && keyword !== "propertyNames").length;
-  return { problems: [...misplaced.map(({ problem }) => problem), ...problems.values()], omitted };
+  return { problems: [...wrongIndentation.map(({ problem }) => problem), ...problems.values()], omitted };
 }
 
 const keyOf = (path: Path): string => JSON.stringify(path);

@@ -1,6 +1,6 @@
 /**
  * Fields that stand beside the field that they belong below: the commonest mistake of indentation, and one
- * that is still YAML. The unknown fields of one document → which of them are misplaced, and below what they belong.
+ * that is still YAML. The unknown fields of one document → which of them are wrongly indented, and below what they belong.
  */
 import { fieldName, type Path, type Problem } from "../problem.js";
 import { suggest } from "../../model/suggest.js";
@@ -13,7 +13,7 @@ export interface UnknownField {
   readonly known: readonly string[];
 }
 
-interface Misplaced {
+interface WrongIndentation {
   readonly problem: Problem;
   /** The field below which they belong; what its emptiness or its absence breaks is the same mistake. */
   readonly owner: Path | null;
@@ -49,8 +49,8 @@ const LABEL_MAPS = new Set(["labels", "annotations", "matchLabels"]);
 /** Beside these the author may also have meant a field that there is none of; beside matchLabels there is nothing else to mean. */
 const TAKES_ANY = new Set(["labels", "annotations"]);
 
-/** @param document with the nulls that it was written with: an empty field is the trace of a misplaced one */
-export function findMisplaced(unknown: readonly UnknownField[], document: unknown): readonly Misplaced[] {
+/** @param document with the nulls that it was written with: an empty field is the trace of a wrongly indented one */
+export function findWrongIndentation(unknown: readonly UnknownField[], document: unknown): readonly WrongIndentation[] {
   const found = unknown.flatMap((one) => {
     const place = findPlace(one, document);
     return place === undefined ? [] : [{ one, place }];
@@ -61,7 +61,7 @@ export function findMisplaced(unknown: readonly UnknownField[], document: unknow
     return first === undefined
       ? []
       : [
-          toMisplaced(
+          toWrongIndentation(
             first.place,
             first.one,
             group.map(({ one }) => one),
@@ -70,8 +70,8 @@ export function findMisplaced(unknown: readonly UnknownField[], document: unknow
   });
 }
 
-/** Whether an error at this path is only the other half of a misplaced field: its owner is empty, or an item lacks it. */
-export function isEcho({ owner, unknown }: Misplaced, path: Path): boolean {
+/** Whether an error at this path is only the other half of a wrongly indented field: its owner is empty, or an item lacks it. */
+export function isEcho({ owner, unknown }: WrongIndentation, path: Path): boolean {
   if (owner === null || owner.some((step, index) => path[index] !== step)) return false;
   if (path.length === owner.length) return true;
   return path.length === owner.length + 2 && unknown.some(({ field }) => field === path.at(-1));
@@ -115,14 +115,14 @@ function namesBefore(mapping: object, field: string, names: readonly string[]): 
   return names.filter((name) => at(name) < end).sort((a, b) => at(a) - at(b));
 }
 
-/** Made once for each mapping, since each of its fields may be misplaced. */
-const ORDERS = new WeakMap<object, ReadonlyMap<string, number>>();
+/** Made once for each mapping, since each of its fields may be wrongly indented. */
+const KEY_SEQUENCES = new WeakMap<object, ReadonlyMap<string, number>>();
 
 function orderOf(mapping: object): ReadonlyMap<string, number> {
-  const known = ORDERS.get(mapping);
+  const known = KEY_SEQUENCES.get(mapping);
   if (known !== undefined) return known;
   const order = new Map(Object.keys(mapping).map((key, index) => [key, index]));
-  ORDERS.set(mapping, order);
+  KEY_SEQUENCES.set(mapping, order);
   return order;
 }
 
@@ -149,11 +149,11 @@ function holds(owner: string, field: string, value: unknown, document: unknown):
   return (MAPPINGS[owner] ?? LISTS[owner])?.includes(field) === true;
 }
 
-function toMisplaced(
+function toWrongIndentation(
   { path, names, isThere, isInPreviousItem }: Place,
   { parent, field, known }: UnknownField,
   unknown: readonly UnknownField[],
-): Misplaced {
+): WrongIndentation {
   const fields = unknown.map((one) => one.field).join(", ");
   const [are, they, them] =
     unknown.length === 1 ? ["is not a field", "it belongs", "it"] : ["are no fields", "they belong", "them"];

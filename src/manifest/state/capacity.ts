@@ -38,12 +38,12 @@ export function checkCapacity(objects: ObjectSet, capacities: Capacities): reado
       sizes.set(`${backend} ${profile.key}`, size);
       return size;
     };
-    for (const warning of measure(capacity, held, profilesOf(held), sizeOf, node)) add(warning.key, warning);
+    for (const warning of countEntries(capacity, held, profilesOf(held), sizeOf, node)) add(warning.key, warning);
   }
   return [...found.values()];
 }
 
-function measure(
+function countEntries(
   capacity: Capacity,
   subjects: Ruleset["subjects"],
   used: readonly Profile[],

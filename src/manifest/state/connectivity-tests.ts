@@ -73,7 +73,7 @@ function allowing(end: string, direction: string, { reason, rules: [rule], polic
     return `${names.join(", ")} only ${names.length === 1 ? "audits" : "audit"} ${direction} of ${end}`;
   }
   if (rule === undefined) return `nothing isolates ${direction} of ${end}`;
-  return `${direction} rule ${rule.index} of ${rule.policy}${at(rule)} allows it`;
+  return `${rule.policy} ${direction}[${rule.index}]${at(rule)} allows it`;
 }
 
 function whyDenied({ from, to, explanation }: Counterexample): string {

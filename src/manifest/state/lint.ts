@@ -7,7 +7,7 @@
 import type { ConnectivityTest, Kind, NetworkPolicy, Peer, PolicyPort, Workload } from "../../model/objects.js";
 import { qualifiedName, type ObjectSet, type StateObject } from "../../model/state.js";
 import { canonicalJson } from "../../model/digest.js";
-import { SelectorIndex } from "../matches.js";
+import { WorkloadIndex } from "../../policy/compile/workload-index.js";
 import type { Path, Problem } from "../problem.js";
 import { findShadows, type RuleShape } from "./shadowed-rules.js";
 
@@ -19,7 +19,7 @@ export interface Warning {
 
 export function lintObjects(objects: ObjectSet, unread: ReadonlySet<Kind | null>): readonly Warning[] {
   const may = (...kinds: readonly Kind[]): boolean => unread.has(null) || kinds.some((kind) => unread.has(kind));
-  const index = new SelectorIndex(objects);
+  const index = new WorkloadIndex(objects);
   const peers = new PeerCheck(index);
   const warnings: Warning[] = [];
   const declared = new Set(
@@ -138,15 +138,15 @@ function lintRules(direction: "ingress" | "egress", rules: readonly RuleShape[])
   return findShadows(rules).map(({ rule, by }) => ({
     code: "shadowedRule",
     path: ["spec", direction, rule],
-    message: `rule ${direction}[${by}] of this policy allows all that this rule allows`,
+    message: `${direction}[${by}] of this policy allows all that this rule allows`,
     fix: "remove this rule, or narrow the other one",
   }));
 }
 
-function lintSelectors(policy: NetworkPolicy, index: SelectorIndex, peers: PeerCheck): readonly Problem[] {
+function lintSelectors(policy: NetworkPolicy, index: WorkloadIndex, peers: PeerCheck): readonly Problem[] {
   const { namespace } = policy.metadata;
   const found: Problem[] = [];
-  if (!index.selectsAny(namespace, policy.spec.podSelector)) {
+  if (index.subjectsOf(policy).length === 0) {
     found.push({
       code: "selectsNoWorkload",
       path: ["spec", "podSelector"],
@@ -169,7 +169,7 @@ function lintSelectors(policy: NetworkPolicy, index: SelectorIndex, peers: PeerC
 }
 
 /** What selects nothing expects nothing. */
-function lintTest({ metadata, spec }: ConnectivityTest, index: SelectorIndex): readonly Problem[] {
+function lintTest({ metadata, spec }: ConnectivityTest, index: WorkloadIndex): readonly Problem[] {
   const ends = (["allow", "deny"] as const).flatMap((list) =>
     spec[list].flatMap((expectation, at) =>
       (["from", "to"] as const).flatMap((end) =>
@@ -178,7 +178,7 @@ function lintTest({ metadata, spec }: ConnectivityTest, index: SelectorIndex): r
     ),
   );
   return ends
-    .filter(({ peer }) => peer.ipBlock === undefined && !index.matchesAny(peer, metadata.namespace))
+    .filter(({ peer }) => peer.ipBlock === undefined && index.peersOf([peer], metadata.namespace).length === 0)
     .map(({ peer, path }): Problem => noMatch(peer, metadata.namespace, path));
 }
 
@@ -197,16 +197,18 @@ class PeerCheck {
   readonly #matched = new Map<string, boolean>();
   readonly #addressless = new Map<string, { readonly workload: Workload; readonly policy: NetworkPolicy }>();
 
-  constructor(readonly index: SelectorIndex) {}
+  constructor(readonly index: WorkloadIndex) {}
 
   /** Whether the peer matches any workload; workloads without addresses that it matches are remembered. */
   check(peer: Peer, namespace: string, policy: NetworkPolicy): boolean {
     const key = `${peer.namespaceSelector === undefined ? namespace : ""}\n${canonicalJson(peer)}`;
     const known = this.#matched.get(key);
     if (known !== undefined) return known;
-    const matched = this.index.matchesAny(peer, namespace);
+    const workloads = this.index.peersOf([peer], namespace);
+    const matched = workloads.length > 0;
     this.#matched.set(key, matched);
-    for (const workload of this.index.addresslessMatches(peer, namespace)) {
+    for (const { workload } of workloads) {
+      if (workload.spec.addresses.length > 0) continue;
       const name = `Workload/${workload.metadata.namespace}/${workload.metadata.name}`;
       if (!this.#addressless.has(name)) this.#addressless.set(name, { workload, policy });
     }

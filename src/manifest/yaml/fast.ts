@@ -15,7 +15,7 @@ import { BOOLEAN_WORDS } from "./boolean-words.js";
 
 const DEPTH_LIMIT = 64;
 
-export interface PlainDocument {
+export interface FastDocument {
   readonly value: unknown;
   readonly hasNulls: boolean;
   /** Of the first key. */
@@ -34,7 +34,7 @@ interface FieldOffset {
 const LISTS_WITH_OFFSETS = new Set(["ingress", "egress", "items"]);
 
 /** Documents that hold nothing are left out. `allOffsets` costs memory, and is for `plainOffsetOf`. */
-export function readPlain(text: string, allOffsets = false): readonly PlainDocument[] | undefined {
+export function readFast(text: string, allOffsets = false): readonly FastDocument[] | undefined {
   if (!isUndoubted(text)) return undefined;
   let events: Event[];
   try {
@@ -43,11 +43,11 @@ export function readPlain(text: string, allOffsets = false): readonly PlainDocum
     // Whatever is wrong, `yaml` reads it again and says it with its position.
     return undefined;
   }
-  return new PlainReader(text, events, allOffsets).readAll();
+  return new FastReader(text, events, allOffsets).readAll();
 }
 
 /** As `offsetOf` of yaml.ts: the field, or where it is missing the key of the last one that is there. */
-export function plainOffsetOf(document: PlainDocument, path: Path, anchor: "key" | "value"): number {
+export function fastOffsetOf(document: FastDocument, path: Path, anchor: "key" | "value"): number {
   let value = document.value;
   let at: FieldOffset = { key: document.offset, value: document.offset };
   for (const step of path) {
@@ -67,7 +67,7 @@ const isMapping = (value: unknown): value is Readonly<Record<string, unknown>> =
 /** Thrown and caught in this module only: the plainest way out of a recursion. */
 const UNUSUAL = new Error("This reader does not take the file.");
 
-class PlainReader {
+class FastReader {
   #at = 0;
   #hasNulls = false;
   #itemOffsets = new Map<unknown, readonly number[]>();
@@ -79,8 +79,8 @@ class PlainReader {
     readonly allOffsets: boolean,
   ) {}
 
-  readAll(): readonly PlainDocument[] | undefined {
-    const documents: PlainDocument[] = [];
+  readAll(): readonly FastDocument[] | undefined {
+    const documents: FastDocument[] = [];
     try {
       while (this.#at < this.events.length) {
         const document = this.#readDocument();
@@ -100,7 +100,7 @@ class PlainReader {
     return event;
   }
 
-  #readDocument(): PlainDocument {
+  #readDocument(): FastDocument {
     const event = this.#next();
     if (event.type !== EVENT_ID.DOCUMENT || event.directives.length > 0) throw UNUSUAL;
     this.#hasNulls = false;

@@ -12,7 +12,7 @@ export interface ApplyOptions {
   readonly author: string;
   readonly node: string;
   /** What the operator says why; empty for nothing. */
-  readonly message: string;
+  readonly reason: string;
   /** Whether to commit over what a polled source says. */
   readonly override: boolean;
 }
@@ -32,7 +32,7 @@ export async function applyPlan(
       source: desired.source,
       node: options.node,
       author: options.author,
-      reason: options.message === "" ? "apply" : `apply: ${options.message}`,
+      reason: options.reason === "" ? "apply" : `apply: ${options.reason}`,
       commitId: random.id(),
       time: new Date(clock.now()).toISOString(),
     },

@@ -3,17 +3,17 @@
  * source, or an SSH session that is in use on this machine. Each agent asks again before it enforces.
  */
 import type { ObjectSet } from "../../model/state.js";
-import type { Lifelines } from "../../model/management-access.js";
+import type { ManagementAccess } from "../../model/management-access.js";
 import { compile } from "../../policy/compile/compile.js";
 import { clientsOf, findLockouts, holds } from "../../policy/lockout.js";
-import type { LifelineReader } from "../../interfaces/management-access.js";
+import type { ManagementAccessReader } from "../../interfaces/management-access.js";
 import type { Store } from "../../interfaces/store.js";
 import { OperationError } from "../../model/operation-error.js";
 
 export interface LockoutDeps {
   readonly store: Store;
   /** Null where a lock-out is allowed. */
-  readonly lifelines: LifelineReader | null;
+  readonly managementAccess: ManagementAccessReader | null;
   /** The node that this machine is, as far as its settings say. */
   readonly node: string;
   /** This machine and its boot, by which an agent's status shows to be of this machine; null where that is not known. */
@@ -22,11 +22,11 @@ export interface LockoutDeps {
 
 /** One sentence for each lifeline that the state would cut; none where that is allowed. */
 export async function lockoutsOf(deps: LockoutDeps, objects: ObjectSet): Promise<readonly string[]> {
-  const { lifelines } = deps;
-  if (lifelines === null) return [];
+  const { managementAccess } = deps;
+  if (managementAccess === null) return [];
   const found: string[] = [];
   const clients = clientsOf(objects);
-  for (const [node, lines] of await lifelinesByNode(deps, lifelines)) {
+  for (const [node, lines] of await managementAccessByNode(deps, managementAccess)) {
     if (!isConcerned(objects, node, lines)) continue;
     found.push(...findLockouts(compile(objects, node), lines, clients));
   }
@@ -43,18 +43,18 @@ export async function refuseLockout(deps: LockoutDeps, objects: ObjectSet): Prom
   );
 }
 
-async function lifelinesByNode(
+async function managementAccessByNode(
   { store, node, boot }: LockoutDeps,
-  reader: LifelineReader,
-): Promise<ReadonlyMap<string, Lifelines>> {
+  reader: ManagementAccessReader,
+): Promise<ReadonlyMap<string, ManagementAccess>> {
   const [statuses, heartbeats, sessions, servers] = await Promise.all([
     store.listNodeStatus(),
     store.listHeartbeats(),
     reader.sessions(),
     reader.servers(),
   ]);
-  const alive = new Set(heartbeats.filter((beat) => beat.alive).map(({ id }) => id));
-  const lines = new Map<string, Lifelines>([[node, { agent: null, sessions, servers }]]);
+  const alive = new Set(heartbeats.filter((heartbeat) => heartbeat.alive).map(({ id }) => id));
+  const lines = new Map<string, ManagementAccess>([[node, { agent: null, sessions, servers }]]);
   for (const status of statuses) {
     const isHere = status.node === node || (boot !== null && status.boot === boot);
     const agent = alive.has(status.node) ? (status.agentCgroup ?? null) : null;
@@ -66,7 +66,7 @@ async function lifelinesByNode(
 }
 
 /** Compiling is for the few nodes with a workload around a lifeline. */
-function isConcerned(objects: ObjectSet, node: string, { agent, sessions, servers }: Lifelines): boolean {
+function isConcerned(objects: ObjectSet, node: string, { agent, sessions, servers }: ManagementAccess): boolean {
   const inner = [...(agent === null ? [] : [agent]), ...[...sessions, ...servers].flatMap(({ cgroups }) => cgroups)];
   if (inner.length === 0) return false;
   return [...objects.values()].some(

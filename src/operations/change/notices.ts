@@ -10,7 +10,7 @@ export interface Notice {
 }
 
 export async function suspensionNotices(store: Store): Promise<readonly Notice[]> {
-  const { suspension } = await store.readOrders();
+  const { suspension } = await store.readSourceControl();
   return suspension === null ? [] : [{ code: "suspended", message: describeSuspension(suspension) }];
 }
 

@@ -15,7 +15,7 @@ export async function requireOverride(store: Store, source: SourceRef, override:
   const isRefused = owner.unverified !== undefined;
   if (!isRefused && source.commit !== null && !source.dirty && source.commit === owner.observedCommit) return false;
   if (override) return true;
-  const { suspension } = await store.readOrders();
+  const { suspension } = await store.readSourceControl();
   const end = suspension === null ? "the next poll" : "the source is no longer suspended";
   throw new OperationError(
     "override-needed",

@@ -53,23 +53,23 @@ export async function readClusterStatus({ store, clock }: ClusterDeps): Promise<
     store.listHeartbeats(),
     store.listNodeStatus(),
     store.readLeader(),
-    store.readOrders(),
+    store.readSourceControl(),
     head === null ? null : store.readRevision(head),
   ]);
   const { suspension } = orders;
   const source = await readSourceNow(store, revision, suspension);
   const declared = declaredNodes(revision);
   const memberById = new Map(members.map((member) => [member.id, member]));
-  const beatById = new Map(heartbeats.map((beat) => [beat.id, beat]));
+  const heartbeatById = new Map(heartbeats.map((heartbeat) => [heartbeat.id, heartbeat]));
   const statusById = new Map(statuses.map((status) => [status.node, status]));
-  const ids = new Set([...declared, ...memberById.keys(), ...beatById.keys(), ...statusById.keys()]);
+  const ids = new Set([...declared, ...memberById.keys(), ...heartbeatById.keys(), ...statusById.keys()]);
   const nodes = [...ids].sort().map((id) =>
     toNode(
       {
         id,
         isDeclared: declared.has(id),
         member: memberById.get(id),
-        beat: beatById.get(id),
+        heartbeat: heartbeatById.get(id),
         status: statusById.get(id),
         other: runsAs(statusById.get(id), statuses, heartbeats),
       },
@@ -96,7 +96,7 @@ interface Known {
   readonly id: string;
   readonly isDeclared: boolean;
   readonly member: Member | undefined;
-  readonly beat: Heartbeat | undefined;
+  readonly heartbeat: Heartbeat | undefined;
   readonly status: NodeStatus | undefined;
   /** See `runsAs`. */
   readonly other: string | null;
@@ -106,18 +106,18 @@ function toNode(
   known: Known,
   cluster: { readonly head: number | null; readonly leader: string | null; readonly now: number },
 ): ClusterNode {
-  const { id, isDeclared, member, beat, status } = known;
+  const { id, isDeclared, member, heartbeat, status } = known;
   const enforcedRevision = status?.enforcedRevision ?? null;
   return {
     id,
-    address: member?.address ?? beat?.address ?? "",
+    address: member?.address ?? heartbeat?.address ?? "",
     role: id === cluster.leader ? "leader" : member === undefined ? "none" : "follower",
     state: stateOf(known),
     declared: isDeclared,
     joinedAt: member?.joinedAt ?? null,
-    lastSeen: beat?.lastSeen ?? null,
+    lastSeen: heartbeat?.lastSeen ?? null,
     // Clocks of two machines differ: nobody was seen in the future.
-    heartbeatAgeMs: beat === undefined ? null : Math.max(0, cluster.now - Date.parse(beat.lastSeen)),
+    heartbeatAgeMs: heartbeat === undefined ? null : Math.max(0, cluster.now - Date.parse(heartbeat.lastSeen)),
     enforcedRevision,
     rulesetDigest: status?.rulesetDigest ?? null,
     lag: cluster.head === null || enforcedRevision === null ? null : cluster.head - enforcedRevision,
@@ -125,20 +125,20 @@ function toNode(
   };
 }
 
-function stateOf({ member, beat, status }: Known): ClusterNode["state"] {
-  if (member === undefined) return beat === undefined && status === undefined ? "absent" : "left";
-  return beat?.alive === true ? "healthy" : "unhealthy";
+function stateOf({ member, heartbeat, status }: Known): ClusterNode["state"] {
+  if (member === undefined) return heartbeat === undefined && status === undefined ? "absent" : "left";
+  return heartbeat?.alive === true ? "healthy" : "unhealthy";
 }
 
-function problemOf({ member, beat, status, other }: Known): string | null {
+function problemOf({ member, heartbeat, status, other }: Known): string | null {
   const problem = status === undefined || status.state === "InSync" ? null : messageOf(status);
-  const isAlive = beat?.alive === true;
+  const isAlive = heartbeat?.alive === true;
   if (member === undefined)
     return isAlive
       ? "left, but its agent still runs: restart it to join again, or stop it"
       : "has not joined: its agent joins when it starts";
   if (isAlive) return problem;
-  const silent = beat === undefined ? "its agent has never run" : whyAway(other, null);
+  const silent = heartbeat === undefined ? "its agent has never run" : whyAway(other, null);
   return problem === null ? silent : `${silent}; last it said: ${problem}`;
 }
 
@@ -173,11 +173,11 @@ export async function joinCluster({ store, clock }: ClusterDeps, id: string, add
     store.readHead(),
   ]);
   const known = members.find((member) => member.id === id);
-  const beat = heartbeats.find((heartbeat) => heartbeat.id === id && heartbeat.alive);
-  if (beat !== undefined && beat.address !== address) {
+  const heartbeat = heartbeats.find((heartbeat) => heartbeat.id === id && heartbeat.alive);
+  if (heartbeat !== undefined && heartbeat.address !== address) {
     throw new OperationError(
       "node-alive",
-      `the agent of node ${id} runs, and says that its address is ${beat.address}; change it there (--address), it joins by itself`,
+      `the agent of node ${id} runs, and says that its address is ${heartbeat.address}; change it there (--address), it joins by itself`,
     );
   }
   const member = { id, address, joinedAt: known?.joinedAt ?? new Date(clock.now()).toISOString() };
@@ -205,14 +205,14 @@ export async function leaveCluster(store: Store, id: string, force: boolean): Pr
     store.listNodeStatus(),
   ]);
   const member = members.find((known) => known.id === id);
-  const beat = heartbeats.find((known) => known.id === id);
-  if (member === undefined && beat === undefined && !statuses.some(({ node }) => node === id)) {
+  const heartbeat = heartbeats.find((known) => known.id === id);
+  if (member === undefined && heartbeat === undefined && !statuses.some(({ node }) => node === id)) {
     // What is there may not have its shape: it goes as well. A store that is empty is not made for that.
     if ((await store.readHead()) !== null && (await store.leaveMember(id))) return { id, address: "", wasAlive: false };
     const hint = members.length === 0 ? "no node has" : `these have: ${members.map((known) => known.id).join(", ")}`;
     throw new OperationError("not-found", `node ${id} has not joined; ${hint}`);
   }
-  const wasAlive = beat?.alive === true;
+  const wasAlive = heartbeat?.alive === true;
   if (wasAlive && !force) {
     throw new OperationError(
       "node-alive",
@@ -220,5 +220,5 @@ export async function leaveCluster(store: Store, id: string, force: boolean): Pr
     );
   }
   await store.leaveMember(id);
-  return { id, address: member?.address ?? beat?.address ?? "", wasAlive };
+  return { id, address: member?.address ?? heartbeat?.address ?? "", wasAlive };
 }

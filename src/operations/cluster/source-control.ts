@@ -4,12 +4,12 @@ import type { Store } from "../../interfaces/store.js";
 import type { Clock } from "../../interfaces/system.js";
 import { OperationError } from "../../model/operation-error.js";
 
-interface OrderDeps {
+interface SourceControlDeps {
   readonly store: Store;
   readonly clock: Clock;
 }
 
-export interface Order {
+export interface SourceControlRequest {
   /** Who: `user@host`. */
   readonly by: string;
   readonly reason: string;
@@ -21,8 +21,8 @@ export interface Order {
  * @throws OperationError `usage`, `not-found` where the store is not in use
  */
 export async function suspendSource(
-  { store, clock }: OrderDeps,
-  { by, reason }: Order,
+  { store, clock }: SourceControlDeps,
+  { by, reason }: SourceControlRequest,
   forMs: number | null,
 ): Promise<Suspension> {
   if (reason.trim() === "") throw new OperationError("usage", "--reason is empty: say why, for those who find it so");
@@ -41,18 +41,18 @@ export async function suspendSource(
 
 /** Whether anybody has ever written to it: a name with a slip in it would seem to be a store that nobody uses yet. */
 async function isInUse(store: Store): Promise<boolean> {
-  const [head, source, members, beats] = await Promise.all([
+  const [head, source, members, heartbeats] = await Promise.all([
     store.readHead(),
     store.readSourceStatus(),
     store.listMembers(),
     store.listHeartbeats(),
   ]);
-  return head !== null || source !== null || members.length > 0 || beats.length > 0;
+  return head !== null || source !== null || members.length > 0 || heartbeats.length > 0;
 }
 
 /** @returns what was in force; null for nothing */
 export async function resumeSource(store: Store): Promise<Suspension | null> {
-  const { suspension } = await store.readOrders();
+  const { suspension } = await store.readSourceControl();
   await store.writeSuspension(null);
   return suspension;
 }
@@ -62,7 +62,11 @@ export async function resumeSource(store: Store): Promise<Suspension | null> {
  * meanwhile, is told at once.
  * @throws OperationError `usage`, `not-found`, `unverified`
  */
-export async function approveCommit({ store, clock }: OrderDeps, commit: string, order: Order): Promise<Approval> {
+export async function approveCommit(
+  { store, clock }: SourceControlDeps,
+  commit: string,
+  order: SourceControlRequest,
+): Promise<Approval> {
   if (!/^([0-9a-f]{40}|[0-9a-f]{64})$/.test(commit))
     throw new OperationError("usage", `${JSON.stringify(commit)} is no full commit id, which alone says what is meant`);
   const source = await store.readSourceStatus();

@@ -45,9 +45,9 @@ export function readPolicyFile(
       `${file.path} has a policy ${name} in ${namespaces}; choose one with --namespace`,
     );
   }
-  const homeless = named.find(({ object }) => object.metadata.namespace === "default");
-  if (namespace !== null && homeless !== undefined && !namesNamespace(file, name)) {
-    return { policy: move(homeless, namespace) };
+  const unplaced = named.find(({ object }) => object.metadata.namespace === "default");
+  if (namespace !== null && unplaced !== undefined && !namesNamespace(file, name)) {
+    return { policy: move(unplaced, namespace) };
   }
   const there = policies.map(({ ref }) => qualifiedName(ref)).join(", ");
   const hint = there === "" ? "it has no NetworkPolicy" : `it has ${there}; the name stands in metadata.name`;

@@ -7,7 +7,7 @@
 import type { CommitOutcome, Fence, Store } from "../../interfaces/store.js";
 import { OperationError } from "../../model/operation-error.js";
 
-export interface Candidate {
+export interface LeaderCandidate {
   readonly node: string;
   /** Names this very process, and no agent. */
   readonly holder: string;
@@ -21,7 +21,7 @@ const LEASE_MS = 10_000;
 /** @throws OperationError `not-leader` */
 export async function withLeadership(
   store: Store,
-  candidate: Candidate,
+  candidate: LeaderCandidate,
   write: (fence: Fence) => Promise<CommitOutcome>,
 ): Promise<CommitOutcome> {
   const { node, holder } = candidate;
@@ -45,12 +45,16 @@ export async function withLeadership(
 }
 
 /** @throws OperationError `not-leader` where another node leads */
-export async function requireLeadership(store: Store, candidate: Candidate): Promise<void> {
+export async function requireLeadership(store: Store, candidate: LeaderCandidate): Promise<void> {
   const leader = await store.readLeader();
   if (leader !== null && leader !== candidate.node) throw await notLeader(store, candidate, leader);
 }
 
-async function notLeader(store: Store, { node, boot = null }: Candidate, leader: string): Promise<OperationError> {
+async function notLeader(
+  store: Store,
+  { node, boot = null }: LeaderCandidate,
+  leader: string,
+): Promise<OperationError> {
   const known = [...(await store.listMembers()), ...(await store.listHeartbeats())].find(({ id }) => id === leader);
   const where = known === undefined ? leader : `${leader} (${known.address})`;
   const isHere =

@@ -1,7 +1,7 @@
 /** What a node enforces, as it said itself, and where its kernel can be read from here: what that holds now. */
 import type { CommittedState } from "../../model/state.js";
 import type { DriftItem, NodeStatus, SubjectStatus } from "../../model/status.js";
-import { diffEnforcement, judgeSubjects, listDrift, movedWorkloads, withoutRestarts } from "../../diff/drift.js";
+import { diffEnforcement, confirmSubjects, listDrift, movedWorkloads, withoutRestarts } from "../../diff/drift.js";
 import { compile } from "../../policy/compile/compile.js";
 import type { Ruleset } from "../../model/ruleset.js";
 import { EnforcerError, type Enforcer, type PacketCounters } from "../../interfaces/enforcer.js";
@@ -100,7 +100,7 @@ async function compare(
   const observed = await local.observe(ruleset);
   const found = diffEnforcement(local.lower(ruleset), observed);
   const moved = movedWorkloads(known, observed.subjects);
-  const subjects = judgeSubjects(observed.subjects, found).map((subject): SubjectStatus =>
+  const subjects = confirmSubjects(observed.subjects, found).map((subject): SubjectStatus =>
     subject.state === "Stalled" && moved.has(subject.workload)
       ? { ...subject, state: "Pending", message: "its cgroup was made anew, and nothing is attached to it yet" }
       : subject,

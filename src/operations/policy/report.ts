@@ -5,7 +5,7 @@ import type { CommittedState, ObjectSet, Revision, RevisionEntry } from "../../m
 import { qualifiedName, refKey } from "../../model/state.js";
 import type { DriftItem, Heartbeat, SourceStatus } from "../../model/status.js";
 import { modesOf, type PolicyModes } from "../../policy/compile/modes.js";
-import { listCandidates, selectsSubject } from "../../policy/compile/select.js";
+import { listSelectable, selectsSubject } from "../../policy/compile/select.js";
 import type { Store } from "../../interfaces/store.js";
 import { suggest } from "../../model/suggest.js";
 import { runsAs, whyAway } from "./silent-agent.js";
@@ -214,10 +214,10 @@ export async function reportPolicy(deps: ReportDeps, id: PolicyId): Promise<Poli
   if (state === null || found?.object.kind !== "NetworkPolicy" || entry === undefined)
     throw await unknownPolicy(deps.store, id);
   const policy = found.object;
-  const subjects = listCandidates(state.objects)
+  const subjects = listSelectable(state.objects)
     .filter((candidate) => selectsSubject(policy, candidate))
     .map(({ name, workload }) => ({ workload: name, node: workload.spec.node ?? null }));
-  const { suspension } = await deps.store.readOrders();
+  const { suspension } = await deps.store.readSourceControl();
   const source = await readSourceNow(deps.store, state.revision, suspension);
   const git = await compareGit(deps, refKey(ref), found.digest, source);
   const nodes = await reportNodes(deps, state, qualifiedName(id), subjects);
@@ -255,14 +255,14 @@ async function reportNodes(
   const names = [...new Set(subjects.flatMap(({ node }) => (node === null ? [] : [node])))].sort();
   const statuses = new Map((await store.listNodeStatus()).map((status) => [status.node, status]));
   const heartbeats = await store.listHeartbeats();
-  const beats = new Map(heartbeats.map((beat) => [beat.id, beat]));
+  const byNode = new Map(heartbeats.map((heartbeat) => [heartbeat.id, heartbeat]));
   const strangers = undeclaredAgents(state, heartbeats);
   const nodes: PolicyNode[] = [];
   for (const node of names) {
     const observed = await observeNode(deps, node, state, statuses.get(node) ?? null);
     const own = subjects.filter((subject) => subject.node === node).map(({ workload }) => workload);
     const other = runsAs(statuses.get(node), [...statuses.values()], heartbeats);
-    const agent = { isAlive: beats.get(node)?.alive ?? false, other, strangers };
+    const agent = { isAlive: byNode.get(node)?.alive ?? false, other, strangers };
     nodes.push(toPolicyNode(node, observed, agent, state.revision.number, policy, own));
   }
   return nodes;

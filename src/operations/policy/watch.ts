@@ -41,7 +41,7 @@ export async function* watchPolicies(
   for await (const event of store.watch(signal)) {
     if (event.changed !== "head") continue;
     const head = (await store.readHead()) ?? 0;
-    if (seen !== null && !(await isSameLineage(store, seen, head))) seen = null;
+    if (seen !== null && !(await followsOn(store, seen, head))) seen = null;
     if (seen === null) {
       const revision = await store.readRevision(head);
       if (revision !== null) yield* changes(new Map(), revision, "current");
@@ -67,7 +67,7 @@ function toSeen(number: number, revision: Revision | null): Seen {
   return { number, commitId: revision?.commitId ?? null, rows };
 }
 
-async function isSameLineage(store: Store, seen: Seen, head: number): Promise<boolean> {
+async function followsOn(store: Store, seen: Seen, head: number): Promise<boolean> {
   if (head < seen.number) return false;
   const revision = seen.number === 0 ? null : await store.readRevision(seen.number);
   // Pruned is no doubt: what was seen of it stays true.

@@ -15,7 +15,7 @@ import type { Store } from "../../interfaces/store.js";
 import type { Clock, Random } from "../../interfaces/system.js";
 import { OperationError } from "../../model/operation-error.js";
 import { readGitDifference } from "./git-state.js";
-import { requireLeadership, withLeadership, type Candidate } from "./leadership.js";
+import { requireLeadership, withLeadership, type LeaderCandidate } from "./leadership.js";
 import { requireOverride } from "../change/ownership.js";
 import type { PolicyId, PolicyRow } from "./report.js";
 import { policyRows, unknownPolicy } from "./report.js";
@@ -32,7 +32,7 @@ export interface WriteDeps {
   readonly requireWayIn: (objects: ObjectSet) => Promise<void>;
 }
 
-export interface Writer extends Candidate {
+export interface Writer extends LeaderCandidate {
   /** Who writes: `user@host`. */
   readonly author: string;
   /** What the writer says why; empty for nothing. */
@@ -138,7 +138,7 @@ async function writePolicy(
     const result = await withLeadership(store, writer, (fence) => store.commit(draft, { expectHead: head, fence }));
     if (result.outcome === "committed") {
       const { revision } = result;
-      const { suspension } = await store.readOrders();
+      const { suspension } = await store.readSourceControl();
       const written = { policy: rowOf(revision, policy), revision, suspension, warnings: diagnostics };
       const differs = overGit && (await differsFromGit(store, revision, policy));
       return { outcome: "committed", ...written, overGit: differs };

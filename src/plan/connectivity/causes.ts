@@ -23,7 +23,7 @@ export interface Cause {
 }
 
 /** One side of the comparison. */
-export interface Side {
+export interface ComparedState {
   readonly objects: ObjectSet;
   readonly ruleset: Ruleset;
 }
@@ -31,7 +31,7 @@ export interface Side {
 /** `ends`: names of workloads, or CIDRs. `gained`: what `to` allows between them and `from` does not. */
 export type CauseFinder = (from: string, to: string, gained: PortSetId) => readonly Cause[];
 
-export function createCauseFinder(without: Side, having: Side, sets: PortSets): CauseFinder {
+export function createCauseFinder(without: ComparedState, having: ComparedState, sets: PortSets): CauseFinder {
   const [before, after] = [new Index(without, sets), new Index(having, sets)];
   const known = new Map<string, readonly Cause[]>();
   const sideCauses = (workload: string, direction: Direction, peer: string, gained: PortSetId): readonly Cause[] => {
@@ -60,7 +60,10 @@ export function createCauseFinder(without: Side, having: Side, sets: PortSets): 
  * Whether what the state allows between two workloads is allowed, at either end, only because of an address that one
  * of them shares with a workload that is meant.
  */
-export function createShareFinder(having: Side, sets: PortSets): (from: string, to: string, set: PortSetId) => boolean {
+export function createShareFinder(
+  having: ComparedState,
+  sets: PortSets,
+): (from: string, to: string, set: PortSetId) => boolean {
   const index = new Index(having, sets);
   const meaning = createMeaning(having.objects);
   const isMeant = (workload: string, direction: Direction, peer: string, wanted: PortSetId): boolean => {
@@ -135,7 +138,7 @@ class Index {
   readonly #parsed = new Map<readonly string[], readonly Interval[]>();
 
   constructor(
-    { objects, ruleset }: Side,
+    { objects, ruleset }: ComparedState,
     readonly sets: PortSets,
   ) {
     this.objects = objects;

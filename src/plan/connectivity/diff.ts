@@ -8,8 +8,8 @@
 import type { Connection } from "../../model/connection.js";
 import type { ObjectSet } from "../../model/state.js";
 import type { Direction } from "../../model/ruleset.js";
-import type { Stretch } from "../../policy/reachability/external.js";
-import { subtractStretches } from "../../policy/reachability/external.js";
+import type { AddressRange } from "../../policy/reachability/external.js";
+import { subtractRanges } from "../../policy/reachability/external.js";
 import type { Block } from "../../policy/reachability/connectivity.js";
 import { inOrder, toBlocks } from "../../policy/reachability/connectivity.js";
 import type { PortSetId } from "../../policy/reachability/port-sets.js";
@@ -17,7 +17,7 @@ import { PortSets, TooManyPortSets } from "../../policy/reachability/port-sets.j
 import type { Reach } from "../../policy/reachability/reach.js";
 import { createReach } from "../../policy/reachability/reach.js";
 import { createCauseFinder, createShareFinder, type Cause, type CauseFinder } from "./causes.js";
-import { finishGroups, Rectangles, type ConnectionGroup } from "./groups.js";
+import { finishGroups, PairGroups, type ConnectionGroup } from "./groups.js";
 import { labelClasses } from "./meant.js";
 import { createNamer } from "../naming/workloads.js";
 
@@ -132,7 +132,7 @@ function groupGained(joint: Joint, { objects, reach: to }: State, parts: GainedP
   const { pairs, sets, isShared } = parts;
   const members: string[][] = joint.classes.map(() => []);
   for (const [index, name] of to.names.entries()) members[joint.classOf[index] ?? 0]?.push(name);
-  const among = new Rectangles();
+  const among = new PairGroups();
   pairs.eachClass((source, target, set) => {
     const [one, other] = exampleOf(members[source] ?? [], members[target] ?? []);
     for (const entry of sets.entries(set))
@@ -184,15 +184,15 @@ function groupBlocks(to: Reach, direction: Direction, parts: GainedParts): reado
   const byBlocks = Map.groupBy([...to.names.keys()], (index) => parts[direction](index));
   const texts: string[] = [];
   const numbers = new Map<string, number>();
-  const rectangles = new Rectangles();
+  const pairGroups = new PairGroups();
   for (const [blocks, indices] of byBlocks) {
     for (const { text, set } of blocks) {
       const number = numbers.get(text) ?? texts.push(text) - 1;
       numbers.set(text, number);
-      for (const entry of sets.entries(set)) for (const index of indices) rectangles.add(number, index, entry);
+      for (const entry of sets.entries(set)) for (const index of indices) pairGroups.add(number, index, entry);
     }
   }
-  return [...rectangles.each()].map(({ entry, sources, targets }): Ungrouped => {
+  return [...pairGroups.each()].map(({ entry, sources, targets }): Ungrouped => {
     const blocks = sources.map((number) => texts[number] ?? "");
     const names = targets.map((index) => to.names[index] ?? "").sort();
     const [from, into] = direction === "egress" ? [names, blocks] : [blocks, names];
@@ -300,17 +300,17 @@ function compareBlocks(
   places: Int32Array,
   sets: PortSets,
 ): (index: number) => readonly Block[] {
-  const known = new Map<readonly Stretch[], Map<readonly Stretch[], readonly Block[]>>();
+  const known = new Map<readonly AddressRange[], Map<readonly AddressRange[], readonly Block[]>>();
   return (index) => {
     const place = places[index] ?? -1;
-    const now = to.external.stretches(index, direction);
-    const old = place < 0 ? NOTHING : from.external.stretches(place, direction);
-    const byOld = known.get(now) ?? new Map<readonly Stretch[], readonly Block[]>();
+    const now = to.external.ranges(index, direction);
+    const old = place < 0 ? NOTHING : from.external.ranges(place, direction);
+    const byOld = known.get(now) ?? new Map<readonly AddressRange[], readonly Block[]>();
     known.set(now, byOld);
-    const blocks = byOld.get(old) ?? toBlocks(subtractStretches(now, old, sets), to);
+    const blocks = byOld.get(old) ?? toBlocks(subtractRanges(now, old, sets), to);
     byOld.set(old, blocks);
     return blocks;
   };
 }
 
-const NOTHING: readonly Stretch[] = [];
+const NOTHING: readonly AddressRange[] = [];

@@ -24,7 +24,7 @@ export interface ConnectionGroup extends Pick<Connection, "protocol" | "ports"> 
 type Entry = Pick<Connection, "protocol" | "ports"> & { readonly sharesAddress?: boolean };
 
 /** Collects what one source does to one target, both given by number; alike rows become one rectangle. */
-export class Rectangles {
+export class PairGroups {
   /** By entry and source: its targets, ascending. */
   readonly #cells = new Map<string, { readonly entry: Entry; readonly rows: Map<number, number[]> }>();
 

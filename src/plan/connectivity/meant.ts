@@ -5,7 +5,7 @@
 import type { Rule } from "../../model/ruleset.js";
 import { qualifiedName, refKey, type ObjectSet } from "../../model/state.js";
 import { AddressParser, meets } from "../../policy/address-space.js";
-import { CandidateIndex } from "../../policy/compile/workload-index.js";
+import { WorkloadIndex } from "../../policy/compile/workload-index.js";
 import { blockCidrs } from "../../policy/compile/peers.js";
 
 export interface Meaning {
@@ -14,7 +14,7 @@ export interface Meaning {
 }
 
 export function createMeaning(objects: ObjectSet): Meaning {
-  const candidates = new CandidateIndex(objects);
+  const candidates = new WorkloadIndex(objects);
   const parser = new AddressParser();
   const byName = new Map(candidates.all.map((candidate) => [candidate.name, candidate]));
   const peersOf = ({ policy, direction, index }: Rule) => {

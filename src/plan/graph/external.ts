@@ -1,14 +1,14 @@
 /** What a group of workloads has to do with addresses outside, before and after. */
 import type { Direction } from "../../model/ruleset.js";
-import type { Stretch } from "../../policy/reachability/external.js";
-import { subtractStretches } from "../../policy/reachability/external.js";
+import type { AddressRange } from "../../policy/reachability/external.js";
+import { subtractRanges } from "../../policy/reachability/external.js";
 import { toBlocks, type Block } from "../../policy/reachability/connectivity.js";
 import type { PortSetId, PortSets } from "../../policy/reachability/port-sets.js";
-import type { Standing } from "./graph.js";
+import type { DiffStatus } from "./standing.js";
 import type { GraphSide, WorkloadGroup } from "./groups.js";
 
-export interface OutsideConnection {
-  readonly standing: Standing;
+export interface ExternalConnection {
+  readonly standing: DiffStatus;
   readonly set: PortSetId;
   /** Ascending, at least one. */
   readonly blocks: readonly Block[];
@@ -21,26 +21,26 @@ interface Sides {
 }
 
 /** Blocks with which the same is allowed are together, kept ones before added and removed ones. */
-export function compareOutside(
+export function compareExternal(
   { oldClass, nowClass }: WorkloadGroup,
   direction: Direction,
   { old, now, sets }: Sides,
-): readonly OutsideConnection[] {
-  const had = stretchesOf(old, oldClass, direction);
-  const has = stretchesOf(now, nowClass, direction);
-  const added = subtractStretches(has, had, sets);
+): readonly ExternalConnection[] {
+  const had = rangesOf(old, oldClass, direction);
+  const has = rangesOf(now, nowClass, direction);
+  const added = subtractRanges(has, had, sets);
   const parts = [
-    ["kept", subtractStretches(has, added, sets), now],
+    ["kept", subtractRanges(has, added, sets), now],
     ["added", added, now],
-    ["removed", subtractStretches(had, has, sets), old],
+    ["removed", subtractRanges(had, has, sets), old],
   ] as const;
-  return parts.flatMap(([standing, stretches, { reach }]) =>
-    [...Map.groupBy(toBlocks(stretches, reach), ({ set }) => set)].map(([set, blocks]) => ({ standing, set, blocks })),
+  return parts.flatMap(([standing, ranges, { reach }]) =>
+    [...Map.groupBy(toBlocks(ranges, reach), ({ set }) => set)].map(([set, blocks]) => ({ standing, set, blocks })),
   );
 }
 
-const NOTHING: readonly Stretch[] = [];
+const NOTHING: readonly AddressRange[] = [];
 
-function stretchesOf({ reach, examples }: GraphSide, id: number, direction: Direction): readonly Stretch[] {
-  return id < 0 ? NOTHING : reach.external.stretches(examples[id] ?? 0, direction);
+function rangesOf({ reach, examples }: GraphSide, id: number, direction: Direction): readonly AddressRange[] {
+  return id < 0 ? NOTHING : reach.external.ranges(examples[id] ?? 0, direction);
 }

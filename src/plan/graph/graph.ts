@@ -8,15 +8,13 @@
 import type { ObjectSet } from "../../model/state.js";
 import type { PortEntry, PortSetId } from "../../policy/reachability/port-sets.js";
 import { PortSets } from "../../policy/reachability/port-sets.js";
-import { compareOutside } from "./external.js";
+import { compareExternal } from "./external.js";
 import type { GraphSide, WorkloadGroup } from "./groups.js";
 import { groupWorkloads, openSide } from "./groups.js";
 import { GraphTooLarge, MAX_EDGES, MAX_NODES } from "./limits.js";
 import { createNamer } from "../naming/workloads.js";
 import { describeBlocks } from "../naming/blocks.js";
-
-/** In both states, in the later one alone, or in the earlier one alone. */
-export type Standing = "kept" | "added" | "removed";
+import type { DiffStatus } from "./standing.js";
 
 export interface GraphNode {
   /** Stable within one graph, and made of nothing that an author wrote. */
@@ -28,14 +26,14 @@ export interface GraphNode {
   readonly text: string;
   /** Workloads by name, or CIDRs; sorted. */
   readonly members: readonly string[];
-  readonly standing: Standing;
+  readonly standing: DiffStatus;
 }
 
 export interface GraphEdge {
   readonly from: string;
   readonly to: string;
   readonly entries: readonly PortEntry[];
-  readonly standing: Standing;
+  readonly standing: DiffStatus;
 }
 
 export interface Graph {
@@ -112,7 +110,7 @@ class Drawing {
   }
 
   node({ namespace, members, oldClass, nowClass }: WorkloadGroup): string {
-    const standing: Standing = nowClass < 0 ? "removed" : oldClass < 0 ? "added" : "kept";
+    const standing: DiffStatus = nowClass < 0 ? "removed" : oldClass < 0 ? "added" : "kept";
     const text = (nowClass < 0 ? this.#namers.old : this.#namers.now)(members, namespace);
     const key = `w ${members.join()}`;
     this.#nodes.set(key, { kind: "workloads", namespace, text, members, standing });
@@ -135,7 +133,7 @@ class Drawing {
 
   joinOutside(group: WorkloadGroup, direction: "ingress" | "egress"): void {
     const own = this.node(group);
-    for (const { standing, set, blocks } of compareOutside(group, direction, this.#context)) {
+    for (const { standing, set, blocks } of compareExternal(group, direction, this.#context)) {
       const kind = direction === "egress" ? ("targets" as const) : ("sources" as const);
       const members = blocks.map(({ text }) => text);
       const key = `${kind} ${members.join()}`;
@@ -146,7 +144,7 @@ class Drawing {
     }
   }
 
-  #edge(from: string, to: string, set: PortSetId, standing: Standing): void {
+  #edge(from: string, to: string, set: PortSetId, standing: DiffStatus): void {
     this.#edges.push({ from, to, entries: this.#context.sets.entries(set), standing });
   }
 

@@ -39,7 +39,7 @@ export function openSide(objects: ObjectSet, sets: PortSets): GraphSide {
   const alike = rows.map((row, id) => {
     const column = rows.map((other) => other[id]);
     const example = examples[id] ?? 0;
-    const blocks = (["egress", "ingress"] as const).map((way) => outside(reach.external.stretches(example, way)));
+    const blocks = (["egress", "ingress"] as const).map((way) => outside(reach.external.ranges(example, way)));
     const key = [row.join(), column.join(), ...blocks].join("|");
     const first = firsts.get(key) ?? id;
     firsts.set(key, first);
@@ -55,7 +55,7 @@ export function openSide(objects: ObjectSet, sets: PortSets): GraphSide {
 }
 
 /** Equal lists get equal numbers; each list is spelled out once. */
-function numberLists(): (list: ReturnType<Reach["external"]["stretches"]>) => number {
+function numberLists(): (list: ReturnType<Reach["external"]["ranges"]>) => number {
   const known = new Map<unknown, number>();
   const texts = new Map<string, number>();
   return (list) => {

@@ -17,10 +17,10 @@ import type {
   SubjectDirection,
 } from "../../model/ruleset.js";
 import type { PortSpec, Resolved } from "./peers.js";
-import { CandidateIndex } from "./workload-index.js";
+import { WorkloadIndex } from "./workload-index.js";
 import { PeerResolver, readPorts, resolveEgressNames, resolveNames } from "./peers.js";
 import { modeOf } from "./modes.js";
-import type { Candidate } from "./select.js";
+import type { SelectableWorkload } from "./select.js";
 
 /** A rule with what does not depend on its subject already resolved. */
 interface PreparedRule {
@@ -38,7 +38,7 @@ interface PreparedPolicy {
   readonly digest: string;
   readonly position: ObjectPosition | undefined;
   /** The workloads that it selects. */
-  readonly subjects: readonly Candidate[];
+  readonly subjects: readonly SelectableWorkload[];
   readonly rules: Map<Direction, readonly PreparedRule[]>;
 }
 
@@ -71,7 +71,7 @@ const wholes = new WeakMap<ObjectSet, Ruleset>();
 export class RulesetCompiler {
   /** Digests of all but the policies, and what they mean. */
   #surroundings: string | null = null;
-  #candidates = new CandidateIndex(new Map());
+  #candidates = new WorkloadIndex(new Map());
   #peers = new PeerResolver(this.#candidates);
   #policies: ReadonlyMap<string, PreparedPolicy> = new Map();
   #shared: ReadonlyMap<string, SharedProfile> = new Map();
@@ -96,7 +96,7 @@ export class RulesetCompiler {
       if (object.kind !== "NetworkPolicy") surroundings += `${digest};`;
     if (surroundings === this.#surroundings) return;
     this.#surroundings = surroundings;
-    this.#candidates = new CandidateIndex(objects);
+    this.#candidates = new WorkloadIndex(objects);
     this.#peers = new PeerResolver(this.#candidates);
     this.#policies = new Map();
     this.#shared = new Map();
@@ -137,11 +137,11 @@ class Compilation {
   readonly profiles = new Map<string, Profile>();
   readonly shared = new Map<string, SharedProfile>();
   /** The policies that select a workload, in the order of their names. */
-  readonly #selecting = new Map<Candidate, PreparedPolicy[]>();
+  readonly #selecting = new Map<SelectableWorkload, PreparedPolicy[]>();
 
   constructor(
     private readonly objects: ObjectSet,
-    private readonly candidates: CandidateIndex,
+    private readonly candidates: WorkloadIndex,
     private readonly peers: PeerResolver,
     policies: ReadonlyMap<string, PreparedPolicy>,
     private readonly sharedBefore: ReadonlyMap<string, SharedProfile>,
@@ -155,7 +155,7 @@ class Compilation {
     }
   }
 
-  compileSubject(candidate: Candidate): Subject {
+  compileSubject(candidate: SelectableWorkload): Subject {
     const selecting = this.#selecting.get(candidate) ?? [];
     return {
       workload: candidate.name,
@@ -169,7 +169,7 @@ class Compilation {
 
   /** Enforced policies decide alone; policies in audit mode only where nothing else isolates. */
   #compileDirection(
-    candidate: Candidate,
+    candidate: SelectableWorkload,
     selecting: readonly PreparedPolicy[],
     direction: Direction,
   ): SubjectDirection {
@@ -184,7 +184,7 @@ class Compilation {
     };
   }
 
-  #profile(candidate: Candidate, policies: readonly PreparedPolicy[], direction: Direction): string {
+  #profile(candidate: SelectableWorkload, policies: readonly PreparedPolicy[], direction: Direction): string {
     const name = `${direction}:${policies.map((policy) => policy.name).join(",")}`;
     const made = this.shared.get(name) ?? this.sharedBefore.get(name);
     if (made !== undefined && made.policies.every((policy, index) => policy === policies[index])) {

@@ -6,9 +6,9 @@ import { excludeCidr, mergeCidr } from "cidr-tools";
 import { isIPv4 } from "node:net";
 import type { Peer, PolicyPort } from "../../model/objects.js";
 import type { PortRange } from "../../model/ruleset.js";
-import type { CandidateIndex } from "./workload-index.js";
+import type { WorkloadIndex } from "./workload-index.js";
 import { selectorKey } from "./workload-index.js";
-import type { Candidate } from "./select.js";
+import type { SelectableWorkload } from "./select.js";
 
 /** A clause before it is given its rule. */
 export interface Resolved {
@@ -51,7 +51,7 @@ export function readPorts(ports: readonly PolicyPort[] | undefined): PortSpec {
 }
 
 /** The ranges that a workload's own port names stand for; a name that it does not have stands for nothing. */
-export function resolveNames(spec: PortSpec, candidate: Candidate): readonly PortRange[] {
+export function resolveNames(spec: PortSpec, candidate: SelectableWorkload): readonly PortRange[] {
   return spec.names.flatMap(({ protocol, name }) =>
     candidate.workload.spec.ports
       .filter((port) => port.name === name && port.protocol === protocol)
@@ -81,11 +81,11 @@ export function blockCidrs(peers: readonly Peer[]): readonly string[] {
 
 /** Resolves the peers of rules, each distinct list once: rules that mean the same peers share one list. */
 export class PeerResolver {
-  readonly #candidates: CandidateIndex;
-  readonly #hosts = new Map<readonly Candidate[], readonly string[]>();
+  readonly #candidates: WorkloadIndex;
+  readonly #hosts = new Map<readonly SelectableWorkload[], readonly string[]>();
   readonly #resolved = new Map<string, readonly string[]>();
 
-  constructor(candidates: CandidateIndex) {
+  constructor(candidates: WorkloadIndex) {
     this.#candidates = candidates;
   }
 
@@ -102,7 +102,7 @@ export class PeerResolver {
     return resolved;
   }
 
-  #hostsOf(candidates: readonly Candidate[]): readonly string[] {
+  #hostsOf(candidates: readonly SelectableWorkload[]): readonly string[] {
     const known = this.#hosts.get(candidates);
     if (known !== undefined) return known;
     const hosts = canonicalCidrs(candidates.flatMap(({ workload }) => workload.spec.addresses.map(hostCidr)));
@@ -119,7 +119,7 @@ export function resolveEgressNames(
   spec: PortSpec,
   peers: readonly Peer[],
   policyNamespace: string,
-  candidates: CandidateIndex,
+  candidates: WorkloadIndex,
 ): readonly Resolved[] {
   if (spec.names.length === 0) return [];
   const hostsByPort = new Map<string, { range: PortRange; hosts: string[] }>();

@@ -49,7 +49,7 @@ export function namespaceLabels(name: string, declared: Namespace | undefined): 
 }
 
 /** A workload with the labels of its namespace, ready to be selected. */
-export interface Candidate {
+export interface SelectableWorkload {
   readonly name: string;
   readonly workload: Workload;
   readonly namespace: string;
@@ -58,7 +58,7 @@ export interface Candidate {
 }
 
 /** All workloads of a state, in the order of their qualified names. */
-export function listCandidates(objects: ObjectSet): readonly Candidate[] {
+export function listSelectable(objects: ObjectSet): readonly SelectableWorkload[] {
   const declared = new Map<string, Namespace>();
   const workloads: Workload[] = [];
   for (const { object } of objects.values()) {
@@ -83,7 +83,7 @@ export function listCandidates(objects: ObjectSet): readonly Candidate[] {
 }
 
 /** The workloads that a policy protects: its own namespace's, by podSelector. */
-export function selectsSubject(policy: NetworkPolicy, candidate: Candidate): boolean {
+export function selectsSubject(policy: NetworkPolicy, candidate: SelectableWorkload): boolean {
   return (
     candidate.namespace === policy.metadata.namespace && matchesSelector(policy.spec.podSelector, candidate.labels)
   );
@@ -93,7 +93,7 @@ export function selectsSubject(policy: NetworkPolicy, candidate: Candidate): boo
  * Whether a selector peer means this workload. Without a namespaceSelector only the policy's own
  * namespace is meant; without a podSelector every workload of the selected namespaces is.
  */
-export function selectsPeer(peer: Peer, policyNamespace: string, candidate: Candidate): boolean {
+export function selectsPeer(peer: Peer, policyNamespace: string, candidate: SelectableWorkload): boolean {
   if (peer.ipBlock !== undefined) return false;
   const inNamespace =
     peer.namespaceSelector === undefined

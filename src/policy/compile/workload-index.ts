@@ -5,19 +5,19 @@
  */
 import type { LabelSelector, NetworkPolicy, Peer } from "../../model/objects.js";
 import type { ObjectSet } from "../../model/state.js";
-import type { Candidate } from "./select.js";
-import { listCandidates, selectsPeer, selectsSubject } from "./select.js";
+import type { SelectableWorkload } from "./select.js";
+import { listSelectable, selectsPeer, selectsSubject } from "./select.js";
 
-export class CandidateIndex {
+export class WorkloadIndex {
   /** In the order of their names. */
-  readonly all: readonly Candidate[];
-  readonly #byNamespace: ReadonlyMap<string, readonly Candidate[]>;
+  readonly all: readonly SelectableWorkload[];
+  readonly #byNamespace: ReadonlyMap<string, readonly SelectableWorkload[]>;
   /** By namespace, key and value of a label. */
-  readonly #byLabel = new Map<string, Candidate[]>();
-  readonly #peers = new Map<string, readonly Candidate[]>();
+  readonly #byLabel = new Map<string, SelectableWorkload[]>();
+  readonly #peers = new Map<string, readonly SelectableWorkload[]>();
 
   constructor(objects: ObjectSet) {
-    this.all = listCandidates(objects);
+    this.all = listSelectable(objects);
     this.#byNamespace = Map.groupBy(this.all, ({ namespace }) => namespace);
     for (const candidate of this.all) {
       for (const [key, value] of Object.entries(candidate.labels)) {
@@ -30,21 +30,21 @@ export class CandidateIndex {
   }
 
   /** The workloads that a policy protects. */
-  subjectsOf(policy: NetworkPolicy): readonly Candidate[] {
+  subjectsOf(policy: NetworkPolicy): readonly SelectableWorkload[] {
     return this.#likely(policy.metadata.namespace, policy.spec.podSelector).filter((candidate) =>
       selectsSubject(policy, candidate),
     );
   }
 
   /** The workloads that the selector peers of a rule mean; without peers, every workload. Equal questions get one list. */
-  peersOf(peers: readonly Peer[], policyNamespace: string): readonly Candidate[] {
+  peersOf(peers: readonly Peer[], policyNamespace: string): readonly SelectableWorkload[] {
     if (peers.length === 0) return this.all;
     const selectors = peers.filter((peer) => peer.ipBlock === undefined);
     if (selectors.length === 0) return [];
     const key = selectorKey(selectors, policyNamespace);
     const known = this.#peers.get(key);
     if (known !== undefined) return known;
-    const found = new Set<Candidate>();
+    const found = new Set<SelectableWorkload>();
     for (const peer of selectors) {
       const namespaces = peer.namespaceSelector === undefined ? [policyNamespace] : this.#byNamespace.keys();
       for (const namespace of namespaces) {
@@ -59,11 +59,11 @@ export class CandidateIndex {
   }
 
   /** The workloads of a namespace that have the rarest of the labels that a selector wants; all of them where it wants none. */
-  #likely(namespace: string, { matchLabels }: LabelSelector): readonly Candidate[] {
+  #likely(namespace: string, { matchLabels }: LabelSelector): readonly SelectableWorkload[] {
     const lists = Object.entries(matchLabels ?? {}).map(
       ([key, value]) => this.#byLabel.get(labelKey(namespace, key, value)) ?? [],
     );
-    return lists.reduce<readonly Candidate[]>(
+    return lists.reduce<readonly SelectableWorkload[]>(
       (least, list) => (list.length < least.length ? list : least),
       this.#byNamespace.get(namespace) ?? [],
     );

@@ -11,8 +11,8 @@ import type { ConnectivityTest, Expectation, Peer } from "../../model/objects.js
 import type { Direction } from "../../model/ruleset.js";
 import { refKey, refOf, type ObjectSet } from "../../model/state.js";
 import { AddressParser, EVERYWHERE, firstAddress, type Interval } from "../address-space.js";
-import type { Stretch } from "./external.js";
-import { CandidateIndex } from "../compile/workload-index.js";
+import type { AddressRange } from "./external.js";
+import { WorkloadIndex } from "../compile/workload-index.js";
 import { createExplainer, type End as QuestionEnd, type Explanation } from "../explain.js";
 import { blockCidrs, readPorts, resolveNames } from "../compile/peers.js";
 import { PortSets, type PortSetId } from "./port-sets.js";
@@ -83,7 +83,7 @@ interface Group {
   readonly members: readonly number[];
 }
 
-/** Pairs of classes, workloads and stretches of addresses that are looked at in all: some seconds of work. */
+/** Pairs of classes, workloads and ranges of addresses that are looked at in all: some seconds of work. */
 const MAX_STEPS = 30_000_000;
 const NOBODY: ReadonlySet<number> = new Set();
 
@@ -99,7 +99,7 @@ export class TooManyExpectations extends Error {
 class Checker {
   readonly #sets = new PortSets();
   readonly #reach: Reach;
-  readonly #candidates: CandidateIndex;
+  readonly #candidates: WorkloadIndex;
   readonly #places: ReadonlyMap<string, number>;
   readonly #parser = new AddressParser();
   #explain: ReturnType<typeof createExplainer> | null = null;
@@ -107,7 +107,7 @@ class Checker {
 
   constructor(private readonly objects: ObjectSet) {
     this.#reach = createReach(objects, this.#sets);
-    this.#candidates = new CandidateIndex(objects);
+    this.#candidates = new WorkloadIndex(objects);
     this.#places = new Map(this.#reach.names.map((name, index) => [name, index]));
   }
 
@@ -121,11 +121,11 @@ class Checker {
       if (candidate === undefined || spec.names.length === 0) return wanted;
       return this.#sets.union(wanted, this.#sets.of(resolveNames(spec, candidate)));
     };
-    const judge = (allowed: PortSetId, asked: PortSetId): PortSetId =>
+    const assess = (allowed: PortSetId, asked: PortSetId): PortSetId =>
       list === "deny" ? this.#sets.intersect(allowed, asked) : this.#sets.subtract(asked, allowed);
     const found: Found = { isAsked: false, pairs: 0, example: null };
-    this.#checkPairs(from.workloads, this.#groups(to.workloads, wantedOf), judge, found);
-    const blocks = { judge, found };
+    this.#checkPairs(from.workloads, this.#groups(to.workloads, wantedOf), assess, found);
+    const blocks = { assess, found };
     this.#checkBlocks(from.workloads, to.blocks, { ...blocks, direction: "egress", wantedOf: () => wanted });
     this.#checkBlocks(to.workloads, from.blocks, { ...blocks, direction: "ingress", wantedOf });
     return found;
@@ -181,7 +181,7 @@ class Checker {
   #checkPairs(
     sources: readonly number[],
     targets: readonly Group[],
-    judge: (allowed: PortSetId, asked: PortSetId) => PortSetId,
+    assess: (allowed: PortSetId, asked: PortSetId) => PortSetId,
     found: Found,
   ): void {
     for (const source of this.#groups(sources, () => this.#sets.empty)) {
@@ -189,7 +189,7 @@ class Checker {
       this.#spend(targets.length + this.#reach.classCount);
       for (const target of targets) {
         found.isAsked ||= target.wanted !== this.#sets.empty;
-        const set = judge(row[target.classId] ?? this.#sets.empty, target.wanted);
+        const set = assess(row[target.classId] ?? this.#sets.empty, target.wanted);
         if (set === this.#sets.empty) continue;
         // A workload may always talk to itself, and no test asks for it.
         this.#spend(source.members.length + target.members.length);
@@ -212,23 +212,23 @@ class Checker {
     how: {
       readonly direction: Direction;
       readonly wantedOf: (place: number) => PortSetId;
-      readonly judge: (allowed: PortSetId, asked: PortSetId) => PortSetId;
+      readonly assess: (allowed: PortSetId, asked: PortSetId) => PortSetId;
       readonly found: Found;
     },
   ): void {
     if (blocks.length === 0) return;
-    // Workloads with equal policies share one list of stretches.
-    const known = new Map<readonly Stretch[], Map<PortSetId, Omit<Example, "from"> | null>>();
+    // Workloads with equal policies share one list of ranges.
+    const known = new Map<readonly AddressRange[], Map<PortSetId, Omit<Example, "from"> | null>>();
     for (const place of workloads) {
-      const stretches = this.#reach.external.stretches(place, how.direction);
+      const ranges = this.#reach.external.ranges(place, how.direction);
       const wanted = how.wantedOf(place);
       how.found.isAsked ||= wanted !== this.#sets.empty;
-      const byWanted = known.get(stretches) ?? new Map<PortSetId, Omit<Example, "from"> | null>();
-      known.set(stretches, byWanted);
+      const byWanted = known.get(ranges) ?? new Map<PortSetId, Omit<Example, "from"> | null>();
+      known.set(ranges, byWanted);
       if (!byWanted.has(wanted))
         byWanted.set(
           wanted,
-          this.#firstBroken(stretches, blocks, (allowed) => how.judge(allowed, wanted)),
+          this.#firstBroken(ranges, blocks, (allowed) => how.assess(allowed, wanted)),
         );
       const first = byWanted.get(wanted) ?? null;
       if (first === null) continue;
@@ -240,14 +240,14 @@ class Checker {
 
   /** The first address of the blocks, that no workload has, of which something is not as it must be. */
   #firstBroken(
-    stretches: readonly Stretch[],
+    ranges: readonly AddressRange[],
     blocks: readonly Interval[],
-    judge: (allowed: PortSetId) => PortSetId,
+    assess: (allowed: PortSetId) => PortSetId,
   ): Omit<Example, "from"> | null {
     for (const block of blocks) {
-      this.#spend(stretches.length);
-      for (const piece of piecesOf(block, stretches, this.#sets.empty)) {
-        const set = judge(piece.set);
+      this.#spend(ranges.length);
+      for (const piece of piecesOf(block, ranges, this.#sets.empty)) {
+        const set = assess(piece.set);
         if (set === this.#sets.empty || this.#reach.external.isTaken(piece)) continue;
         return { to: firstAddress(piece, (part) => !this.#reach.external.isTaken(part)), set };
       }
@@ -256,10 +256,10 @@ class Checker {
   }
 }
 
-/** An interval cut where the stretches begin and end; what no stretch covers may do nothing. */
-function* piecesOf(block: Interval, stretches: readonly Stretch[], empty: PortSetId): Generator<Stretch> {
+/** An interval cut where the ranges begin and end; what no range covers may do nothing. */
+function* piecesOf(block: Interval, ranges: readonly AddressRange[], empty: PortSetId): Generator<AddressRange> {
   let from = block.start;
-  for (const { family, start, end, set } of stretches) {
+  for (const { family, start, end, set } of ranges) {
     if (family !== block.family || end < from) continue;
     if (start > block.end) break;
     if (start > from) yield { family, start: from, end: start - 1n, set: empty };

@@ -19,7 +19,7 @@ import type { PortRange } from "../../model/ruleset.js";
 import type { ObjectSet } from "../../model/state.js";
 import type { Interval } from "../address-space.js";
 import { compareIntervals, toCidrs } from "../address-space.js";
-import type { Stretch } from "./external.js";
+import type { AddressRange } from "./external.js";
 import type { PortSetId } from "./port-sets.js";
 import { PortSets } from "./port-sets.js";
 import type { Reach } from "./reach.js";
@@ -49,11 +49,11 @@ export function* eachConnection(
       const set = other === index ? sets.empty : (row[reach.classOf[other] ?? 0] ?? sets.empty);
       if (set !== sets.empty) for (const entry of sets.entries(set)) yield { from, to, ...entry };
     }
-    for (const { text, set } of toBlocks(reach.external.stretches(index, "egress"), reach)) {
+    for (const { text, set } of toBlocks(reach.external.ranges(index, "egress"), reach)) {
       for (const entry of sets.entries(set)) yield { from, to: text, ...entry };
     }
   }
-  const blocksOf = (index: number) => toBlocks(reach.external.stretches(index, "ingress"), reach);
+  const blocksOf = (index: number) => toBlocks(reach.external.ranges(index, "ingress"), reach);
   for (const { text, set, name } of inOrder(reach.names, blocksOf)) {
     for (const entry of sets.entries(set)) yield { from: text, to: name, ...entry };
   }
@@ -65,11 +65,11 @@ export interface Block extends Interval {
   readonly set: PortSetId;
 }
 
-/** The CIDRs that stretches are made of, without those that workloads fill. Ascending as the stretches are. */
-export function toBlocks(stretches: readonly Stretch[], { external }: Pick<Reach, "external">): readonly Block[] {
-  return stretches.flatMap((stretch) =>
-    toCidrs(stretch)
-      .map((cidr) => ({ ...cidr, set: stretch.set }))
+/** The CIDRs that ranges are made of, without those that workloads fill. Ascending as the ranges are. */
+export function toBlocks(ranges: readonly AddressRange[], { external }: Pick<Reach, "external">): readonly Block[] {
+  return ranges.flatMap((range) =>
+    toCidrs(range)
+      .map((cidr) => ({ ...cidr, set: range.set }))
       .filter((block) => !external.isTaken(block)),
   );
 }

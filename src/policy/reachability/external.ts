@@ -16,13 +16,13 @@ import type { PortSetId, PortSets } from "./port-sets.js";
 import type { WorkloadAddresses } from "./workload-addresses.js";
 
 /** Addresses that may do the same, and what. */
-export interface Stretch extends Interval {
+export interface AddressRange extends Interval {
   readonly set: PortSetId;
 }
 
 export interface ExternalReach {
-  /** Both address spaces cut into stretches, ascending, without what may do nothing. Equal profiles give one list. */
-  readonly stretches: (subject: number, direction: Direction) => readonly Stretch[];
+  /** Both address spaces cut into ranges, ascending, without what may do nothing. Equal profiles give one list. */
+  readonly ranges: (subject: number, direction: Direction) => readonly AddressRange[];
   /** Whether every address of an interval is some workload's: then there is nothing outside to speak of. */
   readonly isTaken: (interval: Interval) => boolean;
 }
@@ -42,14 +42,14 @@ export function createExternalReach(
 ): ExternalReach {
   const open = EVERYWHERE.map((interval) => ({ ...interval, set: within }));
   const profiles = new Map(ruleset.profiles.map((profile) => [profile.key, profile]));
-  const known = new Map<string, readonly Stretch[]>();
+  const known = new Map<string, readonly AddressRange[]>();
   return {
     isTaken: (interval) => BigInt(addresses.countWithin(interval)) === interval.end - interval.start + 1n,
-    stretches: (index, direction) => {
+    ranges: (index, direction) => {
       const { mode, profile: key } = ruleset.subjects[index]?.[direction] ?? { mode: "open", profile: null };
       const profile = profiles.get(key ?? "");
       if (mode !== "enforce" || profile === undefined) return open;
-      const stretches =
+      const ranges =
         known.get(profile.key) ??
         cut(
           listOutside(profile, objects).map(({ peers, ports }) => ({
@@ -58,8 +58,8 @@ export function createExternalReach(
           })),
           sets,
         );
-      known.set(profile.key, stretches);
-      return stretches;
+      known.set(profile.key, ranges);
+      return ranges;
     },
   };
 }
@@ -101,7 +101,7 @@ interface Allowed {
 }
 
 /** A sweep over all borders: between two of them the same intervals hold. */
-function cut(allowed: readonly Allowed[], sets: PortSets): readonly Stretch[] {
+function cut(allowed: readonly Allowed[], sets: PortSets): readonly AddressRange[] {
   return FAMILIES.flatMap((family) => {
     const borders = allowed
       .flatMap(({ intervals, set }) =>
@@ -114,46 +114,50 @@ function cut(allowed: readonly Allowed[], sets: PortSets): readonly Stretch[] {
       )
       .sort((a, b) => (a.at < b.at ? -1 : a.at > b.at ? 1 : 0));
     const active = new Map<PortSetId, number>();
-    const stretches: Stretch[] = [];
+    const ranges: AddressRange[] = [];
     for (const [index, { at, set, change }] of borders.entries()) {
       active.set(set, (active.get(set) ?? 0) + change);
       if (active.get(set) === 0) active.delete(set);
       const next = borders[index + 1]?.at;
       if (next === undefined || next === at) continue;
       const sum = [...active.keys()].reduce((a, b) => sets.union(a, b), sets.empty);
-      push(stretches, { family, start: at, end: next - 1n, set: sum }, sets.empty);
+      push(ranges, { family, start: at, end: next - 1n, set: sum }, sets.empty);
     }
-    return stretches;
+    return ranges;
   });
 }
 
-/** Adds a stretch to ascending ones, as a part of the last one where it goes on with the same. */
-function push(stretches: Stretch[], stretch: Stretch, empty: PortSetId): void {
-  if (stretch.set === empty) return;
-  const last = stretches.at(-1);
-  if (last?.family === stretch.family && last.set === stretch.set && last.end + 1n === stretch.start) {
-    stretches[stretches.length - 1] = { ...last, end: stretch.end };
-  } else stretches.push(stretch);
+/** Adds a range to ascending ones, as a part of the last one where it goes on with the same. */
+function push(ranges: AddressRange[], range: AddressRange, empty: PortSetId): void {
+  if (range.set === empty) return;
+  const last = ranges.at(-1);
+  if (last?.family === range.family && last.set === range.set && last.end + 1n === range.start) {
+    ranges[ranges.length - 1] = { ...last, end: range.end };
+  } else ranges.push(range);
 }
 
 /** What `a` may do and `b` may not, interval by interval. Both are ascending, so one walk over both is enough. */
-export function subtractStretches(a: readonly Stretch[], b: readonly Stretch[], sets: PortSets): readonly Stretch[] {
+export function subtractRanges(
+  a: readonly AddressRange[],
+  b: readonly AddressRange[],
+  sets: PortSets,
+): readonly AddressRange[] {
   if (a === b) return [];
-  const result: Stretch[] = [];
+  const result: AddressRange[] = [];
   let first = 0;
-  for (const stretch of a) {
-    let from = stretch.start;
-    while (isBefore(b[first], stretch)) first += 1;
+  for (const range of a) {
+    let from = range.start;
+    while (isBefore(b[first], range)) first += 1;
     for (let index = first; index < b.length; index += 1) {
       const other = b[index];
-      if (other === undefined || isBefore(stretch, other)) break;
+      if (other === undefined || isBefore(range, other)) break;
       const start = other.start > from ? other.start : from;
-      const end = other.end < stretch.end ? other.end : stretch.end;
-      if (start > from) push(result, { ...stretch, start: from, end: start - 1n }, sets.empty);
-      push(result, { ...stretch, start, end, set: sets.subtract(stretch.set, other.set) }, sets.empty);
+      const end = other.end < range.end ? other.end : range.end;
+      if (start > from) push(result, { ...range, start: from, end: start - 1n }, sets.empty);
+      push(result, { ...range, start, end, set: sets.subtract(range.set, other.set) }, sets.empty);
       from = end + 1n;
     }
-    if (from <= stretch.end) push(result, { ...stretch, start: from }, sets.empty);
+    if (from <= range.end) push(result, { ...range, start: from }, sets.empty);
   }
   return result;
 }

@@ -164,7 +164,7 @@ function merge(ranges: readonly { readonly first: number; readonly last: number 
   return result;
 }
 
-/** Walks the borders of both lists side by side; a stretch between two borders is in or out as a whole. */
+/** Walks the borders of both lists side by side; a range between two borders is in or out as a whole. */
 function combine(
   a: readonly PortInterval[],
   b: readonly PortInterval[],

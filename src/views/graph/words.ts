@@ -1,12 +1,13 @@
 /** What is written on nodes and edges, whatever the format. Every word from Git is made one line of printable text. */
 import { printableLine } from "../../model/printable.js";
-import type { Graph, GraphEdge, GraphNode, Standing } from "../../plan/graph/graph.js";
+import type { Graph, GraphEdge, GraphNode } from "../../plan/graph/graph.js";
+import type { DiffStatus } from "../../plan/graph/standing.js";
 import { describePorts } from "../connectivity.js";
 
 /** One who cannot tell the colours apart has the sign, and the dashes. */
-export const COLOURS: Readonly<Record<Standing, string>> = { kept: "#6e7781", added: "#1a7f37", removed: "#cf222e" };
-export const FILLS: Readonly<Record<Standing, string>> = { kept: "#ffffff", added: "#dafbe1", removed: "#ffebe9" };
-const SIGNS: Readonly<Record<Standing, string>> = { kept: "", added: "+ ", removed: "- " };
+export const COLOURS: Readonly<Record<DiffStatus, string>> = { kept: "#6e7781", added: "#1a7f37", removed: "#cf222e" };
+export const FILLS: Readonly<Record<DiffStatus, string>> = { kept: "#ffffff", added: "#dafbe1", removed: "#ffebe9" };
+const SIGNS: Readonly<Record<DiffStatus, string>> = { kept: "", added: "+ ", removed: "- " };
 
 /** A line on a node is broken after a comma from here on. */
 const LINE_LENGTH = 36;

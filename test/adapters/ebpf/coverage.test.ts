@@ -3,7 +3,7 @@ import t from "tap";
 import { ABI } from "../../../src/adapters/ebpf/kernel/abi.generated.js";
 import { coverClause, joinAll, type Coverage } from "../../../src/adapters/ebpf/lower/coverage.js";
 import { lower } from "../../../src/adapters/ebpf/lower/lower.js";
-import { EBPF_CAPACITY, measureProfile } from "../../../src/adapters/ebpf/lower/capacity.js";
+import { EBPF_CAPACITY, countProfileEntries } from "../../../src/adapters/ebpf/lower/capacity.js";
 import { countPortEntries, portEntries } from "../../../src/adapters/ebpf/lower/port-entries.js";
 import type { Clause, PortRange, Profile, Ruleset } from "../../../src/model/ruleset.js";
 
@@ -93,7 +93,7 @@ const SHAPES: Readonly<Record<string, Profile>> = {
 await t.test("the cost of measuring is in proportion to input and output", async (t) => {
   for (const [name, profile] of Object.entries(SHAPES)) {
     const effort = { runs: 0 };
-    const size = measureProfile(profile, effort);
+    const size = countProfileEntries(profile, effort);
     const input = profile.clauses.reduce((sum, clause) => sum + clause.ports.length, 0);
     t.ok(effort.runs <= 4 * (input + size.ports), `${name}: ${effort.runs} for ${input} and ${size.ports}`);
     const image = lower(rulesetOf(profile));
@@ -123,7 +123,7 @@ await t.test("a ruleset that the tables cannot hold is refused before it is buil
     { peers: "any", ports: ports(30_000) },
     ...Array.from({ length: 20_000 }, (_one, at) => ({ peers: [cidr(at)], ports: ports(1, 1) })),
   ]);
-  t.ok(measureProfile(huge, effort).ports > EBPF_CAPACITY.limit.ports);
+  t.ok(countProfileEntries(huge, effort).ports > EBPF_CAPACITY.limit.ports);
   t.ok(effort.runs < 3 * EBPF_CAPACITY.limit.ports, "and is not counted to its end");
   t.throws(() => lower(rulesetOf(huge)), { code: "limit", message: /more port entries than the 4194304/ });
 });

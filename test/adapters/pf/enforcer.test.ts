@@ -4,7 +4,7 @@ import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import t from "tap";
 import { isEmptyDiff } from "../../../src/diff/keyed.js";
-import { diffEnforcement, judgeSubjects, listDrift } from "../../../src/diff/drift.js";
+import { diffEnforcement, confirmSubjects, listDrift } from "../../../src/diff/drift.js";
 import { inspectPf, removePf } from "../../../src/adapters/pf/inspect.js";
 import type { PfEnforcer } from "../../../src/adapters/pf/enforcer.js";
 import type { Ruleset } from "../../../src/model/ruleset.js";
@@ -29,7 +29,7 @@ async function differences(enforcer: PfEnforcer, wanted: Ruleset) {
     observed,
     isSame: isEmptyDiff(diff),
     drift: listDrift(diff).map(({ kind, detail }) => `${kind}: ${detail}`),
-    subjects: judgeSubjects(observed.subjects, diff),
+    subjects: confirmSubjects(observed.subjects, diff),
   };
 }
 
@@ -261,9 +261,9 @@ t.test("a workload that gets a user loses its connections: a state does not tell
 
 t.test("of processes that take the lock in one instant one has it; one that is killed gives it back", async (t) => {
   const machine = new Machine(t);
-  const taker = fileURLToPath(new URL("../../pf/lock-taker.js", import.meta.url));
+  const rival = fileURLToPath(new URL("../../pf/lock-rival.js", import.meta.url));
   const start = async () => {
-    const child = spawn(process.execPath, [taker, machine.folder], { stdio: ["pipe", "pipe", "inherit"] });
+    const child = spawn(process.execPath, [rival, machine.folder], { stdio: ["pipe", "pipe", "inherit"] });
     t.teardown(() => child.kill("SIGKILL"));
     const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
     const says = async (): Promise<string> => String((await lines.next()).value);
@@ -274,13 +274,13 @@ t.test("of processes that take the lock in one instant one has it; one that is k
     t.equal(await says(), "ready");
     return { child, ask };
   };
-  const takers = await Promise.all(Array.from({ length: 4 }, start));
+  const importers = await Promise.all(Array.from({ length: 4 }, start));
   for (let round = 0; round < 50; round += 1) {
-    const answers = await Promise.all(takers.map(({ ask }) => ask("take")));
+    const answers = await Promise.all(importers.map(({ ask }) => ask("take")));
     if (answers.toSorted().join() !== "busy,busy,busy,taken") t.fail(`round ${round}: ${answers.join()}`);
-    await Promise.all(takers.map(({ ask }) => ask("drop")));
+    await Promise.all(importers.map(({ ask }) => ask("drop")));
   }
-  const [first, second] = takers;
+  const [first, second] = importers;
   t.equal(await first?.ask("take"), "taken");
   t.equal(await second?.ask("take"), "busy");
   const gone = new Promise((resolve) => first?.child.once("exit", resolve));

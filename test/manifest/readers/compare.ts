@@ -6,7 +6,7 @@ import { CORE_SCHEMA, loadAll } from "js-yaml";
 import { parseAllDocuments } from "yaml";
 import { canonicalJson } from "../../../src/model/digest.js";
 import { hasErrors } from "../../../src/model/diagnostic.js";
-import { readPlain } from "../../../src/manifest/yaml/fast.js";
+import { readFast } from "../../../src/manifest/yaml/fast.js";
 import { readManifests } from "../../../src/manifest/read.js";
 import { escapeDoubtful } from "../../../src/manifest/yaml/characters.js";
 import { offsetOf, parseYaml } from "../../../src/manifest/yaml/parse.js";
@@ -16,7 +16,7 @@ export type Verdict = `${"quick" | "thorough"}, ${"accepted" | "empty" | "refuse
 
 /** @throws Error where the law is broken */
 export function compareReaders(text: string): Verdict {
-  const plain = readPlain(text, true);
+  const plain = readFast(text, true);
   if (plain !== undefined) {
     const values = plain.map(({ value }) => value);
     same("the quick reader and yaml", values, yamlValues(text));

@@ -8,7 +8,7 @@
 import { existsSync, renameSync, rmdirSync } from "node:fs";
 import { join } from "node:path";
 import { makeFolder } from "../../system/folder.js";
-import { HOOKS } from "../items.js";
+import { HOOKS } from "../kernel/programs.js";
 import { kernel, type Hook, type LoadedObject, type Native } from "../kernel/native.js";
 import { isHook, linkFolder, listLinks, listPins, nextPin, oldPin, removePins, withPin, type Link } from "./pins.js";
 

@@ -6,7 +6,7 @@
  */
 import { readdirSync, rmdirSync, rmSync } from "node:fs";
 import { basename, join } from "node:path";
-import { HOOKS } from "../items.js";
+import { HOOKS } from "../kernel/programs.js";
 import { kernel, type Hook, type LinkInfo, type Native } from "../kernel/native.js";
 import { pinName, unpinName } from "../kernel/paths.js";
 

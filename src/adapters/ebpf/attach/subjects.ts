@@ -10,19 +10,27 @@ import type { Ruleset } from "../../../model/ruleset.js";
 import type { EnforcementItem } from "../../../interfaces/enforcer.js";
 import { RemovedCgroups } from "./cgroups.js";
 import type { Image, ImageSubject } from "../lower/image.js";
-import { addItem, ATTACHED, HOOKS, leftoverItem, linkItem, subjectItem, subjectValue } from "../items.js";
+import { addItem, ATTACHED, leftoverItem, linkItem, subjectItem, subjectValue } from "../items.js";
+import { HOOKS } from "../kernel/programs.js";
 import type { Links } from "./links.js";
 import { locate, type Located, type Present } from "./locate.js";
-import { OPEN_RECORD } from "../lower/lower.js";
+import { OPEN_RECORD } from "../lower/image.js";
 import type { Native } from "../kernel/native.js";
 import { cgroupPath } from "../kernel/paths.js";
 import { isHook, type Link } from "./pins.js";
-import { NO_SEAT, sameSeat, type Seat, type Seats } from "../maps/slot-shares.js";
-import { isLearning, readStorage, sameRecord, withSet, writeStorage, type Storage } from "../maps/cgroup-storage.js";
+import { NO_SLOT, sameSlotShare, type SlotShare, type SlotShares } from "../maps/slot-shares.js";
+import {
+  isLearning,
+  readStorage,
+  sameRecord,
+  withSet,
+  writeStorage,
+  type CgroupStorage,
+} from "../maps/cgroup-storage.js";
 import type { SetIndex } from "../maps/table-sets.js";
 
-function seatOf(seats: Seats, { id }: ImageSubject): Seat {
-  return seats.get(id) ?? NO_SEAT;
+function shareOf(shares: SlotShares, { id }: ImageSubject): SlotShare {
+  return shares.get(id) ?? NO_SLOT;
 }
 
 /** Every pin of every workload. */
@@ -73,7 +81,13 @@ export class Subjects {
   }
 
   /** What the kernel holds of subjects and links, as items. */
-  observe(items: Map<string, EnforcementItem>, image: Image, located: Located, active: SetIndex, seats: Seats): void {
+  observe(
+    items: Map<string, EnforcementItem>,
+    image: Image,
+    located: Located,
+    active: SetIndex,
+    shares: SlotShares,
+  ): void {
     const standing = this.#look(image, located);
     const covered = new Set<bigint>();
     for (const one of located.present) {
@@ -83,7 +97,7 @@ export class Subjects {
         const isRight =
           storage.cgroup === one.cgroupId &&
           storage.level === one.level &&
-          storage.seat.place === seatOf(seats, one).place;
+          storage.share.slot === shareOf(shares, one).slot;
         const value = subjectValue(storage.subject, storage.sets[active]) + (isRight ? "" : " misplaced");
         addItem(items, subjectItem(one.workload, value, one.subject));
       }
@@ -123,19 +137,19 @@ export class Subjects {
    * Before the switch: writes the idle half of every cgroup that is enforced, also of those to be released.
    * @returns what is pinned
    */
-  prepare(image: Image, located: Located, idle: SetIndex, seats: Seats): Pinned {
+  prepare(image: Image, located: Located, idle: SetIndex, shares: SlotShares): Pinned {
     for (const one of located.present) {
       const held = readStorage(this.#native, this.#storageFd, one.cgroupId);
       // A subject of 0: nothing is enforced there yet, or the storage was wiped and refuses; `enforce` writes it whole.
       if (held === null || held.subject === 0) continue;
       // One that learns beside another version counts nothing until it is in force.
-      const seat = isLearning(held) ? held.seat : seatOf(seats, one);
+      const share = isLearning(held) ? held.share : shareOf(shares, one);
       const next = {
         ...withSet(held, idle, one.record),
         cgroup: one.cgroupId,
         subject: one.id,
         level: one.level,
-        seat,
+        share,
       };
       if (!sameStorage(held, next)) writeStorage(this.#native, this.#storageFd, one.cgroupId, next);
     }
@@ -144,19 +158,19 @@ export class Subjects {
       for (const cgroupId of new Set(links.map((link) => link.cgroupId))) {
         if (cgroupId === 0n || standing.places.has(cgroupId)) continue;
         const subject = this.#isStillOf(standing, workload, cgroupId) ? image.subjects.get(workload) : undefined;
-        this.#writeIdle(cgroupId, idle, subject, seats);
+        this.#writeIdle(cgroupId, idle, subject, shares);
       }
     }
     return standing.pinned;
   }
 
-  #writeIdle(cgroupId: bigint, idle: SetIndex, subject: ImageSubject | undefined, seats: Seats): void {
+  #writeIdle(cgroupId: bigint, idle: SetIndex, subject: ImageSubject | undefined, shares: SlotShares): void {
     const held = readStorage(this.#native, this.#storageFd, cgroupId);
     if (held === null || held.subject === 0) return;
     // A workload that is released gives back its counters: the place may be another's before the last packet.
     const next = {
       ...withSet(held, idle, subject?.record ?? OPEN_RECORD),
-      seat: subject === undefined ? NO_SEAT : seatOf(seats, subject),
+      share: subject === undefined ? NO_SLOT : shareOf(shares, subject),
     };
     if (!sameStorage(held, next)) writeStorage(this.#native, this.#storageFd, cgroupId, next);
   }
@@ -166,7 +180,7 @@ export class Subjects {
    * what is no subject any more. One workload's failure does not stop the others.
    * @param pinned as it is now
    */
-  enforce(image: Image, located: Located, active: SetIndex, seats: Seats, pinned: Pinned): readonly unknown[] {
+  enforce(image: Image, located: Located, active: SetIndex, shares: SlotShares, pinned: Pinned): readonly unknown[] {
     const failures: unknown[] = [];
     const attempt = (act: () => void): void => {
       try {
@@ -179,7 +193,7 @@ export class Subjects {
     const changes = new Map<Present, boolean | null>();
     for (const one of located.present) {
       changes.set(one, null);
-      attempt(() => changes.set(one, this.#place(one, pinned.get(one.workload) ?? [], active, seatOf(seats, one))));
+      attempt(() => changes.set(one, this.#place(one, pinned.get(one.workload) ?? [], active, shareOf(shares, one))));
     }
     const placed = located.present.filter((one) => changes.get(one) !== null);
     const isAsBefore = [...changes.values()].every((changed) => changed === false);
@@ -193,13 +207,13 @@ export class Subjects {
     return failures;
   }
 
-  #place(one: Present, links: readonly Link[], active: SetIndex, seat: Seat): boolean {
+  #place(one: Present, links: readonly Link[], active: SetIndex, share: SlotShare): boolean {
     // The first connect program makes the kernel create the storage; it decides nothing until that is written.
     const [first, ...rest] = HOOKS;
     let isChanged = first !== undefined && this.#links.place(one, first, links);
     const held = readStorage(this.#native, this.#storageFd, one.cgroupId);
     const sets = [one.record, one.record] as const;
-    const wanted: Storage = { cgroup: one.cgroupId, subject: one.id, level: one.level, seat, sets };
+    const wanted: CgroupStorage = { cgroup: one.cgroupId, subject: one.id, level: one.level, share, sets };
     const holds = held !== null && sameStorage(held, { ...wanted, sets: withSet(held, active, one.record).sets });
     if (!holds) writeStorage(this.#native, this.#storageFd, one.cgroupId, wanted);
     for (const hook of rest) if (this.#links.place(one, hook, links)) isChanged = true;
@@ -212,12 +226,12 @@ export class Subjects {
   }
 }
 
-function sameStorage(a: Storage, b: Storage): boolean {
+function sameStorage(a: CgroupStorage, b: CgroupStorage): boolean {
   return (
     a.cgroup === b.cgroup &&
     a.subject === b.subject &&
     a.level === b.level &&
-    sameSeat(a.seat, b.seat) &&
+    sameSlotShare(a.share, b.share) &&
     sameRecord(a.sets[0], b.sets[0]) &&
     sameRecord(a.sets[1], b.sets[1])
   );

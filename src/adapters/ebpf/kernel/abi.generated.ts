@@ -15,12 +15,12 @@ export const ABI = {
   FLOW_NEW_TICKS: 30,
   FLOW_ANSWERED_TICKS: 180,
   FLOW_SCTP_TICKS: 3600,
-  RULE_PLACES: 16384,
-  SUBJECT_PLACES: 4096,
+  RULE_SLOTS: 16384,
+  SUBJECT_SLOTS: 4096,
   EVENT_BYTES: 1048576,
   EVENT_BURST: 256,
   EVENT_SHIFT: 22,
-  PLACE_LEARNING: 2147483647,
+  SLOT_LEARNING: 2147483647,
   INGRESS: 0,
   EGRESS: 1,
   MODE_UNSET: 0,
@@ -38,16 +38,16 @@ export const ABI = {
   COUNT_NO_STORAGE: 7,
   COUNT_UNSET: 8,
   COUNTERS: 9,
-  TOLD_WORTH: 0,
-  TOLD_DELIVERED: 1,
-  TOLD_LIMITED: 2,
-  TOLD_LOST: 3,
-  TOLD: 4,
+  EVENTS_ELIGIBLE: 0,
+  EVENTS_DELIVERED: 1,
+  EVENTS_LIMITED: 2,
+  EVENTS_LOST: 3,
+  EVENT_STATISTICS: 4,
   AT_PACKET: 0,
   AT_CALL: 1,
   PROTOCOL_ANY: 0,
   PROTOCOL_ICMP: 1,
-  OWN_ADDRESS: 1,
+  SELF_ADDRESS: 1,
   ADDR_SCOPE_BITS: 32,
   PORT_ANY_BITS: 32,
   PORT_PROTOCOL_BITS: 48,
@@ -78,7 +78,7 @@ export const CGROUP = {
   subject: 8,
   level: 12,
   set: 16,
-  place: 48,
+  slot: 48,
   flowsFirst: 52,
   flowsSize: 56,
 } as const;
@@ -101,8 +101,8 @@ export const SOCK = {
   remembered: 0,
   rule: 8,
   role: 12,
-  told: 13,
-  place: 14,
+  emitted: 13,
+  slot: 14,
 } as const;
 export const FLOW_KEY = {
   size: 44,
@@ -121,23 +121,23 @@ export const FLOW_HALF = {
   rule: 12,
   port: 16,
   answered: 18,
-  told: 19,
-  place: 20,
+  emitted: 19,
+  slot: 20,
 } as const;
 export const FLOW = {
   size: 56,
   asked: 0,
   notAllowed: 48,
 } as const;
-export const PLACE = {
+export const FLOW_SLOT = {
   size: 48,
   key: 0,
   next: 44,
 } as const;
-export const COUNTER_PLACE = {
+export const COUNTER_SLOT = {
   size: 16,
   identity: 0,
-  place: 8,
+  slot: 8,
 } as const;
 export const RULE_COUNT = {
   size: 16,
@@ -167,7 +167,7 @@ export const EVENT = {
   beLocalPort: 56,
   beRemotePort: 58,
 } as const;
-export const GIVEN_FLOW = {
+export const EXPORTED_FLOW = {
   size: 72,
   subject: 0,
   protocol: 4,

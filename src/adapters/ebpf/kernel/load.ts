@@ -7,15 +7,14 @@ import { join } from "node:path";
 import { makeFolder } from "../../system/folder.js";
 import { EnforcerError } from "../../../interfaces/enforcer.js";
 import { ABI, CONTROL } from "./abi.generated.js";
-import { GIVERS, TAKERS } from "../upgrade/migrate-flows.js";
-import { HOOKS } from "../items.js";
+import { EXPORTERS, HOOKS, IMPORTERS } from "./programs.js";
 import { kernel, type LoadedObject, type Native } from "./native.js";
 import { BPFFS } from "./paths.js";
 
 /** Exists only for BPF_PROG_TEST_RUN. */
 const TEST_MAPS = ["ztap_test_subjects"];
 
-const PROGRAMS = [...HOOKS.map((hook) => `ztap_${hook}`), ...GIVERS];
+const PROGRAMS = [...HOOKS.map((hook) => `ztap_${hook}`), ...EXPORTERS];
 
 export function mountBpffs(native: Native): void {
   if (native.isBpffs(BPFFS)) return;
@@ -32,13 +31,13 @@ export function loadObject(native: Native, nativeDir: string, mapsFolder: string
 }
 
 /** The programs that take over from another version, over the maps that are pinned. */
-export function loadTakers(native: Native, nativeDir: string, mapsFolder: string): LoadedObject {
-  return load(native, nativeDir, mapsFolder, TAKERS);
+export function loadImporters(native: Native, nativeDir: string, mapsFolder: string): LoadedObject {
+  return load(native, nativeDir, mapsFolder, IMPORTERS);
 }
 
 /** Every program that an agent may need, over maps of their own: whether this kernel takes them. */
 export function tryPrograms(native: Native, nativeDir: string): void {
-  closeObject(native, load(native, nativeDir, "", [...PROGRAMS, ...TAKERS]));
+  closeObject(native, load(native, nativeDir, "", [...PROGRAMS, ...IMPORTERS]));
 }
 
 function load(native: Native, nativeDir: string, mapsFolder: string, programs: readonly string[]): LoadedObject {

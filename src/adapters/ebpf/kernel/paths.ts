@@ -69,7 +69,7 @@ export interface VersionFolders {
   readonly maps: string;
   readonly links: string;
   /** What it gives to another version. */
-  readonly give: string;
+  readonly exports: string;
 }
 
 export interface NodeFolders extends VersionFolders {
@@ -83,7 +83,7 @@ export function nodeFolders(pinRoot: string, node: string): NodeFolders {
 }
 
 export function versionFolders(folder: string): VersionFolders {
-  return { maps: join(folder, "maps"), links: join(folder, "links"), give: join(folder, "give") };
+  return { maps: join(folder, "maps"), links: join(folder, "links"), exports: join(folder, "give") };
 }
 
 /** From linux/magic.h. */

@@ -2,7 +2,7 @@
 import type { Profile, Ruleset, Subject } from "../../../model/ruleset.js";
 import { EnforcerError, type Capacity, type Refusal, type TableSize } from "../../../interfaces/enforcer.js";
 import { ABI } from "../kernel/abi.generated.js";
-import { EVERYWHERE, walkAndKeep, walkClasses, type PrefixClass } from "./prefix-classes.js";
+import { EVERY_PREFIX, walkAndKeep, walkClasses, type PrefixClass } from "./prefix-classes.js";
 import type { Effort } from "./coverage.js";
 import { countPortEntries } from "./port-entries.js";
 
@@ -11,8 +11,8 @@ export const EBPF_CAPACITY: Capacity = {
   limit: { addresses: ABI.MAX_ADDRS, ports: ABI.MAX_PORTS },
   words: { addresses: "address entries", ports: "port entries" },
   holds: ({ cgroup }) => cgroup !== null,
-  profile: (profile) => measureProfile(profile),
-  subject: measureSubject,
+  profile: (profile) => countProfileEntries(profile),
+  subject: countSubjectEntries,
   refuse: listRefusals,
 };
 
@@ -32,11 +32,11 @@ function listRefusals({ subjects }: Ruleset): readonly Refusal[] {
 }
 
 /** Stops counting where the tables could not hold this profile alone. */
-export function measureProfile(profile: Profile, effort: Effort = { runs: 0 }): TableSize {
-  return measureClasses(walkClasses(profile, effort));
+export function countProfileEntries(profile: Profile, effort: Effort = { runs: 0 }): TableSize {
+  return countClassEntries(walkClasses(profile, effort));
 }
 
-function measureClasses(classes: Iterable<PrefixClass>): TableSize {
+function countClassEntries(classes: Iterable<PrefixClass>): TableSize {
   const { limit } = EBPF_CAPACITY;
   const seen = new Set<string>();
   let [addresses, ports] = [0, 0];
@@ -51,14 +51,14 @@ function measureClasses(classes: Iterable<PrefixClass>): TableSize {
   return { addresses, ports };
 }
 
-function measureSubject({ addresses }: Subject): TableSize {
-  return { addresses: addresses.length === 0 ? EVERYWHERE.length : addresses.length, ports: 0 };
+function countSubjectEntries({ addresses }: Subject): TableSize {
+  return { addresses: addresses.length === 0 ? EVERY_PREFIX.length : addresses.length, ports: 0 };
 }
 
 const measured = new WeakMap<Profile, TableSize>();
 
-function measureOnce(profile: Profile): TableSize {
-  const size = measureClasses(walkAndKeep(profile, { runs: 0 }));
+function countOnce(profile: Profile): TableSize {
+  const size = countClassEntries(walkAndKeep(profile, { runs: 0 }));
   measured.set(profile, size);
   return size;
 }
@@ -78,6 +78,6 @@ export function requireRoom(ruleset: Ruleset): void {
         );
     }
   };
-  for (const subject of ruleset.subjects) if (subject.cgroup !== null) add(measureSubject(subject));
-  for (const profile of ruleset.profiles) add(measured.get(profile) ?? measureOnce(profile));
+  for (const subject of ruleset.subjects) if (subject.cgroup !== null) add(countSubjectEntries(subject));
+  for (const profile of ruleset.profiles) add(measured.get(profile) ?? countOnce(profile));
 }

@@ -2,33 +2,33 @@
  * Parted: a map made of parts; where two have a key in common, they agree on it, and it counts twice. A part that did
  * not change is the same object in the next map, so that two maps are compared by what differs. Pure.
  */
-type Part<K, V> = ReadonlyMap<K, V>;
+type Chunk<K, V> = ReadonlyMap<K, V>;
 
-export class PartedMap<K, V> implements ReadonlyMap<K, V> {
+export class ChunkedMap<K, V> implements ReadonlyMap<K, V> {
   readonly size: number;
 
-  constructor(readonly parts: readonly Part<K, V>[]) {
-    this.size = parts.reduce((sum, part) => sum + part.size, 0);
+  constructor(readonly chunks: readonly Chunk<K, V>[]) {
+    this.size = chunks.reduce((sum, part) => sum + part.size, 0);
   }
 
   get(key: K): V | undefined {
-    return findPart(this.parts, key)?.get(key);
+    return findChunk(this.chunks, key)?.get(key);
   }
 
   has(key: K): boolean {
-    return findPart(this.parts, key) !== undefined;
+    return findChunk(this.chunks, key) !== undefined;
   }
 
   *entries(): MapIterator<[K, V]> {
-    for (const part of this.parts) yield* part;
+    for (const part of this.chunks) yield* part;
   }
 
   *keys(): MapIterator<K> {
-    for (const part of this.parts) yield* part.keys();
+    for (const part of this.chunks) yield* part.keys();
   }
 
   *values(): MapIterator<V> {
-    for (const part of this.parts) yield* part.values();
+    for (const part of this.chunks) yield* part.values();
   }
 
   [Symbol.iterator](): MapIterator<[K, V]> {
@@ -41,11 +41,11 @@ export class PartedMap<K, V> implements ReadonlyMap<K, V> {
 }
 
 /** The same parts, each turned into another map by `make`. */
-export function mapParts<K, V, W>(
+export function mapChunks<K, V, W>(
   map: ReadonlyMap<K, V>,
   make: (part: ReadonlyMap<K, V>) => ReadonlyMap<K, W>,
-): PartedMap<K, W> {
-  return new PartedMap(partsOf(map).map(make));
+): ChunkedMap<K, W> {
+  return new ChunkedMap(chunksOf(map).map(make));
 }
 
 /** What turns one map into another: the keys to be taken away, and the entries to be written. */
@@ -54,10 +54,10 @@ export interface Difference<K, V> {
   readonly changed: readonly (readonly [K, V])[];
 }
 
-export function differenceOf<K, V>(held: Part<K, V>, target: Part<K, V>): Difference<K, V> {
-  const [before, after] = [new Set(partsOf(held)), new Set(partsOf(target))];
-  const removed = merge(partsOf(held).filter((part) => !after.has(part)));
-  const added = merge(partsOf(target).filter((part) => !before.has(part)));
+export function differenceOf<K, V>(held: Chunk<K, V>, target: Chunk<K, V>): Difference<K, V> {
+  const [before, after] = [new Set(chunksOf(held)), new Set(chunksOf(target))];
+  const removed = merge(chunksOf(held).filter((part) => !after.has(part)));
+  const added = merge(chunksOf(target).filter((part) => !before.has(part)));
   const gone: K[] = [];
   const changed: (readonly [K, V])[] = [];
   for (const key of removed.keys()) if (!added.has(key)) gone.push(key);
@@ -65,20 +65,20 @@ export function differenceOf<K, V>(held: Part<K, V>, target: Part<K, V>): Differ
   return { gone, changed };
 }
 
-function merge<K, V>(parts: readonly Part<K, V>[]): Part<K, V> {
+function merge<K, V>(parts: readonly Chunk<K, V>[]): Chunk<K, V> {
   const [only, ...others] = parts;
   return only !== undefined && others.length === 0 ? only : new Map(parts.flatMap((part) => [...part]));
 }
 
-function isParted<K, V>(map: Part<K, V>): map is PartedMap<K, V> {
-  return map instanceof PartedMap;
+function isChunked<K, V>(map: Chunk<K, V>): map is ChunkedMap<K, V> {
+  return map instanceof ChunkedMap;
 }
 
-export function partsOf<K, V>(map: Part<K, V>): readonly Part<K, V>[] {
-  return isParted(map) ? map.parts : [map];
+export function chunksOf<K, V>(map: Chunk<K, V>): readonly Chunk<K, V>[] {
+  return isChunked(map) ? map.chunks : [map];
 }
 
-function findPart<K, V>(parts: readonly Part<K, V>[], key: K): Part<K, V> | undefined {
+function findChunk<K, V>(parts: readonly Chunk<K, V>[], key: K): Chunk<K, V> | undefined {
   for (const part of parts) if (part.has(key)) return part;
   return undefined;
 }

@@ -3,14 +3,15 @@
  * what is read back, and what is compared.
  */
 import type { Profile, Rule, Subject } from "../../../model/ruleset.js";
+import { ABI } from "../kernel/abi.generated.js";
 
 /** Keys as in the ABI, hexadecimal, to u32 values. */
-export type Table = ReadonlyMap<string, number>;
+export type MapEntries = ReadonlyMap<string, number>;
 
 /** `addrs`: (scope, address) → class. `ports`: (class, protocol, port) → rule. */
-export interface Tables {
-  readonly addrs: Table;
-  readonly ports: Table;
+export interface RulesetMaps {
+  readonly addrs: MapEntries;
+  readonly ports: MapEntries;
 }
 
 export interface SubjectRecord {
@@ -26,7 +27,7 @@ export interface ImageSubject {
   readonly record: SubjectRecord;
 }
 
-export interface Image extends Tables {
+export interface Image extends RulesetMaps {
   /** By workload; only those with a cgroup. */
   readonly subjects: ReadonlyMap<string, ImageSubject>;
   /** What ids stand for, to name entries for people. */
@@ -34,3 +35,11 @@ export interface Image extends Tables {
   readonly classes: ReadonlyMap<number, { readonly profile: Profile; readonly clauses: readonly number[] }>;
   readonly rules: ReadonlyMap<number, Rule>;
 }
+
+/** A workload that is no subject any more holds this record until its programs are detached. */
+export const OPEN_RECORD: SubjectRecord = {
+  ingressProfile: 0,
+  egressProfile: 0,
+  ingressMode: ABI.MODE_OPEN,
+  egressMode: ABI.MODE_OPEN,
+};

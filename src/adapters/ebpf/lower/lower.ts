@@ -8,12 +8,12 @@
 import type { IsolationMode, Profile, Rule, Ruleset, SubjectDirection } from "../../../model/ruleset.js";
 import { ABI } from "../kernel/abi.generated.js";
 import { hexByte, parsePrefix, type Prefix } from "./prefix.js";
-import { EVERYWHERE, takeWalked } from "./prefix-classes.js";
+import { EVERY_PREFIX, takeWalked } from "./prefix-classes.js";
 import type { Coverage } from "./coverage.js";
 import { hashNumber, hashText, Ids } from "./ids.js";
-import type { Image, ImageSubject, SubjectRecord, Table } from "./image.js";
+import type { Image, ImageSubject, MapEntries } from "./image.js";
 import { requireRoom } from "./capacity.js";
-import { PartedMap } from "./chunked-map.js";
+import { ChunkedMap } from "./chunked-map.js";
 import { portEntries } from "./port-entries.js";
 
 export function lower(ruleset: Ruleset): Image {
@@ -22,14 +22,14 @@ export function lower(ruleset: Ruleset): Image {
   const { ports, profiles, classes, rules, profileIds } = lowered;
   const subjects = lowerSubjects(ruleset, profileIds);
   const own = ownAddresses(subjects);
-  const addrs = new PartedMap([...lowered.addrs, own]);
-  return { addrs, ports: new PartedMap(ports), profiles, classes, rules, subjects };
+  const addrs = new ChunkedMap([...lowered.addrs, own]);
+  return { addrs, ports: new ChunkedMap(ports), profiles, classes, rules, subjects };
 }
 
 /** What profiles become. */
 interface Lowered {
-  readonly addrs: readonly Table[];
-  readonly ports: readonly Table[];
+  readonly addrs: readonly MapEntries[];
+  readonly ports: readonly MapEntries[];
   readonly profiles: ReadonlyMap<number, Profile>;
   readonly classes: Image["classes"];
   readonly rules: ReadonlyMap<number, Rule>;
@@ -60,14 +60,14 @@ function lowerAlone(profile: Profile): Lowered {
 function joinProfiles(all: readonly Profile[]): Lowered | null {
   const alone = all.map(lowerAlone);
   const [profiles, classes, rules] = [
-    new PartedMap(alone.map((one) => one.profiles)),
-    new PartedMap(alone.map((one) => one.classes)),
-    new PartedMap(alone.map((one) => one.rules)),
+    new ChunkedMap(alone.map((one) => one.profiles)),
+    new ChunkedMap(alone.map((one) => one.classes)),
+    new ChunkedMap(alone.map((one) => one.rules)),
   ];
   if (repeated(profiles).length > 0 || repeated(classes).length > 0) return null;
   // A rule of several profiles is one rule, and has one id.
   for (const id of repeated(rules)) {
-    const keys = rules.parts.flatMap((part) => part.get(id)?.key ?? []);
+    const keys = rules.chunks.flatMap((part) => part.get(id)?.key ?? []);
     if (new Set(keys).size > 1) return null;
   }
   const [addrs, ports] = [alone.flatMap((one) => one.addrs), alone.flatMap((one) => one.ports)];
@@ -75,7 +75,7 @@ function joinProfiles(all: readonly Profile[]): Lowered | null {
 }
 
 /** Ids that more than one part has. In an array of numbers: some ten thousand of them are looked at for each change. */
-function repeated<V>({ parts, size }: PartedMap<number, V>): readonly number[] {
+function repeated<V>({ chunks: parts, size }: ChunkedMap<number, V>): readonly number[] {
   const ids = new Uint32Array(size);
   let at = 0;
   for (const part of parts) for (const id of part.keys()) ids[at++] = id;
@@ -92,14 +92,6 @@ const MODES: Readonly<Record<IsolationMode, number>> = {
   open: ABI.MODE_OPEN,
   enforce: ABI.MODE_ENFORCE,
   audit: ABI.MODE_AUDIT,
-};
-
-/** What a workload that is no subject any more holds until its programs are detached. */
-export const OPEN_RECORD: SubjectRecord = {
-  ingressProfile: 0,
-  egressProfile: 0,
-  ingressMode: ABI.MODE_OPEN,
-  egressMode: ABI.MODE_OPEN,
 };
 
 function lowerSubjects(ruleset: Ruleset, profileIds: ReadonlyMap<string, number>): ReadonlyMap<string, ImageSubject> {
@@ -142,11 +134,11 @@ function portKey(classId: number, protocol: number, port: number, bits: number):
 }
 
 /** Undeclared addresses may be any: then a connect that is refused may have to be left to the packet program. */
-function ownAddresses(subjects: ReadonlyMap<string, ImageSubject>): Table {
+function ownAddresses(subjects: ReadonlyMap<string, ImageSubject>): MapEntries {
   const table = new Map<string, number>();
   for (const { id, subject } of subjects.values()) {
-    const own = subject.addresses.length === 0 ? EVERYWHERE : subject.addresses.map(parsePrefix);
-    for (const prefix of own) table.set(addrKey(id, prefix), ABI.OWN_ADDRESS);
+    const own = subject.addresses.length === 0 ? EVERY_PREFIX : subject.addresses.map(parsePrefix);
+    for (const prefix of own) table.set(addrKey(id, prefix), ABI.SELF_ADDRESS);
   }
   return table;
 }

@@ -3,7 +3,7 @@ import type { Profile } from "../../../model/ruleset.js";
 import { ABI } from "../kernel/abi.generated.js";
 import type { Coverage } from "./coverage.js";
 
-export interface PortEntry {
+export interface PortMapEntry {
   readonly protocol: number;
   readonly port: number;
   /** Length of the prefix within struct ztap_port_key. */
@@ -14,7 +14,7 @@ export interface PortEntry {
 
 const PROTOCOLS = { ICMP: ABI.PROTOCOL_ICMP, TCP: 6, UDP: 17, SCTP: 132 } as const;
 
-export function* portEntries(profile: Profile, { any, protocols }: Coverage): Generator<PortEntry> {
+export function* portEntries(profile: Profile, { any, protocols }: Coverage): Generator<PortMapEntry> {
   const ruleOf = (clause: number): number => {
     const rule = profile.clauses[clause]?.rule;
     if (rule === undefined) throw new TypeError(`profile ${profile.key} has no clause ${clause}`);

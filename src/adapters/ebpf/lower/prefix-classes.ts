@@ -14,7 +14,7 @@ export interface PrefixClass {
   readonly coverage: () => Coverage;
 }
 
-export const EVERYWHERE: readonly Prefix[] = [
+export const EVERY_PREFIX: readonly Prefix[] = [
   { family: 4, address: "0".repeat(32), length: 0 },
   { family: 6, address: "0".repeat(32), length: 0 },
 ];
@@ -82,7 +82,7 @@ function sortedNodes(profile: Profile): readonly Node[] {
     else if (node.own.at(-1) !== clause) node.own.push(clause);
   };
   profile.clauses.forEach((clause, index) => {
-    if (clause.peers === "any") for (const prefix of EVERYWHERE) add(prefix, index);
+    if (clause.peers === "any") for (const prefix of EVERY_PREFIX) add(prefix, index);
     else for (const peer of clause.peers) add(parsePrefix(peer), index);
   });
   return [...nodes.values()].sort((a, b) => {

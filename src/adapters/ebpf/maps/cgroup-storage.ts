@@ -7,31 +7,31 @@
 import { ABI, CGROUP, SUBJECT } from "../kernel/abi.generated.js";
 import type { SubjectRecord } from "../lower/image.js";
 import { kernel, type Native } from "../kernel/native.js";
-import type { Seat } from "./slot-shares.js";
+import type { SlotShare } from "./slot-shares.js";
 import type { SetIndex } from "./table-sets.js";
 
-export interface Storage {
+export interface CgroupStorage {
   readonly cgroup: bigint;
   readonly subject: number;
   readonly level: number;
-  readonly seat: Seat;
+  readonly share: SlotShare;
   readonly sets: readonly [SubjectRecord, SubjectRecord];
 }
 
 /** Null: the cgroup has no storage, because nothing was ever attached to it. */
-export function readStorage(native: Native, fd: number, cgroupId: bigint): Storage | null {
+export function readStorage(native: Native, fd: number, cgroupId: bigint): CgroupStorage | null {
   const value = kernel("Reading a cgroup's storage", () => native.mapGet(fd, keyOf(cgroupId)));
   return value === null ? null : decodeStorage(value);
 }
 
 /** The cgroup must have storage. */
-export function writeStorage(native: Native, fd: number, cgroupId: bigint, storage: Storage): void {
+export function writeStorage(native: Native, fd: number, cgroupId: bigint, storage: CgroupStorage): void {
   kernel("Writing a cgroup's storage", () => native.mapSet(fd, keyOf(cgroupId), encodeStorage(storage)));
 }
 
 /** Whether its programs let everything pass and learn, beside another version's. */
-export function isLearning({ seat }: Storage): boolean {
-  return seat.place === ABI.PLACE_LEARNING;
+export function isLearning({ share }: CgroupStorage): boolean {
+  return share.slot === ABI.SLOT_LEARNING;
 }
 
 export function sameRecord(a: SubjectRecord, b: SubjectRecord): boolean {
@@ -43,7 +43,7 @@ export function sameRecord(a: SubjectRecord, b: SubjectRecord): boolean {
   );
 }
 
-export function withSet(storage: Storage, set: SetIndex, record: SubjectRecord): Storage {
+export function withSet(storage: CgroupStorage, set: SetIndex, record: SubjectRecord): CgroupStorage {
   return { ...storage, sets: set === 0 ? [record, storage.sets[1]] : [storage.sets[0], record] };
 }
 
@@ -53,14 +53,14 @@ function keyOf(cgroupId: bigint): Buffer {
   return key;
 }
 
-export function encodeStorage(storage: Storage): Buffer {
+export function encodeStorage(storage: CgroupStorage): Buffer {
   const value = Buffer.alloc(CGROUP.size);
   value.writeBigUInt64LE(storage.cgroup, CGROUP.cgroup);
   value.writeUInt32LE(storage.subject, CGROUP.subject);
   value.writeUInt32LE(storage.level, CGROUP.level);
-  value.writeUInt32LE(storage.seat.place, CGROUP.place);
-  value.writeUInt32LE(storage.seat.flowsFirst, CGROUP.flowsFirst);
-  value.writeUInt32LE(storage.seat.flowsSize, CGROUP.flowsSize);
+  value.writeUInt32LE(storage.share.slot, CGROUP.slot);
+  value.writeUInt32LE(storage.share.flowsFirst, CGROUP.flowsFirst);
+  value.writeUInt32LE(storage.share.flowsSize, CGROUP.flowsSize);
   storage.sets.forEach((record, set) => {
     const at = CGROUP.set + set * SUBJECT.size;
     value.writeUInt32LE(record.ingressProfile, at + SUBJECT.ingressProfile);
@@ -71,7 +71,7 @@ export function encodeStorage(storage: Storage): Buffer {
   return value;
 }
 
-function decodeStorage(value: Buffer): Storage {
+function decodeStorage(value: Buffer): CgroupStorage {
   const record = (set: number): SubjectRecord => {
     const at = CGROUP.set + set * SUBJECT.size;
     return {
@@ -85,8 +85,8 @@ function decodeStorage(value: Buffer): Storage {
     cgroup: value.readBigUInt64LE(CGROUP.cgroup),
     subject: value.readUInt32LE(CGROUP.subject),
     level: value.readUInt32LE(CGROUP.level),
-    seat: {
-      place: value.readUInt32LE(CGROUP.place),
+    share: {
+      slot: value.readUInt32LE(CGROUP.slot),
       flowsFirst: value.readUInt32LE(CGROUP.flowsFirst),
       flowsSize: value.readUInt32LE(CGROUP.flowsSize),
     },

@@ -1,96 +1,96 @@
 /**
- * Places: which entry of a per-CPU array counts for a rule or a workload. Which one it is stands in a pinned map, so
+ * Slots: which entry of a per-CPU array counts for a rule or a workload. Which one it is stands in a pinned map, so
  * that a count goes on under another ruleset and another agent.
  */
-import { COUNTER_PLACE } from "../kernel/abi.generated.js";
+import { COUNTER_SLOT } from "../kernel/abi.generated.js";
 import { kernel, type Native } from "../kernel/native.js";
-import { partsOf } from "../lower/chunked-map.js";
+import { chunksOf } from "../lower/chunked-map.js";
 
 const ID_BYTES = 4;
 const WORD = 8;
 
-export interface PlacedCounts {
-  /** Descriptors: id → place, and place → numbers. */
-  readonly places: number;
+export interface CounterSlotMaps {
+  /** Descriptors: id → slot, and slot → numbers. */
+  readonly slots: number;
   readonly counts: number;
-  /** Bytes of the numbers of one place. */
+  /** Bytes of the numbers of one slot. */
   readonly size: number;
-  /** Places that there are; 0 is nobody's. */
+  /** Slots that there are; 0 is nobody's. */
   readonly room: number;
 }
 
-interface Held {
+interface AssignedSlot {
   readonly identity: bigint;
-  readonly place: number;
+  readonly slot: number;
 }
 
-export class Places {
+export class CounterSlots {
   readonly #native: Native;
-  readonly #maps: PlacedCounts;
+  readonly #maps: CounterSlotMaps;
   /** As it was read last, and written since: this process alone writes it, and what is amiss shows when it is read again. */
-  #known: Map<number, Held> | null = null;
-  /** Parts of rulesets that were found to have all their places in what is known: most are in one after another. */
-  #placed = new WeakSet<ReadonlyMap<number, bigint>>();
+  #known: Map<number, AssignedSlot> | null = null;
+  /** Parts of rulesets that were found to have all their slots in what is known: most are in one after another. */
+  #slotted = new WeakSet<ReadonlyMap<number, bigint>>();
 
-  constructor(native: Native, maps: PlacedCounts) {
+  constructor(native: Native, maps: CounterSlotMaps) {
     this.#native = native;
     this.#maps = maps;
   }
 
-  held(): ReadonlyMap<number, Held> {
+  held(): ReadonlyMap<number, AssignedSlot> {
     return this.#read();
   }
 
-  #read(): Map<number, Held> {
-    const { count, keys, values } = kernel("Reading the places of counters", () =>
-      this.#native.mapRead(this.#maps.places),
+  #read(): Map<number, AssignedSlot> {
+    const { count, keys, values } = kernel("Reading the slots of counters", () =>
+      this.#native.mapRead(this.#maps.slots),
     );
-    const held = new Map<number, Held>();
+    const held = new Map<number, AssignedSlot>();
     this.#known = held;
-    this.#placed = new WeakSet();
+    this.#slotted = new WeakSet();
     for (let at = 0; at < count; at++) {
       held.set(keys.readUInt32LE(at * ID_BYTES), {
-        identity: values.readBigUInt64LE(at * COUNTER_PLACE.size + COUNTER_PLACE.identity),
-        place: values.readUInt32LE(at * COUNTER_PLACE.size + COUNTER_PLACE.place),
+        identity: values.readBigUInt64LE(at * COUNTER_SLOT.size + COUNTER_SLOT.identity),
+        slot: values.readUInt32LE(at * COUNTER_SLOT.size + COUNTER_SLOT.slot),
       });
     }
     return held;
   }
 
-  /** Gives each of the ids a place that counts from zero, where it has none, or has one that was another's. Where none is free, it has none. */
+  /** Gives each of the ids a slot that counts from zero, where it has none, or has one that was another's. Where none is free, it has none. */
   assign(wanted: ReadonlyMap<number, bigint>): void {
     const held = this.#known ?? this.#read();
     const missing: (readonly [id: number, identity: bigint])[] = [];
-    for (const part of partsOf(wanted)) {
-      if (this.#placed.has(part)) continue;
+    for (const part of chunksOf(wanted)) {
+      if (this.#slotted.has(part)) continue;
       const before = missing.length;
       for (const one of part) if (held.get(one[0])?.identity !== one[1]) missing.push(one);
-      if (missing.length === before) this.#placed.add(part);
+      if (missing.length === before) this.#slotted.add(part);
     }
     if (missing.length === 0) return;
-    const taken = new Set([...held.values()].map(({ place }) => place));
+    const taken = new Set([...held.values()].map(({ slot }) => slot));
     const free: number[] = [];
-    for (let place = 1; place < this.#maps.room && free.length < missing.length; place++)
-      if (!taken.has(place)) free.push(place);
-    const given = free.flatMap((place, at) => {
+    for (let slot = 1; slot < this.#maps.room && free.length < missing.length; slot++)
+      if (!taken.has(slot)) free.push(slot);
+    const given = free.flatMap((slot, at) => {
       const one = missing[at];
-      return one === undefined ? [] : [{ id: one[0], identity: one[1], place }];
+      return one === undefined ? [] : [{ id: one[0], identity: one[1], slot }];
     });
     if (given.length === 0) return;
     const keys = Buffer.alloc(given.length * ID_BYTES);
-    const values = Buffer.alloc(given.length * COUNTER_PLACE.size);
-    given.forEach(({ id, identity, place }, at) => {
+    const values = Buffer.alloc(given.length * COUNTER_SLOT.size);
+    given.forEach(({ id, identity, slot }, at) => {
       keys.writeUInt32LE(id, at * ID_BYTES);
-      values.writeBigUInt64LE(identity, at * COUNTER_PLACE.size + COUNTER_PLACE.identity);
-      values.writeUInt32LE(place, at * COUNTER_PLACE.size + COUNTER_PLACE.place);
+      values.writeBigUInt64LE(identity, at * COUNTER_SLOT.size + COUNTER_SLOT.identity);
+      values.writeUInt32LE(slot, at * COUNTER_SLOT.size + COUNTER_SLOT.slot);
     });
     this.#known = null;
     kernel("Making counters", () => {
       const zeros = Buffer.alloc(given.length * this.#maps.size);
-      this.#native.mapWrite(this.#maps.counts, keysOf(given.map(({ place }) => place)), zeros);
-      this.#native.mapWrite(this.#maps.places, keys, values);
+      this.#native.mapWrite(this.#maps.counts, keysOf(given.map(({ slot }) => slot)), zeros);
+      this.#native.mapWrite(this.#maps.slots, keys, values);
     });
-    for (const { id, identity, place } of given) held.set(id, { identity, place });
+    for (const { id, identity, slot } of given) held.set(id, { identity, slot });
     this.#known = held;
   }
 
@@ -98,14 +98,14 @@ export class Places {
   release(ids: readonly number[]): void {
     if (ids.length === 0) return;
     this.#known = null;
-    kernel("Clearing the places of counters", () => this.#native.mapDelete(this.#maps.places, keysOf(ids)));
+    kernel("Clearing the slots of counters", () => this.#native.mapDelete(this.#maps.slots, keysOf(ids)));
   }
 
-  /** The 64-bit numbers of each place, added up over the CPUs. */
-  read(places: readonly number[]): ReadonlyMap<number, readonly bigint[]> {
-    const own = [...new Set(places)];
+  /** The 64-bit numbers of each slot, added up over the CPUs. */
+  read(slots: readonly number[]): ReadonlyMap<number, readonly bigint[]> {
+    const own = [...new Set(slots)];
     const words = sumEntries(this.#native, this.#maps.counts, own, this.#maps.size);
-    return new Map(own.map((place, at) => [place, words[at] ?? []]));
+    return new Map(own.map((slot, at) => [slot, words[at] ?? []]));
   }
 }
 

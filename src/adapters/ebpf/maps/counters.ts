@@ -2,23 +2,18 @@
  * Counters: how many packets each rule let pass, and what each workload had without a rule, in pinned per-CPU maps
  * that outlive rulesets and agents.
  *
- * Guarantees: a rule or workload has its place before a table names it; a place is given back when nothing can count
+ * Guarantees: a rule or workload has its slot before a table names it; a slot is given back when nothing can count
  * there any more, so that there are never more than two rulesets need; what it held stays in this process's totals.
  */
+import type { Verdict } from "../../../model/flow.js";
 import type { Direction, Rule } from "../../../model/ruleset.js";
-import type {
-  Observation,
-  PacketCounters,
-  PacketTotal,
-  Verdict,
-  WorkloadPackets,
-} from "../../../interfaces/enforcer.js";
+import type { Observation, PacketCounters, PacketTotal, WorkloadPackets } from "../../../interfaces/enforcer.js";
 import { ABI, RULE_COUNT, SUBJECT_COUNT } from "../kernel/abi.generated.js";
 import { hashText } from "../lower/ids.js";
 import type { Image } from "../lower/image.js";
-import { mapParts } from "../lower/chunked-map.js";
+import { mapChunks } from "../lower/chunked-map.js";
 import type { LoadedObject, Native } from "../kernel/native.js";
-import { Places, sumEntries } from "./counter-slots.js";
+import { CounterSlots, sumEntries } from "./counter-slots.js";
 
 const DIRECTIONS = ["ingress", "egress"] as const;
 const VERDICTS = ["allowed", "denied", "audited"] as const;
@@ -36,41 +31,41 @@ interface Counted {
 
 interface Entry {
   readonly identity: bigint;
-  readonly place: number;
+  readonly slot: number;
   readonly words: Words;
 }
 
-export class Counters {
+export class KernelCounters {
   readonly #native: Native;
   readonly #maps: LoadedObject["maps"];
-  readonly #rules: Places;
-  readonly #subjects: Places;
-  /** Packets of places that were given back while this process had the maps open. */
+  readonly #rules: CounterSlots;
+  readonly #subjects: CounterSlots;
+  /** Packets of slots that were given back while this process had the maps open. */
   readonly #gone: Totals = new Map();
 
   constructor(native: Native, maps: LoadedObject["maps"]) {
     this.#native = native;
     this.#maps = maps;
-    const placed = (name: string, size: number, room: number) =>
-      new Places(native, {
-        places: this.#fd(`ztap_${name}_places`),
+    const slotted = (name: string, size: number, room: number) =>
+      new CounterSlots(native, {
+        slots: this.#fd(`ztap_${name}_places`),
         counts: this.#fd(`ztap_${name}_counts`),
         size,
         room,
       });
-    this.#rules = placed("rule", RULE_COUNT.size, ABI.RULE_PLACES);
-    this.#subjects = placed("subject", SUBJECT_COUNT.size, ABI.SUBJECT_PLACES);
+    this.#rules = slotted("rule", RULE_COUNT.size, ABI.RULE_SLOTS);
+    this.#subjects = slotted("subject", SUBJECT_COUNT.size, ABI.SUBJECT_SLOTS);
   }
 
-  /** Before the switch: what the image names has a place. */
+  /** Before the switch: what the image names has a slot. */
   prepare(image: Image): void {
     this.#rules.assign(ruleIdentities(image));
     this.#subjects.assign(subjectIdentities(image));
   }
 
   /** By subject id: what a cgroup's storage must say. */
-  subjectPlaces(): ReadonlyMap<number, number> {
-    return new Map([...this.#subjects.held()].map(([id, { place }]) => [id, place]));
+  subjectSlots(): ReadonlyMap<number, number> {
+    return new Map([...this.#subjects.held()].map(([id, { slot }]) => [id, slot]));
   }
 
   /** Gives back what the image in force does not name. Only when no program reads an earlier one's tables any more. */
@@ -103,7 +98,7 @@ export class Counters {
   #totals(counted: Counted): readonly PacketTotal[] {
     const totals: Totals = new Map(this.#gone);
     addTotals(totals, counted);
-    // Packets that met no place: of cgroups whose storage was wiped, and in the moment of an upgrade.
+    // Packets that met no slot: of cgroups whose storage was wiped, and in the moment of an upgrade.
     const others = readCounters(this.#native, this.#fd("ztap_packets"));
     return DIRECTIONS.flatMap((direction, major) =>
       VERDICTS.map((verdict, minor) => ({
@@ -144,10 +139,10 @@ export class Counters {
   }
 }
 
-function entriesOf(places: Places): ReadonlyMap<number, Entry> {
-  const held = places.held();
-  const words = places.read([...held.values()].map(({ place }) => place));
-  return new Map([...held].map(([id, one]) => [id, { ...one, words: words.get(one.place) ?? [] }]));
+function entriesOf(slots: CounterSlots): ReadonlyMap<number, Entry> {
+  const held = slots.held();
+  const words = slots.read([...held.values()].map(({ slot }) => slot));
+  return new Map([...held].map(([id, one]) => [id, { ...one, words: words.get(one.slot) ?? [] }]));
 }
 
 function without(entries: ReadonlyMap<number, Entry>, kept: ReadonlyMap<number, bigint>): ReadonlyMap<number, Entry> {
@@ -155,7 +150,7 @@ function without(entries: ReadonlyMap<number, Entry>, kept: ReadonlyMap<number, 
 }
 
 function ruleIdentities(image: Image): ReadonlyMap<number, bigint> {
-  return mapParts(image.rules, identitiesOf);
+  return mapChunks(image.rules, identitiesOf);
 }
 
 function subjectIdentities(image: Image): ReadonlyMap<number, bigint> {
@@ -182,14 +177,14 @@ const rulePackets = ({ words }: Entry, major: number): bigint => words[RULE_COUN
 const subjectPackets = ({ words }: Entry, major: number, verdict: Verdict): bigint =>
   words[SUBJECT_COUNT.packets / WORD + major * 4 + CODES[verdict]] ?? 0n;
 
-/** A place that several share counts once. */
+/** A slot that several share counts once. */
 function addTotals(totals: Totals, { rules, subjects }: Counted): void {
   const add = (direction: Direction, verdict: Verdict, packets: bigint): void => {
     const key = `${direction}/${verdict}`;
     totals.set(key, (totals.get(key) ?? 0n) + packets);
   };
   const distinct = (entries: ReadonlyMap<number, Entry>): Iterable<Entry> =>
-    new Map([...entries.values()].map((entry) => [entry.place, entry])).values();
+    new Map([...entries.values()].map((entry) => [entry.slot, entry])).values();
   DIRECTIONS.forEach((direction, major) => {
     for (const entry of distinct(rules)) add(direction, "allowed", rulePackets(entry, major));
     for (const entry of distinct(subjects))

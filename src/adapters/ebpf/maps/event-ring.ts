@@ -4,8 +4,8 @@
  * An event may be older than the ruleset in force, so the ruleset before is remembered as well.
  */
 import { SocketAddress } from "node:net";
-import type { FlowBooks, FlowRecord, FlowSource } from "../../../interfaces/flows.js";
-import type { Verdict } from "../../../interfaces/enforcer.js";
+import type { EventStatistics, FlowRecord, FlowSource } from "../../../interfaces/flows.js";
+import type { Verdict } from "../../../model/flow.js";
 import type { Rule } from "../../../model/ruleset.js";
 import { ABI, EVENT } from "../kernel/abi.generated.js";
 import { sumArray } from "./counters.js";
@@ -23,7 +23,7 @@ const VERDICTS: ReadonlyMap<number, Verdict> = new Map([
   [ABI.AUDITED, "audited"],
 ]);
 
-export class Events implements FlowSource {
+export class EventRing implements FlowSource {
   readonly #native: Native;
   readonly #maps: LoadedObject["maps"];
   /** Of the ruleset in force, and of the one before. */
@@ -80,14 +80,14 @@ export class Events implements FlowSource {
     });
   }
 
-  books(): FlowBooks {
-    const told = sumArray(this.#native, this.#fd("ztap_told"), ABI.TOLD);
-    const of = (index: number): bigint => told[index] ?? 0n;
+  statistics(): EventStatistics {
+    const emitted = sumArray(this.#native, this.#fd("ztap_told"), ABI.EVENT_STATISTICS);
+    const of = (index: number): bigint => emitted[index] ?? 0n;
     return {
-      worth: of(ABI.TOLD_WORTH),
-      delivered: of(ABI.TOLD_DELIVERED),
-      limited: of(ABI.TOLD_LIMITED),
-      lost: of(ABI.TOLD_LOST),
+      eligible: of(ABI.EVENTS_ELIGIBLE),
+      delivered: of(ABI.EVENTS_DELIVERED),
+      limited: of(ABI.EVENTS_LIMITED),
+      lost: of(ABI.EVENTS_LOST),
     };
   }
 

@@ -5,7 +5,7 @@
  * change costs what differs; nothing is written before every program that could read it has ended.
  */
 import { ADDR_KEY, CONTROL, PORT_KEY } from "../kernel/abi.generated.js";
-import type { Table, Tables } from "../lower/image.js";
+import type { MapEntries, RulesetMaps } from "../lower/image.js";
 import { differenceOf } from "../lower/chunked-map.js";
 import { asEnforcerError, kernel, type LoadedObject, type MapContents, type Native } from "../kernel/native.js";
 
@@ -18,7 +18,7 @@ const SUFFIX = ["a", "b"] as const;
 const VALUE_SIZE = 4;
 
 interface Known {
-  readonly table: Table;
+  readonly table: MapEntries;
   /** What was read when the table was last seen; equal bytes mean an equal table. Null: written since. */
   readonly raw: MapContents | null;
 }
@@ -49,7 +49,7 @@ export class TableSets {
   }
 
   /** What the kernel holds in the set, read now. */
-  read(set: SetIndex): Tables {
+  read(set: SetIndex): RulesetMaps {
     return { addrs: this.#readTable("addrs", set), ports: this.#readTable("ports", set) };
   }
 
@@ -59,7 +59,7 @@ export class TableSets {
   }
 
   /** Makes the idle set equal to the target. @returns the set that was prepared */
-  async prepare(target: Tables): Promise<SetIndex> {
+  async prepare(target: RulesetMaps): Promise<SetIndex> {
     await this.#settled;
     const epoch = this.epoch();
     if (epoch !== this.#epoch) this.#known.clear();
@@ -111,7 +111,7 @@ export class TableSets {
     return fd;
   }
 
-  #readTable(name: Name, set: SetIndex): Table {
+  #readTable(name: Name, set: SetIndex): MapEntries {
     const map = mapName(name, set);
     const raw = kernel(`Reading ${map}`, () => this.#native.mapRead(this.#fd(map)));
     const known = this.#known.get(map);
@@ -129,7 +129,7 @@ export class TableSets {
     return table;
   }
 
-  #writeTable(name: Name, set: SetIndex, target: Table): void {
+  #writeTable(name: Name, set: SetIndex, target: MapEntries): void {
     const map = mapName(name, set);
     const fd = this.#fd(map);
     const held = this.#known.get(map)?.table ?? this.#readTable(name, set);
@@ -146,7 +146,7 @@ export class TableSets {
   }
 }
 
-function isSame(known: Table, read: Table): boolean {
+function isSame(known: MapEntries, read: MapEntries): boolean {
   if (known.size !== read.size) return false;
   for (const [key, value] of known) if (read.get(key) !== value) return false;
   return true;
@@ -156,7 +156,7 @@ function mapName(name: Name, set: SetIndex): string {
   return `ztap_${name}_${SUFFIX[set]}`;
 }
 
-function parseTable(raw: MapContents, keySize: number): Table {
+function parseTable(raw: MapContents, keySize: number): MapEntries {
   const table = new Map<string, number>();
   const digits = raw.keys.toString("hex");
   for (let at = 0; at < raw.count; at++) {

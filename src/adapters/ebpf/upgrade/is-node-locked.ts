@@ -3,7 +3,7 @@ import { readFile, stat } from "node:fs/promises";
 import { nodeFolders } from "../kernel/paths.js";
 
 /** The lock is looked for and not tried: an agent that starts at this moment must not find it taken. Null where that cannot be told. */
-export async function isNodeHeld(pinRoot: string, node: string): Promise<boolean | null> {
+export async function isNodeLocked(pinRoot: string, node: string): Promise<boolean | null> {
   const found = await stat(nodeFolders(pinRoot, node).node, { bigint: true }).catch(() => null);
   if (found === null) return false;
   const locks = await readFile("/proc/locks", "utf8").catch(() => null);

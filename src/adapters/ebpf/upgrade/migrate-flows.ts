@@ -5,40 +5,32 @@
 import { existsSync, renameSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { makeFolder } from "../../system/folder.js";
-import { GIVEN_FLOW } from "../kernel/abi.generated.js";
+import { EXPORTED_FLOW } from "../kernel/abi.generated.js";
 import { kernel, type LoadedObject, type Native } from "../kernel/native.js";
 import type { VersionFolders } from "../kernel/paths.js";
 import { withPin } from "../attach/pins.js";
-
-const GIVE_FLOWS = "ztap_give_flows";
-const TAKE_FLOW = "ztap_take_flow";
-const TAKE_ROLES = "ztap_take_roles";
-
-/** Needed by every agent, so that another version can take over from what it leaves. */
-export const GIVERS = [GIVE_FLOWS];
-/** Needed for taking over. */
-export const TAKERS = [TAKE_FLOW, TAKE_ROLES];
+import { EXPORT_FLOWS, IMPORT_ROLES, IMPORT_FLOW } from "../kernel/programs.js";
 
 /** The name of the iterator's pin. */
 const FLOWS = "flows";
 
-export function isOffered(folders: VersionFolders): boolean {
-  return existsSync(join(folders.give, FLOWS));
+export function areFlowsExported(folders: VersionFolders): boolean {
+  return existsSync(join(folders.exports, FLOWS));
 }
 
 /** Pins what reads the flows out. One that an earlier agent left may read a map that is not ours any more. */
-export function offer(native: Native, object: LoadedObject, folders: VersionFolders): void {
-  makeFolder(folders.give, 0o700);
-  const next = join(folders.give, `next-${FLOWS}`);
+export function exportFlows(native: Native, object: LoadedObject, folders: VersionFolders): void {
+  makeFolder(folders.exports, 0o700);
+  const next = join(folders.exports, `next-${FLOWS}`);
   rmSync(next, { force: true });
   const doing = "Pinning what gives the flows to another version";
-  const fd = kernel(doing, () => native.iterCreate(programOf(object, GIVE_FLOWS), mapOf(object, "ztap_flows")));
+  const fd = kernel(doing, () => native.iterCreate(programOf(object, EXPORT_FLOWS), mapOf(object, "ztap_flows")));
   try {
     kernel(doing, () => native.pin(fd, next));
   } finally {
     native.closeFd(fd);
   }
-  renameSync(next, join(folders.give, FLOWS));
+  renameSync(next, join(folders.exports, FLOWS));
 }
 
 /**
@@ -46,19 +38,19 @@ export function offer(native: Native, object: LoadedObject, folders: VersionFold
  * without our knowledge until it was met itself, and an iterator may pass over what moves.
  * @returns flows for which there was no room
  */
-export function takeFrom(native: Native, takers: LoadedObject, version: VersionFolders): number {
-  takeFlows(native, takers, version);
-  takeRoles(native, takers, version);
-  takeRoles(native, takers, version);
-  return takeFlows(native, takers, version);
+export function importFrom(native: Native, importers: LoadedObject, version: VersionFolders): number {
+  importFlows(native, importers, version);
+  importRoles(native, importers, version);
+  importRoles(native, importers, version);
+  return importFlows(native, importers, version);
 }
 
-function takeRoles(native: Native, takers: LoadedObject, { maps }: VersionFolders): void {
+function importRoles(native: Native, importers: LoadedObject, { maps }: VersionFolders): void {
   const pin = join(maps, "ztap_socks");
   if (!existsSync(pin)) return;
   withPin(native, pin, (socks) => {
     const doing = "Taking over who asked for the connections that live";
-    const link = kernel(doing, () => native.iterCreate(programOf(takers, TAKE_ROLES), socks));
+    const link = kernel(doing, () => native.iterCreate(programOf(importers, IMPORT_ROLES), socks));
     try {
       kernel(doing, () => native.iterRead(link));
     } finally {
@@ -67,14 +59,14 @@ function takeRoles(native: Native, takers: LoadedObject, { maps }: VersionFolder
   });
 }
 
-function takeFlows(native: Native, takers: LoadedObject, { give }: VersionFolders): number {
+function importFlows(native: Native, importers: LoadedObject, { exports: give }: VersionFolders): number {
   const pin = join(give, FLOWS);
   // Killed before its first agent had pinned it: then that one never enforced.
   if (!existsSync(pin)) return 0;
   let left = 0;
   withPin(native, pin, (link) => {
     left = kernel("Taking over the flows", () =>
-      native.runEach(programOf(takers, TAKE_FLOW), native.iterRead(link), GIVEN_FLOW.size),
+      native.runEach(programOf(importers, IMPORT_FLOW), native.iterRead(link), EXPORTED_FLOW.size),
     );
   });
   return left;

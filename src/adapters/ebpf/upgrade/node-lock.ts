@@ -10,7 +10,7 @@ import { ownFolder, requireOwnFolder, requirePrivileges } from "../kernel/privil
 import { adoptFlat, linksOf, listVersions } from "./versions.js";
 
 /** Makes the node's folder and takes its lock: one writer for a node's tables, whatever store it follows, and whatever its version. */
-export function claimFolder(native: Native, pinRoot: string, folders: NodeFolders): number {
+export function lockNode(native: Native, pinRoot: string, folders: NodeFolders): number {
   requirePrivileges(native);
   if (pinRoot.startsWith(BPFFS)) mountBpffs(native);
   ownFolder(dirname(pinRoot), folders.node);
@@ -29,7 +29,7 @@ export function claimFolder(native: Native, pinRoot: string, folders: NodeFolder
   try {
     requireOwnVersions(pinRoot, folders);
     adoptFlat(native, folders);
-    for (const folder of [folders.links, folders.maps, folders.give]) ownFolder(dirname(pinRoot), folder);
+    for (const folder of [folders.links, folders.maps, folders.exports]) ownFolder(dirname(pinRoot), folder);
     return lock;
   } catch (error) {
     native.closeFd(lock);
@@ -44,7 +44,7 @@ function isThere(lock: number, folder: string): boolean {
 
 function requireOwnVersions(pinRoot: string, { node }: NodeFolders): void {
   requireOwnFolder(dirname(pinRoot), node);
-  for (const { maps, links, give } of listVersions(node))
+  for (const { maps, links, exports: give } of listVersions(node))
     for (const folder of [maps, links, give]) requireOwnFolder(dirname(pinRoot), folder);
 }
 

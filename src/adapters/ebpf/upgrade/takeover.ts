@@ -9,19 +9,20 @@
 import { EnforcerError, type EnforcementItem } from "../../../interfaces/enforcer.js";
 import { ABI } from "../kernel/abi.generated.js";
 import { cgroupPaths } from "../attach/cgroups.js";
-import { takeFrom } from "./migrate-flows.js";
+import { importFrom } from "./migrate-flows.js";
 import type { Image } from "../lower/image.js";
-import { addItem, elderItem, HOOKS, versionItem } from "../items.js";
+import { addItem, previousVersionItem, versionItem } from "../items.js";
+import { HOOKS } from "../kernel/programs.js";
 import type { Links } from "../attach/links.js";
-import { closeObject, loadTakers } from "../kernel/load.js";
+import { closeObject, loadImporters } from "../kernel/load.js";
 import type { Located, Present } from "../attach/locate.js";
-import { OPEN_RECORD } from "../lower/lower.js";
+import { OPEN_RECORD } from "../lower/image.js";
 import { asEnforcerError, kernel, type Native } from "../kernel/native.js";
 import type { NodeFolders } from "../kernel/paths.js";
 import type { Link } from "../attach/pins.js";
-import { LEARNING_SEAT } from "../maps/slot-shares.js";
-import { isLearning, readStorage, writeStorage, type Storage } from "../maps/cgroup-storage.js";
-import { linksOf, listOthers, retire, takeOff, type Version } from "./versions.js";
+import { LEARNING_SLOT } from "../maps/slot-shares.js";
+import { isLearning, readStorage, writeStorage, type CgroupStorage } from "../maps/cgroup-storage.js";
+import { linksOf, listOthers, retire, takeOff, type AbiVersion } from "./versions.js";
 
 export interface TakeoverParts {
   readonly native: Native;
@@ -36,7 +37,7 @@ export interface TakeoverParts {
 export class Takeover {
   constructor(private readonly parts: TakeoverParts) {}
 
-  others(): readonly Version[] {
+  others(): readonly AbiVersion[] {
     return listOthers(this.parts.folders.node);
   }
 
@@ -47,7 +48,7 @@ export class Takeover {
       const kept = this.#onlyTheirs(image, located, links);
       for (const link of links) {
         if (link.cgroupId === 0n || kept.has(link)) continue;
-        addItem(items, elderItem(link.workload, link.pin, version.name, version.abi));
+        addItem(items, previousVersionItem(link.workload, link.pin, version.name, version.abi));
       }
       if (!version.isRetired) addItem(items, versionItem(version.name, version.abi));
     }
@@ -68,16 +69,16 @@ export class Takeover {
     const inForce = this.others().filter(({ isRetired }) => !isRetired);
     if (inForce.length === 0) return 0;
     const { native, nativeDir, folders } = this.parts;
-    const takers = loadTakers(native, nativeDir, folders.maps);
+    const importers = loadImporters(native, nativeDir, folders.maps);
     try {
       this.#attach(located);
       // From then on nothing is learned by theirs alone.
       await native.gracePeriod().catch((error: unknown) => {
         throw asEnforcerError("Waiting for running programs to end", error);
       });
-      return inForce.reduce((homeless, version) => homeless + takeFrom(native, takers, version), 0);
+      return inForce.reduce((dropped, version) => dropped + importFrom(native, importers, version), 0);
     } finally {
-      closeObject(native, takers);
+      closeObject(native, importers);
     }
   }
 
@@ -115,7 +116,7 @@ export class Takeover {
     const { cgroupId, id, level } = one;
     const [first, ...rest] = HOOKS;
     const sets = [OPEN_RECORD, OPEN_RECORD] as const;
-    const storage: Storage = { cgroup: cgroupId, subject: id, level, seat: LEARNING_SEAT, sets };
+    const storage: CgroupStorage = { cgroup: cgroupId, subject: id, level, share: LEARNING_SLOT, sets };
     // What an earlier time left there must not decide anything once a program is attached.
     if (hasStorage) writeStorage(native, storageFd, cgroupId, storage);
     if (first !== undefined) links.place(one, first, pinned);
@@ -141,7 +142,7 @@ function pinKey({ workload, pin }: Link): string {
 }
 
 /** Says of what went wrong that the others stay in force meanwhile. */
-export function saying(others: readonly Version[], error: unknown): unknown {
+export function saying(others: readonly AbiVersion[], error: unknown): unknown {
   const versions = [...new Set(others.filter(({ isRetired }) => !isRetired).map(({ abi }) => abi))];
   if (versions.length === 0 || !(error instanceof EnforcerError)) return error;
   const message = `Version ${ABI.VERSION} of the kernel tables could not take over, and version ${versions.join(" and ")} stays in force: ${error.message}`;

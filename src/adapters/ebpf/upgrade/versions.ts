@@ -14,7 +14,7 @@ import type { Native } from "../kernel/native.js";
 import { versionFolders, type NodeFolders, type VersionFolders } from "../kernel/paths.js";
 import { entriesOf, linkFolder, listLinks, removeLinks, removePins, type Link } from "../attach/pins.js";
 
-export interface Version extends VersionFolders {
+export interface AbiVersion extends VersionFolders {
   readonly abi: number;
   readonly folder: string;
   /** The folder's, or empty for what stands in the node's own. */
@@ -26,9 +26,9 @@ export interface Version extends VersionFolders {
 const FLAT_ABI = 1;
 
 /** Every version that has pins here, this build's among them. */
-export function listVersions(nodeFolder: string): readonly Version[] {
+export function listVersions(nodeFolder: string): readonly AbiVersion[] {
   const names = entriesOf(nodeFolder);
-  const versions = names.flatMap((name): readonly Version[] => {
+  const versions = names.flatMap((name): readonly AbiVersion[] => {
     const [, kind, abi] = /^(abi|retired)-(\d+)(?:-\d+)?$/.exec(name) ?? [];
     if (kind === undefined) return [];
     const folder = join(nodeFolder, name);
@@ -42,7 +42,7 @@ export function listVersions(nodeFolder: string): readonly Version[] {
 }
 
 /** Those that this build has to take over from, or to finish with. */
-export function listOthers(nodeFolder: string): readonly Version[] {
+export function listOthers(nodeFolder: string): readonly AbiVersion[] {
   return listVersions(nodeFolder).filter(({ abi, isRetired }) => isRetired || abi !== ABI.VERSION);
 }
 
@@ -64,7 +64,7 @@ export function adoptFlat(native: Native, { node }: NodeFolders): void {
 }
 
 /** In one step: from now on it is known that another version is whole, and that this one may be taken off. */
-export function retire(version: Version): Version {
+export function retire(version: AbiVersion): AbiVersion {
   const parent = dirname(version.folder);
   for (let at = 0; ; at++) {
     const name = `retired-${version.abi}-${at}`;
@@ -75,12 +75,12 @@ export function retire(version: Version): Version {
   }
 }
 
-export function linksOf(native: Native, version: Version): readonly Link[] {
+export function linksOf(native: Native, version: AbiVersion): readonly Link[] {
   return [...listLinks(native, version.links).values()].flat();
 }
 
 /** Detaches what is not kept; with the last link the whole version goes. */
-export function takeOff(native: Native, version: Version, isKept: (link: Link) => boolean): void {
+export function takeOff(native: Native, version: AbiVersion, isKept: (link: Link) => boolean): void {
   let kept = 0;
   for (const [workload, links] of listLinks(native, version.links)) {
     const rest = links.filter((link) => !isKept(link));

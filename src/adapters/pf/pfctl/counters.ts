@@ -3,10 +3,11 @@
  * of this agent had counted is kept here; an agent that starts begins with what the kernel holds.
  */
 import type { Direction, Ruleset } from "../../../model/ruleset.js";
-import type { Observation, PacketTotal, Verdict, WorkloadPackets } from "../../../interfaces/enforcer.js";
+import type { Observation, PacketTotal, WorkloadPackets } from "../../../interfaces/enforcer.js";
+import type { Verdict } from "../../../model/flow.js";
 import type { Rendered } from "../render/render.js";
 
-export class Counters {
+export class PfCounters {
   readonly #kept = new Map<string, bigint>();
 
   /** @param labels as they were when the rules that counted were replaced */

@@ -62,14 +62,14 @@ export interface PfState {
   /** As pfctl names it: tcp, udp, icmp, ipv6-icmp, a number. */
   readonly protocol: string;
   /** The machine's end as rules see it, and as `-k` knows it; they differ where an address is translated. */
-  readonly local: End;
-  readonly origin: End;
-  readonly peer: End;
+  readonly local: StateEnd;
+  readonly origin: StateEnd;
+  readonly peer: StateEnd;
   /** How far TCP is at either end, `ESTABLISHED:ESTABLISHED`; something else, or nothing, for other protocols. */
   readonly phase: string;
 }
 
-export interface End {
+export interface StateEnd {
   readonly address: string;
   readonly port: number | null;
 }
@@ -102,7 +102,7 @@ function readState(line: string): PfState | null {
   return { direction: isOut ? "out" : "in", protocol, local, origin, peer, phase };
 }
 
-function readEnd(text: string): End | null {
+function readEnd(text: string): StateEnd | null {
   const [, six, sixPort] = /^([0-9a-f:.]*:[0-9a-f:.]*)(?:%[A-Za-z0-9]+)?(?:\[(\d+)\])?$/i.exec(text) ?? [];
   const [, four, fourPort] = /^(\d+\.\d+\.\d+\.\d+)(?::(\d+))?$/.exec(text) ?? [];
   const address = four ?? six;

@@ -18,7 +18,7 @@ export const PF_CAPACITY: Capacity = {
   limit: { addresses: MAX_ENTRIES, ports: MAX_RULES },
   words: { addresses: "table entries", ports: "rules" },
   holds: () => true,
-  profile: measureProfile,
+  profile: countProfileRules,
   subject: ({ addresses }) => ({ addresses: 2 * addresses.length, ports: RULES_OF_A_SUBJECT }),
   refuse: (ruleset) => [...listRefusals(ruleset), ...refuseTables(ruleset)],
 };
@@ -44,7 +44,7 @@ function refuseTables({ subjects, profiles }: Ruleset): readonly Refusal[] {
 /** To itself, neighbour discovery and the refusal of the rest, in both directions. */
 const RULES_OF_A_SUBJECT = 16;
 
-function measureProfile({ clauses }: Profile): TableSize {
+function countProfileRules({ clauses }: Profile): TableSize {
   let [addresses, ports] = [0, 0];
   for (const clause of clauses) {
     addresses += clause.peers === "any" ? 0 : clause.peers.length;

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /* Own: a workload may always talk to itself over the machine's own addresses, as a Kubernetes pod may. */
-#ifndef ZTAP_OWN_H
-#define ZTAP_OWN_H
+#ifndef ZTAP_SELF_H
+#define ZTAP_SELF_H
 
 #include "policy.h"
 
-__inline_always bool is_loopback(const __u8 *address, __u8 family)
+static __always_inline bool is_loopback(const __u8 *address, __u8 family)
 {
 	const __u32 *words = (const __u32 *)address;
 
@@ -15,7 +15,7 @@ __inline_always bool is_loopback(const __u8 *address, __u8 family)
 	return !words[0] && !words[1] && !words[2] && words[3] == bpf_htonl(1);
 }
 
-__inline_always bool same_address(const struct packet *p)
+static __always_inline bool same_address(const struct packet *p)
 {
 	const __u64 *local = (const __u64 *)p->local, *remote = (const __u64 *)p->remote;
 
@@ -45,7 +45,7 @@ struct sock {
  * bpf_sk_ancestor_cgroup_id() for connect programs, which may not call it. UDP answers false
  * negatives nowhere: its caller lets the packet program decide whenever any socket is found.
  */
-__inline_always bool tcp_socket_is_in(struct bpf_sock *found, const struct ztap_cgroup *own)
+static __always_inline bool tcp_socket_is_in(struct bpf_sock *found, const struct ztap_cgroup *own)
 {
 	struct sock *sk = (struct sock *)bpf_skc_to_tcp_sock(found);
 	struct cgroup *cgroup, *ancestor = NULL;
@@ -64,7 +64,7 @@ __inline_always bool tcp_socket_is_in(struct bpf_sock *found, const struct ztap_
  * Whether the socket that receives what goes from local to remote belongs to the same workload.
  * Only asked when policy refuses, and only for addresses of this machine, so its cost is nobody's.
  */
-__inline_always int other_end_is_own(void *ctx, const struct packet *p, const struct ztap_cgroup *cgroup, bool connect)
+static __always_inline int receiver_is_self(void *ctx, const struct packet *p, const struct ztap_cgroup *cgroup, bool connect)
 {
 	struct bpf_sock_tuple tuple = {};
 	struct bpf_sock *sk;
@@ -102,37 +102,37 @@ __inline_always int other_end_is_own(void *ctx, const struct packet *p, const st
 
 #define LOOPBACK_IFINDEX 1
 
-__shared int packet_is_own(struct __sk_buff *skb, const struct packet *p, const struct ztap_cgroup *cgroup)
+static __noinline int packet_is_to_self(struct __sk_buff *skb, const struct packet *p, const struct ztap_cgroup *cgroup)
 {
-	return other_end_is_own(skb, p, cgroup, false);
+	return receiver_is_self(skb, p, cgroup, false);
 }
 
 /*
  * What a workload sends over the loopback device carries this mark. A process may give its datagrams any source
  * address of the machine (IP_PKTINFO), so who sent one cannot be told from its addresses; but only root can mark it.
  */
-__inline_always __u32 own_mark(const struct ztap_cgroup *cgroup)
+static __always_inline __u32 self_mark(const struct ztap_cgroup *cgroup)
 {
 	return (__u32)cgroup->cgroup ^ 0x7a746170;
 }
 
-__inline_always void mark_own(struct __sk_buff *skb, const struct ztap_cgroup *cgroup)
+static __always_inline void mark_self_traffic(struct __sk_buff *skb, const struct ztap_cgroup *cgroup)
 {
 	if (skb->ifindex == LOOPBACK_IFINDEX)
-		skb->mark = own_mark(cgroup);
+		skb->mark = self_mark(cgroup);
 }
 
-__inline_always bool is_own(struct __sk_buff *skb, const struct scope *scope, const struct packet *p, __u32 direction)
+static __always_inline bool is_self_traffic(struct __sk_buff *skb, const struct scope *scope, const struct packet *p, __u32 direction)
 {
 	/* On the wire anybody may claim such an address; the kernel's own packets come through the loopback device. */
 	if (skb->ifindex != LOOPBACK_IFINDEX || (!is_loopback(p->remote, p->family) && !same_address(p)))
 		return false;
 	/* The kernel itself answers echo requests to its own addresses. */
 	if (p->protocol == ZTAP_PROTOCOL_ICMP)
-		return p->kind == PACKET_FLOW || p->kind == PACKET_ANSWER;
+		return p->kind == PACKET_FLOW || p->kind == PACKET_REPLY;
 	if (p->protocol == IPPROTO_UDP && direction == ZTAP_INGRESS)
-		return skb->mark == own_mark(scope->cgroup);
-	return packet_is_own(skb, p, scope->cgroup);
+		return skb->mark == self_mark(scope->cgroup);
+	return packet_is_to_self(skb, p, scope->cgroup);
 }
 
 #endif

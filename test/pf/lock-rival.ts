@@ -2,7 +2,7 @@
  * A process that takes pf's lock at each line "take" of its standard input, says "taken" or why not, and gives it back at
  * "drop".
  *
- *     node lock-taker.js <folder>
+ *     node lock-rival.js <folder>
  */
 import { createInterface } from "node:readline";
 import { takeLock, type Lock } from "../../src/adapters/pf/pfctl/lock.js";

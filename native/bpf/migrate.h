@@ -3,8 +3,8 @@
  * Handover: what living conversations need when another version takes over: for TCP who asked, and for the rest
  * the flows. These programs are attached to no cgroup: the agent runs them. See docs/adr/0005-abi-versions.md.
  */
-#ifndef ZTAP_HANDOVER_H
-#define ZTAP_HANDOVER_H
+#ifndef ZTAP_MIGRATE_H
+#define ZTAP_MIGRATE_H
 
 #include "flow.h"
 
@@ -29,85 +29,85 @@ struct bpf_iter__bpf_sk_storage_map {
 
 /* Over ztap_flows, for another version; it stays pinned. */
 SEC("iter/bpf_map_elem")
-int ztap_give_flows(struct bpf_iter__bpf_map_elem *ctx)
+int ztap_export_flows(struct bpf_iter__bpf_map_elem *ctx)
 {
 	const struct ztap_flow_key *key = ctx->key;
 	const struct ztap_flow *flow = ctx->value;
-	struct ztap_given_flow given = {};
+	struct ztap_exported_flow exported = {};
 
 	if (!key || !flow)
 		return 0;
-	given.subject = key->subject;
-	given.protocol = key->protocol;
-	given.family = key->family;
-	given.be_local_port = key->be_local_port;
-	given.be_remote_port = key->be_remote_port;
-	__builtin_memcpy(given.local, key->local, 16);
-	__builtin_memcpy(given.remote, key->remote, 16);
+	exported.subject = key->subject;
+	exported.protocol = key->protocol;
+	exported.family = key->family;
+	exported.be_local_port = key->be_local_port;
+	exported.be_remote_port = key->be_remote_port;
+	__builtin_memcpy(exported.local, key->local, 16);
+	__builtin_memcpy(exported.remote, key->remote, 16);
 	for (int i = 0; i < 2; i++) {
-		given.asked[i] = flow->asked[i].remembered != 0;
-		given.answered[i] = flow->asked[i].answered;
-		given.port[i] = flow->asked[i].port;
-		given.seen[i] = (__u64)flow->asked[i].seen << ZTAP_TICK_SHIFT;
+		exported.asked[i] = flow->asked[i].remembered != 0;
+		exported.answered[i] = flow->asked[i].answered;
+		exported.port[i] = flow->asked[i].port;
+		exported.seen[i] = (__u64)flow->asked[i].seen << ZTAP_TICK_SHIFT;
 	}
-	bpf_seq_write(ctx->meta->seq, &given, sizeof(given));
+	bpf_seq_write(ctx->meta->seq, &exported, sizeof(exported));
 	return 0;
 }
 
 /* No epoch is 1, so that whoever is judged by this half is judged anew. */
-__inline_always __u64 asked_before(__u32 subject)
+static __always_inline __u64 asked_before(__u32 subject)
 {
 	return 1ULL << 32 | subject | ZTAP_ALLOWED;
 }
 
-__inline_always void take_half(struct ztap_flow_half *half, const struct ztap_given_flow *given, int asker, __u32 now)
+static __always_inline void import_half(struct ztap_flow_half *half, const struct ztap_exported_flow *exported, int initiator, __u32 now)
 {
-	__u32 seen = given->seen[asker] >> ZTAP_TICK_SHIFT;
-	struct ztap_flow_half theirs = { .remembered = 1, .seen = seen, .answered = given->answered[asker] ? 1 : 0 };
+	__u32 seen = exported->seen[initiator] >> ZTAP_TICK_SHIFT;
+	struct ztap_flow_half theirs = { .remembered = 1, .seen = seen, .answered = exported->answered[initiator] ? 1 : 0 };
 
-	if (!given->asked[asker])
+	if (!exported->asked[initiator])
 		return;
 	/* What was learned here of this half is newer, but for an answer that came before. */
-	if (is_alive(half, now, given->protocol)) {
-		if (theirs.answered && is_alive(&theirs, now, given->protocol))
+	if (is_alive(half, now, exported->protocol)) {
+		if (theirs.answered && is_alive(&theirs, now, exported->protocol))
 			half->answered = 1;
 		return;
 	}
 	half->answered = theirs.answered;
-	half->port = given->port[asker];
+	half->port = exported->port[initiator];
 	half->seen = seen;
-	half->told = 0;
-	half->remembered = asked_before(given->subject);
+	half->emitted = 0;
+	half->remembered = asked_before(exported->subject);
 }
 
 /* Adds one flow of another version to those that were learned since. Returns 0, or 1 where there was no room. */
 SEC("syscall")
-int ztap_take_flow(struct ztap_given_flow *given)
+int ztap_import_flow(struct ztap_exported_flow *exported)
 {
 	__u32 now = bpf_ktime_get_ns() >> ZTAP_TICK_SHIFT;
 	struct ztap_flow_key key = {};
 	struct ztap_flow fresh = {};
 	struct ztap_flow *flow;
 
-	key.subject = given->subject;
-	key.protocol = given->protocol;
-	key.family = given->family;
-	key.be_local_port = given->be_local_port;
-	key.be_remote_port = given->be_remote_port;
-	__builtin_memcpy(key.local, given->local, 16);
-	__builtin_memcpy(key.remote, given->remote, 16);
+	key.subject = exported->subject;
+	key.protocol = exported->protocol;
+	key.family = exported->family;
+	key.be_local_port = exported->be_local_port;
+	key.be_remote_port = exported->be_remote_port;
+	__builtin_memcpy(key.local, exported->local, 16);
+	__builtin_memcpy(key.remote, exported->remote, 16);
 	flow = bpf_map_lookup_elem(&ztap_flows, &key);
 	if (!flow) {
-		take_half(&fresh.asked[0], given, 0, now);
-		take_half(&fresh.asked[1], given, 1, now);
+		import_half(&fresh.asked[0], exported, 0, now);
+		import_half(&fresh.asked[1], exported, 1, now);
 		if (!is_alive(&fresh.asked[0], now, key.protocol) && !is_alive(&fresh.asked[1], now, key.protocol))
 			return 0;
 		/*
-		 * Whose share it was is not told, and the shares may be divided otherwise here: where the common places are
+		 * Whose share it was is not told, and the shares may be divided otherwise here: where the common slots are
 		 * taken, any other will do. There it gives way to the owner's flows once nothing else is free.
 		 */
-		if (!take_place(&key, now, 0, ZTAP_COMMON_FLOWS, 0) &&
-		    !take_place(&key, now, ZTAP_COMMON_FLOWS, ZTAP_MAX_FLOWS - ZTAP_COMMON_FLOWS, 0))
+		if (!take_flow_slot(&key, now, 0, ZTAP_COMMON_FLOWS, 0) &&
+		    !take_flow_slot(&key, now, ZTAP_COMMON_FLOWS, ZTAP_MAX_FLOWS - ZTAP_COMMON_FLOWS, 0))
 			return 1;
 		if (!bpf_map_update_elem(&ztap_flows, &key, &fresh, BPF_NOEXIST))
 			return 0;
@@ -116,24 +116,24 @@ int ztap_take_flow(struct ztap_given_flow *given)
 		if (!flow)
 			return 1;
 	}
-	take_half(&flow->asked[0], given, 0, now);
-	take_half(&flow->asked[1], given, 1, now);
+	import_half(&flow->asked[0], exported, 0, now);
+	import_half(&flow->asked[1], exported, 1, now);
 	return 0;
 }
 
 /* Over another version's ztap_socks: a socket keeps its role. */
 SEC("iter/bpf_sk_storage_map")
-int ztap_take_roles(struct bpf_iter__bpf_sk_storage_map *ctx)
+int ztap_import_roles(struct bpf_iter__bpf_sk_storage_map *ctx)
 {
-	const __u8 *given = ctx->value;
+	const __u8 *exported = ctx->value;
 	struct sock *sk = ctx->sk;
 	struct ztap_sock *sock;
 
-	if (!sk || !given || !given[ZTAP_SOCK_ROLE])
+	if (!sk || !exported || !exported[ZTAP_SOCK_ROLE])
 		return 0;
 	sock = bpf_sk_storage_get(&ztap_socks, sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
 	if (sock && !sock->role)
-		sock->role = given[ZTAP_SOCK_ROLE];
+		sock->role = exported[ZTAP_SOCK_ROLE];
 	return 0;
 }
 

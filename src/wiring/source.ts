@@ -1,0 +1,96 @@
+/** Wiring of sources: the folder, the repository or the mirror that a location means. */
+import { join } from "node:path";
+import type { GitSource } from "../adapters/git/source.js";
+import { hasErrors } from "../model/diagnostic.js";
+import type { GitReading } from "../operations/policy/report.js";
+import type { Settings } from "../settings/settings.js";
+import type { BaseSource, Source } from "../interfaces/source.js";
+import { SourceError } from "../interfaces/source.js";
+import type { Store } from "../interfaces/store.js";
+import { readBoundedManifests } from "./manifests.js";
+
+export interface SourceChoice {
+  /** A folder of this disk, or a URL of a repository. */
+  readonly location: string;
+  readonly ref?: string | undefined;
+}
+
+/** A folder of this disk is read as it lies there (with `ref`: from the repository around it); a URL or a bare repository from a mirror. */
+export async function openSource(settings: Settings, { location, ref }: SourceChoice): Promise<Source> {
+  if (await isRepository(location)) return openRepository(settings, { location, ref, path: settings.source.path });
+  const { FolderSource, RepositorySource } = await import("../adapters/git/folder.js");
+  const dir = folderIn(location, settings);
+  return ref === undefined ? new FolderSource({ dir }) : new RepositorySource({ dir, ref });
+}
+
+/** The same place at another ref, for comparing with it. */
+export async function openBase(
+  settings: Settings,
+  { location, ref }: SourceChoice & { readonly ref: string },
+): Promise<BaseSource> {
+  if (await isRepository(location)) return openRepository(settings, { location, ref, path: settings.source.path });
+  const { RepositorySource } = await import("../adapters/git/folder.js");
+  return new RepositorySource({ dir: folderIn(location, settings), ref });
+}
+
+function folderIn(location: string, { source }: Settings): string {
+  return source.path === null ? location : join(location, source.path);
+}
+
+/** True for a location that is read through a mirror: a URL or a bare repository. */
+async function isRepository(location: string): Promise<boolean> {
+  const { isBareRepository, isRemoteLocation } = await import("../adapters/git/location.js");
+  return isRemoteLocation(location) || (await isBareRepository(location));
+}
+
+export async function openRepository(
+  settings: Settings,
+  { location, ref, path, signal }: SourceChoice & { readonly path: string | null; readonly signal?: AbortSignal },
+): Promise<GitSource> {
+  const { GitSource } = await import("../adapters/git/source.js");
+  const { verify } = settings.source;
+  const isVerified = verify.sshSigners !== null || verify.openpgpKeys !== null;
+  return new GitSource({
+    location,
+    cacheDir: join(settings.stateDir, "mirrors"),
+    ...(ref === undefined ? {} : { ref }),
+    ...(path === null ? {} : { path }),
+    ...(isVerified ? { signers: verify } : {}),
+    ...(signal === undefined ? {} : { signal }),
+  });
+}
+
+/** The repository that the settings name; null where they name none. */
+export function configuredSource({ source: { url, branch, path } }: Settings) {
+  return url === null ? null : { location: url, ref: branch ?? undefined, path };
+}
+
+export function openPolledSource(settings: Settings, signal: AbortSignal): Promise<Source> | null {
+  const choice = configuredSource(settings);
+  return choice === null ? null : openRepository(settings, { ...choice, signal });
+}
+
+export async function openFolder(dir: string): Promise<Source> {
+  const { FolderSource } = await import("../adapters/git/folder.js");
+  return new FolderSource({ dir });
+}
+
+/** What Git says now: the configured source, or the one that the leader polls; or why that is not known. */
+export async function readGitObjects(settings: Settings, store: Store): Promise<GitReading> {
+  const configured = configuredSource(settings);
+  const polled = configured === null ? await store.readSourceStatus() : null;
+  const choice =
+    configured ??
+    (polled === null ? null : { location: polled.location, ref: polled.ref ?? undefined, path: polled.path });
+  if (choice === null) return { objects: null, why: "no source is polled for this store" };
+  try {
+    const { files, source, unverified } = await (await openRepository(settings, choice)).fetch();
+    if (unverified) return { objects: null, why: `commit ${unverified.commit.slice(0, 12)}: ${unverified.problem}` };
+    const { objects, diagnostics } = readBoundedManifests(files);
+    if (!hasErrors(diagnostics)) return { objects };
+    return { objects: null, why: `commit ${source.commit?.slice(0, 12) ?? "none"} does not validate` };
+  } catch (error) {
+    if (error instanceof SourceError) return { objects: null, why: error.message };
+    throw error;
+  }
+}
