@@ -1,11 +1,11 @@
 /**
- * Makes docs/cli.md, the reference of all commands and settings, from the manifest of the built CLI, the settings
- * themselves and the schema of the configuration file; and src/manifest/help.generated.ts, the help on each diagnostic
+ * Makes docs/cli.md, the reference of all commands and settings, from the manifest of the built CLI and the
+ * schema of the settings; and src/manifest/help.generated.ts, the help on each diagnostic
  * that reports carry, from the tables of docs/diagnostics.md.
  * `node docs/generate.mjs` writes them; `--check` exits 1 where what is committed is not what they are made from.
  */
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
-import { DEFAULT_TEXTS, SETTING_KEYS, variableOf } from "../dist/src/settings/settings.js";
+import { readSettings } from "../schemas/settings.mjs";
 
 const root = new URL("../", import.meta.url);
 const manifest = JSON.parse(readFileSync(new URL("oclif.manifest.json", root), "utf8"));
@@ -45,15 +45,8 @@ function section(command) {
   ];
 }
 
-const schema = JSON.parse(readFileSync(new URL("schemas/config.schema.json", root), "utf8"));
-const allFlags = commands.flatMap((command) => Object.values(command.flags));
-
-function settingRow(key) {
-  const property = key.split(".").reduce((at, name) => at.properties[name], schema);
-  const flag = allFlags.find(({ env }) => env === variableOf(key));
-  // The default has a column of its own.
-  const meaning = property.description.replace(/ Default: .*$/, "").replaceAll("|", "\\|");
-  return `| \`${key}\` | ${flag ? `\`--${flag.name}\`` : ""} | \`${variableOf(key)}\` | ${DEFAULT_TEXTS[key]} | ${meaning} |`;
+function settingRow({ key, flag, variable, defaultText, help }) {
+  return `| \`${key}\` | ${flag ? `\`--${flag}\`` : ""} | \`${variable}\` | ${defaultText} | ${help.replaceAll("|", "\\|")}. |`;
 }
 
 const text = [
@@ -61,9 +54,9 @@ const text = [
   "",
   "Generated from the commands by `node docs/generate.mjs`; do not edit.",
   "",
-  "Flag beats variable beats configuration file. The file's keys stand in",
-  "[schemas/config.schema.json](../schemas/config.schema.json). Output for people goes to stdout, logs and problems to",
-  "stderr. With `--json` each command prints one document, whose schema stands in [schemas/output](../schemas/output).",
+  "Flag beats variable beats configuration file; [operations.md](operations.md#settings) says which files are read. Output",
+  "for people goes to stdout, logs and problems to stderr. With `--json` each command prints one document, whose schema",
+  "stands in [schemas/output](../schemas/output).",
   "",
   "| exit code | means |",
   "| --- | --- |",
@@ -83,11 +76,12 @@ const text = [
   "",
   "## Settings",
   "",
-  "`source.url` in the file is `url` below `source`. A time is a number with its unit: 500ms, 10s, 5m, 1h.",
+  "Generated from [schemas/config.schema.json](../schemas/config.schema.json). `source.url` in the file is `url` below",
+  "`source`. A time is a number with its unit: 500ms, 10s, 5m, 1h. `ztap config show` prints each value and its origin.",
   "",
   "| key | flag | variable | default | |",
   "| --- | --- | --- | --- | --- |",
-  ...SETTING_KEYS.map(settingRow),
+  ...readSettings().map(settingRow),
   "",
   ...commands.flatMap(section),
 ].join("\n").replace(/\n+$/, "\n");

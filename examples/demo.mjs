@@ -19,6 +19,7 @@ const pinRoot = `/sys/fs/bpf/${id}`;
 const ztap = join(root, "bin/ztap");
 const environment = {
   ...process.env,
+  ZTAP_CONFIG: "/dev/null",
   ZTAP_STORE: `file:${join(folder, "store")}`,
   ZTAP_STATE_DIR: join(folder, "state"),
   ZTAP_PIN_ROOT: pinRoot,

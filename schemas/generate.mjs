@@ -1,7 +1,7 @@
 /**
- * Makes src/model/generated.ts (types of the input kinds) and src/manifest/schema/validators.generated.ts
- * (ajv's standalone code) from the schemas in this folder. `node schemas/generate.mjs` writes them;
- * `--check` compares, and exits 1 where a committed file is not what the schemas say.
+ * Makes src/model/generated.ts (types of the input kinds), src/manifest/schema/validators.generated.ts
+ * (ajv's standalone code) and src/settings/*.generated.ts (see settings.mjs) from the schemas in this folder.
+ * `node schemas/generate.mjs` writes them; `--check` compares, and exits 1 where a committed file is not what the schemas say.
  *
  * The `$id`s are relative, so that the schemas refer to each other wherever they are read from: this
  * folder, the npm package, a mirror.
@@ -10,10 +10,11 @@
  * loading the compiled code. It is a TypeScript file without type checks, and not JavaScript, so that
  * tsc puts it into dist like everything else.
  */
-import { readFileSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { Ajv2020 } from "ajv/dist/2020.js";
 import standalone from "ajv/dist/standalone/index.js";
 import { compile } from "json-schema-to-typescript";
+import { EXTENSIONS, readSettings, settingsModule, tableModule } from "./settings.mjs";
 
 const FILES = ["common", "config", "node", "namespace", "workload", "network-policy", "connectivity-test", "cluster", "object"];
 
@@ -49,7 +50,7 @@ function bareReferences(schema) {
     propertyNames,
     ...rest
   } = schema;
-  if (rest.maxItems !== undefined) delete rest.maxItems;
+  for (const key of ["maxItems", ...EXTENSIONS]) delete rest[key];
   return Object.fromEntries(Object.entries(rest).map(([key, value]) => [key, bareReferences(value)]));
 }
 
@@ -80,8 +81,8 @@ async function generateTypes() {
 function withoutWords(schema) {
   if (Array.isArray(schema)) return schema.map(withoutWords);
   if (schema === null || typeof schema !== "object") return schema;
-  const words = (key, value) => ["title", "description", "tsType"].includes(key) && typeof value === "string";
-  const kept = Object.entries(schema).filter(([key, value]) => !words(key, value) && key !== "examples");
+  const words = (key, value) => ["title", "description", "tsType", "$comment"].includes(key) && typeof value === "string";
+  const kept = Object.entries(schema).filter(([key, value]) => !words(key, value) && !["examples", ...EXTENSIONS].includes(key));
   return Object.fromEntries(kept.map(([key, value]) => [key, withoutWords(value)]));
 }
 
@@ -118,11 +119,13 @@ const root = new URL("../", import.meta.url);
 const outputs = {
   "src/model/generated.ts": await generateTypes(),
   "src/manifest/schema/validators.generated.ts": generateValidators(),
+  "src/settings/table.generated.ts": tableModule(readSettings()),
+  "src/settings/settings.generated.ts": settingsModule(readSettings()),
 };
 for (const [path, text] of Object.entries(outputs)) {
   const url = new URL(path, root);
   if (!process.argv.includes("--check")) writeFileSync(url, text);
-  else if (readFileSync(url, "utf8") !== text) {
+  else if (!existsSync(url) || readFileSync(url, "utf8") !== text) {
     console.error(`${path} is not what schemas/ says: run node schemas/generate.mjs`);
     process.exitCode = 1;
   }

@@ -160,6 +160,7 @@ export class ExampleCluster {
   #environment(host: Host): NodeJS.ProcessEnv {
     return {
       ...process.env,
+      ZTAP_CONFIG: "/dev/null",
       ZTAP_NODE: `node-${host}`,
       ZTAP_ADDRESS: `${addressOf(host)}:9470`,
       ZTAP_LISTEN: `${addressOf(host)}:9470`,

@@ -1,6 +1,6 @@
 /** Stores and enforcers for programs, by the same names that the command line takes. */
 import { hostname } from "node:os";
-import { resolveSettings, type SettingKey } from "../settings/settings.js";
+import { resolveSettings, type SettingKey, type SettingsLayer } from "../settings/settings.js";
 import type { Enforcer } from "../interfaces/enforcer.js";
 import type { Store } from "../interfaces/store.js";
 import type { Logger } from "../interfaces/system.js";
@@ -10,12 +10,11 @@ import { quietLogger } from "./quiet.js";
 
 /** The environment and configuration files are the command line's: what is not given here is the default. */
 function settingsOf(values: Readonly<Partial<Record<SettingKey, string>>>) {
-  return resolveSettings([{ origin: "options", values }], {
-    isRoot: true,
-    hostname: hostname(),
-    home: "/",
-    xdgStateHome: undefined,
-  });
+  const layer: SettingsLayer = Object.fromEntries(
+    Object.entries(values).map(([key, text]) => [key, { text, origin: "options" }]),
+  );
+  const machine = { isRoot: true, hostname: hostname(), home: "/", xdgStateHome: undefined, xdgConfigHome: undefined };
+  return resolveSettings([layer], machine);
 }
 
 /**

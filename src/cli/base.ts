@@ -3,7 +3,7 @@
  * document, and the exit codes. A command's `run` parses, calls one operation, and hands the result
  * to a view.
  */
-import { Command, Errors, Flags } from "@oclif/core";
+import { Command, Errors, Flags, type Interfaces } from "@oclif/core";
 import type { Diagnostic } from "../model/diagnostic.js";
 import { printable, printableJson, printablePaint } from "../model/printable.js";
 import { OperationError } from "../model/operation-error.js";
@@ -14,26 +14,32 @@ import { renderDiagnostics } from "../views/diagnostics.js";
 import { renderNotices } from "../views/source-control.js";
 import type { Style } from "../views/style.js";
 import { colourStyle, plainStyle } from "../views/style.js";
-import { GLOBAL_SETTING_FLAGS } from "../settings/flags.js";
-import { loadSettings } from "../settings/load.js";
+import { globalSettingFlags } from "../settings/flags.js";
+import { loadSettings, type CommandLine } from "../wiring/settings.js";
+import { ignoredVariables } from "./risks.js";
 import { describeParsing } from "./usage.js";
 
 export const GLOBAL_FLAGS = {
   config: Flags.string({
-    description: "configuration file",
+    description: "configuration file (default: that of the user, then /etc/ztap/config.yaml)",
     env: "ZTAP_CONFIG",
     helpGroup: "GLOBAL",
     helpValue: "FILE",
   }),
   json: Flags.boolean({ description: "print one JSON document", env: "ZTAP_JSON", helpGroup: "GLOBAL" }),
-  ...GLOBAL_SETTING_FLAGS,
+  ...globalSettingFlags(),
 };
+
+/** Values of flags or arguments by name. */
+type Values = Interfaces.OutputFlags<Interfaces.FlagInput>;
 
 /** Beside a plan; `ztap validate` shows them all. */
 const MAX_WARNINGS = 10;
 
 export abstract class BaseCommand extends Command {
   static override baseFlags = GLOBAL_FLAGS;
+  /** Flags that stand on the command line; oclif fills the others from their variables. */
+  #typed: ReadonlySet<string> = new Set();
 
   protected get style(): Style {
     if (!process.stdout.isTTY) return plainStyle;
@@ -61,9 +67,30 @@ export abstract class BaseCommand extends Command {
     await super.catch(error);
   }
 
+  protected override async parse<F extends Values, B extends Values, A extends Values>(
+    options?: Interfaces.Input<F, B, A>,
+    argv?: string[],
+  ): Promise<Interfaces.ParserOutput<F, B, A>> {
+    const parsed = await super.parse(options, argv);
+    this.#typed = new Set(parsed.raw.flatMap((token) => (token.type === "flag" ? [token.flag] : [])));
+    // `flags` is undefined where a command has none of its own.
+    for (const warning of ignoredVariables({ ...this.ctor.flags }, process.env)) this.logToStderr(`ztap: ${warning}`);
+    return parsed;
+  }
+
   /** @throws OperationError `invalid-settings` */
   protected settings(flags: Readonly<Record<string, unknown>>): Promise<Settings> {
-    return loadSettings(flags);
+    return loadSettings(this.commandLine(flags));
+  }
+
+  /** The part of the command line that sets settings. */
+  protected commandLine(flags: Readonly<Record<string, unknown>>): CommandLine {
+    const { config } = flags;
+    const typed = Object.entries(flags).flatMap(([name, value]) => {
+      const text = value === true ? "true" : value;
+      return this.#typed.has(name) && typeof text === "string" ? [[name, text] as const] : [];
+    });
+    return { config: typeof config === "string" ? config : undefined, flags: Object.fromEntries(typed) };
   }
 
   /** What is wrong with the source, on stderr, with the lines that it is about. */

@@ -35,13 +35,8 @@ const WORDS: Readonly<Record<string, string>> = {
     "completion",
     "completions",
   ),
-  ...all(
-    "settings are flags, variables and the file of --config; docs/cli.md lists them.",
-    "config",
-    "set",
-    "login",
-    "context",
-  ),
+  ...all("config show", "settings", "env"),
+  ...all("settings are flags, variables and configuration files; docs/cli.md lists them.", "set", "login", "context"),
 };
 
 /** By topic and word. */
@@ -69,6 +64,7 @@ const TOPICS: Readonly<Record<string, Readonly<Record<string, string>>>> = {
     ...all("cluster resume", "unpause", "start", "reconcile"),
     ...all("cluster approve", "confirm", "accept"),
   },
+  config: all("config show", "get", "ls", "list", "view", "describe"),
   enforcement: {
     ...all("enforcement show", "get", "ls", "list", "status", "describe"),
     ...all("enforcement remove", "delete", "del", "rm", "flush", "unload", "stop", "disable"),

@@ -8,18 +8,16 @@ import { openBase, openSource } from "../wiring/source.js";
 import { readBoundedManifests } from "../wiring/manifests.js";
 import { BaseCommand } from "./base.js";
 import { InvalidInput } from "./exit.js";
-import { REF_FLAG, SETTING_FLAGS } from "../settings/flags.js";
+import { settingFlags } from "../settings/flags.js";
 import { refusePlanFile } from "./plan-file.js";
 
 export const STATE_ARGS = {
   source: Args.string({ ignoreStdin: true, description: "folder or Git URL (default: this folder)", default: "." }),
 };
 
-export const STATE_FLAGS = {
-  "state-dir": SETTING_FLAGS["state-dir"],
-  ref: REF_FLAG,
-  "source-path": SETTING_FLAGS["source-path"],
-};
+export const REF_FLAG = Flags.string({ description: "commit, branch or tag", env: "ZTAP_REF", helpValue: "REF" });
+
+export const STATE_FLAGS = { ...settingFlags("stateDir", "source.path"), ref: REF_FLAG };
 
 /** With what a state is compared. */
 export const BASE_FLAGS = {

@@ -12,8 +12,9 @@ import { withStore } from "../wiring/store.js";
 import { BaseCommand } from "./base.js";
 import { operatorName } from "./confirm.js";
 import { InvalidInput } from "./exit.js";
-import { SETTING_FLAGS } from "../settings/flags.js";
+import { settingFlags } from "../settings/flags.js";
 import { requireWayIn } from "./lockout.js";
+import { RISK_FLAGS } from "./risks.js";
 
 /** `--message` is what git calls it. */
 export const REASON_FLAG = Flags.string({
@@ -26,14 +27,15 @@ export const REASON_FLAG = Flags.string({
 });
 
 export const WRITE_FLAGS = {
-  node: SETTING_FLAGS.node,
-  "allow-lockout": SETTING_FLAGS["allow-lockout"],
-  override: Flags.boolean({ description: "commit over what the polled source says", env: "ZTAP_OVERRIDE" }),
+  ...settingFlags("node"),
+  "allow-lockout": RISK_FLAGS["allow-lockout"],
+  override: RISK_FLAGS.override,
   reason: REASON_FLAG,
 };
 
 interface WriteFlags {
   readonly json: boolean;
+  readonly "allow-lockout": boolean;
   readonly override: boolean;
   readonly reason: string;
 }
@@ -56,7 +58,10 @@ export abstract class WriteCommand extends BaseCommand {
     };
     const [written, notices] = await withStore(settings, { create: "when-written" }, async (store: Store) => {
       const deps = { store, clock: systemClock, random: systemRandom, read: readBoundedManifests };
-      const done = await write({ ...deps, requireWayIn: (objects) => requireWayIn(settings, store, objects) }, writer);
+      const done = await write(
+        { ...deps, requireWayIn: (objects) => requireWayIn(settings, flags, store, objects) },
+        writer,
+      );
       return [done, await suspensionNotices(store)] as const;
     });
     if (written.outcome === "invalid") {

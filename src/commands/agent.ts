@@ -1,6 +1,6 @@
 import { Flags } from "@oclif/core";
 import { BaseCommand } from "../cli/base.js";
-import { SETTING_FLAGS } from "../settings/flags.js";
+import { agentSettingFlags } from "../settings/flags.js";
 import { untilSignal } from "../cli/signals.js";
 import { reconcileOnce, runAgent } from "../reconcile/agent.js";
 import { withAgentDeps } from "../wiring/agent.js";
@@ -15,7 +15,7 @@ export default class Agent extends BaseCommand {
   ];
   static override flags = {
     once: Flags.boolean({ description: "reconcile once, leave enforcement in place and exit", env: "ZTAP_ONCE" }),
-    ...SETTING_FLAGS,
+    ...agentSettingFlags(),
   };
 
   async run(): Promise<void> {

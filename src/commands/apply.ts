@@ -1,10 +1,12 @@
-import { Args, Flags } from "@oclif/core";
+import { Args } from "@oclif/core";
 import { BaseCommand } from "../cli/base.js";
 import { InvalidInput } from "../cli/exit.js";
 import { confirm, operatorName } from "../cli/confirm.js";
-import { EMPTY_FLAGS, REF_FLAG, SETTING_FLAGS } from "../settings/flags.js";
+import { settingFlags } from "../settings/flags.js";
 import { requireWayIn } from "../cli/lockout.js";
 import { isPlanFile, loadPlan } from "../cli/plan-file.js";
+import { RISK_FLAGS } from "../cli/risks.js";
+import { REF_FLAG } from "../cli/state-command.js";
 import { REASON_FLAG } from "../cli/write-command.js";
 import { applyPlan } from "../operations/change/apply.js";
 import { readDesired } from "../operations/change/desired.js";
@@ -34,14 +36,12 @@ export default class Apply extends BaseCommand {
     }),
   };
   static override flags = {
-    "state-dir": SETTING_FLAGS["state-dir"],
-    node: SETTING_FLAGS.node,
-    "allow-lockout": SETTING_FLAGS["allow-lockout"],
+    ...settingFlags("stateDir", "node", "source.path"),
+    "allow-lockout": RISK_FLAGS["allow-lockout"],
     ref: REF_FLAG,
-    "source-path": SETTING_FLAGS["source-path"],
-    "auto-approve": Flags.boolean({ description: "do not ask", env: "ZTAP_AUTO_APPROVE" }),
-    ...EMPTY_FLAGS,
-    override: Flags.boolean({ description: "commit over what the polled source says", env: "ZTAP_OVERRIDE" }),
+    "auto-approve": RISK_FLAGS["auto-approve"],
+    "allow-empty": RISK_FLAGS["allow-empty"],
+    override: RISK_FLAGS.override,
     reason: REASON_FLAG,
   };
 
@@ -50,9 +50,9 @@ export default class Apply extends BaseCommand {
     const settings = await this.settings(flags);
     const [planned, notices] = await withStore(settings, { create: false }, async (store) => {
       const made = await this.#plan(store, settings, args.source, flags.ref);
-      if (made.plan.changes.length > 0) await requireWayIn(settings, store, made.desired.objects);
+      if (made.plan.changes.length > 0) await requireWayIn(settings, flags, store, made.desired.objects);
       const notices = await suspensionNotices(store);
-      return [made, [...notices, ...deletionNotices(made, settings.maxDeletePercent)]] as const;
+      return [made, [...notices, ...deletionNotices(made, settings.source.maxDeletePercent)]] as const;
     });
     const connectivity = planConnectivity(planned);
     const text = () => renderPlan(planned.plan, connectivity, this.style);

@@ -1,17 +1,12 @@
 import { BaseCommand } from "../cli/base.js";
 import { EXIT } from "../cli/exit.js";
-import { SETTING_FLAGS } from "../settings/flags.js";
+import { settingFlags } from "../settings/flags.js";
 import { doctorDocument, renderDoctor } from "../views/doctor.js";
 import { examineMachine } from "../wiring/doctor.js";
 
 export default class Doctor extends BaseCommand {
   static override summary = "Check what ztap needs on this machine, and say how to mend what is missing.";
-  static override flags = {
-    "state-dir": SETTING_FLAGS["state-dir"],
-    "pin-root": SETTING_FLAGS["pin-root"],
-    source: SETTING_FLAGS.source,
-    branch: SETTING_FLAGS.branch,
-  };
+  static override flags = settingFlags("stateDir", "pinRoot", "source.url", "source.branch");
 
   async run(): Promise<void> {
     const { flags } = await this.parse(Doctor);

@@ -1,6 +1,6 @@
 import { Flags } from "@oclif/core";
 import { BaseCommand } from "../cli/base.js";
-import { SETTING_FLAGS } from "../settings/flags.js";
+import { settingFlags } from "../settings/flags.js";
 import { untilSignal } from "../cli/signals.js";
 import { printableJson, printableLine } from "../model/printable.js";
 import { readFlowQuery } from "../operations/query/flow-filter.js";
@@ -31,8 +31,7 @@ export default class FlowsCommand extends BaseCommand {
       description: "only in this direction, seen from the workload",
       env: "ZTAP_DIRECTION",
     }),
-    node: SETTING_FLAGS.node,
-    "state-dir": SETTING_FLAGS["state-dir"],
+    ...settingFlags("node", "stateDir"),
   };
 
   async run(): Promise<void> {

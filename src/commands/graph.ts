@@ -1,5 +1,5 @@
 import { Flags } from "@oclif/core";
-import { SETTING_FLAGS } from "../settings/flags.js";
+import { settingFlags } from "../settings/flags.js";
 import { BASE_FLAGS, STATE_ARGS, STATE_FLAGS, StateCommand } from "../cli/state-command.js";
 import type { DesiredState, ObjectSet } from "../model/state.js";
 import { graphOf } from "../operations/query/graph.js";
@@ -25,7 +25,7 @@ export default class GraphCommand extends StateCommand {
   static override args = STATE_ARGS;
   static override flags = {
     ...STATE_FLAGS,
-    node: SETTING_FLAGS.node,
+    ...settingFlags("node"),
     format: Flags.option({ options: ["dot", "mermaid", "svg"] as const })({
       description: "output format",
       env: "ZTAP_GRAPH_FORMAT",

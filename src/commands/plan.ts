@@ -1,9 +1,10 @@
 import { Args, Flags } from "@oclif/core";
 import { EXIT, InvalidInput } from "../cli/exit.js";
-import { EMPTY_FLAGS, REF_FLAG, SETTING_FLAGS } from "../settings/flags.js";
+import { settingFlags } from "../settings/flags.js";
 import { requireWayIn } from "../cli/lockout.js";
 import { savePlan } from "../cli/plan-file.js";
-import { BASE_FLAGS, StateCommand } from "../cli/state-command.js";
+import { RISK_FLAGS } from "../cli/risks.js";
+import { BASE_FLAGS, REF_FLAG, StateCommand } from "../cli/state-command.js";
 import { planAgainstBase } from "../operations/change/against.js";
 import { deletionNotices, suspensionNotices, type Notice } from "../operations/change/notices.js";
 import { OperationError } from "../model/operation-error.js";
@@ -28,13 +29,11 @@ export default class PlanCommand extends StateCommand {
     source: Args.string({ ignoreStdin: true, description: "folder or Git URL (default: this folder)", default: "." }),
   };
   static override flags = {
-    "state-dir": SETTING_FLAGS["state-dir"],
-    node: SETTING_FLAGS.node,
-    "allow-lockout": SETTING_FLAGS["allow-lockout"],
+    ...settingFlags("stateDir", "node", "source.path"),
+    "allow-lockout": RISK_FLAGS["allow-lockout"],
     ref: REF_FLAG,
     ...BASE_FLAGS,
-    ...EMPTY_FLAGS,
-    "source-path": SETTING_FLAGS["source-path"],
+    "allow-empty": RISK_FLAGS["allow-empty"],
     out: Flags.string({ description: "save the plan, for `apply FILE`", env: "ZTAP_OUT", helpValue: "FILE" }),
     format: Flags.option({ options: ["text", "json", "markdown"] as const })({
       description: "output format",
@@ -93,13 +92,13 @@ export default class PlanCommand extends StateCommand {
     if (against !== undefined) {
       const base = await this.readBaseState(location, desired, { ref: against, exact }, flags);
       const planned = planAgainstBase(desired, base);
-      return { planned, notices: deletionNotices(planned, settings.maxDeletePercent) };
+      return { planned, notices: deletionNotices(planned, settings.source.maxDeletePercent) };
     }
     return withStore(settings, { create: false }, async (store) => {
       const planned = await planDesired(store, desired);
-      if (planned.plan.changes.length > 0) await requireWayIn(settings, store, planned.desired.objects);
+      if (planned.plan.changes.length > 0) await requireWayIn(settings, flags, store, planned.desired.objects);
       const suspended = await suspensionNotices(store);
-      return { planned, notices: [...suspended, ...deletionNotices(planned, settings.maxDeletePercent)] };
+      return { planned, notices: [...suspended, ...deletionNotices(planned, settings.source.maxDeletePercent)] };
     });
   }
 }
@@ -113,6 +112,7 @@ interface Choice extends Readonly<Record<string, unknown>> {
   readonly ref: string | undefined;
   readonly against: string | undefined;
   readonly exact: boolean;
+  readonly "allow-lockout": boolean;
 }
 
 function inMarkdown(error: unknown): Parameters<typeof renderNoPlanMarkdown>[1] {

@@ -511,23 +511,23 @@ export interface ClusterObjectMetadataDocument {
 export type Duration = string;
 
 /**
- * The file that --config or ZTAP_CONFIG names. Each key has a ZTAP_* variable, and most have a flag: flag beats variable beats file.
+ * A configuration file of ztap. Flag beats variable beats file.
  */
 export interface ConfigDocument {
+  /**
+   * Folder for the mirror of the source and other local state. Default: /var/lib/ztap for root, else ztap in $XDG_STATE_HOME or ~/.local/state.
+   */
+  stateDir?: string;
   /**
    * file:PATH, a path that begins with /, ./ or ../, etcd://HOST:PORT,HOST:PORT/PREFIX, etcds://… (TLS) or memory:. Default: the state folder.
    */
   store?: string;
   /**
-   * Folder for the mirror of the source and other local state. Default: /var/lib/ztap for root, else the XDG state folder.
-   */
-  stateDir?: string;
-  /**
    * Least severity that is logged to stderr.
    */
   logLevel?: "debug" | "info" | "warn" | "error";
   /**
-   * How logs are written to stderr. auto: text on a terminal, else one JSON document a line.
+   * How logs are written to stderr; auto: text on a terminal, else one JSON document a line.
    */
   logFormat?: "auto" | "text" | "json";
   /**
@@ -539,7 +539,7 @@ export interface ConfigDocument {
    */
   address?: string;
   /**
-   * auto is eBPF on Linux and pf on macOS; none reports and enforces nothing, and is never chosen by itself.
+   * auto, ebpf, pf or none: auto is eBPF on Linux and pf on macOS; none reports and enforces nothing, and is never chosen by itself.
    */
   backend?: "auto" | "ebpf" | "pf" | "none";
   /**
@@ -551,7 +551,7 @@ export interface ConfigDocument {
   electionTimeout?: Duration;
   sessionTtl?: Duration;
   /**
-   * So many of the newest revisions stay, whatever their age.
+   * Number of the newest revisions that stay, whatever their age.
    */
   keepRevisions?: number;
   keepFor?: Duration;
@@ -560,7 +560,7 @@ export interface ConfigDocument {
    */
   pinRoot?: string;
   /**
-   * Whether a policy may cut agents off, or SSH sessions in use: see docs/operations.md.
+   * Let the agent enforce, and as the leader commit, policies that cut off agents or SSH sessions: see docs/operations.md.
    */
   allowLockout?: boolean;
   /**
@@ -572,19 +572,19 @@ export interface ConfigDocument {
      */
     ca?: string;
     /**
-     * PEM file of the client certificate.
+     * PEM file of the client certificate. Default: none.
      */
     cert?: string;
     /**
-     * PEM file of its private key.
+     * PEM file of its private key. Default: none.
      */
     key?: string;
     /**
-     * User name, where etcd asks for a password.
+     * User name, where etcd asks for a password. Default: none.
      */
     user?: string;
     /**
-     * File that holds the password and nothing else.
+     * File that holds the password and nothing else. Default: none.
      */
     passwordFile?: string;
   };
@@ -593,15 +593,15 @@ export interface ConfigDocument {
    */
   source?: {
     /**
-     * URL or local path of the repository.
+     * URL or local path of the Git repository to poll. Default: none.
      */
     url: string;
     /**
-     * Branch to follow. Default: the remote's HEAD.
+     * Branch of the source to follow. Default: the remote's HEAD.
      */
     branch?: string;
     /**
-     * Folder within the repository. Default: its root.
+     * Folder within the source. Default: its root.
      */
     path?: string;
     interval?: Duration;

@@ -18,6 +18,7 @@ import { Leader } from "./leader.js";
 import { Pruner } from "./pruner.js";
 import { Notifier, forwardEvents, runLoop } from "./loop.js";
 import { OperationError } from "../model/operation-error.js";
+import type { Settings } from "../settings/settings.js";
 import { lockoutsOf } from "../operations/change/lockout.js";
 import { FlowHub } from "./flow-hub.js";
 
@@ -50,28 +51,15 @@ export interface AgentProbes {
   readiness(): string | null;
 }
 
-export interface AgentOptions {
-  readonly node: string;
-  readonly address: string;
+/** The settings of the loops, and the identity of this process. */
+export interface AgentOptions extends Pick<
+  Settings,
+  "node" | "address" | "checkIntervalMs" | "source" | "election" | "history"
+> {
   /** Names this very process, so that a successor can tell whether it still runs. */
   readonly holder: string;
   /** This machine and its boot; null where that cannot be told. */
   readonly boot: string | null;
-  /** Ref and folder of the source, for its status. */
-  readonly ref: string | null;
-  readonly path: string | null;
-  readonly sourceIntervalMs: number;
-  readonly selfHeal: boolean;
-  readonly maxDeletePercent: number;
-  readonly checkIntervalMs: number;
-  readonly heartbeatIntervalMs: number;
-  /** How long a silent node counts as healthy. */
-  readonly electionTimeoutMs: number;
-  /** How long leadership outlives its last renewal. */
-  readonly sessionTtlMs: number;
-  /** See PruneOptions. */
-  readonly keepRevisions: number;
-  readonly keepForMs: number;
 }
 
 /** Claims the node, makes one run of each duty, and leaves. @throws where the node could not be made to match */
@@ -134,8 +122,8 @@ class Agent implements AgentProbes {
     private readonly options: AgentOptions,
   ) {
     const { store, clock, source, managementAccess } = deps;
-    const { node, holder, sessionTtlMs } = options;
-    this.#election = new Election(store, clock, { id: node, holder, ttlMs: sessionTtlMs });
+    const { node, holder, election } = options;
+    this.#election = new Election(store, clock, { id: node, holder, ttlMs: election.sessionTtlMs });
     // Sessions come and go, and are each machine's own agent's to mind: they decide over no commit.
     const withoutSessions = managementAccess && {
       ownCgroup: () => managementAccess.ownCgroup(),
@@ -151,7 +139,7 @@ class Agent implements AgentProbes {
             options,
           );
     this.#follower = new Follower(deps, node, options.boot);
-    this.#pruner = new Pruner(deps, options);
+    this.#pruner = new Pruner(deps, options.history);
     this.#lastFollowed = clock.monotonic();
   }
 
@@ -209,7 +197,8 @@ class Agent implements AgentProbes {
   /** One agent a node. A holder that died without a word (SIGKILL) is succeeded at once. */
   async claim(): Promise<void> {
     const { store, clock, isProcessAlive, logger } = this.deps;
-    const { node: id, address, holder, electionTimeoutMs } = this.options;
+    const { node: id, address, holder, election } = this.options;
+    const { electionTimeoutMs } = election;
     let { held } = await store.heartbeat({ id, address, holder }, electionTimeoutMs);
     if (held !== null && !isProcessAlive(held)) {
       logger.info("succeeding an agent that is gone", { holder: held });
@@ -255,10 +244,10 @@ class Agent implements AgentProbes {
   /** Renews the heartbeat and leadership. @throws OperationError `agent-replaced` where another agent took the node */
   async renewNodeLease(): Promise<void> {
     const { store, telemetry, logger } = this.deps;
-    const { node: id, address, holder, electionTimeoutMs } = this.options;
+    const { node: id, address, holder, election } = this.options;
     const campaign = async () => {
       if (!this.#isClaimed) await this.claim();
-      const { held } = await store.heartbeat({ id, address, holder }, electionTimeoutMs);
+      const { held } = await store.heartbeat({ id, address, holder }, election.electionTimeoutMs);
       if (held !== null) throw new OperationError("agent-replaced", `another agent took over node ${id} (${held})`);
       return this.#campaign();
     };
@@ -315,7 +304,7 @@ class Agent implements AgentProbes {
     const stop = new AbortController();
     const stopped = AbortSignal.any([signal, stop.signal]);
     const loop = { ...this.deps, signal: stopped };
-    const { sourceIntervalMs, checkIntervalMs, heartbeatIntervalMs } = this.options;
+    const { source, checkIntervalMs, election } = this.options;
     const failures: OperationError[] = [];
     const heartbeat = async () => {
       try {
@@ -327,8 +316,12 @@ class Agent implements AgentProbes {
       }
     };
     await Promise.all([
-      runLoop({ ...loop, name: "heartbeat", intervalMs: heartbeatIntervalMs, jitter: 0.1 }, new Notifier(), heartbeat),
-      runLoop({ ...loop, name: "source poll", intervalMs: sourceIntervalMs, jitter: 0.1 }, this.#leaderNotifier, () =>
+      runLoop(
+        { ...loop, name: "heartbeat", intervalMs: election.heartbeatIntervalMs, jitter: 0.1 },
+        new Notifier(),
+        heartbeat,
+      ),
+      runLoop({ ...loop, name: "source poll", intervalMs: source.intervalMs, jitter: 0.1 }, this.#leaderNotifier, () =>
         this.lead(),
       ),
       runLoop(

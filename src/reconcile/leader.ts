@@ -14,6 +14,7 @@ import { SourceError } from "../interfaces/source.js";
 import type { Fence, Store } from "../interfaces/store.js";
 import type { Clock, Logger, Random } from "../interfaces/system.js";
 import type { Telemetry } from "../interfaces/telemetry.js";
+import type { SourceSettings } from "../settings/settings.js";
 import type { Election } from "./election.js";
 import { holdReason } from "./commit-guard.js";
 
@@ -32,13 +33,7 @@ export interface LeaderDeps {
 
 export interface LeaderOptions {
   readonly node: string;
-  /** As the source was configured, for the status. */
-  readonly ref: string | null;
-  readonly path: string | null;
-  /** Whether an operator's override is returned to what Git says at the next poll. */
-  readonly selfHeal: boolean;
-  /** The largest share of the policies, or of all objects, that a commit deletes without being held. */
-  readonly maxDeletePercent: number;
+  readonly source: Pick<SourceSettings, "branch" | "path" | "selfHeal" | "maxDeletePercent">;
 }
 
 type Accepted = Pick<SourceStatus, "acceptedCommit" | "acceptedRevision">;
@@ -212,7 +207,7 @@ export class Leader {
       isRewritten: snapshot.rewritten === true,
       isSigned: snapshot.unverified !== undefined,
       approvedCommit: approval?.commit ?? null,
-      maxDeletePercent: this.options.maxDeletePercent,
+      maxDeletePercent: this.options.source.maxDeletePercent,
     });
     if (held === null) return this.#accept(desired, tip, accepted, head, fence);
     this.deps.logger.warn(held);
@@ -266,7 +261,7 @@ export class Leader {
       ...(revision === null ? {} : { acceptedRevision: revision.number }),
     });
     if (isUnchanged(desired, head)) return synced(head);
-    if (!this.options.selfHeal && head !== null && tip === accepted.acceptedCommit) {
+    if (!this.options.source.selfHeal && head !== null && tip === accepted.acceptedCommit) {
       return kept("OutOfSync", `head (revision ${head.number}) was committed over Git; source.selfHeal is off`);
     }
     const lockouts = await this.deps.lockoutsOf(desired.objects);
@@ -325,8 +320,8 @@ export class Leader {
     await store.writeSourceStatus(
       {
         location: source.location,
-        ref: this.options.ref,
-        path: this.options.path,
+        ref: this.options.source.branch,
+        path: this.options.source.path,
         observedCommit: finding.observedCommit,
         ...acceptedOf(finding),
         state: finding.state,

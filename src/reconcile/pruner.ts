@@ -1,13 +1,7 @@
 /** The leader's other duty: old revisions go, beyond both of two bounds. Rarely, and nothing waits for it. */
 import type { Store } from "../interfaces/store.js";
 import type { Clock, Logger } from "../interfaces/system.js";
-
-export interface PruneOptions {
-  /** So many of the newest revisions stay. */
-  readonly keepRevisions: number;
-  /** What is younger stays. */
-  readonly keepForMs: number;
-}
+import type { HistorySettings } from "../settings/settings.js";
 
 const PRUNE_EVERY_MS = 3_600_000;
 
@@ -16,7 +10,7 @@ export class Pruner {
 
   constructor(
     private readonly deps: { readonly store: Store; readonly clock: Clock; readonly logger: Logger },
-    private readonly options: PruneOptions,
+    private readonly history: HistorySettings,
   ) {}
 
   /** Prunes where it is time to. A failure is no reason to do anything else differently: it is tried again in an hour. */
@@ -24,9 +18,9 @@ export class Pruner {
     const { store, clock, logger } = this.deps;
     if (clock.monotonic() < this.#next) return;
     this.#next = clock.monotonic() + PRUNE_EVERY_MS;
-    const newerThan = new Date(clock.now() - this.options.keepForMs).toISOString();
+    const newerThan = new Date(clock.now() - this.history.keepForMs).toISOString();
     try {
-      const { revisions, objects } = await store.prune({ revisions: this.options.keepRevisions, newerThan });
+      const { revisions, objects } = await store.prune({ revisions: this.history.keepRevisions, newerThan });
       if (revisions + objects > 0) logger.info("pruned the history", { revisions, objects });
     } catch (error) {
       logger.warn("the history could not be pruned", { error });

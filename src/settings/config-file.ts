@@ -1,7 +1,6 @@
 /** The configuration file: YAML text → settings by their keys, and everything that is wrong with it. Pure. */
 import { findDisagreement } from "../manifest/yaml/agreement.js";
 import type { Diagnostic } from "../model/diagnostic.js";
-import type { ConfigDocument } from "../model/generated.js";
 import { explainErrors } from "../manifest/schema/errors.js";
 import { toDiagnostic, type Problem } from "../manifest/problem.js";
 import { stopProblem, strayProblem, syntaxProblem, warningProblems } from "../manifest/yaml/syntax.js";
@@ -9,10 +8,12 @@ import { textProblems } from "../manifest/yaml/characters.js";
 import { parseConfig } from "../manifest/schema/validators.js";
 import { toValue } from "../manifest/yaml/value.js";
 import { offsetOf, parseYaml, positionFinder } from "../manifest/yaml/parse.js";
+import { SETTING_KEYS } from "./definitions.js";
+import type { SettingsLayer } from "./read.js";
 
 export interface ConfigResult {
-  /** As text, `etcd.` and `source.` flattened; empty where there are errors. */
-  readonly values: Readonly<Record<string, string>>;
+  /** Empty if there are errors. */
+  readonly values: SettingsLayer;
   readonly diagnostics: readonly Diagnostic[];
 }
 
@@ -48,16 +49,19 @@ export function readConfig(file: string, text: string): ConfigResult {
   const parsed = parseConfig(value);
   const found = [...unclear, ...(parsed.ok ? [] : explainErrors(parsed.errors, "config", value).problems)];
   if (found.length > 0 || !parsed.ok) return refuse(...found.map(placed));
-  return { values: flatten(parsed.document), diagnostics: [] };
+  const entries = SETTING_KEYS.flatMap((key) => {
+    const path = key.split(".");
+    const found = valueAt(parsed.document, path);
+    if (typeof found !== "string" && typeof found !== "number" && typeof found !== "boolean") return [];
+    const { line } = position(offsetOf(document, path, "key"));
+    return [[key, { text: String(found), origin: `${file}:${line}` }] as const];
+  });
+  return { values: Object.fromEntries(entries), diagnostics: [] };
 }
 
-function flatten({ source: whole, etcd, ...settings }: ConfigDocument): Readonly<Record<string, string>> {
-  const { verify, ...source } = whole ?? {};
-  const entries = [
-    ...Object.entries(settings),
-    ...Object.entries(etcd ?? {}).map(([key, value]) => [`etcd.${key}`, value] as const),
-    ...Object.entries(source).map(([key, value]) => [`source.${key}`, value] as const),
-    ...Object.entries(verify ?? {}).map(([key, value]) => [`source.verify.${key}`, value] as const),
-  ];
-  return Object.fromEntries(entries.map(([key, value]) => [key, String(value)]));
+function valueAt(document: object, path: readonly string[]): unknown {
+  return path.reduce<unknown>(
+    (at, name) => (at !== null && typeof at === "object" ? Reflect.get(at, name) : undefined),
+    document,
+  );
 }

@@ -1,10 +1,16 @@
 /** Where agents with these settings reach what they follow: the members of etcd, and the host of the repository. */
 import type { ControlEndpoint } from "../model/management-access.js";
-import { parseHostPort, type Settings } from "./settings.js";
+import type { Settings } from "./settings.js";
+import { parseHostPort } from "./types.js";
+
+export interface ControlSettings {
+  readonly store?: Settings["store"];
+  readonly source?: Pick<Settings["source"], "url">;
+}
 
 /** @param endpointOf where git asks for a repository; null for one on this machine's disk */
 export function controlEndpoints(
-  { store, source }: Partial<Pick<Settings, "store" | "source">>,
+  { store, source }: ControlSettings,
   endpointOf: (url: string) => Omit<ControlEndpoint, "role"> | null,
 ): readonly ControlEndpoint[] {
   const members = store?.kind === "etcd" ? store.endpoints : [];
@@ -12,6 +18,7 @@ export function controlEndpoints(
     const parsed = parseHostPort(member);
     return parsed === null ? [] : [{ role: "store", ...parsed }];
   });
-  const repository = source === null || source === undefined ? null : endpointOf(source.url);
+  const url = source?.url ?? null;
+  const repository = url === null ? null : endpointOf(url);
   return repository === null ? stores : [...stores, { role: "source", ...repository }];
 }

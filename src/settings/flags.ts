@@ -1,79 +1,58 @@
-/** The flags of the settings, one for each that a command needs; the rest of their life is in settings.ts. */
-import { Flags } from "@oclif/core";
-import type { SettingKey } from "./settings.js";
-import { BACKENDS, DEFAULT_TEXTS, LOG_FORMATS, LOG_LEVELS, STORE_FORMS, variableOf } from "./settings.js";
+/** The flags of the settings, made from the table. A default stands only in the help: as a value it would beat the file. */
+import { Flags, type Interfaces } from "@oclif/core";
+import { definitionOf, SETTING_KEYS, type SettingDefinition } from "./definitions.js";
+import type { SETTINGS, SettingKey } from "./table.generated.js";
 
-/** The default is only told: a value here would heartbeat the configuration file. */
-const setting = (key: SettingKey, description: string, helpValue: string, helpGroup?: string) =>
-  Flags.string({
-    description: `${description} (default: ${DEFAULT_TEXTS[key]})`,
-    env: variableOf(key),
-    helpValue,
-    ...(helpGroup === undefined ? {} : { helpGroup }),
-  });
+type Table = typeof SETTINGS;
+type NameOf<K extends SettingKey> = Table[K] extends { readonly flag: infer F extends string } ? F : never;
+type FlaggedKey = { [K in SettingKey]: Table[K] extends { readonly flag: string } ? K : never }[SettingKey];
+type GlobalKey = { [K in SettingKey]: Table[K] extends { readonly helpGroup: string } ? K : never }[SettingKey];
+type Switch<K extends SettingKey> = K extends SettingKey ? (Table[K]["type"] extends "bool" ? K : never) : never;
+export type TextFlag = Interfaces.OptionFlag<string | undefined>;
+export type BooleanFlag = Interfaces.BooleanFlag<boolean>;
+type FlagsOf<K extends SettingKey> = Record<NameOf<Exclude<K, Switch<K>>>, TextFlag> &
+  Record<NameOf<Switch<K>>, BooleanFlag>;
+type AnyFlags = Record<string, TextFlag | BooleanFlag>;
 
-/** The same with its choices, which oclif checks and shows. */
-const choice = <const T extends string>(key: SettingKey, description: string, options: readonly T[]) =>
-  Flags.option({ options, helpGroup: "GLOBAL" })({
-    description: `${description} (default: ${DEFAULT_TEXTS[key]})`,
-    env: variableOf(key),
-  });
+/** The flags of every command. */
+export function globalSettingFlags(): FlagsOf<GlobalKey>;
+export function globalSettingFlags(): AnyFlags {
+  return toFlags((_, { helpGroup }) => helpGroup !== undefined);
+}
 
-/** Of every command. */
-export const GLOBAL_SETTING_FLAGS = {
-  store: setting("store", STORE_FORMS, "URL", "GLOBAL"),
-  "log-level": choice("logLevel", "least severity that is logged", LOG_LEVELS),
-  "log-format": choice("logFormat", "how logs are written to stderr; auto: text on a terminal, else JSON", LOG_FORMATS),
-};
+/** All other flags of settings. */
+export function agentSettingFlags(): FlagsOf<Exclude<FlaggedKey, GlobalKey>>;
+export function agentSettingFlags(): AnyFlags {
+  return toFlags((_, { helpGroup }) => helpGroup === undefined);
+}
 
-export const SETTING_FLAGS = {
-  "allow-lockout": Flags.boolean({
-    description: "allow a policy to cut agents off, or SSH sessions in use",
-    env: variableOf("allowLockout"),
-  }),
-  "state-dir": setting("stateDir", "folder for local state", "DIR"),
-  node: setting("node", "name of this node", "NAME"),
-  address: setting("address", "host:port under which others know this node", "HOST:PORT"),
-  backend: setting("backend", BACKENDS.join(", "), "NAME"),
-  listen: setting("listen", "host:port of /metrics, /healthz and /readyz, or off", "HOST:PORT"),
-  "check-interval": setting("checkInterval", "how often the kernel is compared with the ruleset", "TIME"),
-  "heartbeat-interval": setting("heartbeatInterval", "how often the heartbeat is renewed", "TIME"),
-  "election-timeout": setting("electionTimeout", "how long a silent node counts as healthy", "TIME"),
-  "session-ttl": setting("sessionTtl", "how long leadership outlives its last renewal", "TIME"),
-  "pin-root": setting("pinRoot", "folder on a BPF file system", "DIR"),
-  source: setting("source.url", "Git repository to poll", "URL"),
-  branch: setting("source.branch", "branch of the source", "NAME"),
-  "source-path": setting("source.path", "folder within the source", "DIR"),
-  "source-interval": setting("source.interval", "time between polls", "TIME"),
-};
+/** The flags of some settings, for a command that needs no others. */
+export function settingFlags<K extends FlaggedKey>(...keys: readonly K[]): FlagsOf<K>;
+export function settingFlags(...keys: readonly SettingKey[]): AnyFlags {
+  return toFlags((key) => keys.includes(key));
+}
 
-export const REF_FLAG = Flags.string({ description: "commit, branch or tag", env: "ZTAP_REF", helpValue: "REF" });
+function toFlags(isMeant: (key: SettingKey, definition: SettingDefinition) => boolean): AnyFlags {
+  return Object.fromEntries(
+    SETTING_KEYS.flatMap((key) => {
+      const definition = definitionOf(key);
+      const { flag } = definition;
+      return flag !== undefined && isMeant(key, definition) ? [[flag, toFlag(definition)] as const] : [];
+    }),
+  );
+}
 
-export const SETTING_OF_FLAG: Readonly<Record<string, SettingKey>> = {
-  store: "store",
-  "log-level": "logLevel",
-  "log-format": "logFormat",
-  "state-dir": "stateDir",
-  node: "node",
-  address: "address",
-  backend: "backend",
-  listen: "listen",
-  "check-interval": "checkInterval",
-  "heartbeat-interval": "heartbeatInterval",
-  "election-timeout": "electionTimeout",
-  "session-ttl": "sessionTtl",
-  "pin-root": "pinRoot",
-  "allow-lockout": "allowLockout",
-  source: "source.url",
-  branch: "source.branch",
-  "source-path": "source.path",
-  "source-interval": "source.interval",
-};
-
-/** Of commands that would delete all there is. */
-export const EMPTY_FLAGS = {
-  "allow-empty": Flags.boolean({
-    description: "take a source without any object at its word",
-    env: "ZTAP_ALLOW_EMPTY",
-  }),
-};
+function toFlag(definition: SettingDefinition): TextFlag | BooleanFlag {
+  const { type, choices, variable, helpValue, helpGroup, defaultText } = definition;
+  const help = definition.help.replace(/^[A-Z](?=[a-z])/, (first) => first.toLowerCase());
+  const common = { env: variable, ...(helpGroup === undefined ? {} : { helpGroup }) };
+  if (type === "bool") {
+    const flag: BooleanFlag = Flags.boolean({ ...common, description: help });
+    return flag;
+  }
+  const description = `${help} (default: ${defaultText})`;
+  // oclif shows the choices, and checks them.
+  if (choices !== undefined && helpValue === undefined)
+    return Flags.option({ options: choices })({ ...common, description });
+  return Flags.string({ ...common, description, ...(helpValue === undefined ? {} : { helpValue }) });
+}

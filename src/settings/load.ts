@@ -1,67 +1,132 @@
-/** Gathers the layers of the settings from the flags, the environment and the configuration file. */
-import { readFile } from "node:fs/promises";
-import { homedir, hostname } from "node:os";
+/** Gathers the layers of the settings: the flags, the environment, and the configuration files, named or found. */
+import { lstat, readFile } from "node:fs/promises";
 import { hasErrors } from "../model/diagnostic.js";
-import { withReason } from "../model/system-error.js";
 import { OperationError } from "../model/operation-error.js";
-import type { Settings, SettingsLayer } from "./settings.js";
-import { SETTING_KEYS, resolveSettings, variableOf } from "./settings.js";
-import { SETTING_OF_FLAG } from "./flags.js";
+import { withReason } from "../model/system-error.js";
+import { SYSTEM_CONFIG_FILE, userConfigFile, type Machine } from "./defaults.js";
+import { definitionOf, SETTING_KEYS } from "./definitions.js";
+import type { SettingsLayer } from "./read.js";
+import type { SettingRow } from "./settings.js";
+import type { SettingKey } from "./table.generated.js";
 
-export async function loadSettings(flags: Readonly<Record<string, unknown>>): Promise<Settings> {
-  const environment = environmentLayer(process.env);
-  const layers: SettingsLayer[] = [flagLayer(flags, environment), environment];
-  const file = flags["config"];
-  if (typeof file === "string") layers.push(await fileLayer(file));
-  return resolveSettings(layers, {
-    isRoot: process.geteuid?.() === 0,
-    hostname: hostname(),
-    home: homeFolder(),
-    xdgStateHome: process.env["XDG_STATE_HOME"],
-  });
+/** The command line, the environment and the machine of this process. */
+export interface Invocation {
+  /** Flags that stand on the command line, by name; `true` for a flag without a value. */
+  readonly flags: Readonly<Record<string, string>>;
+  /** The file that --config or ZTAP_CONFIG names. */
+  readonly config: string | undefined;
+  readonly environment: Readonly<Record<string, string | undefined>>;
+  readonly machine: Machine;
+  /** Why another user than root can change a file; null where none can. */
+  readonly writableByOthers: (path: string) => string | null;
+  /** The machine's file; another one in tests. */
+  readonly systemFile?: string;
 }
 
-/** oclif fills a flag that was not given from its variable; an error should name the variable then. */
-function flagLayer(flags: Readonly<Record<string, unknown>>, environment: SettingsLayer): SettingsLayer {
-  const values = Object.entries(SETTING_OF_FLAG).flatMap(([flag, key]) => {
-    const given = flags[flag];
-    const value = given === true ? "true" : given;
-    return typeof value === "string" && value !== environment.values[key] ? [[key, value] as const] : [];
-  });
-  return { origin: "flag", values: Object.fromEntries(values) };
+export interface ConfigFile {
+  readonly path: string;
+  /** False for a file that does not exist. */
+  readonly found: boolean;
 }
 
-function environmentLayer(environment: NodeJS.ProcessEnv): SettingsLayer {
-  const values = SETTING_KEYS.flatMap((key) => {
-    const value = environment[variableOf(key)];
-    return value === undefined ? [] : [[key, value] as const];
-  });
-  return { origin: "environment", values: Object.fromEntries(values) };
+/** Every setting with its value and origin, for `ztap config show`. */
+export interface SettingsReport {
+  readonly settings: readonly SettingRow[];
+  readonly files: readonly ConfigFile[];
 }
 
-/** A user id without an entry in the password file, and without HOME, has no home. */
-function homeFolder(): string {
-  try {
-    return homedir();
-  } catch {
-    return "/";
+export interface Layers {
+  /** Strongest first. */
+  readonly layers: readonly SettingsLayer[];
+  /** The configuration files, strongest first. */
+  readonly files: readonly ConfigFile[];
+}
+
+/** @throws OperationError `invalid-settings` */
+export async function loadLayers(invocation: Invocation): Promise<Layers> {
+  const above = [flagLayer(invocation.flags), environmentLayer(invocation.environment)];
+  if (invocation.config !== undefined) {
+    const layer = await readNamed(invocation.config);
+    return { layers: [...above, layer], files: [{ path: invocation.config, found: true }] };
   }
+  const paths = [userConfigFile(invocation.machine), invocation.systemFile ?? SYSTEM_CONFIG_FILE].filter(
+    (path) => path !== null,
+  );
+  const read = await Promise.all(paths.map((path) => readFound(path, invocation)));
+  return {
+    layers: [...above, ...read.filter((layer) => layer !== null)],
+    files: paths.map((path, index) => ({ path, found: read[index] !== null })),
+  };
 }
 
-async function fileLayer(file: string): Promise<SettingsLayer> {
-  const text = await readFile(file, "utf8").catch((cause: unknown) => {
-    const message = withReason(`the configuration file ${file} cannot be read`, cause);
+function flagLayer(flags: Invocation["flags"]): SettingsLayer {
+  return layerOf((key) => {
+    const { flag } = definitionOf(key);
+    const value = flag === undefined ? undefined : flags[flag];
+    return flag === undefined || value === undefined ? null : { text: value, origin: `flag --${flag}` };
+  });
+}
+
+function environmentLayer(environment: Invocation["environment"]): SettingsLayer {
+  return layerOf((key) => {
+    const { variable } = definitionOf(key);
+    const text = environment[variable];
+    return text === undefined ? null : { text, origin: `environment ${variable}` };
+  });
+}
+
+function layerOf(valueOf: (key: SettingKey) => SettingsLayer[SettingKey] | null): SettingsLayer {
+  return Object.fromEntries(
+    SETTING_KEYS.flatMap((key) => {
+      const value = valueOf(key);
+      return value === null ? [] : [[key, value] as const];
+    }),
+  );
+}
+
+/** A named file is the operator's choice: its owner is not checked. */
+async function readNamed(path: string): Promise<SettingsLayer> {
+  if (path === "")
+    throw new OperationError("invalid-settings", '--config: found "", wanted a file; /dev/null for none');
+  return parse(path, await readText(path));
+}
+
+/** Null where there is no file. A symbolic link to a missing file is an error: somebody meant a file to be there. */
+async function readFound(path: string, { machine, writableByOthers }: Invocation): Promise<SettingsLayer | null> {
+  if (!(await isThere(path))) return null;
+  const why = machine.isRoot ? writableByOthers(path) : null;
+  if (why !== null)
+    throw new OperationError(
+      "invalid-settings",
+      `root does not read the configuration file ${path}: ${why}; let only root write to it, or name a file with --config`,
+    );
+  return parse(path, await readText(path));
+}
+
+async function isThere(path: string): Promise<boolean> {
+  return lstat(path).then(
+    () => true,
+    (error: unknown) =>
+      !(error instanceof Error && "code" in error && ["ENOENT", "ENOTDIR"].includes(String(error.code))),
+  );
+}
+
+function readText(path: string): Promise<string> {
+  return readFile(path, "utf8").catch((cause: unknown) => {
+    const message = withReason(`the configuration file ${path} cannot be read`, cause);
     throw new OperationError("invalid-settings", message, { cause });
   });
+}
+
+async function parse(path: string, text: string): Promise<SettingsLayer> {
+  if (text === "") return {};
   // Only a command with a configuration file pays for the YAML parser here.
   const { readConfig } = await import("./config-file.js");
-  const { values, diagnostics } = readConfig(file, text);
-  if (hasErrors(diagnostics)) {
-    const problems = diagnostics.map(
-      ({ line, column, code, message, fix }) =>
-        `${file}:${line}:${column} ${code} ${message}${fix === undefined ? "" : `; ${fix}`}`,
-    );
-    throw new OperationError("invalid-settings", problems.join("\n"));
-  }
-  return { origin: file, values };
+  const { values, diagnostics } = readConfig(path, text);
+  if (!hasErrors(diagnostics)) return values;
+  const problems = diagnostics.map(
+    ({ line, column, code, message, fix }) =>
+      `${path}:${line}:${column} ${code} ${message}${fix === undefined ? "" : `; ${fix}`}`,
+  );
+  throw new OperationError("invalid-settings", problems.join("\n"));
 }

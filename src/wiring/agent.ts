@@ -33,7 +33,7 @@ export async function withAgentDeps(
   const { LastGoodFile, lastGoodPath } = await import("../adapters/disk/last-good.js");
   const cache = createManifestCache();
   const enforcer = await openEnforcer(settings, logger);
-  if (settings.source !== null) makeFolder(settings.stateDir, 0o700);
+  if (settings.source.url !== null) makeFolder(settings.stateDir, 0o700);
   await withStore(settings, { create: true }, async (store) =>
     use(
       {
@@ -54,23 +54,7 @@ export async function withAgentDeps(
         },
         serve: (probes) => (settings.listen === null ? null : serveHttp(settings.listen, registry, probes)),
       },
-      {
-        node: settings.node,
-        address: settings.address,
-        holder: describeSelf(),
-        boot: bootId(),
-        ref: settings.source?.branch ?? null,
-        path: settings.source?.path ?? null,
-        sourceIntervalMs: settings.source?.intervalMs ?? 60_000,
-        selfHeal: settings.source?.selfHeal ?? true,
-        maxDeletePercent: settings.maxDeletePercent,
-        checkIntervalMs: settings.checkIntervalMs,
-        heartbeatIntervalMs: settings.heartbeatIntervalMs,
-        electionTimeoutMs: settings.electionTimeoutMs,
-        sessionTtlMs: settings.sessionTtlMs,
-        keepRevisions: settings.keepRevisions,
-        keepForMs: settings.keepForMs,
-      },
+      { ...settings, holder: describeSelf(), boot: bootId() },
     ),
   );
 }

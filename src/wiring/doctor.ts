@@ -3,7 +3,7 @@ import { messageInWords } from "../model/system-error.js";
 import type { Settings } from "../settings/settings.js";
 import { withStore } from "./store.js";
 import type { Check } from "../model/doctor.js";
-import { openRepository } from "./source.js";
+import { configuredSource, openRepository } from "./source.js";
 
 /** What `ztap doctor` looks at: the machine for enforcement, git, the store and the source. */
 export async function examineMachine(settings: Settings): Promise<readonly Check[]> {
@@ -16,13 +16,13 @@ export async function examineMachine(settings: Settings): Promise<readonly Check
     const head = await withStore(settings, { create: false }, (opened) => opened.readHead());
     return head === null ? "empty" : `revision ${head}`;
   });
-  if (settings.source === null) return [...kernel, git, store];
-  const { url, branch, path } = settings.source;
+  const choice = configuredSource(settings);
+  if (choice === null) return [...kernel, git, store];
   const source = await examine(
     "source",
     "check the URL, the branch and the credentials of the user that runs the agent",
     async () => {
-      const tip = await (await openRepository(settings, { location: url, ref: branch ?? undefined, path })).readTip();
+      const tip = await (await openRepository(settings, choice)).readTip();
       return `tip is ${tip.slice(0, 12)}`;
     },
   );

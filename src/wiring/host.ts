@@ -2,7 +2,7 @@
 import { systemClock, systemRandom } from "../adapters/system/clock.js";
 import { ProcManagementAccess } from "../adapters/system/management-access.js";
 import { remoteEndpoint } from "../adapters/git/endpoint.js";
-import { controlEndpoints } from "../settings/control-endpoints.js";
+import { controlEndpoints, type ControlSettings } from "../settings/control-endpoints.js";
 import type { Settings } from "../settings/settings.js";
 import type { ManagementAccessReader } from "../interfaces/management-access.js";
 
@@ -15,7 +15,7 @@ export { systemClock, systemRandom };
 export function openManagementAccess({
   allowLockout,
   ...where
-}: Pick<Settings, "allowLockout"> & Partial<Pick<Settings, "store" | "source">>): ManagementAccessReader | null {
+}: Pick<Settings, "allowLockout"> & ControlSettings): ManagementAccessReader | null {
   return allowLockout || process.platform !== "linux"
     ? null
     : new ProcManagementAccess(controlEndpoints(where, remoteEndpoint));

@@ -17,7 +17,7 @@ export interface SourceChoice {
 
 /** A folder of this disk is read as it lies there (with `ref`: from the repository around it); a URL or a bare repository from a mirror. */
 export async function openSource(settings: Settings, { location, ref }: SourceChoice): Promise<Source> {
-  if (await isRepository(location)) return openRepository(settings, { location, ref, path: settings.sourcePath });
+  if (await isRepository(location)) return openRepository(settings, { location, ref, path: settings.source.path });
   const { FolderSource, RepositorySource } = await import("../adapters/git/folder.js");
   const dir = folderIn(location, settings);
   return ref === undefined ? new FolderSource({ dir }) : new RepositorySource({ dir, ref });
@@ -28,13 +28,13 @@ export async function openBase(
   settings: Settings,
   { location, ref }: SourceChoice & { readonly ref: string },
 ): Promise<BaseSource> {
-  if (await isRepository(location)) return openRepository(settings, { location, ref, path: settings.sourcePath });
+  if (await isRepository(location)) return openRepository(settings, { location, ref, path: settings.source.path });
   const { RepositorySource } = await import("../adapters/git/folder.js");
   return new RepositorySource({ dir: folderIn(location, settings), ref });
 }
 
-function folderIn(location: string, { sourcePath }: Settings): string {
-  return sourcePath === null ? location : join(location, sourcePath);
+function folderIn(location: string, { source }: Settings): string {
+  return source.path === null ? location : join(location, source.path);
 }
 
 /** True for a location that is read through a mirror: a URL or a bare repository. */
@@ -48,20 +48,26 @@ export async function openRepository(
   { location, ref, path, signal }: SourceChoice & { readonly path: string | null; readonly signal?: AbortSignal },
 ): Promise<GitSource> {
   const { GitSource } = await import("../adapters/git/source.js");
+  const { verify } = settings.source;
+  const isVerified = verify.sshSigners !== null || verify.openpgpKeys !== null;
   return new GitSource({
     location,
     cacheDir: join(settings.stateDir, "mirrors"),
     ...(ref === undefined ? {} : { ref }),
     ...(path === null ? {} : { path }),
-    ...(settings.verify === null ? {} : { signers: settings.verify }),
+    ...(isVerified ? { signers: verify } : {}),
     ...(signal === undefined ? {} : { signal }),
   });
 }
 
+/** The repository that the settings name; null where they name none. */
+export function configuredSource({ source: { url, branch, path } }: Settings) {
+  return url === null ? null : { location: url, ref: branch ?? undefined, path };
+}
+
 export function openPolledSource(settings: Settings, signal: AbortSignal): Promise<Source> | null {
-  if (settings.source === null) return null;
-  const { url, branch, path } = settings.source;
-  return openRepository(settings, { location: url, ref: branch ?? undefined, path, signal });
+  const choice = configuredSource(settings);
+  return choice === null ? null : openRepository(settings, { ...choice, signal });
 }
 
 export async function openFolder(dir: string): Promise<Source> {
@@ -71,13 +77,11 @@ export async function openFolder(dir: string): Promise<Source> {
 
 /** What Git says now: the configured source, or the one that the leader polls; or why that is not known. */
 export async function readGitObjects(settings: Settings, store: Store): Promise<GitReading> {
-  const polled = settings.source === null ? await store.readSourceStatus() : null;
+  const configured = configuredSource(settings);
+  const polled = configured === null ? await store.readSourceStatus() : null;
   const choice =
-    settings.source === null
-      ? polled === null
-        ? null
-        : { location: polled.location, ref: polled.ref ?? undefined, path: polled.path }
-      : { location: settings.source.url, ref: settings.source.branch ?? undefined, path: settings.source.path };
+    configured ??
+    (polled === null ? null : { location: polled.location, ref: polled.ref ?? undefined, path: polled.path });
   if (choice === null) return { objects: null, why: "no source is polled for this store" };
   try {
     const { files, source, unverified } = await (await openRepository(settings, choice)).fetch();

@@ -33,7 +33,7 @@ export async function openStoreAdapter(settings: Settings, access: "read" | "cha
 }
 
 async function openClusterStore(
-  { etcd, electionTimeoutMs }: Settings,
+  { etcd, election }: Settings,
   { tls, endpoints, prefix }: Extract<Settings["store"], { kind: "etcd" }>,
 ): Promise<Store> {
   const { openEtcdStore } = await import("../adapters/etcd/store.js");
@@ -50,7 +50,7 @@ async function openClusterStore(
           ? null
           : { username: etcd.user, password: (password ?? "").toString().replace(/\r?\n$/, "") },
       // Below the heartbeat's lease, so that a member that is silent does not cost it.
-      timeoutMs: Math.max(1000, electionTimeoutMs / 2),
+      timeoutMs: Math.max(1000, election.electionTimeoutMs / 2),
     },
     systemClock,
     systemRandom.fraction(),

@@ -105,9 +105,9 @@ async function agentOfNode(t: Test, store: Store, leader: Store): Promise<void> 
     agentOptions({
       node: "web-1",
       address: "10.0.0.1:9470",
-      checkIntervalMs: 60_000,
-      heartbeatIntervalMs: 20,
-      sessionTtlMs: 5000,
+      checkInterval: "60s",
+      heartbeatInterval: "20ms",
+      sessionTtl: "5s",
     }),
     stop.signal,
   );

@@ -156,6 +156,7 @@ export class Ztap {
       TERM: "xterm",
       ZTAP_STORE: `file:${this.store}`,
       ZTAP_STATE_DIR: this.path("state"),
+      ZTAP_CONFIG: "/dev/null",
       GIT_CONFIG_GLOBAL: "/dev/null",
     };
   }

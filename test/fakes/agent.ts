@@ -3,6 +3,7 @@ import { NoneEnforcer } from "../../src/adapters/none/enforcer.js";
 import { systemClock } from "../../src/adapters/system/clock.js";
 import { readManifests } from "../../src/manifest/read.js";
 import type { AgentDeps, AgentOptions } from "../../src/reconcile/agent.js";
+import { resolveSettings, type SettingKey } from "../../src/settings/settings.js";
 import type { Store } from "../../src/interfaces/store.js";
 import { recordTelemetry, seededRandom, silentLogger } from "./ambient.js";
 
@@ -25,24 +26,14 @@ export function agentDeps(store: Store, changes: Partial<AgentDeps> = {}): Agent
   };
 }
 
-/** The settings' defaults. */
-export function agentOptions(changes: Partial<AgentOptions> = {}): AgentOptions {
-  return {
-    node: "n1",
-    address: "n1:1",
-    holder: "h1",
-    boot: null,
-    ref: null,
-    path: null,
-    sourceIntervalMs: 60_000,
-    selfHeal: true,
-    maxDeletePercent: 50,
-    checkIntervalMs: 10_000,
-    heartbeatIntervalMs: 1000,
-    electionTimeoutMs: 5000,
-    sessionTtlMs: 60_000,
-    keepRevisions: 1000,
-    keepForMs: 480 * 3_600_000,
-    ...changes,
-  };
+const MACHINE = { isRoot: true, hostname: "n1", home: "/", xdgStateHome: undefined, xdgConfigHome: undefined };
+
+/** The settings' defaults, but for what is given. */
+export function agentOptions(
+  values: Readonly<Partial<Record<SettingKey, string>>> = {},
+  { holder = "h1" } = {},
+): AgentOptions {
+  const given = Object.entries({ address: "n1:1", ...values });
+  const layer = Object.fromEntries(given.map(([key, text]) => [key, { text, origin: "test" }]));
+  return { ...resolveSettings([layer], MACHINE), holder, boot: null };
 }

@@ -77,6 +77,13 @@ else {
         },
       });
     }
+    const allowed = ztap.write("allowed.yaml", "allowLockout: true\n");
+    const agents = await start(["plan", "state", "--config", allowed], "", { ZTAP_ALLOW_LOCKOUT: "true" }).ended;
+    t.match(
+      agents,
+      { code: 1, stderr: /ZTAP_ALLOW_LOCKOUT is ignored[^]*would lock out/ },
+      "the setting is the agent's",
+    );
     t.match(await run("plan", "state", "--allow-lockout"), { code: 0, stdout: /2 to create/ });
     t.match(await run("plan", "state", "--node", "other-machine"), { code: 0 }, "it is another machine's affair");
   });

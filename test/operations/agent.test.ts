@@ -45,7 +45,7 @@ function refusing(real: Store, refuse: (call: string) => StoreError | null): Sto
   });
 }
 
-const OPTIONS = agentOptions({ checkIntervalMs: 60_000, heartbeatIntervalMs: 10, sessionTtlMs: 200 });
+const OPTIONS = agentOptions({ checkInterval: "60s", heartbeatInterval: "10ms", sessionTtl: "200ms" });
 
 t.test("an agent that cannot reach the store any more stops saying that it leads", async (t) => {
   let isAway = false;

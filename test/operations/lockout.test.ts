@@ -49,16 +49,12 @@ t.test("whoever plans anywhere minds the servers that agents tell of", async (t)
 });
 
 t.test("where agents reach their store and source", (t) => {
-  const source = (url: string) =>
-    controlEndpoints({ source: { url, branch: null, path: null, intervalMs: 1, selfHeal: true } }, remoteEndpoint);
+  const source = (url: string) => controlEndpoints({ source: { url } }, remoteEndpoint);
   const endpoints = ["10.0.0.1:2379", "[2001:db8::1]:2399"];
-  t.same(
-    controlEndpoints({ store: { kind: "etcd", tls: false, endpoints, prefix: "ztap/" }, source: null }, remoteEndpoint),
-    [
-      { role: "store", host: "10.0.0.1", port: 2379 },
-      { role: "store", host: "2001:db8::1", port: 2399 },
-    ],
-  );
+  t.same(controlEndpoints({ store: { kind: "etcd", tls: false, endpoints, prefix: "ztap/" } }, remoteEndpoint), [
+    { role: "store", host: "10.0.0.1", port: 2379 },
+    { role: "store", host: "2001:db8::1", port: 2399 },
+  ]);
   t.same(source("https://user:secret@git.example.com/p.git"), [{ role: "source", host: "git.example.com", port: 443 }]);
   t.same(source("ssh://git@[2001:db8::2]:2222/p.git"), [{ role: "source", host: "2001:db8::2", port: 2222 }]);
   t.same(source("git@git.example.com:p.git"), [{ role: "source", host: "git.example.com", port: 22 }]);

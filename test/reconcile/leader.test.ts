@@ -70,7 +70,10 @@ async function setUp(selfHeal = true, clock = new ManualClock()) {
     logger: silentLogger,
     telemetry,
   };
-  const leader = new Leader(deps, { node: "n1", ref: "main", path: null, selfHeal, maxDeletePercent: 50 });
+  const leader = new Leader(deps, {
+    node: "n1",
+    source: { branch: "main", path: null, selfHeal, maxDeletePercent: 50 },
+  });
   await election.campaign();
   return { store, source, election, leader, lockouts, calls, clock };
 }

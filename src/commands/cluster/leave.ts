@@ -1,5 +1,6 @@
-import { Args, Flags } from "@oclif/core";
+import { Args } from "@oclif/core";
 import { BaseCommand } from "../../cli/base.js";
+import { RISK_FLAGS } from "../../cli/risks.js";
 import { leaveCluster } from "../../operations/cluster/membership.js";
 import { clusterLeaveDocument, renderLeft } from "../../views/cluster.js";
 import { withStore } from "../../wiring/store.js";
@@ -11,9 +12,7 @@ export default class ClusterLeave extends BaseCommand {
   static override args = {
     id: Args.string({ ignoreStdin: true, description: "name of the node", required: true }),
   };
-  static override flags = {
-    force: Flags.boolean({ description: "also while its agent runs", env: "ZTAP_FORCE" }),
-  };
+  static override flags = { force: RISK_FLAGS.force };
 
   async run(): Promise<void> {
     const { args, flags } = await this.parse(ClusterLeave);

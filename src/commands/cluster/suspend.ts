@@ -2,7 +2,7 @@ import { Flags } from "@oclif/core";
 import { BaseCommand } from "../../cli/base.js";
 import { operatorName } from "../../cli/confirm.js";
 import { suspendSource } from "../../operations/cluster/source-control.js";
-import { parseDuration } from "../../settings/settings.js";
+import { parseDuration } from "../../settings/types.js";
 import { renderSuspended, suspensionDocument } from "../../views/source-control.js";
 import { systemClock } from "../../wiring/host.js";
 import { withStore } from "../../wiring/store.js";

@@ -1,20 +1,20 @@
 import { Flags } from "@oclif/core";
 import { BaseCommand } from "../../cli/base.js";
 import { confirm } from "../../cli/confirm.js";
-import { SETTING_FLAGS } from "../../settings/flags.js";
+import { RISK_FLAGS } from "../../cli/risks.js";
+import { settingFlags } from "../../settings/flags.js";
 import { removalDocument, renderRemovable, renderRemoval } from "../../views/enforcement.js";
 import { listRemovable, removeEnforcement } from "../../wiring/machine.js";
 
 export default class EnforcementRemove extends BaseCommand {
   static override summary = "Take all enforcement away from this machine. Needs root. Workloads are open afterwards.";
   static override flags = {
-    "pin-root": SETTING_FLAGS["pin-root"],
-    "state-dir": SETTING_FLAGS["state-dir"],
+    ...settingFlags("pinRoot", "stateDir"),
     node: Flags.string({
       description: "only this node's (default: every node's on this machine)",
       helpValue: "NAME",
     }),
-    "auto-approve": Flags.boolean({ description: "do not ask", env: "ZTAP_AUTO_APPROVE" }),
+    "auto-approve": RISK_FLAGS["auto-approve"],
   };
 
   async run(): Promise<void> {

@@ -1,5 +1,5 @@
 import { Flags } from "@oclif/core";
-import { SETTING_FLAGS } from "../../settings/flags.js";
+import { settingFlags } from "../../settings/flags.js";
 import { STATE_ARGS, STATE_FLAGS, StateCommand } from "../../cli/state-command.js";
 import { compileNode } from "../../operations/query/compile-node.js";
 import { renderingDocument, renderRefusals, renderRendering } from "../../views/rendering.js";
@@ -16,7 +16,7 @@ export default class EnforcementRender extends StateCommand {
   static override args = STATE_ARGS;
   static override flags = {
     ...STATE_FLAGS,
-    node: SETTING_FLAGS.node,
+    ...settingFlags("node"),
     backend: Flags.option({ options: ["ebpf", "pf"] as const })({
       description: "in the words of which backend (default: what the Node says, else ebpf)",
     }),

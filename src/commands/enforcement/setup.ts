@@ -1,6 +1,7 @@
 import { Flags } from "@oclif/core";
 import { BaseCommand } from "../../cli/base.js";
 import { confirm } from "../../cli/confirm.js";
+import { RISK_FLAGS } from "../../cli/risks.js";
 import { renderSetupPlan, renderSetupResult, setupDocument } from "../../views/setup.js";
 import { applyPfSetup, planPfSetup } from "../../wiring/machine.js";
 
@@ -11,7 +12,7 @@ export default class EnforcementSetup extends BaseCommand {
   static override flags = {
     backend: Flags.option({ options: ["pf"] as const, required: true })({ description: "what to set up" }),
     undo: Flags.boolean({ description: "take the line out again" }),
-    "auto-approve": Flags.boolean({ description: "do not ask", env: "ZTAP_AUTO_APPROVE" }),
+    "auto-approve": RISK_FLAGS["auto-approve"],
   };
 
   async run(): Promise<void> {

@@ -1,11 +1,11 @@
 import { BaseCommand } from "../../cli/base.js";
-import { SETTING_FLAGS } from "../../settings/flags.js";
+import { settingFlags } from "../../settings/flags.js";
 import { enforcementDocument, renderEnforcement } from "../../views/enforcement.js";
 import { inspectMachine } from "../../wiring/machine.js";
 
 export default class EnforcementShow extends BaseCommand {
   static override summary = "What this machine's kernel, or pf on macOS, holds of ztap's, read from there. Needs root.";
-  static override flags = { "pin-root": SETTING_FLAGS["pin-root"], "state-dir": SETTING_FLAGS["state-dir"] };
+  static override flags = settingFlags("pinRoot", "stateDir");
 
   async run(): Promise<void> {
     const { flags } = await this.parse(EnforcementShow);

@@ -1,7 +1,7 @@
 import { Args, Flags } from "@oclif/core";
 import { BaseCommand } from "../../cli/base.js";
 import { EXIT } from "../../cli/exit.js";
-import { SETTING_FLAGS } from "../../settings/flags.js";
+import { settingFlags } from "../../settings/flags.js";
 import { parsePolicyId, reportPolicy } from "../../operations/policy/report.js";
 import { policyReportDocument, renderPolicyReport } from "../../views/policies.js";
 import { isAgentHere, systemClock } from "../../wiring/host.js";
@@ -21,11 +21,7 @@ export default class PolicyShow extends BaseCommand {
     }),
   };
   static override flags = {
-    "state-dir": SETTING_FLAGS["state-dir"],
-    "pin-root": SETTING_FLAGS["pin-root"],
-    source: SETTING_FLAGS.source,
-    branch: SETTING_FLAGS.branch,
-    "source-path": SETTING_FLAGS["source-path"],
+    ...settingFlags("stateDir", "pinRoot", "source.url", "source.branch", "source.path"),
     "detailed-exitcode": Flags.boolean({ description: "exit 3 where there is drift", env: "ZTAP_DETAILED_EXITCODE" }),
   };
 

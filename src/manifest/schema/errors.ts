@@ -270,12 +270,13 @@ function notOneOf(path: Path, error: SchemaError, family: Family): Problem {
 
 function outOfRange(path: Path, error: SchemaError): Problem {
   const port = path.at(-1) === "port" || path.at(-1) === "endPort";
+  const bound = (name: "minimum" | "maximum"): string => String(error.parentSchema?.[name]);
   return {
     code: "outOfRange",
     path,
     message: `${fieldName(path)} is ${show(error.data)}${port ? ` ${kubernetesRule("must be between 1 and 65535, inclusive")}` : ""}`,
     found: show(error.data),
-    wanted: port ? "1 to 65535" : path.at(-1) === "maxDeletePercent" ? "0 to 100" : "0 to 255",
+    wanted: `${bound("minimum")} to ${bound("maximum")}`,
     ...(error.data === 0 && path.at(-1) === "port" ? { fix: "leave port out where every port is meant" } : {}),
   };
 }

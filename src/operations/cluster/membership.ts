@@ -7,7 +7,7 @@ import type { Clock } from "../../interfaces/system.js";
 import { runsAs, whyAway } from "../policy/silent-agent.js";
 import { OperationError } from "../../model/operation-error.js";
 import { readSourceNow } from "../policy/git-state.js";
-import { isHostAndPort, isNodeName } from "../../settings/settings.js";
+import { isHostAndPort, isNodeName } from "../../settings/types.js";
 
 export interface ClusterNode {
   readonly id: string;

@@ -10,11 +10,23 @@ t.test("the settings of the source, one below the other, come out by their keys"
   );
   t.same(diagnostics, []);
   t.same(values, {
-    "source.url": "/repo",
-    "source.maxDeletePercent": "20",
-    "source.verify.openpgpKeys": "/etc/ztap/keys.asc",
-    "source.verify.since": since,
+    "source.url": { text: "/repo", origin: "c.yaml:2" },
+    "source.maxDeletePercent": { text: "20", origin: "c.yaml:3" },
+    "source.verify.openpgpKeys": { text: "/etc/ztap/keys.asc", origin: "c.yaml:5" },
+    "source.verify.since": { text: since, origin: "c.yaml:6" },
   });
+});
+
+t.test("a file without a setting is no mistake", async (t) => {
+  for (const text of ["", "# nothing yet\n"]) t.same(readConfig("c.yaml", text), { values: {}, diagnostics: [] });
+});
+
+t.test("a number out of its range is told with the range of the schema", async (t) => {
+  for (const [text, wanted] of [
+    ["keepRevisions: 0\n", "1 to 999999999"],
+    ["source: { url: x, maxDeletePercent: 101 }\n", "0 to 100"],
+  ] as const)
+    t.match(readConfig("c.yaml", text).diagnostics, [{ code: "ZT2008", wanted }], text);
 });
 
 for (const [source, message] of [
