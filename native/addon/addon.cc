@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "addon.h"
+#include "parts.h"
 
 static Napi::Object init(Napi::Env env, Napi::Object exports) {
   ztap::initObject(env, exports);

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// Asks the kernel for each feature that the programs and maps rely on, so that a lack is named and not guessed from a
-// version: distributions backport.
+// Probes the kernel for each feature that the programs and maps rely on. A probe names the missing feature; a version
+// would only be a guess, since distributions backport.
 #include <unistd.h>
 
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 
-#include "addon.h"
+#include "parts.h"
 
 namespace ztap {
 
@@ -14,8 +14,8 @@ static int mapType(enum bpf_map_type type) { return libbpf_probe_bpf_map_type(ty
 static int programType(enum bpf_prog_type type) { return libbpf_probe_bpf_prog_type(type, nullptr); }
 static int helper(enum bpf_prog_type type, enum bpf_func_id id) { return libbpf_probe_bpf_helper(type, id, nullptr); }
 
-// kernelFeatures() → [{ name, since, option, present }]: `since` is the first release of Linux that has it, `option` the
-// build option that it needs.
+// kernelFeatures() → [{ name, since, option, present }]: `since` is the first release of Linux with the feature,
+// `option` the build option that it needs.
 static Napi::Value kernelFeatures(const Napi::CallbackInfo &info) {
   Napi::Env env = info.Env();
   const struct {
@@ -24,14 +24,16 @@ static Napi::Value kernelFeatures(const Napi::CallbackInfo &info) {
   } features[] = {
       {"BTF of the kernel (/sys/kernel/btf/vmlinux)", "5.4", "CONFIG_DEBUG_INFO_BTF",
        access("/sys/kernel/btf/vmlinux", R_OK) == 0},
-      {"programs for packets of a cgroup (cgroup_skb)", "4.10", "CONFIG_CGROUP_BPF", programType(BPF_PROG_TYPE_CGROUP_SKB)},
+      {"programs for packets of a cgroup (cgroup_skb)", "4.10", "CONFIG_CGROUP_BPF",
+       programType(BPF_PROG_TYPE_CGROUP_SKB)},
       {"programs for connect and sendmsg (cgroup_sock_addr)", "4.18", "CONFIG_CGROUP_BPF",
        programType(BPF_PROG_TYPE_CGROUP_SOCK_ADDR)},
       {"programs run by a system call (syscall)", "5.14", "CONFIG_BPF_SYSCALL", programType(BPF_PROG_TYPE_SYSCALL)},
       {"storage of a cgroup (BPF_MAP_TYPE_CGROUP_STORAGE)", "4.19", "CONFIG_CGROUP_BPF",
        mapType(BPF_MAP_TYPE_CGROUP_STORAGE)},
       {"storage of a socket (BPF_MAP_TYPE_SK_STORAGE)", "5.2", "CONFIG_NET", mapType(BPF_MAP_TYPE_SK_STORAGE)},
-      {"longest-prefix-match tries (BPF_MAP_TYPE_LPM_TRIE)", "4.11", "CONFIG_BPF_SYSCALL", mapType(BPF_MAP_TYPE_LPM_TRIE)},
+      {"longest-prefix-match tries (BPF_MAP_TYPE_LPM_TRIE)", "4.11", "CONFIG_BPF_SYSCALL",
+       mapType(BPF_MAP_TYPE_LPM_TRIE)},
       {"ring buffer (BPF_MAP_TYPE_RINGBUF)", "5.8", "CONFIG_BPF_SYSCALL", mapType(BPF_MAP_TYPE_RINGBUF)},
       {"cgroup of a socket (bpf_sk_ancestor_cgroup_id)", "5.7", "CONFIG_SOCK_CGROUP_DATA",
        helper(BPF_PROG_TYPE_CGROUP_SKB, BPF_FUNC_sk_ancestor_cgroup_id)},

@@ -7,7 +7,8 @@
 
 #include <bpf/bpf.h>
 
-#include "addon.h"
+#include "arguments.h"
+#include "parts.h"
 
 namespace ztap {
 
@@ -41,8 +42,8 @@ static Napi::Value linkCreate(const Napi::CallbackInfo &info) {
   return Napi::Number::New(env, link);
 }
 
-// linkInfo(fd) → { id, programId, cgroupId, hook }: cgroup id 0 is a link whose cgroup is gone or that was detached;
-// the hook is "" for a link of another kind.
+// linkInfo(fd) → { id, programId, cgroupId, hook }: cgroup id 0 means that the cgroup is gone or the link was detached;
+// the hook is "" for a link of another type.
 static Napi::Value linkInfo(const Napi::CallbackInfo &info) {
   Napi::Env env = info.Env();
   struct bpf_link_info found = {};
@@ -63,7 +64,8 @@ static Napi::Value linkInfo(const Napi::CallbackInfo &info) {
 
 // linkUpdate(linkFd, newProgramFd): replaces the program in one step.
 static void linkUpdate(const Napi::CallbackInfo &info) {
-  if (bpf_link_update(intArg(info, 0), intArg(info, 1), nullptr) != 0) throw failure(info.Env(), errno, "BPF_LINK_UPDATE");
+  if (bpf_link_update(intArg(info, 0), intArg(info, 1), nullptr) != 0)
+    throw failure(info.Env(), errno, "BPF_LINK_UPDATE");
 }
 
 // linkDetach(fd)
@@ -77,14 +79,14 @@ static void pin(const Napi::CallbackInfo &info) {
     throw failure(info.Env(), errno, "BPF_OBJ_PIN " + textArg(info, 1));
 }
 
-// openPin(path) → fd, or -1 where nothing is pinned.
+// openPin(path) → fd, or -1 if there is no pin.
 static Napi::Value openPin(const Napi::CallbackInfo &info) {
   int fd = bpf_obj_get(textArg(info, 0).c_str());
   if (fd < 0 && errno != ENOENT) throw failure(info.Env(), errno, "BPF_OBJ_GET " + textArg(info, 0));
   return Napi::Number::New(info.Env(), fd < 0 ? -1 : fd);
 }
 
-// attached(cgroupPath, hook) → program ids, ours and others', without those inherited from parents.
+// attached(cgroupPath, hook) → program ids, including those of others, without programs inherited from parents.
 static Napi::Value attached(const Napi::CallbackInfo &info) {
   Napi::Env env = info.Env();
   enum bpf_attach_type type = attachTypeOf(env, textArg(info, 1));
@@ -100,7 +102,7 @@ static Napi::Value attached(const Napi::CallbackInfo &info) {
   return list;
 }
 
-// iterCreate(programFd, mapFd) → fd of a link that runs the iterator over the map whenever it is read.
+// iterCreate(programFd, mapFd) → fd of a link that runs the iterator over the map on every read.
 static Napi::Value iterCreate(const Napi::CallbackInfo &info) {
   union bpf_iter_link_info target = {};
   target.map.map_fd = intArg(info, 1);
@@ -112,7 +114,7 @@ static Napi::Value iterCreate(const Napi::CallbackInfo &info) {
   return Napi::Number::New(info.Env(), link);
 }
 
-// iterRead(linkFd) → all that one run of the iterator writes.
+// iterRead(linkFd) → the output of one run of the iterator.
 static Napi::Value iterRead(const Napi::CallbackInfo &info) {
   Napi::Env env = info.Env();
   int run = bpf_iter_create(intArg(info, 0));

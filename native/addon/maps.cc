@@ -9,7 +9,8 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 
-#include "addon.h"
+#include "arguments.h"
+#include "parts.h"
 
 namespace ztap {
 
@@ -35,13 +36,13 @@ static Napi::Value mapInfo(const Napi::CallbackInfo &info) {
   return result;
 }
 
-// What one entry's value takes in a system call: a per-CPU map has one for each CPU, on end.
+// Returns the size of one entry's value in a system call: a per-CPU map has one value for each CPU, in sequence.
 static size_t valueRoom(const struct bpf_map_info &map) {
   if (!isPerCpu(map.type)) return map.value_size;
   return size_t(map.value_size + 7) / 8 * 8 * libbpf_num_possible_cpus();
 }
 
-// mapRead(fd) → { count, keys, values }: every entry, one after the other; of a per-CPU map the values of all CPUs.
+// mapRead(fd) → { count, keys, values }: all entries, in sequence; for a per-CPU map the values of all CPUs.
 static Napi::Value mapRead(const Napi::CallbackInfo &info) {
   Napi::Env env = info.Env();
   int fd = intArg(info, 0);
@@ -54,9 +55,10 @@ static Napi::Value mapRead(const Napi::CallbackInfo &info) {
     keys.resize(size_t(total + room) * map.key_size);
     values.resize(size_t(total + room) * valueSize);
     uint32_t count = room;
-    int error = bpf_map_lookup_batch(fd, first ? nullptr : token.data(), token.data(), keys.data() + size_t(total) * map.key_size,
+    int error = bpf_map_lookup_batch(fd, first ? nullptr : token.data(), token.data(),
+                                     keys.data() + size_t(total) * map.key_size,
                                      values.data() + size_t(total) * valueSize, &count, nullptr);
-    // A hash bucket that does not fit: the kernel asks for more room.
+    // A hash bucket that does not fit: the kernel requests a larger buffer.
     if (error != 0 && errno == ENOSPC && room < (1u << 22)) {
       room *= 2;
       continue;
@@ -73,8 +75,8 @@ static Napi::Value mapRead(const Napi::CallbackInfo &info) {
   return result;
 }
 
-// mapWrite(fd, keys, values): adds or replaces; in a per-CPU map every CPU gets the value. Entries before a failing
-// one are written.
+// mapWrite(fd, keys, values): adds or replaces; in a per-CPU map every CPU gets the value. Entries before a failing one
+// are written.
 static void mapWrite(const Napi::CallbackInfo &info) {
   Napi::Buffer<uint8_t> keys = bytesArg(info, 1), values = bytesArg(info, 2);
   struct bpf_map_info map = mapInfoOf(info.Env(), intArg(info, 0));
@@ -95,7 +97,7 @@ static void mapWrite(const Napi::CallbackInfo &info) {
     throw failure(info.Env(), errno, std::string("BPF_MAP_UPDATE_BATCH ") + map.name);
 }
 
-// mapDelete(fd, keys): entries that are not there are passed over.
+// mapDelete(fd, keys): missing entries are skipped.
 static void mapDelete(const Napi::CallbackInfo &info) {
   Napi::Buffer<uint8_t> keys = bytesArg(info, 1);
   struct bpf_map_info map = mapInfoOf(info.Env(), intArg(info, 0));
@@ -103,12 +105,13 @@ static void mapDelete(const Napi::CallbackInfo &info) {
   while (done < total) {
     uint32_t count = total - done;
     int error = bpf_map_delete_batch(intArg(info, 0), keys.Data() + size_t(done) * map.key_size, &count, nullptr);
-    if (error != 0 && errno != ENOENT) throw failure(info.Env(), errno, std::string("BPF_MAP_DELETE_BATCH ") + map.name);
+    if (error != 0 && errno != ENOENT)
+      throw failure(info.Env(), errno, std::string("BPF_MAP_DELETE_BATCH ") + map.name);
     done += count + (error != 0 ? 1 : 0);
   }
 }
 
-// mapGet(fd, key) → the value, or null. A per-CPU map gives the values of all CPUs, one after the other.
+// mapGet(fd, key) → the value, or null. For a per-CPU map the values of all CPUs, in sequence.
 static Napi::Value mapGet(const Napi::CallbackInfo &info) {
   Napi::Env env = info.Env();
   struct bpf_map_info map = mapInfoOf(env, intArg(info, 0));
@@ -120,7 +123,7 @@ static Napi::Value mapGet(const Napi::CallbackInfo &info) {
   return value;
 }
 
-// mapGetMany(fd, keys) → the values on end, each as mapGet gives it. All keys must be there.
+// mapGetMany(fd, keys) → the values in sequence, each as from mapGet. All keys must exist.
 static Napi::Value mapGetMany(const Napi::CallbackInfo &info) {
   Napi::Env env = info.Env();
   int fd = intArg(info, 0);
@@ -141,7 +144,7 @@ static void mapSet(const Napi::CallbackInfo &info) {
     throw failure(info.Env(), errno, "BPF_MAP_UPDATE_ELEM");
 }
 
-// One 64-bit word of a mapped array's memory, for the length of a scope.
+// One 64-bit word of a mapped array's memory, for the duration of a scope.
 class MappedWord {
  public:
   MappedWord(Napi::Env env, int fd, uint32_t offset) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Loads the object file: creates or adopts its maps, verifies its programs, and hands out file
-// descriptors, which are all that JavaScript keeps.
+// Loads the object file: creates or adopts its maps, has the verifier check its programs, and returns file descriptors,
+// the only handles that JavaScript keeps.
 #include <csignal>
 #include <cstdarg>
 #include <fcntl.h>
@@ -9,13 +9,14 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 
-#include "addon.h"
+#include "arguments.h"
+#include "parts.h"
 
 namespace ztap {
 
 static thread_local std::string *captured = nullptr;
 
-// libbpf tells why it failed only through its log, which otherwise goes to stderr.
+// Captures libbpf's log, the only source of failure details, which otherwise goes to stderr.
 static int capture(enum libbpf_print_level level, const char *format, va_list args) {
   if (captured == nullptr || level == LIBBPF_DEBUG) return 0;
   va_list copy;
@@ -54,7 +55,7 @@ static Napi::Object describe(Napi::Env env, struct bpf_object *object) {
   return result;
 }
 
-// Holds back this thread's signals; they come when it ends.
+// Blocks this thread's signals; they are delivered when the object is destroyed.
 class SignalsHeld {
  public:
   SignalsHeld() {
@@ -70,8 +71,8 @@ class SignalsHeld {
   sigset_t before_;
 };
 
-// loadObject(file, pinFolder | "", programNames[], excludedMaps[]): only the named programs are loaded. With a
-// pin folder, a map that is pinned there is adopted, and one that is not is created and pinned.
+// loadObject(file, pinFolder | "", programNames[], excludedMaps[]): loads only the named programs. With a pin folder, a
+// map that is pinned there is adopted, and any other map is created and pinned.
 static Napi::Value loadObject(const Napi::CallbackInfo &info) {
   Napi::Env env = info.Env();
   std::string file = textArg(info, 0), folder = textArg(info, 1);
@@ -97,7 +98,7 @@ static Napi::Value loadObject(const Napi::CallbackInfo &info) {
   }
   int error = 0;
   {
-    // A signal, also one that only a profiler wants, ends the verifier's work with EAGAIN.
+    // A signal, even a profiler's, interrupts the verifier with EAGAIN.
     SignalsHeld held;
     error = bpf_object__load(object);
   }
@@ -158,9 +159,9 @@ static Napi::Value testRun(const Napi::CallbackInfo &info) {
   return result;
 }
 
-// testRunBatch(fds[], packets, steps) → results: one run after another, in one call. `packets` are the packets on end,
-// each with its Ethernet header. A step is four u32: index into fds, length of its packet, cb[0], cb[1]; a result
-// is four u32: what the program returned, and cb[2], cb[3] and cb[4] as it left them.
+// testRunBatch(fds[], packets, steps) → results: several runs, one after another, in one call. `packets` are the
+// packets in sequence, each with its Ethernet header. A step is four u32: index into fds, length of its packet, cb[0],
+// cb[1]; a result is four u32: the program's return value, and cb[2], cb[3] and cb[4] after the run.
 static Napi::Value testRunBatch(const Napi::CallbackInfo &info) {
   Napi::Env env = info.Env();
   Napi::Array fds = info[0].As<Napi::Array>();
@@ -191,7 +192,8 @@ static Napi::Value testRunBatch(const Napi::CallbackInfo &info) {
   return results;
 }
 
-// runEach(fd, records, size) → how many runs returned something else than 0: a syscall program, once for each record.
+// runEach(fd, records, size) → the number of runs with a return value other than 0: runs a syscall program once for
+// each record.
 static Napi::Value runEach(const Napi::CallbackInfo &info) {
   Napi::Env env = info.Env();
   int fd = intArg(info, 0);

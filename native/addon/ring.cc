@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Ring: reads a BPF ring buffer on a thread of its own, which sleeps in epoll until the kernel wakes it: an idle
-// ring costs nothing. One batch is on its way to JavaScript at a time; while it is not taken, records wait in the
-// ring, and what finds that full is counted there as lost.
+// Ring: reads a BPF ring buffer on its own thread, which sleeps in epoll until the kernel wakes it, so that an idle
+// ring costs no CPU time. One batch at a time is passed to JavaScript; until it is taken, records wait in the ring, and
+// events that find the ring full are counted there as lost.
 #include <condition_variable>
 #include <memory>
 #include <mutex>
@@ -14,7 +14,8 @@
 
 #include <bpf/libbpf.h>
 
-#include "addon.h"
+#include "arguments.h"
+#include "parts.h"
 
 namespace ztap {
 
@@ -35,7 +36,7 @@ struct Ring {
   }
 };
 
-// Records are of one size, and stand in the batch on end.
+// All records have the same size; the batch holds them in sequence.
 static int keepRecord(void *context, void *data, size_t size) {
   Ring *ring = static_cast<Ring *>(context);
   const uint8_t *bytes = static_cast<const uint8_t *>(data);
@@ -43,7 +44,7 @@ static int keepRecord(void *context, void *data, size_t size) {
   return 0;
 }
 
-// The thread: what is in the ring goes to JavaScript; then it waits until that was taken, and for more.
+// The thread: passes the content of the ring to JavaScript, then waits until it was taken, and for more.
 static void follow(std::shared_ptr<Ring> ring) {
   for (;;) {
     struct epoll_event event;
@@ -100,7 +101,7 @@ static Napi::Value ringOpen(const Napi::CallbackInfo &info) {
                                                    [](Napi::Env, std::shared_ptr<Ring> *held) { delete held; });
 }
 
-// ringTaken(handle): the batch was dealt with; the next may come.
+// ringTaken(handle): the batch was processed; the next may come.
 static void ringTaken(const Napi::CallbackInfo &info) {
   auto ring = ringOf(info);
   std::lock_guard<std::mutex> lock(ring->mutex);
@@ -108,7 +109,7 @@ static void ringTaken(const Napi::CallbackInfo &info) {
   ring->taken.notify_one();
 }
 
-// ringClose(handle): no batch comes after this. Safe to repeat.
+// ringClose(handle): no batch comes after this. May be called again.
 static void ringClose(const Napi::CallbackInfo &info) {
   auto ring = ringOf(info);
   if (!ring->thread.joinable()) return;

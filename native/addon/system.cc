@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the enforcer needs of the system beside BPF: cgroup ids, the BPF file system, a grace period.
+// System functions beside BPF that the enforcer needs: cgroup ids, the BPF file system, a grace period.
 #include <fcntl.h>
 #include <linux/capability.h>
 #include <linux/magic.h>
@@ -12,12 +12,13 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 
-#include "addon.h"
+#include "arguments.h"
+#include "parts.h"
 
 namespace ztap {
 
-// cgroupId(path) → bigint, or null where there is no such folder. The id names this folder for ever: one that is
-// made again under the same path has another.
+// cgroupId(path) → bigint, or null if there is no such folder. The id belongs to this folder for ever: a folder made
+// again under the same path has another one.
 static Napi::Value cgroupId(const Napi::CallbackInfo &info) {
   Napi::Env env = info.Env();
   struct {
@@ -35,10 +36,10 @@ static Napi::Value cgroupId(const Napi::CallbackInfo &info) {
   return Napi::BigInt::New(env, id);
 }
 
-// Returns when every program that was running has ended, or says in errno why it cannot be known. There is no call for
-// that; but a program might be using the inner map that a map of maps had, so the kernel waits for a grace period of
-// RCU before an update of one returns (Linux 5.0, maybe_wait_bpf_programs). That holds with one processor as with many,
-// and under nohz_full, where membarrier() does nothing or is refused.
+// Returns when every program that was running has ended; otherwise an errno. There is no call for that; but a running
+// program might use the previous inner map of a map of maps, so the kernel waits for an RCU grace period before an
+// update of one returns (Linux 5.0, maybe_wait_bpf_programs). That holds with one processor as with many, and under
+// nohz_full, where membarrier() does nothing or is refused.
 static int waitForPrograms() {
   int inner = bpf_map_create(BPF_MAP_TYPE_ARRAY, "ztap_grace", 4, 4, 1, nullptr);
   if (inner < 0) return errno;
@@ -51,7 +52,7 @@ static int waitForPrograms() {
   return error;
 }
 
-// Waits for that on a thread of its own.
+// Waits for the grace period on a thread of its own.
 class GracePeriod : public Napi::AsyncWorker {
  public:
   explicit GracePeriod(Napi::Env env) : Napi::AsyncWorker(env), deferred(Napi::Promise::Deferred::New(env)) {}
@@ -88,8 +89,8 @@ static void mountBpffs(const Napi::CallbackInfo &info) {
     throw failure(info.Env(), errno, "mount bpf on " + textArg(info, 0));
 }
 
-// lockFolder(path) → fd that holds the lock, or -1 where somebody else does. The kernel gives the lock back with the
-// process, however it ends.
+// lockFolder(path) → fd that holds the lock, or -1 if another process has it. The kernel releases the lock when the
+// process ends, however that happens.
 static Napi::Value lockFolder(const Napi::CallbackInfo &info) {
   Napi::Env env = info.Env();
   std::string path = textArg(info, 0);

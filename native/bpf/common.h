@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
-/* What every part of the programs needs: UAPI headers, the ABI, and the few constants UAPI does not carry. */
+/* The common base of all parts: UAPI headers, the ABI, and the few constants that UAPI does not have. */
 #ifndef ZTAP_COMMON_H
 #define ZTAP_COMMON_H
 
@@ -24,13 +24,13 @@
 
 
 /*
- * An index below a power of two, masked where clang cannot drop the mask. clang knows bounds that the verifier of Linux 6.1
- * does not see, and then leaves the masking out.
+ * An index below a power of two, masked in assembly so that clang cannot drop the mask. clang knows bounds that the
+ * verifier of Linux 6.1 does not see, and then leaves the mask out.
  */
 #define bounded(index, size)                                                                                           \
 	({                                                                                                             \
 		__u64 __index = (index);                                                                               \
-		asm volatile("%0 &= %1" : "+r"(__index) : "i"((size)-1));                                               \
+		asm volatile("%0 &= %1" : "+r"(__index) : "i"((size)-1));                                              \
 		__index;                                                                                               \
 	})
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
- * Connect and sendmsg: turn what the packet program would refuse into EPERM at once. They are not
- * the authority: where they cannot know, they let the call pass and the packet program decides.
+ * Connect and sendmsg: turn calls whose packets the packet program would deny into EPERM at once. They are not the
+ * authority: in doubt they let the call pass, and the packet program decides.
  */
 #ifndef ZTAP_CONNECT_H
 #define ZTAP_CONNECT_H
@@ -10,8 +10,8 @@
 #include "flow.h"
 
 /*
- * Whether a UDP socket's packet might be an answer. Without a port of its own it cannot be one;
- * with a wildcard address only the packet program can tell, for the address is chosen later.
+ * Returns whether a UDP socket's packet might be a reply. A socket without a port cannot reply; with a wildcard address
+ * only the packet program can decide, since the address is chosen later.
  */
 static __always_inline bool may_be_reply(struct bpf_sock *sk, const struct scope *scope, struct packet *p)
 {
@@ -40,7 +40,7 @@ static __always_inline bool may_be_reply(struct bpf_sock *sk, const struct scope
 	return flow && is_alive(&flow->asked[ZTAP_INGRESS], now_ticks(scope), p->protocol);
 }
 
-/* connect() and sendto() to the unspecified address mean this host. */
+/* connect() and sendto() to the unspecified address go to this host. */
 static __always_inline void set_remote4(struct packet *p, __u32 be_address)
 {
 	p->family = AF_INET;
@@ -68,7 +68,7 @@ static __always_inline int may_call(struct bpf_sock_addr *ctx, struct packet *p)
 	struct scope scope = { .cgroup = cgroup };
 	struct ztap_control *control;
 
-	/* Not written yet: the agent attaches this program first, and writes then. */
+	/* Not written yet: the agent attaches this program first, and then writes the storage. */
 	if (!cgroup->subject)
 		return 1;
 	control = bpf_map_lookup_elem(&ztap_control, &zero);
@@ -85,7 +85,10 @@ static __always_inline int may_call(struct bpf_sock_addr *ctx, struct packet *p)
 		return 1;
 	if (p->protocol == IPPROTO_UDP && may_be_reply(ctx->sk, &scope, p))
 		return 1;
-	/* The source address is not chosen yet; whether the destination is the workload's own, the agent says. */
+	/*
+	 * The source address is not chosen yet; the agent's entries tell whether the destination is the workload's own
+	 * address.
+	 */
 	if ((is_loopback(p->remote, p->family) || lookup_peer(p, cgroup->subject, scope.epoch & 1)) &&
 	    receiver_is_self(ctx, p, cgroup, true))
 		return 1;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
- * Count: every packet once, and exactly. Each CPU has its own numbers, and still one addition may interrupt another
- * there (a softirq, or a task that preempts another), so additions are atomic: each packet pays one of them.
+ * Count: counts every packet exactly once. Each CPU has its own counters, but one addition may still interrupt another
+ * on it (a softirq, or a task that preempts another). So additions are atomic: each packet pays for one of them.
  */
 #ifndef ZTAP_COUNT_H
 #define ZTAP_COUNT_H
@@ -13,7 +13,7 @@ static __always_inline void add_one(__u64 *counter)
 	__sync_fetch_and_add(counter, 1);
 }
 
-/* By index of enum ztap_counter. */
+/* Adds one to a counter of enum ztap_counter. */
 static __always_inline void count(__u32 index)
 {
 	__u64 *counter = bpf_map_lookup_elem(&ztap_packets, &index);
@@ -22,7 +22,10 @@ static __always_inline void count(__u32 index)
 		add_one(counter);
 }
 
-/* Where a rule counts. Global, so that the verifier proves it once. Asked once an epoch for a socket or a flow. */
+/*
+ * Returns the counter slot of a rule. A global function, so that the verifier checks it once. Called once per epoch for
+ * a socket or a flow.
+ */
 __noinline int slot_of_rule(__u32 rule)
 {
 	struct ztap_counter_slot *found = bpf_map_lookup_elem(&ztap_rule_places, &rule);
@@ -30,9 +33,9 @@ __noinline int slot_of_rule(__u32 rule)
 	return found ? found->slot : 0;
 }
 
-/* A packet that a rule allowed counts for the rule, every other one for the workload. */
+/* Counts a packet that a rule allowed for the rule, and every other one for the workload. */
 static __always_inline void count_packet(const struct ztap_cgroup *cgroup, __u32 direction, __u8 verdict,
-				  const struct decision *decision)
+					 const struct decision *decision)
 {
 	struct ztap_subject_count *of_subject;
 	struct ztap_rule_count *of_rule;

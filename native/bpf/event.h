@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
- * Event: tells the agent what is worth event_flags. Functions of their own, so that nothing of it weighs on the packets
- * of which nothing is told. The books always balance: each decision that comes here is counted once as worth event_flags,
- * and once as delivered, limited or lost.
+ * Event: emits eligible decisions to the agent. These are separate functions, so that packets without an event do not
+ * pay for them. The statistics always add up: each decision that comes here is counted once as eligible, and once as
+ * delivered, limited or lost.
  */
 #ifndef ZTAP_EVENT_H
 #define ZTAP_EVENT_H
@@ -18,7 +18,10 @@ static __always_inline void note(__u32 index)
 		add_one(counter);
 }
 
-/* Takes one from the workload's allowance on this CPU. Only where it is used up is the time looked at, and coarsely. */
+/*
+ * Takes one event from the workload's budget on this CPU. The (coarse) clock is read only when the budget is used
+ * up.
+ */
 static __always_inline bool may_emit(struct ztap_subject_count *subject, __u32 direction)
 {
 	__u64 *used = &subject->used[direction & 1], *filled = &subject->filled[direction & 1];
@@ -37,9 +40,12 @@ static __always_inline bool may_emit(struct ztap_subject_count *subject, __u32 d
 	return true;
 }
 
-/* A slot in the ring for one event, with what is known of it before the packet is looked at; or NULL. */
+/*
+ * Reserves a ring buffer record for one event, and fills in the fields that need no look at the packet; NULL on
+ * failure.
+ */
 static __always_inline struct ztap_event *open_event(__u32 subject, __u32 slot, __u32 rule, __u8 verdict,
-						 __u8 direction)
+						     __u8 direction)
 {
 	struct ztap_subject_count *counts = bpf_map_lookup_elem(&ztap_subject_counts, &slot);
 	struct ztap_event *event;
@@ -79,11 +85,10 @@ static __always_inline void close_event(struct ztap_event *event, const struct p
 }
 
 /*
- * Returns 1 where the event is in the ring, else 0. Global, so that the verifier proves it once. `what`:
- * epoch << 32 | verdict << 8 | bits of TELL_*.
+ * Emits the event of a packet. Returns 1 if the event is in the ring, else 0. A global function, so that the verifier
+ * checks it once. `what`: epoch << 32 | verdict << 8 | bits of EVENT_*.
  */
-__noinline int emit_event(struct __sk_buff *skb, __u32 subject, __u32 slot, __u32 rule,
-					  __u64 what)
+__noinline int emit_event(struct __sk_buff *skb, __u32 subject, __u32 slot, __u32 rule, __u64 what)
 {
 	struct packet p = {};
 	struct ztap_flow_key key;
@@ -106,7 +111,7 @@ __noinline int emit_event(struct __sk_buff *skb, __u32 subject, __u32 slot, __u3
 	return 1;
 }
 
-/* Whether the SYN of the packet's connection was told under this epoch. */
+/* Returns whether an event was emitted for the SYN of the packet's connection under this epoch. */
 static __noinline int handshake_was_emitted(const struct packet *p, __u32 subject, __u32 epoch, bool forget)
 {
 	struct ztap_flow_key key;
@@ -121,7 +126,7 @@ static __noinline int handshake_was_emitted(const struct packet *p, __u32 subjec
 	return was;
 }
 
-/* A connect() or sendto() that is refused. */
+/* Emits the event of a connect() or sendto() that is refused. */
 __noinline int emit_call_event(const struct packet *p, __u32 subject, __u32 slot)
 {
 	struct ztap_event *event;

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
- * Flow: who asked, for protocols that do not say so themselves (UDP, ICMP echo, SCTP, ...).
+ * Flow: records the initiator for protocols whose packets do not show it (UDP, ICMP echo, SCTP, ...).
  *
- * An allowed packet opens its half of the flow; a packet of the other direction with the mirrored
- * tuple passes as an answer while that half lives and policy would still allow what was asked.
+ * An allowed packet opens its half of the flow. A packet of the other direction with the mirrored tuple passes as a
+ * reply as long as that half is alive and policy would still allow the initiating packet.
  */
 #ifndef ZTAP_FLOW_H
 #define ZTAP_FLOW_H
@@ -12,8 +12,8 @@
 #include "self.h"
 
 /*
- * What tick it is. Asking the kernel for the time is a call, reading its jiffies is an instruction: so the tick is asked
- * for once a jiffy, by whichever packet comes first.
+ * Returns the current tick. Reading the clock is a call, reading the jiffies is an instruction: so the first packet of
+ * each jiffy reads the clock, and the others use its tick.
  */
 static __always_inline __u32 now_ticks(const struct scope *scope)
 {
@@ -41,7 +41,7 @@ static __always_inline bool is_alive(const struct ztap_flow_half *half, __u32 no
 
 	if (half->answered)
 		limit = protocol == IPPROTO_SCTP ? ZTAP_FLOW_SCTP_TICKS : ZTAP_FLOW_ANSWERED_TICKS;
-	/* Another CPU may be a tick ahead: what it saw is not long ago, but just now. */
+	/* Another CPU may be a tick ahead: a time in the future counts as now. */
 	return half->remembered && (__s32)(now - half->seen) <= (__s32)limit;
 }
 
@@ -51,9 +51,9 @@ static __always_inline void touch(struct ztap_flow_half *half, __u32 now)
 		half->seen = now;
 }
 
-/* The verdict on an answer to what the other direction asked, or ZTAP_NONE where it asked nothing. */
+/* Returns the verdict on a reply to the other direction's half, or ZTAP_NONE if that half is not open. */
 static __always_inline __u8 reply_verdict(const struct scope *scope, const struct packet *p, struct ztap_flow *flow,
-				  __u32 initiator, __u32 now)
+					  __u32 initiator, __u32 now)
 {
 	struct ztap_flow_half *half = &flow->asked[initiator & 1];
 	__u8 verdict;
@@ -78,8 +78,8 @@ static __always_inline __u8 reply_verdict(const struct scope *scope, const struc
 }
 
 /*
- * Takes a slot of a share for a new flow, clearing away one that has ended; with `evict`, also one that lives and is
- * another workload's. 0: none of those looked at was free. Global, so that the verifier proves it once.
+ * Takes a slot of a share for a new flow, and deletes an expired flow in it; with `evict`, also a live one of another
+ * workload. Returns 0 if none of the probed slots was free. A global function, so that the verifier checks it once.
  */
 __noinline int take_flow_slot(struct ztap_flow_key *key, __u32 now, __u32 share, __u32 size, __u32 evict)
 {
@@ -111,8 +111,8 @@ __noinline int take_flow_slot(struct ztap_flow_key *key, __u32 now, __u32 share,
 }
 
 /*
- * A slot for a new flow: of the workload's own share, else of the common one. Its own share may still hold flows of
- * others, from a time when it was divided otherwise: these give way where nothing is free.
+ * Finds a slot for a new flow: in the workload's own share, else in the common one. Its own share may still hold flows
+ * of other workloads, from an earlier division: these are evicted if no slot is free.
  */
 static __always_inline bool find_flow_slot(const struct ztap_cgroup *cgroup, struct ztap_flow_key *key, __u32 now)
 {
@@ -121,9 +121,10 @@ static __always_inline bool find_flow_slot(const struct ztap_cgroup *cgroup, str
 	       take_flow_slot(key, now, cgroup->flows_first, cgroup->flows_size, true);
 }
 
-/* Notes that `direction` asked and may. Returns false where no room was left. */
-static __always_inline bool open_half(const struct ztap_cgroup *cgroup, struct ztap_flow_key *key, struct ztap_flow *flow,
-			       __u32 direction, const struct ztap_flow_half *opened, __u32 *event_flags)
+/* Opens the half of `direction`. Returns false if there was no free slot. */
+static __always_inline bool open_half(const struct ztap_cgroup *cgroup, struct ztap_flow_key *key,
+				      struct ztap_flow *flow, __u32 direction, const struct ztap_flow_half *opened,
+				      __u32 *event_flags)
 {
 	struct ztap_flow fresh = {};
 
@@ -135,7 +136,7 @@ static __always_inline bool open_half(const struct ztap_cgroup *cgroup, struct z
 			*event_flags |= EVENT_NEW;
 			return true;
 		}
-		/* Another CPU was first; or there is no memory. */
+		/* Another CPU was first, or there is no memory. */
 		flow = bpf_map_lookup_elem(&ztap_flows, key);
 		if (!flow)
 			return false;
@@ -156,7 +157,7 @@ static __always_inline bool open_half(const struct ztap_cgroup *cgroup, struct z
 }
 
 static __always_inline __u8 flow_verdict(struct __sk_buff *skb, const struct scope *scope, const struct packet *p,
-				__u32 direction)
+					 __u32 direction)
 {
 	struct ztap_flow_key key;
 	struct ztap_flow_half opened = {};
@@ -168,10 +169,10 @@ static __always_inline __u8 flow_verdict(struct __sk_buff *skb, const struct sco
 	opened.port = port_of(p, direction);
 	flow = bpf_map_lookup_elem(&ztap_flows, &key);
 	if (flow) {
-		/* A half that has ended asks anew, so that it starts as one that nobody has answered. */
+		/* An expired half is evaluated again, so that it starts as one without a reply. */
 		if (p->kind == PACKET_FLOW && is_alive(&flow->asked[direction & 1], now, p->protocol))
 			verdict = cached_verdict(scope, flow->asked[direction & 1].remembered);
-		/* An echo request answers nothing, also where one with the same identifier was sent. */
+		/* An echo request is never a reply, even if one with the same identifier was sent. */
 		if (p->kind == PACKET_REPLY || p->protocol != ZTAP_PROTOCOL_ICMP)
 			reply = reply_verdict(scope, p, flow, !direction, now);
 		if (verdict == ZTAP_ALLOWED) {
@@ -185,7 +186,7 @@ static __always_inline __u8 flow_verdict(struct __sk_buff *skb, const struct sco
 	scope->decision->rule = rule;
 	if (verdict != ZTAP_ALLOWED) {
 		if (reply != ZTAP_NONE) {
-			/* Requests and answers of ICMP echo ask policy for different things. */
+			/* For ICMP echo, policy is evaluated for different types in requests and replies. */
 			if (p->protocol != ZTAP_PROTOCOL_ICMP)
 				flow->not_allowed[direction & 1] = scope->epoch;
 			decide(scope->decision, flow->asked[!direction].rule, flow->asked[!direction].slot);
@@ -206,7 +207,7 @@ static __always_inline __u8 flow_verdict(struct __sk_buff *skb, const struct sco
 	opened.remembered = cache_verdict(scope, verdict);
 	if (!open_half(scope->cgroup, &key, flow, direction, &opened, &scope->decision->event_flags)) {
 		count(ZTAP_COUNT_FLOWS_FULL);
-		/* Where the other direction is open, answers pass without an entry; elsewhere they would be lost. */
+		/* If the other direction is open, replies pass without an entry; otherwise they would be dropped. */
 		if (mode_of(scope, !direction) != ZTAP_MODE_OPEN)
 			return ZTAP_DENIED;
 	} else if (verdict == ZTAP_AUDITED) {
@@ -217,9 +218,9 @@ static __always_inline __u8 flow_verdict(struct __sk_buff *skb, const struct sco
 	return verdict;
 }
 
-/* A datagram's flow, read where the packet stands; false where anything is out of the ordinary. */
+/* Reads the flow key of a datagram directly from the packet; returns false for anything unusual. */
 static __always_inline bool set_udp_key(struct __sk_buff *skb, struct ztap_flow_key *key, const struct scope *scope,
-				 __u32 direction)
+					__u32 direction)
 {
 	const __u8 *data = (const __u8 *)(long)skb->data, *end = (const __u8 *)(long)skb->data_end;
 	const struct ip4 *ip4 = (const void *)data;
@@ -252,8 +253,8 @@ static __always_inline bool set_udp_key(struct __sk_buff *skb, struct ztap_flow_
 }
 
 /*
- * The short way of a datagram whose flow is known and was decided under this epoch: what flow_verdict() says of it,
- * without parsing the packet and asking policy. ZTAP_NONE: only flow_verdict() can say.
+ * The fast path of a datagram whose flow is known and was decided under this epoch: the verdict of flow_verdict(),
+ * without parsing the packet and evaluating policy. ZTAP_NONE: only flow_verdict() can decide.
  */
 static __always_inline __u8 cached_flow_verdict(struct __sk_buff *skb, const struct scope *scope, __u32 direction)
 {
@@ -298,15 +299,15 @@ static __always_inline __u8 cached_flow_verdict(struct __sk_buff *skb, const str
 }
 
 /*
- * The verdict on an ICMP error that policy refuses: it passes where it is about a packet of a flow
- * that is allowed, and goes to that packet's sender. It answers nothing and keeps no flow alive.
- * Errors for TCP and UDP sockets do not come here: the kernel hands them over by itself.
+ * Returns the verdict on an ICMP error that policy denies. It passes if it quotes a packet of an allowed flow, and goes
+ * to that packet's sender. It is no reply and keeps no flow alive. Errors for TCP and UDP sockets do not come here: the
+ * kernel delivers them by itself.
  *
- * A function of its own, so that nothing of it weighs on other packets. `when`: tick << 32 | epoch.
- * Returns rule << 8 | verdict.
+ * A separate function, so that other packets do not pay for it. `when`: tick << 32 | epoch. Returns rule << 8 |
+ * verdict.
  */
-static __noinline __u64 quoted_verdict(struct __sk_buff *skb, const struct packet *p, const struct ztap_cgroup *cgroup, __u64 when,
-			    __u32 direction)
+static __noinline __u64 quoted_verdict(struct __sk_buff *skb, const struct packet *p,
+				       const struct ztap_cgroup *cgroup, __u64 when, __u32 direction)
 {
 	__u32 rule = 0, now = when >> 32, only = 2;
 	struct scope scope = { .cgroup = cgroup, .epoch = (__u32)when };
@@ -315,7 +316,10 @@ static __noinline __u64 quoted_verdict(struct __sk_buff *skb, const struct packe
 	struct ztap_flow *flow;
 	__u8 verdict;
 
-	/* What the workload is told of, it sent; what it complains of, it received. */
+	/*
+	 * An error that the workload receives quotes a packet that it sent; one that it sends quotes a packet that it
+	 * received.
+	 */
 	parse(skb, &quoted, direction == ZTAP_INGRESS, p->quoted_at);
 	if (quoted.kind != PACKET_FLOW && quoted.kind != PACKET_REPLY)
 		return ZTAP_DENIED;
@@ -330,7 +334,10 @@ static __noinline __u64 quoted_verdict(struct __sk_buff *skb, const struct packe
 	flow = bpf_map_lookup_elem(&ztap_flows, &key);
 	if (!flow)
 		return ZTAP_DENIED;
-	/* An echo request belongs to who sent it, a reply to who gets it; any other packet may be either's. */
+	/*
+	 * The initiator of an echo request is its sender, that of an echo reply its receiver; for any other packet it
+	 * may be either.
+	 */
 	if (quoted.protocol == ZTAP_PROTOCOL_ICMP)
 		only = (quoted.kind == PACKET_FLOW) != (direction == ZTAP_EGRESS) ? ZTAP_EGRESS : ZTAP_INGRESS;
 	for (int i = 1; i >= 0; i--) {
@@ -349,7 +356,7 @@ static __noinline __u64 quoted_verdict(struct __sk_buff *skb, const struct packe
 }
 
 static __always_inline __u8 icmp_error_verdict(struct __sk_buff *skb, const struct scope *scope, const struct packet *p,
-				 __u32 direction)
+					       __u32 direction)
 {
 	__u64 when = (__u64)now_ticks(scope) << 32 | (__u32)scope->epoch;
 	__u64 decided = quoted_verdict(skb, p, scope->cgroup, when, direction);

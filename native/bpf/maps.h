@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
-/* The maps of docs/adr/0002-dataplane.md. The agent pins all but the test's; nothing here is created by hand. */
+/* The maps of docs/adr/0002-dataplane.md. The agent pins all of them except the test's; none is created by hand. */
 #ifndef ZTAP_MAPS_H
 #define ZTAP_MAPS_H
 
@@ -77,13 +77,13 @@ struct {
 	__uint(value_size, sizeof(__u64));
 } ztap_packets SEC(".maps");
 
-#define ZTAP_COUNTED(places, counts, value, size)                                                                       \
+#define ZTAP_COUNTED(places, counts, value, size)                                                                      \
 	struct {                                                                                                       \
 		__uint(type, BPF_MAP_TYPE_HASH);                                                                       \
 		__uint(max_entries, size);                                                                             \
 		__uint(map_flags, BPF_F_NO_PREALLOC);                                                                  \
 		__uint(key_size, sizeof(__u32));                                                                       \
-		__uint(value_size, sizeof(struct ztap_counter_slot));                                                 \
+		__uint(value_size, sizeof(struct ztap_counter_slot));                                                  \
 	} places SEC(".maps");                                                                                         \
 	struct {                                                                                                       \
 		__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);                                                               \
@@ -107,7 +107,7 @@ struct {
 	__uint(max_entries, ZTAP_EVENT_BYTES);
 } ztap_events SEC(".maps");
 
-/* Stands in for the cgroup's storage, which is always zero in a test run. */
+/* Replaces the cgroup's storage in a test run, where that is always zero. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, ZTAP_TEST_SUBJECTS);

@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
- * Handover: what living conversations need when another version takes over: for TCP who asked, and for the rest
- * the flows. These programs are attached to no cgroup: the agent runs them. See docs/adr/0005-abi-versions.md.
+ * Migration: exports and imports the state of live connections when another version takes over: the initiator of TCP
+ * connections, and the flows of other protocols. These programs are attached to no cgroup: the agent runs them. See
+ * docs/adr/0005-abi-versions.md.
  */
 #ifndef ZTAP_MIGRATE_H
 #define ZTAP_MIGRATE_H
 
 #include "flow.h"
 
-_Static_assert(offsetof(struct ztap_sock, role) == ZTAP_SOCK_ROLE, "where a socket's role is, is frozen");
+_Static_assert(offsetof(struct ztap_sock, role) == ZTAP_SOCK_ROLE, "the offset of a socket's role is frozen");
 
 struct seq_file;
 
@@ -27,7 +28,7 @@ struct bpf_iter__bpf_sk_storage_map {
 	void *value;
 } __attribute__((preserve_access_index));
 
-/* Over ztap_flows, for another version; it stays pinned. */
+/* Iterates over ztap_flows for another version; it stays pinned. */
 SEC("iter/bpf_map_elem")
 int ztap_export_flows(struct bpf_iter__bpf_map_elem *ctx)
 {
@@ -54,20 +55,25 @@ int ztap_export_flows(struct bpf_iter__bpf_map_elem *ctx)
 	return 0;
 }
 
-/* No epoch is 1, so that whoever is judged by this half is judged anew. */
+/* Marks a half as opened under epoch 1. No ruleset has epoch 1, so that the half's next packet is evaluated again. */
 static __always_inline __u64 asked_before(__u32 subject)
 {
 	return 1ULL << 32 | subject | ZTAP_ALLOWED;
 }
 
-static __always_inline void import_half(struct ztap_flow_half *half, const struct ztap_exported_flow *exported, int initiator, __u32 now)
+static __always_inline void import_half(struct ztap_flow_half *half, const struct ztap_exported_flow *exported,
+					int initiator, __u32 now)
 {
 	__u32 seen = exported->seen[initiator] >> ZTAP_TICK_SHIFT;
-	struct ztap_flow_half theirs = { .remembered = 1, .seen = seen, .answered = exported->answered[initiator] ? 1 : 0 };
+	struct ztap_flow_half theirs = {
+		.remembered = 1,
+		.seen = seen,
+		.answered = exported->answered[initiator] ? 1 : 0,
+	};
 
 	if (!exported->asked[initiator])
 		return;
-	/* What was learned here of this half is newer, but for an answer that came before. */
+	/* The state that was learned here is newer, except for a reply that came before. */
 	if (is_alive(half, now, exported->protocol)) {
 		if (theirs.answered && is_alive(&theirs, now, exported->protocol))
 			half->answered = 1;
@@ -80,7 +86,7 @@ static __always_inline void import_half(struct ztap_flow_half *half, const struc
 	half->remembered = asked_before(exported->subject);
 }
 
-/* Adds one flow of another version to those that were learned since. Returns 0, or 1 where there was no room. */
+/* Adds one flow of another version to those that were learned since. Returns 0, or 1 if there was no free slot. */
 SEC("syscall")
 int ztap_import_flow(struct ztap_exported_flow *exported)
 {
@@ -103,15 +109,16 @@ int ztap_import_flow(struct ztap_exported_flow *exported)
 		if (!is_alive(&fresh.asked[0], now, key.protocol) && !is_alive(&fresh.asked[1], now, key.protocol))
 			return 0;
 		/*
-		 * Whose share it was is not told, and the shares may be divided otherwise here: where the common slots are
-		 * taken, any other will do. There it gives way to the owner's flows once nothing else is free.
+		 * The exported flow does not name its share, and the shares may be divided differently here: if the
+		 * common slots are taken, any other slot will do. There the owner's flows evict it once no other slot
+		 * is free.
 		 */
 		if (!take_flow_slot(&key, now, 0, ZTAP_COMMON_FLOWS, 0) &&
 		    !take_flow_slot(&key, now, ZTAP_COMMON_FLOWS, ZTAP_MAX_FLOWS - ZTAP_COMMON_FLOWS, 0))
 			return 1;
 		if (!bpf_map_update_elem(&ztap_flows, &key, &fresh, BPF_NOEXIST))
 			return 0;
-		/* A packet was first. */
+		/* A packet was faster. */
 		flow = bpf_map_lookup_elem(&ztap_flows, &key);
 		if (!flow)
 			return 1;
@@ -121,7 +128,7 @@ int ztap_import_flow(struct ztap_exported_flow *exported)
 	return 0;
 }
 
-/* Over another version's ztap_socks: a socket keeps its role. */
+/* Iterates over another version's ztap_socks: a socket keeps its role. */
 SEC("iter/bpf_sk_storage_map")
 int ztap_import_roles(struct bpf_iter__bpf_sk_storage_map *ctx)
 {

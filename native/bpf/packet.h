@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
- * Packet: what policy needs to know of one packet, seen from the workload (local, remote).
+ * Packet: the properties of one packet that policy needs, seen from the workload (local, remote).
  *
- * Everything that cannot be known narrows what may match, never widens it: without ports only
- * "all ports" entries match (port_bits 48), and behind a header chain that is too long, truncated
- * or odd only rules for any protocol do (port_bits 32).
+ * Unknown properties narrow the possible matches, and never widen them: without ports only "all ports" entries match
+ * (port_bits 48), and behind a header chain that is too long, truncated or malformed only rules for any protocol do
+ * (port_bits 32).
  */
 #ifndef ZTAP_PACKET_H
 #define ZTAP_PACKET_H
@@ -12,14 +12,14 @@
 #include "common.h"
 
 enum packet_kind {
-	/* Decided by policy alone: fragments, ICMP other than echo, what could not be parsed. */
+	/* Decided by policy alone: fragments, ICMP other than echo, packets that could not be parsed. */
 	PACKET_PLAIN,
 	PACKET_TCP,
-	/* The first packet that is allowed makes a flow: UDP, SCTP, echo requests, other protocols. */
+	/* The first allowed packet opens a flow: UDP, SCTP, echo requests, other protocols. */
 	PACKET_FLOW,
-	/* Belongs to a flow, never makes one: echo replies. */
+	/* Belongs to a flow, but never opens one: echo replies. */
 	PACKET_REPLY,
-	/* The network does not work without it: neighbour discovery, multicast listener discovery. */
+	/* Required for the network to work: neighbour discovery, multicast listener discovery. */
 	PACKET_NEIGHBOUR_DISCOVERY,
 };
 
@@ -32,12 +32,12 @@ struct __attribute__((aligned(8))) packet {
 	__u16 icmp;
 	__u8 kind;
 	__u8 family;
-	/* As in ztap_port_key; the IP protocol for what the key does not cover. */
+	/* As in ztap_port_key; for packets that the key does not cover, the IP protocol. */
 	__u8 protocol;
 	__u8 port_bits;
 	__u8 tcp_flags;
 	__u8 icmp_is_v6;
-	/* Where the packet begins that an ICMP error is about; 0 for everything else. */
+	/* Offset of the packet that an ICMP error quotes; 0 for all other packets. */
 	__u32 quoted_at;
 };
 
@@ -71,7 +71,10 @@ struct ip6 {
 
 static __always_inline bool is_neighbour_discovery(__u8 type, __u8 code, __u8 hop_limit)
 {
-	/* Solicitations and advertisements of routers and neighbours: 255 proves that no router forwarded them. */
+	/*
+	 * Solicitations and advertisements of routers and neighbours: hop limit 255 proves that no router forwarded
+	 * them.
+	 */
 	if (type >= 133 && type <= 136)
 		return code == 0 && hop_limit == 255;
 	/* Listener queries, reports and dones never leave the link: hop limit 1. */
@@ -86,9 +89,9 @@ static __always_inline bool icmp_is_error(__u8 type, bool v6)
 	return v6 ? type >= 1 && type <= 4 : type == 3 || type == 4 || type == 11 || type == 12;
 }
 
-/* Reads the transport header at `offset`. What is truncated leaves the ports unknown. */
-static __always_inline void parse_transport(struct __sk_buff *skb, struct packet *p, __u32 offset, __u8 protocol, bool egress,
-				     __u8 hop_limit, bool quoted)
+/* Reads the transport header at `offset`. If it is truncated, the ports stay unknown. */
+static __always_inline void parse_transport(struct __sk_buff *skb, struct packet *p, __u32 offset, __u8 protocol,
+					    bool egress, __u8 hop_limit, bool quoted)
 {
 	__u8 head[14] = {};
 	__be16 source, destination;
@@ -98,7 +101,7 @@ static __always_inline void parse_transport(struct __sk_buff *skb, struct packet
 	p->port_bits = ZTAP_PORT_PROTOCOL_BITS;
 	switch (protocol) {
 	case IPPROTO_TCP:
-		/* A quotation may end after eight bytes: then the flags are missing, and not needed. */
+		/* A quotation may end after eight bytes: then the flags are missing, but they are not needed. */
 		if (quoted ? bpf_skb_load_bytes(skb, offset, head, 4) : bpf_skb_load_bytes(skb, offset, head, 14))
 			return;
 		p->tcp_flags = head[13];
@@ -115,7 +118,7 @@ static __always_inline void parse_transport(struct __sk_buff *skb, struct packet
 	case IPPROTO_ICMPV6: {
 		bool v6 = protocol == IPPROTO_ICMPV6;
 
-		/* ICMP in IPv6 and ICMPv6 in IPv4 do not exist: they stay under their own number, without a port. */
+		/* ICMP in IPv6 and ICMPv6 in IPv4 do not exist: they keep their own number, without a port. */
 		if (v6 != (p->family == AF_INET6)) {
 			p->port_bits = ZTAP_PORT_ANY_BITS;
 			return;
@@ -128,7 +131,7 @@ static __always_inline void parse_transport(struct __sk_buff *skb, struct packet
 		p->icmp = head[0] << 8 | head[1];
 		if (v6 && is_neighbour_discovery(head[0], head[1], hop_limit))
 			p->kind = PACKET_NEIGHBOUR_DISCOVERY;
-		/* Echo has no other code than 0: with one it is a message like any other, and no flow answers for it. */
+		/* Echo has no other code than 0: with another code it is an ordinary message, without a flow. */
 		else if (head[0] == (v6 ? ICMP6_ECHO : ICMP4_ECHO) && !head[1])
 			p->kind = PACKET_FLOW;
 		else if (head[0] == (v6 ? ICMP6_ECHO_REPLY : ICMP4_ECHO_REPLY) && !head[1])
@@ -159,7 +162,7 @@ static __always_inline void parse_ip4(struct __sk_buff *skb, struct packet *p, b
 	p->family = AF_INET;
 	__builtin_memcpy(p->local, egress ? ip.source : ip.destination, 4);
 	__builtin_memcpy(p->remote, egress ? ip.destination : ip.source, 4);
-	/* A raw socket can send what is no IPv4 header; where its payload begins is then unknown. */
+	/* A raw socket can send data that is not an IPv4 header; the offset of its payload is then unknown. */
 	if (ip.version_ihl >> 4 != 4 || (ip.version_ihl & 15) < 5)
 		return;
 	if (ip.fragment & bpf_htons(0x1fff)) {
@@ -191,8 +194,8 @@ static __always_inline void parse_ip6(struct __sk_buff *skb, struct packet *p, b
 		return;
 	next = ip.next;
 	/*
-	 * Unrolled: Linux 6.1 accepts a loop only where its back edge is a jump, and clang may lay the latch out before the
-	 * head, so that control falls through into the head.
+	 * Unrolled: Linux 6.1 accepts a loop only if its back edge is a jump, and clang may lay the latch out before
+	 * the head, so that control falls through into the head.
 	 */
 #pragma clang loop unroll(full)
 	for (int i = 0; i < ZTAP_MAX_EXTENSIONS; i++) {
@@ -201,7 +204,10 @@ static __always_inline void parse_ip6(struct __sk_buff *skb, struct packet *p, b
 		if (bpf_skb_load_bytes(skb, offset, head, 8))
 			return;
 		if (next == EXT_FRAGMENT && *(__be16 *)(head + 2) & bpf_htons(0xfff8)) {
-			/* A later fragment: it may still begin with an extension header, and then nothing is known. */
+			/*
+			 * A later fragment: it may still begin with an extension header, and then its protocol is
+			 * unknown.
+			 */
 			if (is_extension(head[0]) || head[0] == IPPROTO_ICMP)
 				return;
 			p->protocol = head[0] == IPPROTO_ICMPV6 ? ZTAP_PROTOCOL_ICMP : head[0];
@@ -216,10 +222,10 @@ static __always_inline void parse_ip6(struct __sk_buff *skb, struct packet *p, b
 }
 
 /*
- * `base`: 0, or where the packet begins that an ICMP error quotes.
+ * Parses the packet at `base`: 0, or the offset of the packet that an ICMP error quotes.
  *
- * Global, so that the verifier proves it once and by itself; inlined, the paths through the headers
- * would multiply with the paths through policy (70 ms a program in place of 10).
+ * A global function, so that the verifier checks it once and separately; inlined, the paths through the headers would
+ * multiply with the paths through policy (70 ms per program instead of 10).
  */
 __noinline int parse(struct __sk_buff *skb, struct packet *p, __u32 egress, __u32 base)
 {
@@ -234,7 +240,7 @@ __noinline int parse(struct __sk_buff *skb, struct packet *p, __u32 egress, __u3
 	return 0;
 }
 
-/* Names the conversation that the packet belongs to, as ztap_flows and ztap_begun have it. */
+/* Sets the key of the packet's flow or connection, as in ztap_flows and ztap_begun. */
 static __always_inline void set_key(struct ztap_flow_key *key, __u32 subject, const struct packet *p)
 {
 	key->subject = subject;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
-/* Policy: asks the tables of one set, for one workload and direction. Knows nothing of sockets and flows. */
+/* Policy: looks up the tables of one set, for one workload and direction. Does not depend on sockets and flows. */
 #ifndef ZTAP_POLICY_H
 #define ZTAP_POLICY_H
 
@@ -8,26 +8,26 @@
 
 #define SLOT_KNOWN 0x10000
 
-/* What is found out beside the verdict. */
+/* The result of a decision beside the verdict. */
 struct decision {
-	/* The rule behind it, or 0. */
+	/* The rule that decided, or 0. */
 	__u32 rule;
-	/* Where the rule counts (0: with all that have no slot), plus SLOT_KNOWN; or 0. */
+	/* The rule's counter slot (0: the aggregate of all rules without a slot), plus SLOT_KNOWN; or 0. */
 	__u32 slot;
-	/* Bits of TELL_*, in one word: the programs have no room for more on their stacks. */
+	/* Bits of EVENT_*, in one word: the programs have no room for more on their stacks. */
 	__u32 event_flags;
-	/* `emitted` of the conversation that the packet belongs to; or NULL: then each packet that is only audited is told. */
+	/* `emitted` of the packet's connection or flow; or NULL: then each audited packet is emitted. */
 	__u8 *emitted;
 };
 
-/* The packet's direction, and that of who asked. */
+/* The packet's direction, and that of the initiator. */
 #define EVENT_PACKET_DIRECTION 1
 #define EVENT_INITIATOR_DIRECTION 2
 /* It begins a flow or a connection that was not known. */
 #define EVENT_NEW 4
 /* It begins a handshake with a listener. */
 #define EVENT_HANDSHAKE_BEGINS 8
-/* It belongs to a handshake that was told. */
+/* It belongs to a handshake whose event was emitted. */
 #define EVENT_HANDSHAKE_GOES_ON 16
 
 static __always_inline void decide(struct decision *decision, __u32 rule, __u16 slot)
@@ -36,18 +36,18 @@ static __always_inline void decide(struct decision *decision, __u32 rule, __u16 
 	decision->slot = slot | SLOT_KNOWN;
 }
 
-/* The conversation that an audited packet belongs to. */
+/* Records the connection or flow that an audited packet belongs to. */
 static __always_inline void belongs_to(struct decision *decision, __u8 *emitted, __u32 initiator)
 {
 	decision->emitted = emitted;
 	decision->event_flags = (decision->event_flags & ~EVENT_INITIATOR_DIRECTION) | (initiator & 1) << 1;
 }
 
-/* What is constant for one packet: whose it is, and under which epoch it is judged. */
+/* Constants of one packet: its workload, and the epoch that decides it. */
 struct scope {
 	const struct ztap_cgroup *cgroup;
 	__u64 epoch;
-	/* The tick that a test says it is; 0 for the real time. A constant in what an agent loads. */
+	/* The tick of a test; 0 for the real time. A constant in the programs of an agent. */
 	__u32 test_now;
 	struct decision *decision;
 };
@@ -64,7 +64,7 @@ static __always_inline __u8 mode_of(const struct scope *scope, __u32 direction)
 	return direction == ZTAP_EGRESS ? subject->egress_mode : subject->ingress_mode;
 }
 
-/* The longest prefix that holds the remote address: a profile's class, or 0. */
+/* Peer lookup: returns the class of the longest prefix that holds the remote address, or 0. */
 static __always_inline __u32 lookup_peer(const struct packet *p, __u32 scope, __u32 set)
 {
 	struct ztap_addr_key addr = { .prefixlen = sizeof(addr) * 8 - 32 };
@@ -76,7 +76,10 @@ static __always_inline __u32 lookup_peer(const struct packet *p, __u32 scope, __
 	return found ? *found : 0;
 }
 
-/* The rule that allows (remote address, protocol, port), or 0. `port_bits` says how much of protocol and port is known. */
+/*
+ * Returns the rule that allows (remote address, protocol, port), or 0. `port_bits` is the number of known bits of
+ * protocol and port.
+ */
 static __noinline __u32 find_rule(const struct packet *p, __u32 profile, __u32 set, __u32 port, __u32 port_bits)
 {
 	struct ztap_port_key key = { .prefixlen = port_bits };
@@ -91,7 +94,10 @@ static __noinline __u32 find_rule(const struct packet *p, __u32 profile, __u32 s
 	return found ? *found : 0;
 }
 
-/* The port that policy is asked for when `direction` asks: the destination's, or ICMP's type and code. */
+/*
+ * Returns the port that policy is evaluated for if `direction` is the initiator: the destination's, or ICMP's type and
+ * code.
+ */
 static __always_inline __u32 port_of(const struct packet *p, __u32 direction)
 {
 	if (p->protocol == ZTAP_PROTOCOL_ICMP)
@@ -99,8 +105,9 @@ static __always_inline __u32 port_of(const struct packet *p, __u32 direction)
 	return bpf_ntohs(direction == ZTAP_EGRESS ? p->be_remote_port : p->be_local_port);
 }
 
-/* What the policy of `direction` says; `rule` is the rule that allows, where one does. */
-static __always_inline __u8 policy_verdict(const struct scope *scope, const struct packet *p, __u32 direction, __u32 port, __u32 *rule)
+/* Returns the verdict of the policy of `direction`; sets `rule` to the rule that allows, if any. */
+static __always_inline __u8 policy_verdict(const struct scope *scope, const struct packet *p, __u32 direction,
+					   __u32 port, __u32 *rule)
 {
 	const struct ztap_subject *subject = subject_of(scope);
 	__u8 mode = mode_of(scope, direction);
@@ -117,19 +124,19 @@ static __always_inline __u8 policy_verdict(const struct scope *scope, const stru
 	return mode == ZTAP_MODE_AUDIT ? ZTAP_AUDITED : ZTAP_DENIED;
 }
 
-/* A remembered verdict: see struct ztap_sock. */
+/* Returns the word that caches a verdict: see struct ztap_sock. */
 static __always_inline __u64 cache_verdict(const struct scope *scope, __u8 verdict)
 {
 	return scope->epoch << 32 | scope->cgroup->subject | verdict;
 }
 
-/* `emitted` of a conversation that was told under this epoch: see struct ztap_sock. */
+/* Returns the value of `emitted` for an event under this epoch: see struct ztap_sock. */
 static __always_inline __u8 emitted_now(const struct scope *scope)
 {
 	return (scope->epoch & 0x7f) | 0x80;
 }
 
-/* The verdict, if it was remembered for this subject under this epoch; else ZTAP_NONE. */
+/* Returns the verdict if it was cached for this subject under this epoch; else ZTAP_NONE. */
 static __always_inline __u8 cached_verdict(const struct scope *scope, __u64 remembered)
 {
 	return (remembered & ~3ULL) == cache_verdict(scope, 0) ? remembered & 3 : ZTAP_NONE;

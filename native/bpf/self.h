@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
-/* Own: a workload may always talk to itself over the machine's own addresses, as a Kubernetes pod may. */
+/* Self traffic: a workload may always talk to itself over the machine's own addresses, as a Kubernetes pod may. */
 #ifndef ZTAP_SELF_H
 #define ZTAP_SELF_H
 
@@ -22,7 +22,7 @@ static __always_inline bool same_address(const struct packet *p)
 	return local[0] == remote[0] && local[1] == remote[1];
 }
 
-/* Just what is read of the kernel's types; libbpf relocates the accesses to the running kernel. */
+/* Only the fields of the kernel's types that are read here; libbpf relocates the accesses to the running kernel. */
 struct kernfs_node {
 	__u64 id;
 } __attribute__((preserve_access_index));
@@ -42,8 +42,8 @@ struct sock {
 } __attribute__((preserve_access_index));
 
 /*
- * bpf_sk_ancestor_cgroup_id() for connect programs, which may not call it. UDP answers false
- * negatives nowhere: its caller lets the packet program decide whenever any socket is found.
+ * bpf_sk_ancestor_cgroup_id() for connect programs, which may not call it. False negatives do not matter for UDP: its
+ * caller lets the packet program decide whenever any socket is found.
  */
 static __always_inline bool tcp_socket_is_in(struct bpf_sock *found, const struct ztap_cgroup *own)
 {
@@ -61,10 +61,11 @@ static __always_inline bool tcp_socket_is_in(struct bpf_sock *found, const struc
 }
 
 /*
- * Whether the socket that receives what goes from local to remote belongs to the same workload.
- * Only asked when policy refuses, and only for addresses of this machine, so its cost is nobody's.
+ * Returns whether the socket that receives packets from local to remote belongs to the same workload. Runs only after a
+ * deny and for local addresses: off the fast path.
  */
-static __always_inline int receiver_is_self(void *ctx, const struct packet *p, const struct ztap_cgroup *cgroup, bool connect)
+static __always_inline int receiver_is_self(void *ctx, const struct packet *p, const struct ztap_cgroup *cgroup,
+					    bool connect)
 {
 	struct bpf_sock_tuple tuple = {};
 	struct bpf_sock *sk;
@@ -108,8 +109,9 @@ static __noinline int packet_is_to_self(struct __sk_buff *skb, const struct pack
 }
 
 /*
- * What a workload sends over the loopback device carries this mark. A process may give its datagrams any source
- * address of the machine (IP_PKTINFO), so who sent one cannot be told from its addresses; but only root can mark it.
+ * Packets that a workload sends over the loopback device carry this mark. A process may give its datagrams any source
+ * address of the machine (IP_PKTINFO), so that the addresses do not identify the sender; but only root can set the
+ * mark.
  */
 static __always_inline __u32 self_mark(const struct ztap_cgroup *cgroup)
 {
@@ -122,9 +124,10 @@ static __always_inline void mark_self_traffic(struct __sk_buff *skb, const struc
 		skb->mark = self_mark(cgroup);
 }
 
-static __always_inline bool is_self_traffic(struct __sk_buff *skb, const struct scope *scope, const struct packet *p, __u32 direction)
+static __always_inline bool is_self_traffic(struct __sk_buff *skb, const struct scope *scope, const struct packet *p,
+					    __u32 direction)
 {
-	/* On the wire anybody may claim such an address; the kernel's own packets come through the loopback device. */
+	/* On the wire, anyone can forge such an address; the kernel's own packets come through the loopback device. */
 	if (skb->ifindex != LOOPBACK_IFINDEX || (!is_loopback(p->remote, p->family) && !same_address(p)))
 		return false;
 	/* The kernel itself answers echo requests to its own addresses. */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
- * TCP: who asked is a property of the socket. A packet with SYN and without ACK asks and fixes the
- * socket's role; every other packet belongs to the connection, and is decided as the SYN would be
- * now. What a socket's connection was last judged is remembered for the epoch.
+ * TCP: the initiator is a property of the socket. A packet with SYN and without ACK initiates and sets the socket's
+ * role; every other packet belongs to the connection, and gets the verdict that the SYN would get now. The last verdict
+ * of a socket's connection is cached for the epoch.
  */
 #ifndef ZTAP_TCP_H
 #define ZTAP_TCP_H
@@ -10,13 +10,13 @@
 #include "event.h"
 #include "flow.h"
 
-/* A raw socket may have TCP's number for its protocol, and be connected, without being a connection. */
+/* A raw socket may use TCP's protocol number, and be connected, without being a connection. */
 static __always_inline bool is_tcp(const struct bpf_sock *sk)
 {
 	return sk->type == SOCK_STREAM && sk->protocol == IPPROTO_TCP;
 }
 
-/* Whether this is plainly an IPv4 or IPv6 packet of TCP with ACK. */
+/* Returns whether this is an ordinary IPv4 or IPv6 packet of TCP with ACK. */
 static __always_inline bool acknowledges(struct __sk_buff *skb)
 {
 	const __u8 *data = (const __u8 *)(long)skb->data, *end = (const __u8 *)(long)skb->data_end;
@@ -30,8 +30,8 @@ static __always_inline bool acknowledges(struct __sk_buff *skb)
 	       ip6->version_class >> 4 == 6 && data[sizeof(*ip6) + 13] & TCP_FLAG_ACK_BIT;
 }
 
-static __always_inline __u8 policy_or_self_verdict(struct __sk_buff *skb, const struct scope *scope, const struct packet *p,
-				  __u32 direction, __u32 *rule)
+static __always_inline __u8 policy_or_self_verdict(struct __sk_buff *skb, const struct scope *scope,
+						   const struct packet *p, __u32 direction, __u32 *rule)
 {
 	__u8 verdict = policy_verdict(scope, p, direction, port_of(p, direction), rule);
 
@@ -40,7 +40,10 @@ static __always_inline __u8 policy_or_self_verdict(struct __sk_buff *skb, const 
 	return verdict;
 }
 
-/* A socket that cannot remember its role would pass for one older than the attachment: refused where it matters. */
+/*
+ * A socket whose role cannot be stored would look like one older than the attachment: it is denied if a direction is
+ * isolated.
+ */
 static __always_inline __u8 without_storage(const struct scope *scope, __u8 verdict)
 {
 	count(ZTAP_COUNT_NO_STORAGE);
@@ -49,7 +52,10 @@ static __always_inline __u8 without_storage(const struct scope *scope, __u8 verd
 	return ZTAP_DENIED;
 }
 
-/* A connection's memory. Of one older than the attachment nobody knows who asked: the packet's sender is named. */
+/*
+ * Records the packet's connection. If it is older than the attachment, its initiator is unknown: the sender of the
+ * packet is used.
+ */
 static __always_inline void belong_to(struct decision *decision, struct ztap_sock *sock, __u32 direction)
 {
 	__u8 role = sock->role;
@@ -57,7 +63,10 @@ static __always_inline void belong_to(struct decision *decision, struct ztap_soc
 	belongs_to(decision, &sock->emitted, role == ZTAP_ROLE_NONE ? direction : role == ZTAP_ROLE_INITIATOR);
 }
 
-/* Whether a SYN that a socket sends begins a connection: the kernel counts from 0 for each how often it sent again. */
+/*
+ * Returns whether a SYN that a socket sends begins a connection: the kernel counts the retransmissions of each from
+ * 0.
+ */
 static __always_inline bool begins(struct bpf_sock *sk)
 {
 	struct bpf_tcp_sock *tcp = bpf_tcp_sock(sk);
@@ -66,7 +75,7 @@ static __always_inline bool begins(struct bpf_sock *sk)
 }
 
 static __always_inline __u8 syn_verdict(struct __sk_buff *skb, const struct scope *scope, const struct packet *p,
-			       __u32 direction, struct bpf_sock *sk, bool listening)
+					__u32 direction, struct bpf_sock *sk, bool listening)
 {
 	__u32 rule;
 	__u8 verdict = policy_or_self_verdict(skb, scope, p, direction, &rule);
@@ -78,13 +87,16 @@ static __always_inline __u8 syn_verdict(struct __sk_buff *skb, const struct scop
 	sock = bpf_sk_storage_get(&ztap_socks, sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
 	if (!sock)
 		return without_storage(scope, verdict);
-	/* A SYN that is sent again finds what the first one left; what a listener gets again is told again. */
+	/*
+	 * A retransmitted SYN finds the state that the first one left; one that a listener receives again is emitted
+	 * again.
+	 */
 	if (direction == ZTAP_INGRESS || begins(sk) || cached_verdict(scope, sock->remembered) == ZTAP_NONE) {
 		scope->decision->event_flags |= EVENT_NEW;
 		sock->emitted = 0;
 	}
 	sock->role = direction == ZTAP_EGRESS ? ZTAP_ROLE_INITIATOR : ZTAP_ROLE_ACCEPTOR;
-	/* A listener remembers no verdict: accepted sockets inherit all that it remembers. */
+	/* A listener caches no verdict: accepted sockets inherit its whole storage. */
 	decide(scope->decision, rule, slot_of_rule(rule));
 	sock->rule = direction == ZTAP_EGRESS ? rule : 0;
 	sock->slot = direction == ZTAP_EGRESS ? scope->decision->slot : 0;
@@ -98,8 +110,9 @@ static __always_inline __u8 syn_verdict(struct __sk_buff *skb, const struct scop
 	return verdict;
 }
 
-/* A socket older than the attachment: it may go on if either reading of it is allowed. */
-static __always_inline __u8 either_role_verdict(struct __sk_buff *skb, const struct scope *scope, const struct packet *p, __u32 *rule)
+/* Returns the verdict for a socket older than the attachment: it may continue if either role would be allowed. */
+static __always_inline __u8 either_role_verdict(struct __sk_buff *skb, const struct scope *scope,
+						const struct packet *p, __u32 *rule)
 {
 	__u8 verdict = policy_or_self_verdict(skb, scope, p, ZTAP_EGRESS, rule);
 	__u8 other;
@@ -111,7 +124,7 @@ static __always_inline __u8 either_role_verdict(struct __sk_buff *skb, const str
 }
 
 static __always_inline __u8 tcp_verdict(struct __sk_buff *skb, const struct scope *scope, const struct packet *p,
-			       __u32 direction, struct bpf_sock *sk)
+					__u32 direction, struct bpf_sock *sk)
 {
 	bool syn = (p->tcp_flags & (TCP_FLAG_SYN_BIT | TCP_FLAG_ACK_BIT)) == TCP_FLAG_SYN_BIT;
 	__u32 *rule = &scope->decision->rule;
@@ -119,7 +132,7 @@ static __always_inline __u8 tcp_verdict(struct __sk_buff *skb, const struct scop
 	bool listening;
 	__u8 verdict;
 
-	/* A raw socket has no connection: each of its packets asks. */
+	/* A raw socket has no connection: each of its packets initiates. */
 	if (!sk || !is_tcp(sk)) {
 		if (syn)
 			scope->decision->event_flags |= EVENT_NEW;
@@ -128,9 +141,7 @@ static __always_inline __u8 tcp_verdict(struct __sk_buff *skb, const struct scop
 	listening = sk->state == BPF_TCP_LISTEN;
 	if (syn)
 		return syn_verdict(skb, scope, p, direction, sk, listening);
-	/*
-	 * The rest of a handshake, or a stray packet, which is told as a SYN is. A listener itself only answers what came.
-	 */
+	/* The rest of a handshake, or a stray packet, which is emitted like a SYN. A listener itself only replies. */
 	if (listening) {
 		verdict = policy_or_self_verdict(skb, scope, p, ZTAP_INGRESS, rule);
 		if (verdict == ZTAP_AUDITED &&
@@ -160,7 +171,7 @@ static __always_inline __u8 tcp_verdict(struct __sk_buff *skb, const struct scop
 	decide(scope->decision, *rule, slot_of_rule(*rule));
 	sock->slot = scope->decision->slot;
 	sock->emitted = 0;
-	/* An accepted socket's SYN was its listener's to tell. */
+	/* The event for an accepted socket's SYN was its listener's. */
 	if (verdict == ZTAP_AUDITED && sock->role == ZTAP_ROLE_ACCEPTOR &&
 	    handshake_was_emitted(p, scope->cgroup->subject, scope->epoch, true))
 		sock->emitted = emitted_now(scope);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
- * ztap's programs: they are attached to a workload's cgroup and decide what its sockets send and
- * receive. See docs/adr/0002-dataplane.md. Each returns 0 (refuse) or 1 (pass), nothing else.
+ * ztap's programs: they are attached to a workload's cgroup and decide about the packets that its sockets send and
+ * receive. See docs/adr/0002-dataplane.md. Each returns 0 (deny) or 1 (pass), nothing else.
  */
 #include "connect.h"
 #include "event.h"
@@ -11,7 +11,7 @@
 char _license[] SEC("license") = "Dual BSD/GPL";
 
 static __always_inline __u8 packet_verdict(struct __sk_buff *skb, const struct scope *scope, __u32 direction,
-				  struct bpf_sock *sk)
+					   struct bpf_sock *sk)
 {
 	struct packet p = {};
 	__u8 verdict;
@@ -28,14 +28,14 @@ static __always_inline __u8 packet_verdict(struct __sk_buff *skb, const struct s
 }
 
 /*
- * In these states an established connection needs no look at the packet: whatever it is, the connection's verdict holds.
- * A connection that begins asks: its socket may remember the verdict of one that it had before.
+ * In these states the verdict of an established connection holds for every packet, whatever its content. The first
+ * packet of a connection is evaluated: its socket may still hold the cached verdict of an earlier connection.
  */
 #define CONNECTED                                                                                                      \
-	(1 << BPF_TCP_ESTABLISHED | 1 << BPF_TCP_FIN_WAIT1 | 1 << BPF_TCP_FIN_WAIT2 | 1 << BPF_TCP_CLOSE_WAIT |           \
+	(1 << BPF_TCP_ESTABLISHED | 1 << BPF_TCP_FIN_WAIT1 | 1 << BPF_TCP_FIN_WAIT2 | 1 << BPF_TCP_CLOSE_WAIT |        \
 	 1 << BPF_TCP_LAST_ACK | 1 << BPF_TCP_CLOSING)
 
-/* Whether the connection goes on with this packet and does not begin: then the verdict on its SYN holds. */
+/* Returns whether the packet continues the connection: then the verdict on its SYN holds. */
 static __always_inline bool goes_on(struct __sk_buff *skb, struct bpf_sock *sk, __u32 direction)
 {
 	if (1U << (sk->state & 31) & CONNECTED)
@@ -43,9 +43,12 @@ static __always_inline bool goes_on(struct __sk_buff *skb, struct bpf_sock *sk, 
 	return sk->state == BPF_TCP_SYN_SENT && direction == ZTAP_INGRESS && acknowledges(skb);
 }
 
-/* What the packet's socket remembers for its connection, or ZTAP_NONE. Only connections of TCP have such a memory. */
-static __always_inline __u8 cached_connection_verdict(struct __sk_buff *skb, const struct scope *scope, struct bpf_sock *sk,
-				       __u32 direction)
+/*
+ * Returns the verdict that the packet's socket has cached for its connection, or ZTAP_NONE. Only TCP connections have
+ * such a cache.
+ */
+static __always_inline __u8 cached_connection_verdict(struct __sk_buff *skb, const struct scope *scope,
+						      struct bpf_sock *sk, __u32 direction)
 {
 	struct ztap_sock *sock;
 	__u8 verdict;
@@ -62,7 +65,10 @@ static __always_inline __u8 cached_connection_verdict(struct __sk_buff *skb, con
 	return verdict;
 }
 
-/* Tells what is denied, audited or begins. A conversation that is only audited is told until one event is in the ring. */
+/*
+ * Emits packets that are denied, audited or initiate. Of an audited connection or flow, packets are emitted until one
+ * event is in the ring.
+ */
 static __always_inline void emit(struct __sk_buff *skb, const struct scope *scope, __u8 verdict)
 {
 	struct decision *decision = scope->decision;
@@ -80,9 +86,9 @@ static __always_inline void emit(struct __sk_buff *skb, const struct scope *scop
 		*emitted = emitted_now(scope);
 }
 
-/* The only decision there is: both families, both directions, production and test come here. Returns the verdict. */
+/* The only decision function, for both families, both directions, production and test. Returns the verdict. */
 static __always_inline __u8 packet_impl(struct __sk_buff *skb, const struct ztap_cgroup *cgroup, __u32 direction,
-				 struct bpf_sock *sk, __u32 test_now, __u32 *rule)
+					struct bpf_sock *sk, __u32 test_now, __u32 *rule)
 {
 	struct decision decision = { .event_flags = direction << 1 | direction };
 	struct scope scope = { .cgroup = cgroup, .test_now = test_now, .decision = &decision };
@@ -166,8 +172,8 @@ int ztap_sendmsg6(struct bpf_sock_addr *ctx)
 }
 
 /*
- * Test entries: the workload is ztap_test_subjects[cb[0]], the time cb[1] ticks (0: the real time);
- * the verdict comes back in cb[2] and the rule behind it in cb[3]. Never loaded by an agent.
+ * Test entries: the workload is ztap_test_subjects[cb[0]], the time cb[1] ticks (0: the real time); the verdict is
+ * returned in cb[2] and the rule in cb[3]. An agent never loads them.
  */
 static __always_inline int test_impl(struct __sk_buff *skb, __u32 direction)
 {

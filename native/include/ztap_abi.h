@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
- * What the programs in native/bpf and the agent in src/adapters/ebpf share.
+ * The structures that the programs in native/bpf and the agent in src/adapters/ebpf share.
  *
- * TypeScript's copy is generated from the type information of this header (native/generate.mjs) and
- * compared in the tests. Raise ZTAP_ABI whenever the meaning or the shape of anything below changes:
- * an agent keeps its maps apart from those of other versions, and takes over from them. What stands under "Between
- * versions" never changes. See docs/adr/0002-dataplane.md and 0005-abi-versions.md for the reasons.
+ * TypeScript's copy is generated from the type information of this header (native/generate.mjs) and compared in the
+ * tests. Raise ZTAP_ABI whenever the meaning or the layout of anything below changes: an agent keeps its maps apart
+ * from those of other versions, and takes over from them. The part "Between versions" never changes. See
+ * docs/adr/0002-dataplane.md and 0005-abi-versions.md for the reasons.
  *
- * Integers are in the byte order of the host, except where a name says `be`.
+ * Integers are in the byte order of the host, unless a name contains `be`.
  */
 #ifndef ZTAP_ABI_H
 #define ZTAP_ABI_H
@@ -20,62 +20,67 @@
 #define ZTAP_SIZE(type, size) static_assert(sizeof(type) == (size), "the size of " #type " is part of the ABI")
 #endif
 
-/* Named numbers, as an enum so that the compiler's type information carries them. */
+/* Named numbers, as an enum so that the compiler's type information contains them. */
 enum ztap_limit {
 	ZTAP_ABI = 2,
-	/* Address and port entries of one table set, all workloads together. Memory is taken as entries come. */
+	/*
+	 * Address and port entries of one table set, for all workloads together. Memory is allocated with the entries.
+	 */
 	ZTAP_MAX_ADDRS = 4194304,
 	ZTAP_MAX_PORTS = 4194304,
 	/*
-	 * Flows without connections (UDP, ICMP echo, SCTP, ...) that one node remembers at a time. The first
-	 * ZTAP_COMMON_FLOWS slots are everybody's, the others are divided among the workloads; powers of two.
+	 * Flows of connectionless protocols (UDP, ICMP echo, SCTP, ...) that one node tracks at a time. All workloads
+	 * share the first ZTAP_COMMON_FLOWS slots, the others are divided among the workloads; powers of two.
 	 */
 	ZTAP_MAX_FLOWS = 131072,
 	ZTAP_COMMON_FLOWS = 65536,
-	/* Slots that are looked at for one whose flow has ended, in a workload's own share and then in the common one. */
+	/* Slots that are probed for a free or expired one, in a workload's own share and then in the common one. */
 	ZTAP_FLOW_PROBES = 32,
 	ZTAP_TEST_SUBJECTS = 64,
-	/* Handshakes that are remembered as told; of one that is forgotten, the connection is told again. */
+	/* Handshakes whose emitted SYN event is tracked; if an entry is evicted, its connection is emitted again. */
 	ZTAP_MAX_BEGUN = 4096,
-	/* Extension headers that are walked in an IPv6 packet; what lies behind more is unknown. */
+	/* Extension headers that are parsed in an IPv6 packet; headers behind them are unknown. */
 	ZTAP_MAX_EXTENSIONS = 8,
-	/* Idle time of a flow, in ticks of 2^30 ns (1.07 s): until it is answered, afterwards, and for SCTP. */
+	/* Idle time of a flow, in ticks of 2^30 ns (1.07 s): before a reply, after one, and for SCTP. */
 	ZTAP_TICK_SHIFT = 30,
 	ZTAP_FLOW_NEW_TICKS = 30,
 	ZTAP_FLOW_ANSWERED_TICKS = 180,
 	ZTAP_FLOW_SCTP_TICKS = 3600,
 	/*
-	 * Slots of counters, of both rulesets at the time of a change. Slot 0 is nobody's; what finds none free has
-	 * none, and counts in ztap_packets with all such.
+	 * Counter slots, for both rulesets during a change. Slot 0 is reserved; without a free slot, packets count in
+	 * ztap_packets, the aggregate.
 	 */
 	ZTAP_RULE_SLOTS = 16384,
 	ZTAP_SUBJECT_SLOTS = 4096,
-	/* Bytes of the ring of events; a power of two, and of pages. */
+	/* Bytes of the event ring buffer; a power of two, and a multiple of the page size. */
 	ZTAP_EVENT_BYTES = 1048576,
-	/* Events of one workload and direction on one CPU: so many at once, and then one in 2^22 ns (238 a second). */
+	/*
+	 * Rate limit of the events of one workload and direction on one CPU: a burst of this size, and then one in 2^22
+	 * ns (238 a second).
+	 */
 	ZTAP_EVENT_BURST = 256,
 	ZTAP_EVENT_SHIFT = 22,
 	/*
-	 * The slot of a workload whose programs learn beside another version's: they let everything pass, which the other
-	 * version judges, counts and tells meanwhile.
+	 * The slot of a workload whose programs learn beside those of another version: they let everything pass, while
+	 * the other version decides, counts and emits.
 	 */
 	ZTAP_SLOT_LEARNING = 0x7fffffff,
 };
 
 enum ztap_direction { ZTAP_INGRESS = 0, ZTAP_EGRESS = 1 };
 
-/* Isolation of one direction. UNSET is what storage that nobody wrote holds: the packet programs refuse. */
+/* Isolation of one direction. UNSET is the value of storage that was never written: the packet programs deny. */
 enum ztap_mode { ZTAP_MODE_UNSET = 0, ZTAP_MODE_OPEN = 1, ZTAP_MODE_ENFORCE = 2, ZTAP_MODE_AUDIT = 3 };
 
-/* NONE is never a verdict: it marks a remembered verdict as absent. */
+/* NONE is never a verdict: it means that there is no cached verdict. */
 enum ztap_verdict { ZTAP_NONE = 0, ZTAP_ALLOWED = 1, ZTAP_DENIED = 2, ZTAP_AUDITED = 3 };
 
-/* Who sent the first packet of a socket's TCP connection. NONE: older than the attachment. */
+/* The sender of the first packet of a socket's TCP connection. NONE: the connection is older than the attachment. */
 enum ztap_role { ZTAP_ROLE_NONE = 0, ZTAP_ROLE_INITIATOR = 1, ZTAP_ROLE_ACCEPTOR = 2 };
 
 /*
- * Index into ztap_packets: direction * 3 + (verdict - 1) up to 5 for packets whose rule or workload has no counters
- * of its own, then why a packet was refused beside policy.
+ * Index into ztap_packets: direction * 3 + (verdict - 1) up to 5 for packets whose rule or workload has no counters of
+ * its own, then the reasons for denials other than policy.
  */
 enum ztap_counter {
 	ZTAP_COUNT_FLOWS_FULL = 6,
@@ -84,27 +89,27 @@ enum ztap_counter {
 	ZTAP_COUNTERS = 9,
 };
 
-/* Index into ztap_told: decisions worth event_flags, and what became of each. WORTH is the sum of the others. */
+/* Index into ztap_told: eligible decisions, and the outcome of each. ELIGIBLE is the sum of the others. */
 enum ztap_event_statistic {
 	ZTAP_EVENTS_ELIGIBLE = 0,
 	/* In the ring. */
 	ZTAP_EVENTS_DELIVERED = 1,
-	/* Over the workload's rate. */
+	/* Over the workload's rate limit. */
 	ZTAP_EVENTS_LIMITED = 2,
 	/* The ring was full. */
 	ZTAP_EVENTS_LOST = 3,
 	ZTAP_EVENT_STATISTICS = 4,
 };
 
-/* Where a decision was made: on a packet, or on a connect() or sendto() that was refused before there was one. */
+/* The place of a decision: a packet, or a connect() or sendto() that was refused before there was a packet. */
 enum ztap_hook { ZTAP_AT_PACKET = 0, ZTAP_AT_CALL = 1 };
 
-/* Protocol numbers in ztap_port_key are IP's, except that ICMPv6 is 1 as ICMP is, and 0 stands for any. */
+/* Protocol numbers in ztap_port_key are IP's, except that ICMPv6 is 1 like ICMP, and 0 stands for any. */
 enum ztap_protocol { ZTAP_PROTOCOL_ANY = 0, ZTAP_PROTOCOL_ICMP = 1 };
 
 enum ztap_class { ZTAP_SELF_ADDRESS = 1 };
 
-/* Prefix lengths, in bits, of what an entry of the two tries may leave open. */
+/* Prefix lengths, in bits, of entries of the two LPM tries whose last fields are open. */
 enum ztap_prefix {
 	/* ztap_addr_key: the scope is always given. */
 	ZTAP_ADDR_SCOPE_BITS = 32,
@@ -115,9 +120,9 @@ enum ztap_prefix {
 };
 
 /*
- * ztap_control: array of one, mapped into the agent's memory.
- * `epoch & 1` names the table set in force (0: a, 1: b). The agent adds one with a single aligned
- * store; a program reads it once for each packet. It never goes back, and is never below 2.
+ * ztap_control: array of one, mapped into the agent's memory. `epoch & 1` selects the table set in force (0: a, 1: b).
+ * The agent adds one with a single aligned store; a program reads it once for each packet. It never decreases, and is
+ * never below 2.
  */
 struct ztap_control {
 	__u32 abi;
@@ -127,8 +132,8 @@ struct ztap_control {
 ZTAP_SIZE(struct ztap_control, 16);
 
 /*
- * ztap_clock: array of one, the programs' own: what tick it is, in the low half, and in the high half the low 32 bits
- * of the jiffies at which that was so. One word, so that the two are never of different times.
+ * ztap_clock: array of one, written by the programs: the tick in the low half, and in the high half the low 32 bits of
+ * the jiffies when it was read. One word, so that both always belong together.
  */
 struct ztap_clock {
 	__u64 now;
@@ -136,8 +141,8 @@ struct ztap_clock {
 ZTAP_SIZE(struct ztap_clock, 8);
 
 /*
- * How one workload is isolated. Profiles are 2 modulo 4 (in a trie's scope bit 0 is the address
- * family, and bit 1 tells a profile from a subject), and mean nothing where the mode is OPEN.
+ * Isolation of one workload. Profile ids are 2 modulo 4 (in a trie's scope, bit 0 is the address family, and bit 1
+ * distinguishes a profile from a subject), and mean nothing if the mode is OPEN.
  */
 struct ztap_subject {
 	__u32 ingress_profile;
@@ -150,12 +155,12 @@ struct ztap_subject {
 ZTAP_SIZE(struct ztap_subject, 16);
 
 /*
- * ztap_cgroup: the storage of a workload's cgroup, shared by all its hooks; and ztap_test_subjects.
- * `set[n]` belongs to table set n: the agent writes the idle one while the other is in force, and
- * the epoch switches it together with the tables. `subject` tells workloads apart in remembered
- * verdicts and flows: never 0, and a multiple of 4. `slot` is its slot in ztap_subject_counts. `flows_first` and
- * `flows_size` (a power of two, or 0) are its share of ztap_places. `cgroup` and `level` (depth below the cgroup
- * root) let a program see whether another socket belongs to the same workload.
+ * ztap_cgroup: the storage of a workload's cgroup, shared by all its hooks; also the type of ztap_test_subjects.
+ * `set[n]` belongs to table set n: the agent writes the idle one while the other is in force, and the epoch switches it
+ * together with the tables. `subject` identifies the workload in cached verdicts and flows: never 0, and a multiple of
+ * 4. `slot` is its slot in ztap_subject_counts. `flows_first` and `flows_size` (a power of two, or 0) are its share of
+ * ztap_places. `cgroup` and `level` (depth below the cgroup root) let a program check whether another socket belongs to
+ * the same workload.
  */
 struct ztap_cgroup {
 	__u64 cgroup;
@@ -170,10 +175,10 @@ struct ztap_cgroup {
 ZTAP_SIZE(struct ztap_cgroup, 64);
 
 /*
- * ztap_addrs_a, ztap_addrs_b: longest-prefix-match tries, (scope, address) -> class id (u32, not 0).
- * `scope` is a profile id, plus 1 for IPv6. An IPv4 address stands in the first four bytes.
- * With a subject id in place of the profile the entries (value ZTAP_SELF_ADDRESS) are the workload's
- * own addresses, or everything where they are not declared: what a connect program cannot see itself.
+ * ztap_addrs_a, ztap_addrs_b: LPM tries, (scope, address) -> class id (u32, not 0). `scope` is a profile id, plus 1 for
+ * IPv6. An IPv4 address is in the first four bytes. With a subject id instead of the profile, the entries (value
+ * ZTAP_SELF_ADDRESS) are the workload's own addresses, or everything if they are not declared: a connect program cannot
+ * see them itself.
  */
 struct ztap_addr_key {
 	__u32 prefixlen;
@@ -183,8 +188,8 @@ struct ztap_addr_key {
 ZTAP_SIZE(struct ztap_addr_key, 24);
 
 /*
- * ztap_ports_a, ztap_ports_b: longest-prefix-match tries, (class, protocol, port) -> rule id (u32, not 0).
- * Only what is allowed has an entry. For ICMP the port is `type << 8 | code`.
+ * ztap_ports_a, ztap_ports_b: LPM tries, (class, protocol, port) -> rule id (u32, not 0). Only allowed ports have an
+ * entry. For ICMP the port is `type << 8 | code`.
  */
 struct ztap_port_key {
 	__u32 prefixlen;
@@ -196,11 +201,11 @@ struct ztap_port_key {
 ZTAP_SIZE(struct ztap_port_key, 12);
 
 /*
- * ztap_socks: what a socket remembers; cloned from a listener to the sockets that it accepts.
- * `remembered` is one word so that two CPUs cannot tear it: the low 32 bits of the epoch in its high
- * half, and in its low half the subject with the verdict in the two low bits. `slot`: of the rule, in
- * ztap_rule_counts; 0 where it has none. `emitted`: the low 7 bits of the epoch under which an event of this connection is in
- * the ring because it is only audited, plus 0x80; 0: none is.
+ * ztap_socks: socket storage; cloned from a listener to the sockets that it accepts. `remembered` is the cached verdict
+ * in one word, so that two CPUs cannot tear it: the low 32 bits of the epoch in its high half, and in its low half the
+ * subject with the verdict in the two low bits. `slot`: the rule's slot in ztap_rule_counts; 0 if it has none.
+ * `emitted`: for a connection that is only audited, the low 7 bits of the epoch of its event in the ring, plus 0x80; 0:
+ * no event.
  */
 struct ztap_sock {
 	__u64 remembered;
@@ -212,8 +217,8 @@ struct ztap_sock {
 ZTAP_SIZE(struct ztap_sock, 16);
 
 /*
- * ztap_flows: conversations of protocols without connections, as one subject sees them.
- * ICMP echo uses its identifier as local_port; protocols without ports use 0.
+ * ztap_flows: flows of connectionless protocols, as one subject sees them. ICMP echo uses its identifier as local_port;
+ * protocols without ports use 0.
  */
 struct ztap_flow_key {
 	__u32 subject;
@@ -228,9 +233,9 @@ struct ztap_flow_key {
 ZTAP_SIZE(struct ztap_flow_key, 44);
 
 /*
- * One half for each direction that may have asked. `remembered` is as in ztap_sock (0: this
- * direction never asked), `seen` the tick of the last packet, either way. `port` and `rule` are what policy was asked
- * and answered, so that the question can be put again under another epoch. `emitted` is as in ztap_sock.
+ * One half for each direction that may be the initiator. `remembered` is as in ztap_sock (0: this direction never
+ * initiated), `seen` the tick of the last packet in either direction. `port` and `rule` are the input and the result of
+ * the policy lookup, so that it can be repeated under another epoch. `emitted` is as in ztap_sock.
  */
 struct ztap_flow_half {
 	__u64 remembered;
@@ -245,8 +250,8 @@ struct ztap_flow_half {
 ZTAP_SIZE(struct ztap_flow_half, 24);
 
 /*
- * `not_allowed`, by direction: the low 32 bits of the epoch under which the policy of that direction was asked for a
- * packet of this flow and did not allow it (0: never). Then only an answer passes, and policy need not be asked again.
+ * `not_allowed`, by direction: the low 32 bits of the epoch under which the policy of that direction did not allow a
+ * packet of this flow (0: never). Then only a reply passes, and policy need not be evaluated again.
  */
 struct ztap_flow {
 	struct ztap_flow_half asked[2];
@@ -255,10 +260,10 @@ struct ztap_flow {
 ZTAP_SIZE(struct ztap_flow, 56);
 
 /*
- * ztap_places: array of ZTAP_MAX_FLOWS, the key of the flow that took the slot last. New flows take slots of their
- * workload's share in turn, then of the common one; a slot whose flow lives is passed over. So the programs
- * themselves clear away what has ended, the table is bounded without an agent, and a workload that opens flows
- * without end takes nothing that is another's. `next` counts in the first slot of each share.
+ * ztap_places: array of ZTAP_MAX_FLOWS, the key of the last flow in each slot. New flows take slots of their workload's
+ * share in turn, then of the common one; a slot with a live flow is skipped. So the programs themselves delete expired
+ * flows, the table is bounded without an agent, and a workload that opens any number of flows takes no slots from the
+ * shares of others. `next` is the counter in the first slot of each share.
  */
 struct ztap_flow_slot {
 	struct ztap_flow_key key;
@@ -268,14 +273,14 @@ ZTAP_SIZE(struct ztap_flow_slot, 48);
 
 /*
  * ztap_begun: LRU hash, struct ztap_flow_key of a connection that is only audited -> the low 32 bits of the epoch under
- * which its SYN came to a listener, and was told. The socket that is accepted takes its entry away.
+ * which its SYN reached a listener and was emitted. The accepted socket deletes its entry.
  */
 
 /*
- * ztap_rule_places, ztap_subject_places: hash, rule or subject id -> its slot in the arrays below. The agent makes an
- * entry before a table set names the rule, and takes it away when no program can count there any more. `identity` is
- * a hash of the rule's or the workload's name: another one that has the same id later (ids are hashes as well)
- * does not go on with a count that is not its own.
+ * ztap_rule_places, ztap_subject_places: hash, rule or subject id -> its slot in the arrays below. The agent creates an
+ * entry before a table set uses the rule, and deletes it when no program can count there any more. `identity` is a hash
+ * of the rule's or the workload's name: a later one with the same id (ids are hashes as well) does not continue a count
+ * that is not its own.
  */
 struct ztap_counter_slot {
 	__u64 identity;
@@ -285,8 +290,8 @@ struct ztap_counter_slot {
 ZTAP_SIZE(struct ztap_counter_slot, 16);
 
 /*
- * ztap_rule_counts: per-CPU array, by slot: packets that passed because of a rule, by their direction. Answers count
- * for the rule that allowed what they answer.
+ * ztap_rule_counts: per-CPU array, by slot: packets that passed by a rule, by their direction. Replies count for the
+ * rule that allowed the initiating packet.
  */
 struct ztap_rule_count {
 	__u64 packets[2];
@@ -295,10 +300,10 @@ ZTAP_SIZE(struct ztap_rule_count, 16);
 
 /*
  * ztap_subject_counts: per-CPU array, by slot: packets of one workload that no rule decided, by direction and verdict
- * (enum ztap_verdict; 0 is not used): allowed (not isolated, to itself, or what a network cannot do without), denied,
- * audited. `refused_calls` are connects and sendmsgs that were refused: they send no packet.
- * Beside them the allowance for events, by direction (ZTAP_EVENT_BURST): when it was last filled up, in units of
- * 2^ZTAP_EVENT_SHIFT ns, and what was used of it since.
+ * (enum ztap_verdict; 0 is not used): allowed (not isolated, self traffic, or neighbour discovery), denied, audited.
+ * `refused_calls` are connects and sendmsgs that were refused: they send no packet. Beside them the budget for events,
+ * by direction (ZTAP_EVENT_BURST): the time of its last refill, in units of 2^ZTAP_EVENT_SHIFT ns, and the number of
+ * events since.
  */
 struct ztap_subject_count {
 	__u64 packets[2][4];
@@ -309,11 +314,11 @@ struct ztap_subject_count {
 ZTAP_SIZE(struct ztap_subject_count, 104);
 
 /*
- * ztap_events: ring buffer of decisions worth event_flags: denied packets, refused calls, allowed packets that begin a flow or a
- * connection, and audited ones whose conversation was not told under this epoch, or that have none. `time` is
- * CLOCK_MONOTONIC. Addresses and ports as in ztap_flow_key; `direction` is the packet's, for a conversation that is audited
- * its asker's; `icmp` is type << 8 | code; `port_bits` as in ztap_port_key: below ZTAP_PORT_FULL_BITS the packet had no ports
- * that could be known.
+ * ztap_events: ring buffer of eligible decisions: denied packets, refused calls, allowed packets that begin a flow or a
+ * connection, and audited ones whose connection or flow has no event under this epoch, or that have neither. `time` is
+ * CLOCK_MONOTONIC. Addresses and ports as in ztap_flow_key; `direction` is the packet's, for an audited connection or
+ * flow the initiator's; `icmp` is type << 8 | code; `port_bits` as in ztap_port_key: below ZTAP_PORT_FULL_BITS the
+ * packet's ports are unknown.
  */
 struct ztap_event {
 	__u64 time;
@@ -335,22 +340,22 @@ struct ztap_event {
 ZTAP_SIZE(struct ztap_event, 64);
 
 /*
- * Between versions. What follows is frozen: a build of any version finds it in what a build of any other version left,
- * so that it can take over, upwards and downwards, without knowing the other's tables.
+ * Between versions. The following is frozen: a build of any version finds it in the state that a build of any other
+ * version left, so that it can take over, upwards and downwards, without knowing the other's tables.
  *
  *  - <node>/abi-<version>/links/<workload>/<pin>: the attachments.
- *  - <node>/abi-<version>/maps/ztap_control: begins as struct ztap_control does.
+ *  - <node>/abi-<version>/maps/ztap_control: begins like struct ztap_control.
  *  - <node>/abi-<version>/maps/ztap_socks: a socket's role (enum ztap_role) is the byte at ZTAP_SOCK_ROLE of its value.
- *  - <node>/abi-<version>/give/flows: an iterator; reading it gives a struct ztap_exported_flow for each flow.
+ *  - <node>/abi-<version>/give/flows: an iterator; reading it returns a struct ztap_exported_flow for each flow.
  *  - The subject id of a workload is the hash of its name (src/adapters/ebpf/lower/ids.ts).
- *  - The mark of what a workload sends itself over the loopback device (self_mark in native/bpf/self.h).
+ *  - The mark of self traffic over the loopback device (self_mark in native/bpf/self.h).
  */
 enum ztap_frozen { ZTAP_SOCK_ROLE = 12 };
 
 /*
- * A flow in no version's layout. By the direction that asked: whether it did, whether it was answered, the port that
- * policy was asked for (ICMP: type << 8 | code), and when its last packet passed, either way (CLOCK_MONOTONIC, ns).
- * Addresses and ports as in ztap_flow_key; what is reserved is 0.
+ * A flow in a layout that is independent of versions. For each direction: whether it initiated, whether there was a
+ * reply, the port that policy was evaluated for (ICMP: type << 8 | code), and the time of its last packet in either
+ * direction (CLOCK_MONOTONIC, ns). Addresses and ports as in ztap_flow_key; reserved fields are 0.
  */
 struct ztap_exported_flow {
 	__u32 subject;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the parts of the addon share: errors that carry errno, and the reading of arguments.
+// Helpers of all parts: errors that carry errno, and the reading of arguments.
 // The addon is glue between JavaScript and the kernel: file descriptors, buffers, no policy.
 #pragma once
 
@@ -12,7 +12,8 @@
 
 namespace ztap {
 
-// A JavaScript error with `errno` (negative, as Node's own), `code` ("EPERM"), `syscall` and, for the verifier, `log`.
+// Returns a JavaScript error with `errno` (negative, like Node's own), `code` ("EPERM"), `syscall` and, for the
+// verifier, `log`.
 inline Napi::Error failure(Napi::Env env, int error, const std::string &what, const std::string &log = "") {
   error = error < 0 ? -error : error;
   const char *name = strerrorname_np(error);
@@ -24,18 +25,20 @@ inline Napi::Error failure(Napi::Env env, int error, const std::string &what, co
   return thrown;
 }
 
-inline int32_t intArg(const Napi::CallbackInfo &info, size_t index) { return info[index].As<Napi::Number>().Int32Value(); }
-inline uint32_t uintArg(const Napi::CallbackInfo &info, size_t index) { return info[index].As<Napi::Number>().Uint32Value(); }
-inline std::string textArg(const Napi::CallbackInfo &info, size_t index) { return info[index].As<Napi::String>().Utf8Value(); }
+inline int32_t intArg(const Napi::CallbackInfo &info, size_t index) {
+  return info[index].As<Napi::Number>().Int32Value();
+}
+
+inline uint32_t uintArg(const Napi::CallbackInfo &info, size_t index) {
+  return info[index].As<Napi::Number>().Uint32Value();
+}
+
+inline std::string textArg(const Napi::CallbackInfo &info, size_t index) {
+  return info[index].As<Napi::String>().Utf8Value();
+}
+
 inline Napi::Buffer<uint8_t> bytesArg(const Napi::CallbackInfo &info, size_t index) {
   return info[index].As<Napi::Buffer<uint8_t>>();
 }
-
-void initObject(Napi::Env env, Napi::Object exports);
-void initMaps(Napi::Env env, Napi::Object exports);
-void initLinks(Napi::Env env, Napi::Object exports);
-void initRing(Napi::Env env, Napi::Object exports);
-void initFeatures(Napi::Env env, Napi::Object exports);
-void initSystem(Napi::Env env, Napi::Object exports);
 
 }  // namespace ztap
