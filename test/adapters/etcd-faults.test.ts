@@ -181,7 +181,7 @@ async function longValues(t: Test, { endpoints, ctl }: EtcdCluster): Promise<voi
       const writes = [message, message.slice(0, 2_500_000)].map((text) =>
         t.rejects(store.writeNodeStatus({ ...STATUS, message: text }), {
           code: "store-unavailable",
-          message: /larger than etcd at .* takes.*--max-request-bytes/,
+          message: /larger than etcd at .* accepts.*--max-request-bytes/,
         }),
       );
       await Promise.all(writes);
@@ -197,9 +197,9 @@ async function fullDatabase(t: Test, { endpoints }: EtcdCluster): Promise<void> 
     for (let round = 0; round < 100; round += 1)
       await store.writeNodeStatus({ ...STATUS, message: randomBytes(500_000).toString("base64") });
   };
-  await t.rejects(fill(), { code: "store-unavailable", message: /takes no more data.*--quota-backend-bytes/ });
+  await t.rejects(fill(), { code: "store-unavailable", message: /accepts no more data.*--quota-backend-bytes/ });
   t.equal(await store.readHead(), 1, "what is there is still read");
-  await t.rejects(commit(store, 2), { code: "store-unavailable", message: /takes no more data/ });
+  await t.rejects(commit(store, 2), { code: "store-unavailable", message: /accepts no more data/ });
   runFromPage("reclaim", { ETCDCTL_ENDPOINTS: endpoints.join(",") }, tmpdir());
   t.equal(await commit(store, 2), 2, "and after what the message asks for, all is well");
 }

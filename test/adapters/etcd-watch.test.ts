@@ -186,7 +186,7 @@ async function onOneMember(t: Test, etcd: EtcdCluster): Promise<void> {
       t.equal(await within(20_000, "the other endpoint's answer", caller.readHead()), 3);
       await t.rejects(within(20_000, "the deadline", lonely.readHead()), {
         code: "store-unavailable",
-        message: /cannot be reached.*nothing that is enforced changes/,
+        message: /cannot be reached.*enforcement does not change/,
       });
       t.equal(await within(60_000, "the keepalive", woken), "head");
       t.equal(await store.readHead(), 3);

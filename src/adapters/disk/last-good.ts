@@ -1,6 +1,6 @@
 /**
- * The copy of the last enforced state, in one compressed file of the state folder: the revision's
- * record with its digest, then each object's text in the order of the revision's entries.
+ * The last enforced state, in one compressed file of the state folder: the revision's record with its digest, then each
+ * object's text in the order of the revision's entries.
  */
 import { constants } from "node:fs";
 import { open, readFile, rename } from "node:fs/promises";
@@ -30,7 +30,7 @@ const isLastGoodDocument = shaped<LastGoodDocument>({
   objects: listOf(isString),
 });
 
-/** Where the copies of this machine's nodes stand. */
+/** Returns the folder of the last-good states of this machine's nodes. */
 export function lastGoodFolder(stateDir: string): string {
   return join(stateDir, "nodes");
 }

@@ -1,6 +1,6 @@
 /**
- * Doctor: checks one by one what eBPF enforcement needs of this machine, and says how to mend what is missing.
- * It mounts, attaches and pins nothing.
+ * Doctor: checks one by one the requirements of eBPF enforcement on this machine, and shows how to fix each. It mounts,
+ * attaches and pins nothing; to ask the verifier it loads the programs, over maps of their own, and unloads them.
  */
 import { existsSync } from "node:fs";
 import { release } from "node:os";
@@ -15,7 +15,7 @@ import { BPFFS, findCgroupRoot, unpinName } from "./kernel/paths.js";
 import { entriesOf } from "./attach/pins.js";
 import { listVersions } from "./upgrade/versions.js";
 
-/** Later checks that need what an earlier one did not find are left out. */
+/** Runs the checks. Later checks that depend on a failed one are left out. */
 export function checkKernel(options: { readonly nativeDir?: string }): readonly Check[] {
   const nativeDir = options.nativeDir ?? defaultNativeDir();
   const checks: Check[] = [];
@@ -54,7 +54,7 @@ export function checkKernel(options: { readonly nativeDir?: string }): readonly 
   return checks;
 }
 
-/** Which versions of the kernel tables stand on this machine. One that is not this build's is taken over from by its agent. */
+/** Lists the versions of the kernel tables on this machine. An agent takes over from one that is not this build's. */
 export function checkVersions(pinRoot: string): Check {
   const name = "kernel tables";
   try {
@@ -99,12 +99,12 @@ function checkWithAddon(native: Native, nativeDir: string, check: Probe, add: (c
   });
 }
 
-/** The kernel has every feature, so another version of it is no certain way out: the programs must be mended. */
+/** The kernel has every feature, so that another version of it may not help: the programs must be fixed. */
 const REFUSED =
-  "This kernel has every feature that ztap needs, and refuses a program all the same: please report this as a bug of ztap, " +
-  "with these lines. Every change is tested on Linux 6.1 and 6.12 of Debian 12; until it is mended, boot one of them.";
+  "This kernel has every feature that ztap needs, but refuses a program: please report this as a bug of ztap, " +
+  "with these lines. Every change is tested on Linux 6.1 and 6.12 of Debian 12; until it is fixed, boot one of them.";
 
-/** Names each feature that the kernel lacks, with the release and the build option that bring it. */
+/** Reports each feature that the kernel lacks, with the release and the build option that provide it. */
 export function featureCheck(features: readonly KernelFeature[], release: string): Check {
   const name = "kernel features";
   const lacking = features.filter(({ present }) => !present);

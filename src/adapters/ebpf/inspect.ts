@@ -1,5 +1,5 @@
 /**
- * Inspect: what this machine's kernel holds of ztap's, read from the pins alone, by node and version. Needs no agent,
+ * Inspect: reads ztap's enforcement in this machine's kernel from the pins alone, by node and version. Needs no agent,
  * no ruleset and no loaded object, and changes nothing.
  */
 import { dirname, join } from "node:path";

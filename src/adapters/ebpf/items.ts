@@ -1,8 +1,7 @@
 /**
- * Items: an image, or what was read from the kernel, as the keyed values that the follower compares.
+ * Items: turns an image, or the state read from the kernel, into the keyed values that the follower compares.
  *
- * A ruleset may have a hundred thousand entries and the texts for people are rarely read, so labels
- * are built when they are asked for.
+ * A ruleset may have a hundred thousand entries, and their labels are rarely read, so that they are built on demand.
  */
 import type { Rule } from "../../model/ruleset.js";
 import type { EnforcementItem, ItemSet } from "../../interfaces/enforcer.js";
@@ -14,7 +13,10 @@ import { MAPS, HOOKS } from "./kernel/programs.js";
 
 export type TableName = "addr" | "port";
 
-/** @param names the image whose rules and profiles name the ids; entries that it does not know are named by their bytes */
+/**
+ * Adds the table entries.
+ * @param names the image that gives names to the ids; unknown entries are named by their bytes
+ */
 export function addTableItems(
   items: Map<string, EnforcementItem>,
   name: TableName,
@@ -55,12 +57,17 @@ export function pinItem(name: string): EnforcementItem {
 }
 
 export function exportItem(): EnforcementItem {
-  return { key: "pin/give/flows", value: "pinned", type: "entry", label: "pin of what gives flows to another version" };
+  return {
+    key: "pin/give/flows",
+    value: "pinned",
+    type: "entry",
+    label: "pin of the iterator that exports flows to another version",
+  };
 }
 
-/** Pins of a version that this one has to take over from, or to finish with. */
+/** Returns the item of a version that this one has to take over from, or to remove. */
 export function versionItem(name: string, abi: number): EnforcementItem {
-  const label = `what ABI version ${abi} of the kernel tables left`;
+  const label = `left-over pins of ABI version ${abi} of the kernel tables`;
   return { key: `version/${name}`, value: "pinned", type: "entry", label };
 }
 
@@ -84,13 +91,13 @@ export function linkItem(
   };
 }
 
-/** An attachment that nobody needs: of a workload that is none any more, or beside the one in force. */
+/** Returns the item of an unneeded attachment: of a former workload, or beside the one in force. */
 export function leftoverItem(workload: string, pin: string, hook: string): EnforcementItem {
   const label = `${hook === pin ? "" : "left-over "}${hook} program on ${workload}`;
   return { key: `link/${workload}/${pin}`, value: ATTACHED, type: "link", label, workload };
 }
 
-/** The same, of another version. */
+/** The same, for another version. */
 export function previousVersionItem(workload: string, pin: string, version: string, abi: number): EnforcementItem {
   const label = `program of ABI version ${abi} at ${pin} on ${workload}`;
   return { key: `link/${workload}/${version}/${pin}`, value: ATTACHED, type: "link", label, workload };
@@ -159,7 +166,7 @@ class AddrItem extends TableItem {
   }
 }
 
-/** Where it stands in its policy, which tells people more than what it is known by. */
+/** Returns the rule's place in its policy, which is more helpful than its key. */
 function nameOf({ policy, direction, index }: Rule): string {
   return `${policy.namespace}/${policy.name}/${direction}/${index}`;
 }

@@ -1,6 +1,6 @@
 /**
- * Remove: takes all that a node, or every node, holds in the kernel away, of every version. The only thing that ends
- * enforcement; needs no loaded object and no agent.
+ * Remove: deletes everything that a node, or every node, holds in the kernel, of every version. The only function that
+ * ends enforcement; needs no loaded object and no agent.
  */
 import { rmdirSync, rmSync } from "node:fs";
 import { dirname, join } from "node:path";
@@ -18,7 +18,10 @@ export interface RemoveOptions {
   readonly nativeDir?: string;
 }
 
-/** @returns what was there. Safe to repeat, also after it was interrupted. */
+/**
+ * Removes the enforcement.
+ * @returns the nodes and workloads that were covered. May be repeated, also after an interruption.
+ */
 export function removeNodes(options: RemoveOptions = {}): readonly Removed[] {
   const pinRoot = options.pinRoot ?? DEFAULT_PIN_ROOT;
   const held = entriesOf(pinRoot);
@@ -29,7 +32,7 @@ export function removeNodes(options: RemoveOptions = {}): readonly Removed[] {
   return removed;
 }
 
-/** What `removeEnforcement` would take away; changes nothing. */
+/** Returns the enforcement that `removeEnforcement` would remove; changes nothing. */
 export function listRemovableNodes(options: RemoveOptions = {}): readonly Removed[] {
   const pinRoot = options.pinRoot ?? DEFAULT_PIN_ROOT;
   return entriesOf(pinRoot).map((name) => ({ node: unpinName(name), workloads: coveredBy(join(pinRoot, name)) }));
@@ -40,7 +43,7 @@ function coveredBy(folder: string): readonly string[] {
   return [...new Set(names)].sort();
 }
 
-/** Another node's agent may start, or another remove may end, at this very moment. */
+/** Another node's agent may start, or another remove may end, at this moment. */
 function removeIfEmpty(folder: string): void {
   try {
     rmdirSync(folder);
@@ -56,7 +59,7 @@ function removeNode(native: Native, pinRoot: string, node: string): Removed {
   if (lock < 0) {
     throw new EnforcerError(
       "busy",
-      `the agent of node ${node} is running, and would put everything back; stop it first`,
+      `the agent of node ${node} is running, and would restore everything; stop it first`,
     );
   }
   try {
@@ -66,7 +69,7 @@ function removeNode(native: Native, pinRoot: string, node: string): Removed {
   }
 }
 
-/** Nothing below it may be attached any more. */
+/** Removes a node's folder. Nothing below it may be attached any more. */
 export function removeNodeFolder(folder: string): void {
   rmSync(folder, { recursive: true, force: true });
   removeIfEmpty(dirname(folder));

@@ -1,4 +1,4 @@
-/** List: a ruleset's entries of the kernel's tables, for people who want to see what would be held. Pure. */
+/** Lists a ruleset's entries of the kernel's tables, for people who want to see what would be loaded. Pure. */
 import type { Ruleset } from "../../model/ruleset.js";
 import { imageItems } from "./items.js";
 import { lower } from "./lower/lower.js";

@@ -1,9 +1,9 @@
 /**
  * One connection to the store's database file: opening, its format, its transactions.
  *
- * The file is SQLite's, with a rollback journal: a writer that is killed leaves a journal, and the next
- * process that opens the file undoes what was half written. SQLite's locks are the kernel's, which frees
- * them with the process that held them.
+ * The file is an SQLite database with a rollback journal: a killed writer leaves a journal, and the next process that
+ * opens the file rolls the incomplete write back. SQLite's locks belong to the kernel, which releases them with the
+ * process that held them.
  */
 import { accessSync, closeSync, constants, openSync, statSync } from "node:fs";
 import { basename, dirname, resolve } from "node:path";
@@ -14,16 +14,19 @@ import { damaged, isBusy } from "./failure.js";
 import type { Patience } from "./patience.js";
 import { loadSqlite, type Database } from "../system/sqlite.js";
 
-/** Behind every key that begins with a prefix. */
+/** Sorts after every key that begins with a prefix. */
 const LAST = "\u{10ffff}";
 const SMALLEST_PAGE = 512;
 const SCHEMA = "CREATE TABLE entries (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID";
 /**
- * EXTRA: what COMMIT has returned survives a loss of power, also the removal of the journal.
- * The other one: what stands in a file that somebody else made runs no function.
+ * EXTRA: a commit that has returned survives a power failure, including the removal of the journal. The second one: the
+ * schema of a file that somebody else made cannot run functions.
  */
 const PRAGMAS = "PRAGMA synchronous = EXTRA; PRAGMA trusted_schema = OFF";
-/** How a transaction begins: until it has SQLite's lock, for reading or for writing. Nothing after it finds the database locked. */
+/**
+ * How a transaction begins: up to the point where it has SQLite's lock, for reading or for writing. No later statement
+ * finds the database locked.
+ */
 const BEGIN = {
   // BEGIN alone takes no lock, so that it is not repeated.
   reading: { first: "BEGIN", lock: "SELECT 1 FROM sqlite_schema LIMIT 1" },
@@ -33,14 +36,14 @@ const BEGIN = {
 export interface StoreDatabase {
   /** Runs `work` on one snapshot. One transaction at a time: await it before the next. */
   read<T>(work: (reader: KeyValueReader) => T, patiently: Patience): Promise<T>;
-  /** Runs `work` in one transaction, alone among all processes. */
+  /** Runs `work` in one transaction, exclusive among all processes. */
   write<T>(work: (writer: KeyValueWriter) => T, patiently: Patience): Promise<T>;
   close(): void;
 }
 
 /**
- * Opens the file. `write` makes it where there is none, and makes a store of it where it is empty.
- * @returns null where there is no store in it yet, and none is to be made
+ * Opens the file. `write` creates it if it is missing, and creates the store if it is empty.
+ * @returns null if there is no store in it yet, and none is to be created
  * @throws StoreError `store-version`, `store-damaged`; SQLite's and the system's errors as they are
  */
 export async function openDatabase(
@@ -51,12 +54,13 @@ export async function openDatabase(
   const size = statSync(file, { throwIfNoEntry: false })?.size;
   if (size === undefined && access === "read") return null;
   if (size === undefined) makeFile(file);
-  // SQLite takes it for an empty database, and would write over it.
-  else if (size > 0 && size < SMALLEST_PAGE) throw damaged(dirname(file), `${basename(file)} is no database`);
+  // SQLite would take such a file for an empty database, and overwrite it.
+  else if (size > 0 && size < SMALLEST_PAGE) throw damaged(dirname(file), `${basename(file)} is not a database`);
   accessSync(file, constants.R_OK | (access === "write" ? constants.W_OK : 0));
   if (access === "write") accessSync(dirname(file), constants.W_OK);
   const { DatabaseSync } = loadSqlite();
-  // A reader that may, opens it for writing too: then it can undo what a killed writer left half written.
+  // A reader with permission to write opens it for writing too, so that it can roll back the incomplete write of a
+  // killed writer.
   const readOnly = access === "read" && !(isWritable(file) && isWritable(dirname(file)));
   const database = new DatabaseSync(resolve(file), { readOnly });
   try {
@@ -99,8 +103,8 @@ function connection(database: Database): StoreDatabase {
 }
 
 /**
- * All of `work` and the commit, or nothing of it. Where no other process is in the way, nothing of this one comes between.
- * A commit that has to wait for readers keeps new ones out, and is not begun again.
+ * Runs all of `work` and the commit, or nothing of it. If no other process is in the way, no other work of this process
+ * comes between. A commit that has to wait for readers keeps new ones out, and is not restarted.
  */
 async function transaction<T>(
   database: Database,
@@ -120,14 +124,14 @@ async function transaction<T>(
     try {
       database.exec("ROLLBACK");
     } catch {
-      // It never began, or SQLite has rolled back by itself, as it does after a failure of the disk. The first failure is
-      // the one to tell.
+      // The transaction never began, or SQLite has rolled back by itself, as it does after a disk error. The first
+      // error is the one to report.
     }
     throw error;
   }
 }
 
-/** False where somebody reads meanwhile: the transaction stands, and can be committed later. */
+/** Returns false while another process reads: the transaction stays open, and can be committed later. */
 function commits(database: Database): boolean {
   try {
     database.exec("COMMIT");
@@ -138,7 +142,7 @@ function commits(database: Database): boolean {
   }
 }
 
-/** The format that stands in the file; null for a file without tables, "" where it holds something else. */
+/** Returns the format in the file; null for a file without tables, "" for other content. */
 function formatOf(database: Database): string | null {
   const tables = database.prepare("SELECT name FROM sqlite_schema").all();
   if (tables.length === 0) return null;
@@ -153,14 +157,14 @@ function claim(database: Database): string {
 }
 
 function unfit(path: string, format: string): StoreError {
-  if (format === "") return damaged(path, "the database holds something else");
+  if (format === "") return damaged(path, "the database has other content");
   return new StoreError(
     "store-version",
     `the store at ${path} has the format ${JSON.stringify(format.slice(0, 40))} and this ztap knows ${STORE_FORMAT}; use the version of ztap that wrote it, or move the store away and apply the policy again`,
   );
 }
 
-/** Makes the file, for its owner alone; SQLite gives its journal the same mode. Another process may be faster. */
+/** Creates the file, for its owner only; SQLite gives its journal the same mode. Another process may be faster. */
 function makeFile(file: string): void {
   try {
     closeSync(openSync(file, "wx", 0o600));

@@ -1,11 +1,11 @@
-/** What SQLite and the file system report, as a StoreError that says what to do. */
+/** Turns errors of SQLite and the file system into StoreErrors with advice. */
 import { StoreError } from "../../interfaces/store.js";
 
-/** Names of system errors, as Node gives them, and SQLite's primary result codes (sqlite.org/rescode.html). */
+/** Names of system errors, as in Node, and SQLite's primary result codes (sqlite.org/rescode.html). */
 const PERMISSION: ReadonlySet<unknown> = new Set(["EPERM", "EACCES", "EROFS", 3, 8]);
 /** SQLITE_CORRUPT, SQLITE_NOTADB */
 const DAMAGED: ReadonlySet<unknown> = new Set([11, 26]);
-/** SQLITE_FULL, and SQLITE_IOERR, which is what it makes of a quota, of a bound on the file's size and of a failing disk. */
+/** SQLITE_FULL, and SQLITE_IOERR, which SQLite reports for a quota, a file size limit and a failing disk. */
 const FULL: ReadonlySet<unknown> = new Set(["EFBIG", "ENOSPC", "EDQUOT", 10, 13]);
 /** SQLITE_BUSY */
 const BUSY: ReadonlySet<unknown> = new Set([5]);
@@ -25,13 +25,13 @@ export function storeFailure(error: unknown, path: string): StoreError {
   if (FULL.has(code))
     return new StoreError(
       "store-unavailable",
-      `the disk under the store at ${path} is full or fails (${said}); nothing was written, what was committed before stays; free some space and try again`,
+      `the disk under the store at ${path} is full or fails (${said}); nothing was written, earlier commits are intact; free some space and try again`,
       options,
     );
   if (BUSY.has(code))
     return new StoreError(
       "store-locked",
-      `another process has kept the store at ${path} locked for too long (${said}); find it with \`fuser ${path}/*\`: it may be stopped`,
+      `another process has kept the store at ${path} locked for too long (${said}); find it with \`fuser ${path}/*\`: it may have been suspended (SIGSTOP)`,
       options,
     );
   return new StoreError("store-unavailable", `the store at ${path} cannot be used: ${said}`, options);
@@ -40,17 +40,20 @@ export function storeFailure(error: unknown, path: string): StoreError {
 export function damaged(path: string, why: string, options?: ErrorOptions): StoreError {
   return new StoreError(
     "store-damaged",
-    `the store at ${path} is damaged or is no ztap store: ${why}; restore it from a backup, or move it away and apply the policy again`,
+    `the store at ${path} is damaged or is not a ztap store: ${why}; restore it from a backup, or move it away and apply the policy again`,
     options,
   );
 }
 
-/** Another process has the database locked. */
+/** Returns whether another process has the database locked. */
 export function isBusy(error: unknown): boolean {
   return BUSY.has(codeOf(error));
 }
 
-/** SQLite's primary result code, from the extended one that Node gives; else the name of the system's error. */
+/**
+ * Returns SQLite's primary result code, from the extended one that Node reports; otherwise the name of the system
+ * error.
+ */
 function codeOf(error: unknown): unknown {
   if (!(error instanceof Error)) return undefined;
   if ("errcode" in error && typeof error.errcode === "number") return error.errcode & 0xff;

@@ -1,12 +1,12 @@
 /**
- * The files of a store, and whose they are. Who may write to them decides what this machine enforces. Who may only read
- * store.db can lock it as well, and keep others waiting for as long as they wait: of root's only a group may.
+ * The files of a store, and their owners. A user who can write to them decides what this machine enforces. A user who
+ * can only read store.db can still lock it, and keep others waiting that long: only a group may read root's.
  */
 import { lstatSync, statSync, type Stats } from "node:fs";
 import { join } from "node:path";
 import { StoreError } from "../../interfaces/store.js";
 
-/** The database, what SQLite makes beside it (the last two where somebody turned on its write-ahead log), and our own. */
+/** The database, SQLite's files beside it (the last two if its write-ahead log is on), and our own. */
 const NAMES = ["store.db", "store.db-journal", "store.db-wal", "store.db-shm", "notify"] as const;
 
 export function dataFileOf(path: string): string {
@@ -17,18 +17,22 @@ export function notifyFileOf(path: string): string {
   return join(path, "notify");
 }
 
-/** Device and inode of store.db; null where there is none. Another one under the same name is another store. */
+/** Returns device and inode of store.db; null if there is none. Another file of the same name is another store. */
 export function identityOf(path: string): string | null {
   const stats = lstatSync(dataFileOf(path), { throwIfNoEntry: false });
   return stats === undefined ? null : `${stats.dev}:${stats.ino}`;
 }
 
-/** @throws StoreError `store-permission` where somebody else could change the store, or keep it locked */
+/**
+ * Refuses files of others.
+ * @throws StoreError `store-permission` if another user could change the store, or keep it locked
+ */
 export function refuseForeign(path: string): void {
   const user = process.geteuid?.();
   const folder = statSync(path, { throwIfNoEntry: false });
   if (user === undefined || folder === undefined || !folder.isDirectory()) return;
-  // A user's own group is often his alone; root's machine is nobody's but root's. Names in a folder are no secret.
+  // A user's own group often has no other member; on root's machine only root may write. File names in a folder are no
+  // secret.
   if (!isOf(user, folder) || (folder.mode & (user === 0 ? 0o022 : 0o002)) !== 0)
     throw new StoreError(
       "store-permission",
@@ -44,7 +48,7 @@ function refuseForeignFile(path: string, name: string, user: number): void {
   if (!stats.isFile())
     throw new StoreError(
       "store-permission",
-      `${file} is no regular file: ztap did not make it; move it away, or use --store with another folder`,
+      `${file} is not a regular file: ztap did not create it; move it away, or use --store with another folder`,
     );
   if (!isOf(user, stats))
     throw new StoreError("store-permission", `${file} is not this user's (${told(stats)}): ${PERIL}; ${copying(path)}`);
@@ -60,11 +64,14 @@ function refuseForeignFile(path: string, name: string, user: number): void {
     );
 }
 
-const PERIL = "somebody else could put another policy in force";
+const PERIL = "another user could put another policy in force";
 
-/** A file keeps its hard links, and whoever has it open keeps it open, whatever chown and chmod say later: a copy has neither. */
+/**
+ * A file keeps its hard links, and processes that have it open keep it open, despite later chown and chmod: a copy has
+ * neither.
+ */
 function copying(path: string): string {
-  return `use --store with another folder, or, if you trust what is in it, stop what uses it and copy it: \`umask 077; mkdir NEW; cp ${path}/store.db* NEW\``;
+  return `use --store with another folder, or, if you trust its content, stop the processes that use it and copy it: \`umask 077; mkdir NEW; cp ${path}/store.db* NEW\``;
 }
 
 function isOf(user: number, { uid }: Stats): boolean {

@@ -1,21 +1,26 @@
 /**
- * Patience: how long an operation waits for other processes that have the store locked. They hold it for milliseconds; on a
- * disk that takes seconds to flush, beside writers that never pause, it may be the turn of others many times first, since
- * SQLite keeps no queue. The process sleeps meanwhile, and does what else it has to do.
+ * Patience: how long an operation waits for other processes that have the store locked. They hold the lock for
+ * milliseconds; on a disk that takes seconds to flush, with writers that never pause, others may often come first,
+ * since SQLite has no queue. Meanwhile the process sleeps, and can do other work.
  */
 import { StoreError } from "../../interfaces/store.js";
 import type { Clock } from "../../interfaces/system.js";
 import { isBusy } from "./failure.js";
 
-/** From the call on, waiting for earlier operations of the same handle included. */
+/** Counts from the call, including the wait for earlier operations of the same handle. */
 const PATIENCE_MS = 60_000;
-/** The pauses double from one millisecond up to this: short, since who looks more often gets a turn sooner. */
+/**
+ * The pauses double from one millisecond up to this: short, since a process that tries more often gets the lock sooner.
+ */
 const LONGEST_PAUSE_MS = 20;
 
-/** Calls `attempt`, which changes nothing where the store is locked, until it is not. */
+/** Calls `attempt`, which must change nothing if the store is locked, until it succeeds. */
 export type Patience = <T>(attempt: () => T) => Promise<T>;
 
-/** @param closed ends the waiting, with `store-unavailable`; what need not wait is done all the same */
+/**
+ * Returns the waiting function.
+ * @param closed ends the waiting, with `store-unavailable`; operations that need not wait still run
+ */
 export function patience(clock: Clock, closed: AbortSignal): Patience {
   const deadline = clock.monotonic() + PATIENCE_MS;
   return async (attempt) => {

@@ -8,7 +8,10 @@ import { EmbeddedTable, type EmbeddedOptions } from "./table.js";
 
 export type { EmbeddedOptions } from "./table.js";
 
-/** @throws StoreError `store-permission`, `store-damaged`, `store-version`, `store-locked`, `store-unavailable` */
+/**
+ * Opens the store.
+ * @throws StoreError `store-permission`, `store-damaged`, `store-version`, `store-locked`, `store-unavailable`
+ */
 export async function openEmbeddedStore(options: EmbeddedOptions, clock: Clock): Promise<Store> {
   return new LocalStore(await EmbeddedTable.open(options, clock), clock);
 }

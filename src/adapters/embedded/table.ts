@@ -1,17 +1,16 @@
 /**
- * The embedded store's table: an SQLite database in a folder of its own.
+ * The key-value store of the embedded store: an SQLite database in a folder of its own.
  *
  *     store.db           the database; many processes may have it open at once
- *     store.db-journal   there while somebody writes, or after a writer was killed
- *     notify             touched after each commit that others should know of; watched by all
+ *     store.db-journal   present during a write, or after a writer was killed
+ *     notify             touched after each commit that others should see; all processes watch it
  *
- * Each write is one transaction, flushed to disk before it returns: it survives SIGKILL and loss of power
- * whole, or never happened. A writer that is killed frees its lock. One that is stopped (SIGSTOP) inside its
- * milliseconds keeps it until it continues; the others wait, without keeping their process from its other work, give up
- * after a minute and say so.
- * A full disk makes a write fail whole; head and everything committed before stay readable.
+ * Each write is one transaction, flushed to disk before it returns: it survives SIGKILL and power failure completely,
+ * or never happened. A killed writer releases its lock. A writer that is stopped (SIGSTOP) within its milliseconds
+ * keeps the lock until it continues; the others wait, without blocking their process, and give up with an error after a
+ * minute. On a full disk a write fails as a whole; head and all earlier commits stay readable.
  *
- * Nothing here opens store.db beside SQLite: to close it would free the locks that this process has on it.
+ * No code here opens store.db except through SQLite: closing it would release the locks that this process has on it.
  */
 import { closeSync, existsSync, lutimesSync, openSync, statSync, watch, type FSWatcher } from "node:fs";
 import { join } from "node:path";
@@ -24,7 +23,7 @@ import { storeFailure } from "./failure.js";
 import { dataFileOf, identityOf, notifyFileOf, refuseForeign } from "./files.js";
 import { patience, type Patience } from "./patience.js";
 
-/** The slowest that a commit in another process is noticed where the notify file cannot be watched, and where it can. */
+/** Longest delays until a commit of another process is noticed: without a watch on the notify file, and with one. */
 const DEAF_POLL_MS = 1_000;
 const POLL_MS = 10_000;
 const EMPTY: KeyValueReader = { get: () => undefined, entries: () => [] };
@@ -35,10 +34,10 @@ export interface EmbeddedOptions {
   /** The store's folder. */
   readonly path: string;
   /**
-   * `write` makes the store where there is none (folder 0700, files 0600). `read` creates and
-   * writes nothing: where there is no store it reads as empty until there is one. Reading needs
-   * permission to read store.db, and to write it where a writer was killed and is to be undone. `change` reads
-   * like that too and makes the store at its first write: what is refused before that leaves nothing behind.
+   * `write` creates the store if it is missing (folder 0700, files 0600). `read` creates and writes nothing: a missing
+   * store reads as empty until there is one. Reading needs permission to read store.db, and to write it if the write of
+   * a killed writer must be rolled back. `change` reads in the same way and creates the store at its first write, so
+   * that an operation that is refused before leaves nothing behind.
    */
   readonly access: Access;
 }
@@ -51,7 +50,7 @@ export class EmbeddedTable implements KeyValueStore {
   readonly #access: Access;
   readonly #clock: Clock;
   #database: StoreDatabase | null = null;
-  /** The file that is open: another one under the same name is another store. */
+  /** The identity of the open file: another file of the same name is another store. */
   #identity: string | null = null;
   /** Ends with the last operation: a connection does one after the other. */
   #turn: Promise<unknown> = Promise.resolve();
@@ -63,7 +62,10 @@ export class EmbeddedTable implements KeyValueStore {
     this.#clock = clock;
   }
 
-  /** @throws StoreError `store-permission`, `store-damaged`, `store-version`, `store-locked`, `store-unavailable` */
+  /**
+   * Opens the store.
+   * @throws StoreError `store-permission`, `store-damaged`, `store-version`, `store-locked`, `store-unavailable`
+   */
   static async open(options: EmbeddedOptions, clock: Clock): Promise<EmbeddedTable> {
     const table = new EmbeddedTable(options, clock);
     await table.#inTurn((patiently) => table.#opened(patiently));
@@ -96,7 +98,7 @@ export class EmbeddedTable implements KeyValueStore {
     try {
       lutimesSync(this.#notifyFile, now, now);
     } catch {
-      // The commit stands whatever becomes of the announcement; without it watchers find out at their slow look.
+      // The commit is valid even if the announcement fails; watchers then notice it at their slow poll.
       this.#tryToMakeNotifyFile();
     }
   }
@@ -109,17 +111,17 @@ export class EmbeddedTable implements KeyValueStore {
       wake();
     };
     try {
-      // `rename`: the file that is watched is not under this name any more.
+      // `rename`: the watched file no longer has this name.
       watcher = watch(this.#notifyFile, (event) => (event === "rename" ? goDeaf() : wake()));
       watcher.on("error", goDeaf);
     } catch {
-      // There is no such file yet, or the system has no watch left: the slow look remains.
+      // There is no such file yet, or the system has no watches left: the slow poll remains.
       this.#isDeaf = true;
     }
     return () => watcher?.close();
   }
 
-  /** Ends what waits for other processes, which then fails. */
+  /** Ends operations that wait for other processes; they fail. */
   async close(): Promise<void> {
     this.#closed.abort();
     await this.#turn;
@@ -140,10 +142,10 @@ export class EmbeddedTable implements KeyValueStore {
     return notifyFileOf(this.#path);
   }
 
-  /** The database; null where there is none yet and nothing is to be written. */
+  /** Returns the database; null if there is none yet and nothing is to be written. */
   async #opened(patiently: Patience, forWriting = this.#access === "write"): Promise<StoreDatabase | null> {
     if (this.#database !== null) {
-      // A file that was deleted or replaced can still be written to, and nobody would ever read it.
+      // A deleted or replaced file can still be written to, but nobody would ever read it.
       if (identityOf(this.#path) === this.#identity) return this.#database;
       throw replaced(this.#path);
     }
@@ -154,7 +156,7 @@ export class EmbeddedTable implements KeyValueStore {
     const database = await openDatabase(this.#dataFile, forWriting ? "write" : "read", patiently);
     if (database === null) return null;
     try {
-      // SQLite opens by name: what was opened is what was looked at before, or was made since.
+      // SQLite opens by name: the opened file is the one that was checked before, or was created since.
       refuseForeign(this.#path);
       this.#identity = identityOf(this.#path);
       if (before !== null && this.#identity !== before) throw replaced(this.#path);
@@ -167,14 +169,14 @@ export class EmbeddedTable implements KeyValueStore {
     return database;
   }
 
-  /** The store's folder is there, or nothing is and it may be made. */
+  /** Requires that the store's folder exists, or that nothing exists and it may be created. */
   #checkFolder(forWriting: boolean): void {
     const there = statSync(this.#path, { throwIfNoEntry: false });
     if (there === undefined && forWriting) makeFolder(this.#path, 0o700);
     if (there === undefined || there.isDirectory()) return;
     throw new StoreError(
       "store-unavailable",
-      `${this.#path} is a file and a store is a folder; use --store with another path`,
+      `${this.#path} is a file, but a store is a folder; use --store with another path`,
     );
   }
 
@@ -182,11 +184,11 @@ export class EmbeddedTable implements KeyValueStore {
     try {
       closeSync(openSync(this.#notifyFile, "a", 0o600));
     } catch {
-      // As in announce: watchers fall back to their slow look.
+      // As in announce: watchers fall back to their slow poll.
     }
   }
 
-  /** Runs one operation when those before it have ended. */
+  /** Runs one operation after the earlier ones have ended. */
   #inTurn<T>(run: (patiently: Patience) => Promise<T>): Promise<T> {
     const patiently = patience(this.#clock, this.#closed.signal);
     const result = this.#turn.then(() => this.#guarded(() => run(patiently)));
@@ -198,9 +200,9 @@ export class EmbeddedTable implements KeyValueStore {
     try {
       return await work();
     } catch (error) {
-      // Wrong use (a key that cannot be one) is the caller's, and neither SQLite's nor the disk's.
+      // Wrong use (an invalid key) is the caller's error, not SQLite's or the disk's.
       if (error instanceof RangeError) throw error;
-      // After a failure of the database (a full disk, say) the next use opens another connection.
+      // After a database error (a full disk, for example) the next use opens another connection.
       if (!(error instanceof StoreError)) this.#release();
       throw storeFailure(error, this.#path);
     }
@@ -214,7 +216,10 @@ function replaced(path: string): StoreError {
   );
 }
 
-/** Until 0.1 this was an lmdb database: a new one beside it would silently begin at revision 1. @throws StoreError `store-version` */
+/**
+ * Refuses a store of before 0.1, which was an lmdb database: a new one beside it would silently begin at revision 1.
+ * @throws StoreError `store-version`
+ */
 function refuseOlderStore(path: string, dataFile: string): void {
   if (!existsSync(join(path, "data.mdb")) || existsSync(dataFile)) return;
   throw new StoreError(

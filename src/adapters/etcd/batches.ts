@@ -1,12 +1,15 @@
-/** Work in pieces that etcd takes, some of them at a time. */
+/** Splits work into batches that etcd accepts, and runs some of them at a time. */
 
-/** Under etcd's own default of 128 operations a transaction. */
+/** Below etcd's own default of 128 operations per transaction. */
 export const MAX_OPERATIONS = 100;
-/** Under etcd's own default of 1.5 MiB a request. */
+/** Below etcd's own default of 1.5 MiB per request. */
 const MAX_BYTES = 1024 * 1024;
 const PARALLEL = 8;
 
-/** @param sizeOf bytes; one item alone may exceed the bound, and etcd says so then */
+/**
+ * Splits items into batches.
+ * @param sizeOf bytes; a single item may exceed the limit, and etcd reports it then
+ */
 export function inBatches<T>(items: readonly T[], sizeOf: (item: T) => number = () => 0): readonly (readonly T[])[] {
   const batches: T[][] = [];
   let bytes = 0;
@@ -24,7 +27,7 @@ export function inBatches<T>(items: readonly T[], sizeOf: (item: T) => number = 
   return batches;
 }
 
-/** The results in the order of the items; a bounded number of them are under way at once. */
+/** Returns the results in the order of the items; runs a limited number of them at once. */
 export async function mapBounded<T, R>(items: readonly T[], run: (item: T) => Promise<R>): Promise<readonly R[]> {
   const results = new Map<number, R>();
   let next = 0;

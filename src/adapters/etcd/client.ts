@@ -1,10 +1,10 @@
 /**
- * EtcdClient: text under keys in etcd, over etcd3's plain calls. What etcd3 builds on top of them
- * (retries, circuit breakers, the watcher's resume, lease events, the election) is not used.
+ * EtcdClient: text under keys in etcd, over etcd3's plain calls. etcd3's own layers above them (retries, circuit
+ * breakers, resuming watches, lease events, the election) are not used.
  *
  * Guarantees:
- *  - every unary call has a deadline; one that failed for want of a member is tried on the next
- *    endpoint, so that callers must be idempotent: each transaction here is, by what it compares;
+ *  - every unary call has a deadline; a call that failed because a member was unreachable is repeated on the next
+ *    endpoint, so that callers must be idempotent: each transaction here is, by its conditions;
  *  - failures are StoreErrors;
  *  - reads are linearizable.
  */
@@ -30,7 +30,7 @@ import {
 export interface EtcdOptions {
   /** `host:port`, at least one. */
   readonly endpoints: readonly string[];
-  /** All keys stand below it; ends with a slash. */
+  /** The prefix of all keys; ends with a slash. */
   readonly prefix: string;
   /** PEM; null: plain text. Without `ca` the system's authorities are trusted. */
   readonly tls: { readonly ca: Buffer | null; readonly cert: Buffer | null; readonly key: Buffer | null } | null;
@@ -41,16 +41,18 @@ export interface EtcdOptions {
 
 export interface TransactionResult {
   readonly succeeded: boolean;
-  /** Of etcd's whole database; the creation revision of what this transaction created. */
+  /** The revision of etcd's whole database; it is the creation revision of the keys that this transaction created. */
   readonly revision: number;
-  /** For each operation that ran: what a `get` or `list` found, how many keys a `remove` removed. */
+  /**
+   * For each operation that ran: the entries that a `get` or `list` found, the number of keys that a `remove` removed.
+   */
   readonly found: readonly (readonly Entry[])[];
   readonly removed: readonly number[];
 }
 
 const RETRY_PAUSE_MS = 200;
 
-/** etcd answers shorter ones with "too many pings" (its --grpc-keepalive-min-time is 5 s). */
+/** etcd answers shorter intervals with "too many pings" (its --grpc-keepalive-min-time is 5 s). */
 const KEEPALIVE = {
   "grpc.keepalive_time_ms": 10_000,
   "grpc.keepalive_timeout_ms": 5_000,
@@ -65,7 +67,10 @@ export class EtcdClient {
   #current: number;
   #closed = false;
 
-  /** @param first which endpoint to begin with, so that many nodes spread over the members */
+  /**
+   * Creates a client.
+   * @param first the endpoint to begin with, so that many nodes spread over the members
+   */
   constructor(
     readonly options: EtcdOptions,
     readonly clock: Clock,
@@ -84,7 +89,10 @@ export class EtcdClient {
     return kvs.map((kv) => toEntry(this.options.prefix, kv));
   }
 
-  /** Each key's entry, in the order of the keys; absent ones are left out. Not one moment's truth: for what never changes. */
+  /**
+   * Returns each key's entry, in the order of the keys, without absent ones. Not a consistent snapshot: only for keys
+   * that never change.
+   */
   async getMany(keys: readonly string[]): Promise<ReadonlyMap<string, Entry>> {
     const found = await mapBounded(inBatches(keys), (batch) =>
       this.transact(
@@ -95,7 +103,7 @@ export class EtcdClient {
     return new Map(found.flatMap((result) => result.found.flat().map((entry) => [entry.key, entry])));
   }
 
-  /** Runs `then` where every condition holds, else `otherwise`; all of it at one moment. */
+  /** Runs `then` if every condition holds, else `otherwise`, atomically. */
   async transact(
     conditions: readonly Condition[],
     then: readonly Operation[],
@@ -108,7 +116,7 @@ export class EtcdClient {
       failure: otherwise.map((operation) => toRequestOp(prefix, operation)),
     };
     const answer = await this.call((etcd, deadline) => etcd.kv.txn(request, deadline));
-    // The protocol leaves out what does not apply; the package's types do not say so.
+    // The protocol omits fields that do not apply; the package's types do not express that.
     const responses: readonly Partial<IResponseOp>[] = answer.responses;
     return {
       succeeded: answer.succeeded,
@@ -118,7 +126,7 @@ export class EtcdClient {
     };
   }
 
-  /** The newest revision of etcd's database, from a member that has a quorum; renews an expired token. */
+  /** Returns the newest revision of etcd's database, from a member with a quorum; renews an expired token. */
   async revision(): Promise<number> {
     const request = { ...toRangeRequest(this.options.prefix, { prefix: "head", exact: true }), count_only: true };
     const { header } = await this.call((etcd, deadline) => etcd.kv.range(request, deadline));
@@ -126,7 +134,7 @@ export class EtcdClient {
   }
 
   /**
-   * Runs a call on the current endpoint, and on the next one where there is no answer.
+   * Runs a call on the current endpoint, and on the next one if there is no answer.
    * @throws StoreError
    */
   async call<T>(run: (etcd: Etcd3, options: { readonly deadline: number }) => Promise<T>): Promise<T> {
@@ -148,13 +156,13 @@ export class EtcdClient {
     }
   }
 
-  /** The connection that calls go to now, for a stream; `leave` it where the stream breaks. */
+  /** Returns the connection of current calls, for a stream; call `leave` if the stream breaks. */
   connect(): { readonly etcd: Etcd3; readonly endpoint: string } {
     const endpoint = this.#endpoint();
     return { etcd: this.#connection(endpoint), endpoint };
   }
 
-  /** Goes on with the next endpoint; does nothing where another caller already did. */
+  /** Switches to the next endpoint; does nothing if another caller already did. */
   leave(endpoint: string): void {
     if (this.#endpoint() === endpoint) this.#current = (this.#current + 1) % this.options.endpoints.length;
   }
@@ -169,7 +177,7 @@ export class EtcdClient {
     return this.options.endpoints[this.#current] ?? "";
   }
 
-  /** Streams on it end, and their owners open new ones. */
+  /** Closes a connection. Streams on it end, and their owners open new ones. */
   #drop(endpoint: string): void {
     this.#connections.get(endpoint)?.close();
     this.#connections.delete(endpoint);

@@ -1,10 +1,10 @@
 /**
- * Committing: objects, long values' parts and the last versions of deleted policies are staged
- * first, where nobody sees them; one transaction that compares head, the leader's fence and the
- * prune counter makes the revision visible.
+ * Commits a revision: objects, the parts of long values and the last versions of deleted policies are staged first,
+ * invisible to readers; then one transaction that compares head, the leader's fence and the prune counter makes the
+ * revision visible.
  *
- * An answer that was lost is no matter: the same transaction sent again fails its comparison, and
- * the attempt's own commit id is found in the revision that took its number.
+ * A lost answer is harmless: the repeated transaction fails its comparison, and the attempt's own commit id is found in
+ * the revision with its number.
  */
 import type { Revision, RevisionEntry, StateObject } from "../../model/state.js";
 import { refKey } from "../../model/state.js";
@@ -21,12 +21,12 @@ import { isLeader, readTexts, recordOf } from "./records.js";
 import type { Condition, Entry, Operation } from "./requests.js";
 import { encodeValue } from "./values.js";
 
-/** Raised by every removal of objects, so that a commit that counted on one of them notices. */
+/** Rises with every removal of objects, so that a commit that relies on one of them notices. */
 export const PRUNED = "pruned";
-/** How often a prune or a race with oneself may send a commit back to its start. */
+/** How often a prune, or a race with this commit's own earlier attempt, may restart a commit. */
 const MAX_ATTEMPTS = 20;
 
-/** A commit of so few new objects brings them along in the transaction that makes it visible. */
+/** Up to this many new objects are written in the transaction that makes the commit visible. */
 const MAX_INLINE = 50;
 const MAX_INLINE_BYTES = 512 * 1024;
 
@@ -66,7 +66,7 @@ export async function commitRevision(
   }
   throw new StoreError(
     "store-unavailable",
-    "the store was being pruned or written to all the time; nothing was committed, try again",
+    "the store was pruned or written to during every attempt; nothing was committed, try again",
   );
 }
 
@@ -95,7 +95,7 @@ async function readBasis(client: EtcdClient, { expectHead }: CommitGuard): Promi
   };
 }
 
-/** Why the draft cannot be committed, or that it has been already; null where it can. */
+/** Returns the reason why the draft cannot be committed, or its earlier commit; null if it can be committed. */
 async function lostRace(
   history: History,
   basis: Basis,
@@ -105,7 +105,7 @@ async function lostRace(
 ): Promise<CommitOutcome | null> {
   const { number, leader } = basis;
   if (number !== guard.expectHead) {
-    // The draft can only ever have become this number: an answer that was lost is found here.
+    // The draft can only have become this number: this finds a commit whose answer was lost.
     const own = await history.readRevision(numberAfter(guard.expectHead));
     if (own !== null && own.commitId === draft.commitId) return { outcome: "committed", revision: own };
   }
@@ -118,7 +118,10 @@ async function lostRace(
   return number === guard.expectHead ? null : { outcome: "stale-head", head: number };
 }
 
-/** The last version ever used, for what the draft holds: from head's manifest, and for policies that are not in it from their own keys. */
+/**
+ * Returns the last versions ever used for the draft's policies: from head's manifest, and for policies that are not in
+ * it from their own keys.
+ */
 async function readVersions(
   client: EtcdClient,
   objects: readonly StateObject[],
@@ -138,12 +141,12 @@ interface Value {
   readonly bytes: Buffer;
 }
 
-/** Writes what is not there, and again what is there and damaged; what is little enough is returned, and written later. */
+/** Writes objects that are missing or damaged; if they are few and small, returns them to be written later. */
 async function stage(client: EtcdClient, staged: ReadonlyMap<string, string>): Promise<readonly Value[]> {
   const wanted = [...staged].map(([digest, text]) => ({ key: keys.object(digest), text }));
   const there = await client.getMany(wanted.map(({ key }) => key));
   const texts = await readTexts(client, [...there.values()]).catch((error: unknown) => {
-    // Cannot be decompressed, or lacks parts: all of it is written anew.
+    // The value cannot be decompressed, or lacks parts: all of them are written again.
     if (error instanceof StoreError && error.code === "store-damaged") return new Map<string, string>();
     throw error;
   });
@@ -173,8 +176,8 @@ async function putAll(client: EtcdClient, values: readonly Value[]): Promise<voi
 }
 
 /**
- * Keeps the versions of policies that the draft deletes. What is written is true whether or not the
- * draft is committed: head, which is compared, used these versions. False where head has moved.
+ * Keeps the versions of policies that the draft deletes. The records are true whether or not the draft is committed:
+ * head, which is compared, used these versions. Returns false if head has moved.
  */
 async function stageDeleted(
   client: EtcdClient,

@@ -1,4 +1,7 @@
-/** What etcd and gRPC say, as StoreErrors. Branches on etcd3's error classes; texts only where etcd gives nothing else. */
+/**
+ * Turns errors of etcd and gRPC into StoreErrors. Branches on etcd3's error classes, and on texts only if etcd gives
+ * nothing else.
+ */
 import {
   EtcdAuthenticationFailedError,
   EtcdInvalidAuthTokenError,
@@ -29,55 +32,54 @@ const REFUSED = [
   GRPCUnauthenticatedError,
 ];
 
-/** Whether another endpoint, or the same one later, may answer. */
+/** Returns whether another endpoint, or the same one later, may answer. */
 export function isUnreachable(error: unknown): boolean {
   return UNREACHABLE.some((kind) => error instanceof kind);
 }
 
-/** What a member says of a request, or the connection of a member: matched in order, with what to do about it. */
+/** Errors of a member about a request, or of the connection to a member: matched in order, with advice. */
 const REASONS: readonly (readonly [RegExp, (etcd: string, why: string) => string])[] = [
   [
     /message larger than|request is too large/,
     (etcd, why) =>
-      `a record is larger than ${etcd} takes (${why}); raise its --max-request-bytes, or make what is written smaller`,
+      `a record is larger than ${etcd} accepts (${why}); raise its --max-request-bytes, or write a smaller record`,
   ],
   [
     /database space exceeded/,
     (etcd, why) =>
-      `${etcd} takes no more data (${why}); compact and defragment it, then disarm its alarm, or raise --quota-backend-bytes`,
+      `${etcd} accepts no more data (${why}); compact and defragment it, then disarm its alarm, or raise --quota-backend-bytes`,
   ],
   [
     /verify|self.signed|issuer|certificate has expired|not yet valid|does not match certificate|ALTNAME/i,
     (etcd, why) =>
-      `${etcd} was connected to, but its certificate is not accepted here: ${why}; etcd.ca has to name its authority, and the certificate this address`,
+      `${etcd} is reachable, but its certificate is not accepted here: ${why}; etcd.ca must contain its authority, and the certificate must be for this address`,
   ],
   [
     /\balert\b/,
     (etcd, why) =>
-      `${etcd}: it accepts no connection with this certificate: ${why}; etcd.cert and etcd.key have to be of the authority that it trusts, and not expired`,
+      `${etcd} accepts no connection with this certificate: ${why}; etcd.cert and etcd.key must be issued by an authority that it trusts, and not be expired`,
   ],
-  [
-    /Name resolution failed/,
-    (etcd) => `${etcd} cannot be reached: no name server knows a host of that name; check --store`,
-  ],
+  [/Name resolution failed/, (etcd) => `${etcd} cannot be reached: the host name cannot be resolved; check --store`],
   [
     /Failed to connect|wrong version number/,
-    (etcd, why) =>
-      `${etcd} ended the connection at once (${why}): with TLS the store is etcds://…, without it etcd://…`,
+    (etcd, why) => `${etcd} closed the connection at once (${why}): use etcds://… with TLS, etcd://… without it`,
   ],
 ];
 
-/** A signed token of before a change of users or roles; a new connection asks for a new one. */
+/** Returns whether a token was signed before a change of users or roles; a new connection requests a new one. */
 export function isOutdatedToken(error: unknown): boolean {
   return error instanceof Error && /revision of auth store is old/.test(error.message);
 }
 
-/** The message has what is worth knowing of the cause, which is not carried along to be said twice. */
+/**
+ * Returns the StoreError. Its message contains the useful part of the cause, which is not attached, so that it does not
+ * appear twice.
+ */
 export function toStoreError(error: unknown, endpoints: readonly string[]): StoreError {
   if (error instanceof StoreError) return error;
   const why = shorten(error instanceof Error ? error.message : String(error));
   const etcd = `etcd at ${endpoints.join(", ")}`;
-  // "user name is empty": etcd asks for authentication and was given none.
+  // "user name is empty": etcd requires authentication and got none.
   const isRefused =
     REFUSED.some((kind) => error instanceof kind) ||
     (error instanceof GRPCInvalidArgumentError && /user name/.test(why));
@@ -89,12 +91,12 @@ export function toStoreError(error: unknown, endpoints: readonly string[]): Stor
   }
   const [, explain] = REASONS.find(([pattern]) => pattern.test(why)) ?? [];
   const general = isUnreachable(error)
-    ? `${etcd} cannot be reached, or has no majority: ${why}; nothing that is enforced changes meanwhile`
+    ? `${etcd} cannot be reached, or has no majority: ${why}; enforcement does not change meanwhile`
     : `${etcd} failed: ${why}`;
   return new StoreError("store-unavailable", explain?.(etcd, why) ?? general);
 }
 
-/** gRPC wraps what happened on the socket into notes of its own. */
+/** Shortens a message: gRPC wraps the socket's error into notes of its own. */
 function shorten(message: string): string {
   const line = message.replace(/\s+/g, " ").trim();
   const [, last] = /Last error: (.*?)(?:\. Resolution note:.*)?$/.exec(line) ?? [];

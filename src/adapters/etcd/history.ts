@@ -1,4 +1,4 @@
-/** Reading revisions and their objects. Both never change once written, so that what was read may be kept. */
+/** Reads revisions and their objects. Both never change once written, so that they can be cached. */
 import type { CommittedState, Revision, StateObject } from "../../model/state.js";
 import { refKey } from "../../model/state.js";
 import { StoreError } from "../../interfaces/store.js";
@@ -10,16 +10,16 @@ import type { WatchCache } from "./watch-cache.js";
 import { readTexts, recordOf } from "./records.js";
 import type { Entry } from "./requests.js";
 
-/** Manifests may be long; so many are asked for at once. */
+/** Number of manifests in one request; manifests may be long. */
 const PAGE = 20;
 
 export class History {
   readonly #client: EtcdClient;
-  /** The objects of the state that was read last, by digest: the next one is mostly the same. */
+  /** The objects of the state that was read last, by digest: the next state is mostly the same. */
   #objects: ReadonlyMap<string, StateObject> = new Map();
   readonly #watchCache: WatchCache;
   #newest = 0;
-  /** The revision that was read last: followers ask for head's again and again. */
+  /** The revision that was read last: followers read head's again and again. */
   #last: { readonly entry: Entry; readonly revision: Revision } | null = null;
 
   constructor(client: EtcdClient, watchCache: WatchCache) {
@@ -27,7 +27,10 @@ export class History {
     this.#watchCache = watchCache;
   }
 
-  /** Head as a watch brought it, once; where it brought nothing, or this handle knows something newer, head is asked for. */
+  /**
+   * Returns head as a watch brought it, once; if it brought nothing, or this handle knows a newer head, reads head from
+   * etcd.
+   */
   async readWatchedHead(): Promise<number | null> {
     const watched = this.#watchCache.take(keys.head);
     const said = watched === null ? null : recordOf(watched, isCount);
@@ -39,7 +42,7 @@ export class History {
     return this.noteHead(entry === null ? null : recordOf(entry, isCount));
   }
 
-  /** Head as this handle has just read or written it. */
+  /** Notes head as this handle has just read or written it. */
   noteHead(number: number | null): number | null {
     this.#newest = number ?? 0;
     return number;
@@ -55,7 +58,7 @@ export class History {
     return revision;
   }
 
-  /** Sends a manifest over the network only where it is not the one that is known already, which is returned then. */
+  /** Reads a manifest from etcd only if it is not the known one, which is returned otherwise. */
   async #readUnless(key: string, known: Entry | null): Promise<Entry | null> {
     if (known === null) return this.#client.get(key);
     const conditions = [{ key, modified: known.modified }];
@@ -79,7 +82,7 @@ export class History {
     const unknown = revision.entries.map(({ digest }) => digest).filter((digest) => !this.#objects.has(digest));
     const entries = await this.#readObjects([...new Set(unknown)].map(keys.object));
     const texts = await readTexts(this.#client, [...entries.values()]);
-    // What prune took away meanwhile is no damage.
+    // Objects that a prune removed meanwhile are no damage.
     if (entries.size < new Set(unknown).size && (await this.#client.get(keys.revision(number))) === null)
       throw missing(number);
     const objects = new Map(
@@ -101,7 +104,7 @@ export class History {
     return new Map([...watched.map((entry) => [entry.key, entry] as const), ...asked]);
   }
 
-  /** Newest first. */
+  /** Returns revisions, newest first. */
   async list({ limit, before }: { readonly limit: number; readonly before?: number }): Promise<readonly Revision[]> {
     const found: Revision[] = [];
     let below = Math.min(((await this.readHead()) ?? 0) + 1, before ?? Infinity);
@@ -120,7 +123,7 @@ export class History {
     return found;
   }
 
-  /** The last version ever used: head's own for a policy that it holds, else what was kept when it was deleted. */
+  /** Returns the last version ever used: head's own for a policy in it, otherwise the one kept at its deletion. */
   async readPolicyVersion(namespace: string, name: string): Promise<number> {
     const key = keys.policy(namespace, name);
     const { found } = await this.#client.transact([], [{ get: key }, { get: keys.head }]);

@@ -1,12 +1,16 @@
 /**
- * Leases: granted, renewed and revoked by plain calls. Nothing renews by itself: a process that
- * stopped renewing, for whatever reason, stops holding.
+ * Leases: granted, renewed and revoked by plain calls. Nothing renews by itself: a process that stopped renewing, for
+ * whatever reason, loses its lease.
  */
 import { EtcdLeaseInvalidError, EtcdWatchStreamEnded, castGrpcError } from "etcd3";
 import type { ILeaseKeepAliveResponse } from "etcd3";
 import type { EtcdClient } from "./client.js";
 
-/** @param ttlMs rounded up to whole seconds; etcd may grant more. Returns the lease's id. */
+/**
+ * Grants a lease.
+ * @param ttlMs rounded up to whole seconds; etcd may grant more
+ * @returns the lease's id
+ */
 export async function grantLease(client: EtcdClient, ttlMs: number): Promise<string> {
   const { ID } = await client.call((etcd, deadline) =>
     etcd.leaseClient.leaseGrant({ TTL: Math.ceil(ttlMs / 1000) }, deadline),
@@ -14,7 +18,10 @@ export async function grantLease(client: EtcdClient, ttlMs: number): Promise<str
   return ID;
 }
 
-/** False where the lease is gone. @throws StoreError where that could not be found out */
+/**
+ * Renews a lease; returns false if it is gone.
+ * @throws StoreError if the result is not known
+ */
 export async function renewLease(client: EtcdClient, id: string): Promise<boolean> {
   const { TTL } = await client.call(async (etcd, deadline) => {
     const stream = await etcd.leaseClient.leaseKeepAlive(deadline);
@@ -32,7 +39,7 @@ export async function renewLease(client: EtcdClient, id: string): Promise<boolea
   return Number(TTL) > 0;
 }
 
-/** Ends the lease and removes what it holds; one that is gone already is as good. */
+/** Ends the lease and removes its keys; a lease that is gone already counts as ended. */
 export async function revokeLease(client: EtcdClient, id: string): Promise<void> {
   await client.call(async (etcd, deadline) => {
     try {
@@ -43,7 +50,7 @@ export async function revokeLease(client: EtcdClient, id: string): Promise<void>
   });
 }
 
-/** Milliseconds since the lease was last granted or renewed, to the second; null for one that is gone. */
+/** Returns the milliseconds since the lease was last granted or renewed, to the second; null for one that is gone. */
 export async function leaseAge(client: EtcdClient, id: string): Promise<number | null> {
   const { TTL, grantedTTL } = await client.call((etcd, deadline) =>
     etcd.leaseClient.leaseTimeToLive({ ID: id }, deadline),

@@ -1,6 +1,6 @@
 /**
- * Members, heartbeats and leadership in etcd. Holding is having one's name under a key that a lease
- * holds; each call reads the key first, so that an answer that was lost is found and not repeated.
+ * Members, heartbeats and leadership in etcd. A role is held while the node's ID is stored under a live lease. Each
+ * call reads the key first, so that the effect of a lost answer is found and not repeated.
  */
 import type { Heartbeat, Member } from "../../model/status.js";
 import { StoreError, type Fence } from "../../interfaces/store.js";
@@ -21,16 +21,16 @@ import {
 } from "./records.js";
 import type { Entry } from "./requests.js";
 
-/** `seen/<id>`: when a node was last known to live; outlives its lease. */
+/** `seen/<id>`: the last time a node was known to live; outlives its lease. */
 const seenKey = (id: string): string => keys.live(id).replace(prefixes.live, prefixes.seen);
-/** How far the `lastSeen` of a node that died may lie behind. */
+/** How old the `lastSeen` of a dead node may be at its death. */
 const SEEN_EVERY_MS = 60_000;
-/** Each round answers a race that was lost; nobody loses so many. */
+/** Largest number of rounds; each round follows a lost race, and this many in a row do not happen. */
 const MAX_ROUNDS = 10;
 
 export class Membership {
   readonly #client: EtcdClient;
-  /** When a `seen` record was last written from here, by node; monotonic. */
+  /** Time of the last `seen` record that this process wrote, by node; monotonic. */
   readonly #seenAt = new Map<string, number>();
 
   constructor(client: EtcdClient) {
@@ -62,7 +62,7 @@ export class Membership {
       const entry = await this.#client.get(key);
       const old = entry === null ? null : recordOf(entry, isHeartbeatRecord);
       if (old !== null && old.holder !== heartbeat.holder) return { held: old.holder };
-      // Where the lease ran out meanwhile it took the key with it, and the next round claims it.
+      // If the lease expired meanwhile, the key went with it, and the next round claims it.
       if (entry !== null && !(await renewLease(this.#client, entry.lease))) continue;
       const isHeld =
         entry === null
@@ -84,7 +84,7 @@ export class Membership {
     await revokeLease(this.#client, entry.lease);
   }
 
-  /** The living by their leases, the dead by when they were last seen. */
+  /** Returns the heartbeats: of live nodes by their leases, of dead ones by their last `seen` record. */
   async listHeartbeats(): Promise<readonly Heartbeat[]> {
     const { found } = await this.#client.transact([], [{ list: prefixes.live }, { list: prefixes.seen }]);
     const [live = [], seen = []] = found;
@@ -117,7 +117,7 @@ export class Membership {
       }
       const record = recordOf(entry, isLeader);
       if (record.leader !== id || record.holder !== holder) return { fence: null, leader: record.leader };
-      // A lease that ran out ended the term, also where the same candidate is back.
+      // An expired lease ended the term, even if the same candidate returns.
       if (await renewLease(this.#client, entry.lease))
         return { fence: { leader: id, term: entry.created }, leader: id };
     }
@@ -134,7 +134,10 @@ export class Membership {
     return entry === null ? null : { leader: recordOf(entry, isLeader).leader, term: entry.created };
   }
 
-  /** Puts the record where there is none, on a lease of its own. The revision that created it; null where another was faster. */
+  /**
+   * Creates the record if there is none, on a lease of its own. Returns the revision that created it; null if another
+   * process was faster.
+   */
   async #claim(key: string, record: object, ttlMs: number): Promise<number | null> {
     const lease = await grantLease(this.#client, ttlMs);
     let created: number | null = null;
@@ -142,7 +145,7 @@ export class Membership {
       const put = { put: key, bytes: encodeRecord(record), lease };
       const { succeeded, revision, found } = await this.#client.transact([{ key, created: 0 }], [put], [{ get: key }]);
       const [own] = found.flat();
-      // Sent twice, since the first answer was lost: the key is there already, on this very lease.
+      // The request was repeated, since the first answer was lost: the key exists already, on this lease.
       created = succeeded ? revision : own?.lease === lease ? own.created : null;
       return created;
     } finally {
@@ -174,6 +177,6 @@ export class Membership {
 function contended(key: string): StoreError {
   return new StoreError(
     "store-unavailable",
-    `the store's record ${key} is being taken and lost all the time; try again`,
+    `the store's record ${key} was claimed and lost during every attempt; try again`,
   );
 }

@@ -1,7 +1,7 @@
 /**
- * Prune: removes old revisions, and every object that no remaining revision names, also those that
- * a lost or broken commit had staged. Each removal compares head and the prune counter and raises
- * the latter, so that a commit meanwhile either is seen here or has to stage anew.
+ * Prune: removes old revisions, and every object that no remaining revision refers to, including those that a lost or
+ * interrupted commit staged. Each removal compares head and the prune counter and raises the latter, so that a
+ * concurrent commit is either seen here or has to stage again.
  */
 import { isCount } from "../../model/guards.js";
 import { keys, prefixes } from "../../store/keys.js";
@@ -16,7 +16,7 @@ import { splitValue } from "./values.js";
 
 const MAX_ATTEMPTS = 5;
 
-/** Gives up, with what was removed so far, where others commit all the time; the next prune goes on. */
+/** Gives up, with a partial result, if others commit all the time; the next prune continues. */
 export async function pruneEtcd(client: EtcdClient, history: History, keep: PruneBounds): Promise<Pruned> {
   let revisions = 0;
   let objects = 0;
@@ -53,7 +53,7 @@ async function planPrune(client: EtcdClient, history: History, keep: PruneBounds
     if (key > lastAllowed || (revision !== null && revision.time >= keep.newerThan)) break;
     old.push(key);
   }
-  // Most of the time there is nothing to remove, and no more to read.
+  // Most of the time there is nothing to remove, and nothing more to read.
   if (old.length === 0) return null;
   for (const key of stored.slice(old.length))
     for (const { digest } of (await read(key))?.entries ?? []) named.add(keys.object(digest));
@@ -61,7 +61,7 @@ async function planPrune(client: EtcdClient, history: History, keep: PruneBounds
   return { head, pruned, revisions: old, objects: objects.map(({ key }) => key).filter((key) => !named.has(key)) };
 }
 
-/** Objects first: what is broken off here is found again by the revisions that are left. */
+/** Objects first: the remaining revisions let a later prune find an interrupted one. */
 async function removeAll(client: EtcdClient, plan: Plan): Promise<Pruned & { readonly isComplete: boolean }> {
   const removed = { revisions: 0, objects: 0 };
   let counter = plan.pruned;

@@ -1,4 +1,4 @@
-/** Records that only etcd's layout has, and reading any record from its entry. */
+/** Records that only etcd's layout has, and functions that read a record from its entry. */
 import { StoreError } from "../../interfaces/store.js";
 import { isString, shaped, type Guard } from "../../model/guards.js";
 import { decode, decodeOwn } from "../../store/records.js";
@@ -6,27 +6,27 @@ import type { EtcdClient } from "./client.js";
 import type { Entry } from "./requests.js";
 import { compress, decodeValue, partKeys } from "./values.js";
 
-/** A node's heartbeat; its key is held by a lease. Written once for each holder, not with each heartbeat. */
+/** A node's heartbeat; a lease holds its key. Written once for each holder, not with each heartbeat. */
 export interface HeartbeatRecord {
   readonly id: string;
   readonly address: string;
   readonly holder: string;
 }
 
-/** When a node was last known to live; outlives its lease. */
+/** The last time a node was known to live; outlives its lease. */
 export interface SeenRecord {
   readonly id: string;
   readonly address: string;
   readonly lastSeen: string;
 }
 
-/** Leadership; its key is held by a lease, and the key's creation revision is the term. Never rewritten. */
+/** Leadership; a lease holds its key, and the key's creation revision is the term. Never rewritten. */
 export interface LeaderRecord {
   readonly leader: string;
   readonly holder: string;
 }
 
-/** What a node may make others unfold. */
+/** Largest decompressed size of a record that a node writes about itself. */
 const MAX_OWN_BYTES = 8 * 1024 * 1024;
 
 export const isHeartbeatRecord = shaped<HeartbeatRecord>({ id: isString, address: isString, holder: isString });
@@ -37,17 +37,20 @@ export function encodeRecord(record: object): Buffer {
   return Buffer.from(JSON.stringify(record));
 }
 
-/** A status names every subject and difference of a node, and is written all the time: compressed, never in parts. */
+/**
+ * Encodes a status. It names every subject and difference of a node, and is written all the time: compressed, never in
+ * parts.
+ */
 export function encodeLong(record: object): Buffer {
   return compress(JSON.stringify(record));
 }
 
-/** The record of an entry that is never in parts. */
+/** Reads the record of an entry that is never in parts. */
 export function recordOf<T>(entry: Entry, guard: Guard<T>): T {
   return decode(decodeValue(entry.key, entry.bytes), guard, entry.key);
 }
 
-/** What a node says of itself, under `<prefix><id>`; null where it is not that. */
+/** Reads a node's record about itself, under `<prefix><id>`; null if it is invalid or another node's. */
 export function ownRecordOf<T>(entry: Entry, prefix: string, guard: Guard<T>, idOf: (record: T) => string): T | null {
   const id = entry.key.slice(prefix.length);
   try {
@@ -58,7 +61,10 @@ export function ownRecordOf<T>(entry: Entry, prefix: string, guard: Guard<T>, id
   }
 }
 
-/** The texts of entries, with the parts of long ones fetched. @throws StoreError `store-damaged` */
+/**
+ * Returns the texts of entries; fetches the parts of long ones.
+ * @throws StoreError `store-damaged`
+ */
 export async function readTexts(client: EtcdClient, entries: readonly Entry[]): Promise<ReadonlyMap<string, string>> {
   const wanted = new Map(entries.map((entry) => [entry.key, partKeys(entry.bytes)]));
   const parts = await client.getMany([...wanted.values()].flat());

@@ -1,7 +1,7 @@
-/** Keys, conditions and operations as etcd's messages, and its key-values as entries. Pure. */
+/** Turns keys, conditions and operations into etcd's messages, and etcd's key-values into entries. Pure. */
 import type { ICompare, IKeyValue, IRangeRequest, IRequestOp } from "etcd3";
 
-/** A key as it stands. Revisions are of etcd's whole database. */
+/** A key with its value. Revisions are of etcd's whole database. */
 export interface Entry {
   /** Without the prefix of the store. */
   readonly key: string;
@@ -12,7 +12,7 @@ export interface Entry {
   readonly lease: string;
 }
 
-/** That a key is still as it was read; 0: that it is absent. */
+/** Requires that a key is unchanged since it was read; 0: that it is absent. */
 export type Condition =
   { readonly key: string; readonly created: number } | { readonly key: string; readonly modified: number };
 
@@ -80,7 +80,7 @@ export function toEntry(root: string, kv: IKeyValue): Entry {
   };
 }
 
-/** The first key after all that begin with `prefix`; its last byte is never 0xff here, since keys are text. */
+/** Returns the first key after all that begin with `prefix`; its last byte is never 0xff here, since keys are text. */
 export function endOfPrefix(prefix: Buffer): Buffer {
   const end = Buffer.from(prefix);
   end.writeUInt8(end.readUInt8(end.length - 1) + 1, end.length - 1);

@@ -1,4 +1,4 @@
-/** Marks a stream so that a member without a leader ends it; it would stay silent otherwise. */
+/** Marks a stream so that a member without a leader ends it; otherwise it would stay silent. */
 import { InterceptingCall, type Interceptor } from "@grpc/grpc-js";
 
 /** etcd: `rpctypes.MetadataRequireLeaderKey`. */

@@ -1,6 +1,6 @@
 /**
- * The store in etcd: `etcd://host:2379,host:2379/prefix`. Any number of machines; the consensus is
- * etcd's. Held to the same contract as the stores of one machine.
+ * The store in etcd: `etcd://host:2379,host:2379/prefix`. Any number of machines; etcd provides the consensus. The same
+ * contract suite tests it as the stores of one machine.
  */
 import type { Approval, SourceControl, Suspension } from "../../model/source-control.js";
 import type { CommittedState, Revision } from "../../model/state.js";
@@ -31,9 +31,9 @@ import { decodeValue } from "./values.js";
 import { watchKinds, type Watched } from "./watch.js";
 
 const WATCHED: readonly Watched<ChangeKind>[] = [
-  // In one range, so that a commit's objects and its revision come before, or together with, its head.
+  // In one range, so that a commit's objects and its revision arrive before, or together with, its head.
   { kind: "head", range: { prefix: keys.head, through: prefixes.revisions }, only: keys.head, removals: true },
-  // A status goes only with its node, which leaves.
+  // A status is removed only when its node leaves.
   { kind: "status", range: { prefix: prefixes.status }, removals: false },
   { kind: "status", range: { prefix: keys.source, exact: true }, removals: true },
   { kind: "status", range: { prefix: keys.suspension, exact: true }, removals: true },
@@ -43,8 +43,8 @@ const WATCHED: readonly Watched<ChangeKind>[] = [
 ];
 
 /**
- * Connects when it is first used, so that an agent can start while etcd is away.
- * @param spread [0, 1): which endpoint to begin with
+ * Opens the store. It connects at its first use, so that an agent can start while etcd is unreachable.
+ * @param spread [0, 1): selects the endpoint to begin with
  */
 export function openEtcdStore(options: EtcdOptions, clock: Clock, spread: number): Store {
   return new EtcdStore(new EtcdClient(options, clock, spread * options.endpoints.length));
@@ -223,7 +223,7 @@ class EtcdStore implements Store {
     this.#client.close();
   }
 
-  /** Once: whether the layout below the prefix is one that this version knows. */
+  /** Checks once whether this version knows the layout below the prefix. */
   async #check(): Promise<void> {
     if (this.#closing.signal.aborted) throw new StoreError("store-unavailable", "the store was closed");
     if (this.#isChecked) return;

@@ -1,8 +1,8 @@
 /**
- * Heard: what a watch brought along, so that a follower need not ask for it: objects and revisions,
- * which are written once and whose digests are checked when they are used, and head. An entry is
- * given out once, so that whoever looks a second time, or by the clock, asks etcd; and what is not
- * here is asked for. It spares a hundred nodes four calls each after a commit.
+ * Watch cache: entries that a watch brought, so that a follower need not read them: objects and revisions, which are
+ * written once and whose digests are checked at use, and head. Each entry is returned once, so that a second or
+ * periodic read asks etcd, as does a read of a missing entry. The cache saves a hundred nodes four calls each after a
+ * commit.
  */
 import { keys, prefixes } from "../../store/keys.js";
 import type { Entry } from "./requests.js";
@@ -38,7 +38,7 @@ export class WatchCache {
     this.take(key);
   }
 
-  /** After a stream was lost: what was heard on it may have been removed and written anew meanwhile. */
+  /** Clears the cache after a lost stream: its entries may have been removed and written again meanwhile. */
   clear(): void {
     this.#entries.clear();
     this.#bytes = 0;

@@ -1,40 +1,38 @@
 /**
- * Watching ranges of keys over a raw stream. A watcher here learns nothing from an event but that it
- * must look: after a lost stream, a compaction or a long silence it says so for every range, reads
- * where the database stands, and watches from there. Nothing has to be resumed, so nothing can be
- * lost by resuming wrongly.
+ * Watches ranges of keys over a raw stream. A watcher learns from an event only that it must read again: after a lost
+ * stream, a compaction or a long silence every range is reported, the current revision of the database is read, and the
+ * watch continues from there. Nothing is resumed, so that nothing can be lost by resuming wrongly.
  */
 import type { IWatchRequest, IWatchResponse, IDuplexStream } from "etcd3";
 import type { EtcdClient } from "./client.js";
 import { toEntry, toRangeRequest, type Entry, type Range } from "./requests.js";
 
-/** How long a stream that says nothing is trusted. */
+/** How long a silent stream is trusted. */
 const REFRESH_MS = 180_000;
-/** Constant: after an outage every node is back within about a second. */
+/** Constant: after an outage every node reconnects within about a second. */
 const RECONNECT_MS = 500;
 
 export interface Watched<K> {
   readonly kind: K;
   readonly range: Range;
-  /** The only key of the range that counts; all where absent. */
+  /** The only key of the range that counts; all if absent. */
   readonly only?: string;
-  /** Whether it counts when a key goes away. */
+  /** Whether the removal of a key counts. */
   readonly removals: boolean;
 }
 
-/** What a watch brings along, for whoever has a use for it. */
+/** Receives the entries that a watch brings. */
 export interface Listener {
   add(entry: Entry): void;
   remove(key: string): void;
-  /** Something may have been missed. */
+  /** Events may have been missed. */
   clear(): void;
 }
 
 /**
- * Yields `null` once, when the watch holds: what changes from then on is heard of. Then the kind of
- * each range that has changed, coalesced, and every kind where changes may have been missed. Ends
- * when the signal aborts.
- * @throws StoreError where etcd cannot be reached at the very beginning
+ * Yields `null` once, when the watch is established: later changes are reported. Then yields the kind of each changed
+ * range, coalesced, and every kind if changes may have been missed. Ends when the signal aborts.
+ * @throws StoreError if etcd cannot be reached at the beginning
  */
 export async function* watchKinds<K>(
   client: EtcdClient,
@@ -66,7 +64,7 @@ interface StreamListeners<K> {
   readonly listener: Listener;
 }
 
-/** One stream, until it ends or the signal aborts. */
+/** Follows one stream, until it ends or the signal aborts. */
 async function* follow<K>(
   client: EtcdClient,
   watched: readonly Watched<K>[],
@@ -76,7 +74,7 @@ async function* follow<K>(
 ): AsyncGenerator<K, void, undefined> {
   const { notifier } = listeners;
   const stream = openStream(client, watched, from, listeners);
-  // At once, also where nobody asks for the next event any more: an open stream keeps the process.
+  // At once, even if no caller requests the next event any more: an open stream keeps the process alive.
   signal.addEventListener("abort", stream.close);
   const isOver = (): boolean => signal.aborted;
   try {
@@ -105,7 +103,7 @@ function openStream<K>(
   const { etcd, endpoint } = client.connect();
   let ended = false;
   let open: IDuplexStream<IWatchRequest, IWatchResponse> | null = null;
-  // Watchers are created in the order in which they are asked for.
+  // Watchers are created in the order of the requests.
   const asked = [...watched];
   const byId = new Map<string, Watched<K>>();
   const end = (): void => {
@@ -116,7 +114,7 @@ function openStream<K>(
     notifier.ring();
   };
   const hear = (response: IWatchResponse): void => {
-    // Also where the revision to begin with was compacted meanwhile.
+    // Also if the first revision was compacted meanwhile.
     if (response.canceled) return end();
     const created = response.created ? asked.shift() : undefined;
     if (created !== undefined) byId.set(response.watch_id, created);
@@ -124,7 +122,7 @@ function openStream<K>(
     if (watcher === undefined) return;
     const changes = response.events.map(({ type, kv }) => ({
       entry: toEntry(root, kv),
-      // The package's types write it otherwise than its messages do.
+      // The package's types spell it differently from its messages.
       isRemoval: type.toUpperCase() === "DELETE",
     }));
     for (const { entry, isRemoval } of changes) {
@@ -159,7 +157,7 @@ function openStream<K>(
   };
 }
 
-/** What rang since it was last asked, and a wait for the next time. Wake-ups that come together count as one. */
+/** Collects the kinds that changed since the last call, and waits for the next. Simultaneous wake-ups count as one. */
 class KindNotifier<K> {
   readonly #rung = new Set<K>();
   #isWoken = false;
@@ -181,7 +179,7 @@ class KindNotifier<K> {
     return kinds;
   }
 
-  /** True where nothing rang for so long. */
+  /** Returns true if nothing changed for that long. */
   async wait({ clock }: Pick<EtcdClient, "clock">, ms: number): Promise<boolean> {
     this.#nap = new AbortController();
     if (!this.#isWoken) await clock.sleep(ms, this.#nap.signal);

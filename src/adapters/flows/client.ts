@@ -7,7 +7,10 @@ import type { FlowMessage, FlowQuery, FlowRefusal } from "../../model/flow.js";
 import { isMessage, isRefusal, LAST_LINE, parseLine } from "./records.js";
 import { flowsFolder, foreignFlows, nodeOfSocket, socketName, withFolder } from "./socket.js";
 
-/** `gone`: no agent serves flows there; `not-permitted`: only root may read them; `foreign`: they may be somebody else's; `stopped`: the agent ended in between. */
+/**
+ * `gone`: no agent serves flows there; `not-permitted`: only root may read them; `foreign`: they may come from another
+ * user; `stopped`: the agent ended during the read.
+ */
 export class FlowsUnavailable extends Error {
   override readonly name = "FlowsUnavailable";
   constructor(
@@ -27,7 +30,10 @@ export class FlowsRefused extends Error {
   }
 }
 
-/** The nodes whose agents tell their flows on this machine now. @throws FlowsUnavailable `not-permitted`, `foreign` */
+/**
+ * Returns the nodes whose agents serve flows on this machine now.
+ * @throws FlowsUnavailable `not-permitted`, `foreign`
+ */
 export async function listFlowNodes(stateDir: string): Promise<readonly string[]> {
   const folder = flowsFolder(stateDir);
   const names = await readdir(folder).catch((cause: unknown) => {
@@ -44,7 +50,7 @@ export async function listFlowNodes(stateDir: string): Promise<readonly string[]
         (socket) => socket.destroy().destroyed,
         (error: unknown) => {
           if (error instanceof FlowsUnavailable && error.code === "foreign") throw error;
-          // A socket that nobody answers on was left by an agent that was killed.
+          // A killed agent left a socket that nobody serves.
           return false;
         },
       ),
@@ -54,8 +60,8 @@ export async function listFlowNodes(stateDir: string): Promise<readonly string[]
 }
 
 /**
- * Connects; what comes then ends when all that is remembered was read, or when the signal aborts.
- * @throws FlowsUnavailable, and of the messages FlowsRefused too
+ * Connects. The messages end after the stored ones, or when the signal aborts.
+ * @throws FlowsUnavailable, and from the messages also FlowsRefused
  */
 export async function openFlows(
   stateDir: string,
@@ -84,7 +90,7 @@ async function* readMessages(
       const refusal = parseLine(line, isRefusal);
       if (refusal !== null) throw new FlowsRefused(refusal);
       const message = parseLine(line, isMessage);
-      // A newer agent may tell what this version does not know.
+      // A newer agent may send messages that this version does not know.
       if (message !== null) yield message;
     }
     if (!isOver(signal)) throw new FlowsUnavailable("stopped", path);
@@ -94,12 +100,15 @@ async function* readMessages(
   }
 }
 
-/** Asked through a function, since the answer changes while lines are waited for. */
+/** A function, since the value changes while lines are awaited. */
 function isOver(signal: AbortSignal): boolean {
   return signal.aborted;
 }
 
-/** @throws FlowsUnavailable `foreign`: anybody can tell anything where he may make a socket */
+/**
+ * Refuses a socket of another user.
+ * @throws FlowsUnavailable `foreign`: a user who can create a socket there can serve any events
+ */
 function refuseForeign(path: string): void {
   const why = foreignFlows(path);
   if (why !== null) throw new FlowsUnavailable("foreign", path, { cause: new Error(why) });
@@ -117,7 +126,7 @@ async function reach(stateDir: string, node: string): Promise<Socket> {
           socket.once("error", reject);
           socket.once("connect", () => {
             socket.off("error", reject);
-            // What goes wrong later ends the lines.
+            // Later errors end the lines.
             socket.on("error", () => undefined);
             resolve(socket);
           });

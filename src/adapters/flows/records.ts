@@ -1,6 +1,6 @@
 /**
- * What goes over the socket: a query from the reader, then messages from the agent, each one line of JSON; and a last
- * line where all that was asked for was told. An agent that dies says nothing.
+ * The protocol of the socket: a query from the reader, then messages from the agent, each one line of JSON; and a last
+ * line after the complete answer. A dead agent sends no last line.
  */
 import type {
   FlowEvent,
@@ -71,7 +71,7 @@ export const isRefusal = shaped<FlowRefusal>({
 
 export const LAST_LINE = JSON.stringify({ kind: "end" });
 
-/** Null where the line is not what it should be. */
+/** Returns null for an invalid line. */
 export function parseLine<T>(line: string, guard: Guard<T>): T | null {
   try {
     const value: unknown = JSON.parse(line);

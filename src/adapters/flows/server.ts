@@ -1,6 +1,6 @@
 /**
- * Serves the agent's flows to readers on this machine. Each has its own queue in the feed; here it is written as fast
- * as the reader reads, and no faster.
+ * Serves the agent's flows to readers on this machine. Each reader has its own queue in the feed; the server writes as
+ * fast as the reader reads.
  */
 import { once } from "node:events";
 import { chmod, rm } from "node:fs/promises";
@@ -20,23 +20,27 @@ export interface FlowServer {
   close(): Promise<void>;
 }
 
-/** @throws where the socket cannot be made, or another agent of this node answers on it */
+/**
+ * Serves the flows.
+ * @throws if the socket cannot be created, or another agent of this node serves on it
+ */
 export async function serveFlows(stateDir: string, node: string, feed: FlowFeed, logger: Logger): Promise<FlowServer> {
   const folder = flowsFolder(stateDir);
   makeFolder(folder, 0o700);
-  // Whoever may not enter the folder cannot reach the socket, also in the moment before its own mode is set.
+  // A user without access to the folder cannot reach the socket, even in the moment before its own mode is set.
   await chmod(folder, 0o700);
   const why = foreignFlows(folder);
-  if (why !== null) throw new Error(`flows are not told in ${folder}, since others could tell some there: ${why}`);
+  if (why !== null)
+    throw new Error(`flows are not served in ${folder}, since other users could serve events there: ${why}`);
   const stop = new AbortController();
   const open = new Set<Socket>();
   const server = createServer((socket) => {
     open.add(socket);
-    // A reader that goes away without a word is no news.
+    // A reader that disconnects is no error.
     socket.on("error", () => undefined);
     socket.on("close", () => open.delete(socket));
     serve(socket, feed, stop.signal).catch((error: unknown) => {
-      logger.warn("a reader of the flows was let go", { error });
+      logger.warn("a reader of the flows was disconnected", { error });
       socket.destroy();
     });
   });
@@ -59,7 +63,7 @@ export async function serveFlows(stateDir: string, node: string, feed: FlowFeed,
   };
 }
 
-/** A socket that nobody answers on was left by an agent that was killed. */
+/** A killed agent left a socket that nobody serves. */
 async function clearStale(path: string): Promise<void> {
   const code = await new Promise<string | null>((resolve) => {
     const probe = connect(path);
@@ -85,10 +89,10 @@ function listen(server: Server, path: string): Promise<void> {
 
 async function serve(socket: Socket, feed: FlowFeed, stopped: AbortSignal): Promise<void> {
   const asked = await readQuery(socket);
-  // It only looked whether somebody answers.
+  // The reader only tested whether an agent answers.
   if (asked === "") return;
   const query = parseLine(asked, isQuery);
-  if (query === null) throw new Error("it did not say what it wants");
+  if (query === null) throw new Error("its query is invalid");
   const refusal = feed.refuse(query);
   if (refusal !== null) {
     socket.end(`${JSON.stringify(refusal)}\n`);
@@ -105,11 +109,11 @@ async function serve(socket: Socket, feed: FlowFeed, stopped: AbortSignal): Prom
   else socket.end(`${LAST_LINE}\n`);
 }
 
-/** The first line. */
+/** Reads the first line. */
 function readQuery(socket: Socket): Promise<string> {
   return new Promise((resolve, reject) => {
     let text = "";
-    socket.setTimeout(QUERY_TIMEOUT_MS, () => reject(new Error("it asked nothing in time")));
+    socket.setTimeout(QUERY_TIMEOUT_MS, () => reject(new Error("it sent no query in time")));
     socket.setEncoding("utf8");
     socket.on("data", (chunk: string) => {
       text += chunk;
@@ -122,7 +126,7 @@ function readQuery(socket: Socket): Promise<string> {
   });
 }
 
-/** Also where the reader is gone meanwhile. */
+/** Also resolves if the reader has disconnected. */
 function drained(socket: Socket): Promise<void> {
   return new Promise((resolve) => {
     const done = (): void => {

@@ -1,10 +1,13 @@
-/** Endpoint: which host and port git asks for a repository, by the forms of an address that git knows. Loads nothing of git. */
+/**
+ * Endpoint: returns the host and port where git reaches a repository, for all forms of an address that git knows. Loads
+ * nothing of git.
+ */
 import { existsSync } from "node:fs";
 
-/** The ports of the schemes that git speaks, where the URL names none. */
+/** The default ports of the schemes that git supports. */
 const DEFAULT_PORTS: Readonly<Record<string, number>> = { "https:": 443, "http:": 80, "ssh:": 22, "git:": 9418 };
 
-/** Null for a repository on this machine's disk. */
+/** Returns the endpoint; null for a repository on this machine's disk. */
 export function remoteEndpoint(text: string): { readonly host: string; readonly port: number } | null {
   if (!URL.canParse(text) || !text.includes("://")) {
     const host = scpHost(text);
@@ -16,8 +19,8 @@ export function remoteEndpoint(text: string): { readonly host: string; readonly 
 }
 
 /**
- * The host of git's own short form for ssh, `user@host:path`; null for any other text. A path that holds a colon has to be
- * written with `./` before it, unless it is there.
+ * Returns the host of git's short form for ssh, `user@host:path`; null for any other text. A path with a colon must
+ * begin with `./`, unless it exists.
  */
 export function scpHost(text: string): string | null {
   const host = /^(?:[\w.-]+@)?([\w.-]+):(?!\/\/)/.exec(text)?.[1];

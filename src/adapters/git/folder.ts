@@ -1,10 +1,10 @@
 /**
- * FolderSource: a folder as it lies on disk, for `ztap plan DIR` and `ztap validate`. RepositorySource:
- * the same folder at one ref of the repository around it, read by object.
+ * FolderSource: a folder as it is on disk, for `ztap plan DIR` and `ztap validate`. RepositorySource: the same folder
+ * at one ref of the repository around it, read by object.
  *
- * Paths are relative to `root`: the top of the Git work tree that the folder is in, so that a file
- * has the same name here, at a ref, and in the leader's mirror; or the folder itself where it is in
- * none. To show one from where the user stands: `relative(cwd, join(snapshot.root, file.path))`.
+ * Paths are relative to `root`: the top of the Git work tree around the folder, so that a file has the same name here,
+ * at a ref, and in the leader's mirror; or the folder itself without a work tree. For a path relative to the current
+ * folder: `relative(cwd, join(snapshot.root, file.path))`.
  */
 import { createHash } from "node:crypto";
 import { readdir, readFile, realpath, stat } from "node:fs/promises";
@@ -50,7 +50,7 @@ export class FolderSource implements Source {
     this.#limits = limits;
   }
 
-  /** The digest of what `fetch` would read. */
+  /** Returns the digest of the files that `fetch` would read. */
   async readTip(): Promise<string> {
     const { files } = await this.fetch();
     return createHash("sha256")
@@ -58,7 +58,7 @@ export class FolderSource implements Source {
       .digest("hex");
   }
 
-  /** A folder has no other state than its present one: a commit is read by RepositorySource. */
+  /** Reads the folder. It has no other state than its present one: RepositorySource reads commits. */
   async fetch(commit?: string): Promise<Snapshot> {
     if (commit !== undefined) {
       throw new SourceError("ref-not-found", `${this.location} is read as it is on disk, not at a commit`);
@@ -78,7 +78,7 @@ export class FolderSource implements Source {
   }
 }
 
-/** `--ref REF` on a folder of this disk: the folder's place (or the one file) in the commit that the ref names. */
+/** `--ref REF` on a folder of this disk: the same folder (or the one file) in the commit of the ref. */
 export class RepositorySource implements Source, BaseSource {
   readonly location: string;
   readonly #ref: string;
@@ -121,11 +121,11 @@ export class RepositorySource implements Source, BaseSource {
   async #resolve(ref: string): Promise<PlaceInCommit> {
     const { dir, file, top } = await placeOf(this.location);
     if (top === null) {
-      // Without git every folder looks so.
+      // Without git every folder looks like this.
       await gitVersion();
       throw new SourceError(
         "source-not-found",
-        `${this.location} is in no Git work tree, so that there is no ${ref} to read`,
+        `${this.location} is not in a Git work tree, so that there is no ${ref} to read`,
       );
     }
     const commit = await resolveCommit({ folder: top, trustOwner: true }, ref);
@@ -140,7 +140,7 @@ export class RepositorySource implements Source, BaseSource {
   }
 }
 
-/** Where in a commit the user pointed to; paths are from the top. */
+/** The folder or file in a commit; paths are from the top. */
 interface PlaceInCommit {
   readonly commit: string;
   readonly top: string;
@@ -148,21 +148,21 @@ interface PlaceInCommit {
   readonly file: string | null;
 }
 
-/** Here git resolves the name itself, so that `HEAD~2` and short ids are understood. */
+/** Checks a revision. Here git resolves the name itself, so that `HEAD~2` and short ids work. */
 function cleanRevision(ref: string): string {
   const base = ref.replace(/[~^][0-9]*/g, "");
   cleanRef(base);
   return ref;
 }
 
-/** Where on disk the user pointed to. */
+/** The folder or file on disk. */
 interface Place {
   readonly dir: string;
-  /** The one file that was named; null where it was a folder. */
+  /** The one file that was named; null for a folder. */
   readonly file: string | null;
-  /** The top of the work tree; null where there is none. */
+  /** The top of the work tree; null if there is none. */
   readonly top: string | null;
-  /** What paths are relative to. */
+  /** The folder that paths are relative to. */
   readonly root: string;
 }
 
@@ -181,7 +181,7 @@ async function placeOf(location: string): Promise<Place> {
   return { dir, file: info.isFile() ? absolute : null, top, root: top ?? dir };
 }
 
-/** The top of the work tree around the folder; null where there is none, or no git to ask. */
+/** Returns the top of the work tree around the folder; null if there is none, or no git. */
 async function workTreeOf(dir: string): Promise<string | null> {
   const text = await git({ folder: dir, trustOwner: true })
     .raw(["rev-parse", "--show-toplevel"])
@@ -200,7 +200,7 @@ async function oneFile(path: string): Promise<Found> {
   return { files: [{ path, size: (await stat(path)).size }], skipped: [] };
 }
 
-/** What a symbolic link names is not read, wherever it leads */
+/** Symbolic links are not followed, wherever they lead. */
 async function findFiles(dir: string, shown: string): Promise<Found> {
   const files: { path: string; size: number }[] = [];
   const skipped: string[] = [];
@@ -250,9 +250,8 @@ function bareRef(location: string): SourceRef {
 }
 
 /**
- * The commit below the folder, and whether its policy files are other than those that were read,
- * new ones included. The files are compared by blob id and not with `git status`, which runs the
- * filters that a repository configures.
+ * Returns the commit of the folder, and whether its policy files differ from those that were read, including new ones.
+ * The files are compared by blob id and not with `git status`, which runs the filters that a repository configures.
  */
 async function sourceRef(
   { dir, file, top }: Place,

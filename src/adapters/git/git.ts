@@ -1,7 +1,7 @@
 /**
- * Runs git, by simple-git, in an environment of our own: no prompt, no hook, no pager, no
- * repository that an inherited variable points to, no transport but the three that are allowed. What
- * git says is shown without credentials. Commands that talk to a remote stand in remote.ts.
+ * Runs git, by simple-git, in an environment of our own: no prompt, no hook, no pager, no repository from an inherited
+ * variable, no transport except the three that are allowed. git's output is shown without credentials. Commands that
+ * talk to a remote are in remote.ts.
  */
 import { existsSync } from "node:fs";
 import { homedir } from "node:os";
@@ -10,13 +10,13 @@ import { simpleGit, type SimpleGit } from "simple-git";
 import { SourceError, type SourceErrorCode } from "../../interfaces/source.js";
 import { writableByOthers } from "../system/ownership.js";
 
-/** A command that reads a repository on disk may be silent for this long. */
+/** How long a command that reads a repository on disk may be silent. */
 const SILENCE_MS = 60_000;
 
-/** A configuration without a word. */
+/** An empty configuration. */
 const NO_CONFIG = "/dev/null";
 
-/** Variables of git's own that say how this user reaches remotes; every other `GIT_…` is taken away. */
+/** git's variables that say how this user reaches remotes; every other `GIT_…` is removed. */
 const KEPT = [
   "GIT_SSH",
   "GIT_SSH_COMMAND",
@@ -39,7 +39,10 @@ const SET = [
 ];
 const TAKEN = new Set(["EDITOR", "VISUAL", "PAGER", "PREFIX", "LANGUAGE", "LC_ALL", "SSH_ASKPASS"]);
 
-/** https, ssh and local paths. Not http and git, which anyone on the way can change, nor ext, which runs commands. */
+/**
+ * https, ssh and local paths. Not http and git, which anyone on the network path can change, nor ext, which runs
+ * commands.
+ */
 export const ALLOWED_PROTOCOLS = ["https", "ssh", "file"] as const;
 
 export interface GitOptions {
@@ -51,26 +54,26 @@ export interface GitOptions {
   readonly signal?: AbortSignal;
   /** Replaces the user's configuration file; see `globalConfigText`. */
   readonly globalConfig?: string;
-  /** Git reads this folder's repository whoever owns it. Only for commands that run nothing it configures. */
+  /** Makes git read this folder's repository whoever owns it. Only for commands that run nothing that it configures. */
   readonly trustOwner?: boolean;
   /** The folder itself is the repository, or there is none: git does not look for one above it. */
   readonly alone?: boolean;
-  /** File with a user and a password, as `git credential-store` keeps them. */
+  /** File with a user and a password, in the format of `git credential-store`. */
   readonly credentialFile?: string;
-  /** What `cat-file --batch` reads. */
+  /** Input of `cat-file --batch`. */
   readonly input?: string;
 }
 
 export function git(options: GitOptions): SimpleGit {
   const { folder, input } = options;
-  // simple-git looks for itself, and would throw an error of its own.
+  // simple-git checks this itself, and would throw an error of its own.
   if (!existsSync(folder)) throw new SourceError("git-failed", `the folder ${folder} is gone`);
   return simpleGit({
     baseDir: folder,
     config: [...settings(options)],
     timeout: { block: SILENCE_MS },
     allowEnvironment: [...KEPT, ...SET],
-    // simple-git guards against settings that came from outside. These are fixed above, or are the user's own.
+    // simple-git guards against settings from outside. These are fixed above, or are the user's own.
     unsafe: {
       allowUnsafeSshCommand: true,
       allowUnsafeAskPass: true,
@@ -84,7 +87,7 @@ export function git(options: GitOptions): SimpleGit {
   }).env(environment(options));
 }
 
-/** The same settings for a git that is started without simple-git. */
+/** Returns the same settings for a git that is started without simple-git. */
 export function configArguments(options: GitOptions): readonly string[] {
   return settings(options).flatMap((setting) => ["-c", setting]);
 }
@@ -99,7 +102,10 @@ function settings({ trustOwner = false, credentialFile }: GitOptions): readonly 
   ];
 }
 
-/** @throws SourceError `git-failed` where a variable names another user's configuration */
+/**
+ * Returns the environment.
+ * @throws SourceError `git-failed` if a variable names another user's configuration
+ */
 export function environment({
   folder,
   globalConfig,
@@ -115,14 +121,14 @@ export function environment({
     ...Object.fromEntries(inherited.map(([name, value]) => [name, value ?? ""])),
     LC_ALL: "C",
     GIT_TERMINAL_PROMPT: "0",
-    // A repository that may be another user's is only read: whatever it configures as a remote is not reached.
+    // A repository that may be another user's is only read: a remote that it configures is not contacted.
     GIT_ALLOW_PROTOCOL: trustOwner ? "none" : ALLOWED_PROTOCOLS.join(":"),
-    // An object that is missing is an error, never a reason to run what a repository configured as its remote.
+    // A missing object is an error, never a reason to run a remote that a repository configures.
     GIT_NO_LAZY_FETCH: "1",
     GIT_NO_REPLACE_OBJECTS: "1",
     GIT_OPTIONAL_LOCKS: "0",
     GIT_LITERAL_PATHSPECS: "1",
-    // ssh asks this program in place of the terminal, and it has no answer.
+    // ssh calls this program instead of asking on the terminal, and it has no answer.
     SSH_ASKPASS: process.env["SSH_ASKPASS"] ?? "false",
     SSH_ASKPASS_REQUIRE: process.env["SSH_ASKPASS_REQUIRE"] ?? "force",
     ...(alone ? { GIT_CEILING_DIRECTORIES: dirname(folder) } : {}),
@@ -131,15 +137,18 @@ export function environment({
 }
 
 /**
- * Git's configuration names programs to run: root takes none that another user can write, be it his home (as `sudo -E`
- * leaves it), a file in root's, or a home that anybody can put files in.
+ * Returns the configuration to use. git's configuration names programs to run: root uses none that another user can
+ * write, be it that user's home (as `sudo -E` leaves it), a file in root's, or a home that anyone can put files in.
  */
 function ownConfig(): { readonly GIT_CONFIG_GLOBAL?: string } {
   const isDoubtful = process.env["GIT_CONFIG_GLOBAL"] === undefined && isRoot() && userConfigs().some(isOthers);
   return isDoubtful ? { GIT_CONFIG_GLOBAL: NO_CONFIG } : {};
 }
 
-/** What is named by hand is meant: it is not passed over, but refused. @throws SourceError `git-failed` */
+/**
+ * Refuses files of others in variables: they were named explicitly, so that they are not skipped silently.
+ * @throws SourceError `git-failed`
+ */
 function refuseForeignConfig(folder: string): void {
   for (const name of ["GIT_CONFIG_GLOBAL", "GIT_CONFIG_SYSTEM"]) {
     const file = process.env[name] ?? "";
@@ -148,7 +157,7 @@ function refuseForeignConfig(folder: string): void {
     if (why !== null)
       throw new SourceError(
         "git-failed",
-        `${name} names ${file}, and ${why}: git would run what somebody else writes there, as root; unset ${name}, or name a file of root's own (or ${NO_CONFIG})`,
+        `${name} names ${file}, and ${why}: git would run another user's commands as root; unset ${name}, or name a file of root's own (or ${NO_CONFIG})`,
       );
   }
 }
@@ -157,13 +166,13 @@ function isRoot(): boolean {
   return process.geteuid?.() === 0;
 }
 
-/** Where git looks for the user's configuration. */
+/** Returns the files where git looks for the user's configuration. */
 function userConfigs(): readonly string[] {
   const home = homeOrNull() ?? "";
   return [`${process.env["XDG_CONFIG_HOME"] || `${home}/.config`}/git/config`, `${home}/.gitconfig`];
 }
 
-/** Null for a user without an entry in the password file, and without HOME. */
+/** Returns null for a user without an entry in the password file, and without HOME. */
 function homeOrNull(): string | null {
   try {
     return homedir();
@@ -181,8 +190,8 @@ function shellQuoted(text: string): string {
 }
 
 /**
- * A configuration file that includes the user's own and lets git serve a local repository that
- * belongs to another user. The process that serves it takes this from the global file alone.
+ * Returns a configuration file that includes the user's own and lets git serve a local repository of another user. The
+ * process that serves it reads this setting from the global file only.
  */
 export function globalConfigText(): string {
   const own = process.env["GIT_CONFIG_GLOBAL"] ?? ownConfig().GIT_CONFIG_GLOBAL;
@@ -192,12 +201,12 @@ export function globalConfigText(): string {
   );
 }
 
-/** A value as git's configuration files quote it. */
+/** Quotes a value as git's configuration files do. */
 function configValue(text: string): string {
   return `"${text.replace(/[\\"]/g, "\\$&").replaceAll("\n", "\\n")}"`;
 }
 
-/** Takes the credentials out of every URL in the text. */
+/** Removes the credentials from every URL in the text. */
 export function withoutCredentials(text: string): string {
   return text.replace(/([a-z][a-z0-9+.-]*:\/\/)[^/?#\s'"]*@/gi, (whole, scheme: string) =>
     scheme.toLowerCase() === "ssh://" && !whole.slice(scheme.length).includes(":") ? whole : `${scheme}***@`,
@@ -207,8 +216,8 @@ export function withoutCredentials(text: string): string {
 const GIT_MISSING = "git is not found in PATH: install git 2.30 or newer";
 
 /**
- * What git failed at, as a SourceError. git's exit status is 128 for nearly everything, so that its
- * text, in the C locale, is all that tells one reason from another; no other place looks at it.
+ * Turns a failure of git into a SourceError. git's exit status is 128 for nearly everything, so that only its text, in
+ * the C locale, distinguishes the reasons; no other place parses it.
  */
 export function gitFailure(error: unknown, doing: string, otherwise: SourceErrorCode): SourceError {
   if (error instanceof SourceError) return error;
@@ -220,7 +229,7 @@ export function gitFailure(error: unknown, doing: string, otherwise: SourceError
     lines.find((line) => /^(fatal|error|ssh):/i.test(line)) ??
     lines.findLast((line) => line !== "") ??
     "no reason given";
-  // The cause is left out on purpose: its text and its stack hold what was masked above.
+  // The cause is omitted on purpose: its text and its stack contain the credentials that were masked above.
   return new SourceError(reason, `${doing}: ${said.slice(0, 400)}`);
 }
 
@@ -245,7 +254,10 @@ function reasonOf(text: string, otherwise: SourceErrorCode): SourceErrorCode {
   return otherwise;
 }
 
-/** What `git --version` says, without the words. @throws SourceError `git-missing` */
+/**
+ * Returns git's version.
+ * @throws SourceError `git-missing`
+ */
 export async function gitVersion(): Promise<string> {
   const text = await git({ folder: "/", alone: true })
     .raw(["--version"])

@@ -1,10 +1,10 @@
-/** What commit comes after what other. */
+/** The order of commits. */
 import { git, gitFailure, type GitOptions } from "./git.js";
 
-/** Whether `old` is part of the history of `commit`. */
+/** Returns whether `old` is part of the history of `commit`. */
 export async function isAncestor(options: GitOptions, old: string, commit: string): Promise<boolean> {
   if (!/^([0-9a-f]{40}|[0-9a-f]{64})$/.test(old)) return false;
-  // An answer of no and an old commit that is gone both mean that it is not part of this history.
+  // Both a negative answer and a missing old commit mean that it is not part of this history.
   const base = await git(options)
     .raw(["merge-base", "--end-of-options", old, commit])
     .catch(() => "");
@@ -12,8 +12,8 @@ export async function isAncestor(options: GitOptions, old: string, commit: strin
 }
 
 /**
- * The commits of a history that are in none of these others, by whatever parent, the oldest first.
- * @param bound how many at most; the newest are left where there are more
+ * Returns the commits of a history that are in none of the others, by any parent, the oldest first.
+ * @param bound the largest number; if there are more, the newest are left out
  */
 export async function commitsSince(
   options: GitOptions,
@@ -27,6 +27,6 @@ export async function commitsSince(
     .catch((error: unknown) => {
       throw gitFailure(error, `the history of commit ${commit} could not be read`, "git-failed");
     });
-  // An older git repeats the option itself.
+  // An older git prints the option itself.
   return text.split("\n").filter((line) => /^[0-9a-f]{40,64}$/.test(line));
 }

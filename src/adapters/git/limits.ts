@@ -1,4 +1,4 @@
-/** Bounds of what a source may bring in, so that a mistaken push cannot exhaust a host. */
+/** Limits of a source, so that a mistaken push cannot exhaust a host. */
 import { SourceError, type SourceFile, type Unread } from "../../interfaces/source.js";
 
 export interface SourceLimits {
@@ -10,18 +10,21 @@ export interface SourceLimits {
 const MIB = 1024 * 1024;
 export const DEFAULT_LIMITS: SourceLimits = { fileBytes: MIB, files: 20_000, totalBytes: 64 * MIB };
 
-/** Only these are read. A name that begins with a dot is another tool's, as a shell's `*.yaml` has it: .gitlab-ci.yml, .pre-commit-config.yaml. */
+/**
+ * Returns whether a file is read. Names that begin with a dot belong to other tools, as in a shell's `*.yaml`:
+ * .gitlab-ci.yml, .pre-commit-config.yaml.
+ */
 export function isPolicyFile(path: string): boolean {
   return /(^|\/)[^./][^/]*\.ya?ml$/.test(path);
 }
 
-/** The folders that a folder on disk may hold beside policies; a commit holds them no more than others. */
+/** Returns whether a folder on disk is skipped; commits use the same rule. */
 export function isSkippedFolder(name: string): boolean {
   return name.startsWith(".") || name === "node_modules";
 }
 
 /**
- * Bounds of the files together. One that is too large by itself is not read, and so counts for nothing.
+ * Checks the limits of all files together. A file that is too large by itself is not read, and does not count.
  * @throws SourceError `too-large`
  */
 export function refuseTooLarge(files: readonly { readonly size: number }[], limits: SourceLimits): void {
@@ -38,7 +41,7 @@ export function refuseTooLarge(files: readonly { readonly size: number }[], limi
     );
 }
 
-/** Why a file of this size is not read; undefined where it is. */
+/** Returns why a file of this size is not read; undefined if it is. */
 export function tooLarge(size: number, { fileBytes }: SourceLimits): Unread | undefined {
   return size > fileBytes
     ? { reason: "too-large", message: `the file has ${size} bytes; a policy file may have ${fileBytes}` }

@@ -1,6 +1,6 @@
 /**
- * Where a repository is: what the user wrote, split into what git is told, what is shown, and the
- * credentials, which go to neither.
+ * The location of a repository: splits the user's text into the URL for git, the text to show, and the credentials,
+ * which are in neither.
  */
 import { stat } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
@@ -12,34 +12,37 @@ import { ALLOWED_PROTOCOLS } from "./git.js";
 export interface Location {
   /** For git: an absolute path, or a URL without a password. */
   readonly url: string;
-  /** For people. */
+  /** For messages. */
   readonly shown: string;
   /** True for a repository on this machine's disk. */
   readonly local: boolean;
-  /** Where the path may have been meant to be one of another host: that URL. */
+  /** The URL that was most likely meant if the path looks like one of another host. */
   readonly meant?: string;
   /** A line for git's credential store: https URL with user and password, percent-encoded. */
   readonly credential: string | null;
 }
 
-/** `github.com/a/b`, as browsers and Go take it → the URL that is most likely meant; undefined for any other text. */
+/** Returns the most likely URL for `github.com/a/b`, as browsers and Go accept it; undefined for any other text. */
 export function meantUrl(text: string): string | undefined {
   return /^[\w-]+(\.[\w-]+)+\/[^/]/.test(text) ? `https://${text}` : undefined;
 }
 
 const ALLOWED: ReadonlySet<string> = new Set(ALLOWED_PROTOCOLS);
 
-/** True for `https://…`, `ssh://…`, `file://…`, any other `scheme://…`, and `user@host:path`. */
+/** Returns true for `https://…`, `ssh://…`, `file://…`, any other `scheme://…`, and `user@host:path`. */
 export function isRemoteLocation(text: string): boolean {
   return /^[a-z][a-z0-9+.-]*:(\/\/|:)/i.test(text) || scpHost(text) !== null;
 }
 
-/** @throws SourceError `source-not-found` for what cannot be a repository or must not be asked */
+/**
+ * Parses a location.
+ * @throws SourceError `source-not-found` for a text that cannot be a repository or must not be contacted
+ */
 export function parseLocation(text: string): Location {
   if (text === "" || text.startsWith("-") || /[\0\n\r]/.test(text)) {
     throw new SourceError(
       "source-not-found",
-      `${JSON.stringify(text)} cannot be a repository: wanted a path, or an https, ssh or file URL`,
+      `${JSON.stringify(text)} cannot be a repository: use a path, or an https, ssh or file URL`,
     );
   }
   const scheme = /^([a-z][a-z0-9+.-]*):(\/\/|:)/i.exec(text)?.[1]?.toLowerCase();
@@ -48,7 +51,7 @@ export function parseLocation(text: string): Location {
   if (!ALLOWED.has(scheme) || !URL.canParse(text)) {
     throw new SourceError(
       "source-not-found",
-      `a ${scheme} URL cannot be the source: wanted a path, or an https, ssh or file URL`,
+      `a ${scheme} URL cannot be the source: use a path, or an https, ssh or file URL`,
     );
   }
   return scheme === "file" ? fileLocation(text) : urlLocation(new URL(text));
@@ -69,7 +72,7 @@ function fileLocation(text: string): Location {
   } catch {
     throw new SourceError(
       "source-not-found",
-      `${JSON.stringify(text)} names no path on this machine; wanted file:///path`,
+      `${JSON.stringify(text)} names no path on this machine; use file:///path`,
     );
   }
 }
@@ -89,7 +92,7 @@ function urlLocation(url: URL): Location {
   }
   const bare = new URL(url);
   bare.password = "";
-  // The user of an ssh URL says which account serves the repository; that of an https URL may be a token.
+  // The user of an ssh URL is the account that serves the repository; that of an https URL may be a token.
   if (url.protocol === "https:") bare.username = "";
   const secret = url.username !== "" || url.password !== "";
   const shown = bare.href.replace("://", url.protocol === "https:" && secret ? "://***@" : "://");
@@ -98,8 +101,9 @@ function urlLocation(url: URL): Location {
 }
 
 /**
- * True for a folder that has a repository's files and is in no work tree. A folder inside a work tree never counts as
- * one: a commit could have put those files there, and must not decide what is read, nor what it is compared with.
+ * Returns true for a folder that has a repository's files and is not in a work tree. A folder inside a work tree never
+ * counts: a commit could have put those files there, and must not decide which files are read, or what they are
+ * compared with.
  */
 export async function isBareRepository(path: string): Promise<boolean> {
   const has = (folder: string, name: string) =>

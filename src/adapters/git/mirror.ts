@@ -1,7 +1,6 @@
 /**
- * Mirror: a bare repository in the cache that follows one remote. It may be lost at any time without
- * harm: what it holds comes from the remote, and one that does not work any more is made anew. Several
- * processes may share one; nothing in it is changed in place but by git itself.
+ * Mirror: a bare repository in the cache that follows one remote. Losing it does no harm: its content comes from the
+ * remote, and a broken one is created again. Several processes may share one; only git itself changes it in place.
  */
 import { createHash, randomBytes } from "node:crypto";
 import { existsSync } from "node:fs";
@@ -19,7 +18,7 @@ import { runRemote } from "./remote.js";
 const ATTEMPTS = 3;
 const ATTEMPT_DELAY_MS = 100;
 
-/** How long a remote may draw a command out. */
+/** How long a remote may delay a command. */
 interface Bounds {
   readonly silenceMs?: number | undefined;
   readonly signal?: AbortSignal | undefined;
@@ -38,15 +37,18 @@ export class Mirror {
     this.folder = join(cacheDir, `${createHash("sha256").update(location.url).digest("hex").slice(0, 24)}.git`);
   }
 
-  /** How commands run in the mirror. */
+  /** The options of commands in the mirror. */
   get options(): GitOptions {
     return { ...this.#network, folder: this.folder };
   }
 
-  /** What the remote answers for these exact ref names: name → object id. @throws SourceError */
+  /**
+   * Returns the remote's object ids for these exact ref names.
+   * @throws SourceError
+   */
   async listRemote(names: readonly string[]): Promise<ReadonlyMap<string, string>> {
     await this.#prepare();
-    // Outside the mirror, so that a broken mirror is not mistaken for a remote that is away.
+    // Runs outside the mirror, so that a broken mirror is not mistaken for an unreachable remote.
     const answer = await runRemote(this.#network, [
       "ls-remote",
       "--quiet",
@@ -55,7 +57,7 @@ export class Mirror {
       ...names,
     ]).catch((error: unknown) => {
       const { shown, meant } = this.#location;
-      // A path that is not there may be a host's, written without a scheme.
+      // A path that does not exist may be a host, written without a scheme.
       if (meant !== undefined && !existsSync(shown))
         throw new SourceError("source-not-found", `there is no ${shown} on this machine; did you mean ${meant}?`);
       throw gitFailure(error, `${shown} cannot be reached`, "source-unreachable");
@@ -66,8 +68,8 @@ export class Mirror {
   }
 
   /**
-   * Brings these refs, or all branches and tags, into the mirror. Where the remote answers and the
-   * mirror still does not work after some attempts, the mirror is made anew, once.
+   * Fetches these refs, or all branches and tags, into the mirror. If the remote answers but the mirror still fails
+   * after some attempts, the mirror is created again, once.
    */
   async fetch(refspecs: readonly string[]): Promise<void> {
     for (let attempt = 1; attempt <= ATTEMPTS; attempt += 1) {
@@ -77,7 +79,7 @@ export class Mirror {
       } catch (error) {
         const failure = gitFailure(error, `${this.#location.shown} could not be fetched`, "git-failed");
         if (failure.code !== "git-failed") throw failure;
-        // Asking costs one round trip and tells a remote that is away from a mirror that is broken.
+        // Listing costs one round trip and distinguishes an unreachable remote from a broken mirror.
         await this.listRemote(["HEAD"]);
         if (attempt < ATTEMPTS) await pause(ATTEMPT_DELAY_MS * attempt);
       }
@@ -85,7 +87,7 @@ export class Mirror {
     await this.rebuild(refspecs);
   }
 
-  /** Makes the mirror anew beside the old one and puts it in its place. */
+  /** Creates the mirror again beside the old one and replaces it. */
   async rebuild(refspecs: readonly string[]): Promise<void> {
     const fresh = await this.#make();
     try {
@@ -111,12 +113,12 @@ export class Mirror {
     ]);
   }
 
-  /** The mirror, without any object yet. Safe when two processes do it at once. */
+  /** Creates the mirror, still without objects. Safe if two processes do it at once. */
   async #ensure(): Promise<void> {
     await this.#prepare();
     if ((await stat(this.folder).catch(() => null)) !== null) return;
     const fresh = await this.#make();
-    // This fails where another process was first, and its mirror, which it may be using, is as good.
+    // This fails if another process was first; its mirror, which it may be using, is equivalent.
     await rename(fresh, this.folder).catch(() => rm(fresh, { recursive: true, force: true }));
   }
 
@@ -125,7 +127,7 @@ export class Mirror {
     try {
       await this.#prepare();
       await mkdir(fresh, { mode: 0o700 });
-      // Garbage is collected before a command ends, so that no process outlives us.
+      // Garbage collection ends before the command does, so that no process outlives us.
       const init = git({ ...this.#network, folder: fresh });
       await init.raw(["init", "--quiet", "--bare", "--template=", "--initial-branch=main", "."]);
       await init.raw(["config", "gc.autoDetach", "false"]);
@@ -136,13 +138,13 @@ export class Mirror {
     }
   }
 
-  /** A folder cannot replace another in one step, so that the old one steps aside first. */
+  /** A folder cannot replace another in one step, so that the old one is moved aside first. */
   async #install(fresh: string): Promise<void> {
     const aside = join(this.#cacheDir, `.old-${randomBytes(8).toString("hex")}`);
     await rename(this.folder, aside).catch(() => undefined);
     await rename(fresh, this.folder).catch(async (error: unknown) => {
       await rm(fresh, { recursive: true, force: true });
-      // Another process has just put its own there, which is as good.
+      // Another process has just installed its own, which is equivalent.
       if ((await stat(this.folder).catch(() => null)) === null) {
         throw new SourceError("git-failed", `the mirror in ${this.#cacheDir} could not be put in place`, {
           cause: error,
@@ -172,9 +174,8 @@ export class Mirror {
   }
 
   /**
-   * The folder and the files that git's commands are pointed to. The password stands in a file that
-   * only its owner can read, never on a command line. git empties it when the remote refuses the
-   * password, so that it is written each time.
+   * Prepares the folder and the files for git's commands. The password is in a file that only its owner can read, never
+   * on a command line. git empties the file when the remote refuses the password, so that it is written each time.
    */
   async #prepare(): Promise<void> {
     try {
@@ -188,7 +189,7 @@ export class Mirror {
   }
 }
 
-/** Another process that reads the file sees the old text or the new one. */
+/** Replaces a file: a process that reads it sees the old text or the new one. */
 async function replaceFile(path: string, text: string): Promise<void> {
   const fresh = `${path}.${randomBytes(8).toString("hex")}`;
   await writeFile(fresh, text, { mode: 0o600 });

@@ -1,22 +1,24 @@
 /**
- * The two commands that talk to a remote. simple-git can end git, but not the transport that git has
- * started, which would hold a connection to a silent remote for minutes; here both are one process
- * group and end together.
+ * Runs the two commands that talk to a remote. simple-git can end git, but not the transport that git has started,
+ * which would keep a connection to a silent remote for minutes; here both are in one process group and end together.
  */
 import { spawn } from "node:child_process";
 import { existsSync } from "node:fs";
 import { SourceError } from "../../interfaces/source.js";
 import { configArguments, environment, type GitOptions } from "./git.js";
 
-/** The remote may be silent for this long; progress messages count as signs of life. */
+/** How long the remote may be silent; progress messages count as signs of life. */
 const SILENCE_MS = 60_000;
-/** And a command may take this long in total. */
+/** How long a command may take in total. */
 const TOTAL_MS = 15 * 60_000;
-/** git removes its locks and temporary files when it is asked to end; it gets this long to do so. */
+/** git removes its locks and temporary files after SIGTERM; it gets this long to do so. */
 const GRACE_MS = 2_000;
 const OUTPUT_BYTES = 4 * 1024 * 1024;
 
-/** @returns what git wrote to stdout; rejects with an Error whose message is what it wrote to stderr */
+/**
+ * Runs a command.
+ * @returns git's stdout; rejects with an Error whose message is git's stderr
+ */
 export function runRemote(options: GitOptions, args: readonly string[]): Promise<string> {
   return new Promise((resolve, reject) => {
     // A missing folder would look like a missing git.
@@ -63,7 +65,7 @@ export function runRemote(options: GitOptions, args: readonly string[]): Promise
       finish(() => {
         if (ended !== null) reject(new Error(`fatal: ${ended}`));
         else if (code === 0) resolve(Buffer.concat(output).toString("utf8"));
-        else reject(new Error(said === "" ? `git ended with ${code}` : said));
+        else reject(new Error(said === "" ? `git exited with ${code}` : said));
       }),
     );
   });
@@ -74,6 +76,6 @@ function signalGroup(pid: number | undefined, signal: NodeJS.Signals): void {
   try {
     process.kill(-pid, signal);
   } catch {
-    // All of the group has ended in the meantime, which is what was wanted.
+    // All processes of the group have ended already, which is the goal.
   }
 }

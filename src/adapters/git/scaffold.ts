@@ -1,4 +1,7 @@
-/** Copies a template of files into a folder for `ztap init`, without overwriting anything, and makes it a repository. */
+/**
+ * Copies a template of files into a folder for `ztap init`, without overwriting anything, and creates a repository
+ * there.
+ */
 import { constants } from "node:fs";
 import { copyFile, readdir, stat } from "node:fs/promises";
 import { dirname, join } from "node:path";
@@ -6,21 +9,21 @@ import { makeFolder } from "../system/folder.js";
 import { git, gitFailure } from "./git.js";
 
 export interface Scaffolded {
-  /** Files that were made, relative to the folder, sorted. */
+  /** Files that were created, relative to the folder, sorted. */
   readonly created: readonly string[];
-  /** Files that were there already and were left as they are, sorted. */
+  /** Files that existed already and were not changed, sorted. */
   readonly kept: readonly string[];
-  /** Whether a repository was made; false where the folder is in one already. */
+  /** Whether a repository was created; false if the folder is in one already. */
   readonly initialized: boolean;
-  /** Why no repository was made where there is none; null where there is nothing to say. */
+  /** The reason why no repository was created; null if there is nothing to report. */
   readonly problem: string | null;
 }
 
 export interface Template {
   readonly from: string;
-  /** Below the folder that is filled. */
+  /** Path below the target folder. */
   readonly to: string;
-  /** Which files, by their path below `from`; all of them where it is absent. */
+  /** Selects files by their path below `from`; all of them if absent. */
   readonly only?: RegExp;
 }
 
@@ -31,7 +34,7 @@ export async function scaffold(templates: readonly Template[], dir: string): Pro
   const repository = await initialize(dir).then(
     (initialized) => ({ initialized, problem: null }),
     (error: unknown) => {
-      // The files are what was asked for; they can become a repository later.
+      // The files are the main result; they can become a repository later.
       const { code, message } = gitFailure(error, `making ${dir} a repository`, "git-failed");
       if (code !== "git-missing") throw error;
       return { initialized: false, problem: message };

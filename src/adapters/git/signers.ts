@@ -1,6 +1,6 @@
 /**
- * Who may sign: files of this machine's own disk, that nobody but their owner can change, copied into a folder that
- * git, gpg and ssh-keygen are given in place of the user's and the machine's configuration.
+ * Allowed signers: files on this machine's own disk that only their owner can change, copied into a folder that git,
+ * gpg and ssh-keygen use instead of the user's and the machine's configuration.
  */
 import { execFile } from "node:child_process";
 import { constants } from "node:fs";
@@ -19,23 +19,23 @@ export interface SignerOptions {
   readonly since: string | null;
 }
 
-/** Signatures cannot be checked at all, and so nothing counts as signed. */
+/** Signatures cannot be checked at all, so that no commit counts as signed. */
 export class SignersError extends Error {
   override readonly name = "SignersError";
 }
 
-/** What git is told; every setting that says how a signature is checked. */
+/** The settings for git that decide how a signature is checked. */
 export interface SignerConfig {
   readonly settings: readonly string[];
   readonly environment: Readonly<Record<string, string>>;
 }
 
 const MAX_FILE_BYTES = 4 * 1024 * 1024;
-/** A program that PATH leads to may be anybody's. */
+/** Programs come from these folders only: PATH may lead to another user's. */
 const PROGRAM_FOLDERS = ["/usr/bin", "/usr/local/bin", "/opt/homebrew/bin"];
-/** Cannot be run: a signature of that kind is never good. */
+/** A program that cannot run: a signature of that kind is never valid. */
 export const NO_PROGRAM = "/dev/null";
-/** An older gpg imports no key that a signature brings along, and does not know the option. */
+/** An older gpg never imports a key from a signature, and does not know the option. */
 const GPG_CONF = [
   "ignore-invalid-option no-auto-key-import",
   "no-auto-key-import",
@@ -48,7 +48,8 @@ const GPG_CONF = [
 const IMPORT_MS = 60_000;
 
 /**
- * @param folder where a temporary folder may be made: ours, and nobody else's
+ * Calls `use` with the signer configuration.
+ * @param folder for a temporary folder: ours, and writable by no other user
  * @throws SignersError
  */
 export async function withSigners<T>(
@@ -83,8 +84,8 @@ export async function withSigners<T>(
 }
 
 /**
- * All keys of the file are as good as each other, and no other key is ever fetched. The machine's gpg.conf is read
- * before ours, which has the last word.
+ * All keys of the file count equally, and no other key is ever fetched. The machine's gpg.conf is read before ours,
+ * which overrides it.
  */
 async function makeKeyring(gpg: string, home: string, keys: Buffer): Promise<void> {
   const file = join(home, "keys");
@@ -112,17 +113,17 @@ async function findProgram(name: string): Promise<string> {
   );
 }
 
-/** The bytes of a file that only root and we can have written, also by way of its folders. */
+/** Returns the bytes of a file that only root and we can have written, including its folders. */
 async function readTrusted(path: string, location: Location): Promise<Buffer> {
   try {
     const real = await realpath(path);
     if (location.local && `${real}${sep}`.startsWith(`${await realpath(location.url)}${sep}`))
-      throw new SignersError(`${path} lies in the repository whose commits it is to judge; keep it elsewhere`);
+      throw new SignersError(`${path} is in the repository whose commits it verifies; keep it elsewhere`);
     for (const start of new Set([await realpath(dirname(path)), dirname(real)])) await refuseOpenFolders(start, path);
     const file = await open(real, "r");
     try {
       const { uid, mode, size } = await file.stat();
-      if (size > MAX_FILE_BYTES) throw new SignersError(`${path} is longer than ${MAX_FILE_BYTES} bytes`);
+      if (size > MAX_FILE_BYTES) throw new SignersError(`${path} has more than ${MAX_FILE_BYTES} bytes`);
       refuseOthers(path, path, uid, mode);
       return await file.readFile();
     } finally {
@@ -130,25 +131,23 @@ async function readTrusted(path: string, location: Location): Promise<Buffer> {
     }
   } catch (cause) {
     if (cause instanceof SignersError) throw cause;
-    throw new SignersError(withReason(`${path}, which says who may sign, cannot be read`, cause), { cause });
+    throw new SignersError(withReason(`the signers file ${path} cannot be read`, cause), { cause });
   }
 }
 
 async function refuseOpenFolders(folder: string, path: string): Promise<void> {
   const { uid, mode } = await stat(folder);
-  // Of a folder with the sticky bit, as /tmp, others cannot take away or replace what is ours.
+  // In a folder with the sticky bit, such as /tmp, others cannot remove or replace our files.
   refuseOthers(folder, path, uid, (mode & 0o1000) === 0 ? mode : 0);
   if (dirname(folder) !== folder) await refuseOpenFolders(dirname(folder), path);
 }
 
 function refuseOthers(what: string, path: string, uid: number, mode: number): void {
-  const mend = `make it root's, or the agent's user's, and writable by nobody else (chmod go-w ${what})`;
+  const mend = `let root or the agent's user own it, and nobody else write to it (chmod go-w ${what})`;
   if (uid !== 0 && uid !== process.geteuid?.())
     throw new SignersError(
-      `${path}, which says who may sign, can be changed by others: ${what} is user ${uid}'s; ${mend}`,
+      `the signers file ${path} can be changed by others: ${what} belongs to user ${uid}; ${mend}`,
     );
   if ((mode & 0o022) !== 0)
-    throw new SignersError(
-      `${path}, which says who may sign, can be changed by others: others may write to ${what}; ${mend}`,
-    );
+    throw new SignersError(`the signers file ${path} can be changed by others: others may write to ${what}; ${mend}`);
 }

@@ -13,31 +13,31 @@ import { cleanSubPath, describeCommit, readTree, resolveCommit } from "./tree.js
 import { verifyCommits } from "./verify.js";
 
 export interface GitSourceOptions {
-  /** A path, or an https, ssh or file URL; credentials may stand in it and are never shown. */
+  /** A path, or an https, ssh or file URL; it may contain credentials, which are never shown. */
   readonly location: string;
   /** Branch, tag, full ref name or full commit id; default: the remote's HEAD. */
   readonly ref?: string;
   /** Folder in the repository; default: all of it. */
   readonly path?: string;
-  /** Folder for mirrors; made where it is missing, for its owner alone. */
+  /** Folder for mirrors; created if missing, for its owner only. */
   readonly cacheDir: string;
   /** How long the remote may be silent, in milliseconds; default: a minute. */
   readonly silenceMs?: number;
   readonly limits?: SourceLimits;
-  /** Who has to have signed each commit; absent where nobody has to. */
+  /** The allowed signers of every commit; absent if signatures are not required. */
   readonly signers?: SignerOptions;
-  /** Ends whatever is asked of the remote at that moment. */
+  /** Aborts the current request to the remote. */
   readonly signal?: AbortSignal;
 }
 
-/** The ref that was found at the remote, and the object that it names there. */
+/** The ref as found at the remote, and its object. */
 interface RemoteTip {
   readonly name: string;
   readonly id: string;
   readonly commit: string;
 }
 
-/** How often a read is tried before it is given up. */
+/** How often a read is attempted. */
 const ATTEMPTS = 3;
 const COMMIT_ID = /^([0-9a-f]{40}|[0-9a-f]{64})$/;
 
@@ -51,7 +51,10 @@ export class GitSource implements Source, BaseSource {
   readonly #parsed: Location;
   readonly #cacheDir: string;
 
-  /** @throws SourceError `source-not-found`, `ref-not-found`, `path-not-found` for what can never be one */
+  /**
+   * Creates the source.
+   * @throws SourceError `source-not-found`, `ref-not-found`, `path-not-found` for names that can never be valid
+   */
   constructor(options: GitSourceOptions) {
     const {
       location,
@@ -101,8 +104,8 @@ export class GitSource implements Source, BaseSource {
       try {
         return await read();
       } catch (error) {
-        // What was just fetched cannot be read: another process has replaced the mirror at that very
-        // moment, and all is well the next time; or the mirror is damaged, and is made anew.
+        // Objects that were just fetched cannot be read: either another process has replaced the mirror at that moment,
+        // and the next attempt succeeds; or the mirror is damaged, and is created again.
         if (!(error instanceof SourceError) || error.code !== "git-failed" || attempt === ATTEMPTS) throw error;
         if (attempt === ATTEMPTS - 1) await this.#mirror.rebuild(this.#everything);
       }
@@ -117,7 +120,7 @@ export class GitSource implements Source, BaseSource {
     if (this.#signers === null) return { source, ...(await this.#readFiles(commit)), ...history };
     const verification = { options, location: this.#parsed, scratch: this.#cacheDir, signers: this.#signers };
     const unverified = await verifyCommits(verification, { tip: commit, accepted: follows ? since : null });
-    // What nobody has vouched for is not looked into.
+    // Files of an unverified commit are not read.
     if (unverified !== null) return { source, files: [], ...history, unverified };
     return { source, ...(await this.#readFiles(commit)), ...history, unverified };
   }
@@ -126,7 +129,10 @@ export class GitSource implements Source, BaseSource {
     return readTree(this.#mirror.options, commit, this.#path, this.#limits);
   }
 
-  /** @returns the commit at the tip, which is in the mirror */
+  /**
+   * Fetches the tip.
+   * @returns its commit, which is in the mirror
+   */
   async #fetchTip(): Promise<string> {
     const { name, commit } = await this.#findTip();
     if ((await resolveCommit(this.#mirror.options, commit).catch(() => null)) === commit) return commit;
@@ -140,7 +146,7 @@ export class GitSource implements Source, BaseSource {
 
   async #fetchCommit(commit: string): Promise<string> {
     if (!COMMIT_ID.test(commit))
-      throw new SourceError("ref-not-found", `${JSON.stringify(commit)} is no full commit id`);
+      throw new SourceError("ref-not-found", `${JSON.stringify(commit)} is not a full commit id`);
     const has = async (): Promise<boolean> =>
       (await resolveCommit(this.#mirror.options, commit).catch(() => null)) === commit;
     if (await has()) return commit;
@@ -169,7 +175,10 @@ export class GitSource implements Source, BaseSource {
   }
 }
 
-/** @throws SourceError `ref-not-found` for a name that git itself would refuse, or take for an option */
+/**
+ * Checks a name.
+ * @throws SourceError `ref-not-found` for a name that git itself would refuse, or take for an option
+ */
 export function cleanRef(ref: string): string {
   const bad =
     ref === "" ||

@@ -1,6 +1,6 @@
 /**
- * Reads one commit by object: its tree's entries and its blobs, as they were committed. No work
- * tree, so no filter, no LFS, no submodule; only regular files, so no symbolic link is followed.
+ * Reads one commit by object: its tree's entries and its blobs, as they were committed. No work tree, so no filter, no
+ * LFS, no submodule; only regular files, so that no symbolic link is followed.
  */
 import { SourceError, type SourceFile } from "../../interfaces/source.js";
 import type { SourceRef } from "../../model/state.js";
@@ -25,11 +25,14 @@ export interface TreeEntry {
 
 export interface Tree {
   readonly files: readonly SourceFile[];
-  /** Policy files that are symbolic links or submodules, and so not read. */
+  /** Policy files that are symbolic links or submodules, and are not read. */
   readonly skipped: readonly string[];
 }
 
-/** The sub-path as git wants it: no slash at either end, empty for the root. @throws SourceError `path-not-found` */
+/**
+ * Returns the sub-path in git's form: no slash at either end, empty for the root.
+ * @throws SourceError `path-not-found`
+ */
 export function cleanSubPath(path: string): string {
   const parts = path.split("/").filter((part) => part !== "" && part !== ".");
   if (parts.includes("..") || /[\0\n\r]/.test(path))
@@ -37,7 +40,10 @@ export function cleanSubPath(path: string): string {
   return parts.join("/");
 }
 
-/** @throws SourceError `path-not-found`, `too-large`, `git-failed` */
+/**
+ * Reads the files of a commit.
+ * @throws SourceError `path-not-found`, `too-large`, `git-failed`
+ */
 export async function readTree(
   options: GitOptions,
   commit: string,
@@ -61,13 +67,16 @@ export async function readTree(
   return { files: files.sort((a, b) => (a.path < b.path ? -1 : 1)), skipped };
 }
 
-/** The policy files of a folder in a commit, of whatever mode. @throws SourceError `path-not-found` */
+/**
+ * Returns the policy files of a folder in a commit, of any mode.
+ * @throws SourceError `path-not-found`
+ */
 export async function listEntries(options: GitOptions, commit: string, subPath: string): Promise<readonly TreeEntry[]> {
   const tree = `${commit}:${subPath}`;
   const listing = await git(options)
     .raw(["ls-tree", "-r", "-l", "-z", "--full-tree", "--end-of-options", tree])
     .catch(() => {
-      // The commit is known to be there, so that only the path can be wrong.
+      // The commit is known to exist, so that only the path can be wrong.
       throw new SourceError("path-not-found", `commit ${commit.slice(0, 12)} has no folder ${JSON.stringify(subPath)}`);
     });
   return listing
@@ -87,7 +96,11 @@ export function isRegular({ mode }: TreeEntry): boolean {
   return mode === "100644" || mode === "100755";
 }
 
-/** Answers of `cat-file --batch`: `<id> blob <size>\n<bytes>\n`, in the order asked. */
+/**
+ * Reads blobs from the answers of `cat-file --batch`: `<id> blob <size>
+ * <bytes>
+ * `, in the order of the requests.
+ */
 async function readBlobs(options: GitOptions, ids: readonly string[]): Promise<ReadonlyMap<string, Uint8Array>> {
   const blobs = new Map<string, Uint8Array>();
   if (ids.length === 0) return blobs;
@@ -109,7 +122,7 @@ async function readBlobs(options: GitOptions, ids: readonly string[]): Promise<R
   return blobs;
 }
 
-/** Who wrote the commit and its first line. */
+/** Returns the commit's author and the first line of its message. */
 export async function describeCommit(options: GitOptions, commit: string, location: string): Promise<SourceRef> {
   const text = await git(options)
     .raw([
@@ -128,13 +141,13 @@ export async function describeCommit(options: GitOptions, commit: string, locati
   return { location, commit: id, dirty: false, author, subject };
 }
 
-/** The full id of the commit that a name stands for in this repository; null where there is none. */
+/** Returns the full id of the commit of a name in this repository; null if there is none. */
 export async function resolveCommit(options: GitOptions, name: string): Promise<string | null> {
   if (name === "" || name.startsWith("-")) return null;
   const text = await git(options)
     .raw(["rev-parse", "--verify", "--quiet", "--end-of-options", `${name}^{commit}`])
     .catch(() => "");
-  // An older git repeats the option itself.
+  // An older git prints the option itself.
   const id = text.trim().split("\n").at(-1) ?? "";
   return /^[0-9a-f]{40,64}$/.test(id) ? id : null;
 }

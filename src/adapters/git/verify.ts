@@ -1,6 +1,6 @@
 /**
- * Signatures of commits, as `git verify-commit` checks them against the allowed signers alone. What counts is the
- * key: the author and the committer are what whoever has the key chose to write.
+ * Verifies the signatures of commits, as `git verify-commit` checks them against the allowed signers alone. Only the
+ * key counts: the holder of the key can write any author and committer.
  */
 import { execFile } from "node:child_process";
 import type { Unverified } from "../../model/status.js";
@@ -11,14 +11,14 @@ import type { Location } from "./location.js";
 import { NO_PROGRAM, SignersError, withSigners, type SignerConfig, type SignerOptions } from "./signers.js";
 import { describeCommit } from "./tree.js";
 
-/** What one poll checks at most. */
+/** The largest number of commits that one poll checks. */
 const MAX_COMMITS = 10_000;
-/** One git checks so many; only where one of them is bad each is asked for by itself. */
+/** Number of commits that one git process checks; only if one of them is bad, each is checked separately. */
 const BATCH = 64;
 const BATCH_MS = 5 * 60_000;
 
 export interface Verification {
-  /** Of the mirror. */
+  /** Options of the mirror. */
   readonly options: GitOptions;
   readonly location: Location;
   /** See `withSigners`. */
@@ -27,12 +27,11 @@ export interface Verification {
 }
 
 /**
- * The first commit that nobody who may has signed, of all that `tip` brings, by whatever parent; null where all are
- * signed.
- *  - after an accepted commit that `tip` comes after: all that are not in its history;
+ * Returns the first commit without a signature from an allowed signer, of all that `tip` brings, by any parent; null if
+ * all are signed.
+ *  - after an accepted commit in the history of `tip`: all commits that are not in its history;
  *  - else all that are not in the history of `since`;
- *  - without either: `tip` alone.
- * A `tip` that does not come after `since` is refused in any case.
+ *  - without either: `tip` alone. A `tip` that is no descendant of `since` is refused in any case.
  */
 export async function verifyCommits(
   { options, location, scratch, signers }: Verification,
@@ -44,7 +43,7 @@ export async function verifyCommits(
   };
   const { since } = signers;
   if (since !== null && !(await isAncestor(options, since, tip)))
-    return refuse(tip, `it does not come after source.verify.since (${since.slice(0, 12)})`);
+    return refuse(tip, `it is no descendant of source.verify.since (${since.slice(0, 12)})`);
   const bases = [accepted, since].filter((base) => base !== null);
   const commits = bases.length === 0 ? [tip] : await commitsSince(options, tip, bases, MAX_COMMITS + 1);
   if (commits.length > MAX_COMMITS)
@@ -85,7 +84,10 @@ async function findBad(
   return null;
 }
 
-/** What git says of commits that are not all signed; null where they are. @throws SourceError where git did not end by itself */
+/**
+ * Returns git's output about commits that are not all signed; null if they are.
+ * @throws SourceError if git was killed
+ */
 function check(options: GitOptions, config: SignerConfig, commits: readonly string[]): Promise<string | null> {
   const settings = config.settings.flatMap((setting) => ["-c", setting]);
   const args = [...configArguments(options), ...settings, "verify-commit", "--raw", ...commits];
@@ -103,12 +105,15 @@ function check(options: GitOptions, config: SignerConfig, commits: readonly stri
 }
 
 const PROBLEMS: readonly (readonly [RegExp, (key: string) => string])[] = [
-  [/^\[GNUPG:\] NO_PUBKEY (\w+)/m, (key) => `it is signed with the OpenPGP key ${key}, which may not sign`],
+  [/^\[GNUPG:\] NO_PUBKEY (\w+)/m, (key) => `it is signed with the OpenPGP key ${key}, which is not an allowed signer`],
   [/^\[GNUPG:\] REVKEYSIG (\w+)/m, (key) => `it is signed with the OpenPGP key ${key}, which was revoked`],
   [/^\[GNUPG:\] EXPKEYSIG (\w+)/m, (key) => `it is signed with the OpenPGP key ${key}, which has expired`],
   [/^\[GNUPG:\] EXPSIG (\w+)/m, (key) => `its signature with the OpenPGP key ${key} has expired`],
   [/^\[GNUPG:\] BADSIG (\w+)/m, (key) => `its signature with the OpenPGP key ${key} is not of this commit`],
-  [/^Good "git" signature with \S+ key (\S+)/m, (key) => `it is signed with the SSH key ${key}, which may not sign it`],
+  [
+    /^Good "git" signature with \S+ key (\S+)/m,
+    (key) => `it is signed with the SSH key ${key}, which is not an allowed signer`,
+  ],
 ];
 
 function problemOf(said: string): string {
@@ -117,6 +122,6 @@ function problemOf(said: string): string {
     const key = pattern.exec(said)?.[1];
     if (key !== undefined) return describe(key);
   }
-  if (said.includes(NO_PROGRAM)) return "it is signed in a way for which source.verify names no signers";
+  if (said.includes(NO_PROGRAM)) return "its kind of signature has no signers in source.verify";
   return "its signature is not valid";
 }

@@ -1,13 +1,13 @@
 /**
- * The store in memory: `memory:`. One process; gone when it ends. Handles that are opened on the
- * same MemoryTable share one store, as several agents and commands share one on disk.
+ * The store in memory: `memory:`. One process; gone when it ends. Handles on the same MemoryTable share one store, as
+ * several agents and commands share one on disk.
  */
 import { LocalStore } from "../../store/local-store.js";
 import type { KeyValueStore, KeyValueWriter } from "../../store/key-value.js";
 import type { Store } from "../../interfaces/store.js";
 import type { Clock } from "../../interfaces/system.js";
 
-/** Listeners are called directly, so that the slow look is only a formality. */
+/** Listeners are called directly, so that polling is only a formality. */
 const POLL_MS = 60_000;
 
 /** Text under keys in two levels: the part up to the first slash, then the whole key. */
@@ -31,7 +31,7 @@ export class MemoryTable implements KeyValueWriter {
     this.#group(key).delete(key);
   }
 
-  /** Runs `work`, and takes back what it wrote where it throws. */
+  /** Runs `work`, and undoes its writes if it throws. */
   write<T>(work: (writer: KeyValueWriter) => T): T {
     const before: (readonly [string, string | undefined])[] = [];
     const remember = (key: string): void => {
@@ -77,7 +77,7 @@ export class MemoryTable implements KeyValueWriter {
   }
 }
 
-/** A handle on the store that `shared` holds; closing it leaves the others open. */
+/** Opens a handle on the store in `shared`; closing it leaves the others open. */
 export function openMemoryStore(clock: Clock, shared: MemoryTable = new MemoryTable()): Store {
   const table: KeyValueStore = {
     backend: "memory",

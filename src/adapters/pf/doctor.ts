@@ -1,4 +1,7 @@
-/** Doctor: what pf enforcement needs of this machine, checked one by one, each with how to mend it. Changes nothing. */
+/**
+ * Doctor: checks one by one the requirements of pf enforcement on this machine, and shows how to fix each. Changes
+ * nothing.
+ */
 import { readFile } from "node:fs/promises";
 import type { Check } from "../../model/doctor.js";
 import { ANCHOR_LINE, findAnchorLine } from "./pf-conf.js";
@@ -28,13 +31,13 @@ export async function checkPf(options: SetupOptions = {}): Promise<readonly Chec
   await check("pf.conf", SETUP, async () => checkConf(conf, await readFile(conf, "utf8")));
   checks.push(...(await skipped(conf)));
   if (!isReadable) return checks;
-  await check("pf's main ruleset", `${SETUP}; or load what stands there: pfctl -f ${conf}`, async () => {
+  await check("pf's main ruleset", `${SETUP}; or load the file: pfctl -f ${conf}`, async () => {
     const main = readRules((await pfctl.run("Reading pf's main ruleset", ["-s", "rules"])).stdout);
     const at = findAnchor(main);
-    if (at < 0) throw new Error(`pf does not come to \`${ANCHOR_LINE}\``);
+    if (at < 0) throw new Error(`pf does not evaluate \`${ANCHOR_LINE}\``);
     const bypass = main.slice(0, at).find((line) => /^pass\b.*\bquick\b/.test(line));
     if (bypass !== undefined) throw new Error(`\`${bypass}\` comes before it, and passes what ztap would block`);
-    return `comes to \`${ANCHOR_LINE}\``;
+    return `evaluates \`${ANCHOR_LINE}\``;
   });
   return checks;
 }
@@ -48,13 +51,13 @@ function checkConf(conf: string, text: string): string {
   return `${conf}:${line}: ${ANCHOR_LINE}`;
 }
 
-/** Between workloads of one Mac packets go over the loopback device. */
+/** Packets between workloads of one Mac use the loopback device. */
 async function skipped(conf: string): Promise<readonly Check[]> {
   const text = await readFile(conf, "utf8").catch(() => "");
   return findAnchorLine(text).skips.map(({ line, text: found }) => ({
     name: "skipped interfaces",
     state: "warning" as const,
     detail: `${conf}:${line}: \`${found}\`: nothing is enforced there`,
-    fix: "leave the interface out, or know that ztap does not see it",
+    fix: "leave the interface out, or accept that ztap does not enforce on it",
   }));
 }

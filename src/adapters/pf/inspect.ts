@@ -1,4 +1,6 @@
-/** Inspect and remove: what this machine's pf holds of ztap's, and taking all of it away. Needs no agent and no ruleset. */
+/**
+ * Inspect and remove: reads ztap's rules in this machine's pf, and removes all of them. Needs no agent and no ruleset.
+ */
 import type { InspectedPf, Removed } from "../../model/inspection.js";
 import { EndingFile } from "./pfctl/ending.js";
 import { takeLock } from "./pfctl/lock.js";
@@ -32,8 +34,8 @@ export async function inspectPf({ stateDir, pfctl: program }: InspectPfOptions):
 }
 
 /**
- * Empties the anchor and gives pf's reference back; the line in pf.conf stays, and comes to an empty anchor.
- * @param node only this node's; null: whoever's it is
+ * Empties the anchor and releases pf's reference; the line in pf.conf stays, and refers to an empty anchor.
+ * @param node only this node's; null: of any node
  */
 export async function removePf(
   { stateDir, pfctl: program }: InspectPfOptions,
@@ -47,7 +49,7 @@ export async function removePf(
   }
 }
 
-/** What `removePf` would take away; changes nothing. */
+/** Returns the enforcement that `removePf` would remove; changes nothing. */
 export async function listRemovablePf({ stateDir, pfctl: program }: InspectPfOptions): Promise<readonly Removed[]> {
   const reference = await new ReferenceFile(stateDir).read();
   const rules = readRules(await new Pfctl(program).readAnchor("Reading pf's rules", ["-s", "rules"]));
@@ -66,7 +68,7 @@ async function takeAway(pfctl: Pfctl, file: ReferenceFile, node: string | null):
   return [{ node: reference?.node ?? node ?? "unknown", workloads: workloadsOf(rules) }];
 }
 
-/** As far as labels name them: they have no room for long names. */
+/** Returns the workloads as far as labels name them: labels have no room for long names. */
 function workloadsOf(rules: readonly string[]): readonly string[] {
   const names = rules.flatMap((rule) => {
     const [, name] = /label "ztap:[dac]:[0-9a-f]+:(?:(?:in|e)gress_)?([^"_]+)[^"]*"/.exec(rule) ?? [];

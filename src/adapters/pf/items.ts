@@ -1,4 +1,4 @@
-/** Items: what a machine must hold for an anchor's text, and what was read of it, as the keyed values that are compared. */
+/** Items: turns an anchor's text, and the state read from the machine, into the keyed values that are compared. */
 import { createHash } from "node:crypto";
 import type { Ruleset } from "../../model/ruleset.js";
 import { AddressParser } from "../../policy/address-space.js";
@@ -9,13 +9,13 @@ import type { Rendered } from "./render/render.js";
 import { describeState, killOf } from "./pfctl/states.js";
 import { lineOf, type RenderedRule } from "./render/text.js";
 
-/** What was read of the machine. */
+/** The state read from the machine. */
 export interface Held {
   readonly isEnabled: boolean;
   readonly isHeld: boolean;
   /** Whether the main ruleset evaluates the anchor. */
   readonly isLinked: boolean;
-  /** As pfctl prints those of the anchor. */
+  /** The anchor's rules, as pfctl prints them. */
   readonly rules: readonly string[];
   readonly tables: ReadonlyMap<string, readonly string[]>;
   readonly forbidden: readonly PfState[];
@@ -31,7 +31,8 @@ export function wantedItems(ruleset: Ruleset, rendered: Rendered): ItemSet {
 }
 
 /**
- * @param printed the anchor's text as this machine's pfctl prints what it would load: rules are compared in its words
+ * Returns the items of the machine's state.
+ * @param printed the anchor's text as this machine's pfctl prints what it would load: rules are compared in that form
  */
 export function heldItems(ruleset: Ruleset, rendered: Rendered, printed: readonly string[], held: Held): ItemSet {
   const items = new Map<string, EnforcementItem>();
@@ -57,7 +58,10 @@ export function heldItems(ruleset: Ruleset, rendered: Rendered, printed: readonl
   return items;
 }
 
-/** Of an earlier ruleset, or of somebody else. What was ztap's names in its label whom it concerned. */
+/**
+ * Returns the item of a rule of an earlier ruleset, or of somebody else. The label of ztap's own rules names the
+ * workload.
+ */
 function otherItem(at: number, line: string): EnforcementItem {
   const [, workload] = /label "ztap:[dac]:[0-9a-f]+:([^"]+)"/.exec(line) ?? [];
   return {
@@ -112,7 +116,10 @@ function policiesOf(
   return subjects.get(workload)?.[direction].policies;
 }
 
-/** The first rule that matches decides: the same rules in another order are other rules. */
+/**
+ * Returns the item of the order: the first rule that matches decides, so that the same rules in another order are
+ * different.
+ */
 function orderItem(places: readonly number[]): EnforcementItem {
   const isAscending = places.every((place, at) => at === 0 || place > (places[at - 1] ?? -1));
   return {

@@ -1,23 +1,26 @@
 /**
- * Conf: the one line that /etc/pf.conf needs, put in and taken out as text. Pure. The anchor stands before every
- * other filter rule, so that no `quick` rule of the machine's own passes what ztap blocks.
+ * pf.conf: adds and removes the one line that /etc/pf.conf needs, as text. Pure. The anchor is before every other
+ * filter rule, so that no `quick` rule of the machine's own passes packets that ztap blocks.
  */
 import { ANCHOR } from "./render/names.js";
 
-/** Above the line, so that whoever reads the file knows whose it is. */
+/** The comment above the line, which tells readers of the file whose it is. */
 const COMMENT = "# ztap: network policy. `ztap enforcement setup --backend pf --undo` takes these two lines out.";
 export const ANCHOR_LINE = `anchor "${ANCHOR}"`;
 
-/** Filter rules, and what belongs to them; options, tables, scrub, nat and rdr rules and their anchors come before. */
+/**
+ * Filter rules, and statements that belong to them; options, tables, scrub, nat and rdr rules and their anchors come
+ * before.
+ */
 const FILTER = /^\s*(pass|block|antispoof|anchor|load\s+anchor)\b/;
 const OURS = new RegExp(`^\\s*anchor\\s+"?${ANCHOR}"?\\s*(all)?\\s*(#.*)?$`);
 
 export interface AnchorPlace {
-  /** Counts from 1; null where the line is missing. */
+  /** Counts from 1; null if the line is missing. */
   readonly line: number | null;
-  /** `pass quick` rules before it: what they match is never blocked by ztap. */
+  /** `pass quick` rules before it: ztap never blocks packets that they match. */
   readonly bypasses: readonly { readonly line: number; readonly text: string }[];
-  /** `set skip on` lines: interfaces that pf does not look at. */
+  /** `set skip on` lines: interfaces that pf ignores. */
   readonly skips: readonly { readonly line: number; readonly text: string }[];
 }
 
@@ -33,7 +36,7 @@ export function findAnchorLine(text: string): AnchorPlace {
   };
 }
 
-/** The text with the line before the first filter rule; unchanged where it has one already. */
+/** Returns the text with the line before the first filter rule; unchanged if it has one already. */
 export function addAnchorLine(text: string): string {
   const place = findAnchorLine(text);
   if (place.line !== null) return text;

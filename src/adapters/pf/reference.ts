@@ -1,6 +1,6 @@
 /**
- * Reference: pf of macOS counts who wants it enabled, and gives each a token. Ours is kept in a file, so that a later
- * agent holds the same one, and `enforcement remove` can give it back. The file also says whose node this machine is.
+ * Reference: pf of macOS counts the users that want it enabled, and gives each a token. Ours is kept in a file, so that
+ * a later agent holds the same one, and `enforcement remove` can release it. The file also names this machine's node.
  */
 import { chmod, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
@@ -20,7 +20,7 @@ export class ReferenceFile {
     this.#path = join(folder, "pf.json");
   }
 
-  /** Null where there is none, also where it cannot be read as one: then another token is taken. */
+  /** Returns the reference; null if there is none, or an invalid one: then another token is taken. */
   async read(): Promise<Reference | null> {
     let text: string;
     try {
@@ -57,24 +57,24 @@ function readReferenceText(text: string): Reference | null {
   return { node: value.node, token };
 }
 
-/** Whether pf is on, and on because of us as well. */
+/** Returns whether pf is enabled, and whether our reference keeps it so. */
 export async function readReference(
   pfctl: Pfctl,
   file: ReferenceFile,
 ): Promise<{ readonly isEnabled: boolean; readonly isHeld: boolean; readonly reference: Reference | null }> {
   const reference = await file.read();
   const token = reference?.token ?? null;
-  const info = await pfctl.run("Asking pf whether it is enabled", ["-s", "info"]);
+  const info = await pfctl.run("Reading whether pf is enabled", ["-s", "info"]);
   const held =
     token !== null && holdsToken((await pfctl.run("Listing pf's references", ["-s", "References"])).stdout, token);
   return { isEnabled: isEnabled(info.stdout), isHeld: held, reference };
 }
 
-/** Takes a reference where none is held. One that cannot be written down afterwards is given back. */
+/** Takes a reference if none is held. If it cannot be saved afterwards, it is released. */
 export async function takeReference(pfctl: Pfctl, file: ReferenceFile, node: string): Promise<void> {
   const found = await readReference(pfctl, file);
   if (found.isEnabled && found.isHeld) return;
-  // Switched off by `pfctl -d` it forgets all tokens; another one is asked for then.
+  // If pf was disabled by `pfctl -d`, it has dropped all tokens; another one is requested then.
   const { stdout, stderr } = await pfctl.run("Enabling pf", ["-E"]);
   const token = readToken(`${stdout}\n${stderr}`);
   if (token === null) throw new EnforcerError("kernel", `Enabling pf failed: pfctl -E gave no token: ${stderr}`);
@@ -86,7 +86,7 @@ export async function takeReference(pfctl: Pfctl, file: ReferenceFile, node: str
   }
 }
 
-/** Gives back what is held. pf stays on where others want it on. */
+/** Releases the reference. pf stays enabled if others hold one. */
 export async function releaseReference(pfctl: Pfctl, file: ReferenceFile): Promise<void> {
   const { isHeld, reference } = await readReference(pfctl, file);
   const token = reference?.token ?? null;

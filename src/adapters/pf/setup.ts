@@ -1,6 +1,6 @@
 /**
- * Setup: the explicit change of pf.conf, and its way back. The file that was there is kept beside it; the new one is
- * checked by pfctl before it takes the old one's place, and loaded.
+ * Setup: the explicit change of pf.conf, and its reversal. The previous file is kept beside it; pfctl checks the new
+ * one before it replaces the old one and is loaded.
  */
 import { copyFile, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
 import type { SetupPlan, SetupResult } from "../../model/inspection.js";
@@ -16,7 +16,10 @@ export interface SetupOptions {
   readonly pfctl?: string;
 }
 
-/** Changes nothing. @throws EnforcerError where the file cannot be read */
+/**
+ * Plans the change; changes nothing.
+ * @throws EnforcerError if the file cannot be read
+ */
 export async function planSetup(undo: boolean, { conf = PF_CONF }: SetupOptions = {}): Promise<SetupPlan> {
   let before: string;
   try {
@@ -29,7 +32,10 @@ export async function planSetup(undo: boolean, { conf = PF_CONF }: SetupOptions 
   return { conf, line: ANCHOR_LINE, before, after: undo ? removeAnchorLine(before) : addAnchorLine(before) };
 }
 
-/** @throws EnforcerError `busy` where the file changed since the plan, `kernel` where pfctl does not take it */
+/**
+ * Applies the change.
+ * @throws EnforcerError `busy` if the file changed since the plan, `kernel` if pfctl refuses it
+ */
 export async function applySetup(plan: SetupPlan, options: SetupOptions = {}): Promise<SetupResult> {
   const { conf, before, after } = plan;
   if (before === after) return { conf, changed: false, backup: null };
@@ -41,10 +47,7 @@ export async function applySetup(plan: SetupPlan, options: SetupOptions = {}): P
     await writeFile(next, after, { mode: mode & 0o777 });
     await pfctl.run(`Checking the new ${conf}`, ["-n", "-f", next]);
     if ((await readFile(conf, "utf8")) !== before)
-      throw new EnforcerError(
-        "busy",
-        `${conf} was changed meanwhile; nothing was done: look at it, and run this again`,
-      );
+      throw new EnforcerError("busy", `${conf} was changed meanwhile; nothing was done: review it, and run this again`);
     await copyFile(conf, backup);
     await rename(next, conf);
   } finally {

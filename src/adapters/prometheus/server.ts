@@ -1,11 +1,11 @@
-/** Serves `/metrics`, `/healthz` and `/readyz` of an agent. Binds loopback unless told otherwise. */
+/** Serves `/metrics`, `/healthz` and `/readyz` of an agent. Binds to loopback by default. */
 import { createServer, type Server } from "node:http";
 import type { Registry } from "prom-client";
 
 export interface HealthProbes {
-  /** Null where the loops are alive; else why not. */
+  /** Returns null if the loops are alive; otherwise the reason. */
   health(): string | null;
-  /** Null where the node enforces head; else why not. */
+  /** Returns null if the node enforces head; otherwise the reason. */
   readiness(): string | null;
 }
 
@@ -14,7 +14,7 @@ export interface HttpServer {
   close(): Promise<void>;
 }
 
-/** The address cannot be listened on. */
+/** The server cannot listen on the address. */
 class ListenError extends Error {
   override readonly name = "ListenError";
   readonly code = "cannot-listen";

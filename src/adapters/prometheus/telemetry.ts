@@ -1,4 +1,4 @@
-/** Telemetry as Prometheus metrics. Label values are bounded by the policies and by fixed words. */
+/** Telemetry as Prometheus metrics. Label values are limited to the policies and to fixed words. */
 import { Counter, Gauge, Histogram, Registry, collectDefaultMetrics } from "prom-client";
 import type { Telemetry } from "../../interfaces/telemetry.js";
 
@@ -9,7 +9,8 @@ const BUCKETS = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10];
 
 export function createTelemetry(): { readonly telemetry: Telemetry; readonly registry: Registry } {
   const registry = new Registry();
-  // The histogram of the event loop's lag samples with a timer; at prom-client's 10 ms it was most of what an idle agent cost.
+  // The event loop's lag histogram takes its samples with a timer; at prom-client's 10 ms it was most of the CPU time
+  // of an idle agent.
   collectDefaultMetrics({ register: registry, eventLoopMonitoringPrecision: LAG_SAMPLING_MS });
   for (const statistic of LAG_STATISTICS) registry.removeSingleMetric(`nodejs_eventloop_lag_${statistic}_seconds`);
   const metrics = createMetrics(registry);
@@ -38,7 +39,7 @@ function createMetrics(registry: Registry) {
     enforcementDuration: histogram("ztap_policy_enforcement_duration_seconds", "Time to make the node's tables match."),
     head: gauge("ztap_head_revision", "Number of the revision in force; 0 before the first."),
     enforced: gauge("ztap_enforced_revision", "Number of the revision that this node enforces; 0 before the first."),
-    lag: gauge("ztap_revision_lag", "Revisions between head and what this node enforces."),
+    lag: gauge("ztap_revision_lag", "Revisions between head and the one that this node enforces."),
     leader: gauge("ztap_leader", "1 while this node leads."),
     elections: counter("ztap_elections_total", "Times that this node became leader."),
     rejected: new Counter({
@@ -49,7 +50,7 @@ function createMetrics(registry: Registry) {
     }),
     rewrites: counter(
       "ztap_source_rewrites_total",
-      "Times that the source's tip did not come after the commit accepted last.",
+      "Times that the source's tip was no descendant of the commit accepted last.",
     ),
     suspended: gauge(
       "ztap_source_suspended",
@@ -73,7 +74,7 @@ function createMetrics(registry: Registry) {
     }),
     flowEvents: new Counter({
       name: "ztap_flow_events_total",
-      help: "Decisions worth telling: handed to the agent, over their workload's rate, or lost because the agent was slow or away.",
+      help: "Eligible decisions: delivered to the agent, over their workload's rate limit, or lost because the agent was slow or not running.",
       labelNames: ["outcome"],
       registers,
     }),
@@ -84,7 +85,7 @@ const FLOW_OUTCOMES = ["delivered", "limited", "lost"] as const;
 
 type Metrics = ReturnType<typeof createMetrics>;
 
-/** A series that appears with its first event hides that event from `rate()`: what can be counted is there from the start. */
+/** Creates all series at the start: a series that appears with its first event hides that event from `rate()`. */
 function startAtZero({ rejected, drift, packets, flowEvents }: Metrics): void {
   for (const outcome of FLOW_OUTCOMES) flowEvents.inc({ outcome }, 0);
   for (const reason of ["invalid", "lockout", "held", "unverified"]) rejected.inc({ reason }, 0);
@@ -151,7 +152,10 @@ function enforcementTelemetry(metrics: Metrics) {
   } satisfies Partial<Telemetry>;
 }
 
-/** How much a counter of the kernel grew since it was last seen: it outlives the agent, and starts again when it is made anew. */
+/**
+ * Returns how much a kernel counter grew since the last call: it outlives the agent, and restarts when it is created
+ * again.
+ */
 function countSince(): (name: string, total: bigint) => number {
   const seen = new Map<string, bigint>();
   return (name, total) => {

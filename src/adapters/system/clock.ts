@@ -1,4 +1,4 @@
-/** The machine's clock and randomness. The only places where time and chance come in. */
+/** The machine's clock and randomness: the only sources of time and chance. */
 import { randomBytes } from "node:crypto";
 import type { Clock, Random } from "../../interfaces/system.js";
 
@@ -13,7 +13,7 @@ export const systemClock: Clock = {
         signal?.removeEventListener("abort", done);
         resolve();
       };
-      // A longer delay than this would make the timer fire at once; a sleeper looks again anyway.
+      // A longer delay would make the timer fire at once; sleepers loop anyway.
       const timer = setTimeout(done, Math.min(Math.max(ms, 0), 2 ** 31 - 1));
       signal?.addEventListener("abort", done, { once: true });
     }),

@@ -1,12 +1,12 @@
 /**
- * The log: one JSON line for each event on stderr, or text for people on a terminal. pino costs
- * 40 ms to import, so this module is loaded only by what logs.
+ * The log: one JSON line per entry on stderr, or text for people on a terminal. pino costs 40 ms to import, so that
+ * only code that logs loads this module.
  */
 import { pino, stdTimeFunctions } from "pino";
 import { escapedJson, printableLine } from "../../model/printable.js";
 import type { Logger } from "../../interfaces/system.js";
 
-/** Least severity that is written; `silent` writes nothing. */
+/** Lowest severity that is written; `silent` writes nothing. */
 export type LogThreshold = "debug" | "info" | "warn" | "error" | "silent";
 
 export interface LogSink {
@@ -14,8 +14,9 @@ export interface LogSink {
 }
 
 /**
+ * Creates a logger.
  * @param pretty text for people in place of JSON
- * @param sink where the lines go; stderr, written without delay, so that a crash loses none
+ * @param sink receives the lines; stderr, written synchronously, so that a crash loses none
  */
 export function createLogger(level: LogThreshold, pretty = false, sink: LogSink = process.stderr): Logger {
   const target = { write: (line: string) => sink.write(pretty ? prettyLine(line) : escapedJson(line)) };
@@ -37,7 +38,7 @@ export function createLogger(level: LogThreshold, pretty = false, sink: LogSink 
   };
 }
 
-/** An error's message is no property that JSON would show, and neither are its causes. */
+/** Returns an error as a plain object: JSON would show neither its message nor its causes. */
 function describeError(error: unknown): unknown {
   if (!(error instanceof Error)) return error;
   const { name, message } = error;
@@ -45,7 +46,7 @@ function describeError(error: unknown): unknown {
   return { name, ...code, message, ...(error.cause === undefined ? {} : { cause: describeError(error.cause) }) };
 }
 
-/** `21:35:20.123 warn  the message  key=value` */
+/** Returns `21:35:20.123 warn  the message  key=value`. */
 function prettyLine(line: string): string {
   const parsed: unknown = JSON.parse(line);
   const { level, time, msg, ...fields } = Object.fromEntries(Object.entries(parsed ?? {}));

@@ -1,7 +1,7 @@
 /**
- * Management access from proc(5): this process's cgroup, and the TCP connections to SSH's port or to one where sshd
- * listens, with the cgroups of whoever holds them or listens for them; and who listens on this machine where its
- * agents reach their store and source.
+ * Management access from proc(5): this process's cgroup; the TCP connections to SSH's port or to a port of sshd, with
+ * the cgroups of the processes that hold them or listen for them; and the processes of this machine that serve the
+ * agents' store and source.
  */
 import { lookup } from "node:dns/promises";
 import { readdirSync, readFileSync, readlinkSync, statSync } from "node:fs";
@@ -13,7 +13,7 @@ import type { ControlEndpoint, ControlServer, Session } from "../../model/manage
 import type { ManagementAccessReader } from "../../interfaces/management-access.js";
 import { readTcp, type TcpSocket } from "./proc-net.js";
 
-/** Where systemd listens for sshd, only the port tells. */
+/** If systemd listens for sshd, only the port identifies it. */
 const SSH_PORT = 22;
 const SSH_SERVERS: ReadonlySet<string> = new Set(["sshd", "sshd-session", "dropbear"]);
 
@@ -76,10 +76,10 @@ function cgroupsOf(inodes: readonly string[], owners: ReadonlyMap<string, Readon
   return [...new Set(inodes.flatMap((inode) => [...(owners.get(inode) ?? [])]))].sort();
 }
 
-/** Enforcement does not wait for a resolver that is silent. */
+/** Enforcement does not wait longer for an unresponsive resolver. */
 const LOOKUP_MS = 2_000;
 
-/** None where the name is not known in time: then nothing is reached by it now. */
+/** Returns no address if the name is not resolved in time: then nothing reaches it by that name now. */
 async function addressesOf(host: string): Promise<readonly string[]> {
   if (isIP(host) !== 0) return [canonical(host)];
   const silence = new AbortController();
@@ -110,7 +110,10 @@ function processes(): readonly string[] {
   return readdirSync("/proc").filter((name) => /^\d+$/.test(name));
 }
 
-/** Root's, by the program that it runs: anybody may call a process sshd, and would so keep policy off the machine. */
+/**
+ * Returns root's SSH servers, by the program that they run: any user can name a process sshd, and could so keep policy
+ * off the machine.
+ */
 function sshServers(): readonly string[] {
   return processes().filter(
     (pid) =>
@@ -119,7 +122,7 @@ function sshServers(): readonly string[] {
   );
 }
 
-/** Inodes of the sockets that a process has open; none where it has ended, or is another user's. */
+/** Returns the inodes of a process's open sockets; none if it has ended, or is another user's. */
 function socketsOf(pid: string): readonly string[] {
   const folder = `/proc/${pid}/fd`;
   return (orGone(() => readdirSync(folder)) ?? []).flatMap((fd) => {
@@ -140,15 +143,15 @@ function cgroupsBySocket(inodes: ReadonlySet<string>): ReadonlyMap<string, Reado
   return found;
 }
 
-/** The line of cgroup v2 in proc(5) cgroup: "0::/system.slice/ssh.service". */
+/** Reads the line of cgroup v2 in proc(5) cgroup: "0::/system.slice/ssh.service". */
 function cgroupOf(pid: string): string | null {
   const text = orGone(() => readFileSync(`/proc/${pid}/cgroup`, "utf8")) ?? "";
   const path = /^0::\/(.*)$/m.exec(text)?.[1];
-  // Still named after a cgroup that was removed under it.
+  // The process still has the name of a cgroup that was removed under it.
   return path === undefined ? null : path.replace(/ \(deleted\)$/, "");
 }
 
-/** What can be read of a process; undefined where it has just ended, or is not ours to look at. */
+/** Returns the result of reading a process; undefined if it has just ended, or may not be read. */
 function orGone<T>(read: () => T): T | undefined {
   try {
     return read();

@@ -1,14 +1,14 @@
-/** The TCP sockets of this process's network namespace, from /proc/net/tcp and tcp6: see proc(5). */
+/** Reads the TCP sockets of this process's network namespace from /proc/net/tcp and tcp6: see proc(5). */
 import { readFileSync } from "node:fs";
 import { SocketAddress } from "node:net";
 import { endianness } from "node:os";
 
 export interface TcpSocket {
   readonly state: "established" | "listen";
-  /** The local address, and port. */
+  /** The local address and port. */
   readonly address: string;
   readonly port: number;
-  /** Address of the other end. Both are canonical text; an IPv4 one also where it is an IPv6 socket's. */
+  /** Address of the other end. Both are canonical text; IPv4 also if the socket is an IPv6 one. */
   readonly peer: string;
   readonly inode: string;
 }
@@ -16,7 +16,7 @@ export interface TcpSocket {
 /** From include/net/tcp_states.h. */
 const STATES: Readonly<Record<string, TcpSocket["state"]>> = { "01": "established", "0A": "listen" };
 
-/** Sockets that are connected or listen; none where the kernel has no such family. */
+/** Returns sockets that are connected or listen; none if the kernel does not have the family. */
 export function readTcp(table: "tcp" | "tcp6"): readonly TcpSocket[] {
   let text: string;
   try {
@@ -31,7 +31,10 @@ export function readTcp(table: "tcp" | "tcp6"): readonly TcpSocket[] {
     .flatMap((line) => parseSocket(line));
 }
 
-/** "  0: 0100007F:0016 0200007F:B6C1 01 …": number, local and remote address and port, state; the tenth word is the inode. */
+/**
+ * Parses "  0: 0100007F:0016 0200007F:B6C1 01 …": number, local and remote address and port, state; the tenth word is
+ * the inode.
+ */
 export function parseSocket(line: string): readonly TcpSocket[] {
   const words = line.trim().split(/\s+/);
   const [, local = "", remote = "", code = ""] = words;
@@ -43,7 +46,7 @@ export function parseSocket(line: string): readonly TcpSocket[] {
   return [{ state, address: addressOf(own), port: Number.parseInt(port, 16), peer: addressOf(peer), inode }];
 }
 
-/** Each four bytes are printed as one number of the machine's byte order. */
+/** Returns an address: each four bytes are printed as one number in the machine's byte order. */
 function addressOf(hex: string): string {
   const bytes = Buffer.from(hex, "hex");
   if (endianness() === "LE") bytes.swap32();

@@ -1,9 +1,8 @@
 /**
- * SQLite, as Node.js has it built in: loaded here alone, and only where something opens a database. The embedded store is
- * one, and pf's lock.
+ * SQLite, as built into Node.js: loaded only here, and only to open a database: the embedded store, and pf's lock.
  *
- * Node.js 22 says at the first load that it is experimental. That is for those who build on it (ADR 7),
- * and not for each command's reader: this one sentence is not printed, any other warning is.
+ * Node.js 22 prints at the first load that it is experimental. That is for developers who build on it (ADR 7), not for
+ * users of each command: this one warning is not printed, any other is.
  */
 import { isBuiltin } from "node:module";
 import type * as Sqlite from "node:sqlite";
@@ -11,7 +10,10 @@ import { StoreError } from "../../interfaces/store.js";
 
 export type Database = Sqlite.DatabaseSync;
 
-/** @throws StoreError where this Node.js was built without SQLite */
+/**
+ * Loads the module.
+ * @throws StoreError if this Node.js was built without SQLite
+ */
 export function loadSqlite(): typeof Sqlite {
   if (!isBuiltin("node:sqlite"))
     throw new StoreError(

@@ -327,7 +327,7 @@ t.test("what pf cannot say is closed and Stalled by name; an address that is not
   t.match(await differences(enforcer, wanted), {
     isSame: true,
     subjects: [
-      { state: "Stalled", message: /without an address/ },
+      { state: "Stalled", message: /has no address of its own/ },
       { state: "Stalled", message: /SCTP ports/ },
       { state: "Pending", message: /no interface has 10\.0\.0\.77/ },
     ],

@@ -68,7 +68,7 @@ t.test("setup checks, keeps what was there, changes, loads; undo gives it back",
   t.match(await checkPf(options), [
     { state: "ok" },
     { state: "failed", detail: /has no line/, fix: /enforcement setup/ },
-    { state: "failed", detail: /does not come to/ },
+    { state: "failed", detail: /does not evaluate/ },
   ]);
   const plan = await planSetup(false, options);
   t.equal(readFileSync(conf, "utf8"), APPLE, "a plan changes nothing");

@@ -1,12 +1,12 @@
 /**
- * Notices cgroups that appear or are made anew: watches the nearest existing folder above each of
- * them (inotify works on cgroupfs for what is made there by hand or by a service manager). Only a
- * wake-up; the agent's regular check finds what is missed here.
+ * Notices cgroups that appear or are made again: watches the nearest existing folder above each of them (inotify works
+ * on cgroupfs for folders that a user or a service manager makes). Only a wake-up; the agent's regular check finds
+ * changes that are missed here.
  */
 import { existsSync, watch, type FSWatcher } from "node:fs";
 import { dirname } from "node:path";
 
-/** More parents than this are not watched: the regular check serves the rest. */
+/** Largest number of watched folders: the regular check covers the rest. */
 const MAX_WATCHES = 1_024;
 
 export class CgroupWatch {
@@ -15,7 +15,10 @@ export class CgroupWatch {
   #isActive = false;
   #wanted: ReadonlySet<string> = new Set();
 
-  /** @param paths absolute paths of the workloads' cgroups, there or not */
+  /**
+   * Replaces the watched paths.
+   * @param paths absolute paths of the workloads' cgroups, existing or not
+   */
   update(paths: readonly string[]): void {
     this.#wanted = new Set(paths.map(nearestParent).slice(0, MAX_WATCHES));
     if (this.#isActive) this.#arm();
@@ -54,7 +57,7 @@ export class CgroupWatch {
         watcher.on("error", () => this.#forget(folder));
         this.#watchers.set(folder, watcher);
       } catch {
-        // The folder is gone again, or the machine has no watches left: the regular check finds it.
+        // The folder is gone again, or the machine has no watches left: the regular check finds the change.
         this.#wake?.();
       }
     }
@@ -67,7 +70,7 @@ export class CgroupWatch {
   }
 }
 
-/** Asked through a function, since the answer changes while the loop waits. */
+/** A function, since the value changes while the loop waits. */
 function isRunning(signal: AbortSignal): boolean {
   return !signal.aborted;
 }

@@ -1,11 +1,11 @@
-/** Cgroups by id: the kernel names a link's cgroup by its id alone, and only the hierarchy tells its path. */
+/** Cgroups by id: the kernel identifies a link's cgroup by its id alone, and only the hierarchy gives its path. */
 import { readdirSync } from "node:fs";
 import { join } from "node:path";
 import { kernel, type Native } from "../kernel/native.js";
 
 /**
- * Walks the hierarchy until all that are wanted are found. An id that is not found belongs to a cgroup
- * that was removed: ids are never used again, and a folder that stands throughout is always met.
+ * Walks the hierarchy until all ids are found. An id that is not found belongs to a removed cgroup: ids are never
+ * reused, and a folder that exists throughout is always visited.
  */
 export function cgroupPaths(native: Native, root: string, wanted: ReadonlySet<bigint>): ReadonlyMap<bigint, string> {
   const found = new Map<bigint, string>();
@@ -19,7 +19,7 @@ export function cgroupPaths(native: Native, root: string, wanted: ReadonlySet<bi
   return found;
 }
 
-/** None where the cgroup was removed meanwhile. */
+/** Returns no folders if the cgroup was removed meanwhile. */
 function foldersIn(folder: string): readonly string[] {
   try {
     return readdirSync(folder, { withFileTypes: true }).flatMap((entry) => (entry.isDirectory() ? [entry.name] : []));
@@ -29,7 +29,7 @@ function foldersIn(folder: string): readonly string[] {
   }
 }
 
-/** Remembers which cgroups were removed while sockets in them live: a cgroup never comes back. */
+/** Caches which cgroups were removed while sockets in them live: a cgroup never comes back. */
 export class RemovedCgroups {
   #known: ReadonlySet<bigint> = new Set();
 
@@ -38,7 +38,7 @@ export class RemovedCgroups {
     private readonly root: string,
   ) {}
 
-  /** Those of the cgroups, all of them known to the kernel, that have no folder any more. */
+  /** Returns those of the cgroups, all of them known to the kernel, whose folder is gone. */
   among(ids: ReadonlySet<bigint>): ReadonlySet<bigint> {
     const unknown = new Set([...ids].filter((id) => !this.#known.has(id)));
     const paths = cgroupPaths(this.native, this.root, unknown);

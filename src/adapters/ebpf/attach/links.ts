@@ -1,9 +1,9 @@
 /**
- * Links: how the programs of this build come onto a workload's cgroup, and off another.
+ * Links: attach the programs of this build to a workload's cgroup, and detach them from another.
  *
- * In two phases, so that a cgroup may go from one workload to another: `place` attaches what is
- * missing beside all that is there; `settle` then puts it in force and lets go of what nobody needs.
- * Killed between any two steps, everything that was attached is attached, and the next run goes on.
+ * In two phases, so that a cgroup may pass from one workload to another: `place` attaches missing programs beside the
+ * existing ones; `settle` then puts them in force and detaches those that are no longer needed. If the agent is killed
+ * between any two steps, everything attached so far stays attached, and the next run continues.
  */
 import { existsSync, renameSync, rmdirSync } from "node:fs";
 import { join } from "node:path";
@@ -12,10 +12,10 @@ import { HOOKS } from "../kernel/programs.js";
 import { kernel, type Hook, type LoadedObject, type Native } from "../kernel/native.js";
 import { isHook, linkFolder, listLinks, listPins, nextPin, oldPin, removePins, withPin, type Link } from "./pins.js";
 
-/** How one pin stands to a hook of a cgroup. `stale`: attached, with another program over the same maps. */
+/** The state of one pin at a hook of a cgroup. `stale`: attached, with another program over the same maps. */
 export type LinkState = "attached" | "stale" | "absent";
 
-/** Where a workload's cgroup is. */
+/** The cgroup of a workload. */
 export interface Place {
   readonly workload: string;
   readonly path: string;
@@ -26,11 +26,13 @@ export class Links {
   readonly #native: Native;
   readonly #object: LoadedObject;
   readonly #folder: string;
-  /** What a program of this build looks like, by hook. */
+  /** Tags of this build's programs, by hook. */
   readonly #tags: ReadonlyMap<string, string>;
-  /** The programs of this build as they are loaded here, by hook: what is attached of them needs no looking at. */
+  /**
+   * Ids of this build's programs as loaded here, by hook: an attached program with such an id needs no further check.
+   */
   readonly #ids: ReadonlyMap<string, number>;
-  /** The ids of our maps: a program that uses another reads a world that nobody keeps any more. */
+  /** The ids of our maps: a program that uses another map reads tables that are no longer updated. */
   readonly #mapIds: ReadonlySet<number>;
 
   constructor(native: Native, object: LoadedObject, folder: string) {
@@ -43,12 +45,12 @@ export class Links {
     this.#mapIds = new Set(Object.values(object.maps).map((fd) => native.mapInfo(fd).id));
   }
 
-  /** Every pin of every workload. */
+  /** Returns every pin of every workload. */
   list(): ReadonlyMap<string, readonly Link[]> {
     return listLinks(this.#native, this.#folder);
   }
 
-  /** How the cgroup carries a hook for the workload, by the pin in force or by the one that waits. */
+  /** Returns how the hook is attached to the cgroup for the workload, by the pin in force or by the waiting one. */
   state(links: readonly Link[], hook: Hook, cgroupId: bigint): LinkState {
     const states = links
       .filter(({ pin }) => pin === hook || pin === nextPin(hook))
@@ -70,7 +72,7 @@ export class Links {
   }
 
   /**
-   * Phase one: the cgroup carries this build's program for the hook. Nothing is taken off any cgroup.
+   * Phase one: attaches this build's program for the hook to the cgroup. Nothing is detached from any cgroup.
    * @returns whether the pins changed
    */
   place({ workload, path, cgroupId }: Place, hook: Hook, links: readonly Link[]): boolean {
@@ -100,10 +102,10 @@ export class Links {
   }
 
   /**
-   * Phase two, for one workload, when every workload was placed that could be.
-   * @param cgroupId the workload's cgroup where all hooks were placed on it, else null
+   * Phase two, for one workload, after phase one for all workloads.
+   * @param cgroupId the workload's cgroup if all hooks were placed on it, else null
    * @param links the workload's pins as they are now
-   * @param isNeeded whether an attachment must stay though it is not the workload's own any more
+   * @param isNeeded whether an attachment must stay though it no longer belongs to the workload
    */
   settle(workload: string, cgroupId: bigint | null, links: readonly Link[], isNeeded: (link: Link) => boolean): void {
     const folder = linkFolder(this.#folder, workload);
@@ -120,7 +122,7 @@ export class Links {
     if (rest.length === pinned.length && existsSync(folder)) rmdirSync(folder);
   }
 
-  /** Whether the hook is attached by the pin that waits, and not by the one in force. */
+  /** Returns whether the waiting pin has the hook attached, and not the one in force. */
   #waits(links: readonly Link[], hook: Hook, cgroupId: bigint): boolean {
     const stateOf = (pin: string): LinkState => {
       const link = links.find((one) => one.pin === pin);
@@ -133,7 +135,7 @@ export class Links {
     renameSync(join(folder, link.pin), join(folder, oldPin(link)));
   }
 
-  /** Unpins what was kept for a cgroup that is gone now: it is attached to nothing. */
+  /** Unpins links whose cgroup is gone: they are attached to nothing. */
   forgetGone(): void {
     for (const [workload, links] of this.list()) {
       const gone = links.filter(({ pin, cgroupId }) => !isHook(pin) && cgroupId === 0n);

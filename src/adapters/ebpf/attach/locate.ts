@@ -1,4 +1,4 @@
-/** Locate: which cgroup each workload of an image has on this machine now, or why it has none. */
+/** Locate: finds the cgroup of each workload of an image on this machine, or the reason why it has none. */
 import type { Ruleset } from "../../../model/ruleset.js";
 import type { SubjectStatus } from "../../../model/status.js";
 import { EnforcerError } from "../../../interfaces/enforcer.js";
@@ -14,7 +14,7 @@ export interface Present extends ImageSubject, Place {
 
 export interface Located {
   readonly present: readonly Present[];
-  /** `Enforced` here: it can be. Whether it is, only the items tell. */
+  /** `Enforced` here means that it can be enforced. Whether it is, only the items show. */
   readonly statuses: readonly SubjectStatus[];
 }
 
@@ -39,7 +39,10 @@ export function locate(native: Native, cgroupRoot: string, ruleset: Ruleset, ima
   return { present, statuses };
 }
 
-/** The cgroup's id (the files in one have ids as well, and are not meant), null where there is none, or why it cannot be looked at: one path that lies costs no other workload. */
+/**
+ * Returns the cgroup's id (not that of a file in it, which has one as well), null if there is none, or the reason why
+ * it cannot be examined: one broken path must not affect other workloads.
+ */
 function find(native: Native, path: string): bigint | string | null {
   try {
     return kernel("Looking for the cgroup", () => native.cgroupId(`${path}/.`));

@@ -1,8 +1,8 @@
 /**
- * Pins: the attachments of a node as the BPF file system names them, `<links>/<workload>/<pin>`.
+ * Pins: the attachments of a node as named in the BPF file system, `<links>/<workload>/<pin>`.
  *
- * A pin is named after its hook where it is the workload's attachment in force; `next-<hook>` is
- * attached and waits to take that place; `old-<cgroup id>-<hook>` had it, and is still needed where it is.
+ * A pin with the name of its hook is the workload's attachment in force; `next-<hook>` is attached and waits to replace
+ * it; `old-<cgroup id>-<hook>` was in force before, and is still needed on its cgroup.
  */
 import { readdirSync, rmdirSync, rmSync } from "node:fs";
 import { basename, join } from "node:path";
@@ -38,7 +38,7 @@ export function listLinks(native: Native, folder: string): ReadonlyMap<string, r
   return found;
 }
 
-/** The pins of one workload; none where it has no folder. */
+/** Returns the pins of one workload; none if it has no folder. */
 export function listPins(native: Native, folder: string, workload: string): readonly Link[] {
   return entriesOf(folder).flatMap((pin) => {
     const fd = kernel(`Opening the pin ${pin} of ${workload}`, () => native.openPin(join(folder, pin)));
@@ -57,10 +57,10 @@ export function removeLinks(native: Native, folder: string): void {
   rmdirSync(folder);
 }
 
-/** Detaches and unpins: the packet programs, which are attached last, first. */
+/** Detaches and unpins. The packet programs, which are attached last, come first. */
 export function removePins(native: Native, folder: string, links: readonly Link[]): void {
   for (const { pin, cgroupId } of [...links].sort((a, b) => rank(b) - rank(a))) {
-    // A link whose cgroup is gone is detached already.
+    // A link whose cgroup is gone is already detached.
     if (cgroupId !== 0n)
       kernel(`Detaching ${pin}`, () => withPin(native, join(folder, pin), (fd) => native.linkDetach(fd)));
     rmSync(join(folder, pin), { force: true });

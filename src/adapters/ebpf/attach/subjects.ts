@@ -1,10 +1,10 @@
 /**
- * Subjects: the workloads of an image on this machine: what their cgroups carry, and the steps that
- * bring them under enforcement or release them.
+ * Subjects: the workloads of an image on this machine: the state of their cgroups, and the steps that bring them under
+ * enforcement or release them.
  *
- * Guarantees: a cgroup's storage is written before its packet programs are attached; a half of the
- * storage that is in force is never changed; a workload is released only after the switch; a cgroup
- * that was a subject's and is one's again, whosever, carries programs at each moment between.
+ * Guarantees: a cgroup's storage is written before its packet programs are attached; a half of the storage that is in
+ * force is never changed; a workload is released only after the switch; a cgroup that passes from one workload to
+ * another never loses its programs.
  */
 import type { Ruleset } from "../../../model/ruleset.js";
 import type { EnforcementItem } from "../../../interfaces/enforcer.js";
@@ -36,7 +36,7 @@ function shareOf(shares: SlotShares, { id }: ImageSubject): SlotShare {
 /** Every pin of every workload. */
 export type Pinned = ReadonlyMap<string, readonly Link[]>;
 
-/** What is pinned, beside where the subjects are. */
+/** The present state beside the pins. */
 interface Standing {
   readonly image: Image;
   readonly pinned: Pinned;
@@ -62,7 +62,7 @@ export class Subjects {
     this.#removed = new RemovedCgroups(native, cgroupRoot);
   }
 
-  /** Where the subjects' cgroups are, or will be. */
+  /** Returns the paths of the subjects' cgroups, existing or not. */
   paths(ruleset: Ruleset): readonly string[] {
     return ruleset.subjects.flatMap(({ cgroup }) => (cgroup === null ? [] : [cgroupPath(this.#cgroupRoot, cgroup)]));
   }
@@ -80,7 +80,7 @@ export class Subjects {
     return { image, pinned, present, places, removed: this.#removed.among(new Set(elsewhere)) };
   }
 
-  /** What the kernel holds of subjects and links, as items. */
+  /** Adds the subjects and links in the kernel as items. */
   observe(
     items: Map<string, EnforcementItem>,
     image: Image,
@@ -93,7 +93,7 @@ export class Subjects {
     for (const one of located.present) {
       const storage = readStorage(this.#native, this.#storageFd, one.cgroupId);
       if (storage !== null && storage.subject !== 0) {
-        // How places of flows are shared out is no matter of policy: a share may be of the ruleset before.
+        // The division of flow slots is not part of policy: a share may still be that of the previous ruleset.
         const isRight =
           storage.cgroup === one.cgroupId &&
           storage.level === one.level &&
@@ -119,8 +119,8 @@ export class Subjects {
   }
 
   /**
-   * Whether an attachment must stay, though its cgroup is not where its workload is now: the cgroup's new
-   * owner has no programs on it yet; or it is the workload's own still, and sockets outlast the folder's name.
+   * Returns whether an attachment must stay though its cgroup is not the workload's present one: either the cgroup's
+   * new owner has no programs on it yet, or it still belongs to the workload, whose sockets outlive the folder's name.
    */
   #isNeeded(standing: Standing, covered: ReadonlySet<bigint>, { workload, cgroupId }: Link): boolean {
     if (cgroupId === 0n) return false;
@@ -128,21 +128,21 @@ export class Subjects {
     return this.#isStillOf(standing, workload, cgroupId);
   }
 
-  /** A cgroup that is nobody's place: whether it belongs to the workload all the same. */
+  /** Returns whether a cgroup that no subject has now still belongs to the workload. */
   #isStillOf({ image, present, removed }: Standing, workload: string, cgroupId: bigint): boolean {
     return image.subjects.has(workload) && (!present.has(workload) || removed.has(cgroupId));
   }
 
   /**
-   * Before the switch: writes the idle half of every cgroup that is enforced, also of those to be released.
-   * @returns what is pinned
+   * Before the switch: writes the idle half of every enforced cgroup, including those to be released.
+   * @returns the pins
    */
   prepare(image: Image, located: Located, idle: SetIndex, shares: SlotShares): Pinned {
     for (const one of located.present) {
       const held = readStorage(this.#native, this.#storageFd, one.cgroupId);
-      // A subject of 0: nothing is enforced there yet, or the storage was wiped and refuses; `enforce` writes it whole.
+      // A subject of 0: nothing is enforced there yet, or the storage was wiped and denies; `enforce` writes all of it.
       if (held === null || held.subject === 0) continue;
-      // One that learns beside another version counts nothing until it is in force.
+      // A workload that learns beside another version counts nothing until it is in force.
       const share = isLearning(held) ? held.share : shareOf(shares, one);
       const next = {
         ...withSet(held, idle, one.record),
@@ -167,7 +167,7 @@ export class Subjects {
   #writeIdle(cgroupId: bigint, idle: SetIndex, subject: ImageSubject | undefined, shares: SlotShares): void {
     const held = readStorage(this.#native, this.#storageFd, cgroupId);
     if (held === null || held.subject === 0) return;
-    // A workload that is released gives back its counters: the place may be another's before the last packet.
+    // A released workload gives up its counters: the slot may belong to another before the last packet.
     const next = {
       ...withSet(held, idle, subject?.record ?? OPEN_RECORD),
       share: subject === undefined ? NO_SLOT : shareOf(shares, subject),
@@ -176,9 +176,9 @@ export class Subjects {
   }
 
   /**
-   * After the switch: attaches what is missing, replaces what is stale, and then takes the programs off
-   * what is no subject any more. One workload's failure does not stop the others.
-   * @param pinned as it is now
+   * After the switch: attaches missing programs, replaces stale ones, and then detaches the programs of former
+   * subjects. A failure at one workload does not stop the others.
+   * @param pinned the present pins
    */
   enforce(image: Image, located: Located, active: SetIndex, shares: SlotShares, pinned: Pinned): readonly unknown[] {
     const failures: unknown[] = [];
@@ -189,7 +189,7 @@ export class Subjects {
         failures.push(error);
       }
     };
-    // Of each workload: whether pins changed; null where it failed, and may have changed some.
+    // For each workload: whether pins changed; null if it failed, and may have changed some.
     const changes = new Map<Present, boolean | null>();
     for (const one of located.present) {
       changes.set(one, null);
@@ -220,7 +220,7 @@ export class Subjects {
     return isChanged;
   }
 
-  /** Lets go of pins whose cgroup is gone, which attach nothing any more. */
+  /** Unpins links whose cgroup is gone, which attach nothing any more. */
   forgetGone(): void {
     this.#links.forgetGone();
   }

@@ -1,6 +1,6 @@
 /**
- * Load: brings a node's maps and programs into this process: adopts what an earlier agent pinned,
- * creates what is missing. Attaches nothing.
+ * Load: loads a node's maps and programs into this process: adopts the maps that an earlier agent pinned, and creates
+ * missing ones. Attaches nothing.
  */
 import { existsSync } from "node:fs";
 import { join } from "node:path";
@@ -21,7 +21,10 @@ export function mountBpffs(native: Native): void {
   kernel(`Mounting the BPF file system on ${BPFFS}`, () => native.mountBpffs(BPFFS));
 }
 
-/** @throws EnforcerError `abi-version` when the pinned maps are not of the version that they are pinned as */
+/**
+ * Loads the object.
+ * @throws EnforcerError `abi-version` if the pinned maps are not of the version of their folder
+ */
 export function loadObject(native: Native, nativeDir: string, mapsFolder: string): LoadedObject {
   makeFolder(mapsFolder);
   checkVersion(native, mapsFolder);
@@ -30,12 +33,12 @@ export function loadObject(native: Native, nativeDir: string, mapsFolder: string
   return object;
 }
 
-/** The programs that take over from another version, over the maps that are pinned. */
+/** Loads the programs that take over from another version, over the pinned maps. */
 export function loadImporters(native: Native, nativeDir: string, mapsFolder: string): LoadedObject {
   return load(native, nativeDir, mapsFolder, IMPORTERS);
 }
 
-/** Every program that an agent may need, over maps of their own: whether this kernel takes them. */
+/** Loads every program that an agent may need, over maps of their own, to test whether this kernel accepts them. */
 export function tryPrograms(native: Native, nativeDir: string): void {
   closeObject(native, load(native, nativeDir, "", [...PROGRAMS, ...IMPORTERS]));
 }
@@ -46,8 +49,8 @@ function load(native: Native, nativeDir: string, mapsFolder: string, programs: r
 }
 
 /**
- * What is pinned, for looking at it: the programs of this build are loaded to tell whether those in
- * force are the same, nothing is pinned, made or initialised. A map without a pin reads as empty.
+ * Opens the pinned maps for reading. The programs of this build are loaded for a comparison with those in force;
+ * nothing is pinned, created or initialised. A map without a pin reads as empty.
  */
 export function borrowObject(native: Native, nativeDir: string, mapsFolder: string): LoadedObject {
   checkVersion(native, mapsFolder);
@@ -65,12 +68,12 @@ export function closeObject(native: Native, object: LoadedObject): void {
   for (const fd of [...Object.values(object.maps), ...Object.values(object.programs)]) native.closeFd(fd);
 }
 
-/** The maps whose pins are there. */
+/** Returns the names of the maps whose pins exist. */
 export function pinnedMaps(object: LoadedObject, mapsFolder: string): readonly string[] {
   return Object.keys(object.maps).filter((name) => existsSync(join(mapsFolder, name)));
 }
 
-/** Pins again what lost its pin: without it the next agent would start with an empty map. */
+/** Pins maps that lost their pin: without it the next agent would start with an empty map. */
 export function pinMaps(native: Native, object: LoadedObject, mapsFolder: string): void {
   makeFolder(mapsFolder);
   for (const [name, fd] of Object.entries(object.maps)) {
@@ -81,7 +84,7 @@ export function pinMaps(native: Native, object: LoadedObject, mapsFolder: string
 
 const ZERO_KEY = Buffer.alloc(4);
 
-/** The ABI version of pinned maps: 0 when they were never initialised, null when there are none. */
+/** Returns the ABI version of pinned maps: 0 if they were never initialised, null if there are none. */
 export function pinnedVersion(native: Native, mapsFolder: string): number | null {
   const fd = kernel("Opening the pinned control map", () => native.openPin(join(mapsFolder, "ztap_control")));
   if (fd < 0) return null;
@@ -99,15 +102,18 @@ function checkVersion(native: Native, mapsFolder: string): void {
   if (found === null || found === 0 || found === ABI.VERSION) return;
   throw new EnforcerError(
     "abi-version",
-    `The tables in ${mapsFolder} say that they are of ABI version ${found}, and not ${ABI.VERSION}: they were damaged. ` +
+    `The tables in ${mapsFolder} have the ABI version ${found} instead of ${ABI.VERSION}: they are damaged. ` +
       `They stay in force. To replace them, run "ztap enforcement remove" and start the agent again.`,
   );
 }
 
-/** The epoch of tables that nothing was ever put in force with. */
+/** The epoch of tables before the first ruleset. */
 export const FIRST_EPOCH = 2n;
 
-/** Before anything is attached nobody reads the control map, so its first value needs no care. */
+/**
+ * Writes the first value of the control map. No program reads it before the first attachment, so that the write needs
+ * no care.
+ */
 function initialise(native: Native, object: LoadedObject): void {
   const fd = object.maps["ztap_control"];
   if (fd === undefined) throw new TypeError("the object has no control map");

@@ -1,8 +1,8 @@
 /**
- * The addon's face: what native/addon offers, typed, and its errors as EnforcerErrors.
+ * The interface of native/addon, typed, with its errors as EnforcerErrors.
  *
- * Everything is a file descriptor, a buffer or a number; no policy lives on the other side. File
- * descriptors are owned by whoever got them, and given back with `closeFd`.
+ * Everything is a file descriptor, a buffer or a number; the addon makes no policy decisions. The caller owns a file
+ * descriptor that it got, and closes it with `closeFd`.
  */
 import { createRequire } from "node:module";
 import { existsSync } from "node:fs";
@@ -44,11 +44,11 @@ export interface LinkInfo {
   readonly programId: number;
   /** 0: detached, or its cgroup is gone. */
   readonly cgroupId: bigint;
-  /** A Hook, or empty for a link of another kind. */
+  /** A Hook, or empty for a link of another type. */
   readonly hook: string;
 }
 
-/** The addon's own; nothing of it is for JavaScript. */
+/** Opaque to JavaScript. */
 export interface RingHandle {
   readonly ring: never;
 }
@@ -57,7 +57,7 @@ export interface KernelFeature {
   readonly name: string;
   /** The first release of Linux that has it. */
   readonly since: string;
-  /** The option that a kernel is built with to have it. */
+  /** The build option of the kernel that enables it. */
   readonly option: string;
   readonly present: boolean;
 }
@@ -72,61 +72,64 @@ export interface Native {
   programInfo(fd: number): ProgramInfo;
   programById(id: number): number;
   testRun(fd: number, packet: Buffer, cb: readonly number[], repeat: number): { returned: number; durationNs: number };
-  /** Several runs in one call; the layout of `steps` and of what comes back is in native/addon/object.cc. */
+  /** Several runs in one call; native/addon/object.cc describes the layout of `steps` and of the result. */
   testRunBatch(fds: readonly number[], packets: Buffer, steps: Buffer): Buffer;
   mapInfo(fd: number): MapInfo;
-  /** Every entry of a hash, array or trie; of a per-CPU map the values of all CPUs on end. */
+  /** Returns every entry of a hash, array or trie; for a per-CPU map the values of all CPUs, in sequence. */
   mapRead(fd: number): MapContents;
   /** In a per-CPU map every CPU gets the value. */
   mapWrite(fd: number, keys: Buffer, values: Buffer): void;
-  /** Entries that are not there are passed over. */
+  /** Missing entries are skipped. */
   mapDelete(fd: number, keys: Buffer): void;
   mapGet(fd: number, key: Buffer): Buffer | null;
-  /** The values of keys that are all there, on end; of a per-CPU map for each key those of all CPUs. */
+  /** Returns the values of keys that all exist, in sequence; for a per-CPU map those of all CPUs for each key. */
   mapGetMany(fd: number, keys: Buffer): Buffer;
   mapSet(fd: number, key: Buffer, value: Buffer): void;
   wordLoad(fd: number, offset: number): bigint;
   wordStore(fd: number, offset: number, value: bigint): void;
   linkCreate(programFd: number, cgroupPath: string, hook: Hook): number;
   linkInfo(fd: number): LinkInfo;
-  /** A link that runs the iterator over the map whenever it is read. */
+  /** Creates a link that runs the iterator over the map on every read. */
   iterCreate(programFd: number, mapFd: number): number;
-  /** All that one run of the iterator writes. */
+  /** Returns the output of one run of the iterator. */
   iterRead(linkFd: number): Buffer;
-  /** Runs a syscall program once for each record. @returns how many runs returned something else than 0 */
+  /**
+   * Runs a syscall program once for each record.
+   * @returns the number of runs with a return value other than 0
+   */
   runEach(fd: number, records: Buffer, size: number): number;
   linkUpdate(linkFd: number, programFd: number): void;
   linkDetach(fd: number): void;
   pin(fd: number, path: string): void;
-  /** -1: nothing is pinned there. */
+  /** Returns -1 if there is no pin. */
   openPin(path: string): number;
   attached(cgroupPath: string, hook: Hook): number[];
-  /** Null: no such folder. */
+  /** Returns null if there is no such folder. */
   cgroupId(path: string): bigint | null;
   /** Resolves when every program that was running has ended. */
   gracePeriod(): Promise<void>;
   /**
-   * Calls with each batch of records on end, one batch at a time: the next comes after `ringTaken`. It sleeps while
-   * there is none, and does not keep the process alive.
+   * Calls with each batch of records, in sequence, one batch at a time: the next comes after `ringTaken`. It sleeps
+   * while there is none, and does not keep the process alive.
    */
   ringOpen(mapFd: number, onBatch: (records: Buffer) => void): RingHandle;
   ringTaken(ring: RingHandle): void;
   /** No batch comes after this. */
   ringClose(ring: RingHandle): void;
-  /** Nanoseconds from CLOCK_MONOTONIC to CLOCK_REALTIME. */
+  /** Returns the nanoseconds from CLOCK_MONOTONIC to CLOCK_REALTIME. */
   realTimeOffset(): bigint;
   isBpffs(path: string): boolean;
-  /** A descriptor that holds the lock while it is open, or -1: another process holds it. */
+  /** Returns a descriptor that holds the lock while it is open, or -1 if another process holds it. */
   lockFolder(path: string): number;
   mountBpffs(path: string): void;
   capabilities(): bigint;
   closeFd(fd: number): void;
   libbpfVersion(): string;
-  /** Each feature of the kernel that the programs and maps rely on. */
+  /** Returns each kernel feature that the programs and maps rely on. */
   kernelFeatures(): readonly KernelFeature[];
 }
 
-/** dist/native beside dist/src (compiled) or beside the bundle's folder (dist/cli). */
+/** Returns dist/native, beside dist/src (compiled) or beside the bundle's folder (dist/cli). */
 export function defaultNativeDir(): string {
   const here = dirname(fileURLToPath(import.meta.url));
   const compiled = join(here, "../../../../native");
@@ -134,7 +137,10 @@ export function defaultNativeDir(): string {
   return candidates.find((folder) => existsSync(join(folder, "ztap.node"))) ?? compiled;
 }
 
-/** @throws EnforcerError `unsupported` when the addon was not built or a library that it needs is missing. */
+/**
+ * Loads the addon.
+ * @throws EnforcerError `unsupported` if the addon was not built or a library that it needs is missing.
+ */
 export function loadNative(nativeDir: string = defaultNativeDir()): Native {
   const file = join(nativeDir, "ztap.node");
   try {
@@ -172,11 +178,11 @@ function isNative(addon: unknown): addon is Native {
   );
 }
 
-/** What the addon throws. */
+/** An error of the addon. */
 export interface NativeFailure extends Error {
   readonly code: string;
   readonly syscall: string;
-  /** libbpf's and the verifier's words, all of them. */
+  /** The whole log of libbpf and the verifier. */
   readonly log?: string;
 }
 
@@ -184,7 +190,7 @@ export function isNativeFailure(error: unknown): error is NativeFailure {
   return error instanceof Error && typeof Reflect.get(error, "syscall") === "string" && "code" in error;
 }
 
-/** An EnforcerError that keeps the verifier's whole log for those who debug; its last lines are in the message. */
+/** An EnforcerError that keeps the verifier's whole log for debugging; its last lines are in the message. */
 export class KernelError extends EnforcerError {
   constructor(
     code: EnforcerErrorCode,
@@ -198,7 +204,7 @@ export class KernelError extends EnforcerError {
 
 const LOG_LINES = 8;
 
-/** Runs `act`; a failure of the kernel comes out as an EnforcerError that says what was being done. */
+/** Runs `act`; turns a failure of the kernel into an EnforcerError that names the action. */
 export function kernel<T>(doing: string, act: () => T): T {
   try {
     return act();
@@ -216,7 +222,7 @@ export function asEnforcerError(doing: string, error: unknown): unknown {
 
 function codeOf(error: NativeFailure): EnforcerErrorCode {
   if (error.code === "EPERM" || error.code === "EACCES") {
-    // The verifier answers EACCES for a program that it refuses, and then it has said why.
+    // The verifier answers EACCES for a program that it refuses, and then its log has the reason.
     return error.log?.includes("processed ") ? "verifier" : "not-permitted";
   }
   if (error.log?.includes("BEGIN PROG LOAD LOG")) return "verifier";

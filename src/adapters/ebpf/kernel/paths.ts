@@ -1,4 +1,4 @@
-/** Paths: where the cgroup hierarchy and the pins are, and names for pins that are safe for any workload. */
+/** Paths: the cgroup hierarchy and the pins, and names for pins that are safe for any workload. */
 import { readFileSync, statfsSync } from "node:fs";
 import { join } from "node:path";
 import { EnforcerError } from "../../../interfaces/enforcer.js";
@@ -7,7 +7,10 @@ import { ABI } from "./abi.generated.js";
 export const DEFAULT_PIN_ROOT = "/sys/fs/bpf/ztap";
 export const BPFFS = "/sys/fs/bpf";
 
-/** Where cgroup v2 is mounted. @throws EnforcerError `unsupported` where it is not */
+/**
+ * Returns the mount point of cgroup v2.
+ * @throws EnforcerError `unsupported` if there is none
+ */
 export function findCgroupRoot(): string {
   for (const line of readFileSync("/proc/self/mountinfo", "utf8").split("\n")) {
     // proc_pid_mountinfo(5): "36 35 98:0 /root /mount/point options [tags...] - type source options"
@@ -25,20 +28,20 @@ function decode(path: string): string {
 }
 
 /**
- * The folder of a workload's cgroup. Never outside the hierarchy.
- * @throws TypeError for a path that tries to leave it
+ * Returns the folder of a workload's cgroup, never outside the hierarchy.
+ * @throws TypeError for a path that leaves it
  */
 export function cgroupPath(root: string, path: string): string {
   if (path.split("/").includes("..")) throw new TypeError(`the cgroup path ${path} leaves the hierarchy`);
   return join(root, path);
 }
 
-/** Depth of a cgroup below the root. */
+/** Returns the depth of a cgroup below the root. */
 export function cgroupLevel(path: string): number {
   return path.split("/").filter((part) => part !== "" && part !== ".").length;
 }
 
-/** bpffs refuses dots; `/` becomes `__`, which no encoded part contains. */
+/** Returns a name for a pin: bpffs refuses dots, and `/` becomes `__`, which no encoded part contains. */
 export function pinName(name: string): string {
   return name.split("/").map(encodePart).join("__");
 }
@@ -64,11 +67,11 @@ function decodePart(part: string): string {
   return Buffer.from(bytes).toString();
 }
 
-/** What one version of the kernel tables has pinned. */
+/** The folders of the pins of one version of the kernel tables. */
 export interface VersionFolders {
   readonly maps: string;
   readonly links: string;
-  /** What it gives to another version. */
+  /** Folder of the pins that export to another version. */
   readonly exports: string;
 }
 
@@ -76,7 +79,7 @@ export interface NodeFolders extends VersionFolders {
   readonly node: string;
 }
 
-/** The folders of one node below the pin root, and in them those of this build's version. */
+/** Returns the folders of one node below the pin root, and in them those of this build's version. */
 export function nodeFolders(pinRoot: string, node: string): NodeFolders {
   const folder = join(pinRoot, pinName(node));
   return { node: folder, ...versionFolders(join(folder, `abi-${ABI.VERSION}`)) };
@@ -90,8 +93,8 @@ export function versionFolders(folder: string): VersionFolders {
 const CGROUP2_SUPER_MAGIC = 0x63677270;
 
 /**
- * Something else may be mounted over the cgroups, as a service's sandbox does: every workload would
- * then seem to be gone.
+ * Requires the cgroup v2 file system: if another one is mounted over it, as in a service's sandbox, every workload
+ * would seem to be gone.
  * @throws EnforcerError `unsupported`
  */
 export function requireCgroup2(root: string): string {

@@ -1,7 +1,7 @@
 /**
- * Privileges: what this process may do, and whether the folders of the pins are its own. The BPF file
- * system may be open to every user (sticky, like /tmp): a folder that somebody else made there first
- * would let him move or unlink what root pins in it.
+ * Privileges: checks this process's capabilities, and whether the folders of the pins belong to it. The BPF file system
+ * may be open to every user (sticky, like /tmp): a folder that another user made there first would let that user move
+ * or unlink root's pins in it.
  */
 import { lstatSync, mkdirSync } from "node:fs";
 import { relative, sep, join } from "node:path";
@@ -14,7 +14,7 @@ const NEEDED: readonly (readonly [name: string, bit: bigint])[] = [
   ["CAP_BPF", 39n],
 ];
 
-/** The names of the capabilities that enforcement needs and this process lacks. */
+/** Returns the names of the capabilities that enforcement needs and this process lacks. */
 export function missingCapabilities(native: Native): readonly string[] {
   const held = native.capabilities();
   return NEEDED.filter(([, bit]) => (held & (1n << bit)) === 0n).map(([name]) => name);
@@ -28,8 +28,8 @@ export function requirePrivileges(native: Native): void {
 }
 
 /**
- * Makes `folder` and what is missing between it and `base`, for this user alone, and checks that what
- * was there is this user's and nobody else may write to it.
+ * Creates `folder` and its missing parents below `base`, for this user only, and checks that existing ones belong to
+ * this user and that no other user may write to them.
  * @throws EnforcerError `not-permitted`
  */
 export function ownFolder(base: string, folder: string): void {
@@ -39,7 +39,10 @@ export function ownFolder(base: string, folder: string): void {
   }
 }
 
-/** As `ownFolder`, for looking: makes nothing, and minds nothing that is not there. @throws EnforcerError `not-permitted` */
+/**
+ * Like `ownFolder`, for reading: creates nothing, and ignores missing folders.
+ * @throws EnforcerError `not-permitted`
+ */
 export function requireOwnFolder(base: string, folder: string): void {
   for (const path of pathsBetween(base, folder)) requireOwn(path);
 }
@@ -56,7 +59,7 @@ function requireOwn(path: string): void {
       throw new EnforcerError(
         "not-permitted",
         `${path} is not a folder of this user alone (owner ${stats.uid}, mode ${(stats.mode & 0o777).toString(8)}); ` +
-          "somebody else could take enforcement away there. Look at who made it, and remove it",
+          "another user could remove enforcement there. Find out who created it, and remove it",
       );
     }
   }

@@ -1,7 +1,7 @@
 /** Names of the BPF object's programs and maps, as native/bpf declares them. */
 import type { Hook } from "./native.js";
 
-/** Connect and sendmsg first: the packet programs are attached last, when the storage has been written. */
+/** Connect and sendmsg first: the packet programs are attached last, after the storage has been written. */
 export const HOOKS: readonly Hook[] = ["connect4", "connect6", "sendmsg4", "sendmsg6", "ingress", "egress"];
 
 /** The maps that a node's programs share; each is pinned. */
@@ -29,8 +29,8 @@ export const EXPORT_FLOWS = "ztap_export_flows";
 export const IMPORT_FLOW = "ztap_import_flow";
 export const IMPORT_ROLES = "ztap_import_roles";
 
-/** Needed by every agent, so that another version can take over from what it leaves. */
+/** Loaded by every agent, so that another version can take over from it. */
 export const EXPORTERS = [EXPORT_FLOWS];
 
-/** Needed for taking over. */
+/** Loaded for a takeover. */
 export const IMPORTERS = [IMPORT_FLOW, IMPORT_ROLES];

@@ -1,4 +1,4 @@
-/** Measure: how many entries of the kernel's tables rulesets need, without making one. Pure, and what `lower` goes by. */
+/** Capacity: counts the table entries that rulesets need, without building them. Pure; `lower` relies on it. */
 import type { Profile, Ruleset, Subject } from "../../../model/ruleset.js";
 import { EnforcerError, type Capacity, type Refusal, type TableSize } from "../../../interfaces/enforcer.js";
 import { ABI } from "../kernel/abi.generated.js";
@@ -6,7 +6,7 @@ import { EVERY_PREFIX, walkAndKeep, walkClasses, type PrefixClass } from "./pref
 import type { Effort } from "./coverage.js";
 import { countPortEntries } from "./port-entries.js";
 
-/** What one node's tables hold, all its workloads together. */
+/** The capacity of one node's tables, for all its workloads together. */
 export const EBPF_CAPACITY: Capacity = {
   limit: { addresses: ABI.MAX_ADDRS, ports: ABI.MAX_PORTS },
   words: { addresses: "address entries", ports: "port entries" },
@@ -16,7 +16,7 @@ export const EBPF_CAPACITY: Capacity = {
   refuse: listRefusals,
 };
 
-/** To leave a user out of account would let more processes be the workload than its author meant. */
+/** Ignoring a user would let more processes belong to the workload than its author intended. */
 function listRefusals({ subjects }: Ruleset): readonly Refusal[] {
   return subjects.flatMap(({ workload, user }) =>
     user === undefined
@@ -24,14 +24,14 @@ function listRefusals({ subjects }: Ruleset): readonly Refusal[] {
       : [
           {
             workload,
-            message: `eBPF knows a workload by its cgroup and not by the user ${user}`,
+            message: `eBPF identifies a workload by its cgroup, not by the user ${user}`,
             fix: "leave out user, and put that user's processes into a cgroup of their own",
           },
         ],
   );
 }
 
-/** Stops counting where the tables could not hold this profile alone. */
+/** Counts the entries of a profile; stops when the tables could not hold this profile alone. */
 export function countProfileEntries(profile: Profile, effort: Effort = { runs: 0 }): TableSize {
   return countClassEntries(walkClasses(profile, effort));
 }
@@ -63,7 +63,10 @@ function countOnce(profile: Profile): TableSize {
   return size;
 }
 
-/** @throws EnforcerError `limit` before anything is built */
+/**
+ * Checks the limits.
+ * @throws EnforcerError `limit` before anything is built
+ */
 export function requireRoom(ruleset: Ruleset): void {
   const { limit } = EBPF_CAPACITY;
   const needed = { addresses: 0, ports: 0 };

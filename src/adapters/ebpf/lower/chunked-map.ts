@@ -1,6 +1,6 @@
 /**
- * Parted: a map made of parts; where two have a key in common, they agree on it, and it counts twice. A part that did
- * not change is the same object in the next map, so that two maps are compared by what differs. Pure.
+ * Chunked map: a map made of chunks; if two have a key in common, they agree on its value, and it counts twice. An
+ * unchanged chunk is the same object in the next map, so that two maps are compared by their differing chunks. Pure.
  */
 type Chunk<K, V> = ReadonlyMap<K, V>;
 
@@ -40,7 +40,7 @@ export class ChunkedMap<K, V> implements ReadonlyMap<K, V> {
   }
 }
 
-/** The same parts, each turned into another map by `make`. */
+/** Returns a chunked map with each chunk transformed by `make`. */
 export function mapChunks<K, V, W>(
   map: ReadonlyMap<K, V>,
   make: (part: ReadonlyMap<K, V>) => ReadonlyMap<K, W>,
@@ -48,7 +48,7 @@ export function mapChunks<K, V, W>(
   return new ChunkedMap(chunksOf(map).map(make));
 }
 
-/** What turns one map into another: the keys to be taken away, and the entries to be written. */
+/** The changes from one map to another: the keys to delete, and the entries to write. */
 export interface Difference<K, V> {
   readonly gone: readonly K[];
   readonly changed: readonly (readonly [K, V])[];

@@ -1,9 +1,9 @@
 /**
- * Coverage: which clause has which port, where several clauses match an address: the one listed
- * earliest. Runs of ports are sorted and disjoint, so that two coverages are joined in one pass.
+ * Coverage: assigns each port to a clause; if several clauses match, to the first in the list. Runs of ports are sorted
+ * and disjoint, so that two coverages are joined in one pass.
  *
- * "Every port of a protocol" and "any protocol" are kept apart from runs: they alone match packets
- * whose ports are not known. A run that would change nothing beside them is left out.
+ * "Every port of a protocol" and "any protocol" are kept apart from runs: only they match packets whose ports are not
+ * known. A run that would change nothing beside them is left out.
  */
 import type { Clause, PortRange } from "../../../model/ruleset.js";
 
@@ -17,20 +17,20 @@ export interface Run {
 }
 
 export interface Coverage {
-  /** The clause that allows any protocol; Infinity where none does. */
+  /** The clause that allows any protocol; Infinity if none does. */
   readonly any: number;
   readonly protocols: ReadonlyMap<PortRange["protocol"], ProtocolCoverage>;
 }
 
 export interface ProtocolCoverage {
-  /** The clause that allows every port; Infinity where none does. */
+  /** The clause that allows every port; Infinity if none does. */
   readonly whole: number;
   readonly runs: readonly Run[];
 }
 
 export const NOTHING: Coverage = { any: Infinity, protocols: new Map() };
 
-/** What is done is counted, so that tests can hold the cost against the output. */
+/** Counts the work, so that tests can compare the cost with the output. */
 export interface Effort {
   runs: number;
 }
@@ -64,7 +64,7 @@ export function join(a: Coverage, b: Coverage, effort: Effort): Coverage {
   return { any, protocols };
 }
 
-/** Halves are joined with halves: each run is looked at as often as the list can be halved. */
+/** Joins halves recursively: each run is visited as often as the list can be halved. */
 export function joinAll(all: readonly Coverage[], effort: Effort): Coverage {
   const [first = NOTHING] = all;
   if (all.length < 2) return first;
@@ -72,7 +72,7 @@ export function joinAll(all: readonly Coverage[], effort: Effort): Coverage {
   return join(joinAll(all.slice(0, half), effort), joinAll(all.slice(half), effort), effort);
 }
 
-/** Where both have a port, the earlier clause keeps it; clauses that are not before `bound` are left out. */
+/** Joins two lists; for common ports the earlier clause wins; clauses that are not before `bound` are left out. */
 function joinRuns(a: readonly Run[], b: readonly Run[], bound: number, effort: Effort): readonly Run[] {
   const runs: Run[] = [];
   let [at, bt, port] = [0, 0, 0];
@@ -84,7 +84,7 @@ function joinRuns(a: readonly Run[], b: readonly Run[], bound: number, effort: E
       inLeft ? (left?.clause ?? Infinity) : Infinity,
       inRight ? (right?.clause ?? Infinity) : Infinity,
     );
-    // Up to where neither begins nor ends.
+    // The range ends before the next port at which either list changes.
     const ends = [left, right].map((run) =>
       run === undefined ? LAST_PORT : run.first > port ? run.first - 1 : run.last,
     );
@@ -97,7 +97,7 @@ function joinRuns(a: readonly Run[], b: readonly Run[], bound: number, effort: E
   return runs;
 }
 
-/** Appends ports, and lengthens the last run where they go on with it or lie in it. */
+/** Appends ports; extends the last run if they are adjacent to it or within it. */
 function push(runs: Run[], first: number, last: number, clause: number): void {
   const before = runs.at(-1);
   if (before === undefined || before.clause !== clause || before.last + 1 < first) runs.push({ first, last, clause });

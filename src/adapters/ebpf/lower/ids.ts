@@ -1,10 +1,13 @@
 /**
- * Ids: 32-bit numbers from hashes of identities, so that equal rulesets give equal tables on every
- * start, and a small change changes few entries. Where two identities collide, the one that asks
- * later takes the next free number; callers ask in a fixed order.
+ * Ids: 32-bit numbers from hashes of identities, so that equal rulesets give equal tables on every start, and a small
+ * change changes few entries. If two identities collide, the later one takes the next free number; callers must use a
+ * fixed order.
  */
 
-/** FNV-1a over UTF-16 code units with murmur3's final mix. @returns an unsigned 32-bit number */
+/**
+ * Returns FNV-1a over UTF-16 code units with murmur3's final mix.
+ * @returns an unsigned 32-bit number
+ */
 export function hashText(text: string, seed = 0x811c9dc5): number {
   let hash = seed;
   for (let at = 0; at < text.length; at++) hash = Math.imul(hash ^ text.charCodeAt(at), 0x01000193);
@@ -25,7 +28,10 @@ function mix(value: number): number {
 
 export class Ids {
   readonly #used = new Set<number>();
-  /** @param step ids are multiples of it, a power of two: its low bits are free for other uses. Never 0. */
+  /**
+   * Creates the ids.
+   * @param step ids are multiples of it, a power of two: its low bits are free for other uses. Never 0.
+   */
   constructor(readonly step: number) {}
 
   take(hash: number): number {

@@ -1,6 +1,6 @@
 /**
- * Image: what a ruleset becomes in the kernel's tables, as plain maps. It is what `lower` computes,
- * what is read back, and what is compared.
+ * Image: the table entries of a ruleset, as plain maps. `lower` computes it, the kernel's state is read back as one,
+ * and the two are compared.
  */
 import type { Profile, Rule, Subject } from "../../../model/ruleset.js";
 import { ABI } from "../kernel/abi.generated.js";
@@ -30,13 +30,13 @@ export interface ImageSubject {
 export interface Image extends RulesetMaps {
   /** By workload; only those with a cgroup. */
   readonly subjects: ReadonlyMap<string, ImageSubject>;
-  /** What ids stand for, to name entries for people. */
+  /** The profiles and classes of the ids, to name entries for people. */
   readonly profiles: ReadonlyMap<number, Profile>;
   readonly classes: ReadonlyMap<number, { readonly profile: Profile; readonly clauses: readonly number[] }>;
   readonly rules: ReadonlyMap<number, Rule>;
 }
 
-/** A workload that is no subject any more holds this record until its programs are detached. */
+/** The record of a former subject until its programs are detached. */
 export const OPEN_RECORD: SubjectRecord = {
   ingressProfile: 0,
   egressProfile: 0,

@@ -1,9 +1,9 @@
 /**
- * Lower: ruleset → image. Pure, deterministic, and bounded by the limits of the ABI.
+ * Lower: turns a ruleset into an image. Pure, deterministic, and limited by the capacity of the ABI.
  *
- * For each profile the prefixes of its clauses are walked from wide to narrow; the clauses that
- * match inside a prefix are its class. A class's clauses then become port entries that do not
- * overlap: the clause that stands first has the port. What does not fit is refused before anything is built.
+ * For each profile the prefixes of its clauses are walked from wide to narrow; the clauses that match inside a prefix
+ * are its class. The clauses of a class then become port entries that do not overlap: the first clause gets the port. A
+ * ruleset beyond the capacity is refused before anything is built.
  */
 import type { IsolationMode, Profile, Rule, Ruleset, SubjectDirection } from "../../../model/ruleset.js";
 import { ABI } from "../kernel/abi.generated.js";
@@ -26,7 +26,7 @@ export function lower(ruleset: Ruleset): Image {
   return { addrs, ports: new ChunkedMap(ports), profiles, classes, rules, subjects };
 }
 
-/** What profiles become. */
+/** The table entries of profiles. */
 interface Lowered {
   readonly addrs: readonly MapEntries[];
   readonly ports: readonly MapEntries[];
@@ -46,7 +46,7 @@ function lowerTogether(all: readonly Profile[]): Lowered {
 
 const loweredAlone = new WeakMap<Profile, Lowered>();
 
-/** Profiles are immutable: one is lowered by itself once. */
+/** Lowers one profile. Profiles are immutable, so that each is lowered once. */
 function lowerAlone(profile: Profile): Lowered {
   const lowered = loweredAlone.get(profile) ?? lowerTogether([profile]);
   loweredAlone.set(profile, lowered);
@@ -54,8 +54,8 @@ function lowerAlone(profile: Profile): Lowered {
 }
 
 /**
- * What `lowerTogether` gives, from profiles lowered by themselves; null where an id of one is another's in another one,
- * which two hashes in some hundred thousand share.
+ * Returns the result of `lowerTogether`, from profiles that were lowered separately; null if two profiles use one id
+ * for different things, which happens to two hashes in some hundred thousand.
  */
 function joinProfiles(all: readonly Profile[]): Lowered | null {
   const alone = all.map(lowerAlone);
@@ -74,7 +74,10 @@ function joinProfiles(all: readonly Profile[]): Lowered | null {
   return { addrs, ports, profiles, classes, rules, profileIds: new Map(alone.flatMap((one) => [...one.profileIds])) };
 }
 
-/** Ids that more than one part has. In an array of numbers: some ten thousand of them are looked at for each change. */
+/**
+ * Returns ids that occur in more than one chunk. Uses an array of numbers: some ten thousand of them are checked at
+ * each change.
+ */
 function repeated<V>({ chunks: parts, size }: ChunkedMap<number, V>): readonly number[] {
   const ids = new Uint32Array(size);
   let at = 0;
@@ -104,7 +107,7 @@ function lowerSubjects(ruleset: Ruleset, profileIds: ReadonlyMap<string, number>
   };
   const subjects = new Map<string, ImageSubject>();
   for (const subject of ruleset.subjects) {
-    // Ids are taken for all, so that a workload's id does not depend on whether another has a cgroup.
+    // Every subject takes an id, so that a workload's id does not depend on whether another has a cgroup.
     const id = ids.take(hashText(subject.workload));
     if (subject.cgroup === null) continue;
     const record = {
@@ -133,7 +136,7 @@ function portKey(classId: number, protocol: number, port: number, bits: number):
   return littleEndian(bits) + littleEndian(classId) + "00" + hexByte(protocol) + hexByte(port >>> 8) + hexByte(port);
 }
 
-/** Undeclared addresses may be any: then a connect that is refused may have to be left to the packet program. */
+/** Undeclared addresses may be any: then a connect that would be refused may have to be left to the packet program. */
 function ownAddresses(subjects: ReadonlyMap<string, ImageSubject>): MapEntries {
   const table = new Map<string, number>();
   for (const { id, subject } of subjects.values()) {
@@ -143,7 +146,7 @@ function ownAddresses(subjects: ReadonlyMap<string, ImageSubject>): MapEntries {
   return table;
 }
 
-/** Tells a profile's scope from a subject's in the address table. */
+/** Distinguishes a profile's scope from a subject's in the address table. */
 const PROFILE_BIT = 2;
 
 class Build {
@@ -201,7 +204,10 @@ class Build {
   }
 }
 
-/** A clause's identity is its rule and its place among that rule's clauses, so that another rule does not change it. */
+/**
+ * Hashes the clauses. A clause is identified by its rule and its index among that rule's clauses, so that another rule
+ * does not change it.
+ */
 function hashClauses(profile: Profile): readonly number[] {
   const seen = new Map<number, number>();
   return profile.clauses.map((clause) => {

@@ -1,4 +1,4 @@
-/** Ports: the coverage of a class → entries that do not overlap, as a longest-prefix match wants them. */
+/** Port entries: turns the coverage of a class into entries that do not overlap, for a longest-prefix match. */
 import type { Profile } from "../../../model/ruleset.js";
 import { ABI } from "../kernel/abi.generated.js";
 import type { Coverage } from "./coverage.js";
@@ -31,7 +31,7 @@ export function* portEntries(profile: Profile, { any, protocols }: Coverage): Ge
   }
 }
 
-/** How many entries `portEntries` gives. */
+/** Returns the number of entries that `portEntries` returns. */
 export function countPortEntries({ any, protocols }: Coverage): number {
   let count = any === Infinity ? 0 : 1;
   for (const { whole, runs } of protocols.values()) {
@@ -47,7 +47,7 @@ function countBlocks(first: number, last: number): number {
   return count;
 }
 
-/** The fewest aligned blocks that make up the interval, as (first port, prefix length). */
+/** Yields the fewest aligned blocks that make up the interval, as (first port, prefix length). */
 function* split(first: number, last: number): Generator<readonly [port: number, length: number]> {
   for (let port = first; port <= last;) {
     const length = prefixLength(port, last);
@@ -57,8 +57,8 @@ function* split(first: number, last: number): Generator<readonly [port: number, 
 }
 
 /**
- * Of the largest aligned block that begins with `port` and does not go beyond `last`. Never 0, which would
- * stand for packets without known ports as well: that a clause names every port piece by piece is not that.
+ * Returns the prefix length of the largest aligned block that begins with `port` and does not exceed `last`. Never 0,
+ * which would also match packets without known ports: a clause that lists every port in pieces does not allow those.
  */
 function prefixLength(port: number, last: number): number {
   let length = 16;

@@ -1,6 +1,6 @@
 /**
- * Classes: a profile's prefixes, from wide to narrow, each with the clauses that match inside it and
- * what those cover. Both `lower` and `measure` walk them, so what is measured is what is built.
+ * Prefix classes: a profile's prefixes, from wide to narrow, each with the clauses that match inside it and their
+ * coverage. Both `lower` and the capacity check walk them, so that the check counts exactly what is built.
  */
 import type { Profile } from "../../../model/ruleset.js";
 import { contains, parsePrefix, type Prefix } from "./prefix.js";
@@ -8,9 +8,9 @@ import { coverClause, join, joinAll, NOTHING, type Coverage, type Effort } from 
 
 export interface PrefixClass {
   readonly prefix: Prefix;
-  /** Indexes of the clauses that match in here, ascending. Equal clauses are the same class. */
+  /** Indexes of the clauses that match inside this prefix, ascending. Equal clauses are the same class. */
   readonly clauses: readonly number[];
-  /** Computed when it is asked for, and from what the wider prefix around it covers. */
+  /** Computed on demand, from the coverage of the wider prefix around it. */
   readonly coverage: () => Coverage;
 }
 
@@ -19,10 +19,10 @@ export const EVERY_PREFIX: readonly Prefix[] = [
   { family: 6, address: "0".repeat(32), length: 0 },
 ];
 
-/** What `measure` has walked and `lower` walks next, so that it is done once. */
+/** Classes that the capacity check has walked and `lower` walks next, so that they are computed once. */
 const walked = new WeakMap<Profile, readonly PrefixClass[]>();
 
-/** Walks, and keeps the classes for `takeWalked` where the walk came to its end. */
+/** Walks the classes, and keeps them for `takeWalked` if the walk was completed. */
 export function* walkAndKeep(profile: Profile, effort: Effort): Generator<PrefixClass> {
   const classes: PrefixClass[] = [];
   for (const one of walkClasses(profile, effort)) {
@@ -32,7 +32,7 @@ export function* walkAndKeep(profile: Profile, effort: Effort): Generator<Prefix
   walked.set(profile, classes);
 }
 
-/** Once: tables are made of them, and then they are not needed any more. */
+/** Returns the kept classes once: after the tables are built, they are not needed any more. */
 export function takeWalked(profile: Profile): Iterable<PrefixClass> {
   const classes = walked.get(profile);
   walked.delete(profile);
@@ -68,11 +68,11 @@ function once<T>(make: () => T): () => T {
 
 interface Node {
   readonly prefix: Prefix;
-  /** Indexes of the clauses that name exactly this prefix, ascending. */
+  /** Indexes of the clauses with exactly this prefix, ascending. */
   readonly own: number[];
 }
 
-/** Every prefix that a clause of the profile names, wide before narrow. */
+/** Returns every prefix of the profile's clauses, wide before narrow. */
 function sortedNodes(profile: Profile): readonly Node[] {
   const nodes = new Map<string, Node>();
   const add = (prefix: Prefix, clause: number): void => {
@@ -92,7 +92,7 @@ function sortedNodes(profile: Profile): readonly Node[] {
   });
 }
 
-/** Both ascending; so is the result. */
+/** Returns the union. Both lists are ascending; so is the result. */
 function union(a: readonly number[], b: readonly number[]): readonly number[] {
   if (a.length === 0) return b;
   return [...new Set([...a, ...b])].sort((x, y) => x - y);

@@ -1,7 +1,7 @@
 /**
- * Addresses and prefixes as the tables hold them: 16 bytes in hexadecimal, IPv4 in the first four.
+ * Addresses and prefixes in the format of the tables: 16 bytes in hexadecimal, IPv4 in the first four.
  *
- * Takes canonical text, which the manifest stage has checked; anything else is a fault of the caller.
+ * Takes canonical text, which the manifest stage has checked; any other text is a bug of the caller.
  */
 import { isIPv4, isIPv6 } from "node:net";
 
@@ -19,7 +19,10 @@ export function hexByte(byte: number): string {
   return HEX[byte & 255] ?? "00";
 }
 
-/** An address, or a CIDR. @throws TypeError */
+/**
+ * Parses an address or a CIDR.
+ * @throws TypeError
+ */
 export function parsePrefix(text: string): Prefix {
   const slash = text.indexOf("/");
   const address = slash < 0 ? text : text.slice(0, slash);
@@ -54,7 +57,7 @@ function hexOfIpv6(text: string): string {
   return groups.map((group) => group.padStart(4, "0")).join("");
 }
 
-/** For people; IPv6 without shortening beyond leading zeros. */
+/** Returns text for people; IPv6 is shortened only by leading zeros. */
 export function formatPrefix(prefix: Prefix): string {
   if (prefix.family === 4) {
     const bytes = [0, 2, 4, 6].map((at) => Number.parseInt(prefix.address.slice(at, at + 2), 16));
@@ -66,7 +69,7 @@ export function formatPrefix(prefix: Prefix): string {
   return `${groups.join(":")}/${prefix.length}`;
 }
 
-/** Whether `inner` lies in `outer`; both of one family. */
+/** Returns whether `inner` is inside `outer`; both must be of one family. */
 export function contains(outer: Prefix, inner: Prefix): boolean {
   if (outer.family !== inner.family || outer.length > inner.length) return false;
   const digits = outer.length >> 2;

@@ -1,8 +1,8 @@
 /**
- * Storage: what a workload's cgroup carries for its programs (struct ztap_cgroup).
+ * Cgroup storage: the value that a workload's cgroup holds for its programs (struct ztap_cgroup).
  *
- * One write replaces the whole value at once, so a half that is in force can be kept as it is while
- * the other is prepared.
+ * One write replaces the whole value at once, so that a half that is in force can stay unchanged while the other is
+ * prepared.
  */
 import { ABI, CGROUP, SUBJECT } from "../kernel/abi.generated.js";
 import type { SubjectRecord } from "../lower/image.js";
@@ -18,18 +18,18 @@ export interface CgroupStorage {
   readonly sets: readonly [SubjectRecord, SubjectRecord];
 }
 
-/** Null: the cgroup has no storage, because nothing was ever attached to it. */
+/** Reads the storage; null if the cgroup has none, because nothing was ever attached to it. */
 export function readStorage(native: Native, fd: number, cgroupId: bigint): CgroupStorage | null {
   const value = kernel("Reading a cgroup's storage", () => native.mapGet(fd, keyOf(cgroupId)));
   return value === null ? null : decodeStorage(value);
 }
 
-/** The cgroup must have storage. */
+/** Writes the storage, which must exist. */
 export function writeStorage(native: Native, fd: number, cgroupId: bigint, storage: CgroupStorage): void {
   kernel("Writing a cgroup's storage", () => native.mapSet(fd, keyOf(cgroupId), encodeStorage(storage)));
 }
 
-/** Whether its programs let everything pass and learn, beside another version's. */
+/** Returns whether the workload's programs let everything pass and learn, beside those of another version. */
 export function isLearning({ share }: CgroupStorage): boolean {
   return share.slot === ABI.SLOT_LEARNING;
 }

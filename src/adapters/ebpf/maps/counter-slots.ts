@@ -1,6 +1,6 @@
 /**
- * Slots: which entry of a per-CPU array counts for a rule or a workload. Which one it is stands in a pinned map, so
- * that a count goes on under another ruleset and another agent.
+ * Counter slots: assigns an entry of a per-CPU array to each rule or workload. The assignment is in a pinned map, so
+ * that a count continues under another ruleset and another agent.
  */
 import { COUNTER_SLOT } from "../kernel/abi.generated.js";
 import { kernel, type Native } from "../kernel/native.js";
@@ -10,12 +10,12 @@ const ID_BYTES = 4;
 const WORD = 8;
 
 export interface CounterSlotMaps {
-  /** Descriptors: id → slot, and slot → numbers. */
+  /** Descriptors of the maps: id → slot, and slot → numbers. */
   readonly slots: number;
   readonly counts: number;
   /** Bytes of the numbers of one slot. */
   readonly size: number;
-  /** Slots that there are; 0 is nobody's. */
+  /** Number of slots; slot 0 is reserved. */
   readonly room: number;
 }
 
@@ -27,9 +27,9 @@ interface AssignedSlot {
 export class CounterSlots {
   readonly #native: Native;
   readonly #maps: CounterSlotMaps;
-  /** As it was read last, and written since: this process alone writes it, and what is amiss shows when it is read again. */
+  /** The assignment as last read and written: only this process writes it, and the next read shows errors. */
   #known: Map<number, AssignedSlot> | null = null;
-  /** Parts of rulesets that were found to have all their slots in what is known: most are in one after another. */
+  /** Chunks of rulesets whose ids all have slots in `#known`: most chunks occur in one ruleset after another. */
   #slotted = new WeakSet<ReadonlyMap<number, bigint>>();
 
   constructor(native: Native, maps: CounterSlotMaps) {
@@ -57,7 +57,10 @@ export class CounterSlots {
     return held;
   }
 
-  /** Gives each of the ids a slot that counts from zero, where it has none, or has one that was another's. Where none is free, it has none. */
+  /**
+   * Assigns a zeroed slot to each id that has none, or has one that belonged to another identity. If no slot is free,
+   * the id gets none.
+   */
   assign(wanted: ReadonlyMap<number, bigint>): void {
     const held = this.#known ?? this.#read();
     const missing: (readonly [id: number, identity: bigint])[] = [];
@@ -94,14 +97,14 @@ export class CounterSlots {
     this.#known = held;
   }
 
-  /** Only where no program can count there any more. */
+  /** Releases slots; only when no program can count there any more. */
   release(ids: readonly number[]): void {
     if (ids.length === 0) return;
     this.#known = null;
     kernel("Clearing the slots of counters", () => this.#native.mapDelete(this.#maps.slots, keysOf(ids)));
   }
 
-  /** The 64-bit numbers of each slot, added up over the CPUs. */
+  /** Returns the 64-bit numbers of each slot, summed over the CPUs. */
   read(slots: readonly number[]): ReadonlyMap<number, readonly bigint[]> {
     const own = [...new Set(slots)];
     const words = sumEntries(this.#native, this.#maps.counts, own, this.#maps.size);
@@ -109,7 +112,7 @@ export class CounterSlots {
   }
 }
 
-/** Entries of a per-CPU array by index: the 64-bit words of each value, added up over the CPUs. */
+/** Returns entries of a per-CPU array by index: the 64-bit words of each value, summed over the CPUs. */
 export function sumEntries(
   native: Native,
   fd: number,

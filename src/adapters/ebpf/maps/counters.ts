@@ -1,9 +1,9 @@
 /**
- * Counters: how many packets each rule let pass, and what each workload had without a rule, in pinned per-CPU maps
- * that outlive rulesets and agents.
+ * Counters: the packets that each rule allowed, and those of each workload without a rule, in pinned per-CPU maps that
+ * outlive rulesets and agents.
  *
- * Guarantees: a rule or workload has its slot before a table names it; a slot is given back when nothing can count
- * there any more, so that there are never more than two rulesets need; what it held stays in this process's totals.
+ * Guarantees: a rule or workload has its slot before a table uses it; a slot is released when nothing can count there
+ * any more, so that two rulesets at most hold slots; the count of a released slot stays in this process's totals.
  */
 import type { Verdict } from "../../../model/flow.js";
 import type { Direction, Rule } from "../../../model/ruleset.js";
@@ -23,7 +23,7 @@ const WORD = 8;
 type Words = readonly bigint[];
 type Totals = Map<string, bigint>;
 
-/** What counts now, of rules and of workloads, by id. */
+/** The present counts of rules and workloads, by id. */
 interface Counted {
   readonly rules: ReadonlyMap<number, Entry>;
   readonly subjects: ReadonlyMap<number, Entry>;
@@ -40,7 +40,7 @@ export class KernelCounters {
   readonly #maps: LoadedObject["maps"];
   readonly #rules: CounterSlots;
   readonly #subjects: CounterSlots;
-  /** Packets of slots that were given back while this process had the maps open. */
+  /** Packets of slots that were released while this process had the maps open. */
   readonly #gone: Totals = new Map();
 
   constructor(native: Native, maps: LoadedObject["maps"]) {
@@ -57,18 +57,21 @@ export class KernelCounters {
     this.#subjects = slotted("subject", SUBJECT_COUNT.size, ABI.SUBJECT_SLOTS);
   }
 
-  /** Before the switch: what the image names has a slot. */
+  /** Before the switch: assigns slots to the rules and workloads of the image. */
   prepare(image: Image): void {
     this.#rules.assign(ruleIdentities(image));
     this.#subjects.assign(subjectIdentities(image));
   }
 
-  /** By subject id: what a cgroup's storage must say. */
+  /** Returns the slots by subject id, for the cgroups' storage. */
   subjectSlots(): ReadonlyMap<number, number> {
     return new Map([...this.#subjects.held()].map(([id, { slot }]) => [id, slot]));
   }
 
-  /** Gives back what the image in force does not name. Only when no program reads an earlier one's tables any more. */
+  /**
+   * Releases the slots that the image in force does not use. Only when no program reads an earlier one's tables any
+   * more.
+   */
   sweep(inForce: Image): void {
     const counted = this.#counted();
     const gone: Counted = {
@@ -80,13 +83,13 @@ export class KernelCounters {
     this.#subjects.release([...gone.subjects.keys()]);
   }
 
-  /** What was counted for the rules and workloads of the image, and all packets by direction and verdict. */
+  /** Returns the counts for the rules and workloads of the image, and all packets by direction and verdict. */
   read(image: Image): Pick<Observation, "packets" | "counters"> {
     const counted = this.#counted();
     return { packets: this.#totals(counted), counters: this.#countersOf(image, counted) };
   }
 
-  /** All packets by direction and verdict. */
+  /** Returns all packets by direction and verdict. */
   totals(): readonly PacketTotal[] {
     return this.#totals(this.#counted());
   }
@@ -98,7 +101,7 @@ export class KernelCounters {
   #totals(counted: Counted): readonly PacketTotal[] {
     const totals: Totals = new Map(this.#gone);
     addTotals(totals, counted);
-    // Packets that met no slot: of cgroups whose storage was wiped, and in the moment of an upgrade.
+    // Packets without a slot: of cgroups whose storage was wiped, and during an upgrade.
     const others = readCounters(this.#native, this.#fd("ztap_packets"));
     return DIRECTIONS.flatMap((direction, major) =>
       VERDICTS.map((verdict, minor) => ({
@@ -159,14 +162,17 @@ function subjectIdentities(image: Image): ReadonlyMap<number, bigint> {
 
 const identities = new WeakMap<ReadonlyMap<number, Rule>, ReadonlyMap<number, bigint>>();
 
-/** Rules are immutable, and most are in one ruleset after another. */
+/** Returns the identities of rules. Rules are immutable, and most occur in one ruleset after another. */
 function identitiesOf(rules: ReadonlyMap<number, Rule>): ReadonlyMap<number, bigint> {
   const known = identities.get(rules) ?? new Map([...rules].map(([id, { key }]) => [id, identityOf(key)]));
   identities.set(rules, known);
   return known;
 }
 
-/** Not the hash that makes the ids, so that two that share an id by chance do not share this. */
+/**
+ * Returns the identity. Not the hash that makes the ids, so that two rules with the same id by chance have different
+ * identities.
+ */
 function identityOf(text: string): bigint {
   return (BigInt(hashText(text, 0x3c6ef372)) << 32n) | BigInt(hashText(text, 0xa54ff53a));
 }
@@ -177,7 +183,7 @@ const rulePackets = ({ words }: Entry, major: number): bigint => words[RULE_COUN
 const subjectPackets = ({ words }: Entry, major: number, verdict: Verdict): bigint =>
   words[SUBJECT_COUNT.packets / WORD + major * 4 + CODES[verdict]] ?? 0n;
 
-/** A slot that several share counts once. */
+/** Adds up totals; a slot that several share counts once. */
 function addTotals(totals: Totals, { rules, subjects }: Counted): void {
   const add = (direction: Direction, verdict: Verdict, packets: bigint): void => {
     const key = `${direction}/${verdict}`;
@@ -192,12 +198,12 @@ function addTotals(totals: Totals, { rules, subjects }: Counted): void {
   });
 }
 
-/** Packets by index of enum ztap_counter, summed over CPUs. */
+/** Returns packets by index of enum ztap_counter, summed over CPUs. */
 export function readCounters(native: Native, fd: number): readonly bigint[] {
   return sumArray(native, fd, ABI.COUNTERS);
 }
 
-/** A per-CPU array of 64-bit numbers, each added up. */
+/** Returns a per-CPU array of 64-bit numbers, each summed over CPUs. */
 export function sumArray(native: Native, fd: number, length: number): readonly bigint[] {
   const indexes = Array.from({ length }, (_unused, index) => index);
   return sumEntries(native, fd, indexes, WORD).map(([sum = 0n]) => sum);

@@ -1,7 +1,7 @@
 /**
- * Events: the ring of decisions, read once for all of the agent's readers, with names in place of ids.
+ * Event ring: reads the ring buffer of decisions once for all of the agent's readers, and replaces ids by names.
  *
- * An event may be older than the ruleset in force, so the ruleset before is remembered as well.
+ * An event may be older than the ruleset in force, so that the names of the previous ruleset are kept as well.
  */
 import { SocketAddress } from "node:net";
 import type { EventStatistics, FlowRecord, FlowSource } from "../../../interfaces/flows.js";
@@ -26,9 +26,9 @@ const VERDICTS: ReadonlyMap<number, Verdict> = new Map([
 export class EventRing implements FlowSource {
   readonly #native: Native;
   readonly #maps: LoadedObject["maps"];
-  /** Of the ruleset in force, and of the one before. */
+  /** The names of the ruleset in force, and of the previous one. */
   #names: readonly Names[] = [];
-  /** Wakes the one who reads. */
+  /** Wakes the reader. */
   #wake: () => void = () => undefined;
 
   constructor(native: Native, maps: LoadedObject["maps"]) {
@@ -36,7 +36,7 @@ export class EventRing implements FlowSource {
     this.#maps = maps;
   }
 
-  /** From now on events may be of this image. */
+  /** Adds the names of an image that later events may use. */
   learn(image: Image): void {
     if (this.#names[0]?.image === image) return;
     const workloads = new Map([...image.subjects].map(([workload, { id }]) => [id, workload]));
@@ -45,7 +45,8 @@ export class EventRing implements FlowSource {
   }
 
   async *flows(signal: AbortSignal): AsyncIterable<readonly FlowRecord[]> {
-    // Woken, and not raced against the signal: each race would leave something behind on a promise that lives as long as the agent.
+    // A wake-up instead of a race against the signal: each race would leave a reaction on a promise that lives as long
+    // as the agent.
     let batch: Buffer | null = null;
     const take = (): Buffer | null => batch;
     const onAbort = (): void => this.#wake();
@@ -136,14 +137,14 @@ export class EventRing implements FlowSource {
   }
 }
 
-/** Asked through a function, since the answer changes while the loop waits. */
+/** A function, since the value changes while the loop waits. */
 function isOver(signal: AbortSignal): boolean {
   return signal.aborted;
 }
 
 const AF_INET6 = 10;
 
-/** Canonical text (RFC 5952), as the state has it. */
+/** Returns canonical text (RFC 5952), as in the state. */
 function addressText(event: Buffer, at: number, family: number): string {
   if (family !== AF_INET6) return [...event.subarray(at, at + 4)].join(".");
   const groups = Array.from({ length: 8 }, (_unused, group) => event.readUInt16BE(at + group * 2).toString(16));

@@ -1,16 +1,16 @@
 /**
- * Slot shares: where each workload counts, and which share of the slots of flows is its own. Pure.
+ * Slot shares: the counter slot of each workload, and its share of the flow slots. Pure.
  *
- * Half of the slots is everybody's. The other half is divided evenly, by a power of two that changes only as the
- * number of workloads doubles: so a workload that opens flows without end leaves every other one its share.
+ * All workloads share one half of the flow slots. The other half is divided evenly, by a power of two that changes only
+ * when the number of workloads doubles: so a workload that opens any number of flows leaves every other one its share.
  */
 import { ABI } from "../kernel/abi.generated.js";
 import type { Image } from "../lower/image.js";
 
 export interface SlotShare {
-  /** Index into ztap_subject_counts; 0: it counts with all that have none. */
+  /** Index into ztap_subject_counts; 0: its packets count in the aggregate. */
   readonly slot: number;
-  /** Into ztap_places. A size of 0: it has only what is everybody's. */
+  /** Index into ztap_places. With a size of 0 it has only the common slots. */
   readonly flowsFirst: number;
   readonly flowsSize: number;
 }
@@ -19,10 +19,14 @@ export type SlotShares = ReadonlyMap<number, SlotShare>;
 
 export const NO_SLOT: SlotShare = { slot: 0, flowsFirst: 0, flowsSize: 0 };
 
-/** Of a workload whose programs learn beside another version's: they count and tell nothing. */
+/** The share of a workload whose programs learn beside another version's: they neither count nor emit events. */
 export const LEARNING_SLOT: SlotShare = { ...NO_SLOT, slot: ABI.SLOT_LEARNING };
 
-/** @param slots by subject id, as Counters keeps them. @returns the shares of the image's subjects, by subject id */
+/**
+ * Returns the shares.
+ * @param slots by subject id, as Counters assigns them
+ * @returns the shares of the image's subjects, by subject id
+ */
 export function slotSharesOf(image: Image, slots: ReadonlyMap<number, number>): SlotShares {
   const taken = [...image.subjects.values()].map(({ id }) => ({ id, slot: slots.get(id) ?? 0 }));
   const highest = taken.reduce((most, { slot }) => Math.max(most, slot), 1);

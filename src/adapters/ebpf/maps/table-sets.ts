@@ -1,15 +1,15 @@
 /**
- * Tables: reads and writes the two standing table sets and the epoch that says which is in force.
+ * Table sets: reads and writes the two table sets and the epoch that selects the one in force.
  *
- * Guarantees: the set in force is never written; entries are compared before they are written, so a
- * change costs what differs; nothing is written before every program that could read it has ended.
+ * Guarantees: the set in force is never written; entries are compared before they are written, so that a change costs
+ * only the difference; nothing is written before every program that could read it has ended.
  */
 import { ADDR_KEY, CONTROL, PORT_KEY } from "../kernel/abi.generated.js";
 import type { MapEntries, RulesetMaps } from "../lower/image.js";
 import { differenceOf } from "../lower/chunked-map.js";
 import { asEnforcerError, kernel, type LoadedObject, type MapContents, type Native } from "../kernel/native.js";
 
-/** Which of the two sets: the low bit of the epoch. */
+/** One of the two sets: the low bit of the epoch. */
 export type SetIndex = 0 | 1;
 
 const KEYS = { addrs: ADDR_KEY.size, ports: PORT_KEY.size } as const;
@@ -19,24 +19,24 @@ const VALUE_SIZE = 4;
 
 interface Known {
   readonly table: MapEntries;
-  /** What was read when the table was last seen; equal bytes mean an equal table. Null: written since. */
+  /** The bytes of the last read; equal bytes mean an equal table. Null: written since. */
   readonly raw: MapContents | null;
 }
 
 export class TableSets {
   readonly #native: Native;
   readonly #maps: LoadedObject["maps"];
-  /** What each map is known to hold: by having been read, or by having been read and then written by us. */
+  /** The known content of each map: read, or read and then written by this process. */
   readonly #known = new Map<string, Known>();
   #settled: Promise<void>;
   #isSettled = false;
-  /** The epoch under which the beliefs above hold: a switch that was not ours ends them. */
+  /** The epoch under which the known content is valid: a switch by another process ends that. */
   #epoch: bigint | null = null;
 
   constructor(native: Native, maps: LoadedObject["maps"]) {
     this.#native = native;
     this.#maps = maps;
-    // An agent before us may have switched just now.
+    // A previous agent may have switched just now.
     this.#settled = this.#grace();
   }
 
@@ -48,24 +48,27 @@ export class TableSets {
     return (this.epoch() & 1n) === 0n ? 0 : 1;
   }
 
-  /** What the kernel holds in the set, read now. */
+  /** Returns the content of the set in the kernel, read now. */
   read(set: SetIndex): RulesetMaps {
     return { addrs: this.#readTable("addrs", set), ports: this.#readTable("ports", set) };
   }
 
-  /** Whether what was believed of the set is so; belief is corrected either way. */
+  /** Reads again the parts of the set that are known, and corrects them. */
   verify(set: SetIndex): void {
     for (const name of ["addrs", "ports"] as const) if (this.#known.has(mapName(name, set))) this.#readTable(name, set);
   }
 
-  /** Makes the idle set equal to the target. @returns the set that was prepared */
+  /**
+   * Makes the idle set equal to the target.
+   * @returns the set that was prepared
+   */
   async prepare(target: RulesetMaps): Promise<SetIndex> {
     await this.#settled;
     const epoch = this.epoch();
     if (epoch !== this.#epoch) this.#known.clear();
     this.#epoch = epoch;
     const idle = (epoch & 1n) === 0n ? 1 : 0;
-    // Port entries first would do as well: nobody reads this set now.
+    // The order does not matter: no program reads this set now.
     this.#writeTable("addrs", idle, target.addrs);
     this.#writeTable("ports", idle, target.ports);
     return idle;
@@ -82,12 +85,12 @@ export class TableSets {
     this.#settled = this.#grace();
   }
 
-  /** Resolves when nothing reads the idle set any more. */
+  /** Resolves when no program reads the idle set any more. */
   settled(): Promise<void> {
     return this.#settled;
   }
 
-  /** Whether it is known that nothing does. */
+  /** Whether that is known already. */
   get isSettled(): boolean {
     return this.#isSettled;
   }
@@ -97,7 +100,7 @@ export class TableSets {
     const ended = this.#native.gracePeriod().catch((error: unknown) => {
       throw asEnforcerError("Waiting for running programs to end", error);
     });
-    // The failure reaches whoever waits; nobody waiting is not an unhandled rejection.
+    // Waiting callers get the failure; without any, it is not an unhandled rejection.
     ended.then(
       () => (this.#isSettled = this.#settled === ended),
       () => undefined,
@@ -123,7 +126,7 @@ export class TableSets {
     )
       return known.table;
     const read = parseTable(raw, KEYS[name]);
-    // What was written is kept as it is where it is there: the next image has most of its parts.
+    // The written table is kept if the read one is equal: the next image shares most of its chunks.
     const table = known !== undefined && isSame(known.table, read) ? known.table : read;
     this.#known.set(map, { table, raw });
     return table;
@@ -136,7 +139,7 @@ export class TableSets {
     if (held === target) return;
     const { gone, changed } = differenceOf(held, target);
     if (gone.length === 0 && changed.length === 0) return;
-    // Until both writes have succeeded nobody knows what the map holds.
+    // Until both writes have succeeded, the content of the map is not known.
     this.#known.delete(map);
     kernel(`Writing ${map}`, () => {
       if (gone.length > 0) this.#native.mapDelete(fd, Buffer.from(gone.join(""), "hex"));

@@ -1,8 +1,11 @@
-/** Whether an agent enforces for a node on this machine now: it holds a lock on the node's folder. */
+/** Finds out whether an agent enforces for a node on this machine now: it holds a lock on the node's folder. */
 import { readFile, stat } from "node:fs/promises";
 import { nodeFolders } from "../kernel/paths.js";
 
-/** The lock is looked for and not tried: an agent that starts at this moment must not find it taken. Null where that cannot be told. */
+/**
+ * Returns whether the lock is held. It looks the lock up and does not try to take it: an agent that starts at this
+ * moment must not find it taken. Null if that is not known.
+ */
 export async function isNodeLocked(pinRoot: string, node: string): Promise<boolean | null> {
   const found = await stat(nodeFolders(pinRoot, node).node, { bigint: true }).catch(() => null);
   if (found === null) return false;
@@ -15,6 +18,6 @@ function holds(line: string, { dev, ino }: { readonly dev: bigint; readonly ino:
   const [, major, minor, inode] = / ([0-9a-f]+):([0-9a-f]+):(\d+) /.exec(line) ?? [];
   if (major === undefined || minor === undefined || inode === undefined || BigInt(inode) !== ino) return false;
   const [high, low] = [BigInt(`0x${major}`), BigInt(`0x${minor}`)];
-  // As glibc makes a device of its numbers.
+  // glibc's makedev().
   return dev === (((high & 0xfffn) << 8n) | (low & 0xffn) | ((low & ~0xffn) << 12n) | ((high & ~0xfffn) << 32n));
 }

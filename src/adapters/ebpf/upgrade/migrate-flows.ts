@@ -1,6 +1,7 @@
 /**
- * Handover: what living conversations need of the version that is taken over from: for TCP who asked, and for the
- * rest the flows. The frozen part of native/include/ztap_abi.h says where a build of any version finds them.
+ * Migration of flows: the state of live connections from the version that is taken over: the initiator of TCP
+ * connections, and the flows of other protocols. The frozen part of native/include/ztap_abi.h describes where a build
+ * of any version finds them.
  */
 import { existsSync, renameSync, rmSync } from "node:fs";
 import { join } from "node:path";
@@ -18,12 +19,12 @@ export function areFlowsExported(folders: VersionFolders): boolean {
   return existsSync(join(folders.exports, FLOWS));
 }
 
-/** Pins what reads the flows out. One that an earlier agent left may read a map that is not ours any more. */
+/** Pins the iterator that exports flows. The pin of an earlier agent may read a map that is no longer ours. */
 export function exportFlows(native: Native, object: LoadedObject, folders: VersionFolders): void {
   makeFolder(folders.exports, 0o700);
   const next = join(folders.exports, `next-${FLOWS}`);
   rmSync(next, { force: true });
-  const doing = "Pinning what gives the flows to another version";
+  const doing = "Pinning the iterator that exports the flows";
   const fd = kernel(doing, () => native.iterCreate(programOf(object, EXPORT_FLOWS), mapOf(object, "ztap_flows")));
   try {
     kernel(doing, () => native.pin(fd, next));
@@ -34,9 +35,9 @@ export function exportFlows(native: Native, object: LoadedObject, folders: Versi
 }
 
 /**
- * Adds what another version knows to what ours has learned. Twice: the first time over, a listener accepts sockets
- * without our knowledge until it was met itself, and an iterator may pass over what moves.
- * @returns flows for which there was no room
+ * Adds the state of another version to the state that ours has learned. Runs twice: before the first run ends, a
+ * listener may accept sockets without our programs' knowledge, and an iterator may skip entries that move.
+ * @returns the number of dropped flows
  */
 export function importFrom(native: Native, importers: LoadedObject, version: VersionFolders): number {
   importFlows(native, importers, version);
@@ -49,7 +50,7 @@ function importRoles(native: Native, importers: LoadedObject, { maps }: VersionF
   const pin = join(maps, "ztap_socks");
   if (!existsSync(pin)) return;
   withPin(native, pin, (socks) => {
-    const doing = "Taking over who asked for the connections that live";
+    const doing = "Importing the initiators of live connections";
     const link = kernel(doing, () => native.iterCreate(programOf(importers, IMPORT_ROLES), socks));
     try {
       kernel(doing, () => native.iterRead(link));
@@ -61,11 +62,11 @@ function importRoles(native: Native, importers: LoadedObject, { maps }: VersionF
 
 function importFlows(native: Native, importers: LoadedObject, { exports: give }: VersionFolders): number {
   const pin = join(give, FLOWS);
-  // Killed before its first agent had pinned it: then that one never enforced.
+  // Its agent was killed before it had pinned the iterator: then it never enforced.
   if (!existsSync(pin)) return 0;
   let left = 0;
   withPin(native, pin, (link) => {
-    left = kernel("Taking over the flows", () =>
+    left = kernel("Importing the flows", () =>
       native.runEach(programOf(importers, IMPORT_FLOW), native.iterRead(link), EXPORTED_FLOW.size),
     );
   });

@@ -1,4 +1,4 @@
-/** Claim: the node's folder among the pins: whose it is, who writes there, and whether this build can read it. */
+/** Node lock: the node's folder among the pins: its owner, its one writer, and whether this build can read it. */
 import { fstatSync, statSync } from "node:fs";
 import { dirname } from "node:path";
 import { EnforcerError } from "../../../interfaces/enforcer.js";
@@ -9,21 +9,21 @@ import { BPFFS, type NodeFolders } from "../kernel/paths.js";
 import { ownFolder, requireOwnFolder, requirePrivileges } from "../kernel/privileges.js";
 import { adoptFlat, linksOf, listVersions } from "./versions.js";
 
-/** Makes the node's folder and takes its lock: one writer for a node's tables, whatever store it follows, and whatever its version. */
+/**
+ * Creates the node's folder and takes its lock: one writer for a node's tables, whatever store it follows, and whatever
+ * its version.
+ */
 export function lockNode(native: Native, pinRoot: string, folders: NodeFolders): number {
   requirePrivileges(native);
   if (pinRoot.startsWith(BPFFS)) mountBpffs(native);
   ownFolder(dirname(pinRoot), folders.node);
   if (!native.isBpffs(folders.node)) {
-    throw new EnforcerError(
-      "unsupported",
-      `${pinRoot} is not on a BPF file system, where alone programs can be pinned`,
-    );
+    throw new EnforcerError("unsupported", `${pinRoot} is not on a BPF file system, which pins require`);
   }
   const lock = kernel("Locking the node's folder", () => native.lockFolder(folders.node));
   if (lock >= 0 && !isThere(lock, folders.node)) {
     native.closeFd(lock);
-    throw new EnforcerError("busy", `${folders.node} was taken away at this very moment; start again`);
+    throw new EnforcerError("busy", `${folders.node} was removed at this moment; start again`);
   }
   if (lock < 0) throw new EnforcerError("busy", `another process enforces in ${folders.node}; stop it first`);
   try {
@@ -37,7 +37,7 @@ export function lockNode(native: Native, pinRoot: string, folders: NodeFolders):
   }
 }
 
-/** Whoever had the lock before may have taken the folder away with what was in it. */
+/** The previous holder of the lock may have removed the folder with its content. */
 function isThere(lock: number, folder: string): boolean {
   return fstatSync(lock).ino === statSync(folder, { throwIfNoEntry: false })?.ino;
 }
@@ -48,7 +48,10 @@ function requireOwnVersions(pinRoot: string, { node }: NodeFolders): void {
     for (const folder of [maps, links, give]) requireOwnFolder(dirname(pinRoot), folder);
 }
 
-/** @throws EnforcerError `abi-version` where only another version enforces: its tables say nothing to this one */
+/**
+ * Refuses to read another version.
+ * @throws EnforcerError `abi-version` if only another version enforces: this one cannot read its tables
+ */
 export function requireReadable(native: Native, pinRoot: string, folders: NodeFolders): void {
   requireOwnVersions(pinRoot, folders);
   const enforcing = listVersions(folders.node).filter((one) => !one.isRetired && linksOf(native, one).length > 0);
@@ -57,6 +60,6 @@ export function requireReadable(native: Native, pinRoot: string, folders: NodeFo
   throw new EnforcerError(
     "abi-version",
     `Version ${other.abi} of the kernel tables is in force in ${other.folder}, and this ztap reads version ${ABI.VERSION}: ` +
-      "use the ztap whose agent runs, or start the agent of this one, which takes over",
+      "use the ztap version of the running agent, or start the agent of this version, which takes over",
   );
 }

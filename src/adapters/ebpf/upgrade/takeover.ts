@@ -1,10 +1,10 @@
 /**
- * Takeover: from whatever other versions of the kernel tables enforce here, newer or older, without a gap.
+ * Takeover: takes over from other versions of the kernel tables that enforce here, newer or older, without a gap.
  *
- * Programs of ours are put beside theirs and learn; what theirs know of living conversations is added; then the
- * enforcer switches its own ruleset on, and only when that is seen to be whole are the others taken off. Every program
- * on a cgroup must let a packet pass, so until then theirs refuse what they always refused. Killed at any step, a whole
- * ruleset is in force, and the next start of any version goes on from what it finds.
+ * Attach ours beside the old programs (they learn), import the state of live connections, let the enforcer switch its
+ * own ruleset on, verify it, and only then detach the old programs. Every program on a cgroup must let a packet pass,
+ * so that the old ones keep denying until then. If the agent is killed at any step, a complete ruleset is in force, and
+ * the next start of any version continues from there.
  */
 import { EnforcerError, type EnforcementItem } from "../../../interfaces/enforcer.js";
 import { ABI } from "../kernel/abi.generated.js";
@@ -29,7 +29,7 @@ export interface TakeoverParts {
   readonly nativeDir: string;
   readonly folders: NodeFolders;
   readonly links: Links;
-  /** The cgroups' storage. */
+  /** Descriptor of the cgroups' storage. */
   readonly storageFd: number;
   readonly cgroupRoot: string;
 }
@@ -41,7 +41,7 @@ export class Takeover {
     return listOthers(this.parts.folders.node);
   }
 
-  /** What is there of other versions and should not be, as items that nobody wants. */
+  /** Adds the left-overs of other versions as unwanted items. */
   observe(items: Map<string, EnforcementItem>, image: Image, located: Located): void {
     for (const version of this.others()) {
       const links = linksOf(this.parts.native, version);
@@ -54,16 +54,16 @@ export class Takeover {
     }
   }
 
-  /** Lets go of retired versions whose last cgroups are gone now. */
+  /** Removes retired versions whose last cgroups are gone now. */
   forgetGone(): void {
     for (const version of this.others())
       if (version.isRetired) takeOff(this.parts.native, version, ({ cgroupId }) => cgroupId !== 0n);
   }
 
   /**
-   * Before the switch: ours stand beside theirs wherever theirs may be, and know what theirs know.
-   * @returns flows for which there was no room
-   * @throws what stands in the way; then theirs go on
+   * Before the switch: attaches ours beside theirs wherever theirs may be, and imports their state.
+   * @returns the number of dropped flows
+   * @throws the failure; then theirs stay in force
    */
   async learn(located: Located): Promise<number> {
     const inForce = this.others().filter(({ isRetired }) => !isRetired);
@@ -72,7 +72,7 @@ export class Takeover {
     const importers = loadImporters(native, nativeDir, folders.maps);
     try {
       this.#attach(located);
-      // From then on nothing is learned by theirs alone.
+      // From now on, theirs learn nothing that ours do not.
       await native.gracePeriod().catch((error: unknown) => {
         throw asEnforcerError("Waiting for running programs to end", error);
       });
@@ -82,7 +82,7 @@ export class Takeover {
     }
   }
 
-  /** After the switch, when ours is known to be whole: takes the others off. */
+  /** After the switch, when ours is verified: detaches the others. */
   finish(image: Image, located: Located): void {
     const { native } = this.parts;
     for (const version of this.others()) {
@@ -92,7 +92,7 @@ export class Takeover {
     }
   }
 
-  /** Where nothing of ours is in force: programs that let everything pass and learn who asks. */
+  /** Where none of our programs is in force: attaches programs that let everything pass and learn the initiators. */
   #attach(located: Located): void {
     const { native, links, storageFd } = this.parts;
     const pinned = links.list();
@@ -104,7 +104,7 @@ export class Takeover {
       try {
         this.#attachTo(one, pinned.get(one.workload) ?? [], held !== null);
       } catch (error) {
-        // A cgroup that is gone by now needs nobody to take over.
+        // A cgroup that is gone by now needs no takeover.
         const id = kernel("Looking for the cgroup", () => native.cgroupId(`${one.path}/.`));
         if (id === one.cgroupId) throw error;
       }
@@ -117,14 +117,14 @@ export class Takeover {
     const [first, ...rest] = HOOKS;
     const sets = [OPEN_RECORD, OPEN_RECORD] as const;
     const storage: CgroupStorage = { cgroup: cgroupId, subject: id, level, share: LEARNING_SLOT, sets };
-    // What an earlier time left there must not decide anything once a program is attached.
+    // Storage from an earlier time must not decide anything once a program is attached.
     if (hasStorage) writeStorage(native, storageFd, cgroupId, storage);
     if (first !== undefined) links.place(one, first, pinned);
     if (!hasStorage) writeStorage(native, storageFd, cgroupId, storage);
     for (const hook of rest) links.place(one, hook, pinned);
   }
 
-  /** The attachments that nothing of ours can take the place of: their cgroups have no folder any more, and sockets live. */
+  /** Returns the attachments that ours cannot replace: their cgroups have no folder any more, but live sockets. */
   #onlyTheirs(image: Image, located: Located, links: readonly Link[]): ReadonlySet<Link> {
     const { native, cgroupRoot } = this.parts;
     const present = new Set(located.present.map(({ workload }) => workload));
@@ -141,7 +141,7 @@ function pinKey({ workload, pin }: Link): string {
   return `${workload}/${pin}`;
 }
 
-/** Says of what went wrong that the others stay in force meanwhile. */
+/** Adds to an error that the other versions stay in force meanwhile. */
 export function saying(others: readonly AbiVersion[], error: unknown): unknown {
   const versions = [...new Set(others.filter(({ isRetired }) => !isRetired).map(({ abi }) => abi))];
   if (versions.length === 0 || !(error instanceof EnforcerError)) return error;

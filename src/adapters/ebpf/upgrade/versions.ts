@@ -1,9 +1,9 @@
 /**
- * Versions: the pins of a node stand apart by ABI version, so that one version can be brought beside another and
+ * Versions: the pins of a node are separated by ABI version, so that one version can be brought up beside another and
  * take over from it; see docs/adr/0005-abi-versions.md.
  *
- * `abi-<version>` may be in force. `retired-<version>-<n>` was one that another has taken over from: it is there
- * while its links are taken off, and while sockets live that no other program can reach.
+ * `abi-<version>` may be in force. Another version has taken over from `retired-<version>-<n>`: it exists while its
+ * links are detached, and while there are live sockets that no other program can reach.
  */
 import { existsSync, renameSync, rmSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
@@ -17,15 +17,15 @@ import { entriesOf, linkFolder, listLinks, removeLinks, removePins, type Link } 
 export interface AbiVersion extends VersionFolders {
   readonly abi: number;
   readonly folder: string;
-  /** The folder's, or empty for what stands in the node's own. */
+  /** The folder's name, or empty for pins directly in the node's own folder. */
   readonly name: string;
   readonly isRetired: boolean;
 }
 
-/** Of before there were versions. */
+/** The ABI version of pins from before there were version folders. */
 const FLAT_ABI = 1;
 
-/** Every version that has pins here, this build's among them. */
+/** Returns every version that has pins here, including this build's. */
 export function listVersions(nodeFolder: string): readonly AbiVersion[] {
   const names = entriesOf(nodeFolder);
   const versions = names.flatMap((name): readonly AbiVersion[] => {
@@ -41,19 +41,19 @@ export function listVersions(nodeFolder: string): readonly AbiVersion[] {
   ];
 }
 
-/** Those that this build has to take over from, or to finish with. */
+/** Returns those that this build has to take over from, or to remove. */
 export function listOthers(nodeFolder: string): readonly AbiVersion[] {
   return listVersions(nodeFolder).filter(({ abi, isRetired }) => isRetired || abi !== ABI.VERSION);
 }
 
 /**
- * Puts pins of before there were versions where those of their version belong. Killed between, the next run goes on:
- * the maps, which say what version they are, go last.
+ * Moves pins from before there were version folders into the folder of their version. If it is killed, the next run
+ * continues: the maps, which contain the version, are moved last.
  */
 export function adoptFlat(native: Native, { node }: NodeFolders): void {
   if (!["links", "maps"].some((name) => existsSync(join(node, name)))) return;
   const target = join(node, `abi-${pinnedVersion(native, join(node, "maps")) ?? FLAT_ABI}`);
-  // A build of before that came back made its pins anew beside those that were moved: both enforce, and both are taken over from.
+  // An older build that came back made its pins again beside the moved ones: both enforce, and both are taken over.
   if (["links", "maps"].some((name) => existsSync(join(node, name)) && existsSync(join(target, name))))
     retire({ ...versionFolders(target), abi: FLAT_ABI, folder: target, name: basename(target), isRetired: false });
   for (const name of ["links", "maps"]) {
@@ -63,7 +63,10 @@ export function adoptFlat(native: Native, { node }: NodeFolders): void {
   }
 }
 
-/** In one step: from now on it is known that another version is whole, and that this one may be taken off. */
+/**
+ * Marks a version as retired in one step: from now on it is known that another version is complete, and that this one
+ * may be detached.
+ */
 export function retire(version: AbiVersion): AbiVersion {
   const parent = dirname(version.folder);
   for (let at = 0; ; at++) {
@@ -79,7 +82,7 @@ export function linksOf(native: Native, version: AbiVersion): readonly Link[] {
   return [...listLinks(native, version.links).values()].flat();
 }
 
-/** Detaches what is not kept; with the last link the whole version goes. */
+/** Detaches links that are not kept; with the last link the whole version is removed. */
 export function takeOff(native: Native, version: AbiVersion, isKept: (link: Link) => boolean): void {
   let kept = 0;
   for (const [workload, links] of listLinks(native, version.links)) {

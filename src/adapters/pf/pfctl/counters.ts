@@ -1,6 +1,6 @@
 /**
- * Counters: packets by label → packets by rule and by workload. pf counts anew with every load, so what an earlier load
- * of this agent had counted is kept here; an agent that starts begins with what the kernel holds.
+ * Counters: turns packets by label into packets by rule and by workload. pf counts from zero after every load, so that
+ * the counts of earlier loads of this agent are kept here; an agent that starts begins with the counts of the kernel.
  */
 import type { Direction, Ruleset } from "../../../model/ruleset.js";
 import type { Observation, PacketTotal, WorkloadPackets } from "../../../interfaces/enforcer.js";
@@ -10,7 +10,10 @@ import type { Rendered } from "../render/render.js";
 export class PfCounters {
   readonly #kept = new Map<string, bigint>();
 
-  /** @param labels as they were when the rules that counted were replaced */
+  /**
+   * Keeps the counts of replaced rules.
+   * @param labels as they were when the rules were replaced
+   */
   keep(labels: ReadonlyMap<string, bigint>): void {
     for (const [label, packets] of labels) this.#kept.set(label, (this.#kept.get(label) ?? 0n) + packets);
   }
@@ -27,7 +30,7 @@ export class PfCounters {
     );
     const seen = new Set<string>();
     for (const { label, kind, rule, workload, direction } of rules) {
-      // A label is counted once, however many rules of pf's it stands at.
+      // A label counts once, however many rules of pf have it.
       if (seen.has(label)) continue;
       seen.add(label);
       const packets = (this.#kept.get(label) ?? 0n) + (labels.get(label) ?? 0n);

@@ -1,6 +1,7 @@
 /**
- * Ending: which workloads' connections are to be ended once rules are loaded that bind them to a user. pf's states tell no
- * user, so that this cannot be seen afterwards: it is written down before the rules are loaded, and stays until it is done.
+ * Ending: the workloads whose connections must be ended after a load of rules that bind them to a user. pf's states do
+ * not contain the user, so that this cannot be seen afterwards: it is written to a file before the rules are loaded,
+ * and stays there until it is done.
  */
 import { readFile, rename, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
@@ -19,7 +20,7 @@ export class EndingFile {
     this.#path = join(folder, "pf-ending.json");
   }
 
-  /** Empty where there is none, also where it cannot be read as one. */
+  /** Returns the endings; empty if there is no file, or an invalid one. */
   async read(): Promise<readonly Ending[]> {
     try {
       const value: unknown = JSON.parse(await readFile(this.#path, "utf8"));
@@ -48,13 +49,13 @@ function isEnding(value: unknown): value is Ending {
   return typeof value.workload === "string" && (value.direction === "ingress" || value.direction === "egress");
 }
 
-/** As something that nobody wants: the next apply ends them. */
+/** Returns an unwanted item: the next apply ends the connections. */
 export function endingItem({ workload, direction }: Ending): EnforcementItem {
   const label = `connections (${direction}) of ${workload} from before it was bound to its user`;
   return { key: `ending/${workload}/${direction}`, value: "to be ended", type: "entry", label, workload };
 }
 
-/** One of each. */
+/** Removes repetitions. */
 export function mergeEndings(endings: readonly Ending[]): readonly Ending[] {
   return [...new Map(endings.map((ending) => [`${ending.workload} ${ending.direction}`, ending])).values()];
 }

@@ -1,6 +1,6 @@
 /**
- * Lock: one process enforces with this machine's pf. It is SQLite's lock for writing on a database that nobody writes:
- * the kernel gives it to one process alone, and takes it back when that ends, however it ends.
+ * Lock: one process enforces with this machine's pf. It is SQLite's write lock on a database that is never written: the
+ * kernel grants it to one process, and releases it when that process ends, however it ends.
  */
 import { join } from "node:path";
 import { makeFolder } from "../../system/folder.js";
@@ -14,7 +14,10 @@ export interface Lock {
   release(): Promise<void>;
 }
 
-/** @throws EnforcerError `busy` where another process has it */
+/**
+ * Takes the lock.
+ * @throws EnforcerError `busy` if another process has it
+ */
 export async function takeLock(folder: string): Promise<Lock> {
   makeFolder(folder, 0o700);
   const { DatabaseSync } = loadSqlite();

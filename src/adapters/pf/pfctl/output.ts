@@ -1,4 +1,4 @@
-/** Output: what pfctl of macOS prints, as values. Pure. */
+/** Output: parses the output of macOS' pfctl. Pure. */
 import { ANCHOR } from "../render/names.js";
 
 /** `-s info` */
@@ -6,7 +6,7 @@ export function isEnabled(text: string): boolean {
   return /^Status: Enabled\b/m.test(text);
 }
 
-/** `-s rules`, or what `-n -v -f` prints: rules alone, without the tables and numbers around them. */
+/** `-s rules`, or the output of `-n -v -f`: returns the rules alone, without the tables and numbers around them. */
 export function readRules(text: string): readonly string[] {
   return text
     .split("\n")
@@ -14,7 +14,7 @@ export function readRules(text: string): readonly string[] {
     .filter((line) => /^(pass|block|anchor|scrub|match|antispoof)\b/.test(line));
 }
 
-/** Whether the main ruleset, as `-s rules` prints it, comes to ztap's anchor. */
+/** Returns the position of ztap's anchor in the main ruleset, as `-s rules` prints it. */
 export function findAnchor(main: readonly string[]): number {
   return main.findIndex((line) => new RegExp(`^anchor "${ANCHOR}"( |$)`).test(line));
 }
@@ -27,7 +27,7 @@ export function readTableNames(text: string): readonly string[] {
     .filter((line) => /^[A-Za-z0-9_.-]+$/.test(line));
 }
 
-/** `-t NAME -T show`: an address stands without its length. */
+/** `-t NAME -T show`: an address has no prefix length. */
 export function readTable(text: string): readonly string[] {
   return text
     .split("\n")
@@ -36,7 +36,7 @@ export function readTable(text: string): readonly string[] {
     .map((line) => (line.includes("/") ? line : `${line}/${line.includes(":") ? 128 : 32}`));
 }
 
-/** `-s labels`: label, evaluations, packets, bytes and more. Packets by label, of all its rules together. */
+/** `-s labels`: label, evaluations, packets, bytes and more. Returns packets by label, summed over its rules. */
 export function readLabels(text: string): ReadonlyMap<string, bigint> {
   const packets = new Map<string, bigint>();
   for (const line of text.split("\n")) {
@@ -46,26 +46,26 @@ export function readLabels(text: string): ReadonlyMap<string, bigint> {
   return packets;
 }
 
-/** What `-E` prints on either stream. */
+/** Returns the token from the output of `-E`, on either stream. */
 export function readToken(text: string): string | null {
   return /^\s*Token\s*:\s*(\d+)\s*$/m.exec(text)?.[1] ?? null;
 }
 
-/** Whether `-s References` has the token. */
+/** Returns whether `-s References` contains the token. */
 export function holdsToken(text: string, token: string): boolean {
   return text.split(/\s+/).includes(token);
 }
 
-/** A connection that pf lets pass without asking its rules. */
+/** A connection that pf lets pass without evaluating its rules. */
 export interface PfState {
   readonly direction: "in" | "out";
-  /** As pfctl names it: tcp, udp, icmp, ipv6-icmp, a number. */
+  /** As pfctl prints it: tcp, udp, icmp, ipv6-icmp, a number. */
   readonly protocol: string;
-  /** The machine's end as rules see it, and as `-k` knows it; they differ where an address is translated. */
+  /** The machine's end as the rules see it, and as `-k` knows it; they differ if an address is translated. */
   readonly local: StateEnd;
   readonly origin: StateEnd;
   readonly peer: StateEnd;
-  /** How far TCP is at either end, `ESTABLISHED:ESTABLISHED`; something else, or nothing, for other protocols. */
+  /** State of TCP at both ends, `ESTABLISHED:ESTABLISHED`; another text, or none, for other protocols. */
   readonly phase: string;
 }
 
@@ -76,7 +76,7 @@ export interface StateEnd {
 
 /**
  * `-s states`: `ALL tcp 10.0.0.1:80 <- 192.0.2.7:50000  ESTABLISHED:ESTABLISHED`, the machine's own end first; three
- * ends where one is translated. Lines that are none are left out; `unread` are states that were not understood.
+ * ends if one is translated. Other lines are left out; `unread` are states that could not be parsed.
  */
 export function readStates(text: string): { readonly states: readonly PfState[]; readonly unread: readonly string[] } {
   const states: PfState[] = [];

@@ -1,15 +1,15 @@
 /**
- * pfctl: the one program that this backend starts. What it is given are arguments and standard input, never a shell's
- * text; what it says is read by output.ts.
+ * Runs pfctl, the only program that this backend starts. It gets arguments and standard input, never a shell command;
+ * output.ts parses its output.
  */
 import { spawn } from "node:child_process";
 import { EnforcerError } from "../../../interfaces/enforcer.js";
 import { ANCHOR } from "../render/names.js";
 
-/** By its full path: an agent of root's runs nothing that a PATH finds. */
+/** The full path: root's agent runs nothing that PATH finds. */
 export const PFCTL = "/sbin/pfctl";
 
-/** What it says at every call on a macOS without ALTQ. */
+/** Lines that it prints at every call on a macOS without ALTQ. */
 const NOISE =
   /^(No ALTQ support in kernel|ALTQ related functions disabled|pfctl: Use of -f option.*|.*present in the main ruleset.*|See \/etc\/pf\.conf for further details\.)$/;
 const NO_ANCHOR = /DIOCGETRULES?: Invalid argument|anchor .*does not exist|No such process/i;
@@ -18,14 +18,17 @@ const SHOWN_LINES = 3;
 
 export interface Answer {
   readonly stdout: string;
-  /** Without what it always says. */
+  /** Without the lines that it always prints. */
   readonly stderr: string;
 }
 
 export class Pfctl {
   constructor(readonly program: string = PFCTL) {}
 
-  /** @throws EnforcerError `unsupported` without the program, `not-permitted` without root, else `kernel` */
+  /**
+   * Runs pfctl.
+   * @throws EnforcerError `unsupported` without the program, `not-permitted` without root, else `kernel`
+   */
   async run(what: string, args: readonly string[], input = ""): Promise<Answer> {
     const { code, stdout, stderr } = await this.#spawn(args, input);
     const said = stderr
@@ -42,12 +45,12 @@ export class Pfctl {
     );
   }
 
-  /** The same, within ztap's anchor alone. */
+  /** The same, within ztap's anchor. */
   async inAnchor(what: string, args: readonly string[], input = ""): Promise<Answer> {
     return this.run(what, ["-a", ANCHOR, ...args], input);
   }
 
-  /** What the anchor holds; nothing where neither the main ruleset nor a load has made it yet. */
+  /** Returns the content of the anchor; empty if neither the main ruleset nor a load has created it yet. */
   async readAnchor(what: string, args: readonly string[]): Promise<string> {
     try {
       return (await this.inAnchor(what, args)).stdout;
@@ -67,7 +70,7 @@ export class Pfctl {
           if (output[name].length > MAX_OUTPUT) child.kill("SIGKILL");
         });
       }
-      // A program that ends before it has read all says why on stderr.
+      // A program that ends before it has read everything prints the reason on stderr.
       child.stdin.on("error", () => undefined).end(input);
       child.on("error", (cause) => {
         const isMissing = "code" in cause && cause.code === "ENOENT";

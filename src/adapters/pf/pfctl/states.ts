@@ -1,6 +1,6 @@
 /**
- * States: which connections pf still lets pass that the ruleset would not let begin. pf asks its rules for the first
- * packet of a connection alone, so a state lives on under rules that would refuse it. Pure.
+ * States: finds connections that pf still lets pass though the ruleset would not let them begin. pf evaluates its rules
+ * only for the first packet of a connection, so that a state outlives rules that would deny it. Pure.
  */
 import type { Direction, Ruleset } from "../../../model/ruleset.js";
 import { AddressParser } from "../../../policy/address-space.js";
@@ -8,20 +8,23 @@ import { createEvaluator, type Evaluator } from "../../../policy/evaluate.js";
 import type { PfState } from "./output.js";
 
 const PROTOCOLS: Readonly<Record<string, number>> = { tcp: 6, udp: 17, sctp: 132, esp: 50, ah: 51, gre: 47, igmp: 2 };
-/** No protocol of any rule. */
+/** A protocol number of no rule. */
 const NO_PROTOCOL = 255;
 
-/** The requests that can make an ICMP state; it does not tell which of them did (RFC 792, 950, 4443, 4620). */
+/** The requests that can create an ICMP state; the state does not tell which of them did (RFC 792, 950, 4443, 4620). */
 const REQUESTS = { 4: [8, 13, 15, 17], 6: [128, 139] } as const;
 
-/** @param closed workloads that may do nothing, whatever the ruleset says of them */
+/**
+ * Returns the forbidden states.
+ * @param closed workloads that may not communicate, whatever the ruleset allows them
+ */
 export function findForbidden(
   ruleset: Ruleset,
   closed: ReadonlySet<string>,
   states: readonly PfState[],
 ): readonly PfState[] {
   const parser = new AddressParser();
-  // pf may write an address in another form than Git.
+  // pf may print an address in another form than the state has.
   const formOf = (address: string): string => `${parser.parse(address).family} ${parser.parse(address).start}`;
   const owners = new Map(
     ruleset.subjects.flatMap((subject) => subject.addresses.map((address) => [formOf(address), subject] as const)),
@@ -41,8 +44,8 @@ export function findForbidden(
 }
 
 /**
- * Both ends have said goodbye, and pf only remembers it for a while. To end such a state would end all the others
- * between the two hosts, since `-k` knows no ports.
+ * Both ends have closed, and pf only keeps the state for a while. Ending such a state would end all others between the
+ * two hosts, since `-k` knows no ports.
  */
 function isOver({ protocol, phase }: PfState): boolean {
   return protocol === "tcp" && /^(FIN_WAIT_2|TIME_WAIT|CLOSED):(FIN_WAIT_2|TIME_WAIT|CLOSED)$/.test(phase);
@@ -60,7 +63,7 @@ function mayBegin(evaluate: Evaluator, workload: string, direction: Direction, s
   return allows(PROTOCOLS[state.protocol] ?? NO_PROTOCOL, port);
 }
 
-/** Source and destination as `pfctl -k` takes them: those of the packet that began. It can name no ports. */
+/** Returns source and destination for `pfctl -k`: those of the first packet. It cannot name ports. */
 export function killOf({ direction, origin, peer }: PfState): readonly [source: string, destination: string] {
   return direction === "out" ? [origin.address, peer.address] : [peer.address, origin.address];
 }

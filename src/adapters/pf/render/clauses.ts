@@ -1,24 +1,24 @@
-/** Clauses: what a profile allows, as rules of pf's. */
+/** Clauses: renders the clauses of a profile as rules of pf. */
 import { isIPv4 } from "node:net";
 import type { Clause, Direction, PortRange, Profile, Subject } from "../../../model/ruleset.js";
 import { labelOf } from "./names.js";
 import { icmpMatches, portText } from "./port-ranges.js";
 import { ANYONE, type Hosts, type RenderedRule, type Text } from "./text.js";
 
-/** Subjects that the same rules allow the same. */
+/** Subjects with the same rules. */
 export interface Group {
   readonly profile: Profile;
   readonly direction: Direction;
-  /** Else audited. */
+  /** True if enforced; false if audited. */
   readonly isEnforced: boolean;
-  /** Whose sockets alone may use the addresses for TCP and UDP; null: anybody's. */
+  /** The only user whose sockets may use the addresses for TCP and UDP; null: any user. */
   readonly user: string | null;
   readonly subjects: readonly Subject[];
 }
 
 /**
- * What allows, in the order of the clauses, since the first that matches names the rule; and what becomes of the rest.
- * The first that matches is to decide.
+ * Returns the rules that allow, in the order of the clauses, since the first that matches names the rule; then the
+ * rules for all other packets. The first that matches must decide.
  */
 export function groupLines(text: Text, group: Group): readonly RenderedRule[] {
   const { profile, user, subjects } = group;
@@ -26,8 +26,8 @@ export function groupLines(text: Text, group: Group): readonly RenderedRule[] {
   const allowed = profile.clauses.flatMap((clause) => clauseLines(group, clause, own, peersOf(text, clause)));
   const rest = (protocol: string) => subjects.map((subject) => restLine(text, group, subject, protocol));
   if (user === null) return [...allowed, ...rest("")];
-  // Sockets are known for TCP and UDP alone. What names neither follows when those are done with, so that a rule
-  // for every protocol lets no other user's connections pass.
+  // pf knows sockets only for TCP and UDP. Rules without a protocol follow after those for TCP and UDP, so that a rule
+  // for every protocol does not let another user's connections pass.
   const isBound = ({ text: line }: RenderedRule): boolean => line.includes(" user ");
   const others = TRANSPORTS.flatMap((protocol) => rest(` proto ${protocol}`));
   return [...allowed.filter(isBound), ...others, ...allowed.filter((line) => !isBound(line)), ...rest("")];
@@ -35,7 +35,10 @@ export function groupLines(text: Text, group: Group): readonly RenderedRule[] {
 
 const TRANSPORTS = ["tcp", "udp"] as const;
 
-/** What no rule allows. The label holds the user as well: another user's states are not this one's. */
+/**
+ * Returns the rule for packets that no rule allows. The label also contains the user: another user's states must not
+ * count as this one's.
+ */
 function restLine(text: Text, group: Group, { workload, addresses }: Subject, protocol: string): RenderedRule {
   const { direction, isEnforced, user } = group;
   const [way, fromTo] = path(direction, text.hosts(addresses.map(hostCidr)), ANYONE);
@@ -88,14 +91,17 @@ function path(direction: Direction, own: Hosts, peers: Hosts): readonly [way: st
 
 const quick = ({ isEnforced }: Group): string => (isEnforced ? " quick" : "");
 
-/** What stands around the addresses. */
+/** The text around the addresses. */
 interface Body {
   readonly family: 4 | 6 | null;
   readonly match: { readonly protocol: string; readonly port: string };
   readonly options: string;
 }
 
-/** Only a packet that opens a connection makes a state; without the flags, an answer to a cut one would make another. */
+/**
+ * Only a packet that opens a connection creates a state; without the flags, a reply of a connection that was cut would
+ * create another.
+ */
 const OPENING = " flags S/SA";
 
 function everything(group: Group): readonly Body[] {
@@ -124,7 +130,7 @@ function rangeBodies(group: Group, range: PortRange): readonly Body[] {
   }
 }
 
-/** In quotes a name is no keyword, whatever it is. */
+/** In quotes a name is never a keyword. */
 function transport({ user }: Group, protocol: "tcp" | "udp", port: string): Body {
   const owner = user === null ? "" : ` user "${user}"`;
   return {

@@ -1,6 +1,6 @@
 /**
- * What pf of macOS can say, and how much of it. Pure: the same answer when a state is read, on any machine, and on the
- * node itself, which closes what is refused here.
+ * Limits of pf of macOS: the rules that it can express, and their number. Pure: the same result when a state is read,
+ * on any machine, and on the node itself, which closes the workloads that are refused here.
  */
 import { isIPv6 } from "node:net";
 import type { Direction, PortRange, Profile, Ruleset, Subject } from "../../../model/ruleset.js";
@@ -11,7 +11,7 @@ import { icmpMatches } from "./port-ranges.js";
 const MAX_ENTRIES = 100_000;
 /** The same for tables, of which it has room for 1,000 (PFR_KTABLE_HIWAT). */
 export const MAX_TABLES = 450;
-/** Rules are looked through one after the other for each new connection. */
+/** pf evaluates the rules one after the other for each new connection. */
 const MAX_RULES = 20_000;
 
 export const PF_CAPACITY: Capacity = {
@@ -23,25 +23,25 @@ export const PF_CAPACITY: Capacity = {
   refuse: (ruleset) => [...listRefusals(ruleset), ...refuseTables(ruleset)],
 };
 
-/** Counts what may become a table, so a little more than are made. */
+/** Counts all potential tables, so that it counts slightly more than are created. */
 function refuseTables({ subjects, profiles }: Ruleset): readonly Refusal[] {
   const peers = profiles.flatMap(({ clauses }) => clauses.map((clause) => clause.peers));
   const sets = new Set(peers.flatMap((list) => (list === "any" || list.length === 1 ? [] : [list.join()])));
   const own = subjects.filter((subject) => isIsolated(subject) && subject.addresses.length > 1);
-  // Its addresses, those of IPv6, and what it shares rules with in either direction.
+  // A subject's tables: its addresses, those of IPv6, and the shared ones in either direction.
   const count = sets.size + 4 * own.length;
   const [first] = subjects.filter(isIsolated);
   if (count <= MAX_TABLES || first === undefined) return [];
   return [
     {
       workload: first.workload,
-      message: `the policies of its node need ${count} tables of addresses, and pf is given at most ${MAX_TABLES}`,
+      message: `the policies of its node need ${count} tables of addresses, and ztap gives pf at most ${MAX_TABLES}`,
       fix: "let rules name the same peers, or spread the workloads over more nodes",
     },
   ];
 }
 
-/** To itself, neighbour discovery and the refusal of the rest, in both directions. */
+/** Self traffic, neighbour discovery and the denial of all other packets, in both directions. */
 const RULES_OF_A_SUBJECT = 16;
 
 function countProfileRules({ clauses }: Profile): TableSize {
@@ -52,7 +52,7 @@ function countProfileRules({ clauses }: Profile): TableSize {
       ports += range.protocol === "ICMP" ? 2 * icmpMatches(range).matches.length : 1;
     if (clause.ports === "any") ports += 1;
   }
-  // A workload with a user has each rule for TCP and UDP apart.
+  // A workload with a user has separate rules for TCP and UDP.
   return { addresses, ports: 3 * ports };
 }
 
@@ -87,29 +87,29 @@ function refuseSubject(
   if (addresses.length === 0) {
     return [
       {
-        message: "pf knows hosts and no cgroups: without an address of its own it cannot tell this workload's packets",
-        fix: "add spec.addresses, an alias of the loopback device where the workload has none",
+        message: "pf identifies workloads by address, not by cgroup, and this workload has no address of its own",
+        fix: "add spec.addresses; without an address, use an alias of the loopback device",
       },
     ];
   }
   if (user !== undefined && !/^(?!unknown$)[A-Za-z_][A-Za-z0-9._-]{0,30}$/.test(user))
-    return [{ message: "its user is no name of a user", fix: "write the user's name, as `id -un` prints it" }];
+    return [{ message: "its user is not a valid user name", fix: "write the user's name, as `id -un` prints it" }];
   return addresses.flatMap((address): readonly Reason[] => {
     const others = (owners.get(address) ?? []).filter((owner) => owner.workload !== workload);
     if (others.length > 0) {
       const names = others.map((owner) => owner.workload).join(", ");
       return [
         {
-          message: `pf cannot tell this workload from ${names}: both have the address ${address}`,
+          message: `pf cannot distinguish this workload from ${names}: both have the address ${address}`,
           fix: "give each workload of the node addresses of its own",
         },
       ];
     }
-    // The zone is missing from what Git says, and pf compares it.
+    // The state in Git has no zone, but pf compares it.
     return isIPv6(address) && /^fe[89ab]/i.test(address)
       ? [
           {
-            message: `pf knows the link-local address ${address} only together with its interface`,
+            message: `pf needs the interface of the link-local address ${address}`,
             fix: "use an address that is not link-local",
           },
         ]
@@ -135,13 +135,13 @@ function refuseRange(range: PortRange): { readonly message: string; readonly fix
   const isWhole = range.first === 0 && range.last === 65535;
   if (range.protocol === "SCTP" && !isWhole) {
     return {
-      message: "pf of macOS knows no SCTP ports",
+      message: "pf of macOS has no SCTP ports",
       fix: "allow SCTP without a port, or leave this rule to nodes with eBPF",
     };
   }
   if (range.protocol === "ICMP" && !icmpMatches(range).isExact) {
     return {
-      message: "pf of macOS takes ICMP type or code 255 for any",
+      message: "pf of macOS treats ICMP type or code 255 as any",
       fix: "leave out type or code 255, which no message has",
     };
   }

@@ -1,4 +1,4 @@
-/** Ports: what a range of ports, or of ICMP types and codes, is in pf's grammar. */
+/** Port ranges: a range of ports, or of ICMP types and codes, in pf's grammar. */
 import type { PortRange } from "../../../model/ruleset.js";
 
 export interface IcmpMatch {
@@ -9,7 +9,7 @@ export interface IcmpMatch {
 }
 
 /**
- * The types and codes of a range. pf keeps either as one more than its number in a byte, so that 255 becomes 0, which is
+ * Returns the types and codes of a range. pf stores each number plus one in a byte, so that 255 becomes 0, which means
  * any: such a match is left out, and `isExact` is false.
  */
 export function icmpMatches({ first, last }: PortRange): {
@@ -29,7 +29,9 @@ export function icmpMatches({ first, last }: PortRange): {
   return { matches, isExact: matches.length === wanted.length };
 }
 
-/** ` port 80:90`; empty for every port, null where nothing is left: pf drops packets with port 0 before any rule. */
+/**
+ * Returns ` port 80:90`; empty for every port, null for an empty range: pf drops packets with port 0 before any rule.
+ */
 export function portText({ first, last }: PortRange): string | null {
   if (first === 0 && last === 65535) return "";
   const from = Math.max(1, first);

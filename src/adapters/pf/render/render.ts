@@ -1,9 +1,10 @@
 /**
- * Render: ruleset → the text of pf's anchor. Pure and deterministic: equal rulesets give equal text, on any machine.
+ * Render: turns a ruleset into the text of pf's anchor. Pure and deterministic: equal rulesets give equal text, on any
+ * machine.
  *
- * In a direction that is enforced every rule is `quick`: the first that matches decides, as in the evaluator, and no
- * later rule of the machine's own may open what is blocked here. In audit mode none is: the last that matches
- * decides, so they stand in reverse, and later rules of the machine's own go on as if there were no policy.
+ * In an enforced direction every rule is `quick`: the first that matches decides, as in the evaluator, and no later
+ * rule of the machine's own can open what is blocked here. In audit mode none is: the last that matches decides, so
+ * that the rules are in reverse order, and later rules of the machine's own apply as if there were no policy.
  */
 import { isIPv4 } from "node:net";
 import type { Direction, Profile, Ruleset, Subject } from "../../../model/ruleset.js";
@@ -15,13 +16,13 @@ import { commentOf, labelOf } from "./names.js";
 import { Text, type RenderedRule } from "./text.js";
 
 export interface Rendered {
-  /** What `pfctl -f -` is given. */
+  /** The input of `pfctl -f -`. */
   readonly text: string;
   readonly rules: readonly RenderedRule[];
   /** By name; CIDRs. */
   readonly tables: ReadonlyMap<string, readonly string[]>;
   readonly refusals: readonly Refusal[];
-  /** Workloads whose addresses are blocked in both directions, since pf cannot say what they may do. */
+  /** Workloads whose addresses are blocked in both directions, since pf cannot express their policies. */
   readonly closed: ReadonlySet<string>;
 }
 
@@ -33,12 +34,12 @@ export function render(ruleset: Ruleset): Rendered {
   const refused = new Set(refusals.map(({ workload }) => workload));
   const isolated = ruleset.subjects.filter(isIsolated);
   const closed = isolated.filter(({ workload, ingress, egress }) => {
-    // Audit mode drops nothing, also not what it cannot judge.
+    // Audit mode drops nothing, including packets that it cannot evaluate.
     return refused.has(workload) && (ingress.mode === "enforce" || egress.mode === "enforce");
   });
   const open = isolated.filter(({ workload }) => !refused.has(workload));
   const text = new Text();
-  text.comment(commentOf(`What ztap enforces on node ${ruleset.node}, made from its policies: change those`));
+  text.comment(commentOf(`Enforcement of node ${ruleset.node}, generated from its policies by ztap: change those`));
   for (const subject of closed) close(text, subject);
   for (const subject of open) always(text, subject);
   for (const direction of DIRECTIONS) {
@@ -54,10 +55,10 @@ export function render(ruleset: Ruleset): Rendered {
   };
 }
 
-/** Both ways, whatever its policies say: what cannot be said is not allowed. */
+/** Closes a workload in both directions, whatever its policies: a policy that cannot be expressed allows nothing. */
 function close(text: Text, { workload, addresses }: Subject): void {
   if (addresses.length === 0) return;
-  text.comment(commentOf(`${workload}: pf cannot say what its policies ask, so it is closed`));
+  text.comment(commentOf(`${workload}: pf cannot express its policies, so that it is closed`));
   const own = text.hosts(addresses.map(hostCidr));
   const label = labelOf("closed", workload);
   text.rule({ text: `block drop in quick from any to ${own.text}`, kind: "closed", label });
@@ -66,7 +67,10 @@ function close(text: Text, { workload, addresses }: Subject): void {
 
 const DISCOVERY = [133, 134, 135, 136];
 
-/** What no policy is asked about: a workload's talk to itself, and neighbour discovery, without which there is no IPv6. */
+/**
+ * Renders the rules that are independent of policies: a workload's self traffic, and neighbour discovery, which IPv6
+ * requires.
+ */
 function always(text: Text, subject: Subject): void {
   const { workload, addresses } = subject;
   const own = text.hosts(addresses.map(hostCidr));
@@ -76,7 +80,7 @@ function always(text: Text, subject: Subject): void {
     if (subject[direction].mode === "open") continue;
     const way = direction === "ingress" ? "in" : "out";
     const self = labelOf("self", workload);
-    // Only the loopback device is believed: on the wire anybody may claim the address.
+    // Only on the loopback device: on the wire anyone can forge the address.
     text.rule({
       text: `pass ${way} quick on lo0 from ${own.text} to ${own.text} flags any no state`,
       kind: "self",
@@ -95,7 +99,7 @@ function always(text: Text, subject: Subject): void {
   }
 }
 
-/** Subjects with one profile, mode and user share the rules that allow. */
+/** Groups subjects with one profile, mode and user: they share the rules that allow. */
 function groupsOf(ruleset: Ruleset, subjects: readonly Subject[], direction: Direction): readonly Group[] {
   const profiles = new Map(ruleset.profiles.map((profile) => [profile.key, profile]));
   const groups = Map.groupBy(
@@ -127,6 +131,6 @@ function requireRoom({ rules, tables }: Text): void {
   throw new EnforcerError(
     "limit",
     `The ruleset needs ${rules.length} rules and ${tables.size} tables with ${entries} entries; ` +
-      `pf is given at most ${limit.ports} rules and ${MAX_TABLES} tables with ${limit.addresses} entries.`,
+      `ztap gives pf at most ${limit.ports} rules and ${MAX_TABLES} tables with ${limit.addresses} entries.`,
   );
 }

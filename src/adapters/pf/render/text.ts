@@ -1,4 +1,4 @@
-/** Text: the lines of an anchor as they are put together, its tables before its rules. */
+/** Text: builds the lines of an anchor, its tables before its rules. */
 import type { Direction, Rule } from "../../../model/ruleset.js";
 import { tableOf, type LabelKind } from "./names.js";
 
@@ -7,15 +7,15 @@ export interface RenderedRule {
   readonly text: string;
   readonly kind: LabelKind;
   readonly label: string;
-  /** Of kind `rule`. */
+  /** For kind `rule`. */
   readonly rule?: Rule;
-  /** Whose alone it is. */
+  /** The only workload that it concerns. */
   readonly workload?: string;
   readonly direction?: Direction;
 }
 
 export interface Hosts {
-  /** As a rule names them: `any`, one CIDR or a table. */
+  /** In a rule's syntax: `any`, one CIDR or a table. */
   readonly text: string;
   readonly families: readonly (4 | 6)[];
 }
@@ -27,15 +27,17 @@ export class Text {
   readonly #tables = new Map<string, readonly string[]>();
   readonly #lines: string[] = [];
 
-  /** Those that a rule names: pf forgets any other as soon as it has loaded it. */
+  /** Returns the tables that a rule uses: pf drops any other right after the load. */
   get tables(): ReadonlyMap<string, readonly string[]> {
     const named = new Set(this.rules.flatMap(({ text }) => text.match(/(?<=<)[^>]+(?=>)/g) ?? []));
     return new Map([...this.#tables].filter(([name]) => named.has(name)));
   }
 
   /**
-   * One CIDR stands in the rule itself; more make a table, which costs one look-up however many they are.
-   * @param cidrs canonical, at least one @throws TypeError for anything else: it would be read as grammar
+   * Returns hosts for a rule. One CIDR is in the rule itself; more become a table, which costs one lookup whatever its
+   * size.
+   * @param cidrs canonical, at least one
+   * @throws TypeError for anything else: it would be read as grammar
    */
   hosts(cidrs: readonly string[]): Hosts {
     const sorted = [...new Set(cidrs)].sort();
