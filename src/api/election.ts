@@ -1,6 +1,6 @@
 /**
- * Membership and leadership of a program's own node, over any store. In memory the leader is the
- * first healthy node by ID; elsewhere it is the winner of the store's election.
+ * Membership and leadership of a program's own node, over any store. With the memory store the leader is the first
+ * healthy node by ID; otherwise it is the winner of the store's election.
  */
 import { joinCluster } from "../operations/cluster/membership.js";
 import { OperationError } from "../model/operation-error.js";
@@ -13,32 +13,39 @@ import { quietLogger } from "./quiet.js";
 
 export interface ElectionNode {
   readonly id: string;
-  /** host:port under which others know it. */
+  /** host:port where other nodes reach it. */
   readonly address: string;
 }
 
 export interface LeaderElection {
-  /** Joins, sends the first heartbeat and takes part from then on. @throws OperationError `agent-running`, `usage`; StoreError */
+  /**
+   * Joins, sends the first heartbeat and takes part in the election from then on.
+   * @throws OperationError `agent-running`, `usage`; StoreError
+   */
   start(): Promise<void>;
-  /** Gives leadership and heartbeat back. The node stays a member. */
+  /** Resigns leadership and ends the heartbeat. The node stays a member. */
   stop(): Promise<void>;
-  /** Whether this node leads for certain: false already before its lease can have run out. */
+  /** Returns whether this node leads for certain: false before its lease can have expired. */
   isLeader(): boolean;
-  /** Who leads, as last seen; null while nobody does, or while the store has not answered for as long as a lease lasts. */
+  /**
+   * Returns the leader as last seen; null while there is none, or if the store has not answered for the duration of a
+   * lease.
+   */
   leader(): ElectionNode | null;
   /**
-   * Makes another node a member. In memory it also counts as healthy for `ttlMs` from now: register
-   * it again to renew that. @throws OperationError `usage`, `node-alive`
+   * Makes another node a member. With the memory store it also counts as healthy for `ttlMs` from now; register it
+   * again to renew that.
+   * @throws OperationError `usage`, `node-alive`
    */
   registerNode(node: ElectionNode): Promise<void>;
-  /** Forgets a node; false where it was no member. One whose own program runs comes back. */
+  /** Removes a node; false if it was no member. A node whose own program runs joins again. */
   deregisterNode(id: string): Promise<boolean>;
-  /** Yields who leads now, and again whenever that changes. Ends when the signal aborts. */
+  /** Yields the current leader, and again on every change. Ends when the signal aborts. */
   watch(signal: AbortSignal): AsyncIterable<ElectionNode | null>;
 }
 
 export interface LeaderElectionOptions extends ElectionNode {
-  /** How long heartbeat and leadership outlive their last renewal; default 15 s. */
+  /** Lifetime of heartbeat and leadership after their last renewal; default 15 s. */
   readonly ttlMs?: number;
   /** Default 5 s. */
   readonly heartbeatIntervalMs?: number;
@@ -47,7 +54,7 @@ export interface LeaderElectionOptions extends ElectionNode {
   readonly random?: Random;
 }
 
-/** The store stays the caller's: `stop()` does not close it. */
+/** Creates an election. The store belongs to the caller: `stop()` does not close it. */
 export function createElection(store: Store, options: LeaderElectionOptions): LeaderElection {
   return new StoreElection(store, options);
 }
@@ -62,7 +69,7 @@ class StoreElection implements LeaderElection {
   #seen: { readonly leader: ElectionNode | null; readonly until: number } = { leader: null, until: 0 };
   #stopping = new AbortController();
   #loops: Promise<unknown> = Promise.resolve();
-  /** Beats take turns, so that what was seen last is what is remembered. */
+  /** Renewals run one after the other, so that the last result is the one that is kept. */
   #turn: Promise<void> = Promise.resolve();
 
   constructor(
@@ -146,7 +153,7 @@ class StoreElection implements LeaderElection {
           told = leader?.id ?? null;
           yield leader;
         }
-        // Nothing tells that a lease ran out: it is looked at from time to time.
+        // No event reports an expired lease: it is checked periodically.
         else await notifier.wait(this.#ttlMs / 5, this.#clock, signal);
       }
     } finally {
@@ -164,7 +171,7 @@ class StoreElection implements LeaderElection {
     return renewal;
   }
 
-  /** Renews the heartbeat, takes part in the election, and looks who leads. */
+  /** Renews the heartbeat, takes part in the election, and reads the leader. */
   async #renew(): Promise<void> {
     const session = this.#session;
     if (session === null) return;

@@ -1,4 +1,4 @@
-/** Stores and enforcers for programs, by the same names that the command line takes. */
+/** Stores and enforcers for programs, by the same names that the command line uses. */
 import { hostname } from "node:os";
 import { resolveSettings, type SettingKey, type SettingsLayer } from "../settings/settings.js";
 import type { Enforcer } from "../interfaces/enforcer.js";
@@ -8,7 +8,10 @@ import { openEnforcer as openMachineEnforcer } from "../wiring/enforcer.js";
 import { openStoreAdapter as openStoreOf } from "../wiring/store.js";
 import { quietLogger } from "./quiet.js";
 
-/** The environment and configuration files are the command line's: what is not given here is the default. */
+/**
+ * Returns the settings. Environment and configuration files are only for the command line: a setting that is not given
+ * has its default.
+ */
 function settingsOf(values: Readonly<Partial<Record<SettingKey, string>>>) {
   const layer: SettingsLayer = Object.fromEntries(
     Object.entries(values).map(([key, text]) => [key, { text, origin: "options" }]),
@@ -18,7 +21,7 @@ function settingsOf(values: Readonly<Partial<Record<SettingKey, string>>>) {
 }
 
 /**
- * Opens a store; `close()` is the caller's.
+ * Opens a store; the caller must `close()` it.
  * @param url as `--store` takes it: `memory:` for a new one in this process, `file:PATH` for an embedded one
  * @param access `read` neither creates nor changes anything
  * @throws OperationError `invalid-settings`, StoreError
@@ -30,14 +33,17 @@ export function openStore(url: string, access: "read" | "write" = "write"): Prom
 export interface EnforcerOptions {
   /** The node whose workloads it enforces. */
   readonly node: string;
-  /** Default `auto`: the machine's own. */
+  /** Default `auto`: the machine's own backend. */
   readonly backend?: "auto" | "ebpf" | "none";
   /** Folder on a BPF file system; default `/sys/fs/bpf/ztap`. */
   readonly pinRoot?: string;
   readonly logger?: Logger;
 }
 
-/** The machine's backend, not opened yet. @throws OperationError `unsupported` where the machine has none */
+/**
+ * Returns the machine's backend, not opened yet.
+ * @throws OperationError `unsupported` if the machine has none
+ */
 export function createEnforcer({ logger = quietLogger, ...values }: EnforcerOptions): Promise<Enforcer> {
   return openMachineEnforcer(settingsOf(values), logger);
 }

@@ -1,7 +1,7 @@
 /**
- * Enforcement for programs that are no agent: follows the policies of a store and makes this machine
- * enforce them, also for workloads that only the program knows. It is the agent's own follower;
- * heartbeat and leadership are `createElection`'s.
+ * Enforcement for programs that are not agents: follows the policies of a store and makes this machine enforce them,
+ * also for workloads that only the program knows. It uses the agent's follower; heartbeat and leadership are in
+ * `createElection`.
  */
 import { hasErrors } from "../model/diagnostic.js";
 import type { ObjectSet } from "../model/state.js";
@@ -16,16 +16,16 @@ import { openManagementAccess, systemClock, systemRandom } from "../wiring/host.
 import { readBoundedManifests } from "../wiring/manifests.js";
 import { quietLogger, quietTelemetry } from "./quiet.js";
 
-/** A workload that is found at run time: what its labels stand for on the network and on this machine. */
+/** A workload that is found at run time, with its labels, addresses and cgroup. */
 export interface DiscoveredWorkload {
   readonly name: string;
   /** Default `default`. */
   readonly namespace?: string;
-  /** What selectors match. */
+  /** The labels that selectors match. */
   readonly labels: Readonly<Record<string, string>>;
   /** IPv4 and IPv6. */
   readonly addresses: readonly string[];
-  /** Path below the cgroup v2 root, for one of this machine: its processes are enforced. */
+  /** Path below the cgroup v2 root, for a workload of this machine: its processes are enforced. */
   readonly cgroup?: string;
   readonly ports?: readonly {
     readonly name?: string;
@@ -35,20 +35,23 @@ export interface DiscoveredWorkload {
 }
 
 export interface Discovery {
-  /** All of them, each time. What cannot be read or does not validate leaves the last good ruleset in force. */
+  /**
+   * Returns all workloads, each time. An error, or a list that does not validate, leaves the last good ruleset in
+   * force.
+   */
   listWorkloads(): Promise<readonly DiscoveredWorkload[]>;
-  /** Yields when the list should be asked for again; without it that is every check interval. */
+  /** Yields when the list should be read again; without it, the list is read at every check interval. */
   watch?(signal: AbortSignal): AsyncIterable<unknown>;
 }
 
 export interface PolicyEnforcerOptions {
   readonly node: string;
   readonly store: Store;
-  /** From `createEnforcer`; opened and closed here. */
+  /** From `createEnforcer`; `start` opens it and `stop` closes it. */
   readonly enforcer: Enforcer;
-  /** Beside the workloads of the store; without it these are all. */
+  /** Finds workloads in addition to those of the store. */
   readonly discovery?: Discovery;
-  /** Lets a policy cut this very program, or SSH sessions in use; without it such a ruleset is not enforced. */
+  /** Lets a policy cut off this program, or SSH sessions in use; without it such a ruleset is not enforced. */
   readonly allowLockout?: boolean;
   /** How often the kernel is compared with the ruleset; default 10 s. */
   readonly checkIntervalMs?: number;
@@ -59,13 +62,16 @@ export interface PolicyEnforcerOptions {
 }
 
 export interface PolicyEnforcer {
-  /** Opens the backend and follows the store; resolves after the first run, however it ended. @throws EnforcerError */
+  /**
+   * Opens the backend and follows the store; resolves after the first run, whether it succeeded or not.
+   * @throws EnforcerError
+   */
   start(): Promise<void>;
-  /** Leaves enforcement in force. */
+  /** Stops; enforcement stays in force. */
   stop(): Promise<void>;
   /** The revision that the machine was last found to enforce; null before the first. */
   readonly enforcedRevision: number | null;
-  /** Null where the last run ended in sync; else why it did not. */
+  /** Null if the last run ended in sync; otherwise the reason why not. */
   readonly problem: string | null;
 }
 
@@ -133,7 +139,10 @@ class FollowingEnforcer implements PolicyEnforcer {
   }
 }
 
-/** @throws OperationError `invalid-source` */
+/**
+ * Validates discovered workloads.
+ * @throws OperationError `invalid-source`
+ */
 function toObjects(workloads: readonly DiscoveredWorkload[], node: string): ObjectSet {
   const files = workloads.map(({ name, namespace = "default", labels, addresses, cgroup, ports = [] }, index) => {
     const spec = { addresses, ports, ...(cgroup === undefined ? {} : { cgroup, node }) };
@@ -150,5 +159,5 @@ function toObjects(workloads: readonly DiscoveredWorkload[], node: string): Obje
   const problems = diagnostics
     .filter(({ severity }) => severity === "error")
     .map(({ file, message }) => `${file}: ${message}`);
-  throw new OperationError("invalid-source", `what was discovered does not validate: ${problems.join("; ")}`);
+  throw new OperationError("invalid-source", `the discovered workloads do not validate: ${problems.join("; ")}`);
 }

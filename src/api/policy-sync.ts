@@ -1,4 +1,6 @@
-/** Policies for programs: written as the leader, read, and followed. The operations of the command line behind one object. */
+/**
+ * Policies for programs: writes as the leader, reads, and follows. The operations of the command line in one object.
+ */
 import { OperationError } from "../model/operation-error.js";
 import type { NetworkPolicy } from "../model/objects.js";
 import { refKey } from "../model/state.js";
@@ -15,20 +17,22 @@ import { readBoundedManifests } from "../wiring/manifests.js";
 import type { LeaderElection } from "./election.js";
 
 export interface PolicySyncOptions {
-  /** The node that this program writes as: it has to lead, unless nobody does. */
+  /** The node that this program writes as: it has to be the leader, unless there is none. */
   readonly node: string;
-  /** Who writes, for the revision's record; default: the node. */
+  /** The writer, for the revision's record; default: the node. */
   readonly author?: string;
-  /** Refuses also where this election says that another node leads, as in memory, where nobody campaigns for a registered node. */
+  /**
+   * Refuses also if this election names another leader, as in memory, where no process campaigns for a registered node.
+   */
   readonly election?: LeaderElection;
-  /** Commits also what would cut an agent, or an SSH session in use on this machine. Default: false. */
+  /** Also commits a state that would cut off an agent, or an SSH session in use on this machine. Default: false. */
   readonly allowLockout?: boolean;
 }
 
 export interface WriteOptions {
   /** For the revision's record. */
   readonly reason?: string;
-  /** Commits over what a polled source says; see docs/operations.md. */
+  /** Commits over the state of a polled source; see docs/operations.md. */
   readonly override?: boolean;
 }
 
@@ -39,7 +43,7 @@ export interface SyncOptions extends WriteOptions {
 }
 
 export interface WrittenPolicy extends PolicyRow {
-  /** False where the policy said this already, and nothing was committed. */
+  /** False if the policy had this content already, and nothing was committed. */
   readonly changed: boolean;
 }
 
@@ -49,7 +53,7 @@ export interface PolicyInForce extends PolicyRow {
 
 export interface SubscribeOptions {
   readonly signal: AbortSignal;
-  /** The revision that is known already; 0 for none. Without it, what is in force comes first, as `current`. */
+  /** The revision that is known already; 0 for none. Without it, the policies in force come first, as `current`. */
   readonly since?: number;
 }
 
@@ -65,19 +69,19 @@ export interface PolicySync {
     version: number,
     options?: WriteOptions & { readonly namespace?: string },
   ): Promise<WrittenPolicy>;
-  /** The policy in force; null where there is none of that name. Namespace `default` unless given. */
+  /** Returns the policy in force; null if there is none of that name. Namespace `default` unless given. */
   getPolicy(name: string, namespace?: string): Promise<PolicyInForce | null>;
-  /** The version in force; null where there is none of that name. */
+  /** Returns the version in force; null if there is none of that name. */
   getPolicyVersion(name: string, namespace?: string): Promise<number | null>;
   listPolicies(): Promise<readonly PolicyListing[]>;
   /**
-   * Yields each new version and each deletion, of every revision that was passed, until the signal
-   * aborts. Where the store no longer has what was known, all policies come again as `current`.
+   * Yields each new version and each deletion, of every revision since, until the signal aborts. If the store no longer
+   * has the known revision, all policies come again as `current`.
    */
   subscribePolicies(options: SubscribeOptions): AsyncIterable<PolicyEvent>;
 }
 
-/** The store stays the caller's. */
+/** Creates the object. The store belongs to the caller. */
 export function createPolicySync(store: Store, options: PolicySyncOptions): PolicySync {
   const { node, allowLockout = false } = options;
   const deps: WriteDeps = {

@@ -1,4 +1,4 @@
-/** What a program gets that hands over no log and no metrics of its own. */
+/** Log and metrics for a program that passes none of its own. */
 import type { Logger } from "../interfaces/system.js";
 import type { Telemetry } from "../interfaces/telemetry.js";
 

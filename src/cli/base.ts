@@ -1,7 +1,6 @@
 /**
- * What every command shares: the global flags, the settings, output for people or as one JSON
- * document, and the exit codes. A command's `run` parses, calls one operation, and hands the result
- * to a view.
+ * The common parts of all commands: the global flags, the settings, output for people or as one JSON document, and the
+ * exit codes. A command's `run` parses, calls one operation, and passes the result to a view.
  */
 import { Command, Errors, Flags, type Interfaces } from "@oclif/core";
 import type { Diagnostic } from "../model/diagnostic.js";
@@ -33,12 +32,12 @@ export const GLOBAL_FLAGS = {
 /** Values of flags or arguments by name. */
 type Values = Interfaces.OutputFlags<Interfaces.FlagInput>;
 
-/** Beside a plan; `ztap validate` shows them all. */
+/** The number of warnings shown beside a plan; `ztap validate` shows them all. */
 const MAX_WARNINGS = 10;
 
 export abstract class BaseCommand extends Command {
   static override baseFlags = GLOBAL_FLAGS;
-  /** Flags that stand on the command line; oclif fills the others from their variables. */
+  /** Flags from the command line; oclif fills the others from their variables. */
   #typed: ReadonlySet<string> = new Set();
 
   protected get style(): Style {
@@ -47,7 +46,7 @@ export abstract class BaseCommand extends Command {
     return { ...style, width: process.stdout.columns || 80 };
   }
 
-  /** Views make safe what others wrote; what one of them forgets gets no further than here. */
+  /** Views make untrusted text safe; this catches a text that one of them forgot. */
   override log(message = ""): void {
     super.log("%s", this.#safe(message));
   }
@@ -60,7 +59,7 @@ export abstract class BaseCommand extends Command {
     return process.stdout.isTTY && process.env["NO_COLOR"] === undefined ? printablePaint(text) : printable(text);
   }
 
-  /** Whatever oclif finds wrong with the command line is told in our words. */
+  /** Reports oclif's errors about the command line in our words. */
   protected override async catch(error: Error): Promise<void> {
     if (error instanceof Errors.CLIError && !(error instanceof Errors.ExitError))
       throw new OperationError("usage", describeParsing(error, this.ctor));
@@ -73,7 +72,7 @@ export abstract class BaseCommand extends Command {
   ): Promise<Interfaces.ParserOutput<F, B, A>> {
     const parsed = await super.parse(options, argv);
     this.#typed = new Set(parsed.raw.flatMap((token) => (token.type === "flag" ? [token.flag] : [])));
-    // `flags` is undefined where a command has none of its own.
+    // `flags` is undefined for a command without flags of its own.
     for (const warning of ignoredVariables({ ...this.ctor.flags }, process.env)) this.logToStderr(`ztap: ${warning}`);
     return parsed;
   }
@@ -83,7 +82,7 @@ export abstract class BaseCommand extends Command {
     return loadSettings(this.commandLine(flags));
   }
 
-  /** The part of the command line that sets settings. */
+  /** Returns the part of the command line that sets settings. */
   protected commandLine(flags: Readonly<Record<string, unknown>>): CommandLine {
     const { config } = flags;
     const typed = Object.entries(flags).flatMap(([name, value]) => {
@@ -93,7 +92,7 @@ export abstract class BaseCommand extends Command {
     return { config: typeof config === "string" ? config : undefined, flags: Object.fromEntries(typed) };
   }
 
-  /** What is wrong with the source, on stderr, with the lines that it is about. */
+  /** Prints the diagnostics of the source with their lines, on stderr. */
   protected showDiagnostics(diagnostics: readonly Diagnostic[], files: readonly SourceFile[]): void {
     if (diagnostics.length === 0) return;
     const errors = diagnostics.filter(({ severity }) => severity === "error");
@@ -105,7 +104,7 @@ export abstract class BaseCommand extends Command {
     if (hidden > 0) this.logToStderr(`and ${hidden} more warnings; \`ztap validate\` shows them all\n`);
   }
 
-  /** On stderr, so that a document on stdout stays one. */
+  /** Prints notices on stderr, so that stdout holds only the document. */
   protected showNotices(notices: readonly Notice[]): void {
     if (notices.length > 0) this.logToStderr(renderNotices(notices, this.style));
   }

@@ -1,17 +1,18 @@
-/** Asks the operator; without a terminal to ask on, the answer is no. */
+/** Asks the operator for confirmation; without a terminal, the answer is no. */
 import { userInfo, hostname } from "node:os";
 import { createInterface } from "node:readline/promises";
 import { OperationError } from "../model/operation-error.js";
 
 /**
- * @param done what is then not done, as a participle
+ * Asks the question.
+ * @param done participle of the action, for the refusal
  * @throws OperationError `not-confirmed`, `interrupted` for Ctrl-C
  */
 export async function confirm(question: string, done: string): Promise<void> {
   if (!process.stdin.isTTY) {
     throw new OperationError(
       "not-confirmed",
-      "there is no terminal to ask on; use --auto-approve. Nothing was changed",
+      "there is no terminal for the question; use --auto-approve. Nothing was changed",
     );
   }
   const prompt = createInterface({ input: process.stdin, output: process.stderr });
@@ -25,7 +26,7 @@ export async function confirm(question: string, done: string): Promise<void> {
   const asked = prompt.question(`\n${question} Only "yes" is accepted: `).catch(() => null);
   const answer = await Promise.race([asked, closed]);
   prompt.close();
-  // What is said next does not belong on the question's line.
+  // The next message must not continue the question's line.
   if (answer === null) process.stderr.write("\n");
   if (interruption.signal.aborted)
     throw new OperationError("interrupted", `not ${done}: interrupted; nothing was changed`);
@@ -33,12 +34,12 @@ export async function confirm(question: string, done: string): Promise<void> {
     throw new OperationError("not-confirmed", `not ${done}: not confirmed; nothing was changed`);
 }
 
-/** `user@host`, for the record of a revision. The name that sudo was called under, where there is one. */
+/** Returns `user@host`, for the record of a revision: the user who called sudo, if there is one. */
 export function operatorName(): string {
   return `${process.env["SUDO_USER"] ?? ownName()}@${hostname()}`;
 }
 
-/** A user id without an entry in the password file, as containers have it, is named by its number. */
+/** Returns the user's name; its number if the user id has no entry in the password file, as in containers. */
 function ownName(): string {
   try {
     return userInfo().username;

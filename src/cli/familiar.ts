@@ -1,4 +1,4 @@
-/** Words that hands know from terraform, kubectl, flux and git → what ztap has for them. */
+/** Maps words that users know from terraform, kubectl, flux and git to ztap's commands. */
 
 /** By the word alone. A meaning that ends with a full stop is a sentence; any other is a command. */
 const WORDS: Readonly<Record<string, string>> = {
@@ -23,14 +23,14 @@ const WORDS: Readonly<Record<string, string>> = {
   ...all("cluster resume", "unpause", "uncordon", "reconcile"),
   ...all("enforcement remove", "uninstall", "unload", "flush", "destroy"),
   ...all(
-    "an object goes when it is taken out of the repository and `ztap apply` (or the leader's poll) commits that; `ztap enforcement remove` takes enforcement away from this machine.",
+    "to delete an object, remove it from the repository and run `ztap apply` (or wait for the leader's poll); `ztap enforcement remove` removes enforcement from this machine.",
     "delete",
     "del",
     "rm",
     "remove",
   ),
   ...all(
-    "shells are not taught to complete it; `ztap --help` lists the commands.",
+    "there is no shell completion; `ztap --help` lists the commands.",
     "autocomplete",
     "completion",
     "completions",
@@ -48,7 +48,7 @@ const TOPICS: Readonly<Record<string, Readonly<Record<string, string>>>> = {
     ...all("policy rollback", "revert", "undo"),
     ...all("policy sync", "apply", "create", "update", "set", "edit", "replace"),
     ...all(
-      "a policy goes when it is taken out of the repository and `ztap apply` (or the leader's poll) commits that.",
+      "to delete a policy, remove it from the repository and run `ztap apply` (or wait for the leader's poll).",
       "delete",
       "del",
       "rm",
@@ -77,7 +77,7 @@ function all(meaning: string, ...words: readonly string[]): Readonly<Record<stri
   return Object.fromEntries(words.map((word) => [word, meaning]));
 }
 
-/** What ztap has for these words: a sentence's end; undefined where nobody would expect them. */
+/** Returns ztap's equivalent of these words, as the end of a sentence; undefined for unfamiliar words. */
 export function answerFamiliar([first = "", second]: readonly string[]): string | undefined {
   const topic = Object.hasOwn(TOPICS, first) ? TOPICS[first] : undefined;
   const [table, word] = topic === undefined ? [WORDS, first] : [topic, second ?? ""];

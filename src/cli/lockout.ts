@@ -1,4 +1,4 @@
-/** The question of a lock-out, as the commands that commit ask it. */
+/** The check for a lock-out in the commands that commit. */
 import type { ObjectSet } from "../model/state.js";
 import { refuseLockout } from "../operations/change/lockout.js";
 import type { Settings } from "../settings/settings.js";
@@ -6,8 +6,9 @@ import type { Store } from "../interfaces/store.js";
 import { openManagementAccess, readBootId } from "../wiring/host.js";
 
 /**
- * Only the flag of this command permits a lock-out. The setting `allowLockout` is for the agent of this machine.
- * @throws OperationError `lockout` where the state would cut an agent, or a session that is in use here
+ * Refuses a lock-out. Only the flag of this command permits one; the setting `allowLockout` is for the agent of this
+ * machine.
+ * @throws OperationError `lockout` if the state would cut off an agent, or a session in use on this machine
  */
 export async function requireWayIn(
   settings: Settings,

@@ -1,4 +1,4 @@
-/** The way into the CLI: runs oclif and turns every failure into one message and an exit code. */
+/** The entry point of the CLI: runs oclif and turns every failure into one message and an exit code. */
 import { Config, Errors, flush, run } from "@oclif/core";
 import { printable, printableJson } from "../model/printable.js";
 import { systemReason, withReason } from "../model/system-error.js";
@@ -6,18 +6,22 @@ import { OperationError } from "../model/operation-error.js";
 import { EXIT, InvalidInput } from "./exit.js";
 import { describeUsage } from "./usage.js";
 
-/** How long what a finished command left behind may keep the process. */
+/** How long leftovers of a finished command may keep the process alive. */
 const LINGER_MS = 300;
 
-/** @param root the folder of ztap's package.json */
+/**
+ * Runs the command line.
+ * @param root the folder of ztap's package.json
+ */
 export async function main(argv: readonly string[], root: string): Promise<void> {
-  // Whoever read the output may go away (`| head`); what the command does goes on, without a stack trace.
+  // The reader of the output may go away (`| head`); the command continues, without a stack trace.
   for (const stream of [process.stdout, process.stderr]) stream.on("error", ignoreClosedPipe);
   process.once("uncaughtException", (error) => {
     report(error, argv);
     process.exit(EXIT.failed);
   });
-  // oclif reads a theme of the user's, and loads plugins that it finds, in HOME: nothing of that is ours, least of all root's.
+  // oclif reads a user's theme from HOME, and loads plugins that it finds there. ztap uses neither, least of all as
+  // root.
   process.env["ZTAP_DISABLE_THEME"] = "1";
   let commands: readonly string[] = [];
   try {
@@ -29,12 +33,12 @@ export async function main(argv: readonly string[], root: string): Promise<void>
     if (error instanceof Errors.ExitError) process.exitCode = error.oclif.exit ?? EXIT.failed;
     else report(error, argv, commands);
   }
-  // A connection that was still being made would keep the process for as long as the kernel tries.
+  // A connection attempt would keep the process alive until the kernel gives up.
   await Promise.all([process.stdout, process.stderr].map(written));
   setTimeout(() => process.exit(), LINGER_MS).unref();
 }
 
-/** Resolves when the stream has passed on what was written to it, or cannot any more. */
+/** Resolves when the stream has passed on everything written to it, or can no longer do so. */
 function written(stream: NodeJS.WriteStream): Promise<void> {
   return new Promise((resolve) => {
     if (!stream.writable) resolve();
@@ -46,7 +50,7 @@ function ignoreClosedPipe(error: NodeJS.ErrnoException): void {
   if (error.code !== "EPIPE") throw error;
 }
 
-/** `ztap help policy show` is another way to write `ztap policy show --help`. */
+/** Rewrites `ztap help policy show` as `ztap policy show --help`. */
 function helpFirst(argv: readonly string[]): string[] {
   const [first, ...rest] = argv;
   return first === "help" ? [...rest, "--help"] : [...argv];
@@ -66,7 +70,10 @@ function report(error: unknown, argv: readonly string[], commands: readonly stri
   if (wantsStack(argv) && error instanceof Error) process.stderr.write(`${printable(error.stack ?? "")}\n`);
 }
 
-/** The command line may be what is wrong, so it is looked at here without being understood. */
+/**
+ * Returns whether JSON was requested. The command line may be invalid, so that it is searched here without being
+ * parsed.
+ */
 function wantsJson(argv: readonly string[]): boolean {
   const variable = process.env["ZTAP_JSON"] ?? "";
   return (
@@ -85,7 +92,10 @@ function hasOption(argv: readonly string[], flag: string, value: string): boolea
   return argv.some((word, index) => word === `${flag}=${value}` || (word === value && argv[index - 1] === flag));
 }
 
-/** oclif tells a wrong command line by classes of its own, all below CLIError, with its exit code 2. */
+/**
+ * Returns whether the command line was wrong: oclif reports that by its own classes, all below CLIError, with its exit
+ * code 2.
+ */
 function isUsageError(error: unknown): boolean {
   if (error instanceof OperationError) return ["invalid-settings", "invalid-query", "usage"].includes(error.code);
   return error instanceof Errors.CLIError;
@@ -108,7 +118,7 @@ function describe(error: Error, commands: readonly string[]): string {
   return [message, ...causes].join(": ");
 }
 
-/** An error of a system call that nobody foresaw still says what it was about. */
+/** Describes an unexpected error of a system call with the path that it concerns. */
 function inWords(error: Error): string {
   const { dest, path }: NodeJS.ErrnoException & { readonly dest?: string } = error;
   const about = dest ?? path;

@@ -1,6 +1,6 @@
 /**
- * A saved plan: the desired state that was shown, and the head that it was planned against. It is
- * input like any other: what it holds is validated again when it is read.
+ * A saved plan: the desired state that was shown, and the head that it was planned against. It is input like any other:
+ * its content is validated again when it is read.
  */
 import { open, readFile, stat, writeFile } from "node:fs/promises";
 import { hasErrors } from "../model/diagnostic.js";
@@ -30,7 +30,10 @@ export async function savePlan(file: string, { plan, desired }: Planned): Promis
   });
 }
 
-/** Whether the path is a saved plan; a folder, a URL and what is not there are none. @throws OperationError for any other file */
+/**
+ * Returns whether the path is a saved plan: false for a folder, a URL and a missing file.
+ * @throws OperationError for any other file
+ */
 export async function isPlanFile(path: string): Promise<boolean> {
   const starts = await startsAsPlan(path);
   if (starts !== false) return starts === true;
@@ -40,13 +43,16 @@ export async function isPlanFile(path: string): Promise<boolean> {
   );
 }
 
-/** For commands that read a state. @throws OperationError `usage` where the path is a saved plan */
+/**
+ * Refuses a saved plan, for commands that read a state.
+ * @throws OperationError `usage`
+ */
 export async function refusePlanFile(path: string): Promise<void> {
   if ((await startsAsPlan(path)) === true)
     throw new OperationError("usage", `${path} is a saved plan; use \`ztap apply ${path}\` to show and commit it`);
 }
 
-/** Null for what is no file. */
+/** Returns null if the path is not a file. */
 async function startsAsPlan(path: string): Promise<boolean | null> {
   const isFile = await stat(path).then(
     (stats) => stats.isFile(),
@@ -69,9 +75,13 @@ export interface SavedPlan {
   readonly desired: DesiredState;
 }
 
-/** @throws OperationError `plan-damaged` */
+/**
+ * Reads a saved plan.
+ * @throws OperationError `plan-damaged`
+ */
 export async function loadPlan(file: string, read: typeof readManifests): Promise<SavedPlan> {
-  const damaged = (why: string) => new OperationError("plan-damaged", `${file} is no usable plan: ${why}; plan again`);
+  const damaged = (why: string) =>
+    new OperationError("plan-damaged", `${file} is not a usable plan: ${why}; plan again`);
   const text = await readFile(file, "utf8").catch((cause: unknown) => {
     throw new OperationError("plan-damaged", withReason(`${file} cannot be read`, cause), { cause });
   });
@@ -114,7 +124,7 @@ const isPlan = shaped<{ digest: string; content: PlanContent }>({
   }),
 });
 
-/** The digest finds an accident; only the shape can be relied on, since anyone can make a digest. */
+/** The digest detects accidents; the shape must be checked as well, since anyone can compute a digest. */
 function parsePlan(
   text: string,
   damaged: (why: string) => OperationError,
@@ -128,6 +138,6 @@ function parseJson(text: string, damaged: (why: string) => OperationError): unkn
   try {
     return JSON.parse(text);
   } catch {
-    throw damaged("it is not whole");
+    throw damaged("it is incomplete");
   }
 }

@@ -1,4 +1,4 @@
-/** The files that `validate` is given: folders, single files, or standard input. */
+/** Reads the files of `validate`: folders, single files, or standard input. */
 import { createHash } from "node:crypto";
 import { relative, resolve } from "node:path";
 import { text } from "node:stream/consumers";
@@ -15,15 +15,15 @@ interface Found {
 interface FoundFile extends SourceFile {
   /** Absolute; null for standard input. */
   readonly place: string | null;
-  /** The top of the Git work tree that it is in; null where there is none. */
+  /** The top of the Git work tree that contains it; null if there is none. */
   readonly top: string | null;
 }
 
 /**
- * A file that is named twice is read once.
- * @param from where names start: where the user stands, so that a diagnostic can be clicked; or the top of the work
- * tree, as a forge knows the files (files of several work trees, or of none, have no such name)
- * @throws OperationError `not-found` where a folder has none: what was not looked at must not be called valid
+ * Reads the files; one that is named twice is read once.
+ * @param from the base of the shown names: the current folder, so that a diagnostic can be clicked; or the top of the
+ * work tree, as a forge names files (files of several work trees, or of none, have no such name)
+ * @throws OperationError `not-found` if a folder has none: unchecked input must not be called valid
  */
 export async function readPaths(
   paths: readonly string[],
@@ -65,7 +65,7 @@ async function readFolder(path: string): Promise<Found> {
       `nothing to validate: there is no *.yaml or *.yml file in ${path}${links}; check the path`,
     );
   }
-  // A work tree without a commit has changes that no commit holds.
+  // A work tree without a commit counts as changed.
   const top = source.commit !== null || source.dirty ? root : null;
   return {
     files: files.map((file) => ({ ...file, place: resolve(root, file.path), top })),

@@ -1,21 +1,21 @@
 /**
- * Flags with which an operator accepts a risk. They have no variable: a variable would accept the risk for every later
+ * Flags by which an operator accepts a risk. They have no variable: a variable would accept the risk for every later
  * command of the same shell or service.
  */
 import { Flags } from "@oclif/core";
 
 export const RISK_FLAGS = {
-  "allow-empty": Flags.boolean({ description: "take a source without any object at its word" }),
+  "allow-empty": Flags.boolean({ description: "accept a source without any object, which deletes everything" }),
   "allow-lockout": Flags.boolean({ description: "allow a policy to cut agents off, or SSH sessions in use" }),
   "auto-approve": Flags.boolean({ description: "do not ask" }),
-  force: Flags.boolean({ description: "also while its agent runs" }),
-  override: Flags.boolean({ description: "commit over what the polled source says" }),
+  force: Flags.boolean({ description: "remove the node even if its agent is running" }),
+  override: Flags.boolean({ description: "commit over the state of the polled source" }),
 };
 
 type CommandFlags = Readonly<Record<string, { readonly env?: string }>>;
 type Environment = Readonly<Record<string, string | undefined>>;
 
-/** One warning for each flag of a command whose former variable is set. */
+/** Returns one warning for each flag of a command whose former variable is set. */
 export function ignoredVariables(flags: CommandFlags, environment: Environment): readonly string[] {
   return Object.entries(flags)
     .filter(([flag, { env }]) => Object.hasOwn(RISK_FLAGS, flag) && env === undefined)

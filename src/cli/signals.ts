@@ -1,6 +1,6 @@
 /**
- * Runs until SIGINT or SIGTERM asks it to stop; a second signal ends the process at once. Where
- * nobody reads the output any more (`| head`) there is nothing to go on for either.
+ * Runs until SIGINT or SIGTERM requests a stop; a second signal ends the process at once. Also stops when the reader of
+ * the output is gone (`| head`).
  */
 
 export async function untilSignal<T>(run: (signal: AbortSignal) => Promise<T>): Promise<T> {

@@ -1,4 +1,4 @@
-/** What commands share that ask something of a desired state, and need no store. */
+/** The common parts of commands that read a desired state, and need no store. */
 import { Args, Flags } from "@oclif/core";
 import { printableLine } from "../model/printable.js";
 import type { DesiredState } from "../model/state.js";
@@ -19,7 +19,7 @@ export const REF_FLAG = Flags.string({ description: "commit, branch or tag", env
 
 export const STATE_FLAGS = { ...settingFlags("stateDir", "source.path"), ref: REF_FLAG };
 
-/** With what a state is compared. */
+/** The flags that select the base of a comparison. */
 export const BASE_FLAGS = {
   against: Flags.string({
     description: "compare with a branch, tag or commit of the same repository, and not with a store",
@@ -27,14 +27,17 @@ export const BASE_FLAGS = {
     helpValue: "REF",
   }),
   exact: Flags.boolean({
-    description: "with --against: REF itself, and not where the desired state parted from it",
+    description: "with --against: compare with REF itself, not with the commit where the desired state branched off",
     env: "ZTAP_EXACT",
     dependsOn: ["against"],
   }),
 };
 
 export abstract class StateCommand extends BaseCommand {
-  /** A folder's work tree, or with `ref` (and for a URL) a commit. @throws InvalidInput where it does not validate */
+  /**
+   * Reads a folder's work tree, or with `ref` (and for a URL) a commit.
+   * @throws InvalidInput if it does not validate
+   */
   protected async readState(
     location: string,
     flags: Readonly<Record<string, unknown>> & { readonly ref: string | undefined },
@@ -47,7 +50,7 @@ export abstract class StateCommand extends BaseCommand {
     return desired;
   }
 
-  /** The state at another commit of the same repository; one that only breaks its own tests is told of. */
+  /** Reads the state at another commit of the same repository; if it only breaks its own tests, that is reported. */
   protected async readBaseState(
     location: string,
     desired: DesiredState,

@@ -1,9 +1,8 @@
 /**
- * What was typed and is not understood → one sentence of our own, what was most likely meant, and how the command is
- * called.
+ * Explains a wrong command line in one sentence, with the most likely intended command and its usage.
  *
- * oclif tells a wrong command line in words of its own, and keeps the facts to itself but for a few. So its sentences
- * are read here, and nowhere else; a sentence that is not known is shown as it is, which the tests would see.
+ * oclif reports a wrong command line in its own words, with few facts beside them. So its sentences are parsed here,
+ * and nowhere else; an unknown sentence is shown as it is, which the tests would detect.
  */
 import type { Command } from "@oclif/core";
 import { suggest } from "../model/suggest.js";
@@ -12,14 +11,16 @@ import { answerFamiliar } from "./familiar.js";
 type Called = Pick<typeof Command, "id" | "flags" | "baseFlags" | "args">;
 type Flags = (typeof Command)["flags"];
 
-/** oclif's message of a command that does not exist; it joins topic and command with a colon. */
+/** Explains oclif's message about an unknown command; it joins topic and command with a colon. */
 export function describeUsage(message: string, commands: readonly string[]): string {
   return message
     .replace(/^command (\S+) not found$/, (_, id: string) => describeCommand(id.split(":"), commands))
     .replace(/\nSee more help with --help$/, "; see --help");
 }
 
-/** What follows a command that does not exist may be its arguments: the longest start that resembles a command counts. */
+/**
+ * Describes an unknown command. Words after it may be its arguments: the longest start that resembles a command counts.
+ */
 function describeCommand(words: readonly string[], commands: readonly string[]): string {
   const topics = new Set(commands.filter((id) => id.includes(":")).map((id) => id.split(":", 1).join("")));
   const [first = ""] = words;
@@ -34,12 +35,12 @@ function describeCommand(words: readonly string[], commands: readonly string[]):
   const meant = starts.map((start) => suggest(start, known)).find((id) => id !== undefined && id !== first);
   const hint =
     meant === undefined
-      ? `\`ztap ${topics.has(first) ? `${first} ` : ""}--help\` lists those that there are`
+      ? `\`ztap ${topics.has(first) ? `${first} ` : ""}--help\` lists all commands`
       : `did you mean \`ztap ${meant.replaceAll(":", " ")}\`?`;
   return `there is no command ${words.join(" ")}; ${answerFamiliar(words) ?? hint}`;
 }
 
-/** An error of oclif's parser, in one sentence a problem, and the command's usage. */
+/** Explains an error of oclif's parser: one sentence per problem, and the command's usage. */
 export function describeParsing(error: Error, command: Called): string {
   const flags = { ...command.baseFlags, ...command.flags };
   return [...problemsOf(error, command, flags), usageLine(command, flags)].join("\n");
@@ -57,13 +58,16 @@ function problemsOf(error: Error, command: Called, flags: Flags): readonly strin
   return lines.map((line) => rephrase(line.trim(), flags));
 }
 
-/** @param flag as it was typed, `--nope` or `-x` */
+/**
+ * Describes an unknown flag.
+ * @param flag as it was typed, `--nope` or `-x`
+ */
 function describeFlag(flag: string, names: readonly string[]): string {
   const meant = suggest(flag.replace(/^-+/, ""), names);
-  return `there is no flag ${flag}; ${meant === undefined ? "--help lists those that there are" : `did you mean --${meant}?`}`;
+  return `there is no flag ${flag}; ${meant === undefined ? "--help lists all flags" : `did you mean --${meant}?`}`;
 }
 
-/** oclif names arguments that are missing by their definition, and those that are too many by their text. */
+/** oclif gives missing arguments by their definition, and extra ones by their text. */
 function describeArg(arg: unknown, { args }: Called): string {
   if (typeof arg === "string") {
     const taken = Object.keys(args).map((name) => name.toUpperCase());
@@ -92,13 +96,13 @@ const SENTENCES: readonly (readonly [RegExp, (groups: readonly string[], flags: 
     ([name = "", value = "", values = ""], flags) => {
       const meant = suggest(value, values.split(", "));
       const hint = meant === undefined ? "" : `; did you mean ${meant}?`;
-      return `${origin(name, value, flags)} cannot be ${JSON.stringify(value)}; wanted ${values}${hint}`;
+      return `${origin(name, value, flags)} cannot be ${JSON.stringify(value)}; it must be ${values}${hint}`;
     },
   ],
   [
     /^Parsing --(\S+) Expected an integer(.*?) but received: (.*)$/,
     ([name = "", bound = "", value = ""], flags) =>
-      `${origin(name, value, flags)} cannot be ${JSON.stringify(value)}; wanted a whole number${bound.replace(" greater than or equal to", " of at least").replace(" less than or equal to", " of at most")}`,
+      `${origin(name, value, flags)} cannot be ${JSON.stringify(value)}; it must be a whole number${bound.replace(" greater than or equal to", " of at least").replace(" less than or equal to", " of at most")}`,
   ],
   [
     /^--(\S+?)=.* cannot also be provided when using --(\S+)$/,
@@ -106,7 +110,7 @@ const SENTENCES: readonly (readonly [RegExp, (groups: readonly string[], flags: 
   ],
   [
     /^All of the following must be provided when using --(\S+): (.*)$/,
-    ([name, others = ""]) => `--${name} says nothing without ${others}; give both`,
+    ([name, others = ""]) => `--${name} has no effect without ${others}; give both`,
   ],
 ];
 
@@ -118,7 +122,7 @@ function rephrase(line: string, flags: Flags): string {
   return line;
 }
 
-/** `--format`, or the variable that it was taken from. */
+/** Returns `--format`, or the variable that the value came from. */
 function origin(name: string, value: string, flags: Flags): string {
   const variable = flags[name]?.env;
   const isFromVariable =

@@ -1,4 +1,4 @@
-/** What commands share that write one policy: who writes, why, and how the result is shown. */
+/** The common parts of commands that write one policy: author, reason, and the output of the result. */
 import { Flags } from "@oclif/core";
 import { suspensionNotices } from "../operations/change/notices.js";
 import type { PolicyWritten, WriteDeps, Writer } from "../operations/policy/write.js";
@@ -16,7 +16,7 @@ import { settingFlags } from "../settings/flags.js";
 import { requireWayIn } from "./lockout.js";
 import { RISK_FLAGS } from "./risks.js";
 
-/** `--message` is what git calls it. */
+/** The flag for the reason. `--message` is git's name for it. */
 export const REASON_FLAG = Flags.string({
   char: "m",
   aliases: ["message"],
@@ -41,7 +41,10 @@ interface WriteFlags {
 }
 
 export abstract class WriteCommand extends BaseCommand {
-  /** @throws InvalidInput where the policy, or the state with it, does not validate */
+  /**
+   * Writes the policy.
+   * @throws InvalidInput if the policy, or the resulting state, does not validate
+   */
   protected async write(
     settings: Settings,
     flags: WriteFlags,

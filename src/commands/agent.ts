@@ -8,7 +8,7 @@ import { withAgentDeps } from "../wiring/agent.js";
 export default class Agent extends BaseCommand {
   static override summary = "Run this node's agent: follow head, enforce it, and lead when elected.";
   static override description =
-    "Stops cleanly on SIGTERM and SIGINT. What it enforces stays in force until `ztap enforcement remove`. Logs go to stderr.";
+    "Stops cleanly on SIGTERM and SIGINT. Its enforcement stays in force until `ztap enforcement remove`. Logs go to stderr.";
   static override examples = [
     "<%= config.bin %> agent --source https://git.example.com/policies.git",
     "<%= config.bin %> agent --once",

@@ -69,7 +69,7 @@ export default class Apply extends BaseCommand {
       reason: flags.reason,
       override: flags.override,
     };
-    // Only here, so that a store is made for a commit and for nothing less; head may not have moved since the plan.
+    // Opened only here, so that only a commit creates a store; the commit fails if head has moved since the plan.
     const revision = hasChanges
       ? await withStore(settings, { create: true }, (store) =>
           applyPlan({ store, clock: systemClock, random: systemRandom }, planned, options),

@@ -7,7 +7,7 @@ import { connectivityDocument, renderConnectivity } from "../views/connectivity.
 export default class Connectivity extends StateCommand {
   static override summary = "Show every allowed connection between workloads and address blocks.";
   static override description =
-    "Reads a folder's work tree, or with --ref (and for a URL) a commit. What is listed stands in docs/connectivity.md.";
+    "Reads a folder's work tree, or with --ref (and for a URL) a commit. docs/connectivity.md describes the list.";
   static override examples = [
     "<%= config.bin %> connectivity",
     "<%= config.bin %> connectivity policies/ --port 5432/tcp --json",

@@ -5,7 +5,7 @@ import { doctorDocument, renderDoctor } from "../views/doctor.js";
 import { examineMachine } from "../wiring/doctor.js";
 
 export default class Doctor extends BaseCommand {
-  static override summary = "Check what ztap needs on this machine, and say how to mend what is missing.";
+  static override summary = "Check this machine for everything that ztap needs, and show how to fix problems.";
   static override flags = settingFlags("stateDir", "pinRoot", "source.url", "source.branch");
 
   async run(): Promise<void> {

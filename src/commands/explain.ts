@@ -15,8 +15,18 @@ export default class Explain extends StateCommand {
   static override args = STATE_ARGS;
   static override flags = {
     ...STATE_FLAGS,
-    from: Flags.string({ description: "who opens the connection", env: "ZTAP_FROM", helpValue: "A", required: true }),
-    to: Flags.string({ description: "to whom", env: "ZTAP_TO", helpValue: "B:PORT/PROTO", required: true }),
+    from: Flags.string({
+      description: "initiator of the connection",
+      env: "ZTAP_FROM",
+      helpValue: "A",
+      required: true,
+    }),
+    to: Flags.string({
+      description: "destination of the connection",
+      env: "ZTAP_TO",
+      helpValue: "B:PORT/PROTO",
+      required: true,
+    }),
   };
 
   async run(): Promise<void> {

@@ -9,26 +9,26 @@ import { chooseFlowNode, followFlows } from "../wiring/flows.js";
 
 export default class FlowsCommand extends BaseCommand {
   static override summary =
-    "What this machine's agent decided lately: denied, audited, and new allowed flows. Needs root.";
+    "Show recent decisions of this machine's agent: denied, audited, and new allowed flows. Needs root.";
   static override description =
-    "Ends with the newest that the agent remembers; with --follow it goes on until Ctrl-C. With --json, one event a line. Lines that begin with dots say how many were not told, and why.";
+    "Prints the events that the agent has stored; with --follow also new ones, until Ctrl-C. With --json, one event a line. Lines that begin with dots give the number of missing events, and the reason.";
   static override examples = [
     "<%= config.bin %> flows --verdict denied",
     "<%= config.bin %> flows --follow --workload shop/db --direction ingress",
   ];
   static override flags = {
-    follow: Flags.boolean({ char: "f", description: "go on with what comes", env: "ZTAP_FOLLOW", default: false }),
+    follow: Flags.boolean({ char: "f", description: "continue with new events", env: "ZTAP_FOLLOW", default: false }),
     verdict: Flags.option({ options: ["allowed", "denied", "audited"] as const })({
-      description: "only these",
+      description: "only flows with this verdict",
       env: "ZTAP_VERDICT",
     }),
     workload: Flags.string({
-      description: "only of this workload: NAMESPACE/NAME, or NAME in the namespace default",
+      description: "only flows of this workload: NAMESPACE/NAME, or NAME in the namespace default",
       env: "ZTAP_WORKLOAD",
       helpValue: "NAME",
     }),
     direction: Flags.option({ options: ["ingress", "egress"] as const })({
-      description: "only in this direction, seen from the workload",
+      description: "only flows in this direction, seen from the workload",
       env: "ZTAP_DIRECTION",
     }),
     ...settingFlags("node", "stateDir"),

@@ -11,15 +11,15 @@ import { layOutGraph } from "../wiring/graph.js";
 import { withStore } from "../wiring/store.js";
 
 export default class GraphCommand extends StateCommand {
-  static override summary = "Draw who may talk to whom, alone or with what a change opens and closes.";
+  static override summary = "Draw the allowed connections, alone or with those that a change opens and closes.";
   static override description =
-    "Workloads that are alike are one node. With --against or --plan what opens is green, what closes red and dashed; REF means what it means to `plan`.";
+    "Workloads with the same connections are one node. With --against or --plan, connections that open are green, those that close red and dashed; REF is the same as for `plan`.";
   static override examples = [
     "<%= config.bin %> graph --format svg > policies.svg",
     "<%= config.bin %> graph --against main --format mermaid",
     "<%= config.bin %> graph --plan --namespace shop --format svg > plan.svg",
   ];
-  // What oclif makes of flags that need or exclude each other cannot be read.
+  // oclif's own text for flags that need or exclude each other is unreadable.
   static override usage =
     "graph [SOURCE] [--against REF [--exact] | --plan] [--format dot|mermaid|svg] [--namespace NAME]";
   static override args = STATE_ARGS;
@@ -38,7 +38,7 @@ export default class GraphCommand extends StateCommand {
       exclusive: ["against"],
     }),
     namespace: Flags.string({
-      description: "only what the workloads of this namespace have to do with",
+      description: "only connections of the workloads of this namespace",
       env: "ZTAP_NAMESPACE",
       helpValue: "NAME",
     }),

@@ -5,7 +5,7 @@ import { scaffoldRepository } from "../wiring/init.js";
 
 export default class Init extends BaseCommand {
   static override summary = "Start a policy repository: layout, example, editor schemas, CI workflow.";
-  static override description = "Overwrites nothing: files that are there are left as they are.";
+  static override description = "Overwrites nothing: existing files stay as they are.";
   static override args = {
     dir: Args.string({ ignoreStdin: true, description: "folder (default: this one)", default: "." }),
   };

@@ -17,8 +17,8 @@ export default class PlanCommand extends StateCommand {
   static override summary = "Show what would change: objects and connections, the desired state against head.";
   static override description =
     "Reads a folder's work tree, or with --ref (and for a URL) a commit, and changes nothing. " +
-    "With --against it needs no store: the base is the commit where the desired state parted from REF, " +
-    "so that what came to REF since is no difference (`git diff REF...COMMIT`).";
+    "With --against it needs no store: the base is the commit where the desired state branched off from REF, " +
+    "so that later commits of REF do not count (`git diff REF...COMMIT`).";
   static override examples = [
     "<%= config.bin %> plan",
     "<%= config.bin %> plan https://git.example.com/net.git --ref main --detailed-exitcode",
@@ -41,11 +41,11 @@ export default class PlanCommand extends StateCommand {
       default: "text",
     }),
     summary: Flags.boolean({
-      description: "only how many objects of each kind and namespace change, and how many connections",
+      description: "only the number of changed objects of each kind and namespace, and of connections",
       env: "ZTAP_SUMMARY",
     }),
     "detailed-exitcode": Flags.boolean({
-      description: "exit 2 where there are changes",
+      description: "exit 2 if there are changes",
       env: "ZTAP_DETAILED_EXITCODE",
     }),
   };
@@ -64,7 +64,7 @@ export default class PlanCommand extends StateCommand {
     if (flags.summary && format !== "text")
       throw new OperationError("usage", `--summary does not go with ${format}, which has its own summary`);
     const { planned, notices } = await this.#planMeant(args.source, flags).catch((error: unknown) => {
-      // What keeps a comment up to date takes the plan from stdout, and the old one would be wrong.
+      // A tool that updates a comment takes the plan from stdout, and the old one would be wrong.
       if (format === "markdown") this.log(renderNoPlanMarkdown(args.source, inMarkdown(error)));
       throw error;
     });

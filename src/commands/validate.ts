@@ -13,7 +13,7 @@ import { readBoundedManifests } from "../wiring/manifests.js";
 export default class Validate extends BaseCommand {
   static override summary = "Parse and check manifests; show every problem in one run.";
   static override description =
-    "Fails where there is nothing to check: no manifest in a folder, or no object in what was read.";
+    "Fails if there is nothing to check: no manifest in a folder, or no object in the files.";
   static override examples = [
     "<%= config.bin %> validate",
     "<%= config.bin %> validate policies/ --json",
@@ -44,14 +44,14 @@ export default class Validate extends BaseCommand {
     if (objects.size === 0 && diagnostics.length === 0) {
       const names = files.map(({ path }) => path).join(", ");
       const advice = paths.every((path) => path === "-") ? "check what is piped in" : "check the path";
-      throw new OperationError("not-found", `nothing to validate: no object stands in ${names}; ${advice}`);
+      throw new OperationError("not-found", `nothing to validate: there is no object in ${names}; ${advice}`);
     }
     const render = {
       text: () => renderValidation(objects, diagnostics, files, this.style),
       json: () => printableJson(toValidateOutput(objects, diagnostics, omitted), 2),
       github: () => renderGithub(objects, diagnostics),
       sarif: () => printableJson(toSarif(diagnostics, this.config.version), 2),
-      // Only this format pays for the library that writes XML.
+      // Only this format loads the library that writes XML.
       junit: async () => (await import("../views/reports/junit.js")).renderJunit(objects, diagnostics, files),
     };
     this.log(await render[format]());

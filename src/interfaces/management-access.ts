@@ -1,16 +1,19 @@
 /**
- * LifelineReader: what this machine is ruled through right now.
+ * ManagementAccessReader: reads the connections that this machine is managed through right now.
  *
- * Guarantees: what it tells was there at some moment of the call. A session is rather given one cgroup too
- * many than one too few. Sessions and servers in other network namespaces than this process's are not seen.
+ * Guarantees: everything it returns existed at some moment of the call. In doubt it assigns a session one cgroup too
+ * many rather than one too few. It does not see sessions and servers in network namespaces other than this process's.
  */
 import type { ControlServer, Session } from "../model/management-access.js";
 
 export interface ManagementAccessReader {
-  /** This process's cgroup below the cgroup v2 root, empty for the root itself; null where there is no such hierarchy. */
+  /**
+   * Returns this process's cgroup below the cgroup v2 root, empty for the root itself; null if there is no such
+   * hierarchy.
+   */
   ownCgroup(): string | null;
-  /** SSH sessions in use: connections made to this machine. */
+  /** Returns SSH sessions in use: connections made to this machine. */
   sessions(): Promise<readonly Session[]>;
-  /** Of the store and the source that this agent is configured with, what this machine itself serves. */
+  /** Returns the parts of this agent's store and source that run on this machine. */
   servers(): Promise<readonly ControlServer[]>;
 }

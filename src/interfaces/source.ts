@@ -1,6 +1,6 @@
 /**
- * Source: where the desired state is written. Git, read by object from a mirror clone, or a plain
- * folder. It yields bytes with their names; it knows nothing of policies.
+ * Source: the place where the desired state is written: Git, read by object from a mirror clone, or a plain folder. It
+ * yields bytes with their names; it knows nothing of policies.
  */
 import type { SourceRef } from "../model/state.js";
 import type { Unverified } from "../model/status.js";
@@ -10,16 +10,16 @@ export interface SourceFile {
   /** Path relative to the root of the repository or folder, with forward slashes. */
   readonly path: string;
   readonly text: string;
-  /** Content identity (Git blob id, or a digest), for caching what was parsed. */
+  /** Content identity (Git blob id, or a digest), for caching parse results. */
   readonly blobId: string;
-  /** Why its text is not known, and is empty here: whoever reads the files has to refuse them. Absent where it was read. */
+  /** The reason why its text is unknown, and empty here: consumers must refuse such a file. Absent if it was read. */
   readonly unread?: Unread;
 }
 
-/** A file of which nothing can be read. */
+/** A file whose text cannot be read. */
 export interface Unread {
   readonly reason: "too-large" | "not-utf8" | "denied";
-  /** What is wrong with the file, as a sentence that begins with "the file". */
+  /** The problem of the file, as a sentence that begins with "the file". */
   readonly message: string;
 }
 
@@ -29,39 +29,45 @@ export interface Snapshot {
   readonly files: readonly SourceFile[];
   /** Policy files that were not read because they are symbolic links or submodules. Sorted. */
   readonly skipped?: readonly string[];
-  /** Absolute folder that the paths are relative to, where the source lies on this machine's disk. */
+  /** Absolute folder that the paths are relative to, if the source is on this machine's disk. */
   readonly root?: string;
-  /** True where `since` is not among the ancestors of this commit: the history was rewritten. Absent where it was not asked. */
+  /**
+   * True if `since` is not among the ancestors of this commit: the history was rewritten. Absent if `since` was not
+   * given.
+   */
   readonly rewritten?: boolean;
   /**
-   * Where signatures are asked for: the first commit, of those after `since`, that nobody who may has signed; null
-   * where all are signed. Absent where they are not asked for.
+   * If signatures are required: the first commit after `since` without a signature from an allowed signer; null if all
+   * are signed. Absent if they are not required.
    */
   readonly unverified?: Unverified | null;
 }
 
 export interface Source {
-  /** As shown to people: without credentials. */
+  /** For display: without credentials. */
   readonly location: string;
-  /** Cheap: asks the remote for the tip of the branch and transfers nothing else. @throws SourceError */
+  /**
+   * Reads the tip of the branch from the remote, and transfers nothing else, so that it is cheap.
+   * @throws SourceError
+   */
   readTip(): Promise<string>;
   /**
    * Brings the mirror up to date and reads one commit (default: the tip).
-   * @param since the commit that was accepted last, to learn whether history was rewritten, and
-   * which commits have to be signed
+   * @param since the commit that was accepted last, to detect rewritten history, and to find the commits that have to
+   * be signed
    * @throws SourceError
    */
   fetch(commit?: string, since?: string): Promise<Snapshot>;
 }
 
-/** What another state of the same repository is compared with. */
+/** Reads another state of the same repository, for a comparison. */
 export interface BaseSource {
   /**
-   * Reads the source's ref where the commit parted from it: their best common ancestor, as `git diff REF...COMMIT`
-   * takes it. A folder that did not exist there yet held nothing.
-   * @param commit null for what has no commit yet
-   * @param exact the ref's own commit, whatever came to it since
-   * @throws SourceError `ref-not-found` also where the two have no commit in common
+   * Reads the source's ref at the commit where the given one branched off: their best common ancestor, as in `git diff
+   * REF...COMMIT`. A folder that did not exist there yet counts as empty.
+   * @param commit null for a folder without a commit yet
+   * @param exact the ref's own commit, even if it is newer than the common ancestor
+   * @throws SourceError `ref-not-found` also if the two have no commit in common
    */
   fetchBase(commit: string | null, exact: boolean): Promise<Snapshot>;
 }

@@ -1,18 +1,18 @@
 /**
- * Store: where revisions, membership and status live.
+ * Store: holds revisions, membership and status.
  *
- * Every adapter is held to the same contract suite (test/contract/store.ts). Guarantees:
- *  - a revision becomes visible whole or not at all, and once acknowledged it survives any crash;
- *  - revision numbers rise by one, without gap or repeat, along one lineage;
- *  - a policy's versions never start again, also not after it was deleted;
- *  - a lost race changes nothing and says so;
- *  - what is read has had its digest checked: a damaged object is a StoreError, never data.
+ * One contract suite (test/contract/store.ts) tests every adapter. Guarantees:
+ *  - a revision becomes visible as a whole or not at all, and survives any crash once it is acknowledged;
+ *  - revision numbers rise by one, without gap or repetition, along one line of history;
+ *  - a policy's versions never restart, even after it was deleted;
+ *  - a lost race changes nothing and is reported;
+ *  - digests are checked on every read: a damaged object is a StoreError, never data.
  */
 import type { Approval, SourceControl, Suspension } from "../model/source-control.js";
 import type { CommittedState, Revision, SourceRef, StateObject } from "../model/state.js";
 import type { Heartbeat, Member, NodeStatus, SourceStatus } from "../model/status.js";
 
-/** Proof of leadership: a write under it succeeds only while that very term lasts. */
+/** Proof of leadership: a write under it succeeds only as long as that term lasts. */
 export interface Fence {
   readonly leader: string;
   /** Rises with every change of leader. */
@@ -26,7 +26,7 @@ export interface RevisionDraft {
   readonly node: string;
   readonly author: string;
   readonly reason: string;
-  /** Unique for this attempt; the caller draws it. */
+  /** Unique for this attempt; the caller generates it. */
   readonly commitId: string;
   /** RFC 3339, UTC. */
   readonly time: string;
@@ -35,9 +35,9 @@ export interface RevisionDraft {
 export interface CommitGuard {
   /** The head that the draft was planned against; null for an empty store. */
   readonly expectHead: number | null;
-  /** Null for an operator's apply, which leads nothing. */
+  /** Null for an operator's apply, which needs no leadership. */
   readonly fence: Fence | null;
-  /** Whether nothing is committed while a suspension is in force: what comes from the source, and not from a person. */
+  /** Refuses the commit while a suspension is in force: for commits from the source, not for those of an operator. */
   readonly heedSuspension?: boolean;
 }
 
@@ -47,7 +47,7 @@ export type CommitOutcome =
   | { readonly outcome: "fenced"; readonly leader: string | null }
   | { readonly outcome: "suspended"; readonly suspension: Suspension };
 
-/** What woke a watcher. Never carries data: read the store. */
+/** The reason for waking a watcher. It never carries data: read the store. */
 export type StoreEvent = { readonly changed: ChangeKind };
 /** `members` covers heartbeats that begin or end, and leadership; `status` the nodes' and the source's. */
 export type ChangeKind = "head" | "status" | "members";
@@ -57,9 +57,9 @@ export interface Store {
   readonly backend: string;
 
   /**
-   * Number of the revision in force; null while nothing was ever committed.
-   * @param options `watched`: may be what a watch of this handle brought, once, in place of asking; for a loop
-   * that looks again on the next event and by the clock
+   * Returns the number of the revision in force; null before the first commit.
+   * @param options `watched`: may use, once, the value that a watch of this handle brought, instead of a request; for a
+   * loop that reads again on the next event and periodically
    */
   readHead(options?: { readonly watched?: boolean }): Promise<number | null>;
   readRevision(number: number): Promise<Revision | null>;
@@ -68,31 +68,33 @@ export interface Store {
   /** Newest first. */
   listRevisions(options: { readonly limit: number; readonly before?: number }): Promise<readonly Revision[]>;
   commit(draft: RevisionDraft, guard: CommitGuard): Promise<CommitOutcome>;
-  /** The last version ever used for a policy; 0 for one that never was. */
+  /** Returns the last version ever used for a policy; 0 for one that never existed. */
   readPolicyVersion(namespace: string, name: string): Promise<number>;
-  /** Removes revisions beyond both bounds, and objects that nothing names any more. Never head. */
+  /** Removes revisions beyond both bounds, and objects that no revision refers to any more. Never head. */
   prune(keep: {
     readonly revisions: number;
     readonly newerThan: string;
   }): Promise<{ readonly revisions: number; readonly objects: number }>;
 
   /**
-   * Yields after each change that happened after the call, coalesced: several changes may give one
-   * event. Ends when the signal aborts. The first event comes at once, so that a caller that reads
-   * on every event misses nothing.
-   * @param kinds what to be woken for; all where absent. The first event is `head` in any case.
+   * Yields after each change that happened after the call, coalesced: several changes may give one event. Ends when the
+   * signal aborts. The first event comes at once, so that a caller that reads on every event misses nothing.
+   * @param kinds the kinds of changes to yield; all if absent. The first event is `head` in any case.
    */
   watch(signal: AbortSignal, kinds?: readonly ChangeKind[]): AsyncIterable<StoreEvent>;
 
   joinMember(member: Member): Promise<void>;
-  /** Forgets the member, its heartbeat and its status, whatever is in them. False where there was nothing. */
+  /** Removes the member, its heartbeat and its status, even if they are damaged. Returns false if there was nothing. */
   leaveMember(id: string): Promise<boolean>;
-  /** As each list of what nodes say of themselves: a record without its shape, or of another node, is left out. */
+  /**
+   * Returns the members. Like all lists of records that nodes write about themselves, it leaves out a record without
+   * its shape, or one of another node.
+   */
   listMembers(): Promise<readonly Member[]>;
 
   /**
-   * Claims or renews the heartbeat of a node for `ttlMs`. A heartbeat that another holder keeps
-   * alive is refused: `{ held: holder }`. This is what stops a second agent for the same node.
+   * Claims or renews the heartbeat of a node for `ttlMs`. A heartbeat that another holder keeps alive is refused: `{
+   * held: holder }`. This prevents a second agent for the same node.
    */
   heartbeat(
     node: { readonly id: string; readonly address: string; readonly holder: string },
@@ -104,20 +106,20 @@ export interface Store {
 
   writeNodeStatus(status: NodeStatus): Promise<void>;
   listNodeStatus(): Promise<readonly NodeStatus[]>;
-  /** Fenced: a leader that is no longer one writes nothing and gets false. */
+  /** Fenced: a leader whose term is over writes nothing and gets false. */
   writeSourceStatus(status: SourceStatus, fence: Fence): Promise<boolean>;
   readSourceStatus(): Promise<SourceStatus | null>;
 
-  /** A suspension that has run out is none. */
+  /** Returns the source control. An expired suspension counts as none. */
   readSourceControl(): Promise<SourceControl>;
   /**
-   * Once this returns, no commit that heeds suspensions is made any more. Null ends it. False where there was none
-   * to end.
+   * Writes a suspension; null ends it. Once this returns, no more commits that heed suspensions are made. Returns false
+   * if there was none to end.
    */
   writeSuspension(suspension: Suspension | null): Promise<boolean>;
   writeApproval(approval: Approval): Promise<void>;
 
-  /** Claims or renews leadership for `ttlMs`; returns the fence, or who leads. */
+  /** Claims or renews leadership for `ttlMs`; returns the fence, or the current leader. */
   campaign(
     candidate: { readonly id: string; readonly holder: string },
     ttlMs: number,
@@ -125,8 +127,8 @@ export interface Store {
   resign(holder: string): Promise<void>;
   readLeader(): Promise<string | null>;
   /**
-   * The fence of whoever leads now; null while nobody does. For another process of the leading node,
-   * which commits under it: a change of leader meanwhile refuses that commit.
+   * Returns the fence of the current leader; null if there is none. For another process of the leading node, which
+   * commits under it: a change of leader meanwhile refuses that commit.
    */
   readFence(): Promise<Fence | null>;
 
@@ -143,7 +145,7 @@ export type StoreErrorCode =
   | "store-permission"
   | "store-version";
 
-/** What the store could not do. Callers branch on `code`. */
+/** The failure of a store. Callers branch on `code`. */
 export class StoreError extends Error {
   override readonly name = "StoreError";
   constructor(

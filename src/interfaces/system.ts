@@ -1,4 +1,4 @@
-/** Clock, randomness and telemetry: injected, so that a test decides what time it is. */
+/** Clock, randomness and logger: injected, so that tests control them. */
 
 export interface Clock {
   /** Wall clock, milliseconds since 1970, UTC. For records that people read. */

@@ -1,4 +1,4 @@
-/** Telemetry: what the loops tell of themselves. Adapters turn it into metrics. Never throws. */
+/** Telemetry: events of the loops. Adapters turn them into metrics. Never throws. */
 import type { DriftKind } from "../model/status.js";
 import type { EventStatistics } from "./flows.js";
 
@@ -7,9 +7,9 @@ export interface Telemetry {
   committed(event: { readonly revision: number; readonly policies: number; readonly durationMs: number }): void;
   /** A commit of the source was refused. */
   rejected(event: { readonly reason: "invalid" | "lockout" | "held" | "unverified" }): void;
-  /** The tip of the source does not come after the commit that was accepted last. */
+  /** The tip of the source is no descendant of the commit that was accepted last. */
   rewritten(): void;
-  /** Whether this node leads and may commit nothing from the source. */
+  /** Whether this node leads and must not commit anything from the source. */
   suspended(isSuspended: boolean): void;
   sourceError(): void;
   storeError(): void;
@@ -21,12 +21,12 @@ export interface Telemetry {
   elected(): void;
   /** The node's tables were changed and now match. */
   enforced(event: { readonly policies: number; readonly durationMs: number }): void;
-  /** The node's tables were found to hold this revision. */
+  /** The node's tables were observed to hold this revision. */
   inForce(revision: number): void;
   stalled(isStalled: boolean): void;
   drift(kind: DriftKind, items: number): void;
   healed(items: number): void;
   packets(totals: readonly { readonly direction: string; readonly verdict: string; readonly packets: bigint }[]): void;
-  /** What became of the decisions that were worth telling, in all. */
+  /** The totals of the event statistics. */
   flows(statistics: EventStatistics): void;
 }

@@ -1,7 +1,7 @@
 /** Generated from schemas/ by schemas/generate.mjs; do not edit. What authors may write, before normalization. */
 
 /**
- * Any document that may stand in a policy repository.
+ * Any document of a policy repository.
  */
 export type AnyDocument =
   | NodeDocument
@@ -85,25 +85,25 @@ export interface LabelMap {
   [k: string]: LabelValue;
 }
 /**
- * Notes by key; nothing in ztap reads them.
+ * Notes by key; ztap ignores them.
  */
 export interface AnnotationMap {
   [k: string]: string;
 }
 /**
- * Where the node is.
+ * The node's addresses and backend.
  */
 export interface NodeSpecDocument {
   /**
-   * host:port at which the node's agent is reached; an IPv6 host stands in brackets.
+   * host:port of the node's agent; an IPv6 host in brackets.
    */
   address: string;
   /**
-   * The node's IP addresses, without prefix length. Left out: the host of `address`, where it is an IP address.
+   * The node's IP addresses, without prefix length. Default: the host of `address`, if it is an IP address.
    */
   addresses?: string[];
   /**
-   * What enforces on the node: `ebpf` on Linux, `pf` on macOS. What it cannot say is refused when planning.
+   * The node's backend: `ebpf` on Linux, `pf` on macOS. Planning refuses policies that it cannot express.
    */
   enforcement?: "ebpf" | "pf";
 }
@@ -121,11 +121,11 @@ export interface NamespaceDocument {
   kind: "Namespace";
   metadata: ClusterMetadataDocument;
   /**
-   * What holds for the namespace's policies.
+   * Settings of the namespace's policies.
    */
   spec?: {
     /**
-     * Mode of the namespace's policies that say none, those of Kubernetes among them. Left out: enforce.
+     * Mode of the namespace's policies without one, including those of Kubernetes. Default: the Cluster's mode, else enforce.
      */
     mode?: "enforce" | "audit";
   };
@@ -155,7 +155,7 @@ export interface NamespacedMetadataDocument {
   annotations?: AnnotationMap;
 }
 /**
- * Where the workload runs and how it is reached.
+ * The workload's node, processes, addresses and ports.
  */
 export interface WorkloadSpecDocument {
   node?: DnsLabel;
@@ -169,12 +169,12 @@ export interface WorkloadSpecDocument {
   cgroup?: string;
   user?: UserName;
   /**
-   * The ports it listens on. Only named ports are needed here, and only for policies that use the name.
+   * The ports that it listens on. Only named ports are needed here, and only for policies that use the name.
    */
   ports?: WorkloadPortDocument[];
 }
 /**
- * A port that the workload listens on; its name can stand in policies.
+ * A port that the workload listens on; policies can use its name.
  */
 export interface WorkloadPortDocument {
   name?: PortName;
@@ -182,7 +182,7 @@ export interface WorkloadPortDocument {
   protocol?: PortProtocolName;
 }
 /**
- * A network policy in ztap's own version: Kubernetes' fields, and ICMP, audit mode and single peers.
+ * A network policy in ztap's own version: Kubernetes' fields, plus ICMP, audit mode and single peers.
  */
 export interface ZtapNetworkPolicyDocument {
   /**
@@ -197,20 +197,20 @@ export interface ZtapNetworkPolicyDocument {
   spec: ZtapNetworkPolicySpecDocument;
 }
 /**
- * Whom the policy protects and what it allows.
+ * The workloads that the policy protects, and the connections that it allows.
  */
 export interface ZtapNetworkPolicySpecDocument {
   podSelector?: LabelSelectorDocument;
   /**
-   * The directions that the policy isolates. Left out: exactly those whose key, `ingress` or `egress`, is present.
+   * The directions that the policy isolates. Default: exactly those whose key, `ingress` or `egress`, is present.
    */
   policyTypes?: ("Ingress" | "Egress")[];
   /**
-   * What may come in; an empty list allows nothing.
+   * Rules for incoming connections; an empty list allows nothing.
    */
   ingress?: ZtapIngressRuleDocument[];
   /**
-   * What may go out; an empty list allows nothing.
+   * Rules for outgoing connections; an empty list allows nothing.
    */
   egress?: ZtapEgressRuleDocument[];
   mode?: PolicyModeDocument;
@@ -231,7 +231,7 @@ export interface LabelSelectorDocument {
 export interface SelectorRequirementDocument {
   key: LabelKey;
   /**
-   * In and NotIn compare with `values`; Exists and DoesNotExist take none. NotIn and DoesNotExist also match where the label is absent.
+   * In and NotIn compare with `values`; Exists and DoesNotExist take none. NotIn and DoesNotExist also match if the label is absent.
    */
   operator: "In" | "NotIn" | "Exists" | "DoesNotExist";
   /**
@@ -240,12 +240,12 @@ export interface SelectorRequirementDocument {
   values?: LabelValue[];
 }
 /**
- * What one ingress rule allows: any of the peers on any of the ports.
+ * One ingress rule: allows any of the peers on any of the ports.
  */
 export interface ZtapIngressRuleDocument {
   from?: ZtapPeers;
   /**
-   * The ports; left out or empty: every protocol and every port.
+   * The ports. Default, also for an empty list: every protocol and every port.
    */
   ports?: ZtapPolicyPortDocument[];
 }
@@ -254,35 +254,35 @@ export interface ZtapIngressRuleDocument {
  */
 export interface ZtapPolicyPortDocument {
   /**
-   * TCP where it is left out. ICMP means that of both address families.
+   * Default: TCP. ICMP means that of both address families.
    */
   protocol?: "TCP" | "UDP" | "SCTP" | "ICMP";
   /**
-   * Port number, or the name of a port of the selected workloads. Left out: every port of the protocol.
+   * Port number, or the name of a port of the selected workloads. Default: every port of the protocol.
    */
   port?: number | string;
   endPort?: PortNumber;
   /**
-   * ICMP type, in the numbers of the packet's own family; left out: every type.
+   * ICMP type, in the numbers of the packet's own family. Default: every type.
    */
   type?: number;
   /**
-   * ICMP code; left out: every code of the type.
+   * ICMP code. Default: every code of the type.
    */
   code?: number;
 }
 /**
- * What one egress rule allows: any of the peers on any of the ports.
+ * One egress rule: allows any of the peers on any of the ports.
  */
 export interface ZtapEgressRuleDocument {
   to?: ZtapPeers;
   /**
-   * The ports; left out or empty: every protocol and every port.
+   * The ports. Default, also for an empty list: every protocol and every port.
    */
   ports?: ZtapPolicyPortDocument[];
 }
 /**
- * Kubernetes' NetworkPolicy. A null means what it means in Kubernetes: a field counts as left out, the value of a label is empty.
+ * Kubernetes' NetworkPolicy. A null has the same effect as in Kubernetes: a field counts as absent, the value of a label is empty.
  */
 export interface KubernetesNetworkPolicyDocument {
   /**
@@ -301,7 +301,7 @@ export interface KubernetesNetworkPolicyDocument {
   status?: {};
 }
 /**
- * Kubernetes' ObjectMeta. What a server fills in is accepted and dropped.
+ * Kubernetes' ObjectMeta. Fields that a server fills in are accepted and dropped.
  */
 export interface KubernetesMetadataDocument {
   name: DnsSubdomain;
@@ -354,33 +354,33 @@ export interface KubernetesMetadataDocument {
   ownerReferences?: {}[];
 }
 /**
- * Whom the policy protects and what it allows.
+ * The workloads that the policy protects, and the connections that it allows.
  */
 export interface KubernetesNetworkPolicySpecDocument {
   podSelector?: LabelSelectorDocument;
   /**
-   * The directions that the policy isolates. Left out: Ingress, and Egress where `egress` holds a rule.
+   * The directions that the policy isolates. Default: Ingress, and Egress if `egress` has a rule.
    */
   policyTypes?: ("Ingress" | "Egress")[];
   /**
-   * What may come in; an empty list allows nothing.
+   * Rules for incoming connections; an empty list allows nothing.
    */
   ingress?: KubernetesIngressRuleDocument[];
   /**
-   * What may go out; an empty list allows nothing.
+   * Rules for outgoing connections; an empty list allows nothing.
    */
   egress?: KubernetesEgressRuleDocument[];
 }
 /**
- * What one ingress rule allows: any of the peers on any of the ports.
+ * One ingress rule: allows any of the peers on any of the ports.
  */
 export interface KubernetesIngressRuleDocument {
   /**
-   * Who may connect; left out or empty: everyone.
+   * Allowed initiators. Default, also for an empty list: every peer.
    */
   from?: PeerDocument[];
   /**
-   * The ports; left out or empty: every protocol and every port.
+   * The ports. Default, also for an empty list: every protocol and every port.
    */
   ports?: KubernetesPolicyPortDocument[];
 }
@@ -401,7 +401,7 @@ export interface IPBlockDocument {
    */
   cidr: string;
   /**
-   * CIDRs inside `cidr`, each smaller than it, that are not meant.
+   * CIDRs inside `cidr`, each smaller than it, that are excluded.
    */
   except?: string[];
 }
@@ -410,30 +410,30 @@ export interface IPBlockDocument {
  */
 export interface KubernetesPolicyPortDocument {
   /**
-   * TCP where it is left out.
+   * Default: TCP.
    */
   protocol?: "TCP" | "UDP" | "SCTP";
   /**
-   * Port number, or the name of a port of the selected workloads. Left out: every port of the protocol.
+   * Port number, or the name of a port of the selected workloads. Default: every port of the protocol.
    */
   port?: number | string;
   endPort?: PortNumber;
 }
 /**
- * What one egress rule allows: any of the peers on any of the ports.
+ * One egress rule: allows any of the peers on any of the ports.
  */
 export interface KubernetesEgressRuleDocument {
   /**
-   * Whom it may connect to; left out or empty: everyone.
+   * Allowed destinations. Default, also for an empty list: every peer.
    */
   to?: PeerDocument[];
   /**
-   * The ports; left out or empty: every protocol and every port.
+   * The ports. Default, also for an empty list: every protocol and every port.
    */
   ports?: KubernetesPolicyPortDocument[];
 }
 /**
- * What must be allowed and what must never be, whatever the policies say: a state that breaks it is refused, with a counter-example.
+ * Connections that must be allowed, and connections that must never be, whatever the policies say: a state that breaks a test is refused, with a counter-example.
  */
 export interface ConnectivityTestDocument {
   /**
@@ -467,12 +467,12 @@ export interface ExpectationDocument {
   from?: ZtapPeers;
   to?: ZtapPeers;
   /**
-   * The ports; left out or empty: every protocol and every port. A name means the port of that name of each workload in `to`.
+   * The ports. Default, also for an empty list: every protocol and every port. A name means the port of that name of each workload in `to`.
    */
   ports?: ZtapPolicyPortDocument[];
 }
 /**
- * What holds for the whole state. There is at most one, named `cluster`.
+ * Settings of the whole state. There is at most one, named `cluster`.
  */
 export interface ClusterDocument {
   /**
@@ -489,7 +489,7 @@ export interface ClusterDocument {
    */
   spec?: {
     /**
-     * Mode of the policies that say none, and whose Namespace says none. Left out: enforce.
+     * Mode of policies without one, in Namespaces without one. Default: enforce.
      */
     mode?: "enforce" | "audit";
   };
@@ -511,7 +511,7 @@ export interface ClusterObjectMetadataDocument {
 export type Duration = string;
 
 /**
- * A configuration file of ztap. Flag beats variable beats file.
+ * A configuration file of ztap. A flag overrides a variable, a variable overrides a file.
  */
 export interface ConfigDocument {
   /**
@@ -523,7 +523,7 @@ export interface ConfigDocument {
    */
   store?: string;
   /**
-   * Least severity that is logged to stderr.
+   * Lowest severity that is logged to stderr.
    */
   logLevel?: "debug" | "info" | "warn" | "error";
   /**
@@ -535,11 +535,11 @@ export interface ConfigDocument {
    */
   node?: string;
   /**
-   * host:port under which other members know this node. Default: the node's name with the port of listen, or 9470.
+   * host:port where other members reach this node. Default: the node's name with the port of listen, or 9470.
    */
   address?: string;
   /**
-   * auto, ebpf, pf or none: auto is eBPF on Linux and pf on macOS; none reports and enforces nothing, and is never chosen by itself.
+   * auto, ebpf, pf or none: auto is eBPF on Linux and pf on macOS; none reports but enforces nothing, and is never selected automatically.
    */
   backend?: "auto" | "ebpf" | "pf" | "none";
   /**
@@ -551,7 +551,7 @@ export interface ConfigDocument {
   electionTimeout?: Duration;
   sessionTtl?: Duration;
   /**
-   * Number of the newest revisions that stay, whatever their age.
+   * Number of newest revisions to keep, whatever their age.
    */
   keepRevisions?: number;
   keepFor?: Duration;
@@ -564,11 +564,11 @@ export interface ConfigDocument {
    */
   allowLockout?: boolean;
   /**
-   * How to prove who we are to etcd, and who it is to us.
+   * Authentication with etcd, in both directions.
    */
   etcd?: {
     /**
-     * PEM file of the authorities that etcd's certificates come from. Default: the system's.
+     * PEM file of the authorities of etcd's certificates. Default: the system's.
      */
     ca?: string;
     /**
@@ -580,11 +580,11 @@ export interface ConfigDocument {
      */
     key?: string;
     /**
-     * User name, where etcd asks for a password. Default: none.
+     * User name, if etcd requires a password. Default: none.
      */
     user?: string;
     /**
-     * File that holds the password and nothing else. Default: none.
+     * File that contains only the password. Default: none.
      */
     passwordFile?: string;
   };
@@ -606,15 +606,15 @@ export interface ConfigDocument {
     path?: string;
     interval?: Duration;
     /**
-     * Whether an operator's override is returned to Git's state at the next poll.
+     * Whether the next poll reverts an operator's override to Git's state.
      */
     selfHeal?: boolean;
     /**
-     * A commit that deletes a larger share of the policies, or of all objects, is held until somebody confirms it.
+     * A commit that deletes a larger share of the policies, or of all objects, is held until an operator confirms it.
      */
     maxDeletePercent?: number;
     /**
-     * Every commit has to be signed by one of these: see docs/security.md.
+     * Allowed signers; every commit needs a signature of one of them: see docs/security.md.
      */
     verify?: {
       /**
@@ -626,7 +626,7 @@ export interface ConfigDocument {
        */
       openpgpKeys?: string;
       /**
-       * Full id of a commit: it and what came before need no signature, and what does not come after it is refused. Default: the first commit that is accepted.
+       * Full id of a commit: it and its ancestors need no signature, and a commit that is no descendant of it is refused. Default: the first commit that is accepted.
        */
       since?: string;
     };

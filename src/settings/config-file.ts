@@ -1,4 +1,4 @@
-/** The configuration file: YAML text → settings by their keys, and everything that is wrong with it. Pure. */
+/** The configuration file: reads YAML text into settings by their keys, and reports all problems. Pure. */
 import { findDisagreement } from "../manifest/yaml/agreement.js";
 import type { Diagnostic } from "../model/diagnostic.js";
 import { explainErrors } from "../manifest/schema/errors.js";

@@ -1,4 +1,4 @@
-/** Where agents with these settings reach what they follow: the members of etcd, and the host of the repository. */
+/** The hosts that agents with these settings must reach: the members of etcd, and the host of the repository. */
 import type { ControlEndpoint } from "../model/management-access.js";
 import type { Settings } from "./settings.js";
 import { parseHostPort } from "./types.js";
@@ -8,7 +8,10 @@ export interface ControlSettings {
   readonly source?: Pick<Settings["source"], "url">;
 }
 
-/** @param endpointOf where git asks for a repository; null for one on this machine's disk */
+/**
+ * Returns the hosts.
+ * @param endpointOf returns where git reaches a repository; null for one on this machine's disk
+ */
 export function controlEndpoints(
   { store, source }: ControlSettings,
   endpointOf: (url: string) => Omit<ControlEndpoint, "role"> | null,

@@ -24,7 +24,11 @@ const COMPUTED: Readonly<Record<ComputedKey, Compute>> = {
   address: (_, textOf) => `${textOf("node")}:${agentPort(textOf("listen"))}`,
 };
 
-/** @param textOf the text that counts for another setting @returns null where the setting has no default */
+/**
+ * Returns the default.
+ * @param textOf the text in effect for another setting
+ * @returns null if the setting has no default
+ */
 export function defaultOf(key: SettingKey, machine: Machine, textOf: (key: SettingKey) => string): string | null {
   if (isComputed(key)) return COMPUTED[key](machine, textOf);
   const definition = SETTINGS[key];
@@ -39,8 +43,8 @@ function isComputed(key: SettingKey): key is ComputedKey {
 export const SYSTEM_CONFIG_FILE = "/etc/ztap/config.yaml";
 
 /**
- * The user's file, which beats the machine's. Root has one only where XDG_CONFIG_HOME is set: `sudo` may keep the HOME of
- * another user, and a service, a cron job and a shell of root must find the same settings.
+ * Returns the user's file, which takes precedence over the machine's. Root has one only if XDG_CONFIG_HOME is set:
+ * `sudo` may keep the HOME of another user, and a service, a cron job and a shell of root must find the same settings.
  */
 export function userConfigFile({ isRoot, home, xdgConfigHome }: Machine): string | null {
   const base = absolute(xdgConfigHome) ?? (isRoot ? null : `${home}/.config`);
@@ -52,7 +56,10 @@ function absolute(path: string | undefined): string | undefined {
   return path?.startsWith("/") === true ? path : undefined;
 }
 
-/** A host name may hold what the name of a node may not; no command should fail for that. */
+/**
+ * Returns a node name for a host name, which may contain characters that a node name may not; no command should fail
+ * for that.
+ */
 function nodeNameOf(hostname: string): string {
   const name = (hostname.split(".", 1)[0] ?? "")
     .toLowerCase()
@@ -62,7 +69,7 @@ function nodeNameOf(hostname: string): string {
   return name === "" ? "localhost" : name;
 }
 
-/** Port 0 means any free port, which is not known before the agent listens. */
+/** Returns the agent's port. Port 0 means any free port, which is not known before the agent listens. */
 function agentPort(listen: string): string {
   const ports = [listen, SETTINGS.listen.default].map((text) => parseHostPort(text)?.port ?? 0);
   return String(ports.find((port) => port > 0));

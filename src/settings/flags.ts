@@ -1,4 +1,6 @@
-/** The flags of the settings, made from the table. A default stands only in the help: as a value it would beat the file. */
+/**
+ * The flags of the settings, made from the table. A default is only in the help: as a value it would override the file.
+ */
 import { Flags, type Interfaces } from "@oclif/core";
 import { definitionOf, SETTING_KEYS, type SettingDefinition } from "./definitions.js";
 import type { SETTINGS, SettingKey } from "./table.generated.js";

@@ -11,13 +11,13 @@ import type { SettingKey } from "./table.generated.js";
 
 /** The command line, the environment and the machine of this process. */
 export interface Invocation {
-  /** Flags that stand on the command line, by name; `true` for a flag without a value. */
+  /** Flags from the command line, by name; `true` for a flag without a value. */
   readonly flags: Readonly<Record<string, string>>;
   /** The file that --config or ZTAP_CONFIG names. */
   readonly config: string | undefined;
   readonly environment: Readonly<Record<string, string | undefined>>;
   readonly machine: Machine;
-  /** Why another user than root can change a file; null where none can. */
+  /** Returns why a user other than root can change a file; null if none can. */
   readonly writableByOthers: (path: string) => string | null;
   /** The machine's file; another one in tests. */
   readonly systemFile?: string;
@@ -42,7 +42,10 @@ export interface Layers {
   readonly files: readonly ConfigFile[];
 }
 
-/** @throws OperationError `invalid-settings` */
+/**
+ * Reads the layers.
+ * @throws OperationError `invalid-settings`
+ */
 export async function loadLayers(invocation: Invocation): Promise<Layers> {
   const above = [flagLayer(invocation.flags), environmentLayer(invocation.environment)];
   if (invocation.config !== undefined) {
@@ -84,14 +87,17 @@ function layerOf(valueOf: (key: SettingKey) => SettingsLayer[SettingKey] | null)
   );
 }
 
-/** A named file is the operator's choice: its owner is not checked. */
+/** Reads a named file. It is the operator's choice, so that its owner is not checked. */
 async function readNamed(path: string): Promise<SettingsLayer> {
   if (path === "")
     throw new OperationError("invalid-settings", '--config: found "", wanted a file; /dev/null for none');
   return parse(path, await readText(path));
 }
 
-/** Null where there is no file. A symbolic link to a missing file is an error: somebody meant a file to be there. */
+/**
+ * Reads a file at a default path; null if there is none. A symbolic link to a missing file is an error: a file was
+ * intended there.
+ */
 async function readFound(path: string, { machine, writableByOthers }: Invocation): Promise<SettingsLayer | null> {
   if (!(await isThere(path))) return null;
   const why = machine.isRoot ? writableByOthers(path) : null;
@@ -120,7 +126,7 @@ function readText(path: string): Promise<string> {
 
 async function parse(path: string, text: string): Promise<SettingsLayer> {
   if (text === "") return {};
-  // Only a command with a configuration file pays for the YAML parser here.
+  // Loaded here, so that only commands with a configuration file load the YAML parser.
   const { readConfig } = await import("./config-file.js");
   const { values, diagnostics } = readConfig(path, text);
   if (!hasErrors(diagnostics)) return values;

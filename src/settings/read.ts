@@ -5,16 +5,16 @@ import { maskCredentials } from "./mask.js";
 import type { SettingKey } from "./table.generated.js";
 import { Wanted, type Parse } from "./types.js";
 
-/** A value as text, and where it was set: `flag --node`, `environment ZTAP_NODE`, `/etc/ztap/config.yaml:3`. */
+/** A value as text, and its origin: `flag --node`, `environment ZTAP_NODE`, `/etc/ztap/config.yaml:3`. */
 export interface Given {
   readonly text: string;
   readonly origin: string;
 }
 
-/** The values that the flags, the environment or one file give. */
+/** The values of the flags, the environment or one file. */
 export type SettingsLayer = Readonly<Partial<Record<SettingKey, Given>>>;
 
-/** The value that counts; its text is null where the setting is neither set nor has a default. */
+/** The value in effect; its text is null if the setting is neither set nor has a default. */
 export interface Found {
   readonly text: string | null;
   readonly origin: string;
@@ -25,7 +25,10 @@ export type Find = (key: SettingKey) => Found;
 /** The origin of a setting that is not set. */
 export const DEFAULT = "default";
 
-/** @param layers strongest first */
+/**
+ * Returns a function that finds the value in effect.
+ * @param layers strongest first
+ */
 export function createFind(layers: readonly SettingsLayer[], machine: Machine): Find {
   const find: Find = (key) => {
     const given = layers.map((layer) => layer[key]).find((one) => one !== undefined);
@@ -35,9 +38,15 @@ export function createFind(layers: readonly SettingsLayer[], machine: Machine): 
 }
 
 export interface Read {
-  /** For a setting that has a default. @throws OperationError `invalid-settings` */
+  /**
+   * Reads a setting that has a default.
+   * @throws OperationError `invalid-settings`
+   */
   <T>(key: SettingKey, parse: Parse<T>): T;
-  /** Null where the setting is not set. @throws OperationError `invalid-settings` */
+  /**
+   * Reads a setting; null if it is not set.
+   * @throws OperationError `invalid-settings`
+   */
   optional<T>(key: SettingKey, parse: Parse<T>): T | null;
 }
 
@@ -52,7 +61,7 @@ export function createRead(find: Find): Read {
   return Object.assign(read, { optional });
 }
 
-/** The value may hold a password, and the message goes to logs. */
+/** Returns the error of an invalid setting. Credentials are masked, since the message goes to logs. */
 export function invalid(key: SettingKey, { text, origin }: Found, wanted: string): OperationError {
   const shown = text === null ? "nothing" : JSON.stringify(maskCredentials(text));
   return new OperationError("invalid-settings", `${key} (${origin}): found ${shown}, wanted ${wanted}`);

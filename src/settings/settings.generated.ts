@@ -8,7 +8,7 @@ export interface VerifySettings {
   readonly sshSigners: string | null;
   /** Absolute path of a file of allowed OpenPGP public keys. Default: none. */
   readonly openpgpKeys: string | null;
-  /** Full id of a commit: it and what came before need no signature, and what does not come after it is refused. Default: the first commit that is accepted. */
+  /** Full id of a commit: it and its ancestors need no signature, and a commit that is no descendant of it is refused. Default: the first commit that is accepted. */
   readonly since: string | null;
 }
 
@@ -17,27 +17,27 @@ export interface ElectionSettings {
   readonly heartbeatIntervalMs: number;
   /** How long a silent node counts as healthy, and how long one request to the store may take. Default: 5s. */
   readonly electionTimeoutMs: number;
-  /** How long leadership outlives its last renewal: the longest time without a leader after one died. Default: 60s. */
+  /** Lifetime of leadership after its last renewal: the longest time without a leader after one died. Default: 60s. */
   readonly sessionTtlMs: number;
 }
 
 export interface HistorySettings {
-  /** Number of the newest revisions that stay, whatever their age. Default: 1000. */
+  /** Number of newest revisions to keep, whatever their age. Default: 1000. */
   readonly keepRevisions: number;
-  /** Age up to which revisions stay, however many there are. Default: 480h. */
+  /** Age up to which revisions are kept, whatever their number. Default: 480h. */
   readonly keepForMs: number;
 }
 
 export interface EtcdSettings {
-  /** PEM file of the authorities that etcd's certificates come from. Default: the system's. */
+  /** PEM file of the authorities of etcd's certificates. Default: the system's. */
   readonly ca: string | null;
   /** PEM file of the client certificate. Default: none. */
   readonly cert: string | null;
   /** PEM file of its private key. Default: none. */
   readonly key: string | null;
-  /** User name, where etcd asks for a password. Default: none. */
+  /** User name, if etcd requires a password. Default: none. */
   readonly user: string | null;
-  /** File that holds the password and nothing else. Default: none. */
+  /** File that contains only the password. Default: none. */
   readonly passwordFile: string | null;
 }
 
@@ -50,9 +50,9 @@ export interface SourceSettings {
   readonly path: string | null;
   /** Time between polls, give or take a tenth at random. Default: 60s. */
   readonly intervalMs: number;
-  /** Whether an operator's override is returned to Git's state at the next poll. Default: true. */
+  /** Whether the next poll reverts an operator's override to Git's state. Default: true. */
   readonly selfHeal: boolean;
-  /** A commit that deletes a larger share of the policies, or of all objects, is held until somebody confirms it. Default: 50. */
+  /** A commit that deletes a larger share of the policies, or of all objects, is held until an operator confirms it. Default: 50. */
   readonly maxDeletePercent: number;
   readonly verify: VerifySettings;
 }
@@ -62,15 +62,15 @@ export interface SettingValues {
   readonly stateDir: string;
   /** file:PATH, a path that begins with /, ./ or ../, etcd://HOST:PORT,HOST:PORT/PREFIX, etcds://… (TLS) or memory:. Default: the state folder. */
   readonly store: StoreUrl;
-  /** Least severity that is logged to stderr. Default: info. */
+  /** Lowest severity that is logged to stderr. Default: info. */
   readonly logLevel: "debug" | "info" | "warn" | "error";
   /** How logs are written to stderr; auto: text on a terminal, else one JSON document a line. Default: auto. */
   readonly logFormat: "auto" | "text" | "json";
   /** Name of this node. Default: the host name up to its first dot. */
   readonly node: string;
-  /** host:port under which other members know this node. Default: the node's name with the port of listen, or 9470. */
+  /** host:port where other members reach this node. Default: the node's name with the port of listen, or 9470. */
   readonly address: string;
-  /** auto, ebpf, pf or none: auto is eBPF on Linux and pf on macOS; none reports and enforces nothing, and is never chosen by itself. Default: auto. */
+  /** auto, ebpf, pf or none: auto is eBPF on Linux and pf on macOS; none reports but enforces nothing, and is never selected automatically. Default: auto. */
   readonly backend: "auto" | "ebpf" | "pf" | "none";
   /** host:port of /metrics, /healthz and /readyz; off for none. Default: 127.0.0.1:9470. */
   readonly listen: HostAndPort | null;

@@ -1,4 +1,7 @@
-/** Settings: flag beats variable beats file beats default. Layers of texts → typed settings, or why not. Pure. */
+/**
+ * Settings: a flag overrides a variable, a variable overrides a file, a file overrides the default. Turns layers of
+ * texts into typed settings, or an error. Pure.
+ */
 import { SETTING_KEYS } from "./definitions.js";
 import type { Machine } from "./defaults.js";
 import { maskCredentials } from "./mask.js";
@@ -12,11 +15,15 @@ export type { ElectionSettings, HistorySettings, SourceSettings } from "./settin
 export type { SettingKey } from "./table.generated.js";
 
 export interface Settings extends SettingValues {
-  /** False where the name comes from the host name. */
+  /** False if the name comes from the host name. */
   readonly isNodeNamed: boolean;
 }
 
-/** @param layers strongest first @throws OperationError `invalid-settings`, which names the origin of what is wrong */
+/**
+ * Returns the settings.
+ * @param layers strongest first
+ * @throws OperationError `invalid-settings`, which names the origin of the wrong value
+ */
 export function resolveSettings(layers: readonly SettingsLayer[], machine: Machine): Settings {
   const find = createFind(layers, machine);
   const settings = readSettings(createRead(find));
@@ -28,12 +35,12 @@ export function resolveSettings(layers: readonly SettingsLayer[], machine: Machi
 
 export interface SettingRow {
   readonly key: SettingKey;
-  /** As text, without credentials; null where the setting is neither set nor has a default. */
+  /** As text, without credentials; null if the setting is neither set nor has a default. */
   readonly value: string | null;
   readonly origin: string;
 }
 
-/** Every setting with its value and where that was set. */
+/** Returns every setting with its value and origin. */
 export function listSettings(layers: readonly SettingsLayer[], machine: Machine): readonly SettingRow[] {
   const find = createFind(layers, machine);
   return SETTING_KEYS.map((key) => {
@@ -42,7 +49,7 @@ export function listSettings(layers: readonly SettingsLayer[], machine: Machine)
   });
 }
 
-/** A default is never reported as the wrong value; then heartbeatInterval is. */
+/** Checks the relation of the times. A default is never reported as the wrong value; then heartbeatInterval is. */
 function checkTimes({ election }: SettingValues, find: Find): void {
   const interval = find("heartbeatInterval");
   for (const key of ["electionTimeout", "sessionTtl"] as const) {
@@ -54,7 +61,7 @@ function checkTimes({ election }: SettingValues, find: Find): void {
   }
 }
 
-/** Each of a pair needs the other. */
+/** Pairs of which each needs the other. */
 const ETCD_PAIRS = [
   ["cert", "key"],
   ["user", "passwordFile"],
@@ -72,7 +79,7 @@ function checkEtcd({ store, etcd }: SettingValues, find: Find): void {
     throw invalid("store", find("store"), `etcds://, since etcd.${tls} (${find(`etcd.${tls}`).origin}) is set`);
 }
 
-/** Without signers, `since` would look like a check and check nothing. */
+/** Refuses `since` without signers: it would look like a check and check nothing. */
 function checkVerify({ source: { verify } }: SettingValues, find: Find): void {
   if (verify.since !== null && verify.sshSigners === null && verify.openpgpKeys === null)
     throw invalid(

@@ -1,4 +1,7 @@
-/** The types of settings: text → value, or the value that was wanted. The schema names these functions in `x-type`. Pure. */
+/**
+ * The types of settings: each function reads a text and returns the value, or a description of valid ones. The schema
+ * names these functions in `x-type`. Pure.
+ */
 import ms from "ms";
 import { OperationError } from "../model/operation-error.js";
 import { SETTINGS } from "./table.generated.js";
@@ -38,13 +41,13 @@ export function integer({ minimum, maximum }: { readonly minimum: number; readon
   };
 }
 
-/** Accepts the words that oclif accepts in the variables of its flags. */
+/** Reads a boolean from the words that oclif accepts in the variables of its flags. */
 export function bool(text: string): boolean | Wanted {
   if (/^(true|1|yes|y)$/i.test(text)) return true;
   return /^(false|0|no|n)$/i.test(text) ? false : new Wanted("true or false");
 }
 
-/** An empty text counts as not set. */
+/** Reads a text; an empty one counts as not set. */
 export function text(found: string): string | null {
   return found === "" ? null : found;
 }
@@ -80,7 +83,11 @@ function isDuration(found: string): found is ms.StringValue {
   return /^[0-9]+(\.[0-9]+)?(ms|s|m|h)$/.test(found);
 }
 
-/** Reads a duration that is not a setting. @param what names it, as `--for` @throws OperationError `usage` */
+/**
+ * Reads a duration that is not a setting.
+ * @param what its name, such as `--for`
+ * @throws OperationError `usage`
+ */
 export function parseDuration(what: string, found: string): number {
   const value = duration(found);
   if (value instanceof Wanted)
@@ -103,24 +110,27 @@ export function hostAndPort(found: string): string | Wanted {
   return isHostAndPort(found) ? found : new Wanted("host:port or [IPv6]:port");
 }
 
-/** Null for `off`. */
+/** Reads an address to listen on; null for `off`. */
 export function listenAddress(found: string): HostAndPort | null | Wanted {
   if (found === "off") return null;
   return parseHostPort(found) ?? new Wanted("host:port, [IPv6]:port or off");
 }
 
-/** A path needs no `file:` where it cannot mean anything else. */
+/** Reads a store URL. A path needs no `file:` if it cannot be anything else. */
 export function store(found: string): StoreUrl | Wanted {
   if (found === "memory:") return { kind: "memory" };
   const etcd = /^(etcds?):\/\/([^/?#\s]+)(?:\/([^?#\s]*))?$/.exec(found);
   if (etcd !== null) return etcdUrl(etcd[1] === "etcds", etcd[2] ?? "", etcd[3] ?? "");
   const isPath = /^\.{0,2}\//.test(found);
   const path = isPath ? found : found.startsWith("file:") ? found.slice("file:".length).replace(/^\/\/(?=\/)/, "") : "";
-  // A host would be read as part of the path otherwise.
+  // Otherwise a host would be read as part of the path.
   return path === "" || path.startsWith("//") ? new Wanted(SETTINGS.store.help) : { kind: "file", path };
 }
 
-/** Without a port: 2379. Without a prefix: `ztap`. A password in a URL would show in every list of processes. */
+/**
+ * Reads an etcd URL. Without a port: 2379. Without a prefix: `ztap`. A password in a URL is refused: it would show in
+ * every list of processes.
+ */
 function etcdUrl(tls: boolean, hosts: string, path: string): StoreUrl | Wanted {
   const endpoints = hosts.split(",").map((host) => (/:[0-9]{1,5}$/.test(host) ? host : `${host}:2379`));
   if (hosts.includes("@")) return new Wanted("no user in the URL: set etcd.user and etcd.passwordFile");

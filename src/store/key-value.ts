@@ -1,15 +1,15 @@
 /**
- * Table: text under keys, in one process or one machine, with transactions. What an adapter gives
- * LocalStore to stand on. Guarantees that LocalStore relies on:
- *  - `read` sees one snapshot; a write that happens meanwhile, and a prune, are not seen;
- *  - `write` is one transaction, alone among all processes: all of it survives any crash once it
- *    has returned, and none of it where `work` or the commit throws; `work` is called once, and runs without a pause;
+ * Key-value store: text under keys, in one process or one machine, with transactions. An adapter implements it, and
+ * LocalStore is built on it. Guarantees that LocalStore relies on:
+ *  - `read` sees one snapshot; concurrent writes and prunes are not seen;
+ *  - `write` is one transaction, exclusive among all processes: all of it survives any crash once it has returned, and
+ *    none of it if `work` or the commit throws; `work` is called once, and runs without a pause;
  *  - failures are StoreErrors.
  */
 
 export interface KeyValueReader {
   get(key: string): string | undefined;
-  /** Keys that begin with the prefix and their values, in the order of the keys. */
+  /** Returns the keys that begin with the prefix and their values, in the order of the keys. */
   entries(prefix: string): Iterable<readonly [key: string, value: string]>;
 }
 
@@ -20,11 +20,11 @@ export interface KeyValueWriter extends KeyValueReader {
 
 export interface KeyValueStore {
   readonly backend: string;
-  /** How often a watcher looks by itself, in milliseconds, in case no wake-up came. */
+  /** Interval, in milliseconds, at which a watcher polls in case a notification was lost. */
   readonly pollMs: number;
   read<T>(work: (reader: KeyValueReader) => T): Promise<T>;
   write<T>(work: (writer: KeyValueWriter) => T): Promise<T>;
-  /** Wakes the listeners of every process that has the table open. */
+  /** Notifies the listeners of every process that has the store open. */
   announce(): void;
   /** Calls `wake` on every announcement, also when in doubt, until the returned function is called. */
   listen(wake: () => void): () => void;

@@ -1,22 +1,25 @@
 /**
  * Keys of the store, below its prefix. Every adapter that keeps text under keys uses this layout:
  *
- *     format                            which layout this is
+ *     format                            the version of this layout
  *     objects/<digest>                  one canonical object; immutable, content-addressed
  *     revisions/<number, 20 digits>     manifest of one revision
  *     head                              number of the revision in force
  *     policies/<namespace>/<name>       last version ever used; survives deletion
  *     members/<id>  live/<id>  status/<id>
- *     seen/<id>                         etcd: when a node was last known to live; outlives live/<id>
- *     parts/…                           etcd: pieces of values that are longer than a request may be
+ *     seen/<id>                         etcd: last time a node was known to live; outlives live/<id>
+ *     parts/…                           etcd: parts of values that exceed the size of a request
  *     pruned                            etcd: rises with every removal of objects
  *     election                          leadership
- *     source                            what the leader last found at the source
- *     suspension  approval              what operators told the leaders
- *     signals                           counters that tell a watcher what changed
+ *     source                            the leader's last result at the source
+ *     suspension  approval              source control of operators
+ *     signals                           counters that show a watcher which records changed
  */
 
-/** A part of a key that comes from outside. @throws RangeError where it would reach into another key. */
+/**
+ * Checks a part of a key that comes from outside.
+ * @throws RangeError if it would reach into another key
+ */
 function segment(text: string): string {
   if (text === "" || text.length > 500 || /[/\0]/.test(text)) {
     throw new RangeError(

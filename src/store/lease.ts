@@ -1,6 +1,4 @@
-/**
- * Leases by the wall clock of one machine: who holds what, since when, for how long. Pure.
- */
+/** Leases by the wall clock of one machine: holder, time of the last renewal, and duration. Pure. */
 
 export interface Lease {
   readonly holder: string;
@@ -10,8 +8,8 @@ export interface Lease {
 }
 
 /**
- * A lease lives for `ttlMs` after its last renewal. One whose renewal lies further in the future
- * than that is dead too: the clock was set back, and its holder would otherwise stay for as long.
+ * Returns whether a lease is alive: for `ttlMs` after its last renewal. A lease whose renewal is further in the future
+ * than that is dead too: the clock was set back, and its holder would otherwise stay for that long.
  */
 export function isAlive(lease: Lease, now: number): boolean {
   const age = now - lease.renewedAt;

@@ -1,6 +1,6 @@
 /**
- * LocalStore: the Store of one machine, on any Table. Memory and embedded differ in their table
- * alone. Each method is one transaction, so that what it returns is one moment's truth.
+ * LocalStore: the Store of one machine, on any KeyValueStore. The memory and the embedded store differ only in that.
+ * Each method is one transaction, so that its result is consistent.
  */
 import type { Approval, SourceControl, Suspension } from "../model/source-control.js";
 import type { CommittedState, Revision, StateObject } from "../model/state.js";
@@ -29,7 +29,7 @@ import type { KeyValueStore, KeyValueReader, KeyValueWriter } from "./key-value.
 export class LocalStore implements Store {
   readonly #table: KeyValueStore;
   readonly #clock: Clock;
-  /** Wakes the watchers of this handle; they end when it is closed. */
+  /** Functions that wake the watchers of this handle; the watchers end when it is closed. */
   readonly #wakers = new Set<() => void>();
   #closed = false;
 
@@ -75,7 +75,7 @@ export class LocalStore implements Store {
     return this.#read((reader) => {
       const newest = Math.min(headOf(reader) ?? 0, (before ?? Infinity) - 1);
       const found: Revision[] = [];
-      // What prune leaves has no gap, so that the first number that is missing is the end.
+      // Prune leaves no gap, so that the first missing number is the end.
       for (let number = newest; number >= 1 && found.length < limit; number -= 1) {
         const revision = revisionOf(reader, number);
         if (revision === null) break;
@@ -99,7 +99,7 @@ export class LocalStore implements Store {
       }
       const { revision, raised } = nextRevision(draft, head, (namespace, name) => versionOf(writer, namespace, name));
       for (const [digest, text] of staged) {
-        // An object that is there already is written again only where it was damaged.
+        // An existing object is written again only if it was damaged.
         if (writer.get(keys.object(digest)) !== text) writer.put(keys.object(digest), text);
       }
       for (const { namespace, name, version } of raised) writer.put(keys.policy(namespace, name), String(version));
@@ -130,7 +130,7 @@ export class LocalStore implements Store {
     const wake = (): void => {
       rung = true;
       nap.abort();
-      // Here and not only at the end, since whoever aborts may never ask for another event.
+      // Here and not only at the end, since a caller that aborts may never request another event.
       if (over()) end();
     };
     const end = (): void => {
@@ -138,7 +138,7 @@ export class LocalStore implements Store {
       signal.removeEventListener("abort", wake);
       this.#wakers.delete(wake);
     };
-    // Closing the store ends the watch, also while it reads.
+    // Closing the store ends the watch, even while it reads.
     const look = (): Promise<Signals | null> =>
       this.#read(signalsOf).catch((error: unknown) => {
         if (over()) return null;
@@ -160,7 +160,7 @@ export class LocalStore implements Store {
           if (now[changed] !== seen[changed] && !over()) yield { changed };
         }
         seen = now;
-        // Whatever rang since the look above is found by looking again; nothing is slept through.
+        // Notifications since the read above are found by reading again, so that none is slept through.
         if (hasRung() || over()) continue;
         nap = new AbortController();
         await this.#clock.sleep(this.#table.pollMs, nap.signal);
@@ -200,7 +200,7 @@ export class LocalStore implements Store {
       const alive = old !== null && isAlive(old, now);
       if (alive && old.holder !== holder) return { held: old.holder, news: false };
       writer.put(keys.live(id), JSON.stringify({ id, address, holder, renewedAt: now, ttlMs }));
-      // A renewal that changes nothing but the time wakes nobody.
+      // A renewal that changes only the time wakes no watcher.
       const changed = !alive || old.address !== address;
       if (changed) signalChange(writer, "members");
       return { held: null, news: changed };
@@ -286,8 +286,8 @@ export class LocalStore implements Store {
       const current = leaderOf(old, now);
       if (current !== null && (current !== id || old?.holder !== holder))
         return { won: false, leader: current, term: 0 };
-      // A lease that ran out ended its term, also where the same candidate is back: what it began
-      // under the old fence must not be finished under the new one.
+      // An expired lease ended its term, even if the same candidate returns: work that began under the old fence must
+      // not be finished under the new one.
       const renewed = current !== null;
       const next = renewed ? (old?.term ?? 0) : (old?.term ?? 0) + 1;
       const record: records.ElectionRecord = { leader: id, holder, term: next, renewedAt: now, ttlMs };
@@ -335,7 +335,7 @@ export class LocalStore implements Store {
     return this.#table.write(work);
   }
 
-  /** Writes, and tells the watchers where `work` says that it changed something. */
+  /** Writes, and notifies the watchers if `work` reports a change. */
   async #writeAndSignal(kind: keyof records.SignalRecord, work: (writer: KeyValueWriter) => boolean): Promise<boolean> {
     const changed = await this.#write((writer) => {
       const done = work(writer);
@@ -351,11 +351,11 @@ export class LocalStore implements Store {
   }
 }
 
-/** Why the draft cannot be committed, or that it has been already; null where it can. */
+/** Returns the reason why the draft cannot be committed, or its earlier commit; null if it can be committed. */
 function lostRace(reader: KeyValueReader, draft: RevisionDraft, guard: CommitGuard, now: number): CommitOutcome | null {
   const head = headOf(reader);
   if (head !== guard.expectHead) {
-    // The draft can only ever have become this number: an answer that was lost is found here.
+    // The draft can only have become this number: this finds a commit whose answer was lost.
     const own = revisionOf(reader, numberAfter(guard.expectHead));
     if (own !== null && own.commitId === draft.commitId) return { outcome: "committed", revision: own };
   }

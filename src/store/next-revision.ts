@@ -1,23 +1,23 @@
 /**
- * Lineage: what revision a draft becomes on top of the head. Pure; every adapter uses it, so that
- * numbers and versions are decided in one place.
+ * Next revision: the revision that a draft becomes on top of head. Pure; every adapter uses it, so that numbers and
+ * versions are decided in one place. The adapters commit it (store/local-store.ts, adapters/etcd/commit.ts).
  */
 import { canonicalJson, digestOfText } from "../model/digest.js";
 import { refKey, refOf, type Revision, type RevisionEntry, type StateObject } from "../model/state.js";
 import { StoreError, type RevisionDraft } from "../interfaces/store.js";
 
-/** The objects of a draft as text, by digest: what has to stand in the store before its revision may. */
+/** The objects of a draft as text, by digest: they must be in the store before the revision. */
 export type StagedObjects = ReadonlyMap<string, string>;
 
 export interface NextRevision {
   readonly revision: Revision;
-  /** The policies whose version rises, with the version that is now their last. */
+  /** The policies whose version rises, with their new version. */
   readonly raised: readonly { readonly namespace: string; readonly name: string; readonly version: number }[];
 }
 
 /**
- * @throws StoreError `object-damaged` where an object is not what its digest or its name says; a
- * store that took it could never give it back
+ * Returns the objects as text.
+ * @throws StoreError `object-damaged` if an object does not match its digest or name; a store could never return it
  */
 export function stageObjects(objects: readonly StateObject[]): StagedObjects {
   const texts = new Map<string, string>();
@@ -26,27 +26,24 @@ export function stageObjects(objects: readonly StateObject[]): StagedObjects {
     const name = refKey(ref);
     const text = canonicalJson(object);
     if (digestOfText(text) !== digest || refKey(refOf(object)) !== name) {
-      throw new StoreError(
-        "object-damaged",
-        `${name} is not the object that its digest and name say; nothing was committed`,
-      );
+      throw new StoreError("object-damaged", `${name} does not match its digest and name; nothing was committed`);
     }
-    if (names.has(name))
-      throw new StoreError("object-damaged", `${name} stands twice in one state; nothing was committed`);
+    if (names.has(name)) throw new StoreError("object-damaged", `${name} is twice in one state; nothing was committed`);
     names.add(name);
     texts.set(digest, text);
   }
   return texts;
 }
 
-/** The number that a draft planned against `head` gets, if it gets one. */
+/** Returns the number of a draft on top of `head`. */
 export function numberAfter(head: number | null): number {
   return head === null ? 1 : head + 1;
 }
 
 /**
- * @param lastVersion the last version ever used for a policy, 0 for none; asked only for policies
- * that are new or have changed
+ * Returns the next revision.
+ * @param lastVersion the last version ever used for a policy, 0 for none; called only for policies that are new or have
+ * changed
  */
 export function nextRevision(
   draft: RevisionDraft,

@@ -1,8 +1,7 @@
 /**
- * Prune: removes old revisions and the objects that nothing names any more. What is left is without
- * gap up to head. Reading what the kept revisions name can take long in a large store; it happens
- * before the write, revision by revision, and revisions never change, so that neither writers nor
- * this process's event loop wait for it.
+ * Prune: removes old revisions, and objects that no revision refers to any more. The remaining revisions have no gap up
+ * to head. Reading the references of the kept revisions can take long in a large store; it happens before the write,
+ * revision by revision (revisions never change), so that neither writers nor this process's event loop wait for it.
  */
 import { setImmediate as nextTurn } from "node:timers/promises";
 import type { Revision } from "../model/state.js";
@@ -12,9 +11,9 @@ import { decode, decodeRevision } from "./records.js";
 import type { KeyValueStore, KeyValueReader } from "./key-value.js";
 
 export interface PruneBounds {
-  /** How many of the newest revisions stay. */
+  /** The number of newest revisions to keep. */
   readonly revisions: number;
-  /** RFC 3339, UTC: what was committed since then stays. */
+  /** RFC 3339, UTC: revisions since then are kept. */
   readonly newerThan: string;
 }
 
@@ -42,7 +41,7 @@ export async function pruneTable(table: Pick<KeyValueStore, "read" | "write">, k
   }
   if (end === oldest) return { revisions: 0, objects: 0 };
   return table.write((writer) => {
-    // What was committed since may name an object again.
+    // Revisions committed since may refer to an object again.
     for (let number = head + 1; number <= (headOf(writer) ?? 0); number += 1)
       spare(orphans, revisionAt(writer, number));
     const gone = numbersFrom(oldest, end)

@@ -1,7 +1,6 @@
 /**
- * Records of the store: how each is written as text, and how text that was read becomes a typed
- * value again. What is read is not trusted: a record that does not have its shape, or a revision or
- * an object whose digest is another, is a StoreError and never data.
+ * Records of the store: writes each as text, and turns text back into a typed value. Text from the store is not
+ * trusted: a record without its shape, or a revision or an object with another digest, is a StoreError and never data.
  */
 import { digestOfText } from "../model/digest.js";
 import { API_VERSIONS, KINDS, type ObjectPosition, type ZtapObject } from "../model/objects.js";
@@ -30,13 +29,13 @@ export interface LiveRecord extends Lease {
   readonly address: string;
 }
 
-/** Leadership. `leader` is null after it was resigned; `term` never falls. */
+/** Leadership. `leader` is null after a resignation; `term` never falls. */
 export interface ElectionRecord extends Lease {
   readonly leader: string | null;
   readonly term: number;
 }
 
-/** Counters that rise with each change of their kind, so that a watcher can tell what changed. */
+/** Counters that rise with each change of their kind, so that a watcher sees which records changed. */
 export interface SignalRecord {
   readonly status: number;
   readonly members: number;
@@ -147,7 +146,7 @@ export const isSourceStatus = shaped<SourceStatus>({
   leader: isString,
 });
 
-/** A time that cannot be read would never come: such a record does not have its shape. */
+/** Requires a time that can be parsed: any other text would never come due. */
 const isTime: Guard<string> = (value): value is string => isString(value) && !Number.isNaN(Date.parse(value));
 
 export const isSuspension = shaped<Suspension>({
@@ -188,12 +187,15 @@ const hasIdentity = shaped<{ apiVersion: string; kind: string; metadata: object 
 });
 
 /**
- * The identity of a canonical object. The rest of its shape was settled by the schema before it was
- * committed, and its digest says that it is still the same text.
+ * Checks the identity of a canonical object. The schema checked the rest of its shape before the commit, and its digest
+ * proves that the text is still the same.
  */
 const isZtapObject: Guard<ZtapObject> = (value): value is ZtapObject => hasIdentity(value);
 
-/** @throws StoreError `store-damaged` where the text is not JSON of that shape */
+/**
+ * Reads a record.
+ * @throws StoreError `store-damaged` if the text is not JSON of that shape
+ */
 export function decode<T>(text: string, guard: Guard<T>, key: string): T {
   const value = parse(text);
   if (!guard(value))
@@ -205,8 +207,8 @@ export function decode<T>(text: string, guard: Guard<T>, key: string): T {
 }
 
 /**
- * What a node says of itself, under its own key; null where it does not have its shape or speaks of
- * another node. One node's record must never keep the others' from being read.
+ * Reads a record that a node wrote about itself, under its own key; null if it does not have its shape or names another
+ * node. One node's record must never prevent reading the others'.
  */
 export function decodeOwn<T>(text: string, guard: Guard<T>, id: string, idOf: (record: T) => string): T | null {
   const value = parse(text);
@@ -221,25 +223,31 @@ function parse(text: string): unknown {
   }
 }
 
-/** A revision is written below its own digest, since nothing else would tell that its manifest was damaged. */
+/** Writes a revision below its own digest: nothing else would reveal damage to its manifest. */
 export function encodeRevision(revision: Revision): string {
   const text = JSON.stringify(revision);
   return `${digestOfText(text)}\n${text}`;
 }
 
-/** @throws StoreError `store-damaged` */
+/**
+ * Reads a revision.
+ * @throws StoreError `store-damaged`
+ */
 export function decodeRevision(record: string, key: string): Revision {
   const text = record.slice(record.indexOf("\n") + 1);
   if (record !== `${digestOfText(text)}\n${text}`) {
     throw new StoreError(
       "store-damaged",
-      `the store's record ${key} is damaged: its digest is another; restore the store from a backup`,
+      `the store's record ${key} is damaged: its digest does not match; restore the store from a backup`,
     );
   }
   return decode(text, isRevision, key);
 }
 
-/** @throws StoreError `object-missing`, `object-damaged` */
+/**
+ * Reads an object.
+ * @throws StoreError `object-missing`, `object-damaged`
+ */
 export function decodeObject(text: string | undefined, entry: RevisionEntry): StateObject {
   const name = refKey(entry);
   if (text === undefined)
@@ -251,7 +259,7 @@ export function decodeObject(text: string | undefined, entry: RevisionEntry): St
   if (!isZtapObject(value) || refKey(refOf(value)) !== name) {
     throw new StoreError(
       "object-damaged",
-      `${name} (object ${entry.digest}) is damaged in the store: its digest is another; apply the policy again, or restore the store from a backup`,
+      `${name} (object ${entry.digest}) is damaged in the store: its digest does not match; apply the policy again, or restore the store from a backup`,
     );
   }
   const ref = { kind: entry.kind, namespace: entry.namespace, name: entry.name };

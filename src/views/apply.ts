@@ -1,4 +1,4 @@
-/** What an apply did. */
+/** The result of an apply. */
 import type { Revision } from "../model/state.js";
 import type { ConnectivityDiff } from "../plan/connectivity/diff.js";
 import type { Plan } from "../plan/plan.js";

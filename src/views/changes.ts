@@ -1,4 +1,4 @@
-/** The parts of a plan in words, as both its text and its markdown have them. */
+/** The parts of a plan in words, for both its text and its markdown. */
 import { diffLines } from "diff";
 import { stringify } from "yaml";
 import type { ZtapObject } from "../model/objects.js";
@@ -9,21 +9,21 @@ import type { Change, Plan } from "../plan/plan.js";
 
 export const SIGNS = { create: "+", update: "~", delete: "-" } as const;
 
-/** What the plan was made against. */
+/** Returns the name of the plan's base. */
 export function describeBase({ base, against }: Plan): string {
   if (against !== null) return `commit ${against.commit?.slice(0, 12) ?? "none"}`;
   return base === null ? "an empty store" : `revision ${base}`;
 }
 
 export function notComputed(why: string): string {
-  return `Which connections open and close was not computed: ${why}.`;
+  return `The connections that open and close were not computed: ${why}.`;
 }
 
 export function countConnections(groups: readonly ConnectionGroup[]): number {
   return groups.reduce((sum, { connections }) => sum + connections, 0);
 }
 
-/** How many rules or workloads a line names as its reason. */
+/** The number of rules or workloads that a line names as causes. */
 const SHOWN_CAUSES = 2;
 
 export function describeCauses(causes: readonly Cause[]): string {
@@ -35,7 +35,7 @@ export function describeCauses(causes: readonly Cause[]): string {
   return causes.length > SHOWN_CAUSES ? `${shown.join(", ")}, …` : shown.join(", ");
 }
 
-/** The object's own lines with `+`, `-` or a space in front; of an update only what is near a change. */
+/** Returns the object's own lines with `+`, `-` or a space in front; of an update only those near a change. */
 export function changeLines({ before, after }: Change): readonly string[] {
   const parts = diffLines(toYaml(before), toYaml(after));
   const lines = parts.flatMap(({ value, added, removed }) =>
@@ -54,7 +54,7 @@ export function changeLines({ before, after }: Change): readonly string[] {
 function toYaml(object: ZtapObject | null): string {
   if (object === null) return "";
   const { labels } = object.metadata;
-  // YAML leaves the controls of C1 and of the reading direction as they are.
+  // YAML does not escape the controls of C1 and of the reading direction.
   return printable(
     stringify(
       { ...(labels === undefined ? {} : { labels }), ...("spec" in object ? { spec: object.spec } : {}) },

@@ -34,7 +34,7 @@ export function renderClusterStatus(status: ClusterStatus, style: Style): string
     if (source.message !== null) lines.push(`          ${printableLine(source.message)}`);
     if (source.rewrittenFrom !== undefined)
       lines.push(
-        `          ${style.warn("History was rewritten")}: this does not come after ${source.rewrittenFrom.slice(0, 12)}`,
+        `          ${style.warn("History was rewritten")}: this commit is no descendant of ${source.rewrittenFrom.slice(0, 12)}`,
       );
     for (const { code, file, line, column, message } of source.diagnostics) {
       lines.push(`          ${printableLine(file)}:${line}:${column} ${style.bad(code)} ${printableLine(message)}`);
@@ -45,13 +45,13 @@ export function renderClusterStatus(status: ClusterStatus, style: Style): string
   return [...lines, "", renderClusterList(status, style)].join("\n");
 }
 
-/** Leadership outlives the last heartbeat for a while: an agent that died still has it. */
+/** Leadership outlives the last heartbeat for a while: a dead agent still has it. */
 function renderLeader({ leader, nodes }: ClusterStatus, style: Style): string {
   if (leader === null) return style.warn("none");
   const name = `${leader.id} (${leader.address})`;
   const node = nodes.find(({ id }) => id === leader.id);
   if (node === undefined || node.heartbeatAgeMs === null || node.state !== "unhealthy") return name;
-  const silence = `not heard of for ${renderAge(node.heartbeatAgeMs)}; another node leads when its session has run out`;
+  const silence = `no heartbeat for ${renderAge(node.heartbeatAgeMs)}; another node leads when its session has expired`;
   return `${name}: ${style.bad(silence)}`;
 }
 
@@ -66,7 +66,7 @@ export function renderClusterList({ nodes }: Pick<ClusterStatus, "nodes">, style
   return [table, ...(problems.length === 0 ? [] : ["", ...problems])].join("\n");
 }
 
-/** Below the table, where there is room for whole sentences. */
+/** Renders problems below the table, which has no room for whole sentences. */
 function describeProblem({ id, declared, message, state }: ClusterNode, style: Style): readonly string[] {
   const undeclared =
     declared || message?.includes("not declared") === true ? [] : ["the desired state declares no such Node"];
@@ -90,7 +90,7 @@ function toRow(node: ClusterNode, style: Style): readonly string[] {
   ];
 }
 
-/** In the largest unit that leaves more than one of it, rounded down. */
+/** Renders an age in the largest unit of which there is more than one, rounded down. */
 function renderAge(ageMs: number): string {
   const units = [
     ["d", 86_400_000],
@@ -106,7 +106,7 @@ export function clusterJoinDocument({ member, changed, declared }: Joined): obje
 }
 
 export function renderJoined({ member, changed, declared }: Joined, style: Style): string {
-  const done = changed ? `${style.good("Joined")}: ` : "Had joined already: ";
+  const done = changed ? `${style.good("Joined")}: ` : "Was a member already: ";
   const hint = declared ? "" : "\nThe desired state declares no such Node.";
   return `${done}node ${member.id} at ${printableLine(member.address)}.${hint}`;
 }
@@ -117,5 +117,5 @@ export function clusterLeaveDocument(left: Left): object {
 
 export function renderLeft({ id, wasAlive }: Left, style: Style): string {
   const hint = wasAlive ? "\nIts agent still runs, and sends heartbeats until it is stopped." : "";
-  return `${style.good("Forgotten")}: node ${id}. What its kernel enforces stays in force.${hint}`;
+  return `${style.good("Removed")}: node ${id}. Its kernel keeps the enforcement.${hint}`;
 }

@@ -1,13 +1,13 @@
 /**
- * Connections as text or as the document that scripts read. A state may have a million of them, so
- * both come in pieces, which are printed as they are made.
+ * Connections as text or as a JSON document. A state may have a million of them, so that both are generated in parts,
+ * which are printed one by one.
  */
 import type { Connection } from "../model/connection.js";
 import type { ObjectSet, SourceRef } from "../model/state.js";
 
 const LINES_A_PIECE = 4096;
 
-/** The JSON document, one connection a line. Printed one after the other, the pieces are the document. */
+/** Yields the JSON document, one connection a line. The parts, printed in order, are the document. */
 export function* connectivityDocument(source: SourceRef, connections: Iterable<Connection>): Generator<string> {
   yield `{\n  "formatVersion": 1,\n  "source": ${JSON.stringify(source)},\n  "connections": [`;
   let isFirst = true;
@@ -20,16 +20,16 @@ export function* connectivityDocument(source: SourceRef, connections: Iterable<C
 }
 
 /**
- * One line a connection; columns are aligned within a piece, and pieces are long.
- * @param objects of which the connections were computed: where there is none, that is no denial
+ * Yields one line per connection; columns are aligned within a part, and parts are long.
+ * @param objects the state of the connections: in a state without workloads, an empty list denies nothing
  */
 export function* renderConnectivity(objects: ObjectSet, connections: Iterable<Connection>): Generator<string> {
   if (objects.size === 0) {
-    yield "There are no objects here, and so no connection to tell of.";
+    yield "There are no objects here, so that there are no connections.";
     return;
   }
   if (![...objects.values()].some(({ ref }) => ref.kind === "Workload")) {
-    yield "No Workload is declared here, and so there is no connection to tell of.";
+    yield "No Workload is declared here, so that there are no connections.";
     return;
   }
   let isEmpty = true;
@@ -51,7 +51,7 @@ function* pieces(connections: Iterable<Connection>): Generator<readonly Connecti
   if (piece.length > 0) yield piece;
 }
 
-/** `default/web → default/db  TCP 5432`, aligned. */
+/** Returns lines such as `default/web → default/db  TCP 5432`, aligned. */
 export function connectionLines(connections: readonly Connection[]): readonly string[] {
   const width = (side: "from" | "to") => Math.max(0, ...connections.map((connection) => connection[side].length));
   const [from, to] = [width("from"), width("to")];
@@ -77,7 +77,7 @@ function describeInterval(protocol: Connection["protocol"], first: number, last:
   return `${type}.${code}-${last >> 8}.${last & 255}`;
 }
 
-/** `5432/TCP`, or `8.0/ICMP`. */
+/** Returns `5432/TCP`, or `8.0/ICMP`. */
 export function describePort(protocol: string, port: number | null): string {
   if (port === null) return `${protocol} protocols`;
   return protocol === "ICMP" ? `${port >> 8}.${port & 255}/ICMP` : `${port}/${protocol}`;

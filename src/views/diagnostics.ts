@@ -1,7 +1,6 @@
 /**
- * Diagnostics for people: where, what, the source line with a caret, and how to mend it; and the
- * document that `ztap validate --json` prints. Plain text building; colour comes in as a style, so
- * that only a caller that writes to a terminal brings any.
+ * Diagnostics for people (position, message, the source line with a caret, and the fix), and the document of `ztap
+ * validate --json`. The text is plain; colour comes from a style, so that only output to a terminal has any.
  */
 import { countProblems } from "../manifest/diagnostic-limit.js";
 import type { Diagnostic } from "../model/diagnostic.js";
@@ -13,11 +12,11 @@ import { plainStyle, type Style } from "./style.js";
 
 interface DiagnosticView {
   readonly style?: Style;
-  /** Text of a file, for the line with the caret; undefined where it is not at hand. */
+  /** Returns the text of a file, for the line with the caret; undefined if it is not available. */
   readonly textOf?: (file: string) => string | undefined;
 }
 
-/** One block for each diagnostic, without a summary; ends with a line break unless there is nothing to say. */
+/** Returns one block per diagnostic, without a summary; it ends with a line break unless it is empty. */
 export function renderDiagnostics(diagnostics: readonly Diagnostic[], view: DiagnosticView = {}): string {
   const style = view.style ?? plainStyle;
   const lines = new SourceLines(view.textOf ?? (() => undefined));
@@ -26,7 +25,7 @@ export function renderDiagnostics(diagnostics: readonly Diagnostic[], view: Diag
 
 function renderDiagnostic(diagnostic: Diagnostic, style: Style, lines: SourceLines): string {
   const { line, column, severity, code } = diagnostic;
-  // Names, keys and values of a file that someone else wrote stand in all of these.
+  // These texts contain names, keys and values from files of others.
   const [file, path, message] = [diagnostic.file, diagnostic.path, diagnostic.message].map(printableLine);
   const [wanted, fix] = [diagnostic.wanted, diagnostic.fix].map((text) => text && printableLine(text));
   const colour = (text: string): string => (severity === "error" ? style.bad(text) : style.warn(text));
@@ -55,12 +54,12 @@ function withCaret(
   const from = column > SOURCE_WIDTH ? column - SOURCE_WIDTH / 2 : 0;
   const shown = printable(source.slice(from, from + SOURCE_WIDTH)).replace(/[\t\n]/g, " ");
   const gutter = `  ${line} | `;
-  // The caret must stand below its character whatever width a tab has: tabs were made one space wide above.
+  // The caret must be below its character whatever the width of a tab: tabs were replaced by one space above.
   const caret = `${" ".repeat(gutter.length - 2)}| ${" ".repeat(Math.max(0, column - 1 - from))}`;
   return [`${style.dim(gutter)}${shown}`, `${style.dim(caret)}${colour("^")}`];
 }
 
-/** Splits each file once, and keeps only the last one: diagnostics come sorted by file. */
+/** Splits each file once, and keeps only the last one: diagnostics are sorted by file. */
 class SourceLines {
   #file: string | undefined;
   #lines: readonly string[] = [];
@@ -76,7 +75,7 @@ class SourceLines {
   }
 }
 
-/** One line: what was read and what is wrong with it. */
+/** Returns one line: the objects read, and the number of problems. */
 export function summarizeDiagnostics(diagnostics: readonly Diagnostic[], objects: ObjectSet): string {
   const { errors, warnings, more } = countProblems(diagnostics);
   const counts = Object.entries(countObjects(objects)).map(([kind, count]) => `${count} ${kind}`);
@@ -91,14 +90,14 @@ export function summarizeDiagnostics(diagnostics: readonly Diagnostic[], objects
 
 const plural = (count: number, word: string): string => `${count} ${word}${count === 1 ? "" : "s"}`;
 
-/** How many objects of each kind; kinds without any are left out. */
+/** Returns the number of objects of each kind, without kinds that have none. */
 export function countObjects(objects: ObjectSet): Readonly<Partial<Record<Kind, number>>> {
   const kinds = [...objects.values()].map(({ ref }) => ref.kind);
   const counts = KINDS.map((kind) => [kind, kinds.filter((other) => other === kind).length] as const);
   return Object.fromEntries(counts.filter(([, count]) => count > 0));
 }
 
-/** What `ztap validate --json` prints; schemas/output/validate.schema.json. */
+/** The document of `ztap validate --json`; schemas/output/validate.schema.json. */
 export interface ValidateOutput {
   readonly formatVersion: 1;
   readonly valid: boolean;
@@ -115,7 +114,7 @@ export function toValidateOutput(
   return { formatVersion: 1, valid: !hasErrors(diagnostics), objects: countObjects(objects), diagnostics, omitted };
 }
 
-/** What `ztap validate` prints: every diagnostic, then one line that sums up. */
+/** Returns the text of `ztap validate`: every diagnostic, then a summary line. */
 export function renderValidation(
   objects: ObjectSet,
   diagnostics: readonly Diagnostic[],

@@ -1,4 +1,4 @@
-/** What the machine has and lacks. */
+/** The result of `ztap doctor`. */
 import type { Check } from "../model/doctor.js";
 import { printableLine } from "../model/printable.js";
 import type { Style } from "./style.js";
@@ -16,6 +16,8 @@ export function renderDoctor(checks: readonly Check[], style: Style): string {
   ]);
   const failed = checks.filter(({ state }) => state === "failed").length;
   const verdict =
-    failed === 0 ? "Everything that enforcement needs is here." : `${failed} of ${checks.length} checks failed.`;
+    failed === 0
+      ? "This machine has everything that enforcement needs."
+      : `${failed} of ${checks.length} checks failed.`;
   return [...lines, "", verdict].join("\n");
 }

@@ -1,4 +1,4 @@
-/** What the kernel, or pf, holds of ztap's, and what was taken away. */
+/** The enforcement in the kernel or in pf, and the enforcement that was removed. */
 import type { InspectedMachine, InspectedNode, InspectedPf, Removed } from "../model/inspection.js";
 import { printableLine } from "../model/printable.js";
 import type { Style } from "./style.js";
@@ -24,7 +24,11 @@ function renderPf(
   const state = [
     flag(enabled, "pf is enabled", "pf is not enabled"),
     flag(reference, "with a reference of ztap's", "without a reference of ztap's"),
-    flag(linked, "its main ruleset comes here", "its main ruleset does not come here: nothing of this is in force"),
+    flag(
+      linked,
+      "its main ruleset evaluates it",
+      "its main ruleset does not evaluate it: none of its rules is in force",
+    ),
   ];
   return [
     `${style.bold(`Node ${node ?? "unknown"}`)}  anchor ${anchor}, ${rules.length} rules and ${tables.length} tables; ${state.join(", ")}`,
@@ -54,7 +58,7 @@ function renderNode(node: InspectedNode, style: Style): string {
   ].join("\n");
 }
 
-/** Before the question: what will be open. */
+/** Renders what will be open, before the question. */
 export function renderRemovable(held: readonly Removed[], style: Style): string {
   const lines = held.map(({ node, workloads }) =>
     workloads.length === 0

@@ -1,4 +1,4 @@
-/** Why a connection is allowed or denied, as text or as the document that scripts read. */
+/** The reasons why a connection is allowed or denied, as text or as a JSON document. */
 import type { Explained } from "../operations/query/explain.js";
 import type { DecidingRule, End, IsolatingPolicy, PairExplanation, Side } from "../policy/explain.js";
 import { describePort } from "./connectivity.js";
@@ -38,7 +38,7 @@ function renderSide(title: string, side: Side, style: Style): readonly string[] 
     "not-isolated": "no policy isolates it",
     rule: side.rules.length === 1 ? "by the rule" : "by the first of these rules",
     audit: "no rule allows it, and the policies only audit",
-    "no-rule": "isolated, and no rule of these policies opens it",
+    "no-rule": "isolated, and no rule of these policies allows it",
   }[side.reason];
   const details = side.reason === "rule" ? side.rules.map(ruleLine) : side.policies.map(policyLine);
   return [

@@ -1,6 +1,6 @@
 /**
- * Flows as lines for people. They come one by one, so the columns have fixed widths; on a terminal that is too narrow
- * for those, each flow is a line of its own and its reason one below.
+ * Flow events as lines for people. They arrive one by one, so that the columns have fixed widths; on a terminal that is
+ * too narrow for them, each event has two lines, the second for its reason.
  */
 import type { FlowEvent, FlowGap, FlowMessage, FlowQuery } from "../model/flow.js";
 import { printableLine } from "../model/printable.js";
@@ -9,10 +9,10 @@ import { wrapWords } from "./wrap.js";
 
 const WIDTHS = { time: 24, verdict: 7, direction: 7, workload: 24, peer: 40, port: 10 } as const;
 
-/** What all columns and a short reason need. */
+/** The width of all columns and a short reason. */
 const FULL_WIDTH = Object.values(WIDTHS).reduce((sum, width) => sum + width + 2, 0) + 30;
 
-/** Null where there is no room for columns. */
+/** Returns the head; null if there is no room for columns. */
 export function renderFlowHead(style: Style): string | null {
   if (style.width < FULL_WIDTH) return null;
   const titles = ["Time", "Verdict", "", "Workload", "Peer", "Port", "Policy"];
@@ -45,7 +45,7 @@ function renderEvent(event: FlowEvent, style: Style): string {
   return cells.join("  ");
 }
 
-/** The time without its date, and arrows in place of columns. */
+/** Renders the time without its date, and arrows in place of columns. */
 function renderNarrow(event: FlowEvent, paint: (text: string) => string, width: number): string {
   const { address, workloads } = event.peer;
   const peer = workloads.length === 0 ? address : `${workloads.join(",")} (${address})`;
@@ -62,10 +62,10 @@ function renderNarrow(event: FlowEvent, paint: (text: string) => string, width: 
 export function describeNoFlows({ workload, verdict, direction }: FlowQuery): string {
   const some = [verdict, direction].filter((word) => word !== null).join(" ");
   const of = workload === null ? "" : ` of ${printableLine(workload)}`;
-  return `No ${some === "" ? "" : `${some} `}flow${of} is remembered; \`--follow\` waits for what comes.`;
+  return `No ${some === "" ? "" : `${some} `}flow${of} is stored; \`--follow\` waits for new ones.`;
 }
 
-/** As in `ztap explain --to`. */
+/** Returns the port as in `ztap explain --to`. */
 function portText({ protocol, port, icmp }: FlowEvent): string {
   if (protocol === null) return "?";
   if (icmp !== null) return `${icmp.type}.${icmp.code}/${protocol}`;
@@ -90,5 +90,5 @@ function describeGap({ limited, lost, dropped }: FlowGap): string {
     ...(lost > 0 ? [`${lost} that the agent was too slow for`] : []),
     ...(dropped > 0 ? [`${dropped} that this reader was too slow for`] : []),
   ];
-  return `... not told: ${parts.join(", ")}`;
+  return `... not shown: ${parts.join(", ")}`;
 }

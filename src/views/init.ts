@@ -1,4 +1,4 @@
-/** What `ztap init` made, and what comes next. */
+/** The files that `ztap init` made, and the next steps. */
 import type { Style } from "./style.js";
 
 interface Made {

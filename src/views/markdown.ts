@@ -1,10 +1,10 @@
 /**
- * Markdown as GitHub and GitLab render it, from text that anyone may have written: all of it stands in code spans
- * and fences, where neither marks, HTML, links nor @mentions mean anything. And documents that keep to a length.
+ * Markdown as GitHub and GitLab render it, from untrusted text: all of it is in code spans and fences, in which marks,
+ * HTML, links and @mentions have no effect. Also documents with a maximum length.
  */
 import { printableLine } from "../model/printable.js";
 
-/** CommonMark 6.1: a span is closed only by a run of as many backticks. */
+/** Returns a code span. CommonMark 6.1: only a run of as many backticks closes it. */
 export function code(text: string): string {
   const line = printableLine(text).replace(/ {2,}/g, " ").trim();
   if (line === "") return "";
@@ -13,7 +13,7 @@ export function code(text: string): string {
   return `${fence}${pad}${line}${pad}${fence}`;
 }
 
-/** CommonMark 4.5: a fence is closed only by one that is at least as long. */
+/** Returns a fence for the lines. CommonMark 4.5: only a fence of at least the same length closes it. */
 export function fenceAround(lines: readonly string[]): string {
   return "`".repeat(Math.max(3, 1 + longestRun(lines)));
 }
@@ -24,12 +24,15 @@ function longestRun(lines: readonly string[]): number {
   return longest;
 }
 
-/** Text within HTML, of which a summary is made. */
+/** Escapes text for HTML, which summaries are made of. */
 export function html(text: string): string {
   return printableLine(text).replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
 }
 
-/** Part of a document: what opens and closes it stands in full or not at all, of the lines between as many as there is room for. */
+/**
+ * Part of a document: its opening and closing lines are all present or all absent; of the lines between, as many as
+ * fit.
+ */
 export interface Section {
   readonly open: readonly string[];
   readonly lines: readonly string[];
@@ -38,7 +41,10 @@ export interface Section {
 
 export const block = (...open: readonly string[]): Section => ({ open, lines: [], close: [] });
 
-/** @param summary HTML */
+/**
+ * Returns a section that is folded up.
+ * @param summary HTML
+ */
 export function folded(summary: string, { open, lines, close }: Section): Section {
   return {
     open: ["<details>", `<summary>${summary}</summary>`, "", ...open],
@@ -47,14 +53,14 @@ export function folded(summary: string, { open, lines, close }: Section): Sectio
   };
 }
 
-/** A fence of a unified diff. */
+/** Returns a fence with a unified diff. */
 export function diffFence(lines: readonly string[]): Section {
   const fence = fenceAround(lines);
   return { open: [`${fence}diff`], lines, close: [fence] };
 }
 
 /**
- * The sections one after the other, as far as they fit; where they do not, the notice ends the document.
+ * Joins the sections as far as they fit; if they do not, the notice ends the document.
  * @param limit in UTF-16 code units, of which there are at least as many as characters
  */
 export function fitSections(sections: readonly Section[], limit: number, notice: string): string {
@@ -77,7 +83,7 @@ export function fitSections(sections: readonly Section[], limit: number, notice:
   return [...out, ...(isCut ? [notice] : [])].join("\n");
 }
 
-/** With the line break of each. */
+/** Returns the length with the line breaks. */
 function size(lines: readonly string[]): number {
   return lines.reduce((sum, line) => sum + line.length + 1, 0);
 }

@@ -1,7 +1,7 @@
 /**
  * A plan as a comment on a pull request: the summary first, then the connections that open, those that close, and
- * folded up what changes in each object. The first line is a marker, invisible when rendered, by which one comment
- * is found again and kept up to date.
+ * folded up the changes of each object. The first line is a marker, invisible when rendered, which identifies the
+ * comment for later updates.
  */
 import type { Diagnostic } from "../model/diagnostic.js";
 import { qualifiedName } from "../model/state.js";
@@ -13,11 +13,11 @@ import { describePorts } from "./connectivity.js";
 import { block, code, diffFence, fitSections, folded, html, type Section } from "./markdown.js";
 import { titleOf } from "./reports/problem.js";
 
-/** What GitHub takes as a comment, in characters. GitLab takes a million. */
+/** The longest comment on GitHub, in characters. GitLab allows a million. */
 const LIMIT = 65_536;
-const TOO_LONG = `**Not all of it is shown: a comment holds ${LIMIT.toLocaleString("en")} characters. \`ztap plan\` shows the rest.**`;
+const TOO_LONG = `**The plan is cut: a comment holds ${LIMIT.toLocaleString("en")} characters. \`ztap plan\` shows the rest.**`;
 
-/** How many lines of connections stand open; the others are folded up. */
+/** The number of connection lines that are not folded up. */
 const SHOWN_GROUPS = 20;
 
 export function renderPlanMarkdown(plan: Plan, connectivity: ConnectivityDiff, location: string): string {
@@ -32,7 +32,7 @@ export function renderPlanMarkdown(plan: Plan, connectivity: ConnectivityDiff, l
   return fitSections(sections, LIMIT, TOO_LONG);
 }
 
-/** The same comment where there is no plan, so that an earlier one does not stay. */
+/** Returns the same comment without a plan, so that an outdated one does not stay. */
 export function renderNoPlanMarkdown(
   location: string,
   { message, diagnostics }: { readonly message: string; readonly diagnostics: readonly Diagnostic[] },
@@ -46,7 +46,7 @@ export function renderNoPlanMarkdown(
 }
 
 function title(location: string): readonly string[] {
-  // Of a comment in HTML nothing but its end is special; the marker holds no more than a path does.
+  // In an HTML comment only its end is special; the marker holds no other characters than a path.
   const place = location.replace(/[^\w./:@-]/g, "_").replace(/-{2,}/g, "-");
   const of = location === "." ? "" : ` of ${code(location)}`;
   return [`<!-- ztap plan: ${place} -->`, `### ztap plan${of}`, ""];
@@ -72,7 +72,9 @@ function plural(count: number, word: string): string {
   return `${count} ${word}${count === 1 ? "" : "s"}`;
 }
 
-/** What was meant comes first, and is never hidden behind what only shares an address with it. */
+/**
+ * Returns the sections. Intended connections come first, and are never hidden behind those that only share an address.
+ */
 function connectionSections(heading: string, mark: "**" | "", groups: readonly ConnectionGroup[]): readonly Section[] {
   if (groups.length === 0) return [];
   const [meant, shared] = [false, true].map((is) => groups.filter(({ sharesAddress }) => sharesAddress === is));
@@ -88,7 +90,7 @@ function connectionSections(heading: string, mark: "**" | "", groups: readonly C
       ? []
       : [
           folded(
-            `and ${plural(also, "connection")} of workloads that no rule means: they share an address with one that is meant`,
+            `and ${plural(also, "connection")} of workloads that no rule selects: they share an address with a selected one`,
             byAddress,
           ),
         ]),

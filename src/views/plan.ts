@@ -1,4 +1,4 @@
-/** A plan as text for people, or as the document that scripts read. */
+/** A plan as text for people, or as a JSON document. */
 import { qualifiedName } from "../model/state.js";
 import type { ConnectivityDiff } from "../plan/connectivity/diff.js";
 import type { Change, Plan } from "../plan/plan.js";
@@ -9,7 +9,7 @@ import { describePorts } from "./connectivity.js";
 import type { Style } from "./style.js";
 import { renderTable } from "./table.js";
 
-/** How many connections a text shows of each kind; the document has more. */
+/** The number of connections of each kind in a text; the document has more. */
 const SHOWN_CONNECTIONS = 20;
 
 export function planDocument(plan: Plan, { opened, closed, summary, unknown }: ConnectivityDiff): object {
@@ -34,7 +34,7 @@ export function renderPlan(plan: Plan, connectivity: ConnectivityDiff, style: St
   return [...blocks, ...renderConnectivity(plan, connectivity, style), renderSummary(plan, style)].join("\n");
 }
 
-/** The same in numbers, for a plan that nobody would read to its end. */
+/** Returns the plan in numbers, for one that is too long to read. */
 export function renderPlanSummary(plan: Plan, { unknown, summary }: ConnectivityDiff, style: Style): string {
   const counts = new Map<
     string,
@@ -77,7 +77,7 @@ function renderConnectivity(plan: Plan, connectivity: ConnectivityDiff, style: S
   ];
 }
 
-/** The first groups of both kinds, with `+` or `-` in front, and how many connections more there are. */
+/** Returns the first groups of both kinds, with `+` or `-` in front, and the number of the remaining connections. */
 function signedConnections({ groups }: ConnectivityDiff): readonly string[] {
   return [...signedGroups("+", groups.opened), ...signedGroups("-", groups.closed)];
 }
@@ -97,7 +97,7 @@ function signedGroups(sign: "+" | "-", groups: readonly ConnectionGroup[]): read
   const shared = countConnections(rest.filter(({ sharesAddress }) => sharesAddress));
   return [
     ...lines,
-    `${sign} … and ${more} connections more${shared === 0 ? "" : `, ${shared} of them only by a shared address`}`,
+    `${sign} … and ${more} more connections${shared === 0 ? "" : `, ${shared} of them only by a shared address`}`,
   ];
 }
 

@@ -15,7 +15,7 @@ export function policyListDocument(policies: readonly PolicyListing[]): object {
   return { formatVersion: 1, policies };
 }
 
-/** What Git says of each is a column only where a source is polled; the mode, only where a policy audits. */
+/** Renders the list. Git's state is a column only if a source is polled; the mode, only if a policy audits. */
 export function renderPolicyList(policies: readonly PolicyListing[], style: Style): string {
   if (policies.length === 0) return "No policies.";
   const hasSource = policies.some(({ git }) => git !== null);
@@ -41,7 +41,7 @@ export function renderPolicyList(policies: readonly PolicyListing[], style: Styl
 
 const audits = (mode: PolicyModes): boolean => Object.values(mode).includes("audit");
 
-/** `enforce`, `audit`, or the one direction of the two that only audits. */
+/** Returns `enforce`, `audit`, or the one direction in audit mode. */
 function describeMode(mode: PolicyModes, style: Style): string {
   if (!audits(mode)) return "enforce";
   const isMixed = Object.values(mode).includes("enforce");
@@ -70,10 +70,11 @@ export function renderPolicyWritten(
 ): string {
   const { policy } = written;
   const version = `${style.bold(qualifiedName(policy))} version ${policy.version}`;
-  if (written.outcome === "unchanged") return `No difference: ${version} says this already. Nothing was committed.`;
+  if (written.outcome === "unchanged")
+    return `No difference: ${version} has this content already. Nothing was committed.`;
   const when = written.suspension === null ? "at its next poll" : "when the source is no longer suspended";
   const hint = written.overGit
-    ? `\n${style.warn("This is not what Git says")}: the leader returns to Git's state ${when}, unless source.selfHeal is false.`
+    ? `\n${style.warn("Git has another version")}: the leader restores Git's state ${when}, unless source.selfHeal is false.`
     : "";
   return `${style.good("Committed")} revision ${written.revision.number}: ${version}.${hint}`;
 }
@@ -108,7 +109,7 @@ export function renderPolicyReport(report: PolicyReport, style: Style): string {
     ["Policy", `${style.bold(qualifiedName(policy))}  version ${policy.version}${style.dim(where)}`],
     ["Store", `revision ${policy.revision}, ${commit}`],
     ["Git", `${paintGit(git.state, style)}${git.message === null ? "" : `  ${printableLine(git.message)}`}`],
-    ...(audits(report.mode) ? [["Mode", `${describeMode(report.mode, style)}: only reported, and not refused`]] : []),
+    ...(audits(report.mode) ? [["Mode", `${describeMode(report.mode, style)}: reported, but not denied`]] : []),
     ...(suspension === null ? [] : [["Suspended", style.warn(printableLine(describeSuspension(suspension)))]]),
     [
       "Subjects",
@@ -150,7 +151,10 @@ function renderNodes(nodes: readonly PolicyNode[], style: Style): readonly strin
   return [renderTable(["Node", "State", "Revision", "Observed", "Message"], rows, style), ...drift];
 }
 
-/** What each rule let pass, and what none did; of nodes whose kernel can be read from here. */
+/**
+ * Renders the packets that each rule allowed, and those that no rule allowed, of nodes whose kernel can be read from
+ * here.
+ */
 function renderCounters({ node, counters }: PolicyNode, style: Style): readonly string[] {
   if (counters === null) return [];
   const rules = counters.rules.map(({ direction, index, file, line, packets }) => [
@@ -172,7 +176,7 @@ export function renderPolicyEvent(event: PolicyEvent, style: Style): string {
   return `${event.updatedAt}  ${paint(event.action.padEnd(7))}  ${qualifiedName(event)}  version ${event.version}  revision ${event.revision}  ${printableLine(event.sourceNode)}${commit}`;
 }
 
-/** As git writes it: `-dirty` where the work tree held more than the commit does. */
+/** Returns the commit as git writes it: `-dirty` if the work tree had changes that are not in the commit. */
 function shortCommit({ commit, dirty }: Pick<PolicyRow, "commit" | "dirty">): string | null {
   return commit === null ? null : `${commit.slice(0, 12)}${dirty ? "-dirty" : ""}`;
 }

@@ -1,4 +1,4 @@
-/** What a node would load. */
+/** The rules or entries that a node would load. */
 import { qualifiedName } from "../model/state.js";
 import type { RenderedRuleset } from "../model/inspection.js";
 import { printable, printableLine } from "../model/printable.js";

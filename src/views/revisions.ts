@@ -22,7 +22,7 @@ export function renderRevisionList({ revisions, pruned }: RevisionList, style: S
   return pruned ? `${table}\n${style.dim("Older revisions were pruned.")}` : table;
 }
 
-/** The signs of a plan: `+1 ~2 -0`. */
+/** Returns the counts with the signs of a plan: `+1 ~2 -0`. */
 function changesText(changes: RevisionRow["changes"]): string {
   return changes === null ? "?" : `+${changes.create} ~${changes.update} -${changes.delete}`;
 }

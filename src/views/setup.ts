@@ -22,6 +22,6 @@ export function setupDocument({ line }: SetupPlan, { conf, changed, backup }: Se
 
 export function renderSetupResult({ conf, changed, backup }: SetupResult): string {
   return changed
-    ? `Changed and loaded ${conf}; what it was is kept as ${backup ?? "nothing"}.`
+    ? `Changed and loaded ${conf}; the previous file is kept as ${backup ?? "nothing"}.`
     : `${conf} is as it should be; nothing was changed.`;
 }

@@ -1,4 +1,4 @@
-/** What operators told the leaders, as text or as documents. */
+/** The results of source control commands, as text or as documents. */
 import type { Approval, Suspension } from "../model/source-control.js";
 import { printableLine } from "../model/printable.js";
 import type { Notice } from "../operations/change/notices.js";
@@ -10,7 +10,7 @@ export function suspensionDocument(suspension: Suspension): object {
 
 export function renderSuspended({ until, reason }: Suspension, style: Style): string {
   const end = until === null ? "until `ztap cluster resume`" : `until ${until}, or \`ztap cluster resume\``;
-  return `${style.warn("Suspended")} ${end}: ${printableLine(reason)}.\nNothing of the source is committed; agents go on enforcing and healing.`;
+  return `${style.warn("Suspended")} ${end}: ${printableLine(reason)}.\nNothing from the source is committed; agents go on enforcing and healing.`;
 }
 
 export function resumedDocument(ended: Suspension | null): object {
@@ -30,7 +30,7 @@ export function renderApproved({ commit }: Approval, style: Style): string {
   return `${style.good("Approved")}: the leader follows commit ${commit.slice(0, 12)} at its next poll, if it is still the tip then.`;
 }
 
-/** Beside a result, on stderr. */
+/** Renders notices for stderr. */
 export function renderNotices(notices: readonly Notice[], style: Style): string {
   return notices.map(({ message }) => `${style.warn("notice")}: ${printableLine(message)}`).join("\n");
 }

@@ -1,4 +1,4 @@
-/** Colour and width, as a terminal has them: a view is given a style, it never asks for one. */
+/** Colour and width of the terminal: views receive a style, and never look at the terminal. */
 import { styleText } from "node:util";
 
 export interface Style {
@@ -7,7 +7,7 @@ export interface Style {
   readonly warn: (text: string) => string;
   readonly dim: (text: string) => string;
   readonly bold: (text: string) => string;
-  /** Columns that a line may have; infinite where no terminal cuts it. */
+  /** Columns of a line; infinite without a terminal. */
   readonly width: number;
 }
 

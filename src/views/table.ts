@@ -23,7 +23,7 @@ const NO_BORDERS = {
   middle: GAP,
 };
 
-/** Where the style's width is too small for a row, its last columns stand in a line of their own below it. */
+/** Renders a table. If the style's width is too small for a row, its last columns are on a separate line below it. */
 export function renderTable(head: readonly string[], rows: readonly (readonly string[])[], style: Style): string {
   const columns = countFitting(head, rows, style.width);
   if (columns === head.length) return align(head, rows, style);
@@ -41,7 +41,7 @@ export function renderTable(head: readonly string[], rows: readonly (readonly st
   ].join("\n");
 }
 
-/** So many of the first columns, at least one, fit beside each other. */
+/** Returns how many of the first columns, at least one, fit beside each other. */
 function countFitting(head: readonly string[], rows: readonly (readonly string[])[], width: number): number {
   let taken = 0;
   for (const [index, title] of head.entries()) {

@@ -1,12 +1,12 @@
-/** Text that keeps to a width by breaking between words. */
+/** Wraps text between words to a width. */
 import { stripVTControlCharacters } from "node:util";
 
-/** How many columns a text takes, without its colours. */
+/** Returns the number of columns of a text, without its colours. */
 export function widthOf(text: string): number {
   return stripVTControlCharacters(text).length;
 }
 
-/** One line as several, none wider than asked for but where a single word is. Lines after the first are indented. */
+/** Splits a line into several within the width, unless a single word is wider. Lines after the first are indented. */
 export function wrapWords(text: string, width: number, indent = ""): readonly string[] {
   const lines: string[] = [];
   let line = /^ */.exec(text)?.[0] ?? "";

@@ -1,6 +1,6 @@
 /**
- * Wiring of the agent: every adapter that it runs with. Adapters are imported where they are first used, so that a command
- * pays only for those that it needs.
+ * Wiring of the agent: all of its adapters. Adapters are imported at their first use, so that a command loads only
+ * those that it needs.
  */
 import { makeFolder } from "../adapters/system/folder.js";
 import { systemClock, systemRandom } from "../adapters/system/clock.js";
@@ -13,7 +13,10 @@ import { openEnforcer } from "./enforcer.js";
 import { openPolledSource } from "./source.js";
 import { openManagementAccess } from "./host.js";
 
-/** @param signal ends a transfer that a silent remote would draw out */
+/**
+ * Opens the agent's adapters.
+ * @param signal ends a transfer that an unresponsive remote would delay
+ */
 export async function withAgentDeps(
   settings: Settings,
   signal: AbortSignal,

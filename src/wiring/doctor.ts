@@ -5,7 +5,7 @@ import { withStore } from "./store.js";
 import type { Check } from "../model/doctor.js";
 import { configuredSource, openRepository } from "./source.js";
 
-/** What `ztap doctor` looks at: the machine for enforcement, git, the store and the source. */
+/** Checks the machine for enforcement, git, the store and the source, for `ztap doctor`. */
 export async function examineMachine(settings: Settings): Promise<readonly Check[]> {
   const kernel = await examineBackend(settings);
   const git = await examine("git", "install git 2.30 or newer", async () => {
@@ -49,7 +49,7 @@ async function examine(name: string, fix: string, look: () => Promise<string>): 
   try {
     return toCheck(name, true, await look(), fix);
   } catch (error) {
-    // Most errors say themselves what to do: then that is the advice, and not said twice.
+    // Most errors contain their own advice, which then replaces the general one.
     const [, detail, advice] = /^(.*); ([^;]+)$/s.exec(messageInWords(error)) ?? [];
     return toCheck(name, false, detail ?? messageInWords(error), advice ?? fix);
   }

@@ -1,4 +1,4 @@
-/** Wiring of enforcement: the backend that this machine has, opened to enforce or to look. */
+/** Wiring of enforcement: opens the backend of this machine, to enforce or to read. */
 import { readdir } from "node:fs/promises";
 import { OperationError } from "../model/operation-error.js";
 import type { Settings } from "../settings/settings.js";
@@ -7,8 +7,8 @@ import type { Logger } from "../interfaces/system.js";
 import { logsText } from "./log.js";
 
 /**
- * What the machine has: eBPF on Linux, pf on macOS. Null where it has neither, and nothing is taken in its place.
- * @throws OperationError `unsupported` where one is named that the machine does not have
+ * Returns the machine's backend: eBPF on Linux, pf on macOS; null if it has neither, without a replacement.
+ * @throws OperationError `unsupported` if the named backend is not that of this machine
  */
 function chooseBackend({ backend }: Settings): "ebpf" | "pf" | null {
   const { platform } = process;
@@ -23,7 +23,10 @@ function chooseBackend({ backend }: Settings): "ebpf" | "pf" | null {
   );
 }
 
-/** The machine's own backend; `none` only where it was asked for by name. @throws OperationError `unsupported` */
+/**
+ * Opens the machine's own backend; `none` only if it is named explicitly.
+ * @throws OperationError `unsupported`
+ */
 export async function openEnforcer(settings: Settings, logger: Logger): Promise<Enforcer> {
   if (settings.backend === "none") {
     const { NoneEnforcer } = await import("../adapters/none/enforcer.js");
@@ -47,8 +50,8 @@ export async function openEnforcer(settings: Settings, logger: Logger): Promise<
 }
 
 /**
- * For reading this machine's kernel for a node that is enforced here; null where it is not, or without
- * root. Not opened yet. It only looks: a pin that is missing is reported as drift, and not made.
+ * Returns an enforcer that reads this machine's kernel for a node that is enforced here; null if it is not, or without
+ * root. It is not opened yet. It only reads: a missing pin is reported as drift, and not created.
  */
 export async function openLocalEnforcer(
   settings: Settings,
@@ -60,7 +63,7 @@ export async function openLocalEnforcer(
   if (process.platform !== "linux") return null;
   const { nodeFolders } = await import("../adapters/ebpf/kernel/paths.js");
   const { bootId } = await import("../adapters/system/process-identity.js");
-  // Its agent reported from this very boot, or its pins are here: pins that are gone are what is to be seen.
+  // Its agent reported from this boot, or its pins are here: missing pins are a result, too.
   const isOurs = boot !== null && boot === bootId();
   const hasPins = await readdir(nodeFolders(settings.pinRoot, node).node).then(
     () => true,
@@ -77,7 +80,7 @@ export async function openLocalEnforcer(
   });
 }
 
-/** Where its anchor is that node's. */
+/** Returns the reader of pf if the anchor belongs to that node. */
 async function openLocalPf(settings: Settings, node: string): Promise<Enforcer | null> {
   const { ReferenceFile } = await import("../adapters/pf/reference.js");
   const { PfEnforcer } = await import("../adapters/pf/enforcer.js");

@@ -1,12 +1,12 @@
-/** Wiring of `ztap flows`: which agent of this machine is asked, and what its answers mean. */
+/** Wiring of `ztap flows`: selects the agent of this machine, and interprets its answers. */
 import type { FlowMessage, FlowQuery } from "../model/flow.js";
 import { OperationError } from "../model/operation-error.js";
 import type { Settings } from "../settings/settings.js";
 import { EnforcerError } from "../interfaces/enforcer.js";
 
 /**
- * The node whose agent is asked: the one of the settings; or, where they name none and no agent of the machine's own
- * name tells its flows, the only one that does.
+ * Returns the node whose agent serves the flows: the one of the settings or, if they name none and no agent of the
+ * machine's own name serves flows, the only one that does.
  * @throws OperationError `agent-away`, EnforcerError `not-permitted`
  */
 export async function chooseFlowNode({ stateDir, node, isNodeNamed }: Settings): Promise<string> {
@@ -17,14 +17,15 @@ export async function chooseFlowNode({ stateDir, node, isNodeNamed }: Settings):
   if (only !== undefined && others.length === 0 && !isNodeNamed) return only;
   const hint =
     only === undefined
-      ? `no agent tells its flows in ${stateDir}/flows; start one with \`ztap agent\`, or name its state folder with --state-dir`
+      ? `no agent serves flows in ${stateDir}/flows; start one with \`ztap agent\`, or name its state folder with --state-dir`
       : `these nodes' agents do: ${nodes.join(", ")}; name one with --node`;
-  throw new OperationError("agent-away", `no agent of node ${node} tells its flows here; ${hint}`);
+  throw new OperationError("agent-away", `no agent of node ${node} serves flows here; ${hint}`);
 }
 
 /**
- * The verdicts of a node's agent; it has answered when this returns.
- * @throws OperationError `agent-away`, `not-found` for a workload that the node does not have, EnforcerError `not-permitted`
+ * Yields the verdicts of a node's agent; the agent has answered when this returns.
+ * @throws OperationError `agent-away`, `not-found` for a workload that the node does not have, EnforcerError
+ * `not-permitted`
  */
 export async function followFlows(
   { stateDir }: Settings,
@@ -53,13 +54,13 @@ function explain(node: string): (cause: unknown) => never {
     const code = cause instanceof Error && cause.name === "FlowsUnavailable" && "code" in cause ? cause.code : null;
     if (code === null) throw cause;
     if (code === "not-permitted")
-      throw new EnforcerError("not-permitted", "ztap flows needs root: what an agent tells is for nobody else", {
+      throw new EnforcerError("not-permitted", "ztap flows needs root: only root may read the flows of an agent", {
         cause,
       });
     if (code === "foreign")
       throw new EnforcerError(
         "not-permitted",
-        "what tells flows here may be no agent of root's or this user's; start the agent with a --state-dir that nobody else may write to",
+        "the process that serves flows here may not belong to root or this user; start the agent with a --state-dir that only its user can write to",
         { cause },
       );
     throw new OperationError("agent-away", `the agent of node ${node} stopped; enforcement goes on without it`, {

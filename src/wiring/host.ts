@@ -9,8 +9,8 @@ import type { ManagementAccessReader } from "../interfaces/management-access.js"
 export { systemClock, systemRandom };
 
 /**
- * What this machine is ruled through; null where it may be cut, or cannot be enforced anyway. Without settings (a
- * program's own store) nothing is known of where other agents reach theirs.
+ * Opens the reader of this machine's management access; null if a lock-out is allowed, or the machine cannot enforce.
+ * Without settings (a program's own store) the control endpoints of other agents are not known.
  */
 export function openManagementAccess({
   allowLockout,
@@ -21,19 +21,22 @@ export function openManagementAccess({
     : new ProcManagementAccess(controlEndpoints(where, remoteEndpoint));
 }
 
-/** Names this boot of this machine, as its agent's status does. */
+/** Returns the identity of this boot of this machine, as in its agent's status. */
 export async function readBootId(): Promise<string | null> {
   const { bootId } = await import("../adapters/system/process-identity.js");
   return bootId();
 }
 
-/** Names this process as one that writes and is no agent. It may write beside an agent or an election in the same process. */
+/**
+ * Returns the identity of this process as a writer that is not an agent. It may write beside an agent or an election in
+ * the same process.
+ */
 export async function describeWriter(): Promise<string> {
   const { processIdentity: describeSelf } = await import("../adapters/system/process-identity.js");
   return `${describeSelf()}/${systemRandom.id()}`;
 }
 
-/** Whether the agent of a node runs on this machine; null where that cannot be told. */
+/** Returns whether the agent of a node runs on this machine; null if that is not known. */
 export async function isAgentHere({ pinRoot }: Settings, node: string): Promise<boolean | null> {
   if (process.platform !== "linux") return null;
   const { isNodeLocked } = await import("../adapters/ebpf/upgrade/is-node-locked.js");

@@ -1,4 +1,4 @@
-/** Wiring of the log: the format that the settings and the terminal ask for. */
+/** Wiring of the log: its format by the settings and the terminal. */
 import type { Settings } from "../settings/settings.js";
 
 export function logsText({ logFormat }: Settings): boolean {

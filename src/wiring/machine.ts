@@ -1,7 +1,4 @@
-/**
- * Wiring of what a machine enforces with, and of what is asked of it without an agent: shown, taken away, rendered, set
- * up.
- */
+/** Wiring of a machine's enforcement for commands without an agent: show, remove, render, set up. */
 import { existsSync } from "node:fs";
 import { rm } from "node:fs/promises";
 import { EBPF_CAPACITY } from "../adapters/ebpf/lower/capacity.js";
@@ -12,7 +9,10 @@ import { OperationError } from "../model/operation-error.js";
 import type { Settings } from "../settings/settings.js";
 import { EnforcerError } from "../interfaces/enforcer.js";
 
-/** @throws OperationError `unsupported`, EnforcerError `not-permitted` */
+/**
+ * Reads the machine's enforcement.
+ * @throws OperationError `unsupported`, EnforcerError `not-permitted`
+ */
 export async function inspectMachine(settings: Settings): Promise<InspectedMachine> {
   if (requireRoot("enforcement show") === "pf") {
     const { inspectPf } = await import("../adapters/pf/inspect.js");
@@ -23,9 +23,10 @@ export async function inspectMachine(settings: Settings): Promise<InspectedMachi
 }
 
 /**
- * What `removeEnforcement` would take away.
+ * Lists the enforcement that `removeEnforcement` would remove.
  * @param node null for every node of this machine
- * @throws OperationError `not-found` for a node that this machine neither enforces nor keeps a copy for, while it does for others
+ * @throws OperationError `not-found` for a node that this machine neither enforces nor keeps a last-good state for,
+ * while it does for others
  */
 export async function listRemovable(settings: Settings, node: string | null): Promise<readonly Removed[]> {
   const held = await listHeld(settings, requireRoot("enforcement remove"));
@@ -48,12 +49,15 @@ async function listHeld({ pinRoot, stateDir }: Settings, backend: "ebpf" | "pf")
   return list({ pinRoot });
 }
 
-/** @param node null for every node of this machine */
+/**
+ * Removes the enforcement.
+ * @param node null for every node of this machine
+ */
 export async function removeEnforcement(settings: Settings, node: string | null): Promise<readonly Removed[]> {
   const backend = requireRoot("enforcement remove");
   const { lastGoodFolder, lastGoodPath } = await import("../adapters/disk/last-good.js");
   const removed = backend === "pf" ? await removeFromPf(settings, node) : await removeFromKernel(settings, node);
-  // A start without the store must not bring back what was taken away on purpose.
+  // A start without the store must not restore enforcement that was removed on purpose.
   for (const path of node === null ? [lastGoodFolder(settings.stateDir)] : [lastGoodPath(settings.stateDir, node)])
     await rm(path, { recursive: true, force: true });
   return removed;
@@ -69,7 +73,7 @@ async function removeFromPf({ stateDir }: Settings, node: string | null): Promis
   return removePf({ stateDir }, node);
 }
 
-/** Which backend this machine has. */
+/** Returns this machine's backend; requires root. */
 function requireRoot(command: string): "ebpf" | "pf" {
   const backend = process.platform === "linux" ? "ebpf" : process.platform === "darwin" ? "pf" : null;
   if (backend === null) {
@@ -78,12 +82,15 @@ function requireRoot(command: string): "ebpf" | "pf" {
   if (process.geteuid?.() !== 0)
     throw new EnforcerError(
       "not-permitted",
-      `ztap ${command} needs root: ${backend === "pf" ? "pf's rules" : "the kernel's tables"} can be read by nobody else`,
+      `ztap ${command} needs root: ${backend === "pf" ? "pf's rules" : "the kernel's tables"} can be read by root only`,
     );
   return backend;
 }
 
-/** What a backend would hold for a node; needs neither root nor the backend's system. @throws EnforcerError `limit` */
+/**
+ * Returns the rules that a backend would hold for a node; needs neither root nor the backend's system.
+ * @throws EnforcerError `limit`
+ */
 export async function renderRuleset(backend: "ebpf" | "pf", ruleset: Ruleset): Promise<RenderedRuleset> {
   const { node } = ruleset;
   if (backend === "pf") {
@@ -95,7 +102,10 @@ export async function renderRuleset(backend: "ebpf" | "pf", ruleset: Ruleset): P
   return { backend, node, text: null, entries: listEntries(ruleset), refusals: EBPF_CAPACITY.refuse(ruleset) };
 }
 
-/** The change of pf.conf that macOS needs, not made yet. @throws OperationError, EnforcerError `unsupported` */
+/**
+ * Returns the change of pf.conf that macOS needs, without making it.
+ * @throws OperationError, EnforcerError `unsupported`
+ */
 export async function planPfSetup(undo: boolean): Promise<SetupPlan> {
   if (process.platform !== "darwin")
     throw new OperationError(

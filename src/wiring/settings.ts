@@ -1,4 +1,4 @@
-/** Wiring of the settings: gives the loader this process's environment, machine and check of file ownership. */
+/** Wiring of the settings: passes this process's environment, machine and check of file ownership to the loader. */
 import { homedir, hostname } from "node:os";
 import { writableByOthers } from "../adapters/system/ownership.js";
 import { loadLayers, type Invocation, type SettingsReport } from "../settings/load.js";

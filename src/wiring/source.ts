@@ -1,4 +1,4 @@
-/** Wiring of sources: the folder, the repository or the mirror that a location means. */
+/** Wiring of sources: opens the folder, the repository or the mirror of a location. */
 import { join } from "node:path";
 import type { GitSource } from "../adapters/git/source.js";
 import { hasErrors } from "../model/diagnostic.js";
@@ -10,12 +10,15 @@ import type { Store } from "../interfaces/store.js";
 import { readBoundedManifests } from "./manifests.js";
 
 export interface SourceChoice {
-  /** A folder of this disk, or a URL of a repository. */
+  /** A folder on this machine's disk, or the URL of a repository. */
   readonly location: string;
   readonly ref?: string | undefined;
 }
 
-/** A folder of this disk is read as it lies there (with `ref`: from the repository around it); a URL or a bare repository from a mirror. */
+/**
+ * Opens a source. A folder is read as it is (with `ref`: from the repository around it); a URL or a bare repository is
+ * read through a mirror.
+ */
 export async function openSource(settings: Settings, { location, ref }: SourceChoice): Promise<Source> {
   if (await isRepository(location)) return openRepository(settings, { location, ref, path: settings.source.path });
   const { FolderSource, RepositorySource } = await import("../adapters/git/folder.js");
@@ -23,7 +26,7 @@ export async function openSource(settings: Settings, { location, ref }: SourceCh
   return ref === undefined ? new FolderSource({ dir }) : new RepositorySource({ dir, ref });
 }
 
-/** The same place at another ref, for comparing with it. */
+/** Opens the same location at another ref, for a comparison. */
 export async function openBase(
   settings: Settings,
   { location, ref }: SourceChoice & { readonly ref: string },
@@ -37,7 +40,7 @@ function folderIn(location: string, { source }: Settings): string {
   return source.path === null ? location : join(location, source.path);
 }
 
-/** True for a location that is read through a mirror: a URL or a bare repository. */
+/** Returns true for a location that is read through a mirror: a URL or a bare repository. */
 async function isRepository(location: string): Promise<boolean> {
   const { isBareRepository, isRemoteLocation } = await import("../adapters/git/location.js");
   return isRemoteLocation(location) || (await isBareRepository(location));
@@ -60,7 +63,7 @@ export async function openRepository(
   });
 }
 
-/** The repository that the settings name; null where they name none. */
+/** Returns the repository of the settings; null if they name none. */
 export function configuredSource({ source: { url, branch, path } }: Settings) {
   return url === null ? null : { location: url, ref: branch ?? undefined, path };
 }
@@ -75,7 +78,10 @@ export async function openFolder(dir: string): Promise<Source> {
   return new FolderSource({ dir });
 }
 
-/** What Git says now: the configured source, or the one that the leader polls; or why that is not known. */
+/**
+ * Reads the objects in Git now, from the configured source or the one that the leader polls, or returns the reason why
+ * they are not known.
+ */
 export async function readGitObjects(settings: Settings, store: Store): Promise<GitReading> {
   const configured = configuredSource(settings);
   const polled = configured === null ? await store.readSourceStatus() : null;

@@ -1,4 +1,4 @@
-/** Wiring of the store: which adapter a settings' URL means, and what opens it. */
+/** Wiring of the store: selects and opens the adapter of a settings' URL. */
 import { readFile } from "node:fs/promises";
 import { systemClock, systemRandom } from "../adapters/system/clock.js";
 import { OperationError } from "../model/operation-error.js";
@@ -6,8 +6,8 @@ import type { Settings } from "../settings/settings.js";
 import type { Store } from "../interfaces/store.js";
 
 /**
- * Opens the store, uses it, and closes it, also when the use fails.
- * @param options `create`: false to read alone; `when-written` so that what is refused makes no empty store
+ * Opens the store, uses it, and closes it, even if the use fails.
+ * @param options `create`: false only to read; `when-written` so that a refused write does not create an empty store
  */
 export async function withStore<T>(
   settings: Settings,
@@ -49,7 +49,7 @@ async function openClusterStore(
         etcd.user === null
           ? null
           : { username: etcd.user, password: (password ?? "").toString().replace(/\r?\n$/, "") },
-      // Below the heartbeat's lease, so that a member that is silent does not cost it.
+      // Below the heartbeat's lease, so that an unresponsive etcd member does not cost it.
       timeoutMs: Math.max(1000, election.electionTimeoutMs / 2),
     },
     systemClock,

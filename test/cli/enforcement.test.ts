@@ -10,7 +10,7 @@ t.test("render prints what pf would be given, and what it cannot say, without ro
   const example = join(ztap.root, "examples/macos");
   const plain = await ztap.run(["enforcement", "render", example, "--node", "mac-1"]);
   t.equal(plain.code, 0, plain.stderr);
-  t.match(plain.stdout, /^# What ztap enforces on node mac-1/);
+  t.match(plain.stdout, /^# Enforcement of node mac-1/);
   t.match(
     plain.stdout,
     /^block drop in quick from any to 10\.77\.1\.2\/32 label "ztap:d:[0-9a-f]{16}:ingress_demo\/db"$/m,
@@ -23,7 +23,7 @@ t.test("render prints what pf would be given, and what it cannot say, without ro
   t.match(refused, {
     code: 0,
     stdout: /block drop in quick from any to 10\.0\.0\.1\/32 label "ztap:c:/,
-    stderr: /default\/web \(p\.yaml:6\): pf of macOS knows no SCTP ports/,
+    stderr: /default\/web \(p\.yaml:6\): pf of macOS has no SCTP ports/,
   });
   const both = await ztap.json(t, "enforcement-render", [
     "enforcement",

@@ -100,7 +100,9 @@ t.test(
 
     for (const name of ["GIT_CONFIG_GLOBAL", "GIT_CONFIG_SYSTEM"]) {
       const named = await ztap.json(t, "error", ["plan", url], { env: { [name]: `${away}/.gitconfig` }, code: 1 });
-      t.match(named, { error: { message: new RegExp(`${name} names .*away is user ${NOBODY}'s.*unset ${name}`) } });
+      t.match(named, {
+        error: { message: new RegExp(`${name} names .*away belongs to user ${NOBODY}.*unset ${name}`) },
+      });
       t.notOk(existsSync(owned), "what is named by hand is refused");
     }
     const doctor = await ztap.run(["doctor"], { env: { GIT_CONFIG_GLOBAL: `${away}/.gitconfig` } });
@@ -135,7 +137,7 @@ t.test("flows are read where nobody else could tell them, and shown without what
 
   const refused = async (why: string) => {
     const said = await ztap.json(t, "error", ["flows"], { code: 1 });
-    t.match(said, { error: { code: "not-permitted", message: new RegExp(`--state-dir that nobody else.*${why}`) } });
+    t.match(said, { error: { code: "not-permitted", message: new RegExp(`--state-dir that only its user.*${why}`) } });
   };
   chmodSync(socket, 0o602);
   await refused("others may write to .*sock");
@@ -146,7 +148,7 @@ t.test("flows are read where nobody else could tell them, and shown without what
   if (!isRoot) return;
   for (const path of [socket, folder, ztap.path("state")]) {
     chownSync(path, NOBODY, NOBODY);
-    await refused(`is user ${NOBODY}'s`);
+    await refused(`belongs to user ${NOBODY}`);
     chownSync(path, 0, 0);
   }
   t.match(await ztap.run(["flows"]), { code: 0 });
@@ -227,8 +229,8 @@ t.test("validate: files, folders, standard input, and what is no text", async (t
   ztap.write("comments/a.yaml", "# nothing yet\n---\n");
   for (const [path, message] of [
     ["empty", /nothing to validate: there is no .*\.yaml or .*\.yml file in empty/],
-    ["comments", /nothing to validate: no object stands in comments\/a\.yaml; check the path/],
-    ["-", /no object stands in <stdin>; check what is piped in/],
+    ["comments", /nothing to validate: there is no object in comments\/a\.yaml; check the path/],
+    ["-", /there is no object in <stdin>; check what is piped in/],
     ["a/n.yaml empty", /there is no .* file in empty/],
   ] as const) {
     const nothing = await ztap.json(t, "error", ["validate", ...path.split(" ")], { code: 1 });

@@ -77,7 +77,7 @@ t.test("apply asks: only yes commits, on a terminal alone", async (t) => {
   const ztap = new Ztap(t);
   makeRepository(ztap);
   const without = await ztap.run(["apply", "repo"]);
-  t.match(without, { code: 1, stderr: /no terminal to ask on.*Nothing was changed/s });
+  t.match(without, { code: 1, stderr: /no terminal for the question.*Nothing was changed/s });
   t.notOk(existsSync(ztap.store), "no store is made for nothing");
   t.equal((await ztap.onTerminal(["apply", "repo"], "no\n")).code, 1);
   t.match(await ztap.onTerminal(["apply", "repo"], "\u0003"), {
@@ -188,14 +188,14 @@ t.test("a folder without any object deletes nothing unless it is told to", async
   ztap.write("elsewhere/README.md", "not the repository");
   t.match(await ztap.run(["apply", "elsewhere", "--auto-approve"]), {
     code: 1,
-    stderr: /elsewhere holds no object at all, and this would delete all that there are.*--allow-empty/,
+    stderr: /elsewhere has no objects, so that this would delete all objects of the store.*--allow-empty/,
   });
   for (const args of [[], ["--detailed-exitcode"], ["--out", "empty.plan"]]) {
     const refused = await ztap.json(t, "error", ["plan", "elsewhere", ...args], { code: 1 });
-    t.match(refused, { error: { code: "empty-source", message: /elsewhere holds no object.*--allow-empty/ } });
+    t.match(refused, { error: { code: "empty-source", message: /elsewhere has no objects.*--allow-empty/ } });
   }
   const comment = await ztap.run(["plan", "elsewhere", "--format", "markdown"]);
-  t.match(comment, { code: 1, stdout: /\*\*No plan was made\*\*: .*holds no object/ });
+  t.match(comment, { code: 1, stdout: /\*\*No plan was made\*\*: .*has no objects/ });
   t.notOk(existsSync(ztap.path("empty.plan")));
   t.match(await ztap.json(t, "plan", ["plan", "elsewhere", "--allow-empty"]), { summary: { delete: 3 } });
   t.match(await ztap.run(["plan", "elsewhere", "--allow-empty", "--detailed-exitcode"]), { code: 2 });

@@ -241,7 +241,7 @@ t.test("what the system refuses is told in words, with what to do", async (t) =>
     ["explain repo --from web --to db:80", /no workload default\/db; did you mean shop\/db\?/],
     ["explain nothing --from a --to b:1", /there are no objects here/],
     ["enforcement render nothing", /there are no objects here/],
-    ["policy list --store etcd://nohost.invalid:2379", /cannot be reached: no name server knows a host of that name/],
+    ["policy list --store etcd://nohost.invalid:2379", /cannot be reached: the host name cannot be resolved/],
     ["plan file/below", /file\/below cannot be read: not a directory; check the path/],
     ["plan repo --config none.yaml", /configuration file none\.yaml cannot be read: no such file/],
     ["plan repo --config repo", /configuration file repo cannot be read: it is a folder/],
@@ -249,10 +249,10 @@ t.test("what the system refuses is told in words, with what to do", async (t) =>
     ["apply file", /neither a folder nor a saved plan/],
     ["init file/below", /file\/below: not a directory; check the path/],
     // Where Node's own recursive mkdir never ends.
-    ["init /proc/foo", /\/proc\/foo cannot be made: the file system of \/proc takes no new folder/],
-    ["init /proc/foo/below", /\/proc\/foo cannot be made/],
-    ["plan file:///dev/null/x --state-dir /proc/foo", /\/proc\/foo cannot be made/],
-    ["agent --once --backend none --source file:///x --state-dir /proc/foo", /\/proc\/foo cannot be made/],
+    ["init /proc/foo", /\/proc\/foo cannot be created: the file system of \/proc accepts no new folder/],
+    ["init /proc/foo/below", /\/proc\/foo cannot be created/],
+    ["plan file:///dev/null/x --state-dir /proc/foo", /\/proc\/foo cannot be created/],
+    ["agent --once --backend none --source file:///x --state-dir /proc/foo", /\/proc\/foo cannot be created/],
     ["apply repo --auto-approve --store ./file/store", /store at \.\/file\/store cannot be used: not a directory/],
   ];
   for (const [line, message] of rows) {

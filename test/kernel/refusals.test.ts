@@ -14,7 +14,7 @@ if (reason !== null) t.plan(0, `SKIP kernel tests: ${reason}`);
 else {
   const sandbox = new Sandbox(t);
 
-  await t.test("a path that cannot be looked at stalls its own workload and no other", async (t) => {
+  await t.test("a path that cannot be examined stalls its own workload and no other", async (t) => {
     const node = sandbox.node("path");
     const cgroup = sandbox.cgroup("path");
     const ruleset = rulesetOf(node, {

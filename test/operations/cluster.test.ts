@@ -67,7 +67,7 @@ t.test("a leader that died and still has its session is shown as silent", async 
   const leader = async () => renderClusterStatus(await readClusterStatus(deps), plainStyle).split("\n")[1];
   t.equal(await leader(), "Leader    n1 (n1:1)");
   clock.advance(5000);
-  t.match(await leader(), /^Leader {4}n1 \(n1:1\): not heard of for 5 s; another node leads/);
+  t.match(await leader(), /^Leader {4}n1 \(n1:1\): no heartbeat for 5 s; another node leads/);
 });
 
 t.test("a node that dies is unhealthy within its time-out, and is not forgotten", async (t) => {

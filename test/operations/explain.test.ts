@@ -64,7 +64,7 @@ Allowed  default/one → default/db 5432/TCP
     `
 Denied  192.0.2.1 → default/db 443/TCP
   egress of 192.0.2.1: Allowed, no workload has this address, so no policy isolates it
-  ingress of default/db: Denied, isolated, and no rule of these policies opens it
+  ingress of default/db: Denied, isolated, and no rule of these policies allows it
     default/all  state.yaml:@all:apiVersion
     default/deny  state.yaml:@deny:apiVersion
     default/web  state.yaml:@web:apiVersion`,
@@ -92,7 +92,7 @@ Allowed  10.0.0.1 → 10.0.0.2 8.0/ICMP
     default/all ingress[0]  state.yaml:@all:ingress
 
 Denied  fd00::1 → fd00::2 8.0/ICMP
-  egress of default/web: Denied, isolated, and no rule of these policies opens it
+  egress of default/web: Denied, isolated, and no rule of these policies allows it
     default/four  state.yaml:@four:apiVersion
   ingress of default/db: Allowed, by the rule
     default/all ingress[0]  state.yaml:@all:ingress`,
@@ -205,5 +205,5 @@ t.test("a plan tells the connections in text, in markdown and in its document", 
     "",
   );
   const many = diffConnectivity(new Map(), objectsOf(apps + ports), 1000);
-  t.match(renderPlan(plan, many, plainStyle), /Connections: 25 to open[^]*\+ … and 5 connections more/);
+  t.match(renderPlan(plan, many, plainStyle), /Connections: 25 to open[^]*\+ … and 5 more connections/);
 });

@@ -77,7 +77,7 @@ t.test(
     const readGit = async () => ({ objects: null, why: "no source" });
     const report = await reportPolicy({ ...deps, readGit }, { namespace: "default", name: "c" });
     t.match(report, { mode: { ingress: "audit", egress: null } });
-    t.match(renderPolicyReport(report, plainStyle), /^Mode +audit: only reported, and not refused$/m);
+    t.match(renderPolicyReport(report, plainStyle), /^Mode +audit: reported, but not denied$/m);
   },
 );
 

@@ -299,10 +299,7 @@ t.test("over a polled source it needs --override, and shows as drift from Git un
   const suspended = await sync(portText(82), { override: true });
   t.match(suspended, { overGit: true, suspension });
   if (suspended.outcome !== "invalid")
-    t.match(
-      renderPolicyWritten(suspended, plainStyle),
-      /returns to Git's state when the source is no longer suspended/,
-    );
+    t.match(renderPolicyWritten(suspended, plainStyle), /restores Git's state when the source is no longer suspended/);
   await store.writeSuspension(null);
   const returned = await rollback(1, { override: true });
   t.match(returned, { outcome: "committed", policy: { version: 4 }, overGit: false }, "which is Git's own text");

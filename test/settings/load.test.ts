@@ -140,7 +140,7 @@ t.test("root reads no file that another user may write", { skip: !isRoot && "not
   t.match(await machine.shown(), [`node s: ${systemFile}:1`], "a user's own settings are his");
   chmodSync(systemFile, 0o644);
   chownSync(systemFile, NOBODY, NOBODY);
-  await refused(/is user 65534's/);
+  await refused(/belongs to user 65534/);
   chownSync(systemFile, 0, 0);
   chmodSync(dirname(systemFile), 0o777);
   await refused(/others may write to .*etc\/ztap/);

@@ -7,9 +7,9 @@ import { systemClock } from "../../wiring/host.js";
 import { withStore } from "../../wiring/store.js";
 
 export default class ClusterApprove extends BaseCommand {
-  static override summary = "Let the leader follow a commit of the source that it holds.";
+  static override summary = "Approve a commit of the source that the leader holds.";
   static override description =
-    "A commit that deletes most of what there is, or signed history that was rewritten, waits for this. What is pushed later is not approved by it, and it is no signature.";
+    "The leader holds a commit that deletes a large part of the objects, and signed history that was rewritten. The approval does not cover later commits, and does not replace a signature.";
   static override examples = ["<%= config.bin %> cluster approve 3f786850e387550fdab836ed7e6dc881de23001b"];
   static override args = {
     commit: Args.string({ ignoreStdin: true, description: "full id of the commit", required: true }),

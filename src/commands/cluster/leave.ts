@@ -6,9 +6,9 @@ import { clusterLeaveDocument, renderLeft } from "../../views/cluster.js";
 import { withStore } from "../../wiring/store.js";
 
 export default class ClusterLeave extends BaseCommand {
-  static override summary = "Forget a node: its membership, its heartbeat and its status.";
+  static override summary = "Remove a node's membership, heartbeat and status.";
   static override description =
-    "What its kernel enforces stays in force. A node that dies is unhealthy and is not forgotten by itself.";
+    "The node's kernel keeps the enforcement. A dead node is unhealthy, but stays a member until it is removed.";
   static override args = {
     id: Args.string({ ignoreStdin: true, description: "name of the node", required: true }),
   };

@@ -6,7 +6,7 @@ import { withStore } from "../../wiring/store.js";
 export default class ClusterResume extends BaseCommand {
   static override summary = "Follow the source again, from the leader's next poll on.";
   static override description =
-    "What was committed over Git meanwhile is returned to Git's state, unless source.selfHeal is false.";
+    "Changes that were committed over Git meanwhile are reverted to Git's state, unless source.selfHeal is false.";
 
   async run(): Promise<void> {
     const { flags } = await this.parse(ClusterResume);

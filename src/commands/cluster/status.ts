@@ -5,7 +5,7 @@ import { systemClock } from "../../wiring/host.js";
 import { withStore } from "../../wiring/store.js";
 
 export default class ClusterStatusCommand extends BaseCommand {
-  static override summary = "Head, leader, source and nodes.";
+  static override summary = "Show head, leader, source and nodes.";
 
   async run(): Promise<void> {
     const { flags } = await this.parse(ClusterStatusCommand);

@@ -8,20 +8,20 @@ import { systemClock } from "../../wiring/host.js";
 import { withStore } from "../../wiring/store.js";
 
 export default class ClusterSuspend extends BaseCommand {
-  static override summary = "Commit nothing from the source for a while, whoever leads.";
+  static override summary = "Suspend the source: no leader commits anything from it for a while.";
   static override description =
-    "Agents go on enforcing head and healing drift, and an operator's apply and policy sync still commit. Doing it again replaces the suspension.";
+    "Agents go on enforcing head and healing drift, and operators can still use apply and policy sync. A second suspension replaces the first.";
   static override examples = ["<%= config.bin %> cluster suspend --reason 'incident 42' --for 2h"];
   static override flags = {
     reason: Flags.string({
       char: "m",
-      description: "why, for those who find it so",
+      description: "reason, for the other operators",
       env: "ZTAP_REASON",
       helpValue: "TEXT",
       required: true,
     }),
     for: Flags.string({
-      description: "after so long it ends by itself: 30m, 2h (default: not before `cluster resume`)",
+      description: "end the suspension after this time: 30m, 2h (default: at `cluster resume`)",
       env: "ZTAP_FOR",
       helpValue: "TIME",
     }),

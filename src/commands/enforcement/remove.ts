@@ -7,11 +7,11 @@ import { removalDocument, renderRemovable, renderRemoval } from "../../views/enf
 import { listRemovable, removeEnforcement } from "../../wiring/machine.js";
 
 export default class EnforcementRemove extends BaseCommand {
-  static override summary = "Take all enforcement away from this machine. Needs root. Workloads are open afterwards.";
+  static override summary = "Remove all enforcement from this machine. Needs root. Workloads are open afterwards.";
   static override flags = {
     ...settingFlags("pinRoot", "stateDir"),
     node: Flags.string({
-      description: "only this node's (default: every node's on this machine)",
+      description: "only the enforcement of this node (default: every node on this machine)",
       helpValue: "NAME",
     }),
     "auto-approve": RISK_FLAGS["auto-approve"],

@@ -6,9 +6,9 @@ import { renderingDocument, renderRefusals, renderRendering } from "../../views/
 import { renderRuleset } from "../../wiring/machine.js";
 
 export default class EnforcementRender extends StateCommand {
-  static override summary = "Print what a node would load. Needs neither root nor that node's system.";
+  static override summary = "Print the rules that a node would load. Needs neither root nor that node's system.";
   static override description =
-    "For pf the text that pfctl is given, for eBPF the entries of the kernel's tables. What the backend cannot say is told on stderr.";
+    "For pf: the text for pfctl. For eBPF: the entries of the kernel's tables. Rules that the backend cannot express are reported on stderr.";
   static override examples = [
     "<%= config.bin %> enforcement render --node mac-1 --backend pf",
     "<%= config.bin %> enforcement render https://git.example.net/policies.git --node web-1 --json",
@@ -18,7 +18,7 @@ export default class EnforcementRender extends StateCommand {
     ...STATE_FLAGS,
     ...settingFlags("node"),
     backend: Flags.option({ options: ["ebpf", "pf"] as const })({
-      description: "in the words of which backend (default: what the Node says, else ebpf)",
+      description: "backend (default: the one of the Node, else ebpf)",
     }),
   };
 

@@ -6,12 +6,13 @@ import { renderSetupPlan, renderSetupResult, setupDocument } from "../../views/s
 import { applyPfSetup, planPfSetup } from "../../wiring/machine.js";
 
 export default class EnforcementSetup extends BaseCommand {
-  static override summary = "Add the one line to /etc/pf.conf by which pf of macOS comes to ztap's rules. Needs root.";
+  static override summary =
+    "Add the one line to /etc/pf.conf that makes pf of macOS evaluate ztap's rules. Needs root.";
   static override description =
-    "Shows the change and asks. The file that was there is kept as /etc/pf.conf.ztap-backup; the new one is checked by pfctl before it counts, and loaded. Nothing else of ztap's ever writes that file.";
+    "Shows the change and asks. The previous file is kept as /etc/pf.conf.ztap-backup; pfctl checks the new one before it is installed and loaded. No other command writes that file.";
   static override flags = {
     backend: Flags.option({ options: ["pf"] as const, required: true })({ description: "what to set up" }),
-    undo: Flags.boolean({ description: "take the line out again" }),
+    undo: Flags.boolean({ description: "remove the line again" }),
     "auto-approve": RISK_FLAGS["auto-approve"],
   };
 

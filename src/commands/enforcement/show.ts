@@ -4,7 +4,8 @@ import { enforcementDocument, renderEnforcement } from "../../views/enforcement.
 import { inspectMachine } from "../../wiring/machine.js";
 
 export default class EnforcementShow extends BaseCommand {
-  static override summary = "What this machine's kernel, or pf on macOS, holds of ztap's, read from there. Needs root.";
+  static override summary =
+    "Show ztap's enforcement as read from this machine's kernel, or from pf on macOS. Needs root.";
   static override flags = settingFlags("pinRoot", "stateDir");
 
   async run(): Promise<void> {

@@ -9,7 +9,7 @@ import { withStore } from "../../wiring/store.js";
 export default class PolicyHistoryCommand extends BaseCommand {
   static override summary = "List the versions of a policy, or without NAME all revisions; newest first.";
   static override description =
-    "Changes of a revision are objects: +created ~updated -deleted. What was pruned is said, and not guessed at.";
+    "Changes of a revision are objects: +created ~updated -deleted. Pruned versions and revisions are reported as such.";
   static override args = {
     name: Args.string({
       ignoreStdin: true,

@@ -6,8 +6,8 @@ import { rollbackPolicy } from "../../operations/policy/write.js";
 export default class PolicyRollback extends WriteCommand {
   static override summary = "Commit an earlier version of a policy as its latest version.";
   static override description =
-    "A policy that was deleted is created again. Writes as the leader: refused where another node leads. " +
-    "Where a source is polled, Git owns the state, and this needs --override.";
+    "A policy that was deleted is created again. Writes as the leader: refused if another node leads. " +
+    "If a source is polled, Git owns the state, and this needs --override.";
   static override examples = [
     "<%= config.bin %> policy rollback shop/web-to-db --to 3 --reason 'version 4 shuts out web'",
   ];

@@ -10,9 +10,9 @@ import { readGitObjects } from "../../wiring/source.js";
 import { withStore } from "../../wiring/store.js";
 
 export default class PolicyShow extends BaseCommand {
-  static override summary = "The drift report of a policy: Git against store against node against kernel.";
+  static override summary = "Show the drift report of a policy: Git, store, node and kernel compared.";
   static override description =
-    "A node that is enforced on this machine is read from the kernel now, with root; other nodes as they last reported.";
+    "With root, a node that is enforced on this machine is read from the kernel; other nodes are shown as they last reported.";
   static override args = {
     name: Args.string({
       ignoreStdin: true,
@@ -22,7 +22,7 @@ export default class PolicyShow extends BaseCommand {
   };
   static override flags = {
     ...settingFlags("stateDir", "pinRoot", "source.url", "source.branch", "source.path"),
-    "detailed-exitcode": Flags.boolean({ description: "exit 3 where there is drift", env: "ZTAP_DETAILED_EXITCODE" }),
+    "detailed-exitcode": Flags.boolean({ description: "exit 3 if there is drift", env: "ZTAP_DETAILED_EXITCODE" }),
   };
 
   async run(): Promise<void> {

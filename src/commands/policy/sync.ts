@@ -7,8 +7,8 @@ import { syncPolicy } from "../../operations/policy/write.js";
 export default class PolicySyncCommand extends WriteCommand {
   static override summary = "Commit one policy of a file as its latest version.";
   static override description =
-    "Writes as the leader: refused where another node leads. The file and the state that becomes of it are validated. " +
-    "Where a source is polled, Git owns the state, and this needs --override.";
+    "Writes as the leader: refused if another node leads. The file and the resulting state are validated. " +
+    "If a source is polled, Git owns the state, and this needs --override.";
   static override examples = [
     "<%= config.bin %> policy sync web.yaml --name web-to-db -n shop",
     "<%= config.bin %> policy sync web.yaml --name web-to-db --override -m 'incident 42'",

@@ -1,6 +1,6 @@
 /**
- * `ztap plan --against`: desired state against another commit of the same repository, where no store is at hand,
- * as in the checks of a pull request.
+ * `ztap plan --against`: compares the desired state with another commit of the same repository, without a store, as the
+ * checks of a pull request do.
  */
 import { CODES } from "../../manifest/codes.js";
 import type { readManifests } from "../../manifest/read.js";
@@ -11,12 +11,12 @@ import type { BaseSource, SourceFile } from "../../interfaces/source.js";
 import { OperationError } from "../../model/operation-error.js";
 import type { Planned } from "./plan.js";
 
-/** Errors of a state all of whose objects were read: a comparison with it leaves nothing out. */
+/** Errors of a state whose objects were all read: a comparison with it misses nothing. */
 const WHOLE: ReadonlySet<string> = new Set([CODES.testFailed.code, CODES.tooLarge.code]);
 
 export interface Base {
   readonly state: DesiredState;
-  /** Its errors: it was read whole, and a leader would have rejected it. */
+  /** The errors of the base. It was read completely, but a leader would have rejected it. */
   readonly errors: readonly Diagnostic[];
   readonly files: readonly SourceFile[];
 }
@@ -24,11 +24,14 @@ export interface Base {
 export interface BaseChoice {
   /** As the user wrote it. */
   readonly ref: string;
-  /** The ref itself, in place of where the desired state parted from it. */
+  /** Compares with the ref itself, not with the commit where the desired state branched off. */
   readonly exact: boolean;
 }
 
-/** @throws OperationError `invalid-base` where objects of it could not be read: all of them would seem to be new */
+/**
+ * Reads the base.
+ * @throws OperationError `invalid-base` if some of its objects could not be read: they would all seem to be new
+ */
 export async function readBase(
   source: BaseSource,
   desired: DesiredState,
@@ -44,7 +47,7 @@ export async function readBase(
     const more = others.length === 0 ? "" : ` and ${others.length} more`;
     throw new OperationError(
       "invalid-base",
-      `the state at ${ref} (commit ${commit}) does not validate, so that nothing can be compared with it: ${first.file}:${first.line}:${first.column} ${first.code} ${first.message}${more}; mend it there first, or name the last good commit with --against`,
+      `the state at ${ref} (commit ${commit}) does not validate, so that no comparison is possible:  ${first.file}:${first.line}:${first.column} ${first.code} ${first.message}${more}; fix it there first, or name the last good commit with --against`,
     );
   }
   return { state: { source: snapshot.source, objects }, errors, files: snapshot.files };

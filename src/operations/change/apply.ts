@@ -1,4 +1,4 @@
-/** `ztap apply`: commits a plan as one revision, if head is still the one it was made against. */
+/** `ztap apply`: commits a plan as one revision, if head is still the one that the plan was made against. */
 import type { Revision } from "../../model/state.js";
 import type { Store } from "../../interfaces/store.js";
 import type { Clock, Random } from "../../interfaces/system.js";
@@ -8,16 +8,19 @@ import { requireOverride } from "./ownership.js";
 import { stalePlan } from "./stale.js";
 
 export interface ApplyOptions {
-  /** Who applies: `user@host`. */
+  /** The operator, `user@host`. */
   readonly author: string;
   readonly node: string;
-  /** What the operator says why; empty for nothing. */
+  /** The operator's reason; empty for none. */
   readonly reason: string;
-  /** Whether to commit over what a polled source says. */
+  /** Whether to commit over the state of a polled source. */
   readonly override: boolean;
 }
 
-/** Null where there was nothing to commit. @throws OperationError `stale-plan`, `override-needed` */
+/**
+ * Commits the plan. Returns null if there was nothing to commit.
+ * @throws OperationError `stale-plan`, `override-needed`
+ */
 export async function applyPlan(
   deps: { readonly store: Store; readonly clock: Clock; readonly random: Random },
   { plan, desired }: Pick<Planned, "plan" | "desired">,

@@ -1,4 +1,4 @@
-/** Source → desired state, with every problem found on the way. */
+/** Reads a source into a desired state, and reports every problem found on the way. */
 import type { Diagnostic } from "../../model/diagnostic.js";
 import { hasErrors } from "../../model/diagnostic.js";
 import type { DesiredState } from "../../model/state.js";
@@ -8,14 +8,17 @@ import { OperationError } from "../../model/operation-error.js";
 import type { Snapshot, Source, SourceFile } from "../../interfaces/source.js";
 
 export interface ReadResult {
-  /** Null where there are errors: a state that does not validate is not planned in part. */
+  /** Null if there are errors: a state that does not validate is never planned in part. */
   readonly desired: DesiredState | null;
   readonly diagnostics: readonly Diagnostic[];
-  /** For showing the lines that diagnostics point at. */
+  /** The files, to show the lines that diagnostics refer to. */
   readonly files: readonly SourceFile[];
 }
 
-/** @throws OperationError `unverified` where signatures are asked for, and one is missing */
+/**
+ * Reads the desired state.
+ * @throws OperationError `unverified` if signatures are required, and one is missing
+ */
 export async function readDesired(source: Source, read: typeof readManifests, commit?: string): Promise<ReadResult> {
   return toDesired(await source.fetch(commit), read);
 }

@@ -1,6 +1,6 @@
 /**
- * What is asked before a state is committed: whether it would cut an agent, the way of agents to their store or
- * source, or an SSH session that is in use on this machine. Each agent asks again before it enforces.
+ * Checks before a commit whether the state would cut off an agent, an agent's access to its store or source, or an SSH
+ * session in use on this machine. Each agent checks again before it enforces.
  */
 import type { ObjectSet } from "../../model/state.js";
 import type { ManagementAccess } from "../../model/management-access.js";
@@ -12,15 +12,15 @@ import { OperationError } from "../../model/operation-error.js";
 
 export interface LockoutDeps {
   readonly store: Store;
-  /** Null where a lock-out is allowed. */
+  /** Null if a lock-out is allowed. */
   readonly managementAccess: ManagementAccessReader | null;
-  /** The node that this machine is, as far as its settings say. */
+  /** This machine's node, as its settings name it. */
   readonly node: string;
-  /** This machine and its boot, by which an agent's status shows to be of this machine; null where that is not known. */
+  /** This machine and its boot, which identifies the agents' statuses of this machine; null if that is not known. */
   readonly boot: string | null;
 }
 
-/** One sentence for each lifeline that the state would cut; none where that is allowed. */
+/** Returns one sentence for each management connection that the state would cut; none if a lock-out is allowed. */
 export async function lockoutsOf(deps: LockoutDeps, objects: ObjectSet): Promise<readonly string[]> {
   const { managementAccess } = deps;
   if (managementAccess === null) return [];
@@ -33,7 +33,10 @@ export async function lockoutsOf(deps: LockoutDeps, objects: ObjectSet): Promise
   return found;
 }
 
-/** @throws OperationError `lockout` */
+/**
+ * Refuses a state that would lock out.
+ * @throws OperationError `lockout`
+ */
 export async function refuseLockout(deps: LockoutDeps, objects: ObjectSet): Promise<void> {
   const found = await lockoutsOf(deps, objects);
   if (found.length === 0) return;
@@ -58,14 +61,14 @@ async function managementAccessByNode(
   for (const status of statuses) {
     const isHere = status.node === node || (boot !== null && status.boot === boot);
     const agent = alive.has(status.node) ? (status.agentCgroup ?? null) : null;
-    // What a dead agent said last may have moved long ago.
+    // The last report of a dead agent may be out of date.
     const told = { agent, sessions: [], servers: alive.has(status.node) ? (status.servers ?? []) : [] };
     lines.set(status.node, isHere ? { agent, sessions, servers } : told);
   }
   return lines;
 }
 
-/** Compiling is for the few nodes with a workload around a lifeline. */
+/** Compiling is only needed for the few nodes with a workload whose cgroup contains a management connection. */
 function isConcerned(objects: ObjectSet, node: string, { agent, sessions, servers }: ManagementAccess): boolean {
   const inner = [...(agent === null ? [] : [agent]), ...[...sessions, ...servers].flatMap(({ cgroups }) => cgroups)];
   if (inner.length === 0) return false;

@@ -1,4 +1,4 @@
-/** What whoever plans or commits should know besides: of the source's suspension, and of what a leader would hold. */
+/** Notices for operators who plan or commit: the source is suspended, or a leader would hold this change. */
 import type { Suspension } from "../../model/source-control.js";
 import { describeDeletion, massDeletion } from "../../plan/deletions.js";
 import type { Store } from "../../interfaces/store.js";
@@ -20,11 +20,11 @@ export function deletionNotices({ desired, base }: Planned, maxDeletePercent: nu
   if (mass === null) return [];
   const message =
     `this deletes ${describeDeletion(mass)}, more than source.maxDeletePercent (${maxDeletePercent}): a leader that ` +
-    "finds it in the source holds it until somebody confirms that very commit, by `ztap cluster approve` or `ztap apply`";
+    "finds it in the source holds it until an operator confirms that commit, by `ztap cluster approve` or `ztap apply`";
   return [{ code: "mass-deletion", message }];
 }
 
 export function describeSuspension({ by, since, until, reason }: Suspension): string {
   const end = until === null ? "`ztap cluster resume` ends it" : `it ends at ${until}, or by \`ztap cluster resume\``;
-  return `the source is suspended by ${by} since ${since}: ${reason}; nothing of it is committed, agents go on healing; ${end}`;
+  return `the source is suspended by ${by} since ${since}: ${reason}; nothing from it is committed, agents go on healing; ${end}`;
 }

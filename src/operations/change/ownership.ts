@@ -1,17 +1,22 @@
-/** Who owns the state: where a leader polls a source, Git does, and whoever commits something else has to say so. */
+/**
+ * Ownership of the state: if a leader polls a source, Git owns the state, and an operator who commits something else
+ * must confirm it.
+ */
 import type { SourceRef } from "../../model/state.js";
 import type { Store } from "../../interfaces/store.js";
 import { OperationError } from "../../model/operation-error.js";
 
 /**
- * @param source what is to be committed; the source's own tip needs no override, unless it is not signed as it has to be
- * @returns whether this is committed over what Git says
+ * Checks the ownership.
+ * @param source the source to commit; the tip of the polled source needs no override, unless it lacks a required
+ * signature
+ * @returns whether the commit overrides the state in Git
  * @throws OperationError `override-needed`
  */
 export async function requireOverride(store: Store, source: SourceRef, override: boolean): Promise<boolean> {
   const owner = await store.readSourceStatus();
   if (owner === null) return false;
-  // What the leader refuses for want of a signature is nobody's word yet.
+  // A commit that the leader refused for a missing signature has no authority yet.
   const isRefused = owner.unverified !== undefined;
   if (!isRefused && source.commit !== null && !source.dirty && source.commit === owner.observedCommit) return false;
   if (override) return true;

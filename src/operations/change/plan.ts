@@ -1,4 +1,4 @@
-/** `ztap plan`: desired state against head. Changes nothing. */
+/** `ztap plan`: compares the desired state with head. Changes nothing. */
 import type { CommittedState, DesiredState } from "../../model/state.js";
 import type { ConnectivityDiff } from "../../plan/connectivity/diff.js";
 import { diffConnectivity, NO_DIFFERENCE } from "../../plan/connectivity/diff.js";
@@ -26,7 +26,8 @@ export async function planDesired(store: Store, desired: DesiredState): Promise<
 }
 
 /**
- * A folder that was mistaken for the repository would otherwise delete every policy, and so open every workload.
+ * Refuses a plan that deletes everything: a folder that was mistaken for the repository would delete every policy, and
+ * so open every workload.
  * @param location as the user named it
  * @throws OperationError `empty-source`
  */
@@ -34,11 +35,14 @@ export function refuseEmpty({ plan, desired }: Planned, location: string): void 
   if (desired.objects.size > 0 || plan.changes.length === 0) return;
   throw new OperationError(
     "empty-source",
-    `${location} holds no object at all, and this would delete all that there are; if that is meant, use --allow-empty`,
+    `${location} has no objects, so that this would delete all objects of the store; if that is intended, use --allow-empty`,
   );
 }
 
-/** A saved plan against head as it is now. @throws OperationError `stale-plan` */
+/**
+ * Plans a saved plan again, against the current head.
+ * @throws OperationError `stale-plan`
+ */
 export async function replan(
   store: Store,
   saved: { readonly base: number | null; readonly desired: DesiredState },
@@ -48,10 +52,15 @@ export async function replan(
   return planned;
 }
 
-/** A first plan of a large state opens millions of connections: more than this are counted, and not spelled out. */
+/**
+ * Largest number of listed connections. A first plan of a large state opens millions; more than this are only counted.
+ */
 const LISTED_CONNECTIONS = 10_000;
 
-/** The connections that a plan opens and closes. Apart from the plan itself, for whoever only commits it needs none. */
+/**
+ * Returns the connections that a plan opens and closes. Separate from the plan itself, since committing does not need
+ * them.
+ */
 export function planConnectivity({ plan, desired, base }: Planned): ConnectivityDiff {
   if (plan.changes.length === 0) return NO_DIFFERENCE;
   return diffConnectivity(base?.objects ?? new Map<string, never>(), desired.objects, LISTED_CONNECTIONS);

@@ -1,6 +1,6 @@
 /**
- * Objects that were stored or saved, validated again as manifests. A canonical object is a document
- * of its kind; what several of them mean together is known only of all of them.
+ * Validates stored or saved objects again as manifests. A canonical object is a document of its kind; conflicts between
+ * objects show only in the whole set.
  */
 import { canonicalJson, digestOf } from "../../model/digest.js";
 import type { ObjectPosition } from "../../model/objects.js";
@@ -13,7 +13,10 @@ export interface KeptObject {
   readonly position?: ObjectPosition | undefined;
 }
 
-/** Objects and diagnostics are placed where the objects once stood; those without a position at `origin#number`. */
+/**
+ * Reads the objects. They and their diagnostics get the positions that the objects once had; those without a position
+ * get `origin#number`.
+ */
 export function rereadObjects(kept: readonly KeptObject[], read: typeof readManifests, origin: string): Manifests {
   const nameOf = (index: number) => `${origin}#${index}`;
   const positions = new Map(kept.map(({ position }, index) => [nameOf(index), position]));

@@ -1,4 +1,4 @@
-/** The refusal of a plan whose base is no longer head. */
+/** Returns the refusal of a plan whose base is no longer head. */
 import { OperationError } from "../../model/operation-error.js";
 
 export function stalePlan(base: number | null, head: number | null): OperationError {

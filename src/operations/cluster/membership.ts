@@ -1,4 +1,4 @@
-/** Membership, leadership and health: what was declared, who joined, and who is alive, side by side. */
+/** Membership, leadership and health: the declared nodes, the members and the live agents, side by side. */
 import type { Suspension } from "../../model/source-control.js";
 import type { Revision } from "../../model/state.js";
 import type { Heartbeat, Member, NodeStatus, SourceStatus } from "../../model/status.js";
@@ -12,9 +12,9 @@ import { isHostAndPort, isNodeName } from "../../settings/types.js";
 export interface ClusterNode {
   readonly id: string;
   readonly address: string;
-  /** `none`: it is no member. */
+  /** `none`: the node is no member. */
   readonly role: "leader" | "follower" | "none";
-  /** `absent`: declared, and nothing was ever heard of it; `left`: heard of, and no member any more. */
+  /** `absent`: declared, but its agent was never seen; `left`: seen before, but no longer a member. */
   readonly state: "healthy" | "unhealthy" | "left" | "absent";
   /** Whether the head revision declares it. */
   readonly declared: boolean;
@@ -25,9 +25,9 @@ export interface ClusterNode {
   readonly enforcedRevision: number | null;
   /** See NodeStatus. */
   readonly rulesetDigest: string | null;
-  /** Revisions between head and what it enforces; null where it enforces nothing. */
+  /** Number of revisions between the enforced one and head; null if it enforces none. */
   readonly lag: number | null;
-  /** What is wrong with it, as last known; null for nothing. */
+  /** The last known problem of the node; null for none. */
   readonly message: string | null;
 }
 
@@ -37,7 +37,7 @@ export interface ClusterStatus {
   readonly leader: { readonly id: string; readonly address: string } | null;
   readonly nodes: readonly ClusterNode[];
   readonly source: SourceStatus | null;
-  /** While it is in force the leader commits nothing from the source. */
+  /** While it is in force, the leader commits nothing from the source. */
   readonly suspension: Suspension | null;
 }
 
@@ -116,7 +116,7 @@ function toNode(
     declared: isDeclared,
     joinedAt: member?.joinedAt ?? null,
     lastSeen: heartbeat?.lastSeen ?? null,
-    // Clocks of two machines differ: nobody was seen in the future.
+    // Clocks of two machines differ: a heartbeat from the future has age 0.
     heartbeatAgeMs: heartbeat === undefined ? null : Math.max(0, cluster.now - Date.parse(heartbeat.lastSeen)),
     enforcedRevision,
     rulesetDigest: status?.rulesetDigest ?? null,
@@ -142,7 +142,10 @@ function problemOf({ member, heartbeat, status, other }: Known): string | null {
   return problem === null ? silent : `${silent}; last it said: ${problem}`;
 }
 
-/** A message beside a drift tells what was healed before, and nothing of what differs now. */
+/**
+ * Returns the message of a status. Beside drift, the node's own message is about the last repair, not about the current
+ * difference.
+ */
 function messageOf({ state, message, drift }: NodeStatus): string {
   const detail = drift[0]?.detail;
   return (state === "Drifted" ? (detail ?? message) : (message ?? detail)) ?? state;
@@ -150,23 +153,23 @@ function messageOf({ state, message, drift }: NodeStatus): string {
 
 export interface Joined {
   readonly member: Member;
-  /** False where it had joined already, with this address. */
+  /** False if it was a member already, with this address. */
   readonly changed: boolean;
   readonly declared: boolean;
 }
 
 /**
  * Makes a node a member before its agent has ever run. An agent joins by itself when it starts.
- * @throws OperationError `usage`, `node-alive` where its agent runs under another address
+ * @throws OperationError `usage`, `node-alive` if its agent runs under another address
  */
 export async function joinCluster({ store, clock }: ClusterDeps, id: string, address: string): Promise<Joined> {
   if (!isNodeName(id))
     throw new OperationError(
       "usage",
-      `${JSON.stringify(id)} cannot be the name of a node; wanted a DNS label, as in web-1`,
+      `${JSON.stringify(id)} cannot be the name of a node; it must be a DNS label, such as web-1`,
     );
   if (!isHostAndPort(address))
-    throw new OperationError("usage", `${JSON.stringify(address)} is no address; wanted host:port or [IPv6]:port`);
+    throw new OperationError("usage", `${JSON.stringify(address)} is not an address; write host:port or [IPv6]:port`);
   const [members, heartbeats, head] = await Promise.all([
     store.listMembers(),
     store.listHeartbeats(),
@@ -177,7 +180,7 @@ export async function joinCluster({ store, clock }: ClusterDeps, id: string, add
   if (heartbeat !== undefined && heartbeat.address !== address) {
     throw new OperationError(
       "node-alive",
-      `the agent of node ${id} runs, and says that its address is ${heartbeat.address}; change it there (--address), it joins by itself`,
+      `the agent of node ${id} is running with the address ${heartbeat.address}; change it there (--address), it joins by itself`,
     );
   }
   const member = { id, address, joinedAt: known?.joinedAt ?? new Date(clock.now()).toISOString() };
@@ -190,13 +193,13 @@ export async function joinCluster({ store, clock }: ClusterDeps, id: string, add
 export interface Left {
   readonly id: string;
   readonly address: string;
-  /** Whether its agent ran, and `force` was given. */
+  /** Whether its agent was running, and `force` was given. */
   readonly wasAlive: boolean;
 }
 
 /**
- * Forgets a node: member, heartbeat and status. What its kernel enforces stays in force.
- * @throws OperationError `not-found`, `node-alive` where its agent runs and `force` is not given
+ * Removes a node's membership, heartbeat and status. Its kernel keeps the enforcement.
+ * @throws OperationError `not-found`, `node-alive` if its agent runs and `force` is not given
  */
 export async function leaveCluster(store: Store, id: string, force: boolean): Promise<Left> {
   const [members, heartbeats, statuses] = await Promise.all([
@@ -207,7 +210,7 @@ export async function leaveCluster(store: Store, id: string, force: boolean): Pr
   const member = members.find((known) => known.id === id);
   const heartbeat = heartbeats.find((known) => known.id === id);
   if (member === undefined && heartbeat === undefined && !statuses.some(({ node }) => node === id)) {
-    // What is there may not have its shape: it goes as well. A store that is empty is not made for that.
+    // The member's record may be damaged: it is removed as well. An empty store is not created for that.
     if ((await store.readHead()) !== null && (await store.leaveMember(id))) return { id, address: "", wasAlive: false };
     const hint = members.length === 0 ? "no node has" : `these have: ${members.map((known) => known.id).join(", ")}`;
     throw new OperationError("not-found", `node ${id} has not joined; ${hint}`);

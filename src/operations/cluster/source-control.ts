@@ -1,4 +1,4 @@
-/** What an operator tells whoever leads: to leave the source alone for a while, or to follow a commit that is held. */
+/** Source control: operators suspend the source for a while, resume it, or approve a held commit. */
 import type { Approval, Suspension } from "../../model/source-control.js";
 import type { Store } from "../../interfaces/store.js";
 import type { Clock } from "../../interfaces/system.js";
@@ -10,26 +10,27 @@ interface SourceControlDeps {
 }
 
 export interface SourceControlRequest {
-  /** Who: `user@host`. */
+  /** The operator, `user@host`. */
   readonly by: string;
   readonly reason: string;
 }
 
 /**
- * A suspension that is in force is replaced.
- * @param forMs after so long it ends by itself; null for not before it is ended
- * @throws OperationError `usage`, `not-found` where the store is not in use
+ * Suspends the source; replaces a suspension that is in force.
+ * @param forMs duration after which it ends by itself; null if only an operator ends it
+ * @throws OperationError `usage`, `not-found` if the store is not in use
  */
 export async function suspendSource(
   { store, clock }: SourceControlDeps,
   { by, reason }: SourceControlRequest,
   forMs: number | null,
 ): Promise<Suspension> {
-  if (reason.trim() === "") throw new OperationError("usage", "--reason is empty: say why, for those who find it so");
+  if (reason.trim() === "")
+    throw new OperationError("usage", "--reason is empty: give a reason for the other operators");
   if (!(await isInUse(store)))
     throw new OperationError(
       "not-found",
-      "this store has no revision, no source and no node, so that nothing was suspended; is it the right one? --store names another",
+      "this store has no revision, no source and no node, so that nothing was suspended; to use another store, give --store",
     );
   const now = clock.now();
   const since = new Date(now).toISOString();
@@ -39,7 +40,7 @@ export async function suspendSource(
   return suspension;
 }
 
-/** Whether anybody has ever written to it: a name with a slip in it would seem to be a store that nobody uses yet. */
+/** Returns whether the store was ever written to: a mistyped name would look like a store that is not in use yet. */
 async function isInUse(store: Store): Promise<boolean> {
   const [head, source, members, heartbeats] = await Promise.all([
     store.readHead(),
@@ -50,7 +51,10 @@ async function isInUse(store: Store): Promise<boolean> {
   return head !== null || source !== null || members.length > 0 || heartbeats.length > 0;
 }
 
-/** @returns what was in force; null for nothing */
+/**
+ * Ends the suspension.
+ * @returns the suspension that was in force; null for none
+ */
 export async function resumeSource(store: Store): Promise<Suspension | null> {
   const { suspension } = await store.readSourceControl();
   await store.writeSuspension(null);
@@ -58,8 +62,8 @@ export async function resumeSource(store: Store): Promise<Suspension | null> {
 }
 
 /**
- * Only the commit that the leader has seen last can be approved: a slip of the pen, or a commit that was pushed over
- * meanwhile, is told at once.
+ * Approves a commit. Only the commit that the leader saw last can be approved, so that a typing error, or a commit that
+ * was pushed meanwhile, is reported at once.
  * @throws OperationError `usage`, `not-found`, `unverified`
  */
 export async function approveCommit(
@@ -68,7 +72,7 @@ export async function approveCommit(
   order: SourceControlRequest,
 ): Promise<Approval> {
   if (!/^([0-9a-f]{40}|[0-9a-f]{64})$/.test(commit))
-    throw new OperationError("usage", `${JSON.stringify(commit)} is no full commit id, which alone says what is meant`);
+    throw new OperationError("usage", `${JSON.stringify(commit)} is not a full commit id`);
   const source = await store.readSourceStatus();
   if (source === null)
     throw new OperationError("not-found", "no source is polled for this store, so that nothing is held");
@@ -76,12 +80,12 @@ export async function approveCommit(
     throw new OperationError(
       "not-found",
       `the leader has not seen commit ${commit} at the tip of ${source.location}, but ${source.observedCommit ?? "none"}; ` +
-        "look at what that does before you approve it",
+        "review that commit before you approve it",
     );
   if (source.unverified !== undefined)
     throw new OperationError(
       "unverified",
-      `${source.message ?? "a commit is not signed"}; an approval is no signature`,
+      `${source.message ?? "a commit is not signed"}; an approval does not replace a signature`,
     );
   const approval = { commit, ...order, time: new Date(clock.now()).toISOString() };
   await store.writeApproval(approval);

@@ -1,20 +1,23 @@
-/** What a node's kernel has counted for one policy: packets by rule, and what no rule allowed of its workloads. Pure. */
+/**
+ * The packets that a node's kernel has counted for one policy: by rule, and those of its workloads that no rule
+ * allowed. Pure.
+ */
 import type { Direction, IsolationMode, Rule, Ruleset } from "../../model/ruleset.js";
 import type { PacketCounters } from "../../interfaces/enforcer.js";
 
 export interface PolicyCounters {
   readonly rules: readonly RulePackets[];
-  /** Each direction of a workload that the policy isolates. */
+  /** One entry for each isolated direction of each workload of the policy. */
   readonly workloads: readonly DirectionPackets[];
 }
 
 export interface RulePackets {
   readonly direction: Direction;
-  /** Place in the policy's list, from 0. */
+  /** Index in the policy's list, from 0. */
   readonly index: number;
   readonly file: string | null;
   readonly line: number | null;
-  /** Packets that passed because of it, answers among them; null where there are too many rules to count each. */
+  /** Packets that passed by this rule, replies included; null if there are too many rules to count each. */
   readonly packets: number | null;
 }
 
@@ -22,9 +25,9 @@ export interface DirectionPackets {
   readonly workload: string;
   readonly direction: Direction;
   readonly mode: IsolationMode;
-  /** No rule of any policy allowed them. */
+  /** Packets that no rule of any policy allowed. */
   readonly denied: number | null;
-  /** The same, and they passed. */
+  /** Packets that no rule allowed, and that passed in audit mode. */
   readonly audited: number | null;
   /** Connects and sends that were refused before there was a packet; egress only. */
   readonly refusedCalls: number | null;
@@ -32,7 +35,10 @@ export interface DirectionPackets {
 
 const DIRECTIONS = ["ingress", "egress"] as const;
 
-/** @param policy `namespace/name` */
+/**
+ * Returns the counters of a policy.
+ * @param policy `namespace/name`
+ */
 export function countPolicy(ruleset: Ruleset, counters: PacketCounters, policy: string): PolicyCounters {
   const rules = new Map<string, Rule>();
   for (const rule of ruleset.profiles.flatMap((profile) => profile.rules))
@@ -41,7 +47,7 @@ export function countPolicy(ruleset: Ruleset, counters: PacketCounters, policy: 
     rules: [...rules.values()]
       .toSorted((a, b) => DIRECTIONS.indexOf(a.direction) - DIRECTIONS.indexOf(b.direction) || a.index - b.index)
       .map(({ key, direction, index, file, line }) => {
-        // A rule that stands for nothing at present has no counter, and let nothing pass.
+        // A rule without any clause at present has no counter, and allowed nothing.
         const packets = counters.rules.get(key) ?? (counters.rules.has(key) ? null : 0n);
         return {
           direction,

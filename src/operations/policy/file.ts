@@ -1,4 +1,4 @@
-/** One policy out of a YAML file, for `policy sync`. */
+/** Reads one policy from a YAML file, for `policy sync`. */
 import type { Diagnostic } from "../../model/diagnostic.js";
 import { digestOf } from "../../model/digest.js";
 import type { NetworkPolicy } from "../../model/objects.js";
@@ -11,7 +11,7 @@ import { OperationError } from "../../model/operation-error.js";
 
 export interface PolicyChoice {
   readonly name: string;
-  /** Null: that of the document, where only one in the file has this name. */
+  /** Null: the namespace of the document, if only one policy in the file has this name. */
   readonly namespace: string | null;
 }
 
@@ -21,8 +21,8 @@ export type PolicyReading =
 type PolicyObject = StateObject & { readonly object: NetworkPolicy };
 
 /**
- * The whole file has to validate; of its documents only the one that was named is taken. Warnings
- * are left out: alone in its file, a policy selects nothing.
+ * Reads the policy. The whole file has to validate, but only the named document is used. Warnings are left out: alone
+ * in its file, a policy selects nothing.
  * @throws OperationError `not-found`, `usage`
  */
 export function readPolicyFile(
@@ -50,7 +50,7 @@ export function readPolicyFile(
     return { policy: move(unplaced, namespace) };
   }
   const there = policies.map(({ ref }) => qualifiedName(ref)).join(", ");
-  const hint = there === "" ? "it has no NetworkPolicy" : `it has ${there}; the name stands in metadata.name`;
+  const hint = there === "" ? "it has no NetworkPolicy" : `it has ${there}; the name is metadata.name`;
   throw new OperationError(
     "not-found",
     `${file.path} has no policy ${namespace === null ? name : `${namespace}/${name}`}; ${hint}`,
@@ -61,7 +61,10 @@ function isPolicy(state: StateObject): state is PolicyObject {
   return state.object.kind === "NetworkPolicy";
 }
 
-/** As with kubectl: a document that names no namespace goes into the one that was asked for. */
+/**
+ * Returns whether the document names its namespace. As with kubectl, a document without one goes into the requested
+ * namespace.
+ */
 function namesNamespace({ path, text }: SourceFile, name: string): boolean {
   return parseYaml({ path, text }).documents.some(
     (document) =>

@@ -1,6 +1,6 @@
 /**
- * What is in force against what Git says, as far as the store knows: the objects of head against those of the revision
- * that holds the commit which the leader accepted last. One answer, for every command that gives one.
+ * Compares head with Git as far as the store knows it: the objects of head with those of the revision of the last
+ * accepted commit. One answer for all commands that need it.
  */
 import type { Suspension } from "../../model/source-control.js";
 import type { Revision } from "../../model/state.js";
@@ -10,10 +10,13 @@ import type { Store } from "../../interfaces/store.js";
 
 export type GitState = "Synced" | "OutOfSync" | "Unknown";
 
-/** Keys of objects that one has and the other has not, or in another form; null where the accepted revision is not kept. */
+/** Keys of objects that are missing on one side, or differ; null if the accepted revision was pruned. */
 export type GitDifference = ReadonlySet<string> | null;
 
-/** @returns null where no source is polled */
+/**
+ * Returns the difference.
+ * @returns null if no source is polled
+ */
 export async function readGitDifference(
   store: Store,
   head: Revision,
@@ -33,7 +36,10 @@ function differences(one: Revision, other: Revision): ReadonlySet<string> {
   return new Set(keys.filter((key) => ours?.get(key) !== theirs?.get(key)));
 }
 
-/** The leader's last finding was true of head as it was then: what was committed over Git since makes it OutOfSync. */
+/**
+ * Returns the source's status now. The leader's last result was true for the head of that time: a later commit over Git
+ * makes it OutOfSync.
+ */
 export async function readSourceNow(
   store: Store,
   head: Revision | null,
@@ -45,6 +51,6 @@ export async function readSourceNow(
   if (differs.size === 0) return source;
   const when =
     suspension === null ? "the leader returns to that at its next poll" : "while the source is suspended it stays";
-  const message = `head (revision ${head.number}) was committed over Git, and is not what commit ${source.acceptedCommit?.slice(0, 12) ?? "none"} says; ${when}`;
+  const message = `head (revision ${head.number}) was committed over Git, and differs from commit ${source.acceptedCommit?.slice(0, 12) ?? "none"}; ${when}`;
   return { ...source, state: "OutOfSync", message };
 }

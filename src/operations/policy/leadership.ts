@@ -1,24 +1,27 @@
 /**
- * Leadership for one commit by a process that is no agent. Such a process acts as a node:
- *  - another node leads: refused, naming it;
- *  - this node's agent leads: the write goes under that agent's fence, which a change of leader ends;
- *  - nobody leads: this process does, for as long as the write takes.
+ * Leadership for one commit by a process that is not an agent. Such a process acts as a node:
+ *  - another node leads: the write is refused, with the leader's name;
+ *  - this node's agent leads: the write uses that agent's fence, which a change of leader ends;
+ *  - no node leads: this process leads for the duration of the write.
  */
 import type { CommitOutcome, Fence, Store } from "../../interfaces/store.js";
 import { OperationError } from "../../model/operation-error.js";
 
 export interface LeaderCandidate {
   readonly node: string;
-  /** Names this very process, and no agent. */
+  /** Identity of this process, different from every agent's. */
   readonly holder: string;
-  /** Names the boot of the machine that it runs on, as an agent's status does; absent or null where that is not known. */
+  /** Identity of the machine's boot, as in an agent's status; absent or null if that is not known. */
   readonly boot?: string | null;
 }
 
-/** Longer than a commit of a large state takes; shorter than anyone would wait after a crash. */
+/** Longer than the commit of a large state takes, but short enough to wait for after a crash. */
 const LEASE_MS = 10_000;
 
-/** @throws OperationError `not-leader` */
+/**
+ * Runs a write under leadership.
+ * @throws OperationError `not-leader`
+ */
 export async function withLeadership(
   store: Store,
   candidate: LeaderCandidate,
@@ -33,18 +36,21 @@ export async function withLeadership(
   const { fence, leader } = await store.campaign({ id: node, holder }, LEASE_MS);
   if (fence === null) {
     if (leader !== null && leader !== node) throw await notLeader(store, candidate, leader);
-    // This node's agent, or another command of its, was quicker: its fence can be read now.
+    // This node's agent, or another command of it, was quicker: its fence can be read now.
     return { outcome: "fenced", leader };
   }
   try {
     return await write(fence);
   } finally {
-    // The lease runs out by itself; what was written is written.
+    // On failure the lease expires by itself; the write has succeeded already.
     await store.resign(holder).catch(() => undefined);
   }
 }
 
-/** @throws OperationError `not-leader` where another node leads */
+/**
+ * Refuses if another node leads.
+ * @throws OperationError `not-leader`
+ */
 export async function requireLeadership(store: Store, candidate: LeaderCandidate): Promise<void> {
   const leader = await store.readLeader();
   if (leader !== null && leader !== candidate.node) throw await notLeader(store, candidate, leader);

@@ -1,4 +1,4 @@
-/** What a node enforces, as it said itself, and where its kernel can be read from here: what that holds now. */
+/** The enforcement of a node as its agent reported it or, if its kernel can be read from here, as it is now. */
 import type { CommittedState } from "../../model/state.js";
 import type { DriftItem, NodeStatus, SubjectStatus } from "../../model/status.js";
 import { diffEnforcement, confirmSubjects, listDrift, movedWorkloads, withoutRestarts } from "../../diff/drift.js";
@@ -8,31 +8,36 @@ import { EnforcerError, type Enforcer, type PacketCounters } from "../../interfa
 import type { Store } from "../../interfaces/store.js";
 import type { Clock } from "../../interfaces/system.js";
 
-/** An enforcer that is only looked through. */
+/** An enforcer that is only used for reading. */
 export type Observer = Pick<Enforcer, "backend" | "open" | "lower" | "observe" | "close">;
 
 export interface ObserveDeps {
   readonly store: Store;
   readonly clock: Clock;
-  /** For looking into this machine's own kernel, now; null for a node that is not enforced here, or without the privilege to look. */
+  /**
+   * Opens this machine's own kernel for reading; null for a node that is not enforced here, or without the privilege.
+   */
   readonly openLocal: (node: string, boot: string | null) => Promise<Observer | null>;
-  /** Whether the node's agent runs on this machine; null where that cannot be told. Asked only where `openLocal` opens it. */
+  /**
+   * Returns whether the node's agent runs on this machine; null if that is not known. Called only if `openLocal` opened
+   * it.
+   */
   readonly isAgentHere?: (node: string) => Promise<boolean | null>;
 }
 
 export interface ObservedNode {
   readonly status: NodeStatus | null;
-  /** Whether the kernel was read just now, and not by the agent some time ago. */
+  /** Whether the kernel was read just now, instead of by the agent some time ago. */
   readonly isLive: boolean;
-  /** Whether its agent runs on this machine; null where that is not known. */
+  /** Whether its agent runs on this machine; null if that is not known. */
   readonly hasAgent: boolean | null;
-  /** What is to be known of the reading itself. */
+  /** A remark on the reading itself. */
   readonly note?: string;
-  /** What the kernel has counted, where it was read, and for which ruleset. */
+  /** The kernel's counters, if it was read, with their ruleset. */
   readonly counted?: Pick<Compared, "ruleset" | "counters">;
 }
 
-/** The kernel is held against the revision that the node says it enforces: being behind head is no drift. */
+/** Compares the kernel with the revision that the node reports as enforced: a node behind head has not drifted. */
 export async function observeNode(
   deps: ObserveDeps,
   node: string,
@@ -71,7 +76,7 @@ export async function observeNode(
       counted: compared,
     };
   } catch (error) {
-    // What another version of ztap pinned, or what is damaged, cannot be read; the node's own report can.
+    // Pins of another version of ztap, or damaged ones, cannot be read; the node's own report can.
     if (!(error instanceof EnforcerError) || reported === null) throw error;
     const message = `as last reported; the kernel could not be read: ${error.message}`;
     return { status: { ...reported, message }, isLive: false, hasAgent, note: message };
@@ -89,7 +94,11 @@ interface Compared {
   readonly counters: PacketCounters;
 }
 
-/** @param known the workloads as the agent last saw them: one whose cgroup was made anew since waits for it, and has not drifted */
+/**
+ * Compares the kernel with a ruleset.
+ * @param known the workloads as the agent last saw them: one whose cgroup was made anew since waits for it, and has not
+ * drifted
+ */
 async function compare(
   local: Observer,
   { revision, objects }: CommittedState,
@@ -111,8 +120,8 @@ async function compare(
 }
 
 /**
- * An agent enforces a new revision before it says so: what is exactly that is no drift. Null where it is not. Nothing
- * counts as a restart here, since head may give a workload another cgroup.
+ * An agent enforces a new revision before it reports it: a kernel that matches head exactly has not drifted. Null if it
+ * does not match. Cgroups made anew do not count here, since head may give a workload another cgroup.
  */
 async function compareWithHead(
   { store }: ObserveDeps,

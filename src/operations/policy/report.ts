@@ -1,4 +1,4 @@
-/** What the store and the nodes say of the policies: list, history, and the drift report. */
+/** Reports on policies from the store and the nodes: list, history, and the drift report. */
 import type { NetworkPolicy } from "../../model/objects.js";
 import type { Suspension } from "../../model/source-control.js";
 import type { CommittedState, ObjectSet, Revision, RevisionEntry } from "../../model/state.js";
@@ -23,7 +23,7 @@ export interface PolicyRow {
   readonly updatedAt: string;
   readonly revision: number;
   readonly commit: string | null;
-  /** True where the revision was committed from a work tree with changes that the commit does not hold. */
+  /** True if the revision was committed from a work tree with changes that are not in the commit. */
   readonly dirty: boolean;
 }
 
@@ -32,22 +32,22 @@ export interface PolicyId {
   readonly name: string;
 }
 
-/** `name` is in the namespace `default`, as in every manifest. */
+/** Reads a policy's name. `name` is in the namespace `default`, as in every manifest. */
 export function parsePolicyId(text: string): PolicyId {
   const [first = "", second, ...rest] = text.split("/");
   if (first === "" || second === "" || rest.length > 0) {
     throw new OperationError(
       "usage",
-      `not the name of a policy: ${JSON.stringify(text)}; wanted NAME or NAMESPACE/NAME`,
+      `not the name of a policy: ${JSON.stringify(text)}; write NAME or NAMESPACE/NAME`,
     );
   }
   return second === undefined ? { namespace: "default", name: first } : { namespace: first, name: second };
 }
 
 export interface PolicyListing extends PolicyRow {
-  /** Against the commit that the leader accepted last, as the store has it; null where no source is polled. */
+  /** Compared with the commit that the leader accepted last, as the store has it; null if no source is polled. */
   readonly git: GitState | null;
-  /** In each direction that it isolates, as it, its Namespace or the Cluster says. */
+  /** The mode of each isolated direction, set by the policy, its Namespace or the Cluster. */
   readonly mode: PolicyModes;
 }
 
@@ -90,7 +90,7 @@ function toRow(entry: PolicyEntry, revision: Revision): PolicyRow {
   };
 }
 
-/** What only the revision tells that committed a version is null where that revision was pruned. */
+/** One version of a policy. Fields that only the committing revision knows are null if that revision was pruned. */
 export interface PolicyVersion extends Omit<PolicyRow, "revision"> {
   readonly revision: number | null;
   readonly action: "created" | "updated" | "deleted" | null;
@@ -99,13 +99,16 @@ export interface PolicyVersion extends Omit<PolicyRow, "revision"> {
 }
 
 export interface PolicyHistory {
-  /** Newest first, with the deletions. */
+  /** Newest first, including deletions. */
   readonly versions: readonly PolicyVersion[];
-  /** Whether the policy had versions before these, which the store no longer keeps. */
+  /** Whether there were older versions, which the store no longer keeps. */
   readonly pruned: boolean;
 }
 
-/** Every version of a policy that is still kept. @throws OperationError `not-found` */
+/**
+ * Returns every version of a policy that is still kept.
+ * @throws OperationError `not-found`
+ */
 export async function readHistory(store: Store, id: PolicyId): Promise<PolicyHistory> {
   const versions: PolicyVersion[] = [];
   let later: { readonly row: PolicyRow | null; readonly revision: Revision } | null = null;
@@ -115,7 +118,7 @@ export async function readHistory(store: Store, id: PolicyId): Promise<PolicyHis
     if (later !== null) versions.push(...committedBy(later.revision, later.row, row));
     later = { row, revision };
   }
-  // The oldest one that is kept: what stood before it is known only where nothing was pruned.
+  // The oldest revision that is kept: the version before it is known only if nothing was pruned.
   if (later !== null && later.row !== null) {
     versions.push(
       later.revision.parent === null
@@ -127,7 +130,7 @@ export async function readHistory(store: Store, id: PolicyId): Promise<PolicyHis
   return { versions, pruned: (versions.at(-1)?.version ?? 1) > 1 };
 }
 
-/** What a revision did to the policy, between how it was before and how it was after. */
+/** Returns the change that a revision made to the policy. */
 function committedBy(revision: Revision, row: PolicyRow | null, before: PolicyRow | null): readonly PolicyVersion[] {
   if (row === null) {
     if (before === null) return [];
@@ -143,7 +146,10 @@ function toVersion(row: PolicyRow, { author, reason }: Revision, action: PolicyV
   return { ...row, action, author, reason };
 }
 
-/** A version is its first only where its number says so; and it may be older than the revision that it is found in. */
+/**
+ * Returns the oldest version that is kept. It is the first version only if its number is 1; and it may be older than
+ * the revision that it is found in.
+ */
 function firstKept(row: PolicyRow, revision: Revision): PolicyVersion {
   const action = row.version === 1 ? "created" : null;
   if (row.updatedAt === revision.time) return toVersion(row, revision, action);
@@ -180,7 +186,7 @@ export interface PolicyReport {
   readonly subjects: readonly { readonly workload: string; readonly node: string | null }[];
   readonly git: { readonly state: GitState; readonly message: string | null };
   readonly nodes: readonly PolicyNode[];
-  /** While it is in force the leader commits nothing from the source. */
+  /** While it is in force, the leader commits nothing from the source. */
   readonly suspension: Suspension | null;
   readonly drift: boolean;
 }
@@ -193,18 +199,21 @@ export interface PolicyNode {
   readonly enforcedRevision: number | null;
   readonly drift: readonly DriftItem[];
   readonly observedAt: string | null;
-  /** Null where the kernel could not be read from here. */
+  /** Null if the kernel could not be read from here. */
   readonly counters: PolicyCounters | null;
 }
 
 export interface ReportDeps extends ObserveDeps {
-  /** What Git says of the state now; or why that is not known. */
+  /** Reads the objects in Git now, or the reason why they are not known. */
   readonly readGit: () => Promise<GitReading>;
 }
 
 export type GitReading = { readonly objects: ObjectSet } | { readonly objects: null; readonly why: string };
 
-/** `ztap policy show`: git ↔ store ↔ node ↔ kernel for one policy. @throws OperationError `not-found` */
+/**
+ * `ztap policy show`: compares Git, store, node and kernel for one policy.
+ * @throws OperationError `not-found`
+ */
 export async function reportPolicy(deps: ReportDeps, id: PolicyId): Promise<PolicyReport> {
   const head = await deps.store.readHead();
   const state = head === null ? null : await deps.store.readState(head);
@@ -268,7 +277,9 @@ async function reportNodes(
   return nodes;
 }
 
-/** Agents that run for nodes that the state does not declare: one of them may be meant to be another. */
+/**
+ * Returns agents that run for nodes that the state does not declare: their name may be a mistake for a declared node.
+ */
 function undeclaredAgents({ revision }: CommittedState, heartbeats: readonly Heartbeat[]): readonly string[] {
   const declared = revision.entries.filter(({ kind }) => kind === "Node").map(({ name }) => name);
   if (declared.length === 0) return [];
@@ -323,11 +334,11 @@ function toPolicyNode(
   const why = (subject: { readonly workload: string; readonly message?: string }) =>
     `${subject.workload}: ${subject.message ?? "not enforced"}`;
   if (!isAlive && !isLive) return verdict("Unknown", `${away}; it last reported at ${status.observedAt}`);
-  // The node's own message tells what was healed before, and says nothing of what differs now.
+  // The node's own message is about the last repair, not about the current difference.
   if (drift.length > 0) return verdict("Drifted", note ?? driftMessage(drift.length, isAlive ? null : away));
   if (status.state === "Stalled" && status.subjects.length === 0) return verdict("Stalled", status.message);
   if (stalled !== undefined) return verdict("Stalled", why(stalled));
-  // What was attempted failed, for whatever workload; this one's is not known to be enforced either.
+  // The attempted revision failed, for whatever workload, so that this workload is not known to be enforced either.
   if (status.state === "Stalled" && status.attemptedRevision !== status.enforcedRevision)
     return verdict("Stalled", status.message);
   const isAhead = isLive && status.enforcedRevision !== null && status.enforcedRevision > desiredRevision;
@@ -347,7 +358,10 @@ function neverReported(node: string, strangers: readonly string[]): string {
   return `no agent has ever reported as ${node}${hint}`;
 }
 
-/** @param away null where the agent is heard of */
+/**
+ * Returns the message of drift.
+ * @param away null if the agent is alive
+ */
 function driftMessage(count: number, away: string | null): string {
   const differences = `${count} ${count === 1 ? "difference" : "differences"}`;
   return `${differences}; ${away ?? "the agent heals them at its next check"}`;

@@ -1,4 +1,4 @@
-/** The revisions that the store still keeps: each with who, why and how much it changed. */
+/** The revisions that the store still keeps, each with its author, reason and number of changes. */
 import { diffKeyed } from "../../diff/keyed.js";
 import type { Revision, RevisionEntry } from "../../model/state.js";
 import { refKey } from "../../model/state.js";
@@ -10,10 +10,10 @@ export interface RevisionRow {
   readonly author: string;
   readonly node: string;
   readonly commit: string | null;
-  /** True where it was committed from a work tree with changes that the commit does not hold. */
+  /** True if it was committed from a work tree with changes that are not in the commit. */
   readonly dirty: boolean;
   readonly reason: string;
-  /** Objects; null where the revision before it was pruned, so that nobody can tell. */
+  /** Counts of objects; null if the revision before it was pruned, so that they are unknown. */
   readonly changes: { readonly create: number; readonly update: number; readonly delete: number } | null;
 }
 
@@ -36,7 +36,7 @@ export async function listRevisions(store: Store): Promise<RevisionList> {
   return { revisions: [...revisions, toRow(later, pruned ? null : [])], pruned };
 }
 
-/** Newest first, a page at a time: a state may be large. */
+/** Yields the revisions, newest first, a page at a time: a state may be large. */
 export async function* eachRevision(store: Store): AsyncGenerator<Revision> {
   let before: number | undefined;
   for (;;) {

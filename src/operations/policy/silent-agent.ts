@@ -1,9 +1,9 @@
-/** Why nothing is heard of a node's agent, as far as that can be told from here. Pure. */
+/** Explains why a node's agent does not report, as far as it is known here. Pure. */
 import type { Heartbeat, NodeStatus } from "../../model/status.js";
 
 /**
- * The name under which another agent runs on the node's own machine, in the boot that the node reported from; null
- * where none does, or where that is not known.
+ * Returns the name under which another agent runs on the node's own machine, in the boot that the node reported from;
+ * null if there is none, or if it is not known.
  */
 export function runsAs(
   status: Pick<NodeStatus, "node" | "boot"> | null | undefined,
@@ -17,8 +17,9 @@ export function runsAs(
 }
 
 /**
+ * Returns the explanation.
  * @param other see `runsAs`
- * @param isHere whether an agent of the node holds what it enforces with, on this machine; null where that is not known
+ * @param isHere whether an agent of the node holds its enforcement on this machine; null if that is not known
  */
 export function whyAway(other: string | null, isHere: boolean | null): string {
   if (isHere === true) return "the agent runs here, and does not reach the store";

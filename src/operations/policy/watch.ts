@@ -1,4 +1,4 @@
-/** The policies in force, and every change of them as it is committed. */
+/** Follows the policies in force and every committed change of them. */
 import { diffKeyed } from "../../diff/keyed.js";
 import type { Revision } from "../../model/state.js";
 import { qualifiedName } from "../../model/state.js";
@@ -6,31 +6,31 @@ import type { Store } from "../../interfaces/store.js";
 import type { PolicyRow } from "./report.js";
 import { policyRows } from "./report.js";
 
-/** For `deleted`: the last version, and when, by which node and by which revision it was deleted. */
+/** For `deleted`: the last version, and the time, node and revision of the deletion. */
 export interface PolicyEvent extends PolicyRow {
   readonly action: "current" | "created" | "updated" | "deleted";
 }
 
 export interface WatchOptions {
   /**
-   * The revision that the caller knows already: what changed after it is yielded, and nothing else.
-   * Where it was pruned, or never was, the policies are listed again as `current`.
+   * The revision that the caller knows already: only later changes are yielded. If it was pruned or never existed, the
+   * policies are listed again as `current`.
    */
   readonly since?: number;
 }
 
-/** What was looked at last. */
+/** The revision that was read last. */
 interface Seen {
   readonly number: number;
-  /** Tells this revision from another of the same number, in a store that was replaced; null for none. */
+  /** Distinguishes this revision from another of the same number in a store that was replaced; null for none. */
   readonly commitId: string | null;
   readonly rows: ReadonlyMap<string, PolicyRow>;
 }
 
 /**
- * Every revision is looked at, also when several were committed between two wake-ups, so that no
- * version is skipped; only revisions that were pruned meanwhile are passed over. Where the store no
- * longer has what was looked at last, its policies are listed again.
+ * Yields the changes. Every revision is read, even if several were committed between two wake-ups, so that no version
+ * is skipped; only revisions that were pruned meanwhile are passed over. If the store no longer has the revision that
+ * was read last, its policies are listed again.
  */
 export async function* watchPolicies(
   store: Store,
@@ -70,7 +70,7 @@ function toSeen(number: number, revision: Revision | null): Seen {
 async function followsOn(store: Store, seen: Seen, head: number): Promise<boolean> {
   if (head < seen.number) return false;
   const revision = seen.number === 0 ? null : await store.readRevision(seen.number);
-  // Pruned is no doubt: what was seen of it stays true.
+  // A pruned revision is no sign of a replaced store: the data read from it stays true.
   return revision === null || revision.commitId === seen.commitId;
 }
 

@@ -1,7 +1,7 @@
 /**
- * `ztap policy sync` and `ztap policy rollback`: head with one policy replaced, as a new revision,
- * under the leader's fence. A lost race for head is run again on the new head: what is written is
- * this one policy, whatever else was committed meanwhile.
+ * `ztap policy sync` and `ztap policy rollback`: commit head with one policy replaced as a new revision, under the
+ * leader's fence. After a lost race the write runs again on the new head: it concerns this one policy, whatever else
+ * was committed meanwhile.
  */
 import type { Diagnostic } from "../../model/diagnostic.js";
 import { hasErrors } from "../../model/diagnostic.js";
@@ -28,36 +28,44 @@ export interface WriteDeps {
   readonly clock: Clock;
   readonly random: Random;
   readonly read: typeof readManifests;
-  /** @throws OperationError `lockout` where the state would cut an agent, or a session in use */
+  /**
+   * Refuses a lock-out.
+   * @throws OperationError `lockout` if the state would cut off an agent, or a session in use
+   */
   readonly requireWayIn: (objects: ObjectSet) => Promise<void>;
 }
 
 export interface Writer extends LeaderCandidate {
-  /** Who writes: `user@host`. */
+  /** The writer, `user@host`. */
   readonly author: string;
-  /** What the writer says why; empty for nothing. */
+  /** The writer's reason; empty for none. */
   readonly reason: string;
-  /** Whether to commit over what a polled source says. */
+  /** Whether to commit over the state of a polled source. */
   readonly override: boolean;
 }
 
 export type PolicyWritten =
-  /** The text, or the state that would become of it, does not validate. */
+  /** The text, or the resulting state, does not validate. */
   | { readonly outcome: "invalid"; readonly diagnostics: readonly Diagnostic[] }
   | { readonly outcome: "unchanged"; readonly policy: PolicyRow }
   | {
       readonly outcome: "committed";
       readonly policy: PolicyRow;
       readonly revision: Revision;
-      /** True where Git says otherwise of this policy: the leader will return to that, unless `source.selfHeal` is off. */
+      /**
+       * True if Git has another version of this policy: the leader will restore it, unless `source.selfHeal` is off.
+       */
       readonly overGit: boolean;
-      /** In force: then the leader returns to nothing before it has ended. */
+      /** The suspension in force: the leader restores nothing before it has ended. */
       readonly suspension: Suspension | null;
-      /** What is probably wrong with the policy within the whole state. */
+      /** Warnings about the policy within the whole state. */
       readonly warnings: readonly Diagnostic[];
     };
 
-/** @throws OperationError `not-leader`, `override-needed`, `not-found`, `usage`, `lockout`, `lost-race` */
+/**
+ * Commits one policy of a text.
+ * @throws OperationError `not-leader`, `override-needed`, `not-found`, `usage`, `lockout`, `lost-race`
+ */
 export async function syncPolicy(
   deps: WriteDeps,
   file: SourceFile,
@@ -70,7 +78,7 @@ export async function syncPolicy(
 }
 
 /**
- * Makes what a policy said at a version its latest version.
+ * Commits an earlier version of a policy as its latest version.
  * @throws OperationError `not-leader`, `override-needed`, `not-found`, `no-such-version`, `lockout`, `lost-race`
  */
 export async function rollbackPolicy(
@@ -113,7 +121,7 @@ async function findVersion(
 
 const ATTEMPTS = 8;
 
-/** With the file that it stands in, where it comes from one. */
+/** The policy with its file, if it came from one. */
 type WrittenPolicy = StateObject & { readonly file?: SourceFile };
 
 async function writePolicy(
@@ -150,7 +158,7 @@ async function writePolicy(
   );
 }
 
-/** Also where it is not known what Git says. */
+/** Returns true also if Git's version is not known. */
 async function differsFromGit(store: Store, revision: Revision, { ref }: StateObject): Promise<boolean> {
   const git = await readGitDifference(store, revision, await store.readSourceStatus());
   return git?.differs?.has(refKey(ref)) ?? true;
@@ -169,8 +177,8 @@ function draftOf({ clock, random }: WriteDeps, objects: ObjectSet, source: Sourc
 }
 
 /**
- * The whole state with the policy in it, validated; of the warnings, those about this policy. What is said of it
- * points at the fields of its file.
+ * Validates the whole state with the policy in it; returns only the warnings about this policy. Diagnostics about it
+ * refer to the fields of its file.
  */
 function withPolicy(
   base: CommittedState | null,
@@ -196,7 +204,10 @@ function withPolicy(
   };
 }
 
-/** @throws RangeError where the revision does not have it, which cannot be: it was just committed or read there */
+/**
+ * Returns the row of a policy.
+ * @throws RangeError if the revision does not have it, which cannot happen: it was just committed or read there
+ */
 function rowOf(revision: Revision, { ref }: StateObject): PolicyRow {
   const row = policyRows(revision).find(({ namespace, name }) => namespace === ref.namespace && name === ref.name);
   if (row === undefined) throw new RangeError(`revision ${revision.number} has no ${qualifiedName(ref)}`);

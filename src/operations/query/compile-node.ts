@@ -1,11 +1,16 @@
-/** `ztap enforcement render`: the ruleset of one node, and what the state says enforces there. */
+/**
+ * `ztap enforcement render`: compiles the ruleset of one node, and returns the backend that the state declares for it.
+ */
 import { suggest } from "../../model/suggest.js";
 import type { ObjectSet } from "../../model/state.js";
 import type { Ruleset } from "../../model/ruleset.js";
 import { compile } from "../../policy/compile/compile.js";
 import { OperationError } from "../../model/operation-error.js";
 
-/** @throws OperationError `not-found` for a node that the state neither declares nor places a workload on */
+/**
+ * Compiles the ruleset.
+ * @throws OperationError `not-found` for a node that the state neither declares nor places a workload on
+ */
 export function compileNode(
   objects: ObjectSet,
   node: string,
@@ -13,7 +18,7 @@ export function compileNode(
   if (objects.size === 0)
     throw new OperationError(
       "not-found",
-      "there are no objects here, and so nothing that a node would load; check the folder",
+      "there are no objects here, so that a node would load nothing; check the folder",
     );
   const names = new Set<string>();
   let declared: "ebpf" | "pf" = "ebpf";

@@ -1,6 +1,6 @@
 /**
- * `ztap explain`: a question as the user writes it, against a state. Reads `namespace/workload` or an
- * address for each end, and PORT/PROTO in all its forms.
+ * `ztap explain`: reads a question as the user writes it, and answers it from a state. Each end is `namespace/workload`
+ * or an address; PORT/PROTO is accepted in all its forms.
  */
 import { isIP } from "node:net";
 import { checkAddress } from "../../manifest/document/address.js";
@@ -18,16 +18,17 @@ export interface Explained extends Explanation {
 }
 
 /**
+ * Explains a connection.
  * @param from `namespace/workload` or an address
  * @param to the same with `:PORT/PROTO`; an IPv6 address in brackets
- * @throws OperationError `invalid-query` for what cannot be read, `not-found` for a workload or a port
- *   name that the state does not have, `no-address` where no packet can go between the ends
+ * @throws OperationError `invalid-query` for malformed text, `not-found` for a workload or a port name that the state
+ * does not have, `no-address` if no packet can pass between the ends
  */
 export function explainConnection(objects: ObjectSet, from: string, to: string): Explained {
   if (objects.size === 0)
     throw new OperationError(
       "not-found",
-      "there are no objects here, and so no connection to explain; check the folder",
+      "there are no objects here, so that there is no connection to explain; check the folder",
     );
   const target = splitTarget(to);
   const question: Question = {
@@ -36,13 +37,16 @@ export function explainConnection(objects: ObjectSet, from: string, to: string):
     ...readPort(target.port, portsOf(objects, target.end)),
   };
   if (question.from.workload === null && question.to.workload === null) {
-    throw new OperationError("not-found", `neither ${from} nor ${target.end} is a workload: no policy speaks of them`);
+    throw new OperationError(
+      "not-found",
+      `neither ${from} nor ${target.end} is a workload: policies do not cover this connection`,
+    );
   }
   for (const end of [question.from, question.to]) {
     if (end.addresses.length > 0) continue;
     throw new OperationError(
       "no-address",
-      `workload ${end.workload ?? ""} has no addresses, so no packet can be told to be its own; add spec.addresses`,
+      `workload ${end.workload ?? ""} has no addresses, so that packets cannot be matched to it; add spec.addresses`,
     );
   }
   const explanation = explain(objects, question);
@@ -80,7 +84,7 @@ function readEnd(objects: ObjectSet, text: string): End {
   throw new OperationError("not-found", `there is no workload ${wanted}; ${hint}`);
 }
 
-/** An address of a workload is judged as that workload. */
+/** Reads an address. An address of a workload stands for that workload. */
 function readAddress(objects: ObjectSet, text: string): End {
   const address = checkAddress(text);
   if (!address.ok)
@@ -101,7 +105,7 @@ function portsOf(objects: ObjectSet, end: string): readonly WorkloadPort[] | nul
   return findWorkload(objects, end)?.spec.ports ?? null;
 }
 
-/** A name without a namespace is one of `default`, as in manifests. */
+/** Finds a workload. A name without a namespace is in `default`, as in manifests. */
 function findWorkload(objects: ObjectSet, text: string): Workload | undefined {
   const [namespace, name] = text.includes("/") ? text.split("/", 2) : ["default", text];
   if (namespace === undefined || name === undefined) return undefined;

@@ -1,8 +1,8 @@
-/** What `ztap flows` was asked for. */
+/** Reads the filter of `ztap flows`. */
 import type { FlowQuery } from "../../model/flow.js";
 import { OperationError } from "../../model/operation-error.js";
 
-/** @throws OperationError `usage` for what is no workload's name */
+/** @throws OperationError `usage` for a malformed workload name */
 export function readFlowQuery(flags: {
   readonly follow: boolean;
   readonly verdict?: FlowQuery["verdict"] | undefined;
@@ -18,7 +18,7 @@ function readWorkload(text: string): string {
   if (first === "" || second === "" || rest.length > 0)
     throw new OperationError(
       "usage",
-      `not the name of a workload: ${JSON.stringify(text)}; wanted NAME or NAMESPACE/NAME`,
+      `not the name of a workload: ${JSON.stringify(text)}; write NAME or NAMESPACE/NAME`,
     );
   return second === undefined ? `default/${first}` : text;
 }

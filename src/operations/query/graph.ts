@@ -1,4 +1,4 @@
-/** `ztap graph`: a desired state as a graph, alone or with what differs from an earlier one. */
+/** `ztap graph`: a desired state as a graph, alone or with its difference from an earlier one. */
 import type { ObjectSet } from "../../model/state.js";
 import type { Graph, GraphOptions } from "../../plan/graph/graph.js";
 import { drawGraph } from "../../plan/graph/graph.js";
@@ -6,11 +6,14 @@ import { GraphTooLarge } from "../../plan/graph/limits.js";
 import { TooManyPortSets } from "../../policy/reachability/port-sets.js";
 import { OperationError } from "../../model/operation-error.js";
 
-/** @throws OperationError `not-found` for a namespace without workloads, `unsupported` where it is too large to draw */
+/**
+ * Returns the graph.
+ * @throws OperationError `not-found` for a namespace without workloads, `unsupported` if it is too large to draw
+ */
 export function graphOf(objects: ObjectSet, options: GraphOptions): Graph {
   const { before, namespace } = options;
   if (namespace !== undefined && ![objects, before].some((state) => hasWorkload(state, namespace)))
-    throw new OperationError("not-found", `no workload is in the namespace ${JSON.stringify(namespace)}`);
+    throw new OperationError("not-found", `there is no workload in the namespace ${JSON.stringify(namespace)}`);
   try {
     return drawGraph(objects, options);
   } catch (error) {

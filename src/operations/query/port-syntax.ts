@@ -1,4 +1,4 @@
-/** PORT/PROTO as users write it: `443/TCP`, `https`, `8000-8010/udp`, `8/ICMP` and `3.4/ICMP` (type and code). */
+/** Reads PORT/PROTO as users write it: `443/TCP`, `https`, `8000-8010/udp`, `8/ICMP` and `3.4/ICMP` (type and code). */
 import { suggest } from "../../model/suggest.js";
 import type { Protocol, WorkloadPort } from "../../model/objects.js";
 import type { PortRange } from "../../model/ruleset.js";
@@ -7,7 +7,8 @@ import { OperationError } from "../../model/operation-error.js";
 const PROTOCOLS: readonly Protocol[] = ["TCP", "UDP", "SCTP", "ICMP"];
 
 /**
- * @param ports what a name may stand for; null where the other end is no workload and has no names
+ * Reads one port.
+ * @param ports the ports that a name may refer to; null if the other end is no workload and has no names
  * @throws OperationError `invalid-query`, `not-found`
  */
 export function readPort(
@@ -17,7 +18,7 @@ export function readPort(
   const { value, protocol } = split(text);
   if (/^[\d.]+$/.test(value)) {
     const known = protocol ?? "TCP";
-    // A type without a code is asked about with code 0, as in an echo request.
+    // A type without a code gets code 0, as in an echo request.
     return { protocol: known, port: known === "ICMP" ? readIcmp(value, text).first : readNumber(value, text) };
   }
   if (ports === null)
@@ -27,7 +28,7 @@ export function readPort(
   if (other !== undefined)
     throw new OperationError(
       "invalid-query",
-      `${value} is a port of several protocols: write ${value}/${other.protocol}`,
+      `${value} is a port name of several protocols: write ${value}/${other.protocol}`,
     );
   if (found !== undefined) return { protocol: found.protocol, port: found.port };
   const names = ports.flatMap(({ name }) => (name === undefined ? [] : [name]));
@@ -41,7 +42,10 @@ export function readPort(
   throw new OperationError("not-found", `there is no port ${text} on that workload; ${hint}`);
 }
 
-/** A port or a range, for `--port`. @throws OperationError `invalid-query` */
+/**
+ * Reads a port or a range, for `--port`.
+ * @throws OperationError `invalid-query`
+ */
 export function readPortRange(text: string): PortRange {
   const { value, protocol = "TCP" } = split(text);
   if (protocol === "ICMP") return { protocol, ...readIcmp(value, text) };
@@ -77,6 +81,6 @@ function readIcmp(value: string, text: string): { readonly first: number; readon
 function malformed(text: string): OperationError {
   return new OperationError(
     "invalid-query",
-    `${JSON.stringify(text)} is no port: write PORT/PROTO with a port from 1 to 65535, as in 443/TCP, or 8/ICMP for a type of ICMP`,
+    `${JSON.stringify(text)} is not a port: write PORT/PROTO with a port from 1 to 65535, as in 443/TCP, or 8/ICMP for a type of ICMP`,
   );
 }

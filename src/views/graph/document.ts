@@ -1,4 +1,4 @@
-/** A graph as the document that scripts read. */
+/** A graph as a JSON document. */
 import type { SourceRef } from "../../model/state.js";
 import type { Graph } from "../../plan/graph/graph.js";
 

@@ -1,6 +1,6 @@
 /**
- * A graph as DOT, the language of Graphviz. Ids are our own; every other text stands in a quoted string, in which only
- * `"` and `\` mean something to the parser, and `&` to the label (https://graphviz.org/doc/info/lang.html).
+ * A graph as DOT, the language of Graphviz. Ids are our own; every other text is in a quoted string, in which only `"`
+ * and `\` have a meaning for the parser, and `&` for labels (https://graphviz.org/doc/info/lang.html).
  */
 import type { Graph, GraphEdge, GraphNode } from "../../plan/graph/graph.js";
 import { byNamespace, COLOURS, drawable, edgeLines, FILLS, legend, nodeLines } from "./words.js";
@@ -34,7 +34,7 @@ function renderNode(node: GraphNode): string {
   const look = kind === "workloads" ? `"rounded,filled${dashes}"` : `"filled${dashes}"`;
   const lines = nodeLines(node);
   const longest = Math.max(...lines.map(({ length }) => length));
-  // The layout reckons with Helvetica; where the viewer has none, another font is up to a fifth wider.
+  // The layout is computed with Helvetica; if the viewer has none, its font may be up to a fifth wider.
   const margin = `"${(0.16 + 0.006 * longest).toFixed(2)},0.09"`;
   const shape = kind === "workloads" ? "" : " shape=note";
   return `${id} [label=${quote(lines)}${shape} margin=${margin} style=${look} color="${COLOURS[standing]}" fillcolor="${FILLS[standing]}"]`;
@@ -47,7 +47,10 @@ function renderEdge(edge: GraphEdge): string {
   return `${from} -> ${to} [label=${quote(edgeLines(edge))} color="${colour}" fontcolor="${colour}"${line}]`;
 }
 
-/** Lines are joined by DOT's own `\n`, which no text can write, since its backslashes are doubled. */
+/**
+ * Quotes lines, joined by DOT's own `
+ * `, which no text can produce, since its backslashes are doubled.
+ */
 function quote(lines: readonly string[]): string {
   const escaped = lines.map((line) => line.replaceAll("\\", "\\\\").replaceAll('"', '\\"').replaceAll("&", "&amp;"));
   return `"${escaped.join("\\n")}"`;

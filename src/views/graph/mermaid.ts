@@ -1,6 +1,6 @@
 /**
- * A graph as Mermaid's flowchart, as pull requests and wikis show it. Ids are our own; of every other text all but
- * letters, digits and a little punctuation is written by number, which Mermaid never reads as syntax or HTML
+ * A graph as Mermaid's flowchart, for pull requests and wikis. Ids are our own; in every other text, all characters
+ * except letters, digits and a little punctuation are written by number, which Mermaid never reads as syntax or HTML
  * (https://mermaid.js.org/syntax/flowchart.html#entity-codes-to-escape-characters).
  */
 import type { Graph, GraphEdge, GraphNode } from "../../plan/graph/graph.js";

@@ -1,17 +1,17 @@
-/** What is written on nodes and edges, whatever the format. Every word from Git is made one line of printable text. */
+/** The texts of nodes and edges, for every format. Every word from Git becomes one line of printable text. */
 import { printableLine } from "../../model/printable.js";
 import type { Graph, GraphEdge, GraphNode } from "../../plan/graph/graph.js";
 import type { DiffStatus } from "../../plan/graph/standing.js";
 import { describePorts } from "../connectivity.js";
 
-/** One who cannot tell the colours apart has the sign, and the dashes. */
+/** For readers who cannot distinguish the colours there are the sign and the dashes. */
 export const COLOURS: Readonly<Record<DiffStatus, string>> = { kept: "#6e7781", added: "#1a7f37", removed: "#cf222e" };
 export const FILLS: Readonly<Record<DiffStatus, string>> = { kept: "#ffffff", added: "#dafbe1", removed: "#ffebe9" };
 const SIGNS: Readonly<Record<DiffStatus, string>> = { kept: "", added: "+ ", removed: "- " };
 
-/** A line on a node is broken after a comma from here on. */
+/** A line on a node is broken at the first comma after this many characters. */
 const LINE_LENGTH = 36;
-/** An edge says no more than this; `ztap connectivity` says all of it. */
+/** The largest label of an edge; `ztap connectivity` has all entries. */
 const EDGE_LINES = 4;
 const EDGE_LENGTH = 40;
 
@@ -25,7 +25,7 @@ export function nodeLines({ text, standing }: GraphNode): readonly string[] {
   return lines;
 }
 
-/** Also without what XML cannot hold (lone surrogates, U+FFFE and U+FFFF) and what has no shape of its own. */
+/** Also replaces characters that XML does not allow (lone surrogates, U+FFFE and U+FFFF) and invisible ones. */
 export function drawable(text: string): string {
   return printableLine(text).replace(/\p{C}/gu, "\ufffd");
 }
@@ -45,7 +45,7 @@ function shorten(ports: string): string {
   return `${parts.slice(0, shown).join(",")} and ${parts.length - shown} more`;
 }
 
-/** Namespaces with their workloads, in order; then what is outside of all. */
+/** Returns the namespaces with their workloads, in order, then the nodes without a namespace. */
 export function byNamespace({ nodes }: Graph): {
   readonly namespaces: readonly (readonly [string, readonly GraphNode[]])[];
   readonly outside: readonly GraphNode[];
@@ -59,7 +59,7 @@ export function byNamespace({ nodes }: Graph): {
   return { namespaces: [...namespaces], outside };
 }
 
-/** Null where nothing is compared. */
+/** Returns the legend; null if nothing is compared. */
 export function legend({ compared, nodes, edges }: Graph): string | null {
   if (!compared) return null;
   const differs = [...nodes, ...edges].some(({ standing }) => standing !== "kept");

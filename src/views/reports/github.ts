@@ -1,6 +1,6 @@
 /**
- * `ztap validate --format github`: diagnostics as workflow commands of GitHub Actions, which shows each beside
- * the line that it is about. What stands in a message or a file's name cannot end a command or begin another.
+ * `ztap validate --format github`: diagnostics as workflow commands of GitHub Actions, which shows each beside its
+ * line. The text of a message or a file's name cannot end a command or begin another.
  */
 import type { Diagnostic } from "../../model/diagnostic.js";
 import { printable, printableLine } from "../../model/printable.js";
@@ -8,7 +8,7 @@ import type { ObjectSet } from "../../model/state.js";
 import { summarizeDiagnostics } from "../diagnostics.js";
 import { describeProblem, STDIN, titleOf } from "./problem.js";
 
-/** One line a diagnostic, then one that sums up. */
+/** Returns one line per diagnostic, then a summary line. */
 export function renderGithub(objects: ObjectSet, diagnostics: readonly Diagnostic[]): string {
   return [...diagnostics.map(toCommand), summarizeDiagnostics(diagnostics, objects)].join("\n");
 }
@@ -20,7 +20,7 @@ function toCommand(diagnostic: Diagnostic): string {
   return `::${severity} ${properties}::${escapeData(describeProblem(diagnostic))}`;
 }
 
-/** As the toolkit of GitHub Actions writes them: the percent sign first, since the others become one. */
+/** Escapes text as the toolkit of GitHub Actions does: the percent sign first, since the other escapes contain one. */
 function escapeData(text: string): string {
   return printable(text).replaceAll("%", "%25").replaceAll("\r", "%0D").replaceAll("\n", "%0A");
 }

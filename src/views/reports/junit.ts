@@ -1,6 +1,6 @@
 /**
- * `ztap validate --format junit`: XML that CI systems show as test results. Each file is a test case, and so is
- * each ConnectivityTest: the two suites say which manifests are sound, and which expectations hold.
+ * `ztap validate --format junit`: XML that CI systems show as test results. Each file is a test case, and so is each
+ * ConnectivityTest: one suite for valid manifests, and one for the expectations.
  */
 import Builder from "fast-xml-builder";
 import { CODES } from "../../manifest/codes.js";
@@ -17,11 +17,11 @@ interface Case {
   readonly line?: number;
   /** Errors make it fail; warnings are its output. */
   readonly diagnostics: readonly Diagnostic[];
-  /** Why it was not looked at. */
+  /** The reason why it was not checked. */
   readonly skipped?: string;
 }
 
-/** Attributes begin with `@`, as the builder is told below. */
+/** Attributes begin with `@`; see the options below. */
 const builder = new Builder({
   ignoreAttributes: false,
   attributeNamePrefix: "@",
@@ -44,7 +44,7 @@ export function renderJunit(
     .trimEnd();
 }
 
-/** What a test found out is its own result, and not its file's. */
+/** Returns the cases of the files. Results of a ConnectivityTest belong to the test, not to its file. */
 function fileCases(diagnostics: readonly Diagnostic[], files: readonly { readonly path: string }[]): readonly Case[] {
   const byFile = Map.groupBy(
     diagnostics.filter(({ code }) => code !== CODES.testFailed.code),
@@ -67,7 +67,10 @@ function testCases(objects: ObjectSet, diagnostics: readonly Diagnostic[]): read
   }));
 }
 
-/** A state with errors of another kind is not tested, and one result may stand for all tests. */
+/**
+ * Returns the reason why tests did not run: a state with other errors is not tested, and one result may cover all
+ * tests.
+ */
 function whyUntested(diagnostics: readonly Diagnostic[], results: readonly Diagnostic[]): string | null {
   const overall = results.find(({ path }) => path === "spec");
   if (overall !== undefined) return overall.message;
@@ -76,7 +79,7 @@ function whyUntested(diagnostics: readonly Diagnostic[], results: readonly Diagn
   return isRefused ? "not tested: the state has errors" : null;
 }
 
-/** The last test that begins at or before the diagnostic. */
+/** Returns the last test that begins at or before the diagnostic. */
 function ownerOf({ file, line }: Diagnostic, tests: readonly StateObject[]): StateObject | undefined {
   return tests
     .filter(({ position }) => position?.file === file && position.line <= line)
@@ -125,7 +128,10 @@ function inFull(diagnostic: Diagnostic): string {
   return `${printableLine(file)}:${line}:${column} ${severity} ${titleOf(code)}: ${describeProblem(diagnostic)}`;
 }
 
-/** XML 1.0, 2.2: two characters besides the controls, and halves of pairs, may not stand in a document, escaped or not. */
+/**
+ * XML 1.0, 2.2: besides the controls, U+FFFE, U+FFFF and unpaired surrogates are not allowed in a document, escaped or
+ * not.
+ */
 function element(text: string): string {
   return printable(text)
     .toWellFormed()

@@ -1,13 +1,16 @@
 /**
- * `ztap validate --format sarif`: diagnostics as a SARIF 2.1.0 log (OASIS), as code scanning reads it. The codes
- * are its rules, with what docs/diagnostics.md says of them.
+ * `ztap validate --format sarif`: diagnostics as a SARIF 2.1.0 log (OASIS) for code scanning. The codes are its rules,
+ * with their text from docs/diagnostics.md.
  */
 import { CODES } from "../../manifest/codes.js";
 import { HELP } from "../../manifest/help.generated.js";
 import type { Diagnostic } from "../../model/diagnostic.js";
 import { describeProblem, STDIN } from "./problem.js";
 
-/** @param version of ztap */
+/**
+ * Returns the log.
+ * @param version of ztap
+ */
 export function toSarif(diagnostics: readonly Diagnostic[], version: string) {
   const rules = Object.entries(CODES).map(([name, { code, severity, title }]) => ({
     id: code,
@@ -37,7 +40,7 @@ function helpOf(code: string) {
   return { help: { text, markdown: `**Example**: ${help.example}\n\n**Fix**: ${help.fix}` } };
 }
 
-/** The page's text without the marks of its code spans. */
+/** Returns the page's text without the backticks of its code spans. */
 function plain(markdown: string): string {
   return markdown.replaceAll("`", "");
 }
@@ -61,7 +64,9 @@ function toResult(diagnostic: Diagnostic, ruleIndex: number | undefined) {
   };
 }
 
-/** RFC 3986, 4.2: a colon in the first segment would make it a scheme; it is encoded with everything else that means something. */
+/**
+ * RFC 3986, 4.2: a colon in the first segment would make it a scheme; it is encoded with all other reserved characters.
+ */
 function artifactAt(file: string) {
   const uri = file.toWellFormed().split("/").map(encodeURIComponent).join("/");
   return { uri, uriBaseId: "%SRCROOT%" };
