@@ -3,7 +3,7 @@
  *
  * An event may be older than the ruleset in force, so the ruleset before is remembered as well.
  */
-import { SocketAddress } from "node:net";
+import { addressFromBytes } from "../../../model/ip.js";
 import type { EventStatistics, FlowRecord, FlowSource } from "../../../interfaces/flows.js";
 import type { Verdict } from "../../../model/flow.js";
 import type { Rule } from "../../../model/ruleset.js";
@@ -145,7 +145,5 @@ const AF_INET6 = 10;
 
 /** Canonical text (RFC 5952), as the state has it. */
 function addressText(event: Buffer, at: number, family: number): string {
-  if (family !== AF_INET6) return [...event.subarray(at, at + 4)].join(".");
-  const groups = Array.from({ length: 8 }, (_unused, group) => event.readUInt16BE(at + group * 2).toString(16));
-  return new SocketAddress({ address: groups.join(":"), family: "ipv6" }).address;
+  return addressFromBytes(event.subarray(at, at + (family === AF_INET6 ? 16 : 4)));
 }

@@ -2,12 +2,14 @@
  * States: which connections pf still lets pass that the ruleset would not let begin. pf asks its rules for the first
  * packet of a connection alone, so a state lives on under rules that would refuse it. Pure.
  */
+import { PROTOCOL_NUMBERS } from "../../../model/protocol.js";
 import type { Direction, Ruleset } from "../../../model/ruleset.js";
 import { AddressParser } from "../../../policy/address-space.js";
 import { createEvaluator, type Evaluator } from "../../../policy/evaluate.js";
 import type { PfState } from "./output.js";
 
-const PROTOCOLS: Readonly<Record<string, number>> = { tcp: 6, udp: 17, sctp: 132, esp: 50, ah: 51, gre: 47, igmp: 2 };
+const { TCP: tcp, UDP: udp, SCTP: sctp } = PROTOCOL_NUMBERS;
+const PROTOCOLS: Readonly<Record<string, number>> = { tcp, udp, sctp, esp: 50, ah: 51, gre: 47, igmp: 2 };
 /** No protocol of any rule. */
 const NO_PROTOCOL = 255;
 
