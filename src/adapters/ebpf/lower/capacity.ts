@@ -1,8 +1,8 @@
-/** Measure: how many entries of the kernel's tables rulesets need, without making one. Pure, and what `lower` goes by. */
+/** Capacity: how many map entries a ruleset needs, counted without building them. Pure; `lower` counts with the same code. */
 import type { Profile, Ruleset, Subject } from "../../../model/ruleset.js";
 import { EnforcerError, type Capacity, type Refusal, type TableSize } from "../../../interfaces/enforcer.js";
 import { ABI } from "../kernel/abi.generated.js";
-import { EVERY_PREFIX, walkAndKeep, walkClasses, type PrefixClass } from "./prefix-classes.js";
+import { EVERY_PREFIX, WalkedProfiles, walkClasses, type PrefixClass } from "./prefix-classes.js";
 import type { Effort } from "./coverage.js";
 import { countPortEntries } from "./port-entries.js";
 
@@ -55,17 +55,16 @@ function countSubjectEntries({ addresses }: Subject): TableSize {
   return { addresses: addresses.length === 0 ? EVERY_PREFIX.length : addresses.length, ports: 0 };
 }
 
-const measured = new WeakMap<Profile, TableSize>();
+/** Profiles are immutable: the entries of one are counted once. */
+const counted = new WeakMap<Profile, TableSize>();
 
-function countOnce(profile: Profile): TableSize {
-  const size = countClassEntries(walkAndKeep(profile, { runs: 0 }));
-  measured.set(profile, size);
-  return size;
-}
-
-/** @throws EnforcerError `limit` before anything is built */
-export function requireRoom(ruleset: Ruleset): void {
+/**
+ * @returns the classes of the profiles that were not counted before
+ * @throws EnforcerError `limit` before anything is built
+ */
+export function requireRoom(ruleset: Ruleset): WalkedProfiles {
   const { limit } = EBPF_CAPACITY;
+  const walked = new WalkedProfiles();
   const needed = { addresses: 0, ports: 0 };
   const add = ({ addresses, ports }: TableSize): void => {
     needed.addresses += addresses;
@@ -79,5 +78,10 @@ export function requireRoom(ruleset: Ruleset): void {
     }
   };
   for (const subject of ruleset.subjects) if (subject.cgroup !== null) add(countSubjectEntries(subject));
-  for (const profile of ruleset.profiles) add(measured.get(profile) ?? countOnce(profile));
+  for (const profile of ruleset.profiles) {
+    const size = counted.get(profile) ?? countClassEntries(walked.walk(profile, { runs: 0 }));
+    counted.set(profile, size);
+    add(size);
+  }
+  return walked;
 }

@@ -1,6 +1,6 @@
 /**
  * Classes: a profile's prefixes, from wide to narrow, each with the clauses that match inside it and
- * what those cover. Both `lower` and `measure` walk them, so what is measured is what is built.
+ * what those cover. `lower` builds from the very classes that are counted.
  */
 import type { Profile } from "../../../model/ruleset.js";
 import { contains, parsePrefix, type Prefix } from "./prefix.js";
@@ -19,24 +19,26 @@ export const EVERY_PREFIX: readonly Prefix[] = [
   { family: 6, address: "0".repeat(32), length: 0 },
 ];
 
-/** What `measure` has walked and `lower` walks next, so that it is done once. */
-const walked = new WeakMap<Profile, readonly PrefixClass[]>();
+/** The classes that counting entries has walked, for `lower`, which builds entries from them: each profile is walked once. */
+export class WalkedProfiles {
+  readonly #classes = new Map<Profile, readonly PrefixClass[]>();
 
-/** Walks, and keeps the classes for `takeWalked` where the walk came to its end. */
-export function* walkAndKeep(profile: Profile, effort: Effort): Generator<PrefixClass> {
-  const classes: PrefixClass[] = [];
-  for (const one of walkClasses(profile, effort)) {
-    classes.push(one);
-    yield one;
+  /** Walks, and keeps the classes where the walk comes to its end. */
+  *walk(profile: Profile, effort: Effort): Generator<PrefixClass> {
+    const classes: PrefixClass[] = [];
+    for (const one of walkClasses(profile, effort)) {
+      classes.push(one);
+      yield one;
+    }
+    this.#classes.set(profile, classes);
   }
-  walked.set(profile, classes);
-}
 
-/** Once: tables are made of them, and then they are not needed any more. */
-export function takeWalked(profile: Profile): Iterable<PrefixClass> {
-  const classes = walked.get(profile);
-  walked.delete(profile);
-  return classes ?? walkClasses(profile, { runs: 0 });
+  /** Gives the classes out once, so that their memory is free when the entries are built. */
+  take(profile: Profile): Iterable<PrefixClass> {
+    const classes = this.#classes.get(profile);
+    this.#classes.delete(profile);
+    return classes ?? walkClasses(profile, { runs: 0 });
+  }
 }
 
 export function* walkClasses(profile: Profile, effort: Effort): Generator<PrefixClass> {
