@@ -49,7 +49,7 @@ else {
       if (found === null) continue;
       const small = await stage.shrink(acts);
       const again = (await stage.play(small)) ?? found;
-      const replay = `ZTAP_SEED=${seed}:${index} node node_modules/.bin/tap run dist/test/kernel/agreement.test.js`;
+      const replay = `ZTAP_SEED=${seed}:${index} sh bin/node test/run.mjs kernel/agreement`;
       return t.fail(`play it again: ${replay}`, { found: describe(small, again) });
     }
     for (const verdict of ["allowed", "denied", "audited"] as const) {
