@@ -1,4 +1,4 @@
-/** Results of files that have not changed since the last read, so that a poll parses only what a commit changed. */
+/** Caches the results of unchanged files, so that a poll parses only the files that a commit changed. */
 import type { FileResult } from "./document/file.js";
 import type { ManifestFile } from "./read.js";
 
@@ -8,7 +8,7 @@ export interface ManifestCache {
   set(file: ManifestFile, result: FileResult): void;
 }
 
-/** Enough for the largest repository that is planned for, at one file an object. */
+/** Enough for the largest supported repository with one object in each file. */
 const CACHED_FILES = 20_000;
 
 export function createManifestCache(limit = CACHED_FILES): ManifestCache {
@@ -21,7 +21,7 @@ export function createManifestCache(limit = CACHED_FILES): ManifestCache {
     set({ path, blobId }, result) {
       entries.delete(path);
       entries.set(path, { blobId, result });
-      // A Map keeps the order of insertion: the first one is the one that has not changed for longest.
+      // A Map keeps the order of insertion: the first entry is the least recently stored one.
       const oldest = entries.keys().next();
       if (entries.size > limit && oldest.done !== true) entries.delete(oldest.value);
     },

@@ -1,6 +1,6 @@
 /**
- * Every code a diagnostic of the manifest stage can carry. A code is never given another meaning and
- * never used again once it is retired. docs/diagnostics.md explains each; a test holds the two together.
+ * The codes of all diagnostics of the manifest stage. A code never gets another meaning and is never reused.
+ * docs/diagnostics.md explains each; a test compares the two.
  *
  * ZT1 YAML · ZT2 shape of a document · ZT3 values · ZT4 objects against each other · ZT5 warnings.
  */
@@ -22,13 +22,13 @@ export const CODES = {
   aliasLimit: error("ZT1003", "aliases expand too far"),
   badKey: error("ZT1004", "key that is not text"),
   unknownTag: error("ZT1005", "unknown YAML tag"),
-  ambiguousNumber: error("ZT1006", "number that readers take differently"),
+  ambiguousNumber: error("ZT1006", "number that YAML parsers read differently"),
   nestingLimit: error("ZT1007", "nested too deeply"),
-  notAnObject: error("ZT1008", "document that is no object"),
+  notAnObject: error("ZT1008", "document that is not an object"),
   doubtfulText: error("ZT1009", "text that is shown or read in more than one way"),
-  readersDiffer: error("ZT1010", "text that readers of YAML do not read alike"),
-  sizeLimit: error("ZT1011", "more than is read of one file"),
-  moreProblems: error("ZT1012", "more problems than are told"),
+  readersDiffer: error("ZT1010", "text that YAML parsers read differently"),
+  sizeLimit: error("ZT1011", "file larger than ztap reads"),
+  moreProblems: error("ZT1012", "more problems than are reported"),
   unreadFile: error("ZT1013", "file that cannot be read"),
 
   unknownApiVersion: error("ZT2001", "unknown apiVersion"),
@@ -47,7 +47,7 @@ export const CODES = {
   badAddress: error("ZT3004", "malformed IP address"),
   badCidr: error("ZT3005", "malformed CIDR"),
   hostBits: error("ZT3006", "CIDR with host bits"),
-  exceptOutside: error("ZT3007", "except that is no strict part of cidr"),
+  exceptOutside: error("ZT3007", "except outside cidr, or as large as cidr"),
   endPortBelowPort: error("ZT3008", "endPort below port"),
   endPortNamed: error("ZT3009", "endPort with a named port"),
   endPortAlone: error("ZT3010", "endPort without port"),
@@ -71,7 +71,7 @@ export const CODES = {
   cgroupConflict: error("ZT4003", "cgroups that overlap"),
   nodeAddressConflict: error("ZT4004", "two nodes with one address"),
   tooLarge: error("ZT4005", "more than a node can hold"),
-  cannotEnforce: error("ZT4006", "what the node's backend cannot say"),
+  cannotEnforce: error("ZT4006", "rule that the node's backend cannot express"),
   testFailed: error("ZT4007", "connectivity test that fails"),
 
   undeclaredNamespace: warning("ZT5001", "undeclared namespace"),

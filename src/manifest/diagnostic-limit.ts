@@ -1,18 +1,24 @@
-/** How many problems are told: a file that is wrong in every line says no more in a hundred thousand than in a thousand. */
+/**
+ * Limits the number of reported problems: for a file with an error in every line, a hundred thousand messages help no
+ * more than a thousand.
+ */
 import type { Diagnostic, Severity } from "../model/diagnostic.js";
 import { CODES } from "./codes.js";
 
 const LIMIT = 1_000;
 
-/** Numbers of problems that were found and are not told. */
+/** Numbers of problems that were found but are not reported. */
 export type Omitted = Readonly<Record<Severity, number>>;
 
-/** Problems of one file. Errors and warnings are bounded apart, so that warnings never hide that there is an error. */
+/**
+ * The problems of one file. Errors and warnings have separate limits, so that warnings never hide the fact that there
+ * is an error.
+ */
 export class DiagnosticList {
   readonly #kept: Record<Severity, Diagnostic[]> = { error: [], warning: [] };
   readonly #omitted: Record<Severity, number> = { error: 0, warning: 0 };
 
-  /** False where another one is only counted. */
+  /** Returns false if further problems are only counted. */
   hasRoom(severity: Severity): boolean {
     return this.#kept[severity].length < LIMIT;
   }
@@ -35,12 +41,15 @@ export class DiagnosticList {
 }
 
 export interface Limited {
-  /** At most a thousand. Where more were found, the last one says how many. */
+  /** At most a thousand. If more were found, the last one gives their number. */
   readonly diagnostics: readonly Diagnostic[];
   readonly omitted: number;
 }
 
-/** @param sorted by position; errors are kept before warnings */
+/**
+ * Returns the diagnostics to report.
+ * @param sorted by position; errors are kept before warnings
+ */
 export function limitDiagnostics(sorted: readonly Diagnostic[], more: readonly Omitted[]): Limited {
   const before = { error: sum(more, "error"), warning: sum(more, "warning") };
   if (sorted.length <= LIMIT && before.error + before.warning === 0) return { diagnostics: sorted, omitted: 0 };
@@ -54,7 +63,7 @@ export function limitDiagnostics(sorted: readonly Diagnostic[], more: readonly O
   if (last === undefined) return { diagnostics, omitted };
   const hasErrors = errors.length > room || before.error > 0;
   const { code } = CODES.moreProblems;
-  const message = `${omitted.toLocaleString("en")} more problems were found, and are not told`;
+  const message = `${omitted.toLocaleString("en")} more problems were found, and are not listed`;
   const { file, line, column } = last;
   const severity = hasErrors ? "error" : "warning";
   return {
@@ -63,7 +72,7 @@ export function limitDiagnostics(sorted: readonly Diagnostic[], more: readonly O
   };
 }
 
-/** Of what is told; `more` is what the last diagnostic says of the rest. */
+/** Counts the reported problems; `more` is the number in the last diagnostic. */
 export function countProblems(
   diagnostics: readonly Diagnostic[],
 ): Readonly<Record<"errors" | "warnings" | "more", number>> {

@@ -1,4 +1,4 @@
-/** A problem before it has a position: found in values, placed in the text by yaml.ts. */
+/** A problem without a position: found in values, and located in the text by yaml/parse.ts. */
 import type { Diagnostic } from "../model/diagnostic.js";
 import type { Position } from "../model/objects.js";
 import { CODES, type CodeName } from "./codes.js";
@@ -7,11 +7,11 @@ export type Path = readonly (string | number)[];
 
 export interface Problem {
   readonly code: CodeName;
-  /** The field that is wrong. Where it is missing, the nearest parent that is there gives the position. */
+  /** The field with the problem. If the field is missing, its nearest parent that is present gives the position. */
   readonly path: Path;
-  /** Whether the key or the value is pointed at; the value where nothing is said. */
+  /** Whether the position is that of the key or of the value; default: the value. */
   readonly anchor?: "key" | "value";
-  /** Offset in the text, where it is known already; otherwise the path is looked up. */
+  /** Offset in the text, if it is known already; otherwise the path is looked up. */
   readonly offset?: number | undefined;
   /** One sentence without a full stop. */
   readonly message: string;
@@ -20,7 +20,9 @@ export interface Problem {
   readonly fix?: string;
 }
 
-/** `spec.ingress[0].ports[1].port`; keys that are not plain words stand in brackets and quotes. */
+/**
+ * Returns a path as text: `spec.ingress[0].ports[1].port`; keys that are not plain words are in brackets and quotes.
+ */
 export function formatPath(path: Path): string {
   return path
     .map((step, index) => {
@@ -31,14 +33,14 @@ export function formatPath(path: Path): string {
     .join("");
 }
 
-/** The path that `formatPath` made the text of. */
+/** Returns the path of a text that `formatPath` made. */
 export function parsePath(text: string): Path {
   return [...text.matchAll(/\[(\d+)\]|\[("(?:[^"\\]|\\.)*")\]|([A-Za-z_$][\w$]*)/g)].map(([, index, quoted, word]) =>
     index !== undefined ? Number(index) : quoted !== undefined ? String(JSON.parse(quoted)) : (word ?? ""),
   );
 }
 
-/** The field as a message names it. */
+/** Returns the field's name for messages. */
 export function fieldName(path: Path): string {
   const step = path.at(-1);
   return step === undefined ? "the document" : typeof step === "number" ? `${path.at(-2) ?? "item"}[${step}]` : step;
@@ -60,19 +62,19 @@ export function toDiagnostic(problem: Problem, position: Position): Diagnostic {
   };
 }
 
-/** A name or a line of the file may be a megabyte long, and stand in a message. */
+/** Longest text of a message: a name or a line of the file, which may be a megabyte long, can be part of it. */
 const TEXT_LIMIT = 2_000;
 
 const clip = (text: string): string => (text.length > TEXT_LIMIT ? `${text.slice(0, TEXT_LIMIT)}…` : text);
 
-/** A value as it stands in a message: short, on one line. */
+/** Returns a value for a message: short, on one line. */
 export function show(value: unknown): string {
   const text =
     value === undefined ? "nothing" : JSON.stringify(typeof value === "string" ? value.slice(0, 100) : value);
   return text.length > 80 ? `${text.slice(0, 77)}…` : text;
 }
 
-/** Kubernetes' own wording of a rule, as its API server reports it. */
+/** Returns Kubernetes' own wording of a rule, as its API server reports it. */
 export function kubernetesRule(rule: string): string {
   return `(Kubernetes: ${rule})`;
 }

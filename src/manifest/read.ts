@@ -1,8 +1,8 @@
 /**
- * Files → desired state and everything that is wrong with it, in one run.
+ * Reads files into a desired state and reports all problems, in one run.
  *
- * Pure: takes texts, touches no file system, throws for no input. Objects appear only for documents
- * without errors; whoever gets a diagnostic of severity `error` must refuse the state as a whole.
+ * Pure: takes texts, touches no file system, throws for no input. Objects appear only for documents without errors; on
+ * a diagnostic of severity `error` the caller must refuse the whole state.
  */
 import { hasErrors, type Diagnostic } from "../model/diagnostic.js";
 import type { Kind, Position } from "../model/objects.js";
@@ -14,33 +14,33 @@ import type { Capacities } from "./state/capacity.js";
 import { checkState } from "./state/check.js";
 import { toDiagnostic } from "./problem.js";
 
-/** As a Source yields it; the content's identity is what a cache goes by. */
+/** A file as a Source yields it; the cache identifies it by its content. */
 export interface ManifestFile {
   readonly path: string;
   readonly text: string;
   readonly blobId: string;
-  /** Where its text could not be read: why not. */
+  /** Present if its text could not be read, with the reason. */
   readonly unread?: { readonly reason: "too-large" | "not-utf8" | "denied"; readonly message: string };
 }
 
 export interface Manifests {
   /** In the order of the keys. */
   readonly objects: ObjectSet;
-  /** By file, line and column; at most a thousand, of which the last one then says how many more there are. */
+  /** By file, line and column; at most a thousand. If there are more, the last one gives their number. */
   readonly diagnostics: readonly Diagnostic[];
-  /** How many more there are. */
+  /** Number of further problems. */
   readonly omitted: number;
 }
 
 export interface ReadOptions {
   readonly cache?: ManifestCache;
-  /** What a node can hold and say; a state that goes beyond it is refused. Absent: anything. */
+  /** The limits and features of the nodes' backends; a state that exceeds them is refused. Absent: no limits. */
   readonly capacities?: Capacities;
-  /** Paths of files that were left out because they are symbolic links or submodules: each is told. */
+  /** Paths of files that were skipped because they are symbolic links or submodules; each gets a warning. */
   readonly skipped?: readonly string[];
 }
 
-/** Text → document → schema-checked object for each file, then the checks of the whole state. */
+/** Turns text into documents and schema-checked objects for each file, then runs the checks of the whole state. */
 export function readManifests(files: readonly ManifestFile[], options: ReadOptions = {}): Manifests {
   const results = files.map((file) => readOrRefuse(file, options.cache));
   const fromFiles = results.flatMap(({ diagnostics }) => diagnostics);
@@ -66,12 +66,12 @@ function readOrRefuse(file: ManifestFile, cache: ManifestCache | undefined): Fil
   return result;
 }
 
-/** What the file declares is not known, so that nothing can be said to be missing. */
+/** The objects of the file are not known, so that no object can be reported as missing. */
 function unreadResult(file: string, { reason, message }: NonNullable<ManifestFile["unread"]>): FileResult {
   const fix = {
     "too-large": "write the objects into several files",
-    "not-utf8": "save it as UTF-8; where it is no manifest, give it another ending than .yaml",
-    denied: "let the user that runs ztap read it",
+    "not-utf8": "save it as UTF-8; if it is not a manifest, give it another extension than .yaml",
+    denied: "give the user that runs ztap permission to read it",
   }[reason];
   const code = reason === "too-large" ? "sizeLimit" : "unreadFile";
   const diagnostic = toDiagnostic({ code, path: [], message, fix }, startOf(file));
@@ -79,8 +79,8 @@ function unreadResult(file: string, { reason, message }: NonNullable<ManifestFil
 }
 
 function linkedFile(file: string): Diagnostic {
-  const message = "symbolic links and submodules are not followed: nothing of this file is read";
-  const fix = "put the file itself here; where it is no manifest, give the link another ending than .yaml";
+  const message = "symbolic links and submodules are not followed: this file is not read";
+  const fix = "put the file itself here; if it is not a manifest, give the link another extension than .yaml";
   return toDiagnostic({ code: "linkedFile", path: [], message, fix }, startOf(file));
 }
 
@@ -91,7 +91,10 @@ function byPosition(a: Diagnostic, b: Diagnostic): number {
   return a.line - b.line || a.column - b.column || (a.code < b.code ? -1 : a.code > b.code ? 1 : 0);
 }
 
-/** Positions of problems of the whole state; files are taken one after the other, so that only one tree is in memory. */
+/**
+ * Returns positions for problems of the whole state. Files are processed one after the other, so that only one tree is
+ * in memory.
+ */
 function place(problems: readonly PlacedProblem[], files: readonly ManifestFile[]): readonly Diagnostic[] {
   const byFile = Map.groupBy(problems, ({ at }) => at.state.position?.file ?? "");
   return files.flatMap((file) => {

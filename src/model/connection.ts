@@ -1,8 +1,8 @@
-/** Connection: who may open what to whom, as `ztap connectivity` and the plan tell it. */
+/** Connection: who may open what to whom, as `ztap connectivity` and the plan list it. */
 
 /**
- * `*`: every IP protocol and port. `other`: every IP protocol but these four; it occurs only where a
- * plan takes some protocols out of what was unrestricted.
+ * `*`: every IP protocol and port. `other`: every IP protocol except these four; it occurs only in a plan that removes
+ * some protocols from a connection that was unrestricted.
  */
 export const CONNECTION_PROTOCOLS = ["TCP", "UDP", "SCTP", "ICMP", "other"] as const;
 export type ConnectionProtocol = "*" | (typeof CONNECTION_PROTOCOLS)[number];
@@ -11,7 +11,7 @@ export type ConnectionProtocol = "*" | (typeof CONNECTION_PROTOCOLS)[number];
 export type PortInterval = readonly [first: number, last: number];
 
 export interface Connection {
-  /** `namespace/workload`, or a CIDR: all of its addresses that no workload has. */
+  /** `namespace/workload`, or a CIDR: all addresses in it that no workload has. */
   readonly from: string;
   readonly to: string;
   readonly protocol: ConnectionProtocol;

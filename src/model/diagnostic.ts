@@ -3,7 +3,7 @@
 export type Severity = "error" | "warning";
 
 export interface Diagnostic {
-  /** Stable, for machines and for searching: `ZT` and four digits; the list stands in docs/diagnostics.md. */
+  /** Stable, for machines and for searches: `ZT` and four digits; docs/diagnostics.md lists them all. */
   readonly code: string;
   readonly severity: Severity;
   readonly file: string;
@@ -13,7 +13,7 @@ export interface Diagnostic {
   readonly column: number;
   /** Field path such as `spec.ingress[0].ports[1].port`; empty for the whole document. */
   readonly path: string;
-  /** One sentence: what is wrong, with what was found and what was wanted. */
+  /** One sentence: the problem, the value that was found and the value that was expected. */
   readonly message: string;
   readonly found?: string;
   readonly wanted?: string;

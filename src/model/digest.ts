@@ -2,13 +2,13 @@
 import { hash } from "node:crypto";
 
 /**
- * JSON text with object keys sorted and undefined members left out, so that equal values give equal
- * text (the rules of RFC 8785 for the values that occur here: integers, strings, booleans, null).
+ * Returns JSON text with sorted object keys and without undefined members, so that equal values give equal text (the
+ * rules of RFC 8785 for the values that occur here: integers, strings, booleans, null).
  */
 export function canonicalJson(value: unknown): string {
   if (Array.isArray(value)) return `[${value.map(canonicalJson).join()}]`;
   if (!isRecord(value)) return value === undefined ? "null" : JSON.stringify(value);
-  // Written out, since every object and every rule passes through here.
+  // A hand-written loop, because every object and every rule passes through here.
   let text = "";
   for (const key of Object.keys(value).sort()) {
     const member = value[key];

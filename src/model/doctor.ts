@@ -1,10 +1,10 @@
-/** One thing that ztap needs of a machine, looked at. */
+/** The result of one check of the machine: something that ztap needs. */
 export interface Check {
   readonly name: string;
-  /** `failed`: something does not work without it; `warning`: works, with less. */
+  /** `failed`: something does not work without it; `warning`: ztap works, but with less. */
   readonly state: "ok" | "warning" | "failed";
-  /** What was found. */
+  /** The facts that were found. */
   readonly detail: string;
-  /** What to do about it; null where nothing is to be done. */
+  /** The action that solves it; null if no action is needed. */
   readonly fix: string | null;
 }

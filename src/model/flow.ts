@@ -1,4 +1,4 @@
-/** Flow: a verdict as the agent tells it, with the names of the state in force; and what could not be told. */
+/** Flow events: verdicts as the agent reports them, with the names of the state in force, and the gaps between them. */
 import type { Direction } from "./ruleset.js";
 
 export type Verdict = "allowed" | "denied" | "audited";
@@ -8,34 +8,36 @@ export interface FlowEvent {
   /** RFC 3339, UTC. */
   readonly time: string;
   readonly node: string;
-  /** `namespace/name`; null where the state that knew it is gone. */
+  /** `namespace/name`; null if the state that knew the workload is gone. */
   readonly workload: string | null;
   readonly direction: Direction;
   readonly verdict: Verdict;
   /** `call`: a connect or sendto that was refused before there was a packet. */
   readonly hook: "packet" | "call";
-  /** TCP, UDP, SCTP, ICMP or the number of another protocol; null where it could not be known. */
+  /** TCP, UDP, SCTP, ICMP or the number of another protocol; null if it could not be determined. */
   readonly protocol: string | null;
-  /** The port that policy is asked for: the destination's, seen in the direction of the packet. */
+  /** The port that the policy is evaluated for: the destination port of the packet. */
   readonly port: number | null;
   readonly icmp: { readonly type: number; readonly code: number } | null;
   readonly localPort: number | null;
   readonly peer: {
     readonly address: string;
     readonly port: number | null;
-    /** Workloads that the state declares with this address. */
+    /** All workloads that the state declares with this address. */
     readonly workloads: readonly string[];
   };
-  /** The rule that allows; null where none decided. */
+  /** The rule that allows; null if no rule decided. */
   readonly rule: FlowRule | null;
-  /** The policies that isolate the workload in this direction: what refuses, where nothing allows. */
+  /**
+   * The policies that isolate the workload in this direction. If no rule allows, they are the reason for the denial.
+   */
   readonly policies: readonly FlowPolicy[];
 }
 
 export interface FlowRule extends FlowPolicy {
-  /** Place in the policy's list of the rule's own direction, from 0. */
+  /** Index in the policy's list of the rule's own direction, from 0. */
   readonly index: number;
-  /** An answer passes by the rule of the other direction. */
+  /** A reply passes by the rule of the other direction. */
   readonly direction: Direction;
 }
 
@@ -46,33 +48,33 @@ export interface FlowPolicy {
   readonly line: number | null;
 }
 
-/** What was not told since the last gap that this reader was told of. */
+/** The number of events that this reader did not get since its last gap message. */
 export interface FlowGap {
   readonly kind: "gap";
   readonly time: string;
-  /** Over the rate of their workload. */
+  /** Events over the rate limit of their workload. */
   readonly limited: number;
-  /** The agent was too slow, or away. */
+  /** Events lost because the agent was too slow, or not running. */
   readonly lost: number;
-  /** This reader was too slow. */
+  /** Events dropped because this reader was too slow. */
   readonly dropped: number;
 }
 
 export type FlowMessage = FlowEvent | FlowGap;
 
-/** The answer to a reader that asks for a workload that the agent's node does not have. */
+/** The answer to a reader that names a workload that the agent's node does not have. */
 export interface FlowRefusal {
   readonly kind: "refusal";
   readonly node: string;
-  /** As it was asked for. */
+  /** The name as the reader gave it. */
   readonly workload: string;
-  /** What was most likely meant; null for nothing that resembles it. */
+  /** The name that was most likely meant; null if no name is similar. */
   readonly meant: string | null;
 }
 
-/** What a reader asks for; null: everything. */
+/** The events that a reader wants; a field that is null matches everything. */
 export interface FlowQuery {
-  /** Goes on with what comes after what is remembered. */
+  /** Continues with new events after the stored ones. */
   readonly follow: boolean;
   readonly verdict: Verdict | null;
   /** `namespace/name` */
@@ -80,7 +82,7 @@ export interface FlowQuery {
   readonly direction: Direction | null;
 }
 
-/** Gaps concern every reader. */
+/** Returns whether a message matches the query. Gaps concern every reader. */
 export function matchesFlow(query: FlowQuery, message: FlowMessage): boolean {
   if (message.kind === "gap") return true;
   return (

@@ -1,17 +1,17 @@
 /**
- * Guards for what is read from a store: `unknown` in, a typed value or a refusal out. They check the
- * structure that the rest of the program relies on, once, at the boundary.
+ * Guards for values that are read from a store: `unknown` in, a typed value or a refusal out. They check the structure
+ * that the rest of the program relies on, once, at the boundary.
  */
 
 export type Guard<T> = (value: unknown) => value is T;
 
-/** One guard for each field of T; a field that may be absent has a guard that accepts `undefined`. */
+/** One guard for each field of T; an optional field has a guard that accepts `undefined`. */
 type Fields<T> = { readonly [K in keyof Required<T>]: Guard<T[K]> };
 
 export const isString: Guard<string> = (value) => typeof value === "string";
 export const isBoolean: Guard<boolean> = (value) => typeof value === "boolean";
 export const isNumber: Guard<number> = (value) => typeof value === "number";
-/** A count or a number of something: an integer from 0 that a double holds exactly. */
+/** Accepts a count: an integer from 0 that a double holds exactly. */
 export const isCount: Guard<number> = (value): value is number => Number.isSafeInteger(value) && Number(value) >= 0;
 
 export function oneOf<const T extends string>(...allowed: readonly T[]): Guard<T> {
@@ -31,7 +31,7 @@ export function listOf<T>(guard: Guard<T>): Guard<readonly T[]> {
   return (value): value is readonly T[] => Array.isArray(value) && value.every(guard);
 }
 
-/** An object with at least these fields. Unknown fields pass: a newer ztap may have added them. */
+/** Accepts an object with at least these fields. Unknown fields pass: a newer ztap may have added them. */
 export function shaped<T extends object>(fields: Fields<T>): Guard<T> {
   const checks = Object.entries<Guard<unknown>>(fields);
   return (value): value is T => {

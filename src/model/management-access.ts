@@ -1,22 +1,22 @@
 /**
- * Lifeline: what a machine is ruled through, and what a policy therefore must not cut unasked: ztap's own
- * agent, and sessions that people have open on it.
+ * Management access: the connections that a machine is managed through, which a policy must not cut without consent:
+ * ztap's own agent, and the SSH sessions that people have open.
  */
 
-/** An SSH session in use, as the machine that it leads to sees it. */
+/** An SSH session in use, as seen on the machine that it leads to. */
 export interface Session {
   /** Address of the other end, canonical text. */
   readonly peer: string;
   /** The local port. */
   readonly port: number;
   /**
-   * Cgroups, below the cgroup v2 root, whose policy may judge its packets. The kernel judges a connection by
-   * the cgroup of the socket that listened for it, and the processes of the session are often in another.
+   * Cgroups, below the cgroup v2 root, whose policy may decide about its packets. The kernel decides about a connection
+   * by the cgroup of the socket that listened for it, and the processes of the session are often in another one.
    */
   readonly cgroups: readonly string[];
 }
 
-/** Where agents reach their store or their source. */
+/** A host and port where agents reach their store or their source. */
 export interface ControlEndpoint {
   readonly role: "store" | "source";
   /** A name or an address. */
@@ -28,12 +28,12 @@ export interface ControlEndpoint {
 export interface ControlServer {
   readonly role: ControlEndpoint["role"];
   readonly port: number;
-  /** As of a session: of whoever holds the listening socket. */
+  /** The cgroups of the processes that hold the listening socket; see `Session`. */
   readonly cgroups: readonly string[];
 }
 
 export interface ManagementAccess {
-  /** The agent's cgroup below the cgroup v2 root, empty for the root itself; null where there is none to mind. */
+  /** The agent's cgroup below the cgroup v2 root, empty for the root itself; null if the agent needs no protection. */
   readonly agent: string | null;
   readonly sessions: readonly Session[];
   readonly servers: readonly ControlServer[];

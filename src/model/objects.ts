@@ -1,10 +1,9 @@
 /**
  * The objects of a desired state, in canonical form.
  *
- * What an author writes (see `schemas/`) may use short forms and leave out defaults. The manifest
- * stage turns it into what stands here: every default filled in, every list a list. A canonical
- * object is itself a valid document of its kind. Equal meaning gives equal canonical form, so that
- * the digest of an object changes exactly when its meaning can.
+ * An author (see `schemas/`) may use short forms and leave out defaults. The manifest stage turns that into the types
+ * below: every default filled in, every list a list. A canonical object is itself a valid document of its kind. Equal
+ * meaning gives equal canonical form, so that the digest of an object changes exactly when its meaning can.
  */
 
 export const KINDS = ["Cluster", "Namespace", "Node", "Workload", "NetworkPolicy", "ConnectivityTest"] as const;
@@ -40,9 +39,11 @@ export interface Node {
   readonly spec: {
     /** host:port of the node's agent. */
     readonly address: string;
-    /** The node's IP addresses, canonical text; the host of `address` where it is an IP and none are given. */
+    /**
+     * The node's IP addresses, canonical text; the host of `address` if it is an IP address and the author gave none.
+     */
     readonly addresses: readonly string[];
-    /** What enforces there; only where it is not eBPF. */
+    /** The backend; only if it is not eBPF. */
     readonly enforcement?: "pf";
   };
 }
@@ -52,7 +53,7 @@ export interface Namespace {
   readonly apiVersion: "ztap/v1";
   readonly kind: "Namespace";
   readonly metadata: ClusterMetadata;
-  /** Only where it says a mode for policies that say none. */
+  /** Only if it sets a mode for policies that have none. */
   readonly spec?: { readonly mode: PolicyMode };
 }
 
@@ -65,7 +66,7 @@ export interface WorkloadPort {
   readonly protocol: PortProtocol;
 }
 
-/** A labelled group of processes on a node; or, without a node, an external peer. */
+/** A labelled group of processes on a node or, without a node, an external peer. */
 export interface Workload {
   readonly apiVersion: "ztap/v1";
   readonly kind: "Workload";
@@ -76,7 +77,7 @@ export interface Workload {
     readonly addresses: readonly string[];
     /** Path below the cgroup v2 root, without a leading or trailing slash. */
     readonly cgroup?: string;
-    /** A user of the node whose processes alone are the workload; on pf nodes. */
+    /** A user of the node: only the processes of this user are the workload; on pf nodes. */
     readonly user?: string;
     readonly ports: readonly WorkloadPort[];
   };
@@ -127,7 +128,7 @@ export interface EgressRule {
 export type PolicyType = "Ingress" | "Egress";
 export type PolicyMode = "enforce" | "audit";
 
-/** Of isolated directions alone; one that is absent has its namespace's mode. */
+/** Modes of isolated directions; an absent direction has the mode of its namespace. */
 export interface DirectionModes {
   readonly ingress?: PolicyMode;
   readonly egress?: PolicyMode;
@@ -143,12 +144,14 @@ export interface NetworkPolicy {
     readonly policyTypes: readonly PolicyType[];
     readonly ingress?: readonly IngressRule[];
     readonly egress?: readonly EgressRule[];
-    /** Only in `ztap/v1`, and only where the author said it: one word where all isolated directions have the same. */
+    /**
+     * Only in `ztap/v1`, and only if the author set it: a single word if all isolated directions have the same mode.
+     */
     readonly mode?: PolicyMode | DirectionModes;
   };
 }
 
-/** All connections from any of `from` to any of `to`; a list that is absent means every workload and every other address. */
+/** All connections from any of `from` to any of `to`; an absent list means every workload and every other address. */
 export interface Expectation {
   readonly from?: readonly Peer[];
   readonly to?: readonly Peer[];
@@ -156,7 +159,10 @@ export interface Expectation {
   readonly ports?: readonly PolicyPort[];
 }
 
-/** What must be allowed and what must never be, whatever the policies say. Nothing of it is enforced. */
+/**
+ * Connections that must be allowed and connections that must never be, whatever the policies say. A test is only
+ * checked, never enforced.
+ */
 export interface ConnectivityTest {
   readonly apiVersion: "ztap/v1";
   readonly kind: "ConnectivityTest";
@@ -164,25 +170,25 @@ export interface ConnectivityTest {
   readonly spec: { readonly allow: readonly Expectation[]; readonly deny: readonly Expectation[] };
 }
 
-/** What holds for the whole state; there is at most one. */
+/** Settings of the whole state; there is at most one. */
 export interface Cluster {
   readonly apiVersion: "ztap/v1";
   readonly kind: "Cluster";
   readonly metadata: ClusterMetadata;
-  /** Only where the mode of policies that say none, in namespaces that say none, is not enforce. */
+  /** Only if policies without a mode, in namespaces without a mode, are not enforced. */
   readonly spec?: { readonly mode: "audit" };
 }
 
 export type ZtapObject = Cluster | Namespace | Node | Workload | NetworkPolicy | ConnectivityTest;
 
-/** Where an object or a rule stands in the source. Lines and columns count from 1. */
+/** The place of an object or a rule in the source. Lines and columns count from 1. */
 export interface Position {
   readonly file: string;
   readonly line: number;
   readonly column: number;
 }
 
-/** Where an object and, for a policy, each of its rules begins. */
+/** The lines where an object and, for a policy, each of its rules begin. */
 export interface ObjectPosition {
   readonly file: string;
   readonly line: number;

@@ -1,4 +1,4 @@
-/** What an operation could not do, with a stable code. Callers branch on `code`, never on text. */
+/** The failure of an operation, with a stable code. Callers branch on `code`, never on text. */
 export type OperationErrorCode =
   | "agent-running"
   | "agent-replaced"

@@ -1,20 +1,19 @@
 /**
- * Ruleset: what one node must enforce at one revision. The compiler makes it, the evaluator reads
- * it, and every backend lowers it to its own tables. It knows addresses, protocols and ports, and
- * no labels any more.
+ * Ruleset: the policy that one node must enforce at one revision. The compiler makes it, the evaluator reads it, and
+ * every backend lowers it to its own tables. It holds addresses, protocols and ports, but no labels.
  */
 import type { Protocol } from "./objects.js";
 
 export type Direction = "ingress" | "egress";
 
-/** `open`: not isolated. `enforce`: what no rule allows is dropped. `audit`: it is counted and passes. */
+/** `open`: not isolated. `enforce`: packets that no rule allows are dropped. `audit`: they are counted and pass. */
 export type IsolationMode = "open" | "enforce" | "audit";
 
 /** One entry of a policy's `ingress` or `egress` list. */
 export interface Rule {
   /**
-   * `namespace/policy/direction/what it says`: unique in a ruleset, stable across revisions, wherever in the policy's list
-   * the rule stands.
+   * `namespace/policy/direction/digest of the rule`: unique in a ruleset, and stable across revisions when the rule
+   * moves within the policy's list.
    */
   readonly key: string;
   readonly policy: { readonly namespace: string; readonly name: string };
@@ -25,9 +24,8 @@ export interface Rule {
 }
 
 /**
- * First and last port, both inclusive. For ICMP a "port" is `type << 8 | code`.
- * `[0, 65535]` stands for every port, and is the only range that matches a packet whose ports are
- * not known (a later fragment).
+ * First and last port, both inclusive. For ICMP a "port" is `type << 8 | code`. `[0, 65535]` stands for every port, and
+ * is the only range that matches a packet whose ports are not known (a later fragment).
  */
 export interface PortRange {
   readonly protocol: Protocol;
@@ -35,7 +33,7 @@ export interface PortRange {
   readonly last: number;
 }
 
-/** What a rule allows: any of the peers on any of the ports. A rule may have several clauses (named ports). */
+/** Any of the peers on any of the ports: a part of a rule. A rule may have several clauses (named ports). */
 export interface Clause {
   /** Index into the profile's `rules`. */
   readonly rule: number;
@@ -46,8 +44,8 @@ export interface Clause {
 }
 
 /**
- * The rules that hold for one direction of one or more subjects. Subjects that the same policies
- * select share one. Order matters only for which rule is named: the first matching clause decides.
+ * The rules of one direction, for one or more subjects. Subjects that the same policies select share one profile. Order
+ * matters only for which rule is named: the first matching clause decides.
  */
 export interface Profile {
   /** Identity across revisions: direction and policies, and named-port resolution where it differs. */
@@ -69,10 +67,10 @@ export interface SubjectDirection {
 export interface Subject {
   /** `namespace/name`. */
   readonly workload: string;
-  /** Path below the cgroup v2 root; null where the workload has none, which eBPF cannot enforce. */
+  /** Path below the cgroup v2 root; null if the workload has none, so that eBPF cannot enforce it. */
   readonly cgroup: string | null;
   readonly addresses: readonly string[];
-  /** Whose processes alone may use the addresses; only where the workload names one, and only pf can tell. */
+  /** The only user whose processes may use the addresses; only if the workload names one, and only pf can check it. */
   readonly user?: string;
   readonly ingress: SubjectDirection;
   readonly egress: SubjectDirection;
@@ -80,11 +78,11 @@ export interface Subject {
 
 export interface Ruleset {
   readonly node: string;
-  /** SHA-256 of everything below; equal digests mean equal enforcement. Empty where no node was asked for. */
+  /** SHA-256 of everything below; equal digests mean equal enforcement. Empty for a ruleset of the whole state. */
   readonly digest: string;
   /** Sorted by workload. Every workload of the node, isolated or not. */
   readonly subjects: readonly Subject[];
-  /** Sorted by key; only those that a subject names. */
+  /** Sorted by key; only profiles that a subject uses. */
   readonly profiles: readonly Profile[];
 }
 

@@ -1,19 +1,21 @@
-/** What operators told whoever leads. It stands in the store, so that it outlives each leader. */
+/**
+ * Source control: the decisions of operators for the leader. The store keeps them, so that they outlive each leader.
+ */
 
-/** The source is not followed: its leader commits nothing from it. Agents go on enforcing and healing. */
+/** The source is suspended: the leader commits nothing from it. Agents go on enforcing and healing. */
 export interface Suspension {
-  /** Who: `user@host`. */
+  /** The operator, `user@host`. */
   readonly by: string;
   readonly reason: string;
   /** RFC 3339, UTC. */
   readonly since: string;
-  /** When it ends by itself, RFC 3339, UTC; null for not before it is ended. */
+  /** The time when the suspension ends by itself, RFC 3339, UTC; null if only an operator ends it. */
   readonly until: string | null;
 }
 
-/** Somebody has looked at this one commit and wants what it does, mass deletion and rewritten history included. */
+/** An operator has reviewed this commit and accepts its effect, including mass deletion and rewritten history. */
 export interface Approval {
-  /** Full commit id: what is pushed later is not approved by it. */
+  /** Full commit id: the approval does not cover later commits. */
   readonly commit: string;
   readonly by: string;
   readonly reason: string;
@@ -23,6 +25,6 @@ export interface Approval {
 
 export interface SourceControl {
   readonly suspension: Suspension | null;
-  /** The last one; one that was given later replaces it. */
+  /** The last approval; a new one replaces it. */
   readonly approval: Approval | null;
 }

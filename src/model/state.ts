@@ -3,7 +3,7 @@
  */
 import type { Kind, ObjectPosition, ObjectRef, ZtapObject } from "./objects.js";
 
-/** One object with its identity, its digest and, where it came from a file, its position. */
+/** One object with its identity, its digest and, if it came from a file, its position. */
 export interface StateObject {
   readonly ref: ObjectRef;
   /** SHA-256 of the canonical JSON text, hexadecimal; see `digestOf`. */
@@ -15,13 +15,13 @@ export interface StateObject {
 /** All objects of one state, by `refKey`, in the order of the keys. */
 export type ObjectSet = ReadonlyMap<string, StateObject>;
 
-/** Where a desired state was read from. */
+/** The place that a desired state was read from. */
 export interface SourceRef {
-  /** Repository or folder as the user named it, without credentials; null for objects that came from elsewhere. */
+  /** Repository or folder as the user named it, without credentials; null for objects from elsewhere. */
   readonly location: string;
-  /** Full commit id, or null where the folder is no Git work tree. */
+  /** Full commit id; null if the folder is no Git work tree. */
   readonly commit: string | null;
-  /** True where the work tree holds changes that the commit does not. */
+  /** True if the work tree has changes that are not in the commit. */
   readonly dirty: boolean;
   readonly author: string | null;
   /** First line of the commit's message. */
@@ -33,7 +33,7 @@ export interface DesiredState {
   readonly objects: ObjectSet;
 }
 
-/** One line of a revision's manifest. `version` counts a policy's distinct contents and never starts again. */
+/** One line of a revision's manifest. `version` counts the distinct contents of a policy and never restarts. */
 export interface RevisionEntry {
   readonly kind: Kind;
   readonly namespace: string | null;
@@ -51,16 +51,16 @@ export interface Revision {
   readonly number: number;
   /** The revision that was head when this one was committed; null for the first. */
   readonly parent: number | null;
-  /** Unique for each attempt to commit, so that an answer that was lost can be told from a race that was lost. */
+  /** Unique for each attempt to commit, so that a lost answer can be distinguished from a lost race. */
   readonly commitId: string;
   readonly source: SourceRef;
   /** RFC 3339, UTC. */
   readonly time: string;
-  /** Node or host that committed it. */
+  /** Node or host that made the commit. */
   readonly node: string;
-  /** Who: the commit's author, or the operator. */
+  /** The author of the commit, or the operator. */
   readonly author: string;
-  /** Why: `source`, `apply`, `rollback`, … followed by what the operator said. */
+  /** `source`, `apply`, `rollback`, … followed by the operator's reason. */
   readonly reason: string;
   readonly entries: readonly RevisionEntry[];
 }
@@ -82,12 +82,15 @@ export function refOf(object: ZtapObject): ObjectRef {
   return { kind: object.kind, namespace, name: object.metadata.name };
 }
 
-/** `Kind/namespace/name`, with an empty middle for cluster-scoped kinds. Sorts by kind, then namespace, then name. */
+/**
+ * Returns `Kind/namespace/name`, with an empty middle for cluster-scoped kinds. Sorts by kind, then namespace, then
+ * name.
+ */
 export function refKey(ref: ObjectRef): string {
   return `${ref.kind}/${ref.namespace ?? ""}/${ref.name}`;
 }
 
-/** `namespace/name`, the way workloads and policies are written in every output. */
+/** Returns `namespace/name`, the form of workloads and policies in every output. */
 export function qualifiedName(ref: { readonly namespace: string | null; readonly name: string }): string {
   return ref.namespace === null ? ref.name : `${ref.namespace}/${ref.name}`;
 }

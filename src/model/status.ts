@@ -1,14 +1,14 @@
-/** What nodes say of themselves: heartbeat, attempted and enforced revision, drift. */
+/** The status that nodes report: heartbeat, attempted and enforced revision, drift. */
 import type { ControlServer } from "./management-access.js";
 
 export type DriftKind = "missing" | "extra" | "changed" | "detached";
 
-/** A difference between what a node must enforce and what its kernel really holds. */
+/** A difference between the ruleset that a node must enforce and the state that its kernel really holds. */
 export interface DriftItem {
   readonly kind: DriftKind;
   /** One line for people. */
   readonly detail: string;
-  /** The workload it concerns, `namespace/name`; absent: all of the node. */
+  /** The workload that it concerns, `namespace/name`; absent: the whole node. */
   readonly workload?: string;
   /** The policies that it concerns, `namespace/name`; absent: all policies of the workload or of the node. */
   readonly policies?: readonly string[];
@@ -17,23 +17,29 @@ export interface DriftItem {
 export interface SubjectStatus {
   readonly workload: string;
   /**
-   * `Enforced`: its programs are attached and its records are right, as they were read back; `Pending`: its
-   * cgroup does not exist yet; `Stalled`: it cannot be enforced, or something of it is missing. `message` says why.
+   * `Enforced`: its programs are attached, and its records were read back and are right. `Pending`: its cgroup does not
+   * exist yet. `Stalled`: it cannot be enforced, or a part of it is missing. `message` gives the reason.
    */
   readonly state: "Enforced" | "Pending" | "Stalled";
   readonly message?: string;
-  /** Which cgroup it has: another word for one that was made anew under the same path. Absent: none, or the backend knows none. */
+  /**
+   * Identity of its cgroup: another value for a cgroup that was made anew under the same path. Absent: it has no
+   * cgroup, or the backend has none.
+   */
   readonly place?: string;
 }
 
-/** Written by a node's agent after each reconciliation. Attempted is not applied. */
+/** The status of a node, written by its agent after each reconciliation. Attempted is not applied. */
 export interface NodeStatus {
   readonly node: string;
-  /** Names the machine and its boot, so that a command can tell whether it runs beside this agent; absent where that is not known. */
+  /**
+   * Identifies the machine and its boot, so that a command can see whether it runs on the same machine as this agent;
+   * absent if that is not known.
+   */
   readonly boot?: string;
-  /** The agent's own cgroup, which no workload may have or hold; absent where that is allowed or there is none. */
+  /** The agent's own cgroup, which no workload may have or contain; absent if that is allowed or there is none. */
   readonly agentCgroup?: string;
-  /** What of the agents' store and source is served on this machine; absent for nothing. */
+  /** Parts of the agents' store and source that run on this machine; absent if there are none. */
   readonly servers?: readonly ControlServer[];
   readonly backend: string;
   readonly attemptedRevision: number | null;
@@ -41,7 +47,7 @@ export interface NodeStatus {
   /** Digest of the ruleset that is enforced. */
   readonly rulesetDigest: string | null;
   readonly state: "InSync" | "Drifted" | "Stalled";
-  /** Why it is Stalled, or what was last healed. */
+  /** The reason for `Stalled`, or the last repair. */
   readonly message: string | null;
   readonly drift: readonly DriftItem[];
   /** How many drift items were healed since the agent started. */
@@ -51,14 +57,14 @@ export interface NodeStatus {
   readonly observedAt: string;
 }
 
-/** A member: declared by `cluster join`, or by the agent when it starts. */
+/** A member: declared by `cluster join`, or by its agent at start. */
 export interface Member {
   readonly id: string;
   readonly address: string;
   readonly joinedAt: string;
 }
 
-/** A heartbeat: exists only while its lease does. */
+/** A heartbeat; it exists only as long as its lease. */
 export interface Heartbeat {
   readonly id: string;
   readonly address: string;
@@ -67,29 +73,32 @@ export interface Heartbeat {
   readonly alive: boolean;
 }
 
-/** A commit that nobody who may has signed. */
+/** A commit without a signature from an allowed signer. */
 export interface Unverified {
   readonly commit: string;
-  /** As the commit says, which is nobody's word yet. */
+  /** The author that the commit claims; nothing has verified it. */
   readonly author: string;
-  /** What is wrong, for people. */
+  /** The problem, for people. */
   readonly problem: string;
 }
 
-/** What the leader's poll of the source last found. */
+/** The result of the leader's last poll of the source. */
 export interface SourceStatus {
   readonly location: string;
   /** Branch or other ref; null for the remote's HEAD. */
   readonly ref: string | null;
   /** Folder within the repository; null for all of it. */
   readonly path: string | null;
-  /** The commit that was last seen at the tip of the branch. */
+  /** The commit that the last poll saw at the tip of the branch. */
   readonly observedCommit: string | null;
-  /** The commit that was last accepted: committed, or found to change nothing. */
+  /** The commit that was last accepted: it was committed, or it changed nothing. */
   readonly acceptedCommit: string | null;
-  /** The revision that holds what the accepted commit says; absent before the first. */
+  /** The revision with the content of the accepted commit; absent before the first. */
   readonly acceptedRevision?: number;
-  /** `OutOfSync`: head was committed over what Git says, and the leader leaves it so (`source.selfHeal: false`). */
+  /**
+   * `OutOfSync`: head was committed over the state in Git, and the leader does not restore it (`source.selfHeal:
+   * false`).
+   */
   readonly state: "Synced" | "OutOfSync" | "Rejected" | "Unreachable" | "Held";
   readonly message: string | null;
   readonly diagnostics: readonly {
@@ -99,9 +108,9 @@ export interface SourceStatus {
     readonly column: number;
     readonly message: string;
   }[];
-  /** The commit that stops the line, where signatures are asked for. */
+  /** The commit that stops the source, if signatures are required. */
   readonly unverified?: Unverified;
-  /** The commit that was accepted before, where the observed one does not come after it: history was rewritten. */
+  /** The commit that was accepted before, if the observed one is no descendant of it: history was rewritten. */
   readonly rewrittenFrom?: string;
   readonly checkedAt: string;
   readonly leader: string;

@@ -1,8 +1,8 @@
 /**
- * "Did you mean": the candidate that a mistyped word most likely stands for.
+ * "Did you mean": finds the candidate that a mistyped word most likely stands for.
  *
- * Our own few lines: ESLint brings a library for edit distance, but a run-time dependency for twelve
- * lines that only run on errors would cost more than it saves.
+ * Our own few lines: ESLint brings a library for edit distance, but a run-time dependency for twelve lines that only
+ * run on errors would cost more than it saves.
  */
 export function suggest(word: string, candidates: readonly string[]): string | undefined {
   if (word.length > LONGEST) return undefined;
@@ -12,12 +12,12 @@ export function suggest(word: string, candidates: readonly string[]): string | u
     .sort((a, b) => a.distance - b.distance || (a.candidate < b.candidate ? -1 : 1));
   const best = ranked[0];
   if (best !== undefined && best.distance <= Math.max(1, Math.floor(best.candidate.length / 3))) return best.candidate;
-  // A word that was shortened (`selector` for `podSelector`), where only one candidate holds it.
+  // A shortened word (`selector` for `podSelector`) that occurs in exactly one candidate.
   const holding = word.length < 4 ? [] : candidates.filter((candidate) => candidate.toLowerCase().includes(lower));
   return holding.length === 1 ? holding[0] : undefined;
 }
 
-/** Levenshtein's distance, where two neighbours that changed places are one edit, with three rows of the table. */
+/** Returns Levenshtein's distance, with a swap of two neighbours as one edit, computed with three rows of the table. */
 function editDistance(a: string, b: string): number {
   let above: readonly number[] = [];
   let row = Array.from({ length: b.length + 1 }, (_, index) => index);
@@ -35,5 +35,5 @@ function editDistance(a: string, b: string): number {
   return row[b.length] ?? 0;
 }
 
-/** No field, kind or node name is longer. */
+/** The longest word that is compared. No field, kind or node name is longer. */
 const LONGEST = 64;

@@ -1,4 +1,4 @@
-/** What the operating system refused, in words for people, and what to do about it. */
+/** Errors of the operating system in words for people, with advice. */
 import { getSystemErrorMessage } from "node:util";
 
 const ADVICE: Readonly<Record<string, string>> = {
@@ -6,20 +6,20 @@ const ADVICE: Readonly<Record<string, string>> = {
   ENOTDIR: "check the path",
   EISDIR: "check the path",
   EEXIST: "choose another path",
-  EACCES: "run as a user who may, or choose another path",
-  EPERM: "run as a user who may, or choose another path",
+  EACCES: "run as a user with permission, or choose another path",
+  EPERM: "run as a user with permission, or choose another path",
   EROFS: "choose another path",
   ENOSPC: "free some space",
 };
 
-/** `no such file or directory`; null for what is no error of a system call. */
+/** Returns the reason, such as `no such file or directory`; null if the error is not from a system call. */
 export function systemReason(error: unknown): string | null {
   if (!(error instanceof Error) || !("syscall" in error) || !("errno" in error)) return null;
   if (typeof error.errno !== "number") return null;
   return "code" in error && error.code === "EISDIR" ? "it is a folder" : getSystemErrorMessage(error.errno);
 }
 
-/** The error's message, where a system call failed without the call's own words: `/x: permission denied`. */
+/** Returns the error's message; for a failed system call the plain words for it: `/x: permission denied`. */
 export function messageInWords(error: unknown): string {
   if (!(error instanceof Error)) return String(error);
   const { cause, path }: NodeJS.ErrnoException = error;
@@ -29,7 +29,7 @@ export function messageInWords(error: unknown): string {
   return cause instanceof Error && deeper !== null ? error.message.replace(cause.message, () => deeper) : error.message;
 }
 
-/** `what: why; what to do`. */
+/** Returns `what: why; advice`. */
 export function withReason(what: string, error: unknown): string {
   const reason = systemReason(error);
   if (reason === null) return what;

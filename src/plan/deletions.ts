@@ -1,19 +1,20 @@
-/** Whether a state deletes so much of another that somebody should look before it is followed. Pure. */
+/** Detects a state that deletes so much of another that an operator should review it first. Pure. */
 import type { ObjectRef } from "../model/objects.js";
 import type { ObjectSet } from "../model/state.js";
 import { refKey } from "../model/state.js";
 
 export interface MassDeletion {
-  /** Of which there are so many: the policies, or all objects together. */
+  /** The objects that are counted: the policies, or all objects together. */
   readonly what: "NetworkPolicies" | "objects";
   readonly deleted: number;
   readonly total: number;
 }
 
 /**
- * A share of the policies, or of all objects, that is larger than allowed. One object by itself is never a mass,
- * in however small a state, unless it was the last one. A renamed object is one deleted and another made.
- * @param before what there was: a revision's entries, or the names of a state's objects
+ * Returns a mass deletion: a share of the policies, or of all objects, that is larger than allowed. A single object is
+ * never a mass deletion, however small the state, unless it was the last one. A renamed object is one deleted and
+ * another created.
+ * @param before the previous content: a revision's entries, or the names of a state's objects
  * @param maxPercent 100 allows every share
  */
 export function massDeletion(
@@ -37,7 +38,7 @@ function excess(
   return isMass && deleted * 100 > total * maxPercent ? { what, deleted, total } : null;
 }
 
-/** For people: `4 of 5 NetworkPolicies`. */
+/** Returns words for people: `4 of 5 NetworkPolicies`. */
 export function describeDeletion({ what, deleted, total }: MassDeletion): string {
   return deleted === total ? `all ${total} ${what}` : `${deleted} of ${total} ${what}`;
 }

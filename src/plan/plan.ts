@@ -1,6 +1,6 @@
 /**
- * desired × committed → plan: what a commit would change. `ztap plan`, `ztap apply` and the leader
- * call the same function; what they do afterwards consumes only its result.
+ * Compares the desired with the committed state and returns the plan: the changes that a commit would make. `ztap
+ * plan`, `ztap apply` and the leader call the same function; their later steps use only its result.
  */
 import { diffKeyed } from "../diff/keyed.js";
 import type { ObjectRef, ZtapObject } from "../model/objects.js";
@@ -14,14 +14,17 @@ export interface Change {
   readonly ref: ObjectRef;
   readonly before: ZtapObject | null;
   readonly after: ZtapObject | null;
-  /** Where the object stands in the source; null for one that is deleted. */
+  /** Position of the object in the source; null for one that is deleted. */
   readonly position: { readonly file: string; readonly line: number } | null;
 }
 
 export interface Plan {
   /** The head that this plan was made against; applying it to another head is refused as stale. */
   readonly base: number | null;
-  /** The commit that stands in head's place: such a plan is for reading, and belongs to no store. Null with a store. */
+  /**
+   * The commit that replaces head as the base: such a plan is for reading only, and belongs to no store. Null with a
+   * store.
+   */
   readonly against: SourceRef | null;
   readonly source: SourceRef;
   /** By kind, namespace and name. */
@@ -29,13 +32,19 @@ export interface Plan {
   readonly summary: { readonly create: number; readonly update: number; readonly delete: number };
 }
 
-/** @param base the state in force; null for an empty store */
+/**
+ * Compares with the state in force.
+ * @param base the state in force; null for an empty store
+ */
 export function planChanges(desired: DesiredState, base: CommittedState | null): Plan {
   const objects = base?.objects ?? new Map<string, never>();
   return { base: base?.revision.number ?? null, against: null, ...compareStates(desired, objects) };
 }
 
-/** @param base the state at another commit */
+/**
+ * Compares with the state at another commit.
+ * @param base the state at that commit
+ */
 export function planAgainst(desired: DesiredState, base: DesiredState): Plan {
   return { base: null, against: base.source, ...compareStates(desired, base.objects) };
 }
@@ -64,7 +73,10 @@ function toChange(
   return { action, ref, before, after: after?.object ?? null, position };
 }
 
-/** Whether a desired state is what a revision already holds. Needs the manifest alone, not the objects. */
+/**
+ * Returns whether a desired state equals the content of a revision. Needs only the revision's manifest, not the
+ * objects.
+ */
 export function isUnchanged(desired: DesiredState, revision: Revision | null): boolean {
   const entries = new Map((revision?.entries ?? []).map((entry) => [refKey(entry), entry.digest]));
   if (entries.size !== desired.objects.size) return false;

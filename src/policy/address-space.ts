@@ -1,6 +1,6 @@
 /**
- * Arithmetic on the two address spaces: CIDRs as intervals of numbers, and back. Parsing an address
- * costs more than judging it, so texts that come again and again are parsed once.
+ * Arithmetic on the two address spaces: CIDRs to intervals of numbers, and back. Parsing an address costs more than
+ * evaluating it, so that repeated texts are parsed once.
  */
 import { normalizeCidr, parseCidr } from "cidr-tools";
 
@@ -24,7 +24,7 @@ export const EVERYWHERE: readonly Interval[] = FAMILIES.map((family) => ({
   end: (1n << BigInt(BITS[family])) - 1n,
 }));
 
-/** A cache must be bounded where its keys come from packets. */
+/** Largest number of cached texts. The keys come from packets, so that the cache must be bounded. */
 const PARSED_LIMIT = 1 << 16;
 
 /** Parses addresses and CIDRs, each text once. */
@@ -43,7 +43,7 @@ export class AddressParser {
   }
 }
 
-/** Whether any of the one have an address in common with any of the other. */
+/** Returns whether an interval of the first list overlaps one of the second. */
 export function meets(some: readonly Interval[], others: readonly Interval[]): boolean {
   return some.some(({ family, start, end }) =>
     others.some((other) => other.family === family && other.start <= end && start <= other.end),
@@ -54,7 +54,7 @@ export function compareIntervals(a: Interval, b: Interval): number {
   return a.family - b.family || (a.start < b.start ? -1 : a.start > b.start ? 1 : 0);
 }
 
-/** The fewest CIDRs that make up an interval, ascending. */
+/** Returns the fewest CIDRs that make up an interval, ascending. */
 export function toCidrs({ family, start, end }: Interval): readonly (Interval & { readonly text: string })[] {
   const cidrs: (Interval & { readonly text: string })[] = [];
   for (let from = start; from <= end;) {
@@ -105,7 +105,10 @@ export class AddressSet {
   }
 }
 
-/** The first address of an interval that is in a part of it for which `has` holds. It holds for the interval itself. */
+/**
+ * Returns the first address of an interval that lies in a part for which `has` holds. `has` must hold for the interval
+ * itself.
+ */
 export function firstAddress(interval: Interval, has: (part: Interval) => boolean): string {
   let { start, end } = interval;
   while (start < end) {

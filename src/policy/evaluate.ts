@@ -1,5 +1,5 @@
 /**
- * The reference: what a ruleset says of the first packet of a connection. Whatever enforces must
+ * The reference evaluator: the policy verdict of a ruleset for the first packet of a connection. Every backend must
  * agree with this function.
  */
 import type {
@@ -15,14 +15,14 @@ import type {
 import { protocolName } from "../model/protocol.js";
 import { AddressParser, AddressSet } from "./address-space.js";
 
-/** An evaluator that has prepared a ruleset once, for asking many times. */
+/** An evaluator over a ruleset that was prepared once, for many queries. */
 export type Evaluator = (query: ConnectionQuery) => PolicyVerdict;
 
 export function evaluate(ruleset: Ruleset, query: ConnectionQuery): PolicyVerdict {
   return createEvaluator(ruleset)(query);
 }
 
-/** @throws RangeError for a workload that the ruleset does not know: a question about nothing has no answer */
+/** @throws RangeError for a workload that is not in the ruleset */
 export function createEvaluator(ruleset: Ruleset): Evaluator {
   const assess = prepare(ruleset);
   return (query) => {
@@ -36,7 +36,10 @@ export function createEvaluator(ruleset: Ruleset): Evaluator {
   };
 }
 
-/** All rules that allow a packet, the one that the verdict names first. @throws RangeError as the evaluator does */
+/**
+ * Returns a function that lists all rules that allow a packet, first the one that the verdict names.
+ * @throws RangeError as the evaluator does
+ */
 export function createRuleFinder(ruleset: Ruleset): (query: ConnectionQuery) => readonly Rule[] {
   const assess = prepare(ruleset);
   return (query) => [...new Set(assess(query).matching)];
@@ -44,7 +47,7 @@ export function createRuleFinder(ruleset: Ruleset): (query: ConnectionQuery) => 
 
 interface MatchedClause {
   readonly direction: SubjectDirection;
-  /** The rules that match, found one by one as they are asked for. */
+  /** The rules that match, found one by one on demand. */
   readonly matching: Iterator<Rule, undefined> & Iterable<Rule>;
 }
 
@@ -81,7 +84,7 @@ interface PreparedProfile {
   readonly clauses: readonly PreparedClause[];
 }
 
-/** Profiles share the peers of a rule as one list, which is searched in as one set. */
+/** Profiles share one peers list per rule; each such list becomes one set. */
 function prepareProfile(
   profile: Profile,
   parser: AddressParser,
@@ -96,7 +99,7 @@ function prepareProfile(
   return { profile, clauses };
 }
 
-/** The first clause that matches decides: each only ever allows, so order matters for the name alone. */
+/** The first clause that matches decides: clauses only allow, so that the order matters for the name alone. */
 function* matchingRules(
   prepared: PreparedProfile | undefined,
   query: ConnectionQuery,
@@ -113,7 +116,7 @@ function* matchingRules(
   }
 }
 
-/** A packet whose ports are not known matches only what allows every port. */
+/** A packet whose ports are not known matches only clauses that allow every port. */
 function matchesPorts(clause: Clause, protocol: PortRange["protocol"] | undefined, port: number | null): boolean {
   if (clause.ports === "any") return true;
   return clause.ports.some(

@@ -1,6 +1,6 @@
 /**
- * Why a connection is allowed or denied: both ends' verdicts with the rules and policies that make
- * them. Pure: takes a state and a question whose ends are known, and agrees with the evaluator.
+ * Explains why a connection is allowed or denied: the verdicts of both ends, with the rules and policies behind them.
+ * Pure: takes a state and a question whose ends are known, and agrees with the evaluator.
  */
 import type { PortProtocol } from "../model/objects.js";
 import type { Direction, ConnectionQuery, Rule, Ruleset, PolicyVerdict } from "../model/ruleset.js";
@@ -13,14 +13,14 @@ import { createEvaluator, createRuleFinder } from "./evaluate.js";
 export interface End {
   /** `namespace/name`; null for an address that no workload has. */
   readonly workload: string | null;
-  /** Those that are asked about, canonical text: of a workload all of its own, or the one that was named. */
+  /** The addresses in question, canonical text: all addresses of the workload, or the one that was named. */
   readonly addresses: readonly string[];
 }
 
 export interface Question {
   readonly from: End;
   readonly to: End;
-  /** `other`: any but the four. */
+  /** `other`: any protocol except these four. */
   readonly protocol: PortProtocol | "ICMP" | "other";
   /** `type << 8 | code` for ICMP; null for `other`. */
   readonly port: number | null;
@@ -42,13 +42,16 @@ export interface IsolatingPolicy {
   readonly line?: number;
 }
 
-/** What one end's policies say. An address that no workload has has none: `no-workload`. */
+/** The verdict of one end's policies. An address without a workload has no policies: `no-workload`. */
 export interface Side {
   readonly verdict: PolicyVerdict["verdict"];
   readonly reason: PolicyVerdict["reason"] | "no-workload";
-  /** All that allow it, the one that decides first. */
+  /** All rules that allow it, the deciding one first. */
   readonly rules: readonly DecidingRule[];
-  /** All that isolate this end in this direction; where it is denied, none of them has a rule that opens it. */
+  /**
+   * All policies that isolate this end in this direction. If the end is denied, none of them has a rule that allows the
+   * connection.
+   */
   readonly policies: readonly IsolatingPolicy[];
 }
 
@@ -62,24 +65,24 @@ export interface PairExplanation {
 }
 
 export interface Explanation {
-  /** Allowed where any pair is. */
+  /** Allowed if any pair is allowed. */
   readonly verdict: PolicyVerdict["verdict"];
-  /** Of the pair that decides: the first that is allowed, else the first. */
+  /** The sides of the deciding pair: the first pair that is allowed, else the first. */
   readonly egress: Side;
   readonly ingress: Side;
   /** Each pair of addresses of one family. */
   readonly pairs: readonly PairExplanation[];
 }
 
-/** 253 stands for the others (RFC 3692, for experiments). */
+/** 253 stands for the other protocols (RFC 3692, for experiments). */
 const OTHER_PROTOCOL = 253;
 
-/** Null where the ends have no two addresses of one family: then no packet can go between them. */
+/** Returns null if the ends have no two addresses of one family: then no packet can pass between them. */
 export function explain(objects: ObjectSet, question: Question): Explanation | null {
   return createExplainer(objects)(question);
 }
 
-/** For asking more than once: a state is compiled once. */
+/** Returns an explainer for several questions; the state is compiled once. */
 export function createExplainer(objects: ObjectSet): (question: Question) => Explanation | null {
   const explainSide = createSideExplainer(objects, compile(objects, null));
   return (question) => explainWith(explainSide, question);

@@ -1,20 +1,23 @@
-/** Flow names: what a verdict is told with: whose an address is, where a policy stands, what isolates a workload. Pure. */
+/**
+ * Names for flow events: the workloads of an address, the position of a policy, the policies that isolate a workload.
+ * Pure.
+ */
 import type { FlowPolicy } from "../model/flow.js";
 import type { Direction, Ruleset } from "../model/ruleset.js";
 import { qualifiedName, type ObjectSet } from "../model/state.js";
 
 export interface FlowNames {
-  /** The node's own workloads, `namespace/name`, whose flows are told; null while no state is known. */
+  /** The node's own workloads, `namespace/name`, whose flows are reported; null while no state is known. */
   readonly workloads: readonly string[] | null;
-  /** The workloads that declare an address, `namespace/name`, sorted. */
+  /** Returns the workloads that declare an address, `namespace/name`, sorted. */
   workloadsAt(address: string): readonly string[];
-  /** The policies that isolate a workload. */
+  /** Returns the policies that isolate a workload. */
   policiesOf(workload: string, direction: Direction): readonly FlowPolicy[];
 }
 
 export const NO_NAMES: FlowNames = { workloads: null, workloadsAt: () => [], policiesOf: () => [] };
 
-/** Made once for a state; nothing of it keeps the objects. */
+/** Builds the names of one state, without a reference to its objects. */
 export function nameFlows(objects: ObjectSet, ruleset: Ruleset): FlowNames {
   const owners = new Map<string, string[]>();
   const policies = new Map<string, FlowPolicy>();

@@ -1,12 +1,12 @@
 /**
- * Lock-out: why a ruleset would cut what its machine is ruled through. Enforcement is on the workloads' own
- * cgroups, so only a workload whose cgroup holds the agent, or a session, can cut it.
+ * Lock-out: finds out whether a ruleset would cut its machine's management access. Enforcement is on the workloads' own
+ * cgroups, so that only a workload whose cgroup contains the agent or a session can cut it.
  *
- * The agent's own traffic is never a workload's, whatever the policies say of it today: the next one would
- * have to come through it. A session is in danger where the ruleset denies its first packet: its connection ends
- * at the next one, or, where it is older than the enforcement and may pass for one that the workload made, it
- * could not be opened again. A server of the agents' store or source is cut off where it may not be reached from
- * any address of some declared node: nothing that mends it could reach that node any more.
+ * The agent's own traffic must never belong to a workload, even if today's policies allow it: tomorrow's policy would
+ * have to arrive through it. A session is in danger if the ruleset denies its first packet: its connection ends at the
+ * next packet or, if it is older than the enforcement and looks like one that the workload initiated, it could not be
+ * opened again. A server of the agents' store or source is cut off if some declared node cannot reach it from any
+ * address: no repair could reach that node any more.
  */
 import type { ControlServer, ManagementAccess, Session } from "../model/management-access.js";
 import type { Ruleset, Subject } from "../model/ruleset.js";
@@ -15,7 +15,7 @@ import { createEvaluator, type Evaluator } from "./evaluate.js";
 
 const TCP = 6;
 
-/** A declared node, as its agent is seen from elsewhere. */
+/** A declared node, as other machines see its agent. */
 export interface Client {
   readonly node: string;
   readonly addresses: readonly string[];
@@ -29,7 +29,7 @@ export function clientsOf(objects: ObjectSet): readonly Client[] {
   );
 }
 
-/** One sentence for each lifeline that would be cut; none where the ruleset is safe. */
+/** Returns one sentence for each management connection that would be cut; none if the ruleset is safe. */
 export function findLockouts(
   ruleset: Ruleset,
   { agent, sessions, servers }: ManagementAccess,
@@ -42,7 +42,7 @@ export function findLockouts(
       : [
           `workload ${holding.workload} has the cgroup ${holding.cgroup ?? ""}, in which the agent of node ${ruleset.node} itself runs (${agent ?? ""})`,
         ];
-  // Preparing a ruleset for questions costs as much as a first answer; most machines have no session to ask about.
+  // Preparing a ruleset costs as much as a first verdict, and most machines have no session to check.
   let evaluator: Evaluator | undefined;
   const deniedBy = ({ port, cgroups }: Session | ControlServer, peers: readonly string[]): Subject | undefined =>
     ruleset.subjects.find((subject) => {
@@ -79,7 +79,7 @@ function tell({ workload, cgroup, ingress }: Subject): string {
   return `workload ${workload} has the cgroup ${cgroup ?? ""}, and its ingress policies (${ingress.policies.join(", ")}) deny`;
 }
 
-/** Whether the cgroup is the other one, or around it. */
+/** Returns whether a cgroup is the other one, or contains it. */
 export function holds(cgroup: string | null, inner: string): boolean {
   return cgroup !== null && (cgroup === "" || inner === cgroup || inner.startsWith(`${cgroup}/`));
 }

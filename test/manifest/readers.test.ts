@@ -251,7 +251,7 @@ t.test("at most a thousand problems are told, errors first, with a count of the 
   t.match(bad.diagnostics.at(-1), {
     code: "ZT1012",
     severity: "error",
-    message: "4,001 more problems were found, and are not told",
+    message: "4,001 more problems were found, and are not listed",
     found: "4001",
   });
   t.match(bad.diagnostics[998], { code: "ZT2003", line: 1003 });

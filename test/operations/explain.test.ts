@@ -144,7 +144,7 @@ t.test("a question that cannot be answered says what is wrong and what to write"
     ["default/web", "192.0.2.1:http", "invalid-query", /only a workload has port names/],
     ["default/web", "default/db:80/gre", "invalid-query", /not TCP, UDP, SCTP or ICMP/],
     ["default/web", "default/db:65536", "invalid-query", /from 1 to 65535/],
-    ["10.0.0.256", "default/db:1", "invalid-query", /is no IP address/],
+    ["10.0.0.256", "default/db:1", "invalid-query", /is not an IP address/],
     ["::ffff:10.0.0.1", "default/db:1", "invalid-query", /write 10\.0\.0\.1/],
     ["10.0.0.9", "default/db:1", "invalid-query", /shared by default\/one, default\/two: name one/],
     ["192.0.2.1", "192.0.2.2:80", "not-found", /neither/],

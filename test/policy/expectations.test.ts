@@ -67,7 +67,7 @@ t.test("where a policy only audits, a test of what must not be allowed says so, 
     const text = workloads + own + modes + test("t", spec);
     return readManifests([{ path: "s.yaml", text, blobId: "" }]).diagnostics.filter(({ code }) => code === "ZT4007");
   };
-  const fix = /what only audits refuses nothing: enforce it/;
+  const fix = /audit mode denies nothing: enforce the policy/;
   const one = /and default\/a \(s\.yaml:\d+\) only audits ingress of default\/db$/;
   t.match(diagnosed(closed("a")), [{ message: one, fix }]);
   const two = /and default\/a \(\S+\), default\/b \(\S+\) only audit ingress of default\/db$/;
@@ -135,7 +135,7 @@ function isBroken(objects: ObjectSet, list: "allow" | "deny", expectation: Expec
     evaluate({ workload, direction, peer, protocol: numberOf(protocol, peer), port }).verdict === "Allowed";
   const wrong = (isAllowed: boolean) => (list === "deny" ? isAllowed : !isAllowed);
   const [from, to] = [endOf(expectation.from), endOf(expectation.to)];
-  // What asks for nothing proves nothing.
+  // What matches no connection proves nothing.
   const asksOf = (target: SelectableWorkload | null) => packets(target).length > 0;
   const isAsked =
     (from.workloads.length > 0 && (to.workloads.some(asksOf) || (to.blocks && asksOf(null)))) ||
@@ -224,7 +224,7 @@ t.test("a thousand workloads and policies with tests are read in one go", async 
   t.equal(objectsOf(text + rules + kept).size, 601);
 });
 
-t.test("tests that ask too much are refused in time, and an allow that asks for nothing is", async (t) => {
+t.test("tests that ask too much are refused in time, and an allow that matches no connection is", async (t) => {
   const many = Array.from({ length: 300 }, (_, index) =>
     workload(`w${index}@n1 10.1.${index >> 8}.${index & 255} app=a${index}`),
   ).join("");
@@ -237,7 +237,7 @@ t.test("tests that ask too much are refused in time, and an allow that asks for 
   const asked = test("all", `  deny: [${Array.from({ length: 2000 }, () => "{}").join(", ")}]`);
   const text = many + own + asked;
   const { diagnostics } = readManifests([{ path: "state.yaml", text, blobId: text }]);
-  t.match(diagnostics, [{ code: "ZT4007", message: /was not found out: the tests ask for more connections/ }]);
+  t.match(diagnostics, [{ code: "ZT4007", message: /could not be checked: the tests cover more connections/ }]);
   t.match(
     diagnose(
       test(
@@ -245,6 +245,6 @@ t.test("tests that ask too much are refused in time, and an allow that asks for 
         "  allow: [{ from: { podSelector: { matchLabels: { app: web } } }, to: { podSelector: {} }, ports: [{ port: nosuch }] }]",
       ),
     ),
-    [/^ZT4007 .*asks for nothing/],
+    [/^ZT4007 .*matches no connection/],
   );
 });

@@ -1,10 +1,9 @@
 /**
- * IP addresses and CIDRs: checked strictly, written canonically.
+ * Checks IP addresses and CIDRs strictly, and writes them canonically.
  *
- * IPv4 is four decimal numbers without leading zeros; IPv6 text becomes that of RFC 5952. Zones
- * (`%eth0`) mean nothing to other hosts and are refused. IPv4-mapped IPv6 (`::ffff:192.0.2.1`) is
- * refused too: on the wire such a peer is an IPv4 peer, and two ways to write one address would let
- * a rule look as if it held when it does not.
+ * IPv4 is four decimal numbers without leading zeros; IPv6 text becomes that of RFC 5952. Zones (`%eth0`) mean nothing
+ * to other hosts and are refused. IPv4-mapped IPv6 (`::ffff:192.0.2.1`) is refused too: on the wire such a peer is an
+ * IPv4 peer, and with two spellings of one address a rule could look effective and match nothing.
  */
 import { isIP } from "node:net";
 import { normalizeCidr, parseCidr } from "cidr-tools";
@@ -50,7 +49,7 @@ function malformedAddress(text: string): Checked<string> {
   if (slash > 0 && isIP(text.slice(0, slash)) !== 0) {
     return {
       ...malformed,
-      message: `${text} has a prefix length, and one address is wanted`,
+      message: `${text} has a prefix length, but must be a single address`,
       fix: `write ${text.slice(0, slash)}`,
     };
   }
@@ -62,7 +61,7 @@ function malformedAddress(text: string): Checked<string> {
       fix: `write ${plain}`,
     };
   }
-  return { ...malformed, message: `${JSON.stringify(text)} is no IP address` };
+  return { ...malformed, message: `${JSON.stringify(text)} is not an IP address` };
 }
 
 const withoutLeadingZeros = (text: string): string => text.replace(/\b0+(?=\d)/g, "");
@@ -97,9 +96,9 @@ export function checkCidr(text: string): Checked<Cidr> {
   return { ok: true, value: { text: network, version, prefix } };
 }
 
-/** Where the address is no address at all, the whole CIDR is named. */
+/** Names the whole CIDR if its address part is malformed. */
 function asCidr(text: string, message: string): { readonly message: string } {
-  return { message: message.endsWith("is no IP address") ? `${JSON.stringify(text)} is no CIDR` : message };
+  return { message: message.endsWith("is not an IP address") ? `${JSON.stringify(text)} is not a CIDR` : message };
 }
 
 function withSuffix(fix: string | undefined, prefixText: string): { readonly fix?: string } {
@@ -113,7 +112,7 @@ function mappedCidr(text: string, prefix: number): Checked<Cidr> {
   return { ...mapped, fix: `write ${normalizeCidr(`${address}/${prefix - 96}`)}` };
 }
 
-/** Kubernetes' rule for `except`: inside, and smaller. */
+/** Returns whether a block is inside another and smaller: Kubernetes' rule for `except`. */
 export function isStrictSubset(inner: Cidr, outer: Cidr): boolean {
   if (inner.version !== outer.version || inner.prefix <= outer.prefix) return false;
   const inside = parseCidr(inner.text);
@@ -121,14 +120,14 @@ export function isStrictSubset(inner: Cidr, outer: Cidr): boolean {
   return inside.start >= around.start && inside.end <= around.end;
 }
 
-/** Addresses that no workload or node can have: they do not name one host. */
+/** Returns false for addresses that no workload or node can have, since they do not identify one host. */
 export function isUnicast(address: string): boolean {
   if (address.includes(":")) return address !== "::" && !/^ff/.test(address);
   const first = Number(address.slice(0, address.indexOf(".")));
   return address !== "0.0.0.0" && first < 224;
 }
 
-/** Order of addresses and CIDRs in canonical lists: plain text order, which is stable and needs no explanation. */
+/** Sorts addresses and CIDRs of canonical lists in plain text order, which is stable and needs no explanation. */
 export function sortedUnique(texts: Iterable<string>): readonly string[] {
   return [...new Set(texts)].sort();
 }
@@ -138,14 +137,14 @@ export interface AgentAddress {
   readonly port: number;
   /** Canonical `host:port`. */
   readonly text: string;
-  /** Canonical text of the host where it is an IP address. */
+  /** Canonical text of the host if it is an IP address. */
   readonly ip?: string;
 }
 
 const HOST_NAME =
   /^(?=.{1,253}$)[A-Za-z0-9]([-A-Za-z0-9]{0,61}[A-Za-z0-9])?(\.[A-Za-z0-9]([-A-Za-z0-9]{0,61}[A-Za-z0-9])?)*$/;
 
-/** `host:port`, `[IPv6]:port`. */
+/** Checks `host:port` or `[IPv6]:port`. */
 export function checkAgentAddress(text: string): Checked<AgentAddress> {
   const malformed = (message: string, fix?: string): Checked<AgentAddress> => ({
     ok: false,
@@ -159,7 +158,7 @@ export function checkAgentAddress(text: string): Checked<AgentAddress> {
   const host = parts?.[1] ?? parts?.[2];
   if (parts === null || host === undefined || host === "") {
     return malformed(
-      `${JSON.stringify(text)} is no host:port`,
+      `${JSON.stringify(text)} is not host:port`,
       HOST_NAME.test(text) ? `write ${text}:PORT` : undefined,
     );
   }
@@ -175,6 +174,6 @@ export function checkAgentAddress(text: string): Checked<AgentAddress> {
     const shown = address.value.includes(":") ? `[${address.value}]` : address.value;
     return { ok: true, value: { host, port, text: `${shown}:${port}`, ip: address.value } };
   }
-  if (!HOST_NAME.test(host)) return malformed(`${JSON.stringify(host)} is no host name`);
+  if (!HOST_NAME.test(host)) return malformed(`${JSON.stringify(host)} is not a host name`);
   return { ok: true, value: { host: host.toLowerCase(), port, text: `${host.toLowerCase()}:${port}` } };
 }

@@ -1,12 +1,12 @@
-/** Paths below the cgroup v2 root: checked for one document, and compared between workloads. */
+/** Paths below the cgroup v2 root: the checks of one document, and the comparison between workloads. */
 import type { Path, Problem } from "../problem.js";
 
 const NAME_LIMIT = 255;
 const PATH_LIMIT = 4095;
 
 /**
- * A path has one form only: no leading or trailing slash, no empty, `.` or `..` parts. The root itself
- * is refused, since enforcing there would concern every process of the host, ztap's agent included.
+ * Checks a path. It has one form only: no leading or trailing slash, no empty, `.` or `..` parts. The root itself is
+ * refused, since enforcement there would affect every process of the host, ztap's agent included.
  */
 export function checkCgroup(text: string, path: Path): Problem | undefined {
   const parts = text.split("/");
@@ -24,13 +24,10 @@ export function checkCgroup(text: string, path: Path): Problem | undefined {
     return problem(`cgroup ${JSON.stringify(text)} is the cgroup root, which holds every process of the host`);
   if (text.startsWith("/sys/fs/cgroup/")) {
     const below = plain.replace(/^sys\/fs\/cgroup\/(unified\/)?/, "");
-    return problem(
-      `cgroup ${text} is a path of the file system, and one below the cgroup root is wanted`,
-      `write ${below}`,
-    );
+    return problem(`cgroup ${text} is a path of the file system, not one below the cgroup root`, `write ${below}`);
   }
   if (text.startsWith("/"))
-    return problem(`cgroup ${text} begins with a slash, and counts from the cgroup root anyway`, `write ${plain}`);
+    return problem(`cgroup ${text} begins with a slash, but is relative to the cgroup root`, `write ${plain}`);
   if (plain !== text) return problem(`cgroup ${text} has empty or "." parts`, `write ${plain}`);
   if (parts.some((part) => Buffer.byteLength(part) > NAME_LIMIT) || Buffer.byteLength(text) > PATH_LIMIT)
     return problem("cgroup is longer than a path can be");

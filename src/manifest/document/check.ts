@@ -1,8 +1,8 @@
 /**
- * What a schema cannot say of one document: addresses, CIDRs, port ranges, cgroup paths.
+ * Checks of one document that a schema cannot express: addresses, CIDRs, port ranges, cgroup paths.
  *
- * Takes a value that may have failed the schema, so that one run reports both kinds of problem; what
- * has the wrong type is passed over here, since the schema names it.
+ * Takes a value that may have failed the schema, so that one run reports both kinds of problem; values of the wrong
+ * type are skipped here, since the schema reports them.
  */
 import { checkAddress, checkAgentAddress, checkCidr, isStrictSubset, isUnicast, type Checked } from "./address.js";
 import type { Kind } from "../../model/objects.js";
@@ -111,7 +111,7 @@ function checkAddresses(value: unknown): readonly Problem[] {
   });
 }
 
-/** Kubernetes too wants the names of a container's ports to be unique; here they are for each protocol. */
+/** Port names must be unique for each protocol. Kubernetes, too, requires unique names for the ports of a container. */
 function checkPortNames(value: unknown): readonly Problem[] {
   const first = new Map<string, number>();
   return items(value).flatMap((item, index) => {
@@ -126,7 +126,7 @@ function checkPortNames(value: unknown): readonly Problem[] {
     const problem: Problem = {
       code: "duplicatePort",
       path: ["spec", "ports", index, "name"],
-      message: `${key} names spec.ports[${before}] already`,
+      message: `${key} is already the name of spec.ports[${before}]`,
       found: name,
       wanted: "each name once for a protocol",
     };
@@ -134,7 +134,7 @@ function checkPortNames(value: unknown): readonly Problem[] {
   });
 }
 
-/** A test that expects nothing can never fail. */
+/** Refuses a test without expectations, since it could never fail. */
 function checkExpectations(spec: Readonly<Record<string, unknown>>): readonly Problem[] {
   const [allow, deny] = [items(spec["allow"]), items(spec["deny"])];
   if (allow.length + deny.length === 0) {
@@ -155,7 +155,10 @@ function checkExpectations(spec: Readonly<Record<string, unknown>>): readonly Pr
   ]);
 }
 
-/** Policies are workloads': of two addresses that no workload has they say nothing. */
+/**
+ * Refuses an expectation between address blocks only: policies belong to workloads, and do not cover connections
+ * between two addresses without a workload.
+ */
 function checkEnds(expectation: Readonly<Record<string, unknown>>, path: Path): readonly Problem[] {
   const isOnlyBlocks = (value: unknown): boolean => {
     const list: readonly unknown[] = Array.isArray(value) ? value : value === undefined ? [] : [value];
@@ -167,7 +170,7 @@ function checkEnds(expectation: Readonly<Record<string, unknown>>, path: Path): 
       code: "testWithoutWorkload",
       path,
       anchor: "key",
-      message: "both ends are address blocks, and no policy says anything of a connection without a workload",
+      message: "both ends are address blocks, and policies cover only connections of workloads",
       wanted: "a podSelector or namespaceSelector on one end",
     },
   ];
@@ -198,7 +201,7 @@ function checkRange(port: Readonly<Record<string, unknown>>, path: Path): readon
       message: `endPort ${endPort} is below port ${first} ${kubernetesRule("must be greater than or equal to `port`")}`,
       found: String(endPort),
       wanted: `${first} or more`,
-      fix: "exchange the two, or remove endPort",
+      fix: "swap the two, or remove endPort",
     },
   ];
 }
@@ -226,8 +229,8 @@ function checkIPBlock(value: unknown, path: Path): readonly Problem[] {
         found: show(except),
         wanted: `a smaller block inside ${outer.value.text}`,
         fix: same
-          ? "remove the whole peer, which means nobody"
-          : "remove it: addresses outside cidr are not meant anyway",
+          ? "remove the whole peer, which matches no address"
+          : "remove it: addresses outside cidr do not match anyway",
       });
     }
   }

@@ -1,6 +1,6 @@
 /**
- * One file: YAML text → canonical objects with their positions, and everything wrong with the file by
- * itself. Depends on nothing but path and text, so the result can be cached for as long as both last.
+ * Reads one file: YAML text to canonical objects with their positions, and all problems of the file by itself. Depends
+ * only on path and text, so that the result can be cached as long as both stay the same.
  */
 import type { Diagnostic } from "../../model/diagnostic.js";
 import { digestOf } from "../../model/digest.js";
@@ -15,7 +15,7 @@ import { isMapping, unitsOf } from "./list-items.js";
 import type { TextFile } from "../yaml/parse.js";
 import { readText, type OffsetOf, type YamlDocument } from "../yaml/read.js";
 
-/** Where an object stands: the offset of its YAML document's first key, and the path to the item of a List. */
+/** The place of an object: the offset of its YAML document's first key, and the path to the item of a List. */
 export interface DocumentPlace {
   readonly offset: number;
   readonly prefix: Path;
@@ -27,21 +27,21 @@ export interface FileObject {
   readonly place: DocumentPlace;
 }
 
-/** A problem that shows only beside other objects, and the object that it is reported at. */
+/** A problem that shows only in combination with other objects, and the object that it is reported at. */
 export interface PlacedProblem {
   readonly at: FileObject;
   readonly problem: Problem;
 }
 
-/** From a field of one object, or its nearest parent that is there, to its position. */
+/** Returns the position of a field of one object, or of its nearest parent that is present. */
 export type Locate = (place: DocumentPlace, path: Path, anchor: "key" | "value") => Position;
 
 export interface FileResult {
   readonly objects: readonly FileObject[];
   readonly diagnostics: readonly Diagnostic[];
-  /** Problems beyond those. */
+  /** Number of further problems. */
   readonly omitted: Omitted;
-  /** Kinds of which the file may declare objects that could not be read; null: of any kind. */
+  /** Kinds of which the file may declare objects that could not be read; null: any kind. */
   readonly unread: ReadonlySet<Kind | null>;
 }
 
@@ -54,8 +54,8 @@ export function readFile(file: TextFile): FileResult {
 }
 
 /**
- * For problems of the whole state. A file that one of them points into is parsed once more: to keep the trees of ten thousand
- * files until then costs more time and memory than to parse these few again.
+ * Finds positions for problems of the whole state. A file with such a problem is parsed once more: keeping the trees of
+ * ten thousand files costs more time and memory than parsing these few again.
  */
 export function locator(file: TextFile): Locate {
   const { documents, position } = readText(file);
@@ -74,7 +74,7 @@ function fileObject(
   lines: (direction: "ingress" | "egress") => readonly number[],
 ): FileObject {
   const ref = refOf(object);
-  // Rules of a direction that is not isolated are no part of the object.
+  // Rules of a direction that is not isolated are not part of the object.
   const position: ObjectPosition =
     object.kind === "NetworkPolicy"
       ? {
@@ -107,7 +107,7 @@ class FileReader {
 
   readDocument(document: YamlDocument): void {
     this.#report(document.offsetOf, [], [...document.problems, ...document.warnings]);
-    // Nothing behind the limit was read, so nothing can be said of what the document lacks.
+    // Text behind the limit was not read, so that missing fields cannot be reported.
     if (document.problems.some(({ code }) => code === "aliasLimit" || code === "nestingLimit")) {
       this.#unread.add(null);
       return;
@@ -118,7 +118,7 @@ class FileReader {
     for (const unit of units) {
       const interpreted = interpretUnit(unit.value, document.hasNulls);
       if (interpreted === undefined) {
-        const message = "this is no object of ztap: a mapping with apiVersion, kind and metadata is wanted";
+        const message = "this is not an object of ztap: it must be a mapping with apiVersion, kind and metadata";
         this.refuse(document.offsetOf, unit.prefix, { code: "notAnObject", path: [], message });
         continue;
       }
@@ -144,7 +144,9 @@ class FileReader {
     this.#unread.add(null);
   }
 
-  /** Two problems at one place are one mistake seen twice; the first, which is nearer to the text, tells more. */
+  /**
+   * Two problems at one place are one mistake seen twice; the first one, which is nearer to the text, is more helpful.
+   */
   #report(offsetOf: OffsetOf, prefix: Path, problems: readonly Problem[]): void {
     for (const problem of problems) {
       const { severity } = CODES[problem.code];
@@ -162,13 +164,13 @@ class FileReader {
   }
 }
 
-/** Whether a path is one of these, or lies below one. */
+/** Returns a function that tests whether a path is one of these, or below one. */
 function pathSet(paths: readonly Path[]): (path: Path) => boolean {
   const texts = new Set(paths.map(formatPath));
   return (path) => texts.size > 0 && path.some((_, index) => texts.has(formatPath(path.slice(0, index + 1))));
 }
 
-/** Undefined for what is no mapping. */
+/** Returns undefined for a value that is not a mapping. */
 function interpretUnit(value: unknown, hasNulls: boolean): Interpreted | undefined {
   if (!isMapping(value)) return undefined;
   if (!hasNulls || value["apiVersion"] !== "networking.k8s.io/v1") return interpret(value);
@@ -180,9 +182,9 @@ function interpretUnit(value: unknown, hasNulls: boolean): Interpreted | undefin
 }
 
 /**
+ * Returns a function from the path of a diagnostic, or of its nearest parent that is present, to its position.
  * @param line that the object begins in
- * @returns from the path of a diagnostic, or of its nearest parent that is there, to its position; undefined where no object
- * begins in that line
+ * @returns undefined if no object begins in that line
  */
 export function fieldsOf(file: TextFile, line: number): ((path: string) => Position) | undefined {
   const object = readFile(file).objects.find(({ state }) => state.position?.line === line);

@@ -1,4 +1,4 @@
-/** Which kind a document is, by apiVersion and kind; and the way from its value to a canonical object. */
+/** Finds the kind of a document by apiVersion and kind, and turns its value into a canonical object. */
 import { KINDS, type Kind, type ZtapObject } from "../../model/objects.js";
 import { checkDocument, type IpFamily } from "./check.js";
 import { explainErrors } from "../schema/errors.js";
@@ -26,20 +26,20 @@ import {
 } from "../schema/validators.js";
 
 export interface Interpreted {
-  /** Absent where a problem is an error. */
+  /** Absent if a problem is an error. */
   readonly object?: ZtapObject;
   readonly problems: readonly Problem[];
-  /** How many errors there are beyond those. */
+  /** The number of further errors. */
   readonly omitted: number;
-  /** The kind, as far as it could be told: an object that is missing may be of it. */
+  /** The kind, as far as it is known: an object of this kind may be missing. */
   readonly kind: Kind | null;
 }
 
 /**
- * A mapping → canonical object or problems.
+ * Turns a mapping into a canonical object or problems.
  *
- * @param value nulls have been removed already where Kubernetes ignores them
- * @param written the same with its nulls, which show where something was meant to stand
+ * @param value without the nulls that Kubernetes ignores
+ * @param written the same with its nulls, which show where a value was intended
  */
 export function interpret(value: Readonly<Record<string, unknown>>, written: unknown = value): Interpreted {
   const family = familyOf(value);
@@ -89,7 +89,7 @@ function kindOf(family: IpFamily): Kind {
   return family === "ZtapNetworkPolicy" || family === "KubernetesNetworkPolicy" ? "NetworkPolicy" : family;
 }
 
-/** The canonical form leaves such rules out, so this is the last place that sees them. */
+/** The canonical form drops such rules, so that this is the last place that sees them. */
 function withIgnoredRules(done: Interpreted, document: Parameters<typeof ignoredDirections>[0]): Interpreted {
   if (done.object?.kind !== "NetworkPolicy") return done;
   const { policyTypes } = done.object.spec;
@@ -108,7 +108,10 @@ function withIgnoredRules(done: Interpreted, document: Parameters<typeof ignored
   return { ...done, problems: [...done.problems, ...problems] };
 }
 
-/** The family, or why there is none. One mistake in the first two lines gives one problem, whatever else the document holds. */
+/**
+ * Returns the family, or the reason why there is none. One mistake in the first two lines gives one problem, whatever
+ * else the document holds.
+ */
 function familyOf({ apiVersion, kind }: Readonly<Record<string, unknown>>): IpFamily | readonly Problem[] {
   if (apiVersion === undefined || kind === undefined) {
     const missing = [...(apiVersion === undefined ? ["apiVersion"] : []), ...(kind === undefined ? ["kind"] : [])];
@@ -156,8 +159,8 @@ function unknownApiVersion(apiVersion: unknown, kind: unknown): Problem {
     code: "unknownApiVersion",
     path: ["apiVersion"],
     message: known
-      ? `apiVersion ${show(apiVersion)} is not one that ztap reads`
-      : `a document of ${show(apiVersion)}, kind ${show(kind)}, is none that ztap reads`,
+      ? `apiVersion ${show(apiVersion)} is not supported by ztap`
+      : `a document of ${show(apiVersion)}, kind ${show(kind)}, is not supported by ztap`,
     found: show(apiVersion),
     wanted: "ztap/v1 or networking.k8s.io/v1",
     fix: kubernetes

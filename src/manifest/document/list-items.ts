@@ -1,17 +1,19 @@
-/** The objects of one YAML document: itself, or the items of the List that `kubectl get -o yaml` prints. */
+/**
+ * The objects of one YAML document: the document itself, or the items of the List that `kubectl get -o yaml` prints.
+ */
 import { unknownField } from "../schema/errors.js";
 import { show, type Path, type Problem } from "../problem.js";
 
 export interface Unit {
   readonly value: unknown;
   readonly prefix: Path;
-  /** The list that it is an item of. */
+  /** The list that contains it. */
   readonly list?: readonly unknown[];
 }
 
 export interface Units {
   readonly units: readonly Unit[];
-  /** Of the List itself. */
+  /** Problems of the List itself. */
   readonly problems: readonly Problem[];
 }
 

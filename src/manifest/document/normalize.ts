@@ -1,12 +1,12 @@
 /**
- * Checked documents → canonical objects: every default filled in, every list a list, set-like lists
- * sorted and without repetition. Equal meaning gives equal form; a canonical object is a valid
- * document again and normalizes to itself.
+ * Turns checked documents into canonical objects: every default filled in, every list a list, set-like lists sorted and
+ * without repetition. Equal meaning gives equal form; a canonical object is a valid document again and normalizes to
+ * itself.
  *
- * Order is kept where a person would miss it (rules, peers, ports); it decides only which rule is named.
- * An empty list is left out where it means the same as its absence. `ingress` and `egress` are present
- * exactly when the policy isolates that direction: rules of a direction that it does not isolate mean
- * nothing (Kubernetes API, NetworkPolicySpec.policyTypes), and are dropped with a warning (lint.ts).
+ * The order of rules, peers and ports is kept, since authors expect it; it decides only which rule is named. An empty
+ * list is left out if its absence means the same. `ingress` and `egress` are present exactly when the policy isolates
+ * that direction: rules of a direction that it does not isolate mean nothing (Kubernetes API,
+ * NetworkPolicySpec.policyTypes), and are dropped with a warning (lint.ts).
  */
 import type {
   ClusterDocument,
@@ -48,7 +48,7 @@ import { checkAddress, checkAgentAddress, checkCidr, sortedUnique } from "./addr
 
 export const DEFAULT_NAMESPACE = "default";
 
-/** Written by `kubectl apply`: a copy of the document inside itself, which is no note of anybody's. */
+/** Written by `kubectl apply`: a copy of the document inside itself, not an annotation of an author. */
 const LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration";
 
 /** Every namespace has this label, with its name; policy/select.ts adds it. */
@@ -64,7 +64,7 @@ export function normalizeNode(document: NodeDocument): Node {
     spec: {
       address: agent.ok ? agent.value.text : document.spec.address,
       addresses: document.spec.addresses === undefined ? host : addressList(document.spec.addresses),
-      // The default is left out, so that a Node that says it has the same digest as one that says nothing.
+      // The default is left out, so that a Node with an explicit default has the same digest as one without.
       ...(document.spec.enforcement === "pf" ? { enforcement: "pf" } : {}),
     },
   };
@@ -134,7 +134,7 @@ export function normalizeZtapNetworkPolicy(document: ZtapNetworkPolicyDocument):
   return policy("ztap/v1", document, declared, policyMode(spec.mode, declared));
 }
 
-/** What is said of a direction that the policy does not isolate means nothing. */
+/** Drops the mode of a direction that the policy does not isolate, since it means nothing. */
 function policyMode(
   mode: ZtapNetworkPolicyDocument["spec"]["mode"],
   isolated: readonly PolicyType[],
@@ -152,12 +152,12 @@ function policyMode(
 export function normalizeKubernetesNetworkPolicy(document: KubernetesNetworkPolicyDocument): NetworkPolicy {
   const spec = document.spec ?? {};
   const declared = spec.policyTypes ?? [];
-  // Kubernetes, SetDefaults_NetworkPolicy: an empty list is Ingress, and Egress where there are egress rules.
+  // Kubernetes, SetDefaults_NetworkPolicy: an empty list is Ingress, and Egress if there are egress rules.
   const types: readonly PolicyType[] = (spec.egress ?? []).length === 0 ? ["Ingress"] : ["Ingress", "Egress"];
   return policy("networking.k8s.io/v1", document, declared.length === 0 ? types : declared, {});
 }
 
-/** The directions that a document's rules are written for and the policy does not isolate. */
+/** Returns the directions that a document has rules for but does not isolate. */
 export function ignoredDirections(
   document: ZtapNetworkPolicyDocument | KubernetesNetworkPolicyDocument,
   isolated: readonly PolicyType[],
@@ -298,7 +298,7 @@ function cidrText(text: string): string {
   return checked.ok ? checked.value.text : text;
 }
 
-/** Sorted by canonical JSON, each value once. */
+/** Sorts by canonical JSON and removes repetitions. */
 function sortedBy<T>(values: readonly T[]): readonly T[] {
   if (values.length < 2) return values;
   const byText = new Map(values.map((value) => [canonicalJson(value), value]));

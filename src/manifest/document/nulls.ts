@@ -1,21 +1,21 @@
 /**
- * What a null means in a policy of Kubernetes: what its API server's decoder makes of it, by the Go type of the field
- * (k8s.io/api/networking/v1 and encoding/json). A pointer, list or mapping becomes absent, a text of a mapping or a
+ * Replaces nulls in a Kubernetes policy as the decoder of its API server does, by the Go type of the field
+ * (k8s.io/api/networking/v1 and encoding/json). A pointer, list or mapping becomes absent, a string in a mapping or a
  * list becomes "". A null as an item of any other list would become an empty rule, port or peer: it stays, and is
- * refused, as does a field that nobody knows.
+ * refused, as does an unknown field.
  */
 import type { Path, Problem } from "../problem.js";
 
 export type Shape =
   | { readonly is: "leaf" }
-  /** The text of a null is empty. */
+  /** A null becomes the empty string. */
   | { readonly is: "texts" }
   | { readonly is: "list"; readonly of: Shape }
   | { readonly is: "mapping"; readonly fields: Readonly<Record<string, Field>> };
 
 interface Field {
   readonly shape: Shape;
-  /** What its absence stands for, where that is more than a value would mean; it may hang on the fields beside it. */
+  /** The meaning of its absence, if that is wider than any value; it may depend on the fields beside it. */
   readonly absent?: Absent;
 }
 
@@ -44,17 +44,17 @@ const PORTS = list(
 );
 const rules = (peers: string, absent?: Absent): Field =>
   field(
-    list(mapping({ [peers]: field(PEERS, "everybody"), ports: field(PORTS, "every port of every protocol") })),
+    list(mapping({ [peers]: field(PEERS, "every peer"), ports: field(PORTS, "every port of every protocol") })),
     absent,
   );
 
 const isEmpty = (value: unknown): boolean =>
   value === undefined || value === null || (Array.isArray(value) && value.length === 0);
 
-/** Kubernetes isolates ingress where policyTypes says nothing, and egress only where it has rules. */
-const EGRESS_OPEN = "that whatever goes out is allowed, as there are neither rules for it nor Egress in policyTypes";
+/** Kubernetes isolates ingress if policyTypes is absent, and egress only if there are egress rules. */
+const EGRESS_OPEN = "that all egress is allowed, since there are neither egress rules nor Egress in policyTypes";
 
-/** As the schema knows them; a test holds the two together. */
+/** The fields as the schema knows them; a test compares the two. */
 export const KUBERNETES_POLICY = mapping({
   apiVersion: leaf,
   kind: leaf,
@@ -84,14 +84,14 @@ export const KUBERNETES_POLICY = mapping({
       ingress: rules("from"),
       egress: rules("to", ({ policyTypes }) => (isEmpty(policyTypes) ? EGRESS_OPEN : undefined)),
     }),
-    "that all workloads of the namespace take in nothing",
+    "that no workload of the namespace accepts connections",
   ),
   status: leaf,
 });
 
 export interface WithoutNulls {
   readonly value: unknown;
-  /** Warnings: fields that are empty and by that mean more than any value, which the author of a template may not see. */
+  /** Warnings: empty fields that match more than any value would, which the author of a template may not notice. */
   readonly problems: readonly Problem[];
 }
 
@@ -140,9 +140,9 @@ function emptyField(path: Path, key: string, meaning: string): Problem {
     code: "emptyMeansAll",
     path,
     anchor: "key",
-    message: `${key} is empty (null), which Kubernetes takes for a field that was left out: it means ${meaning}`,
+    message: `${key} is empty (null), which Kubernetes treats as an absent field: it means ${meaning}`,
     found: "null",
     wanted: "a value, or no such field",
-    fix: `give ${key} a value, or remove it where that is meant`,
+    fix: `give ${key} a value, or remove it if that is intended`,
   };
 }

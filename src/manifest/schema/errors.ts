@@ -1,6 +1,6 @@
 /**
- * ajv's errors → problems that a person understands: one for each mistake, with what was found, what
- * is wanted and how to mend it. Takes the errors of one document, which ajv reports with `verbose`.
+ * Turns ajv's errors into problems that a person understands: one for each mistake, with the value found, the value
+ * expected and a fix. Takes the errors of one document, which ajv reports with `verbose`.
  */
 import { findWrongIndentation, isEcho, type UnknownField } from "./indentation.js";
 import { badPattern } from "./patterns.js";
@@ -8,22 +8,25 @@ import { fieldName, kubernetesRule, show, type Path, type Problem } from "../pro
 import { suggest } from "../../model/suggest.js";
 import type { SchemaError } from "./validators.js";
 
-/** Fields that only ztap/v1 has, to be named as such where they stand in a Kubernetes policy. */
+/** Fields that only ztap/v1 has; a Kubernetes policy that contains one gets a message that says so. */
 const ZTAP_ONLY_FIELDS = new Set(["mode", "type", "code"]);
 
-/** More are not told of a file anyway. */
+/** Largest number of errors that are explained; more are not reported for a file anyway. */
 const EXPLAINED = 1_200;
 
-/** What the document is: an object of one of the two, or the configuration file. */
+/** The kind of document: an object of one of the two APIs, or the configuration file. */
 type Family = "ztap" | "kubernetes" | "config";
 
 export interface ExplainedErrors {
   readonly problems: readonly Problem[];
-  /** How many errors there are beyond those. */
+  /** The number of further errors. */
   readonly omitted: number;
 }
 
-/** @param document as it was written, with its nulls */
+/**
+ * Explains the errors.
+ * @param document as it was written, with its nulls
+ */
 export function explainErrors(errors: readonly SchemaError[], family: Family, document: unknown): ExplainedErrors {
   const wrongIndentation = findWrongIndentation(
     errors
@@ -51,7 +54,9 @@ export function explainErrors(errors: readonly SchemaError[], family: Family, do
 
 const keyOf = (path: Path): string => JSON.stringify(path);
 
-/** Who has more unknown fields than this in one document has another trouble than their place. */
+/**
+ * Largest number of unknown fields that are checked for wrong indentation. A document with more has another problem.
+ */
 const LOOKED_AT = 100;
 
 function toUnknownField(error: SchemaError): UnknownField {
@@ -89,7 +94,7 @@ function explain(error: SchemaError, family: Family): Problem | undefined {
       return forbiddenHere(path, error);
     case "if":
     case "propertyNames":
-      // The error inside says what is wrong.
+      // The nested error has the details.
       return undefined;
     default:
       return {
@@ -101,7 +106,7 @@ function explain(error: SchemaError, family: Family): Problem | undefined {
   }
 }
 
-/** A JSON pointer as path; a step of digits is an index, since no object of the schemas that gets this far has such keys but label maps. */
+/** Turns a JSON pointer into a path. A step of digits is an index, since only label maps have such keys. */
 function pointerPath(pointer: string): Path {
   return pointer
     .split("/")
@@ -127,8 +132,9 @@ function unknownOf(parent: Path, field: string, error: SchemaError, family: Fami
 }
 
 /**
- * @param known the fields that stand there, in the order in which they are told
- * @param root what the field is none of, at the top of a document
+ * Returns the problem of an unknown field.
+ * @param known the fields that exist there, in the order of the message
+ * @param root a name for the top level of the document
  */
 export function unknownField(parent: Path, field: string, known: readonly string[], root = "this kind"): Problem {
   const meant = suggest(field, known);
@@ -140,7 +146,7 @@ export function unknownField(parent: Path, field: string, known: readonly string
     found: field,
     wanted: `one of ${known.join(", ")}`,
     ...(field === "<<"
-      ? { fix: "merge keys belong to YAML 1.1 and are not read: write the fields out" }
+      ? { fix: "merge keys belong to YAML 1.1 and are not supported: write out the fields" }
       : meant === undefined
         ? { fix: "remove it" }
         : { fix: `did you mean ${meant}?` }),
@@ -188,7 +194,7 @@ function wrongType(path: Path, error: SchemaError, family: Family): Problem {
     code: "wrongType",
     path,
     ...(data === null ? { anchor: "key" } : {}),
-    message: `${fieldName(path)} is ${typeName(data)}, and ${wanted} is wanted`,
+    message: `${fieldName(path)} is ${typeName(data)}, but must be ${wanted}`,
     found: show(data),
     wanted,
     ...typeFix(data, types, typeof path.at(-1) === "number"),
@@ -277,7 +283,7 @@ function outOfRange(path: Path, error: SchemaError): Problem {
     message: `${fieldName(path)} is ${show(error.data)}${port ? ` ${kubernetesRule("must be between 1 and 65535, inclusive")}` : ""}`,
     found: show(error.data),
     wanted: `${bound("minimum")} to ${bound("maximum")}`,
-    ...(error.data === 0 && path.at(-1) === "port" ? { fix: "leave port out where every port is meant" } : {}),
+    ...(error.data === 0 && path.at(-1) === "port" ? { fix: "leave port out to match every port" } : {}),
   };
 }
 
@@ -286,7 +292,7 @@ function needsValues(path: Path): Problem {
     code: "operatorNeedsValues",
     path,
     anchor: "key",
-    message: `In and NotIn compare with values, and there are none ${kubernetesRule("Required value: must be specified when `operator` is 'In' or 'NotIn'")}`,
+    message: `In and NotIn need values, and there are none ${kubernetesRule("Required value: must be specified when `operator` is 'In' or 'NotIn'")}`,
     wanted: "at least one value",
     fix: "list values, or use Exists or DoesNotExist",
   };
@@ -317,14 +323,14 @@ function emptyPeer(path: Path): Problem {
   return {
     code: "emptyPeer",
     path,
-    message: `this peer says nothing ${kubernetesRule("Required value: must specify a peer")}`,
+    message: `this peer is empty ${kubernetesRule("Required value: must specify a peer")}`,
     found: "{}",
     wanted: "podSelector, namespaceSelector or ipBlock",
-    fix: "leave out the list to mean everyone; write podSelector: {} to mean all workloads of the namespace",
+    fix: "leave out the list to match every peer; write podSelector: {} to match all workloads of the namespace",
   };
 }
 
-/** Undefined where what stands beside ipBlock is a field that nobody knows, which is told as such. */
+/** Returns undefined if the field beside ipBlock is unknown, which is reported as such. */
 function besideSelector(path: Path, { data }: SchemaError): Problem | undefined {
   const fields = data !== null && typeof data === "object" ? Object.keys(data) : [];
   if (!fields.includes("podSelector") && !fields.includes("namespaceSelector")) return undefined;
@@ -354,13 +360,16 @@ function codeAlone(path: Path): Problem {
     code: "codeWithoutType",
     path: [...path, "code"],
     anchor: "key",
-    message: "code stands without type, and means nothing alone",
+    message: "code without type means nothing",
     wanted: "type",
     fix: "add type, or remove code",
   };
 }
 
-/** `port` and `endPort` are forbidden with ICMP, `type` and `code` without it, `endPort` with a named port. */
+/**
+ * Explains a field that its neighbours forbid: `port` and `endPort` with ICMP, `type` and `code` without it, `endPort`
+ * with a named port.
+ */
 function forbiddenHere(path: Path, error: SchemaError): Problem {
   const field = fieldName(path);
   if (error.schemaPath.includes("/then/properties/endPort") && !error.schemaPath.includes("ZtapPort/allOf/0/")) {

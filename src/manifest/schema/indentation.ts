@@ -1,21 +1,21 @@
 /**
- * Fields that stand beside the field that they belong below: the commonest mistake of indentation, and one
- * that is still YAML. The unknown fields of one document → which of them are wrongly indented, and below what they belong.
+ * Finds fields that are at the level of the field that they belong below: the commonest mistake of indentation that is
+ * still valid YAML. Takes the unknown fields of one document and returns the wrongly indented ones with their owners.
  */
 import { fieldName, type Path, type Problem } from "../problem.js";
 import { suggest } from "../../model/suggest.js";
 
-/** A field that the schema does not know where it stands. */
+/** A field that the schema does not know at its level. */
 export interface UnknownField {
   readonly parent: Path;
   readonly field: string;
-  /** The fields that are known there. */
+  /** The fields that are known at this level. */
   readonly known: readonly string[];
 }
 
 interface WrongIndentation {
   readonly problem: Problem;
-  /** The field below which they belong; what its emptiness or its absence breaks is the same mistake. */
+  /** The field below which they belong. Errors about its emptiness or absence are part of the same mistake. */
   readonly owner: Path | null;
   readonly unknown: readonly UnknownField[];
 }
@@ -44,12 +44,18 @@ const SPECS: Readonly<Record<string, readonly string[]>> = {
   Workload: ["node", "cgroup", "addresses", "ports"],
   NetworkPolicy: ["podSelector", "policyTypes", "ingress", "egress", "mode"],
 };
-/** Their keys are what the author likes. */
+/** Maps with arbitrary keys. */
 const LABEL_MAPS = new Set(["labels", "annotations", "matchLabels"]);
-/** Beside these the author may also have meant a field that there is none of; beside matchLabels there is nothing else to mean. */
+/**
+ * Below these, every key is allowed, so that an unknown field beside them may also be a mistyped one; beside
+ * matchLabels there is no such field.
+ */
 const TAKES_ANY = new Set(["labels", "annotations"]);
 
-/** @param document with the nulls that it was written with: an empty field is the trace of a wrongly indented one */
+/**
+ * Finds wrongly indented fields.
+ * @param document as written, with its nulls: an empty field is the trace of a wrongly indented one
+ */
 export function findWrongIndentation(unknown: readonly UnknownField[], document: unknown): readonly WrongIndentation[] {
   const found = unknown.flatMap((one) => {
     const place = findPlace(one, document);
@@ -70,7 +76,10 @@ export function findWrongIndentation(unknown: readonly UnknownField[], document:
   });
 }
 
-/** Whether an error at this path is only the other half of a wrongly indented field: its owner is empty, or an item lacks it. */
+/**
+ * Returns whether an error at this path is only a consequence of a wrongly indented field: its owner is empty, or an
+ * item lacks it.
+ */
 export function isEcho({ owner, unknown }: WrongIndentation, path: Path): boolean {
   if (owner === null || owner.some((step, index) => path[index] !== step)) return false;
   if (path.length === owner.length) return true;
@@ -78,7 +87,7 @@ export function isEcho({ owner, unknown }: WrongIndentation, path: Path): boolea
 }
 
 interface Place {
-  /** Null where it is not there, or where there are several that it may be. */
+  /** Null if it is not there, or if there are several candidates. */
   readonly path: Path | null;
   readonly names: readonly string[];
   readonly isThere: boolean;
@@ -98,7 +107,7 @@ function findPlace({ parent, field, known }: UnknownField, document: unknown): P
     return there(nearest);
   const inPrevious = findInPreviousItem(parent, field, known, document);
   if (inPrevious !== undefined) return inPrevious;
-  // A selector without matchLabels, with the labels in it: what belongs between is left out.
+  // A selector whose labels stand directly in it: the matchLabels between is missing.
   const absent = owners.filter(
     (name) => !(name in siblings) && (name in MAPPINGS || name === "spec" || name === "matchLabels"),
   );
@@ -107,7 +116,7 @@ function findPlace({ parent, field, known }: UnknownField, document: unknown): P
   return { path: absent.length === 1 && only !== undefined ? [...parent, only] : null, names: absent, isThere: false };
 }
 
-/** Those of the names that stand before the field, in the order in which they stand. */
+/** Returns the names that stand before the field, in their order. */
 function namesBefore(mapping: object, field: string, names: readonly string[]): readonly string[] {
   const order = orderOf(mapping);
   const end = order.get(field) ?? 0;
@@ -115,7 +124,7 @@ function namesBefore(mapping: object, field: string, names: readonly string[]): 
   return names.filter((name) => at(name) < end).sort((a, b) => at(a) - at(b));
 }
 
-/** Made once for each mapping, since each of its fields may be wrongly indented. */
+/** Computed once for each mapping, since each of its fields may be wrongly indented. */
 const KEY_SEQUENCES = new WeakMap<object, ReadonlyMap<string, number>>();
 
 function orderOf(mapping: object): ReadonlyMap<string, number> {
@@ -126,7 +135,7 @@ function orderOf(mapping: object): ReadonlyMap<string, number> {
   return order;
 }
 
-/** `- from:` and then `- podSelector:` at the same depth: the list that was meant for the item before. */
+/** `- from:` and then `- podSelector:` at the same depth: the list belongs to the previous item. */
 function findInPreviousItem(
   parent: Path,
   field: string,

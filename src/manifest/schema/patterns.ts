@@ -1,9 +1,8 @@
 /**
- * Names, label keys and values, port names: what a violated pattern means.
+ * Explains violated patterns: names, label keys and values, port names.
  *
- * Which rule a pattern stands for is told by the name of its definition in schemas/ (`DnsLabel`,
- * `LabelKey`, …), which ajv gives in the error's schema path. Kubernetes' wording is that of
- * k8s.io/apimachinery/pkg/util/validation.
+ * The name of a pattern's definition in schemas/ (`DnsLabel`, `LabelKey`, …) identifies its rule; ajv gives it in the
+ * error's schema path. Kubernetes' wording is that of k8s.io/apimachinery/pkg/util/validation.
  */
 import type { CodeName } from "../codes.js";
 import { fieldName, kubernetesRule, show, type Path, type Problem } from "../problem.js";
@@ -12,7 +11,7 @@ import type { SchemaError } from "./validators.js";
 interface Rule {
   readonly code: CodeName;
   readonly wanted: string;
-  /** Kubernetes' words, where the rule is Kubernetes' own. */
+  /** Kubernetes' words, if the rule is Kubernetes' own. */
   readonly kubernetes?: string;
 }
 

@@ -1,4 +1,4 @@
-/** The generated validators with the types that the schemas give them: a value is a document of its kind, or why not. */
+/** The generated validators with the types of the schemas: a value is a document of its kind, or has errors. */
 import type { ErrorObject } from "ajv";
 import type {
   ClusterDocument,
@@ -22,7 +22,7 @@ interface GeneratedValidator {
   errors?: SchemaError[] | null;
 }
 
-/** The one place where a value becomes a typed document: right behind the check that it is one. */
+/** Returns a parser. This is the only place where a value becomes a typed document, right after its validation. */
 function parser<T>(validate: GeneratedValidator): (value: unknown) => Parsed<T> {
   return (value) =>
     validate(value) ? { ok: true, document: value as T } : { ok: false, errors: validate.errors ?? [] };

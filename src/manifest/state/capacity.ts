@@ -1,6 +1,7 @@
 /**
- * Capacity: refuses a state of which some node could not hold its part, or could not say it, before it is committed: its
- * nodes would otherwise keep the last good ruleset, or close workloads, and say Stalled one after the other.
+ * Capacity: refuses a state before it is committed if some node could not hold its part, or its backend could not
+ * express it. Otherwise the nodes would keep the last good ruleset, or close workloads, and report Stalled one after
+ * the other.
  */
 import type { Kind } from "../../model/objects.js";
 import type { Profile, Ruleset } from "../../model/ruleset.js";
@@ -9,7 +10,7 @@ import { compile } from "../../policy/compile/compile.js";
 import type { Capacity, Refusal, TableSize } from "../../interfaces/enforcer.js";
 import type { ObjectProblem } from "./object-problem.js";
 
-/** By what a Node says enforces there. */
+/** Capacities by the backend of a Node. */
 export type Capacities = Readonly<Record<"ebpf" | "pf", Capacity>>;
 
 export function checkCapacity(objects: ObjectSet, capacities: Capacities): readonly ObjectProblem[] {
@@ -17,7 +18,7 @@ export function checkCapacity(objects: ObjectSet, capacities: Capacities): reado
   const profiles = new Map(ruleset.profiles.map((profile) => [profile.key, profile]));
   const sizes = new Map<string, TableSize>();
   const found = new Map<string, ObjectProblem>();
-  // One policy may be too large for a hundred nodes; it is said once.
+  // One policy may be too large for a hundred nodes; it is reported once.
   const add = (key: string, warning: ObjectProblem): void => {
     if (!found.has(key)) found.set(key, warning);
   };
@@ -65,7 +66,7 @@ interface NodeSubjects {
   readonly subjects: Ruleset["subjects"];
 }
 
-/** A node that nobody declares is one with eBPF. */
+/** An undeclared node uses eBPF. */
 function byNode(objects: ObjectSet, ruleset: Ruleset): readonly NodeSubjects[] {
   const nodes = new Map<string, string>();
   const backends = new Map<string, keyof Capacities>();
@@ -82,7 +83,7 @@ function byNode(objects: ObjectSet, ruleset: Ruleset): readonly NodeSubjects[] {
   }));
 }
 
-/** At the rule that asks for it, or at the workload. */
+/** Reports at the rule that needs it, or at the workload. */
 function refuse({ workload, rule, message, fix }: Refusal, node: string): ObjectProblem {
   const [namespace = "", name = ""] = workload.split("/");
   const key =
@@ -101,7 +102,7 @@ function refuse({ workload, rule, message, fix }: Refusal, node: string): Object
   };
 }
 
-/** The largest rule of the largest profile. */
+/** Reports the largest rule of the largest profile. */
 function blame(profile: Profile, node: string, words: string, limit: number): ObjectProblem {
   const weights = profile.clauses.map(({ rule, peers, ports }) => ({
     rule,

@@ -1,6 +1,6 @@
 /**
- * The state stage: objects of all files → the state, and everything that shows only in the whole of it. Cheap checks come
- * first: what is refused by them is neither compiled nor tested.
+ * The state stage: turns the objects of all files into the state, and finds the problems that show only in the whole of
+ * it. Cheap checks come first: a state that they refuse is neither compiled nor tested.
  */
 import type { Kind } from "../../model/objects.js";
 import type { ObjectSet, StateObject } from "../../model/state.js";
@@ -19,11 +19,11 @@ export interface CheckedState {
 }
 
 export interface CheckOptions {
-  /** Kinds of which objects may be missing because of errors; nothing is concluded from their absence. */
+  /** Kinds of which objects may be missing because of errors; their absence is not reported. */
   readonly unread: ReadonlySet<Kind | null>;
   /** Whether a file has an error by itself. */
   readonly hasErrors: boolean;
-  /** What a node can hold and say; null: anything. */
+  /** The limits and features of the nodes' backends; null: no limits. */
   readonly capacities: Capacities | null;
 }
 

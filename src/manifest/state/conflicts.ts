@@ -1,6 +1,6 @@
 /**
- * Objects against each other: what each document alone cannot show. Says which objects are accepted
- * and why the others are not.
+ * Compares objects with each other: problems that a single document cannot show. Returns the accepted objects, and the
+ * problems of the others.
  */
 import type { Kind, Node, Workload } from "../../model/objects.js";
 import { qualifiedName } from "../../model/state.js";
@@ -13,7 +13,10 @@ export interface Comparison {
   readonly problems: readonly PlacedProblem[];
 }
 
-/** `unread`: kinds of which objects may be missing because of errors; nothing is concluded from their absence. */
+/**
+ * Compares all objects. `unread`: kinds of which objects may be missing because of errors; their absence is not
+ * reported.
+ */
 export function compareObjects(all: readonly FileObject[], unread: ReadonlySet<Kind | null>): Comparison {
   const { unique, problems: duplicates } = findDuplicates(all);
   const problems = [
@@ -75,11 +78,13 @@ function placed(at: FileObject, path: Path, rest: Omit<Problem, "path">): Placed
 const SUGGESTED_NODES = 20;
 const COMPARED_NODES = 5_000;
 
-/** Only where the state declares any Node: a state without is one machine's, whose node needs no declaration. */
+/**
+ * Only if the state declares any Node: a state without Nodes belongs to one machine, whose node needs no declaration.
+ */
 function findUndeclaredNodes(all: readonly FileObject[]): readonly PlacedProblem[] {
   const names = new Set(nodesOf(all).map(({ object }) => object.metadata.name));
   if (names.size === 0) return [];
-  // Each is compared with every name there is: past a few, they were not mistyped one by one.
+  // Each suggestion compares with every declared name: beyond a few, the names were not mistyped one by one.
   const suggestions = new Map<string, string | undefined>();
   const meantBy = (node: string): string | undefined => {
     if (!suggestions.has(node) && suggestions.size < SUGGESTED_NODES)
@@ -106,8 +111,8 @@ function findUndeclaredNodes(all: readonly FileObject[]): readonly PlacedProblem
 }
 
 /**
- * One process must not be in two workloads of a node. In the order of the paths with a slash behind
- * each, whatever lies inside a cgroup follows it at once, so one look back at those still open is enough.
+ * One process must not be in two workloads of a node. Sorted by path with a trailing slash, the cgroups inside another
+ * one follow it directly, so that a comparison with the cgroups still open is enough.
  */
 function findCgroupConflicts(all: readonly FileObject[]): readonly PlacedProblem[] {
   const byNode = Map.groupBy(

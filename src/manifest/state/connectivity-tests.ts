@@ -1,6 +1,6 @@
 /**
- * ConnectivityTests as part of what makes a state valid: who validates, plans, commits or writes one policy refuses a
- * state that breaks one, with a counter-example.
+ * ConnectivityTests as part of a valid state: validating, planning, committing and writing a policy all refuse a state
+ * that breaks one, with a counter-example.
  */
 import type { Kind } from "../../model/objects.js";
 import type { ObjectSet } from "../../model/state.js";
@@ -22,14 +22,15 @@ export function checkTests(objects: ObjectSet): readonly ObjectProblem[] {
   } catch (error) {
     if (!(error instanceof TooManyPortSets || error instanceof TooManyExpectations)) throw error;
     const [key] = [...objects.keys()].filter((candidate) => candidate.startsWith(`${KIND}/`));
-    const message = `whether the tests hold was not found out: ${error.message}`;
+    const message = `the tests could not be checked: ${error.message}`;
     return key === undefined ? [] : [{ key, problem: { code: "testFailed", path: ["spec"], anchor: "key", message } }];
   }
 }
 
 function toProblem({ test, list, index, pairs, example }: BrokenExpectation): ObjectProblem {
   if (example === null) {
-    const message = "the expectation asks for nothing: no workload is meant, or none has a port of that name";
+    const message =
+      "the expectation matches no connection: it selects no workload, or none of them has a port of that name";
     return { key: test, problem: { code: "testFailed", path: ["spec", list, index], message, wanted: "a connection" } };
   }
   const isAudited = list === "deny" && [example.explanation?.egress, example.explanation?.ingress].some(isAudit);
@@ -52,7 +53,7 @@ function toProblem({ test, list, index, pairs, example }: BrokenExpectation): Ob
 }
 
 const ENFORCE =
-  "what only audits refuses nothing: enforce it (its own mode, its Namespace's or the Cluster's), or add the test when it is enforced";
+  "audit mode denies nothing: enforce the policy (by its own mode, its Namespace's or the Cluster's), or add the test when it is enforced";
 
 const isAudit = (side: Side | undefined): boolean => side?.reason === "audit";
 
@@ -67,7 +68,7 @@ function whyAllowed({ from, to, explanation }: Counterexample): string {
 }
 
 function allowing(end: string, direction: string, { reason, rules: [rule], policies }: Side): string {
-  if (reason === "no-workload") return `${end} is no workload's address`;
+  if (reason === "no-workload") return `${end} is not an address of a workload`;
   if (reason === "audit") {
     const names = policies.map((policy) => `${policy.policy}${at(policy)}`);
     return `${names.join(", ")} only ${names.length === 1 ? "audits" : "audit"} ${direction} of ${end}`;

@@ -1,8 +1,8 @@
 /**
- * Warnings: what is legal and probably wrong. Pure over the objects of a state.
+ * Warnings: configuration that is legal and probably wrong. Pure over the objects of a state.
  *
- * A warning that is sometimes wrong teaches people to ignore all of them. So each states a fact of the
- * whole state, and is left out where objects that could change it may be missing because of errors.
+ * A warning that is sometimes wrong teaches people to ignore all of them. So each states a fact of the whole state, and
+ * is left out if objects that could change it may be missing because of errors.
  */
 import type { ConnectivityTest, Kind, NetworkPolicy, Peer, PolicyPort, Workload } from "../../model/objects.js";
 import { qualifiedName, type ObjectSet, type StateObject } from "../../model/state.js";
@@ -54,7 +54,10 @@ function lintNamespace({ ref }: StateObject, declared: ReadonlySet<string>): rea
   ];
 }
 
-/** @param withoutCgroups nodes that tell workloads apart by their addresses; null where some may be missing */
+/**
+ * Checks one workload.
+ * @param withoutCgroups nodes that identify workloads by their addresses; null if some may be missing
+ */
 function lintWorkload({ spec }: Workload, withoutCgroups: ReadonlySet<string> | null): readonly Problem[] {
   if (spec.node === undefined && spec.addresses.length === 0) {
     return [
@@ -63,7 +66,7 @@ function lintWorkload({ spec }: Workload, withoutCgroups: ReadonlySet<string> | 
         path: ["spec"],
         anchor: "key",
         message:
-          "the workload has neither node nor addresses: nothing is enforced for it, and no rule that means it matches a packet",
+          "the workload has neither node nor addresses: nothing is enforced for it, and no rule that selects it matches a packet",
         wanted: "node and cgroup, or addresses",
         fix: "add addresses for an external peer, or node, cgroup and addresses",
       },
@@ -74,7 +77,7 @@ function lintWorkload({ spec }: Workload, withoutCgroups: ReadonlySet<string> | 
       {
         code: "workloadWithoutCgroup",
         path: ["spec", "node"],
-        message: `the workload runs on node ${spec.node} and has no cgroup, by which eBPF would know its processes`,
+        message: `the workload runs on node ${spec.node} and has no cgroup, by which eBPF identifies its processes`,
         wanted: "cgroup",
         fix: "add cgroup, or leave out node for an external peer",
       },
@@ -91,7 +94,7 @@ function lintPolicy(policy: NetworkPolicy): readonly Problem[] {
         code: "isolatesNothing",
         path: ["spec"],
         anchor: "key",
-        message: "the policy isolates no direction, and so allows and denies nothing",
+        message: "the policy isolates no direction, so that it neither allows nor denies anything",
         wanted: "ingress, egress or policyTypes",
         fix: "add ingress: [] to deny what comes in, egress: [] to deny what goes out, or rules",
       },
@@ -112,7 +115,7 @@ function lintPolicy(policy: NetworkPolicy): readonly Problem[] {
   ];
 }
 
-/** On egress a port name is the peer's own, and only a workload has any. */
+/** On egress a port name is the peer's own, and only workloads have port names. */
 function lintPortNames(ports: readonly PolicyPort[], rule: number): readonly Problem[] {
   return ports.flatMap((each, at): readonly Problem[] => {
     if (each.protocol === "ICMP" || typeof each.port !== "string") return [];
@@ -120,10 +123,10 @@ function lintPortNames(ports: readonly PolicyPort[], rule: number): readonly Pro
       {
         code: "portNameOfBlock",
         path: ["spec", "egress", rule, "ports", at, "port"],
-        message: `port ${each.port} is a name, all peers of this rule are address blocks, and those have no named ports: it allows nothing`,
+        message: `port ${each.port} is a name, but all peers of this rule are address blocks, which have no named ports: it allows nothing`,
         found: each.port,
         wanted: "a number",
-        fix: "write the number of the port, or name workloads by a podSelector",
+        fix: "write the number of the port, or select workloads with a podSelector",
       },
     ];
   });
@@ -133,7 +136,7 @@ function lintRules(direction: "ingress" | "egress", rules: readonly RuleShape[])
   return findShadows(rules).map(({ rule, by }) => ({
     code: "shadowedRule",
     path: ["spec", direction, rule],
-    message: `${direction}[${by}] of this policy allows all that this rule allows`,
+    message: `${direction}[${by}] of this policy allows everything that this rule allows`,
     fix: "remove this rule, or narrow the other one",
   }));
 }
@@ -163,7 +166,7 @@ function lintSelectors(policy: NetworkPolicy, index: WorkloadIndex, peers: PeerC
   return found;
 }
 
-/** What selects nothing expects nothing. */
+/** A peer that selects no workload expects nothing. */
 function lintTest({ metadata, spec }: ConnectivityTest, index: WorkloadIndex): readonly Problem[] {
   const ends = (["allow", "deny"] as const).flatMap((list) =>
     spec[list].flatMap((expectation, at) =>
@@ -187,14 +190,14 @@ function noMatch(peer: Peer, namespace: string, path: Path): Problem {
   };
 }
 
-/** Peers and what they match, each distinct peer once. */
+/** Peers and their matches; each distinct peer is checked once. */
 class PeerCheck {
   readonly #matched = new Map<string, boolean>();
   readonly #addressless = new Map<string, { readonly workload: Workload; readonly policy: NetworkPolicy }>();
 
   constructor(readonly index: WorkloadIndex) {}
 
-  /** Whether the peer matches any workload; workloads without addresses that it matches are remembered. */
+  /** Returns whether the peer matches any workload; collects matching workloads without addresses. */
   check(peer: Peer, namespace: string, policy: NetworkPolicy): boolean {
     const key = `${peer.namespaceSelector === undefined ? namespace : ""}\n${canonicalJson(peer)}`;
     const known = this.#matched.get(key);
@@ -217,7 +220,7 @@ class PeerCheck {
         code: "peerWithoutAddress",
         path: ["spec"],
         anchor: "key",
-        message: `the workload has no addresses, and policy ${qualifiedName(policy.metadata)} means it as a peer: that rule will not match its packets`,
+        message: `the workload has no addresses, and policy ${qualifiedName(policy.metadata)} selects it as a peer: that rule will not match its packets`,
         wanted: "addresses",
         fix: "add its addresses",
       },

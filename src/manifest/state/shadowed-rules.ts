@@ -1,7 +1,6 @@
 /**
- * Which rule of a policy can never be the one that matters. Exact: it says so only where the other
- * rule certainly allows everything that this one allows. Rules that are covered by several others
- * together are not found, and nothing is said of them.
+ * Finds rules of a policy that never matter. Exact: it reports a rule only if another rule certainly allows everything
+ * that this one allows. Rules that only several others together cover are not found.
  */
 import { canonicalJson } from "../../model/digest.js";
 import type { Peer, PolicyPort } from "../../model/objects.js";
@@ -11,7 +10,7 @@ export interface RuleShape {
   readonly ports: readonly PolicyPort[] | undefined;
 }
 
-/** Each rule is compared with every other: a warning is not worth more than this. */
+/** Largest number of rules. Each is compared with every other, and a warning is not worth more time than this. */
 const MAX_RULES = 500;
 
 interface Shadow {
@@ -20,7 +19,7 @@ interface Shadow {
   readonly by: number;
 }
 
-/** In the order of the rules. */
+/** Returns the shadowed rules in their order. */
 export function findShadows(rules: readonly RuleShape[]): readonly Shadow[] {
   if (rules.length > MAX_RULES) return [];
   const shapes = rules.map(({ peers, ports }): Shape => ({ peers: new Set((peers ?? []).map(canonicalJson)), ports }));
@@ -32,7 +31,7 @@ export function findShadows(rules: readonly RuleShape[]): readonly Shadow[] {
   });
 }
 
-/** Each is compared with every other, so peers are told by their texts, which are made once. */
+/** Each rule is compared with every other, so that peers are compared by their texts, which are computed once. */
 interface Shape {
   readonly peers: ReadonlySet<string>;
   readonly ports: RuleShape["ports"];

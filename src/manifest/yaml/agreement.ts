@@ -1,45 +1,48 @@
 /**
- * A second reader's opinion of text that the quick way does not take. ztap reads such text with `yaml`; js-yaml has to
- * read the same values, or the file is refused: a reviewer's tool may be any of the two.
+ * Compares two parsers on text that the fast reader does not accept. ztap reads such text with `yaml`; js-yaml has to
+ * read the same values, or the file is refused: a reviewer's tool may use either.
  */
 import { CORE_SCHEMA, YAMLException, loadAll } from "js-yaml";
 import { fieldName, show, type Path, type Problem } from "../problem.js";
 
-/** Above what ztap reads, so that a limit is never what the two differ in. */
+/** Above ztap's own limit, so that the two never differ only in a limit. */
 const DEPTH_LIMIT = 100;
 
 interface Difference {
-  /** Which of the documents that hold something; null where it is not in any one. */
+  /** Index among the documents that have content; null if the difference is in no single document. */
   readonly document: number | null;
   readonly problem: Problem;
 }
 
-/** @param values of the documents that hold something, as `yaml` reads them */
+/**
+ * Returns the first difference.
+ * @param values of the documents that have content, as `yaml` reads them
+ */
 export function findDisagreement(text: string, values: readonly unknown[]): Difference | undefined {
   let others: readonly unknown[];
   try {
     others = loadAll(text, { schema: CORE_SCHEMA, maxDepth: DEPTH_LIMIT }).filter((value) => value !== null);
   } catch (error) {
     if (!(error instanceof YAMLException)) throw error;
-    const message = `another reader of YAML refuses what stands here (${error.reason})`;
+    const message = `another YAML parser refuses this text (${error.reason})`;
     return { document: null, problem: { ...DOUBT, path: [], offset: error.mark?.position, message } };
   }
   for (const [document, value] of values.entries()) {
     const found = firstDifference(value, others[document], []);
     if (found === undefined) continue;
     const [mine, theirs] = [found.mine, found.theirs].map((one) => (one === undefined ? "nothing" : show(one)));
-    const message = `readers of YAML differ: ${fieldName(found.path)} is ${mine} to one and ${theirs} to another`;
+    const message = `YAML parsers differ: one reads ${fieldName(found.path)} as ${mine}, another as ${theirs}`;
     return { document, problem: { ...DOUBT, path: found.path, message } };
   }
   if (others.length === values.length) return undefined;
-  const message = `readers of YAML differ: one finds ${values.length} documents here and another ${others.length}`;
+  const message = `YAML parsers differ: one finds ${values.length} documents here and another ${others.length}`;
   return { document: null, problem: { ...DOUBT, path: [], message } };
 }
 
 const DOUBT = {
   code: "readersDiffer",
-  wanted: "text that has one meaning to every reader",
-  fix: "write it more plainly: one field on a line, values that are more than a word in double quotes",
+  wanted: "text that every YAML parser reads the same way",
+  fix: "write it more simply: one field on a line, values of more than one word in double quotes",
 } as const;
 
 interface Found {

@@ -1,12 +1,11 @@
 /**
- * The quick way through a file in which nothing is unusual: values and the few offsets that objects
- * carry, from js-yaml's events.
+ * The fast reader for ordinary files: returns values and the few offsets that objects carry, from js-yaml's events.
  *
- * `yaml` gives every diagnostic its position, and takes four times as long over a large state as all the
- * rest of `ztap validate`; js-yaml takes a fifth of it. The gate (gate.ts) lets only such text through as has one
- * meaning to every reader; beyond it this reader gives up (undefined) at whatever is unusual in a value:
- * numbers in any form but the plainest, words that YAML 1.1 reads as booleans, duplicate or unusual keys. What it gives up on goes
- * through `yaml`, which says what is wrong and where. A fuzzer holds them all to the same values.
+ * `yaml` gives every diagnostic its position, but takes four times as long over a large state as all the rest of `ztap
+ * validate`; js-yaml takes a fifth of it. The gate (gate.ts) accepts only text that has one meaning to every parser. On
+ * accepted text this reader still gives up (undefined) at every unusual value: numbers in any form but the plainest,
+ * words that YAML 1.1 reads as booleans, duplicate or unusual keys. Such text goes through `yaml`, which reports the
+ * problem and its position. A fuzzer checks that all of them read the same values.
  */
 import { EVENT_ID, SCALAR_STYLE, getScalarValue, parseEvents, type Event, type ScalarEvent } from "js-yaml";
 import { isUndoubted } from "./gate.js";
@@ -22,7 +21,7 @@ export interface FastDocument {
   readonly offset: number;
   /** Of the items of each list. */
   readonly itemOffsets: ReadonlyMap<unknown, readonly number[]>;
-  /** Offsets of the keys and values of a mapping of this document; found when they are first asked for. */
+  /** Offsets of the keys and values of a mapping of this document; computed on first use. */
   readonly fieldsOf: (mapping: unknown) => ReadonlyMap<string, FieldOffset>;
 }
 
@@ -31,20 +30,26 @@ interface FieldOffset {
   readonly value: number;
 }
 
-/** Documents that hold nothing are left out. @returns undefined for text that this reader does not take */
+/**
+ * Reads the documents; those without content are left out.
+ * @returns undefined for text that this reader does not accept
+ */
 export function readFast(text: string): readonly FastDocument[] | undefined {
   if (!isUndoubted(text)) return undefined;
   let events: Event[];
   try {
     events = parseEvents(text, { maxDepth: DEPTH_LIMIT });
   } catch {
-    // Whatever is wrong, `yaml` reads it again and says it with its position.
+    // `yaml` reads the text again and reports the error with its position.
     return undefined;
   }
   return new FastReader(text, events).readAll();
 }
 
-/** As `offsetOf` of parse.ts: the field, or where it is missing the key of the last one that is there. */
+/**
+ * Like `offsetOf` of parse.ts: returns the offset of the field or, if it is missing, of the key of its last parent that
+ * is present.
+ */
 export function fastOffsetOf(document: FastDocument, path: Path, anchor: "key" | "value"): number {
   let value = document.value;
   let last: { readonly parent: unknown; readonly step: string | number } | undefined;
@@ -73,7 +78,7 @@ function offsetOfStep(
 const isMapping = (value: unknown): value is Readonly<Record<string, unknown>> =>
   value !== null && typeof value === "object" && !Array.isArray(value);
 
-/** Thrown and caught in this module only: the plainest way out of a recursion. */
+/** Thrown and caught in this module only: the simplest way out of a recursion. */
 const UNUSUAL = new Error("This reader does not take the file.");
 
 class FastReader {
@@ -167,7 +172,10 @@ class FastReader {
     };
   }
 
-  /** @param first the event of the mapping's first key; the mapping was read before, so that it is known to be whole */
+  /**
+   * Finds the offsets of a mapping's fields.
+   * @param first the event of the mapping's first key; the mapping was read before, so that it is known to be complete
+   */
   #findFields(first: number): ReadonlyMap<string, FieldOffset> {
     const fields = new Map<string, FieldOffset>();
     for (let at = first; ; at = this.#endOf(at + 1)) {
@@ -178,7 +186,7 @@ class FastReader {
     }
   }
 
-  /** The event behind a value. */
+  /** Returns the index of the event behind a value. */
   #endOf(at: number): number {
     let depth = 0;
     for (let next = at; ; next++) {
@@ -212,11 +220,11 @@ class FastReader {
     return this.#readPlainScalar(this.text.slice(event.valueStart, event.valueEnd));
   }
 
-  /** YAML 1.2's core schema, as far as there is no doubt. */
+  /** Reads a scalar by YAML 1.2's core schema, if it is unambiguous. */
   #readPlainScalar(source: string): unknown {
     if (PLAIN_TEXT.test(source)) return this.#readWord(source);
     if (/^(0|[1-9]\d{0,8})$/.test(source)) return Number(source);
-    // No address is longer; a pattern with two repetitions would take too long over what is.
+    // No address is longer; a pattern with two repetitions would take too long on longer text.
     if (source.length <= 49 && ADDRESS_LIKE.test(source)) return source;
     throw UNUSUAL;
   }
@@ -234,10 +242,10 @@ class FastReader {
   }
 }
 
-/** Begins with a letter or a slash, so it is no number in any reading. */
+/** Begins with a letter or a slash, so that no parser reads it as a number. */
 const PLAIN_TEXT = /^[A-Za-z/][\x20-\x7e]*$/;
 const WORDS = new Set(["null", "Null", "NULL", "true", "True", "TRUE", "false", "False", "FALSE"]);
-/** Addresses and CIDRs: neither four numbers with dots nor anything with two colons is a number of YAML's core schema. */
+/** Addresses and CIDRs: neither four numbers with dots nor a text with two colons is a number in YAML's core schema. */
 const ADDRESS_LIKE = /^(\d{1,3}(\.\d{1,3}){3}|[\da-fA-F][\da-fA-F:]*::[\da-fA-F:]*)(\/\d{1,3})?$/;
 
 const isEmpty = (event: Event): boolean => event.type === EVENT_ID.SCALAR && event.valueStart < 0;

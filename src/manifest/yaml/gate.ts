@@ -1,18 +1,19 @@
 /**
- * The gate of the quick reader: lets through only text that has one meaning to every reader of YAML 1.2. Readers of 1.1 take
- * the same for the same, but for words: they read `yes`, `no`, `on` and `off` (words.ts) as booleans, and some of them `y` and `n`.
+ * The gate of the fast reader: accepts only text that has one meaning to every parser of YAML 1.2. Parsers of 1.1 read
+ * it the same way, except for words: they read `yes`, `no`, `on` and `off` (boolean-words.ts) as booleans, and some of
+ * them `y` and `n`.
  *
- * Each line is blank, a comment, `---`, or one entry: dashes, a key, and a value that begins and ends on
- * the line. Columns must show without doubt what belongs to what. Scalars hold few characters, quoted
- * ones no escapes, flow collections only what JSON has beside plain words. Anything else, right or wrong,
- * is left to the thorough reader. One pass over the text; nothing is looked at twice.
+ * Each line is blank, a comment, `---`, or one entry: dashes, a key, and a value that begins and ends on the line.
+ * Columns must show the structure without ambiguity. Scalars use few characters, quoted ones no escapes, flow
+ * collections only JSON's syntax and plain words. All other text, right or wrong, is left to `yaml`. One pass over the
+ * text; nothing is read twice.
  */
 
 import { hasDoubtfulCharacters } from "./characters.js";
 
 /** Deeper than any field of any kind. */
 const DEPTH_LIMIT = 64;
-/** YAML lets a key on one line be 1,024 characters long; no field or label comes near. */
+/** YAML allows 1,024 characters for a key on one line; no field or label comes near. */
 const KEY_LIMIT = 400;
 
 const SPACE = 0x20;
@@ -25,13 +26,16 @@ const COLON = 0x3a;
 const OPENING = { list: 0x5b, mapping: 0x7b } as const;
 const CLOSING = { list: 0x5d, mapping: 0x7d } as const;
 
-/** 1: may stand within a plain scalar; 2: may also begin one. No reader of YAML takes any of them for punctuation. */
+/**
+ * 1: allowed within a plain scalar; 2: allowed as its first character as well. No YAML parser reads any of them as
+ * punctuation.
+ */
 const PLAIN = new Uint8Array(128);
 for (const character of "_.+=@();-") PLAIN[character.charCodeAt(0)] = 1;
 for (const character of "/0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz")
   PLAIN[character.charCodeAt(0)] = 2;
 
-/** A block collection that lines may still add to. */
+/** A block collection that further lines may extend. */
 interface Level {
   readonly column: number;
   readonly isList: boolean;
@@ -43,7 +47,7 @@ export function isUndoubted(text: string): boolean {
 
 class Gate {
   #at = 0;
-  /** Behind the last character of the line. */
+  /** Offset behind the last character of the line. */
   #end = 0;
   #levels: Level[] = [];
   /** Whether the last entry has no value yet, so that a collection may follow below it. */
@@ -75,7 +79,7 @@ class Gate {
     return this.#takeEntry(start);
   }
 
-  /** `- - key: value`, and any part of it. */
+  /** Reads `- - key: value`, or any part of it. */
   #takeEntry(start: number): boolean {
     let isItem = false;
     while (this.#isDash()) {
@@ -92,7 +96,7 @@ class Gate {
       this.#isOpen = true;
       if (this.#isLineDone()) return true;
     } else {
-      // A value alone is an item of a list, or the whole document where it is written in flow style.
+      // A value alone is an item of a list, or the whole document in flow style.
       this.#at = from;
       const isDocument = from === start && this.#levels.length === 0 && this.#isOpen && this.#isFlow();
       if (!isItem && !isDocument) return false;
@@ -103,7 +107,10 @@ class Gate {
     return this.#takeValue() && this.#isLineDone();
   }
 
-  /** Whether an entry may stand in this column: beside the others of its collection, or as the first of one. */
+  /**
+   * Returns whether an entry may stand in this column: beside the others of its collection, or as the first of a new
+   * one.
+   */
   #place(column: number, isList: boolean): boolean {
     while ((this.#levels.at(-1)?.column ?? -2) > column) {
       this.#levels.pop();
@@ -153,7 +160,7 @@ class Gate {
     return this.#takePlain(isKey);
   }
 
-  /** Without escapes, on one line. */
+  /** Reads a quoted scalar without escapes, on one line. */
   #takeQuoted(quote: number): boolean {
     for (this.#at += 1; this.#at < this.#end; this.#at += 1) {
       const code = this.text.charCodeAt(this.#at);
@@ -166,7 +173,10 @@ class Gate {
     return false;
   }
 
-  /** Words with spaces between them; a colon only within a word, as in an address. A key is one word without colons. */
+  /**
+   * Reads words with spaces between them; a colon is allowed only within a word, as in an address. A key is one word
+   * without colons.
+   */
   #takePlain(isKey: boolean): boolean {
     if (this.#classAt(this.#at) !== 2) return false;
     let last = this.#at;
@@ -192,7 +202,10 @@ class Gate {
     return code < 128 ? (PLAIN[code] ?? 0) : 0;
   }
 
-  /** As JSON has it, with plain words, on one line: no trailing comma, no key without a value, no pair in a list. */
+  /**
+   * Reads a flow collection: JSON's syntax with plain words, on one line, without trailing commas, keys without values
+   * or pairs in lists.
+   */
   #takeFlow(): boolean {
     const open: boolean[] = [];
     do {
@@ -210,7 +223,7 @@ class Gate {
     return true;
   }
 
-  /** After a value: closes collections, and goes on to the next value that is a collection itself or to the end. */
+  /** After a value: closes collections, and continues up to the next nested collection or to the end. */
   #closeFlow(open: boolean[]): boolean {
     for (;;) {
       this.#skipSpaces();
@@ -231,7 +244,7 @@ class Gate {
     }
   }
 
-  /** The key where one has to stand, up to its value. */
+  /** Reads the key that a mapping requires, up to its value. */
   #takeFlowStart(isMapping: boolean): boolean {
     if (!isMapping) return true;
     const from = this.#at;
@@ -239,7 +252,7 @@ class Gate {
     if (!this.#takeScalar(true) || this.#at - from > KEY_LIMIT) return false;
     if (this.text.charCodeAt(this.#at) !== COLON || this.#at >= this.#end) return false;
     this.#at += 1;
-    // Behind a quoted key the space may be missing, as in JSON.
+    // After a quoted key the space may be missing, as in JSON.
     if (!isQuoted && this.text.charCodeAt(this.#at) !== SPACE) return false;
     this.#skipSpaces();
     return this.#at < this.#end;
@@ -249,7 +262,7 @@ class Gate {
     while (this.#at < this.#end && this.text.charCodeAt(this.#at) === SPACE) this.#at += 1;
   }
 
-  /** At the end of the line, or at a comment; spaces were skipped. */
+  /** Returns whether the line ends here, or only a comment follows; spaces were skipped. */
   #isDone(): boolean {
     return this.#at === this.#end || this.text.charCodeAt(this.#at) === HASH;
   }

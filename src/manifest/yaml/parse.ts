@@ -1,6 +1,6 @@
 /**
- * YAML text → documents: the tree with its source offsets, and what is wrong with the text.
- * The rest of the manifest stage sees plain values, and comes back here only for positions.
+ * Parses YAML text into documents: the tree with its source offsets, and the problems of the text. The rest of the
+ * manifest stage uses plain values, and needs this module only for positions.
  */
 import {
   Composer,
@@ -29,9 +29,9 @@ export interface TextFile {
 export interface YamlFile {
   readonly path: string;
   readonly documents: readonly Document.Parsed[];
-  /** What is wrong outside every document. */
+  /** Errors outside every document. */
   readonly errors: readonly YAMLError[];
-  /** Where reading stopped, and why; null where the whole text was read. */
+  /** The place where reading stopped, and the reason; null if the whole text was read. */
   readonly stopped: Stop | null;
   readonly position: (offset: number) => Position;
 }
@@ -42,14 +42,14 @@ export interface Stop {
 }
 
 /**
- * What reading may cost: time grows with the pieces that the lexer finds (words, brackets, breaks), with documents and
- * with errors. A megabyte of ordinary policies has 550,000 pieces and 6,000 documents.
+ * Limits of the cost of reading: time grows with the tokens that the lexer finds (words, brackets, breaks), with
+ * documents and with errors. A megabyte of ordinary policies has 550,000 tokens and 6,000 documents.
  */
 export const TEXT_LIMITS = { pieces: 600_000, documents: 20_000, errors: 1_000, depth: 400 } as const;
 
 /**
- * Duplicate keys are found while values are built, so that they do not hide the document's other problems.
- * Tags beyond the core schema are no known ones: `!!set` or `!!binary` would make something else of a value.
+ * Duplicate keys are found while values are built, so that they do not hide the document's other problems. Tags beyond
+ * the core schema are unknown: `!!set` or `!!binary` would change the value.
  */
 const OPTIONS = {
   version: "1.2",
@@ -60,8 +60,8 @@ const OPTIONS = {
 } as const;
 
 export function parseYaml(file: TextFile): YamlFile {
-  // The parser makes an Error of each place that is wrong, half a million in the worst megabyte; their stack traces,
-  // which nobody reads, would take three quarters of the time.
+  // The parser makes an Error for each syntax error, half a million in the worst megabyte; their unused stack traces
+  // would take three quarters of the time.
   const { stackTraceLimit } = Error;
   Error.stackTraceLimit = 0;
   try {
@@ -107,7 +107,7 @@ function parseBounded(file: TextFile): YamlFile {
   return { path: file.path, documents, errors: outside, stopped, position: positionFinder(file) };
 }
 
-/** Offset → position; the lines are counted when the first one is asked for. */
+/** Returns a function from offsets to positions; the lines are counted on first use. */
 export function positionFinder(file: TextFile): (offset: number) => Position {
   let starts: readonly number[] | undefined;
   return (offset) => {
@@ -123,7 +123,7 @@ function lineStarts(text: string): readonly number[] {
   return starts;
 }
 
-/** Binary search for the last line that starts at or before the offset. */
+/** Finds the last line that starts at or before the offset, by binary search. */
 function lineOf(starts: readonly number[], offset: number): number {
   let low = 0;
   let high = starts.length;
@@ -135,7 +135,7 @@ function lineOf(starts: readonly number[], offset: number): number {
   return low + 1;
 }
 
-/** Where a node of the tree begins; undefined for an absent one. */
+/** Returns the offset where a node of the tree begins; undefined for an absent one. */
 export function nodeOffset(node: unknown): number | undefined {
   return node !== null && typeof node === "object" && "range" in node && Array.isArray(node.range)
     ? Number(node.range[0])
@@ -143,8 +143,8 @@ export function nodeOffset(node: unknown): number | undefined {
 }
 
 /**
- * Offset of a field. Where the path leads to nothing, the key of the last field that exists is
- * pointed at, which is the parent of the missing one.
+ * Returns the offset of a field. If the path does not exist, it is the key of the last field that exists, the parent of
+ * the missing one.
  */
 export function offsetOf(document: Document.Parsed, path: Path, anchor: "key" | "value"): number {
   let node: unknown = document.contents;
@@ -155,7 +155,7 @@ export function offsetOf(document: Document.Parsed, path: Path, anchor: "key" | 
     const next = child(node, step);
     if (next === undefined) return key ?? value ?? document.range[0];
     key = next.key ?? nodeOffset(next.value);
-    // An empty value has no place of its own worth pointing at.
+    // An empty value has no useful position of its own.
     value =
       isScalar(next.value) && next.value.source === "" && next.value.type === "PLAIN"
         ? key
@@ -177,7 +177,7 @@ function child(
   return pair === undefined ? undefined : { key: nodeOffset(pair.key), value: pair.value };
 }
 
-/** What the aliases of a document stand for; found in one walk, since a problem may lie behind each of them. */
+/** The targets of the aliases of a document; found in one walk, since a problem may be behind each of them. */
 const TARGETS = new WeakMap<Document.Parsed, ReadonlyMap<Alias, unknown>>();
 
 function targetsOf(document: Document.Parsed): ReadonlyMap<Alias, unknown> {
@@ -195,7 +195,9 @@ function targetsOf(document: Document.Parsed): ReadonlyMap<Alias, unknown> {
   return targets;
 }
 
-/** The pairs of a mapping by key, the first of each; made once, since a mapping may have as many problems as fields. */
+/**
+ * The pairs of a mapping by key, the first of each; computed once, since a mapping may have as many problems as fields.
+ */
 const PAIRS = new WeakMap<YAMLMap, ReadonlyMap<string, Pair>>();
 
 function pairsOf(map: YAMLMap): ReadonlyMap<string, Pair> {
@@ -210,7 +212,7 @@ function pairsOf(map: YAMLMap): ReadonlyMap<string, Pair> {
   return pairs;
 }
 
-/** The text of a key that is a scalar; numbers and the like are taken as they are written. */
+/** Returns the text of a scalar key; numbers and other scalars are taken as they are written. */
 export function keyText(key: unknown): string | undefined {
   if (typeof key === "string") return key;
   if (!isScalar(key)) return undefined;

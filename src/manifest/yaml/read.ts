@@ -1,10 +1,10 @@
 /**
- * The text stage: the text of one file → the values of its YAML documents, each with the way back from a path to an
- * offset, and everything wrong with the text. The first of these that takes the text reads it:
+ * The text stage: reads the text of one file into the values of its YAML documents, each with a way back from a path to
+ * an offset, and all problems of the text. The first step that accepts the text reads it:
  *
  *  1. Text with characters that programs show or read in more than one way is refused (characters.ts).
- *  2. Text with one meaning to every reader goes through the fast reader (gate.ts, fast.ts).
- *  3. All other text goes through `yaml`, and js-yaml must agree with what it read (parse.ts, agreement.ts).
+ *  2. Text with one meaning to every parser goes through the fast reader (gate.ts, fast.ts).
+ *  3. All other text goes through `yaml`, and js-yaml must read the same values (parse.ts, agreement.ts).
  */
 import type { Document } from "yaml";
 import type { Position } from "../../model/objects.js";
@@ -16,7 +16,7 @@ import { offsetOf, parseYaml, positionFinder, type TextFile, type YamlFile } fro
 import { stopProblem, strayProblem, syntaxProblem, warningProblems } from "./syntax.js";
 import { toValue } from "./value.js";
 
-/** Offset of a field, or of the key of its nearest parent that is there. */
+/** Returns the offset of a field, or of the key of its nearest parent that is present. */
 export type OffsetOf = (path: Path, anchor: "key" | "value") => number;
 
 export interface YamlDocument {
@@ -24,22 +24,22 @@ export interface YamlDocument {
   readonly hasNulls: boolean;
   /** Of the first key. */
   readonly offset: number;
-  /** Errors of the text; where there are any, no object comes of the document. */
+  /** Errors of the text; a document with errors gives no object. */
   readonly problems: readonly Problem[];
   readonly warnings: readonly Problem[];
-  /** Values with a tag that was reported: nothing more is said of them. */
+  /** Values with a tag that was reported; they get no further diagnostics. */
   readonly tagged: readonly Path[];
   readonly offsetOf: OffsetOf;
 }
 
-/** A problem of the text as a whole, or of a document that has no value. */
+/** A problem of the text as a whole, or of a document without a value. */
 export interface TextRefusal {
   readonly problem: Problem;
   readonly offsetOf: OffsetOf;
 }
 
 export interface YamlText {
-  /** Without documents that hold nothing. */
+  /** Documents without content are left out. */
   readonly documents: readonly YamlDocument[];
   readonly refusals: readonly TextRefusal[];
   readonly position: (offset: number) => Position;
@@ -70,7 +70,7 @@ function readThoroughly(file: TextFile): YamlText {
   const documents = yaml.documents.flatMap((document) => readDocument(document, file.text, yaml.position, refusals));
   for (const error of yaml.errors) refusals.push({ problem: strayProblem(error), offsetOf: atStart });
   if (yaml.stopped !== null) refusals.push({ problem: stopProblem(yaml.stopped), offsetOf: atStart });
-  // Where anything is wrong already, the file is refused whatever another reader says.
+  // A file with problems is refused, whatever another parser reads.
   const isClean = refusals.length === 0 && documents.every(({ problems }) => problems.length === 0);
   const values = documents.map(({ value }) => value);
   const difference = isClean ? findDisagreement(file.text, values) : undefined;
@@ -79,7 +79,7 @@ function readThoroughly(file: TextFile): YamlText {
   return { documents: [], refusals: [{ problem: difference.problem, offsetOf }], position: yaml.position };
 }
 
-/** None for a document that holds nothing, or no YAML. */
+/** Returns no document for one without content, or without valid YAML. */
 function readDocument(
   document: Document.Parsed,
   text: string,

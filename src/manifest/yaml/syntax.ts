@@ -1,12 +1,12 @@
 /**
- * What is wrong with the text of one YAML document, and how to mend it. The parser says what it could not
- * read, and where; what the author most likely did is told by looking at the text there.
+ * Explains the syntax errors of one YAML document. The parser gives the error and its offset; the text at that offset
+ * shows the author's most likely mistake.
  */
 import { isCollection, visit, type Document, type YAMLError } from "yaml";
 import type { Problem } from "../problem.js";
 import { TEXT_LIMITS, nodeOffset, type Stop, type YamlFile } from "./parse.js";
 
-/** Only the first: what follows a syntax error is mostly its echo. */
+/** Returns only the first error: the errors behind it are mostly its consequences. */
 export function syntaxProblem(
   document: Document.Parsed,
   text: string,
@@ -18,7 +18,7 @@ export function syntaxProblem(
       code: "yamlSyntax",
       path: [],
       offset: document.range[0],
-      message: `the document asks for YAML ${version}, in which yes, no and 010 mean other things`,
+      message: `the document asks for YAML ${version}, in which yes, no and 010 have another meaning`,
       found: version,
       wanted: "YAML 1.2",
       fix: "remove the %YAML line",
@@ -36,14 +36,14 @@ export function syntaxProblem(
   };
 }
 
-/** Doubts of the parser; those about tags are told where values are read. */
+/** Returns the parser's warnings, except those about tags, which are reported while values are read. */
 export function warningProblems(document: Document.Parsed): readonly Problem[] {
   return document.warnings
     .filter(({ code }) => code !== "TAG_RESOLVE_FAILED")
     .map(({ pos, message }) => ({ code: "yamlSyntax", path: [], offset: pos[0], message: firstLine(message) }));
 }
 
-/** What stands outside every document, as a bracket that closes nothing. */
+/** Returns the problem of text outside every document, such as a bracket that closes nothing. */
 export function strayProblem(error: YAMLError): Problem {
   const message = `this is not YAML: ${firstLine(error.message)}`;
   return { code: "yamlSyntax", path: [], offset: error.pos[0], message };
@@ -52,7 +52,7 @@ export function strayProblem(error: YAMLError): Problem {
 const STOPS: Readonly<Record<Stop["why"], string>> = {
   pieces: `the file has more than ${TEXT_LIMITS.pieces} words, brackets and line breaks`,
   documents: `the file has more than ${TEXT_LIMITS.documents} documents`,
-  errors: `more than ${TEXT_LIMITS.errors} places of the file are no YAML`,
+  errors: `more than ${TEXT_LIMITS.errors} places of the file are not YAML`,
   depth: "the file is nested deeper than it can be read",
 };
 
@@ -68,7 +68,7 @@ export function stopProblem({ why, offset }: Stop): Problem {
 
 const firstLine = (text: string): string => text.split("\n", 1)[0] ?? text;
 
-/** Where the parser gave up. */
+/** The place where the parser gave up. */
 interface Spot {
   readonly document: Document.Parsed;
   readonly text: string;
@@ -85,7 +85,7 @@ const FIXES: Readonly<Partial<Record<YAMLError["code"], (spot: Spot) => string |
   BLOCK_AS_IMPLICIT_KEY: ({ text, offset }) =>
     /:(\s|$)/.test(lineFrom(text, offset))
       ? "put the value in quotes if it holds a colon; else begin each field on a line of its own"
-      : "begin the next line in the column of the field above it: a field that has a value holds no others",
+      : "begin the next line in the column of the field above it: a field with a value cannot contain fields",
   UNEXPECTED_TOKEN: ({ text, offset }) => unexpectedFix(text, offset),
   MISSING_CHAR: columnOrKey,
   MULTILINE_IMPLICIT_KEY: columnOrKey,
@@ -93,13 +93,14 @@ const FIXES: Readonly<Partial<Record<YAMLError["code"], (spot: Spot) => string |
 };
 
 function unexpectedFix(text: string, offset: number): string | undefined {
-  if (/^[\]}]/.test(text.slice(offset, offset + 1))) return `remove the ${text.charAt(offset)}, or open what it closes`;
+  if (/^[\]}]/.test(text.slice(offset, offset + 1)))
+    return `remove the ${text.charAt(offset)}, or add the opening bracket`;
   const before = text.slice(text.lastIndexOf("\n", offset - 1) + 1, offset);
   if (before.trim() === "") return keyFix(text, offset);
   return /["']/.test(before) ? "put the whole value in one pair of quotes" : undefined;
 }
 
-/** The quote or the bracket that is opened before the offset and closed nowhere. */
+/** Finds the quote or the bracket that is opened before the offset and never closed. */
 function unclosed({ document, text, position, offset }: Spot): string | undefined {
   let found: { readonly start: number; readonly opening: string; readonly closing: string } | undefined;
   visit(document, (_, node) => {
@@ -116,14 +117,14 @@ function unclosed({ document, text, position, offset }: Spot): string | undefine
   return `close the ${found.opening} of line ${position(found.start).line} with ${found.closing}`;
 }
 
-/** Behind the last character of the node's own. */
+/** Returns the offset behind the node's last character. */
 function endOf(node: unknown): number {
   return node !== null && typeof node === "object" && "range" in node && Array.isArray(node.range)
     ? Number(node.range[1])
     : 0;
 }
 
-/** A line that is no field, where one is wanted. */
+/** Returns the fix for a line that must be a field and is not. */
 function keyFix(text: string, offset: number): string {
   const line = lineFrom(text, text.lastIndexOf("\n", offset - 1) + 1).trim();
   const field = line.replace(/^(- +)+/, "");

@@ -1,26 +1,29 @@
 /**
- * YAML tree → plain value, with everything refused that a reader could take for something else:
- * duplicate keys, keys that are no text, numbers with leading zeros, and aliases that multiply.
- * Takes a document without syntax errors, collects problems, never throws.
+ * Turns a YAML tree into a plain value, and refuses everything that parsers could read differently: duplicate keys,
+ * keys that are not text, numbers with leading zeros, and aliases that multiply. Takes a document without syntax
+ * errors, collects problems, never throws.
  */
 import { isAlias, isMap, isNode, isScalar, isSeq, type Document, type Scalar, type YAMLMap } from "yaml";
 import { show, type Path, type Problem } from "../problem.js";
 import { BOOLEAN_WORDS, wordProblem } from "./boolean-words.js";
 import { keyText, nodeOffset } from "./parse.js";
 
-/** Nodes that aliases may add to one document. Real policies stay far below it, a bomb is far above. */
+/**
+ * Largest number of nodes that aliases may add to one document. Real policies stay far below it; an alias bomb exceeds
+ * it by far.
+ */
 const ALIAS_NODE_LIMIT = 10_000;
-/** Deeper than any field of any kind, and far from what would endanger the stack. */
+/** Deeper than any field of any kind, and far below the limit of the stack. */
 const DEPTH_LIMIT = 64;
 
 export interface Value {
   readonly value: unknown;
-  /** True where some field or item is null, which means one thing in Kubernetes and nothing in ztap/v1. */
+  /** True if some field or item is null, which has a meaning in Kubernetes and none in ztap/v1. */
   readonly hasNulls: boolean;
   readonly problems: readonly Problem[];
-  /** They do not keep the document from being read. */
+  /** Warnings do not keep the document from being read. */
   readonly warnings: readonly Problem[];
-  /** Values with a tag that is not read: what else is wrong with them is the same mistake. */
+  /** Values with an unsupported tag; further problems of them are part of the same mistake. */
   readonly tagged: readonly Path[];
 }
 
@@ -31,20 +34,20 @@ export function toValue(document: Document.Parsed): Value {
   return { value, hasNulls, problems, warnings, tagged };
 }
 
-/** Leading zeros; underscores; bases that YAML 1.1 and Go know and YAML 1.2 does not, or writes otherwise. */
+/** Leading zeros; underscores; bases that YAML 1.1 and Go know and YAML 1.2 does not, or writes differently. */
 const OTHER_NUMBER = /^[-+]?(0\d|0[bBOX][\da-fA-F_]|0x[\da-fA-F]*_|\d[\d.]*_[\d_.]*$)/;
 
-/** What was most likely meant. */
+/** Returns the number that was most likely meant. */
 function readNumber(source: string): number | undefined {
   const plain = source.replaceAll("_", "").toLowerCase();
   const number = Number(plain);
   return plain.length < 20 && Number.isSafeInteger(number) ? number : undefined;
 }
 
-/** The tags of YAML's core schema, which say no more than the values themselves. */
+/** The tags of YAML's core schema, which only repeat the type of the value. */
 const CORE_TAG = /^tag:yaml\.org,2002:(str|int|float|bool|null|map|seq)$/;
 
-/** YAML 1.2 allows more; libyaml, and what was made after it, ends the name at any other character. */
+/** YAML 1.2 allows more; libyaml and its derivatives end the name at any other character. */
 const ANCHOR = /^[\w-]+$/;
 
 class ValueReader {
@@ -52,9 +55,12 @@ class ValueReader {
   readonly warnings: Problem[] = [];
   readonly tagged: Path[] = [];
   hasNulls = false;
-  /** One path that grows and shrinks with the walk; copied only for a problem. */
+  /** One path that grows and shrinks during the walk; copied only for a problem. */
   readonly #path: (string | number)[] = [];
-  /** Anchors seen so far; an alias means the last one before it. `Alias.resolve` would search the whole document each time. */
+  /**
+   * Anchors seen so far; an alias refers to the last one before it. `Alias.resolve` would search the whole document
+   * each time.
+   */
   readonly #anchors = new Map<string, unknown>();
   #aliasDepth = 0;
   #aliasNodes = 0;
@@ -87,15 +93,15 @@ class ValueReader {
     return null;
   }
 
-  /** Whether a tag would make something else of the node; it is reported. */
+  /** Reports a tag that would change the node's value, and returns whether there is one. */
   #hasOwnTag(node: unknown): boolean {
     if (!isNode(node) || node.tag === undefined || CORE_TAG.test(node.tag)) return false;
     const name = node.tag.replace(/^tag:yaml\.org,2002:/, "!!");
     this.#report("unknownTag", node, {
-      message: `the tag ${name} would make something else of the value than its text says, and is not read`,
+      message: `the tag ${name} would change the type of the value, and is not supported`,
       found: name,
       wanted: "plain values",
-      fix: "remove the tag, and write the value itself",
+      fix: "remove the tag, and write the plain value",
     });
     return true;
   }
@@ -103,10 +109,10 @@ class ValueReader {
   #checkAnchor(node: unknown): void {
     if (!isNode(node) || isAlias(node) || node.anchor === undefined || ANCHOR.test(node.anchor)) return;
     this.#report("readersDiffer", node, {
-      message: `readers of YAML differ in where the name of the anchor &${node.anchor} ends`,
+      message: `YAML parsers differ in where the name of the anchor &${node.anchor} ends`,
       found: `&${node.anchor}`,
-      wanted: "letters of ASCII, digits, - and _ in the names of anchors",
-      fix: "give the anchor another name, or put the value in quotes where text is meant",
+      wanted: "ASCII letters, digits, - and _ in the names of anchors",
+      fix: "give the anchor another name, or put the value in quotes if text is intended",
     });
   }
 
@@ -123,10 +129,10 @@ class ValueReader {
     if (source === undefined || node.type !== "PLAIN" || !OTHER_NUMBER.test(source)) return value;
     const number = readNumber(source);
     this.#report("ambiguousNumber", node, {
-      message: `${show(source)} is a number for some readers, of YAML 1.1 as in Kubernetes, and for others text or another number`,
+      message: `${show(source)} is a number to some YAML parsers (1.1, as in Kubernetes), and text or another number to others`,
       found: source,
       wanted: "a decimal number without leading zeros and underscores, or text in quotes",
-      fix: `write ${number === undefined ? "the number in decimal digits" : number}, or "${source}" where text is meant`,
+      fix: `write ${number === undefined ? "the number in decimal digits" : number}, or "${source}" if text is intended`,
     });
     return value;
   }
@@ -136,7 +142,7 @@ class ValueReader {
       this.#report("yamlSyntax", node, {
         message: `the alias *${name} has no anchor &${name} before it`,
         found: `*${name}`,
-        fix: `put it in quotes where text is meant: "*${name}"`,
+        fix: `put it in quotes if text is intended: "*${name}"`,
       });
       return null;
     }
@@ -153,18 +159,18 @@ class ValueReader {
       this.#checkAnchor(pair.key);
       if (this.#hasOwnTag(pair.key)) continue;
       if (key === undefined) {
-        this.#report("badKey", pair.key, { message: "this key is no text", wanted: "plain text as key" });
+        this.#report("badKey", pair.key, { message: "this key is not text", wanted: "plain text as key" });
       } else if (Object.hasOwn(object, key)) {
         this.#path.push(key);
         this.#report("duplicateKey", pair.key, {
-          message: `the key ${JSON.stringify(key)} stands in this mapping twice`,
+          message: `the key ${JSON.stringify(key)} is in this mapping twice`,
           found: key,
           wanted: "each key once",
           fix:
-            // Of a document itself, and not of something in it: two objects were written one below the other.
+            // Two keys of a document itself, not of a nested mapping: two objects without a `---` between them.
             this.#path.length === 1 && (key === "apiVersion" || key === "kind")
-              ? "put a line --- between two objects; one of the same key is too many"
-              : "remove one of the two, or join what they hold",
+              ? "put a line --- between two objects, or remove one of the two keys"
+              : "remove one of the two, or merge their values",
         });
         this.#path.pop();
       } else if (key === "__proto__") {
@@ -180,7 +186,7 @@ class ValueReader {
     return object;
   }
 
-  /** Only a scalar without quotes and tag is a boolean to anybody. */
+  /** Only a scalar without quotes and tag is a boolean to some parser. */
   #noteWord(node: unknown, anchor: "key" | "value"): void {
     if (!isScalar(node) || node.type !== "PLAIN" || node.tag !== undefined || node.source === undefined) return;
     if (!BOOLEAN_WORDS.has(node.source)) return;

@@ -1,7 +1,7 @@
 /**
- * Why a connection opens or closes: the rules and policies, with file and line, that one state has and the
- * other has not. Both are the same question asked the other way round: what does the state `to` allow that
- * `from` did not, and which of its rules allow it, or which policies of `from` were in the way.
+ * Finds why a connection opens or closes: the rules and policies, with file and line, that one state has and the other
+ * has not. Both are the same question with the states swapped: which connections does the state `to` allow that `from`
+ * did not, and which rules of `to` allow them, or which policies of `from` blocked them?
  */
 import type { Clause, Direction, Profile, Rule, Ruleset, Subject } from "../../model/ruleset.js";
 import { qualifiedName, refKey, type ObjectSet, type StateObject } from "../../model/state.js";
@@ -10,12 +10,12 @@ import { listOutside } from "../../policy/reachability/external.js";
 import type { PortSetId, PortSets } from "../../policy/reachability/port-sets.js";
 import { createMeaning } from "./meant.js";
 
-/** An object that differs between the two states, and takes part in a connection's opening or closing. */
+/** An object that differs between the two states and contributes to the opening or closing of a connection. */
 export interface Cause {
   readonly kind: "NetworkPolicy" | "Workload";
   /** `namespace/name`. */
   readonly name: string;
-  /** Of a policy: the direction and, where one rule of it is meant, its place in that list. */
+  /** Of a policy: the direction and, if one rule is the cause, its index in that list. */
   readonly direction?: Direction;
   readonly index?: number;
   readonly file?: string;
@@ -28,7 +28,10 @@ export interface ComparedState {
   readonly ruleset: Ruleset;
 }
 
-/** `ends`: names of workloads, or CIDRs. `gained`: what `to` allows between them and `from` does not. */
+/**
+ * Returns the causes. `from`, `to`: names of workloads, or CIDRs. `gained`: the ports that the second state allows
+ * between them and the first does not.
+ */
 export type CauseFinder = (from: string, to: string, gained: PortSetId) => readonly Cause[];
 
 export function createCauseFinder(without: ComparedState, having: ComparedState, sets: PortSets): CauseFinder {
@@ -39,7 +42,7 @@ export function createCauseFinder(without: ComparedState, having: ComparedState,
     if (own === undefined) return [];
     const old = before.subject(workload);
     if (old === undefined) return [workloadCause(workload, having.objects)];
-    // A peer that comes or goes is the cause of what it may do; it says so on its own side.
+    // A peer that comes or goes is itself the cause; its own side reports it.
     if (after.subject(peer) !== undefined && before.subject(peer) === undefined) return [];
     const key = [workload, direction, peer, gained].join(" ");
     const causes = known.get(key) ?? compare(before, after, { old, own, direction, peer, gained });
@@ -49,7 +52,7 @@ export function createCauseFinder(without: ComparedState, having: ComparedState,
   return (from, to, gained) => {
     const causes = unique([...sideCauses(from, "egress", to, gained), ...sideCauses(to, "ingress", from, gained)]);
     if (causes.length > 0) return causes;
-    // Both ends' policies allowed it before, and they could not be told apart, or had no addresses.
+    // The policies of both ends allowed it before, but the workloads shared an address or had none.
     const ends = [from, to].filter((name) => after.subject(name) !== undefined);
     const changed = ends.filter((name) => isChanged(`Workload/${name}`, before, after));
     return (changed.length > 0 ? changed : ends).map((name) => workloadCause(name, having.objects));
@@ -57,8 +60,8 @@ export function createCauseFinder(without: ComparedState, having: ComparedState,
 }
 
 /**
- * Whether what the state allows between two workloads is allowed, at either end, only because of an address that one
- * of them shares with a workload that is meant.
+ * Returns a function that finds connections between two workloads that some end allows only because the workload shares
+ * an address with one that a rule selects.
  */
 export function createShareFinder(
   having: ComparedState,
@@ -89,7 +92,7 @@ function compare(before: Index, after: Index, { old, own, direction, peer, gaine
   const allowed = after.allowed(own, direction, peer);
   const had = before.allowed(old, direction, peer);
   const here = sets.subtract(sets.intersect(allowed.set, gained), had.set);
-  // This end allowed it before as well: the other one is why.
+  // This end allowed it before as well: the other end is the cause.
   if (here === sets.empty) return [];
   if (allowed.rules === null) {
     const lifted = old[direction].policies.map((name) => policyCause(name, direction, before.objects));
@@ -101,13 +104,13 @@ function compare(before: Index, after: Index, { old, own, direction, peer, gaine
     before,
     after,
   );
-  // No rule is another one: who is meant by it is.
+  // No rule changed: the workloads that it matches did.
   const isSame = causes.every(({ name }) => !isChanged(`NetworkPolicy/${name}`, before, after));
   const subjects = [own.workload, peer].filter((name) => isChanged(`Workload/${name}`, before, after));
   return isSame ? [...subjects.map((name) => workloadCause(name, after.objects)), ...causes] : causes;
 }
 
-/** Of several that would do, those that differ between the states; all of them where none does. */
+/** Returns the causes that differ between the states; all of them if none does. */
 function preferChanged(causes: readonly Cause[], before: Index, after: Index): readonly Cause[] {
   const changed = causes.filter(({ name }) => isChanged(`NetworkPolicy/${name}`, before, after));
   return changed.length > 0 ? changed : causes;
@@ -122,7 +125,10 @@ interface AllowingRule {
   readonly set: PortSetId;
 }
 
-/** What one end's policies allow with a peer; `rules` is null where nothing is enforced, and all is allowed. */
+/**
+ * The connections that one end's policies allow with a peer; `rules` is null if nothing is enforced, and all is
+ * allowed.
+ */
 interface Allowed {
   readonly set: PortSetId;
   readonly rules: readonly AllowingRule[] | null;
@@ -158,7 +164,7 @@ class Index {
     if (known !== undefined) return known;
     const workload = this.#subjects.get(peer);
     const addresses = (workload?.addresses ?? [peer]).map((text) => this.#parser.parse(text));
-    // A block stands for addresses outside: that a rule means a workload in it says nothing of those.
+    // A block stands for external addresses: a rule that matches a workload inside it says nothing about those.
     const clauses = workload === undefined ? this.#outside(profile) : profile.clauses;
     const rules = clauses.flatMap(({ rule: index, peers, ports }): readonly AllowingRule[] => {
       const rule = profile.rules[index];
@@ -176,7 +182,7 @@ class Index {
     return clauses;
   }
 
-  /** Equal lists are one list, and sorted; see Clause. */
+  /** Equal lists are the same object, and sorted; see Clause. */
   #parse(peers: readonly string[]): readonly Interval[] {
     const parsed = this.#parsed.get(peers) ?? peers.map((cidr) => this.#parser.parse(cidr));
     this.#parsed.set(peers, parsed);

@@ -1,9 +1,9 @@
 /**
  * The connections that a plan opens and closes: the exact difference of two states' connectivity.
  *
- * Two states of thousands of workloads have millions of connections, and a change touches few of
- * them. So both are compared by classes of workloads that are alike in both states; only what
- * differs is spelled out, up to a limit, and the rest is counted.
+ * Two states of thousands of workloads have millions of connections, and a change affects few of them. So the states
+ * are compared by classes of workloads that are alike in both; only the difference is listed, up to a limit, and the
+ * rest is counted.
  */
 import type { Connection } from "../../model/connection.js";
 import type { ObjectSet } from "../../model/state.js";
@@ -21,20 +21,20 @@ import { finishGroups, PairGroups, type ConnectionGroup } from "./groups.js";
 import { labelClasses } from "./meant.js";
 import { createNamer } from "../naming/workloads.js";
 
-/** A connection that opens or closes, with why. */
+/** A connection that opens or closes, with its causes. */
 export interface PlannedConnection extends Connection {
   readonly causes: readonly Cause[];
 }
 
-/** In the order of `ztap connectivity`. */
+/** The difference, in the order of `ztap connectivity`. */
 export interface ConnectivityDiff {
   readonly opened: readonly PlannedConnection[];
   readonly closed: readonly PlannedConnection[];
-  /** All of them, also those that a list was too short for. */
+  /** All connections, including those beyond the limit of the lists. */
   readonly groups: { readonly opened: readonly ConnectionGroup[]; readonly closed: readonly ConnectionGroup[] };
-  /** How many there are. */
+  /** The number of connections. */
   readonly summary: { readonly opened: number; readonly closed: number };
-  /** Why the difference could not be computed, with nothing listed then; null where it was. */
+  /** The reason why the difference could not be computed (then nothing is listed); null if it was. */
   readonly unknown: string | null;
 }
 
@@ -46,7 +46,10 @@ export const NO_DIFFERENCE: ConnectivityDiff = {
   unknown: null,
 };
 
-/** @param limit the longest that each list may be */
+/**
+ * Returns the difference.
+ * @param limit the longest that each list may be
+ */
 export function diffConnectivity(before: ObjectSet, after: ObjectSet, limit: number): ConnectivityDiff {
   try {
     return compareStates(before, after, limit);
@@ -82,7 +85,7 @@ interface Gained {
   readonly count: number;
 }
 
-/** What is in the second state and not in the first. */
+/** Lists the connections that the second state has and the first has not. */
 function listGained(first: State, second: State, sets: PortSets, limit: number): Gained {
   const [from, to] = [first.reach, second.reach];
   const joint = joinClasses(from, to, second.objects);
@@ -121,7 +124,7 @@ interface GainedParts {
   readonly egress: (index: number) => readonly Block[];
   readonly ingress: (index: number) => readonly Block[];
   readonly causes: CauseFinder;
-  /** See ConnectionGroup. Asked of examples: workloads of one class are alike in this as well. */
+  /** See ConnectionGroup. Evaluated for examples: workloads of one class are alike in this as well. */
   readonly isShared: (from: string, to: string, set: PortSetId) => boolean;
   readonly sets: PortSets;
 }
@@ -157,13 +160,13 @@ function groupGained(joint: Joint, { objects, reach: to }: State, parts: GainedP
   return finishGroups([...groups, ...outside], createNamer(objects));
 }
 
-/** Two different workloads of two classes, which may be the same one. */
+/** Returns two different workloads of two classes, which may be the same class. */
 function exampleOf(sources: readonly string[], targets: readonly string[]): readonly [string, string] {
   const [source = ""] = sources;
   return [source, targets.find((target) => target !== source) ?? ""];
 }
 
-/** A group of many classes has at most as many causes looked up, and told. */
+/** Limit for the causes that are looked up, and reported, for a group of many classes. */
 const SAMPLED_CAUSES = 8;
 
 function collect(
@@ -205,13 +208,13 @@ function groupBlocks(to: Reach, direction: Direction, parts: GainedParts): reado
   });
 }
 
-/** Workloads that are of one class in both states; where they share an address with others, of equal labels as well. */
+/** Classes of workloads that are alike in both states; workloads that share an address must also have equal labels. */
 interface Joint {
   /** By the index of a workload in `to`: its joint class. */
   readonly classOf: Uint32Array;
-  /** By the index of a workload in `to`: its index in `from`; -1 where it is not there. */
+  /** By the index of a workload in `to`: its index in `from`; -1 if it is not there. */
   readonly places: Int32Array;
-  /** For each joint class its class in either state, -1 for none, and how many workloads it has. */
+  /** For each joint class its class in either state, -1 for none, and its number of workloads. */
   readonly classes: { readonly old: number; readonly now: number; size: number }[];
   /** Whether any workloads share an address. */
   readonly hasShared: boolean;
@@ -240,15 +243,18 @@ function joinClasses(from: Reach, to: Reach, objects: ObjectSet): Joint {
 
 interface ComparedPairs {
   readonly count: number;
-  /** Calls for each workload that the one with this index gained something to. */
+  /** Calls `found` for each workload that the one with this index gained ports to. */
   readonly each: (index: number, found: (target: string, set: PortSetId) => void) => void;
-  /** Calls for each two joint classes of which one gained something to the other. */
+  /** Calls `found` for each pair of joint classes of which one gained ports to the other. */
   readonly eachClass: (found: (source: number, target: number, set: PortSetId) => void) => void;
 }
 
 function comparePairs({ classOf, classes }: Joint, from: Reach, to: Reach, sets: PortSets): ComparedPairs {
   const row = new Uint32Array(classes.length);
-  /** Fills the row with what a class gained to every class; gives how many connections that is for one of its workloads. */
+  /**
+   * Fills the row with the ports that a class gained to every class; returns the number of connections for one of its
+   * workloads.
+   */
   const fill = (source: number): number => {
     const own = classes[source];
     const now = to.row(own?.now ?? 0);
@@ -292,7 +298,7 @@ function comparePairs({ classOf, classes }: Joint, from: Reach, to: Reach, sets:
   };
 }
 
-/** What a workload of `to` gained with addresses that no workload has; computed once for those that are alike. */
+/** Returns the external connections that a workload of `to` gained; computed once for workloads that are alike. */
 function compareBlocks(
   from: Reach,
   to: Reach,

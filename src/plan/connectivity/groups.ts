@@ -1,6 +1,6 @@
 /**
- * Connections that differ in nothing but their ends, as one: everything from any of these to any of those. Exact,
- * and made from classes of workloads, so that a million connections are a few groups without ever being listed.
+ * Groups connections that differ only in their ends: every source of a group may reach every target. Exact, and made
+ * from classes of workloads, so that a million connections become a few groups without ever being listed.
  */
 import type { Connection } from "../../model/connection.js";
 import type { Cause } from "./causes.js";
@@ -10,20 +10,22 @@ export interface ConnectionGroup extends Pick<Connection, "protocol" | "ports"> 
   /** Workloads by name, or CIDRs; each of `from` with each of `to`, except a workload with itself. */
   readonly from: readonly string[];
   readonly to: readonly string[];
-  /** Both in few words, by labels where those say the same. */
+  /** Both ends in a few words: by labels, if labels describe exactly the same workloads. */
   readonly fromText: string;
   readonly toText: string;
-  /** Nobody meant them: they only share an address with workloads that a rule means. */
+  /** No rule selects these ends: they only share an address with workloads that a rule selects. */
   readonly sharesAddress: boolean;
-  /** How many connections that is. */
+  /** The number of connections in the group. */
   readonly connections: number;
-  /** Of some of them, where there are many. */
+  /** The causes of some of the connections, if there are many. */
   readonly causes: readonly Cause[];
 }
 
 type Entry = Pick<Connection, "protocol" | "ports"> & { readonly sharesAddress?: boolean };
 
-/** Collects what one source does to one target, both given by number; alike rows become one rectangle. */
+/**
+ * Collects the entries between sources and targets, both given by number; sources with equal targets become one group.
+ */
 export class PairGroups {
   /** By entry and source: its targets, ascending. */
   readonly #cells = new Map<string, { readonly entry: Entry; readonly rows: Map<number, number[]> }>();
@@ -52,7 +54,10 @@ export class PairGroups {
   }
 }
 
-/** Groups in the order of their first names, then of protocol and ports, what was meant first; with words for who is meant. */
+/**
+ * Returns the groups by their first names, then by protocol and ports, intended ones first, with descriptions of their
+ * ends.
+ */
 export function finishGroups(
   groups: readonly Omit<ConnectionGroup, "fromText" | "toText">[],
   nameOf: Namer,
@@ -65,7 +70,7 @@ export function finishGroups(
     .map(({ group }) => ({ ...group, fromText: nameOf(group.from), toText: nameOf(group.to) }));
 }
 
-/** Workloads before address blocks, as in the lists. A name has neither dot nor colon. */
+/** Sorts workloads before address blocks, as in the lists. A name has neither a dot nor a colon. */
 function placeOf([first = ""]: readonly string[]): string {
   return `${/[.:]/.test(first) ? 1 : 0}${first}`;
 }

@@ -1,6 +1,7 @@
 /**
- * Which of two workloads with one address a rule means: it names workloads, and is enforced by address. So what it
- * opens for one is open to the other as well, which nobody asked for and which should not hide what was.
+ * Finds which of two workloads with one address a rule selects. A rule names workloads, but is enforced by address. So
+ * it also opens connections for the other workload, which the author did not intend, and which should not hide the
+ * intended ones.
  */
 import type { Rule } from "../../model/ruleset.js";
 import { qualifiedName, refKey, type ObjectSet } from "../../model/state.js";
@@ -9,7 +10,9 @@ import { WorkloadIndex } from "../../policy/compile/workload-index.js";
 import { blockCidrs } from "../../policy/compile/peers.js";
 
 export interface Meaning {
-  /** Whether the rule means this workload itself, and not only an address that it shares with one that is meant. */
+  /**
+   * Returns whether the rule selects this workload itself, and not only an address that it shares with a selected one.
+   */
   means(rule: Rule, workload: string): boolean;
 }
 
@@ -48,8 +51,8 @@ export function createMeaning(objects: ObjectSet): Meaning {
 }
 
 /**
- * For each workload a number that tells it from others of its address: workloads that share none, and those that share
- * one and have equal labels, have the same.
+ * Returns for each workload a number that distinguishes it from others with its address. Workloads that share no
+ * address have the same number, as have those that share one and have equal labels.
  */
 export function labelClasses(objects: ObjectSet, names: readonly string[]): Uint32Array {
   const holders = new Map<string, number>();

@@ -1,4 +1,4 @@
-/** What a group of workloads has to do with addresses outside, before and after. */
+/** The connections of a group of workloads with external addresses, before and after. */
 import type { Direction } from "../../model/ruleset.js";
 import type { AddressRange } from "../../policy/reachability/external.js";
 import { subtractRanges } from "../../policy/reachability/external.js";
@@ -20,7 +20,9 @@ interface Sides {
   readonly sets: PortSets;
 }
 
-/** Blocks with which the same is allowed are together, kept ones before added and removed ones. */
+/**
+ * Returns the connections. Blocks with the same allowed ports are together, kept ones before added and removed ones.
+ */
 export function compareExternal(
   { oldClass, nowClass }: WorkloadGroup,
   direction: Direction,

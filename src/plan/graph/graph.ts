@@ -1,9 +1,10 @@
 /**
- * Who may talk to whom as a graph that can be drawn, in one state or in two with what differs. Workloads that may do
- * the same, and that the same labels describe, are one node, so that a thousand of them stay readable.
+ * The connections of a state as a graph that can be drawn: one state, or the difference of two. Workloads with the same
+ * connections and the same labels are one node, so that a graph of a thousand workloads stays readable.
  *
- * It says what `ztap connectivity` lists: both are made from the same reach. Ends outside are address blocks, one node
- * for those a workload may reach and one for those that may reach it, so that a drawing flows in one direction.
+ * The graph agrees with `ztap connectivity`: both are made from the same reach. External ends are address blocks: one
+ * node for those that a workload may reach and one for those that may reach it, so that a drawing flows in one
+ * direction.
  */
 import type { ObjectSet } from "../../model/state.js";
 import type { PortEntry, PortSetId } from "../../policy/reachability/port-sets.js";
@@ -17,12 +18,12 @@ import { describeBlocks } from "../naming/blocks.js";
 import type { DiffStatus } from "./standing.js";
 
 export interface GraphNode {
-  /** Stable within one graph, and made of nothing that an author wrote. */
+  /** Stable within one graph, and without any text of an author. */
   readonly id: string;
   readonly kind: "workloads" | "sources" | "targets";
   /** Of workloads; null for address blocks. */
   readonly namespace: string | null;
-  /** Who it is in few words. */
+  /** Description in a few words. */
   readonly text: string;
   /** Workloads by name, or CIDRs; sorted. */
   readonly members: readonly string[];
@@ -39,23 +40,26 @@ export interface GraphEdge {
 export interface Graph {
   readonly nodes: readonly GraphNode[];
   readonly edges: readonly GraphEdge[];
-  /** False where there was no earlier state: then everything is `kept`. */
+  /** False if there was no earlier state: then everything is `kept`. */
   readonly compared: boolean;
 }
 
 export interface GraphOptions {
   /** The earlier state; null to draw one state. */
   readonly before: ObjectSet | null;
-  /** Only what this namespace's workloads have to do with. */
+  /** Only the connections of this namespace's workloads. */
   readonly namespace?: string | undefined;
 }
 
-/** @throws GraphTooLarge, and TooManyPortSets as `createReach` does */
+/**
+ * Returns the graph.
+ * @throws GraphTooLarge, and TooManyPortSets as `createReach` does
+ */
 export function drawGraph(after: ObjectSet, { before, namespace }: GraphOptions): Graph {
   const sets = new PortSets();
   const now = openSide(after, sets);
   const old = before === null ? now : openSide(before, sets);
-  // Labels tell nodes apart as long as that can be read; then only what may do something else is another node.
+  // Labels separate nodes as long as the graph stays readable; otherwise only different connections do.
   for (const byLabels of [true, false]) {
     const groups = groupWorkloads(old, now, byLabels);
     const graph = connect(groups, { old, now, sets, namespace });
@@ -71,7 +75,7 @@ interface Context {
   readonly namespace: string | undefined;
 }
 
-/** @returns null where it is too large */
+/** @returns null if it is too large */
 function connect(groups: readonly WorkloadGroup[], context: Context): Omit<Graph, "compared"> | null {
   const { namespace } = context;
   const isShown = (group: WorkloadGroup) => namespace === undefined || group.namespace === namespace;
@@ -148,7 +152,7 @@ class Drawing {
     this.#edges.push({ from, to, entries: this.#context.sets.entries(set), standing });
   }
 
-  /** Sorted and numbered, so that equal states make equal drawings. */
+  /** Sorts and numbers nodes, so that equal states make equal drawings. */
   finish(): Omit<Graph, "compared"> {
     const order = ({ kind, namespace, members }: Omit<GraphNode, "id">) =>
       `${["workloads", "sources", "targets"].indexOf(kind)} ${namespace ?? ""} ${members[0] ?? ""} ${members.length}`;

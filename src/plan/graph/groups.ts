@@ -1,14 +1,14 @@
-/** Workloads that one node of a graph stands for: what may do the same, and is described by the same labels. */
+/** The workloads that one node of a graph stands for: they have the same connections and the same labels. */
 import type { ObjectSet } from "../../model/state.js";
 import { createReach, type Reach } from "../../policy/reachability/reach.js";
 import type { PortSetId, PortSets } from "../../policy/reachability/port-sets.js";
 import { GraphTooLarge } from "./limits.js";
 
-/** One state. Classes of workloads are numbered; -1 is the class of what the state has not. */
+/** One state. Classes of workloads are numbered; -1 is the class of a workload that the state does not have. */
 export interface GraphSide {
   readonly objects: ObjectSet;
   readonly reach: Reach;
-  /** What a workload of one class may open to a workload of another. */
+  /** Returns the ports that a workload of one class may open to a workload of another. */
   readonly between: (from: number, to: number) => PortSetId;
   /** By class: the first class that has the very same connections. */
   readonly alike: readonly number[];
@@ -24,10 +24,13 @@ export interface WorkloadGroup {
   readonly nowClass: number;
 }
 
-/** All classes with all classes are looked at: some millions of pairs. */
+/** Largest number of classes. All pairs of classes are compared: some millions. */
 const MAX_CLASSES = 2_000;
 
-/** @throws GraphTooLarge */
+/**
+ * Computes the reach of a state and its classes.
+ * @throws GraphTooLarge
+ */
 export function openSide(objects: ObjectSet, sets: PortSets): GraphSide {
   const reach = createReach(objects, sets);
   if (reach.classCount > MAX_CLASSES) throw new GraphTooLarge();
@@ -69,7 +72,11 @@ function numberLists(): (list: ReturnType<Reach["external"]["ranges"]>) => numbe
   };
 }
 
-/** @param byLabels also what has other labels is another group, as far as a label is of more than one workload */
+/**
+ * Groups the workloads.
+ * @param byLabels workloads with different labels are in different groups; labels that only one workload has do not
+ * count
+ */
 export function groupWorkloads(old: GraphSide, now: GraphSide, byLabels: boolean): readonly WorkloadGroup[] {
   const classesOf = (side: GraphSide) =>
     new Map(side.reach.names.map((name, index) => [name, side.alike[side.reach.classOf[index] ?? 0] ?? 0]));
@@ -88,7 +95,7 @@ export function groupWorkloads(old: GraphSide, now: GraphSide, byLabels: boolean
   });
 }
 
-/** A label that one workload alone has tells its name in other words. */
+/** A label of a single workload says no more than its name. */
 function sharedLabels(before: ObjectSet, after: ObjectSet): (workload: string) => string {
   const labels = new Map<string, readonly string[]>();
   for (const objects of [before, after]) {

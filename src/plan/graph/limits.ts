@@ -1,10 +1,10 @@
-/** How large a graph may be to be drawn. */
+/** Limits for the size of a graph that can be drawn. */
 
-/** More than a person can read, and more than a layout is computed for in a few seconds. */
+/** More nodes than this a person cannot read, and no layout is computed for them within a few seconds. */
 export const MAX_NODES = 150;
 export const MAX_EDGES = 400;
 
-/** A drawing of it would help nobody. */
+/** The graph is too large for a readable drawing. */
 export class GraphTooLarge extends Error {
   override readonly name = "GraphTooLarge";
   constructor() {

@@ -1,4 +1,4 @@
-/** Address blocks in few words. */
+/** Describes address blocks in a few words. */
 import type { Interval } from "../../policy/address-space.js";
 import { compareIntervals, EVERYWHERE, FAMILIES, toCidrs } from "../../policy/address-space.js";
 
@@ -6,10 +6,13 @@ interface Cidr extends Interval {
   readonly text: string;
 }
 
-/** CIDRs one by one up to here; of longer lists the rest is counted. */
+/** The number of CIDRs that are listed; the rest is counted. */
 const LISTED_CIDRS = 4;
 
-/** `every address`, `every IPv4 address but 10.0.0.0/8`, or the CIDRs. Of addresses that are no workload's. */
+/**
+ * Returns `every other address`, `every other IPv4 address but 10.0.0.0/8`, or the CIDRs. The blocks hold addresses
+ * without a workload.
+ */
 export function describeBlocks(blocks: readonly Cidr[]): string {
   const gaps = FAMILIES.map((family) => gapsIn(blocks, family));
   if (gaps.every(({ length }) => length === 0)) return "every other address";
@@ -33,7 +36,7 @@ function list(cidrs: readonly Cidr[]): string {
   return rest > 0 ? `${shown.join(", ")} and ${rest} more` : shown.join(", ");
 }
 
-/** What blocks leave of their address space. */
+/** Returns the part of an address space that the blocks do not cover. */
 function gapsIn(blocks: readonly Cidr[], family: Interval["family"]): readonly Cidr[] {
   const space = EVERYWHERE.find((all) => all.family === family);
   if (space === undefined) return [];

@@ -1,17 +1,18 @@
-/** Many workloads in few words: by labels or a namespace, where that says exactly the same as listing them. */
+/** Describes many workloads in a few words: by labels or a namespace, if that means exactly the same as a list. */
 import type { ObjectSet } from "../../model/state.js";
 
-/** Names one by one up to here; of longer lists the rest is counted. */
+/** The number of names that are listed; the rest is counted. */
 const LISTED_NAMES = 3;
 
 /**
- * @param home a namespace that all of them are in and that need not be said, as it stands above them
+ * Describes workloads.
+ * @param home a namespace that all of them are in and that the context already names
  * @returns one line for workloads (`namespace/name`) or CIDRs, in the terms of the state that has them
  */
 export type Namer = (names: readonly string[], home?: string) => string;
 
 export function createNamer(objects: ObjectSet): Namer {
-  /** By `namespace key=value`, with an empty namespace for all of them; and by namespace alone. */
+  /** By `namespace key=value`, with an empty namespace for all namespaces; and by namespace alone. */
   const sets = new Map<string, Set<string>>();
   const descriptions = new Map<string, readonly string[]>();
   let all = 0;

@@ -22,7 +22,7 @@ import { PeerResolver, readPorts, resolveEgressNames, resolveNames } from "./pee
 import { modeOf } from "./modes.js";
 import type { SelectableWorkload } from "./select.js";
 
-/** A rule with what does not depend on its subject already resolved. */
+/** A rule whose parts that do not depend on its subject are resolved. */
 interface PreparedRule {
   readonly rule: Rule;
   readonly peers: "any" | readonly string[];
@@ -31,7 +31,7 @@ interface PreparedRule {
   readonly named: readonly Resolved[];
 }
 
-/** What is known of one policy in one set of workloads. */
+/** One policy, prepared for one set of workloads. */
 interface PreparedPolicy {
   readonly name: string;
   readonly policy: NetworkPolicy;
@@ -42,7 +42,7 @@ interface PreparedPolicy {
   readonly rules: Map<Direction, readonly PreparedRule[]>;
 }
 
-/** A profile that does not depend on its subject, with what it was made of. */
+/** A profile that does not depend on its subject, with the policies it was made of. */
 interface SharedProfile {
   readonly policies: readonly PreparedPolicy[];
   readonly profile: Profile;
@@ -51,6 +51,7 @@ interface SharedProfile {
 const DIRECTIONS = { ingress: "Ingress", egress: "Egress" } as const;
 
 /**
+ * Returns the ruleset of a node.
  * @param node the node whose workloads are the subjects; null for every workload of the state, also
  *   those without a node (for questions about the whole state, never for enforcement)
  */
@@ -61,15 +62,18 @@ export function compile(objects: ObjectSet, node: string | null): Ruleset {
   return known;
 }
 
-/** A state is immutable, and of the whole of it several things are asked: whether it fits, holds its tests, and opens what. */
+/**
+ * Rulesets of whole states. A state is immutable, and several checks need the ruleset of all of it: capacity,
+ * connectivity tests, connectivity.
+ */
 const wholes = new WeakMap<ObjectSet, Ruleset>();
 
 /**
- * Compiles one state after another, to what `compile` gives for each. Where workloads and namespaces are those of the
- * state before, a policy that is as it was is not compiled again, and its profile is the same object.
+ * Compiles one state after another; each result equals that of `compile`. If workloads and namespaces did not change
+ * since the previous state, an unchanged policy is not compiled again, and its profile is the same object.
  */
 export class RulesetCompiler {
-  /** Digests of all but the policies, and what they mean. */
+  /** Digests of all objects except the policies, and the data derived from them. */
   #surroundings: string | null = null;
   #candidates = new WorkloadIndex(new Map());
   #peers = new PeerResolver(this.#candidates);
@@ -85,7 +89,7 @@ export class RulesetCompiler {
       .map((candidate) => compilation.compileSubject(candidate));
     this.#shared = compilation.shared;
     const profiles = [...compilation.profiles.values()].sort((a, b) => (a.key < b.key ? -1 : 1));
-    // What is never enforced is never compared, and digesting a whole state costs more than compiling it.
+    // A ruleset that is never enforced is never compared, and the digest of a whole state costs more than compiling it.
     const digest = node === null ? "" : digestRuleset(node, subjects, profiles);
     return { node: node ?? "", digest, subjects, profiles };
   }
@@ -167,7 +171,7 @@ class Compilation {
     };
   }
 
-  /** Enforced policies decide alone; policies in audit mode only where nothing else isolates. */
+  /** Enforced policies decide alone; policies in audit mode decide only if no enforced policy isolates. */
   #compileDirection(
     candidate: SelectableWorkload,
     selecting: readonly PreparedPolicy[],
@@ -234,8 +238,9 @@ class Compilation {
 }
 
 /**
- * A rule is known by what it says, so that it goes on counting where another is put before it in the list. Of rules that
- * say the same, the later ones (which decide nothing) are told apart by their order.
+ * Returns the keys of a policy's rules. A rule is identified by its content, so that its counter continues when another
+ * rule is put before it in the list. Rules with equal content (the later ones decide nothing) are distinguished by
+ * their order.
  */
 function ruleKeys(policy: NetworkPolicy, direction: Direction): readonly string[] {
   const { namespace, name } = policy.metadata;
@@ -248,7 +253,7 @@ function ruleKeys(policy: NetworkPolicy, direction: Direction): readonly string[
   });
 }
 
-/** Hexadecimal; 64 bits tell the rules of one policy apart. */
+/** Hexadecimal; 64 bits distinguish the rules of one policy. */
 const RULE_DIGITS = 16;
 
 function listRules(
@@ -260,7 +265,10 @@ function listRules(
     : (policy.spec.egress ?? []).map((rule: EgressRule) => ({ peers: rule.to ?? [], ports: rule.ports }));
 }
 
-/** A rule whose peers or port names stand for nothing at present has no clause: it allows nothing. */
+/**
+ * Returns the clauses of a rule. A rule whose peers or port names match nothing at present has no clause: it allows
+ * nothing.
+ */
 function toClauses(prepared: PreparedRule, rule: number, own: readonly PortRange[]): readonly Clause[] {
   const { peers, ports } = prepared;
   if (ports.any) return peers.length === 0 ? [] : [{ rule, peers, ports: "any" }];
@@ -273,7 +281,7 @@ function portSignature(own: readonly (readonly PortRange[])[]): string {
   return own.map((ranges) => ranges.map(({ protocol, first }) => `${protocol}${first}`).join("+")).join("/");
 }
 
-/** File and line of a rule are left out: moving a policy within a file changes no enforcement. */
+/** File and line of a rule are left out: moving a policy within a file does not change enforcement. */
 function digestRuleset(node: string, subjects: readonly Subject[], profiles: readonly Profile[]): string {
   const hash = createHash("sha256").update(JSON.stringify([node, subjects]));
   for (const profile of profiles) hash.update(digestProfile(profile));
@@ -282,7 +290,7 @@ function digestRuleset(node: string, subjects: readonly Subject[], profiles: rea
 
 const digests = new WeakMap<Profile, string>();
 
-/** Profiles are immutable: one is digested once. */
+/** Returns the digest of a profile. Profiles are immutable, so that each is digested once. */
 function digestProfile(profile: Profile): string {
   const { key, rules, clauses } = profile;
   const known = digests.get(profile);

@@ -1,6 +1,6 @@
 /**
- * Modes: whether a policy enforces or audits a direction: what it says itself, else what its namespace says,
- * else what the cluster says. Pure.
+ * Modes: whether a policy enforces or audits a direction. The policy's own mode wins, then its namespace's, then the
+ * cluster's. Pure.
  */
 import type { NetworkPolicy, PolicyMode } from "../../model/objects.js";
 import type { Direction } from "../../model/ruleset.js";
@@ -9,7 +9,7 @@ import { refKey, type ObjectSet } from "../../model/state.js";
 /** The only name that the one Cluster object may have. */
 const CLUSTER_NAME = "cluster";
 
-/** In each direction that the policy isolates; null for one that it does not. */
+/** The mode of each direction that the policy isolates; null for a direction that it does not isolate. */
 export type PolicyModes = Readonly<Record<Direction, PolicyMode | null>>;
 
 export function modesOf(policy: NetworkPolicy, objects: ObjectSet): PolicyModes {

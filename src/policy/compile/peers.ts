@@ -1,6 +1,6 @@
 /**
- * Resolves what a rule says (selectors, blocks, port names) to what a ruleset knows (CIDRs, port
- * numbers), with Kubernetes' semantics for NetworkPolicyPeer and NetworkPolicyPort.
+ * Resolves the terms of a rule (selectors, blocks, port names) to the terms of a ruleset (CIDRs, port numbers), with
+ * Kubernetes' semantics for NetworkPolicyPeer and NetworkPolicyPort.
  */
 import { excludeCidr, mergeCidr } from "cidr-tools";
 import { hostCidr } from "../../model/ip.js";
@@ -10,7 +10,7 @@ import type { WorkloadIndex } from "./workload-index.js";
 import { selectorKey } from "./workload-index.js";
 import type { SelectableWorkload } from "./select.js";
 
-/** A clause before it is given its rule. */
+/** A clause without its rule. */
 export interface Resolved {
   readonly peers: "any" | readonly string[];
   readonly ports: "any" | readonly PortRange[];
@@ -21,7 +21,7 @@ interface NamedPort {
   readonly name: string;
 }
 
-/** What a `ports` list says, with the port names still unresolved. */
+/** The content of a `ports` list, with port names still unresolved. */
 export interface PortSpec {
   readonly any: boolean;
   readonly ranges: readonly PortRange[];
@@ -50,7 +50,7 @@ export function readPorts(ports: readonly PolicyPort[] | undefined): PortSpec {
   return { any: (ports ?? []).length === 0, ranges, names };
 }
 
-/** The ranges that a workload's own port names stand for; a name that it does not have stands for nothing. */
+/** Returns the ranges of a workload's own named ports. A name that the workload does not have gives no range. */
 export function resolveNames(spec: PortSpec, candidate: SelectableWorkload): readonly PortRange[] {
   return spec.names.flatMap(({ protocol, name }) =>
     candidate.workload.spec.ports
@@ -59,12 +59,12 @@ export function resolveNames(spec: PortSpec, candidate: SelectableWorkload): rea
   );
 }
 
-/** Merged, disjoint, sorted: IPv4 before IPv6, then by address. Equal sets give equal lists. */
+/** Returns CIDRs merged, disjoint and sorted: IPv4 before IPv6, then by address. Equal sets give equal lists. */
 export function canonicalCidrs(cidrs: readonly string[]): readonly string[] {
   return cidrs.length === 0 ? [] : mergeCidr([...cidrs]);
 }
 
-/** The addresses that the ipBlocks of a rule mean. */
+/** Returns the addresses of the ipBlocks of a rule. */
 export function blockCidrs(peers: readonly Peer[]): readonly string[] {
   return peers.flatMap(({ ipBlock }) =>
     ipBlock === undefined
@@ -75,7 +75,7 @@ export function blockCidrs(peers: readonly Peer[]): readonly string[] {
   );
 }
 
-/** Resolves the peers of rules, each distinct list once: rules that mean the same peers share one list. */
+/** Resolves the peers of rules. Each distinct list is resolved once, and rules with the same peers share one list. */
 export class PeerResolver {
   readonly #candidates: WorkloadIndex;
   readonly #hosts = new Map<readonly SelectableWorkload[], readonly string[]>();
@@ -85,7 +85,7 @@ export class PeerResolver {
     this.#candidates = candidates;
   }
 
-  /** Every address that a rule's peers mean, or `any` where it names none. */
+  /** Returns every address that a rule's peers match, or `any` if it has no peers. */
   resolve(peers: readonly Peer[], policyNamespace: string): "any" | readonly string[] {
     if (peers.length === 0) return "any";
     const key = selectorKey(peers, policyNamespace);
@@ -108,8 +108,8 @@ export class PeerResolver {
 }
 
 /**
- * The clauses for the port names of an egress rule: each name is looked up at each peer workload, so
- * the same name may mean different ports on different peers. A name means nothing on an ipBlock.
+ * Returns the clauses for the port names of an egress rule. Each name is looked up at each peer workload, so that the
+ * same name may mean different ports on different peers. A name means nothing on an ipBlock.
  */
 export function resolveEgressNames(
   spec: PortSpec,

@@ -43,7 +43,7 @@ function labelOf(labels: Labels, key: string): string | undefined {
   return Object.hasOwn(labels, key) ? labels[key] : undefined;
 }
 
-/** The labels that `namespaceSelector` sees; `kubernetes.io/metadata.name` is always the name. */
+/** Returns the labels that `namespaceSelector` sees; `kubernetes.io/metadata.name` is always the name. */
 export function namespaceLabels(name: string, declared: Namespace | undefined): Labels {
   return { ...declared?.metadata.labels, "kubernetes.io/metadata.name": name };
 }
@@ -57,7 +57,7 @@ export interface SelectableWorkload {
   readonly namespaceLabels: Labels;
 }
 
-/** All workloads of a state, in the order of their qualified names. */
+/** Returns all workloads of a state, in the order of their qualified names. */
 export function listSelectable(objects: ObjectSet): readonly SelectableWorkload[] {
   const declared = new Map<string, Namespace>();
   const workloads: Workload[] = [];
@@ -82,7 +82,7 @@ export function listSelectable(objects: ObjectSet): readonly SelectableWorkload[
     .sort((a, b) => (a.name < b.name ? -1 : 1));
 }
 
-/** The workloads that a policy protects: its own namespace's, by podSelector. */
+/** Returns whether a policy protects the workload: it must be in the policy's namespace and match podSelector. */
 export function selectsSubject(policy: NetworkPolicy, candidate: SelectableWorkload): boolean {
   return (
     candidate.namespace === policy.metadata.namespace && matchesSelector(policy.spec.podSelector, candidate.labels)
@@ -90,8 +90,8 @@ export function selectsSubject(policy: NetworkPolicy, candidate: SelectableWorkl
 }
 
 /**
- * Whether a selector peer means this workload. Without a namespaceSelector only the policy's own
- * namespace is meant; without a podSelector every workload of the selected namespaces is.
+ * Returns whether a selector peer matches this workload. Without a namespaceSelector it matches in the policy's own
+ * namespace only; without a podSelector it matches every workload of the selected namespaces.
  */
 export function selectsPeer(peer: Peer, policyNamespace: string, candidate: SelectableWorkload): boolean {
   if (peer.ipBlock !== undefined) return false;

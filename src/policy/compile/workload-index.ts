@@ -1,7 +1,6 @@
 /**
- * All workloads of a state, ready to be selected by thousands of policies: found by their rarest
- * label, so that only those are tried, and each list of peers is resolved once. What matches is
- * decided by select.ts alone.
+ * All workloads of a state, indexed for thousands of policies. Workloads are found by their rarest label, so that only
+ * those are tried, and each list of peers is resolved once. select.ts alone decides which workloads match.
  */
 import type { LabelSelector, NetworkPolicy, Peer } from "../../model/objects.js";
 import type { ObjectSet } from "../../model/state.js";
@@ -29,7 +28,7 @@ export class WorkloadIndex {
     }
   }
 
-  /** The workloads that a policy protects. */
+  /** Returns the workloads that a policy protects. */
   subjectsOf(policy: NetworkPolicy): readonly SelectableWorkload[] {
     return this.#likely(policy.metadata.namespace, policy.spec.podSelector).filter((candidate) =>
       selectsSubject(policy, candidate),
@@ -42,7 +41,10 @@ export class WorkloadIndex {
     );
   }
 
-  /** The workloads that the selector peers of a rule mean; without peers, every workload. Equal questions get one list. */
+  /**
+   * Returns the workloads that the selector peers of a rule match; without peers, every workload. Equal arguments
+   * return the same list.
+   */
   peersOf(peers: readonly Peer[], policyNamespace: string): readonly SelectableWorkload[] {
     if (peers.length === 0) return this.all;
     const selectors = peers.filter((peer) => peer.ipBlock === undefined);
@@ -64,7 +66,10 @@ export class WorkloadIndex {
     return list;
   }
 
-  /** The workloads of a namespace that have the rarest of the labels that a selector wants; all of them where it wants none. */
+  /**
+   * Returns the workloads of a namespace that have the rarest of the selector's labels; all of them if it has no
+   * labels.
+   */
   #likely(namespace: string, { matchLabels }: LabelSelector): readonly SelectableWorkload[] {
     const lists = Object.entries(matchLabels ?? {}).map(
       ([key, value]) => this.#byLabel.get(labelKey(namespace, key, value)) ?? [],
@@ -78,7 +83,7 @@ export class WorkloadIndex {
 
 const labelKey = (namespace: string, key: string, value: string): string => `${namespace}\0${key}\0${value}`;
 
-/** Equal texts mean the same workloads. The namespace counts only where a peer does not name one. */
+/** Returns a text that is equal for equal sets of workloads. The namespace counts only if a peer does not name one. */
 export function selectorKey(selectors: readonly Peer[], policyNamespace: string): string {
   const isLocal = selectors.some((peer) => peer.namespaceSelector === undefined);
   return `${isLocal ? policyNamespace : ""}\0${JSON.stringify(selectors)}`;

@@ -1,10 +1,10 @@
 /**
- * Which expectations of a state's ConnectivityTests it does not meet, over all matching workloads and all
- * packets. Pure, and in the terms of `ztap connectivity`: what lists a connection there is what breaks a
- * `deny` here, and what is missing there breaks an `allow`.
+ * Finds the expectations of a state's ConnectivityTests that the state does not meet, over all matching workloads and
+ * all packets. Pure, and in the terms of `ztap connectivity`: a connection that is listed there breaks a `deny` here,
+ * and one that is missing there breaks an `allow`.
  *
- * Between two workloads with several addresses a connection counts as allowed where any pair of addresses may
- * have it. An address block stands for those of its addresses that no workload has.
+ * A connection between two workloads with several addresses counts as allowed if any pair of addresses allows it. An
+ * address block stands for the addresses in it that no workload has.
  */
 import type { ConnectionProtocol } from "../../model/connection.js";
 import type { ConnectivityTest, Expectation, Peer } from "../../model/objects.js";
@@ -23,9 +23,9 @@ export interface BrokenExpectation {
   readonly test: string;
   readonly list: "allow" | "deny";
   readonly index: number;
-  /** How many pairs of a workload with a workload, or with the blocks, break it. */
+  /** The number of pairs (workload with workload, or workload with the blocks) that break it. */
   readonly pairs: number;
-  /** Null for an `allow` that asks for nothing: no workload is meant, or none has a port of that name. */
+  /** Null for an `allow` without any connection: it selects no workload, or no workload has a port of that name. */
   readonly example: Counterexample | null;
 }
 
@@ -37,11 +37,14 @@ export interface Counterexample {
   readonly protocol: Exclude<ConnectionProtocol, "*">;
   /** `type << 8 | code` for ICMP; null for `other`. */
   readonly port: number | null;
-  /** Null where no packet can go between the two at all: they have no addresses of one family. */
+  /** Null if no packet can pass between the two at all: they have no addresses of one family. */
   readonly explanation: Explanation | null;
 }
 
-/** By test, then in the order of their lists. @throws TooManyPortSets where the ports of the state are too many to compare */
+/**
+ * Returns the broken expectations by test, then in the order of their lists.
+ * @throws TooManyPortSets if the state has too many combinations of ports
+ */
 export function findBroken(objects: ObjectSet): readonly BrokenExpectation[] {
   const tests = [...objects.values()].flatMap(({ object }) => (object.kind === "ConnectivityTest" ? [object] : []));
   if (tests.length === 0) return [];
@@ -76,23 +79,23 @@ interface Found {
   example: Example | null;
 }
 
-/** Workloads that the same is asked of, and that may do the same. */
+/** Workloads with the same expectation and the same connections. */
 interface Group {
   readonly classId: number;
   readonly wanted: PortSetId;
   readonly members: readonly number[];
 }
 
-/** Pairs of classes, workloads and ranges of addresses that are looked at in all: some seconds of work. */
+/** Largest number of pairs of classes, workloads and address ranges that are checked in all: some seconds of work. */
 const MAX_STEPS = 30_000_000;
 const NOBODY: ReadonlySet<number> = new Set();
 
-/** The tests ask so much that it is not found out; who asked must not take that for a yes. */
+/** The tests are too large to be checked. The caller must not take this for a success. */
 export class TooManyExpectations extends Error {
   override readonly name = "TooManyExpectations";
   readonly code = "too-complex";
   constructor() {
-    super("the tests ask for more connections than are looked at; write fewer or narrower expectations");
+    super("the tests cover more connections than ztap can check; write fewer or narrower expectations");
   }
 }
 
@@ -135,7 +138,7 @@ class Checker {
     const [entry] = this.#sets.entries(set);
     const protocol = entry === undefined || entry.protocol === "*" ? "TCP" : entry.protocol;
     const [first, last] = entry?.ports[0] ?? [0, 0];
-    // Port 0 is none that anybody serves.
+    // No service uses port 0.
     const port = protocol === "other" ? null : protocol !== "ICMP" && first === 0 && last > 0 ? 1 : first;
     this.#explain ??= createExplainer(this.objects);
     const ends = { from: this.#describe(from, to), to: this.#describe(to, from) };
@@ -148,13 +151,15 @@ class Checker {
     };
   }
 
-  /** All tests of a state share one measure: nobody waits for hours, since who asked also enforces. */
+  /** All tests of a state share one budget: the check must not take hours, since the caller also enforces. */
   #spend(steps: number): void {
     this.#steps += steps;
     if (this.#steps > MAX_STEPS) throw new TooManyExpectations();
   }
 
-  /** With an address outside, the workload's own policies decide alone, whatever its own address is, and also without one. */
+  /**
+   * With an external address, the workload's own policies decide alone, whatever its own address, even if it has none.
+   */
   #describe(end: number | string, other: number | string): QuestionEnd {
     if (typeof end === "string") return { workload: null, addresses: [end] };
     const candidate = this.#candidates.all[end];
@@ -191,7 +196,7 @@ class Checker {
         found.isAsked ||= target.wanted !== this.#sets.empty;
         const set = assess(row[target.classId] ?? this.#sets.empty, target.wanted);
         if (set === this.#sets.empty) continue;
-        // A workload may always talk to itself, and no test asks for it.
+        // A workload may always talk to itself, and tests do not cover that.
         this.#spend(source.members.length + target.members.length);
         const others = source.classId === target.classId ? new Set(target.members) : NOBODY;
         const own = source.members.filter((place) => others.has(place)).length;
@@ -238,7 +243,7 @@ class Checker {
     }
   }
 
-  /** The first address of the blocks, that no workload has, of which something is not as it must be. */
+  /** Returns the first address of the blocks, without a workload, whose ports break the expectation. */
   #firstBroken(
     ranges: readonly AddressRange[],
     blocks: readonly Interval[],
@@ -256,7 +261,7 @@ class Checker {
   }
 }
 
-/** An interval cut where the ranges begin and end; what no range covers may do nothing. */
+/** Splits an interval at the borders of the ranges. Parts outside all ranges get the empty set. */
 function* piecesOf(block: Interval, ranges: readonly AddressRange[], empty: PortSetId): Generator<AddressRange> {
   let from = block.start;
   for (const { family, start, end, set } of ranges) {

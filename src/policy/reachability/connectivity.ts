@@ -1,18 +1,17 @@
 /**
- * All allowed connections of a state: exact, over all packets, in the evaluator's terms. A packet is
- * the first of a connection, so one whose ports are not known (a later fragment) is none.
+ * Lists all allowed connections of a state: exact, over all packets, in the evaluator's terms. A packet is the first
+ * one of a connection, so that later fragments (whose ports are not known) do not count.
  *
- * What is listed (docs/connectivity.md says it for users):
+ * The list (docs/connectivity.md describes it for users) holds:
  *
- * - A connection between two workloads where both ends allow it. Where a workload has several
- *   addresses, what at least one pair of addresses of one family may do. A workload with itself is
- *   not listed, and one without addresses cannot be named by a packet.
- * - A connection between a workload and a CIDR: what the workload's own policies say of all
- *   addresses in it that no workload has, in both families. For each workload and direction an
- *   address stands in one CIDR at most; a CIDR that workloads fill completely is left out.
+ * - A connection between two workloads that both ends allow. If a workload has several addresses: the connections of
+ *   all pairs of addresses of one family together. A workload with itself is not listed, and a workload without
+ *   addresses never occurs.
+ * - A connection between a workload and a CIDR: the workload's own policy for all addresses in it that no workload has,
+ *   in both families. For each workload and direction an address is in one CIDR at most; a CIDR that workloads fill
+ *   completely is left out.
  * - `*` with `[[0, 65535]]`: nothing restricts the connection, whatever the IP protocol.
- * - What audit mode would deny passes, so it is listed; port names are listed as the numbers that
- *   they stand for.
+ * - Connections that audit mode would deny: they pass. Port names are listed as their numbers.
  */
 import type { Connection } from "../../model/connection.js";
 import type { PortRange } from "../../model/ruleset.js";
@@ -26,16 +25,18 @@ import type { Reach } from "./reach.js";
 import { createReach } from "./reach.js";
 
 export interface ConnectivityOptions {
-  /** Only these ports of these protocols, and connections only as far as they reach into them; default: everything. */
+  /** Lists only connections to these ports of these protocols, cut to them; default: everything. */
   readonly within?: readonly PortRange[];
 }
 
-/** By `from`, then `to` (workloads by name, then CIDRs by family and address), then protocol. */
+/**
+ * Returns the connections by `from`, then `to` (workloads by name, then CIDRs by family and address), then protocol.
+ */
 export function listConnections(objects: ObjectSet, options: ConnectivityOptions = {}): readonly Connection[] {
   return [...eachConnection(objects, options)];
 }
 
-/** As `listConnections`, one by one: a million of them need not be in memory at once. */
+/** Like `listConnections`, one by one: a million connections need not be in memory at once. */
 export function* eachConnection(
   objects: ObjectSet,
   options: ConnectivityOptions = {},
@@ -59,13 +60,13 @@ export function* eachConnection(
   }
 }
 
-/** A CIDR with what it may do. */
+/** A CIDR with the ports that it is allowed. */
 export interface Block extends Interval {
   readonly text: string;
   readonly set: PortSetId;
 }
 
-/** The CIDRs that ranges are made of, without those that workloads fill. Ascending as the ranges are. */
+/** Returns the CIDRs that make up ranges, without those that workloads fill, ascending as the ranges are. */
 export function toBlocks(ranges: readonly AddressRange[], { external }: Pick<Reach, "external">): readonly Block[] {
   return ranges.flatMap((range) =>
     toCidrs(range)
@@ -74,7 +75,7 @@ export function toBlocks(ranges: readonly AddressRange[], { external }: Pick<Rea
   );
 }
 
-/** The blocks of all workloads in order: first by CIDR, then by workload. */
+/** Returns the blocks of all workloads in order: first by CIDR, then by workload. */
 export function inOrder(
   names: readonly string[],
   blocksOf: (index: number) => readonly Block[],

@@ -1,9 +1,9 @@
 /**
- * What workloads may open to addresses that no workload has, and the other way round.
+ * The connections that workloads may have with external addresses (addresses that no workload has), in both directions.
  *
- * Such addresses are told apart by the ipBlocks of rules alone, so the borders of those blocks cut
- * the address spaces into intervals, and all of an interval may do the same. The other end has no
- * policy: the subject's own decides.
+ * Only the ipBlocks of rules distinguish such addresses. So the borders of those blocks cut the address spaces into
+ * intervals, and all addresses of an interval have the same connections. The other end has no policy: the subject's own
+ * decides.
  */
 import type { NetworkPolicy, Peer, PolicyPort } from "../../model/objects.js";
 import type { Clause, Direction, Profile, Rule, Ruleset } from "../../model/ruleset.js";
@@ -15,15 +15,18 @@ import { blockCidrs, readPorts } from "../compile/peers.js";
 import type { PortSetId, PortSets } from "./port-sets.js";
 import type { WorkloadAddresses } from "./workload-addresses.js";
 
-/** Addresses that may do the same, and what. */
+/** Consecutive addresses with the same connections. */
 export interface AddressRange extends Interval {
   readonly set: PortSetId;
 }
 
 export interface ExternalReach {
-  /** Both address spaces cut into ranges, ascending, without what may do nothing. Equal profiles give one list. */
+  /**
+   * Returns both address spaces cut into ranges, ascending, without ranges that allow nothing. Equal profiles return
+   * the same list.
+   */
   readonly ranges: (subject: number, direction: Direction) => readonly AddressRange[];
-  /** Whether every address of an interval is some workload's: then there is nothing outside to speak of. */
+  /** Returns whether workloads have every address of an interval, so that it has no external address. */
   readonly isTaken: (interval: Interval) => boolean;
 }
 
@@ -64,14 +67,17 @@ export function createExternalReach(
   };
 }
 
-/** A profile's rules as they would be if no workload had an address; `rule`: place among the profile's rules. */
+/**
+ * Returns a profile's clauses as they would be if no workload had an address; `rule` is the index in the profile's
+ * rules.
+ */
 export function listOutside(profile: Profile, objects: ObjectSet): readonly Clause[] {
   return profile.rules.flatMap((rule, index) => {
     const { peers, ports } = sourceOf(rule, objects);
     const blocks = peers.length === 0 ? ("any" as const) : blockCidrs(peers);
     if (blocks.length === 0) return [];
     if (rule.direction === "ingress") {
-      // The names of an ingress rule are the subject's own ports, which the compiler has looked up.
+      // The port names of an ingress rule are the subject's own ports, which the compiler has resolved.
       const clause = profile.clauses.find((candidate) => candidate.rule === index);
       return clause === undefined ? [] : [{ rule: index, peers: blocks, ports: clause.ports }];
     }
@@ -100,7 +106,7 @@ interface Allowed {
   readonly set: PortSetId;
 }
 
-/** A sweep over all borders: between two of them the same intervals hold. */
+/** Sweeps over all borders: between two of them the same intervals hold. */
 function cut(allowed: readonly Allowed[], sets: PortSets): readonly AddressRange[] {
   return FAMILIES.flatMap((family) => {
     const borders = allowed
@@ -127,7 +133,7 @@ function cut(allowed: readonly Allowed[], sets: PortSets): readonly AddressRange
   });
 }
 
-/** Adds a range to ascending ones, as a part of the last one where it goes on with the same. */
+/** Appends a range to ascending ones; extends the last range if the new one is adjacent and has the same set. */
 function push(ranges: AddressRange[], range: AddressRange, empty: PortSetId): void {
   if (range.set === empty) return;
   const last = ranges.at(-1);
@@ -136,7 +142,10 @@ function push(ranges: AddressRange[], range: AddressRange, empty: PortSetId): vo
   } else ranges.push(range);
 }
 
-/** What `a` may do and `b` may not, interval by interval. Both are ascending, so one walk over both is enough. */
+/**
+ * Returns the ports that `a` allows and `b` does not, interval by interval. Both are ascending, so that one walk over
+ * both is enough.
+ */
 export function subtractRanges(
   a: readonly AddressRange[],
   b: readonly AddressRange[],
@@ -162,7 +171,7 @@ export function subtractRanges(
   return result;
 }
 
-/** Whether an interval ends before another begins. */
+/** Returns whether an interval ends before another begins. */
 function isBefore(a: Interval | undefined, b: Interval): boolean {
   return a !== undefined && (a.family < b.family || (a.family === b.family && a.end < b.start));
 }

@@ -1,19 +1,18 @@
 /**
- * Sets of protocols and ports, interned: equal sets have equal numbers, so that millions of pairs of
- * workloads are judged by comparing and combining small integers, and each combination of two sets
- * is computed once.
+ * Sets of protocols and ports, interned: equal sets have equal numbers. Millions of pairs of workloads are evaluated by
+ * comparing and combining small integers, and each combination of two sets is computed once.
  */
 import type { Connection, PortInterval } from "../../model/connection.js";
 import { CONNECTION_PROTOCOLS } from "../../model/connection.js";
 import type { Clause } from "../../model/ruleset.js";
 
-/** Number of an interned set; only of use to the `PortSets` that gave it. */
+/** Number of an interned set; valid only for the `PortSets` that issued it. */
 export type PortSetId = number;
 
-/** What a connection says apart from its ends. */
+/** A connection without its ends. */
 export type PortEntry = Pick<Connection, "protocol" | "ports">;
 
-/** For each of CONNECTION_PROTOCOLS its intervals: ascending, disjoint, never adjacent. */
+/** The intervals of each of CONNECTION_PROTOCOLS: ascending, disjoint, never adjacent. */
 type Intervals = readonly (readonly PortInterval[])[];
 
 const EVERY_PORT: readonly PortInterval[] = [[0, 65535]];
@@ -21,8 +20,8 @@ const NONE: Intervals = CONNECTION_PROTOCOLS.map(() => []);
 const ALL: Intervals = CONNECTION_PROTOCOLS.map(() => EVERY_PORT);
 
 /**
- * The state says so many different things of ports that comparing all of it would take the machine's
- * memory. Nothing is enforced by these sets: who asked does without the answer.
+ * The state has so many different combinations of ports that comparing them all would exhaust the machine's memory.
+ * These sets are used only for reports; on overflow the report is skipped.
  */
 export class TooManyPortSets extends Error {
   override readonly name = "TooManyPortSets";
@@ -32,7 +31,9 @@ export class TooManyPortSets extends Error {
   }
 }
 
-/** Intervals that are looked at in all: some seconds of work, and some hundred megabytes at the worst. */
+/**
+ * Largest number of intervals that are processed in all: some seconds of work, and some hundred megabytes at the worst.
+ */
 const MAX_WORK = 8_000_000;
 
 export class PortSets {
@@ -42,7 +43,7 @@ export class PortSets {
   readonly #sets: Intervals[] = [];
   #work = 0;
   readonly #ids = new Map<string, PortSetId>();
-  /** The same by what a clause says, which many clauses say. */
+  /** Ids by the text of a clause's ports, since many clauses have the same. */
   readonly #texts = new Map<string, PortSetId>();
   readonly #entries = new Map<PortSetId, readonly PortEntry[]>();
   readonly #unions = new PairMemo();
@@ -54,7 +55,7 @@ export class PortSets {
     this.#intern(ALL);
   }
 
-  /** The set that a clause's ports mean. */
+  /** Returns the set of a clause's ports. */
   of(ports: Clause["ports"]): PortSetId {
     if (ports === "any") return this.all;
     const text = ports.map(({ protocol, first, last }) => `${protocol}${first}-${last}`).join();
@@ -92,7 +93,7 @@ export class PortSets {
     );
   }
 
-  /** What is in `a` and not in `b`. */
+  /** Returns the ports of `a` that are not in `b`. */
   subtract(a: PortSetId, b: PortSetId): PortSetId {
     if (a === b) return this.empty;
     if (b === this.empty) return a;
@@ -106,17 +107,17 @@ export class PortSets {
     );
   }
 
-  /** The part of a set that is of one protocol; `*`: all of it. */
+  /** Returns the part of a set that belongs to one protocol; `*`: all of it. */
   within(id: PortSetId, protocol: Connection["protocol"]): PortSetId {
     return protocol === "*" ? id : this.intersect(id, this.ofEntry({ protocol, ports: EVERY_PORT }));
   }
 
-  /** The set that an entry is of. */
+  /** Returns the set of an entry. */
   ofEntry({ protocol, ports }: PortEntry): PortSetId {
     return this.#intern(CONNECTION_PROTOCOLS.map((one) => (protocol === "*" || one === protocol ? ports : [])));
   }
 
-  /** One entry a protocol, or the one of `*`; none for the empty set. */
+  /** Returns one entry per protocol, or the one for `*`; none for the empty set. */
   entries(id: PortSetId): readonly PortEntry[] {
     const known = this.#entries.get(id);
     if (known !== undefined) return known;
@@ -153,7 +154,7 @@ export class PortSets {
   }
 }
 
-/** Overlapping and adjacent ranges become one. */
+/** Joins overlapping and adjacent ranges. */
 function merge(ranges: readonly { readonly first: number; readonly last: number }[]): readonly PortInterval[] {
   const result: [number, number][] = [];
   for (const { first, last } of ranges.toSorted((a, b) => a.first - b.first)) {
@@ -187,7 +188,7 @@ function combine(
 
 const LAST_PORT = 65535;
 
-/** Goes along ascending intervals; the questions ascend as well. */
+/** Walks along ascending intervals; the ports of the queries must ascend as well. */
 class Sweep {
   #at = 0;
   constructor(private readonly intervals: readonly PortInterval[]) {}
@@ -197,7 +198,9 @@ class Sweep {
     return (this.intervals[this.#at]?.[0] ?? LAST_PORT + 1) <= port;
   }
 
-  /** The last port up to which the answer for `port`, which was just asked, stays the same. */
+  /**
+   * Returns the last port up to which `covers` has the same result as for `port`, which must be the last port queried.
+   */
   until(port: number): number {
     const interval = this.intervals[this.#at];
     if (interval === undefined) return LAST_PORT;
@@ -205,7 +208,7 @@ class Sweep {
   }
 }
 
-/** Results for pairs of numbers. Small numbers, which nearly all are, go into a table that costs no hashing. */
+/** Results for pairs of numbers. Small numbers (nearly all are) go into a table that needs no hashing. */
 class PairMemo {
   static readonly #SIDE = 256;
   readonly #small = new Int32Array(PairMemo.#SIDE ** 2).fill(-1);

@@ -1,9 +1,9 @@
 /**
- * What every workload of a state may open to every other, exactly and for all packets at once.
+ * The connections that every workload of a state may open to every other, exactly and for all packets at once.
  *
- * A thousand workloads are a million pairs, and most of them are alike. So addresses that the same
- * rules mean form one address class, workloads with the same rules and address classes form one
- * workload class, and a pair is judged once for its classes.
+ * A thousand workloads are a million pairs, and most of them are alike. So addresses that the same rules match form one
+ * address class, workloads with the same rules and address classes form one workload class, and each pair of classes is
+ * evaluated once.
  */
 import type { ObjectSet } from "../../model/state.js";
 import type { Clause, Direction, Profile, Ruleset, Subject } from "../../model/ruleset.js";
@@ -18,17 +18,23 @@ import { WorkloadAddresses } from "./workload-addresses.js";
 export interface Reach {
   /** All workloads, `namespace/name`, sorted. */
   readonly names: readonly string[];
-  /** Class of the workload with this index: workloads of one class may do the same, and the same may be done to them. */
+  /** Class of the workload with this index: workloads of one class have the same connections, in both directions. */
   readonly classOf: Uint32Array;
   readonly classCount: number;
-  /** What a workload of one class may open to a workload of each class. Not for changing; valid until the next call. */
+  /**
+   * Returns the ports that a workload of one class may open to a workload of each class. Read-only; valid until the
+   * next call.
+   */
   readonly row: (fromClass: number) => Uint32Array;
   readonly external: ExternalReach;
-  /** What it was computed from: every workload of the state, in the order of `names`. */
+  /** The ruleset that it was computed from: every workload of the state, in the order of `names`. */
   readonly ruleset: Ruleset;
 }
 
-/** @param within all that is asked about: connections outside of this set are left out */
+/**
+ * Computes the reach of a state.
+ * @param within connections outside of this set are left out
+ */
 export function createReach(objects: ObjectSet, sets: PortSets, within: PortSetId = sets.all): Reach {
   const ruleset = compile(objects, null);
   const parser = new AddressParser();
@@ -62,7 +68,7 @@ export function createReach(objects: ObjectSet, sets: PortSets, within: PortSetI
 
 type ClassProfile = Readonly<Record<Direction, Uint32Array>> & Readonly<Record<Family, readonly number[]>>;
 
-/** Both ends must allow; with several addresses, what any pair of one family may do. */
+/** Both ends must allow; with several addresses, the ports of all pairs of one family together. */
 function pairSet(from: ClassProfile, to: ClassProfile, sets: PortSets): PortSetId {
   let sum = sets.empty;
   for (const family of FAMILIES) {
@@ -77,7 +83,7 @@ function pairSet(from: ClassProfile, to: ClassProfile, sets: PortSets): PortSetI
   return sum;
 }
 
-/** For a subject and a direction: by class of the peer's address, what the subject's own policies allow. */
+/** For a subject and a direction: the ports that the subject's own policies allow, by class of the peer's address. */
 interface Vectors {
   readonly of: (subject: Subject, direction: Direction) => Uint32Array;
   /** Equal keys have equal vectors. */
@@ -94,12 +100,12 @@ function createVectors(
   const open = new Uint32Array(addresses.classCount).fill(ports.within);
   const vectors = new Map<string, Uint32Array>();
   const keyOf = (subject: Subject, direction: Direction): string =>
-    // What audit mode would deny passes, so it is open here.
+    // Connections that audit mode would deny pass, so that the direction is open here.
     subject[direction].mode === "enforce" ? (subject[direction].profile ?? "") : "";
   const make = (profile: Profile): Uint32Array => {
     const vector = new Uint32Array(addresses.classCount).fill(sets.empty);
-    // Rules of one profile often allow the same ports, so each distinct set is added to a class once,
-    // and always in the same order, so that few sets come up on the way.
+    // Rules of one profile often allow the same ports. So each distinct set is added to a class once, and always in the
+    // same order, so that few intermediate sets arise.
     const marks = new Map<PortSetId, Uint8Array>();
     for (const clause of profile.clauses) {
       const allowed = ports.portsOf(clause.ports);

@@ -1,20 +1,20 @@
 /**
- * The addresses of all workloads, in classes: two addresses are of one class where they are of one
- * family and every list of peers in the ruleset holds both or neither.
+ * The addresses of all workloads, in classes: two addresses are in one class if they are of one family and every list
+ * of peers in the ruleset contains both or neither.
  */
 import type { Clause, Ruleset, Subject } from "../../model/ruleset.js";
 import type { AddressParser, Family, Interval } from "../address-space.js";
 import { compareIntervals } from "../address-space.js";
 
 export class WorkloadAddresses {
-  /** Distinct, ascending; everything below counts them by their place here. */
+  /** Distinct, ascending; everything below refers to an address by its index here. */
   readonly #sorted: readonly Interval[];
   readonly #places = new Map<string, number>();
   readonly #classes: Uint32Array;
   readonly classCount: number;
   readonly #every: readonly number[];
   readonly #parser: AddressParser;
-  /** First place, and the one behind the last, of what a CIDR holds; by its text, for the same come again and again. */
+  /** Index of the first address in a CIDR, and of the first one behind it; by the CIDR's text, since CIDRs repeat. */
   readonly #ranges = new Map<string, readonly [number, number]>();
   readonly #lists = new Map<readonly string[], readonly number[]>();
 
@@ -32,7 +32,7 @@ export class WorkloadAddresses {
     this.#every = Array.from({ length: count }, (_, index) => index);
   }
 
-  /** The classes of a workload's addresses of one family, ascending. */
+  /** Returns the classes of a workload's addresses of one family, ascending. */
   classesOf(subject: Subject, family: Family): readonly number[] {
     const classes = subject.addresses.flatMap((address) => {
       const place = this.#places.get(address);
@@ -42,7 +42,7 @@ export class WorkloadAddresses {
     return [...new Set(classes)].sort((a, b) => a - b);
   }
 
-  /** The classes whose addresses are among the peers. */
+  /** Returns the classes whose addresses are among the peers. */
   classesWithin(peers: Clause["peers"]): readonly number[] {
     if (peers === "any") return this.#every;
     const known = this.#lists.get(peers);
@@ -54,12 +54,12 @@ export class WorkloadAddresses {
     return classes;
   }
 
-  /** How many distinct addresses of workloads an interval holds. */
+  /** Returns the number of distinct workload addresses in an interval. */
   countWithin(interval: Interval): number {
     return this.#firstFrom(interval.family, interval.end + 1n) - this.#firstFrom(interval.family, interval.start);
   }
 
-  /** Starts with one class a family, and splits each class that a list holds only a part of. */
+  /** Starts with one class per family, and splits each class that a list contains only in part. */
   #refine(lists: ReadonlySet<Clause["peers"]>): { readonly classes: Uint32Array; readonly count: number } {
     let classes = Uint32Array.from(this.#sorted, ({ family }) => (family === 4 ? 0 : 1));
     let next = 2;
@@ -99,7 +99,7 @@ export class WorkloadAddresses {
     return range;
   }
 
-  /** The first place whose address is not below this one. */
+  /** Returns the first index whose address is not below this one. */
   #firstFrom(family: Family, address: bigint): number {
     const wanted: Interval = { family, start: address, end: address };
     let low = 0;
