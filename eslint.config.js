@@ -13,7 +13,6 @@ export default tseslint.config(
       "node_modules",
       ".node",
       ".etcd",
-      ".tap",
       "**/*.generated.*",
       "src/model/generated.ts",
       "src/manifest/schema/validators.generated.ts",

@@ -1,102 +1,117 @@
 /**
- * `npm test`: everything, in stages. Each stage prints one line, and the tests one for each file as it ends. The output of a
- * stage that fails is shown. What could not run here is named at the end, with the reason.
+ * `npm test`: the checks of the source and every test file, two at a time. Each prints one line as it ends, with its failures.
+ * What could not run here is named at the end, with the reason.
  *
- * `npm test -- NAME…` runs only the test files whose path contains one of the names.
+ * `npm test -- NAME…` runs only the test files whose path contains one of the names. ZTAP_TEST_CPU=1 shows seconds of
+ * processor time as well.
  */
 import { spawn } from "node:child_process";
-import { globSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import t from "tap";
+import { Reporter } from "./reporter.mjs";
+import { CHECKS, chooseFiles } from "./suites.mjs";
 
-const root = join(import.meta.dirname, "..");
-process.chdir(root);
-const bin = (name) => join("node_modules", ".bin", name);
-const node = process.execPath;
+process.chdir(join(import.meta.dirname, ".."));
 
-const CHECKS = [
-  ["format", [bin("prettier"), "--check", "--log-level", "warn", "src", "test", "bin", "native", "*.js", "*.cjs"]],
-  ["lint", [bin("eslint"), "--max-warnings", "0", "src", "test"]],
-  ["layers", [bin("depcruise"), "src", "--config", ".dependency-cruiser.cjs", "--output-type", "err"]],
-  ["dead code", [bin("knip"), "--include", "files,exports,types,dependencies,unlisted", "--no-progress"]],
-];
+/** Bound of one file in seconds, on a machine that is busy with something else. */
+const TIMEOUT = process.env.ZTAP_SOAK === "1" ? 0 : 900;
+const isTimed = process.env.ZTAP_TEST_CPU === "1";
 
-/** tap writes it when it ends, also where no terminal is. */
-const SHOW_CURSOR = "\x1b[?25h";
-
-/** Files that take longest come first, so that none of them runs alone at the end. */
-const SLOW = ["kernel/kernels", "cli/usage", "cluster/three-nodes", "kernel/versions", "plan/connectivity"];
-
-const started = Date.now();
 const names = process.argv.slice(2);
 const files = chooseFiles(names);
-let failedStages = 0;
-if (names.length === 0) {
-  for (const [name, args] of CHECKS) {
-    const from = Date.now();
-    const { code, output } = await run(args);
-    tell(code, name, from);
-    if (code !== 0) process.stdout.write(output);
-  }
-}
-const totals = await runTests(files);
-for (const skip of totals.skips) process.stdout.write(`skipped: ${skip}\n`);
-process.stdout.write(`${((Date.now() - started) / 1000).toFixed(0)} s in all\n`);
-const failed = totals.failed + (totals.failed === 0 ? failedStages : 0);
-process.stdout.write(`${totals.passed} passed, ${failed} failed, ${totals.skips.length} skipped\n`);
-process.exitCode = failedStages === 0 && totals.passed > 0 ? 0 : 1;
-
-function chooseFiles(names) {
-  const rank = (path) => (SLOW.findIndex((name) => path.includes(name)) + SLOW.length + 1) % (SLOW.length + 1);
-  const all = globSync("dist/test/**/*.test.js")
-    .sort()
-    .sort((a, b) => rank(a) - rank(b));
-  if (names.length === 0) return all;
-  const chosen = all.filter((path) => names.some((name) => path.includes(name.replace(/\.ts$/, ""))));
-  if (chosen.length > 0) return chosen;
+if (files.length === 0) {
   process.stderr.write(`no test file's path contains ${names.join(" or ")}\n`);
   process.exit(1);
 }
+/** Each leads a process group: what a file has started ends with it. */
+const children = new Set();
+for (const signal of ["SIGINT", "SIGTERM"]) process.on(signal, () => void stop(signal));
+const scratch = mkdtempSync(join(tmpdir(), "ztap-test-"));
+process.once("exit", () => rmSync(scratch, { recursive: true, force: true }));
 
-async function runTests(files) {
-  const from = Date.now();
-  const folder = mkdtempSync(join(tmpdir(), "ztap-test-"));
-  const path = join(folder, "totals.json");
+// tap runs the files, reads what they print and sets the exit code; the reporter prints.
+t.register();
+t.resume();
+t.setTimeout(0);
+t.jobs = 2;
+const reporter = new Reporter(t, readTimes);
+t.on("spawn", (file) => {
+  file.on("preprocess", (options) => (options.detached = true));
+  file.on("process", watch);
+});
+if (names.length === 0) for (const [name, args] of CHECKS) runCheck(name, args);
+for (const file of files) runFile(file);
+t.on("complete", () => reporter.sayTotals());
+t.end();
+
+function runCheck(name, args) {
+  void t.test(name, { buffered: true, timeout: 0 }, async (t) => {
+    const [program, ...rest] = commandOf(name, args);
+    const child = watch(spawn(program, rest, { stdio: ["ignore", "pipe", "pipe"], detached: true }));
+    let output = "";
+    for (const stream of [child.stdout, child.stderr]) stream.on("data", (chunk) => (output += chunk));
+    const code = await new Promise((resolve) => child.once("close", resolve));
+    t.ok(code === 0, name, { at: null, stack: "", output });
+  });
+}
+
+function runFile(file) {
+  const [program, ...rest] = commandOf(file, ["--enable-source-maps", `dist/test/${file}.test.js`]);
+  const env = { ...process.env, TAP_TIMEOUT: String(TIMEOUT) };
+  void t.spawn(program, rest, {
+    name: file,
+    at: null,
+    stack: "",
+    buffered: true,
+    timeout: TIMEOUT * 1000,
+    stdio: "pipe",
+    env,
+  });
+}
+
+/** Without NODE_OPTIONS: tap would load itself into the process and into every process that it starts. */
+function commandOf(name, args) {
+  const command = ["env", "-u", "NODE_OPTIONS", "FORCE_COLOR=0", process.execPath, ...args];
+  // The shell's `times` covers what ran below it, too.
+  return isTimed ? ["sh", "-c", '"$@"; code=$?; times >"$0"; exit $code', pathOfTimes(name), ...command] : command;
+}
+
+function watch(child) {
+  children.add(child);
+  child.once("close", (code) => {
+    children.delete(child);
+    if (code !== 0) killGroup(child, "SIGKILL");
+  });
+  return child;
+}
+
+async function stop(signal) {
+  const ends = [...children].map((child) => new Promise((resolve) => child.once("close", resolve)));
+  for (const child of children) killGroup(child, "SIGTERM");
+  const bound = setTimeout(() => children.forEach((child) => killGroup(child, "SIGKILL")), 5000);
+  await Promise.all(ends);
+  clearTimeout(bound);
+  process.stdout.write(`stopped by ${signal}\n`);
+  process.exit(1);
+}
+
+function killGroup({ pid }, signal) {
   try {
-    const env = { ZTAP_TEST_TOTALS: path };
-    const patience = process.env.ZTAP_SOAK === "1" ? ["--timeout", "0"] : [];
-    const { code } = await run(
-      [bin("tap"), "run", "--reporter", "./test/reporter.mjs", "--jobs", "2", ...patience, ...files],
-      { passOn: true, env },
-    );
-    tell(code, "tests", from);
-    return JSON.parse(readFileSync(path, "utf8"));
+    process.kill(-pid, signal);
   } catch (error) {
-    process.stdout.write(`the tests ended without totals: ${error.message}\n`);
-    return { passed: 0, failed: 1, skips: [] };
-  } finally {
-    rmSync(folder, { recursive: true, force: true });
+    if (error.code !== "ESRCH") throw error;
   }
 }
 
-function tell(code, name, from) {
-  if (code !== 0) failedStages += 1;
-  const seconds = ((Date.now() - from) / 1000).toFixed(1).padStart(6);
-  process.stdout.write(`${code === 0 ? "ok  " : "FAIL"}  ${name.padEnd(28)} ${seconds} s\n`);
+function pathOfTimes(name) {
+  return join(scratch, name.replaceAll("/", "_"));
 }
 
-function run(args, { passOn = false, env = {} } = {}) {
-  const stdout = passOn && process.stdout.isTTY ? "inherit" : "pipe";
-  return new Promise((resolve) => {
-    const child = spawn(node, args, {
-      stdio: ["ignore", stdout, stdout],
-      env: { ...process.env, FORCE_COLOR: "0", ...env },
-    });
-    let output = "";
-    const hear = (chunk) => (passOn ? process.stdout.write(`${chunk}`.replaceAll(SHOW_CURSOR, "")) : (output += chunk));
-    child.stdout?.on("data", hear);
-    child.stderr?.on("data", hear);
-    child.on("error", (error) => resolve({ code: 1, output: `${error}\n` }));
-    child.on("close", (code) => resolve({ code: code ?? 1, output }));
-  });
+/** @returns seconds of processor time of a check or file and of the processes that it waited for, or null */
+function readTimes(name) {
+  if (!isTimed) return null;
+  const parts = readFileSync(pathOfTimes(name), "utf8").matchAll(/(\d+)m([\d.]+)s/g);
+  return [...parts].reduce((sum, [, minutes, seconds]) => sum + Number(minutes) * 60 + Number(seconds), 0);
 }

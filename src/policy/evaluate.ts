@@ -12,18 +12,11 @@ import type {
   SubjectDirection,
   PolicyVerdict,
 } from "../model/ruleset.js";
+import { protocolName } from "../model/protocol.js";
 import { AddressParser, AddressSet } from "./address-space.js";
 
 /** An evaluator over a ruleset that was prepared once, for many queries. */
 export type Evaluator = (query: ConnectionQuery) => PolicyVerdict;
-
-const PROTOCOLS: ReadonlyMap<number, PortRange["protocol"]> = new Map([
-  [1, "ICMP"],
-  [58, "ICMP"],
-  [6, "TCP"],
-  [17, "UDP"],
-  [132, "SCTP"],
-]);
 
 export function evaluate(ruleset: Ruleset, query: ConnectionQuery): PolicyVerdict {
   return createEvaluator(ruleset)(query);
@@ -114,7 +107,7 @@ function* matchingRules(
 ): Generator<Rule, undefined> {
   if (prepared === undefined) return;
   const peer = parser.parse(query.peer);
-  const protocol = PROTOCOLS.get(query.protocol);
+  const protocol = protocolName(query.protocol);
   for (const { clause, peers } of prepared.clauses) {
     if (!matchesPorts(clause, protocol, query.port)) continue;
     if (peers !== "any" && !peers.has(peer)) continue;

@@ -6,6 +6,7 @@ import type { PortProtocol } from "../model/objects.js";
 import type { Direction, ConnectionQuery, Rule, Ruleset, PolicyVerdict } from "../model/ruleset.js";
 import type { ObjectSet } from "../model/state.js";
 import { compile } from "./compile/compile.js";
+import { PROTOCOL_NUMBERS } from "../model/protocol.js";
 import { createEvaluator, createRuleFinder } from "./evaluate.js";
 
 /** One end of a connection. */
@@ -74,7 +75,7 @@ export interface Explanation {
 }
 
 /** 253 stands for the other protocols (RFC 3692, for experiments). */
-const NUMBERS = { TCP: 6, UDP: 17, SCTP: 132, other: 253 } as const;
+const OTHER_PROTOCOL = 253;
 
 /** Returns null if the ends have no two addresses of one family: then no packet can pass between them. */
 export function explain(objects: ObjectSet, question: Question): Explanation | null {
@@ -108,8 +109,8 @@ const isIPv6 = (address: string): boolean => address.includes(":");
 
 /** Each family has an ICMP of its own (RFC 792, RFC 4443). */
 function protocolNumber(protocol: Question["protocol"], address: string): number {
-  if (protocol === "ICMP") return isIPv6(address) ? 58 : 1;
-  return NUMBERS[protocol];
+  if (protocol === "other") return OTHER_PROTOCOL;
+  return PROTOCOL_NUMBERS[protocol === "ICMP" && isIPv6(address) ? "ICMPv6" : protocol];
 }
 
 type SideExplainer = (end: End, query: Omit<ConnectionQuery, "workload">) => Side;

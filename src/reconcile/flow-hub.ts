@@ -10,6 +10,7 @@ import {
   type FlowQuery,
   type FlowRefusal,
 } from "../model/flow.js";
+import { protocolName } from "../model/protocol.js";
 import { suggest } from "../model/suggest.js";
 import type { FlowNames } from "../policy/flow-names.js";
 import type { EventStatistics, FlowFeed, FlowRecord, FlowSource } from "../interfaces/flows.js";
@@ -156,13 +157,6 @@ class Reader {
   }
 }
 
-const PROTOCOLS: ReadonlyMap<number, string> = new Map([
-  [1, "ICMP"],
-  [6, "TCP"],
-  [17, "UDP"],
-  [132, "SCTP"],
-]);
-
 function nameFlow(record: FlowRecord, node: string, names: FlowNames): FlowEvent {
   const { timeMs, workload, direction, verdict, hook, protocol, peer, peerPort, localPort, icmp, rule } = record;
   return {
@@ -173,7 +167,7 @@ function nameFlow(record: FlowRecord, node: string, names: FlowNames): FlowEvent
     direction,
     verdict,
     hook,
-    protocol: protocol === null ? null : (PROTOCOLS.get(protocol) ?? String(protocol)),
+    protocol: protocol === null ? null : (protocolName(protocol) ?? String(protocol)),
     port: direction === "egress" ? peerPort : localPort,
     icmp,
     localPort,

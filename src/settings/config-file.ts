@@ -1,13 +1,9 @@
 /** The configuration file: reads YAML text into settings by their keys, and reports all problems. Pure. */
-import { findDisagreement } from "../manifest/yaml/agreement.js";
 import type { Diagnostic } from "../model/diagnostic.js";
 import { explainErrors } from "../manifest/schema/errors.js";
 import { toDiagnostic, type Problem } from "../manifest/problem.js";
-import { stopProblem, strayProblem, syntaxProblem, warningProblems } from "../manifest/yaml/syntax.js";
-import { textProblems } from "../manifest/yaml/characters.js";
 import { parseConfig } from "../manifest/schema/validators.js";
-import { toValue } from "../manifest/yaml/value.js";
-import { offsetOf, parseYaml, positionFinder } from "../manifest/yaml/parse.js";
+import { readText, type OffsetOf } from "../manifest/yaml/read.js";
 import { SETTING_KEYS } from "./definitions.js";
 import type { SettingsLayer } from "./read.js";
 
@@ -18,43 +14,27 @@ export interface ConfigResult {
 }
 
 export function readConfig(file: string, text: string): ConfigResult {
-  const position = positionFinder({ path: file, text });
-  const refuse = (...problems: readonly Problem[]): ConfigResult => ({
-    values: {},
-    diagnostics: problems.map(({ offset = 0, ...rest }) => toDiagnostic(rest, position(offset))),
-  });
-  const doubtful = textProblems(text);
-  if (doubtful.length > 0) return refuse(...doubtful);
-  const { documents, errors, stopped } = parseYaml({ path: file, text });
-  const [stray] = errors;
-  if (stray !== undefined) return refuse(strayProblem(stray));
-  if (stopped !== null) return refuse(stopProblem(stopped));
-  const [document, ...others] = documents;
-  if (document === undefined || (document.contents === null && document.errors.length === 0))
-    return { values: {}, diagnostics: [] };
-  const placed = ({ offset, ...rest }: Problem): Problem => ({
-    ...rest,
-    offset: offset ?? offsetOf(document, rest.path, rest.anchor ?? "value"),
-  });
-  const syntax = syntaxProblem(document, text, position);
-  if (syntax !== undefined) return refuse(syntax);
-  if (others.length > 0) {
+  const { documents, refusals, position } = readText({ path: file, text });
+  const place = ({ offset, ...rest }: Problem, offsetOf: OffsetOf): Diagnostic =>
+    toDiagnostic(rest, position(offset ?? offsetOf(rest.path, rest.anchor ?? "value")));
+  const refuse = (diagnostics: readonly Diagnostic[]): ConfigResult => ({ values: {}, diagnostics });
+  if (refusals.length > 0) return refuse(refusals.map(({ problem, offsetOf }) => place(problem, offsetOf)));
+  const [document, other] = documents;
+  if (document === undefined) return { values: {}, diagnostics: [] };
+  const { value, problems, offsetOf } = document;
+  if (other !== undefined) {
     const message = "a configuration file holds one document";
-    return refuse({ code: "yamlSyntax", path: [], message, fix: "remove the others" });
+    return refuse([place({ code: "yamlSyntax", path: [], message, fix: "remove the others" }, other.offsetOf)]);
   }
-  const { value, problems } = toValue(document);
-  const unclear = [...warningProblems(document), ...problems];
-  const difference = unclear.length === 0 ? findDisagreement(text, value === null ? [] : [value]) : undefined;
-  if (difference !== undefined) return refuse(placed(difference.problem));
   const parsed = parseConfig(value);
-  const found = [...unclear, ...(parsed.ok ? [] : explainErrors(parsed.errors, "config", value).problems)];
-  if (found.length > 0 || !parsed.ok) return refuse(...found.map(placed));
+  const found = [...problems, ...(parsed.ok ? [] : explainErrors(parsed.errors, "config", value).problems)];
+  if (found.length > 0 || !parsed.ok) return refuse(found.map((problem) => place(problem, offsetOf)));
   const entries = SETTING_KEYS.flatMap((key) => {
     const path = key.split(".");
-    const found = valueAt(parsed.document, path);
-    if (typeof found !== "string" && typeof found !== "number" && typeof found !== "boolean") return [];
-    const { line } = position(offsetOf(document, path, "key"));
-    return [[key, { text: String(found), origin: `${file}:${line}` }] as const];
+    const setting = valueAt(parsed.document, path);
+    if (typeof setting !== "string" && typeof setting !== "number" && typeof setting !== "boolean") return [];
+    const { line } = position(offsetOf(path, "key"));
+    return [[key, { text: String(setting), origin: `${file}:${line}` }] as const];
   });
   return { values: Object.fromEntries(entries), diagnostics: [] };
 }

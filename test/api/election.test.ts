@@ -14,18 +14,20 @@ import { withEtcd, whyNoEtcd } from "../etcd/server.js";
 import { inFolder } from "../fakes/repository.js";
 
 const QUICK = { ttlMs: 400, heartbeatIntervalMs: 20 };
+/** Where leadership changes hands by stopping: a busy machine must not end it before. */
+const LASTING = { ttlMs: 30_000, heartbeatIntervalMs: 20 };
 const OPEN = policy("web", "  podSelector: {}\n  ingress: [{}]");
 const WEB = policy("web", "  podSelector: {}\n  ingress: []");
 
 /** Elections of several nodes of one store, each with a handle of its own; all are stopped with the test. */
-function members(t: { teardown(end: () => Promise<void>): unknown }, open: () => Store) {
+function members(t: { teardown(end: () => Promise<void>): unknown }, open: () => Store, times = QUICK) {
   const ends: (() => Promise<void>)[] = [];
   t.teardown(async () => {
     for (const end of ends) await end();
   });
   return (id: string): { election: LeaderElection; store: Store } => {
     const store = open();
-    const election = createElection(store, { id, address: `${id}:1`, ...QUICK });
+    const election = createElection(store, { id, address: `${id}:1`, ...times });
     ends.push(async () => {
       await election.stop().catch(() => undefined);
       await store.close();
@@ -90,7 +92,7 @@ t.test("a node that was registered is healthy until its time is up", async (t) =
 
 async function handsOver(t: Test, open: () => Store | Promise<Store>): Promise<void> {
   const [first, second] = [await open(), await open()];
-  const [b, a] = [members(t, () => first)("b"), members(t, () => second)("a")];
+  const [b, a] = [members(t, () => first, LASTING)("b"), members(t, () => second, LASTING)("a")];
   await b.election.start();
   await a.election.start();
   await agree([a.election, b.election], "b");

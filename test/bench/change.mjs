@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { EbpfEnforcer } from "../../dist/src/adapters/ebpf/enforcer.js";
-import { removeEnforcement } from "../../dist/src/adapters/ebpf/remove.js";
+import { removeNodes } from "../../dist/src/adapters/ebpf/remove.js";
 import { readManifests } from "../../dist/src/manifest/read.js";
 import { compile, RulesetCompiler } from "../../dist/src/policy/compile/compile.js";
 import { atEnd, has, inNamespace, makeCgroup, makeNamespace } from "./arena.mjs";
@@ -57,7 +57,7 @@ async function arena(workloads) {
   const name = `ztap-bench-${process.pid}`;
   const cgroups = Array.from({ length: workloads }, (_unused, at) => makeCgroup(`${name}/w${at}`));
   const pinRoot = `/sys/fs/bpf/${name}`;
-  const unpin = atEnd(() => removeEnforcement({ pinRoot }));
+  const unpin = atEnd(() => removeNodes({ pinRoot }));
   const enforcer = new EbpfEnforcer({ node: "bench", pinRoot, logger: quiet });
   await enforcer.open();
   const namespace = has("nft", "--version") ? makeNamespace(`zb${process.pid}`) : null;

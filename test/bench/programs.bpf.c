@@ -50,7 +50,7 @@ static __always_inline int measured(struct __sk_buff *skb, struct bpf_sock *sk)
 
 	if (!cgroup || *(volatile __u32 *)&empty->subject)
 		return 0;
-	mark_own(skb, cgroup);
+	mark_self_traffic(skb, cgroup);
 	return packet_impl(skb, cgroup, ZTAP_EGRESS, sk, 0, &rule) != ZTAP_DENIED;
 }
 

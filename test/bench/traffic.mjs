@@ -9,7 +9,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { EbpfEnforcer } from "../../dist/src/adapters/ebpf/enforcer.js";
 import { findCgroupRoot } from "../../dist/src/adapters/ebpf/kernel/paths.js";
-import { removeEnforcement } from "../../dist/src/adapters/ebpf/remove.js";
+import { removeNodes } from "../../dist/src/adapters/ebpf/remove.js";
 import { rulesetOf } from "../../dist/test/kernel/rulesets.js";
 import { atEnd, has, inNamespace, makeCgroup, makeWire, run } from "./arena.mjs";
 import { head, ratioOf, row, skip, spread } from "./report.mjs";
@@ -31,7 +31,7 @@ async function underZtap(name) {
   const cgroup = makeCgroup(`${name}/w`);
   const pinRoot = `/sys/fs/bpf/${name}`;
   const enforcer = new EbpfEnforcer({ node: "bench", pinRoot, logger: quiet });
-  const unpin = atEnd(() => removeEnforcement({ pinRoot }));
+  const unpin = atEnd(() => removeNodes({ pinRoot }));
   await enforcer.open();
   const allow = rules.map(({ peer, port }) => ({ peers: [peer], ports: [`tcp/${port}`, `udp/${port}`] }));
   const isolated = { ingress: { allow: [] }, egress: { allow } };

@@ -177,9 +177,7 @@ export class Ztap {
       detached: isScript,
       ...(uid === undefined ? {} : { uid, gid: uid }),
     };
-    // What tap has each process write about itself lies where another user may not write.
-    const plain = uid === undefined ? [program, ...args] : ["env", "-u", "NODE_OPTIONS", program, ...args];
-    const running = new Running(spawn(plain[0] ?? program, plain.slice(1), spawnOptions), isScript);
+    const running = new Running(spawn(program, args, spawnOptions), isScript);
     this.#running.add(running);
     running.child.stdin?.on("error", () => undefined).end(input);
     return running;

@@ -1,5 +1,6 @@
 /**
- * Guest: another Linux kernel in an emulator, over this machine's files. Test files run there as they run here.
+ * Guest: another Linux kernel in an emulator, over this machine's files. Test files run there as they run here, each bundled
+ * with what it imports: some four hundred modules would be opened one by one through the emulator.
  *
  * bin/kernels brings the kernels. QEMU emulates the processor, since KVM is not everywhere to be had.
  */
@@ -8,11 +9,14 @@ import { chmodSync, copyFileSync, cpSync, existsSync, mkdirSync, mkdtempSync, re
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { buildSync } from "esbuild";
 import type { Test } from "tap";
 
 const ROOT = fileURLToPath(new URL("../../..", import.meta.url));
 const EMULATOR = "qemu-system-x86_64";
 const BUSYBOX = "/bin/busybox";
+/** What the test files start as processes of their own. */
+const SCRIPTS = ["actor", "holder"];
 
 export interface Guest {
   readonly release: string;
@@ -44,7 +48,7 @@ export function prepareGuest(t: Test, series: string, files: readonly string[]):
   const kernel = join(ROOT, ".kernels", series);
   const folder = mkdtempSync(join(tmpdir(), "ztap-guest-"));
   t.teardown(() => rmSync(folder, { recursive: true, force: true }));
-  const initrd = makeInitrd(folder, kernel);
+  const initrd = makeInitrd(folder, kernel, files);
   const log = join(folder, "console");
   return {
     release: readFileSync(join(kernel, "version"), "utf8").trim(),
@@ -72,14 +76,34 @@ export function prepareGuest(t: Test, series: string, files: readonly string[]):
   };
 }
 
-function makeInitrd(folder: string, kernel: string): string {
+function makeInitrd(folder: string, kernel: string, files: readonly string[]): string {
   const tree = join(folder, "tree");
   for (const name of ["bin", "proc", "root"]) mkdirSync(join(tree, name), { recursive: true });
   copyFileSync(BUSYBOX, join(tree, "bin/busybox"));
   copyFileSync(join(ROOT, "test/kernel/guest/init"), join(tree, "init"));
   chmodSync(join(tree, "init"), 0o755);
   cpSync(join(kernel, "modules"), join(tree, "modules"), { recursive: true });
+  bundle([...files.map((file) => `${file}.test`), ...SCRIPTS], join(tree, "tests"));
   const initrd = join(folder, "initrd");
   execFileSync("sh", ["-c", `find . | ${BUSYBOX} cpio -o -H newc 2>/dev/null >"$1"`, "sh", initrd], { cwd: tree });
   return initrd;
+}
+
+/** Modules of this folder, which find their files relative to themselves: guest/init puts them where that is right. */
+function bundle(names: readonly string[], outdir: string): void {
+  buildSync({
+    absWorkingDir: ROOT,
+    entryPoints: names.map((name) => `dist/test/kernel/${name}.js`),
+    outdir,
+    bundle: true,
+    splitting: true,
+    format: "esm",
+    platform: "node",
+    target: "node22",
+    logLevel: "warning",
+    // CommonJS packages inside an ES module bundle still call require.
+    banner: {
+      js: 'import { createRequire as __createRequire } from "node:module"; const require = __createRequire(import.meta.url);',
+    },
+  });
 }

@@ -18,7 +18,7 @@ const LAYOUT: readonly (readonly [from: RegExp, to: string])[] = [
   [/ZTAP_SIZE\(struct ztap_flow_half, .*\n/, ""],
   [/ZTAP_SIZE\(struct ztap_flow, .*\n/, ""],
   [/(struct ztap_flow_key \{[^}]*?)(\t__u8 local\[16\];\n)(\t__u8 remote\[16\];\n)/, "$1$3$2"],
-  [/(struct ztap_sock \{[^}]*?__u16 place;\n)/, "$1\t__u64 other;\n"],
+  [/(struct ztap_sock \{[^}]*?__u16 slot;\n)/, "$1\t__u64 other;\n"],
   [/ZTAP_SIZE\(struct ztap_sock, .*\n/, ""],
   [/(struct ztap_cgroup \{[^}]*?)(\t__u32 subject;\n)(\t__u32 level;\n)/, "$1$3$2"],
   [/(\t__u32 ingress_profile;\n)(\t__u32 egress_profile;\n)/, "$2$1"],

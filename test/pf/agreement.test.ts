@@ -168,7 +168,7 @@ t.test("the text, as pf reads it, and the evaluator agree on every packet, and o
       counts[found.passes ? "passed" : "blocked"] += 1;
       if (excepted !== null) counts[isShut ? "closed" : "excepted"] += 1;
       if (found.passes === wanted && found.label === label) continue;
-      const replay = `ZTAP_SEED=${seed}:${index} node node_modules/.bin/tap run dist/test/pf/agreement.test.js`;
+      const replay = `ZTAP_SEED=${seed}:${index} sh bin/node test/run.mjs pf/agreement`;
       t.fail(
         `play it again: ${replay}`,
         describe(one, { passes: wanted, label, why: excepted?.why }, found, rendered.text),

@@ -82,7 +82,9 @@ t.test("what pf cannot say is refused by name, and closed both ways; audit mode 
   t.same(parseAnchor(of({ ingress: { ...sctp, mode: "audit" } }).text).rules, []);
   t.same(of({ ingress: { allow: [{ peers: "any", ports: ["sctp"] }] } }).refusals, [], "SCTP as a whole is a protocol");
   t.match(of({ ingress: { allow: [] }, addresses: [] }).refusals, [{ message: /has no address of its own/ }]);
-  t.match(of({ ingress: { allow: [] }, addresses: ["fe80::1"] }).refusals, [{ message: /its interface/ }]);
+  t.match(of({ ingress: { allow: [] }, addresses: ["fe80::1"] }).refusals, [
+    { message: /the interface of the link-local/ },
+  ]);
   t.match(of({ ingress: { allow: [{ peers: "any", ports: ["icmp/65535"] }] } }).refusals, [{ message: /255/ }]);
   t.same(of({ addresses: [] }).refusals, [], "a workload that nothing isolates asks for nothing");
   const other: Subject = { ...web({}).subjects[0]!, workload: "shop/api" };

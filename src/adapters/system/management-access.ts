@@ -5,7 +5,8 @@
  */
 import { lookup } from "node:dns/promises";
 import { readdirSync, readFileSync, readlinkSync, statSync } from "node:fs";
-import { isIP, SocketAddress } from "node:net";
+import { isIP } from "node:net";
+import { canonicalAddress } from "../../model/ip.js";
 import { setTimeout as pause } from "node:timers/promises";
 import { networkInterfaces } from "node:os";
 import { basename } from "node:path";
@@ -81,25 +82,20 @@ const LOOKUP_MS = 2_000;
 
 /** Returns no address if the name is not resolved in time: then nothing reaches it by that name now. */
 async function addressesOf(host: string): Promise<readonly string[]> {
-  if (isIP(host) !== 0) return [canonical(host)];
+  if (isIP(host) !== 0) return [canonicalAddress(host)];
   const silence = new AbortController();
   const found = await Promise.race([
     lookup(host, { all: true }).catch(() => []),
     pause(LOOKUP_MS, [], { signal: silence.signal, ref: false }).catch(() => []),
   ]);
   silence.abort();
-  return found.map(({ address }) => canonical(address));
+  return found.map(({ address }) => canonicalAddress(address));
 }
 
 function ownAddresses(): ReadonlySet<string> {
   return new Set(
-    Object.values(networkInterfaces()).flatMap((list) => (list ?? []).map(({ address }) => canonical(address))),
+    Object.values(networkInterfaces()).flatMap((list) => (list ?? []).map(({ address }) => canonicalAddress(address))),
   );
-}
-
-function canonical(address: string): string {
-  const family = isIP(address) === 6 ? "ipv6" : "ipv4";
-  return isIP(address) === 0 ? address : new SocketAddress({ family, address }).address;
 }
 
 function portOf({ port }: TcpSocket): number {

@@ -1,6 +1,6 @@
 /** Reads the TCP sockets of this process's network namespace from /proc/net/tcp and tcp6: see proc(5). */
 import { readFileSync } from "node:fs";
-import { SocketAddress } from "node:net";
+import { addressFromBytes } from "../../model/ip.js";
 import { endianness } from "node:os";
 
 export interface TcpSocket {
@@ -51,9 +51,7 @@ function addressOf(hex: string): string {
   const bytes = Buffer.from(hex, "hex");
   if (endianness() === "LE") bytes.swap32();
   const isMapped = bytes.length === 16 && bytes.subarray(0, 12).equals(MAPPED);
-  if (bytes.length === 4 || isMapped) return [...bytes.subarray(-4)].join(".");
-  const groups = Array.from({ length: 8 }, (_one, at) => bytes.readUInt16BE(2 * at).toString(16));
-  return new SocketAddress({ family: "ipv6", address: groups.join(":") }).address;
+  return addressFromBytes(isMapped ? bytes.subarray(12) : bytes);
 }
 
 /** ::ffff:0:0/96, RFC 4291 section 2.5.5.2. */

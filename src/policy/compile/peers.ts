@@ -3,7 +3,7 @@
  * Kubernetes' semantics for NetworkPolicyPeer and NetworkPolicyPort.
  */
 import { excludeCidr, mergeCidr } from "cidr-tools";
-import { isIPv4 } from "node:net";
+import { hostCidr } from "../../model/ip.js";
 import type { Peer, PolicyPort } from "../../model/objects.js";
 import type { PortRange } from "../../model/ruleset.js";
 import type { WorkloadIndex } from "./workload-index.js";
@@ -62,10 +62,6 @@ export function resolveNames(spec: PortSpec, candidate: SelectableWorkload): rea
 /** Returns CIDRs merged, disjoint and sorted: IPv4 before IPv6, then by address. Equal sets give equal lists. */
 export function canonicalCidrs(cidrs: readonly string[]): readonly string[] {
   return cidrs.length === 0 ? [] : mergeCidr([...cidrs]);
-}
-
-function hostCidr(address: string): string {
-  return `${address}/${isIPv4(address) ? 32 : 128}`;
 }
 
 /** Returns the addresses of the ipBlocks of a rule. */

@@ -1,8 +1,8 @@
-/** Capacity: counts the table entries that rulesets need, without building them. Pure; `lower` relies on it. */
+/** Capacity: counts the entries that a ruleset needs, without building them. Pure; `lower` counts with the same code. */
 import type { Profile, Ruleset, Subject } from "../../../model/ruleset.js";
 import { EnforcerError, type Capacity, type Refusal, type TableSize } from "../../../interfaces/enforcer.js";
 import { ABI } from "../kernel/abi.generated.js";
-import { EVERY_PREFIX, walkAndKeep, walkClasses, type PrefixClass } from "./prefix-classes.js";
+import { EVERY_PREFIX, WalkedProfiles, walkClasses, type PrefixClass } from "./prefix-classes.js";
 import type { Effort } from "./coverage.js";
 import { countPortEntries } from "./port-entries.js";
 
@@ -55,20 +55,17 @@ function countSubjectEntries({ addresses }: Subject): TableSize {
   return { addresses: addresses.length === 0 ? EVERY_PREFIX.length : addresses.length, ports: 0 };
 }
 
-const measured = new WeakMap<Profile, TableSize>();
-
-function countOnce(profile: Profile): TableSize {
-  const size = countClassEntries(walkAndKeep(profile, { runs: 0 }));
-  measured.set(profile, size);
-  return size;
-}
+/** The entries of each profile. Profiles are immutable, so that each is counted once. */
+const counted = new WeakMap<Profile, TableSize>();
 
 /**
  * Checks the limits.
+ * @returns the classes of the profiles that were not counted before
  * @throws EnforcerError `limit` before anything is built
  */
-export function requireRoom(ruleset: Ruleset): void {
+export function requireRoom(ruleset: Ruleset): WalkedProfiles {
   const { limit } = EBPF_CAPACITY;
+  const walked = new WalkedProfiles();
   const needed = { addresses: 0, ports: 0 };
   const add = ({ addresses, ports }: TableSize): void => {
     needed.addresses += addresses;
@@ -82,5 +79,10 @@ export function requireRoom(ruleset: Ruleset): void {
     }
   };
   for (const subject of ruleset.subjects) if (subject.cgroup !== null) add(countSubjectEntries(subject));
-  for (const profile of ruleset.profiles) add(measured.get(profile) ?? countOnce(profile));
+  for (const profile of ruleset.profiles) {
+    const size = counted.get(profile) ?? countClassEntries(walked.walk(profile, { runs: 0 }));
+    counted.set(profile, size);
+    add(size);
+  }
+  return walked;
 }

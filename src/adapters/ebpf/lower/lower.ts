@@ -8,7 +8,7 @@
 import type { IsolationMode, Profile, Rule, Ruleset, SubjectDirection } from "../../../model/ruleset.js";
 import { ABI } from "../kernel/abi.generated.js";
 import { hexByte, parsePrefix, type Prefix } from "./prefix.js";
-import { EVERY_PREFIX, takeWalked } from "./prefix-classes.js";
+import { EVERY_PREFIX, type WalkedProfiles } from "./prefix-classes.js";
 import type { Coverage } from "./coverage.js";
 import { hashNumber, hashText, Ids } from "./ids.js";
 import type { Image, ImageSubject, MapEntries } from "./image.js";
@@ -17,8 +17,8 @@ import { ChunkedMap } from "./chunked-map.js";
 import { portEntries } from "./port-entries.js";
 
 export function lower(ruleset: Ruleset): Image {
-  requireRoom(ruleset);
-  const lowered = joinProfiles(ruleset.profiles) ?? lowerTogether(ruleset.profiles);
+  const walked = requireRoom(ruleset);
+  const lowered = joinProfiles(ruleset.profiles, walked) ?? lowerTogether(ruleset.profiles, walked);
   const { ports, profiles, classes, rules, profileIds } = lowered;
   const subjects = lowerSubjects(ruleset, profileIds);
   const own = ownAddresses(subjects);
@@ -37,9 +37,9 @@ interface Lowered {
   readonly profileIds: ReadonlyMap<string, number>;
 }
 
-function lowerTogether(all: readonly Profile[]): Lowered {
+function lowerTogether(all: readonly Profile[], walked: WalkedProfiles): Lowered {
   const build = new Build();
-  const profileIds = new Map(all.map((profile) => [profile.key, build.addProfile(profile)]));
+  const profileIds = new Map(all.map((profile) => [profile.key, build.addProfile(profile, walked)]));
   const { addrs, ports, profiles, classes, rules } = build;
   return { addrs: [addrs], ports: [ports], profiles, classes, rules, profileIds };
 }
@@ -47,8 +47,8 @@ function lowerTogether(all: readonly Profile[]): Lowered {
 const loweredAlone = new WeakMap<Profile, Lowered>();
 
 /** Lowers one profile. Profiles are immutable, so that each is lowered once. */
-function lowerAlone(profile: Profile): Lowered {
-  const lowered = loweredAlone.get(profile) ?? lowerTogether([profile]);
+function lowerAlone(profile: Profile, walked: WalkedProfiles): Lowered {
+  const lowered = loweredAlone.get(profile) ?? lowerTogether([profile], walked);
   loweredAlone.set(profile, lowered);
   return lowered;
 }
@@ -57,8 +57,8 @@ function lowerAlone(profile: Profile): Lowered {
  * Returns the result of `lowerTogether`, from profiles that were lowered separately; null if two profiles use one id
  * for different things, which happens to two hashes in some hundred thousand.
  */
-function joinProfiles(all: readonly Profile[]): Lowered | null {
-  const alone = all.map(lowerAlone);
+function joinProfiles(all: readonly Profile[], walked: WalkedProfiles): Lowered | null {
+  const alone = all.map((profile) => lowerAlone(profile, walked));
   const [profiles, classes, rules] = [
     new ChunkedMap(alone.map((one) => one.profiles)),
     new ChunkedMap(alone.map((one) => one.classes)),
@@ -160,12 +160,12 @@ class Build {
   readonly #ruleIds = new Ids(1);
   readonly #ruleIdByKey = new Map<string, number>();
 
-  addProfile(profile: Profile): number {
+  addProfile(profile: Profile, walked: WalkedProfiles): number {
     const id = this.#profileIds.take(hashText(profile.key)) + PROFILE_BIT;
     this.profiles.set(id, profile);
     const clauseHashes = hashClauses(profile);
     const classIds = new Map<string, number>();
-    for (const { prefix, clauses, coverage } of takeWalked(profile)) {
+    for (const { prefix, clauses, coverage } of walked.take(profile)) {
       const identity = clauses.join();
       const classId = classIds.get(identity) ?? this.#addClass(profile, clauses, coverage(), clauseHashes, id);
       classIds.set(identity, classId);

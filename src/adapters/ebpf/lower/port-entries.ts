@@ -1,4 +1,5 @@
 /** Port entries: turns the coverage of a class into entries that do not overlap, for a longest-prefix match. */
+import { PROTOCOL_NUMBERS } from "../../../model/protocol.js";
 import type { Profile } from "../../../model/ruleset.js";
 import { ABI } from "../kernel/abi.generated.js";
 import type { Coverage } from "./coverage.js";
@@ -12,7 +13,8 @@ export interface PortMapEntry {
   readonly rule: number;
 }
 
-const PROTOCOLS = { ICMP: ABI.PROTOCOL_ICMP, TCP: 6, UDP: 17, SCTP: 132 } as const;
+/** As in the ABI, where ICMPv6 has the number of ICMP. */
+const PROTOCOLS = { ...PROTOCOL_NUMBERS, ICMP: ABI.PROTOCOL_ICMP } as const;
 
 export function* portEntries(profile: Profile, { any, protocols }: Coverage): Generator<PortMapEntry> {
   const ruleOf = (clause: number): number => {

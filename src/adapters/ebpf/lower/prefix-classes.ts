@@ -1,6 +1,6 @@
 /**
  * Prefix classes: a profile's prefixes, from wide to narrow, each with the clauses that match inside it and their
- * coverage. Both `lower` and the capacity check walk them, so that the check counts exactly what is built.
+ * coverage. `lower` builds from exactly the classes that are counted.
  */
 import type { Profile } from "../../../model/ruleset.js";
 import { contains, parsePrefix, type Prefix } from "./prefix.js";
@@ -19,24 +19,26 @@ export const EVERY_PREFIX: readonly Prefix[] = [
   { family: 6, address: "0".repeat(32), length: 0 },
 ];
 
-/** Classes that the capacity check has walked and `lower` walks next, so that they are computed once. */
-const walked = new WeakMap<Profile, readonly PrefixClass[]>();
+/** The classes that the capacity check has walked, for `lower` to build entries from: each profile is walked once. */
+export class WalkedProfiles {
+  readonly #classes = new Map<Profile, readonly PrefixClass[]>();
 
-/** Walks the classes, and keeps them for `takeWalked` if the walk was completed. */
-export function* walkAndKeep(profile: Profile, effort: Effort): Generator<PrefixClass> {
-  const classes: PrefixClass[] = [];
-  for (const one of walkClasses(profile, effort)) {
-    classes.push(one);
-    yield one;
+  /** Walks the classes, and keeps them if the walk is completed. */
+  *walk(profile: Profile, effort: Effort): Generator<PrefixClass> {
+    const classes: PrefixClass[] = [];
+    for (const one of walkClasses(profile, effort)) {
+      classes.push(one);
+      yield one;
+    }
+    this.#classes.set(profile, classes);
   }
-  walked.set(profile, classes);
-}
 
-/** Returns the kept classes once: after the tables are built, they are not needed any more. */
-export function takeWalked(profile: Profile): Iterable<PrefixClass> {
-  const classes = walked.get(profile);
-  walked.delete(profile);
-  return classes ?? walkClasses(profile, { runs: 0 });
+  /** Returns the classes once, so that their memory is free when the entries are built. */
+  take(profile: Profile): Iterable<PrefixClass> {
+    const classes = this.#classes.get(profile);
+    this.#classes.delete(profile);
+    return classes ?? walkClasses(profile, { runs: 0 });
+  }
 }
 
 export function* walkClasses(profile: Profile, effort: Effort): Generator<PrefixClass> {

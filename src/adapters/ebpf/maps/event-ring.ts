@@ -3,7 +3,7 @@
  *
  * An event may be older than the ruleset in force, so that the names of the previous ruleset are kept as well.
  */
-import { SocketAddress } from "node:net";
+import { addressFromBytes } from "../../../model/ip.js";
 import type { EventStatistics, FlowRecord, FlowSource } from "../../../interfaces/flows.js";
 import type { Verdict } from "../../../model/flow.js";
 import type { Rule } from "../../../model/ruleset.js";
@@ -146,7 +146,5 @@ const AF_INET6 = 10;
 
 /** Returns canonical text (RFC 5952), as in the state. */
 function addressText(event: Buffer, at: number, family: number): string {
-  if (family !== AF_INET6) return [...event.subarray(at, at + 4)].join(".");
-  const groups = Array.from({ length: 8 }, (_unused, group) => event.readUInt16BE(at + group * 2).toString(16));
-  return new SocketAddress({ address: groups.join(":"), family: "ipv6" }).address;
+  return addressFromBytes(event.subarray(at, at + (family === AF_INET6 ? 16 : 4)));
 }

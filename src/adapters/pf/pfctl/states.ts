@@ -2,12 +2,14 @@
  * States: finds connections that pf still lets pass though the ruleset would not let them begin. pf evaluates its rules
  * only for the first packet of a connection, so that a state outlives rules that would deny it. Pure.
  */
+import { PROTOCOL_NUMBERS } from "../../../model/protocol.js";
 import type { Direction, Ruleset } from "../../../model/ruleset.js";
 import { AddressParser } from "../../../policy/address-space.js";
 import { createEvaluator, type Evaluator } from "../../../policy/evaluate.js";
 import type { PfState } from "./output.js";
 
-const PROTOCOLS: Readonly<Record<string, number>> = { tcp: 6, udp: 17, sctp: 132, esp: 50, ah: 51, gre: 47, igmp: 2 };
+const { TCP: tcp, UDP: udp, SCTP: sctp } = PROTOCOL_NUMBERS;
+const PROTOCOLS: Readonly<Record<string, number>> = { tcp, udp, sctp, esp: 50, ah: 51, gre: 47, igmp: 2 };
 /** A protocol number of no rule. */
 const NO_PROTOCOL = 255;
 

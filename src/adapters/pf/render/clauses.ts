@@ -1,5 +1,5 @@
 /** Clauses: renders the clauses of a profile as rules of pf. */
-import { isIPv4 } from "node:net";
+import { hostCidr } from "../../../model/ip.js";
 import type { Clause, Direction, PortRange, Profile, Subject } from "../../../model/ruleset.js";
 import { labelOf } from "./names.js";
 import { icmpMatches, portText } from "./port-ranges.js";
@@ -57,10 +57,6 @@ function restLine(text: Text, group: Group, { workload, addresses }: Subject, pr
         label: labelOf("audited", identity),
         ...{ workload, direction },
       };
-}
-
-export function hostCidr(address: string): string {
-  return `${address}/${isIPv4(address) ? 32 : 128}`;
 }
 
 function peersOf(text: Text, { peers }: Clause): Hosts {
