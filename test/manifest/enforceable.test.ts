@@ -61,7 +61,7 @@ t.test(
 t.test("a workload without an address, or with another's, at the workload; a cgroup is not asked for", async (t) => {
   const any = policy("port: 80");
   t.match(found(node("mac", "pf"), workload("web", "node: mac, cgroup: w"), any), [
-    { code: "ZT4006", line: 9, path: "spec", message: /without an address of its own/ },
+    { code: "ZT4006", line: 9, path: "spec", message: /has no address of its own/ },
   ]);
   t.match(found(node("mac", "pf"), WEB, workload("api", 'node: mac, addresses: ["10.0.0.1"]'), any), [
     { code: "ZT4006", message: /web on .* from default\/api/ },
@@ -76,7 +76,7 @@ t.test("a user is for pf nodes, and is a name; enforcement is one of two words",
     workload("web", `node: mac, ${rest}addresses: ["10.0.0.1"], user: ${user}`);
   t.same(found(node("mac", "pf"), owned("_www")), []);
   t.match(found(node("mac"), owned("_www", "cgroup: w, ")), [
-    { code: "ZT4006", message: /eBPF knows a workload by its cgroup and not by the user _www/ },
+    { code: "ZT4006", message: /eBPF identifies a workload by its cgroup, not by the user _www/ },
   ]);
   for (const user of ['"a b"', "unknown", '"x\\" pass quick"', '"501"', `"${"a".repeat(32)}"`])
     t.match(found(node("mac", "pf"), owned(user)), [{ code: "ZT3024", path: "spec.user" }], user);
