@@ -98,7 +98,7 @@ t.test("sarif: keeps to the schema; rules have the help of docs/diagnostics.md",
     run?.tool.driver.rules.map(({ id }) => id),
   );
   const [result] = run?.results ?? [];
-  t.match(run?.tool.driver.rules[result?.ruleIndex ?? -1], { id: "ZT4007", help: { text: /Fix: mend the policies/ } });
+  t.match(run?.tool.driver.rules[result?.ruleIndex ?? -1], { id: "ZT4007", help: { text: /Fix: fix the policies/ } });
   t.match(result?.locations, [
     { physicalLocation: { artifactLocation: { uri: "tests/t.yaml" }, region: { startLine: 14, startColumn: 7 } } },
   ]);
