@@ -84,4 +84,18 @@ export default tseslint.config(
       "@typescript-eslint/restrict-plus-operands": "off",
     },
   },
+  {
+    files: ["test/**/*.{ts,mjs}"],
+    // Where a pause or a bound is the subject: of the waits themselves, of silence on a network, of the runner's end.
+    ignores: ["test/wait.ts", "test/macos/real.mjs", "test/run.mjs"],
+    rules: {
+      "no-restricted-globals": ["error", { name: "setTimeout", message: "Tests wait by test/wait.ts." }],
+      "no-restricted-imports": [
+        "error",
+        ...["timers", "timers/promises"].flatMap((name) =>
+          [name, `node:${name}`].map((path) => ({ name: path, message: "Tests wait by test/wait.ts." })),
+        ),
+      ],
+    },
+  },
 );

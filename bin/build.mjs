@@ -2,6 +2,10 @@
  * Builds dist/ from src/ and test/: tsc checks and emits every module (library and tests), esbuild
  * makes one small bundle a command (start-up time), oclif writes the manifest that spares loading
  * commands for help. Does nothing where no input is newer than the last build.
+ *
+ *     node bin/build.mjs          all of it
+ *     node bin/build.mjs types    the modules alone
+ *     node bin/build.mjs bundle   what ./bin/ztap runs, of sources that were checked before
  */
 import { execFileSync } from "node:child_process";
 import { existsSync, globSync, readFileSync, rmSync, statSync, utimesSync, writeFileSync } from "node:fs";
@@ -21,15 +25,19 @@ const INPUTS = [
   "bin/build.mjs",
 ];
 
-const files = globSync(INPUTS).sort();
-const newest = Math.max(...files.map((file) => statSync(file).mtimeMs));
-const list = files.join("\n");
-const isFresh = existsSync(STAMP) && statSync(STAMP).mtimeMs >= newest && readFileSync(STAMP, "utf8") === list;
-if (!isFresh) {
+const [part = "all"] = process.argv.slice(2);
+if (part === "types") compile();
+else if (part === "bundle") await bundle();
+else await buildAll();
+
+async function buildAll() {
+  const files = globSync(INPUTS).sort();
+  const newest = Math.max(...files.map((file) => statSync(file).mtimeMs));
+  const list = files.join("\n");
+  if (existsSync(STAMP) && statSync(STAMP).mtimeMs >= newest && readFileSync(STAMP, "utf8") === list) return;
   const started = new Date();
   process.stdout.write("setup: building\n");
-  removeOrphans();
-  run("node_modules/typescript/bin/tsc", ["-p", "."]);
+  compile();
   await bundle();
   run("node_modules/oclif/bin/run.js", ["manifest", "."], "ignore");
   // The overview as it is printed where there is no terminal to measure: 80 columns, no colours.
@@ -39,6 +47,11 @@ if (!isFresh) {
   writeFileSync("dist/cli/help.txt", help);
   writeFileSync(STAMP, list);
   utimesSync(STAMP, started, started);
+}
+
+function compile() {
+  removeOrphans();
+  run("node_modules/typescript/bin/tsc", ["-p", "."]);
 }
 
 /** Compiled files whose source is gone would still run as tests. */

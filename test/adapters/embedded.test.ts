@@ -15,7 +15,6 @@ import {
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
-import { setImmediate as nextTurn } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import t from "tap";
 import { loadSqlite, type Database } from "../../src/adapters/system/sqlite.js";
@@ -26,6 +25,7 @@ import { storeContract } from "../contract/store.js";
 import { leaseTime, localStoreContract } from "../contract/store-local.js";
 import { ManualClock } from "../fakes/clock.js";
 import { draft, policy } from "../fakes/objects.js";
+import { waitUntil } from "../wait.js";
 
 const WRITER = fileURLToPath(new URL("./embedded-process.js", import.meta.url));
 
@@ -149,7 +149,7 @@ void t.test("without the announcement a watcher finds the commit at its slow loo
     const events = store.watch(stop.signal)[Symbol.asyncIterator]();
     await events.next();
     const woken = events.next();
-    while (clock.asleep === 0) await nextTurn();
+    await waitUntil(() => clock.asleep > 0, { what: "its sleep" });
     execFileSync(process.execPath, [WRITER, path, "1"]);
     clock.advance(1000);
     t.same((await woken).value, { changed: "head" });
@@ -324,9 +324,7 @@ void t.test("while another process has the store locked, this one waits and does
     const store = await openEmbeddedStore({ path, access: "write" }, clock);
     await store.commit(draft([policy("web")]), { expectHead: null, fence: null });
     const other = databaseAt(path);
-    const asleep = async () => {
-      while (clock.asleep === 0) await nextTurn();
-    };
+    const asleep = () => waitUntil(() => clock.asleep > 0, { what: "its sleep" });
     const wait = async (ms: number) => {
       for (const end = clock.monotonic() + ms; clock.monotonic() < end; clock.advance(20)) await asleep();
     };

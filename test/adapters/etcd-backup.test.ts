@@ -8,11 +8,12 @@ import { Follower } from "../../src/reconcile/follower.js";
 import { commitOnHead } from "../contract/store-commits.js";
 import { runFromPage } from "../etcd/page.js";
 import { withEtcd, whyNoEtcd } from "../etcd/server.js";
-import { openStore, QUICK, startWatch, within } from "../etcd/stores.js";
+import { openStore, QUICK, startWatch } from "../etcd/stores.js";
 import { objectsOf, workload } from "../builders/state.js";
 import { recordTelemetry, silentLogger } from "../fakes/ambient.js";
 import { FakeEnforcer, FakeMachine } from "../fakes/enforcer.js";
 import { draft, policy } from "../fakes/objects.js";
+import { within } from "../wait.js";
 
 await t.test("a restored store works", { skip: whyNoEtcd() ?? false, timeout: 120_000 }, async (t) => {
   const folder = await mkdtemp(join(tmpdir(), "ztap-backup-"));
@@ -58,7 +59,7 @@ await t.test("a restored store works", { skip: whyNoEtcd() ?? false, timeout: 12
     runFromPage("restore", { ...environment, ...place }, folder);
     await member.start();
 
-    t.equal(await within(60_000, "to be told to look", woken), "head");
+    t.equal(await within(woken, { what: "to be told to look" }), "head");
     t.equal(await store.readHead(), 3, "head is what it was");
     t.same(await store.listMembers(), [{ id: "n1", address: "n1:1", joinedAt: "2026-01-01T00:00:00.000Z" }]);
     // Nobody looked while head was 3: the number that was in force before is another revision now.

@@ -13,8 +13,9 @@ import type { Fence, Store } from "../../src/interfaces/store.js";
 import { commitOnHead } from "../contract/store-commits.js";
 import { runFromPage } from "../etcd/page.js";
 import { withEtcd, whyNoEtcd, type EtcdCluster } from "../etcd/server.js";
-import { newPrefix, openProxy, openStore, QUICK, until, within } from "../etcd/stores.js";
+import { newPrefix, openProxy, openStore, QUICK } from "../etcd/stores.js";
 import { draft, namespace, policy } from "../fakes/objects.js";
+import { waitUntil, within } from "../wait.js";
 
 const A = { id: "a", holder: "holder-of-a" };
 const B = { id: "b", holder: "holder-of-b" };
@@ -49,7 +50,7 @@ async function lostAnswers(t: Test, endpoint: string): Promise<void> {
   const [sound, proxy] = [openStore(t, [endpoint], { prefix }), await openProxy(t, endpoint)];
   const store = openStore(t, [proxy.endpoint], { prefix });
   const cutOnce = async (isDone: () => Promise<boolean>): Promise<void> => {
-    await until("it reached etcd", isDone);
+    await waitUntil(isDone, { what: "its arrival at etcd" });
     proxy.cut();
   };
 
@@ -88,7 +89,7 @@ async function lostAnswers(t: Test, endpoint: string): Promise<void> {
 async function leases(t: Test, endpoint: string): Promise<void> {
   const prefix = newPrefix();
   const [one, two] = [openStore(t, [endpoint], { prefix }), openStore(t, [endpoint], { prefix })];
-  const isOver = () => until("the lease has run out", async () => (await two.readLeader()) === null);
+  const isOver = () => waitUntil(async () => (await two.readLeader()) === null, { what: "the end of the lease" });
   await commit(one, 1);
   const first = (await one.campaign(A, 1000)).fence;
   if (first === null) throw new Error("nobody else campaigns");
@@ -135,7 +136,9 @@ async function deadlines(t: Test, endpoint: string): Promise<void> {
     ["revokeLease", () => revokeLease(client, lease)],
   ];
   await Promise.all(
-    calls.map(([name, call]) => t.rejects(within(30_000, name, call()), { code: "store-unavailable" }, name)),
+    calls.map(([name, call]) =>
+      t.rejects(within(call(), { what: name, timeoutMs: 30_000 }), { code: "store-unavailable" }, name),
+    ),
   );
 }
 
@@ -217,8 +220,6 @@ async function endOfProcess(t: Test, endpoint: string): Promise<void> {
     await waiting;
     await store.close();
     console.log("closed");
-    // Holds nothing itself: it only tells where something else does.
-    setTimeout(() => process.exit(3), 5000).unref();
   `;
   const child = spawn(process.execPath, ["--input-type=module", "-e", script], {
     stdio: ["ignore", "pipe", "inherit"],
@@ -226,7 +227,7 @@ async function endOfProcess(t: Test, endpoint: string): Promise<void> {
   t.teardown(() => child.kill("SIGKILL"));
   let said = "";
   child.stdout.on("data", (chunk: Buffer) => (said += chunk.toString()));
-  const [code]: readonly unknown[] = await within(30_000, "its end", once(child, "close"));
+  const [code]: readonly unknown[] = await within(once(child, "close"), { what: "its end", timeoutMs: 60_000 });
   t.equal(code, 0);
   t.equal(said, "closed\n");
 }

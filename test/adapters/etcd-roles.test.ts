@@ -11,10 +11,11 @@ import type { Store } from "../../src/interfaces/store.js";
 import { commitOnHead } from "../contract/store-commits.js";
 import { runFromPage } from "../etcd/page.js";
 import { withEtcd, whyNoEtcd, type EtcdCluster } from "../etcd/server.js";
-import { newPrefix, openStore, QUICK, startWatch, until, within } from "../etcd/stores.js";
+import { newPrefix, openStore, QUICK, startWatch } from "../etcd/stores.js";
 import { recordTelemetry, silentLogger } from "../fakes/ambient.js";
 import { agentDeps, agentOptions } from "../fakes/agent.js";
 import { draft, policy } from "../fakes/objects.js";
+import { waitUntil, within } from "../wait.js";
 
 type Identity = Pick<EtcdOptions, "tls" | "auth">;
 
@@ -74,7 +75,7 @@ async function whatEachMay(t: Test, { endpoints }: EtcdCluster, web1: Identity, 
     const { fence } = await leader.campaign({ id: "web-2", holder: "h2" }, 60_000);
     t.same(await leader.readFence(), fence);
     t.match(await leader.commit(draft([policy("web")]), { expectHead: null, fence }), { outcome: "committed" });
-    t.equal(await within(30_000, "the change", woken), "head");
+    t.equal(await within(woken, { what: "the change" }), "head");
     t.equal((await node.readState(1)).objects.size, 1, "a node reads everything");
     t.equal((await node.listMembers()).length, 1);
     t.equal((await node.listHeartbeats()).length, 1);
@@ -115,15 +116,15 @@ async function agentOfNode(t: Test, store: Store, leader: Store): Promise<void> 
     (await leader.listNodeStatus()).find(({ node }) => node === "web-1")?.attemptedRevision ?? null;
   await commitOnHead(leader, draft([policy("web", 3)]));
   const head = await leader.readHead();
-  await until("the agent has reported", async () => (await reported()) === head);
-  await until("it has often been refused", () => calls.filter(([name]) => name === "leader").length > 5);
+  await waitUntil(async () => (await reported()) === head, { what: "the agent's report" });
+  await waitUntil(() => calls.filter(([name]) => name === "leader").length > 5, { what: "many refusals" });
   t.equal(said.filter((message) => /may not lead, and follows/.test(message)).length, 1, "said once");
   t.same(
     said.filter((message) => /heartbeat failed/.test(message)),
     [],
   );
   await commitOnHead(leader, draft([policy("web", 4)]));
-  await until("and goes on following", async () => (await reported()) === (head ?? 0) + 1);
+  await waitUntil(async () => (await reported()) === (head ?? 0) + 1, { what: "the next revision" });
   t.equal(await leader.readLeader(), null);
   stop.abort();
   await running;

@@ -8,8 +8,9 @@ import type { EtcdOptions } from "../../src/adapters/etcd/client.js";
 import { commitOnHead } from "../contract/store-commits.js";
 import { runFromPage } from "../etcd/page.js";
 import { freePorts, withEtcd, whyNoEtcd } from "../etcd/server.js";
-import { openStore, QUICK, startWatch, within } from "../etcd/stores.js";
+import { openStore, QUICK, startWatch } from "../etcd/stores.js";
 import { draft, policy } from "../fakes/objects.js";
+import { within } from "../wait.js";
 
 const expired = (text: string): string => text.replace("-days 365", "-days -1");
 
@@ -50,7 +51,7 @@ async function goodAndBad(t: Test, endpoint: string, own: string, foreign: strin
   const good = await tlsOf(own, "web-1");
   const ask = (tls: EtcdOptions["tls"], where = endpoint) => {
     const store = openStore(t, [where], { tls, timeoutMs: 1000 });
-    return within(30_000, "an answer", store.readHead());
+    return within(store.readHead(), { what: "an answer" });
   };
 
   await t.test("with its certificate a node commits, reads and watches", async (t) => {
@@ -58,7 +59,7 @@ async function goodAndBad(t: Test, endpoint: string, own: string, foreign: strin
     const next = await startWatch(t, store, ["head"]);
     const woken = next();
     await commitOnHead(writer, draft([policy("web")]));
-    t.equal(await within(30_000, "the change", woken), "head");
+    t.equal(await within(woken, { what: "the change" }), "head");
     t.equal(await store.readHead(), 1);
   });
 
@@ -100,6 +101,6 @@ await t.test("TLS", settings, async (t) => {
   );
   await withEtcd({ flags: serverFlags(own, "old-m1"), scheme: "https" }, async ({ endpoints }) => {
     const store = openStore(t, endpoints, { tls: await tlsOf(own, "web-1"), timeoutMs: 1000 });
-    await t.rejects(within(30_000, "an answer", store.readHead()), NOT_TRUSTED, "a member's certificate has expired");
+    await t.rejects(within(store.readHead(), { what: "an answer" }), NOT_TRUSTED, "a member's certificate has expired");
   });
 });

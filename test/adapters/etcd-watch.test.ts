@@ -6,18 +6,9 @@ import { systemClock } from "../../src/adapters/system/clock.js";
 import type { Store } from "../../src/interfaces/store.js";
 import { commitOnHead } from "../contract/store-commits.js";
 import { withEtcd, whyNoEtcd, type EtcdCluster } from "../etcd/server.js";
-import {
-  clockThatCuts,
-  followHead,
-  newPrefix,
-  openProxy,
-  openStore,
-  QUICK,
-  startWatch,
-  until,
-  within,
-} from "../etcd/stores.js";
+import { clockThatCuts, followHead, newPrefix, openProxy, openStore, QUICK, startWatch } from "../etcd/stores.js";
 import { draft, policy } from "../fakes/objects.js";
+import { waitUntil, within } from "../wait.js";
 
 /** As in src/adapters/etcd/watch.ts. */
 const REFRESH_MS = 180_000;
@@ -64,10 +55,10 @@ async function onOneMember(t: Test, etcd: EtcdCluster): Promise<void> {
       // Twice in a row: the second cut meets a connection that has not heard of anything yet.
       const before = proxy.connections;
       proxy.cut();
-      await until("it is back", () => proxy.connections > before);
+      await waitUntil(() => proxy.connections > before, { what: "its return" });
       proxy.cut();
     }
-    t.equal(await within(60_000, "the last change", followed), last);
+    t.equal(await within(followed, { what: "the last change" }), last);
     t.ok(proxy.connections > 3, `${proxy.connections} connections`);
   });
 
@@ -78,7 +69,7 @@ async function onOneMember(t: Test, etcd: EtcdCluster): Promise<void> {
     const next = await startWatch(t, store, ["status"]);
     for (let index = 0; index < 8; index += 1)
       await writer.writeNodeStatus({ ...STATUS, node: `n${index}`, message: randomBytes(700_000).toString("base64") });
-    t.equal(await within(30_000, "the events", next()), "status");
+    t.equal(await within(next(), { what: "the events" }), "status");
   });
 
   await t.test("a compaction before the stream was open makes the watcher look again, and it goes on", async (t) => {
@@ -87,11 +78,11 @@ async function onOneMember(t: Test, etcd: EtcdCluster): Promise<void> {
     const next = await startWatch(t, store, ["head"]);
     for (let port = 1; port <= 5; port += 1) await commit(writer, port);
     etcd.ctl("compaction", String(revisionOf(etcd)));
-    t.equal(await within(30_000, "to be told to look", next()), "head");
+    t.equal(await within(next(), { what: "to be told to look" }), "head");
     t.equal(await store.readHead(), 5);
     const woken = next();
     await commit(writer, 6);
-    t.equal(await within(30_000, "the next change", woken), "head");
+    t.equal(await within(woken, { what: "the next change" }), "head");
   });
 
   await t.test("a compaction while the watcher was cut off makes it look again, and it goes on", async (t) => {
@@ -107,7 +98,7 @@ async function onOneMember(t: Test, etcd: EtcdCluster): Promise<void> {
     for (let port = 2; port <= 5; port += 1) await commit(writer, port);
     etcd.ctl("compaction", String(revisionOf(etcd)));
     proxy.heal();
-    t.equal(await within(30_000, "to be told to look", second), "head");
+    t.equal(await within(second, { what: "to be told to look" }), "head");
     t.equal(await store.readHead(), 5);
     // What was missed may ring more than once; what comes later rings in any case.
     let head = 5;
@@ -115,7 +106,7 @@ async function onOneMember(t: Test, etcd: EtcdCluster): Promise<void> {
       while (head < 6 && (await next()) !== null) head = await followHead(store);
     })();
     await commit(writer, 6);
-    await within(30_000, "the next change", later);
+    await within(later, { what: "the next change" });
     t.equal(head, 6);
   });
 
@@ -130,8 +121,8 @@ async function onOneMember(t: Test, etcd: EtcdCluster): Promise<void> {
       while (head < 1 && (await next()) !== null) head = await followHead(writer);
     })();
     await commit(writer, 1);
-    await within(30_000, "the periodic look", followed);
-    await until("the event was lost", () => proxy.lost === 1);
+    await within(followed, { what: "the periodic look" });
+    await waitUntil(() => proxy.lost === 1, { what: "the loss of the event" });
     t.equal(head, 1);
   });
 
@@ -155,9 +146,9 @@ async function onOneMember(t: Test, etcd: EtcdCluster): Promise<void> {
     const next = await startWatch(t, store, ["head"]);
     const woken = next();
     proxy.refuse();
-    await until("it has tried often", () => slept.filter((ms) => ms === RECONNECT_MS).length >= 12);
+    await waitUntil(() => slept.filter((ms) => ms === RECONNECT_MS).length >= 12, { what: "many attempts" });
     proxy.heal();
-    t.equal(await within(30_000, "to be told to look", woken), "head");
+    t.equal(await within(woken, { what: "to be told to look" }), "head");
     t.same(
       slept.filter((ms) => ms !== RECONNECT_MS && ms !== RETRY_MS),
       [],
@@ -183,12 +174,12 @@ async function onOneMember(t: Test, etcd: EtcdCluster): Promise<void> {
       const woken = next();
       proxy.silence();
       await commit(writer, 3);
-      t.equal(await within(20_000, "the other endpoint's answer", caller.readHead()), 3);
-      await t.rejects(within(20_000, "the deadline", lonely.readHead()), {
+      t.equal(await within(caller.readHead(), { what: "the other endpoint's answer" }), 3);
+      await t.rejects(within(lonely.readHead(), { what: "the deadline", timeoutMs: 20_000 }), {
         code: "store-unavailable",
         message: /cannot be reached.*enforcement does not change/,
       });
-      t.equal(await within(60_000, "the keepalive", woken), "head");
+      t.equal(await within(woken, { what: "the keepalive" }), "head");
       t.equal(await store.readHead(), 3);
     },
   );
@@ -210,16 +201,18 @@ async function onThreeMembers(t: Test, { members, endpoints }: EtcdCluster): Pro
     two?.freeze();
     three?.freeze();
     // The first member lives and its connection is sound: only the member itself can have ended the stream.
-    await until("the watcher asks the other endpoint", () => proxy.connections > 0);
+    await waitUntil(() => proxy.connections > 0, { what: "a call to the other endpoint" });
     two?.thaw();
     three?.thaw();
-    await until("there is a quorum again", async () =>
-      commit(writer, 1).then(
-        () => true,
-        () => false,
-      ),
+    await waitUntil(
+      async () =>
+        commit(writer, 1).then(
+          () => true,
+          () => false,
+        ),
+      { what: "a quorum" },
     );
-    await within(60_000, "the change", followed);
+    await within(followed, { what: "the change" });
     t.ok(head >= 1);
   });
 
@@ -232,14 +225,16 @@ async function onThreeMembers(t: Test, { members, endpoints }: EtcdCluster): Pro
     const woken = next();
     one?.freeze();
     try {
-      await until("the others have a leader", async () =>
-        commit(writer, 2).then(
-          () => true,
-          () => false,
-        ),
+      await waitUntil(
+        async () =>
+          commit(writer, 2).then(
+            () => true,
+            () => false,
+          ),
+        { what: "a leader of the others" },
       );
-      t.equal(await within(90_000, "the keepalive", woken), "head");
-      t.equal(await within(60_000, "an answer", store.readHead()), await writer.readHead());
+      t.equal(await within(woken, { what: "the keepalive" }), "head");
+      t.equal(await within(store.readHead(), { what: "an answer" }), await writer.readHead());
     } finally {
       one?.thaw();
     }
@@ -266,7 +261,7 @@ async function withPassword(t: Test, etcd: EtcdCluster): Promise<void> {
   await member?.kill();
   await member?.start();
   await commit(writer, 2);
-  await within(60_000, "the change after the restart", followed);
+  await within(followed, { what: "the change after the restart" });
   t.equal(head, 2);
 }
 

@@ -6,6 +6,7 @@ import type { Store } from "../../src/interfaces/store.js";
 import type { LeaseTime } from "../contract/bench.js";
 import { storeContract } from "../contract/store.js";
 import { withEtcd, whyNoEtcd, type EtcdCluster } from "../etcd/server.js";
+import { waitUntil } from "../wait.js";
 
 /** etcd grants no lease shorter than one and a half of its election time-outs. */
 const QUICK = ["--heartbeat-interval=10", "--election-timeout=100"];
@@ -45,9 +46,8 @@ function leaseTime(raw: Etcd3): LeaseTime {
     nearly: () => systemClock.sleep(TTL_MS / 2),
     expire: async () => {
       const { leases } = await raw.leaseClient.leaseLeases();
-      for (const { ID } of leases) {
-        while ((await remaining(ID)) >= 0) await systemClock.sleep(50);
-      }
+      for (const { ID } of leases)
+        await waitUntil(() => remaining(ID), { is: (seconds) => seconds < 0, what: "the end of the lease" });
     },
   };
 }

@@ -2,12 +2,12 @@ import { execFileSync, spawn } from "node:child_process";
 import { createHash } from "node:crypto";
 import { chmodSync, existsSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { setTimeout as pause } from "node:timers/promises";
 import t, { type Test } from "tap";
 import { GitSource } from "../../src/adapters/git/source.js";
 import type { Snapshot } from "../../src/interfaces/source.js";
 import { chosenSeed, SeededRandom } from "../fakes/random.js";
 import { inFolder, Repository } from "../fakes/repository.js";
+import { pause } from "../wait.js";
 
 const paths = ({ files }: Snapshot): readonly string[] => files.map(({ path }) => path);
 

@@ -1,10 +1,10 @@
-import { setTimeout as pause } from "node:timers/promises";
 import t from "tap";
 import { systemClock, systemRandom } from "../../src/adapters/system/clock.js";
 import { createLogger } from "../../src/adapters/system/logger.js";
 import { clockContract } from "../contract/clock.js";
 import { ManualClock } from "../fakes/clock.js";
 import { SeededRandom } from "../fakes/random.js";
+import { pause } from "../wait.js";
 
 clockContract("system", systemClock, (ms) => pause(ms));
 

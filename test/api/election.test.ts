@@ -8,10 +8,10 @@ import { createElection } from "../../src/api/election.js";
 import { createPolicySync } from "../../src/api/policy-sync.js";
 import type { Store } from "../../src/interfaces/store.js";
 import { StoreError } from "../../src/interfaces/store.js";
-import { until } from "../cli/ztap.js";
 import { policy } from "../builders/state.js";
 import { withEtcd, whyNoEtcd } from "../etcd/server.js";
 import { inFolder } from "../fakes/repository.js";
+import { waitUntil } from "../wait.js";
 
 const QUICK = { ttlMs: 400, heartbeatIntervalMs: 20 };
 /** Where leadership changes hands by stopping: a busy machine must not end it before. */
@@ -37,7 +37,7 @@ function members(t: { teardown(end: () => Promise<void>): unknown }, open: () =>
 }
 
 const agree = (elections: readonly LeaderElection[], id: string) =>
-  until(() => elections.every((election) => election.leader()?.id === id), `all to follow ${id}`);
+  waitUntil(() => elections.every((election) => election.leader()?.id === id), { what: `all to follow ${id}` });
 
 t.test("in memory the first healthy node by ID leads, and only it says so", async (t) => {
   const table = new MemoryTable();
@@ -48,11 +48,11 @@ t.test("in memory the first healthy node by ID leads, and only it says so", asyn
   t.equal(c.election.isLeader(), true, "at once");
   await b.election.start();
   await agree([b.election, c.election], "b");
-  await until(() => b.election.isLeader(), "b to lead");
+  await waitUntil(() => b.election.isLeader(), { what: "b to lead" });
   await a.election.start();
   const all = [a, b, c].map(({ election }) => election);
   await agree(all, "a");
-  await until(() => a.election.isLeader(), "a to lead");
+  await waitUntil(() => a.election.isLeader(), { what: "a to lead" });
   t.same(
     all.map((election) => election.isLeader()),
     [true, false, false],
@@ -62,7 +62,7 @@ t.test("in memory the first healthy node by ID leads, and only it says so", asyn
   t.equal(a.election.isLeader(), false);
   t.equal(a.election.leader(), null, "who does not take part knows nothing");
   await agree([b.election, c.election], "b");
-  await until(() => b.election.isLeader(), "b to lead again");
+  await waitUntil(() => b.election.isLeader(), { what: "b to lead again" });
   t.equal((await b.store.listMembers()).length, 3, "who stops stays a member");
 });
 
@@ -79,12 +79,12 @@ t.test("a node that was registered is healthy until its time is up", async (t) =
   t.equal(election.isLeader(), false);
   const sync = createPolicySync(store, { node: "b", election });
   await t.rejects(sync.syncPolicy(WEB, { name: "web" }), { code: "not-leader", message: /a \(a:1\)/ });
-  await until(() => election.isLeader(), "the end of what a was given");
+  await waitUntil(() => election.isLeader(), { what: "the end of what a was given" });
   t.match(await sync.syncPolicy(WEB, { name: "web" }), { version: 1, changed: true });
   t.equal(await election.deregisterNode("a"), true);
   t.equal(await election.deregisterNode("a"), false);
   await t.rejects(election.registerNode({ id: "A!", address: "a:1" }), { code: "usage" });
-  await until(() => seen.length >= 3, "the changes");
+  await waitUntil(() => seen.length >= 3, { what: "the changes" });
   watching.abort();
   await watched;
   t.same(seen, ["b", "a", "b"]);
@@ -130,7 +130,9 @@ t.test("a second program for the same node is refused, and leaves the first alon
   await t.rejects(two.election.start(), { code: "agent-running" });
   t.equal(one.election.isLeader(), true);
   await two.election.stop();
-  await until(async () => (await one.store.listHeartbeats()).every(({ alive }) => alive), "its heartbeat");
+  await waitUntil(async () => (await one.store.listHeartbeats()).every(({ alive }) => alive), {
+    what: "its heartbeat",
+  });
 });
 
 t.test("who cannot reach the store any more leads no longer, and says so", async (t) => {
@@ -154,10 +156,10 @@ t.test("who cannot reach the store any more leads no longer, and says so", async
     for await (const leader of election.watch(watching.signal)) leaders.push(leader);
   })();
   isAway = true;
-  await until(() => !election.isLeader(), "the end of leadership");
-  await until(() => leaders.at(-1) === null, "the word of it");
+  await waitUntil(() => !election.isLeader(), { what: "the end of leadership" });
+  await waitUntil(() => leaders.at(-1) === null, { what: "the word of it" });
   isAway = false;
-  await until(() => election.isLeader(), "leadership again");
+  await waitUntil(() => election.isLeader(), { what: "leadership again" });
   watching.abort();
   await watched;
   t.same(leaders.slice(0, 2), [{ id: "a", address: "a:1" }, null]);

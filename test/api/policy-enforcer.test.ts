@@ -5,9 +5,9 @@ import type { DiscoveredWorkload } from "../../src/api/policy-enforcer.js";
 import { createPolicyEnforcer } from "../../src/api/policy-enforcer.js";
 import { createPolicySync } from "../../src/api/policy-sync.js";
 import { Notifier } from "../../src/reconcile/loop.js";
-import { until } from "../cli/ztap.js";
 import { policy } from "../builders/state.js";
 import { FakeEnforcer, FakeMachine } from "../fakes/enforcer.js";
+import { waitUntil } from "../wait.js";
 
 const ALLOW_DB = policy(
   "web",
@@ -65,13 +65,15 @@ t.test("policies of the store are enforced on what was discovered: labels, addre
   t.match(enforcer.problem, /nothing was committed/);
   discover(WEB, db("10.0.0.2"));
   await policies.syncPolicy(ALLOW_DB, { name: "web" });
-  await until(() => enforcer.enforcedRevision === 1 && items().includes("10.0.0.2/32"), "the first revision");
+  await waitUntil(() => enforcer.enforcedRevision === 1 && items().includes("10.0.0.2/32"), {
+    what: "the first revision",
+  });
   t.equal(enforcer.problem, null);
   t.match(items(), /link\/default\/web/);
   t.notMatch(items(), /link\/default\/db/, "without a cgroup it is only a peer");
 
   discover(WEB, db("10.0.0.9"));
-  await until(() => items().includes("10.0.0.9/32"), "the address that changed");
+  await waitUntil(() => items().includes("10.0.0.9/32"), { what: "the address that changed" });
   t.notMatch(items(), /10\.0\.0\.2/);
   t.equal(await store.readHead(), 1, "of which the store knows nothing");
   t.match(await store.listNodeStatus(), [{ node: "n1", state: "InSync", enforcedRevision: 1 }]);
@@ -85,18 +87,18 @@ t.test("what cannot be discovered, or does not validate, leaves the last good ru
   const state = async () => (await store.listNodeStatus())[0];
   t.match(await state(), { state: "InSync" });
   discover(WEB, db("10.0.0.300"));
-  await until(async () => (await state())?.state === "Stalled", "the refusal");
+  await waitUntil(async () => (await state())?.state === "Stalled", { what: "the refusal" });
   t.match((await state())?.message, /default\/db.*10\.0\.0\.300/);
   t.match(items(), /10\.0\.0\.2\/32/);
 
   found.error = new Error("the registry is away");
   machine.items.clear();
   changed.notify();
-  await until(() => items().includes("10.0.0.2/32"), "the healing, which goes on meanwhile");
-  await until(async () => (await state())?.message === "the registry is away", "the word of it");
+  await waitUntil(() => items().includes("10.0.0.2/32"), { what: "the healing, which goes on meanwhile" });
+  await waitUntil(async () => (await state())?.message === "the registry is away", { what: "the word of it" });
   found.error = null;
   discover(WEB, db("10.0.0.3"));
-  await until(() => enforcer.problem === null && items().includes("10.0.0.3/32"), "the return");
+  await waitUntil(() => enforcer.problem === null && items().includes("10.0.0.3/32"), { what: "the return" });
 });
 
 t.test("it starts and stops once, and what it enforces stays", async (t) => {

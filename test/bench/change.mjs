@@ -6,6 +6,7 @@ import { EbpfEnforcer } from "../../dist/src/adapters/ebpf/enforcer.js";
 import { removeNodes } from "../../dist/src/adapters/ebpf/remove.js";
 import { readManifests } from "../../dist/src/manifest/read.js";
 import { compile, RulesetCompiler } from "../../dist/src/policy/compile/compile.js";
+import { pause } from "../../dist/test/wait.js";
 import { atEnd, has, inNamespace, makeCgroup, makeNamespace } from "./arena.mjs";
 import { compare, skip } from "./report.mjs";
 
@@ -123,7 +124,7 @@ export async function benchChange() {
   const add =
     nft && (() => nft("add", "element", "inet", "bench", "allowed", `{ 11.${turn >> 8}.${turn & 255}.0/24 . 9 }`));
   // As in life, nobody waits for the grace period of the change before: it has long been over.
-  const over = () => new Promise((resolve) => setTimeout(resolve, 60));
+  const over = () => pause(60);
   await compare("one rule of 10,000 changed", 31, apply, "`nft add element`, a process", add, over);
   if (nft === null) skip("the peer nftables", NOT_INSTALLED);
   await end();

@@ -8,6 +8,7 @@ import { mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSyn
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseAllDocuments } from "yaml";
+import { pause, waitUntil } from "../../dist/test/wait.js";
 import { atEnd, makeCgroup, run } from "./arena.mjs";
 import { benchApply, benchChange } from "./change.mjs";
 import { benchConnections } from "./connections.mjs";
@@ -148,8 +149,9 @@ async function benchIdle() {
   try {
     const status = () =>
       JSON.parse(run(ztap, ["cluster", "status", "--json"], { env })).nodes.find(({ id }) => id === "web-1");
-    while (status()?.enforcedRevision !== 1) await new Promise((resolve) => setTimeout(resolve, 100));
-    await new Promise((resolve) => setTimeout(resolve, 10_000));
+    await waitUntil(status, { is: (node) => node?.enforcedRevision === 1, what: "the first revision" });
+    // What its start costs is over by then.
+    await pause(10_000);
     // Nanoseconds on a CPU of each of its threads (Documentation/scheduler/sched-stats), and ticks of the git that it ran.
     const milliseconds = () => {
       const threads = readdirSync(`/proc/${agent.pid}/task`).map((id) =>
@@ -161,7 +163,7 @@ async function benchIdle() {
     };
     const before = milliseconds();
     const seconds = 60;
-    await new Promise((resolve) => setTimeout(resolve, seconds * 1000));
+    await pause(seconds * 1000);
     const cores = (milliseconds() - before) / 1000 / seconds;
     const [, kib] = /VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${agent.pid}/status`, "utf8"));
     row("idle agent, resident memory", `${(kib / 1024).toFixed(0)} MiB`, "—", "—");

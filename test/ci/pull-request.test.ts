@@ -7,7 +7,8 @@ import t from "tap";
 import type { Test } from "tap";
 import { Sandbox, whyNot } from "../kernel/sandbox.js";
 import { Repository } from "../fakes/repository.js";
-import { until, Ztap } from "../cli/ztap.js";
+import { Ztap } from "../cli/ztap.js";
+import { waitUntil } from "../wait.js";
 
 const ADDRESSES = { web: "10.207.0.1", db: "10.207.0.2" } as const;
 
@@ -101,7 +102,7 @@ async function propose(
   const backend = whyNot() === null ? [] : ["--backend", "none"];
   const agent = ztap.start(["agent", "--node", scene.node, ...args, ...backend]);
   await agent.says("agent started");
-  await until(async () => (await status(t, ztap)).source?.state === "Synced", "the first commit");
+  await waitUntil(() => status(t, ztap), { is: (seen) => seen.source?.state === "Synced", what: "the first commit" });
   t.match(await status(t, ztap), { revision: 1, leader: { id: scene.node } });
 
   clone.git("switch", "--quiet", "-c", "open-a-port");
@@ -115,7 +116,7 @@ async function propose(
     `- **\`default/web → default/db TCP ${ports.wanted}\`** by \`default/web egress[0] (policies/web.yaml:7)\``,
   );
   const merged = merge(scene, "open-a-port");
-  await until(async () => (await status(t, ztap)).source.acceptedCommit === merged, "the merge");
+  await waitUntil(() => status(t, ztap), { is: (seen) => seen.source.acceptedCommit === merged, what: "the merge" });
   t.match(await status(t, ztap), { revision: 2, source: { state: "Synced" } });
   if (backend.length === 0) await agent.says("enforcing revision 2");
 
@@ -127,7 +128,7 @@ async function propose(
   t.match(bad.validated, { code: 1, stdout: /^::error file=tests\.yaml,line=6,col=7,title=ZT4007 / });
   t.match(bad.planned, { code: 1, stdout: counterexample, stderr: counterexample });
   const forced = merge(scene, "open-what-must-not-be");
-  await until(async () => (await status(t, ztap)).source.state === "Rejected", "the rejection");
+  await waitUntil(() => status(t, ztap), { is: (seen) => seen.source.state === "Rejected", what: "the rejection" });
   const rejected = await status(t, ztap);
   t.match(rejected, { revision: 2, source: { observedCommit: forced, acceptedCommit: merged } });
   t.match(rejected.source.diagnostics, [{ code: "ZT4007", file: "tests.yaml", message: counterexample }]);

@@ -2,7 +2,8 @@ import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import t from "tap";
 import { Repository } from "../fakes/repository.js";
-import { NODES, policy, until, Ztap, type Running } from "./ztap.js";
+import { NODES, policy, Ztap, type Running } from "./ztap.js";
+import { waitUntil } from "../wait.js";
 
 /** The metrics that other people's dashboards rely on, with their types. */
 const METRICS: Readonly<Record<string, string>> = {
@@ -52,12 +53,12 @@ t.test("it polls, commits, rejects what does not validate, and goes on when that
   const ztap = new Ztap(t);
   const repo = makeRepository(ztap);
   const { agent, url } = await startAgent(ztap, "--source", repo.path);
-  await until(async () => (await status(ztap, t)).source?.state === "Synced", "the first commit");
+  await waitUntil(() => status(ztap, t), { is: (seen) => seen.source?.state === "Synced", what: "the first commit" });
   t.match(await status(ztap, t), { revision: 1, leader: { id: "n1" }, source: { location: repo.path } });
 
   repo.write("p.yaml", policy(80).replace("podSelector", "podSelektor"));
   const bad = repo.commit();
-  await until(async () => (await status(ztap, t)).source.state === "Rejected", "the rejection");
+  await waitUntil(() => status(ztap, t), { is: (seen) => seen.source.state === "Rejected", what: "the rejection" });
   const rejected = await status(ztap, t);
   t.match(rejected, { revision: 1, source: { observedCommit: bad } });
   t.match(rejected.source.diagnostics[0], { file: "p.yaml", line: 5, code: /^ZT/ });
@@ -65,7 +66,7 @@ t.test("it polls, commits, rejects what does not validate, and goes on when that
 
   repo.write("p.yaml", policy(81));
   repo.commit();
-  await until(async () => (await status(ztap, t)).revision === 2, "the next good commit");
+  await waitUntil(() => status(ztap, t), { is: (seen) => seen.revision === 2, what: "the next good commit" });
 
   const metrics = await (await fetch(`${url}/metrics`)).text();
   for (const [name, type] of Object.entries(METRICS)) t.match(metrics, `# TYPE ${name} ${type}`);
@@ -91,7 +92,10 @@ t.test("one agent a node; a killed one is succeeded at once", async (t) => {
   t.notOk(agent.isOver);
   await agent.stop("SIGKILL");
   const { agent: next } = await startAgent(ztap);
-  await until(async () => (await status(ztap, t)).leader?.id === "n1", "leadership of the successor");
+  await waitUntil(() => status(ztap, t), {
+    is: (seen) => seen.leader?.id === "n1",
+    what: "leadership of the successor",
+  });
   t.match(await next.stop("SIGINT"), { code: 0 });
 });
 
@@ -112,13 +116,13 @@ t.test("a source that goes away is said to, and is followed again when it is bac
   const ztap = new Ztap(t);
   const repo = makeRepository(ztap);
   const { agent } = await startAgent(ztap, "--source", repo.path);
-  await until(async () => (await status(ztap, t)).revision === 1, "the first commit");
+  await waitUntil(() => status(ztap, t), { is: (seen) => seen.revision === 1, what: "the first commit" });
   repo.git("update-ref", "refs/heads/aside", "HEAD");
   repo.git("symbolic-ref", "HEAD", "refs/heads/none");
-  await until(async () => (await status(ztap, t)).source.state === "Unreachable", "the loss");
+  await waitUntil(() => status(ztap, t), { is: (seen) => seen.source.state === "Unreachable", what: "the loss" });
   t.match(await status(ztap, t), { revision: 1, source: { message: /no commit on its default branch/ } });
   repo.git("symbolic-ref", "HEAD", "refs/heads/aside");
-  await until(async () => (await status(ztap, t)).source.state === "Synced", "the return");
+  await waitUntil(() => status(ztap, t), { is: (seen) => seen.source.state === "Synced", what: "the return" });
   t.match(await agent.stop(), { code: 0 });
 });
 
@@ -126,13 +130,13 @@ t.test("an operator's apply over a polled source needs --override, and is return
   const ztap = new Ztap(t);
   const repo = makeRepository(ztap);
   const { agent } = await startAgent(ztap, "--source", repo.path);
-  await until(async () => (await status(ztap, t)).revision === 1, "the first commit");
+  await waitUntil(() => status(ztap, t), { is: (seen) => seen.revision === 1, what: "the first commit" });
   ztap.write("own/n.yaml", NODES);
   const refused = await ztap.json(t, "error", ["apply", "own", "--auto-approve"], { code: 1 });
   t.match(refused, { error: { code: "override-needed", message: /--override/ } });
   const { revision } = await ztap.json(t, "apply", ["apply", "own", "--auto-approve", "--override", "-m", "test"]);
   t.match(revision, { number: 2 });
-  await until(async () => (await status(ztap, t)).revision === 3, "Git's state again");
+  await waitUntil(() => status(ztap, t), { is: (seen) => seen.revision === 3, what: "Git's state again" });
   const { versions } = await ztap.json(t, "policy-history", ["policy", "history", "p"]);
   t.match(versions, [{ action: "created", reason: "source" }, { action: "deleted", reason: "apply: test" }, {}]);
   await agent.stop();

@@ -1,5 +1,6 @@
 import t from "tap";
-import { NODES, until, Ztap } from "./ztap.js";
+import { NODES, Ztap } from "./ztap.js";
+import { waitUntil } from "../wait.js";
 
 const AGENT = ["--backend", "none", "--listen", "off", "--heartbeat-interval", "50ms", "--session-ttl", "1s"];
 
@@ -19,7 +20,8 @@ t.test("a node joins, lives, dies without being forgotten, and leaves without a 
   t.match(await row(ztap, t, "n2"), { state: "unhealthy", declared: false, lastSeen: null });
 
   const agents = new Map(["n1", "n2"].map((id) => [id, ztap.start(["agent", "--node", id, ...AGENT])]));
-  for (const id of agents.keys()) await until(async () => (await row(ztap, t, id)).state === "healthy", `${id} alive`);
+  for (const id of agents.keys())
+    await waitUntil(() => row(ztap, t, id), { is: (seen) => seen.state === "healthy", what: `${id} alive` });
   const { leader, nodes } = await ztap.json(t, "cluster-status", ["cluster", "status"]);
   t.same(
     nodes.map(({ id, role }: { id: string; role: string }) => [id, role === "leader"]),
@@ -32,7 +34,7 @@ t.test("a node joins, lives, dies without being forgotten, and leaves without a 
   t.match(alive, { error: { code: "node-alive", message: /--force/ } });
 
   await agents.get("n2")?.stop("SIGKILL");
-  await until(async () => (await row(ztap, t, "n2")).state === "unhealthy", "the death of n2");
+  await waitUntil(() => row(ztap, t, "n2"), { is: (seen) => seen.state === "unhealthy", what: "the death of n2" });
   t.match(await ztap.run(["cluster", "list"]), {
     stdout: /n2 .*unhealthy .*n2: the agent is not running, or .*an agent runs as node n1/s,
   });
@@ -46,7 +48,10 @@ t.test("a node joins, lives, dies without being forgotten, and leaves without a 
   t.match(unknown, { error: { code: "not-found", message: /n1/ } });
 
   t.match(await ztap.run(["cluster", "leave", "n1", "--force"]), { code: 0, stdout: /agent still runs/ });
-  await until(async () => (await row(ztap, t, "n1")).heartbeatAgeMs !== null, "its heartbeat, which goes on");
+  await waitUntil(() => row(ztap, t, "n1"), {
+    is: (seen) => seen.heartbeatAgeMs !== null,
+    what: "its heartbeat, which goes on",
+  });
   t.match(await row(ztap, t, "n1"), { state: "left", message: /restart it to join again/ });
   t.match(await agents.get("n1")?.stop(), { code: 0 });
 });

@@ -5,7 +5,8 @@ import { join } from "node:path";
 import t from "tap";
 import { DEFAULT_PIN_ROOT, pinName } from "../../src/adapters/ebpf/kernel/paths.js";
 import { Sandbox, whyNot } from "../kernel/sandbox.js";
-import { NOBODY, schemaErrors, until, Ztap } from "./ztap.js";
+import { NOBODY, schemaErrors, Ztap } from "./ztap.js";
+import { waitUntil } from "../wait.js";
 
 const reason = whyNot();
 if (reason !== null) t.plan(0, `SKIP kernel tests: ${reason}`);
@@ -59,8 +60,8 @@ spec:
     const agent = ztap.start(["agent", ...flags]);
     await agent.says("enforcing revision 1");
     const socket = ztap.path("state", "flows", `${node}.sock`);
-    await until(() => existsSync(socket), "the socket");
-    await until(() => (statSync(socket).mode & 0o777) === 0o600, "its mode");
+    await waitUntil(() => existsSync(socket), { what: "the socket" });
+    await waitUntil(() => (statSync(socket).mode & 0o777) === 0o600, { what: "its mode" });
     const followers = [[], ["--verdict", "denied"]].map((more) =>
       ztap.start(["flows", "--follow", "--json", "--node", node, ...more]),
     );
@@ -70,7 +71,7 @@ spec:
     const { port: served } = await web.call("tcpListen", { host: OWN, port: 0 });
     t.type((await peer.call("tcpConnect", { host: OWN, port: served })).id, "number", "audit lets it pass");
     const past = async (...args: string[]) => (await ztap.run(["flows", "--json", "--node", node, ...args])).stdout;
-    await until(async () => parse(await past("--verdict", "audited")).length > 0, "the audited packet");
+    await waitUntil(async () => parse(await past("--verdict", "audited")).length > 0, { what: "the audited packet" });
 
     const events = parse(await past("--workload", "demo/web"));
     for (const event of events) t.equal(schemaErrors("flow-event", event), "");
@@ -133,17 +134,22 @@ spec:
       const { nodes } = await ztap.json(t, "policy-show", ["policy", "show", "demo/web"]);
       return String(nodes[0].message);
     };
-    await until(
-      async () => /runs here, and does not reach the store/.test(await messageOf()),
-      "its silence to be told",
-    );
+    await waitUntil(messageOf, {
+      is: (message) => message.includes("runs here, and does not reach the store"),
+      what: "its silence to be told",
+    });
     agent.child.kill("SIGCONT");
     t.match(await agent.stop("SIGKILL"), {});
-    await until(async () => /the agent is not running/.test(await messageOf()), "its death to be told");
+    await waitUntil(messageOf, {
+      is: (message) => message.includes("the agent is not running"),
+      what: "its death to be told",
+    });
     t.match(await followers[0]?.ended, { code: 1, stderr: /the agent of node .* stopped/ });
     t.ok(existsSync(socket), "a killed agent leaves its socket");
     const next = ztap.start(["agent", ...flags]);
-    await until(async () => (await ztap.run(["flows", "--node", node])).code === 0, "the next agent's socket");
+    await waitUntil(async () => (await ztap.run(["flows", "--node", node])).code === 0, {
+      what: "the next agent's socket",
+    });
     t.match((await ztap.run(["flows", "--node", node], { uid: NOBODY })).stderr, /needs root|EACCES/);
     t.match(await next.stop(), { code: 0 });
     t.notOk(existsSync(socket), "one that stops takes it away");
@@ -184,7 +190,9 @@ spec:
     ztap.write("repo/state.yaml", state);
     await ztap.run(["apply", "repo", "--auto-approve"]);
     const agent = ztap.start(["agent", "--node", node, "--listen", "off", "--state-dir", deep]);
-    await until(async () => (await ztap.run(["flows", "--node", node, "--state-dir", deep])).code === 0, "its flows");
+    await waitUntil(async () => (await ztap.run(["flows", "--node", node, "--state-dir", deep])).code === 0, {
+      what: "its flows",
+    });
     await agent.stop();
   });
 }

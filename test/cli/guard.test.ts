@@ -3,7 +3,8 @@ import { existsSync, writeFileSync } from "node:fs";
 import t from "tap";
 import { Repository } from "../fakes/repository.js";
 import { cannotRun, commitSigned, makeSshKey } from "../fakes/signing.js";
-import { NODES, policy, until, Ztap } from "./ztap.js";
+import { NODES, policy, Ztap } from "./ztap.js";
+import { waitUntil } from "../wait.js";
 
 const AGENT = ["agent", "--source-interval", "50ms", "--backend", "none", "--node", "n1", "--listen", "127.0.0.1:0"];
 type Tap = Parameters<Ztap["json"]>[0];
@@ -23,11 +24,11 @@ t.test("mass deletion is held, planned with a notice, and followed once that com
   const repo = makeRepository(ztap, "a", "b", "c");
   repo.commit();
   const agent = ztap.start([...AGENT, "--source", repo.path]);
-  await until(async () => (await status(ztap, t)).source?.state === "Synced", "the first commit");
+  await waitUntil(() => status(ztap, t), { is: (seen) => seen.source?.state === "Synced", what: "the first commit" });
   repo.remove("b.yaml");
   repo.remove("c.yaml");
   const commit = repo.commit();
-  await until(async () => (await status(ztap, t)).source.state === "Held", "the hold");
+  await waitUntil(() => status(ztap, t), { is: (seen) => seen.source.state === "Held", what: "the hold" });
   t.match(await ztap.run(["cluster", "status"]), { stdout: /Held at .*\n +commit .* deletes 2 of 3 NetworkPolicies/ });
   const planned = await ztap.run(["plan", repo.path, "--json"]);
   t.match(JSON.parse(planned.stdout), { notices: [{ code: "mass-deletion", message: /deletes 2 of 3/ }] });
@@ -37,7 +38,7 @@ t.test("mass deletion is held, planned with a notice, and followed once that com
   t.match(await approve(commit.slice(0, 12), 64), { error: { message: /not a full commit id/ } });
   t.match(await approve("f".repeat(40), 1), { error: { code: "not-found", message: /has not seen commit ffff/ } });
   t.match(await approve(commit), { approval: { commit, reason: "clean-up", by: /@/ } });
-  await until(async () => (await status(ztap, t)).source.state === "Synced", "the approved commit");
+  await waitUntil(() => status(ztap, t), { is: (seen) => seen.source.state === "Synced", what: "the approved commit" });
   t.match(await status(ztap, t), { revision: 2, source: { acceptedCommit: commit } });
   t.match(await agent.stop(), { code: 0 });
 });
@@ -73,7 +74,7 @@ t.test("a suspended source is left alone, whoever leads, and an operator is told
   t.match(await ztap.run(["policy", "show", "p"]), { stdout: /^Suspended +the source is suspended/m });
   t.match(await ztap.json(t, "cluster-resume", ["cluster", "resume"]), { resumed: true });
   t.match(await ztap.json(t, "cluster-resume", ["cluster", "resume"]), { resumed: false, suspension: null });
-  await until(async () => (await status(ztap, t)).source?.state === "Synced", "Git's state");
+  await waitUntil(() => status(ztap, t), { is: (seen) => seen.source?.state === "Synced", what: "Git's state" });
   t.match(await status(ztap, t), { revision: 4, suspension: null });
   t.match(await agent.stop(), { code: 0 });
 });
@@ -88,10 +89,13 @@ t.test("unsigned commits stop the line", { skip: cannotRun("ssh-keygen") }, asyn
   ztap.write("config.yaml", `source:\n  url: ${repo.path}\n  verify:\n    sshSigners: ${signers}\n`);
   const config = ["--config", ztap.path("config.yaml")];
   const agent = ztap.start([...AGENT, ...config]);
-  await until(async () => (await status(ztap, t)).source?.state === "Synced", "the signed commit");
+  await waitUntil(() => status(ztap, t), { is: (seen) => seen.source?.state === "Synced", what: "the signed commit" });
   repo.write("p.yaml", policy(443));
   const bad = repo.commit("Not signed");
-  await until(async () => (await status(ztap, t)).source.state === "Rejected", "the unsigned commit");
+  await waitUntil(() => status(ztap, t), {
+    is: (seen) => seen.source.state === "Rejected",
+    what: "the unsigned commit",
+  });
   t.match(await status(ztap, t), {
     revision: 1,
     source: { acceptedCommit: first, unverified: { commit: bad, problem: "it is not signed" } },
@@ -106,21 +110,30 @@ t.test("unsigned commits stop the line", { skip: cannotRun("ssh-keygen") }, asyn
   const folder = ["apply", repo.path, "--auto-approve"];
   t.match(await ztap.json(t, "error", folder, { code: 1 }), { error: { code: "override-needed" } }, "nor by a folder");
   commitSigned(repo, ada, "Signed, on top of it");
-  await until(async () => (await status(ztap, t)).source.observedCommit !== bad, "the next poll");
+  await waitUntil(() => status(ztap, t), { is: (seen) => seen.source.observedCommit !== bad, what: "the next poll" });
   t.match(await status(ztap, t), { revision: 1, source: { state: "Rejected", unverified: { commit: bad } } });
   repo.git("reset", "--quiet", "--hard", first);
   repo.write("p.yaml", policy(444));
   const good = commitSigned(repo, ada);
-  await until(async () => (await status(ztap, t)).source.acceptedCommit === good, "the mended history");
+  await waitUntil(() => status(ztap, t), {
+    is: (seen) => seen.source.acceptedCommit === good,
+    what: "the mended history",
+  });
   t.equal((await status(ztap, t)).revision, 2);
 
   repo.git("reset", "--quiet", "--hard", first);
-  await until(async () => (await status(ztap, t)).source.state === "Held", "the branch that went back");
+  await waitUntil(() => status(ztap, t), {
+    is: (seen) => seen.source.state === "Held",
+    what: "the branch that went back",
+  });
   const held = { revision: 2, source: { acceptedCommit: good, observedCommit: first, rewrittenFrom: good } };
   t.match(await status(ztap, t), held, "signed once, and old");
   t.match(await ztap.run(["cluster", "status"]), { stdout: /History was rewritten: this commit is no descendant of/ });
   await ztap.json(t, "cluster-approve", ["cluster", "approve", first]);
-  await until(async () => (await status(ztap, t)).source.acceptedCommit === first, "the approved commit");
+  await waitUntil(() => status(ztap, t), {
+    is: (seen) => seen.source.acceptedCommit === first,
+    what: "the approved commit",
+  });
   t.equal((await status(ztap, t)).revision, 3);
   t.match(await agent.stop(), { code: 0 });
 });
@@ -130,9 +143,12 @@ t.test("a repository that vanishes is said to be Unreachable, and head stays", a
   const repo = makeRepository(ztap, "p");
   const commit = repo.commit();
   const agent = ztap.start([...AGENT, "--source", repo.path]);
-  await until(async () => (await status(ztap, t)).source?.state === "Synced", "the first commit");
+  await waitUntil(() => status(ztap, t), { is: (seen) => seen.source?.state === "Synced", what: "the first commit" });
   repo.remove(".git");
-  await until(async () => (await status(ztap, t)).source.state === "Unreachable", "that it is gone");
+  await waitUntil(() => status(ztap, t), {
+    is: (seen) => seen.source.state === "Unreachable",
+    what: "that it is gone",
+  });
   t.match(await status(ztap, t), { revision: 1, source: { acceptedCommit: commit, message: /repo/ } });
   t.match(await ztap.run(["cluster", "status"]), { stdout: /Unreachable at/ });
   t.match(await agent.stop(), { code: 0 });

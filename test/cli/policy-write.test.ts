@@ -3,7 +3,8 @@ import t from "tap";
 import { createPolicySync, openStore } from "../../src/index.js";
 import { MOST_BLOCKS, WIDE_SUBJECT, widePolicy } from "../builders/wide.js";
 import { Repository } from "../fakes/repository.js";
-import { NODES, policy, schemaErrors, until, Ztap } from "./ztap.js";
+import { NODES, policy, schemaErrors, Ztap } from "./ztap.js";
+import { waitUntil } from "../wait.js";
 
 const AGENT = [
   "agent",
@@ -105,15 +106,18 @@ for (const selfHeal of [true, false]) {
     const env = { ZTAP_SOURCE_SELF_HEAL: String(selfHeal) };
     const agent = ztap.start([...AGENT, "--node", "n1", "--source", repo.path], { env });
     const status = () => ztap.json(t, "cluster-status", ["cluster", "status"]);
-    await until(async () => (await status()).source?.state === "Synced", "the first commit");
+    await waitUntil(() => status(), { is: (seen) => seen.source?.state === "Synced", what: "the first commit" });
     t.match(await ztap.json(t, "error", sync(), { code: 1 }), { error: { code: "override-needed" } });
     const written = await ztap.json(t, "policy-write", sync("--override", "-m", "incident"));
     t.match(written, { revision: { number: 2, overGit: true } });
-    await until(async () => (await status()).source.acceptedRevision === (selfHeal ? 3 : 1), "the leader's word");
+    await waitUntil(() => status(), {
+      is: (seen) => seen.source.acceptedRevision === (selfHeal ? 3 : 1),
+      what: "the leader's word",
+    });
     if (selfHeal) {
       t.match(await ztap.json(t, "policy-list", ["policy", "list"]), { policies: [{ version: 3, git: "Synced" }] });
     } else {
-      await until(async () => (await status()).source.state === "OutOfSync", "the leader's word");
+      await waitUntil(() => status(), { is: (seen) => seen.source.state === "OutOfSync", what: "the leader's word" });
       t.match(await status(), { revision: 2, source: { message: /selfHeal is off/ } });
       t.match(await ztap.json(t, "policy-list", ["policy", "list"]), { policies: [{ version: 2, git: "OutOfSync" }] });
       t.match(await ztap.run(["policy", "list"]), { stdout: /Last Updated +Git\n.* OutOfSync/ });

@@ -15,10 +15,10 @@ import {
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
-import { setTimeout as pause } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { Ajv2020 } from "ajv/dist/2020.js";
 import type { Test } from "tap";
+import { waitUntil } from "../wait.js";
 
 // Tests run from dist/test/cli.
 const ROOT = fileURLToPath(new URL("../../..", import.meta.url));
@@ -86,7 +86,7 @@ export class Running {
       const all = this.stdout + this.stderr;
       return typeof text === "string" ? all.includes(text) : text.test(all);
     };
-    await until(() => this.#isOver || matches(), `${String(text)} in ${this.stdout}${this.stderr}`);
+    await waitUntil(() => this.stdout + this.stderr, { is: () => this.#isOver || matches(), what: String(text) });
     if (!matches()) throw new Error(`ended without saying ${String(text)}:\n${this.stdout}${this.stderr}`);
   }
 
@@ -95,14 +95,6 @@ export class Running {
     else this.child.kill(signal);
     return this.ended;
   }
-}
-
-/** Looks again until it is so; the bound only ends a test that would hang, and is meant for a machine that is busy. */
-export async function until(ready: () => boolean | Promise<boolean>, what: string, boundMs = 120_000): Promise<void> {
-  for (const end = performance.now() + boundMs; performance.now() < end; await pause(20)) {
-    if (await ready()) return;
-  }
-  throw new Error(`waited in vain for ${what}`);
 }
 
 export class Ztap {

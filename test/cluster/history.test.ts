@@ -18,6 +18,7 @@ import { withEtcd, whyNoEtcd, type EtcdCluster } from "../etcd/server.js";
 import { portOf } from "../fakes/objects.js";
 import { chosenSeed, SeededRandom } from "../fakes/random.js";
 import { volume } from "../volume.js";
+import { waitUntil } from "../wait.js";
 
 const COMMITS = volume(500, 5000);
 const WRITERS = 4;
@@ -112,7 +113,7 @@ async function disturb(
   let nextWriter = 40;
   let nextMember = 200;
   while (recorder.acknowledged < COMMITS) {
-    await systemClock.sleep(5);
+    await waitUntil(() => recorder.acknowledged >= Math.min(nextWriter, nextMember, COMMITS), { what: "commits" });
     if (recorder.acknowledged >= nextWriter) {
       nextWriter = recorder.acknowledged + 20 + random.below(60);
       await recorder.kill(random.below(WRITERS));

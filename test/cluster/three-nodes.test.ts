@@ -10,9 +10,9 @@ import type { Test } from "tap";
 import { ExampleCluster, HOSTS, NEXT, type Host } from "../../examples/cluster/cluster.js";
 import { readManifests } from "../../src/manifest/read.js";
 import { compile } from "../../src/policy/compile/compile.js";
-import { systemClock } from "../../src/adapters/system/clock.js";
 import { whyNoEtcd } from "../etcd/server.js";
 import { whyNot } from "../kernel/sandbox.js";
+import { waitUntil } from "../wait.js";
 
 interface Status {
   readonly revision: number | null;
@@ -34,17 +34,6 @@ async function statusSeenBy(cluster: ExampleCluster, host: Host): Promise<Status
   return value;
 }
 
-/** Waits for what must come, far longer than it can take. */
-async function until<T>(t: Test, what: string, look: () => T | null | Promise<T | null>): Promise<T> {
-  t.comment(`waiting until ${what}`);
-  for (const end = systemClock.monotonic() + 90_000; systemClock.monotonic() < end;) {
-    const found = await look();
-    if (found !== null) return found;
-    await systemClock.sleep(100);
-  }
-  throw new Error(`waited in vain until ${what}`);
-}
-
 function wantedDigest(cluster: ExampleCluster, host: Host): string {
   const files = globSync("*.yaml", { cwd: cluster.repository }).map((path) => {
     const text = readFileSync(join(cluster.repository, path), "utf8");
@@ -54,28 +43,34 @@ function wantedDigest(cluster: ExampleCluster, host: Host): string {
 }
 
 /** All of `hosts` enforce what Git holds, at the same revision; returns the revision. */
-async function settle(t: Test, cluster: ExampleCluster, hosts: readonly Host[] = HOSTS): Promise<number> {
+async function settle(cluster: ExampleCluster, hosts: readonly Host[] = HOSTS): Promise<number> {
   const asked = hosts[0] ?? 1;
-  return until(t, `hosts ${hosts.join(", ")} enforce what Git holds`, async () => {
-    const status = await statusSeenBy(cluster, asked);
-    if (status === null || status.revision === null) return null;
-    const isSettled = hosts.every((host) => {
-      const node = status.nodes.find(({ id }) => id === nodeOf(host));
-      return (
-        node?.state === "healthy" &&
-        node.enforcedRevision === status.revision &&
-        node.rulesetDigest === wantedDigest(cluster, host)
-      );
-    });
-    return isSettled ? status.revision : null;
-  });
+  return waitUntil(
+    async () => {
+      const status = await statusSeenBy(cluster, asked);
+      if (status === null || status.revision === null) return null;
+      const isSettled = hosts.every((host) => {
+        const node = status.nodes.find(({ id }) => id === nodeOf(host));
+        return (
+          node?.state === "healthy" &&
+          node.enforcedRevision === status.revision &&
+          node.rulesetDigest === wantedDigest(cluster, host)
+        );
+      });
+      return isSettled ? status.revision : null;
+    },
+    { what: `hosts ${hosts.join(", ")} to enforce what Git holds` },
+  );
 }
 
-async function leaderOf(t: Test, cluster: ExampleCluster, asked: Host): Promise<Host> {
-  return until(t, "somebody leads", async () => {
-    const leader = (await statusSeenBy(cluster, asked))?.leader?.id;
-    return HOSTS.find((host) => nodeOf(host) === leader) ?? null;
-  });
+async function leaderOf(cluster: ExampleCluster, asked: Host): Promise<Host> {
+  return waitUntil(
+    async () => {
+      const leader = (await statusSeenBy(cluster, asked))?.leader?.id;
+      return HOSTS.find((host) => nodeOf(host) === leader) ?? null;
+    },
+    { what: "a leader" },
+  );
 }
 
 /** What the kernels of all hosts say: the next workload is reached on this port, and on no other. */
@@ -128,32 +123,32 @@ await t.test("three nodes on three etcd members", { skip: why ?? false, timeout:
 
 async function story(t: Test, cluster: ExampleCluster): Promise<void> {
   await t.test("what is in Git reaches the kernels of all three", async (t) => {
-    t.equal(await settle(t, cluster), 1);
+    t.equal(await settle(cluster), 1);
     await probe(t, cluster, 8000, 8001);
     turn(cluster, 8000, 8001);
-    t.equal(await settle(t, cluster), 2);
+    t.equal(await settle(cluster), 2);
     await probe(t, cluster, 8001, 8000);
   });
 
   await t.test("the leader is killed: another one commits the next push", async (t) => {
-    const dead = await leaderOf(t, cluster, 1);
+    const dead = await leaderOf(cluster, 1);
     await cluster.signalAgent(dead, "SIGKILL");
     turn(cluster, 8001, 8000);
     const alive = HOSTS.filter((host) => host !== dead);
-    t.equal(await settle(t, cluster, alive), 3);
-    t.not(await leaderOf(t, cluster, other(dead)), dead);
+    t.equal(await settle(cluster, alive), 3);
+    t.not(await leaderOf(cluster, other(dead)), dead);
     t.equal(await cluster.connects(dead, NEXT[dead], 8001), false, "what the dead agent enforced stays in force");
     cluster.startAgent(dead);
-    t.equal(await settle(t, cluster), 3);
+    t.equal(await settle(cluster), 3);
     await probe(t, cluster, 8000, 8001);
   });
 
   await t.test("one etcd member is killed: nothing is lost", async (t) => {
     await cluster.killEtcd(2);
     turn(cluster, 8000, 8001);
-    t.equal(await settle(t, cluster), 4);
+    t.equal(await settle(cluster), 4);
     await cluster.startEtcd(2);
-    t.equal(await settle(t, cluster), 4);
+    t.equal(await settle(cluster), 4);
     await probe(t, cluster, 8001, 8000);
   });
 
@@ -168,23 +163,22 @@ async function story(t: Test, cluster: ExampleCluster): Promise<void> {
     const restarted: Host = 3;
     await cluster.signalAgent(restarted, "SIGKILL");
     cluster.startAgent(restarted);
-    await until(t, "the agent that started alone goes on", () =>
-      /going on without the store/.test(cluster.agentLog(restarted)) ? true : null,
-    );
+    await waitUntil(() => cluster.agentLog(restarted).includes("going on without the store"), {
+      what: "the agent that started alone",
+    });
     await probe(t, cluster, 8001, 8000);
     await cluster.startEtcd(1);
     await cluster.startEtcd(2);
-    t.equal(await settle(t, cluster), 5);
+    t.equal(await settle(cluster), 5);
     await probe(t, cluster, 8000, 8001);
   });
 
   await t.test("the leader is cut off: it commits nothing, and follows when it is back", async (t) => {
-    const lost = await leaderOf(t, cluster, 1);
+    const lost = await leaderOf(cluster, 1);
     cluster.cut(lost);
     turn(cluster, 8000, 8001);
     t.equal(
       await settle(
-        t,
         cluster,
         HOSTS.filter((host) => host !== lost),
       ),
@@ -193,7 +187,6 @@ async function story(t: Test, cluster: ExampleCluster): Promise<void> {
     turn(cluster, 8001, 8000);
     t.equal(
       await settle(
-        t,
         cluster,
         HOSTS.filter((host) => host !== lost),
       ),
@@ -201,17 +194,16 @@ async function story(t: Test, cluster: ExampleCluster): Promise<void> {
     );
     t.notMatch(cluster.agentLog(lost), /committed revision [67]\b/);
     cluster.mend(lost);
-    t.equal(await settle(t, cluster), 7);
+    t.equal(await settle(cluster), 7);
     await probe(t, cluster, 8000, 8001);
   });
 
   await t.test("the leader is frozen past its lease: it commits nothing when it goes on", async (t) => {
-    const frozen = await leaderOf(t, cluster, 1);
+    const frozen = await leaderOf(cluster, 1);
     await cluster.signalAgent(frozen, "SIGSTOP");
     turn(cluster, 8000, 8001);
     t.equal(
       await settle(
-        t,
         cluster,
         HOSTS.filter((host) => host !== frozen),
       ),
@@ -219,7 +211,7 @@ async function story(t: Test, cluster: ExampleCluster): Promise<void> {
     );
     await cluster.signalAgent(frozen, "SIGCONT");
     turn(cluster, 8001, 8000);
-    t.equal(await settle(t, cluster), 9);
+    t.equal(await settle(cluster), 9);
     await probe(t, cluster, 8000, 8001);
     await checkRevisions(t, cluster, 1, 9);
   });

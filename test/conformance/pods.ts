@@ -11,6 +11,7 @@ import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import type { Test } from "tap";
 import type { Sandbox } from "../kernel/sandbox.js";
+import { waitUntil } from "../wait.js";
 
 /** The sources of the tests lie beside dist. */
 const SOURCE = fileURLToPath(new URL("../../../test/conformance/pod.c", import.meta.url));
@@ -71,7 +72,7 @@ export class Pods {
     const settled: string[] = [];
     void answered.then((outcome) => settled.push(outcome));
     pod.send(`${id} ${protocol.toLowerCase()} ${this.#addresses[to] ?? ""} ${port}`);
-    while (settled.length === 0 && refusals() === before) await new Promise((resolve) => setTimeout(resolve, 1));
+    await waitUntil(() => settled.length > 0 || refusals() !== before, { what: `an outcome of ${from} to ${to}` });
     const [outcome = "refused at the target"] = settled;
     return outcome === "EPERM" ? "refused at the source" : outcome;
   }

@@ -6,6 +6,7 @@ import { systemClock } from "../../src/adapters/system/clock.js";
 import { StoreError, type ChangeKind, type Store } from "../../src/interfaces/store.js";
 import type { Clock } from "../../src/interfaces/system.js";
 import { Proxy } from "./proxy.js";
+import { waitUntil } from "../wait.js";
 
 /** etcd grants no lease shorter than one and a half of its election time-outs. */
 export const QUICK = ["--heartbeat-interval=20", "--election-timeout=200"];
@@ -64,36 +65,16 @@ export async function startWatch(
 /** Head, as a follower's loop gets it: a read that failed is made again. 0: none. */
 export async function followHead(store: Store): Promise<number> {
   const heads: number[] = [];
-  await until("head is read", async () => {
-    try {
-      heads.push((await store.readHead()) ?? 0);
-    } catch (error) {
-      if (!(error instanceof StoreError) || error.code !== "store-unavailable") throw error;
-    }
-    return heads.length > 0;
-  });
+  await waitUntil(
+    async () => {
+      try {
+        heads.push((await store.readHead()) ?? 0);
+      } catch (error) {
+        if (!(error instanceof StoreError) || error.code !== "store-unavailable") throw error;
+      }
+      return heads.length > 0;
+    },
+    { what: "head" },
+  );
   return heads[0] ?? 0;
-}
-
-/** Waits for what must come; the bound only ends a test that would hang. */
-export async function until(what: string, isSo: () => boolean | Promise<boolean>): Promise<void> {
-  for (const end = systemClock.monotonic() + 60_000; systemClock.monotonic() < end; await systemClock.sleep(20)) {
-    if (await isSo()) return;
-  }
-  throw new Error(`waited in vain until ${what}`);
-}
-
-/** What must not hang. */
-export async function within<T>(ms: number, what: string, promise: Promise<T>): Promise<T> {
-  const stop = new AbortController();
-  const bound = systemClock.sleep(ms, stop.signal).then((): never => {
-    throw new Error(`waited in vain for ${what}`);
-  });
-  try {
-    return await Promise.race([promise, bound]);
-  } finally {
-    // The sleeper ends now, and nobody listens any more.
-    bound.catch(() => undefined);
-    stop.abort();
-  }
 }

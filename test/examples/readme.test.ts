@@ -5,9 +5,10 @@
 import { readFileSync, rmSync } from "node:fs";
 import { delimiter, join } from "node:path";
 import t from "tap";
-import { until, Ztap } from "../cli/ztap.js";
+import { Ztap } from "../cli/ztap.js";
 import { Sandbox, whyNot } from "../kernel/sandbox.js";
 import { blockOf, copyExample, EXAMPLES } from "./example.js";
+import { waitUntil } from "../wait.js";
 
 for (const name of Object.keys(EXAMPLES)) {
   t.test(name, async (t) => {
@@ -52,7 +53,7 @@ t.test("the lines to try ztap by hand work as they stand", reason === null ? {} 
   });
   const stop = `trap 'status=$?; test -z "\${!-}" || kill $! 2>&- || :; exit $status' EXIT\n`;
   const shell = ztap.spawn("sh", ["-euc", stop + script], { env, cwd: ztap.root, isScript: true });
-  await until(() => shell.isOver, "its end", 300_000);
+  await waitUntil(() => shell.isOver, { what: "its end" });
   const { code, stdout, stderr } = await shell.ended;
   t.equal(code, 0, stdout + stderr);
   for (const expected of [

@@ -7,13 +7,13 @@ import { spawn } from "node:child_process";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { setTimeout as pause } from "node:timers/promises";
 import t, { type Test } from "tap";
 import { openEmbeddedStore } from "../../src/adapters/embedded/store.js";
 import { systemClock } from "../../src/adapters/system/clock.js";
 import { chosenSeed, SeededRandom } from "../fakes/random.js";
 import { Repository } from "../fakes/repository.js";
 import { volume } from "../volume.js";
+import { pause } from "../wait.js";
 
 const KILLS = volume(40, 200);
 const ZTAP = join(import.meta.dirname, "../../../bin/ztap");
@@ -26,7 +26,7 @@ async function runAndKill(args: readonly string[], env: NodeJS.ProcessEnv, killA
   child.stderr.on("data", (chunk: Buffer) => (output += chunk.toString()));
   const gone = new Promise<void>((resolve) => child.once("close", () => resolve()));
   // The moment is what is tested here: nothing waits for this time to pass in order to be right.
-  await Promise.race([gone, pause(killAfterMs, undefined, { ref: false })]);
+  await Promise.race([gone, pause(killAfterMs)]);
   child.kill("SIGKILL");
   await gone;
   return output;

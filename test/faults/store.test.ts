@@ -7,7 +7,6 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
-import { setTimeout as pause } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import t, { type Test } from "tap";
 import { openEmbeddedStore } from "../../src/adapters/embedded/store.js";
@@ -15,6 +14,7 @@ import { systemClock } from "../../src/adapters/system/clock.js";
 import type { Store } from "../../src/interfaces/store.js";
 import { chosenSeed, SeededRandom } from "../fakes/random.js";
 import { volume } from "../volume.js";
+import { pause } from "../wait.js";
 
 const KILLS = volume(40, 1000);
 const WRITERS = 2;

@@ -5,6 +5,7 @@
 import { createSocket, type Socket as UdpSocket } from "node:dgram";
 import { connect, createServer, type Server, type Socket } from "node:net";
 import { createInterface } from "node:readline";
+import { pause } from "../wait.js";
 
 interface Peer {
   readonly socket: Socket;
@@ -149,7 +150,7 @@ const commands: Readonly<Record<string, (command: Command) => Promise<unknown>>>
         else flood.refused += 1;
         changed();
         // A pause leaves the machine to others; without one, the shortest gap is found.
-        if (command["isSlow"] === true) setTimeout(send, 1);
+        if (command["isSlow"] === true) void pause(1).then(send);
         else setImmediate(send);
       });
     };

@@ -5,7 +5,8 @@ import { checkedBetween, icmp, tcp, udp } from "./packets.js";
 import { AF, RawActor, SOCK } from "./raw-actor.js";
 import { collect } from "./records.js";
 import { rulesetOf, type Isolation, type WorkloadSpec } from "./rulesets.js";
-import { packets, Sandbox, until, whyNot } from "./sandbox.js";
+import { packets, Sandbox, whyNot } from "./sandbox.js";
+import { waitUntil } from "../wait.js";
 
 const reason = whyNot();
 if (reason !== null) t.plan(0, `SKIP kernel tests: ${reason}`);
@@ -36,7 +37,7 @@ else {
       { verdict: "audited", direction: "egress", icmp: { type: 8, code: 0 } },
     ];
     talk();
-    await until(() => records.length >= 3);
+    await waitUntil(() => records.length >= 3, { what: "three events" });
     talk();
     t.equal(bench.events.statistics().eligible, 3n);
     t.match(records.splice(0), told);
@@ -47,7 +48,7 @@ else {
     );
     await bench.load(ruleset);
     talk();
-    await until(() => records.length >= 3);
+    await waitUntil(() => records.length >= 3, { what: "three events" });
     t.equal(bench.events.statistics().eligible, 6n);
     t.match(records, told, "another ruleset is another decision");
   });
@@ -79,10 +80,10 @@ else {
         await client.call("tcpWait", { id, text: word });
       }
     }
-    await until(() => records.length >= 2);
+    await waitUntil(() => records.length >= 2, { what: "an event of each side" });
     // Whatever was told before it has been read when this one is.
     await web.call("tcpConnect", { host: PEER, port: 9 });
-    await until(() => records.some(({ peerPort }) => peerPort === 9));
+    await waitUntil(() => records.some(({ peerPort }) => peerPort === 9), { what: "the event of the last call" });
     t.match(records, [
       { verdict: "audited", direction: "egress", peer: PEER },
       { verdict: "audited", direction: "ingress", peer: PEER },
@@ -113,7 +114,9 @@ else {
       packets(await enforcer.observe(rulesetOfSpec({})), "egress", "audited");
     /** What was told so far, once it is at least so much. */
     const told = async (count = 0) => {
-      await until(() => records.length >= count && BigInt(records.length) >= source.statistics().delivered);
+      await waitUntil(() => records.length >= count && BigInt(records.length) >= source.statistics().delivered, {
+        what: "the events that were delivered",
+      });
       return records.map(({ verdict, direction, peerPort, localPort }) => [
         verdict,
         direction,
@@ -143,7 +146,7 @@ else {
     const before = await audited();
     const caller = await sandbox.actor({ cgroup, namespace: inside });
     void caller.call("tcpConnect", { host: "10.209.0.77", port: 7 });
-    await until(async () => (await audited()) >= before + 2n);
+    await waitUntil(async () => (await audited()) >= before + 2n, { what: "both refusals" });
     t.same(await told(), [...each, ["audited", "egress", 7]]);
   });
 
@@ -211,10 +214,13 @@ else {
     t.not(port, 1001);
     const records = collect(t, bench.events);
     const ofIt = () => records.filter(({ peerPort }) => peerPort === port).length;
-    await until(() => {
-      send(port);
-      return ofIt() > 0;
-    });
+    await waitUntil(
+      () => {
+        send(port);
+        return ofIt() > 0;
+      },
+      { what: "an event" },
+    );
     const { eligible: worth } = bench.events.statistics();
     for (let again = 0; again < 20; again += 1) send(port);
     t.equal(bench.events.statistics().eligible, worth, "and once");
@@ -235,7 +241,9 @@ else {
       bench.passes("demo/web", "ingress", answer);
       bench.passes("demo/web", "egress", ask);
     }
-    await until(() => BigInt(records.length) === bench.events.statistics().delivered);
+    await waitUntil(() => BigInt(records.length) === bench.events.statistics().delivered, {
+      what: "the events that were delivered",
+    });
     t.match(records, [
       { verdict: "allowed", direction: "egress", localPort: 2000, peerPort: 53 },
       { verdict: "audited", direction: "egress", localPort: 2000, peerPort: 53 },

@@ -1,6 +1,7 @@
 import t from "tap";
 import { rulesetOf } from "./rulesets.js";
-import { packets, Sandbox, until, whyNot } from "./sandbox.js";
+import { packets, Sandbox, whyNot } from "./sandbox.js";
+import { waitUntil } from "../wait.js";
 
 const reason = whyNot();
 if (reason !== null) t.plan(0, `SKIP kernel tests: ${reason}`);
@@ -85,7 +86,10 @@ else {
       await peer.call("udpSend", { id: forger.id, host: own, port: client.port, text: "forged host" });
       const forger2 = await peer.call("udpBind", { host: allowed, port: 5355 });
       await peer.call("udpSend", { id: forger2.id, host: own, port: client.port, text: "forged port" });
-      await until(async () => packets(await enforcer.observe(rulesetOf(node, {})), "ingress", "denied") >= before + 2n);
+      await waitUntil(
+        async () => packets(await enforcer.observe(rulesetOf(node, {})), "ingress", "denied") >= before + 2n,
+        { what: "the refusal of both forged answers" },
+      );
       t.match(
         await web.call("udpReceived", { id: client.id }),
         { received: [{ text: "ask" }] },
@@ -120,7 +124,7 @@ else {
       const before = await denied();
       let settled: unknown = null;
       void peer.call("tcpConnect", { host: own, port: shut.port, from: allowed }).then((answer) => (settled = answer));
-      await until(async () => (await denied()) > before);
+      await waitUntil(async () => (await denied()) > before, { what: "the refusal of the SYN" });
       t.equal(settled, null, "a refused SYN gets no answer");
 
       const client = await peer.call("udpBind", { host: allowed, port: 0 });
@@ -129,7 +133,7 @@ else {
       const stranger = await peer.call("udpBind", { host: other, port: 0 });
       const seen = await denied();
       await peer.call("udpSend", { id: stranger.id, host: own, port: server.port, text: "stranger" });
-      await until(async () => (await denied()) > seen);
+      await waitUntil(async () => (await denied()) > seen, { what: "the refusal of the stranger" });
       t.notMatch(await web.call("udpReceived", { id: server.id }), { received: [{}, { text: "stranger" }] });
     });
   }

@@ -5,7 +5,8 @@
 import { readFileSync } from "node:fs";
 import type { Test } from "tap";
 import { Prober, type Counters } from "./prober.js";
-import { until, type Actor, type Sandbox } from "./sandbox.js";
+import { type Actor, type Sandbox } from "./sandbox.js";
+import { waitUntil } from "../wait.js";
 
 interface Connection {
   readonly actor: Actor;
@@ -133,8 +134,13 @@ export class Conversations {
     }
     for (const flow of this.#flows) await this.#answer(t, flow, during);
     const { workload, outsider } = this.#probers;
-    await until(async () => (await workload.counters()).refused.forbidden > before.workload.refused.forbidden + 500);
-    await until(async () => (await outsider.counters()).sent.allowed > before.outsider.sent.allowed + 500);
+    await waitUntil(
+      async () => (await workload.counters()).refused.forbidden > before.workload.refused.forbidden + 500,
+      { what: "five hundred refusals" },
+    );
+    await waitUntil(async () => (await outsider.counters()).sent.allowed > before.outsider.sent.allowed + 500, {
+      what: "five hundred packets of the outsider",
+    });
     const now = await this.#look();
     t.strictSame(
       {
@@ -171,11 +177,14 @@ export class Conversations {
     const seen = new Set<string>();
     void flow.asker.call("udpWait", { id: flow.askerId, text }).then(() => seen.add(text));
     // A machine that is busy may lose a datagram; what is kept out is counted at the socket.
-    await until(async () => {
-      const sent = await flow.answerer.call("udpSend", { id: flow.answererId, ...flow.to, text });
-      if ("code" in sent) t.fail(`${during}: an answer was refused: ${String(sent.code)}`);
-      return seen.has(text) || dropsAt(flow.asker.pid, flow.to.port) > 0;
-    });
+    await waitUntil(
+      async () => {
+        const sent = await flow.answerer.call("udpSend", { id: flow.answererId, ...flow.to, text });
+        if ("code" in sent) t.fail(`${during}: an answer was refused: ${String(sent.code)}`);
+        return seen.has(text) || dropsAt(flow.asker.pid, flow.to.port) > 0;
+      },
+      { what: "the answer" },
+    );
     t.equal(dropsAt(flow.asker.pid, flow.to.port), 0, `${during}: no answer was kept out`);
   }
 

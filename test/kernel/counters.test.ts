@@ -10,7 +10,8 @@ import type { Observation } from "../../src/interfaces/enforcer.js";
 import { Bench } from "./bench.js";
 import { tcp, udp } from "./packets.js";
 import { rulesetOf, type Isolation } from "./rulesets.js";
-import { Sandbox, until, whyNot } from "./sandbox.js";
+import { Sandbox, whyNot } from "./sandbox.js";
+import { waitUntil } from "../wait.js";
 
 const reason = whyNot();
 if (reason !== null) t.plan(0, `SKIP kernel tests: ${reason}`);
@@ -80,16 +81,18 @@ else {
     };
     await exchange("begin");
     const counted = async (): Promise<number> => rule(await enforcer.observe(ruleset), "demo/web/egress/0");
-    // A delayed acknowledgement may still be on its way when the exchange is over.
-    const settled = async (): Promise<readonly [number, number]> => {
-      let found = [await counted(), segments(web.pid)] as const;
-      await until(async () => {
-        const before = found;
-        await new Promise((resolve) => setTimeout(resolve, 100));
-        found = [await counted(), segments(web.pid)];
-        return before[0] === found[0] && before[1] === found[1];
-      });
-      return found;
+    // A delayed acknowledgement may still be on its way when the exchange is over, and pass between the two readings.
+    const settled = (): Promise<readonly [number, number]> => {
+      let before = "";
+      return waitUntil(
+        async () => {
+          const found = [await counted(), segments(web.pid)] as const;
+          const isSame = String(found) === before;
+          before = String(found);
+          return isSame ? found : null;
+        },
+        { what: "counters that stand still" },
+      );
     };
     const [countedBefore, segmentsBefore] = await settled();
     for (let at = 0; at < 300; at++) await exchange(`<${at}>`);
@@ -137,10 +140,13 @@ else {
     const native = loadNative();
     const places = native.openPin(join(folder, "ztap_rule_places"));
     t.teardown(() => native.closeFd(places));
-    await until(async () => {
-      await next.observe(ruleset);
-      return native.mapRead(places).count === 1;
-    });
+    await waitUntil(
+      async () => {
+        await next.observe(ruleset);
+        return native.mapRead(places).count === 1;
+      },
+      { what: "the end of the old slots" },
+    );
     const total = ({ packets }: Observation): bigint => packets.reduce((sum, one) => sum + one.packets, 0n);
     t.equal(total(await next.observe(ruleset)), 53n, "what a rule had that went stays in the agent's totals");
     await next.apply(spec(wider));

@@ -10,7 +10,8 @@ import { Bench } from "./bench.js";
 import { icmp, tcp, udp } from "./packets.js";
 import { collect } from "./records.js";
 import { rulesetOf, type Isolation, type WorkloadSpec } from "./rulesets.js";
-import { Sandbox, until, whyNot } from "./sandbox.js";
+import { Sandbox, whyNot } from "./sandbox.js";
+import { waitUntil } from "../wait.js";
 
 const reason = whyNot();
 if (reason !== null) t.plan(0, `SKIP kernel tests: ${reason}`);
@@ -32,7 +33,7 @@ else {
     const back = { from: "192.0.2.7", to: "10.0.0.1" };
     const ends6 = { from: "fd00::1", to: "2001:db8::7" };
     const seen = async (count: number): Promise<readonly FlowRecord[]> => {
-      await until(() => records.length >= count);
+      await waitUntil(() => records.length >= count, { what: "the events" });
       return records.splice(0);
     };
     const run = (workload: string, direction: "ingress" | "egress", spec: Parameters<Bench["passes"]>[2]): boolean =>
@@ -125,7 +126,9 @@ else {
 
     const records = collect(t, bench.events);
     flood(50);
-    await until(() => BigInt(records.length) === bench.events.statistics().delivered);
+    await waitUntil(() => BigInt(records.length) === bench.events.statistics().delivered, {
+      what: "the events that were delivered",
+    });
     const after = bench.events.statistics();
     t.equal(after.eligible, after.delivered + after.limited + after.lost);
     t.ok(records.every(({ verdict, workload }) => verdict === "denied" && workload !== null));
@@ -161,7 +164,7 @@ else {
     if (source === null) throw new Error("it tells nothing");
     const records = collect(t, source);
     await next.observe(ruleset);
-    await until(() => records.length >= 3);
+    await waitUntil(() => records.length >= 3, { what: "three events" });
     t.match(records, [
       {
         workload: "demo/web",

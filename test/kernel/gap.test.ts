@@ -15,7 +15,8 @@ import { objectsOf } from "../builders/state.js";
 import { Ztap } from "../cli/ztap.js";
 import { volume } from "../volume.js";
 import { Prober } from "./prober.js";
-import { packets, Sandbox, until, whyNot } from "./sandbox.js";
+import { packets, Sandbox, whyNot } from "./sandbox.js";
+import { waitUntil } from "../wait.js";
 
 const reason = whyNot();
 await t.test("no gap", { skip: reason ?? false, timeout: volume(300_000, 3_600_000) }, async (t) => {
@@ -71,8 +72,13 @@ await t.test("no gap", { skip: reason ?? false, timeout: volume(300_000, 3_600_0
       t.match(await one.actor.call("tcpWait", { id: one.id, text: one.said }), { text: one.said }, `${during}: lives`);
     }
     // Each of the kinds at a rate of ten thousand and more a second.
-    await until(async () => (await workload.counters()).refused.forbidden > before.workload.refused.forbidden + 1000);
-    await until(async () => (await outsider.counters()).sent.allowed > before.outsider.sent.allowed + 1000);
+    await waitUntil(
+      async () => (await workload.counters()).refused.forbidden > before.workload.refused.forbidden + 1000,
+      { what: "a thousand refusals" },
+    );
+    await waitUntil(async () => (await outsider.counters()).sent.allowed > before.outsider.sent.allowed + 1000, {
+      what: "a thousand packets of the outsider",
+    });
     const now = {
       workload: await workload.counters(),
       outsider: await outsider.counters(),

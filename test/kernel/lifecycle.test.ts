@@ -14,7 +14,8 @@ import type { Ruleset } from "../../src/model/ruleset.js";
 import { EbpfEnforcer } from "../../src/adapters/ebpf/enforcer.js";
 import { rulesetOf, type Isolation, type WorkloadSpec } from "./rulesets.js";
 import { volume } from "../volume.js";
-import { packets, quiet, Sandbox, until, whyNot, type Actor } from "./sandbox.js";
+import { packets, quiet, Sandbox, whyNot, type Actor } from "./sandbox.js";
+import { pause, waitUntil } from "../wait.js";
 
 const reason = whyNot();
 if (reason !== null) t.plan(0, `SKIP kernel tests: ${reason}`);
@@ -73,7 +74,9 @@ else {
     await enforcer.apply(next);
     const before = packets(await enforcer.observe(next), "egress", "denied");
     await web.call("tcpSend", { id: doomed.id, text: "late" });
-    await until(async () => packets(await enforcer.observe(next), "egress", "denied") > before);
+    await waitUntil(async () => packets(await enforcer.observe(next), "egress", "denied") > before, {
+      what: "the refusal of what came late",
+    });
     await web.call("tcpSend", { id: lasting.id, text: "on" });
     t.match(await web.call("tcpWait", { id: lasting.id, text: "on" }), { text: "on" }, "what is still allowed goes on");
     t.match(
@@ -90,7 +93,9 @@ else {
     const wanted = ruleset({ egress: tcp(port2), ingress: { allow: [] } });
     await enforcer.apply(wanted);
     await web.call("tcpSend", { id: doomed.id, text: "late" });
-    await until(async () => packets(await enforcer.observe(wanted), "egress", "denied") > 0n);
+    await waitUntil(async () => packets(await enforcer.observe(wanted), "egress", "denied") > 0n, {
+      what: "the refusal of what came late",
+    });
     await web.call("tcpSend", { id: lasting.id, text: "on" });
     t.match(await web.call("tcpWait", { id: lasting.id, text: "on" }), { text: "on" });
     t.match(await web.call("tcpReceived", { id: doomed.id }), { text: /^$/ });
@@ -170,7 +175,7 @@ else {
       for (let applied = 0; applied <= round; applied++) await once(holder.stdout, "data");
       const gone = once(holder, "exit");
       // Wherever it is by now; each round it has come another way.
-      await new Promise((resolve) => setTimeout(resolve, round * 3));
+      await pause(round * 3);
       holder.kill("SIGKILL");
       await gone;
       await enforcer.open();

@@ -5,9 +5,10 @@
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import t from "tap";
-import { until, Ztap, type Result, type Running } from "../cli/ztap.js";
+import { Ztap, type Result, type Running } from "../cli/ztap.js";
 import { refusalsOf } from "./denied.js";
 import { Sandbox, whyNot } from "./sandbox.js";
+import { waitUntil } from "../wait.js";
 
 const reason = whyNot();
 if (reason !== null) t.plan(0, `SKIP kernel tests: ${reason}`);
@@ -112,7 +113,7 @@ else {
     write({ ssh: sshd }, [`${CLIENT}/32`]);
     t.match(await run("apply", "state", "--auto-approve"), { code: 0 });
     const agent = start(["agent"]);
-    await until(async () => (await status())["enforcedRevision"] === 1, "the first revision");
+    await waitUntil(async () => (await status())["enforcedRevision"] === 1, { what: "the first revision" });
     await isAnswered(" pwd");
     // One that is older than the enforcement goes on while egress is open; this one is known to have come in.
     ({ id } = await client.call("tcpConnect", { host: "10.205.0.1", port: 22 }));
@@ -131,7 +132,7 @@ else {
     t.teardown(refusals.close);
     const before = refusals.read();
     await client.call("tcpSend", { id, text: " late" });
-    await until(() => refusals.read() > before, "a refusal, as it was told to");
+    await waitUntil(() => refusals.read() > before, { what: "a refusal, as it was told to" });
     t.match(await client.call("tcpReceived", { id }), { text: said });
     write({ ssh: sshd }, ["10.205.0.0/24"]);
     t.match(await run("apply", "state", "--auto-approve"), { code: 0 }, "a way back in is never refused");
@@ -145,7 +146,7 @@ else {
     await agent.says("enforcing revision 3");
     write({ ssh: sshd, around: other }, ["10.205.0.0/24"]);
     // Where it runs, its status tells.
-    await until(async () => (await run("plan", "state")).code === 1, "a refusal");
+    await waitUntil(async () => (await run("plan", "state")).code === 1, { what: "a refusal" });
     const refused = await run("apply", "state", "--auto-approve");
     t.match(refused, { code: 1, stderr: new RegExp(`workload default/around .*agent of node ${node} itself runs`) });
     t.match(await run("apply", "state", "--auto-approve", "--allow-lockout"), { code: 0 });

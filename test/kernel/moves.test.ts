@@ -12,7 +12,8 @@ import type { EbpfEnforcer } from "../../src/adapters/ebpf/enforcer.js";
 import { diffEnforcement, confirmSubjects, listDrift } from "../../src/diff/drift.js";
 import type { Ruleset } from "../../src/model/ruleset.js";
 import { rulesetOf, type Isolation } from "./rulesets.js";
-import { Sandbox, until, whyNot, type Actor } from "./sandbox.js";
+import { Sandbox, whyNot, type Actor } from "./sandbox.js";
+import { waitUntil } from "../wait.js";
 
 const reason = whyNot();
 if (reason !== null) t.plan(0, `SKIP kernel tests: ${reason}`);
@@ -215,10 +216,13 @@ else {
     // A refused FIN would keep the connection's socket for minutes.
     await enforcer.apply(second);
     await web.end();
-    await until(async () => {
-      await enforcer.observe(second);
-      return pinsOf(node, "demo__web").length === 6;
-    });
+    await waitUntil(
+      async () => {
+        await enforcer.observe(second);
+        return pinsOf(node, "demo__web").length === 6;
+      },
+      { what: "the end of the old pins" },
+    );
     t.strictSame(pinsOf(node, "demo__web"), inForce);
     t.equal(storageOf(node, cgroupId), null, "the kernel has forgotten the old cgroup");
     t.strictSame(attached(cgroup), ONE_EACH);

@@ -49,7 +49,8 @@ export async function buildOther(t: Test, by = 1): Promise<OtherBuild> {
   // Where ./bin/ztap looks; the scripts of the tests look for the same at src.
   cpSync(join(ROOT, "dist/src"), join(dist, "cli"), { recursive: true });
   symlinkSync("cli", join(dist, "src"));
-  cpSync(join(ROOT, "dist/test/kernel"), join(dist, "test/kernel"), { recursive: true });
+  for (const name of ["kernel", "wait.js"])
+    cpSync(join(ROOT, "dist/test", name), join(dist, "test", name), { recursive: true });
   cpSync(join(ROOT, "dist/native/ztap.node"), join(dist, "native/ztap.node"));
   execFileSync("make", ["--silent", "-C", join(root, "native"), join(dist, "native/ztap.bpf.o")], {
     stdio: ["ignore", "ignore", "inherit"],

@@ -6,7 +6,8 @@ import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import type { Test } from "tap";
-import { until, type Sandbox } from "./sandbox.js";
+import { type Sandbox } from "./sandbox.js";
+import { waitUntil } from "../wait.js";
 
 /** The sources of the tests lie beside dist. */
 const SOURCE = fileURLToPath(new URL("../../../test/kernel/raw.c", import.meta.url));
@@ -67,8 +68,8 @@ export class RawActor {
   }
 
   /** Resolves when the socket has received what holds these bytes, hexadecimal. */
-  gets(fd: number, bytes: string): Promise<void> {
-    return until(() => this.hasGot(fd, bytes));
+  async gets(fd: number, bytes: string): Promise<void> {
+    await waitUntil(() => this.hasGot(fd, bytes), { what: "the bytes" });
   }
 
   hasGot(fd: number, bytes: string): boolean {

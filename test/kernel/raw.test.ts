@@ -3,8 +3,9 @@ import t from "tap";
 import { checked, checkedBetween, icmp, packet, tcp, udp } from "./packets.js";
 import { AF, RawActor, SOCK } from "./raw-actor.js";
 import { rulesetOf, type Allow } from "./rulesets.js";
-import { packets, Sandbox, until, whyNot } from "./sandbox.js";
+import { packets, Sandbox, whyNot } from "./sandbox.js";
 import { ETHERNET, ICMP, ICMP6, TCP, UDP } from "./wire.js";
+import { waitUntil } from "../wait.js";
 
 const OWN = "10.201.0.1";
 const PEER = "10.201.0.2";
@@ -121,7 +122,7 @@ else {
       packet({ from: OWN, to: PEER, protocol: UDP, payload: udp(4100, port) }).subarray(ETHERNET);
     const before = await denied();
     t.equal(await peer.send(forger, OWN, 0, checked(Buffer.concat([icmp(11), quote(54)]))), "ok");
-    await until(async () => (await denied()) > before);
+    await waitUntil(async () => (await denied()) > before, { what: "a refusal" });
     t.notOk(web.hasGot(raw, "0b00"), "an error about a packet that was never sent does not pass");
 
     const tooBig = icmp(3, 4);
@@ -148,7 +149,7 @@ else {
       const before = await denied();
       t.equal(await peer.send(sender, "10.201.0.255", 4200, Buffer.from(from)), "ok");
       if (isAllowed) await web.gets(socket, Buffer.from(from).toString("hex"));
-      else await until(async () => (await denied()) > before);
+      else await waitUntil(async () => (await denied()) > before, { what: "a refusal" });
       t.equal(
         web.hasGot(socket, Buffer.from(from).toString("hex")),
         isAllowed,
@@ -169,7 +170,7 @@ else {
     frame.write(sandbox.hardwareAddress(inside), 0, "hex");
     const before = await denied();
     t.equal(await peer.send(forger, "@eth0", 0, frame), "ok");
-    await until(async () => (await denied()) > before);
+    await waitUntil(async () => (await denied()) > before, { what: "a refusal" });
     t.notOk(web.hasGot(socket, MARK.toString("hex")));
   });
 
@@ -193,7 +194,7 @@ else {
       });
       const before = await denied();
       t.equal(await stranger.send(forger, "127.0.0.1", 0, datagram.subarray(ETHERNET)), "ok");
-      await until(async () => (await denied()) > before);
+      await waitUntil(async () => (await denied()) > before, { what: "a refusal" });
       t.notOk(web.hasGot(socket, MARK.toString("hex")), "it claims to come from the very socket that it goes to");
       const caller = await web.socket(AF.inet, SOCK.datagram, 0);
       await web.command(`bind ${caller} 127.255.255.255 4311`);
@@ -223,7 +224,7 @@ else {
     await peer.send(sender, OWN, 4400, MARK);
     await peer.send(sender, OWN, 4401, MARK);
     await web.gets(mine, MARK.toString("hex"));
-    await until(async () => (await denied()) > before);
+    await waitUntil(async () => (await denied()) > before, { what: "a refusal" });
     t.notOk(neighbour.hasGot(theirs, MARK.toString("hex")), "the same address, another workload's rules");
 
     const open = await bound(web, "127.0.0.1", 4402);
@@ -235,7 +236,7 @@ else {
     t.equal(await neighbour.send(local, "127.0.0.1", 4404, MARK), "EPERM", "egress is closed");
     const seen = await denied();
     await neighbour.send(local, "127.0.0.1", 4403, MARK);
-    await until(async () => (await denied()) > seen);
+    await waitUntil(async () => (await denied()) > seen, { what: "a refusal" });
     t.notOk(web.hasGot(shut, MARK.toString("hex")), "ingress is closed");
   });
 }

@@ -14,6 +14,7 @@ import { DEFAULT_PIN_ROOT, findCgroupRoot, unpinName } from "../../src/adapters/
 import { removeNodes } from "../../src/adapters/ebpf/remove.js";
 import type { Observation } from "../../src/interfaces/enforcer.js";
 import type { Logger } from "../../src/interfaces/system.js";
+import { waitUntil } from "../wait.js";
 
 const silent = (): void => undefined;
 export const quiet: Logger = { debug: silent, info: silent, warn: silent, error: silent };
@@ -161,7 +162,9 @@ export class Sandbox {
     for (const node of this.#nodes) removeNodes({ node, pinRoot: DEFAULT_PIN_ROOT });
     for (const name of this.#namespaces) ip("netns", "delete", name);
     for (const folder of this.#cgroups.reverse()) {
-      await until(() => !existsSync(folder) || readFileSync(join(folder, "cgroup.procs"), "utf8") === "");
+      await waitUntil(() => !existsSync(folder) || readFileSync(join(folder, "cgroup.procs"), "utf8") === "", {
+        what: `the end of the processes in ${folder}`,
+      });
       if (existsSync(folder)) rmdirSync(folder);
     }
   }
@@ -245,11 +248,6 @@ export class Actor {
     this.#child.kill("SIGKILL");
     await gone;
   }
-}
-
-/** Resolves when the condition holds; the test's own time limit bounds it. */
-export async function until(condition: () => boolean | Promise<boolean>): Promise<void> {
-  while (!(await condition())) await new Promise((resolve) => setTimeout(resolve, 5));
 }
 
 export function packets(

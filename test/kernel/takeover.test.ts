@@ -16,7 +16,8 @@ import { diffEnforcement, confirmSubjects, listDrift } from "../../src/diff/drif
 import type { Ruleset } from "../../src/model/ruleset.js";
 import { buildOther } from "./other-build.js";
 import { rulesetOf, type Isolation, type WorkloadSpec } from "./rulesets.js";
-import { packets, quiet, Sandbox, until, whyNot, type Actor } from "./sandbox.js";
+import { packets, quiet, Sandbox, whyNot, type Actor } from "./sandbox.js";
+import { waitUntil } from "../wait.js";
 
 const reason = whyNot();
 if (reason !== null) t.plan(0, `SKIP kernel tests: ${reason}`);
@@ -113,7 +114,9 @@ else {
       await after.apply(second);
       const refused = packets(await after.observe(second), "ingress", "denied");
       await peer.call("tcpSend", { id: accepted.id, text: "late" });
-      await until(async () => packets(await after.observe(second), "ingress", "denied") > refused);
+      await waitUntil(async () => packets(await after.observe(second), "ingress", "denied") > refused, {
+        what: "the refusal of what came late",
+      });
       t.match(await peer.call("tcpReceived", { id: accepted.id }), { text: "ab" }, `${way}: what came in is cut`);
       t.equal(await say(web, asked.id, "c"), "abc", `${way}: what went out is not`);
       await after.apply(first);
@@ -204,10 +207,13 @@ else {
     t.equal(await say(lasting, connection, "there"), "stillthere");
     t.match(await lasting.call("udpStop", { id: 0 }), { passed: 0 });
     await lasting.end();
-    await until(async () => {
-      await newer.observe(wanted);
-      return abisOf(node).length === 1;
-    });
+    await waitUntil(
+      async () => {
+        await newer.observe(wanted);
+        return abisOf(node).length === 1;
+      },
+      { what: "the end of the previous version" },
+    );
     t.strictSame(abisOf(node), [other.abi], "it goes with the last socket");
     await newer.close();
   });

@@ -6,11 +6,11 @@ import { reconcileOnce, runAgent } from "../../src/reconcile/agent.js";
 import { Follower } from "../../src/reconcile/follower.js";
 import type { Store } from "../../src/interfaces/store.js";
 import { StoreError } from "../../src/interfaces/store.js";
-import { until } from "../cli/ztap.js";
 import { objectsOf, TEST_SOURCE, workload } from "../builders/state.js";
 import { agentDeps, agentOptions } from "../fakes/agent.js";
 import { FakeEnforcer, FakeMachine } from "../fakes/enforcer.js";
 import { recordTelemetry, silentLogger } from "../fakes/ambient.js";
+import { waitUntil } from "../wait.js";
 
 /** An agent on a memory store whose calls fail as `refuse` says. */
 function start(t: Test, refuse: (call: string) => StoreError | null) {
@@ -53,12 +53,12 @@ t.test("an agent that cannot reach the store any more stops saying that it leads
   const { calls, leads, end } = start(t, (call) =>
     isAway && (call === "heartbeat" || call === "campaign") ? away : null,
   );
-  await until(() => leads() === true, "leadership");
+  await waitUntil(() => leads() === true, { what: "leadership" });
   isAway = true;
-  await until(() => leads() === false, "the end of leadership");
+  await waitUntil(() => leads() === false, { what: "the end of leadership" });
   t.ok(calls.some(([name]) => name === "storeError"));
   isAway = false;
-  await until(() => leads() === true, "leadership again");
+  await waitUntil(() => leads() === true, { what: "leadership again" });
   await end();
 });
 
@@ -67,15 +67,15 @@ t.test("an agent that may not campaign follows, says so once, and leads as soon 
   const refused = new StoreError("store-permission", "refused");
   const { calls, messages, leads, end } = start(t, (call) => (call === "campaign" && !mayLead ? refused : null));
   const beats = () => calls.filter(([name]) => name === "leader").length;
-  await until(() => leads() === true, "leadership");
+  await waitUntil(() => leads() === true, { what: "leadership" });
   mayLead = false;
-  await until(() => leads() === false, "the end of leadership");
+  await waitUntil(() => leads() === false, { what: "the end of leadership" });
   const before = beats();
-  await until(() => beats() > before + 5, "more beats");
+  await waitUntil(() => beats() > before + 5, { what: "more beats" });
   t.equal(messages.filter((message) => message.includes("may not lead, and follows")).length, 1);
   t.notOk(messages.some((message) => message.includes("heartbeat failed")));
   mayLead = true;
-  await until(() => leads() === true, "leadership again");
+  await waitUntil(() => leads() === true, { what: "leadership again" });
   await end();
 });
 

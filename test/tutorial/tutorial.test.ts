@@ -2,8 +2,9 @@
 import { readFileSync, rmSync } from "node:fs";
 import { delimiter, join } from "node:path";
 import t from "tap";
-import { until, Ztap } from "../cli/ztap.js";
+import { Ztap } from "../cli/ztap.js";
 import { Sandbox, whyNot } from "../kernel/sandbox.js";
+import { waitUntil } from "../wait.js";
 
 /** Between the outputs of two blocks. */
 const MARK = "\u001e";
@@ -39,7 +40,7 @@ t.test("the tutorial does what it says", reason === null ? {} : { skip: reason }
     rmSync(pinRoot, { recursive: true, force: true });
   });
   const shell = ztap.spawn("sh", ["-euc", stop + script], { env, isScript: true });
-  await until(() => shell.isOver, "the tutorial's end", 300_000);
+  await waitUntil(() => shell.isOver, { what: "the tutorial's end" });
   const { code, stdout, stderr } = await shell.ended;
   const printed = stdout.split(MARK);
   t.equal(code, 0, `after ${printed.length - 1} of ${steps.length} blocks: ${printed.at(-1) ?? ""}${stderr}`);
