@@ -25,7 +25,7 @@ const CHECKS = [
 const SHOW_CURSOR = "\x1b[?25h";
 
 /** Files that take longest come first, so that none of them runs alone at the end. */
-const SLOW = ["kernel/kernels", "cli/usage", "cluster/three-nodes", "kernel/versions", "plan/connectivity"];
+const SLOW = ["kernel/kernels", "cli/usage", "sim/sim", "cluster/three-nodes", "kernel/versions", "plan/connectivity"];
 
 const started = Date.now();
 const names = process.argv.slice(2);

@@ -313,7 +313,10 @@ class Agent implements AgentProbes {
 
   async run(signal: AbortSignal): Promise<void> {
     const stop = new AbortController();
-    const stopped = AbortSignal.any([signal, stop.signal]);
+    const stopped = stop.signal;
+    const end = (): void => stop.abort(signal.reason);
+    signal.addEventListener("abort", end);
+    if (signal.aborted) end();
     const loop = { ...this.deps, signal: stopped };
     const { sourceIntervalMs, checkIntervalMs, heartbeatIntervalMs } = this.options;
     const failures: OperationError[] = [];
@@ -341,6 +344,7 @@ class Agent implements AgentProbes {
       forwardEvents((watching) => this.deps.enforcer.watch(watching), [this.#followerNotifier], loop),
       this.serveFlowEvents(stopped),
     ]);
+    signal.removeEventListener("abort", end);
     for (const failure of failures) throw failure;
   }
 
