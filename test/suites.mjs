@@ -13,7 +13,7 @@ export const CHECKS = [
 ];
 
 /** Files that take longest come first, so that none of them runs alone at the end. */
-const SLOW = ["kernel/kernels", "cli/usage", "cluster/three-nodes", "kernel/versions", "plan/connectivity"];
+const SLOW = ["kernel/kernels", "cli/usage", "sim/sim", "cluster/three-nodes", "kernel/versions", "plan/connectivity"];
 
 /**
  * @param names parts of paths below test/, which begin with a slash; none: every file

@@ -43,6 +43,23 @@ export function withoutRestarts(
   return { missing: missing.filter(({ wanted }) => !moved.has(wanted.workload ?? "")), changed, extra };
 }
 
+/**
+ * Whether the machine holds this very ruleset, and lacks nothing but attachments: programs that were taken off or could not
+ * be attached, and workloads that were started again. All tables are in force then.
+ */
+export function lacksOnlyAttachments({ missing, changed, extra }: KeyedDiff<EnforcementItem>): boolean {
+  const isAttachment = ({ type }: EnforcementItem): boolean => type === "link";
+  // A cgroup to which nothing is attached has no record either.
+  const bare = new Set(missing.flatMap(({ wanted }) => (isAttachment(wanted) ? [wanted.workload] : [])));
+  return (
+    missing.every(
+      ({ wanted }) => isAttachment(wanted) || (wanted.workload !== undefined && bare.has(wanted.workload)),
+    ) &&
+    changed.every(({ wanted }) => isAttachment(wanted)) &&
+    extra.every(({ actual }) => isAttachment(actual))
+  );
+}
+
 /** How many reasons stand in a workload's message. */
 const SHOWN_REASONS = 3;
 

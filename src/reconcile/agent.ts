@@ -302,7 +302,10 @@ class Agent implements AgentProbes {
 
   async run(signal: AbortSignal): Promise<void> {
     const stop = new AbortController();
-    const stopped = AbortSignal.any([signal, stop.signal]);
+    const stopped = stop.signal;
+    const end = (): void => stop.abort(signal.reason);
+    signal.addEventListener("abort", end);
+    if (signal.aborted) end();
     const loop = { ...this.deps, signal: stopped };
     const { source, checkIntervalMs, election } = this.options;
     const failures: OperationError[] = [];
@@ -334,6 +337,7 @@ class Agent implements AgentProbes {
       forwardEvents((watching) => this.deps.enforcer.watch(watching), [this.#followerNotifier], loop),
       this.serveFlowEvents(stopped),
     ]);
+    signal.removeEventListener("abort", end);
     for (const failure of failures) throw failure;
   }
 

@@ -5,7 +5,14 @@
  */
 import type { KeyedDiff } from "../diff/keyed.js";
 import { isEmptyDiff } from "../diff/keyed.js";
-import { diffEnforcement, confirmSubjects, listDrift, movedWorkloads, withoutRestarts } from "../diff/drift.js";
+import {
+  confirmSubjects,
+  diffEnforcement,
+  lacksOnlyAttachments,
+  listDrift,
+  movedWorkloads,
+  withoutRestarts,
+} from "../diff/drift.js";
 import type { ControlServer } from "../model/management-access.js";
 import type { Ruleset } from "../model/ruleset.js";
 import { refKey, type CommittedState, type ObjectSet, type Revision } from "../model/state.js";
@@ -121,6 +128,7 @@ export class Follower {
       // is healed, and a service that starts again is enforced. Where head could not be applied in full, what
       // of it could stays; going back and forth would help nobody.
       const isRefused = error instanceof LockoutError;
+      if (target !== null && error instanceof EnforcerError) await this.#noteHeld(target);
       const failure = target === null || isRefused ? await this.#fallBack() : null;
       const subjects = error instanceof EnforcerError || isRefused ? await this.#subjectsInForce() : [];
       const message = [error, ...(failure === null ? [] : [failure])]
@@ -128,6 +136,17 @@ export class Follower {
         .join("; the last good ruleset could not be kept to: ");
       await this.#report({ attempted, state: "Stalled", message, drift: [], subjects });
       throw error;
+    }
+  }
+
+  /** After an apply that failed: where it went as far as the switch, what was in force before is so no more. */
+  async #noteHeld(target: Target): Promise<void> {
+    try {
+      const observed = await this.deps.enforcer.observe(target.ruleset);
+      if (lacksOnlyAttachments(diffEnforcement(target.items, observed))) this.#good = target;
+    } catch (error) {
+      // The machine cannot be read either; why, the message says already.
+      if (!(error instanceof EnforcerError)) throw error;
     }
   }
 
@@ -157,16 +176,16 @@ export class Follower {
   }
 
   /**
-   * Enforces the copy of the last good state: what a start has to go by while the store is away. A kernel
-   * that enforces already, and something else, is left as it is: the copy may be the older of the two.
+   * Enforces the copy of the last good state: what a start has to go by while the store is away. A kernel that enforces
+   * another ruleset already is left as it is: the copy may be the older of the two.
    */
   async loadLastGood(): Promise<void> {
     const state = (await this.deps.lastGood?.read()) ?? null;
     if (state === null) return;
     const target = this.#compile(state, (await this.deps.discover?.()) ?? NOTHING);
     const observed = await this.deps.enforcer.observe(target.ruleset);
-    const isBare = !isEnforcing(observed);
-    if (!isBare && !isEmptyDiff(diffEnforcement(target.items, observed))) {
+    const isBare = !isEnforcing(observed.items, target.items);
+    if (!isBare && !lacksOnlyAttachments(diffEnforcement(target.items, observed))) {
       this.deps.logger.debug("this kernel enforces another ruleset than the copy on this node's disk, which stays");
       return;
     }
@@ -177,7 +196,8 @@ export class Follower {
 
   /** What an earlier agent enforced here, perhaps out of another store, is not taken away by an empty one. */
   async #reportEmptyStore(): Promise<void> {
-    const message = isEnforcing(await this.deps.enforcer.observe(compile(new Map(), this.node)))
+    const { items } = await this.deps.enforcer.observe(compile(new Map(), this.node));
+    const message = isEnforcing(items)
       ? "the store has no revision, but this kernel enforces an earlier one, which stays in force; is it the right store?"
       : "nothing was committed yet: nothing is enforced";
     await this.#report({ attempted: null, state: "Stalled", message, drift: [], subjects: [] });
@@ -237,7 +257,7 @@ export class Follower {
     // A service that was restarted has a new cgroup, with nothing attached: ordinary life, and nobody's doing.
     const drift = withoutRestarts(found, movedWorkloads(this.#seen, before.subjects));
     const isHealing = isDrift && !isEmptyDiff(drift);
-    if (isHealing) await this.#reportDrift(target, drift, before.subjects);
+    if (isHealing) await this.#reportDrift(target, drift, confirmSubjects(before.subjects, found));
     const started = clock.monotonic();
     await enforcer.apply(ruleset);
     const after = await enforcer.observe(ruleset);
@@ -370,13 +390,12 @@ export class Follower {
       if (kinds[kind] > 0) this.deps.telemetry.drift(kind, kinds[kind]);
     }
     this.deps.logger.warn("drift found", { drift });
-    const confirmed = confirmSubjects(subjects, found);
     await this.#report({
       attempted: target.revision.number,
       state: "Drifted",
       message: null,
       drift,
-      subjects: confirmed,
+      subjects,
     });
   }
 
@@ -452,7 +471,9 @@ function unexpected(declared: "ebpf" | "pf" | null, backend: string): readonly s
   return [`the Node says enforcement: ${declared}, and this agent enforces with ${backend}; correct the Node`];
 }
 
-/** Whether the kernel holds anything of any workload's. */
-function isEnforcing({ items }: Observation): boolean {
-  return [...items.values()].some(({ workload }) => workload !== undefined);
+/** Whether any workload is protected. Where a backend attaches to each of them, records alone protect nobody. */
+function isEnforcing(items: ItemSet, wanted: ItemSet = new Map()): boolean {
+  const isAttachment = ({ type, workload }: EnforcementItem): boolean => type === "link" && workload !== undefined;
+  const attaches = [...wanted.values()].some(isAttachment);
+  return [...items.values()].some((item) => (attaches ? isAttachment(item) : item.workload !== undefined));
 }

@@ -5,6 +5,8 @@
  */
 import type { Clock, Logger, Random } from "../interfaces/system.js";
 
+const WOKEN = "woken";
+
 /** Coalesces wake-ups. One that comes while nobody waits is kept for the next wait. */
 export class Notifier {
   #pending = false;
@@ -21,12 +23,13 @@ export class Notifier {
       this.#pending = false;
       return;
     }
-    const cancelled = new AbortController();
-    const woken = new Promise<void>((resolve) => {
-      this.#wake = resolve;
-    });
-    await Promise.race([woken, clock.sleep(ms, AbortSignal.any([signal, cancelled.signal]))]);
-    cancelled.abort();
+    const nap = new AbortController();
+    // With a reason of its own: without one each wake-up would make an error, with its stack.
+    const wake = (): void => nap.abort(WOKEN);
+    this.#wake = wake;
+    signal.addEventListener("abort", wake);
+    if (!signal.aborted) await clock.sleep(ms, nap.signal);
+    signal.removeEventListener("abort", wake);
     this.#wake = undefined;
     this.#pending = false;
   }

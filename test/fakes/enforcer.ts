@@ -1,10 +1,14 @@
 /**
- * An enforcer whose machine is a Map: for tests of the loops. Tampering goes past the port, as it
- * does in life. It is held to the same contract as the real one (test/contract/enforcer.ts).
+ * An enforcer whose machine is a Map: for tests of the loops. Tampering goes past the interface, as it does in life. It
+ * writes in the steps of the real one (prepare, switch, attach, detach) and is held to the same contract
+ * (test/contract/enforcer.ts).
  */
 import type { Ruleset } from "../../src/model/ruleset.js";
 import type { EnforcementItem, Enforcer, ItemSet, Observation } from "../../src/interfaces/enforcer.js";
 import { EnforcerError, NO_COUNTERS } from "../../src/interfaces/enforcer.js";
+
+/** Between two steps an enforcer may be killed, and a test may look at the machine. */
+export type EnforcerStep = "opened" | "observing" | "prepared" | "switched" | "attached";
 
 export class FakeMachine {
   readonly items = new Map<string, EnforcementItem>();
@@ -13,85 +17,140 @@ export class FakeMachine {
   readonly places = new Map<string, string>();
   failApply: string | null = null;
   failLower: string | null = null;
+  failObserve: string | null = null;
   /** Workloads whose programs cannot be attached. */
   readonly refused = new Set<string>();
   applied = 0;
+  /** Called before an enforcer writes what the machine is to hold. */
+  applying: (wanted: ItemSet) => void = () => undefined;
+  /** Called after each write of an enforcer. */
+  written: () => void = () => undefined;
+  readonly #watchers = new Set<() => void>();
+
+  /** Wakes whoever watches the machine, as a cgroup that appears does. */
+  wake(): void {
+    for (const wake of this.#watchers) wake();
+  }
+
+  watch(wake: () => void): () => void {
+    this.#watchers.add(wake);
+    return () => this.#watchers.delete(wake);
+  }
 }
+
+/** The process that an enforcer runs in: a test may let it take its time, and die. */
+export interface EnforcerHost {
+  pause(step: EnforcerStep): Promise<void>;
+  /** Passes on what the machine tells the process. */
+  deliver(run: () => void): void;
+}
+
+const AT_ONCE: EnforcerHost = { pause: () => Promise.resolve(), deliver: (run) => run() };
 
 export class FakeEnforcer implements Enforcer {
   readonly backend = "fake";
   readonly flowSource = null;
 
-  constructor(readonly machine: FakeMachine) {}
+  constructor(
+    readonly machine: FakeMachine,
+    private readonly host: EnforcerHost = AT_ONCE,
+  ) {}
 
   lower(ruleset: Ruleset): ItemSet {
     if (this.machine.failLower !== null) throw new EnforcerError("limit", this.machine.failLower);
-    return this.#items(ruleset);
+    return itemsOf(ruleset);
   }
 
-  #items(ruleset: Ruleset): ItemSet {
-    const items = new Map<string, EnforcementItem>();
-    for (const subject of ruleset.subjects) {
-      const { workload } = subject;
-      const policies = [...subject.ingress.policies, ...subject.egress.policies];
-      items.set(`link/${workload}`, {
-        key: `link/${workload}`,
-        value: "attached",
-        type: "link",
-        label: `program on ${workload}`,
-        workload,
-        policies,
-      });
-      items.set(`subject/${workload}`, {
-        key: `subject/${workload}`,
-        value: JSON.stringify(subject),
-        type: "entry",
-        label: `subject ${workload}`,
-        workload,
-        policies,
-      });
-    }
-    for (const { key, clauses } of ruleset.profiles) {
-      items.set(`profile/${key}`, {
-        key: `profile/${key}`,
-        value: JSON.stringify(clauses),
-        type: "entry",
-        label: `profile ${key}`,
-      });
-    }
-    return items;
+  open(): Promise<void> {
+    return this.host.pause("opened");
   }
-
-  async open(): Promise<void> {}
 
   async observe(ruleset: Ruleset): Promise<Observation> {
+    await this.host.pause("observing");
+    const { items, absent, places, failObserve } = this.machine;
+    if (failObserve !== null) throw new EnforcerError("kernel", failObserve);
     const subjects = ruleset.subjects.map(({ workload }) =>
-      this.machine.absent.has(workload)
+      absent.has(workload)
         ? { workload, state: "Pending" as const }
-        : { workload, state: "Enforced" as const, place: this.machine.places.get(workload) ?? "first" },
+        : { workload, state: "Enforced" as const, place: places.get(workload) ?? "first" },
     );
-    return { items: new Map(this.machine.items), subjects, packets: [], counters: NO_COUNTERS };
+    return { items: new Map(items), subjects, packets: [], counters: NO_COUNTERS };
   }
 
   async apply(ruleset: Ruleset): Promise<void> {
-    if (this.machine.failApply !== null) throw new EnforcerError("kernel", this.machine.failApply);
-    this.machine.applied += 1;
-    this.machine.items.clear();
-    for (const [key, item] of this.#items(ruleset)) {
-      const { workload = "", type } = item;
-      if (this.machine.absent.has(workload) || (type === "link" && this.machine.refused.has(workload))) continue;
-      this.machine.items.set(key, item);
+    const { machine } = this;
+    if (machine.failApply !== null) throw new EnforcerError("kernel", machine.failApply);
+    machine.applied += 1;
+    const wanted = itemsOf(ruleset);
+    machine.applying(wanted);
+    await this.host.pause("prepared");
+    const isHere = ({ workload }: EnforcementItem): boolean => !machine.absent.has(workload ?? "");
+    this.#switch(new Map([...wanted].filter(([, item]) => item.type === "entry" && isHere(item))));
+    await this.host.pause("switched");
+    const refused: string[] = [];
+    for (const item of wanted.values()) {
+      if (item.type !== "link" || !isHere(item) || machine.items.get(item.key)?.value === item.value) continue;
+      if (machine.refused.has(item.workload ?? "")) {
+        refused.push(item.workload ?? "");
+        continue;
+      }
+      machine.items.set(item.key, item);
+      machine.written();
+      await this.host.pause("attached");
     }
-    const [refused] = this.machine.refused;
-    if (refused !== undefined) throw new EnforcerError("kernel", `Attaching to ${refused} failed`);
+    for (const [key, item] of machine.items) if (item.type === "link" && !wanted.has(key)) machine.items.delete(key);
+    machine.written();
+    if (refused.length > 0) throw new EnforcerError("kernel", `Attaching to ${refused.join(", ")} failed`);
+  }
+
+  /** All records at once. */
+  #switch(entries: ItemSet): void {
+    const { items, written } = this.machine;
+    for (const [key, item] of items) if (item.type === "entry" && !entries.has(key)) items.delete(key);
+    for (const [key, item] of entries) items.set(key, item);
+    written();
   }
 
   async *watch(signal: AbortSignal): AsyncIterable<void> {
-    if (signal.aborted) return;
-    await new Promise<void>((resolve) => {
+    const news = { hasCome: false, come: (): void => undefined };
+    const unwatch = this.machine.watch(() =>
+      this.host.deliver(() => {
+        news.hasCome = true;
+        news.come();
+      }),
+    );
+    const ended = new Promise<void>((resolve) => {
       signal.addEventListener("abort", () => resolve(), { once: true });
     });
+    try {
+      while (!signal.aborted) {
+        if (!news.hasCome) await Promise.race([ended, new Promise<void>((resolve) => (news.come = resolve))]);
+        if (!news.hasCome) return;
+        news.hasCome = false;
+        yield;
+      }
+    } finally {
+      unwatch();
+    }
   }
 
   async close(): Promise<void> {}
+}
+
+function itemsOf(ruleset: Ruleset): ItemSet {
+  const items = new Map<string, EnforcementItem>();
+  const add = (item: EnforcementItem): void => void items.set(item.key, item);
+  for (const subject of ruleset.subjects) {
+    const { workload } = subject;
+    const about = { workload, policies: [...subject.ingress.policies, ...subject.egress.policies] };
+    const label = `program on ${workload}`;
+    add({ key: `link/${workload}`, value: "attached", type: "link", label, ...about });
+    const value = JSON.stringify(subject);
+    add({ key: `subject/${workload}`, value, type: "entry", label: `subject ${workload}`, ...about });
+  }
+  for (const { key, clauses } of ruleset.profiles) {
+    const value = JSON.stringify(clauses);
+    add({ key: `profile/${key}`, value, type: "entry", label: `profile ${key}` });
+  }
+  return items;
 }

@@ -9,6 +9,7 @@ const root = join(import.meta.dirname, "../..");
 const repeated = ["faults/", "cluster/history", "kernel/gap", "kernel/agreement", "kernel/versions"];
 const PARTS = {
   readers: ["dist/test/manifest/readers/soak.js"],
+  sim: ["dist/test/sim/soak.js"],
   kills: ["test/soak/kills.mjs"],
   tests: ["test/run.mjs", ...repeated],
 };
