@@ -2,7 +2,7 @@
  * `npm test`: the checks of the source and every test file, two at a time. Each prints one line as it ends, with its failures.
  * What could not run here is named at the end, with the reason.
  *
- * `npm test -- NAME…` runs only the test files whose path contains one of the names. ZTAP_TEST_CPU=1 shows seconds of
+ * `npm run check` (--check) runs the checks and the unit tests. `npm test -- NAME…` runs only the test files whose path contains one of the names. ZTAP_TEST_CPU=1 shows seconds of
  * processor time as well.
  */
 import { spawn } from "node:child_process";
@@ -11,7 +11,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import t from "tap";
 import { Reporter } from "./reporter.mjs";
-import { CHECKS, chooseFiles } from "./suites.mjs";
+import { CHECKS, chooseFiles, chooseUnits } from "./suites.mjs";
 
 process.chdir(join(import.meta.dirname, ".."));
 
@@ -19,8 +19,9 @@ process.chdir(join(import.meta.dirname, ".."));
 const TIMEOUT = process.env.ZTAP_SOAK === "1" ? 0 : 900;
 const isTimed = process.env.ZTAP_TEST_CPU === "1";
 
-const names = process.argv.slice(2);
-const files = chooseFiles(names);
+const isCheck = process.argv[2] === "--check";
+const names = isCheck ? [] : process.argv.slice(2);
+const files = isCheck ? chooseUnits() : chooseFiles(names);
 if (files.length === 0) {
   process.stderr.write(`no test file's path contains ${names.join(" or ")}\n`);
   process.exit(1);

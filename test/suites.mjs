@@ -15,6 +15,31 @@ export const CHECKS = [
 /** Files that take longest come first, so that none of them runs alone at the end. */
 const SLOW = ["kernel/kernels", "cli/usage", "sim/sim", "cluster/three-nodes", "kernel/versions", "plan/connectivity"];
 
+/** Folders whose tests need neither root, nor a kernel, nor a server; `npm run check` runs them. */
+const UNITS = [
+  "docs",
+  "fakes",
+  "manifest",
+  "model",
+  "operations",
+  "plan",
+  "policy",
+  "reconcile",
+  "schemas",
+  "settings",
+  "views",
+];
+
+/** Random states and texts in numbers that take longer than a check may. */
+const LONG = ["manifest/readers", "plan/connectivity", "policy/expectations"];
+
+/** @returns paths below test/, without their ending, of the files that `npm run check` runs */
+export function chooseUnits() {
+  return chooseFiles(UNITS.map((folder) => `/${folder}/`)).filter(
+    (file) => UNITS.includes(file.split("/")[0]) && !LONG.includes(file),
+  );
+}
+
 /**
  * @param names parts of paths below test/, which begin with a slash; none: every file
  * @returns paths below test/, without their ending
