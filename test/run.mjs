@@ -1,5 +1,5 @@
 /**
- * `npm test`: the checks of the source and every test file, two at a time. Each prints one line as it ends, with its failures.
+ * `npm test`: the checks of the source and every test file, some at a time. Each prints one line as it ends, with its failures.
  * What could not run here is named at the end, with the reason.
  *
  * `npm run check` (--check) runs the checks and the unit tests. `npm test -- NAME…` runs only the test files whose path contains one of the names. ZTAP_TEST_CPU=1 shows seconds of
@@ -7,7 +7,7 @@
  */
 import { spawn } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { availableParallelism, tmpdir } from "node:os";
 import { join } from "node:path";
 import t from "tap";
 import { Reporter } from "./reporter.mjs";
@@ -36,7 +36,8 @@ process.once("exit", () => rmSync(scratch, { recursive: true, force: true }));
 t.register();
 t.resume();
 t.setTimeout(0);
-t.jobs = 2;
+// One more than there are processors: many a test waits.
+t.jobs = Math.min(4, availableParallelism() + 1);
 const reporter = new Reporter(t, readTimes);
 t.on("spawn", (file) => {
   file.on("preprocess", (options) => (options.detached = true));

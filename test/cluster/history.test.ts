@@ -20,7 +20,7 @@ import { chosenSeed, SeededRandom } from "../fakes/random.js";
 import { volume } from "../volume.js";
 import { waitUntil } from "../wait.js";
 
-const COMMITS = volume(500, 5000);
+const COMMITS = volume(300, 5000);
 const WRITERS = 4;
 const WRITER = fileURLToPath(new URL("./writer.js", import.meta.url));
 
@@ -103,25 +103,25 @@ await t.test(
   },
 );
 
-/** Kills a writer every few dozen commits, and a member every few hundred, until there are enough commits. */
+/** Kills a writer every few dozen commits, and a member every hundred or two, until there are enough commits. */
 async function disturb(
   recorder: Recorder,
   etcd: EtcdCluster,
   random: SeededRandom,
 ): Promise<{ readonly writers: number; readonly members: number }> {
   const kills = { writers: 0, members: 0 };
-  let nextWriter = 40;
-  let nextMember = 200;
+  let nextWriter = 25;
+  let nextMember = 100;
   while (recorder.acknowledged < COMMITS) {
     await waitUntil(() => recorder.acknowledged >= Math.min(nextWriter, nextMember, COMMITS), { what: "commits" });
     if (recorder.acknowledged >= nextWriter) {
-      nextWriter = recorder.acknowledged + 20 + random.below(60);
+      nextWriter = recorder.acknowledged + 12 + random.below(36);
       await recorder.kill(random.below(WRITERS));
       recorder.start();
       kills.writers += 1;
     }
     if (recorder.acknowledged >= nextMember) {
-      nextMember = recorder.acknowledged + 200 + random.below(300);
+      nextMember = recorder.acknowledged + 100 + random.below(150);
       const member = etcd.members[random.below(etcd.members.length)];
       await member?.kill();
       await member?.start();

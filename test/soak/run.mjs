@@ -6,7 +6,10 @@ import { spawnSync } from "node:child_process";
 import { join } from "node:path";
 
 const root = join(import.meta.dirname, "../..");
-const repeated = ["faults/", "cluster/history", "kernel/gap", "kernel/agreement", "kernel/versions"];
+const repeated = [
+  ...["faults/", "cluster/history", "plan/connectivity", "policy/expectations"],
+  ...["kernel/agreement", "kernel/gap", "kernel/lifecycle", "kernel/versions"],
+];
 const PARTS = {
   readers: ["dist/test/manifest/readers/soak.js"],
   sim: ["dist/test/sim/soak.js"],
