@@ -119,7 +119,10 @@ t.test("a base that cannot be compared with is told, and one that was read whole
   t.match(await ztap.run(["plan", "repo", "--against", "nowhere"]), { code: 1, stderr: /no commit "nowhere"/ });
   t.match(await ztap.run(["plan", "repo", "--against=--exec"]), { code: 1, stderr: /cannot be the name/ });
   ztap.write("plain/n.yaml", NODES);
-  t.match(await ztap.run(["plan", "plain", "--against", "main"]), { code: 1, stderr: /plain is not in a Git work tree/ });
+  t.match(await ztap.run(["plan", "plain", "--against", "main"]), {
+    code: 1,
+    stderr: /plain is not in a Git work tree/,
+  });
 });
 
 t.test("such a plan cannot be saved; a markdown that fails says so, for whoever keeps a comment", async (t) => {
