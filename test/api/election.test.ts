@@ -14,8 +14,8 @@ import { inFolder } from "../fakes/repository.js";
 import { waitUntil } from "../wait.js";
 
 const QUICK = { ttlMs: 400, heartbeatIntervalMs: 20 };
-/** Where leadership changes hands by stopping: a busy machine must not end it before. */
-const LASTING = { ttlMs: 30_000, heartbeatIntervalMs: 20 };
+/** Where leadership changes hands by stopping: a disk that takes half a minute to flush must not end it before. */
+const LASTING = { ttlMs: 600_000, heartbeatIntervalMs: 20 };
 const OPEN = policy("web", "  podSelector: {}\n  ingress: [{}]");
 const WEB = policy("web", "  podSelector: {}\n  ingress: []");
 
