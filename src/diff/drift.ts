@@ -1,25 +1,37 @@
 /**
- * ruleset × observed state → drift: what the machine must hold, against what it really holds.
- * Pure. Workloads that are not enforceable at present (no cgroup yet) are no drift: nothing of
- * theirs can be missing.
+ * ruleset × machine → drift: compares what the machine must hold with what it holds, and words the differences. Pure.
  */
-import type { KeyedDiff } from "./keyed.js";
 import { diffKeyed } from "./keyed.js";
+import type { KeyedDiff } from "../model/keyed-diff.js";
 import type { DriftItem, DriftKind, SubjectStatus } from "../model/status.js";
 import type { EnforcementItem, ItemSet, Observation } from "../interfaces/enforcer.js";
 
-export function diffEnforcement(wanted: ItemSet, observation: Observation): KeyedDiff<EnforcementItem> {
-  const absent = new Set(
-    observation.subjects.filter(({ state }) => state !== "Enforced").map(({ workload }) => workload),
-  );
+/**
+ * Compares for an enforcer.
+ * @param subjects which workloads could be enforced now; the others have no part in the difference
+ */
+export function compareItems(
+  wanted: ItemSet,
+  actual: ItemSet,
+  subjects: readonly SubjectStatus[],
+): Pick<Observation, "difference" | "subjects" | "isEnforcing"> {
+  const absent = new Set(subjects.filter(({ state }) => state !== "Enforced").map(({ workload }) => workload));
   const present = (items: ItemSet): ItemSet =>
     absent.size === 0 ? items : new Map([...items].filter(([, item]) => !absent.has(item.workload ?? "")));
-  return diffKeyed(present(wanted), present(observation.items), (a, b) => a.value === b.value);
+  const difference = diffKeyed(present(wanted), present(actual), (a, b) => a.value === b.value);
+  return { difference, subjects: confirmSubjects(subjects, difference), isEnforcing: isEnforcing(actual, wanted) };
+}
+
+/** Where a backend attaches to each workload, records alone protect none. */
+function isEnforcing(items: ItemSet, wanted: ItemSet): boolean {
+  const isAttachment = ({ type, workload }: EnforcementItem): boolean => type === "link" && workload !== undefined;
+  const attaches = [...wanted.values()].some(isAttachment);
+  return [...items.values()].some((item) => (attaches ? isAttachment(item) : item.workload !== undefined));
 }
 
 /**
- * Workloads whose cgroup is another one than it was, as that of a service which was restarted. One whose cgroup is
- * another workload's now has not been restarted: its cgroup still stands.
+ * Returns the workloads that have another cgroup than before, as a restarted service has. A workload whose former cgroup
+ * now belongs to another workload was not restarted: that cgroup still stands.
  */
 export function movedWorkloads(before: readonly SubjectStatus[], now: readonly SubjectStatus[]): ReadonlySet<string> {
   const known = new Map(before.map((subject) => [subject.workload, subject]));
@@ -32,10 +44,7 @@ export function movedWorkloads(before: readonly SubjectStatus[], now: readonly S
   return new Set(now.filter(isMoved).map(({ workload }) => workload));
 }
 
-/**
- * Leaves out what a restart of these workloads explains: their new cgroups have nothing yet. What is there and is wrong,
- * or should not be there, no restart has made.
- */
+/** Leaves out what is missing because these workloads were restarted: a new cgroup has no programs yet. */
 export function withoutRestarts(
   { missing, changed, extra }: KeyedDiff<EnforcementItem>,
   moved: ReadonlySet<string>,
@@ -44,8 +53,8 @@ export function withoutRestarts(
 }
 
 /**
- * Whether the machine holds this very ruleset, and lacks nothing but attachments: programs that were taken off or could not
- * be attached, and workloads that were started again. All tables are in force then.
+ * Returns whether the machine enforces this very ruleset, except for attachments: programs that were taken off or could
+ * not be attached, and restarted workloads. All tables are in force then.
  */
 export function lacksOnlyAttachments({ missing, changed, extra }: KeyedDiff<EnforcementItem>): boolean {
   const isAttachment = ({ type }: EnforcementItem): boolean => type === "link";
@@ -60,11 +69,11 @@ export function lacksOnlyAttachments({ missing, changed, extra }: KeyedDiff<Enfo
   );
 }
 
-/** How many reasons stand in a workload's message. */
+/** Limit for the message of one workload. */
 const SHOWN_REASONS = 3;
 
-/** A workload is Enforced where its programs are attached and its records are right, and not because it could be. */
-export function confirmSubjects(
+/** A workload is Enforced only if its programs are attached and its records are right. */
+function confirmSubjects(
   subjects: readonly SubjectStatus[],
   { missing, changed }: KeyedDiff<EnforcementItem>,
 ): readonly SubjectStatus[] {
@@ -83,7 +92,7 @@ export function confirmSubjects(
   });
 }
 
-/** Drift as it is reported, at most `limit` items; the last one then tells how many more there are. */
+/** Words the drift for the status: at most `limit` items, of which the last one counts the rest. */
 export function listDrift(diff: KeyedDiff<EnforcementItem>, limit = 100): readonly DriftItem[] {
   const items = [
     ...diff.missing.map(({ wanted }) => missingItem(wanted)),

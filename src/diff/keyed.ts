@@ -1,15 +1,8 @@
 /**
- * One keyed diff: it serves plan (objects), drift and node apply (what the machine holds).
- * Takes two keyed sets and an equality; gives the differences as a value, in the order of the keys.
+ * Compares two keyed sets by an equality. Serves the plan (objects), the history (revisions) and the enforcers (items).
+ * The differences come in the order of the keys.
  */
-export interface KeyedDiff<T> {
-  /** In `wanted`, not in `actual`. */
-  readonly missing: readonly { readonly key: string; readonly wanted: T }[];
-  /** In `actual`, not in `wanted`. */
-  readonly extra: readonly { readonly key: string; readonly actual: T }[];
-  /** In both, and not equal. */
-  readonly changed: readonly { readonly key: string; readonly wanted: T; readonly actual: T }[];
-}
+import type { KeyedDiff } from "../model/keyed-diff.js";
 
 export function diffKeyed<T>(
   wanted: ReadonlyMap<string, T>,

@@ -1,29 +1,32 @@
 /**
- * Enforcer: makes the machine hold what a ruleset says, and tells what it really holds.
+ * Enforcer: makes this machine enforce a ruleset, and reports the differences between the ruleset and the machine.
  *
- * The follower does: lower(ruleset) → observe() → diff → apply(target) → observe() → drift.
+ * The follower calls `observe`; if there is a difference, it calls `apply`, which returns what it read back. The
+ * enforcer alone compares: nothing above it sees the items of a whole machine.
  *
- * Guarantees of every backend:
+ * Guarantees of every backend, held by test/contract/enforcer.ts:
  *  - `lower` is pure and deterministic: equal rulesets give equal items;
- *  - `observe` reads what is really there (kernel, pf), never what was last written;
- *  - `apply` never passes through a state that allows what both the old and the new ruleset deny,
- *    nor one that denies what both allow, whenever it is interrupted, SIGKILL included;
- *  - closing the enforcer leaves enforcement in force; only `remove` takes it away.
+ *  - `observe` reads the machine (kernel, pf), never a record of earlier writes;
+ *  - at every moment of `apply`, a packet that both rulesets allow passes and one that both deny does not, also if the
+ *    process is killed;
+ *  - `apply` returns only what it read back after its last write;
+ *  - `close` leaves enforcement in force.
  */
 import type { Verdict } from "../model/flow.js";
+import type { KeyedDiff } from "../model/keyed-diff.js";
 import type { Direction, Profile, Rule, Ruleset, Subject } from "../model/ruleset.js";
 import type { SubjectStatus } from "../model/status.js";
 import type { FlowSource } from "./flows.js";
 
-/** One thing that the machine holds or must hold, as a keyed value, so that one keyed diff serves all backends. */
+/** A keyed value that the machine must hold or holds. One keyed diff serves all backends. */
 export interface EnforcementItem {
-  /** Unique, stable: `link/<workload>/<hook>`, `addr/…`, `port/…`, `subject/…`, `control/…`. */
+  /** Unique and stable: `link/<workload>/<hook>`, `addr/…`, `port/…`, `subject/…`, `control/…`. */
   readonly key: string;
   /** Equal values mean equal behaviour. */
   readonly value: string;
-  /** `link`: an attachment, whose absence is reported as detached. */
+  /** `link`: an attachment; a missing one is reported as detached. */
   readonly type: "link" | "entry";
-  /** One phrase for people: "ingress program on demo/web". */
+  /** A phrase for people: "ingress program on demo/web". */
   readonly label: string;
   readonly workload?: string;
   readonly policies?: readonly string[];
@@ -31,13 +34,17 @@ export interface EnforcementItem {
 
 export type ItemSet = ReadonlyMap<string, EnforcementItem>;
 
+/** The state of the machine, against one ruleset. */
 export interface Observation {
-  readonly items: ItemSet;
+  /** A workload without a cgroup has no part in it: nothing of it can be missing. */
+  readonly difference: KeyedDiff<EnforcementItem>;
   /**
-   * Whether each workload can be enforced now, and why not (no cgroup yet: Pending; no cgroup at all: Stalled).
-   * `Enforced` becomes true only together with the items: see `judgeSubjects`.
+   * All workloads of the ruleset. Enforced: its programs are attached and its records are right. Pending: it has no
+   * cgroup yet. Stalled: it cannot be enforced, with the reason.
    */
   readonly subjects: readonly SubjectStatus[];
+  /** Whether any workload is enforced, by whatever ruleset. */
+  readonly isEnforcing: boolean;
   /** Packets by verdict and direction: of what counts now, and of what was taken away since the enforcer was opened. */
   readonly packets: readonly PacketTotal[];
   readonly counters: PacketCounters;
@@ -76,18 +83,26 @@ export interface Enforcer {
   readonly backend: string;
   /** Null where the backend cannot tell what it decides. */
   readonly flowSource: FlowSource | null;
-  /** What the machine must hold for this ruleset when every workload is present. Pure. */
+  /**
+   * Returns what the machine must hold for this ruleset if every workload is present. Pure.
+   * @throws EnforcerError `limit`, `unsupported` if the backend cannot enforce it
+   */
   lower(ruleset: Ruleset): ItemSet;
   /** Loads or adopts what this backend needs on the machine. Call once, before anything below. @throws EnforcerError */
   open(): Promise<void>;
   observe(ruleset: Ruleset): Promise<Observation>;
-  apply(ruleset: Ruleset): Promise<void>;
   /**
-   * Yields when something on the machine changed that a new run should look at (a workload's cgroup
-   * appeared). Only a wake-up: losing one costs a check interval. Ends when the signal aborts.
+   * Puts the ruleset in force.
+   * @returns what was read back: without a difference, unless the machine changed meanwhile
+   * @throws EnforcerError; the ruleset before stands as a whole, or this one does except for some workloads
+   */
+  apply(ruleset: Ruleset): Promise<Observation>;
+  /**
+   * Yields if something on the machine changed that calls for a new run: a workload's cgroup appeared. Only a wake-up: a
+   * lost one costs a check interval. Ends when the signal aborts.
    */
   watch(signal: AbortSignal): AsyncIterable<void>;
-  /** Leaves enforcement in force; frees this process's handles, and where nothing is enforced what it made for that. */
+  /** Frees this process's handles and leaves enforcement in force. If nothing is enforced, removes what `open` made. */
   close(): Promise<void>;
 }
 

@@ -3,6 +3,7 @@
  * writes in the steps of the real one (prepare, switch, attach, detach) and is held to the same contract
  * (test/contract/enforcer.ts).
  */
+import { compareItems } from "../../src/diff/drift.js";
 import type { Ruleset } from "../../src/model/ruleset.js";
 import type { EnforcementItem, Enforcer, ItemSet, Observation } from "../../src/interfaces/enforcer.js";
 import { EnforcerError, NO_COUNTERS } from "../../src/interfaces/enforcer.js";
@@ -74,10 +75,10 @@ export class FakeEnforcer implements Enforcer {
         ? { workload, state: "Pending" as const }
         : { workload, state: "Enforced" as const, place: places.get(workload) ?? "first" },
     );
-    return { items: new Map(items), subjects, packets: [], counters: NO_COUNTERS };
+    return { ...compareItems(itemsOf(ruleset), items, subjects), packets: [], counters: NO_COUNTERS };
   }
 
-  async apply(ruleset: Ruleset): Promise<void> {
+  async apply(ruleset: Ruleset): Promise<Observation> {
     const { machine } = this;
     if (machine.failApply !== null) throw new EnforcerError("kernel", machine.failApply);
     machine.applied += 1;
@@ -101,6 +102,7 @@ export class FakeEnforcer implements Enforcer {
     for (const [key, item] of machine.items) if (item.type === "link" && !wanted.has(key)) machine.items.delete(key);
     machine.written();
     if (refused.length > 0) throw new EnforcerError("kernel", `Attaching to ${refused.join(", ")} failed`);
+    return this.observe(ruleset);
   }
 
   /** All records at once. */

@@ -7,13 +7,12 @@ import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { fileURLToPath } from "node:url";
 import t from "tap";
-import type { EbpfEnforcer } from "../../src/adapters/ebpf/enforcer.js";
-import { diffEnforcement, listDrift } from "../../src/diff/drift.js";
 import type { Ruleset } from "../../src/model/ruleset.js";
 import { compile } from "../../src/policy/compile/compile.js";
 import { objectsOf } from "../builders/state.js";
 import { Ztap } from "../cli/ztap.js";
 import { volume } from "../volume.js";
+import { drift } from "./drift.js";
 import { Prober } from "./prober.js";
 import { packets, Sandbox, whyNot } from "./sandbox.js";
 import { waitUntil } from "../wait.js";
@@ -105,9 +104,6 @@ await t.test("no gap", { skip: reason ?? false, timeout: volume(300_000, 3_600_0
     }
     await agent.stop();
   });
-
-  const drift = async (enforcer: EbpfEnforcer, ruleset: Ruleset): Promise<readonly string[]> =>
-    listDrift(diffEnforcement(enforcer.lower(ruleset), await enforcer.observe(ruleset))).map(({ detail }) => detail);
 
   await t.test(`${CHANGES} policies, one after the other`, async (t) => {
     const enforcer = sandbox.enforcer(node);

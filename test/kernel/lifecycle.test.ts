@@ -12,6 +12,7 @@ import { BPFFS, DEFAULT_PIN_ROOT, nodeFolders } from "../../src/adapters/ebpf/ke
 import { removeNodes } from "../../src/adapters/ebpf/remove.js";
 import type { Ruleset } from "../../src/model/ruleset.js";
 import { EbpfEnforcer } from "../../src/adapters/ebpf/enforcer.js";
+import { drift } from "./drift.js";
 import { rulesetOf, type Isolation, type WorkloadSpec } from "./rulesets.js";
 import { volume } from "../volume.js";
 import { packets, quiet, Sandbox, whyNot, type Actor } from "./sandbox.js";
@@ -52,19 +53,6 @@ else {
     const answer = await actor.call("tcpConnect", { host, port: to });
     return answer.code ?? "open";
   };
-  const drift = async (enforcer: EbpfEnforcer, ruleset: Ruleset): Promise<readonly string[]> => {
-    const wanted = enforcer.lower(ruleset);
-    const held = (await enforcer.observe(ruleset)).items;
-    const kinds: string[] = [];
-    for (const [key, item] of wanted) {
-      const found = held.get(key);
-      if (found === undefined) kinds.push(`missing ${item.label}`);
-      else if (found.value !== item.value) kinds.push(`changed ${item.label}`);
-    }
-    for (const [key, item] of held) if (!wanted.has(key)) kinds.push(`extra ${item.label}`);
-    return kinds.sort();
-  };
-
   await t.test("an established connection dies with the policy that allowed it, others live", async (t) => {
     const { web, enforcer, ruleset } = await scene("switch");
     await enforcer.apply(ruleset({ egress: tcp(port, port2) }));

@@ -7,21 +7,17 @@ import { once } from "node:events";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import t from "tap";
-import type { EbpfEnforcer } from "../../src/adapters/ebpf/enforcer.js";
 import { ABI } from "../../src/adapters/ebpf/kernel/abi.generated.js";
 import { inspectEnforcement } from "../../src/adapters/ebpf/inspect.js";
-import { diffEnforcement, listDrift } from "../../src/diff/drift.js";
-import type { Ruleset } from "../../src/model/ruleset.js";
 import { compile } from "../../src/policy/compile/compile.js";
 import { objectsOf } from "../builders/state.js";
 import { Ztap } from "../cli/ztap.js";
+import { drift } from "./drift.js";
 import { Conversations } from "./conversations.js";
 import { buildOther } from "./other-build.js";
 import { quiet, Sandbox, whyNot } from "./sandbox.js";
 import { volume } from "../volume.js";
 
-const drift = async (enforcer: EbpfEnforcer, ruleset: Ruleset): Promise<readonly string[]> =>
-  listDrift(diffEnforcement(enforcer.lower(ruleset), await enforcer.observe(ruleset))).map(({ detail }) => detail);
 const abisOf = (node: string): readonly (number | null)[] =>
   inspectEnforcement().flatMap((one) => (one.node === node ? [one.abi] : []));
 

@@ -2,7 +2,6 @@ import t from "tap";
 import { MemoryTable, openMemoryStore } from "../../src/adapters/memory/store.js";
 import { systemClock } from "../../src/adapters/system/clock.js";
 import type { Session } from "../../src/model/management-access.js";
-import type { NodeStatus } from "../../src/model/status.js";
 import type { CommittedState } from "../../src/model/state.js";
 import type { LastGoodState } from "../../src/interfaces/last-good.js";
 import type { Store } from "../../src/interfaces/store.js";
@@ -10,26 +9,29 @@ import { StoreError } from "../../src/interfaces/store.js";
 import { Follower } from "../../src/reconcile/follower.js";
 import { recordTelemetry, seededRandom, silentLogger } from "../fakes/ambient.js";
 import { FakeEnforcer, FakeMachine } from "../fakes/enforcer.js";
+import { FaultyStore } from "../fakes/store.js";
 import { objectsOf, policy, TEST_SOURCE, workload } from "../builders/state.js";
 
 const BASE = workload("web@n1 10.0.0.1 app=web") + workload("db@n1 10.0.0.2 app=db");
 const DENY = policy("deny", "  podSelector: { matchLabels: { app: db } }\n  ingress: []");
 const OPEN = policy("deny", "  podSelector: { matchLabels: { app: db } }\n  ingress: [{}]");
 
-function setUp() {
+function setUp(lastGood: LastGoodState | null = null) {
   const store = openMemoryStore(systemClock);
+  /** The same store, as the follower reaches it. */
+  const reached = new FaultyStore(store);
   const machine = new FakeMachine();
   const { telemetry, calls } = recordTelemetry();
   const deps = {
-    store,
+    store: reached,
     enforcer: new FakeEnforcer(machine),
-    lastGood: null,
+    lastGood,
     managementAccess: null,
     clock: systemClock,
     logger: silentLogger,
     telemetry,
   };
-  return { store, machine, calls, deps, follower: new Follower(deps, "n1") };
+  return { store, reached, machine, calls, deps, follower: new Follower(deps, "n1") };
 }
 
 async function commit(store: Store, text: string, attempt = ""): Promise<void> {
@@ -71,31 +73,21 @@ t.test("follows head, and does nothing where nothing differs", async (t) => {
 });
 
 t.test("a new revision is no drift; tampering is, is reported before it is healed, and counted", async (t) => {
-  const { store, follower, machine, calls, deps } = setUp();
+  const { store, reached, follower, machine, calls } = setUp();
   await commit(store, BASE + DENY);
   await follower.reconcile();
   t.notOk(calls.some(([name]) => name === "drift"));
   machine.items.delete("link/default/db");
   machine.items.set("stray", { key: "stray", value: "x", type: "entry", label: "a stray entry" });
-  const reported: (readonly [string, number])[] = [];
-  const watched = new Proxy(store, {
-    get(target, name) {
-      if (name === "writeNodeStatus") {
-        return async (status: NodeStatus) => {
-          reported.push([status.state, status.drift.length]);
-          await target.writeNodeStatus(status);
-        };
-      }
-      const member: unknown = Reflect.get(target, name);
-      return member instanceof Function ? (...args: unknown[]): unknown => Reflect.apply(member, target, args) : member;
-    },
-  });
-  Reflect.set(follower, "deps", { ...deps, store: watched });
+  reached.statuses.length = 0;
   await follower.reconcile();
-  t.same(reported, [
-    ["Drifted", 2],
-    ["InSync", 0],
-  ]);
+  t.same(
+    reached.statuses.map(({ state, drift }) => [state, drift.length]),
+    [
+      ["Drifted", 2],
+      ["InSync", 0],
+    ],
+  );
   t.match(await store.listNodeStatus(), [{ state: "InSync", healed: 2, message: "healed 2 differences" }]);
   t.same(
     calls.filter(([name]) => name === "drift"),
@@ -124,10 +116,10 @@ t.test("a backend that fails keeps the last good ruleset in force and says why",
 });
 
 t.test("a store that lost everything does not take enforcement away", async (t) => {
-  const { store, follower, machine, deps } = setUp();
+  const { store, reached, follower, machine } = setUp();
   await commit(store, BASE + DENY);
   await follower.reconcile();
-  Reflect.set(follower, "deps", { ...deps, store: openMemoryStore(systemClock) });
+  reached.inner = openMemoryStore(systemClock);
   await t.rejects(follower.reconcile(), StoreError);
   t.ok(machine.items.has("link/default/db"));
   t.match(follower.problem, /stays in force/);
@@ -136,18 +128,15 @@ t.test("a store that lost everything does not take enforcement away", async (t) 
 t.test(
   "damage is healed also while the store is away, and a status that cannot be written stops nothing",
   async (t) => {
-    const { store, follower, machine, deps } = setUp();
+    const { store, reached, follower, machine } = setUp();
     await commit(store, BASE + DENY);
     await follower.reconcile();
-    const away = new Proxy(store, {
-      get: () => () => Promise.reject(new StoreError("store-unavailable", "no route to the store")),
-    });
-    Reflect.set(follower, "deps", { ...deps, store: away });
+    reached.cutOff();
     machine.items.delete("link/default/db");
     await t.rejects(follower.reconcile(), { code: "store-unavailable" });
     t.ok(machine.items.has("link/default/db"));
     t.match(follower.problem, /no route to the store/);
-    Reflect.set(follower, "deps", deps);
+    reached.mend();
     await follower.reconcile();
     t.match(await store.listNodeStatus(), [{ state: "InSync", healed: 1, message: "healed 1 difference" }]);
   },
@@ -164,10 +153,9 @@ t.test("what was wrong is not said any more once it is right", async (t) => {
 });
 
 t.test("a start with the store away enforces the copy of what was last enforced", async (t) => {
-  const { store, follower, deps } = setUp();
   const kept: CommittedState[] = [];
   const copy: LastGoodState = { read: async () => kept.at(-1) ?? null, write: async (state) => void kept.push(state) };
-  Reflect.set(follower, "deps", { ...deps, lastGood: copy });
+  const { store, follower, deps } = setUp(copy);
   await commit(store, BASE + DENY);
   await follower.reconcile();
   await follower.reconcile();
@@ -176,20 +164,18 @@ t.test("a start with the store away enforces the copy of what was last enforced"
   const machine = new FakeMachine();
   machine.failApply = "no memory";
   await commit(store, BASE + OPEN);
-  Reflect.set(follower, "deps", { ...deps, lastGood: copy, enforcer: new FakeEnforcer(machine) });
-  await t.rejects(follower.reconcile());
+  await t.rejects(new Follower({ ...deps, enforcer: new FakeEnforcer(machine) }, "n1").reconcile());
   t.equal(kept.length, 1, "what could not be enforced is not the last good state");
 
   const rebooted = new FakeMachine();
-  const away = new Proxy(store, {
-    get: () => () => Promise.reject(new StoreError("store-unavailable", "no route to the store")),
-  });
-  const fresh = new Follower({ ...deps, lastGood: copy, store: away, enforcer: new FakeEnforcer(rebooted) }, "n1");
+  const away = new FaultyStore(store);
+  away.cutOff();
+  const fresh = new Follower({ ...deps, store: away, enforcer: new FakeEnforcer(rebooted) }, "n1");
   await t.rejects(fresh.reconcile(), { code: "store-unavailable" });
   t.equal(fresh.enforcedRevision, 1);
   t.ok(rebooted.items.has("link/default/db"));
   const empty = new Follower(
-    { ...deps, lastGood: copy, store: openMemoryStore(systemClock), enforcer: new FakeEnforcer(new FakeMachine()) },
+    { ...deps, store: openMemoryStore(systemClock), enforcer: new FakeEnforcer(new FakeMachine()) },
     "n1",
   );
   await t.rejects(empty.reconcile(), /the store is empty, but revision 1 was in force/);
@@ -278,68 +264,59 @@ t.test("a workload whose cgroup is absent is Pending, not drifted, and enforced 
 });
 
 t.test("what stays wrong is reported once, and no run is the reason for another", async (t) => {
-  const { store, machine, deps } = setUp();
-  const written: NodeStatus[] = [];
-  let isDamaged = false;
-  const watched: Store = new Proxy(store, {
-    get(target, key) {
-      const value: unknown = Reflect.get(target, key, target);
-      if (typeof value !== "function") return value;
-      return async (...args: unknown[]): Promise<unknown> => {
-        if (key === "writeNodeStatus") written.push(args[0] as NodeStatus);
-        if (key === "readState" && isDamaged) throw new StoreError("object-damaged", "its digest is another");
-        return value.apply(target, args);
-      };
-    },
-  });
-  const follower = new Follower({ ...deps, store: watched }, "n1");
+  const { store, reached, machine, follower } = setUp();
   await commit(store, BASE + DENY);
   await follower.reconcile();
-  isDamaged = true;
+  reached.refuse = (call) => (call === "readState" ? new StoreError("object-damaged", "its digest is another") : null);
   await commit(store, BASE + OPEN);
   for (let run = 0; run < 3; run += 1) await t.rejects(follower.reconcile());
-  t.match(written, [
+  t.match(reached.statuses, [
     { state: "InSync", enforcedRevision: 1 },
     { state: "Stalled", message: "its digest is another", attemptedRevision: 2, enforcedRevision: 1, subjects: [] },
   ]);
-  t.equal(written.length, 2);
+  t.equal(reached.statuses.length, 2);
   machine.items.clear();
   await t.rejects(follower.reconcile());
   t.ok(machine.items.size > 0, "the last good ruleset is kept up meanwhile");
   t.ok(
-    written.slice(1).every(({ state }) => state !== "InSync"),
+    reached.statuses.slice(1).every(({ state }) => state !== "InSync"),
     "and never called in sync",
   );
 });
 
+/** Returns states with other objects than were committed. */
+class OddStore extends FaultyStore {
+  constructor(
+    inner: Store,
+    private readonly objects: ReadonlyMap<string, unknown>,
+  ) {
+    super(inner);
+  }
+
+  override async readState(number: number): Promise<CommittedState> {
+    const { revision } = await super.readState(number);
+    return { revision, objects: this.objects as CommittedState["objects"] };
+  }
+}
+
 t.test("the last good ruleset is held against damage where head cannot be read, compiled or lowered", async (t) => {
-  const { store, follower, machine, deps } = setUp();
+  const { store, reached, follower, machine } = setUp();
   await commit(store, BASE + DENY);
   await follower.reconcile();
   const good = new Map(machine.items);
   await commit(store, BASE + OPEN);
-  const withState = (readState: () => Promise<unknown>): Store =>
-    new Proxy(store, {
-      get(target, name) {
-        if (name === "readState") return readState;
-        const member: unknown = Reflect.get(target, name);
-        return member instanceof Function
-          ? (...args: unknown[]): unknown => Reflect.apply(member, target, args)
-          : member;
-      },
-    });
   const broken = new Map([["NetworkPolicy/default/deny", { object: { kind: "NetworkPolicy", metadata: {} } }]]);
   const troubles: Readonly<Record<string, () => void>> = {
     "cannot be read": () => {
-      const damaged = withState(() => Promise.reject(new StoreError("object-damaged", "the object is damaged")));
-      Reflect.set(follower, "deps", { ...deps, store: damaged });
+      reached.refuse = (call) =>
+        call === "readState" ? new StoreError("object-damaged", "the object is damaged") : null;
     },
     "cannot be compiled": () => {
-      const odd = withState(async () => ({ revision: (await store.readState(2)).revision, objects: broken }));
-      Reflect.set(follower, "deps", { ...deps, store: odd });
+      reached.mend();
+      reached.inner = new OddStore(store, broken);
     },
     "cannot be lowered": () => {
-      Reflect.set(follower, "deps", deps);
+      reached.inner = store;
       machine.failLower = "it needs more entries than there are";
     },
   };
@@ -374,40 +351,30 @@ t.test("a workload is Enforced when its programs are attached, and not because i
 });
 
 t.test("a store that was set back, and holds another revision under the same number, is followed", async (t) => {
-  const { deps, store, machine } = setUp();
+  const { store, reached, machine, follower } = setUp();
   const restored = openMemoryStore(systemClock, new MemoryTable());
   await commit(store, BASE + DENY);
   await commit(restored, BASE + OPEN, "another");
-  const places = { store };
-  const both = new Proxy(store, {
-    get: (_, key) => {
-      const value: unknown = Reflect.get(places.store, key, places.store);
-      return typeof value === "function" ? value.bind(places.store) : value;
-    },
-  });
-  const follower = new Follower({ ...deps, store: both }, "n1");
   await follower.reconcile();
   await follower.reconcile();
   t.equal(machine.applied, 1);
-  places.store = restored;
+  reached.inner = restored;
   await follower.reconcile();
   t.equal(machine.applied, 2, "what this revision 1 says is enforced");
 });
 
 t.test("a kernel that enforces something newer than the copy is not taken back to it", async (t) => {
-  const { store, follower, deps, machine } = setUp();
   const kept: CommittedState[] = [];
   const copy: LastGoodState = { read: async () => kept[0] ?? null, write: async (state) => void kept.push(state) };
-  Reflect.set(follower, "deps", { ...deps, lastGood: copy });
+  const { store, follower, deps, machine } = setUp(copy);
   await commit(store, BASE + OPEN);
   await follower.reconcile();
   await commit(store, BASE + DENY);
   await follower.reconcile();
   const before = [...machine.items.values()];
-  const away = new Proxy(store, {
-    get: () => () => Promise.reject(new StoreError("store-unavailable", "no route to the store")),
-  });
-  const next = new Follower({ ...deps, lastGood: copy, store: away }, "n1");
+  const away = new FaultyStore(store);
+  away.cutOff();
+  const next = new Follower({ ...deps, store: away }, "n1");
   await t.rejects(next.reconcile(), { code: "store-unavailable" });
   t.same([...machine.items.values()], before);
 });

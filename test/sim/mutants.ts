@@ -4,6 +4,8 @@
  */
 import { openMemoryStore } from "../../src/adapters/memory/store.js";
 import { readManifests } from "../../src/manifest/read.js";
+import { compareItems } from "../../src/diff/drift.js";
+import type { Observation } from "../../src/interfaces/enforcer.js";
 import type { Ruleset } from "../../src/model/ruleset.js";
 import type { CommittedState } from "../../src/model/state.js";
 import type { CommitGuard, CommitOutcome, Fence, RevisionDraft, Store } from "../../src/interfaces/store.js";
@@ -78,10 +80,10 @@ class ForgetfulStore extends BrokenStore {
 
 /** Takes all away before it writes the new. */
 class OpeningEnforcer extends FakeEnforcer {
-  override async apply(ruleset: Ruleset): Promise<void> {
+  override async apply(ruleset: Ruleset): Promise<Observation> {
     this.machine.items.clear();
     this.machine.written();
-    await super.apply(ruleset);
+    return super.apply(ruleset);
   }
 }
 
@@ -94,14 +96,14 @@ class HalfwayEnforcer extends FakeEnforcer {
     super(machine, process);
   }
 
-  override async apply(ruleset: Ruleset): Promise<void> {
+  override async apply(ruleset: Ruleset): Promise<Observation> {
     const entries = [...this.lower(ruleset)].filter(([key]) => this.machine.items.get(key)?.type === "entry");
     for (const [key, item] of entries.slice(0, -1)) {
       this.machine.items.set(key, item);
       this.machine.written();
       await this.process.pause("prepared");
     }
-    await super.apply(ruleset);
+    return super.apply(ruleset);
   }
 }
 
@@ -117,14 +119,18 @@ class LeavingEnforcer extends FakeEnforcer {
 class CredulousEnforcer extends FakeEnforcer {
   #written: Ruleset | null = null;
 
-  override async apply(ruleset: Ruleset): Promise<void> {
+  override async apply(ruleset: Ruleset): Promise<Observation> {
     await super.apply(ruleset);
     this.#written = ruleset;
+    return this.observe(ruleset);
   }
 
-  override async observe(ruleset: Ruleset): ReturnType<FakeEnforcer["observe"]> {
+  override async observe(ruleset: Ruleset): Promise<Observation> {
     const observed = await super.observe(ruleset);
-    return this.#written === null ? observed : { ...observed, items: this.lower(this.#written) };
+    const { subjects } = observed;
+    return this.#written === null
+      ? observed
+      : { ...observed, ...compareItems(this.lower(ruleset), this.lower(this.#written), subjects) };
   }
 }
 

@@ -1,13 +1,13 @@
 /**
- * EbpfEnforcer: the Enforcer of Linux. It composes tables, storage and links in the one order that
- * never opens and never shuts; see docs/adr/0002-dataplane.md.
+ * EbpfEnforcer: the Enforcer of Linux. It composes tables, storage and links in the one order that at no moment opens or
+ * closes anything by mistake; see docs/adr/0002-dataplane.md.
  *
- * apply: fill the idle set and the idle halves of the cgroups' storage → switch with one store →
- * attach what is new beside what is there → put it in its place → release what is gone. Killed before the switch the old ruleset stands whole;
- * after it the new one does for every workload that was enforced, and the next apply completes it.
- * Where another version of the tables is in force, the same steps take over from it; see Takeover.
+ * apply: fill the idle set and the idle halves of the cgroups' storage → switch with one store → attach new programs
+ * beside the old ones → put them in place of the old → release what is no longer needed → read back. Killed before the
+ * switch, the old ruleset stands as a whole; after it, the new one does for every workload that was enforced, and the
+ * next apply completes it. If another version of the tables is in force, the same steps take over from it; see Takeover.
  */
-import { diffKeyed } from "../../diff/keyed.js";
+import { compareItems } from "../../diff/drift.js";
 import type { Ruleset } from "../../model/ruleset.js";
 import {
   EnforcerError,
@@ -57,7 +57,7 @@ export interface EbpfOptions {
   readonly cgroupRoot?: string;
   /** Holds ztap.node and ztap.bpf.o. */
   readonly nativeDir?: string;
-  /** Only `lower` and `observe`: changes nothing, and does not mind an agent that runs. */
+  /** Allows only `lower` and `observe`: changes nothing, and works beside a running agent. */
   readonly readOnly?: boolean;
 }
 
@@ -71,30 +71,36 @@ interface Opened {
   readonly events: EventRing;
   readonly takeover: Takeover;
   readonly folders: NodeFolders;
-  /** Holds the node's lock; -1 where this enforcer only looks. */
+  /** Descriptor of the node's lock; -1 if this enforcer only reads. */
   readonly lock: number;
+}
+
+/** A ruleset as the kernel holds it. */
+interface Lowered {
+  readonly image: Image;
+  readonly items: ItemSet;
 }
 
 export class EbpfEnforcer implements Enforcer {
   readonly backend = "ebpf";
   readonly #options: EbpfOptions;
-  readonly #images = new WeakMap<Ruleset, Image>();
+  readonly #lowered = new WeakMap<Ruleset, Lowered>();
   readonly #cgroups = new CgroupWatch();
   #opened: Opened | null = null;
-  /** What this process switched to last. */
+  /** The image that this process switched to last. */
   #inForce: Image | null = null;
 
   constructor(options: EbpfOptions) {
     this.#options = options;
   }
 
-  /** One that only looks leaves the ring to the agent. */
+  /** Null for reading only: the ring is the agent's. */
   get flowSource(): FlowSource | null {
     return this.#opened === null || this.#opened.lock < 0 ? null : this.#opened.events;
   }
 
   lower(ruleset: Ruleset): ItemSet {
-    return imageItems(this.#image(ruleset));
+    return this.#lower(ruleset).items;
   }
 
   async open(): Promise<void> {
@@ -118,7 +124,7 @@ export class EbpfEnforcer implements Enforcer {
     } catch (error) {
       if (lock >= 0) native.closeFd(lock);
       if (error instanceof KernelError && error.log !== undefined)
-        logger.debug("What libbpf and the verifier said", { log: error.log });
+        logger.debug("Output of libbpf and the verifier", { log: error.log });
       throw readOnly ? error : saying(listOthers(folders.node), error);
     }
     const links = new Links(native, object, folders.links);
@@ -140,7 +146,7 @@ export class EbpfEnforcer implements Enforcer {
 
   async observe(ruleset: Ruleset): Promise<Observation> {
     const { native, object, tables, subjects, counters, events, takeover, folders, lock } = this.#require();
-    const image = this.#image(ruleset);
+    const { image, items: wanted } = this.#lower(ruleset);
     events.learn(image);
     if (lock >= 0) {
       subjects.forgetGone();
@@ -161,20 +167,21 @@ export class EbpfEnforcer implements Enforcer {
     const held = tables.read(active);
     addTableItems(items, "addr", held.addrs, image);
     addTableItems(items, "port", held.ports, image);
-    // What the next apply would trust of the other set is looked at as well, so that it never builds on sand.
+    // The next apply writes only what differs in the other set: its record of that set is verified as well.
     tables.verify(active === 0 ? 1 : 0);
-    return { items, subjects: located.statuses, ...counters.read(image) };
+    return { ...compareItems(wanted, items, located.statuses), ...counters.read(image) };
   }
 
-  async apply(ruleset: Ruleset): Promise<void> {
+  async apply(ruleset: Ruleset): Promise<Observation> {
     const { native, object, folders, takeover, lock } = this.#require();
-    if (lock < 0) throw new TypeError("an enforcer that only looks cannot apply");
+    if (lock < 0) throw new TypeError("an enforcer that only reads cannot apply");
     pinMaps(native, object, folders.maps);
     if (!areFlowsExported(folders)) exportFlows(native, object, folders);
     const others = takeover.others();
     try {
       if (others.length > 0) await this.#takeOver(ruleset);
       else await this.#switchTo(ruleset);
+      return await this.observe(ruleset);
     } catch (error) {
       throw saying(others, error);
     }
@@ -183,11 +190,11 @@ export class EbpfEnforcer implements Enforcer {
   /** @returns the cgroups that the ruleset is enforced on */
   async #switchTo(ruleset: Ruleset): Promise<Located> {
     const { tables, subjects, counters, events } = this.#require();
-    const image = this.#image(ruleset);
+    const image = this.#lower(ruleset).image;
     counters.prepare(image);
     events.learn(image);
     const prepared = await tables.prepare(image);
-    // Cgroups are looked for as late as possible; one that appears after this is Pending until the next apply.
+    // As late as possible: a cgroup that appears after this is Pending until the next apply.
     const located = subjects.locate(ruleset, image);
     const shares = slotSharesOf(image, counters.subjectSlots());
     const pinned = subjects.prepare(image, located, prepared, shares);
@@ -200,26 +207,25 @@ export class EbpfEnforcer implements Enforcer {
 
   async #takeOver(ruleset: Ruleset): Promise<void> {
     const { subjects, takeover, tables } = this.#require();
-    const image = this.#image(ruleset);
-    // What may take long comes first: while ours learn, they write flows of what the others refuse as well.
+    const image = this.#lower(ruleset).image;
+    // Slow steps come first: while ours learn, they also record flows that the others refuse.
     await tables.prepare(image);
     const dropped = await takeover.learn(subjects.locate(ruleset, image));
     if (dropped > 0)
       this.#options.logger.warn(`${dropped} flows of another version of the kernel tables found no room in this one's`);
     const located = await this.#switchTo(ruleset);
     const lacking = await this.#lacking(ruleset, located);
-    if (lacking !== undefined) throw new EnforcerError("kernel", `the ${lacking} is not what was just written`);
+    if (lacking !== undefined) throw new EnforcerError("kernel", `the ${lacking} is not as it was just written`);
     takeover.finish(image, located);
   }
 
-  /** What the kernel does not hold of the ruleset, of all that it can; undefined where it is whole. */
+  /** Returns the label of something that should be in force and is not; undefined if nothing is missing. */
   async #lacking(ruleset: Ruleset, located: Located): Promise<string | undefined> {
-    const { items } = await this.observe(ruleset);
-    // A cgroup that went meanwhile is not held against it.
-    const now = this.#require().subjects.locate(ruleset, this.#image(ruleset));
+    const { missing, changed } = (await this.observe(ruleset)).difference;
+    // A cgroup that was removed meanwhile does not count.
+    const now = this.#require().subjects.locate(ruleset, this.#lower(ruleset).image);
     const ids = new Set(now.present.map(({ cgroupId }) => cgroupId));
     const present = new Set(located.present.flatMap(({ workload, cgroupId }) => (ids.has(cgroupId) ? [workload] : [])));
-    const { missing, changed } = diffKeyed(this.lower(ruleset), items, (a, b) => a.value === b.value);
     const lacking = [...missing, ...changed].map(({ wanted }) => wanted);
     return lacking.find(({ workload }) => workload === undefined || present.has(workload))?.label;
   }
@@ -237,12 +243,12 @@ export class EbpfEnforcer implements Enforcer {
       .catch((error: unknown) => this.#options.logger.warn("Waiting for programs failed", { error: String(error) }));
     const isIdle = lock >= 0 && this.#enforcesNothing(tables.epoch(), folders);
     closeObject(native, object);
-    // Tables by which nothing is enforced would look as if something were.
+    // Tables that enforce nothing would look as if they did.
     if (isIdle) removeNodeFolder(folders.node);
     if (lock >= 0) native.closeFd(lock);
   }
 
-  /** No workload is attached, of whatever version, and there is none to attach: nothing was put in force, or nothing of a workload. */
+  /** Returns whether no workload is attached, by any version, and none was to be attached. */
   #enforcesNothing(epoch: bigint, { node }: NodeFolders): boolean {
     const isEmpty = this.#inForce === null ? epoch === FIRST_EPOCH : this.#inForce.subjects.size === 0;
     return isEmpty && listVersions(node).every(({ links }) => entriesOf(links).length === 0);
@@ -253,14 +259,15 @@ export class EbpfEnforcer implements Enforcer {
     return this.#opened;
   }
 
-  /** Rulesets are immutable: one is lowered once. */
-  #image(ruleset: Ruleset): Image {
-    let image = this.#images.get(ruleset);
-    if (image === undefined) {
-      image = lower(ruleset);
-      this.#images.set(ruleset, image);
+  /** Rulesets are immutable: each is lowered once. */
+  #lower(ruleset: Ruleset): Lowered {
+    let lowered = this.#lowered.get(ruleset);
+    if (lowered === undefined) {
+      const image = lower(ruleset);
+      lowered = { image, items: imageItems(image) };
+      this.#lowered.set(ruleset, lowered);
     }
-    return image;
+    return lowered;
   }
 }
 

@@ -1,8 +1,9 @@
 /**
- * The backend `none`: follows the head, compiles and reports, and enforces nothing. It says so in
- * every status. Chosen only by name, never as a fallback.
+ * The backend `none`: follows head, compiles, reports, and enforces nothing. Every status says so. It is chosen only by
+ * name, never as a fallback.
  */
 import type { Ruleset } from "../../model/ruleset.js";
+import { compareItems } from "../../diff/drift.js";
 import { NO_COUNTERS, type Enforcer, type ItemSet, type Observation } from "../../interfaces/enforcer.js";
 
 export class NoneEnforcer implements Enforcer {
@@ -21,10 +22,12 @@ export class NoneEnforcer implements Enforcer {
       state: "Stalled" as const,
       message: "not enforced: this agent runs with the backend none",
     }));
-    return { items: new Map(), subjects, packets: [], counters: NO_COUNTERS };
+    return { ...compareItems(new Map(), new Map(), subjects), packets: [], counters: NO_COUNTERS };
   }
 
-  async apply(): Promise<void> {}
+  async apply(ruleset: Ruleset): Promise<Observation> {
+    return this.observe(ruleset);
+  }
 
   async *watch(signal: AbortSignal): AsyncIterable<void> {
     await new Promise<void>((resolve) => {

@@ -1,12 +1,14 @@
 /**
- * PfEnforcer: the Enforcer of macOS. All that it loads stands in one private anchor of pf; the main ruleset and
- * /etc/pf.conf are read and never written (that is setup.ts, and asked for by name).
+ * PfEnforcer: the Enforcer of macOS. It loads everything into one private anchor of pf. It reads the main ruleset and
+ * /etc/pf.conf and never writes them (setup.ts does, on request).
  *
- * apply: check the text (`-n`) → load rules and tables as one transaction → make sure that pf is on → end the
- * connections that the new rules would not let begin. Killed before the load the old rules stand whole, after it the new
- * ones; what is left over, a connection too, is found by the next `observe`. See docs/adr/0006-pf.md.
+ * apply: check the text (`-n`) → load rules and tables in one transaction → make sure that pf is enabled → end the
+ * connections that the new rules would not allow to begin → read back. Killed before the load, the old rules stand as a
+ * whole; after it, the new ones do. The next `observe` finds the rest, a forbidden connection too. See
+ * docs/adr/0006-pf.md.
  */
 import { networkInterfaces } from "node:os";
+import { compareItems } from "../../diff/drift.js";
 import type { Ruleset, Subject } from "../../model/ruleset.js";
 import type { SubjectStatus } from "../../model/status.js";
 import { EnforcerError, type Enforcer, type ItemSet, type Observation } from "../../interfaces/enforcer.js";
@@ -85,13 +87,12 @@ export class PfEnforcer implements Enforcer {
     for (const item of (await this.#ending.read()).map(endingItem)) items.set(item.key, item);
     const labels = readLabels(await this.#pfctl.readAnchor("Reading pf's counters", ["-s", "labels"]));
     return {
-      items,
-      subjects: this.#assess(ruleset, rendered, held),
+      ...compareItems(this.lower(ruleset), items, this.#assess(ruleset, rendered, held)),
       ...this.#counters.read(ruleset, rendered, labels),
     };
   }
 
-  async apply(ruleset: Ruleset): Promise<void> {
+  async apply(ruleset: Ruleset): Promise<Observation> {
     if (this.#options.readOnly === true) throw new TypeError("an enforcer that only looks cannot apply");
     const rendered = this.#render(ruleset);
     const pfctl = this.#pfctl;
@@ -105,9 +106,10 @@ export class PfEnforcer implements Enforcer {
     await this.#endConnections(ruleset, rendered, endings);
     if (endings.length > 0) await this.#ending.remove();
     await this.#requireAnchor();
+    return this.observe(ruleset);
   }
 
-  /** Addresses come and go without a word; the check interval sees them. */
+  /** Nothing reports new addresses; the check interval finds them. */
   async *watch(signal: AbortSignal): AsyncIterable<void> {
     await new Promise<void>((resolve) => {
       if (signal.aborted) resolve();

@@ -1,7 +1,7 @@
 /** The enforcement of a node as its agent reported it or, if its kernel can be read from here, as it is now. */
 import type { CommittedState } from "../../model/state.js";
 import type { DriftItem, NodeStatus, SubjectStatus } from "../../model/status.js";
-import { diffEnforcement, confirmSubjects, listDrift, movedWorkloads, withoutRestarts } from "../../diff/drift.js";
+import { listDrift, movedWorkloads, withoutRestarts } from "../../diff/drift.js";
 import { compile } from "../../policy/compile/compile.js";
 import type { Ruleset } from "../../model/ruleset.js";
 import { EnforcerError, type Enforcer, type PacketCounters } from "../../interfaces/enforcer.js";
@@ -9,7 +9,7 @@ import type { Store } from "../../interfaces/store.js";
 import type { Clock } from "../../interfaces/system.js";
 
 /** An enforcer that is only used for reading. */
-export type Observer = Pick<Enforcer, "backend" | "open" | "lower" | "observe" | "close">;
+export type Observer = Pick<Enforcer, "backend" | "open" | "observe" | "close">;
 
 export interface ObserveDeps {
   readonly store: Store;
@@ -107,15 +107,14 @@ async function compare(
 ): Promise<Compared> {
   const ruleset = compile(objects, node);
   const observed = await local.observe(ruleset);
-  const found = diffEnforcement(local.lower(ruleset), observed);
   const moved = movedWorkloads(known, observed.subjects);
-  const subjects = confirmSubjects(observed.subjects, found).map((subject): SubjectStatus =>
+  const subjects = observed.subjects.map((subject): SubjectStatus =>
     subject.state === "Stalled" && moved.has(subject.workload)
       ? { ...subject, state: "Pending", message: "its cgroup was made anew, and nothing is attached to it yet" }
       : subject,
   );
   const { counters } = observed;
-  const drift = listDrift(withoutRestarts(found, moved));
+  const drift = listDrift(withoutRestarts(observed.difference, moved));
   return { revision: revision.number, digest: ruleset.digest, drift, subjects, ruleset, counters };
 }
 

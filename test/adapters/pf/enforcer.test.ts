@@ -4,7 +4,7 @@ import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import t from "tap";
 import { isEmptyDiff } from "../../../src/diff/keyed.js";
-import { diffEnforcement, confirmSubjects, listDrift } from "../../../src/diff/drift.js";
+import { listDrift } from "../../../src/diff/drift.js";
 import { inspectPf, removePf } from "../../../src/adapters/pf/inspect.js";
 import type { PfEnforcer } from "../../../src/adapters/pf/enforcer.js";
 import type { Ruleset } from "../../../src/model/ruleset.js";
@@ -24,12 +24,11 @@ const ruleset = (ports: readonly string[] = ["tcp/80", "tcp/8000-8080"]): Rulese
 
 async function differences(enforcer: PfEnforcer, wanted: Ruleset) {
   const observed = await enforcer.observe(wanted);
-  const diff = diffEnforcement(enforcer.lower(wanted), observed);
   return {
     observed,
-    isSame: isEmptyDiff(diff),
-    drift: listDrift(diff).map(({ kind, detail }) => `${kind}: ${detail}`),
-    subjects: confirmSubjects(observed.subjects, diff),
+    isSame: isEmptyDiff(observed.difference),
+    drift: listDrift(observed.difference).map(({ kind, detail }) => `${kind}: ${detail}`),
+    subjects: observed.subjects,
   };
 }
 

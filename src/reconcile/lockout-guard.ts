@@ -1,0 +1,49 @@
+/** Keeps a node's own management access out of its rulesets, and reports this access for commits made elsewhere. */
+import type { ControlServer } from "../model/management-access.js";
+import { findLockouts } from "../policy/lockout.js";
+import type { ManagementAccessReader } from "../interfaces/management-access.js";
+import type { Clock } from "../interfaces/system.js";
+import type { Target } from "./target.js";
+
+/** The ruleset would cut off the agent or a session in use: it is not enforced. */
+export class LockoutError extends Error {
+  override readonly name = "LockoutError";
+  readonly code = "lockout";
+}
+
+/** Finding the servers means looking through all processes. */
+const SERVERS_VALID_MS = 60_000;
+
+export class LockoutGuard {
+  #servers: { readonly servers: readonly ControlServer[]; readonly at: number } | null = null;
+
+  /** @param managementAccess null if lock-outs are allowed, or nothing is enforced */
+  constructor(
+    private readonly managementAccess: ManagementAccessReader | null,
+    private readonly clock: Clock,
+  ) {}
+
+  /** @throws LockoutError */
+  async check({ ruleset, clients }: Target): Promise<void> {
+    const { managementAccess } = this;
+    if (managementAccess === null) return;
+    const [sessions, servers] = await Promise.all([managementAccess.sessions(), managementAccess.servers()]);
+    const found = findLockouts(ruleset, { agent: managementAccess.ownCgroup(), sessions, servers }, clients);
+    if (found.length === 0) return;
+    throw new LockoutError(`not enforced, since it would lock out: ${found.join("; ")}; allowLockout lets it`);
+  }
+
+  agentCgroup(): string | null {
+    return this.managementAccess?.ownCgroup() ?? null;
+  }
+
+  /** Returns the parts of store and source on this machine, at most a minute old; none if they cannot be read. */
+  async servers(): Promise<readonly ControlServer[]> {
+    const known = this.#servers;
+    if (this.managementAccess === null) return [];
+    if (known !== null && this.clock.monotonic() - known.at < SERVERS_VALID_MS) return known.servers;
+    const servers = await this.managementAccess.servers().catch(() => []);
+    this.#servers = { servers, at: this.clock.monotonic() };
+    return servers;
+  }
+}

@@ -1,0 +1,56 @@
+/** The words and figures with which a node reports its enforcement: problems, drift, restarted workloads. */
+import { listDrift, movedWorkloads } from "../diff/drift.js";
+import type { KeyedDiff } from "../model/keyed-diff.js";
+import type { Revision } from "../model/state.js";
+import type { DriftItem, DriftKind, SubjectStatus } from "../model/status.js";
+import type { EnforcementItem } from "../interfaces/enforcer.js";
+import type { Logger } from "../interfaces/system.js";
+import type { Telemetry } from "../interfaces/telemetry.js";
+import type { Target } from "./target.js";
+
+/**
+ * Says that the state does not declare this node: most likely its agent has the wrong name. Null if it does, or if it
+ * declares no node at all.
+ */
+export function undeclaredNode({ entries }: Revision, node: string): string | null {
+  const declared = entries.filter(({ kind }) => kind === "Node").map(({ name }) => name);
+  if (declared.length === 0 || declared.includes(node)) return null;
+  const shown = declared.slice(0, 10).join(", ") + (declared.length > 10 ? ", …" : "");
+  return `node ${node} is not declared, so that nothing is enforced for it; declared are: ${shown}; start the agent with the --node of one of them, or declare it`;
+}
+
+/** Says that the state declares another backend: the plan then did not check what this one cannot enforce. */
+export function unexpectedBackend({ backend: declared }: Target, backend: string): string | null {
+  if (declared === null || declared === backend || (backend !== "ebpf" && backend !== "pf")) return null;
+  return `the Node says enforcement: ${declared}, and this agent enforces with ${backend}; correct the Node`;
+}
+
+/** Counts and logs drift. @returns its words, for the status */
+export function reportDrift(
+  difference: KeyedDiff<EnforcementItem>,
+  telemetry: Pick<Telemetry, "drift">,
+  logger: Logger,
+): readonly DriftItem[] {
+  const count: Record<DriftKind, number> = {
+    missing: 0,
+    extra: difference.extra.length,
+    changed: difference.changed.length,
+    detached: 0,
+  };
+  for (const { wanted } of difference.missing) count[wanted.type === "link" ? "detached" : "missing"] += 1;
+  for (const kind of ["missing", "extra", "changed", "detached"] as const) {
+    if (count[kind] > 0) telemetry.drift(kind, count[kind]);
+  }
+  const drift = listDrift(difference);
+  logger.warn("drift found", { drift });
+  return drift;
+}
+
+/** Logs the workloads whose cgroup was made anew, or is gone. */
+export function logMoves(before: readonly SubjectStatus[], now: readonly SubjectStatus[], logger: Logger): void {
+  const known = new Map(before.map(({ workload, place }) => [workload, place]));
+  for (const workload of movedWorkloads(before, now)) logger.info(`workload ${workload}: new cgroup attached`);
+  for (const { workload, place } of now)
+    if (place === undefined && known.get(workload) !== undefined)
+      logger.info(`workload ${workload}: its cgroup is gone`);
+}

@@ -1,0 +1,69 @@
+/** Writes the node's status into the store if it says something new, and at least once a minute. */
+import type { NodeStatus } from "../model/status.js";
+import type { Store } from "../interfaces/store.js";
+import { StoreError } from "../interfaces/store.js";
+import type { Clock, Logger } from "../interfaces/system.js";
+import type { Telemetry } from "../interfaces/telemetry.js";
+import type { LockoutGuard } from "./lockout-guard.js";
+
+export interface NodeStatusDeps {
+  readonly store: Pick<Store, "writeNodeStatus">;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly telemetry: Pick<Telemetry, "stalled" | "storeError">;
+}
+
+/** The parts of a status that do not change while the agent runs. */
+type NodeIdentity = Pick<NodeStatus, "node" | "backend"> & {
+  /** See NodeStatus; null if it is not known. */
+  readonly boot: string | null;
+};
+
+export type StatusContent = Omit<NodeStatus, keyof NodeIdentity | "agentCgroup" | "servers" | "observedAt">;
+
+const REFRESH_MS = 60_000;
+
+export class NodeStatusWriter {
+  #written: { readonly content: string; readonly at: number } | null = null;
+  #problem: string | null = null;
+
+  constructor(
+    private readonly deps: NodeStatusDeps,
+    private readonly guard: LockoutGuard,
+    private readonly identity: NodeIdentity,
+  ) {}
+
+  /** Null if the last status was InSync; else the reason. */
+  get problem(): string | null {
+    return this.#problem;
+  }
+
+  /** If the store cannot be written to, the next call writes again: the machine is reconciled all the same. */
+  async write(content: StatusContent): Promise<void> {
+    const { clock, store, telemetry, logger } = this.deps;
+    const { node, boot, backend } = this.identity;
+    const agentCgroup = this.guard.agentCgroup();
+    const servers = await this.guard.servers();
+    telemetry.stalled(content.state === "Stalled");
+    this.#problem = content.state === "InSync" ? null : (content.message ?? content.drift[0]?.detail ?? content.state);
+    const status = {
+      node,
+      ...(boot === null ? {} : { boot }),
+      ...(agentCgroup === null ? {} : { agentCgroup }),
+      ...(servers.length === 0 ? {} : { servers }),
+      backend,
+      ...content,
+    };
+    const text = JSON.stringify(status);
+    const isFresh = this.#written !== null && clock.monotonic() - this.#written.at < REFRESH_MS;
+    if (isFresh && this.#written?.content === text) return;
+    try {
+      await store.writeNodeStatus({ ...status, observedAt: new Date(clock.now()).toISOString() });
+      this.#written = { content: text, at: clock.monotonic() };
+    } catch (error) {
+      if (!(error instanceof StoreError)) throw error;
+      telemetry.storeError();
+      logger.debug("the status could not be written", { error });
+    }
+  }
+}

@@ -1,0 +1,105 @@
+/** Target: what this node must enforce, compiled from one state of the store and the workloads found on the machine. */
+import type { Ruleset } from "../model/ruleset.js";
+import { refKey, type CommittedState, type ObjectSet, type Revision } from "../model/state.js";
+import { RulesetCompiler } from "../policy/compile/compile.js";
+import { nameFlows, type FlowNames } from "../policy/flow-names.js";
+import { clientsOf, type Client } from "../policy/lockout.js";
+import type { Enforcer } from "../interfaces/enforcer.js";
+import type { Store } from "../interfaces/store.js";
+import type { Logger } from "../interfaces/system.js";
+import type { Telemetry } from "../interfaces/telemetry.js";
+
+export interface Target {
+  readonly revision: Revision;
+  /** Digests of the discovered workloads: an equal set needs no compiling. */
+  readonly discovered: string;
+  readonly ruleset: Ruleset;
+  readonly names: FlowNames;
+  readonly clients: readonly Client[];
+  /** The backend that the state declares for this node; null if it does not declare the node. */
+  readonly backend: "ebpf" | "pf" | null;
+}
+
+export interface TargetDeps {
+  readonly store: Pick<Store, "readRevision" | "readState">;
+  readonly enforcer: Pick<Enforcer, "lower">;
+  readonly logger: Logger;
+  readonly telemetry: Pick<Telemetry, "policyVersions">;
+  /**
+   * Finds workloads at run time, which are enforced beside those of head. If both have a workload of one name, the one
+   * found counts.
+   */
+  readonly discover?: () => Promise<ObjectSet>;
+}
+
+export class TargetCompiler {
+  readonly #compiler = new RulesetCompiler();
+  #latest: Target | null = null;
+
+  constructor(
+    private readonly deps: TargetDeps,
+    private readonly node: string,
+  ) {}
+
+  /** The target that was read last. */
+  get latest(): Target | null {
+    return this.#latest;
+  }
+
+  /**
+   * Reads a revision, and compiles it unless it is the latest target already.
+   * @returns the target, with its state if that was read
+   * @throws StoreError; EnforcerError if the backend cannot enforce it
+   */
+  async read(revision: number): Promise<{ readonly target: Target; readonly state?: CommittedState }> {
+    const { store } = this.deps;
+    const found = await this.#discover();
+    const known = this.#latest;
+    if (known?.revision.number === revision && known.discovered === digestsOf(found)) {
+      // A store that was restored from a backup assigns the same numbers again, to other revisions.
+      if ((await store.readRevision(revision))?.commitId === known.revision.commitId) return { target: known };
+    }
+    const state = await store.readState(revision);
+    this.#latest = this.#compile(state, found);
+    return { target: this.#latest, state };
+  }
+
+  /** @throws EnforcerError if the backend cannot enforce it */
+  async compile(state: CommittedState): Promise<Target> {
+    return this.#compile(state, await this.#discover());
+  }
+
+  async #discover(): Promise<ObjectSet> {
+    return (await this.deps.discover?.()) ?? new Map();
+  }
+
+  #compile({ revision, objects }: CommittedState, found: ObjectSet): Target {
+    const { enforcer, logger, telemetry } = this.deps;
+    const all = new Map([...objects, ...found]);
+    const ruleset = this.#compiler.compile(all, this.node);
+    logger.debug(`compiled revision ${revision.number}`, { digest: ruleset.digest, subjects: ruleset.subjects.length });
+    telemetry.policyVersions(
+      revision.entries.flatMap(({ kind, namespace, name, version }) =>
+        kind === "NetworkPolicy" && namespace !== null && version !== undefined ? [{ namespace, name, version }] : [],
+      ),
+    );
+    enforcer.lower(ruleset);
+    return {
+      revision,
+      discovered: digestsOf(found),
+      ruleset,
+      names: nameFlows(all, ruleset),
+      clients: clientsOf(all),
+      backend: declaredBackend(all, this.node),
+    };
+  }
+}
+
+function digestsOf(found: ObjectSet): string {
+  return [...found.values()].map(({ digest }) => digest).join();
+}
+
+function declaredBackend(objects: ObjectSet, node: string): "ebpf" | "pf" | null {
+  const found = objects.get(refKey({ kind: "Node", namespace: null, name: node }))?.object;
+  return found?.kind === "Node" ? (found.spec.enforcement ?? "ebpf") : null;
+}
