@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // System functions beside BPF that the enforcer needs: cgroup ids, the BPF file system, a grace period.
 #include <fcntl.h>
+#include <limits.h>
 #include <linux/capability.h>
 #include <linux/magic.h>
 #include <sys/file.h>
@@ -34,6 +35,37 @@ static Napi::Value cgroupId(const Napi::CallbackInfo &info) {
   uint64_t id;
   memcpy(&id, named.handle.f_handle, sizeof(id));
   return Napi::BigInt::New(env, id);
+}
+
+// cgroupById(root, id) → path, "" if the path is longer than the kernel can say, or null if the cgroup was removed. The
+// kernel looks the cgroup up by its file handle, which is its id: nothing below `root` is walked.
+static Napi::Value cgroupById(const Napi::CallbackInfo &info) {
+  Napi::Env env = info.Env();
+  std::string root = textArg(info, 0);
+  struct {
+    struct file_handle handle;
+    uint8_t bytes[8];
+  } named = {};
+  int mount, mountFd = open(root.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (mountFd < 0) throw failure(env, errno, "open " + root);
+  named.handle.handle_bytes = 8;
+  int fd = name_to_handle_at(mountFd, "", &named.handle, &mount, AT_EMPTY_PATH);
+  if (fd == 0) {
+    bool lossless;
+    uint64_t id = info[1].As<Napi::BigInt>().Uint64Value(&lossless);
+    memcpy(named.handle.f_handle, &id, sizeof(id));
+    fd = open_by_handle_at(mountFd, &named.handle, O_PATH | O_CLOEXEC);
+  }
+  int error = fd < 0 ? errno : 0;
+  close(mountFd);
+  if (error == ESTALE || error == ENOENT) return env.Null();
+  if (error != 0) throw failure(env, error, "open_by_handle_at below " + root);
+  char path[PATH_MAX];
+  ssize_t length = readlink(("/proc/self/fd/" + std::to_string(fd)).c_str(), path, sizeof(path));
+  error = length < 0 ? errno : 0;
+  close(fd);
+  if (error != 0 && error != ENAMETOOLONG) throw failure(env, error, "readlink of a cgroup");
+  return Napi::String::New(env, path, error != 0 || length == sizeof(path) ? 0 : length);
 }
 
 // Returns when every program that was running has ended; otherwise an errno. There is no call for that; but a running
@@ -121,6 +153,7 @@ static Napi::Value libbpfVersion(const Napi::CallbackInfo &info) {
 
 void initSystem(Napi::Env env, Napi::Object exports) {
   exports.Set("cgroupId", Napi::Function::New(env, cgroupId));
+  exports.Set("cgroupById", Napi::Function::New(env, cgroupById));
   exports.Set("gracePeriod", Napi::Function::New(env, gracePeriod));
   exports.Set("isBpffs", Napi::Function::New(env, isBpffs));
   exports.Set("lockFolder", Napi::Function::New(env, lockFolder));

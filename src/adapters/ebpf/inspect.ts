@@ -59,7 +59,7 @@ export function inspectEnforcement(options: InspectKernelOptions = {}): readonly
   });
 }
 
-function inspectLink(link: Link, paths: ReadonlyMap<bigint, string>): InspectedLink {
+function inspectLink(link: Link, paths: ReadonlyMap<bigint, string | null>): InspectedLink {
   const { workload, pin, hook, programId, cgroupId } = link;
   return { workload, hook: hook === "" ? pin : hook, programId, cgroup: paths.get(cgroupId) ?? null };
 }
@@ -68,12 +68,12 @@ function foreignPrograms(
   native: Native,
   root: string,
   links: readonly Link[],
-  paths: ReadonlyMap<bigint, string>,
+  paths: ReadonlyMap<bigint, string | null>,
   own: ReadonlySet<number>,
 ): InspectedNode["foreign"] {
   return [...new Set(links.map((link) => link.cgroupId))].flatMap((cgroupId) => {
     const cgroup = paths.get(cgroupId);
-    if (cgroup === undefined) return [];
+    if (cgroup === undefined || cgroup === null) return [];
     return HOOKS.flatMap((hook) =>
       kernel("Listing attached programs", () => native.attached(join(root, cgroup), hook))
         .filter((programId) => !own.has(programId))

@@ -1,32 +1,25 @@
-/** Cgroups by id: the kernel identifies a link's cgroup by its id alone, and only the hierarchy gives its path. */
-import { readdirSync } from "node:fs";
-import { join } from "node:path";
+/**
+ * Cgroups by id: the kernel identifies a link's cgroup by its id alone. The hierarchy is never walked: users to whom a
+ * subtree is delegated decide how wide and deep it is.
+ */
+import { relative } from "node:path";
 import { kernel, type Native } from "../kernel/native.js";
 
 /**
- * Walks the hierarchy until all ids are found. An id that is not found belongs to a removed cgroup: ids are never
- * reused, and a folder that exists throughout is always visited.
+ * Returns those cgroups that still have a folder, with their paths below `root`; null for a path longer than PATH_MAX. An id
+ * that is not among them belongs to a removed cgroup: ids are never reused.
  */
-export function cgroupPaths(native: Native, root: string, wanted: ReadonlySet<bigint>): ReadonlyMap<bigint, string> {
-  const found = new Map<bigint, string>();
-  const queue = wanted.size === 0 ? [] : [""];
-  for (let path = queue.shift(); path !== undefined && found.size < wanted.size; path = queue.shift()) {
-    const folder = join(root, path);
-    const id = kernel("Walking the cgroups", () => native.cgroupId(folder));
-    if (id !== null && wanted.has(id)) found.set(id, path);
-    for (const name of foldersIn(folder)) queue.push(join(path, name));
+export function cgroupPaths(
+  native: Native,
+  root: string,
+  ids: ReadonlySet<bigint>,
+): ReadonlyMap<bigint, string | null> {
+  const found = new Map<bigint, string | null>();
+  for (const id of ids) {
+    const path = kernel("Looking up a cgroup", () => native.cgroupById(root, id));
+    if (path !== null) found.set(id, path === "" ? null : relative(root, path));
   }
   return found;
-}
-
-/** Returns no folders if the cgroup was removed meanwhile. */
-function foldersIn(folder: string): readonly string[] {
-  try {
-    return readdirSync(folder, { withFileTypes: true }).flatMap((entry) => (entry.isDirectory() ? [entry.name] : []));
-  } catch (error) {
-    if (error instanceof Error && "code" in error && error.code === "ENOENT") return [];
-    throw error;
-  }
 }
 
 /** Caches which cgroups were removed while sockets in them live: a cgroup never comes back. */

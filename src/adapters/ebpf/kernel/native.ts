@@ -106,6 +106,11 @@ export interface Native {
   attached(cgroupPath: string, hook: Hook): number[];
   /** Returns null if there is no such folder. */
   cgroupId(path: string): bigint | null;
+  /**
+   * Looks a cgroup up without walking the hierarchy.
+   * @returns its path; empty if it is longer than PATH_MAX; null if the cgroup was removed
+   */
+  cgroupById(root: string, id: bigint): string | null;
   /** Resolves when every program that was running has ended. */
   gracePeriod(): Promise<void>;
   /**
