@@ -14,6 +14,7 @@ import { protocolName } from "../model/protocol.js";
 import { suggest } from "../model/suggest.js";
 import type { FlowNames } from "../policy/flow-names.js";
 import type { EventStatistics, FlowFeed, FlowRecord, FlowSource } from "../interfaces/flows.js";
+import { Notifier } from "../interfaces/notifier.js";
 import type { Clock } from "../interfaces/system.js";
 import type { Telemetry } from "../interfaces/telemetry.js";
 
@@ -103,7 +104,7 @@ export class FlowHub implements FlowFeed {
     } else reader.end();
     try {
       for (;;) {
-        const message = await reader.next();
+        const message = await reader.next(signal);
         if (message === null) return;
         yield typeof message === "number" ? this.#gap({ limited: 0, lost: 0, dropped: message }) : message;
       }
@@ -120,7 +121,7 @@ class Reader {
   readonly #limit: number;
   #dropped = 0;
   #hasEnded = false;
-  #wake: (() => void) | null = null;
+  readonly #notifier = new Notifier();
 
   constructor(query: FlowQuery, remembered: readonly FlowMessage[]) {
     this.#query = query;
@@ -132,16 +133,16 @@ class Reader {
     if (!matchesFlow(this.#query, message)) return;
     if (this.#queue.length >= this.#limit) this.#dropped += message.kind === "verdict" ? 1 : message.dropped;
     else this.#queue.push(message);
-    this.#wake?.();
+    this.#notifier.notify();
   }
 
   end(): void {
     this.#hasEnded = true;
-    this.#wake?.();
+    this.#notifier.notify();
   }
 
   /** The next message; how many were dropped, when the queue has been read up to there; null at the end. */
-  async next(): Promise<FlowMessage | number | null> {
+  async next(signal: AbortSignal): Promise<FlowMessage | number | null> {
     for (;;) {
       const message = this.#queue.shift();
       if (message !== undefined) return message;
@@ -151,8 +152,7 @@ class Reader {
         return dropped;
       }
       if (this.#hasEnded) return null;
-      await new Promise<void>((resolve) => (this.#wake = resolve));
-      this.#wake = null;
+      await this.#notifier.wait(signal);
     }
   }
 }

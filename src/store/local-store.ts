@@ -16,6 +16,7 @@ import {
   type Store,
   type StoreEvent,
 } from "../interfaces/store.js";
+import { Notifier } from "../interfaces/notifier.js";
 import type { Clock } from "../interfaces/system.js";
 import { isCount, type Guard } from "../model/guards.js";
 import { keys, prefixes } from "./keys.js";
@@ -29,9 +30,8 @@ import type { KeyValueStore, KeyValueReader, KeyValueWriter } from "./key-value.
 export class LocalStore implements Store {
   readonly #table: KeyValueStore;
   readonly #clock: Clock;
-  /** Functions that wake the watchers of this handle; the watchers end when it is closed. */
-  readonly #wakers = new Set<() => void>();
-  #closed = false;
+  /** Ends the watches of this handle. */
+  readonly #closing = new AbortController();
 
   constructor(table: KeyValueStore, clock: Clock) {
     this.#table = table;
@@ -123,50 +123,35 @@ export class LocalStore implements Store {
     signal: AbortSignal,
     kinds: readonly ChangeKind[] = ["head", "status", "members"],
   ): AsyncGenerator<StoreEvent, void, undefined> {
-    let rung = true;
-    let nap = new AbortController();
-    const over = (): boolean => signal.aborted || this.#closed;
-    const hasRung = (): boolean => rung;
-    const wake = (): void => {
-      rung = true;
-      nap.abort();
-      // Here and not only at the end, since a caller that aborts may never request another event.
-      if (over()) end();
-    };
-    const end = (): void => {
-      stopListening();
-      signal.removeEventListener("abort", wake);
-      this.#wakers.delete(wake);
-    };
+    const ended = AbortSignal.any([signal, this.#closing.signal]);
+    if (ended.aborted) return;
+    const notifier = new Notifier();
+    const stopListening = this.#table.listen(() => notifier.notify());
+    // Here and not only at the end, since a caller that aborts may never request another event.
+    ended.addEventListener("abort", stopListening);
     // Closing the store ends the watch, even while it reads.
     const look = (): Promise<Signals | null> =>
       this.#read(signalsOf).catch((error: unknown) => {
-        if (over()) return null;
+        if (ended.aborted) return null;
         throw error;
       });
-    const stopListening = this.#table.listen(wake);
-    this.#wakers.add(wake);
-    signal.addEventListener("abort", wake);
+    const isOver = (): boolean => ended.aborted;
     try {
-      if (over()) return;
       let seen = await look();
       if (seen === null) return;
       yield { changed: "head" };
-      while (!over()) {
-        rung = false;
+      while (!isOver()) {
         const now = await look();
         if (now === null) return;
         for (const changed of kinds) {
-          if (now[changed] !== seen[changed] && !over()) yield { changed };
+          if (now[changed] !== seen[changed] && !isOver()) yield { changed };
         }
         seen = now;
-        // Notifications since the read above are found by reading again, so that none is slept through.
-        if (hasRung() || over()) continue;
-        nap = new AbortController();
-        await this.#clock.sleep(this.#table.pollMs, nap.signal);
+        await notifier.wait(ended, { ms: this.#table.pollMs, clock: this.#clock });
       }
     } finally {
-      end();
+      ended.removeEventListener("abort", stopListening);
+      stopListening();
     }
   }
 
@@ -319,9 +304,8 @@ export class LocalStore implements Store {
   }
 
   async close(): Promise<void> {
-    if (this.#closed) return;
-    this.#closed = true;
-    for (const wake of this.#wakers) wake();
+    if (this.#closing.signal.aborted) return;
+    this.#closing.abort();
     await this.#table.close();
   }
 
@@ -347,7 +331,7 @@ export class LocalStore implements Store {
   }
 
   #refuseClosed(): void {
-    if (this.#closed) throw new StoreError("store-unavailable", "the store was closed");
+    if (this.#closing.signal.aborted) throw new StoreError("store-unavailable", "the store was closed");
   }
 }
 

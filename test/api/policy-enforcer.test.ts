@@ -4,7 +4,7 @@ import { systemClock } from "../../src/adapters/system/clock.js";
 import type { DiscoveredWorkload } from "../../src/api/policy-enforcer.js";
 import { createPolicyEnforcer } from "../../src/api/policy-enforcer.js";
 import { createPolicySync } from "../../src/api/policy-sync.js";
-import { Notifier } from "../../src/reconcile/loop.js";
+import { Notifier } from "../../src/interfaces/notifier.js";
 import { policy } from "../builders/state.js";
 import { FakeEnforcer, FakeMachine } from "../fakes/enforcer.js";
 import { waitUntil } from "../wait.js";
@@ -34,7 +34,7 @@ async function setUp(t: { teardown(end: () => Promise<void>): unknown }) {
       },
       async *watch(signal) {
         for (;;) {
-          await changed.wait(3_600_000, systemClock, signal);
+          await changed.wait(signal);
           if (signal.aborted) return;
           yield;
         }
