@@ -11,6 +11,7 @@ import { StoreError } from "../../src/interfaces/store.js";
 import { policy } from "../builders/state.js";
 import { withEtcd, whyNoEtcd } from "../etcd/server.js";
 import { inFolder } from "../fakes/repository.js";
+import { FaultyStore } from "../fakes/store.js";
 import { waitUntil } from "../wait.js";
 
 const QUICK = { ttlMs: 400, heartbeatIntervalMs: 20 };
@@ -136,18 +137,7 @@ t.test("a second program for the same node is refused, and leaves the first alon
 });
 
 t.test("who cannot reach the store any more leads no longer, and says so", async (t) => {
-  const real = openMemoryStore(systemClock, new MemoryTable());
-  let isAway = false;
-  const store: Store = new Proxy(real, {
-    get(target, key) {
-      const value: unknown = Reflect.get(target, key, target);
-      if (typeof value !== "function") return value;
-      return (...args: unknown[]): unknown => {
-        if (isAway && key === "heartbeat") throw new StoreError("store-unavailable", "the store is away");
-        return value.apply(target, args);
-      };
-    },
-  });
+  const store = new FaultyStore(openMemoryStore(systemClock));
   const { election } = members(t, () => store)("a");
   await election.start();
   const leaders: (ElectionNode | null)[] = [];
@@ -155,10 +145,11 @@ t.test("who cannot reach the store any more leads no longer, and says so", async
   const watched = (async () => {
     for await (const leader of election.watch(watching.signal)) leaders.push(leader);
   })();
-  isAway = true;
+  const away = new StoreError("store-unavailable", "the store is away");
+  store.refuse = (call) => (call === "heartbeat" ? away : null);
   await waitUntil(() => !election.isLeader(), { what: "the end of leadership" });
   await waitUntil(() => leaders.at(-1) === null, { what: "the word of it" });
-  isAway = false;
+  store.mend();
   await waitUntil(() => election.isLeader(), { what: "leadership again" });
   watching.abort();
   await watched;

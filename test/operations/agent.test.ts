@@ -10,10 +10,11 @@ import { objectsOf, TEST_SOURCE, workload } from "../builders/state.js";
 import { agentDeps, agentOptions } from "../fakes/agent.js";
 import { FakeEnforcer, FakeMachine } from "../fakes/enforcer.js";
 import { recordTelemetry, silentLogger } from "../fakes/ambient.js";
+import { FaultyStore, type StoreCall } from "../fakes/store.js";
 import { waitUntil } from "../wait.js";
 
 /** An agent on a memory store whose calls fail as `refuse` says. */
-function start(t: Test, refuse: (call: string) => StoreError | null) {
+function start(t: Test, refuse: (call: StoreCall) => StoreError | null) {
   const { telemetry, calls } = recordTelemetry();
   const messages: string[] = [];
   const keep = (message: string): void => void messages.push(message);
@@ -31,18 +32,10 @@ function start(t: Test, refuse: (call: string) => StoreError | null) {
   return { calls, messages, leads, end };
 }
 
-function refusing(real: Store, refuse: (call: string) => StoreError | null): Store {
-  return new Proxy(real, {
-    get(target, key) {
-      const value: unknown = Reflect.get(target, key, target);
-      if (typeof value !== "function") return value;
-      return async (...args: unknown[]): Promise<unknown> => {
-        const error = refuse(String(key));
-        if (error !== null) throw error;
-        return value.apply(target, args);
-      };
-    },
-  });
+function refusing(inner: Store, refuse: (call: StoreCall) => StoreError | null): FaultyStore {
+  const store = new FaultyStore(inner);
+  store.refuse = refuse;
+  return store;
 }
 
 const OPTIONS = agentOptions({ checkInterval: "60s", heartbeatInterval: "10ms", sessionTtl: "200ms" });

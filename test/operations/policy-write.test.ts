@@ -14,6 +14,7 @@ import { policy, workload } from "../builders/state.js";
 import { seededRandom } from "../fakes/ambient.js";
 import { ManualClock } from "../fakes/clock.js";
 import { draft, policy as policyObject } from "../fakes/objects.js";
+import { InterceptedStore, type StoreCall } from "../fakes/store.js";
 
 const WRITER: Writer = { node: "n1", holder: "cli", author: "ada@host", reason: "", override: false };
 const WEB = { namespace: "default", name: "web" };
@@ -46,18 +47,20 @@ function setUp() {
   return { clock, store, deps, sync, rollback, other: () => openMemoryStore(clock, table) };
 }
 
-/** The store, with something that happens right before each commit. */
-const beforeCommit = (store: Store, happen: () => Promise<void>): Store =>
-  new Proxy(store, {
-    get(target, key) {
-      const value: unknown = Reflect.get(target, key, target);
-      if (typeof value !== "function") return value;
-      return async (...args: unknown[]) => {
-        if (key === "commit") await happen();
-        return value.apply(target, args);
-      };
-    },
-  });
+/** A store on which something happens right before each commit. */
+class RacedStore extends InterceptedStore {
+  constructor(
+    protected readonly inner: Store,
+    private readonly happen: () => Promise<void>,
+  ) {
+    super();
+  }
+
+  protected async intercept<T>(call: StoreCall, run: (store: Store) => Promise<T>): Promise<T> {
+    if (call === "commit") await this.happen();
+    return run(this.inner);
+  }
+}
 
 const versionsOf = async (store: Store) =>
   (await readHistory(store, WEB)).versions.map(({ version, action }) => [version, action]);
@@ -115,7 +118,7 @@ t.test(
 t.test("a leader that changes in the middle refuses the commit", async (t) => {
   const { store, deps, other } = setUp();
   await store.campaign({ id: "n1", holder: "agent" }, 60_000);
-  const racing = beforeCommit(store, async () => {
+  const racing = new RacedStore(store, async () => {
     await store.resign("agent");
     await other().campaign({ id: "n2", holder: "other agent" }, 60_000);
   });
@@ -136,7 +139,7 @@ t.test("a head that moves in the middle is committed upon, and nothing of it is 
     const objects = [...Array(++moves).keys()].map((index) => policyObject(`other-${index}`));
     await other().commit(draft(objects), { expectHead: head, fence: null });
   };
-  const racing = (times: number) => beforeCommit(store, async () => (moves < times ? move() : undefined));
+  const racing = (times: number) => new RacedStore(store, async () => (moves < times ? move() : undefined));
   const text = portText(80);
   const write = (raced: Store) =>
     syncPolicy(
