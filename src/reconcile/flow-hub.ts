@@ -1,6 +1,6 @@
 /**
- * Flows in the agent: the backend's events are read once, named by the state in force, remembered for a while, and
- * handed to every reader. A reader that is too slow loses events and is told how many; it holds up nobody.
+ * Flow hub: reads the backend's events once, adds the names of the state in force, keeps the recent ones, and passes
+ * them to every reader. A reader that is too slow loses events and gets their number; it delays no other reader.
  */
 import {
   matchesFlow,
@@ -23,11 +23,14 @@ export interface FlowDeps {
   readonly telemetry: Pick<Telemetry, "flows">;
 }
 
-/** What is remembered for readers that come later. */
+/** Number of recent events kept for later readers. */
 const RECENT = 2_048;
-/** What one reader may have before it, beside what is remembered. */
+/** Length of a reader's queue, in addition to the recent events. */
 const QUEUE = 8_192;
-/** After the last event the statistics are looked at once more: what was limited at the end is told too. */
+/**
+ * Delay after the last event until the statistics are read once more, so that events limited at the end are reported
+ * too.
+ */
 const SETTLE_MS = 1_000;
 
 export class FlowHub implements FlowFeed {
@@ -39,7 +42,7 @@ export class FlowHub implements FlowFeed {
     private readonly source: FlowSource,
     private readonly deps: FlowDeps,
     private readonly node: string,
-    /** Of the state in force. */
+    /** Returns the names of the state in force. */
     private readonly names: () => FlowNames,
   ) {
     this.#statistics = source.statistics();
@@ -68,7 +71,7 @@ export class FlowHub implements FlowFeed {
     if (!signal.aborted) this.#audit();
   }
 
-  /** Tells what was limited or lost since the last time. */
+  /** Emits a gap if events were limited or lost since the last call. */
   #audit(): void {
     const before = this.#statistics;
     const statistics = this.source.statistics();
@@ -88,7 +91,7 @@ export class FlowHub implements FlowFeed {
     for (const reader of this.#readers) reader.offer(message);
   }
 
-  /** A workload that is gone has what is remembered of it. */
+  /** Refuses an unknown workload. A removed workload is accepted while recent events name it. */
   refuse({ workload }: FlowQuery): FlowRefusal | null {
     const { workloads } = this.names();
     if (workload === null || workloads === null || workloads.includes(workload)) return null;
@@ -114,7 +117,7 @@ export class FlowHub implements FlowFeed {
   }
 }
 
-/** One reader's queue. */
+/** The queue of one reader. */
 class Reader {
   readonly #query: FlowQuery;
   readonly #queue: FlowMessage[];
@@ -141,7 +144,7 @@ class Reader {
     this.#notifier.notify();
   }
 
-  /** The next message; how many were dropped, when the queue has been read up to there; null at the end. */
+  /** Returns the next message; the number of dropped events once the queue is read up to them; null at the end. */
   async next(signal: AbortSignal): Promise<FlowMessage | number | null> {
     for (;;) {
       const message = this.#queue.shift();

@@ -24,7 +24,7 @@ t.test("a notification ends the wait", async (t) => {
   t.equal(await result(), true);
 });
 
-t.test("a notification that nobody waited for ends the next wait, and several count as one", async (t) => {
+t.test("a notification without a waiter ends the next wait, and several count as one", async (t) => {
   const notifier = new Notifier();
   notifier.notify();
   notifier.notify();
@@ -73,7 +73,7 @@ t.test("the signal ends every wait, before and during it", async (t) => {
   }
 });
 
-t.test("after the abort a notification counts no more", async (t) => {
+t.test("after the abort, a notification does not count", async (t) => {
   const stop = new AbortController();
   const notifier = new Notifier();
   notifier.notify();
