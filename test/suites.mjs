@@ -19,6 +19,7 @@ const SLOW = ["kernel/kernels", "cli/usage", "sim/sim", "cluster/three-nodes", "
 const UNITS = [
   "docs",
   "fakes",
+  "interfaces",
   "manifest",
   "model",
   "operations",

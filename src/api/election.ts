@@ -7,7 +7,8 @@ import { OperationError } from "../model/operation-error.js";
 import type { Store } from "../interfaces/store.js";
 import type { Clock, Logger, Random } from "../interfaces/system.js";
 import { Election } from "../reconcile/election.js";
-import { Notifier, forwardEvents, runLoop } from "../reconcile/loop.js";
+import { Notifier } from "../interfaces/notifier.js";
+import { forwardEvents, runLoop } from "../reconcile/loop.js";
 import { describeWriter, systemClock, systemRandom } from "../wiring/host.js";
 import { quietLogger } from "./quiet.js";
 
@@ -154,7 +155,7 @@ class StoreElection implements LeaderElection {
           yield leader;
         }
         // No event reports an expired lease: it is checked periodically.
-        else await notifier.wait(this.#ttlMs / 5, this.#clock, signal);
+        else await notifier.wait(signal, { ms: this.#ttlMs / 5, clock: this.#clock });
       }
     } finally {
       this.#watchers.delete(notifier);

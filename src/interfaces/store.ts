@@ -47,6 +47,19 @@ export type CommitOutcome =
   | { readonly outcome: "fenced"; readonly leader: string | null }
   | { readonly outcome: "suspended"; readonly suspension: Suspension };
 
+export interface PruneBounds {
+  /** The number of newest revisions to keep. */
+  readonly revisions: number;
+  /** RFC 3339, UTC: revisions since then are kept. */
+  readonly newerThan: string;
+}
+
+/** How much was removed. */
+export interface Pruned {
+  readonly revisions: number;
+  readonly objects: number;
+}
+
 /** The reason for waking a watcher. It never carries data: read the store. */
 export type StoreEvent = { readonly changed: ChangeKind };
 /** `members` covers heartbeats that begin or end, and leadership; `status` the nodes' and the source's. */
@@ -71,10 +84,7 @@ export interface Store {
   /** Returns the last version ever used for a policy; 0 for one that never existed. */
   readPolicyVersion(namespace: string, name: string): Promise<number>;
   /** Removes revisions beyond both bounds, and objects that no revision refers to any more. Never head. */
-  prune(keep: {
-    readonly revisions: number;
-    readonly newerThan: string;
-  }): Promise<{ readonly revisions: number; readonly objects: number }>;
+  prune(keep: PruneBounds): Promise<Pruned>;
 
   /**
    * Yields after each change that happened after the call, coalesced: several changes may give one event. Ends when the

@@ -1,6 +1,6 @@
 /**
- * The agent: heartbeat, leadership, the leader's duty and the follower's duty as loops of one
- * process, until the signal aborts. Stopping it leaves enforcement in force.
+ * The agent: runs the loops of one process (heartbeat and leadership, leader, follower) until the signal aborts.
+ * Stopping it leaves enforcement in force.
  */
 import type { Source } from "../interfaces/source.js";
 import type { LastGoodState } from "../interfaces/last-good.js";
@@ -9,6 +9,7 @@ import type { FlowFeed } from "../interfaces/flows.js";
 import type { ManagementAccessReader } from "../interfaces/management-access.js";
 import type { Store } from "../interfaces/store.js";
 import { StoreError } from "../interfaces/store.js";
+import { Notifier } from "../interfaces/notifier.js";
 import type { Clock, Logger, Random } from "../interfaces/system.js";
 import type { Telemetry } from "../interfaces/telemetry.js";
 import type { readManifests } from "../manifest/read.js";
@@ -16,7 +17,7 @@ import { Election } from "./election.js";
 import { Follower } from "./follower.js";
 import { Leader } from "./leader.js";
 import { Pruner } from "./pruner.js";
-import { Notifier, forwardEvents, runLoop } from "./loop.js";
+import { forwardEvents, runLoop } from "./loop.js";
 import { OperationError } from "../model/operation-error.js";
 import type { Settings } from "../settings/settings.js";
 import { lockoutsOf } from "../operations/change/lockout.js";
@@ -24,7 +25,7 @@ import { FlowHub } from "./flow-hub.js";
 
 export interface AgentDeps {
   readonly store: Store;
-  /** Null where this agent polls nothing: it follows, and may lead without a duty. */
+  /** Null if this agent polls no source: it follows, and as leader commits nothing. */
   readonly source: Source | null;
   readonly enforcer: Enforcer;
   readonly lastGood: LastGoodState | null;
@@ -35,19 +36,19 @@ export interface AgentDeps {
   readonly random: Random;
   readonly logger: Logger;
   readonly telemetry: Telemetry;
-  /** Whether the process that a holder id names still runs on this machine; true where that cannot be told. */
+  /** Returns whether the process that a holder ID names still runs on this machine; true if that is unknown. */
   readonly isProcessAlive: (holder: string) => boolean;
-  /** Opens the agent's HTTP endpoint; null where it has none. */
+  /** Opens the agent's HTTP endpoint; null if it has none. */
   readonly serve: (probes: AgentProbes) => Promise<{ readonly address: string; close(): Promise<void> }> | null;
-  /** Serves what the backend decides to readers on this machine. */
+  /** Serves the backend's decisions to readers on this machine. */
   readonly serveFlows: (feed: FlowFeed) => Promise<{ close(): Promise<void> }>;
 }
 
-/** Null where all is well; else why not. */
+/** Probes of the HTTP endpoint: null if all is well, else the reason. */
 export interface AgentProbes {
-  /** Are the loops alive? */
+  /** Checks that the loops still run. */
   health(): string | null;
-  /** Does this node enforce head? */
+  /** Checks that this node enforces head. */
   readiness(): string | null;
 }
 
@@ -56,13 +57,13 @@ export interface AgentOptions extends Pick<
   Settings,
   "node" | "address" | "checkIntervalMs" | "source" | "election" | "history"
 > {
-  /** Names this very process, so that a successor can tell whether it still runs. */
+  /** Names this process, so that a successor can find out whether it still runs. */
   readonly holder: string;
-  /** This machine and its boot; null where that cannot be told. */
+  /** This machine and its boot; null if unknown. */
   readonly boot: string | null;
 }
 
-/** Claims the node, makes one run of each duty, and leaves. @throws where the node could not be made to match */
+/** Claims the node, runs each loop once, and releases the node. @throws if the node does not match head afterwards */
 export async function reconcileOnce(deps: AgentDeps, options: AgentOptions): Promise<void> {
   const agent = new Agent(deps, options);
   try {
@@ -114,7 +115,7 @@ class Agent implements AgentProbes {
   #lastFollowed: number;
   #lastError: string | null = null;
   #isClaimed = false;
-  /** The store refused its candidature; said once. */
+  /** Whether the store refused this node as a candidate; logged once. */
   #isBarred = false;
 
   constructor(
@@ -124,7 +125,7 @@ class Agent implements AgentProbes {
     const { store, clock, source, managementAccess } = deps;
     const { node, holder, election } = options;
     this.#election = new Election(store, clock, { id: node, holder, ttlMs: election.sessionTtlMs });
-    // Sessions come and go, and are each machine's own agent's to mind: they decide over no commit.
+    // Sessions come and go, and each machine's own agent protects its own: no commit is refused because of them.
     const withoutSessions = managementAccess && {
       ownCgroup: () => managementAccess.ownCgroup(),
       servers: () => managementAccess.servers(),
@@ -148,9 +149,9 @@ class Agent implements AgentProbes {
   }
 
   /**
-   * Before anything else, that may fail or take its time: after a reboot the kernel enforces nothing, and
-   * gets what it had from the copy on this node's disk.
-   * @throws OperationError `agent-running` where another process of this machine enforces for this node
+   * Opens the enforcer and enforces the last-good state from this node's disk. Runs first, before anything that may
+   * fail or take long: after a reboot the kernel enforces nothing.
+   * @throws OperationError `agent-running` if another process of this machine enforces for this node
    */
   async restoreLastGood(): Promise<void> {
     try {
@@ -163,14 +164,14 @@ class Agent implements AgentProbes {
       );
     }
     await this.#follower.loadLastGood().catch((error: unknown) => {
-      this.deps.logger.warn("the copy on this node's disk was not enforced", { error });
+      this.deps.logger.warn("the last-good state on this node's disk was not enforced", { error });
     });
   }
 
   /**
-   * False where the store is away: enforcement does not wait for it, and the node is claimed later. A
-   * store that refuses is as good as away for a node that enforces something. That no other agent of this
-   * machine has it is the enforcer's to see meanwhile.
+   * Acquires the node lease. Returns false if the store is unreachable, or refuses while this node already enforces
+   * something; enforcement does not wait, and the lease is acquired later. Meanwhile the enforcer's own lock keeps a
+   * second agent of this machine out.
    */
   async acquireNodeLease(): Promise<boolean> {
     try {
@@ -185,16 +186,22 @@ class Agent implements AgentProbes {
     }
   }
 
-  /** Enforces the copy on this node's disk. @throws OperationError `not-in-sync` where there is none */
+  /**
+   * Starts without the store, on the last-good state. @throws OperationError `not-in-sync` if this node's disk holds
+   * none
+   */
   async followAlone(): Promise<void> {
     if (this.#follower.enforcedRevision === null)
       throw new OperationError(
         "not-in-sync",
-        "the store is away, and this node has no copy of an earlier state to enforce",
+        "the store is unavailable, and this node's disk holds no last-good state to enforce",
       );
   }
 
-  /** One agent a node. A holder that died without a word (SIGKILL) is succeeded at once. */
+  /**
+   * Claims the node for this process: one agent per node. It takes over at once from a process of this machine that was
+   * killed.
+   */
   async claim(): Promise<void> {
     const { store, clock, isProcessAlive, logger } = this.deps;
     const { node: id, address, holder, election } = this.options;
@@ -203,7 +210,7 @@ class Agent implements AgentProbes {
     if (held !== null && !isProcessAlive(held)) {
       logger.info("succeeding an agent that is gone", { holder: held });
       await store.endHeartbeat(id, held);
-      // Where this node may not lead any more: that lease runs out by itself.
+      // Fails if this node may no longer lead; that lease then expires by itself.
       await store.resign(held).catch(() => undefined);
       ({ held } = await store.heartbeat({ id, address, holder }, electionTimeoutMs));
     }
@@ -220,10 +227,7 @@ class Agent implements AgentProbes {
     this.#isClaimed = true;
   }
 
-  /**
-   * Tells readers what the backend decides. Enforcement does not depend on it: what goes wrong here is said, and tried
-   * again.
-   */
+  /** Serves flow events to readers. Enforcement does not depend on it: a failure is logged and retried. */
   async serveFlowEvents(signal: AbortSignal): Promise<void> {
     const { enforcer, serveFlows, logger, clock } = this.deps;
     while (!signal.aborted && enforcer.flowSource !== null) {
@@ -233,7 +237,7 @@ class Agent implements AgentProbes {
         server = await serveFlows(hub);
         await hub.run(signal);
       } catch (error) {
-        logger.warn("flows cannot be told", { error });
+        logger.warn("flows cannot be served", { error });
       } finally {
         await server?.close();
       }
@@ -241,7 +245,9 @@ class Agent implements AgentProbes {
     }
   }
 
-  /** Renews the heartbeat and leadership. @throws OperationError `agent-replaced` where another agent took the node */
+  /**
+   * Renews the node lease and leadership. @throws OperationError `agent-replaced` if another agent took over the node
+   */
   async renewNodeLease(): Promise<void> {
     const { store, telemetry, logger } = this.deps;
     const { node: id, address, holder, election } = this.options;
@@ -256,7 +262,7 @@ class Agent implements AgentProbes {
         if (error instanceof StoreError) telemetry.storeError();
         throw error;
       })
-      // Also where the store cannot be reached: leadership that was not renewed in time is none.
+      // Also if the store cannot be reached: leadership that was not renewed in time has ended.
       .finally(() => telemetry.leader(this.#election.fence !== null));
     if (!changed) return;
     if (isLeader) telemetry.elected();
@@ -264,7 +270,9 @@ class Agent implements AgentProbes {
     this.#leaderNotifier.notify();
   }
 
-  /** A node whose role in the store may not lead follows; the heartbeat before has shown that it may do that. */
+  /**
+   * Campaigns. A node that the store does not let lead only follows; the heartbeat before showed that it may do that.
+   */
   async #campaign(): Promise<{ readonly isLeader: boolean; readonly changed: boolean }> {
     try {
       const result = await this.#election.campaign();
@@ -332,7 +340,7 @@ class Agent implements AgentProbes {
         this.#followerNotifier,
         () => this.follow(),
       ),
-      // A hundred nodes report after each commit; only the commit itself is news to a follower.
+      // Only head: every node writes its status after each commit, and a follower needs none of these events.
       forwardEvents((watching) => this.deps.store.watch(watching, ["head"]), [this.#followerNotifier], loop),
       forwardEvents((watching) => this.deps.enforcer.watch(watching), [this.#followerNotifier], loop),
       this.serveFlowEvents(stopped),
@@ -355,7 +363,7 @@ class Agent implements AgentProbes {
     );
   }
 
-  /** The store may be away; the leases then run out by themselves. */
+  /** Releases the leases and the enforcer. If the store is unreachable, the leases expire by themselves. */
   async release(): Promise<void> {
     const { store, enforcer, logger } = this.deps;
     const { node, holder } = this.options;
@@ -363,7 +371,7 @@ class Agent implements AgentProbes {
       await this.#election.resign();
       await store.endHeartbeat(node, holder);
     } catch (error) {
-      logger.debug("the leases were not given back and will run out", { error });
+      logger.debug("the leases were not released and will expire", { error });
     }
     await enforcer.close();
   }

@@ -1,6 +1,6 @@
 /**
- * What a commit of the source waits for somebody's word for: everything in it is valid, and it does what a mistake, or
- * somebody who has stolen the right to push, would do. Pure.
+ * Commit guard: holds a valid commit of the source until an operator approves it, if it does what a mistake or a stolen
+ * right to push would do: delete much, or rewrite signed history. Pure.
  */
 import type { DesiredState, Revision } from "../model/state.js";
 import { describeDeletion, massDeletion } from "../plan/deletions.js";
@@ -12,17 +12,19 @@ export interface CommitCandidate {
   readonly head: Revision | null;
   /** The commit that was accepted last; null before the first. */
   readonly acceptedCommit: string | null;
-  /** Whether the accepted commit is no ancestor of the tip. */
+  /** Whether the accepted commit is not an ancestor of the tip. */
   readonly isRewritten: boolean;
-  /** Whether commits have to be signed. */
+  /** Whether the source requires signed commits. */
   readonly isSigned: boolean;
-  /** The commit that somebody has approved. */
+  /** The commit that an operator approved last; null if none. */
   readonly approvedCommit: string | null;
   /** See `massDeletion`. */
   readonly maxDeletePercent: number;
 }
 
-/** Why the commit is held, as a sentence; null where it is not, or somebody has confirmed this very commit. */
+/**
+ * Returns why the commit is held, as a sentence; null if it is not held, or if an operator has confirmed this commit.
+ */
 export function holdReason(candidate: CommitCandidate): string | null {
   const { tip, acceptedCommit, isRewritten, isSigned } = candidate;
   if (isConfirmed(candidate)) return null;
@@ -30,13 +32,15 @@ export function holdReason(candidate: CommitCandidate): string | null {
   if (isRewritten && isSigned)
     return (
       `commit ${short} does not come after the accepted commit ${acceptedCommit?.slice(0, 12) ?? "none"}: ` +
-      `history was rewritten, or went back, and what was signed once may be old; ${howToConfirm(tip)}`
+      `history was rewritten or rolled back, and a valid signature does not show that a commit is recent; ${howToConfirm(tip)}`
     );
   const deletion = deletionOf(candidate);
   return deletion === null ? null : `commit ${short} ${deletion}; ${howToConfirm(tip)}`;
 }
 
-/** By an approval, or by an apply of exactly this commit, which is what head then holds. */
+/**
+ * Returns whether an operator confirmed the commit: by an approval, or by an apply of it, after which head holds it.
+ */
 function isConfirmed({ desired, tip, head, approvedCommit }: CommitCandidate): boolean {
   if (approvedCommit === tip) return true;
   return head !== null && head.source.commit === tip && !head.source.dirty && isUnchanged(desired, head);
@@ -44,8 +48,9 @@ function isConfirmed({ desired, tip, head, approvedCommit }: CommitCandidate): b
 
 function deletionOf({ desired, tip, head, acceptedCommit, maxDeletePercent }: CommitCandidate): string | null {
   if (head === null || head.entries.length === 0) return null;
-  if (desired.objects.size === 0) return "has no objects at all";
-  // What an operator committed over an accepted commit is given back without asking.
+  if (desired.objects.size === 0) return "has no objects";
+  // The tip was accepted before; an operator committed something else over it, and head returns to the tip without
+  // approval.
   if (tip === acceptedCommit) return null;
   const mass = massDeletion(desired.objects, head.entries, maxDeletePercent);
   return mass === null
@@ -54,5 +59,5 @@ function deletionOf({ desired, tip, head, acceptedCommit, maxDeletePercent }: Co
 }
 
 function howToConfirm(tip: string): string {
-  return `if that is meant, run \`ztap cluster approve ${tip}\` or \`ztap apply\` on it`;
+  return `if this is intended, run \`ztap cluster approve ${tip}\` or \`ztap apply\` on it`;
 }

@@ -1,6 +1,6 @@
 /**
- * Leadership of this process: campaigns, renews, and stops claiming before the lease can have
- * expired. Everything that a leader writes is fenced in the store besides; this only spares work.
+ * Leadership of this process: campaigns, renews, and gives up before the lease can expire. Safety does not depend on
+ * this clock: the store fences every write of a leader. This only avoids useless work.
  */
 import type { Clock } from "../interfaces/system.js";
 import type { Fence, Store } from "../interfaces/store.js";
@@ -23,7 +23,7 @@ export class Election {
     private readonly options: ElectionOptions,
   ) {}
 
-  /** The fence while leadership is certain; null otherwise. */
+  /** The fence, as long as leadership is certain; else null. */
   get fence(): Fence | null {
     return this.clock.monotonic() < this.#validUntil ? this.#fence : null;
   }
@@ -33,8 +33,8 @@ export class Election {
   }
 
   /**
-   * Claims, or renews where a sixth of the lease has passed. Counts validity from before the request, so that a
-   * slow answer shortens it.
+   * Campaigns for leadership, or renews it once a sixth of the lease has passed. The lease counts from before the
+   * request, so that a slow reply shortens it.
    */
   async campaign(): Promise<{ readonly isLeader: boolean; readonly changed: boolean }> {
     const started = this.clock.monotonic();
@@ -48,7 +48,7 @@ export class Election {
     return { isLeader: fence !== null, changed: before?.term !== fence?.term };
   }
 
-  /** No longer a candidate: what was held is not relied on any more. */
+  /** Gives up leadership in this process; the lease in the store expires later. */
   withdraw(): { readonly isLeader: false; readonly changed: boolean } {
     const changed = this.#fence !== null;
     this.#validUntil = 0;

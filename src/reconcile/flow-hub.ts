@@ -1,6 +1,6 @@
 /**
- * Flows in the agent: the backend's events are read once, named by the state in force, remembered for a while, and
- * handed to every reader. A reader that is too slow loses events and is told how many; it holds up nobody.
+ * Flow hub: reads the backend's events once, adds the names of the state in force, keeps the recent ones, and passes
+ * them to every reader. A reader that is too slow loses events and gets their number; it delays no other reader.
  */
 import {
   matchesFlow,
@@ -14,6 +14,7 @@ import { protocolName } from "../model/protocol.js";
 import { suggest } from "../model/suggest.js";
 import type { FlowNames } from "../policy/flow-names.js";
 import type { EventStatistics, FlowFeed, FlowRecord, FlowSource } from "../interfaces/flows.js";
+import { Notifier } from "../interfaces/notifier.js";
 import type { Clock } from "../interfaces/system.js";
 import type { Telemetry } from "../interfaces/telemetry.js";
 
@@ -22,11 +23,14 @@ export interface FlowDeps {
   readonly telemetry: Pick<Telemetry, "flows">;
 }
 
-/** What is remembered for readers that come later. */
+/** Number of recent events kept for later readers. */
 const RECENT = 2_048;
-/** What one reader may have before it, beside what is remembered. */
+/** Length of a reader's queue, in addition to the recent events. */
 const QUEUE = 8_192;
-/** After the last event the statistics are looked at once more: what was limited at the end is told too. */
+/**
+ * Delay after the last event until the statistics are read once more, so that events limited at the end are reported
+ * too.
+ */
 const SETTLE_MS = 1_000;
 
 export class FlowHub implements FlowFeed {
@@ -38,7 +42,7 @@ export class FlowHub implements FlowFeed {
     private readonly source: FlowSource,
     private readonly deps: FlowDeps,
     private readonly node: string,
-    /** Of the state in force. */
+    /** Returns the names of the state in force. */
     private readonly names: () => FlowNames,
   ) {
     this.#statistics = source.statistics();
@@ -67,7 +71,7 @@ export class FlowHub implements FlowFeed {
     if (!signal.aborted) this.#audit();
   }
 
-  /** Tells what was limited or lost since the last time. */
+  /** Emits a gap if events were limited or lost since the last call. */
   #audit(): void {
     const before = this.#statistics;
     const statistics = this.source.statistics();
@@ -87,7 +91,7 @@ export class FlowHub implements FlowFeed {
     for (const reader of this.#readers) reader.offer(message);
   }
 
-  /** A workload that is gone has what is remembered of it. */
+  /** Refuses an unknown workload. A removed workload is accepted while recent events name it. */
   refuse({ workload }: FlowQuery): FlowRefusal | null {
     const { workloads } = this.names();
     if (workload === null || workloads === null || workloads.includes(workload)) return null;
@@ -103,7 +107,7 @@ export class FlowHub implements FlowFeed {
     } else reader.end();
     try {
       for (;;) {
-        const message = await reader.next();
+        const message = await reader.next(signal);
         if (message === null) return;
         yield typeof message === "number" ? this.#gap({ limited: 0, lost: 0, dropped: message }) : message;
       }
@@ -113,14 +117,14 @@ export class FlowHub implements FlowFeed {
   }
 }
 
-/** One reader's queue. */
+/** The queue of one reader. */
 class Reader {
   readonly #query: FlowQuery;
   readonly #queue: FlowMessage[];
   readonly #limit: number;
   #dropped = 0;
   #hasEnded = false;
-  #wake: (() => void) | null = null;
+  readonly #notifier = new Notifier();
 
   constructor(query: FlowQuery, remembered: readonly FlowMessage[]) {
     this.#query = query;
@@ -132,16 +136,16 @@ class Reader {
     if (!matchesFlow(this.#query, message)) return;
     if (this.#queue.length >= this.#limit) this.#dropped += message.kind === "verdict" ? 1 : message.dropped;
     else this.#queue.push(message);
-    this.#wake?.();
+    this.#notifier.notify();
   }
 
   end(): void {
     this.#hasEnded = true;
-    this.#wake?.();
+    this.#notifier.notify();
   }
 
-  /** The next message; how many were dropped, when the queue has been read up to there; null at the end. */
-  async next(): Promise<FlowMessage | number | null> {
+  /** Returns the next message; the number of dropped events once the queue is read up to them; null at the end. */
+  async next(signal: AbortSignal): Promise<FlowMessage | number | null> {
     for (;;) {
       const message = this.#queue.shift();
       if (message !== undefined) return message;
@@ -151,8 +155,7 @@ class Reader {
         return dropped;
       }
       if (this.#hasEnded) return null;
-      await new Promise<void>((resolve) => (this.#wake = resolve));
-      this.#wake = null;
+      await this.#notifier.wait(signal);
     }
   }
 }

@@ -1,6 +1,6 @@
 /**
- * The leader's duty: poll the source, validate, commit. It reads everything anew on each run; what
- * it remembers only spares work that would give the same result.
+ * Leader: polls the source, validates, commits. Each run reads everything again; remembered results only avoid work
+ * that would give the same result.
  */
 import { hasErrors } from "../model/diagnostic.js";
 import type { Diagnostic } from "../model/diagnostic.js";
@@ -23,7 +23,7 @@ export interface LeaderDeps {
   readonly source: Source;
   readonly election: Election;
   readonly read: typeof readManifests;
-  /** One sentence for each way to an agent that the state would cut; none where that is allowed. */
+  /** Returns one sentence for each management access that the state would cut; none if the state allows lockouts. */
   readonly lockoutsOf: (objects: ObjectSet) => Promise<readonly string[]>;
   readonly clock: Clock;
   readonly random: Random;
@@ -42,13 +42,13 @@ type Finding = Accepted &
   Pick<SourceStatus, "state" | "message" | "observedCommit" | "unverified" | "rewrittenFrom"> & {
     readonly diagnostics?: readonly Diagnostic[];
     readonly lockouts?: readonly string[];
-    /** Of a commit that would lock out. */
+    /** Present only with `lockouts`. */
     readonly objects?: ObjectSet;
   };
 
 const MAX_REPORTED_DIAGNOSTICS = 20;
 
-/** What a commit is assessed by, beside itself. */
+/** The inputs of an assessment besides the content of the commit. */
 interface Situation {
   readonly tip: string;
   readonly head: number | null;
@@ -56,7 +56,7 @@ interface Situation {
   readonly fence: Fence;
 }
 
-/** A commit that was read, and what there was before it. */
+/** A commit that was read, and the accepted commit before it. */
 interface Found {
   readonly tip: string;
   readonly snapshot: Snapshot;
@@ -65,14 +65,20 @@ interface Found {
 }
 
 export class Leader {
-  /** The last commit that was looked at, with head and the approval at that time: equal again means nothing to do. */
+  /**
+   * The last assessed commit, with head and approval at that time: if all three are equal again, there is nothing to
+   * do.
+   */
   #settled: {
     readonly commit: string;
     readonly head: number | null;
     readonly approved: string | null;
     readonly finding: Finding;
   } | null = null;
-  /** The last commit that would have locked somebody out. Who listens where changes without a commit: that is asked again. */
+  /**
+   * The last commit refused because of a lockout. Lockouts change without a commit, as servers move, so that each run
+   * checks them again.
+   */
   #refused: {
     readonly commit: string;
     readonly head: number | null;
@@ -80,7 +86,7 @@ export class Leader {
     readonly objects: ObjectSet;
     readonly finding: Finding;
   } | null = null;
-  /** When the suspension began that was last told of. */
+  /** Beginning of the suspension that was last logged. */
   #reportedSuspension: string | null = null;
 
   constructor(
@@ -88,7 +94,7 @@ export class Leader {
     private readonly options: LeaderOptions,
   ) {}
 
-  /** One run. Without certain leadership it does nothing. @throws what should be tried again sooner */
+  /** Makes one run; does nothing unless leadership is certain. @throws a failure that the loop should retry sooner */
   async reconcile(): Promise<void> {
     const fence = this.deps.election.fence;
     if (fence === null) {
@@ -124,7 +130,9 @@ export class Leader {
     return known?.commit === tip && known.head === head && known.approved === (approval?.commit ?? null);
   }
 
-  /** The finding of a commit that would still lock out the same; else it is to be looked at anew. */
+  /**
+   * Returns the finding if the refused commit would still cause the same lockouts; else undefined, to assess it again.
+   */
   async #refusedAgain(situation: Situation): Promise<Finding | undefined> {
     const refused = this.#refused;
     if (refused === null || !this.#isOf(refused, situation)) return undefined;
@@ -132,19 +140,19 @@ export class Leader {
     return lockouts.join() === refused.finding.lockouts?.join() ? refused.finding : undefined;
   }
 
-  /** Agents heal without the leader; all that ends is what it commits. */
+  /** Returns whether the source is suspended. A suspension stops commits only: agents heal drift without the leader. */
   #isSuspended(suspension: Suspension | null): boolean {
     const { telemetry, logger } = this.deps;
     telemetry.suspended(suspension !== null);
     if (this.#reportedSuspension !== (suspension?.since ?? null)) {
       this.#reportedSuspension = suspension?.since ?? null;
       if (suspension === null) logger.info("the source is followed again");
-      else logger.warn("the source is suspended, nothing of it is committed", { ...suspension });
+      else logger.warn("the source is suspended; nothing from it is committed", { ...suspension });
     }
     return suspension !== null;
   }
 
-  /** Null as in `#assess`: nothing is settled. */
+  /** Reads and assesses the tip, and remembers the finding; null as in `#assess`. */
   async #settle({ tip, head, approval, fence }: Situation): Promise<Finding | null> {
     const { store } = this.deps;
     const last = await store.readSourceStatus();
@@ -162,7 +170,7 @@ export class Leader {
       this.#refused = { commit: tip, head, approved, objects: finding.objects, finding: whole };
       return whole;
     }
-    // The head that was assessed, or made; what came after it is assessed by the next run.
+    // The head that was assessed or committed; the next run assesses a later one.
     const assessed = finding.state === "Synced" ? (finding.acceptedRevision ?? head) : head;
     this.#settled = { commit: tip, head: assessed, approved: approval?.commit ?? null, finding: whole };
     return whole;
@@ -171,7 +179,7 @@ export class Leader {
   async #fetch(tip: string, last: SourceStatus | null): Promise<Found> {
     const { source, logger, telemetry } = this.deps;
     const accepted = acceptedOf(last);
-    // Another repository has another history.
+    // Commits of another repository are not compared.
     const since = last?.location === source.location ? accepted.acceptedCommit : null;
     const snapshot = await source.fetch(tip, since ?? undefined);
     const known = last?.observedCommit === tip ? (last.rewrittenFrom ?? null) : null;
@@ -189,7 +197,7 @@ export class Leader {
     return { tip, snapshot, accepted, rewrittenFrom };
   }
 
-  /** Null where leadership was lost, or the source was suspended meanwhile. */
+  /** Validates, checks and commits; null if leadership was lost or the source was suspended meanwhile. */
   async #assess(
     { tip, snapshot, accepted, rewrittenFrom }: Found,
     head: Revision | null,
@@ -215,14 +223,14 @@ export class Leader {
     return { state: "Held", message: held, observedCommit: tip, ...accepted };
   }
 
-  /** Looked at again by each run, and told once. */
+  /** Every run assesses such a commit again, and logs it once. */
   #refuseUnverified(
     { tip, accepted, rewrittenFrom }: Found,
     unverified: Unverified,
     last: SourceStatus | null,
   ): Finding {
     const { commit, author, problem } = unverified;
-    const message = `commit ${commit.slice(0, 12)} of ${author} is not accepted: ${problem}; nothing from it on is followed`;
+    const message = `commit ${commit.slice(0, 12)} of ${author} is not accepted: ${problem}; neither it nor a later commit is followed`;
     if (last?.observedCommit !== tip || last.message !== message) {
       this.deps.logger.warn(message, { commit, author });
       this.deps.telemetry.rejected({ reason: "unverified" });
@@ -266,7 +274,7 @@ export class Leader {
     }
     const lockouts = await this.deps.lockoutsOf(desired.objects);
     if (lockouts.length > 0) {
-      const message = `commit ${tip.slice(0, 12)} was rejected, since it would lock out: ${lockouts.join("; ")}; allowLockout lets it`;
+      const message = `commit ${tip.slice(0, 12)} was rejected, since it would lock out: ${lockouts.join("; ")}; allowLockout permits it`;
       this.deps.logger.warn(message);
       this.deps.telemetry.rejected({ reason: "lockout" });
       return { ...kept("Rejected", message), lockouts: [...lockouts], objects: desired.objects };
@@ -275,7 +283,7 @@ export class Leader {
     return committed === null ? null : synced(committed);
   }
 
-  /** Null as in `#assess`. @throws where the race for head was */
+  /** Null as in `#assess`. @throws if head moved meanwhile */
   async #commit(desired: DesiredState, head: Revision | null, fence: Fence): Promise<Revision | null> {
     const { store, clock, random, logger, telemetry } = this.deps;
     const started = clock.monotonic();
@@ -302,14 +310,14 @@ export class Leader {
         return outcome.revision;
       }
       case "stale-head":
-        // Looking again must not wait for the next poll.
-        throw new Error(`head moved to ${outcome.head} while committing; looking again`);
+        // Thrown, so that the retry does not wait for the next poll.
+        throw new Error(`head moved to ${outcome.head} while committing; trying again`);
       case "fenced":
         this.deps.election.withdraw();
         logger.warn("no longer leader, nothing was committed", { leader: outcome.leader });
         return null;
       case "suspended":
-        // The next run says so.
+        // The next run reports the suspension.
         logger.debug("the source was suspended meanwhile, nothing was committed");
         return null;
     }

@@ -1,43 +1,14 @@
 /**
- * The loop under every duty: run, wait for a wake-up or for the interval, run again. Level-triggered:
- * a wake-up carries nothing, several count as one, and one that is lost costs an interval at most.
- * A failed run is tried again sooner, with growing, jittered delays.
+ * The loop of every task of an agent: run, wait for a notification or for the interval, run again. Level-triggered: a
+ * notification carries no data, and losing one costs an interval at most. A failed run is retried sooner, with growing,
+ * jittered delays.
  */
+import type { Notifier } from "../interfaces/notifier.js";
 import type { Clock, Logger, Random } from "../interfaces/system.js";
-
-const WOKEN = "woken";
-
-/** Coalesces wake-ups. One that comes while nobody waits is kept for the next wait. */
-export class Notifier {
-  #pending = false;
-  #wake: (() => void) | undefined;
-
-  notify(): void {
-    this.#pending = true;
-    this.#wake?.();
-  }
-
-  /** Resolves when notified, when `ms` have passed, or when the signal aborts. */
-  async wait(ms: number, clock: Clock, signal: AbortSignal): Promise<void> {
-    if (this.#pending) {
-      this.#pending = false;
-      return;
-    }
-    const nap = new AbortController();
-    // With a reason of its own: without one each wake-up would make an error, with its stack.
-    const wake = (): void => nap.abort(WOKEN);
-    this.#wake = wake;
-    signal.addEventListener("abort", wake);
-    if (!signal.aborted) await clock.sleep(ms, nap.signal);
-    signal.removeEventListener("abort", wake);
-    this.#wake = undefined;
-    this.#pending = false;
-  }
-}
 
 export interface LoopOptions {
   readonly name: string;
-  /** Between two runs when nothing wakes it; ± `jitter` of it at random. */
+  /** Time between two runs without a notification; ± a random part of up to `jitter`. */
   readonly intervalMs: number;
   /** Fraction of the interval, 0 to 1. */
   readonly jitter: number;
@@ -50,7 +21,7 @@ export interface LoopOptions {
 const RETRY_MIN_MS = 200;
 const RETRY_MAX_MS = 30_000;
 
-/** Runs until the signal aborts. `run` reports its own failures; it throws only to be tried again sooner. */
+/** Runs until the signal aborts. `run` reports its own failures; it throws only to be retried sooner. */
 export async function runLoop(options: LoopOptions, notifier: Notifier, run: () => Promise<void>): Promise<void> {
   const { clock, random, logger, signal, name } = options;
   const isOver = (): boolean => signal.aborted;
@@ -61,7 +32,7 @@ export async function runLoop(options: LoopOptions, notifier: Notifier, run: () 
       await run();
       failures = 0;
     } catch (error) {
-      // What the stop itself cut short did not fail.
+      // A run that the stop interrupted did not fail.
       if (isOver()) return logger.debug(`${name} was cut short by the stop`, { error });
       const backoffMs =
         Math.min(RETRY_MAX_MS, RETRY_MIN_MS * 2 ** Math.min(failures, 10)) * (0.5 + random.fraction() / 2);
@@ -70,21 +41,24 @@ export async function runLoop(options: LoopOptions, notifier: Notifier, run: () 
       const why = error instanceof Error ? error.message : String(error);
       logger.warn(`${name} failed, trying again in ${Math.round(delayMs)} ms: ${why}`, { error });
     }
-    await notifier.wait(delayMs, clock, signal);
+    await notifier.wait(signal, { ms: delayMs, clock });
   }
 }
 
-/** Turns every event of a watch into a wake-up of each loop; watches again, with a pause, when the watch ends or fails. */
+/**
+ * Turns every event of a watch into a notification of each loop; watches again, with a pause, if the watch ends or
+ * fails.
+ */
 export async function forwardEvents(
   watch: (signal: AbortSignal) => AsyncIterable<unknown>,
-  wakeups: readonly Notifier[],
+  notifiers: readonly Notifier[],
   options: { readonly clock: Clock; readonly logger: Logger; readonly signal: AbortSignal },
 ): Promise<void> {
   while (!options.signal.aborted) {
     try {
       const events = watch(options.signal)[Symbol.asyncIterator]();
       while ((await events.next()).done !== true) {
-        for (const notifier of wakeups) notifier.notify();
+        for (const notifier of notifiers) notifier.notify();
       }
     } catch (error) {
       options.logger.warn("watch of the store ended, watching again", { error });

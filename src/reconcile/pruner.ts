@@ -1,4 +1,4 @@
-/** The leader's other duty: old revisions go, beyond both of two bounds. Rarely, and nothing waits for it. */
+/** Pruner: removes revisions beyond both bounds of the history, once an hour, on the leader. Nothing waits for it. */
 import type { Store } from "../interfaces/store.js";
 import type { Clock, Logger } from "../interfaces/system.js";
 import type { HistorySettings } from "../settings/settings.js";
@@ -13,7 +13,7 @@ export class Pruner {
     private readonly history: HistorySettings,
   ) {}
 
-  /** Prunes where it is time to. A failure is no reason to do anything else differently: it is tried again in an hour. */
+  /** Prunes if the last run is an hour ago. A failure is logged and retried in an hour. */
   async run(): Promise<void> {
     const { store, clock, logger } = this.deps;
     if (clock.monotonic() < this.#next) return;

@@ -1,6 +1,6 @@
 /**
  * Next revision: the revision that a draft becomes on top of head. Pure; every adapter uses it, so that numbers and
- * versions are decided in one place. The adapters commit it (store/local-store.ts, adapters/etcd/commit.ts).
+ * versions are decided in one place. The adapters commit it (store/local/history.ts, adapters/etcd/commit.ts).
  */
 import { canonicalJson, digestOfText } from "../model/digest.js";
 import { refKey, refOf, type Revision, type RevisionEntry, type StateObject } from "../model/state.js";

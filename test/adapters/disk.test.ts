@@ -27,7 +27,7 @@ async function inFolder(run: (path: string) => Promise<void>): Promise<void> {
   }
 }
 
-void t.test("a state is kept and read back the same, for its owner alone", (t) =>
+void t.test("a state is written with access for its owner only, and read back unchanged", (t) =>
   inFolder(async (path) => {
     const copy = new LastGoodFile(path, silentLogger);
     t.equal(await copy.read(), null, "there is none yet");
@@ -39,7 +39,7 @@ void t.test("a state is kept and read back the same, for its owner alone", (t) =
   }),
 );
 
-void t.test("a copy that is damaged, in whatever place, is none", (t) =>
+void t.test("a state file that is damaged at any place counts as absent", (t) =>
   inFolder(async (path) => {
     const copy = new LastGoodFile(path, silentLogger);
     await copy.write(await someState());
@@ -62,7 +62,7 @@ void t.test("a copy that is damaged, in whatever place, is none", (t) =>
   }),
 );
 
-void t.test("a write that was broken off leaves the earlier copy", (t) =>
+void t.test("an interrupted write leaves the previous state file", (t) =>
   inFolder(async (path) => {
     const copy = new LastGoodFile(path, silentLogger);
     const state = await someState();

@@ -77,7 +77,7 @@ await localStoreContract("embedded", (run) =>
   }),
 );
 
-void t.test("the store's folder and files are its owner's alone", (t) =>
+void t.test("only the owner can access the store's folder and files", (t) =>
   inFolder(async (path) => {
     const store = await openEmbeddedStore({ path, access: "write" }, systemClock);
     await store.commit(draft([policy("web")]), { expectHead: null, fence: null });
@@ -87,7 +87,7 @@ void t.test("the store's folder and files are its owner's alone", (t) =>
   }),
 );
 
-void t.test("reading makes no store, and sees one as soon as there is one", (t) =>
+void t.test("reading creates no store, and sees a store as soon as it exists", (t) =>
   inFolder(async (path) => {
     const reader = await openEmbeddedStore({ path, access: "read" }, systemClock);
     t.equal(await reader.readHead(), null);
@@ -109,7 +109,7 @@ void t.test("reading makes no store, and sees one as soon as there is one", (t) 
   }),
 );
 
-void t.test("a store that is opened for a change is made by the change", (t) =>
+void t.test("a store that is opened for a change is created by the change", (t) =>
   inFolder(async (path) => {
     const store = await openEmbeddedStore({ path, access: "change" }, systemClock);
     t.equal(await store.readHead(), null);
@@ -124,7 +124,7 @@ void t.test("a store that is opened for a change is made by the change", (t) =>
   }),
 );
 
-void t.test("a commit of another process wakes a watcher", (t) =>
+void t.test("a commit of another process notifies a watcher", (t) =>
   inFolder(async (path) => {
     // With a clock that stands still only the announcement can wake it.
     const store = await openEmbeddedStore({ path, access: "write" }, new ManualClock());
@@ -140,7 +140,7 @@ void t.test("a commit of another process wakes a watcher", (t) =>
   }),
 );
 
-void t.test("without the announcement a watcher finds the commit at its slow look", (t) =>
+void t.test("a watcher that gets no notification finds the commit at its slow poll", (t) =>
   inFolder(async (path) => {
     const clock = new ManualClock();
     const store = await openEmbeddedStore({ path, access: "write" }, clock);
@@ -159,7 +159,7 @@ void t.test("without the announcement a watcher finds the commit at its slow loo
   }),
 );
 
-void t.test("what is no store, or one of another version, is refused with what to do", (t) =>
+void t.test("a file that is not a store, or a store of another version, is refused with the fix", (t) =>
   inFolder(async (path) => {
     const open = (access: "read" | "write") => openEmbeddedStore({ path, access }, systemClock);
     writeFileSync(path, "a file");
@@ -188,7 +188,7 @@ void t.test("what is no store, or one of another version, is refused with what t
   }),
 );
 
-void t.test("a data file that was cut short is refused, wherever it was cut", (t) =>
+void t.test("a data file truncated at any place is refused", (t) =>
   inFolder(async (path) => {
     const store = await openEmbeddedStore({ path, access: "write" }, systemClock);
     const objects = Array.from({ length: 400 }, (_, index) => policy(`p${index}`));
@@ -209,7 +209,7 @@ void t.test("a data file that was cut short is refused, wherever it was cut", (t
   }),
 );
 
-void t.test("a store that is deleted or replaced while it is in use is not written to any more", (t) =>
+void t.test("a store that is deleted or replaced while in use is not written any more", (t) =>
   inFolder(async (path) => {
     const store = await openEmbeddedStore({ path, access: "write" }, systemClock);
     await store.commit(draft([policy("web")]), { expectHead: null, fence: null });
@@ -222,7 +222,7 @@ void t.test("a store that is deleted or replaced while it is in use is not writt
   }),
 );
 
-void t.test("who may not write is told so", (t) =>
+void t.test("a write without permission is refused with the reason", (t) =>
   inFolder(async (path) => {
     await (await openEmbeddedStore({ path, access: "write" }, systemClock)).close();
     if (process.getuid?.() !== 0) chmodSync(path, 0);
@@ -242,7 +242,7 @@ void t.test("who may not write is told so", (t) =>
   }),
 );
 
-void t.test("a folder that somebody else owns, or may write to, is refused", (t) =>
+void t.test("a folder that another user owns or can write is refused", (t) =>
   inFolder(async (path) => {
     await (await openEmbeddedStore({ path, access: "write" }, systemClock)).close();
     const open = (access: "read" | "write") => openEmbeddedStore({ path, access }, systemClock);
@@ -270,7 +270,7 @@ void t.test("a folder that somebody else owns, or may write to, is refused", (t)
   }),
 );
 
-void t.test("a file of the store that somebody else has in hand is refused, with what to do", (t) =>
+void t.test("a store file that another user could have made, hold or change is refused with the fix", (t) =>
   inFolder(async (path) => {
     await (await openEmbeddedStore({ path, access: "write" }, systemClock)).close();
     const file = (name: string) => join(path, name);
@@ -318,7 +318,7 @@ void t.test("a file of the store that somebody else has in hand is refused, with
   }),
 );
 
-void t.test("while another process has the store locked, this one waits and does its other work", (t) =>
+void t.test("while another process locks the store, this process waits, and its event loop goes on", (t) =>
   inFolder(async (path) => {
     const clock = new ManualClock();
     const store = await openEmbeddedStore({ path, access: "write" }, clock);
@@ -370,7 +370,7 @@ void t.test("while another process has the store locked, this one waits and does
   }),
 );
 
-void t.test("a full disk makes a commit fail whole; head stays, and the next one works", (t) =>
+void t.test("a commit on a full disk fails as a whole; head stays, and the next commit works", (t) =>
   inFolder(async (path) => {
     // A bound on the size of files stands in for the disk: the system refuses the write all the same.
     const script = `trap "" XFSZ; ulimit -f 400; exec "$0" "$@"`;

@@ -54,7 +54,7 @@ async function lostAnswers(t: Test, endpoint: string): Promise<void> {
     proxy.cut();
   };
 
-  await t.test("a commit whose answer was lost is found, and not made twice", async (t) => {
+  await t.test("a commit whose reply was lost is found, and not made twice", async (t) => {
     await commit(store, 1);
     proxy.loseAnswersAfter(`${prefix}revisions/00000000000000000002`);
     const next = draft([policy("web", 2)]);
@@ -66,7 +66,7 @@ async function lostAnswers(t: Test, endpoint: string): Promise<void> {
     t.equal(await sound.readPolicyVersion("default", "web"), 2);
   });
 
-  await t.test("a campaign whose answer was lost finds its own key", async (t) => {
+  await t.test("a campaign whose reply was lost finds its own key", async (t) => {
     proxy.loseAnswersAfter(A.holder);
     const campaign = store.campaign(A, 60_000);
     await cutOnce(async () => (await sound.readLeader()) === "a");
@@ -76,7 +76,7 @@ async function lostAnswers(t: Test, endpoint: string): Promise<void> {
     await store.resign(A.holder);
   });
 
-  await t.test("a heartbeat whose answer was lost is held by the one who claimed it", async (t) => {
+  await t.test("a heartbeat whose reply was lost belongs to the holder that claimed it", async (t) => {
     proxy.loseAnswersAfter("holder-of-heartbeat");
     const heartbeat = { id: "n1", address: "n1:1", holder: "holder-of-heartbeat" };
     const beating = store.heartbeat(heartbeat, 60_000);
@@ -150,7 +150,7 @@ async function longValues(t: Test, { endpoints, ctl }: EtcdCluster): Promise<voi
       .split("\n")
       .filter((key) => key !== "");
 
-  await t.test("an object of more than 2 MiB is kept in parts, and the next calls work", async (t) => {
+  await t.test("an object of more than 2 MiB is stored in parts, and later calls work", async (t) => {
     const long = policy("long");
     const labels = { app: randomBytes(3_000_000).toString("base64") };
     const next = draft([{ ...long, metadata: { ...long.metadata, labels } }, policy("web")]);
@@ -164,7 +164,7 @@ async function longValues(t: Test, { endpoints, ctl }: EtcdCluster): Promise<voi
     t.equal(await commit(other, 2), 2);
   });
 
-  await t.test("a manifest of thousands of objects is kept in parts", async (t) => {
+  await t.test("the manifest of a revision with thousands of objects is stored in parts", async (t) => {
     const names = Array.from({ length: 20_000 }, (_, index) => namespace(`n${index}`));
     t.equal(await commitOnHead(store, draft([...names, policy("web", 3)])), 3);
     t.ok(keys("parts/revisions/").length >= 2, "in parts");
@@ -178,7 +178,7 @@ async function longValues(t: Test, { endpoints, ctl }: EtcdCluster): Promise<voi
     t.same(keys("parts/"), [], "the parts went with them");
   });
 
-  await t.test("a record that is too long is refused by name, and breaks no other call", async (t) => {
+  await t.test("a record that is too long is refused by name, and no other call fails", async (t) => {
     const message = randomBytes(3_000_000).toString("base64");
     for (let round = 1; round <= 4; round += 1) {
       const writes = [message, message.slice(0, 2_500_000)].map((text) =>
@@ -236,13 +236,13 @@ const settings = { skip: whyNoEtcd() ?? false, timeout: 240_000 };
 await t.test("calls", settings, (t) =>
   withEtcd({ flags: QUICK }, async (etcd) => {
     const [endpoint = ""] = etcd.endpoints;
-    await t.test("lost answers", (t) => lostAnswers(t, endpoint));
-    await t.test("a lease that ran out is not believed to be held", (t) => leases(t, endpoint));
-    await t.test("each call has its deadline", (t) => deadlines(t, endpoint));
+    await t.test("lost replies", (t) => lostAnswers(t, endpoint));
+    await t.test("an expired lease does not count as held", (t) => leases(t, endpoint));
+    await t.test("each call has a deadline", (t) => deadlines(t, endpoint));
     await t.test("long values", (t) => longValues(t, etcd));
-    await t.test("the process ends once its store is closed", (t) => endOfProcess(t, endpoint));
+    await t.test("the process exits once its store is closed", (t) => endOfProcess(t, endpoint));
   }),
 );
-await t.test("a full database says what to do, and goes on when it was done", settings, (t) =>
+await t.test("a full database is reported with the fix, and works after the fix", settings, (t) =>
   withEtcd({ flags: [...QUICK, "--quota-backend-bytes=16777216"] }, (etcd) => fullDatabase(t, etcd)),
 );

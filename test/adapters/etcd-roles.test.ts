@@ -52,7 +52,7 @@ function makeUsers(
 async function whatEachMay(t: Test, { endpoints }: EtcdCluster, web1: Identity, web2: Identity): Promise<void> {
   const [node, leader] = [openStore(t, endpoints, web1), openStore(t, endpoints, web2)];
 
-  await t.test("a node writes of itself, and nothing else", async (t) => {
+  await t.test("the node role writes the records of its own node, and nothing else", async (t) => {
     const heartbeat = { id: "web-1", address: "10.0.0.1:9470", holder: "h1" };
     t.same(await node.heartbeat(heartbeat, 60_000), { held: null });
     t.same(await node.heartbeat(heartbeat, 60_000), { held: null });
@@ -69,7 +69,7 @@ async function whatEachMay(t: Test, { endpoints }: EtcdCluster, web1: Identity, 
     t.equal(await leader.readLeader(), null);
   });
 
-  await t.test("a leader leads and commits, and writes of no other node", async (t) => {
+  await t.test("the leader role campaigns and commits, and writes no record of another node", async (t) => {
     const next = await startWatch(t, node, ["head"]);
     const woken = next();
     const { fence } = await leader.campaign({ id: "web-2", holder: "h2" }, 60_000);
@@ -143,10 +143,10 @@ await t.test("roles of users with passwords", settings, async (t) => {
       auth: { username, password },
     });
     await whatEachMay(t, etcd, as("web-1"), as("web-2"));
-    await t.test("an agent that may not lead follows and reports", (t) =>
+    await t.test("an agent without the leader role follows and reports", (t) =>
       agentOfNode(t, openStore(t, etcd.endpoints, as("web-1")), openStore(t, etcd.endpoints, as("web-2"))),
     );
-    await t.test("who cannot say who it is may do nothing", async (t) => {
+    await t.test("a client without credentials is refused everything", async (t) => {
       const refused = { code: "store-permission", message: /refused: .*(password|user name)/ };
       await t.rejects(openStore(t, etcd.endpoints, as("web-1", "wrong")).readHead(), refused);
       await t.rejects(openStore(t, etcd.endpoints, as("nobody")).readHead(), refused);
@@ -198,7 +198,7 @@ await t.test("roles of users with certificates", settings, async (t) => {
   });
 });
 
-await t.test("signed tokens of before a change of roles are renewed", settings, async (t) => {
+await t.test("signed tokens from before a change of roles are renewed", settings, async (t) => {
   const folder = await mkdtemp(join(tmpdir(), "ztap-roles-"));
   t.teardown(() => rm(folder, { recursive: true, force: true }));
   const openssl = (...args: readonly string[]) => execFileSync("openssl", args, { cwd: folder, stdio: "ignore" });

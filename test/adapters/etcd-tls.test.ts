@@ -63,30 +63,32 @@ async function goodAndBad(t: Test, endpoint: string, own: string, foreign: strin
     t.equal(await store.readHead(), 1);
   });
 
-  await t.test("an endpoint that is dead is passed over", async (t) => {
+  await t.test("a dead endpoint is skipped", async (t) => {
     const [dead] = await freePorts(1);
     t.equal(await openStore(t, [`127.0.0.1:${dead}`, endpoint], { tls: good }).readHead(), 1);
   });
 
-  await t.test("a member of another authority is not trusted", (t) =>
+  await t.test("a member with a certificate of another authority is not trusted", (t) =>
     t.rejects(async () => ask(await tlsOf(own, "web-1", foreign)), NOT_TRUSTED),
   );
-  await t.test("without an authority of its own, ztap trusts the system's", (t) =>
+  await t.test("without a configured authority, the system's authorities are trusted", (t) =>
     t.rejects(ask({ ca: null, cert: good?.cert ?? null, key: good?.key ?? null }), NOT_TRUSTED),
   );
   await t.test("a certificate that does not name the address is not trusted", (t) =>
     t.rejects(ask(good, endpoint.replace("127.0.0.1", "[::ffff:127.0.0.1]")), NOT_TRUSTED),
   );
-  await t.test("without a client certificate nobody is let in", (t) =>
+  await t.test("a client without a certificate is refused", (t) =>
     t.rejects(async () => ask(await tlsOf(own, null)), NOT_WELCOME),
   );
-  await t.test("nor with one of another authority", (t) =>
+  await t.test("a client with a certificate of another authority is refused", (t) =>
     t.rejects(async () => ask(await tlsOf(foreign, "web-1", own)), NOT_WELCOME),
   );
-  await t.test("nor with one that has expired", (t) =>
+  await t.test("a client with an expired certificate is refused", (t) =>
     t.rejects(async () => ask(await tlsOf(own, "old-web-1")), NOT_WELCOME),
   );
-  await t.test("nor without TLS", (t) => t.rejects(ask(null), { code: "store-unavailable", message: /etcds:/ }));
+  await t.test("a client without TLS is refused", (t) =>
+    t.rejects(ask(null), { code: "store-unavailable", message: /etcds:/ }),
+  );
 }
 
 const settings = { skip: whyNoEtcd() ?? false, timeout: 120_000 };

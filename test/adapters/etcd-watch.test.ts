@@ -38,7 +38,7 @@ function revisionOf({ ctl }: EtcdCluster): number {
 async function onOneMember(t: Test, etcd: EtcdCluster): Promise<void> {
   const [endpoint = ""] = etcd.endpoints;
 
-  await t.test("a follower sees the last of many changes, however often its connection is cut", async (t) => {
+  await t.test("a follower sees the last of many changes, even if its connection is cut many times", async (t) => {
     const prefix = newPrefix();
     const [writer, proxy] = [openStore(t, [endpoint], { prefix }), await openProxy(t, endpoint)];
     const store = openStore(t, [proxy.endpoint], { prefix });
@@ -62,7 +62,7 @@ async function onOneMember(t: Test, etcd: EtcdCluster): Promise<void> {
     t.ok(proxy.connections > 3, `${proxy.connections} connections`);
   });
 
-  await t.test("more than 4 MiB of events at once reach a watcher", async (t) => {
+  await t.test("a watcher receives more than 4 MiB of events at once", async (t) => {
     const prefix = newPrefix();
     const [writer, store] = [openStore(t, [endpoint], { prefix }), openStore(t, [endpoint], { prefix })];
     // Its stream is opened with the next call only, and has all of this to catch up with.
@@ -72,7 +72,7 @@ async function onOneMember(t: Test, etcd: EtcdCluster): Promise<void> {
     t.equal(await within(next(), { what: "the events" }), "status");
   });
 
-  await t.test("a compaction before the stream was open makes the watcher look again, and it goes on", async (t) => {
+  await t.test("after a compaction before its stream opened, a watcher reads again and continues", async (t) => {
     const prefix = newPrefix();
     const [writer, store] = [openStore(t, [endpoint], { prefix }), openStore(t, [endpoint], { prefix })];
     const next = await startWatch(t, store, ["head"]);
@@ -85,7 +85,7 @@ async function onOneMember(t: Test, etcd: EtcdCluster): Promise<void> {
     t.equal(await within(woken, { what: "the next change" }), "head");
   });
 
-  await t.test("a compaction while the watcher was cut off makes it look again, and it goes on", async (t) => {
+  await t.test("after a compaction while it was cut off, a watcher reads again and continues", async (t) => {
     const prefix = newPrefix();
     const [writer, proxy] = [openStore(t, [endpoint], { prefix }), await openProxy(t, endpoint)];
     const store = openStore(t, [proxy.endpoint], { prefix });
@@ -110,7 +110,7 @@ async function onOneMember(t: Test, etcd: EtcdCluster): Promise<void> {
     t.equal(head, 6);
   });
 
-  await t.test("an event that got lost is healed by the periodic look", async (t) => {
+  await t.test("a periodic read makes up for a lost event", async (t) => {
     const prefix = newPrefix();
     const [writer, proxy] = [openStore(t, [endpoint], { prefix }), await openProxy(t, endpoint)];
     const store = openStore(t, [proxy.endpoint], { prefix }, clockThatCuts(REFRESH_MS, 200));
@@ -126,7 +126,7 @@ async function onOneMember(t: Test, etcd: EtcdCluster): Promise<void> {
     t.equal(head, 1);
   });
 
-  await t.test("the pause before a watcher tries again is constant", async (t) => {
+  await t.test("the delay before a watcher reconnects is constant", async (t) => {
     const prefix = newPrefix();
     const proxy = await openProxy(t, endpoint);
     const slept: number[] = [];
@@ -157,7 +157,7 @@ async function onOneMember(t: Test, etcd: EtcdCluster): Promise<void> {
   });
 
   await t.test(
-    "a silent network is noticed by the watch, which goes on elsewhere; calls do not wait for it",
+    "a watch detects a silent network and continues at another member; calls do not wait for it",
     async (t) => {
       const prefix = newPrefix();
       const [writer, proxy] = [openStore(t, [endpoint], { prefix }), await openProxy(t, endpoint)];
@@ -189,7 +189,7 @@ async function onThreeMembers(t: Test, { members, endpoints }: EtcdCluster): Pro
   const [one, two, three] = members;
   const [first = "", second = "", third = ""] = endpoints;
 
-  await t.test("a member that lost its quorum ends the watch, which goes on at another one", async (t) => {
+  await t.test("a watch at a member without quorum continues at another member", async (t) => {
     const prefix = newPrefix();
     const [writer, proxy] = [openStore(t, [second], { prefix }), await openProxy(t, second)];
     const store = openStore(t, [first, proxy.endpoint], { prefix, timeoutMs: 1000 });
@@ -216,7 +216,7 @@ async function onThreeMembers(t: Test, { members, endpoints }: EtcdCluster): Pro
     t.ok(head >= 1);
   });
 
-  await t.test("a member that is frozen is left for another one", async (t) => {
+  await t.test("a watch at a frozen member continues at another member", async (t) => {
     const prefix = newPrefix();
     const writer = openStore(t, [second, third], { prefix, timeoutMs: 2000 });
     const store = openStore(t, [first, second], { prefix });
@@ -272,6 +272,6 @@ t.test("watches of one member", options(), (t) => withEtcd({ flags: QUICK }, (et
 t.test("watches of three members", options(), (t) =>
   withEtcd({ members: 3, flags: QUICK }, (etcd) => onThreeMembers(t, etcd)),
 );
-t.test("a watch with a password goes on after etcd was started again, which forgot its tokens", options(), (t) =>
+t.test("a watch with a password continues after a restart of etcd, which forgets its tokens", options(), (t) =>
   withEtcd({ flags: QUICK }, (etcd) => withPassword(t, etcd)),
 );

@@ -51,7 +51,7 @@ void t.test("a folder outside Git is read as it is on disk", (t) =>
   }),
 );
 
-void t.test("a folder in a work tree says which commit it stands on and whether its policies differ", (t) =>
+void t.test("a folder in a work tree reports its commit, and whether its policies differ from it", (t) =>
   inFolder(async (folder) => {
     const repo = new Repository(join(folder, "repo"));
     repo.write("one/a.yaml", "a: 1\n");
@@ -107,7 +107,7 @@ void t.test("a folder in a work tree says which commit it stands on and whether 
   }),
 );
 
-void t.test("a ref of the repository around a folder is read by object", (t) =>
+void t.test("with a ref, the repository around a folder is read by object", (t) =>
   inFolder(async (folder) => {
     const repo = new Repository(join(folder, "repo"));
     repo.write("one/a.yaml", "a: 1\n");
@@ -139,7 +139,7 @@ void t.test("a ref of the repository around a folder is read by object", (t) =>
   }),
 );
 
-void t.test("what a folder cannot give is an error that names it", (t) =>
+void t.test("a folder, file or ref that cannot be read is named in the error", (t) =>
   inFolder(async (folder) => {
     await t.rejects(new FolderSource({ dir: join(folder, "missing") }).fetch(), {
       code: "source-not-found",
@@ -164,7 +164,7 @@ void t.test("what a folder cannot give is an error that names it", (t) =>
   }),
 );
 
-void t.test("another user's repository is read, and nothing that it configures is run", (t) =>
+void t.test("another user's repository is read, and no program from its configuration runs", (t) =>
   inFolder(async (folder) => {
     if (process.getuid?.() !== 0) return void t.pass("not tried: only root can give a file away");
     const repo = new Repository(join(folder, "repo"));

@@ -14,7 +14,7 @@ async function listen(server: Server): Promise<number> {
   return address.port;
 }
 
-void t.test("a location or a ref that git would take for something else is refused without running git", async (t) => {
+void t.test("a location or ref that git would take for an option or a helper is refused before git runs", async (t) => {
   for (const location of [
     "",
     "-x",
@@ -36,7 +36,7 @@ void t.test("a location or a ref that git would take for something else is refus
   }
 });
 
-void t.test("a remote that never answers is given up, and the process is gone", (t) =>
+void t.test("fetching from a silent remote times out, and git's process ends", (t) =>
   inFolder(async (folder) => {
     const sockets = new Set<Socket>();
     const closed: Promise<void>[] = [];
@@ -62,7 +62,7 @@ void t.test("a remote that never answers is given up, and the process is gone", 
   }),
 );
 
-void t.test("credentials reach the remote and nobody else", (t) =>
+void t.test("credentials reach only the remote", (t) =>
   inFolder(async (folder) => {
     const repo = new Repository(join(folder, "repo"));
     repo.write("web.yaml", "web: 1\n");

@@ -144,7 +144,7 @@ withSignedRepository("a file that others can change says nothing", SSH, async (t
   chmodSync(join(folder, "trusted"), 0o755);
   t.equal((await read()).unverified, null);
   t.match((await read({ sshSigners: `${file}-gone` })).unverified, { problem: /cannot be read: no such file/ });
-  await t.test("another user's", { skip: process.geteuid?.() !== 0 && "needs root" }, async (t) => {
+  await t.test("another user's repository", { skip: process.geteuid?.() !== 0 && "needs root" }, async (t) => {
     chownSync(file, 65_534, 65_534);
     t.match((await read()).unverified, { problem: /belongs to user 65534/ });
   });

@@ -19,7 +19,7 @@ async function setUp(t: { teardown(end: () => Promise<void>): unknown }) {
 
 const VERSION = "ztap_policy_version_current";
 
-t.test("the version of each policy of head, and of no other", async (t) => {
+t.test("the version of each policy in head, and of no other policy", async (t) => {
   const { telemetry, scrape } = await setUp(t);
   telemetry.policyVersions([
     { namespace: "shop", name: "web", version: 3 },
@@ -34,7 +34,7 @@ t.test("the version of each policy of head, and of no other", async (t) => {
   t.equal([...(await scrape()).keys()].filter((series) => series.startsWith(VERSION)).length, 1);
 });
 
-t.test("what is counted is there from the start, and counts", async (t) => {
+t.test("every counter is present from the start, and counts", async (t) => {
   const { telemetry, scrape } = await setUp(t);
   const before = await scrape();
   const counted = [
@@ -73,7 +73,7 @@ t.test("what is counted is there from the start, and counts", async (t) => {
   t.equal((await scrape()).get(counted[2] ?? ""), 10, "counters of the kernel that were made anew go on");
 });
 
-t.test("the lag is head less what is enforced", async (t) => {
+t.test("the lag is head minus the enforced revision", async (t) => {
   const { telemetry, scrape } = await setUp(t);
   const read = async () => {
     const series = await scrape();

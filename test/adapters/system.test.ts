@@ -11,7 +11,7 @@ clockContract("system", systemClock, (ms) => pause(ms));
 const manual = new ManualClock();
 clockContract("manual", manual, async (ms) => manual.advance(ms));
 
-void t.test("the manual clock wakes sleepers in their order, and leaves the others asleep", async (t) => {
+void t.test("the manual clock wakes due sleepers in order, and no others", async (t) => {
   const clock = new ManualClock(1000);
   const woken: string[] = [];
   const sleeps = [20, 10, 30].map((ms) => clock.sleep(ms).then(() => woken.push(String(ms))));
@@ -41,7 +41,7 @@ void t.test("randomness: fractions below one, ids that do not repeat", async (t)
   t.same([one.fraction(), one.id()], [two.fraction(), two.id()], "a seed gives the same again");
 });
 
-void t.test("the log: one JSON line an event, from its level on, or text for people", async (t) => {
+void t.test("the log writes events of its level and above, as one JSON line each or as text", async (t) => {
   const lines: string[] = [];
   const sink = { write: (line: string) => void lines.push(line) };
   const log = createLogger("info", false, sink);

@@ -11,6 +11,7 @@ import { StoreError } from "../../src/interfaces/store.js";
 import { policy } from "../builders/state.js";
 import { withEtcd, whyNoEtcd } from "../etcd/server.js";
 import { inFolder } from "../fakes/repository.js";
+import { FaultyStore } from "../fakes/store.js";
 import { waitUntil } from "../wait.js";
 
 const QUICK = { ttlMs: 400, heartbeatIntervalMs: 20 };
@@ -39,7 +40,7 @@ function members(t: { teardown(end: () => Promise<void>): unknown }, open: () =>
 const agree = (elections: readonly LeaderElection[], id: string) =>
   waitUntil(() => elections.every((election) => election.leader()?.id === id), { what: `all to follow ${id}` });
 
-t.test("in memory the first healthy node by ID leads, and only it says so", async (t) => {
+t.test("in memory the first healthy node by ID leads, and only that node reports to lead", async (t) => {
   const table = new MemoryTable();
   const member = members(t, () => openMemoryStore(systemClock, table));
   const [b, c, a] = ["b", "c", "a"].map(member);
@@ -66,7 +67,7 @@ t.test("in memory the first healthy node by ID leads, and only it says so", asyn
   t.equal((await b.store.listMembers()).length, 3, "who stops stays a member");
 });
 
-t.test("a node that was registered is healthy until its time is up", async (t) => {
+t.test("a registered node is healthy until its lease expires", async (t) => {
   const member = members(t, () => openMemoryStore(systemClock, new MemoryTable()));
   const { election, store } = member("b");
   await election.start();
@@ -110,11 +111,11 @@ async function handsOver(t: Test, open: () => Store | Promise<Store>): Promise<v
   await Promise.all([a.store.close(), b.store.close()]);
 }
 
-t.test("over the embedded store the winner of its election leads, and hands over when it stops", (t) =>
+t.test("on the embedded store the winner of the election leads, and another node leads when it stops", (t) =>
   inFolder((path) => handsOver(t, () => openEmbeddedStore({ path, access: "write" }, systemClock))),
 );
 
-t.test("over etcd too", { skip: whyNoEtcd() ?? false }, (t) =>
+t.test("the same on etcd", { skip: whyNoEtcd() ?? false }, (t) =>
   withEtcd({ flags: ["--heartbeat-interval=10", "--election-timeout=100"] }, ({ endpoints }) =>
     handsOver(t, () =>
       openEtcdStore({ endpoints, prefix: "api/", tls: null, auth: null, timeoutMs: 5000 }, systemClock, 0),
@@ -122,7 +123,7 @@ t.test("over etcd too", { skip: whyNoEtcd() ?? false }, (t) =>
   ),
 );
 
-t.test("a second program for the same node is refused, and leaves the first alone", async (t) => {
+t.test("a second program for the same node is refused, and the first keeps its lease", async (t) => {
   const table = new MemoryTable();
   const member = members(t, () => openMemoryStore(systemClock, table));
   const [one, two] = [member("a"), member("a")];
@@ -135,19 +136,8 @@ t.test("a second program for the same node is refused, and leaves the first alon
   });
 });
 
-t.test("who cannot reach the store any more leads no longer, and says so", async (t) => {
-  const real = openMemoryStore(systemClock, new MemoryTable());
-  let isAway = false;
-  const store: Store = new Proxy(real, {
-    get(target, key) {
-      const value: unknown = Reflect.get(target, key, target);
-      if (typeof value !== "function") return value;
-      return (...args: unknown[]): unknown => {
-        if (isAway && key === "heartbeat") throw new StoreError("store-unavailable", "the store is away");
-        return value.apply(target, args);
-      };
-    },
-  });
+t.test("a node that loses its connection to the store stops leading, and watchers learn of it", async (t) => {
+  const store = new FaultyStore(openMemoryStore(systemClock));
   const { election } = members(t, () => store)("a");
   await election.start();
   const leaders: (ElectionNode | null)[] = [];
@@ -155,10 +145,11 @@ t.test("who cannot reach the store any more leads no longer, and says so", async
   const watched = (async () => {
     for await (const leader of election.watch(watching.signal)) leaders.push(leader);
   })();
-  isAway = true;
+  const away = new StoreError("store-unavailable", "the store is away");
+  store.refuse = (call) => (call === "heartbeat" ? away : null);
   await waitUntil(() => !election.isLeader(), { what: "the end of leadership" });
   await waitUntil(() => leaders.at(-1) === null, { what: "the word of it" });
-  isAway = false;
+  store.mend();
   await waitUntil(() => election.isLeader(), { what: "leadership again" });
   watching.abort();
   await watched;

@@ -4,7 +4,7 @@ import { systemClock } from "../../src/adapters/system/clock.js";
 import type { DiscoveredWorkload } from "../../src/api/policy-enforcer.js";
 import { createPolicyEnforcer } from "../../src/api/policy-enforcer.js";
 import { createPolicySync } from "../../src/api/policy-sync.js";
-import { Notifier } from "../../src/reconcile/loop.js";
+import { Notifier } from "../../src/interfaces/notifier.js";
 import { policy } from "../builders/state.js";
 import { FakeEnforcer, FakeMachine } from "../fakes/enforcer.js";
 import { waitUntil } from "../wait.js";
@@ -34,7 +34,7 @@ async function setUp(t: { teardown(end: () => Promise<void>): unknown }) {
       },
       async *watch(signal) {
         for (;;) {
-          await changed.wait(3_600_000, systemClock, signal);
+          await changed.wait(signal);
           if (signal.aborted) return;
           yield;
         }
@@ -59,7 +59,7 @@ async function setUp(t: { teardown(end: () => Promise<void>): unknown }) {
   };
 }
 
-t.test("policies of the store are enforced on what was discovered: labels, addresses, cgroup", async (t) => {
+t.test("policies of the store are enforced on discovered workloads: labels, addresses, cgroup", async (t) => {
   const { store, enforcer, policies, discover, items } = await setUp(t);
   await enforcer.start();
   t.match(enforcer.problem, /nothing was committed/);
@@ -79,7 +79,7 @@ t.test("policies of the store are enforced on what was discovered: labels, addre
   t.match(await store.listNodeStatus(), [{ node: "n1", state: "InSync", enforcedRevision: 1 }]);
 });
 
-t.test("what cannot be discovered, or does not validate, leaves the last good ruleset in force", async (t) => {
+t.test("a failed discovery or an invalid workload leaves the last good ruleset in force", async (t) => {
   const { store, machine, enforcer, policies, discover, found, changed, items } = await setUp(t);
   discover(WEB, db("10.0.0.2"));
   await policies.syncPolicy(ALLOW_DB, { name: "web" });
@@ -101,7 +101,7 @@ t.test("what cannot be discovered, or does not validate, leaves the last good ru
   await waitUntil(() => enforcer.problem === null && items().includes("10.0.0.3/32"), { what: "the return" });
 });
 
-t.test("it starts and stops once, and what it enforces stays", async (t) => {
+t.test("an enforcer starts and stops once, and its enforcement stays", async (t) => {
   const { machine, enforcer, policies, discover } = await setUp(t);
   discover(WEB);
   await policies.syncPolicy(ALLOW_DB, { name: "web" });

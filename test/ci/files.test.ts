@@ -32,7 +32,7 @@ const FILES = [
   ),
 ];
 
-t.test("every file of a CI system is YAML, and what ships names what ships", async (t) => {
+t.test("every CI file is valid YAML, and shipped files refer only to shipped files", async (t) => {
   const ztap = new Ztap(t);
   t.ok(FILES.length >= 5, FILES.join(" "));
   for (const file of FILES) parseYaml(t, ztap.root, file);
@@ -79,7 +79,7 @@ function snippets(t: Test): readonly { where: string; text: string; uses: readon
 }
 
 t.test(
-  "every action is pinned by its commit, with the version beside it, and by the same one everywhere",
+  "every action is pinned to a commit, with its version in a comment, and to the same one everywhere",
   async (t) => {
     const pins = new Map<string, string>();
     for (const { where, text, uses } of snippets(t))
@@ -97,25 +97,28 @@ t.test(
   },
 );
 
-t.test("every workflow says what its token may, and only the last job of a release may write", async (t) => {
-  const workflows = [".github/workflows", "examples/starter/.github/workflows"].flatMap((folder) =>
-    globSync(`${folder}/*.yml`, { cwd: ROOT }),
-  );
-  t.ok(workflows.length >= 3, workflows.join(" "));
-  for (const path of workflows) t.type(parseYaml(t, ROOT, path).permissions, "object", path);
-  for (const path of workflows.filter((one) => one.startsWith(".github")))
-    t.same(parseYaml(t, ROOT, path).permissions, { contents: "read" }, path);
-  const { jobs } = parseYaml(t, ROOT, ".github/workflows/release.yml");
-  const writers = Object.keys(jobs).filter((name) => jobs[name].permissions !== undefined);
-  t.same(writers, ["publish"]);
-  t.same(jobs.publish.permissions, { contents: "write", "id-token": "write", attestations: "write" });
-  t.notOk(
-    usesOf(jobs.publish).some((action) => action.startsWith("actions/checkout")),
-    "it runs no code of the repository",
-  );
-});
+t.test(
+  "every workflow declares the permissions of its token, and only the last job of a release may write",
+  async (t) => {
+    const workflows = [".github/workflows", "examples/starter/.github/workflows"].flatMap((folder) =>
+      globSync(`${folder}/*.yml`, { cwd: ROOT }),
+    );
+    t.ok(workflows.length >= 3, workflows.join(" "));
+    for (const path of workflows) t.type(parseYaml(t, ROOT, path).permissions, "object", path);
+    for (const path of workflows.filter((one) => one.startsWith(".github")))
+      t.same(parseYaml(t, ROOT, path).permissions, { contents: "read" }, path);
+    const { jobs } = parseYaml(t, ROOT, ".github/workflows/release.yml");
+    const writers = Object.keys(jobs).filter((name) => jobs[name].permissions !== undefined);
+    t.same(writers, ["publish"]);
+    t.same(jobs.publish.permissions, { contents: "write", "id-token": "write", attestations: "write" });
+    t.notOk(
+      usesOf(jobs.publish).some((action) => action.startsWith("actions/checkout")),
+      "it runs no code of the repository",
+    );
+  },
+);
 
-t.test("a release is refused where its tag is not the version of package.json", async (t) => {
+t.test("a release is refused if its tag is not the version of package.json", async (t) => {
   const { jobs } = parseYaml(t, ROOT, ".github/workflows/release.yml");
   const { version } = JSON.parse(read(ROOT, "package.json"));
   const script = jobs.version.steps.find(({ name }: { name?: string }) => name === "Tag is version").run;
@@ -130,7 +133,7 @@ t.test("a release is refused where its tag is not the version of package.json", 
     t.match(run(tag), { status: 1, stdout: new RegExp(`^::error .*${tag}`) }, tag);
 });
 
-t.test("CI runs the one command, and each kernel that bin/kernels brings", async (t) => {
+t.test("CI runs `npm test`, and each kernel that bin/kernels provides", async (t) => {
   const { jobs } = parseYaml(t, ROOT, ".github/workflows/ci.yml");
   t.match(jobs.test.steps.at(-1).run, /\.ci\/run$/);
   const brought = [...read(ROOT, "bin/kernels").matchAll(/\b(\d+\.\d+):linux-image/g)].map(([, series]) => series);
@@ -141,7 +144,7 @@ t.test("CI runs the one command, and each kernel that bin/kernels brings", async
   });
 });
 
-t.test(".nvmrc, CODEOWNERS and dependabot.yml name what there is", async (t) => {
+t.test(".nvmrc, CODEOWNERS and dependabot.yml name existing versions and paths", async (t) => {
   t.equal(read(ROOT, ".nvmrc").trim(), JSON.parse(read(ROOT, "package.json")).config.node);
   const owned = read(ROOT, ".github/CODEOWNERS")
     .split("\n")
@@ -159,7 +162,7 @@ t.test(".nvmrc, CODEOWNERS and dependabot.yml name what there is", async (t) => 
     for (const path of directories) t.ok(existsSync(join(ROOT, path)), `${path} exists`);
 });
 
-t.test("docs/debugging.md names only maps, programs and metrics that there are", async (t) => {
+t.test("docs/debugging.md names only existing maps, programs and metrics", async (t) => {
   const sources = ["native/**/*.{c,h}", "src/adapters/prometheus/*.ts"].flatMap((glob) =>
     globSync(glob, { cwd: ROOT }),
   );
@@ -189,40 +192,44 @@ function makeClone(t: Test) {
 
 const needsJq = spawnSync("jq", ["--version"]).error === undefined ? false : "needs jq: gh has its own";
 
-t.test("the action annotates, sums up, and keeps one comment up to date", { skip: needsJq }, async (t) => {
-  const { ztap, repo } = makeClone(t);
-  const forged = { id: 1, user: { login: "mallory" }, body: "<!-- ztap plan: . -->\nAll is well." };
-  const runner = new Runner(ztap, [forged]);
-  const nothing = await runner.run(repo.path, {});
-  t.match(nothing, {
-    outputs: { changes: "false" },
-    steps: { Validate: { code: 0 }, Plan: { code: 0 }, Comment: { code: 0 } },
-  });
-  t.equal(runner.comments.length, 1, "no comment where there is nothing to say");
+t.test(
+  "the action annotates files, writes a summary, and keeps one comment up to date",
+  { skip: needsJq },
+  async (t) => {
+    const { ztap, repo } = makeClone(t);
+    const forged = { id: 1, user: { login: "mallory" }, body: "<!-- ztap plan: . -->\nAll is well." };
+    const runner = new Runner(ztap, [forged]);
+    const nothing = await runner.run(repo.path, {});
+    t.match(nothing, {
+      outputs: { changes: "false" },
+      steps: { Validate: { code: 0 }, Plan: { code: 0 }, Comment: { code: 0 } },
+    });
+    t.equal(runner.comments.length, 1, "no comment where there is nothing to say");
 
-  repo.write("p.yaml", policy(81));
-  repo.commit();
-  const changed = await runner.run(repo.path, {});
-  t.match(changed, { outputs: { changes: "true" }, summary: /2 connections to open, 2 to close/ });
-  t.equal(changed.steps["Plan"]?.code, 0, "changes are no failure");
-  t.equal(runner.comments[1]?.body, changed.summary);
+    repo.write("p.yaml", policy(81));
+    repo.commit();
+    const changed = await runner.run(repo.path, {});
+    t.match(changed, { outputs: { changes: "true" }, summary: /2 connections to open, 2 to close/ });
+    t.equal(changed.steps["Plan"]?.code, 0, "changes are no failure");
+    t.equal(runner.comments[1]?.body, changed.summary);
 
-  repo.write("p.yaml", policy(81).replace("podSelector", "podSelektor"));
-  const broken = await runner.run(repo.path, {});
-  t.match(broken.steps["Validate"], { code: 1, stdout: /^::error file=p\.yaml,line=5,col=3,title=ZT2003 / });
-  t.match(broken.steps["Plan"], { code: 1 });
-  t.match(broken.outputs, { changes: "unknown" });
-  t.match(runner.comments[1], { id: 2, body: /No plan was made.*podSelektor/s });
+    repo.write("p.yaml", policy(81).replace("podSelector", "podSelektor"));
+    const broken = await runner.run(repo.path, {});
+    t.match(broken.steps["Validate"], { code: 1, stdout: /^::error file=p\.yaml,line=5,col=3,title=ZT2003 / });
+    t.match(broken.steps["Plan"], { code: 1 });
+    t.match(broken.outputs, { changes: "unknown" });
+    t.match(runner.comments[1], { id: 2, body: /No plan was made.*podSelektor/s });
 
-  repo.write("p.yaml", policy(80));
-  repo.commit();
-  await runner.run(repo.path, {});
-  t.match(runner.comments[1]?.body, /\*\*No changes\.\*\*/, "an earlier comment is not left to say otherwise");
-  t.same(runner.comments[0], forged, "nobody else's comment is touched");
-  t.equal(runner.comments.length, 2);
-});
+    repo.write("p.yaml", policy(80));
+    repo.commit();
+    await runner.run(repo.path, {});
+    t.match(runner.comments[1]?.body, /\*\*No changes\.\*\*/, "an earlier comment is not left to say otherwise");
+    t.same(runner.comments[0], forged, "nobody else's comment is touched");
+    t.equal(runner.comments.length, 2);
+  },
+);
 
-t.test("the action: fail-on-changes, a store, no comment, no right to comment", { skip: needsJq }, async (t) => {
+t.test("the action: fail-on-changes, a store, no comment, no permission to comment", { skip: needsJq }, async (t) => {
   const { ztap, repo } = makeClone(t);
   const runner = new Runner(ztap);
   repo.write("p.yaml", policy(81));
@@ -240,7 +247,7 @@ t.test("the action: fail-on-changes, a store, no comment, no right to comment", 
 });
 
 t.test(
-  "the action: nothing that a file's name or text says is a command of the runner",
+  "the action: neither a file's name nor its text becomes a command of the runner",
   { skip: needsJq },
   async (t) => {
     const { ztap, repo } = makeClone(t);
@@ -256,7 +263,7 @@ t.test(
   },
 );
 
-t.test("GitLab's job leaves test results and a plan, and fails where either does", async (t) => {
+t.test("GitLab's job keeps test results and a plan, and fails if either fails", async (t) => {
   const { ztap, repo } = makeClone(t);
   const { script } = parseYaml(t, ztap.root, "examples/ci/gitlab-ci.yml").ztap;
   const run = () =>
@@ -275,7 +282,7 @@ t.test("GitLab's job leaves test results and a plan, and fails where either does
   t.match(read(repo.path, "ztap-junit.xml"), /failures="1"/);
 });
 
-t.test("the hook for pre-commit is a command that there is", async (t) => {
+t.test("the hook for pre-commit is an existing command", async (t) => {
   const { ztap, repo } = makeClone(t);
   const [hook] = parseYaml(t, ztap.root, ".pre-commit-hooks.yaml");
   t.match(hook, { id: "ztap-validate", language: "system", pass_filenames: false });

@@ -138,29 +138,36 @@ async function propose(
 const reason = whyNot();
 // Where the kernel can enforce, the test below does all of this as well.
 if (reason !== null) {
-  t.test("what is merged is committed, and what breaks a test is stopped twice", async (t) => {
-    const ztap = new Ztap(t);
-    const files = { "policies/web.yaml": policy(5432), "tests.yaml": expectation(22) };
-    const scene = prepare(ztap, "n1", "ztap-pull-request/web", files);
-    await propose(t, scene, { old: 5432, wanted: 5433, never: 22 });
-  });
+  t.test(
+    "a merged change is committed; a change that breaks a test fails in CI and is refused by the agent",
+    async (t) => {
+      const ztap = new Ztap(t);
+      const files = { "policies/web.yaml": policy(5432), "tests.yaml": expectation(22) };
+      const scene = prepare(ztap, "n1", "ztap-pull-request/web", files);
+      await propose(t, scene, { old: 5432, wanted: 5433, never: 22 });
+    },
+  );
 }
 
-t.test("what is merged is enforced, and what breaks a test is stopped twice", { skip: reason ?? false }, async (t) => {
-  const sandbox = new Sandbox(t);
-  const ztap = new Ztap(t);
-  const [inside, outside] = sandbox.network([`${ADDRESSES.web}/24`], [`${ADDRESSES.db}/24`]);
-  const [node, cgroup] = [sandbox.node("pull"), sandbox.cgroup("web")];
-  const db = await sandbox.actor({ namespace: outside });
-  const listening = await Promise.all([1, 2, 3].map(() => db.call("tcpListen", { host: "0.0.0.0", port: 0 })));
-  const [old = 0, wanted = 0, never = 0] = listening.map(({ port }) => port ?? 0);
-  const web = await sandbox.actor({ cgroup, namespace: inside });
-  const probe = async (): Promise<readonly string[]> => {
-    const answers = [old, wanted, never].map((port) => web.call("tcpConnect", { host: ADDRESSES.db, port }));
-    return (await Promise.all(answers)).map(({ code = "open" }) => code);
-  };
-  t.strictSame(await probe(), ["open", "open", "open"]);
-  const files = { "policies/web.yaml": policy(old), "tests.yaml": expectation(never) };
-  await propose(t, prepare(ztap, node, cgroup, files), { old, wanted, never });
-  t.strictSame(await probe(), ["open", "open", "EPERM"], "what was merged and was not rejected");
-});
+t.test(
+  "a merged change is enforced; a change that breaks a test fails in CI and is refused by the agent",
+  { skip: reason ?? false },
+  async (t) => {
+    const sandbox = new Sandbox(t);
+    const ztap = new Ztap(t);
+    const [inside, outside] = sandbox.network([`${ADDRESSES.web}/24`], [`${ADDRESSES.db}/24`]);
+    const [node, cgroup] = [sandbox.node("pull"), sandbox.cgroup("web")];
+    const db = await sandbox.actor({ namespace: outside });
+    const listening = await Promise.all([1, 2, 3].map(() => db.call("tcpListen", { host: "0.0.0.0", port: 0 })));
+    const [old = 0, wanted = 0, never = 0] = listening.map(({ port }) => port ?? 0);
+    const web = await sandbox.actor({ cgroup, namespace: inside });
+    const probe = async (): Promise<readonly string[]> => {
+      const answers = [old, wanted, never].map((port) => web.call("tcpConnect", { host: ADDRESSES.db, port }));
+      return (await Promise.all(answers)).map(({ code = "open" }) => code);
+    };
+    t.strictSame(await probe(), ["open", "open", "open"]);
+    const files = { "policies/web.yaml": policy(old), "tests.yaml": expectation(never) };
+    await propose(t, prepare(ztap, node, cgroup, files), { old, wanted, never });
+    t.strictSame(await probe(), ["open", "open", "EPERM"], "what was merged and was not rejected");
+  },
+);

@@ -22,7 +22,7 @@ function makeBranches(t: Test) {
   return { ztap, repo, fork, main };
 }
 
-t.test("the base is where the two parted, or with --exact the ref itself; no store is asked or made", async (t) => {
+t.test("the base is the merge base, or with --exact the ref itself; no store is read or created", async (t) => {
   const { ztap, repo, fork, main } = makeBranches(t);
   const plan = (...args: readonly string[]) => ztap.json(t, "plan", ["plan", "repo", ...args]);
   for (const ref of ["main", "main~1", fork, fork.slice(0, 10), "refs/heads/main"]) {
@@ -63,32 +63,39 @@ t.test("the base is where the two parted, or with --exact the ref itself; no sto
   t.match(same, { code: 0, stdout: /No changes: commit [0-9a-f]{12} already holds this state/ });
 });
 
-t.test("a remote's branch, a URL, a folder that the base has not, and one file", async (t) => {
-  const { ztap, repo, fork } = makeBranches(t);
-  const bare = new Repository(ztap.path("bare.git"), { bare: true });
-  repo.git("push", "--quiet", bare.path, "main", "feature");
-  repo.git("remote", "add", "origin", bare.path);
-  t.match(await ztap.run(["plan", "repo", "--against", "origin/main"]), {
-    code: 1,
-    stderr: /"origin\/main".*fetched first/,
-  });
-  repo.git("fetch", "--quiet", "origin");
-  const plan = (...args: readonly string[]) => ztap.json(t, "plan", ["plan", ...args]);
-  t.match(await plan("repo", "--against", "origin/main"), { base: { commit: fork } });
-  const url = `file://${bare.path}`;
-  const remote = { base: { commit: fork }, summary: { create: 0, update: 1, delete: 0 } };
-  t.match(await plan(url, "--ref", "feature", "--against", "main"), remote);
-  t.match(await plan(url, "--ref", "feature", "--against", fork, "--exact"), remote);
-  t.match(await plan("repo/p.yaml", "--against", "main"), { summary: { create: 0, update: 1, delete: 0 } }, "one file");
-  repo.write("new/x.yaml", NODES);
-  t.match(
-    await plan("repo/new", "--against", "main"),
-    { summary: { create: 2, update: 0, delete: 0 } },
-    "a new folder",
-  );
-});
+t.test(
+  "the base may be a remote's branch or a URL; a folder missing in the base, and a single file, are compared",
+  async (t) => {
+    const { ztap, repo, fork } = makeBranches(t);
+    const bare = new Repository(ztap.path("bare.git"), { bare: true });
+    repo.git("push", "--quiet", bare.path, "main", "feature");
+    repo.git("remote", "add", "origin", bare.path);
+    t.match(await ztap.run(["plan", "repo", "--against", "origin/main"]), {
+      code: 1,
+      stderr: /"origin\/main".*fetched first/,
+    });
+    repo.git("fetch", "--quiet", "origin");
+    const plan = (...args: readonly string[]) => ztap.json(t, "plan", ["plan", ...args]);
+    t.match(await plan("repo", "--against", "origin/main"), { base: { commit: fork } });
+    const url = `file://${bare.path}`;
+    const remote = { base: { commit: fork }, summary: { create: 0, update: 1, delete: 0 } };
+    t.match(await plan(url, "--ref", "feature", "--against", "main"), remote);
+    t.match(await plan(url, "--ref", "feature", "--against", fork, "--exact"), remote);
+    t.match(
+      await plan("repo/p.yaml", "--against", "main"),
+      { summary: { create: 0, update: 1, delete: 0 } },
+      "one file",
+    );
+    repo.write("new/x.yaml", NODES);
+    t.match(
+      await plan("repo/new", "--against", "main"),
+      { summary: { create: 2, update: 0, delete: 0 } },
+      "a new folder",
+    );
+  },
+);
 
-t.test("a base that cannot be compared with is told, and one that was read whole is used", async (t) => {
+t.test("an unusable base is reported, and a base that was read as a whole is used", async (t) => {
   const { ztap, repo } = makeBranches(t);
   repo.git("switch", "--quiet", "-c", "broken");
   repo.write("p.yaml", policy(81).replace("podSelector", "podSelektor"));
@@ -125,22 +132,25 @@ t.test("a base that cannot be compared with is told, and one that was read whole
   });
 });
 
-t.test("such a plan cannot be saved; a markdown that fails says so, for whoever keeps a comment", async (t) => {
-  const { ztap, repo } = makeBranches(t);
-  const out = await ztap.run(["plan", "repo", "--against", "main", "--out", "a.plan"]);
-  t.match(out, { code: 64, stderr: /--out does not go with --against.*cannot be applied/ });
-  t.notOk(existsSync(ztap.path("a.plan")));
-  t.match(await ztap.run(["plan", "repo", "--exact"]), { code: 64 });
-  const markdown = ["plan", "repo", "--against", "main", "--format", "markdown"];
-  t.match(await ztap.run(markdown), {
-    code: 0,
-    stdout: /^<!-- ztap plan: repo -->\n.*\*\*2 connections to open, 2 to close/s,
-  });
-  repo.write("p.yaml", policy(81).replace("podSelector", "podSelektor"));
-  const failed = await ztap.run(markdown);
-  t.match(failed, {
-    code: 1,
-    stdout: /^<!-- ztap plan: repo -->\n.*\*\*No plan was made\*\*.*\n- `p\.yaml:5:3` ZT2003 unknown field: /s,
-  });
-  t.match(failed.stderr, /p\.yaml:5:\d+ error/);
-});
+t.test(
+  "such a plan cannot be saved; with --markdown a failure is reported as markdown too, for a comment",
+  async (t) => {
+    const { ztap, repo } = makeBranches(t);
+    const out = await ztap.run(["plan", "repo", "--against", "main", "--out", "a.plan"]);
+    t.match(out, { code: 64, stderr: /--out does not go with --against.*cannot be applied/ });
+    t.notOk(existsSync(ztap.path("a.plan")));
+    t.match(await ztap.run(["plan", "repo", "--exact"]), { code: 64 });
+    const markdown = ["plan", "repo", "--against", "main", "--format", "markdown"];
+    t.match(await ztap.run(markdown), {
+      code: 0,
+      stdout: /^<!-- ztap plan: repo -->\n.*\*\*2 connections to open, 2 to close/s,
+    });
+    repo.write("p.yaml", policy(81).replace("podSelector", "podSelektor"));
+    const failed = await ztap.run(markdown);
+    t.match(failed, {
+      code: 1,
+      stdout: /^<!-- ztap plan: repo -->\n.*\*\*No plan was made\*\*.*\n- `p\.yaml:5:3` ZT2003 unknown field: /s,
+    });
+    t.match(failed.stderr, /p\.yaml:5:\d+ error/);
+  },
+);

@@ -49,7 +49,7 @@ async function startAgent(ztap: Ztap, ...args: readonly string[]): Promise<{ age
 const status = (ztap: Ztap, t: Tap) => ztap.json(t, "cluster-status", ["cluster", "status"]);
 type Tap = Parameters<Ztap["json"]>[0];
 
-t.test("it polls, commits, rejects what does not validate, and goes on when that is mended", async (t) => {
+t.test("an agent polls and commits, rejects an invalid commit, and continues once it is fixed", async (t) => {
   const ztap = new Ztap(t);
   const repo = makeRepository(ztap);
   const { agent, url } = await startAgent(ztap, "--source", repo.path);
@@ -82,7 +82,7 @@ t.test("it polls, commits, rejects what does not validate, and goes on when that
   t.match((await status(ztap, t)).nodes[0], { id: "n1", state: "unhealthy", enforcedRevision: null });
 });
 
-t.test("one agent a node; a killed one is succeeded at once", async (t) => {
+t.test("one agent per node; the next agent takes over at once from a killed one", async (t) => {
   const ztap = new Ztap(t);
   makeRepository(ztap);
   await ztap.run(["apply", "repo", "--auto-approve"]);
@@ -99,7 +99,7 @@ t.test("one agent a node; a killed one is succeeded at once", async (t) => {
   t.match(await next.stop("SIGINT"), { code: 0 });
 });
 
-t.test("a port that is taken ends it with a clear word, and nothing stays claimed", async (t) => {
+t.test("an agent whose port is in use exits with a clear message, and keeps no lease", async (t) => {
   const ztap = new Ztap(t);
   const server = createServer().listen(0, "127.0.0.1");
   await new Promise((resolve) => server.once("listening", resolve));
@@ -112,7 +112,7 @@ t.test("a port that is taken ends it with a clear word, and nothing stays claime
   await agent.stop();
 });
 
-t.test("a source that goes away is said to, and is followed again when it is back", async (t) => {
+t.test("an unreachable source is reported, and followed again once it is back", async (t) => {
   const ztap = new Ztap(t);
   const repo = makeRepository(ztap);
   const { agent } = await startAgent(ztap, "--source", repo.path);
@@ -126,7 +126,7 @@ t.test("a source that goes away is said to, and is followed again when it is bac
   t.match(await agent.stop(), { code: 0 });
 });
 
-t.test("an operator's apply over a polled source needs --override, and is returned to Git", async (t) => {
+t.test("an operator's apply over a polled source needs --override, and head returns to Git afterwards", async (t) => {
   const ztap = new Ztap(t);
   const repo = makeRepository(ztap);
   const { agent } = await startAgent(ztap, "--source", repo.path);
@@ -142,7 +142,7 @@ t.test("an operator's apply over a polled source needs --override, and is return
   await agent.stop();
 });
 
-t.test("--once makes one run, and says by its exit code whether the node is in sync", async (t) => {
+t.test("--once makes one run, and its exit code shows whether the node is in sync", async (t) => {
   const ztap = new Ztap(t);
   const repo = makeRepository(ztap);
   const once = await ztap.run(["agent", "--once", ...QUICK, "--source", repo.path, "--listen", "off"]);

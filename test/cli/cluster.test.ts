@@ -9,7 +9,7 @@ const row = async (ztap: Ztap, t: Parameters<Ztap["json"]>[0], id: string) => {
   return Object(nodes.find((node: { readonly id: string }) => node.id === id));
 };
 
-t.test("a node joins, lives, dies without being forgotten, and leaves without a trace", async (t) => {
+t.test("a node joins, becomes healthy, stays a member when it dies, and leaves no record when it leaves", async (t) => {
   const ztap = new Ztap(t);
   ztap.write("state/n.yaml", NODES);
   await ztap.run(["apply", "state", "--auto-approve"]);
@@ -56,7 +56,7 @@ t.test("a node joins, lives, dies without being forgotten, and leaves without a 
   t.match(await agents.get("n1")?.stop(), { code: 0 });
 });
 
-t.test("what cannot be a node or an address is a wrong command line", async (t) => {
+t.test("an invalid node name or address is a usage error", async (t) => {
   const ztap = new Ztap(t);
   for (const args of [["N_1", "a:1"], ["n1", "nowhere"], ["n1"]])
     t.match(await ztap.run(["cluster", "join", ...args]), { code: 64 }, args.join(" "));

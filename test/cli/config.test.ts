@@ -44,7 +44,7 @@ t.test("config show: every setting with its value and its origin, without creden
   );
 });
 
-t.test("config show of settings that are wrong is their error, as of every command", async (t) => {
+t.test("config show fails on invalid settings, as every command does", async (t) => {
   const ztap = new Ztap(t);
   const config = ztap.write("c.yaml", "node: n1\nelectionTimeout: 1s\n");
   for (const command of [
@@ -123,7 +123,7 @@ t.test("/etc/ztap/config.yaml is found by root and by a user", { skip: !isRoot &
   t.match(await show({}), { code: 64, stderr: /root does not read .*: others may write to \/etc\/ztap\/config\.yaml/ });
 });
 
-t.test("flags that take a risk have no variable: one that is set is told, once, and does nothing", async (t) => {
+t.test("flags that accept a risk have no variable: if one is set, it is ignored with one warning", async (t) => {
   const ztap = new Ztap(t);
   ztap.write("repo/n.yaml", NODES);
   const env = { ZTAP_AUTO_APPROVE: "true", ZTAP_OVERRIDE: "1", ZTAP_ALLOW_LOCKOUT: "true", ZTAP_FORCE: "true" };

@@ -5,7 +5,7 @@ import { NODES, policy, Ztap } from "./ztap.js";
 
 const isLinux = process.platform === "linux";
 
-t.test("render prints what pf would be given, and what it cannot say, without root", async (t) => {
+t.test("render prints the rules for pf, and those that pf cannot express, without root", async (t) => {
   const ztap = new Ztap(t);
   const example = join(ztap.root, "examples/macos");
   const plain = await ztap.run(["enforcement", "render", example, "--node", "mac-1"]);
@@ -37,7 +37,7 @@ t.test("render prints what pf would be given, and what it cannot say, without ro
   t.match(both, { refused: [{ workload: "default/web", rule: "default/p/ingress/0", file: "p.yaml", line: 6 }] });
 });
 
-t.test("render lists the tables of eBPF, and knows no node that the state does not", async (t) => {
+t.test("render lists the eBPF tables, and refuses a node that the state does not declare", async (t) => {
   const ztap = new Ztap(t);
   ztap.write("state/n.yaml", NODES);
   ztap.write("state/p.yaml", policy(80));
@@ -55,7 +55,7 @@ t.test("render lists the tables of eBPF, and knows no node that the state does n
 });
 
 t.test(
-  "choosing pf where there is none says so, and enforces nothing",
+  "an agent with backend pf on a machine without pf fails with the reason, and enforces nothing",
   { skip: isLinux ? false : "this is no Linux" },
   async (t) => {
     const ztap = new Ztap(t);

@@ -18,42 +18,49 @@ import { CONTROLS, NOBODY, NODES, Ztap } from "./ztap.js";
 
 const isRoot = process.geteuid?.() === 0;
 
-t.test("HOME tells nothing: neither plugins nor a theme, and one that cannot be read is no matter", async (t) => {
-  const ztap = new Ztap(t);
-  const trap = `require("fs").writeFileSync(${JSON.stringify(ztap.path("owned"))}, ""); module.exports = async () => {};`;
-  const data = "home/.local/share/ztap";
-  ztap.write(`${data}/package.json`, JSON.stringify({ oclif: { plugins: [{ name: "evil", type: "user" }] } }));
-  ztap.write(
-    `${data}/node_modules/evil/package.json`,
-    JSON.stringify({ name: "evil", version: "1.0.0", oclif: { commands: "./commands", hooks: { init: "./trap.js" } } }),
-  );
-  for (const file of ["trap.js", "commands/version.js"]) ztap.write(`${data}/node_modules/evil/${file}`, trap);
-  ztap.write("home/.config/ztap/theme.json", JSON.stringify({ bin: "red", command: "red" }));
-  ztap.write("home/.config/ztap/config.json", JSON.stringify({ store: "memory:" }));
-  const HOME = ztap.path("home");
-  const before = readdirSync(HOME, { recursive: true }).sort();
-  const environments: readonly Readonly<Record<string, string>>[] = [
-    { HOME },
-    { HOME: "/nowhere", XDG_DATA_HOME: `${HOME}/.local/share`, XDG_CONFIG_HOME: `${HOME}/.config` },
-    { HOME, ZTAP_DATA_DIR: ztap.path(data), ZTAP_CONFIG_DIR: `${HOME}/.config/ztap`, NODE_ENV: "development" },
-  ];
-  for (const env of environments) {
-    t.match(await ztap.run(["version"], { env }), { code: 0, stdout: /^ztap \d/, stderr: "" });
-    t.equal(
-      (await ztap.run(["plan", "-h"], { env: { ...env, FORCE_COLOR: "1" } })).stdout.includes("\u001b[31m"),
-      false,
+t.test(
+  "HOME has no influence: neither plugins nor a theme are read, and an unreadable HOME does not matter",
+  async (t) => {
+    const ztap = new Ztap(t);
+    const trap = `require("fs").writeFileSync(${JSON.stringify(ztap.path("owned"))}, ""); module.exports = async () => {};`;
+    const data = "home/.local/share/ztap";
+    ztap.write(`${data}/package.json`, JSON.stringify({ oclif: { plugins: [{ name: "evil", type: "user" }] } }));
+    ztap.write(
+      `${data}/node_modules/evil/package.json`,
+      JSON.stringify({
+        name: "evil",
+        version: "1.0.0",
+        oclif: { commands: "./commands", hooks: { init: "./trap.js" } },
+      }),
     );
-  }
-  t.notOk(existsSync(ztap.path("owned")), "nothing of HOME was run");
-  t.same(readdirSync(HOME, { recursive: true }).sort(), before, "and nothing made there");
-  if (!isRoot || !ztap.isReadableBy(NOBODY)) return t.comment("not root: no HOME that cannot be read");
-  chownSync(HOME, 0, 0);
-  chmodSync(HOME, 0o700);
-  t.match(await ztap.run(["version"], { env: { HOME }, uid: NOBODY }), { code: 0, stderr: "" });
-});
+    for (const file of ["trap.js", "commands/version.js"]) ztap.write(`${data}/node_modules/evil/${file}`, trap);
+    ztap.write("home/.config/ztap/theme.json", JSON.stringify({ bin: "red", command: "red" }));
+    ztap.write("home/.config/ztap/config.json", JSON.stringify({ store: "memory:" }));
+    const HOME = ztap.path("home");
+    const before = readdirSync(HOME, { recursive: true }).sort();
+    const environments: readonly Readonly<Record<string, string>>[] = [
+      { HOME },
+      { HOME: "/nowhere", XDG_DATA_HOME: `${HOME}/.local/share`, XDG_CONFIG_HOME: `${HOME}/.config` },
+      { HOME, ZTAP_DATA_DIR: ztap.path(data), ZTAP_CONFIG_DIR: `${HOME}/.config/ztap`, NODE_ENV: "development" },
+    ];
+    for (const env of environments) {
+      t.match(await ztap.run(["version"], { env }), { code: 0, stdout: /^ztap \d/, stderr: "" });
+      t.equal(
+        (await ztap.run(["plan", "-h"], { env: { ...env, FORCE_COLOR: "1" } })).stdout.includes("\u001b[31m"),
+        false,
+      );
+    }
+    t.notOk(existsSync(ztap.path("owned")), "nothing of HOME was run");
+    t.same(readdirSync(HOME, { recursive: true }).sort(), before, "and nothing made there");
+    if (!isRoot || !ztap.isReadableBy(NOBODY)) return t.comment("not root: no HOME that cannot be read");
+    chownSync(HOME, 0, 0);
+    chmodSync(HOME, 0o700);
+    t.match(await ztap.run(["version"], { env: { HOME }, uid: NOBODY }), { code: 0, stderr: "" });
+  },
+);
 
 t.test(
-  "root runs no program that a Git configuration of another user names",
+  "root runs no program from another user's Git configuration",
   { skip: isRoot ? false : "not root" },
   async (t) => {
     const ztap = new Ztap(t);
@@ -110,51 +117,65 @@ t.test(
   },
 );
 
-t.test("flows are read where nobody else could tell them, and shown without what a terminal acts upon", async (t) => {
-  const ztap = new Ztap(t);
-  const folder = ztap.path("state", "flows");
-  mkdirSync(folder, { recursive: true });
-  const [node, escape] = ["\u001b]0;owned\u0007\u009b2Jn\u202e", "\u001b[2J"];
-  const peer = { address: "10.0.0.1", port: 1, workloads: [escape] };
-  const event = {
-    ...{ kind: "verdict", verdict: "denied", time: escape, protocol: escape, peer, port: null, node, workload: escape },
-    ...{ policies: [], rule: null, icmp: null, localPort: 1, hook: "call", direction: "egress" },
-  };
-  const server = createServer((socket) => {
-    const lines = [event, { kind: "end" }].map((line) => `${JSON.stringify(line)}\n`);
-    socket.on("error", () => undefined).once("data", () => socket.end(lines.join("")));
-  });
-  const socket = `${folder}/${node}.sock`;
-  await new Promise<void>((resolve) => void server.listen(socket, resolve));
-  t.teardown(() => new Promise<void>((resolve) => void server.close(() => resolve())));
-  chmodSync(socket, 0o600);
-  const told = await ztap.run(["flows"]);
-  t.match(told, { code: 0, stdout: /denied/, stderr: /these are the flows of node / });
-  t.notMatch(told.stdout + told.stderr, CONTROLS);
-  const terminal = await ztap.onTerminal(["flows"], "");
-  t.match(terminal, { code: 0, stdout: /\u001b\[31mdenied/ });
-  t.notMatch(terminal.stdout.replace(/\u001b\[\d+m|\r/g, ""), CONTROLS, "but for our own colours");
+t.test(
+  "flows are read only from a socket that no other user could make, and printed without terminal controls",
+  async (t) => {
+    const ztap = new Ztap(t);
+    const folder = ztap.path("state", "flows");
+    mkdirSync(folder, { recursive: true });
+    const [node, escape] = ["\u001b]0;owned\u0007\u009b2Jn\u202e", "\u001b[2J"];
+    const peer = { address: "10.0.0.1", port: 1, workloads: [escape] };
+    const event = {
+      ...{
+        kind: "verdict",
+        verdict: "denied",
+        time: escape,
+        protocol: escape,
+        peer,
+        port: null,
+        node,
+        workload: escape,
+      },
+      ...{ policies: [], rule: null, icmp: null, localPort: 1, hook: "call", direction: "egress" },
+    };
+    const server = createServer((socket) => {
+      const lines = [event, { kind: "end" }].map((line) => `${JSON.stringify(line)}\n`);
+      socket.on("error", () => undefined).once("data", () => socket.end(lines.join("")));
+    });
+    const socket = `${folder}/${node}.sock`;
+    await new Promise<void>((resolve) => void server.listen(socket, resolve));
+    t.teardown(() => new Promise<void>((resolve) => void server.close(() => resolve())));
+    chmodSync(socket, 0o600);
+    const told = await ztap.run(["flows"]);
+    t.match(told, { code: 0, stdout: /denied/, stderr: /these are the flows of node / });
+    t.notMatch(told.stdout + told.stderr, CONTROLS);
+    const terminal = await ztap.onTerminal(["flows"], "");
+    t.match(terminal, { code: 0, stdout: /\u001b\[31mdenied/ });
+    t.notMatch(terminal.stdout.replace(/\u001b\[\d+m|\r/g, ""), CONTROLS, "but for our own colours");
 
-  const refused = async (why: string) => {
-    const said = await ztap.json(t, "error", ["flows"], { code: 1 });
-    t.match(said, { error: { code: "not-permitted", message: new RegExp(`--state-dir that only its user.*${why}`) } });
-  };
-  chmodSync(socket, 0o602);
-  await refused("others may write to .*sock");
-  chmodSync(socket, 0o600);
-  chmodSync(folder, 0o1777);
-  await refused("others may write to .*flows");
-  chmodSync(folder, 0o755);
-  if (!isRoot) return;
-  for (const path of [socket, folder, ztap.path("state")]) {
-    chownSync(path, NOBODY, NOBODY);
-    await refused(`belongs to user ${NOBODY}`);
-    chownSync(path, 0, 0);
-  }
-  t.match(await ztap.run(["flows"]), { code: 0 });
-});
+    const refused = async (why: string) => {
+      const said = await ztap.json(t, "error", ["flows"], { code: 1 });
+      t.match(said, {
+        error: { code: "not-permitted", message: new RegExp(`--state-dir that only its user.*${why}`) },
+      });
+    };
+    chmodSync(socket, 0o602);
+    await refused("others may write to .*sock");
+    chmodSync(socket, 0o600);
+    chmodSync(folder, 0o1777);
+    await refused("others may write to .*flows");
+    chmodSync(folder, 0o755);
+    if (!isRoot) return;
+    for (const path of [socket, folder, ztap.path("state")]) {
+      chownSync(path, NOBODY, NOBODY);
+      await refused(`belongs to user ${NOBODY}`);
+      chownSync(path, 0, 0);
+    }
+    t.match(await ztap.run(["flows"]), { code: 0 });
+  },
+);
 
-t.test("without git: doctor, init and --ref say so, and what needs none works", async (t) => {
+t.test("without git, doctor, init and --ref name it as missing, and commands that do not need it work", async (t) => {
   const ztap = new Ztap(t);
   ztap.write("bin/README", "all but git");
   for (const name of ["sh", "readlink", "dirname", "env"])
@@ -185,7 +206,7 @@ t.test("without git: doctor, init and --ref say so, and what needs none works", 
   t.match(await ztap.run(["plan", "repo"], { env }), { code: 0, stdout: /2 to create/ });
 });
 
-t.test("validate: files, folders, standard input, and what is no text", async (t) => {
+t.test("validate: files, folders, standard input, and binary files", async (t) => {
   const ztap = new Ztap(t);
   ztap.write("a/n.yaml", NODES);
   t.match(await ztap.json(t, "validate", ["validate", "a", "a/n.yaml"]), { objects: { Node: 1, Workload: 1 } });

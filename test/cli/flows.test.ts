@@ -49,7 +49,7 @@ spec:
       .filter((line) => line !== "")
       .map((line): Event => JSON.parse(line));
 
-  await t.test("verdicts reach every reader, with names, policy and line", async (t) => {
+  await t.test("every reader gets verdicts with names, policy and line", async (t) => {
     const ztap = new Ztap(t);
     ztap.write("repo/state.yaml", state);
     t.match(await ztap.run(["apply", "repo", "--auto-approve"]), { code: 0 });
@@ -166,7 +166,7 @@ spec:
     t.notOk(existsSync(join(DEFAULT_PIN_ROOT, pinName(node))));
   });
 
-  await t.test("an agent by which nothing was put in force leaves nothing pinned", async (t) => {
+  await t.test("an agent that never enforced a ruleset leaves nothing pinned", async (t) => {
     const ztap = new Ztap(t);
     const once = ["agent", "--once", "--listen", "off", "--node"];
     t.match(await ztap.run([...once, node]), { code: 1, stderr: /nothing is enforced/ });
@@ -181,7 +181,7 @@ spec:
     t.ok(existsSync(join(DEFAULT_PIN_ROOT, pinName(node))), "what is in force stays");
   });
 
-  await t.test("a state folder whose path is longer than a socket's may be", async (t) => {
+  await t.test("flows work with a state folder whose path is longer than a socket's path may be", async (t) => {
     const ztap = new Ztap(t);
     const deep = ztap.path(
       ...Array.from({ length: 6 }, (_unused, at) => createHash("sha256").update(String(at)).digest("hex")),

@@ -2,7 +2,7 @@ import t from "tap";
 import { Repository } from "../fakes/repository.js";
 import { NODES, policy, Ztap } from "./ztap.js";
 
-t.test("graph draws a state, and what differs from another commit or from head", async (t) => {
+t.test("graph draws a state, and its differences from another commit or from head", async (t) => {
   const ztap = new Ztap(t);
   const repo = new Repository(ztap.path("repo"));
   repo.write("n.yaml", NODES);
@@ -32,7 +32,7 @@ t.test("graph draws a state, and what differs from another commit or from head",
   t.match(await ztap.run(["graph", "repo", "--ref", "HEAD", "--format", "dot"]), { code: 0, stdout: /"TCP 80"/ });
 });
 
-t.test("what cannot be drawn is said, with what to do", async (t) => {
+t.test("a graph that cannot be drawn is refused with the fix", async (t) => {
   const ztap = new Ztap(t);
   ztap.write("repo/n.yaml", NODES);
   t.match(await ztap.run(["graph", "repo", "--namespace", "none"]), {

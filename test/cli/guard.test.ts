@@ -19,7 +19,7 @@ function makeRepository(ztap: Ztap, ...policies: readonly string[]): Repository 
   return repo;
 }
 
-t.test("mass deletion is held, planned with a notice, and followed once that commit is approved", async (t) => {
+t.test("a mass deletion is held, planned with a notice, and committed once that commit is approved", async (t) => {
   const ztap = new Ztap(t);
   const repo = makeRepository(ztap, "a", "b", "c");
   repo.commit();
@@ -43,7 +43,7 @@ t.test("mass deletion is held, planned with a notice, and followed once that com
   t.match(await agent.stop(), { code: 0 });
 });
 
-t.test("a suspended source is left alone, whoever leads, and an operator is told and still commits", async (t) => {
+t.test("no leader commits from a suspended source; an operator gets a notice and can still commit", async (t) => {
   const ztap = new Ztap(t);
   const repo = makeRepository(ztap, "p");
   repo.commit();
@@ -79,7 +79,7 @@ t.test("a suspended source is left alone, whoever leads, and an operator is told
   t.match(await agent.stop(), { code: 0 });
 });
 
-t.test("unsigned commits stop the line", { skip: cannotRun("ssh-keygen") }, async (t) => {
+t.test("the leader stops at an unsigned commit", { skip: cannotRun("ssh-keygen") }, async (t) => {
   const ztap = new Ztap(t);
   const repo = makeRepository(ztap, "p");
   const ada = makeSshKey(ztap.path("."), "ada");
@@ -138,7 +138,7 @@ t.test("unsigned commits stop the line", { skip: cannotRun("ssh-keygen") }, asyn
   t.match(await agent.stop(), { code: 0 });
 });
 
-t.test("a repository that vanishes is said to be Unreachable, and head stays", async (t) => {
+t.test("a repository that vanishes is shown as Unreachable, and head stays", async (t) => {
   const ztap = new Ztap(t);
   const repo = makeRepository(ztap, "p");
   const commit = repo.commit();

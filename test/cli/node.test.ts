@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import t from "tap";
 
-t.test("bin/node finds the machine's Node.js, also where its own folder comes first in PATH", async (t) => {
+t.test("bin/node finds the machine's Node.js, even if its own folder comes first in PATH", async (t) => {
   const folder = mkdtempSync(join(tmpdir(), "ztap-node-"));
   t.teardown(() => rmSync(folder, { recursive: true, force: true }));
   const bin = join(folder, "bin");

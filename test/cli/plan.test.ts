@@ -12,7 +12,7 @@ function makeRepository(ztap: Ztap, port = 80): Repository {
   return repo;
 }
 
-t.test("plan says what changes, and 2 only where it was asked to and there are changes", async (t) => {
+t.test("plan shows the changes, and exits with 2 only if asked to and if there are changes", async (t) => {
   const ztap = new Ztap(t);
   const repo = makeRepository(ztap);
   const first = await ztap.json(t, "plan", ["plan", "repo"]);
@@ -35,7 +35,7 @@ t.test("plan says what changes, and 2 only where it was asked to and there are c
   t.match(await ztap.run(["plan", bare.path, "--ref", "none"]), { code: 1, stderr: /no branch or tag "none"/ });
 });
 
-t.test("a saved plan applies exactly what was shown, or is refused", async (t) => {
+t.test("a saved plan is applied exactly as shown, or refused", async (t) => {
   const ztap = new Ztap(t);
   const repo = makeRepository(ztap);
   t.equal((await ztap.run(["plan", "repo", "--out", "a.plan"])).code, 0);
@@ -59,7 +59,7 @@ t.test("a saved plan applies exactly what was shown, or is refused", async (t) =
   t.match(await ztap.json(t, "cluster-status", ["cluster", "status"]), { revision: 1 });
 });
 
-t.test("a summary counts what changes, by kind and namespace", async (t) => {
+t.test("a summary counts the changes by kind and namespace", async (t) => {
   const ztap = new Ztap(t);
   makeRepository(ztap);
   const { code, stdout } = await ztap.run(["plan", "repo", "--summary"]);
@@ -73,7 +73,7 @@ t.test("a summary counts what changes, by kind and namespace", async (t) => {
   t.match(both, { error: { code: "usage", message: /--json does not go with --format markdown/ } });
 });
 
-t.test("apply asks: only yes commits, on a terminal alone", async (t) => {
+t.test("apply asks on a terminal only, and only `yes` commits", async (t) => {
   const ztap = new Ztap(t);
   makeRepository(ztap);
   const without = await ztap.run(["apply", "repo"]);
@@ -90,7 +90,7 @@ t.test("apply asks: only yes commits, on a terminal alone", async (t) => {
   t.match(await ztap.onTerminal(["apply", "repo"], "yes\n"), { code: 0, stdout: /Committed.* revision 1/ });
 });
 
-t.test("bad input leaves head as it is, and every problem is shown with its place", async (t) => {
+t.test("invalid input leaves head unchanged, and every problem is shown with its position", async (t) => {
   const ztap = new Ztap(t);
   const repo = makeRepository(ztap);
   await ztap.run(["apply", "repo", "--auto-approve"]);
@@ -104,7 +104,7 @@ t.test("bad input leaves head as it is, and every problem is shown with its plac
   t.match(await ztap.json(t, "cluster-status", ["cluster", "status"]), { revision: 1 });
 });
 
-t.test("two applies at once: one commits, the other is told or finds nothing to do", async (t) => {
+t.test("of two applies at once, one commits; the other fails with the reason or finds nothing to do", async (t) => {
   const ztap = new Ztap(t);
   makeRepository(ztap);
   const other = new Repository(ztap.path("other"));
@@ -156,7 +156,7 @@ t.test("history keeps versions over delete and recreate; watch shows each once",
   t.match((await ztap.run(["policy", "history"])).stdout, /2 .*\+0 ~0 -1 +apply: gone/);
 });
 
-t.test("policy show: 3 only where it was asked to and there is drift", async (t) => {
+t.test("policy show exits with 3 only if asked to and if there is drift", async (t) => {
   const ztap = new Ztap(t);
   makeRepository(ztap);
   await ztap.run(["apply", "repo", "--auto-approve"]);
@@ -181,7 +181,7 @@ t.test("policy show: 3 only where it was asked to and there is drift", async (t)
   }
 });
 
-t.test("a folder without any object deletes nothing unless it is told to", async (t) => {
+t.test("a folder without objects deletes nothing unless a flag says so", async (t) => {
   const ztap = new Ztap(t);
   makeRepository(ztap);
   t.match(await ztap.run(["apply", "repo", "--auto-approve"]), { code: 0 });
@@ -206,7 +206,7 @@ t.test("a folder without any object deletes nothing unless it is told to", async
   t.match(await ztap.run(["apply", "elsewhere", "--auto-approve", "--allow-empty"]), { code: 0 });
 });
 
-t.test("what a commit holds is never taken for the repository that it is compared with", async (t) => {
+t.test("a repository inside the commit is never taken for the repository of the comparison", async (t) => {
   const ztap = new Ztap(t);
   const repo = new Repository(ztap.path("repo"));
   for (const [name, text] of [

@@ -28,7 +28,7 @@ function makeRepository(ztap: Ztap): Repository {
 
 const sync = (...args: readonly string[]) => ["policy", "sync", "p.yaml", "--name", "p", "--node", "n1", ...args];
 
-t.test("sync and rollback with nobody leading: versions rise, and are told", async (t) => {
+t.test("sync and rollback without a leader raise the version, and print it", async (t) => {
   const ztap = new Ztap(t);
   for (const [port, version] of [
     [80, 1],
@@ -50,7 +50,7 @@ t.test("sync and rollback with nobody leading: versions rise, and are told", asy
   t.match(list[1], /^default\/p {2}3 {8}\S+ +\d{4}-\d{2}-\d{2}T[\d:.]+Z$/);
 });
 
-t.test("what is wrong in the file is shown, and nothing is written", async (t) => {
+t.test("problems of the file are shown, and nothing is written", async (t) => {
   const ztap = new Ztap(t);
   ztap.write("p.yaml", policy(80).replace("podSelector", "podSelektor"));
   const refused = await ztap.json(t, "error", sync(), { code: 1 });
@@ -64,7 +64,7 @@ t.test("what is wrong in the file is shown, and nothing is written", async (t) =
   t.match(await ztap.run(["policy", "sync", "p.yaml"]), { code: 64, stderr: /--name NAME is missing/ });
 });
 
-t.test("it writes as the leader's node, also while its agent runs, and as no other", async (t) => {
+t.test("a write is accepted on the leader's node, even while its agent runs, and on no other node", async (t) => {
   const ztap = new Ztap(t);
   ztap.write("p.yaml", policy(80));
   const agent = ztap.start([...AGENT, "--node", "n1", "--address", "127.0.0.1:7001"]);
@@ -78,7 +78,7 @@ t.test("it writes as the leader's node, also while its agent runs, and as no oth
   t.match(await agent.stop(), { code: 0 });
 });
 
-t.test("several commands at once: each gets its own version, and none is lost", async (t) => {
+t.test("of several commands at once, each gets its own version, and none is lost", async (t) => {
   const ztap = new Ztap(t);
   const ports = [81, 82, 83, 84, 85];
   for (const port of ports) ztap.write(`${port}.yaml`, policy(port));
@@ -130,68 +130,67 @@ for (const selfHeal of [true, false]) {
   });
 }
 
-t.test("watch: what is in force, then every change, one JSON document a line; Ctrl-C ends it with 0", async (t) => {
-  const ztap = new Ztap(t);
-  ztap.write("p.yaml", policy(80));
-  await ztap.run(sync());
-  const watching = [ztap.start(["policy", "watch", "--json"]), ztap.start(["policy", "watch"])];
-  for (const watch of watching) await watch.says("current");
-  for (const port of [81, 82, 83]) {
-    ztap.write("p.yaml", policy(port));
-    t.match(await ztap.run(sync()), { code: 0 });
-  }
-  ztap.write("own/n.yaml", NODES);
-  await ztap.run(["apply", "own", "--auto-approve", "--node", "n9"]);
-  for (const watch of watching) await watch.says("deleted");
-  const [json, text] = await Promise.all(watching.map((watch) => watch.stop("SIGINT")));
-  t.match([json?.code, text?.code], [0, 0]);
-  const events = (json?.stdout ?? "").trim().split("\n");
-  for (const line of events) t.equal(schemaErrors("policy-event", JSON.parse(line)), "");
-  t.match(
-    events.map((line): unknown => JSON.parse(line)),
-    [
-      { action: "current", version: 1, revision: 1, sourceNode: "n1" },
-      { action: "updated", version: 2, revision: 2 },
-      { action: "updated", version: 3, revision: 3 },
-      { action: "updated", version: 4, revision: 4 },
-      { action: "deleted", version: 4, revision: 5, sourceNode: "n9" },
-    ],
-  );
-  t.match(text?.stdout, /updated +default\/p +version 3 +revision 3 +n1\n/);
-});
-
 t.test(
-  "what no node could hold is refused, by sync and by rollback, also through the programming interface",
+  "watch prints the policies in force, then every change, one JSON document per line; Ctrl-C ends it with 0",
   async (t) => {
     const ztap = new Ztap(t);
-    const wide = ztap.write("wide.yaml", widePolicy("wide", MOST_BLOCKS + 1));
-    const narrow = ztap.write("narrow.yaml", widePolicy("wide", 1));
-    const store = await openStore(`file:${ztap.store}`);
-    t.teardown(() => store.close());
-    const policies = createPolicySync(store, { node: "n1" });
+    ztap.write("p.yaml", policy(80));
+    await ztap.run(sync());
+    const watching = [ztap.start(["policy", "watch", "--json"]), ztap.start(["policy", "watch"])];
+    for (const watch of watching) await watch.says("current");
+    for (const port of [81, 82, 83]) {
+      ztap.write("p.yaml", policy(port));
+      t.match(await ztap.run(sync()), { code: 0 });
+    }
+    ztap.write("own/n.yaml", NODES);
+    await ztap.run(["apply", "own", "--auto-approve", "--node", "n9"]);
+    for (const watch of watching) await watch.says("deleted");
+    const [json, text] = await Promise.all(watching.map((watch) => watch.stop("SIGINT")));
+    t.match([json?.code, text?.code], [0, 0]);
+    const events = (json?.stdout ?? "").trim().split("\n");
+    for (const line of events) t.equal(schemaErrors("policy-event", JSON.parse(line)), "");
     t.match(
-      await policies.syncPolicy(readFileSync(wide, "utf8"), { name: "wide" }),
-      { version: 1 },
-      "it selects nothing",
+      events.map((line): unknown => JSON.parse(line)),
+      [
+        { action: "current", version: 1, revision: 1, sourceNode: "n1" },
+        { action: "updated", version: 2, revision: 2 },
+        { action: "updated", version: 3, revision: 3 },
+        { action: "updated", version: 4, revision: 4 },
+        { action: "deleted", version: 4, revision: 5, sourceNode: "n9" },
+      ],
     );
-    t.match(await ztap.run(["policy", "sync", narrow, "--name", "wide", "--node", "n1"]), { code: 0 });
-    ztap.write("state/all.yaml", WIDE_SUBJECT + widePolicy("wide", 1));
-    t.match(await ztap.run(["apply", "state", "--auto-approve"]), { code: 0 });
-    const write = (...args: readonly string[]) =>
-      ztap.json(t, "error", ["policy", ...args, "--node", "n1"], { code: 1 });
-    const refusal = {
-      error: { code: "invalid-source", diagnostics: [{ code: "ZT4005", message: /node n1 need more/ }] },
-    };
-    t.match(await write("sync", wide, "--name", "wide"), refusal);
-    t.match(await write("rollback", "demo/wide", "--to", "1"), refusal);
-    const viaProgram = { code: "invalid-source", message: /ZT4005/ };
-    await t.rejects(policies.syncPolicy(readFileSync(wide, "utf8"), { name: "wide" }), viaProgram);
-    await t.rejects(policies.rollbackPolicy("wide", 1, { namespace: "demo" }), viaProgram);
-    t.equal(await store.readHead(), 3);
+    t.match(text?.stdout, /updated +default\/p +version 3 +revision 3 +n1\n/);
   },
 );
 
-t.test("what is refused makes no store", async (t) => {
+t.test("a policy beyond a node's capacity is refused by sync, rollback and the programming interface", async (t) => {
+  const ztap = new Ztap(t);
+  const wide = ztap.write("wide.yaml", widePolicy("wide", MOST_BLOCKS + 1));
+  const narrow = ztap.write("narrow.yaml", widePolicy("wide", 1));
+  const store = await openStore(`file:${ztap.store}`);
+  t.teardown(() => store.close());
+  const policies = createPolicySync(store, { node: "n1" });
+  t.match(
+    await policies.syncPolicy(readFileSync(wide, "utf8"), { name: "wide" }),
+    { version: 1 },
+    "it selects nothing",
+  );
+  t.match(await ztap.run(["policy", "sync", narrow, "--name", "wide", "--node", "n1"]), { code: 0 });
+  ztap.write("state/all.yaml", WIDE_SUBJECT + widePolicy("wide", 1));
+  t.match(await ztap.run(["apply", "state", "--auto-approve"]), { code: 0 });
+  const write = (...args: readonly string[]) => ztap.json(t, "error", ["policy", ...args, "--node", "n1"], { code: 1 });
+  const refusal = {
+    error: { code: "invalid-source", diagnostics: [{ code: "ZT4005", message: /node n1 need more/ }] },
+  };
+  t.match(await write("sync", wide, "--name", "wide"), refusal);
+  t.match(await write("rollback", "demo/wide", "--to", "1"), refusal);
+  const viaProgram = { code: "invalid-source", message: /ZT4005/ };
+  await t.rejects(policies.syncPolicy(readFileSync(wide, "utf8"), { name: "wide" }), viaProgram);
+  await t.rejects(policies.rollbackPolicy("wide", 1, { namespace: "demo" }), viaProgram);
+  t.equal(await store.readHead(), 3);
+});
+
+t.test("a refused command creates no store", async (t) => {
   const ztap = new Ztap(t);
   ztap.write("p.yaml", policy(80).replace("podSelector", "podSelektor"));
   for (const args of [["policy", "rollback", "p", "--to", "1"], ["cluster", "leave", "n1"], sync()]) {

@@ -92,7 +92,7 @@ t.test("with --json an error is a document, whatever it is", async (t) => {
   t.equal(schemaErrors("error", JSON.parse(format.stdout)), "");
 });
 
-t.test("help is no failure, for the program, a topic and a command", async (t) => {
+t.test("help exits with 0, for the program, a topic and a command", async (t) => {
   const ztap = new Ztap(t);
   for (const args of [
     [],
@@ -134,7 +134,7 @@ function widest(text: string): number {
   return Math.max(...lines.map(({ length }) => length));
 }
 
-t.test("flag beats variable beats file; a bad file is refused with its place", async (t) => {
+t.test("a flag overrides a variable, and a variable the file; a bad file is refused with the position", async (t) => {
   const ztap = new Ztap(t);
   const [a, b, c] = ["a", "b", "c"].map((name) => `file:${ztap.path(name)}`);
   ztap.write("repo/n.yaml", NODES);
@@ -159,7 +159,7 @@ t.test("flag beats variable beats file; a bad file is refused with its place", a
   t.match(await ztap.run(["plan", "repo", "--config", "none.yaml"]), { code: 64, stderr: /none\.yaml/ });
 });
 
-t.test("output that nobody reads, no terminal and control characters", async (t) => {
+t.test("a closed pipe, no terminal, and control characters in the output", async (t) => {
   const ztap = new Ztap(t);
   ztap.write(
     "repo/n.yaml",
@@ -200,7 +200,7 @@ t.test("output that nobody reads, no terminal and control characters", async (t)
   t.notMatch(plain.stdout, /\u001b/, "unless NO_COLOR");
 });
 
-t.test("init makes what validates, and keeps what is there", async (t) => {
+t.test("init writes a valid repository, and keeps existing files", async (t) => {
   const ztap = new Ztap(t);
   ztap.write("new/README.md", "mine");
   const made = await ztap.json(t, "init", ["init", "new"]);
@@ -214,7 +214,7 @@ t.test("init makes what validates, and keeps what is there", async (t) => {
   t.match((await ztap.run(["init"], { cwd: ztap.path("new") })).stdout, /Next:\n {2}ztap validate/);
 });
 
-t.test("what the system refuses is told in words, with what to do", async (t) => {
+t.test("an error of the operating system is described in words, with the fix", async (t) => {
   const ztap = new Ztap(t);
   ztap.write("repo/n.yaml", NODES);
   const shop = "{ name: db, namespace: shop, labels: { app: db } }";
@@ -263,7 +263,7 @@ t.test("what the system refuses is told in words, with what to do", async (t) =>
   }
 });
 
-t.test("logs are text or JSON as asked for, wherever they go", async (t) => {
+t.test("logs are text or JSON as configured, whether or not they go to a terminal", async (t) => {
   const ztap = new Ztap(t);
   ztap.write("repo/n.yaml", NODES);
   await ztap.run(["apply", "repo", "--auto-approve"]);
@@ -276,12 +276,12 @@ t.test("logs are text or JSON as asked for, wherever they go", async (t) => {
   t.match(json.stdout, /^\{"level":"warn"/, "also on a terminal");
 });
 
-t.test("the reference is what the commands say", async (t) => {
+t.test("docs/cli.md equals the help of the commands", async (t) => {
   const generator = new URL("../../../docs/generate.mjs", import.meta.url).pathname;
   t.equal(execFileSync(process.execPath, [generator, "--check"], { encoding: "utf8" }), "");
 });
 
-t.test("version, and doctor as root and as nobody", async (t) => {
+t.test("version; doctor as root and as user nobody", async (t) => {
   const ztap = new Ztap(t);
   t.match(await ztap.json(t, "version", ["version"]), { node: process.versions.node });
   t.match((await ztap.run(["version"])).stdout, /^ztap \d/);
@@ -295,7 +295,7 @@ t.test("version, and doctor as root and as nobody", async (t) => {
 });
 
 t.test(
-  "as nobody: one's own store works, the kernel and another's store do not",
+  "as user nobody: its own store works; the kernel and another user's store are refused",
   { skip: !isRoot && "needs root to become nobody" },
   async (t) => {
     const ztap = new Ztap(t);
@@ -348,7 +348,7 @@ t.test(
   },
 );
 
-t.test("validate for machines: the document alone on stdout, and files as the repository names them", async (t) => {
+t.test("validate in machine formats: only the document on stdout, and paths relative to the repository", async (t) => {
   const ztap = new Ztap(t);
   const repo = new Repository(ztap.path("repo"));
   repo.write("policies/n.yaml", NODES.replace("address:", "adress:"));

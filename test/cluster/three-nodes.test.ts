@@ -122,7 +122,7 @@ await t.test("three nodes on three etcd members", { skip: why ?? false, timeout:
 });
 
 async function story(t: Test, cluster: ExampleCluster): Promise<void> {
-  await t.test("what is in Git reaches the kernels of all three", async (t) => {
+  await t.test("the policies in Git are enforced in the kernels of all three", async (t) => {
     t.equal(await settle(cluster), 1);
     await probe(t, cluster, 8000, 8001);
     turn(cluster, 8000, 8001);
@@ -152,7 +152,7 @@ async function story(t: Test, cluster: ExampleCluster): Promise<void> {
     await probe(t, cluster, 8001, 8000);
   });
 
-  await t.test("etcd's majority is gone: enforcement stays, commands say why, all heals", async (t) => {
+  await t.test("etcd's majority is gone: enforcement stays, commands name the reason, and all recovers", async (t) => {
     await cluster.killEtcd(1);
     await cluster.killEtcd(2);
     turn(cluster, 8001, 8000);
@@ -173,7 +173,7 @@ async function story(t: Test, cluster: ExampleCluster): Promise<void> {
     await probe(t, cluster, 8000, 8001);
   });
 
-  await t.test("the leader is cut off: it commits nothing, and follows when it is back", async (t) => {
+  await t.test("the leader is cut off: it commits nothing, and follows once it is back", async (t) => {
     const lost = await leaderOf(cluster, 1);
     cluster.cut(lost);
     turn(cluster, 8000, 8001);
@@ -198,7 +198,7 @@ async function story(t: Test, cluster: ExampleCluster): Promise<void> {
     await probe(t, cluster, 8000, 8001);
   });
 
-  await t.test("the leader is frozen past its lease: it commits nothing when it goes on", async (t) => {
+  await t.test("the leader is frozen until its lease expires: it commits nothing when it continues", async (t) => {
     const frozen = await leaderOf(cluster, 1);
     await cluster.signalAgent(frozen, "SIGSTOP");
     turn(cluster, 8000, 8001);

@@ -8,7 +8,7 @@ const MAX_LINES = 30;
 
 const folders = [...new Set(globSync(["src/**/*.*", "native/**/*.*"]).map(dirname))].sort();
 
-t.test("folders have a face", async (t) => {
+t.test("each large folder has a README.md that names its files", async (t) => {
   t.ok(folders.length > 20, "the folders are found");
   for (const folder of folders) {
     const entries = readdirSync(folder, { withFileTypes: true }).filter(({ name }) => name !== "README.md");

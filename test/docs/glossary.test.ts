@@ -24,7 +24,7 @@ const sources = globSync(["src/**/*.ts", "test/**/*.ts", "examples/**/*.ts"]).fi
 const names = sources.flatMap(namesOf);
 const banned = readGlossary(readFileSync("docs/glossary.md", "utf8"));
 
-t.test("the glossary names words to keep out", async (t) => {
+t.test("the glossary lists old words for each scope", async (t) => {
   for (const scope of ["names", "exports", "native", "docs"] as const)
     t.ok(
       banned.some((one) => one.scope === scope),

@@ -33,7 +33,7 @@ for (const name of Object.keys(EXAMPLES)) {
 
 const reason = whyNot();
 
-t.test("the lines to try ztap by hand work as they stand", reason === null ? {} : { skip: reason }, async (t) => {
+t.test("the commands of the README work unchanged", reason === null ? {} : { skip: reason }, async (t) => {
   const ztap = new Ztap(t);
   const blocks = [...readFileSync(join(ztap.root, "README.md"), "utf8").matchAll(/^```sh\n(.*?)^```$/gms)];
   t.equal(blocks.length, 3);

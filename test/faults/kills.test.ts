@@ -53,7 +53,7 @@ async function checkRevisions(t: Test, path: string, from: number): Promise<numb
   }
 }
 
-await t.test("no acknowledged revision is lost, and none is half, however often ztap is killed", async (t) => {
+await t.test("kills of ztap lose no acknowledged revision, and leave none incomplete", async (t) => {
   const seed = chosenSeed();
   t.comment(`seed ${seed}; replay with ZTAP_SEED=${seed}`);
   const random = new SeededRandom(seed);

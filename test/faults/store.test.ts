@@ -113,7 +113,7 @@ async function killMany(t: Test, fleet: Fleet, kills: number, check: () => Promi
 }
 
 void t.test(
-  `${KILLS} kills of ${WRITERS} writers at once lose no acknowledged revision and leave no half one`,
+  `${KILLS} kills of ${WRITERS} writers at once lose no acknowledged revision and leave none incomplete`,
   async (t) => {
     await withFleet(t, 0, async (fleet) => {
       let checked = 0;
@@ -130,7 +130,7 @@ void t.test(
   },
 );
 
-void t.test("writers that prune, killed as well, leave what is kept whole and without gap", async (t) => {
+void t.test("killed writers that prune leave the kept revisions complete and without a gap", async (t) => {
   await withFleet(t, 10, async (fleet) => {
     await killMany(t, fleet, 30, async () => undefined);
     const store = await openEmbeddedStore({ path: fleet.path, access: "read" }, systemClock);
@@ -142,7 +142,7 @@ void t.test("writers that prune, killed as well, leave what is kept whole and wi
   });
 });
 
-void t.test("processes that open and close the store all the time do not stop or refuse one another", async (t) => {
+void t.test("processes that open and close the store all the time neither block nor refuse one another", async (t) => {
   await withFleet(t, "opens", async (fleet) => {
     const commits = await Promise.all(["a", "b", "c"].map((name) => commitUntil(fleet, name, 60)));
     t.same(commits, [60, 60, 60]);

@@ -41,7 +41,7 @@ else {
   t.setTimeout(24 * 3600 * 1000);
   t.comment(`seed ${seed}`);
 
-  await t.test("the programs and the reference agree on every packet, and on the rule behind it", async (t) => {
+  await t.test("the programs and the reference agree on every packet, and on the rule that decides", async (t) => {
     const first = only === undefined ? 0 : Number(only);
     const last = only === undefined ? Math.ceil(packets / (ACTS * STEPS)) : first + 1;
     const verdicts = new Map<string, number>();

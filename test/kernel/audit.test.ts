@@ -13,7 +13,7 @@ if (reason !== null) t.plan(0, `SKIP kernel tests: ${reason}`);
 else {
   const sandbox = new Sandbox(t);
 
-  await t.test("what is only audited is told once for a conversation, and its answers are not", async (t) => {
+  await t.test("an audited flow emits one event, and its replies emit none", async (t) => {
     const bench = new Bench(t);
     const audit: Isolation = { mode: "audit", allow: [] };
     const ruleset = rulesetOf("bench", { "demo/audit": { cgroup: "a", ingress: audit, egress: audit } });
@@ -53,7 +53,7 @@ else {
     t.match(records, told, "another ruleset is another decision");
   });
 
-  await t.test("an audited connection of real processes is one event, whoever began it", async (t) => {
+  await t.test("an audited connection of real processes emits one event, whichever side began it", async (t) => {
     const OWN = "10.208.0.1";
     const PEER = "10.208.0.2";
     const [inside, outside] = sandbox.network([`${OWN}/24`], [`${PEER}/24`]);
@@ -126,7 +126,7 @@ else {
     return { own, peer, inside, outside, cgroup, apply, audited, told };
   };
 
-  await t.test("a socket that is used again tells each of its connections, and no SYN twice", async (t) => {
+  await t.test("a reused socket emits an event for each of its connections, and none twice for a SYN", async (t) => {
     const { peer, inside, outside, cgroup, apply, audited, told } = await watch(t, "again", "10.209.0");
     const server = await sandbox.actor({ namespace: outside });
     const { port: good = 0 } = await server.call("tcpListen", { host: peer, port: 0 });
@@ -150,40 +150,37 @@ else {
     t.same(await told(), [...each, ["audited", "egress", 7]]);
   });
 
-  await t.test(
-    "a connection that was accepted before it was forbidden is told, in whichever state it is",
-    async (t) => {
-      const { own, inside, outside, cgroup, apply, told } = await watch(t, "idle", "10.210.0");
-      const web = await sandbox.actor({ cgroup, namespace: inside });
-      const peer = await sandbox.actor({ namespace: outside });
-      const { port = 0 } = await web.call("tcpListen", { host: own, port: 0 });
-      await apply({ ingress: audit(`tcp/${port}`) });
-      const { id: idle } = await peer.call("tcpConnect", { host: own, port });
-      const { id: busy } = await peer.call("tcpConnect", { host: own, port });
-      const say = async (id: number | undefined): Promise<void> => {
-        for (const text of ["p", "q", "r"]) {
-          await peer.call("tcpSend", { id, text });
-          await peer.call("tcpWait", { id, text });
-        }
-      };
-      const opened = ["allowed", "ingress", port];
-      const forbidden = ["audited", "ingress", port];
-      await say(busy);
-      t.same(await told(), [opened, opened]);
-      await apply({ ingress: audit("tcp/1") });
-      await peer.call("tcpConnect", { host: own, port });
-      t.same(await told(), [opened, opened, forbidden], "a connection of the same listener that begins");
-      await say(idle);
-      t.same(await told(), [opened, opened, forbidden, forbidden]);
-      await say(busy);
-      t.same(await told(), [opened, opened, forbidden, forbidden, forbidden]);
-      await apply({ ingress: audit("tcp/2") });
-      await say(busy);
-      t.same(await told(), [opened, opened, forbidden, forbidden, forbidden, forbidden]);
-    },
-  );
+  await t.test("a connection accepted before it was forbidden emits an event, in any TCP state", async (t) => {
+    const { own, inside, outside, cgroup, apply, told } = await watch(t, "idle", "10.210.0");
+    const web = await sandbox.actor({ cgroup, namespace: inside });
+    const peer = await sandbox.actor({ namespace: outside });
+    const { port = 0 } = await web.call("tcpListen", { host: own, port: 0 });
+    await apply({ ingress: audit(`tcp/${port}`) });
+    const { id: idle } = await peer.call("tcpConnect", { host: own, port });
+    const { id: busy } = await peer.call("tcpConnect", { host: own, port });
+    const say = async (id: number | undefined): Promise<void> => {
+      for (const text of ["p", "q", "r"]) {
+        await peer.call("tcpSend", { id, text });
+        await peer.call("tcpWait", { id, text });
+      }
+    };
+    const opened = ["allowed", "ingress", port];
+    const forbidden = ["audited", "ingress", port];
+    await say(busy);
+    t.same(await told(), [opened, opened]);
+    await apply({ ingress: audit("tcp/1") });
+    await peer.call("tcpConnect", { host: own, port });
+    t.same(await told(), [opened, opened, forbidden], "a connection of the same listener that begins");
+    await say(idle);
+    t.same(await told(), [opened, opened, forbidden, forbidden]);
+    await say(busy);
+    t.same(await told(), [opened, opened, forbidden, forbidden, forbidden]);
+    await apply({ ingress: audit("tcp/2") });
+    await say(busy);
+    t.same(await told(), [opened, opened, forbidden, forbidden, forbidden, forbidden]);
+  });
 
-  await t.test("what comes to a listener without a handshake is told", async (t) => {
+  await t.test("a packet to a listener without a handshake emits an event", async (t) => {
     const { own, peer, inside, outside, cgroup, apply, told } = await watch(t, "scan", "10.211.0");
     const web = await sandbox.actor({ cgroup, namespace: inside });
     const { port = 0 } = await web.call("tcpListen", { host: own, port: 0 });
@@ -203,7 +200,7 @@ else {
     );
   });
 
-  await t.test("a conversation whose event found no place is told later", async (t) => {
+  await t.test("a flow whose event found no room in the ring emits it later", async (t) => {
     const bench = new Bench(t);
     const shut: Isolation = { mode: "audit", allow: [] };
     await bench.load(rulesetOf("bench", { "demo/web": { cgroup: "w", ingress: shut, egress: shut } }));
@@ -227,7 +224,7 @@ else {
     t.equal(ofIt(), 1);
   });
 
-  await t.test("answers tell a flow that lived before it was forbidden, as what its asker began", async (t) => {
+  await t.test("a reply of a flow older than the ban emits an event in the direction of its initiator", async (t) => {
     const bench = new Bench(t);
     const open: Isolation = { mode: "audit", allow: [{ peers: "any", ports: ["udp/53"] }] };
     const shut: Isolation = { mode: "audit", allow: [] };

@@ -61,7 +61,10 @@ t.test("before the network is up", { skip: reason ?? false }, async (t) => {
   };
 
   const nothing = await once(away);
-  t.match(nothing, { code: 1, stderr: /the store is away, and this node has no copy of an earlier state to enforce/ });
+  t.match(nothing, {
+    code: 1,
+    stderr: /the store is unavailable, and this node's disk holds no last-good state to enforce/,
+  });
   t.strictSame(await probe(), ["open", "open"]);
 
   t.match(await ztap.run(["apply", "state", "--auto-approve"], { env }), { code: 0 });

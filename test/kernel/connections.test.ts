@@ -138,7 +138,7 @@ else {
     });
   }
 
-  await t.test("a workload may always talk to itself, and to nobody else on its host", async (t) => {
+  await t.test("a workload may always connect to itself, and to no other address of its host", async (t) => {
     const otherGroup = sandbox.cgroup("neighbour");
     const neighbour = await sandbox.actor({ cgroup: otherGroup, namespace: inside });
     const shut = { allow: [] };

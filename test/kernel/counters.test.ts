@@ -24,7 +24,7 @@ else {
   const allow = (...ports: string[]): Isolation => ({ allow: [{ peers: "any", ports }] });
   const rule = ({ counters }: Pick<Observation, "counters">, key: string): number => Number(counters.rules.get(key));
 
-  await t.test("every packet is counted once, also where all processors count for one rule at once", async (t) => {
+  await t.test("every packet is counted once, even if all processors count for one rule at once", async (t) => {
     const bench = new Bench(t);
     await bench.load(
       rulesetOf("bench", {
@@ -102,7 +102,7 @@ else {
     t.equal(countedAfter - countedBefore, segmentsAfter - segmentsBefore);
   });
 
-  await t.test("UDP, what was sent and what was refused; a count goes on while its rule lives", async (t) => {
+  await t.test("UDP: sent and refused packets are counted; a count continues as long as its rule exists", async (t) => {
     const cgroup = sandbox.cgroup("udp");
     const node = sandbox.node("udp");
     const web = await sandbox.actor({ cgroup, namespace: inside });
@@ -155,7 +155,7 @@ else {
     t.equal(rule(await next.observe(spec(wider)), "demo/web/egress/0"), 50);
   });
 
-  await t.test("more rules than there are places: all are enforced, and every packet is counted", async (t) => {
+  await t.test("more rules than counter slots: all rules are enforced, and every packet is counted", async (t) => {
     const bench = new Bench(t);
     const allow = Array.from({ length: ABI.RULE_SLOTS + 10 }, (_unused, at) => ({
       peers: [`10.${at >> 8}.${at & 255}.1/32`],
@@ -176,7 +176,7 @@ else {
     t.equal(packets.find(({ direction, verdict }) => direction === "egress" && verdict === "allowed")?.packets, 2n);
   });
 
-  await t.test("a counter's place that was taken away is drift, and is given anew", async (t) => {
+  await t.test("a removed counter slot is drift, and is assigned again", async (t) => {
     const cgroup = sandbox.cgroup("place");
     const node = sandbox.node("place");
     const enforcer = sandbox.enforcer(node);

@@ -19,7 +19,7 @@ else {
   const sandbox = new Sandbox(t);
   const allow = (...ports: string[]): Isolation => ({ allow: [{ peers: "any", ports }] });
 
-  await t.test("what is told, and what is not", async (t) => {
+  await t.test("events are emitted for denied and audited packets, and not for others", async (t) => {
     const bench = new Bench(t);
     await bench.load(
       rulesetOf("bench", {
@@ -100,7 +100,7 @@ else {
     t.same([worth, delivered], [9n, 9n]);
   });
 
-  await t.test("under a flood the books balance, and what is delivered is read", async (t) => {
+  await t.test("under a flood the event statistics add up, and every delivered event is read", async (t) => {
     const bench = new Bench(t);
     const names = Array.from({ length: ABI.TEST_SUBJECTS }, (_unused, at) => `demo/w${at}`);
     const shut: Omit<WorkloadSpec, "cgroup"> = { ingress: { allow: [] }, egress: { allow: [] } };
@@ -134,7 +134,7 @@ else {
     t.ok(records.every(({ verdict, workload }) => verdict === "denied" && workload !== null));
   });
 
-  await t.test("connections of real processes, refused calls, and what was told while no agent read", async (t) => {
+  await t.test("connections of real processes, refused calls, and events emitted while no agent reads", async (t) => {
     const OWN = "10.207.0.1";
     const PEER = "10.207.0.2";
     const [inside, outside] = sandbox.network([`${OWN}/24`], [`${PEER}/24`]);
@@ -196,7 +196,7 @@ else {
     t.equal(records.length, 3, "an established connection is told once");
   });
 
-  await t.test("programs of others on the same cgroup are listed, and left alone", async (t) => {
+  await t.test("programs of other software on the same cgroup are listed, and left attached", async (t) => {
     const cgroup = sandbox.cgroup("shared");
     const node = sandbox.node("mine");
     const ruleset = rulesetOf(node, { "demo/web": { cgroup, egress: { allow: [] } } });

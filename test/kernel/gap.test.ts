@@ -121,7 +121,7 @@ await t.test("no gap", { skip: reason ?? false, timeout: volume(300_000, 3_600_0
     await enforcer.close();
   });
 
-  await t.test("killed at every step of a change, the old or the new policy stands whole", async (t) => {
+  await t.test("after a kill at any step of a change, the old or the new policy is completely in force", async (t) => {
     const enforcer = sandbox.enforcer(node);
     const script = fileURLToPath(new URL("./mortal.js", import.meta.url));
     let [from, to] = [rulesetOf(1 + CHANGES), rulesetOf(3 + CHANGES)];

@@ -53,7 +53,7 @@ else {
     const answer = await actor.call("tcpConnect", { host, port: to });
     return answer.code ?? "open";
   };
-  await t.test("an established connection dies with the policy that allowed it, others live", async (t) => {
+  await t.test("an established connection ends with the policy that allowed it; others stay", async (t) => {
     const { web, enforcer, ruleset } = await scene("switch");
     await enforcer.apply(ruleset({ egress: tcp(port, port2) }));
     const doomed = await web.call("tcpConnect", { host: PEER, port });
@@ -74,7 +74,7 @@ else {
     );
   });
 
-  await t.test("connections older than the attachment are judged as well", async (t) => {
+  await t.test("policies apply to connections older than the attachment", async (t) => {
     const { web, enforcer, ruleset } = await scene("older");
     const doomed = await web.call("tcpConnect", { host: PEER, port });
     const lasting = await web.call("tcpConnect", { host: PEER, port: port2 });
@@ -107,7 +107,7 @@ else {
     t.strictSame(await drift(enforcer, rulesetOf(node, {})), []);
   });
 
-  await t.test("SIGKILL changes nothing, and the next enforcer adopts what it finds", async (t) => {
+  await t.test("SIGKILL changes nothing, and the next enforcer adopts the pinned objects", async (t) => {
     const cgroup = sandbox.cgroup("kill");
     const node = sandbox.node("kill");
     const ruleset = rulesetOf(node, { "demo/web": { cgroup, egress: tcp(port) } });
@@ -135,7 +135,7 @@ else {
     t.equal(await probe(web, port2), "EPERM");
   });
 
-  await t.test("killed in the middle of an apply, the old or the new ruleset stands whole", async (t) => {
+  await t.test("after a kill within an apply, the old or the new ruleset is completely in force", async (t) => {
     const { web, enforcer, node, cgroup } = await scene("half");
     const extra = sandbox.cgroup("half-extra");
     const peers = (third: number): Isolation["allow"] =>
@@ -180,22 +180,25 @@ else {
     t.comment([...outcomes].join(", "));
   });
 
-  await t.test("a second enforcer of the same node is refused while the first is open; looking is not", async (t) => {
-    const { enforcer, node, ruleset } = await scene("twice");
-    const wanted = ruleset({ egress: tcp(port) });
-    await enforcer.apply(wanted);
-    const second = new EbpfEnforcer({ node, logger: quiet });
-    await t.rejects(second.open(), { code: "busy" });
-    const looking = new EbpfEnforcer({ node, logger: quiet, readOnly: true });
-    await looking.open();
-    t.strictSame(await drift(looking, wanted), []);
-    await t.rejects(looking.apply(wanted), TypeError);
-    await looking.close();
-    await enforcer.close();
-    await second.open();
-    t.strictSame(await drift(second, wanted), [], "what stands is adopted");
-    await second.close();
-  });
+  await t.test(
+    "a second enforcer of the same node is refused while the first is open; a read-only one is not",
+    async (t) => {
+      const { enforcer, node, ruleset } = await scene("twice");
+      const wanted = ruleset({ egress: tcp(port) });
+      await enforcer.apply(wanted);
+      const second = new EbpfEnforcer({ node, logger: quiet });
+      await t.rejects(second.open(), { code: "busy" });
+      const looking = new EbpfEnforcer({ node, logger: quiet, readOnly: true });
+      await looking.open();
+      t.strictSame(await drift(looking, wanted), []);
+      await t.rejects(looking.apply(wanted), TypeError);
+      await looking.close();
+      await enforcer.close();
+      await second.open();
+      t.strictSame(await drift(second, wanted), [], "what stands is adopted");
+      await second.close();
+    },
+  );
 
   await t.test("a cgroup that appears later, and one that is made again", async (t) => {
     const node = sandbox.node("late");
@@ -233,7 +236,7 @@ else {
     }
   };
 
-  await t.test("damage is seen and healed, and never opens", async (t) => {
+  await t.test("damage is detected and healed, and never opens a workload", async (t) => {
     const { node, web, enforcer, ruleset, cgroup } = await scene("damage");
     const wanted = ruleset({ ingress: tcp(1, 2), egress: tcp(port) });
     await enforcer.apply(wanted);
@@ -332,7 +335,7 @@ else {
     t.strictSame(removeNodes({ node: one.node }), []);
   });
 
-  await t.test("a folder of pins that somebody else made, or may write to, is refused", async (t) => {
+  await t.test("a folder of pins that another user made or can write is refused", async (t) => {
     const root = join(BPFFS, `ztap-foreign-${process.pid}`);
     t.teardown(() => rmSync(root, { recursive: true, force: true }));
     for (const [mode, owner] of [
@@ -351,7 +354,7 @@ else {
     await t.rejects(elsewhere.open(), { code: "unsupported", message: /not on a BPF file system/ });
   });
 
-  await t.test("what cannot be enforced is said", async (t) => {
+  await t.test("a ruleset that cannot be enforced is reported with the reason", async (t) => {
     const { enforcer, node, cgroup } = await scene("stalled");
     const ruleset = rulesetOf(node, { "demo/a": { cgroup }, "demo/b": { cgroup }, "demo/c": { cgroup: null } });
     await enforcer.apply(ruleset);

@@ -89,7 +89,7 @@ else {
     t.match(await run("plan", "state", "--node", "other-machine"), { code: 0 }, "it is another machine's affair");
   });
 
-  await t.test("nor what would cut other machines' agents off the source that is served here", async (t) => {
+  await t.test("plan and apply refuse what would cut other machines' agents off a source served here", async (t) => {
     write({ ssh: sshd }, [`${CLIENT}/32`, "10.205.0.1/32"]);
     const nodes = [
       [node, "10.205.0.1"],
@@ -109,7 +109,7 @@ else {
     await rm(join(ztap.folder, "state/nodes.yaml"));
   });
 
-  await t.test("an agent keeps the last good ruleset rather than cut it", async (t) => {
+  await t.test("an agent keeps the last good ruleset instead of cutting the session", async (t) => {
     write({ ssh: sshd }, [`${CLIENT}/32`]);
     t.match(await run("apply", "state", "--auto-approve"), { code: 0 });
     const agent = start(["agent"]);
@@ -141,7 +141,7 @@ else {
     t.match(await client.call("tcpWait", { id, text: said }), { text: said });
   });
 
-  await t.test("no workload takes in the agent", async (t) => {
+  await t.test("a workload whose cgroup contains the agent is refused", async (t) => {
     const agent = start(["agent"], own);
     await agent.says("enforcing revision 3");
     write({ ssh: sshd, around: other }, ["10.205.0.0/24"]);

@@ -39,7 +39,7 @@ else {
     readdirSync(join(nodeFolders(DEFAULT_PIN_ROOT, node).links, workload)).sort();
   const inForce = [...HOOKS].sort();
 
-  await t.test("a cgroup goes to another workload without a moment without programs", async (t) => {
+  await t.test("a cgroup that passes to another workload never lacks programs", async (t) => {
     const node = sandbox.node("move");
     const [c1, c2] = [sandbox.cgroup("move-1"), sandbox.cgroup("move-2")];
     const before = rulesetOf(node, { "demo/a": { cgroup: c1, egress: nothing } });
@@ -67,7 +67,7 @@ else {
     );
   });
 
-  await t.test("where the new owner's programs cannot be attached, the old owner's stay", async (t) => {
+  await t.test("if the new owner's programs cannot be attached, the old owner's stay", async (t) => {
     const node = sandbox.node("refused");
     const [c1, c2] = [sandbox.cgroup("refused-1"), sandbox.cgroup("refused-2")];
     const before = rulesetOf(node, { "demo/a": { cgroup: c1, egress: nothing } });
@@ -110,7 +110,7 @@ else {
     t.strictSame(pinsOf(node, "demo__a"), inForce);
   });
 
-  await t.test("killed at any step of two workloads' exchange of cgroups, the next run completes it", async (t) => {
+  await t.test("after a kill at any step of an exchange of two cgroups, the next run completes it", async (t) => {
     const node = sandbox.node("swap");
     const cgroups = [sandbox.cgroup("swap-1"), sandbox.cgroup("swap-2")] as const;
     const [c1, c2] = cgroups;
@@ -155,73 +155,76 @@ else {
     return found;
   };
 
-  await t.test("a cgroup whose folder is gone, or made again: its sockets are bound while they live", async (t) => {
-    const node = sandbox.node("again");
-    const cgroup = sandbox.cgroup("again");
-    const folder = join(sandbox.cgroupRoot, cgroup);
-    const other = sandbox.cgroup("again-other");
-    const ruleset = (egress: Isolation, more: Isolation): Ruleset =>
-      rulesetOf(node, { "demo/web": { cgroup, egress }, "demo/other": { cgroup: other, egress: more } });
-    const first = ruleset(allowed, nothing);
-    const enforcer = sandbox.enforcer(node);
-    await enforcer.open();
-    await enforcer.apply(first);
-    const web = await sandbox.actor({ cgroup, namespace: inside });
-    const id = await flood(web);
-    const { id: connection } = await web.call("tcpConnect", { host: PEER, port });
-    const cgroupId = native.cgroupId(folder) ?? 0n;
-    const record = storageOf(node, cgroupId);
-    moveAway(web);
-    rmdirSync(folder);
+  await t.test(
+    "a cgroup whose folder was removed or made again: policies apply to its sockets as long as they live",
+    async (t) => {
+      const node = sandbox.node("again");
+      const cgroup = sandbox.cgroup("again");
+      const folder = join(sandbox.cgroupRoot, cgroup);
+      const other = sandbox.cgroup("again-other");
+      const ruleset = (egress: Isolation, more: Isolation): Ruleset =>
+        rulesetOf(node, { "demo/web": { cgroup, egress }, "demo/other": { cgroup: other, egress: more } });
+      const first = ruleset(allowed, nothing);
+      const enforcer = sandbox.enforcer(node);
+      await enforcer.open();
+      await enforcer.apply(first);
+      const web = await sandbox.actor({ cgroup, namespace: inside });
+      const id = await flood(web);
+      const { id: connection } = await web.call("tcpConnect", { host: PEER, port });
+      const cgroupId = native.cgroupId(folder) ?? 0n;
+      const record = storageOf(node, cgroupId);
+      moveAway(web);
+      rmdirSync(folder);
 
-    const second = ruleset(allowed, allowed);
-    for (const one of [first, second, second]) {
-      await enforcer.apply(one);
-      t.match((await enforcer.observe(one)).subjects, [{}, { workload: "demo/web", state: "Pending" }]);
-      t.strictSame(await drift(enforcer, one), []);
-      t.strictSame(pinsOf(node, "demo__web"), inForce, "its links are kept");
-      t.strictSame(storageOf(node, cgroupId), record, "and what its cgroup was told");
-    }
-    await web.call("udpFlooded", { id, count: 10 });
-    await web.call("tcpSend", { id: connection, text: "still" });
-    t.match(await web.call("tcpWait", { id: connection, text: "still" }), { text: "still" });
-
-    mkdirSync(folder);
-    for (let round = 0; round < 2; round++) {
-      await enforcer.apply(second);
-      t.strictSame(await drift(enforcer, second), []);
-      t.equal(pinsOf(node, "demo__web").length, 12, "the old links stand beside the new ones");
+      const second = ruleset(allowed, allowed);
+      for (const one of [first, second, second]) {
+        await enforcer.apply(one);
+        t.match((await enforcer.observe(one)).subjects, [{}, { workload: "demo/web", state: "Pending" }]);
+        t.strictSame(await drift(enforcer, one), []);
+        t.strictSame(pinsOf(node, "demo__web"), inForce, "its links are kept");
+        t.strictSame(storageOf(node, cgroupId), record, "and what its cgroup was told");
+      }
       await web.call("udpFlooded", { id, count: 10 });
-    }
-    await web.call("tcpSend", { id: connection, text: "and still" });
-    t.match(await web.call("tcpWait", { id: connection, text: "and still" }), { text: "stilland still" });
-    // The next agent finds them as well.
-    await enforcer.close();
-    await enforcer.open();
-    const third = ruleset(nothing, allowed);
-    await enforcer.apply(third);
-    t.strictSame(await drift(enforcer, third), []);
-    await web.call("tcpSend", { id: connection, text: "late" });
-    await web.call("udpFlooded", { id, count: 10 });
-    t.match(
-      await web.call("tcpReceived", { id: connection }),
-      { text: "stilland still" },
-      "a new policy binds them too",
-    );
-    t.match(await web.call("udpStop", { id }), { passed: 0 });
+      await web.call("tcpSend", { id: connection, text: "still" });
+      t.match(await web.call("tcpWait", { id: connection, text: "still" }), { text: "still" });
 
-    // A refused FIN would keep the connection's socket for minutes.
-    await enforcer.apply(second);
-    await web.end();
-    await waitUntil(
-      async () => {
-        await enforcer.observe(second);
-        return pinsOf(node, "demo__web").length === 6;
-      },
-      { what: "the end of the old pins" },
-    );
-    t.strictSame(pinsOf(node, "demo__web"), inForce);
-    t.equal(storageOf(node, cgroupId), null, "the kernel has forgotten the old cgroup");
-    t.strictSame(attached(cgroup), ONE_EACH);
-  });
+      mkdirSync(folder);
+      for (let round = 0; round < 2; round++) {
+        await enforcer.apply(second);
+        t.strictSame(await drift(enforcer, second), []);
+        t.equal(pinsOf(node, "demo__web").length, 12, "the old links stand beside the new ones");
+        await web.call("udpFlooded", { id, count: 10 });
+      }
+      await web.call("tcpSend", { id: connection, text: "and still" });
+      t.match(await web.call("tcpWait", { id: connection, text: "and still" }), { text: "stilland still" });
+      // The next agent finds them as well.
+      await enforcer.close();
+      await enforcer.open();
+      const third = ruleset(nothing, allowed);
+      await enforcer.apply(third);
+      t.strictSame(await drift(enforcer, third), []);
+      await web.call("tcpSend", { id: connection, text: "late" });
+      await web.call("udpFlooded", { id, count: 10 });
+      t.match(
+        await web.call("tcpReceived", { id: connection }),
+        { text: "stilland still" },
+        "a new policy binds them too",
+      );
+      t.match(await web.call("udpStop", { id }), { passed: 0 });
+
+      // A refused FIN would keep the connection's socket for minutes.
+      await enforcer.apply(second);
+      await web.end();
+      await waitUntil(
+        async () => {
+          await enforcer.observe(second);
+          return pinsOf(node, "demo__web").length === 6;
+        },
+        { what: "the end of the old pins" },
+      );
+      t.strictSame(pinsOf(node, "demo__web"), inForce);
+      t.equal(storageOf(node, cgroupId), null, "the kernel has forgotten the old cgroup");
+      t.strictSame(attached(cgroup), ONE_EACH);
+    },
+  );
 }

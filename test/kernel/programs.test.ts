@@ -75,7 +75,7 @@ else {
     t.notOk(egress({ ...peer, protocol: 6, payload: Buffer.alloc(3) }), "a truncated header");
   });
 
-  await t.test("answers to what was asked, and to nothing else", async (t) => {
+  await t.test("replies to an allowed flow pass, and nothing else", async (t) => {
     await load("udp/53", "icmp/2048", "icmp/32768");
     for (const [ends, ask, answer] of [
       [peer, 8, 0],
@@ -105,7 +105,7 @@ else {
     t.ok(ingress({ ...back(peer), protocol: 17, payload: udp(53, 2000) }), "and is again when it may");
   });
 
-  await t.test("neighbour and listener discovery always pass, from the link alone", async (t) => {
+  await t.test("neighbour and listener discovery always pass, but only from the link", async (t) => {
     await load("tcp/1");
     for (const type of [133, 134, 135, 136]) {
       t.ok(ingress({ ...back(peer6), protocol: 58, payload: icmp(type), hopLimit: 255 }));
@@ -141,7 +141,7 @@ else {
     return allowed;
   };
 
-  await t.test("a full flow table refuses and counts, and clears what has ended", async (t) => {
+  await t.test("a full flow table refuses flows and counts them, and frees ended flows", async (t) => {
     const own = new Bench(t);
     await own.load(rulesetOf("bench", { "demo/web": { cgroup: "web", ingress: { allow: [] }, egress: UDP } }));
     const all = opened(own, "demo/web", 0, ABI.MAX_FLOWS + 100);
@@ -158,7 +158,7 @@ else {
     t.equal(answer(ABI.MAX_FLOWS - 1), "denied", "and an ended flow is not answered");
   });
 
-  await t.test("a workload that opens flows without end takes no other's share", async (t) => {
+  await t.test("a workload that opens flows without end takes no other workload's slot share", async (t) => {
     const own = new Bench(t);
     const spec = (cgroup: string): WorkloadSpec => ({ cgroup, ingress: { allow: [] }, egress: UDP });
     const names = ["demo/flood", "demo/quiet"];

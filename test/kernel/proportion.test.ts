@@ -10,7 +10,7 @@ const RULES = 10_000;
 const WRITES = ["mapWrite", "mapDelete", "mapSet", "linkCreate", "linkUpdate", "linkDetach", "pin"] as const;
 
 const reason = whyNot();
-await t.test("a change costs what changes", { skip: reason ?? false }, async (t) => {
+await t.test("the cost of an apply is proportional to the change", { skip: reason ?? false }, async (t) => {
   const sandbox = new Sandbox(t);
   const [node, cgroup] = [sandbox.node("proportion"), sandbox.cgroup("proportion")];
   const enforcer = sandbox.enforcer(node);

@@ -69,7 +69,7 @@ else {
     }
   });
 
-  await t.test("a raw socket: each packet asks", async (t) => {
+  await t.test("a raw socket: each packet is checked", async (t) => {
     await apply([], [one("tcp/80", "udp/53")]);
     const raw = await web.socket(AF.inet, SOCK.raw, TCP);
     t.equal(await web.send(raw, PEER, 0, tcp(4000, 80)), "ok");
@@ -87,7 +87,7 @@ else {
     t.not(await web.send(raw, PEER, 0, short), "ok", "a header that is none does not hide the ports");
   });
 
-  await t.test("a packet socket passes beside every cgroup program: not covered", async (t) => {
+  await t.test("a packet socket bypasses every cgroup program: not covered", async (t) => {
     await apply([], []);
     const catcher = await peer.socket(AF.inet, SOCK.datagram, 0);
     await peer.command(`bind ${catcher} ${PEER} 4444`);
@@ -133,7 +133,7 @@ else {
     t.equal(await web.command(`mtu ${flow}`), "1000", "the path MTU reaches the socket");
   });
 
-  await t.test("multicast and broadcast are peers like any other", async (t) => {
+  await t.test("rules apply to multicast and broadcast as to any other peer", async (t) => {
     await apply([one("udp/4200")], [{ peers: ["10.201.0.255/32"], ports: ["udp/67"] }]);
     const socket = await web.socket(AF.inet, SOCK.datagram, 0);
     await web.command(`bind ${socket} 0.0.0.0 4200`);
@@ -158,7 +158,7 @@ else {
     }
   });
 
-  await t.test("who claims on the wire to be the workload itself is judged as any other", async (t) => {
+  await t.test("a packet from the wire with the workload's own address is checked like any other", async (t) => {
     await apply([], []);
     const socket = await web.socket(AF.inet6, SOCK.datagram, 0);
     await web.command(`bind ${socket} ${OWN6} 4300`);
@@ -175,7 +175,7 @@ else {
   });
 
   await t.test(
-    "over loopback too: who sent a datagram is not told by its addresses, nor does a broadcast stay at home",
+    "over loopback too: the addresses of a datagram do not prove its sender, and a broadcast leaves the host",
     async (t) => {
       await apply([], []);
       const stranger = await RawActor.start(t, sandbox, { namespace: inside });
@@ -206,7 +206,7 @@ else {
     },
   );
 
-  await t.test("two workloads behind one address are told apart", async (t) => {
+  await t.test("two workloads behind one address are kept apart", async (t) => {
     await apply(
       [one("udp/4400-4401"), { peers: ["127.0.0.1/32"], ports: ["udp/4402"] }],
       [],

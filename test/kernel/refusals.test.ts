@@ -14,7 +14,7 @@ if (reason !== null) t.plan(0, `SKIP kernel tests: ${reason}`);
 else {
   const sandbox = new Sandbox(t);
 
-  await t.test("a path that cannot be examined stalls its own workload and no other", async (t) => {
+  await t.test("a cgroup path that cannot be read stalls its own workload and no other", async (t) => {
     const node = sandbox.node("path");
     const cgroup = sandbox.cgroup("path");
     const ruleset = rulesetOf(node, {
@@ -35,7 +35,7 @@ else {
     t.equal([...enforcer.lower(ruleset).keys()].filter((key) => key.startsWith("link/demo/web/")).length, 6);
   });
 
-  await t.test("a cgroup root that is none is refused, with why", async (t) => {
+  await t.test("a wrong cgroup root is refused with the reason", async (t) => {
     const root = t.testdir({});
     for (const readOnly of [false, true]) {
       const enforcer = new EbpfEnforcer({ node: sandbox.node("root"), cgroupRoot: root, logger: quiet, readOnly });
@@ -43,7 +43,7 @@ else {
     }
   });
 
-  await t.test("who only looks, looks into no folder of somebody else", async (t) => {
+  await t.test("a read-only enforcer reads no folder of another user", async (t) => {
     const root = join(BPFFS, `ztap-reader-${process.pid}`);
     t.teardown(() => rmSync(root, { recursive: true, force: true }));
     for (const foreign of [root, join(root, "n"), join(root, "n", "maps")]) {

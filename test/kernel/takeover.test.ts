@@ -59,7 +59,7 @@ else {
     return { node, cgroup, enforcers, web, ruleset };
   };
 
-  await t.test("a full table of flows finds room, and no more than that", async (t) => {
+  await t.test("a full flow table is imported as far as there is room", async (t) => {
     const { node, enforcers, ruleset } = await scene(t, "full");
     const [enforcer] = enforcers;
     await enforcer.open();
@@ -89,41 +89,44 @@ else {
     await enforcer.close();
   });
 
-  await t.test("who asked for a connection is known after both ways, where a policy is tightened", async (t) => {
-    const { web, ruleset, ...rest } = await scene(t, "roles");
-    let enforcers: readonly [EbpfEnforcer, EbpfEnforcer] = rest.enforcers;
-    const { port: served } = await web.call("tcpListen", { host: "0.0.0.0", port: 0 });
-    for (const way of ["upwards", "downwards"]) {
-      const [before, after] = enforcers;
-      const first = ruleset({ ingress: tcp, egress: tcp });
-      await before.open();
-      await before.apply(first);
-      const asked = await web.call("tcpConnect", { host: PEER, port });
-      const accepted = await peer.call("tcpConnect", { host: OWN, port: served });
-      t.equal(await say(web, asked.id, "a"), "a");
-      t.equal(await say(peer, accepted.id, "a"), "a");
-      await before.close();
+  await t.test(
+    "after an upgrade and a downgrade the initiator of a connection is known when a policy is tightened",
+    async (t) => {
+      const { web, ruleset, ...rest } = await scene(t, "roles");
+      let enforcers: readonly [EbpfEnforcer, EbpfEnforcer] = rest.enforcers;
+      const { port: served } = await web.call("tcpListen", { host: "0.0.0.0", port: 0 });
+      for (const way of ["upwards", "downwards"]) {
+        const [before, after] = enforcers;
+        const first = ruleset({ ingress: tcp, egress: tcp });
+        await before.open();
+        await before.apply(first);
+        const asked = await web.call("tcpConnect", { host: PEER, port });
+        const accepted = await peer.call("tcpConnect", { host: OWN, port: served });
+        t.equal(await say(web, asked.id, "a"), "a");
+        t.equal(await say(peer, accepted.id, "a"), "a");
+        await before.close();
 
-      await after.open();
-      await after.apply(first);
-      t.equal(await say(web, asked.id, "b"), "ab");
-      t.equal(await say(peer, accepted.id, "b"), "ab");
-      const second = ruleset({ ingress: nothing, egress: everything });
-      await after.apply(second);
-      const refused = packets(await after.observe(second), "ingress", "denied");
-      await peer.call("tcpSend", { id: accepted.id, text: "late" });
-      await waitUntil(async () => packets(await after.observe(second), "ingress", "denied") > refused, {
-        what: "the refusal of what came late",
-      });
-      t.match(await peer.call("tcpReceived", { id: accepted.id }), { text: "ab" }, `${way}: what came in is cut`);
-      t.equal(await say(web, asked.id, "c"), "abc", `${way}: what went out is not`);
-      await after.apply(first);
-      await after.close();
-      enforcers = [after, before];
-    }
-  });
+        await after.open();
+        await after.apply(first);
+        t.equal(await say(web, asked.id, "b"), "ab");
+        t.equal(await say(peer, accepted.id, "b"), "ab");
+        const second = ruleset({ ingress: nothing, egress: everything });
+        await after.apply(second);
+        const refused = packets(await after.observe(second), "ingress", "denied");
+        await peer.call("tcpSend", { id: accepted.id, text: "late" });
+        await waitUntil(async () => packets(await after.observe(second), "ingress", "denied") > refused, {
+          what: "the refusal of what came late",
+        });
+        t.match(await peer.call("tcpReceived", { id: accepted.id }), { text: "ab" }, `${way}: what came in is cut`);
+        t.equal(await say(web, asked.id, "c"), "abc", `${way}: what went out is not`);
+        await after.apply(first);
+        await after.close();
+        enforcers = [after, before];
+      }
+    },
+  );
 
-  await t.test("where it cannot take over, the other version stays, and it is said", async (t) => {
+  await t.test("if the take-over fails, the other version stays in force, and the reason is reported", async (t) => {
     const { node, cgroup, enforcers, web, ruleset } = await scene(t, "refused");
     const [elder, newer] = enforcers;
     const wanted = ruleset({ egress: tcp });
@@ -160,7 +163,7 @@ else {
     await newer.close();
   });
 
-  await t.test("cgroups that come, go and are made again meanwhile", async (t) => {
+  await t.test("cgroups that appear, go and are made again during a take-over", async (t) => {
     const { node, cgroup, enforcers, web } = await scene(t, "comes");
     const [elder, newer] = enforcers;
     const [gone, again] = [sandbox.cgroup("goes"), sandbox.cgroup("again")];
@@ -216,39 +219,42 @@ else {
     await newer.close();
   });
 
-  await t.test("a third build, where a second died over a first, and the first again", async (t) => {
-    const { node, cgroup, enforcers, web, ruleset } = await scene(t, "third");
-    const third = await buildOther(t, 2);
-    const newest = third.enforcer({ node, logger: quiet });
-    t.teardown(() => newest.close());
-    const wanted = ruleset({ egress: tcp });
-    await enforcers[0].open();
-    await enforcers[0].apply(wanted);
-    await enforcers[0].close();
-    const { id } = await web.call("udpBind", { host: "0.0.0.0", port: 0 });
-    await web.call("udpFlood", { id, host: PEER, port: forbidden });
-    const { id: connection } = await web.call("tcpConnect", { host: PEER, port });
-    let said = "";
-    for (const [enforcer, abi] of [
-      [newest, third.abi],
-      [enforcers[0], ABI.VERSION],
-    ] as const) {
-      await kill(20, wanted);
-      t.equal(abisOf(node).length, 2);
-      await enforcer.open();
-      await enforcer.apply(wanted);
-      t.strictSame(await drift(enforcer, wanted), []);
-      t.strictSame(abisOf(node), [abi]);
-      t.strictSame(attached(cgroup), each(1));
-      await web.call("udpFlooded", { id: 0, count: 100 });
-      said += `${abi};`;
-      t.equal(await say(web, connection, `${abi};`), said);
-      await enforcer.close();
-    }
-    t.match(await web.call("udpStop", { id: 0 }), { passed: 0 });
-  });
+  await t.test(
+    "a third build takes over after a second died within a take-over from a first; then the first again",
+    async (t) => {
+      const { node, cgroup, enforcers, web, ruleset } = await scene(t, "third");
+      const third = await buildOther(t, 2);
+      const newest = third.enforcer({ node, logger: quiet });
+      t.teardown(() => newest.close());
+      const wanted = ruleset({ egress: tcp });
+      await enforcers[0].open();
+      await enforcers[0].apply(wanted);
+      await enforcers[0].close();
+      const { id } = await web.call("udpBind", { host: "0.0.0.0", port: 0 });
+      await web.call("udpFlood", { id, host: PEER, port: forbidden });
+      const { id: connection } = await web.call("tcpConnect", { host: PEER, port });
+      let said = "";
+      for (const [enforcer, abi] of [
+        [newest, third.abi],
+        [enforcers[0], ABI.VERSION],
+      ] as const) {
+        await kill(20, wanted);
+        t.equal(abisOf(node).length, 2);
+        await enforcer.open();
+        await enforcer.apply(wanted);
+        t.strictSame(await drift(enforcer, wanted), []);
+        t.strictSame(abisOf(node), [abi]);
+        t.strictSame(attached(cgroup), each(1));
+        await web.call("udpFlooded", { id: 0, count: 100 });
+        said += `${abi};`;
+        t.equal(await say(web, connection, `${abi};`), said);
+        await enforcer.close();
+      }
+      t.match(await web.call("udpStop", { id: 0 }), { passed: 0 });
+    },
+  );
 
-  await t.test("remove takes every version away", async (t) => {
+  await t.test("remove removes every version", async (t) => {
     const { node, cgroup, enforcers, ruleset } = await scene(t, "remove");
     const wanted = ruleset({ egress: tcp });
     await enforcers[0].open();
@@ -266,7 +272,7 @@ else {
     t.notOk(readdirSync(DEFAULT_PIN_ROOT).includes(node));
   });
 
-  await t.test("pins of before versions stood apart are adopted, and taken over from", async (t) => {
+  await t.test("pins of a build without version folders are adopted, and taken over", async (t) => {
     const { node, cgroup, enforcers, web, ruleset } = await scene(t, "flat");
     const [own, newer] = enforcers;
     const wanted = ruleset({ egress: tcp });

@@ -86,7 +86,7 @@ await t.test("versions", { skip: reason ?? false, timeout: volume(300_000, 3_600
     }
   });
 
-  await t.test("killed at steps of a take-over, either build completes it", async (t) => {
+  await t.test("after a kill at any step of a take-over, either build completes it", async (t) => {
     let [standing, step] = [0, 0];
     const stride = volume(4, 1);
     for (let killed = true; killed; step += stride) {

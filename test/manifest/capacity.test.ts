@@ -8,7 +8,7 @@ const errors = (text: string) =>
     ({ severity }) => severity === "error",
   );
 
-await t.test("what a node can hold just so is accepted; one block more is not", async (t) => {
+await t.test("a state that fills a node's capacity exactly is accepted; one block more is not", async (t) => {
   t.strictSame(errors(WORKLOAD + policy("wide", 300)), []);
   t.strictSame(errors(WORKLOAD + policy("wide", MOST)), []);
   t.match(errors(WORKLOAD + policy("wide", MOST + 1)), [

@@ -389,7 +389,7 @@ const ROWS: readonly (readonly [name: string, text: string, expected: string])[]
 
 for (const [name, text, expected] of ROWS) t.test(name, async (t) => t.equal(diagnose(text), expected));
 
-t.test("an object declared in two files: the second is refused and says where the first is", async (t) => {
+t.test("of an object declared in two files, the second is refused with the position of the first", async (t) => {
   const text = workload("{addresses: [192.0.2.2]}");
   t.equal(diagnose(text, text), "1.yaml ZT4001 3:18 metadata.name");
   const files = ["a", "b"].map((name) => ({ path: `${name}.yaml`, text: `# one line\n${text}`, blobId: name }));
@@ -398,7 +398,7 @@ t.test("an object declared in two files: the second is refused and says where th
   t.equal(objects.get("Workload/default/w")?.position?.file, "a.yaml");
 });
 
-t.test("fixes say what to write", async (t) => {
+t.test("fixes show the text to write", async (t) => {
   const fix = (text: string): string | undefined =>
     readManifests([{ path: "a", text, blobId: "a" }]).diagnostics[0]?.fix;
   t.equal(fix(ztap("{podSelecter: {}}")), "did you mean podSelector?");

@@ -32,33 +32,26 @@ const found = (...parts: readonly string[]) =>
 
 const WEB = workload("web", 'node: mac, addresses: ["10.0.0.1"]');
 
-t.test(
-  "SCTP ports and ICMP 255 on a pf node, at the rule; the same on an eBPF node is nothing to speak of",
-  async (t) => {
-    const sctp = policy("protocol: SCTP, port: 80");
-    t.match(found(node("mac", "pf"), WEB, sctp), [
-      {
-        code: "ZT4006",
-        severity: "error",
-        line: 18,
-        path: "spec.ingress[1]",
-        message: /workload default\/web on node mac: .*SCTP ports/,
-        fix: /without a port/,
-      },
-    ]);
-    t.match(found(node("mac", "pf"), WEB, policy("protocol: ICMP, type: 255")), [{ code: "ZT4006", message: /255/ }]);
-    t.same(found(node("mac", "pf"), WEB, policy("protocol: SCTP")), []);
-    t.same(
-      found(node("mac", "pf"), workload("web", 'addresses: ["10.0.0.1"]'), sctp),
-      [],
-      "no node of pf's enforces it",
-    );
-    for (const said of [undefined, "ebpf"])
-      t.same(found(node("mac", said), workload("web", 'node: mac, cgroup: w, addresses: ["10.0.0.1"]'), sctp), []);
-  },
-);
+t.test("SCTP ports and ICMP 255 are refused at the rule on a pf node, and accepted on an eBPF node", async (t) => {
+  const sctp = policy("protocol: SCTP, port: 80");
+  t.match(found(node("mac", "pf"), WEB, sctp), [
+    {
+      code: "ZT4006",
+      severity: "error",
+      line: 18,
+      path: "spec.ingress[1]",
+      message: /workload default\/web on node mac: .*SCTP ports/,
+      fix: /without a port/,
+    },
+  ]);
+  t.match(found(node("mac", "pf"), WEB, policy("protocol: ICMP, type: 255")), [{ code: "ZT4006", message: /255/ }]);
+  t.same(found(node("mac", "pf"), WEB, policy("protocol: SCTP")), []);
+  t.same(found(node("mac", "pf"), workload("web", 'addresses: ["10.0.0.1"]'), sctp), [], "no node of pf's enforces it");
+  for (const said of [undefined, "ebpf"])
+    t.same(found(node("mac", said), workload("web", 'node: mac, cgroup: w, addresses: ["10.0.0.1"]'), sctp), []);
+});
 
-t.test("a workload without an address, or with another's, at the workload; a cgroup is not asked for", async (t) => {
+t.test("on a pf node a workload needs addresses of its own; a cgroup is not required", async (t) => {
   const any = policy("port: 80");
   t.match(found(node("mac", "pf"), workload("web", "node: mac, cgroup: w"), any), [
     { code: "ZT4006", line: 9, path: "spec", message: /has no address of its own/ },
@@ -71,7 +64,7 @@ t.test("a workload without an address, or with another's, at the workload; a cgr
   t.match(found(node("mac"), WEB), [{ code: "ZT5007", severity: "warning" }]);
 });
 
-t.test("a user is for pf nodes, and is a name; enforcement is one of two words", async (t) => {
+t.test("a user is accepted on pf nodes only, and must be a name; enforcement has two values", async (t) => {
   const owned = (user: string, rest = "") =>
     workload("web", `node: mac, ${rest}addresses: ["10.0.0.1"], user: ${user}`);
   t.same(found(node("mac", "pf"), owned("_www")), []);
@@ -83,7 +76,7 @@ t.test("a user is for pf nodes, and is a name; enforcement is one of two words",
   t.match(found(node("mac", "iptables")), [{ code: "ZT2006" }]);
 });
 
-t.test("a pf node has a size, too", async (t) => {
+t.test("a pf node has a capacity, too", async (t) => {
   const blocks = (count: number): string =>
     `apiVersion: ztap/v1\nkind: NetworkPolicy\nmetadata: { name: wide }\nspec:\n  podSelector: {}\n  egress:\n    - to:\n${Array.from({ length: count }, (_one, at) => `        - ipBlock: { cidr: "10.${at >> 15}.${(at >> 7) & 255}.${(at & 127) * 2}/32" }\n`).join("")}`;
   const codes = (count: number): readonly string[] =>

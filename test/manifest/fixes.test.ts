@@ -7,7 +7,7 @@ const policy = (apiVersion: string, spec: string): string =>
 const ztap = (spec: string): string => policy("ztap/v1", spec);
 const kubernetes = (spec: string): string => policy("networking.k8s.io/v1", spec);
 
-t.test("a wrongly indented field is told where it belongs", async (t) => {
+t.test("for a wrongly indented field the fix shows its place", async (t) => {
   const fixes = (text: string): readonly (string | undefined)[] =>
     readManifests([{ path: "a", text, blobId: "a" }])
       .diagnostics.filter(({ severity }) => severity === "error")
@@ -30,7 +30,7 @@ t.test("a wrongly indented field is told where it belongs", async (t) => {
   t.same(fixes(ztap("\n  podSelectr:\n  ingress: []")), ["did you mean podSelector?"]);
 });
 
-t.test("what is no YAML is told how to mend it", async (t) => {
+t.test("invalid YAML is refused with a fix", async (t) => {
   const rows: readonly (readonly [text: string, fix: string])[] = [
     ["a:\n\tb: 1\n", "indent with spaces in place of tabs"],
     ["kind NetworkPolicy\na: b\n", "write a colon and a space after the name: kind: NetworkPolicy"],

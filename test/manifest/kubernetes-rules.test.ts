@@ -3,7 +3,7 @@ import t from "tap";
 import { readManifests } from "../../src/manifest/read.js";
 import { kubernetes, peer, port, selector } from "../builders/documents.js";
 
-t.test("Kubernetes' own rules are named in Kubernetes' words", async (t) => {
+t.test("violations of Kubernetes' own rules are described in Kubernetes' words", async (t) => {
   const message = (text: string): string | undefined =>
     readManifests([{ path: "a", text, blobId: "a" }]).diagnostics[0]?.message;
   const rules: readonly (readonly [string, string])[] = [

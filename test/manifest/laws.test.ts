@@ -148,7 +148,7 @@ t.test("law: a canonical object is a valid document and normalizes to itself", a
   t.pass();
 });
 
-t.test("law: both parsers give the same objects, places and lines", async (t) => {
+t.test("law: both parsers give the same objects, positions and lines", async (t) => {
   fc.assert(
     fc.property(document, fc.boolean(), (written, flow) => {
       const text = stringify(written, { collectionStyle: flow ? "flow" : "block" });

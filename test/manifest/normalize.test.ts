@@ -40,7 +40,7 @@ t.test("policyTypes: Kubernetes' defaulting, and the keys that are present in zt
   for (const [object, types] of rows) t.same(object.spec.policyTypes, types);
 });
 
-t.test("a direction's rules are there exactly when it is isolated", async (t) => {
+t.test("a direction has rules if and only if it is isolated", async (t) => {
   t.same(kubernetes("{policyTypes: [Ingress], egress: [{}]}").spec, {
     podSelector: {},
     policyTypes: ["Ingress"],
@@ -62,7 +62,7 @@ t.test("a Kubernetes spec may be absent, and null fields are absent fields", asy
   t.same(kubernetes("{podSelector: , ingress: [{from: null, ports: null}], policyTypes: null}").spec.ingress, [{}]);
 });
 
-t.test("a null in a Kubernetes policy means what the API server makes of it, and never selects more", async (t) => {
+t.test("a null in a Kubernetes policy has the API server's meaning, and never selects more", async (t) => {
   const empty = { matchLabels: { app: "" } };
   const rows: readonly (readonly [text: string, meaning: unknown])[] = [
     ["{podSelector: {matchLabels: {app: }}}", { podSelector: empty }],
@@ -142,7 +142,7 @@ interface SchemaNode {
   readonly items?: SchemaNode;
 }
 
-t.test("what is known of nulls is what the schema knows", async (t) => {
+t.test("the table of null fields agrees with the schema", async (t) => {
   const url = new URL("../../../schemas/network-policy.schema.json", import.meta.url);
   const { $defs } = JSON.parse(readFileSync(url, "utf8")) as { readonly $defs: Readonly<Record<string, SchemaNode>> };
   const resolve = (node: SchemaNode = {}): SchemaNode =>
@@ -157,7 +157,7 @@ t.test("what is known of nulls is what the schema knows", async (t) => {
   compare(KUBERNETES_POLICY, $defs["KubernetesNetworkPolicy"], "");
 });
 
-t.test("what a Kubernetes server fills in is accepted and dropped", async (t) => {
+t.test("fields that a Kubernetes server fills in are accepted and dropped", async (t) => {
   const object = only(`
 apiVersion: networking.k8s.io/v1
 kind: NetworkPolicy
@@ -182,7 +182,7 @@ status: {}
   t.same(object.metadata, { name: "p", namespace: "x", labels: { a: "b" }, annotations: { note: "kept" } });
 });
 
-t.test("equal meaning, equal form", async (t) => {
+t.test("equal meaning gives an equal canonical form", async (t) => {
   const pairs: readonly (readonly [NetworkPolicy, NetworkPolicy])[] = [
     [policy("{egress: [{to: {podSelector: {}}}]}"), policy("{egress: [{to: [{podSelector: {matchLabels: {}}}]}]}")],
     [policy("{ingress: [{from: [], ports: []}]}"), policy("{ingress: [{}]}")],
@@ -261,7 +261,7 @@ t.test("a List's items, and names of Object.prototype as labels", async (t) => {
   t.same(objects.get("Workload/default/w")?.object.metadata.labels, { constructor: "a", toString: "b" });
 });
 
-t.test("the cache answers for an unchanged file, and for no other", async (t) => {
+t.test("the cache is used for an unchanged file only", async (t) => {
   const cache = createManifestCache(2);
   const file = (path: string, blobId: string, name: string) => ({
     path,

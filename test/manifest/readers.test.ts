@@ -9,7 +9,7 @@ import { readCorpus, Texts } from "./readers/texts.js";
 
 const read = (text: string) => readManifests([{ path: "a.yaml", text, blobId: "a" }]);
 
-t.test("the corpus: no text of it is read in two ways", async (t) => {
+t.test("no text of the corpus is read in two ways", async (t) => {
   const corpus = readCorpus();
   t.ok(corpus.length > 30);
   for (const { name, text } of corpus) t.doesNotThrow(() => compareAt(0, text), name);
@@ -75,7 +75,7 @@ const DOUBTFUL: readonly (readonly [name: string, text: string, expected: string
   ["a key over 1,024 characters", `${"a".repeat(1030)}: 1\n`, "ZT1001 1:1"],
 ];
 
-t.test("text that is shown or read in more than one way is refused where it stands", async (t) => {
+t.test("text that can be displayed or read in more than one way is refused at its position", async (t) => {
   for (const [name, text, expected] of DOUBTFUL) {
     t.equal(told(text), expected, name);
   }
@@ -105,7 +105,7 @@ const WORDS: readonly (readonly [name: string, text: string, expected: string])[
   ],
 ];
 
-t.test("words that YAML 1.1 reads as booleans are text; as labels they want quotes", async (t) => {
+t.test("words that YAML 1.1 reads as booleans are text; as labels they need quotes", async (t) => {
   for (const [name, text, expected] of WORDS) t.equal(told(text), expected, name);
   const { objects } = read(WORDS[0]?.[1] ?? "");
   t.match(
@@ -233,7 +233,7 @@ const GROWING: readonly (readonly [name: string, pieces: number, text: (pieces: 
   ],
 ];
 
-t.test("a quarter of a megabyte of anything takes time in proportion to an eighth of it", async (t) => {
+t.test("the time to read a text is proportional to its size", async (t) => {
   cost(policy("  ingress: [{ports: [{port: 010}]}]\n"));
   for (const [name, pieces, text] of GROWING) {
     const [part, whole] = [text(pieces / 32), text(pieces / 4)];
@@ -244,7 +244,7 @@ t.test("a quarter of a megabyte of anything takes time in proportion to an eight
   }
 });
 
-t.test("at most a thousand problems are told, errors first, with a count of the rest", async (t) => {
+t.test("at most a thousand problems are reported, errors first, with a count of the rest", async (t) => {
   const bad = read(policy(times(5_000, (at) => `  f${at}: 1\n`)));
   t.equal(bad.diagnostics.length, 1000);
   t.equal(bad.omitted, 4001);
@@ -271,7 +271,7 @@ t.test("at most a thousand problems are told, errors first, with a count of the 
   t.match(valid.diagnostics.at(-1), { code: "ZT1012", severity: "warning" });
 });
 
-t.test("valid objects are no problems that are not told, whichever reader takes them", async (t) => {
+t.test("valid objects do not count as unreported problems, whichever reader reads them", async (t) => {
   const many = Array.from({ length: 1_001 }, (_, at) => ({
     path: `${at}.yaml`,
     text: `apiVersion: ztap/v1\nkind: Namespace\nmetadata: {name: n${at}, labels: {team: &t a}}\n`,
@@ -289,7 +289,7 @@ t.test("valid objects are no problems that are not told, whichever reader takes 
   t.equal(read(`${bad}---\napiVersion: ztap/v1\n`).omitted, read(bad).omitted + 1, "a document without a kind is one");
 });
 
-t.test("a text that costs too much is refused with its reason and place", async (t) => {
+t.test("a text that is too expensive to read is refused with reason and position", async (t) => {
   const rows: readonly (readonly [text: string, code: string, message: RegExp])[] = [
     ["- a\n".repeat(250_000).replace("a", "&a a"), "ZT1011", /600000 words/],
     [`a: &a b\n${"---\n".repeat(30_000)}`, "ZT1011", /20000 documents/],

@@ -10,10 +10,11 @@ import { objectsOf, TEST_SOURCE, workload } from "../builders/state.js";
 import { agentDeps, agentOptions } from "../fakes/agent.js";
 import { FakeEnforcer, FakeMachine } from "../fakes/enforcer.js";
 import { recordTelemetry, silentLogger } from "../fakes/ambient.js";
+import { FaultyStore, type StoreCall } from "../fakes/store.js";
 import { waitUntil } from "../wait.js";
 
 /** An agent on a memory store whose calls fail as `refuse` says. */
-function start(t: Test, refuse: (call: string) => StoreError | null) {
+function start(t: Test, refuse: (call: StoreCall) => StoreError | null) {
   const { telemetry, calls } = recordTelemetry();
   const messages: string[] = [];
   const keep = (message: string): void => void messages.push(message);
@@ -31,23 +32,15 @@ function start(t: Test, refuse: (call: string) => StoreError | null) {
   return { calls, messages, leads, end };
 }
 
-function refusing(real: Store, refuse: (call: string) => StoreError | null): Store {
-  return new Proxy(real, {
-    get(target, key) {
-      const value: unknown = Reflect.get(target, key, target);
-      if (typeof value !== "function") return value;
-      return async (...args: unknown[]): Promise<unknown> => {
-        const error = refuse(String(key));
-        if (error !== null) throw error;
-        return value.apply(target, args);
-      };
-    },
-  });
+function refusing(inner: Store, refuse: (call: StoreCall) => StoreError | null): FaultyStore {
+  const store = new FaultyStore(inner);
+  store.refuse = refuse;
+  return store;
 }
 
 const OPTIONS = agentOptions({ checkInterval: "60s", heartbeatInterval: "10ms", sessionTtl: "200ms" });
 
-t.test("an agent that cannot reach the store any more stops saying that it leads", async (t) => {
+t.test("an agent that cannot reach the store any more stops reporting that it leads", async (t) => {
   let isAway = false;
   const away = new StoreError("store-unavailable", "the store is away");
   const { calls, leads, end } = start(t, (call) =>
@@ -62,7 +55,7 @@ t.test("an agent that cannot reach the store any more stops saying that it leads
   await end();
 });
 
-t.test("an agent that may not campaign follows, says so once, and leads as soon as it may", async (t) => {
+t.test("an agent that may not campaign follows, logs it once, and leads as soon as it may", async (t) => {
   let mayLead = true;
   const refused = new StoreError("store-permission", "refused");
   const { calls, messages, leads, end } = start(t, (call) => (call === "campaign" && !mayLead ? refused : null));
@@ -79,7 +72,7 @@ t.test("an agent that may not campaign follows, says so once, and leads as soon 
   await end();
 });
 
-t.test("a start that the store refuses, or does not answer, enforces the copy; without one it fails", async (t) => {
+t.test("a start without the store enforces the last-good state, and fails if there is none", async (t) => {
   const whole = openMemoryStore(systemClock);
   await whole.commit(
     {
@@ -107,7 +100,7 @@ t.test("a start that the store refuses, or does not answer, enforces the copy; w
 });
 
 t.test(
-  "a node that the state does not declare says so: to the log once, in its status, and as a problem",
+  "a node that the state does not declare is reported: once in the log, in its status, and as a problem",
   async (t) => {
     const store = openMemoryStore(systemClock);
     const declared = '---\napiVersion: ztap/v1\nkind: Node\nmetadata: { name: n1 }\nspec: { address: "a:1" }\n';

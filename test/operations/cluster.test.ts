@@ -31,7 +31,7 @@ function setUp() {
   return { clock, store, heartbeat, deps: { store, clock } };
 }
 
-t.test("declared, joined and live nodes stand side by side", async (t) => {
+t.test("declared, joined and live nodes are listed together", async (t) => {
   const { clock, store, heartbeat, deps } = setUp();
   await store.commit(draft([node("declared"), node("n1")]), { expectHead: null, fence: null });
   await store.commit(draft([node("declared"), node("n1"), node("more")]), { expectHead: 1, fence: null });
@@ -59,7 +59,7 @@ t.test("declared, joined and live nodes stand side by side", async (t) => {
   t.match(status.nodes[2], { heartbeatAgeMs: null, lag: null, message: /never run/ });
 });
 
-t.test("a leader that died and still has its session is shown as silent", async (t) => {
+t.test("a leader that died while its session lasts is shown as silent", async (t) => {
   const { clock, store, heartbeat, deps } = setUp();
   await joinCluster(deps, "n1", "n1:1");
   await heartbeat("n1");
@@ -70,7 +70,7 @@ t.test("a leader that died and still has its session is shown as silent", async 
   t.match(await leader(), /^Leader {4}n1 \(n1:1\): no heartbeat for 5 s; another node leads/);
 });
 
-t.test("a node that dies is unhealthy within its time-out, and is not forgotten", async (t) => {
+t.test("a node that dies is unhealthy within its time-out, and stays a member", async (t) => {
   const { clock, store, heartbeat, deps } = setUp();
   await joinCluster(deps, "n1", "n1:1");
   await heartbeat("n1");
@@ -86,7 +86,7 @@ t.test("a node that dies is unhealthy within its time-out, and is not forgotten"
 });
 
 t.test(
-  "who leaves is forgotten whole; who lives does not leave without --force; who is unknown is an error",
+  "leaving removes every record of a node; a live node needs --force, and an unknown node is an error",
   async (t) => {
     const { clock, store, heartbeat, deps } = setUp();
     await joinCluster(deps, "n1", "n1:1");
@@ -109,7 +109,7 @@ t.test(
   },
 );
 
-t.test("joining again keeps the time and changes the address, unless the agent says otherwise", async (t) => {
+t.test("joining again keeps the time and changes the address, unless the agent reports another one", async (t) => {
   const { clock, heartbeat, deps } = setUp();
   t.match(await joinCluster(deps, "n1", "n1:1"), { changed: true, declared: false });
   clock.advance(5000);

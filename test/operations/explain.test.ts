@@ -105,7 +105,7 @@ const schemaOf = (name: string) =>
     JSON.parse(readFileSync(new URL(`../../../schemas/output/${name}.schema.json`, import.meta.url), "utf8")) as object,
   );
 
-t.test("explain shows the verdict and what decides it, and its document keeps to the schema", async (t) => {
+t.test("explain shows the verdict and the rules behind it, and its document matches the schema", async (t) => {
   const validate = schemaOf("explain");
   for (const [from, to, wanted] of ANSWERS) {
     const explained = explainConnection(OBJECTS, from, to);
@@ -132,7 +132,7 @@ t.test("a port is a number, a name or a type of ICMP", async (t) => {
     t.throws(() => readPortRange(text), { code: "invalid-query" }, text);
 });
 
-t.test("a question that cannot be answered says what is wrong and what to write", async (t) => {
+t.test("an invalid query is refused with the mistake and the fix", async (t) => {
   const QUESTIONS: readonly (readonly [string, string, string, RegExp])[] = [
     ["default/webb", "default/db:1", "not-found", /no workload default\/webb; did you mean default\/web\?/],
     ["prod/none", "default/db:1", "not-found", /namespace\/workload, or an IP address/],
@@ -163,7 +163,7 @@ t.test("a question that cannot be answered says what is wrong and what to write"
   }
 });
 
-t.test("the document of connectivity is JSON of its schema, also in many pieces and when empty", async (t) => {
+t.test("the document of connectivity matches its schema, in many pieces and when empty", async (t) => {
   const validate = schemaOf("connectivity");
   const many = Array.from({ length: 70 }, (_, index) => workload(`w${index}@n1 10.0.1.${index} app=x`)).join("");
   for (const text of [many, WORKLOADS + POLICIES, ""]) {
@@ -179,7 +179,7 @@ t.test("the document of connectivity is JSON of its schema, also in many pieces 
   }
 });
 
-t.test("a plan tells the connections in text, in markdown and in its document", async (t) => {
+t.test("a plan shows the connections in text, in markdown and in its document", async (t) => {
   const [before, after] = [stateOf(WORKLOADS + POLICIES), stateOf(WORKLOADS)];
   const plan = planChanges(after, null);
   const diff = diffConnectivity(before.objects, after.objects, 1000);

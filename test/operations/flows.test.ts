@@ -78,7 +78,7 @@ async function next(messages: AsyncIterator<FlowMessage>, count: number): Promis
   return found;
 }
 
-t.test("events are named by the state, remembered, and filtered", async (t) => {
+t.test("events get the names of the state, are kept for later readers, and filtered", async (t) => {
   const { teller, hub, end } = start(t);
   const follower = hub.open({ ...EVERYTHING, follow: true }, new AbortController().signal)[Symbol.asyncIterator]();
   const rule = {
@@ -122,7 +122,7 @@ t.test("events are named by the state, remembered, and filtered", async (t) => {
   t.match(await follower.next(), { done: true }, "readers end with the agent");
 });
 
-t.test("what was limited or lost is told once, also when nothing comes after it", async (t) => {
+t.test("limited and lost events are reported once, even if no event follows", async (t) => {
   const { teller, clock, hub, calls } = start(t);
   const follower = hub.open({ ...EVERYTHING, follow: true }, new AbortController().signal)[Symbol.asyncIterator]();
   teller.told = { eligible: 9n, delivered: 1n, limited: 5n, lost: 3n };
@@ -137,7 +137,7 @@ t.test("what was limited or lost is told once, also when nothing comes after it"
   );
 });
 
-t.test("a slow reader loses events and is told how many; another loses none", async (t) => {
+t.test("a slow reader loses events and gets their number; another reader loses none", async (t) => {
   const { teller, hub } = start(t);
   const slow = hub.open({ ...EVERYTHING, follow: true }, new AbortController().signal)[Symbol.asyncIterator]();
   const quick = hub.open({ ...EVERYTHING, follow: true }, new AbortController().signal)[Symbol.asyncIterator]();

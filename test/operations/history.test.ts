@@ -30,7 +30,7 @@ async function fourRevisions(t: Test): Promise<Store> {
 const keepNewest = (store: Store, revisions: number) =>
   store.prune({ revisions, newerThan: "2027-01-01T00:00:00.000Z" });
 
-t.test("revisions: number, who, why and how much", async (t) => {
+t.test("revisions: number, author, reason and number of changes", async (t) => {
   const store = await fourRevisions(t);
   const { revisions, pruned } = await listRevisions(store);
   t.equal(pruned, false);
@@ -65,7 +65,7 @@ t.test("versions: all of them while nothing is pruned", async (t) => {
   });
 });
 
-t.test("a version in the oldest revision that is kept: whether it was new there cannot be told", async (t) => {
+t.test("whether a version was new in the oldest kept revision is unknown", async (t) => {
   const store = await fourRevisions(t);
   await keepNewest(store, 2);
   const { versions, pruned } = await readHistory(store, WEB);
@@ -73,7 +73,7 @@ t.test("a version in the oldest revision that is kept: whether it was new there 
   t.match(versions, [{ version: 2, action: null, revision: 3, author: "ada3", reason: "apply: day 3" }]);
 });
 
-t.test("a version whose own revision was pruned keeps what it says of itself, and no more", async (t) => {
+t.test("a version whose own revision was pruned keeps only its own fields", async (t) => {
   const store = await fourRevisions(t);
   await keepNewest(store, 1);
   const { versions, pruned } = await readHistory(store, WEB);
@@ -83,7 +83,7 @@ t.test("a version whose own revision was pruned keeps what it says of itself, an
   ]);
 });
 
-t.test("version 1 is the first, also where its revision was pruned", async (t) => {
+t.test("version 1 is the first, even if its revision was pruned", async (t) => {
   const store = await fourRevisions(t);
   await commitOnHead(store, draft([policy("web", 3), policy("db", 1)], at(5)));
   await commitOnHead(store, draft([policy("web", 3), policy("db", 1), namespace("c")], at(6)));
@@ -94,7 +94,7 @@ t.test("version 1 is the first, also where its revision was pruned", async (t) =
   });
 });
 
-t.test("a policy that is gone, and so is every revision that had it", async (t) => {
+t.test("the history of a deleted policy whose revisions were all pruned", async (t) => {
   const store = await fourRevisions(t);
   await commitOnHead(store, draft([namespace("b")], at(5)));
   t.match((await readHistory(store, WEB)).versions[0], { action: "deleted", version: 2, revision: 5, author: "ada5" });

@@ -15,7 +15,7 @@ const STATE = objectsOf(
     policy("p", "  podSelector: {}\n  ingress: [{ from: [{ ipBlock: { cidr: 10.0.0.1/32 } }] }]"),
 );
 
-t.test("whoever plans anywhere minds the servers that agents tell of", async (t) => {
+t.test("a plan on any machine protects the servers that agents report", async (t) => {
   const store = openMemoryStore(systemClock);
   const reader = (servers: readonly ControlServer[]) => ({
     ownCgroup: () => null,
@@ -48,7 +48,7 @@ t.test("whoever plans anywhere minds the servers that agents tell of", async (t)
   t.equal((await lockoutsOf({ ...here, managementAccess: reader(SERVERS) }, STATE)).length, 1);
 });
 
-t.test("where agents reach their store and source", (t) => {
+t.test("control endpoints: the addresses of an agent's store and source", (t) => {
   const source = (url: string) => controlEndpoints({ source: { url } }, remoteEndpoint);
   const endpoints = ["10.0.0.1:2379", "[2001:db8::1]:2399"];
   t.same(controlEndpoints({ store: { kind: "etcd", tls: false, endpoints, prefix: "ztap/" } }, remoteEndpoint), [

@@ -46,42 +46,39 @@ async function setUp() {
   return { clock, store, objects, report };
 }
 
-t.test(
-  "list and report say that a policy only audits: by its own mode, its Namespace's or the Cluster's",
-  async (t) => {
-    const store = openMemoryStore(new ManualClock());
-    const modes = (kind: string, name: string) =>
-      `---\napiVersion: ztap/v1\nkind: ${kind}\nmetadata: { name: ${name} }\nspec: { mode: audit }\n`;
-    const commit = async (text: string) => {
-      const head = await store.readHead();
-      const objects = [...objectsOf(text).values()];
-      await store.commit({ ...draft([]), objects, source: TEST_SOURCE }, { expectHead: head, fence: null });
-      return listPolicies(store);
-    };
-    const both = "  podSelector: {}\n  ingress: []\n  egress: []\n";
-    const one = policy("a", `${both}  mode: enforce`) + policy("b", `${both}  mode: { ingress: audit }`);
-    const enforced = await commit(policy("a", both));
-    t.match(enforced, [{ mode: { ingress: "enforce", egress: "enforce" } }]);
-    t.notMatch(renderPolicyList(enforced, plainStyle), /Mode|enforce/, "where none audits there is no column");
-    const mixed = await commit(one);
-    t.match(mixed, [
-      { mode: { ingress: "enforce", egress: "enforce" } },
-      { mode: { ingress: "audit", egress: "enforce" } },
+t.test("list and report show audit mode: of the policy, its Namespace or the Cluster", async (t) => {
+  const store = openMemoryStore(new ManualClock());
+  const modes = (kind: string, name: string) =>
+    `---\napiVersion: ztap/v1\nkind: ${kind}\nmetadata: { name: ${name} }\nspec: { mode: audit }\n`;
+  const commit = async (text: string) => {
+    const head = await store.readHead();
+    const objects = [...objectsOf(text).values()];
+    await store.commit({ ...draft([]), objects, source: TEST_SOURCE }, { expectHead: head, fence: null });
+    return listPolicies(store);
+  };
+  const both = "  podSelector: {}\n  ingress: []\n  egress: []\n";
+  const one = policy("a", `${both}  mode: enforce`) + policy("b", `${both}  mode: { ingress: audit }`);
+  const enforced = await commit(policy("a", both));
+  t.match(enforced, [{ mode: { ingress: "enforce", egress: "enforce" } }]);
+  t.notMatch(renderPolicyList(enforced, plainStyle), /Mode|enforce/, "where none audits there is no column");
+  const mixed = await commit(one);
+  t.match(mixed, [
+    { mode: { ingress: "enforce", egress: "enforce" } },
+    { mode: { ingress: "audit", egress: "enforce" } },
+  ]);
+  t.match(renderPolicyList(mixed, plainStyle), /Mode\n.*enforce\n.*audit ingress$/);
+  for (const above of [modes("Namespace", "default"), modes("Cluster", "cluster")])
+    t.match(await commit(policy("c", "  podSelector: {}\n  ingress: []") + above), [
+      { mode: { ingress: "audit", egress: null } },
     ]);
-    t.match(renderPolicyList(mixed, plainStyle), /Mode\n.*enforce\n.*audit ingress$/);
-    for (const above of [modes("Namespace", "default"), modes("Cluster", "cluster")])
-      t.match(await commit(policy("c", "  podSelector: {}\n  ingress: []") + above), [
-        { mode: { ingress: "audit", egress: null } },
-      ]);
-    const deps = { store, clock: new ManualClock(), openLocal: async () => null };
-    const readGit = async () => ({ objects: null, why: "no source" });
-    const report = await reportPolicy({ ...deps, readGit }, { namespace: "default", name: "c" });
-    t.match(report, { mode: { ingress: "audit", egress: null } });
-    t.match(renderPolicyReport(report, plainStyle), /^Mode +audit: reported, but not denied$/m);
-  },
-);
+  const deps = { store, clock: new ManualClock(), openLocal: async () => null };
+  const readGit = async () => ({ objects: null, why: "no source" });
+  const report = await reportPolicy({ ...deps, readGit }, { namespace: "default", name: "c" });
+  t.match(report, { mode: { ingress: "audit", egress: null } });
+  t.match(renderPolicyReport(report, plainStyle), /^Mode +audit: reported, but not denied$/m);
+});
 
-t.test("every node that has a subject is reported, each with its own state, and no other", async (t) => {
+t.test("every node with a subject is reported with its own state, and no other node", async (t) => {
   const { store, clock, report } = await setUp();
   await store.heartbeat({ id: "dead", address: "dead:1", holder: "h-dead" }, 1000);
   clock.advance(1000);
@@ -124,7 +121,7 @@ t.test("every node that has a subject is reported, each with its own state, and 
   t.match(nodes[6]?.message, /damaged/);
 });
 
-t.test("all in sync is no drift; Git that says something else is", async (t) => {
+t.test("if all is in sync there is no drift; if Git differs there is", async (t) => {
   const { store, objects, report } = await setUp();
   for (const id of NAMES) {
     await store.heartbeat({ id, address: `${id}:1`, holder: `h-${id}` }, 1000);

@@ -14,6 +14,7 @@ import { policy, workload } from "../builders/state.js";
 import { seededRandom } from "../fakes/ambient.js";
 import { ManualClock } from "../fakes/clock.js";
 import { draft, policy as policyObject } from "../fakes/objects.js";
+import { InterceptedStore, type StoreCall } from "../fakes/store.js";
 
 const WRITER: Writer = { node: "n1", holder: "cli", author: "ada@host", reason: "", override: false };
 const WEB = { namespace: "default", name: "web" };
@@ -46,23 +47,25 @@ function setUp() {
   return { clock, store, deps, sync, rollback, other: () => openMemoryStore(clock, table) };
 }
 
-/** The store, with something that happens right before each commit. */
-const beforeCommit = (store: Store, happen: () => Promise<void>): Store =>
-  new Proxy(store, {
-    get(target, key) {
-      const value: unknown = Reflect.get(target, key, target);
-      if (typeof value !== "function") return value;
-      return async (...args: unknown[]) => {
-        if (key === "commit") await happen();
-        return value.apply(target, args);
-      };
-    },
-  });
+/** A store on which something happens right before each commit. */
+class RacedStore extends InterceptedStore {
+  constructor(
+    protected readonly inner: Store,
+    private readonly happen: () => Promise<void>,
+  ) {
+    super();
+  }
+
+  protected async intercept<T>(call: StoreCall, run: (store: Store) => Promise<T>): Promise<T> {
+    if (call === "commit") await this.happen();
+    return run(this.inner);
+  }
+}
 
 const versionsOf = async (store: Store) =>
   (await readHistory(store, WEB)).versions.map(({ version, action }) => [version, action]);
 
-t.test("with nobody leading, the command leads for one commit and no longer", async (t) => {
+t.test("without a leader, the command leads for one commit only", async (t) => {
   const { store, sync } = setUp();
   t.match(await sync(portText(80), { reason: "first" }), {
     outcome: "committed",
@@ -76,7 +79,7 @@ t.test("with nobody leading, the command leads for one commit and no longer", as
   t.match(await sync(portText(81)), { outcome: "committed", policy: { version: 2 } });
 });
 
-t.test("the rest of the state stays as it is, with its positions", async (t) => {
+t.test("the rest of the state stays unchanged, with its positions", async (t) => {
   const { store, sync } = setUp();
   await store.commit(draft([policyObject("other", 90)]), { expectHead: null, fence: null });
   await sync(portText(80));
@@ -89,7 +92,7 @@ t.test("the rest of the state stays as it is, with its positions", async (t) => 
 });
 
 t.test(
-  "where another node leads it is refused by name and address; where this node's agent does, it is let in",
+  "if another node leads, the write is refused with its name and address; if this node leads, it is accepted",
   async (t) => {
     const { clock, store, sync, rollback } = setUp();
     await sync(portText(80));
@@ -112,10 +115,10 @@ t.test(
   },
 );
 
-t.test("a leader that changes in the middle refuses the commit", async (t) => {
+t.test("a change of leader within a write refuses the commit", async (t) => {
   const { store, deps, other } = setUp();
   await store.campaign({ id: "n1", holder: "agent" }, 60_000);
-  const racing = beforeCommit(store, async () => {
+  const racing = new RacedStore(store, async () => {
     await store.resign("agent");
     await other().campaign({ id: "n2", holder: "other agent" }, 60_000);
   });
@@ -128,7 +131,7 @@ t.test("a leader that changes in the middle refuses the commit", async (t) => {
   t.equal(await store.readHead(), null);
 });
 
-t.test("a head that moves in the middle is committed upon, and nothing of it is lost", async (t) => {
+t.test("if head moves within a write, the write is made on the new head, which loses nothing", async (t) => {
   const { store, deps, other } = setUp();
   let moves = 0;
   const move = async () => {
@@ -136,7 +139,7 @@ t.test("a head that moves in the middle is committed upon, and nothing of it is 
     const objects = [...Array(++moves).keys()].map((index) => policyObject(`other-${index}`));
     await other().commit(draft(objects), { expectHead: head, fence: null });
   };
-  const racing = (times: number) => beforeCommit(store, async () => (moves < times ? move() : undefined));
+  const racing = (times: number) => new RacedStore(store, async () => (moves < times ? move() : undefined));
   const text = portText(80);
   const write = (raced: Store) =>
     syncPolicy(
@@ -155,7 +158,7 @@ t.test("a head that moves in the middle is committed upon, and nothing of it is 
   await t.rejects(write(racing(1000)), { code: "lost-race", message: /nothing was changed/ });
 });
 
-t.test("commands of one node at once all get in, each with its own version", async (t) => {
+t.test("several commands of one node at once all commit, each with its own version", async (t) => {
   const { store, sync } = setUp();
   const ports = [...Array(6).keys()].map((index) => 8000 + index);
   const written = await Promise.all(ports.map((port, index) => sync(portText(port), { holder: `cli-${index}` })));
@@ -164,7 +167,7 @@ t.test("commands of one node at once all get in, each with its own version", asy
   t.same(versions, [6, 5, 4, 3, 2, 1]);
 });
 
-t.test("a file, or a state that becomes of it, that does not validate is refused with all that is wrong", async (t) => {
+t.test("a file that is invalid, or makes the state invalid, is refused with all problems", async (t) => {
   const { store, sync } = setUp();
   t.match(await sync(portText(80).replace("podSelector", "podSelektor")), {
     outcome: "invalid",
@@ -186,7 +189,7 @@ t.test("a file, or a state that becomes of it, that does not validate is refused
   t.equal(await store.readHead(), 1);
 });
 
-t.test("warnings are those of the policy within the whole state", async (t) => {
+t.test("warnings take the whole state into account", async (t) => {
   const { sync, store } = setUp();
   t.match(await sync(portText(80)), { warnings: [{ severity: "warning", file: "web.yaml" }] });
   const { objects } = readManifests([{ path: "w.yaml", text: workload("web@n1 10.0.0.1 app=web"), blobId: "w" }]);
@@ -194,7 +197,7 @@ t.test("warnings are those of the policy within the whole state", async (t) => {
   t.match(await sync(portText(80)), { outcome: "committed", warnings: [] });
 });
 
-t.test("what is wrong with the policy within the state is told at its field", async (t) => {
+t.test("a problem of the policy within the state is reported at its field", async (t) => {
   const { sync, store } = setUp();
   const { objects } = readManifests([{ path: "w.yaml", text: workload("web@n1 10.0.0.1 app=web"), blobId: "w" }]);
   await store.commit({ ...draft([]), objects: [...objects.values()] }, { expectHead: null, fence: null });
@@ -255,7 +258,7 @@ t.test("a rollback is a new latest version; versions never start again", async (
   ]);
 });
 
-t.test("a version that never was, or was pruned, is named as such", async (t) => {
+t.test("a version that never existed, or was pruned, is reported as such", async (t) => {
   const { store, sync, rollback } = setUp();
   await t.rejects(rollback(1), { code: "not-found" });
   for (const port of [80, 81, 82]) await sync(portText(port));
@@ -265,52 +268,61 @@ t.test("a version that never was, or was pruned, is named as such", async (t) =>
   t.equal(await store.readHead(), 3);
 });
 
-t.test("over a polled source it needs --override, and shows as drift from Git until Git's state is back", async (t) => {
-  const { clock, store, sync, rollback } = setUp();
-  await sync(portText(80));
-  const { fence } = await store.campaign({ id: "n1", holder: "agent" }, 60_000);
-  if (fence === null) throw new Error("nobody else leads");
-  const source = {
-    location: "/repo",
-    ref: null,
-    path: null,
-    observedCommit: "c".repeat(40),
-    acceptedCommit: "c".repeat(40),
-    acceptedRevision: 1,
-    state: "Synced",
-    message: null,
-    diagnostics: [],
-    checkedAt: "2026-01-01T00:00:00.000Z",
-    leader: "n1",
-  } as const;
-  await store.writeSourceStatus(source, fence);
-  t.match(await listPolicies(store), [{ git: "Synced" }]);
-  await t.rejects(sync(portText(81)), { code: "override-needed", message: /\/repo owns this state.*--override/ });
-  t.match(await sync(portText(80)), { outcome: "unchanged" }, "what changes nothing needs none");
-  t.match(await sync(portText(81), { override: true }), { outcome: "committed", overGit: true });
-  t.match(await listPolicies(store), [{ git: "OutOfSync" }]);
-  const sourceNow = async () => (await readClusterStatus({ store, clock })).source;
-  t.match(await sourceNow(), { state: "OutOfSync", message: /revision 2\) was committed over Git.*at its next poll/ });
-  await t.rejects(rollback(1), { code: "override-needed", message: /until the next poll/ });
-  const suspension = { by: "op", reason: "r", since: "2026-01-01T00:00:00.000Z", until: null };
-  await store.writeSuspension(suspension);
-  t.match(await sourceNow(), { state: "OutOfSync", message: /while the source is suspended it stays/ });
-  await t.rejects(rollback(1), { message: /until the source is no longer suspended/ });
-  const suspended = await sync(portText(82), { override: true });
-  t.match(suspended, { overGit: true, suspension });
-  if (suspended.outcome !== "invalid")
-    t.match(renderPolicyWritten(suspended, plainStyle), /restores Git's state when the source is no longer suspended/);
-  await store.writeSuspension(null);
-  const returned = await rollback(1, { override: true });
-  t.match(returned, { outcome: "committed", policy: { version: 4 }, overGit: false }, "which is Git's own text");
-  if (returned.outcome !== "invalid") t.notMatch(renderPolicyWritten(returned, plainStyle), /not what Git says/);
-  t.match(await sourceNow(), { state: "Synced" });
-  t.match(await listPolicies(store), [{ git: "Synced", version: 4 }], "the content is compared, not the version");
-  await store.writeSourceStatus({ ...source, acceptedRevision: 99 }, fence);
-  t.match(await listPolicies(store), [{ git: "Unknown" }]);
-});
+t.test(
+  "over a polled source a write needs --override, and shows as drift from Git until Git's state is back",
+  async (t) => {
+    const { clock, store, sync, rollback } = setUp();
+    await sync(portText(80));
+    const { fence } = await store.campaign({ id: "n1", holder: "agent" }, 60_000);
+    if (fence === null) throw new Error("nobody else leads");
+    const source = {
+      location: "/repo",
+      ref: null,
+      path: null,
+      observedCommit: "c".repeat(40),
+      acceptedCommit: "c".repeat(40),
+      acceptedRevision: 1,
+      state: "Synced",
+      message: null,
+      diagnostics: [],
+      checkedAt: "2026-01-01T00:00:00.000Z",
+      leader: "n1",
+    } as const;
+    await store.writeSourceStatus(source, fence);
+    t.match(await listPolicies(store), [{ git: "Synced" }]);
+    await t.rejects(sync(portText(81)), { code: "override-needed", message: /\/repo owns this state.*--override/ });
+    t.match(await sync(portText(80)), { outcome: "unchanged" }, "what changes nothing needs none");
+    t.match(await sync(portText(81), { override: true }), { outcome: "committed", overGit: true });
+    t.match(await listPolicies(store), [{ git: "OutOfSync" }]);
+    const sourceNow = async () => (await readClusterStatus({ store, clock })).source;
+    t.match(await sourceNow(), {
+      state: "OutOfSync",
+      message: /revision 2\) was committed over Git.*at its next poll/,
+    });
+    await t.rejects(rollback(1), { code: "override-needed", message: /until the next poll/ });
+    const suspension = { by: "op", reason: "r", since: "2026-01-01T00:00:00.000Z", until: null };
+    await store.writeSuspension(suspension);
+    t.match(await sourceNow(), { state: "OutOfSync", message: /while the source is suspended it stays/ });
+    await t.rejects(rollback(1), { message: /until the source is no longer suspended/ });
+    const suspended = await sync(portText(82), { override: true });
+    t.match(suspended, { overGit: true, suspension });
+    if (suspended.outcome !== "invalid")
+      t.match(
+        renderPolicyWritten(suspended, plainStyle),
+        /restores Git's state when the source is no longer suspended/,
+      );
+    await store.writeSuspension(null);
+    const returned = await rollback(1, { override: true });
+    t.match(returned, { outcome: "committed", policy: { version: 4 }, overGit: false }, "which is Git's own text");
+    if (returned.outcome !== "invalid") t.notMatch(renderPolicyWritten(returned, plainStyle), /not what Git says/);
+    t.match(await sourceNow(), { state: "Synced" });
+    t.match(await listPolicies(store), [{ git: "Synced", version: 4 }], "the content is compared, not the version");
+    await store.writeSourceStatus({ ...source, acceptedRevision: 99 }, fence);
+    t.match(await listPolicies(store), [{ git: "Unknown" }]);
+  },
+);
 
-t.test("what would lock out is not committed", async (t) => {
+t.test("a write that would cut management access is not committed", async (t) => {
   const { store, deps } = setUp();
   const text = portText(80);
   const requireWayIn = async () => {

@@ -22,7 +22,7 @@ metadata: { name: p }
 spec: { podSelector: {}, ingress: [] }
 `;
 
-t.test("a node that drifted again does not say that it healed", async (t) => {
+t.test("a node that drifted again is not reported as healed", async (t) => {
   const store = openMemoryStore(systemClock);
   t.teardown(() => store.close());
   const objects = [...objectsOf(STATE).values()].map(({ object }) => object);
@@ -57,7 +57,7 @@ t.test("a node that drifted again does not say that it healed", async (t) => {
   t.match((await report()).nodes, [{ state: "InSync", message: "healed 3 differences" }]);
 });
 
-t.test("a node that is ahead of its own report has not drifted", async (t) => {
+t.test("a node that is ahead of its own report is not reported as drifted", async (t) => {
   const store = openMemoryStore(systemClock);
   t.teardown(() => store.close());
   const objectsAt = (ingress: string) =>
@@ -91,7 +91,7 @@ t.test("a node that is ahead of its own report has not drifted", async (t) => {
   t.match(damaged.nodes, [{ node: "n1", state: "Drifted" }], "and one that holds neither has");
 });
 
-t.test("a workload whose cgroup was made anew since the agent looked waits for it, and has not drifted", async (t) => {
+t.test("a workload whose cgroup was made again since the agent's last check is pending, not drifted", async (t) => {
   const store = openMemoryStore(systemClock);
   t.teardown(() => store.close());
   await commitOnHead(store, draft([...objectsOf(STATE).values()].map(({ object }) => object)));

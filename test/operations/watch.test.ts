@@ -32,7 +32,7 @@ function setUp(t: { teardown(end: () => void): unknown }) {
 const show = ({ action, name, version, revision, sourceNode }: PolicyEvent) =>
   `${action} ${name} v${version} r${revision} ${sourceNode}`;
 
-t.test("what is in force comes first; then each revision that was passed, not only the last", async (t) => {
+t.test("watch yields the policies in force, then each later revision, not only the last one", async (t) => {
   const { commit, watch, stop } = setUp(t);
   await commit(policy("a"), policy("b"));
   const take = watch();
@@ -45,7 +45,7 @@ t.test("what is in force comes first; then each revision that was passed, not on
   t.same(await take(1), [], "and it ends when it is told to");
 });
 
-t.test("an empty store has nothing in force, and what comes is new", async (t) => {
+t.test("on an empty store, watch yields only new policies", async (t) => {
   const { commit, watch } = setUp(t);
   const take = watch({ since: 0 });
   const first = take(1);
@@ -53,7 +53,7 @@ t.test("an empty store has nothing in force, and what comes is new", async (t) =
   t.same(await first, ["created a v1 r1 n7"]);
 });
 
-t.test("from a revision that is known, only what came later", async (t) => {
+t.test("from a given revision, watch yields only later changes", async (t) => {
   const { commit, watch, store } = setUp(t);
   await commit(policy("a"));
   await commit(policy("a", 81));
@@ -65,7 +65,7 @@ t.test("from a revision that is known, only what came later", async (t) => {
   t.same(await watch({ since: 99 })(2), ["current a v2 r3 n7", "current b v1 r3 n7"], "never was: listed again");
 });
 
-t.test("a store that was replaced is listed again", async (t) => {
+t.test("after the store was replaced, watch lists all policies again", async (t) => {
   const { table, commit, watch } = setUp(t);
   await commit(policy("a"));
   await commit(policy("b"));

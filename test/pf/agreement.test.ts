@@ -133,7 +133,7 @@ function describe(asked: Asked, wanted: unknown, found: unknown, text: string): 
   return { packet: asked.packet, subject: asked.subject, wanted, found, text: text.slice(0, 4000) };
 }
 
-t.test("the text, as pf reads it, and the evaluator agree on every packet, and on the rule behind it", async (t) => {
+t.test("pf's rules and the evaluator agree on every packet, and on the rule that decides", async (t) => {
   const [, asked, only] = /^(\d+)(?::(\d+))?$/.exec(process.env["ZTAP_SEED"] ?? "") ?? [];
   const seed = asked === undefined ? 1 + Math.floor(Math.random() * 0x7ffffffe) : Number(asked);
   const first = only === undefined ? 0 : Number(only);

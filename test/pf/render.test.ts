@@ -22,7 +22,7 @@ const tcp = (way: Partial<Packet> & Pick<Packet, "direction" | "from" | "to">): 
 const REQUEST = tcp({ direction: "in", from: CLIENT, to: WEB });
 const ANSWER = tcp({ direction: "out", from: WEB, to: CLIENT, sourcePort: 80, port: 50_000, opens: false });
 
-t.test("answers of an allowed connection pass, and nothing that only looks like one", async (t) => {
+t.test("replies of an allowed connection pass, and packets that only look like replies do not", async (t) => {
   const model = new PfModel(
     render(web({ ingress: { allow: [{ peers: [`${CLIENT}/32`], ports: ["tcp/80"] }] }, egress: { allow: [] } })).text,
   );
@@ -33,25 +33,22 @@ t.test("answers of an allowed connection pass, and nothing that only looks like 
   t.equal(model.decide({ ...ANSWER, opens: true, sourcePort: 50_000, port: 80 }).passes, false, "a connection back");
 });
 
-t.test(
-  "a state outlives the rule that made it, until it is killed; then an answer does not bring it back",
-  async (t) => {
-    const before = web({
-      ingress: { allow: [{ peers: "any", ports: ["tcp/80"] }] },
-      egress: { allow: [{ peers: "any", ports: ["tcp/50000"] }] },
-    });
-    const after = web({ ingress: { allow: [] }, egress: { allow: [{ peers: "any", ports: ["tcp/50000"] }] } });
-    const model = new PfModel(render(before).text);
-    model.decide(REQUEST);
-    model.load(render(after).text);
-    t.equal(model.decide({ ...REQUEST, opens: false }).passes, true);
-    model.kill(CLIENT, WEB);
-    t.equal(model.decide({ ...REQUEST, opens: false }).passes, false);
-    // Port 50000 of the client is one that the workload may connect to; its answer opens no connection, though.
-    t.equal(model.decide(ANSWER).passes, false);
-    t.equal(model.decide({ ...REQUEST, opens: false }).passes, false);
-  },
-);
+t.test("a pf state outlives its rule until it is killed; a later reply does not restore it", async (t) => {
+  const before = web({
+    ingress: { allow: [{ peers: "any", ports: ["tcp/80"] }] },
+    egress: { allow: [{ peers: "any", ports: ["tcp/50000"] }] },
+  });
+  const after = web({ ingress: { allow: [] }, egress: { allow: [{ peers: "any", ports: ["tcp/50000"] }] } });
+  const model = new PfModel(render(before).text);
+  model.decide(REQUEST);
+  model.load(render(after).text);
+  t.equal(model.decide({ ...REQUEST, opens: false }).passes, true);
+  model.kill(CLIENT, WEB);
+  t.equal(model.decide({ ...REQUEST, opens: false }).passes, false);
+  // Port 50000 of the client is one that the workload may connect to; its answer opens no connection, though.
+  t.equal(model.decide(ANSWER).passes, false);
+  t.equal(model.decide({ ...REQUEST, opens: false }).passes, false);
+});
 
 t.test("a workload talks to itself over the loopback device, and from nowhere else", async (t) => {
   const model = new PfModel(render(web({ ingress: { allow: [] }, egress: { allow: [] } })).text);
@@ -62,38 +59,45 @@ t.test("a workload talks to itself over the loopback device, and from nowhere el
   }
 });
 
-t.test("what pf cannot say is refused by name, and closed both ways; audit mode closes nothing", async (t) => {
-  const of = (spec: Partial<WorkloadSpec>, ...more: readonly Subject[]) => {
-    const ruleset = web(spec);
-    return render({ ...ruleset, subjects: [...ruleset.subjects, ...more] });
-  };
-  const sctp = { allow: [{ peers: "any", ports: ["sctp/80"] }] } as const;
-  const refused = of({ ingress: sctp });
-  t.match(refused.refusals, [{ workload: "shop/web", rule: { key: "shop/web/ingress/0" }, message: /SCTP ports/ }]);
-  t.strictSame([...refused.closed], ["shop/web"]);
-  const model = new PfModel(refused.text);
-  t.equal(model.decide(REQUEST).passes, false);
-  t.equal(
-    model.decide(tcp({ direction: "out", from: WEB, to: CLIENT })).passes,
-    false,
-    "also where it is not isolated",
-  );
-  t.match(of({ ingress: { ...sctp, mode: "audit" } }), { refusals: [{}], closed: new Set() });
-  t.same(parseAnchor(of({ ingress: { ...sctp, mode: "audit" } }).text).rules, []);
-  t.same(of({ ingress: { allow: [{ peers: "any", ports: ["sctp"] }] } }).refusals, [], "SCTP as a whole is a protocol");
-  t.match(of({ ingress: { allow: [] }, addresses: [] }).refusals, [{ message: /has no address of its own/ }]);
-  t.match(of({ ingress: { allow: [] }, addresses: ["fe80::1"] }).refusals, [
-    { message: /the interface of the link-local/ },
-  ]);
-  t.match(of({ ingress: { allow: [{ peers: "any", ports: ["icmp/65535"] }] } }).refusals, [{ message: /255/ }]);
-  t.same(of({ addresses: [] }).refusals, [], "a workload that nothing isolates asks for nothing");
-  const other: Subject = { ...web({}).subjects[0]!, workload: "shop/api" };
-  t.match(of({ ingress: { allow: [] } }, other).refusals, [
-    { workload: "shop/web", message: /shop\/api.*10\.0\.0\.1/ },
-  ]);
-});
+t.test(
+  "a rule that pf cannot express is named, and its workload closed in both directions; audit mode closes nothing",
+  async (t) => {
+    const of = (spec: Partial<WorkloadSpec>, ...more: readonly Subject[]) => {
+      const ruleset = web(spec);
+      return render({ ...ruleset, subjects: [...ruleset.subjects, ...more] });
+    };
+    const sctp = { allow: [{ peers: "any", ports: ["sctp/80"] }] } as const;
+    const refused = of({ ingress: sctp });
+    t.match(refused.refusals, [{ workload: "shop/web", rule: { key: "shop/web/ingress/0" }, message: /SCTP ports/ }]);
+    t.strictSame([...refused.closed], ["shop/web"]);
+    const model = new PfModel(refused.text);
+    t.equal(model.decide(REQUEST).passes, false);
+    t.equal(
+      model.decide(tcp({ direction: "out", from: WEB, to: CLIENT })).passes,
+      false,
+      "also where it is not isolated",
+    );
+    t.match(of({ ingress: { ...sctp, mode: "audit" } }), { refusals: [{}], closed: new Set() });
+    t.same(parseAnchor(of({ ingress: { ...sctp, mode: "audit" } }).text).rules, []);
+    t.same(
+      of({ ingress: { allow: [{ peers: "any", ports: ["sctp"] }] } }).refusals,
+      [],
+      "SCTP as a whole is a protocol",
+    );
+    t.match(of({ ingress: { allow: [] }, addresses: [] }).refusals, [{ message: /has no address of its own/ }]);
+    t.match(of({ ingress: { allow: [] }, addresses: ["fe80::1"] }).refusals, [
+      { message: /the interface of the link-local/ },
+    ]);
+    t.match(of({ ingress: { allow: [{ peers: "any", ports: ["icmp/65535"] }] } }).refusals, [{ message: /255/ }]);
+    t.same(of({ addresses: [] }).refusals, [], "a workload that nothing isolates asks for nothing");
+    const other: Subject = { ...web({}).subjects[0]!, workload: "shop/api" };
+    t.match(of({ ingress: { allow: [] } }, other).refusals, [
+      { workload: "shop/web", message: /shop\/api.*10\.0\.0\.1/ },
+    ]);
+  },
+);
 
-t.test("ranges of ICMP types and codes are taken apart, and put together again", async () => {
+t.test("ranges of ICMP types and codes are split, and merged again", async () => {
   fc.assert(
     fc.property(fc.nat(65535), fc.nat(65535), (a, b) => {
       const [first, last] = [Math.min(a, b), Math.max(a, b)];
@@ -144,7 +148,7 @@ const hostile = fc
   )
   .map((parts) => parts.join(""));
 
-t.test("whatever stands in names, files and users, the text has the same rules, and no other", async (t) => {
+t.test("no name, file or user can add or change a rule in the text", async (t) => {
   const plain = rulesetOf("n", {
     "a/b": {
       cgroup: null,
@@ -180,7 +184,7 @@ t.test("whatever stands in names, files and users, the text has the same rules, 
   );
 });
 
-t.test("a user that no schema let in is refused, and an address that is none is never written", async (t) => {
+t.test("a user or an address that the schema would refuse is never written", async (t) => {
   fc.assert(
     fc.property(hostile, (user) => {
       const ruleset = web({ ingress: { allow: [{ peers: "any", ports: ["tcp/80"] }] } });
@@ -193,7 +197,7 @@ t.test("a user that no schema let in is refused, and an address that is none is 
   t.throws(() => render(web({ ingress: { allow: [{ peers: ["any"], ports: "any" }] } })), TypeError);
 });
 
-t.test("labels and comments are one word and one line, and labels stay apart where they are cut", async (t) => {
+t.test("labels are one word and comments one line, and shortened labels stay distinct", async (t) => {
   fc.assert(
     fc.property(hostile, (text) => {
       t.match(labelOf("rule", text), /^ztap:r:[0-9a-f]{16}:[A-Za-z0-9./_-]*$/);

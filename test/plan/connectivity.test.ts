@@ -25,7 +25,7 @@ function spreadGroup({ from, to, protocol, ports }: ConnectionGroup): readonly s
   );
 }
 
-t.test("what a plan opens and closes is the difference of two connectivity runs", async (t) => {
+t.test("the opened and closed connections of a plan are the difference of two connectivity runs", async (t) => {
   const changed = fc
     .tuple(arbitraryState, arbitraryState, fc.infiniteStream(fc.boolean()))
     .map(([before, other, coins]) => {
@@ -72,7 +72,7 @@ t.test("what a plan opens and closes is the difference of two connectivity runs"
   t.pass();
 });
 
-t.test("each connection that opens or closes has its rules, by file and line", async (t) => {
+t.test("each opened or closed connection names its rules with file and line", async (t) => {
   const allow = (port: number, extra = "") =>
     policy(
       "db",
@@ -118,7 +118,7 @@ t.test("each connection that opens or closes has its rules, by file and line", a
   );
 });
 
-t.test("a list that is too long is cut, and counted in full", async (t) => {
+t.test("a list that is too long is shortened, with the full count", async (t) => {
   const after = objectsOf(WORKLOADS);
   const whole = diffConnectivity(new Map(), after, 1000);
   t.same(
@@ -135,7 +135,7 @@ t.test("a list that is too long is cut, and counted in full", async (t) => {
   });
 });
 
-t.test("closing a part of what was unrestricted says what is left out", async (t) => {
+t.test("if an unrestricted connection is restricted to a port, the closed list leaves out that port", async (t) => {
   const before = objectsOf(WORKLOADS);
   const after = objectsOf(
     WORKLOADS + policy("in", "  podSelector: { matchLabels: { app: db } }\n  ingress: [{ ports: [{ port: 80 }] }]"),

@@ -36,7 +36,7 @@ const web = (port: number) =>
   );
 const db = policy("db", "  podSelector: { matchLabels: { app: db } }\n  ingress: [{}]");
 
-t.test("workloads that are alike are one node, by the labels that they have in common", async (t) => {
+t.test("workloads with the same connections become one node, named by their common labels", async (t) => {
   const graph = draw(TIERS + DENY + web(5432) + db);
   t.strictSame(
     graph.nodes.map(({ text }) => text),
@@ -46,7 +46,7 @@ t.test("workloads that are alike are one node, by the labels that they have in c
   t.equal(graph.nodes[1]?.members.length, 40);
 });
 
-t.test("what differs is told from what stays, workloads that come and go included", async (t) => {
+t.test("a difference marks kept, added and removed nodes and edges", async (t) => {
   const before = TIERS + DENY + web(5432) + db + workload("old 10.0.3.1 app=db");
   const after = TIERS + DENY + web(5433) + db + workload("new 10.0.3.2 app=web");
   const graph = draw(after, { before });
@@ -91,7 +91,7 @@ t.test("only the part of a block that opens is green", async (t) => {
   t.strictSame(textOf(draw(one + except)), ["a → every other IPv4 address but 10.0.0.0/8, 192.168.0.0/16: everything"]);
 });
 
-t.test("a namespace can be drawn alone, with what it has to do with", async (t) => {
+t.test("a namespace can be drawn alone, with its peers", async (t) => {
   const text = [workload("a 10.0.0.1", "one"), workload("b 10.0.0.2", "two"), workload("c 10.0.0.3", "three")].join("");
   const open = policy("c", "  podSelector: {}\n  ingress: []\n  egress: []", { namespace: "three" });
   const graph = draw(text + open, { namespace: "one" });
@@ -106,7 +106,7 @@ t.test("a namespace can be drawn alone, with what it has to do with", async (t) 
   );
 });
 
-t.test("labels stop to tell nodes apart where that would be too many, and beyond is refused", async (t) => {
+t.test("above a limit nodes are no longer split by labels; above the next one the graph is refused", async (t) => {
   const pairs = Array.from({ length: 600 }, (_, index) =>
     workload(`w-${index} 10.0.${index >> 8}.${index & 255} group=g${index >> 1}`),
   ).join("");
@@ -143,7 +143,7 @@ const same = (found: readonly string[], wanted: readonly string[]) => {
 
 const lineOf = ({ from, to, protocol, ports }: Connection) => `${from} ${to} ${protocol} ${ports.join(";")}`;
 
-t.test("a graph stands for exactly the connections of the state, and of the difference", async () => {
+t.test("a graph has exactly the connections of the state, or of the difference", async () => {
   fc.assert(
     fc.property(arbitraryState, arbitraryState, (first, second) => {
       const [before, after] = [objectsOfDocuments(first), objectsOfDocuments(second)];

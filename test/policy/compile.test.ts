@@ -35,14 +35,14 @@ t.test("subjects that the same policies select share a profile, unless port name
   t.equal(profiles.length, 5);
 });
 
-t.test("the digest follows meaning: not a line number, but a port", async (t) => {
+t.test("the digest changes with a port, and not with a line number", async (t) => {
   const text = DOCUMENTS.join("");
   const digest = (source: string) => compile(objectsOf(source), "n1").digest;
   t.equal(digest(`# a comment\n\n${text}`), digest(text));
   t.not(digest(text.replace("port: 80,", "port: 81,")), digest(text));
 });
 
-t.test("a rule says where it stands", async (t) => {
+t.test("a rule carries its file and line", async (t) => {
   const objects = objectsOf(DOCUMENTS.join(""));
   const lines = DOCUMENTS.join("").split("\n");
   const profile = compile(objects, "n1").profiles.find(({ key }) => key === "egress:default/deny,default/web");
@@ -51,7 +51,7 @@ t.test("a rule says where it stands", async (t) => {
   t.equal(rule?.file, "state.yaml");
 });
 
-t.test("a rule is known by what it says, wherever it stands in its policy's list", async (t) => {
+t.test("a rule keeps its identity if its place in the policy's list changes", async (t) => {
   const rulesOf = (...rules: string[]) => {
     const text = policy("p", `  podSelector: {}\n  ingress:\n${rules.map((rule) => `    - ${rule}\n`).join("")}`);
     const { profiles } = compile(objectsOf(`${workload("web@n1 10.0.0.1 app=web")}${text}`), "n1");
@@ -70,7 +70,7 @@ t.test("a rule is known by what it says, wherever it stands in its policy's list
 });
 
 t.test(
-  "one state after another is compiled as each by itself, and what did not change is the same object",
+  "compiling one state after another equals compiling each alone, and unchanged parts are the same object",
   async (t) => {
     const compiler = new RulesetCompiler();
     const text = (rules: string, labels = "app=web"): string =>

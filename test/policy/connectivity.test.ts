@@ -109,7 +109,7 @@ for (const { name, state, lines } of CASES) {
 const placeOf = ({ policy: { namespace, name }, direction, index }: Rule): string =>
   `${namespace}/${name}/${direction}/${index}`;
 
-t.test("narrowed to a port, only what reaches into it is listed", async (t) => {
+t.test("narrowed to a port, only connections to that port are listed", async (t) => {
   const objects = objectsOf(
     WORKLOADS + policy("in", "  podSelector: {}\n  ingress: [{ ports: [{ port: 80, endPort: 90 }] }]"),
   );
@@ -132,7 +132,7 @@ t.test("narrowed to a port, only what reaches into it is listed", async (t) => {
   );
 });
 
-t.test("connectivity is what the evaluator says of every packet at a border", async (t) => {
+t.test("connectivity agrees with the evaluator on the packets at every border", async (t) => {
   fc.assert(
     fc.property(arbitraryState, (documents) => {
       const objects = objectsOfDocuments(documents);

@@ -241,7 +241,7 @@ for (const { name, policies, rows } of CASES) {
   });
 }
 
-t.test("only the node's own workloads are its subjects", async (t) => {
+t.test("the subjects of a node are its own workloads only", async (t) => {
   const objects = objectsOf(WORKLOADS);
   t.same(
     compile(objects, "n2").subjects.map(({ workload: name }) => name),
@@ -250,7 +250,7 @@ t.test("only the node's own workloads are its subjects", async (t) => {
   t.same(compile(objects, "n3").subjects, []);
 });
 
-t.test("a workload that the ruleset does not know has no verdict", async (t) => {
+t.test("a workload outside the ruleset has no verdict", async (t) => {
   const evaluate = createEvaluator(compile(objectsOf(WORKLOADS), "n1"));
   t.throws(
     () => evaluate({ workload: "prod/job", direction: "ingress", peer: "10.0.0.1", protocol: 6, port: 1 }),

@@ -31,7 +31,7 @@ const diagnose = (text: string) =>
     ({ code, line, message }) => `${code} ${line} ${message}`,
   );
 
-t.test("a state that keeps its tests is accepted", async (t) => {
+t.test("a state that meets its connectivity tests is accepted", async (t) => {
   const kept = test(
     "db",
     "  allow:\n    - { from: { podSelector: { matchLabels: { app: web } } }, to: { podSelector: { matchLabels: { app: db } } }, ports: [{ port: sql }, { port: 22 }] }\n" +
@@ -41,7 +41,7 @@ t.test("a state that keeps its tests is accepted", async (t) => {
   t.same(diagnose(kept), []);
 });
 
-t.test("one that breaks one is refused at the expectation, with a packet and the rule that decides it", async (t) => {
+t.test("a state that fails a test is refused at the expectation, with a packet and its rule", async (t) => {
   const broken = test(
     "lab",
     "  deny:\n    - from: { podSelector: { matchLabels: { env: dev } } }\n      to: { podSelector: { matchLabels: { app: db } } }\n" +
@@ -58,7 +58,7 @@ t.test("one that breaks one is refused at the expectation, with a packet and the
   ]);
 });
 
-t.test("where a policy only audits, a test of what must not be allowed says so, and to enforce it", async (t) => {
+t.test("a failed deny under audit mode names the mode, and the fix", async (t) => {
   const closed = (name: string) => policy(name, "  podSelector: { matchLabels: { app: db } }\n  ingress: []");
   const spec =
     "  deny: [{ from: { podSelector: { matchLabels: { env: dev } } }, to: { podSelector: { matchLabels: { app: db } } } }]";
@@ -76,7 +76,7 @@ t.test("where a policy only audits, a test of what must not be allowed says so, 
   t.match(diagnosed(""), [{ message: /nothing isolates ingress/, fix: "narrow what allows it" }]);
 });
 
-t.test("what could never fail is refused, and what selects nothing is warned of", async (t) => {
+t.test("a test that cannot fail is refused, and a test that selects nothing gets a warning", async (t) => {
   t.match(diagnose(test("none", "  allow: []")), [/^ZT2004 .*expects nothing/]);
   t.match(
     diagnose(
@@ -90,7 +90,7 @@ t.test("what could never fail is refused, and what selects nothing is warned of"
   ]);
 });
 
-t.test("a workload's own address is not outside, and its own connection to itself nobody's affair", async (t) => {
+t.test("a workload's own address is not external, and its connection to itself is not tested", async (t) => {
   const own = test(
     "own",
     "  deny: [{ from: { podSelector: { matchLabels: { app: db } } }, to: { podSelector: { matchLabels: { app: db } } } }]",
@@ -173,42 +173,45 @@ function isBroken(objects: ObjectSet, list: "allow" | "deny", expectation: Expec
   return pairs || out || into;
 }
 
-t.test("broken exactly where the evaluator says so of some packet, and the example is such a packet", async (t) => {
-  const seen = { broken: 0, kept: 0 };
-  fc.assert(
-    fc.property(
-      arbitraryState,
-      arbitraryExpectation,
-      fc.constantFrom("allow" as const, "deny" as const),
-      (documents, entry, list) => {
-        const probe = {
-          apiVersion: "ztap/v1",
-          kind: "ConnectivityTest",
-          metadata: { name: "t" },
-          spec: { [list]: [entry] },
-        };
-        const text = [...documents, probe].map((document) => JSON.stringify(document)).join("\n---\n");
-        // A state that breaks its test has objects, and an error beside them.
-        const { objects } = readManifests([{ path: "state.yaml", text, blobId: text }]);
-        const object = objects.get("ConnectivityTest/default/t")?.object;
-        if (object?.kind !== "ConnectivityTest") throw new Error("the test was refused");
-        const [expectation] = object.spec[list];
-        const found = findBroken(objects);
-        const wanted = isBroken(objects, list, expectation ?? {});
-        if (found.length > 0 !== wanted) throw new Error(`found ${found.length}, wanted ${String(wanted)}`);
-        for (const { example } of found) {
-          const verdict = example?.explanation?.verdict ?? "Denied";
-          if ((verdict === "Allowed") !== (list === "deny")) throw new Error(`${verdict} is no counter-example`);
-        }
-        seen[wanted ? "broken" : "kept"] += 1;
-      },
-    ),
-    { numRuns: volume(1000, 20_000) },
-  );
-  t.ok(seen.broken > 100 && seen.kept > 100, JSON.stringify(seen));
-});
+t.test(
+  "a test fails if and only if the evaluator contradicts it for a packet, and the example is such a packet",
+  async (t) => {
+    const seen = { broken: 0, kept: 0 };
+    fc.assert(
+      fc.property(
+        arbitraryState,
+        arbitraryExpectation,
+        fc.constantFrom("allow" as const, "deny" as const),
+        (documents, entry, list) => {
+          const probe = {
+            apiVersion: "ztap/v1",
+            kind: "ConnectivityTest",
+            metadata: { name: "t" },
+            spec: { [list]: [entry] },
+          };
+          const text = [...documents, probe].map((document) => JSON.stringify(document)).join("\n---\n");
+          // A state that breaks its test has objects, and an error beside them.
+          const { objects } = readManifests([{ path: "state.yaml", text, blobId: text }]);
+          const object = objects.get("ConnectivityTest/default/t")?.object;
+          if (object?.kind !== "ConnectivityTest") throw new Error("the test was refused");
+          const [expectation] = object.spec[list];
+          const found = findBroken(objects);
+          const wanted = isBroken(objects, list, expectation ?? {});
+          if (found.length > 0 !== wanted) throw new Error(`found ${found.length}, wanted ${String(wanted)}`);
+          for (const { example } of found) {
+            const verdict = example?.explanation?.verdict ?? "Denied";
+            if ((verdict === "Allowed") !== (list === "deny")) throw new Error(`${verdict} is no counter-example`);
+          }
+          seen[wanted ? "broken" : "kept"] += 1;
+        },
+      ),
+      { numRuns: volume(1000, 20_000) },
+    );
+    t.ok(seen.broken > 100 && seen.kept > 100, JSON.stringify(seen));
+  },
+);
 
-t.test("a thousand workloads and policies with tests are read in one go", async (t) => {
+t.test("a state of a thousand workloads and policies with tests is checked", async (t) => {
   const text = Array.from({ length: 300 }, (_, index) =>
     workload(`w${index}@n1 10.1.${index >> 8}.${index & 255} app=a${index % 30}`),
   ).join("");
@@ -225,7 +228,7 @@ t.test("a thousand workloads and policies with tests are read in one go", async 
   t.equal(objectsOf(text + rules + kept).size, 601);
 });
 
-t.test("tests that ask too much are refused in time, and an allow that matches no connection is", async (t) => {
+t.test("tests that are too expensive are refused early, and so is an allow that matches no connection", async (t) => {
   const many = Array.from({ length: 300 }, (_, index) =>
     workload(`w${index}@n1 10.1.${index >> 8}.${index & 255} app=a${index}`),
   ).join("");

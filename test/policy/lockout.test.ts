@@ -17,7 +17,7 @@ const found = (text: string, lines: Partial<ManagementAccess>): readonly string[
 };
 const session = (peer: string, ...cgroups: readonly string[]) => ({ sessions: [{ peer, port: 22, cgroups }] });
 
-t.test("a session is cut where one of its cgroups is a workload's that does not let it in", async (t) => {
+t.test("a session is cut if one of its cgroups belongs to a workload that refuses it", async (t) => {
   for (const cgroup of ["test/default-web", "test/default-web/a/b"]) {
     t.match(found(WEB + allow("192.0.2.0/24"), session("198.51.100.1", "user.slice", cgroup)), [
       /^workload default\/web has the cgroup test\/default-web, and its ingress policies \(default\/p\) deny the SSH session from 198\.51\.100\.1 to port 22$/,
@@ -33,7 +33,7 @@ t.test("a session is cut where one of its cgroups is a workload's that does not 
   t.same(found(WEB + audit, session("192.0.2.7", "test/default-web")), [], "audit cuts nothing");
 });
 
-t.test("the agent is no workload's, also where no policy selects it yet", async (t) => {
+t.test("no workload may contain the agent, even if no policy selects it yet", async (t) => {
   for (const agent of ["test/default-web", "test/default-web/ztap.service"])
     t.match(found(WEB, { agent }), [/^workload default\/web .* in which the agent of node n1 itself runs \(test/]);
   for (const agent of ["", "test", "test/default-web2", null]) t.same(found(WEB, { agent }), []);
@@ -45,7 +45,7 @@ t.test("sessions of one kind are named once, and every kind is", async (t) => {
   t.equal(found(WEB + allow("192.0.2.0/24"), lines).length, 3);
 });
 
-t.test("the store's own workload lets the agents of all nodes in, from one address of each at least", async (t) => {
+t.test("the store's own workload must let in the agents of all nodes, from at least one address each", async (t) => {
   const node = (name: string, ...addresses: readonly string[]) =>
     `apiVersion: ztap/v1\nkind: Node\nmetadata: { name: ${name} }\nspec: { address: "${name}:9470", addresses: ${JSON.stringify(addresses)} }\n---\n`;
   const nodes = node("n1", "10.0.0.1") + node("n2", "10.0.0.2", "2001:db8::2") + node("n3", "10.0.0.3");

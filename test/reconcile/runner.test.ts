@@ -1,5 +1,6 @@
 import t from "tap";
-import { runLoop, Notifier } from "../../src/reconcile/loop.js";
+import { Notifier } from "../../src/interfaces/notifier.js";
+import { runLoop } from "../../src/reconcile/loop.js";
 import { silentLogger } from "../fakes/ambient.js";
 import { ManualClock } from "../fakes/clock.js";
 import { SeededRandom } from "../fakes/random.js";

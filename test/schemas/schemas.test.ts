@@ -16,7 +16,7 @@ const names = readdirSync(new URL("schemas/", root), { recursive: true, encoding
 );
 const schemas = names.map((name): unknown => JSON.parse(read(`schemas/${name}`)));
 
-t.test("what is generated is what is committed", async (t) => {
+t.test("the committed files equal the generated ones", async (t) => {
   t.equal(
     execFileSync(process.execPath, [new URL("schemas/generate.mjs", root).pathname, "--check"], { encoding: "utf8" }),
     "",
@@ -55,7 +55,7 @@ t.test("object.schema.json, as an editor reads it, agrees with the reader on who
   t.equal(validate?.({ apiVersion: "ztap/v1", kind: "Node", metadata: { name: "n" }, spec: {} }), false);
 });
 
-t.test("object.schema.json knows every kind, and ships with all that it refers to", async (t) => {
+t.test("object.schema.json has every kind, and ships with every file that it refers to", async (t) => {
   const { oneOf } = Object(JSON.parse(read("schemas/object.schema.json")));
   const files = oneOf.map(({ $ref }: { $ref: string }) => $ref);
   const kinds = files.map((file: string) => {
@@ -84,7 +84,7 @@ t.test("the examples have no diagnostics, and each file has its editor line", as
   }
 });
 
-t.test("outputs keep to their schemas, and each output has a formatVersion", async (t) => {
+t.test("outputs match their schemas, and each output has a formatVersion", async (t) => {
   const ajv = new Ajv2020({ strict: true });
   const outputs = schemas.filter((_, index) => names[index]?.startsWith("output/"));
   for (const schema of outputs) ajv.addSchema(schema as object);
@@ -106,7 +106,7 @@ t.test("outputs keep to their schemas, and each output has a formatVersion", asy
   }
 });
 
-t.test("docs/diagnostics.md explains exactly the codes that there are", async (t) => {
+t.test("docs/diagnostics.md explains exactly the existing codes", async (t) => {
   const documented = [...read("docs/diagnostics.md").matchAll(/^\| (ZT\d{4}) \| (\w+) \| ([^|]+) \|[^\n]+\|$/gm)].map(
     ([, code, severity, title]) => ({ code, severity, title: title?.trim() }),
   );

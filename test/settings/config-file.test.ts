@@ -3,7 +3,7 @@ import { readConfig } from "../../src/settings/config-file.js";
 
 const read = (source: string) => readConfig("c.yaml", `source:\n  url: /repo\n${source}`);
 
-t.test("the settings of the source, one below the other, come out by their keys", async (t) => {
+t.test("nested settings are read by their keys", async (t) => {
   const since = "a".repeat(40);
   const { values, diagnostics } = read(
     `  maxDeletePercent: 20\n  verify:\n    openpgpKeys: /etc/ztap/keys.asc\n    since: ${since}\n`,
@@ -17,11 +17,11 @@ t.test("the settings of the source, one below the other, come out by their keys"
   });
 });
 
-t.test("a file without a setting is no mistake", async (t) => {
+t.test("a file without settings is valid", async (t) => {
   for (const text of ["", "# nothing yet\n"]) t.same(readConfig("c.yaml", text), { values: {}, diagnostics: [] });
 });
 
-t.test("a number out of its range is told with the range of the schema", async (t) => {
+t.test("a number out of range is refused with the range of the schema", async (t) => {
   for (const [text, wanted] of [
     ["keepRevisions: 0\n", "1 to 999999999"],
     ["source: { url: x, maxDeletePercent: 101 }\n", "0 to 100"],

@@ -50,7 +50,7 @@ class Machine {
   }
 }
 
-t.test("flag, variable, the user's file, the machine's, key by key", async (t) => {
+t.test("precedence by key: flag, variable, the user's file, the machine's file", async (t) => {
   const machine = new Machine(t);
   const { userFile, systemFile } = machine;
   t.same(await machine.shown(), ["node web-1: default", "backend auto: default"], "no file is no matter");
@@ -73,7 +73,7 @@ t.test("flag, variable, the user's file, the machine's, key by key", async (t) =
   ]);
 });
 
-t.test("XDG_CONFIG_HOME moves the user's file; one that is not absolute does not count", async (t) => {
+t.test("XDG_CONFIG_HOME moves the user's file; a relative one is ignored", async (t) => {
   const machine = new Machine(t);
   const [moved, home] = [join(machine.folder, "xdg"), machine.home];
   machine.write(machine.userFile, "node: home\n");
@@ -87,7 +87,7 @@ t.test("XDG_CONFIG_HOME moves the user's file; one that is not absolute does not
   t.match(await nodeOf("", true), "node web-1: default", "root has no file in HOME, which may be another user's");
 });
 
-t.test("a file that is named stands alone, and has to be there", async (t) => {
+t.test("a file that is named explicitly replaces the others, and must exist", async (t) => {
   const machine = new Machine(t);
   machine.write(machine.userFile, "node: u\n");
   machine.write(machine.systemFile, "backend: pf\n");
@@ -104,7 +104,7 @@ t.test("a file that is named stands alone, and has to be there", async (t) => {
   });
 });
 
-t.test("a file that was found and is broken, or cannot be read, is an error", async (t) => {
+t.test("a file that is found but invalid or unreadable is an error", async (t) => {
   const machine = new Machine(t);
   const { userFile, systemFile } = machine;
   machine.write(systemFile, "node: s\nlisten: [\n");
@@ -123,7 +123,7 @@ t.test("a file that was found and is broken, or cannot be read, is an error", as
   t.same((await machine.shown()).length, 2, "a home that is no folder has no file in it");
 });
 
-t.test("root reads no file that another user may write", { skip: !isRoot && "not root" }, async (t) => {
+t.test("root reads no file that another user can write", { skip: !isRoot && "not root" }, async (t) => {
   const machine = new Machine(t);
   const { systemFile } = machine;
   const asRoot = { machine: { ...ROOT, home: machine.home } };

@@ -8,7 +8,7 @@ import { definitionOf, SETTING_KEYS } from "../../src/settings/definitions.js";
 const text = readFileSync(new URL("../../../schemas/config.schema.json", import.meta.url), "utf8");
 const schema = Object(JSON.parse(text));
 
-t.test("it is a strict JSON Schema, once the keywords of ours are known", async (t) => {
+t.test("the schema is a strict JSON Schema, with ztap's own keywords declared", async (t) => {
   const keywords = [...new Set(text.match(/(?<=")x-[a-z]+(?=":)/g))];
   t.ok(keywords.length > 3);
   const validate = new Ajv2020({ strict: true, strictTypes: false, keywords }).compile(schema);
@@ -29,7 +29,7 @@ t.test("no two settings share a variable or a flag, and each variable is ztap's"
   );
 });
 
-t.test("a default that the schema writes down is valid by it", async (t) => {
+t.test("each default is valid by the schema", async (t) => {
   const validate = new Ajv2020({ strict: false }).compile(schema);
   const document = {};
   for (const key of SETTING_KEYS) {

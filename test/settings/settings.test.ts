@@ -21,7 +21,7 @@ t.test("the defaults of root and of a user", async (t) => {
   t.match(resolve({ node: "web-1" }), { isNodeNamed: true });
 });
 
-t.test("the parts of the settings, as the modules take them", async (t) => {
+t.test("the settings are split into the parts that modules take", async (t) => {
   t.same(resolveSettings([], ROOT).election, {
     heartbeatIntervalMs: 1000,
     electionTimeoutMs: 5000,
@@ -62,7 +62,7 @@ t.test("a store is a URL, or a path that cannot be anything else", async (t) => 
   t.same(store("memory:"), { kind: "memory" });
 });
 
-t.test("a default that is written down changes nothing", async (t) => {
+t.test("setting a key to its default changes nothing", async (t) => {
   const defaults = SETTING_KEYS.flatMap((key) => {
     const text = definitionOf(key).default;
     return text === undefined ? [] : [[key, text] as const];
@@ -71,7 +71,7 @@ t.test("a default that is written down changes nothing", async (t) => {
   t.same(resolve(Object.fromEntries(defaults)), resolveSettings([], ROOT));
 });
 
-t.test("who has to sign is told whole, or refused: no check is left out by a slip", async (t) => {
+t.test("incomplete signature settings are refused: a mistake never switches the check off", async (t) => {
   const since = "a".repeat(40);
   const verify = { "source.verify.sshSigners": "/etc/ztap/signers", "source.verify.since": since };
   t.same(resolve(verify).source.verify, { sshSigners: "/etc/ztap/signers", openpgpKeys: null, since });
@@ -108,7 +108,7 @@ t.test("the stronger layer wins, setting by setting", async (t) => {
   );
 });
 
-t.test("credentials are in no list", async (t) => {
+t.test("no list of settings shows credentials", async (t) => {
   const url = "https://ada:secret@git.example.com/p.git";
   const row = listSettings([layer({ "source.url": url })], ROOT).find(({ key }) => key === "source.url");
   t.equal(row?.value, "https://…@git.example.com/p.git");
@@ -142,7 +142,7 @@ for (const [key, value, wanted] of BAD) {
   });
 }
 
-t.test("of settings that do not go together, the one that somebody set is named, and where", async (t) => {
+t.test("of settings that contradict each other, the one that was set is named with its origin", async (t) => {
   const flag = (values: Values) => layer(values, "flag --x");
   const variable = (values: Values) => layer(values, "environment ZTAP_X");
   const since = "b".repeat(40);
@@ -179,7 +179,7 @@ t.test("of settings that do not go together, the one that somebody set is named,
   for (const [layers, message] of cases) t.throws(() => resolveSettings(layers, ROOT), { message });
 });
 
-t.test("a switch takes the words that other variables take", async (t) => {
+t.test("a switch accepts the words that other variables accept", async (t) => {
   for (const text of ["true", "1", "yes", "Y"]) t.equal(resolve({ allowLockout: text }).allowLockout, true, text);
   for (const text of ["false", "0", "no", "N"]) t.equal(resolve({ "source.selfHeal": text }).source.selfHeal, false);
 });

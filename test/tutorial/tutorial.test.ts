@@ -10,7 +10,7 @@ import { waitUntil } from "../wait.js";
 const MARK = "\u001e";
 const reason = whyNot();
 
-t.test("the tutorial does what it says", reason === null ? {} : { skip: reason }, async (t) => {
+t.test("the commands of the tutorial give the shown results", reason === null ? {} : { skip: reason }, async (t) => {
   const ztap = new Ztap(t);
   const page = readFileSync(join(ztap.root, "docs/tutorial.md"), "utf8");
   const steps = [...page.matchAll(/^```sh\n(.*?)^```$(?:\n\n^```(?:text|mermaid)\n(.*?)^```$)?/gms)];

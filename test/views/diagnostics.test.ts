@@ -8,7 +8,7 @@ import { colourStyle } from "../../src/views/style.js";
 const text = "apiVersion: ztap/v1\nkind: Node\nmetadata: {name: n}\nspec:\n  adress: a:1\n  address: a:1\n";
 const { objects, diagnostics } = readManifests([{ path: "nodes/n.yaml", text, blobId: "n" }]);
 
-t.test("position, message, the line with a caret, what is wanted and the fix", async (t) => {
+t.test("position, message, the line with a caret, the expected value and the fix", async (t) => {
   t.equal(
     renderDiagnostics(diagnostics, { textOf: () => text }),
     `nodes/n.yaml:5:3 error ZT2003 adress is not a field of spec (spec.adress)
@@ -24,7 +24,7 @@ t.test("position, message, the line with a caret, what is wanted and the fix", a
 });
 
 t.test(
-  "the caret stands below its character, in long lines and behind tabs, and no file writes to the terminal",
+  "the caret stands below its character, in long lines and after tabs, and no file controls the terminal",
   async (t) => {
     const at = (line: string, column: number): readonly string[] => {
       const diagnostic: Diagnostic = {

@@ -102,7 +102,7 @@ t.test("no name breaks out of Mermaid", async (t) => {
     t.match(quoted.replaceAll("<br/>", ""), /^(?:[A-Za-z0-9 ._/:,()=*+-]|#\d+;)*$/);
 });
 
-t.test("neither does any other text", async () => {
+t.test("no other text breaks out of a graph", async () => {
   const harmless = renderMermaid(graphOf(["a", "b", "c"])).replace(/"[^"\n]*"/g, '""');
   await fc.assert(
     fc.asyncProperty(fc.array(fc.string({ unit: "binary" }), { minLength: 3, maxLength: 3 }), async (names) => {
@@ -116,7 +116,7 @@ t.test("neither does any other text", async () => {
   );
 });
 
-t.test("the same graph is the same picture, and says its difference without colours", async (t) => {
+t.test("the same graph gives the same picture, and shows differences without colours", async (t) => {
   const graph = graphOf(["a", "b", "c"]);
   const svg = await layOutSvg(renderDot(graph));
   t.equal(await layOutSvg(renderDot(graph)), svg);

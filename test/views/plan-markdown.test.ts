@@ -69,7 +69,7 @@ function planned(before: DesiredState, after: DesiredState) {
   return { plan: planAgainst(after, before), diff: diffConnectivity(before.objects, after.objects, 1000) };
 }
 
-t.test("the summary, what opens, what closes, and the objects folded up", async (t) => {
+t.test("summary, opened and closed connections, and the objects in a folded section", async (t) => {
   const { plan, diff } = planned(
     stateAt(COMMITS.before, WORKLOADS + policy(5432)),
     stateAt(COMMITS.after, WORKLOADS + policy(22)),
@@ -79,7 +79,7 @@ t.test("the summary, what opens, what closes, and the objects folded up", async 
   t.match(none, "<!-- ztap plan: . -->\n### ztap plan\n\n**No changes.** Plan of commit `bbbbbbbbbbbb` against");
 });
 
-t.test("what was meant comes first, and stays visible beside what only shares an address", async (t) => {
+t.test("intended connections come first, before those that only share an address", async (t) => {
   const host = (name: string, app: string) =>
     workload(name, "192.0.2.1").replace(`labels: { app: ${name} }`, `labels: { app: ${app} }`);
   const others = Array.from({ length: 30 }, (_, index) => host(`a${index}`, `other-${index}`)).join("");
@@ -127,7 +127,7 @@ function bare(markdown: string): string {
     .replace(/<code>[^<>\n]*<\/code>/g, "");
 }
 
-t.test("nothing that Git holds breaks out of it", async (t) => {
+t.test("no text from Git breaks out of the markdown", async (t) => {
   const { plan, diff } = planned(
     stateAt(COMMITS.before, WORKLOADS + policy(5432)),
     stateAt(COMMITS.after, WORKLOADS + policy(22)),
@@ -170,7 +170,7 @@ t.test("nothing that Git holds breaks out of it", async (t) => {
   t.notMatch(markdown, "\u202e");
 });
 
-t.test("a comment keeps to its limit, says that it was cut, and every part of it is whole", async (t) => {
+t.test("a comment keeps to its limit, says that it was shortened, and has only complete parts", async (t) => {
   const many = Array.from({ length: 900 }, (_, index) =>
     workload(`w${index}`, `10.0.${index >> 8}.${index & 255}`),
   ).join("");

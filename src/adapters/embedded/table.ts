@@ -16,7 +16,7 @@ import { closeSync, existsSync, lutimesSync, openSync, statSync, watch, type FSW
 import { join } from "node:path";
 import { StoreError } from "../../interfaces/store.js";
 import type { Clock } from "../../interfaces/system.js";
-import type { KeyValueStore, KeyValueReader, KeyValueWriter } from "../../store/key-value.js";
+import type { KeyValueStore, KeyValueReader, KeyValueWriter } from "../../store/local/key-value.js";
 import { makeFolder } from "../system/folder.js";
 import { openDatabase, type StoreDatabase } from "./database.js";
 import { storeFailure } from "./failure.js";

@@ -5,7 +5,7 @@
  */
 import { isCount } from "../../model/guards.js";
 import { keys, prefixes } from "../../store/keys.js";
-import type { PruneBounds, Pruned } from "../../store/prune.js";
+import type { PruneBounds, Pruned } from "../../interfaces/store.js";
 import { inBatches, MAX_OPERATIONS } from "./batches.js";
 import type { EtcdClient } from "./client.js";
 import { PRUNED, unchanged } from "./commit.js";

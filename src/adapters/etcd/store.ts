@@ -11,6 +11,8 @@ import {
   type CommitGuard,
   type CommitOutcome,
   type Fence,
+  type PruneBounds,
+  type Pruned,
   type RevisionDraft,
   type Store,
   type StoreEvent,
@@ -18,7 +20,6 @@ import {
 import type { Clock } from "../../interfaces/system.js";
 import { keys, prefixes, STORE_FORMAT } from "../../store/keys.js";
 import { inForce } from "../../store/suspension.js";
-import type { PruneBounds, Pruned } from "../../store/prune.js";
 import { isApproval, isNodeStatus, isSourceStatus, isSuspension } from "../../store/records.js";
 import { EtcdClient, type EtcdOptions } from "./client.js";
 import { Membership } from "./membership.js";

@@ -5,6 +5,7 @@
  */
 import type { IWatchRequest, IWatchResponse, IDuplexStream } from "etcd3";
 import type { EtcdClient } from "./client.js";
+import { Notifier } from "../../interfaces/notifier.js";
 import { toEntry, toRangeRequest, type Entry, type Range } from "./requests.js";
 
 /** How long a silent stream is trusted. */
@@ -40,27 +41,25 @@ export async function* watchKinds<K>(
   signal: AbortSignal,
   listener: Listener,
 ): AsyncGenerator<K | null, void, undefined> {
-  const notifier = new KindNotifier<K>();
-  const ring = (): void => notifier.ring();
-  signal.addEventListener("abort", ring);
-  const kinds = new Set(watched.map(({ kind }) => kind));
-  try {
-    let revision: number | null = await client.revision();
-    yield null;
-    while (!signal.aborted) {
-      if (revision !== null) yield* follow(client, watched, revision + 1, { notifier, listener }, signal);
-      listener.clear();
-      await client.clock.sleep(RECONNECT_MS, signal);
-      revision = await client.revision().catch(() => null);
-      if (revision !== null) notifier.add(kinds);
-    }
-  } finally {
-    signal.removeEventListener("abort", ring);
+  const changed = new Set<K>();
+  let revision: number | null = await client.revision();
+  yield null;
+  while (!signal.aborted) {
+    if (revision !== null)
+      yield* follow(client, watched, revision + 1, { changed, notifier: new Notifier(), listener }, signal);
+    listener.clear();
+    await client.clock.sleep(RECONNECT_MS, signal);
+    revision = await client.revision().catch(() => null);
+    if (revision !== null) addAll(changed, watched);
   }
 }
 
-interface StreamListeners<K> {
-  readonly notifier: KindNotifier<K>;
+/** What a stream reports to. */
+interface Receivers<K> {
+  /** The kinds that changed and were not yielded yet. */
+  readonly changed: Set<K>;
+  /** Notified when a kind is added, and when the stream ends. */
+  readonly notifier: Notifier;
   readonly listener: Listener;
 }
 
@@ -69,23 +68,25 @@ async function* follow<K>(
   client: EtcdClient,
   watched: readonly Watched<K>[],
   from: number,
-  listeners: StreamListeners<K>,
+  receivers: Receivers<K>,
   signal: AbortSignal,
 ): AsyncGenerator<K, void, undefined> {
-  const { notifier } = listeners;
-  const stream = openStream(client, watched, from, listeners);
+  const { changed, notifier } = receivers;
+  const stream = openStream(client, watched, from, receivers);
   // At once, even if no caller requests the next event any more: an open stream keeps the process alive.
   signal.addEventListener("abort", stream.close);
   const isOver = (): boolean => signal.aborted;
   try {
     while (!isOver()) {
-      for (const kind of notifier.take()) {
+      const kinds = [...changed];
+      changed.clear();
+      for (const kind of kinds) {
         if (isOver()) return;
         yield kind;
       }
       if (stream.hasEnded()) return;
-      const isSilent = await notifier.wait(client, REFRESH_MS);
-      if (isSilent) notifier.add(new Set(watched.map(({ kind }) => kind)));
+      const hasNews = await notifier.wait(signal, { ms: REFRESH_MS, clock: client.clock });
+      if (!hasNews) addAll(changed, watched);
     }
   } finally {
     signal.removeEventListener("abort", stream.close);
@@ -97,7 +98,7 @@ function openStream<K>(
   client: EtcdClient,
   watched: readonly Watched<K>[],
   from: number,
-  { notifier, listener }: StreamListeners<K>,
+  { changed, notifier, listener }: Receivers<K>,
 ): { readonly hasEnded: () => boolean; readonly close: () => void } {
   const root = client.options.prefix;
   const { etcd, endpoint } = client.connect();
@@ -111,7 +112,7 @@ function openStream<K>(
     ended = true;
     client.leave(endpoint);
     open?.cancel();
-    notifier.ring();
+    notifier.notify();
   };
   const hear = (response: IWatchResponse): void => {
     // Also if the first revision was compacted meanwhile.
@@ -133,7 +134,9 @@ function openStream<K>(
     const isNews = changes.some(
       ({ entry: { key }, isRemoval }) => (only === undefined || key === only) && (removals || !isRemoval),
     );
-    if (isNews) notifier.add(new Set([kind]));
+    if (!isNews) return;
+    changed.add(kind);
+    notifier.notify();
   };
   etcd.watchClient.watch().then((stream) => {
     open = stream;
@@ -157,34 +160,6 @@ function openStream<K>(
   };
 }
 
-/** Collects the kinds that changed since the last call, and waits for the next. Simultaneous wake-ups count as one. */
-class KindNotifier<K> {
-  readonly #rung = new Set<K>();
-  #isWoken = false;
-  #nap: AbortController | null = null;
-
-  add(kinds: ReadonlySet<K>): void {
-    for (const kind of kinds) this.#rung.add(kind);
-    if (kinds.size > 0) this.ring();
-  }
-
-  ring(): void {
-    this.#isWoken = true;
-    this.#nap?.abort();
-  }
-
-  take(): readonly K[] {
-    const kinds = [...this.#rung];
-    this.#rung.clear();
-    return kinds;
-  }
-
-  /** Returns true if nothing changed for that long. */
-  async wait({ clock }: Pick<EtcdClient, "clock">, ms: number): Promise<boolean> {
-    this.#nap = new AbortController();
-    if (!this.#isWoken) await clock.sleep(ms, this.#nap.signal);
-    const isSilent = !this.#isWoken;
-    this.#isWoken = false;
-    return isSilent;
-  }
+function addAll<K>(kinds: Set<K>, watched: readonly Watched<K>[]): void {
+  for (const { kind } of watched) kinds.add(kind);
 }

@@ -2,8 +2,8 @@
  * The store in memory: `memory:`. One process; gone when it ends. Handles on the same MemoryTable share one store, as
  * several agents and commands share one on disk.
  */
-import { LocalStore } from "../../store/local-store.js";
-import type { KeyValueStore, KeyValueWriter } from "../../store/key-value.js";
+import { LocalStore } from "../../store/local/local-store.js";
+import type { KeyValueStore, KeyValueWriter } from "../../store/local/key-value.js";
 import type { Store } from "../../interfaces/store.js";
 import type { Clock } from "../../interfaces/system.js";
 

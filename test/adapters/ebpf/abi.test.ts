@@ -14,7 +14,7 @@ function tool(name: string): boolean {
 
 const missing = ["clang", "bpftool"].filter((name) => !tool(name));
 await t.test(
-  "abi.generated.ts is what native/generate.mjs makes of the header now",
+  "abi.generated.ts equals the output of native/generate.mjs for the header",
   { skip: missing.length > 0 && `needs ${missing.join(", ")}` },
   async (t) => {
     const fresh = execFileSync(process.execPath, ["native/generate.mjs", "--print"], { encoding: "utf8" });

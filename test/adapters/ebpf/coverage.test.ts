@@ -42,7 +42,7 @@ function allows(ports: Clause["ports"], protocol: PortRange["protocol"], port: n
   );
 }
 
-await t.test("entries do not overlap, and name the first clause that has the port", async (t) => {
+await t.test("entries do not overlap, and name the first clause with the port", async (t) => {
   fc.assert(
     fc.property(clauses, (list) => {
       const profile = profileOf(list.map((ports) => ({ peers: "any", ports })));
@@ -90,7 +90,7 @@ const SHAPES: Readonly<Record<string, Profile>> = {
   ),
 };
 
-await t.test("the cost of measuring is in proportion to input and output", async (t) => {
+await t.test("the cost is proportional to input and output", async (t) => {
   for (const [name, profile] of Object.entries(SHAPES)) {
     const effort = { runs: 0 };
     const size = countProfileEntries(profile, effort);
@@ -117,7 +117,7 @@ function rulesetOf(...profiles: readonly Profile[]): Ruleset {
   return { node: "n", digest: "", subjects, profiles };
 }
 
-await t.test("a ruleset that the tables cannot hold is refused before it is built", async (t) => {
+await t.test("a ruleset that does not fit into the tables is refused before it is built", async (t) => {
   const effort = { runs: 0 };
   const huge = profileOf([
     { peers: "any", ports: ports(30_000) },

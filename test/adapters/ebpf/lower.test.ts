@@ -44,7 +44,7 @@ function binary(hex: string): string {
   return Array.from(hex, (digit) => Number.parseInt(digit, 16).toString(2).padStart(4, "0")).join("");
 }
 
-await t.test("the first clause that matches has the port; narrower prefixes keep the wider clauses", async (t) => {
+await t.test("the first matching clause gets the port; narrower prefixes keep the wider clauses", async (t) => {
   const image = imageOf(
     { peers: ["10.0.0.0/8"], ports: ["tcp/80"] },
     { peers: ["10.1.0.0/16", "fd00::/8"], ports: ["tcp/80-90", "udp"] },
@@ -69,7 +69,7 @@ await t.test("::/0 is not IPv4, and 0.0.0.0/0 is not IPv6", async (t) => {
   t.equal(ask(imageOf({ peers: ["0.0.0.0/0"], ports: "any" }), "fd00::1", 6, 1), null);
 });
 
-await t.test("any protocol shadows what is listed later, and alone matches what is unknown", async (t) => {
+await t.test("`any protocol` shadows later ports, and only it matches unknown protocols", async (t) => {
   const image = imageOf(
     { peers: "any", ports: ["tcp/1-3"] },
     { peers: "any", ports: "any" },
@@ -81,7 +81,7 @@ await t.test("any protocol shadows what is listed later, and alone matches what 
   t.equal(ask(image, "10.0.0.1", 0, null, true), 1);
 });
 
-await t.test("every port of overlapping ranges belongs to the first of them", async (t) => {
+await t.test("every port of overlapping ranges belongs to the first range", async (t) => {
   const ranges = ["tcp/100-299", "tcp/0-127", "tcp/250-65535", "tcp/1-1"];
   const image = imageOf(...ranges.map((ports) => ({ peers: "any", ports: [ports] }) as const));
   const first = (port: number): number =>
@@ -94,7 +94,7 @@ await t.test("every port of overlapping ranges belongs to the first of them", as
   }
 });
 
-await t.test("equal rulesets give equal items, and a new rule touches only what it takes part in", async (t) => {
+await t.test("equal rulesets give equal items, and a new rule changes only the items of its clauses", async (t) => {
   const rules = Array.from({ length: 50 }, (_unused, at): Allow => ({
     peers: [`10.0.0.${at}/32`],
     ports: [`tcp/${at + 1}`],

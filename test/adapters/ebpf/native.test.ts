@@ -5,7 +5,7 @@ import { whyNot } from "../../kernel/sandbox.js";
 import { withReason } from "../../../src/model/system-error.js";
 
 const reason = process.platform === "linux" ? false : "the addon is Linux's";
-await t.test("what the addon throws reads like what Node throws", { skip: reason }, async (t) => {
+await t.test("errors of the addon read like errors of Node.js", { skip: reason }, async (t) => {
   try {
     loadNative().loadObject("/no/such/file.o", "/nowhere", [], []);
     t.fail("there is no such file");
@@ -16,7 +16,7 @@ await t.test("what the addon throws reads like what Node throws", { skip: reason
   }
 });
 
-await t.test("a feature that the kernel lacks is named with the way out", async (t) => {
+await t.test("a missing kernel feature is named with its fix", async (t) => {
   const ring = { name: "ring buffer (BPF_MAP_TYPE_RINGBUF)", since: "5.8", option: "CONFIG_BPF_SYSCALL" };
   const btf = { name: "BTF of the kernel", since: "5.4", option: "CONFIG_DEBUG_INFO_BTF" };
   const lacking = [
@@ -38,7 +38,7 @@ await t.test("a feature that the kernel lacks is named with the way out", async 
   });
 });
 
-await t.test("each feature is asked of the kernel", { skip: whyNot() ?? false }, async (t) => {
+await t.test("each feature is probed in the kernel", { skip: whyNot() ?? false }, async (t) => {
   const features = loadNative().kernelFeatures();
   t.ok(features.length > 5);
   const lacking = features.filter(({ present }) => !present).map(({ name }) => name);

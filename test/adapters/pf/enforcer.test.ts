@@ -32,7 +32,7 @@ async function differences(enforcer: PfEnforcer, wanted: Ruleset) {
   };
 }
 
-t.test("a ruleset is checked, loaded whole, and read back as what it is; pf is enabled with a reference", async (t) => {
+t.test("a ruleset is checked, loaded as a whole and read back equal; pf is enabled with a reference", async (t) => {
   const machine = new Machine(t);
   const enforcer = machine.enforcer();
   await enforcer.open();
@@ -61,7 +61,7 @@ t.test("a ruleset is checked, loaded whole, and read back as what it is; pf is e
 });
 
 t.test(
-  "drift: what is missing, changed, in another order, not ztap's, switched off or cut off is named, and healed",
+  "drift: missing, changed, reordered and foreign rules, a disabled pf and an unreachable anchor are named and healed",
   async (t) => {
     const machine = new Machine(t);
     const enforcer = machine.enforcer();
@@ -117,7 +117,7 @@ t.test(
   },
 );
 
-t.test("an anchor that nothing has made yet holds nothing", async (t) => {
+t.test("an anchor that does not exist yet reads as empty", async (t) => {
   const machine = new Machine(t);
   machine.change(() => ({ main: [] }));
   t.match(await inspectPf({ stateDir: machine.folder, pfctl: machine.pfctl }), {
@@ -133,7 +133,7 @@ t.test("an anchor that nothing has made yet holds nothing", async (t) => {
   await enforcer.close();
 });
 
-t.test("a load that fails leaves the old rules whole, and says what pfctl said", async (t) => {
+t.test("a failed load leaves the old rules complete, and reports the message of pfctl", async (t) => {
   const machine = new Machine(t);
   const enforcer = machine.enforcer();
   await enforcer.open();
@@ -158,7 +158,7 @@ t.test("a load that fails leaves the old rules whole, and says what pfctl said",
 });
 
 t.test(
-  "connections that the new rules would not let begin are ended, also by the next agent, and no others",
+  "connections that the new rules would not let begin are ended, by the next agent too; other connections stay",
   async (t) => {
     const machine = new Machine(t);
     const enforcer = machine.enforcer();
@@ -213,7 +213,7 @@ t.test(
   },
 );
 
-t.test("a workload that gets a user loses its connections: a state does not tell whose it is", async (t) => {
+t.test("a workload that gets a user loses its connections: a pf state does not name its user", async (t) => {
   const machine = new Machine(t);
   const enforcer = machine.enforcer();
   await enforcer.open();
@@ -258,7 +258,7 @@ t.test("a workload that gets a user loses its connections: a state does not tell
   await next.close();
 });
 
-t.test("of processes that take the lock in one instant one has it; one that is killed gives it back", async (t) => {
+t.test("of processes that take the lock at once, one gets it; a killed process releases it", async (t) => {
   const machine = new Machine(t);
   const rival = fileURLToPath(new URL("../../pf/lock-rival.js", import.meta.url));
   const start = async () => {
@@ -288,7 +288,7 @@ t.test("of processes that take the lock in one instant one has it; one that is k
   t.equal(await second?.ask("take"), "taken");
 });
 
-t.test("packets are counted by rule and by workload, and go on through another load", async (t) => {
+t.test("packets are counted by rule and by workload, and the counts continue over another load", async (t) => {
   const machine = new Machine(t);
   const enforcer = machine.enforcer();
   await enforcer.open();
@@ -313,65 +313,65 @@ t.test("packets are counted by rule and by workload, and go on through another l
   await enforcer.close();
 });
 
-t.test("what pf cannot say is closed and Stalled by name; an address that is not there is Pending", async (t) => {
-  const machine = new Machine(t);
-  const enforcer = machine.enforcer();
-  await enforcer.open();
-  const wanted = rulesetOf("mac-1", {
-    "shop/a": { cgroup: "a", ingress: { allow: [] } },
-    "shop/b": { cgroup: null, addresses: ["10.0.0.2"], ingress: { allow: [{ peers: "any", ports: ["sctp/80"] }] } },
-    "shop/c": { cgroup: null, addresses: ["10.0.0.77"], ingress: { allow: [] } },
-  });
-  await enforcer.apply(wanted);
-  t.match(await differences(enforcer, wanted), {
-    isSame: true,
-    subjects: [
-      { state: "Stalled", message: /has no address of its own/ },
-      { state: "Stalled", message: /SCTP ports/ },
-      { state: "Pending", message: /no interface has 10\.0\.0\.77/ },
-    ],
-  });
-  machine.change((state) => ({ anchors: { ztap: { ...state.anchors["ztap"]!, rules: [] } } }));
-  t.match(
-    (await differences(enforcer, wanted)).drift.join("\n"),
-    /block drop in quick from any to 10\.0\.0\.2/,
-    "what is closed is looked after",
-  );
-  await enforcer.close();
-});
-
 t.test(
-  "no root, no program, no token, another node, another agent: each is said, and nothing is changed",
+  "a workload whose rules pf cannot express is closed and Stalled; one whose address is missing is Pending",
   async (t) => {
     const machine = new Machine(t);
-    machine.change(() => ({ notRoot: true }));
-    await t.rejects(machine.enforcer().open(), {
-      code: "not-permitted",
-      message: /Reading pf's state needs root.*Permission denied/,
-    });
-    machine.change(() => ({ notRoot: false, noToken: true }));
     const enforcer = machine.enforcer();
     await enforcer.open();
-    await t.rejects(enforcer.apply(ruleset()), { code: "kernel", message: /pfctl -E gave no token/ });
-    await t.rejects(machine.enforcer().open(), { code: "busy", message: /another process/ });
-    await t.rejects(removePf({ stateDir: machine.folder, pfctl: machine.pfctl }, null), { code: "busy" });
-    machine.change(() => ({ noToken: false }));
-    await enforcer.apply(ruleset());
-    await enforcer.close();
-    await t.rejects(machine.enforcer({ node: "mac-2" }).open(), { code: "busy", message: /node mac-1's/ });
-    const looker = machine.enforcer({ readOnly: true });
-    await looker.open();
-    t.equal((await differences(looker, ruleset())).isSame, true);
-    await t.rejects(looker.apply(ruleset()), TypeError);
-    const { Pfctl } = await import("../../../src/adapters/pf/pfctl/pfctl.js");
-    await t.rejects(new Pfctl("/nonexistent/pfctl").run("Looking", []), {
-      code: "unsupported",
-      message: /there is no \/nonexistent\/pfctl.*macOS/,
+    const wanted = rulesetOf("mac-1", {
+      "shop/a": { cgroup: "a", ingress: { allow: [] } },
+      "shop/b": { cgroup: null, addresses: ["10.0.0.2"], ingress: { allow: [{ peers: "any", ports: ["sctp/80"] }] } },
+      "shop/c": { cgroup: null, addresses: ["10.0.0.77"], ingress: { allow: [] } },
     });
+    await enforcer.apply(wanted);
+    t.match(await differences(enforcer, wanted), {
+      isSame: true,
+      subjects: [
+        { state: "Stalled", message: /has no address of its own/ },
+        { state: "Stalled", message: /SCTP ports/ },
+        { state: "Pending", message: /no interface has 10\.0\.0\.77/ },
+      ],
+    });
+    machine.change((state) => ({ anchors: { ztap: { ...state.anchors["ztap"]!, rules: [] } } }));
+    t.match(
+      (await differences(enforcer, wanted)).drift.join("\n"),
+      /block drop in quick from any to 10\.0\.0\.2/,
+      "what is closed is looked after",
+    );
+    await enforcer.close();
   },
 );
 
-t.test("show and remove: what is held, and all of it given back, once", async (t) => {
+t.test("no root, no pfctl, no token, another node, another agent: each is reported, and nothing changes", async (t) => {
+  const machine = new Machine(t);
+  machine.change(() => ({ notRoot: true }));
+  await t.rejects(machine.enforcer().open(), {
+    code: "not-permitted",
+    message: /Reading pf's state needs root.*Permission denied/,
+  });
+  machine.change(() => ({ notRoot: false, noToken: true }));
+  const enforcer = machine.enforcer();
+  await enforcer.open();
+  await t.rejects(enforcer.apply(ruleset()), { code: "kernel", message: /pfctl -E gave no token/ });
+  await t.rejects(machine.enforcer().open(), { code: "busy", message: /another process/ });
+  await t.rejects(removePf({ stateDir: machine.folder, pfctl: machine.pfctl }, null), { code: "busy" });
+  machine.change(() => ({ noToken: false }));
+  await enforcer.apply(ruleset());
+  await enforcer.close();
+  await t.rejects(machine.enforcer({ node: "mac-2" }).open(), { code: "busy", message: /node mac-1's/ });
+  const looker = machine.enforcer({ readOnly: true });
+  await looker.open();
+  t.equal((await differences(looker, ruleset())).isSame, true);
+  await t.rejects(looker.apply(ruleset()), TypeError);
+  const { Pfctl } = await import("../../../src/adapters/pf/pfctl/pfctl.js");
+  await t.rejects(new Pfctl("/nonexistent/pfctl").run("Looking", []), {
+    code: "unsupported",
+    message: /there is no \/nonexistent\/pfctl.*macOS/,
+  });
+});
+
+t.test("show lists the enforcement; remove removes all of it, once", async (t) => {
   const machine = new Machine(t);
   const options = { stateDir: machine.folder, pfctl: machine.pfctl };
   t.strictSame(await removePf(options, null), [], "there was nothing");

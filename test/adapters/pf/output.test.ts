@@ -66,7 +66,7 @@ t.test("states: both ways, both families, translated, without ports, of any prot
 });
 
 t.test(
-  "what may not begin is forbidden: by port, way, protocol and user of the address; nobody else's is",
+  "connections that may not begin are found by port, direction, protocol and user; those of other addresses are not",
   async (t) => {
     const ruleset = rulesetOf("n", {
       "a/shut": { cgroup: null, addresses: ["10.0.0.3"] },

@@ -20,27 +20,33 @@ anchor "com.apple/*"
 load anchor "com.apple" from "/etc/pf.anchors/com.apple"
 `;
 
-t.test("the line stands before every other filter rule, and after what must come before those", async (t) => {
-  const lines = addAnchorLine(APPLE).split("\n");
-  const at = lines.indexOf('anchor "ztap"');
-  t.equal(lines[at + 1], 'anchor "com.apple/*"');
-  t.equal(lines[at - 2], 'dummynet-anchor "com.apple/*"');
-  t.equal(addAnchorLine(addAnchorLine(APPLE)), addAnchorLine(APPLE), "once");
-  t.equal(
-    addAnchorLine("set skip on lo0\npass \\\n  quick all"),
-    addAnchorLine("set skip on lo0\npass \\\n  quick all"),
-  );
-  t.match(addAnchorLine("set block-policy drop\n"), /^set block-policy drop\n# ztap.*\nanchor "ztap"\n$/);
-  t.match(
-    addAnchorLine("set block-policy drop"),
-    /^set block-policy drop\n# ztap/,
-    "also without a line break at the end",
-  );
-  t.match(findAnchorLine("anchor ztap all # mine\nset skip on lo0"), { line: 1, skips: [{ line: 2 }] });
-  t.match(findAnchorLine('pass in quick on lo0\nanchor "ztap"\npass quick all'), { line: 2, bypasses: [{ line: 1 }] });
-});
+t.test(
+  "the anchor line stands before every other filter rule, and after the sections that pf wants first",
+  async (t) => {
+    const lines = addAnchorLine(APPLE).split("\n");
+    const at = lines.indexOf('anchor "ztap"');
+    t.equal(lines[at + 1], 'anchor "com.apple/*"');
+    t.equal(lines[at - 2], 'dummynet-anchor "com.apple/*"');
+    t.equal(addAnchorLine(addAnchorLine(APPLE)), addAnchorLine(APPLE), "once");
+    t.equal(
+      addAnchorLine("set skip on lo0\npass \\\n  quick all"),
+      addAnchorLine("set skip on lo0\npass \\\n  quick all"),
+    );
+    t.match(addAnchorLine("set block-policy drop\n"), /^set block-policy drop\n# ztap.*\nanchor "ztap"\n$/);
+    t.match(
+      addAnchorLine("set block-policy drop"),
+      /^set block-policy drop\n# ztap/,
+      "also without a line break at the end",
+    );
+    t.match(findAnchorLine("anchor ztap all # mine\nset skip on lo0"), { line: 1, skips: [{ line: 2 }] });
+    t.match(findAnchorLine('pass in quick on lo0\nanchor "ztap"\npass quick all'), {
+      line: 2,
+      bypasses: [{ line: 1 }],
+    });
+  },
+);
 
-t.test("taking it out gives the very text that was there", async () => {
+t.test("removing the line gives the original text", async () => {
   const line = fc.constantFrom(
     "",
     "# a comment",
@@ -59,7 +65,7 @@ t.test("taking it out gives the very text that was there", async () => {
   );
 });
 
-t.test("setup checks, keeps what was there, changes, loads; undo gives it back", async (t) => {
+t.test("setup checks, backs up, changes and loads the file; undo restores it", async (t) => {
   const machine = new Machine(t);
   machine.change(() => ({ main: ['anchor "com.apple/*" all'] }));
   const conf = join(machine.folder, "pf.conf");
@@ -86,7 +92,7 @@ t.test("setup checks, keeps what was there, changes, loads; undo gives it back",
   t.equal(readFileSync(conf, "utf8"), APPLE);
 });
 
-t.test("what pfctl refuses, what changed meanwhile and what cannot be loaded leaves the file as it was", async (t) => {
+t.test("the file stays unchanged if pfctl refuses it, if it changed meanwhile, or if the load fails", async (t) => {
   const machine = new Machine(t);
   const conf = join(machine.folder, "pf.conf");
   const options = { conf, pfctl: machine.pfctl };
@@ -105,7 +111,7 @@ t.test("what pfctl refuses, what changed meanwhile and what cannot be loaded lea
 });
 
 t.test(
-  "doctor names rules that pass everything before the anchor, skipped interfaces, and a pf that it cannot read",
+  "doctor names rules that pass packets before the anchor, skipped interfaces, and a pf that cannot be read",
   async (t) => {
     const machine = new Machine(t);
     const conf = join(machine.folder, "pf.conf");

@@ -5,13 +5,14 @@
  */
 import { existsSync, watch, type FSWatcher } from "node:fs";
 import { dirname } from "node:path";
+import { Notifier } from "../../../interfaces/notifier.js";
 
 /** Largest number of watched folders: the regular check covers the rest. */
 const MAX_WATCHES = 1_024;
 
 export class CgroupWatch {
   readonly #watchers = new Map<string, FSWatcher>();
-  #wake: (() => void) | null = null;
+  readonly #notifier = new Notifier();
   #isActive = false;
   #wanted: ReadonlySet<string> = new Set();
 
@@ -27,17 +28,11 @@ export class CgroupWatch {
   async *events(signal: AbortSignal): AsyncIterable<void> {
     this.#isActive = true;
     this.#arm();
-    const onAbort = () => this.#wake?.();
-    signal.addEventListener("abort", onAbort);
     try {
       while (!signal.aborted) {
-        await new Promise<void>((resolve) => {
-          this.#wake = resolve;
-        });
-        if (isRunning(signal)) yield;
+        if (await this.#notifier.wait(signal)) yield;
       }
     } finally {
-      signal.removeEventListener("abort", onAbort);
       this.#isActive = false;
       for (const watcher of this.#watchers.values()) watcher.close();
       this.#watchers.clear();
@@ -53,12 +48,13 @@ export class CgroupWatch {
     for (const folder of this.#wanted) {
       if (this.#watchers.has(folder)) continue;
       try {
-        const watcher = watch(folder, { persistent: false }, () => this.#wake?.());
+        const watcher = watch(folder, { persistent: false }, () => this.#notifier.notify());
         watcher.on("error", () => this.#forget(folder));
         this.#watchers.set(folder, watcher);
-      } catch {
-        // The folder is gone again, or the machine has no watches left: the regular check finds the change.
-        this.#wake?.();
+      } catch (error) {
+        // If the folder is gone again, the next run of the loop finds its parent. If the machine has no watches left, the
+        // regular check must do: a notification would make the loop run, fail here and run again without a pause.
+        if (error instanceof Error && "code" in error && error.code === "ENOENT") this.#notifier.notify();
       }
     }
   }
@@ -66,13 +62,8 @@ export class CgroupWatch {
   #forget(folder: string): void {
     this.#watchers.get(folder)?.close();
     this.#watchers.delete(folder);
-    this.#wake?.();
+    this.#notifier.notify();
   }
-}
-
-/** A function, since the value changes while the loop waits. */
-function isRunning(signal: AbortSignal): boolean {
-  return !signal.aborted;
 }
 
 function nearestParent(path: string): string {

@@ -4,6 +4,7 @@
  * An event may be older than the ruleset in force, so that the names of the previous ruleset are kept as well.
  */
 import { addressFromBytes } from "../../../model/ip.js";
+import { Notifier } from "../../../interfaces/notifier.js";
 import type { EventStatistics, FlowRecord, FlowSource } from "../../../interfaces/flows.js";
 import type { Verdict } from "../../../model/flow.js";
 import type { Rule } from "../../../model/ruleset.js";
@@ -28,8 +29,8 @@ export class EventRing implements FlowSource {
   readonly #maps: LoadedObject["maps"];
   /** The names of the ruleset in force, and of the previous one. */
   #names: readonly Names[] = [];
-  /** Wakes the reader. */
-  #wake: () => void = () => undefined;
+  /** Wakes the reader of flows. */
+  readonly #notifier = new Notifier();
 
   constructor(native: Native, maps: LoadedObject["maps"]) {
     this.#native = native;
@@ -41,28 +42,24 @@ export class EventRing implements FlowSource {
     if (this.#names[0]?.image === image) return;
     const workloads = new Map([...image.subjects].map(([workload, { id }]) => [id, workload]));
     this.#names = [{ image, workloads }, ...this.#names.slice(0, 1)];
-    this.#wake();
+    this.#notifier.notify();
   }
 
   async *flows(signal: AbortSignal): AsyncIterable<readonly FlowRecord[]> {
-    // A wake-up instead of a race against the signal: each race would leave a reaction on a promise that lives as long
-    // as the agent.
     let batch: Buffer | null = null;
     const take = (): Buffer | null => batch;
-    const onAbort = (): void => this.#wake();
-    signal.addEventListener("abort", onAbort);
     let ring: RingHandle | null = null;
     try {
-      while (this.#names.length === 0 && !isOver(signal)) await this.#woken();
+      while (this.#names.length === 0 && !isOver(signal)) await this.#notifier.wait(signal);
       if (isOver(signal)) return;
       ring = kernel("Reading the ring of events", () =>
         this.#native.ringOpen(this.#fd("ztap_events"), (records) => {
           batch = records;
-          this.#wake();
+          this.#notifier.notify();
         }),
       );
       for (;;) {
-        while (take() === null && !isOver(signal)) await this.#woken();
+        while (take() === null && !isOver(signal)) await this.#notifier.wait(signal);
         const records = take();
         if (records === null || isOver(signal)) return;
         batch = null;
@@ -70,15 +67,8 @@ export class EventRing implements FlowSource {
         this.#native.ringTaken(ring);
       }
     } finally {
-      signal.removeEventListener("abort", onAbort);
       if (ring !== null) this.#native.ringClose(ring);
     }
-  }
-
-  #woken(): Promise<void> {
-    return new Promise((resolve) => {
-      this.#wake = resolve;
-    });
   }
 
   statistics(): EventStatistics {

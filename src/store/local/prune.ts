@@ -4,25 +4,13 @@
  * revision by revision (revisions never change), so that neither writers nor this process's event loop wait for it.
  */
 import { setImmediate as nextTurn } from "node:timers/promises";
-import type { Revision } from "../model/state.js";
-import { isCount } from "../model/guards.js";
-import { keys, prefixes } from "./keys.js";
-import { decode, decodeRevision } from "./records.js";
+import type { PruneBounds, Pruned } from "../../interfaces/store.js";
+import type { Revision } from "../../model/state.js";
+import { keys, prefixes } from "../keys.js";
 import type { KeyValueStore, KeyValueReader } from "./key-value.js";
+import { headOf, revisionOf } from "./lookup.js";
 
-export interface PruneBounds {
-  /** The number of newest revisions to keep. */
-  readonly revisions: number;
-  /** RFC 3339, UTC: revisions since then are kept. */
-  readonly newerThan: string;
-}
-
-export interface Pruned {
-  readonly revisions: number;
-  readonly objects: number;
-}
-
-export async function pruneTable(table: Pick<KeyValueStore, "read" | "write">, keep: PruneBounds): Promise<Pruned> {
+export async function pruneRevisions(table: Pick<KeyValueStore, "read" | "write">, keep: PruneBounds): Promise<Pruned> {
   const range = await table.read(rangeOf);
   if (range === null) return { revisions: 0, objects: 0 };
   const { oldest, head } = range;
@@ -30,20 +18,20 @@ export async function pruneTable(table: Pick<KeyValueStore, "read" | "write">, k
   const orphans = new Set<string>();
   let end = oldest;
   for (; end <= lastAllowed; end += 1) {
-    const revision = await table.read((reader) => revisionAt(reader, end));
+    const revision = await table.read((reader) => revisionOf(reader, end));
     if (revision !== null && revision.time >= keep.newerThan) break;
     for (const entry of revision?.entries ?? []) orphans.add(entry.digest);
     await nextTurn();
   }
   for (let number = end; number <= head && orphans.size > 0; number += 1) {
-    spare(orphans, await table.read((reader) => revisionAt(reader, number)));
+    spare(orphans, await table.read((reader) => revisionOf(reader, number)));
     await nextTurn();
   }
   if (end === oldest) return { revisions: 0, objects: 0 };
   return table.write((writer) => {
     // Revisions committed since may refer to an object again.
     for (let number = head + 1; number <= (headOf(writer) ?? 0); number += 1)
-      spare(orphans, revisionAt(writer, number));
+      spare(orphans, revisionOf(writer, number));
     const gone = numbersFrom(oldest, end)
       .map(keys.revision)
       .filter((key) => writer.get(key) !== undefined);
@@ -57,23 +45,12 @@ function spare(orphans: Set<string>, revision: Revision | null): void {
   for (const entry of revision?.entries ?? []) orphans.delete(entry.digest);
 }
 
-function headOf(reader: KeyValueReader): number | null {
-  const text = reader.get(keys.head);
-  return text === undefined ? null : decode(text, isCount, keys.head);
-}
-
 function rangeOf(reader: KeyValueReader): { readonly oldest: number; readonly head: number } | null {
   const head = headOf(reader);
   if (head === null) return null;
   for (const [key] of reader.entries(prefixes.revisions))
     return { oldest: Number(key.slice(prefixes.revisions.length)), head };
   return null;
-}
-
-function revisionAt(reader: KeyValueReader, number: number): Revision | null {
-  const key = keys.revision(number);
-  const record = reader.get(key);
-  return record === undefined ? null : decodeRevision(record, key);
 }
 
 function numbersFrom(first: number, end: number): readonly number[] {

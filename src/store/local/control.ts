@@ -1,0 +1,63 @@
+/** Reports of the nodes and of the leader, and what operators tell the leader about its source. */
+import type { Fence } from "../../interfaces/store.js";
+import type { Approval, SourceControl, Suspension } from "../../model/source-control.js";
+import type { NodeStatus, SourceStatus } from "../../model/status.js";
+import { keys, prefixes } from "../keys.js";
+import { isApproval, isNodeStatus, isSourceStatus } from "../records.js";
+import { inForce } from "../suspension.js";
+import { electionOf, leads, listRecords, optionalRecord, suspensionOf } from "./lookup.js";
+import type { Transactions } from "./transactions.js";
+
+export class LocalControl {
+  readonly #store: Transactions;
+
+  constructor(store: Transactions) {
+    this.#store = store;
+  }
+
+  async writeNodeStatus(status: NodeStatus): Promise<void> {
+    await this.#store.change("status", (writer) => {
+      writer.put(keys.status(status.node), JSON.stringify(status));
+      return true;
+    });
+  }
+
+  async listNodeStatus(): Promise<readonly NodeStatus[]> {
+    return this.#store.read((reader) => listRecords(reader, prefixes.status, isNodeStatus, ({ node }) => node));
+  }
+
+  async writeSourceStatus(status: SourceStatus, fence: Fence): Promise<boolean> {
+    return this.#store.change("status", (writer) => {
+      if (!leads(electionOf(writer), fence, this.#store.clock.now())) return false;
+      writer.put(keys.source, JSON.stringify(status));
+      return true;
+    });
+  }
+
+  async readSourceStatus(): Promise<SourceStatus | null> {
+    return this.#store.read((reader) => optionalRecord(reader, keys.source, isSourceStatus));
+  }
+
+  async readSourceControl(): Promise<SourceControl> {
+    return this.#store.read((reader) => ({
+      suspension: inForce(suspensionOf(reader), this.#store.clock.now()),
+      approval: optionalRecord(reader, keys.approval, isApproval),
+    }));
+  }
+
+  async writeSuspension(suspension: Suspension | null): Promise<boolean> {
+    return this.#store.change("status", (writer) => {
+      if (suspension !== null) writer.put(keys.suspension, JSON.stringify(suspension));
+      else if (writer.get(keys.suspension) === undefined) return false;
+      else writer.remove(keys.suspension);
+      return true;
+    });
+  }
+
+  async writeApproval(approval: Approval): Promise<void> {
+    await this.#store.change("status", (writer) => {
+      writer.put(keys.approval, JSON.stringify(approval));
+      return true;
+    });
+  }
+}

@@ -1,0 +1,153 @@
+/**
+ * LocalStore: the Store of one machine, on any KeyValueStore. The memory and the embedded store differ only in that.
+ * Each method is one transaction, so that its result is consistent.
+ */
+import type {
+  ChangeKind,
+  CommitGuard,
+  CommitOutcome,
+  Fence,
+  PruneBounds,
+  Pruned,
+  RevisionDraft,
+  Store,
+  StoreEvent,
+} from "../../interfaces/store.js";
+import type { Clock } from "../../interfaces/system.js";
+import type { Approval, SourceControl, Suspension } from "../../model/source-control.js";
+import type { CommittedState, Revision } from "../../model/state.js";
+import type { Heartbeat, Member, NodeStatus, SourceStatus } from "../../model/status.js";
+import { LocalControl } from "./control.js";
+import { LocalHistory } from "./history.js";
+import type { KeyValueStore } from "./key-value.js";
+import { LocalMembership } from "./membership.js";
+import { Transactions } from "./transactions.js";
+
+export class LocalStore implements Store {
+  readonly backend: string;
+  readonly #transactions: Transactions;
+  readonly #history: LocalHistory;
+  readonly #membership: LocalMembership;
+  readonly #control: LocalControl;
+
+  constructor(table: KeyValueStore, clock: Clock) {
+    this.backend = table.backend;
+    this.#transactions = new Transactions(table, clock);
+    this.#history = new LocalHistory(this.#transactions);
+    this.#membership = new LocalMembership(this.#transactions);
+    this.#control = new LocalControl(this.#transactions);
+  }
+
+  readHead(): Promise<number | null> {
+    return this.#history.readHead();
+  }
+
+  readRevision(number: number): Promise<Revision | null> {
+    return this.#history.readRevision(number);
+  }
+
+  readState(number: number): Promise<CommittedState> {
+    return this.#history.readState(number);
+  }
+
+  listRevisions(options: { readonly limit: number; readonly before?: number }): Promise<readonly Revision[]> {
+    return this.#history.listRevisions(options);
+  }
+
+  commit(draft: RevisionDraft, guard: CommitGuard): Promise<CommitOutcome> {
+    return this.#history.commit(draft, guard);
+  }
+
+  readPolicyVersion(namespace: string, name: string): Promise<number> {
+    return this.#history.readPolicyVersion(namespace, name);
+  }
+
+  prune(keep: PruneBounds): Promise<Pruned> {
+    return this.#history.prune(keep);
+  }
+
+  watch(
+    signal: AbortSignal,
+    kinds: readonly ChangeKind[] = ["head", "status", "members"],
+  ): AsyncGenerator<StoreEvent, void, undefined> {
+    return this.#transactions.watch(signal, kinds);
+  }
+
+  joinMember(member: Member): Promise<void> {
+    return this.#membership.joinMember(member);
+  }
+
+  leaveMember(id: string): Promise<boolean> {
+    return this.#membership.leaveMember(id);
+  }
+
+  listMembers(): Promise<readonly Member[]> {
+    return this.#membership.listMembers();
+  }
+
+  heartbeat(
+    node: { readonly id: string; readonly address: string; readonly holder: string },
+    ttlMs: number,
+  ): Promise<{ readonly held: string | null }> {
+    return this.#membership.heartbeat(node, ttlMs);
+  }
+
+  endHeartbeat(id: string, holder: string): Promise<void> {
+    return this.#membership.endHeartbeat(id, holder);
+  }
+
+  listHeartbeats(): Promise<readonly Heartbeat[]> {
+    return this.#membership.listHeartbeats();
+  }
+
+  writeNodeStatus(status: NodeStatus): Promise<void> {
+    return this.#control.writeNodeStatus(status);
+  }
+
+  listNodeStatus(): Promise<readonly NodeStatus[]> {
+    return this.#control.listNodeStatus();
+  }
+
+  writeSourceStatus(status: SourceStatus, fence: Fence): Promise<boolean> {
+    return this.#control.writeSourceStatus(status, fence);
+  }
+
+  readSourceStatus(): Promise<SourceStatus | null> {
+    return this.#control.readSourceStatus();
+  }
+
+  readSourceControl(): Promise<SourceControl> {
+    return this.#control.readSourceControl();
+  }
+
+  writeSuspension(suspension: Suspension | null): Promise<boolean> {
+    return this.#control.writeSuspension(suspension);
+  }
+
+  writeApproval(approval: Approval): Promise<void> {
+    return this.#control.writeApproval(approval);
+  }
+
+  campaign(
+    candidate: { readonly id: string; readonly holder: string },
+    ttlMs: number,
+  ): Promise<{ readonly fence: Fence | null; readonly leader: string | null }> {
+    return this.#membership.campaign(candidate, ttlMs);
+  }
+
+  resign(holder: string): Promise<void> {
+    return this.#membership.resign(holder);
+  }
+
+  readLeader(): Promise<string | null> {
+    return this.#membership.readLeader();
+  }
+
+  readFence(): Promise<Fence | null> {
+    return this.#membership.readFence();
+  }
+
+  close(): Promise<void> {
+    return this.#transactions.close();
+  }
+}
