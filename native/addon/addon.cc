@@ -6,6 +6,7 @@ static Napi::Object init(Napi::Env env, Napi::Object exports) {
   ztap::initMaps(env, exports);
   ztap::initLinks(env, exports);
   ztap::initRing(env, exports);
+  ztap::initWatch(env, exports);
   ztap::initSystem(env, exports);
   ztap::initFeatures(env, exports);
   return exports;

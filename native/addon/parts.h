@@ -11,6 +11,7 @@ void initMaps(Napi::Env env, Napi::Object exports);
 void initLinks(Napi::Env env, Napi::Object exports);
 void initRing(Napi::Env env, Napi::Object exports);
 void initFeatures(Napi::Env env, Napi::Object exports);
+void initWatch(Napi::Env env, Napi::Object exports);
 void initSystem(Napi::Env env, Napi::Object exports);
 
 }  // namespace ztap

@@ -30,6 +30,8 @@ struct Ring {
   std::vector<uint8_t> batch;
 
   ~Ring() {
+    // The environment ended without `ringClose`: then the thread itself holds the last reference.
+    if (thread.joinable()) thread.detach();
     if (buffer != nullptr) ring_buffer__free(buffer);
     if (pollFd >= 0) close(pollFd);
     if (stopFd >= 0) close(stopFd);

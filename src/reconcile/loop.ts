@@ -1,7 +1,8 @@
 /**
  * The loop of every task of an agent: run, wait for a notification or for the interval, run again. Level-triggered: a
  * notification carries no data, and losing one costs an interval at most. A failed run is retried sooner, with growing,
- * jittered delays.
+ * jittered delays. After each run the loop rests for as long as the run took: whoever can cause notifications without end
+ * leaves half of the time to the other loops.
  */
 import type { Notifier } from "../interfaces/notifier.js";
 import type { Clock, Logger, Random } from "../interfaces/system.js";
@@ -27,6 +28,7 @@ export async function runLoop(options: LoopOptions, notifier: Notifier, run: () 
   const isOver = (): boolean => signal.aborted;
   let failures = 0;
   while (!isOver()) {
+    const started = clock.monotonic();
     let delayMs = options.intervalMs * (1 + options.jitter * (2 * random.fraction() - 1));
     try {
       await run();
@@ -41,7 +43,9 @@ export async function runLoop(options: LoopOptions, notifier: Notifier, run: () 
       const why = error instanceof Error ? error.message : String(error);
       logger.warn(`${name} failed, trying again in ${Math.round(delayMs)} ms: ${why}`, { error });
     }
-    await notifier.wait(signal, { ms: delayMs, clock });
+    const restMs = Math.min(delayMs, clock.monotonic() - started);
+    if (restMs > 0) await clock.sleep(restMs, signal);
+    await notifier.wait(signal, { ms: delayMs - restMs, clock });
   }
 }
 

@@ -1,6 +1,8 @@
 import { readFileSync } from "node:fs";
+import { connect, type Socket } from "node:net";
 import t from "tap";
 import { serveHttp } from "../../src/adapters/prometheus/server.js";
+import { EventLoopBlocks } from "../../src/adapters/prometheus/event-loop.js";
 import { createTelemetry } from "../../src/adapters/prometheus/telemetry.js";
 
 /** Serves it as an agent does, and gives what a scrape reads: each series with its value. */
@@ -14,7 +16,7 @@ async function setUp(t: { teardown(end: () => Promise<void>): unknown }) {
     const lines = text.split("\n").filter((line) => line.startsWith("ztap_"));
     return new Map(lines.map((line) => [line.slice(0, line.lastIndexOf(" ")), Number(line.split(" ").at(-1))]));
   };
-  return { telemetry, registry, scrape };
+  return { server, telemetry, registry, scrape };
 }
 
 const VERSION = "ztap_policy_version_current";
@@ -117,4 +119,37 @@ t.test("docs/operations.md lists exactly these metrics, with their types and lab
     );
     t.match(text, series, name);
   }
+});
+
+t.test("connections that ask for nothing keep nobody out", async (t) => {
+  const { server, scrape } = await setUp(t);
+  const [host = "", port = ""] = server.address.split(":");
+  const idle: Socket[] = [];
+  t.teardown(() => idle.forEach((socket) => socket.destroy()));
+  for (let count = 0; count < 200; count += 1) {
+    const socket = connect(Number(port), host);
+    socket.on("error", () => undefined);
+    // Half of them begin a request, and never end it.
+    if (count % 2 === 0) socket.write("GET /metrics HTTP/1.1\r\n");
+    idle.push(socket);
+    await new Promise((resolve) => socket.once("connect", resolve));
+  }
+  t.ok((await scrape()).has("ztap_head_revision"));
+});
+
+t.test("the longest time for which the event loop was blocked is kept for a while", (t) => {
+  const blocks = new EventLoopBlocks();
+  const quiet = (periods: number): void => {
+    for (let period = 0; period < periods; period += 1) blocks.note(0);
+  };
+  blocks.note(-2);
+  t.equal(blocks.longestSeconds, 0);
+  blocks.note(2500);
+  blocks.note(10);
+  t.equal(blocks.longestSeconds, 2.5);
+  quiet(300);
+  t.equal(blocks.longestSeconds, 2.5);
+  quiet(400);
+  t.equal(blocks.longestSeconds, 0);
+  t.end();
 });

@@ -26,6 +26,7 @@ const METRICS: Readonly<Record<string, string>> = {
   ztap_healed_items_total: "counter",
   ztap_packets_total: "counter",
   ztap_flow_events_total: "counter",
+  ztap_event_loop_longest_block_seconds: "gauge",
 };
 
 const QUICK = ["--source-interval", "50ms", "--check-interval", "200ms", "--backend", "none", "--node", "n1"];

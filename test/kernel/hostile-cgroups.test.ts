@@ -1,9 +1,10 @@
 /** What the owner of a delegated cgroup does in it affects that owner's workload alone. */
-import { execFileSync } from "node:child_process";
+import { execFileSync, spawn, type ChildProcess } from "node:child_process";
 import { mkdirSync, rmdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import t from "tap";
 import { inspectEnforcement } from "../../src/adapters/ebpf/inspect.js";
+import { waitUntil } from "../wait.js";
 import { drift } from "./drift.js";
 import { rulesetOf } from "./rulesets.js";
 import { Sandbox, whyNot } from "./sandbox.js";
@@ -12,6 +13,7 @@ const PEER = "10.207.0.2";
 /** Each longer than a quarter of NAME_MAX: twenty of them exceed PATH_MAX. */
 const LONG = "x".repeat(250);
 const DEEP = 20;
+const STORM = 20_000;
 
 const reason = whyNot();
 await t.test("hostile cgroups", { skip: reason ?? false }, async (t) => {
@@ -50,18 +52,55 @@ await t.test("hostile cgroups", { skip: reason ?? false }, async (t) => {
     await web.end();
     await old.end();
   });
+
+  await t.test("a storm of new cgroups wakes the agent at a bounded rate, and blocks nothing", async (t) => {
+    const node = sandbox.node("storm");
+    const delegated = sandbox.cgroup("storm-delegated");
+    const ruleset = rulesetOf(node, {
+      "demo/child": { cgroup: sandbox.cgroupPathOf("storm-delegated/child"), egress: { allow: [] } },
+    });
+    const enforcer = sandbox.enforcer(node);
+    await enforcer.open();
+    await enforcer.apply(ruleset);
+    const stop = new AbortController();
+    let wakeups = 0;
+    let turns = 0;
+    const watched = (async () => {
+      const events = enforcer.watch(stop.signal)[Symbol.asyncIterator]();
+      while ((await events.next()).done !== true) wakeups += 1;
+    })();
+    const turning = setInterval(() => (turns += 1), 1);
+    const started = performance.now();
+    const child = storm(join(sandbox.cgroupRoot, delegated));
+    const code = await new Promise((resolve) => child.once("exit", resolve));
+    const took = performance.now() - started;
+    t.equal(code, 0);
+    t.ok(wakeups >= 1);
+    t.ok(wakeups <= took / 20 + 2, `${wakeups} wake-ups for ${2 * STORM} events in ${took} ms`);
+    t.ok(turns > wakeups, "the loop turned meanwhile");
+    clearInterval(turning);
+    const before = wakeups;
+    sandbox.cgroup("storm-delegated/child");
+    await waitUntil(() => wakeups > before, { what: "the wake-up of a cgroup that is made after the storm" });
+    stop.abort();
+    await watched;
+    await enforcer.apply(ruleset);
+    t.strictSame(await drift(enforcer, ruleset), []);
+  });
 });
+
+/** Makes and removes a folder many times. */
+function storm(folder: string): ChildProcess {
+  const script = `for (1..${STORM}) { mkdir "${folder}/s$_" or die $!; rmdir "${folder}/s$_" or die $! }`;
+  return spawn("perl", ["-e", script], { stdio: ["ignore", "ignore", "inherit"] });
+}
 
 /** Step by step: the whole path is longer than a system call takes. */
 function nest(folder: string): void {
-  const step = `mkdir "$1" && cd "$1" || exit 1`;
-  const steps = Array.from({ length: DEEP }, () => step).join("\n");
-  execFileSync("sh", ["-c", steps, "sh", LONG], { cwd: folder });
+  execFileSync("perl", ["-e", `for (1..${DEEP}) { mkdir "${LONG}" or die; chdir "${LONG}" or die }`], { cwd: folder });
 }
 
 function unnest(folder: string): void {
-  const script = `n=0
-    while cd "$1" 2>/dev/null; do n=$((n + 1)); done
-    while [ $n -gt 0 ]; do cd .. && rmdir "$1" || exit 1; n=$((n - 1)); done`;
-  execFileSync("bash", ["-c", script, "bash", LONG], { cwd: folder });
+  const script = `my $n = 0; $n++ while chdir "${LONG}"; while ($n--) { chdir ".." or die; rmdir "${LONG}" or die $! }`;
+  execFileSync("perl", ["-e", script], { cwd: folder });
 }

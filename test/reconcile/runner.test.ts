@@ -33,6 +33,32 @@ t.test("runs at once, then at each interval, until it is stopped", async (t) => 
   t.equal(runs, 2);
 });
 
+t.test("a loop that is notified without end leaves half of the time to others", async (t) => {
+  let runs = 0;
+  const { clock, stop, notifier, ended } = setUp(async (clock) => {
+    runs += 1;
+    clock.advance(30);
+    await settle();
+    notifier.notify();
+  });
+  await settle();
+  await settle();
+  t.equal(runs, 1);
+  for (const [ms, count] of [
+    [29, 1],
+    [1, 2],
+    [29, 2],
+    [1, 3],
+  ] as const) {
+    clock.advance(ms);
+    await settle();
+    await settle();
+    t.equal(runs, count);
+  }
+  stop.abort();
+  await ended;
+});
+
 t.test("what the stop itself cut short is no failure", async (t) => {
   const warnings: string[] = [];
   const stop = new AbortController();

@@ -69,6 +69,7 @@ interface Opened {
   readonly subjects: Subjects;
   readonly counters: KernelCounters;
   readonly events: EventRing;
+  readonly cgroups: CgroupWatch;
   readonly takeover: Takeover;
   readonly folders: NodeFolders;
   /** Descriptor of the node's lock; -1 if this enforcer only reads. */
@@ -85,7 +86,6 @@ export class EbpfEnforcer implements Enforcer {
   readonly backend = "ebpf";
   readonly #options: EbpfOptions;
   readonly #lowered = new WeakMap<Ruleset, Lowered>();
-  readonly #cgroups = new CgroupWatch();
   #opened: Opened | null = null;
   /** The image that this process switched to last. */
   #inForce: Image | null = null;
@@ -137,6 +137,7 @@ export class EbpfEnforcer implements Enforcer {
       subjects,
       counters: new KernelCounters(native, object.maps),
       events: new EventRing(native, object.maps),
+      cgroups: new CgroupWatch(native),
       takeover: new Takeover({ native, nativeDir, folders, links, storageFd, cgroupRoot }),
       folders,
       lock,
@@ -145,7 +146,8 @@ export class EbpfEnforcer implements Enforcer {
   }
 
   async observe(ruleset: Ruleset): Promise<Observation> {
-    const { native, object, tables, subjects, counters, events, takeover, folders, lock } = this.#require();
+    const opened = this.#require();
+    const { native, object, tables, subjects, counters, events, cgroups, takeover, folders, lock } = opened;
     const { image, items: wanted } = this.#lower(ruleset);
     events.learn(image);
     if (lock >= 0) {
@@ -155,7 +157,7 @@ export class EbpfEnforcer implements Enforcer {
       if (this.#inForce !== null && tables.isSettled) counters.sweep(this.#inForce);
     }
     const located = subjects.locate(ruleset, image);
-    this.#cgroups.update(subjects.paths(ruleset));
+    cgroups.update(subjects.paths(ruleset));
     const active = tables.active();
     const items = new Map<string, EnforcementItem>();
     const control = native.mapGet(mapOf(object, "ztap_control"), Buffer.alloc(4));
@@ -231,7 +233,7 @@ export class EbpfEnforcer implements Enforcer {
   }
 
   watch(signal: AbortSignal): AsyncIterable<void> {
-    return this.#cgroups.events(signal);
+    return this.#require().cgroups.events(signal);
   }
 
   async close(): Promise<void> {

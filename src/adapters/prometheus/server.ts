@@ -1,5 +1,6 @@
 /** Serves `/metrics`, `/healthz` and `/readyz` of an agent. Binds to loopback by default. */
 import { createServer, type Server } from "node:http";
+import type { Socket } from "node:net";
 import type { Registry } from "prom-client";
 
 export interface HealthProbes {
@@ -48,7 +49,7 @@ export async function serveHttp(
   });
   server.headersTimeout = 5_000;
   server.requestTimeout = 10_000;
-  server.maxConnections = 64;
+  evictIdle(server);
   await new Promise<void>((resolve, reject) => {
     server.once("error", (cause) => reject(new ListenError(`${listen.host}:${listen.port}`, cause)));
     server.listen(listen.port, listen.host, resolve);
@@ -61,6 +62,27 @@ export async function serveHttp(
         server.closeAllConnections();
       }),
   };
+}
+
+/**
+ * A new connection takes the place of the one that has been without a request for the longest time: connections that ask
+ * for nothing, or that do not read their answer, keep nobody out.
+ */
+const MAX_CONNECTIONS = 64;
+
+function evictIdle(server: Server): void {
+  /** The one to evict first. */
+  const open = new Set<Socket>();
+  server.on("connection", (socket) => {
+    open.add(socket);
+    socket.once("close", () => open.delete(socket));
+    const [oldest] = open;
+    if (open.size > MAX_CONNECTIONS) oldest?.destroy();
+  });
+  server.on("request", ({ socket }) => {
+    open.delete(socket);
+    open.add(socket);
+  });
 }
 
 function addressOf(server: Server): string {

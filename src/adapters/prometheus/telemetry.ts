@@ -1,5 +1,6 @@
 /** Telemetry as Prometheus metrics. Label values are limited to the policies and to fixed words. */
 import { Counter, Gauge, Histogram, Registry, collectDefaultMetrics } from "prom-client";
+import { EventLoopBlocks } from "./event-loop.js";
 import type { Telemetry } from "../../interfaces/telemetry.js";
 
 const LAG_SAMPLING_MS = 2 ** 31 - 1;
@@ -13,6 +14,15 @@ export function createTelemetry(): { readonly telemetry: Telemetry; readonly reg
   // of an idle agent.
   collectDefaultMetrics({ register: registry, eventLoopMonitoringPrecision: LAG_SAMPLING_MS });
   for (const statistic of LAG_STATISTICS) registry.removeSingleMetric(`nodejs_eventloop_lag_${statistic}_seconds`);
+  const blocks = new EventLoopBlocks();
+  new Gauge({
+    name: "ztap_event_loop_longest_block_seconds",
+    help: "Longest time in the last five to ten minutes for which the agent could do nothing else.",
+    registers: [registry],
+    collect() {
+      this.set(blocks.longestSeconds);
+    },
+  });
   const metrics = createMetrics(registry);
   startAtZero(metrics);
   return { registry, telemetry: { ...commitTelemetry(metrics), ...enforcementTelemetry(metrics) } };

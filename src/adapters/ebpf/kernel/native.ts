@@ -53,6 +53,11 @@ export interface RingHandle {
   readonly ring: never;
 }
 
+/** Opaque to JavaScript. */
+export interface WatchHandle {
+  readonly watch: never;
+}
+
 export interface KernelFeature {
   readonly name: string;
   /** The first release of Linux that has it. */
@@ -121,6 +126,16 @@ export interface Native {
   ringTaken(ring: RingHandle): void;
   /** No batch comes after this. */
   ringClose(ring: RingHandle): void;
+  /**
+   * Calls when an entry of a watched folder was made or removed, at most once in 20 ms, however often that happens. Does
+   * not keep the process alive.
+   */
+  watchOpen(onChange: () => void): WatchHandle;
+  /** Returns the watch's descriptor: the same for the same folder, another one if the folder was made again. */
+  watchAdd(watch: WatchHandle, folder: string): number;
+  watchRemove(watch: WatchHandle, descriptor: number): void;
+  /** No call comes after this. */
+  watchClose(watch: WatchHandle): void;
   /** Returns the nanoseconds from CLOCK_MONOTONIC to CLOCK_REALTIME. */
   realTimeOffset(): bigint;
   isBpffs(path: string): boolean;
@@ -172,6 +187,8 @@ function isNative(addon: unknown): addon is Native {
     "iterCreate",
     "gracePeriod",
     "ringOpen",
+    "watchOpen",
+    "cgroupById",
     "closeFd",
     "libbpfVersion",
     "kernelFeatures",

@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: Apache-2.0
+// Watch: reports that entries of watched folders were made or removed, on its own thread. A report carries nothing, and
+// comes at most once in each period: whoever may make folders, however fast, costs the process one read a period. The
+// kernel's queue of events is bounded, and one that overflows is a report as well.
+#include <atomic>
+#include <memory>
+#include <poll.h>
+#include <sys/eventfd.h>
+#include <sys/inotify.h>
+#include <thread>
+#include <unistd.h>
+
+#include "arguments.h"
+#include "parts.h"
+
+namespace ztap {
+
+static constexpr int PERIOD_MS = 20;
+// Without IN_MODIFY: counters of a cgroup (memory.events) change as often as its processes like.
+static constexpr uint32_t EVENTS = IN_CREATE | IN_DELETE | IN_MOVED_FROM | IN_MOVED_TO | IN_DELETE_SELF | IN_ONLYDIR;
+
+struct Watch {
+  int inotifyFd = -1, stopFd = -1;
+  std::thread thread;
+  Napi::ThreadSafeFunction call;
+  std::atomic<bool> isReported{false};
+
+  ~Watch() {
+    // The environment ended without `watchClose`: then the thread itself holds the last reference.
+    if (thread.joinable()) thread.detach();
+    if (inotifyFd >= 0) close(inotifyFd);
+    if (stopFd >= 0) close(stopFd);
+  }
+};
+
+static void report(std::shared_ptr<Watch> watch) {
+  alignas(struct inotify_event) char events[64 * 1024];
+  struct pollfd polled[2] = {{watch->stopFd, POLLIN, 0}, {watch->inotifyFd, POLLIN, 0}};
+  for (;;) {
+    int ready = poll(polled, 2, -1);
+    if (ready < 0 && errno == EINTR) continue;
+    if (ready < 0 || polled[0].revents != 0) return;
+    if (read(watch->inotifyFd, events, sizeof(events)) < 0 && errno != EAGAIN && errno != EINTR) return;
+    if (!watch->isReported.exchange(true)) {
+      auto deliver = [watch](Napi::Env env, Napi::Function callback) {
+        watch->isReported = false;
+        if (env != nullptr) callback.Call({});
+      };
+      if (watch->call.NonBlockingCall(deliver) != napi_ok) return;
+    }
+    if (poll(polled, 1, PERIOD_MS) > 0) return;
+  }
+}
+
+static std::shared_ptr<Watch> watchOf(const Napi::CallbackInfo &info) {
+  return *info[0].As<Napi::External<std::shared_ptr<Watch>>>().Data();
+}
+
+// watchOpen(onChange()) → handle. Does not keep the process alive.
+static Napi::Value watchOpen(const Napi::CallbackInfo &info) {
+  Napi::Env env = info.Env();
+  auto watch = std::make_shared<Watch>();
+  watch->inotifyFd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
+  if (watch->inotifyFd < 0) throw failure(env, errno, "inotify_init1");
+  watch->stopFd = eventfd(0, EFD_CLOEXEC);
+  if (watch->stopFd < 0) throw failure(env, errno, "eventfd");
+  watch->call = Napi::ThreadSafeFunction::New(env, info[0].As<Napi::Function>(), "ztap watch", 0, 1);
+  watch->call.Unref(env);
+  watch->thread = std::thread(report, watch);
+  return Napi::External<std::shared_ptr<Watch>>::New(env, new std::shared_ptr<Watch>(watch),
+                                                     [](Napi::Env, std::shared_ptr<Watch> *held) { delete held; });
+}
+
+// watchAdd(handle, folder) → descriptor of the watch. Adding a folder again returns the same descriptor, unless the folder
+// was made again.
+static Napi::Value watchAdd(const Napi::CallbackInfo &info) {
+  std::string folder = textArg(info, 1);
+  int descriptor = inotify_add_watch(watchOf(info)->inotifyFd, folder.c_str(), EVENTS);
+  if (descriptor < 0) throw failure(info.Env(), errno, "inotify_add_watch " + folder);
+  return Napi::Number::New(info.Env(), descriptor);
+}
+
+// watchRemove(handle, descriptor). The kernel has removed the watch of a removed folder itself.
+static void watchRemove(const Napi::CallbackInfo &info) {
+  inotify_rm_watch(watchOf(info)->inotifyFd, intArg(info, 1));
+}
+
+// watchClose(handle): no report comes after this. May be called again.
+static void watchClose(const Napi::CallbackInfo &info) {
+  auto watch = watchOf(info);
+  if (!watch->thread.joinable()) return;
+  uint64_t one = 1;
+  if (write(watch->stopFd, &one, sizeof(one)) != sizeof(one)) throw failure(info.Env(), errno, "eventfd");
+  watch->thread.join();
+  watch->call.Abort();
+}
+
+void initWatch(Napi::Env env, Napi::Object exports) {
+  exports.Set("watchOpen", Napi::Function::New(env, watchOpen));
+  exports.Set("watchAdd", Napi::Function::New(env, watchAdd));
+  exports.Set("watchRemove", Napi::Function::New(env, watchRemove));
+  exports.Set("watchClose", Napi::Function::New(env, watchClose));
+}
+
+}  // namespace ztap
