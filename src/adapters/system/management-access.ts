@@ -4,10 +4,10 @@
  * agents' store and source.
  */
 import { lookup } from "node:dns/promises";
-import { readdirSync, readFileSync, readlinkSync, statSync } from "node:fs";
+import { opendirSync, readdirSync, readFileSync, readlinkSync, statSync } from "node:fs";
 import { isIP } from "node:net";
 import { canonicalAddress } from "../../model/ip.js";
-import { setTimeout as pause } from "node:timers/promises";
+import { setImmediate as turn, setTimeout as pause } from "node:timers/promises";
 import { networkInterfaces } from "node:os";
 import { basename } from "node:path";
 import type { ControlEndpoint, ControlServer, Session } from "../../model/management-access.js";
@@ -27,8 +27,9 @@ export class ProcManagementAccess implements ManagementAccessReader {
 
   async sessions(): Promise<readonly Session[]> {
     const sockets = readSockets();
-    const servers = sshServers();
-    const served = new Set(servers.flatMap((pid) => [...socketsOf(pid)]));
+    const turns = new Turns();
+    const served = new Set<string>();
+    for (const pid of await sshServers(turns)) for await (const inode of socketsOf(pid, turns)) served.add(inode);
     const ports = new Set(sockets.filter(({ inode, state }) => state === "listen" && served.has(inode)).map(portOf));
     const established = sockets.filter(
       ({ state, port }) => state === "established" && (port === SSH_PORT || ports.has(port)),
@@ -36,7 +37,7 @@ export class ProcManagementAccess implements ManagementAccessReader {
     if (established.length === 0) return [];
     const sessionPorts = new Set(established.map(portOf));
     const concerned = sockets.filter(({ state, port }) => state === "listen" && sessionPorts.has(port));
-    const owners = cgroupsBySocket(new Set([...established, ...concerned].map(({ inode }) => inode)));
+    const owners = await cgroupsBySocket(new Set([...established, ...concerned].map(({ inode }) => inode)));
     return established.map(({ peer, port, inode }) => {
       const inodes = [inode, ...concerned.filter((one) => one.port === port).map((one) => one.inode)];
       return { peer, port, cgroups: cgroupsOf(inodes, owners) };
@@ -55,7 +56,7 @@ export class ProcManagementAccess implements ManagementAccessReader {
       const answers = ({ address }: TcpSocket) => ANY.has(address) || addresses.includes(address);
       return { role, port, inodes: listening.filter((one) => one.port === port && answers(one)).map(inodeOf) };
     });
-    const owners = cgroupsBySocket(new Set(found.flatMap(({ inodes }) => inodes)));
+    const owners = await cgroupsBySocket(new Set(found.flatMap(({ inodes }) => inodes)));
     return found.flatMap(({ role, port, inodes }) => {
       const cgroups = cgroupsOf(inodes, owners);
       return cgroups.length === 0 ? [] : [{ role, port, cgroups }];
@@ -102,6 +103,20 @@ function portOf({ port }: TcpSocket): number {
   return port;
 }
 
+/** Any user can open files and start processes: looking through them must not block the event loop. */
+const TURN_MS = 5;
+
+class Turns {
+  #until = performance.now() + TURN_MS;
+
+  /** Lets the event loop turn if this has taken a while. */
+  async pause(): Promise<void> {
+    if (performance.now() < this.#until) return;
+    await turn();
+    this.#until = performance.now() + TURN_MS;
+  }
+}
+
 function processes(): readonly string[] {
   return readdirSync("/proc").filter((name) => /^\d+$/.test(name));
 }
@@ -110,31 +125,47 @@ function processes(): readonly string[] {
  * Returns root's SSH servers, by the program that they run: any user can name a process sshd, and could so keep policy
  * off the machine.
  */
-function sshServers(): readonly string[] {
-  return processes().filter(
-    (pid) =>
+async function sshServers(turns: Turns): Promise<readonly string[]> {
+  const found: string[] = [];
+  for (const pid of processes()) {
+    await turns.pause();
+    if (
       orGone(() => statSync(`/proc/${pid}`).uid) === 0 &&
-      SSH_SERVERS.has(basename(orGone(() => readlinkSync(`/proc/${pid}/exe`)) ?? "")),
-  );
+      SSH_SERVERS.has(basename(orGone(() => readlinkSync(`/proc/${pid}/exe`)) ?? ""))
+    )
+      found.push(pid);
+  }
+  return found;
 }
 
-/** Returns the inodes of a process's open sockets; none if it has ended, or is another user's. */
-function socketsOf(pid: string): readonly string[] {
+/** Yields the inodes of a process's open sockets; none if it has ended, or is another user's. */
+async function* socketsOf(pid: string, turns: Turns): AsyncGenerator<string> {
   const folder = `/proc/${pid}/fd`;
-  return (orGone(() => readdirSync(folder)) ?? []).flatMap((fd) => {
-    const target = orGone(() => readlinkSync(`${folder}/${fd}`)) ?? "";
-    return /^socket:\[(\d+)\]$/.exec(target)?.[1] ?? [];
-  });
+  const open = orGone(() => opendirSync(folder));
+  if (open === undefined) return;
+  try {
+    for (let entry = orGone(() => open.readSync()); entry; entry = orGone(() => open.readSync())) {
+      await turns.pause();
+      const { name } = entry;
+      const target = orGone(() => readlinkSync(`${folder}/${name}`)) ?? "";
+      const inode = /^socket:\[(\d+)\]$/.exec(target)?.[1];
+      if (inode !== undefined) yield inode;
+    }
+  } finally {
+    open.closeSync();
+  }
 }
 
-function cgroupsBySocket(inodes: ReadonlySet<string>): ReadonlyMap<string, ReadonlySet<string>> {
+async function cgroupsBySocket(inodes: ReadonlySet<string>): Promise<ReadonlyMap<string, ReadonlySet<string>>> {
   const found = new Map<string, Set<string>>();
   if (inodes.size === 0) return found;
+  const turns = new Turns();
   for (const pid of processes()) {
-    const held = socketsOf(pid).filter((inode) => inodes.has(inode));
-    const cgroup = held.length === 0 ? null : cgroupOf(pid);
-    if (cgroup === null) continue;
-    for (const inode of held) found.set(inode, (found.get(inode) ?? new Set()).add(cgroup));
+    await turns.pause();
+    for await (const inode of socketsOf(pid, turns)) {
+      const cgroup = inodes.has(inode) ? cgroupOf(pid) : null;
+      if (cgroup !== null) found.set(inode, (found.get(inode) ?? new Set()).add(cgroup));
+    }
   }
   return found;
 }
