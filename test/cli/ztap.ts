@@ -41,6 +41,8 @@ export interface RunOptions {
   readonly uid?: number;
   /** A script that starts processes of its own: they end with it where the test ends it. */
   readonly isScript?: boolean;
+  /** Keeps standard input open for `type`. */
+  readonly isInteractive?: boolean;
 }
 
 const ajv = new Ajv2020({ strict: true });
@@ -88,6 +90,11 @@ export class Running {
     };
     await waitUntil(() => this.stdout + this.stderr, { is: () => this.#isOver || matches(), what: String(text) });
     if (!matches()) throw new Error(`ended without saying ${String(text)}:\n${this.stdout}${this.stderr}`);
+  }
+
+  /** Writes a line to the standard input of an interactive process. */
+  type(line: string): void {
+    this.child.stdin?.write(`${line}\n`);
   }
 
   async stop(signal: NodeJS.Signals = "SIGTERM"): Promise<Result> {
@@ -160,18 +167,19 @@ export class Ztap {
   spawn(
     program: string,
     args: readonly string[],
-    { env = {}, cwd = this.folder, input, uid, isScript = false }: RunOptions = {},
+    { env = {}, cwd = this.folder, input, uid, isScript = false, isInteractive = false }: RunOptions = {},
   ): Running {
     const spawnOptions: SpawnOptions = {
       cwd,
       env: { ...this.env, ...env },
-      stdio: [input === undefined ? "ignore" : "pipe", "pipe", "pipe"],
+      stdio: [input === undefined && !isInteractive ? "ignore" : "pipe", "pipe", "pipe"],
       detached: isScript,
       ...(uid === undefined ? {} : { uid, gid: uid }),
     };
     const running = new Running(spawn(program, args, spawnOptions), isScript);
     this.#running.add(running);
-    running.child.stdin?.on("error", () => undefined).end(input);
+    running.child.stdin?.on("error", () => undefined);
+    if (!isInteractive) running.child.stdin?.end(input);
     return running;
   }
 
