@@ -110,7 +110,7 @@ export class Ztap {
   readonly #running = new Set<Running>();
 
   constructor(t: Test) {
-    this.folder = mkdtempSync(join(tmpdir(), "ztap-cli-"));
+    this.folder = mkdtempSync(join(tmpdir(), `ztap-cli-${process.pid}-`));
     // Other users' processes of the test have to get to what is theirs below it.
     chmodSync(this.folder, 0o755);
     this.store = join(this.folder, "store");
