@@ -30,6 +30,8 @@ export default tseslint.config(
       "@typescript-eslint/require-await": "off",
       "@typescript-eslint/no-confusing-void-expression": "off",
       "@typescript-eslint/no-extraneous-class": "off",
+      // There are no enums, and looking for them takes long.
+      "@typescript-eslint/no-unsafe-enum-assignment": "off",
       "@typescript-eslint/switch-exhaustiveness-check": "error",
       "@typescript-eslint/consistent-type-imports": "error",
       "@typescript-eslint/use-unknown-in-catch-callback-variable": "error",

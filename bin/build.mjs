@@ -4,7 +4,7 @@
  * commands for help. Does nothing where no input is newer than the last build.
  *
  *     node bin/build.mjs          all of it
- *     node bin/build.mjs types    the modules alone
+ *     node bin/build.mjs types    the modules alone, where an input is newer than they are
  *     node bin/build.mjs bundle   what ./bin/ztap runs, of sources that were checked before
  */
 import { execFileSync } from "node:child_process";
@@ -14,13 +14,16 @@ import { join } from "node:path";
 const root = join(import.meta.dirname, "..");
 process.chdir(root);
 
-const STAMP = "dist/.built";
+/** Of the last whole build, and of the last compilation. */
+const BUILT = "dist/.built";
+const COMPILED = "dist/.compiled";
 const INPUTS = [
   "src/**/*.ts",
   "test/**/*.ts",
   "examples/**/*.ts",
   "schemas/**/*.json",
   "package.json",
+  "package-lock.json",
   "tsconfig.json",
   "bin/build.mjs",
 ];
@@ -31,11 +34,8 @@ else if (part === "bundle") await bundle();
 else await buildAll();
 
 async function buildAll() {
-  const files = globSync(INPUTS).sort();
-  const newest = Math.max(...files.map((file) => statSync(file).mtimeMs));
-  const list = files.join("\n");
-  if (existsSync(STAMP) && statSync(STAMP).mtimeMs >= newest && readFileSync(STAMP, "utf8") === list) return;
-  const started = new Date();
+  const inputs = readInputs();
+  if (isDone(BUILT, inputs)) return;
   process.stdout.write("setup: building\n");
   compile();
   await bundle();
@@ -45,13 +45,31 @@ async function buildAll() {
     env: { ...process.env, NO_COLOR: "1", COLUMNS: "80" },
   });
   writeFileSync("dist/cli/help.txt", help);
-  writeFileSync(STAMP, list);
-  utimesSync(STAMP, started, started);
+  mark(BUILT, inputs);
 }
 
 function compile() {
+  const inputs = readInputs();
+  if (isDone(COMPILED, inputs)) return;
   removeOrphans();
   run("node_modules/typescript/bin/tsc", ["-p", "."]);
+  mark(COMPILED, inputs);
+}
+
+function readInputs() {
+  const files = globSync(INPUTS).sort();
+  const newest = Math.max(...files.map((file) => statSync(file).mtimeMs));
+  return { list: files.join("\n"), newest, started: new Date() };
+}
+
+function isDone(stamp, { list, newest }) {
+  return existsSync(stamp) && statSync(stamp).mtimeMs >= newest && readFileSync(stamp, "utf8") === list;
+}
+
+/** What was changed while it was built is newer than the stamp. */
+function mark(stamp, { list, started }) {
+  writeFileSync(stamp, list);
+  utimesSync(stamp, started, started);
 }
 
 /** Compiled files whose source is gone would still run as tests. */

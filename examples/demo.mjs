@@ -51,8 +51,8 @@ const git = (...args) => run("git", ["-C", repo, "-c", "user.name=Demo", "-c", "
 const cli = (...args) => run(ztap, args).stdout;
 const show = (name) => JSON.parse(cli("policy", "show", name, "--json"));
 
-/** Waits for something that is on its way, and says what did not come. */
-async function until(what, ready, ms = 20_000) {
+/** Waits for something that is on its way, and says what did not come. On a busy machine everything takes longer. */
+async function until(what, ready, ms = 120_000) {
   for (const end = Date.now() + ms; Date.now() < end; ) {
     const value = await ready();
     if (value) return value;
@@ -149,7 +149,7 @@ const CLIENT = `
   const socket = require("net").connect({ host, port: Number(port), localAddress: from });
   socket.on("data", (data) => tell('connected, "' + String(data).trim() + '"'));
   socket.on("error", (error) => tell("refused, " + error.code));
-  setTimeout(() => tell("no answer"), 1500);`;
+  setTimeout(() => tell("no answer"), 30_000);`;
 
 async function startServer() {
   const server = stopLater(spawnIn("db", SERVER, ["5432", "8080"], ["ignore", "pipe", "inherit"]));

@@ -16,6 +16,7 @@ export class Reporter {
   #running = new Map();
   #ended = 0;
   #added = 0;
+  #unchanged = 0;
   #from = Date.now();
   #readTimes;
 
@@ -36,13 +37,19 @@ export class Reporter {
     });
   }
 
+  /** Of a check or file that has passed before, and whose sources are the same. */
+  countUnchanged() {
+    this.#unchanged += 1;
+  }
+
   sayTotals() {
     clearLine();
     const { passed, failed, skips } = this.#totals;
+    if (this.#unchanged > 0) write(`${this.#unchanged} parts have passed before, and have not changed\n`);
     for (const skip of skips) write(`skipped: ${skip}\n`);
     write(`${((Date.now() - this.#from) / 1000).toFixed(0)} s in all\n`);
     write(`${passed} passed, ${failed} failed, ${skips.length} skipped\n`);
-    if (passed === 0) process.exitCode = 1;
+    if (passed + this.#unchanged === 0) process.exitCode = 1;
   }
 
   /** Collects what the file says while it runs. Assertions are the leaves: those that open a block have a time of their own. */

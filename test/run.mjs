@@ -2,8 +2,9 @@
  * `npm test`: the checks of the source and every test file, some at a time. Each prints one line as it ends, with its failures.
  * What could not run here is named at the end, with the reason.
  *
- * `npm run check` (--check) runs the checks and the unit tests. `npm test -- NAME…` runs only the test files whose path contains one of the names. ZTAP_TEST_CPU=1 shows seconds of
- * processor time as well.
+ * `npm run check` (--check) compiles, and runs the checks and the unit tests, but for what has passed before and has not
+ * changed since. `npm test -- NAME…` runs only the test files whose path contains one of the names. ZTAP_TEST_CPU=1 shows
+ * seconds of processor time as well.
  */
 import { spawn } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
@@ -11,7 +12,9 @@ import { availableParallelism, tmpdir } from "node:os";
 import { join } from "node:path";
 import t from "tap";
 import { Reporter } from "./reporter.mjs";
-import { CHECKS, chooseFiles, chooseUnits } from "./suites.mjs";
+import { Passed } from "./passed.mjs";
+import { Sources } from "./sources.mjs";
+import { CHECKS, chooseFiles, chooseUnits, QUICK_CHECKS, sourceOf } from "./suites.mjs";
 
 process.chdir(join(import.meta.dirname, ".."));
 
@@ -29,7 +32,7 @@ if (files.length === 0) {
 /** Each leads a process group: what a file has started ends with it. */
 const children = new Set();
 for (const signal of ["SIGINT", "SIGTERM"]) process.on(signal, () => void stop(signal));
-const scratch = mkdtempSync(join(tmpdir(), "ztap-test-"));
+const scratch = mkdtempSync(join(tmpdir(), `ztap-test-${process.pid}-`));
 process.once("exit", () => rmSync(scratch, { recursive: true, force: true }));
 
 // tap runs the files, reads what they print and sets the exit code; the reporter prints.
@@ -43,13 +46,48 @@ t.on("spawn", (file) => {
   file.on("preprocess", (options) => (options.detached = true));
   file.on("process", watch);
 });
-if (names.length === 0) for (const [name, args] of CHECKS) runCheck(name, args);
-for (const file of files) runFile(file);
+if (isCheck) await runQuick();
+else {
+  await sweep();
+  if (names.length === 0) for (const [name, args] of CHECKS) void runCheck(name, args);
+  for (const file of files) void runFile(file);
+}
 t.on("complete", () => reporter.sayTotals());
 t.end();
 
+/** Removes what earlier runs left that were killed. Only root makes such things, and only where the kernel tests run. */
+async function sweep() {
+  if (process.platform !== "linux" || process.getuid() !== 0) return;
+  const { sweepDead } = await import("../dist/test/sweep.js");
+  const found = await sweepDead().catch((error) => {
+    // Without cgroups there are no kernel tests either.
+    if (error.code === "unsupported") return [];
+    throw error;
+  });
+  if (found.length > 0) process.stdout.write(`removed what was left of killed runs: ${found.join(", ")}\n`);
+}
+
+/** The checks that read the sources run beside the compiler, and the tests after it. */
+async function runQuick() {
+  const passed = new Passed("passed");
+  const sources = new Sources();
+  const runOnce = (name, digest, run) => {
+    if (passed.has(name, digest)) return reporter.countUnchanged();
+    return run().then((results) => {
+      if (results?.ok === true) passed.add(name, digest);
+    });
+  };
+  const compiled = runCheck("types", ["bin/build.mjs", "types"]);
+  const checks = QUICK_CHECKS.map(([name, args]) => runOnce(name, sources.tree, () => runCheck(name, args)));
+  const isCompiled = (await compiled)?.ok === true;
+  const tests = isCompiled
+    ? files.map((file) => runOnce(file, sources.digestOfTest(sourceOf(file)), () => runFile(file)))
+    : [];
+  void Promise.all([...checks, ...tests]).then(() => passed.save());
+}
+
 function runCheck(name, args) {
-  void t.test(name, { buffered: true, timeout: 0 }, async (t) => {
+  return t.test(name, { buffered: true, timeout: 0 }, async (t) => {
     const [program, ...rest] = commandOf(name, args);
     const child = watch(spawn(program, rest, { stdio: ["ignore", "pipe", "pipe"], detached: true }));
     let output = "";
@@ -61,8 +99,8 @@ function runCheck(name, args) {
 
 function runFile(file) {
   const [program, ...rest] = commandOf(file, ["--enable-source-maps", `dist/test/${file}.test.js`]);
-  const env = { ...process.env, TAP_TIMEOUT: String(TIMEOUT) };
-  void t.spawn(program, rest, {
+  const env = { ...process.env, TAP_TIMEOUT: String(TIMEOUT), ...(isCheck ? { ZTAP_CHECK: "1" } : {}) };
+  return t.spawn(program, rest, {
     name: file,
     at: null,
     stack: "",

@@ -4,12 +4,26 @@ import { join } from "node:path";
 
 const bin = (name) => join("node_modules", ".bin", name);
 
+/** Below it lies what `npm run check` and `npm run dev` remember from run to run. `npm test` remembers nothing. */
+export const CACHE = "node_modules/.cache/ztap";
+/** Folders that ESLint reads. */
+export const SOURCES = ["src", "test"];
+
 /** A name, and the arguments of Node.js. */
 export const CHECKS = [
-  ["lint", [bin("eslint"), "--max-warnings", "0", "src", "test"]],
+  ["lint", [bin("eslint"), "--max-warnings", "0", ...SOURCES]],
   ["format", [bin("prettier"), "--check", "--log-level", "warn", "src", "test", "bin", "native", "*.js", "*.cjs"]],
   ["dead code", [bin("knip"), "--include", "files,exports,types,dependencies,unlisted", "--no-progress"]],
   ["layers", [bin("depcruise"), "src", "--config", ".dependency-cruiser.cjs", "--output-type", "err"]],
+];
+
+const cached = ["--cache", "--cache-strategy", "content"];
+/** The same for `npm run check`: with caches, so that only what has changed is read again. */
+export const QUICK_CHECKS = [
+  ["lint", ["test/lint.mjs"]],
+  ["format", [...argsOf("format"), ...cached, "--cache-location", join(CACHE, "format")]],
+  ["dead code", [...argsOf("dead code"), "--cache", "--cache-location", join(CACHE, "dead-code")]],
+  ["layers", [...argsOf("layers"), "--cache", join(CACHE, "layers"), "--cache-strategy", "content"]],
 ];
 
 /** Files that take longest come first, so that none of them runs alone at the end. */
@@ -31,26 +45,46 @@ const UNITS = [
   "views",
 ];
 
-/** Random states and texts in numbers that take longer than a check may. */
-const LONG = ["manifest/readers", "plan/connectivity", "policy/expectations"];
+/** Large states, random states and texts, other programs: what takes longer than a check may. */
+const LONG = [
+  "manifest/capacity",
+  "manifest/enforceable",
+  "manifest/readers",
+  "plan/connectivity",
+  "policy/expectations",
+  "reconcile/pf",
+];
 
 /** @returns paths below test/, without their ending, of the files that `npm run check` runs */
 export function chooseUnits() {
-  return chooseFiles(UNITS.map((folder) => `/${folder}/`)).filter(
-    (file) => UNITS.includes(file.split("/")[0]) && !LONG.includes(file),
-  );
+  return listTests().filter((file) => UNITS.includes(file.split("/")[0]) && !LONG.includes(file));
+}
+
+/** The source of a test file. */
+export function sourceOf(file) {
+  return `test/${file}.test.ts`;
 }
 
 /**
- * @param names parts of paths below test/, which begin with a slash; none: every file
+ * @param names parts of paths below test/, which begin with a slash, or whole names of files; none: every file
  * @returns paths below test/, without their ending
  */
 export function chooseFiles(names) {
-  const all = globSync("dist/test/**/*.test.js").map((path) => path.slice("dist/test/".length, -".test.js".length));
-  const wanted = names.map((name) => name.replace(/^test\//, "").replace(/(\.test)?\.[jt]s$/, ""));
+  const wanted = names.map((name) => name.replace(/^test\//, ""));
   const rank = (file) => (SLOW.indexOf(file) + SLOW.length + 1) % (SLOW.length + 1);
-  return all
-    .filter((file) => wanted.length === 0 || wanted.some((name) => `/${file}`.includes(name)))
-    .sort()
+  const isNamed = (file, name) =>
+    name.endsWith(".test.ts") ? `${file}.test.ts` === name : `/${file}`.includes(name.replace(/(\.test)?\.js$/, ""));
+  return listTests()
+    .filter((file) => wanted.length === 0 || wanted.some((name) => isNamed(file, name)))
     .sort((a, b) => rank(a) - rank(b));
+}
+
+function listTests() {
+  return globSync("test/**/*.test.ts")
+    .map((path) => path.slice("test/".length, -".test.ts".length))
+    .sort();
+}
+
+function argsOf(check) {
+  return CHECKS.find(([name]) => name === check)?.[1] ?? [];
 }

@@ -19,7 +19,7 @@ async function someState(): Promise<CommittedState> {
 }
 
 async function inFolder(run: (path: string) => Promise<void>): Promise<void> {
-  const folder = await mkdtemp(join(tmpdir(), "ztap-copy-"));
+  const folder = await mkdtemp(join(tmpdir(), `ztap-copy-${process.pid}-`));
   try {
     await run(lastGoodPath(folder, "n1"));
   } finally {

@@ -31,7 +31,7 @@ const WRITER = fileURLToPath(new URL("./embedded-process.js", import.meta.url));
 
 /** A path for a store that does not exist yet, and is gone after the test. */
 async function inFolder(run: (path: string) => Promise<void>): Promise<void> {
-  const folder = await mkdtemp(join(tmpdir(), "ztap-store-"));
+  const folder = await mkdtemp(join(tmpdir(), `ztap-store-${process.pid}-`));
   try {
     await run(join(folder, "store"));
   } finally {

@@ -16,7 +16,7 @@ import { draft, policy } from "../fakes/objects.js";
 import { within } from "../wait.js";
 
 await t.test("a restored store works", { skip: whyNoEtcd() ?? false, timeout: 120_000 }, async (t) => {
-  const folder = await mkdtemp(join(tmpdir(), "ztap-backup-"));
+  const folder = await mkdtemp(join(tmpdir(), `ztap-backup-${process.pid}-`));
   t.teardown(() => rm(folder, { recursive: true, force: true }));
   await withEtcd({ flags: QUICK }, async ({ endpoints, members }) => {
     const [member] = members;

@@ -133,7 +133,7 @@ async function agentOfNode(t: Test, store: Store, leader: Store): Promise<void> 
 const settings = { skip: whyNoEtcd() ?? false, timeout: 120_000 };
 
 await t.test("roles of users with passwords", settings, async (t) => {
-  const folder = await mkdtemp(join(tmpdir(), "ztap-roles-"));
+  const folder = await mkdtemp(join(tmpdir(), `ztap-roles-${process.pid}-`));
   t.teardown(() => rm(folder, { recursive: true, force: true }));
   await withEtcd({ flags: QUICK }, async (etcd) => {
     const environment = { ETCDCTL_ENDPOINTS: etcd.endpoints.join(",") };
@@ -166,7 +166,7 @@ await t.test("roles of users with passwords", settings, async (t) => {
 });
 
 await t.test("roles of users with certificates", settings, async (t) => {
-  const folder = await mkdtemp(join(tmpdir(), "ztap-roles-"));
+  const folder = await mkdtemp(join(tmpdir(), `ztap-roles-${process.pid}-`));
   t.teardown(() => rm(folder, { recursive: true, force: true }));
   const at = (name: string): string => join(folder, name);
   await mkdir(folder, { recursive: true });
@@ -199,7 +199,7 @@ await t.test("roles of users with certificates", settings, async (t) => {
 });
 
 await t.test("signed tokens from before a change of roles are renewed", settings, async (t) => {
-  const folder = await mkdtemp(join(tmpdir(), "ztap-roles-"));
+  const folder = await mkdtemp(join(tmpdir(), `ztap-roles-${process.pid}-`));
   t.teardown(() => rm(folder, { recursive: true, force: true }));
   const openssl = (...args: readonly string[]) => execFileSync("openssl", args, { cwd: folder, stdio: "ignore" });
   openssl("genrsa", "-out", "token.key", "2048");

@@ -93,7 +93,7 @@ async function goodAndBad(t: Test, endpoint: string, own: string, foreign: strin
 
 const settings = { skip: whyNoEtcd() ?? false, timeout: 120_000 };
 await t.test("TLS", settings, async (t) => {
-  const folder = await mkdtemp(join(tmpdir(), "ztap-tls-"));
+  const folder = await mkdtemp(join(tmpdir(), `ztap-tls-${process.pid}-`));
   t.teardown(() => rm(folder, { recursive: true, force: true }));
   const [own, foreign] = [join(folder, "own"), join(folder, "foreign")];
   await makeCertificates(own);

@@ -13,7 +13,7 @@ const page = readFileSync(join(ROOT, "docs/api.md"), "utf8");
 const examples = [...page.matchAll(/^```js( enforces)?\n([\s\S]*?)^```\n\n^```text\n([\s\S]*?)^```$/gm)];
 const run = promisify(execFile);
 
-const folder = mkdtempSync(join(tmpdir(), "ztap-api-"));
+const folder = mkdtempSync(join(tmpdir(), `ztap-api-${process.pid}-`));
 t.teardown(() => rmSync(folder, { recursive: true, force: true }));
 mkdirSync(join(folder, "node_modules"));
 symlinkSync(ROOT, join(folder, "node_modules/ztap"));

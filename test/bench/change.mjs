@@ -62,7 +62,7 @@ async function arena(workloads) {
   const enforcer = new EbpfEnforcer({ node: "bench", pinRoot, logger: quiet });
   await enforcer.open();
   const namespace = has("nft", "--version") ? makeNamespace(`zb${process.pid}`) : null;
-  const folder = mkdtempSync(join(tmpdir(), "ztap-bench-"));
+  const folder = mkdtempSync(join(tmpdir(), `ztap-bench-${process.pid}-`));
   const forget = atEnd(() => rmSync(folder, { recursive: true, force: true }));
   return {
     name,

@@ -62,7 +62,7 @@ function load(file, rules, client, server) {
 
 export async function benchPrograms() {
   if (!has("clang", "--version")) return skip("cost of the programs", "clang is not installed: apt-get install clang");
-  const folder = mkdtempSync(join(tmpdir(), "ztap-bench-"));
+  const folder = mkdtempSync(join(tmpdir(), `ztap-bench-${process.pid}-`));
   const forget = atEnd(() => rmSync(folder, { recursive: true, force: true }));
   const file = join(folder, "programs.bpf.o");
   const include = `/usr/include/${arch() === "x64" ? "x86_64" : "aarch64"}-linux-gnu`;

@@ -19,7 +19,7 @@ import { benchTraffic } from "./traffic.mjs";
 
 const root = join(import.meta.dirname, "../..");
 const ztap = join(root, "bin/ztap");
-const folder = mkdtempSync(join(tmpdir(), "ztap-bench-"));
+const folder = mkdtempSync(join(tmpdir(), `ztap-bench-${process.pid}-`));
 atEnd(() => rmSync(folder, { recursive: true, force: true }));
 const isRoot = process.geteuid() === 0;
 const onlyNames = process.argv.slice(2);

@@ -112,7 +112,7 @@ async function makeKinds(id) {
 
 export async function benchTraffic(only) {
   const id = `zb${process.pid}`;
-  const folder = mkdtempSync(join(tmpdir(), "ztap-bench-"));
+  const folder = mkdtempSync(join(tmpdir(), `ztap-bench-${process.pid}-`));
   const forget = atEnd(() => rmSync(folder, { recursive: true, force: true }));
   const program = join(folder, "traffic");
   run("cc", ["-O2", "-o", program, join(import.meta.dirname, "traffic.c")]);

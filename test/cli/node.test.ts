@@ -5,7 +5,7 @@ import { dirname, join } from "node:path";
 import t from "tap";
 
 t.test("bin/node finds the machine's Node.js, even if its own folder comes first in PATH", async (t) => {
-  const folder = mkdtempSync(join(tmpdir(), "ztap-node-"));
+  const folder = mkdtempSync(join(tmpdir(), `ztap-node-${process.pid}-`));
   t.teardown(() => rmSync(folder, { recursive: true, force: true }));
   const bin = join(folder, "bin");
   mkdirSync(bin);

@@ -41,6 +41,8 @@ export interface RunOptions {
   readonly uid?: number;
   /** A script that starts processes of its own: they end with it where the test ends it. */
   readonly isScript?: boolean;
+  /** Keeps standard input open for `type`. */
+  readonly isInteractive?: boolean;
 }
 
 const ajv = new Ajv2020({ strict: true });
@@ -90,6 +92,11 @@ export class Running {
     if (!matches()) throw new Error(`ended without saying ${String(text)}:\n${this.stdout}${this.stderr}`);
   }
 
+  /** Writes a line to the standard input of an interactive process. */
+  type(line: string): void {
+    this.child.stdin?.write(`${line}\n`);
+  }
+
   async stop(signal: NodeJS.Signals = "SIGTERM"): Promise<Result> {
     if (this.hasGroup && this.child.pid !== undefined) process.kill(-this.child.pid, signal);
     else this.child.kill(signal);
@@ -103,7 +110,7 @@ export class Ztap {
   readonly #running = new Set<Running>();
 
   constructor(t: Test) {
-    this.folder = mkdtempSync(join(tmpdir(), "ztap-cli-"));
+    this.folder = mkdtempSync(join(tmpdir(), `ztap-cli-${process.pid}-`));
     // Other users' processes of the test have to get to what is theirs below it.
     chmodSync(this.folder, 0o755);
     this.store = join(this.folder, "store");
@@ -160,18 +167,19 @@ export class Ztap {
   spawn(
     program: string,
     args: readonly string[],
-    { env = {}, cwd = this.folder, input, uid, isScript = false }: RunOptions = {},
+    { env = {}, cwd = this.folder, input, uid, isScript = false, isInteractive = false }: RunOptions = {},
   ): Running {
     const spawnOptions: SpawnOptions = {
       cwd,
       env: { ...this.env, ...env },
-      stdio: [input === undefined ? "ignore" : "pipe", "pipe", "pipe"],
+      stdio: [input === undefined && !isInteractive ? "ignore" : "pipe", "pipe", "pipe"],
       detached: isScript,
       ...(uid === undefined ? {} : { uid, gid: uid }),
     };
     const running = new Running(spawn(program, args, spawnOptions), isScript);
     this.#running.add(running);
-    running.child.stdin?.on("error", () => undefined).end(input);
+    running.child.stdin?.on("error", () => undefined);
+    if (!isInteractive) running.child.stdin?.end(input);
     return running;
   }
 

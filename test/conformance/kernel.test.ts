@@ -29,7 +29,7 @@ const data = readSuite();
 const reason = whyNot() ?? ("missing" in data ? data.missing : null);
 if (reason !== null || "missing" in data) t.plan(0, `SKIP Kubernetes' cases in the kernel: ${reason}`);
 else {
-  const folder = mkdtempSync(join(tmpdir(), "ztap-conformance-"));
+  const folder = mkdtempSync(join(tmpdir(), `ztap-conformance-${process.pid}-`));
   t.teardown(() => rmSync(folder, { recursive: true, force: true }));
   const sandbox = new Sandbox(t);
   const pods = await Pods.start(t, sandbox, data.podIPs, PORTS);

@@ -8,31 +8,7 @@ import type { ObjectSet } from "../../src/model/state.js";
 import { compile } from "../../src/policy/compile/compile.js";
 import { listConnections } from "../../src/policy/reachability/connectivity.js";
 import { createEvaluator } from "../../src/policy/evaluate.js";
-import { objectsOfDocuments } from "../builders/state.js";
-import { readSuite, type Step, type Suite } from "./suite.js";
-
-const PROTOCOLS = { TCP: 6, UDP: 17, SCTP: 132 } as const;
-
-function objectsOf(step: Step, pods: readonly string[], addresses: Suite["podIPs"]): ObjectSet {
-  const namespaces = ["x", "y", "z"].map((name) => ({
-    apiVersion: "ztap/v1",
-    kind: "Namespace",
-    metadata: { name, labels: step.extraNamespaceLabels[name] ?? {} },
-  }));
-  const ports = [80, 81].flatMap((port) =>
-    Object.keys(PROTOCOLS).map((protocol) => ({ name: `serve-${port}-${protocol.toLowerCase()}`, port, protocol })),
-  );
-  const workloads = pods.map((pod) => {
-    const [namespace = "", name = ""] = pod.split("/");
-    return {
-      apiVersion: "ztap/v1",
-      kind: "Workload",
-      metadata: { namespace, name, labels: { pod: name, ...step.extraPodLabels[pod] } },
-      spec: { addresses: [addresses[pod]], ports },
-    };
-  });
-  return objectsOfDocuments([...namespaces, ...workloads, ...step.policies]);
-}
+import { objectsOfStep, PROTOCOLS, readSuite, type Step, type Suite } from "./suite.js";
 
 /** `from → to: verdict`, one line a cell, by asking both ends of every pair. */
 function decide(objects: ObjectSet, step: Step, addresses: Suite["podIPs"]): readonly string[] {
@@ -70,7 +46,7 @@ if ("missing" in read) {
   for (const { name, pods, steps } of cases) {
     t.test(name, async (t) => {
       for (const step of steps) {
-        const objects = objectsOf(step, pods, podIPs);
+        const objects = objectsOfStep(step, pods, podIPs);
         const wanted = step.expect.map(({ from, to, allowed }) => row(from, to, allowed));
         t.same(wanted.length, pods.length * (pods.length - 1), "every pair has its cell");
         t.same(decide(objects, step, podIPs), wanted, `evaluator, ${step.port}/${step.protocol}`);

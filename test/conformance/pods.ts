@@ -32,7 +32,7 @@ export class Pods {
     addresses: Readonly<Record<string, string>>,
     ports: readonly number[],
   ): Promise<Pods> {
-    const folder = mkdtempSync(join(tmpdir(), "ztap-pods-"));
+    const folder = mkdtempSync(join(tmpdir(), `ztap-pods-${process.pid}-`));
     t.teardown(() => rmSync(folder, { recursive: true, force: true }));
     const program = join(folder, "pod");
     execFileSync("cc", ["-O1", "-Wall", "-Wextra", "-Werror", "-o", program, SOURCE]);

@@ -1,5 +1,9 @@
-/** Kubernetes' end-to-end cases of NetworkPolicy, as the file of cases holds them. */
+/** Kubernetes' end-to-end cases of NetworkPolicy, as the file of cases holds them, and as states of ztap. */
+import type { ObjectSet } from "../../src/model/state.js";
+import { objectsOfDocuments } from "../builders/state.js";
 import { readCases } from "./cases.js";
+
+export const PROTOCOLS = { TCP: 6, UDP: 17, SCTP: 132 } as const;
 
 type Labels = Readonly<Record<string, string>>;
 
@@ -29,4 +33,26 @@ export function readSuite(): Suite | { readonly missing: string } {
   if ("missing" in read) return read;
   const suite: Suite = JSON.parse(read.text);
   return suite;
+}
+
+/** A step's policies, with its pods as workloads that serve every protocol on both ports. */
+export function objectsOfStep(step: Step, pods: readonly string[], addresses: Suite["podIPs"]): ObjectSet {
+  const namespaces = ["x", "y", "z"].map((name) => ({
+    apiVersion: "ztap/v1",
+    kind: "Namespace",
+    metadata: { name, labels: step.extraNamespaceLabels[name] ?? {} },
+  }));
+  const ports = [80, 81].flatMap((port) =>
+    Object.keys(PROTOCOLS).map((protocol) => ({ name: `serve-${port}-${protocol.toLowerCase()}`, port, protocol })),
+  );
+  const workloads = pods.map((pod) => {
+    const [namespace = "", name = ""] = pod.split("/");
+    return {
+      apiVersion: "ztap/v1",
+      kind: "Workload",
+      metadata: { namespace, name, labels: { pod: name, ...step.extraPodLabels[pod] } },
+      spec: { addresses: [addresses[pod]], ports },
+    };
+  });
+  return objectsOfDocuments([...namespaces, ...workloads, ...step.policies]);
 }

@@ -6,10 +6,10 @@ import t from "tap";
 const MAX_FILES = 5;
 const MAX_LINES = 30;
 
-const folders = [...new Set(globSync(["src/**/*.*", "native/**/*.*"]).map(dirname))].sort();
+const folders = [...new Set(globSync(["src/**/*.*", "native/**/*.*", "test/**/*.*"]).map(dirname))].sort();
 
 t.test("each large folder has a README.md that names its files", async (t) => {
-  t.ok(folders.length > 20, "the folders are found");
+  t.ok(folders.length > 50, "the folders are found");
   for (const folder of folders) {
     const entries = readdirSync(folder, { withFileTypes: true }).filter(({ name }) => name !== "README.md");
     const files = entries.filter((entry) => entry.isFile()).map(({ name }) => name);
@@ -20,13 +20,13 @@ t.test("each large folder has a README.md that names its files", async (t) => {
     }
     const text = readFileSync(page, "utf8");
     t.ok(text.split("\n").length - 1 <= MAX_LINES, `${page} has at most ${MAX_LINES} lines`);
-    const named = new Set([...text.matchAll(/`([\w.-]+\/?)`/g)].map(([, name = ""]) => name));
+    const named = new Set([...text.matchAll(/(?:`|\]\()([\w.-]+\/?)[`)]/g)].map(([, name = ""]) => name));
     t.same(
       files.filter((name) => !named.has(name)),
       [],
       `${page} names every file`,
     );
-    const gone = [...named].filter((name) => /\.(ts|h|c|cc)$/.test(name) || name.endsWith("/"));
+    const gone = [...named].filter((name) => /\.(ts|mjs|h|c|cc|pl)$/.test(name) || name.endsWith("/"));
     t.same(
       gone.filter((name) => !existsSync(join(folder, name))),
       [],

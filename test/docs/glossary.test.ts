@@ -76,9 +76,9 @@ t.test("one exported name has one meaning", async (t) => {
 /** Rows whose last cell holds words and, in brackets, where they must not stand: `bell, ears (names)`. */
 function readGlossary(text: string): readonly Banned[] {
   return [...text.matchAll(/^\|.*\| ([^|]+) \(([a-z, ]+)\) \|$/gm)].flatMap(([, words = "", scopes = ""]) =>
-    words.split(", ").flatMap((word) =>
-      scopes.split(", ").map((scope) => ({ words: split(word), scope: toScope(scope) })),
-    ),
+    words
+      .split(", ")
+      .flatMap((word) => scopes.split(", ").map((scope) => ({ words: split(word), scope: toScope(scope) }))),
   );
 }
 
@@ -120,7 +120,9 @@ function namesOf(file: string): readonly Name[] {
   return found;
 }
 
-function isNaming(node: ts.Node): node is ts.NamedDeclaration & { readonly name: ts.Identifier | ts.PrivateIdentifier } {
+function isNaming(
+  node: ts.Node,
+): node is ts.NamedDeclaration & { readonly name: ts.Identifier | ts.PrivateIdentifier } {
   const isDeclaration =
     ts.isClassDeclaration(node) ||
     ts.isFunctionDeclaration(node) ||

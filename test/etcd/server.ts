@@ -36,7 +36,7 @@ export interface EtcdSetup {
 
 export async function withEtcd(setup: EtcdSetup, use: (etcd: EtcdCluster) => Promise<void>): Promise<void> {
   const { members: count = 1, flags = [], ctlFlags = [], scheme = "http" } = setup;
-  const folder = await mkdtemp(join(tmpdir(), "ztap-etcd-"));
+  const folder = await mkdtemp(join(tmpdir(), `ztap-etcd-${process.pid}-`));
   const members: EtcdProcess[] = [];
   try {
     const ports = await freePorts(2 * count);

@@ -4,29 +4,30 @@ import { join } from "node:path";
 import type { Ztap } from "../cli/ztap.js";
 
 /** With packets of each that pass or do not: `from → to PROTOCOL port`. */
-export const EXAMPLES: Readonly<Record<string, { readonly open: readonly string[]; readonly refused: readonly string[] }>> =
-  {
-    "three-tier-web": {
-      open: ["shop/web-1 → shop/api-2 TCP 8080", "shop/api-1 → shop/db TCP 5432"],
-      refused: ["shop/web-1 → shop/db TCP 5432", "shop/db → shop/web-2 TCP 443"],
-    },
-    microservices: {
-      open: ["front/gateway → orders/orders TCP 8080", "monitoring/prometheus → orders/queue TCP 15692"],
-      refused: ["front/gateway → payments/payments TCP 8080", "orders/orders → monitoring/prometheus TCP 9100"],
-    },
-    "pci-segment": {
-      open: ["office/jump → cardholder/vault TCP 22", "cardholder/tokenizer → cardholder/vault TCP 5432"],
-      refused: ["office/crm → cardholder/vault TCP 22", "office/jump → cardholder/vault TCP 5432"],
-    },
-    "lateral-movement": {
-      open: ["office/desktop-1 → office/files TCP 445", "office/bastion → office/desktop-3 TCP 22"],
-      refused: ["office/desktop-1 → office/desktop-2 TCP 22", "office/files → office/backup TCP 873"],
-    },
-    "deny-all": {
-      open: ["apps/legacy → infra/dns UDP 53", "apps/wiki → infra/mirror TCP 443"],
-      refused: ["apps/legacy → infra/mirror TCP 443", "apps/billing → apps/wiki TCP 443"],
-    },
-  };
+export const EXAMPLES: Readonly<
+  Record<string, { readonly open: readonly string[]; readonly refused: readonly string[] }>
+> = {
+  "three-tier-web": {
+    open: ["shop/web-1 → shop/api-2 TCP 8080", "shop/api-1 → shop/db TCP 5432"],
+    refused: ["shop/web-1 → shop/db TCP 5432", "shop/db → shop/web-2 TCP 443"],
+  },
+  microservices: {
+    open: ["front/gateway → orders/orders TCP 8080", "monitoring/prometheus → orders/queue TCP 15692"],
+    refused: ["front/gateway → payments/payments TCP 8080", "orders/orders → monitoring/prometheus TCP 9100"],
+  },
+  "pci-segment": {
+    open: ["office/jump → cardholder/vault TCP 22", "cardholder/tokenizer → cardholder/vault TCP 5432"],
+    refused: ["office/crm → cardholder/vault TCP 22", "office/jump → cardholder/vault TCP 5432"],
+  },
+  "lateral-movement": {
+    open: ["office/desktop-1 → office/files TCP 445", "office/bastion → office/desktop-3 TCP 22"],
+    refused: ["office/desktop-1 → office/desktop-2 TCP 22", "office/files → office/backup TCP 873"],
+  },
+  "deny-all": {
+    open: ["apps/legacy → infra/dns UDP 53", "apps/wiki → infra/mirror TCP 443"],
+    refused: ["apps/legacy → infra/mirror TCP 443", "apps/billing → apps/wiki TCP 443"],
+  },
+};
 
 /** @returns the folder of the copy */
 export function copyExample(ztap: Ztap, name: string): string {
@@ -44,7 +45,9 @@ export function blockOf(folder: string, language: string): string {
   return block;
 }
 
-export function yamlFiles(folder: string): readonly { readonly path: string; readonly text: string; readonly blobId: string }[] {
+export function yamlFiles(
+  folder: string,
+): readonly { readonly path: string; readonly text: string; readonly blobId: string }[] {
   return readdirSync(folder, { recursive: true, encoding: "utf8" })
     .filter((path) => path.endsWith(".yaml"))
     .sort()

@@ -57,7 +57,7 @@ await t.test("kills of ztap lose no acknowledged revision, and leave none incomp
   const seed = chosenSeed();
   t.comment(`seed ${seed}; replay with ZTAP_SEED=${seed}`);
   const random = new SeededRandom(seed);
-  const folder = await mkdtemp(join(tmpdir(), "ztap-kills-"));
+  const folder = await mkdtemp(join(tmpdir(), `ztap-kills-${process.pid}-`));
   t.teardown(() => rm(folder, { recursive: true, force: true }));
   const repo = new Repository(join(folder, "policies"));
   const path = join(folder, "store");

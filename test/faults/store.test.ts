@@ -83,7 +83,7 @@ async function checkRevision(t: Test, store: Store, number: number, commitId: st
 async function withFleet(t: Test, keep: Fleet["keep"], run: (fleet: Fleet) => Promise<void>): Promise<void> {
   const seed = chosenSeed();
   t.comment(`ZTAP_SEED=${seed}`);
-  const folder = await mkdtemp(join(tmpdir(), "ztap-faults-"));
+  const folder = await mkdtemp(join(tmpdir(), `ztap-faults-${process.pid}-`));
   const fleet: Fleet = {
     path: join(folder, "store"),
     random: new SeededRandom(seed),

@@ -1,16 +1,17 @@
 /**
  * Sandbox: cgroups, network namespaces, processes and enforcers for one test file, all of them
- * named after this process and taken away at its end, whether the tests passed or not.
+ * named after this process and taken away at its end, whether the tests passed or not. What is left of a process that
+ * was killed, test/sweep.ts takes away.
  */
 import { execFileSync, spawn, type ChildProcess } from "node:child_process";
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmdirSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, rmdirSync } from "node:fs";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import type { Test } from "tap";
 import { EbpfEnforcer } from "../../src/adapters/ebpf/enforcer.js";
 import { checkKernel } from "../../src/adapters/ebpf/doctor.js";
-import { DEFAULT_PIN_ROOT, findCgroupRoot, unpinName } from "../../src/adapters/ebpf/kernel/paths.js";
+import { DEFAULT_PIN_ROOT, findCgroupRoot } from "../../src/adapters/ebpf/kernel/paths.js";
 import { removeNodes } from "../../src/adapters/ebpf/remove.js";
 import type { Observation } from "../../src/interfaces/enforcer.js";
 import type { Logger } from "../../src/interfaces/system.js";
@@ -37,7 +38,6 @@ export class Sandbox {
   readonly #nodes: string[] = [];
 
   constructor(t: Test) {
-    sweepDead(this.cgroupRoot);
     t.teardown(() => this.#end());
   }
 
@@ -168,32 +168,6 @@ export class Sandbox {
       if (existsSync(folder)) rmdirSync(folder);
     }
   }
-}
-
-/** Takes away what test processes left that were killed before their end. */
-function sweepDead(cgroupRoot: string): void {
-  const isDead = (name: string): boolean => {
-    const pid = /^zt(\d+)/.exec(name)?.[1];
-    return pid !== undefined && !existsSync(`/proc/${pid}`);
-  };
-  const list = (folder: string): string[] => (existsSync(folder) ? readdirSync(folder).filter(isDead) : []);
-  // Best effort: another test file may be sweeping as well, and a process that still runs keeps its cgroup.
-  const attempt = (act: () => void): void => {
-    try {
-      act();
-    } catch {
-      return;
-    }
-  };
-  const removeTree = (folder: string): void => {
-    for (const entry of readdirSync(folder, { withFileTypes: true })) {
-      if (entry.isDirectory()) removeTree(join(folder, entry.name));
-    }
-    rmdirSync(folder);
-  };
-  for (const name of list(DEFAULT_PIN_ROOT)) attempt(() => removeNodes({ node: unpinName(name) }));
-  for (const name of list("/run/netns")) attempt(() => ip("netns", "delete", name));
-  for (const name of list(cgroupRoot)) attempt(() => removeTree(join(cgroupRoot, name)));
 }
 
 export type Side = readonly string[];

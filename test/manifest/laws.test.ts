@@ -6,6 +6,7 @@ import { stringify } from "yaml";
 import { canonicalJson, digestOf } from "../../src/model/digest.js";
 import type { ZtapObject } from "../../src/model/objects.js";
 import { readManifests, type Manifests } from "../../src/manifest/read.js";
+import { volume } from "../volume.js";
 
 const read = (text: string): Manifests => readManifests([{ path: "a.yaml", text, blobId: "a" }]);
 
@@ -143,7 +144,7 @@ t.test("law: a canonical object is a valid document and normalizes to itself", a
       const again = only(stringify(canonical));
       return digestOf(again) === digestOf(canonical);
     }),
-    { numRuns: 500 },
+    { numRuns: volume(500, 5000) },
   );
   t.pass();
 });
@@ -158,7 +159,7 @@ t.test("law: both parsers give the same objects, positions and lines", async (t)
       const thorough = [...read(slow).objects.values()].filter(({ ref }) => ref.name !== "extra");
       return canonicalJson(quick) === canonicalJson(thorough);
     }),
-    { numRuns: 500 },
+    { numRuns: volume(500, 5000) },
   );
   t.pass();
 });
@@ -201,7 +202,7 @@ t.test("law: no text makes the reader throw", async (t) => {
       const { diagnostics } = read(pieces.join(""));
       return diagnostics.every(({ line, column }) => line >= 1 && column >= 1);
     }),
-    { numRuns: 2000 },
+    { numRuns: volume(2000, 20_000) },
   );
   t.pass();
 });

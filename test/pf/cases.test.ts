@@ -10,10 +10,8 @@ import { compile } from "../../src/policy/compile/compile.js";
 import { createEvaluator } from "../../src/policy/evaluate.js";
 import { objectsOfDocuments } from "../builders/state.js";
 import { readCases } from "../conformance/cases.js";
-import { readSuite, type Step, type Suite } from "../conformance/suite.js";
+import { objectsOfStep, PROTOCOLS, readSuite } from "../conformance/suite.js";
 import { PfModel, type Packet } from "./model.js";
-
-const PROTOCOLS = { TCP: 6, UDP: 17, SCTP: 132 } as const;
 
 function packetOf(from: string, to: string, protocol: number, port: number): Omit<Packet, "direction"> {
   return { iface: "lo0", from, to, protocol, sourcePort: 50_000, port, opens: true, user: "root" };
@@ -25,25 +23,6 @@ function connects(model: PfModel, packet: Omit<Packet, "direction">): boolean {
   return model.decide({ ...packet, direction: "out" }).passes && model.decide({ ...packet, direction: "in" }).passes;
 }
 
-function objectsOf(step: Step, pods: readonly string[], addresses: Suite["podIPs"]): ObjectSet {
-  const namespaces = ["x", "y", "z"].map((name) => ({
-    ...{ apiVersion: "ztap/v1", kind: "Namespace" },
-    metadata: { name, labels: step.extraNamespaceLabels[name] ?? {} },
-  }));
-  const ports = [80, 81].flatMap((port) =>
-    Object.keys(PROTOCOLS).map((protocol) => ({ name: `serve-${port}-${protocol.toLowerCase()}`, port, protocol })),
-  );
-  const workloads = pods.map((pod) => {
-    const [namespace = "", name = ""] = pod.split("/");
-    return {
-      ...{ apiVersion: "ztap/v1", kind: "Workload" },
-      metadata: { namespace, name, labels: { pod: name, ...step.extraPodLabels[pod] } },
-      spec: { addresses: [addresses[pod]], ports },
-    };
-  });
-  return objectsOfDocuments([...namespaces, ...workloads, ...step.policies]);
-}
-
 const suite = readSuite();
 if ("missing" in suite)
   t.test("Kubernetes end-to-end cases through pf", { skip: suite.missing }, async () => undefined);
@@ -52,7 +31,7 @@ else {
     const counts = { cells: 0, closed: 0 };
     for (const { name, pods, steps } of suite.cases) {
       for (const step of steps) {
-        const { text, refusals, closed } = render(compile(objectsOf(step, pods, suite.podIPs), null));
+        const { text, refusals, closed } = render(compile(objectsOfStep(step, pods, suite.podIPs), null));
         const model = new PfModel(text);
         const wrong = step.expect.filter(({ from, to, allowed }) => {
           const isClosed = closed.has(from) || closed.has(to);

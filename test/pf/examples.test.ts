@@ -1,13 +1,11 @@
-/**
- * The text for the nodes of our own examples, as it stands in test/pf/golden. `ZTAP_GOLDEN=write` writes it anew; what
- * changed is then seen in the diff.
- */
-import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+/** The text for the nodes of our own examples, as it stands in test/pf/golden. */
+import { readdirSync, readFileSync } from "node:fs";
 import t from "tap";
 import { render } from "../../src/adapters/pf/render/render.js";
 import { hasErrors } from "../../src/model/diagnostic.js";
 import { compile } from "../../src/policy/compile/compile.js";
 import { readBoundedManifests } from "../../src/wiring/manifests.js";
+import { matchGolden } from "../golden.js";
 import { parseAnchor } from "./grammar.js";
 
 // Tests run from dist/test/pf.
@@ -33,9 +31,7 @@ for (const [example, nodes] of [
       const { text, refusals } = render(compile(objects, node));
       t.same(refusals, []);
       t.ok(parseAnchor(text).rules.length > 0, "what the model reads is what is compared");
-      const file = new URL(`test/pf/golden/${example}-${node}.conf`, root);
-      if (process.env["ZTAP_GOLDEN"] === "write") writeFileSync(file, text);
-      t.equal(text, existsSync(file) ? readFileSync(file, "utf8") : "no golden file");
+      matchGolden(t, `test/pf/golden/${example}-${node}.conf`, text);
     });
   }
 }

@@ -21,7 +21,7 @@ export class Machine {
   #state = structuredClone(FRESH);
 
   constructor(t: Test) {
-    this.folder = mkdtempSync(join(tmpdir(), "ztap-pf-"));
+    this.folder = mkdtempSync(join(tmpdir(), `ztap-pf-${process.pid}-`));
     this.pfctl = join(this.folder, "pfctl");
     copyFileSync(PROGRAM, this.pfctl);
     chmodSync(this.pfctl, 0o755);

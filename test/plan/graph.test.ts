@@ -9,6 +9,7 @@ import { listConnections } from "../../src/policy/reachability/connectivity.js";
 import type { Connection } from "../../src/model/connection.js";
 import { arbitraryState } from "../builders/arbitrary.js";
 import { objectsOf, objectsOfDocuments, policy, workload } from "../builders/state.js";
+import { volume } from "../volume.js";
 
 const SIGNS = { kept: " ", added: "+", removed: "-" } as const;
 
@@ -154,6 +155,6 @@ t.test("a graph has exactly the connections of the state, or of the difference",
       same(spell(both, ["added"]), opened.map(lineOf).sort());
       same(spell(both, ["removed"]), closed.map(lineOf).sort());
     }),
-    { numRuns: 150 },
+    { numRuns: volume(150, 1500) },
   );
 });

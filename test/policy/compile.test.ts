@@ -2,6 +2,7 @@ import fc from "fast-check";
 import t from "tap";
 import { compile, RulesetCompiler } from "../../src/policy/compile/compile.js";
 import { objectsOf, policy, workload } from "../builders/state.js";
+import { volume } from "../volume.js";
 
 const DOCUMENTS = [
   workload("web@n1 10.0.0.1 app=web [http:80/TCP]"),
@@ -22,7 +23,7 @@ t.test("the ruleset does not depend on the order of the objects", async (t) => {
       const shuffled = new Map([...objects].reverse());
       return compile(shuffled, "n1").digest === digest;
     }),
-    { numRuns: 50 },
+    { numRuns: volume(50, 500) },
   );
   t.pass();
 });

@@ -9,6 +9,7 @@ import { connectionLines } from "../../src/views/connectivity.js";
 import { arbitraryState } from "../builders/arbitrary.js";
 import { objectsOf, objectsOfDocuments, policy, workload } from "../builders/state.js";
 import { describe, endsOf, evaluated, Listing, pairsOf, PROTOCOLS, type End } from "./borders.js";
+import { volume } from "../volume.js";
 
 const WORKLOADS = [
   workload("web@n1 10.0.0.1 app=web [http:80/TCP]"),
@@ -143,7 +144,7 @@ t.test("connectivity agrees with the evaluator on the packets at every border", 
         if (wanted !== found) throw new Error(`${from.name} → ${to.name}\nevaluate: ${wanted}\nlisted: ${found}`);
       }
     }),
-    { numRuns: 100 },
+    { numRuns: volume(100, 1000) },
   );
   t.pass();
 });
@@ -167,7 +168,7 @@ t.test("the list does not depend on the order of the objects, and is sorted and 
         )
       );
     }),
-    { numRuns: 100 },
+    { numRuns: volume(100, 1000) },
   );
   t.pass();
 });
@@ -213,7 +214,7 @@ t.test("explain agrees with connectivity and names the evaluator's rule first", 
         }
       },
     ),
-    { numRuns: 60 },
+    { numRuns: volume(60, 600) },
   );
   t.pass();
 });

@@ -13,7 +13,7 @@ const isRoot = process.geteuid?.() === 0;
 
 /** A home and an /etc of the test's own. */
 class Machine {
-  readonly folder = mkdtempSync(join(tmpdir(), "ztap-settings-"));
+  readonly folder = mkdtempSync(join(tmpdir(), `ztap-settings-${process.pid}-`));
   readonly home = join(this.folder, "home");
   readonly userFile = join(this.home, ".config/ztap/config.yaml");
   readonly systemFile = join(this.folder, "etc/ztap/config.yaml");

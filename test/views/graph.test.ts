@@ -6,6 +6,7 @@ import { layOutSvg } from "../../src/adapters/graphviz/svg.js";
 import type { Graph } from "../../src/plan/graph/graph.js";
 import { renderDot } from "../../src/views/graph/dot.js";
 import { renderMermaid } from "../../src/views/graph/mermaid.js";
+import { volume } from "../volume.js";
 
 const HOSTILE = [
   '"]; evil [label="x',
@@ -112,7 +113,7 @@ t.test("no other text breaks out of a graph", async () => {
       // Equal names are one namespace, so that lines may be fewer.
       if (new Set(names).size === 3 && shape !== harmless) throw new Error(shape);
     }),
-    { numRuns: 100 },
+    { numRuns: volume(100, 1000) },
   );
 });
 

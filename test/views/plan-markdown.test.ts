@@ -1,6 +1,5 @@
 /** A plan as a comment: one golden, and texts that would break out of it. */
 import t from "tap";
-import { readManifests } from "../../src/manifest/read.js";
 import type { DesiredState } from "../../src/model/state.js";
 import { diffConnectivity, NO_DIFFERENCE } from "../../src/plan/connectivity/diff.js";
 import { planAgainst } from "../../src/plan/plan.js";
@@ -8,13 +7,12 @@ import type { Change } from "../../src/plan/plan.js";
 import { renderPlan } from "../../src/views/plan.js";
 import { plainStyle } from "../../src/views/style.js";
 import { renderNoPlanMarkdown, renderPlanMarkdown } from "../../src/views/plan-markdown.js";
+import { objectsOf, TEST_SOURCE } from "../builders/state.js";
 
 const COMMITS = { before: "a".repeat(40), after: "b".repeat(40) };
 
 function stateAt(commit: string, text: string): DesiredState {
-  const { objects, diagnostics } = readManifests([{ path: "state.yaml", text, blobId: commit }]);
-  t.same(diagnostics, []);
-  return { source: { location: ".", commit, dirty: false, author: "Ada", subject: "Change" }, objects };
+  return { source: { ...TEST_SOURCE, commit }, objects: objectsOf(text) };
 }
 
 const workload = (name: string, address: string) => `apiVersion: ztap/v1
