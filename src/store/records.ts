@@ -119,6 +119,7 @@ export const isNodeStatus = shaped<NodeStatus>({
   drift: listOf(isDrift),
   healed: isCount,
   subjects: listOf(isSubjectStatus),
+  withheld: optional(listOf(isString)),
   observedAt: isString,
 });
 

@@ -13,7 +13,12 @@ const allow = (...peers: readonly string[]) =>
   );
 const found = (text: string, lines: Partial<ManagementAccess>): readonly string[] => {
   const objects = objectsOf(text);
-  return findLockouts(compile(objects, "n1"), { agent: null, sessions: [], servers: [], ...lines }, clientsOf(objects));
+  const found = findLockouts(
+    compile(objects, "n1"),
+    { agent: null, sessions: [], servers: [], ...lines },
+    clientsOf(objects),
+  );
+  return found.map(({ message }) => message);
 };
 const session = (peer: string, ...cgroups: readonly string[]) => ({ sessions: [{ peer, port: 22, cgroups }] });
 

@@ -28,7 +28,7 @@ export async function lockoutsOf(deps: LockoutDeps, objects: ObjectSet): Promise
   const clients = clientsOf(objects);
   for (const [node, lines] of await managementAccessByNode(deps, managementAccess)) {
     if (!isConcerned(objects, node, lines)) continue;
-    found.push(...findLockouts(compile(objects, node), lines, clients));
+    found.push(...findLockouts(compile(objects, node), lines, clients).map(({ message }) => message));
   }
   return found;
 }
