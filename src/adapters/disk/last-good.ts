@@ -50,8 +50,7 @@ export class LastGoodFile implements LastGoodState {
 
   async read(): Promise<CommittedState | null> {
     const bytes = await readFile(this.#path).catch((error: unknown) => {
-      if (!isMissing(error))
-        this.#logger.warn(`the last-good state cannot be read: ${this.#path}`, { error });
+      if (!isMissing(error)) this.#logger.warn(`the last-good state cannot be read: ${this.#path}`, { error });
       return null;
     });
     if (bytes === null) return null;
