@@ -13,7 +13,10 @@ import { isOver, sweepDead } from "./sweep.js";
 const MAKER = `
   id=zt$$ root=$1 pins=$2 tmp=$3
   ip netns add "\${id}n0a"
+  long=$(printf %0200d 0)
   mkdir -p "$root/$id/web" "$pins/ztap-demo-$$/node/maps" "$tmp/ztap-cli-$$-AbCdEf"
+  # Together longer than a system call takes.
+  (cd "$root/$id" && perl -e 'for (1..25) { mkdir $ARGV[0] and chdir $ARGV[0] or die $! }' "$long")
   (echo 0 > "$root/$id/web/cgroup.procs" && exec sleep 1000) & in_cgroup=$!
   ip netns exec "\${id}n0a" sleep 1000 & in_namespace=$!
   ZTAP_NODE=$id-node sleep 1000 &

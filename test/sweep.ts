@@ -3,7 +3,7 @@
  * cgroups, pins and temporary folders. Everything that they make has the process id of its maker in its name.
  */
 import { execFileSync } from "node:child_process";
-import { existsSync, readdirSync, readFileSync, rmdirSync, rmSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { BPFFS, DEFAULT_PIN_ROOT, findCgroupRoot, unpinName } from "../src/adapters/ebpf/kernel/paths.js";
@@ -61,21 +61,17 @@ async function endProcesses(
   const named = new RegExp(`\\b(?:${makers.join("|")})(?!\\d)`);
   const pids = [
     ...namespaces.flatMap((name) => words(() => execFileSync("ip", ["netns", "pids", name], { encoding: "utf8" }))),
-    ...cgroups.flatMap(processesIn),
     ...readdirSync("/proc").filter((pid) =>
       words(() => (/^\d+$/.test(pid) ? readFileSync(`/proc/${pid}/environ`, "utf8") : "")).some((one) =>
         named.test(one),
       ),
     ),
   ];
+  // With all cgroups below it.
+  for (const path of cgroups) attempt(() => writeFileSync(join(path, "cgroup.kill"), "1"));
   for (const pid of pids) attempt(() => process.kill(Number(pid), "SIGKILL"));
-  await waitUntil(() => pids.every(isOver), { what: `the end of ${pids.join(", ")}` });
-}
-
-function processesIn(cgroup: string): readonly string[] {
-  const below = readdirSync(cgroup, { recursive: true, withFileTypes: true }).filter((entry) => entry.isDirectory());
-  const folders = [cgroup, ...below.map((entry) => join(entry.parentPath, entry.name))];
-  return folders.flatMap((folder) => words(() => readFileSync(join(folder, "cgroup.procs"), "utf8")));
+  const isEmpty = (path: string) => words(() => readFileSync(join(path, "cgroup.events"), "utf8"))[1] !== "1";
+  await waitUntil(() => pids.every(isOver) && cgroups.every(isEmpty), { what: `the end of ${makers.join(", ")}` });
 }
 
 /** A process that nobody has waited for yet is over, too. */
@@ -84,10 +80,9 @@ export function isOver(pid: string): boolean {
   return status === "" || status === "Z";
 }
 
+/** A test makes cgroups whose paths are longer than a system call takes. */
 function removeCgroup(path: string): void {
-  for (const entry of readdirSync(path, { withFileTypes: true }))
-    if (entry.isDirectory()) removeCgroup(join(path, entry.name));
-  rmdirSync(path);
+  execFileSync("find", [path, "-depth", "-type", "d", "-delete"], { stdio: "ignore" });
 }
 
 /** What the text is made of; nothing where what it is read from is gone. */

@@ -39,7 +39,7 @@ export interface LeaderElection {
    * @throws OperationError `usage`, `node-alive`
    */
   registerNode(node: ElectionNode): Promise<void>;
-  /** Removes a node; false if it was no member. A node whose own program runs joins again. */
+  /** Removes a node; false if it was no member. A node whose program still runs joins again. */
   deregisterNode(id: string): Promise<boolean>;
   /** Yields the current leader, and again on every change. Ends when the signal aborts. */
   watch(signal: AbortSignal): AsyncIterable<ElectionNode | null>;

@@ -32,7 +32,7 @@ export const GLOBAL_FLAGS = {
 /** Values of flags or arguments by name. */
 type Values = Interfaces.OutputFlags<Interfaces.FlagInput>;
 
-/** The number of warnings shown beside a plan; `ztap validate` shows them all. */
+/** The number of warnings shown with a plan; `ztap validate` shows them all. */
 const MAX_WARNINGS = 10;
 
 export abstract class BaseCommand extends Command {

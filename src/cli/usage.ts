@@ -1,8 +1,8 @@
 /**
  * Explains a wrong command line in one sentence, with the most likely intended command and its usage.
  *
- * oclif reports a wrong command line in its own words, with few facts beside them. So its sentences are parsed here,
- * and nowhere else; an unknown sentence is shown as it is, which the tests would detect.
+ * oclif reports a usage error in its own words, with few facts. So its sentences are parsed here, and nowhere else; an
+ * unknown sentence is shown as it is, which the tests would detect.
  */
 import type { Command } from "@oclif/core";
 import { suggest } from "../model/suggest.js";

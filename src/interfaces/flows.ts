@@ -9,7 +9,7 @@ import type { Direction, Rule } from "../model/ruleset.js";
 export interface FlowRecord {
   /** Milliseconds since the epoch, with fractions. */
   readonly timeMs: number;
-  /** Null if the ruleset that knew it is gone. */
+  /** Null if the ruleset that named it is no longer known. */
   readonly workload: string | null;
   readonly direction: Direction;
   readonly verdict: Verdict;

@@ -103,8 +103,8 @@ export interface Store {
   listMembers(): Promise<readonly Member[]>;
 
   /**
-   * Claims or renews the heartbeat of a node for `ttlMs`. A heartbeat that another holder keeps alive is refused: `{
-   * held: holder }`. This prevents a second agent for the same node.
+   * Claims or renews the heartbeat of a node, which is its node lease, for `ttlMs`. A heartbeat that another holder
+   * keeps alive is refused: `{ held: holder }`. This prevents a second agent for the same node.
    */
   heartbeat(
     node: { readonly id: string; readonly address: string; readonly holder: string },

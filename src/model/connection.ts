@@ -1,4 +1,6 @@
-/** Connection: who may open what to whom, as `ztap connectivity` and the plan list it. */
+/**
+ * Connection: the protocols and ports that one end may open to another, as `ztap connectivity` and the plan list it.
+ */
 
 /**
  * `*`: every IP protocol and port. `other`: every IP protocol except these four; it occurs only in a plan that removes

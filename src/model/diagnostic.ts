@@ -1,4 +1,4 @@
-/** A problem in what a user wrote. Collected, never thrown. */
+/** A problem in a user's input. Collected, never thrown. */
 
 export type Severity = "error" | "warning";
 

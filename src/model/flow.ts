@@ -8,7 +8,7 @@ export interface FlowEvent {
   /** RFC 3339, UTC. */
   readonly time: string;
   readonly node: string;
-  /** `namespace/name`; null if the state that knew the workload is gone. */
+  /** `namespace/name`; null if the state that named the workload is no longer known. */
   readonly workload: string | null;
   readonly direction: Direction;
   readonly verdict: Verdict;

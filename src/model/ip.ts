@@ -6,7 +6,7 @@ export function hostCidr(address: string): string {
   return `${address}/${isIPv4(address) ? 32 : 128}`;
 }
 
-/** IPv6 in the text of RFC 5952; IPv4 and what is no address as it is. */
+/** Returns IPv6 in the text form of RFC 5952; IPv4, and text that is not an address, unchanged. */
 export function canonicalAddress(text: string): string {
   return isIP(text) === 6 ? new SocketAddress({ address: text, family: "ipv6" }).address : text;
 }

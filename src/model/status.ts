@@ -23,7 +23,7 @@ export interface SubjectStatus {
   readonly state: "Enforced" | "Pending" | "Stalled";
   readonly message?: string;
   /**
-   * Identity of its cgroup: another value for a cgroup that was made anew under the same path. Absent: it has no
+   * Identity of its cgroup: another value for a cgroup that was created again under the same path. Absent: it has no
    * cgroup, or the backend has none.
    */
   readonly place?: string;

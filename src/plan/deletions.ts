@@ -1,4 +1,4 @@
-/** Detects a state that deletes so much of another that an operator should review it first. Pure. */
+/** Detects a state that deletes a large part of another, which an operator should review first. Pure. */
 import type { ObjectRef } from "../model/objects.js";
 import type { ObjectSet } from "../model/state.js";
 import { refKey } from "../model/state.js";

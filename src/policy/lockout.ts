@@ -6,7 +6,7 @@
  * have to arrive through it. A session is in danger if the ruleset denies its first packet: its connection ends at the
  * next packet or, if it is older than the enforcement and looks like one that the workload initiated, it could not be
  * opened again. A server of the agents' store or source is cut off if some declared node cannot reach it from any
- * address: no repair could reach that node any more.
+ * address: no repair could reach that node.
  */
 import type { ControlServer, ManagementAccess, Session } from "../model/management-access.js";
 import type { Ruleset, Subject } from "../model/ruleset.js";

@@ -1,4 +1,4 @@
-/** The generated table of settings, for code that goes through all of them. */
+/** The generated table of settings, for code that iterates over it. */
 import { SETTINGS, type SettingKey } from "./table.generated.js";
 
 export interface SettingDefinition {

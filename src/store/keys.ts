@@ -17,7 +17,7 @@
  */
 
 /**
- * Checks a part of a key that comes from outside.
+ * Checks a part of a key that comes from user input.
  * @throws RangeError if it would reach into another key
  */
 function segment(text: string): string {

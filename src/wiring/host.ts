@@ -28,8 +28,8 @@ export async function readBootId(): Promise<string | null> {
 }
 
 /**
- * Returns the identity of this process as a writer that is not an agent. It may write beside an agent or an election in
- * the same process.
+ * Returns the identity of this process as a writer that is not an agent. It may write at the same time as an agent or
+ * an election in the same process.
  */
 export async function describeWriter(): Promise<string> {
   const { processIdentity: describeSelf } = await import("../adapters/system/process-identity.js");

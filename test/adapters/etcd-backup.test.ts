@@ -13,9 +13,9 @@ import { objectsOf, workload } from "../builders/state.js";
 import { recordTelemetry, silentLogger } from "../fakes/ambient.js";
 import { FakeEnforcer, FakeMachine } from "../fakes/enforcer.js";
 import { draft, policy } from "../fakes/objects.js";
-import { within } from "../wait.js";
+import { HANG_MS, within } from "../wait.js";
 
-await t.test("a restored store works", { skip: whyNoEtcd() ?? false, timeout: 120_000 }, async (t) => {
+await t.test("a restored store works", { skip: whyNoEtcd() ?? false, timeout: HANG_MS }, async (t) => {
   const folder = await mkdtemp(join(tmpdir(), `ztap-backup-${process.pid}-`));
   t.teardown(() => rm(folder, { recursive: true, force: true }));
   await withEtcd({ flags: QUICK }, async ({ endpoints, members }) => {

@@ -15,7 +15,7 @@ import { runFromPage } from "../etcd/page.js";
 import { withEtcd, whyNoEtcd, type EtcdCluster } from "../etcd/server.js";
 import { newPrefix, openProxy, openStore, QUICK } from "../etcd/stores.js";
 import { draft, namespace, policy } from "../fakes/objects.js";
-import { waitUntil, within } from "../wait.js";
+import { HANG_MS, waitUntil, within } from "../wait.js";
 
 const A = { id: "a", holder: "holder-of-a" };
 const B = { id: "b", holder: "holder-of-b" };
@@ -232,7 +232,7 @@ async function endOfProcess(t: Test, endpoint: string): Promise<void> {
   t.equal(said, "closed\n");
 }
 
-const settings = { skip: whyNoEtcd() ?? false, timeout: 240_000 };
+const settings = { skip: whyNoEtcd() ?? false, timeout: HANG_MS };
 await t.test("calls", settings, (t) =>
   withEtcd({ flags: QUICK }, async (etcd) => {
     const [endpoint = ""] = etcd.endpoints;

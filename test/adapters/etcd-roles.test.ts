@@ -15,7 +15,7 @@ import { newPrefix, openStore, QUICK, startWatch } from "../etcd/stores.js";
 import { recordTelemetry, silentLogger } from "../fakes/ambient.js";
 import { agentDeps, agentOptions } from "../fakes/agent.js";
 import { draft, policy } from "../fakes/objects.js";
-import { waitUntil, within } from "../wait.js";
+import { HANG_MS, waitUntil, within } from "../wait.js";
 
 type Identity = Pick<EtcdOptions, "tls" | "auth">;
 
@@ -130,7 +130,7 @@ async function agentOfNode(t: Test, store: Store, leader: Store): Promise<void> 
   await running;
 }
 
-const settings = { skip: whyNoEtcd() ?? false, timeout: 120_000 };
+const settings = { skip: whyNoEtcd() ?? false, timeout: HANG_MS };
 
 await t.test("roles of users with passwords", settings, async (t) => {
   const folder = await mkdtemp(join(tmpdir(), `ztap-roles-${process.pid}-`));

@@ -10,7 +10,7 @@ import { runFromPage } from "../etcd/page.js";
 import { freePorts, withEtcd, whyNoEtcd } from "../etcd/server.js";
 import { openStore, QUICK, startWatch } from "../etcd/stores.js";
 import { draft, policy } from "../fakes/objects.js";
-import { within } from "../wait.js";
+import { HANG_MS, within } from "../wait.js";
 
 const expired = (text: string): string => text.replace("-days 365", "-days -1");
 
@@ -91,7 +91,7 @@ async function goodAndBad(t: Test, endpoint: string, own: string, foreign: strin
   );
 }
 
-const settings = { skip: whyNoEtcd() ?? false, timeout: 120_000 };
+const settings = { skip: whyNoEtcd() ?? false, timeout: HANG_MS };
 await t.test("TLS", settings, async (t) => {
   const folder = await mkdtemp(join(tmpdir(), `ztap-tls-${process.pid}-`));
   t.teardown(() => rm(folder, { recursive: true, force: true }));

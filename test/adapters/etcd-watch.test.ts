@@ -8,7 +8,7 @@ import { commitOnHead } from "../contract/store-commits.js";
 import { withEtcd, whyNoEtcd, type EtcdCluster } from "../etcd/server.js";
 import { clockThatCuts, followHead, newPrefix, openProxy, openStore, QUICK, startWatch } from "../etcd/stores.js";
 import { draft, policy } from "../fakes/objects.js";
-import { waitUntil, within } from "../wait.js";
+import { HANG_MS, waitUntil, within } from "../wait.js";
 
 /** As in src/adapters/etcd/watch.ts. */
 const REFRESH_MS = 180_000;
@@ -266,7 +266,7 @@ async function withPassword(t: Test, etcd: EtcdCluster): Promise<void> {
 }
 
 /** tap keeps what it is given: an object for each. */
-const options = () => ({ skip: why ?? false, buffered: true, timeout: 240_000 });
+const options = () => ({ skip: why ?? false, buffered: true, timeout: HANG_MS });
 t.jobs = 3;
 t.test("watches of one member", options(), (t) => withEtcd({ flags: QUICK }, (etcd) => onOneMember(t, etcd)));
 t.test("watches of three members", options(), (t) =>

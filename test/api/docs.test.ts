@@ -7,6 +7,7 @@ import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import t from "tap";
 import { Sandbox, whyNot } from "../kernel/sandbox.js";
+import { HANG_MS } from "../wait.js";
 
 const ROOT = fileURLToPath(new URL("../../../", import.meta.url));
 const page = readFileSync(join(ROOT, "docs/api.md"), "utf8");
@@ -32,7 +33,7 @@ for (const [index, [, enforces, code = "", output]] of examples.entries()) {
     }
     const file = join(folder, `example-${index}.mjs`);
     writeFileSync(file, program);
-    const { stdout, stderr } = await run(process.execPath, [file], { timeout: 30_000 });
+    const { stdout, stderr } = await run(process.execPath, [file], { timeout: HANG_MS });
     t.equal(stdout, output);
     t.equal(stderr, "");
   });

@@ -3,6 +3,7 @@ import { copyFileSync, mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import t from "tap";
+import { HANG_MS } from "../wait.js";
 
 t.test("bin/node finds the machine's Node.js, even if its own folder comes first in PATH", async (t) => {
   const folder = mkdtempSync(join(tmpdir(), `ztap-node-${process.pid}-`));
@@ -14,7 +15,7 @@ t.test("bin/node finds the machine's Node.js, even if its own folder comes first
   const found = execFileSync(join(bin, "node"), ["-p", "process.execPath"], {
     env: { PATH },
     encoding: "utf8",
-    timeout: 20_000,
+    timeout: HANG_MS,
   });
   t.equal(found.trim(), process.execPath);
 });

@@ -18,7 +18,7 @@ import { withEtcd, whyNoEtcd, type EtcdCluster } from "../etcd/server.js";
 import { portOf } from "../fakes/objects.js";
 import { chosenSeed, SeededRandom } from "../fakes/random.js";
 import { volume } from "../volume.js";
-import { waitUntil } from "../wait.js";
+import { HANG_MS, waitUntil } from "../wait.js";
 
 const COMMITS = volume(300, 5000);
 const WRITERS = 4;
@@ -78,7 +78,7 @@ class Recorder {
 
 await t.test(
   `${COMMITS} commits by four writers, with kills, are one history`,
-  { skip: whyNoEtcd() ?? false, timeout: volume(300_000, 3_600_000) },
+  { skip: whyNoEtcd() ?? false, timeout: HANG_MS },
   async (t) => {
     const seed = chosenSeed();
     t.comment(`seed ${seed}; replay with ZTAP_SEED=${seed}`);

@@ -12,7 +12,7 @@ import { readManifests } from "../../src/manifest/read.js";
 import { compile } from "../../src/policy/compile/compile.js";
 import { whyNoEtcd } from "../etcd/server.js";
 import { whyNot } from "../kernel/sandbox.js";
-import { waitUntil } from "../wait.js";
+import { HANG_MS, waitUntil } from "../wait.js";
 
 interface Status {
   readonly revision: number | null;
@@ -110,7 +110,7 @@ async function checkRevisions(t: Test, cluster: ExampleCluster, host: Host, head
 }
 
 const why = whyNot() ?? whyNoEtcd();
-await t.test("three nodes on three etcd members", { skip: why ?? false, timeout: 300_000 }, async (t) => {
+await t.test("three nodes on three etcd members", { skip: why ?? false, timeout: HANG_MS }, async (t) => {
   const cluster = new ExampleCluster();
   try {
     await cluster.open();

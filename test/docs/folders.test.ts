@@ -34,3 +34,16 @@ t.test("each large folder has a README.md that names its files", async (t) => {
     );
   }
 });
+
+t.test("the table `Where …` of src/README.md names existing files and functions", async (t) => {
+  const rows = readFileSync("src/README.md", "utf8")
+    .split("\n")
+    .filter((line) => /^\| .*\? \|/.test(line));
+  t.ok(rows.length > 4, "the rows are found");
+  const cells = rows.flatMap((row) => [...row.matchAll(/`([\w./-]+\/[\w.-]*)`(?: \(`(#?\w+)`\))?/g)]);
+  t.ok(cells.length >= rows.length, "the files are found");
+  for (const [, file = "", name] of cells) {
+    t.ok(existsSync(file), file);
+    if (name !== undefined) t.ok(readFileSync(file, "utf8").includes(`${name}(`), `${file} has ${name}`);
+  }
+});

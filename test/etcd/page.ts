@@ -3,6 +3,7 @@ import { spawnSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { etcdProgram, ROOT } from "../../examples/cluster/etcd.js";
+import { HANG_MS } from "../wait.js";
 
 const PAGE = readFileSync(join(ROOT, "docs/etcd.md"), "utf8");
 
@@ -26,7 +27,7 @@ export function runFromPage(
     cwd,
     encoding: "utf8",
     env: { PATH: path, ETCDCTL_API: "3", ...variables },
-    timeout: 60_000,
+    timeout: HANG_MS,
   });
   if (status !== 0) throw new Error(`${name} of docs/etcd.md: ${stdout}${stderr}`);
 }

@@ -9,6 +9,7 @@ import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { EtcdProcess, etcdProgram } from "../../examples/cluster/etcd.js";
+import { HANG_MS } from "../wait.js";
 
 /** Why the cluster tests cannot run here, or null. */
 export function whyNoEtcd(): string | null {
@@ -63,7 +64,7 @@ function runCtl(args: readonly string[]): string {
   const { status, stdout, stderr, error } = spawnSync(etcdProgram("etcdctl"), args, {
     encoding: "utf8",
     env: environment,
-    timeout: 60_000,
+    timeout: HANG_MS,
   });
   if (status !== 0) throw new Error(`etcdctl ${args.join(" ")}: ${stderr}${error?.message ?? ""}`);
   return stdout;

@@ -84,7 +84,7 @@ t.test("before the network is up", { skip: reason ?? false }, async (t) => {
   const copy = ztap.path("state/nodes", `${node}.json.gz`);
   const whole = readFileSync(copy);
   ztap.write(`state/nodes/${node}.json.gz`, whole.subarray(0, whole.length - 20));
-  t.match(await once(away), { code: 1, stderr: /copy of the last enforced state is damaged and is not used/ });
+  t.match(await once(away), { code: 1, stderr: /last-good state is damaged and is not used/ });
   t.strictSame(await probe(), ["open", "open"], "what is not whole is not enforced");
   rmSync(copy);
   t.match(await once(env), { code: 0 }, "with the store there is no need of one");

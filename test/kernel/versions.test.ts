@@ -17,12 +17,13 @@ import { Conversations } from "./conversations.js";
 import { buildOther } from "./other-build.js";
 import { quiet, Sandbox, whyNot } from "./sandbox.js";
 import { volume } from "../volume.js";
+import { HANG_MS } from "../wait.js";
 
 const abisOf = (node: string): readonly (number | null)[] =>
   inspectEnforcement().flatMap((one) => (one.node === node ? [one.abi] : []));
 
 const reason = whyNot();
-await t.test("versions", { skip: reason ?? false, timeout: volume(300_000, 3_600_000) }, async (t) => {
+await t.test("versions", { skip: reason ?? false, timeout: HANG_MS }, async (t) => {
   const [OWN, PEER] = ["10.208.0.1", "10.208.0.2"];
   const sandbox = new Sandbox(t);
   const other = await buildOther(t);

@@ -113,7 +113,9 @@ t.test("a workload whose cgroup was made again since the agent's last check is p
     );
   t.match((await report()).nodes, [{ state: "Drifted" }]);
   machine.places.set("default/web", "second");
-  t.match((await report()).nodes, [{ state: "Pending", message: /default\/web: its cgroup was made anew/, drift: [] }]);
+  t.match((await report()).nodes, [
+    { state: "Pending", message: /default\/web: its cgroup was created again/, drift: [] },
+  ]);
   // Head gives it another cgroup, which is no restart: half of head is not head.
   const elsewhere = STATE.replace("cgroup: web", "cgroup: elsewhere");
   await commitOnHead(store, draft([...objectsOf(elsewhere).values()].map(({ object }) => object)));

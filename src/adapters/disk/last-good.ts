@@ -50,8 +50,7 @@ export class LastGoodFile implements LastGoodState {
 
   async read(): Promise<CommittedState | null> {
     const bytes = await readFile(this.#path).catch((error: unknown) => {
-      if (!isMissing(error))
-        this.#logger.warn(`the copy of the last enforced state cannot be read: ${this.#path}`, { error });
+      if (!isMissing(error)) this.#logger.warn(`the last-good state cannot be read: ${this.#path}`, { error });
       return null;
     });
     if (bytes === null) return null;
@@ -62,7 +61,7 @@ export class LastGoodFile implements LastGoodState {
       const objects = revision.entries.map((entry, index) => decodeObject(copy.objects[index], entry));
       return { revision, objects: new Map(objects.map((object) => [refKey(object.ref), object])) };
     } catch (error) {
-      this.#logger.warn(`the copy of the last enforced state is damaged and is not used: ${this.#path}`, { error });
+      this.#logger.warn(`the last-good state is damaged and is not used: ${this.#path}`, { error });
       return null;
     }
   }

@@ -20,7 +20,7 @@ const SMALLEST_PAGE = 512;
 const SCHEMA = "CREATE TABLE entries (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID";
 /**
  * EXTRA: a commit that has returned survives a power failure, including the removal of the journal. The second one: the
- * schema of a file that somebody else made cannot run functions.
+ * schema of a file made by another user cannot run functions.
  */
 const PRAGMAS = "PRAGMA synchronous = EXTRA; PRAGMA trusted_schema = OFF";
 /**

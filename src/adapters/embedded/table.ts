@@ -145,7 +145,7 @@ export class EmbeddedTable implements KeyValueStore {
   /** Returns the database; null if there is none yet and nothing is to be written. */
   async #opened(patiently: Patience, forWriting = this.#access === "write"): Promise<StoreDatabase | null> {
     if (this.#database !== null) {
-      // A deleted or replaced file can still be written to, but nobody would ever read it.
+      // A deleted or replaced file can still be written to, but no process would ever read it.
       if (identityOf(this.#path) === this.#identity) return this.#database;
       throw replaced(this.#path);
     }

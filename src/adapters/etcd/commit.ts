@@ -105,7 +105,7 @@ async function lostRace(
 ): Promise<CommitOutcome | null> {
   const { number, leader } = basis;
   if (number !== guard.expectHead) {
-    // The draft can only have become this number: this finds a commit whose answer was lost.
+    // The draft can only have become this number: this finds a commit whose reply was lost.
     const own = await history.readRevision(numberAfter(guard.expectHead));
     if (own !== null && own.commitId === draft.commitId) return { outcome: "committed", revision: own };
   }

@@ -1,6 +1,6 @@
 /**
- * Leases: granted, renewed and revoked by plain calls. Nothing renews by itself: a process that stopped renewing, for
- * whatever reason, loses its lease.
+ * Leases: granted, renewed and revoked by plain calls. Nothing renews in the background: a process that stops renewing,
+ * for any reason, loses its lease.
  */
 import { EtcdLeaseInvalidError, EtcdWatchStreamEnded, castGrpcError } from "etcd3";
 import type { ILeaseKeepAliveResponse } from "etcd3";

@@ -54,7 +54,7 @@ export async function* watchKinds<K>(
   }
 }
 
-/** What a stream reports to. */
+/** Where a stream reports its changes and its end. */
 interface Receivers<K> {
   /** The kinds that changed and were not yielded yet. */
   readonly changed: Set<K>;
@@ -73,7 +73,7 @@ async function* follow<K>(
 ): AsyncGenerator<K, void, undefined> {
   const { changed, notifier } = receivers;
   const stream = openStream(client, watched, from, receivers);
-  // At once, even if no caller requests the next event any more: an open stream keeps the process alive.
+  // At once, even if no caller requests another event: an open stream keeps the process alive.
   signal.addEventListener("abort", stream.close);
   const isOver = (): boolean => signal.aborted;
   try {

@@ -50,7 +50,7 @@ export async function listFlowNodes(stateDir: string): Promise<readonly string[]
         (socket) => socket.destroy().destroyed,
         (error: unknown) => {
           if (error instanceof FlowsUnavailable && error.code === "foreign") throw error;
-          // A killed agent left a socket that nobody serves.
+          // A killed agent left a socket without a server.
           return false;
         },
       ),

@@ -63,7 +63,7 @@ export async function serveFlows(stateDir: string, node: string, feed: FlowFeed,
   };
 }
 
-/** A killed agent left a socket that nobody serves. */
+/** A killed agent left a socket without a server. */
 async function clearStale(path: string): Promise<void> {
   const code = await new Promise<string | null>((resolve) => {
     const probe = connect(path);

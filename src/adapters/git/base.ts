@@ -30,7 +30,7 @@ export async function findFork(options: GitOptions, { ref, tip, commit }: Fork):
   const what = commit === null ? "the uncommitted files" : `commit ${commit.slice(0, 12)}`;
   throw new SourceError(
     "ref-not-found",
-    `${ref} and ${what} have no commit in common here; fetch the whole history (a shallow clone has not: in CI set its depth to 0), or compare with ${ref} itself by --exact`,
+    `${ref} and ${what} have no commit in common here; fetch the whole history (in CI set the depth of the clone to 0), or compare with ${ref} itself by --exact`,
   );
 }
 

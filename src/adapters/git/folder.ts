@@ -200,7 +200,7 @@ async function oneFile(path: string): Promise<Found> {
   return { files: [{ path, size: (await stat(path)).size }], skipped: [] };
 }
 
-/** Symbolic links are not followed, wherever they lead. */
+/** Symbolic links are never followed. */
 async function findFiles(dir: string, shown: string): Promise<Found> {
   const files: { path: string; size: number }[] = [];
   const skipped: string[] = [];

@@ -54,7 +54,10 @@ export interface GitOptions {
   readonly signal?: AbortSignal;
   /** Replaces the user's configuration file; see `globalConfigText`. */
   readonly globalConfig?: string;
-  /** Makes git read this folder's repository whoever owns it. Only for commands that run nothing that it configures. */
+  /**
+   * Makes git read this folder's repository even if another user owns it. Only for commands that run no program from
+   * its configuration.
+   */
   readonly trustOwner?: boolean;
   /** The folder itself is the repository, or there is none: git does not look for one above it. */
   readonly alone?: boolean;

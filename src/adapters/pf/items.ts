@@ -59,7 +59,7 @@ export function heldItems(ruleset: Ruleset, rendered: Rendered, printed: readonl
 }
 
 /**
- * Returns the item of a rule of an earlier ruleset, or of somebody else. The label of ztap's own rules names the
+ * Returns the item of a rule of an earlier ruleset, or of another program. The label of ztap's own rules names the
  * workload.
  */
 function otherItem(at: number, line: string): EnforcementItem {

@@ -4,7 +4,7 @@
  */
 import { ANCHOR } from "./render/names.js";
 
-/** The comment above the line, which tells readers of the file whose it is. */
+/** The comment above the line, which names ztap as its owner. */
 const COMMENT = "# ztap: network policy. `ztap enforcement setup --backend pf --undo` takes these two lines out.";
 export const ANCHOR_LINE = `anchor "${ANCHOR}"`;
 

@@ -1,6 +1,7 @@
 /**
- * Reference: pf of macOS counts the users that want it enabled, and gives each a token. Ours is kept in a file, so that
- * a later agent holds the same one, and `enforcement remove` can release it. The file also names this machine's node.
+ * Reference: pf of macOS counts the users that want it enabled, and gives each a token. ztap's token is kept in a file,
+ * so that a later agent holds the same one, and `enforcement remove` can release it. The file also names this machine's
+ * node.
  */
 import { chmod, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";

@@ -1,7 +1,7 @@
 /**
  * SQLite, as built into Node.js: loaded only here, and only to open a database: the embedded store, and pf's lock.
  *
- * Node.js 22 prints at the first load that it is experimental. That is for developers who build on it (ADR 7), not for
+ * At the first load Node.js 22 prints that SQLite is experimental. That warning is for developers (ADR 7), not for
  * users of each command: this one warning is not printed, any other is.
  */
 import { isBuiltin } from "node:module";

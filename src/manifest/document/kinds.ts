@@ -99,7 +99,7 @@ function withIgnoredRules(done: Interpreted, document: Parameters<typeof ignored
       code: "ignoredRules",
       path: ["spec", direction],
       anchor: "key",
-      message: `the ${direction} rules mean nothing, since policyTypes does not list ${type}`,
+      message: `the ${direction} rules have no effect, since policyTypes does not list ${type}`,
       found: policyTypes.length === 0 ? "no policyTypes" : policyTypes.join(", "),
       wanted: type,
       fix: `add ${type} to policyTypes, or remove ${direction}`,

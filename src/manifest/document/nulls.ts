@@ -15,7 +15,7 @@ export type Shape =
 
 interface Field {
   readonly shape: Shape;
-  /** The meaning of its absence, if that is wider than any value; it may depend on the fields beside it. */
+  /** The meaning of its absence, if that is wider than any value; it may depend on the other fields of its mapping. */
   readonly absent?: Absent;
 }
 

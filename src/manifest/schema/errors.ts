@@ -330,7 +330,7 @@ function emptyPeer(path: Path): Problem {
   };
 }
 
-/** Returns undefined if the field beside ipBlock is unknown, which is reported as such. */
+/** Returns undefined if the other field of the peer is unknown, which is reported as such. */
 function besideSelector(path: Path, { data }: SchemaError): Problem | undefined {
   const fields = data !== null && typeof data === "object" ? Object.keys(data) : [];
   if (!fields.includes("podSelector") && !fields.includes("namespaceSelector")) return undefined;
@@ -360,7 +360,7 @@ function codeAlone(path: Path): Problem {
     code: "codeWithoutType",
     path: [...path, "code"],
     anchor: "key",
-    message: "code without type means nothing",
+    message: "code has no effect without type",
     wanted: "type",
     fix: "add type, or remove code",
   };

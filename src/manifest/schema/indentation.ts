@@ -47,7 +47,7 @@ const SPECS: Readonly<Record<string, readonly string[]>> = {
 /** Maps with arbitrary keys. */
 const LABEL_MAPS = new Set(["labels", "annotations", "matchLabels"]);
 /**
- * Below these, every key is allowed, so that an unknown field beside them may also be a mistyped one; beside
+ * Below these, every key is allowed, so that an unknown field next to them may also be a mistyped one; next to
  * matchLabels there is no such field.
  */
 const TAKES_ANY = new Set(["labels", "annotations"]);

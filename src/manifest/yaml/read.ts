@@ -70,7 +70,7 @@ function readThoroughly(file: TextFile): YamlText {
   const documents = yaml.documents.flatMap((document) => readDocument(document, file.text, yaml.position, refusals));
   for (const error of yaml.errors) refusals.push({ problem: strayProblem(error), offsetOf: atStart });
   if (yaml.stopped !== null) refusals.push({ problem: stopProblem(yaml.stopped), offsetOf: atStart });
-  // A file with problems is refused, whatever another parser reads.
+  // A file with problems is refused, even if another parser accepts it.
   const isClean = refusals.length === 0 && documents.every(({ problems }) => problems.length === 0);
   const values = documents.map(({ value }) => value);
   const difference = isClean ? findDisagreement(file.text, values) : undefined;

@@ -36,6 +36,6 @@ export function toDesired(snapshot: Snapshot, read: typeof readManifests): ReadR
 function unverified({ commit, author, problem }: Unverified): OperationError {
   return new OperationError(
     "unverified",
-    `commit ${commit.slice(0, 12)} of ${author} is not accepted: ${problem}; source.verify says who has to sign`,
+    `commit ${commit.slice(0, 12)} of ${author} is not accepted: ${problem}; source.verify lists the allowed signers`,
   );
 }

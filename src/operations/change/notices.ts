@@ -26,5 +26,5 @@ export function deletionNotices({ desired, base }: Planned, maxDeletePercent: nu
 
 export function describeSuspension({ by, since, until, reason }: Suspension): string {
   const end = until === null ? "`ztap cluster resume` ends it" : `it ends at ${until}, or by \`ztap cluster resume\``;
-  return `the source is suspended by ${by} since ${since}: ${reason}; nothing from it is committed, agents go on healing; ${end}`;
+  return `the source is suspended by ${by} since ${since}: ${reason}; nothing from it is committed, agents continue to heal drift; ${end}`;
 }

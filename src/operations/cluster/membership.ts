@@ -139,11 +139,11 @@ function problemOf({ member, heartbeat, status, other }: Known): string | null {
       : "has not joined: its agent joins when it starts";
   if (isAlive) return problem;
   const silent = heartbeat === undefined ? "its agent has never run" : whyAway(other, null);
-  return problem === null ? silent : `${silent}; last it said: ${problem}`;
+  return problem === null ? silent : `${silent}; its last message: ${problem}`;
 }
 
 /**
- * Returns the message of a status. Beside drift, the node's own message is about the last repair, not about the current
+ * Returns the message of a status. With drift, the node's own message is about the last repair, not about the current
  * difference.
  */
 function messageOf({ state, message, drift }: NodeStatus): string {

@@ -112,8 +112,8 @@ async function rulesetInForce(
 
 /**
  * Compares the kernel with a ruleset.
- * @param known the workloads as the agent last saw them: one whose cgroup was made anew since waits for it, and has not
- * drifted
+ * @param known the workloads as the agent last saw them: one whose cgroup was created again since then is pending, and
+ * has not drifted
  */
 async function compare(
   local: Observer,
@@ -125,7 +125,7 @@ async function compare(
   const moved = movedWorkloads(known, observed.subjects);
   const subjects = observed.subjects.map((subject): SubjectStatus =>
     subject.state === "Stalled" && moved.has(subject.workload)
-      ? { ...subject, state: "Pending", message: "its cgroup was made anew, and nothing is attached to it yet" }
+      ? { ...subject, state: "Pending", message: "its cgroup was created again, and nothing is attached to it yet" }
       : subject,
   );
   const { counters } = observed;
@@ -135,7 +135,7 @@ async function compare(
 
 /**
  * An agent enforces a new revision before it reports it: a kernel that matches head exactly has not drifted. Null if it
- * does not match. Cgroups made anew do not count here, since head may give a workload another cgroup.
+ * does not match. Cgroups created again do not count here, since head may give a workload another cgroup.
  */
 async function compareWithHead(
   { store }: ObserveDeps,

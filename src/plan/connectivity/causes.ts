@@ -42,7 +42,7 @@ export function createCauseFinder(without: ComparedState, having: ComparedState,
     if (own === undefined) return [];
     const old = before.subject(workload);
     if (old === undefined) return [workloadCause(workload, having.objects)];
-    // A peer that comes or goes is itself the cause; its own side reports it.
+    // A peer that was added or removed is itself the cause; its own side reports it.
     if (after.subject(peer) !== undefined && before.subject(peer) === undefined) return [];
     const key = [workload, direction, peer, gained].join(" ");
     const causes = known.get(key) ?? compare(before, after, { old, own, direction, peer, gained });

@@ -95,7 +95,7 @@ export function groupWorkloads(old: GraphSide, now: GraphSide, byLabels: boolean
   });
 }
 
-/** A label of a single workload says no more than its name. */
+/** A label of a single workload adds nothing to its name. */
 function sharedLabels(before: ObjectSet, after: ObjectSet): (workload: string) => string {
   const labels = new Map<string, readonly string[]>();
   for (const objects of [before, after]) {

@@ -106,7 +106,7 @@ export class LocalHistory {
 function lostRace(reader: KeyValueReader, draft: RevisionDraft, guard: CommitGuard, now: number): CommitOutcome | null {
   const head = headOf(reader);
   if (head !== guard.expectHead) {
-    // The draft can only have become this number: this finds a commit whose answer was lost.
+    // The draft can only have become this number: this finds a commit whose reply was lost.
     const own = revisionOf(reader, numberAfter(guard.expectHead));
     if (own !== null && own.commitId === draft.commitId) return { outcome: "committed", revision: own };
   }

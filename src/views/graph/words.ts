@@ -4,7 +4,7 @@ import type { Graph, GraphEdge, GraphNode } from "../../plan/graph/graph.js";
 import type { DiffStatus } from "../../plan/graph/standing.js";
 import { describePorts } from "../connectivity.js";
 
-/** For readers who cannot distinguish the colours there are the sign and the dashes. */
+/** The sign and the dashes show the difference without colours. */
 export const COLOURS: Readonly<Record<DiffStatus, string>> = { kept: "#6e7781", added: "#1a7f37", removed: "#cf222e" };
 export const FILLS: Readonly<Record<DiffStatus, string>> = { kept: "#ffffff", added: "#dafbe1", removed: "#ffebe9" };
 const SIGNS: Readonly<Record<DiffStatus, string>> = { kept: "", added: "+ ", removed: "- " };

@@ -142,7 +142,7 @@ t.test("a failed load leaves the old rules complete, and reports the message of 
   machine.change(() => ({ failLoad: true }));
   await t.rejects(enforcer.apply(ruleset(["tcp/22"])), {
     code: "kernel",
-    message: /Loading the rules failed: .* ended with 1 and said: pfctl: DIOCXCOMMIT: Device busy$/,
+    message: /Loading the rules failed: .* ended with 1: pfctl: DIOCXCOMMIT: Device busy$/,
   });
   t.strictSame(machine.state.anchors, before);
   machine.change(() => ({ failLoad: false, failCheck: true }));

@@ -61,7 +61,7 @@ export class Links {
   #stateOf(link: Link, hook: Hook, cgroupId: bigint): LinkState {
     if (link.cgroupId !== cgroupId || link.hook !== hook) return "absent";
     if (link.programId === this.#ids.get(hook)) return "attached";
-    const fd = kernel("Looking at a link's program", () => this.#native.programById(link.programId));
+    const fd = kernel("Reading a link's program", () => this.#native.programById(link.programId));
     try {
       const program = this.#native.programInfo(fd);
       if (!program.mapIds.every((id) => this.#mapIds.has(id))) return "absent";

@@ -44,7 +44,7 @@ export function listPins(native: Native, folder: string, workload: string): read
     const fd = kernel(`Opening the pin ${pin} of ${workload}`, () => native.openPin(join(folder, pin)));
     if (fd < 0) return [];
     try {
-      return [{ ...kernel("Looking at a link", () => native.linkInfo(fd)), workload, pin }];
+      return [{ ...kernel("Reading a link", () => native.linkInfo(fd)), workload, pin }];
     } finally {
       native.closeFd(fd);
     }

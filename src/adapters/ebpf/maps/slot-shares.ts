@@ -2,7 +2,7 @@
  * Slot shares: the counter slot of each workload, and its share of the flow slots. Pure.
  *
  * All workloads share one half of the flow slots. The other half is divided evenly, by a power of two that changes only
- * when the number of workloads doubles: so a workload that opens any number of flows leaves every other one its share.
+ * when the number of workloads doubles: so a workload that opens any number of flows cannot take another one's share.
  */
 import { ABI } from "../kernel/abi.generated.js";
 import type { Image } from "../lower/image.js";

@@ -1,10 +1,10 @@
 /**
  * Takeover: takes over from other versions of the kernel tables that enforce here, newer or older, without a gap.
  *
- * Attach ours beside the old programs (they learn), import the state of live connections, let the enforcer switch its
- * own ruleset on, verify it, and only then detach the old programs. Every program on a cgroup must let a packet pass,
- * so that the old ones keep denying until then. If the agent is killed at any step, a complete ruleset is in force, and
- * the next start of any version continues from there.
+ * Steps: attach ours beside the old programs (they learn), import the state of live connections, let the enforcer
+ * switch its own ruleset on, verify it, and only then detach the old programs. A packet passes only if every program on
+ * a cgroup lets it pass, so that the old ones keep denying until then. If the agent is killed at any step, a complete
+ * ruleset is in force, and the next start of any version continues from there.
  */
 import { EnforcerError, type EnforcementItem } from "../../../interfaces/enforcer.js";
 import { ABI } from "../kernel/abi.generated.js";

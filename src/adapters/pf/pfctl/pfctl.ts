@@ -41,7 +41,7 @@ export class Pfctl {
       throw new EnforcerError("not-permitted", `${what} needs root: ${this.program} said: ${reason}`);
     throw new EnforcerError(
       "kernel",
-      `${what} failed: ${this.program} ended with ${code ?? "a signal"}${reason === "" ? "" : ` and said: ${reason}`}`,
+      `${what} failed: ${this.program} ended with ${code ?? "a signal"}${reason === "" ? "" : `: ${reason}`}`,
     );
   }
 

@@ -13,7 +13,7 @@ const PROTOCOLS: Readonly<Record<string, number>> = { tcp, udp, sctp, esp: 50, a
 /** A protocol number of no rule. */
 const NO_PROTOCOL = 255;
 
-/** The requests that can create an ICMP state; the state does not tell which of them did (RFC 792, 950, 4443, 4620). */
+/** The requests that can create an ICMP state; the state does not show which of them did (RFC 792, 950, 4443, 4620). */
 const REQUESTS = { 4: [8, 13, 15, 17], 6: [128, 139] } as const;
 
 /**
