@@ -12,7 +12,7 @@ import { listPolicies, policyRows } from "../operations/policy/report.js";
 import type { PolicyEvent } from "../operations/policy/watch.js";
 import { watchPolicies } from "../operations/policy/watch.js";
 import type { Store } from "../interfaces/store.js";
-import { describeWriter, openManagementAccess, readBootId, systemClock, systemRandom } from "../wiring/host.js";
+import { describeWriter, openManagementAccess, systemClock, systemRandom } from "../wiring/host.js";
 import { readBoundedManifests } from "../wiring/manifests.js";
 import type { LeaderElection } from "./election.js";
 
@@ -90,10 +90,7 @@ export function createPolicySync(store: Store, options: PolicySyncOptions): Poli
     random: systemRandom,
     read: readBoundedManifests,
     async requireWayIn(objects) {
-      await refuseLockout(
-        { store, node, boot: await readBootId(), managementAccess: openManagementAccess({ allowLockout }) },
-        objects,
-      );
+      await refuseLockout({ store, node, managementAccess: openManagementAccess({ allowLockout }) }, objects);
     },
   };
   const writer = async ({ reason = "", override = false }: WriteOptions): Promise<Writer> => {

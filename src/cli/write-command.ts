@@ -1,6 +1,6 @@
 /** The common parts of commands that write one policy: author, reason, and the output of the result. */
 import { Flags } from "@oclif/core";
-import { suspensionNotices } from "../operations/change/notices.js";
+import { suspensionNotices, type Notice } from "../operations/change/notices.js";
 import type { PolicyWritten, WriteDeps, Writer } from "../operations/policy/write.js";
 import type { Settings } from "../settings/settings.js";
 import type { SourceFile } from "../interfaces/source.js";
@@ -61,11 +61,15 @@ export abstract class WriteCommand extends BaseCommand {
     };
     const [written, notices] = await withStore(settings, { create: "when-written" }, async (store: Store) => {
       const deps = { store, clock: systemClock, random: systemRandom, read: readBoundedManifests };
+      let lockouts: readonly Notice[] = [];
       const done = await write(
-        { ...deps, requireWayIn: (objects) => requireWayIn(settings, flags, store, objects) },
+        {
+          ...deps,
+          requireWayIn: async (objects) => void (lockouts = await requireWayIn(settings, flags, store, objects)),
+        },
         writer,
       );
-      return [done, await suspensionNotices(store)] as const;
+      return [done, [...lockouts, ...(await suspensionNotices(store))]] as const;
     });
     if (written.outcome === "invalid") {
       this.showDiagnostics(written.diagnostics, files);

@@ -50,9 +50,10 @@ export default class Apply extends BaseCommand {
     const settings = await this.settings(flags);
     const [planned, notices] = await withStore(settings, { create: false }, async (store) => {
       const made = await this.#plan(store, settings, args.source, flags.ref);
-      if (made.plan.changes.length > 0) await requireWayIn(settings, flags, store, made.desired.objects);
+      const hasChanges = made.plan.changes.length > 0;
+      const lockouts = hasChanges ? await requireWayIn(settings, flags, store, made.desired.objects) : [];
       const notices = await suspensionNotices(store);
-      return [made, [...notices, ...deletionNotices(made, settings.source.maxDeletePercent)]] as const;
+      return [made, [...lockouts, ...notices, ...deletionNotices(made, settings.source.maxDeletePercent)]] as const;
     });
     const connectivity = planConnectivity(planned);
     const text = () => renderPlan(planned.plan, connectivity, this.style);

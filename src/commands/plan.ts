@@ -96,9 +96,13 @@ export default class PlanCommand extends StateCommand {
     }
     return withStore(settings, { create: false }, async (store) => {
       const planned = await planDesired(store, desired);
-      if (planned.plan.changes.length > 0) await requireWayIn(settings, flags, store, planned.desired.objects);
+      const hasChanges = planned.plan.changes.length > 0;
+      const lockouts = hasChanges ? await requireWayIn(settings, flags, store, planned.desired.objects) : [];
       const suspended = await suspensionNotices(store);
-      return { planned, notices: [...suspended, ...deletionNotices(planned, settings.source.maxDeletePercent)] };
+      return {
+        planned,
+        notices: [...lockouts, ...suspended, ...deletionNotices(planned, settings.source.maxDeletePercent)],
+      };
     });
   }
 }

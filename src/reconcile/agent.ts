@@ -131,12 +131,18 @@ class Agent implements AgentProbes {
       servers: () => managementAccess.servers(),
       sessions: () => Promise.resolve([]),
     };
-    const lockouts = { store, node, boot: options.boot, managementAccess: withoutSessions };
+    const agent = managementAccess?.ownCgroup() ?? null;
+    const lockouts = { store, node, agent, managementAccess: withoutSessions };
     this.#leader =
       source === null
         ? null
         : new Leader(
-            { ...deps, source, election: this.#election, lockoutsOf: (objects) => lockoutsOf(lockouts, objects) },
+            {
+              ...deps,
+              source,
+              election: this.#election,
+              lockoutsOf: async (objects) => (await lockoutsOf(lockouts, objects)).own,
+            },
             options,
           );
     this.#follower = new Follower(deps, node, options.boot);

@@ -4,7 +4,7 @@ import { systemClock } from "../../src/adapters/system/clock.js";
 import type { ControlServer } from "../../src/model/management-access.js";
 import { remoteEndpoint } from "../../src/adapters/git/endpoint.js";
 import { controlEndpoints } from "../../src/settings/control-endpoints.js";
-import { lockoutsOf } from "../../src/operations/change/lockout.js";
+import { lockoutsOf, refuseLockout } from "../../src/operations/change/lockout.js";
 import { objectsOf, policy, workload } from "../builders/state.js";
 
 const SERVERS: readonly ControlServer[] = [{ role: "store", port: 2379, cgroups: ["test/default-etcd"] }];
@@ -15,16 +15,17 @@ const STATE = objectsOf(
     policy("p", "  podSelector: {}\n  ingress: [{ from: [{ ipBlock: { cidr: 10.0.0.1/32 } }] }]"),
 );
 
-t.test("a plan on any machine protects the servers that agents report", async (t) => {
+t.test("a node's report holds back no commit, and is told; what the machine itself sees does", async (t) => {
   const store = openMemoryStore(systemClock);
   const reader = (servers: readonly ControlServer[]) => ({
     ownCgroup: () => null,
     sessions: async () => [],
     servers: async () => servers,
   });
-  const deps = { store, managementAccess: reader([]), node: "laptop", boot: "b9" };
-  t.same(await lockoutsOf(deps, STATE), [], "nobody is known to serve anything");
-  await store.writeNodeStatus({
+  const deps = { store, managementAccess: reader([]), node: "laptop" };
+  const nothing = { own: [], reported: [] };
+  t.same(await lockoutsOf(deps, STATE), nothing, "nobody is known to serve anything");
+  const status = {
     node: "n1",
     boot: "b1",
     servers: SERVERS,
@@ -38,14 +39,28 @@ t.test("a plan on any machine protects the servers that agents report", async (t
     healed: 0,
     subjects: [],
     observedAt: "2026-01-01T00:00:00.000Z",
-  });
-  t.same(await lockoutsOf(deps, STATE), [], "a node that is not alive tells nothing any more");
+  } as const;
+  await store.writeNodeStatus(status);
+  t.same(await lockoutsOf(deps, STATE), nothing, "the report of a node that is not alive does not count");
   await store.heartbeat({ id: "n1", address: "n1:1", holder: "h1" }, 60_000);
-  t.match(await lockoutsOf(deps, STATE), [/deny the agents of n2 their store, which is served there on port 2379/]);
-  t.same(await lockoutsOf({ ...deps, managementAccess: null }, STATE), [], "it is allowed");
-  const here = { ...deps, node: "n1", boot: "b1" };
-  t.same(await lockoutsOf(here, STATE), [], "on the machine itself, what it sees counts");
-  t.equal((await lockoutsOf({ ...here, managementAccess: reader(SERVERS) }, STATE)).length, 1);
+  const told = /^node n1: workload .* deny the agents of n2 their store, which is served there on port 2379/;
+  t.match(await lockoutsOf(deps, STATE), { own: [], reported: [told] });
+  t.match(await refuseLockout(deps, STATE), [told]);
+  t.same(await lockoutsOf({ ...deps, managementAccess: null }, STATE), nothing, "it is allowed");
+  const here = { ...deps, node: "n1" };
+  t.same(await lockoutsOf(here, STATE), nothing, "on the machine itself, what it sees counts");
+  const seen = { ...here, managementAccess: reader(SERVERS) };
+  t.match(await lockoutsOf(seen, STATE), { own: [/their store/], reported: [] });
+  await t.rejects(refuseLockout(seen, STATE), { code: "lockout" });
+
+  await store.writeNodeStatus({ ...status, servers: [], agentCgroup: "test/default-etcd/agent" });
+  t.match(
+    await lockoutsOf(here, STATE),
+    { own: [/in which the agent of node n1 itself runs/] },
+    "its own agent's report",
+  );
+  t.same(await lockoutsOf({ ...here, agent: "elsewhere" }, STATE), nothing, "the agent itself knows better");
+  t.match(await lockoutsOf(deps, STATE), { own: [], reported: [/^node n1: .*itself runs/] });
 });
 
 t.test("control endpoints: the addresses of an agent's store and source", (t) => {

@@ -1,6 +1,6 @@
 /**
- * Checks before a commit whether the state would cut off an agent, an agent's access to its store or source, or an SSH
- * session in use on this machine. Each agent checks again before it enforces.
+ * Checks before a commit whether the state would cut off this machine's agent, an agent's access to its store or source,
+ * or an SSH session in use on this machine. Each agent checks again before it enforces.
  */
 import type { ObjectSet } from "../../model/state.js";
 import type { ManagementAccess } from "../../model/management-access.js";
@@ -16,56 +16,75 @@ export interface LockoutDeps {
   readonly managementAccess: ManagementAccessReader | null;
   /** This machine's node, as its settings name it. */
   readonly node: string;
-  /** This machine and its boot, which identifies the agents' statuses of this machine; null if that is not known. */
-  readonly boot: string | null;
+  /** This process's own cgroup, if it is the node's agent; otherwise the agent's report counts. */
+  readonly agent?: string | null;
 }
 
-/** Returns one sentence for each management connection that the state would cut; none if a lock-out is allowed. */
-export async function lockoutsOf(deps: LockoutDeps, objects: ObjectSet): Promise<readonly string[]> {
-  const { managementAccess } = deps;
-  if (managementAccess === null) return [];
-  const found: string[] = [];
+/** Sentences, one for each management connection that a state would cut. */
+export interface Lockouts {
+  /** On this machine, as it sees itself: a reason to refuse the commit. */
+  readonly own: readonly string[];
+  /**
+   * On other nodes, by their reports. Whoever has a node's credential can write its report, so that it holds back no
+   * commit: that node's own agent withholds the policy from the workload that would cut.
+   */
+  readonly reported: readonly string[];
+}
+
+/** Returns no lock-out if they are allowed. */
+export async function lockoutsOf(deps: LockoutDeps, objects: ObjectSet): Promise<Lockouts> {
+  const { managementAccess, node } = deps;
+  if (managementAccess === null) return { own: [], reported: [] };
   const clients = clientsOf(objects);
-  for (const [node, lines] of await managementAccessByNode(deps, managementAccess)) {
-    if (!isConcerned(objects, node, lines)) continue;
-    found.push(...findLockouts(compile(objects, node), lines, clients).map(({ message }) => message));
-  }
-  return found;
+  const find = (of: string, access: ManagementAccess): readonly string[] =>
+    isConcerned(objects, of, access)
+      ? findLockouts(compile(objects, of), access, clients).map(({ message }) => message)
+      : [];
+  const [own, reports] = await Promise.all([ownAccess(deps, managementAccess), reportedAccess(deps)]);
+  return {
+    own: find(node, own),
+    reported: reports.flatMap(([other, access]) => find(other, access).map((message) => `node ${other}: ${message}`)),
+  };
 }
 
 /**
- * Refuses a state that would lock out.
+ * Refuses a state that would lock out on this machine.
+ * @returns the lock-outs that other nodes report, for a warning
  * @throws OperationError `lockout`
  */
-export async function refuseLockout(deps: LockoutDeps, objects: ObjectSet): Promise<void> {
-  const found = await lockoutsOf(deps, objects);
-  if (found.length === 0) return;
+export async function refuseLockout(deps: LockoutDeps, objects: ObjectSet): Promise<readonly string[]> {
+  const { own, reported } = await lockoutsOf(deps, objects);
+  if (own.length === 0) return reported;
   throw new OperationError(
     "lockout",
-    `this would lock out: ${found.join("; ")}. Give the workload a cgroup of its own or allow the session, or use --allow-lockout; nothing was changed`,
+    `this would lock out: ${own.join("; ")}. Give the workload a cgroup of its own or allow the session, or use --allow-lockout; nothing was changed`,
   );
 }
 
-async function managementAccessByNode(
-  { store, node, boot }: LockoutDeps,
+async function ownAccess(
+  { store, node, agent }: LockoutDeps,
   reader: ManagementAccessReader,
-): Promise<ReadonlyMap<string, ManagementAccess>> {
-  const [statuses, heartbeats, sessions, servers] = await Promise.all([
-    store.listNodeStatus(),
-    store.listHeartbeats(),
+): Promise<ManagementAccess> {
+  const [sessions, servers, alive, statuses] = await Promise.all([
     reader.sessions(),
     reader.servers(),
+    aliveNodes(store),
+    store.listNodeStatus(),
   ]);
-  const alive = new Set(heartbeats.filter((heartbeat) => heartbeat.alive).map(({ id }) => id));
-  const lines = new Map<string, ManagementAccess>([[node, { agent: null, sessions, servers }]]);
-  for (const status of statuses) {
-    const isHere = status.node === node || (boot !== null && status.boot === boot);
-    const agent = alive.has(status.node) ? (status.agentCgroup ?? null) : null;
-    // The last report of a dead agent may be out of date.
-    const told = { agent, sessions: [], servers: alive.has(status.node) ? (status.servers ?? []) : [] };
-    lines.set(status.node, isHere ? { agent, sessions, servers } : told);
-  }
-  return lines;
+  const report = alive.has(node) ? statuses.find((status) => status.node === node) : undefined;
+  return { agent: agent === undefined ? (report?.agentCgroup ?? null) : agent, sessions, servers };
+}
+
+/** The last report of a dead agent may be out of date. */
+async function reportedAccess({ store, node }: LockoutDeps): Promise<readonly (readonly [string, ManagementAccess])[]> {
+  const alive = await aliveNodes(store);
+  return (await store.listNodeStatus())
+    .filter((status) => status.node !== node && alive.has(status.node))
+    .map(({ node: other, agentCgroup = null, servers = [] }) => [other, { agent: agentCgroup, sessions: [], servers }]);
+}
+
+async function aliveNodes(store: Store): Promise<ReadonlySet<string>> {
+  return new Set((await store.listHeartbeats()).filter(({ alive }) => alive).map(({ id }) => id));
 }
 
 /** Compiling is only needed for the few nodes with a workload whose cgroup contains a management connection. */

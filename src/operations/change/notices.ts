@@ -5,7 +5,7 @@ import type { Store } from "../../interfaces/store.js";
 import type { Planned } from "./plan.js";
 
 export interface Notice {
-  readonly code: "suspended" | "mass-deletion";
+  readonly code: "suspended" | "mass-deletion" | "lockout";
   readonly message: string;
 }
 
@@ -22,6 +22,14 @@ export function deletionNotices({ desired, base }: Planned, maxDeletePercent: nu
     `this deletes ${describeDeletion(mass)}, more than source.maxDeletePercent (${maxDeletePercent}): a leader that ` +
     "finds it in the source holds it until an operator confirms that commit, by `ztap cluster approve` or `ztap apply`";
   return [{ code: "mass-deletion", message }];
+}
+
+/** @param reported lock-outs that other nodes report; see `Lockouts` */
+export function lockoutNotices(reported: readonly string[]): readonly Notice[] {
+  return reported.map((lockout) => ({
+    code: "lockout",
+    message: `that node will withhold this policy from the workload, by its own report: ${lockout}`,
+  }));
 }
 
 export function describeSuspension({ by, since, until, reason }: Suspension): string {
