@@ -13,6 +13,7 @@ export default tseslint.config(
       "node_modules",
       ".node",
       ".etcd",
+      ".sshd",
       "**/*.generated.*",
       "src/model/generated.ts",
       "src/manifest/schema/validators.generated.ts",

@@ -1,5 +1,5 @@
 /**
- * Lock-out, with the real agent, real cgroups and a real connection to port 22: neither the agent nor a session
+ * Lock-out, with the real agent, real cgroups and real sessions of ssh: neither the agent nor a session
  * in use is cut, unless it is allowed.
  */
 import { rm } from "node:fs/promises";
@@ -8,9 +8,10 @@ import t from "tap";
 import { Ztap, type Result, type Running } from "../cli/ztap.js";
 import { refusalsOf } from "./denied.js";
 import { Sandbox, whyNot } from "./sandbox.js";
+import { SshServer, whyNoSshd, type SshSession } from "./ssh.js";
 import { waitUntil } from "../wait.js";
 
-const reason = whyNot();
+const reason = whyNot() ?? whyNoSshd();
 if (reason !== null) t.plan(0, `SKIP kernel tests: ${reason}`);
 else {
   const CLIENT = "10.205.0.2";
@@ -51,19 +52,23 @@ else {
     return nodes[0] ?? {};
   };
 
-  const server = await sandbox.actor({ cgroup: sshd, namespace: machine });
-  await server.call("tcpListen", { host: "0.0.0.0", port: 22 });
-  const client = await sandbox.actor({ namespace: elsewhere });
-  let { id } = await client.call("tcpConnect", { host: "10.205.0.1", port: 22 });
-  let said = "";
-  const isAnswered = async (text: string): Promise<void> => {
-    said += text;
-    await client.call("tcpSend", { id, text });
-    await client.call("tcpWait", { id, text: said });
-  };
-  await isAnswered("login");
+  const procs = join(sandbox.cgroupRoot, sshd, "cgroup.procs");
+  const server = new SshServer(t, { procs, namespace: machine, address: "10.205.0.1" });
+  await server.ready();
+
+  await t.test("a connection that has not logged in is no session", async (t) => {
+    const stranger = await sandbox.actor({ namespace: elsewhere });
+    await stranger.call("tcpConnect", { host: "10.205.0.1", port: 22 });
+    write({ ssh: sshd }, []);
+    t.match(await run("plan", "state"), { code: 0, stdout: /2 to create/ });
+    await stranger.end();
+  });
+
+  let session: SshSession;
 
   await t.test("plan and apply refuse what would cut the session, with the reason", async (t) => {
+    session = server.login(elsewhere);
+    await session.answers("login");
     write({ ssh: sshd }, []);
     for (const args of [
       ["plan", "state"],
@@ -114,16 +119,15 @@ else {
     t.match(await run("apply", "state", "--auto-approve"), { code: 0 });
     const agent = start(["agent"]);
     await waitUntil(async () => (await status())["enforcedRevision"] === 1, { what: "the first revision" });
-    await isAnswered(" pwd");
+    await session.answers(" pwd");
     // One that is older than the enforcement goes on while egress is open; this one is known to have come in.
-    ({ id } = await client.call("tcpConnect", { host: "10.205.0.1", port: 22 }));
-    said = "";
-    await isAnswered("whoami");
+    session = server.login(elsewhere);
+    await session.answers("whoami");
     write({ ssh: sshd }, []);
     t.match(await run("apply", "state", "--auto-approve", "--allow-lockout"), { code: 0 });
     await agent.says(/not enforced for default\/ssh, since it would lock out/);
     t.match(await status(), { enforcedRevision: 1, message: /deny the SSH session from 10\.205\.0\.2/ });
-    await isAnswered(" ls");
+    await session.answers(" ls");
     await agent.stop();
 
     const once = await run("agent", "--once", "--allow-lockout");
@@ -131,14 +135,14 @@ else {
     const refusals = refusalsOf(node);
     t.teardown(refusals.close);
     const before = refusals.read();
-    await client.call("tcpSend", { id, text: " late" });
+    const received = session.received;
+    session.send(" late");
     await waitUntil(() => refusals.read() > before, { what: "a refusal, as it was told to" });
-    t.match(await client.call("tcpReceived", { id }), { text: said });
+    t.equal(session.received, received);
     write({ ssh: sshd }, ["10.205.0.0/24"]);
     t.match(await run("apply", "state", "--auto-approve"), { code: 0 }, "a way back in is never refused");
     t.match(await run("agent", "--once"), { code: 0 });
-    said += " late";
-    t.match(await client.call("tcpWait", { id, text: said }), { text: said });
+    await session.answers(" and later");
   });
 
   await t.test("a workload whose cgroup contains the agent is refused", async (t) => {

@@ -37,10 +37,11 @@ export class ProcManagementAccess implements ManagementAccessReader {
     if (established.length === 0) return [];
     const sessionPorts = new Set(established.map(portOf));
     const concerned = sockets.filter(({ state, port }) => state === "listen" && sessionPorts.has(port));
-    const owners = await cgroupsBySocket(new Set([...established, ...concerned].map(({ inode }) => inode)));
-    return established.map(({ peer, port, inode }) => {
+    const owners = await ownersOf(new Set([...established, ...concerned].map(({ inode }) => inode)));
+    return established.flatMap(({ peer, port, inode }) => {
+      if (![...(owners.get(inode) ?? [])].some(hasLoggedIn)) return [];
       const inodes = [inode, ...concerned.filter((one) => one.port === port).map((one) => one.inode)];
-      return { peer, port, cgroups: cgroupsOf(inodes, owners) };
+      return [{ peer, port, cgroups: cgroupsOf(inodes, owners) }];
     });
   }
 
@@ -56,7 +57,7 @@ export class ProcManagementAccess implements ManagementAccessReader {
       const answers = ({ address }: TcpSocket) => ANY.has(address) || addresses.includes(address);
       return { role, port, inodes: listening.filter((one) => one.port === port && answers(one)).map(inodeOf) };
     });
-    const owners = await cgroupsBySocket(new Set(found.flatMap(({ inodes }) => inodes)));
+    const owners = await ownersOf(new Set(found.flatMap(({ inodes }) => inodes)));
     return found.flatMap(({ role, port, inodes }) => {
       const cgroups = cgroupsOf(inodes, owners);
       return cgroups.length === 0 ? [] : [{ role, port, cgroups }];
@@ -74,8 +75,9 @@ function inodeOf({ inode }: TcpSocket): string {
   return inode;
 }
 
-function cgroupsOf(inodes: readonly string[], owners: ReadonlyMap<string, ReadonlySet<string>>): readonly string[] {
-  return [...new Set(inodes.flatMap((inode) => [...(owners.get(inode) ?? [])]))].sort();
+function cgroupsOf(inodes: readonly string[], owners: Owners): readonly string[] {
+  const processes = new Set(inodes.flatMap((inode) => [...(owners.get(inode) ?? [])]));
+  return [...new Set([...processes].flatMap((pid) => cgroupOf(pid) ?? []))].sort();
 }
 
 /** Enforcement does not wait longer for an unresponsive resolver. */
@@ -156,18 +158,36 @@ async function* socketsOf(pid: string, turns: Turns): AsyncGenerator<string> {
   }
 }
 
-async function cgroupsBySocket(inodes: ReadonlySet<string>): Promise<ReadonlyMap<string, ReadonlySet<string>>> {
+/** The processes that hold each socket, by its inode. */
+type Owners = ReadonlyMap<string, ReadonlySet<string>>;
+
+async function ownersOf(inodes: ReadonlySet<string>): Promise<Owners> {
   const found = new Map<string, Set<string>>();
   if (inodes.size === 0) return found;
   const turns = new Turns();
   for (const pid of processes()) {
     await turns.pause();
     for await (const inode of socketsOf(pid, turns)) {
-      const cgroup = inodes.has(inode) ? cgroupOf(pid) : null;
-      if (cgroup !== null) found.set(inode, (found.get(inode) ?? new Set()).add(cgroup));
+      if (inodes.has(inode)) found.set(inode, (found.get(inode) ?? new Set()).add(pid));
     }
   }
   return found;
+}
+
+/** OpenSSH names its process "sshd: root@pts/0" after the login, and "sshd: [accepted]" or "sshd: root [priv]" before it. */
+const LOGGED_IN = /^sshd(-session)?: [^[\]]+$/;
+
+/**
+ * Returns whether a process serves an SSH session that somebody has logged in to: a connection alone, which anybody who
+ * reaches the port can make, must not keep policy off the machine. Other servers than OpenSSH start a process for the
+ * session.
+ */
+function hasLoggedIn(pid: string): boolean {
+  const program = basename(orGone(() => readlinkSync(`/proc/${pid}/exe`)) ?? "");
+  if (!SSH_SERVERS.has(program)) return false;
+  const title = (orGone(() => readFileSync(`/proc/${pid}/cmdline`, "utf8")) ?? "").replace(/\0[^]*/, "").trimEnd();
+  if (title.startsWith("sshd")) return LOGGED_IN.test(title);
+  return (orGone(() => readFileSync(`/proc/${pid}/task/${pid}/children`, "utf8")) ?? "") !== "";
 }
 
 /** Reads the line of cgroup v2 in proc(5) cgroup: "0::/system.slice/ssh.service". */
