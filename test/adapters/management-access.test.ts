@@ -1,6 +1,5 @@
 import { closeSync, openSync } from "node:fs";
 import { createServer } from "node:net";
-import { setImmediate as turn } from "node:timers/promises";
 import t from "tap";
 import { ProcManagementAccess } from "../../src/adapters/system/management-access.js";
 
@@ -16,14 +15,14 @@ t.test("the event loop turns while the processes' descriptors are looked through
   t.teardown(() => files.forEach((fd) => closeSync(fd)));
   for (let count = 0; count < OPEN_FILES; count += 1) files.push(openSync("/dev/null", "r"));
   const reader = new ProcManagementAccess([{ role: "store", host: "127.0.0.1", port: bound.port }]);
-  let isOver = false;
   let turns = 0;
-  const turning = (async () => {
-    for (; !isOver; turns += 1) await turn();
-  })();
+  const count = (): void => {
+    turns += 1;
+    counting = setImmediate(count);
+  };
+  let counting = setImmediate(count);
   const found = await reader.servers();
-  isOver = true;
-  await turning;
+  clearImmediate(counting);
   t.match(found, [{ role: "store", port: bound.port }]);
   t.ok(turns >= 5, `${turns} turns`);
 });

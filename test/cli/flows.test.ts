@@ -4,6 +4,7 @@ import { existsSync, mkdirSync, statSync } from "node:fs";
 import { join } from "node:path";
 import t from "tap";
 import { DEFAULT_PIN_ROOT, pinName } from "../../src/adapters/ebpf/kernel/paths.js";
+import { loadSqlite } from "../../src/adapters/system/sqlite.js";
 import { Sandbox, whyNot } from "../kernel/sandbox.js";
 import { NOBODY, schemaErrors, Ztap } from "./ztap.js";
 import { waitUntil } from "../wait.js";
@@ -129,7 +130,12 @@ spec:
     t.match((await ztap.run(["policy", "show", "demo/web"])).stdout, /egress\[0\] +state.yaml:19 +\d+ packets/);
 
     t.notMatch(agent.stderr, /disconnected/, "a look at its socket is no news");
+    // Not within a write: a writer that is stopped keeps the store's lock.
+    const database = new (loadSqlite().DatabaseSync)(join(ztap.folder, "store/store.db"));
+    database.exec("PRAGMA busy_timeout = 60000; BEGIN IMMEDIATE");
     agent.child.kill("SIGSTOP");
+    database.exec("ROLLBACK");
+    database.close();
     const messageOf = async () => {
       const { nodes } = await ztap.json(t, "policy-show", ["policy", "show", "demo/web"]);
       return String(nodes[0].message);

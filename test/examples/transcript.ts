@@ -18,7 +18,7 @@ const VARYING: readonly (readonly [RegExp, string])[] = [
   [/^Leader( +)node-\d \(10\.77\.0\.\d:/gm, "Leader$1node-N (10.77.0.N:"],
   [/^(node-\d +\S+ +)(?:leader|follower|-) +/gm, "$1ROLE  "],
   // Differences may be healed at once or one after the other; the message is of the last time.
-  [/\b(InSync)( +\S+ +TIME)? .*$/gm, "$1$2"],
+  [/\b(InSync)( +\S+ +TIME)?( .*)?$/gm, "$1$2"],
   [/\d+ packets( denied)?.*$/gm, "N packets$1"],
   [/ +$/gm, ""],
 ];
