@@ -43,6 +43,7 @@ export function renderClusterStatus(status: ClusterStatus, style: Style): string
   }
   if (suspension !== null)
     lines.push(style.line`          ${style.warn("Suspended")}: ${describeSuspension(suspension)}`);
+  for (const damage of status.damaged) lines.push(style.line`Damaged   ${style.bad(damage)}`);
   return [...lines, "", renderClusterList(status, style)].join("\n");
 }
 
