@@ -2,9 +2,10 @@
  * The common parts of all commands: the global flags, the settings, output for people or as one JSON document, and the
  * exit codes. A command's `run` parses, calls one operation, and passes the result to a view.
  */
+import { randomInt } from "node:crypto";
 import { Command, Errors, Flags, type Interfaces } from "@oclif/core";
 import type { Diagnostic } from "../model/diagnostic.js";
-import { printable, printableJson, printablePaint } from "../model/printable.js";
+import { printableJson } from "../model/printable.js";
 import { OperationError } from "../model/operation-error.js";
 import type { Settings } from "../settings/settings.js";
 import type { Notice } from "../operations/change/notices.js";
@@ -12,7 +13,7 @@ import type { SourceFile } from "../interfaces/source.js";
 import { renderDiagnostics } from "../views/diagnostics.js";
 import { renderNotices } from "../views/source-control.js";
 import type { Style } from "../views/style.js";
-import { colourStyle, plainStyle } from "../views/style.js";
+import { colourStyle, createMark, plainStyle } from "../views/style.js";
 import { globalSettingFlags } from "../settings/flags.js";
 import { loadSettings, type CommandLine } from "../wiring/settings.js";
 import { ignoredVariables } from "./risks.js";
@@ -39,24 +40,20 @@ export abstract class BaseCommand extends Command {
   static override baseFlags = GLOBAL_FLAGS;
   /** Flags from the command line; oclif fills the others from their variables. */
   #typed: ReadonlySet<string> = new Set();
+  readonly #colours =
+    process.env["NO_COLOR"] === undefined ? colourStyle(createMark(() => randomInt(2 ** 32) / 2 ** 32)) : plainStyle;
 
   protected get style(): Style {
-    if (!process.stdout.isTTY) return plainStyle;
-    const style = process.env["NO_COLOR"] === undefined ? colourStyle : plainStyle;
-    return { ...style, width: process.stdout.columns || 80 };
+    return process.stdout.isTTY ? { ...this.#colours, width: process.stdout.columns || 80 } : plainStyle;
   }
 
-  /** Views make untrusted text safe; this catches a text that one of them forgot. */
+  /** Everything that is printed for people passes here: of control characters, only the style's own colours are left. */
   override log(message = ""): void {
-    super.log("%s", this.#safe(message));
+    super.log("%s", this.style.finish(message));
   }
 
   override logToStderr(message = ""): void {
-    super.logToStderr("%s", this.#safe(message));
-  }
-
-  #safe(text: string): string {
-    return process.stdout.isTTY && process.env["NO_COLOR"] === undefined ? printablePaint(text) : printable(text);
+    super.logToStderr("%s", this.style.finish(message));
   }
 
   /** Reports oclif's errors about the command line in our words. */

@@ -66,7 +66,8 @@ function report(error: unknown, argv: readonly string[], commands: readonly stri
     const document = { formatVersion: 1, error: { code: codeOf(error, isUsage), message, ...diagnostics } };
     process.stdout.write(`${printableJson(document, 2)}\n`);
   }
-  process.stderr.write(`ztap: ${message}\n`);
+  // An error quotes texts of others, such as git's: none of their lines may look like one of ztap's.
+  process.stderr.write(`ztap: ${isUsage ? message : message.replaceAll("\n", "\n  ")}\n`);
   if (wantsStack(argv) && error instanceof Error) process.stderr.write(`${printable(error.stack ?? "")}\n`);
 }
 

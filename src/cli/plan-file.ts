@@ -5,11 +5,11 @@
 import { open, readFile, stat, writeFile } from "node:fs/promises";
 import { hasErrors } from "../model/diagnostic.js";
 import { canonicalJson, digestOf } from "../model/digest.js";
-import type { ObjectPosition } from "../model/objects.js";
 import type { DesiredState, SourceRef } from "../model/state.js";
 import { withReason } from "../model/system-error.js";
 import type { Guard } from "../model/guards.js";
-import { isBoolean, isCount, isString, listOf, nullable, optional, shaped } from "../model/guards.js";
+import { isDigest, isPositive, listOf, nullable, optional, shaped } from "../model/guards.js";
+import { isPosition, isSourceRef } from "../store/records.js";
 import { OperationError } from "../model/operation-error.js";
 import type { Planned } from "../operations/change/plan.js";
 import type { KeptObject } from "../operations/change/revalidate.js";
@@ -99,27 +99,11 @@ interface PlanContent {
 }
 
 const isObject: Guard<object> = (value): value is object => typeof value === "object" && value !== null;
-const isPosition = shaped<ObjectPosition>({
-  file: isString,
-  line: isCount,
-  rules: optional(
-    shaped<{ ingress: readonly number[]; egress: readonly number[] }>({
-      ingress: listOf(isCount),
-      egress: listOf(isCount),
-    }),
-  ),
-});
 const isPlan = shaped<{ digest: string; content: PlanContent }>({
-  digest: isString,
+  digest: isDigest,
   content: shaped<PlanContent>({
-    base: nullable(isCount),
-    source: shaped<SourceRef>({
-      location: isString,
-      commit: nullable(isString),
-      dirty: isBoolean,
-      author: nullable(isString),
-      subject: nullable(isString),
-    }),
+    base: nullable(isPositive),
+    source: isSourceRef,
     objects: listOf(shaped<KeptObject>({ object: isObject, position: optional(isPosition) })),
   }),
 });

@@ -1,6 +1,5 @@
 /** The common parts of commands that read a desired state, and need no store. */
 import { Args, Flags } from "@oclif/core";
-import { printableLine } from "../model/printable.js";
 import type { DesiredState } from "../model/state.js";
 import { readBase, type Base, type BaseChoice } from "../operations/change/against.js";
 import { readDesired } from "../operations/change/desired.js";
@@ -60,7 +59,7 @@ export abstract class StateCommand extends BaseCommand {
     const source = await openBase(await this.settings(flags), { location, ref: choice.ref });
     const base = await readBase(source, desired, choice, readBoundedManifests);
     if (base.errors.length > 0) {
-      this.logToStderr(`${printableLine(choice.ref)} does not validate itself; its objects could all be read:`);
+      this.logToStderr(this.style.line`${choice.ref} does not validate itself; its objects could all be read:`);
       this.showDiagnostics(base.errors, base.files);
     }
     return base;

@@ -2,7 +2,7 @@ import { Flags } from "@oclif/core";
 import { BaseCommand } from "../cli/base.js";
 import { settingFlags } from "../settings/flags.js";
 import { untilSignal } from "../cli/signals.js";
-import { printableJson, printableLine } from "../model/printable.js";
+import { printableJson } from "../model/printable.js";
 import { readFlowQuery } from "../operations/query/flow-filter.js";
 import { describeNoFlows, renderFlow, renderFlowHead } from "../views/flows.js";
 import { chooseFlowNode, followFlows } from "../wiring/flows.js";
@@ -42,7 +42,7 @@ export default class FlowsCommand extends BaseCommand {
       const node = await chooseFlowNode(settings);
       if (node !== settings.node)
         this.logToStderr(
-          printableLine(`no agent of node ${settings.node} runs here; these are the flows of node ${node}`),
+          this.style.line`no agent of node ${settings.node} runs here; these are the flows of node ${node}`,
         );
       const messages = await followFlows(settings, node, query, signal);
       let isFirst = true;
@@ -54,7 +54,7 @@ export default class FlowsCommand extends BaseCommand {
           );
         isFirst = false;
       }
-      if (isFirst && !flags.json && !signal.aborted) this.log(describeNoFlows(query));
+      if (isFirst && !flags.json && !signal.aborted) this.log(describeNoFlows(query, this.style));
     });
   }
 }

@@ -65,6 +65,15 @@ export type StoreEvent = { readonly changed: ChangeKind };
 /** `members` covers heartbeats that begin or end, and leadership; `status` the nodes' and the source's. */
 export type ChangeKind = "head" | "status" | "members";
 
+/** A record that a node wrote about itself, and that is not used: it does not have its shape, or names another node. */
+export interface DamagedRecord {
+  readonly key: string;
+  /** `membership`, `heartbeat` or `status`. */
+  readonly what: string;
+  /** The node whose key it has; null if the key is no node's. */
+  readonly node: string | null;
+}
+
 export interface Store {
   /** `memory`, `embedded` or `etcd`. */
   readonly backend: string;
@@ -116,6 +125,8 @@ export interface Store {
 
   writeNodeStatus(status: NodeStatus): Promise<void>;
   listNodeStatus(): Promise<readonly NodeStatus[]>;
+  /** Returns the records of nodes that the lists leave out. */
+  listDamaged(): Promise<readonly DamagedRecord[]>;
   /** Fenced: a leader whose term is over writes nothing and gets false. */
   writeSourceStatus(status: SourceStatus, fence: Fence): Promise<boolean>;
   readSourceStatus(): Promise<SourceStatus | null>;

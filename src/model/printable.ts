@@ -19,15 +19,13 @@ export function printableLine(text: string): string {
   return printable(text).replace(/[\n\t]+/g, " ");
 }
 
-/** The colours and weights that the views add. They move no cursor and hide no line. */
-const PAINT = /(\u001b\[[0-9;]*m)/;
+/** The longest text that ztap writes into one field of a record. */
+const MAX_WRITTEN = 4096;
 
-/** Replaces control characters in a whole output that the views have already painted; keeps line breaks and paint. */
-export function printablePaint(text: string): string {
-  return text
-    .split(PAINT)
-    .map((part, index) => (index % 2 === 1 ? part : printable(part)))
-    .join("");
+/** Returns a text for people as a record keeps it: one harmless line of a bounded length. */
+export function recordLine(text: string): string {
+  const line = printableLine(text);
+  return line.length <= MAX_WRITTEN ? line : `${line.slice(0, MAX_WRITTEN - 2).toWellFormed()} …`;
 }
 
 /** Returns JSON for a terminal or a pipe: the same document, with every control character written as an escape. */

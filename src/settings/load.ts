@@ -1,5 +1,5 @@
 /** Gathers the layers of the settings: the flags, the environment, and the configuration files, named or found. */
-import { lstat, readFile } from "node:fs/promises";
+import { lstat, readFile, stat } from "node:fs/promises";
 import { hasErrors } from "../model/diagnostic.js";
 import { OperationError } from "../model/operation-error.js";
 import { withReason } from "../model/system-error.js";
@@ -17,7 +17,7 @@ export interface Invocation {
   readonly config: string | undefined;
   readonly environment: Readonly<Record<string, string | undefined>>;
   readonly machine: Machine;
-  /** Returns why a user other than root can change a file; null if none can. */
+  /** Returns why a user other than root and the one who runs ztap can change a file; null if none can. */
   readonly writableByOthers: (path: string) => string | null;
   /** The machine's file; another one in tests. */
   readonly systemFile?: string;
@@ -49,7 +49,7 @@ export interface Layers {
 export async function loadLayers(invocation: Invocation): Promise<Layers> {
   const above = [flagLayer(invocation.flags), environmentLayer(invocation.environment)];
   if (invocation.config !== undefined) {
-    const layer = await readNamed(invocation.config);
+    const layer = await readNamed(invocation.config, invocation);
     return { layers: [...above, layer], files: [{ path: invocation.config, found: true }] };
   }
   const paths = [userConfigFile(invocation.machine), invocation.systemFile ?? SYSTEM_CONFIG_FILE].filter(
@@ -87,10 +87,13 @@ function layerOf(valueOf: (key: SettingKey) => SettingsLayer[SettingKey] | null)
   );
 }
 
-/** Reads a named file. It is the operator's choice, so that its owner is not checked. */
-async function readNamed(path: string): Promise<SettingsLayer> {
+/** Nothing, and the descriptors that a caller passes: no other user chooses their content. */
+const PASSED = /^\/dev\/(null|stdin|fd\/[0-9]+)$/;
+
+async function readNamed(path: string, invocation: Invocation): Promise<SettingsLayer> {
   if (path === "")
     throw new OperationError("invalid-settings", '--config: found "", wanted a file; /dev/null for none');
+  if (!PASSED.test(path)) await refuseForeign(path, invocation);
   return parse(path, await readText(path));
 }
 
@@ -98,15 +101,26 @@ async function readNamed(path: string): Promise<SettingsLayer> {
  * Reads a file at a default path; null if there is none. A symbolic link to a missing file is an error: a file was
  * intended there.
  */
-async function readFound(path: string, { machine, writableByOthers }: Invocation): Promise<SettingsLayer | null> {
+async function readFound(path: string, invocation: Invocation): Promise<SettingsLayer | null> {
   if (!(await isThere(path))) return null;
-  const why = machine.isRoot ? writableByOthers(path) : null;
-  if (why !== null)
-    throw new OperationError(
-      "invalid-settings",
-      `root does not read the configuration file ${path}: ${why}; let only root write to it, or name a file with --config`,
-    );
+  await refuseForeign(path, invocation);
   return parse(path, await readText(path));
+}
+
+/**
+ * Refuses a file that another user can change: the settings decide which source, store and programs are used.
+ * @throws OperationError `invalid-settings`
+ */
+async function refuseForeign(path: string, { writableByOthers }: Invocation): Promise<void> {
+  await stat(path).catch((cause: unknown) => refuseUnreadable(path, cause));
+  const why = writableByOthers(path);
+  if (why !== null)
+    throw new OperationError("invalid-settings", `the configuration file ${path} is not read: ${describeForeign(why)}`);
+}
+
+/** Returns the reason with the way to mend it. */
+export function describeForeign(why: string): string {
+  return `${why}; let root or the user who runs ztap own it, and nobody else write to it (chown, chmod go-w)`;
 }
 
 async function isThere(path: string): Promise<boolean> {
@@ -118,10 +132,12 @@ async function isThere(path: string): Promise<boolean> {
 }
 
 function readText(path: string): Promise<string> {
-  return readFile(path, "utf8").catch((cause: unknown) => {
-    const message = withReason(`the configuration file ${path} cannot be read`, cause);
-    throw new OperationError("invalid-settings", message, { cause });
-  });
+  return readFile(path, "utf8").catch((cause: unknown) => refuseUnreadable(path, cause));
+}
+
+function refuseUnreadable(path: string, cause: unknown): never {
+  const message = withReason(`the configuration file ${path} cannot be read`, cause);
+  throw new OperationError("invalid-settings", message, { cause });
 }
 
 async function parse(path: string, text: string): Promise<SettingsLayer> {

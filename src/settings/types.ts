@@ -3,6 +3,7 @@
  * names these functions in `x-type`. Pure.
  */
 import ms from "ms";
+import { isLabel } from "../model/guards.js";
 import { OperationError } from "../model/operation-error.js";
 import { SETTINGS } from "./table.generated.js";
 
@@ -60,12 +61,8 @@ export function absolutePath(found: string): string | Wanted {
   return found.startsWith("/") ? found : new Wanted("an absolute path");
 }
 
-export function isNodeName(found: string): boolean {
-  return /^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/.test(found);
-}
-
 export function nodeName(found: string): string | Wanted {
-  return isNodeName(found) ? found : new Wanted("a DNS label");
+  return isLabel(found) ? found : new Wanted("a DNS label");
 }
 
 export function commitId(found: string): string | Wanted {

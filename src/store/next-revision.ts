@@ -3,7 +3,8 @@
  * versions are decided in one place. The adapters commit it (store/local/history.ts, adapters/etcd/commit.ts).
  */
 import { canonicalJson, digestOfText } from "../model/digest.js";
-import { refKey, refOf, type Revision, type RevisionEntry, type StateObject } from "../model/state.js";
+import { refKey, refOf, type Revision, type RevisionEntry, type SourceRef, type StateObject } from "../model/state.js";
+import { recordLine } from "../model/printable.js";
 import { StoreError, type RevisionDraft } from "../interfaces/store.js";
 
 /** The objects of a draft as text, by digest: they must be in the store before the revision. */
@@ -69,12 +70,20 @@ export function nextRevision(
     })
     .sort(([a], [b]) => (a < b ? -1 : 1))
     .map(([, entry]) => entry);
-  const { commitId, source, time, node, author, reason } = draft;
+  const { commitId, time, node } = draft;
+  const [author, reason] = [recordLine(draft.author), recordLine(draft.reason)];
+  const source = tidySource(draft.source);
   const number = numberAfter(head?.number ?? null);
   return {
     revision: { number, parent: head?.number ?? null, commitId, source, time, node, author, reason, entries },
     raised,
   };
+}
+
+/** Commits and messages of others come in here. */
+function tidySource({ author, subject, ...source }: SourceRef): SourceRef {
+  const line = (text: string | null): string | null => (text === null ? null : recordLine(text));
+  return { ...source, location: recordLine(source.location), author: line(author), subject: line(subject) };
 }
 
 function entryOf({ ref, digest, position }: StateObject): RevisionEntry {

@@ -1,6 +1,8 @@
 /**
  * Records of the store: writes each as text, and turns text back into a typed value. Text from the store is not
  * trusted: a record without its shape, or a revision or an object with another digest, is a StoreError and never data.
+ * Each field has a guard that says what it may hold. Texts for people are made harmless where they are written, and
+ * again where they are shown (views/style.ts): what is between the two may come from anybody.
  */
 import { digestOfText } from "../model/digest.js";
 import { API_VERSIONS, KINDS, type ObjectPosition, type ZtapObject } from "../model/objects.js";
@@ -8,12 +10,23 @@ import { refKey, refOf, type Revision, type RevisionEntry, type SourceRef, type 
 import type { ControlServer } from "../model/management-access.js";
 import type { Approval, Suspension } from "../model/source-control.js";
 import type { DriftItem, Member, NodeStatus, SourceStatus, SubjectStatus, Unverified } from "../model/status.js";
-import { StoreError } from "../interfaces/store.js";
+import { recordLine } from "../model/printable.js";
+import { StoreError, type DamagedRecord } from "../interfaces/store.js";
 import {
   isBoolean,
   isCount,
-  isNumber,
-  isString,
+  isAddress,
+  isCommitId,
+  isDigest,
+  isInstant,
+  isLabel,
+  isObjectName,
+  isPort,
+  isPositive,
+  isQualifiedName,
+  isText,
+  isTime,
+  isToken,
   listOf,
   nullable,
   oneOf,
@@ -21,6 +34,7 @@ import {
   shaped,
   type Guard,
 } from "../model/guards.js";
+import { prefixes } from "./keys.js";
 import type { Lease } from "./lease.js";
 
 /** A node's heartbeat. */
@@ -41,145 +55,138 @@ export interface SignalRecord {
   readonly members: number;
 }
 
-const isPosition = shaped<ObjectPosition>({
-  file: isString,
-  line: isNumber,
-  rules: optional(
-    shaped<{ ingress: readonly number[]; egress: readonly number[] }>({
-      ingress: listOf(isNumber),
-      egress: listOf(isNumber),
-    }),
-  ),
+const isLines = listOf(isPositive);
+export const isPosition = shaped<ObjectPosition>({
+  file: isText,
+  line: isPositive,
+  rules: optional(shaped<NonNullable<ObjectPosition["rules"]>>({ ingress: isLines, egress: isLines })),
 });
 
 const isEntry = shaped<RevisionEntry>({
   kind: oneOf(...KINDS),
-  namespace: nullable(isString),
-  name: isString,
-  digest: isString,
+  namespace: nullable(isLabel),
+  name: isObjectName,
+  digest: isDigest,
   version: optional(isCount),
-  updatedAt: optional(isString),
-  sourceNode: optional(isString),
+  updatedAt: optional(isTime),
+  sourceNode: optional(isLabel),
   position: optional(isPosition),
 });
 
-const isSourceRef = shaped<SourceRef>({
-  location: isString,
-  commit: nullable(isString),
+export const isSourceRef = shaped<SourceRef>({
+  location: isText,
+  commit: nullable(isCommitId),
   dirty: isBoolean,
-  author: nullable(isString),
-  subject: nullable(isString),
+  author: nullable(isText),
+  subject: nullable(isText),
 });
 
 const isRevision = shaped<Revision>({
-  number: isCount,
-  parent: nullable(isCount),
-  commitId: isString,
+  number: isPositive,
+  parent: nullable(isPositive),
+  commitId: isToken,
   source: isSourceRef,
-  time: isString,
-  node: isString,
-  author: isString,
-  reason: isString,
+  time: isTime,
+  node: isLabel,
+  author: isText,
+  reason: isText,
   entries: listOf(isEntry),
 });
 
 const isDrift = shaped<DriftItem>({
   kind: oneOf("missing", "extra", "changed", "detached"),
-  detail: isString,
-  workload: optional(isString),
-  policies: optional(listOf(isString)),
+  detail: isText,
+  workload: optional(isQualifiedName),
+  policies: optional(listOf(isQualifiedName)),
 });
 
 const isSubjectStatus = shaped<SubjectStatus>({
-  workload: isString,
+  workload: isQualifiedName,
   state: oneOf("Enforced", "Pending", "Stalled"),
-  message: optional(isString),
-  place: optional(isString),
+  message: optional(isText),
+  place: optional(isToken),
 });
 
 const isControlServer = shaped<ControlServer>({
   role: oneOf("store", "source"),
-  port: isCount,
-  cgroups: listOf(isString),
+  port: isPort,
+  cgroups: listOf(isText),
 });
 
-export const isMember = shaped<Member>({ id: isString, address: isString, joinedAt: isString });
+const isMember = shaped<Member>({ id: isLabel, address: isAddress, joinedAt: isTime });
 
-export const isNodeStatus = shaped<NodeStatus>({
-  node: isString,
-  boot: optional(isString),
-  agentCgroup: optional(isString),
+const isNodeStatus = shaped<NodeStatus>({
+  node: isLabel,
+  boot: optional(isToken),
+  agentCgroup: optional(isText),
   servers: optional(listOf(isControlServer)),
-  backend: isString,
-  attemptedRevision: nullable(isCount),
-  enforcedRevision: nullable(isCount),
-  rulesetDigest: nullable(isString),
+  backend: isToken,
+  attemptedRevision: nullable(isPositive),
+  enforcedRevision: nullable(isPositive),
+  rulesetDigest: nullable(isDigest),
   state: oneOf("InSync", "Drifted", "Stalled"),
-  message: nullable(isString),
+  message: nullable(isText),
   drift: listOf(isDrift),
   healed: isCount,
   subjects: listOf(isSubjectStatus),
-  withheld: optional(listOf(isString)),
-  observedAt: isString,
+  withheld: optional(listOf(isQualifiedName)),
+  observedAt: isTime,
 });
 
 export const isSourceStatus = shaped<SourceStatus>({
-  location: isString,
-  ref: nullable(isString),
-  path: nullable(isString),
-  observedCommit: nullable(isString),
-  acceptedCommit: nullable(isString),
-  acceptedRevision: optional(isCount),
+  location: isText,
+  ref: nullable(isText),
+  path: nullable(isText),
+  observedCommit: nullable(isCommitId),
+  acceptedCommit: nullable(isCommitId),
+  acceptedRevision: optional(isPositive),
   state: oneOf("Synced", "OutOfSync", "Rejected", "Unreachable", "Held"),
-  message: nullable(isString),
+  message: nullable(isText),
   diagnostics: listOf(
     shaped<SourceStatus["diagnostics"][number]>({
-      code: isString,
-      file: isString,
-      line: isNumber,
-      column: isNumber,
-      message: isString,
+      code: isToken,
+      file: isText,
+      line: isPositive,
+      column: isPositive,
+      message: isText,
     }),
   ),
-  unverified: optional(shaped<Unverified>({ commit: isString, author: isString, problem: isString })),
-  rewrittenFrom: optional(isString),
-  checkedAt: isString,
-  leader: isString,
+  unverified: optional(shaped<Unverified>({ commit: isCommitId, author: isText, problem: isText })),
+  rewrittenFrom: optional(isCommitId),
+  checkedAt: isTime,
+  leader: isLabel,
 });
 
-/** Requires a time that can be parsed: any other text would never come due. */
-const isTime: Guard<string> = (value): value is string => isString(value) && !Number.isNaN(Date.parse(value));
-
 export const isSuspension = shaped<Suspension>({
-  by: isString,
-  reason: isString,
+  by: isText,
+  reason: isText,
   since: isTime,
   until: nullable(isTime),
 });
 
-export const isApproval = shaped<Approval>({ commit: isString, by: isString, reason: isString, time: isTime });
+export const isApproval = shaped<Approval>({ commit: isCommitId, by: isText, reason: isText, time: isTime });
 
 export const isLiveRecord = shaped<LiveRecord>({
-  id: isString,
-  address: isString,
-  holder: isString,
-  renewedAt: isNumber,
-  ttlMs: isNumber,
+  id: isLabel,
+  address: isAddress,
+  holder: isToken,
+  renewedAt: isInstant,
+  ttlMs: isInstant,
 });
 
 export const isElectionRecord = shaped<ElectionRecord>({
-  leader: nullable(isString),
+  leader: nullable(isLabel),
   term: isCount,
-  holder: isString,
-  renewedAt: isNumber,
-  ttlMs: isNumber,
+  holder: isToken,
+  renewedAt: isInstant,
+  ttlMs: isInstant,
 });
 
 export const isSignalRecord = shaped<SignalRecord>({ status: isCount, members: isCount });
 
 const hasName = shaped<{ name: string; namespace: string | undefined }>({
-  name: isString,
-  namespace: optional(isString),
+  name: isObjectName,
+  namespace: optional(isLabel),
 });
 const hasIdentity = shaped<{ apiVersion: string; kind: string; metadata: object }>({
   apiVersion: oneOf(...API_VERSIONS),
@@ -207,13 +214,76 @@ export function decode<T>(text: string, guard: Guard<T>, key: string): T {
   return value;
 }
 
-/**
- * Reads a record that a node wrote about itself, under its own key; null if it does not have its shape or names another
- * node. One node's record must never prevent reading the others'.
- */
-export function decodeOwn<T>(text: string, guard: Guard<T>, id: string, idOf: (record: T) => string): T | null {
-  const value = parse(text);
-  return guard(value) && idOf(value) === id ? value : null;
+/** One kind of record that a node writes about itself, under its own key. */
+export interface OwnRecord<T> {
+  readonly prefix: string;
+  /** Its name, for people. */
+  readonly what: string;
+  /**
+   * Reads the text under a key; null if it does not have its shape or names another node. One node's record must never
+   * prevent reading the others'.
+   */
+  readonly read: (key: string, text: string) => T | null;
+}
+
+/** Largest size of a record that a node writes about itself. */
+export const MAX_OWN_BYTES = 8 * 1024 * 1024;
+
+export function ownRecord<T>(prefix: string, what: string, guard: Guard<T>, idOf: (record: T) => string): OwnRecord<T> {
+  const read = (key: string, text: string): T | null => {
+    const value = text.length > MAX_OWN_BYTES ? undefined : parse(text);
+    return guard(value) && idOf(value) === key.slice(prefix.length) ? value : null;
+  };
+  return { prefix, what, read };
+}
+
+export const MEMBER = ownRecord(prefixes.members, "membership", isMember, ({ id }) => id);
+export const STATUS = ownRecord(prefixes.status, "status", isNodeStatus, ({ node }) => node);
+export const LIVE = ownRecord(prefixes.live, "heartbeat", isLiveRecord, ({ id }) => id);
+
+/** Describes a record that cannot be read. */
+export function damagedRecord(
+  { prefix, what }: Pick<OwnRecord<unknown>, "prefix" | "what">,
+  key: string,
+): DamagedRecord {
+  const id = key.slice(prefix.length);
+  return { key: recordLine(key), what, node: isLabel(id) ? id : null };
+}
+
+/** Returns a record with its texts for people as they are stored: bounded, and without line breaks and control characters. */
+export function tidyStatus(status: NodeStatus): NodeStatus {
+  return {
+    ...status,
+    message: status.message === null ? null : recordLine(status.message),
+    drift: status.drift.map((item) => ({ ...item, detail: recordLine(item.detail) })),
+    subjects: status.subjects.map((subject) =>
+      subject.message === undefined ? subject : { ...subject, message: recordLine(subject.message) },
+    ),
+  };
+}
+
+/** The same for the status of the source. */
+export function tidySourceStatus(status: SourceStatus): SourceStatus {
+  const { unverified, message, diagnostics } = status;
+  return {
+    ...status,
+    message: message === null ? null : recordLine(message),
+    diagnostics: diagnostics.map((one) => ({ ...one, file: recordLine(one.file), message: recordLine(one.message) })),
+    ...(unverified === undefined
+      ? {}
+      : {
+          unverified: {
+            ...unverified,
+            author: recordLine(unverified.author),
+            problem: recordLine(unverified.problem),
+          },
+        }),
+  };
+}
+
+/** The same for a decision of an operator. */
+export function tidyDecision<T extends { readonly by: string; readonly reason: string }>(decision: T): T {
+  return { ...decision, by: recordLine(decision.by), reason: recordLine(decision.reason) };
 }
 
 function parse(text: string): unknown {
@@ -224,8 +294,17 @@ function parse(text: string): unknown {
   }
 }
 
-/** Writes a revision below its own digest: nothing else would reveal damage to its manifest. */
+/**
+ * Writes a revision below its own digest: nothing else would reveal damage to its manifest.
+ * @throws StoreError `object-damaged` if a field is not what it may be: the store could never return it
+ */
 export function encodeRevision(revision: Revision): string {
+  const { number, node } = revision;
+  if (!isRevision(revision))
+    throw new StoreError(
+      "object-damaged",
+      `revision ${number} has a field that no store can return, such as a node (${JSON.stringify(node.slice(0, 80))}) that is not a DNS label; nothing was committed`,
+    );
   const text = JSON.stringify(revision);
   return `${digestOfText(text)}\n${text}`;
 }

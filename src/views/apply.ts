@@ -18,5 +18,5 @@ export function renderApplied(revision: Revision | null, style: Style): string {
   const { commit: id, dirty } = revision.source;
   const commit =
     id === null ? "" : ` from commit ${id.slice(0, 12)}${dirty ? " with changes that it does not hold" : ""}`;
-  return `${style.good("Committed")} revision ${revision.number}${commit}.`;
+  return style.line`${style.good("Committed")} revision ${revision.number}${commit}.`;
 }

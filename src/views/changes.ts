@@ -1,8 +1,7 @@
 /** The parts of a plan in words, for both its text and its markdown. */
 import { diffLines } from "diff";
-import { stringify } from "yaml";
 import type { ZtapObject } from "../model/objects.js";
-import { printable, printableLine } from "../model/printable.js";
+import { toYamlLines } from "./yaml.js";
 import type { Cause } from "../plan/connectivity/causes.js";
 import type { ConnectionGroup } from "../plan/connectivity/groups.js";
 import type { Change, Plan } from "../plan/plan.js";
@@ -30,7 +29,7 @@ export function describeCauses(causes: readonly Cause[]): string {
   const shown = causes.slice(0, SHOWN_CAUSES).map(({ kind, name, direction, index, file, line }) => {
     const what =
       kind === "Workload" ? `workload ${name}` : `${name} ${direction ?? ""}${index === undefined ? "" : `[${index}]`}`;
-    return file === undefined ? what : `${what} (${printableLine(file)}:${line ?? 1})`;
+    return file === undefined ? what : `${what} (${file}:${line ?? 1})`;
   });
   return causes.length > SHOWN_CAUSES ? `${shown.join(", ")}, …` : shown.join(", ");
 }
@@ -54,11 +53,8 @@ export function changeLines({ before, after }: Change): readonly string[] {
 function toYaml(object: ZtapObject | null): string {
   if (object === null) return "";
   const { labels } = object.metadata;
-  // YAML does not escape the controls of C1 and of the reading direction.
-  return printable(
-    stringify(
-      { ...(labels === undefined ? {} : { labels }), ...("spec" in object ? { spec: object.spec } : {}) },
-      { sortMapEntries: true },
-    ),
-  );
+  const spec = "spec" in object ? { spec: object.spec } : {};
+  return toYamlLines({ ...(labels === undefined ? {} : { labels }), ...spec })
+    .map((line) => `${line}\n`)
+    .join("");
 }

@@ -1,6 +1,5 @@
 /** Membership and health, as text or as documents. */
 import { describeSuspension } from "../operations/change/notices.js";
-import { printableLine } from "../model/printable.js";
 import type { ClusterNode, ClusterStatus, Joined, Left } from "../operations/cluster/membership.js";
 import type { Style } from "./style.js";
 import { renderTable } from "./table.js";
@@ -24,35 +23,38 @@ export function renderClusterStatus(status: ClusterStatus, style: Style): string
     Held: style.warn,
   };
   const lines = [
-    `Store     ${status.backend}, ${status.revision === null ? "no revision yet" : `revision ${status.revision}`}`,
-    `Leader    ${renderLeader(status, style)}`,
-    `Source    ${source === null ? "none is polled" : printableLine(source.location)}`,
+    style.line`Store     ${status.backend}, ${status.revision === null ? "no revision yet" : `revision ${status.revision}`}`,
+    style.line`Leader    ${renderLeader(status, style)}`,
+    style.line`Source    ${source === null ? "none is polled" : source.location}`,
   ];
   if (source !== null) {
     const commit = source.observedCommit?.slice(0, 12) ?? "-";
-    lines.push(`          ${paintSource[source.state](source.state)} at ${commit}, checked ${source.checkedAt}`);
-    if (source.message !== null) lines.push(`          ${printableLine(source.message)}`);
+    lines.push(
+      style.line`          ${paintSource[source.state](source.state)} at ${commit}, checked ${source.checkedAt}`,
+    );
+    if (source.message !== null) lines.push(style.line`          ${source.message}`);
     if (source.rewrittenFrom !== undefined)
       lines.push(
-        `          ${style.warn("History was rewritten")}: this commit is no descendant of ${source.rewrittenFrom.slice(0, 12)}`,
+        style.line`          ${style.warn("History was rewritten")}: this commit is no descendant of ${source.rewrittenFrom.slice(0, 12)}`,
       );
     for (const { code, file, line, column, message } of source.diagnostics) {
-      lines.push(`          ${printableLine(file)}:${line}:${column} ${style.bad(code)} ${printableLine(message)}`);
+      lines.push(style.line`          ${file}:${line}:${column} ${style.bad(code)} ${message}`);
     }
   }
   if (suspension !== null)
-    lines.push(`          ${style.warn("Suspended")}: ${printableLine(describeSuspension(suspension))}`);
+    lines.push(style.line`          ${style.warn("Suspended")}: ${describeSuspension(suspension)}`);
+  for (const damage of status.damaged) lines.push(style.line`Damaged   ${style.bad(damage)}`);
   return [...lines, "", renderClusterList(status, style)].join("\n");
 }
 
 /** Leadership outlives the last heartbeat for a while: a dead agent still has it. */
 function renderLeader({ leader, nodes }: ClusterStatus, style: Style): string {
   if (leader === null) return style.warn("none");
-  const name = `${leader.id} (${leader.address})`;
+  const name = style.line`${leader.id} (${leader.address})`;
   const node = nodes.find(({ id }) => id === leader.id);
   if (node === undefined || node.heartbeatAgeMs === null || node.state !== "unhealthy") return name;
   const silence = `no heartbeat for ${renderAge(node.heartbeatAgeMs)}; another node leads when its session has expired`;
-  return `${name}: ${style.bad(silence)}`;
+  return style.line`${name}: ${style.bad(silence)}`;
 }
 
 export function renderClusterList({ nodes }: Pick<ClusterStatus, "nodes">, style: Style): string {
@@ -70,10 +72,10 @@ export function renderClusterList({ nodes }: Pick<ClusterStatus, "nodes">, style
 function describeProblem({ id, declared, message, state }: ClusterNode, style: Style): readonly string[] {
   const undeclared =
     declared || message?.includes("not declared") === true ? [] : ["the desired state declares no such Node"];
-  const problem = [...(message === null ? [] : [printableLine(message)]), ...undeclared].join("; ");
+  const problem = [...(message === null ? [] : [message]), ...undeclared].join("; ");
   if (problem === "") return [];
   const paint = state === "absent" || state === "left" ? style.dim : style.bad;
-  const [first = "", ...rest] = wrapWords(`${id}: ${problem}`, style.width, "  ");
+  const [first = "", ...rest] = wrapWords(style.line`${id}: ${problem}`, style.width, "  ");
   return [paint(first), ...rest.map(paint)];
 }
 
@@ -81,7 +83,7 @@ function toRow(node: ClusterNode, style: Style): readonly string[] {
   const paint = { healthy: style.good, unhealthy: style.bad, left: style.dim, absent: style.dim }[node.state];
   return [
     node.id,
-    node.address === "" ? "-" : printableLine(node.address),
+    node.address === "" ? "-" : node.address,
     node.role === "none" ? "-" : node.role,
     paint(node.state),
     node.heartbeatAgeMs === null ? "never" : `${renderAge(node.heartbeatAgeMs)} ago`,
@@ -108,7 +110,7 @@ export function clusterJoinDocument({ member, changed, declared }: Joined): obje
 export function renderJoined({ member, changed, declared }: Joined, style: Style): string {
   const done = changed ? `${style.good("Joined")}: ` : "Was a member already: ";
   const hint = declared ? "" : "\nThe desired state declares no such Node.";
-  return `${done}node ${member.id} at ${printableLine(member.address)}.${hint}`;
+  return `${style.line`${done}node ${member.id} at ${member.address}.`}${hint}`;
 }
 
 export function clusterLeaveDocument(left: Left): object {
@@ -117,5 +119,5 @@ export function clusterLeaveDocument(left: Left): object {
 
 export function renderLeft({ id, wasAlive }: Left, style: Style): string {
   const hint = wasAlive ? "\nIts agent still runs, and sends heartbeats until it is stopped." : "";
-  return `${style.good("Removed")}: node ${id}. Its kernel keeps the enforcement.${hint}`;
+  return `${style.line`${style.good("Removed")}: node ${id}. Its kernel keeps the enforcement.`}${hint}`;
 }

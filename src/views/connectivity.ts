@@ -3,13 +3,15 @@
  * which are printed one by one.
  */
 import type { Connection } from "../model/connection.js";
+import { printableJson } from "../model/printable.js";
 import type { ObjectSet, SourceRef } from "../model/state.js";
+import { plainStyle } from "./style.js";
 
 const LINES_A_PIECE = 4096;
 
 /** Yields the JSON document, one connection a line. The parts, printed in order, are the document. */
 export function* connectivityDocument(source: SourceRef, connections: Iterable<Connection>): Generator<string> {
-  yield `{\n  "formatVersion": 1,\n  "source": ${JSON.stringify(source)},\n  "connections": [`;
+  yield `{\n  "formatVersion": 1,\n  "source": ${printableJson(source)},\n  "connections": [`;
   let isFirst = true;
   for (const piece of pieces(connections)) {
     const lines = piece.map((connection) => `    ${JSON.stringify(connection)}`);
@@ -56,7 +58,8 @@ export function connectionLines(connections: readonly Connection[]): readonly st
   const width = (side: "from" | "to") => Math.max(0, ...connections.map((connection) => connection[side].length));
   const [from, to] = [width("from"), width("to")];
   return connections.map(
-    (connection) => `${connection.from.padEnd(from)} → ${connection.to.padEnd(to)}  ${describePorts(connection)}`,
+    (connection) =>
+      plainStyle.line`${connection.from.padEnd(from)} → ${connection.to.padEnd(to)}  ${describePorts(connection)}`,
   );
 }
 

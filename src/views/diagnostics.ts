@@ -5,7 +5,6 @@
 import { countProblems } from "../manifest/diagnostic-limit.js";
 import type { Diagnostic } from "../model/diagnostic.js";
 import { hasErrors } from "../model/diagnostic.js";
-import { printable, printableLine } from "../model/printable.js";
 import { KINDS, type Kind } from "../model/objects.js";
 import type { ObjectSet } from "../model/state.js";
 import { plainStyle, type Style } from "./style.js";
@@ -24,19 +23,16 @@ export function renderDiagnostics(diagnostics: readonly Diagnostic[], view: Diag
 }
 
 function renderDiagnostic(diagnostic: Diagnostic, style: Style, lines: SourceLines): string {
-  const { line, column, severity, code } = diagnostic;
-  // These texts contain names, keys and values from files of others.
-  const [file, path, message] = [diagnostic.file, diagnostic.path, diagnostic.message].map(printableLine);
-  const [wanted, fix] = [diagnostic.wanted, diagnostic.fix].map((text) => text && printableLine(text));
+  const { file, line, column, severity, code, path, message, wanted, fix } = diagnostic;
   const colour = (text: string): string => (severity === "error" ? style.bad(text) : style.warn(text));
   const where = path === "" ? "" : ` ${style.dim(`(${path})`)}`;
   // A file that could not be read has no text to show.
-  const source = lines.at(diagnostic.file, line);
+  const source = lines.at(file, line);
   return [
-    `${style.bold(`${file}:${line}:${column}`)} ${colour(severity)} ${style.dim(code)} ${message}${where}`,
+    style.line`${style.bold(`${file}:${line}:${column}`)} ${colour(severity)} ${style.dim(code)} ${message}${where}`,
     ...(source === undefined || source === "" ? [] : withCaret(source, line, column, colour, style)),
-    ...(wanted === undefined ? [] : [`  ${style.dim("wanted")} ${wanted}`]),
-    ...(fix === undefined ? [] : [`  ${style.dim("fix")}    ${fix}`]),
+    ...(wanted === undefined ? [] : [style.line`  ${style.dim("wanted")} ${wanted}`]),
+    ...(fix === undefined ? [] : [style.line`  ${style.dim("fix")}    ${fix}`]),
     "",
   ].join("\n");
 }
@@ -52,11 +48,11 @@ function withCaret(
   style: Style,
 ): readonly string[] {
   const from = column > SOURCE_WIDTH ? column - SOURCE_WIDTH / 2 : 0;
-  const shown = printable(source.slice(from, from + SOURCE_WIDTH)).replace(/[\t\n]/g, " ");
+  const shown = source.slice(from, from + SOURCE_WIDTH).replace(/[\t\n]/g, " ");
   const gutter = `  ${line} | `;
   // The caret must be below its character whatever the width of a tab: tabs were replaced by one space above.
   const caret = `${" ".repeat(gutter.length - 2)}| ${" ".repeat(Math.max(0, column - 1 - from))}`;
-  return [`${style.dim(gutter)}${shown}`, `${style.dim(caret)}${colour("^")}`];
+  return [style.line`${style.dim(gutter)}${shown}`, style.line`${style.dim(caret)}${colour("^")}`];
 }
 
 /** Splits each file once, and keeps only the last one: diagnostics are sorted by file. */

@@ -1,6 +1,5 @@
 /** The result of `ztap doctor`. */
 import type { Check } from "../model/doctor.js";
-import { printableLine } from "../model/printable.js";
 import type { Style } from "./style.js";
 
 export function doctorDocument(checks: readonly Check[]): object {
@@ -11,8 +10,8 @@ export function renderDoctor(checks: readonly Check[], style: Style): string {
   const marks = { ok: style.good("ok     "), warning: style.warn("warning"), failed: style.bad("failed ") };
   const width = Math.max(...checks.map(({ name }) => name.length));
   const lines = checks.flatMap(({ name, state, detail, fix }) => [
-    `${marks[state]}  ${name.padEnd(width)}  ${printableLine(detail)}`,
-    ...(fix === null ? [] : [`${" ".repeat(9)}${" ".repeat(width)}  ${style.bold("→")} ${fix}`]),
+    style.line`${marks[state]}  ${name.padEnd(width)}  ${detail}`,
+    ...(fix === null ? [] : [style.line`${" ".repeat(9)}${" ".repeat(width)}  ${style.bold("→")} ${fix}`]),
   ]);
   const failed = checks.filter(({ state }) => state === "failed").length;
   const verdict =

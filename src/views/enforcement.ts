@@ -1,6 +1,5 @@
 /** The enforcement in the kernel or in pf, and the enforcement that was removed. */
 import type { InspectedMachine, InspectedNode, InspectedPf, Removed } from "../model/inspection.js";
-import { printableLine } from "../model/printable.js";
 import type { Style } from "./style.js";
 import { renderTable } from "./table.js";
 import { wrapWords } from "./wrap.js";
@@ -31,12 +30,12 @@ function renderPf(
     ),
   ];
   return [
-    `${style.bold(`Node ${node ?? "unknown"}`)}  anchor ${anchor}, ${rules.length} rules and ${tables.length} tables; ${state.join(", ")}`,
-    ...rules.map((rule) => `  ${printableLine(rule)}`),
+    style.line`${style.bold(`Node ${node ?? "unknown"}`)}  anchor ${anchor}, ${rules.length} rules and ${tables.length} tables; ${state.join(", ")}`,
+    ...rules.map((rule) => style.line`  ${rule}`),
     "",
     renderTable(
       ["Label", "Packets"],
-      packets.map(({ label, packets: count }) => [printableLine(label), count]),
+      packets.map(({ label, packets: count }) => [label, count]),
       style,
     ),
   ].join("\n");
@@ -52,9 +51,11 @@ function renderNode(node: InspectedNode, style: Style): string {
   }
   const rows = [...hooks].map(([workload, { cgroup, names }]) => [workload, cgroup, names.sort().join(" ")]);
   return [
-    `${style.bold(`Node ${node.node}`)}  epoch ${node.epoch ?? "none"}, ABI ${node.abi ?? "unknown"}, ${addresses} address and ${ports} port entries in force`,
+    style.line`${style.bold(`Node ${node.node}`)}  epoch ${node.epoch ?? "none"}, ABI ${node.abi ?? "unknown"}, ${addresses} address and ${ports} port entries in force`,
     rows.length === 0 ? "No workload is attached." : renderTable(["Workload", "Cgroup", "Hooks"], rows, style),
-    ...node.foreign.map(({ cgroup, hook, programId }) => `not ztap's: program ${programId} at ${hook} of ${cgroup}`),
+    ...node.foreign.map(
+      ({ cgroup, hook, programId }) => style.line`not ztap's: program ${programId} at ${hook} of ${cgroup}`,
+    ),
   ].join("\n");
 }
 
@@ -62,8 +63,8 @@ function renderNode(node: InspectedNode, style: Style): string {
 export function renderRemovable(held: readonly Removed[], style: Style): string {
   const lines = held.map(({ node, workloads }) =>
     workloads.length === 0
-      ? `Node ${node}: no workload is covered; none will be opened.`
-      : `Node ${node}: ${style.warn("will be open")}: ${workloads.map(printableLine).join(", ")}.`,
+      ? style.line`Node ${node}: no workload is covered; none will be opened.`
+      : style.line`Node ${node}: ${style.warn("will be open")}: ${workloads.join(", ")}.`,
   );
   return lines.flatMap((line) => wrapWords(line, style.width, "  ")).join("\n");
 }
@@ -77,7 +78,7 @@ export function renderRemoval(removed: readonly Removed[], style: Style): string
   return removed
     .map(
       ({ node, workloads }) =>
-        `${style.warn("Removed")} enforcement of node ${node}; open now: ${workloads.length === 0 ? "no workload" : workloads.join(", ")}`,
+        style.line`${style.warn("Removed")} enforcement of node ${node}; open now: ${workloads.length === 0 ? "no workload" : workloads.join(", ")}`,
     )
     .join("\n");
 }

@@ -11,7 +11,7 @@ export function explainDocument({ question, verdict, egress, ingress, pairs }: E
 export function renderExplanation({ question, ...explanation }: Explained, style: Style): string {
   const { from, to, protocol, port } = question;
   const title = (verdict: Side["verdict"], source: string, target: string) =>
-    `${paint(verdict, style)}  ${source} → ${target} ${describePort(protocol, port)}`;
+    style.line`${paint(verdict, style)}  ${source} → ${target} ${describePort(protocol, port)}`;
   const sides = ({ egress, ingress }: Pick<PairExplanation, "egress" | "ingress">) => [
     ...renderSide(`  egress of ${nameOf(from)}`, egress, style),
     ...renderSide(`  ingress of ${nameOf(to)}`, ingress, style),
@@ -42,8 +42,8 @@ function renderSide(title: string, side: Side, style: Style): readonly string[] 
   }[side.reason];
   const details = side.reason === "rule" ? side.rules.map(ruleLine) : side.policies.map(policyLine);
   return [
-    `${title}: ${paint(side.verdict, style)}, ${why}`,
-    ...details.map(([name, where]) => `    ${name}${where === "" ? "" : style.dim(`  ${where}`)}`),
+    style.line`${title}: ${paint(side.verdict, style)}, ${why}`,
+    ...details.map(([name, where]) => style.line`    ${name}${where === "" ? "" : style.dim(`  ${where}`)}`),
   ];
 }
 

@@ -3,7 +3,6 @@
  * too narrow for them, each event has two lines, the second for its reason.
  */
 import type { FlowEvent, FlowGap, FlowMessage, FlowQuery } from "../model/flow.js";
-import { printableLine } from "../model/printable.js";
 import type { Style } from "./style.js";
 import { wrapWords } from "./wrap.js";
 
@@ -32,37 +31,37 @@ export function renderFlow(message: FlowMessage, style: Style): string {
 function renderEvent(event: FlowEvent, style: Style): string {
   const paint = { allowed: style.good, denied: style.bad, audited: style.warn }[event.verdict];
   const { address, workloads } = event.peer;
-  if (style.width < FULL_WIDTH) return renderNarrow(event, paint, style.width);
+  if (style.width < FULL_WIDTH) return renderNarrow(event, paint, style);
   const cells = [
-    printableLine(event.time).padEnd(WIDTHS.time),
+    event.time.padEnd(WIDTHS.time),
     paint(event.verdict.padEnd(WIDTHS.verdict)),
     event.direction.padEnd(WIDTHS.direction),
-    printableLine(event.workload ?? "?").padEnd(WIDTHS.workload),
-    printableLine(workloads.length === 0 ? address : `${workloads.join(",")} (${address})`).padEnd(WIDTHS.peer),
-    printableLine(portText(event)).padEnd(WIDTHS.port),
-    printableLine(describeReason(event)),
+    (event.workload ?? "?").padEnd(WIDTHS.workload),
+    (workloads.length === 0 ? address : `${workloads.join(",")} (${address})`).padEnd(WIDTHS.peer),
+    portText(event).padEnd(WIDTHS.port),
+    describeReason(event),
   ];
-  return cells.join("  ");
+  return style.clean(cells.join("  "));
 }
 
 /** Renders the time without its date, and arrows in place of columns. */
-function renderNarrow(event: FlowEvent, paint: (text: string) => string, width: number): string {
+function renderNarrow(event: FlowEvent, paint: (text: string) => string, style: Style): string {
   const { address, workloads } = event.peer;
   const peer = workloads.length === 0 ? address : `${workloads.join(",")} (${address})`;
   const arrow = event.direction === "egress" ? "→" : "←";
-  const what = printableLine(`${event.workload ?? "?"} ${arrow} ${peer} ${portText(event)}`);
-  const head = `${printableLine(event.time.slice(11, 19))} ${paint(event.verdict.padEnd(WIDTHS.verdict))}`;
+  const what = style.line`${event.workload ?? "?"} ${arrow} ${peer} ${portText(event)}`;
+  const head = style.line`${event.time.slice(11, 19)} ${paint(event.verdict.padEnd(WIDTHS.verdict))}`;
   const indent = " ".repeat(17);
   return [
-    ...wrapWords(`${head} ${what}`, width, indent),
-    ...wrapWords(`${indent}${printableLine(describeReason(event))}`, width, indent),
+    ...wrapWords(`${head} ${what}`, style.width, indent),
+    ...wrapWords(style.line`${indent}${describeReason(event)}`, style.width, indent),
   ].join("\n");
 }
 
-export function describeNoFlows({ workload, verdict, direction }: FlowQuery): string {
+export function describeNoFlows({ workload, verdict, direction }: FlowQuery, style: Style): string {
   const some = [verdict, direction].filter((word) => word !== null).join(" ");
-  const of = workload === null ? "" : ` of ${printableLine(workload)}`;
-  return `No ${some === "" ? "" : `${some} `}flow${of} is stored; \`--follow\` waits for new ones.`;
+  const of = workload === null ? "" : ` of ${workload}`;
+  return style.line`No ${some === "" ? "" : `${some} `}flow${of} is stored; \`--follow\` waits for new ones.`;
 }
 
 /** Returns the port as in `ztap explain --to`. */

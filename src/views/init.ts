@@ -13,12 +13,12 @@ export function initDocument(dir: string, made: Made): object {
 }
 
 export function renderInit(dir: string, { created, kept, initialized, problem }: Made, style: Style): string {
-  const enter = dir === "." ? [] : [`  cd ${dir}`];
+  const enter = dir === "." ? [] : [style.line`  cd ${dir}`];
   return [
-    ...created.map((file) => `${style.good("created")}  ${file}`),
-    ...kept.map((file) => `${style.dim("kept   ")}  ${file}`),
-    ...(initialized ? [`${style.good("created")}  .git (branch main)`] : []),
-    ...(problem === null ? [] : [`${style.warn("missing")}  .git: ${problem}, then run \`git init\` here`]),
+    ...created.map((file) => style.line`${style.good("created")}  ${file}`),
+    ...kept.map((file) => style.line`${style.dim("kept   ")}  ${file}`),
+    ...(initialized ? [style.line`${style.good("created")}  .git (branch main)`] : []),
+    ...(problem === null ? [] : [style.line`${style.warn("missing")}  .git: ${problem}, then run \`git init\` here`]),
     "",
     "Next:",
     ...enter,

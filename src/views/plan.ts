@@ -2,7 +2,6 @@
 import { qualifiedName } from "../model/state.js";
 import type { ConnectivityDiff } from "../plan/connectivity/diff.js";
 import type { Change, Plan } from "../plan/plan.js";
-import { printableLine } from "../model/printable.js";
 import type { ConnectionGroup } from "../plan/connectivity/groups.js";
 import { changeLines, countConnections, describeBase, describeCauses, notComputed, SIGNS } from "./changes.js";
 import { describePorts } from "./connectivity.js";
@@ -59,7 +58,7 @@ export function renderPlanSummary(plan: Plan, { unknown, summary }: Connectivity
     renderTable(["Kind", "Namespace", "Create", "Update", "Delete"], cells, style),
     "",
     unknown === null
-      ? `${style.bold("Connections:")} ${summary.opened} to open, ${summary.closed} to close.`
+      ? style.line`${style.bold("Connections:")} ${summary.opened} to open, ${summary.closed} to close.`
       : style.warn(notComputed(unknown)),
     renderSummary(plan, style),
   ].join("\n");
@@ -71,7 +70,7 @@ function renderConnectivity(plan: Plan, connectivity: ConnectivityDiff, style: S
   const { opened, closed } = connectivity.summary;
   if (opened + closed === 0) return ["No connection opens or closes.", ""];
   return [
-    `${style.bold("Connections:")} ${opened} to open, ${closed} to close.`,
+    style.line`${style.bold("Connections:")} ${opened} to open, ${closed} to close.`,
     ...signedConnections(connectivity).map((line) => paintLine(line, style).trimEnd()),
     "",
   ];
@@ -104,15 +103,14 @@ function signedGroups(sign: "+" | "-", groups: readonly ConnectionGroup[]): read
 function renderSummary(plan: Plan, style: Style): string {
   const { changes, summary } = plan;
   const against = describeBase(plan);
-  if (changes.length === 0) return `No changes: ${against} already holds this state.`;
-  return `${style.bold("Plan:")} ${summary.create} to create, ${summary.update} to update, ${summary.delete} to delete (against ${against}).`;
+  if (changes.length === 0) return style.line`No changes: ${against} already holds this state.`;
+  return style.line`${style.bold("Plan:")} ${summary.create} to create, ${summary.update} to update, ${summary.delete} to delete (against ${against}).`;
 }
 
 function renderChange(change: Change, style: Style): string {
   const paint = { create: style.good, update: style.warn, delete: style.bad }[change.action];
-  const where =
-    change.position === null ? "" : style.dim(`  ${printableLine(change.position.file)}:${change.position.line}`);
-  const title = `${paint(SIGNS[change.action])} ${style.bold(change.ref.kind)} ${qualifiedName(change.ref)}${where}`;
+  const where = change.position === null ? "" : style.dim(`  ${change.position.file}:${change.position.line}`);
+  const title = style.line`${paint(SIGNS[change.action])} ${style.bold(change.ref.kind)} ${qualifiedName(change.ref)}${where}`;
   return `${title}\n${changeLines(change)
     .map((line) => paintLine(line, style))
     .join("")}`;

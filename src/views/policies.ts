@@ -1,8 +1,7 @@
 /** Policies, their history and their drift report, as text or as documents. */
-import { stringify } from "yaml";
 import { describeSuspension } from "../operations/change/notices.js";
-import { printable, printableLine } from "../model/printable.js";
 import { qualifiedName } from "../model/state.js";
+import type { DriftItem } from "../model/status.js";
 import type { GitState } from "../operations/policy/git-state.js";
 import type { PolicyHistory, PolicyListing, PolicyNode, PolicyReport, PolicyRow } from "../operations/policy/report.js";
 import type { PolicyModes } from "../policy/compile/modes.js";
@@ -10,6 +9,7 @@ import type { PolicyWritten } from "../operations/policy/write.js";
 import type { PolicyEvent } from "../operations/policy/watch.js";
 import type { Style } from "./style.js";
 import { renderTable } from "./table.js";
+import { toYamlLines } from "./yaml.js";
 
 export function policyListDocument(policies: readonly PolicyListing[]): object {
   return { formatVersion: 1, policies };
@@ -69,14 +69,14 @@ export function renderPolicyWritten(
   style: Style,
 ): string {
   const { policy } = written;
-  const version = `${style.bold(qualifiedName(policy))} version ${policy.version}`;
+  const version = style.line`${style.bold(qualifiedName(policy))} version ${policy.version}`;
   if (written.outcome === "unchanged")
-    return `No difference: ${version} has this content already. Nothing was committed.`;
+    return style.line`No difference: ${version} has this content already. Nothing was committed.`;
   const when = written.suspension === null ? "at its next poll" : "when the source is no longer suspended";
   const hint = written.overGit
     ? `\n${style.warn("Git has another version")}: the leader restores Git's state ${when}, unless source.selfHeal is false.`
     : "";
-  return `${style.good("Committed")} revision ${written.revision.number}: ${version}.${hint}`;
+  return `${style.line`${style.good("Committed")} revision ${written.revision.number}: ${version}.`}${hint}`;
 }
 
 export function policyHistoryDocument(history: PolicyHistory): object {
@@ -90,8 +90,8 @@ export function renderPolicyHistory({ versions, pruned }: PolicyHistory, style: 
     row.revision === null ? "pruned" : String(row.revision),
     shortCommit(row) ?? "-",
     row.updatedAt,
-    printableLine(row.author ?? "?"),
-    printableLine(row.reason ?? "?"),
+    row.author ?? "?",
+    row.reason ?? "?",
   ]);
   const table = renderTable(["Version", "Action", "Revision", "Commit", "Time", "Author", "Reason"], rows, style);
   return pruned ? `${table}\n${style.dim("Older versions were pruned.")}` : table;
@@ -103,14 +103,14 @@ export function policyReportDocument(report: PolicyReport): object {
 
 export function renderPolicyReport(report: PolicyReport, style: Style): string {
   const { policy, git, nodes, subjects, suspension } = report;
-  const where = policy.file === null ? "" : `  ${printableLine(policy.file)}:${policy.line}`;
+  const where = policy.file === null ? "" : style.line`  ${policy.file}:${policy.line ?? "?"}`;
   const commit = shortCommit(policy) ?? "no commit";
   const facts = [
-    ["Policy", `${style.bold(qualifiedName(policy))}  version ${policy.version}${style.dim(where)}`],
-    ["Store", `revision ${policy.revision}, ${commit}`],
-    ["Git", `${paintGit(git.state, style)}${git.message === null ? "" : `  ${printableLine(git.message)}`}`],
+    ["Policy", style.line`${style.bold(qualifiedName(policy))}  version ${policy.version}${style.dim(where)}`],
+    ["Store", style.line`revision ${policy.revision}, ${commit}`],
+    ["Git", style.line`${paintGit(git.state, style)}${git.message === null ? "" : `  ${git.message}`}`],
     ...(audits(report.mode) ? [["Mode", `${describeMode(report.mode, style)}: reported, but not denied`]] : []),
-    ...(suspension === null ? [] : [["Suspended", style.warn(printableLine(describeSuspension(suspension)))]]),
+    ...(suspension === null ? [] : [["Suspended", style.warn(describeSuspension(suspension))]]),
     [
       "Subjects",
       subjects.length === 0
@@ -120,13 +120,20 @@ export function renderPolicyReport(report: PolicyReport, style: Style): string {
   ];
   const width = Math.max(...facts.map(([name = ""]) => name.length));
   return [
-    ...facts.map(([name = "", value = ""]) => `${name.padEnd(width)}  ${value}`),
+    ...facts.map(([name = "", value = ""]) => style.line`${name.padEnd(width)}  ${value}`),
     "",
     ...renderNodes(nodes, style),
     "",
     ...nodes.flatMap((node) => renderCounters(node, style)),
-    style.dim(printable(stringify({ spec: report.spec })).trimEnd()),
+    ...toYamlLines({ spec: report.spec }, { sorted: false }).map(style.dim),
   ].join("\n");
+}
+
+/** The number of differences of each node that a text shows. */
+const SHOWN_DRIFT = 100;
+
+function driftLine(node: string, { kind, detail }: DriftItem, style: Style): string {
+  return style.line`  ${style.bad(kind)}  ${node}: ${detail}`;
 }
 
 function renderNodes(nodes: readonly PolicyNode[], style: Style): readonly string[] {
@@ -143,11 +150,14 @@ function renderNodes(nodes: readonly PolicyNode[], style: Style): readonly strin
     paint[node.state](node.state),
     `${node.enforcedRevision ?? "-"}/${node.desiredRevision}`,
     node.observedAt ?? "never",
-    printableLine(node.message ?? ""),
+    node.message ?? "",
   ]);
-  const drift = nodes.flatMap((node) =>
-    node.drift.map((item) => `  ${style.bad(item.kind)}  ${node.node}: ${printableLine(item.detail)}`),
-  );
+  const drift = nodes.flatMap((node) => [
+    ...node.drift.slice(0, SHOWN_DRIFT).map((item) => driftLine(node.node, item, style)),
+    ...(node.drift.length > SHOWN_DRIFT
+      ? [style.line`  … and ${node.drift.length - SHOWN_DRIFT} more of ${node.node}; --json has them all`]
+      : []),
+  ]);
   return [renderTable(["Node", "State", "Revision", "Observed", "Message"], rows, style), ...drift];
 }
 
@@ -159,7 +169,7 @@ function renderCounters({ node, counters }: PolicyNode, style: Style): readonly 
   if (counters === null) return [];
   const rules = counters.rules.map(({ direction, index, file, line, packets }) => [
     `${direction}[${index}]`,
-    file === null ? "" : printableLine(`${file}:${line ?? "?"}`),
+    file === null ? "" : `${file}:${line ?? "?"}`,
     packets === null ? "not counted" : `${packets} packets`,
   ]);
   const workloads = counters.workloads.map(({ workload, direction, mode, denied, audited, refusedCalls }) => {
@@ -173,7 +183,7 @@ function renderCounters({ node, counters }: PolicyNode, style: Style): readonly 
 export function renderPolicyEvent(event: PolicyEvent, style: Style): string {
   const paint = { current: style.dim, created: style.good, updated: style.warn, deleted: style.bad }[event.action];
   const commit = shortCommit(event) === null ? "" : `  ${shortCommit(event)}`;
-  return `${event.updatedAt}  ${paint(event.action.padEnd(7))}  ${qualifiedName(event)}  version ${event.version}  revision ${event.revision}  ${printableLine(event.sourceNode)}${commit}`;
+  return style.line`${event.updatedAt}  ${paint(event.action.padEnd(7))}  ${qualifiedName(event)}  version ${event.version}  revision ${event.revision}  ${event.sourceNode}${commit}`;
 }
 
 /** Returns the commit as git writes it: `-dirty` if the work tree had changes that are not in the commit. */

@@ -1,7 +1,6 @@
 /** The rules or entries that a node would load. */
 import { qualifiedName } from "../model/state.js";
 import type { RenderedRuleset } from "../model/inspection.js";
-import { printable, printableLine } from "../model/printable.js";
 import type { Style } from "./style.js";
 import { renderTable } from "./table.js";
 
@@ -21,11 +20,11 @@ export function renderingDocument({ backend, node, text, entries, refusals }: Re
 }
 
 export function renderRendering({ text, entries, node }: RenderedRuleset, style: Style): string {
-  if (text !== null) return printable(text).replace(/\n$/, "");
-  if (entries.length === 0) return `Nothing is enforced on node ${node}.`;
+  if (text !== null) return text.replace(/\n$/, "").split("\n").map(style.clean).join("\n");
+  if (entries.length === 0) return style.line`Nothing is enforced on node ${node}.`;
   return renderTable(
     ["Kind", "What", "Value"],
-    entries.map(({ kind, what, value }) => [kind, printableLine(what), value]),
+    entries.map(({ kind, what, value }) => [kind, what, value]),
     style,
   );
 }
@@ -34,7 +33,7 @@ export function renderRefusals({ backend, refusals }: RenderedRuleset, style: St
   return refusals
     .map(({ workload, rule, message, fix }) => {
       const place = rule?.file === undefined ? "" : ` (${rule.file}:${rule.line ?? 1})`;
-      return `${style.warn("not enforced as written")}: ${backend}: ${printableLine(`${workload}${place}: ${message}; ${fix}`)}`;
+      return style.line`${style.warn("not enforced as written")}: ${backend}: ${workload}${place}: ${message}; ${fix}`;
     })
     .join("\n");
 }

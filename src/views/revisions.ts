@@ -1,5 +1,4 @@
 /** The revisions of the store, as text or as a document. */
-import { printableLine } from "../model/printable.js";
 import type { RevisionList, RevisionRow } from "../operations/policy/revisions.js";
 import type { Style } from "./style.js";
 import { renderTable } from "./table.js";
@@ -13,10 +12,10 @@ export function renderRevisionList({ revisions, pruned }: RevisionList, style: S
   const rows = revisions.map((row) => [
     String(row.number),
     row.time,
-    printableLine(row.author),
+    row.author,
     row.commit === null ? "-" : `${row.commit.slice(0, 12)}${row.dirty ? "-dirty" : ""}`,
     changesText(row.changes),
-    printableLine(row.reason),
+    row.reason,
   ]);
   const table = renderTable(["Revision", "Time", "Author", "Commit", "Changes", "Reason"], rows, style);
   return pruned ? `${table}\n${style.dim("Older revisions were pruned.")}` : table;

@@ -1,5 +1,4 @@
 /** The settings and their origins, as text or as a document. */
-import { printableLine } from "../model/printable.js";
 import type { SettingsReport } from "../settings/load.js";
 import type { Style } from "./style.js";
 import { renderTable } from "./table.js";
@@ -10,10 +9,9 @@ export function settingsDocument(report: SettingsReport): object {
 
 export function renderSettings({ settings, files }: SettingsReport, style: Style): string {
   const rows = settings.map(({ key, value, origin }) => {
-    const from = printableLine(origin);
-    return [key, value === null ? "-" : printableLine(value), origin === "default" ? style.dim(from) : from];
+    return [key, value ?? "-", origin === "default" ? style.dim(origin) : origin];
   });
-  const looked = files.map(({ path, found }) => `${found ? "read     " : "not there"}  ${printableLine(path)}`);
+  const looked = files.map(({ path, found }) => style.line`${found ? "read     " : "not there"}  ${path}`);
   return [
     renderTable(["Setting", "Value", "From"], rows, style),
     "",

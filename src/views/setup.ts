@@ -1,8 +1,7 @@
 /** The change of pf.conf, before and after it was made. */
 import { diffLines } from "diff";
 import type { SetupPlan, SetupResult } from "../model/inspection.js";
-import { printable } from "../model/printable.js";
-import type { Style } from "./style.js";
+import { plainStyle, type Style } from "./style.js";
 
 export function renderSetupPlan({ conf, before, after }: SetupPlan, style: Style): string {
   const lines = diffLines(before, after).flatMap(({ added, removed, value }) => {
@@ -11,9 +10,9 @@ export function renderSetupPlan({ conf, before, after }: SetupPlan, style: Style
     return value
       .replace(/\n$/, "")
       .split("\n")
-      .map((line) => `  ${sign} ${printable(line)}`);
+      .map((line) => style.line`  ${sign} ${line}`);
   });
-  return [`${conf}:`, ...lines].join("\n");
+  return [style.line`${conf}:`, ...lines].join("\n");
 }
 
 export function setupDocument({ line }: SetupPlan, { conf, changed, backup }: SetupResult): object {
@@ -22,6 +21,6 @@ export function setupDocument({ line }: SetupPlan, { conf, changed, backup }: Se
 
 export function renderSetupResult({ conf, changed, backup }: SetupResult): string {
   return changed
-    ? `Changed and loaded ${conf}; the previous file is kept as ${backup ?? "nothing"}.`
-    : `${conf} is as it should be; nothing was changed.`;
+    ? plainStyle.line`Changed and loaded ${conf}; the previous file is kept as ${backup ?? "nothing"}.`
+    : plainStyle.line`${conf} is as it should be; nothing was changed.`;
 }

@@ -23,11 +23,16 @@ const NO_BORDERS = {
   middle: GAP,
 };
 
-/** Renders a table. If the style's width is too small for a row, its last columns are on a separate line below it. */
-export function renderTable(head: readonly string[], rows: readonly (readonly string[])[], style: Style): string {
+/**
+ * Renders a table. Each cell becomes one harmless line, whatever text it is given. If the style's width is too small
+ * for a row, its last columns are on a separate line below it.
+ */
+export function renderTable(titles: readonly string[], cells: readonly (readonly string[])[], style: Style): string {
+  const head = titles.map(style.clean);
+  const rows = cells.map((row) => row.map(style.clean));
   const columns = countFitting(head, rows, style.width);
   if (columns === head.length) return align(head, rows, style);
-  const [titles = "", ...lines] = align(
+  const [first = "", ...lines] = align(
     head.slice(0, columns),
     rows.map((row) => row.slice(0, columns)),
     style,
@@ -35,7 +40,7 @@ export function renderTable(head: readonly string[], rows: readonly (readonly st
   const below = (row: readonly string[]) =>
     wrapWords(`${GAP}${row.slice(columns).join(GAP)}`.trimEnd(), style.width, GAP).filter((line) => line !== "");
   return [
-    titles,
+    first,
     ...below(head).map(style.bold),
     ...rows.flatMap((row, index) => [lines[index] ?? "", ...below(row)]),
   ].join("\n");

@@ -32,7 +32,7 @@ function gather(commandLine: CommandLine): Invocation {
       xdgStateHome: process.env["XDG_STATE_HOME"],
       xdgConfigHome: process.env["XDG_CONFIG_HOME"],
     },
-    writableByOthers: (path) => writableByOthers(path, 0),
+    writableByOthers: (path) => writableByOthers(path, process.geteuid?.() ?? 0),
   };
 }
 

@@ -2,6 +2,7 @@
 import { join } from "node:path";
 import type { GitSource } from "../adapters/git/source.js";
 import { hasErrors } from "../model/diagnostic.js";
+import { readSound } from "../operations/cluster/damage.js";
 import type { GitReading } from "../operations/policy/report.js";
 import type { Settings } from "../settings/settings.js";
 import type { BaseSource, Source } from "../interfaces/source.js";
@@ -84,7 +85,9 @@ export async function openFolder(dir: string): Promise<Source> {
  */
 export async function readGitObjects(settings: Settings, store: Store): Promise<GitReading> {
   const configured = configuredSource(settings);
-  const polled = configured === null ? await store.readSourceStatus() : null;
+  const status = configured === null ? await readSound(store.readSourceStatus()) : null;
+  if (status !== null && status.damage !== null) return { objects: null, why: status.damage };
+  const polled = status?.value ?? null;
   const choice =
     configured ??
     (polled === null ? null : { location: polled.location, ref: polled.ref ?? undefined, path: polled.path });

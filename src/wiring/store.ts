@@ -1,6 +1,8 @@
 /** Wiring of the store: selects and opens the adapter of a settings' URL. */
 import { readFile } from "node:fs/promises";
 import { systemClock, systemRandom } from "../adapters/system/clock.js";
+import { writableByOthers } from "../adapters/system/ownership.js";
+import { describeForeign } from "../settings/load.js";
 import { OperationError } from "../model/operation-error.js";
 import type { Settings } from "../settings/settings.js";
 import type { Store } from "../interfaces/store.js";
@@ -59,6 +61,12 @@ async function openClusterStore(
 
 async function readSecret(file: string | null): Promise<Buffer | null> {
   if (file === null) return null;
+  const why = writableByOthers(file, process.geteuid?.() ?? 0);
+  if (why !== null)
+    throw new OperationError(
+      "invalid-settings",
+      `${file}, named in the etcd settings, is not read: ${describeForeign(why)}`,
+    );
   return readFile(file).catch((cause: unknown) => {
     throw new OperationError("invalid-settings", `${file}: cannot be read; it is named in the etcd settings`, {
       cause,

@@ -179,10 +179,11 @@ async function longValues(t: Test, { endpoints, ctl }: EtcdCluster): Promise<voi
   });
 
   await t.test("a record that is too long is refused by name, and no other call fails", async (t) => {
-    const message = randomBytes(3_000_000).toString("base64");
+    // Messages are bounded when they are written; a path is not.
+    const path = randomBytes(3_000_000).toString("base64");
     for (let round = 1; round <= 4; round += 1) {
-      const writes = [message, message.slice(0, 2_500_000)].map((text) =>
-        t.rejects(store.writeNodeStatus({ ...STATUS, message: text }), {
+      const writes = [path, path.slice(0, 2_500_000)].map((text) =>
+        t.rejects(store.writeNodeStatus({ ...STATUS, agentCgroup: text }), {
           code: "store-unavailable",
           message: /larger than etcd at .* accepts.*--max-request-bytes/,
         }),
@@ -198,7 +199,7 @@ async function fullDatabase(t: Test, { endpoints }: EtcdCluster): Promise<void> 
   await commit(store, 1);
   const fill = async (): Promise<void> => {
     for (let round = 0; round < 100; round += 1)
-      await store.writeNodeStatus({ ...STATUS, message: randomBytes(500_000).toString("base64") });
+      await store.writeNodeStatus({ ...STATUS, agentCgroup: randomBytes(500_000).toString("base64") });
   };
   await t.rejects(fill(), { code: "store-unavailable", message: /accepts no more data.*--quota-backend-bytes/ });
   t.equal(await store.readHead(), 1, "what is there is still read");

@@ -84,7 +84,7 @@ t.test("the user's file is found in XDG_CONFIG_HOME; an empty ZTAP_CONFIG names 
   const foreign = await ztap.run(["policy", "list"], { env });
   t.match(foreign, {
     code: 64,
-    stderr: /root does not read the configuration file .*: .* belongs to user 65534; let only root write to it/,
+    stderr: /the configuration file .* is not read: .* belongs to user 65534; let root .* own it/,
   });
 });
 
@@ -120,7 +120,7 @@ t.test("/etc/ztap/config.yaml is found by root and by a user", { skip: !isRoot &
     chmodSync(file, 0o644);
   }
   chmodSync(file, 0o646);
-  t.match(await show({}), { code: 64, stderr: /root does not read .*: others may write to \/etc\/ztap\/config\.yaml/ });
+  t.match(await show({}), { code: 64, stderr: /is not read: others may write to \/etc\/ztap\/config\.yaml/ });
 });
 
 t.test("flags that accept a risk have no variable: if one is set, it is ignored with one warning", async (t) => {

@@ -124,22 +124,16 @@ t.test(
     const folder = ztap.path("state", "flows");
     mkdirSync(folder, { recursive: true });
     const [node, escape] = ["\u001b]0;owned\u0007\u009b2Jn\u202e", "\u001b[2J"];
-    const peer = { address: "10.0.0.1", port: 1, workloads: [escape] };
+    const peer = { address: "10.0.0.1", port: 1, workloads: ["shop/db"] };
     const event = {
-      ...{
-        kind: "verdict",
-        verdict: "denied",
-        time: escape,
-        protocol: escape,
-        peer,
-        port: null,
-        node,
-        workload: escape,
-      },
-      ...{ policies: [], rule: null, icmp: null, localPort: 1, hook: "call", direction: "egress" },
+      ...{ kind: "verdict", verdict: "denied", time: "2026-01-01T00:00:00.000Z", protocol: "TCP", peer, port: null },
+      ...{ node: "n1", workload: "shop/web", policies: [{ policy: "shop/p", file: escape, line: 1 }], rule: null },
+      ...{ icmp: null, localPort: 1, hook: "call", direction: "egress" },
     };
+    const wrong = { time: escape, node, workload: escape, protocol: escape, localPort: 65_536 };
+    const forged = Object.entries(wrong).map(([name, value]) => ({ ...event, verdict: "allowed", [name]: value }));
     const server = createServer((socket) => {
-      const lines = [event, { kind: "end" }].map((line) => `${JSON.stringify(line)}\n`);
+      const lines = [...forged, event, { kind: "end" }].map((line) => `${JSON.stringify(line)}\n`);
       socket.on("error", () => undefined).once("data", () => socket.end(lines.join("")));
     });
     const socket = `${folder}/${node}.sock`;
@@ -149,6 +143,7 @@ t.test(
     const told = await ztap.run(["flows"]);
     t.match(told, { code: 0, stdout: /denied/, stderr: /these are the flows of node / });
     t.notMatch(told.stdout + told.stderr, CONTROLS);
+    t.notMatch(told.stdout, /allowed/, "an event whose fields are not what they may be is left out");
     const terminal = await ztap.onTerminal(["flows"], "");
     t.match(terminal, { code: 0, stdout: /\u001b\[31mdenied/ });
     t.notMatch(terminal.stdout.replace(/\u001b\[\d+m|\r/g, ""), CONTROLS, "but for our own colours");

@@ -3,7 +3,7 @@ import type { NodeStatus, SourceStatus } from "../../src/model/status.js";
 import { draft, policy } from "../fakes/objects.js";
 import type { StoreCase } from "./bench.js";
 
-const STATUS: NodeStatus = {
+export const STATUS: NodeStatus = {
   node: "n1",
   backend: "ebpf",
   attemptedRevision: 4,
@@ -20,7 +20,7 @@ const STATUS: NodeStatus = {
   observedAt: "2026-01-01T00:00:00.000Z",
 };
 
-const SOURCE: SourceStatus = {
+export const SOURCE: SourceStatus = {
   location: "/repo",
   ref: null,
   path: null,
@@ -180,13 +180,15 @@ const status: readonly StoreCase[] = [
   {
     title: "leadership that does not have its shape is an error, and nobody's",
     async run(t, { store, damage }) {
-      await damage("election", "[]");
-      await t.rejects(store.readLeader(), { code: "store-damaged" });
+      for (const wrong of ["[]", '{"leader":"n1\\nn2","holder":"h","term":1,"renewedAt":1,"ttlMs":1}']) {
+        await damage("election", wrong);
+        await t.rejects(store.readLeader(), { code: "store-damaged" });
+      }
     },
   },
 ];
 
-const SUSPENSION = { by: "op@host", reason: "incident 42", since: "2026-01-01T00:00:00.000Z", until: null };
+export const SUSPENSION = { by: "op@host", reason: "incident 42", since: "2026-01-01T00:00:00.000Z", until: null };
 
 const sourceControl: readonly StoreCase[] = [
   {

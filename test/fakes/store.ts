@@ -11,6 +11,7 @@ import {
   type ChangeKind,
   type CommitGuard,
   type CommitOutcome,
+  type DamagedRecord,
   type Fence,
   type RevisionDraft,
   type Store,
@@ -99,6 +100,10 @@ export abstract class InterceptedStore implements Store {
 
   listNodeStatus(): Promise<readonly NodeStatus[]> {
     return this.intercept("listNodeStatus", (store) => store.listNodeStatus());
+  }
+
+  listDamaged(): Promise<readonly DamagedRecord[]> {
+    return this.intercept("listDamaged", (store) => store.listDamaged());
   }
 
   writeSourceStatus(status: SourceStatus, fence: Fence): Promise<boolean> {

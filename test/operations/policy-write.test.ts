@@ -120,7 +120,7 @@ t.test("a change of leader within a write refuses the commit", async (t) => {
   await store.campaign({ id: "n1", holder: "agent" }, 60_000);
   const racing = new RacedStore(store, async () => {
     await store.resign("agent");
-    await other().campaign({ id: "n2", holder: "other agent" }, 60_000);
+    await other().campaign({ id: "n2", holder: "other-agent" }, 60_000);
   });
   const text = portText(80);
   const file = { path: "web.yaml", text, blobId: text };

@@ -72,9 +72,16 @@ t.test("a node that is ahead of its own report is not reported as drifted", asyn
     backend: "fake",
     attemptedRevision: 1,
     enforcedRevision: 1,
-    rulesetDigest: "d",
+    rulesetDigest: "d".repeat(64),
   } as const;
-  const inSync = { state: "InSync", message: null, drift: [], healed: 0, subjects: [], observedAt: "" } as const;
+  const inSync = {
+    state: "InSync",
+    message: null,
+    drift: [],
+    healed: 0,
+    subjects: [],
+    observedAt: "2026-01-01T00:00:00.000Z",
+  } as const;
   await store.writeNodeStatus({ ...status, ...inSync });
   // The agent switches after its report was read, and before its kernel is.
   const openLocal = async () => {
@@ -100,8 +107,8 @@ t.test("a workload whose cgroup was made again since the agent's last check is p
   const enforcer = new FakeEnforcer(machine);
   await enforcer.apply(compile((await store.readState(1)).objects, "n1"));
   await store.writeNodeStatus({
-    ...{ node: "n1", backend: "fake", attemptedRevision: 1, enforcedRevision: 1, rulesetDigest: "d" },
-    ...{ state: "InSync", message: null, drift: [], healed: 0, observedAt: "" },
+    ...{ node: "n1", backend: "fake", attemptedRevision: 1, enforcedRevision: 1, rulesetDigest: "d".repeat(64) },
+    ...{ state: "InSync", message: null, drift: [], healed: 0, observedAt: "2026-01-01T00:00:00.000Z" },
     subjects: [{ workload: "default/web", state: "Enforced", place: "first" }],
   });
   machine.items.delete("link/default/web");
@@ -123,3 +130,27 @@ t.test("a workload whose cgroup was made again since the agent's last check is p
   machine.items.delete("link/default/web");
   t.match((await report()).nodes, [{ state: "Drifted", enforcedRevision: 1 }]);
 });
+
+t.test(
+  "a node that says that it enforces a revision which there is not is reported as it says, and the rest stands",
+  async (t) => {
+    const store = openMemoryStore(systemClock);
+    t.teardown(() => store.close());
+    await commitOnHead(store, draft([...objectsOf(STATE).values()].map(({ object }) => object)));
+    await store.heartbeat({ id: "n1", address: "n1:9470", holder: "h" }, 60_000);
+    await store.writeNodeStatus({
+      ...{ node: "n1", backend: "fake", attemptedRevision: 999, enforcedRevision: 999, rulesetDigest: null },
+      ...{ state: "InSync", message: null, drift: [], healed: 0, observedAt: "2026-01-01T00:00:00.000Z", subjects: [] },
+    });
+    const report = await reportPolicy(
+      {
+        store,
+        clock: systemClock,
+        openLocal: async () => new FakeEnforcer(new FakeMachine()),
+        readGit: async () => ({ objects: null, why: "no source is polled" }),
+      },
+      { namespace: "default", name: "p" },
+    );
+    t.match(report.nodes, [{ node: "n1", state: "Pending", enforcedRevision: 999, counters: null }]);
+  },
+);

@@ -123,27 +123,52 @@ t.test("a file that is found but invalid or unreadable is an error", async (t) =
   t.same((await machine.shown()).length, 2, "a home that is no folder has no file in it");
 });
 
-t.test("root reads no file that another user can write", { skip: !isRoot && "not root" }, async (t) => {
+t.test("nobody reads a file that another user can write", { skip: !isRoot && "not root" }, async (t) => {
   const machine = new Machine(t);
   const { systemFile } = machine;
   const asRoot = { machine: { ...ROOT, home: machine.home } };
   machine.write(systemFile, "node: s\n");
   t.match(await machine.shown(asRoot), [`node s: ${systemFile}:1`]);
-  const refused = (why: RegExp) =>
-    t.rejects(machine.shown(asRoot), {
+  const refused = (why: RegExp) => refusedIf(asRoot, why);
+  const refusedIf = (changes: Partial<Invocation>, why: RegExp) =>
+    t.rejects(machine.shown(changes), {
       code: "invalid-settings",
-      message: new RegExp(`${systemFile}: .*${why.source}`),
+      message: new RegExp(`${changes.config ?? systemFile} is not read: .*${why.source}.*chmod go-w`),
     });
   chmodSync(systemFile, 0o666);
-  await refused(/others may write to .*config\.yaml; .*name a file with --config/);
-  t.match(await machine.shown({ ...asRoot, config: systemFile }), [`node s: ${systemFile}:1`], "named, it is meant");
-  t.match(await machine.shown(), [`node s: ${systemFile}:1`], "a user's own settings are his");
+  await refused(/others may write to .*config\.yaml/);
+  await refusedIf({ ...asRoot, config: systemFile }, /others may write to/);
+  await refusedIf({}, /others may write to/);
   chmodSync(systemFile, 0o644);
   chownSync(systemFile, NOBODY, NOBODY);
   await refused(/belongs to user 65534/);
   chownSync(systemFile, 0, 0);
   chmodSync(dirname(systemFile), 0o777);
   await refused(/others may write to .*etc\/ztap/);
+  chmodSync(dirname(systemFile), 0o1777);
+  t.match(await machine.shown(asRoot), [`node s: ${systemFile}:1`], "in a sticky folder nobody else replaces it");
+  chmodSync(dirname(systemFile), 0o755);
+  symlinkSync(systemFile, machine.write(join(machine.folder, "open/x"), "") + ".yaml");
+  chmodSync(join(machine.folder, "open"), 0o777);
+  await refusedIf({ ...asRoot, config: join(machine.folder, "open/x.yaml") }, /others may write to .*open/);
   rmSync(systemFile);
   t.match(await machine.shown(asRoot), ["node web-1: default"], "what is not there is no matter");
 });
+
+t.test(
+  "an ordinary user reads root's files and own ones, and none of a third user",
+  { skip: !isRoot && "not root" },
+  async (t) => {
+    const machine = new Machine(t);
+    const { userFile, systemFile } = machine;
+    const asUser = { writableByOthers: (path: string) => writableByOthers(path, NOBODY) };
+    machine.write(systemFile, "node: s\n");
+    t.match(await machine.shown(asUser), [`node s: ${systemFile}:1`], "root's");
+    machine.write(userFile, "node: u\n");
+    chmodSync(userFile, 0o664);
+    for (const path of [userFile, dirname(userFile), machine.home]) chownSync(path, NOBODY, NOBODY);
+    t.match(await machine.shown(asUser), [`node u: ${userFile}:1`], "the user's own, whatever the user's group");
+    chownSync(dirname(userFile), NOBODY - 1, NOBODY);
+    await t.rejects(machine.shown(asUser), { code: "invalid-settings", message: /ztap belongs to user 65533/ });
+  },
+);

@@ -3,7 +3,7 @@ import type { Diagnostic } from "../../src/model/diagnostic.js";
 import { readManifests } from "../../src/manifest/read.js";
 import { InvalidInput } from "../../src/cli/exit.js";
 import { renderDiagnostics, summarizeDiagnostics } from "../../src/views/diagnostics.js";
-import { colourStyle } from "../../src/views/style.js";
+import { colourStyle, createMark } from "../../src/views/style.js";
 
 const text = "apiVersion: ztap/v1\nkind: Node\nmetadata: {name: n}\nspec:\n  adress: a:1\n  address: a:1\n";
 const { objects, diagnostics } = readManifests([{ path: "nodes/n.yaml", text, blobId: "n" }]);
@@ -55,7 +55,8 @@ t.test(
 
 t.test("colour only through the style", async (t) => {
   t.notMatch(renderDiagnostics(diagnostics), /\u001b/);
-  t.match(renderDiagnostics(diagnostics, { style: colourStyle }), /\u001b\[31merror\u001b/);
+  const colours = colourStyle(createMark(() => 0.5));
+  t.match(colours.finish(renderDiagnostics(diagnostics, { style: colours })), /\u001b\[31merror\u001b/);
 });
 
 t.test("the diagnostic that counts the rest is not counted itself", async (t) => {

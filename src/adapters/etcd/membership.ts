@@ -3,20 +3,21 @@
  * call reads the key first, so that the effect of a lost answer is found and not repeated.
  */
 import type { Heartbeat, Member } from "../../model/status.js";
-import { StoreError, type Fence } from "../../interfaces/store.js";
+import { StoreError, type DamagedRecord, type Fence } from "../../interfaces/store.js";
 import { keys, prefixes } from "../../store/keys.js";
-import { isMember } from "../../store/records.js";
+import { damagedRecord, MEMBER, STATUS } from "../../store/records.js";
 import { mapBounded } from "./batches.js";
 import type { EtcdClient } from "./client.js";
 import { unchanged } from "./commit.js";
 import { grantLease, leaseAge, renewLease, revokeLease } from "./leases.js";
 import {
   encodeRecord,
+  HEARTBEAT,
   isHeartbeatRecord,
   isLeader,
-  isSeen,
   ownRecordOf,
   recordOf,
+  SEEN,
   type HeartbeatRecord,
 } from "./records.js";
 import type { Entry } from "./requests.js";
@@ -53,7 +54,7 @@ export class Membership {
 
   async listMembers(): Promise<readonly Member[]> {
     const entries = await this.#client.list({ prefix: prefixes.members });
-    return entries.flatMap((entry) => ownRecordOf(entry, prefixes.members, isMember, ({ id }) => id) ?? []);
+    return entries.flatMap((entry) => ownRecordOf(entry, MEMBER) ?? []);
   }
 
   async heartbeat(heartbeat: HeartbeatRecord, ttlMs: number): Promise<{ readonly held: string | null }> {
@@ -89,19 +90,30 @@ export class Membership {
     const { found } = await this.#client.transact([], [{ list: prefixes.live }, { list: prefixes.seen }]);
     const [live = [], seen = []] = found;
     const living = await mapBounded(live, async (entry): Promise<readonly Heartbeat[]> => {
-      const heartbeat = ownRecordOf(entry, prefixes.live, isHeartbeatRecord, ({ id }) => id);
+      const heartbeat = ownRecordOf(entry, HEARTBEAT);
       if (heartbeat === null) return [];
       const { id, address } = heartbeat;
       const age = await leaseAge(this.#client, entry.lease);
       return age === null ? [] : [{ id, address, lastSeen: this.#timestamp(age), alive: true }];
     });
     const byNode = new Map(
-      seen
-        .flatMap((entry) => ownRecordOf(entry, prefixes.seen, isSeen, ({ id }) => id) ?? [])
-        .map((record) => [record.id, { ...record, alive: false }]),
+      seen.flatMap((entry) => ownRecordOf(entry, SEEN) ?? []).map((record) => [record.id, { ...record, alive: false }]),
     );
     for (const heartbeat of living.flat()) byNode.set(heartbeat.id, heartbeat);
     return [...byNode.values()].sort((a, b) => (a.id < b.id ? -1 : 1));
+  }
+
+  async listDamaged(): Promise<readonly DamagedRecord[]> {
+    const kinds = [MEMBER, HEARTBEAT, SEEN, STATUS];
+    const { found } = await this.#client.transact(
+      [],
+      kinds.map(({ prefix }) => ({ list: prefix })),
+    );
+    return kinds.flatMap((kind, index) =>
+      (found[index] ?? []).flatMap((entry) =>
+        ownRecordOf<unknown>(entry, kind) === null ? [damagedRecord(kind, entry.key)] : [],
+      ),
+    );
   }
 
   async campaign(

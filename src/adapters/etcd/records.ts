@@ -1,7 +1,8 @@
 /** Records that only etcd's layout has, and functions that read a record from its entry. */
 import { StoreError } from "../../interfaces/store.js";
-import { isString, shaped, type Guard } from "../../model/guards.js";
-import { decode, decodeOwn } from "../../store/records.js";
+import { prefixes } from "../../store/keys.js";
+import { isAddress, isLabel, isTime, isToken, shaped, type Guard } from "../../model/guards.js";
+import { decode, MAX_OWN_BYTES, ownRecord, type OwnRecord } from "../../store/records.js";
 import type { EtcdClient } from "./client.js";
 import type { Entry } from "./requests.js";
 import { compress, decodeValue, partKeys } from "./values.js";
@@ -26,12 +27,12 @@ export interface LeaderRecord {
   readonly holder: string;
 }
 
-/** Largest decompressed size of a record that a node writes about itself. */
-const MAX_OWN_BYTES = 8 * 1024 * 1024;
+export const isHeartbeatRecord = shaped<HeartbeatRecord>({ id: isLabel, address: isAddress, holder: isToken });
+const isSeen = shaped<SeenRecord>({ id: isLabel, address: isAddress, lastSeen: isTime });
+export const isLeader = shaped<LeaderRecord>({ leader: isLabel, holder: isToken });
 
-export const isHeartbeatRecord = shaped<HeartbeatRecord>({ id: isString, address: isString, holder: isString });
-export const isSeen = shaped<SeenRecord>({ id: isString, address: isString, lastSeen: isString });
-export const isLeader = shaped<LeaderRecord>({ leader: isString, holder: isString });
+export const HEARTBEAT = ownRecord(prefixes.live, "heartbeat", isHeartbeatRecord, ({ id }) => id);
+export const SEEN = ownRecord(prefixes.seen, "heartbeat", isSeen, ({ id }) => id);
 
 export function encodeRecord(record: object): Buffer {
   return Buffer.from(JSON.stringify(record));
@@ -50,11 +51,10 @@ export function recordOf<T>(entry: Entry, guard: Guard<T>): T {
   return decode(decodeValue(entry.key, entry.bytes), guard, entry.key);
 }
 
-/** Reads a node's record about itself, under `<prefix><id>`; null if it is invalid or another node's. */
-export function ownRecordOf<T>(entry: Entry, prefix: string, guard: Guard<T>, idOf: (record: T) => string): T | null {
-  const id = entry.key.slice(prefix.length);
+/** Reads a node's record about itself; null if it is invalid or another node's. */
+export function ownRecordOf<T>({ key, bytes }: Entry, { read }: OwnRecord<T>): T | null {
   try {
-    return decodeOwn(decodeValue(entry.key, entry.bytes, MAX_OWN_BYTES), guard, id, idOf);
+    return read(key, decodeValue(key, bytes, MAX_OWN_BYTES));
   } catch (error) {
     if (error instanceof StoreError) return null;
     throw error;

@@ -10,6 +10,7 @@ import {
   type ChangeKind,
   type CommitGuard,
   type CommitOutcome,
+  type DamagedRecord,
   type Fence,
   type PruneBounds,
   type Pruned,
@@ -20,7 +21,15 @@ import {
 import type { Clock } from "../../interfaces/system.js";
 import { keys, prefixes, STORE_FORMAT } from "../../store/keys.js";
 import { inForce } from "../../store/suspension.js";
-import { isApproval, isNodeStatus, isSourceStatus, isSuspension } from "../../store/records.js";
+import {
+  isApproval,
+  isSourceStatus,
+  isSuspension,
+  STATUS,
+  tidyDecision,
+  tidySourceStatus,
+  tidyStatus,
+} from "../../store/records.js";
 import { EtcdClient, type EtcdOptions } from "./client.js";
 import { Membership } from "./membership.js";
 import { commitRevision } from "./commit.js";
@@ -147,20 +156,25 @@ class EtcdStore implements Store {
 
   async writeNodeStatus(status: NodeStatus): Promise<void> {
     await this.#check();
-    await this.#client.transact([], [{ put: keys.status(status.node), bytes: encodeLong(status) }]);
+    await this.#client.transact([], [{ put: keys.status(status.node), bytes: encodeLong(tidyStatus(status)) }]);
   }
 
   async listNodeStatus(): Promise<readonly NodeStatus[]> {
     await this.#check();
     const entries = await this.#client.list({ prefix: prefixes.status });
-    return entries.flatMap((entry) => ownRecordOf(entry, prefixes.status, isNodeStatus, ({ node }) => node) ?? []);
+    return entries.flatMap((entry) => ownRecordOf(entry, STATUS) ?? []);
+  }
+
+  async listDamaged(): Promise<readonly DamagedRecord[]> {
+    await this.#check();
+    return this.#cluster.listDamaged();
   }
 
   async writeSourceStatus(status: SourceStatus, fence: Fence): Promise<boolean> {
     await this.#check();
     const { succeeded } = await this.#client.transact(
       [{ key: keys.election, created: fence.term }],
-      [{ put: keys.source, bytes: encodeLong(status) }],
+      [{ put: keys.source, bytes: encodeLong(tidySourceStatus(status)) }],
     );
     return succeeded;
   }
@@ -186,14 +200,18 @@ class EtcdStore implements Store {
     await this.#check();
     const { removed } = await this.#client.transact(
       [],
-      [suspension === null ? { remove: keys.suspension } : { put: keys.suspension, bytes: encodeRecord(suspension) }],
+      [
+        suspension === null
+          ? { remove: keys.suspension }
+          : { put: keys.suspension, bytes: encodeRecord(tidyDecision(suspension)) },
+      ],
     );
     return suspension !== null || removed.some((count) => count > 0);
   }
 
   async writeApproval(approval: Approval): Promise<void> {
     await this.#check();
-    await this.#client.transact([], [{ put: keys.approval, bytes: encodeRecord(approval) }]);
+    await this.#client.transact([], [{ put: keys.approval, bytes: encodeRecord(tidyDecision(approval)) }]);
   }
 
   async campaign(

@@ -14,8 +14,13 @@ import type {
 import {
   isBoolean,
   isCount,
-  isNumber,
-  isString,
+  isLabel,
+  isPort,
+  isPositive,
+  isQualifiedName,
+  isText,
+  isTime,
+  isToken,
   listOf,
   nullable,
   oneOf,
@@ -24,37 +29,42 @@ import {
 } from "../../model/guards.js";
 
 const isDirection = oneOf("ingress", "egress");
+const isByte: Guard<number> = (value): value is number => isCount(value) && value <= 255;
 const isVerdict = oneOf("allowed", "denied", "audited");
 
 export const isQuery: Guard<FlowQuery> = shaped<FlowQuery>({
   follow: isBoolean,
   verdict: nullable(isVerdict),
-  workload: nullable(isString),
+  workload: nullable(isText),
   direction: nullable(isDirection),
 });
 
-const placed = { policy: isString, file: nullable(isString), line: nullable(isNumber) };
+const placed = { policy: isQualifiedName, file: nullable(isText), line: nullable(isPositive) };
 
 const isEvent = shaped<FlowEvent>({
   kind: oneOf("verdict"),
-  time: isString,
-  node: isString,
-  workload: nullable(isString),
+  time: isTime,
+  node: isLabel,
+  workload: nullable(isQualifiedName),
   direction: isDirection,
   verdict: isVerdict,
   hook: oneOf("packet", "call"),
-  protocol: nullable(isString),
-  port: nullable(isNumber),
-  icmp: nullable(shaped<{ type: number; code: number }>({ type: isNumber, code: isNumber })),
-  localPort: nullable(isNumber),
-  peer: shaped<FlowEvent["peer"]>({ address: isString, port: nullable(isNumber), workloads: listOf(isString) }),
+  protocol: nullable(isToken),
+  port: nullable(isPort),
+  icmp: nullable(shaped<{ type: number; code: number }>({ type: isByte, code: isByte })),
+  localPort: nullable(isPort),
+  peer: shaped<FlowEvent["peer"]>({
+    address: isToken,
+    port: nullable(isPort),
+    workloads: listOf(isQualifiedName),
+  }),
   rule: nullable(shaped<FlowRule>({ ...placed, index: isCount, direction: isDirection })),
   policies: listOf(shaped<FlowPolicy>(placed)),
 });
 
 const isGap = shaped<FlowGap>({
   kind: oneOf("gap"),
-  time: isString,
+  time: isTime,
   limited: isCount,
   lost: isCount,
   dropped: isCount,
@@ -64,9 +74,9 @@ export const isMessage: Guard<FlowMessage> = (value): value is FlowMessage => is
 
 export const isRefusal = shaped<FlowRefusal>({
   kind: oneOf("refusal"),
-  node: isString,
-  workload: isString,
-  meant: nullable(isString),
+  node: isLabel,
+  workload: isText,
+  meant: nullable(isText),
 });
 
 export const LAST_LINE = JSON.stringify({ kind: "end" });

@@ -4,10 +4,12 @@ import type { Revision } from "../../model/state.js";
 import type { Heartbeat, Member, NodeStatus, SourceStatus } from "../../model/status.js";
 import type { Store } from "../../interfaces/store.js";
 import type { Clock } from "../../interfaces/system.js";
+import { describeDamage, describeStrays, readSound } from "./damage.js";
 import { runsAs, whyAway } from "../policy/silent-agent.js";
 import { OperationError } from "../../model/operation-error.js";
 import { readSourceNow } from "../policy/git-state.js";
-import { isHostAndPort, isNodeName } from "../../settings/types.js";
+import { isLabel } from "../../model/guards.js";
+import { isHostAndPort } from "../../settings/types.js";
 
 export interface ClusterNode {
   readonly id: string;
@@ -39,6 +41,8 @@ export interface ClusterStatus {
   readonly source: SourceStatus | null;
   /** While it is in force, the leader commits nothing from the source. */
   readonly suspension: Suspension | null;
+  /** Records that cannot be read, and are no node's own. A node's are in its message. */
+  readonly damaged: readonly string[];
 }
 
 export interface ClusterDeps {
@@ -48,21 +52,24 @@ export interface ClusterDeps {
 
 export async function readClusterStatus({ store, clock }: ClusterDeps): Promise<ClusterStatus> {
   const head = await store.readHead();
-  const [members, heartbeats, statuses, leader, orders, revision] = await Promise.all([
+  const [members, heartbeats, statuses, damaged, election, control, revision] = await Promise.all([
     store.listMembers(),
     store.listHeartbeats(),
     store.listNodeStatus(),
-    store.readLeader(),
-    store.readSourceControl(),
+    store.listDamaged(),
+    readSound(store.readLeader()),
+    readSound(store.readSourceControl()),
     head === null ? null : store.readRevision(head),
   ]);
-  const { suspension } = orders;
-  const source = await readSourceNow(store, revision, suspension);
+  const leader = election.value;
+  const suspension = control.value?.suspension ?? null;
+  const source = await readSound(readSourceNow(store, revision, suspension));
   const declared = declaredNodes(revision);
   const memberById = new Map(members.map((member) => [member.id, member]));
   const heartbeatById = new Map(heartbeats.map((heartbeat) => [heartbeat.id, heartbeat]));
   const statusById = new Map(statuses.map((status) => [status.node, status]));
-  const ids = new Set([...declared, ...memberById.keys(), ...heartbeatById.keys(), ...statusById.keys()]);
+  const marred = damaged.flatMap(({ node }) => node ?? []);
+  const ids = new Set([...declared, ...memberById.keys(), ...heartbeatById.keys(), ...statusById.keys(), ...marred]);
   const nodes = [...ids].sort().map((id) =>
     toNode(
       {
@@ -72,6 +79,7 @@ export async function readClusterStatus({ store, clock }: ClusterDeps): Promise<
         heartbeat: heartbeatById.get(id),
         status: statusById.get(id),
         other: runsAs(statusById.get(id), statuses, heartbeats),
+        damage: describeDamage(damaged, id),
       },
       { head, leader, now: clock.now() },
     ),
@@ -83,8 +91,12 @@ export async function readClusterStatus({ store, clock }: ClusterDeps): Promise<
     revision: head,
     leader: leading,
     nodes,
-    source,
+    source: source.value,
     suspension,
+    damaged: [
+      ...[election.damage, control.damage, source.damage].filter((damage) => damage !== null),
+      ...describeStrays(damaged),
+    ],
   };
 }
 
@@ -100,6 +112,8 @@ interface Known {
   readonly status: NodeStatus | undefined;
   /** See `runsAs`. */
   readonly other: string | null;
+  /** See `describeDamage`. */
+  readonly damage: string | null;
 }
 
 function toNode(
@@ -121,7 +135,7 @@ function toNode(
     enforcedRevision,
     rulesetDigest: status?.rulesetDigest ?? null,
     lag: cluster.head === null || enforcedRevision === null ? null : cluster.head - enforcedRevision,
-    message: problemOf(known),
+    message: [known.damage, problemOf(known)].filter((text) => text !== null).join("; ") || null,
   };
 }
 
@@ -163,7 +177,7 @@ export interface Joined {
  * @throws OperationError `usage`, `node-alive` if its agent runs under another address
  */
 export async function joinCluster({ store, clock }: ClusterDeps, id: string, address: string): Promise<Joined> {
-  if (!isNodeName(id))
+  if (!isLabel(id))
     throw new OperationError(
       "usage",
       `${JSON.stringify(id)} cannot be the name of a node; it must be a DNS label, such as web-1`,

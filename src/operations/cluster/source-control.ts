@@ -1,5 +1,6 @@
 /** Source control: operators suspend the source for a while, resume it, or approve a held commit. */
 import type { Approval, Suspension } from "../../model/source-control.js";
+import { readSound } from "./damage.js";
 import type { Store } from "../../interfaces/store.js";
 import type { Clock } from "../../interfaces/system.js";
 import { OperationError } from "../../model/operation-error.js";
@@ -44,11 +45,13 @@ export async function suspendSource(
 async function isInUse(store: Store): Promise<boolean> {
   const [head, source, members, heartbeats] = await Promise.all([
     store.readHead(),
-    store.readSourceStatus(),
+    readSound(store.readSourceStatus()),
     store.listMembers(),
     store.listHeartbeats(),
   ]);
-  return head !== null || source !== null || members.length > 0 || heartbeats.length > 0;
+  return (
+    head !== null || source.value !== null || source.damage !== null || members.length > 0 || heartbeats.length > 0
+  );
 }
 
 /**

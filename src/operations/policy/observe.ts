@@ -6,7 +6,7 @@ import { withhold } from "../../policy/withhold.js";
 import { compile } from "../../policy/compile/compile.js";
 import type { Ruleset } from "../../model/ruleset.js";
 import { EnforcerError, type Enforcer, type PacketCounters } from "../../interfaces/enforcer.js";
-import type { Store } from "../../interfaces/store.js";
+import { StoreError, type Store } from "../../interfaces/store.js";
 import type { Clock } from "../../interfaces/system.js";
 
 /** An enforcer that is only used for reading. */
@@ -78,9 +78,12 @@ export async function observeNode(
       counted: compared,
     };
   } catch (error) {
-    // Pins of another version of ztap, or damaged ones, cannot be read; the node's own report can.
-    if (!(error instanceof EnforcerError) || reported === null) throw error;
-    const message = `as last reported; the kernel could not be read: ${error.message}`;
+    // Pins of another version of ztap, or damaged ones, cannot be read; the node's own report can. And a node may say
+    // that it enforces a revision that there is not.
+    const isExpected =
+      error instanceof EnforcerError || (error instanceof StoreError && error.code === "revision-missing");
+    if (!isExpected || reported === null) throw error;
+    const message = `as last reported; the kernel could not be compared: ${error.message}`;
     return { status: { ...reported, message }, isLive: false, hasAgent, note: message };
   } finally {
     await local.close();

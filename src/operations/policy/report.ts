@@ -3,7 +3,7 @@ import type { NetworkPolicy } from "../../model/objects.js";
 import type { Suspension } from "../../model/source-control.js";
 import type { CommittedState, ObjectSet, Revision, RevisionEntry } from "../../model/state.js";
 import { qualifiedName, refKey } from "../../model/state.js";
-import type { DriftItem, Heartbeat, SourceStatus } from "../../model/status.js";
+import type { DriftItem, Heartbeat } from "../../model/status.js";
 import { modesOf, type PolicyModes } from "../../policy/compile/modes.js";
 import { listSelectable, selectsSubject } from "../../policy/compile/select.js";
 import type { Store } from "../../interfaces/store.js";
@@ -11,6 +11,7 @@ import { suggest } from "../../model/suggest.js";
 import { runsAs, whyAway } from "./silent-agent.js";
 import { OperationError } from "../../model/operation-error.js";
 import { readGitDifference, readSourceNow, type GitState } from "./git-state.js";
+import { describeDamage, readSound } from "../cluster/damage.js";
 import { observeNode, type ObserveDeps, type ObservedNode } from "./observe.js";
 import { countPolicy, type PolicyCounters } from "./counters.js";
 import { eachRevision } from "./revisions.js";
@@ -55,7 +56,8 @@ export async function listPolicies(store: Store): Promise<readonly PolicyListing
   const head = await store.readHead();
   if (head === null) return [];
   const { revision, objects } = await store.readState(head);
-  const git = await readGitDifference(store, revision, await store.readSourceStatus());
+  const source = await readSound(store.readSourceStatus());
+  const git = source.damage === null ? await readGitDifference(store, revision, source.value) : { differs: null };
   const stateOf = (row: PolicyRow): GitState | null => {
     if (git === null) return null;
     if (git.differs === null) return "Unknown";
@@ -226,9 +228,15 @@ export async function reportPolicy(deps: ReportDeps, id: PolicyId): Promise<Poli
   const subjects = listSelectable(state.objects)
     .filter((candidate) => selectsSubject(policy, candidate))
     .map(({ name, workload }) => ({ workload: name, node: workload.spec.node ?? null }));
-  const { suspension } = await deps.store.readSourceControl();
-  const source = await readSourceNow(deps.store, state.revision, suspension);
-  const git = await compareGit(deps, refKey(ref), found.digest, source);
+  const control = await readSound(deps.store.readSourceControl());
+  const suspension = control.value?.suspension ?? null;
+  const source = await readSound(readSourceNow(deps.store, state.revision, suspension));
+  const git = await compareGit(
+    deps,
+    refKey(ref),
+    found.digest,
+    source.value?.message ?? source.damage ?? control.damage,
+  );
   const nodes = await reportNodes(deps, state, qualifiedName(id), subjects);
   return {
     policy: { ...toRow(entry, state.revision), file: entry.position?.file ?? null, line: entry.position?.line ?? null },
@@ -246,11 +254,10 @@ async function compareGit(
   { readGit }: ReportDeps,
   key: string,
   digest: string,
-  source: SourceStatus | null,
+  message: string | null,
 ): Promise<PolicyReport["git"]> {
   const reading = await readGit();
   if (reading.objects === null) return { state: "Unknown", message: reading.why };
-  const message = source?.message ?? null;
   return { state: reading.objects.get(key)?.digest === digest ? "Synced" : "OutOfSync", message };
 }
 
@@ -264,6 +271,7 @@ async function reportNodes(
   const names = [...new Set(subjects.flatMap(({ node }) => (node === null ? [] : [node])))].sort();
   const statuses = new Map((await store.listNodeStatus()).map((status) => [status.node, status]));
   const heartbeats = await store.listHeartbeats();
+  const damaged = await store.listDamaged();
   const byNode = new Map(heartbeats.map((heartbeat) => [heartbeat.id, heartbeat]));
   const strangers = undeclaredAgents(state, heartbeats);
   const nodes: PolicyNode[] = [];
@@ -271,7 +279,12 @@ async function reportNodes(
     const observed = await observeNode(deps, node, state, statuses.get(node) ?? null);
     const own = subjects.filter((subject) => subject.node === node).map(({ workload }) => workload);
     const other = runsAs(statuses.get(node), [...statuses.values()], heartbeats);
-    const agent = { isAlive: byNode.get(node)?.alive ?? false, other, strangers };
+    const agent = {
+      isAlive: byNode.get(node)?.alive ?? false,
+      other,
+      strangers,
+      damage: describeDamage(damaged, node),
+    };
     nodes.push(toPolicyNode(node, observed, agent, state.revision.number, policy, own));
   }
   return nodes;
@@ -291,12 +304,14 @@ interface AgentSigns {
   /** See `runsAs`. */
   readonly other: string | null;
   readonly strangers: readonly string[];
+  /** See `describeDamage`. */
+  readonly damage: string | null;
 }
 
 function toPolicyNode(
   node: string,
   { status, isLive, hasAgent, note, counted }: ObservedNode,
-  { isAlive, other, strangers }: AgentSigns,
+  { isAlive, other, strangers, damage }: AgentSigns,
   desiredRevision: number,
   policy: string,
   workloads: readonly string[],
@@ -305,7 +320,7 @@ function toPolicyNode(
     return {
       node,
       state: "Unknown",
-      message: neverReported(node, strangers),
+      message: damage ?? neverReported(node, strangers),
       desiredRevision,
       enforcedRevision: null,
       drift: [],

@@ -2,8 +2,8 @@
 import type { Fence } from "../../interfaces/store.js";
 import type { Approval, SourceControl, Suspension } from "../../model/source-control.js";
 import type { NodeStatus, SourceStatus } from "../../model/status.js";
-import { keys, prefixes } from "../keys.js";
-import { isApproval, isNodeStatus, isSourceStatus } from "../records.js";
+import { keys } from "../keys.js";
+import { isApproval, isSourceStatus, STATUS, tidyDecision, tidySourceStatus, tidyStatus } from "../records.js";
 import { inForce } from "../suspension.js";
 import { electionOf, leads, listRecords, optionalRecord, suspensionOf } from "./lookup.js";
 import type { Transactions } from "./transactions.js";
@@ -17,19 +17,19 @@ export class LocalControl {
 
   async writeNodeStatus(status: NodeStatus): Promise<void> {
     await this.#store.change("status", (writer) => {
-      writer.put(keys.status(status.node), JSON.stringify(status));
+      writer.put(keys.status(status.node), JSON.stringify(tidyStatus(status)));
       return true;
     });
   }
 
   async listNodeStatus(): Promise<readonly NodeStatus[]> {
-    return this.#store.read((reader) => listRecords(reader, prefixes.status, isNodeStatus, ({ node }) => node));
+    return this.#store.read((reader) => listRecords(reader, STATUS));
   }
 
   async writeSourceStatus(status: SourceStatus, fence: Fence): Promise<boolean> {
     return this.#store.change("status", (writer) => {
       if (!leads(electionOf(writer), fence, this.#store.clock.now())) return false;
-      writer.put(keys.source, JSON.stringify(status));
+      writer.put(keys.source, JSON.stringify(tidySourceStatus(status)));
       return true;
     });
   }
@@ -47,7 +47,7 @@ export class LocalControl {
 
   async writeSuspension(suspension: Suspension | null): Promise<boolean> {
     return this.#store.change("status", (writer) => {
-      if (suspension !== null) writer.put(keys.suspension, JSON.stringify(suspension));
+      if (suspension !== null) writer.put(keys.suspension, JSON.stringify(tidyDecision(suspension)));
       else if (writer.get(keys.suspension) === undefined) return false;
       else writer.remove(keys.suspension);
       return true;
@@ -56,7 +56,7 @@ export class LocalControl {
 
   async writeApproval(approval: Approval): Promise<void> {
     await this.#store.change("status", (writer) => {
-      writer.put(keys.approval, JSON.stringify(approval));
+      writer.put(keys.approval, JSON.stringify(tidyDecision(approval)));
       return true;
     });
   }

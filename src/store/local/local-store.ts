@@ -6,6 +6,7 @@ import type {
   ChangeKind,
   CommitGuard,
   CommitOutcome,
+  DamagedRecord,
   Fence,
   PruneBounds,
   Pruned,
@@ -106,6 +107,10 @@ export class LocalStore implements Store {
 
   listNodeStatus(): Promise<readonly NodeStatus[]> {
     return this.#control.listNodeStatus();
+  }
+
+  listDamaged(): Promise<readonly DamagedRecord[]> {
+    return this.#membership.listDamaged();
   }
 
   writeSourceStatus(status: SourceStatus, fence: Fence): Promise<boolean> {

@@ -1,5 +1,5 @@
 /** Reads records within a transaction. An absent record is null; a damaged one is a StoreError. */
-import type { Fence } from "../../interfaces/store.js";
+import type { DamagedRecord, Fence } from "../../interfaces/store.js";
 import { isCount, type Guard } from "../../model/guards.js";
 import type { Suspension } from "../../model/source-control.js";
 import type { Revision } from "../../model/state.js";
@@ -46,14 +46,14 @@ export function optionalRecord<T>(reader: KeyValueReader, key: string, guard: Gu
   return text === undefined ? null : records.decode(text, guard, key);
 }
 
-/** Returns the records under a prefix that nodes write about themselves, without damaged ones and those of other nodes. */
-export function listRecords<T>(
-  reader: KeyValueReader,
-  prefix: string,
-  guard: Guard<T>,
-  idOf: (record: T) => string,
-): readonly T[] {
-  return [...reader.entries(prefix)].flatMap(
-    ([key, text]) => records.decodeOwn(text, guard, key.slice(prefix.length), idOf) ?? [],
+/** Returns the records of one kind that nodes write about themselves, without damaged ones and those of other nodes. */
+export function listRecords<T>(reader: KeyValueReader, { prefix, read }: records.OwnRecord<T>): readonly T[] {
+  return [...reader.entries(prefix)].flatMap(([key, text]) => read(key, text) ?? []);
+}
+
+/** Returns the records that `listRecords` leaves out. */
+export function listDamaged<T>(reader: KeyValueReader, kind: records.OwnRecord<T>): readonly DamagedRecord[] {
+  return [...reader.entries(kind.prefix)].flatMap(([key, text]) =>
+    kind.read(key, text) === null ? [records.damagedRecord(kind, key)] : [],
   );
 }

@@ -1,10 +1,10 @@
 /** Members, the leases of their agents, and the lease of the leader. */
-import type { Fence } from "../../interfaces/store.js";
+import type { DamagedRecord, Fence } from "../../interfaces/store.js";
 import type { Heartbeat, Member } from "../../model/status.js";
-import { keys, prefixes } from "../keys.js";
-import { isLiveRecord, isMember, type ElectionRecord } from "../records.js";
+import { keys } from "../keys.js";
+import { isLiveRecord, LIVE, MEMBER, STATUS, type ElectionRecord } from "../records.js";
 import { isAlive } from "../lease.js";
-import { electionOf, leaderOf, listRecords, optionalRecord } from "./lookup.js";
+import { electionOf, leaderOf, listDamaged, listRecords, optionalRecord } from "./lookup.js";
 import { signalChange, type Transactions } from "./transactions.js";
 
 export class LocalMembership {
@@ -30,7 +30,7 @@ export class LocalMembership {
   }
 
   async listMembers(): Promise<readonly Member[]> {
-    return this.#store.read((reader) => listRecords(reader, prefixes.members, isMember, ({ id }) => id));
+    return this.#store.read((reader) => listRecords(reader, MEMBER));
   }
 
   async heartbeat(
@@ -63,7 +63,7 @@ export class LocalMembership {
   }
 
   async listHeartbeats(): Promise<readonly Heartbeat[]> {
-    const found = await this.#store.read((reader) => listRecords(reader, prefixes.live, isLiveRecord, ({ id }) => id));
+    const found = await this.#store.read((reader) => listRecords(reader, LIVE));
     const now = this.#store.clock.now();
     return found.map((live) => ({
       id: live.id,
@@ -71,6 +71,14 @@ export class LocalMembership {
       lastSeen: new Date(live.renewedAt).toISOString(),
       alive: isAlive(live, now),
     }));
+  }
+
+  async listDamaged(): Promise<readonly DamagedRecord[]> {
+    return this.#store.read((reader) => [
+      ...listDamaged(reader, MEMBER),
+      ...listDamaged(reader, LIVE),
+      ...listDamaged(reader, STATUS),
+    ]);
   }
 
   async campaign(
