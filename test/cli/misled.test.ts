@@ -136,3 +136,21 @@ t.test("a damaged record of the leader or of an operator is named, and the rest 
   ])
     t.equal((await ztap.run(args)).code, 0, args.join(" "));
 });
+
+t.test("an error quotes the texts of others, and none of their lines begins as one of ztap's", async (t) => {
+  const ztap = new Ztap(t);
+  const name = "no\nztap: all is well\u001b[8m\u202e";
+  for (const args of [
+    ["plan", name],
+    ["validate", name],
+    ["apply", `${name}.plan`],
+    ["policy", "show", name],
+    ["plan", ".", "--ref", name],
+  ]) {
+    const { code, stdout, stderr } = await ztap.run(args);
+    t.equal(code, 1, args.join(" "));
+    t.match(stderr, /^ztap: /, "there is an error");
+    t.notMatch(stdout + stderr, /^ztap: all is well/m, args.join(" "));
+    t.notMatch(stdout + stderr, CONTROLS, args.join(" "));
+  }
+});
