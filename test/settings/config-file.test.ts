@@ -21,6 +21,15 @@ t.test("a file without settings is valid", async (t) => {
   for (const text of ["", "# nothing yet\n"]) t.same(readConfig("c.yaml", text), { values: {}, diagnostics: [] });
 });
 
+t.test("a duration without a unit, or with another one, is refused with the form", async (t) => {
+  for (const [text, wanted] of [
+    ["3", { code: "ZT2005", fix: "write it with its unit, such as 3s" }],
+    ['"3"', { code: "ZT2005", wanted: "a number with its unit, such as 500ms, 10s, 5m or 1h" }],
+    ["3 weeks", { code: "ZT2005", wanted: "a number with its unit, such as 500ms, 10s, 5m or 1h" }],
+  ] as const)
+    t.match(readConfig("c.yaml", `checkInterval: ${text}\n`).diagnostics, [wanted], text);
+});
+
 t.test("a number out of range is refused with the range of the schema", async (t) => {
   for (const [text, wanted] of [
     ["keepRevisions: 0\n", "1 to 999999999"],

@@ -197,7 +197,9 @@ function wrongType(path: Path, error: SchemaError, family: Family): Problem {
     message: `${fieldName(path)} is ${typeName(data)}, but must be ${wanted}`,
     found: show(data),
     wanted,
-    ...typeFix(data, types, typeof path.at(-1) === "number"),
+    ...(isUnitless(error)
+      ? { fix: `write it with its unit, such as ${show(data)}s` }
+      : typeFix(data, types, typeof path.at(-1) === "number")),
   };
 }
 
@@ -215,6 +217,10 @@ function typeName(value: unknown): string {
   if (typeof value === "object") return "a mapping";
   if (typeof value === "string") return "text";
   return typeof value === "number" ? "a number" : "true or false";
+}
+
+function isUnitless({ schemaPath, data }: SchemaError): boolean {
+  return typeof data === "number" && /\$defs\/Duration\//.test(schemaPath);
 }
 
 function typeFix(data: unknown, types: readonly string[], inList: boolean): { readonly fix?: string } {

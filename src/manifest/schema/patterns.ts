@@ -46,6 +46,7 @@ const PATTERNS: Readonly<Record<string, Rule>> = {
     code: "badUser",
     wanted: "at most 31 letters, digits, '_', '-' or '.', beginning with a letter or '_', and not `unknown`",
   },
+  Duration: { code: "wrongType", wanted: "a number with its unit, such as 500ms, 10s, 5m or 1h" },
   PortName: {
     code: "badPortName",
     wanted: "at most 15 lower-case letters, digits and single '-' between them, at least one letter",
