@@ -7,6 +7,7 @@
 #include <mutex>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <system_error>
 #include <thread>
 #include <time.h>
 #include <unistd.h>
@@ -98,7 +99,11 @@ static Napi::Value ringOpen(const Napi::CallbackInfo &info) {
   }
   ring->call = Napi::ThreadSafeFunction::New(env, info[1].As<Napi::Function>(), "ztap ring", 0, 1);
   ring->call.Unref(env);
-  ring->thread = std::thread(follow, ring);
+  try {
+    ring->thread = std::thread(follow, ring);
+  } catch (const std::system_error &error) {
+    throw failure(env, error.code().value(), "starting a thread");
+  }
   return Napi::External<std::shared_ptr<Ring>>::New(env, new std::shared_ptr<Ring>(ring),
                                                    [](Napi::Env, std::shared_ptr<Ring> *held) { delete held; });
 }

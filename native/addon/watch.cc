@@ -7,6 +7,7 @@
 #include <poll.h>
 #include <sys/eventfd.h>
 #include <sys/inotify.h>
+#include <system_error>
 #include <thread>
 #include <unistd.h>
 
@@ -66,7 +67,11 @@ static Napi::Value watchOpen(const Napi::CallbackInfo &info) {
   if (watch->stopFd < 0) throw failure(env, errno, "eventfd");
   watch->call = Napi::ThreadSafeFunction::New(env, info[0].As<Napi::Function>(), "ztap watch", 0, 1);
   watch->call.Unref(env);
-  watch->thread = std::thread(report, watch);
+  try {
+    watch->thread = std::thread(report, watch);
+  } catch (const std::system_error &error) {
+    throw failure(env, error.code().value(), "starting a thread");
+  }
   return Napi::External<std::shared_ptr<Watch>>::New(env, new std::shared_ptr<Watch>(watch),
                                                      [](Napi::Env, std::shared_ptr<Watch> *held) { delete held; });
 }

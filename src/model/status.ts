@@ -53,11 +53,6 @@ export interface NodeStatus {
   /** How many drift items were healed since the agent started. */
   readonly healed: number;
   readonly subjects: readonly SubjectStatus[];
-  /**
-   * Workloads whose policy of the attempted revision would lock out: they keep what they had, and all others follow the
-   * attempted revision. Absent if there are none.
-   */
-  readonly withheld?: readonly string[];
   /** RFC 3339, UTC. */
   readonly observedAt: string;
 }

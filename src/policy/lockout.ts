@@ -29,28 +29,18 @@ export function clientsOf(objects: ObjectSet): readonly Client[] {
   );
 }
 
-/** A management connection that a workload's policy would cut. */
-export interface Lockout {
-  readonly workload: string;
-  /** A sentence. */
-  readonly message: string;
-}
-
-/** Returns every management connection that would be cut; none if the ruleset is safe. */
+/** Returns one sentence for each management connection that would be cut; none if the ruleset is safe. */
 export function findLockouts(
   ruleset: Ruleset,
   { agent, sessions, servers }: ManagementAccess,
   clients: readonly Client[],
-): readonly Lockout[] {
+): readonly string[] {
   const holding = ruleset.subjects.find(({ cgroup }) => agent !== null && holds(cgroup, agent));
   const own =
     holding === undefined
       ? []
       : [
-          {
-            workload: holding.workload,
-            message: `workload ${holding.workload} has the cgroup ${holding.cgroup ?? ""}, in which the agent of node ${ruleset.node} itself runs (${agent ?? ""})`,
-          },
+          `workload ${holding.workload} has the cgroup ${holding.cgroup ?? ""}, in which the agent of node ${ruleset.node} itself runs (${agent ?? ""})`,
         ];
   // Preparing a ruleset costs as much as a first verdict, and most machines have no session to check.
   let evaluator: Evaluator | undefined;
@@ -64,7 +54,7 @@ export function findLockouts(
     const denying = deniedBy(session, [session.peer]);
     return denying === undefined
       ? []
-      : [lockout(denying, `the SSH session from ${session.peer} to port ${session.port}`)];
+      : [`${tell(denying)} the SSH session from ${session.peer} to port ${session.port}`];
   });
   const cutOff = servers.flatMap((server) => {
     const found = clients.flatMap(({ node, addresses }) => {
@@ -76,22 +66,17 @@ export function findLockouts(
     const nodes = found.slice(0, SHOWN_NODES).map(({ node }) => node);
     const more = found.length > SHOWN_NODES ? `, … (${found.length} in all)` : "";
     return [
-      lockout(
-        first.denying,
-        `the agents of ${nodes.join(", ")}${more} their ${server.role}, which is served there on port ${server.port}`,
-      ),
+      `${tell(first.denying)} the agents of ${nodes.join(", ")}${more} their ${server.role}, which is served there on port ${server.port}`,
     ];
   });
-  return [...new Map([...own, ...cut, ...cutOff].map((found) => [found.message, found])).values()];
+  return [...own, ...new Set([...cut, ...cutOff])];
 }
 
 const LOOPBACK = ["127.0.0.1", "::1"];
 const SHOWN_NODES = 5;
 
-function lockout({ workload, cgroup, ingress }: Subject, connection: string): Lockout {
-  const policies = ingress.policies.join(", ");
-  const message = `workload ${workload} has the cgroup ${cgroup ?? ""}, and its ingress policies (${policies}) deny ${connection}`;
-  return { workload, message };
+function tell({ workload, cgroup, ingress }: Subject): string {
+  return `workload ${workload} has the cgroup ${cgroup ?? ""}, and its ingress policies (${ingress.policies.join(", ")}) deny`;
 }
 
 /** Returns whether a cgroup is the other one, or contains it. */

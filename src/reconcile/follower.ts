@@ -8,8 +8,6 @@ import { lacksOnlyAttachments, listDrift, movedWorkloads, withoutRestarts } from
 import type { Ruleset } from "../model/ruleset.js";
 import type { NodeStatus, SubjectStatus } from "../model/status.js";
 import { compile } from "../policy/compile/compile.js";
-import type { Lockout } from "../policy/lockout.js";
-import { withhold } from "../policy/withhold.js";
 import { NO_NAMES, type FlowNames } from "../policy/flow-names.js";
 import type { LastGoodState } from "../interfaces/last-good.js";
 import type { Enforcer, Observation } from "../interfaces/enforcer.js";
@@ -19,8 +17,8 @@ import type { Store } from "../interfaces/store.js";
 import { StoreError } from "../interfaces/store.js";
 import type { Clock } from "../interfaces/system.js";
 import type { Telemetry } from "../interfaces/telemetry.js";
-import { describeLockouts, LockoutError, LockoutGuard } from "./lockout-guard.js";
-import { logMoves, markWithheld, reportDrift, undeclaredNode, unexpectedBackend } from "./node-report.js";
+import { LockoutError, LockoutGuard } from "./lockout-guard.js";
+import { logMoves, reportDrift, undeclaredNode, unexpectedBackend } from "./node-report.js";
 import { NodeStatusWriter } from "./node-status.js";
 import { LastGoodSnapshot } from "./snapshot.js";
 import { TargetCompiler, type Target, type TargetDeps } from "./target.js";
@@ -52,8 +50,7 @@ export class Follower {
   readonly #status: NodeStatusWriter;
   /** The target last known to be in force: the machine is kept to it while head cannot be enforced. */
   #good: Target | null = null;
-  /** The last revision that was in force as a whole, and the digest of the ruleset in force. */
-  #enforced: { readonly revision: number | null; readonly digest: string } | null = null;
+  #enforced: { readonly revision: number; readonly digest: string } | null = null;
   /** The workloads when the whole ruleset was last in force, with their cgroups. */
   #seen: readonly SubjectStatus[] = [];
   #healed = 0;
@@ -102,13 +99,14 @@ export class Follower {
     } catch (error) {
       telemetry.stalled(true);
       if (error instanceof StoreError) telemetry.storeError();
-      if (!(error instanceof LockoutError && error.isFollowed)) await this.#recover(error, attempted, target);
+      await this.#recover(error, attempted, target);
       throw error;
     }
   }
 
   /**
-   * After a failed run. If head cannot be read or compiled, the machine is kept to the last good ruleset: damage is healed and a restarted service is enforced. If head was applied in part, that part stays: going
+   * After a failed run. If head cannot be read or compiled, or would lock out, the machine is kept to the last good
+   * ruleset: damage is healed and a restarted service is enforced. If head was applied in part, that part stays: going
    * back and forth would help nobody.
    */
   async #recover(error: unknown, attempted: number | null, target: Target | null): Promise<void> {
@@ -195,35 +193,14 @@ export class Follower {
   }
 
   async #enforce(target: Target, options: Pick<RunOptions, "isFallback"> = {}): Promise<void> {
-    const before = await this.deps.enforcer.observe(target.ruleset);
-    const wasEnforced = this.#enforced?.digest === target.ruleset.digest;
-    // A ruleset that is in force is not checked again: a session that it denies was opened around it. A fallback was in
-    // force before: after a reboot, a session that came first must not prevent it.
-    const isNew = !isEmptyDiff(before.difference) && !wasEnforced && options.isFallback !== true;
-    const lockouts = isNew ? await this.#guard.find(target) : [];
-    if (lockouts.length === 0) return await this.#makeMatch(target, before, options);
-    const base = this.#good?.ruleset ?? null;
-    // What an earlier agent enforced for these workloads is not known: nothing of it must go.
-    if (base === null && before.isEnforcing) throw new LockoutError(lockouts, false);
-    await this.#enforceExcept(target, base, lockouts);
-    throw new LockoutError(lockouts, true);
-  }
-
-  /** Enforces the target, except for the workloads whose policy would lock out: they keep what they had. */
-  async #enforceExcept(target: Target, base: Ruleset | null, lockouts: readonly Lockout[]): Promise<void> {
-    const { enforcer } = this.deps;
-    const ruleset = withhold(target.ruleset, base, new Set(lockouts.map(({ workload }) => workload)));
-    enforcer.lower(ruleset);
-    await this.#makeMatch({ ...target, ruleset, withheld: lockouts }, await enforcer.observe(ruleset), {});
-  }
-
-  /** Applies the target if the machine differs from it, and reports. */
-  async #makeMatch(target: Target, before: Observation, options: RunOptions): Promise<void> {
     const { enforcer, clock, telemetry } = this.deps;
     const { ruleset } = target;
+    const before = await enforcer.observe(ruleset);
     if (isEmptyDiff(before.difference)) return await this.#settle(target, before, options);
 
     const wasEnforced = this.#enforced?.digest === ruleset.digest;
+    // A fallback was in force before: after a reboot, a session that came first must not prevent it.
+    if (!wasEnforced && options.isFallback !== true) await this.#guard.check(target);
     const drift = withoutRestarts(before.difference, movedWorkloads(this.#seen, before.subjects));
     const isHealing = wasEnforced && !isEmptyDiff(drift);
     if (isHealing) {
@@ -265,7 +242,6 @@ export class Follower {
     if (options.isFallback === true) return;
     const { number } = target.revision;
     const drift = listDrift(difference);
-    const { withheld = [] } = target;
     const problem = this.#enforces ? this.#describeProblems(target, subjects) : NOTHING_ENFORCED;
     if (!this.#enforces && this.problem !== problem) this.deps.logger.warn(problem, { revision: number });
     await this.#report({
@@ -273,30 +249,24 @@ export class Follower {
       state: drift.length > 0 ? "Drifted" : problem !== "" ? "Stalled" : "InSync",
       message: problem === "" ? this.#lastHeal : problem,
       drift,
-      subjects: markWithheld(subjects, withheld),
-      ...(withheld.length === 0 ? {} : { withheld: [...new Set(withheld.map(({ workload }) => workload))] }),
+      subjects,
     });
   }
 
   async #noteEnforced(target: Target, subjects: readonly SubjectStatus[]): Promise<void> {
     const { logger, telemetry } = this.deps;
-    const { revision, ruleset, withheld } = target;
-    const facts = { digest: ruleset.digest, subjects: ruleset.subjects.length };
-    logMoves(this.#seen, subjects, logger);
-    this.#seen = subjects;
-    this.#good = target;
-    if (withheld !== undefined) {
-      if (this.#enforced?.digest !== ruleset.digest)
-        logger.warn(`revision ${revision.number} is ${describeLockouts(withheld)}`, facts);
-      // Not a whole revision, and no state for a start without the store.
-      this.#enforced = { revision: this.#enforced?.revision ?? null, digest: ruleset.digest };
-      return;
-    }
+    const { revision, ruleset } = target;
     if (this.#enforces) {
-      if (this.#enforced?.revision !== revision.number) logger.info(`enforcing revision ${revision.number}`, facts);
+      if (this.#enforced?.revision !== revision.number) {
+        const facts = { digest: ruleset.digest, subjects: ruleset.subjects.length };
+        logger.info(`enforcing revision ${revision.number}`, facts);
+      }
       telemetry.inForce(revision.number);
     }
+    logMoves(this.#seen, subjects, logger);
+    this.#seen = subjects;
     this.#enforced = { revision: revision.number, digest: ruleset.digest };
+    this.#good = target;
     await this.#snapshot.keep(revision);
   }
 
@@ -306,7 +276,6 @@ export class Follower {
     if (undeclared !== null && this.problem?.includes(undeclared) !== true) this.deps.logger.warn(undeclared);
     return [
       undeclared,
-      target.withheld === undefined ? null : describeLockouts(target.withheld),
       unexpectedBackend(target, this.deps.enforcer.backend),
       ...subjects
         .filter(({ state }) => state === "Stalled")
@@ -323,7 +292,7 @@ export class Follower {
   async #report({
     attemptedRevision,
     ...content
-  }: Pick<NodeStatus, "attemptedRevision" | "state" | "message" | "drift" | "subjects" | "withheld">): Promise<void> {
+  }: Pick<NodeStatus, "attemptedRevision" | "state" | "message" | "drift" | "subjects">): Promise<void> {
     await this.#status.write({
       attemptedRevision,
       enforcedRevision: this.enforcedRevision,

@@ -1,31 +1,14 @@
-/**
- * Finds the workloads whose policy would cut this node's own management access, and reports this access for commits made
- * elsewhere.
- */
+/** Keeps a node's own management access out of its rulesets, and reports this access for commits made elsewhere. */
 import type { ControlServer } from "../model/management-access.js";
-import { findLockouts, type Lockout } from "../policy/lockout.js";
+import { findLockouts } from "../policy/lockout.js";
 import type { ManagementAccessReader } from "../interfaces/management-access.js";
 import type { Clock } from "../interfaces/system.js";
 import type { Target } from "./target.js";
 
-/** Policies of some workloads would cut off the agent or a session in use: they are not enforced, all others are. */
+/** The ruleset would cut off the agent or a session in use: it is not enforced. */
 export class LockoutError extends Error {
   override readonly name = "LockoutError";
   readonly code = "lockout";
-
-  /** @param isFollowed whether the other workloads follow the revision */
-  constructor(
-    found: readonly Lockout[],
-    readonly isFollowed: boolean,
-  ) {
-    super(describeLockouts(found));
-  }
-}
-
-export function describeLockouts(found: readonly Lockout[]): string {
-  const messages = found.map(({ message }) => message).join("; ");
-  const workloads = [...new Set(found.map(({ workload }) => workload))].join(", ");
-  return `not enforced for ${workloads}, since it would lock out: ${messages}; allowLockout lets it`;
 }
 
 /** Finding the servers means looking through all processes. */
@@ -40,11 +23,14 @@ export class LockoutGuard {
     private readonly clock: Clock,
   ) {}
 
-  async find({ ruleset, clients }: Target): Promise<readonly Lockout[]> {
+  /** @throws LockoutError */
+  async check({ ruleset, clients }: Target): Promise<void> {
     const { managementAccess } = this;
-    if (managementAccess === null) return [];
+    if (managementAccess === null) return;
     const [sessions, servers] = await Promise.all([managementAccess.sessions(), managementAccess.servers()]);
-    return findLockouts(ruleset, { agent: managementAccess.ownCgroup(), sessions, servers }, clients);
+    const found = findLockouts(ruleset, { agent: managementAccess.ownCgroup(), sessions, servers }, clients);
+    if (found.length === 0) return;
+    throw new LockoutError(`not enforced, since it would lock out: ${found.join("; ")}; allowLockout lets it`);
   }
 
   agentCgroup(): string | null {

@@ -3,11 +3,9 @@ import { listDrift, movedWorkloads } from "../diff/drift.js";
 import type { KeyedDiff } from "../model/keyed-diff.js";
 import type { Revision } from "../model/state.js";
 import type { DriftItem, DriftKind, SubjectStatus } from "../model/status.js";
-import type { Lockout } from "../policy/lockout.js";
 import type { EnforcementItem } from "../interfaces/enforcer.js";
 import type { Logger } from "../interfaces/system.js";
 import type { Telemetry } from "../interfaces/telemetry.js";
-import { describeLockouts } from "./lockout-guard.js";
 import type { Target } from "./target.js";
 
 /**
@@ -25,26 +23,6 @@ export function undeclaredNode({ entries }: Revision, node: string): string | nu
 export function unexpectedBackend({ backend: declared }: Target, backend: string): string | null {
   if (declared === null || declared === backend || (backend !== "ebpf" && backend !== "pf")) return null;
   return `the Node says enforcement: ${declared}, and this agent enforces with ${backend}; correct the Node`;
-}
-
-/** A withheld workload is enforced by an earlier policy, or not at all: it is Stalled, with the reason. */
-export function markWithheld(
-  subjects: readonly SubjectStatus[],
-  withheld: readonly Lockout[],
-): readonly SubjectStatus[] {
-  const reasons = new Map(
-    withheld.map(({ workload }) => [workload, describeLockouts(withheld.filter((one) => one.workload === workload))]),
-  );
-  const known = new Set(subjects.map(({ workload }) => workload));
-  const missing = [...reasons.keys()].filter((workload) => !known.has(workload)).map((workload) => ({ workload }));
-  return [...subjects, ...missing]
-    .map((subject): SubjectStatus => {
-      const message = reasons.get(subject.workload);
-      return message === undefined && "state" in subject
-        ? subject
-        : { ...subject, state: "Stalled", message: message ?? "" };
-    })
-    .sort((a, b) => (a.workload < b.workload ? -1 : 1));
 }
 
 /** Counts and logs drift. @returns its words, for the status */

@@ -3,7 +3,7 @@ import type { Ruleset } from "../model/ruleset.js";
 import { refKey, type CommittedState, type ObjectSet, type Revision } from "../model/state.js";
 import { RulesetCompiler } from "../policy/compile/compile.js";
 import { nameFlows, type FlowNames } from "../policy/flow-names.js";
-import { clientsOf, type Client, type Lockout } from "../policy/lockout.js";
+import { clientsOf, type Client } from "../policy/lockout.js";
 import type { Enforcer } from "../interfaces/enforcer.js";
 import type { Store } from "../interfaces/store.js";
 import type { Logger } from "../interfaces/system.js";
@@ -16,8 +16,6 @@ export interface Target {
   readonly ruleset: Ruleset;
   readonly names: FlowNames;
   readonly clients: readonly Client[];
-  /** Workloads that keep what is in force for them, since this revision's policy would lock out; absent for none. */
-  readonly withheld?: readonly Lockout[];
   /** The backend that the state declares for this node; null if it does not declare the node. */
   readonly backend: "ebpf" | "pf" | null;
 }

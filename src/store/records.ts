@@ -129,7 +129,6 @@ const isNodeStatus = shaped<NodeStatus>({
   drift: listOf(isDrift),
   healed: isCount,
   subjects: listOf(isSubjectStatus),
-  withheld: optional(listOf(isQualifiedName)),
   observedAt: isTime,
 });
 

@@ -13,12 +13,7 @@ const allow = (...peers: readonly string[]) =>
   );
 const found = (text: string, lines: Partial<ManagementAccess>): readonly string[] => {
   const objects = objectsOf(text);
-  const found = findLockouts(
-    compile(objects, "n1"),
-    { agent: null, sessions: [], servers: [], ...lines },
-    clientsOf(objects),
-  );
-  return found.map(({ message }) => message);
+  return findLockouts(compile(objects, "n1"), { agent: null, sessions: [], servers: [], ...lines }, clientsOf(objects));
 };
 const session = (peer: string, ...cgroups: readonly string[]) => ({ sessions: [{ peer, port: 22, cgroups }] });
 

@@ -131,11 +131,7 @@ async function sshServers(turns: Turns): Promise<readonly string[]> {
   const found: string[] = [];
   for (const pid of processes()) {
     await turns.pause();
-    if (
-      orGone(() => statSync(`/proc/${pid}`).uid) === 0 &&
-      SSH_SERVERS.has(basename(orGone(() => readlinkSync(`/proc/${pid}/exe`)) ?? ""))
-    )
-      found.push(pid);
+    if (orGone(() => statSync(`/proc/${pid}`).uid) === 0 && SSH_SERVERS.has(programOf(pid))) found.push(pid);
   }
   return found;
 }
@@ -183,8 +179,7 @@ const LOGGED_IN = /^sshd(-session)?: [^[\]]+$/;
  * session.
  */
 function hasLoggedIn(pid: string): boolean {
-  const program = basename(orGone(() => readlinkSync(`/proc/${pid}/exe`)) ?? "");
-  if (!SSH_SERVERS.has(program)) return false;
+  if (!SSH_SERVERS.has(programOf(pid))) return false;
   const title = (orGone(() => readFileSync(`/proc/${pid}/cmdline`, "utf8")) ?? "").replace(/\0[^]*/, "").trimEnd();
   if (title.startsWith("sshd")) return LOGGED_IN.test(title);
   return (orGone(() => readFileSync(`/proc/${pid}/task/${pid}/children`, "utf8")) ?? "") !== "";
@@ -198,13 +193,20 @@ function cgroupOf(pid: string): string | null {
   return path === undefined ? null : path.replace(/ \(deleted\)$/, "");
 }
 
-/** Returns the result of reading a process; undefined if it has just ended, or may not be read. */
+/**
+ * Returns the result of reading a process; undefined if it has just ended or cannot be read. Whatever a process does, such
+ * as opening a file with a path longer than PATH_MAX, must not hide the others.
+ */
 function orGone<T>(read: () => T): T | undefined {
   try {
     return read();
   } catch (error) {
-    const code = error instanceof Error && "code" in error ? error.code : undefined;
-    if (code === "ENOENT" || code === "ESRCH" || code === "EACCES" || code === "EPERM") return undefined;
+    if (error instanceof Error && "code" in error) return undefined;
     throw error;
   }
+}
+
+/** Returns the name of a process's program, also of one that was replaced on disk since; empty if it is not known. */
+function programOf(pid: string): string {
+  return basename((orGone(() => readlinkSync(`/proc/${pid}/exe`)) ?? "").replace(/ \(deleted\)$/, ""));
 }

@@ -26,7 +26,7 @@ export interface Lockouts {
   readonly own: readonly string[];
   /**
    * On other nodes, by their reports. Whoever has a node's credential can write its report, so that it holds back no
-   * commit: that node's own agent withholds the policy from the workload that would cut.
+   * commit: that node's own agent keeps its last good ruleset instead.
    */
   readonly reported: readonly string[];
 }
@@ -37,9 +37,7 @@ export async function lockoutsOf(deps: LockoutDeps, objects: ObjectSet): Promise
   if (managementAccess === null) return { own: [], reported: [] };
   const clients = clientsOf(objects);
   const find = (of: string, access: ManagementAccess): readonly string[] =>
-    isConcerned(objects, of, access)
-      ? findLockouts(compile(objects, of), access, clients).map(({ message }) => message)
-      : [];
+    isConcerned(objects, of, access) ? findLockouts(compile(objects, of), access, clients) : [];
   const [own, reports] = await Promise.all([ownAccess(deps, managementAccess), reportedAccess(deps)]);
   return {
     own: find(node, own),

@@ -28,7 +28,7 @@ export function deletionNotices({ desired, base }: Planned, maxDeletePercent: nu
 export function lockoutNotices(reported: readonly string[]): readonly Notice[] {
   return reported.map((lockout) => ({
     code: "lockout",
-    message: `that node will withhold this policy from the workload, by its own report: ${lockout}`,
+    message: `that node will keep its last good ruleset, by its own report: ${lockout}`,
   }));
 }
 

@@ -2,7 +2,6 @@
 import type { CommittedState } from "../../model/state.js";
 import type { DriftItem, NodeStatus, SubjectStatus } from "../../model/status.js";
 import { listDrift, movedWorkloads, withoutRestarts } from "../../diff/drift.js";
-import { withhold } from "../../policy/withhold.js";
 import { compile } from "../../policy/compile/compile.js";
 import type { Ruleset } from "../../model/ruleset.js";
 import { EnforcerError, type Enforcer, type PacketCounters } from "../../interfaces/enforcer.js";
@@ -53,8 +52,7 @@ export async function observeNode(
     const enforced = reported?.enforcedRevision ?? head.revision.number;
     const state = enforced === head.revision.number ? head : await deps.store.readState(enforced);
     const known = reported?.subjects ?? [];
-    const inForce = await rulesetInForce(deps, state, node, reported);
-    const seen = await compare(local, inForce, enforced, known);
+    const seen = await compare(local, state, node, known);
     const ahead = seen.drift.length === 0 ? null : await compareWithHead(deps, local, enforced, node);
     const compared = ahead ?? seen;
     const { revision, digest, drift, subjects } = compared;
@@ -99,20 +97,6 @@ interface Compared {
   readonly counters: PacketCounters;
 }
 
-/** Returns the ruleset of the enforced state, or of the attempted one except for the workloads that are withheld from it. */
-async function rulesetInForce(
-  { store }: ObserveDeps,
-  enforced: CommittedState,
-  node: string,
-  reported: NodeStatus | null,
-): Promise<Ruleset> {
-  const whole = compile(enforced.objects, node);
-  const { attemptedRevision = null, enforcedRevision = null, withheld = [] } = reported ?? {};
-  if (attemptedRevision === null || withheld.length === 0) return whole;
-  const { objects } = await store.readState(attemptedRevision);
-  return withhold(compile(objects, node), enforcedRevision === null ? null : whole, new Set(withheld));
-}
-
 /**
  * Compares the kernel with a ruleset.
  * @param known the workloads as the agent last saw them: one whose cgroup was created again since then is pending, and
@@ -120,10 +104,11 @@ async function rulesetInForce(
  */
 async function compare(
   local: Observer,
-  ruleset: Ruleset,
-  revision: number,
+  { revision, objects }: CommittedState,
+  node: string,
   known: readonly SubjectStatus[],
 ): Promise<Compared> {
+  const ruleset = compile(objects, node);
   const observed = await local.observe(ruleset);
   const moved = movedWorkloads(known, observed.subjects);
   const subjects = observed.subjects.map((subject): SubjectStatus =>
@@ -133,7 +118,7 @@ async function compare(
   );
   const { counters } = observed;
   const drift = listDrift(withoutRestarts(observed.difference, moved));
-  return { revision, digest: ruleset.digest, drift, subjects, ruleset, counters };
+  return { revision: revision.number, digest: ruleset.digest, drift, subjects, ruleset, counters };
 }
 
 /**
@@ -148,7 +133,6 @@ async function compareWithHead(
 ): Promise<Compared | null> {
   const head = await store.readHead();
   if (head === null || head === enforced) return null;
-  const { objects } = await store.readState(head);
-  const seen = await compare(local, compile(objects, node), head, []);
+  const seen = await compare(local, await store.readState(head), node, []);
   return seen.drift.length === 0 ? seen : null;
 }

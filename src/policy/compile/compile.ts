@@ -282,8 +282,7 @@ function portSignature(own: readonly (readonly PortRange[])[]): string {
 }
 
 /** File and line of a rule are left out: moving a policy within a file does not change enforcement. */
-/** Equal digests mean equal enforcement. */
-export function digestRuleset(node: string, subjects: readonly Subject[], profiles: readonly Profile[]): string {
+function digestRuleset(node: string, subjects: readonly Subject[], profiles: readonly Profile[]): string {
   const hash = createHash("sha256").update(JSON.stringify([node, subjects]));
   for (const profile of profiles) hash.update(digestProfile(profile));
   return hash.digest("hex");

@@ -29,7 +29,7 @@ export class CgroupWatch {
    * @param paths absolute paths of the workloads' cgroups, existing or not
    */
   update(paths: readonly string[]): void {
-    this.#wanted = new Set(paths.map(nearestParent).slice(0, MAX_WATCHES));
+    this.#wanted = new Set([...new Set(paths.map(nearestParent))].slice(0, MAX_WATCHES));
     if (this.#handle !== null) this.#arm(this.#handle);
   }
 
@@ -57,7 +57,10 @@ export class CgroupWatch {
     for (const folder of this.#wanted) {
       try {
         // Also if it is watched already: a folder that was made again has another watch.
-        this.#watched.set(folder, this.#native.watchAdd(handle, folder));
+        const descriptor = this.#native.watchAdd(handle, folder);
+        // A cgroup may have been made just before the watch was.
+        if (this.#watched.get(folder) !== descriptor) this.#notifier.notify();
+        this.#watched.set(folder, descriptor);
       } catch (error) {
         // If the folder is gone again, the next run of the loop finds its parent. If the machine has no watches left, the
         // regular check must do: a notification would make the loop run, fail here and run again without a pause.
