@@ -1,11 +1,11 @@
 import t from "tap";
 import { openMemoryStore } from "../../src/adapters/memory/store.js";
-import { StoreError } from "../../src/interfaces/store.js";
 import { Pruner } from "../../src/reconcile/pruner.js";
 import { commitOnHead } from "../contract/store-commits.js";
 import { silentLogger } from "../fakes/ambient.js";
 import { ManualClock } from "../fakes/clock.js";
 import { draft, policy } from "../fakes/objects.js";
+import { FaultyStore } from "../fakes/store.js";
 
 const HOUR_MS = 3_600_000;
 
@@ -35,17 +35,12 @@ t.test("what is beyond both bounds goes, once an hour", async (t) => {
 
 t.test("a prune that fails stops nothing, and is tried again an hour later", async (t) => {
   const { clock, store, numbers } = await setUp();
-  let tries = 0;
-  const failing = new Proxy(store, {
-    get(target, name) {
-      if (name !== "prune" || tries > 0) return Reflect.get(target, name).bind(target);
-      tries += 1;
-      return () => Promise.reject(new StoreError("store-unavailable", "away"));
-    },
-  });
+  const failing = new FaultyStore(store);
+  failing.cutOff();
   const pruner = new Pruner({ store: failing, clock, logger: silentLogger }, { keepRevisions: 1, keepForMs: 1 });
   await pruner.run();
   t.equal((await numbers()).length, 6);
+  failing.mend();
   clock.advance(HOUR_MS);
   await pruner.run();
   t.same(await numbers(), [6]);
