@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Watch: reports that entries of watched folders were made or removed, on its own thread. A report carries nothing, and
-// comes at most once in each period: whoever may make folders, however fast, costs the process one read a period. The
+// comes at most once in each period: a user who makes folders, however fast, costs the process one read a period. The
 // kernel's queue of events is bounded, and one that overflows is a report as well.
 #include <atomic>
 #include <memory>

@@ -106,8 +106,8 @@ export class Follower {
 
   /**
    * After a failed run. If head cannot be read or compiled, or would lock out, the machine is kept to the last good
-   * ruleset: damage is healed and a restarted service is enforced. If head was applied in part, that part stays: going
-   * back and forth would help nobody.
+   * ruleset: damage is healed and a restarted service is enforced. If head was applied in part, that part stays: it
+   * must not flap back and forth.
    */
   async #recover(error: unknown, attempted: number | null, target: Target | null): Promise<void> {
     const isRefused = error instanceof LockoutError;

@@ -1,8 +1,8 @@
 /**
  * The loop of every task of an agent: run, wait for a notification or for the interval, run again. Level-triggered: a
  * notification carries no data, and losing one costs an interval at most. A failed run is retried sooner, with growing,
- * jittered delays. After each run the loop rests for as long as the run took: whoever can cause notifications without end
- * leaves half of the time to the other loops.
+ * jittered delays. After each run the loop rests for as long as the run took: notifications without end leave half of the
+ * time to the other loops.
  */
 import type { Notifier } from "../interfaces/notifier.js";
 import type { Clock, Logger, Random } from "../interfaces/system.js";

@@ -66,7 +66,7 @@ export async function serveHttp(
 
 /**
  * A new connection takes the place of the one that has been without a request for the longest time: connections that ask
- * for nothing, or that do not read their answer, keep nobody out.
+ * for nothing, or that do not read their answer, do not exclude others.
  */
 const MAX_CONNECTIONS = 64;
 

@@ -25,7 +25,7 @@ export interface Lockouts {
   /** On this machine, as it sees itself: a reason to refuse the commit. */
   readonly own: readonly string[];
   /**
-   * On other nodes, by their reports. Whoever has a node's credential can write its report, so that it holds back no
+   * On other nodes, by their reports. A stolen credential of a node is enough to write its report, so that it holds back no
    * commit: that node's own agent keeps its last good ruleset instead.
    */
   readonly reported: readonly string[];
