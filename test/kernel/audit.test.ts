@@ -163,6 +163,8 @@ else {
         await peer.call("tcpSend", { id, text });
         await peer.call("tcpWait", { id, text });
       }
+      // The last acknowledgement may be late. It would belong to the next ruleset, and emit an event of its own.
+      await waitUntil(() => sandbox.isAcknowledged(inside), { what: "the acknowledgement of what was said" });
     };
     const opened = ["allowed", "ingress", port];
     const forbidden = ["audited", "ingress", port];

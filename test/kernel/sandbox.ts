@@ -93,6 +93,12 @@ export class Sandbox {
     ip("-n", namespace, "neighbour", "add", address, "lladdr", "02:00:00:00:00:01", "dev", "eth0");
   }
 
+  /** Returns whether the other side has acknowledged everything that connections of the namespace have sent. */
+  isAcknowledged(namespace: string): boolean {
+    const lines = execFileSync("ss", ["-N", namespace, "-Htn"], { encoding: "utf8" }).trim().split("\n");
+    return lines.every((line) => line === "" || line.trim().split(/\s+/u)[2] === "0");
+  }
+
   /** Lets everybody in the namespace open ping sockets. */
   allowPing(namespace: string): void {
     const groups = `echo "0 2147483647" > /proc/sys/net/ipv4/ping_group_range`;
