@@ -28,6 +28,8 @@ static Napi::Value kernelFeatures(const Napi::CallbackInfo &info) {
        programType(BPF_PROG_TYPE_CGROUP_SKB)},
       {"programs for connect and sendmsg (cgroup_sock_addr)", "4.18", "CONFIG_CGROUP_BPF",
        programType(BPF_PROG_TYPE_CGROUP_SOCK_ADDR)},
+      {"programs at the kernel's tracepoints (raw_tracepoint)", "5.8", "CONFIG_BPF_EVENTS",
+       programType(BPF_PROG_TYPE_RAW_TRACEPOINT)},
       {"programs run by a system call (syscall)", "5.14", "CONFIG_BPF_SYSCALL", programType(BPF_PROG_TYPE_SYSCALL)},
       {"storage of a cgroup (BPF_MAP_TYPE_CGROUP_STORAGE)", "4.19", "CONFIG_CGROUP_BPF",
        mapType(BPF_MAP_TYPE_CGROUP_STORAGE)},

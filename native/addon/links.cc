@@ -102,43 +102,86 @@ static Napi::Value attached(const Napi::CallbackInfo &info) {
   return list;
 }
 
-// iterCreate(programFd, mapFd) → fd of a link that runs the iterator over the map on every read.
+// tracepointOpen(programFd) → fd of a link that runs the program at its tracepoint.
+static Napi::Value tracepointOpen(const Napi::CallbackInfo &info) {
+  int link = bpf_raw_tracepoint_open(nullptr, intArg(info, 0));
+  if (link < 0) throw failure(info.Env(), errno, "BPF_RAW_TRACEPOINT_OPEN");
+  return Napi::Number::New(info.Env(), link);
+}
+
+// iterCreate(programFd, mapFd | -1) → fd of a link that runs the iterator on every read; over the map, if it has one.
 static Napi::Value iterCreate(const Napi::CallbackInfo &info) {
   union bpf_iter_link_info target = {};
-  target.map.map_fd = intArg(info, 1);
   LIBBPF_OPTS(bpf_link_create_opts, options);
-  options.iter_info = &target;
-  options.iter_info_len = sizeof(target);
+  if (intArg(info, 1) >= 0) {
+    target.map.map_fd = intArg(info, 1);
+    options.iter_info = &target;
+    options.iter_info_len = sizeof(target);
+  }
   int link = bpf_link_create(intArg(info, 0), 0, BPF_TRACE_ITER, &options);
   if (link < 0) throw failure(info.Env(), errno, "BPF_LINK_CREATE of an iterator");
   return Napi::Number::New(info.Env(), link);
 }
 
-// iterRead(linkFd) → the output of one run of the iterator.
-static Napi::Value iterRead(const Napi::CallbackInfo &info) {
-  Napi::Env env = info.Env();
-  int run = bpf_iter_create(intArg(info, 0));
-  if (run < 0) throw failure(env, errno, "BPF_ITER_CREATE");
-  std::vector<uint8_t> bytes;
+// Runs the iterator once, and appends its output. Returns 0 or an errno.
+static int runIterator(int link, std::vector<uint8_t> &bytes) {
+  int run = bpf_iter_create(link);
+  if (run < 0) return errno;
   size_t total = 0;
+  int error = 0;
   for (;;) {
     bytes.resize(total + 65536);
     ssize_t got = read(run, bytes.data() + total, 65536);
     if (got < 0 && (errno == EAGAIN || errno == EINTR)) continue;
-    if (got < 0) {
-      int error = errno;
-      close(run);
-      throw failure(env, error, "reading an iterator");
-    }
-    if (got == 0) break;
+    if (got < 0) error = errno;
+    if (got <= 0) break;
     total += got;
   }
   close(run);
-  return Napi::Buffer<uint8_t>::Copy(env, bytes.data(), total);
+  bytes.resize(total);
+  return error;
+}
+
+// iterRead(linkFd) → the output of one run of the iterator.
+static Napi::Value iterRead(const Napi::CallbackInfo &info) {
+  Napi::Env env = info.Env();
+  std::vector<uint8_t> bytes;
+  int error = runIterator(intArg(info, 0), bytes);
+  if (error != 0) throw failure(env, error, "running an iterator");
+  return Napi::Buffer<uint8_t>::Copy(env, bytes.data(), bytes.size());
+}
+
+// Runs an iterator without output on a thread of its own: users decide how many files it goes through.
+class IteratorRun : public Napi::AsyncWorker {
+ public:
+  IteratorRun(Napi::Env env, int link)
+      : Napi::AsyncWorker(env), deferred(Napi::Promise::Deferred::New(env)), link_(link) {}
+  void Execute() override {
+    std::vector<uint8_t> bytes;
+    error_ = runIterator(link_, bytes);
+  }
+  void OnOK() override {
+    if (error_ != 0) deferred.Reject(failure(Env(), error_, "running an iterator").Value());
+    else deferred.Resolve(Env().Undefined());
+  }
+  Napi::Promise::Deferred deferred;
+
+ private:
+  int link_;
+  int error_ = 0;
+};
+
+// iterRun(linkFd) → promise: the link must stay open until then.
+static Napi::Value iterRun(const Napi::CallbackInfo &info) {
+  IteratorRun *worker = new IteratorRun(info.Env(), intArg(info, 0));
+  worker->Queue();
+  return worker->deferred.Promise();
 }
 
 void initLinks(Napi::Env env, Napi::Object exports) {
   exports.Set("iterCreate", Napi::Function::New(env, iterCreate));
+  exports.Set("iterRun", Napi::Function::New(env, iterRun));
+  exports.Set("tracepointOpen", Napi::Function::New(env, tracepointOpen));
   exports.Set("iterRead", Napi::Function::New(env, iterRead));
   exports.Set("linkCreate", Napi::Function::New(env, linkCreate));
   exports.Set("linkInfo", Napi::Function::New(env, linkInfo));

@@ -27,6 +27,37 @@ struct {
 	__uint(value_size, sizeof(struct ztap_cgroup));
 } ztap_cgroup SEC(".maps");
 
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, ZTAP_MAX_NAMES);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(key_size, sizeof(struct ztap_name_key));
+	__uint(value_size, sizeof(struct ztap_name));
+} ztap_names SEC(".maps");
+
+/* Its memory is allocated at once: a cgroup must not stay open because there is none. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, ZTAP_MAX_NEWBORNS);
+	__uint(key_size, sizeof(__u64));
+	__uint(value_size, sizeof(struct ztap_newborn));
+} ztap_newborns SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, ZTAP_MAX_NAMES);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(key_size, sizeof(__u32));
+	__uint(value_size, sizeof(__u32));
+} ztap_waiting SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__uint(key_size, sizeof(__u32));
+	__uint(value_size, sizeof(struct ztap_births));
+} ztap_births SEC(".maps");
+
 #define ZTAP_TRIE(name, key, entries)                                                                                  \
 	struct {                                                                                                       \
 		__uint(type, BPF_MAP_TYPE_LPM_TRIE);                                                                   \

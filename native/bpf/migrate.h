@@ -8,25 +8,9 @@
 #define ZTAP_MIGRATE_H
 
 #include "flow.h"
+#include "kernel.h"
 
 _Static_assert(offsetof(struct ztap_sock, role) == ZTAP_SOCK_ROLE, "the offset of a socket's role is frozen");
-
-struct seq_file;
-
-struct bpf_iter_meta {
-	struct seq_file *seq;
-} __attribute__((preserve_access_index));
-
-struct bpf_iter__bpf_map_elem {
-	struct bpf_iter_meta *meta;
-	void *key;
-	void *value;
-} __attribute__((preserve_access_index));
-
-struct bpf_iter__bpf_sk_storage_map {
-	struct sock *sk;
-	void *value;
-} __attribute__((preserve_access_index));
 
 /* Iterates over ztap_flows for another version; it stays pinned. */
 SEC("iter/bpf_map_elem")

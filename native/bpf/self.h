@@ -3,6 +3,7 @@
 #ifndef ZTAP_SELF_H
 #define ZTAP_SELF_H
 
+#include "kernel.h"
 #include "policy.h"
 
 static __always_inline bool is_loopback(const __u8 *address, __u8 family)
@@ -21,25 +22,6 @@ static __always_inline bool same_address(const struct packet *p)
 
 	return local[0] == remote[0] && local[1] == remote[1];
 }
-
-/* Only the fields of the kernel's types that are read here; libbpf relocates the accesses to the running kernel. */
-struct kernfs_node {
-	__u64 id;
-} __attribute__((preserve_access_index));
-
-struct cgroup {
-	int level;
-	struct kernfs_node *kn;
-	struct cgroup *ancestors[];
-} __attribute__((preserve_access_index));
-
-struct sock_cgroup_data {
-	struct cgroup *cgroup;
-} __attribute__((preserve_access_index));
-
-struct sock {
-	struct sock_cgroup_data sk_cgrp_data;
-} __attribute__((preserve_access_index));
 
 /*
  * bpf_sk_ancestor_cgroup_id() for connect programs, which may not call it. False negatives do not matter for UDP: its

@@ -40,16 +40,16 @@ static __always_inline __u8 policy_or_self_verdict(struct __sk_buff *skb, const 
 	return verdict;
 }
 
-/*
- * A socket whose role cannot be stored would look like one older than the attachment: it is denied if a direction is
- * isolated.
- */
+static __always_inline bool is_isolated(const struct scope *scope)
+{
+	return mode_of(scope, ZTAP_INGRESS) != ZTAP_MODE_OPEN || mode_of(scope, ZTAP_EGRESS) != ZTAP_MODE_OPEN;
+}
+
+/* A socket whose role cannot be stored is denied if a direction is isolated. */
 static __always_inline __u8 without_storage(const struct scope *scope, __u8 verdict)
 {
 	count(ZTAP_COUNT_NO_STORAGE);
-	if (mode_of(scope, ZTAP_INGRESS) == ZTAP_MODE_OPEN && mode_of(scope, ZTAP_EGRESS) == ZTAP_MODE_OPEN)
-		return verdict;
-	return ZTAP_DENIED;
+	return is_isolated(scope) ? ZTAP_DENIED : verdict;
 }
 
 /*
@@ -60,7 +60,10 @@ static __always_inline void belong_to(struct decision *decision, struct ztap_soc
 {
 	__u8 role = sock->role;
 
-	belongs_to(decision, &sock->emitted, role == ZTAP_ROLE_NONE ? direction : role == ZTAP_ROLE_INITIATOR);
+	if (role != ZTAP_ROLE_INITIATOR && role != ZTAP_ROLE_ACCEPTOR)
+		belongs_to(decision, &sock->emitted, direction);
+	else
+		belongs_to(decision, &sock->emitted, role == ZTAP_ROLE_INITIATOR);
 }
 
 /*
@@ -110,6 +113,12 @@ static __always_inline __u8 syn_verdict(struct __sk_buff *skb, const struct scop
 	return verdict;
 }
 
+/* Returns whether no program saw the connection begin although those that are older than the attachment have a role. */
+static __always_inline bool lacks_role(const struct scope *scope, const struct ztap_sock *sock)
+{
+	return sock->role == ZTAP_ROLE_NONE && scope->cgroup->flags & ZTAP_ROLES_KNOWN && is_isolated(scope);
+}
+
 /* Returns the verdict for a socket older than the attachment: it may continue if either role would be allowed. */
 static __always_inline __u8 either_role_verdict(struct __sk_buff *skb, const struct scope *scope,
 						const struct packet *p, __u32 *rule)
@@ -121,6 +130,18 @@ static __always_inline __u8 either_role_verdict(struct __sk_buff *skb, const str
 		return verdict;
 	other = policy_verdict(scope, p, ZTAP_INGRESS, port_of(p, ZTAP_INGRESS), rule);
 	return other == ZTAP_DENIED ? verdict : other;
+}
+
+/*
+ * Gives a listener its role: the socket of a connection whose SYN another listener of the port received, as with SYN
+ * cookies, inherits it from this one.
+ */
+static __always_inline void accept_at(struct bpf_sock *listener)
+{
+	struct ztap_sock *sock = bpf_sk_storage_get(&ztap_socks, listener, NULL, BPF_SK_STORAGE_GET_F_CREATE);
+
+	if (sock)
+		sock->role = ZTAP_ROLE_ACCEPTOR;
 }
 
 static __always_inline __u8 tcp_verdict(struct __sk_buff *skb, const struct scope *scope, const struct packet *p,
@@ -147,6 +168,8 @@ static __always_inline __u8 tcp_verdict(struct __sk_buff *skb, const struct scop
 		if (verdict == ZTAP_AUDITED &&
 		    (direction == ZTAP_EGRESS || handshake_was_emitted(p, scope->cgroup->subject, scope->epoch, false)))
 			scope->decision->event_flags |= EVENT_HANDSHAKE_GOES_ON;
+		if (direction == ZTAP_INGRESS && verdict != ZTAP_DENIED)
+			accept_at(sk);
 		return verdict;
 	}
 	sock = bpf_sk_storage_get(&ztap_socks, sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
@@ -163,7 +186,7 @@ static __always_inline __u8 tcp_verdict(struct __sk_buff *skb, const struct scop
 	else if (sock->role == ZTAP_ROLE_ACCEPTOR)
 		verdict = policy_or_self_verdict(skb, scope, p, ZTAP_INGRESS, rule);
 	else {
-		verdict = either_role_verdict(skb, scope, p, rule);
+		verdict = lacks_role(scope, sock) ? ZTAP_DENIED : either_role_verdict(skb, scope, p, rule);
 		if (!sock->remembered)
 			scope->decision->event_flags |= EVENT_NEW;
 	}

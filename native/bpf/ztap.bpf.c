@@ -6,6 +6,7 @@
 #include "connect.h"
 #include "event.h"
 #include "migrate.h"
+#include "newborn.h"
 #include "tcp.h"
 
 char _license[] SEC("license") = "Dual BSD/GPL";
@@ -131,6 +132,37 @@ int ztap_egress(struct __sk_buff *skb)
 
 	mark_self_traffic(skb, cgroup);
 	return packet_impl(skb, cgroup, ZTAP_EGRESS, skb->sk, 0, &rule) != ZTAP_DENIED;
+}
+
+/*
+ * The guards: attached to the cgroup root. While no newborn cgroup waits for the agent, they cost a call and a look-up.
+ */
+static __always_inline int guard(struct __sk_buff *skb, __u32 direction)
+{
+	struct ztap_births *all = births();
+	const struct ztap_cgroup *cgroup;
+	__u32 rule = 0;
+
+	if (!all || !all->waiting)
+		return 1;
+	cgroup = newborn_of(skb, all->levels);
+	if (!cgroup)
+		return 1;
+	if (direction == ZTAP_EGRESS)
+		mark_self_traffic(skb, cgroup);
+	return packet_impl(skb, cgroup, direction, skb->sk, 0, &rule) != ZTAP_DENIED;
+}
+
+SEC("cgroup_skb/ingress")
+int ztap_guard_ingress(struct __sk_buff *skb)
+{
+	return guard(skb, ZTAP_INGRESS);
+}
+
+SEC("cgroup_skb/egress")
+int ztap_guard_egress(struct __sk_buff *skb)
+{
+	return guard(skb, ZTAP_EGRESS);
 }
 
 SEC("cgroup/connect4")

@@ -22,7 +22,7 @@
 
 /* Named numbers, as an enum so that the compiler's type information contains them. */
 enum ztap_limit {
-	ZTAP_ABI = 2,
+	ZTAP_ABI = 3,
 	/*
 	 * Address and port entries of one table set, for all workloads together. Memory is allocated with the entries.
 	 */
@@ -65,6 +65,18 @@ enum ztap_limit {
 	 * the other version decides, counts and emits.
 	 */
 	ZTAP_SLOT_LEARNING = 0x7fffffff,
+	/*
+	 * Newborn cgroups: those that the kernel knows, those of one name that wait for the agent, and the depth down to
+	 * which they are found.
+	 */
+	ZTAP_MAX_NEWBORNS = 32768,
+	ZTAP_MAX_WAITING = 1024,
+	ZTAP_MAX_NAMES = 16384,
+	ZTAP_NAME_BYTES = 256,
+	ZTAP_MAX_LEVEL = 31,
+	/* The node of the cgroup root, and a node that has no name. */
+	ZTAP_NODE_ROOT = 0,
+	ZTAP_NODE_NONE = 0x7fffffff,
 };
 
 enum ztap_direction { ZTAP_INGRESS = 0, ZTAP_EGRESS = 1 };
@@ -75,8 +87,17 @@ enum ztap_mode { ZTAP_MODE_UNSET = 0, ZTAP_MODE_OPEN = 1, ZTAP_MODE_ENFORCE = 2,
 /* NONE is never a verdict: it means that there is no cached verdict. */
 enum ztap_verdict { ZTAP_NONE = 0, ZTAP_ALLOWED = 1, ZTAP_DENIED = 2, ZTAP_AUDITED = 3 };
 
-/* The sender of the first packet of a socket's TCP connection. NONE: the connection is older than the attachment. */
-enum ztap_role { ZTAP_ROLE_NONE = 0, ZTAP_ROLE_INITIATOR = 1, ZTAP_ROLE_ACCEPTOR = 2 };
+/*
+ * The sender of the first packet of a socket's TCP connection. EITHER: the connection is older than the attachment, so
+ * that its initiator is not known. NONE: no program saw the connection begin.
+ */
+enum ztap_role { ZTAP_ROLE_NONE = 0, ZTAP_ROLE_INITIATOR = 1, ZTAP_ROLE_ACCEPTOR = 2, ZTAP_ROLE_EITHER = 3 };
+
+/*
+ * Bits of ztap_cgroup.flags. ROLES_KNOWN: every connection of the cgroup has a role, so that one without a role is
+ * refused.
+ */
+enum ztap_cgroup_flag { ZTAP_ROLES_KNOWN = 1 };
 
 /*
  * Index into ztap_packets: direction * 3 + (verdict - 1) up to 5 for packets whose rule or workload has no counters of
@@ -160,7 +181,7 @@ ZTAP_SIZE(struct ztap_subject, 16);
  * together with the tables. `subject` identifies the workload in cached verdicts and flows: never 0, and a multiple of
  * 4. `slot` is its slot in ztap_subject_counts. `flows_first` and `flows_size` (a power of two, or 0) are its share of
  * ztap_places. `cgroup` and `level` (depth below the cgroup root) let a program check whether another socket belongs to
- * the same workload.
+ * the same workload. `flags`: bits of enum ztap_cgroup_flag.
  */
 struct ztap_cgroup {
 	__u64 cgroup;
@@ -170,9 +191,85 @@ struct ztap_cgroup {
 	__u32 slot;
 	__u32 flows_first;
 	__u32 flows_size;
-	__u32 reserved;
+	__u32 flags;
 };
 ZTAP_SIZE(struct ztap_cgroup, 64);
+
+/*
+ * Cgroups are enforced from their birth: a program runs in each mkdir of a cgroup, before the call returns, and looks
+ * for (node of the parent, name) in ztap_names. A node stands for one path; ZTAP_NODE_ROOT is the cgroup root. For a
+ * workload's path the name has the record that a newborn cgroup gets; for a path above it the record's subject is 0.
+ */
+struct ztap_name_key {
+	__u32 parent;
+	char name[ZTAP_NAME_BYTES];
+};
+ZTAP_SIZE(struct ztap_name_key, 260);
+
+struct ztap_name {
+	__u32 node;
+	__u32 reserved;
+	struct ztap_cgroup record;
+};
+ZTAP_SIZE(struct ztap_name, 72);
+
+/*
+ * ztap_newborns: hash, cgroup id -> its node and its record. The record's subject is 0 if no record decides: above the
+ * workloads, and once the agent has attached programs to the cgroup. Bits of `flags` are in enum ztap_newborn_flag. An
+ * entry ends with its cgroup, or when the agent has no more need of it.
+ */
+struct ztap_newborn {
+	__u32 node;
+	__u32 flags;
+	struct ztap_cgroup record;
+};
+ZTAP_SIZE(struct ztap_newborn, 72);
+
+/* LEARNS: the iterators record the roles of the cgroup's sockets. */
+enum ztap_newborn_flag { ZTAP_LEARNS = 1 };
+
+/*
+ * ztap_births: array of one. `waiting`: the number of newborn cgroups with a record that decides. `levels`: a bit for
+ * each depth at which there was one. `dropped`: those that found no room.
+ */
+struct ztap_births {
+	__u32 waiting;
+	__u32 levels;
+	__u64 dropped;
+};
+ZTAP_SIZE(struct ztap_births, 16);
+
+/*
+ * ztap_waiting: hash, node -> the number of its newborn cgroups with a record that decides. The agent makes the entry
+ * with the name.
+ */
+
+/* The argument of ztap_know: makes an entry of ztap_newborns, without a record, or adds flags to it. */
+struct ztap_known {
+	__u64 cgroup;
+	__u32 node;
+	__u32 flags;
+};
+ZTAP_SIZE(struct ztap_known, 16);
+
+/* The argument of ztap_prepare: the new half `set` of a newborn's record, and its share. */
+struct ztap_prepared {
+	__u64 cgroup;
+	__u32 set;
+	__u32 slot;
+	__u32 flows_first;
+	__u32 flows_size;
+	struct ztap_subject subject;
+};
+ZTAP_SIZE(struct ztap_prepared, 40);
+
+/* The argument of ztap_adopt: the record of a newborn decides no longer. `keep`: its node has names below it. */
+struct ztap_adopted {
+	__u64 cgroup;
+	__u32 keep;
+	__u32 reserved;
+};
+ZTAP_SIZE(struct ztap_adopted, 16);
 
 /*
  * ztap_addrs_a, ztap_addrs_b: LPM tries, (scope, address) -> class id (u32, not 0). `scope` is a profile id, plus 1 for
@@ -346,6 +443,7 @@ ZTAP_SIZE(struct ztap_event, 64);
  *  - <node>/abi-<version>/links/<workload>/<pin>: the attachments.
  *  - <node>/abi-<version>/maps/ztap_control: begins like struct ztap_control.
  *  - <node>/abi-<version>/maps/ztap_socks: a socket's role (enum ztap_role) is the byte at ZTAP_SOCK_ROLE of its value.
+ *  - <node>/abi-<version>/births/: the pins that enforce newborn cgroups. Another version that takes over removes them all.
  *  - <node>/abi-<version>/give/flows: an iterator; reading it returns a struct ztap_exported_flow for each flow.
  *  - The subject id of a workload is the hash of its name (src/adapters/ebpf/lower/ids.ts).
  *  - The mark of self traffic over the loopback device (self_mark in native/bpf/self.h).

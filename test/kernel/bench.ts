@@ -62,6 +62,7 @@ export class Bench {
         subject: id,
         level: 1,
         share: shares.get(id) ?? NO_SLOT,
+        areRolesKnown: false,
         sets: [record, record],
       } as const;
       this.#native.mapSet(this.#fd("ztap_test_subjects"), key, encodeStorage(storage));

@@ -26,6 +26,17 @@ export interface Counters {
   readonly dropped: number;
 }
 
+/** The program, once it is built. */
+let built: string | undefined;
+
+function build(): string {
+  const folder = mkdtempSync(join(tmpdir(), "ztap-prober-"));
+  process.once("exit", () => rmSync(folder, { recursive: true, force: true }));
+  const program = join(folder, "prober");
+  execFileSync("cc", ["-O2", "-Wall", "-Wextra", "-Werror", "-o", program, SOURCE]);
+  return program;
+}
+
 export class Prober {
   readonly #child: ChildProcess;
   readonly #lines: Interface;
@@ -44,10 +55,7 @@ export class Prober {
     place: { readonly cgroup?: string; readonly namespace: string },
     target: { readonly host: string } & Ports,
   ): Promise<Prober> {
-    const folder = mkdtempSync(join(tmpdir(), "ztap-prober-"));
-    t.teardown(() => rmSync(folder, { recursive: true, force: true }));
-    const program = join(folder, "prober");
-    execFileSync("cc", ["-O2", "-Wall", "-Wextra", "-Werror", "-o", program, SOURCE]);
+    const program = (built ??= build());
     const enter = `echo $$ > "$1" && ns=$2 && shift 2 && exec ip netns exec "$ns" "$@"`;
     const procs = join(sandbox.cgroupRoot, place.cgroup ?? "", "cgroup.procs");
     const command = [program, target.host, String(target.allowed), String(target.forbidden)];
@@ -55,7 +63,7 @@ export class Prober {
       stdio: ["pipe", "pipe", "inherit"],
     });
     const prober = new Prober(child);
-    t.teardown(() => prober.#end());
+    t.teardown(() => prober.end());
     const [, allowed = 0, forbidden = 0] = (await prober.#line()).split(" ").map(Number);
     prober.ports = { allowed, forbidden };
     return prober;
@@ -78,7 +86,7 @@ export class Prober {
     return String(line);
   }
 
-  async #end(): Promise<void> {
+  async end(): Promise<void> {
     if (this.#child.exitCode !== null || this.#child.signalCode !== null) return;
     const gone = once(this.#child, "exit");
     this.#child.kill("SIGKILL");

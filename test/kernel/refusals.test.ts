@@ -27,7 +27,7 @@ else {
     await enforcer.apply(ruleset);
     const observed = await enforcer.observe(ruleset);
     t.match(observed.subjects, [
-      { workload: "demo/bad", state: "Stalled", message: /too long/i },
+      { workload: "demo/bad", state: "Stalled", message: /more than 31 levels deep/ },
       { workload: "demo/file", state: "Pending" },
       { workload: "demo/web", state: "Enforced" },
     ]);

@@ -41,6 +41,7 @@ import { DEFAULT_PIN_ROOT, findCgroupRoot, nodeFolders, requireCgroup2, type Nod
 import { entriesOf } from "./attach/pins.js";
 import { removeNodeFolder } from "./remove.js";
 import { slotSharesOf } from "./maps/slot-shares.js";
+import { Newborns } from "./attach/newborns.js";
 import { Subjects } from "./attach/subjects.js";
 import { saying, Takeover } from "./upgrade/takeover.js";
 import { TableSets } from "./maps/table-sets.js";
@@ -66,6 +67,7 @@ interface Opened {
   readonly native: Native;
   readonly object: LoadedObject;
   readonly tables: TableSets;
+  readonly newborns: Newborns;
   readonly subjects: Subjects;
   readonly counters: KernelCounters;
   readonly events: EventRing;
@@ -89,6 +91,8 @@ export class EbpfEnforcer implements Enforcer {
   #opened: Opened | null = null;
   /** The image that this process switched to last. */
   #inForce: Image | null = null;
+  /** How many newborn cgroups had found no room when it was last reported. */
+  #dropped = 0n;
 
   constructor(options: EbpfOptions) {
     this.#options = options;
@@ -129,11 +133,13 @@ export class EbpfEnforcer implements Enforcer {
     }
     const links = new Links(native, object, folders.links);
     const storageFd = mapOf(object, "ztap_cgroup");
-    const subjects = new Subjects(native, links, storageFd, cgroupRoot);
+    const newborns = new Newborns({ native, object, folder: folders.births, cgroupRoot });
+    const subjects = new Subjects(native, links, newborns, storageFd, cgroupRoot);
     this.#opened = {
       native,
       object,
       tables: new TableSets(native, object.maps),
+      newborns,
       subjects,
       counters: new KernelCounters(native, object.maps),
       events: new EventRing(native, object.maps),
@@ -147,7 +153,7 @@ export class EbpfEnforcer implements Enforcer {
 
   async observe(ruleset: Ruleset): Promise<Observation> {
     const opened = this.#require();
-    const { native, object, tables, subjects, counters, events, cgroups, takeover, folders, lock } = opened;
+    const { native, object, tables, newborns, subjects, counters, events, cgroups, takeover, folders, lock } = opened;
     const { image, items: wanted } = this.#lower(ruleset);
     events.learn(image);
     if (lock >= 0) {
@@ -164,7 +170,10 @@ export class EbpfEnforcer implements Enforcer {
     addItem(items, controlItem(control?.readUInt32LE(CONTROL.abi) ?? 0));
     for (const name of pinnedMaps(object, folders.maps)) addItem(items, pinItem(name));
     if (areFlowsExported(folders)) addItem(items, exportItem());
-    subjects.observe(items, image, located, active, slotSharesOf(image, counters.subjectSlots()));
+    const shares = slotSharesOf(image, counters.subjectSlots());
+    subjects.observe(items, image, located, active, shares);
+    newborns.observe(items, image, active, shares);
+    this.#reportDropped(newborns.dropped());
     takeover.observe(items, image, located);
     const held = tables.read(active);
     addTableItems(items, "addr", held.addrs, image);
@@ -172,6 +181,14 @@ export class EbpfEnforcer implements Enforcer {
     // The next apply writes only what differs in the other set: its record of that set is verified as well.
     tables.verify(active === 0 ? 1 : 0);
     return { ...compareItems(wanted, items, located.statuses), ...counters.read(image) };
+  }
+
+  #reportDropped(dropped: bigint): void {
+    if (dropped > this.#dropped) {
+      const text = "New cgroups of workloads found no room in the kernel tables, and were open until now";
+      this.#options.logger.warn(text, { cgroups: String(dropped - this.#dropped) });
+    }
+    this.#dropped = dropped;
   }
 
   async apply(ruleset: Ruleset): Promise<Observation> {
@@ -191,18 +208,21 @@ export class EbpfEnforcer implements Enforcer {
 
   /** @returns the cgroups that the ruleset is enforced on */
   async #switchTo(ruleset: Ruleset): Promise<Located> {
-    const { tables, subjects, counters, events } = this.#require();
+    const { tables, newborns, subjects, counters, events } = this.#require();
     const image = this.#lower(ruleset).image;
     counters.prepare(image);
     events.learn(image);
     const prepared = await tables.prepare(image);
-    // As late as possible: a cgroup that appears after this is Pending until the next apply.
-    const located = subjects.locate(ruleset, image);
     const shares = slotSharesOf(image, counters.subjectSlots());
+    newborns.prepare(image, prepared, shares);
+    // As late as possible: a cgroup that appears after this is a newborn until the next apply.
+    const located = subjects.locate(ruleset, image);
     const pinned = subjects.prepare(image, located, prepared, shares);
     tables.switch(prepared);
     this.#inForce = image;
     const failures = subjects.enforce(image, located, prepared, shares, pinned);
+    newborns.finish(image);
+    await subjects.learnRoles(image, located);
     if (failures.length > 0) throw severalAsOne(failures);
     return located;
   }

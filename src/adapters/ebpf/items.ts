@@ -9,7 +9,7 @@ import { ABI } from "./kernel/abi.generated.js";
 import { formatPrefix } from "./lower/prefix.js";
 import type { Image, ImageSubject, SubjectRecord, MapEntries } from "./lower/image.js";
 import type { Hook } from "./kernel/native.js";
-import { MAPS, HOOKS } from "./kernel/programs.js";
+import { GUARDS, HOOKS, MAPS, TRACEPOINTS } from "./kernel/programs.js";
 
 export type TableName = "addr" | "port";
 
@@ -35,8 +35,10 @@ export function imageItems(image: Image): ItemSet {
   addItem(items, controlItem(ABI.VERSION));
   for (const name of MAPS) addItem(items, pinItem(name));
   addItem(items, exportItem());
+  if (image.subjects.size > 0) for (const pin of [...GUARDS, ...TRACEPOINTS]) addItem(items, guardItem(pin, ATTACHED));
   for (const [workload, { subject, id, record }] of image.subjects) {
     addItem(items, subjectItem(workload, subjectValue(id, record), subject));
+    addItem(items, newbornItem(workload, subjectValue(id, record), subject));
     for (const hook of HOOKS) addItem(items, linkItem(workload, hook, ATTACHED, subject));
   }
   addTableItems(items, "addr", image.addrs, image);
@@ -63,6 +65,18 @@ export function exportItem(): EnforcementItem {
     type: "entry",
     label: "pin of the iterator that exports flows to another version",
   };
+}
+
+/** Returns the item of one of the programs that enforce newborn cgroups. */
+export function guardItem(pin: string, value: string): EnforcementItem {
+  return { key: `newborn/${pin}`, value, type: "link", label: `${pin} program for newborn cgroups` };
+}
+
+/** Returns the item of what a newborn cgroup of the workload gets. */
+export function newbornItem(workload: string, value: string, subject: ImageSubject["subject"]): EnforcementItem {
+  const policies = [...new Set([...subject.ingress.policies, ...subject.egress.policies])];
+  const label = `isolation of newborn cgroups of ${workload}`;
+  return { key: `newborn/${workload}`, value, type: "entry", label, workload, policies };
 }
 
 /** Returns the item of a version that this one has to take over from, or to remove. */

@@ -4,8 +4,9 @@ import type { SubjectStatus } from "../../../model/status.js";
 import { EnforcerError } from "../../../interfaces/enforcer.js";
 import type { Image, ImageSubject } from "../lower/image.js";
 import type { Place } from "./links.js";
+import { ABI } from "../kernel/abi.generated.js";
 import { kernel, type Native } from "../kernel/native.js";
-import { cgroupLevel, cgroupPath } from "../kernel/paths.js";
+import { cgroupLevel, cgroupPath, isNameable } from "../kernel/paths.js";
 
 /** A subject whose cgroup exists. */
 export interface Present extends ImageSubject, Place {
@@ -26,7 +27,11 @@ export function locate(native: Native, cgroupRoot: string, ruleset: Ruleset, ima
     if (cgroup === null || subject === undefined)
       return { workload, state: "Stalled", message: "it has no cgroup, which eBPF enforcement needs" };
     const path = cgroupPath(cgroupRoot, cgroup);
-    const cgroupId = find(native, path);
+    if (!isNameable(cgroup)) {
+      const message = `its cgroup is more than ${ABI.MAX_LEVEL} levels deep, or has a name of ${ABI.NAME_BYTES} bytes or more`;
+      return { workload, state: "Stalled", message };
+    }
+    const cgroupId = findCgroup(native, path);
     if (typeof cgroupId === "string") return { workload, state: "Stalled", message: cgroupId };
     if (cgroupId === null) return { workload, state: "Pending", message: `its cgroup ${path} does not exist yet` };
     const owner = owners.get(cgroupId);
@@ -43,7 +48,7 @@ export function locate(native: Native, cgroupRoot: string, ruleset: Ruleset, ima
  * Returns the cgroup's id (not that of a file in it, which has one as well), null if there is none, or the reason why
  * it cannot be examined: one broken path must not affect other workloads.
  */
-function find(native: Native, path: string): bigint | string | null {
+export function findCgroup(native: Native, path: string): bigint | string | null {
   try {
     return kernel("Looking for the cgroup", () => native.cgroupId(`${path}/.`));
   } catch (error) {

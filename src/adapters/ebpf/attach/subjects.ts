@@ -13,16 +13,17 @@ import type { Image, ImageSubject } from "../lower/image.js";
 import { addItem, ATTACHED, leftoverItem, linkItem, subjectItem, subjectValue } from "../items.js";
 import { HOOKS } from "../kernel/programs.js";
 import type { Links } from "./links.js";
+import type { Newborns } from "./newborns.js";
 import { locate, type Located, type Present } from "./locate.js";
 import { OPEN_RECORD } from "../lower/image.js";
 import type { Native } from "../kernel/native.js";
 import { cgroupPath } from "../kernel/paths.js";
 import { isHook, type Link } from "./pins.js";
-import { NO_SLOT, sameSlotShare, type SlotShare, type SlotShares } from "../maps/slot-shares.js";
+import { NO_SLOT, type SlotShare, type SlotShares } from "../maps/slot-shares.js";
 import {
   isLearning,
   readStorage,
-  sameRecord,
+  sameStorage,
   withSet,
   writeStorage,
   type CgroupStorage,
@@ -50,13 +51,15 @@ interface Standing {
 export class Subjects {
   readonly #native: Native;
   readonly #links: Links;
+  readonly #newborns: Newborns;
   readonly #storageFd: number;
   readonly #cgroupRoot: string;
   readonly #removed: RemovedCgroups;
 
-  constructor(native: Native, links: Links, storageFd: number, cgroupRoot: string) {
+  constructor(native: Native, links: Links, newborns: Newborns, storageFd: number, cgroupRoot: string) {
     this.#native = native;
     this.#links = links;
+    this.#newborns = newborns;
     this.#storageFd = storageFd;
     this.#cgroupRoot = cgroupRoot;
     this.#removed = new RemovedCgroups(native, cgroupRoot);
@@ -97,6 +100,7 @@ export class Subjects {
         const isRight =
           storage.cgroup === one.cgroupId &&
           storage.level === one.level &&
+          storage.areRolesKnown &&
           storage.share.slot === shareOf(shares, one).slot;
         const value = subjectValue(storage.subject, storage.sets[active]) + (isRight ? "" : " misplaced");
         addItem(items, subjectItem(one.workload, value, one.subject));
@@ -170,6 +174,8 @@ export class Subjects {
     // A released workload gives up its counters: the slot may belong to another before the last packet.
     const next = {
       ...withSet(held, idle, subject?.record ?? OPEN_RECORD),
+      // Until it is a workload's cgroup again, its connections get no roles.
+      areRolesKnown: subject !== undefined && held.areRolesKnown,
       share: subject === undefined ? NO_SLOT : shareOf(shares, subject),
     };
     if (!sameStorage(held, next)) writeStorage(this.#native, this.#storageFd, cgroupId, next);
@@ -193,7 +199,9 @@ export class Subjects {
     const changes = new Map<Present, boolean | null>();
     for (const one of located.present) {
       changes.set(one, null);
-      attempt(() => changes.set(one, this.#place(one, pinned.get(one.workload) ?? [], active, shareOf(shares, one))));
+      attempt(() =>
+        changes.set(one, this.#place(image, one, pinned.get(one.workload) ?? [], active, shareOf(shares, one))),
+      );
     }
     const placed = located.present.filter((one) => changes.get(one) !== null);
     const isAsBefore = [...changes.values()].every((changed) => changed === false);
@@ -207,32 +215,49 @@ export class Subjects {
     return failures;
   }
 
-  #place(one: Present, links: readonly Link[], active: SetIndex, share: SlotShare): boolean {
+  #place(image: Image, one: Present, links: readonly Link[], active: SetIndex, share: SlotShare): boolean {
     // The first connect program makes the kernel create the storage; it decides nothing until that is written.
     const [first, ...rest] = HOOKS;
     let isChanged = first !== undefined && this.#links.place(one, first, links);
     const held = readStorage(this.#native, this.#storageFd, one.cgroupId);
-    const sets = [one.record, one.record] as const;
-    const wanted: CgroupStorage = { cgroup: one.cgroupId, subject: one.id, level: one.level, share, sets };
+    const isWaiting = this.#newborns.isWaiting(one.cgroupId);
+    const wanted: CgroupStorage = {
+      cgroup: one.cgroupId,
+      subject: one.id,
+      level: one.level,
+      share,
+      // Every connection of a cgroup that was enforced from its birth has a role.
+      areRolesKnown: isWaiting || held?.areRolesKnown === true,
+      sets: [one.record, one.record],
+    };
     const holds = held !== null && sameStorage(held, { ...wanted, sets: withSet(held, active, one.record).sets });
     if (!holds) writeStorage(this.#native, this.#storageFd, one.cgroupId, wanted);
     for (const hook of rest) if (this.#links.place(one, hook, links)) isChanged = true;
+    if (isWaiting) this.#newborns.adopt(image, one.workload, one.cgroupId);
     return isChanged;
+  }
+
+  /**
+   * After `enforce`: gives the connections that are older than the programs a role. From then on, a connection without
+   * one is refused.
+   */
+  async learnRoles(image: Image, located: Located): Promise<void> {
+    const learning = located.present.filter(({ cgroupId }) => {
+      const storage = readStorage(this.#native, this.#storageFd, cgroupId);
+      return storage !== null && storage.subject !== 0 && !storage.areRolesKnown;
+    });
+    if (learning.length === 0) return;
+    await this.#newborns.learn(learning.map(({ cgroupId }) => cgroupId));
+    for (const { workload, cgroupId } of learning) {
+      const storage = readStorage(this.#native, this.#storageFd, cgroupId);
+      if (storage === null) continue;
+      writeStorage(this.#native, this.#storageFd, cgroupId, { ...storage, areRolesKnown: true });
+      this.#newborns.adopt(image, workload, cgroupId);
+    }
   }
 
   /** Unpins links whose cgroup is gone, which attach nothing any more. */
   forgetGone(): void {
     this.#links.forgetGone();
   }
-}
-
-function sameStorage(a: CgroupStorage, b: CgroupStorage): boolean {
-  return (
-    a.cgroup === b.cgroup &&
-    a.subject === b.subject &&
-    a.level === b.level &&
-    sameSlotShare(a.share, b.share) &&
-    sameRecord(a.sets[0], b.sets[0]) &&
-    sameRecord(a.sets[1], b.sets[1])
-  );
 }

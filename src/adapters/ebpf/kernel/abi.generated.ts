@@ -2,7 +2,7 @@
 
 /** Named numbers. */
 export const ABI = {
-  VERSION: 2,
+  VERSION: 3,
   MAX_ADDRS: 4194304,
   MAX_PORTS: 4194304,
   MAX_FLOWS: 131072,
@@ -21,6 +21,13 @@ export const ABI = {
   EVENT_BURST: 256,
   EVENT_SHIFT: 22,
   SLOT_LEARNING: 2147483647,
+  MAX_NEWBORNS: 32768,
+  MAX_WAITING: 1024,
+  MAX_NAMES: 16384,
+  NAME_BYTES: 256,
+  MAX_LEVEL: 31,
+  NODE_ROOT: 0,
+  NODE_NONE: 2147483647,
   INGRESS: 0,
   EGRESS: 1,
   MODE_UNSET: 0,
@@ -34,6 +41,8 @@ export const ABI = {
   ROLE_NONE: 0,
   ROLE_INITIATOR: 1,
   ROLE_ACCEPTOR: 2,
+  ROLE_EITHER: 3,
+  ROLES_KNOWN: 1,
   COUNT_FLOWS_FULL: 6,
   COUNT_NO_STORAGE: 7,
   COUNT_UNSET: 8,
@@ -52,6 +61,7 @@ export const ABI = {
   PORT_ANY_BITS: 32,
   PORT_PROTOCOL_BITS: 48,
   PORT_FULL_BITS: 64,
+  LEARNS: 1,
   SOCK_ROLE: 12,
 } as const;
 
@@ -81,6 +91,49 @@ export const CGROUP = {
   slot: 48,
   flowsFirst: 52,
   flowsSize: 56,
+  flags: 60,
+} as const;
+export const NAME_KEY = {
+  size: 260,
+  parent: 0,
+  name: 4,
+} as const;
+export const NAME = {
+  size: 72,
+  node: 0,
+  record: 8,
+} as const;
+export const NEWBORN = {
+  size: 72,
+  node: 0,
+  flags: 4,
+  record: 8,
+} as const;
+export const BIRTHS = {
+  size: 16,
+  waiting: 0,
+  levels: 4,
+  dropped: 8,
+} as const;
+export const KNOWN = {
+  size: 16,
+  cgroup: 0,
+  node: 8,
+  flags: 12,
+} as const;
+export const PREPARED = {
+  size: 40,
+  cgroup: 0,
+  set: 8,
+  slot: 12,
+  flowsFirst: 16,
+  flowsSize: 20,
+  subject: 24,
+} as const;
+export const ADOPTED = {
+  size: 16,
+  cgroup: 0,
+  keep: 8,
 } as const;
 export const ADDR_KEY = {
   size: 24,

@@ -7,14 +7,14 @@ import { join } from "node:path";
 import { makeFolder } from "../../system/folder.js";
 import { EnforcerError } from "../../../interfaces/enforcer.js";
 import { ABI, CONTROL } from "./abi.generated.js";
-import { EXPORTERS, HOOKS, IMPORTERS } from "./programs.js";
+import { EXPORTERS, HOOKS, IMPORTERS, NEWBORN_PROGRAMS } from "./programs.js";
 import { kernel, type LoadedObject, type Native } from "./native.js";
 import { BPFFS } from "./paths.js";
 
 /** Exists only for BPF_PROG_TEST_RUN. */
 const TEST_MAPS = ["ztap_test_subjects"];
 
-const PROGRAMS = [...HOOKS.map((hook) => `ztap_${hook}`), ...EXPORTERS];
+const PROGRAMS = [...HOOKS.map((hook) => `ztap_${hook}`), ...NEWBORN_PROGRAMS, ...EXPORTERS];
 
 export function mountBpffs(native: Native): void {
   if (native.isBpffs(BPFFS)) return;

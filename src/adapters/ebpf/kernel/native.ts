@@ -94,8 +94,12 @@ export interface Native {
   wordStore(fd: number, offset: number, value: bigint): void;
   linkCreate(programFd: number, cgroupPath: string, hook: Hook): number;
   linkInfo(fd: number): LinkInfo;
-  /** Creates a link that runs the iterator over the map on every read. */
+  /** Creates a link that runs the program at its tracepoint. */
+  tracepointOpen(programFd: number): number;
+  /** Creates a link that runs the iterator on every read; over the map, unless `mapFd` is -1. */
   iterCreate(programFd: number, mapFd: number): number;
+  /** Runs the iterator once, on a thread of its own; the link must stay open until then. */
+  iterRun(linkFd: number): Promise<void>;
   /** Returns the output of one run of the iterator. */
   iterRead(linkFd: number): Buffer;
   /**

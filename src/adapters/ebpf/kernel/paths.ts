@@ -36,9 +36,21 @@ export function cgroupPath(root: string, path: string): string {
   return join(root, path);
 }
 
+/** Returns the names of the cgroups on a path below the root, outermost first. */
+export function cgroupParts(path: string): readonly string[] {
+  return path.split("/").filter((part) => part !== "" && part !== ".");
+}
+
 /** Returns the depth of a cgroup below the root. */
 export function cgroupLevel(path: string): number {
-  return path.split("/").filter((part) => part !== "" && part !== ".").length;
+  return cgroupParts(path).length;
+}
+
+/** Returns whether the kernel tables can hold the path. */
+export function isNameable(path: string): boolean {
+  return (
+    cgroupLevel(path) <= ABI.MAX_LEVEL && cgroupParts(path).every((part) => Buffer.byteLength(part) < ABI.NAME_BYTES)
+  );
 }
 
 /** Returns a name for a pin: bpffs refuses dots, and `/` becomes `__`, which no encoded part contains. */
@@ -71,6 +83,8 @@ function decodePart(part: string): string {
 export interface VersionFolders {
   readonly maps: string;
   readonly links: string;
+  /** Folder of the pins that enforce newborn cgroups. */
+  readonly births: string;
   /** Folder of the pins that export to another version. */
   readonly exports: string;
 }
@@ -86,7 +100,12 @@ export function nodeFolders(pinRoot: string, node: string): NodeFolders {
 }
 
 export function versionFolders(folder: string): VersionFolders {
-  return { maps: join(folder, "maps"), links: join(folder, "links"), exports: join(folder, "give") };
+  return {
+    maps: join(folder, "maps"),
+    links: join(folder, "links"),
+    births: join(folder, "births"),
+    exports: join(folder, "give"),
+  };
 }
 
 /** From linux/magic.h. */

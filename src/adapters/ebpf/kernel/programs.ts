@@ -9,11 +9,14 @@ export const MAPS = [
   "ztap_addrs_a",
   "ztap_addrs_b",
   "ztap_begun",
+  "ztap_births",
   "ztap_cgroup",
   "ztap_clock",
   "ztap_control",
   "ztap_events",
   "ztap_flows",
+  "ztap_names",
+  "ztap_newborns",
   "ztap_packets",
   "ztap_places",
   "ztap_ports_a",
@@ -24,7 +27,31 @@ export const MAPS = [
   "ztap_subject_counts",
   "ztap_subject_places",
   "ztap_told",
+  "ztap_waiting",
 ] as const;
+
+/** Attached for all cgroups: these decide the packets of newborn ones. */
+export const GUARDS = ["ingress", "egress"] as const;
+
+/** Attached to the tracepoints of cgroups. */
+export const TRACEPOINTS = ["cgroup_mkdir", "cgroup_release"] as const;
+export const KNOW = "ztap_know";
+export const PREPARE = "ztap_prepare";
+export const ADOPT = "ztap_adopt";
+export const LEARN_FILES = "ztap_learn_files";
+export const LEARN_TCP = "ztap_learn_tcp";
+
+/** The programs that enforce newborn cgroups, and those that the agent runs for them. */
+export const NEWBORN_PROGRAMS: readonly string[] = [
+  ...GUARDS.map((guard) => `ztap_guard_${guard}`),
+  ...TRACEPOINTS.map((name) => `ztap_${name}`),
+  KNOW,
+  PREPARE,
+  ADOPT,
+  LEARN_FILES,
+  LEARN_TCP,
+];
+
 export const EXPORT_FLOWS = "ztap_export_flows";
 export const IMPORT_FLOW = "ztap_import_flow";
 export const IMPORT_ROLES = "ztap_import_roles";

@@ -7,7 +7,7 @@
 import { ABI, CGROUP, SUBJECT } from "../kernel/abi.generated.js";
 import type { SubjectRecord } from "../lower/image.js";
 import { kernel, type Native } from "../kernel/native.js";
-import type { SlotShare } from "./slot-shares.js";
+import { sameSlotShare, type SlotShare } from "./slot-shares.js";
 import type { SetIndex } from "./table-sets.js";
 
 export interface CgroupStorage {
@@ -15,6 +15,8 @@ export interface CgroupStorage {
   readonly subject: number;
   readonly level: number;
   readonly share: SlotShare;
+  /** Every connection of the cgroup has a role: one without a role is refused. */
+  readonly areRolesKnown: boolean;
   readonly sets: readonly [SubjectRecord, SubjectRecord];
 }
 
@@ -34,12 +36,24 @@ export function isLearning({ share }: CgroupStorage): boolean {
   return share.slot === ABI.SLOT_LEARNING;
 }
 
-export function sameRecord(a: SubjectRecord, b: SubjectRecord): boolean {
+function sameRecord(a: SubjectRecord, b: SubjectRecord): boolean {
   return (
     a.ingressMode === b.ingressMode &&
     a.egressMode === b.egressMode &&
     a.ingressProfile === b.ingressProfile &&
     a.egressProfile === b.egressProfile
+  );
+}
+
+export function sameStorage(a: CgroupStorage, b: CgroupStorage): boolean {
+  return (
+    a.cgroup === b.cgroup &&
+    a.subject === b.subject &&
+    a.level === b.level &&
+    a.areRolesKnown === b.areRolesKnown &&
+    sameSlotShare(a.share, b.share) &&
+    sameRecord(a.sets[0], b.sets[0]) &&
+    sameRecord(a.sets[1], b.sets[1])
   );
 }
 
@@ -61,17 +75,21 @@ export function encodeStorage(storage: CgroupStorage): Buffer {
   value.writeUInt32LE(storage.share.slot, CGROUP.slot);
   value.writeUInt32LE(storage.share.flowsFirst, CGROUP.flowsFirst);
   value.writeUInt32LE(storage.share.flowsSize, CGROUP.flowsSize);
-  storage.sets.forEach((record, set) => {
-    const at = CGROUP.set + set * SUBJECT.size;
-    value.writeUInt32LE(record.ingressProfile, at + SUBJECT.ingressProfile);
-    value.writeUInt32LE(record.egressProfile, at + SUBJECT.egressProfile);
-    value.writeUInt8(record.ingressMode, at + SUBJECT.ingressMode);
-    value.writeUInt8(record.egressMode, at + SUBJECT.egressMode);
-  });
+  value.writeUInt32LE(storage.areRolesKnown ? ABI.ROLES_KNOWN : 0, CGROUP.flags);
+  storage.sets.forEach((record, set) => encodeSubjectRecord(record).copy(value, CGROUP.set + set * SUBJECT.size));
   return value;
 }
 
-function decodeStorage(value: Buffer): CgroupStorage {
+export function encodeSubjectRecord(record: SubjectRecord): Buffer {
+  const value = Buffer.alloc(SUBJECT.size);
+  value.writeUInt32LE(record.ingressProfile, SUBJECT.ingressProfile);
+  value.writeUInt32LE(record.egressProfile, SUBJECT.egressProfile);
+  value.writeUInt8(record.ingressMode, SUBJECT.ingressMode);
+  value.writeUInt8(record.egressMode, SUBJECT.egressMode);
+  return value;
+}
+
+export function decodeStorage(value: Buffer): CgroupStorage {
   const record = (set: number): SubjectRecord => {
     const at = CGROUP.set + set * SUBJECT.size;
     return {
@@ -90,6 +108,7 @@ function decodeStorage(value: Buffer): CgroupStorage {
       flowsFirst: value.readUInt32LE(CGROUP.flowsFirst),
       flowsSize: value.readUInt32LE(CGROUP.flowsSize),
     },
+    areRolesKnown: (value.readUInt32LE(CGROUP.flags) & ABI.ROLES_KNOWN) !== 0,
     sets: [record(0), record(1)],
   };
 }

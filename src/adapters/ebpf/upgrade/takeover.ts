@@ -116,7 +116,14 @@ export class Takeover {
     const { cgroupId, id, level } = one;
     const [first, ...rest] = HOOKS;
     const sets = [OPEN_RECORD, OPEN_RECORD] as const;
-    const storage: CgroupStorage = { cgroup: cgroupId, subject: id, level, share: LEARNING_SLOT, sets };
+    const storage: CgroupStorage = {
+      cgroup: cgroupId,
+      subject: id,
+      level,
+      share: LEARNING_SLOT,
+      areRolesKnown: false,
+      sets,
+    };
     // Storage from an earlier time must not decide anything once a program is attached.
     if (hasStorage) writeStorage(native, storageFd, cgroupId, storage);
     if (first !== undefined) links.place(one, first, pinned);

@@ -82,8 +82,10 @@ export function linksOf(native: Native, version: AbiVersion): readonly Link[] {
   return [...listLinks(native, version.links).values()].flat();
 }
 
-/** Detaches links that are not kept; with the last link the whole version is removed. */
+/** Detaches links that are not kept, and what enforces newborn cgroups; with the last link the whole version is removed. */
 export function takeOff(native: Native, version: AbiVersion, isKept: (link: Link) => boolean): void {
+  // It would go on giving newborn cgroups a policy that nobody updates.
+  rmSync(version.births, { recursive: true, force: true });
   let kept = 0;
   for (const [workload, links] of listLinks(native, version.links)) {
     const rest = links.filter((link) => !isKept(link));

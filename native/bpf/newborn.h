@@ -1,0 +1,262 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/*
+ * Newborn: a cgroup is enforced from its birth. The kernel runs ztap_cgroup_mkdir before the mkdir of a cgroup returns:
+ * if the new cgroup has the path of a workload, it gets the workload's record. The guard programs are attached to the
+ * cgroup root, so that every cgroup inherits them; they decide the packets of newborn cgroups until the agent has
+ * attached the workload's own programs. See docs/adr/0011-newborn-cgroups.md.
+ */
+#ifndef ZTAP_NEWBORN_H
+#define ZTAP_NEWBORN_H
+
+#include "kernel.h"
+#include "maps.h"
+
+static __always_inline struct ztap_births *births(void)
+{
+	__u32 zero = 0;
+
+	return bpf_map_lookup_elem(&ztap_births, &zero);
+}
+
+static __always_inline void add_to(__u32 *counter, __u32 number)
+{
+	__sync_fetch_and_add(counter, number);
+}
+
+static __always_inline __u64 id_of_ancestor(struct cgroup *cgroup, __u32 level)
+{
+	struct cgroup *ancestor = NULL;
+
+	bpf_core_read(&ancestor, sizeof(ancestor), &cgroup->ancestors[level]);
+	return ancestor ? BPF_CORE_READ(ancestor, kn, id) : 0;
+}
+
+/* Ends the record of a newborn, if it has one that decides. */
+static __always_inline void end_record(struct ztap_newborn *newborn)
+{
+	struct ztap_births *all = births();
+	__u32 node = newborn->node, *waiting;
+
+	if (!__sync_lock_test_and_set(&newborn->record.subject, 0))
+		return;
+	if (all)
+		add_to(&all->waiting, -1);
+	waiting = bpf_map_lookup_elem(&ztap_waiting, &node);
+	if (waiting)
+		add_to(waiting, -1);
+}
+
+/* Returns the number of newborns of the node that wait for the agent; NULL if there is no room for one more. */
+static __always_inline __u32 *room_of(__u32 node)
+{
+	__u32 *waiting = bpf_map_lookup_elem(&ztap_waiting, &node);
+
+	return waiting && *waiting < ZTAP_MAX_WAITING ? waiting : NULL;
+}
+
+/*
+ * Records a newborn cgroup. Whoever may make cgroups of one name cannot take the room of others: each name has a bound.
+ * Returns whether there was room.
+ */
+static __always_inline bool record_birth(struct ztap_births *all, __u64 id, __u32 level, const struct ztap_name *name)
+{
+	struct ztap_newborn newborn = { .node = name->node };
+	__u32 *waiting = NULL;
+
+	if (name->record.subject) {
+		waiting = room_of(name->node);
+		if (!waiting)
+			return false;
+		newborn.record = name->record;
+		newborn.record.cgroup = id;
+		newborn.record.level = level;
+	}
+	if (bpf_map_update_elem(&ztap_newborns, &id, &newborn, BPF_NOEXIST))
+		/* During an update, the program of an earlier build may have been first. */
+		return bpf_map_lookup_elem(&ztap_newborns, &id);
+	if (!waiting)
+		return true;
+	add_to(waiting, 1);
+	__sync_fetch_and_or(&all->levels, 1U << (level & 31));
+	add_to(&all->waiting, 1);
+	return true;
+}
+
+SEC("tp_btf/cgroup_mkdir")
+int ztap_cgroup_mkdir(__u64 *arguments)
+{
+	struct cgroup *cgroup = (struct cgroup *)arguments[0];
+	__u32 level = BPF_CORE_READ(cgroup, level);
+	struct ztap_births *all = births();
+	struct ztap_name_key key = {};
+	struct ztap_newborn *above, *own;
+	struct ztap_name *name, *now;
+	__u64 parent, id;
+
+	/* Hierarchy 0 is cgroup v2. */
+	if (!all || BPF_CORE_READ(cgroup, root, hierarchy_id) || !level || level > ZTAP_MAX_LEVEL)
+		return 0;
+	parent = id_of_ancestor(cgroup, level - 1);
+	above = bpf_map_lookup_elem(&ztap_newborns, &parent);
+	if (!above || above->node == ZTAP_NODE_NONE)
+		return 0;
+	key.parent = above->node;
+	bpf_probe_read_kernel_str(key.name, sizeof(key.name), BPF_CORE_READ(cgroup, kn, name));
+	name = bpf_map_lookup_elem(&ztap_names, &key);
+	if (!name)
+		return 0;
+	id = BPF_CORE_READ(cgroup, kn, id);
+	if (!record_birth(all, id, level, name)) {
+		__sync_fetch_and_add(&all->dropped, 1);
+		return 0;
+	}
+	/*
+	 * The agent changes the names first, and then the newborns that it finds. If it has changed this name meanwhile, it may
+	 * not have found this one.
+	 */
+	now = bpf_map_lookup_elem(&ztap_names, &key);
+	own = bpf_map_lookup_elem(&ztap_newborns, &id);
+	if (now && now != name && own) {
+		own->record.set[0] = now->record.set[0];
+		own->record.set[1] = now->record.set[1];
+	}
+	return 0;
+}
+
+/* The cgroup, and every socket in it, is gone. */
+SEC("tp_btf/cgroup_release")
+int ztap_cgroup_release(__u64 *arguments)
+{
+	struct cgroup *cgroup = (struct cgroup *)arguments[0];
+	__u64 id = BPF_CORE_READ(cgroup, kn, id);
+	struct ztap_newborn *newborn;
+
+	if (BPF_CORE_READ(cgroup, root, hierarchy_id))
+		return 0;
+	newborn = bpf_map_lookup_elem(&ztap_newborns, &id);
+	if (!newborn)
+		return 0;
+	end_record(newborn);
+	bpf_map_delete_elem(&ztap_newborns, &id);
+	return 0;
+}
+
+SEC("syscall")
+int ztap_know(struct ztap_known *known)
+{
+	struct ztap_newborn newborn = { .node = known->node, .flags = known->flags }, *held;
+	__u64 id = known->cgroup;
+
+	if (!bpf_map_update_elem(&ztap_newborns, &id, &newborn, BPF_NOEXIST))
+		return 0;
+	held = bpf_map_lookup_elem(&ztap_newborns, &id);
+	if (!held)
+		return 1;
+	held->flags |= newborn.flags;
+	if (newborn.node != ZTAP_NODE_NONE)
+		held->node = newborn.node;
+	return 0;
+}
+
+/* Changes the half of a newborn's record that is not in force. */
+SEC("syscall")
+int ztap_prepare(struct ztap_prepared *prepared)
+{
+	__u64 id = prepared->cgroup;
+	struct ztap_newborn *newborn = bpf_map_lookup_elem(&ztap_newborns, &id);
+
+	if (!newborn)
+		return 0;
+	if (prepared->set)
+		newborn->record.set[1] = prepared->subject;
+	else
+		newborn->record.set[0] = prepared->subject;
+	newborn->record.slot = prepared->slot;
+	newborn->record.flows_first = prepared->flows_first;
+	newborn->record.flows_size = prepared->flows_size;
+	return 0;
+}
+
+SEC("syscall")
+int ztap_adopt(struct ztap_adopted *adopted)
+{
+	__u64 id = adopted->cgroup;
+	struct ztap_newborn *newborn = bpf_map_lookup_elem(&ztap_newborns, &id);
+
+	if (!newborn)
+		return 0;
+	end_record(newborn);
+	newborn->flags = 0;
+	if (!adopted->keep)
+		bpf_map_delete_elem(&ztap_newborns, &id);
+	return 0;
+}
+
+/* Returns the record that decides the packets of the socket's cgroup, or NULL. */
+static __noinline const struct ztap_cgroup *newborn_of(struct __sk_buff *skb, __u32 levels)
+{
+	struct ztap_newborn *newborn;
+	__u64 id;
+
+#pragma unroll
+	for (__u32 level = 1; level <= ZTAP_MAX_LEVEL; level++) {
+		if (!(levels >> level & 1))
+			continue;
+		id = bpf_skb_ancestor_cgroup_id(skb, level);
+		newborn = id ? bpf_map_lookup_elem(&ztap_newborns, &id) : NULL;
+		if (newborn && newborn->record.subject)
+			return &newborn->record;
+	}
+	return NULL;
+}
+
+/* Gives a connection that is older than the attachment, in a cgroup that learns, the role of either side. */
+static __always_inline void learn_role(struct sock *sk)
+{
+	struct cgroup *cgroup = BPF_CORE_READ(sk, sk_cgrp_data.cgroup);
+	__u32 deepest = BPF_CORE_READ(cgroup, level);
+	struct ztap_newborn *newborn = NULL;
+	struct ztap_sock *sock;
+	__u64 id;
+
+	for (__u32 level = 1; level <= ZTAP_MAX_LEVEL && level <= deepest; level++) {
+		id = id_of_ancestor(cgroup, level);
+		newborn = bpf_map_lookup_elem(&ztap_newborns, &id);
+		if (newborn && newborn->flags & ZTAP_LEARNS)
+			break;
+		newborn = NULL;
+	}
+	if (!newborn)
+		return;
+	sock = bpf_sk_storage_get(&ztap_socks, sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
+	if (sock && sock->role == ZTAP_ROLE_NONE)
+		sock->role = BPF_CORE_READ(sk, __sk_common.skc_state) == BPF_TCP_LISTEN ? ZTAP_ROLE_ACCEPTOR :
+											   ZTAP_ROLE_EITHER;
+}
+
+/* Iterates over the open files of all processes. */
+SEC("iter/task_file")
+int ztap_learn_files(struct bpf_iter__task_file *ctx)
+{
+	struct file *file = ctx->file;
+	struct socket *socket = file ? bpf_sock_from_file(file) : NULL;
+	struct sock *sk = socket ? socket->sk : NULL;
+
+	if (sk && BPF_CORE_READ(sk, sk_protocol) == IPPROTO_TCP)
+		learn_role(sk);
+	return 0;
+}
+
+/* Iterates over the TCP sockets of one network namespace: also those that no process has open. */
+SEC("iter/tcp")
+int ztap_learn_tcp(struct bpf_iter__tcp *ctx)
+{
+	struct sock_common *common = ctx->sk_common;
+	struct sock *sk = common ? (struct sock *)bpf_skc_to_tcp_sock(common) : NULL;
+
+	if (sk)
+		learn_role(sk);
+	return 0;
+}
+
+#endif

@@ -1,0 +1,354 @@
+/**
+ * Newborns: a workload's cgroup is enforced from its birth, whether or not an agent runs; see
+ * docs/adr/0011-newborn-cgroups.md.
+ *
+ * A program at the tracepoint of mkdir gives a cgroup that has a workload's path the record that stands in `NewbornNames`,
+ * and the guards at the cgroup root decide its packets by it, until the agent has attached the workload's own programs
+ * and adopts the cgroup. All of them are pinned.
+ */
+import { existsSync, renameSync, rmSync } from "node:fs";
+import { join } from "node:path";
+import type { EnforcementItem } from "../../../interfaces/enforcer.js";
+import { makeFolder } from "../../system/folder.js";
+import { addItem, ATTACHED, guardItem, newbornItem, subjectValue } from "../items.js";
+import { ABI, ADOPTED, BIRTHS, KNOWN, PREPARED } from "../kernel/abi.generated.js";
+import { asEnforcerError, kernel, type LoadedObject, type Native } from "../kernel/native.js";
+import { cgroupLevel, cgroupParts, isNameable } from "../kernel/paths.js";
+import { ADOPT, GUARDS, KNOW, LEARN_FILES, LEARN_TCP, PREPARE, TRACEPOINTS } from "../kernel/programs.js";
+import { OPEN_RECORD, type Image, type ImageSubject, type SubjectRecord } from "../lower/image.js";
+import { encodeSubjectRecord, sameStorage, withSet, type CgroupStorage } from "../maps/cgroup-storage.js";
+import { nameKey, NewbornNames, type Name } from "../maps/newborn-names.js";
+import { NO_SLOT, type SlotShare, type SlotShares } from "../maps/slot-shares.js";
+import type { SetIndex } from "../maps/table-sets.js";
+import { findCgroup } from "./locate.js";
+import { withPin } from "./pins.js";
+
+export interface NewbornParts {
+  readonly native: Native;
+  readonly object: LoadedObject;
+  /** Folder of the pins. */
+  readonly folder: string;
+  readonly cgroupRoot: string;
+}
+
+/** A path of the tree: its node, the path above it, and the workload whose cgroup it is. */
+interface Branch {
+  readonly path: string;
+  readonly key: string;
+  readonly node: number;
+  readonly workload: string | undefined;
+  readonly subject: ImageSubject | undefined;
+}
+
+export class Newborns {
+  readonly #parts: NewbornParts;
+  readonly #names: NewbornNames;
+
+  constructor(parts: NewbornParts) {
+    this.#parts = parts;
+    const { native, object } = parts;
+    this.#names = new NewbornNames(native, {
+      names: mapOf(object, "ztap_names"),
+      newborns: mapOf(object, "ztap_newborns"),
+      waiting: mapOf(object, "ztap_waiting"),
+    });
+  }
+
+  /**
+   * Before the switch: writes the names of the image's workloads, and the half that is not in force of each record. Names
+   * that are no longer wanted stay until `finish`.
+   */
+  prepare(image: Image, idle: SetIndex, shares: SlotShares): void {
+    const held = this.#names.names();
+    const branches = this.#branches(image, held);
+    const wanted = new Map(branches.map((branch) => [branch.key, branch]));
+    for (const branch of branches) {
+      const before = held.get(branch.key);
+      const record = nextRecord(branch.subject, before?.record ?? null, idle, shares);
+      if (before === undefined || !sameName(before.record, record))
+        this.#names.write({ key: branch.key, node: branch.node, record });
+    }
+    for (const name of held.values()) {
+      if (wanted.has(name.key) || name.record === null) continue;
+      this.#names.write({ ...name, record: nextRecord(undefined, name.record, idle, shares) });
+    }
+    const byNode = new Map(branches.map((branch) => [branch.node, branch]));
+    // After the names: a cgroup that was born meanwhile is among these, or has the new record.
+    for (const { cgroupId, node, record } of this.#names.newborns()) {
+      if (record === null) continue;
+      const subject = byNode.get(node)?.subject;
+      const share = subject === undefined ? NO_SLOT : (shares.get(subject.id) ?? NO_SLOT);
+      this.#run(PREPARE, encodePrepared(cgroupId, idle, subject?.record ?? OPEN_RECORD, share));
+    }
+    this.#seed(branches);
+    if (branches.length > 0) this.#pin();
+  }
+
+  /** After the switch: takes away the names and newborns of former workloads, and the programs after the last. */
+  finish(image: Image): void {
+    if (image.subjects.size === 0) rmSync(this.#parts.folder, { recursive: true, force: true });
+    const held = this.#names.names();
+    const branches = this.#branches(image, held);
+    const wanted = new Map(branches.map((branch) => [branch.key, branch]));
+    const former = [...held.values()].filter(({ key }) => !wanted.has(key));
+    for (const name of former) this.#names.delete(name);
+    const nodes = new Map(branches.map((branch) => [branch.node, branch]));
+    for (const { cgroupId, node } of this.#names.newborns())
+      if (node !== ABI.NODE_ROOT && !nodes.has(node)) this.#adopt(cgroupId, false);
+  }
+
+  /** Returns whether the cgroup was enforced from its birth, and its record still decides. */
+  isWaiting(cgroupId: bigint): boolean {
+    const newborn = this.#names.newborn(cgroupId);
+    return newborn !== null && newborn.record !== null;
+  }
+
+  /** The workload's own programs decide from now on. */
+  adopt(image: Image, workload: string, cgroupId: bigint): void {
+    const path = (name: string): string => cgroupParts(image.subjects.get(name)?.subject.cgroup ?? "").join("/");
+    const below = `${path(workload)}/`;
+    this.#adopt(
+      cgroupId,
+      [...image.subjects.keys()].some((other) => path(other).startsWith(below)),
+    );
+  }
+
+  #adopt(cgroupId: bigint, keep: boolean): void {
+    const record = Buffer.alloc(ADOPTED.size);
+    record.writeBigUInt64LE(cgroupId, ADOPTED.cgroup);
+    record.writeUInt32LE(keep ? 1 : 0, ADOPTED.keep);
+    this.#run(ADOPT, record);
+  }
+
+  /**
+   * Gives every TCP socket of these cgroups a role that has none: its connection is older than the programs.
+   * @throws EnforcerError
+   */
+  async learn(cgroupIds: readonly bigint[]): Promise<void> {
+    for (const cgroupId of cgroupIds) this.#know(cgroupId, ABI.NODE_NONE, ABI.LEARNS);
+    const { native, object } = this.#parts;
+    // Twice: a connection of which only the handshake was there the first time has a socket now.
+    for (const name of [LEARN_TCP, LEARN_FILES, LEARN_TCP]) {
+      const doing = "Learning the connections of workloads";
+      const link = kernel(doing, () => native.iterCreate(programOf(object, name), -1));
+      try {
+        await native.iterRun(link).catch((error: unknown) => {
+          throw asEnforcerError(doing, error);
+        });
+      } finally {
+        native.closeFd(link);
+      }
+    }
+  }
+
+  /** Returns how many newborn cgroups found no room; they were open until the agent attached its programs. */
+  dropped(): bigint {
+    const { native, object } = this.#parts;
+    const value = kernel("Counting newborn cgroups", () =>
+      native.mapGet(mapOf(object, "ztap_births"), Buffer.alloc(4)),
+    );
+    return value?.readBigUInt64LE(BIRTHS.dropped) ?? 0n;
+  }
+
+  observe(items: Map<string, EnforcementItem>, image: Image, active: SetIndex, shares: SlotShares): void {
+    for (const pin of [...GUARDS, ...TRACEPOINTS]) {
+      const state = this.#stateOf(pin);
+      if (state !== "absent") addItem(items, guardItem(pin, state === "stale" ? "another program" : ATTACHED));
+    }
+    const held = this.#names.names();
+    for (const { key, path, workload, subject } of this.#branches(image, held)) {
+      const record = held.get(key)?.record ?? null;
+      if (workload === undefined || subject === undefined || record === null) continue;
+      const isRight =
+        record.areRolesKnown &&
+        record.share.slot === (shares.get(subject.id) ?? NO_SLOT).slot &&
+        this.#isKnown(path, held);
+      const value = subjectValue(record.subject, record.sets[active]) + (isRight ? "" : " misplaced");
+      addItem(items, newbornItem(workload, value, subject.subject));
+    }
+  }
+
+  /** Returns whether the program at mkdir knows every existing cgroup above the path. */
+  #isKnown(path: string, held: ReadonlyMap<string, Name>): boolean {
+    let [node, above] = [ABI.NODE_ROOT as number, ""];
+    for (const part of cgroupParts(path)) {
+      const cgroupId = this.#cgroupId(above);
+      if (cgroupId === null) return true;
+      if (this.#names.newborn(cgroupId)?.node !== node) return false;
+      node = held.get(nameKey(node, part))?.node ?? ABI.NODE_NONE;
+      above = `${above}/${part}`;
+    }
+    return true;
+  }
+
+  /** Makes the existing cgroups above the workloads known to the program at mkdir. */
+  #seed(branches: readonly Branch[]): void {
+    const seeds = new Map<string, number>([["", ABI.NODE_ROOT]]);
+    for (const { path, node } of branches) {
+      if (branches.some((other) => other.path.startsWith(`${path}/`))) seeds.set(path, node);
+    }
+    for (const [path, node] of seeds) {
+      const cgroupId = this.#cgroupId(path);
+      if (cgroupId !== null && this.#names.newborn(cgroupId)?.node !== node) this.#know(cgroupId, node, 0);
+    }
+  }
+
+  #know(cgroupId: bigint, node: number, flags: number): void {
+    const known = Buffer.alloc(KNOWN.size);
+    known.writeBigUInt64LE(cgroupId, KNOWN.cgroup);
+    known.writeUInt32LE(node, KNOWN.node);
+    known.writeUInt32LE(flags, KNOWN.flags);
+    this.#run(KNOW, known);
+  }
+
+  #cgroupId(path: string): bigint | null {
+    const { native, cgroupRoot } = this.#parts;
+    const found = findCgroup(native, join(cgroupRoot, path));
+    return typeof found === "bigint" ? found : null;
+  }
+
+  #run(program: string, record: Buffer): void {
+    const { native, object } = this.#parts;
+    const failed = kernel(`Running ${program}`, () =>
+      native.runEach(programOf(object, program), record, record.length),
+    );
+    if (failed > 0) throw asEnforcerError(`Running ${program}`, new Error("there is no room for more cgroups"));
+  }
+
+  /** Returns the paths of the image's workloads and those above them, with the nodes that they have or get. */
+  #branches(image: Image, held: ReadonlyMap<string, Name>): readonly Branch[] {
+    const branches = new Map<string, Branch>();
+    let next = Math.max(ABI.NODE_ROOT, ...[...held.values()].map(({ node }) => node)) + 1;
+    for (const [workload, subject] of image.subjects) {
+      if (!isNameable(subject.subject.cgroup ?? "")) continue;
+      let [node, path] = [ABI.NODE_ROOT as number, ""];
+      const parts = cgroupParts(subject.subject.cgroup ?? "");
+      parts.forEach((part, at) => {
+        const key = nameKey(node, part);
+        path = `${path}/${part}`;
+        const found = branches.get(key);
+        node = found?.node ?? held.get(key)?.node ?? next++;
+        // Of two workloads with one path, the first has it.
+        if (at === parts.length - 1 && found?.subject === undefined)
+          branches.set(key, { path, key, node, workload, subject });
+        else if (found === undefined) branches.set(key, { path, key, node, workload: undefined, subject: undefined });
+      });
+    }
+    return [...branches.values()];
+  }
+
+  /** Pins the programs that are not pinned, or that are of another build. */
+  #pin(): void {
+    const { native, folder } = this.#parts;
+    makeFolder(folder);
+    for (const pin of [...GUARDS, ...TRACEPOINTS]) {
+      const state = this.#stateOf(pin);
+      if (state === "attached") continue;
+      const program = this.#program(pin);
+      const place = join(folder, pin);
+      const doing = `Attaching the ${pin} program for newborn cgroups`;
+      if (state === "stale" && isGuard(pin)) {
+        kernel(doing, () => withPin(native, place, (fd) => native.linkUpdate(fd, program)));
+        continue;
+      }
+      const next = join(folder, `next-${pin}`);
+      rmSync(next, { force: true });
+      const fd = kernel(doing, () =>
+        isGuard(pin) ? native.linkCreate(program, this.#parts.cgroupRoot, pin) : native.tracepointOpen(program),
+      );
+      try {
+        kernel(doing, () => native.pin(fd, next));
+      } finally {
+        native.closeFd(fd);
+      }
+      // The one before it stays attached until this one is in its place.
+      renameSync(next, place);
+    }
+  }
+
+  #stateOf(pin: Pin): "attached" | "stale" | "absent" {
+    const { native, object, folder } = this.#parts;
+    const place = join(folder, pin);
+    if (!existsSync(place)) return "absent";
+    let state: "attached" | "stale" | "absent" = "absent";
+    kernel(`Reading the pin ${pin}`, () =>
+      withPin(native, place, (fd) => {
+        const { programId, cgroupId } = native.linkInfo(fd);
+        if (isGuard(pin) && cgroupId === 0n) return;
+        const own = native.programInfo(this.#program(pin));
+        const program = native.programById(programId);
+        try {
+          const { tag, mapIds } = native.programInfo(program);
+          const ours = new Set(Object.values(object.maps).map((map) => native.mapInfo(map).id));
+          if (mapIds.every((id) => ours.has(id))) state = tag === own.tag ? "attached" : "stale";
+        } finally {
+          native.closeFd(program);
+        }
+      }),
+    );
+    return state;
+  }
+
+  #program(pin: Pin): number {
+    return programOf(this.#parts.object, isGuard(pin) ? `ztap_guard_${pin}` : `ztap_${pin}`);
+  }
+}
+
+type Guard = (typeof GUARDS)[number];
+type Pin = Guard | (typeof TRACEPOINTS)[number];
+
+function isGuard(pin: Pin): pin is Guard {
+  return GUARDS.some((guard) => guard === pin);
+}
+
+/** Returns the record with the subject in its idle half; that of a former workload lets everything pass. */
+function nextRecord(
+  subject: ImageSubject | undefined,
+  held: CgroupStorage | null,
+  idle: SetIndex,
+  shares: SlotShares,
+): CgroupStorage | null {
+  if (subject === undefined) return held === null ? null : { ...withSet(held, idle, OPEN_RECORD), share: NO_SLOT };
+  const before: CgroupStorage = held ?? {
+    cgroup: 0n,
+    subject: subject.id,
+    level: 0,
+    share: NO_SLOT,
+    areRolesKnown: true,
+    sets: [OPEN_RECORD, OPEN_RECORD],
+  };
+  return {
+    ...withSet(before, idle, subject.record),
+    subject: subject.id,
+    level: cgroupLevel(subject.subject.cgroup ?? ""),
+    areRolesKnown: true,
+    share: shares.get(subject.id) ?? NO_SLOT,
+  };
+}
+
+function sameName(a: CgroupStorage | null, b: CgroupStorage | null): boolean {
+  return a === null || b === null ? a === b : sameStorage(a, b);
+}
+
+function encodePrepared(cgroupId: bigint, set: SetIndex, record: SubjectRecord, share: SlotShare): Buffer {
+  const value = Buffer.alloc(PREPARED.size);
+  value.writeBigUInt64LE(cgroupId, PREPARED.cgroup);
+  value.writeUInt32LE(set, PREPARED.set);
+  value.writeUInt32LE(share.slot, PREPARED.slot);
+  value.writeUInt32LE(share.flowsFirst, PREPARED.flowsFirst);
+  value.writeUInt32LE(share.flowsSize, PREPARED.flowsSize);
+  encodeSubjectRecord(record).copy(value, PREPARED.subject);
+  return value;
+}
+
+function programOf(object: LoadedObject, name: string): number {
+  const fd = object.programs[name];
+  if (fd === undefined) throw new TypeError(`no program ${name}`);
+  return fd;
+}
+
+function mapOf(object: LoadedObject, name: string): number {
+  const fd = object.maps[name];
+  if (fd === undefined) throw new TypeError(`no map ${name}`);
+  return fd;
+}
