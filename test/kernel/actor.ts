@@ -150,7 +150,7 @@ const commands: Readonly<Record<string, (command: Command) => Promise<unknown>>>
         else flood.refused += 1;
         changed();
         // A pause leaves the machine to others; without one, the shortest gap is found.
-        if (command["isSlow"] === true) void pause(1).then(send);
+        if (command["pauseMs"] !== undefined) void pause(number(command, "pauseMs")).then(send);
         else setImmediate(send);
       });
     };

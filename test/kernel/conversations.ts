@@ -116,7 +116,9 @@ export class Conversations {
         await answerer.call("udpWait", { id: to.id, text });
         const back = { host: from, port };
         this.#flows.push({ asker, answerer, askerId, answererId: to.id, to: back, answers: 0 });
-        if (isBusy) await answerer.call("udpFlood", { id: to.id, ...back, isSlow: true });
+        // Few enough for the asker's buffer, which holds 277, if a busy machine does not run it for seconds: a datagram that
+        // finds no room would look like one that was kept out.
+        if (isBusy) await answerer.call("udpFlood", { id: to.id, ...back, pauseMs: 20 });
       }
     }
     this.#start = await this.#look();
@@ -167,7 +169,7 @@ export class Conversations {
     for (const flow of [this.#flows[0], this.#flows[2]]) {
       // The only flood of the one who answers.
       const { passed = 0, refused } = (await flow?.answerer.call("udpStop", { id: 0 })) ?? {};
-      t.ok(Number(passed) > 1000, `${String(passed)} answers left`);
+      t.ok(Number(passed) > 100, `${String(passed)} answers left`);
       t.equal(refused, 0, "and none was refused");
     }
   }

@@ -30,7 +30,8 @@ else {
   /** Sends what is forbidden, again and again. */
   const flood = async (actor: Actor, isSlow = true): Promise<number> => {
     const { id } = await actor.call("udpBind", { host: "0.0.0.0", port: 0 });
-    return (await actor.call("udpFlood", { id, host: PEER, port: forbidden, isSlow })).id ?? -1;
+    const pace = isSlow ? { pauseMs: 1 } : {};
+    return (await actor.call("udpFlood", { id, host: PEER, port: forbidden, ...pace })).id ?? -1;
   };
   const attached = (cgroup: string): readonly number[] =>
     HOOKS.map((hook) => native.attached(join(sandbox.cgroupRoot, cgroup), hook).length);

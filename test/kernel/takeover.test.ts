@@ -180,7 +180,7 @@ else {
     const lasting = await sandbox.actor({ cgroup: again, namespace: inside });
     const { id: connection } = await lasting.call("tcpConnect", { host: PEER, port });
     const { id } = await lasting.call("udpBind", { host: "0.0.0.0", port: 0 });
-    await lasting.call("udpFlood", { id, host: PEER, port: forbidden, isSlow: true });
+    await lasting.call("udpFlood", { id, host: PEER, port: forbidden, pauseMs: 1 });
     const leave = (path: string): void => rmdirSync(join(sandbox.cgroupRoot, path));
 
     await kill(20, wanted);
