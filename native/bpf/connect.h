@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
- * Connect and sendmsg: turn calls whose packets the packet program would deny into EPERM at once. They are not the
+ * Connect, sendmsg and bind: turn calls whose packets the packet program would deny into EPERM at once. They are not the
  * authority: in doubt they let the call pass, and the packet program decides.
  */
 #ifndef ZTAP_CONNECT_H
@@ -59,6 +59,22 @@ static __always_inline void set_remote6(struct packet *p, const __u32 *words)
 	__builtin_memcpy(p->remote, words, 16);
 	if (!words[0] && !words[1] && !words[2] && !words[3])
 		remote[3] = bpf_htonl(1);
+}
+
+/* Refuses to bind an address of which the packet program would refuse packets. */
+static __always_inline int may_bind(const struct packet *p)
+{
+	const struct ztap_cgroup *cgroup = bpf_get_local_storage(&ztap_cgroup, 0);
+	struct scope scope = { .cgroup = cgroup };
+	__u32 zero = 0;
+	struct ztap_control *control = bpf_map_lookup_elem(&ztap_control, &zero);
+
+	if (!cgroup->subject || !control)
+		return 1;
+	scope.epoch = *(volatile __u64 *)&control->epoch;
+	if (mode_of(&scope, ZTAP_EGRESS) == ZTAP_MODE_AUDIT)
+		return 1;
+	return !has_false_source(cgroup, subject_of(&scope), p, scope.epoch & 1);
 }
 
 static __always_inline int may_call(struct bpf_sock_addr *ctx, struct packet *p)

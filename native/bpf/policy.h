@@ -64,16 +64,68 @@ static __always_inline __u8 mode_of(const struct scope *scope, __u32 direction)
 	return direction == ZTAP_EGRESS ? subject->egress_mode : subject->ingress_mode;
 }
 
-/* Peer lookup: returns the class of the longest prefix that holds the remote address, or 0. */
-static __always_inline __u32 lookup_peer(const struct packet *p, __u32 scope, __u32 set)
+/* Returns the value of the longest prefix that holds the address, or 0. */
+static __always_inline __u32 lookup_address(const __u8 *address, __u8 family, __u32 scope, __u32 set)
 {
 	struct ztap_addr_key addr = { .prefixlen = sizeof(addr) * 8 - 32 };
 	__u32 *found;
 
-	addr.scope = scope | (p->family == AF_INET6);
-	__builtin_memcpy(addr.address, p->remote, 16);
+	addr.scope = scope | (family == AF_INET6);
+	__builtin_memcpy(addr.address, address, 16);
 	found = set ? bpf_map_lookup_elem(&ztap_addrs_b, &addr) : bpf_map_lookup_elem(&ztap_addrs_a, &addr);
 	return found ? *found : 0;
+}
+
+/* Peer lookup: returns the class of the longest prefix that holds the remote address, or 0. */
+static __always_inline __u32 lookup_peer(const struct packet *p, __u32 scope, __u32 set)
+{
+	return lookup_address(p->remote, p->family, scope, set);
+}
+
+static __always_inline bool is_loopback(const __u8 *address, __u8 family)
+{
+	const __u32 *words = (const __u32 *)address;
+
+	/* The last address is a broadcast: it reaches every socket of the machine on that port. */
+	if (family == AF_INET)
+		return address[0] == 127 && words[0] != bpf_htonl(0x7fffffff);
+	return !words[0] && !words[1] && !words[2] && words[3] == bpf_htonl(1);
+}
+
+/* Returns whether the address identifies no workload: unspecified, loopback, link-local or multicast. */
+static __always_inline bool identifies_nobody(const __u8 *address, __u8 family)
+{
+	const __u32 *words = (const __u32 *)address;
+
+	if (is_loopback(address, family))
+		return true;
+	if (family == AF_INET)
+		return !words[0] || (address[0] == 169 && address[1] == 254) || address[0] >= 224;
+	return (!words[0] && !words[1] && !words[2] && !words[3]) ||
+	       (address[0] == 0xfe && (address[1] & 0xc0) == 0x80) || address[0] == 0xff;
+}
+
+/*
+ * Returns whether the workload may use the address as its own. A workload that declares addresses may use these; another
+ * one may use those that no workload of the node declares.
+ */
+static __noinline int is_own_address(const struct packet *p, __u32 subject, __u32 set)
+{
+	__u32 found;
+
+	if (identifies_nobody(p->local, p->family))
+		return 1;
+	found = lookup_address(p->local, p->family, subject, set);
+	if (found == ZTAP_ANY_ADDRESS)
+		return !lookup_address(p->local, p->family, ZTAP_SCOPE_NODE, set);
+	return found == ZTAP_SELF_ADDRESS;
+}
+
+/* Returns whether a workload of this ruleset would send from, or bind, an address that is not its own. */
+static __always_inline bool has_false_source(const struct ztap_cgroup *cgroup, const struct ztap_subject *subject,
+					     const struct packet *p, __u32 set)
+{
+	return subject->own_sources && p->family && !is_own_address(p, cgroup->subject, set);
 }
 
 /*

@@ -6,16 +6,6 @@
 #include "kernel.h"
 #include "policy.h"
 
-static __always_inline bool is_loopback(const __u8 *address, __u8 family)
-{
-	const __u32 *words = (const __u32 *)address;
-
-	/* The last address is a broadcast: it reaches every socket of the machine on that port. */
-	if (family == AF_INET)
-		return address[0] == 127 && words[0] != bpf_htonl(0x7fffffff);
-	return !words[0] && !words[1] && !words[2] && words[3] == bpf_htonl(1);
-}
-
 static __always_inline bool same_address(const struct packet *p)
 {
 	const __u64 *local = (const __u64 *)p->local, *remote = (const __u64 *)p->remote;

@@ -18,6 +18,10 @@ static __always_inline __u8 packet_verdict(struct __sk_buff *skb, const struct s
 	__u8 verdict;
 
 	parse(skb, &p, direction == ZTAP_EGRESS, 0);
+	if (direction == ZTAP_EGRESS && has_false_source(scope->cgroup, subject_of(scope), &p, scope->epoch & 1)) {
+		count(ZTAP_COUNT_FALSE_SOURCE);
+		return mode_of(scope, ZTAP_EGRESS) == ZTAP_MODE_AUDIT ? ZTAP_AUDITED : ZTAP_DENIED;
+	}
 	if (p.kind == PACKET_TCP)
 		return tcp_verdict(skb, scope, &p, direction, sk);
 	if (p.kind == PACKET_FLOW || p.kind == PACKET_REPLY)
@@ -201,6 +205,30 @@ int ztap_sendmsg6(struct bpf_sock_addr *ctx)
 
 	set_remote6(&p, words);
 	return may_call(ctx, &p);
+}
+
+SEC("cgroup/bind4")
+int ztap_bind4(struct bpf_sock_addr *ctx)
+{
+	struct packet p = { .family = AF_INET };
+
+	*(__u32 *)p.local = ctx->user_ip4;
+	return may_bind(&p);
+}
+
+SEC("cgroup/bind6")
+int ztap_bind6(struct bpf_sock_addr *ctx)
+{
+	__u32 words[4] = { ctx->user_ip6[0], ctx->user_ip6[1], ctx->user_ip6[2], ctx->user_ip6[3] };
+	struct packet p = { .family = AF_INET6 };
+
+	if (!words[0] && !words[1] && words[2] == bpf_htonl(0xffff)) {
+		p.family = AF_INET;
+		*(__u32 *)p.local = words[3];
+	} else {
+		__builtin_memcpy(p.local, words, 16);
+	}
+	return may_bind(&p);
 }
 
 /*

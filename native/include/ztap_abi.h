@@ -107,7 +107,9 @@ enum ztap_counter {
 	ZTAP_COUNT_FLOWS_FULL = 6,
 	ZTAP_COUNT_NO_STORAGE = 7,
 	ZTAP_COUNT_UNSET = 8,
-	ZTAP_COUNTERS = 9,
+	/* The source is not the workload's own address. */
+	ZTAP_COUNT_FALSE_SOURCE = 9,
+	ZTAP_COUNTERS = 10,
 };
 
 /* Index into ztap_told: eligible decisions, and the outcome of each. ELIGIBLE is the sum of the others. */
@@ -128,7 +130,11 @@ enum ztap_hook { ZTAP_AT_PACKET = 0, ZTAP_AT_CALL = 1 };
 /* Protocol numbers in ztap_port_key are IP's, except that ICMPv6 is 1 like ICMP, and 0 stands for any. */
 enum ztap_protocol { ZTAP_PROTOCOL_ANY = 0, ZTAP_PROTOCOL_ICMP = 1 };
 
-enum ztap_class { ZTAP_SELF_ADDRESS = 1 };
+/*
+ * Values of ztap_addrs_* that are no class: a workload's own address; any address, of a workload that declares none; in the
+ * scope of the node, an address that a workload of the node declares.
+ */
+enum ztap_class { ZTAP_SELF_ADDRESS = 1, ZTAP_ANY_ADDRESS = 2, ZTAP_DECLARED_ADDRESS = 3, ZTAP_SCOPE_NODE = 0 };
 
 /* Prefix lengths, in bits, of entries of the two LPM tries whose last fields are open. */
 enum ztap_prefix {
@@ -170,7 +176,8 @@ struct ztap_subject {
 	__u32 egress_profile;
 	__u8 ingress_mode;
 	__u8 egress_mode;
-	__u16 reserved;
+	/* 1: what it sends must come from its own addresses. 0 for a former workload, whose addresses are not known. */
+	__u16 own_sources;
 	__u32 reserved2;
 };
 ZTAP_SIZE(struct ztap_subject, 16);
@@ -273,9 +280,9 @@ ZTAP_SIZE(struct ztap_adopted, 16);
 
 /*
  * ztap_addrs_a, ztap_addrs_b: LPM tries, (scope, address) -> class id (u32, not 0). `scope` is a profile id, plus 1 for
- * IPv6. An IPv4 address is in the first four bytes. With a subject id instead of the profile, the entries (value
- * ZTAP_SELF_ADDRESS) are the workload's own addresses, or everything if they are not declared: a connect program cannot
- * see them itself.
+ * IPv6. An IPv4 address is in the first four bytes. With a subject id instead of the profile, the entries are the
+ * workload's own addresses, or everything if it declares none. With ZTAP_SCOPE_NODE, they are the addresses that the
+ * workloads of the node declare.
  */
 struct ztap_addr_key {
 	__u32 prefixlen;

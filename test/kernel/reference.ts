@@ -7,7 +7,8 @@
  * does. test/kernel/connections.test.ts shows what sockets add. Time is in ticks and given.
  */
 import { ABI } from "../../src/adapters/ebpf/kernel/abi.generated.js";
-import type { Direction, ConnectionQuery, Ruleset } from "../../src/model/ruleset.js";
+import type { Direction, ConnectionQuery, Ruleset, Subject } from "../../src/model/ruleset.js";
+import { parsePrefix } from "../../src/adapters/ebpf/lower/prefix.js";
 import { createEvaluator, type Evaluator } from "../../src/policy/evaluate.js";
 import { ICMP, ICMP6, readFrame, SCTP, TCP, type Transport, type Wire } from "./wire.js";
 
@@ -39,18 +40,22 @@ const NO_PROTOCOL = 255;
 const OPPOSITE = { ingress: "egress", egress: "ingress" } as const;
 
 export class Reference {
+  #ruleset: Ruleset | null = null;
   #evaluate: Evaluator | null = null;
   /** By conversation and asking direction. */
   readonly #asked = new Map<string, Asked>();
 
   /** Another ruleset comes into force: conversations stay, and are decided by it. */
   load(ruleset: Ruleset): void {
+    this.#ruleset = ruleset;
     this.#evaluate = createEvaluator(ruleset);
   }
 
   decide(step: Step): Decided {
     const seen = look(step);
     const { transport } = seen;
+    if (step.direction === "egress" && !this.#isOwn(seen, step.workload))
+      return this.#subject(step.workload)?.egress.mode === "audit" ? { verdict: "audited", rule: null } : DENIED;
     if (isVital(transport)) return PASSES;
     const policy = this.#ask(queryOf(seen, step, step.direction));
     const role = roleOf(transport);
@@ -66,6 +71,19 @@ export class Reference {
     if (isIcmp(transport) && isItself(seen)) return PASSES;
     if (policy.verdict === "audited" && role !== "answers") this.#open(seen, step);
     return policy;
+  }
+
+  #subject(workload: string): Subject | undefined {
+    return this.#ruleset?.subjects.find((one) => one.workload === workload);
+  }
+
+  /** A workload sends from its addresses; without any, from those that no workload declares. */
+  #isOwn({ family, local }: Seen, workload: string): boolean {
+    if (isNobody(family, local)) return true;
+    const holds = ({ addresses }: Subject): boolean => addresses.some((one) => isSameAddress(one, family, local));
+    const subject = this.#subject(workload);
+    if (subject !== undefined && subject.addresses.length > 0) return holds(subject);
+    return this.#ruleset?.subjects.some(holds) !== true;
   }
 
   #ask(query: ConnectionQuery): Decided {
@@ -198,6 +216,23 @@ function roleOf(transport: Transport): "single" | "asks" | "answers" | "either" 
       return transport.type === request ? "asks" : transport.type === reply ? "answers" : "single";
     }
   }
+}
+
+/** Unspecified, loopback, link-local, multicast and broadcast addresses. */
+function isNobody(family: 4 | 6, hex: string): boolean {
+  const bytes = Buffer.from(hex, "hex");
+  const [first = 0, second = 0] = bytes;
+  if (family === 4)
+    return (
+      /^0+$/.test(hex) || (first === 127 && hex !== "7fffffff") || (first === 169 && second === 254) || first >= 224
+    );
+  return /^0{31}[01]$/.test(hex) || (first === 0xfe && (second & 0xc0) === 0x80) || first === 0xff;
+}
+
+function isSameAddress(address: string, family: 4 | 6, hex: string): boolean {
+  const prefix = parsePrefix(address);
+  const digits = prefix.length / 4;
+  return prefix.family === family && prefix.address.slice(0, digits) === hex.slice(0, digits);
 }
 
 function isItself({ family, local, remote }: Seen): boolean {

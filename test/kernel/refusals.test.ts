@@ -2,6 +2,7 @@
 import { chownSync, mkdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import t from "tap";
+import { HOOKS } from "../../src/adapters/ebpf/kernel/programs.js";
 import { EbpfEnforcer } from "../../src/adapters/ebpf/enforcer.js";
 import { inspectEnforcement } from "../../src/adapters/ebpf/inspect.js";
 import { BPFFS } from "../../src/adapters/ebpf/kernel/paths.js";
@@ -32,7 +33,7 @@ else {
       { workload: "demo/web", state: "Enforced" },
     ]);
     t.ok(isEmptyDiff(observed.difference));
-    t.equal([...enforcer.lower(ruleset).keys()].filter((key) => key.startsWith("link/demo/web/")).length, 6);
+    t.equal([...enforcer.lower(ruleset).keys()].filter((key) => key.startsWith("link/demo/web/")).length, HOOKS.length);
   });
 
   await t.test("a wrong cgroup root is refused with the reason", async (t) => {

@@ -77,7 +77,12 @@ export class Traffic {
     const dice = this.#dice;
     const at = dice.below(WORKLOADS.length);
     const family = dice.pick([4, 6] as const);
-    const own = OWN[family][at] ?? "";
+    // Now and then a false source: another workload's address, or none of the machine.
+    const own = dice.chance(90)
+      ? (OWN[family][at] ?? "")
+      : dice.chance(60)
+        ? dice.pick(OWN[family])
+        : anyHost(dice, family);
     const protocol = dice.weighted<number>([
       [22, TCP],
       [36, UDP],

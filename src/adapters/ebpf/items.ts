@@ -161,6 +161,7 @@ class AddrItem extends TableItem {
     const length = this.u32(0) - ABI.ADDR_SCOPE_BITS;
     const peer = formatPrefix({ family: scope & 1 ? 6 : 4, address: this.bytes.slice(16), length });
     const id = (scope & ~1) >>> 0;
+    if (id === ABI.SCOPE_NODE) return `address ${peer} of a workload of this node`;
     const owner = [...this.names.subjects].find(([, subject]) => subject.id === id);
     if (owner !== undefined) return `own address ${peer} of ${owner[0]}`;
     const profile = this.names.profiles.get(id);

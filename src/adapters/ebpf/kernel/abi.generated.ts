@@ -46,7 +46,8 @@ export const ABI = {
   COUNT_FLOWS_FULL: 6,
   COUNT_NO_STORAGE: 7,
   COUNT_UNSET: 8,
-  COUNTERS: 9,
+  COUNT_FALSE_SOURCE: 9,
+  COUNTERS: 10,
   EVENTS_ELIGIBLE: 0,
   EVENTS_DELIVERED: 1,
   EVENTS_LIMITED: 2,
@@ -57,6 +58,9 @@ export const ABI = {
   PROTOCOL_ANY: 0,
   PROTOCOL_ICMP: 1,
   SELF_ADDRESS: 1,
+  ANY_ADDRESS: 2,
+  DECLARED_ADDRESS: 3,
+  SCOPE_NODE: 0,
   ADDR_SCOPE_BITS: 32,
   PORT_ANY_BITS: 32,
   PORT_PROTOCOL_BITS: 48,
@@ -81,6 +85,7 @@ export const SUBJECT = {
   egressProfile: 4,
   ingressMode: 8,
   egressMode: 9,
+  ownSources: 10,
 } as const;
 export const CGROUP = {
   size: 64,

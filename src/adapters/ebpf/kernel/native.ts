@@ -10,7 +10,7 @@ import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { EnforcerError, type EnforcerErrorCode } from "../../../interfaces/enforcer.js";
 
-export type Hook = "connect4" | "connect6" | "sendmsg4" | "sendmsg6" | "ingress" | "egress";
+export type Hook = "bind4" | "bind6" | "connect4" | "connect6" | "sendmsg4" | "sendmsg6" | "ingress" | "egress";
 
 export interface LoadedObject {
   readonly maps: Readonly<Record<string, number>>;

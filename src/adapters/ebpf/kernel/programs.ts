@@ -1,8 +1,17 @@
 /** Names of the BPF object's programs and maps, as native/bpf declares them. */
 import type { Hook } from "./native.js";
 
-/** Connect and sendmsg first: the packet programs are attached last, after the storage has been written. */
-export const HOOKS: readonly Hook[] = ["connect4", "connect6", "sendmsg4", "sendmsg6", "ingress", "egress"];
+/** Those of calls first: the packet programs are attached last, after the storage has been written. */
+export const HOOKS: readonly Hook[] = [
+  "connect4",
+  "connect6",
+  "sendmsg4",
+  "sendmsg6",
+  "bind4",
+  "bind6",
+  "ingress",
+  "egress",
+];
 
 /** The maps that a node's programs share; each is pinned. */
 export const MAPS = [

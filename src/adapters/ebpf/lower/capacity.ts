@@ -51,8 +51,9 @@ function countClassEntries(classes: Iterable<PrefixClass>): TableSize {
   return { addresses, ports };
 }
 
+/** Declared addresses count twice: for the workload, and for the node. */
 function countSubjectEntries({ addresses }: Subject): TableSize {
-  return { addresses: addresses.length === 0 ? EVERY_PREFIX.length : addresses.length, ports: 0 };
+  return { addresses: addresses.length === 0 ? EVERY_PREFIX.length : 2 * addresses.length, ports: 0 };
 }
 
 /** The entries of each profile. Profiles are immutable, so that each is counted once. */

@@ -19,6 +19,8 @@ export interface SubjectRecord {
   readonly egressProfile: number;
   readonly ingressMode: number;
   readonly egressMode: number;
+  /** What it sends must come from its own addresses. */
+  readonly hasOwnSources: boolean;
 }
 
 export interface ImageSubject {
@@ -42,4 +44,5 @@ export const OPEN_RECORD: SubjectRecord = {
   egressProfile: 0,
   ingressMode: ABI.MODE_OPEN,
   egressMode: ABI.MODE_OPEN,
+  hasOwnSources: false,
 };

@@ -21,7 +21,7 @@ export function lower(ruleset: Ruleset): Image {
   const lowered = joinProfiles(ruleset.profiles, walked) ?? lowerTogether(ruleset.profiles, walked);
   const { ports, profiles, classes, rules, profileIds } = lowered;
   const subjects = lowerSubjects(ruleset, profileIds);
-  const own = ownAddresses(subjects);
+  const own = ownAddresses(ruleset, subjects);
   const addrs = new ChunkedMap([...lowered.addrs, own]);
   return { addrs, ports: new ChunkedMap(ports), profiles, classes, rules, subjects };
 }
@@ -115,6 +115,7 @@ function lowerSubjects(ruleset: Ruleset, profileIds: ReadonlyMap<string, number>
       egressProfile: profileOf(subject.egress),
       ingressMode: MODES[subject.ingress.mode],
       egressMode: MODES[subject.egress.mode],
+      hasOwnSources: true,
     };
     subjects.set(subject.workload, { subject, id, record });
   }
@@ -136,12 +137,18 @@ function portKey(classId: number, protocol: number, port: number, bits: number):
   return littleEndian(bits) + littleEndian(classId) + "00" + hexByte(protocol) + hexByte(port >>> 8) + hexByte(port);
 }
 
-/** Undeclared addresses may be any: then a connect that would be refused may have to be left to the packet program. */
-function ownAddresses(subjects: ReadonlyMap<string, ImageSubject>): MapEntries {
+/**
+ * Returns the addresses that each workload may use as its own. Undeclared addresses may be any that no other workload of the
+ * node declares.
+ */
+function ownAddresses(ruleset: Ruleset, subjects: ReadonlyMap<string, ImageSubject>): MapEntries {
   const table = new Map<string, number>();
+  for (const { addresses } of ruleset.subjects)
+    for (const prefix of addresses.map(parsePrefix)) table.set(addrKey(ABI.SCOPE_NODE, prefix), ABI.DECLARED_ADDRESS);
   for (const { id, subject } of subjects.values()) {
-    const own = subject.addresses.length === 0 ? EVERY_PREFIX : subject.addresses.map(parsePrefix);
-    for (const prefix of own) table.set(addrKey(id, prefix), ABI.SELF_ADDRESS);
+    const isDeclared = subject.addresses.length > 0;
+    for (const prefix of isDeclared ? subject.addresses.map(parsePrefix) : EVERY_PREFIX)
+      table.set(addrKey(id, prefix), isDeclared ? ABI.SELF_ADDRESS : ABI.ANY_ADDRESS);
   }
   return table;
 }

@@ -40,6 +40,7 @@ function sameRecord(a: SubjectRecord, b: SubjectRecord): boolean {
   return (
     a.ingressMode === b.ingressMode &&
     a.egressMode === b.egressMode &&
+    a.hasOwnSources === b.hasOwnSources &&
     a.ingressProfile === b.ingressProfile &&
     a.egressProfile === b.egressProfile
   );
@@ -86,6 +87,7 @@ export function encodeSubjectRecord(record: SubjectRecord): Buffer {
   value.writeUInt32LE(record.egressProfile, SUBJECT.egressProfile);
   value.writeUInt8(record.ingressMode, SUBJECT.ingressMode);
   value.writeUInt8(record.egressMode, SUBJECT.egressMode);
+  value.writeUInt16LE(record.hasOwnSources ? 1 : 0, SUBJECT.ownSources);
   return value;
 }
 
@@ -97,6 +99,7 @@ export function decodeStorage(value: Buffer): CgroupStorage {
       egressProfile: value.readUInt32LE(at + SUBJECT.egressProfile),
       ingressMode: value.readUInt8(at + SUBJECT.ingressMode),
       egressMode: value.readUInt8(at + SUBJECT.egressMode),
+      hasOwnSources: value.readUInt16LE(at + SUBJECT.ownSources) !== 0,
     };
   };
   return {

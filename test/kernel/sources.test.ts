@@ -1,0 +1,101 @@
+/**
+ * Sources: a workload sends from its own addresses alone, so that a peer cannot take it for another workload of the
+ * machine.
+ */
+import t from "tap";
+import { HANG_MS, waitUntil } from "../wait.js";
+import { packet, udp } from "./packets.js";
+import { ETHERNET } from "./wire.js";
+import { AF, RawActor, SOCK } from "./raw-actor.js";
+import { rulesetOf } from "./rulesets.js";
+import { packets, Sandbox, whyNot } from "./sandbox.js";
+
+const reason = whyNot();
+await t.test("sources", { skip: reason ?? false, timeout: HANG_MS }, async (t) => {
+  const families = [
+    { family: "IPv4", web: "10.212.0.1", db: "10.212.0.2", spare: "10.212.0.3", peer: "10.212.0.9", length: 24 },
+    { family: "IPv6", web: "fd00:212::1", db: "fd00:212::2", spare: "fd00:212::3", peer: "fd00:212::9", length: 64 },
+  ] as const;
+  const sandbox = new Sandbox(t);
+  const [inside, outside] = sandbox.network(
+    families.flatMap(({ web, db, spare, length }) => [web, db, spare].map((one) => `${one}/${length}`)),
+    families.map(({ peer, length }) => `${peer}/${length}`),
+  );
+  const [webGroup, dbGroup, looseGroup] = ["web", "db", "loose"].map((name) => sandbox.cgroup(name)) as [
+    string,
+    string,
+    string,
+  ];
+  const [web, db, loose] = await Promise.all(
+    [webGroup, dbGroup, looseGroup].map((cgroup) => sandbox.actor({ cgroup, namespace: inside })),
+  );
+  const peer = await sandbox.actor({ namespace: outside });
+  const raw = await RawActor.start(t, sandbox, { cgroup: webGroup, namespace: inside });
+  if (web === undefined || db === undefined || loose === undefined) throw new TypeError("an actor is missing");
+  const node = sandbox.node();
+  const enforcer = sandbox.enforcer(node);
+  await enforcer.open();
+  const ruleset = rulesetOf(node, {
+    "demo/web": { cgroup: webGroup, addresses: families.map((one) => one.web) },
+    "demo/db": { cgroup: dbGroup, addresses: families.map((one) => one.db) },
+    "demo/loose": { cgroup: looseGroup },
+  });
+
+  await t.test("without the ruleset every address of the machine may be used", async (t) => {
+    t.type((await web.call("udpBind", { host: "10.212.0.2", port: 0 })).id, "number");
+  });
+  await enforcer.apply(ruleset);
+
+  for (const { family, web: own, db: theirs, spare, peer: far } of families) {
+    await t.test(family, async (t) => {
+      const bound = async (actor: typeof web, host: string): Promise<unknown> => {
+        const { id, code } = await actor.call("udpBind", { host, port: 0 });
+        return code ?? typeof id;
+      };
+      const any = family === "IPv4" ? "0.0.0.0" : "::";
+      const loopback = family === "IPv4" ? "127.0.0.1" : "::1";
+      const group = family === "IPv4" ? "224.0.0.251" : "ff05::fb";
+      for (const host of [own, any, loopback, group]) t.equal(await bound(web, host), "number", `web at ${host}`);
+      for (const host of [theirs, spare]) t.equal(await bound(web, host), "EPERM", `web at ${host}`);
+      t.equal(await bound(loose, spare), "number", "one without addresses may use what nobody declares");
+      for (const host of [own, theirs]) t.equal(await bound(loose, host), "EPERM", `and not ${host}`);
+
+      const { port = 0 } = await peer.call("tcpListen", { host: any, port: 0 });
+      t.type((await db.call("tcpConnect", { host: far, port, from: theirs })).id, "number", "db from its address");
+      t.match(
+        await web.call("tcpConnect", { host: far, port, from: theirs }),
+        { code: "EPERM" },
+        "web from that of db",
+      );
+      t.type((await web.call("tcpConnect", { host: far, port, from: own })).id, "number", "web from its own");
+    });
+  }
+
+  await t.test("a packet with a header of its own", async (t) => {
+    const fd = await raw.socket(AF.inet, SOCK.raw, 255);
+    await raw.command(`include ${fd}`);
+    const sendFrom = (from: string): Promise<string> =>
+      raw.send(
+        fd,
+        "10.212.0.9",
+        0,
+        packet({ from, to: "10.212.0.9", protocol: 17, payload: udp(5000, 5000) }).subarray(ETHERNET),
+      );
+    t.equal(await sendFrom("10.212.0.1"), "ok");
+    const before = packets(await enforcer.observe(ruleset), "egress", "denied");
+    for (const from of ["10.212.0.2", "10.212.0.3", "192.0.2.1"]) t.equal(await sendFrom(from), "EPERM", from);
+    await waitUntil(async () => packets(await enforcer.observe(ruleset), "egress", "denied") >= before + 3n, {
+      what: "the count of the refusals",
+    });
+  });
+
+  await t.test("in audit mode they are reported, and pass", async (t) => {
+    await enforcer.apply(
+      rulesetOf(node, {
+        "demo/web": { cgroup: webGroup, addresses: ["10.212.0.1"], egress: { mode: "audit", allow: [] } },
+        "demo/db": { cgroup: dbGroup, addresses: ["10.212.0.2"] },
+      }),
+    );
+    t.type((await web.call("udpBind", { host: "10.212.0.2", port: 0 })).id, "number");
+  });
+});
