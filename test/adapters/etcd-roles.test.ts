@@ -5,7 +5,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import t from "tap";
 import type { Test } from "tap";
-import type { EtcdOptions } from "../../src/adapters/etcd/client.js";
+import { EtcdClient, type EtcdOptions } from "../../src/adapters/etcd/client.js";
+import { renewLease } from "../../src/adapters/etcd/leases.js";
+import { systemClock } from "../../src/adapters/system/clock.js";
 import { runAgent } from "../../src/reconcile/agent.js";
 import type { Store } from "../../src/interfaces/store.js";
 import { commitOnHead } from "../contract/store-commits.js";
@@ -67,6 +69,36 @@ async function whatEachMay(t: Test, { endpoints }: EtcdCluster, web1: Identity, 
     await t.rejects(node.writeApproval({ ...SUSPENSION, commit: "a".repeat(40), time: SUSPENSION.since }), FORBIDDEN);
     t.equal(await leader.readHead(), null);
     t.equal(await leader.readLeader(), null);
+  });
+
+  await t.test("a node cannot keep a dead leader in office by renewing its lease", async (t) => {
+    const ttlMs = 60_000;
+    let passedMs = 0;
+    const clock = { ...systemClock, monotonic: () => systemClock.monotonic() + passedMs };
+    const [dead, next] = [leader, openStore(t, endpoints, web2, clock)];
+    const client = new EtcdClient(
+      { endpoints, prefix: "ztap/", timeoutMs: 5000, tls: web1.tls ?? null, auth: web1.auth ?? null },
+      systemClock,
+      0,
+    );
+    t.teardown(() => client.close());
+    const { fence } = await dead.campaign({ id: "a", holder: "h-a" }, ttlMs);
+    const isLeader = async (): Promise<string | null> =>
+      (await next.campaign({ id: "b", holder: "h-b" }, ttlMs)).leader;
+    t.equal(await isLeader(), "a");
+    for (let renewal = 0; renewal < 3; renewal++) {
+      passedMs += 2 * ttlMs - 1000;
+      t.equal((await dead.campaign({ id: "a", holder: "h-a" }, ttlMs)).fence?.term, fence?.term);
+      t.equal(await isLeader(), "a", "a living leader stays");
+    }
+    passedMs += 2 * ttlMs - 1000;
+    const lease = (await client.get("election"))?.lease ?? "";
+    t.equal(await renewLease(client, lease), true, "a node renews the lease of a leader that is dead");
+    t.equal(await isLeader(), "a", "not yet");
+    passedMs += 2000;
+    t.equal(await isLeader(), "b", "another one takes over");
+    t.match(await dead.campaign({ id: "a", holder: "h-a" }, ttlMs), { fence: null, leader: "b" });
+    await next.resign("h-b");
   });
 
   await t.test("the leader role campaigns and commits, and writes no record of another node", async (t) => {

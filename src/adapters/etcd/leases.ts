@@ -3,7 +3,7 @@
  * for any reason, loses its lease.
  */
 import { EtcdLeaseInvalidError, EtcdWatchStreamEnded, castGrpcError } from "etcd3";
-import type { ILeaseKeepAliveResponse } from "etcd3";
+import type { ILeaseKeepAliveResponse, ILeaseTimeToLiveResponse } from "etcd3";
 import type { EtcdClient } from "./client.js";
 
 /**
@@ -50,10 +50,18 @@ export async function revokeLease(client: EtcdClient, id: string): Promise<void>
   });
 }
 
+/** Returns the milliseconds for which the lease was granted, at each renewal again; null for one that is gone. */
+export async function grantedTtl(client: EtcdClient, id: string): Promise<number | null> {
+  const { TTL, grantedTTL } = await timeToLive(client, id);
+  return Number(TTL) < 0 ? null : Number(grantedTTL) * 1000;
+}
+
 /** Returns the milliseconds since the lease was last granted or renewed, to the second; null for one that is gone. */
 export async function leaseAge(client: EtcdClient, id: string): Promise<number | null> {
-  const { TTL, grantedTTL } = await client.call((etcd, deadline) =>
-    etcd.leaseClient.leaseTimeToLive({ ID: id }, deadline),
-  );
+  const { TTL, grantedTTL } = await timeToLive(client, id);
   return Number(TTL) < 0 ? null : (Number(grantedTTL) - Number(TTL)) * 1000;
+}
+
+function timeToLive(client: EtcdClient, id: string): Promise<ILeaseTimeToLiveResponse> {
+  return client.call((etcd, deadline) => etcd.leaseClient.leaseTimeToLive({ ID: id }, deadline));
 }

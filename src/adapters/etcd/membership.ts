@@ -9,7 +9,7 @@ import { damagedRecord, MEMBER, STATUS } from "../../store/records.js";
 import { mapBounded } from "./batches.js";
 import type { EtcdClient } from "./client.js";
 import { unchanged } from "./commit.js";
-import { grantLease, leaseAge, renewLease, revokeLease } from "./leases.js";
+import { grantedTtl, grantLease, leaseAge, renewLease, revokeLease } from "./leases.js";
 import {
   encodeRecord,
   HEARTBEAT,
@@ -19,6 +19,7 @@ import {
   recordOf,
   SEEN,
   type HeartbeatRecord,
+  type LeaderRecord,
 } from "./records.js";
 import type { Entry } from "./requests.js";
 
@@ -33,6 +34,8 @@ export class Membership {
   readonly #client: EtcdClient;
   /** Time of the last `seen` record that this process wrote, by node; monotonic. */
   readonly #seenAt = new Map<string, number>();
+  /** The state of another leader's record, and when this process saw it first; monotonic. */
+  #leaderSeen: { readonly modified: number; readonly at: number } | null = null;
 
   constructor(client: EtcdClient) {
     this.#client = client;
@@ -123,17 +126,36 @@ export class Membership {
     for (let round = 1; round <= MAX_ROUNDS; round += 1) {
       const entry = await this.#client.get(keys.election);
       if (entry === null) {
-        const term = await this.#claim(keys.election, { leader: id, holder }, ttlMs);
+        const term = await this.#claim(keys.election, { leader: id, holder, renewals: 0 }, ttlMs);
         if (term !== null) return { fence: { leader: id, term }, leader: id };
         continue;
       }
       const record = recordOf(entry, isLeader);
-      if (record.leader !== id || record.holder !== holder) return { fence: null, leader: record.leader };
+      if (record.leader !== id || record.holder !== holder) {
+        if (!(await this.#isDead(entry, record, ttlMs))) return { fence: null, leader: record.leader };
+        await this.#client.transact([unchanged(keys.election, entry)], [{ remove: keys.election }]);
+        continue;
+      }
       // An expired lease ended the term, even if the same candidate returns.
-      if (await renewLease(this.#client, entry.lease))
+      if (!(await renewLease(this.#client, entry.lease))) continue;
+      if (await this.#rewrite(entry, { leader: id, holder, renewals: (record.renewals ?? 0) + 1 }))
         return { fence: { leader: id, term: entry.created }, leader: id };
     }
     throw contended(keys.election);
+  }
+
+  /**
+   * Returns whether a leader is dead although its lease lives. etcd lets every user renew every lease, so that a node that
+   * may write nothing of a leader's could keep a dead one in office. A living leader also writes its record.
+   */
+  async #isDead({ modified, lease }: Entry, { renewals }: LeaderRecord, ttlMs: number): Promise<boolean> {
+    const now = this.#client.clock.monotonic();
+    if (this.#leaderSeen?.modified !== modified) this.#leaderSeen = { modified, at: now };
+    const unchangedFor = now - this.#leaderSeen.at;
+    // A version that writes no renewals is believed.
+    if (renewals === undefined || unchangedFor <= ttlMs) return false;
+    const granted = await grantedTtl(this.#client, lease);
+    return granted !== null && unchangedFor > 2 * Math.max(granted, ttlMs);
   }
 
   async resign(holder: string): Promise<void> {

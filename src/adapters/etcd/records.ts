@@ -1,7 +1,7 @@
 /** Records that only etcd's layout has, and functions that read a record from its entry. */
 import { StoreError } from "../../interfaces/store.js";
 import { prefixes } from "../../store/keys.js";
-import { isAddress, isLabel, isTime, isToken, shaped, type Guard } from "../../model/guards.js";
+import { isAddress, isCount, isLabel, isTime, isToken, optional, shaped, type Guard } from "../../model/guards.js";
 import { decode, MAX_OWN_BYTES, ownRecord, type OwnRecord } from "../../store/records.js";
 import type { EtcdClient } from "./client.js";
 import type { Entry } from "./requests.js";
@@ -21,15 +21,17 @@ export interface SeenRecord {
   readonly lastSeen: string;
 }
 
-/** Leadership; a lease holds its key, and the key's creation revision is the term. Never rewritten. */
+/** Leadership; a lease holds its key, and the key's creation revision is the term. */
 export interface LeaderRecord {
   readonly leader: string;
   readonly holder: string;
+  /** Counts the renewals, so that others see that the leader itself lives; earlier versions do not count. */
+  readonly renewals?: number;
 }
 
 export const isHeartbeatRecord = shaped<HeartbeatRecord>({ id: isLabel, address: isAddress, holder: isToken });
 const isSeen = shaped<SeenRecord>({ id: isLabel, address: isAddress, lastSeen: isTime });
-export const isLeader = shaped<LeaderRecord>({ leader: isLabel, holder: isToken });
+export const isLeader = shaped<LeaderRecord>({ leader: isLabel, holder: isToken, renewals: optional(isCount) });
 
 export const HEARTBEAT = ownRecord(prefixes.live, "heartbeat", isHeartbeatRecord, ({ id }) => id);
 export const SEEN = ownRecord(prefixes.seen, "heartbeat", isSeen, ({ id }) => id);
