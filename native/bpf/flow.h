@@ -11,30 +11,6 @@
 #include "count.h"
 #include "self.h"
 
-/*
- * Returns the current tick. Reading the clock is a call, reading the jiffies is an instruction: so the first packet of
- * each jiffy reads the clock, and the others use its tick.
- */
-static __always_inline __u32 now_ticks(const struct scope *scope)
-{
-	__u32 zero = 0, jiffies, tick;
-	struct ztap_clock *clock;
-	__u64 known;
-
-	if (scope->test_now)
-		return scope->test_now;
-	clock = bpf_map_lookup_elem(&ztap_clock, &zero);
-	if (!clock)
-		return 0;
-	jiffies = bpf_jiffies64();
-	known = *(volatile __u64 *)&clock->now;
-	if ((__u32)(known >> 32) == jiffies && (__u32)known)
-		return known;
-	tick = bpf_ktime_get_coarse_ns() >> ZTAP_TICK_SHIFT;
-	*(volatile __u64 *)&clock->now = (__u64)jiffies << 32 | tick;
-	return tick;
-}
-
 static __always_inline bool is_alive(const struct ztap_flow_half *half, __u32 now, __u8 protocol)
 {
 	__u32 limit = ZTAP_FLOW_NEW_TICKS;
@@ -156,7 +132,8 @@ static __always_inline bool open_half(const struct ztap_cgroup *cgroup, struct z
 	return true;
 }
 
-static __always_inline __u8 flow_verdict(struct __sk_buff *skb, const struct scope *scope, const struct packet *p,
+/* A separate function: the programs have no room on their stacks for its key. */
+static __noinline int flow_verdict(struct __sk_buff *skb, const struct scope *scope, const struct packet *p,
 					 __u32 direction)
 {
 	struct ztap_flow_key key;
@@ -193,7 +170,7 @@ static __always_inline __u8 flow_verdict(struct __sk_buff *skb, const struct sco
 			belongs_to(scope->decision, &flow->asked[!direction].emitted, !direction);
 			return reply;
 		}
-		if (is_self_traffic(skb, scope, p, direction))
+		if (is_self_traffic(skb, scope, p, direction, verdict))
 			return ZTAP_ALLOWED;
 		if (verdict == ZTAP_DENIED)
 			return verdict;
@@ -298,6 +275,15 @@ static __always_inline __u8 cached_flow_verdict(struct __sk_buff *skb, const str
 	return reply;
 }
 
+/* A separate function: quoted_verdict() has no room on its stack for the key. */
+static __noinline struct ztap_flow *find_flow(const struct packet *p, __u32 subject)
+{
+	struct ztap_flow_key key;
+
+	set_key(&key, subject, p);
+	return bpf_map_lookup_elem(&ztap_flows, &key);
+}
+
 /*
  * Returns the verdict on an ICMP error that policy denies. It passes if it quotes a packet of an allowed flow, and goes
  * to that packet's sender. It is no reply and keeps no flow alive. Errors for TCP and UDP sockets do not come here: the
@@ -311,7 +297,6 @@ static __noinline __u64 quoted_verdict(struct __sk_buff *skb, const struct packe
 {
 	__u32 rule = 0, now = when >> 32, only = 2;
 	struct scope scope = { .cgroup = cgroup, .epoch = (__u32)when };
-	struct ztap_flow_key key;
 	struct packet quoted = {};
 	struct ztap_flow *flow;
 	__u8 verdict;
@@ -330,8 +315,7 @@ static __noinline __u64 quoted_verdict(struct __sk_buff *skb, const struct packe
 		if (*(__u64 *)(to + i) != *(__u64 *)(sender + i))
 			return ZTAP_DENIED;
 	}
-	set_key(&key, cgroup->subject, &quoted);
-	flow = bpf_map_lookup_elem(&ztap_flows, &key);
+	flow = find_flow(&quoted, cgroup->subject);
 	if (!flow)
 		return ZTAP_DENIED;
 	/*

@@ -49,7 +49,7 @@ struct {
 	__uint(map_flags, BPF_F_NO_PREALLOC);
 	__uint(key_size, sizeof(__u32));
 	__uint(value_size, sizeof(__u32));
-} ztap_waiting SEC(".maps");
+} ztap_living SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
@@ -57,6 +57,13 @@ struct {
 	__uint(key_size, sizeof(__u32));
 	__uint(value_size, sizeof(struct ztap_births));
 } ztap_births SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, ZTAP_MAX_ECHOES);
+	__uint(key_size, sizeof(struct ztap_flow_key));
+	__uint(value_size, sizeof(struct ztap_echo));
+} ztap_echoes SEC(".maps");
 
 #define ZTAP_TRIE(name, key, entries)                                                                                  \
 	struct {                                                                                                       \

@@ -10,6 +10,7 @@
 
 #include "kernel.h"
 #include "maps.h"
+#include "self.h"
 
 static __always_inline struct ztap_births *births(void)
 {
@@ -35,23 +36,19 @@ static __always_inline __u64 id_of_ancestor(struct cgroup *cgroup, __u32 level)
 static __always_inline void end_record(struct ztap_newborn *newborn)
 {
 	struct ztap_births *all = births();
-	__u32 node = newborn->node, *waiting;
 
 	if (!__sync_lock_test_and_set(&newborn->record.subject, 0))
 		return;
 	if (all)
 		add_to(&all->waiting, -1);
-	waiting = bpf_map_lookup_elem(&ztap_waiting, &node);
-	if (waiting)
-		add_to(waiting, -1);
 }
 
-/* Returns the number of newborns of the node that wait for the agent; NULL if there is no room for one more. */
+/* Returns the number of cgroups of the node; NULL if there is no room for one more. */
 static __always_inline __u32 *room_of(__u32 node)
 {
-	__u32 *waiting = bpf_map_lookup_elem(&ztap_waiting, &node);
+	__u32 *living = bpf_map_lookup_elem(&ztap_living, &node);
 
-	return waiting && *waiting < ZTAP_MAX_WAITING ? waiting : NULL;
+	return living && *living < ZTAP_MAX_OF_ONE_NAME ? living : NULL;
 }
 
 /*
@@ -61,12 +58,14 @@ static __always_inline __u32 *room_of(__u32 node)
 static __always_inline bool record_birth(struct ztap_births *all, __u64 id, __u32 level, const struct ztap_name *name)
 {
 	struct ztap_newborn newborn = { .node = name->node };
-	__u32 *waiting = NULL;
+	__u32 *living = NULL;
 
 	if (name->record.subject) {
-		waiting = room_of(name->node);
-		if (!waiting)
+		living = room_of(name->node);
+		if (!living)
 			return false;
+		newborn.flags = ZTAP_COUNTED;
+		newborn.owner = name->record.subject;
 		newborn.record = name->record;
 		newborn.record.cgroup = id;
 		newborn.record.level = level;
@@ -74,9 +73,9 @@ static __always_inline bool record_birth(struct ztap_births *all, __u64 id, __u3
 	if (bpf_map_update_elem(&ztap_newborns, &id, &newborn, BPF_NOEXIST))
 		/* During an update, the program of an earlier build may have been first. */
 		return bpf_map_lookup_elem(&ztap_newborns, &id);
-	if (!waiting)
+	if (!living)
 		return true;
-	add_to(waiting, 1);
+	add_to(living, 1);
 	__sync_fetch_and_or(&all->levels, 1U << (level & 31));
 	add_to(&all->waiting, 1);
 	return true;
@@ -130,6 +129,7 @@ int ztap_cgroup_release(__u64 *arguments)
 	struct cgroup *cgroup = (struct cgroup *)arguments[0];
 	__u64 id = BPF_CORE_READ(cgroup, kn, id);
 	struct ztap_newborn *newborn;
+	__u32 node, *living;
 
 	if (BPF_CORE_READ(cgroup, root, hierarchy_id))
 		return 0;
@@ -137,6 +137,10 @@ int ztap_cgroup_release(__u64 *arguments)
 	if (!newborn)
 		return 0;
 	end_record(newborn);
+	node = newborn->node;
+	living = newborn->flags & ZTAP_COUNTED ? bpf_map_lookup_elem(&ztap_living, &node) : NULL;
+	if (living)
+		add_to(living, -1);
 	bpf_map_delete_elem(&ztap_newborns, &id);
 	return 0;
 }
@@ -144,9 +148,12 @@ int ztap_cgroup_release(__u64 *arguments)
 SEC("syscall")
 int ztap_know(struct ztap_known *known)
 {
-	struct ztap_newborn newborn = { .node = known->node, .flags = known->flags }, *held;
+	struct ztap_newborn newborn = { .node = known->node, .flags = known->flags, .owner = known->owner }, *held;
+	struct ztap_births *all = births();
 	__u64 id = known->cgroup;
 
+	if (all && newborn.owner)
+		__sync_fetch_and_or(&all->levels, 1U << (known->level & 31));
 	if (!bpf_map_update_elem(&ztap_newborns, &id, &newborn, BPF_NOEXIST))
 		return 0;
 	held = bpf_map_lookup_elem(&ztap_newborns, &id);
@@ -155,6 +162,8 @@ int ztap_know(struct ztap_known *known)
 	held->flags |= newborn.flags;
 	if (newborn.node != ZTAP_NODE_NONE)
 		held->node = newborn.node;
+	if (newborn.owner)
+		held->owner = newborn.owner;
 	return 0;
 }
 
@@ -186,14 +195,14 @@ int ztap_adopt(struct ztap_adopted *adopted)
 	if (!newborn)
 		return 0;
 	end_record(newborn);
-	newborn->flags = 0;
-	if (!adopted->keep)
-		bpf_map_delete_elem(&ztap_newborns, &id);
+	newborn->flags &= ~ZTAP_LEARNS;
 	return 0;
 }
 
-/* Returns the record that decides the packets of the socket's cgroup, or NULL. */
-static __noinline const struct ztap_cgroup *newborn_of(struct __sk_buff *skb, __u32 levels)
+/*
+ * Returns the entry of the workload that the packet's socket belongs to, or NULL. `waits`: only one whose record decides.
+ */
+static __noinline struct ztap_newborn *newborn_of(struct __sk_buff *skb, __u32 levels, bool waits)
 {
 	struct ztap_newborn *newborn;
 	__u64 id;
@@ -204,10 +213,42 @@ static __noinline const struct ztap_cgroup *newborn_of(struct __sk_buff *skb, __
 			continue;
 		id = bpf_skb_ancestor_cgroup_id(skb, level);
 		newborn = id ? bpf_map_lookup_elem(&ztap_newborns, &id) : NULL;
-		if (newborn && newborn->record.subject)
-			return &newborn->record;
+		if (newborn && (waits ? newborn->record.subject : newborn->owner))
+			return newborn;
 	}
 	return NULL;
+}
+
+/* Returns the subject of a packet's mark, or 0 if a workload of this node set none. */
+static __always_inline __u32 marked_subject(const struct __sk_buff *skb)
+{
+	__u32 mark = skb->mark, subject = mark & ~ZTAP_MARK_KINDS;
+
+	if (skb->ifindex != LOOPBACK_IFINDEX || !(mark & ZTAP_MARK_SENDER) || !subject)
+		return 0;
+	return is_known_subject(subject) ? subject : 0;
+}
+
+/*
+ * The programs of a workload run before the guards. So a sender's mark on a packet of another socket is forged, and is taken
+ * away.
+ */
+static __always_inline void clear_forged_mark(struct __sk_buff *skb, __u32 levels)
+{
+	__u32 subject = marked_subject(skb);
+	struct ztap_newborn *newborn;
+
+	if (!subject)
+		return;
+	newborn = newborn_of(skb, levels, false);
+	if (!newborn || newborn->owner != subject)
+		skb->mark = 0;
+}
+
+/* Returns whether the packet is for its sender alone, and no program of that workload has received it. */
+static __always_inline bool is_misdelivered(struct __sk_buff *skb)
+{
+	return (skb->mark & ZTAP_MARK_KINDS) == ZTAP_MARK_SELF_ONLY && marked_subject(skb);
 }
 
 /* Gives a connection that is older than the attachment, in a cgroup that learns, the role of either side. */

@@ -194,4 +194,28 @@ static __always_inline __u8 cached_verdict(const struct scope *scope, __u64 reme
 	return (remembered & ~3ULL) == cache_verdict(scope, 0) ? remembered & 3 : ZTAP_NONE;
 }
 
+/*
+ * Returns the current tick. Reading the clock is a call, reading the jiffies is an instruction: so the first packet of
+ * each jiffy reads the clock, and the others use its tick.
+ */
+static __always_inline __u32 now_ticks(const struct scope *scope)
+{
+	__u32 zero = 0, jiffies, tick;
+	struct ztap_clock *clock;
+	__u64 known;
+
+	if (scope->test_now)
+		return scope->test_now;
+	clock = bpf_map_lookup_elem(&ztap_clock, &zero);
+	if (!clock)
+		return 0;
+	jiffies = bpf_jiffies64();
+	known = *(volatile __u64 *)&clock->now;
+	if ((__u32)(known >> 32) == jiffies && (__u32)known)
+		return known;
+	tick = bpf_ktime_get_coarse_ns() >> ZTAP_TICK_SHIFT;
+	*(volatile __u64 *)&clock->now = (__u64)jiffies << 32 | tick;
+	return tick;
+}
+
 #endif

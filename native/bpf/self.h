@@ -81,33 +81,91 @@ static __noinline int packet_is_to_self(struct __sk_buff *skb, const struct pack
 }
 
 /*
- * Packets that a workload sends over the loopback device carry this mark. A process may give its datagrams any source
- * address of the machine (IP_PKTINFO), so that the addresses do not identify the sender; but only root can set the
- * mark.
+ * Packets that a workload sends over the loopback device carry its mark: a process may give its datagrams any source address
+ * of the machine (IP_PKTINFO), so that the addresses do not identify the sender. The guards take the mark away from packets of
+ * others.
  */
-static __always_inline __u32 self_mark(const struct ztap_cgroup *cgroup)
-{
-	return (__u32)cgroup->cgroup ^ 0x7a746170;
-}
-
-static __always_inline void mark_self_traffic(struct __sk_buff *skb, const struct ztap_cgroup *cgroup)
+static __always_inline void mark_sender(struct __sk_buff *skb, const struct ztap_cgroup *cgroup)
 {
 	if (skb->ifindex == LOOPBACK_IFINDEX)
-		skb->mark = self_mark(cgroup);
+		skb->mark = cgroup->subject | ZTAP_MARK_SENDER;
 }
 
-static __always_inline bool is_self_traffic(struct __sk_buff *skb, const struct scope *scope, const struct packet *p,
-					    __u32 direction)
+/* A separate function: the programs have no room on their stacks for the key. */
+static __noinline int is_known_subject(__u32 subject)
 {
+	return bpf_map_lookup_elem(&ztap_subject_places, &subject) ? 1 : 0;
+}
+
+/* Returns whether the packet is for its sender alone, which is another workload. */
+static __always_inline bool is_for_another(const struct __sk_buff *skb, const struct ztap_cgroup *cgroup)
+{
+	return skb->ifindex == LOOPBACK_IFINDEX && (skb->mark & ZTAP_MARK_KINDS) == ZTAP_MARK_SELF_ONLY &&
+	       (skb->mark & ~ZTAP_MARK_KINDS) != cgroup->subject && is_known_subject(skb->mark & ~ZTAP_MARK_KINDS);
+}
+
+/* The workload receives its own packet. */
+static __always_inline void receive_mark(struct __sk_buff *skb, const struct ztap_cgroup *cgroup)
+{
+	if (skb->ifindex == LOOPBACK_IFINDEX && skb->mark == (cgroup->subject | ZTAP_MARK_SELF_ONLY))
+		skb->mark = cgroup->subject | ZTAP_MARK_SENDER;
+}
+
+/*
+ * Returns whether an echo belongs to a workload that pings itself. The kernel answers a request without the sender's mark. So
+ * an identifier belongs to the workload that used it first, until it has been idle for a while.
+ */
+static __noinline int is_own_echo(const struct packet *p, __u32 subject, __u32 now, __u32 direction)
+{
+	struct ztap_flow_key key = { .protocol = p->protocol, .family = p->family };
+	struct ztap_echo fresh = { .subject = subject, .seen = now }, *held;
+	bool is_held, swapped = p->kind == PACKET_REPLY && direction == ZTAP_EGRESS;
+
+	__builtin_memcpy(key.local, swapped ? p->remote : p->local, 16);
+	__builtin_memcpy(key.remote, swapped ? p->local : p->remote, 16);
+	key.be_local_port = p->be_local_port;
+	held = bpf_map_lookup_elem(&ztap_echoes, &key);
+	is_held = held && (__s32)(now - held->seen) <= ZTAP_FLOW_NEW_TICKS;
+	if (p->kind == PACKET_REPLY)
+		return is_held && held->subject == subject;
+	if (held && held->subject == subject) {
+		held->seen = now;
+		return 1;
+	}
+	if (is_held)
+		return 0;
+	if (held)
+		bpf_map_delete_elem(&ztap_echoes, &key);
+	return !bpf_map_update_elem(&ztap_echoes, &key, &fresh, BPF_NOEXIST);
+}
+
+/*
+ * Returns whether a packet that policy does not allow is the workload's own, to itself. Who receives it is known only there:
+ * so that a packet of which `verdict` would be a denial is marked for the workload's own sockets alone.
+ */
+static __always_inline bool is_self_traffic(struct __sk_buff *skb, const struct scope *scope, const struct packet *p,
+					    __u32 direction, __u8 verdict)
+{
+	__u32 subject = scope->cgroup->subject;
+
 	/* On the wire, anyone can forge such an address; the kernel's own packets come through the loopback device. */
 	if (skb->ifindex != LOOPBACK_IFINDEX || (!is_loopback(p->remote, p->family) && !same_address(p)))
 		return false;
-	/* The kernel itself answers echo requests to its own addresses. */
-	if (p->protocol == ZTAP_PROTOCOL_ICMP)
-		return p->kind == PACKET_FLOW || p->kind == PACKET_REPLY;
-	if (p->protocol == IPPROTO_UDP && direction == ZTAP_INGRESS)
-		return skb->mark == self_mark(scope->cgroup);
-	return packet_is_to_self(skb, p, scope->cgroup);
+	if (p->protocol == ZTAP_PROTOCOL_ICMP) {
+		if (p->kind != PACKET_FLOW && p->kind != PACKET_REPLY)
+			return false;
+		if (direction == ZTAP_INGRESS && p->kind == PACKET_FLOW)
+			return skb->mark == (subject | ZTAP_MARK_SELF_ONLY) || skb->mark == (subject | ZTAP_MARK_SENDER);
+		if (!is_own_echo(p, subject, now_ticks(scope), direction))
+			return false;
+	} else if (direction == ZTAP_INGRESS) {
+		return skb->mark == (subject | ZTAP_MARK_SELF_ONLY) || skb->mark == (subject | ZTAP_MARK_SENDER);
+	} else if (!packet_is_to_self(skb, p, scope->cgroup)) {
+		return false;
+	}
+	if (direction == ZTAP_EGRESS && verdict == ZTAP_DENIED)
+		skb->mark = subject | ZTAP_MARK_SELF_ONLY;
+	return true;
 }
 
 #endif

@@ -30,12 +30,14 @@ static __always_inline bool acknowledges(struct __sk_buff *skb)
 	       ip6->version_class >> 4 == 6 && data[sizeof(*ip6) + 13] & TCP_FLAG_ACK_BIT;
 }
 
+/* Returns the verdict on a packet of `direction` in a connection with that initiator. */
 static __always_inline __u8 policy_or_self_verdict(struct __sk_buff *skb, const struct scope *scope,
-						   const struct packet *p, __u32 direction, __u32 *rule)
+						   const struct packet *p, __u32 direction, __u32 initiator,
+						   __u32 *rule)
 {
-	__u8 verdict = policy_verdict(scope, p, direction, port_of(p, direction), rule);
+	__u8 verdict = policy_verdict(scope, p, initiator, port_of(p, initiator), rule);
 
-	if (verdict != ZTAP_ALLOWED && is_self_traffic(skb, scope, p, direction))
+	if (verdict != ZTAP_ALLOWED && is_self_traffic(skb, scope, p, direction, verdict))
 		return ZTAP_ALLOWED;
 	return verdict;
 }
@@ -81,7 +83,7 @@ static __always_inline __u8 syn_verdict(struct __sk_buff *skb, const struct scop
 					__u32 direction, struct bpf_sock *sk, bool listening)
 {
 	__u32 rule;
-	__u8 verdict = policy_or_self_verdict(skb, scope, p, direction, &rule);
+	__u8 verdict = policy_or_self_verdict(skb, scope, p, direction, direction, &rule);
 	struct ztap_sock *sock;
 
 	scope->decision->rule = rule;
@@ -121,9 +123,9 @@ static __always_inline bool lacks_role(const struct scope *scope, const struct z
 
 /* Returns the verdict for a socket older than the attachment: it may continue if either role would be allowed. */
 static __always_inline __u8 either_role_verdict(struct __sk_buff *skb, const struct scope *scope,
-						const struct packet *p, __u32 *rule)
+						const struct packet *p, __u32 direction, __u32 *rule)
 {
-	__u8 verdict = policy_or_self_verdict(skb, scope, p, ZTAP_EGRESS, rule);
+	__u8 verdict = policy_or_self_verdict(skb, scope, p, direction, ZTAP_EGRESS, rule);
 	__u8 other;
 
 	if (verdict == ZTAP_ALLOWED)
@@ -157,14 +159,14 @@ static __always_inline __u8 tcp_verdict(struct __sk_buff *skb, const struct scop
 	if (!sk || !is_tcp(sk)) {
 		if (syn)
 			scope->decision->event_flags |= EVENT_NEW;
-		return policy_or_self_verdict(skb, scope, p, direction, rule);
+		return policy_or_self_verdict(skb, scope, p, direction, direction, rule);
 	}
 	listening = sk->state == BPF_TCP_LISTEN;
 	if (syn)
 		return syn_verdict(skb, scope, p, direction, sk, listening);
 	/* The rest of a handshake, or a stray packet, which is emitted like a SYN. A listener itself only replies. */
 	if (listening) {
-		verdict = policy_or_self_verdict(skb, scope, p, ZTAP_INGRESS, rule);
+		verdict = policy_or_self_verdict(skb, scope, p, direction, ZTAP_INGRESS, rule);
 		if (verdict == ZTAP_AUDITED &&
 		    (direction == ZTAP_EGRESS || handshake_was_emitted(p, scope->cgroup->subject, scope->epoch, false)))
 			scope->decision->event_flags |= EVENT_HANDSHAKE_GOES_ON;
@@ -174,7 +176,7 @@ static __always_inline __u8 tcp_verdict(struct __sk_buff *skb, const struct scop
 	}
 	sock = bpf_sk_storage_get(&ztap_socks, sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
 	if (!sock)
-		return without_storage(scope, either_role_verdict(skb, scope, p, rule));
+		return without_storage(scope, either_role_verdict(skb, scope, p, direction, rule));
 	verdict = cached_verdict(scope, sock->remembered);
 	if (verdict != ZTAP_NONE) {
 		decide(scope->decision, sock->rule, sock->slot);
@@ -182,11 +184,11 @@ static __always_inline __u8 tcp_verdict(struct __sk_buff *skb, const struct scop
 		return verdict;
 	}
 	if (sock->role == ZTAP_ROLE_INITIATOR)
-		verdict = policy_or_self_verdict(skb, scope, p, ZTAP_EGRESS, rule);
+		verdict = policy_or_self_verdict(skb, scope, p, direction, ZTAP_EGRESS, rule);
 	else if (sock->role == ZTAP_ROLE_ACCEPTOR)
-		verdict = policy_or_self_verdict(skb, scope, p, ZTAP_INGRESS, rule);
+		verdict = policy_or_self_verdict(skb, scope, p, direction, ZTAP_INGRESS, rule);
 	else {
-		verdict = lacks_role(scope, sock) ? ZTAP_DENIED : either_role_verdict(skb, scope, p, rule);
+		verdict = lacks_role(scope, sock) ? ZTAP_DENIED : either_role_verdict(skb, scope, p, direction, rule);
 		if (!sock->remembered)
 			scope->decision->event_flags |= EVENT_NEW;
 	}

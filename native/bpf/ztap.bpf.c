@@ -108,12 +108,16 @@ static __always_inline __u8 packet_impl(struct __sk_buff *skb, const struct ztap
 		return ZTAP_DENIED;
 	}
 	scope.epoch = *(volatile __u64 *)&control->epoch;
-	verdict = cached_connection_verdict(skb, &scope, sk, direction);
+	verdict = direction == ZTAP_INGRESS && is_for_another(skb, cgroup) ? ZTAP_DENIED : ZTAP_NONE;
+	if (verdict == ZTAP_NONE)
+		verdict = cached_connection_verdict(skb, &scope, sk, direction);
 	if (verdict == ZTAP_NONE)
 		verdict = cached_flow_verdict(skb, &scope, direction);
 	if (verdict == ZTAP_NONE)
 		verdict = packet_verdict(skb, &scope, direction, sk ? bpf_sk_fullsock(sk) : NULL);
 	*rule = decision.rule;
+	if (direction == ZTAP_INGRESS && verdict != ZTAP_DENIED)
+		receive_mark(skb, cgroup);
 	count_packet(cgroup, direction, verdict, &decision);
 	if (decision.event_flags & EVENT_NEW || verdict != ZTAP_ALLOWED)
 		emit(skb, &scope, verdict);
@@ -134,7 +138,7 @@ int ztap_egress(struct __sk_buff *skb)
 	struct ztap_cgroup *cgroup = bpf_get_local_storage(&ztap_cgroup, 0);
 	__u32 rule = 0;
 
-	mark_self_traffic(skb, cgroup);
+	mark_sender(skb, cgroup);
 	return packet_impl(skb, cgroup, ZTAP_EGRESS, skb->sk, 0, &rule) != ZTAP_DENIED;
 }
 
@@ -144,17 +148,22 @@ int ztap_egress(struct __sk_buff *skb)
 static __always_inline int guard(struct __sk_buff *skb, __u32 direction)
 {
 	struct ztap_births *all = births();
-	const struct ztap_cgroup *cgroup;
+	struct ztap_newborn *newborn;
 	__u32 rule = 0;
 
-	if (!all || !all->waiting)
+	if (!all)
 		return 1;
-	cgroup = newborn_of(skb, all->levels);
-	if (!cgroup)
-		return 1;
-	if (direction == ZTAP_EGRESS)
-		mark_self_traffic(skb, cgroup);
-	return packet_impl(skb, cgroup, direction, skb->sk, 0, &rule) != ZTAP_DENIED;
+	newborn = all->waiting ? newborn_of(skb, all->levels, true) : NULL;
+	if (newborn) {
+		if (direction == ZTAP_EGRESS)
+			mark_sender(skb, &newborn->record);
+		if (packet_impl(skb, &newborn->record, direction, skb->sk, 0, &rule) == ZTAP_DENIED)
+			return 0;
+	}
+	if (direction == ZTAP_INGRESS)
+		return !is_misdelivered(skb);
+	clear_forged_mark(skb, all->levels);
+	return 1;
 }
 
 SEC("cgroup_skb/ingress")

@@ -66,17 +66,18 @@ enum ztap_limit {
 	 */
 	ZTAP_SLOT_LEARNING = 0x7fffffff,
 	/*
-	 * Newborn cgroups: those that the kernel knows, those of one name that wait for the agent, and the depth down to
-	 * which they are found.
+	 * Cgroups that ztap_newborns holds, those of one name among them, and the depth down to which they are found.
 	 */
 	ZTAP_MAX_NEWBORNS = 32768,
-	ZTAP_MAX_WAITING = 1024,
+	ZTAP_MAX_OF_ONE_NAME = 1024,
 	ZTAP_MAX_NAMES = 16384,
 	ZTAP_NAME_BYTES = 256,
 	ZTAP_MAX_LEVEL = 31,
 	/* The node of the cgroup root, and a node that has no name. */
 	ZTAP_NODE_ROOT = 0,
 	ZTAP_NODE_NONE = 0x7fffffff,
+	/* Echo identifiers that workloads use towards themselves. */
+	ZTAP_MAX_ECHOES = 4096,
 };
 
 enum ztap_direction { ZTAP_INGRESS = 0, ZTAP_EGRESS = 1 };
@@ -222,22 +223,24 @@ ZTAP_SIZE(struct ztap_name, 72);
 
 /*
  * ztap_newborns: hash, cgroup id -> its node and its record. The record's subject is 0 if no record decides: above the
- * workloads, and once the agent has attached programs to the cgroup. Bits of `flags` are in enum ztap_newborn_flag. An
- * entry ends with its cgroup, or when the agent has no more need of it.
+ * workloads, and once the agent has attached programs to the cgroup. `owner` is the subject whose cgroup it is, or 0. Bits
+ * of `flags` are in enum ztap_newborn_flag. An entry ends with its cgroup.
  */
 struct ztap_newborn {
 	__u32 node;
 	__u32 flags;
+	__u32 owner;
+	__u32 reserved;
 	struct ztap_cgroup record;
 };
-ZTAP_SIZE(struct ztap_newborn, 72);
+ZTAP_SIZE(struct ztap_newborn, 80);
 
-/* LEARNS: the iterators record the roles of the cgroup's sockets. */
-enum ztap_newborn_flag { ZTAP_LEARNS = 1 };
+/* LEARNS: the iterators record the roles of the cgroup's sockets. COUNTED: in ztap_living. */
+enum ztap_newborn_flag { ZTAP_LEARNS = 1, ZTAP_COUNTED = 2 };
 
 /*
  * ztap_births: array of one. `waiting`: the number of newborn cgroups with a record that decides. `levels`: a bit for
- * each depth at which there was one. `dropped`: those that found no room.
+ * each depth at which ztap_newborns had a workload's cgroup. `dropped`: newborn cgroups that found no room.
  */
 struct ztap_births {
 	__u32 waiting;
@@ -246,18 +249,20 @@ struct ztap_births {
 };
 ZTAP_SIZE(struct ztap_births, 16);
 
-/*
- * ztap_waiting: hash, node -> the number of its newborn cgroups with a record that decides. The agent makes the entry
- * with the name.
- */
+/* ztap_living: hash, node -> the number of its cgroups that were born with a record. The agent makes the entry with the name. */
 
-/* The argument of ztap_know: makes an entry of ztap_newborns, without a record, or adds flags to it. */
+/*
+ * The argument of ztap_know: makes an entry of ztap_newborns, without a record, or changes it: a node other than
+ * ZTAP_NODE_NONE, an owner other than 0, the flags.
+ */
 struct ztap_known {
 	__u64 cgroup;
 	__u32 node;
+	__u32 owner;
+	__u32 level;
 	__u32 flags;
 };
-ZTAP_SIZE(struct ztap_known, 16);
+ZTAP_SIZE(struct ztap_known, 24);
 
 /* The argument of ztap_prepare: the new half `set` of a newborn's record, and its share. */
 struct ztap_prepared {
@@ -270,13 +275,27 @@ struct ztap_prepared {
 };
 ZTAP_SIZE(struct ztap_prepared, 40);
 
-/* The argument of ztap_adopt: the record of a newborn decides no longer. `keep`: its node has names below it. */
+/* The argument of ztap_adopt: the record of a newborn decides no longer, and its flags are cleared. */
 struct ztap_adopted {
 	__u64 cgroup;
-	__u32 keep;
-	__u32 reserved;
 };
-ZTAP_SIZE(struct ztap_adopted, 16);
+ZTAP_SIZE(struct ztap_adopted, 8);
+
+/*
+ * Marks of packets on the loopback device: the sender's subject id, plus one of these. SENDER: a workload sent it. SELF_ONLY:
+ * its policy denies it, unless it is for the workload itself: only the workload's own socket may receive it.
+ */
+enum ztap_mark { ZTAP_MARK_SENDER = 1, ZTAP_MARK_SELF_ONLY = 3, ZTAP_MARK_KINDS = 3 };
+
+/*
+ * ztap_echoes: LRU hash, the flow key of an echo request, with subject 0 -> the workload that sends requests to itself with
+ * this identifier. The kernel's reply names no sender.
+ */
+struct ztap_echo {
+	__u32 subject;
+	__u32 seen;
+};
+ZTAP_SIZE(struct ztap_echo, 8);
 
 /*
  * ztap_addrs_a, ztap_addrs_b: LPM tries, (scope, address) -> class id (u32, not 0). `scope` is a profile id, plus 1 for
@@ -453,7 +472,7 @@ ZTAP_SIZE(struct ztap_event, 64);
  *  - <node>/abi-<version>/births/: the pins that enforce newborn cgroups. Another version that takes over removes them all.
  *  - <node>/abi-<version>/give/flows: an iterator; reading it returns a struct ztap_exported_flow for each flow.
  *  - The subject id of a workload is the hash of its name (src/adapters/ebpf/lower/ids.ts).
- *  - The mark of self traffic over the loopback device (self_mark in native/bpf/self.h).
+ *  - The marks of packets over the loopback device (enum ztap_mark).
  */
 enum ztap_frozen { ZTAP_SOCK_ROLE = 12 };
 

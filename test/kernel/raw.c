@@ -4,6 +4,10 @@
  * command a line on stdin, one answer a line on stdout, and a line for everything received:
  *
  *   socket DOMAIN TYPE PROTOCOL           → fd N, or an errno name; the numbers of <sys/socket.h>
+ *   option FD LEVEL NAME VALUE            → ok, or an errno name; setsockopt of a number
+ *   steer FD                              each packet to a socket of its SO_REUSEPORT group at random
+ *   listen FD                             → ok, or an errno name; what it accepts is told as "got FD accepted", and closed
+ *   close FD                              → ok
  *   include FD                            the IPv4 header comes with what is sent
  *   bind|connect FD ADDRESS PORT          → ok, or an errno name
  *   send FD ADDRESS PORT HEX              → ok, or an errno name; ADDRESS may be @ifname for packet sockets
@@ -15,6 +19,8 @@
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
+#include <linux/filter.h>
 #include <linux/if_packet.h>
 #include <net/if.h>
 #include <netinet/in.h>
@@ -92,6 +98,29 @@ static void open_socket(int domain, int type, int protocol)
 	fflush(stdout);
 }
 
+static void close_socket(int fd)
+{
+	for (int i = 1; i < count; i++) {
+		if (sockets[i].fd == fd)
+			sockets[i] = sockets[--count];
+	}
+	close(fd);
+	answer("ok");
+}
+
+static int steer(int fd)
+{
+	/* The least bit of a random number. */
+	struct sock_filter code[] = {
+		{ BPF_LD | BPF_W | BPF_ABS, 0, 0, SKF_AD_OFF + SKF_AD_RANDOM },
+		{ BPF_ALU | BPF_AND | BPF_K, 0, 0, 1 },
+		{ BPF_RET | BPF_A, 0, 0, 0 },
+	};
+	struct sock_fprog program = { .len = 3, .filter = code };
+
+	return setsockopt(fd, SOL_SOCKET, SO_ATTACH_REUSEPORT_CBPF, &program, sizeof(program));
+}
+
 static void dial(const char *address, const char *ports)
 {
 	struct sockaddr_storage to, nobody = { .ss_family = AF_UNSPEC };
@@ -120,6 +149,14 @@ static void obey(const char *line)
 
 	if (sscanf(line, "socket %d %d %d", &fd, &a, &b) == 3)
 		open_socket(fd, a, b);
+	else if (sscanf(line, "option %d %d %d %d", &fd, &a, &b, &value) == 4)
+		answer_errno(setsockopt(fd, a, b, &value, sizeof(value)));
+	else if (sscanf(line, "steer %d", &fd) == 1)
+		answer_errno(steer(fd));
+	else if (sscanf(line, "close %d", &fd) == 1)
+		close_socket(fd);
+	else if (sscanf(line, "listen %d", &fd) == 1)
+		answer_errno(fcntl(fd, F_SETFL, O_NONBLOCK) || listen(fd, 64) ? -1 : 0);
 	else if (sscanf(line, "include %d", &fd) == 1)
 		answer_errno(setsockopt(fd, IPPROTO_IP, IP_HDRINCL, &value, sizeof(value)));
 	else if (sscanf(line, "dial %63s%n", address, &rest) == 1)
@@ -146,7 +183,15 @@ static void receive(int fd)
 	unsigned char bytes[MAX_BYTES];
 	ssize_t length = recv(fd, bytes, sizeof(bytes), 0);
 
-	if (length < 0) {
+	if (length < 0 && errno == ENOTCONN) {
+		/* A socket that does not listen yet looks as if it were hung up. */
+		int accepted = accept(fd, NULL, NULL);
+
+		if (accepted < 0)
+			return;
+		close(accepted);
+		printf("got %d accepted\n", fd);
+	} else if (length < 0) {
 		printf("got %d %s\n", fd, strerrorname_np(errno));
 	} else {
 		printf("got %d ", fd);

@@ -42,6 +42,8 @@ const OPPOSITE = { ingress: "egress", egress: "ingress" } as const;
 export class Reference {
   #ruleset: Ruleset | null = null;
   #evaluate: Evaluator | null = null;
+  /** Who pings itself with an identifier. */
+  readonly #echoes = new Map<string, { readonly workload: string; readonly seen: number }>();
   /** By conversation and asking direction. */
   readonly #asked = new Map<string, Asked>();
 
@@ -67,8 +69,8 @@ export class Reference {
       return policy;
     }
     if (answer !== null) return answer;
-    // A workload may ping itself. For ports the programs look for the socket at the other end; here is none.
-    if (isIcmp(transport) && isItself(seen)) return PASSES;
+    // A workload may ping itself. For other packets the programs ask who receives or who sent them; here is nobody.
+    if (isIcmp(transport) && isItself(seen) && this.#isOwnEcho(seen, step, role)) return PASSES;
     if (policy.verdict === "audited" && role !== "answers") this.#open(seen, step);
     return policy;
   }
@@ -84,6 +86,18 @@ export class Reference {
     const subject = this.#subject(workload);
     if (subject !== undefined && subject.addresses.length > 0) return holds(subject);
     return this.#ruleset?.subjects.some(holds) !== true;
+  }
+
+  /** An identifier belongs to the workload that sent the last request with it, until it is idle. */
+  #isOwnEcho({ family, local, remote, tag }: Seen, { workload, direction, now }: Step, role: string): boolean {
+    const isSwapped = role === "answers" && direction === "egress";
+    const key = [family, ...(isSwapped ? [remote, local] : [local, remote]), tag].join(" ");
+    const held = this.#echoes.get(key);
+    const isHeld = held !== undefined && now - held.seen <= ABI.FLOW_NEW_TICKS;
+    if (role === "answers") return isHeld && held.workload === workload;
+    if (direction === "ingress" || (isHeld && held.workload !== workload)) return false;
+    this.#echoes.set(key, { workload, seen: now });
+    return true;
   }
 
   #ask(query: ConnectionQuery): Decided {

@@ -222,7 +222,7 @@ export class EbpfEnforcer implements Enforcer {
     this.#inForce = image;
     const failures = subjects.enforce(image, located, prepared, shares, pinned);
     newborns.finish(image);
-    await subjects.learnRoles(image, located);
+    await subjects.learnRoles(located);
     if (failures.length > 0) throw severalAsOne(failures);
     return located;
   }

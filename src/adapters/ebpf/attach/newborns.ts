@@ -20,7 +20,7 @@ import { encodeSubjectRecord, sameStorage, withSet, type CgroupStorage } from ".
 import { nameKey, NewbornNames, type Name } from "../maps/newborn-names.js";
 import { NO_SLOT, type SlotShare, type SlotShares } from "../maps/slot-shares.js";
 import type { SetIndex } from "../maps/table-sets.js";
-import { findCgroup } from "./locate.js";
+import { findCgroup, type Present } from "./locate.js";
 import { withPin } from "./pins.js";
 
 export interface NewbornParts {
@@ -40,6 +40,15 @@ interface Branch {
   readonly subject: ImageSubject | undefined;
 }
 
+/** What the programs are told about a cgroup. */
+interface Known {
+  readonly cgroupId: bigint;
+  readonly node?: number;
+  readonly owner?: number;
+  readonly level?: number;
+  readonly flags?: number;
+}
+
 export class Newborns {
   readonly #parts: NewbornParts;
   readonly #names: NewbornNames;
@@ -50,7 +59,7 @@ export class Newborns {
     this.#names = new NewbornNames(native, {
       names: mapOf(object, "ztap_names"),
       newborns: mapOf(object, "ztap_newborns"),
-      waiting: mapOf(object, "ztap_waiting"),
+      living: mapOf(object, "ztap_living"),
     });
   }
 
@@ -93,8 +102,8 @@ export class Newborns {
     const former = [...held.values()].filter(({ key }) => !wanted.has(key));
     for (const name of former) this.#names.delete(name);
     const nodes = new Map(branches.map((branch) => [branch.node, branch]));
-    for (const { cgroupId, node } of this.#names.newborns())
-      if (node !== ABI.NODE_ROOT && !nodes.has(node)) this.#adopt(cgroupId, false);
+    for (const { cgroupId, node, record } of this.#names.newborns())
+      if (record !== null && !nodes.has(node)) this.adopt(cgroupId);
   }
 
   /** Returns whether the cgroup was enforced from its birth, and its record still decides. */
@@ -104,20 +113,20 @@ export class Newborns {
   }
 
   /** The workload's own programs decide from now on. */
-  adopt(image: Image, workload: string, cgroupId: bigint): void {
-    const path = (name: string): string => cgroupParts(image.subjects.get(name)?.subject.cgroup ?? "").join("/");
-    const below = `${path(workload)}/`;
-    this.#adopt(
-      cgroupId,
-      [...image.subjects.keys()].some((other) => path(other).startsWith(below)),
-    );
-  }
-
-  #adopt(cgroupId: bigint, keep: boolean): void {
+  adopt(cgroupId: bigint): void {
     const record = Buffer.alloc(ADOPTED.size);
     record.writeBigUInt64LE(cgroupId, ADOPTED.cgroup);
-    record.writeUInt32LE(keep ? 1 : 0, ADOPTED.keep);
     this.#run(ADOPT, record);
+  }
+
+  /** Returns whether the guards know that the cgroup is the workload's. */
+  isOwner(cgroupId: bigint, subject: number): boolean {
+    return this.#names.newborn(cgroupId)?.owner === subject;
+  }
+
+  /** Lets the guards know whose cgroup it is. */
+  own({ cgroupId, id, level }: Present): void {
+    if (!this.isOwner(cgroupId, id)) this.#know({ cgroupId, owner: id, level });
   }
 
   /**
@@ -125,7 +134,7 @@ export class Newborns {
    * @throws EnforcerError
    */
   async learn(cgroupIds: readonly bigint[]): Promise<void> {
-    for (const cgroupId of cgroupIds) this.#know(cgroupId, ABI.NODE_NONE, ABI.LEARNS);
+    for (const cgroupId of cgroupIds) this.#know({ cgroupId, flags: ABI.LEARNS });
     const { native, object } = this.#parts;
     // Twice: a connection of which only the handshake was there the first time has a socket now.
     for (const name of [LEARN_TCP, LEARN_FILES, LEARN_TCP]) {
@@ -181,22 +190,27 @@ export class Newborns {
     return true;
   }
 
-  /** Makes the existing cgroups above the workloads known to the program at mkdir. */
+  /** Makes the existing cgroups of the workloads, and those above them, known to the programs. */
   #seed(branches: readonly Branch[]): void {
-    const seeds = new Map<string, number>([["", ABI.NODE_ROOT]]);
-    for (const { path, node } of branches) {
-      if (branches.some((other) => other.path.startsWith(`${path}/`))) seeds.set(path, node);
-    }
-    for (const [path, node] of seeds) {
+    const root = this.#cgroupId("");
+    if (root !== null && this.#names.newborn(root)?.node !== ABI.NODE_ROOT)
+      this.#know({ cgroupId: root, node: ABI.NODE_ROOT });
+    for (const { path, node, subject } of branches) {
       const cgroupId = this.#cgroupId(path);
-      if (cgroupId !== null && this.#names.newborn(cgroupId)?.node !== node) this.#know(cgroupId, node, 0);
+      if (cgroupId === null) continue;
+      const owner = subject?.id ?? 0;
+      const held = this.#names.newborn(cgroupId);
+      if (held?.node !== node || (owner !== 0 && held.owner !== owner))
+        this.#know({ cgroupId, node, owner, level: cgroupLevel(path) });
     }
   }
 
-  #know(cgroupId: bigint, node: number, flags: number): void {
+  #know({ cgroupId, node = ABI.NODE_NONE, owner = 0, level = 0, flags = 0 }: Known): void {
     const known = Buffer.alloc(KNOWN.size);
     known.writeBigUInt64LE(cgroupId, KNOWN.cgroup);
     known.writeUInt32LE(node, KNOWN.node);
+    known.writeUInt32LE(owner, KNOWN.owner);
+    known.writeUInt32LE(level, KNOWN.level);
     known.writeUInt32LE(flags, KNOWN.flags);
     this.#run(KNOW, known);
   }

@@ -101,6 +101,7 @@ export class Subjects {
           storage.cgroup === one.cgroupId &&
           storage.level === one.level &&
           storage.areRolesKnown &&
+          this.#newborns.isOwner(one.cgroupId, one.id) &&
           storage.share.slot === shareOf(shares, one).slot;
         const value = subjectValue(storage.subject, storage.sets[active]) + (isRight ? "" : " misplaced");
         addItem(items, subjectItem(one.workload, value, one.subject));
@@ -199,9 +200,7 @@ export class Subjects {
     const changes = new Map<Present, boolean | null>();
     for (const one of located.present) {
       changes.set(one, null);
-      attempt(() =>
-        changes.set(one, this.#place(image, one, pinned.get(one.workload) ?? [], active, shareOf(shares, one))),
-      );
+      attempt(() => changes.set(one, this.#place(one, pinned.get(one.workload) ?? [], active, shareOf(shares, one))));
     }
     const placed = located.present.filter((one) => changes.get(one) !== null);
     const isAsBefore = [...changes.values()].every((changed) => changed === false);
@@ -215,7 +214,7 @@ export class Subjects {
     return failures;
   }
 
-  #place(image: Image, one: Present, links: readonly Link[], active: SetIndex, share: SlotShare): boolean {
+  #place(one: Present, links: readonly Link[], active: SetIndex, share: SlotShare): boolean {
     // The first connect program makes the kernel create the storage; it decides nothing until that is written.
     const [first, ...rest] = HOOKS;
     let isChanged = first !== undefined && this.#links.place(one, first, links);
@@ -232,8 +231,9 @@ export class Subjects {
     };
     const holds = held !== null && sameStorage(held, { ...wanted, sets: withSet(held, active, one.record).sets });
     if (!holds) writeStorage(this.#native, this.#storageFd, one.cgroupId, wanted);
+    this.#newborns.own(one);
     for (const hook of rest) if (this.#links.place(one, hook, links)) isChanged = true;
-    if (isWaiting) this.#newborns.adopt(image, one.workload, one.cgroupId);
+    if (isWaiting) this.#newborns.adopt(one.cgroupId);
     return isChanged;
   }
 
@@ -241,18 +241,18 @@ export class Subjects {
    * After `enforce`: gives the connections that are older than the programs a role. From then on, a connection without
    * one is refused.
    */
-  async learnRoles(image: Image, located: Located): Promise<void> {
+  async learnRoles(located: Located): Promise<void> {
     const learning = located.present.filter(({ cgroupId }) => {
       const storage = readStorage(this.#native, this.#storageFd, cgroupId);
       return storage !== null && storage.subject !== 0 && !storage.areRolesKnown;
     });
     if (learning.length === 0) return;
     await this.#newborns.learn(learning.map(({ cgroupId }) => cgroupId));
-    for (const { workload, cgroupId } of learning) {
+    for (const { cgroupId } of learning) {
       const storage = readStorage(this.#native, this.#storageFd, cgroupId);
       if (storage === null) continue;
       writeStorage(this.#native, this.#storageFd, cgroupId, { ...storage, areRolesKnown: true });
-      this.#newborns.adopt(image, workload, cgroupId);
+      this.#newborns.adopt(cgroupId);
     }
   }
 

@@ -22,12 +22,13 @@ export const ABI = {
   EVENT_SHIFT: 22,
   SLOT_LEARNING: 2147483647,
   MAX_NEWBORNS: 32768,
-  MAX_WAITING: 1024,
+  MAX_OF_ONE_NAME: 1024,
   MAX_NAMES: 16384,
   NAME_BYTES: 256,
   MAX_LEVEL: 31,
   NODE_ROOT: 0,
   NODE_NONE: 2147483647,
+  MAX_ECHOES: 4096,
   INGRESS: 0,
   EGRESS: 1,
   MODE_UNSET: 0,
@@ -66,6 +67,10 @@ export const ABI = {
   PORT_PROTOCOL_BITS: 48,
   PORT_FULL_BITS: 64,
   LEARNS: 1,
+  COUNTED: 2,
+  MARK_SENDER: 1,
+  MARK_SELF_ONLY: 3,
+  MARK_KINDS: 3,
   SOCK_ROLE: 12,
 } as const;
 
@@ -109,10 +114,11 @@ export const NAME = {
   record: 8,
 } as const;
 export const NEWBORN = {
-  size: 72,
+  size: 80,
   node: 0,
   flags: 4,
-  record: 8,
+  owner: 8,
+  record: 16,
 } as const;
 export const BIRTHS = {
   size: 16,
@@ -121,10 +127,12 @@ export const BIRTHS = {
   dropped: 8,
 } as const;
 export const KNOWN = {
-  size: 16,
+  size: 24,
   cgroup: 0,
   node: 8,
-  flags: 12,
+  owner: 12,
+  level: 16,
+  flags: 20,
 } as const;
 export const PREPARED = {
   size: 40,
@@ -136,9 +144,13 @@ export const PREPARED = {
   subject: 24,
 } as const;
 export const ADOPTED = {
-  size: 16,
+  size: 8,
   cgroup: 0,
-  keep: 8,
+} as const;
+export const ECHO = {
+  size: 8,
+  subject: 0,
+  seen: 4,
 } as const;
 export const ADDR_KEY = {
   size: 24,

@@ -22,8 +22,10 @@ export const MAPS = [
   "ztap_cgroup",
   "ztap_clock",
   "ztap_control",
+  "ztap_echoes",
   "ztap_events",
   "ztap_flows",
+  "ztap_living",
   "ztap_names",
   "ztap_newborns",
   "ztap_packets",
@@ -36,7 +38,6 @@ export const MAPS = [
   "ztap_subject_counts",
   "ztap_subject_places",
   "ztap_told",
-  "ztap_waiting",
 ] as const;
 
 /** Attached for all cgroups: these decide the packets of newborn ones. */

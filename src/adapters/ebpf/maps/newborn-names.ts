@@ -20,6 +20,8 @@ export interface Name {
 export interface Newborn {
   readonly cgroupId: bigint;
   readonly node: number;
+  /** The subject whose cgroup it is, or 0. */
+  readonly owner: number;
   /** Null if no record decides. */
   readonly record: CgroupStorage | null;
 }
@@ -36,7 +38,7 @@ export function nameKey(parent: number, part: string): string {
 export class NewbornNames {
   constructor(
     private readonly native: Native,
-    private readonly maps: { readonly names: number; readonly newborns: number; readonly waiting: number },
+    private readonly maps: { readonly names: number; readonly newborns: number; readonly living: number },
   ) {}
 
   /** Returns every name, by key. */
@@ -73,8 +75,8 @@ export class NewbornNames {
     const count = nodeKey(node);
     kernel("Writing a name of cgroups", () => {
       // Before the name: a newborn whose name has no count finds no room.
-      if (this.native.mapGet(this.maps.waiting, count) === null)
-        this.native.mapSet(this.maps.waiting, count, Buffer.alloc(4));
+      if (this.native.mapGet(this.maps.living, count) === null)
+        this.native.mapSet(this.maps.living, count, Buffer.alloc(4));
       this.native.mapSet(this.maps.names, Buffer.from(key, "hex"), value);
     });
   }
@@ -82,7 +84,7 @@ export class NewbornNames {
   delete({ key, node }: Name): void {
     kernel("Deleting a name of cgroups", () => {
       this.native.mapDelete(this.maps.names, Buffer.from(key, "hex"));
-      this.native.mapDelete(this.maps.waiting, nodeKey(node));
+      this.native.mapDelete(this.maps.living, nodeKey(node));
     });
   }
 }
@@ -94,7 +96,12 @@ function nodeKey(node: number): Buffer {
 }
 
 function decodeNewborn(cgroupId: bigint, value: Buffer): Newborn {
-  return { cgroupId, node: value.readUInt32LE(NEWBORN.node), record: recordIn(value, NEWBORN.record) };
+  return {
+    cgroupId,
+    node: value.readUInt32LE(NEWBORN.node),
+    owner: value.readUInt32LE(NEWBORN.owner),
+    record: recordIn(value, NEWBORN.record),
+  };
 }
 
 function recordIn(value: Buffer, at: number): CgroupStorage | null {
