@@ -5,23 +5,8 @@
 import { SourceError, type SourceFile } from "../../interfaces/source.js";
 import type { SourceRef } from "../../model/state.js";
 import { git, gitFailure, type GitOptions } from "./git.js";
-import {
-  isPolicyFile,
-  isSkippedFolder,
-  refuseTooLarge,
-  textFile,
-  tooLarge,
-  unreadFile,
-  type SourceLimits,
-} from "./limits.js";
-
-export interface TreeEntry {
-  readonly mode: string;
-  readonly id: string;
-  readonly size: number;
-  /** Relative to the root of the repository. */
-  readonly path: string;
-}
+import { refuseTooLarge, textFile, tooLarge, unreadFile, type SourceLimits } from "./limits.js";
+import { listTree, type TreeEntry } from "./listing.js";
 
 export interface Tree {
   readonly files: readonly SourceFile[];
@@ -50,7 +35,7 @@ export async function readTree(
   subPath: string,
   limits: SourceLimits,
 ): Promise<Tree> {
-  const entries = await listEntries(options, commit, subPath);
+  const entries = await listEntries(options, commit, subPath, limits);
   const regular = entries.filter(isRegular);
   refuseTooLarge(regular, limits);
   const blobs = await readBlobs(options, [
@@ -63,33 +48,25 @@ export async function readTree(
     if (bytes === undefined) throw new SourceError("git-failed", `${path} (blob ${id}) is not in the repository`);
     return textFile(path, bytes, id);
   });
-  const skipped = entries.filter((entry) => !regular.includes(entry)).map(({ path }) => path);
+  const skipped = entries.filter((entry) => !isRegular(entry)).map(({ path }) => path);
   return { files: files.sort((a, b) => (a.path < b.path ? -1 : 1)), skipped };
 }
 
 /**
- * Returns the policy files of a folder in a commit, of any mode.
- * @throws SourceError `path-not-found`
+ * Returns the policy files of a folder in a commit, of any mode, with paths relative to the root of the repository.
+ * @throws SourceError `path-not-found`, `too-large`
  */
-export async function listEntries(options: GitOptions, commit: string, subPath: string): Promise<readonly TreeEntry[]> {
-  const tree = `${commit}:${subPath}`;
-  const listing = await git(options)
-    .raw(["ls-tree", "-r", "-l", "-z", "--full-tree", "--end-of-options", tree])
-    .catch(() => {
-      // The commit is known to exist, so that only the path can be wrong.
-      throw new SourceError("path-not-found", `commit ${commit.slice(0, 12)} has no folder ${JSON.stringify(subPath)}`);
-    });
-  return listing
-    .split("\0")
-    .filter((line) => line !== "")
-    .map((line): TreeEntry => {
-      const [attributes = "", path = ""] = splitOnce(line, "\t");
-      const [mode = "", , id = "", size = ""] = attributes.split(/ +/);
-      return { mode, id, size: Number(size) || 0, path: subPath === "" ? path : `${subPath}/${path}` };
-    })
-    .filter(
-      ({ path }) => isPolicyFile(path) && !path.slice(subPath.length).split("/").slice(0, -1).some(isSkippedFolder),
-    );
+export async function listEntries(
+  options: GitOptions,
+  commit: string,
+  subPath: string,
+  limits: SourceLimits,
+): Promise<readonly TreeEntry[]> {
+  const entries = await listTree(options, `${commit}:${subPath}`, limits);
+  // The commit is known to exist, so that only the path can be wrong.
+  if (entries === null)
+    throw new SourceError("path-not-found", `commit ${commit.slice(0, 12)} has no folder ${JSON.stringify(subPath)}`);
+  return subPath === "" ? entries : entries.map((entry) => ({ ...entry, path: `${subPath}/${entry.path}` }));
 }
 
 export function isRegular({ mode }: TreeEntry): boolean {
@@ -150,9 +127,4 @@ export async function resolveCommit(options: GitOptions, name: string): Promise<
   // An older git prints the option itself.
   const id = text.trim().split("\n").at(-1) ?? "";
   return /^[0-9a-f]{40,64}$/.test(id) ? id : null;
-}
-
-function splitOnce(text: string, separator: string): readonly string[] {
-  const at = text.indexOf(separator);
-  return at < 0 ? [text] : [text.slice(0, at), text.slice(at + 1)];
 }
