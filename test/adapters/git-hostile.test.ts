@@ -95,6 +95,17 @@ withRepository("a path that no file system holds", async (t, repo, source) => {
   await t.rejects(source.fetch(), { code: "too-large", message: "the source has a path of more than 4096 bytes" });
 });
 
+withRepository("a commit's author and subject of many megabytes", async (t, repo, source) => {
+  const id = repo.object("blob", Buffer.from("a: 1\n"));
+  const identity = `${"n".repeat(5_000_000)} <${"a".repeat(5_000_000)}> 1700000000 +0000`;
+  const tree = repo.tree([{ mode: FILE, name: "a.yaml", id }]);
+  const text = `tree ${tree}\nauthor ${identity}\ncommitter ${identity}\n\n${"s".repeat(5_000_000)}\n`;
+  repo.git("update-ref", "refs/heads/main", repo.object("commit", Buffer.from(text)));
+  const { author, subject } = (await source.fetch()).source;
+  t.match(author, /^n{998}\.\. <a{998}\.\.>$/);
+  t.match(subject, /^s{998}\.\.$/);
+});
+
 withRepository("entries outside the source path do not count", async (t, repo) => {
   const id = repo.object("blob", Buffer.from("a: 1\n"));
   const good = repo.tree([{ mode: FILE, name: "a.yaml", id }]);

@@ -55,7 +55,7 @@ export class Repository {
   }
 
   /** Writes an object as it is, with git's help or against its will; returns its id. */
-  object(type: "blob" | "tree", body: Uint8Array): string {
+  object(type: "blob" | "tree" | "commit", body: Uint8Array): string {
     const bytes = Buffer.concat([Buffer.from(`${type} ${body.length}\0`), body]);
     const id = createHash("sha1").update(bytes).digest("hex");
     const folder = join(this.path, ".git", "objects", id.slice(0, 2));

@@ -99,6 +99,9 @@ async function readBlobs(options: GitOptions, ids: readonly string[]): Promise<R
   return blobs;
 }
 
+/** Longest name, address and subject; git fills shorter ones up with spaces. A commit may hold megabytes of each. */
+const SHOWN = "%<(1000,trunc)";
+
 /** Returns the commit's author and the first line of its message. */
 export async function describeCommit(options: GitOptions, commit: string, location: string): Promise<SourceRef> {
   const text = await git(options)
@@ -107,15 +110,15 @@ export async function describeCommit(options: GitOptions, commit: string, locati
       "-1",
       "--no-show-signature",
       "--no-patch",
-      "--format=%H%x00%an <%ae>%x00%s",
+      `--format=%H%x00${SHOWN}%an%x00${SHOWN}%ae%x00${SHOWN}%s`,
       "--end-of-options",
       commit,
     ])
     .catch((error: unknown) => {
       throw gitFailure(error, `commit ${commit} could not be read`, "git-failed");
     });
-  const [id = commit, author = "", subject = ""] = text.trimEnd().split("\0");
-  return { location, commit: id, dirty: false, author, subject };
+  const [id = commit, name = "", address = "", subject = ""] = text.split("\0").map((field) => field.trim());
+  return { location, commit: id, dirty: false, author: `${name} <${address}>`, subject };
 }
 
 /** Returns the full id of the commit of a name in this repository; null if there is none. */
