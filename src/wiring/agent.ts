@@ -43,7 +43,7 @@ export async function withAgentDeps(
         enforcer,
         lastGood: new LastGoodFile(lastGoodPath(settings.stateDir, settings.node), logger),
         managementAccess: openManagementAccess(settings),
-        read: (files) => readManifestsApart(files),
+        read: (files) => readManifestsApart(files, { signal }),
         clock: systemClock,
         random: systemRandom,
         logger,

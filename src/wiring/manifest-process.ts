@@ -24,10 +24,10 @@ const SCRIPT = fileURLToPath(new URL("./manifest-script.js", import.meta.url));
  */
 export async function readManifestsApart(
   files: readonly ManifestFile[],
-  limits: ProcessLimits = READ_LIMITS,
+  { signal, limits = READ_LIMITS }: { readonly signal?: AbortSignal; readonly limits?: ProcessLimits } = {},
 ): Promise<Manifests> {
   try {
-    return (await runBounded(SCRIPT, files, limits)) as Manifests;
+    return (await runBounded(SCRIPT, files, { ...limits, signal })) as Manifests;
   } catch (error) {
     if (!(error instanceof ProcessLimitError)) throw error;
     const bound =

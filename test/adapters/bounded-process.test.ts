@@ -2,7 +2,12 @@
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import t, { type Test } from "tap";
-import { EXHAUSTED, ProcessLimitError, runBounded } from "../../src/adapters/system/bounded-process.js";
+import {
+  EXHAUSTED,
+  ProcessLimitError,
+  runBounded,
+  type ProcessOptions,
+} from "../../src/adapters/system/bounded-process.js";
 import { inFolder } from "../fakes/repository.js";
 import { HANG_MS, pause } from "../wait.js";
 
@@ -11,11 +16,11 @@ const LIMITS = { memoryMib: 64, cpuSeconds: 1_000, deadlineMs: HANG_MS, answerBy
 /** Runs a test with a function that runs a script; `request` is what the script was given. */
 function withScripts(
   title: string,
-  run: (t: Test, on: (body: string, request: unknown, limits?: typeof LIMITS) => Promise<unknown>) => Promise<void>,
+  run: (t: Test, on: (body: string, request: unknown, limits?: ProcessOptions) => Promise<unknown>) => Promise<void>,
 ): void {
   void t.test(title, (t) =>
     inFolder(async (folder) => {
-      await run(t, (body, request, limits = LIMITS) => {
+      await run(t, (body, request, limits: ProcessOptions = LIMITS) => {
         const script = `
           import { readFileSync } from "node:fs";
           import { deserialize, serialize } from "node:v8";
@@ -71,6 +76,14 @@ withScripts("a script that fails, or is asked to end, has not exceeded a limit",
   await t.rejects(on('throw new TypeError("a mistake");', null), { message: /ended with 1: .*TypeError: a mistake/s });
   await t.rejects(on('process.kill(process.pid, "SIGTERM");', null), { message: /ended with SIGTERM/ });
   await t.rejects(on("process.exit(7);", "x".repeat(900_000)), { message: /ended with 7/ });
+});
+
+withScripts("a script ends when its caller is asked to stop", async (t, on) => {
+  const stop = new AbortController();
+  const running = on("for (;;);", null, { ...LIMITS, signal: stop.signal });
+  stop.abort();
+  await t.rejects(running, { name: "AbortError" });
+  await t.rejects(on("for (;;);", null, { ...LIMITS, signal: stop.signal }), { name: "AbortError" }, "or was before");
 });
 
 withScripts("a script does not see the environment", async (t, on) => {

@@ -27,7 +27,7 @@ t.test("a process of its own reads what this one reads", async (t) => {
     Array.from({ length: 300 }, (_, index) => file(`${index}.yaml`, `# ${"x".repeat(20_000)}\n${GOOD}`)),
     [{ ...file("c.yaml", ""), unread: { reason: "not-utf8" as const, message: "the file is not UTF-8 text" } }],
   ])
-    t.strictSame(await readManifestsApart(files, LIMITS), readBoundedManifests(files));
+    t.strictSame(await readManifestsApart(files, { limits: LIMITS }), readBoundedManifests(files));
 });
 
 /** More blocks than memory holds, in some MiB of text. */
@@ -65,7 +65,7 @@ for (const [title, limits, message] of [
         election,
         read: (files: readonly ManifestFile[]) => {
           reads += 1;
-          return readManifestsApart(files, reads === 2 ? limits : LIMITS);
+          return readManifestsApart(files, { limits: reads === 2 ? limits : LIMITS });
         },
         lockoutsOf: async () => [],
         clock,

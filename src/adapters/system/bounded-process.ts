@@ -14,6 +14,11 @@ export interface ProcessLimits {
   readonly answerBytes: number;
 }
 
+export interface ProcessOptions extends ProcessLimits {
+  /** Ends the process, and fails the request with an AbortError. */
+  readonly signal?: AbortSignal | undefined;
+}
+
 export class ProcessLimitError extends Error {
   override readonly name = "ProcessLimitError";
   constructor(readonly limit: "memory" | "time") {
@@ -35,16 +40,18 @@ const SAID = 2_000;
  * @param request plain data
  * @throws ProcessLimitError if the script exceeds a limit; Error if it fails otherwise, or is asked to end
  */
-export async function runBounded(script: string, request: unknown, limits: ProcessLimits): Promise<unknown> {
-  const bytes = await answerOf(script, serialize(request), limits);
+export async function runBounded(script: string, request: unknown, options: ProcessOptions): Promise<unknown> {
+  const bytes = await answerOf(script, serialize(request), options);
   return deserialize(bytes);
 }
 
-function answerOf(script: string, request: Uint8Array, limits: ProcessLimits): Promise<Uint8Array> {
+function answerOf(script: string, request: Uint8Array, { signal, ...limits }: ProcessOptions): Promise<Uint8Array> {
   return new Promise((resolve, reject) => {
     const command = [process.execPath, `--max-old-space-size=${limits.memoryMib}`, script];
     const child = spawn("/bin/sh", ["-c", START, "sh", String(limits.cpuSeconds), ...command], {
       stdio: ["pipe", "pipe", "pipe"],
+      signal,
+      killSignal: "SIGKILL",
       // The script needs nothing of the environment, and its secrets least of all.
       env: { MALLOC_ARENA_MAX: "1" },
     });
@@ -71,12 +78,12 @@ function answerOf(script: string, request: Uint8Array, limits: ProcessLimits): P
       clearTimeout(deadline);
       reject(error);
     });
-    child.on("close", (code, signal) => {
+    child.on("close", (code, by) => {
       clearTimeout(deadline);
-      const limit = exceeded ?? limitOf(code, signal);
+      const limit = exceeded ?? limitOf(code, by);
       if (limit !== null) reject(new ProcessLimitError(limit));
       else if (code === 0) resolve(Buffer.concat(answer));
-      else reject(new Error(`the script ended with ${signal ?? code ?? "nothing"}: ${said.trim()}`));
+      else reject(new Error(`the script ended with ${by ?? code ?? "nothing"}: ${said.trim()}`));
     });
   });
 }
