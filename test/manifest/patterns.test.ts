@@ -27,7 +27,7 @@ await t.test("a pattern that is not linear is found", async (t) => {
 });
 
 await t.test("a pattern that is linear is not", async (t) => {
-  for (const good of [/(?<!\s)\s+$/, /^[a-z]+\d*$/, /^(?=.{1,253}$)a+b*$/, /^(\d+,)*$/, /"[^"]*"/g, /a{0,30}b/, /\s+/g])
+  for (const good of [/(?<!\s)\s+$/, /^[a-z]+\d*$/, /^(?=.{1,253}$)a+b*$/, /^(\d+,)*$/, /"[^"]*"/g, /a{0,20}b/, /\s+/g])
     t.equal(await growthOf(pattern(good)), null, String(good));
 });
 

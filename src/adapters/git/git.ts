@@ -246,7 +246,7 @@ function reasonOf(text: string, otherwise: SourceErrorCode): SourceErrorCode {
     return "source-denied";
   }
   if (
-    /does not appear to be a git repository|repository .{0,1000}not found|returned error: 404|does not exist/i.test(
+    /does not appear to be a git repository|^(?=.*repository )(?=.*not found)|returned error: 404|does not exist/im.test(
       text,
     )
   )
