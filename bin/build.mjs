@@ -9,7 +9,7 @@
  */
 import { execFileSync } from "node:child_process";
 import { existsSync, globSync, readFileSync, rmSync, statSync, utimesSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { basename, dirname, join } from "node:path";
 
 const root = join(import.meta.dirname, "..");
 process.chdir(root);
@@ -92,14 +92,20 @@ function run(script, args, stdout = "inherit") {
   }
 }
 
+function entry(path, folder) {
+  return { in: path, out: join(folder, basename(path, ".ts")).slice("src/".length) };
+}
+
 async function bundle() {
   const { build } = await import("esbuild");
   rmSync("dist/cli", { recursive: true, force: true });
   await build({
-    entryPoints: ["src/cli/main.ts", ...globSync("src/commands/**/*.ts")],
+    entryPoints: [
+      ...["src/cli/main.ts", ...globSync("src/commands/**/*.ts")].map((path) => entry(path, dirname(path))),
+      // Beside the chunk that starts it.
+      entry("src/wiring/manifest-script.ts", "src/chunks"),
+    ],
     outdir: "dist/cli",
-    outbase: "src",
-    entryNames: "[dir]/[name]",
     chunkNames: "chunks/[name]-[hash]",
     bundle: true,
     splitting: true,

@@ -49,9 +49,11 @@ const UNITS = [
 const LONG = [
   "manifest/capacity",
   "manifest/enforceable",
+  "manifest/patterns",
   "manifest/readers",
   "plan/connectivity",
   "policy/expectations",
+  "reconcile/hostile",
   "reconcile/pf",
 ];
 

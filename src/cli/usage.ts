@@ -53,7 +53,7 @@ function problemsOf(error: Error, command: Called, flags: Flags): readonly strin
   const lines = error.message
     .replace(/\nSee more help with --help$/, "")
     .replace(/^The following errors? occurred:\n/, "")
-    .replace(/\s*\n\t/, " ")
+    .replace(/(?<!\s)\s*\n\t/, " ")
     .split("\n");
   return lines.map((line) => rephrase(line.trim(), flags));
 }
@@ -92,7 +92,7 @@ const SENTENCES: readonly (readonly [RegExp, (groups: readonly string[], flags: 
   [/^Flag --(\S+) expects a value$/, ([name = ""], flags) => `--${name} needs a value: ${withValue(name, flags)}`],
   [/^Flag --(\S+) can only be specified once$/, ([name]) => `--${name} is given more than once; give it once`],
   [
-    /^Expected --(\S+?)=(.*) to be one of: (.*)$/,
+    /^Expected --([^\s=]+)=(.*) to be one of: (.*)$/s,
     ([name = "", value = "", values = ""], flags) => {
       const meant = suggest(value, values.split(", "));
       const hint = meant === undefined ? "" : `; did you mean ${meant}?`;
@@ -100,12 +100,12 @@ const SENTENCES: readonly (readonly [RegExp, (groups: readonly string[], flags: 
     },
   ],
   [
-    /^Parsing --(\S+) Expected an integer(.*?) but received: (.*)$/,
+    /^Parsing --(\S+) Expected an integer(.*?) but received: (.*)$/s,
     ([name = "", bound = "", value = ""], flags) =>
       `${origin(name, value, flags)} cannot be ${JSON.stringify(value)}; it must be a whole number${bound.replace(" greater than or equal to", " of at least").replace(" less than or equal to", " of at most")}`,
   ],
   [
-    /^--(\S+?)=.* cannot also be provided when using --(\S+)$/,
+    /^--([^\s=]+)=.* cannot also be provided when using --(\S+)$/,
     ([one, other]) => `--${other} and --${one} exclude each other; give one of them`,
   ],
   [

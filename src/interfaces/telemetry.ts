@@ -6,7 +6,7 @@ export interface Telemetry {
   /** A revision was committed by this process. */
   committed(event: { readonly revision: number; readonly policies: number; readonly durationMs: number }): void;
   /** A commit of the source was refused. */
-  rejected(event: { readonly reason: "invalid" | "lockout" | "held" | "unverified" }): void;
+  rejected(event: { readonly reason: "invalid" | "lockout" | "held" | "unverified" | "too-large" }): void;
   /** The tip of the source is no descendant of the commit that was accepted last. */
   rewritten(): void;
   /** Whether this node leads and must not commit anything from the source. */

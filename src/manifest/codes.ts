@@ -65,6 +65,7 @@ export const CODES = {
   duplicatePort: error("ZT3022", "port name given twice"),
   testWithoutWorkload: error("ZT3023", "test without a workload"),
   badUser: error("ZT3024", "malformed user name"),
+  exceptTooMany: error("ZT3025", "block with more prefixes than ztap reads"),
 
   duplicateObject: error("ZT4001", "object declared twice"),
   undeclaredNode: error("ZT4002", "workload on an undeclared node"),

@@ -46,6 +46,7 @@ export const HELP: Readonly<Record<string, { readonly example: string; readonly 
   ZT3022: {"example":"`ports: [{name: a, port: 1}, {name: a, port: 2}]`","fix":"one name for one port of a protocol"},
   ZT3023: {"example":"`from` and `to` of a ConnectivityTest both only `ipBlock`","fix":"a selector on one end: policies belong to workloads"},
   ZT3024: {"example":"`user: \"a b\"`, `user: unknown`","fix":"the name of a user of the node, as `id -un` prints it"},
+  ZT3025: {"example":"`cidr: ::/0` with 1,000 single addresses under `except`: more than 65,536 prefixes remain","fix":"name wider blocks under `except`, or name the addresses that are meant under `cidr`"},
   ZT4001: {"example":"two documents of one kind, namespace and name","fix":"remove one; the message has the position of the first"},
   ZT4002: {"example":"`node: web-2` without such a Node, if any Node is declared","fix":"declare it; leave out `node` for an external peer"},
   ZT4003: {"example":"`a` and `a/b` of two workloads on one node","fix":"give each its own cgroup"},

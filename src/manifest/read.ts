@@ -8,13 +8,12 @@ import { hasErrors, type Diagnostic } from "../model/diagnostic.js";
 import type { Kind, Position } from "../model/objects.js";
 import type { ObjectSet } from "../model/state.js";
 import { locator, readFile, type FileResult, type PlacedProblem } from "./document/file.js";
-import type { ManifestCache } from "./cache.js";
 import { limitDiagnostics } from "./diagnostic-limit.js";
 import type { Capacities } from "./state/capacity.js";
 import { checkState } from "./state/check.js";
 import { toDiagnostic } from "./problem.js";
 
-/** A file as a Source yields it; the cache identifies it by its content. */
+/** A file as a Source yields it. */
 export interface ManifestFile {
   readonly path: string;
   readonly text: string;
@@ -33,16 +32,18 @@ export interface Manifests {
 }
 
 export interface ReadOptions {
-  readonly cache?: ManifestCache;
   /** The limits and features of the nodes' backends; a state that exceeds them is refused. Absent: no limits. */
   readonly capacities?: Capacities;
   /** Paths of files that were skipped because they are symbolic links or submodules; each gets a warning. */
   readonly skipped?: readonly string[];
 }
 
+/** Reads files as `readManifests` does; a reader outside this process may refuse them with a SourceError `too-large`. */
+export type ManifestReader = (files: readonly ManifestFile[]) => Manifests | Promise<Manifests>;
+
 /** Turns text into documents and schema-checked objects for each file, then runs the checks of the whole state. */
 export function readManifests(files: readonly ManifestFile[], options: ReadOptions = {}): Manifests {
-  const results = files.map((file) => readOrRefuse(file, options.cache));
+  const results = files.map((file) => readOrRefuse(file));
   const fromFiles = results.flatMap(({ diagnostics }) => diagnostics);
   const { objects, problems } = checkState(
     results.flatMap((result) => result.objects),
@@ -57,13 +58,8 @@ export function readManifests(files: readonly ManifestFile[], options: ReadOptio
   return { objects, ...limitDiagnostics(diagnostics.sort(byPosition), omitted) };
 }
 
-function readOrRefuse(file: ManifestFile, cache: ManifestCache | undefined): FileResult {
-  if (file.unread !== undefined) return unreadResult(file.path, file.unread);
-  const cached = cache?.get(file);
-  if (cached !== undefined) return cached;
-  const result = readFile(file);
-  cache?.set(file, result);
-  return result;
+function readOrRefuse(file: ManifestFile): FileResult {
+  return file.unread === undefined ? readFile(file) : unreadResult(file.path, file.unread);
 }
 
 /** The objects of the file are not known, so that no object can be reported as missing. */

@@ -110,6 +110,8 @@ export interface SourceStatus {
   }[];
   /** The commit that stops the source, if signatures are required. */
   readonly unverified?: Unverified;
+  /** How the observed commit exceeds what is read of a source; no leader reads it again. Absent if it does not. */
+  readonly tooLarge?: string;
   /** The commit that was accepted before, if the observed one is no descendant of it: history was rewritten. */
   readonly rewrittenFrom?: string;
   readonly checkedAt: string;

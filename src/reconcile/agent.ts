@@ -12,7 +12,7 @@ import { StoreError } from "../interfaces/store.js";
 import { Notifier } from "../interfaces/notifier.js";
 import type { Clock, Logger, Random } from "../interfaces/system.js";
 import type { Telemetry } from "../interfaces/telemetry.js";
-import type { readManifests } from "../manifest/read.js";
+import type { ManifestReader } from "../manifest/read.js";
 import { Election } from "./election.js";
 import { Follower } from "./follower.js";
 import { Leader } from "./leader.js";
@@ -31,7 +31,7 @@ export interface AgentDeps {
   readonly lastGood: LastGoodState | null;
   /** See FollowerDeps. */
   readonly managementAccess: ManagementAccessReader | null;
-  readonly read: typeof readManifests;
+  readonly read: ManifestReader;
   readonly clock: Clock;
   readonly random: Random;
   readonly logger: Logger;

@@ -7,7 +7,7 @@ import type { Diagnostic } from "../model/diagnostic.js";
 import type { Approval, Suspension } from "../model/source-control.js";
 import type { DesiredState, ObjectSet, Revision } from "../model/state.js";
 import type { SourceStatus, Unverified } from "../model/status.js";
-import type { readManifests } from "../manifest/read.js";
+import type { ManifestReader } from "../manifest/read.js";
 import { isUnchanged } from "../plan/plan.js";
 import type { Snapshot, Source } from "../interfaces/source.js";
 import { SourceError } from "../interfaces/source.js";
@@ -22,7 +22,7 @@ export interface LeaderDeps {
   readonly store: Store;
   readonly source: Source;
   readonly election: Election;
-  readonly read: typeof readManifests;
+  readonly read: ManifestReader;
   /** Returns one sentence for each management access that the state would cut; none if the state allows lockouts. */
   readonly lockoutsOf: (objects: ObjectSet) => Promise<readonly string[]>;
   readonly clock: Clock;
@@ -40,6 +40,7 @@ type Accepted = Pick<SourceStatus, "acceptedCommit" | "acceptedRevision">;
 
 type Finding = Accepted &
   Pick<SourceStatus, "state" | "message" | "observedCommit" | "unverified" | "rewrittenFrom"> & {
+    readonly tooLarge?: string | undefined;
     readonly diagnostics?: readonly Diagnostic[];
     readonly lockouts?: readonly string[];
     /** Present only with `lockouts`. */
@@ -117,8 +118,8 @@ export class Leader {
       if (!(error instanceof SourceError)) throw error;
       this.deps.telemetry.sourceError();
       const last = await this.deps.store.readSourceStatus();
-      const observedCommit = last?.observedCommit ?? null;
-      await this.#report({ state: "Unreachable", message: error.message, observedCommit, ...acceptedOf(last) }, fence);
+      const known = { observedCommit: last?.observedCommit ?? null, tooLarge: last?.tooLarge, ...acceptedOf(last) };
+      await this.#report({ state: "Unreachable", message: error.message, ...known }, fence);
       throw error;
     }
   }
@@ -152,10 +153,36 @@ export class Leader {
     return suspension !== null;
   }
 
-  /** Reads and assesses the tip, and remembers the finding; null as in `#assess`. */
-  async #settle({ tip, head, approval, fence }: Situation): Promise<Finding | null> {
+  /** Settles the tip; one that exceeds the limits of a source is refused, and remembered by this leader and the next. */
+  async #settle(situation: Situation): Promise<Finding | null> {
+    const { tip, head, approval } = situation;
+    const last = await this.deps.store.readSourceStatus();
+    let tooLarge = this.#knownTooLarge(situation, last);
+    try {
+      if (tooLarge === undefined) return await this.#read(situation, last);
+    } catch (error) {
+      if (!(error instanceof SourceError) || error.code !== "too-large") throw error;
+      tooLarge = error.message;
+      this.deps.logger.warn(rejection(tip, tooLarge));
+      this.deps.telemetry.rejected({ reason: "too-large" });
+    }
+    const message = rejection(tip, tooLarge);
+    const finding: Finding = { state: "Rejected", message, observedCommit: tip, tooLarge, ...acceptedOf(last) };
+    this.#refused = null;
+    this.#settled = { commit: tip, head, approved: approval?.commit ?? null, finding };
+    return finding;
+  }
+
+  /** Returns why a leader refused the tip for its size. An operator's approval makes the leader read it once more. */
+  #knownTooLarge({ tip, approval }: Situation, last: SourceStatus | null): string | undefined {
+    const { branch, path } = this.options.source;
+    const isSame = last?.location === this.deps.source.location && last.ref === branch && last.path === path;
+    return isSame && last.observedCommit === tip && approval?.commit !== tip ? last.tooLarge : undefined;
+  }
+
+  /** Reads and assesses the tip, and remembers the finding; null as in `#assess`. @throws SourceError */
+  async #read({ tip, head, approval, fence }: Situation, last: SourceStatus | null): Promise<Finding | null> {
     const { store } = this.deps;
-    const last = await store.readSourceStatus();
     const found = await this.#fetch(tip, last);
     const { unverified } = found.snapshot;
     if (unverified) return this.#refuseUnverified(found, unverified, last);
@@ -204,7 +231,7 @@ export class Leader {
     approval: Approval | null,
     fence: Fence,
   ): Promise<Finding | null> {
-    const { objects, diagnostics } = this.deps.read(snapshot.files);
+    const { objects, diagnostics } = await this.deps.read(snapshot.files);
     if (hasErrors(diagnostics)) return this.#reject(tip, accepted, diagnostics);
     const desired: DesiredState = { source: snapshot.source, objects };
     const held = holdReason({
@@ -241,7 +268,7 @@ export class Leader {
 
   #reject(tip: string, accepted: Accepted, diagnostics: readonly Diagnostic[]): Finding {
     const errors = diagnostics.filter(({ severity }) => severity === "error");
-    const message = `commit ${tip.slice(0, 12)} was rejected: ${errors.length} ${errors.length === 1 ? "error" : "errors"}`;
+    const message = rejection(tip, `${errors.length} ${errors.length === 1 ? "error" : "errors"}`);
     this.deps.logger.warn(message, { diagnostics: errors.slice(0, MAX_REPORTED_DIAGNOSTICS) });
     this.deps.telemetry.rejected({ reason: "invalid" });
     return { state: "Rejected", message, observedCommit: tip, ...accepted, diagnostics: errors };
@@ -338,6 +365,7 @@ export class Leader {
           .slice(0, MAX_REPORTED_DIAGNOSTICS)
           .map(({ code, file, line, column, message }) => ({ code, file, line, column, message })),
         ...(finding.unverified === undefined ? {} : { unverified: finding.unverified }),
+        ...(finding.tooLarge === undefined ? {} : { tooLarge: finding.tooLarge }),
         ...(finding.rewrittenFrom === undefined ? {} : { rewrittenFrom: finding.rewrittenFrom }),
         checkedAt: new Date(clock.now()).toISOString(),
         leader: this.options.node,
@@ -345,6 +373,10 @@ export class Leader {
       fence,
     );
   }
+}
+
+function rejection(tip: string, reason: string): string {
+  return `commit ${tip.slice(0, 12)} was rejected: ${reason}`;
 }
 
 function acceptedOf(status: Accepted | null): Accepted {

@@ -132,7 +132,7 @@ function etcdUrl(tls: boolean, hosts: string, path: string): StoreUrl | Wanted {
   const endpoints = hosts.split(",").map((host) => (/:[0-9]{1,5}$/.test(host) ? host : `${host}:2379`));
   if (hosts.includes("@")) return new Wanted("no user in the URL: set etcd.user and etcd.passwordFile");
   if (!endpoints.every(isHostAndPort)) return new Wanted("host:port or [IPv6]:port, separated by commas");
-  const prefix = path.replace(/\/+$/, "");
+  const prefix = path.replace(/(?<!\/)\/+$/, "");
   if (!/^[A-Za-z0-9._-]*(\/[A-Za-z0-9._-]+)*$/.test(prefix))
     return new Wanted("a prefix of letters, digits, . _ - and /");
   return { kind: "etcd", tls, endpoints, prefix: `${prefix === "" ? "ztap" : prefix}/` };

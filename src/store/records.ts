@@ -151,6 +151,7 @@ export const isSourceStatus = shaped<SourceStatus>({
     }),
   ),
   unverified: optional(shaped<Unverified>({ commit: isCommitId, author: isText, problem: isText })),
+  tooLarge: optional(isText),
   rewrittenFrom: optional(isCommitId),
   checkedAt: isTime,
   leader: isLabel,
@@ -263,10 +264,11 @@ export function tidyStatus(status: NodeStatus): NodeStatus {
 
 /** The same for the status of the source. */
 export function tidySourceStatus(status: SourceStatus): SourceStatus {
-  const { unverified, message, diagnostics } = status;
+  const { unverified, tooLarge, message, diagnostics } = status;
   return {
     ...status,
     message: message === null ? null : recordLine(message),
+    ...(tooLarge === undefined ? {} : { tooLarge: recordLine(tooLarge) }),
     diagnostics: diagnostics.map((one) => ({ ...one, file: recordLine(one.file), message: recordLine(one.message) })),
     ...(unverified === undefined
       ? {}

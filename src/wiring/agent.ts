@@ -7,7 +7,6 @@ import { systemClock, systemRandom } from "../adapters/system/clock.js";
 import type { AgentDeps, AgentOptions } from "../reconcile/agent.js";
 import type { Settings } from "../settings/settings.js";
 import { withStore } from "./store.js";
-import { readBoundedManifests } from "./manifests.js";
 import { logsText } from "./log.js";
 import { openEnforcer } from "./enforcer.js";
 import { openPolledSource } from "./source.js";
@@ -30,11 +29,10 @@ export async function withAgentDeps(
     processIdentity: describeSelf,
     isProcessAlive,
   } = await import("../adapters/system/process-identity.js");
-  const { createManifestCache } = await import("../manifest/cache.js");
+  const { readManifestsApart } = await import("./manifest-process.js");
   const logger = createLogger(settings.logLevel, logsText(settings));
   const { telemetry, registry } = createTelemetry();
   const { LastGoodFile, lastGoodPath } = await import("../adapters/disk/last-good.js");
-  const cache = createManifestCache();
   const enforcer = await openEnforcer(settings, logger);
   if (settings.source.url !== null) makeFolder(settings.stateDir, 0o700);
   await withStore(settings, { create: true }, async (store) =>
@@ -45,7 +43,7 @@ export async function withAgentDeps(
         enforcer,
         lastGood: new LastGoodFile(lastGoodPath(settings.stateDir, settings.node), logger),
         managementAccess: openManagementAccess(settings),
-        read: (files) => readBoundedManifests(files, { cache }),
+        read: (files) => readManifestsApart(files, { signal }),
         clock: systemClock,
         random: systemRandom,
         logger,

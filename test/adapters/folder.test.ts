@@ -3,6 +3,7 @@ import { existsSync, mkdirSync, realpathSync, symlinkSync, writeFileSync } from 
 import { dirname, join } from "node:path";
 import t from "tap";
 import { FolderSource, RepositorySource } from "../../src/adapters/git/folder.js";
+import { DEFAULT_LIMITS } from "../../src/adapters/git/limits.js";
 import { GitSource } from "../../src/adapters/git/source.js";
 import { inFolder, Repository } from "../fakes/repository.js";
 
@@ -145,7 +146,7 @@ void t.test("a folder, file or ref that cannot be read is named in the error", (
       code: "source-not-found",
       message: /missing/,
     });
-    const limits = { fileBytes: 10, files: 2, totalBytes: 15 };
+    const limits = { ...DEFAULT_LIMITS, fileBytes: 10, files: 2, totalBytes: 15 };
     const dir = join(folder, "d");
     const source = new FolderSource({ dir, limits });
     write(join(dir, "a.yaml"), "x".repeat(11));

@@ -3,6 +3,7 @@ import { createHash } from "node:crypto";
 import { chmodSync, existsSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import t, { type Test } from "tap";
+import { DEFAULT_LIMITS } from "../../src/adapters/git/limits.js";
 import { GitSource } from "../../src/adapters/git/source.js";
 import type { Snapshot } from "../../src/interfaces/source.js";
 import { chosenSeed, SeededRandom } from "../fakes/random.js";
@@ -194,7 +195,7 @@ withRepository("inherited variables lead git to no other repository", async (t, 
 });
 
 withRepository("what is too large, or no text, is refused by name", async (t, { repo, cacheDir }) => {
-  const limits = { fileBytes: 100, files: 3, totalBytes: 150 };
+  const limits = { ...DEFAULT_LIMITS, fileBytes: 100, files: 3, totalBytes: 150 };
   const source = new GitSource({ location: repo.path, cacheDir, limits });
   repo.write("policies/big.yaml", "x".repeat(101));
   repo.commit();
@@ -209,7 +210,7 @@ withRepository("what is too large, or no text, is refused by name", async (t, { 
   repo.write("policies/big.yaml", "");
   repo.write("policies/fourth.yaml", "");
   repo.commit();
-  await t.rejects(source.fetch(), { code: "too-large", message: /4 policy files/ });
+  await t.rejects(source.fetch(), { code: "too-large", message: /more than 3 policy files/ });
   repo.remove("policies/more.yaml");
   repo.write("policies/fourth.yaml", new Uint8Array([0x61, 0xff, 0xfe]));
   repo.commit();

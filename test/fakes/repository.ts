@@ -1,8 +1,10 @@
 /** Real Git repositories for tests: made in a folder of the test's own, independent of the user's configuration. */
 import { execFileSync } from "node:child_process";
+import { createHash } from "node:crypto";
 import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
+import { deflateSync } from "node:zlib";
 
 const IDENTITY = {
   GIT_AUTHOR_NAME: "Ada Lovelace",
@@ -50,6 +52,31 @@ export class Repository {
 
   remove(path: string): void {
     rmSync(join(this.path, path), { recursive: true });
+  }
+
+  /** Writes an object as it is, with git's help or against its will; returns its id. */
+  object(type: "blob" | "tree" | "commit", body: Uint8Array): string {
+    const bytes = Buffer.concat([Buffer.from(`${type} ${body.length}\0`), body]);
+    const id = createHash("sha1").update(bytes).digest("hex");
+    const folder = join(this.path, ".git", "objects", id.slice(0, 2));
+    mkdirSync(folder, { recursive: true });
+    writeFileSync(join(folder, id.slice(2)), deflateSync(bytes));
+    return id;
+  }
+
+  /** Writes a tree of these entries, which are in git's order; returns its id. */
+  tree(entries: readonly { readonly mode: string; readonly name: string; readonly id: string }[]): string {
+    const parts = entries.map(({ mode, name, id }) =>
+      Buffer.concat([Buffer.from(`${mode} ${name}\0`), Buffer.from(id, "hex")]),
+    );
+    return this.object("tree", Buffer.concat(parts));
+  }
+
+  /** Makes main a commit of this tree; returns the commit's id. */
+  commitTree(tree: string): string {
+    const commit = this.git("commit-tree", "-m", "Change", tree);
+    this.git("update-ref", "refs/heads/main", commit);
+    return commit;
   }
 
   /** Commits everything that is there; returns the commit's id. */

@@ -13,6 +13,11 @@ function diagnose(...texts: readonly string[]): string {
     .join("\n");
 }
 
+/** Single addresses of IPv6 that lie apart. */
+function scattered(count: number): string {
+  return Array.from({ length: count }, (_, index) => `"${((index * 40_503) % 65_536).toString(16)}::1/128"`).join(", ");
+}
+
 const ROWS: readonly (readonly [name: string, text: string, expected: string])[] = [
   // YAML
   ["flow list that is not closed", "a: [\n---\n", "ZT1001 2:1"],
@@ -215,6 +220,12 @@ const ROWS: readonly (readonly [name: string, text: string, expected: string])[]
     peer("{ipBlock: {cidr: 10.0.0.0/8, except: [10.0.0.0/8]}}"),
     "ZT3007 5:41 spec.ingress[0].from[0].ipBlock.except[0]",
   ],
+  [
+    "more exceptions than a block may have",
+    peer(`{ipBlock: {cidr: "::/0", except: [${scattered(1_000)}]}}`),
+    "ZT3025 5:28 spec.ingress[0].from[0].ipBlock.except",
+  ],
+  ["as many exceptions as a block may have", peer(`{ipBlock: {cidr: "::/0", except: [${scattered(500)}]}}`), ""],
   [
     "except of the other family",
     peer('{ipBlock: {cidr: 0.0.0.0/0, except: ["::/1"]}}'),

@@ -3,7 +3,6 @@ import { readFileSync } from "node:fs";
 import t from "tap";
 import { KUBERNETES_POLICY, type Shape } from "../../src/manifest/document/nulls.js";
 import type { NetworkPolicy, ZtapObject } from "../../src/model/objects.js";
-import { createManifestCache } from "../../src/manifest/cache.js";
 import { readManifests, type Manifests } from "../../src/manifest/read.js";
 
 const read = (text: string): Manifests => readManifests([{ path: "a.yaml", text, blobId: "a" }]);
@@ -259,21 +258,4 @@ t.test("a List's items, and names of Object.prototype as labels", async (t) => {
   t.same(diagnostics, []);
   t.equal(objects.get("Workload/default/w")?.position?.line, 4);
   t.same(objects.get("Workload/default/w")?.object.metadata.labels, { constructor: "a", toString: "b" });
-});
-
-t.test("the cache is used for an unchanged file only", async (t) => {
-  const cache = createManifestCache(2);
-  const file = (path: string, blobId: string, name: string) => ({
-    path,
-    blobId,
-    text: `apiVersion: ztap/v1\nkind: Namespace\nmetadata: {name: ${name}}\n`,
-  });
-  const names = (...files: readonly ReturnType<typeof file>[]): readonly string[] => [
-    ...readManifests(files, { cache }).objects.keys(),
-  ];
-  t.same(names(file("a", "1", "x")), ["Namespace//x"]);
-  t.same(names(file("a", "1", "changed")), ["Namespace//x"], "the same blob is not parsed again");
-  t.same(names(file("a", "2", "y")), ["Namespace//y"]);
-  t.same(names(file("b", "2", "z"), file("c", "2", "v")), ["Namespace//v", "Namespace//z"]);
-  t.same(names(file("a", "2", "w")), ["Namespace//w"], "a was dropped for b and c");
 });

@@ -1,82 +1,9 @@
 import t from "tap";
-import { openMemoryStore } from "../../src/adapters/memory/store.js";
-import { readManifests } from "../../src/manifest/read.js";
-import type { Snapshot, Source } from "../../src/interfaces/source.js";
 import { SourceError } from "../../src/interfaces/source.js";
-import { Election } from "../../src/reconcile/election.js";
-import { Leader } from "../../src/reconcile/leader.js";
-import { ManualClock } from "../fakes/clock.js";
-import { recordTelemetry, seededRandom, silentLogger } from "../fakes/ambient.js";
 import { objectsOf, policy, workload } from "../builders/state.js";
+import { BETTER, GOOD, setUp } from "./leader-setup.js";
 
-const GOOD = workload("web@n1 10.0.0.1 app=web") + policy("deny", "  podSelector: {}\n  ingress: []");
-const BETTER = GOOD.replace("ingress: []", "ingress: [{ ports: [{ port: 80 }] }]");
 const BAD = GOOD.replace("podSelector", "podSelektor");
-
-class FakeSource implements Source {
-  readonly location = "https://git.example.com/policies.git";
-  commit = "1".repeat(40);
-  text = GOOD;
-  error: SourceError | null = null;
-  fetches = 0;
-  /** Given with each commit that is read: whether it follows the accepted one, and who has not signed. */
-  verdict: Pick<Snapshot, "rewritten" | "unverified"> = {};
-  /** What happens while a commit is fetched. */
-  meanwhile: () => Promise<void> = async () => undefined;
-
-  async readTip(): Promise<string> {
-    if (this.error !== null) throw this.error;
-    return this.commit;
-  }
-
-  async fetch(): Promise<Snapshot> {
-    this.fetches += 1;
-    await this.meanwhile();
-    const source = {
-      location: this.location,
-      commit: this.commit,
-      dirty: false,
-      author: "Ada <ada@example.com>",
-      subject: "s",
-    };
-    if (this.verdict.unverified) return { source, files: [], ...this.verdict };
-    return {
-      ...this.verdict,
-      source,
-      files: this.text === "" ? [] : [{ path: "a.yaml", text: this.text, blobId: this.text }],
-    };
-  }
-
-  push(digit: string, text: string): void {
-    this.commit = digit.repeat(40);
-    this.text = text;
-  }
-}
-
-async function setUp(selfHeal = true, clock = new ManualClock()) {
-  const store = openMemoryStore(clock);
-  const source = new FakeSource();
-  const lockouts: string[] = [];
-  const { telemetry, calls } = recordTelemetry();
-  const election = new Election(store, clock, { id: "n1", holder: "h1", ttlMs: 60_000 });
-  const deps = {
-    store,
-    source,
-    election,
-    read: readManifests,
-    lockoutsOf: async () => lockouts,
-    clock,
-    random: seededRandom(7),
-    logger: silentLogger,
-    telemetry,
-  };
-  const leader = new Leader(deps, {
-    node: "n1",
-    source: { branch: "main", path: null, selfHeal, maxDeletePercent: 50 },
-  });
-  await election.campaign();
-  return { store, source, election, leader, lockouts, calls, clock };
-}
 
 t.test("commits each good commit as a revision, and looks no further while nothing moved", async (t) => {
   const { store, source, leader } = await setUp();

@@ -1,6 +1,6 @@
 /** A node: a machine, its way to the store and to the repository, and the real agent on it, which is started again when it ends. */
 import { runAgent, type AgentDeps } from "../../src/reconcile/agent.js";
-import type { readManifests } from "../../src/manifest/read.js";
+import type { ManifestReader } from "../../src/manifest/read.js";
 import { OperationError } from "../../src/model/operation-error.js";
 import { StoreError, type Store } from "../../src/interfaces/store.js";
 import type { Enforcer } from "../../src/interfaces/enforcer.js";
@@ -33,13 +33,13 @@ export interface Breakage {
   readonly store?: (store: Store, node: string) => Store;
   readonly enforcer?: (machine: SimMachine, host: EnforcerHost) => Enforcer;
   readonly lastGood?: (copy: LastGoodState, node: string) => LastGoodState;
-  readonly read?: typeof readManifests;
+  readonly read?: ManifestReader;
 }
 
 export interface Surroundings {
   readonly server: SimServer;
   readonly repository: SimRepository;
-  readonly read: typeof readManifests;
+  readonly read: ManifestReader;
   readonly breakage: Breakage;
 }
 

@@ -96,9 +96,12 @@ export function toStoreError(error: unknown, endpoints: readonly string[]): Stor
   return new StoreError("store-unavailable", explain?.(etcd, why) ?? general);
 }
 
+const LAST_ERROR = "Last error: ";
+
 /** Shortens a message: gRPC wraps the socket's error into notes of its own. */
 function shorten(message: string): string {
   const line = message.replace(/\s+/g, " ").trim();
-  const [, last] = /Last error: (.*?)(?:\. Resolution note:.*)?$/.exec(line) ?? [];
-  return (last ?? line).replace(/^Error: /, "").replace(/^\d+ [A-Z_]+: /, "");
+  const at = line.indexOf(LAST_ERROR);
+  const last = at < 0 ? line : line.slice(at + LAST_ERROR.length).replace(/\. Resolution note:[^]*/, "");
+  return last.replace(/^Error: /, "").replace(/^\d+ [A-Z_]+: /, "");
 }

@@ -70,7 +70,7 @@ export class FolderSource implements Source {
     refuseTooLarge(listed, this.#limits);
     const files = (await readAll(listed, this.#limits)).sort((a, b) => (a.path < b.path ? -1 : 1));
     return {
-      source: await sourceRef(place, files, this.location),
+      source: await sourceRef(place, files, this.location, this.#limits),
       files,
       skipped: found.skipped.map(named).sort(),
       root: place.root,
@@ -257,15 +257,19 @@ async function sourceRef(
   { dir, file, top }: Place,
   files: readonly SourceFile[],
   location: string,
+  limits: SourceLimits,
 ): Promise<SourceRef> {
   if (top === null) return bareRef(location);
   const options = { folder: top, trustOwner: true };
   const commit = await resolveCommit(options, "HEAD");
   if (commit === null) return { ...bareRef(location), dirty: true };
-  const entries = await listEntries(options, commit, slashed(relative(top, dir))).catch((error: unknown) => {
+  const entries = await listEntries(options, commit, slashed(relative(top, dir)), limits).catch((error: unknown) => {
     if (error instanceof SourceError && error.code === "path-not-found") return [];
+    // A commit that exceeds the limits is not compared: the files count as changed.
+    if (error instanceof SourceError && error.code === "too-large") return null;
     throw error;
   });
+  if (entries === null) return { ...(await describeCommit(options, commit, location)), dirty: true };
   const only = file === null ? null : slashed(relative(top, file));
   const committed = entries.filter(isRegular).filter(({ path }) => only === null || path === only);
   const ids = new Map(committed.map(({ path, id }) => [path, id]));

@@ -211,7 +211,7 @@ function configValue(text: string): string {
 
 /** Removes the credentials from every URL in the text. */
 export function withoutCredentials(text: string): string {
-  return text.replace(/([a-z][a-z0-9+.-]*:\/\/)[^/?#\s'"]*@/gi, (whole, scheme: string) =>
+  return text.replace(/([a-z][a-z0-9+.-]{0,30}:\/\/)[^/?#\s'"]*@/gi, (whole, scheme: string) =>
     scheme.toLowerCase() === "ssh://" && !whole.slice(scheme.length).includes(":") ? whole : `${scheme}***@`,
   );
 }
@@ -237,7 +237,7 @@ export function gitFailure(error: unknown, doing: string, otherwise: SourceError
 }
 
 function reasonOf(text: string, otherwise: SourceErrorCode): SourceErrorCode {
-  if (/spawn git ENOENT|ENOENT.*\bgit\b/.test(text)) return "git-missing";
+  if (/spawn git ENOENT|ENOENT.{0,200}\bgit\b/.test(text)) return "git-missing";
   if (
     /authentication failed|permission denied|could not read (username|password)|host key verification failed|access denied|returned error: 40[13]/i.test(
       text,
@@ -245,7 +245,11 @@ function reasonOf(text: string, otherwise: SourceErrorCode): SourceErrorCode {
   ) {
     return "source-denied";
   }
-  if (/does not appear to be a git repository|repository .*not found|returned error: 404|does not exist/i.test(text))
+  if (
+    /does not appear to be a git repository|^(?=.*repository )(?=.*not found)|returned error: 404|does not exist/im.test(
+      text,
+    )
+  )
     return "source-not-found";
   if (
     /could not resolve host|connection (refused|timed out|reset)|timeout reached|abort signal|unable to access|could not connect|network is unreachable/i.test(

@@ -5,10 +5,20 @@ export interface SourceLimits {
   readonly fileBytes: number;
   readonly files: number;
   readonly totalBytes: number;
+  /** Number of all files and folders of a commit, below the source path. */
+  readonly entries: number;
+  /** How deep the folders of a commit may be nested. */
+  readonly folderDepth: number;
 }
 
 const MIB = 1024 * 1024;
-export const DEFAULT_LIMITS: SourceLimits = { fileBytes: MIB, files: 20_000, totalBytes: 64 * MIB };
+export const DEFAULT_LIMITS: SourceLimits = {
+  fileBytes: MIB,
+  files: 20_000,
+  totalBytes: 64 * MIB,
+  entries: 200_000,
+  folderDepth: 64,
+};
 
 /**
  * Returns whether a file is read. Names that begin with a dot belong to other tools, as in a shell's `*.yaml`:

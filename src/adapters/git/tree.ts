@@ -5,23 +5,8 @@
 import { SourceError, type SourceFile } from "../../interfaces/source.js";
 import type { SourceRef } from "../../model/state.js";
 import { git, gitFailure, type GitOptions } from "./git.js";
-import {
-  isPolicyFile,
-  isSkippedFolder,
-  refuseTooLarge,
-  textFile,
-  tooLarge,
-  unreadFile,
-  type SourceLimits,
-} from "./limits.js";
-
-export interface TreeEntry {
-  readonly mode: string;
-  readonly id: string;
-  readonly size: number;
-  /** Relative to the root of the repository. */
-  readonly path: string;
-}
+import { refuseTooLarge, textFile, tooLarge, unreadFile, type SourceLimits } from "./limits.js";
+import { listTree, type TreeEntry } from "./listing.js";
 
 export interface Tree {
   readonly files: readonly SourceFile[];
@@ -50,7 +35,7 @@ export async function readTree(
   subPath: string,
   limits: SourceLimits,
 ): Promise<Tree> {
-  const entries = await listEntries(options, commit, subPath);
+  const entries = await listEntries(options, commit, subPath, limits);
   const regular = entries.filter(isRegular);
   refuseTooLarge(regular, limits);
   const blobs = await readBlobs(options, [
@@ -63,33 +48,25 @@ export async function readTree(
     if (bytes === undefined) throw new SourceError("git-failed", `${path} (blob ${id}) is not in the repository`);
     return textFile(path, bytes, id);
   });
-  const skipped = entries.filter((entry) => !regular.includes(entry)).map(({ path }) => path);
+  const skipped = entries.filter((entry) => !isRegular(entry)).map(({ path }) => path);
   return { files: files.sort((a, b) => (a.path < b.path ? -1 : 1)), skipped };
 }
 
 /**
- * Returns the policy files of a folder in a commit, of any mode.
- * @throws SourceError `path-not-found`
+ * Returns the policy files of a folder in a commit, of any mode, with paths relative to the root of the repository.
+ * @throws SourceError `path-not-found`, `too-large`
  */
-export async function listEntries(options: GitOptions, commit: string, subPath: string): Promise<readonly TreeEntry[]> {
-  const tree = `${commit}:${subPath}`;
-  const listing = await git(options)
-    .raw(["ls-tree", "-r", "-l", "-z", "--full-tree", "--end-of-options", tree])
-    .catch(() => {
-      // The commit is known to exist, so that only the path can be wrong.
-      throw new SourceError("path-not-found", `commit ${commit.slice(0, 12)} has no folder ${JSON.stringify(subPath)}`);
-    });
-  return listing
-    .split("\0")
-    .filter((line) => line !== "")
-    .map((line): TreeEntry => {
-      const [attributes = "", path = ""] = splitOnce(line, "\t");
-      const [mode = "", , id = "", size = ""] = attributes.split(/ +/);
-      return { mode, id, size: Number(size) || 0, path: subPath === "" ? path : `${subPath}/${path}` };
-    })
-    .filter(
-      ({ path }) => isPolicyFile(path) && !path.slice(subPath.length).split("/").slice(0, -1).some(isSkippedFolder),
-    );
+export async function listEntries(
+  options: GitOptions,
+  commit: string,
+  subPath: string,
+  limits: SourceLimits,
+): Promise<readonly TreeEntry[]> {
+  const entries = await listTree(options, `${commit}:${subPath}`, limits);
+  // The commit is known to exist, so that only the path can be wrong.
+  if (entries === null)
+    throw new SourceError("path-not-found", `commit ${commit.slice(0, 12)} has no folder ${JSON.stringify(subPath)}`);
+  return subPath === "" ? entries : entries.map((entry) => ({ ...entry, path: `${subPath}/${entry.path}` }));
 }
 
 export function isRegular({ mode }: TreeEntry): boolean {
@@ -122,6 +99,9 @@ async function readBlobs(options: GitOptions, ids: readonly string[]): Promise<R
   return blobs;
 }
 
+/** Longest name, address and subject; git fills shorter ones up with spaces. A commit may hold megabytes of each. */
+const SHOWN = "%<(1000,trunc)";
+
 /** Returns the commit's author and the first line of its message. */
 export async function describeCommit(options: GitOptions, commit: string, location: string): Promise<SourceRef> {
   const text = await git(options)
@@ -130,15 +110,15 @@ export async function describeCommit(options: GitOptions, commit: string, locati
       "-1",
       "--no-show-signature",
       "--no-patch",
-      "--format=%H%x00%an <%ae>%x00%s",
+      `--format=%H%x00${SHOWN}%an%x00${SHOWN}%ae%x00${SHOWN}%s`,
       "--end-of-options",
       commit,
     ])
     .catch((error: unknown) => {
       throw gitFailure(error, `commit ${commit} could not be read`, "git-failed");
     });
-  const [id = commit, author = "", subject = ""] = text.trimEnd().split("\0");
-  return { location, commit: id, dirty: false, author, subject };
+  const [id = commit, name = "", address = "", subject = ""] = text.split("\0").map((field) => field.trim());
+  return { location, commit: id, dirty: false, author: `${name} <${address}>`, subject };
 }
 
 /** Returns the full id of the commit of a name in this repository; null if there is none. */
@@ -150,9 +130,4 @@ export async function resolveCommit(options: GitOptions, name: string): Promise<
   // An older git prints the option itself.
   const id = text.trim().split("\n").at(-1) ?? "";
   return /^[0-9a-f]{40,64}$/.test(id) ? id : null;
-}
-
-function splitOnce(text: string, separator: string): readonly string[] {
-  const at = text.indexOf(separator);
-  return at < 0 ? [text] : [text.slice(0, at), text.slice(at + 1)];
 }

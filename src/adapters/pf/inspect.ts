@@ -71,7 +71,7 @@ async function takeAway(pfctl: Pfctl, file: ReferenceFile, node: string | null):
 /** Returns the workloads as far as labels name them: labels have no room for long names. */
 function workloadsOf(rules: readonly string[]): readonly string[] {
   const names = rules.flatMap((rule) => {
-    const [, name] = /label "ztap:[dac]:[0-9a-f]+:(?:(?:in|e)gress_)?([^"_]+)[^"]*"/.exec(rule) ?? [];
+    const [, name] = /label "ztap:[dac]:[0-9a-f]+:(?:(?:in|e)gress_)?([^"_]+)(?:_[^"]*)?"/.exec(rule) ?? [];
     return name === undefined ? [] : [name];
   });
   return [...new Set(names)].sort();

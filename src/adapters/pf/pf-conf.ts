@@ -13,7 +13,7 @@ export const ANCHOR_LINE = `anchor "${ANCHOR}"`;
  * before.
  */
 const FILTER = /^\s*(pass|block|antispoof|anchor|load\s+anchor)\b/;
-const OURS = new RegExp(`^\\s*anchor\\s+"?${ANCHOR}"?\\s*(all)?\\s*(#.*)?$`);
+const OURS = new RegExp(`^\\s*anchor\\s+"?${ANCHOR}"?\\s*(all\\s*)?(#.*)?$`);
 
 export interface AnchorPlace {
   /** Counts from 1; null if the line is missing. */

@@ -98,7 +98,7 @@ type Metrics = ReturnType<typeof createMetrics>;
 /** Creates all series at the start: a series that appears with its first event hides that event from `rate()`. */
 function startAtZero({ rejected, drift, packets, flowEvents }: Metrics): void {
   for (const outcome of FLOW_OUTCOMES) flowEvents.inc({ outcome }, 0);
-  for (const reason of ["invalid", "lockout", "held", "unverified"]) rejected.inc({ reason }, 0);
+  for (const reason of ["invalid", "lockout", "held", "unverified", "too-large"]) rejected.inc({ reason }, 0);
   for (const kind of ["missing", "extra", "changed", "detached"]) drift.inc({ kind }, 0);
   for (const direction of ["ingress", "egress"]) {
     for (const verdict of ["allowed", "denied", "audited"]) packets.inc({ direction, verdict }, 0);

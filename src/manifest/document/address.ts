@@ -112,6 +112,35 @@ function mappedCidr(text: string, prefix: number): Checked<Cidr> {
   return { ...mapped, fix: `write ${normalizeCidr(`${address}/${prefix - 96}`)}` };
 }
 
+/**
+ * Returns how many prefixes cover a block without other blocks, without listing them: an address of IPv6 that is taken
+ * out of `::/0` alone leaves 128.
+ */
+export function countRemaining(outer: Cidr, excepts: readonly Cidr[]): number {
+  const { start, end } = parseCidr(outer.text);
+  const taken = excepts.map(({ text }) => parseCidr(text)).sort((a, b) => (a.start < b.start ? -1 : 1));
+  let count = 0;
+  let from = start;
+  for (const one of taken) {
+    if (one.start > from) count += countPrefixes(from, one.start - 1n);
+    if (one.end >= from) from = one.end + 1n;
+  }
+  return from > end ? count : count + countPrefixes(from, end);
+}
+
+/**
+ * Returns how many prefixes make up an interval. Below the highest bit in which its two neighbours differ, each 0 of the
+ * lower one and each 1 of the higher one is the border of a prefix.
+ */
+function countPrefixes(start: bigint, end: bigint): number {
+  // With a bit above all addresses, 0 has a lower neighbour.
+  const [below, above] = [start - 1n, end + 1n].map((address) => (address + (1n << 129n)).toString(2));
+  let at = 0;
+  while (below?.[at] === above?.[at]) at += 1;
+  const count = (text: string | undefined, bit: string): number => (text ?? "").slice(at + 1).split(bit).length - 1;
+  return count(below, "0") + count(above, "1");
+}
+
 /** Returns whether a block is inside another and smaller: Kubernetes' rule for `except`. */
 export function isStrictSubset(inner: Cidr, outer: Cidr): boolean {
   if (inner.version !== outer.version || inner.prefix <= outer.prefix) return false;

@@ -4,7 +4,16 @@
  * Takes a value that may have failed the schema, so that one run reports both kinds of problem; values of the wrong
  * type are skipped here, since the schema reports them.
  */
-import { checkAddress, checkAgentAddress, checkCidr, isStrictSubset, isUnicast, type Checked } from "./address.js";
+import {
+  checkAddress,
+  checkAgentAddress,
+  checkCidr,
+  countRemaining,
+  isStrictSubset,
+  isUnicast,
+  type Checked,
+  type Cidr,
+} from "./address.js";
 import type { Kind } from "../../model/objects.js";
 import { checkCgroup } from "./cgroup.js";
 import { kubernetesRule, show, type Path, type Problem } from "../problem.js";
@@ -206,6 +215,25 @@ function checkRange(port: Readonly<Record<string, unknown>>, path: Path): readon
   ];
 }
 
+/** Largest number of prefixes of one block; the tables of a node hold 64 such blocks. */
+const PREFIXES = 65_536;
+
+function checkRemaining(outer: Cidr, excepts: readonly Cidr[], path: Path): readonly Problem[] {
+  const remaining = excepts.length === 0 ? 1 : countRemaining(outer, excepts);
+  if (remaining <= PREFIXES) return [];
+  return [
+    {
+      code: "exceptTooMany",
+      path: [...path, "except"],
+      anchor: "key",
+      message: `cidr ${outer.text} without these ${excepts.length} blocks takes ${remaining} prefixes`,
+      found: `${remaining} prefixes`,
+      wanted: `at most ${PREFIXES}`,
+      fix: "name wider blocks under except, or name the addresses that are meant under cidr",
+    },
+  ];
+}
+
 const CIDR_RULE = "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)";
 
 function checkIPBlock(value: unknown, path: Path): readonly Problem[] {
@@ -214,6 +242,7 @@ function checkIPBlock(value: unknown, path: Path): readonly Problem[] {
   const outer = typeof text === "string" ? checkCidr(text) : undefined;
   const wanted = "a CIDR such as 10.0.0.0/8 or 2001:db8::/32";
   const problems: Problem[] = [];
+  const excepts: Cidr[] = [];
   if (outer?.ok === false) problems.push(refusal(outer, "badCidr", [...path, "cidr"], String(text), wanted, CIDR_RULE));
   for (const [index, except] of items(block["except"]).entries()) {
     if (typeof except !== "string") continue;
@@ -232,7 +261,8 @@ function checkIPBlock(value: unknown, path: Path): readonly Problem[] {
           ? "remove the whole peer, which matches no address"
           : "remove it: addresses outside cidr do not match anyway",
       });
-    }
+    } else excepts.push(inner.value);
   }
+  if (outer?.ok === true) problems.push(...checkRemaining(outer.value, excepts, path));
   return problems;
 }

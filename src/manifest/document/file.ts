@@ -1,6 +1,6 @@
 /**
  * Reads one file: YAML text to canonical objects with their positions, and all problems of the file by itself. Depends
- * only on path and text, so that the result can be cached as long as both stay the same.
+ * only on path and text, so that files can be read in any order.
  */
 import type { Diagnostic } from "../../model/diagnostic.js";
 import { digestOf } from "../../model/digest.js";

@@ -79,8 +79,8 @@ function patternFix(definition: string, text: string): { readonly fix?: string }
   const mended = text
     .toLowerCase()
     .replace(/[^a-z0-9]+/g, "-")
-    .replace(/^-+|-+$/g, "")
+    .replace(/^-|-$/g, "")
     .slice(0, 63)
-    .replace(/-+$/, "");
+    .replace(/-$/, "");
   return mended === "" ? {} : { fix: `write ${mended}` };
 }

@@ -224,8 +224,7 @@ class FastReader {
   #readPlainScalar(source: string): unknown {
     if (PLAIN_TEXT.test(source)) return this.#readWord(source);
     if (/^(0|[1-9]\d{0,8})$/.test(source)) return Number(source);
-    // No address is longer; a pattern with two repetitions would take too long on longer text.
-    if (source.length <= 49 && ADDRESS_LIKE.test(source)) return source;
+    if (ADDRESS_LIKE.test(source)) return source;
     throw UNUSUAL;
   }
 
@@ -246,7 +245,7 @@ class FastReader {
 const PLAIN_TEXT = /^[A-Za-z/][\x20-\x7e]*$/;
 const WORDS = new Set(["null", "Null", "NULL", "true", "True", "TRUE", "false", "False", "FALSE"]);
 /** Addresses and CIDRs: neither four numbers with dots nor a text with two colons is a number in YAML's core schema. */
-const ADDRESS_LIKE = /^(\d{1,3}(\.\d{1,3}){3}|[\da-fA-F][\da-fA-F:]*::[\da-fA-F:]*)(\/\d{1,3})?$/;
+const ADDRESS_LIKE = /^(\d{1,3}(\.\d{1,3}){3}|(?=[\da-fA-F:]*::)[\da-fA-F][\da-fA-F:]*)(\/\d{1,3})?$/;
 
 const isEmpty = (event: Event): boolean => event.type === EVENT_ID.SCALAR && event.valueStart < 0;
 

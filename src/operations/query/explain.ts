@@ -65,7 +65,8 @@ function splitTarget(text: string): { readonly end: string; readonly port: strin
 
 function readEnd(objects: ObjectSet, text: string): End {
   const bare = text.replace(/^\[(.*)\]$/, "$1");
-  if (isIP(bare.replace(/%.*$/, "")) !== 0 || /^\d+(\.\d+)+$/.test(bare)) return readAddress(objects, bare);
+  const [address = ""] = bare.split("%");
+  if (isIP(address) !== 0 || /^\d+(\.\d+)+$/.test(bare)) return readAddress(objects, bare);
   const found = findWorkload(objects, text);
   if (found !== undefined) return { workload: qualifiedName(found.metadata), addresses: found.spec.addresses };
   const wanted = text.includes("/") ? text : `default/${text}`;

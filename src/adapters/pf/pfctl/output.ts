@@ -48,7 +48,7 @@ export function readLabels(text: string): ReadonlyMap<string, bigint> {
 
 /** Returns the token from the output of `-E`, on either stream. */
 export function readToken(text: string): string | null {
-  return /^\s*Token\s*:\s*(\d+)\s*$/m.exec(text)?.[1] ?? null;
+  return /^[ \t]*Token[ \t]*:[ \t]*(\d+)[ \t]*$/m.exec(text)?.[1] ?? null;
 }
 
 /** Returns whether `-s References` contains the token. */
@@ -103,7 +103,7 @@ function readState(line: string): PfState | null {
 }
 
 function readEnd(text: string): StateEnd | null {
-  const [, six, sixPort] = /^([0-9a-f:.]*:[0-9a-f:.]*)(?:%[A-Za-z0-9]+)?(?:\[(\d+)\])?$/i.exec(text) ?? [];
+  const [, six, sixPort] = /^(?=[0-9a-f.]*:)([0-9a-f:.]+)(?:%[A-Za-z0-9]+)?(?:\[(\d+)\])?$/i.exec(text) ?? [];
   const [, four, fourPort] = /^(\d+\.\d+\.\d+\.\d+)(?::(\d+))?$/.exec(text) ?? [];
   const address = four ?? six;
   const port = fourPort ?? sixPort;

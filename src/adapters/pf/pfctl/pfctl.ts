@@ -11,8 +11,9 @@ export const PFCTL = "/sbin/pfctl";
 
 /** Lines that it prints at every call on a macOS without ALTQ. */
 const NOISE =
-  /^(No ALTQ support in kernel|ALTQ related functions disabled|pfctl: Use of -f option.*|.*present in the main ruleset.*|See \/etc\/pf\.conf for further details\.)$/;
-const NO_ANCHOR = /DIOCGETRULES?: Invalid argument|anchor .*does not exist|No such process/i;
+  /^(No ALTQ support in kernel|ALTQ related functions disabled|pfctl: Use of -f option.*|See \/etc\/pf\.conf for further details\.)$/;
+const NOISE_PART = "present in the main ruleset";
+const NO_ANCHOR = /DIOCGETRULES?: Invalid argument|anchor .{0,200}does not exist|No such process/i;
 const MAX_OUTPUT = 64 * 1024 * 1024;
 const SHOWN_LINES = 3;
 
@@ -34,7 +35,7 @@ export class Pfctl {
     const said = stderr
       .split("\n")
       .map((line) => line.trim())
-      .filter((line) => line !== "" && !NOISE.test(line));
+      .filter((line) => line !== "" && !NOISE.test(line) && !line.includes(NOISE_PART));
     if (code === 0) return { stdout, stderr: said.join("\n") };
     const reason = said.slice(0, SHOWN_LINES).join("; ");
     if (/permission denied|operation not permitted/i.test(reason))
