@@ -27,6 +27,16 @@ static __always_inline void touch(struct ztap_flow_half *half, __u32 now)
 		half->seen = now;
 }
 
+/* Returns the verdict on the packet that opened a half, under this epoch. */
+static __always_inline __u8 verdict_again(const struct scope *scope, const struct packet *p, __u32 initiator,
+					  __u32 port, __u32 *rule)
+{
+	*rule = 0;
+	if (initiator == ZTAP_EGRESS && has_false_source(scope->cgroup, subject_of(scope), p, scope->epoch & 1))
+		return mode_of(scope, initiator) == ZTAP_MODE_AUDIT ? ZTAP_AUDITED : ZTAP_DENIED;
+	return policy_verdict(scope, p, initiator, port, rule);
+}
+
 /* Returns the verdict on a reply to the other direction's half, or ZTAP_NONE if that half is not open. */
 static __always_inline __u8 reply_verdict(const struct scope *scope, const struct packet *p, struct ztap_flow *flow,
 					  __u32 initiator, __u32 now)
@@ -39,7 +49,7 @@ static __always_inline __u8 reply_verdict(const struct scope *scope, const struc
 		return ZTAP_NONE;
 	verdict = cached_verdict(scope, half->remembered);
 	if (verdict == ZTAP_NONE) {
-		verdict = policy_verdict(scope, p, initiator, half->port, &rule);
+		verdict = verdict_again(scope, p, initiator, half->port, &rule);
 		half->rule = rule;
 		half->slot = slot_of_rule(rule);
 		half->emitted = 0;
@@ -332,7 +342,7 @@ static __noinline __u64 quoted_verdict(struct __sk_buff *skb, const struct packe
 		verdict = cached_verdict(&scope, half->remembered);
 		rule = half->rule;
 		if (verdict == ZTAP_NONE)
-			verdict = policy_verdict(&scope, &quoted, i, half->port, &rule);
+			verdict = verdict_again(&scope, &quoted, i, half->port, &rule);
 		if (verdict != ZTAP_DENIED && verdict != ZTAP_NONE)
 			return (__u64)rule << 8 | verdict;
 	}

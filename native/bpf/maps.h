@@ -65,6 +65,14 @@ struct {
 	__uint(value_size, sizeof(struct ztap_echo));
 } ztap_echoes SEC(".maps");
 
+/* Room for a key that is too long for a program's stack. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__uint(key_size, sizeof(__u32));
+	__uint(value_size, sizeof(struct ztap_name_key));
+} ztap_scratch SEC(".maps");
+
 #define ZTAP_TRIE(name, key, entries)                                                                                  \
 	struct {                                                                                                       \
 		__uint(type, BPF_MAP_TYPE_LPM_TRIE);                                                                   \

@@ -58,13 +58,12 @@ static __always_inline __u32 *room_of(__u32 node)
 static __always_inline bool record_birth(struct ztap_births *all, __u64 id, __u32 level, const struct ztap_name *name)
 {
 	struct ztap_newborn newborn = { .node = name->node };
-	__u32 *living = NULL;
+	__u32 *living = room_of(name->node);
 
+	if (!living)
+		return false;
+	newborn.flags = ZTAP_COUNTED;
 	if (name->record.subject) {
-		living = room_of(name->node);
-		if (!living)
-			return false;
-		newborn.flags = ZTAP_COUNTED;
 		newborn.owner = name->record.subject;
 		newborn.record = name->record;
 		newborn.record.cgroup = id;
@@ -73,11 +72,9 @@ static __always_inline bool record_birth(struct ztap_births *all, __u64 id, __u3
 	if (bpf_map_update_elem(&ztap_newborns, &id, &newborn, BPF_NOEXIST))
 		/* During an update, the program of an earlier build may have been first. */
 		return bpf_map_lookup_elem(&ztap_newborns, &id);
-	if (!living)
-		return true;
 	add_to(living, 1);
-	__sync_fetch_and_or(&all->levels, 1U << (level & 31));
-	add_to(&all->waiting, 1);
+	if (newborn.owner)
+		add_to(&all->waiting, 1);
 	return true;
 }
 
@@ -105,7 +102,10 @@ int ztap_cgroup_mkdir(__u64 *arguments)
 	if (!name)
 		return 0;
 	id = BPF_CORE_READ(cgroup, kn, id);
+	if (name->record.subject)
+		__sync_fetch_and_or(&all->levels, 1U << (level & 31));
 	if (!record_birth(all, id, level, name)) {
+		__sync_fetch_and_or(&above->flags, ZTAP_CROWDED);
 		__sync_fetch_and_add(&all->dropped, 1);
 		return 0;
 	}
@@ -118,15 +118,16 @@ int ztap_cgroup_mkdir(__u64 *arguments)
 	if (now && now != name && own) {
 		own->record.set[0] = now->record.set[0];
 		own->record.set[1] = now->record.set[1];
+		own->record.slot = now->record.slot;
+		own->record.flows_first = now->record.flows_first;
+		own->record.flows_size = now->record.flows_size;
 	}
 	return 0;
 }
 
-/* The cgroup, and every socket in it, is gone. */
-SEC("tp_btf/cgroup_release")
-int ztap_cgroup_release(__u64 *arguments)
+/* Removes the entry of a cgroup that is gone; if `is_folder`, only if it is not a workload's. */
+static __always_inline int end_birth(struct cgroup *cgroup, bool is_folder)
 {
-	struct cgroup *cgroup = (struct cgroup *)arguments[0];
 	__u64 id = BPF_CORE_READ(cgroup, kn, id);
 	struct ztap_newborn *newborn;
 	__u32 node, *living;
@@ -134,7 +135,7 @@ int ztap_cgroup_release(__u64 *arguments)
 	if (BPF_CORE_READ(cgroup, root, hierarchy_id))
 		return 0;
 	newborn = bpf_map_lookup_elem(&ztap_newborns, &id);
-	if (!newborn)
+	if (!newborn || (is_folder && newborn->owner))
 		return 0;
 	end_record(newborn);
 	node = newborn->node;
@@ -143,6 +144,20 @@ int ztap_cgroup_release(__u64 *arguments)
 		add_to(living, -1);
 	bpf_map_delete_elem(&ztap_newborns, &id);
 	return 0;
+}
+
+/* No cgroup is born below it any more; its own sockets may live on. */
+SEC("tp_btf/cgroup_rmdir")
+int ztap_cgroup_rmdir(__u64 *arguments)
+{
+	return end_birth((struct cgroup *)arguments[0], true);
+}
+
+/* The cgroup, and every socket in it, is gone. */
+SEC("tp_btf/cgroup_release")
+int ztap_cgroup_release(__u64 *arguments)
+{
+	return end_birth((struct cgroup *)arguments[0], false);
 }
 
 SEC("syscall")
@@ -199,24 +214,85 @@ int ztap_adopt(struct ztap_adopted *adopted)
 	return 0;
 }
 
-/*
- * Returns the entry of the workload that the packet's socket belongs to, or NULL. `waits`: only one whose record decides.
- */
-static __noinline struct ztap_newborn *newborn_of(struct __sk_buff *skb, __u32 levels, bool waits)
+/* Returns the innermost newborn cgroup of the packet's socket whose record decides, or NULL. */
+static __noinline struct ztap_newborn *newborn_of(struct __sk_buff *skb, __u32 levels)
 {
 	struct ztap_newborn *newborn;
 	__u64 id;
 
 #pragma unroll
-	for (__u32 level = 1; level <= ZTAP_MAX_LEVEL; level++) {
+	for (__u32 level = ZTAP_MAX_LEVEL; level >= 1; level--) {
 		if (!(levels >> level & 1))
 			continue;
 		id = bpf_skb_ancestor_cgroup_id(skb, level);
 		newborn = id ? bpf_map_lookup_elem(&ztap_newborns, &id) : NULL;
-		if (newborn && (waits ? newborn->record.subject : newborn->owner))
+		if (newborn && newborn->record.subject)
 			return newborn;
 	}
 	return NULL;
+}
+
+/* Returns whether the packet's socket belongs to the workload. */
+static __noinline int is_of(struct __sk_buff *skb, __u32 levels, __u32 subject)
+{
+	struct ztap_newborn *newborn;
+	__u64 id;
+
+#pragma unroll
+	for (__u32 level = ZTAP_MAX_LEVEL; level >= 1; level--) {
+		if (!(levels >> level & 1))
+			continue;
+		id = bpf_skb_ancestor_cgroup_id(skb, level);
+		newborn = id ? bpf_map_lookup_elem(&ztap_newborns, &id) : NULL;
+		if (newborn && newborn->owner == subject)
+			return 1;
+	}
+	return 0;
+}
+
+/*
+ * Returns whether the packet's socket is in a workload's cgroup that found no room when it was born, and that the agent has not
+ * attached programs to: it is recognized by its name.
+ */
+static __noinline int is_unrecorded(struct __sk_buff *skb, __u32 levels)
+{
+	struct bpf_sock *sk = skb->sk ? bpf_sk_fullsock(skb->sk) : NULL;
+	struct cgroup *cgroup, *ancestor = NULL;
+	struct ztap_newborn *newborn;
+	struct sock *address = NULL;
+	struct ztap_name_key *key;
+	struct ztap_name *name;
+	__u32 zero = 0;
+	__u64 id;
+
+	key = bpf_map_lookup_elem(&ztap_scratch, &zero);
+	if (!sk || !key)
+		return 0;
+	/* The verifier lets nobody read a socket of this type; so it is read as memory. */
+	bpf_probe_read_kernel(&address, sizeof(address), &sk);
+	cgroup = BPF_CORE_READ(address, sk_cgrp_data.cgroup);
+	for (__u32 level = 1; level <= ZTAP_MAX_LEVEL; level++) {
+		if (!(levels >> level & 1))
+			continue;
+		id = bpf_skb_ancestor_cgroup_id(skb, level);
+		if (!id)
+			return 0;
+		newborn = bpf_map_lookup_elem(&ztap_newborns, &id);
+		if (newborn && newborn->owner)
+			continue;
+		id = bpf_skb_ancestor_cgroup_id(skb, level - 1);
+		newborn = bpf_map_lookup_elem(&ztap_newborns, &id);
+		if (!newborn || !(newborn->flags & ZTAP_CROWDED))
+			continue;
+		__builtin_memset(key, 0, sizeof(*key));
+		key->parent = newborn->node;
+		bpf_core_read(&ancestor, sizeof(ancestor), &cgroup->ancestors[level]);
+		bpf_probe_read_kernel_str(key->name, sizeof(key->name), BPF_CORE_READ(ancestor, kn, name));
+		name = bpf_map_lookup_elem(&ztap_names, key);
+		if (name && name->record.subject)
+			return 1;
+	}
+	return 0;
 }
 
 /* Returns the subject of a packet's mark, or 0 if a workload of this node set none. */
@@ -236,12 +312,8 @@ static __always_inline __u32 marked_subject(const struct __sk_buff *skb)
 static __always_inline void clear_forged_mark(struct __sk_buff *skb, __u32 levels)
 {
 	__u32 subject = marked_subject(skb);
-	struct ztap_newborn *newborn;
 
-	if (!subject)
-		return;
-	newborn = newborn_of(skb, levels, false);
-	if (!newborn || newborn->owner != subject)
+	if (subject && !is_of(skb, levels, subject))
 		skb->mark = 0;
 }
 

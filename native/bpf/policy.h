@@ -29,6 +29,8 @@ struct decision {
 #define EVENT_HANDSHAKE_BEGINS 8
 /* It belongs to a handshake whose event was emitted. */
 #define EVENT_HANDSHAKE_GOES_ON 16
+/* Its source is not the workload's own: in audit mode no rule allows it. */
+#define EVENT_FALSE_SOURCE 32
 
 static __always_inline void decide(struct decision *decision, __u32 rule, __u16 slot)
 {
@@ -105,6 +107,12 @@ static __always_inline bool identifies_nobody(const __u8 *address, __u8 family)
 	       (address[0] == 0xfe && (address[1] & 0xc0) == 0x80) || address[0] == 0xff;
 }
 
+/* 127.0.0.1 and ::1 are everybody's, even if a workload declares them. */
+static __always_inline bool is_localhost(const __u8 *address, __u8 family)
+{
+	return family == AF_INET ? *(const __u32 *)address == bpf_htonl(INADDR_LOOPBACK) : is_loopback(address, family);
+}
+
 /*
  * Returns whether the workload may use the address as its own. A workload that declares addresses may use these; another
  * one may use those that no workload of the node declares.
@@ -113,12 +121,14 @@ static __noinline int is_own_address(const struct packet *p, __u32 subject, __u3
 {
 	__u32 found;
 
-	if (identifies_nobody(p->local, p->family))
+	if (is_localhost(p->local, p->family))
 		return 1;
 	found = lookup_address(p->local, p->family, subject, set);
-	if (found == ZTAP_ANY_ADDRESS)
-		return !lookup_address(p->local, p->family, ZTAP_SCOPE_NODE, set);
-	return found == ZTAP_SELF_ADDRESS;
+	if (found == ZTAP_SELF_ADDRESS)
+		return 1;
+	if (lookup_address(p->local, p->family, ZTAP_SCOPE_NODE, set))
+		return 0;
+	return found == ZTAP_ANY_ADDRESS || identifies_nobody(p->local, p->family);
 }
 
 /* Returns whether a workload of this ruleset would send from, or bind, an address that is not its own. */
@@ -169,6 +179,9 @@ static __always_inline __u8 policy_verdict(const struct scope *scope, const stru
 		return ZTAP_ALLOWED;
 	if (mode == ZTAP_MODE_UNSET)
 		return ZTAP_DENIED;
+	if (direction == ZTAP_EGRESS && mode == ZTAP_MODE_AUDIT && scope->decision &&
+	    scope->decision->event_flags & EVENT_FALSE_SOURCE)
+		return ZTAP_AUDITED;
 	*rule = find_rule(p, direction == ZTAP_EGRESS ? subject->egress_profile : subject->ingress_profile,
 			  scope->epoch & 1, port, p->port_bits);
 	if (*rule)

@@ -115,10 +115,18 @@ static __always_inline __u8 syn_verdict(struct __sk_buff *skb, const struct scop
 	return verdict;
 }
 
+static __always_inline bool enforces(const struct scope *scope, __u32 direction)
+{
+	__u8 mode = mode_of(scope, direction);
+
+	return mode != ZTAP_MODE_OPEN && mode != ZTAP_MODE_AUDIT;
+}
+
 /* Returns whether no program saw the connection begin although those that are older than the attachment have a role. */
 static __always_inline bool lacks_role(const struct scope *scope, const struct ztap_sock *sock)
 {
-	return sock->role == ZTAP_ROLE_NONE && scope->cgroup->flags & ZTAP_ROLES_KNOWN && is_isolated(scope);
+	return sock->role == ZTAP_ROLE_NONE && scope->cgroup->flags & ZTAP_ROLES_KNOWN &&
+	       (enforces(scope, ZTAP_INGRESS) || enforces(scope, ZTAP_EGRESS));
 }
 
 /* Returns the verdict for a socket older than the attachment: it may continue if either role would be allowed. */

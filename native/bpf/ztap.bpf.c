@@ -20,7 +20,9 @@ static __always_inline __u8 packet_verdict(struct __sk_buff *skb, const struct s
 	parse(skb, &p, direction == ZTAP_EGRESS, 0);
 	if (direction == ZTAP_EGRESS && has_false_source(scope->cgroup, subject_of(scope), &p, scope->epoch & 1)) {
 		count(ZTAP_COUNT_FALSE_SOURCE);
-		return mode_of(scope, ZTAP_EGRESS) == ZTAP_MODE_AUDIT ? ZTAP_AUDITED : ZTAP_DENIED;
+		if (mode_of(scope, ZTAP_EGRESS) != ZTAP_MODE_AUDIT)
+			return ZTAP_DENIED;
+		scope->decision->event_flags |= EVENT_FALSE_SOURCE;
 	}
 	if (p.kind == PACKET_TCP)
 		return tcp_verdict(skb, scope, &p, direction, sk);
@@ -153,13 +155,18 @@ static __always_inline int guard(struct __sk_buff *skb, __u32 direction)
 
 	if (!all)
 		return 1;
-	newborn = all->waiting ? newborn_of(skb, all->levels, true) : NULL;
+	newborn = all->waiting ? newborn_of(skb, all->levels) : NULL;
 	if (newborn) {
+		/* One that is in another one is closed until the agent has attached the programs of one of them. */
+		if (newborn_of(skb, all->levels & ((1U << (newborn->record.level & 31)) - 1)))
+			return 0;
 		if (direction == ZTAP_EGRESS)
 			mark_sender(skb, &newborn->record);
 		if (packet_impl(skb, &newborn->record, direction, skb->sk, 0, &rule) == ZTAP_DENIED)
 			return 0;
 	}
+	if (all->dropped && is_unrecorded(skb, all->levels))
+		return 0;
 	if (direction == ZTAP_INGRESS)
 		return !is_misdelivered(skb);
 	clear_forged_mark(skb, all->levels);

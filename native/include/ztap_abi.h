@@ -68,8 +68,8 @@ enum ztap_limit {
 	/*
 	 * Cgroups that ztap_newborns holds, those of one name among them, and the depth down to which they are found.
 	 */
-	ZTAP_MAX_NEWBORNS = 32768,
-	ZTAP_MAX_OF_ONE_NAME = 1024,
+	ZTAP_MAX_NEWBORNS = 65536,
+	ZTAP_MAX_OF_ONE_NAME = 4096,
 	ZTAP_MAX_NAMES = 16384,
 	ZTAP_NAME_BYTES = 256,
 	ZTAP_MAX_LEVEL = 31,
@@ -235,12 +235,15 @@ struct ztap_newborn {
 };
 ZTAP_SIZE(struct ztap_newborn, 80);
 
-/* LEARNS: the iterators record the roles of the cgroup's sockets. COUNTED: in ztap_living. */
-enum ztap_newborn_flag { ZTAP_LEARNS = 1, ZTAP_COUNTED = 2 };
+/*
+ * LEARNS: the iterators record the roles of the cgroup's sockets. COUNTED: in ztap_living. CROWDED: a cgroup below it found no
+ * room when it was born, and is closed.
+ */
+enum ztap_newborn_flag { ZTAP_LEARNS = 1, ZTAP_COUNTED = 2, ZTAP_CROWDED = 4 };
 
 /*
  * ztap_births: array of one. `waiting`: the number of newborn cgroups with a record that decides. `levels`: a bit for
- * each depth at which ztap_newborns had a workload's cgroup. `dropped`: newborn cgroups that found no room.
+ * each depth at which ztap_newborns had a workload's cgroup. `dropped`: newborn cgroups that found no room: the guards refuse their packets.
  */
 struct ztap_births {
 	__u32 waiting;
@@ -249,7 +252,7 @@ struct ztap_births {
 };
 ZTAP_SIZE(struct ztap_births, 16);
 
-/* ztap_living: hash, node -> the number of its cgroups that were born with a record. The agent makes the entry with the name. */
+/* ztap_living: hash, node -> the number of its cgroups that were born. The agent makes the entry with the name. */
 
 /*
  * The argument of ztap_know: makes an entry of ztap_newborns, without a record, or changes it: a node other than

@@ -56,10 +56,13 @@ export class Reference {
   decide(step: Step): Decided {
     const seen = look(step);
     const { transport } = seen;
-    if (step.direction === "egress" && !this.#isOwn(seen, step.workload))
-      return this.#subject(step.workload)?.egress.mode === "audit" ? { verdict: "audited", rule: null } : DENIED;
+    const isFalse = step.direction === "egress" && !this.#isOwn(seen, step.workload);
+    if (isFalse && this.#subject(step.workload)?.egress.mode !== "audit") return DENIED;
     if (isVital(transport)) return PASSES;
-    const policy = this.#ask(queryOf(seen, step, step.direction));
+    // In audit mode no rule allows a false source.
+    const policy: Decided = isFalse
+      ? { verdict: "audited", rule: null }
+      : this.#ask(queryOf(seen, step, step.direction));
     const role = roleOf(transport);
     if (role === "single") return policy.verdict === "denied" ? (this.#related(seen, step) ?? policy) : policy;
 
@@ -80,12 +83,13 @@ export class Reference {
   }
 
   /** A workload sends from its addresses; without any, from those that no workload declares. */
-  #isOwn({ family, local }: Seen, workload: string): boolean {
-    if (isNobody(family, local)) return true;
+  #isOwn({ family, local, hasAddresses }: Seen, workload: string): boolean {
+    if (!hasAddresses || isLocalhost(family, local)) return true;
     const holds = ({ addresses }: Subject): boolean => addresses.some((one) => isSameAddress(one, family, local));
     const subject = this.#subject(workload);
-    if (subject !== undefined && subject.addresses.length > 0) return holds(subject);
-    return this.#ruleset?.subjects.some(holds) !== true;
+    if (subject !== undefined && holds(subject)) return true;
+    if (this.#ruleset?.subjects.some(holds) === true) return false;
+    return subject === undefined || subject.addresses.length === 0 || isNobody(family, local);
   }
 
   /** An identifier belongs to the workload that sent the last request with it, until it is idle. */
@@ -98,6 +102,12 @@ export class Reference {
     if (direction === "ingress" || (isHeld && held.workload !== workload)) return false;
     this.#echoes.set(key, { workload, seen: now });
     return true;
+  }
+
+  /** What the packet that opened a conversation gets now. */
+  #askAgain({ query }: Asked, seen: Seen): Decided {
+    if (query.direction === "ingress" || this.#isOwn(seen, query.workload)) return this.#ask(query);
+    return this.#subject(query.workload)?.egress.mode === "audit" ? { verdict: "audited", rule: null } : DENIED;
   }
 
   #ask(query: ConnectionQuery): Decided {
@@ -113,7 +123,7 @@ export class Reference {
     const key = keyOf(seen, workload, OPPOSITE[direction]);
     const asked = this.#asked.get(key);
     if (asked === undefined || !isAlive(asked, now)) return null;
-    const verdict = this.#ask(asked.query);
+    const verdict = this.#askAgain(asked, seen);
     if (verdict.verdict === "denied") return null;
     this.#asked.set(key, { ...asked, seen: now, isAnswered: true });
     return verdict;
@@ -141,7 +151,7 @@ export class Reference {
     for (const asker of askers) {
       const asked = this.#asked.get(keyOf(quoted, step.workload, asker));
       if (asked === undefined || !isAlive(asked, step.now)) continue;
-      const verdict = this.#ask(asked.query);
+      const verdict = this.#askAgain(asked, quoted);
       if (verdict.verdict !== "denied") return verdict;
     }
     return null;
@@ -153,6 +163,8 @@ interface Seen {
   readonly family: 4 | 6;
   readonly local: string;
   readonly remote: string;
+  /** False for a packet without a whole IP header. */
+  readonly hasAddresses: boolean;
   /** What tells conversations between two addresses apart: local and remote port, or an echo's identifier. */
   readonly tag: string;
   readonly transport: Transport;
@@ -162,14 +174,21 @@ function look({ frame, direction }: Step): Seen {
   const wire = readFrame(frame);
   // Without a whole IP header nothing is known, the addresses included.
   if (wire === null)
-    return { family: 4, local: "00000000", remote: "00000000", tag: "", transport: { kind: "unknown" } };
+    return {
+      family: 4,
+      local: "00000000",
+      remote: "00000000",
+      hasAddresses: false,
+      tag: "",
+      transport: { kind: "unknown" },
+    };
   return orient(wire, direction);
 }
 
 function orient({ family, source, destination, transport }: Wire, direction: Direction): Seen {
   const isEgress = direction === "egress";
   const [local, remote] = isEgress ? [source, destination] : [destination, source];
-  return { family, local, remote, tag: tagOf(transport, isEgress), transport };
+  return { family, local, remote, hasAddresses: true, tag: tagOf(transport, isEgress), transport };
 }
 
 function tagOf(transport: Transport, isEgress: boolean): string {
@@ -230,6 +249,10 @@ function roleOf(transport: Transport): "single" | "asks" | "answers" | "either" 
       return transport.type === request ? "asks" : transport.type === reply ? "answers" : "single";
     }
   }
+}
+
+function isLocalhost(family: 4 | 6, hex: string): boolean {
+  return family === 4 ? hex.startsWith("7f000001") : hex === "1".padStart(32, "0");
 }
 
 /** Unspecified, loopback, link-local, multicast and broadcast addresses. */

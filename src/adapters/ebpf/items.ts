@@ -8,6 +8,7 @@ import type { EnforcementItem, ItemSet } from "../../interfaces/enforcer.js";
 import { ABI } from "./kernel/abi.generated.js";
 import { formatPrefix } from "./lower/prefix.js";
 import type { Image, ImageSubject, SubjectRecord, MapEntries } from "./lower/image.js";
+import { cgroupParts, isNameable } from "./kernel/paths.js";
 import type { Hook } from "./kernel/native.js";
 import { GUARDS, HOOKS, MAPS, TRACEPOINTS } from "./kernel/programs.js";
 
@@ -38,9 +39,10 @@ export function imageItems(image: Image): ItemSet {
   if (image.subjects.size > 0) for (const pin of [...GUARDS, ...TRACEPOINTS]) addItem(items, guardItem(pin, ATTACHED));
   for (const [workload, { subject, id, record }] of image.subjects) {
     addItem(items, subjectItem(workload, subjectValue(id, record), subject));
-    addItem(items, newbornItem(workload, subjectValue(id, record), subject));
     for (const hook of HOOKS) addItem(items, linkItem(workload, hook, ATTACHED, subject));
   }
+  for (const [workload, { subject, id, record }] of namedSubjects(image))
+    addItem(items, newbornItem(workload, subjectValue(id, record), subject));
   addTableItems(items, "addr", image.addrs, image);
   addTableItems(items, "port", image.ports, image);
   return items;
@@ -72,11 +74,25 @@ export function guardItem(pin: string, value: string): EnforcementItem {
   return { key: `newborn/${pin}`, value, type: "link", label: `${pin} program for newborn cgroups` };
 }
 
-/** Returns the item of what a newborn cgroup of the workload gets. */
+/** Returns the subjects whose newborn cgroups get a record: of several with one path, the first. */
+export function namedSubjects(image: Image): ReadonlyMap<string, ImageSubject> {
+  const byPath = new Map<string, readonly [string, ImageSubject]>();
+  for (const [workload, subject] of image.subjects) {
+    const path = subject.subject.cgroup ?? "";
+    const key = cgroupParts(path).join("/");
+    if (isNameable(path) && !byPath.has(key)) byPath.set(key, [workload, subject]);
+  }
+  return new Map(byPath.values());
+}
+
+/**
+ * Returns the item of what a newborn cgroup of the workload gets. It is compared whether or not the workload has a cgroup
+ * now.
+ */
 export function newbornItem(workload: string, value: string, subject: ImageSubject["subject"]): EnforcementItem {
   const policies = [...new Set([...subject.ingress.policies, ...subject.egress.policies])];
   const label = `isolation of newborn cgroups of ${workload}`;
-  return { key: `newborn/${workload}`, value, type: "entry", label, workload, policies };
+  return { key: `newborn/${workload}`, value, type: "entry", label, policies };
 }
 
 /** Returns the item of a version that this one has to take over from, or to remove. */

@@ -10,10 +10,10 @@ import { existsSync, renameSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import type { EnforcementItem } from "../../../interfaces/enforcer.js";
 import { makeFolder } from "../../system/folder.js";
-import { addItem, ATTACHED, guardItem, newbornItem, subjectValue } from "../items.js";
+import { addItem, ATTACHED, guardItem, namedSubjects, newbornItem, subjectValue } from "../items.js";
 import { ABI, ADOPTED, BIRTHS, KNOWN, PREPARED } from "../kernel/abi.generated.js";
 import { asEnforcerError, kernel, type LoadedObject, type Native } from "../kernel/native.js";
-import { cgroupLevel, cgroupParts, isNameable } from "../kernel/paths.js";
+import { cgroupLevel, cgroupParts } from "../kernel/paths.js";
 import { ADOPT, GUARDS, KNOW, LEARN_FILES, LEARN_TCP, PREPARE, TRACEPOINTS } from "../kernel/programs.js";
 import { OPEN_RECORD, type Image, type ImageSubject, type SubjectRecord } from "../lower/image.js";
 import { encodeSubjectRecord, sameStorage, withSet, type CgroupStorage } from "../maps/cgroup-storage.js";
@@ -81,29 +81,37 @@ export class Newborns {
       if (wanted.has(name.key) || name.record === null) continue;
       this.#names.write({ ...name, record: nextRecord(undefined, name.record, idle, shares) });
     }
+    if (branches.length > 0) this.#pin();
     const byNode = new Map(branches.map((branch) => [branch.node, branch]));
     // After the names: a cgroup that was born meanwhile is among these, or has the new record.
     for (const { cgroupId, node, record } of this.#names.newborns()) {
       if (record === null) continue;
       const subject = byNode.get(node)?.subject;
       const share = subject === undefined ? NO_SLOT : (shares.get(subject.id) ?? NO_SLOT);
-      this.#run(PREPARE, encodePrepared(cgroupId, idle, subject?.record ?? OPEN_RECORD, share));
+      // Until it is adopted it keeps its subject, of whose addresses the next ruleset may know nothing.
+      const next = subject?.record ?? OPEN_RECORD;
+      const hasOwnSources = next.hasOwnSources && subject?.id === record.subject;
+      this.#run(PREPARE, encodePrepared(cgroupId, idle, { ...next, hasOwnSources }, share));
     }
+    // After the programs: a cgroup that was made meanwhile is known to them, or found here.
     this.#seed(branches);
-    if (branches.length > 0) this.#pin();
   }
 
   /** After the switch: takes away the names and newborns of former workloads, and the programs after the last. */
   finish(image: Image): void {
-    if (image.subjects.size === 0) rmSync(this.#parts.folder, { recursive: true, force: true });
     const held = this.#names.names();
     const branches = this.#branches(image, held);
     const wanted = new Map(branches.map((branch) => [branch.key, branch]));
-    const former = [...held.values()].filter(({ key }) => !wanted.has(key));
-    for (const name of former) this.#names.delete(name);
     const nodes = new Map(branches.map((branch) => [branch.node, branch]));
+    // In this order: if the agent is killed between two steps, the next one finds what is left.
     for (const { cgroupId, node, record } of this.#names.newborns())
-      if (record !== null && !nodes.has(node)) this.adopt(cgroupId);
+      if (record !== null && nodes.get(node)?.subject === undefined) this.adopt(cgroupId);
+    for (const name of held.values()) {
+      const branch = wanted.get(name.key);
+      if (branch === undefined) this.#names.delete(name);
+      else if (branch.subject === undefined && name.record !== null) this.#names.write({ ...name, record: null });
+    }
+    if (image.subjects.size === 0) rmSync(this.#parts.folder, { recursive: true, force: true });
   }
 
   /** Returns whether the cgroup was enforced from its birth, and its record still decides. */
@@ -232,9 +240,10 @@ export class Newborns {
   /** Returns the paths of the image's workloads and those above them, with the nodes that they have or get. */
   #branches(image: Image, held: ReadonlyMap<string, Name>): readonly Branch[] {
     const branches = new Map<string, Branch>();
-    let next = Math.max(ABI.NODE_ROOT, ...[...held.values()].map(({ node }) => node)) + 1;
-    for (const [workload, subject] of image.subjects) {
-      if (!isNameable(subject.subject.cgroup ?? "")) continue;
+    // Also past those of names that are gone, which living cgroups may still have.
+    const taken = [...held.values(), ...this.#names.newborns()].map(({ node }) => (node === ABI.NODE_NONE ? 0 : node));
+    let next = 1 + taken.reduce((highest, node) => Math.max(highest, node), ABI.NODE_ROOT as number);
+    for (const [workload, subject] of namedSubjects(image)) {
       let [node, path] = [ABI.NODE_ROOT as number, ""];
       const parts = cgroupParts(subject.subject.cgroup ?? "");
       parts.forEach((part, at) => {
@@ -242,9 +251,7 @@ export class Newborns {
         path = `${path}/${part}`;
         const found = branches.get(key);
         node = found?.node ?? held.get(key)?.node ?? next++;
-        // Of two workloads with one path, the first has it.
-        if (at === parts.length - 1 && found?.subject === undefined)
-          branches.set(key, { path, key, node, workload, subject });
+        if (at === parts.length - 1) branches.set(key, { path, key, node, workload, subject });
         else if (found === undefined) branches.set(key, { path, key, node, workload: undefined, subject: undefined });
       });
     }
@@ -331,8 +338,20 @@ function nextRecord(
     areRolesKnown: true,
     sets: [OPEN_RECORD, OPEN_RECORD],
   };
+  // Of another subject than before: the ruleset in force knows nothing of its addresses.
+  const [first, second] = before.sets;
+  const isOther = before.subject !== subject.id;
+  const free: CgroupStorage = isOther
+    ? {
+        ...before,
+        sets: [
+          { ...first, hasOwnSources: false },
+          { ...second, hasOwnSources: false },
+        ],
+      }
+    : before;
   return {
-    ...withSet(before, idle, subject.record),
+    ...withSet(free, idle, subject.record),
     subject: subject.id,
     level: cgroupLevel(subject.subject.cgroup ?? ""),
     areRolesKnown: true,

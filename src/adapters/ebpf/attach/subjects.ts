@@ -149,13 +149,10 @@ export class Subjects {
       if (held === null || held.subject === 0) continue;
       // A workload that learns beside another version counts nothing until it is in force.
       const share = isLearning(held) ? held.share : shareOf(shares, one);
-      const next = {
-        ...withSet(held, idle, one.record),
-        cgroup: one.cgroupId,
-        subject: one.id,
-        level: one.level,
-        share,
-      };
+      // Another subject comes with the whole record, after the switch: neither ruleset knows the addresses of the other's.
+      const isSame = held.subject === one.id;
+      const record = isSame ? one.record : { ...one.record, hasOwnSources: false };
+      const next = { ...withSet(held, idle, record), cgroup: one.cgroupId, level: one.level, share };
       if (!sameStorage(held, next)) writeStorage(this.#native, this.#storageFd, one.cgroupId, next);
     }
     const standing = this.#look(image, located);

@@ -34,6 +34,7 @@ export const MAPS = [
   "ztap_ports_b",
   "ztap_rule_counts",
   "ztap_rule_places",
+  "ztap_scratch",
   "ztap_socks",
   "ztap_subject_counts",
   "ztap_subject_places",
@@ -44,7 +45,7 @@ export const MAPS = [
 export const GUARDS = ["ingress", "egress"] as const;
 
 /** Attached to the tracepoints of cgroups. */
-export const TRACEPOINTS = ["cgroup_mkdir", "cgroup_release"] as const;
+export const TRACEPOINTS = ["cgroup_mkdir", "cgroup_rmdir", "cgroup_release"] as const;
 export const KNOW = "ztap_know";
 export const PREPARE = "ztap_prepare";
 export const ADOPT = "ztap_adopt";
