@@ -4,6 +4,7 @@ import { EnforcerError, type Capacity, type Refusal, type TableSize } from "../.
 import { ABI } from "../kernel/abi.generated.js";
 import { EVERY_PREFIX, WalkedProfiles, walkClasses, type PrefixClass } from "./prefix-classes.js";
 import type { Effort } from "./coverage.js";
+import { listOwnAddresses } from "./own-addresses.js";
 import { countPortEntries } from "./port-entries.js";
 
 /** The capacity of one node's tables, for all its workloads together. */
@@ -12,7 +13,7 @@ export const EBPF_CAPACITY: Capacity = {
   words: { addresses: "address entries", ports: "port entries" },
   holds: ({ cgroup }) => cgroup !== null,
   profile: (profile) => countProfileEntries(profile),
-  subject: countSubjectEntries,
+  subjects: countSubjectEntries,
   refuse: listRefusals,
 };
 
@@ -51,9 +52,12 @@ function countClassEntries(classes: Iterable<PrefixClass>): TableSize {
   return { addresses, ports };
 }
 
-/** Declared addresses count twice: for the workload, and for the node. */
-function countSubjectEntries({ addresses }: Subject): TableSize {
-  return { addresses: addresses.length === 0 ? EVERY_PREFIX.length : 2 * addresses.length, ports: 0 };
+/** Declared addresses count for each workload that owns them, and once for the node. */
+function countSubjectEntries(subjects: readonly Subject[]): TableSize {
+  let addresses = new Set(subjects.flatMap((subject) => subject.addresses)).size;
+  for (const { declared, hasUndeclared } of listOwnAddresses(subjects).values())
+    addresses += declared.size + (hasUndeclared ? EVERY_PREFIX.length : 0);
+  return { addresses, ports: 0 };
 }
 
 /** The entries of each profile. Profiles are immutable, so that each is counted once. */
@@ -79,7 +83,7 @@ export function requireRoom(ruleset: Ruleset): WalkedProfiles {
         );
     }
   };
-  for (const subject of ruleset.subjects) if (subject.cgroup !== null) add(countSubjectEntries(subject));
+  add(countSubjectEntries(ruleset.subjects));
   for (const profile of ruleset.profiles) {
     const size = counted.get(profile) ?? countClassEntries(walked.walk(profile, { runs: 0 }));
     counted.set(profile, size);
