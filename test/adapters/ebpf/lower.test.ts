@@ -7,6 +7,7 @@ import { imageItems } from "../../../src/adapters/ebpf/items.js";
 import { EBPF_CAPACITY } from "../../../src/adapters/ebpf/lower/capacity.js";
 import { lower } from "../../../src/adapters/ebpf/lower/lower.js";
 import { pinName, unpinName } from "../../../src/adapters/ebpf/kernel/paths.js";
+import type { Ruleset } from "../../../src/model/ruleset.js";
 import { rulesetOf, type Allow } from "../../kernel/rulesets.js";
 
 function imageOf(...allow: Allow[]): Image {
@@ -148,6 +149,20 @@ await t.test("a workload owns the addresses of the workloads whose cgroups lie b
     h: ["10.0.0.8/32"],
   });
   t.equal(EBPF_CAPACITY.subjects(ruleset.subjects).addresses, image.addrs.size, "as many as are counted");
+});
+
+await t.test("cgroup paths of more names than the kernel holds during a change are refused", async (t) => {
+  const most = ABI.MAX_NAMES / 2;
+  const withPaths = (...cgroups: string[]): Ruleset =>
+    rulesetOf("node", Object.fromEntries(cgroups.map((cgroup, at) => [`demo/w${at}`, { cgroup }])));
+  const full = Array.from({ length: most - 3 }, (_one, at) => `a/b/c/d${at}`);
+  t.equal(lower(withPaths(...full)).subjects.size, most - 3, "a path above several workloads is one name");
+  const unnameable = ["y/".repeat(ABI.MAX_LEVEL + 1), `y/${"z".repeat(ABI.NAME_BYTES)}`];
+  t.equal(lower(withPaths(...full, "a//b/./c/", "a/b", ...unnameable)).subjects.size, most + 1, "and others have none");
+  t.same(EBPF_CAPACITY.refuse(withPaths(...full)), []);
+  const tooMany = withPaths(...full, "a/b/x");
+  t.throws(() => lower(tooMany), { code: "limit", message: /cgroup paths .* have 8193 .* at most 8192/ });
+  t.match(EBPF_CAPACITY.refuse(tooMany), [{ workload: "demo/w0", message: /8193/, fix: /shorter/ }]);
 });
 
 await t.test("prefixes, pin names and ids", async (t) => {
