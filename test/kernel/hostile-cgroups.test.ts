@@ -1,5 +1,6 @@
 /** What the owner of a delegated cgroup does in it affects that owner's workload alone. */
 import { HOOKS } from "../../src/adapters/ebpf/kernel/programs.js";
+import { loadNative, type Native } from "../../src/adapters/ebpf/kernel/native.js";
 import { execFileSync, spawn, type ChildProcess } from "node:child_process";
 import { mkdirSync, rmdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -7,8 +8,8 @@ import t from "tap";
 import { inspectEnforcement } from "../../src/adapters/ebpf/inspect.js";
 import { waitUntil } from "../wait.js";
 import { drift } from "./drift.js";
-import { rulesetOf } from "./rulesets.js";
-import { Sandbox, whyNot } from "./sandbox.js";
+import { rulesetOf, type Allow, type Isolation } from "./rulesets.js";
+import { packets, Sandbox, whyNot, type Answer } from "./sandbox.js";
 
 const PEER = "10.207.0.2";
 /** Each longer than a quarter of NAME_MAX: twenty of them exceed PATH_MAX. */
@@ -22,6 +23,21 @@ await t.test("hostile cgroups", { skip: reason ?? false }, async (t) => {
   const [inside, outside] = sandbox.network(["10.207.0.1/24"], [`${PEER}/24`]);
   const peer = await sandbox.actor({ namespace: outside });
   const { port } = await peer.call("tcpListen", { host: "0.0.0.0", port: 0 });
+  const native = loadNative();
+
+  /** Two workloads; the cgroup of one does not exist yet, and its owner may make and remove it. */
+  const scene = async (name: string, egress: Isolation) => {
+    const [cgroup, quiet] = [sandbox.cgroup(`${name}-delegated/web`), sandbox.cgroup(`${name}-quiet`)];
+    const folder = join(sandbox.cgroupRoot, cgroup);
+    rmdirSync(folder);
+    const node = sandbox.node(name);
+    const enforcer = sandbox.enforcer(node);
+    await enforcer.open();
+    const others = { "demo/quiet": { cgroup: quiet, egress: { allow: [] } } };
+    const ruleset = rulesetOf(node, { ...others, "demo/churned": { cgroup, egress } });
+    return { cgroup, folder, enforcer, ruleset, node, others };
+  };
+  const attachedTo = (folder: string): readonly number[] => HOOKS.flatMap((hook) => native.attached(folder, hook));
 
   await t.test("a subtree deeper than PATH_MAX stops no restarted service from being enforced", async (t) => {
     const node = sandbox.node("deep");
@@ -88,7 +104,65 @@ await t.test("hostile cgroups", { skip: reason ?? false }, async (t) => {
     await enforcer.apply(ruleset);
     t.strictSame(await drift(enforcer, ruleset), []);
   });
+
+  await t.test("a cgroup that is made again while its programs are attached keeps what it was born with", async (t) => {
+    const before: Allow = { peers: [PEER], ports: [`tcp/${port}`] };
+    for (const hook of HOOKS) {
+      const { cgroup, folder, enforcer, ruleset } = await scene(`again-${hook}`, { allow: [before] });
+      await enforcer.apply(ruleset);
+      mkdirSync(folder);
+      let isAgain = false;
+      const seen = new Set<number>();
+      const undo = [
+        wrap(native, "linkCreate", ([, path, at]) => {
+          if (isAgain) seen.add(attachedTo(folder).length);
+          if (isAgain || path !== folder || at !== hook) return;
+          isAgain = true;
+          rmdirSync(folder);
+          mkdirSync(folder);
+        }),
+        // If the agent were killed after it, the attachment would stay.
+        wrap(native, "pin", () => {
+          if (isAgain) seen.add(attachedTo(folder).length);
+        }),
+      ];
+      await enforcer.apply(ruleset).finally(() => undo.forEach((one) => one()));
+      seen.add(attachedTo(folder).length);
+      t.ok(isAgain, hook);
+      t.strictSame([...seen], [0], `${hook}: without a record of it, nothing is attached to the new one`);
+      const web = await sandbox.actor({ cgroup, namespace: inside });
+      const other = await peer.call("tcpListen", { host: "0.0.0.0", port: 0 });
+      const connect = (to: number | undefined): Promise<Answer> => web.call("tcpConnect", { host: PEER, port: to });
+      const connected = connect(port);
+      await waitUntil(async () => packets(await enforcer.observe(ruleset), "egress", "allowed") > 0n, {
+        what: "the first packet",
+      });
+      t.type((await connected).id, "number", `${hook}: it sends what it may`);
+      await enforcer.apply(ruleset);
+      t.strictSame(await drift(enforcer, ruleset), [], `${hook}: and the next apply enforces it`);
+      t.equal(attachedTo(folder).length, HOOKS.length);
+      t.match(await connect(other.port), { code: "EPERM" });
+      await web.end();
+      rmdirSync(folder);
+      await enforcer.close();
+    }
+  });
 });
+
+/** Acts before each call of a function of the addon, until it is undone. */
+function wrap<K extends keyof Native>(
+  native: Native,
+  name: K,
+  before: (args: Parameters<Native[K]>) => void,
+): () => void {
+  const real: unknown = Reflect.get(native, name);
+  if (!(real instanceof Function)) throw new TypeError(name);
+  Reflect.set(native, name, (...args: Parameters<Native[K]>): unknown => {
+    before(args);
+    return Reflect.apply(real, native, args);
+  });
+  return () => Reflect.set(native, name, real);
+}
 
 /** Makes and removes a folder many times. */
 function storm(folder: string): ChildProcess {
