@@ -2,11 +2,11 @@
 import { HOOKS } from "../../src/adapters/ebpf/kernel/programs.js";
 import { loadNative, type Native } from "../../src/adapters/ebpf/kernel/native.js";
 import { execFileSync, spawn, type ChildProcess } from "node:child_process";
-import { mkdirSync, rmdirSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, rmdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import t from "tap";
 import { inspectEnforcement } from "../../src/adapters/ebpf/inspect.js";
-import { waitUntil } from "../wait.js";
+import { HANG_MS, waitUntil } from "../wait.js";
 import { drift } from "./drift.js";
 import { rulesetOf, type Allow, type Isolation } from "./rulesets.js";
 import { packets, Sandbox, whyNot, type Answer } from "./sandbox.js";
@@ -147,7 +147,79 @@ await t.test("hostile cgroups", { skip: reason ?? false }, async (t) => {
       await enforcer.close();
     }
   });
+
+  await t.test("a cgroup that is removed during an apply makes it fail at no step", async (t) => {
+    const moments = [
+      ...HOOKS.map((hook) => ({ what: `before ${hook} is attached`, hook, write: 0 })),
+      { what: "before its storage is written", hook: undefined, write: 1 },
+      { what: "before its connections are said to have roles", hook: undefined, write: 2 },
+    ];
+    for (const [index, { what, hook, write }] of moments.entries()) {
+      const { folder, enforcer, ruleset } = await scene(`removed-${index}`, { allow: [] });
+      // It exists before anything of it is known, so that its connections have to be looked for.
+      mkdirSync(folder);
+      const churn = removeAtWrite(native, folder, write);
+      const undo = wrap(native, "linkCreate", ([, path, at]) => {
+        if (path === folder && at === hook) rmdirSync(folder);
+      });
+      const { subjects } = await enforcer.apply(ruleset).finally(() => [churn, undo].forEach((one) => one()));
+      t.notOk(existsSync(folder), what);
+      t.match(
+        subjects.map(({ workload, state }) => [workload, state]),
+        [
+          ["demo/churned", "Pending"],
+          ["demo/quiet", "Enforced"],
+        ],
+        what,
+      );
+      t.strictSame(await drift(enforcer, ruleset), [], what);
+      mkdirSync(folder);
+      await enforcer.apply(ruleset);
+      t.strictSame(await drift(enforcer, ruleset), [], `${what}: the next one is enforced`);
+      t.equal(attachedTo(folder).length, HOOKS.length);
+      rmdirSync(folder);
+      await enforcer.close();
+    }
+  });
+
+  await t.test("nor does one of a workload that is released", async (t) => {
+    const { folder, enforcer, ruleset, node, others } = await scene("released", { allow: [] });
+    mkdirSync(folder);
+    await enforcer.apply(ruleset);
+    const undo = removeAtWrite(native, folder, 1);
+    const released = rulesetOf(node, others);
+    await enforcer.apply(released).finally(undo);
+    t.notOk(existsSync(folder));
+    t.strictSame(await drift(enforcer, released), []);
+  });
+
+  await t.test("the same errors at a cgroup that exists are errors", async (t) => {
+    const { folder, enforcer, ruleset } = await scene("errors", { allow: [] });
+    mkdirSync(folder);
+    const fail = (): never => {
+      throw Object.assign(new Error("No such file or directory"), { code: "ENOENT", syscall: "a call" });
+    };
+    const undo = wrap(native, "linkCreate", ([, path]) => (path === folder ? fail() : undefined));
+    await t.rejects(enforcer.apply(ruleset).finally(undo), { code: "kernel", message: /No such file/ });
+    await enforcer.apply(ruleset);
+    t.strictSame(await drift(enforcer, ruleset), []);
+    rmdirSync(folder);
+  });
 });
+
+/** Removes the cgroup, and waits until the kernel has freed its storage, before a write of that storage. */
+function removeAtWrite(native: Native, folder: string, write: number): () => void {
+  const key = Buffer.alloc(8);
+  key.writeBigUInt64LE(native.cgroupId(`${folder}/.`) ?? 0n);
+  let writes = 0;
+  return wrap(native, "mapSet", ([fd, written]) => {
+    if (!written.equals(key) || ++writes !== write) return;
+    rmdirSync(folder);
+    const until = performance.now() + HANG_MS;
+    while (native.mapGet(fd, key) !== null)
+      if (performance.now() > until) throw new Error("the storage of a removed cgroup stays");
+  });
+}
 
 /** Acts before each call of a function of the addon, until it is undone. */
 function wrap<K extends keyof Native>(

@@ -26,6 +26,7 @@ import {
   sameStorage,
   withSet,
   writeStorage,
+  writeStorageIfAny,
   type CgroupStorage,
 } from "../maps/cgroup-storage.js";
 import type { SetIndex } from "../maps/table-sets.js";
@@ -179,7 +180,7 @@ export class Subjects {
       areRolesKnown: subject !== undefined && held.areRolesKnown,
       share: subject === undefined ? NO_SLOT : shareOf(shares, subject),
     };
-    if (!sameStorage(held, next)) writeStorage(this.#native, this.#storageFd, cgroupId, next);
+    if (!sameStorage(held, next)) writeStorageIfAny(this.#native, this.#storageFd, cgroupId, next);
   }
 
   /**
@@ -258,8 +259,8 @@ export class Subjects {
     for (const { cgroupId } of learning) {
       const storage = readStorage(this.#native, this.#storageFd, cgroupId);
       if (storage === null) continue;
-      writeStorage(this.#native, this.#storageFd, cgroupId, { ...storage, areRolesKnown: true });
-      this.#newborns.adopt(cgroupId);
+      const known = { ...storage, areRolesKnown: true };
+      if (writeStorageIfAny(this.#native, this.#storageFd, cgroupId, known)) this.#newborns.adopt(cgroupId);
     }
   }
 
