@@ -121,7 +121,8 @@ export interface Capacity {
   holds(subject: Subject): boolean;
   /** Exact or a little more; or beyond the limit. */
   profile(profile: Profile): TableSize;
-  subject(subject: Subject): TableSize;
+  /** All workloads of one node together, apart from their profiles. */
+  subjects(subjects: readonly Subject[]): TableSize;
   /** What the backend cannot say of the workloads of one node; their policies would not be enforced as they stand. */
   refuse(ruleset: Ruleset): readonly Refusal[];
 }

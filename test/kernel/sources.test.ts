@@ -98,4 +98,42 @@ await t.test("sources", { skip: reason ?? false, timeout: HANG_MS }, async (t) =
     );
     t.type((await web.call("udpBind", { host: "10.212.0.2", port: 0 })).id, "number");
   });
+
+  await t.test("a workload whose cgroup lies in that of another one keeps its own addresses", async (t) => {
+    const [outerGroup, innerGroup] = [sandbox.cgroup("outer"), sandbox.cgroup("outer/inner")];
+    const inner = await sandbox.actor({ cgroup: innerGroup, namespace: inside });
+    const outer = await sandbox.actor({ cgroup: outerGroup, namespace: inside });
+    const { port = 0 } = await peer.call("tcpListen", { host: "0.0.0.0", port: 0 });
+    const connects = async (actor: typeof web, from: string): Promise<unknown> => {
+      const { id, code } = await actor.call("tcpConnect", { host: "10.212.0.9", port, from });
+      return code ?? typeof id;
+    };
+    const apply = (outerAddresses: readonly string[], innerAddresses: readonly string[]): Promise<unknown> =>
+      enforcer.apply(
+        rulesetOf(node, {
+          "demo/outer": { cgroup: outerGroup, addresses: outerAddresses },
+          "demo/inner": { cgroup: innerGroup, addresses: innerAddresses },
+          "demo/web": { cgroup: webGroup, addresses: ["10.212.0.1"] },
+        }),
+      );
+    for (const outerAddresses of [["10.212.0.3"], []]) {
+      await apply(outerAddresses, ["10.212.0.2"]);
+      const declared = `the outer one declares ${outerAddresses.join() || "none"}`;
+      t.equal(await connects(inner, "10.212.0.2"), "number", `its own address; ${declared}`);
+      t.equal(await connects(outer, "10.212.0.3"), "number", `the outer one's own address; ${declared}`);
+      t.equal(await connects(inner, "10.212.0.1"), "EPERM", `that of a third one; ${declared}`);
+      t.equal(await connects(outer, "10.212.0.1"), "EPERM", `the outer one from it; ${declared}`);
+      t.equal(
+        await connects(inner, "10.212.0.3"),
+        "EPERM",
+        `an address that the inner one does not declare; ${declared}`,
+      );
+    }
+    await apply(["10.212.0.3"], []);
+    t.equal(await connects(inner, "10.212.0.2"), "number", "an inner one that declares none has what nobody declares");
+    t.equal(await connects(outer, "10.212.0.3"), "number", "and the outer one its own");
+    for (const from of ["10.212.0.1", "10.212.0.3"])
+      t.equal(await connects(inner, from), "EPERM", `not ${from}, which another one declares`);
+    await Promise.all([inner.end(), outer.end()]);
+  });
 });

@@ -96,3 +96,15 @@ t.test("a pf node has a capacity, too", async (t) => {
   t.same(codes(90_000), []);
   t.match(codes(100_001), [/^ZT4005 .*100000 table entries/]);
 });
+
+t.test("on an eBPF node the cgroup paths have at most as many names as the kernel holds", async (t) => {
+  const path = (at: number): string => Array.from({ length: 30 }, (_one, level) => `w${at}-${level}`).join("/");
+  const workloads = (count: number, on: string): string =>
+    Array.from({ length: count }, (_one, at) =>
+      workload(`w${at}`, `node: ${on}, cgroup: ${path(at)}, addresses: ["10.0.0.1"]`),
+    ).join("");
+  t.same(found(node("web"), workloads(273, "web")), []);
+  t.match(found(node("web"), workloads(274, "web")), [
+    { code: "ZT4006", severity: "error", path: "spec", message: /workload default\/w0 on node web: .* 8220 .* 8192/ },
+  ]);
+});

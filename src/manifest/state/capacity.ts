@@ -39,22 +39,22 @@ export function checkCapacity(objects: ObjectSet, capacities: Capacities): reado
       sizes.set(`${backend} ${profile.key}`, size);
       return size;
     };
-    for (const warning of countEntries(capacity, held, profilesOf(held), sizeOf, node)) add(warning.key, warning);
+    const own = capacity.subjects(subjects);
+    for (const warning of countEntries(capacity, own, profilesOf(held), sizeOf, node)) add(warning.key, warning);
   }
   return [...found.values()];
 }
 
 function countEntries(
   capacity: Capacity,
-  subjects: Ruleset["subjects"],
+  own: TableSize,
   used: readonly Profile[],
   sizeOf: (profile: Profile) => TableSize,
   node: string,
 ): readonly ObjectProblem[] {
   return (["addresses", "ports"] as const).flatMap((table) => {
     const profile = used.toSorted((a, b) => sizeOf(b)[table] - sizeOf(a)[table])[0];
-    const own = subjects.reduce((sum, subject) => sum + capacity.subject(subject)[table], 0);
-    const total = used.reduce((sum, one) => sum + sizeOf(one)[table], own);
+    const total = used.reduce((sum, one) => sum + sizeOf(one)[table], own[table]);
     if (profile === undefined || total <= capacity.limit[table]) return [];
     return [blame(profile, node, capacity.words[table], capacity.limit[table])];
   });

@@ -4,8 +4,10 @@ import { contains, formatPrefix, parsePrefix } from "../../../src/adapters/ebpf/
 import { Ids } from "../../../src/adapters/ebpf/lower/ids.js";
 import type { Image } from "../../../src/adapters/ebpf/lower/image.js";
 import { imageItems } from "../../../src/adapters/ebpf/items.js";
+import { EBPF_CAPACITY } from "../../../src/adapters/ebpf/lower/capacity.js";
 import { lower } from "../../../src/adapters/ebpf/lower/lower.js";
 import { pinName, unpinName } from "../../../src/adapters/ebpf/kernel/paths.js";
+import type { Ruleset } from "../../../src/model/ruleset.js";
 import { rulesetOf, type Allow } from "../../kernel/rulesets.js";
 
 function imageOf(...allow: Allow[]): Image {
@@ -114,6 +116,53 @@ await t.test("equal rulesets give equal items, and a new rule changes only the i
     "protocol 6 port 8 of demo/web/egress/7",
   ]);
   t.strictSame(changed[0]?.[1].policies, ["demo/web"]);
+});
+
+await t.test("a workload owns the addresses of the workloads whose cgroups lie below its own", async (t) => {
+  const ruleset = rulesetOf("node", {
+    "demo/a": { cgroup: "a", addresses: ["10.0.0.1"] },
+    "demo/b": { cgroup: "a/b/" },
+    "demo/c": { cgroup: "a//b/c/d", addresses: ["10.0.0.3", "fd00:0:0:0:0:0:0:3"] },
+    "demo/d": { cgroup: "a/e", addresses: ["10.0.0.1", "10.0.0.4"] },
+    "demo/e": { cgroup: "ab", addresses: ["10.0.0.5"] },
+    "demo/f": { cgroup: null, addresses: ["10.0.0.6"] },
+    "demo/g": { cgroup: "x", addresses: ["10.0.0.7"] },
+    "demo/h": { cgroup: "x/y", addresses: ["10.0.0.8"] },
+  });
+  const image = lower(ruleset);
+  const owned = new Map<string, string[]>();
+  for (const { label, value } of imageItems(image).values()) {
+    const [, address, workload] = /^own address (\S+) of demo\/(.)$/.exec(label) ?? [];
+    if (address === undefined || workload === undefined) continue;
+    const kind = Number(value) === ABI.ANY_ADDRESS ? " if nobody declares it" : "";
+    owned.set(workload, [...(owned.get(workload) ?? []), address + kind].sort());
+  }
+  const any = ["0.0.0.0/0 if nobody declares it", "0:0:0:0:0:0:0:0/0 if nobody declares it"];
+  const below = ["10.0.0.3/32", "fd00:0:0:0:0:0:0:3/128"];
+  t.strictSame(Object.fromEntries(owned), {
+    a: [...any, "10.0.0.1/32", "10.0.0.4/32", ...below].sort(),
+    b: [...any, ...below].sort(),
+    c: below,
+    d: ["10.0.0.1/32", "10.0.0.4/32"],
+    e: ["10.0.0.5/32"],
+    g: ["10.0.0.7/32", "10.0.0.8/32"],
+    h: ["10.0.0.8/32"],
+  });
+  t.equal(EBPF_CAPACITY.subjects(ruleset.subjects).addresses, image.addrs.size, "as many as are counted");
+});
+
+await t.test("cgroup paths of more names than the kernel holds during a change are refused", async (t) => {
+  const most = ABI.MAX_NAMES / 2;
+  const withPaths = (...cgroups: string[]): Ruleset =>
+    rulesetOf("node", Object.fromEntries(cgroups.map((cgroup, at) => [`demo/w${at}`, { cgroup }])));
+  const full = Array.from({ length: most - 3 }, (_one, at) => `a/b/c/d${at}`);
+  t.equal(lower(withPaths(...full)).subjects.size, most - 3, "a path above several workloads is one name");
+  const unnameable = ["y/".repeat(ABI.MAX_LEVEL + 1), `y/${"z".repeat(ABI.NAME_BYTES)}`];
+  t.equal(lower(withPaths(...full, "a//b/./c/", "a/b", ...unnameable)).subjects.size, most + 1, "and others have none");
+  t.same(EBPF_CAPACITY.refuse(withPaths(...full)), []);
+  const tooMany = withPaths(...full, "a/b/x");
+  t.throws(() => lower(tooMany), { code: "limit", message: /cgroup paths .* have 8193 .* at most 8192/ });
+  t.match(EBPF_CAPACITY.refuse(tooMany), [{ workload: "demo/w0", message: /8193/, fix: /shorter/ }]);
 });
 
 await t.test("prefixes, pin names and ids", async (t) => {

@@ -7,6 +7,7 @@
  */
 import { existsSync, renameSync, rmdirSync } from "node:fs";
 import { join } from "node:path";
+import { EnforcerError } from "../../../interfaces/enforcer.js";
 import { makeFolder } from "../../system/folder.js";
 import { HOOKS } from "../kernel/programs.js";
 import { kernel, type Hook, type LoadedObject, type Native } from "../kernel/native.js";
@@ -74,6 +75,7 @@ export class Links {
   /**
    * Phase one: attaches this build's program for the hook to the cgroup. Nothing is detached from any cgroup.
    * @returns whether the pins changed
+   * @throws EnforcerError, also if the cgroup is gone: see `isGone`
    */
   place({ workload, path, cgroupId }: Place, hook: Hook, links: readonly Link[]): boolean {
     const folder = linkFolder(this.#folder, workload);
@@ -94,6 +96,9 @@ export class Links {
     const doing = `Attaching the ${hook} program to the cgroup ${path} of ${workload}`;
     const fd = kernel(doing, () => this.#native.linkCreate(this.#program(hook), path, hook));
     try {
+      // The path may have another cgroup by now, for which no record was written. Without a pin it is detached at once.
+      if (kernel(doing, () => this.#native.linkInfo(fd)).cgroupId !== cgroupId)
+        throw new EnforcerError("kernel", `${doing}: the cgroup was removed meanwhile`);
       kernel(doing, () => this.#native.pin(fd, join(folder, nextPin(hook))));
     } finally {
       this.#native.closeFd(fd);

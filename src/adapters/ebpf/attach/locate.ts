@@ -44,6 +44,12 @@ export function locate(native: Native, cgroupRoot: string, ruleset: Ruleset, ima
   return { present, statuses };
 }
 
+/** Returns whether the cgroup was removed since it was found. Its path may have another one. */
+export function isGone(native: Native, { path, cgroupId }: Place): boolean {
+  const found = findCgroup(native, path);
+  return typeof found !== "string" && found !== cgroupId;
+}
+
 /**
  * Returns the cgroup's id (not that of a file in it, which has one as well), null if there is none, or the reason why
  * it cannot be examined: one broken path must not affect other workloads.

@@ -14,7 +14,7 @@ import { addItem, ATTACHED, leftoverItem, linkItem, subjectItem, subjectValue } 
 import { HOOKS } from "../kernel/programs.js";
 import type { Links } from "./links.js";
 import type { Newborns } from "./newborns.js";
-import { locate, type Located, type Present } from "./locate.js";
+import { isGone, locate, type Located, type Present } from "./locate.js";
 import { OPEN_RECORD } from "../lower/image.js";
 import type { Native } from "../kernel/native.js";
 import { cgroupPath } from "../kernel/paths.js";
@@ -26,6 +26,7 @@ import {
   sameStorage,
   withSet,
   writeStorage,
+  writeStorageIfAny,
   type CgroupStorage,
 } from "../maps/cgroup-storage.js";
 import type { SetIndex } from "../maps/table-sets.js";
@@ -176,12 +177,12 @@ export class Subjects {
       areRolesKnown: subject !== undefined && held.areRolesKnown,
       share: subject === undefined ? NO_SLOT : shareOf(shares, subject),
     };
-    if (!sameStorage(held, next)) writeStorage(this.#native, this.#storageFd, cgroupId, next);
+    if (!sameStorage(held, next)) writeStorageIfAny(this.#native, this.#storageFd, cgroupId, next);
   }
 
   /**
    * After the switch: attaches missing programs, replaces stale ones, and then detaches the programs of former
-   * subjects. A failure at one workload does not stop the others.
+   * subjects. A failure at one workload does not stop the others; at a cgroup that is gone meanwhile it is none.
    * @param pinned the present pins
    */
   enforce(image: Image, located: Located, active: SetIndex, shares: SlotShares, pinned: Pinned): readonly unknown[] {
@@ -197,7 +198,14 @@ export class Subjects {
     const changes = new Map<Present, boolean | null>();
     for (const one of located.present) {
       changes.set(one, null);
-      attempt(() => changes.set(one, this.#place(one, pinned.get(one.workload) ?? [], active, shareOf(shares, one))));
+      attempt(() => {
+        try {
+          changes.set(one, this.#place(one, pinned.get(one.workload) ?? [], active, shareOf(shares, one)));
+        } catch (error) {
+          // If another cgroup has the path, it is a newborn until the next apply.
+          if (!isGone(this.#native, one)) throw error;
+        }
+      });
     }
     const placed = located.present.filter((one) => changes.get(one) !== null);
     const isAsBefore = [...changes.values()].every((changed) => changed === false);
@@ -248,8 +256,8 @@ export class Subjects {
     for (const { cgroupId } of learning) {
       const storage = readStorage(this.#native, this.#storageFd, cgroupId);
       if (storage === null) continue;
-      writeStorage(this.#native, this.#storageFd, cgroupId, { ...storage, areRolesKnown: true });
-      this.#newborns.adopt(cgroupId);
+      const known = { ...storage, areRolesKnown: true };
+      if (writeStorageIfAny(this.#native, this.#storageFd, cgroupId, known)) this.#newborns.adopt(cgroupId);
     }
   }
 

@@ -2,8 +2,10 @@
 import type { Profile, Ruleset, Subject } from "../../../model/ruleset.js";
 import { EnforcerError, type Capacity, type Refusal, type TableSize } from "../../../interfaces/enforcer.js";
 import { ABI } from "../kernel/abi.generated.js";
+import { cgroupLevel, cgroupParts, isNameable } from "../kernel/paths.js";
 import { EVERY_PREFIX, WalkedProfiles, walkClasses, type PrefixClass } from "./prefix-classes.js";
 import type { Effort } from "./coverage.js";
+import { listOwnAddresses } from "./own-addresses.js";
 import { countPortEntries } from "./port-entries.js";
 
 /** The capacity of one node's tables, for all its workloads together. */
@@ -12,12 +14,15 @@ export const EBPF_CAPACITY: Capacity = {
   words: { addresses: "address entries", ports: "port entries" },
   holds: ({ cgroup }) => cgroup !== null,
   profile: (profile) => countProfileEntries(profile),
-  subject: countSubjectEntries,
-  refuse: listRefusals,
+  subjects: countSubjectEntries,
+  refuse: (ruleset) => [...refuseUsers(ruleset), ...refuseNames(ruleset)],
 };
 
+/** Old and new names stand together in the kernel's table during a change. */
+const MAX_NAMES = ABI.MAX_NAMES / 2;
+
 /** Ignoring a user would let more processes belong to the workload than its author intended. */
-function listRefusals({ subjects }: Ruleset): readonly Refusal[] {
+function refuseUsers({ subjects }: Ruleset): readonly Refusal[] {
   return subjects.flatMap(({ workload, user }) =>
     user === undefined
       ? []
@@ -29,6 +34,32 @@ function listRefusals({ subjects }: Ruleset): readonly Refusal[] {
           },
         ],
   );
+}
+
+function refuseNames({ subjects }: Ruleset): readonly Refusal[] {
+  const count = countNames(subjects);
+  if (count <= MAX_NAMES) return [];
+  const levels = ({ cgroup }: Subject): number => cgroupLevel(cgroup ?? "");
+  const [deepest] = subjects.toSorted((a, b) => levels(b) - levels(a));
+  if (deepest === undefined) return [];
+  return [
+    {
+      workload: deepest.workload,
+      message: `the cgroup paths of its node have ${count} names, and the kernel's tables hold at most ${MAX_NAMES}`,
+      fix: "use shorter cgroup paths, let workloads share the cgroups above their own, or spread the workloads over more nodes",
+    },
+  ];
+}
+
+/** Counts the names of cgroups: every path of a workload's cgroup or above one, once. */
+function countNames(subjects: readonly Subject[]): number {
+  const paths = new Set<string>();
+  for (const { cgroup } of subjects) {
+    if (cgroup === null || !isNameable(cgroup)) continue;
+    const parts = cgroupParts(cgroup);
+    for (let level = 1; level <= parts.length; level++) paths.add(parts.slice(0, level).join("/"));
+  }
+  return paths.size;
 }
 
 /** Counts the entries of a profile; stops when the tables could not hold this profile alone. */
@@ -51,9 +82,12 @@ function countClassEntries(classes: Iterable<PrefixClass>): TableSize {
   return { addresses, ports };
 }
 
-/** Declared addresses count twice: for the workload, and for the node. */
-function countSubjectEntries({ addresses }: Subject): TableSize {
-  return { addresses: addresses.length === 0 ? EVERY_PREFIX.length : 2 * addresses.length, ports: 0 };
+/** Declared addresses count for each workload that owns them, and once for the node. */
+function countSubjectEntries(subjects: readonly Subject[]): TableSize {
+  let addresses = new Set(subjects.flatMap((subject) => subject.addresses)).size;
+  for (const { declared, hasUndeclared } of listOwnAddresses(subjects).values())
+    addresses += declared.size + (hasUndeclared ? EVERY_PREFIX.length : 0);
+  return { addresses, ports: 0 };
 }
 
 /** The entries of each profile. Profiles are immutable, so that each is counted once. */
@@ -66,6 +100,12 @@ const counted = new WeakMap<Profile, TableSize>();
  */
 export function requireRoom(ruleset: Ruleset): WalkedProfiles {
   const { limit } = EBPF_CAPACITY;
+  const names = countNames(ruleset.subjects);
+  if (names > MAX_NAMES)
+    throw new EnforcerError(
+      "limit",
+      `The cgroup paths of the ruleset's workloads have ${names} names, and the kernel's tables hold at most ${MAX_NAMES}.`,
+    );
   const walked = new WalkedProfiles();
   const needed = { addresses: 0, ports: 0 };
   const add = ({ addresses, ports }: TableSize): void => {
@@ -79,7 +119,7 @@ export function requireRoom(ruleset: Ruleset): WalkedProfiles {
         );
     }
   };
-  for (const subject of ruleset.subjects) if (subject.cgroup !== null) add(countSubjectEntries(subject));
+  add(countSubjectEntries(ruleset.subjects));
   for (const profile of ruleset.profiles) {
     const size = counted.get(profile) ?? countClassEntries(walked.walk(profile, { runs: 0 }));
     counted.set(profile, size);

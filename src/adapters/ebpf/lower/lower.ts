@@ -14,6 +14,7 @@ import { hashNumber, hashText, Ids } from "./ids.js";
 import type { Image, ImageSubject, MapEntries } from "./image.js";
 import { requireRoom } from "./capacity.js";
 import { ChunkedMap } from "./chunked-map.js";
+import { listOwnAddresses } from "./own-addresses.js";
 import { portEntries } from "./port-entries.js";
 
 export function lower(ruleset: Ruleset): Image {
@@ -137,18 +138,17 @@ function portKey(classId: number, protocol: number, port: number, bits: number):
   return littleEndian(bits) + littleEndian(classId) + "00" + hexByte(protocol) + hexByte(port >>> 8) + hexByte(port);
 }
 
-/**
- * Returns the addresses that each workload may use as its own. Undeclared addresses may be any that no other workload of the
- * node declares.
- */
+/** Returns the entries of the node's declared addresses, and of the addresses that each workload may use as its own. */
 function ownAddresses(ruleset: Ruleset, subjects: ReadonlyMap<string, ImageSubject>): MapEntries {
   const table = new Map<string, number>();
   for (const { addresses } of ruleset.subjects)
     for (const prefix of addresses.map(parsePrefix)) table.set(addrKey(ABI.SCOPE_NODE, prefix), ABI.DECLARED_ADDRESS);
-  for (const { id, subject } of subjects.values()) {
-    const isDeclared = subject.addresses.length > 0;
-    for (const prefix of isDeclared ? subject.addresses.map(parsePrefix) : EVERY_PREFIX)
-      table.set(addrKey(id, prefix), isDeclared ? ABI.SELF_ADDRESS : ABI.ANY_ADDRESS);
+  for (const [workload, { declared, hasUndeclared }] of listOwnAddresses(ruleset.subjects)) {
+    const id = subjects.get(workload)?.id;
+    if (id === undefined) continue;
+    // The longest prefix decides: a declared address needs no look-up in the scope of the node.
+    for (const prefix of hasUndeclared ? EVERY_PREFIX : []) table.set(addrKey(id, prefix), ABI.ANY_ADDRESS);
+    for (const address of declared) table.set(addrKey(id, parsePrefix(address)), ABI.SELF_ADDRESS);
   }
   return table;
 }

@@ -4,9 +4,10 @@
  * One write replaces the whole value at once, so that a half that is in force can stay unchanged while the other is
  * prepared.
  */
+import { EnforcerError } from "../../../interfaces/enforcer.js";
 import { ABI, CGROUP, SUBJECT } from "../kernel/abi.generated.js";
 import type { SubjectRecord } from "../lower/image.js";
-import { kernel, type Native } from "../kernel/native.js";
+import { isNativeFailure, kernel, type Native } from "../kernel/native.js";
 import { sameSlotShare, type SlotShare } from "./slot-shares.js";
 import type { SetIndex } from "./table-sets.js";
 
@@ -29,6 +30,20 @@ export function readStorage(native: Native, fd: number, cgroupId: bigint): Cgrou
 /** Writes the storage, which must exist. */
 export function writeStorage(native: Native, fd: number, cgroupId: bigint, storage: CgroupStorage): void {
   kernel("Writing a cgroup's storage", () => native.mapSet(fd, keyOf(cgroupId), encodeStorage(storage)));
+}
+
+/**
+ * Writes the storage of a cgroup that may be removed meanwhile: its owner may do that at any moment.
+ * @returns whether there was a storage to write
+ */
+export function writeStorageIfAny(native: Native, fd: number, cgroupId: bigint, storage: CgroupStorage): boolean {
+  try {
+    writeStorage(native, fd, cgroupId, storage);
+    return true;
+  } catch (error) {
+    if (error instanceof EnforcerError && isNativeFailure(error.cause) && error.cause.code === "ENOENT") return false;
+    throw error;
+  }
 }
 
 /** Returns whether the workload's programs let everything pass and learn, beside those of another version. */

@@ -19,7 +19,7 @@ export const PF_CAPACITY: Capacity = {
   words: { addresses: "table entries", ports: "rules" },
   holds: () => true,
   profile: countProfileRules,
-  subject: ({ addresses }) => ({ addresses: 2 * addresses.length, ports: RULES_OF_A_SUBJECT }),
+  subjects: countSubjectRules,
   refuse: (ruleset) => [...listRefusals(ruleset), ...refuseTables(ruleset)],
 };
 
@@ -54,6 +54,11 @@ function countProfileRules({ clauses }: Profile): TableSize {
   }
   // A workload with a user has separate rules for TCP and UDP.
   return { addresses, ports: 3 * ports };
+}
+
+function countSubjectRules(subjects: readonly Subject[]): TableSize {
+  const addresses = subjects.reduce((sum, subject) => sum + 2 * subject.addresses.length, 0);
+  return { addresses, ports: RULES_OF_A_SUBJECT * subjects.length };
 }
 
 export function listRefusals(ruleset: Ruleset): readonly Refusal[] {

@@ -1,0 +1,32 @@
+/**
+ * Own addresses: those that each workload may use as its own. Pure.
+ *
+ * The programs of a workload see the packets of the workloads whose cgroups lie below its own, too: it owns their addresses.
+ */
+import type { Subject } from "../../../model/ruleset.js";
+import { cgroupParts } from "../kernel/paths.js";
+
+export interface OwnAddresses {
+  /** Declared by the workload or by one below it. */
+  readonly declared: ReadonlySet<string>;
+  /** It also owns every address that no workload of the node declares. */
+  readonly hasUndeclared: boolean;
+}
+
+/** Returns the own addresses by workload; only of those with a cgroup. */
+export function listOwnAddresses(subjects: readonly Subject[]): ReadonlyMap<string, OwnAddresses> {
+  const placed = subjects.flatMap(({ workload, cgroup, addresses }) =>
+    cgroup === null
+      ? []
+      : [{ workload, addresses, parts: cgroupParts(cgroup), declared: new Set<string>(), hasUndeclared: false }],
+  );
+  const byPath = Map.groupBy(placed, ({ parts }) => parts.join("/"));
+  for (const inner of placed) {
+    const above = inner.parts.flatMap((_part, level) => byPath.get(inner.parts.slice(0, level).join("/")) ?? []);
+    for (const owner of [inner, ...above]) {
+      for (const address of inner.addresses) owner.declared.add(address);
+      if (inner.addresses.length === 0) owner.hasUndeclared = true;
+    }
+  }
+  return new Map(placed.map(({ workload, declared, hasUndeclared }) => [workload, { declared, hasUndeclared }]));
+}
