@@ -221,7 +221,7 @@ else {
       await waitUntil(
         async () => {
           await enforcer.observe(second);
-          return pinsOf(node, "demo__web").length === 6;
+          return pinsOf(node, "demo__web").length === HOOKS.length;
         },
         { what: "the end of the old pins" },
       );

@@ -7,6 +7,7 @@ import { join } from "node:path";
 import t, { type Test } from "tap";
 import type { EbpfEnforcer } from "../../src/adapters/ebpf/enforcer.js";
 import { DEFAULT_PIN_ROOT, nodeFolders } from "../../src/adapters/ebpf/kernel/paths.js";
+import { ABI } from "../../src/adapters/ebpf/kernel/abi.generated.js";
 import { loadNative } from "../../src/adapters/ebpf/kernel/native.js";
 import { linkFolder, withPin } from "../../src/adapters/ebpf/attach/pins.js";
 import type { Ruleset } from "../../src/model/ruleset.js";
@@ -153,6 +154,69 @@ await t.test("newborn cgroups", { skip: reason ?? false, timeout: HANG_MS }, asy
     await isRefused(enforcer, next, "egress", () => service.call("tcpSend", { id, text: "late" }));
     t.notMatch((await service.call("tcpReceived", { id })).text, /late/u, "ends with the policy that allowed it");
     await service.end();
+  });
+
+  /** A service in a new cgroup asks the sink. */
+  const asks = async (cgroup: string): Promise<string> => {
+    make(cgroup);
+    const service = await sandbox.actor({ cgroup, namespace: inside });
+    const { id } = await service.call("udpBind", { host: "0.0.0.0", port: 0 });
+    const { code } = await service.call("udpSend", { id, host: PEER, port: sink.ports.allowed, text: "x" });
+    await service.end();
+    return code ?? "passes";
+  };
+
+  await t.test("a newborn cgroup in another one, and in one that is no workload any more", async (t) => {
+    const name = "nested";
+    sandbox.cgroup(name);
+    const [outer, inner] = ["outer", "outer/inner"].map((path) => join(sandbox.cgroupPathOf(name), path)) as [
+      string,
+      string,
+    ];
+    const node = sandbox.node(name);
+    const enforcer = sandbox.enforcer(node);
+    await enforcer.open();
+    const both = rulesetOf(node, { "demo/inner": { cgroup: inner, egress: NOTHING }, "demo/outer": { cgroup: outer } });
+    await enforcer.apply(both);
+    t.equal(await asks(inner), "EPERM", "both are new: the inner one is closed");
+    await enforcer.apply(both);
+    t.equal(await asks(inner), "EPERM", "and by its own programs");
+    for (const path of [inner, outer]) await remove(path);
+
+    const alone = rulesetOf(node, { "demo/inner": { cgroup: inner, egress: NOTHING } });
+    await enforcer.apply(alone);
+    t.equal(await asks(inner), "EPERM", "the outer one is a folder now");
+    await enforcer.apply(alone);
+    t.strictSame(await drift(enforcer, alone), []);
+    for (const path of [inner, outer]) await remove(path);
+  });
+
+  await t.test("a newborn cgroup that finds no room is closed until it has programs of its own", async (t) => {
+    const { node, cgroup, enforcer, ruleset } = await scene("crowd", "service", { egress: udp(sink.ports.allowed) });
+    const native = loadNative();
+    withPin(native, join(nodeFolders(DEFAULT_PIN_ROOT, node).maps, "ztap_living"), (fd) => {
+      const { count, keys } = native.mapRead(fd);
+      const full = Buffer.alloc(4);
+      full.writeUInt32LE(ABI.MAX_OF_ONE_NAME);
+      for (let at = 0; at < count; at++) native.mapSet(fd, keys.subarray(at * 4, at * 4 + 4), full);
+    });
+    t.equal(await asks(cgroup), "EPERM", "it is closed");
+    await enforcer.apply(ruleset);
+    t.equal(await asks(cgroup), "passes", "its programs let it");
+    await remove(cgroup);
+  });
+
+  await t.test("what is damaged before there is a cgroup is seen, and healed", async (t) => {
+    const { node, cgroup, enforcer, ruleset } = await scene("damage", "service", { egress: NOTHING });
+    const native = loadNative();
+    withPin(native, join(nodeFolders(DEFAULT_PIN_ROOT, node).maps, "ztap_names"), (fd) => {
+      native.mapDelete(fd, native.mapRead(fd).keys);
+    });
+    t.match(await drift(enforcer, ruleset), [/^isolation of newborn cgroups of demo\/web is missing/u]);
+    await enforcer.apply(ruleset);
+    t.strictSame(await drift(enforcer, ruleset), []);
+    t.equal(await asks(cgroup), "EPERM");
+    await remove(cgroup);
   });
 
   await t.test("a connection that no program saw begin is refused", async (t) => {

@@ -2,6 +2,7 @@
  * Sources: a workload sends from its own addresses alone, so that a peer cannot take it for another workload of the
  * machine.
  */
+import { execFileSync } from "node:child_process";
 import t from "tap";
 import { HANG_MS, waitUntil } from "../wait.js";
 import { packet, udp } from "./packets.js";
@@ -97,6 +98,23 @@ await t.test("sources", { skip: reason ?? false, timeout: HANG_MS }, async (t) =
       }),
     );
     t.type((await web.call("udpBind", { host: "10.212.0.2", port: 0 })).id, "number");
+    const { port = 0 } = await peer.call("tcpListen", { host: "0.0.0.0", port: 0 });
+    const { id } = await web.call("tcpConnect", { host: "10.212.0.9", port, from: "10.212.0.2" });
+    await web.call("tcpSend", { id, text: "audited" });
+    t.match(await web.call("tcpWait", { id, text: "audited" }), { text: "audited" }, "a whole connection");
+  });
+
+  await t.test("a link-local address that a workload declares is that workload's", async (t) => {
+    const address = "169.254.7.2";
+    execFileSync("ip", ["-n", inside, "address", "add", `${address}/16`, "dev", "eth0"]);
+    await enforcer.apply(
+      rulesetOf(node, {
+        "demo/web": { cgroup: webGroup, addresses: ["10.212.0.1"] },
+        "demo/db": { cgroup: dbGroup, addresses: [address] },
+      }),
+    );
+    t.match(await web.call("udpBind", { host: address, port: 0 }), { code: "EPERM" });
+    t.type((await db.call("udpBind", { host: address, port: 0 })).id, "number");
   });
 
   await t.test("a workload whose cgroup lies in that of another one keeps its own addresses", async (t) => {

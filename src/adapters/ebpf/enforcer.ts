@@ -185,7 +185,7 @@ export class EbpfEnforcer implements Enforcer {
 
   #reportDropped(dropped: bigint): void {
     if (dropped > this.#dropped) {
-      const text = "New cgroups of workloads found no room in the kernel tables, and were open until now";
+      const text = "New cgroups of workloads found no room in the kernel tables, and were closed until now";
       this.#options.logger.warn(text, { cgroups: String(dropped - this.#dropped) });
     }
     this.#dropped = dropped;

@@ -158,7 +158,7 @@ export class Newborns {
     }
   }
 
-  /** Returns how many newborn cgroups found no room; they were open until the agent attached its programs. */
+  /** Returns how many newborn cgroups found no room; they are closed until the agent attaches its programs. */
   dropped(): bigint {
     const { native, object } = this.#parts;
     const value = kernel("Counting newborn cgroups", () =>

@@ -154,7 +154,7 @@ export class Subjects {
       const isSame = held.subject === one.id;
       const record = isSame ? one.record : { ...one.record, hasOwnSources: false };
       const next = { ...withSet(held, idle, record), cgroup: one.cgroupId, level: one.level, share };
-      if (!sameStorage(held, next)) writeStorage(this.#native, this.#storageFd, one.cgroupId, next);
+      if (!sameStorage(held, next)) writeStorageIfAny(this.#native, this.#storageFd, one.cgroupId, next);
     }
     const standing = this.#look(image, located);
     for (const [workload, links] of standing.pinned) {
