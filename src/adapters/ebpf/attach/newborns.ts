@@ -242,7 +242,7 @@ export class Newborns {
     const branches = new Map<string, Branch>();
     // Also past those of names that are gone, which living cgroups may still have.
     const taken = [...held.values(), ...this.#names.newborns()].map(({ node }) => (node === ABI.NODE_NONE ? 0 : node));
-    let next = 1 + taken.reduce((highest, node) => Math.max(highest, node), ABI.NODE_ROOT as number);
+    let next = 1 + taken.reduce<number>((highest, node) => Math.max(highest, node), ABI.NODE_ROOT);
     for (const [workload, subject] of namedSubjects(image)) {
       let [node, path] = [ABI.NODE_ROOT as number, ""];
       const parts = cgroupParts(subject.subject.cgroup ?? "");
