@@ -49,7 +49,8 @@ const WATCHED: readonly Watched<ChangeKind>[] = [
   { kind: "status", range: { prefix: keys.suspension, exact: true }, removals: true },
   { kind: "members", range: { prefix: prefixes.members }, removals: true },
   { kind: "members", range: { prefix: prefixes.live }, removals: true },
-  { kind: "members", range: { prefix: keys.election, exact: true }, removals: true },
+  // A leader writes its record at each renewal.
+  { kind: "members", range: { prefix: keys.election, exact: true }, removals: true, rewrites: false },
 ];
 
 /**

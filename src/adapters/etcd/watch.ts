@@ -20,6 +20,8 @@ export interface Watched<K> {
   readonly only?: string;
   /** Whether the removal of a key counts. */
   readonly removals: boolean;
+  /** False: only a key that is made or removed counts, not one that is written again. */
+  readonly rewrites?: false;
 }
 
 /** Receives the entries that a watch brings. */
@@ -130,10 +132,11 @@ function openStream<K>(
       if (isRemoval) listener.remove(entry.key);
       else listener.add(entry);
     }
-    const { kind, only, removals } = watcher;
-    const isNews = changes.some(
-      ({ entry: { key }, isRemoval }) => (only === undefined || key === only) && (removals || !isRemoval),
-    );
+    const { kind, only, removals, rewrites } = watcher;
+    const isNews = changes.some(({ entry: { key, created, modified }, isRemoval }) => {
+      if (only !== undefined && key !== only) return false;
+      return isRemoval ? removals : rewrites !== false || created === modified;
+    });
     if (!isNews) return;
     changed.add(kind);
     notifier.notify();
