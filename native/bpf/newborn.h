@@ -214,8 +214,11 @@ int ztap_adopt(struct ztap_adopted *adopted)
 	return 0;
 }
 
-/* Returns the innermost newborn cgroup of the packet's socket whose record decides, or NULL. */
-static __noinline struct ztap_newborn *newborn_of(struct __sk_buff *skb, __u32 levels)
+/*
+ * Returns the innermost cgroup of the packet's socket that belongs to the subject `owner`, or, if that is 0, whose record
+ * decides; else NULL.
+ */
+static __noinline struct ztap_newborn *newborn_of(struct __sk_buff *skb, __u32 levels, __u32 owner)
 {
 	struct ztap_newborn *newborn;
 	__u64 id;
@@ -226,28 +229,10 @@ static __noinline struct ztap_newborn *newborn_of(struct __sk_buff *skb, __u32 l
 			continue;
 		id = bpf_skb_ancestor_cgroup_id(skb, level);
 		newborn = id ? bpf_map_lookup_elem(&ztap_newborns, &id) : NULL;
-		if (newborn && newborn->record.subject)
+		if (newborn && (owner ? newborn->owner == owner : newborn->record.subject))
 			return newborn;
 	}
 	return NULL;
-}
-
-/* Returns whether the packet's socket belongs to the workload. */
-static __noinline int is_of(struct __sk_buff *skb, __u32 levels, __u32 subject)
-{
-	struct ztap_newborn *newborn;
-	__u64 id;
-
-#pragma unroll
-	for (__u32 level = ZTAP_MAX_LEVEL; level >= 1; level--) {
-		if (!(levels >> level & 1))
-			continue;
-		id = bpf_skb_ancestor_cgroup_id(skb, level);
-		newborn = id ? bpf_map_lookup_elem(&ztap_newborns, &id) : NULL;
-		if (newborn && newborn->owner == subject)
-			return 1;
-	}
-	return 0;
 }
 
 /*
@@ -313,7 +298,7 @@ static __always_inline void clear_forged_mark(struct __sk_buff *skb, __u32 level
 {
 	__u32 subject = marked_subject(skb);
 
-	if (subject && !is_of(skb, levels, subject))
+	if (subject && !newborn_of(skb, levels, subject))
 		skb->mark = 0;
 }
 

@@ -140,8 +140,8 @@ static __noinline int is_own_echo(const struct packet *p, __u32 subject, __u32 n
 }
 
 /*
- * Returns whether a packet that policy does not allow is the workload's own, to itself. Who receives it is known only there:
- * so that a packet of which `verdict` would be a denial is marked for the workload's own sockets alone.
+ * Returns whether a packet that policy does not allow is sent by the workload to itself. Only the receiving program knows the
+ * receiving socket. So a packet that policy denies is marked for the workload's own sockets alone.
  */
 static __always_inline bool is_self_traffic(struct __sk_buff *skb, const struct scope *scope, const struct packet *p,
 					    __u32 direction, __u8 verdict)

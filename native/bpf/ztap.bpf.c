@@ -155,10 +155,10 @@ static __always_inline int guard(struct __sk_buff *skb, __u32 direction)
 
 	if (!all)
 		return 1;
-	newborn = all->waiting ? newborn_of(skb, all->levels) : NULL;
+	newborn = all->waiting ? newborn_of(skb, all->levels, 0) : NULL;
 	if (newborn) {
 		/* One that is in another one is closed until the agent has attached the programs of one of them. */
-		if (newborn_of(skb, all->levels & ((1U << (newborn->record.level & 31)) - 1)))
+		if (newborn_of(skb, all->levels & ((1U << (newborn->record.level & 31)) - 1), 0))
 			return 0;
 		if (direction == ZTAP_EGRESS)
 			mark_sender(skb, &newborn->record);

@@ -24,6 +24,7 @@
 #include <linux/if_packet.h>
 #include <net/if.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -125,6 +126,10 @@ static void dial(const char *address, const char *ports)
 {
 	struct sockaddr_storage to, nobody = { .ss_family = AF_UNSPEC };
 	int fd = socket(strchr(address, ':') ? AF_INET6 : AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), at = 0, port;
+	int repeats = 1;
+
+	/* A SYN that is lost comes again once, and not for two minutes. */
+	setsockopt(fd, IPPROTO_TCP, TCP_SYNCNT, &repeats, sizeof(repeats));
 
 	for (; sscanf(ports += at, "%d%n", &port, &at) == 1;) {
 		socklen_t length = read_address(address, port, &to);

@@ -26,7 +26,7 @@ import { areFlowsExported, exportFlows } from "./upgrade/migrate-flows.js";
 import type { Image } from "./lower/image.js";
 import { addItem, addTableItems, controlItem, exportItem, imageItems, pinItem } from "./items.js";
 import { Links } from "./attach/links.js";
-import { borrowObject, closeObject, FIRST_EPOCH, loadObject, pinMaps, pinnedMaps } from "./kernel/load.js";
+import { borrowObject, closeObject, FIRST_EPOCH, loadObject, mapOf, pinMaps, pinnedMaps } from "./kernel/load.js";
 import type { Located } from "./attach/locate.js";
 import { lower } from "./lower/lower.js";
 import {
@@ -291,12 +291,6 @@ export class EbpfEnforcer implements Enforcer {
     }
     return lowered;
   }
-}
-
-function mapOf(object: LoadedObject, name: string): number {
-  const fd = object.maps[name];
-  if (fd === undefined) throw new TypeError(`the object has no map ${name}`);
-  return fd;
 }
 
 function severalAsOne(failures: readonly unknown[]): unknown {

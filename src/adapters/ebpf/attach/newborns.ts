@@ -12,6 +12,7 @@ import type { EnforcementItem } from "../../../interfaces/enforcer.js";
 import { makeFolder } from "../../system/folder.js";
 import { addItem, ATTACHED, guardItem, namedSubjects, newbornItem, subjectValue } from "../items.js";
 import { ABI, ADOPTED, BIRTHS, KNOWN, PREPARED } from "../kernel/abi.generated.js";
+import { mapOf, programOf } from "../kernel/load.js";
 import { asEnforcerError, kernel, type LoadedObject, type Native } from "../kernel/native.js";
 import { cgroupLevel, cgroupParts } from "../kernel/paths.js";
 import { ADOPT, GUARDS, KNOW, LEARN_FILES, LEARN_TCP, PREPARE, TRACEPOINTS } from "../kernel/programs.js";
@@ -240,9 +241,8 @@ export class Newborns {
   /** Returns the paths of the image's workloads and those above them, with the nodes that they have or get. */
   #branches(image: Image, held: ReadonlyMap<string, Name>): readonly Branch[] {
     const branches = new Map<string, Branch>();
-    // Also past those of names that are gone, which living cgroups may still have.
-    const taken = [...held.values(), ...this.#names.newborns()].map(({ node }) => (node === ABI.NODE_NONE ? 0 : node));
-    let next = 1 + taken.reduce<number>((highest, node) => Math.max(highest, node), ABI.NODE_ROOT);
+    let last: number | null = null;
+    const next = (): number => (last = (last ?? this.#highestNode(held)) + 1);
     for (const [workload, subject] of namedSubjects(image)) {
       let [node, path] = [ABI.NODE_ROOT as number, ""];
       const parts = cgroupParts(subject.subject.cgroup ?? "");
@@ -250,12 +250,18 @@ export class Newborns {
         const key = nameKey(node, part);
         path = `${path}/${part}`;
         const found = branches.get(key);
-        node = found?.node ?? held.get(key)?.node ?? next++;
+        node = found?.node ?? held.get(key)?.node ?? next();
         if (at === parts.length - 1) branches.set(key, { path, key, node, workload, subject });
         else if (found === undefined) branches.set(key, { path, key, node, workload: undefined, subject: undefined });
       });
     }
     return [...branches.values()];
+  }
+
+  /** Returns the highest node, also of names that are gone: living cgroups may still have it. */
+  #highestNode(held: ReadonlyMap<string, Name>): number {
+    const taken = [...held.values(), ...this.#names.newborns()].map(({ node }) => node);
+    return taken.reduce<number>((highest, node) => (node === ABI.NODE_NONE ? highest : Math.max(highest, node)), 0);
   }
 
   /** Pins the programs that are not pinned, or that are of another build. */
@@ -372,16 +378,4 @@ function encodePrepared(cgroupId: bigint, set: SetIndex, record: SubjectRecord, 
   value.writeUInt32LE(share.flowsSize, PREPARED.flowsSize);
   encodeSubjectRecord(record).copy(value, PREPARED.subject);
   return value;
-}
-
-function programOf(object: LoadedObject, name: string): number {
-  const fd = object.programs[name];
-  if (fd === undefined) throw new TypeError(`no program ${name}`);
-  return fd;
-}
-
-function mapOf(object: LoadedObject, name: string): number {
-  const fd = object.maps[name];
-  if (fd === undefined) throw new TypeError(`no map ${name}`);
-  return fd;
 }

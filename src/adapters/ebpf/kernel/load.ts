@@ -68,6 +68,20 @@ export function closeObject(native: Native, object: LoadedObject): void {
   for (const fd of [...Object.values(object.maps), ...Object.values(object.programs)]) native.closeFd(fd);
 }
 
+/** Returns the descriptor of a program of the object. */
+export function programOf({ programs }: LoadedObject, name: string): number {
+  const fd = programs[name];
+  if (fd === undefined) throw new TypeError(`no program ${name}`);
+  return fd;
+}
+
+/** Returns the descriptor of a map of the object. */
+export function mapOf({ maps }: LoadedObject, name: string): number {
+  const fd = maps[name];
+  if (fd === undefined) throw new TypeError(`no map ${name}`);
+  return fd;
+}
+
 /** Returns the names of the maps whose pins exist. */
 export function pinnedMaps(object: LoadedObject, mapsFolder: string): readonly string[] {
   return Object.keys(object.maps).filter((name) => existsSync(join(mapsFolder, name)));

@@ -7,6 +7,7 @@ import { existsSync, renameSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { makeFolder } from "../../system/folder.js";
 import { EXPORTED_FLOW } from "../kernel/abi.generated.js";
+import { mapOf, programOf } from "../kernel/load.js";
 import { kernel, type LoadedObject, type Native } from "../kernel/native.js";
 import type { VersionFolders } from "../kernel/paths.js";
 import { withPin } from "../attach/pins.js";
@@ -71,16 +72,4 @@ function importFlows(native: Native, importers: LoadedObject, { exports: give }:
     );
   });
   return left;
-}
-
-function programOf(object: LoadedObject, name: string): number {
-  const fd = object.programs[name];
-  if (fd === undefined) throw new TypeError(`no program ${name}`);
-  return fd;
-}
-
-function mapOf(object: LoadedObject, name: string): number {
-  const fd = object.maps[name];
-  if (fd === undefined) throw new TypeError(`no map ${name}`);
-  return fd;
 }
