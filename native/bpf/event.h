@@ -112,12 +112,14 @@ __noinline int emit_event(struct __sk_buff *skb, __u32 subject, __u32 slot, __u3
 }
 
 /* Returns whether an event was emitted for the SYN of the packet's connection under this epoch. */
-static __noinline int handshake_was_emitted(const struct packet *p, __u32 subject, __u32 epoch, bool forget)
+__noinline int handshake_was_emitted(const struct packet *p, __u32 subject, __u32 epoch, bool forget)
 {
 	struct ztap_flow_key key;
 	__u32 *begun;
 	int was;
 
+	if (!p)
+		return 0;
 	set_key(&key, subject, p);
 	begun = bpf_map_lookup_elem(&ztap_begun, &key);
 	was = begun && *begun == epoch;

@@ -107,28 +107,29 @@ static __always_inline bool find_flow_slot(const struct ztap_cgroup *cgroup, str
 	       take_flow_slot(key, now, cgroup->flows_first, cgroup->flows_size, true);
 }
 
-/* Opens the half of `direction`. Returns false if there was no free slot. */
-static __always_inline bool open_half(const struct ztap_cgroup *cgroup, struct ztap_flow_key *key,
-				      struct ztap_flow *flow, __u32 direction, const struct ztap_flow_half *opened,
-				      __u32 *event_flags)
+#define FLOW_IS_OPEN 128
+
+/*
+ * Opens the half of `direction`, of a flow that has a slot. Returns FLOW_IS_OPEN, with EVENT_NEW if it was not open before; 0 on
+ * failure. A separate function: flow_verdict() has no room on its stack for the fresh flow.
+ */
+static __noinline int open_half(struct ztap_flow_key *key, struct ztap_flow *flow, __u32 direction,
+				const struct ztap_flow_half *opened)
 {
 	struct ztap_flow fresh = {};
+	int result = FLOW_IS_OPEN;
 
 	if (!flow) {
-		if (!find_flow_slot(cgroup, key, opened->seen))
-			return false;
 		fresh.asked[direction & 1] = *opened;
-		if (!bpf_map_update_elem(&ztap_flows, key, &fresh, BPF_NOEXIST)) {
-			*event_flags |= EVENT_NEW;
-			return true;
-		}
+		if (!bpf_map_update_elem(&ztap_flows, key, &fresh, BPF_NOEXIST))
+			return FLOW_IS_OPEN | EVENT_NEW;
 		/* Another CPU was first, or there is no memory. */
 		flow = bpf_map_lookup_elem(&ztap_flows, key);
 		if (!flow)
-			return false;
+			return 0;
 	}
 	if (!is_alive(&flow->asked[direction & 1], opened->seen, key->protocol)) {
-		*event_flags |= EVENT_NEW;
+		result |= EVENT_NEW;
 		flow->asked[direction & 1].answered = 0;
 		flow->asked[direction & 1].emitted = 0;
 	}
@@ -139,7 +140,7 @@ static __always_inline bool open_half(const struct ztap_cgroup *cgroup, struct z
 	flow->asked[direction & 1].slot = opened->slot;
 	flow->asked[direction & 1].port = opened->port;
 	flow->asked[direction & 1].remembered = opened->remembered;
-	return true;
+	return result;
 }
 
 /* A separate function: the programs have no room on their stacks for its key. */
@@ -151,6 +152,7 @@ static __noinline int flow_verdict(struct __sk_buff *skb, const struct scope *sc
 	__u32 now = now_ticks(scope), rule = 0;
 	__u8 verdict = ZTAP_NONE, reply = ZTAP_NONE;
 	struct ztap_flow *flow;
+	__u32 result = 0;
 
 	set_key(&key, scope->cgroup->subject, p);
 	opened.port = port_of(p, direction);
@@ -192,7 +194,10 @@ static __noinline int flow_verdict(struct __sk_buff *skb, const struct scope *sc
 	opened.slot = slot_of_rule(rule);
 	decide(scope->decision, rule, opened.slot);
 	opened.remembered = cache_verdict(scope, verdict);
-	if (!open_half(scope->cgroup, &key, flow, direction, &opened, &scope->decision->event_flags)) {
+	if (flow || find_flow_slot(scope->cgroup, &key, now))
+		result = open_half(&key, flow, direction, &opened);
+	scope->decision->event_flags |= result & EVENT_NEW;
+	if (!result) {
 		count(ZTAP_COUNT_FLOWS_FULL);
 		/* If the other direction is open, replies pass without an entry; otherwise they would be dropped. */
 		if (mode_of(scope, !direction) != ZTAP_MODE_OPEN)
@@ -299,11 +304,11 @@ static __noinline struct ztap_flow *find_flow(const struct packet *p, __u32 subj
  * to that packet's sender. It is no reply and keeps no flow alive. Errors for TCP and UDP sockets do not come here: the
  * kernel delivers them by itself.
  *
- * A separate function, so that other packets do not pay for it. `when`: tick << 32 | epoch. Returns rule << 8 |
+ * A global function, so that the verifier checks it once, and other packets do not pay for it. `when`: tick << 32 | epoch. Returns rule << 8 |
  * verdict.
  */
-static __noinline __u64 quoted_verdict(struct __sk_buff *skb, const struct packet *p,
-				       const struct ztap_cgroup *cgroup, __u64 when, __u32 direction)
+__noinline __u64 quoted_verdict(struct __sk_buff *skb, const struct packet *p, const struct ztap_cgroup *cgroup,
+				__u64 when, __u32 direction)
 {
 	__u32 rule = 0, now = when >> 32, only = 2;
 	struct scope scope = { .cgroup = cgroup, .epoch = (__u32)when };
@@ -311,6 +316,8 @@ static __noinline __u64 quoted_verdict(struct __sk_buff *skb, const struct packe
 	struct ztap_flow *flow;
 	__u8 verdict;
 
+	if (!p || !cgroup)
+		return ZTAP_DENIED;
 	/*
 	 * An error that the workload receives quotes a packet that it sent; one that it sends quotes a packet that it
 	 * received.

@@ -73,6 +73,18 @@ struct {
 	__uint(value_size, sizeof(struct ztap_name_key));
 } ztap_scratch SEC(".maps");
 
+/* The packet program of workloads, which the guard of this direction calls. The kernel allows one direction in a map. */
+#define ZTAP_DECIDER(name)                                                                                             \
+	struct {                                                                                                       \
+		__uint(type, BPF_MAP_TYPE_PROG_ARRAY);                                                                 \
+		__uint(max_entries, 1);                                                                                \
+		__uint(key_size, sizeof(__u32));                                                                       \
+		__uint(value_size, sizeof(__u32));                                                                     \
+	} name SEC(".maps")
+
+ZTAP_DECIDER(ztap_decider_ingress);
+ZTAP_DECIDER(ztap_decider_egress);
+
 #define ZTAP_TRIE(name, key, entries)                                                                                  \
 	struct {                                                                                                       \
 		__uint(type, BPF_MAP_TYPE_LPM_TRIE);                                                                   \

@@ -117,10 +117,12 @@ static __always_inline bool is_localhost(const __u8 *address, __u8 family)
  * Returns whether the workload may use the address as its own. A workload that declares addresses may use these; another
  * one may use those that no workload of the node declares.
  */
-static __noinline int is_own_address(const struct packet *p, __u32 subject, __u32 set)
+__noinline int is_own_address(const struct packet *p, __u32 subject, __u32 set)
 {
 	__u32 found;
 
+	if (!p)
+		return 0;
 	if (is_localhost(p->local, p->family))
 		return 1;
 	found = lookup_address(p->local, p->family, subject, set);
@@ -138,13 +140,10 @@ static __always_inline bool has_false_source(const struct ztap_cgroup *cgroup, c
 	return subject->own_sources && p->family && !is_own_address(p, cgroup->subject, set);
 }
 
-/*
- * Returns the rule that allows (remote address, protocol, port), or 0. `port_bits` is the number of known bits of
- * protocol and port.
- */
-static __noinline __u32 find_rule(const struct packet *p, __u32 profile, __u32 set, __u32 port, __u32 port_bits)
+/* Returns the rule that allows (remote address, protocol, port), or 0. */
+static __always_inline __u32 find_rule(const struct packet *p, __u32 profile, __u32 set, __u32 port)
 {
-	struct ztap_port_key key = { .prefixlen = port_bits };
+	struct ztap_port_key key = { .prefixlen = p->port_bits };
 	__u32 *found;
 
 	key.class_id = lookup_peer(p, profile, set);
@@ -167,12 +166,26 @@ static __always_inline __u32 port_of(const struct packet *p, __u32 direction)
 	return bpf_ntohs(direction == ZTAP_EGRESS ? p->be_remote_port : p->be_local_port);
 }
 
+/* Returns rule << 8 | verdict for a profile in that mode. A global function, so that the verifier checks it once. */
+__noinline __u64 decide_by_profile(const struct packet *p, __u32 profile, __u32 set, __u32 mode, __u32 port)
+{
+	__u64 rule;
+
+	if (!p)
+		return ZTAP_DENIED;
+	rule = find_rule(p, profile, set, port);
+	if (rule)
+		return rule << 8 | ZTAP_ALLOWED;
+	return mode == ZTAP_MODE_AUDIT ? ZTAP_AUDITED : ZTAP_DENIED;
+}
+
 /* Returns the verdict of the policy of `direction`; sets `rule` to the rule that allows, if any. */
 static __always_inline __u8 policy_verdict(const struct scope *scope, const struct packet *p, __u32 direction,
 					   __u32 port, __u32 *rule)
 {
 	const struct ztap_subject *subject = subject_of(scope);
 	__u8 mode = mode_of(scope, direction);
+	__u64 decided;
 
 	*rule = 0;
 	if (mode == ZTAP_MODE_OPEN)
@@ -182,11 +195,10 @@ static __always_inline __u8 policy_verdict(const struct scope *scope, const stru
 	if (direction == ZTAP_EGRESS && mode == ZTAP_MODE_AUDIT && scope->decision &&
 	    scope->decision->event_flags & EVENT_FALSE_SOURCE)
 		return ZTAP_AUDITED;
-	*rule = find_rule(p, direction == ZTAP_EGRESS ? subject->egress_profile : subject->ingress_profile,
-			  scope->epoch & 1, port, p->port_bits);
-	if (*rule)
-		return ZTAP_ALLOWED;
-	return mode == ZTAP_MODE_AUDIT ? ZTAP_AUDITED : ZTAP_DENIED;
+	decided = decide_by_profile(p, direction == ZTAP_EGRESS ? subject->egress_profile : subject->ingress_profile,
+				    scope->epoch & 1, mode, port);
+	*rule = decided >> 8;
+	return decided & 3;
 }
 
 /* Returns the word that caches a verdict: see struct ztap_sock. */

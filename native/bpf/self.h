@@ -75,10 +75,8 @@ static __always_inline int receiver_is_self(void *ctx, const struct packet *p, c
 
 #define LOOPBACK_IFINDEX 1
 
-static __noinline int packet_is_to_self(struct __sk_buff *skb, const struct packet *p, const struct ztap_cgroup *cgroup)
-{
-	return receiver_is_self(skb, p, cgroup, false);
-}
+/* Beside the direction, in one argument of is_to_self(). */
+#define PACKET_IS_DENIED 2
 
 /*
  * Packets that a workload sends over the loopback device carry its mark: a process may give its datagrams any source address
@@ -92,7 +90,7 @@ static __always_inline void mark_sender(struct __sk_buff *skb, const struct ztap
 }
 
 /* A separate function: the programs have no room on their stacks for the key. */
-static __noinline int is_known_subject(__u32 subject)
+__noinline int is_known_subject(__u32 subject)
 {
 	return bpf_map_lookup_elem(&ztap_subject_places, &subject) ? 1 : 0;
 }
@@ -115,7 +113,7 @@ static __always_inline void receive_mark(struct __sk_buff *skb, const struct zta
  * Returns whether an echo belongs to a workload that pings itself. The kernel answers a request without the sender's mark. So
  * an identifier belongs to the workload that used it first, until it has been idle for a while.
  */
-static __noinline int is_own_echo(const struct packet *p, __u32 subject, __u32 now, __u32 direction)
+static __always_inline int is_own_echo(const struct packet *p, __u32 subject, __u32 now, __u32 direction)
 {
 	struct ztap_flow_key key = { .protocol = p->protocol, .family = p->family };
 	struct ztap_echo fresh = { .subject = subject, .seen = now }, *held;
@@ -140,32 +138,44 @@ static __noinline int is_own_echo(const struct packet *p, __u32 subject, __u32 n
 }
 
 /*
- * Returns whether a packet that policy does not allow is sent by the workload to itself. Only the receiving program knows the
- * receiving socket. So a packet that policy denies is marked for the workload's own sockets alone.
+ * Returns whether the workload sends the packet to itself. Only the receiving program knows the receiving socket. So a packet
+ * that policy denies (PACKET_IS_DENIED) is marked for the workload's own sockets alone. A global function, so that the verifier checks
+ * it once.
  */
+__noinline int is_to_self(struct __sk_buff *skb, const struct packet *p, const struct ztap_cgroup *cgroup, __u32 now,
+			  __u32 what)
+{
+	__u32 direction = what & 1, subject;
+
+	if (!p || !cgroup)
+		return 0;
+	subject = cgroup->subject;
+	/* On the wire, anyone can forge such an address; the kernel's own packets come through the loopback device. */
+	if (skb->ifindex != LOOPBACK_IFINDEX || (!is_loopback(p->remote, p->family) && !same_address(p)))
+		return 0;
+	if (p->protocol == ZTAP_PROTOCOL_ICMP) {
+		if (p->kind != PACKET_FLOW && p->kind != PACKET_REPLY)
+			return 0;
+		if (direction == ZTAP_INGRESS && p->kind == PACKET_FLOW)
+			return skb->mark == (subject | ZTAP_MARK_SELF_ONLY) || skb->mark == (subject | ZTAP_MARK_SENDER);
+		if (!is_own_echo(p, subject, now, direction))
+			return 0;
+	} else if (direction == ZTAP_INGRESS) {
+		return skb->mark == (subject | ZTAP_MARK_SELF_ONLY) || skb->mark == (subject | ZTAP_MARK_SENDER);
+	} else if (!receiver_is_self(skb, p, cgroup, false)) {
+		return 0;
+	}
+	if (direction == ZTAP_EGRESS && what & PACKET_IS_DENIED)
+		skb->mark = subject | ZTAP_MARK_SELF_ONLY;
+	return 1;
+}
+
+/* Returns whether a packet that policy does not allow is sent by the workload to itself. */
 static __always_inline bool is_self_traffic(struct __sk_buff *skb, const struct scope *scope, const struct packet *p,
 					    __u32 direction, __u8 verdict)
 {
-	__u32 subject = scope->cgroup->subject;
-
-	/* On the wire, anyone can forge such an address; the kernel's own packets come through the loopback device. */
-	if (skb->ifindex != LOOPBACK_IFINDEX || (!is_loopback(p->remote, p->family) && !same_address(p)))
-		return false;
-	if (p->protocol == ZTAP_PROTOCOL_ICMP) {
-		if (p->kind != PACKET_FLOW && p->kind != PACKET_REPLY)
-			return false;
-		if (direction == ZTAP_INGRESS && p->kind == PACKET_FLOW)
-			return skb->mark == (subject | ZTAP_MARK_SELF_ONLY) || skb->mark == (subject | ZTAP_MARK_SENDER);
-		if (!is_own_echo(p, subject, now_ticks(scope), direction))
-			return false;
-	} else if (direction == ZTAP_INGRESS) {
-		return skb->mark == (subject | ZTAP_MARK_SELF_ONLY) || skb->mark == (subject | ZTAP_MARK_SENDER);
-	} else if (!packet_is_to_self(skb, p, scope->cgroup)) {
-		return false;
-	}
-	if (direction == ZTAP_EGRESS && verdict == ZTAP_DENIED)
-		skb->mark = subject | ZTAP_MARK_SELF_ONLY;
-	return true;
+	return is_to_self(skb, p, scope->cgroup, now_ticks(scope),
+			  direction | (verdict == ZTAP_DENIED ? PACKET_IS_DENIED : 0));
 }
 
 #endif

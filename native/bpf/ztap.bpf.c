@@ -93,80 +93,156 @@ static __always_inline void emit(struct __sk_buff *skb, const struct scope *scop
 		*emitted = emitted_now(scope);
 }
 
-/* The only decision function, for both families, both directions, production and test. Returns the verdict. */
-static __always_inline __u8 packet_impl(struct __sk_buff *skb, const struct ztap_cgroup *cgroup, __u32 direction,
-					struct bpf_sock *sk, __u32 test_now, __u32 *rule)
+/* Counts the packet, and emits its event if it has one. Returns rule << 8 | verdict. */
+static __always_inline __u64 conclude(struct __sk_buff *skb, const struct scope *scope, __u32 direction, __u8 verdict)
 {
-	struct decision decision = { .event_flags = direction << 1 | direction };
-	struct scope scope = { .cgroup = cgroup, .test_now = test_now, .decision = &decision };
-	struct ztap_control *control;
+	const struct decision *decision = scope->decision;
+
+	if (direction == ZTAP_INGRESS && verdict != ZTAP_DENIED)
+		receive_mark(skb, scope->cgroup);
+	count_packet(scope->cgroup, direction, verdict, decision);
+	if (decision->event_flags & EVENT_NEW || verdict != ZTAP_ALLOWED)
+		emit(skb, scope, verdict);
+	return (__u64)decision->rule << 8 | verdict;
+}
+
+#define SCOPE(cgroup_, direction, test_now_)                                                                           \
+	struct decision decision = { .event_flags = (direction) << 1 | (direction) };                                  \
+	struct scope scope = { .cgroup = (cgroup_), .test_now = (test_now_), .decision = &decision }
+
+/* Sets the epoch; returns false if there is none, or no workload: then everything is denied. */
+static __always_inline bool set_epoch(struct scope *scope)
+{
 	__u32 zero = 0;
+	struct ztap_control *control = bpf_map_lookup_elem(&ztap_control, &zero);
+
+	if (!control || !scope->cgroup->subject)
+		return false;
+	scope->epoch = *(volatile __u64 *)&control->epoch;
+	return true;
+}
+
+static __always_inline __u64 evaluate(struct __sk_buff *skb, const struct ztap_cgroup *cgroup, __u32 direction,
+				      struct bpf_sock *sk, __u32 test_now)
+{
+	SCOPE(cgroup, direction, test_now);
 	__u8 verdict;
 
-	control = bpf_map_lookup_elem(&ztap_control, &zero);
-	if (!control || !cgroup->subject) {
+	if (!set_epoch(&scope)) {
 		count(ZTAP_COUNT_UNSET);
 		count(direction * 3 + ZTAP_DENIED - 1);
 		return ZTAP_DENIED;
 	}
-	scope.epoch = *(volatile __u64 *)&control->epoch;
-	verdict = direction == ZTAP_INGRESS && is_for_another(skb, cgroup) ? ZTAP_DENIED : ZTAP_NONE;
-	if (verdict == ZTAP_NONE)
+	verdict = direction == ZTAP_INGRESS && is_for_another(skb, cgroup) ?
+			  ZTAP_DENIED :
+			  packet_verdict(skb, &scope, direction, sk ? bpf_sk_fullsock(sk) : NULL);
+	return conclude(skb, &scope, direction, verdict);
+}
+
+/*
+ * Decide a packet whose verdict is not cached. Returns rule << 8 | verdict. Global functions, so that the verifier checks each
+ * once for all kinds of workloads.
+ */
+__noinline __u64 evaluate_ingress(struct __sk_buff *skb, const struct ztap_cgroup *cgroup, __u32 test_now)
+{
+	return cgroup ? evaluate(skb, cgroup, ZTAP_INGRESS, skb->sk, test_now) : ZTAP_DENIED;
+}
+
+__noinline __u64 evaluate_egress(struct __sk_buff *skb, const struct ztap_cgroup *cgroup, __u32 test_now)
+{
+	return cgroup ? evaluate(skb, cgroup, ZTAP_EGRESS, skb->sk, test_now) : ZTAP_DENIED;
+}
+
+static __always_inline __u64 evaluate_packet(struct __sk_buff *skb, const struct ztap_cgroup *cgroup, __u32 direction,
+					     __u32 test_now)
+{
+	return direction == ZTAP_INGRESS ? evaluate_ingress(skb, cgroup, test_now) :
+					   evaluate_egress(skb, cgroup, test_now);
+}
+
+/*
+ * The only decision function, for both families, both directions, production and test. Returns rule << 8 | verdict. What is
+ * cached is decided here: a call costs as much as the rest of it.
+ */
+static __always_inline __u64 decide_packet(struct __sk_buff *skb, const struct ztap_cgroup *cgroup, __u32 direction,
+					   struct bpf_sock *sk, __u32 test_now)
+{
+	SCOPE(cgroup, direction, test_now);
+	__u8 verdict = ZTAP_NONE;
+
+	if (direction == ZTAP_EGRESS)
+		mark_sender(skb, cgroup);
+	if (set_epoch(&scope) && (direction == ZTAP_EGRESS || !is_for_another(skb, cgroup))) {
 		verdict = cached_connection_verdict(skb, &scope, sk, direction);
-	if (verdict == ZTAP_NONE)
-		verdict = cached_flow_verdict(skb, &scope, direction);
-	if (verdict == ZTAP_NONE)
-		verdict = packet_verdict(skb, &scope, direction, sk ? bpf_sk_fullsock(sk) : NULL);
-	*rule = decision.rule;
-	if (direction == ZTAP_INGRESS && verdict != ZTAP_DENIED)
-		receive_mark(skb, cgroup);
-	count_packet(cgroup, direction, verdict, &decision);
-	if (decision.event_flags & EVENT_NEW || verdict != ZTAP_ALLOWED)
-		emit(skb, &scope, verdict);
-	return verdict;
+		if (verdict == ZTAP_NONE)
+			verdict = cached_flow_verdict(skb, &scope, direction);
+	}
+	return verdict == ZTAP_NONE ? evaluate_packet(skb, cgroup, direction, test_now) :
+				      conclude(skb, &scope, direction, verdict);
+}
+
+static __always_inline bool passes(__u64 decided)
+{
+	return (decided & 3) != ZTAP_DENIED;
+}
+
+/* Decides by the storage of the cgroup that the program is attached to; for a guard, by the newborn's record. */
+static __always_inline bool packet_passes(struct __sk_buff *skb, __u32 direction)
+{
+	const struct ztap_cgroup *cgroup = bpf_get_local_storage(&ztap_cgroup, 0);
+	struct ztap_newborn *newborn;
+	struct ztap_births *all;
+
+	if (cgroup->subject)
+		return passes(decide_packet(skb, cgroup, direction, skb->sk, 0));
+	all = births();
+	newborn = all && all->waiting ? newborn_of(skb, all->levels, 0) : NULL;
+	if (!newborn)
+		return passes(evaluate_packet(skb, cgroup, direction, 0));
+	if (direction == ZTAP_EGRESS)
+		mark_sender(skb, &newborn->record);
+	return passes(evaluate_packet(skb, &newborn->record, direction, 0));
 }
 
 SEC("cgroup_skb/ingress")
 int ztap_ingress(struct __sk_buff *skb)
 {
-	__u32 rule = 0;
-
-	return packet_impl(skb, bpf_get_local_storage(&ztap_cgroup, 0), ZTAP_INGRESS, skb->sk, 0, &rule) != ZTAP_DENIED;
+	return packet_passes(skb, ZTAP_INGRESS);
 }
 
 SEC("cgroup_skb/egress")
 int ztap_egress(struct __sk_buff *skb)
 {
-	struct ztap_cgroup *cgroup = bpf_get_local_storage(&ztap_cgroup, 0);
-	__u32 rule = 0;
-
-	mark_sender(skb, cgroup);
-	return packet_impl(skb, cgroup, ZTAP_EGRESS, skb->sk, 0, &rule) != ZTAP_DENIED;
+	return packet_passes(skb, ZTAP_EGRESS);
 }
 
 /*
- * The guards: attached to the cgroup root. While no newborn cgroup waits for the agent, they cost a call and a look-up.
+ * The guards: attached to the cgroup root. While no newborn cgroup waits for the agent, they cost a call and a look-up. For
+ * a newborn they call the program of workloads: a copy of their own would double the time of an agent's start. Where that
+ * program is missing, newborns are closed.
  */
 static __always_inline int guard(struct __sk_buff *skb, __u32 direction)
 {
 	struct ztap_births *all = births();
 	struct ztap_newborn *newborn;
-	__u32 rule = 0;
 
+	/* The called program reads it, so that it must exist for the guard as well. */
+	bpf_get_local_storage(&ztap_cgroup, 0);
 	if (!all)
 		return 1;
+	if (all->dropped && is_unrecorded(skb, all->levels))
+		return 0;
 	newborn = all->waiting ? newborn_of(skb, all->levels, 0) : NULL;
 	if (newborn) {
 		/* One that is in another one is closed until the agent has attached the programs of one of them. */
 		if (newborn_of(skb, all->levels & ((1U << (newborn->record.level & 31)) - 1), 0))
 			return 0;
-		if (direction == ZTAP_EGRESS)
-			mark_sender(skb, &newborn->record);
-		if (packet_impl(skb, &newborn->record, direction, skb->sk, 0, &rule) == ZTAP_DENIED)
-			return 0;
-	}
-	if (all->dropped && is_unrecorded(skb, all->levels))
+		if (direction == ZTAP_INGRESS)
+			bpf_tail_call(skb, &ztap_decider_ingress, 0);
+		else
+			bpf_tail_call(skb, &ztap_decider_egress, 0);
 		return 0;
+	}
 	if (direction == ZTAP_INGRESS)
 		return !is_misdelivered(skb);
 	clear_forged_mark(skb, all->levels);
@@ -253,16 +329,16 @@ int ztap_bind6(struct bpf_sock_addr *ctx)
  */
 static __always_inline int test_impl(struct __sk_buff *skb, __u32 direction)
 {
-	__u32 index = skb->cb[0], rule = 0;
+	__u32 index = skb->cb[0];
 	const struct ztap_cgroup *cgroup = bpf_map_lookup_elem(&ztap_test_subjects, &index);
-	__u8 verdict;
+	__u64 decided;
 
 	if (!cgroup)
 		return 0;
-	verdict = packet_impl(skb, cgroup, direction, skb->sk, skb->cb[1], &rule);
-	skb->cb[2] = verdict;
-	skb->cb[3] = rule;
-	return verdict != ZTAP_DENIED;
+	decided = decide_packet(skb, cgroup, direction, skb->sk, skb->cb[1]);
+	skb->cb[2] = decided & 3;
+	skb->cb[3] = decided >> 8;
+	return passes(decided);
 }
 
 SEC("?cgroup_skb/ingress")

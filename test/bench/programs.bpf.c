@@ -41,34 +41,48 @@ int bench_socket(struct __sk_buff *skb)
 	return 1;
 }
 
-/* As ztap_egress, but for whose storage and which socket it is; the cgroup's storage, which a test run has empty, is read. */
-static __always_inline int measured(struct __sk_buff *skb, struct bpf_sock *sk)
+/* The workload of the test; the cgroup's storage, which a test run has empty, is read as ztap_egress reads it. */
+static __always_inline struct ztap_cgroup *workload(struct __sk_buff *skb)
 {
 	struct ztap_cgroup *empty = bpf_get_local_storage(&ztap_cgroup, 0);
-	__u32 index = skb->cb[0], rule = 0;
-	struct ztap_cgroup *cgroup = bpf_map_lookup_elem(&ztap_test_subjects, &index);
+	__u32 index = skb->cb[0];
 
-	if (!cgroup || *(volatile __u32 *)&empty->subject)
-		return 0;
-	mark_self_traffic(skb, cgroup);
-	return packet_impl(skb, cgroup, ZTAP_EGRESS, sk, 0, &rule) != ZTAP_DENIED;
+	return *(volatile __u32 *)&empty->subject ? NULL : bpf_map_lookup_elem(&ztap_test_subjects, &index);
 }
 
 SEC("?cgroup_skb/egress")
 int bench_packet(struct __sk_buff *skb)
 {
-	return measured(skb, skb->sk);
+	struct ztap_cgroup *cgroup = workload(skb);
+
+	return cgroup ? passes(decide_packet(skb, cgroup, ZTAP_EGRESS, skb->sk, 0)) : 0;
+}
+
+/* The connection's first packet, whose verdict the socket caches. */
+SEC("?cgroup_skb/egress")
+int bench_begin(struct __sk_buff *skb)
+{
+	struct ztap_cgroup *cgroup = workload(skb);
+	struct bpf_sock *sk = connection(skb);
+	int allowed;
+
+	if (!sk)
+		return 0;
+	allowed = cgroup && passes(evaluate(skb, cgroup, ZTAP_EGRESS, sk, 0));
+	bpf_sk_release(sk);
+	return allowed;
 }
 
 SEC("?cgroup_skb/egress")
 int bench_established(struct __sk_buff *skb)
 {
+	struct ztap_cgroup *cgroup = workload(skb);
 	struct bpf_sock *sk = connection(skb);
-	int passes;
+	int allowed;
 
 	if (!sk)
 		return 0;
-	passes = measured(skb, sk);
+	allowed = cgroup && passes(decide_packet(skb, cgroup, ZTAP_EGRESS, sk, 0));
 	bpf_sk_release(sk);
-	return passes;
+	return allowed;
 }

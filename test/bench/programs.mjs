@@ -24,7 +24,7 @@ import { head, median, row, skip, spread } from "./report.mjs";
 const SIZES = [1, 100, 2_500, 10_000, 100_000];
 const ROUNDS = 15;
 const RUNS = 200_000;
-const NAMES = ["bench_empty", "bench_socket", "bench_established", "bench_packet"];
+const NAMES = ["bench_empty", "bench_socket", "bench_begin", "bench_established", "bench_packet"];
 const SLOT = Buffer.alloc(4);
 const native = loadNative();
 
@@ -83,11 +83,12 @@ export async function benchPrograms() {
   for (const rules of SIZES) {
     const { object, image, tables } = load(file, rules, from, to);
     tables.switch(await tables.prepare(image));
-    const time = (name, frame) => {
-      const { durationNs, returned } = native.testRun(object.programs[name], frame, [0], RUNS);
+    const time = (name, frame, runs = RUNS) => {
+      const { durationNs, returned } = native.testRun(object.programs[name], frame, [0], runs);
       if (returned !== 1) throw new Error(`${name} refused its packet`);
       return durationNs;
     };
+    time("bench_begin", frames.established, 1);
     const rows = { established: [], flow: [], asks: [], empty: [] };
     for (let round = 0; round < ROUNDS; round += 1) {
       const empty = time("bench_empty", frames.flow);

@@ -2,7 +2,7 @@
  * Newborn cgroups: a service that restarts gets a new cgroup each time. It is enforced from its first packet, while the
  * agent runs and while it does not.
  */
-import { existsSync, mkdirSync, rmdirSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, rmSync, rmdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import t, { type Test } from "tap";
 import type { EbpfEnforcer } from "../../src/adapters/ebpf/enforcer.js";
@@ -216,6 +216,22 @@ await t.test("newborn cgroups", { skip: reason ?? false, timeout: HANG_MS }, asy
     await enforcer.apply(ruleset);
     t.strictSame(await drift(enforcer, ruleset), []);
     t.equal(await asks(cgroup), "EPERM");
+    await remove(cgroup);
+  });
+
+  await t.test("a guard that has lost the program of workloads closes newborn cgroups, and is healed", async (t) => {
+    const { node, cgroup, enforcer, ruleset } = await scene("decider", "service", { egress: udp(sink.ports.allowed) });
+    await enforcer.close();
+    // The kernel empties the map when nobody holds it any more.
+    rmSync(join(nodeFolders(DEFAULT_PIN_ROOT, node).maps, "ztap_decider_egress"));
+    t.equal(await asks(cgroup), "EPERM");
+    await remove(cgroup);
+    const next = sandbox.enforcer(node);
+    await next.open();
+    t.match(await drift(next, ruleset), [/egress/u]);
+    await next.apply(ruleset);
+    t.strictSame(await drift(next, ruleset), []);
+    t.equal(await asks(cgroup), "passes");
     await remove(cgroup);
   });
 

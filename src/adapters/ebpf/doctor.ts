@@ -93,11 +93,14 @@ function checkWithAddon(native: Native, nativeDir: string, check: Probe, add: (c
   const features = featureCheck(native.kernelFeatures(), release());
   add(features);
   if (features.state === "failed") return;
-  check("eBPF programs load", REFUSED, () => {
+  check(PROGRAMS_LOAD, REFUSED, () => {
     tryPrograms(native, nativeDir);
     return { detail: "the kernel's verifier accepts them", value: true };
   });
 }
+
+/** The name of the check that asks the verifier, on a kernel that has every feature. */
+export const PROGRAMS_LOAD = "eBPF programs load";
 
 /** The kernel has every feature, so that another version of it may not help: the programs must be fixed. */
 const REFUSED =

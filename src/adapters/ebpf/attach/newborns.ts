@@ -6,31 +6,21 @@
  * and the guards at the cgroup root decide its packets by it, until the agent has attached the workload's own programs
  * and adopts the cgroup. All of them are pinned.
  */
-import { existsSync, renameSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import type { EnforcementItem } from "../../../interfaces/enforcer.js";
-import { makeFolder } from "../../system/folder.js";
-import { addItem, ATTACHED, guardItem, namedSubjects, newbornItem, subjectValue } from "../items.js";
+import { addItem, namedSubjects, newbornItem, subjectValue } from "../items.js";
 import { ABI, ADOPTED, BIRTHS, KNOWN, PREPARED } from "../kernel/abi.generated.js";
 import { mapOf, programOf } from "../kernel/load.js";
-import { asEnforcerError, kernel, type LoadedObject, type Native } from "../kernel/native.js";
+import { asEnforcerError, kernel } from "../kernel/native.js";
 import { cgroupLevel, cgroupParts } from "../kernel/paths.js";
-import { ADOPT, GUARDS, KNOW, LEARN_FILES, LEARN_TCP, PREPARE, TRACEPOINTS } from "../kernel/programs.js";
+import { ADOPT, KNOW, LEARN_FILES, LEARN_TCP, PREPARE } from "../kernel/programs.js";
 import { OPEN_RECORD, type Image, type ImageSubject, type SubjectRecord } from "../lower/image.js";
 import { encodeSubjectRecord, sameStorage, withSet, type CgroupStorage } from "../maps/cgroup-storage.js";
 import { nameKey, NewbornNames, type Name } from "../maps/newborn-names.js";
 import { NO_SLOT, type SlotShare, type SlotShares } from "../maps/slot-shares.js";
 import type { SetIndex } from "../maps/table-sets.js";
+import { BirthPrograms, type BirthParts } from "./birth-programs.js";
 import { findCgroup, type Present } from "./locate.js";
-import { withPin } from "./pins.js";
-
-export interface NewbornParts {
-  readonly native: Native;
-  readonly object: LoadedObject;
-  /** Folder of the pins. */
-  readonly folder: string;
-  readonly cgroupRoot: string;
-}
 
 /** A path of the tree: its node, the path above it, and the workload whose cgroup it is. */
 interface Branch {
@@ -51,12 +41,14 @@ interface Known {
 }
 
 export class Newborns {
-  readonly #parts: NewbornParts;
+  readonly #parts: BirthParts;
   readonly #names: NewbornNames;
+  readonly #programs: BirthPrograms;
 
-  constructor(parts: NewbornParts) {
+  constructor(parts: BirthParts) {
     this.#parts = parts;
     const { native, object } = parts;
+    this.#programs = new BirthPrograms(parts);
     this.#names = new NewbornNames(native, {
       names: mapOf(object, "ztap_names"),
       newborns: mapOf(object, "ztap_newborns"),
@@ -82,7 +74,7 @@ export class Newborns {
       if (wanted.has(name.key) || name.record === null) continue;
       this.#names.write({ ...name, record: nextRecord(undefined, name.record, idle, shares) });
     }
-    if (branches.length > 0) this.#pin();
+    if (branches.length > 0) this.#programs.pin();
     const byNode = new Map(branches.map((branch) => [branch.node, branch]));
     // After the names: a cgroup that was born meanwhile is among these, or has the new record.
     for (const { cgroupId, node, record } of this.#names.newborns()) {
@@ -112,7 +104,7 @@ export class Newborns {
       if (branch === undefined) this.#names.delete(name);
       else if (branch.subject === undefined && name.record !== null) this.#names.write({ ...name, record: null });
     }
-    if (image.subjects.size === 0) rmSync(this.#parts.folder, { recursive: true, force: true });
+    if (image.subjects.size === 0) this.#programs.unpin();
   }
 
   /** Returns whether the cgroup was enforced from its birth, and its record still decides. */
@@ -169,10 +161,7 @@ export class Newborns {
   }
 
   observe(items: Map<string, EnforcementItem>, image: Image, active: SetIndex, shares: SlotShares): void {
-    for (const pin of [...GUARDS, ...TRACEPOINTS]) {
-      const state = this.#stateOf(pin);
-      if (state !== "absent") addItem(items, guardItem(pin, state === "stale" ? "another program" : ATTACHED));
-    }
+    this.#programs.observe(items);
     const held = this.#names.names();
     for (const { key, path, workload, subject } of this.#branches(image, held)) {
       const record = held.get(key)?.record ?? null;
@@ -263,69 +252,6 @@ export class Newborns {
     const taken = [...held.values(), ...this.#names.newborns()].map(({ node }) => node);
     return taken.reduce<number>((highest, node) => (node === ABI.NODE_NONE ? highest : Math.max(highest, node)), 0);
   }
-
-  /** Pins the programs that are not pinned, or that are of another build. */
-  #pin(): void {
-    const { native, folder } = this.#parts;
-    makeFolder(folder);
-    for (const pin of [...GUARDS, ...TRACEPOINTS]) {
-      const state = this.#stateOf(pin);
-      if (state === "attached") continue;
-      const program = this.#program(pin);
-      const place = join(folder, pin);
-      const doing = `Attaching the ${pin} program for newborn cgroups`;
-      if (state === "stale" && isGuard(pin)) {
-        kernel(doing, () => withPin(native, place, (fd) => native.linkUpdate(fd, program)));
-        continue;
-      }
-      const next = join(folder, `next-${pin}`);
-      rmSync(next, { force: true });
-      const fd = kernel(doing, () =>
-        isGuard(pin) ? native.linkCreate(program, this.#parts.cgroupRoot, pin) : native.tracepointOpen(program),
-      );
-      try {
-        kernel(doing, () => native.pin(fd, next));
-      } finally {
-        native.closeFd(fd);
-      }
-      // The one before it stays attached until this one is in its place.
-      renameSync(next, place);
-    }
-  }
-
-  #stateOf(pin: Pin): "attached" | "stale" | "absent" {
-    const { native, object, folder } = this.#parts;
-    const place = join(folder, pin);
-    if (!existsSync(place)) return "absent";
-    let state: "attached" | "stale" | "absent" = "absent";
-    kernel(`Reading the pin ${pin}`, () =>
-      withPin(native, place, (fd) => {
-        const { programId, cgroupId } = native.linkInfo(fd);
-        if (isGuard(pin) && cgroupId === 0n) return;
-        const own = native.programInfo(this.#program(pin));
-        const program = native.programById(programId);
-        try {
-          const { tag, mapIds } = native.programInfo(program);
-          const ours = new Set(Object.values(object.maps).map((map) => native.mapInfo(map).id));
-          if (mapIds.every((id) => ours.has(id))) state = tag === own.tag ? "attached" : "stale";
-        } finally {
-          native.closeFd(program);
-        }
-      }),
-    );
-    return state;
-  }
-
-  #program(pin: Pin): number {
-    return programOf(this.#parts.object, isGuard(pin) ? `ztap_guard_${pin}` : `ztap_${pin}`);
-  }
-}
-
-type Guard = (typeof GUARDS)[number];
-type Pin = Guard | (typeof TRACEPOINTS)[number];
-
-function isGuard(pin: Pin): pin is Guard {
-  return GUARDS.some((guard) => guard === pin);
 }
 
 /** Returns the record with the subject in its idle half; that of a former workload lets everything pass. */

@@ -22,6 +22,8 @@ export const MAPS = [
   "ztap_cgroup",
   "ztap_clock",
   "ztap_control",
+  "ztap_decider_egress",
+  "ztap_decider_ingress",
   "ztap_echoes",
   "ztap_events",
   "ztap_flows",
