@@ -54,7 +54,27 @@ static Napi::Value kernelFeatures(const Napi::CallbackInfo &info) {
   return result;
 }
 
+// takesSecurityPrograms() → whether the kernel takes a program that changes the result of a security function.
+static Napi::Value takesSecurityPrograms(const Napi::CallbackInfo &info) {
+  static int taken = -1;
+  if (taken < 0) {
+    const struct bpf_insn allow[] = {
+        {BPF_ALU64 | BPF_MOV | BPF_K, BPF_REG_0, 0, 0, 0},
+        {BPF_JMP | BPF_EXIT, 0, 0, 0, 0},
+    };
+    LIBBPF_OPTS(bpf_prog_load_opts, options);
+    int function = libbpf_find_vmlinux_btf_id("security_socket_create", BPF_MODIFY_RETURN);
+    options.expected_attach_type = BPF_MODIFY_RETURN;
+    options.attach_btf_id = function > 0 ? function : 0;
+    int fd = function > 0 ? bpf_prog_load(BPF_PROG_TYPE_TRACING, "ztap_probe", "GPL", allow, 2, &options) : -1;
+    if (fd >= 0) close(fd);
+    taken = fd >= 0;
+  }
+  return Napi::Boolean::New(info.Env(), taken == 1);
+}
+
 void initFeatures(Napi::Env env, Napi::Object exports) {
+  exports.Set("takesSecurityPrograms", Napi::Function::New(env, takesSecurityPrograms));
   exports.Set("kernelFeatures", Napi::Function::New(env, kernelFeatures));
 }
 

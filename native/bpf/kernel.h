@@ -27,22 +27,69 @@ struct sock_cgroup_data {
 } __attribute__((preserve_access_index));
 
 struct sock_common {
+	unsigned short skc_family;
 	unsigned char skc_state;
 } __attribute__((preserve_access_index));
+
+struct socket;
 
 struct sock {
 	struct sock_common __sk_common;
 	__u16 sk_type;
 	__u16 sk_protocol;
 	struct sock_cgroup_data sk_cgrp_data;
+	struct socket *sk_socket;
 } __attribute__((preserve_access_index));
 
 struct socket {
+	struct file *file;
 	struct sock *sk;
 } __attribute__((preserve_access_index));
 
+struct sockaddr_un {
+	char sun_path[1];
+} __attribute__((preserve_access_index));
+
+struct unix_address {
+	int len;
+	struct sockaddr_un name[];
+} __attribute__((preserve_access_index));
+
+struct unix_sock {
+	struct unix_address *addr;
+} __attribute__((preserve_access_index));
+
+struct inode {
+	unsigned short i_mode;
+	unsigned long i_ino;
+} __attribute__((preserve_access_index));
+
+struct file {
+	struct inode *f_inode;
+	void *private_data;
+} __attribute__((preserve_access_index));
+
+struct fdtable {
+	unsigned int max_fds;
+	struct file **fd;
+	unsigned long *close_on_exec;
+} __attribute__((preserve_access_index));
+
+struct files_struct {
+	struct fdtable *fdt;
+} __attribute__((preserve_access_index));
+
+struct css_set {
+	struct cgroup *dfl_cgrp;
+} __attribute__((preserve_access_index));
+
+struct task_struct {
+	unsigned int flags;
+	struct files_struct *files;
+	struct css_set *cgroups;
+} __attribute__((preserve_access_index));
+
 struct seq_file;
-struct file;
 
 struct bpf_iter_meta {
 	struct seq_file *seq;
@@ -60,6 +107,8 @@ struct bpf_iter__bpf_sk_storage_map {
 } __attribute__((preserve_access_index));
 
 struct bpf_iter__task_file {
+	struct task_struct *task;
+	__u32 fd;
 	struct file *file;
 } __attribute__((preserve_access_index));
 

@@ -35,6 +35,30 @@ struct {
 	__uint(value_size, sizeof(struct ztap_name));
 } ztap_names SEC(".maps");
 
+/* The workloads that are confined. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, ZTAP_MAX_CONFINED);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(key_size, sizeof(__u32));
+	__uint(value_size, sizeof(__u32));
+} ztap_confined SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, ZTAP_CHANNELS);
+	__uint(key_size, sizeof(__u32));
+	__uint(value_size, sizeof(__u64));
+} ztap_refusals SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, ZTAP_MAX_FOREIGN);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(key_size, sizeof(__u64));
+	__uint(value_size, sizeof(struct ztap_foreign_socket));
+} ztap_foreign SEC(".maps");
+
 /* Its memory is allocated at once: a cgroup must not stay open because there is none. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);

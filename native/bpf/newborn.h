@@ -283,10 +283,11 @@ static __noinline int is_unrecorded(struct __sk_buff *skb, __u32 levels)
 /* Returns the subject of a packet's mark, or 0 if a workload of this node set none. */
 static __always_inline __u32 marked_subject(const struct __sk_buff *skb)
 {
-	__u32 mark = skb->mark, subject = mark & ~ZTAP_MARK_KINDS;
+	__u32 subject;
 
-	if (skb->ifindex != LOOPBACK_IFINDEX || !(mark & ZTAP_MARK_SENDER) || !subject)
+	if (skb->ifindex != LOOPBACK_IFINDEX || !(skb->mark & ZTAP_MARK_SENDER))
 		return 0;
+	subject = subject_in(skb->mark);
 	return is_known_subject(subject) ? subject : 0;
 }
 

@@ -83,10 +83,24 @@ static __always_inline int receiver_is_self(void *ctx, const struct packet *p, c
  * of the machine (IP_PKTINFO), so that the addresses do not identify the sender. The guards take the mark away from packets of
  * others.
  */
+static __always_inline __u32 mark_of(__u32 subject, __u32 kind)
+{
+	__u32 zero = 0;
+	struct ztap_control *control = bpf_map_lookup_elem(&ztap_control, &zero);
+
+	return (subject ^ (control ? control->salt : 0)) | kind;
+}
+
+/* Returns the subject whose mark it would be. */
+static __always_inline __u32 subject_in(__u32 mark)
+{
+	return mark_of(mark & ~ZTAP_MARK_KINDS, 0);
+}
+
 static __always_inline void mark_sender(struct __sk_buff *skb, const struct ztap_cgroup *cgroup)
 {
 	if (skb->ifindex == LOOPBACK_IFINDEX)
-		skb->mark = cgroup->subject | ZTAP_MARK_SENDER;
+		skb->mark = mark_of(cgroup->subject, ZTAP_MARK_SENDER);
 }
 
 /* A separate function: the programs have no room on their stacks for the key. */
@@ -99,14 +113,19 @@ __noinline int is_known_subject(__u32 subject)
 static __always_inline bool is_for_another(const struct __sk_buff *skb, const struct ztap_cgroup *cgroup)
 {
 	return skb->ifindex == LOOPBACK_IFINDEX && (skb->mark & ZTAP_MARK_KINDS) == ZTAP_MARK_SELF_ONLY &&
-	       (skb->mark & ~ZTAP_MARK_KINDS) != cgroup->subject && is_known_subject(skb->mark & ~ZTAP_MARK_KINDS);
+	       subject_in(skb->mark) != cgroup->subject && is_known_subject(subject_in(skb->mark));
+}
+
+static __always_inline bool is_marked(const struct __sk_buff *skb, __u32 subject)
+{
+	return skb->mark == mark_of(subject, ZTAP_MARK_SELF_ONLY) || skb->mark == mark_of(subject, ZTAP_MARK_SENDER);
 }
 
 /* The workload receives its own packet. */
 static __always_inline void receive_mark(struct __sk_buff *skb, const struct ztap_cgroup *cgroup)
 {
-	if (skb->ifindex == LOOPBACK_IFINDEX && skb->mark == (cgroup->subject | ZTAP_MARK_SELF_ONLY))
-		skb->mark = cgroup->subject | ZTAP_MARK_SENDER;
+	if (skb->ifindex == LOOPBACK_IFINDEX && skb->mark == mark_of(cgroup->subject, ZTAP_MARK_SELF_ONLY))
+		skb->mark = mark_of(cgroup->subject, ZTAP_MARK_SENDER);
 }
 
 /*
@@ -157,16 +176,16 @@ __noinline int is_to_self(struct __sk_buff *skb, const struct packet *p, const s
 		if (p->kind != PACKET_FLOW && p->kind != PACKET_REPLY)
 			return 0;
 		if (direction == ZTAP_INGRESS && p->kind == PACKET_FLOW)
-			return skb->mark == (subject | ZTAP_MARK_SELF_ONLY) || skb->mark == (subject | ZTAP_MARK_SENDER);
+			return is_marked(skb, subject);
 		if (!is_own_echo(p, subject, now, direction))
 			return 0;
 	} else if (direction == ZTAP_INGRESS) {
-		return skb->mark == (subject | ZTAP_MARK_SELF_ONLY) || skb->mark == (subject | ZTAP_MARK_SENDER);
+		return is_marked(skb, subject);
 	} else if (!receiver_is_self(skb, p, cgroup, false)) {
 		return 0;
 	}
 	if (direction == ZTAP_EGRESS && what & PACKET_IS_DENIED)
-		skb->mark = subject | ZTAP_MARK_SELF_ONLY;
+		skb->mark = mark_of(subject, ZTAP_MARK_SELF_ONLY);
 	return 1;
 }
 

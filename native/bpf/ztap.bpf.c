@@ -3,6 +3,7 @@
  * ztap's programs: they are attached to a workload's cgroup and decide about the packets that its sockets send and
  * receive. See docs/adr/0002-dataplane.md. Each returns 0 (deny) or 1 (pass), nothing else.
  */
+#include "channels.h"
 #include "connect.h"
 #include "event.h"
 #include "migrate.h"
@@ -231,6 +232,8 @@ static __always_inline int guard(struct __sk_buff *skb, __u32 direction)
 	if (!all)
 		return 1;
 	if (all->dropped && is_unrecorded(skb, all->levels))
+		return 0;
+	if (all->levels & ZTAP_FOREIGN_FOUND && is_of_foreign(skb))
 		return 0;
 	newborn = all->waiting ? newborn_of(skb, all->levels, 0) : NULL;
 	if (newborn) {

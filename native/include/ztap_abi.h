@@ -52,6 +52,9 @@ enum ztap_limit {
 	 */
 	ZTAP_RULE_SLOTS = 16384,
 	ZTAP_SUBJECT_SLOTS = 4096,
+	ZTAP_MAX_CONFINED = 16384,
+	/* Sockets that belong to other cgroups than their processes. */
+	ZTAP_MAX_FOREIGN = 16384,
 	/* Bytes of the event ring buffer; a power of two, and a multiple of the page size. */
 	ZTAP_EVENT_BYTES = 1048576,
 	/*
@@ -150,11 +153,11 @@ enum ztap_prefix {
 /*
  * ztap_control: array of one, mapped into the agent's memory. `epoch & 1` selects the table set in force (0: a, 1: b).
  * The agent adds one with a single aligned store; a program reads it once for each packet. It never decreases, and is
- * never below 2.
+ * never below 2. `salt` is a multiple of 4 that differs from that of other nodes on this machine: see enum ztap_mark.
  */
 struct ztap_control {
 	__u32 abi;
-	__u32 reserved;
+	__u32 salt;
 	__u64 epoch;
 };
 ZTAP_SIZE(struct ztap_control, 16);
@@ -285,7 +288,38 @@ struct ztap_adopted {
 ZTAP_SIZE(struct ztap_adopted, 8);
 
 /*
- * Marks of packets on the loopback device: the sender's subject id, plus one of these. SENDER: a workload sent it. SELF_ONLY:
+ * ztap_confined: hash, subject -> bits of enum ztap_confinement for table set 0, and shifted by ZTAP_CONFINEMENT_BITS for set 1.
+ * A direction is confined if policy isolates it, does not only audit, and does not allow everything. OWN_SOCKETS_ONLY: one is,
+ * and the workload may not use IP sockets that belong to another cgroup.
+ */
+enum ztap_confinement {
+	ZTAP_CONFINED_INGRESS = 1,
+	ZTAP_CONFINED_EGRESS = 2,
+	ZTAP_OWN_SOCKETS_ONLY = 4,
+	ZTAP_CONFINEMENT_MASK = 7,
+	ZTAP_CONFINEMENT_BITS = 3,
+};
+
+/* Index into ztap_refusals: the number of refused uses. */
+enum ztap_channel { ZTAP_REFUSED_FAMILY = 0, ZTAP_REFUSED_ABSTRACT = 1, ZTAP_REFUSED_FOREIGN = 2, ZTAP_CHANNELS = 3 };
+
+/*
+ * ztap_foreign: hash, inode of an IP socket -> the confined workload of a process that has it open; the socket belongs to a
+ * cgroup outside of it. `seen`: the tick when it was last found. `refused`: the guards refuse its packets. While there are
+ * entries, ZTAP_FOREIGN_FOUND is set in ztap_births.levels: no workload is at depth 0.
+ */
+struct ztap_foreign_socket {
+	__u32 subject;
+	__u32 seen;
+	__u32 refused;
+	__u32 reserved;
+};
+ZTAP_SIZE(struct ztap_foreign_socket, 16);
+enum ztap_level { ZTAP_FOREIGN_FOUND = 1 };
+
+/*
+ * Marks of packets on the loopback device: the sender's subject id, exclusive-or the salt, plus one of these. Another node on this
+ * machine may have a workload of the same name, and so of the same id. SENDER: a workload sent it. SELF_ONLY:
  * its policy denies it, unless it is for the workload itself: only the workload's own socket may receive it.
  */
 enum ztap_mark { ZTAP_MARK_SENDER = 1, ZTAP_MARK_SELF_ONLY = 3, ZTAP_MARK_KINDS = 3 };

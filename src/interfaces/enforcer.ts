@@ -13,6 +13,7 @@
  *  - `close` leaves enforcement in force.
  */
 import type { Verdict } from "../model/flow.js";
+import type { Toleration } from "../model/objects.js";
 import type { KeyedDiff } from "../model/keyed-diff.js";
 import type { Direction, Profile, Rule, Ruleset, Subject } from "../model/ruleset.js";
 import type { SubjectStatus } from "../model/status.js";
@@ -43,11 +44,22 @@ export interface Observation {
    * cgroup yet. Stalled: it cannot be enforced, with the reason.
    */
   readonly subjects: readonly SubjectStatus[];
+  /** Of workloads that policy isolates; empty where the backend cannot tell. */
+  readonly escapes: readonly Escape[];
   /** Whether any workload is enforced, by whatever ruleset. */
   readonly isEnforcing: boolean;
   /** Packets by verdict and direction: of what counts now, and of what was taken away since the enforcer was opened. */
   readonly packets: readonly PacketTotal[];
   readonly counters: PacketCounters;
+}
+
+/** A way in which the processes of an isolated workload act outside of what enforces its policy. */
+export interface Escape {
+  readonly workload: string;
+  readonly kind: Toleration;
+  readonly isTolerated: boolean;
+  /** A sentence without a full stop, for people. */
+  readonly detail: string;
 }
 
 export interface PacketTotal {

@@ -1,5 +1,6 @@
 /** Telemetry: events of the loops. Adapters turn them into metrics. Never throws. */
 import type { DriftKind } from "../model/status.js";
+import type { Escape } from "./enforcer.js";
 import type { EventStatistics } from "./flows.js";
 
 export interface Telemetry {
@@ -26,6 +27,8 @@ export interface Telemetry {
   stalled(isStalled: boolean): void;
   drift(kind: DriftKind, items: number): void;
   healed(items: number): void;
+  /** All escapes of workloads on this node now. */
+  escapes(all: readonly Pick<Escape, "kind" | "isTolerated">[]): void;
   packets(totals: readonly { readonly direction: string; readonly verdict: string; readonly packets: bigint }[]): void;
   /** The totals of the event statistics. */
   flows(statistics: EventStatistics): void;

@@ -169,6 +169,10 @@ export interface WorkloadSpecDocument {
   cgroup?: string;
   user?: UserName;
   /**
+   * Ways past its policy that it may have although policy isolates it; otherwise they are refused and reported. `InheritedSockets`: IP sockets that belong to another cgroup, as with socket activation. `DelegatedCgroup`: a user other than root can move its processes to another cgroup.
+   */
+  tolerates?: ("DelegatedCgroup" | "InheritedSockets")[];
+  /**
    * The ports that it listens on. Only named ports are needed here, and only for policies that use the name.
    */
   ports?: WorkloadPortDocument[];

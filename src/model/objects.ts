@@ -66,6 +66,9 @@ export interface WorkloadPort {
   readonly protocol: PortProtocol;
 }
 
+/** A way past its policy that an isolated workload may have. */
+export type Toleration = "DelegatedCgroup" | "InheritedSockets";
+
 /** A labelled group of processes on a node or, without a node, an external peer. */
 export interface Workload {
   readonly apiVersion: "ztap/v1";
@@ -79,6 +82,8 @@ export interface Workload {
     readonly cgroup?: string;
     /** A user of the node: only the processes of this user are the workload; on pf nodes. */
     readonly user?: string;
+    /** Sorted. */
+    readonly tolerates?: readonly Toleration[];
     readonly ports: readonly WorkloadPort[];
   };
 }

@@ -2,7 +2,7 @@
  * Ruleset: the policy that one node must enforce at one revision. The compiler makes it, the evaluator reads it, and
  * every backend lowers it to its own tables. It holds addresses, protocols and ports, but no labels.
  */
-import type { Protocol } from "./objects.js";
+import type { Protocol, Toleration } from "./objects.js";
 
 export type Direction = "ingress" | "egress";
 
@@ -72,6 +72,8 @@ export interface Subject {
   readonly addresses: readonly string[];
   /** The only user whose processes may use the addresses; only if the workload names one, and only pf can check it. */
   readonly user?: string;
+  /** Absent: nothing. */
+  readonly tolerates?: readonly Toleration[];
   readonly ingress: SubjectDirection;
   readonly egress: SubjectDirection;
 }

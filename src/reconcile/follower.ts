@@ -233,8 +233,10 @@ export class Follower {
   }
 
   /** Ends a run that left the machine as observed. */
-  async #settle(target: Target, { difference, subjects, packets }: Observation, options: RunOptions): Promise<void> {
+  async #settle(target: Target, observation: Observation, options: RunOptions): Promise<void> {
+    const { difference, subjects, packets, escapes } = observation;
     this.deps.telemetry.packets(packets);
+    this.deps.telemetry.escapes(escapes);
     if (isEmptyDiff(difference)) {
       await this.#noteEnforced(target, subjects);
       if (options.healed !== undefined && options.healed > 0) this.#noteHealed(options.healed);

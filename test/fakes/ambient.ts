@@ -35,6 +35,7 @@ export function recordTelemetry(): {
     inForce: record("inForce"),
     stalled: record("stalled"),
     drift: record("drift"),
+    escapes: record("escapes"),
     healed: record("healed"),
     packets: record("packets"),
     flows: record("flows"),

@@ -66,6 +66,20 @@ await t.test("itself", { skip: reason ?? false, timeout: HANG_MS }, async (t) =>
     });
   }
 
+  await t.test("another node on this machine has a workload of the same name", async (t) => {
+    const node = sandbox.node("other");
+    const other = sandbox.enforcer(node);
+    await other.open();
+    await other.apply(rulesetOf(node, { "demo/one": { cgroup: sandbox.cgroup("elsewhere"), ...shut } }));
+    const fd = await first.socket(AF.inet, SOCK.datagram, 0);
+    await ok(first, `bind ${fd} ${HOST} 6010`);
+    t.equal(await first.send(fd, HOST, 6010, Buffer.from("namesake")), "ok");
+    await first.gets(fd, Buffer.from("namesake").toString("hex"));
+    await first.command(`close ${fd}`);
+    await other.apply(rulesetOf(node, {}));
+    await other.close();
+  });
+
   await t.test("a port that is shared with a process of no workload: TCP", async (t) => {
     const [mine, theirs] = [await shared(first, SOCK.stream, 6001), await shared(outsider, SOCK.stream, 6001)];
     for (const [actor, fd] of [

@@ -20,11 +20,21 @@ import type { FlowSource } from "../../interfaces/flows.js";
 import type { Logger } from "../../interfaces/system.js";
 import { CONTROL } from "./kernel/abi.generated.js";
 import { lockNode, requireReadable } from "./upgrade/node-lock.js";
+import { Confinement } from "./maps/confinement.js";
 import { KernelCounters } from "./maps/counters.js";
 import { EventRing } from "./maps/event-ring.js";
 import { areFlowsExported, exportFlows } from "./upgrade/migrate-flows.js";
 import type { Image } from "./lower/image.js";
-import { addItem, addTableItems, controlItem, exportItem, imageItems, pinItem } from "./items.js";
+import {
+  addItem,
+  addTableItems,
+  confinementItem,
+  controlItem,
+  exportItem,
+  imageItems,
+  pinItem,
+  securityItems,
+} from "./items.js";
 import { Links } from "./attach/links.js";
 import { borrowObject, closeObject, FIRST_EPOCH, loadObject, mapOf, pinMaps, pinnedMaps } from "./kernel/load.js";
 import type { Located } from "./attach/locate.js";
@@ -41,6 +51,8 @@ import { DEFAULT_PIN_ROOT, findCgroupRoot, nodeFolders, requireCgroup2, type Nod
 import { entriesOf } from "./attach/pins.js";
 import { removeNodeFolder } from "./remove.js";
 import { slotSharesOf } from "./maps/slot-shares.js";
+import { findEscapes, withEscapes } from "./attach/escapes.js";
+import { ForeignSockets } from "./attach/foreign-sockets.js";
 import { Newborns } from "./attach/newborns.js";
 import { Subjects } from "./attach/subjects.js";
 import { saying, Takeover } from "./upgrade/takeover.js";
@@ -69,11 +81,14 @@ interface Opened {
   readonly tables: TableSets;
   readonly newborns: Newborns;
   readonly subjects: Subjects;
+  readonly confinement: Confinement;
+  readonly sockets: ForeignSockets;
   readonly counters: KernelCounters;
   readonly events: EventRing;
   readonly cgroups: CgroupWatch;
   readonly takeover: Takeover;
   readonly folders: NodeFolders;
+  readonly cgroupRoot: string;
   /** Descriptor of the node's lock; -1 if this enforcer only reads. */
   readonly lock: number;
 }
@@ -82,6 +97,8 @@ interface Opened {
 interface Lowered {
   readonly image: Image;
   readonly items: ItemSet;
+  /** The items, and those of programs that not every kernel takes. */
+  expected?: ItemSet;
 }
 
 export class EbpfEnforcer implements Enforcer {
@@ -123,7 +140,9 @@ export class EbpfEnforcer implements Enforcer {
     let object: LoadedObject;
     try {
       if (readOnly) requireReadable(native, pinRoot, folders);
-      object = (readOnly ? borrowObject : loadObject)(native, nativeDir, folders.maps);
+      object = readOnly
+        ? borrowObject(native, nativeDir, folders.maps)
+        : loadObject(native, nativeDir, folders.maps, node);
       if (!readOnly) exportFlows(native, object, folders);
     } catch (error) {
       if (lock >= 0) native.closeFd(lock);
@@ -141,9 +160,12 @@ export class EbpfEnforcer implements Enforcer {
       tables: new TableSets(native, object.maps),
       newborns,
       subjects,
+      confinement: new Confinement(native, mapOf(object, "ztap_confined")),
+      sockets: new ForeignSockets(native, object),
       counters: new KernelCounters(native, object.maps),
       events: new EventRing(native, object.maps),
       cgroups: new CgroupWatch(native),
+      cgroupRoot,
       takeover: new Takeover({ native, nativeDir, folders, links, storageFd, cgroupRoot }),
       folders,
       lock,
@@ -154,7 +176,7 @@ export class EbpfEnforcer implements Enforcer {
   async observe(ruleset: Ruleset): Promise<Observation> {
     const opened = this.#require();
     const { native, object, tables, newborns, subjects, counters, events, cgroups, takeover, folders, lock } = opened;
-    const { image, items: wanted } = this.#lower(ruleset);
+    const { image } = this.#lower(ruleset);
     events.learn(image);
     if (lock >= 0) {
       subjects.forgetGone();
@@ -175,12 +197,20 @@ export class EbpfEnforcer implements Enforcer {
     newborns.observe(items, image, active, shares);
     this.#reportDropped(newborns.dropped());
     takeover.observe(items, image, located);
+    const confined = opened.confinement.read(active);
+    for (const [workload, { id }] of image.subjects) {
+      const bits = confined.get(id) ?? 0;
+      if (bits !== 0) addItem(items, confinementItem(workload, bits));
+    }
+    if (lock >= 0) await opened.sockets.scan(image);
+    const escapes = findEscapes(opened.cgroupRoot, located, opened.sockets);
     const held = tables.read(active);
     addTableItems(items, "addr", held.addrs, image);
     addTableItems(items, "port", held.ports, image);
     // The next apply writes only what differs in the other set: its record of that set is verified as well.
     tables.verify(active === 0 ? 1 : 0);
-    return { ...compareItems(wanted, items, located.statuses), ...counters.read(image) };
+    const compared = compareItems(this.#expected(ruleset, object), items, located.statuses);
+    return { ...compared, subjects: withEscapes(compared.subjects, escapes), escapes, ...counters.read(image) };
   }
 
   #reportDropped(dropped: bigint): void {
@@ -214,6 +244,7 @@ export class EbpfEnforcer implements Enforcer {
     events.learn(image);
     const prepared = await tables.prepare(image);
     const shares = slotSharesOf(image, counters.subjectSlots());
+    this.#require().confinement.prepare(image, prepared);
     newborns.prepare(image, prepared, shares);
     // As late as possible: a cgroup that appears after this is a newborn until the next apply.
     const located = subjects.locate(ruleset, image);
@@ -222,6 +253,7 @@ export class EbpfEnforcer implements Enforcer {
     this.#inForce = image;
     const failures = subjects.enforce(image, located, prepared, shares, pinned);
     newborns.finish(image);
+    this.#require().confinement.finish(image);
     await subjects.learnRoles(located);
     if (failures.length > 0) throw severalAsOne(failures);
     return located;
@@ -279,6 +311,13 @@ export class EbpfEnforcer implements Enforcer {
   #require(): Opened {
     if (this.#opened === null) throw new TypeError("the enforcer is not open");
     return this.#opened;
+  }
+
+  #expected(ruleset: Ruleset, { programs }: LoadedObject): ItemSet {
+    const lowered = this.#lower(ruleset);
+    const more = securityItems(lowered.image, programs);
+    if (more.size === 0) return lowered.items;
+    return (lowered.expected ??= new Map([...lowered.items, ...more]));
   }
 
   /** Rulesets are immutable: each is lowered once. */

@@ -10,7 +10,7 @@ import { formatPrefix } from "./lower/prefix.js";
 import type { Image, ImageSubject, SubjectRecord, MapEntries } from "./lower/image.js";
 import { cgroupParts, isNameable } from "./kernel/paths.js";
 import type { Hook } from "./kernel/native.js";
-import { GUARDS, HOOKS, MAPS, TRACEPOINTS } from "./kernel/programs.js";
+import { GUARDS, HOOKS, MAPS, SECURITY, TRACEPOINTS } from "./kernel/programs.js";
 
 export type TableName = "addr" | "port";
 
@@ -43,6 +43,8 @@ export function imageItems(image: Image): ItemSet {
   }
   for (const [workload, { subject, id, record }] of namedSubjects(image))
     addItem(items, newbornItem(workload, subjectValue(id, record), subject));
+  for (const [workload, { confinement }] of image.subjects)
+    if (confinement !== 0) addItem(items, confinementItem(workload, confinement));
   addTableItems(items, "addr", image.addrs, image);
   addTableItems(items, "port", image.ports, image);
   return items;
@@ -74,6 +76,15 @@ export function guardItem(pin: string, value: string): EnforcementItem {
   return { key: `newborn/${pin}`, value, type: "link", label: `${pin} program for newborn cgroups` };
 }
 
+/** Returns the items of the programs at security functions, as far as the kernel takes them. */
+export function securityItems(image: Image, programs: Readonly<Record<string, number>>): ItemSet {
+  const items = new Map<string, EnforcementItem>();
+  if (image.subjects.size === 0) return items;
+  for (const pin of SECURITY)
+    if (programs[`ztap_${pin}`] !== undefined) addItem(items, guardItem(pin, ATTACHED));
+  return items;
+}
+
 /** Returns the subjects whose newborn cgroups get a record: of several with one path, the first. */
 export function namedSubjects(image: Image): ReadonlyMap<string, ImageSubject> {
   const byPath = new Map<string, readonly [string, ImageSubject]>();
@@ -93,6 +104,11 @@ export function newbornItem(workload: string, value: string, subject: ImageSubje
   const policies = [...new Set([...subject.ingress.policies, ...subject.egress.policies])];
   const label = `isolation of newborn cgroups of ${workload}`;
   return { key: `newborn/${workload}`, value, type: "entry", label, policies };
+}
+
+/** Returns the item of what a workload may not use beside packets. It is compared whether or not it has a cgroup now. */
+export function confinementItem(workload: string, bits: number): EnforcementItem {
+  return { key: `confinement/${workload}`, value: String(bits), type: "entry", label: `confinement of ${workload}` };
 }
 
 /** Returns the item of a version that this one has to take over from, or to remove. */

@@ -89,6 +89,7 @@ export class PfEnforcer implements Enforcer {
     return {
       ...compareItems(this.lower(ruleset), items, this.#assess(ruleset, rendered, held)),
       ...this.#counters.read(ruleset, rendered, labels),
+      escapes: [],
     };
   }
 

@@ -75,6 +75,12 @@ function createMetrics(registry: Registry) {
       labelNames: ["kind"],
       registers,
     }),
+    escapes: new Gauge({
+      name: "ztap_escapes",
+      help: "Isolated workloads of which processes act outside of their programs, by kind.",
+      labelNames: ["kind", "tolerated"],
+      registers,
+    }),
     heals: counter("ztap_healed_items_total", "Differences that were healed."),
     packets: new Counter({
       name: "ztap_packets_total",
@@ -96,7 +102,9 @@ const FLOW_OUTCOMES = ["delivered", "limited", "lost"] as const;
 type Metrics = ReturnType<typeof createMetrics>;
 
 /** Creates all series at the start: a series that appears with its first event hides that event from `rate()`. */
-function startAtZero({ rejected, drift, packets, flowEvents }: Metrics): void {
+function startAtZero({ rejected, drift, packets, flowEvents, escapes }: Metrics): void {
+  for (const kind of ["DelegatedCgroup", "InheritedSockets"])
+    for (const tolerated of ["true", "false"]) escapes.set({ kind, tolerated }, 0);
   for (const outcome of FLOW_OUTCOMES) flowEvents.inc({ outcome }, 0);
   for (const reason of ["invalid", "lockout", "held", "unverified", "too-large"]) rejected.inc({ reason }, 0);
   for (const kind of ["missing", "extra", "changed", "detached"]) drift.inc({ kind }, 0);
@@ -147,6 +155,13 @@ function enforcementTelemetry(metrics: Metrics) {
     enforced: ({ policies, durationMs }) => {
       metrics.enforcedTotal.inc(policies);
       metrics.enforcementDuration.observe(durationMs / 1000);
+    },
+    escapes: (all) => {
+      for (const kind of ["DelegatedCgroup", "InheritedSockets"])
+        for (const isTolerated of [true, false]) {
+          const count = all.filter((one) => one.kind === kind && one.isTolerated === isTolerated).length;
+          metrics.escapes.set({ kind, tolerated: String(isTolerated) }, count);
+        }
     },
     stalled: (isStalled) => metrics.stalled.set(isStalled ? 1 : 0),
     drift: (kind, items) => metrics.drift.inc({ kind }, items),

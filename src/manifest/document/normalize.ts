@@ -102,7 +102,7 @@ export function normalizeConnectivityTest(document: ConnectivityTestDocument): C
 }
 
 export function normalizeWorkload(document: WorkloadDocument): Workload {
-  const { node, addresses, cgroup, user, ports } = document.spec;
+  const { node, addresses, cgroup, user, tolerates = [], ports } = document.spec;
   return {
     apiVersion: "ztap/v1",
     kind: "Workload",
@@ -112,6 +112,7 @@ export function normalizeWorkload(document: WorkloadDocument): Workload {
       addresses: addressList(addresses ?? []),
       ...(cgroup === undefined ? {} : { cgroup }),
       ...(user === undefined ? {} : { user }),
+      ...(tolerates.length === 0 ? {} : { tolerates: [...new Set(tolerates)].sort() }),
       ports: sortedBy(
         (ports ?? []).map(({ name, port, protocol }) => ({
           ...(name === undefined ? {} : { name }),

@@ -166,6 +166,7 @@ class Compilation {
       cgroup: candidate.workload.spec.cgroup ?? null,
       addresses: candidate.workload.spec.addresses,
       ...(candidate.workload.spec.user === undefined ? {} : { user: candidate.workload.spec.user }),
+      ...(candidate.workload.spec.tolerates === undefined ? {} : { tolerates: candidate.workload.spec.tolerates }),
       ingress: this.#compileDirection(candidate, selecting, "ingress"),
       egress: this.#compileDirection(candidate, selecting, "egress"),
     };

@@ -9,7 +9,7 @@ import { makeFolder } from "../../system/folder.js";
 import { addItem, ATTACHED, guardItem } from "../items.js";
 import { mapOf, programOf } from "../kernel/load.js";
 import { kernel, type LoadedObject, type Native } from "../kernel/native.js";
-import { GUARDS, TRACEPOINTS } from "../kernel/programs.js";
+import { GUARDS, SECURITY, TRACEPOINTS } from "../kernel/programs.js";
 import { withPin } from "./pins.js";
 
 export interface BirthParts {
@@ -21,7 +21,7 @@ export interface BirthParts {
 }
 
 type Guard = (typeof GUARDS)[number];
-type Pin = Guard | (typeof TRACEPOINTS)[number];
+type Pin = Guard | (typeof TRACEPOINTS)[number] | (typeof SECURITY)[number];
 type State = "attached" | "stale" | "absent";
 
 export class BirthPrograms {
@@ -31,7 +31,7 @@ export class BirthPrograms {
   pin(): void {
     const { native, folder } = this.parts;
     makeFolder(folder);
-    for (const pin of [...GUARDS, ...TRACEPOINTS]) {
+    for (const pin of this.#pins()) {
       const state = this.#stateOf(pin);
       if (state === "attached") continue;
       // Before the guard, which would close every newborn without it.
@@ -63,10 +63,15 @@ export class BirthPrograms {
   }
 
   observe(items: Map<string, EnforcementItem>): void {
-    for (const pin of [...GUARDS, ...TRACEPOINTS]) {
+    for (const pin of this.#pins()) {
       const state = this.#stateOf(pin);
       if (state !== "absent") addItem(items, guardItem(pin, state === "stale" ? "another program" : ATTACHED));
     }
+  }
+
+  #pins(): readonly Pin[] {
+    const { programs } = this.parts.object;
+    return [...GUARDS, ...TRACEPOINTS, ...SECURITY.filter((pin) => programs[`ztap_${pin}`] !== undefined)];
   }
 
   #stateOf(pin: Pin): State {

@@ -17,6 +17,8 @@ export const ABI = {
   FLOW_SCTP_TICKS: 3600,
   RULE_SLOTS: 16384,
   SUBJECT_SLOTS: 4096,
+  MAX_CONFINED: 16384,
+  MAX_FOREIGN: 16384,
   EVENT_BYTES: 1048576,
   EVENT_BURST: 256,
   EVENT_SHIFT: 22,
@@ -69,6 +71,16 @@ export const ABI = {
   LEARNS: 1,
   COUNTED: 2,
   CROWDED: 4,
+  CONFINED_INGRESS: 1,
+  CONFINED_EGRESS: 2,
+  OWN_SOCKETS_ONLY: 4,
+  CONFINEMENT_MASK: 7,
+  CONFINEMENT_BITS: 3,
+  REFUSED_FAMILY: 0,
+  REFUSED_ABSTRACT: 1,
+  REFUSED_FOREIGN: 2,
+  CHANNELS: 3,
+  FOREIGN_FOUND: 1,
   MARK_SENDER: 1,
   MARK_SELF_ONLY: 3,
   MARK_KINDS: 3,
@@ -79,6 +91,7 @@ export const ABI = {
 export const CONTROL = {
   size: 16,
   abi: 0,
+  salt: 4,
   epoch: 8,
 } as const;
 export const CLOCK = {
@@ -147,6 +160,12 @@ export const PREPARED = {
 export const ADOPTED = {
   size: 8,
   cgroup: 0,
+} as const;
+export const FOREIGN_SOCKET = {
+  size: 16,
+  subject: 0,
+  seen: 4,
+  refused: 8,
 } as const;
 export const ECHO = {
   size: 8,

@@ -2,19 +2,20 @@
  * Load: loads a node's maps and programs into this process: adopts the maps that an earlier agent pinned, and creates
  * missing ones. Attaches nothing.
  */
+import { createHash } from "node:crypto";
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { makeFolder } from "../../system/folder.js";
 import { EnforcerError } from "../../../interfaces/enforcer.js";
 import { ABI, CONTROL } from "./abi.generated.js";
-import { EXPORTERS, HOOKS, IMPORTERS, NEWBORN_PROGRAMS } from "./programs.js";
+import { EXPORTERS, HOOKS, IMPORTERS, NEWBORN_PROGRAMS, SECURITY_PROGRAMS } from "./programs.js";
 import { kernel, type LoadedObject, type Native } from "./native.js";
 import { BPFFS } from "./paths.js";
 
 /** Exists only for BPF_PROG_TEST_RUN. */
 const TEST_MAPS = ["ztap_test_subjects"];
 
-const PROGRAMS = [...HOOKS.map((hook) => `ztap_${hook}`), ...NEWBORN_PROGRAMS, ...EXPORTERS];
+const PROGRAMS = [...HOOKS.map((hook) => `ztap_${hook}`), ...NEWBORN_PROGRAMS, ...SECURITY_PROGRAMS, ...EXPORTERS];
 
 export function mountBpffs(native: Native): void {
   if (native.isBpffs(BPFFS)) return;
@@ -25,11 +26,11 @@ export function mountBpffs(native: Native): void {
  * Loads the object.
  * @throws EnforcerError `abi-version` if the pinned maps are not of the version of their folder
  */
-export function loadObject(native: Native, nativeDir: string, mapsFolder: string): LoadedObject {
+export function loadObject(native: Native, nativeDir: string, mapsFolder: string, node: string): LoadedObject {
   makeFolder(mapsFolder);
   checkVersion(native, mapsFolder);
   const object = load(native, nativeDir, mapsFolder, PROGRAMS);
-  initialise(native, object);
+  initialise(native, object, node);
   return object;
 }
 
@@ -45,7 +46,8 @@ export function tryPrograms(native: Native, nativeDir: string): void {
 
 function load(native: Native, nativeDir: string, mapsFolder: string, programs: readonly string[]): LoadedObject {
   const file = join(nativeDir, "ztap.bpf.o");
-  return kernel("Loading the eBPF programs", () => native.loadObject(file, mapsFolder, programs, TEST_MAPS));
+  const all = native.takesSecurityPrograms() ? programs : programs.filter((name) => !SECURITY_PROGRAMS.includes(name));
+  return kernel("Loading the eBPF programs", () => native.loadObject(file, mapsFolder, all, TEST_MAPS));
 }
 
 /**
@@ -128,13 +130,19 @@ export const FIRST_EPOCH = 2n;
  * Writes the first value of the control map. No program reads it before the first attachment, so that the write needs
  * no care.
  */
-function initialise(native: Native, object: LoadedObject): void {
+function initialise(native: Native, object: LoadedObject, node: string): void {
   const fd = object.maps["ztap_control"];
   if (fd === undefined) throw new TypeError("the object has no control map");
   const held = native.mapGet(fd, ZERO_KEY);
   if (held !== null && held.readUInt32LE(CONTROL.abi) !== 0) return;
   const value = Buffer.alloc(CONTROL.size);
   value.writeUInt32LE(ABI.VERSION, CONTROL.abi);
+  value.writeUInt32LE(saltOf(node), CONTROL.salt);
   value.writeBigUInt64LE(FIRST_EPOCH, CONTROL.epoch);
   kernel("Initialising the control map", () => native.mapSet(fd, ZERO_KEY, value));
+}
+
+/** Returns the node's part in the marks of packets: a multiple of 4. */
+function saltOf(node: string): number {
+  return (createHash("sha256").update(node).digest().readUInt32LE() & ~3) >>> 0;
 }

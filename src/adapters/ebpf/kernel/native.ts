@@ -74,6 +74,8 @@ export interface Native {
     programs: readonly string[],
     withoutMaps: readonly string[],
   ): LoadedObject;
+  /** Returns whether this kernel takes programs at its security functions. */
+  takesSecurityPrograms(): boolean;
   programInfo(fd: number): ProgramInfo;
   programById(id: number): number;
   testRun(fd: number, packet: Buffer, cb: readonly number[], repeat: number): { returned: number; durationNs: number };

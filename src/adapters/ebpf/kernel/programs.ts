@@ -21,12 +21,14 @@ export const MAPS = [
   "ztap_births",
   "ztap_cgroup",
   "ztap_clock",
+  "ztap_confined",
   "ztap_control",
   "ztap_decider_egress",
   "ztap_decider_ingress",
   "ztap_echoes",
   "ztap_events",
   "ztap_flows",
+  "ztap_foreign",
   "ztap_living",
   "ztap_names",
   "ztap_newborns",
@@ -34,6 +36,7 @@ export const MAPS = [
   "ztap_places",
   "ztap_ports_a",
   "ztap_ports_b",
+  "ztap_refusals",
   "ztap_rule_counts",
   "ztap_rule_places",
   "ztap_scratch",
@@ -46,15 +49,21 @@ export const MAPS = [
 /** Attached for all cgroups: these decide the packets of newborn ones. */
 export const GUARDS = ["ingress", "egress"] as const;
 
-/** Attached to the tracepoints of cgroups. */
-export const TRACEPOINTS = ["cgroup_mkdir", "cgroup_rmdir", "cgroup_release"] as const;
+/** Attached to tracepoints: of cgroups, and of new programs, which may have sockets of other cgroups. */
+export const TRACEPOINTS = ["cgroup_mkdir", "cgroup_rmdir", "cgroup_release", "sched_process_exec"] as const;
+
+/** Attached to security functions of the kernel, where it allows that: they refuse sockets that are not IP's. */
+export const SECURITY = ["socket_create", "unix_stream_connect", "unix_may_send"] as const;
 export const KNOW = "ztap_know";
 export const PREPARE = "ztap_prepare";
 export const ADOPT = "ztap_adopt";
 export const LEARN_FILES = "ztap_learn_files";
 export const LEARN_TCP = "ztap_learn_tcp";
 
-/** The programs that enforce newborn cgroups, and those that the agent runs for them. */
+export const FIND_FOREIGN = "ztap_find_foreign";
+export const NO_FOREIGN = "ztap_no_foreign";
+
+/** The programs for the whole machine, and those that the agent runs. */
 export const NEWBORN_PROGRAMS: readonly string[] = [
   ...GUARDS.map((guard) => `ztap_guard_${guard}`),
   ...TRACEPOINTS.map((name) => `ztap_${name}`),
@@ -63,7 +72,12 @@ export const NEWBORN_PROGRAMS: readonly string[] = [
   ADOPT,
   LEARN_FILES,
   LEARN_TCP,
+  FIND_FOREIGN,
+  NO_FOREIGN,
 ];
+
+/** Those that not every kernel takes. */
+export const SECURITY_PROGRAMS: readonly string[] = SECURITY.map((name) => `ztap_${name}`);
 
 export const EXPORT_FLOWS = "ztap_export_flows";
 export const IMPORT_FLOW = "ztap_import_flow";

@@ -27,6 +27,8 @@ export interface ImageSubject {
   readonly subject: Subject;
   readonly id: number;
   readonly record: SubjectRecord;
+  /** Bits of enum ztap_confinement. */
+  readonly confinement: number;
 }
 
 export interface Image extends RulesetMaps {

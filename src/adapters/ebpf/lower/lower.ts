@@ -12,6 +12,7 @@ import { EVERY_PREFIX, type WalkedProfiles } from "./prefix-classes.js";
 import type { Coverage } from "./coverage.js";
 import { hashNumber, hashText, Ids } from "./ids.js";
 import type { Image, ImageSubject, MapEntries } from "./image.js";
+import { confinementOf } from "./confinement.js";
 import { requireRoom } from "./capacity.js";
 import { ChunkedMap } from "./chunked-map.js";
 import { listOwnAddresses } from "./own-addresses.js";
@@ -106,6 +107,7 @@ function lowerSubjects(ruleset: Ruleset, profileIds: ReadonlyMap<string, number>
     if (id === undefined) throw new TypeError(`the ruleset has no profile ${direction.profile}`);
     return id;
   };
+  const profiles = new Map(ruleset.profiles.map((profile) => [profile.key, profile]));
   const subjects = new Map<string, ImageSubject>();
   for (const subject of ruleset.subjects) {
     // Every subject takes an id, so that a workload's id does not depend on whether another has a cgroup.
@@ -118,7 +120,7 @@ function lowerSubjects(ruleset: Ruleset, profileIds: ReadonlyMap<string, number>
       egressMode: MODES[subject.egress.mode],
       hasOwnSources: true,
     };
-    subjects.set(subject.workload, { subject, id, record });
+    subjects.set(subject.workload, { subject, id, record, confinement: confinementOf(subject, profiles) });
   }
   return subjects;
 }

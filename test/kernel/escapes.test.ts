@@ -1,0 +1,129 @@
+/** Escapes: sockets of other cgroups in a workload, and workloads that can be left. */
+import { spawn } from "node:child_process";
+import { chownSync } from "node:fs";
+import { createInterface } from "node:readline";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import t from "tap";
+import type { Ruleset } from "../../src/model/ruleset.js";
+import type { Toleration } from "../../src/model/objects.js";
+import { HANG_MS, waitUntil } from "../wait.js";
+import { rulesetOf, type Isolation } from "./rulesets.js";
+import { Sandbox, whyNot } from "./sandbox.js";
+
+const NOTHING: Isolation = { allow: [] };
+
+const reason = whyNot();
+await t.test("escapes", { skip: reason ?? false, timeout: HANG_MS }, async (t) => {
+  const [OWN, PEER] = ["10.214.0.1", "10.214.0.2"];
+  const sandbox = new Sandbox(t);
+  const [inside, outside] = sandbox.network([`${OWN}/24`], [`${PEER}/24`]);
+  const peer = await sandbox.actor({ namespace: outside });
+
+  const tolerating = (ruleset: Ruleset, tolerates: readonly Toleration[]): Ruleset => ({
+    ...ruleset,
+    digest: `${ruleset.digest}${tolerates.join()}`,
+    subjects: ruleset.subjects.map((subject) => ({ ...subject, tolerates })),
+  });
+
+  /** Starts a manager, whose service runs in that cgroup. */
+  const manage = async (cgroup: string, manager: string): Promise<readonly [inherited: number, handed: number]> => {
+    const procs = (path: string): string => join(sandbox.cgroupRoot, path, "cgroup.procs");
+    const script = fileURLToPath(new URL("./manager.js", import.meta.url));
+    const enter = `echo $$ > "$1" && exec 9> "$2" && exec ip netns exec "$3" "$4" "$5" 9`;
+    const child = spawn("sh", ["-c", enter, "sh", procs(manager), procs(cgroup), inside, process.execPath, script], {
+      stdio: ["pipe", "pipe", "inherit"],
+    });
+    const ended = new Promise((resolve) => child.once("exit", resolve));
+    t.teardown(async () => {
+      child.stdin.end();
+      await ended;
+    });
+    for await (const line of createInterface({ input: child.stdout })) {
+      const [inherited = 0, handed = 0] = line.split(" ").map(Number);
+      return [inherited, handed];
+    }
+    throw new Error("the manager ended");
+  };
+
+  const scene = async (name: string, spec: { ingress?: Isolation; egress?: Isolation }) => {
+    const [cgroup, node] = [sandbox.cgroup(name), sandbox.node(name)];
+    const enforcer = sandbox.enforcer(node);
+    await enforcer.open();
+    const ruleset = rulesetOf(node, { "demo/web": { cgroup, ...spec } });
+    await enforcer.apply(ruleset);
+    const manager = sandbox.cgroup(`${name}-manager`);
+    const status = async (ruleset: Ruleset) => (await enforcer.observe(ruleset)).subjects[0];
+    return { cgroup, enforcer, ruleset, manager, status };
+  };
+  const answers = async (port: number, text: string): Promise<void> => {
+    const { id } = await peer.call("tcpConnect", { host: OWN, port });
+    t.match(await peer.call("tcpWait", { id, text }), { text: new RegExp(text, "u") });
+  };
+
+  await t.test("a service inherits the listener of its manager: refused, unless the workload tolerates it", async (t) => {
+    const { cgroup, enforcer, ruleset, manager, status } = await scene("inherit", { ingress: NOTHING });
+    const [port] = await manage(cgroup, manager);
+    const pending = peer.call("tcpConnect", { host: OWN, port });
+    let isOpen = false;
+    void pending.then(() => (isOpen = true));
+    await waitUntil(async () => (await enforcer.observe(ruleset)).escapes.length > 0, { what: "the socket" });
+    t.match(await status(ruleset), { state: "Stalled", message: /another cgroup.*InheritedSockets/u });
+    t.match((await enforcer.observe(ruleset)).escapes, [{ kind: "InheritedSockets", isTolerated: false }]);
+    t.equal(isOpen, false, "nobody comes in");
+
+    const tolerant = tolerating(ruleset, ["InheritedSockets"]);
+    await enforcer.apply(tolerant);
+    const { id } = await pending;
+    t.match(await peer.call("tcpWait", { id, text: "inherited" }), { text: /inherited/u }, "it is tolerated now");
+    t.match(await status(tolerant), { state: "Enforced", message: /^tolerated: /u });
+    await enforcer.apply(ruleset);
+    await peer.call("tcpSend", { id, text: "late" });
+    t.match(await status(ruleset), { state: "Stalled" });
+  });
+
+  await t.test("it is refused from the first packet, also while no agent runs", async (t) => {
+    const { cgroup, enforcer, manager } = await scene("agentless", { ingress: NOTHING });
+    await enforcer.close();
+    const [port, free] = await manage(cgroup, manager);
+    let isOpen = false;
+    const pending = peer.call("tcpConnect", { host: OWN, port }).then(() => (isOpen = true));
+    // Its own listener is not the service's: that connection is accepted after the refused one was tried.
+    t.notOk((await peer.call("tcpConnect", { host: OWN, port: free })).code);
+    t.equal(isOpen, false);
+    void pending;
+  });
+
+  await t.test("a connection that a message hands over is found", async (t) => {
+    const { cgroup, enforcer, ruleset, manager, status } = await scene("handed", { egress: NOTHING });
+    const [, port] = await manage(cgroup, manager);
+    await waitUntil(async () => (await enforcer.observe(ruleset)).escapes.length === 1, { what: "the listener" });
+    await answers(port, "handed");
+    await waitUntil(async () => /\b2 sockets/u.test((await status(ruleset))?.message ?? ""), { what: "the connection" });
+    t.match((await enforcer.observe(ruleset)).escapes, [{ kind: "InheritedSockets" }]);
+  });
+
+  await t.test("an open workload may have any socket", async (t) => {
+    const { cgroup, enforcer, ruleset, manager } = await scene("open", {});
+    const [port] = await manage(cgroup, manager);
+    await answers(port, "inherited");
+    t.strictSame((await enforcer.observe(ruleset)).escapes, []);
+  });
+
+  await t.test("a workload that its user can leave is reported", async (t) => {
+    const name = "left";
+    const parent = sandbox.cgroup(name);
+    const cgroup = sandbox.cgroup(`${name}/service`);
+    const node = sandbox.node(name);
+    const enforcer = sandbox.enforcer(node);
+    await enforcer.open();
+    const ruleset = rulesetOf(node, { "demo/web": { cgroup, egress: NOTHING } });
+    t.match((await enforcer.apply(ruleset)).subjects, [{ state: "Enforced" }]);
+    chownSync(join(sandbox.cgroupRoot, cgroup, "cgroup.procs"), 1234, 1234);
+    t.match((await enforcer.observe(ruleset)).subjects, [{ state: "Enforced" }], "its own subtree may be its user's");
+    chownSync(join(sandbox.cgroupRoot, parent, "cgroup.procs"), 1234, 1234);
+    t.match((await enforcer.observe(ruleset)).subjects, [{ state: "Stalled", message: /user 1234 can move/u }]);
+    const tolerant = tolerating(ruleset, ["DelegatedCgroup"]);
+    t.match((await enforcer.apply(tolerant)).subjects, [{ state: "Enforced", message: /^tolerated: user 1234/u }]);
+  });
+});
