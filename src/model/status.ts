@@ -41,6 +41,8 @@ export interface NodeStatus {
   readonly agentCgroup?: string;
   /** Parts of the agents' store and source that run on this machine; absent if there are none. */
   readonly servers?: readonly ControlServer[];
+  /** Reasons why this node may cut off management access that it does not see; absent if there are none. */
+  readonly warnings?: readonly string[];
   readonly backend: string;
   readonly attemptedRevision: number | null;
   readonly enforcedRevision: number | null;

@@ -128,8 +128,9 @@ class Agent implements AgentProbes {
     // Sessions come and go, and each machine's own agent protects its own: no commit is refused because of them.
     const withoutSessions = managementAccess && {
       ownCgroup: () => managementAccess.ownCgroup(),
+      problem: () => managementAccess.problem(),
       servers: () => managementAccess.servers(),
-      sessions: () => Promise.resolve([]),
+      sessions: () => Promise.resolve({ items: [], isComplete: true }),
     };
     const agent = managementAccess?.ownCgroup() ?? null;
     const lockouts = { store, node, agent, managementAccess: withoutSessions };

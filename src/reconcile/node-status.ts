@@ -19,13 +19,17 @@ type NodeIdentity = Pick<NodeStatus, "node" | "backend"> & {
   readonly boot: string | null;
 };
 
-export type StatusContent = Omit<NodeStatus, keyof NodeIdentity | "agentCgroup" | "servers" | "observedAt">;
+export type StatusContent = Omit<
+  NodeStatus,
+  keyof NodeIdentity | "agentCgroup" | "servers" | "warnings" | "observedAt"
+>;
 
 const REFRESH_MS = 60_000;
 
 export class NodeStatusWriter {
   #written: { readonly content: string; readonly at: number } | null = null;
   #problem: string | null = null;
+  #warned: readonly string[] = [];
 
   constructor(
     private readonly deps: NodeStatusDeps,
@@ -44,6 +48,9 @@ export class NodeStatusWriter {
     const { node, boot, backend } = this.identity;
     const agentCgroup = this.guard.agentCgroup();
     const servers = await this.guard.servers();
+    const warnings = this.guard.warnings();
+    for (const warning of warnings) if (!this.#warned.includes(warning)) logger.warn(warning);
+    this.#warned = warnings;
     telemetry.stalled(content.state === "Stalled");
     this.#problem = content.state === "InSync" ? null : (content.message ?? content.drift[0]?.detail ?? content.state);
     const status = {
@@ -51,6 +58,7 @@ export class NodeStatusWriter {
       ...(boot === null ? {} : { boot }),
       ...(agentCgroup === null ? {} : { agentCgroup }),
       ...(servers.length === 0 ? {} : { servers }),
+      ...(warnings.length === 0 ? {} : { warnings }),
       backend,
       ...content,
     };

@@ -7,6 +7,7 @@ import { release } from "node:os";
 import { join } from "node:path";
 import type { Check } from "../../model/doctor.js";
 import { messageInWords } from "../../model/system-error.js";
+import { cgroupNamespaceProblem, findCgroupMount, type CgroupMount } from "../system/cgroup-mount.js";
 import { ABI } from "./kernel/abi.generated.js";
 import { tryPrograms } from "./kernel/load.js";
 import { defaultNativeDir, loadNative, type KernelFeature, type Native } from "./kernel/native.js";
@@ -50,8 +51,18 @@ export function checkKernel(options: { readonly nativeDir?: string }): readonly 
     const value = findCgroupRoot();
     return { detail: value, value };
   });
+  const mount = process.platform === "linux" ? findCgroupMount() : null;
+  if (mount !== null) checks.push(checkCgroupNamespace(mount));
   if (native !== undefined) checkWithAddon(native, nativeDir, check, (one) => checks.push(one));
   return checks;
+}
+
+function checkCgroupNamespace(mount: CgroupMount): Check {
+  const name = "cgroup namespace";
+  const problem = cgroupNamespaceProblem(mount);
+  return problem === null
+    ? { name, state: "ok", detail: "cgroups of processes and of workloads have one root", fix: null }
+    : { name, state: "warning", ...problem };
 }
 
 /** Lists the versions of the kernel tables on this machine. An agent takes over from one that is not this build's. */

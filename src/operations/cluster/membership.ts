@@ -145,7 +145,7 @@ function stateOf({ member, heartbeat, status }: Known): ClusterNode["state"] {
 }
 
 function problemOf({ member, heartbeat, status, other }: Known): string | null {
-  const problem = status === undefined || status.state === "InSync" ? null : messageOf(status);
+  const problem = status === undefined ? null : [...troubleOf(status), ...(status.warnings ?? [])].join("; ") || null;
   const isAlive = heartbeat?.alive === true;
   if (member === undefined)
     return isAlive
@@ -154,6 +154,10 @@ function problemOf({ member, heartbeat, status, other }: Known): string | null {
   if (isAlive) return problem;
   const silent = heartbeat === undefined ? "its agent has never run" : whyAway(other, null);
   return problem === null ? silent : `${silent}; its last message: ${problem}`;
+}
+
+function troubleOf(status: NodeStatus): readonly string[] {
+  return status.state === "InSync" ? [] : [messageOf(status)];
 }
 
 /**
