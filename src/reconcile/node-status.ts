@@ -29,6 +29,8 @@ const REFRESH_MS = 60_000;
 export class NodeStatusWriter {
   #written: { readonly content: string; readonly at: number } | null = null;
   #problem: string | null = null;
+  /** Why the last write failed; null if it did not. */
+  #refused: string | null = null;
   #warned: readonly string[] = [];
 
   constructor(
@@ -68,10 +70,13 @@ export class NodeStatusWriter {
     try {
       await store.writeNodeStatus({ ...status, observedAt: new Date(clock.now()).toISOString() });
       this.#written = { content: text, at: clock.monotonic() };
+      this.#refused = null;
     } catch (error) {
       if (!(error instanceof StoreError)) throw error;
       telemetry.storeError();
-      logger.debug("the status could not be written", { error });
+      const isNews = this.#refused !== error.message;
+      this.#refused = error.message;
+      if (isNews) logger.warn(`the status could not be written: ${error.message}`);
     }
   }
 }

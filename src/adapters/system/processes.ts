@@ -55,9 +55,9 @@ export interface Identity {
  */
 export function identify(pid: string): Identity | null {
   const text = orGone(() => readFileSync(`/proc/${pid}/status`, "utf8"));
-  const parent = /^PPid:\s*(\d+)$/m.exec(text ?? "")?.[1];
-  const users = /^Uid:\s*([\d\s]+?)$/m.exec(text ?? "")?.[1];
-  return parent === undefined || users === undefined ? null : { parent, users: users.split(/\s+/).map(Number) };
+  const parent = /^PPid:\t(\d+)$/m.exec(text ?? "")?.[1];
+  const users = /^Uid:\t(\d+\t\d+\t\d+\t\d+)$/m.exec(text ?? "")?.[1];
+  return parent === undefined || users === undefined ? null : { parent, users: users.split("\t").map(Number) };
 }
 
 /** Returns the name of a process's program, also of one that was replaced on disk since; empty if it is not known. */
