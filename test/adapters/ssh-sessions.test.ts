@@ -120,12 +120,12 @@ else {
   const steps = { ms: 0.1, now: 0 };
   const steppedClock = { ...systemClock, monotonic: () => (steps.now += steps.ms) };
 
-  await t.test("tables of open files that users share are not read", async (t) => {
-    await run(t, sshd, SERVE, "127.0.0.1", "0", "sshd: root@pts/0");
-    const share = `
+  const OTHER = 64_712;
+  /** A hundred processes of a user share a table of 900 files. */
+  const SHARE = `
       use POSIX; $| = 1;
       for (1 .. 900) { open($files[$_], "<", "/dev/null") or die }
-      POSIX::setuid(${NOBODY}) or die;
+      POSIX::setuid(${OTHER}) or die;
       for (1 .. 100) {
         $pid = syscall(${clone}, 0x400 | 17, 0, 0, 0, 0);
         if ($pid == 0) { POSIX::pause() while 1 }
@@ -134,7 +134,10 @@ else {
       print "ready";
       <STDIN>;
       kill "KILL", @children;`;
-    await run(t, "perl", share);
+
+  await t.test("tables of open files that users share are not read", async (t) => {
+    await run(t, sshd, SERVE, "127.0.0.1", "0", "sshd: root@pts/0");
+    await run(t, "perl", SHARE);
     const reader = new ProcManagementAccess([{ role: "store", host: "127.0.0.1", port }], steppedClock);
     t.match(await reader.sessions(), { isComplete: true });
     t.match(await reader.servers(), { isComplete: true, items: [{ role: "store", port }] });
@@ -152,6 +155,17 @@ else {
       steps.ms = 0.1;
     });
   });
+
+  await t.test(
+    "they delay only themselves where all users are searched: the socket's maker has no process",
+    async (t) => {
+      await run(t, "perl", SHARE);
+      const handOver = SERVE.replace(/POSIX::setuid.*\n/, "").replace("$0 = $title;", "POSIX::setuid($user) or die;");
+      await run(t, "perl", handOver, "127.0.0.1", String(NOBODY), "");
+      const reader = new ProcManagementAccess([{ role: "store", host: "127.0.0.1", port }], steppedClock);
+      t.match(await reader.servers(), { isComplete: false, items: [{ role: "store", port }] });
+    },
+  );
 
   await t.test("a session that has ended is forgotten, also by a search that was cut short", async (t) => {
     const reader = new ProcManagementAccess([], steppedClock);

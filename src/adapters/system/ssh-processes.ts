@@ -51,8 +51,10 @@ export async function findSshProcesses(search: Search): Promise<SshProcesses> {
   }
   const sessions = [...candidates.values()].flatMap((candidate) => toSession(candidate, candidates));
   const servers = [...candidates.values()].filter(({ isRoots }) => isRoots);
-  const concerned = new Set([...servers, ...sessions].map(({ pid }) => pid));
-  return { sessions, sockets: await readOpenSockets([[...concerned]], search) };
+  // A session of another user has a turn of its own: it may forward many connections.
+  const others = sessions.filter(({ monitor }) => monitor !== null);
+  const groups = [servers, ...others.map((session) => [session])].map((group) => group.map(({ pid }) => pid));
+  return { sessions, sockets: await readOpenSockets(groups, search) };
 }
 
 /**
