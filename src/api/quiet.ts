@@ -13,6 +13,7 @@ export const quietTelemetry: Telemetry = {
   suspended: nothing,
   sourceError: nothing,
   storeError: nothing,
+  storeHealth: nothing,
   head: nothing,
   policyVersions: nothing,
   leader: nothing,

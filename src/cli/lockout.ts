@@ -9,7 +9,7 @@ import { openManagementAccess } from "../wiring/host.js";
 /**
  * Refuses a lock-out. Only the flag of this command permits one; the setting `allowLockout` is for the agent of this
  * machine.
- * @returns notices of the lock-outs that other nodes report
+ * @returns notices of the lock-outs that other nodes report, and of reasons why this machine may have overlooked one
  * @throws OperationError `lockout` if the state would cut off an agent, or a session in use on this machine
  */
 export async function requireWayIn(

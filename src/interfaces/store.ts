@@ -10,7 +10,7 @@
  */
 import type { Approval, SourceControl, Suspension } from "../model/source-control.js";
 import type { CommittedState, Revision, SourceRef, StateObject } from "../model/state.js";
-import type { Heartbeat, Member, NodeStatus, SourceStatus } from "../model/status.js";
+import type { Heartbeat, Member, NodeStatus, SourceStatus, StoreHealth } from "../model/status.js";
 
 /** Proof of leadership: a write under it succeeds only as long as that term lasts. */
 export interface Fence {
@@ -152,6 +152,12 @@ export interface Store {
    * commits under it: a change of leader meanwhile refuses that commit.
    */
   readFence(): Promise<Fence | null>;
+
+  /**
+   * Returns the health of the server that this handle uses; none for a store without servers.
+   * @param options `everyServer`: of all servers that the handle knows
+   */
+  readHealth(options?: { readonly everyServer?: boolean }): Promise<readonly StoreHealth[]>;
 
   close(): Promise<void>;
 }

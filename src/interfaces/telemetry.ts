@@ -1,5 +1,5 @@
 /** Telemetry: events of the loops. Adapters turn them into metrics. Never throws. */
-import type { DriftKind } from "../model/status.js";
+import type { DriftKind, StoreHealth } from "../model/status.js";
 import type { Escape } from "./enforcer.js";
 import type { EventStatistics } from "./flows.js";
 
@@ -14,6 +14,8 @@ export interface Telemetry {
   suspended(isSuspended: boolean): void;
   sourceError(): void;
   storeError(): void;
+  /** How the servers of the store are that answered. */
+  storeHealth(servers: readonly StoreHealth[]): void;
   head(revision: number | null): void;
   policyVersions(
     versions: readonly { readonly namespace: string; readonly name: string; readonly version: number }[],

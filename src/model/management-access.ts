@@ -32,6 +32,13 @@ export interface ControlServer {
   readonly cgroups: readonly string[];
 }
 
+/** The result of a search through the processes of a machine. */
+export interface SearchResult<T> {
+  readonly items: readonly T[];
+  /** False if the search had to end before it had read every process that it wanted to. */
+  readonly isComplete: boolean;
+}
+
 export interface ManagementAccess {
   /** The agent's cgroup below the cgroup v2 root, empty for the root itself; null if the agent needs no protection. */
   readonly agent: string | null;

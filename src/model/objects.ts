@@ -66,8 +66,10 @@ export interface WorkloadPort {
   readonly protocol: PortProtocol;
 }
 
-/** A way past its policy that an isolated workload may have. */
-export type Toleration = "DelegatedCgroup" | "InheritedSockets";
+/** Ways past its policy that an isolated workload may have. */
+export const TOLERATIONS = ["DelegatedCgroup", "InheritedSockets"] as const;
+
+export type Toleration = (typeof TOLERATIONS)[number];
 
 /** A labelled group of processes on a node or, without a node, an external peer. */
 export interface Workload {

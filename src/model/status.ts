@@ -41,6 +41,8 @@ export interface NodeStatus {
   readonly agentCgroup?: string;
   /** Parts of the agents' store and source that run on this machine; absent if there are none. */
   readonly servers?: readonly ControlServer[];
+  /** Reasons why this node may cut off management access that it does not see; absent if there are none. */
+  readonly warnings?: readonly string[];
   readonly backend: string;
   readonly attemptedRevision: number | null;
   readonly enforcedRevision: number | null;
@@ -71,6 +73,21 @@ export interface Heartbeat {
   readonly lastSeen: string;
   /** False once the lease has run out; the record is kept so that `lastSeen` can be shown. */
   readonly alive: boolean;
+}
+
+/** A server of the store, as it reports itself. */
+export interface StoreHealth {
+  readonly endpoint: string;
+  /** The size of its database on disk; null if it did not answer. */
+  readonly databaseBytes: number | null;
+  /** The part of it that holds data: a defragmentation returns the rest. Null if it did not answer. */
+  readonly usedBytes: number | null;
+  /** The size at which it accepts no more data; null if it does not report that. */
+  readonly quotaBytes: number | null;
+  /** Alarms of all servers, as it knows them: `NOSPACE`, `CORRUPT`. */
+  readonly alarms: readonly string[];
+  /** The reason why it did not answer; null if it did. */
+  readonly problem: string | null;
 }
 
 /** A commit without a signature from an allowed signer. */

@@ -18,6 +18,7 @@ import { Follower } from "./follower.js";
 import { Leader } from "./leader.js";
 import { Pruner } from "./pruner.js";
 import { forwardEvents, runLoop } from "./loop.js";
+import { StoreHealthWatch } from "./store-health.js";
 import { OperationError } from "../model/operation-error.js";
 import type { Settings } from "../settings/settings.js";
 import { lockoutsOf } from "../operations/change/lockout.js";
@@ -104,12 +105,14 @@ export async function runAgent(deps: AgentDeps, options: AgentOptions, signal: A
 }
 
 const FLOWS_RETRY_MS = 10_000;
+const HEALTH_MS = 60_000;
 
 class Agent implements AgentProbes {
   readonly #election: Election;
   readonly #leader: Leader | null;
   readonly #follower: Follower;
   readonly #pruner: Pruner;
+  readonly #storeHealth: StoreHealthWatch;
   readonly #leaderNotifier = new Notifier();
   readonly #followerNotifier = new Notifier();
   #lastFollowed: number;
@@ -128,8 +131,9 @@ class Agent implements AgentProbes {
     // Sessions come and go, and each machine's own agent protects its own: no commit is refused because of them.
     const withoutSessions = managementAccess && {
       ownCgroup: () => managementAccess.ownCgroup(),
+      problem: () => managementAccess.problem(),
       servers: () => managementAccess.servers(),
-      sessions: () => Promise.resolve([]),
+      sessions: () => Promise.resolve({ items: [], isComplete: true }),
     };
     const agent = managementAccess?.ownCgroup() ?? null;
     const lockouts = { store, node, agent, managementAccess: withoutSessions };
@@ -146,6 +150,7 @@ class Agent implements AgentProbes {
             options,
           );
     this.#follower = new Follower(deps, node, options.boot);
+    this.#storeHealth = new StoreHealthWatch(deps);
     this.#pruner = new Pruner(deps, options.history);
     this.#lastFollowed = clock.monotonic();
   }
@@ -345,6 +350,9 @@ class Agent implements AgentProbes {
         { ...loop, name: "reconciliation", intervalMs: checkIntervalMs, jitter: 0.1 },
         this.#followerNotifier,
         () => this.follow(),
+      ),
+      runLoop({ ...loop, name: "store health", intervalMs: HEALTH_MS, jitter: 0.1 }, new Notifier(), () =>
+        this.#storeHealth.run(),
       ),
       // Only head: every node writes its status after each commit, and a follower needs none of these events.
       forwardEvents((watching) => this.deps.store.watch(watching, ["head"]), [this.#followerNotifier], loop),

@@ -1,6 +1,6 @@
 /** Keeps a node's own management access out of its rulesets, and reports this access for commits made elsewhere. */
 import type { ControlServer } from "../model/management-access.js";
-import { findLockouts } from "../policy/lockout.js";
+import { findLockouts, INCOMPLETE_SEARCH } from "../policy/lockout.js";
 import type { ManagementAccessReader } from "../interfaces/management-access.js";
 import type { Clock } from "../interfaces/system.js";
 import type { Target } from "./target.js";
@@ -15,6 +15,8 @@ export class LockoutError extends Error {
 const SERVERS_VALID_MS = 60_000;
 
 export class LockoutGuard {
+  /** Whether the last search of each kind read all that it wanted to. */
+  #isComplete = { sessions: true, servers: true };
   #servers: { readonly servers: readonly ControlServer[]; readonly at: number } | null = null;
 
   /** @param managementAccess null if lock-outs are allowed, or nothing is enforced */
@@ -28,7 +30,9 @@ export class LockoutGuard {
     const { managementAccess } = this;
     if (managementAccess === null) return;
     const [sessions, servers] = await Promise.all([managementAccess.sessions(), managementAccess.servers()]);
-    const found = findLockouts(ruleset, { agent: managementAccess.ownCgroup(), sessions, servers }, clients);
+    this.#isComplete = { sessions: sessions.isComplete, servers: servers.isComplete };
+    const access = { agent: managementAccess.ownCgroup(), sessions: sessions.items, servers: servers.items };
+    const found = findLockouts(ruleset, access, clients);
     if (found.length === 0) return;
     throw new LockoutError(`not enforced, since it would lock out: ${found.join("; ")}; allowLockout lets it`);
   }
@@ -37,12 +41,21 @@ export class LockoutGuard {
     return this.managementAccess?.ownCgroup() ?? null;
   }
 
+  /** Returns the reasons why this guard may overlook a connection; none if it sees all. */
+  warnings(): readonly string[] {
+    const problem = this.managementAccess?.problem() ?? null;
+    const { sessions, servers } = this.#isComplete;
+    return [...(problem === null ? [] : [problem]), ...(sessions && servers ? [] : [INCOMPLETE_SEARCH])];
+  }
+
   /** Returns the parts of store and source on this machine, at most a minute old; none if they cannot be read. */
   async servers(): Promise<readonly ControlServer[]> {
     const known = this.#servers;
     if (this.managementAccess === null) return [];
     if (known !== null && this.clock.monotonic() - known.at < SERVERS_VALID_MS) return known.servers;
-    const servers = await this.managementAccess.servers().catch(() => []);
+    const found = await this.managementAccess.servers().catch(() => ({ items: [], isComplete: true }));
+    this.#isComplete = { ...this.#isComplete, servers: found.isComplete };
+    const servers = found.items;
     this.#servers = { servers, at: this.clock.monotonic() };
     return servers;
   }

@@ -19,13 +19,19 @@ type NodeIdentity = Pick<NodeStatus, "node" | "backend"> & {
   readonly boot: string | null;
 };
 
-export type StatusContent = Omit<NodeStatus, keyof NodeIdentity | "agentCgroup" | "servers" | "observedAt">;
+export type StatusContent = Omit<
+  NodeStatus,
+  keyof NodeIdentity | "agentCgroup" | "servers" | "warnings" | "observedAt"
+>;
 
 const REFRESH_MS = 60_000;
 
 export class NodeStatusWriter {
   #written: { readonly content: string; readonly at: number } | null = null;
   #problem: string | null = null;
+  /** Why the last write failed; null if it did not. */
+  #refused: string | null = null;
+  #warned: readonly string[] = [];
 
   constructor(
     private readonly deps: NodeStatusDeps,
@@ -44,6 +50,9 @@ export class NodeStatusWriter {
     const { node, boot, backend } = this.identity;
     const agentCgroup = this.guard.agentCgroup();
     const servers = await this.guard.servers();
+    const warnings = this.guard.warnings();
+    for (const warning of warnings) if (!this.#warned.includes(warning)) logger.warn(warning);
+    this.#warned = warnings;
     telemetry.stalled(content.state === "Stalled");
     this.#problem = content.state === "InSync" ? null : (content.message ?? content.drift[0]?.detail ?? content.state);
     const status = {
@@ -51,6 +60,7 @@ export class NodeStatusWriter {
       ...(boot === null ? {} : { boot }),
       ...(agentCgroup === null ? {} : { agentCgroup }),
       ...(servers.length === 0 ? {} : { servers }),
+      ...(warnings.length === 0 ? {} : { warnings }),
       backend,
       ...content,
     };
@@ -60,10 +70,13 @@ export class NodeStatusWriter {
     try {
       await store.writeNodeStatus({ ...status, observedAt: new Date(clock.now()).toISOString() });
       this.#written = { content: text, at: clock.monotonic() };
+      this.#refused = null;
     } catch (error) {
       if (!(error instanceof StoreError)) throw error;
       telemetry.storeError();
-      logger.debug("the status could not be written", { error });
+      const isNews = this.#refused !== error.message;
+      this.#refused = error.message;
+      if (isNews) logger.warn(`the status could not be written: ${error.message}`);
     }
   }
 }

@@ -120,6 +120,7 @@ const isNodeStatus = shaped<NodeStatus>({
   boot: optional(isToken),
   agentCgroup: optional(isText),
   servers: optional(listOf(isControlServer)),
+  warnings: optional(listOf(isText)),
   backend: isToken,
   attemptedRevision: nullable(isPositive),
   enforcedRevision: nullable(isPositive),
@@ -255,6 +256,7 @@ export function tidyStatus(status: NodeStatus): NodeStatus {
   return {
     ...status,
     message: status.message === null ? null : recordLine(status.message),
+    ...(status.warnings === undefined ? {} : { warnings: status.warnings.map(recordLine) }),
     drift: status.drift.map((item) => ({ ...item, detail: recordLine(item.detail) })),
     subjects: status.subjects.map((subject) =>
       subject.message === undefined ? subject : { ...subject, message: recordLine(subject.message) },

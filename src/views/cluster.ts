@@ -1,4 +1,6 @@
 /** Membership and health, as text or as documents. */
+import type { StoreHealth } from "../model/status.js";
+import { describeStoreProblems } from "../model/store-health.js";
 import { describeSuspension } from "../operations/change/notices.js";
 import type { ClusterNode, ClusterStatus, Joined, Left } from "../operations/cluster/membership.js";
 import type { Style } from "./style.js";
@@ -24,6 +26,8 @@ export function renderClusterStatus(status: ClusterStatus, style: Style): string
   };
   const lines = [
     style.line`Store     ${status.backend}, ${status.revision === null ? "no revision yet" : `revision ${status.revision}`}`,
+    ...status.servers.map((server) => style.line`          ${renderServer(server, style)}`),
+    ...describeStoreProblems(status.servers).map((problem) => style.line`          ${style.bad(problem)}`),
     style.line`Leader    ${renderLeader(status, style)}`,
     style.line`Source    ${source === null ? "none is polled" : source.location}`,
   ];
@@ -45,6 +49,18 @@ export function renderClusterStatus(status: ClusterStatus, style: Style): string
     lines.push(style.line`          ${style.warn("Suspended")}: ${describeSuspension(suspension)}`);
   for (const damage of status.damaged) lines.push(style.line`Damaged   ${style.bad(damage)}`);
   return [...lines, "", renderClusterList(status, style)].join("\n");
+}
+
+function renderServer({ endpoint, databaseBytes, quotaBytes, alarms, problem }: StoreHealth, style: Style): string {
+  if (problem !== null) return style.line`${endpoint}: ${style.bad(problem)}`;
+  const size = databaseBytes === null ? "unknown size" : renderSize(databaseBytes);
+  const quota = quotaBytes === null ? "its quota is not known" : `of ${renderSize(quotaBytes)}`;
+  const raised = alarms.length === 0 ? "" : style.line`, ${style.bad(alarms.join(", "))}`;
+  return style.line`${endpoint}: database ${size}${quotaBytes === null ? ", " : " "}${quota}${raised}`;
+}
+
+function renderSize(bytes: number): string {
+  return `${(bytes / 1024 / 1024).toFixed(1)} MiB`;
 }
 
 /** Leadership outlives the last heartbeat for a while: a dead agent still has it. */

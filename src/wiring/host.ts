@@ -18,7 +18,7 @@ export function openManagementAccess({
 }: Pick<Settings, "allowLockout"> & ControlSettings): ManagementAccessReader | null {
   return allowLockout || process.platform !== "linux"
     ? null
-    : new ProcManagementAccess(controlEndpoints(where, remoteEndpoint));
+    : new ProcManagementAccess(controlEndpoints(where, remoteEndpoint), systemClock);
 }
 
 /** Returns the identity of this boot of this machine, as in its agent's status. */

@@ -67,6 +67,11 @@ async function whatEachMay(t: Test, { endpoints }: EtcdCluster, web1: Identity, 
     await t.rejects(node.commit(NEXT, { expectHead: null, fence: null }), FORBIDDEN);
     await t.rejects(node.writeSuspension(SUSPENSION), FORBIDDEN);
     await t.rejects(node.writeApproval({ ...SUSPENSION, commit: "a".repeat(40), time: SUSPENSION.since }), FORBIDDEN);
+    t.match(
+      await node.readHealth({ everyServer: true }),
+      [{ databaseBytes: Number, quotaBytes: Number, alarms: [], problem: null }],
+      "etcd shows its alarms and sizes to every user",
+    );
     t.equal(await leader.readHead(), null);
     t.equal(await leader.readLeader(), null);
   });

@@ -4,6 +4,7 @@ import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import t from "tap";
+import { systemClock } from "../../src/adapters/system/clock.js";
 import { ProcManagementAccess } from "../../src/adapters/system/management-access.js";
 
 const OPEN_FILES = 8_000;
@@ -17,7 +18,7 @@ t.test("the event loop turns while the processes' descriptors are looked through
   const files: number[] = [];
   t.teardown(() => files.forEach((fd) => closeSync(fd)));
   for (let count = 0; count < OPEN_FILES; count += 1) files.push(openSync("/dev/null", "r"));
-  const reader = new ProcManagementAccess([{ role: "store", host: "127.0.0.1", port: bound.port }]);
+  const reader = new ProcManagementAccess([{ role: "store", host: "127.0.0.1", port: bound.port }], systemClock);
   let turns = 0;
   const count = (): void => {
     turns += 1;
@@ -26,7 +27,7 @@ t.test("the event loop turns while the processes' descriptors are looked through
   let counting = setImmediate(count);
   const found = await reader.servers();
   clearImmediate(counting);
-  t.match(found, [{ role: "store", port: bound.port }]);
+  t.match(found, { isComplete: true, items: [{ role: "store", port: bound.port }] });
   t.ok(turns >= 5, `${turns} turns`);
 });
 
@@ -48,6 +49,6 @@ t.test("a file whose path is longer than PATH_MAX hides no server", async (t) =>
     execFileSync("rm", ["-rf", folder]);
   });
   await new Promise((resolve) => child.stdout.once("data", resolve));
-  const reader = new ProcManagementAccess([{ role: "store", host: "127.0.0.1", port: bound.port }]);
-  t.match(await reader.servers(), [{ role: "store", port: bound.port }]);
+  const reader = new ProcManagementAccess([{ role: "store", host: "127.0.0.1", port: bound.port }], systemClock);
+  t.match(await reader.servers(), { items: [{ role: "store", port: bound.port }] });
 });

@@ -5,9 +5,9 @@ import { parseSocket } from "../../src/adapters/system/proc-net.js";
 const options = endianness() === "LE" ? {} : { skip: "the lines were taken on a little-endian machine" };
 
 t.test("lines of /proc/net/tcp and tcp6", options, async (t) => {
-  const tail = "00000000:00000000 00:00000000 00000000     0        0 4711 1 0000000000000000 20 4 30 10 -1";
+  const tail = "00000000:00000000 00:00000000 00000000 65534        0 4711 1 0000000000000000 20 4 30 10 -1";
   const read = (words: string) => parseSocket(`   1: ${words} ${tail}`);
-  const rest = { inode: "4711" };
+  const rest = { user: 65534, inode: "4711" };
   t.same(read("0100CB0A:0016 0902000A:B6C1 01"), [
     { state: "established", address: "10.203.0.1", port: 22, peer: "10.0.2.9", ...rest },
   ]);

@@ -27,6 +27,7 @@ export function recordTelemetry(): {
     suspended: record("suspended"),
     sourceError: record("sourceError"),
     storeError: record("storeError"),
+    storeHealth: record("storeHealth"),
     head: record("head"),
     policyVersions: record("policyVersions"),
     leader: record("leader"),

@@ -5,7 +5,7 @@
  */
 import type { Approval, SourceControl, Suspension } from "../../src/model/source-control.js";
 import type { CommittedState, Revision } from "../../src/model/state.js";
-import type { Heartbeat, Member, NodeStatus, SourceStatus } from "../../src/model/status.js";
+import type { Heartbeat, Member, NodeStatus, SourceStatus, StoreHealth } from "../../src/model/status.js";
 import {
   StoreError,
   type ChangeKind,
@@ -143,6 +143,10 @@ export abstract class InterceptedStore implements Store {
 
   readFence(): Promise<Fence | null> {
     return this.intercept("readFence", (store) => store.readFence());
+  }
+
+  readHealth(options?: { readonly everyServer?: boolean }): Promise<readonly StoreHealth[]> {
+    return this.intercept("readHealth", (store) => store.readHealth(options));
   }
 
   close(): Promise<void> {

@@ -13,7 +13,7 @@ import { waitUntil } from "../wait.js";
 const SOURCE = fileURLToPath(new URL("../../../test/kernel/raw.c", import.meta.url));
 
 /** Numbers of <sys/socket.h>. */
-export const AF = { inet: 2, inet6: 10, packet: 17 } as const;
+export const AF = { unix: 1, inet: 2, inet6: 10, netlink: 16, packet: 17, alg: 38, vsock: 40 } as const;
 export const SOCK = { stream: 1, datagram: 2, raw: 3 } as const;
 
 export class RawActor {

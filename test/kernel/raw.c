@@ -10,7 +10,8 @@
  *   close FD                              → ok
  *   include FD                            the IPv4 header comes with what is sent
  *   bind|connect FD ADDRESS PORT          → ok, or an errno name
- *   send FD ADDRESS PORT HEX              → ok, or an errno name; ADDRESS may be @ifname for packet sockets
+ *   send FD ADDRESS PORT HEX              → ok, or an errno name; ADDRESS may be @ifname for packet
+ *                                       sockets, unix:PATH, or unix:%NAME for an abstract Unix address
  *   dial ADDRESS PORT ...                → one TCP socket calls each port in turn, sends a byte and disconnects; ok, or an
  *                                           errno name, for each
  *   mtu FD                                → the path MTU of a connected IPv4 socket
@@ -26,10 +27,12 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 enum { MAX_SOCKETS = 64, MAX_BYTES = 2048 };
@@ -55,6 +58,16 @@ static socklen_t read_address(const char *text, int port, struct sockaddr_storag
 	struct sockaddr_ll *link = (struct sockaddr_ll *)out;
 
 	memset(out, 0, sizeof(*out));
+	if (strncmp(text, "unix:", 5) == 0) {
+		struct sockaddr_un *name = (struct sockaddr_un *)out;
+		size_t length = strlen(text + 5);
+
+		name->sun_family = AF_UNIX;
+		memcpy(name->sun_path, text + 5, length);
+		if (text[5] == '%')
+			name->sun_path[0] = 0;
+		return offsetof(struct sockaddr_un, sun_path) + length;
+	}
 	if (text[0] == '@') {
 		link->sll_family = AF_PACKET;
 		link->sll_ifindex = if_nametoindex(text + 1);

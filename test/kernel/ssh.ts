@@ -1,6 +1,6 @@
-/** A real sshd in a cgroup and a network namespace, and sessions of a real ssh with it. */
+/** A real sshd, also in a cgroup and a network namespace, and sessions of a real ssh with it. */
 import { execFileSync, spawn, type ChildProcess } from "node:child_process";
-import { copyFileSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { chmodSync, copyFileSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import type { Test } from "tap";
@@ -45,15 +45,42 @@ export class SshSession {
   }
 }
 
+interface Place {
+  readonly address: string;
+  /** Default: 22. */
+  readonly port?: number;
+  /** Default: the test's own. */
+  readonly namespace?: string;
+  /** The `cgroup.procs` of its cgroup. Default: the test's own. */
+  readonly procs?: string;
+  /** Another program listens, and starts an sshd for each connection, as systemd does. */
+  readonly activated?: true;
+}
+
+/** A user of the servers beside root, without any right. */
+export const USER = "ztap-user";
+
+const ACTIVATE = `
+  use Socket;
+  ($address, $port, $log, @sshd) = @ARGV;
+  $SIG{CHLD} = "IGNORE";
+  socket(L, PF_INET, SOCK_STREAM, 0) && setsockopt(L, SOL_SOCKET, SO_REUSEADDR, 1) or die;
+  bind(L, pack_sockaddr_in($port, inet_aton($address))) && listen(L, 8) or die;
+  open(LOG, ">>", $log) && print(LOG "Server listening\n") && close(LOG) or die;
+  while (accept(C, L)) {
+    if (fork() == 0) { open(STDIN, "<&C"); open(STDOUT, ">&C"); exec(@sshd) }
+    close(C);
+  }`;
+
 export class SshServer {
   readonly #folder = mkdtempSync(join(tmpdir(), `ztap-ssh-${process.pid}-`));
   readonly #children: ChildProcess[] = [];
 
-  /** @param procs the cgroup's `cgroup.procs` */
   constructor(
     t: Test,
-    private readonly place: { readonly procs: string; readonly namespace: string; readonly address: string },
+    private readonly place: Place,
   ) {
+    const { address, port = 22, namespace, procs = "/dev/null", activated } = place;
     const file = (name: string): string => join(this.#folder, name);
     t.teardown(async () => {
       for (const child of this.#children) await end(child);
@@ -62,8 +89,11 @@ export class SshServer {
     for (const name of ["host", "user"])
       execFileSync("ssh-keygen", ["-q", "-t", "ed25519", "-N", "", "-f", file(name)]);
     copyFileSync(file("user.pub"), file("authorized"));
+    // sshd reads it as the user who logs in.
+    chmodSync(this.#folder, 0o711);
+    chmodSync(file("authorized"), 0o644);
     const settings = [
-      `ListenAddress ${place.address}:22`,
+      `ListenAddress ${address}:${port}`,
       `HostKey ${file("host")}`,
       `AuthorizedKeysFile ${file("authorized")}`,
       "StrictModes no",
@@ -73,13 +103,21 @@ export class SshServer {
     writeFileSync(file("sshd_config"), settings.join("\n"));
     writeFileSync(file("log"), "");
     // sshd wants a user and a folder of its own; both exist in its mount namespace only.
-    const user = "sshd:x:71:65534::/run/sshd:/usr/sbin/nologin\n";
-    writeFileSync(file("passwd"), readFileSync("/etc/passwd", "utf8").replace(/^sshd:.*\n/m, "") + user);
+    const users = `sshd:x:71:65534::/run/sshd:/usr/sbin/nologin\n${USER}:x:64711:65534::/:/bin/sh\n`;
+    writeFileSync(file("passwd"), readFileSync("/etc/passwd", "utf8").replace(/^sshd:.*\n/m, "") + users);
+    const serve = ["-E", file("log"), "-f", file("sshd_config")];
+    const program = join(UNPACKED, "usr/sbin/sshd");
+    const command =
+      activated === true
+        ? ["perl", "-e", ACTIVATE, address, String(port), file("log"), program, "-i", ...serve]
+        : [program, "-D", ...serve];
     const script = `echo $$ > "$1" && mount --bind "$2/passwd" /etc/passwd && mount -t tmpfs none /run && mkdir /run/sshd &&
-      exec "$3" -D -E "$2/log" -f "$2/sshd_config"`;
-    const inside = ["unshare", "--mount", "sh", "-c", script, "sh", place.procs, this.#folder];
+      shift 2 && exec "$@"`;
+    const inside = ["--mount", "sh", "-c", script, "sh", procs, this.#folder, ...command];
+    const enter = namespace === undefined ? [] : ["nsenter", `--net=/run/netns/${namespace}`, "--"];
+    const [first = "", ...args] = [...enter, "unshare", ...inside];
     this.#children.push(
-      spawn("nsenter", [`--net=/run/netns/${place.namespace}`, "--", ...inside, join(UNPACKED, "usr/sbin/sshd")], {
+      spawn(first, args, {
         env: { ...process.env, LD_LIBRARY_PATH: LIBRARIES },
         stdio: ["ignore", "inherit", "inherit"],
       }),
@@ -93,17 +131,22 @@ export class SshServer {
     });
   }
 
-  login(namespace: string): SshSession {
+  /** Ends the process that listens. Its sessions go on. */
+  async stopListening(): Promise<void> {
+    const [listener] = this.#children;
+    if (listener !== undefined) await end(listener);
+  }
+
+  /** @param namespace default: the test's own */
+  login(namespace?: string, user = "root"): SshSession {
     const options = ["StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null", "BatchMode=yes"];
-    const child = spawn(
-      "ip",
-      [
-        ...["netns", "exec", namespace, "ssh", "-i", join(this.#folder, "user"), "-E", join(this.#folder, "ssh.log")],
-        ...options.flatMap((option) => ["-o", option]),
-        ...[`root@${this.place.address}`, "cat"],
-      ],
-      { stdio: ["pipe", "pipe", "inherit"] },
-    );
+    const enter = namespace === undefined ? [] : ["ip", "netns", "exec", namespace];
+    const [first = "", ...args] = [
+      ...[...enter, "ssh", "-i", join(this.#folder, "user"), "-E", join(this.#folder, "ssh.log")],
+      ...options.flatMap((option) => ["-o", option]),
+      ...["-p", String(this.place.port ?? 22), `${user}@${this.place.address}`, "cat"],
+    ];
+    const child = spawn(first, args, { stdio: ["pipe", "pipe", "inherit"] });
     writeFileSync(join(this.#folder, "ssh.log"), "");
     this.#children.push(child);
     return new SshSession(child, this.#folder);

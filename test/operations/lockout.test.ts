@@ -6,6 +6,8 @@ import { remoteEndpoint } from "../../src/adapters/git/endpoint.js";
 import { controlEndpoints } from "../../src/settings/control-endpoints.js";
 import { lockoutsOf, refuseLockout } from "../../src/operations/change/lockout.js";
 import { objectsOf, policy, workload } from "../builders/state.js";
+import { fakeAccess } from "../fakes/management-access.js";
+import { lockoutNotices } from "../../src/operations/change/notices.js";
 
 const SERVERS: readonly ControlServer[] = [{ role: "store", port: 2379, cgroups: ["test/default-etcd"] }];
 const STATE = objectsOf(
@@ -17,13 +19,8 @@ const STATE = objectsOf(
 
 t.test("a node's report holds back no commit, and is told; what the machine itself sees does", async (t) => {
   const store = openMemoryStore(systemClock);
-  const reader = (servers: readonly ControlServer[]) => ({
-    ownCgroup: () => null,
-    sessions: async () => [],
-    servers: async () => servers,
-  });
-  const deps = { store, managementAccess: reader([]), node: "laptop" };
-  const nothing = { own: [], reported: [] };
+  const deps = { store, managementAccess: fakeAccess().reader, node: "laptop" };
+  const nothing = { own: [], reported: [], warnings: [] };
   t.same(await lockoutsOf(deps, STATE), nothing, "nobody is known to serve anything");
   const status = {
     node: "n1",
@@ -45,11 +42,11 @@ t.test("a node's report holds back no commit, and is told; what the machine itse
   await store.heartbeat({ id: "n1", address: "n1:1", holder: "h1" }, 60_000);
   const told = /^node n1: workload .* deny the agents of n2 their store, which is served there on port 2379/;
   t.match(await lockoutsOf(deps, STATE), { own: [], reported: [told] });
-  t.match(await refuseLockout(deps, STATE), [told]);
+  t.match(await refuseLockout(deps, STATE), { reported: [told] });
   t.same(await lockoutsOf({ ...deps, managementAccess: null }, STATE), nothing, "it is allowed");
   const here = { ...deps, node: "n1" };
   t.same(await lockoutsOf(here, STATE), nothing, "on the machine itself, what it sees counts");
-  const seen = { ...here, managementAccess: reader(SERVERS) };
+  const seen = { ...here, managementAccess: fakeAccess({ servers: SERVERS }).reader };
   t.match(await lockoutsOf(seen, STATE), { own: [/their store/], reported: [] });
   await t.rejects(refuseLockout(seen, STATE), { code: "lockout" });
 
@@ -75,4 +72,15 @@ t.test("control endpoints: the addresses of an agent's store and source", (t) =>
   t.same(source("git@git.example.com:p.git"), [{ role: "source", host: "git.example.com", port: 22 }]);
   for (const local of ["/srv/p.git", "file:///srv/p.git", "./p:q"]) t.same(source(local), []);
   t.end();
+});
+
+t.test("a search that was cut short, or sees no cgroups, refuses nothing and is told", async (t) => {
+  const deps = { store: openMemoryStore(systemClock), node: "n1" };
+  const short = fakeAccess({ isComplete: false }).reader;
+  const notices = lockoutNotices(await refuseLockout({ ...deps, managementAccess: short }, STATE));
+  t.match(notices, [{ code: "lockout", message: /had to end before it had read all processes/ }]);
+  const blind = fakeAccess({ problem: "in a cgroup namespace" }).reader;
+  t.match(lockoutNotices(await refuseLockout({ ...deps, managementAccess: blind }, STATE)), [
+    { message: "in a cgroup namespace" },
+  ]);
 });

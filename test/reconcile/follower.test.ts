@@ -1,14 +1,15 @@
 import t from "tap";
 import { MemoryTable, openMemoryStore } from "../../src/adapters/memory/store.js";
 import { systemClock } from "../../src/adapters/system/clock.js";
-import type { Session } from "../../src/model/management-access.js";
 import type { CommittedState } from "../../src/model/state.js";
 import type { LastGoodState } from "../../src/interfaces/last-good.js";
 import type { Store } from "../../src/interfaces/store.js";
 import { StoreError } from "../../src/interfaces/store.js";
+import { readClusterStatus } from "../../src/operations/cluster/membership.js";
 import { Follower } from "../../src/reconcile/follower.js";
 import { recordTelemetry, seededRandom, silentLogger } from "../fakes/ambient.js";
 import { FakeEnforcer, FakeMachine } from "../fakes/enforcer.js";
+import { fakeAccess } from "../fakes/management-access.js";
 import { FaultyStore } from "../fakes/store.js";
 import { objectsOf, policy, TEST_SOURCE, workload } from "../builders/state.js";
 
@@ -204,7 +205,7 @@ t.test("what was in force before a reboot is enforced again, whoever has logged 
   };
   await new Follower({ ...deps, lastGood: copy }, "n1").reconcile();
   const sessions = [{ peer: "192.0.2.9", port: 22, cgroups: ["test/default-db/ssh"] }];
-  const managementAccess = { ownCgroup: () => null, sessions: async () => sessions, servers: async () => [] };
+  const managementAccess = fakeAccess({ sessions }).reader;
   const machine = new FakeMachine();
   const rebooted = new Follower(
     { ...deps, lastGood: copy, managementAccess, enforcer: new FakeEnforcer(machine) },
@@ -218,13 +219,12 @@ t.test("what was in force before a reboot is enforced again, whoever has logged 
 
 t.test("what would cut a session in use, or the agent, is not enforced: the last good ruleset stays", async (t) => {
   const { store, machine, deps } = setUp();
-  let sessions: readonly Session[] = [];
-  let agent = "";
-  const managementAccess = { ownCgroup: () => agent, sessions: async () => sessions, servers: async () => [] };
+  const access = fakeAccess({ agent: "" });
+  const managementAccess = access.reader;
   const follower = new Follower({ ...deps, managementAccess }, "n1");
   await commit(store, BASE + OPEN);
   await follower.reconcile();
-  sessions = [{ peer: "192.0.2.9", port: 22, cgroups: ["test/default-db/ssh"] }];
+  access.sessions = [{ peer: "192.0.2.9", port: 22, cgroups: ["test/default-db/ssh"] }];
   await commit(store, BASE + DENY);
   const stalled = { state: "Stalled", attemptedRevision: 2, enforcedRevision: 1, agentCgroup: "" };
   for (let run = 0; run < 2; run += 1) {
@@ -236,15 +236,38 @@ t.test("what would cut a session in use, or the agent, is not enforced: the last
   t.match(machine.items.get("subject/default/db")?.value, /ingress/, "what is in force is kept whole meanwhile");
   t.match(await store.listNodeStatus(), [{ subjects: [{ state: "Enforced" }, { state: "Enforced" }] }]);
 
-  sessions = [];
-  agent = "test/default-web/agent";
+  access.sessions = [];
+  access.agent = "test/default-web/agent";
   await t.rejects(follower.reconcile(), /in which the agent of node n1 itself runs/);
   const told = new Follower({ ...deps, managementAccess: null }, "n1");
   await told.reconcile();
   t.equal(told.enforcedRevision, 2, "unless it is told to");
-  agent = "elsewhere";
+  access.agent = "elsewhere";
   await follower.reconcile();
   t.match(await store.listNodeStatus(), [{ state: "InSync", enforcedRevision: 2 }]);
+});
+
+t.test("a search that was cut short does not hold policy up, and is reported", async (t) => {
+  const { store, deps } = setUp();
+  const access = fakeAccess({ isComplete: false, problem: "in a cgroup namespace" });
+  const follower = new Follower({ ...deps, managementAccess: access.reader }, "n1");
+  await commit(store, BASE + DENY);
+  await follower.reconcile();
+  const warnings = ["in a cgroup namespace", /had to end before it had read all processes/];
+  t.match(await store.listNodeStatus(), [{ state: "InSync", enforcedRevision: 1, warnings }]);
+  const { nodes } = await readClusterStatus({ store, clock: systemClock });
+  t.match(nodes, [{ message: /has not joined/ }]);
+  await store.joinMember({ id: "n1", address: "n1:1", joinedAt: "2026-01-01T00:00:00.000Z" });
+  await store.heartbeat({ id: "n1", address: "n1:1", holder: "h" }, 60_000);
+  t.match((await readClusterStatus({ store, clock: systemClock })).nodes, [
+    { message: /in a cgroup namespace; the search for SSH sessions/ },
+  ]);
+
+  access.isComplete = true;
+  access.problem = null;
+  await commit(store, BASE + OPEN);
+  await follower.reconcile();
+  t.notOk((await store.listNodeStatus())[0]?.warnings);
 });
 
 t.test("a workload whose cgroup is absent is Pending, not drifted, and enforced when it appears", async (t) => {

@@ -98,6 +98,10 @@ const node = (x: string) => ({
 });
 const cluster = (x: string) => ({
   ...{ backend: "etcd", revision: 1, leader: member(x), nodes: [node(x)], suspension: suspension(x), damaged: [x] },
+  servers: [
+    { endpoint: x, databaseBytes: 1, usedBytes: 1, quotaBytes: 2, alarms: [x], problem: null },
+    { endpoint: x, databaseBytes: null, usedBytes: null, quotaBytes: null, alarms: [], problem: x },
+  ],
   source: {
     ...{ location: x, ref: x, path: x, observedCommit: x, acceptedCommit: x, state: "Rejected", message: x },
     ...{ diagnostics: [diagnostic(x)], rewrittenFrom: x, checkedAt: x, leader: x },

@@ -7,6 +7,7 @@ import { release } from "node:os";
 import { join } from "node:path";
 import type { Check } from "../../model/doctor.js";
 import { messageInWords } from "../../model/system-error.js";
+import { cgroupNamespaceProblem, findCgroupMount, type CgroupMount } from "../system/cgroup-mount.js";
 import { ABI } from "./kernel/abi.generated.js";
 import { tryPrograms } from "./kernel/load.js";
 import { defaultNativeDir, loadNative, type KernelFeature, type Native } from "./kernel/native.js";
@@ -50,8 +51,18 @@ export function checkKernel(options: { readonly nativeDir?: string }): readonly 
     const value = findCgroupRoot();
     return { detail: value, value };
   });
+  const mount = process.platform === "linux" ? findCgroupMount() : null;
+  if (mount !== null) checks.push(checkCgroupNamespace(mount));
   if (native !== undefined) checkWithAddon(native, nativeDir, check, (one) => checks.push(one));
   return checks;
+}
+
+function checkCgroupNamespace(mount: CgroupMount): Check {
+  const name = "cgroup namespace";
+  const problem = cgroupNamespaceProblem(mount);
+  return problem === null
+    ? { name, state: "ok", detail: "cgroups of processes and of workloads have one root", fix: null }
+    : { name, state: "warning", ...problem };
 }
 
 /** Lists the versions of the kernel tables on this machine. An agent takes over from one that is not this build's. */
@@ -93,10 +104,26 @@ function checkWithAddon(native: Native, nativeDir: string, check: Probe, add: (c
   const features = featureCheck(native.kernelFeatures(), release());
   add(features);
   if (features.state === "failed") return;
+  add(securityCheck(native));
   check(PROGRAMS_LOAD, REFUSED, () => {
     tryPrograms(native, nativeDir);
     return { detail: "the kernel's verifier accepts them", value: true };
   });
+}
+
+/** Some kernels take no program that changes the result of a security function. */
+function securityCheck(native: Native): Check {
+  const name = "sockets that are not IP's";
+  if (native.takesSecurityPrograms())
+    return { name, state: "ok", detail: "refused to isolated workloads, where they would join two of them", fix: null };
+  return {
+    name,
+    state: "warning",
+    detail:
+      "this kernel takes no programs at its security functions: isolated workloads of one network namespace can talk by " +
+      "abstract Unix addresses, NETLINK_USERSOCK and sockets of other families",
+    fix: "Give the workloads network namespaces of their own, or boot a kernel with CONFIG_DYNAMIC_FTRACE_WITH_DIRECT_CALLS.",
+  };
 }
 
 /** The name of the check that asks the verifier, on a kernel that has every feature. */

@@ -156,6 +156,18 @@ export class EtcdClient {
     }
   }
 
+  /**
+   * Runs a call on one endpoint, once.
+   * @throws StoreError
+   */
+  async ask<T>(endpoint: string, run: (etcd: Etcd3, options: { readonly deadline: number }) => Promise<T>): Promise<T> {
+    try {
+      return await run(this.#connection(endpoint), { deadline: Date.now() + this.options.timeoutMs });
+    } catch (error) {
+      throw toStoreError(error, [endpoint]);
+    }
+  }
+
   /** Returns the connection of current calls, for a stream; call `leave` if the stream breaks. */
   connect(): { readonly etcd: Etcd3; readonly endpoint: string } {
     const endpoint = this.#endpoint();

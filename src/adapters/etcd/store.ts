@@ -4,7 +4,7 @@
  */
 import type { Approval, SourceControl, Suspension } from "../../model/source-control.js";
 import type { CommittedState, Revision } from "../../model/state.js";
-import type { Heartbeat, Member, NodeStatus, SourceStatus } from "../../model/status.js";
+import type { Heartbeat, Member, NodeStatus, SourceStatus, StoreHealth } from "../../model/status.js";
 import {
   StoreError,
   type ChangeKind,
@@ -34,6 +34,7 @@ import { EtcdClient, type EtcdOptions } from "./client.js";
 import { Membership } from "./membership.js";
 import { commitRevision } from "./commit.js";
 import { WatchCache } from "./watch-cache.js";
+import { readHealth } from "./health.js";
 import { History } from "./history.js";
 import { pruneEtcd } from "./prune.js";
 import { encodeLong, encodeRecord, ownRecordOf, recordOf } from "./records.js";
@@ -236,6 +237,12 @@ class EtcdStore implements Store {
   async readFence(): Promise<Fence | null> {
     await this.#check();
     return this.#cluster.readFence();
+  }
+
+  /** Needs no right of the client's, and no majority of the members. */
+  async readHealth({ everyServer = false }: { readonly everyServer?: boolean } = {}): Promise<readonly StoreHealth[]> {
+    const { options } = this.#client;
+    return readHealth(this.#client, everyServer ? options.endpoints : [this.#client.connect().endpoint]);
   }
 
   async close(): Promise<void> {

@@ -1,6 +1,8 @@
 /** Telemetry as Prometheus metrics. Label values are limited to the policies and to fixed words. */
 import { Counter, Gauge, Histogram, Registry, collectDefaultMetrics } from "prom-client";
 import { EventLoopBlocks } from "./event-loop.js";
+import { TOLERATIONS } from "../../model/objects.js";
+import type { StoreHealth } from "../../model/status.js";
 import type { Telemetry } from "../../interfaces/telemetry.js";
 
 const LAG_SAMPLING_MS = 2 ** 31 - 1;
@@ -68,6 +70,7 @@ function createMetrics(registry: Registry) {
     ),
     sourceErrors: counter("ztap_source_errors_total", "Failed polls of the source."),
     storeErrors: counter("ztap_store_errors_total", "Failed operations on the store."),
+    ...createStoreMetrics(registry),
     stalled: gauge("ztap_stalled", "1 while this node cannot make its tables match and keeps the last good ruleset."),
     drift: new Counter({
       name: "ztap_drift_items_total",
@@ -97,20 +100,47 @@ function createMetrics(registry: Registry) {
   };
 }
 
+function createStoreMetrics(registry: Registry) {
+  const registers = [registry];
+  const perServer = (name: string, help: string) => new Gauge({ name, help, labelNames: ["server"], registers });
+  return {
+    databaseSize: perServer("ztap_store_database_bytes", "Size of the database of a server of the store."),
+    databaseQuota: perServer("ztap_store_quota_bytes", "Size at which a server of the store accepts no more data."),
+    storeAlarm: new Gauge({
+      name: "ztap_store_alarm",
+      help: "1 while the store reports this alarm; NOSPACE: it accepts no more data.",
+      labelNames: ["alarm"],
+      registers,
+    }),
+  };
+}
+
+const ALARMS = ["NOSPACE", "CORRUPT"] as const;
 const FLOW_OUTCOMES = ["delivered", "limited", "lost"] as const;
 
 type Metrics = ReturnType<typeof createMetrics>;
 
 /** Creates all series at the start: a series that appears with its first event hides that event from `rate()`. */
-function startAtZero({ rejected, drift, packets, flowEvents, escapes }: Metrics): void {
-  for (const kind of ["DelegatedCgroup", "InheritedSockets"])
-    for (const tolerated of ["true", "false"]) escapes.set({ kind, tolerated }, 0);
+function startAtZero({ storeAlarm, rejected, drift, packets, flowEvents, escapes }: Metrics): void {
+  for (const alarm of ALARMS) storeAlarm.set({ alarm }, 0);
+  for (const kind of TOLERATIONS) for (const tolerated of ["true", "false"]) escapes.set({ kind, tolerated }, 0);
   for (const outcome of FLOW_OUTCOMES) flowEvents.inc({ outcome }, 0);
   for (const reason of ["invalid", "lockout", "held", "unverified", "too-large"]) rejected.inc({ reason }, 0);
   for (const kind of ["missing", "extra", "changed", "detached"]) drift.inc({ kind }, 0);
   for (const direction of ["ingress", "egress"]) {
     for (const verdict of ["allowed", "denied", "audited"]) packets.inc({ direction, verdict }, 0);
   }
+}
+
+/** The server that an agent asks may change: the series of the one before go. */
+function setStoreHealth({ databaseSize, databaseQuota, storeAlarm }: Metrics, servers: readonly StoreHealth[]): void {
+  databaseSize.reset();
+  databaseQuota.reset();
+  for (const { endpoint: server, databaseBytes, quotaBytes } of servers) {
+    if (databaseBytes !== null) databaseSize.set({ server }, databaseBytes);
+    if (quotaBytes !== null) databaseQuota.set({ server }, quotaBytes);
+  }
+  for (const alarm of ALARMS) storeAlarm.set({ alarm }, servers.some(({ alarms }) => alarms.includes(alarm)) ? 1 : 0);
 }
 
 function commitTelemetry(metrics: Metrics) {
@@ -124,6 +154,7 @@ function commitTelemetry(metrics: Metrics) {
     suspended: (isSuspended) => metrics.suspended.set(isSuspended ? 1 : 0),
     sourceError: () => metrics.sourceErrors.inc(),
     storeError: () => metrics.storeErrors.inc(),
+    storeHealth: (servers) => setStoreHealth(metrics, servers),
     policyVersions: (versions) => {
       metrics.version.reset();
       for (const { namespace, name, version } of versions) metrics.version.set({ namespace, policy: name }, version);
@@ -157,7 +188,7 @@ function enforcementTelemetry(metrics: Metrics) {
       metrics.enforcementDuration.observe(durationMs / 1000);
     },
     escapes: (all) => {
-      for (const kind of ["DelegatedCgroup", "InheritedSockets"])
+      for (const kind of TOLERATIONS)
         for (const isTolerated of [true, false]) {
           const count = all.filter((one) => one.kind === kind && one.isTolerated === isTolerated).length;
           metrics.escapes.set({ kind, tolerated: String(isTolerated) }, count);

@@ -1,83 +1,183 @@
 /**
- * Management access from proc(5): this process's cgroup; the TCP connections to SSH's port or to a port of sshd, with
- * the cgroups of the processes that hold them or listen for them; and the processes of this machine that serve the
- * agents' store and source.
+ * Management access from proc(5): this process's cgroup; the TCP connections of SSH sessions, with the cgroups of the
+ * processes that hold them or listen for them; and the processes of this machine that serve the agents' store and
+ * source.
  */
 import { lookup } from "node:dns/promises";
-import { opendirSync, readdirSync, readFileSync, readlinkSync, statSync } from "node:fs";
 import { isIP } from "node:net";
 import { canonicalAddress } from "../../model/ip.js";
-import { setImmediate as turn, setTimeout as pause } from "node:timers/promises";
+import { setTimeout as pause } from "node:timers/promises";
 import { networkInterfaces } from "node:os";
-import { basename } from "node:path";
-import type { ControlEndpoint, ControlServer, Session } from "../../model/management-access.js";
+import type { ControlEndpoint, ControlServer, SearchResult, Session } from "../../model/management-access.js";
 import type { ManagementAccessReader } from "../../interfaces/management-access.js";
+import type { Clock } from "../../interfaces/system.js";
+import { belowMount, cgroupNamespaceProblem, findCgroupMount } from "./cgroup-mount.js";
+import { cgroupPathOf, identify, listProcesses, readOpenSockets, Search, type OpenSockets } from "./processes.js";
 import { readTcp, type TcpSocket } from "./proc-net.js";
+import { findSshProcesses, type SessionProcess } from "./ssh-processes.js";
 
-/** If systemd listens for sshd, only the port identifies it. */
 const SSH_PORT = 22;
-const SSH_SERVERS: ReadonlySet<string> = new Set(["sshd", "sshd-session", "dropbear"]);
+const ROOT = 0;
 
 export class ProcManagementAccess implements ManagementAccessReader {
-  constructor(private readonly endpoints: readonly ControlEndpoint[]) {}
+  readonly #mount = findCgroupMount();
+  /** The sessions of the last search, by the inode of their connection. */
+  #known: ReadonlyMap<string, Session> = new Map();
+
+  constructor(
+    private readonly endpoints: readonly ControlEndpoint[],
+    private readonly clock: Clock,
+  ) {}
 
   ownCgroup(): string | null {
-    return cgroupOf("self");
+    return this.#cgroupOf("self");
   }
 
-  async sessions(): Promise<readonly Session[]> {
+  problem(): string | null {
+    const problem = this.#mount === null ? null : cgroupNamespaceProblem(this.#mount);
+    return problem === null ? null : `${problem.detail}; ${problem.fix}`;
+  }
+
+  /**
+   * A search that was cut short adds to the sessions of the one before: a session that was found stays protected as long
+   * as its connection exists.
+   */
+  async sessions(): Promise<SearchResult<Session>> {
     const sockets = readSockets();
-    const turns = new Turns();
-    const served = new Set<string>();
-    for (const pid of await sshServers(turns)) for await (const inode of socketsOf(pid, turns)) served.add(inode);
-    const ports = new Set(sockets.filter(({ inode, state }) => state === "listen" && served.has(inode)).map(portOf));
-    const established = sockets.filter(
-      ({ state, port }) => state === "established" && (port === SSH_PORT || ports.has(port)),
+    const established = new Map(
+      sockets.filter(({ state }) => state === "established").map((socket) => [socket.inode, socket]),
     );
-    if (established.length === 0) return [];
-    const sessionPorts = new Set(established.map(portOf));
-    const concerned = sockets.filter(({ state, port }) => state === "listen" && sessionPorts.has(port));
-    const owners = await ownersOf(new Set([...established, ...concerned].map(({ inode }) => inode)));
-    return established.flatMap(({ peer, port, inode }) => {
-      if (![...(owners.get(inode) ?? [])].some(hasLoggedIn)) return [];
-      const inodes = [inode, ...concerned.filter((one) => one.port === port).map((one) => one.inode)];
-      return [{ peer, port, cgroups: cgroupsOf(inodes, owners) }];
-    });
+    if (established.size === 0) return { items: [], isComplete: true };
+    const search = new Search(this.clock);
+    const listening = sockets.filter(({ state, user }) => state === "listen" && user === ROOT);
+    const processes = await findSshProcesses(search);
+    const connections = processes.sessions.flatMap((process) =>
+      connectionsOf(process, processes.sockets, established, listening),
+    );
+    const owners = ownersIn(processes.sockets);
+    const listeners = await this.#listenersFor(connections, listening, search);
+    const found = new Map(
+      connections.map((socket) => {
+        const { peer, port, inode } = socket;
+        const pids = [...(owners.get(inode) ?? []), ...listeners(socket)];
+        return [inode, { peer, port, cgroups: this.#cgroupsOf(pids) }];
+      }),
+    );
+    const kept = search.isComplete ? [] : [...this.#known].filter(([inode]) => established.has(inode));
+    this.#known = new Map([...kept, ...found]);
+    return { items: [...this.#known.values()], isComplete: search.isComplete };
   }
 
-  async servers(): Promise<readonly ControlServer[]> {
+  async servers(): Promise<SearchResult<ControlServer>> {
     const resolved = await Promise.all(
       this.endpoints.map(async (endpoint) => ({ ...endpoint, addresses: await addressesOf(endpoint.host) })),
     );
     const own = ownAddresses();
     const here = resolved.filter(({ addresses }) => addresses.some((address) => own.has(address)));
-    if (here.length === 0) return [];
+    if (here.length === 0) return { items: [], isComplete: true };
     const listening = readSockets().filter(({ state }) => state === "listen");
-    const found = here.map(({ role, port, addresses }) => {
-      const answers = ({ address }: TcpSocket) => ANY.has(address) || addresses.includes(address);
-      return { role, port, inodes: listening.filter((one) => one.port === port && answers(one)).map(inodeOf) };
-    });
-    const owners = await ownersOf(new Set(found.flatMap(({ inodes }) => inodes)));
-    return found.flatMap(({ role, port, inodes }) => {
-      const cgroups = cgroupsOf(inodes, owners);
+    const found = here.map(({ role, port, addresses }) => ({
+      role,
+      port,
+      sockets: listening.filter((one) => one.port === port && answersFor(one, addresses)),
+    }));
+    const search = new Search(this.clock);
+    const owners = await findOwners(
+      found.flatMap(({ sockets }) => sockets),
+      search,
+    );
+    const items = found.flatMap(({ role, port, sockets }) => {
+      const cgroups = this.#cgroupsOf(sockets.flatMap(({ inode }) => [...(owners.get(inode) ?? [])]));
       return cgroups.length === 0 ? [] : [{ role, port, cgroups }];
     });
+    return { items, isComplete: search.isComplete };
+  }
+
+  /** Returns the processes that listen for a connection. */
+  async #listenersFor(
+    connections: readonly TcpSocket[],
+    listening: readonly TcpSocket[],
+    search: Search,
+  ): Promise<(connection: TcpSocket) => readonly string[]> {
+    const listenersOf = ({ port, address }: TcpSocket): readonly TcpSocket[] =>
+      listening.filter((one) => one.port === port && answersFor(one, [address]));
+    const owners = await findOwners(connections.flatMap(listenersOf), search);
+    return (connection) => listenersOf(connection).flatMap(({ inode }) => [...(owners.get(inode) ?? [])]);
+  }
+
+  #cgroupsOf(pids: readonly string[]): readonly string[] {
+    return [...new Set([...new Set(pids)].flatMap((pid) => this.#cgroupOf(pid) ?? []))].sort();
+  }
+
+  #cgroupOf(pid: string): string | null {
+    const path = cgroupPathOf(pid);
+    return path === null || this.#mount === null ? null : belowMount(this.#mount, path);
   }
 }
 
+/**
+ * Returns the connections of a session: those that the process that watches over it holds as well, and not those that
+ * the session forwards. Root's sessions have no such process: there, the port decides.
+ */
+function connectionsOf(
+  { pid, monitor }: SessionProcess,
+  sockets: OpenSockets,
+  established: ReadonlyMap<string, TcpSocket>,
+  listening: readonly TcpSocket[],
+): readonly TcpSocket[] {
+  const held = [...(sockets.get(pid) ?? [])].flatMap((inode) => established.get(inode) ?? []);
+  const shared = monitor === null ? undefined : sockets.get(monitor);
+  const watched = held.filter(({ inode }) => shared?.has(inode) === true);
+  if (watched.length > 0) return watched;
+  const toServer = held.filter(({ port }) => port === SSH_PORT || listening.some((one) => one.port === port));
+  // If nothing listens any more, every connection may be the session's.
+  return toServer.length > 0 ? toServer : held;
+}
+
 const ANY: ReadonlySet<string> = new Set(["0.0.0.0", "::"]);
+
+function answersFor({ address }: TcpSocket, addresses: readonly string[]): boolean {
+  return ANY.has(address) || addresses.includes(address);
+}
 
 function readSockets(): readonly TcpSocket[] {
   return [...readTcp("tcp"), ...readTcp("tcp6")];
 }
 
-function inodeOf({ inode }: TcpSocket): string {
-  return inode;
+/** The processes that hold each socket, by its inode. */
+type Owners = ReadonlyMap<string, ReadonlySet<string>>;
+
+/**
+ * Finds the processes that hold sockets. Those of the user who made them, and of root, come first: the kernel decides by
+ * the cgroup in which a socket was made. Others are read if this leaves a socket without a process.
+ */
+async function findOwners(sockets: readonly TcpSocket[], search: Search): Promise<Owners> {
+  if (sockets.length === 0) return new Map();
+  const makers = new Set([ROOT, ...sockets.map(({ user }) => user)]);
+  const likely = new Map<number, string[]>();
+  const others = new Map<number, string[]>();
+  for (const pid of listProcesses()) {
+    if (!(await search.goesOn())) break;
+    const users = identify(pid)?.users ?? [];
+    const [user] = users;
+    if (user === undefined) continue;
+    const groups = users.some((one) => makers.has(one)) ? likely : others;
+    const group = groups.get(user);
+    if (group === undefined) groups.set(user, [pid]);
+    else group.push(pid);
+  }
+  const inodes = new Set(sockets.map(({ inode }) => inode));
+  const found = ownersIn(await readOpenSockets([...likely.values()], search));
+  if ([...inodes].every((inode) => found.has(inode))) return found;
+  const further = ownersIn(await readOpenSockets([...others.values()], search));
+  return new Map([...inodes].map((inode) => [inode, found.get(inode) ?? further.get(inode) ?? new Set()]));
 }
 
-function cgroupsOf(inodes: readonly string[], owners: Owners): readonly string[] {
-  const processes = new Set(inodes.flatMap((inode) => [...(owners.get(inode) ?? [])]));
-  return [...new Set([...processes].flatMap((pid) => cgroupOf(pid) ?? []))].sort();
+function ownersIn(open: OpenSockets): Owners {
+  const found = new Map<string, Set<string>>();
+  for (const [pid, inodes] of open)
+    for (const inode of inodes) found.set(inode, (found.get(inode) ?? new Set()).add(pid));
+  return found;
 }
 
 /** Enforcement does not wait longer for an unresponsive resolver. */
@@ -99,114 +199,4 @@ function ownAddresses(): ReadonlySet<string> {
   return new Set(
     Object.values(networkInterfaces()).flatMap((list) => (list ?? []).map(({ address }) => canonicalAddress(address))),
   );
-}
-
-function portOf({ port }: TcpSocket): number {
-  return port;
-}
-
-/** Any user can open files and start processes: looking through them must not block the event loop. */
-const TURN_MS = 5;
-
-class Turns {
-  #until = performance.now() + TURN_MS;
-
-  /** Lets the event loop turn if this has taken a while. */
-  async pause(): Promise<void> {
-    if (performance.now() < this.#until) return;
-    await turn();
-    this.#until = performance.now() + TURN_MS;
-  }
-}
-
-function processes(): readonly string[] {
-  return readdirSync("/proc").filter((name) => /^\d+$/.test(name));
-}
-
-/**
- * Returns root's SSH servers, by the program that they run: any user can name a process sshd, and could so keep policy
- * off the machine.
- */
-async function sshServers(turns: Turns): Promise<readonly string[]> {
-  const found: string[] = [];
-  for (const pid of processes()) {
-    await turns.pause();
-    if (orGone(() => statSync(`/proc/${pid}`).uid) === 0 && SSH_SERVERS.has(programOf(pid))) found.push(pid);
-  }
-  return found;
-}
-
-/** Yields the inodes of a process's open sockets; none if it has ended, or is another user's. */
-async function* socketsOf(pid: string, turns: Turns): AsyncGenerator<string> {
-  const folder = `/proc/${pid}/fd`;
-  const open = orGone(() => opendirSync(folder));
-  if (open === undefined) return;
-  try {
-    for (let entry = orGone(() => open.readSync()); entry; entry = orGone(() => open.readSync())) {
-      await turns.pause();
-      const { name } = entry;
-      const target = orGone(() => readlinkSync(`${folder}/${name}`)) ?? "";
-      const inode = /^socket:\[(\d+)\]$/.exec(target)?.[1];
-      if (inode !== undefined) yield inode;
-    }
-  } finally {
-    open.closeSync();
-  }
-}
-
-/** The processes that hold each socket, by its inode. */
-type Owners = ReadonlyMap<string, ReadonlySet<string>>;
-
-async function ownersOf(inodes: ReadonlySet<string>): Promise<Owners> {
-  const found = new Map<string, Set<string>>();
-  if (inodes.size === 0) return found;
-  const turns = new Turns();
-  for (const pid of processes()) {
-    await turns.pause();
-    for await (const inode of socketsOf(pid, turns)) {
-      if (inodes.has(inode)) found.set(inode, (found.get(inode) ?? new Set()).add(pid));
-    }
-  }
-  return found;
-}
-
-/** OpenSSH names its process "sshd: root@pts/0" after the login, and "sshd: [accepted]" or "sshd: root [priv]" before it. */
-const LOGGED_IN = /^sshd(-session)?: [^[\]]+$/;
-
-/**
- * Returns whether a process serves an SSH session that somebody has logged in to: a connection alone, which anybody who
- * reaches the port can make, must not keep policy off the machine. Other servers than OpenSSH start a process for the
- * session.
- */
-function hasLoggedIn(pid: string): boolean {
-  if (!SSH_SERVERS.has(programOf(pid))) return false;
-  const title = (orGone(() => readFileSync(`/proc/${pid}/cmdline`, "utf8")) ?? "").replace(/\0[^]*/, "").trimEnd();
-  if (title.startsWith("sshd")) return LOGGED_IN.test(title);
-  return (orGone(() => readFileSync(`/proc/${pid}/task/${pid}/children`, "utf8")) ?? "") !== "";
-}
-
-/** Reads the line of cgroup v2 in proc(5) cgroup: "0::/system.slice/ssh.service". */
-function cgroupOf(pid: string): string | null {
-  const text = orGone(() => readFileSync(`/proc/${pid}/cgroup`, "utf8")) ?? "";
-  const path = /^0::\/(.*)$/m.exec(text)?.[1];
-  // The process still has the name of a cgroup that was removed under it.
-  return path === undefined ? null : path.replace(/ \(deleted\)$/, "");
-}
-
-/**
- * Returns the result of reading a process; undefined if it has just ended or cannot be read. Whatever a process does, such
- * as opening a file with a path longer than PATH_MAX, must not hide the others.
- */
-function orGone<T>(read: () => T): T | undefined {
-  try {
-    return read();
-  } catch (error) {
-    if (error instanceof Error && "code" in error) return undefined;
-    throw error;
-  }
-}
-
-/** Returns the name of a process's program, also of one that was replaced on disk since; empty if it is not known. */
-function programOf(pid: string): string {
-  return basename((orGone(() => readlinkSync(`/proc/${pid}/exe`)) ?? "").replace(/ \(deleted\)$/, ""));
 }

@@ -10,6 +10,8 @@ export interface TcpSocket {
   readonly port: number;
   /** Address of the other end. Both are canonical text; IPv4 also if the socket is an IPv6 one. */
   readonly peer: string;
+  /** The user who made it. */
+  readonly user: number;
   readonly inode: string;
 }
 
@@ -32,18 +34,27 @@ export function readTcp(table: "tcp" | "tcp6"): readonly TcpSocket[] {
 }
 
 /**
- * Parses "  0: 0100007F:0016 0200007F:B6C1 01 …": number, local and remote address and port, state; the tenth word is
- * the inode.
+ * Parses "  0: 0100007F:0016 0200007F:B6C1 01 …": number, local and remote address and port, state; the eighth word is
+ * the user, the tenth the inode.
  */
 export function parseSocket(line: string): readonly TcpSocket[] {
   const words = line.trim().split(/\s+/);
   const [, local = "", remote = "", code = ""] = words;
   const state = STATES[code];
-  const inode = words[9];
-  if (state === undefined || inode === undefined) return [];
+  const [user, inode] = [words[7], words[9]];
+  if (state === undefined || user === undefined || inode === undefined) return [];
   const [own = "", port = ""] = local.split(":");
   const [peer = ""] = remote.split(":");
-  return [{ state, address: addressOf(own), port: Number.parseInt(port, 16), peer: addressOf(peer), inode }];
+  return [
+    {
+      state,
+      address: addressOf(own),
+      port: Number.parseInt(port, 16),
+      peer: addressOf(peer),
+      user: Number(user),
+      inode,
+    },
+  ];
 }
 
 /** Returns an address: each four bytes are printed as one number in the machine's byte order. */

@@ -5,7 +5,7 @@
 import type { ObjectSet } from "../../model/state.js";
 import type { ManagementAccess } from "../../model/management-access.js";
 import { compile } from "../../policy/compile/compile.js";
-import { clientsOf, findLockouts, holds } from "../../policy/lockout.js";
+import { clientsOf, findLockouts, holds, INCOMPLETE_SEARCH } from "../../policy/lockout.js";
 import type { ManagementAccessReader } from "../../interfaces/management-access.js";
 import type { Store } from "../../interfaces/store.js";
 import { OperationError } from "../../model/operation-error.js";
@@ -29,30 +29,33 @@ export interface Lockouts {
    * commit: that node's own agent keeps its last good ruleset instead.
    */
   readonly reported: readonly string[];
+  /** Reasons why this machine may have a management connection that was not seen. */
+  readonly warnings: readonly string[];
 }
 
 /** Returns no lock-out if they are allowed. */
 export async function lockoutsOf(deps: LockoutDeps, objects: ObjectSet): Promise<Lockouts> {
   const { managementAccess, node } = deps;
-  if (managementAccess === null) return { own: [], reported: [] };
+  if (managementAccess === null) return { own: [], reported: [], warnings: [] };
   const clients = clientsOf(objects);
   const find = (of: string, access: ManagementAccess): readonly string[] =>
     isConcerned(objects, of, access) ? findLockouts(compile(objects, of), access, clients) : [];
   const [own, reports] = await Promise.all([ownAccess(deps, managementAccess), reportedAccess(deps)]);
   return {
-    own: find(node, own),
+    own: find(node, own.access),
+    warnings: own.warnings,
     reported: reports.flatMap(([other, access]) => find(other, access).map((message) => `node ${other}: ${message}`)),
   };
 }
 
 /**
  * Refuses a state that would lock out on this machine.
- * @returns the lock-outs that other nodes report, for a warning
+ * @returns the lock-outs that other nodes report, and what may have been overlooked here, for warnings
  * @throws OperationError `lockout`
  */
-export async function refuseLockout(deps: LockoutDeps, objects: ObjectSet): Promise<readonly string[]> {
-  const { own, reported } = await lockoutsOf(deps, objects);
-  if (own.length === 0) return reported;
+export async function refuseLockout(deps: LockoutDeps, objects: ObjectSet): Promise<Omit<Lockouts, "own">> {
+  const { own, ...others } = await lockoutsOf(deps, objects);
+  if (own.length === 0) return others;
   throw new OperationError(
     "lockout",
     `this would lock out: ${own.join("; ")}. Give the workload a cgroup of its own or allow the session, or use --allow-lockout; nothing was changed`,
@@ -62,7 +65,7 @@ export async function refuseLockout(deps: LockoutDeps, objects: ObjectSet): Prom
 async function ownAccess(
   { store, node, agent }: LockoutDeps,
   reader: ManagementAccessReader,
-): Promise<ManagementAccess> {
+): Promise<{ readonly access: ManagementAccess; readonly warnings: readonly string[] }> {
   const [sessions, servers, alive, statuses] = await Promise.all([
     reader.sessions(),
     reader.servers(),
@@ -70,7 +73,18 @@ async function ownAccess(
     store.listNodeStatus(),
   ]);
   const report = alive.has(node) ? statuses.find((status) => status.node === node) : undefined;
-  return { agent: agent === undefined ? (report?.agentCgroup ?? null) : agent, sessions, servers };
+  const problem = reader.problem();
+  return {
+    access: {
+      agent: agent === undefined ? (report?.agentCgroup ?? null) : agent,
+      sessions: sessions.items,
+      servers: servers.items,
+    },
+    warnings: [
+      ...(problem === null ? [] : [problem]),
+      ...(sessions.isComplete && servers.isComplete ? [] : [INCOMPLETE_SEARCH]),
+    ],
+  };
 }
 
 /** The last report of a dead agent may be out of date. */

@@ -2,6 +2,7 @@
 import type { Suspension } from "../../model/source-control.js";
 import { describeDeletion, massDeletion } from "../../plan/deletions.js";
 import type { Store } from "../../interfaces/store.js";
+import type { Lockouts } from "./lockout.js";
 import type { Planned } from "./plan.js";
 
 export interface Notice {
@@ -24,12 +25,9 @@ export function deletionNotices({ desired, base }: Planned, maxDeletePercent: nu
   return [{ code: "mass-deletion", message }];
 }
 
-/** @param reported lock-outs that other nodes report; see `Lockouts` */
-export function lockoutNotices(reported: readonly string[]): readonly Notice[] {
-  return reported.map((lockout) => ({
-    code: "lockout",
-    message: `that node will keep its last good ruleset, by its own report: ${lockout}`,
-  }));
+export function lockoutNotices({ reported, warnings }: Omit<Lockouts, "own">): readonly Notice[] {
+  const told = reported.map((lockout) => `that node will keep its last good ruleset, by its own report: ${lockout}`);
+  return [...warnings, ...told].map((message) => ({ code: "lockout", message }));
 }
 
 export function describeSuspension({ by, since, until, reason }: Suspension): string {

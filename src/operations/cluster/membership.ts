@@ -1,7 +1,7 @@
 /** Membership, leadership and health: the declared nodes, the members and the live agents, side by side. */
 import type { Suspension } from "../../model/source-control.js";
 import type { Revision } from "../../model/state.js";
-import type { Heartbeat, Member, NodeStatus, SourceStatus } from "../../model/status.js";
+import type { Heartbeat, Member, NodeStatus, SourceStatus, StoreHealth } from "../../model/status.js";
 import type { Store } from "../../interfaces/store.js";
 import type { Clock } from "../../interfaces/system.js";
 import { describeDamage, describeStrays, readSound } from "./damage.js";
@@ -43,6 +43,8 @@ export interface ClusterStatus {
   readonly suspension: Suspension | null;
   /** Records that cannot be read, and are no node's own. A node's are in its message. */
   readonly damaged: readonly string[];
+  /** The servers of the store; none if it is on this machine. */
+  readonly servers: readonly StoreHealth[];
 }
 
 export interface ClusterDeps {
@@ -52,7 +54,7 @@ export interface ClusterDeps {
 
 export async function readClusterStatus({ store, clock }: ClusterDeps): Promise<ClusterStatus> {
   const head = await store.readHead();
-  const [members, heartbeats, statuses, damaged, election, control, revision] = await Promise.all([
+  const [members, heartbeats, statuses, damaged, election, control, revision, servers] = await Promise.all([
     store.listMembers(),
     store.listHeartbeats(),
     store.listNodeStatus(),
@@ -60,6 +62,7 @@ export async function readClusterStatus({ store, clock }: ClusterDeps): Promise<
     readSound(store.readLeader()),
     readSound(store.readSourceControl()),
     head === null ? null : store.readRevision(head),
+    store.readHealth({ everyServer: true }),
   ]);
   const leader = election.value;
   const suspension = control.value?.suspension ?? null;
@@ -97,6 +100,7 @@ export async function readClusterStatus({ store, clock }: ClusterDeps): Promise<
       ...[election.damage, control.damage, source.damage].filter((damage) => damage !== null),
       ...describeStrays(damaged),
     ],
+    servers,
   };
 }
 
@@ -145,7 +149,7 @@ function stateOf({ member, heartbeat, status }: Known): ClusterNode["state"] {
 }
 
 function problemOf({ member, heartbeat, status, other }: Known): string | null {
-  const problem = status === undefined || status.state === "InSync" ? null : messageOf(status);
+  const problem = status === undefined ? null : [...troubleOf(status), ...(status.warnings ?? [])].join("; ") || null;
   const isAlive = heartbeat?.alive === true;
   if (member === undefined)
     return isAlive
@@ -154,6 +158,10 @@ function problemOf({ member, heartbeat, status, other }: Known): string | null {
   if (isAlive) return problem;
   const silent = heartbeat === undefined ? "its agent has never run" : whyAway(other, null);
   return problem === null ? silent : `${silent}; its last message: ${problem}`;
+}
+
+function troubleOf(status: NodeStatus): readonly string[] {
+  return status.state === "InSync" ? [] : [messageOf(status)];
 }
 
 /**

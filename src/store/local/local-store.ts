@@ -17,7 +17,7 @@ import type {
 import type { Clock } from "../../interfaces/system.js";
 import type { Approval, SourceControl, Suspension } from "../../model/source-control.js";
 import type { CommittedState, Revision } from "../../model/state.js";
-import type { Heartbeat, Member, NodeStatus, SourceStatus } from "../../model/status.js";
+import type { Heartbeat, Member, NodeStatus, SourceStatus, StoreHealth } from "../../model/status.js";
 import { LocalControl } from "./control.js";
 import { LocalHistory } from "./history.js";
 import type { KeyValueStore } from "./key-value.js";
@@ -61,6 +61,10 @@ export class LocalStore implements Store {
 
   readPolicyVersion(namespace: string, name: string): Promise<number> {
     return this.#history.readPolicyVersion(namespace, name);
+  }
+
+  readHealth(): Promise<readonly StoreHealth[]> {
+    return Promise.resolve([]);
   }
 
   prune(keep: PruneBounds): Promise<Pruned> {

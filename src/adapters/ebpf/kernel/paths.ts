@@ -1,7 +1,8 @@
 /** Paths: the cgroup hierarchy and the pins, and names for pins that are safe for any workload. */
-import { readFileSync, statfsSync } from "node:fs";
+import { statfsSync } from "node:fs";
 import { join } from "node:path";
 import { EnforcerError } from "../../../interfaces/enforcer.js";
+import { findCgroupMount } from "../../system/cgroup-mount.js";
 import { ABI } from "./abi.generated.js";
 
 export const DEFAULT_PIN_ROOT = "/sys/fs/bpf/ztap";
@@ -12,19 +13,12 @@ export const BPFFS = "/sys/fs/bpf";
  * @throws EnforcerError `unsupported` if there is none
  */
 export function findCgroupRoot(): string {
-  for (const line of readFileSync("/proc/self/mountinfo", "utf8").split("\n")) {
-    // proc_pid_mountinfo(5): "36 35 98:0 /root /mount/point options [tags...] - type source options"
-    const [before = "", after = ""] = line.split(" - ");
-    if (after.startsWith("cgroup2 ")) return decode(before.split(" ")[4] ?? "");
-  }
+  const mount = findCgroupMount();
+  if (mount !== null) return mount.point;
   throw new EnforcerError(
     "unsupported",
     "No cgroup v2 hierarchy is mounted. Mount one: mount -t cgroup2 none /sys/fs/cgroup",
   );
-}
-
-function decode(path: string): string {
-  return path.replace(/\\(\d{3})/g, (_match, octal: string) => String.fromCharCode(Number.parseInt(octal, 8)));
 }
 
 /**
