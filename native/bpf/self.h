@@ -109,11 +109,27 @@ __noinline int is_known_subject(__u32 subject)
 	return bpf_map_lookup_elem(&ztap_subject_places, &subject) ? 1 : 0;
 }
 
+enum mark_owner { MARK_OF_NOBODY, MARK_OF_ITSELF, MARK_OF_ANOTHER };
+
+/* Returns whose the mark is, among the workloads of this node. A separate function, so that other packets do not pay for it. */
+__noinline int owner_of_mark(__u32 mark, __u32 subject)
+{
+	__u32 marked = subject_in(mark);
+
+	if (marked == subject)
+		return MARK_OF_ITSELF;
+	return is_known_subject(marked) ? MARK_OF_ANOTHER : MARK_OF_NOBODY;
+}
+
+static __always_inline bool is_for_sender_alone(const struct __sk_buff *skb)
+{
+	return skb->ifindex == LOOPBACK_IFINDEX && (skb->mark & ZTAP_MARK_KINDS) == ZTAP_MARK_SELF_ONLY;
+}
+
 /* Returns whether the packet is for its sender alone, which is another workload. */
 static __always_inline bool is_for_another(const struct __sk_buff *skb, const struct ztap_cgroup *cgroup)
 {
-	return skb->ifindex == LOOPBACK_IFINDEX && (skb->mark & ZTAP_MARK_KINDS) == ZTAP_MARK_SELF_ONLY &&
-	       subject_in(skb->mark) != cgroup->subject && is_known_subject(subject_in(skb->mark));
+	return is_for_sender_alone(skb) && owner_of_mark(skb->mark, cgroup->subject) == MARK_OF_ANOTHER;
 }
 
 static __always_inline bool is_marked(const struct __sk_buff *skb, __u32 subject)
@@ -124,8 +140,8 @@ static __always_inline bool is_marked(const struct __sk_buff *skb, __u32 subject
 /* The workload receives its own packet. */
 static __always_inline void receive_mark(struct __sk_buff *skb, const struct ztap_cgroup *cgroup)
 {
-	if (skb->ifindex == LOOPBACK_IFINDEX && skb->mark == mark_of(cgroup->subject, ZTAP_MARK_SELF_ONLY))
-		skb->mark = mark_of(cgroup->subject, ZTAP_MARK_SENDER);
+	if (is_for_sender_alone(skb) && owner_of_mark(skb->mark, cgroup->subject) == MARK_OF_ITSELF)
+		skb->mark = (skb->mark & ~ZTAP_MARK_KINDS) | ZTAP_MARK_SENDER;
 }
 
 /*

@@ -81,7 +81,11 @@ await t.test("channels", { skip: reason ?? false, timeout: HANG_MS }, async (t) 
       await listen(second, path);
       await listen(first, own);
       t.equal(await call(first, abstract), isRefusedHere ? "EPERM" : "ok", "an abstract address of another workload");
-      t.equal(await call(outsider, abstract), isRefusedHere ? "EPERM" : "ok", "from outside to one that lets nobody in");
+      t.equal(
+        await call(outsider, abstract),
+        isRefusedHere ? "EPERM" : "ok",
+        "from outside to one that lets nobody in",
+      );
       t.equal(await call(first, own), "ok", "its own");
       t.equal(await call(first, path), "ok", "a path is the file system's business");
     });

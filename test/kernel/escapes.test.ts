@@ -61,26 +61,29 @@ await t.test("escapes", { skip: reason ?? false, timeout: HANG_MS }, async (t) =
     t.match(await peer.call("tcpWait", { id, text }), { text: new RegExp(text, "u") });
   };
 
-  await t.test("a service inherits the listener of its manager: refused, unless the workload tolerates it", async (t) => {
-    const { cgroup, enforcer, ruleset, manager, status } = await scene("inherit", { ingress: NOTHING });
-    const [port] = await manage(cgroup, manager);
-    const pending = peer.call("tcpConnect", { host: OWN, port });
-    let isOpen = false;
-    void pending.then(() => (isOpen = true));
-    await waitUntil(async () => (await enforcer.observe(ruleset)).escapes.length > 0, { what: "the socket" });
-    t.match(await status(ruleset), { state: "Stalled", message: /another cgroup.*InheritedSockets/u });
-    t.match((await enforcer.observe(ruleset)).escapes, [{ kind: "InheritedSockets", isTolerated: false }]);
-    t.equal(isOpen, false, "nobody comes in");
+  await t.test(
+    "a service inherits the listener of its manager: refused, unless the workload tolerates it",
+    async (t) => {
+      const { cgroup, enforcer, ruleset, manager, status } = await scene("inherit", { ingress: NOTHING });
+      const [port] = await manage(cgroup, manager);
+      const pending = peer.call("tcpConnect", { host: OWN, port });
+      let isOpen = false;
+      void pending.then(() => (isOpen = true));
+      await waitUntil(async () => (await enforcer.observe(ruleset)).escapes.length > 0, { what: "the socket" });
+      t.match(await status(ruleset), { state: "Stalled", message: /another cgroup.*InheritedSockets/u });
+      t.match((await enforcer.observe(ruleset)).escapes, [{ kind: "InheritedSockets", isTolerated: false }]);
+      t.equal(isOpen, false, "nobody comes in");
 
-    const tolerant = tolerating(ruleset, ["InheritedSockets"]);
-    await enforcer.apply(tolerant);
-    const { id } = await pending;
-    t.match(await peer.call("tcpWait", { id, text: "inherited" }), { text: /inherited/u }, "it is tolerated now");
-    t.match(await status(tolerant), { state: "Enforced", message: /^tolerated: /u });
-    await enforcer.apply(ruleset);
-    await peer.call("tcpSend", { id, text: "late" });
-    t.match(await status(ruleset), { state: "Stalled" });
-  });
+      const tolerant = tolerating(ruleset, ["InheritedSockets"]);
+      await enforcer.apply(tolerant);
+      const { id } = await pending;
+      t.match(await peer.call("tcpWait", { id, text: "inherited" }), { text: /inherited/u }, "it is tolerated now");
+      t.match(await status(tolerant), { state: "Enforced", message: /^tolerated: /u });
+      await enforcer.apply(ruleset);
+      await peer.call("tcpSend", { id, text: "late" });
+      t.match(await status(ruleset), { state: "Stalled" });
+    },
+  );
 
   await t.test("it is refused from the first packet, also while no agent runs", async (t) => {
     const { cgroup, enforcer, manager } = await scene("agentless", { ingress: NOTHING });
@@ -99,7 +102,9 @@ await t.test("escapes", { skip: reason ?? false, timeout: HANG_MS }, async (t) =
     const [, port] = await manage(cgroup, manager);
     await waitUntil(async () => (await enforcer.observe(ruleset)).escapes.length === 1, { what: "the listener" });
     await answers(port, "handed");
-    await waitUntil(async () => /\b2 sockets/u.test((await status(ruleset))?.message ?? ""), { what: "the connection" });
+    await waitUntil(async () => /\b2 sockets/u.test((await status(ruleset))?.message ?? ""), {
+      what: "the connection",
+    });
     t.match((await enforcer.observe(ruleset)).escapes, [{ kind: "InheritedSockets" }]);
   });
 

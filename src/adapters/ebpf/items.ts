@@ -80,8 +80,7 @@ export function guardItem(pin: string, value: string): EnforcementItem {
 export function securityItems(image: Image, programs: Readonly<Record<string, number>>): ItemSet {
   const items = new Map<string, EnforcementItem>();
   if (image.subjects.size === 0) return items;
-  for (const pin of SECURITY)
-    if (programs[`ztap_${pin}`] !== undefined) addItem(items, guardItem(pin, ATTACHED));
+  for (const pin of SECURITY) if (programs[`ztap_${pin}`] !== undefined) addItem(items, guardItem(pin, ATTACHED));
   return items;
 }
 

@@ -17,7 +17,8 @@ export function findEscapes(cgroupRoot: string, { present }: Located, sockets: F
     const count = counts.get(id) ?? 0;
     if (count > 0) {
       const isTolerated = tolerates("InheritedSockets");
-      const what = count === 1 ? "a socket that belongs to another cgroup" : `${count} sockets that belong to other cgroups`;
+      const what =
+        count === 1 ? "a socket that belongs to another cgroup" : `${count} sockets that belong to other cgroups`;
       const detail = `its processes have ${what}: policy does not hold for it${isTolerated ? "" : ", so that its packets are refused"}`;
       escapes.push({ workload, kind: "InheritedSockets", isTolerated, detail });
     }

@@ -13,7 +13,6 @@ export function confinementOf(
   const isConfined = ({ mode, profile }: SubjectDirection): boolean =>
     mode === "enforce" &&
     profiles.get(profile ?? "")?.clauses.some(({ peers, ports }) => peers === "any" && ports === "any") !== true;
-  const bits =
-    (isConfined(ingress) ? ABI.CONFINED_INGRESS : 0) | (isConfined(egress) ? ABI.CONFINED_EGRESS : 0);
+  const bits = (isConfined(ingress) ? ABI.CONFINED_INGRESS : 0) | (isConfined(egress) ? ABI.CONFINED_EGRESS : 0);
   return bits === 0 || tolerates.includes("InheritedSockets") ? bits : bits | ABI.OWN_SOCKETS_ONLY;
 }

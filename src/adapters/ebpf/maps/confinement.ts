@@ -32,7 +32,9 @@ export class Confinement {
 
   /** After the switch: forgets workloads that are confined in neither half that may come. */
   finish(image: Image): void {
-    const confined = new Set([...image.subjects.values()].flatMap(({ id, confinement }) => (confinement > 0 ? [id] : [])));
+    const confined = new Set(
+      [...image.subjects.values()].flatMap(({ id, confinement }) => (confinement > 0 ? [id] : [])),
+    );
     const gone = [...this.#values().keys()].filter((id) => !confined.has(id));
     if (gone.length === 0) return;
     kernel("Ending the confinement of workloads", () =>
