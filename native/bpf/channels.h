@@ -16,6 +16,7 @@
 #define AF_ALG 38
 #define NETLINK_USERSOCK 2
 #define IPPROTO_SMC 256
+#define NOTE_INHERITED (1ULL << 32)
 #define S_IFMT 0170000
 #define S_IFSOCK 0140000
 
@@ -152,13 +153,13 @@ int ztap_unix_may_send(__u64 *arguments)
 
 /*
  * Records the file `opened` if it is an IP socket of another cgroup than its process, `own`, and the process is in a confined
- * workload. A global function, so that the verifier checks it once.
- * Returns 0, or -ENOMEM if there is no room for a socket that is to be refused.
+ * workload. `what`: the process, and NOTE_INHERITED if its packets are refused at once, unless the workload tolerates that. Returns
+ * 0, or -ENOMEM if there is no room for a socket that is to be refused. A global function, so that the verifier checks it once.
  */
-__noinline int note_foreign(__u64 own, __u64 opened)
+__noinline int note_foreign(__u64 own, __u64 opened, __u64 what)
 {
 	struct file *file = (struct file *)opened;
-	struct ztap_foreign_socket found = {};
+	struct ztap_foreign_socket found = {}, *held;
 	struct ztap_births *all = births();
 	struct socket *socket;
 	struct inode *inode;
@@ -176,9 +177,11 @@ __noinline int note_foreign(__u64 own, __u64 opened)
 	if (!(bits & ZTAP_CONFINEMENT_MASK))
 		return 0;
 	id = BPF_CORE_READ(inode, i_ino);
+	held = bpf_map_lookup_elem(&ztap_foreign, &id);
 	found.subject = bits >> 32;
+	found.process = what;
 	found.seen = bpf_ktime_get_ns() >> ZTAP_TICK_SHIFT;
-	found.refused = bits & ZTAP_OWN_SOCKETS_ONLY ? 1 : 0;
+	found.refused = what & NOTE_INHERITED ? (bits & ZTAP_OWN_SOCKETS_ONLY) != 0 : held && held->refused;
 	if (bpf_map_update_elem(&ztap_foreign, &id, &found, BPF_ANY))
 		return found.refused ? -ENOMEM : 0;
 	/* After the entry: a guard that sees the bit finds it. */
@@ -197,7 +200,7 @@ static long note_inherited(__u32 index, struct inheritance *inheritance)
 	struct file *file = NULL;
 
 	bpf_probe_read_kernel(&file, sizeof(file), inheritance->files + index);
-	inheritance->failed = note_foreign(inheritance->own, (__u64)file);
+	inheritance->failed = note_foreign(inheritance->own, (__u64)file, bpf_get_current_pid_tgid() >> 32 | NOTE_INHERITED);
 	return inheritance->failed ? 1 : 0;
 }
 
@@ -247,7 +250,7 @@ int ztap_find_foreign(struct bpf_iter__task_file *ctx)
 	}
 	/* A global function takes no pointer of this type, but a number. */
 	bpf_probe_read_kernel(&opened, sizeof(opened), &file);
-	note_foreign((__u64)BPF_CORE_READ(task, cgroups, dfl_cgrp), opened);
+	note_foreign((__u64)BPF_CORE_READ(task, cgroups, dfl_cgrp), opened, (__u32)BPF_CORE_READ(task, tgid));
 	return 0;
 }
 

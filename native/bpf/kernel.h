@@ -85,6 +85,7 @@ struct css_set {
 
 struct task_struct {
 	unsigned int flags;
+	int tgid;
 	struct files_struct *files;
 	struct css_set *cgroups;
 } __attribute__((preserve_access_index));

@@ -305,14 +305,16 @@ enum ztap_channel { ZTAP_REFUSED_FAMILY = 0, ZTAP_REFUSED_ABSTRACT = 1, ZTAP_REF
 
 /*
  * ztap_foreign: hash, inode of an IP socket -> the confined workload of a process that has it open; the socket belongs to a
- * cgroup outside of it. `seen`: the tick when it was last found. `refused`: the guards refuse its packets. While there are
+ * cgroup outside of it. `seen`: the tick when it was last found. `refused`: the guards refuse its packets; for one that was
+ * inherited by a new program at once, for others the agent decides. While there are
  * entries, ZTAP_FOREIGN_FOUND is set in ztap_births.levels: no workload is at depth 0.
  */
 struct ztap_foreign_socket {
 	__u32 subject;
 	__u32 seen;
 	__u32 refused;
-	__u32 reserved;
+	/* A process that has it open. */
+	__u32 process;
 };
 ZTAP_SIZE(struct ztap_foreign_socket, 16);
 enum ztap_level { ZTAP_FOREIGN_FOUND = 1 };

@@ -25,6 +25,10 @@ export interface InspectedNode {
   readonly entries: { readonly active: EntryCounts; readonly idle: EntryCounts };
   /** Programs of others on the same cgroups; ztap leaves them alone. */
   readonly foreign: readonly { readonly cgroup: string; readonly hook: string; readonly programId: number }[];
+  /** IP sockets in isolated workloads that belong to other cgroups, and how many of them are refused. */
+  readonly sockets: { readonly found: number; readonly refused: number };
+  /** Workloads that a user other than root can leave: by writing to that cgroup. */
+  readonly delegated: readonly { readonly workload: string; readonly cgroup: string }[];
 }
 
 /** A node whose enforcement was removed, with the workloads that it covered. */

@@ -56,6 +56,14 @@ function renderNode(node: InspectedNode, style: Style): string {
     ...node.foreign.map(
       ({ cgroup, hook, programId }) => style.line`not ztap's: program ${programId} at ${hook} of ${cgroup}`,
     ),
+    ...(node.sockets.found > 0
+      ? [
+          style.line`sockets of other cgroups in isolated workloads: ${node.sockets.found}, of which ${node.sockets.refused} are refused`,
+        ]
+      : []),
+    ...node.delegated.map(
+      ({ workload, cgroup }) => style.line`a user other than root can move ${workload}'s processes: by ${cgroup}`,
+    ),
   ].join("\n");
 }
 

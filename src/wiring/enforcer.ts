@@ -35,7 +35,8 @@ export async function openEnforcer(settings: Settings, logger: Logger): Promise<
   switch (chooseBackend(settings)) {
     case "ebpf": {
       const { EbpfEnforcer } = await import("../adapters/ebpf/enforcer.js");
-      return new EbpfEnforcer({ node: settings.node, pinRoot: settings.pinRoot, logger });
+      const { findSessions } = await import("../adapters/system/ssh-processes.js");
+      return new EbpfEnforcer({ node: settings.node, pinRoot: settings.pinRoot, logger, findSessions });
     }
     case "pf": {
       const { PfEnforcer } = await import("../adapters/pf/enforcer.js");

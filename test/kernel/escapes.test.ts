@@ -1,15 +1,16 @@
 /** Escapes: sockets of other cgroups in a workload, and workloads that can be left. */
 import { spawn } from "node:child_process";
-import { chownSync } from "node:fs";
+import { chownSync, readFileSync } from "node:fs";
 import { createInterface } from "node:readline";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import t from "tap";
+import { EbpfEnforcer } from "../../src/adapters/ebpf/enforcer.js";
 import type { Ruleset } from "../../src/model/ruleset.js";
 import type { Toleration } from "../../src/model/objects.js";
 import { HANG_MS, waitUntil } from "../wait.js";
 import { rulesetOf, type Isolation } from "./rulesets.js";
-import { Sandbox, whyNot } from "./sandbox.js";
+import { quiet, Sandbox, whyNot } from "./sandbox.js";
 
 const NOTHING: Isolation = { allow: [] };
 
@@ -106,6 +107,29 @@ await t.test("escapes", { skip: reason ?? false, timeout: HANG_MS }, async (t) =
       what: "the connection",
     });
     t.match((await enforcer.observe(ruleset)).escapes, [{ kind: "InheritedSockets" }]);
+  });
+
+  await t.test("the connection of a management session is never refused", async (t) => {
+    const [cgroup, node] = [sandbox.cgroup("session"), sandbox.node("session")];
+    const sessions = new Set<number>();
+    const enforcer = new EbpfEnforcer({ node, logger: quiet, findSessions: () => Promise.resolve(sessions) });
+    await enforcer.open();
+    t.teardown(() => enforcer.close());
+    const open = rulesetOf(node, { "demo/web": { cgroup } });
+    await enforcer.apply(open);
+    const [, port] = await manage(cgroup, sandbox.cgroup("session-manager"));
+    const { id } = await peer.call("tcpConnect", { host: OWN, port });
+    await peer.call("tcpWait", { id, text: "handed" });
+    for (const pid of readFileSync(join(sandbox.cgroupRoot, cgroup, "cgroup.procs"), "utf8")
+      .trim()
+      .split("\n"))
+      sessions.add(Number(pid));
+    const shut = rulesetOf(node, { "demo/web": { cgroup, ingress: NOTHING, egress: NOTHING } });
+    t.match((await enforcer.apply(shut)).escapes, []);
+    await peer.call("tcpSend", { id, text: "goes on" });
+    t.match(await peer.call("tcpWait", { id, text: "goes on" }), { text: /goes on/u });
+    sessions.clear();
+    t.match((await enforcer.observe(shut)).escapes, [{ kind: "InheritedSockets" }], "another one is");
   });
 
   await t.test("an open workload may have any socket", async (t) => {

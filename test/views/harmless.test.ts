@@ -150,6 +150,8 @@ const machine = (x: string) => ({
       },
       links: [{ workload: x, hook: x, programId: 1, cgroup: x }],
       foreign: [{ cgroup: x, hook: x, programId: 1 }],
+      sockets: { found: 2, refused: 1 },
+      delegated: [{ workload: x, cgroup: x }],
     },
   ],
   pf: null,

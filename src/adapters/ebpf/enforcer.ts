@@ -52,7 +52,7 @@ import { entriesOf } from "./attach/pins.js";
 import { removeNodeFolder } from "./remove.js";
 import { slotSharesOf } from "./maps/slot-shares.js";
 import { findEscapes, withEscapes } from "./attach/escapes.js";
-import { ForeignSockets } from "./attach/foreign-sockets.js";
+import { ForeignSockets, type FindSessions } from "./attach/foreign-sockets.js";
 import { Newborns } from "./attach/newborns.js";
 import { Subjects } from "./attach/subjects.js";
 import { saying, Takeover } from "./upgrade/takeover.js";
@@ -70,9 +70,13 @@ export interface EbpfOptions {
   readonly cgroupRoot?: string;
   /** Holds ztap.node and ztap.bpf.o. */
   readonly nativeDir?: string;
+  /** Default: there are none. */
+  readonly findSessions?: FindSessions;
   /** Allows only `lower` and `observe`: changes nothing, and works beside a running agent. */
   readonly readOnly?: boolean;
 }
+
+const NO_SESSIONS: FindSessions = () => Promise.resolve(new Set());
 
 /** What an open enforcer holds. */
 interface Opened {
@@ -161,7 +165,7 @@ export class EbpfEnforcer implements Enforcer {
       newborns,
       subjects,
       confinement: new Confinement(native, mapOf(object, "ztap_confined")),
-      sockets: new ForeignSockets(native, object),
+      sockets: new ForeignSockets(native, object, this.#options.findSessions ?? NO_SESSIONS),
       counters: new KernelCounters(native, object.maps),
       events: new EventRing(native, object.maps),
       cgroups: new CgroupWatch(native),
@@ -203,7 +207,7 @@ export class EbpfEnforcer implements Enforcer {
       if (bits !== 0) addItem(items, confinementItem(workload, bits));
     }
     if (lock >= 0) await opened.sockets.scan(image);
-    const escapes = findEscapes(opened.cgroupRoot, located, opened.sockets);
+    const escapes = findEscapes(opened.cgroupRoot, image, located, opened.sockets);
     const held = tables.read(active);
     addTableItems(items, "addr", held.addrs, image);
     addTableItems(items, "port", held.ports, image);

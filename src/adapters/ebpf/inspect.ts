@@ -4,7 +4,8 @@
  */
 import { dirname, join } from "node:path";
 import type { EntryCounts, InspectedLink, InspectedNode } from "../../model/inspection.js";
-import { CONTROL } from "./kernel/abi.generated.js";
+import { CONTROL, FOREIGN_SOCKET } from "./kernel/abi.generated.js";
+import { delegatedAbove } from "./attach/delegation.js";
 import { cgroupPaths } from "./attach/cgroups.js";
 import { HOOKS } from "./kernel/programs.js";
 import { pinnedVersion } from "./kernel/load.js";
@@ -55,6 +56,8 @@ export function inspectEnforcement(options: InspectKernelOptions = {}): readonly
       links: held.map((link) => inspectLink(link, paths)),
       entries: { active: counts(active), idle: counts(active === "a" ? "b" : "a") },
       foreign: foreignPrograms(native, cgroupRoot, held, paths, own),
+      sockets: foreignSockets(native, join(folders.maps, "ztap_foreign")),
+      delegated: delegatedWorkloads(cgroupRoot, held, paths),
     };
   });
 }
@@ -79,6 +82,26 @@ function foreignPrograms(
         .filter((programId) => !own.has(programId))
         .map((programId) => ({ cgroup, hook, programId })),
     );
+  });
+}
+
+function foreignSockets(native: Native, pin: string): InspectedNode["sockets"] {
+  const read = withPin(native, pin, (fd) => native.mapRead(fd));
+  if (read === undefined) return { found: 0, refused: 0 };
+  const isRefused = (at: number): boolean =>
+    read.values.readUInt32LE(at * FOREIGN_SOCKET.size + FOREIGN_SOCKET.refused) !== 0;
+  return { found: read.count, refused: Array.from({ length: read.count }, (_, at) => at).filter(isRefused).length };
+}
+
+function delegatedWorkloads(
+  root: string,
+  links: readonly Link[],
+  paths: ReadonlyMap<bigint, string | null>,
+): InspectedNode["delegated"] {
+  const byWorkload = new Map(links.map(({ workload, cgroupId }) => [workload, paths.get(cgroupId)]));
+  return [...byWorkload].flatMap(([workload, path]) => {
+    const above = path === undefined || path === null ? null : delegatedAbove(root, join(root, path));
+    return above === null ? [] : [{ workload, cgroup: above.cgroup }];
   });
 }
 

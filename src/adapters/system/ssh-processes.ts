@@ -2,6 +2,7 @@
  * SSH processes: finds the processes of root's SSH servers that serve a session, and the sockets of its connection. The
  * name of a program or of a process proves nothing: any user can run a program named sshd, and the real one as well.
  */
+import { systemClock } from "./clock.js";
 import {
   hasChildren,
   identify,
@@ -9,9 +10,9 @@ import {
   programId,
   programName,
   readOpenSockets,
+  Search,
   processTitle,
   type OpenSockets,
-  type Search,
 } from "./processes.js";
 
 /** From OpenSSH 9.8 on, sshd only listens, and sshd-session serves. */
@@ -40,6 +41,23 @@ interface Candidate {
 }
 
 export async function findSshProcesses(search: Search): Promise<SshProcesses> {
+  const candidates = await findCandidates(search);
+  const sessions = sessionsAmong(candidates);
+  const servers = [...candidates.values()].filter(({ isRoots }) => isRoots);
+  // A session of another user has a turn of its own: it may forward many connections.
+  const others = sessions.filter(({ monitor }) => monitor !== null);
+  const groups = [servers, ...others.map((session) => [session])].map((group) => group.map(({ pid }) => pid));
+  return { sessions, sockets: await readOpenSockets(groups, search) };
+}
+
+/** Returns the processes that serve a session, and those of root that watch over them; null if the search took too long. */
+export async function findSessions(): Promise<ReadonlySet<number> | null> {
+  const search = new Search(systemClock);
+  const sessions = sessionsAmong(await findCandidates(search));
+  return search.isComplete ? new Set(sessions.flatMap(({ pid, monitor }) => [pid, monitor ?? pid]).map(Number)) : null;
+}
+
+async function findCandidates(search: Search): Promise<ReadonlyMap<string, Candidate>> {
   const candidates = new Map<string, Candidate>();
   for (const pid of listProcesses()) {
     if (!(await search.goesOn())) break;
@@ -49,12 +67,11 @@ export async function findSshProcesses(search: Search): Promise<SshProcesses> {
     const { parent, users } = identity;
     candidates.set(pid, { pid, parent, isRoots: users[0] === ROOT, program: programId(pid) });
   }
-  const sessions = [...candidates.values()].flatMap((candidate) => toSession(candidate, candidates));
-  const servers = [...candidates.values()].filter(({ isRoots }) => isRoots);
-  // A session of another user has a turn of its own: it may forward many connections.
-  const others = sessions.filter(({ monitor }) => monitor !== null);
-  const groups = [servers, ...others.map((session) => [session])].map((group) => group.map(({ pid }) => pid));
-  return { sessions, sockets: await readOpenSockets(groups, search) };
+  return candidates;
+}
+
+function sessionsAmong(candidates: ReadonlyMap<string, Candidate>): readonly SessionProcess[] {
+  return [...candidates.values()].flatMap((candidate) => toSession(candidate, candidates));
 }
 
 /**

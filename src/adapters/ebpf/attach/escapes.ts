@@ -4,12 +4,18 @@
  */
 import type { Escape } from "../../../interfaces/enforcer.js";
 import type { SubjectStatus } from "../../../model/status.js";
+import type { Image } from "../lower/image.js";
 import { delegatedAbove } from "./delegation.js";
 import type { ForeignSockets } from "./foreign-sockets.js";
 import type { Located } from "./locate.js";
 
-export function findEscapes(cgroupRoot: string, { present }: Located, sockets: ForeignSockets): readonly Escape[] {
-  const counts = sockets.counts();
+export function findEscapes(
+  cgroupRoot: string,
+  image: Image,
+  { present }: Located,
+  sockets: ForeignSockets,
+): readonly Escape[] {
+  const counts = sockets.counts(image);
   return present.flatMap(({ workload, id, path, subject, confinement }): readonly Escape[] => {
     if (confinement === 0) return [];
     const tolerates = (kind: Escape["kind"]): boolean => subject.tolerates?.includes(kind) === true;

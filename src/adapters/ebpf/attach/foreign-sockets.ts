@@ -3,7 +3,8 @@
  * process keeps its sockets when it is moved, inherits them when it is started, and gets them in messages. The workload's programs
  * do not see their packets; the guards refuse them (ztap_foreign).
  *
- * The kernel records those that a new program inherits at once. `scan` finds the others.
+ * The kernel records those that a new program inherits at once. `scan` finds the others. Sockets of management sessions are never
+ * refused: sshd moves the process of a session, and its connection stays in the cgroup of the server.
  */
 import { asEnforcerError, kernel, type LoadedObject, type Native } from "../kernel/native.js";
 import { ABI, FOREIGN_SOCKET } from "../kernel/abi.generated.js";
@@ -13,10 +14,22 @@ import type { Image } from "../lower/image.js";
 
 const DOING = "Looking for sockets of other cgroups";
 
+/** Returns the processes of management sessions; null if that is not known. */
+export type FindSessions = () => Promise<ReadonlySet<number> | null>;
+
+interface Foreign {
+  readonly key: Buffer;
+  readonly subject: number;
+  readonly seen: number;
+  readonly isRefused: boolean;
+  readonly process: number;
+}
+
 export class ForeignSockets {
   constructor(
     private readonly native: Native,
     private readonly object: LoadedObject,
+    private readonly findSessions: FindSessions,
   ) {}
 
   /** Looks at the open files of all processes, and forgets sockets that no process of a confined workload has any more. */
@@ -33,7 +46,12 @@ export class ForeignSockets {
     } finally {
       native.closeFd(link);
     }
-    const gone = this.#read().filter(({ seen }) => ((before - seen) | 0) > 0);
+    const found = this.#read();
+    const gone = found.filter(({ seen }) => ((before - seen) | 0) > 0);
+    await this.#refuse(
+      image,
+      found.filter((one) => !gone.includes(one)),
+    );
     if (gone.length === 0) return;
     kernel(DOING, () => {
       native.mapDelete(this.#fd, Buffer.concat(gone.map(({ key }) => key)));
@@ -42,10 +60,29 @@ export class ForeignSockets {
     });
   }
 
-  /** Returns how many a workload has, by subject id. */
-  counts(): ReadonlyMap<number, number> {
+  async #refuse(image: Image, found: readonly Foreign[]): Promise<void> {
+    if (found.length === 0) return;
+    const strict = strictSubjects(image);
+    const sessions = await this.findSessions();
+    if (sessions === null) return;
+    for (const one of found) {
+      const isRefused = strict.has(one.subject) && !sessions.has(one.process);
+      if (isRefused === one.isRefused) continue;
+      const value = Buffer.alloc(FOREIGN_SOCKET.size);
+      value.writeUInt32LE(one.subject, FOREIGN_SOCKET.subject);
+      value.writeUInt32LE(one.seen, FOREIGN_SOCKET.seen);
+      value.writeUInt32LE(isRefused ? 1 : 0, FOREIGN_SOCKET.refused);
+      value.writeUInt32LE(one.process, FOREIGN_SOCKET.process);
+      kernel(DOING, () => this.native.mapSet(this.#fd, one.key, value));
+    }
+  }
+
+  /** Returns how many a workload has, by subject id; those of management sessions are left out. */
+  counts(image: Image): ReadonlyMap<number, number> {
+    const strict = strictSubjects(image);
     const counts = new Map<number, number>();
-    for (const { subject } of this.#read()) counts.set(subject, (counts.get(subject) ?? 0) + 1);
+    for (const { subject, isRefused } of this.#read())
+      if (isRefused || !strict.has(subject)) counts.set(subject, (counts.get(subject) ?? 0) + 1);
     return counts;
   }
 
@@ -53,12 +90,23 @@ export class ForeignSockets {
     return mapOf(this.object, "ztap_foreign");
   }
 
-  #read(): readonly { readonly key: Buffer; readonly subject: number; readonly seen: number }[] {
+  #read(): readonly Foreign[] {
     const { count, keys, values } = kernel(DOING, () => this.native.mapRead(this.#fd));
-    return Array.from({ length: count }, (_, at) => ({
-      key: keys.subarray(at * 8, at * 8 + 8),
-      subject: values.readUInt32LE(at * FOREIGN_SOCKET.size + FOREIGN_SOCKET.subject),
-      seen: values.readUInt32LE(at * FOREIGN_SOCKET.size + FOREIGN_SOCKET.seen),
-    }));
+    return Array.from({ length: count }, (_, at) => {
+      const value = values.subarray(at * FOREIGN_SOCKET.size, (at + 1) * FOREIGN_SOCKET.size);
+      return {
+        key: keys.subarray(at * 8, at * 8 + 8),
+        subject: value.readUInt32LE(FOREIGN_SOCKET.subject),
+        seen: value.readUInt32LE(FOREIGN_SOCKET.seen),
+        isRefused: value.readUInt32LE(FOREIGN_SOCKET.refused) !== 0,
+        process: value.readUInt32LE(FOREIGN_SOCKET.process),
+      };
+    });
   }
+}
+
+/** Returns the ids of the workloads that may have no foreign sockets. */
+function strictSubjects(image: Image): ReadonlySet<number> {
+  const subjects = [...image.subjects.values()];
+  return new Set(subjects.flatMap(({ id, confinement }) => ((confinement & ABI.OWN_SOCKETS_ONLY) !== 0 ? [id] : [])));
 }

@@ -166,6 +166,7 @@ export const FOREIGN_SOCKET = {
   subject: 0,
   seen: 4,
   refused: 8,
+  process: 12,
 } as const;
 export const ECHO = {
   size: 8,
