@@ -20,6 +20,7 @@ export const quietTelemetry: Telemetry = {
   enforced: nothing,
   inForce: nothing,
   stalled: nothing,
+  withheld: nothing,
   drift: nothing,
   healed: nothing,
   packets: nothing,

@@ -24,6 +24,8 @@ export interface Telemetry {
   /** The node's tables were observed to hold this revision. */
   inForce(revision: number): void;
   stalled(isStalled: boolean): void;
+  /** How many workloads the revision in force is withheld from. */
+  withheld(workloads: number): void;
   drift(kind: DriftKind, items: number): void;
   healed(items: number): void;
   packets(totals: readonly { readonly direction: string; readonly verdict: string; readonly packets: bigint }[]): void;

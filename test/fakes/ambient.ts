@@ -34,6 +34,7 @@ export function recordTelemetry(): {
     enforced: record("enforced"),
     inForce: record("inForce"),
     stalled: record("stalled"),
+    withheld: record("withheld"),
     drift: record("drift"),
     healed: record("healed"),
     packets: record("packets"),
