@@ -37,7 +37,15 @@ export function describeWithholding({ workloads, remaining }: Withholding): stri
 }
 
 export function describeRemaining(remaining: readonly string[]): string {
-  return `already cut by the policy in force: ${remaining.join("; ")}`;
+  return `already cut by the policy in force: ${joinReasons(remaining)}`;
+}
+
+/** Limit for one workload: somebody may open any number of sessions. */
+const SHOWN_REASONS = 3;
+
+export function joinReasons(reasons: readonly string[]): string {
+  const more = reasons.length > SHOWN_REASONS ? [`and ${reasons.length - SHOWN_REASONS} more`] : [];
+  return [...reasons.slice(0, SHOWN_REASONS), ...more].join("; ");
 }
 
 function describeWithheld({ workload, reason, file, line, keeps }: WithheldWorkload): string {

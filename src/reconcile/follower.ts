@@ -9,7 +9,13 @@ import { lacksOnlyAttachments, listDrift, movedWorkloads, withoutRestarts } from
 import type { Ruleset } from "../model/ruleset.js";
 import type { NodeStatus, SubjectStatus } from "../model/status.js";
 import type { ManagementAccess } from "../model/management-access.js";
-import { describeRemaining, describeWithholding, markWithheld, type Withholding } from "../model/withholding.js";
+import {
+  describeRemaining,
+  describeWithholding,
+  joinReasons,
+  markWithheld,
+  type Withholding,
+} from "../model/withholding.js";
 import { compile } from "../policy/compile/compile.js";
 import { describeLockouts, findLockouts } from "../policy/lockout.js";
 import { makeSafe } from "../policy/withhold.js";
@@ -264,10 +270,10 @@ export class Follower {
    */
   async #enforceSafely(target: Target, access: ManagementAccess, before: Observation): Promise<void> {
     const { enforcer, logger } = this.deps;
-    if (this.#good === null) await this.loadLastGood();
+    if (this.#good === null) await this.#tryToFallBack();
     const inForce = this.#good?.ruleset ?? (before.isEnforcing ? null : compile(new Map(), this.node));
     if (inForce === null) {
-      const found = describeLockouts(findLockouts(target.ruleset, access, target.clients)).join("; ");
+      const found = joinReasons(describeLockouts(findLockouts(target.ruleset, access, target.clients)));
       const message = `not enforced, since it would lock out: ${found}; nothing else of it is enforced either, since the ruleset that an earlier agent left in force is not known; allowLockout lets it`;
       throw new LockoutError(message, false);
     }

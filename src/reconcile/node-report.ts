@@ -3,7 +3,7 @@ import { listDrift, movedWorkloads } from "../diff/drift.js";
 import type { KeyedDiff } from "../model/keyed-diff.js";
 import type { Revision } from "../model/state.js";
 import type { DriftItem, DriftKind, SubjectStatus } from "../model/status.js";
-import type { WithheldWorkload } from "../model/withholding.js";
+import { joinReasons, type WithheldWorkload } from "../model/withholding.js";
 import type { Withheld } from "../policy/withhold.js";
 import type { EnforcementItem } from "../interfaces/enforcer.js";
 import type { Logger } from "../interfaces/system.js";
@@ -64,6 +64,6 @@ export function locateWithheld({ entries }: Revision, workloads: readonly Withhe
     const entry = entries.find((one) => one.kind === kind && `${one.namespace ?? ""}/${one.name}` === name);
     const { file, line } = entry?.position ?? {};
     const position = file === undefined || line === undefined ? {} : { file, line };
-    return { workload, reason: reasons.join("; "), ...position, keeps };
+    return { workload, reason: joinReasons(reasons), ...position, keeps };
   });
 }

@@ -112,6 +112,9 @@ t.test("a session that workloads in nested cgroups deny is cut by none of them",
   t.strictSame(linesOf(safe.ruleset), ["inner a/b all", "middle a 22", "web w none"]);
   const one = makeSafe(rulesetOf("inner a/b none", "middle a 22", "web w none"), inForce, access(session("a/b")), []);
   t.strictSame(namesOf(one), ["default/inner"], "only what denies is withheld");
+  const cut = rulesetOf("around a none", "inner a/b all");
+  const second = makeSafe(rulesetOf("around a none", "inner a/b none"), cut, access(session("a/b")), []);
+  t.strictSame(namesOf(second), ["default/inner"], "also where another one denies already");
 });
 
 t.test("what the policy in force denies is told, and holds nothing else back", async (t) => {

@@ -67,7 +67,7 @@ const MIX = ['default/db ["any"]', `default/web ${port(443)}`];
 t.test(
   "a policy that would cut is withheld from its workload, and changes and deletions of others follow",
   async (t) => {
-    const { machine, access, calls, commit, start, status } = setUp();
+    const { machine, lastGood, access, calls, commit, start, status } = setUp();
     const follower = start();
     await commit(FIRST);
     access.sessions = [];
@@ -96,6 +96,7 @@ t.test(
       t.equal(now?.healed, run < 2 ? 0 : 6, "damage of what is in force is healed");
     }
     t.equal(machine.applied, 3, "what is in force is not applied again");
+    t.equal(lastGood.written.length, 2, "nor written to the disk again");
     t.strictSame(calls.filter(([name]) => name === "withheld").at(-1), ["withheld", 1]);
 
     access.sessions = [];
@@ -119,6 +120,14 @@ t.test("the reason names file and line", async (t) => {
   const line = second.get("NetworkPolicy/default/db")?.position?.line ?? 0;
   await t.rejects(start().reconcile(), new RegExp(`\\(state\\.yaml:${line}\\)`));
   t.match((await status())?.withheld?.workloads, [{ workload: "default/db", file: "state.yaml", line }]);
+});
+
+t.test("however many sessions there are, the report stays short", async (t) => {
+  const { access, commit, start, status } = setUp();
+  access.sessions = Array.from({ length: 5000 }, (_, index) => ({ ...SESSION, port: index + 1 }));
+  await commit(SECOND);
+  await t.rejects(start().reconcile(), /to port 3; and 4997 more/);
+  t.match((await status())?.withheld?.workloads, [{ reason: /to port 3; and 4997 more$/ }]);
 });
 
 t.test("an agent that is killed before it applies the mix goes on with it, with and without the store", async (t) => {
@@ -238,6 +247,23 @@ t.test("an agent that does not know what is in force withholds the whole revisio
   t.match(await status(), { state: "Stalled", enforcedRevision: null, message: /SSH session/ });
   access.sessions = [];
   await stranger.reconcile();
+  t.strictSame(enforced(machine), WHOLE_SECOND);
+});
+
+t.test("what is kept is what was switched to, also if an attachment was lost meanwhile", async (t) => {
+  const { machine, access, commit, start, status } = setUp();
+  access.sessions = [];
+  await commit(FIRST);
+  const follower = start();
+  await follower.reconcile();
+  await commit(SECOND);
+  machine.written = () => machine.items.delete("link/default/web");
+  await follower.reconcile();
+  machine.written = () => undefined;
+  t.match(await status(), { state: "Drifted" });
+  access.sessions = [{ ...SESSION, cgroups: ["test/default-web"], port: 443 }];
+  await commit(SECOND.replace("443", "8443"));
+  await t.rejects(follower.reconcile(), { code: "lockout" });
   t.strictSame(enforced(machine), WHOLE_SECOND);
 });
 
