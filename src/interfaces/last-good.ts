@@ -1,7 +1,7 @@
 /**
  * LastGoodState: the last state that this node enforced, kept on its own disk, so that it can be enforced again after a
- * restart while the store is unreachable. A state of which a part is withheld is announced before it is applied: the
- * store does not have it, and an agent that is killed meanwhile must find it.
+ * restart while the store is unreachable. A state of which a part is withheld, and the one that follows it, is announced
+ * before it is applied: an agent that is killed meanwhile must find it.
  *
  * Guarantees: a state is replaced as a whole or not at all, even by a crash; `read` and `readAnnounced` check its
  * digests, and return null if there is none or it is incomplete.

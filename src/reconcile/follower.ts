@@ -31,6 +31,7 @@ import type { Telemetry } from "../interfaces/telemetry.js";
 import { LockoutError, LockoutGuard } from "./lockout-guard.js";
 import { locateWithheld, logMoves, reportDrift, undeclaredNode, unexpectedBackend } from "./node-report.js";
 import { NodeStatusWriter } from "./node-status.js";
+import { findAnnounced, findLastGood, type Restorable } from "./restore.js";
 import { LastGoodSnapshot } from "./snapshot.js";
 import { TargetCompiler, type Target, type TargetDeps } from "./target.js";
 
@@ -170,63 +171,29 @@ export class Follower {
   }
 
   /**
-   * Enforces the last-good snapshot, for a start without the store. A kernel that enforces another ruleset keeps it: the
-   * snapshot may be the older of the two.
+   * Enforces the state on this node's disk, for a start without the store: first one whose apply an earlier agent announced
+   * and did not end. A kernel that enforces another ruleset keeps it.
    */
   async loadLastGood(): Promise<void> {
-    if (await this.#resumeAnnounced()) return;
-    const state = await this.#snapshot.read();
-    if (state === null) return;
-    const target = await this.#targets.restore(state);
-    const { isEnforcing, difference } = await this.deps.enforcer.observe(target.ruleset);
-    if (isEnforcing && !lacksOnlyAttachments(difference)) {
-      this.deps.logger.debug("this kernel enforces another ruleset than the copy on this node's disk, which stays");
-      return;
-    }
-    await this.#restore(target, isEnforcing);
-  }
-
-  async #restore(target: Target, isEnforcing: boolean): Promise<void> {
-    const { number } = target.revision;
-    const part = target.withholding === null ? "" : "a part of ";
-    if (!isEnforcing && target.ruleset.subjects.length > 0)
-      this.deps.logger.warn(`enforcing ${part}revision ${number} from the copy on this node's disk`);
-    await this.#enforce(target, { isFallback: true });
-  }
-
-  /**
-   * Completes an apply that an earlier agent announced and did not end.
-   * @returns false if none was announced, if it cannot be completed, or if the kernel enforces something else
-   */
-  async #resumeAnnounced(): Promise<boolean> {
     const { enforcer, logger } = this.deps;
-    const state = await this.#snapshot.readAnnounced();
-    if (state === null) return false;
+    const deps = { enforcer, logger, targets: this.#targets, snapshot: this.#snapshot, guard: this.#guard };
     try {
-      const target = await this.#targets.restore(state);
-      const { isEnforcing, difference } = await enforcer.observe(target.ruleset);
-      const isInForce = isEnforcing && lacksOnlyAttachments(difference);
-      if (isEnforcing && !isInForce && !(await this.#replacesLastGood(target))) return false;
-      this.#snapshot.propose(state);
-      await this.#restore(target, isEnforcing);
-      return true;
+      const announced = await findAnnounced(deps);
+      if (announced !== null) return await this.#restore(announced);
     } catch (error) {
       if (!(error instanceof EnforcerError)) throw error;
       logger.warn("the state that an earlier agent was about to enforce was not enforced", { error });
-      return false;
     }
+    const lastGood = await findLastGood(deps);
+    if (lastGood !== null) await this.#restore(lastGood);
   }
 
-  /** Returns whether the kernel enforces the last-good snapshot, and a target cuts no connection that this one allows. */
-  async #replacesLastGood(target: Target): Promise<boolean> {
-    const state = await this.#snapshot.read();
-    if (state === null) return false;
-    const before = await this.#targets.restore(state);
-    const { isEnforcing, difference } = await this.deps.enforcer.observe(before.ruleset);
-    if (!isEnforcing || !lacksOnlyAttachments(difference)) return false;
-    const access = await this.#guard.read();
-    if (access === null) return true;
-    return makeSafe(target.ruleset, before.ruleset, access, target.clients).workloads.length === 0;
+  async #restore({ target, isEnforcing }: Restorable): Promise<void> {
+    const { revision, ruleset, withholding } = target;
+    const part = withholding === null ? "" : "a part of ";
+    if (!isEnforcing && ruleset.subjects.length > 0)
+      this.deps.logger.warn(`enforcing ${part}revision ${revision.number} from the copy on this node's disk`);
+    await this.#enforce(target, { isFallback: true });
   }
 
   /** An empty store ends no enforcement: an earlier agent may have used another store. */

@@ -12,6 +12,8 @@ export class LastGoodSnapshot {
   #candidate: CommittedState | null = null;
   /** Digest of the ruleset of the state that this process wrote last, if a part of it is withheld. */
   #kept: string | null = null;
+  /** Whether a part of the state on the disk is withheld, as far as this process knows. */
+  #isPartial = false;
 
   /** @param lastGood null if this node keeps none */
   constructor(
@@ -20,7 +22,9 @@ export class LastGoodSnapshot {
   ) {}
 
   async read(): Promise<LastGood | null> {
-    return (await this.lastGood?.read()) ?? null;
+    const state = (await this.lastGood?.read()) ?? null;
+    this.#isPartial = state?.withholding !== undefined;
+    return state;
   }
 
   /** Reads the state that an earlier agent was about to apply when it ended; null if there is none. */
@@ -32,9 +36,12 @@ export class LastGoodSnapshot {
     if (this.lastGood !== null) this.#candidate = { revision, objects };
   }
 
-  /** Call before a target is applied. A whole revision is not announced: the store has it. */
+  /**
+   * Call before a target is applied. A whole revision is announced only if it ends a withholding: with the state on the disk,
+   * a reboot would open what it closes. Otherwise the store has it.
+   */
   async announce(target: Target): Promise<void> {
-    const state = target.withholding === null ? null : this.#stateOf(target);
+    const state = target.withholding === null && !this.#isPartial ? null : this.#stateOf(target);
     await this.#write((lastGood) => lastGood.announce(state));
   }
 
@@ -47,6 +54,7 @@ export class LastGoodSnapshot {
       await lastGood.announce(null);
     });
     if (!isKept) return;
+    this.#isPartial = target.withholding !== null;
     // A state of which a part is withheld is to be in force as a whole later.
     if (target.withholding === null) this.#candidate = null;
     this.#kept = target.withholding === null ? null : target.ruleset.digest;

@@ -184,6 +184,25 @@ t.test("what was announced is not applied if a session has come that it would cu
   t.strictSame(enforced(machine), [MIX[0], WHOLE_FIRST[2]], "both are withheld, and what was deleted is gone");
 });
 
+t.test(
+  "what was announced where nothing is in force is not applied if a session has come that it would cut",
+  async (t) => {
+    const { store, machine, lastGood, access, commit, start } = setUp();
+    await commit(SECOND);
+    machine.failApply = "no memory for the table";
+    await t.rejects(start().reconcile(), /no memory/);
+    machine.failApply = null;
+    t.equal(lastGood.announced?.revision.number, 1);
+    access.sessions = [SESSION, { ...SESSION, cgroups: ["test/default-web"], port: 80 }];
+    store.cutOff();
+    await start().loadLastGood();
+    t.strictSame(enforced(machine), []);
+    access.sessions = [SESSION];
+    await start().loadLastGood();
+    t.strictSame(enforced(machine), [WHOLE_SECOND[1]]);
+  },
+);
+
 t.test("a start without the store, after a reboot, restores the mix", async (t) => {
   const { store, lastGood, access, commit, start } = setUp();
   access.sessions = [];
@@ -215,6 +234,27 @@ t.test("a start without the store, after a reboot, restores the mix", async (t) 
   t.strictSame(enforced(rebooted), WHOLE_SECOND);
   t.match(lastGood.written.at(-1), { revision: { number: 2 } });
   t.equal(lastGood.written.at(-1)?.withholding, undefined, "the whole revision is kept on the disk");
+});
+
+t.test("an agent that is killed as it ends a withholding does not fall back to it after a reboot", async (t) => {
+  const { store, machine, access, deps, commit, start } = setUp();
+  await commit(SECOND);
+  await t.rejects(start().reconcile(), /it has no policy in force/);
+  access.sessions = [];
+  const killed = new FakeEnforcer(machine, {
+    pause: async (step) => {
+      if (step === "attached") throw new Error("killed");
+    },
+    deliver: (run) => run(),
+  });
+  const follower = start({ ...deps, enforcer: killed });
+  await follower.loadLastGood();
+  await t.rejects(follower.reconcile(), /killed/);
+  t.strictSame(enforced(machine), WHOLE_SECOND);
+  store.cutOff();
+  const rebooted = new FakeMachine();
+  await start({ enforcer: new FakeEnforcer(rebooted) }).loadLastGood();
+  t.strictSame(enforced(rebooted), WHOLE_SECOND);
 });
 
 t.test("an agent that starts while the mix is in force goes on with it", async (t) => {
