@@ -56,7 +56,16 @@ function rulesetOn({ items }: FakeMachine): Ruleset {
   return { node: "n1", digest: "", subjects, profiles };
 }
 
-const KILLS = ["prepared", "before announcing", "after announcing", "before writing", "after writing"] as const;
+/** Between the switch and the last attachment, a new workload is not attached yet. */
+const HALFWAY = ["switched", "attached"] as const;
+const KILLS = [
+  ...HALFWAY,
+  "prepared",
+  "before announcing",
+  "after announcing",
+  "before writing",
+  "after writing",
+] as const;
 type Kill = (typeof KILLS)[number];
 
 class History {
@@ -67,6 +76,7 @@ class History {
   #follower: Follower | null = null;
   #kill: { readonly at: Kill; readonly strike: () => void } | null = null;
   #wasKilled = false;
+  #isHalfway = false;
   /** Head, and the revisions before it that an agent may still be about to enforce. */
   #committed: Verdicts[] = [];
   /** What was in force after the last run that was not killed: the disk may still have it. */
@@ -131,6 +141,7 @@ class History {
     this.counts.killed += 1;
     this.#follower = null;
     this.#wasKilled = true;
+    this.#isHalfway ||= HALFWAY.some((one) => one === at);
     return false;
   }
 
@@ -156,10 +167,12 @@ class History {
 
   /**
    * Somebody logs in where the machine lets him. After a reboot the agent comes first; a machine that enforces nothing, since
-   * an agent was killed as it came to a revision without workloads, is taken for a rebooted one.
+   * an agent was killed as it came to a revision without workloads, is taken for a rebooted one. Where an agent was killed
+   * halfway, the next one attaches all workloads.
    */
   login(): void {
-    if (this.#lost !== null || (this.#wasKilled && rulesetOn(this.machine).subjects.length === 0)) return;
+    if (this.#lost !== null || this.#isHalfway || (this.#wasKilled && rulesetOn(this.machine).subjects.length === 0))
+      return;
     const cgroup = this.#pick(CGROUPS);
     const session = { peer: PEER, port: this.#pick(PORTS), cgroups: [`${cgroup}/session`] };
     if (this.#isAllowed(session)) this.#sessions = [...this.#sessions, session];
@@ -212,7 +225,8 @@ class History {
     for (const [cgroup, verdicts] of after) {
       const known = possible.map((one) => one.get(cgroup));
       // Killed after a reboot, or before it wrote anything to the disk, it may not have come to enforce anything.
-      const isBare = this.#lost !== null && (!isAlive || this.#disk.state === null) && verdicts === "111";
+      const mayBeBare = this.#isHalfway || (this.#lost !== null && (!isAlive || this.#disk.state === null));
+      const isBare = mayBeBare && verdicts === "111";
       if (!known.includes(verdicts) && !isBare) throw new Error(`${cgroup}: ${verdicts} of ${known.join()}`);
     }
     if (isAlive) this.#kept = after;
@@ -232,6 +246,7 @@ class History {
     if (message !== "" && !message.includes("all other workloads follow")) throw new Error(message);
     if (message !== "") this.counts.withheld += 1;
     this.#wasKilled = false;
+    this.#isHalfway = false;
     this.#committed = [head];
     const after = verdictsOf(rulesetOn(this.machine));
     for (const [cgroup, verdicts] of head) {
