@@ -1,5 +1,9 @@
 /** A lock-out withholds the workload that would cut, and nothing else: through failures, kills and restarts. */
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import t from "tap";
+import { LastGoodFile, lastGoodPath } from "../../src/adapters/disk/last-good.js";
 import { openMemoryStore } from "../../src/adapters/memory/store.js";
 import { systemClock } from "../../src/adapters/system/clock.js";
 import type { Session } from "../../src/model/management-access.js";
@@ -42,7 +46,15 @@ function setUp() {
     commitOnHead(store, draft([...objectsOf(text).values()].map(({ object }) => object)));
   const start = (other: Partial<typeof deps> = {}): Follower => new Follower({ ...deps, ...other }, "n1");
   const status = async () => (await store.listNodeStatus())[0];
-  return { store, machine, lastGood, calls, access, deps, commit, start, status };
+  /** The first revision is in force, and head is the second one, which would cut the session. */
+  const prepare = async (): Promise<void> => {
+    access.sessions = [];
+    await commit(FIRST);
+    await start().reconcile();
+    access.sessions = [SESSION];
+    await commit(SECOND);
+  };
+  return { store, machine, lastGood, calls, access, deps, commit, start, status, prepare };
 }
 
 /** What a machine enforces: `workload policy`, and the clauses of its ingress. */
@@ -165,12 +177,8 @@ t.test("an agent that is killed before it applies the mix goes on with it, with 
 });
 
 t.test("what was announced is not applied if a session has come that it would cut", async (t) => {
-  const { machine, lastGood, access, commit, start } = setUp();
-  access.sessions = [];
-  await commit(FIRST);
-  await start().reconcile();
-  access.sessions = [SESSION];
-  await commit(SECOND);
+  const { machine, lastGood, access, start, prepare } = setUp();
+  await prepare();
   machine.failApply = "no memory for the table";
   const follower = start();
   await t.rejects(follower.reconcile(), /no memory/);
@@ -236,6 +244,31 @@ t.test("a start without the store, after a reboot, restores the mix", async (t) 
   t.equal(lastGood.written.at(-1)?.withholding, undefined, "the whole revision is kept on the disk");
 });
 
+t.test("the mix comes back from the file on disk, announced or kept", async (t) => {
+  const folder = await mkdtemp(join(tmpdir(), `ztap-withhold-${process.pid}-`));
+  t.teardown(() => rm(folder, { recursive: true, force: true }));
+  const file = () => new LastGoodFile(lastGoodPath(folder, "n1"), silentLogger);
+  const { store, machine, access, deps, commit } = setUp();
+  const start = (on: FakeMachine) => new Follower({ ...deps, lastGood: file(), enforcer: new FakeEnforcer(on) }, "n1");
+  access.sessions = [];
+  await commit(FIRST);
+  await start(machine).reconcile();
+  access.sessions = [SESSION];
+  await commit(SECOND);
+  machine.failApply = "no memory for the table";
+  await t.rejects(start(machine).reconcile(), /no memory/);
+  machine.failApply = null;
+  t.match([(await file().read())?.revision.number, (await file().readAnnounced())?.revision.number], [1, 2]);
+  store.cutOff();
+  await start(machine).loadLastGood();
+  t.strictSame(enforced(machine), MIX);
+  t.match([(await file().read())?.withholding?.workloads, await file().readAnnounced()], [[{}], null]);
+  const rebooted = new FakeMachine();
+  await start(rebooted).loadLastGood();
+  const itemsOf = ({ items }: FakeMachine) => [...items].sort(([one], [other]) => (one < other ? -1 : 1));
+  t.strictSame(itemsOf(rebooted), itemsOf(machine), "to the last item");
+});
+
 t.test("an agent that is killed as it ends a withholding does not fall back to it after a reboot", async (t) => {
   const { store, machine, access, deps, commit, start } = setUp();
   await commit(SECOND);
@@ -258,12 +291,8 @@ t.test("an agent that is killed as it ends a withholding does not fall back to i
 });
 
 t.test("an agent that starts while the mix is in force goes on with it", async (t) => {
-  const { machine, access, commit, start } = setUp();
-  access.sessions = [];
-  await commit(FIRST);
-  await start().reconcile();
-  access.sessions = [SESSION];
-  await commit(SECOND);
+  const { machine, commit, start, prepare } = setUp();
+  await prepare();
   await t.rejects(start().reconcile(), { code: "lockout" });
   await commit(SECOND.replace("443", "8443"));
   await t.rejects(start().reconcile(), /it keeps the policy that it had/);
