@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
  * Channels: what a confined workload could exchange beside the packets that its programs decide: sockets of other families,
- * abstract Unix addresses, and IP sockets that belong to another cgroup. See docs/adr/0014-channels.md.
+ * abstract Unix addresses, and IP sockets that belong to another cgroup. See docs/adr/0015-channels.md.
  */
 #ifndef ZTAP_CHANNELS_H
 #define ZTAP_CHANNELS_H

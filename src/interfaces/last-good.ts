@@ -1,14 +1,29 @@
 /**
  * LastGoodState: the last state that this node enforced, kept on its own disk, so that it can be enforced again after a
- * restart while the store is unreachable.
+ * restart while the store is unreachable. A state of which a part is withheld, and the one that follows it, is announced
+ * before it is applied: an agent that is killed meanwhile must find it.
  *
- * Guarantees: a state is replaced as a whole or not at all, even by a crash; `read` checks its digests, and returns
- * null if there is none or it is incomplete.
+ * Guarantees: a state is replaced as a whole or not at all, even by a crash; `read` and `readAnnounced` check its
+ * digests, and return null if there is none or it is incomplete.
  */
 import type { CommittedState } from "../model/state.js";
+import type { Withholding } from "../model/withholding.js";
+
+export interface LastGood extends CommittedState {
+  /** The part of the revision that was not enforced; absent if all of it was. */
+  readonly withholding?: Withholding;
+}
 
 export interface LastGoodState {
-  read(): Promise<CommittedState | null>;
+  /** Reads the state that was known to be in force. */
+  read(): Promise<LastGood | null>;
   /** @throws if it could not be written; the earlier state is still there then */
-  write(state: CommittedState): Promise<void>;
+  write(state: LastGood): Promise<void>;
+  /** Reads the state that was about to be applied; null if its outcome is known. */
+  readAnnounced(): Promise<LastGood | null>;
+  /**
+   * Replaces the announced state; null ends the announcement.
+   * @throws if it could not be written; the earlier announcement is still there then
+   */
+  announce(state: LastGood | null): Promise<void>;
 }

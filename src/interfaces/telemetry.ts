@@ -27,6 +27,8 @@ export interface Telemetry {
   /** The node's tables were observed to hold this revision. */
   inForce(revision: number): void;
   stalled(isStalled: boolean): void;
+  /** How many workloads the revision in force is withheld from. */
+  withheld(workloads: number): void;
   drift(kind: DriftKind, items: number): void;
   healed(items: number): void;
   /** All escapes of workloads on this node now. */

@@ -1,5 +1,6 @@
 /** The status that nodes report: heartbeat, attempted and enforced revision, drift. */
 import type { ControlServer } from "./management-access.js";
+import type { WithheldWorkload } from "./withholding.js";
 
 export type DriftKind = "missing" | "extra" | "changed" | "detached";
 
@@ -45,6 +46,7 @@ export interface NodeStatus {
   readonly warnings?: readonly string[];
   readonly backend: string;
   readonly attemptedRevision: number | null;
+  /** The last revision that was in force as a whole. */
   readonly enforcedRevision: number | null;
   /** Digest of the ruleset that is enforced. */
   readonly rulesetDigest: string | null;
@@ -55,6 +57,8 @@ export interface NodeStatus {
   /** How many drift items were healed since the agent started. */
   readonly healed: number;
   readonly subjects: readonly SubjectStatus[];
+  /** The revision that is in force except for these workloads; absent if a whole revision is in force. */
+  readonly withheld?: { readonly revision: number; readonly workloads: readonly WithheldWorkload[] };
   /** RFC 3339, UTC. */
   readonly observedAt: string;
 }

@@ -17,8 +17,8 @@ export interface FlowNames {
 
 export const NO_NAMES: FlowNames = { workloads: null, workloadsAt: () => [], policiesOf: () => [] };
 
-/** Builds the names of one state, without a reference to its objects. */
-export function nameFlows(objects: ObjectSet, ruleset: Ruleset): FlowNames {
+/** Returns the names of one state, for any ruleset in force; holds no reference to its objects. */
+export function nameFlows(objects: ObjectSet): (ruleset: Ruleset) => FlowNames {
   const owners = new Map<string, string[]>();
   const policies = new Map<string, FlowPolicy>();
   for (const { object, position } of objects.values()) {
@@ -30,13 +30,15 @@ export function nameFlows(objects: ObjectSet, ruleset: Ruleset): FlowNames {
       policies.set(policy, { policy, file: position?.file ?? null, line: position?.line ?? null });
     }
   }
-  const subjects = new Map(ruleset.subjects.map((subject) => [subject.workload, subject]));
-  return {
-    workloads: [...subjects.keys()],
-    workloadsAt: (address) => owners.get(address) ?? [],
-    policiesOf: (workload, direction) =>
-      (subjects.get(workload)?.[direction].policies ?? []).map(
-        (policy) => policies.get(policy) ?? { policy, file: null, line: null },
-      ),
+  return (ruleset) => {
+    const subjects = new Map(ruleset.subjects.map((subject) => [subject.workload, subject]));
+    return {
+      workloads: [...subjects.keys()],
+      workloadsAt: (address) => owners.get(address) ?? [],
+      policiesOf: (workload, direction) =>
+        (subjects.get(workload)?.[direction].policies ?? []).map(
+          (policy) => policies.get(policy) ?? { policy, file: null, line: null },
+        ),
+    };
   };
 }

@@ -29,47 +29,74 @@ export function clientsOf(objects: ObjectSet): readonly Client[] {
   );
 }
 
-/** Returns one sentence for each management connection that would be cut; none if the ruleset is safe. */
+/** A workload that cuts a connection, and the sentence that says so. */
+export interface Denial {
+  readonly subject: Subject;
+  readonly message: string;
+  /** Whether its ingress policies cut; otherwise its cgroup does, which is the agent's. */
+  readonly isByPolicy: boolean;
+}
+
+/**
+ * A management connection that a ruleset would cut: the workloads that do, in nested cgroups more than one. Those that do
+ * so alone come first.
+ */
+export type Lockout = readonly [Denial, ...Denial[]];
+
+/** Returns every management connection that would be cut; none if the ruleset is safe. */
 export function findLockouts(
   ruleset: Ruleset,
   { agent, sessions, servers }: ManagementAccess,
   clients: readonly Client[],
-): readonly string[] {
-  const holding = ruleset.subjects.find(({ cgroup }) => agent !== null && holds(cgroup, agent));
-  const own =
-    holding === undefined
-      ? []
-      : [
-          `workload ${holding.workload} has the cgroup ${holding.cgroup ?? ""}, in which the agent of node ${ruleset.node} itself runs (${agent ?? ""})`,
-        ];
+): readonly Lockout[] {
+  const holding = agent === null ? [] : ruleset.subjects.filter(({ cgroup }) => holds(cgroup, agent));
+  const own = holding.map((subject) => ({
+    subject,
+    message: `workload ${subject.workload} has the cgroup ${subject.cgroup ?? ""}, in which the agent of node ${ruleset.node} itself runs (${agent ?? ""})`,
+    isByPolicy: false,
+  }));
   // Preparing a ruleset costs as much as a first verdict, and most machines have no session to check.
   let evaluator: Evaluator | undefined;
-  const deniedBy = ({ port, cgroups }: Session | ControlServer, peers: readonly string[]): Subject | undefined =>
-    ruleset.subjects.find((subject) => {
-      if (!cgroups.some((cgroup) => holds(subject.cgroup, cgroup))) return false;
-      const evaluate = (evaluator ??= createEvaluator(ruleset));
-      return peers.every((peer) => denies(evaluate, subject, peer, port));
-    });
-  const cut = sessions.flatMap((session) => {
-    const denying = deniedBy(session, [session.peer]);
-    return denying === undefined
-      ? []
-      : [`${tell(denying)} the SSH session from ${session.peer} to port ${session.port}`];
+  /** Returns the subjects that together deny every one of the peers; empty if a peer can connect. */
+  const deniedBy = ({ port, cgroups }: Session | ControlServer, peers: readonly string[]): readonly Subject[] => {
+    const denying = ruleset.subjects
+      .filter(({ cgroup }) => cgroups.some((inner) => holds(cgroup, inner)))
+      .map((subject) => {
+        const evaluate = (evaluator ??= createEvaluator(ruleset));
+        return { subject, denied: peers.filter((peer) => denies(evaluate, subject, peer, port)) };
+      })
+      .filter(({ denied }) => denied.length > 0)
+      .sort((a, b) => b.denied.length - a.denied.length);
+    const denied = new Set(denying.flatMap((one) => one.denied));
+    return peers.every((peer) => denied.has(peer)) ? denying.map(({ subject }) => subject) : [];
+  };
+  const cut = sessions.map((session) => {
+    const connection = `the SSH session from ${session.peer} to port ${session.port}`;
+    return deniedBy(session, [session.peer]).map((subject) => deny(subject, connection));
   });
-  const cutOff = servers.flatMap((server) => {
+  const cutOff = servers.map((server) => {
     const found = clients.flatMap(({ node, addresses }) => {
       const denying = deniedBy(server, node === ruleset.node ? [...addresses, ...LOOPBACK] : addresses);
-      return denying === undefined ? [] : [{ node, denying }];
+      return denying.length === 0 ? [] : [{ node, denying }];
     });
-    const [first] = found;
-    if (first === undefined) return [];
     const nodes = found.slice(0, SHOWN_NODES).map(({ node }) => node);
     const more = found.length > SHOWN_NODES ? `, … (${found.length} in all)` : "";
-    return [
-      `${tell(first.denying)} the agents of ${nodes.join(", ")}${more} their ${server.role}, which is served there on port ${server.port}`,
-    ];
+    const connection = `the agents of ${nodes.join(", ")}${more} their ${server.role}, which is served there on port ${server.port}`;
+    return (found[0]?.denying ?? []).map((subject) => deny(subject, connection));
   });
-  return [...own, ...new Set([...cut, ...cutOff])];
+  const found = new Map<string, Lockout>();
+  for (const lockout of [...own.map((denial) => [denial]), ...cut, ...cutOff])
+    if (isLockout(lockout)) found.set(lockout.map(({ message }) => message).join(), lockout);
+  return [...found.values()];
+}
+
+function isLockout(denials: readonly Denial[]): denials is Lockout {
+  return denials[0] !== undefined;
+}
+
+/** Returns one sentence for each connection. */
+export function describeLockouts(found: readonly Lockout[]): readonly string[] {
+  return found.map(([{ message }]) => message);
 }
 
 /** The warning about a search for sessions and servers that was cut short. */
@@ -79,8 +106,10 @@ export const INCOMPLETE_SEARCH =
 const LOOPBACK = ["127.0.0.1", "::1"];
 const SHOWN_NODES = 5;
 
-function tell({ workload, cgroup, ingress }: Subject): string {
-  return `workload ${workload} has the cgroup ${cgroup ?? ""}, and its ingress policies (${ingress.policies.join(", ")}) deny`;
+function deny(subject: Subject, connection: string): Denial {
+  const { workload, cgroup, ingress } = subject;
+  const message = `workload ${workload} has the cgroup ${cgroup ?? ""}, and its ingress policies (${ingress.policies.join(", ")}) deny ${connection}`;
+  return { subject, message, isByPolicy: true };
 }
 
 /** Returns whether a cgroup is the other one, or contains it. */

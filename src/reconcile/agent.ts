@@ -190,7 +190,7 @@ class Agent implements AgentProbes {
       return true;
     } catch (error) {
       if (!(error instanceof StoreError)) throw error;
-      if (error.code !== "store-unavailable" && this.#follower.enforcedRevision === null) throw error;
+      if (error.code !== "store-unavailable" && !this.#follower.isEnforcing) throw error;
       this.deps.telemetry.storeError();
       this.deps.logger.warn(`going on without the store: ${error.message}`);
       return false;
@@ -202,7 +202,7 @@ class Agent implements AgentProbes {
    * none
    */
   async followAlone(): Promise<void> {
-    if (this.#follower.enforcedRevision === null)
+    if (!this.#follower.isEnforcing)
       throw new OperationError(
         "not-in-sync",
         "the store is unavailable, and this node's disk holds no last-good state to enforce",
@@ -371,9 +371,7 @@ class Agent implements AgentProbes {
 
   readiness(): string | null {
     return (
-      this.#lastError ??
-      this.#follower.problem ??
-      (this.#follower.enforcedRevision === null ? "nothing is enforced yet" : null)
+      this.#lastError ?? this.#follower.problem ?? (!this.#follower.isEnforcing ? "nothing is enforced yet" : null)
     );
   }
 

@@ -1,13 +1,24 @@
 /**
  * The follower: reads head, makes this machine enforce it, and reports. It learns nothing from events, only from
  * reading, so that one run is enough after any number of missed events. A failure before `apply` leaves the last good
- * ruleset in force.
+ * ruleset in force. Workloads whose policy would cut management access are withheld: they keep what is in force, and all
+ * others follow head.
  */
 import { isEmptyDiff } from "../diff/keyed.js";
 import { lacksOnlyAttachments, listDrift, movedWorkloads, withoutRestarts } from "../diff/drift.js";
 import type { Ruleset } from "../model/ruleset.js";
 import type { NodeStatus, SubjectStatus } from "../model/status.js";
+import type { ManagementAccess } from "../model/management-access.js";
+import {
+  describeRemaining,
+  describeWithholding,
+  joinReasons,
+  markWithheld,
+  type Withholding,
+} from "../model/withholding.js";
 import { compile } from "../policy/compile/compile.js";
+import { describeLockouts, findLockouts } from "../policy/lockout.js";
+import { makeSafe } from "../policy/withhold.js";
 import { NO_NAMES, type FlowNames } from "../policy/flow-names.js";
 import type { LastGoodState } from "../interfaces/last-good.js";
 import type { Enforcer, Observation } from "../interfaces/enforcer.js";
@@ -18,8 +29,9 @@ import { StoreError } from "../interfaces/store.js";
 import type { Clock } from "../interfaces/system.js";
 import type { Telemetry } from "../interfaces/telemetry.js";
 import { LockoutError, LockoutGuard } from "./lockout-guard.js";
-import { logMoves, reportDrift, undeclaredNode, unexpectedBackend } from "./node-report.js";
+import { locateWithheld, logMoves, reportDrift, undeclaredNode, unexpectedBackend } from "./node-report.js";
 import { NodeStatusWriter } from "./node-status.js";
+import { findAnnounced, findLastGood, type Restorable } from "./restore.js";
 import { LastGoodSnapshot } from "./snapshot.js";
 import { TargetCompiler, type Target, type TargetDeps } from "./target.js";
 
@@ -50,7 +62,10 @@ export class Follower {
   readonly #status: NodeStatusWriter;
   /** The target last known to be in force: the machine is kept to it while head cannot be enforced. */
   #good: Target | null = null;
-  #enforced: { readonly revision: number; readonly digest: string } | null = null;
+  /** The target that was to be in force at last, whether it came into force or not. */
+  #tried: Target | null = null;
+  /** The last revision that was in force as a whole, and the digest of the ruleset in force. */
+  #enforced: { readonly revision: number | null; readonly digest: string } | null = null;
   /** The workloads when the whole ruleset was last in force, with their cgroups. */
   #seen: readonly SubjectStatus[] = [];
   #healed = 0;
@@ -70,9 +85,14 @@ export class Follower {
     this.#status = new NodeStatusWriter(deps, this.#guard, { node, boot, backend: enforcer.backend });
   }
 
-  /** The revision that this node is known to enforce; null before the first success. */
+  /** The last revision that this node is known to have enforced as a whole; null before the first success. */
   get enforcedRevision(): number | null {
     return this.#enforces ? (this.#enforced?.revision ?? null) : null;
+  }
+
+  /** Whether this node is known to enforce a revision, or the part of one that is not withheld. */
+  get isEnforcing(): boolean {
+    return this.#enforces && this.#enforced !== null;
   }
 
   /** Gives names to the verdicts of flows. */
@@ -99,7 +119,7 @@ export class Follower {
     } catch (error) {
       telemetry.stalled(true);
       if (error instanceof StoreError) telemetry.storeError();
-      await this.#recover(error, attempted, target);
+      if (!(error instanceof LockoutError && error.isFollowed)) await this.#recover(error, attempted, target);
       throw error;
     }
   }
@@ -111,10 +131,10 @@ export class Follower {
    */
   async #recover(error: unknown, attempted: number | null, target: Target | null): Promise<void> {
     const isRefused = error instanceof LockoutError;
-    const isPartial = target !== null && error instanceof EnforcerError;
-    const partial = isPartial ? await this.#tryToObserve(target.ruleset) : null;
+    const tried = target !== null && error instanceof EnforcerError ? this.#tried : null;
+    const partial = tried === null ? null : await this.#tryToObserve(tried.ruleset);
     // Beyond the switch, the ruleset before is no longer in force.
-    if (isPartial && partial !== null && lacksOnlyAttachments(partial.difference)) this.#good = target;
+    if (tried !== null && partial !== null && lacksOnlyAttachments(partial.difference)) this.#good = tried;
     const failure = target === null || isRefused ? await this.#tryToFallBack() : null;
     const message = [error, ...(failure === null ? [] : [failure])]
       .map((why) => (why instanceof Error ? why.message : String(why)))
@@ -122,7 +142,7 @@ export class Follower {
     let subjects: readonly SubjectStatus[] = [];
     if (error instanceof EnforcerError || isRefused) {
       const inForce = this.#good ?? this.#targets.latest;
-      const observed = inForce === target && partial !== null ? partial : await this.#tryToObserve(inForce?.ruleset);
+      const observed = inForce === tried && partial !== null ? partial : await this.#tryToObserve(inForce?.ruleset);
       subjects = observed?.subjects ?? [];
     }
     await this.#report({ attemptedRevision: attempted, state: "Stalled", message, drift: [], subjects });
@@ -151,21 +171,28 @@ export class Follower {
   }
 
   /**
-   * Enforces the last-good snapshot, for a start without the store. A kernel that enforces another ruleset keeps it: the
-   * snapshot may be the older of the two.
+   * Enforces the state on this node's disk, for a start without the store: first one whose apply an earlier agent announced
+   * and did not end. A kernel that enforces another ruleset keeps it.
    */
   async loadLastGood(): Promise<void> {
     const { enforcer, logger } = this.deps;
-    const state = await this.#snapshot.read();
-    if (state === null) return;
-    const target = await this.#targets.compile(state);
-    const { isEnforcing, difference } = await enforcer.observe(target.ruleset);
-    if (isEnforcing && !lacksOnlyAttachments(difference)) {
-      logger.debug("this kernel enforces another ruleset than the copy on this node's disk, which stays");
-      return;
+    const deps = { enforcer, logger, targets: this.#targets, snapshot: this.#snapshot, guard: this.#guard };
+    try {
+      const announced = await findAnnounced(deps);
+      if (announced !== null) return await this.#restore(announced);
+    } catch (error) {
+      if (!(error instanceof EnforcerError)) throw error;
+      logger.warn("the state that an earlier agent was about to enforce was not enforced", { error });
     }
-    if (!isEnforcing && target.ruleset.subjects.length > 0)
-      logger.warn(`enforcing revision ${state.revision.number} from the copy on this node's disk`);
+    const lastGood = await findLastGood(deps);
+    if (lastGood !== null) await this.#restore(lastGood);
+  }
+
+  async #restore({ target, isEnforcing }: Restorable): Promise<void> {
+    const { revision, ruleset, withholding } = target;
+    const part = withholding === null ? "" : "a part of ";
+    if (!isEnforcing && ruleset.subjects.length > 0)
+      this.deps.logger.warn(`enforcing ${part}revision ${revision.number} from the copy on this node's disk`);
     await this.#enforce(target, { isFallback: true });
   }
 
@@ -193,14 +220,65 @@ export class Follower {
   }
 
   async #enforce(target: Target, options: Pick<RunOptions, "isFallback"> = {}): Promise<void> {
+    this.#tried = target;
+    const before = await this.deps.enforcer.observe(target.ruleset);
+    // A ruleset that is in force is not checked again: a session that it denies was opened around it. A fallback was in
+    // force before: after a reboot, a session that came first must not prevent it.
+    const isKnown = this.#enforced?.digest === target.ruleset.digest || options.isFallback === true;
+    const access = isEmptyDiff(before.difference) || isKnown ? null : await this.#guard.read();
+    const isSafe = access === null || findLockouts(target.ruleset, access, target.clients).length === 0;
+    if (isSafe) await this.#makeMatch(target, before, options);
+    else await this.#enforceSafely(target, access, before);
+  }
+
+  /**
+   * Enforces a target except for the workloads whose policy would lock out.
+   * @throws LockoutError if there are such
+   */
+  async #enforceSafely(target: Target, access: ManagementAccess, before: Observation): Promise<void> {
+    const { enforcer, logger } = this.deps;
+    if (this.#good === null) await this.#tryToFallBack();
+    const inForce = this.#good?.ruleset ?? (before.isEnforcing ? null : compile(new Map(), this.node));
+    if (inForce === null) {
+      const found = joinReasons(describeLockouts(findLockouts(target.ruleset, access, target.clients)));
+      const message = `not enforced, since it would lock out: ${found}; nothing else of it is enforced either, since the ruleset that an earlier agent left in force is not known; allowLockout lets it`;
+      throw new LockoutError(message, false);
+    }
+    const { workloads, kept, remaining } = makeSafe(target.ruleset, inForce, access, target.clients);
+    if (workloads.length === 0) {
+      logger.warn(describeRemaining(remaining), { revision: target.revision.number });
+      return await this.#makeMatch(target, await enforcer.observe(target.ruleset), {});
+    }
+    const withholding = {
+      workloads: locateWithheld(target.revision, workloads),
+      kept,
+      remaining,
+      enforcedRevision: this.#enforced?.revision ?? null,
+    };
+    const mixed = this.#withhold(target, withholding);
+    await this.#makeMatch(mixed, await enforcer.observe(mixed.ruleset), {});
+    throw new LockoutError(describeWithholding(withholding), true);
+  }
+
+  /** @throws LockoutError if the backend cannot enforce the rest of the target */
+  #withhold(target: Target, withholding: Withholding): Target {
+    try {
+      return this.#targets.withhold(target, withholding, this.#good);
+    } catch (error) {
+      if (!(error instanceof EnforcerError)) throw error;
+      const message = `${describeWithholding({ ...withholding, remaining: [] })}; but nothing of it is enforced, since ${error.message}`;
+      throw new LockoutError(message, false, { cause: error });
+    }
+  }
+
+  /** Applies the target if the machine differs from it, and reports. */
+  async #makeMatch(target: Target, before: Observation, options: RunOptions): Promise<void> {
     const { enforcer, clock, telemetry } = this.deps;
     const { ruleset } = target;
-    const before = await enforcer.observe(ruleset);
+    this.#tried = target;
     if (isEmptyDiff(before.difference)) return await this.#settle(target, before, options);
 
     const wasEnforced = this.#enforced?.digest === ruleset.digest;
-    // A fallback was in force before: after a reboot, a session that came first must not prevent it.
-    if (!wasEnforced && options.isFallback !== true) await this.#guard.check(target);
     const drift = withoutRestarts(before.difference, movedWorkloads(this.#seen, before.subjects));
     const isHealing = wasEnforced && !isEmptyDiff(drift);
     if (isHealing) {
@@ -212,6 +290,7 @@ export class Follower {
         subjects: before.subjects,
       });
     }
+    if (!wasEnforced && options.isFallback !== true) await this.#snapshot.announce(target);
     const started = clock.monotonic();
     const after = await enforcer.apply(ruleset);
     if (isEmptyDiff(after.difference)) {
@@ -237,6 +316,8 @@ export class Follower {
     const { difference, subjects, packets, escapes } = observation;
     this.deps.telemetry.packets(packets);
     this.deps.telemetry.escapes(escapes);
+    // Beyond the switch, the ruleset before is no longer in force.
+    if (lacksOnlyAttachments(difference)) this.#good = target;
     if (isEmptyDiff(difference)) {
       await this.#noteEnforced(target, subjects);
       if (options.healed !== undefined && options.healed > 0) this.#noteHealed(options.healed);
@@ -257,30 +338,36 @@ export class Follower {
 
   async #noteEnforced(target: Target, subjects: readonly SubjectStatus[]): Promise<void> {
     const { logger, telemetry } = this.deps;
-    const { revision, ruleset } = target;
+    const { revision, ruleset, withholding } = target;
+    const number = withholding === null ? revision.number : withholding.enforcedRevision;
     if (this.#enforces) {
-      if (this.#enforced?.revision !== revision.number) {
-        const facts = { digest: ruleset.digest, subjects: ruleset.subjects.length };
+      const facts = { digest: ruleset.digest, subjects: ruleset.subjects.length };
+      const isNew = this.#enforced?.revision !== number || this.#enforced.digest !== ruleset.digest;
+      if (withholding !== null && isNew)
+        logger.warn(`revision ${revision.number} is ${describeWithholding(withholding)}`, facts);
+      if (withholding === null && this.#enforced?.revision !== number)
         logger.info(`enforcing revision ${revision.number}`, facts);
-      }
-      telemetry.inForce(revision.number);
+      if (number !== null) telemetry.inForce(number);
+      telemetry.withheld(withholding?.workloads.length ?? 0);
     }
     logMoves(this.#seen, subjects, logger);
     this.#seen = subjects;
-    this.#enforced = { revision: revision.number, digest: ruleset.digest };
+    this.#enforced = { revision: number, digest: ruleset.digest };
     this.#good = target;
-    await this.#snapshot.keep(revision);
+    await this.#snapshot.keep(target);
   }
 
   /** Returns the reasons why the node is not in sync though it has not drifted; empty for none. */
   #describeProblems(target: Target, subjects: readonly SubjectStatus[]): string {
     const undeclared = undeclaredNode(target.revision, this.node);
     if (undeclared !== null && this.problem?.includes(undeclared) !== true) this.deps.logger.warn(undeclared);
+    const withheld = new Set(target.withholding?.workloads.map(({ workload }) => workload));
     return [
       undeclared,
+      target.withholding === null ? null : describeWithholding(target.withholding),
       unexpectedBackend(target, this.deps.enforcer.backend),
       ...subjects
-        .filter(({ state }) => state === "Stalled")
+        .filter(({ workload, state }) => state === "Stalled" && !withheld.has(workload))
         .map(({ workload, message }) => `${workload}: ${message ?? "cannot be enforced"}`),
     ]
       .filter((reason) => reason !== null)
@@ -291,16 +378,25 @@ export class Follower {
     return this.deps.enforcer.backend !== "none";
   }
 
+  /** Reports on the ruleset in force, with the workloads that are withheld from it. */
   async #report({
     attemptedRevision,
+    subjects,
     ...content
   }: Pick<NodeStatus, "attemptedRevision" | "state" | "message" | "drift" | "subjects">): Promise<void> {
+    const { revision, withholding = null } = this.#good ?? {};
+    const withheld =
+      revision === undefined || withholding === null
+        ? {}
+        : { withheld: { revision: revision.number, workloads: withholding.workloads } };
     await this.#status.write({
       attemptedRevision,
       enforcedRevision: this.enforcedRevision,
       rulesetDigest: this.#enforces ? (this.#enforced?.digest ?? null) : null,
       healed: this.#healed,
       ...content,
+      subjects: markWithheld(subjects, withholding),
+      ...withheld,
     });
   }
 }

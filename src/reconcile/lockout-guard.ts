@@ -1,14 +1,22 @@
-/** Keeps a node's own management access out of its rulesets, and reports this access for commits made elsewhere. */
-import type { ControlServer } from "../model/management-access.js";
-import { findLockouts, INCOMPLETE_SEARCH } from "../policy/lockout.js";
+/** Reads a node's own management access, for its own rulesets and, by its report, for commits made elsewhere. */
+import type { ControlServer, ManagementAccess } from "../model/management-access.js";
+import { INCOMPLETE_SEARCH } from "../policy/lockout.js";
 import type { ManagementAccessReader } from "../interfaces/management-access.js";
 import type { Clock } from "../interfaces/system.js";
-import type { Target } from "./target.js";
 
-/** The ruleset would cut off the agent or a session in use: it is not enforced. */
+/** The revision would cut off the agent or a session in use: not all of it is enforced. */
 export class LockoutError extends Error {
   override readonly name = "LockoutError";
   readonly code = "lockout";
+
+  /** @param isFollowed whether all of it is enforced that does not cut; otherwise none of it is */
+  constructor(
+    message: string,
+    readonly isFollowed: boolean,
+    options?: ErrorOptions,
+  ) {
+    super(message, options);
+  }
 }
 
 /** Finding the servers means looking through all processes. */
@@ -25,16 +33,13 @@ export class LockoutGuard {
     private readonly clock: Clock,
   ) {}
 
-  /** @throws LockoutError */
-  async check({ ruleset, clients }: Target): Promise<void> {
+  /** Returns the connections that no ruleset may cut; null if lock-outs are allowed. */
+  async read(): Promise<ManagementAccess | null> {
     const { managementAccess } = this;
-    if (managementAccess === null) return;
+    if (managementAccess === null) return null;
     const [sessions, servers] = await Promise.all([managementAccess.sessions(), managementAccess.servers()]);
     this.#isComplete = { sessions: sessions.isComplete, servers: servers.isComplete };
-    const access = { agent: managementAccess.ownCgroup(), sessions: sessions.items, servers: servers.items };
-    const found = findLockouts(ruleset, access, clients);
-    if (found.length === 0) return;
-    throw new LockoutError(`not enforced, since it would lock out: ${found.join("; ")}; allowLockout lets it`);
+    return { agent: managementAccess.ownCgroup(), sessions: sessions.items, servers: servers.items };
   }
 
   agentCgroup(): string | null {

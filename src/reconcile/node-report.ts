@@ -3,6 +3,8 @@ import { listDrift, movedWorkloads } from "../diff/drift.js";
 import type { KeyedDiff } from "../model/keyed-diff.js";
 import type { Revision } from "../model/state.js";
 import type { DriftItem, DriftKind, SubjectStatus } from "../model/status.js";
+import { joinReasons, type WithheldWorkload } from "../model/withholding.js";
+import type { Withheld } from "../policy/withhold.js";
 import type { EnforcementItem } from "../interfaces/enforcer.js";
 import type { Logger } from "../interfaces/system.js";
 import type { Telemetry } from "../interfaces/telemetry.js";
@@ -53,4 +55,15 @@ export function logMoves(before: readonly SubjectStatus[], now: readonly Subject
   for (const { workload, place } of now)
     if (place === undefined && known.get(workload) !== undefined)
       logger.info(`workload ${workload}: its cgroup is gone`);
+}
+
+/** Adds to withheld workloads the position of the policy, or of the workload, that would cut. */
+export function locateWithheld({ entries }: Revision, workloads: readonly Withheld[]): readonly WithheldWorkload[] {
+  return workloads.map(({ workload, reasons, policies, keeps }) => {
+    const [kind, name] = policies[0] === undefined ? ["Workload", workload] : ["NetworkPolicy", policies[0]];
+    const entry = entries.find((one) => one.kind === kind && `${one.namespace ?? ""}/${one.name}` === name);
+    const { file, line } = entry?.position ?? {};
+    const position = file === undefined || line === undefined ? {} : { file, line };
+    return { workload, reason: joinReasons(reasons), ...position, keeps };
+  });
 }

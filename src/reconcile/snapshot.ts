@@ -1,11 +1,19 @@
-/** The last-good snapshot on this node's disk: written once its state is in force, read if the store is unreachable. */
-import type { CommittedState, Revision } from "../model/state.js";
-import type { LastGoodState } from "../interfaces/last-good.js";
+/**
+ * The last-good snapshot on this node's disk: written once its state is in force, read if the store is unreachable. A
+ * state of which a part is withheld is announced before it is applied.
+ */
+import type { CommittedState } from "../model/state.js";
+import type { LastGood, LastGoodState } from "../interfaces/last-good.js";
 import type { Logger } from "../interfaces/system.js";
+import type { Target } from "./target.js";
 
 export class LastGoodSnapshot {
-  /** Compiled, but not yet known to be enforceable. */
+  /** Compiled, but not yet known to be enforceable as a whole. */
   #candidate: CommittedState | null = null;
+  /** Digest of the ruleset of the state that this process wrote last, if a part of it is withheld. */
+  #kept: string | null = null;
+  /** Whether a part of the state on the disk is withheld, as far as this process knows. */
+  #isPartial = false;
 
   /** @param lastGood null if this node keeps none */
   constructor(
@@ -13,23 +21,60 @@ export class LastGoodSnapshot {
     private readonly logger: Logger,
   ) {}
 
-  async read(): Promise<CommittedState | null> {
-    return (await this.lastGood?.read()) ?? null;
+  async read(): Promise<LastGood | null> {
+    const state = (await this.lastGood?.read()) ?? null;
+    this.#isPartial = state?.withholding !== undefined;
+    return state;
   }
 
-  propose(state: CommittedState): void {
-    if (this.lastGood !== null) this.#candidate = state;
+  /** Reads the state that an earlier agent was about to apply when it ended; null if there is none. */
+  async readAnnounced(): Promise<LastGood | null> {
+    return (await this.lastGood?.readAnnounced()) ?? null;
   }
 
-  /** Writes the proposed state of a revision that is in force now. A full disk stops nothing: the earlier one remains. */
-  async keep({ number }: Revision): Promise<void> {
+  propose({ revision, objects }: CommittedState): void {
+    if (this.lastGood !== null) this.#candidate = { revision, objects };
+  }
+
+  /**
+   * Call before a target is applied. A whole revision is announced only if it ends a withholding: with the state on the disk,
+   * a reboot would open what it closes. Otherwise the store has it.
+   */
+  async announce(target: Target): Promise<void> {
+    const state = target.withholding === null && !this.#isPartial ? null : this.#stateOf(target);
+    await this.#write((lastGood) => lastGood.announce(state));
+  }
+
+  /** Writes the proposed state of a target that is in force now. */
+  async keep(target: Target): Promise<void> {
+    const state = this.#stateOf(target);
+    if (state === null || (target.withholding !== null && this.#kept === target.ruleset.digest)) return;
+    const isKept = await this.#write(async (lastGood) => {
+      await lastGood.write(state);
+      await lastGood.announce(null);
+    });
+    if (!isKept) return;
+    this.#isPartial = target.withholding !== null;
+    // A state of which a part is withheld is to be in force as a whole later.
+    if (target.withholding === null) this.#candidate = null;
+    this.#kept = target.withholding === null ? null : target.ruleset.digest;
+  }
+
+  #stateOf({ revision, withholding }: Target): LastGood | null {
     const state = this.#candidate;
-    if (this.lastGood === null || state?.revision.number !== number) return;
+    if (state?.revision.number !== revision.number) return null;
+    return withholding === null ? state : { ...state, withholding };
+  }
+
+  /** A full disk stops nothing: the earlier state remains. */
+  async #write(write: (lastGood: LastGoodState) => Promise<void>): Promise<boolean> {
+    if (this.lastGood === null) return false;
     try {
-      await this.lastGood.write(state);
-      this.#candidate = null;
+      await write(this.lastGood);
+      return true;
     } catch (error) {
       this.logger.warn("the copy for a start without the store could not be written", { error });
+      return false;
     }
   }
 }

@@ -4,6 +4,9 @@ import { refKey, type CommittedState, type ObjectSet, type Revision } from "../m
 import { RulesetCompiler } from "../policy/compile/compile.js";
 import { nameFlows, type FlowNames } from "../policy/flow-names.js";
 import { clientsOf, type Client } from "../policy/lockout.js";
+import { mixRulesets } from "../policy/withhold.js";
+import type { Withholding } from "../model/withholding.js";
+import type { LastGood } from "../interfaces/last-good.js";
 import type { Enforcer } from "../interfaces/enforcer.js";
 import type { Store } from "../interfaces/store.js";
 import type { Logger } from "../interfaces/system.js";
@@ -15,9 +18,13 @@ export interface Target {
   readonly discovered: string;
   readonly ruleset: Ruleset;
   readonly names: FlowNames;
+  /** The names for another ruleset of the same state. */
+  readonly namesOf: (ruleset: Ruleset) => FlowNames;
   readonly clients: readonly Client[];
   /** The backend that the state declares for this node; null if it does not declare the node. */
   readonly backend: "ebpf" | "pf" | null;
+  /** The part of the revision that the ruleset leaves out; null if it is the whole revision. */
+  readonly withholding: Withholding | null;
 }
 
 export interface TargetDeps {
@@ -64,9 +71,23 @@ export class TargetCompiler {
     return { target: this.#latest, state };
   }
 
-  /** @throws EnforcerError if the backend cannot enforce it */
-  async compile(state: CommittedState): Promise<Target> {
-    return this.#compile(state, await this.#discover());
+  /** Compiles a state that was in force. @throws EnforcerError if the backend cannot enforce it */
+  async restore({ withholding, ...state }: LastGood): Promise<Target> {
+    const target = this.#compile(state, await this.#discover());
+    return withholding === undefined ? target : this.withhold(target, withholding);
+  }
+
+  /**
+   * Leaves a part of a target out.
+   * @param known a target whose ruleset is reused if it is the same: it is lowered already
+   * @throws EnforcerError if the backend cannot enforce it
+   */
+  withhold(target: Target, withholding: Withholding, known: Target | null = null): Target {
+    const mixed = mixRulesets(target.ruleset, withholding);
+    const isKnown = known?.ruleset.digest === mixed.digest && known.revision.commitId === target.revision.commitId;
+    const ruleset = isKnown ? known.ruleset : mixed;
+    if (!isKnown) this.deps.enforcer.lower(ruleset);
+    return { ...target, ruleset, names: target.namesOf(ruleset), withholding };
   }
 
   async #discover(): Promise<ObjectSet> {
@@ -84,13 +105,16 @@ export class TargetCompiler {
       ),
     );
     enforcer.lower(ruleset);
+    const namesOf = nameFlows(all);
     return {
       revision,
       discovered: digestsOf(found),
       ruleset,
-      names: nameFlows(all, ruleset),
+      names: namesOf(ruleset),
+      namesOf,
       clients: clientsOf(all),
       backend: declaredBackend(all, this.node),
+      withholding: null,
     };
   }
 }

@@ -10,6 +10,7 @@ import { refKey, refOf, type Revision, type RevisionEntry, type SourceRef, type 
 import type { ControlServer } from "../model/management-access.js";
 import type { Approval, Suspension } from "../model/source-control.js";
 import type { DriftItem, Member, NodeStatus, SourceStatus, SubjectStatus, Unverified } from "../model/status.js";
+import type { WithheldWorkload } from "../model/withholding.js";
 import { recordLine } from "../model/printable.js";
 import { StoreError, type DamagedRecord } from "../interfaces/store.js";
 import {
@@ -107,6 +108,14 @@ const isSubjectStatus = shaped<SubjectStatus>({
   place: optional(isToken),
 });
 
+export const isWithheldWorkload = shaped<WithheldWorkload>({
+  workload: isQualifiedName,
+  reason: isText,
+  file: optional(isText),
+  line: optional(isPositive),
+  keeps: listOf(isQualifiedName),
+});
+
 const isControlServer = shaped<ControlServer>({
   role: oneOf("store", "source"),
   port: isPort,
@@ -130,6 +139,9 @@ const isNodeStatus = shaped<NodeStatus>({
   drift: listOf(isDrift),
   healed: isCount,
   subjects: listOf(isSubjectStatus),
+  withheld: optional(
+    shaped<NonNullable<NodeStatus["withheld"]>>({ revision: isPositive, workloads: listOf(isWithheldWorkload) }),
+  ),
   observedAt: isTime,
 });
 
@@ -253,8 +265,10 @@ export function damagedRecord(
 
 /** Returns a record with its texts for people as they are stored: bounded, and without line breaks and control characters. */
 export function tidyStatus(status: NodeStatus): NodeStatus {
+  const { withheld } = status;
   return {
     ...status,
+    ...(withheld === undefined ? {} : { withheld: { ...withheld, workloads: withheld.workloads.map(tidyWithheld) } }),
     message: status.message === null ? null : recordLine(status.message),
     ...(status.warnings === undefined ? {} : { warnings: status.warnings.map(recordLine) }),
     drift: status.drift.map((item) => ({ ...item, detail: recordLine(item.detail) })),
@@ -262,6 +276,11 @@ export function tidyStatus(status: NodeStatus): NodeStatus {
       subject.message === undefined ? subject : { ...subject, message: recordLine(subject.message) },
     ),
   };
+}
+
+function tidyWithheld(withheld: WithheldWorkload): WithheldWorkload {
+  const { reason, file } = withheld;
+  return { ...withheld, reason: recordLine(reason), ...(file === undefined ? {} : { file: recordLine(file) }) };
 }
 
 /** The same for the status of the source. */

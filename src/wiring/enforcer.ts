@@ -4,6 +4,7 @@ import { OperationError } from "../model/operation-error.js";
 import type { Settings } from "../settings/settings.js";
 import type { Enforcer } from "../interfaces/enforcer.js";
 import type { Logger } from "../interfaces/system.js";
+import type { LastGood } from "../interfaces/last-good.js";
 import { logsText } from "./log.js";
 
 /**
@@ -89,4 +90,13 @@ async function openLocalPf(settings: Settings, node: string): Promise<Enforcer |
   const { stateDir } = settings;
   if ((await new ReferenceFile(stateDir).read())?.node !== node) return null;
   return new PfEnforcer({ node, stateDir, logger: createLogger("error", logsText(settings)), readOnly: true });
+}
+
+/** Reads the states of which this machine enforces only a part for a node, or was about to. */
+export async function readPartial(settings: Settings, node: string): Promise<readonly LastGood[]> {
+  const { createLogger } = await import("../adapters/system/logger.js");
+  const { LastGoodFile, lastGoodPath } = await import("../adapters/disk/last-good.js");
+  const file = new LastGoodFile(lastGoodPath(settings.stateDir, node), createLogger("error", logsText(settings)));
+  const states = await Promise.all([file.read(), file.readAnnounced()]);
+  return states.flatMap((state) => (state?.withholding === undefined ? [] : [state]));
 }

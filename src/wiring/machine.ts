@@ -55,11 +55,12 @@ async function listHeld({ pinRoot, stateDir }: Settings, backend: "ebpf" | "pf")
  */
 export async function removeEnforcement(settings: Settings, node: string | null): Promise<readonly Removed[]> {
   const backend = requireRoot("enforcement remove");
-  const { lastGoodFolder, lastGoodPath } = await import("../adapters/disk/last-good.js");
+  const { announcedPath, lastGoodFolder, lastGoodPath } = await import("../adapters/disk/last-good.js");
   const removed = backend === "pf" ? await removeFromPf(settings, node) : await removeFromKernel(settings, node);
   // A start without the store must not restore enforcement that was removed on purpose.
-  for (const path of node === null ? [lastGoodFolder(settings.stateDir)] : [lastGoodPath(settings.stateDir, node)])
-    await rm(path, { recursive: true, force: true });
+  const path = node === null ? lastGoodFolder(settings.stateDir) : lastGoodPath(settings.stateDir, node);
+  for (const one of node === null ? [path] : [path, announcedPath(path)])
+    await rm(one, { recursive: true, force: true });
   return removed;
 }
 

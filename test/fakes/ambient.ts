@@ -35,6 +35,7 @@ export function recordTelemetry(): {
     enforced: record("enforced"),
     inForce: record("inForce"),
     stalled: record("stalled"),
+    withheld: record("withheld"),
     drift: record("drift"),
     escapes: record("escapes"),
     healed: record("healed"),

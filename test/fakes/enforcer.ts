@@ -70,11 +70,12 @@ export class FakeEnforcer implements Enforcer {
     await this.host.pause("observing");
     const { items, absent, places, failObserve } = this.machine;
     if (failObserve !== null) throw new EnforcerError("kernel", failObserve);
-    const subjects = ruleset.subjects.map(({ workload }) =>
-      absent.has(workload)
+    const subjects = ruleset.subjects.map(({ workload, cgroup }) => {
+      if (cgroup === null) return { workload, state: "Stalled" as const, message: "it has no cgroup" };
+      return absent.has(workload)
         ? { workload, state: "Pending" as const }
-        : { workload, state: "Enforced" as const, place: places.get(workload) ?? "first" },
-    );
+        : { workload, state: "Enforced" as const, place: places.get(workload) ?? "first" };
+    });
     return { ...compareItems(itemsOf(ruleset), items, subjects), packets: [], counters: NO_COUNTERS, escapes: [] };
   }
 
@@ -143,7 +144,8 @@ function itemsOf(ruleset: Ruleset): ItemSet {
   const items = new Map<string, EnforcementItem>();
   const add = (item: EnforcementItem): void => void items.set(item.key, item);
   for (const subject of ruleset.subjects) {
-    const { workload } = subject;
+    const { workload, cgroup } = subject;
+    if (cgroup === null) continue;
     const about = { workload, policies: [...subject.ingress.policies, ...subject.egress.policies] };
     const label = `program on ${workload}`;
     add({ key: `link/${workload}`, value: "attached", type: "link", label, ...about });

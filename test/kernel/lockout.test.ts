@@ -31,19 +31,29 @@ else {
     return ztap.spawn("sh", ["-c", enter, "sh", procs, ...command], { env: { ...env, ...extra } });
   };
   const run = (...args: readonly string[]): Promise<Result> => start(args).ended;
-  /** @param peers who may reach the workload that holds the session */
-  const write = (cgroups: Readonly<Record<string, string>>, peers: readonly string[]): void => {
+  const policy = (name: string, app: string, peers: readonly string[]): string => {
+    const from = peers.map((cidr) => `\n    - { from: [{ ipBlock: { cidr: ${cidr} } }] }`).join("");
+    return (
+      `apiVersion: ztap/v1\nkind: NetworkPolicy\nmetadata: { name: ${name} }\n` +
+      `spec:\n  podSelector: { matchLabels: { app: ${app} } }\n  ingress:${from === "" ? " []" : from}\n`
+    );
+  };
+  /**
+   * @param peers who may reach the workload that holds the session
+   * @param others who may reach the workload `web`, if there is one
+   */
+  const write = (
+    cgroups: Readonly<Record<string, string>>,
+    peers: readonly string[],
+    others: readonly string[] = [],
+  ): void => {
     const workloads = Object.entries(cgroups).map(
       ([name, cgroup]) =>
         `apiVersion: ztap/v1\nkind: Workload\nmetadata: { name: ${name}, labels: { app: ${name} } }\n` +
         `spec: { node: ${node}, cgroup: ${cgroup}, addresses: ["10.205.0.1"] }\n---\n`,
     );
-    const from = peers.map((cidr) => `\n    - { from: [{ ipBlock: { cidr: ${cidr} } }] }`).join("");
-    ztap.write(
-      "state/all.yaml",
-      `${workloads.join("")}apiVersion: ztap/v1\nkind: NetworkPolicy\nmetadata: { name: p }\n` +
-        `spec:\n  podSelector: { matchLabels: { app: ssh } }\n  ingress:${from === "" ? " []" : from}\n`,
-    );
+    const web = "web" in cgroups ? `---\n${policy("web", "web", others)}` : "";
+    ztap.write("state/all.yaml", `${workloads.join("")}${policy("p", "ssh", peers)}${web}`);
   };
   const status = async (): Promise<Record<string, unknown>> => {
     const { nodes }: { nodes: readonly Record<string, unknown>[] } = JSON.parse(
@@ -51,6 +61,8 @@ else {
     );
     return nodes[0] ?? {};
   };
+
+  const isWithheld = async (): Promise<boolean> => Object((await status())["withheld"]).length === 1;
 
   const procs = join(sandbox.cgroupRoot, sshd, "cgroup.procs");
   const server = new SshServer(t, { procs, namespace: machine, address: "10.205.0.1" });
@@ -114,27 +126,51 @@ else {
     await rm(join(ztap.folder, "state/nodes.yaml"));
   });
 
-  await t.test("an agent keeps the last good ruleset instead of cutting the session", async (t) => {
-    write({ ssh: sshd }, [`${CLIENT}/32`]);
+  await t.test("an agent withholds the policy that would cut the session, and nothing else", async (t) => {
+    const workloads = { ssh: sshd, web: other };
+    write(workloads, [`${CLIENT}/32`], [`${CLIENT}/32`]);
     t.match(await run("apply", "state", "--auto-approve"), { code: 0 });
+    const web = await sandbox.actor({ namespace: machine, cgroup: other });
+    const listening = await web.call("tcpListen", { host: "10.205.0.1", port: 0 });
+    const client = await sandbox.actor({ namespace: elsewhere });
     const agent = start(["agent"]);
     await waitUntil(async () => (await status())["enforcedRevision"] === 1, { what: "the first revision" });
     await session.answers(" pwd");
     // One that is older than the enforcement goes on while egress is open; this one is known to have come in.
     session = server.login(elsewhere);
     await session.answers("whoami");
-    write({ ssh: sshd }, []);
+    const connection = await client.call("tcpConnect", { host: "10.205.0.1", port: listening.port });
+    await client.call("tcpSend", { id: connection.id, text: "early" });
+    await client.call("tcpWait", { id: connection.id, text: "early" });
+    write(workloads, []);
     t.match(await run("apply", "state", "--auto-approve", "--allow-lockout"), { code: 0 });
-    await agent.says(/not enforced, since it would lock out/);
-    t.match(await status(), { enforcedRevision: 1, message: /deny the SSH session from 10\.205\.0\.2/ });
+    await agent.says(/not enforced for default\/ssh, since it would lock out/);
+    const withheld = [{ workload: "default/ssh", reason: /deny the SSH session/, keeps: ["default/ssh"] }];
+    await waitUntil(isWithheld, { what: "the report of it" });
+    t.match(await status(), { enforcedRevision: 1, message: /deny the SSH session from 10\.205\.0\.2/, withheld });
+    const refusals = refusalsOf(node);
+    t.teardown(refusals.close);
+    let before = refusals.read();
+    await client.call("tcpSend", { id: connection.id, text: "late" });
+    await waitUntil(() => refusals.read() > before, { what: "a refusal for the workload that follows" });
+    t.notMatch(await client.call("tcpReceived", { id: connection.id }), { text: /late/ });
     await session.answers(" ls");
+    const shown = async (name: string): Promise<Record<string, unknown>> =>
+      JSON.parse((await run("policy", "show", name, "--json")).stdout);
+    t.match(await shown("p"), { nodes: [{ state: "Stalled", enforcedRevision: 1, withheld, drift: [] }] });
+    t.match(await shown("web"), { nodes: [{ state: "InSync", enforcedRevision: 2, withheld: [], drift: [] }] });
     await agent.stop();
+    const again = start(["agent"]);
+    await again.says(/not enforced for default\/ssh, .*it keeps the policy that it had/);
+    await session.answers(" and again");
+    t.match(await shown("web"), { nodes: [{ state: "InSync", enforcedRevision: 2, drift: [] }] });
+    await again.stop();
+    await web.end();
+    await client.end();
 
     const once = await run("agent", "--once", "--allow-lockout");
     t.match(once, { code: 0 }, once.stderr);
-    const refusals = refusalsOf(node);
-    t.teardown(refusals.close);
-    const before = refusals.read();
+    before = refusals.read();
     const received = session.received;
     session.send(" late");
     await waitUntil(() => refusals.read() > before, { what: "a refusal, as it was told to" });
@@ -155,7 +191,8 @@ else {
     t.match(refused, { code: 1, stderr: new RegExp(`workload default/around .*agent of node ${node} itself runs`) });
     t.match(await run("apply", "state", "--auto-approve", "--allow-lockout"), { code: 0 });
     await agent.says(/default\/around has the cgroup .*, in which the agent/);
-    t.match(await status(), { enforcedRevision: 3 });
+    await waitUntil(isWithheld, { what: "the report of it" });
+    t.match(await status(), { enforcedRevision: 3, withheld: [{ workload: "default/around", keeps: [] }] });
     t.match(await agent.stop(), { code: 0 });
   });
 }

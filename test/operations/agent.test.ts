@@ -8,6 +8,7 @@ import type { Store } from "../../src/interfaces/store.js";
 import { StoreError } from "../../src/interfaces/store.js";
 import { objectsOf, TEST_SOURCE, workload } from "../builders/state.js";
 import { agentDeps, agentOptions } from "../fakes/agent.js";
+import { MemoryLastGood } from "../fakes/last-good.js";
 import { FakeEnforcer, FakeMachine } from "../fakes/enforcer.js";
 import { recordTelemetry, silentLogger } from "../fakes/ambient.js";
 import { FaultyStore, type StoreCall } from "../fakes/store.js";
@@ -87,7 +88,7 @@ t.test("a start without the store enforces the last-good state, and fails if the
     { expectHead: null, fence: null },
   );
   const state = await whole.readState(1);
-  const copy = { read: async () => state, write: async () => undefined };
+  const copy = new MemoryLastGood(state);
   for (const code of ["store-permission", "store-unavailable"] as const) {
     const deps = agentDeps(refusing(openMemoryStore(systemClock), () => new StoreError(code, "refused")));
     const machine = new FakeMachine();

@@ -47,7 +47,7 @@ function record(peer: string, fields: Partial<FlowRecord> = {}): FlowRecord {
 
 function start(t: Test) {
   const objects = objectsOf(STATE);
-  const names = nameFlows(objects, compile(objects, "n1"));
+  const names = nameFlows(objects)(compile(objects, "n1"));
   const teller = new Teller();
   const clock = new ManualClock();
   const { telemetry, calls } = recordTelemetry();

@@ -6,10 +6,15 @@ import type { NodeStatus } from "../../src/model/status.js";
 import { readClusterStatus } from "../../src/operations/cluster/membership.js";
 import { reportPolicy } from "../../src/operations/policy/report.js";
 import { commitOnHead } from "../contract/store-commits.js";
-import { objectsOf } from "../builders/state.js";
+import { objectsOf, policy } from "../builders/state.js";
 import { compile } from "../../src/policy/compile/compile.js";
+import { fakeAccess } from "../fakes/management-access.js";
 import { FakeEnforcer, FakeMachine } from "../fakes/enforcer.js";
+import { recordTelemetry, silentLogger } from "../fakes/ambient.js";
+import { MemoryLastGood } from "../fakes/last-good.js";
 import { draft } from "../fakes/objects.js";
+import type { Session } from "../../src/model/management-access.js";
+import { Follower } from "../../src/reconcile/follower.js";
 
 const STATE = `apiVersion: ztap/v1
 kind: Workload
@@ -154,3 +159,84 @@ t.test(
     t.match(report.nodes, [{ node: "n1", state: "Pending", enforcedRevision: 999, counters: null }]);
   },
 );
+
+t.test("a node with a withheld workload is Stalled for that one's policies, and in sync for the others", async (t) => {
+  const store = openMemoryStore(systemClock);
+  t.teardown(() => store.close());
+  const state = (ssh: string, port: number): string =>
+    ["ssh", "web"]
+      .map(
+        (name) =>
+          `apiVersion: ztap/v1\nkind: Workload\nmetadata: { name: ${name}, labels: { app: ${name} } }\n` +
+          `spec: { node: n1, cgroup: ${name}, addresses: ["10.0.0.1"] }\n---\n`,
+      )
+      .join("") +
+    policy("ssh", `  podSelector: { matchLabels: { app: ssh } }\n  ingress: ${ssh}`) +
+    policy("web", `  podSelector: { matchLabels: { app: web } }\n  ingress: [{ ports: [{ port: ${port} }] }]`);
+  const commit = (text: string) =>
+    commitOnHead(store, draft([...objectsOf(text).values()].map(({ object }) => object)));
+  const machine = new FakeMachine();
+  const lastGood = new MemoryLastGood();
+  const sessions: Session[] = [];
+  const managementAccess = fakeAccess({ sessions }).reader;
+  const follower = new Follower(
+    {
+      ...{ store, lastGood, managementAccess, clock: systemClock, logger: silentLogger },
+      ...{ enforcer: new FakeEnforcer(machine), telemetry: recordTelemetry().telemetry },
+    },
+    "n1",
+  );
+  await store.heartbeat({ id: "n1", address: "n1:9470", holder: "h" }, 60_000);
+  await commit(state("[{}]", 80));
+  await follower.reconcile();
+  const [before] = await store.listNodeStatus();
+  sessions.push({ peer: "192.0.2.9", port: 22, cgroups: ["ssh"] });
+  await commit(state("[]", 443));
+  await t.rejects(follower.reconcile(), { code: "lockout" });
+
+  const deps = {
+    ...{ store, clock: systemClock },
+    readGit: async () => ({ objects: null, why: "no source is polled" }),
+    readPartial: async () => (lastGood.state?.withholding === undefined ? [] : [lastGood.state]),
+  };
+  const report = async (name: string, isLive: boolean) => {
+    const openLocal = async () => (isLive ? new FakeEnforcer(machine) : null);
+    return (await reportPolicy({ ...deps, openLocal }, { namespace: "default", name })).nodes[0];
+  };
+  const withheld = [{ workload: "default/ssh", reason: /deny the SSH session/, keeps: ["default/ssh"] }];
+  const stalled = { state: "Stalled", enforcedRevision: 1, desiredRevision: 2, withheld, drift: [] };
+  const inSync = { state: "InSync", enforcedRevision: 2, withheld: [], drift: [] };
+  for (const isLive of [false, true]) {
+    t.match(await report("ssh", isLive), {
+      ...stalled,
+      message: /^default\/ssh: not enforced for default\/ssh, since/,
+    });
+    t.match(await report("web", isLive), { ...inSync, message: "revision 2 is withheld from default/ssh" });
+  }
+  const cluster = await readClusterStatus(deps);
+  t.match(cluster.nodes, [{ enforcedRevision: 1, lag: 1, withheld }]);
+
+  machine.items.delete("link/default/web");
+  t.match(await report("web", true), { state: "Drifted" }, "the kernel is compared with what is to be in force");
+  t.match(await report("ssh", true), stalled);
+  await t.rejects(follower.reconcile(), { code: "lockout" });
+
+  const unread = { ...deps, readPartial: async () => [], openLocal: async () => new FakeEnforcer(machine) };
+  const { nodes } = await reportPolicy(unread, { namespace: "default", name: "web" });
+  t.match(nodes, [{ ...inSync, counters: null }], "without the disk, as the node says");
+
+  const [now] = await store.listNodeStatus();
+  if (before === undefined || now === undefined) throw new Error("no status");
+  await store.writeNodeStatus(before);
+  t.match(await report("ssh", true), stalled, "an agent that has just switched has not reported it");
+  t.match(await report("web", true), inSync);
+  await store.writeNodeStatus(now);
+  sessions.length = 0;
+  await follower.reconcile();
+  await store.writeNodeStatus(now);
+  t.match(
+    await report("ssh", true),
+    { state: "InSync", enforcedRevision: 2, withheld: [] },
+    "nor one that has ended it",
+  );
+});

@@ -1,7 +1,7 @@
 import t from "tap";
 import type { ManagementAccess } from "../../src/model/management-access.js";
 import { compile } from "../../src/policy/compile/compile.js";
-import { clientsOf, findLockouts } from "../../src/policy/lockout.js";
+import { clientsOf, describeLockouts, findLockouts } from "../../src/policy/lockout.js";
 import { objectsOf, policy, workload } from "../builders/state.js";
 
 /** Its cgroup is test/default-web. */
@@ -13,7 +13,8 @@ const allow = (...peers: readonly string[]) =>
   );
 const found = (text: string, lines: Partial<ManagementAccess>): readonly string[] => {
   const objects = objectsOf(text);
-  return findLockouts(compile(objects, "n1"), { agent: null, sessions: [], servers: [], ...lines }, clientsOf(objects));
+  const access = { agent: null, sessions: [], servers: [], ...lines };
+  return describeLockouts(findLockouts(compile(objects, "n1"), access, clientsOf(objects)));
 };
 const session = (peer: string, ...cgroups: readonly string[]) => ({ sessions: [{ peer, port: 22, cgroups }] });
 

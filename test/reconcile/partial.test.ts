@@ -2,12 +2,12 @@
 import t from "tap";
 import { openMemoryStore } from "../../src/adapters/memory/store.js";
 import { systemClock } from "../../src/adapters/system/clock.js";
-import type { CommittedState } from "../../src/model/state.js";
 import { Follower } from "../../src/reconcile/follower.js";
 import { objectsOf, policy, workload } from "../builders/state.js";
 import { commitOnHead } from "../contract/store-commits.js";
 import { recordTelemetry, silentLogger } from "../fakes/ambient.js";
 import { FakeEnforcer, FakeMachine } from "../fakes/enforcer.js";
+import { MemoryLastGood } from "../fakes/last-good.js";
 import { draft } from "../fakes/objects.js";
 import { FaultyStore } from "../fakes/store.js";
 
@@ -19,12 +19,10 @@ function setUp() {
   const store = new FaultyStore(openMemoryStore(systemClock));
   const machine = new FakeMachine();
   machine.places.set("default/web", "cgroup-web").set("default/db", "cgroup-db");
-  let kept: CommittedState | null = null;
-  const lastGood = { read: async () => kept, write: async (state: CommittedState) => void (kept = state) };
   const deps = {
     store,
     enforcer: new FakeEnforcer(machine),
-    lastGood,
+    lastGood: new MemoryLastGood(),
     managementAccess: null,
     clock: systemClock,
     logger: silentLogger,

@@ -3,7 +3,7 @@
  * to what must be so at every write.
  */
 import type { CommittedState } from "../../src/model/state.js";
-import type { LastGoodState } from "../../src/interfaces/last-good.js";
+import type { LastGood, LastGoodState } from "../../src/interfaces/last-good.js";
 import { FakeMachine } from "../fakes/enforcer.js";
 import type { SimProcess } from "./process.js";
 import { Protection, type Truth } from "./protection.js";
@@ -106,6 +106,15 @@ export class SimLastGood implements LastGoodState {
     disk.state = state;
     world.note(node, `its disk holds revision ${state.revision.number}`);
     await process.pause(this.#delayMs());
+  }
+
+  readAnnounced(): Promise<null> {
+    return Promise.resolve(null);
+  }
+
+  /** Nothing is withheld here: no machine has management access. */
+  announce(state: LastGood | null): Promise<void> {
+    return state === null ? Promise.resolve() : Promise.reject(new Error("a state was announced"));
   }
 
   #delayMs(): number {

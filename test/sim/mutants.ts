@@ -138,6 +138,8 @@ class CredulousEnforcer extends FakeEnforcer {
 function nostalgic(): (copy: LastGoodState, node: string) => LastGoodState {
   const first = new Map<string, CommittedState>();
   return (copy, node) => ({
+    readAnnounced: () => copy.readAnnounced(),
+    announce: (state) => copy.announce(state),
     read: async () => first.get(node) ?? null,
     write: async (state) => {
       await copy.write(state);
@@ -170,7 +172,14 @@ export const MUTANTS: Readonly<Record<string, () => HistoryOptions>> = {
   "an enforcer that does not read back": withEnforcer((machine, host) => new CredulousEnforcer(machine, host)),
   "a disk that gives back an older state": () => ({ breakage: { lastGood: nostalgic() } }),
   "a disk that keeps nothing": () => ({
-    breakage: { lastGood: (copy) => ({ read: async () => null, write: (state) => copy.write(state) }) },
+    breakage: {
+      lastGood: (copy) => ({
+        read: async () => null,
+        write: (state) => copy.write(state),
+        readAnnounced: () => copy.readAnnounced(),
+        announce: (state) => copy.announce(state),
+      }),
+    },
   }),
   "a leader that commits what does not validate": () => ({ breakage: { read: lenient } }),
 };

@@ -1,18 +1,20 @@
 /**
  * The last enforced state, in one compressed file of the state folder: the revision's record with its digest, then each
- * object's text in the order of the revision's entries.
+ * object's text in the order of the revision's entries, and the part of it that was withheld. A second file of the same
+ * form holds the announced state.
  */
 import { constants } from "node:fs";
-import { open, readFile, rename } from "node:fs/promises";
+import { open, readFile, rename, rm } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { promisify } from "node:util";
 import { gunzip, gzip } from "node:zlib";
 import { makeFolder } from "../system/folder.js";
 import { canonicalJson } from "../../model/digest.js";
-import { refKey, type CommittedState } from "../../model/state.js";
-import type { LastGoodState } from "../../interfaces/last-good.js";
-import { isString, listOf, oneOf, shaped } from "../../model/guards.js";
+import { refKey } from "../../model/state.js";
+import type { LastGood, LastGoodState } from "../../interfaces/last-good.js";
+import { isString, listOf, oneOf, optional, shaped } from "../../model/guards.js";
 import { decode, decodeObject, decodeRevision, encodeRevision } from "../../store/records.js";
+import { decodeWithholding, encodeWithholding } from "../../store/withholding.js";
 import type { Logger } from "../../interfaces/system.js";
 
 const FORMAT = "ztap-copy/1";
@@ -22,12 +24,15 @@ interface LastGoodDocument {
   readonly format: typeof FORMAT;
   readonly revision: string;
   readonly objects: readonly string[];
+  /** Its record, if a part of the revision was withheld. */
+  readonly withholding?: string;
 }
 
 const isLastGoodDocument = shaped<LastGoodDocument>({
   format: oneOf(FORMAT),
   revision: isString,
   objects: listOf(isString),
+  withholding: optional(isString),
 });
 
 /** Returns the folder of the last-good states of this machine's nodes. */
@@ -39,6 +44,11 @@ export function lastGoodPath(stateDir: string, node: string): string {
   return join(lastGoodFolder(stateDir), `${node}.json.gz`);
 }
 
+/** Returns the path of the state that is announced beside the last-good state of this path. */
+export function announcedPath(path: string): string {
+  return path.replace(/\.json\.gz$/, ".announced.json.gz");
+}
+
 export class LastGoodFile implements LastGoodState {
   readonly #path: string;
   readonly #logger: Logger;
@@ -48,31 +58,58 @@ export class LastGoodFile implements LastGoodState {
     this.#logger = logger;
   }
 
-  async read(): Promise<CommittedState | null> {
-    const bytes = await readFile(this.#path).catch((error: unknown) => {
-      if (!isMissing(error)) this.#logger.warn(`the last-good state cannot be read: ${this.#path}`, { error });
+  read(): Promise<LastGood | null> {
+    return this.#read(this.#path);
+  }
+
+  write(state: LastGood): Promise<void> {
+    return this.#write(this.#path, state);
+  }
+
+  readAnnounced(): Promise<LastGood | null> {
+    return this.#read(announcedPath(this.#path));
+  }
+
+  async announce(state: LastGood | null): Promise<void> {
+    const path = announcedPath(this.#path);
+    if (state === null) await rm(path, { force: true });
+    else await this.#write(path, state);
+  }
+
+  async #read(path: string): Promise<LastGood | null> {
+    const bytes = await readFile(path).catch((error: unknown) => {
+      if (!isMissing(error)) this.#logger.warn(`the last-good state cannot be read: ${path}`, { error });
       return null;
     });
     if (bytes === null) return null;
     try {
       const text = (await promisify(gunzip)(bytes, { maxOutputLength: MAX_TEXT_BYTES })).toString();
-      const copy = decode(text, isLastGoodDocument, this.#path);
-      const revision = decodeRevision(copy.revision, this.#path);
-      const objects = revision.entries.map((entry, index) => decodeObject(copy.objects[index], entry));
-      return { revision, objects: new Map(objects.map((object) => [refKey(object.ref), object])) };
+      const { revision: record, objects: texts, withholding } = decode(text, isLastGoodDocument, path);
+      const revision = decodeRevision(record, path);
+      const objects = revision.entries.map((entry, index) => decodeObject(texts[index], entry));
+      return {
+        revision,
+        objects: new Map(objects.map((object) => [refKey(object.ref), object])),
+        ...(withholding === undefined ? {} : { withholding: decodeWithholding(withholding, path) }),
+      };
     } catch (error) {
-      this.#logger.warn(`the last-good state is damaged and is not used: ${this.#path}`, { error });
+      this.#logger.warn(`the last-good state is damaged and is not used: ${path}`, { error });
       return null;
     }
   }
 
-  async write({ revision, objects }: CommittedState): Promise<void> {
+  async #write(path: string, { revision, objects, withholding }: LastGood): Promise<void> {
     const texts = revision.entries.map((entry) => canonicalJson(objects.get(refKey(entry))?.object));
-    const copy: LastGoodDocument = { format: FORMAT, revision: encodeRevision(revision), objects: texts };
-    const bytes = await promisify(gzip)(JSON.stringify(copy));
-    const folder = dirname(this.#path);
+    const record: LastGoodDocument = {
+      format: FORMAT,
+      revision: encodeRevision(revision),
+      objects: texts,
+      ...(withholding === undefined ? {} : { withholding: encodeWithholding(withholding) }),
+    };
+    const bytes = await promisify(gzip)(JSON.stringify(record));
+    const folder = dirname(path);
     makeFolder(folder, 0o700);
-    const next = `${this.#path}.next`;
+    const next = `${path}.next`;
     const { O_WRONLY, O_CREAT, O_TRUNC, O_NOFOLLOW } = constants;
     const file = await open(next, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW, 0o600);
     try {
@@ -81,7 +118,7 @@ export class LastGoodFile implements LastGoodState {
     } finally {
       await file.close();
     }
-    await rename(next, this.#path);
+    await rename(next, path);
     const entry = await open(folder, constants.O_RDONLY | constants.O_DIRECTORY);
     try {
       await entry.sync();

@@ -71,7 +71,11 @@ function createMetrics(registry: Registry) {
     sourceErrors: counter("ztap_source_errors_total", "Failed polls of the source."),
     storeErrors: counter("ztap_store_errors_total", "Failed operations on the store."),
     ...createStoreMetrics(registry),
-    stalled: gauge("ztap_stalled", "1 while this node cannot make its tables match and keeps the last good ruleset."),
+    stalled: gauge("ztap_stalled", "1 while this node cannot make its tables match head."),
+    withheld: gauge(
+      "ztap_withheld_workloads",
+      "Workloads that keep an earlier policy, or have none, since head's would cut management access.",
+    ),
     drift: new Counter({
       name: "ztap_drift_items_total",
       help: "Differences found between ruleset and kernel.",
@@ -194,6 +198,7 @@ function enforcementTelemetry(metrics: Metrics) {
           metrics.escapes.set({ kind, tolerated: String(isTolerated) }, count);
         }
     },
+    withheld: (workloads) => metrics.withheld.set(workloads),
     stalled: (isStalled) => metrics.stalled.set(isStalled ? 1 : 0),
     drift: (kind, items) => metrics.drift.inc({ kind }, items),
     healed: (items) => metrics.heals.inc(items),

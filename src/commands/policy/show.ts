@@ -5,7 +5,7 @@ import { settingFlags } from "../../settings/flags.js";
 import { parsePolicyId, reportPolicy } from "../../operations/policy/report.js";
 import { policyReportDocument, renderPolicyReport } from "../../views/policies.js";
 import { isAgentHere, systemClock } from "../../wiring/host.js";
-import { openLocalEnforcer } from "../../wiring/enforcer.js";
+import { openLocalEnforcer, readPartial } from "../../wiring/enforcer.js";
 import { readGitObjects } from "../../wiring/source.js";
 import { withStore } from "../../wiring/store.js";
 
@@ -36,6 +36,7 @@ export default class PolicyShow extends BaseCommand {
           clock: systemClock,
           isAgentHere: (node) => isAgentHere(settings, node),
           openLocal: (node, boot) => openLocalEnforcer(settings, node, boot),
+          readPartial: (node) => readPartial(settings, node),
           readGit: () => readGitObjects(settings, store),
         },
         id,

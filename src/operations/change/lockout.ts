@@ -5,7 +5,7 @@
 import type { ObjectSet } from "../../model/state.js";
 import type { ManagementAccess } from "../../model/management-access.js";
 import { compile } from "../../policy/compile/compile.js";
-import { clientsOf, findLockouts, holds, INCOMPLETE_SEARCH } from "../../policy/lockout.js";
+import { clientsOf, describeLockouts, findLockouts, holds, INCOMPLETE_SEARCH } from "../../policy/lockout.js";
 import type { ManagementAccessReader } from "../../interfaces/management-access.js";
 import type { Store } from "../../interfaces/store.js";
 import { OperationError } from "../../model/operation-error.js";
@@ -26,7 +26,7 @@ export interface Lockouts {
   readonly own: readonly string[];
   /**
    * On other nodes, by their reports. A stolen credential of a node is enough to write its report, so that it holds back no
-   * commit: that node's own agent keeps its last good ruleset instead.
+   * commit: that node's own agent withholds the workload that would cut instead.
    */
   readonly reported: readonly string[];
   /** Reasons why this machine may have a management connection that was not seen. */
@@ -39,7 +39,7 @@ export async function lockoutsOf(deps: LockoutDeps, objects: ObjectSet): Promise
   if (managementAccess === null) return { own: [], reported: [], warnings: [] };
   const clients = clientsOf(objects);
   const find = (of: string, access: ManagementAccess): readonly string[] =>
-    isConcerned(objects, of, access) ? findLockouts(compile(objects, of), access, clients) : [];
+    isConcerned(objects, of, access) ? describeLockouts(findLockouts(compile(objects, of), access, clients)) : [];
   const [own, reports] = await Promise.all([ownAccess(deps, managementAccess), reportedAccess(deps)]);
   return {
     own: find(node, own.access),

@@ -2,6 +2,7 @@
 import type { Suspension } from "../../model/source-control.js";
 import type { Revision } from "../../model/state.js";
 import type { Heartbeat, Member, NodeStatus, SourceStatus, StoreHealth } from "../../model/status.js";
+import type { WithheldWorkload } from "../../model/withholding.js";
 import type { Store } from "../../interfaces/store.js";
 import type { Clock } from "../../interfaces/system.js";
 import { describeDamage, describeStrays, readSound } from "./damage.js";
@@ -29,6 +30,8 @@ export interface ClusterNode {
   readonly rulesetDigest: string | null;
   /** Number of revisions between the enforced one and head; null if it enforces none. */
   readonly lag: number | null;
+  /** Workloads for which the node does not enforce the revision that it follows. */
+  readonly withheld: readonly WithheldWorkload[];
   /** The last known problem of the node; null for none. */
   readonly message: string | null;
 }
@@ -139,6 +142,7 @@ function toNode(
     enforcedRevision,
     rulesetDigest: status?.rulesetDigest ?? null,
     lag: cluster.head === null || enforcedRevision === null ? null : cluster.head - enforcedRevision,
+    withheld: status?.withheld?.workloads ?? [],
     message: [known.damage, problemOf(known)].filter((text) => text !== null).join("; ") || null,
   };
 }

@@ -2,7 +2,10 @@
 import type { CommittedState } from "../../model/state.js";
 import type { DriftItem, NodeStatus, SubjectStatus } from "../../model/status.js";
 import { listDrift, movedWorkloads, withoutRestarts } from "../../diff/drift.js";
+import { describeWithholding, markWithheld, type Withholding } from "../../model/withholding.js";
+import type { LastGood } from "../../interfaces/last-good.js";
 import { compile } from "../../policy/compile/compile.js";
+import { mixRulesets } from "../../policy/withhold.js";
 import type { Ruleset } from "../../model/ruleset.js";
 import { EnforcerError, type Enforcer, type PacketCounters } from "../../interfaces/enforcer.js";
 import { StoreError, type Store } from "../../interfaces/store.js";
@@ -23,6 +26,11 @@ export interface ObserveDeps {
    * it.
    */
   readonly isAgentHere?: (node: string) => Promise<boolean | null>;
+  /**
+   * Reads the states of which this machine enforces only a part for the node, or was about to: its disk alone has what
+   * stays in force in the place of the rest.
+   */
+  readonly readPartial?: (node: string) => Promise<readonly LastGood[]>;
 }
 
 export interface ObservedNode {
@@ -37,7 +45,10 @@ export interface ObservedNode {
   readonly counted?: Pick<Compared, "ruleset" | "counters">;
 }
 
-/** Compares the kernel with the revision that the node reports as enforced: a node behind head has not drifted. */
+/**
+ * Compares the kernel with what the node reports as enforced: a node behind head has not drifted, and neither has one
+ * that enforces all of a revision but what is withheld.
+ */
 export async function observeNode(
   deps: ObserveDeps,
   node: string,
@@ -49,25 +60,19 @@ export async function observeNode(
   const hasAgent = (await deps.isAgentHere?.(node)) ?? null;
   try {
     await local.open();
-    const enforced = reported?.enforcedRevision ?? head.revision.number;
-    const state = enforced === head.revision.number ? head : await deps.store.readState(enforced);
-    const known = reported?.subjects ?? [];
-    const seen = await compare(local, state, node, known);
-    const ahead = seen.drift.length === 0 ? null : await compareWithHead(deps, local, enforced, node);
+    const target = await readTarget(deps, node, head, reported);
+    const seen = target && (await compare(local, target, node, reported?.subjects ?? []));
+    const ahead = seen?.drift.length === 0 ? null : await findAhead(deps, local, target, node);
     const compared = ahead ?? seen;
-    const { revision, digest, drift, subjects } = compared;
+    if (compared === null) return asReported(reported, hasAgent, "what is withheld is not on this machine's disk");
+    const { drift, subjects } = compared;
     const unreported = {
-      node,
-      backend: local.backend,
+      ...{ node, backend: local.backend, ...reportOf(compared) },
+      enforcedRevision: drift.length === 0 ? reportOf(compared).enforcedRevision : null,
       attemptedRevision: null,
-      enforcedRevision: drift.length === 0 ? revision : null,
-      rulesetDigest: digest,
-      state: "InSync" as const,
-      message: null,
       healed: 0,
     };
-    const said =
-      ahead === null ? reported : reported && { ...reported, enforcedRevision: revision, rulesetDigest: digest };
+    const said = ahead === null || reported === null ? reported : reportAhead(reported, ahead);
     const observedAt = new Date(deps.clock.now()).toISOString();
     return {
       status: { ...(said ?? unreported), drift, subjects, observedAt },
@@ -81,11 +86,49 @@ export async function observeNode(
     const isExpected =
       error instanceof EnforcerError || (error instanceof StoreError && error.code === "revision-missing");
     if (!isExpected || reported === null) throw error;
-    const message = `as last reported; the kernel could not be compared: ${error.message}`;
-    return { status: { ...reported, message }, isLive: false, hasAgent, note: message };
+    return asReported(reported, hasAgent, error.message);
   } finally {
     await local.close();
   }
+}
+
+function asReported(reported: NodeStatus | null, hasAgent: boolean | null, why: string): ObservedNode {
+  const message = `as last reported; the kernel could not be compared: ${why}`;
+  return { status: reported && { ...reported, message }, isLive: false, hasAgent, note: message };
+}
+
+/** Returns what the node reports as enforced; null if the withheld part of it is not known here. */
+async function readTarget(
+  { store, readPartial }: ObserveDeps,
+  node: string,
+  head: CommittedState,
+  reported: NodeStatus | null,
+): Promise<LastGood | null> {
+  const { enforcedRevision, withheld } = reported ?? {};
+  if (withheld !== undefined) {
+    const found = (await readPartial?.(node)) ?? [];
+    return found.find(({ revision }) => revision.number === withheld.revision) ?? null;
+  }
+  const enforced = enforcedRevision ?? head.revision.number;
+  return enforced === head.revision.number ? head : store.readState(enforced);
+}
+
+type Reported = Pick<NodeStatus, "enforcedRevision" | "rulesetDigest" | "state" | "message" | "withheld">;
+
+/** Returns the fields of a report that follow from what is in force. */
+function reportOf({ revision, digest, withholding }: Compared): Reported {
+  if (withholding === null)
+    return { enforcedRevision: revision, rulesetDigest: digest, state: "InSync", message: null };
+  const { workloads, enforcedRevision } = withholding;
+  const message = describeWithholding(withholding);
+  return { enforcedRevision, rulesetDigest: digest, state: "Stalled", message, withheld: { revision, workloads } };
+}
+
+/** Corrects a report that the node has overtaken. */
+function reportAhead({ withheld, ...reported }: NodeStatus, ahead: Compared): NodeStatus {
+  const { state, message, ...inForce } = reportOf(ahead);
+  const isSaid = ahead.withholding === null && withheld === undefined;
+  return { ...reported, ...inForce, ...(isSaid ? {} : { state, message, attemptedRevision: ahead.revision }) };
 }
 
 interface Compared {
@@ -95,6 +138,7 @@ interface Compared {
   readonly subjects: readonly SubjectStatus[];
   readonly ruleset: Ruleset;
   readonly counters: PacketCounters;
+  readonly withholding: Withholding | null;
 }
 
 /**
@@ -104,11 +148,13 @@ interface Compared {
  */
 async function compare(
   local: Observer,
-  { revision, objects }: CommittedState,
+  { revision, objects, withholding: part }: LastGood,
   node: string,
   known: readonly SubjectStatus[],
 ): Promise<Compared> {
-  const ruleset = compile(objects, node);
+  const withholding = part ?? null;
+  const whole = compile(objects, node);
+  const ruleset = withholding === null ? whole : mixRulesets(whole, withholding);
   const observed = await local.observe(ruleset);
   const moved = movedWorkloads(known, observed.subjects);
   const subjects = observed.subjects.map((subject): SubjectStatus =>
@@ -116,23 +162,30 @@ async function compare(
       ? { ...subject, state: "Pending", message: "its cgroup was created again, and nothing is attached to it yet" }
       : subject,
   );
-  const { counters } = observed;
-  const drift = listDrift(withoutRestarts(observed.difference, moved));
-  return { revision: revision.number, digest: ruleset.digest, drift, subjects, ruleset, counters };
+  return {
+    ...{ revision: revision.number, digest: ruleset.digest, ruleset, withholding, counters: observed.counters },
+    drift: listDrift(withoutRestarts(observed.difference, moved)),
+    subjects: markWithheld(subjects, withholding),
+  };
 }
 
 /**
- * An agent enforces a new revision before it reports it: a kernel that matches head exactly has not drifted. Null if it
- * does not match. Cgroups created again do not count here, since head may give a workload another cgroup.
+ * An agent enforces a new revision before it reports it: a kernel that matches head exactly, or the part of a revision
+ * that this machine is to enforce, has not drifted. Null if it matches neither. Cgroups created again do not count here,
+ * since head may give a workload another cgroup.
  */
-async function compareWithHead(
-  { store }: ObserveDeps,
+async function findAhead(
+  { store, readPartial }: ObserveDeps,
   local: Observer,
-  enforced: number,
+  compared: LastGood | null,
   node: string,
 ): Promise<Compared | null> {
   const head = await store.readHead();
-  if (head === null || head === enforced) return null;
-  const seen = await compare(local, await store.readState(head), node, []);
-  return seen.drift.length === 0 ? seen : null;
+  const isCompared = compared?.revision.number === head && compared.withholding === undefined;
+  const candidates = head === null || isCompared ? [] : [await store.readState(head)];
+  for (const state of [...candidates, ...((await readPartial?.(node)) ?? [])]) {
+    const seen = await compare(local, state, node, []);
+    if (seen.drift.length === 0) return seen;
+  }
+  return null;
 }

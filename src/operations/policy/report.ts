@@ -4,6 +4,7 @@ import type { Suspension } from "../../model/source-control.js";
 import type { CommittedState, ObjectSet, Revision, RevisionEntry } from "../../model/state.js";
 import { qualifiedName, refKey } from "../../model/state.js";
 import type { DriftItem, Heartbeat } from "../../model/status.js";
+import type { WithheldWorkload } from "../../model/withholding.js";
 import { modesOf, type PolicyModes } from "../../policy/compile/modes.js";
 import { listSelectable, selectsSubject } from "../../policy/compile/select.js";
 import type { Store } from "../../interfaces/store.js";
@@ -200,6 +201,8 @@ export interface PolicyNode {
   readonly desiredRevision: number;
   readonly enforcedRevision: number | null;
   readonly drift: readonly DriftItem[];
+  /** Workloads that the policy selects and for which the node does not enforce the desired revision. */
+  readonly withheld: readonly WithheldWorkload[];
   readonly observedAt: string | null;
   /** Null if the kernel could not be read from here. */
   readonly counters: PolicyCounters | null;
@@ -324,6 +327,7 @@ function toPolicyNode(
       desiredRevision,
       enforcedRevision: null,
       drift: [],
+      withheld: [],
       observedAt: null,
       counters: null,
     };
@@ -337,11 +341,16 @@ function toPolicyNode(
   const subjects = status.subjects.filter(({ workload }) => workloads.includes(workload));
   const stalled = subjects.find(({ state }) => state === "Stalled");
   const pending = subjects.find(({ state }) => state === "Pending");
+  const withheld = status.withheld?.workloads.filter(({ workload }) => workloads.includes(workload)) ?? [];
+  // For a workload that is not withheld, the revision is in force.
+  const enforcedRevision =
+    status.withheld === undefined || withheld.length > 0 ? status.enforcedRevision : status.withheld.revision;
   const facts = {
     node,
     desiredRevision,
-    enforcedRevision: status.enforcedRevision,
+    enforcedRevision,
     drift,
+    withheld,
     observedAt: status.observedAt,
     counters: counted === undefined ? null : countPolicy(counted.ruleset, counted.counters, policy),
   };
@@ -354,14 +363,16 @@ function toPolicyNode(
   if (status.state === "Stalled" && status.subjects.length === 0) return verdict("Stalled", status.message);
   if (stalled !== undefined) return verdict("Stalled", why(stalled));
   // The attempted revision failed, for whatever workload, so that this workload is not known to be enforced either.
-  if (status.state === "Stalled" && status.attemptedRevision !== status.enforcedRevision)
+  if (status.state === "Stalled" && status.attemptedRevision !== enforcedRevision)
     return verdict("Stalled", status.message);
-  const isAhead = isLive && status.enforcedRevision !== null && status.enforcedRevision > desiredRevision;
-  if (status.enforcedRevision !== desiredRevision && !isAhead) {
+  const isAhead = isLive && enforcedRevision !== null && enforcedRevision > desiredRevision;
+  if (enforcedRevision !== desiredRevision && !isAhead) {
     return verdict(isAlive ? "Pending" : "Unknown", isAlive ? "not enforced yet" : away);
   }
   if (pending !== undefined) return verdict("Pending", why(pending));
-  return verdict("InSync", isAlive ? status.message : `${away}; enforcement stands as observed`);
+  const others = status.withheld?.workloads.map(({ workload }) => workload).join(", ");
+  const remark = others === undefined ? status.message : `revision ${enforcedRevision} is withheld from ${others}`;
+  return verdict("InSync", isAlive ? remark : `${away}; enforcement stands as observed`);
 }
 
 function neverReported(node: string, strangers: readonly string[]): string {

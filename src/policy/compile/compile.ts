@@ -282,8 +282,11 @@ function portSignature(own: readonly (readonly PortRange[])[]): string {
   return own.map((ranges) => ranges.map(({ protocol, first }) => `${protocol}${first}`).join("+")).join("/");
 }
 
-/** File and line of a rule are left out: moving a policy within a file does not change enforcement. */
-function digestRuleset(node: string, subjects: readonly Subject[], profiles: readonly Profile[]): string {
+/**
+ * Returns the digest of a ruleset: equal digests mean equal enforcement. File and line of a rule are left out: moving a
+ * policy within a file does not change enforcement.
+ */
+export function digestRuleset(node: string, subjects: readonly Subject[], profiles: readonly Profile[]): string {
   const hash = createHash("sha256").update(JSON.stringify([node, subjects]));
   for (const profile of profiles) hash.update(digestProfile(profile));
   return hash.digest("hex");

@@ -1,0 +1,180 @@
+/**
+ * Withhold: workloads whose policy would cut management access keep the policy that is in force, and every other workload
+ * follows. Pure: a command that reports on a node finds the ruleset that its agent enforces.
+ *
+ * What is in force is attached to cgroups, so that cgroups, and not names, decide what stays. In the place of a withheld
+ * workload stays what is in force at its cgroup, around it or in it, and what it has in force itself, unless the wanted
+ * ruleset gives that cgroup to a workload that follows. So nothing is cut, and nothing that was closed opens because its
+ * successor is withheld. A withheld workload in whose place nothing is in force is not attached; its addresses count as
+ * declared all the same.
+ */
+import type { ManagementAccess } from "../model/management-access.js";
+import type { Profile, Ruleset, Subject, SubjectDirection } from "../model/ruleset.js";
+import type { Withholding } from "../model/withholding.js";
+import { digestOfText } from "../model/digest.js";
+import { digestRuleset } from "./compile/compile.js";
+import { findLockouts, holds, type Client, type Denial } from "./lockout.js";
+
+/** The part of a withholding that decides what is enforced. */
+export type Kept = Pick<Withholding, "kept"> & { readonly workloads: readonly { readonly workload: string }[] };
+
+/** A ruleset that cuts no management connection that was not cut before. */
+export interface SafeRuleset {
+  /** The wanted ruleset itself if nothing is withheld. */
+  readonly ruleset: Ruleset;
+  /** Sorted by workload. */
+  readonly workloads: readonly Withheld[];
+  readonly kept: Withholding["kept"];
+  /** Sentences: the connections that the policy in force denies, too. */
+  readonly remaining: readonly string[];
+}
+
+export interface Withheld {
+  readonly workload: string;
+  /** Sentences. */
+  readonly reasons: readonly string[];
+  /** Policies of the wanted ruleset that isolate its ingress, if they cut; otherwise the workload's cgroup does. */
+  readonly policies: readonly string[];
+  readonly keeps: readonly string[];
+}
+
+/**
+ * Withholds workloads until the ruleset cuts nothing, or only by policy that is in force already.
+ * @param inForce what is in force now
+ */
+export function makeSafe(
+  wanted: Ruleset,
+  inForce: Ruleset,
+  access: ManagementAccess,
+  clients: readonly Client[],
+): SafeRuleset {
+  const current = new Map(inForce.subjects.map((subject) => [subject.cgroup, subject]));
+  const isInForce = (subject: Subject): boolean => {
+    const known = current.get(subject.cgroup);
+    return known !== undefined && contentOf(subject, wanted) === contentOf(known, inForce);
+  };
+  const subjects = new Set(wanted.subjects);
+  const reasons = new Map<Subject, Denial[]>();
+  const mayBeWithheld = (subject: Subject): boolean =>
+    subjects.has(subject) && !reasons.has(subject) && !isInForce(subject);
+  for (;;) {
+    const kept = keep(wanted, inForce, new Set(reasons.keys()));
+    const workloads = [...reasons]
+      .map(([subject, denials]) => describe(subject, denials, kept))
+      .sort((a, b) => (a.workload < b.workload ? -1 : 1));
+    const ruleset = mixRulesets(wanted, { workloads, kept });
+    const lockouts = findLockouts(ruleset, access, clients);
+    // Each round withholds one workload for each connection; the next one sees what is left.
+    const found = lockouts.flatMap((lockout) => lockout.find(({ subject }) => mayBeWithheld(subject)) ?? []);
+    if (found.length === 0) {
+      return { ruleset, workloads, kept, remaining: lockouts.map(([{ message }]) => message) };
+    }
+    for (const denial of found) reasons.set(denial.subject, [...(reasons.get(denial.subject) ?? []), denial]);
+  }
+}
+
+function describe(subject: Subject, denials: readonly Denial[], kept: Withholding["kept"]): Withheld {
+  return {
+    workload: subject.workload,
+    reasons: denials.map(({ message }) => message),
+    policies: denials.some(({ isByPolicy }) => isByPolicy) ? subject.ingress.policies : [],
+    keeps: kept.subjects.filter((one) => stands(one, subject)).map(({ workload }) => workload),
+  };
+}
+
+/** Returns whether something in force stands in the place of a withheld workload. */
+function stands(inForce: Subject, withheld: Subject): boolean {
+  if (inForce.workload === withheld.workload) return true;
+  const [one, other] = [inForce.cgroup, withheld.cgroup];
+  return one !== null && other !== null && (holds(one, other) || holds(other, one));
+}
+
+/** Returns what stays in force. A name that a workload has which follows is another one here. */
+function keep(wanted: Ruleset, inForce: Ruleset, withheld: ReadonlySet<Subject>): Withholding["kept"] {
+  const followed = wanted.subjects.filter((subject) => !withheld.has(subject));
+  const taken = new Set(followed.map(({ cgroup }) => cgroup));
+  const names = new Set([...wanted.subjects, ...inForce.subjects].map(({ workload }) => workload));
+  const followedNames = new Set(followed.map(({ workload }) => workload));
+  const subjects = inForce.subjects
+    .filter((subject) => subject.cgroup !== null && !taken.has(subject.cgroup))
+    .filter((subject) => [...withheld].some((one) => stands(subject, one)))
+    .map((subject) =>
+      followedNames.has(subject.workload) ? { ...subject, workload: freeName(subject.workload, names) } : subject,
+    );
+  const used = profilesOf(subjects);
+  return { subjects, profiles: inForce.profiles.filter(({ key }) => used.has(key)) };
+}
+
+/** Returns a name that no workload has, and adds it to the names. */
+function freeName(workload: string, names: Set<string>): string {
+  const [namespace = "", name = ""] = workload.split("/");
+  const stem = `${namespace}/${name.slice(0, 230).replace(/[-.]+$/, "")}.withheld`;
+  let [free, nth] = [stem, 2];
+  while (names.has(free)) free = `${stem}-${nth++}`;
+  names.add(free);
+  return free;
+}
+
+/** Returns the ruleset in which these workloads are withheld, and what is kept is in force in their place. */
+export function mixRulesets(wanted: Ruleset, { workloads, kept }: Kept): Ruleset {
+  if (workloads.length === 0) return wanted;
+  const withheld = new Set(workloads.map(({ workload }) => workload));
+  const followed = wanted.subjects.filter(({ workload }) => !withheld.has(workload));
+  const taken = new Set(followed.map(({ cgroup }) => cgroup));
+  const staying = kept.subjects.filter(({ cgroup }) => !taken.has(cgroup));
+  const names = new Set([...followed, ...staying].map(({ workload }) => workload));
+  const bare = wanted.subjects.filter(({ workload }) => withheld.has(workload) && !names.has(workload)).map(detach);
+  // Profiles of two rulesets may have one key and different rules.
+  const wantedProfiles = new Map(wanted.profiles.map((profile) => [profile.key, profile]));
+  const keptProfiles = new Map(
+    kept.profiles.map((profile) => {
+      const other = wantedProfiles.get(profile.key);
+      const isClear = other === undefined || rulesOf(other) === rulesOf(profile);
+      return [profile.key, isClear ? profile : { ...profile, key: ownKey(profile) }];
+    }),
+  );
+  const subjects = [...followed, ...staying.map((subject) => renameProfiles(subject, keptProfiles)), ...bare];
+  const used = profilesOf(subjects);
+  const all = new Map([...keptProfiles.values(), ...wanted.profiles].map((profile) => [profile.key, profile]));
+  const profiles = [...all.values()].filter(({ key }) => used.has(key));
+  subjects.sort((a, b) => (a.workload < b.workload ? -1 : 1));
+  profiles.sort((a, b) => (a.key < b.key ? -1 : 1));
+  return { node: wanted.node, digest: digestRuleset(wanted.node, subjects, profiles), subjects, profiles };
+}
+
+const OPEN: SubjectDirection = { mode: "open", profile: null, policies: [] };
+
+/** Without a cgroup nothing is attached, and its addresses are still those of a workload. */
+function detach(subject: Subject): Subject {
+  return { ...subject, cgroup: null, ingress: OPEN, egress: OPEN };
+}
+
+function ownKey(profile: Profile): string {
+  return `${profile.key} (withheld ${digestOfText(rulesOf(profile)).slice(0, 16)})`;
+}
+
+function renameProfiles(subject: Subject, profiles: ReadonlyMap<string, Profile>): Subject {
+  const rename = (direction: SubjectDirection): SubjectDirection =>
+    direction.profile === null
+      ? direction
+      : { ...direction, profile: profiles.get(direction.profile)?.key ?? direction.profile };
+  return { ...subject, ingress: rename(subject.ingress), egress: rename(subject.egress) };
+}
+
+function profilesOf(subjects: readonly Subject[]): ReadonlySet<string | null> {
+  return new Set(subjects.flatMap(({ ingress, egress }) => [ingress.profile, egress.profile]));
+}
+
+/** Equal texts mean equal rules. */
+function rulesOf({ direction, rules, clauses }: Profile): string {
+  return JSON.stringify([direction, rules.map(({ key }) => key), clauses]);
+}
+
+/** Equal texts mean that two subjects are enforced alike. */
+function contentOf({ addresses, ingress, egress }: Subject, { profiles }: Ruleset): string {
+  const directions = [ingress, egress].map(({ mode, profile: key }) => {
+    const profile = profiles.find((one) => one.key === key);
+    return [mode, profile === undefined ? null : rulesOf(profile)];
+  });
+  return JSON.stringify([addresses, directions]);
+}
