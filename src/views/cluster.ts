@@ -53,14 +53,15 @@ export function renderClusterStatus(status: ClusterStatus, style: Style): string
 
 function renderServer({ endpoint, databaseBytes, quotaBytes, alarms, problem }: StoreHealth, style: Style): string {
   if (problem !== null) return style.line`${endpoint}: ${style.bad(problem)}`;
-  const size = databaseBytes === null ? "unknown size" : renderSize(databaseBytes);
-  const quota = quotaBytes === null ? "its quota is not known" : `of ${renderSize(quotaBytes)}`;
   const raised = alarms.length === 0 ? "" : style.line`, ${style.bad(alarms.join(", "))}`;
-  return style.line`${endpoint}: database ${size}${quotaBytes === null ? ", " : " "}${quota}${raised}`;
+  return style.line`${endpoint}: database ${renderSize(databaseBytes, quotaBytes)}${raised}`;
 }
 
-function renderSize(bytes: number): string {
-  return `${(bytes / 1024 / 1024).toFixed(1)} MiB`;
+function renderSize(bytes: number | null, quota: number | null): string {
+  const inMiB = (size: number): string => `${Math.round(size / 1024 / 1024)} MiB`;
+  if (bytes === null) return "of unknown size";
+  if (quota === null) return `${inMiB(bytes)}, quota unknown`;
+  return `${Math.round((bytes / quota) * 100)} % of ${inMiB(quota)}`;
 }
 
 /** Leadership outlives the last heartbeat for a while: a dead agent still has it. */

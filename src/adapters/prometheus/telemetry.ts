@@ -71,21 +71,12 @@ function createMetrics(registry: Registry) {
     sourceErrors: counter("ztap_source_errors_total", "Failed polls of the source."),
     storeErrors: counter("ztap_store_errors_total", "Failed operations on the store."),
     ...createStoreMetrics(registry),
+    ...createWorkloadMetrics(registry),
     stalled: gauge("ztap_stalled", "1 while this node cannot make its tables match head."),
-    withheld: gauge(
-      "ztap_withheld_workloads",
-      "Workloads that keep an earlier policy, or have none, since head's would cut management access.",
-    ),
     drift: new Counter({
       name: "ztap_drift_items_total",
       help: "Differences found between ruleset and kernel.",
       labelNames: ["kind"],
-      registers,
-    }),
-    escapes: new Gauge({
-      name: "ztap_escapes",
-      help: "Isolated workloads of which processes act outside of their programs, by kind.",
-      labelNames: ["kind", "tolerated"],
       registers,
     }),
     heals: counter("ztap_healed_items_total", "Differences that were healed."),
@@ -99,6 +90,23 @@ function createMetrics(registry: Registry) {
       name: "ztap_flow_events_total",
       help: "Eligible decisions: delivered to the agent, over their workload's rate limit, or lost because the agent was slow or not running.",
       labelNames: ["outcome"],
+      registers,
+    }),
+  };
+}
+
+function createWorkloadMetrics(registry: Registry) {
+  const registers = [registry];
+  return {
+    withheld: new Gauge({
+      name: "ztap_withheld_workloads",
+      help: "Workloads that keep an earlier policy, or have none, since head's would cut management access.",
+      registers,
+    }),
+    escapes: new Gauge({
+      name: "ztap_escapes",
+      help: "Isolated workloads of which processes act outside of their programs, by kind.",
+      labelNames: ["kind", "tolerated"],
       registers,
     }),
   };
