@@ -15,11 +15,14 @@ import { fileURLToPath } from "node:url";
 
 const here = dirname(fileURLToPath(import.meta.url));
 const header = join(here, "include", "ztap_abi.h");
+/** A part of it. */
+const births = join(here, "include", "ztap_births.h");
 const target = join(here, "..", "src", "adapters", "ebpf", "kernel", "abi.generated.ts");
 
 /** BTF types of the header, by id. */
 function readTypes() {
-  const text = readFileSync(header, "utf8");
+  const texts = [header, births].map((file) => readFileSync(file, "utf8"));
+  const text = texts[0].replace('#include "ztap_births.h"\n', () => texts[1]);
   const names = [...text.matchAll(/^(struct|enum) (ztap_\w+) \{/gm)].map(([, kind, name]) => ({ kind, name }));
   const folder = mkdtempSync(join(tmpdir(), "ztap-abi-"));
   try {

@@ -206,8 +206,8 @@ export class EbpfEnforcer implements Enforcer {
       const bits = confined.get(id) ?? 0;
       if (bits !== 0) addItem(items, confinementItem(workload, bits));
     }
-    if (lock >= 0) await opened.sockets.scan(image);
-    const escapes = findEscapes(opened.cgroupRoot, image, located, opened.sockets);
+    if (lock >= 0) await opened.sockets.scan(confined);
+    const escapes = findEscapes(opened.cgroupRoot, confined, located, opened.sockets);
     const held = tables.read(active);
     addTableItems(items, "addr", held.addrs, image);
     addTableItems(items, "port", held.ports, image);

@@ -5,7 +5,7 @@
 import { dirname, join } from "node:path";
 import type { EntryCounts, InspectedLink, InspectedNode } from "../../model/inspection.js";
 import { CONTROL, FOREIGN_SOCKET } from "./kernel/abi.generated.js";
-import { delegatedAbove } from "./attach/delegation.js";
+import { Delegation } from "./attach/delegation.js";
 import { cgroupPaths } from "./attach/cgroups.js";
 import { HOOKS } from "./kernel/programs.js";
 import { pinnedVersion } from "./kernel/load.js";
@@ -99,8 +99,9 @@ function delegatedWorkloads(
   paths: ReadonlyMap<bigint, string | null>,
 ): InspectedNode["delegated"] {
   const byWorkload = new Map(links.map(({ workload, cgroupId }) => [workload, paths.get(cgroupId)]));
+  const delegation = new Delegation(root);
   return [...byWorkload].flatMap(([workload, path]) => {
-    const above = path === undefined || path === null ? null : delegatedAbove(root, join(root, path));
+    const above = path === undefined || path === null ? null : delegation.above(join(root, path));
     return above === null ? [] : [{ workload, cgroup: above.cgroup }];
   });
 }

@@ -7,19 +7,36 @@ import { dirname, join } from "node:path";
 
 const WRITABLE_BY_OTHERS = 0o022;
 
-/** Returns the innermost cgroup above this one that a user other than root can write to, and that user; or null. */
-export function delegatedAbove(
-  cgroupRoot: string,
-  path: string,
-): { readonly cgroup: string; readonly user: number | "others" } | null {
-  for (let above = dirname(path); above.startsWith(cgroupRoot); above = dirname(above)) {
-    for (const file of [above, join(above, "cgroup.procs")]) {
-      const found = statSync(file, { throwIfNoEntry: false });
-      if (found === undefined) continue;
-      if (found.uid !== 0) return { cgroup: above, user: found.uid };
-      if ((found.mode & WRITABLE_BY_OTHERS) !== 0) return { cgroup: above, user: "others" };
-    }
-    if (above === cgroupRoot) break;
+/** A cgroup that a user other than root can write to, and that user. */
+export interface Delegated {
+  readonly cgroup: string;
+  readonly user: number | "others";
+}
+
+/** Reads each cgroup once: workloads share those above them. */
+export class Delegation {
+  readonly #known = new Map<string, Delegated | null>();
+
+  constructor(private readonly cgroupRoot: string) {}
+
+  /** Returns the innermost cgroup above this one that a user other than root can write to; or null. */
+  above(path: string): Delegated | null {
+    const parent = dirname(path);
+    if (!parent.startsWith(this.cgroupRoot)) return null;
+    const known = this.#known.get(parent);
+    if (known !== undefined) return known;
+    const found = delegatedTo(parent) ?? this.above(parent);
+    this.#known.set(parent, found);
+    return found;
+  }
+}
+
+function delegatedTo(cgroup: string): Delegated | null {
+  for (const file of [cgroup, join(cgroup, "cgroup.procs")]) {
+    const found = statSync(file, { throwIfNoEntry: false });
+    if (found === undefined) continue;
+    if (found.uid !== 0) return { cgroup, user: found.uid };
+    if ((found.mode & WRITABLE_BY_OTHERS) !== 0) return { cgroup, user: "others" };
   }
   return null;
 }

@@ -4,20 +4,20 @@
  */
 import type { Escape } from "../../../interfaces/enforcer.js";
 import type { SubjectStatus } from "../../../model/status.js";
-import type { Image } from "../lower/image.js";
-import { delegatedAbove } from "./delegation.js";
-import type { ForeignSockets } from "./foreign-sockets.js";
+import { Delegation } from "./delegation.js";
+import type { Confined, ForeignSockets } from "./foreign-sockets.js";
 import type { Located } from "./locate.js";
 
 export function findEscapes(
   cgroupRoot: string,
-  image: Image,
+  confined: Confined,
   { present }: Located,
   sockets: ForeignSockets,
 ): readonly Escape[] {
-  const counts = sockets.counts(image);
-  return present.flatMap(({ workload, id, path, subject, confinement }): readonly Escape[] => {
-    if (confinement === 0) return [];
+  const counts = sockets.counts(confined);
+  const delegation = new Delegation(cgroupRoot);
+  return present.flatMap(({ workload, id, path, subject }): readonly Escape[] => {
+    if ((confined.get(id) ?? 0) === 0) return [];
     const tolerates = (kind: Escape["kind"]): boolean => subject.tolerates?.includes(kind) === true;
     const escapes: Escape[] = [];
     const count = counts.get(id) ?? 0;
@@ -28,7 +28,7 @@ export function findEscapes(
       const detail = `its processes have ${what}: policy does not hold for it${isTolerated ? "" : ", so that its packets are refused"}`;
       escapes.push({ workload, kind: "InheritedSockets", isTolerated, detail });
     }
-    const delegated = delegatedAbove(cgroupRoot, path);
+    const delegated = delegation.above(path);
     if (delegated !== null) {
       const who = delegated.user === "others" ? "users other than root" : `user ${delegated.user}`;
       const detail = `${who} can move its processes out of its cgroup, since they can write to ${delegated.cgroup}`;

@@ -10,12 +10,14 @@ import { asEnforcerError, kernel, type LoadedObject, type Native } from "../kern
 import { ABI, FOREIGN_SOCKET } from "../kernel/abi.generated.js";
 import { mapOf, programOf } from "../kernel/load.js";
 import { FIND_FOREIGN, NO_FOREIGN } from "../kernel/programs.js";
-import type { Image } from "../lower/image.js";
 
 const DOING = "Looking for sockets of other cgroups";
 
 /** Returns the processes of management sessions; null if that is not known. */
 export type FindSessions = () => Promise<ReadonlySet<number> | null>;
+
+/** The bits of enum ztap_confinement that are in force, by subject id. */
+export type Confined = ReadonlyMap<number, number>;
 
 interface Foreign {
   readonly key: Buffer;
@@ -33,9 +35,8 @@ export class ForeignSockets {
   ) {}
 
   /** Looks at the open files of all processes, and forgets sockets that no process of a confined workload has any more. */
-  async scan(image: Image): Promise<void> {
-    const isConfined = [...image.subjects.values()].some(({ confinement }) => confinement > 0);
-    if (!isConfined && this.#read().length === 0) return;
+  async scan(confined: Confined): Promise<void> {
+    if (confined.size === 0 && this.#read().length === 0) return;
     const { native, object } = this;
     const before = Number(process.hrtime.bigint() >> BigInt(ABI.TICK_SHIFT));
     const link = kernel(DOING, () => native.iterCreate(programOf(object, FIND_FOREIGN), -1));
@@ -49,7 +50,7 @@ export class ForeignSockets {
     const found = this.#read();
     const gone = found.filter(({ seen }) => ((before - seen) | 0) > 0);
     await this.#refuse(
-      image,
+      confined,
       found.filter((one) => !gone.includes(one)),
     );
     if (gone.length === 0) return;
@@ -60,9 +61,9 @@ export class ForeignSockets {
     });
   }
 
-  async #refuse(image: Image, found: readonly Foreign[]): Promise<void> {
+  async #refuse(confined: Confined, found: readonly Foreign[]): Promise<void> {
     if (found.length === 0) return;
-    const strict = strictSubjects(image);
+    const strict = strictSubjects(confined);
     const sessions = await this.findSessions();
     if (sessions === null) return;
     for (const one of found) {
@@ -78,8 +79,8 @@ export class ForeignSockets {
   }
 
   /** Returns how many a workload has, by subject id; those of management sessions are left out. */
-  counts(image: Image): ReadonlyMap<number, number> {
-    const strict = strictSubjects(image);
+  counts(confined: Confined): ReadonlyMap<number, number> {
+    const strict = strictSubjects(confined);
     const counts = new Map<number, number>();
     for (const { subject, isRefused } of this.#read())
       if (isRefused || !strict.has(subject)) counts.set(subject, (counts.get(subject) ?? 0) + 1);
@@ -106,7 +107,6 @@ export class ForeignSockets {
 }
 
 /** Returns the ids of the workloads that may have no foreign sockets. */
-function strictSubjects(image: Image): ReadonlySet<number> {
-  const subjects = [...image.subjects.values()];
-  return new Set(subjects.flatMap(({ id, confinement }) => ((confinement & ABI.OWN_SOCKETS_ONLY) !== 0 ? [id] : [])));
+function strictSubjects(confined: Confined): ReadonlySet<number> {
+  return new Set([...confined].flatMap(([id, bits]) => ((bits & ABI.OWN_SOCKETS_ONLY) !== 0 ? [id] : [])));
 }

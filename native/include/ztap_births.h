@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/* Part of ztap_abi.h: cgroups that are enforced from their birth, and what a confined workload may not use beside packets. */
+#ifndef ZTAP_BIRTHS_H
+#define ZTAP_BIRTHS_H
+
+/*
+ * Cgroups are enforced from their birth: a program runs in each mkdir of a cgroup, before the call returns, and looks
+ * for (node of the parent, name) in ztap_names. A node stands for one path; ZTAP_NODE_ROOT is the cgroup root. For a
+ * workload's path the name has the record that a newborn cgroup gets; for a path above it the record's subject is 0.
+ */
+struct ztap_name_key {
+	__u32 parent;
+	char name[ZTAP_NAME_BYTES];
+};
+ZTAP_SIZE(struct ztap_name_key, 260);
+
+struct ztap_name {
+	__u32 node;
+	__u32 reserved;
+	struct ztap_cgroup record;
+};
+ZTAP_SIZE(struct ztap_name, 72);
+
+/*
+ * ztap_newborns: hash, cgroup id -> its node and its record. The record's subject is 0 if no record decides: above the
+ * workloads, and once the agent has attached programs to the cgroup. `owner` is the subject whose cgroup it is, or 0. Bits
+ * of `flags` are in enum ztap_newborn_flag. An entry ends with its cgroup.
+ */
+struct ztap_newborn {
+	__u32 node;
+	__u32 flags;
+	__u32 owner;
+	__u32 reserved;
+	struct ztap_cgroup record;
+};
+ZTAP_SIZE(struct ztap_newborn, 80);
+
+/*
+ * LEARNS: the iterators record the roles of the cgroup's sockets. COUNTED: in ztap_living. CROWDED: a cgroup below it found no
+ * room when it was born, and is closed.
+ */
+enum ztap_newborn_flag { ZTAP_LEARNS = 1, ZTAP_COUNTED = 2, ZTAP_CROWDED = 4 };
+
+/*
+ * ztap_births: array of one. `waiting`: the number of newborn cgroups with a record that decides. `levels`: a bit for
+ * each depth at which ztap_newborns had a workload's cgroup. `dropped`: newborn cgroups that found no room: the guards refuse their packets.
+ */
+struct ztap_births {
+	__u32 waiting;
+	__u32 levels;
+	__u64 dropped;
+};
+ZTAP_SIZE(struct ztap_births, 16);
+
+/* ztap_living: hash, node -> the number of its cgroups that were born. The agent makes the entry with the name. */
+
+/*
+ * The argument of ztap_know: makes an entry of ztap_newborns, without a record, or changes it: a node other than
+ * ZTAP_NODE_NONE, an owner other than 0, the flags.
+ */
+struct ztap_known {
+	__u64 cgroup;
+	__u32 node;
+	__u32 owner;
+	__u32 level;
+	__u32 flags;
+};
+ZTAP_SIZE(struct ztap_known, 24);
+
+/* The argument of ztap_prepare: the new half `set` of a newborn's record, and its share. */
+struct ztap_prepared {
+	__u64 cgroup;
+	__u32 set;
+	__u32 slot;
+	__u32 flows_first;
+	__u32 flows_size;
+	struct ztap_subject subject;
+};
+ZTAP_SIZE(struct ztap_prepared, 40);
+
+/* The argument of ztap_adopt: the record of a newborn decides no longer, and its flags are cleared. */
+struct ztap_adopted {
+	__u64 cgroup;
+};
+ZTAP_SIZE(struct ztap_adopted, 8);
+
+/*
+ * ztap_confined: hash, subject -> bits of enum ztap_confinement for table set 0, and shifted by ZTAP_CONFINEMENT_BITS for set 1.
+ * A direction is confined if policy isolates it, does not only audit, and does not allow everything. OWN_SOCKETS_ONLY: one is,
+ * and the workload may not use IP sockets that belong to another cgroup.
+ */
+enum ztap_confinement {
+	ZTAP_CONFINED_INGRESS = 1,
+	ZTAP_CONFINED_EGRESS = 2,
+	ZTAP_OWN_SOCKETS_ONLY = 4,
+	ZTAP_CONFINEMENT_MASK = 7,
+	ZTAP_CONFINEMENT_BITS = 3,
+};
+
+/* Index into ztap_refusals: the number of refused uses. */
+enum ztap_channel { ZTAP_REFUSED_FAMILY = 0, ZTAP_REFUSED_ABSTRACT = 1, ZTAP_REFUSED_FOREIGN = 2, ZTAP_CHANNELS = 3 };
+
+/*
+ * ztap_foreign: hash, inode of an IP socket -> the confined workload of a process that has it open; the socket belongs to a
+ * cgroup outside of it. `seen`: the tick when it was last found. `refused`: the guards refuse its packets; for one that was
+ * inherited by a new program at once, for others the agent decides. While there are
+ * entries, ZTAP_FOREIGN_FOUND is set in ztap_births.levels: no workload is at depth 0.
+ */
+struct ztap_foreign_socket {
+	__u32 subject;
+	__u32 seen;
+	__u32 refused;
+	/* A process that has it open. */
+	__u32 process;
+};
+ZTAP_SIZE(struct ztap_foreign_socket, 16);
+enum ztap_level { ZTAP_FOREIGN_FOUND = 1 };
+
+#endif
