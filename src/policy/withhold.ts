@@ -105,10 +105,17 @@ function keep(wanted: Ruleset, inForce: Ruleset, withheld: ReadonlySet<Subject>)
   return { subjects, profiles: inForce.profiles.filter(({ key }) => used.has(key)) };
 }
 
+/** A name must not have a dot or hyphen before a dot. */
+function withoutTail(name: string): string {
+  let end = name.length;
+  while (end > 0 && "-.".includes(name.charAt(end - 1))) end--;
+  return name.slice(0, end);
+}
+
 /** Returns a name that no workload has, and adds it to the names. */
 function freeName(workload: string, names: Set<string>): string {
   const [namespace = "", name = ""] = workload.split("/");
-  const stem = `${namespace}/${name.slice(0, 230).replace(/[-.]+$/, "")}.withheld`;
+  const stem = `${namespace}/${withoutTail(name.slice(0, 230))}.withheld`;
   let [free, nth] = [stem, 2];
   while (names.has(free)) free = `${stem}-${nth++}`;
   names.add(free);

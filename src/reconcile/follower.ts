@@ -224,7 +224,7 @@ export class Follower {
     const before = await this.deps.enforcer.observe(target.ruleset);
     // A ruleset that is in force is not checked again: a session that it denies was opened around it. A fallback was in
     // force before: after a reboot, a session that came first must not prevent it.
-    const isKnown = this.#enforced?.digest === target.ruleset.digest || options.isFallback === true;
+    const isKnown = this.#good?.ruleset.digest === target.ruleset.digest || options.isFallback === true;
     const access = isEmptyDiff(before.difference) || isKnown ? null : await this.#guard.read();
     const isSafe = access === null || findLockouts(target.ruleset, access, target.clients).length === 0;
     if (isSafe) await this.#makeMatch(target, before, options);
@@ -278,7 +278,8 @@ export class Follower {
     this.#tried = target;
     if (isEmptyDiff(before.difference)) return await this.#settle(target, before, options);
 
-    const wasEnforced = this.#enforced?.digest === ruleset.digest;
+    const isInForce = this.#good?.ruleset.digest === ruleset.digest;
+    const wasEnforced = isInForce && this.#enforced?.digest === ruleset.digest;
     const drift = withoutRestarts(before.difference, movedWorkloads(this.#seen, before.subjects));
     const isHealing = wasEnforced && !isEmptyDiff(drift);
     if (isHealing) {
@@ -290,7 +291,7 @@ export class Follower {
         subjects: before.subjects,
       });
     }
-    if (!wasEnforced && options.isFallback !== true) await this.#snapshot.announce(target);
+    if (!isInForce && options.isFallback !== true) await this.#snapshot.announce(target);
     const started = clock.monotonic();
     const after = await enforcer.apply(ruleset);
     if (isEmptyDiff(after.difference)) {

@@ -50,7 +50,7 @@ async function mayComplete(
   if (isEnforcing && lacksOnlyAttachments(difference)) return true;
   const state = await snapshot.read();
   const before = state === null ? compile(new Map(), target.ruleset.node) : (await targets.restore(state)).ruleset;
-  const isRebooted = !isEnforcing && before.subjects.length > 0;
+  const isRebooted = !isEnforcing && before.subjects.some(({ cgroup }) => cgroup !== null);
   if (isRebooted) return true;
   if (isEnforcing) {
     const observed = await enforcer.observe(before);

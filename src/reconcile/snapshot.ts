@@ -10,8 +10,10 @@ import type { Target } from "./target.js";
 export class LastGoodSnapshot {
   /** Compiled, but not yet known to be enforceable as a whole. */
   #candidate: CommittedState | null = null;
-  /** Digest of the ruleset of the state that this process wrote last, if a part of it is withheld. */
+  /** Revision and digest of the ruleset of the state that this process wrote last, if a part of it is withheld. */
   #kept: string | null = null;
+  /** Whether an announcement may be on the disk. */
+  #isAnnounced = false;
   /** Whether a part of the state on the disk is withheld, as far as this process knows. */
   #isPartial = false;
 
@@ -29,7 +31,9 @@ export class LastGoodSnapshot {
 
   /** Reads the state that an earlier agent was about to apply when it ended; null if there is none. */
   async readAnnounced(): Promise<LastGood | null> {
-    return (await this.lastGood?.readAnnounced()) ?? null;
+    const state = (await this.lastGood?.readAnnounced()) ?? null;
+    this.#isAnnounced = state !== null;
+    return state;
   }
 
   propose({ revision, objects }: CommittedState): void {
@@ -42,22 +46,33 @@ export class LastGoodSnapshot {
    */
   async announce(target: Target): Promise<void> {
     const state = target.withholding === null && !this.#isPartial ? null : this.#stateOf(target);
+    this.#isAnnounced = state !== null;
     await this.#write((lastGood) => lastGood.announce(state));
   }
 
   /** Writes the proposed state of a target that is in force now. */
   async keep(target: Target): Promise<void> {
     const state = this.#stateOf(target);
-    if (state === null || (target.withholding !== null && this.#kept === target.ruleset.digest)) return;
+    const name = target.withholding === null ? null : `${target.revision.number} ${target.ruleset.digest}`;
+    if (state === null || (name !== null && name === this.#kept)) {
+      // Another state was announced meanwhile, and never came into force.
+      if (state !== null && this.#isAnnounced) await this.#announceNothing();
+      return;
+    }
     const isKept = await this.#write(async (lastGood) => {
       await lastGood.write(state);
       await lastGood.announce(null);
     });
     if (!isKept) return;
+    this.#isAnnounced = false;
     this.#isPartial = target.withholding !== null;
     // A state of which a part is withheld is to be in force as a whole later.
     if (target.withholding === null) this.#candidate = null;
-    this.#kept = target.withholding === null ? null : target.ruleset.digest;
+    this.#kept = name;
+  }
+
+  async #announceNothing(): Promise<void> {
+    if (await this.#write((lastGood) => lastGood.announce(null))) this.#isAnnounced = false;
   }
 
   #stateOf({ revision, withholding }: Target): LastGood | null {

@@ -3,6 +3,7 @@
  * checked, as in the records of the store.
  */
 import { digestOfText } from "../model/digest.js";
+import { recordLine } from "../model/printable.js";
 import { TOLERATIONS } from "../model/objects.js";
 import type { Clause, PortRange, Profile, Rule, Subject, SubjectDirection } from "../model/ruleset.js";
 import type { Withholding } from "../model/withholding.js";
@@ -78,8 +79,10 @@ const isWithholding = shaped<Withholding>({
   enforcedRevision: nullable(isPositive),
 });
 
+/** Bounds the texts that name policies: what is written must be readable. */
 export function encodeWithholding(withholding: Withholding): string {
-  const text = JSON.stringify(withholding);
+  const workloads = withholding.workloads.map((one) => ({ ...one, reason: recordLine(one.reason) }));
+  const text = JSON.stringify({ ...withholding, workloads, remaining: withholding.remaining.map(recordLine) });
   return `${digestOfText(text)}\n${text}`;
 }
 

@@ -4,10 +4,9 @@ import { FakeEnforcer, FakeMachine } from "./enforcer.js";
 
 await enforcerContract("fake", async (_t, test) => {
   const machine = new FakeMachine();
-  const place = { cgroup: null, addresses: [] };
   await test({
     node: "n1",
-    workloads: { "demo/a": place, "demo/b": place },
+    workloads: { "demo/a": { cgroup: "a", addresses: [] }, "demo/b": { cgroup: "b", addresses: [] } },
     enforcer: () => new FakeEnforcer(machine),
     remove: () => machine.absent.add("demo/b"),
     restore: () => machine.absent.delete("demo/b"),

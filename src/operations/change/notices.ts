@@ -26,7 +26,7 @@ export function deletionNotices({ desired, base }: Planned, maxDeletePercent: nu
 }
 
 export function lockoutNotices({ reported, warnings }: Omit<Lockouts, "own">): readonly Notice[] {
-  const told = reported.map((lockout) => `that node will keep its last good ruleset, by its own report: ${lockout}`);
+  const told = reported.map((lockout) => `that node will withhold the workload, by its own report: ${lockout}`);
   return [...warnings, ...told].map((message) => ({ code: "lockout", message }));
 }
 
