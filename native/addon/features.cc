@@ -67,8 +67,11 @@ static Napi::Value takesSecurityPrograms(const Napi::CallbackInfo &info) {
     options.expected_attach_type = BPF_MODIFY_RETURN;
     options.attach_btf_id = function > 0 ? function : 0;
     int fd = function > 0 ? bpf_prog_load(BPF_PROG_TYPE_TRACING, "ztap_probe", "GPL", allow, 2, &options) : -1;
+    // Some kernels load such a program and attach none.
+    int link = fd >= 0 ? bpf_raw_tracepoint_open(nullptr, fd) : -1;
+    if (link >= 0) close(link);
     if (fd >= 0) close(fd);
-    taken = fd >= 0;
+    taken = link >= 0;
   }
   return Napi::Boolean::New(info.Env(), taken == 1);
 }

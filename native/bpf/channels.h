@@ -29,11 +29,16 @@ static __always_inline int refuse_channel(__u32 channel)
 	return -EPERM;
 }
 
-/* Returns the workload whose cgroup it is << 32 | its bits of enum ztap_confinement; 0 if it has none. */
-static __always_inline __u64 confinement_of(__u64 cgroup, __u32 set)
+static __always_inline __u32 owner_of(__u64 cgroup)
 {
 	struct ztap_newborn *newborn = cgroup ? bpf_map_lookup_elem(&ztap_newborns, &cgroup) : NULL;
-	__u32 owner = newborn ? newborn->owner : 0;
+
+	return newborn ? newborn->owner : 0;
+}
+
+/* Returns the workload << 32 | its bits of enum ztap_confinement; 0 if it has none. */
+static __always_inline __u64 confinement_of(__u32 owner, __u32 set)
+{
 	__u32 bits = 0, *held = owner ? bpf_map_lookup_elem(&ztap_confined, &owner) : NULL;
 
 	if (held)
@@ -53,8 +58,9 @@ static __always_inline __u64 id_at(struct cgroup *cgroup, __u32 level)
  */
 __noinline __u64 confinement_at(__u64 own, __u64 other, __u32 level, __u32 set)
 {
-	__u64 mine = id_at((struct cgroup *)own, level), theirs = id_at((struct cgroup *)other, level);
+	__u32 mine = owner_of(id_at((struct cgroup *)own, level)), theirs = owner_of(id_at((struct cgroup *)other, level));
 
+	/* A service that was started again has another cgroup, and is the same workload. */
 	if (mine == theirs)
 		return 0;
 	return confinement_of(mine, set) | (__u32)confinement_of(theirs, set) << ZTAP_CONFINEMENT_BITS;
@@ -153,7 +159,7 @@ int ztap_unix_may_send(__u64 *arguments)
 
 /*
  * Records the file `opened` if it is an IP socket of another cgroup than its process, `own`, and the process is in a confined
- * workload. `what`: the process, and NOTE_INHERITED if its packets are refused at once, unless the workload tolerates that. Returns
+ * workload. `what`: the process, and NOTE_INHERITED if its packets are refused at once, unless the workload tolerates it. Returns
  * 0, or -ENOMEM if there is no room for a socket that is to be refused. A global function, so that the verifier checks it once.
  */
 __noinline int note_foreign(__u64 own, __u64 opened, __u64 what)
@@ -181,7 +187,12 @@ __noinline int note_foreign(__u64 own, __u64 opened, __u64 what)
 	found.subject = bits >> 32;
 	found.process = what;
 	found.seen = bpf_ktime_get_ns() >> ZTAP_TICK_SHIFT;
-	found.refused = what & NOTE_INHERITED ? (bits & ZTAP_OWN_SOCKETS_ONLY) != 0 : held && held->refused;
+	found.refused = what & NOTE_INHERITED ? 1 : held && held->refused;
+	if (!(bits & ZTAP_OWN_SOCKETS_ONLY)) {
+		bpf_map_update_elem(&ztap_tolerated, &id, &found, BPF_ANY);
+		bpf_map_delete_elem(&ztap_foreign, &id);
+		return 0;
+	}
 	if (bpf_map_update_elem(&ztap_foreign, &id, &found, BPF_ANY))
 		return found.refused ? -ENOMEM : 0;
 	/* After the entry: a guard that sees the bit finds it. */
@@ -220,17 +231,17 @@ int ztap_sched_process_exec(__u64 *arguments)
 		return 0;
 	table = BPF_CORE_READ(task, files, fdt);
 	inheritance.files = BPF_CORE_READ(table, fd);
-	bpf_loop(BPF_CORE_READ(table, max_fds), note_inherited, &inheritance, 0);
-	if (inheritance.failed)
+	if (bpf_loop(BPF_CORE_READ(table, max_fds), note_inherited, &inheritance, 0) < 0 || inheritance.failed)
 		bpf_send_signal(SIGKILL);
 	return 0;
 }
 
 #define PF_FORKNOEXEC 0x40
+#define MAX_FORKED_NS 10000000000ULL
 
 /*
  * Iterates over the open files of all processes: a process may also be moved into the workload, or get a socket in a message.
- * Files that a process has only until it executes its program are its parent's.
+ * Files that a new process has only until it executes its program are its parent's.
  */
 SEC("iter/task_file")
 int ztap_find_foreign(struct bpf_iter__task_file *ctx)
@@ -242,7 +253,8 @@ int ztap_find_foreign(struct bpf_iter__task_file *ctx)
 
 	if (!task || !file)
 		return 0;
-	if (BPF_CORE_READ(task, flags) & PF_FORKNOEXEC) {
+	if (BPF_CORE_READ(task, flags) & PF_FORKNOEXEC &&
+	    bpf_ktime_get_ns() - BPF_CORE_READ(task, start_time) < MAX_FORKED_NS) {
 		closed = BPF_CORE_READ(task, files, fdt, close_on_exec);
 		bpf_probe_read_kernel(&word, sizeof(word), closed + ctx->fd / 64);
 		if (word >> (ctx->fd & 63) & 1)
@@ -254,19 +266,22 @@ int ztap_find_foreign(struct bpf_iter__task_file *ctx)
 	return 0;
 }
 
-/* No foreign socket is known any more. */
+/* Whether any foreign socket is known. */
 SEC("syscall")
-int ztap_no_foreign(void *unused)
+int ztap_set_foreign(struct ztap_found *found)
 {
 	struct ztap_births *all = births();
 
-	(void)unused;
-	if (all)
+	if (!all)
+		return 0;
+	if (found->any)
+		__sync_fetch_and_or(&all->levels, ZTAP_FOREIGN_FOUND);
+	else
 		__sync_fetch_and_and(&all->levels, ~ZTAP_FOREIGN_FOUND);
 	return 0;
 }
 
-/* Returns whether the packet is of a socket that its process may not use. */
+/* Returns whether the packet is of a socket that its process may not use, or that was closed after that. */
 static __noinline int is_of_foreign(struct __sk_buff *skb)
 {
 	struct bpf_sock *sk = skb->sk ? bpf_sk_fullsock(skb->sk) : NULL;
@@ -280,8 +295,9 @@ static __noinline int is_of_foreign(struct __sk_buff *skb)
 	bpf_probe_read_kernel(&address, sizeof(address), &sk);
 	id = BPF_CORE_READ(address, sk_socket, file, f_inode, i_ino);
 	found = id ? bpf_map_lookup_elem(&ztap_foreign, &id) : NULL;
-	if (!found || !found->refused)
+	if (id ? !found || !found->refused : !bpf_sk_storage_get(&ztap_refused, sk, NULL, 0))
 		return 0;
+	bpf_sk_storage_get(&ztap_refused, sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
 	refuse_channel(ZTAP_REFUSED_FOREIGN);
 	return 1;
 }

@@ -86,6 +86,7 @@ struct css_set {
 struct task_struct {
 	unsigned int flags;
 	int tgid;
+	__u64 start_time;
 	struct files_struct *files;
 	struct css_set *cgroups;
 } __attribute__((preserve_access_index));

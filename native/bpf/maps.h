@@ -59,6 +59,20 @@ struct {
 	__uint(value_size, sizeof(struct ztap_foreign_socket));
 } ztap_foreign SEC(".maps");
 
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, ZTAP_MAX_FOREIGN);
+	__uint(key_size, sizeof(__u64));
+	__uint(value_size, sizeof(struct ztap_foreign_socket));
+} ztap_tolerated SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC | BPF_F_CLONE);
+	__type(key, int);
+	__type(value, __u8);
+} ztap_refused SEC(".maps");
+
 /* Its memory is allocated at once: a cgroup must not stay open because there is none. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);

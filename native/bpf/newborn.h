@@ -169,15 +169,15 @@ int ztap_know(struct ztap_known *known)
 
 	if (all && newborn.owner)
 		__sync_fetch_and_or(&all->levels, 1U << (known->level & 31));
-	if (!bpf_map_update_elem(&ztap_newborns, &id, &newborn, BPF_NOEXIST))
+	if (!(known->flags & ZTAP_DISOWN) && !bpf_map_update_elem(&ztap_newborns, &id, &newborn, BPF_NOEXIST))
 		return 0;
 	held = bpf_map_lookup_elem(&ztap_newborns, &id);
 	if (!held)
-		return 1;
-	held->flags |= newborn.flags;
+		return !(known->flags & ZTAP_DISOWN);
+	held->flags |= newborn.flags & ~ZTAP_DISOWN;
 	if (newborn.node != ZTAP_NODE_NONE)
 		held->node = newborn.node;
-	if (newborn.owner)
+	if (newborn.owner || known->flags & ZTAP_DISOWN)
 		held->owner = newborn.owner;
 	return 0;
 }

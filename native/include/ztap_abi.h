@@ -22,7 +22,7 @@
 
 /* Named numbers, as an enum so that the compiler's type information contains them. */
 enum ztap_limit {
-	ZTAP_ABI = 3,
+	ZTAP_ABI = 4,
 	/*
 	 * Address and port entries of one table set, for all workloads together. Memory is allocated with the entries.
 	 */
@@ -400,7 +400,7 @@ ZTAP_SIZE(struct ztap_event, 64);
  *  - <node>/abi-<version>/births/: the pins that enforce newborn cgroups. Another version that takes over removes them all.
  *  - <node>/abi-<version>/give/flows: an iterator; reading it returns a struct ztap_exported_flow for each flow.
  *  - The subject id of a workload is the hash of its name (src/adapters/ebpf/lower/ids.ts).
- *  - The marks of packets over the loopback device (enum ztap_mark).
+ *  - The marks of packets over the loopback device (enum ztap_mark), from version 4 on, and the salt in ztap_control.
  */
 enum ztap_frozen { ZTAP_SOCK_ROLE = 12 };
 

@@ -39,7 +39,7 @@ ZTAP_SIZE(struct ztap_newborn, 80);
  * LEARNS: the iterators record the roles of the cgroup's sockets. COUNTED: in ztap_living. CROWDED: a cgroup below it found no
  * room when it was born, and is closed.
  */
-enum ztap_newborn_flag { ZTAP_LEARNS = 1, ZTAP_COUNTED = 2, ZTAP_CROWDED = 4 };
+enum ztap_newborn_flag { ZTAP_LEARNS = 1, ZTAP_COUNTED = 2, ZTAP_CROWDED = 4, ZTAP_DISOWN = 8 };
 
 /*
  * ztap_births: array of one. `waiting`: the number of newborn cgroups with a record that decides. `levels`: a bit for
@@ -56,7 +56,7 @@ ZTAP_SIZE(struct ztap_births, 16);
 
 /*
  * The argument of ztap_know: makes an entry of ztap_newborns, without a record, or changes it: a node other than
- * ZTAP_NODE_NONE, an owner other than 0, the flags.
+ * ZTAP_NODE_NONE, an owner other than 0, the flags. With ZTAP_DISOWN it has no owner any more.
  */
 struct ztap_known {
 	__u64 cgroup;
@@ -102,7 +102,8 @@ enum ztap_channel { ZTAP_REFUSED_FAMILY = 0, ZTAP_REFUSED_ABSTRACT = 1, ZTAP_REF
 
 /*
  * ztap_foreign: hash, inode of an IP socket -> the confined workload of a process that has it open; the socket belongs to a
- * cgroup outside of it. `seen`: the tick when it was last found. `refused`: the guards refuse its packets; for one that was
+ * cgroup outside of it. ztap_tolerated: LRU hash, the same for workloads that tolerate them: those take no room of others.
+ * ztap_refused: socket storage of those whose packets were refused; a socket that was closed has no inode. `seen`: the tick when it was last found. `refused`: the guards refuse its packets; for one that was
  * inherited by a new program at once, for others the agent decides. While there are
  * entries, ZTAP_FOREIGN_FOUND is set in ztap_births.levels: no workload is at depth 0.
  */
@@ -115,5 +116,11 @@ struct ztap_foreign_socket {
 };
 ZTAP_SIZE(struct ztap_foreign_socket, 16);
 enum ztap_level { ZTAP_FOREIGN_FOUND = 1 };
+
+/* The argument of ztap_set_foreign. */
+struct ztap_found {
+	__u32 any;
+};
+ZTAP_SIZE(struct ztap_found, 4);
 
 #endif

@@ -7,9 +7,9 @@
  * refused: sshd moves the process of a session, and its connection stays in the cgroup of the server.
  */
 import { asEnforcerError, kernel, type LoadedObject, type Native } from "../kernel/native.js";
-import { ABI, FOREIGN_SOCKET } from "../kernel/abi.generated.js";
+import { ABI, FOREIGN_SOCKET, FOUND } from "../kernel/abi.generated.js";
 import { mapOf, programOf } from "../kernel/load.js";
-import { FIND_FOREIGN, NO_FOREIGN } from "../kernel/programs.js";
+import { FIND_FOREIGN, SET_FOREIGN } from "../kernel/programs.js";
 
 const DOING = "Looking for sockets of other cgroups";
 
@@ -28,6 +28,9 @@ interface Foreign {
 }
 
 export class ForeignSockets {
+  /** Where they are not, a socket that is not refused is reported all the same. */
+  #areSessionsKnown = true;
+
   constructor(
     private readonly native: Native,
     private readonly object: LoadedObject,
@@ -36,7 +39,7 @@ export class ForeignSockets {
 
   /** Looks at the open files of all processes, and forgets sockets that no process of a confined workload has any more. */
   async scan(confined: Confined): Promise<void> {
-    if (confined.size === 0 && this.#read().length === 0) return;
+    if (confined.size === 0 && this.#read().length + this.#read("ztap_tolerated").length === 0) return;
     const { native, object } = this;
     const before = Number(process.hrtime.bigint() >> BigInt(ABI.TICK_SHIFT));
     const link = kernel(DOING, () => native.iterCreate(programOf(object, FIND_FOREIGN), -1));
@@ -47,24 +50,36 @@ export class ForeignSockets {
     } finally {
       native.closeFd(link);
     }
+    const isGone = ({ seen }: Foreign): boolean => ((before - seen) | 0) > 0;
     const found = this.#read();
-    const gone = found.filter(({ seen }) => ((before - seen) | 0) > 0);
     await this.#refuse(
       confined,
-      found.filter((one) => !gone.includes(one)),
+      found.filter((one) => !isGone(one)),
     );
-    if (gone.length === 0) return;
     kernel(DOING, () => {
-      native.mapDelete(this.#fd, Buffer.concat(gone.map(({ key }) => key)));
-      // One that is recorded in this moment is found again by the next scan.
-      if (this.#read().length === 0) native.runEach(programOf(object, NO_FOREIGN), Buffer.alloc(8), 8);
+      // Looked at again: a service that was started meanwhile may have the socket.
+      const gone = this.#read().filter(isGone);
+      if (gone.length > 0) native.mapDelete(this.#fd, Buffer.concat(gone.map(({ key }) => key)));
+      const forgotten = this.#read("ztap_tolerated").filter(isGone);
+      if (forgotten.length > 0)
+        native.mapDelete(mapOf(object, "ztap_tolerated"), Buffer.concat(forgotten.map(({ key }) => key)));
+      if (found.length === 0 || this.#read().length > 0) return;
+      this.#setFound(false);
+      if (this.#read().length > 0) this.#setFound(true);
     });
+  }
+
+  #setFound(isAny: boolean): void {
+    const value = Buffer.alloc(FOUND.size);
+    value.writeUInt32LE(isAny ? 1 : 0, FOUND.any);
+    this.native.runEach(programOf(this.object, SET_FOREIGN), value, value.length);
   }
 
   async #refuse(confined: Confined, found: readonly Foreign[]): Promise<void> {
     if (found.length === 0) return;
     const strict = strictSubjects(confined);
     const sessions = await this.findSessions();
+    this.#areSessionsKnown = sessions !== null;
     if (sessions === null) return;
     for (const one of found) {
       const isRefused = strict.has(one.subject) && !sessions.has(one.process);
@@ -81,9 +96,11 @@ export class ForeignSockets {
   /** Returns how many a workload has, by subject id; those of management sessions are left out. */
   counts(confined: Confined): ReadonlyMap<number, number> {
     const strict = strictSubjects(confined);
+    const isCounted = ({ subject, isRefused }: Foreign): boolean =>
+      isRefused || !this.#areSessionsKnown || !strict.has(subject);
     const counts = new Map<number, number>();
-    for (const { subject, isRefused } of this.#read())
-      if (isRefused || !strict.has(subject)) counts.set(subject, (counts.get(subject) ?? 0) + 1);
+    for (const { subject } of [...this.#read().filter(isCounted), ...this.#read("ztap_tolerated")])
+      counts.set(subject, (counts.get(subject) ?? 0) + 1);
     return counts;
   }
 
@@ -91,8 +108,8 @@ export class ForeignSockets {
     return mapOf(this.object, "ztap_foreign");
   }
 
-  #read(): readonly Foreign[] {
-    const { count, keys, values } = kernel(DOING, () => this.native.mapRead(this.#fd));
+  #read(map = "ztap_foreign"): readonly Foreign[] {
+    const { count, keys, values } = kernel(DOING, () => this.native.mapRead(mapOf(this.object, map)));
     return Array.from({ length: count }, (_, at) => {
       const value = values.subarray(at * FOREIGN_SOCKET.size, (at + 1) * FOREIGN_SOCKET.size);
       return {

@@ -130,6 +130,11 @@ export class Newborns {
     if (!this.isOwner(cgroupId, id)) this.#know({ cgroupId, owner: id, level });
   }
 
+  /** The cgroup is no workload's any more. */
+  disown(cgroupId: bigint): void {
+    this.#know({ cgroupId, flags: ABI.DISOWN });
+  }
+
   /**
    * Gives every TCP socket of these cgroups a role that has none: its connection is older than the programs.
    * @throws EnforcerError

@@ -215,6 +215,9 @@ export class Subjects {
       const own = standing.present.get(workload)?.cgroupId ?? 0n;
       const cgroupId = covered.has(own) ? own : null;
       attempt(() => this.#links.settle(workload, cgroupId, links, (link) => this.#isNeeded(standing, covered, link)));
+      for (const former of new Set(links.map((link) => link.cgroupId)))
+        if (former !== 0n && !standing.places.has(former) && !this.#isStillOf(standing, workload, former))
+          attempt(() => this.#newborns.disown(former));
     }
     return failures;
   }

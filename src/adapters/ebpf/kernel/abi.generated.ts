@@ -2,7 +2,7 @@
 
 /** Named numbers. */
 export const ABI = {
-  VERSION: 3,
+  VERSION: 4,
   MAX_ADDRS: 4194304,
   MAX_PORTS: 4194304,
   MAX_FLOWS: 131072,
@@ -71,6 +71,7 @@ export const ABI = {
   LEARNS: 1,
   COUNTED: 2,
   CROWDED: 4,
+  DISOWN: 8,
   CONFINED_INGRESS: 1,
   CONFINED_EGRESS: 2,
   OWN_SOCKETS_ONLY: 4,
@@ -167,6 +168,10 @@ export const FOREIGN_SOCKET = {
   seen: 4,
   refused: 8,
   process: 12,
+} as const;
+export const FOUND = {
+  size: 4,
+  any: 0,
 } as const;
 export const ECHO = {
   size: 8,

@@ -37,6 +37,7 @@ export const MAPS = [
   "ztap_ports_a",
   "ztap_ports_b",
   "ztap_refusals",
+  "ztap_refused",
   "ztap_rule_counts",
   "ztap_rule_places",
   "ztap_scratch",
@@ -44,6 +45,7 @@ export const MAPS = [
   "ztap_subject_counts",
   "ztap_subject_places",
   "ztap_told",
+  "ztap_tolerated",
 ] as const;
 
 /** Attached for all cgroups: these decide the packets of newborn ones. */
@@ -61,7 +63,7 @@ export const LEARN_FILES = "ztap_learn_files";
 export const LEARN_TCP = "ztap_learn_tcp";
 
 export const FIND_FOREIGN = "ztap_find_foreign";
-export const NO_FOREIGN = "ztap_no_foreign";
+export const SET_FOREIGN = "ztap_set_foreign";
 
 /** The programs for the whole machine, and those that the agent runs. */
 export const NEWBORN_PROGRAMS: readonly string[] = [
@@ -73,7 +75,7 @@ export const NEWBORN_PROGRAMS: readonly string[] = [
   LEARN_FILES,
   LEARN_TCP,
   FIND_FOREIGN,
-  NO_FOREIGN,
+  SET_FOREIGN,
 ];
 
 /** Those that not every kernel takes. */

@@ -15,7 +15,10 @@ export class Confinement {
 
   /** Returns the bits of every confined workload, by subject id. */
   read(set: SetIndex): ReadonlyMap<number, number> {
-    return new Map([...this.#values()].map(([id, value]) => [id, (value >> shiftOf(set)) & ABI.CONFINEMENT_MASK]));
+    const bits = [...this.#values()].map(
+      ([id, value]) => [id, (value >> shiftOf(set)) & ABI.CONFINEMENT_MASK] as const,
+    );
+    return new Map(bits.filter(([, one]) => one !== 0));
   }
 
   /** Before the switch: writes the half that is not in force. */
