@@ -37,7 +37,7 @@ await t.test("channels", { skip: reason ?? false, timeout: HANG_MS }, async (t) 
     t.strictSame(await drift(enforcer, ruleset), []);
   };
   const isRefusedHere = loadNative().takesSecurityPrograms();
-  const check = checkKernel({}).find(({ name }) => name === "sockets that are not IP's");
+  const check = checkKernel({}).find(({ name }) => name === "sockets of other families");
   t.equal(check?.state, isRefusedHere ? "ok" : "warning", "doctor says whether this kernel can refuse them");
   /** The answer where a program refuses, or that of a kernel without it. */
   const refused = (otherwise: string | RegExp): string | RegExp => (isRefusedHere ? "EPERM" : otherwise);

@@ -113,7 +113,7 @@ function checkWithAddon(native: Native, nativeDir: string, check: Probe, add: (c
 
 /** Some kernels take no program that changes the result of a security function. */
 function securityCheck(native: Native): Check {
-  const name = "sockets that are not IP's";
+  const name = "sockets of other families";
   if (native.takesSecurityPrograms())
     return { name, state: "ok", detail: "refused to isolated workloads, where they would join two of them", fix: null };
   return {
@@ -122,7 +122,7 @@ function securityCheck(native: Native): Check {
     detail:
       "this kernel takes no programs at its security functions: isolated workloads of one network namespace can talk by " +
       "abstract Unix addresses, NETLINK_USERSOCK and sockets of other families",
-    fix: "Give the workloads network namespaces of their own, or boot a kernel with CONFIG_DYNAMIC_FTRACE_WITH_DIRECT_CALLS.",
+    fix: "Give such workloads network namespaces of their own, or boot a kernel that takes them, as those of Debian 12 do.",
   };
 }
 
