@@ -7,6 +7,8 @@
 export interface Session {
   /** Address of the other end, canonical text. */
   readonly peer: string;
+  /** Address of this end, canonical text; absent if it is not known. */
+  readonly address?: string;
   /** The local port. */
   readonly port: number;
   /**

@@ -94,9 +94,44 @@ function isLockout(denials: readonly Denial[]): denials is Lockout {
   return denials[0] !== undefined;
 }
 
-/** Returns one sentence for each connection. */
-export function describeLockouts(found: readonly Lockout[]): readonly string[] {
-  return found.map(([{ message }]) => message);
+/**
+ * Returns a sentence for each session whose address its workload may not use: the workload declares others, or none and
+ * another workload of the node declares this one (ADR 12). No policy decides that, so that nothing is won by withholding
+ * the workload.
+ */
+export function findForeignAddresses({ subjects }: Ruleset, { sessions }: ManagementAccess): readonly string[] {
+  const found = sessions.flatMap(({ peer, address, port, cgroups }) => {
+    if (address === undefined || LOOPBACK.includes(address)) return [];
+    return subjects
+      .filter(({ cgroup, egress }) => egress.mode !== "audit" && cgroups.some((inner) => holds(cgroup, inner)))
+      .filter((subject) => !maySendFrom(subject, address, subjects))
+      .map(({ workload }) => {
+        const other = subjects.find(({ addresses }) => addresses.includes(address))?.workload;
+        const why = other === undefined ? "it declares others" : `workload ${other} declares it`;
+        return `workload ${workload} may not use the address ${address} of the SSH session from ${peer} to port ${port}, since ${why}`;
+      });
+  });
+  return [...new Set(found)];
+}
+
+/** As is_own_address() of native/bpf/policy.h: a workload also owns the addresses of those in its cgroup. */
+function maySendFrom({ cgroup }: Subject, address: string, all: readonly Subject[]): boolean {
+  const own = all.filter((other) => other.cgroup !== null && holds(cgroup, other.cgroup));
+  if (own.some(({ addresses }) => addresses.includes(address))) return true;
+  if (all.some(({ addresses }) => addresses.includes(address))) return false;
+  return own.some(({ addresses }) => addresses.length === 0) || LINK_LOCAL.test(address);
+}
+
+const LINK_LOCAL = /^(169\.254\.|fe[89ab]|127\.)/;
+
+/** Returns a sentence for each reason why the ruleset would lock out; none if it is safe. */
+export function listLockouts(
+  ruleset: Ruleset,
+  access: ManagementAccess,
+  clients: readonly Client[],
+): readonly string[] {
+  const cut = findLockouts(ruleset, access, clients).map(([{ message }]) => message);
+  return [...cut, ...findForeignAddresses(ruleset, access)];
 }
 
 /** The warning about a search for sessions and servers that was cut short. */

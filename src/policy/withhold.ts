@@ -13,7 +13,7 @@ import type { Profile, Ruleset, Subject, SubjectDirection } from "../model/rules
 import type { Withholding } from "../model/withholding.js";
 import { digestOfText } from "../model/digest.js";
 import { digestRuleset } from "./compile/compile.js";
-import { findLockouts, holds, type Client, type Denial } from "./lockout.js";
+import { findForeignAddresses, findLockouts, holds, type Client, type Denial } from "./lockout.js";
 
 /** The part of a withholding that decides what is enforced. */
 export type Kept = Pick<Withholding, "kept"> & { readonly workloads: readonly { readonly workload: string }[] };
@@ -71,6 +71,12 @@ export function makeSafe(
     }
     for (const denial of found) reasons.set(denial.subject, [...(reasons.get(denial.subject) ?? []), denial]);
   }
+}
+
+/** Returns what `findForeignAddresses` finds in a ruleset, but for what holds of the one in force as well. */
+export function newForeignAddresses(ruleset: Ruleset, inForce: Ruleset, access: ManagementAccess): readonly string[] {
+  const before = new Set(findForeignAddresses(inForce, access));
+  return findForeignAddresses(ruleset, access).filter((one) => !before.has(one));
 }
 
 function describe(subject: Subject, denials: readonly Denial[], kept: Withholding["kept"]): Withheld {

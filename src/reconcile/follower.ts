@@ -17,8 +17,8 @@ import {
   type Withholding,
 } from "../model/withholding.js";
 import { compile } from "../policy/compile/compile.js";
-import { describeLockouts, findLockouts } from "../policy/lockout.js";
-import { makeSafe } from "../policy/withhold.js";
+import { listLockouts } from "../policy/lockout.js";
+import { makeSafe, newForeignAddresses } from "../policy/withhold.js";
 import { NO_NAMES, type FlowNames } from "../policy/flow-names.js";
 import type { LastGoodState } from "../interfaces/last-good.js";
 import type { Enforcer, Observation } from "../interfaces/enforcer.js";
@@ -226,7 +226,7 @@ export class Follower {
     // force before: after a reboot, a session that came first must not prevent it.
     const isKnown = this.#good?.ruleset.digest === target.ruleset.digest || options.isFallback === true;
     const access = isEmptyDiff(before.difference) || isKnown ? null : await this.#guard.read();
-    const isSafe = access === null || findLockouts(target.ruleset, access, target.clients).length === 0;
+    const isSafe = access === null || listLockouts(target.ruleset, access, target.clients).length === 0;
     if (isSafe) await this.#makeMatch(target, before, options);
     else await this.#enforceSafely(target, access, before);
   }
@@ -240,11 +240,16 @@ export class Follower {
     if (this.#good === null) await this.#tryToFallBack();
     const inForce = this.#good?.ruleset ?? (before.isEnforcing ? null : compile(new Map(), this.node));
     if (inForce === null) {
-      const found = joinReasons(describeLockouts(findLockouts(target.ruleset, access, target.clients)));
+      const found = joinReasons(listLockouts(target.ruleset, access, target.clients));
       const message = `not enforced, since it would lock out: ${found}; nothing else of it is enforced either, since the ruleset that an earlier agent left in force is not known; allowLockout lets it`;
       throw new LockoutError(message, false);
     }
-    const { workloads, kept, remaining } = makeSafe(target.ruleset, inForce, access, target.clients);
+    const { ruleset, workloads, kept, remaining } = makeSafe(target.ruleset, inForce, access, target.clients);
+    const foreign = newForeignAddresses(ruleset, inForce, access);
+    if (foreign.length > 0) {
+      const message = `not enforced, since it would lock out: ${joinReasons(foreign)}; nothing else of it is enforced either, since to withhold a workload would not help; allowLockout lets it`;
+      throw new LockoutError(message, false);
+    }
     if (workloads.length === 0) {
       logger.warn(describeRemaining(remaining), { revision: target.revision.number });
       return await this.#makeMatch(target, await enforcer.observe(target.ruleset), {});

@@ -3,7 +3,7 @@ import { lacksOnlyAttachments } from "../diff/drift.js";
 import type { Enforcer, Observation } from "../interfaces/enforcer.js";
 import type { Logger } from "../interfaces/system.js";
 import { compile } from "../policy/compile/compile.js";
-import { makeSafe } from "../policy/withhold.js";
+import { makeSafe, newForeignAddresses } from "../policy/withhold.js";
 import type { LockoutGuard } from "./lockout-guard.js";
 import type { LastGoodSnapshot } from "./snapshot.js";
 import type { Target, TargetCompiler } from "./target.js";
@@ -57,7 +57,9 @@ async function mayComplete(
     if (!observed.isEnforcing || !lacksOnlyAttachments(observed.difference)) return false;
   }
   const access = await guard.read();
-  return access === null || makeSafe(target.ruleset, before, access, target.clients).workloads.length === 0;
+  if (access === null) return true;
+  const isForeign = newForeignAddresses(target.ruleset, before, access).length > 0;
+  return !isForeign && makeSafe(target.ruleset, before, access, target.clients).workloads.length === 0;
 }
 
 /**

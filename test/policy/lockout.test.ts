@@ -1,7 +1,7 @@
 import t from "tap";
 import type { ManagementAccess } from "../../src/model/management-access.js";
 import { compile } from "../../src/policy/compile/compile.js";
-import { clientsOf, describeLockouts, findLockouts } from "../../src/policy/lockout.js";
+import { clientsOf, listLockouts } from "../../src/policy/lockout.js";
 import { objectsOf, policy, workload } from "../builders/state.js";
 
 /** Its cgroup is test/default-web. */
@@ -14,7 +14,7 @@ const allow = (...peers: readonly string[]) =>
 const found = (text: string, lines: Partial<ManagementAccess>): readonly string[] => {
   const objects = objectsOf(text);
   const access = { agent: null, sessions: [], servers: [], ...lines };
-  return describeLockouts(findLockouts(compile(objects, "n1"), access, clientsOf(objects)));
+  return listLockouts(compile(objects, "n1"), access, clientsOf(objects));
 };
 const session = (peer: string, ...cgroups: readonly string[]) => ({ sessions: [{ peer, port: 22, cgroups }] });
 
@@ -32,6 +32,24 @@ t.test("a session is cut if one of its cgroups belongs to a workload that refuse
   t.same(found(WEB, session("192.0.2.7", "test/default-web")), [], "nothing isolates it");
   const audit = policy("p", "  podSelector: {}\n  mode: audit\n  ingress: []");
   t.same(found(WEB + audit, session("192.0.2.7", "test/default-web")), [], "audit cuts nothing");
+});
+
+t.test("a session is cut if its workload may not use its address", async (t) => {
+  const ssh = (...addresses: readonly string[]) =>
+    `apiVersion: ztap/v1\nkind: Workload\nmetadata: { name: ssh }\n` +
+    `spec: { node: n1, cgroup: ssh.service, addresses: ${JSON.stringify(addresses)} }\n---\n`;
+  const at = (address: string) => ({
+    sessions: [{ peer: "192.0.2.7", address, port: 22, cgroups: ["ssh.service"] }],
+  });
+  t.match(found(ssh() + WEB, at("10.0.0.1")), [
+    /^workload default\/ssh may not use the address 10\.0\.0\.1 of the SSH session from 192\.0\.2\.7 to port 22, since workload default\/web declares it$/,
+  ]);
+  t.match(found(ssh("10.0.0.3") + WEB, at("10.0.0.2")), [/since it declares others$/]);
+  t.same(found(ssh() + WEB, at("10.0.0.2")), [], "nobody declares it");
+  t.same(found(ssh("10.0.0.1") + WEB, at("10.0.0.1")), [], "both declare it");
+  t.same(found(ssh("10.0.0.3") + WEB, at("127.0.0.1")), [], "everybody's");
+  const audit = policy("p", "  podSelector: {}\n  mode: audit\n  egress: []");
+  t.same(found(ssh() + WEB + audit, at("10.0.0.1")), [], "audit cuts nothing");
 });
 
 t.test("no workload may contain the agent, even if no policy selects it yet", async (t) => {

@@ -214,6 +214,24 @@ t.test("what was in force before a reboot is enforced again, whoever has logged 
   t.match(machine.items.get("subject/default/db")?.value, /ingress/);
 });
 
+t.test("what takes the address of a session from its server is not enforced, as a whole", async (t) => {
+  const { store, deps } = setUp();
+  const access = fakeAccess();
+  const follower = new Follower({ ...deps, managementAccess: access.reader }, "n1");
+  const ssh =
+    `---\napiVersion: ztap/v1\nkind: Workload\nmetadata: { name: ssh }\n` +
+    `spec: { node: n1, cgroup: ssh.service, addresses: [] }\n`;
+  await commit(store, BASE + ssh + OPEN);
+  await follower.reconcile();
+  access.sessions = [{ peer: "192.0.2.9", address: "10.0.0.9", port: 22, cgroups: ["ssh.service"] }];
+  await commit(store, BASE + ssh + workload("new@n1 10.0.0.9 app=new") + DENY);
+  await t.rejects(follower.reconcile(), { code: "lockout", message: /may not use the address 10\.0\.0\.9/ });
+  t.match(await store.listNodeStatus(), [{ state: "Stalled", enforcedRevision: 1 }]);
+  access.sessions = [];
+  await follower.reconcile();
+  t.match(await store.listNodeStatus(), [{ state: "InSync", enforcedRevision: 2 }]);
+});
+
 t.test("a search that was cut short does not hold policy up, and is reported", async (t) => {
   const { store, deps } = setUp();
   const access = fakeAccess({ isComplete: false, problem: "in a cgroup namespace" });

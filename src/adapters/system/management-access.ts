@@ -58,9 +58,9 @@ export class ProcManagementAccess implements ManagementAccessReader {
     const listeners = await this.#listenersFor(connections, listening, search);
     const found = new Map(
       connections.map((socket) => {
-        const { peer, port, inode } = socket;
+        const { peer, address, port, inode } = socket;
         const pids = [...(owners.get(inode) ?? []), ...listeners(socket)];
-        return [inode, { peer, port, cgroups: this.#cgroupsOf(pids) }];
+        return [inode, { peer, address, port, cgroups: this.#cgroupsOf(pids) }];
       }),
     );
     const kept = search.isComplete ? [] : [...this.#known].filter(([inode]) => established.has(inode));

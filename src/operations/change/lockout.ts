@@ -5,7 +5,7 @@
 import type { ObjectSet } from "../../model/state.js";
 import type { ManagementAccess } from "../../model/management-access.js";
 import { compile } from "../../policy/compile/compile.js";
-import { clientsOf, describeLockouts, findLockouts, holds, INCOMPLETE_SEARCH } from "../../policy/lockout.js";
+import { clientsOf, holds, INCOMPLETE_SEARCH, listLockouts } from "../../policy/lockout.js";
 import type { ManagementAccessReader } from "../../interfaces/management-access.js";
 import type { Store } from "../../interfaces/store.js";
 import { OperationError } from "../../model/operation-error.js";
@@ -39,7 +39,7 @@ export async function lockoutsOf(deps: LockoutDeps, objects: ObjectSet): Promise
   if (managementAccess === null) return { own: [], reported: [], warnings: [] };
   const clients = clientsOf(objects);
   const find = (of: string, access: ManagementAccess): readonly string[] =>
-    isConcerned(objects, of, access) ? describeLockouts(findLockouts(compile(objects, of), access, clients)) : [];
+    isConcerned(objects, of, access) ? listLockouts(compile(objects, of), access, clients) : [];
   const [own, reports] = await Promise.all([ownAccess(deps, managementAccess), reportedAccess(deps)]);
   return {
     own: find(node, own.access),
