@@ -34,6 +34,10 @@ export interface ControlServer {
   readonly cgroups: readonly string[];
 }
 
+/** What a node may report of its servers: each is evaluated for every declared node. */
+export const MOST_SERVERS = 16;
+export const MOST_SERVER_CGROUPS = 64;
+
 /** The result of a search through the processes of a machine. */
 export interface SearchResult<T> {
   readonly items: readonly T[];

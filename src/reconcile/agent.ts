@@ -21,7 +21,7 @@ import { forwardEvents, runLoop } from "./loop.js";
 import { StoreHealthWatch } from "./store-health.js";
 import { OperationError } from "../model/operation-error.js";
 import type { Settings } from "../settings/settings.js";
-import { lockoutsOf } from "../operations/change/lockout.js";
+import { ownLockouts } from "../operations/change/lockout.js";
 import { FlowHub } from "./flow-hub.js";
 
 export interface AgentDeps {
@@ -145,7 +145,7 @@ class Agent implements AgentProbes {
               ...deps,
               source,
               election: this.#election,
-              lockoutsOf: async (objects) => (await lockoutsOf(lockouts, objects)).own,
+              lockoutsOf: (objects) => ownLockouts(lockouts, objects),
             },
             options,
           );

@@ -1,5 +1,10 @@
 /** Reads a node's own management access, for its own rulesets and, by its report, for commits made elsewhere. */
-import type { ControlServer, ManagementAccess } from "../model/management-access.js";
+import {
+  MOST_SERVER_CGROUPS,
+  MOST_SERVERS,
+  type ControlServer,
+  type ManagementAccess,
+} from "../model/management-access.js";
 import { INCOMPLETE_SEARCH } from "../policy/lockout.js";
 import type { ManagementAccessReader } from "../interfaces/management-access.js";
 import type { Clock } from "../interfaces/system.js";
@@ -60,7 +65,9 @@ export class LockoutGuard {
     if (known !== null && this.clock.monotonic() - known.at < SERVERS_VALID_MS) return known.servers;
     const found = await this.managementAccess.servers().catch(() => ({ items: [], isComplete: true }));
     this.#isComplete = { ...this.#isComplete, servers: found.isComplete };
-    const servers = found.items;
+    const servers = found.items
+      .slice(0, MOST_SERVERS)
+      .map((server) => ({ ...server, cgroups: server.cgroups.slice(0, MOST_SERVER_CGROUPS) }));
     this.#servers = { servers, at: this.clock.monotonic() };
     return servers;
   }

@@ -11,6 +11,7 @@ import type { ControlServer } from "../model/management-access.js";
 import type { Approval, Suspension } from "../model/source-control.js";
 import type { DriftItem, Member, NodeStatus, SourceStatus, SubjectStatus, Unverified } from "../model/status.js";
 import type { WithheldWorkload } from "../model/withholding.js";
+import { MOST_SERVER_CGROUPS, MOST_SERVERS } from "../model/management-access.js";
 import { recordLine } from "../model/printable.js";
 import { StoreError, type DamagedRecord } from "../interfaces/store.js";
 import {
@@ -119,7 +120,7 @@ export const isWithheldWorkload = shaped<WithheldWorkload>({
 const isControlServer = shaped<ControlServer>({
   role: oneOf("store", "source"),
   port: isPort,
-  cgroups: listOf(isText),
+  cgroups: listOf(isText, MOST_SERVER_CGROUPS),
 });
 
 const isMember = shaped<Member>({ id: isLabel, address: isAddress, joinedAt: isTime });
@@ -128,7 +129,7 @@ const isNodeStatus = shaped<NodeStatus>({
   node: isLabel,
   boot: optional(isToken),
   agentCgroup: optional(isText),
-  servers: optional(listOf(isControlServer)),
+  servers: optional(listOf(isControlServer, MOST_SERVERS)),
   warnings: optional(listOf(isText)),
   backend: isToken,
   attemptedRevision: nullable(isPositive),

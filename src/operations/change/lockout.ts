@@ -37,15 +37,25 @@ export interface Lockouts {
 export async function lockoutsOf(deps: LockoutDeps, objects: ObjectSet): Promise<Lockouts> {
   const { managementAccess, node } = deps;
   if (managementAccess === null) return { own: [], reported: [], warnings: [] };
-  const clients = clientsOf(objects);
-  const find = (of: string, access: ManagementAccess): readonly string[] =>
-    isConcerned(objects, of, access) ? listLockouts(compile(objects, of), access, clients) : [];
   const [own, reports] = await Promise.all([ownAccess(deps, managementAccess), reportedAccess(deps)]);
   return {
-    own: find(node, own.access),
+    own: find(objects, node, own.access),
     warnings: own.warnings,
-    reported: reports.flatMap(([other, access]) => find(other, access).map((message) => `node ${other}: ${message}`)),
+    reported: reports.flatMap(([other, access]) =>
+      find(objects, other, access).map((message) => `node ${other}: ${message}`),
+    ),
   };
+}
+
+/** Returns the lock-outs on this machine alone: what other nodes report must not cost a leader time. */
+export async function ownLockouts(deps: LockoutDeps, objects: ObjectSet): Promise<readonly string[]> {
+  const { managementAccess, node } = deps;
+  if (managementAccess === null) return [];
+  return find(objects, node, (await ownAccess(deps, managementAccess)).access);
+}
+
+function find(objects: ObjectSet, of: string, access: ManagementAccess): readonly string[] {
+  return isConcerned(objects, of, access) ? listLockouts(compile(objects, of), access, clientsOf(objects)) : [];
 }
 
 /**
