@@ -162,8 +162,8 @@ static __always_inline __u64 evaluate_packet(struct __sk_buff *skb, const struct
 }
 
 /*
- * The only decision function, for both families, both directions, production and test. Returns rule << 8 | verdict. What is
- * cached is decided here: a call costs as much as the rest of it.
+ * The only decision function, for both families, both directions, production and test. Returns rule << 8 | verdict. A cached
+ * verdict is returned without a call, which would cost as much as the rest.
  */
 static __always_inline __u64 decide_packet(struct __sk_buff *skb, const struct ztap_cgroup *cgroup, __u32 direction,
 					   struct bpf_sock *sk, __u32 test_now)

@@ -102,10 +102,12 @@ enum ztap_channel { ZTAP_REFUSED_FAMILY = 0, ZTAP_REFUSED_ABSTRACT = 1, ZTAP_REF
 
 /*
  * ztap_foreign: hash, inode of an IP socket -> the confined workload of a process that has it open; the socket belongs to a
- * cgroup outside of it. ztap_tolerated: LRU hash, the same for workloads that tolerate them: those take no room of others.
- * ztap_refused: socket storage of those whose packets were refused; a socket that was closed has no inode. `seen`: the tick when it was last found. `refused`: the guards refuse its packets; for one that was
- * inherited by a new program at once, for others the agent decides. While there are
- * entries, ZTAP_FOREIGN_FOUND is set in ztap_births.levels: no workload is at depth 0.
+ * cgroup outside of it. `seen`: the tick when it was last found. `refused`: the guards refuse its packets; the kernel sets it for
+ * a socket that a new program inherits, the agent for the others. While there are entries, ZTAP_FOREIGN_FOUND is set in
+ * ztap_births.levels: no workload is at depth 0.
+ *
+ * ztap_tolerated: LRU hash, the same for workloads that tolerate such sockets, so that these take no room of others.
+ * ztap_refused: socket storage of sockets whose packets were refused: a closed socket has no inode.
  */
 struct ztap_foreign_socket {
 	__u32 subject;

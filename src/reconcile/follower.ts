@@ -29,7 +29,7 @@ import { StoreError } from "../interfaces/store.js";
 import type { Clock } from "../interfaces/system.js";
 import type { Telemetry } from "../interfaces/telemetry.js";
 import { LockoutError, LockoutGuard } from "./lockout-guard.js";
-import { locateWithheld, logMoves, reportDrift, undeclaredNode, unexpectedBackend } from "./node-report.js";
+import { describeProblems, locateWithheld, logMoves, reportDrift, undeclaredNode } from "./node-report.js";
 import { NodeStatusWriter } from "./node-status.js";
 import { findAnnounced, findLastGood, type Restorable } from "./restore.js";
 import { LastGoodSnapshot } from "./snapshot.js";
@@ -363,21 +363,11 @@ export class Follower {
     await this.#snapshot.keep(target);
   }
 
-  /** Returns the reasons why the node is not in sync though it has not drifted; empty for none. */
   #describeProblems(target: Target, subjects: readonly SubjectStatus[]): string {
+    const { enforcer, logger } = this.deps;
     const undeclared = undeclaredNode(target.revision, this.node);
-    if (undeclared !== null && this.problem?.includes(undeclared) !== true) this.deps.logger.warn(undeclared);
-    const withheld = new Set(target.withholding?.workloads.map(({ workload }) => workload));
-    return [
-      undeclared,
-      target.withholding === null ? null : describeWithholding(target.withholding),
-      unexpectedBackend(target, this.deps.enforcer.backend),
-      ...subjects
-        .filter(({ workload, state }) => state === "Stalled" && !withheld.has(workload))
-        .map(({ workload, message }) => `${workload}: ${message ?? "cannot be enforced"}`),
-    ]
-      .filter((reason) => reason !== null)
-      .join("; ");
+    if (undeclared !== null && this.problem?.includes(undeclared) !== true) logger.warn(undeclared);
+    return describeProblems(target, subjects, { node: this.node, backend: enforcer.backend });
   }
 
   get #enforces(): boolean {

@@ -3,7 +3,7 @@ import { listDrift, movedWorkloads } from "../diff/drift.js";
 import type { KeyedDiff } from "../model/keyed-diff.js";
 import type { Revision } from "../model/state.js";
 import type { DriftItem, DriftKind, SubjectStatus } from "../model/status.js";
-import { joinReasons, type WithheldWorkload } from "../model/withholding.js";
+import { describeWithholding, joinReasons, type WithheldWorkload } from "../model/withholding.js";
 import type { Withheld } from "../policy/withhold.js";
 import type { EnforcementItem } from "../interfaces/enforcer.js";
 import type { Logger } from "../interfaces/system.js";
@@ -22,9 +22,28 @@ export function undeclaredNode({ entries }: Revision, node: string): string | nu
 }
 
 /** Says that the state declares another backend: the plan then did not check what this one cannot enforce. */
-export function unexpectedBackend({ backend: declared }: Target, backend: string): string | null {
+function unexpectedBackend({ backend: declared }: Target, backend: string): string | null {
   if (declared === null || declared === backend || (backend !== "ebpf" && backend !== "pf")) return null;
   return `the Node says enforcement: ${declared}, and this agent enforces with ${backend}; correct the Node`;
+}
+
+/** Returns the reasons why the node is not in sync though it has not drifted; empty for none. */
+export function describeProblems(
+  target: Target,
+  subjects: readonly SubjectStatus[],
+  { node, backend }: { readonly node: string; readonly backend: string },
+): string {
+  const withheld = new Set(target.withholding?.workloads.map(({ workload }) => workload));
+  return [
+    undeclaredNode(target.revision, node),
+    target.withholding === null ? null : describeWithholding(target.withholding),
+    unexpectedBackend(target, backend),
+    ...subjects
+      .filter(({ workload, state }) => state === "Stalled" && !withheld.has(workload))
+      .map(({ workload, message }) => `${workload}: ${message ?? "cannot be enforced"}`),
+  ]
+    .filter((reason) => reason !== null)
+    .join("; ");
 }
 
 /** Counts and logs drift. @returns its words, for the status */

@@ -11,6 +11,7 @@ import { Follower } from "../../src/reconcile/follower.js";
 import { objectsOf, policy, workload } from "../builders/state.js";
 import { commitOnHead } from "../contract/store-commits.js";
 import { recordTelemetry, silentLogger } from "../fakes/ambient.js";
+import { decodeWithholding, encodeWithholding } from "../../src/store/withholding.js";
 import { fakeAccess } from "../fakes/management-access.js";
 import { FakeEnforcer, FakeMachine } from "../fakes/enforcer.js";
 import { MemoryLastGood } from "../fakes/last-good.js";
@@ -51,7 +52,15 @@ function setUp() {
     access.sessions = [SESSION];
     await commit(SECOND);
   };
-  return { store, machine, lastGood, calls, access, deps, commit, start, status, prepare };
+  /** The first revision is in force, and nobody has a session. */
+  const followFirst = async (): Promise<Follower> => {
+    access.sessions = [];
+    await commit(FIRST);
+    const follower = start();
+    await follower.reconcile();
+    return follower;
+  };
+  return { store, machine, lastGood, calls, access, deps, commit, start, status, prepare, followFirst };
 }
 
 /** What a machine enforces: `workload policy`, and the clauses of its ingress. */
@@ -209,11 +218,8 @@ t.test(
 );
 
 t.test("a start without the store, after a reboot, restores the mix", async (t) => {
-  const { store, lastGood, access, commit, start } = setUp();
-  access.sessions = [];
-  await commit(FIRST);
-  const follower = start();
-  await follower.reconcile();
+  const { store, lastGood, access, commit, start, followFirst } = setUp();
+  const follower = await followFirst();
   access.sessions = [SESSION];
   await commit(SECOND);
   await t.rejects(follower.reconcile(), { code: "lockout" });
@@ -297,11 +303,8 @@ t.test("an agent that starts while the mix is in force goes on with it", async (
 });
 
 t.test("an agent that does not know what is in force withholds the whole revision", async (t) => {
-  const { machine, lastGood, access, commit, start, status } = setUp();
-  access.sessions = [];
-  await commit(FIRST);
-  const follower = start();
-  await follower.reconcile();
+  const { machine, lastGood, access, commit, start, status, followFirst } = setUp();
+  const follower = await followFirst();
   access.sessions = [SESSION];
   await commit(SECOND);
   lastGood.failure = "no space left on the disk";
@@ -317,11 +320,8 @@ t.test("an agent that does not know what is in force withholds the whole revisio
 });
 
 t.test("what is kept is what was switched to, also if an attachment was lost meanwhile", async (t) => {
-  const { machine, access, commit, start, status } = setUp();
-  access.sessions = [];
-  await commit(FIRST);
-  const follower = start();
-  await follower.reconcile();
+  const { machine, access, commit, status, followFirst } = setUp();
+  const follower = await followFirst();
   await commit(SECOND);
   machine.written = () => machine.items.delete("link/default/web");
   await follower.reconcile();
@@ -358,11 +358,8 @@ t.test("a node that enforced nothing attaches all but the workload that would cu
 });
 
 t.test("a workload with a new name keeps what its cgroup has", async (t) => {
-  const { machine, access, commit, start, status } = setUp();
-  access.sessions = [];
-  await commit(FIRST);
-  const follower = start();
-  await follower.reconcile();
+  const { machine, access, commit, status, followFirst } = setUp();
+  const follower = await followFirst();
   access.sessions = [SESSION];
   const named = SECOND.replaceAll("name: db,", "name: base,");
   await commit(named);
@@ -405,11 +402,8 @@ t.test("a mix that the backend cannot enforce leaves the last good ruleset, heal
 });
 
 t.test("a workload that holds the agent is withheld, unless it is in force or lock-outs are allowed", async (t) => {
-  const { machine, access, deps, commit, start, status } = setUp();
-  access.sessions = [];
-  await commit(FIRST);
-  const follower = start();
-  await follower.reconcile();
+  const { machine, access, deps, commit, start, status, followFirst } = setUp();
+  const follower = await followFirst();
   access.agent = "test/default-web/agent";
   await commit(SECOND);
   await t.rejects(follower.reconcile(), /in which the agent of node n1 itself runs/);
@@ -419,4 +413,15 @@ t.test("a workload that holds the agent is withheld, unless it is in force or lo
   await commit(FIRST.replace(web(80), web(443)));
   await start().reconcile();
   t.match(await status(), { state: "InSync", enforcedRevision: 3 });
+});
+
+t.test("a withholding whose reasons name hundreds of policies can be read again", async (t) => {
+  const reason = "demo/policy, ".repeat(10_000);
+  const written = encodeWithholding({
+    workloads: [{ workload: "demo/ssh", reason, keeps: [] }],
+    kept: { subjects: [], profiles: [] },
+    remaining: [reason],
+    enforcedRevision: 1,
+  });
+  t.match(decodeWithholding(written, "node"), { workloads: [{ workload: "demo/ssh" }], enforcedRevision: 1 });
 });

@@ -6,9 +6,9 @@
  * The kernel records those that a new program inherits at once. `scan` finds the others. Sockets of management sessions are never
  * refused: sshd moves the process of a session, and its connection stays in the cgroup of the server.
  */
-import { asEnforcerError, kernel, type LoadedObject, type Native } from "../kernel/native.js";
+import { kernel, type LoadedObject, type Native } from "../kernel/native.js";
 import { ABI, FOREIGN_SOCKET, FOUND } from "../kernel/abi.generated.js";
-import { mapOf, programOf } from "../kernel/load.js";
+import { mapOf, programOf, runIterator } from "../kernel/load.js";
 import { FIND_FOREIGN, SET_FOREIGN } from "../kernel/programs.js";
 
 const DOING = "Looking for sockets of other cgroups";
@@ -42,14 +42,7 @@ export class ForeignSockets {
     if (confined.size === 0 && this.#read().length + this.#read("ztap_tolerated").length === 0) return;
     const { native, object } = this;
     const before = Number(process.hrtime.bigint() >> BigInt(ABI.TICK_SHIFT));
-    const link = kernel(DOING, () => native.iterCreate(programOf(object, FIND_FOREIGN), -1));
-    try {
-      await native.iterRun(link).catch((error: unknown) => {
-        throw asEnforcerError(DOING, error);
-      });
-    } finally {
-      native.closeFd(link);
-    }
+    await runIterator(native, object, FIND_FOREIGN, DOING);
     const isGone = ({ seen }: Foreign): boolean => ((before - seen) | 0) > 0;
     const found = this.#read();
     await this.#refuse(
@@ -58,11 +51,10 @@ export class ForeignSockets {
     );
     kernel(DOING, () => {
       // Looked at again: a service that was started meanwhile may have the socket.
-      const gone = this.#read().filter(isGone);
-      if (gone.length > 0) native.mapDelete(this.#fd, Buffer.concat(gone.map(({ key }) => key)));
-      const forgotten = this.#read("ztap_tolerated").filter(isGone);
-      if (forgotten.length > 0)
-        native.mapDelete(mapOf(object, "ztap_tolerated"), Buffer.concat(forgotten.map(({ key }) => key)));
+      for (const map of ["ztap_foreign", "ztap_tolerated"]) {
+        const gone = this.#read(map).filter(isGone);
+        if (gone.length > 0) native.mapDelete(mapOf(object, map), Buffer.concat(gone.map(({ key }) => key)));
+      }
       if (found.length === 0 || this.#read().length > 0) return;
       this.#setFound(false);
       if (this.#read().length > 0) this.#setFound(true);

@@ -10,7 +10,7 @@ import { join } from "node:path";
 import type { EnforcementItem } from "../../../interfaces/enforcer.js";
 import { addItem, namedSubjects, newbornItem, subjectValue } from "../items.js";
 import { ABI, ADOPTED, BIRTHS, KNOWN, PREPARED } from "../kernel/abi.generated.js";
-import { mapOf, programOf } from "../kernel/load.js";
+import { mapOf, programOf, runIterator } from "../kernel/load.js";
 import { asEnforcerError, kernel } from "../kernel/native.js";
 import { cgroupLevel, cgroupParts } from "../kernel/paths.js";
 import { ADOPT, KNOW, LEARN_FILES, LEARN_TCP, PREPARE } from "../kernel/programs.js";
@@ -143,17 +143,8 @@ export class Newborns {
     for (const cgroupId of cgroupIds) this.#know({ cgroupId, flags: ABI.LEARNS });
     const { native, object } = this.#parts;
     // Twice: a connection of which only the handshake was there the first time has a socket now.
-    for (const name of [LEARN_TCP, LEARN_FILES, LEARN_TCP]) {
-      const doing = "Learning the connections of workloads";
-      const link = kernel(doing, () => native.iterCreate(programOf(object, name), -1));
-      try {
-        await native.iterRun(link).catch((error: unknown) => {
-          throw asEnforcerError(doing, error);
-        });
-      } finally {
-        native.closeFd(link);
-      }
-    }
+    for (const name of [LEARN_TCP, LEARN_FILES, LEARN_TCP])
+      await runIterator(native, object, name, "Learning the connections of workloads");
   }
 
   /** Returns how many newborn cgroups found no room; they are closed until the agent attaches its programs. */

@@ -9,7 +9,7 @@ import { makeFolder } from "../../system/folder.js";
 import { EnforcerError } from "../../../interfaces/enforcer.js";
 import { ABI, CONTROL } from "./abi.generated.js";
 import { EXPORTERS, HOOKS, IMPORTERS, NEWBORN_PROGRAMS, SECURITY_PROGRAMS } from "./programs.js";
-import { kernel, type LoadedObject, type Native } from "./native.js";
+import { asEnforcerError, kernel, type LoadedObject, type Native } from "./native.js";
 import { BPFFS } from "./paths.js";
 
 /** Exists only for BPF_PROG_TEST_RUN. */
@@ -75,6 +75,22 @@ export function programOf({ programs }: LoadedObject, name: string): number {
   const fd = programs[name];
   if (fd === undefined) throw new TypeError(`no program ${name}`);
   return fd;
+}
+
+/**
+ * Runs an iterator of the object once, over everything that it iterates over.
+ * @param doing names the work in errors
+ * @throws EnforcerError
+ */
+export async function runIterator(native: Native, object: LoadedObject, name: string, doing: string): Promise<void> {
+  const link = kernel(doing, () => native.iterCreate(programOf(object, name), -1));
+  try {
+    await native.iterRun(link).catch((error: unknown) => {
+      throw asEnforcerError(doing, error);
+    });
+  } finally {
+    native.closeFd(link);
+  }
 }
 
 /** Returns the descriptor of a map of the object. */
