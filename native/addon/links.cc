@@ -17,6 +17,7 @@ static const std::map<std::string, enum bpf_attach_type> types = {
     {"connect4", BPF_CGROUP_INET4_CONNECT}, {"connect6", BPF_CGROUP_INET6_CONNECT},
     {"sendmsg4", BPF_CGROUP_UDP4_SENDMSG},  {"sendmsg6", BPF_CGROUP_UDP6_SENDMSG},
     {"bind4", BPF_CGROUP_INET4_BIND},       {"bind6", BPF_CGROUP_INET6_BIND},
+    {"setsockopt", BPF_CGROUP_SETSOCKOPT},
 };
 
 static enum bpf_attach_type attachTypeOf(Napi::Env env, const std::string &hook) {
@@ -152,27 +153,27 @@ static Napi::Value iterRead(const Napi::CallbackInfo &info) {
   return Napi::Buffer<uint8_t>::Copy(env, bytes.data(), bytes.size());
 }
 
-// Runs an iterator without output on a thread of its own: users decide how many files it goes through.
+// Runs an iterator on a thread of its own: users decide how many files and processes it goes through.
 class IteratorRun : public Napi::AsyncWorker {
  public:
   IteratorRun(Napi::Env env, int link)
       : Napi::AsyncWorker(env), deferred(Napi::Promise::Deferred::New(env)), link_(link) {}
   void Execute() override {
-    std::vector<uint8_t> bytes;
-    error_ = runIterator(link_, bytes);
+    error_ = runIterator(link_, bytes_);
   }
   void OnOK() override {
     if (error_ != 0) deferred.Reject(failure(Env(), error_, "running an iterator").Value());
-    else deferred.Resolve(Env().Undefined());
+    else deferred.Resolve(Napi::Buffer<uint8_t>::Copy(Env(), bytes_.data(), bytes_.size()));
   }
   Napi::Promise::Deferred deferred;
 
  private:
   int link_;
   int error_ = 0;
+  std::vector<uint8_t> bytes_;
 };
 
-// iterRun(linkFd) → promise: the link must stay open until then.
+// iterRun(linkFd) → promise of the output: the link must stay open until then.
 static Napi::Value iterRun(const Napi::CallbackInfo &info) {
   IteratorRun *worker = new IteratorRun(info.Env(), intArg(info, 0));
   worker->Queue();

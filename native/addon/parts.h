@@ -12,6 +12,7 @@ void initLinks(Napi::Env env, Napi::Object exports);
 void initRing(Napi::Env env, Napi::Object exports);
 void initFeatures(Napi::Env env, Napi::Object exports);
 void initWatch(Napi::Env env, Napi::Object exports);
+void initInterfaces(Napi::Env env, Napi::Object exports);
 void initSystem(Napi::Env env, Napi::Object exports);
 
 }  // namespace ztap

@@ -1,12 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
-// Watch: reports that entries of watched folders were made or removed, on its own thread. A report carries nothing, and
+// Watch: reports that entries of watched folders were made or removed, and that network interfaces of this namespace or their addresses
+// changed, on its own thread. A report carries nothing, and
 // comes at most once in each period: a user who makes folders, however fast, costs the process one read a period. The
 // kernel's queue of events is bounded, and one that overflows is a report as well.
 #include <atomic>
+#include <linux/netlink.h>
+#include <linux/rtnetlink.h>
 #include <memory>
 #include <poll.h>
 #include <sys/eventfd.h>
 #include <sys/inotify.h>
+#include <sys/socket.h>
 #include <system_error>
 #include <thread>
 #include <unistd.h>
@@ -21,7 +25,7 @@ static constexpr int PERIOD_MS = 20;
 static constexpr uint32_t EVENTS = IN_CREATE | IN_DELETE | IN_MOVED_FROM | IN_MOVED_TO | IN_DELETE_SELF | IN_ONLYDIR;
 
 struct Watch {
-  int inotifyFd = -1, stopFd = -1;
+  int inotifyFd = -1, routeFd = -1, stopFd = -1;
   std::thread thread;
   Napi::ThreadSafeFunction call;
   std::atomic<bool> isReported{false};
@@ -30,18 +34,21 @@ struct Watch {
     // The environment ended without `watchClose`: then the thread itself holds the last reference.
     if (thread.joinable()) thread.detach();
     if (inotifyFd >= 0) close(inotifyFd);
+    if (routeFd >= 0) close(routeFd);
     if (stopFd >= 0) close(stopFd);
   }
 };
 
 static void report(std::shared_ptr<Watch> watch) {
   alignas(struct inotify_event) char events[64 * 1024];
-  struct pollfd polled[2] = {{watch->stopFd, POLLIN, 0}, {watch->inotifyFd, POLLIN, 0}};
+  struct pollfd polled[3] = {{watch->stopFd, POLLIN, 0}, {watch->inotifyFd, POLLIN, 0}, {watch->routeFd, POLLIN, 0}};
   for (;;) {
-    int ready = poll(polled, 2, -1);
+    int ready = poll(polled, 3, -1);
     if (ready < 0 && errno == EINTR) continue;
     if (ready < 0 || polled[0].revents != 0) return;
     if (read(watch->inotifyFd, events, sizeof(events)) < 0 && errno != EAGAIN && errno != EINTR) return;
+    // A queue that overflowed is a report as well (ENOBUFS).
+    while (recv(watch->routeFd, events, sizeof(events), MSG_DONTWAIT) > 0) continue;
     if (!watch->isReported.exchange(true)) {
       auto deliver = [watch](Napi::Env env, Napi::Function callback) {
         watch->isReported = false;
@@ -63,6 +70,12 @@ static Napi::Value watchOpen(const Napi::CallbackInfo &info) {
   auto watch = std::make_shared<Watch>();
   watch->inotifyFd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
   if (watch->inotifyFd < 0) throw failure(env, errno, "inotify_init1");
+  watch->routeFd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, NETLINK_ROUTE);
+  struct sockaddr_nl groups = {};
+  groups.nl_family = AF_NETLINK;
+  groups.nl_groups = RTMGRP_LINK | RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR;
+  if (watch->routeFd < 0 || bind(watch->routeFd, reinterpret_cast<struct sockaddr *>(&groups), sizeof(groups)) != 0)
+    throw failure(env, errno, "a socket for changes of network interfaces");
   watch->stopFd = eventfd(0, EFD_CLOEXEC);
   if (watch->stopFd < 0) throw failure(env, errno, "eventfd");
   watch->call = Napi::ThreadSafeFunction::New(env, info[0].As<Napi::Function>(), "ztap watch", 0, 1);

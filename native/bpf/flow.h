@@ -322,7 +322,7 @@ __noinline __u64 quoted_verdict(struct __sk_buff *skb, const struct packet *p, c
 	 * An error that the workload receives quotes a packet that it sent; one that it sends quotes a packet that it
 	 * received.
 	 */
-	parse(skb, &quoted, direction == ZTAP_INGRESS, p->quoted_at);
+	parse(skb, &quoted, !direction | PACKET_IS_QUOTED, p->quoted_at);
 	if (quoted.kind != PACKET_FLOW && quoted.kind != PACKET_REPLY)
 		return ZTAP_DENIED;
 	for (int i = 0; i < 16; i += 8) {

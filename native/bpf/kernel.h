@@ -83,12 +83,31 @@ struct css_set {
 	struct cgroup *dfl_cgrp;
 } __attribute__((preserve_access_index));
 
+struct ns_common {
+	unsigned int inum;
+} __attribute__((preserve_access_index));
+
+struct user_namespace {
+	int level;
+} __attribute__((preserve_access_index));
+
+struct net {
+	struct ns_common ns;
+	struct user_namespace *user_ns;
+} __attribute__((preserve_access_index));
+
+struct nsproxy {
+	struct net *net_ns;
+} __attribute__((preserve_access_index));
+
 struct task_struct {
 	unsigned int flags;
+	int pid;
 	int tgid;
 	__u64 start_time;
 	struct files_struct *files;
 	struct css_set *cgroups;
+	struct nsproxy *nsproxy;
 } __attribute__((preserve_access_index));
 
 struct seq_file;
@@ -106,6 +125,11 @@ struct bpf_iter__bpf_map_elem {
 struct bpf_iter__bpf_sk_storage_map {
 	struct sock *sk;
 	void *value;
+} __attribute__((preserve_access_index));
+
+struct bpf_iter__task {
+	struct bpf_iter_meta *meta;
+	struct task_struct *task;
 } __attribute__((preserve_access_index));
 
 struct bpf_iter__task_file {

@@ -111,7 +111,10 @@ struct {
 	__uint(value_size, sizeof(struct ztap_name_key));
 } ztap_scratch SEC(".maps");
 
-/* The packet program of workloads, which the guard of this direction calls. The kernel allows one direction in a map. */
+/*
+ * The packet program of workloads, which the guard of this direction calls, and the program that interfaces call. The kernel allows
+ * one type of program in a map, and one direction.
+ */
 #define ZTAP_DECIDER(name)                                                                                             \
 	struct {                                                                                                       \
 		__uint(type, BPF_MAP_TYPE_PROG_ARRAY);                                                                 \
@@ -122,6 +125,7 @@ struct {
 
 ZTAP_DECIDER(ztap_decider_ingress);
 ZTAP_DECIDER(ztap_decider_egress);
+ZTAP_DECIDER(ztap_decider_host);
 
 #define ZTAP_TRIE(name, key, entries)                                                                                  \
 	struct {                                                                                                       \

@@ -153,7 +153,7 @@ static __always_inline void parse_transport(struct __sk_buff *skb, struct packet
 	p->be_remote_port = egress ? destination : source;
 }
 
-static __always_inline void parse_ip4(struct __sk_buff *skb, struct packet *p, bool egress, __u32 base)
+static __always_inline void parse_ip4(struct __sk_buff *skb, struct packet *p, bool egress, bool quoted, __u32 base)
 {
 	struct ip4 ip;
 
@@ -170,7 +170,7 @@ static __always_inline void parse_ip4(struct __sk_buff *skb, struct packet *p, b
 		p->port_bits = ip.protocol == IPPROTO_ICMPV6 ? ZTAP_PORT_ANY_BITS : ZTAP_PORT_PROTOCOL_BITS;
 		return;
 	}
-	parse_transport(skb, p, base + (ip.version_ihl & 15) * 4, ip.protocol, egress, ip.ttl, base);
+	parse_transport(skb, p, base + (ip.version_ihl & 15) * 4, ip.protocol, egress, ip.ttl, quoted);
 }
 
 static __always_inline bool is_extension(__u8 next)
@@ -178,7 +178,7 @@ static __always_inline bool is_extension(__u8 next)
 	return next == EXT_HOP_BY_HOP || next == EXT_ROUTING || next == EXT_FRAGMENT || next == EXT_DESTINATION;
 }
 
-static __always_inline void parse_ip6(struct __sk_buff *skb, struct packet *p, bool egress, __u32 base)
+static __always_inline void parse_ip6(struct __sk_buff *skb, struct packet *p, bool egress, bool quoted, __u32 base)
 {
 	__u32 offset = base + sizeof(struct ip6);
 	__u8 head[8];
@@ -218,25 +218,28 @@ static __always_inline void parse_ip6(struct __sk_buff *skb, struct packet *p, b
 		next = head[0];
 	}
 	if (!is_extension(next))
-		parse_transport(skb, p, offset, next, egress, ip.hop_limit, base);
+		parse_transport(skb, p, offset, next, egress, ip.hop_limit, quoted);
 }
 
+/* Beside the direction, in one argument of parse(). */
+#define PACKET_IS_QUOTED 2
+
 /*
- * Parses the packet at `base`: 0, or the offset of the packet that an ICMP error quotes.
+ * Parses the packet at `base`. `what`: the direction, and PACKET_IS_QUOTED for one that an ICMP error quotes.
  *
  * A global function, so that the verifier checks it once and separately; inlined, the paths through the headers would
  * multiply with the paths through policy (70 ms per program instead of 10).
  */
-__noinline int parse(struct __sk_buff *skb, struct packet *p, __u32 egress, __u32 base)
+__noinline int parse(struct __sk_buff *skb, struct packet *p, __u32 what, __u32 base)
 {
 	if (!p)
 		return 0;
 	p->kind = PACKET_PLAIN;
 	p->port_bits = ZTAP_PORT_ANY_BITS;
 	if (skb->protocol == bpf_htons(ETH_P_IP))
-		parse_ip4(skb, p, egress, base);
+		parse_ip4(skb, p, what & ZTAP_EGRESS, what & PACKET_IS_QUOTED, base);
 	else if (skb->protocol == bpf_htons(ETH_P_IPV6))
-		parse_ip6(skb, p, egress, base);
+		parse_ip6(skb, p, what & ZTAP_EGRESS, what & PACKET_IS_QUOTED, base);
 	return 0;
 }
 

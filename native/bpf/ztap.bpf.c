@@ -6,6 +6,7 @@
 #include "channels.h"
 #include "connect.h"
 #include "event.h"
+#include "host.h"
 #include "migrate.h"
 #include "newborn.h"
 #include "tcp.h"
@@ -18,7 +19,7 @@ static __always_inline __u8 packet_verdict(struct __sk_buff *skb, const struct s
 	struct packet p = {};
 	__u8 verdict;
 
-	parse(skb, &p, direction == ZTAP_EGRESS, 0);
+	parse(skb, &p, direction, 0);
 	if (direction == ZTAP_EGRESS && has_false_source(scope->cgroup, subject_of(scope), &p, scope->epoch & 1)) {
 		count(ZTAP_COUNT_FALSE_SOURCE);
 		if (mode_of(scope, ZTAP_EGRESS) != ZTAP_MODE_AUDIT)

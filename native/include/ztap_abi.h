@@ -22,7 +22,7 @@
 
 /* Named numbers, as an enum so that the compiler's type information contains them. */
 enum ztap_limit {
-	ZTAP_ABI = 4,
+	ZTAP_ABI = 5,
 	/*
 	 * Address and port entries of one table set, for all workloads together. Memory is allocated with the entries.
 	 */
@@ -113,7 +113,11 @@ enum ztap_counter {
 	ZTAP_COUNT_UNSET = 8,
 	/* The source is not the workload's own address. */
 	ZTAP_COUNT_FALSE_SOURCE = 9,
-	ZTAP_COUNTERS = 10,
+	/* An ICMP error for a socket whose workload did not allow the flow. */
+	ZTAP_COUNT_ICMP_ERROR = 10,
+	/* No socket would receive it, and no policy allows it: the kernel would have answered. */
+	ZTAP_COUNT_NO_RECEIVER = 11,
+	ZTAP_COUNTERS = 12,
 };
 
 /* Index into ztap_told: eligible decisions, and the outcome of each. ELIGIBLE is the sum of the others. */
@@ -135,8 +139,9 @@ enum ztap_hook { ZTAP_AT_PACKET = 0, ZTAP_AT_CALL = 1 };
 enum ztap_protocol { ZTAP_PROTOCOL_ANY = 0, ZTAP_PROTOCOL_ICMP = 1 };
 
 /*
- * Values of ztap_addrs_* that are no class: a workload's own address; any address, of a workload that declares none; in the
- * scope of the node, an address that a workload of the node declares.
+ * Values of ztap_addrs_* that are no class: a workload's own address; any address, of a workload that declares none. In the
+ * scope of the node, for an address that workloads of the node declare: the profile of what may enter there, if policy isolates
+ * all of them, else DECLARED_ADDRESS.
  */
 enum ztap_class { ZTAP_SELF_ADDRESS = 1, ZTAP_ANY_ADDRESS = 2, ZTAP_DECLARED_ADDRESS = 3, ZTAP_SCOPE_NODE = 0 };
 

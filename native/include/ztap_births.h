@@ -98,7 +98,14 @@ enum ztap_confinement {
 };
 
 /* Index into ztap_refusals: the number of refused uses. */
-enum ztap_channel { ZTAP_REFUSED_FAMILY = 0, ZTAP_REFUSED_ABSTRACT = 1, ZTAP_REFUSED_FOREIGN = 2, ZTAP_CHANNELS = 3 };
+enum ztap_channel {
+	ZTAP_REFUSED_FAMILY = 0,
+	ZTAP_REFUSED_ABSTRACT = 1,
+	ZTAP_REFUSED_FOREIGN = 2,
+	/* IP_RECVERR at a socket of neither TCP nor UDP. */
+	ZTAP_REFUSED_ERRORS = 3,
+	ZTAP_CHANNELS = 4,
+};
 
 /*
  * ztap_foreign: hash, inode of an IP socket -> the confined workload of a process that has it open; the socket belongs to a
@@ -124,5 +131,12 @@ struct ztap_found {
 	__u32 any;
 };
 ZTAP_SIZE(struct ztap_found, 4);
+
+/* What ztap_find_namespaces returns: a process of an isolated workload, and its network namespace. */
+struct ztap_namespace {
+	__u32 inode;
+	__u32 process;
+};
+ZTAP_SIZE(struct ztap_namespace, 8);
 
 #endif

@@ -22,6 +22,7 @@ export const quietTelemetry: Telemetry = {
   inForce: nothing,
   stalled: nothing,
   escapes: nothing,
+  refusals: nothing,
   withheld: nothing,
   drift: nothing,
   healed: nothing,

@@ -50,6 +50,8 @@ export interface Observation {
   readonly isEnforcing: boolean;
   /** Packets by verdict and direction: of what counts now, and of what was taken away since the enforcer was opened. */
   readonly packets: readonly PacketTotal[];
+  /** What was refused for another reason than a policy's rules; empty where the backend cannot tell. */
+  readonly refusals: readonly RefusalTotal[];
   readonly counters: PacketCounters;
 }
 
@@ -60,6 +62,31 @@ export interface Escape {
   readonly isTolerated: boolean;
   /** A sentence without a full stop, for people. */
   readonly detail: string;
+}
+
+/**
+ * Packets: flows-full (no room to remember a flow), no-storage (nor for a connection), unset (no ruleset yet), false-source (not the
+ * workload's own address), icmp-error (about a flow that no policy allowed), no-receiver (the kernel would have answered for nobody).
+ * Calls: socket-family, abstract-address, error-data (IP_RECVERR at a raw socket). Both: foreign-socket (of another cgroup).
+ */
+export const REFUSAL_REASONS = [
+  "flows-full",
+  "no-storage",
+  "unset",
+  "false-source",
+  "icmp-error",
+  "no-receiver",
+  "socket-family",
+  "abstract-address",
+  "foreign-socket",
+  "error-data",
+] as const;
+
+export type RefusalReason = (typeof REFUSAL_REASONS)[number];
+
+export interface RefusalTotal {
+  readonly reason: RefusalReason;
+  readonly count: bigint;
 }
 
 export interface PacketTotal {

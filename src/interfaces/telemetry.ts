@@ -1,6 +1,6 @@
 /** Telemetry: events of the loops. Adapters turn them into metrics. Never throws. */
 import type { DriftKind, StoreHealth } from "../model/status.js";
-import type { Escape } from "./enforcer.js";
+import type { Escape, RefusalTotal } from "./enforcer.js";
 import type { EventStatistics } from "./flows.js";
 
 export interface Telemetry {
@@ -33,6 +33,8 @@ export interface Telemetry {
   healed(items: number): void;
   /** All escapes of workloads on this node now. */
   escapes(all: readonly Pick<Escape, "kind" | "isTolerated">[]): void;
+  /** The totals since the tables were made. */
+  refusals(totals: readonly RefusalTotal[]): void;
   packets(totals: readonly { readonly direction: string; readonly verdict: string; readonly packets: bigint }[]): void;
   /** The totals of the event statistics. */
   flows(statistics: EventStatistics): void;

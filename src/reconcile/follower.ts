@@ -319,8 +319,9 @@ export class Follower {
 
   /** Ends a run that left the machine as observed. */
   async #settle(target: Target, observation: Observation, options: RunOptions): Promise<void> {
-    const { difference, subjects, packets, escapes } = observation;
+    const { difference, subjects, packets, escapes, refusals } = observation;
     this.deps.telemetry.packets(packets);
+    this.deps.telemetry.refusals(refusals);
     this.deps.telemetry.escapes(escapes);
     // Beyond the switch, the ruleset before is no longer in force.
     if (lacksOnlyAttachments(difference)) this.#good = target;

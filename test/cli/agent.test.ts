@@ -28,6 +28,7 @@ const METRICS: Readonly<Record<string, string>> = {
   ztap_drift_items_total: "counter",
   ztap_healed_items_total: "counter",
   ztap_packets_total: "counter",
+  ztap_refusals_total: "counter",
   ztap_flow_events_total: "counter",
   ztap_event_loop_longest_block_seconds: "gauge",
 };

@@ -38,6 +38,7 @@ export function recordTelemetry(): {
     withheld: record("withheld"),
     drift: record("drift"),
     escapes: record("escapes"),
+    refusals: record("refusals"),
     healed: record("healed"),
     packets: record("packets"),
     flows: record("flows"),

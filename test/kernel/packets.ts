@@ -96,10 +96,10 @@ export function checked(message: Buffer): Buffer {
   return copy;
 }
 
-/** A UDP datagram or a TCP segment with its checksum, which covers the addresses. */
-export function checkedBetween(from: string, to: string, protocol: 6 | 17, message: Buffer): Buffer {
+/** A UDP datagram, a TCP segment or an ICMPv6 message with its checksum, which covers the addresses. */
+export function checkedBetween(from: string, to: string, protocol: 6 | 17 | 58, message: Buffer): Buffer {
   const copy = Buffer.from(message);
-  const at = protocol === 6 ? 16 : 6;
+  const at = { 6: 16, 17: 6, 58: 2 }[protocol];
   const pseudo = Buffer.alloc(8);
   pseudo.writeUInt32BE(copy.length, 0);
   pseudo.writeUInt8(protocol, 7);

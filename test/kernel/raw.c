@@ -16,6 +16,7 @@
  *                                           errno name, for each
  *   mtu FD                                → the path MTU of a connected IPv4 socket
  *   got FD HEX                            what arrived
+ *   got FD error HEX                      what an ICMP error quoted; for sockets with IP_RECVERR
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -199,8 +200,11 @@ static void obey(const char *line)
 static void receive(int fd)
 {
 	unsigned char bytes[MAX_BYTES];
-	ssize_t length = recv(fd, bytes, sizeof(bytes), 0);
+	ssize_t length = recv(fd, bytes, sizeof(bytes), MSG_ERRQUEUE);
+	const char *kind = length < 0 ? "" : "error ";
 
+	if (length < 0)
+		length = recv(fd, bytes, sizeof(bytes), 0);
 	if (length < 0 && errno == ENOTCONN) {
 		/* A socket that does not listen yet looks as if it were hung up. */
 		int accepted = accept(fd, NULL, NULL);
@@ -212,7 +216,7 @@ static void receive(int fd)
 	} else if (length < 0) {
 		printf("got %d %s\n", fd, strerrorname_np(errno));
 	} else {
-		printf("got %d ", fd);
+		printf("got %d %s", fd, kind);
 		for (ssize_t at = 0; at < length; at++)
 			printf("%02x", bytes[at]);
 		printf("\n");

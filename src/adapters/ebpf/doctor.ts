@@ -105,10 +105,30 @@ function checkWithAddon(native: Native, nativeDir: string, check: Probe, add: (c
   add(features);
   if (features.state === "failed") return;
   add(securityCheck(native));
+  add(hostStackCheck(native));
   check(PROGRAMS_LOAD, REFUSED, () => {
     tryPrograms(native, nativeDir);
     return { detail: "the kernel's verifier accepts them", value: true };
   });
+}
+
+const ATTACHMENTS = {
+  link: "judged at the ingress of network interfaces (tcx links, which outlive the agent)",
+  filter: "judged at the ingress of network interfaces (clsact filters, which outlive the agent)",
+};
+
+function hostStackCheck(native: Native): Check {
+  const name = "ICMP errors and resets";
+  const kind = native.interfaceAttachment();
+  if (kind !== "none") return { name, state: "ok", detail: ATTACHMENTS[kind], fix: null };
+  return {
+    name,
+    state: "warning",
+    detail:
+      "this kernel takes no programs at network interfaces: ICMP errors carry data to isolated workloads, and resets tell which " +
+      "of their ports are open",
+    fix: "Boot a kernel with CONFIG_NET_CLS_ACT, CONFIG_NET_SCH_INGRESS and CONFIG_NET_CLS_BPF, as Debian 12's own.",
+  };
 }
 
 /** Some kernels take no program that changes the result of a security function. */

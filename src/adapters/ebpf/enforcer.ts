@@ -53,6 +53,7 @@ import { removeNodeFolder } from "./remove.js";
 import { slotSharesOf } from "./maps/slot-shares.js";
 import { findEscapes, withEscapes } from "./attach/escapes.js";
 import { ForeignSockets, type FindSessions } from "./attach/foreign-sockets.js";
+import { Interfaces } from "./attach/interfaces.js";
 import { Newborns } from "./attach/newborns.js";
 import { Subjects } from "./attach/subjects.js";
 import { saying, Takeover } from "./upgrade/takeover.js";
@@ -86,6 +87,7 @@ interface Opened {
   readonly newborns: Newborns;
   readonly subjects: Subjects;
   readonly confinement: Confinement;
+  readonly interfaces: Interfaces;
   readonly sockets: ForeignSockets;
   readonly counters: KernelCounters;
   readonly events: EventRing;
@@ -101,8 +103,6 @@ interface Opened {
 interface Lowered {
   readonly image: Image;
   readonly items: ItemSet;
-  /** The items, and those of programs that not every kernel takes. */
-  expected?: ItemSet;
 }
 
 export class EbpfEnforcer implements Enforcer {
@@ -164,6 +164,7 @@ export class EbpfEnforcer implements Enforcer {
       tables: new TableSets(native, object.maps),
       newborns,
       subjects,
+      interfaces: new Interfaces({ native, object, folder: folders.interfaces, node }),
       confinement: new Confinement(native, mapOf(object, "ztap_confined")),
       sockets: new ForeignSockets(native, object, this.#options.findSessions ?? NO_SESSIONS),
       counters: new KernelCounters(native, object.maps),
@@ -213,7 +214,8 @@ export class EbpfEnforcer implements Enforcer {
     addTableItems(items, "port", held.ports, image);
     // The next apply writes only what differs in the other set: its record of that set is verified as well.
     tables.verify(active === 0 ? 1 : 0);
-    const compared = compareItems(this.#expected(ruleset, object), items, located.statuses);
+    const expected = await this.#expected(ruleset, items);
+    const compared = compareItems(expected, items, located.statuses);
     return { ...compared, subjects: withEscapes(compared.subjects, escapes), escapes, ...counters.read(image) };
   }
 
@@ -258,6 +260,8 @@ export class EbpfEnforcer implements Enforcer {
     const failures = subjects.enforce(image, located, prepared, shares, pinned);
     newborns.finish(image);
     this.#require().confinement.finish(image);
+    // After the switch: the kernel tells the namespaces of the workloads that are isolated now.
+    await this.#attachToInterfaces(image);
     await subjects.learnRoles(located);
     if (failures.length > 0) throw severalAsOne(failures);
     return located;
@@ -317,11 +321,25 @@ export class EbpfEnforcer implements Enforcer {
     return this.#opened;
   }
 
-  #expected(ruleset: Ruleset, { programs }: LoadedObject): ItemSet {
+  /** Returns the items of the ruleset, and those of programs that not every kernel takes; adds what is attached of these to `items`. */
+  async #expected(ruleset: Ruleset, items: Map<string, EnforcementItem>): Promise<ItemSet> {
+    const { object, interfaces, lock } = this.#require();
     const lowered = this.#lower(ruleset);
-    const more = securityItems(lowered.image, programs);
-    if (more.size === 0) return lowered.items;
-    return (lowered.expected ??= new Map([...lowered.items, ...more]));
+    if (lowered.image.subjects.size === 0) return lowered.items;
+    const expected = new Map([...lowered.items, ...securityItems(lowered.image, object.programs)]);
+    // Interfaces come and go without being drift.
+    if (lock >= 0 && this.#inForce !== null) await this.#attachToInterfaces(this.#inForce);
+    await interfaces.observe(expected, items);
+    return expected;
+  }
+
+  async #attachToInterfaces(image: Image): Promise<void> {
+    const { interfaces } = this.#require();
+    if (image.subjects.size === 0) return interfaces.detach();
+    for (const error of await interfaces.attach())
+      this.#options.logger.warn("The program for the host's own stack is not attached everywhere", {
+        error: String(error),
+      });
   }
 
   /** Rulesets are immutable: each is lowered once. */

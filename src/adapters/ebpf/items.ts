@@ -10,7 +10,7 @@ import { formatPrefix } from "./lower/prefix.js";
 import type { Image, ImageSubject, SubjectRecord, MapEntries } from "./lower/image.js";
 import { cgroupParts, isNameable } from "./kernel/paths.js";
 import type { Hook } from "./kernel/native.js";
-import { GUARDS, HOOKS, MAPS, SECURITY, TRACEPOINTS } from "./kernel/programs.js";
+import { GUARDS, HOOKS, MAPS, ROOT_HOOKS, SECURITY, TRACEPOINTS } from "./kernel/programs.js";
 
 export type TableName = "addr" | "port";
 
@@ -36,7 +36,8 @@ export function imageItems(image: Image): ItemSet {
   addItem(items, controlItem(ABI.VERSION));
   for (const name of MAPS) addItem(items, pinItem(name));
   addItem(items, exportItem());
-  if (image.subjects.size > 0) for (const pin of [...GUARDS, ...TRACEPOINTS]) addItem(items, guardItem(pin, ATTACHED));
+  if (image.subjects.size > 0)
+    for (const pin of [...GUARDS, ...ROOT_HOOKS, ...TRACEPOINTS]) addItem(items, guardItem(pin, ATTACHED));
   for (const [workload, { subject, id, record }] of image.subjects) {
     addItem(items, subjectItem(workload, subjectValue(id, record), subject));
     for (const hook of HOOKS) addItem(items, linkItem(workload, hook, ATTACHED, subject));
@@ -74,6 +75,21 @@ export function exportItem(): EnforcementItem {
 /** Returns the item of one of the programs that enforce newborn cgroups. */
 export function guardItem(pin: string, value: string): EnforcementItem {
   return { key: `newborn/${pin}`, value, type: "link", label: `${pin} program for newborn cgroups` };
+}
+
+/**
+ * Returns the item of the program at a network interface.
+ * @param inode of the network namespace
+ * @param process one in the namespace, if that is not the agent's
+ */
+export function interfaceItem(inode: number, name: string, process: number | null): EnforcementItem {
+  const where = process === null ? "" : ` of the network namespace of process ${process}`;
+  return {
+    key: `interface/${inode}/${name}`,
+    value: ATTACHED,
+    type: "link",
+    label: `program at the interface ${name}${where}`,
+  };
 }
 
 /** Returns the items of the programs at security functions, as far as the kernel takes them. */

@@ -22,7 +22,13 @@ export class NoneEnforcer implements Enforcer {
       state: "Stalled" as const,
       message: "not enforced: this agent runs with the backend none",
     }));
-    return { ...compareItems(new Map(), new Map(), subjects), packets: [], counters: NO_COUNTERS, escapes: [] };
+    return {
+      ...compareItems(new Map(), new Map(), subjects),
+      packets: [],
+      counters: NO_COUNTERS,
+      escapes: [],
+      refusals: [],
+    };
   }
 
   async apply(ruleset: Ruleset): Promise<Observation> {

@@ -90,6 +90,7 @@ export class PfEnforcer implements Enforcer {
       ...compareItems(this.lower(ruleset), items, this.#assess(ruleset, rendered, held)),
       ...this.#counters.read(ruleset, rendered, labels),
       escapes: [],
+      refusals: [],
     };
   }
 

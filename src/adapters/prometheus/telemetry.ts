@@ -2,6 +2,7 @@
 import { Counter, Gauge, Histogram, Registry, collectDefaultMetrics } from "prom-client";
 import { EventLoopBlocks } from "./event-loop.js";
 import { TOLERATIONS } from "../../model/objects.js";
+import { REFUSAL_REASONS } from "../../interfaces/enforcer.js";
 import type { StoreHealth } from "../../model/status.js";
 import type { Telemetry } from "../../interfaces/telemetry.js";
 
@@ -86,6 +87,12 @@ function createMetrics(registry: Registry) {
       labelNames: ["direction", "verdict"],
       registers,
     }),
+    refusals: new Counter({
+      name: "ztap_refusals_total",
+      help: "Packets and calls that were refused for another reason than a policy's rules.",
+      labelNames: ["reason"],
+      registers,
+    }),
     flowEvents: new Counter({
       name: "ztap_flow_events_total",
       help: "Eligible decisions: delivered to the agent, over their workload's rate limit, or lost because the agent was slow or not running.",
@@ -133,7 +140,8 @@ const FLOW_OUTCOMES = ["delivered", "limited", "lost"] as const;
 type Metrics = ReturnType<typeof createMetrics>;
 
 /** Creates all series at the start: a series that appears with its first event hides that event from `rate()`. */
-function startAtZero({ storeAlarm, rejected, drift, packets, flowEvents, escapes }: Metrics): void {
+function startAtZero({ storeAlarm, rejected, drift, packets, refusals, flowEvents, escapes }: Metrics): void {
+  for (const reason of REFUSAL_REASONS) refusals.inc({ reason }, 0);
   for (const alarm of ALARMS) storeAlarm.set({ alarm }, 0);
   for (const kind of TOLERATIONS) for (const tolerated of ["true", "false"]) escapes.set({ kind, tolerated }, 0);
   for (const outcome of FLOW_OUTCOMES) flowEvents.inc({ outcome }, 0);
@@ -180,6 +188,7 @@ function enforcementTelemetry(metrics: Metrics) {
   let head = 0;
   let enforcedRevision = 0;
   const packetsSince = countSince();
+  const refusalsSince = countSince();
   const flowsSince = countSince();
   const update = () => {
     metrics.head.set(head);
@@ -210,6 +219,9 @@ function enforcementTelemetry(metrics: Metrics) {
     stalled: (isStalled) => metrics.stalled.set(isStalled ? 1 : 0),
     drift: (kind, items) => metrics.drift.inc({ kind }, items),
     healed: (items) => metrics.heals.inc(items),
+    refusals: (totals) => {
+      for (const { reason, count } of totals) metrics.refusals.inc({ reason }, refusalsSince(reason, count));
+    },
     packets: (totals) => {
       for (const { direction, verdict, packets } of totals)
         metrics.packets.inc({ direction, verdict }, packetsSince(`${direction}/${verdict}`, packets));

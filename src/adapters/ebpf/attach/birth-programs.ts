@@ -7,10 +7,11 @@ import { join } from "node:path";
 import type { EnforcementItem } from "../../../interfaces/enforcer.js";
 import { makeFolder } from "../../system/folder.js";
 import { addItem, ATTACHED, guardItem } from "../items.js";
-import { mapOf, programOf } from "../kernel/load.js";
+import { programOf } from "../kernel/load.js";
 import { kernel, type LoadedObject, type Native } from "../kernel/native.js";
-import { GUARDS, SECURITY, TRACEPOINTS } from "../kernel/programs.js";
+import { GUARDS, ROOT_HOOKS, SECURITY, TRACEPOINTS } from "../kernel/programs.js";
 import { withPin } from "./pins.js";
+import { compareProgram, hasDecider, placeDecider, type ProgramState } from "./program-state.js";
 
 export interface BirthParts {
   readonly native: Native;
@@ -21,8 +22,8 @@ export interface BirthParts {
 }
 
 type Guard = (typeof GUARDS)[number];
-type Pin = Guard | (typeof TRACEPOINTS)[number] | (typeof SECURITY)[number];
-type State = "attached" | "stale" | "absent";
+type RootPin = Guard | (typeof ROOT_HOOKS)[number];
+type Pin = RootPin | (typeof TRACEPOINTS)[number] | (typeof SECURITY)[number];
 
 export class BirthPrograms {
   constructor(private readonly parts: BirthParts) {}
@@ -39,14 +40,14 @@ export class BirthPrograms {
       const program = this.#program(pin);
       const place = join(folder, pin);
       const doing = `Attaching the ${pin} program for newborn cgroups`;
-      if (state === "stale" && isGuard(pin)) {
+      if (state === "stale" && isAtRoot(pin)) {
         kernel(doing, () => withPin(native, place, (fd) => native.linkUpdate(fd, program)));
         continue;
       }
       const next = join(folder, `next-${pin}`);
       rmSync(next, { force: true });
       const fd = kernel(doing, () =>
-        isGuard(pin) ? native.linkCreate(program, this.parts.cgroupRoot, pin) : native.tracepointOpen(program),
+        isAtRoot(pin) ? native.linkCreate(program, this.parts.cgroupRoot, pin) : native.tracepointOpen(program),
       );
       try {
         kernel(doing, () => native.pin(fd, next));
@@ -71,68 +72,47 @@ export class BirthPrograms {
 
   #pins(): readonly Pin[] {
     const { programs } = this.parts.object;
-    return [...GUARDS, ...TRACEPOINTS, ...SECURITY.filter((pin) => programs[`ztap_${pin}`] !== undefined)];
+    return [
+      ...GUARDS,
+      ...ROOT_HOOKS,
+      ...TRACEPOINTS,
+      ...SECURITY.filter((pin) => programs[`ztap_${pin}`] !== undefined),
+    ];
   }
 
-  #stateOf(pin: Pin): State {
+  #stateOf(pin: Pin): ProgramState {
     const { native, folder } = this.parts;
     const place = join(folder, pin);
     if (!existsSync(place)) return "absent";
-    const states: State[] = [];
+    const states: ProgramState[] = [];
     kernel(`Reading the pin ${pin}`, () =>
       withPin(native, place, (fd) => {
         const { programId, cgroupId } = native.linkInfo(fd);
-        if (!isGuard(pin) || cgroupId !== 0n) states.push(this.#compare(programId, this.#program(pin)));
+        if (!isAtRoot(pin) || cgroupId !== 0n)
+          states.push(compareProgram(native, this.parts.object, programId, this.#program(pin)));
       }),
     );
     const state = states[0] ?? "absent";
     return state === "attached" && isGuard(pin) && !this.#hasDecider(pin) ? "stale" : state;
   }
 
-  /** Returns whether the program is the other one, over the same maps: `absent` if it has maps of its own. */
-  #compare(programId: number, program: number): State {
-    const { native, object } = this.parts;
-    const found = native.programById(programId);
-    try {
-      const { tag, mapIds } = native.programInfo(found);
-      const ours = new Set(Object.values(object.maps).map((map) => native.mapInfo(map).id));
-      if (!mapIds.every((id) => ours.has(id))) return "absent";
-      return tag === native.programInfo(program).tag ? "attached" : "stale";
-    } finally {
-      native.closeFd(found);
-    }
-  }
-
   #hasDecider(guard: Guard): boolean {
-    const { native, object } = this.parts;
-    const held = native.mapGet(deciderMap(object, guard), ONLY_KEY);
-    return held !== null && this.#compare(held.readUInt32LE(), this.#decider(guard)) === "attached";
+    return hasDecider(this.parts, `ztap_decider_${guard}`, `ztap_${guard}`);
   }
 
   #placeDecider(guard: Guard): void {
-    const { native, object } = this.parts;
-    const value = Buffer.alloc(4);
-    value.writeUInt32LE(this.#decider(guard));
-    kernel(`Placing the ${guard} program for newborn cgroups`, () =>
-      native.mapSet(deciderMap(object, guard), ONLY_KEY, value),
-    );
-  }
-
-  #decider(guard: Guard): number {
-    return programOf(this.parts.object, `ztap_${guard}`);
+    placeDecider(this.parts, `ztap_decider_${guard}`, `ztap_${guard}`);
   }
 
   #program(pin: Pin): number {
-    return programOf(this.parts.object, isGuard(pin) ? `ztap_guard_${pin}` : `ztap_${pin}`);
+    return programOf(this.parts.object, isAtRoot(pin) ? `ztap_guard_${pin}` : `ztap_${pin}`);
   }
-}
-
-const ONLY_KEY = Buffer.alloc(4);
-
-function deciderMap(object: LoadedObject, guard: Guard): number {
-  return mapOf(object, `ztap_decider_${guard}`);
 }
 
 function isGuard(pin: Pin): pin is Guard {
   return GUARDS.some((guard) => guard === pin);
+}
+
+function isAtRoot(pin: Pin): pin is RootPin {
+  return isGuard(pin) || ROOT_HOOKS.some((hook) => hook === pin);
 }

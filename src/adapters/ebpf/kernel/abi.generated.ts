@@ -2,7 +2,7 @@
 
 /** Named numbers. */
 export const ABI = {
-  VERSION: 4,
+  VERSION: 5,
   MAX_ADDRS: 4194304,
   MAX_PORTS: 4194304,
   MAX_FLOWS: 131072,
@@ -50,7 +50,9 @@ export const ABI = {
   COUNT_NO_STORAGE: 7,
   COUNT_UNSET: 8,
   COUNT_FALSE_SOURCE: 9,
-  COUNTERS: 10,
+  COUNT_ICMP_ERROR: 10,
+  COUNT_NO_RECEIVER: 11,
+  COUNTERS: 12,
   EVENTS_ELIGIBLE: 0,
   EVENTS_DELIVERED: 1,
   EVENTS_LIMITED: 2,
@@ -80,7 +82,8 @@ export const ABI = {
   REFUSED_FAMILY: 0,
   REFUSED_ABSTRACT: 1,
   REFUSED_FOREIGN: 2,
-  CHANNELS: 3,
+  REFUSED_ERRORS: 3,
+  CHANNELS: 4,
   FOREIGN_FOUND: 1,
   MARK_SENDER: 1,
   MARK_SELF_ONLY: 3,
@@ -172,6 +175,11 @@ export const FOREIGN_SOCKET = {
 export const FOUND = {
   size: 4,
   any: 0,
+} as const;
+export const NAMESPACE = {
+  size: 8,
+  inode: 0,
+  process: 4,
 } as const;
 export const ECHO = {
   size: 8,

@@ -8,14 +8,20 @@ import { join } from "node:path";
 import { makeFolder } from "../../system/folder.js";
 import { EnforcerError } from "../../../interfaces/enforcer.js";
 import { ABI, CONTROL } from "./abi.generated.js";
-import { EXPORTERS, HOOKS, IMPORTERS, NEWBORN_PROGRAMS, SECURITY_PROGRAMS } from "./programs.js";
+import { EXPORTERS, HOOKS, HOST_PROGRAMS, IMPORTERS, NEWBORN_PROGRAMS, SECURITY_PROGRAMS } from "./programs.js";
 import { asEnforcerError, kernel, type LoadedObject, type Native } from "./native.js";
 import { BPFFS } from "./paths.js";
 
 /** Exists only for BPF_PROG_TEST_RUN. */
 const TEST_MAPS = ["ztap_test_subjects"];
 
-const PROGRAMS = [...HOOKS.map((hook) => `ztap_${hook}`), ...NEWBORN_PROGRAMS, ...SECURITY_PROGRAMS, ...EXPORTERS];
+const PROGRAMS = [
+  ...HOOKS.map((hook) => `ztap_${hook}`),
+  ...NEWBORN_PROGRAMS,
+  ...SECURITY_PROGRAMS,
+  ...HOST_PROGRAMS,
+  ...EXPORTERS,
+];
 
 export function mountBpffs(native: Native): void {
   if (native.isBpffs(BPFFS)) return;
@@ -80,12 +86,13 @@ export function programOf({ programs }: LoadedObject, name: string): number {
 /**
  * Runs an iterator of the object once, over everything that it iterates over.
  * @param doing names the work in errors
+ * @returns what it wrote
  * @throws EnforcerError
  */
-export async function runIterator(native: Native, object: LoadedObject, name: string, doing: string): Promise<void> {
+export async function runIterator(native: Native, object: LoadedObject, name: string, doing: string): Promise<Buffer> {
   const link = kernel(doing, () => native.iterCreate(programOf(object, name), -1));
   try {
-    await native.iterRun(link).catch((error: unknown) => {
+    return await native.iterRun(link).catch((error: unknown) => {
       throw asEnforcerError(doing, error);
     });
   } finally {

@@ -10,6 +10,9 @@ import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { EnforcerError, type EnforcerErrorCode } from "../../../interfaces/enforcer.js";
 
+/** An attachment for all cgroups, at the cgroup root. */
+export type RootHook = Hook | "setsockopt";
+
 export type Hook = "bind4" | "bind6" | "connect4" | "connect6" | "sendmsg4" | "sendmsg6" | "ingress" | "egress";
 
 export interface LoadedObject {
@@ -58,6 +61,11 @@ export interface WatchHandle {
   readonly watch: never;
 }
 
+export interface NetworkInterface {
+  readonly index: number;
+  readonly name: string;
+}
+
 export interface KernelFeature {
   readonly name: string;
   /** The first release of Linux that has it. */
@@ -94,14 +102,14 @@ export interface Native {
   mapSet(fd: number, key: Buffer, value: Buffer): void;
   wordLoad(fd: number, offset: number): bigint;
   wordStore(fd: number, offset: number, value: bigint): void;
-  linkCreate(programFd: number, cgroupPath: string, hook: Hook): number;
+  linkCreate(programFd: number, cgroupPath: string, hook: RootHook): number;
   linkInfo(fd: number): LinkInfo;
   /** Creates a link that runs the program at its tracepoint. */
   tracepointOpen(programFd: number): number;
   /** Creates a link that runs the iterator on every read; over the map, unless `mapFd` is -1. */
   iterCreate(programFd: number, mapFd: number): number;
-  /** Runs the iterator once, on a thread of its own; the link must stay open until then. */
-  iterRun(linkFd: number): Promise<void>;
+  /** Runs the iterator once, on a thread of its own, and returns its output; the link must stay open until then. */
+  iterRun(linkFd: number): Promise<Buffer>;
   /** Returns the output of one run of the iterator. */
   iterRead(linkFd: number): Buffer;
   /**
@@ -109,6 +117,24 @@ export interface Native {
    * @returns the number of runs with a return value other than 0
    */
   runEach(fd: number, records: Buffer, size: number): number;
+  /**
+   * Opens a network namespace. With an inode, only if it is that one's.
+   * @returns -1 if it is gone
+   */
+  namespaceOpen(path: string, inode: number): number;
+  namespaceInode(fd: number): number;
+  interfaceList(namespaceFd: number): readonly NetworkInterface[];
+  /** Tries what an attachment to an interface is here: a link from Linux 6.6 on, before that a filter. */
+  interfaceAttachment(): "link" | "filter" | "none";
+  /** Creates a link that runs the program at the ingress of the interface; -1 if that is gone. */
+  interfaceLink(namespaceFd: number, index: number, programFd: number): number;
+  /** Returns the index of the interface of a link; 0 if that is gone. */
+  linkInterface(linkFd: number): number;
+  /** Attaches, or replaces; returns whether the interface is there. */
+  filterAttach(namespaceFd: number, index: number, handle: number, priority: number, programFd: number): boolean;
+  /** Returns the program's id; 0 if there is no such filter. */
+  filterProgram(namespaceFd: number, index: number, handle: number, priority: number): number;
+  filterDetach(namespaceFd: number, index: number, handle: number, priority: number): void;
   linkUpdate(linkFd: number, programFd: number): void;
   linkDetach(fd: number): void;
   pin(fd: number, path: string): void;
@@ -133,8 +159,8 @@ export interface Native {
   /** No batch comes after this. */
   ringClose(ring: RingHandle): void;
   /**
-   * Calls when an entry of a watched folder was made or removed, at most once in 20 ms, however often that happens. Does
-   * not keep the process alive.
+   * Calls when an entry of a watched folder was made or removed, or when a network interface or an address of one changed, at
+   * most once in 20 ms, however often that happens. Does not keep the process alive.
    */
   watchOpen(onChange: () => void): WatchHandle;
   /** Returns the watch's descriptor: the same for the same folder, another one if the folder was made again. */
@@ -195,6 +221,7 @@ function isNative(addon: unknown): addon is Native {
     "ringOpen",
     "watchOpen",
     "cgroupById",
+    "interfaceAttachment",
     "closeFd",
     "libbpfVersion",
     "kernelFeatures",

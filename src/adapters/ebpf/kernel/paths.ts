@@ -79,6 +79,8 @@ export interface VersionFolders {
   readonly links: string;
   /** Folder of the pins that enforce newborn cgroups. */
   readonly births: string;
+  /** Folder of the pins of attachments to network interfaces. */
+  readonly interfaces: string;
   /** Folder of the pins that export to another version. */
   readonly exports: string;
 }
@@ -98,6 +100,8 @@ export function versionFolders(folder: string): VersionFolders {
     maps: join(folder, "maps"),
     links: join(folder, "links"),
     births: join(folder, "births"),
+    // Within the folder that another version removes when it takes over.
+    interfaces: join(folder, "births", "interfaces"),
     exports: join(folder, "give"),
   };
 }

@@ -24,6 +24,7 @@ export const MAPS = [
   "ztap_confined",
   "ztap_control",
   "ztap_decider_egress",
+  "ztap_decider_host",
   "ztap_decider_ingress",
   "ztap_echoes",
   "ztap_events",
@@ -56,6 +57,16 @@ export const TRACEPOINTS = ["cgroup_mkdir", "cgroup_rmdir", "cgroup_release", "s
 
 /** Attached to security functions of the kernel, where it allows that: they refuse sockets that are not IP's. */
 export const SECURITY = ["socket_create", "unix_stream_connect", "unix_may_send"] as const;
+
+/** Attached for all cgroups, beside the guards. */
+export const ROOT_HOOKS = ["setsockopt"] as const;
+
+/** Attached to network interfaces; it calls HOST. */
+export const INTERFACE = "ztap_interface";
+export const HOST = "ztap_host";
+export const FIND_NAMESPACES = "ztap_find_namespaces";
+export const HOST_PROGRAMS = [INTERFACE, HOST, FIND_NAMESPACES];
+
 export const KNOW = "ztap_know";
 export const PREPARE = "ztap_prepare";
 export const ADOPT = "ztap_adopt";
@@ -68,6 +79,7 @@ export const SET_FOREIGN = "ztap_set_foreign";
 /** The programs for the whole machine, and those that the agent runs. */
 export const NEWBORN_PROGRAMS: readonly string[] = [
   ...GUARDS.map((guard) => `ztap_guard_${guard}`),
+  ...ROOT_HOOKS.map((hook) => `ztap_guard_${hook}`),
   ...TRACEPOINTS.map((name) => `ztap_${name}`),
   KNOW,
   PREPARE,

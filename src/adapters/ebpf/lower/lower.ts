@@ -15,15 +15,17 @@ import type { Image, ImageSubject, MapEntries } from "./image.js";
 import { confinementOf } from "./confinement.js";
 import { requireRoom } from "./capacity.js";
 import { ChunkedMap } from "./chunked-map.js";
+import type { GuardedAddresses } from "./guarded-addresses.js";
 import { listOwnAddresses } from "./own-addresses.js";
 import { portEntries } from "./port-entries.js";
 
 export function lower(ruleset: Ruleset): Image {
-  const walked = requireRoom(ruleset);
-  const lowered = joinProfiles(ruleset.profiles, walked) ?? lowerTogether(ruleset.profiles, walked);
+  const { walked, guards } = requireRoom(ruleset);
+  const all = [...ruleset.profiles, ...guards.joined];
+  const lowered = joinProfiles(all, walked) ?? lowerTogether(all, walked);
   const { ports, profiles, classes, rules, profileIds } = lowered;
   const subjects = lowerSubjects(ruleset, profileIds);
-  const own = ownAddresses(ruleset, subjects);
+  const own = ownAddresses(ruleset, subjects, guards, profileIds);
   const addrs = new ChunkedMap([...lowered.addrs, own]);
   return { addrs, ports: new ChunkedMap(ports), profiles, classes, rules, subjects };
 }
@@ -141,10 +143,17 @@ function portKey(classId: number, protocol: number, port: number, bits: number):
 }
 
 /** Returns the entries of the node's declared addresses, and of the addresses that each workload may use as its own. */
-function ownAddresses(ruleset: Ruleset, subjects: ReadonlyMap<string, ImageSubject>): MapEntries {
+function ownAddresses(
+  ruleset: Ruleset,
+  subjects: ReadonlyMap<string, ImageSubject>,
+  guards: GuardedAddresses,
+  profileIds: ReadonlyMap<string, number>,
+): MapEntries {
   const table = new Map<string, number>();
-  for (const { addresses } of ruleset.subjects)
-    for (const prefix of addresses.map(parsePrefix)) table.set(addrKey(ABI.SCOPE_NODE, prefix), ABI.DECLARED_ADDRESS);
+  for (const address of new Set(ruleset.subjects.flatMap(({ addresses }) => addresses))) {
+    const guard = profileIds.get(guards.profiles.get(address) ?? "");
+    table.set(addrKey(ABI.SCOPE_NODE, parsePrefix(address)), guard ?? ABI.DECLARED_ADDRESS);
+  }
   for (const [workload, { declared, hasUndeclared }] of listOwnAddresses(ruleset.subjects)) {
     const id = subjects.get(workload)?.id;
     if (id === undefined) continue;

@@ -7,7 +7,14 @@
  */
 import type { Verdict } from "../../../model/flow.js";
 import type { Direction, Rule } from "../../../model/ruleset.js";
-import type { Observation, PacketCounters, PacketTotal, WorkloadPackets } from "../../../interfaces/enforcer.js";
+import type {
+  Observation,
+  PacketCounters,
+  PacketTotal,
+  RefusalReason,
+  RefusalTotal,
+  WorkloadPackets,
+} from "../../../interfaces/enforcer.js";
 import { ABI, RULE_COUNT, SUBJECT_COUNT } from "../kernel/abi.generated.js";
 import { hashText } from "../lower/ids.js";
 import type { Image } from "../lower/image.js";
@@ -19,6 +26,24 @@ const DIRECTIONS = ["ingress", "egress"] as const;
 const VERDICTS = ["allowed", "denied", "audited"] as const;
 const CODES: Readonly<Record<Verdict, number>> = { allowed: ABI.ALLOWED, denied: ABI.DENIED, audited: ABI.AUDITED };
 const WORD = 8;
+
+/** Index into ztap_packets. */
+const PACKET_REASONS: readonly (readonly [RefusalReason, number])[] = [
+  ["flows-full", ABI.COUNT_FLOWS_FULL],
+  ["no-storage", ABI.COUNT_NO_STORAGE],
+  ["unset", ABI.COUNT_UNSET],
+  ["false-source", ABI.COUNT_FALSE_SOURCE],
+  ["icmp-error", ABI.COUNT_ICMP_ERROR],
+  ["no-receiver", ABI.COUNT_NO_RECEIVER],
+];
+
+/** Index into ztap_refusals. */
+const CHANNEL_REASONS: readonly (readonly [RefusalReason, number])[] = [
+  ["socket-family", ABI.REFUSED_FAMILY],
+  ["abstract-address", ABI.REFUSED_ABSTRACT],
+  ["foreign-socket", ABI.REFUSED_FOREIGN],
+  ["error-data", ABI.REFUSED_ERRORS],
+];
 
 type Words = readonly bigint[];
 type Totals = Map<string, bigint>;
@@ -84,9 +109,13 @@ export class KernelCounters {
   }
 
   /** Returns the counts for the rules and workloads of the image, and all packets by direction and verdict. */
-  read(image: Image): Pick<Observation, "packets" | "counters"> {
+  read(image: Image): Pick<Observation, "packets" | "refusals" | "counters"> {
     const counted = this.#counted();
-    return { packets: this.#totals(counted), counters: this.#countersOf(image, counted) };
+    return {
+      packets: this.#totals(counted),
+      refusals: this.#refusals(),
+      counters: this.#countersOf(image, counted),
+    };
   }
 
   /** Returns all packets by direction and verdict. */
@@ -110,6 +139,15 @@ export class KernelCounters {
         packets: (totals.get(`${direction}/${verdict}`) ?? 0n) + (others[major * VERDICTS.length + minor] ?? 0n),
       })),
     );
+  }
+
+  #refusals(): readonly RefusalTotal[] {
+    const packets = readCounters(this.#native, this.#fd("ztap_packets"));
+    const channels = sumArray(this.#native, this.#fd("ztap_refusals"), ABI.CHANNELS);
+    return [
+      ...PACKET_REASONS.map(([reason, index]) => ({ reason, count: packets[index] ?? 0n })),
+      ...CHANNEL_REASONS.map(([reason, index]) => ({ reason, count: channels[index] ?? 0n })),
+    ];
   }
 
   #countersOf(image: Image, counted: Counted): PacketCounters {
