@@ -76,7 +76,13 @@ export class FakeEnforcer implements Enforcer {
         ? { workload, state: "Pending" as const }
         : { workload, state: "Enforced" as const, place: places.get(workload) ?? "first" };
     });
-    return { ...compareItems(itemsOf(ruleset), items, subjects), packets: [], counters: NO_COUNTERS, escapes: [], refusals: [] };
+    return {
+      ...compareItems(itemsOf(ruleset), items, subjects),
+      packets: [],
+      counters: NO_COUNTERS,
+      escapes: [],
+      refusals: [],
+    };
   }
 
   async apply(ruleset: Ruleset): Promise<Observation> {
