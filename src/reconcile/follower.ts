@@ -76,11 +76,11 @@ export class Follower {
   constructor(
     private readonly deps: FollowerDeps,
     private readonly node: string,
-    boot: string | null = null,
+    private readonly boot: string | null = null,
   ) {
     const { enforcer, lastGood, managementAccess, clock, logger } = deps;
     this.#targets = new TargetCompiler(deps, node);
-    this.#snapshot = new LastGoodSnapshot(this.#enforces ? lastGood : null, logger);
+    this.#snapshot = new LastGoodSnapshot(this.#enforces ? lastGood : null, logger, boot);
     this.#guard = new LockoutGuard(this.#enforces ? managementAccess : null, clock);
     this.#status = new NodeStatusWriter(deps, this.#guard, { node, boot, backend: enforcer.backend });
   }
@@ -176,7 +176,8 @@ export class Follower {
    */
   async loadLastGood(): Promise<void> {
     const { enforcer, logger } = this.deps;
-    const deps = { enforcer, logger, targets: this.#targets, snapshot: this.#snapshot, guard: this.#guard };
+    const parts = { targets: this.#targets, snapshot: this.#snapshot, guard: this.#guard };
+    const deps = { enforcer, logger, boot: this.boot, ...parts };
     try {
       const announced = await findAnnounced(deps);
       if (announced !== null) return await this.#restore(announced);

@@ -42,7 +42,8 @@ function setUp() {
   };
   const commit = (text: string) =>
     commitOnHead(store, draft([...objectsOf(text).values()].map(({ object }) => object)));
-  const start = (other: Partial<typeof deps> = {}): Follower => new Follower({ ...deps, ...other }, "n1");
+  const start = (other: Partial<typeof deps> = {}, boot: string | null = "boot-1"): Follower =>
+    new Follower({ ...deps, ...other }, "n1", boot);
   const status = async () => (await store.listNodeStatus())[0];
   /** The first revision is in force, and head is the second one, which would cut the session. */
   const prepare = async (): Promise<void> => {
@@ -217,6 +218,51 @@ t.test(
   },
 );
 
+/** A session that came later, and that the second revision would cut as well. */
+const LATER: Session = { ...SESSION, cgroups: ["test/default-web"], port: 80 };
+
+t.test("a machine whose enforcement was taken away is not taken for one that was rebooted", async (t) => {
+  const { machine, lastGood, access, start, prepare } = setUp();
+  await prepare();
+  machine.failApply = "no memory for the table";
+  await t.rejects(start().reconcile(), /no memory/);
+  machine.failApply = null;
+  t.match(lastGood.announced, { revision: { number: 2 }, boot: "boot-1" });
+  machine.items.clear();
+  access.sessions = [SESSION, LATER];
+  await start().loadLastGood();
+  t.strictSame(enforced(machine), WHOLE_FIRST, "what was announced would cut a session");
+});
+
+t.test("after a reboot, a session that came first does not keep off what was announced", async (t) => {
+  for (const boot of ["boot-2", null]) {
+    for (const isOlder of [false, true]) {
+      const { machine, lastGood, access, commit, start } = setUp();
+      await commit(SECOND);
+      machine.failApply = "no memory for the table";
+      await t.rejects(start().reconcile(), /no memory/);
+      machine.failApply = null;
+      if (isOlder && lastGood.announced !== null) {
+        const { boot: _, ...written } = lastGood.announced;
+        lastGood.announced = written;
+      }
+      access.sessions = [LATER];
+      await start({}, boot).loadLastGood();
+      t.strictSame(enforced(machine), [WHOLE_SECOND[1]], "also if one of the two boots is not known");
+    }
+  }
+  const { machine, lastGood, access, start, prepare } = setUp();
+  await prepare();
+  machine.failApply = "no memory for the table";
+  await t.rejects(start().reconcile(), /no memory/);
+  machine.failApply = null;
+  machine.items.clear();
+  access.sessions = [LATER];
+  await start({}, "boot-2").loadLastGood();
+  t.strictSame(enforced(machine), MIX);
+  t.notOk(lastGood.state !== null && "boot" in lastGood.state, "a state in force needs none");
+});
+
 t.test("a start without the store, after a reboot, restores the mix", async (t) => {
   const { store, lastGood, access, commit, start, followFirst } = setUp();
   const follower = await followFirst();
@@ -232,7 +278,7 @@ t.test("a start without the store, after a reboot, restores the mix", async (t) 
   );
   const rebooted = new FakeMachine();
   store.cutOff();
-  const next = start({ enforcer: new FakeEnforcer(rebooted) });
+  const next = start({ enforcer: new FakeEnforcer(rebooted) }, "boot-2");
   await next.loadLastGood();
   t.strictSame(enforced(rebooted), MIX);
   await t.rejects(next.reconcile(), { code: "store-unavailable" });
@@ -289,7 +335,7 @@ t.test("an agent that is killed as it ends a withholding does not fall back to i
   t.strictSame(enforced(machine), WHOLE_SECOND);
   store.cutOff();
   const rebooted = new FakeMachine();
-  await start({ enforcer: new FakeEnforcer(rebooted) }).loadLastGood();
+  await start({ enforcer: new FakeEnforcer(rebooted) }, "boot-2").loadLastGood();
   t.strictSame(enforced(rebooted), WHOLE_SECOND);
 });
 
@@ -347,7 +393,7 @@ t.test("a node that enforced nothing attaches all but the workload that would cu
   t.ok(follower.isEnforcing);
   store.cutOff();
   const rebooted = new FakeMachine();
-  const next = start({ enforcer: new FakeEnforcer(rebooted) });
+  const next = start({ enforcer: new FakeEnforcer(rebooted) }, "boot-2");
   await next.loadLastGood();
   t.strictSame(enforced(rebooted), [WHOLE_SECOND[1]]);
   t.ok(next.isEnforcing);
