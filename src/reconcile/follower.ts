@@ -126,6 +126,8 @@ export class Follower {
   async #recover(error: unknown, attempted: number | null, target: Target | null): Promise<void> {
     const isRefused = error instanceof LockoutError;
     const failure = target === null || isRefused ? await this.#tryToFallBack() : null;
+    // No part of the revision is followed.
+    if (isRefused && target !== null) this.deps.telemetry.withheld(target.ruleset.subjects.length);
     const message = [error, ...(failure === null ? [] : [failure])]
       .map((why) => (why instanceof Error ? why.message : String(why)))
       .join("; the last good ruleset could not be kept to: ");
@@ -185,6 +187,11 @@ export class Follower {
     if (!isEnforcing && ruleset.subjects.length > 0)
       this.deps.logger.warn(`enforcing ${part}revision ${revision.number} from the copy on this node's disk`);
     await this.#enforce(target, { isFallback: true });
+    this.#countWithheld(target);
+  }
+
+  #countWithheld({ withholding }: Target): void {
+    this.deps.telemetry.withheld(withholding?.workloads.length ?? 0);
   }
 
   /** An empty store ends no enforcement: an earlier agent may have used another store. */
@@ -327,6 +334,7 @@ export class Follower {
       if (options.healed !== undefined && options.healed > 0) this.#noteHealed(options.healed);
     }
     if (options.isFallback === true) return;
+    this.#countWithheld(target);
     const { number } = target.revision;
     const drift = listDrift(difference);
     const problem = this.#enforces ? this.#describeProblems(target, subjects) : NOTHING_ENFORCED;
@@ -354,7 +362,6 @@ export class Follower {
       if (withholding === null && before?.revision !== number)
         logger.info(`enforcing revision ${revision.number}`, facts);
       if (number !== null) telemetry.inForce(number);
-      telemetry.withheld(withholding?.workloads.length ?? 0);
     }
     logMoves(this.#known, subjects, logger);
     this.#inForce = next;
