@@ -1,6 +1,6 @@
 /** Escapes: sockets of other cgroups in a workload, and workloads that can be left. */
-import { spawn } from "node:child_process";
-import { chownSync, readFileSync } from "node:fs";
+import { spawn, spawnSync } from "node:child_process";
+import { chownSync, mkdirSync, readFileSync, rmdirSync, writeFileSync } from "node:fs";
 import { createInterface } from "node:readline";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -154,5 +154,46 @@ await t.test("escapes", { skip: reason ?? false, timeout: HANG_MS }, async (t) =
     t.match((await enforcer.observe(ruleset)).subjects, [{ state: "Stalled", message: /user 1234 can move/u }]);
     const tolerant = tolerating(ruleset, ["DelegatedCgroup"]);
     t.match((await enforcer.apply(tolerant)).subjects, [{ state: "Enforced", message: /^tolerated: user 1234/u }]);
+  });
+
+  await t.test("the owner of cgroup.threads alone moves no thread out of a workload; who can is reported", async (t) => {
+    const name = "threads";
+    const user = { uid: 1234, gid: 1234 };
+    const parent = sandbox.cgroup(name);
+    const [cgroup, other] = [`${parent}/service`, `${parent}/other`];
+    const fileOf = (path: string, file: string): string => join(sandbox.cgroupRoot, path, file);
+    for (const path of [cgroup, other]) {
+      mkdirSync(join(sandbox.cgroupRoot, path));
+      t.teardown(() => rmdirSync(join(sandbox.cgroupRoot, path)));
+      writeFileSync(fileOf(path, "cgroup.type"), "threaded");
+    }
+    const child = spawn("cat", { ...user, stdio: ["pipe", "pipe", "inherit"] });
+    const ended = new Promise((resolve) => child.once("exit", resolve));
+    t.teardown(async () => {
+      child.stdin.end();
+      await ended;
+      await waitUntil(() => readFileSync(fileOf(parent, "cgroup.threads"), "utf8").trim() === "", { what: "its end" });
+    });
+    const pid = String(child.pid);
+    writeFileSync(fileOf(parent, "cgroup.procs"), pid);
+    writeFileSync(fileOf(cgroup, "cgroup.threads"), pid);
+    const place = (): string => readFileSync(`/proc/${pid}/cgroup`, "utf8");
+    const move = (path: string): boolean => {
+      const script = `echo "$1" > "$2"`;
+      return spawnSync("sh", ["-c", script, "sh", pid, fileOf(path, "cgroup.threads")], user).status === 0;
+    };
+
+    const node = sandbox.node(name);
+    const enforcer = sandbox.enforcer(node);
+    await enforcer.open();
+    const ruleset = rulesetOf(node, { "demo/web": { cgroup, egress: NOTHING } });
+    for (const path of [parent, cgroup, other]) chownSync(fileOf(path, "cgroup.threads"), 1234, 1234);
+    t.match((await enforcer.apply(ruleset)).subjects, [{ state: "Enforced" }]);
+    t.strictSame([move(other), move(parent)], [false, false], "the kernel asks for cgroup.procs above both cgroups");
+    t.match(place(), `/${cgroup}\n`);
+    chownSync(fileOf(parent, "cgroup.procs"), 1234, 1234);
+    t.match((await enforcer.observe(ruleset)).subjects, [{ state: "Stalled", message: /user 1234 can move/u }]);
+    t.equal(move(other), true);
+    t.match(place(), `/${other}\n`);
   });
 });
