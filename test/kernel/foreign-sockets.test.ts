@@ -63,8 +63,8 @@ await t.test("foreign sockets", { skip: reason ?? false, timeout: HANG_MS }, asy
     await enforcer.apply(ruleset);
     const before = refusals();
     const hasLeft = watch(id, "late");
-    await service.order("write late 1");
-    await service.order("close");
+    await service.command("write late 1");
+    await service.command("close");
     const closed = refusals();
     t.ok(closed > before, "refused while it was open");
     // What was not acknowledged is sent again, by a socket without a file.
@@ -85,8 +85,8 @@ await t.test("foreign sockets", { skip: reason ?? false, timeout: HANG_MS }, asy
       const before = refusals();
       const isClosed = watch(id, "never");
       // More than the peer takes before the socket is closed.
-      await service.order(`write x ${16 * 1024 * 1024}`);
-      await service.order("close");
+      await service.command(`write x ${16 * 1024 * 1024}`);
+      await service.command("close");
       await waitUntil(() => isClosed() || refusals() > before, { what: "the end of the connection" });
       t.equal(refusals(), before);
       await waitUntil(isClosed, { what: "the end of the connection" });

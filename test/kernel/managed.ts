@@ -13,8 +13,8 @@ export interface Managed {
   readonly inherited: number;
   /** The port of the listener whose connections the service gets in messages. */
   readonly handed: number;
-  /** Gives the service an order, and resolves when it was obeyed. */
-  order(line: string): Promise<void>;
+  /** Gives the service a command (manager.ts), and resolves when it was obeyed. */
+  command(line: string): Promise<void>;
 }
 
 /** Starts a manager in its cgroup, and its service in another. It ends with the test. */
@@ -40,11 +40,11 @@ export async function manage(
     return value;
   };
   const [inherited = 0, handed = 0] = (await answer()).split(" ").map(Number);
-  const order = async (line: string): Promise<void> => {
+  const command = async (line: string): Promise<void> => {
     child.stdin.write(`${line}\n`);
     await answer();
   };
-  return { inherited, handed, order };
+  return { inherited, handed, command };
 }
 
 /** Returns the ruleset in which these workloads, or all of them, tolerate it. */

@@ -3,7 +3,7 @@
  * it runs its program. The first argument is the descriptor of that cgroup's cgroup.procs.
  *
  * Prints the ports of two listeners: the service inherits the first, and gets each connection of the second in a message. Each line
- * of the standard input is an order for the service, and is answered with a line: `write TEXT COUNT` writes that many times to
+ * of the standard input is a command for the service, and is answered with a line: `write TEXT COUNT` writes that many times to
  * every connection, `close` closes all of them.
  */
 import { spawn, type StdioOptions } from "node:child_process";
@@ -34,9 +34,9 @@ if (process.argv[2] === "service") {
   inherited.close();
   handed.on("connection", (connection) => service.send("connection", connection));
   service.on("message", (answer) => process.stdout.write(`${String(answer)}\n`));
-  const orders = createInterface({ input: process.stdin });
-  orders.on("line", (order) => service.send(order));
-  orders.once("close", () => service.kill("SIGKILL"));
+  const commands = createInterface({ input: process.stdin });
+  commands.on("line", (command) => service.send(command));
+  commands.once("close", () => service.kill("SIGKILL"));
   process.stdout.write(`${ports.join(" ")}\n`);
 }
 
@@ -48,8 +48,8 @@ function serve(connection: Socket, how: string): void {
   connection.resume();
 }
 
-async function obey(order: string): Promise<void> {
-  const [verb, text = "", count] = order.split(" ");
+async function obey(command: string): Promise<void> {
+  const [verb, text = "", count] = command.split(" ");
   if (verb === "write") for (const connection of connections) connection.write(text.repeat(Number(count)));
   else await Promise.all(connections.splice(0).map((connection) => once(connection.destroy(), "close")));
 }
