@@ -1,6 +1,7 @@
 import t from "tap";
 import { MemoryTable, openMemoryStore } from "../../src/adapters/memory/store.js";
 import { systemClock } from "../../src/adapters/system/clock.js";
+import { MOST_SERVER_CGROUPS, MOST_SERVERS } from "../../src/model/management-access.js";
 import type { CommittedState } from "../../src/model/state.js";
 import type { LastGoodState } from "../../src/interfaces/last-good.js";
 import type { Store } from "../../src/interfaces/store.js";
@@ -254,6 +255,21 @@ t.test("what takes the address of a session from its server is not enforced, as 
   await follower.reconcile();
   t.match(await store.listNodeStatus(), [{ state: "InSync", enforcedRevision: 2 }]);
   t.equal(withheld(), 0);
+});
+
+t.test("a node reports a bounded number of servers, so that its report can be read", async (t) => {
+  const { store, deps } = setUp();
+  const cgroups = Array.from({ length: MOST_SERVER_CGROUPS + 6 }, (_cgroup, at) => `w/${at}`);
+  const servers = Array.from({ length: MOST_SERVERS + 4 }, (_server, port) => ({
+    role: "store" as const,
+    port,
+    cgroups,
+  }));
+  await commit(store, BASE);
+  await new Follower({ ...deps, managementAccess: fakeAccess({ servers }).reader }, "n1").reconcile();
+  const [status] = await store.listNodeStatus();
+  t.equal(status?.servers?.length, MOST_SERVERS);
+  t.strictSame(status?.servers?.[0]?.cgroups, cgroups.slice(0, MOST_SERVER_CGROUPS));
 });
 
 t.test("a search that was cut short does not hold policy up, and is reported", async (t) => {
