@@ -1,8 +1,9 @@
 /** Sockets of other cgroups, beyond their use: when they are closed, tolerated, or more than there is room for. */
-import { spawn } from "node:child_process";
+import { spawn, spawnSync } from "node:child_process";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
-import t from "tap";
+import { createInterface } from "node:readline";
+import t, { type Test } from "tap";
 import { ABI } from "../../src/adapters/ebpf/kernel/abi.generated.js";
 import { loadNative } from "../../src/adapters/ebpf/kernel/native.js";
 import { DEFAULT_PIN_ROOT, nodeFolders } from "../../src/adapters/ebpf/kernel/paths.js";
@@ -13,6 +14,35 @@ import { Sandbox, whyNot } from "./sandbox.js";
 
 const NOTHING: Isolation = { allow: [] };
 const [OWN, PEER] = ["10.216.0.1", "10.216.0.2"];
+
+/** In the manager's cgroup: makes a socket and a listener, moves to the service's, and runs a program that has both. */
+const MAKE_MPTCP = `
+  use Socket; $^F = 99; $| = 1;
+  socket($out, PF_INET, SOCK_STREAM, 262) or do { print "$!\\n"; exit };
+  socket($in, PF_INET, SOCK_STREAM, 262) && bind($in, pack_sockaddr_in(0, INADDR_ANY)) && listen($in, 8) or die;
+  ($port) = unpack_sockaddr_in(getsockname($in));
+  open($procs, ">&=", 9) && syswrite($procs, $$) or die;
+  exec "perl", "-e", shift @ARGV, fileno($out), $port, @ARGV;`;
+const USE_MPTCP = `
+  use Socket; $| = 1; ($fd, $own, $host, $port) = @ARGV;
+  open($out, "+<&=", $fd) or die;
+  print "$own\\n";
+  while (<STDIN>) {
+    chomp;
+    if ($_ ne "connect") { print defined syswrite($out, "$_\\n") ? "sent" : $!, "\\n"; next }
+    if (!connect($out, pack_sockaddr_in($port, inet_aton($host)))) { print "$!\\n"; next }
+    # Only a connection of MPTCP has this: SOL_MPTCP, MPTCP_INFO.
+    print defined getsockopt($out, 284, 1) ? "connected by MPTCP" : "connected by TCP", "\\n";
+  }`;
+/** Prints the lines that come on one connection of MPTCP. */
+const TAKE_MPTCP = `
+  use Socket; $| = 1;
+  socket($in, PF_INET, SOCK_STREAM, 262) && bind($in, pack_sockaddr_in(0, INADDR_ANY)) && listen($in, 8) or die;
+  print((unpack_sockaddr_in(getsockname($in)))[0], "\\n");
+  accept($one, $in) or die;
+  print while <$one>;
+  print "the end\\n";
+  <STDIN>;`;
 
 const reason = whyNot();
 await t.test("foreign sockets", { skip: reason ?? false, timeout: HANG_MS }, async (t) => {
@@ -124,6 +154,60 @@ await t.test("foreign sockets", { skip: reason ?? false, timeout: HANG_MS }, asy
       { workload: "demo/other", isTolerated: true },
       { workload: "demo/web", isTolerated: false },
     ]);
+  });
+
+  await t.test("those of MPTCP, whose packets a socket of the kernel has", async (t) => {
+    const probe = spawnSync("perl", ["-e", "use Socket; socket(S, PF_INET, SOCK_STREAM, 262) or die qq($!\\n)"]);
+    if (probe.status !== 0) return void t.pass("MPTCP", { skip: probe.stderr.toString().trim() });
+    /** Starts a program that prints a line for each step. */
+    const run = (t: Test, script: string, ...args: readonly string[]) => {
+      const child = spawn("sh", ["-c", script, "sh", ...args], { stdio: ["pipe", "pipe", "inherit"] });
+      const ended = new Promise((resolve) => child.once("exit", resolve));
+      t.teardown(async () => {
+        child.kill("SIGKILL");
+        await ended;
+      });
+      const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
+      const line = async (): Promise<string> => String((await lines.next()).value);
+      const answer = (text: string): Promise<string> => (child.stdin.write(`${text}\n`), line());
+      return { line, answer };
+    };
+    const procs = (path: string): string => join(sandbox.cgroupRoot, path, "cgroup.procs");
+    const act = async (t: Test, name: string, port: string) => {
+      const { cgroup, manager, node, enforcer, refusals } = await scene(`mptcp-${name}`);
+      const strict = rulesetOf(node, { "demo/web": { cgroup, ingress: NOTHING, egress: NOTHING } });
+      const enter = `echo $$ > "$1" && exec 9> "$2" && exec ip netns exec "$3" perl -e "$4" "$5" "$6" "$7"`;
+      await enforcer.apply(name === "connected" ? tolerating(strict, ["InheritedSockets"]) : strict);
+      const args = [procs(manager), procs(cgroup), inside, MAKE_MPTCP, USE_MPTCP, PEER, port];
+      const service = run(t, enter, ...args);
+      return { ...service, own: Number(await service.line()), enforcer, strict, refusals };
+    };
+
+    await t.test("one that listens", async (t) => {
+      const { own, refusals } = await act(t, "listens", "0");
+      let isOpen = false;
+      void peer.call("tcpConnect", { host: OWN, port: own }).then(() => (isOpen = true));
+      await waitUntil(() => isOpen || refusals() > 0n, { what: "an attempt" });
+      t.equal(isOpen, false);
+    });
+    for (const name of ["calls", "connected"] as const)
+      await t.test(`one that ${name === "calls" ? "calls" : "is connected"}`, async (t) => {
+        const taker = run(t, `exec ip netns exec "$1" perl -e "$2"`, outside, TAKE_MPTCP);
+        const { answer, enforcer, strict, refusals } = await act(t, name, await taker.line());
+        let isOut = false;
+        if (name === "calls") void answer("connect").then(() => (isOut = true));
+        else {
+          t.equal(await answer("connect"), "connected by MPTCP");
+          t.equal(await answer("early"), "sent");
+          t.equal(await taker.line(), "early");
+          await enforcer.apply(strict);
+          t.equal(refusals(), 0n);
+          void taker.line().then(() => (isOut = true));
+          await answer("late");
+        }
+        await waitUntil(() => isOut || refusals() > 0n, { what: "an attempt" });
+        t.equal(isOut, false);
+      });
   });
 
   await t.test("a cgroup that is no workload's any more may have any socket", async (t) => {
