@@ -35,7 +35,7 @@ const USE_MPTCP = `
     print defined getsockopt($out, 284, 1) ? "connected by MPTCP" : "connected by TCP", "\\n";
   }`;
 /** Prints the lines that come on one connection of MPTCP. */
-const TAKE_MPTCP = `
+const RECEIVE_MPTCP = `
   use Socket; $| = 1;
   socket($in, PF_INET, SOCK_STREAM, 262) && bind($in, pack_sockaddr_in(0, INADDR_ANY)) && listen($in, 8) or die;
   print((unpack_sockaddr_in(getsockname($in)))[0], "\\n");
@@ -192,17 +192,17 @@ await t.test("foreign sockets", { skip: reason ?? false, timeout: HANG_MS }, asy
     });
     for (const name of ["calls", "connected"] as const)
       await t.test(`one that ${name === "calls" ? "calls" : "is connected"}`, async (t) => {
-        const taker = run(t, `exec ip netns exec "$1" perl -e "$2"`, outside, TAKE_MPTCP);
-        const { answer, enforcer, strict, refusals } = await act(t, name, await taker.line());
+        const receiver = run(t, `exec ip netns exec "$1" perl -e "$2"`, outside, RECEIVE_MPTCP);
+        const { answer, enforcer, strict, refusals } = await act(t, name, await receiver.line());
         let isOut = false;
         if (name === "calls") void answer("connect").then(() => (isOut = true));
         else {
           t.equal(await answer("connect"), "connected by MPTCP");
           t.equal(await answer("early"), "sent");
-          t.equal(await taker.line(), "early");
+          t.equal(await receiver.line(), "early");
           await enforcer.apply(strict);
           t.equal(refusals(), 0n);
-          void taker.line().then(() => (isOut = true));
+          void receiver.line().then(() => (isOut = true));
           await answer("late");
         }
         await waitUntil(() => isOut || refusals() > 0n, { what: "an attempt" });
