@@ -12,6 +12,8 @@ import type { Withholding } from "../model/withholding.js";
 export interface LastGood extends CommittedState {
   /** The part of the revision that was not enforced; absent if all of it was. */
   readonly withholding?: Withholding;
+  /** The boot of this machine in which it was announced; absent if that is not known, and from a state that is in force. */
+  readonly boot?: string;
 }
 
 export interface LastGoodState {

@@ -17,6 +17,7 @@ export interface Telemetry {
   /** How the servers of the store are that answered. */
   storeHealth(servers: readonly StoreHealth[]): void;
   head(revision: number | null): void;
+  /** The versions in head. */
   policyVersions(
     versions: readonly { readonly namespace: string; readonly name: string; readonly version: number }[],
   ): void;
@@ -27,7 +28,7 @@ export interface Telemetry {
   /** The node's tables were observed to hold this revision. */
   inForce(revision: number): void;
   stalled(isStalled: boolean): void;
-  /** How many workloads the revision in force is withheld from. */
+  /** How many workloads of this node head is withheld from. */
   withheld(workloads: number): void;
   drift(kind: DriftKind, items: number): void;
   healed(items: number): void;

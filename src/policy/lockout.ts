@@ -136,7 +136,7 @@ export function listLockouts(
 
 /** The warning about a search for sessions and servers that was cut short. */
 export const INCOMPLETE_SEARCH =
-  "the search for SSH sessions, and for a store or source that this machine serves, had to end before it had read all processes: those found until then are protected, others may be cut off";
+  "the search for SSH sessions, and for a store or source that this machine serves, had to end before it had read all processes and sockets: those found until then are protected, others may be cut off";
 
 const LOOPBACK = ["127.0.0.1", "::1"];
 const SHOWN_NODES = 5;

@@ -48,11 +48,7 @@ export function makeSafe(
   access: ManagementAccess,
   clients: readonly Client[],
 ): SafeRuleset {
-  const current = new Map(inForce.subjects.map((subject) => [subject.cgroup, subject]));
-  const isInForce = (subject: Subject): boolean => {
-    const known = current.get(subject.cgroup);
-    return known !== undefined && contentOf(subject, wanted) === contentOf(known, inForce);
-  };
+  const isInForce = comparedWith(wanted, inForce);
   const subjects = new Set(wanted.subjects);
   const reasons = new Map<Subject, Denial[]>();
   const mayBeWithheld = (subject: Subject): boolean =>
@@ -71,6 +67,20 @@ export function makeSafe(
     }
     for (const denial of found) reasons.set(denial.subject, [...(reasons.get(denial.subject) ?? []), denial]);
   }
+}
+
+/** Returns whether a subject of a ruleset is in force as it is at its cgroup. Compares each once: many connections ask. */
+function comparedWith(wanted: Ruleset, inForce: Ruleset): (subject: Subject) => boolean {
+  const current = new Map(inForce.subjects.map((subject) => [subject.cgroup, subject]));
+  const known = new Map<Subject, boolean>();
+  return (subject) => {
+    const before = known.get(subject);
+    if (before !== undefined) return before;
+    const other = current.get(subject.cgroup);
+    const isEqual = other !== undefined && contentOf(subject, wanted) === contentOf(other, inForce);
+    known.set(subject, isEqual);
+    return isEqual;
+  };
 }
 
 /** Returns what `findForeignAddresses` finds in a ruleset, but for what holds of the one in force as well. */

@@ -31,6 +31,7 @@ import type { Telemetry } from "../interfaces/telemetry.js";
 import { LockoutError, LockoutGuard } from "./lockout-guard.js";
 import { describeProblems, locateWithheld, logMoves, reportDrift, undeclaredNode } from "./node-report.js";
 import { NodeStatusWriter } from "./node-status.js";
+import { InForce } from "./in-force.js";
 import { findAnnounced, findLastGood, type Restorable } from "./restore.js";
 import { LastGoodSnapshot } from "./snapshot.js";
 import { TargetCompiler, type Target, type TargetDeps } from "./target.js";
@@ -60,14 +61,7 @@ export class Follower {
   readonly #snapshot: LastGoodSnapshot;
   readonly #guard: LockoutGuard;
   readonly #status: NodeStatusWriter;
-  /** The target last known to be in force: the machine is kept to it while head cannot be enforced. */
-  #good: Target | null = null;
-  /** The target that was to be in force at last, whether it came into force or not. */
-  #tried: Target | null = null;
-  /** The last revision that was in force as a whole, and the digest of the ruleset in force. */
-  #enforced: { readonly revision: number | null; readonly digest: string } | null = null;
-  /** The workloads when the whole ruleset was last in force, with their cgroups. */
-  #seen: readonly SubjectStatus[] = [];
+  #inForce = InForce.UNKNOWN;
   #healed = 0;
   /** Stays in the status until there is something worse to report: operators look later. */
   #lastHeal: string | null = null;
@@ -76,28 +70,28 @@ export class Follower {
   constructor(
     private readonly deps: FollowerDeps,
     private readonly node: string,
-    boot: string | null = null,
+    private readonly boot: string | null = null,
   ) {
     const { enforcer, lastGood, managementAccess, clock, logger } = deps;
     this.#targets = new TargetCompiler(deps, node);
-    this.#snapshot = new LastGoodSnapshot(this.#enforces ? lastGood : null, logger);
+    this.#snapshot = new LastGoodSnapshot(this.#enforces ? lastGood : null, logger, boot);
     this.#guard = new LockoutGuard(this.#enforces ? managementAccess : null, clock);
     this.#status = new NodeStatusWriter(deps, this.#guard, { node, boot, backend: enforcer.backend });
   }
 
   /** The last revision that this node is known to have enforced as a whole; null before the first success. */
   get enforcedRevision(): number | null {
-    return this.#enforces ? (this.#enforced?.revision ?? null) : null;
+    return this.#enforces ? (this.#inForce.complete?.revision ?? null) : null;
   }
 
   /** Whether this node is known to enforce a revision, or the part of one that is not withheld. */
   get isEnforcing(): boolean {
-    return this.#enforces && this.#enforced !== null;
+    return this.#enforces && this.#inForce.complete !== null;
   }
 
   /** Gives names to the verdicts of flows. */
   get names(): FlowNames {
-    return (this.#good ?? this.#targets.latest)?.names ?? NO_NAMES;
+    return (this.#inForce.target ?? this.#targets.latest)?.names ?? NO_NAMES;
   }
 
   /** Null if the last run ended in sync; else the reason. */
@@ -126,24 +120,21 @@ export class Follower {
 
   /**
    * After a failed run. If head cannot be read or compiled, or would lock out, the machine is kept to the last good
-   * ruleset: damage is healed and a restarted service is enforced. If head was applied in part, that part stays: it
+   * ruleset: damage is healed and a restarted service is enforced. If head was switched to, it is in force: the machine
    * must not flap back and forth.
    */
   async #recover(error: unknown, attempted: number | null, target: Target | null): Promise<void> {
     const isRefused = error instanceof LockoutError;
-    const tried = target !== null && error instanceof EnforcerError ? this.#tried : null;
-    const partial = tried === null ? null : await this.#tryToObserve(tried.ruleset);
-    // Beyond the switch, the ruleset before is no longer in force.
-    if (tried !== null && partial !== null && lacksOnlyAttachments(partial.difference)) this.#good = tried;
     const failure = target === null || isRefused ? await this.#tryToFallBack() : null;
+    // No part of the revision is followed.
+    if (isRefused && target !== null) this.deps.telemetry.withheld(target.ruleset.subjects.length);
     const message = [error, ...(failure === null ? [] : [failure])]
       .map((why) => (why instanceof Error ? why.message : String(why)))
       .join("; the last good ruleset could not be kept to: ");
     let subjects: readonly SubjectStatus[] = [];
     if (error instanceof EnforcerError || isRefused) {
-      const inForce = this.#good ?? this.#targets.latest;
-      const observed = inForce === tried && partial !== null ? partial : await this.#tryToObserve(inForce?.ruleset);
-      subjects = observed?.subjects ?? [];
+      const { ruleset } = this.#inForce.target ?? this.#targets.latest ?? {};
+      subjects = (await this.#tryToObserve(ruleset))?.subjects ?? [];
     }
     await this.#report({ attemptedRevision: attempted, state: "Stalled", message, drift: [], subjects });
   }
@@ -162,8 +153,9 @@ export class Follower {
   /** Returns its failure, or null: the failure must not hide the one that led here. */
   async #tryToFallBack(): Promise<unknown> {
     try {
-      if (this.#good === null) await this.loadLastGood();
-      else await this.#enforce(this.#good, { isFallback: true });
+      const { target } = this.#inForce;
+      if (target === null) await this.loadLastGood();
+      else await this.#enforce(target, { isFallback: true });
       return null;
     } catch (error) {
       return error;
@@ -176,7 +168,8 @@ export class Follower {
    */
   async loadLastGood(): Promise<void> {
     const { enforcer, logger } = this.deps;
-    const deps = { enforcer, logger, targets: this.#targets, snapshot: this.#snapshot, guard: this.#guard };
+    const parts = { targets: this.#targets, snapshot: this.#snapshot, guard: this.#guard };
+    const deps = { enforcer, logger, boot: this.boot, ...parts };
     try {
       const announced = await findAnnounced(deps);
       if (announced !== null) return await this.#restore(announced);
@@ -194,6 +187,11 @@ export class Follower {
     if (!isEnforcing && ruleset.subjects.length > 0)
       this.deps.logger.warn(`enforcing ${part}revision ${revision.number} from the copy on this node's disk`);
     await this.#enforce(target, { isFallback: true });
+    this.#countWithheld(target);
+  }
+
+  #countWithheld({ withholding }: Target): void {
+    this.deps.telemetry.withheld(withholding?.workloads.length ?? 0);
   }
 
   /** An empty store ends no enforcement: an earlier agent may have used another store. */
@@ -207,11 +205,12 @@ export class Follower {
 
   async #readTarget(head: number | null): Promise<Target | null> {
     if (head === null) {
-      if (this.#good === null) await this.loadLastGood();
-      if (this.#good === null) return null;
+      if (this.#inForce.target === null) await this.loadLastGood();
+      const { target } = this.#inForce;
+      if (target === null) return null;
       throw new StoreError(
         "revision-missing",
-        `the store is empty, but revision ${this.#good.revision.number} was in force; it stays in force here`,
+        `the store is empty, but revision ${target.revision.number} was in force; it stays in force here`,
       );
     }
     const { target, state } = await this.#targets.read(head);
@@ -220,11 +219,10 @@ export class Follower {
   }
 
   async #enforce(target: Target, options: Pick<RunOptions, "isFallback"> = {}): Promise<void> {
-    this.#tried = target;
     const before = await this.deps.enforcer.observe(target.ruleset);
     // A ruleset that is in force is not checked again: a session that it denies was opened around it. A fallback was in
     // force before: after a reboot, a session that came first must not prevent it.
-    const isKnown = this.#good?.ruleset.digest === target.ruleset.digest || options.isFallback === true;
+    const isKnown = this.#inForce.decidesBy(target.ruleset) || options.isFallback === true;
     const access = isEmptyDiff(before.difference) || isKnown ? null : await this.#guard.read();
     const isSafe = access === null || listLockouts(target.ruleset, access, target.clients).length === 0;
     if (isSafe) await this.#makeMatch(target, before, options);
@@ -237,8 +235,8 @@ export class Follower {
    */
   async #enforceSafely(target: Target, access: ManagementAccess, before: Observation): Promise<void> {
     const { enforcer, logger } = this.deps;
-    if (this.#good === null) await this.#tryToFallBack();
-    const inForce = this.#good?.ruleset ?? (before.isEnforcing ? null : compile(new Map(), this.node));
+    if (this.#inForce.target === null) await this.#tryToFallBack();
+    const inForce = this.#inForce.target?.ruleset ?? (before.isEnforcing ? null : compile(new Map(), this.node));
     if (inForce === null) {
       const found = joinReasons(listLockouts(target.ruleset, access, target.clients));
       const message = `not enforced, since it would lock out: ${found}; nothing else of it is enforced either, since the ruleset that an earlier agent left in force is not known; allowLockout lets it`;
@@ -258,7 +256,7 @@ export class Follower {
       workloads: locateWithheld(target.revision, workloads),
       kept,
       remaining,
-      enforcedRevision: this.#enforced?.revision ?? null,
+      enforcedRevision: this.#inForce.complete?.revision ?? null,
     };
     const mixed = this.#withhold(target, withholding);
     await this.#makeMatch(mixed, await enforcer.observe(mixed.ruleset), {});
@@ -268,7 +266,7 @@ export class Follower {
   /** @throws LockoutError if the backend cannot enforce the rest of the target */
   #withhold(target: Target, withholding: Withholding): Target {
     try {
-      return this.#targets.withhold(target, withholding, this.#good);
+      return this.#targets.withhold(target, withholding, this.#inForce.target);
     } catch (error) {
       if (!(error instanceof EnforcerError)) throw error;
       const message = `${describeWithholding({ ...withholding, remaining: [] })}; but nothing of it is enforced, since ${error.message}`;
@@ -278,15 +276,12 @@ export class Follower {
 
   /** Applies the target if the machine differs from it, and reports. */
   async #makeMatch(target: Target, before: Observation, options: RunOptions): Promise<void> {
-    const { enforcer, clock, telemetry } = this.deps;
+    const { clock, telemetry } = this.deps;
     const { ruleset } = target;
-    this.#tried = target;
     if (isEmptyDiff(before.difference)) return await this.#settle(target, before, options);
 
-    const isInForce = this.#good?.ruleset.digest === ruleset.digest;
-    const wasEnforced = isInForce && this.#enforced?.digest === ruleset.digest;
-    const drift = withoutRestarts(before.difference, movedWorkloads(this.#seen, before.subjects));
-    const isHealing = wasEnforced && !isEmptyDiff(drift);
+    const drift = withoutRestarts(before.difference, movedWorkloads(this.#known, before.subjects));
+    const isHealing = this.#inForce.wasComplete(ruleset) && !isEmptyDiff(drift);
     if (isHealing) {
       await this.#report({
         attemptedRevision: target.revision.number,
@@ -296,9 +291,9 @@ export class Follower {
         subjects: before.subjects,
       });
     }
-    if (!isInForce && options.isFallback !== true) await this.#snapshot.announce(target);
+    if (!this.#inForce.decidesBy(ruleset) && options.isFallback !== true) await this.#snapshot.announce(target);
     const started = clock.monotonic();
-    const after = await enforcer.apply(ruleset);
+    const after = await this.#apply(target);
     if (isEmptyDiff(after.difference)) {
       const policies = new Set(
         ruleset.subjects.flatMap(({ ingress, egress }) => [...ingress.policies, ...egress.policies]),
@@ -307,6 +302,17 @@ export class Follower {
     }
     const healed = isHealing ? drift.missing.length + drift.changed.length + drift.extra.length : 0;
     await this.#settle(target, after, { ...options, healed });
+  }
+
+  /** @throws EnforcerError; the target may have been switched to all the same */
+  async #apply(target: Target): Promise<Observation> {
+    try {
+      return await this.deps.enforcer.apply(target.ruleset);
+    } catch (error) {
+      const found = error instanceof EnforcerError ? await this.#tryToObserve(target.ruleset) : null;
+      if (found !== null && lacksOnlyAttachments(found.difference)) this.#inForce = this.#inForce.switchTo(target);
+      throw error;
+    }
   }
 
   #noteHealed(count: number): void {
@@ -323,13 +329,13 @@ export class Follower {
     this.deps.telemetry.packets(packets);
     this.deps.telemetry.refusals(refusals);
     this.deps.telemetry.escapes(escapes);
-    // Beyond the switch, the ruleset before is no longer in force.
-    if (lacksOnlyAttachments(difference)) this.#good = target;
+    if (lacksOnlyAttachments(difference)) this.#inForce = this.#inForce.switchTo(target);
     if (isEmptyDiff(difference)) {
       await this.#noteEnforced(target, subjects);
       if (options.healed !== undefined && options.healed > 0) this.#noteHealed(options.healed);
     }
     if (options.isFallback === true) return;
+    this.#countWithheld(target);
     const { number } = target.revision;
     const drift = listDrift(difference);
     const problem = this.#enforces ? this.#describeProblems(target, subjects) : NOTHING_ENFORCED;
@@ -346,21 +352,20 @@ export class Follower {
   async #noteEnforced(target: Target, subjects: readonly SubjectStatus[]): Promise<void> {
     const { logger, telemetry } = this.deps;
     const { revision, ruleset, withholding } = target;
-    const number = withholding === null ? revision.number : withholding.enforcedRevision;
+    const before = this.#inForce.complete;
+    const next = this.#inForce.completeWith(target, subjects);
+    const number = next.complete?.revision ?? null;
     if (this.#enforces) {
       const facts = { digest: ruleset.digest, subjects: ruleset.subjects.length };
-      const isNew = this.#enforced?.revision !== number || this.#enforced.digest !== ruleset.digest;
+      const isNew = before?.revision !== number || before.digest !== ruleset.digest;
       if (withholding !== null && isNew)
         logger.warn(`revision ${revision.number} is ${describeWithholding(withholding)}`, facts);
-      if (withholding === null && this.#enforced?.revision !== number)
+      if (withholding === null && before?.revision !== number)
         logger.info(`enforcing revision ${revision.number}`, facts);
       if (number !== null) telemetry.inForce(number);
-      telemetry.withheld(withholding?.workloads.length ?? 0);
     }
-    logMoves(this.#seen, subjects, logger);
-    this.#seen = subjects;
-    this.#enforced = { revision: number, digest: ruleset.digest };
-    this.#good = target;
+    logMoves(this.#known, subjects, logger);
+    this.#inForce = next;
     await this.#snapshot.keep(target);
   }
 
@@ -369,6 +374,11 @@ export class Follower {
     const undeclared = undeclaredNode(target.revision, this.node);
     if (undeclared !== null && this.problem?.includes(undeclared) !== true) logger.warn(undeclared);
     return describeProblems(target, subjects, { node: this.node, backend: enforcer.backend });
+  }
+
+  /** The workloads when the whole ruleset was last in force. */
+  get #known(): readonly SubjectStatus[] {
+    return this.#inForce.complete?.subjects ?? [];
   }
 
   get #enforces(): boolean {
@@ -381,7 +391,7 @@ export class Follower {
     subjects,
     ...content
   }: Pick<NodeStatus, "attemptedRevision" | "state" | "message" | "drift" | "subjects">): Promise<void> {
-    const { revision, withholding = null } = this.#good ?? {};
+    const { revision, withholding = null } = this.#inForce.target ?? {};
     const withheld =
       revision === undefined || withholding === null
         ? {}
@@ -389,7 +399,7 @@ export class Follower {
     await this.#status.write({
       attemptedRevision,
       enforcedRevision: this.enforcedRevision,
-      rulesetDigest: this.#enforces ? (this.#enforced?.digest ?? null) : null,
+      rulesetDigest: this.#enforces ? (this.#inForce.complete?.digest ?? null) : null,
       healed: this.#healed,
       ...content,
       subjects: markWithheld(subjects, withholding),

@@ -14,6 +14,8 @@ interface RestoreDeps {
   readonly snapshot: LastGoodSnapshot;
   readonly guard: LockoutGuard;
   readonly logger: Logger;
+  /** This boot of this machine; null if it is not known. */
+  readonly boot: string | null;
 }
 
 export interface Restorable {
@@ -28,19 +30,21 @@ export interface Restorable {
  * @throws EnforcerError
  */
 export async function findAnnounced(deps: RestoreDeps): Promise<Restorable | null> {
-  const { snapshot, targets, enforcer } = deps;
+  const { snapshot, targets, enforcer, boot } = deps;
   const state = await snapshot.readAnnounced();
   if (state === null) return null;
   const target = await targets.restore(state);
   const observed = await enforcer.observe(target.ruleset);
-  if (!(await mayComplete(deps, target, observed))) return null;
+  // If one of the two is not known, a kernel that enforces nothing counts as rebooted: that is the side that closes more.
+  const isRebooted = !observed.isEnforcing && (boot === null || state.boot !== boot);
+  if (!isRebooted && !(await mayComplete(deps, target, observed))) return null;
   snapshot.propose(state);
   return { target, isEnforcing: observed.isEnforcing };
 }
 
 /**
- * Returns whether an announced target is in force, or is to replace the last-good snapshot: after a reboot, or where the
- * kernel enforces this snapshot and the target cuts no connection that it allows.
+ * Returns whether a target that was announced in this boot is in force, or is to replace the last-good snapshot: where the
+ * kernel enforces this snapshot, or nothing, and the target cuts no connection that the snapshot allows.
  */
 async function mayComplete(
   { snapshot, targets, enforcer, guard }: RestoreDeps,
@@ -50,8 +54,6 @@ async function mayComplete(
   if (isEnforcing && lacksOnlyAttachments(difference)) return true;
   const state = await snapshot.read();
   const before = state === null ? compile(new Map(), target.ruleset.node) : (await targets.restore(state)).ruleset;
-  const isRebooted = !isEnforcing && before.subjects.some(({ cgroup }) => cgroup !== null);
-  if (isRebooted) return true;
   if (isEnforcing) {
     const observed = await enforcer.observe(before);
     if (!observed.isEnforcing || !lacksOnlyAttachments(observed.difference)) return false;

@@ -17,10 +17,14 @@ export class LastGoodSnapshot {
   /** Whether a part of the state on the disk is withheld, as far as this process knows. */
   #isPartial = false;
 
-  /** @param lastGood null if this node keeps none */
+  /**
+   * @param lastGood null if this node keeps none
+   * @param boot this boot of this machine; null if it is not known
+   */
   constructor(
     private readonly lastGood: LastGoodState | null,
     private readonly logger: Logger,
+    private readonly boot: string | null,
   ) {}
 
   async read(): Promise<LastGood | null> {
@@ -47,7 +51,8 @@ export class LastGoodSnapshot {
   async announce(target: Target): Promise<void> {
     const state = target.withholding === null && !this.#isPartial ? null : this.#stateOf(target);
     this.#isAnnounced = state !== null;
-    await this.#write((lastGood) => lastGood.announce(state));
+    const boot = this.boot === null ? {} : { boot: this.boot };
+    await this.#write((lastGood) => lastGood.announce(state === null ? null : { ...state, ...boot }));
   }
 
   /** Writes the proposed state of a target that is in force now. */

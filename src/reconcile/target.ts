@@ -59,7 +59,7 @@ export class TargetCompiler {
    * @throws StoreError; EnforcerError if the backend cannot enforce it
    */
   async read(revision: number): Promise<{ readonly target: Target; readonly state?: CommittedState }> {
-    const { store } = this.deps;
+    const { store, telemetry } = this.deps;
     const found = await this.#discover();
     const known = this.#latest;
     if (known?.revision.number === revision && known.discovered === digestsOf(found)) {
@@ -67,6 +67,7 @@ export class TargetCompiler {
       if ((await store.readRevision(revision))?.commitId === known.revision.commitId) return { target: known };
     }
     const state = await store.readState(revision);
+    telemetry.policyVersions(policyVersions(state.revision));
     this.#latest = this.#compile(state, found);
     return { target: this.#latest, state };
   }
@@ -95,15 +96,10 @@ export class TargetCompiler {
   }
 
   #compile({ revision, objects }: CommittedState, found: ObjectSet): Target {
-    const { enforcer, logger, telemetry } = this.deps;
+    const { enforcer, logger } = this.deps;
     const all = new Map([...objects, ...found]);
     const ruleset = this.#compiler.compile(all, this.node);
     logger.debug(`compiled revision ${revision.number}`, { digest: ruleset.digest, subjects: ruleset.subjects.length });
-    telemetry.policyVersions(
-      revision.entries.flatMap(({ kind, namespace, name, version }) =>
-        kind === "NetworkPolicy" && namespace !== null && version !== undefined ? [{ namespace, name, version }] : [],
-      ),
-    );
     enforcer.lower(ruleset);
     const namesOf = nameFlows(all);
     return {
@@ -121,6 +117,12 @@ export class TargetCompiler {
 
 function digestsOf(found: ObjectSet): string {
   return [...found.values()].map(({ digest }) => digest).join();
+}
+
+function policyVersions({ entries }: Revision): Parameters<Telemetry["policyVersions"]>[0] {
+  return entries.flatMap(({ kind, namespace, name, version }) =>
+    kind === "NetworkPolicy" && namespace !== null && version !== undefined ? [{ namespace, name, version }] : [],
+  );
 }
 
 function declaredBackend(objects: ObjectSet, node: string): "ebpf" | "pf" | null {

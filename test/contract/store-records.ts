@@ -1,4 +1,5 @@
 /** Records that nodes, leaders and operators write: what each field may hold, and how texts are written. */
+import { MOST_SERVER_CGROUPS, MOST_SERVERS } from "../../src/model/management-access.js";
 import { draft, policy } from "../fakes/objects.js";
 import type { StoreCase } from "./bench.js";
 import { SOURCE, STATUS, SUSPENSION } from "./store-cluster.js";
@@ -10,6 +11,18 @@ export const recordCases: readonly StoreCase[] = [
       await store.writeNodeStatus({ ...STATUS, node: "n2" });
       await store.heartbeat({ id: "n2", address: "n2:1", holder: "h" }, ttlMs);
       const drift = { kind: "missing", detail: "entry 7" };
+      const servers = (count: number, cgroups: number) =>
+        Array.from({ length: count }, (_server, port) => ({
+          ...{ role: "store" as const, port },
+          cgroups: Array.from({ length: cgroups }, (_cgroup, at) => `w/${at}`),
+        }));
+      const most = { ...STATUS, servers: servers(MOST_SERVERS, MOST_SERVER_CGROUPS) };
+      await store.writeNodeStatus(most);
+      t.match(
+        (await store.listNodeStatus()).find(({ node }) => node === "n1"),
+        most,
+        "as many servers as it may report",
+      );
       for (const wrong of [
         { node: "n2" },
         { observedAt: "9999-99-99" },
@@ -25,6 +38,8 @@ export const recordCases: readonly StoreCase[] = [
         { drift: [{ ...drift, policies: ["no-namespace"] }] },
         { subjects: [{ workload: "a/b/c", state: "Enforced" }] },
         { servers: [{ role: "store", port: 65_536, cgroups: [] }] },
+        { servers: servers(MOST_SERVERS + 1, 1) },
+        { servers: servers(1, MOST_SERVER_CGROUPS + 1) },
       ]) {
         await damage("status/n1", JSON.stringify({ ...STATUS, ...wrong }));
         t.same(

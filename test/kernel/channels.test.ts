@@ -2,12 +2,13 @@
  * Channels: what two isolated workloads of one network namespace could say to each other without an IP packet. Kernels that take
  * programs at their security functions refuse it; on the others, `ztap doctor` says so.
  */
+import { execFileSync } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import t from "tap";
 import { checkKernel } from "../../src/adapters/ebpf/doctor.js";
-import { loadNative } from "../../src/adapters/ebpf/kernel/native.js";
+import { defaultNativeDir, loadNative } from "../../src/adapters/ebpf/kernel/native.js";
 import { HANG_MS } from "../wait.js";
 import { drift } from "./drift.js";
 import { AF, RawActor, SOCK } from "./raw-actor.js";
@@ -16,6 +17,30 @@ import { Sandbox, whyNot } from "./sandbox.js";
 
 const NETLINK = { route: 0, userSock: 2 } as const;
 const NOTHING: Isolation = { allow: [] };
+
+/** Of each architecture: prctl(2), bpf(2). */
+const CALLS: Partial<Record<NodeJS.Architecture, readonly [number, number]>> = { x64: [157, 321], arm64: [167, 280] };
+const BPF_RAW_TRACEPOINT_OPEN = 17;
+
+/**
+ * Asks the addon in a process of its own.
+ * @param refused a command of bpf(2) that seccomp refuses to the process
+ */
+function probeWithout(refused: number | null): string {
+  const [prctl, bpf] = CALLS[process.arch] ?? [0, 0];
+  // If the call is bpf(2) with this command: EPERM; otherwise it is allowed.
+  const filter = `
+    $filter = pack("(SCCL)6", 0x20,0,0,0, 0x15,0,3,${bpf}, 0x20,0,0,16, 0x15,0,1,${refused ?? -1}, 6,0,0,0x50001, 6,0,0,0x7fff0000);
+    syscall(${prctl}, 22, 2, pack("S x6 P", 6, $filter)) == 0 or die "seccomp: $!";
+    exec @ARGV or die;`;
+  const ask =
+    "const addon = { exports: {} }; process.dlopen(addon, process.argv[1]);" +
+    "process.stdout.write(String(addon.exports.takesSecurityPrograms()));";
+  const command = [process.execPath, "-e", ask, join(defaultNativeDir(), "ztap.node")];
+  return refused === null
+    ? execFileSync(command[0] ?? "", command.slice(1), { encoding: "utf8" })
+    : execFileSync("perl", ["-e", filter, ...command], { encoding: "utf8" });
+}
 
 const reason = whyNot();
 await t.test("channels", { skip: reason ?? false, timeout: HANG_MS }, async (t) => {
@@ -39,6 +64,11 @@ await t.test("channels", { skip: reason ?? false, timeout: HANG_MS }, async (t) 
   const isRefusedHere = loadNative().takesSecurityPrograms();
   const check = checkKernel({}).find(({ name }) => name === "sockets of other families");
   t.equal(check?.state, isRefusedHere ? "ok" : "warning", "doctor says whether this kernel can refuse them");
+  await t.test("a kernel that loads a program at a security function, and attaches none, takes none", async (t) => {
+    t.equal(probeWithout(null), String(isRefusedHere));
+    t.equal(probeWithout(BPF_RAW_TRACEPOINT_OPEN), "false");
+  });
+
   /** The answer where a program refuses, or that of a kernel without it. */
   const refused = (otherwise: string | RegExp): string | RegExp => (isRefusedHere ? "EPERM" : otherwise);
   const opens = /^fd |^EAFNOSUPPORT$|^EPROTONOSUPPORT$/u;

@@ -1,14 +1,12 @@
 /** Escapes: sockets of other cgroups in a workload, and workloads that can be left. */
-import { spawn } from "node:child_process";
-import { chownSync, readFileSync } from "node:fs";
-import { createInterface } from "node:readline";
+import { spawn, spawnSync } from "node:child_process";
+import { chownSync, mkdirSync, readFileSync, rmdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import t from "tap";
 import { EbpfEnforcer } from "../../src/adapters/ebpf/enforcer.js";
 import type { Ruleset } from "../../src/model/ruleset.js";
-import type { Toleration } from "../../src/model/objects.js";
 import { HANG_MS, waitUntil } from "../wait.js";
+import { manage, tolerating } from "./managed.js";
 import { rulesetOf, type Isolation } from "./rulesets.js";
 import { quiet, Sandbox, whyNot } from "./sandbox.js";
 
@@ -21,30 +19,9 @@ await t.test("escapes", { skip: reason ?? false, timeout: HANG_MS }, async (t) =
   const [inside, outside] = sandbox.network([`${OWN}/24`], [`${PEER}/24`]);
   const peer = await sandbox.actor({ namespace: outside });
 
-  const tolerating = (ruleset: Ruleset, tolerates: readonly Toleration[]): Ruleset => ({
-    ...ruleset,
-    digest: `${ruleset.digest}${tolerates.join()}`,
-    subjects: ruleset.subjects.map((subject) => ({ ...subject, tolerates })),
-  });
-
-  /** Starts a manager, whose service runs in that cgroup. */
-  const manage = async (cgroup: string, manager: string): Promise<readonly [inherited: number, handed: number]> => {
-    const procs = (path: string): string => join(sandbox.cgroupRoot, path, "cgroup.procs");
-    const script = fileURLToPath(new URL("./manager.js", import.meta.url));
-    const enter = `echo $$ > "$1" && exec 9> "$2" && exec ip netns exec "$3" "$4" "$5" 9`;
-    const child = spawn("sh", ["-c", enter, "sh", procs(manager), procs(cgroup), inside, process.execPath, script], {
-      stdio: ["pipe", "pipe", "inherit"],
-    });
-    const ended = new Promise((resolve) => child.once("exit", resolve));
-    t.teardown(async () => {
-      child.stdin.end();
-      await ended;
-    });
-    for await (const line of createInterface({ input: child.stdout })) {
-      const [inherited = 0, handed = 0] = line.split(" ").map(Number);
-      return [inherited, handed];
-    }
-    throw new Error("the manager ended");
+  const start = async (cgroup: string, manager: string): Promise<readonly [inherited: number, handed: number]> => {
+    const { inherited, handed } = await manage(t, sandbox, { cgroup, manager, namespace: inside });
+    return [inherited, handed];
   };
 
   const scene = async (name: string, spec: { ingress?: Isolation; egress?: Isolation }) => {
@@ -66,7 +43,7 @@ await t.test("escapes", { skip: reason ?? false, timeout: HANG_MS }, async (t) =
     "a service inherits the listener of its manager: refused, unless the workload tolerates it",
     async (t) => {
       const { cgroup, enforcer, ruleset, manager, status } = await scene("inherit", { ingress: NOTHING });
-      const [port] = await manage(cgroup, manager);
+      const [port] = await start(cgroup, manager);
       const pending = peer.call("tcpConnect", { host: OWN, port });
       let isOpen = false;
       void pending.then(() => (isOpen = true));
@@ -89,7 +66,7 @@ await t.test("escapes", { skip: reason ?? false, timeout: HANG_MS }, async (t) =
   await t.test("it is refused from the first packet, also while no agent runs", async (t) => {
     const { cgroup, enforcer, manager } = await scene("agentless", { ingress: NOTHING });
     await enforcer.close();
-    const [port, free] = await manage(cgroup, manager);
+    const [port, free] = await start(cgroup, manager);
     let isOpen = false;
     const pending = peer.call("tcpConnect", { host: OWN, port }).then(() => (isOpen = true));
     // Its own listener is not the service's: that connection is accepted after the refused one was tried.
@@ -100,7 +77,7 @@ await t.test("escapes", { skip: reason ?? false, timeout: HANG_MS }, async (t) =
 
   await t.test("a connection that a message hands over is found", async (t) => {
     const { cgroup, enforcer, ruleset, manager, status } = await scene("handed", { egress: NOTHING });
-    const [, port] = await manage(cgroup, manager);
+    const [, port] = await start(cgroup, manager);
     await waitUntil(async () => (await enforcer.observe(ruleset)).escapes.length === 1, { what: "the listener" });
     await answers(port, "handed");
     await waitUntil(async () => /\b2 sockets/u.test((await status(ruleset))?.message ?? ""), {
@@ -117,7 +94,7 @@ await t.test("escapes", { skip: reason ?? false, timeout: HANG_MS }, async (t) =
     t.teardown(() => enforcer.close());
     const open = rulesetOf(node, { "demo/web": { cgroup } });
     await enforcer.apply(open);
-    const [, port] = await manage(cgroup, sandbox.cgroup("session-manager"));
+    const [, port] = await start(cgroup, sandbox.cgroup("session-manager"));
     const { id } = await peer.call("tcpConnect", { host: OWN, port });
     await peer.call("tcpWait", { id, text: "handed" });
     for (const pid of readFileSync(join(sandbox.cgroupRoot, cgroup, "cgroup.procs"), "utf8")
@@ -134,7 +111,7 @@ await t.test("escapes", { skip: reason ?? false, timeout: HANG_MS }, async (t) =
 
   await t.test("an open workload may have any socket", async (t) => {
     const { cgroup, enforcer, ruleset, manager } = await scene("open", {});
-    const [port] = await manage(cgroup, manager);
+    const [port] = await start(cgroup, manager);
     await answers(port, "inherited");
     t.strictSame((await enforcer.observe(ruleset)).escapes, []);
   });
@@ -155,4 +132,50 @@ await t.test("escapes", { skip: reason ?? false, timeout: HANG_MS }, async (t) =
     const tolerant = tolerating(ruleset, ["DelegatedCgroup"]);
     t.match((await enforcer.apply(tolerant)).subjects, [{ state: "Enforced", message: /^tolerated: user 1234/u }]);
   });
+
+  await t.test(
+    "the owner of cgroup.threads alone moves no thread out of a workload; who can is reported",
+    async (t) => {
+      const name = "threads";
+      const user = { uid: 1234, gid: 1234 };
+      const parent = sandbox.cgroup(name);
+      const [cgroup, other] = [`${parent}/service`, `${parent}/other`];
+      const fileOf = (path: string, file: string): string => join(sandbox.cgroupRoot, path, file);
+      for (const path of [cgroup, other]) {
+        mkdirSync(join(sandbox.cgroupRoot, path));
+        t.teardown(() => rmdirSync(join(sandbox.cgroupRoot, path)));
+        writeFileSync(fileOf(path, "cgroup.type"), "threaded");
+      }
+      const child = spawn("cat", { ...user, stdio: ["pipe", "pipe", "inherit"] });
+      const ended = new Promise((resolve) => child.once("exit", resolve));
+      t.teardown(async () => {
+        child.stdin.end();
+        await ended;
+        await waitUntil(() => readFileSync(fileOf(parent, "cgroup.threads"), "utf8").trim() === "", {
+          what: "its end",
+        });
+      });
+      const pid = String(child.pid);
+      writeFileSync(fileOf(parent, "cgroup.procs"), pid);
+      writeFileSync(fileOf(cgroup, "cgroup.threads"), pid);
+      const place = (): string => readFileSync(`/proc/${pid}/cgroup`, "utf8");
+      const move = (path: string): boolean => {
+        const script = `echo "$1" > "$2"`;
+        return spawnSync("sh", ["-c", script, "sh", pid, fileOf(path, "cgroup.threads")], user).status === 0;
+      };
+
+      const node = sandbox.node(name);
+      const enforcer = sandbox.enforcer(node);
+      await enforcer.open();
+      const ruleset = rulesetOf(node, { "demo/web": { cgroup, egress: NOTHING } });
+      for (const path of [parent, cgroup, other]) chownSync(fileOf(path, "cgroup.threads"), 1234, 1234);
+      t.match((await enforcer.apply(ruleset)).subjects, [{ state: "Enforced" }]);
+      t.strictSame([move(other), move(parent)], [false, false], "the kernel asks for cgroup.procs above both cgroups");
+      t.match(place(), `/${cgroup}\n`);
+      chownSync(fileOf(parent, "cgroup.procs"), 1234, 1234);
+      t.match((await enforcer.observe(ruleset)).subjects, [{ state: "Stalled", message: /user 1234 can move/u }]);
+      t.equal(move(other), true);
+      t.match(place(), `/${other}\n`);
+    },
+  );
 });

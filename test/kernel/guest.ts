@@ -16,7 +16,7 @@ const ROOT = fileURLToPath(new URL("../../..", import.meta.url));
 const EMULATOR = "qemu-system-x86_64";
 const BUSYBOX = "/bin/busybox";
 /** What the test files start as processes of their own. */
-const SCRIPTS = ["actor", "holder"];
+const SCRIPTS = ["actor", "holder", "manager"];
 
 export interface Guest {
   readonly release: string;

@@ -235,6 +235,43 @@ await t.test("newborn cgroups", { skip: reason ?? false, timeout: HANG_MS }, asy
     await remove(cgroup);
   });
 
+  await t.test(
+    "the cgroups' storage that loses its pin while no agent runs is made again by the next one",
+    async (t) => {
+      const { node, cgroup, enforcer, ruleset } = await scene("storage", "service", {
+        egress: udp(sink.ports.allowed),
+      });
+      await enforcer.close();
+      const maps = nodeFolders(DEFAULT_PIN_ROOT, node).maps;
+      // Before there is a cgroup with programs of its own, and when there is one.
+      for (const what of ["a newborn", "an attached one"]) {
+        make(cgroup);
+        const service = await Prober.start(t, sandbox, { cgroup, namespace: inside }, { host: PEER, ...sink.ports });
+        if (what === "an attached one") {
+          const agent = sandbox.enforcer(node);
+          await agent.open();
+          await agent.apply(ruleset);
+          await agent.close();
+        }
+        rmSync(join(maps, "ztap_cgroup"));
+        const next = sandbox.enforcer(node);
+        await next.open();
+        t.not((await drift(next, ruleset)).length, 0, `${what}: it is seen`);
+        await next.apply(ruleset);
+        t.strictSame(await drift(next, ruleset), [], `${what}: and healed`);
+        const { refused } = await service.counters();
+        await waitUntil(async () => (await service.counters()).refused.forbidden > refused.forbidden + 50, {
+          what: "fifty refusals",
+        });
+        t.equal((await service.counters()).sent.forbidden, 0, `${what}: nothing forbidden left`);
+        await service.end();
+        await remove(cgroup);
+        await restart(t, cgroup, PEER, sink.ports, `${what}: the next one`);
+        await next.close();
+      }
+    },
+  );
+
   await t.test("a connection that no program saw begin is refused", async (t) => {
     const [cgroup, node] = [sandbox.cgroup("unseen"), sandbox.node("unseen")];
     const service = await sandbox.actor({ cgroup, namespace: inside });

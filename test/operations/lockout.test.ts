@@ -4,7 +4,7 @@ import { systemClock } from "../../src/adapters/system/clock.js";
 import type { ControlServer } from "../../src/model/management-access.js";
 import { remoteEndpoint } from "../../src/adapters/git/endpoint.js";
 import { controlEndpoints } from "../../src/settings/control-endpoints.js";
-import { lockoutsOf, refuseLockout } from "../../src/operations/change/lockout.js";
+import { lockoutsOf, ownLockouts, refuseLockout } from "../../src/operations/change/lockout.js";
 import { objectsOf, policy, workload } from "../builders/state.js";
 import { fakeAccess } from "../fakes/management-access.js";
 import { lockoutNotices } from "../../src/operations/change/notices.js";
@@ -58,6 +58,33 @@ t.test("a node's report holds back no commit, and is told; what the machine itse
   );
   t.same(await lockoutsOf({ ...here, agent: "elsewhere" }, STATE), nothing, "the agent itself knows better");
   t.match(await lockoutsOf(deps, STATE), { own: [], reported: [/^node n1: .*itself runs/] });
+});
+
+t.test("a leader evaluates no report of another node", async (t) => {
+  const store = openMemoryStore(systemClock);
+  const observedAt = "2026-01-01T00:00:00.000Z";
+  const unknown = { attemptedRevision: null, enforcedRevision: null, rulesetDigest: null, message: null };
+  for (const node of ["n1", "n2", "n3"]) {
+    const lists = { drift: [], subjects: [], servers: SERVERS };
+    await store.writeNodeStatus({
+      ...unknown,
+      ...lists,
+      node,
+      backend: "ebpf",
+      state: "InSync",
+      healed: 0,
+      observedAt,
+    });
+    await store.heartbeat({ id: node, address: "", holder: node }, 60_000);
+  }
+  let looks = 0;
+  const objects = new Map(STATE);
+  objects.values = () => ((looks += 1), STATE.values());
+  const deps = { store, managementAccess: fakeAccess().reader, node: "leader" };
+  t.same(await ownLockouts(deps, objects), []);
+  t.equal(looks, 0);
+  t.match((await lockoutsOf(deps, objects)).reported, [/^node n1: /]);
+  t.ok(looks > 0, "a command does");
 });
 
 t.test("control endpoints: the addresses of an agent's store and source", (t) => {

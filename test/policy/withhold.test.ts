@@ -127,6 +127,30 @@ t.test("what the policy in force denies is told, and holds nothing else back", a
   t.match([namesOf(changed), changed.remaining], [["default/ssh"], [/default\/ssh .*deny the SSH session/]]);
 });
 
+t.test("however many sessions a workload denies, its content is compared once", async (t) => {
+  let written = 0;
+  const counted = (ruleset: Ruleset): Ruleset => ({
+    ...ruleset,
+    profiles: ruleset.profiles.map((profile) => {
+      const clauses = Object.assign([...profile.clauses], { toJSON: () => ((written += 1), profile.clauses) });
+      return { ...profile, clauses };
+    }),
+  });
+  const writtenFor = (sessions: number, lines: readonly string[]): number => {
+    written = 0;
+    const all = Array.from({ length: sessions }, (_, at) => ({ ...session("s"), port: 20_000 + at }));
+    const { workloads, remaining } = makeSafe(
+      counted(rulesetOf(...lines)),
+      rulesetOf("ssh s none"),
+      access(...all),
+      [],
+    );
+    t.equal(Math.max(remaining.length, workloads[0]?.reasons.length ?? 0), sessions);
+    return written;
+  };
+  for (const lines of [["ssh s none"], ["ssh s 80"]]) t.equal(writtenFor(500, lines), writtenFor(1, lines));
+});
+
 t.test("the agent's own cgroup and the servers of store and source count like sessions", async (t) => {
   const inForce = rulesetOf("etcd e 22", "web w 80");
   const agent = { agent: "w/agent", sessions: [], servers: [] };

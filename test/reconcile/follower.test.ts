@@ -1,6 +1,7 @@
 import t from "tap";
 import { MemoryTable, openMemoryStore } from "../../src/adapters/memory/store.js";
 import { systemClock } from "../../src/adapters/system/clock.js";
+import { MOST_SERVER_CGROUPS, MOST_SERVERS } from "../../src/model/management-access.js";
 import type { CommittedState } from "../../src/model/state.js";
 import type { LastGoodState } from "../../src/interfaces/last-good.js";
 import type { Store } from "../../src/interfaces/store.js";
@@ -183,6 +184,23 @@ t.test("a start with the store away enforces the copy of what was last enforced"
   await t.rejects(empty.reconcile(), /the store is empty, but revision 1 was in force/);
 });
 
+t.test("the versions of policies are those of head, also if an earlier state is restored", async (t) => {
+  const copy = new MemoryLastGood();
+  const { store, follower, deps } = setUp(copy);
+  await commit(store, BASE + DENY);
+  await follower.reconcile();
+  await commit(store, BASE + OPEN);
+  const { telemetry, calls } = recordTelemetry();
+  const versions = () => calls.filter(([name]) => name === "policyVersions").map(([, found]) => found);
+  const rebooted = { enforcer: new FakeEnforcer(new FakeMachine()), telemetry, lastGood: copy };
+  const next = new Follower({ ...deps, ...rebooted }, "n1");
+  await next.loadLastGood();
+  t.equal(next.enforcedRevision, 1);
+  t.strictSame(versions(), [], "which head has is not known yet");
+  await next.reconcile();
+  t.match(versions(), [[{ name: "deny", version: 2 }]]);
+});
+
 t.test("where head cannot be applied, the last good ruleset is kept to, and the status says why", async (t) => {
   const { store, follower, machine } = setUp();
   await commit(store, BASE + DENY);
@@ -215,9 +233,10 @@ t.test("what was in force before a reboot is enforced again, whoever has logged 
 });
 
 t.test("what takes the address of a session from its server is not enforced, as a whole", async (t) => {
-  const { store, deps } = setUp();
+  const { store, reached, calls, deps } = setUp();
   const access = fakeAccess();
   const follower = new Follower({ ...deps, managementAccess: access.reader }, "n1");
+  const withheld = () => calls.filter(([name]) => name === "withheld").at(-1)?.[1];
   const ssh =
     `---\napiVersion: ztap/v1\nkind: Workload\nmetadata: { name: ssh }\n` +
     `spec: { node: n1, cgroup: ssh.service, addresses: [] }\n`;
@@ -227,9 +246,30 @@ t.test("what takes the address of a session from its server is not enforced, as 
   await commit(store, BASE + ssh + workload("new@n1 10.0.0.9 app=new") + DENY);
   await t.rejects(follower.reconcile(), { code: "lockout", message: /may not use the address 10\.0\.0\.9/ });
   t.match(await store.listNodeStatus(), [{ state: "Stalled", enforcedRevision: 1 }]);
+  t.equal(withheld(), 4, "every workload of the node");
+  reached.cutOff();
+  await t.rejects(follower.reconcile(), { code: "store-unavailable" });
+  t.equal(withheld(), 4, "also while the store is away");
+  reached.mend();
   access.sessions = [];
   await follower.reconcile();
   t.match(await store.listNodeStatus(), [{ state: "InSync", enforcedRevision: 2 }]);
+  t.equal(withheld(), 0);
+});
+
+t.test("a node reports a bounded number of servers, so that its report can be read", async (t) => {
+  const { store, deps } = setUp();
+  const cgroups = Array.from({ length: MOST_SERVER_CGROUPS + 6 }, (_cgroup, at) => `w/${at}`);
+  const servers = Array.from({ length: MOST_SERVERS + 4 }, (_server, port) => ({
+    role: "store" as const,
+    port,
+    cgroups,
+  }));
+  await commit(store, BASE);
+  await new Follower({ ...deps, managementAccess: fakeAccess({ servers }).reader }, "n1").reconcile();
+  const [status] = await store.listNodeStatus();
+  t.equal(status?.servers?.length, MOST_SERVERS);
+  t.strictSame(status?.servers?.[0]?.cgroups, cgroups.slice(0, MOST_SERVER_CGROUPS));
 });
 
 t.test("a search that was cut short does not hold policy up, and is reported", async (t) => {

@@ -77,6 +77,7 @@ class History {
   #follower: Follower | null = null;
   #kill: { readonly at: Kill; readonly strike: () => void } | null = null;
   #wasKilled = false;
+  #boot = 1;
   #isHalfway = false;
   /** Head, and the revisions before it that an agent may still be about to enforce. */
   #committed: Verdicts[] = [];
@@ -123,7 +124,7 @@ class History {
     };
     const deps = { ...{ store: this.store, lastGood, managementAccess }, clock: systemClock, logger: silentLogger };
     const enforcer = new FakeEnforcer(this.machine, host);
-    return new Follower({ ...deps, enforcer, telemetry: recordTelemetry().telemetry }, "n1");
+    return new Follower({ ...deps, enforcer, telemetry: recordTelemetry().telemetry }, "n1", `boot-${this.#boot}`);
   }
 
   /** Runs a step of an agent, which may be killed within. @returns whether it was not */
@@ -168,7 +169,7 @@ class History {
 
   /**
    * Somebody logs in where the machine lets him. After a reboot the agent comes first; a machine that enforces nothing, since
-   * an agent was killed as it came to a revision without workloads, is taken for a rebooted one. Where an agent was killed
+   * an agent was killed as it came to a revision without workloads, gets the last-good state, whatever it cuts. Where an agent was killed
    * halfway, the next one attaches all workloads.
    */
   login(): void {
@@ -189,6 +190,7 @@ class History {
   }
 
   reboot(): void {
+    this.#boot += 1;
     this.#lost ??= verdictsOf(rulesetOn(this.machine));
     this.machine.items.clear();
     this.#sessions = [];

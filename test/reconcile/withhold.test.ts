@@ -4,84 +4,26 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import t from "tap";
 import { LastGoodFile, lastGoodPath } from "../../src/adapters/disk/last-good.js";
-import { openMemoryStore } from "../../src/adapters/memory/store.js";
-import { systemClock } from "../../src/adapters/system/clock.js";
-import type { Session } from "../../src/model/management-access.js";
 import { Follower } from "../../src/reconcile/follower.js";
-import { objectsOf, policy, workload } from "../builders/state.js";
+import { objectsOf } from "../builders/state.js";
 import { commitOnHead } from "../contract/store-commits.js";
-import { recordTelemetry, silentLogger } from "../fakes/ambient.js";
+import { silentLogger } from "../fakes/ambient.js";
 import { decodeWithholding, encodeWithholding } from "../../src/store/withholding.js";
-import { fakeAccess } from "../fakes/management-access.js";
 import { FakeEnforcer, FakeMachine } from "../fakes/enforcer.js";
-import { MemoryLastGood } from "../fakes/last-good.js";
 import { draft } from "../fakes/objects.js";
-import { FaultyStore } from "../fakes/store.js";
 
-const DB = workload("db@n1 10.0.0.2 app=db");
-const BASE = workload("web@n1 10.0.0.1 app=web") + workload("old@n1 10.0.0.3 app=old") + DB;
-const NEXT = workload("web@n1 10.0.0.1 app=web") + DB;
-const db = (ingress: string): string =>
-  policy("db", `  podSelector: { matchLabels: { app: db } }\n  ingress: ${ingress}`);
-const web = (port: number): string =>
-  policy("web", `  podSelector: { matchLabels: { app: web } }\n  ingress: [{ ports: [{ port: ${port} }] }]`);
-const FIRST = BASE + db("[{}]") + web(80);
-const SECOND = NEXT + db("[]") + web(443);
-const SESSION: Session = { peer: "192.0.2.9", port: 22, cgroups: ["test/default-db/ssh"] };
-
-function setUp() {
-  const store = new FaultyStore(openMemoryStore(systemClock));
-  const machine = new FakeMachine();
-  const lastGood = new MemoryLastGood();
-  const { telemetry, calls } = recordTelemetry();
-  const access = fakeAccess({ agent: "", sessions: [SESSION] });
-  const managementAccess = access.reader;
-  const deps = {
-    ...{ store, lastGood, managementAccess, telemetry, clock: systemClock, logger: silentLogger },
-    enforcer: new FakeEnforcer(machine),
-  };
-  const commit = (text: string) =>
-    commitOnHead(store, draft([...objectsOf(text).values()].map(({ object }) => object)));
-  const start = (other: Partial<typeof deps> = {}): Follower => new Follower({ ...deps, ...other }, "n1");
-  const status = async () => (await store.listNodeStatus())[0];
-  /** The first revision is in force, and head is the second one, which would cut the session. */
-  const prepare = async (): Promise<void> => {
-    access.sessions = [];
-    await commit(FIRST);
-    await start().reconcile();
-    access.sessions = [SESSION];
-    await commit(SECOND);
-  };
-  /** The first revision is in force, and nobody has a session. */
-  const followFirst = async (): Promise<Follower> => {
-    access.sessions = [];
-    await commit(FIRST);
-    const follower = start();
-    await follower.reconcile();
-    return follower;
-  };
-  return { store, machine, lastGood, calls, access, deps, commit, start, status, prepare, followFirst };
-}
-
-/** What a machine enforces: `workload policy`, and the clauses of its ingress. */
-function enforced({ items }: FakeMachine): readonly string[] {
-  return [...items.values()]
-    .filter(({ key }) => key.startsWith("subject/"))
-    .map(({ value }) => {
-      const { workload: name, ingress } = JSON.parse(value);
-      const clauses = JSON.parse(items.get(`profile/${ingress.profile}`)?.value ?? "null");
-      const opens = clauses === null ? "open" : JSON.stringify(clauses.map(({ ports }: { ports: unknown }) => ports));
-      return `${name} ${opens}`;
-    })
-    .sort();
-}
-
-const port = (number: number): string => `[[{"protocol":"TCP","first":${number},"last":${number}}]]`;
-const WHOLE_FIRST = ['default/db ["any"]', "default/old open", `default/web ${port(80)}`];
-const WHOLE_SECOND = ["default/db []", `default/web ${port(443)}`];
-/** What `db` had, and of the second revision all the rest. */
-const MIX = ['default/db ["any"]', `default/web ${port(443)}`];
-
+import {
+  enforced,
+  FIRST,
+  MIX,
+  port,
+  SECOND,
+  SESSION,
+  setUp,
+  web,
+  WHOLE_FIRST,
+  WHOLE_SECOND,
+} from "./withhold-setup.js";
 t.test(
   "a policy that would cut is withheld from its workload, and changes and deletions of others follow",
   async (t) => {
@@ -182,41 +124,6 @@ t.test("an agent that is killed before it applies the mix goes on with it, with 
   }
 });
 
-t.test("what was announced is not applied if a session has come that it would cut", async (t) => {
-  const { machine, lastGood, access, start, prepare } = setUp();
-  await prepare();
-  machine.failApply = "no memory for the table";
-  const follower = start();
-  await t.rejects(follower.reconcile(), /no memory/);
-  machine.failApply = null;
-  t.equal(lastGood.announced?.revision.number, 2);
-  access.sessions = [SESSION, { ...SESSION, cgroups: ["test/default-web"], port: 80 }];
-  const next = start();
-  await next.loadLastGood();
-  t.strictSame(enforced(machine), WHOLE_FIRST);
-  await t.rejects(next.reconcile(), /for default\/db, .*for default\/web, /);
-  t.strictSame(enforced(machine), [MIX[0], WHOLE_FIRST[2]], "both are withheld, and what was deleted is gone");
-});
-
-t.test(
-  "what was announced where nothing is in force is not applied if a session has come that it would cut",
-  async (t) => {
-    const { store, machine, lastGood, access, commit, start } = setUp();
-    await commit(SECOND);
-    machine.failApply = "no memory for the table";
-    await t.rejects(start().reconcile(), /no memory/);
-    machine.failApply = null;
-    t.equal(lastGood.announced?.revision.number, 1);
-    access.sessions = [SESSION, { ...SESSION, cgroups: ["test/default-web"], port: 80 }];
-    store.cutOff();
-    await start().loadLastGood();
-    t.strictSame(enforced(machine), []);
-    access.sessions = [SESSION];
-    await start().loadLastGood();
-    t.strictSame(enforced(machine), [WHOLE_SECOND[1]]);
-  },
-);
-
 t.test("a start without the store, after a reboot, restores the mix", async (t) => {
   const { store, lastGood, access, commit, start, followFirst } = setUp();
   const follower = await followFirst();
@@ -232,7 +139,7 @@ t.test("a start without the store, after a reboot, restores the mix", async (t) 
   );
   const rebooted = new FakeMachine();
   store.cutOff();
-  const next = start({ enforcer: new FakeEnforcer(rebooted) });
+  const next = start({ enforcer: new FakeEnforcer(rebooted) }, "boot-2");
   await next.loadLastGood();
   t.strictSame(enforced(rebooted), MIX);
   await t.rejects(next.reconcile(), { code: "store-unavailable" });
@@ -289,7 +196,7 @@ t.test("an agent that is killed as it ends a withholding does not fall back to i
   t.strictSame(enforced(machine), WHOLE_SECOND);
   store.cutOff();
   const rebooted = new FakeMachine();
-  await start({ enforcer: new FakeEnforcer(rebooted) }).loadLastGood();
+  await start({ enforcer: new FakeEnforcer(rebooted) }, "boot-2").loadLastGood();
   t.strictSame(enforced(rebooted), WHOLE_SECOND);
 });
 
@@ -347,7 +254,7 @@ t.test("a node that enforced nothing attaches all but the workload that would cu
   t.ok(follower.isEnforcing);
   store.cutOff();
   const rebooted = new FakeMachine();
-  const next = start({ enforcer: new FakeEnforcer(rebooted) });
+  const next = start({ enforcer: new FakeEnforcer(rebooted) }, "boot-2");
   await next.loadLastGood();
   t.strictSame(enforced(rebooted), [WHOLE_SECOND[1]]);
   t.ok(next.isEnforcing);

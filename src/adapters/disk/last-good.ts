@@ -12,7 +12,7 @@ import { makeFolder } from "../system/folder.js";
 import { canonicalJson } from "../../model/digest.js";
 import { refKey } from "../../model/state.js";
 import type { LastGood, LastGoodState } from "../../interfaces/last-good.js";
-import { isString, listOf, oneOf, optional, shaped } from "../../model/guards.js";
+import { isString, isToken, listOf, oneOf, optional, shaped } from "../../model/guards.js";
 import { decode, decodeObject, decodeRevision, encodeRevision } from "../../store/records.js";
 import { decodeWithholding, encodeWithholding } from "../../store/withholding.js";
 import type { Logger } from "../../interfaces/system.js";
@@ -26,6 +26,8 @@ interface LastGoodDocument {
   readonly objects: readonly string[];
   /** Its record, if a part of the revision was withheld. */
   readonly withholding?: string;
+  /** See LastGood. */
+  readonly boot?: string;
 }
 
 const isLastGoodDocument = shaped<LastGoodDocument>({
@@ -33,6 +35,7 @@ const isLastGoodDocument = shaped<LastGoodDocument>({
   revision: isString,
   objects: listOf(isString),
   withholding: optional(isString),
+  boot: optional(isToken),
 });
 
 /** Returns the folder of the last-good states of this machine's nodes. */
@@ -84,13 +87,14 @@ export class LastGoodFile implements LastGoodState {
     if (bytes === null) return null;
     try {
       const text = (await promisify(gunzip)(bytes, { maxOutputLength: MAX_TEXT_BYTES })).toString();
-      const { revision: record, objects: texts, withholding } = decode(text, isLastGoodDocument, path);
+      const { revision: record, objects: texts, withholding, boot } = decode(text, isLastGoodDocument, path);
       const revision = decodeRevision(record, path);
       const objects = revision.entries.map((entry, index) => decodeObject(texts[index], entry));
       return {
         revision,
         objects: new Map(objects.map((object) => [refKey(object.ref), object])),
         ...(withholding === undefined ? {} : { withholding: decodeWithholding(withholding, path) }),
+        ...(boot === undefined ? {} : { boot }),
       };
     } catch (error) {
       this.#logger.warn(`the last-good state is damaged and is not used: ${path}`, { error });
@@ -98,13 +102,14 @@ export class LastGoodFile implements LastGoodState {
     }
   }
 
-  async #write(path: string, { revision, objects, withholding }: LastGood): Promise<void> {
+  async #write(path: string, { revision, objects, withholding, boot }: LastGood): Promise<void> {
     const texts = revision.entries.map((entry) => canonicalJson(objects.get(refKey(entry))?.object));
     const record: LastGoodDocument = {
       format: FORMAT,
       revision: encodeRevision(revision),
       objects: texts,
       ...(withholding === undefined ? {} : { withholding: encodeWithholding(withholding) }),
+      ...(boot === undefined ? {} : { boot }),
     };
     const bytes = await promisify(gzip)(JSON.stringify(record));
     const folder = dirname(path);

@@ -16,6 +16,15 @@ import { cgroupPathOf, identify, listProcesses, readOpenSockets, Search, type Op
 import { readTcp, type TcpSocket } from "./proc-net.js";
 import { findSshProcesses, type SessionProcess } from "./ssh-processes.js";
 
+/**
+ * The time of each part of a search, five seconds together: none can take that of another, whatever a user has open. The
+ * tables of sockets, and the processes.
+ */
+const TABLES_MS = 1_500;
+const SERVERS_MS = 3_500;
+const SSH_MS = 2_500;
+const LISTENERS_MS = 1_000;
+
 const SSH_PORT = 22;
 const ROOT = 0;
 
@@ -43,18 +52,21 @@ export class ProcManagementAccess implements ManagementAccessReader {
    * as its connection exists.
    */
   async sessions(): Promise<SearchResult<Session>> {
-    const sockets = readSockets();
+    const ssh = new Search(this.clock, SSH_MS);
+    const processes = await findSshProcesses(ssh);
+    const owners = ownersIn(processes.sockets);
+    const tables = new Search(this.clock, TABLES_MS);
+    const sockets = await readSockets(tables, ({ state, user, inode }) =>
+      state === "listen" ? user === ROOT : owners.has(inode) || this.#known.has(inode),
+    );
     const established = new Map(
       sockets.filter(({ state }) => state === "established").map((socket) => [socket.inode, socket]),
     );
-    if (established.size === 0) return { items: [], isComplete: true };
-    const search = new Search(this.clock);
-    const listening = sockets.filter(({ state, user }) => state === "listen" && user === ROOT);
-    const processes = await findSshProcesses(search);
+    const listening = sockets.filter(({ state }) => state === "listen");
     const connections = processes.sessions.flatMap((process) =>
       connectionsOf(process, processes.sockets, established, listening),
     );
-    const owners = ownersIn(processes.sockets);
+    const search = new Search(this.clock, LISTENERS_MS);
     const listeners = await this.#listenersFor(connections, listening, search);
     const found = new Map(
       connections.map((socket) => {
@@ -63,9 +75,13 @@ export class ProcManagementAccess implements ManagementAccessReader {
         return [inode, { peer, address, port, cgroups: this.#cgroupsOf(pids) }];
       }),
     );
-    const kept = search.isComplete ? [] : [...this.#known].filter(([inode]) => established.has(inode));
+    const isComplete = [ssh, tables, search].every((part) => part.isComplete);
+    // A connection that was not read still exists where a process holds it.
+    const mayExist = (inode: string): boolean =>
+      established.has(inode) || (!tables.isComplete && (owners.has(inode) || !ssh.isComplete));
+    const kept = isComplete ? [] : [...this.#known].filter(([inode]) => mayExist(inode));
     this.#known = new Map([...kept, ...found]);
-    return { items: [...this.#known.values()], isComplete: search.isComplete };
+    return { items: [...this.#known.values()], isComplete };
   }
 
   async servers(): Promise<SearchResult<ControlServer>> {
@@ -75,13 +91,15 @@ export class ProcManagementAccess implements ManagementAccessReader {
     const own = ownAddresses();
     const here = resolved.filter(({ addresses }) => addresses.some((address) => own.has(address)));
     if (here.length === 0) return { items: [], isComplete: true };
-    const listening = readSockets().filter(({ state }) => state === "listen");
+    const ports = new Set(here.map(({ port }) => port));
+    const tables = new Search(this.clock, TABLES_MS);
+    const listening = await readSockets(tables, ({ state, port }) => state === "listen" && ports.has(port));
     const found = here.map(({ role, port, addresses }) => ({
       role,
       port,
       sockets: listening.filter((one) => one.port === port && answersFor(one, addresses)),
     }));
-    const search = new Search(this.clock);
+    const search = new Search(this.clock, SERVERS_MS);
     const owners = await findOwners(
       found.flatMap(({ sockets }) => sockets),
       search,
@@ -90,7 +108,7 @@ export class ProcManagementAccess implements ManagementAccessReader {
       const cgroups = this.#cgroupsOf(sockets.flatMap(({ inode }) => [...(owners.get(inode) ?? [])]));
       return cgroups.length === 0 ? [] : [{ role, port, cgroups }];
     });
-    return { items, isComplete: search.isComplete };
+    return { items, isComplete: tables.isComplete && search.isComplete };
   }
 
   /** Returns the processes that listen for a connection. */
@@ -140,8 +158,8 @@ function answersFor({ address }: TcpSocket, addresses: readonly string[]): boole
   return ANY.has(address) || addresses.includes(address);
 }
 
-function readSockets(): readonly TcpSocket[] {
-  return [...readTcp("tcp"), ...readTcp("tcp6")];
+async function readSockets(search: Search, isWanted: (socket: TcpSocket) => boolean): Promise<readonly TcpSocket[]> {
+  return [...(await readTcp("tcp", search, isWanted)), ...(await readTcp("tcp6", search, isWanted))];
 }
 
 /** The processes that hold each socket, by its inode. */

@@ -1,7 +1,8 @@
 /** Reads the TCP sockets of this process's network namespace from /proc/net/tcp and tcp6: see proc(5). */
-import { readFileSync } from "node:fs";
+import { closeSync, openSync, readSync } from "node:fs";
 import { addressFromBytes } from "../../model/ip.js";
 import { endianness } from "node:os";
+import type { Search } from "./processes.js";
 
 export interface TcpSocket {
   readonly state: "established" | "listen";
@@ -18,19 +19,55 @@ export interface TcpSocket {
 /** From include/net/tcp_states.h. */
 const STATES: Readonly<Record<string, TcpSocket["state"]>> = { "01": "established", "0A": "listen" };
 
-/** Returns sockets that are connected or listen; none if the kernel does not have the family. */
-export function readTcp(table: "tcp" | "tcp6"): readonly TcpSocket[] {
-  let text: string;
+/** How many lines are read before the search is asked for time. */
+const SLICE = 256;
+
+/**
+ * Reads the sockets that are connected or listen until the search's time is over: any user can have a million of them. Those
+ * that listen come first. None if the kernel does not have the family.
+ * @param isWanted chooses those that are returned
+ */
+export async function readTcp(
+  table: "tcp" | "tcp6",
+  search: Search,
+  isWanted: (socket: TcpSocket) => boolean,
+): Promise<readonly TcpSocket[]> {
+  const found: TcpSocket[] = [];
+  let count = 0;
+  for (const line of linesOf(`/proc/net/${table}`)) {
+    count += 1;
+    if (count % SLICE === 0 && !(await search.goesOn())) break;
+    found.push(...parseSocket(line).filter(isWanted));
+  }
+  return found;
+}
+
+/** Of a file that the kernel makes as it is read, page by page. */
+const CHUNK_BYTES = 65_536;
+
+function* linesOf(path: string): Generator<string, void> {
+  const file = openOrNull(path);
+  if (file === null) return;
   try {
-    text = readFileSync(`/proc/net/${table}`, "utf8");
+    const buffer = Buffer.alloc(CHUNK_BYTES);
+    let rest = "";
+    for (let length = readSync(file, buffer); length > 0; length = readSync(file, buffer)) {
+      const lines = (rest + buffer.toString("latin1", 0, length)).split("\n");
+      rest = lines.pop() ?? "";
+      yield* lines;
+    }
+  } finally {
+    closeSync(file);
+  }
+}
+
+function openOrNull(path: string): number | null {
+  try {
+    return openSync(path, "r");
   } catch (error) {
-    if (error instanceof Error && "code" in error && error.code === "ENOENT") return [];
+    if (error instanceof Error && "code" in error && error.code === "ENOENT") return null;
     throw error;
   }
-  return text
-    .split("\n")
-    .slice(1)
-    .flatMap((line) => parseSocket(line));
 }
 
 /**

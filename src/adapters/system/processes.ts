@@ -6,19 +6,22 @@ import type { Clock } from "../../interfaces/system.js";
 
 /** Any user can open files and start processes: looking through them must not block the event loop. */
 const TURN_MS = 5;
-/** Nor may it take longer than this: policy waits for it. */
+/** Nor may all of it together take longer than this: policy waits for it. */
 const SEARCH_MS = 5_000;
 /** How many descriptors of one group are read before it is the next one's turn. */
 const SLICE = 256;
 
-/** The time of one search. */
+/** The time of one search, or of a part of it. */
 export class Search {
   readonly #end: number;
   #turnEnd: number;
   #isComplete = true;
 
-  constructor(private readonly clock: Clock) {
-    this.#end = clock.monotonic() + SEARCH_MS;
+  constructor(
+    private readonly clock: Clock,
+    ms = SEARCH_MS,
+  ) {
+    this.#end = clock.monotonic() + ms;
     this.#turnEnd = clock.monotonic() + TURN_MS;
   }
 

@@ -1,6 +1,7 @@
 /**
  * Delegation: a cgroup whose processes can leave it. Who may write to a cgroup above it moves processes out of it (cgroup v2:
- * a move needs write access to `cgroup.procs` of the common ancestor).
+ * a move needs write access to `cgroup.procs` of the common ancestor; so does one of a thread by `cgroup.threads`, whose own
+ * access then counts for nothing above the workload).
  */
 import { statSync } from "node:fs";
 import { dirname, join } from "node:path";

@@ -3,7 +3,7 @@
  * missing ones. Attaches nothing.
  */
 import { createHash } from "node:crypto";
-import { existsSync } from "node:fs";
+import { existsSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { makeFolder } from "../../system/folder.js";
 import { EnforcerError } from "../../../interfaces/enforcer.js";
@@ -11,6 +11,10 @@ import { ABI, CONTROL } from "./abi.generated.js";
 import { EXPORTERS, HOOKS, HOST_PROGRAMS, IMPORTERS, NEWBORN_PROGRAMS, SECURITY_PROGRAMS } from "./programs.js";
 import { asEnforcerError, kernel, type LoadedObject, type Native } from "./native.js";
 import { BPFFS } from "./paths.js";
+
+const STORAGE = "ztap_cgroup";
+/** Maps of programs. */
+const DECIDERS = ["ztap_decider_ingress", "ztap_decider_egress"] as const;
 
 /** Exists only for BPF_PROG_TEST_RUN. */
 const TEST_MAPS = ["ztap_test_subjects"];
@@ -35,9 +39,49 @@ export function mountBpffs(native: Native): void {
 export function loadObject(native: Native, nativeDir: string, mapsFolder: string, node: string): LoadedObject {
   makeFolder(mapsFolder);
   checkVersion(native, mapsFolder);
+  unpinBoundMaps(native, mapsFolder);
   const object = load(native, nativeDir, mapsFolder, PROGRAMS);
   initialise(native, object, node);
   return object;
+}
+
+/**
+ * Unpins the maps of programs that the guards call, if they belong to another cgroup storage than the pinned one, or that has
+ * lost its pin: the kernel binds such a map to the storage of its first program, and refuses every program over another. What is
+ * attached stays so; the guards in force then close newborn cgroups, until the next apply has replaced them.
+ */
+function unpinBoundMaps(native: Native, mapsFolder: string): void {
+  const storage = openPinned(native, mapsFolder, STORAGE);
+  try {
+    const id = storage < 0 ? null : native.mapInfo(storage).id;
+    for (const name of DECIDERS)
+      if (id === null || !isOver(native, mapsFolder, name, id)) rmSync(join(mapsFolder, name), { force: true });
+  } finally {
+    if (storage >= 0) native.closeFd(storage);
+  }
+}
+
+/** Returns whether the program in a map of programs uses a map, or there is none. */
+function isOver(native: Native, mapsFolder: string, name: string, mapId: number): boolean {
+  const fd = openPinned(native, mapsFolder, name);
+  if (fd < 0) return true;
+  try {
+    const held = kernel(`Reading the pinned ${name}`, () => native.mapGet(fd, ZERO_KEY));
+    if (held === null) return true;
+    const program = kernel(`Reading the program in ${name}`, () => native.programById(held.readUInt32LE()));
+    try {
+      return native.programInfo(program).mapIds.includes(mapId);
+    } finally {
+      native.closeFd(program);
+    }
+  } finally {
+    native.closeFd(fd);
+  }
+}
+
+/** Returns -1 if the map has no pin. */
+function openPinned(native: Native, mapsFolder: string, name: string): number {
+  return kernel(`Opening the pinned ${name}`, () => native.openPin(join(mapsFolder, name)));
 }
 
 /** Loads the programs that take over from another version, over the pinned maps. */
@@ -64,7 +108,7 @@ export function borrowObject(native: Native, nativeDir: string, mapsFolder: stri
   checkVersion(native, mapsFolder);
   const fresh = load(native, nativeDir, "", PROGRAMS);
   const maps = Object.entries(fresh.maps).map(([name, fd]) => {
-    const pinned = kernel(`Opening the pinned ${name}`, () => native.openPin(join(mapsFolder, name)));
+    const pinned = openPinned(native, mapsFolder, name);
     if (pinned < 0) return [name, fd] as const;
     native.closeFd(fd);
     return [name, pinned] as const;
