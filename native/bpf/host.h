@@ -30,15 +30,42 @@
  */
 static __always_inline int offset_of_ip(struct __sk_buff *skb)
 {
+	const __u8 *data = (const __u8 *)(long)skb->data, *end = (const __u8 *)(long)skb->data_end;
+	const __u64 *bare = (const void *)data, *behind = (const void *)(data + ETHERNET_BYTES);
 	__u64 head[2], found[2];
 
 	if (bpf_skb_load_bytes_relative(skb, 0, head, sizeof(head), BPF_HDR_START_NET))
 		return -1;
+	if (data + ETHERNET_BYTES + sizeof(head) <= end) {
+		if (bare[0] == head[0] && bare[1] == head[1])
+			return 0;
+		return behind[0] == head[0] && behind[1] == head[1] ? ETHERNET_BYTES : -1;
+	}
 	if (!bpf_skb_load_bytes(skb, 0, found, sizeof(found)) && found[0] == head[0] && found[1] == head[1])
 		return 0;
 	if (!bpf_skb_load_bytes(skb, ETHERNET_BYTES, found, sizeof(found)) && found[0] == head[0] && found[1] == head[1])
 		return ETHERNET_BYTES;
 	return -1;
+}
+
+/* Returns whether this is a TCP or UDP packet for an address that no workload declares: most are, and no more is read of them. */
+static __always_inline bool concerns_nobody(struct __sk_buff *skb, __u32 base, __u32 set)
+{
+	const __u8 *data = (const __u8 *)(long)skb->data + (base & 15), *end = (const __u8 *)(long)skb->data_end;
+	const struct ip4 *ip4 = (const void *)data;
+	const struct ip6 *ip6 = (const void *)data;
+	__u8 address[16] = {};
+
+	if (skb->protocol == bpf_htons(ETH_P_IP)) {
+		if (data + sizeof(*ip4) > end || (ip4->protocol != IPPROTO_TCP && ip4->protocol != IPPROTO_UDP))
+			return false;
+		__builtin_memcpy(address, ip4->destination, 4);
+		return !lookup_address(address, AF_INET, ZTAP_SCOPE_NODE, set);
+	}
+	if (data + sizeof(*ip6) > end || (ip6->next != IPPROTO_TCP && ip6->next != IPPROTO_UDP))
+		return false;
+	__builtin_memcpy(address, ip6->destination, 16);
+	return !lookup_address(address, AF_INET6, ZTAP_SCOPE_NODE, set);
 }
 
 /* Returns the socket that receives packets from remote to local in this network namespace, or NULL. The caller releases it. */
@@ -289,6 +316,8 @@ int ztap_host(struct __sk_buff *skb)
 	if (offset < 0)
 		return HOST_NEXT;
 	epoch = *(volatile __u64 *)&control->epoch;
+	if (concerns_nobody(skb, offset, epoch & 1))
+		return HOST_NEXT;
 	parse(skb, &p, ZTAP_INGRESS, offset);
 	/* More extension headers than ztap reads may hide an error. */
 	if (is_delivered_as_error(&p) ? !is_error_allowed(skb, offset, p.quoted_at, epoch) :

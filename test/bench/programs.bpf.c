@@ -86,3 +86,26 @@ int bench_established(struct __sk_buff *skb)
 	bpf_sk_release(sk);
 	return allowed;
 }
+
+SEC("?tc")
+int bench_interface(struct __sk_buff *skb)
+{
+	return 1;
+}
+
+/* ztap_host, also for the loopback device, which a test run has. */
+SEC("?tc")
+int bench_host(struct __sk_buff *skb)
+{
+	__u32 zero = 0;
+	struct ztap_control *control = bpf_map_lookup_elem(&ztap_control, &zero);
+	struct packet p = {};
+	int offset = offset_of_ip(skb);
+
+	if (!control || offset < 0)
+		return 0;
+	if (concerns_nobody(skb, offset, control->epoch & 1))
+		return 1;
+	parse(skb, &p, ZTAP_INGRESS, offset);
+	return is_delivered_as_error(&p) || is_refused_by_host(skb, &p, control->epoch) ? 0 : 1;
+}

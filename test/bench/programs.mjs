@@ -24,7 +24,10 @@ import { head, median, row, skip, spread } from "./report.mjs";
 const SIZES = [1, 100, 2_500, 10_000, 100_000];
 const ROUNDS = 15;
 const RUNS = 200_000;
-const NAMES = ["bench_empty", "bench_socket", "bench_begin", "bench_established", "bench_packet"];
+const NAMES = [
+  ...["bench_empty", "bench_socket", "bench_begin", "bench_established", "bench_packet"],
+  ...["bench_interface", "bench_host"],
+];
 const SLOT = Buffer.alloc(4);
 const native = loadNative();
 
@@ -36,7 +39,8 @@ function rulesetWith(rules, port) {
   }));
   const own = { peers: ["127.0.0.1/32"], ports: [`tcp/${port}`, "udp/53"] };
   const allow = [...others.slice(0, rules >> 1), own, ...others.slice(rules >> 1)];
-  return rulesetOf("bench", { "bench/w": { cgroup: "w", ingress: { allow: [] }, egress: { allow } } });
+  const addresses = ["127.0.0.1"];
+  return rulesetOf("bench", { "bench/w": { cgroup: "w", addresses, ingress: { allow: [] }, egress: { allow } } });
 }
 
 function load(file, rules, client, server) {
@@ -77,7 +81,11 @@ export async function benchPrograms() {
   const frames = {
     established: packet({ ...ends, protocol: 6, payload: tcp(from, to, 0x10) }),
     flow: packet({ ...ends, protocol: 17, payload: udp(1000, 53) }),
+    // From the server to its client, and to an address that no workload declares.
+    answer: packet({ ...ends, protocol: 6, payload: tcp(to, from, 0x10) }),
+    elsewhere: packet({ from: "127.0.0.1", to: "10.255.255.255", protocol: 6, payload: tcp(to, from, 0x10) }),
   };
+  const atInterfaces = { none: [], declared: [] };
   head("ns more than an empty program (quartiles)", "established", "known UDP flow", "asks policy", "empty");
   const established = [];
   for (const rules of SIZES) {
@@ -97,6 +105,10 @@ export async function benchPrograms() {
       rows.established.push(time("bench_established", frames.established) - lookup);
       rows.flow.push(time("bench_packet", frames.flow) - empty);
       rows.asks.push(time("bench_packet", frames.established) - empty);
+      if (rules !== SIZES.at(-1)) continue;
+      const nothing = time("bench_interface", frames.answer);
+      atInterfaces.none.push(time("bench_host", frames.elsewhere) - nothing);
+      atInterfaces.declared.push(time("bench_host", frames.answer) - nothing);
     }
     established.push(median(rows.established));
     const cells = [rows.established, rows.flow, rows.asks, rows.empty].map((times) => spread(times, 0));
@@ -107,6 +119,8 @@ export async function benchPrograms() {
   const [one, hundred, , , most] = established;
   row("to reach", "≤ 60; 100,000 rules ≤ 1.5 × 100 rules; ≤ 1.1 × 1 rule", "—", "—", "—");
   row("reached", `${(most / hundred).toFixed(2)} × 100 rules; ${(most / one).toFixed(2)} × 1 rule`, "—", "—", "—");
+  head("ns at an interface, for every packet", "to an address that nobody declares", "to a socket at a declared one");
+  row("100,000 rules", ...[atInterfaces.none, atInterfaces.declared].map((times) => spread(times, 0)));
   socket.destroy();
   server.close();
   forget();
