@@ -6,7 +6,15 @@
  * meaning gives equal canonical form, so that the digest of an object changes exactly when its meaning can.
  */
 
-export const KINDS = ["Cluster", "Namespace", "Node", "Workload", "NetworkPolicy", "ConnectivityTest"] as const;
+export const KINDS = [
+  "Cluster",
+  "Namespace",
+  "Node",
+  "Workload",
+  "NetworkPolicy",
+  "NetworkSet",
+  "ConnectivityTest",
+] as const;
 export type Kind = (typeof KINDS)[number];
 
 export const API_VERSIONS = ["ztap/v1", "networking.k8s.io/v1"] as const;
@@ -14,7 +22,7 @@ export type ApiVersion = (typeof API_VERSIONS)[number];
 
 export type Labels = Readonly<Record<string, string>>;
 
-/** Identifies an object. `namespace` is null for the cluster-scoped kinds Cluster, Node and Namespace. */
+/** Identifies an object. `namespace` is null for the cluster-scoped kinds Cluster, Node, Namespace and NetworkSet. */
 export interface ObjectRef {
   readonly kind: Kind;
   readonly namespace: string | null;
@@ -109,11 +117,13 @@ export interface IPBlock {
   readonly except?: readonly string[];
 }
 
-/** Either selectors (one or both) or an ipBlock. */
+/** Selectors (one or both), or an ipBlock, or NetworkSets by name or by labels. */
 export interface Peer {
   readonly podSelector?: LabelSelector;
   readonly namespaceSelector?: LabelSelector;
   readonly ipBlock?: IPBlock;
+  readonly networkSet?: string;
+  readonly networkSetSelector?: LabelSelector;
 }
 
 export type PolicyPort =
@@ -186,7 +196,18 @@ export interface Cluster {
   readonly spec?: { readonly mode: "audit" };
 }
 
-export type ZtapObject = Cluster | Namespace | Node | Workload | NetworkPolicy | ConnectivityTest;
+/** A named set of addresses. */
+export interface NetworkSet {
+  readonly apiVersion: "ztap/v1";
+  readonly kind: "NetworkSet";
+  readonly metadata: ClusterMetadata;
+  readonly spec: {
+    /** The addresses as the fewest CIDRs, without what the author excepts: disjoint, IPv4 first, ascending. */
+    readonly cidrs: readonly string[];
+  };
+}
+
+export type ZtapObject = Cluster | Namespace | Node | Workload | NetworkPolicy | NetworkSet | ConnectivityTest;
 
 /** The place of an object or a rule in the source. Lines and columns count from 1. */
 export interface Position {

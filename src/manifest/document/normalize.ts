@@ -17,11 +17,12 @@ import type {
   LabelMap,
   LabelSelectorDocument,
   NamespaceDocument,
+  NetworkSetDocument,
   NodeDocument,
-  PeerDocument,
   SelectorRequirementDocument,
   WorkloadDocument,
   ZtapNetworkPolicyDocument,
+  ZtapPeerDocument,
   ZtapPolicyPortDocument,
 } from "../../model/generated.js";
 import { canonicalJson } from "../../model/digest.js";
@@ -37,6 +38,7 @@ import type {
   Namespace,
   NamespacedMetadata,
   NetworkPolicy,
+  NetworkSet,
   Node,
   Peer,
   PolicyPort,
@@ -44,7 +46,14 @@ import type {
   SelectorRequirement,
   Workload,
 } from "../../model/objects.js";
-import { checkAddress, checkAgentAddress, checkCidr, sortedUnique } from "./address.js";
+import {
+  checkAddress,
+  checkAgentAddress,
+  checkCidr,
+  checkSetCidr,
+  sortedUnique,
+  subtractCidrs,
+} from "./address.js";
 
 export const DEFAULT_NAMESPACE = "default";
 
@@ -87,6 +96,20 @@ export function normalizeCluster(document: ClusterDocument): Cluster {
     kind: "Cluster",
     metadata: clusterMetadata(document.metadata),
     ...(document.spec?.mode === "audit" ? { spec: { mode: "audit" } } : {}),
+  };
+}
+
+/**
+ * Resolves a set: a revision holds the addresses themselves, however the author wrote them.
+ * @param listed the CIDRs of its file
+ */
+export function normalizeNetworkSet({ metadata, spec }: NetworkSetDocument, listed: readonly string[]): NetworkSet {
+  const { cidrs = [], except = [] } = spec;
+  return {
+    apiVersion: "ztap/v1",
+    kind: "NetworkSet",
+    metadata: clusterMetadata(metadata),
+    spec: { cidrs: subtractCidrs([...cidrs.map(setCidrText), ...listed], except.map(setCidrText)) },
   };
 }
 
@@ -242,7 +265,7 @@ function requirement({ key, operator, values }: SelectorRequirementDocument): Se
 
 function peers<K extends "from" | "to">(
   key: K,
-  documents: PeerDocument | readonly PeerDocument[] | undefined,
+  documents: ZtapPeerDocument | readonly ZtapPeerDocument[] | undefined,
 ): { readonly [P in K]?: readonly Peer[] } {
   const list = documents === undefined ? [] : isList(documents) ? documents : [documents];
   if (list.length === 0) return {};
@@ -251,10 +274,13 @@ function peers<K extends "from" | "to">(
   return result;
 }
 
-const isList = (documents: PeerDocument | readonly PeerDocument[]): documents is readonly PeerDocument[] =>
+const isList = (documents: ZtapPeerDocument | readonly ZtapPeerDocument[]): documents is readonly ZtapPeerDocument[] =>
   Array.isArray(documents);
 
-function peer({ podSelector, namespaceSelector, ipBlock }: PeerDocument): Peer {
+function peer(document: ZtapPeerDocument): Peer {
+  const { podSelector, namespaceSelector, ipBlock, networkSet, networkSetSelector } = document;
+  if (networkSet !== undefined) return { networkSet };
+  if (networkSetSelector !== undefined) return { networkSetSelector: selector(networkSetSelector) };
   if (ipBlock !== undefined) {
     const except = sortedUnique((ipBlock.except ?? []).map(cidrText));
     return { ipBlock: { cidr: cidrText(ipBlock.cidr), ...(except.length === 0 ? {} : { except }) } };
@@ -296,6 +322,11 @@ function addressList(texts: readonly string[]): readonly string[] {
 
 function cidrText(text: string): string {
   const checked = checkCidr(text);
+  return checked.ok ? checked.value.text : text;
+}
+
+export function setCidrText(text: string): string {
+  const checked = checkSetCidr(text);
   return checked.ok ? checked.value.text : text;
 }
 

@@ -6,6 +6,7 @@ import type {
   ConnectivityTestDocument,
   KubernetesNetworkPolicyDocument,
   NamespaceDocument,
+  NetworkSetDocument,
   NodeDocument,
   WorkloadDocument,
   ZtapNetworkPolicyDocument,
@@ -33,6 +34,7 @@ export const parseNode = parser<NodeDocument>(generated.validateNode);
 export const parseNamespace = parser<NamespaceDocument>(generated.validateNamespace);
 export const parseWorkload = parser<WorkloadDocument>(generated.validateWorkload);
 export const parseZtapNetworkPolicy = parser<ZtapNetworkPolicyDocument>(generated.validateZtapNetworkPolicy);
+export const parseNetworkSet = parser<NetworkSetDocument>(generated.validateNetworkSet);
 export const parseConnectivityTest = parser<ConnectivityTestDocument>(generated.validateConnectivityTest);
 export const parseCluster = parser<ClusterDocument>(generated.validateCluster);
 export const parseKubernetesNetworkPolicy = parser<KubernetesNetworkPolicyDocument>(
