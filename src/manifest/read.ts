@@ -4,10 +4,11 @@
  * Pure: takes texts, touches no file system, throws for no input. Objects appear only for documents without errors; on
  * a diagnostic of severity `error` the caller must refuse the whole state.
  */
+import { isCidrFile } from "../model/cidr-file.js";
 import { hasErrors, type Diagnostic } from "../model/diagnostic.js";
 import type { Kind, Position } from "../model/objects.js";
 import type { ObjectSet } from "../model/state.js";
-import { CidrFiles, isCidrFile } from "./document/cidr-files.js";
+import { CidrFiles } from "./document/cidr-files.js";
 import { locator, readFile, type FileResult, type PlacedProblem } from "./document/file.js";
 import { limitDiagnostics } from "./diagnostic-limit.js";
 import type { Capacities } from "./state/capacity.js";

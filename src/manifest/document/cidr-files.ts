@@ -3,6 +3,7 @@
  * files. A file that no NetworkSet names is not read, and causes no diagnostics.
  */
 import { dirname, isAbsolute, join } from "node:path/posix";
+import { CIDR_EXTENSION, isCidrPath } from "../../model/cidr-file.js";
 import type { Diagnostic } from "../../model/diagnostic.js";
 import { DiagnosticList, type Omitted } from "../diagnostic-limit.js";
 import { cidrProblem } from "./check.js";
@@ -25,13 +26,6 @@ export type NamedFile = { readonly cidrs: Content } | { readonly problem: Proble
 
 /** Reads the file that a NetworkSet of one manifest names. */
 export type ReadCidrFile = (file: string) => NamedFile;
-
-const EXTENSION = ".cidrs";
-
-/** Returns whether a file of the source holds CIDRs, and is no manifest. */
-export function isCidrFile(path: string): boolean {
-  return path.endsWith(EXTENSION);
-}
 
 export class CidrFiles {
   readonly #files: ReadonlyMap<string, TextOfFile>;
@@ -65,13 +59,16 @@ export class CidrFiles {
         path: FIELD,
         message,
         found: show(named),
-        wanted: `the path of a file that ends in ${EXTENSION}, relative to this manifest's folder and below the source path`,
+        wanted: `the path of a file that ends in ${CIDR_EXTENSION}, relative to this manifest's folder and below the source path`,
         ...(fix === undefined ? {} : { fix }),
       },
     });
-    if (isAbsolute(named)) return refuse(`file ${show(named)} is an absolute path`, "write its path from this manifest");
-    if (!isCidrFile(named))
-      return refuse(`file ${show(named)} does not end in ${EXTENSION}, by which ztap finds files of CIDRs`, "rename it");
+    if (isAbsolute(named))
+      return refuse(`file ${show(named)} is an absolute path`, "write its path from this manifest");
+    if (!isCidrPath(named)) {
+      const rule = `does not end in ${CIDR_EXTENSION}, or holds other characters than letters, digits and . _ - /`;
+      return refuse(`file ${show(named)} ${rule}`, "rename it");
+    }
     const path = join(dirname(manifest), named);
     const file = this.#files.get(path);
     if (file === undefined) {

@@ -114,7 +114,10 @@ function interpretNetworkSet(value: Readonly<Record<string, unknown>>, readCidrF
   return problem === undefined ? done : { ...refused, problems: [problem] };
 }
 
-function setTooLarge({ cidrs = [], except = [] }: NetworkSetSpecDocument, listed: readonly string[]): Problem | undefined {
+function setTooLarge(
+  { cidrs = [], except = [] }: NetworkSetSpecDocument,
+  listed: readonly string[],
+): Problem | undefined {
   const tooLarge = (key: "cidrs" | "except", message: string, found: number): Problem => ({
     code: "setTooLarge",
     path: ["spec", key],

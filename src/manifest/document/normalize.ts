@@ -46,14 +46,7 @@ import type {
   SelectorRequirement,
   Workload,
 } from "../../model/objects.js";
-import {
-  checkAddress,
-  checkAgentAddress,
-  checkCidr,
-  checkSetCidr,
-  sortedUnique,
-  subtractCidrs,
-} from "./address.js";
+import { checkAddress, checkAgentAddress, checkCidr, checkSetCidr, sortedUnique, subtractCidrs } from "./address.js";
 
 export const DEFAULT_NAMESPACE = "default";
 

@@ -6,6 +6,7 @@ import type { Kind, Node, Workload } from "../../model/objects.js";
 import { qualifiedName } from "../../model/state.js";
 import type { FileObject, PlacedProblem } from "../document/file.js";
 import type { Path, Problem } from "../problem.js";
+import { peersOf } from "./peers.js";
 import { suggest } from "../../model/suggest.js";
 
 export interface Comparison {
@@ -22,6 +23,7 @@ export function compareObjects(all: readonly FileObject[], unread: ReadonlySet<K
   const problems = [
     ...duplicates,
     ...(unread.has("Node") || unread.has(null) ? [] : findUndeclaredNodes(unique)),
+    ...(unread.has("NetworkSet") || unread.has(null) ? [] : findUndeclaredSets(unique)),
     ...findCgroupConflicts(unique),
     ...findNodeAddressConflicts(unique),
   ];
@@ -76,7 +78,7 @@ function placed(at: FileObject, path: Path, rest: Omit<Problem, "path">): Placed
 }
 
 const SUGGESTED_NODES = 20;
-const COMPARED_NODES = 5_000;
+const COMPARED_NAMES = 5_000;
 
 /**
  * Only if the state declares any Node: a state without Nodes belongs to one machine, whose node needs no declaration.
@@ -88,7 +90,7 @@ function findUndeclaredNodes(all: readonly FileObject[]): readonly PlacedProblem
   const suggestions = new Map<string, string | undefined>();
   const meantBy = (node: string): string | undefined => {
     if (!suggestions.has(node) && suggestions.size < SUGGESTED_NODES)
-      suggestions.set(node, suggest(node, [...names].slice(0, COMPARED_NODES)));
+      suggestions.set(node, suggest(node, [...names].slice(0, COMPARED_NAMES)));
     return suggestions.get(node);
   };
   return workloadsOf(all).flatMap(({ at, object }) => {
@@ -108,6 +110,28 @@ function findUndeclaredNodes(all: readonly FileObject[]): readonly PlacedProblem
       }),
     ];
   });
+}
+
+/** A peer that names a NetworkSet names one that exists: a mistyped name would close what it is meant to open. */
+function findUndeclaredSets(all: readonly FileObject[]): readonly PlacedProblem[] {
+  const names = new Set(
+    all.flatMap(({ state: { object } }) => (object.kind === "NetworkSet" ? [object.metadata.name] : [])),
+  );
+  return all.flatMap((at) =>
+    peersOf(at.state.object).flatMap(({ peer: { networkSet }, path }) => {
+      if (networkSet === undefined || names.has(networkSet)) return [];
+      const meant = suggest(networkSet, [...names].slice(0, COMPARED_NAMES));
+      return [
+        placed(at, [...path, "networkSet"], {
+          code: "undeclaredSet",
+          message: `NetworkSet ${networkSet} is not declared`,
+          found: networkSet,
+          wanted: "the name of a NetworkSet of this state",
+          fix: meant === undefined ? `declare NetworkSet ${networkSet}` : `did you mean ${meant}?`,
+        }),
+      ];
+    }),
+  );
 }
 
 /**

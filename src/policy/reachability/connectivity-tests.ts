@@ -12,6 +12,7 @@ import type { Direction } from "../../model/ruleset.js";
 import { refKey, refOf, type ObjectSet } from "../../model/state.js";
 import { AddressParser, EVERYWHERE, firstAddress, type Interval } from "../address-space.js";
 import type { AddressRange } from "./external.js";
+import { NetworkSetIndex } from "../compile/network-sets.js";
 import { WorkloadIndex } from "../compile/workload-index.js";
 import { createExplainer, type End as QuestionEnd, type Explanation } from "../explain.js";
 import { blockCidrs, readPorts, resolveNames } from "../compile/peers.js";
@@ -104,6 +105,7 @@ class Checker {
   readonly #reach: Reach;
   readonly #candidates: WorkloadIndex;
   readonly #places: ReadonlyMap<string, number>;
+  readonly #networkSets: NetworkSetIndex;
   readonly #parser = new AddressParser();
   #explain: ReturnType<typeof createExplainer> | null = null;
   #steps = 0;
@@ -111,6 +113,7 @@ class Checker {
   constructor(private readonly objects: ObjectSet) {
     this.#reach = createReach(objects, this.#sets);
     this.#candidates = new WorkloadIndex(objects);
+    this.#networkSets = new NetworkSetIndex(objects);
     this.#places = new Map(this.#reach.names.map((name, index) => [name, index]));
   }
 
@@ -171,7 +174,10 @@ class Checker {
   #endOf(peers: readonly Peer[] | undefined, namespace: string): End {
     if (peers === undefined) return { workloads: this.#candidates.all.map((_, place) => place), blocks: EVERYWHERE };
     const selected = this.#candidates.peersOf(peers, namespace).map(({ name }) => this.#places.get(name) ?? -1);
-    return { workloads: selected, blocks: blockCidrs(peers).map((cidr) => this.#parser.parse(cidr)) };
+    return {
+      workloads: selected,
+      blocks: blockCidrs(peers, this.#networkSets).map((cidr) => this.#parser.parse(cidr)),
+    };
   }
 
   #groups(places: readonly number[], wantedOf: (place: number) => PortSetId): readonly Group[] {
