@@ -113,6 +113,7 @@ const row = (x: string) => ({
 const report = (x: string): PolicyReport => ({
   policy: { ...row(x), file: x, line: 1 },
   spec: { podSelector: { matchLabels: { app: x } }, policyTypes: ["Ingress"] },
+  networkSets: [{ name: x, cidrs: 1 }],
   mode: { ingress: "audit", egress: null },
   subjects: [{ workload: x, node: x }],
   git: { state: "Synced", message: x },

@@ -24,14 +24,20 @@ export interface Cidr {
   readonly prefix: number;
 }
 
-const MAPPED = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/;
+/** Returns the IPv4 address that an IPv6 address is a form of, with its last 32 bits as numbers or in hexadecimal. */
+function mappedAddress(canonical: string): string | undefined {
+  if (!canonical.startsWith("::ffff:")) return undefined;
+  const { start } = parseCidr(canonical);
+  if (start >> 32n !== 0xffffn) return undefined;
+  return [24n, 16n, 8n, 0n].map((shift) => String((start >> shift) & 255n)).join(".");
+}
 
 export function checkAddress(text: string): Checked<string> {
   const version = text.includes("%") ? 0 : isIP(text);
   if (version === 4) return { ok: true, value: text };
   if (version === 6) {
     const canonical = normalizeCidr(text);
-    const mapped = MAPPED.exec(canonical)?.[1];
+    const mapped = mappedAddress(canonical);
     if (mapped === undefined) return { ok: true, value: canonical };
     return { ok: false, reason: "mapped", message: `${text} is an IPv4 address in IPv6 form`, fix: `write ${mapped}` };
   }
@@ -108,7 +114,7 @@ function withSuffix(fix: string | undefined, prefixText: string): { readonly fix
 function mappedCidr(text: string, prefix: number): Checked<Cidr> {
   const mapped = { ok: false, reason: "mapped", message: `${text} is an IPv4 block in IPv6 form` } as const;
   if (!(prefix >= 96 && prefix <= 128)) return mapped;
-  const address = MAPPED.exec(normalizeCidr(text.slice(0, text.indexOf("/"))))?.[1] ?? "0.0.0.0";
+  const address = mappedAddress(normalizeCidr(text.slice(0, text.indexOf("/")))) ?? "0.0.0.0";
   return { ...mapped, fix: `write ${normalizeCidr(`${address}/${prefix - 96}`)}` };
 }
 
@@ -124,7 +130,7 @@ export function checkSetCidr(text: string): Checked<Cidr> {
   if (checked.ok || checked.reason !== "mapped") return checked;
   const slash = text.indexOf("/");
   const prefix = Number(text.slice(slash + 1)) - 96;
-  const address = slash < 0 ? undefined : MAPPED.exec(normalizeCidr(text.slice(0, slash)))?.[1];
+  const address = slash < 0 ? undefined : mappedAddress(normalizeCidr(text.slice(0, slash)));
   return address === undefined || !(prefix >= 0 && prefix <= 32) ? checked : checkCidr(`${address}/${prefix}`);
 }
 

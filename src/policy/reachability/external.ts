@@ -177,6 +177,6 @@ export function subtractRanges(
 }
 
 /** Returns whether an interval ends before another begins. */
-function isBefore(a: Interval | undefined, b: Interval): boolean {
+export function isBefore(a: Interval | undefined, b: Interval): boolean {
   return a !== undefined && (a.family < b.family || (a.family === b.family && a.end < b.start));
 }
