@@ -64,7 +64,7 @@ t.test("a changed file of CIDRs is a change of its set, with the connections tha
   t.match(markdown.stdout, /by `NetworkSet partners \(policies\/state\.yaml:11\)/);
   const applied = await ztap.json(t, "apply", ["apply", "repo", "--ref", "HEAD", "--auto-approve"]);
   t.match(applied, { revision: { number: 2 } });
-  const shown = await ztap.json(t, "policy-show", ["policy", "show", "web"], { code: 3 });
+  const shown = await ztap.json(t, "policy-show", ["policy", "show", "web"]);
   t.same(shown.networkSets, [{ name: "partners", cidrs: 4 }]);
   t.match((await ztap.run(["policy", "show", "web"])).stdout, /NetworkSets +partners \(4 CIDRs\)/);
 });
@@ -72,7 +72,7 @@ t.test("a changed file of CIDRs is a change of its set, with the connections tha
 t.test("explain, connectivity and graph name the set", async (t) => {
   const ztap = new Ztap(t);
   makeRepository(ztap);
-  const explain = (to: string) => ["explain", "default/web", to, "--source", "repo"];
+  const explain = (to: string) => ["explain", "repo", "--from", "default/web", "--to", to];
   const explained = await ztap.json(t, "explain", explain("203.0.113.5:443/TCP"));
   t.match(explained, { verdict: "Allowed", egress: { rules: [{ networkSets: ["partners"], index: 0 }] } });
   t.match((await ztap.run(explain("203.0.113.5:443/TCP"))).stdout, /web egress\[0\], by NetworkSet partners/);
@@ -81,7 +81,7 @@ t.test("explain, connectivity and graph name the set", async (t) => {
   t.match(connections[0], { from: "default/web", to: "192.0.2.0/25", networkSets: ["partners"] });
   const { stdout } = await ztap.run(["connectivity", "repo"]);
   t.match(stdout, /default\/web +→ 203\.0\.113\.0\/25 +TCP 443 {2}\(NetworkSet partners\)/);
-  const graph = await ztap.json(t, "graph", ["graph", "repo", "--format", "json"]);
+  const graph = await ztap.json(t, "graph", ["graph", "repo"]);
   t.match(
     graph.nodes.map(({ kind, text }: { kind: string; text: string }) => [kind, text]),
     [
@@ -109,9 +109,7 @@ t.test("validate reads the file of a manifest that is named alone, and not what 
   const ztap = new Ztap(t);
   const repo = makeRepository(ztap);
   t.match(await ztap.run(["validate", "repo/policies/state.yaml"]), { code: 0 });
-  t.match(await ztap.run(["validate", "repo/policies"]), { code: 1, stderr: /ZT3027.*\n*.*no regular file/ });
+  t.match(await ztap.run(["validate", "repo/policies"]), { code: 1, stdout: /ZT3027[^]*no regular file/ });
   repo.write("lists/partners.cidrs", `${LIST}203.0.113.1/24\n`);
-  const { code, stderr } = await ztap.run(["validate", "repo"]);
-  t.equal(code, 1);
-  t.match(stderr, /lists\/partners\.cidrs:5:1.*ZT3006/);
+  t.match(await ztap.run(["validate", "repo"]), { code: 1, stdout: /lists\/partners\.cidrs:5:1[^]*ZT3006/ });
 });

@@ -4,6 +4,8 @@ import { containsCidr } from "cidr-tools";
 import t from "tap";
 import type { Diagnostic } from "../../src/model/diagnostic.js";
 import { countCidrs, SET_LIMIT, subtractCidrs } from "../../src/manifest/document/address.js";
+import { EBPF_CAPACITY } from "../../src/adapters/ebpf/lower/capacity.js";
+import { PF_CAPACITY } from "../../src/adapters/pf/render/limits.js";
 import { readManifests } from "../../src/manifest/read.js";
 import { readBoundedManifests } from "../../src/wiring/manifests.js";
 import { workload } from "../builders/documents.js";
@@ -186,13 +188,20 @@ t.test("a set may have as many CIDRs as the limit, read twice and tested, and no
 });
 
 t.test("what a node's tables cannot hold is refused when it is validated, at the rule", async (t) => {
-  const sets = Array.from({ length: 40 }, (_, index) => [
-    `${set("{file: big.cidrs}", `s${index}`)}---\n`,
-    `apiVersion: ztap/v1\nkind: NetworkPolicy\nmetadata: {name: p${index}}\nspec: {podSelector: {matchLabels: {n: "${index}"}}, egress: [{to: {networkSet: s${index}}}]}\n---\n`,
-    `apiVersion: ztap/v1\nkind: Workload\nmetadata: {name: w${index}, labels: {n: "${index}"}}\nspec: {node: n, cgroup: w${index}, addresses: [192.0.2.${index}]}\n---\n`,
-  ]).flat();
-  const state = { "s.yaml": sets.join(""), "big.cidrs": apart(110_000).join("\n") };
-  t.match(readBoundedManifests(filesOf(state)).diagnostics, [
-    { code: "ZT4005", path: "spec.egress[0]", message: /4194304 address entries/ },
-  ]);
+  const state = {
+    "s.yaml": [
+      set("{file: big.cidrs}"),
+      ...["a", "b"].flatMap((name) => [
+        `apiVersion: ztap/v1\nkind: NetworkPolicy\nmetadata: {name: ${name}}\nspec: {podSelector: {matchLabels: {n: ${name}}}, egress: [{to: {networkSet: s}}]}\n`,
+        `apiVersion: ztap/v1\nkind: Workload\nmetadata: {name: ${name}, labels: {n: ${name}}}\nspec: {node: n, cgroup: ${name}}\n`,
+      ]),
+    ].join("---\n"),
+    "big.cidrs": apart(600).join("\n"),
+  };
+  const withRoom = (addresses: number) => {
+    const capacity = { ...EBPF_CAPACITY, limit: { addresses, ports: 100 } };
+    return readManifests(filesOf(state), { capacities: { ebpf: capacity, pf: PF_CAPACITY } }).diagnostics;
+  };
+  t.match(withRoom(1_000), [{ code: "ZT4005", path: "spec.egress[0]", message: /1000 address entries/ }]);
+  t.same(lines(withRoom(1_210)), [], "each profile holds the set");
 });
