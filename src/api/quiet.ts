@@ -24,6 +24,8 @@ export const quietTelemetry: Telemetry = {
   escapes: nothing,
   refusals: nothing,
   withheld: nothing,
+  pending: nothing,
+  undeclared: nothing,
   drift: nothing,
   healed: nothing,
   packets: nothing,

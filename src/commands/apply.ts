@@ -10,7 +10,7 @@ import { REF_FLAG } from "../cli/state-command.js";
 import { REASON_FLAG } from "../cli/write-command.js";
 import { applyPlan } from "../operations/change/apply.js";
 import { readDesired } from "../operations/change/desired.js";
-import { deletionNotices, suspensionNotices } from "../operations/change/notices.js";
+import { deletionNotices, suspensionNotices, unenforcedNotices } from "../operations/change/notices.js";
 import { OperationError } from "../model/operation-error.js";
 import { planConnectivity, planDesired, refuseEmpty, replan } from "../operations/change/plan.js";
 import type { Planned } from "../operations/change/plan.js";
@@ -48,7 +48,7 @@ export default class Apply extends BaseCommand {
   async run(): Promise<void> {
     const { args, flags } = await this.parse(Apply);
     const settings = await this.settings(flags);
-    const [planned, notices] = await withStore(settings, { create: false }, async (store) => {
+    const [planned, noted] = await withStore(settings, { create: false }, async (store) => {
       const made = await this.#plan(store, settings, args.source, flags.ref);
       const hasChanges = made.plan.changes.length > 0;
       const lockouts = hasChanges ? await requireWayIn(settings, flags, store, made.desired.objects) : [];
@@ -56,6 +56,7 @@ export default class Apply extends BaseCommand {
       return [made, [...lockouts, ...notices, ...deletionNotices(made, settings.source.maxDeletePercent)]] as const;
     });
     const connectivity = planConnectivity(planned);
+    const notices = [...noted, ...unenforcedNotices(connectivity)];
     const text = () => renderPlan(planned.plan, connectivity, this.style);
     const hasChanges = planned.plan.changes.length > 0;
     if (!flags["allow-empty"]) refuseEmpty(planned, args.source);

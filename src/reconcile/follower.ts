@@ -29,11 +29,12 @@ import { StoreError } from "../interfaces/store.js";
 import type { Clock } from "../interfaces/system.js";
 import type { Telemetry } from "../interfaces/telemetry.js";
 import { LockoutError, LockoutGuard } from "./lockout-guard.js";
-import { describeProblems, locateWithheld, logMoves, reportDrift, undeclaredNode } from "./node-report.js";
+import { describeProblems, locateWithheld, logMoves, reportDrift } from "./node-report.js";
 import { NodeStatusWriter } from "./node-status.js";
 import { InForce } from "./in-force.js";
 import { findAnnounced, findLastGood, type Restorable } from "./restore.js";
 import { LastGoodSnapshot } from "./snapshot.js";
+import { UnenforcedWatch } from "./unenforced.js";
 import { TargetCompiler, type Target, type TargetDeps } from "./target.js";
 
 export interface FollowerDeps extends TargetDeps {
@@ -61,6 +62,7 @@ export class Follower {
   readonly #snapshot: LastGoodSnapshot;
   readonly #guard: LockoutGuard;
   readonly #status: NodeStatusWriter;
+  readonly #unenforced: UnenforcedWatch;
   #inForce = InForce.UNKNOWN;
   #healed = 0;
   /** Stays in the status until there is something worse to report: operators look later. */
@@ -76,6 +78,7 @@ export class Follower {
     this.#targets = new TargetCompiler(deps, node);
     this.#snapshot = new LastGoodSnapshot(this.#enforces ? lastGood : null, logger, boot);
     this.#guard = new LockoutGuard(this.#enforces ? managementAccess : null, clock);
+    this.#unenforced = new UnenforcedWatch(deps);
     this.#status = new NodeStatusWriter(deps, this.#guard, { node, boot, backend: enforcer.backend });
   }
 
@@ -97,6 +100,11 @@ export class Follower {
   /** Null if the last run ended in sync; else the reason. */
   get problem(): string | null {
     return this.#status.problem;
+  }
+
+  /** Further facts for people, one a line: what is not enforced, though nothing went wrong. */
+  get details(): readonly string[] {
+    return this.#unenforced.details;
   }
 
   /** Runs once. @throws after it has reported Stalled, so that the loop tries again sooner */
@@ -370,10 +378,8 @@ export class Follower {
   }
 
   #describeProblems(target: Target, subjects: readonly SubjectStatus[]): string {
-    const { enforcer, logger } = this.deps;
-    const undeclared = undeclaredNode(target.revision, this.node);
-    if (undeclared !== null && this.problem?.includes(undeclared) !== true) logger.warn(undeclared);
-    return describeProblems(target, subjects, { node: this.node, backend: enforcer.backend });
+    this.#unenforced.note(target.undeclared, subjects);
+    return describeProblems(target, subjects, this.deps.enforcer.backend);
   }
 
   /** The workloads when the whole ruleset was last in force. */

@@ -10,17 +10,6 @@ import type { Logger } from "../interfaces/system.js";
 import type { Telemetry } from "../interfaces/telemetry.js";
 import type { Target } from "./target.js";
 
-/**
- * Says that the state does not declare this node: most likely its agent has the wrong name. Null if it does, or if it
- * declares no node at all.
- */
-export function undeclaredNode({ entries }: Revision, node: string): string | null {
-  const declared = entries.filter(({ kind }) => kind === "Node").map(({ name }) => name);
-  if (declared.length === 0 || declared.includes(node)) return null;
-  const shown = declared.slice(0, 10).join(", ") + (declared.length > 10 ? ", …" : "");
-  return `node ${node} is not declared, so that nothing is enforced for it; declared are: ${shown}; start the agent with the --node of one of them, or declare it`;
-}
-
 /** Says that the state declares another backend: the plan then did not check what this one cannot enforce. */
 function unexpectedBackend({ backend: declared }: Target, backend: string): string | null {
   if (declared === null || declared === backend || (backend !== "ebpf" && backend !== "pf")) return null;
@@ -28,14 +17,10 @@ function unexpectedBackend({ backend: declared }: Target, backend: string): stri
 }
 
 /** Returns the reasons why the node is not in sync though it has not drifted; empty for none. */
-export function describeProblems(
-  target: Target,
-  subjects: readonly SubjectStatus[],
-  { node, backend }: { readonly node: string; readonly backend: string },
-): string {
+export function describeProblems(target: Target, subjects: readonly SubjectStatus[], backend: string): string {
   const withheld = new Set(target.withholding?.workloads.map(({ workload }) => workload));
   return [
-    undeclaredNode(target.revision, node),
+    target.undeclared,
     target.withholding === null ? null : describeWithholding(target.withholding),
     unexpectedBackend(target, backend),
     ...subjects

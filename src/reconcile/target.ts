@@ -2,6 +2,7 @@
 import type { Ruleset } from "../model/ruleset.js";
 import { refKey, type CommittedState, type ObjectSet, type Revision } from "../model/state.js";
 import { RulesetCompiler } from "../policy/compile/compile.js";
+import { undeclaredNode } from "./unenforced.js";
 import { nameFlows, type FlowNames } from "../policy/flow-names.js";
 import { clientsOf, type Client } from "../policy/lockout.js";
 import { mixRulesets } from "../policy/withhold.js";
@@ -23,6 +24,8 @@ export interface Target {
   readonly clients: readonly Client[];
   /** The backend that the state declares for this node; null if it does not declare the node. */
   readonly backend: "ebpf" | "pf" | null;
+  /** See `undeclaredNode`. */
+  readonly undeclared: string | null;
   /** The part of the revision that the ruleset leaves out; null if it is the whole revision. */
   readonly withholding: Withholding | null;
 }
@@ -110,6 +113,7 @@ export class TargetCompiler {
       namesOf,
       clients: clientsOf(all),
       backend: declaredBackend(all, this.node),
+      undeclared: undeclaredNode(all, this.node),
       withholding: null,
     };
   }

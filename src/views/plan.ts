@@ -11,7 +11,7 @@ import { renderTable } from "./table.js";
 /** The number of connections of each kind in a text; the document has more. */
 const SHOWN_CONNECTIONS = 20;
 
-export function planDocument(plan: Plan, { opened, closed, summary, unknown }: ConnectivityDiff): object {
+export function planDocument(plan: Plan, { opened, closed, summary, unenforced, unknown }: ConnectivityDiff): object {
   return {
     formatVersion: 1,
     base: { revision: plan.base, commit: plan.against?.commit ?? null },
@@ -24,17 +24,28 @@ export function planDocument(plan: Plan, { opened, closed, summary, unknown }: C
       position,
     })),
     summary: plan.summary,
-    connectivity: { opened, closed, summary, unknown },
+    connectivity: { opened, closed, summary, unenforced, unknown },
   };
 }
 
 export function renderPlan(plan: Plan, connectivity: ConnectivityDiff, style: Style): string {
   const blocks = plan.changes.map((change) => renderChange(change, style));
-  return [...blocks, ...renderConnectivity(plan, connectivity, style), renderSummary(plan, style)].join("\n");
+  return [
+    ...blocks,
+    ...renderConnectivity(plan, connectivity, style),
+    ...renderUnenforced(connectivity, style),
+    renderSummary(plan, style),
+  ].join("\n");
+}
+
+function renderUnenforced({ unenforced }: ConnectivityDiff, style: Style): readonly string[] {
+  if (unenforced.length === 0) return [];
+  return [style.bad(style.line`No longer enforced: ${unenforced.join(", ")}`), ""];
 }
 
 /** Returns the plan in numbers, for one that is too long to read. */
-export function renderPlanSummary(plan: Plan, { unknown, summary }: ConnectivityDiff, style: Style): string {
+export function renderPlanSummary(plan: Plan, connectivity: ConnectivityDiff, style: Style): string {
+  const { unknown, summary, unenforced } = connectivity;
   const counts = new Map<
     string,
     { readonly kind: string; readonly namespace: string } & Record<Change["action"], number>
@@ -60,6 +71,7 @@ export function renderPlanSummary(plan: Plan, { unknown, summary }: Connectivity
     unknown === null
       ? style.line`${style.bold("Connections:")} ${summary.opened} to open, ${summary.closed} to close.`
       : style.warn(notComputed(unknown)),
+    ...(unenforced.length === 0 ? [] : [style.bad(`No longer enforced: ${unenforced.length === 1 ? "1 workload" : `${unenforced.length} workloads`}.`)]),
     renderSummary(plan, style),
   ].join("\n");
 }

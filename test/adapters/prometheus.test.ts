@@ -8,7 +8,7 @@ import { createTelemetry } from "../../src/adapters/prometheus/telemetry.js";
 /** Serves it as an agent does, and gives what a scrape reads: each series with its value. */
 async function setUp(t: { teardown(end: () => Promise<void>): unknown }) {
   const { telemetry, registry } = createTelemetry();
-  const probes = { health: () => null, readiness: () => null };
+  const probes = { health: () => null, readiness: () => null, details: () => [] };
   const server = await serveHttp({ host: "127.0.0.1", port: 0 }, registry, probes);
   t.teardown(() => server.close());
   const scrape = async (): Promise<ReadonlyMap<string, number>> => {

@@ -36,6 +36,8 @@ export function recordTelemetry(): {
     inForce: record("inForce"),
     stalled: record("stalled"),
     withheld: record("withheld"),
+    pending: record("pending"),
+    undeclared: record("undeclared"),
     drift: record("drift"),
     escapes: record("escapes"),
     refusals: record("refusals"),

@@ -19,6 +19,13 @@ export function checkCgroup(text: string, path: Path): Problem | undefined {
     wanted: "a path below the cgroup v2 root, such as system.slice/nginx.service",
     ...(fix === undefined ? {} : { fix }),
   });
+  // A mistaken pattern would be the name of a cgroup that never exists, and nothing would be enforced.
+  const pattern = /[*?[\]]/.exec(text)?.[0];
+  if (pattern !== undefined)
+    return problem(
+      `cgroup ${text} holds ${pattern}, but a cgroup is one path, not a pattern`,
+      "name one cgroup; declare a Workload for each further one",
+    );
   if (parts.includes("..")) return problem(`cgroup ${text} climbs with "..", and must stay below the cgroup root`);
   if (plain === "")
     return problem(`cgroup ${JSON.stringify(text)} is the cgroup root, which holds every process of the host`);
