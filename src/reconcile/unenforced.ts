@@ -23,6 +23,8 @@ const SHOWN = 10;
 export class UnenforcedWatch {
   #undeclared: { readonly reason: string; readonly at: number } | null = null;
   #pending: ReadonlyMap<string, string> = new Map();
+  /** Workloads that this agent has seen: one that stops is no news of this kind (see `logMoves`), one that never was is. */
+  #present: ReadonlySet<string> = new Set();
 
   constructor(private readonly deps: UnenforcedDeps) {}
 
@@ -44,8 +46,13 @@ export class UnenforcedWatch {
     const pending = new Map(listPending(subjects).map(({ workload, message }) => [workload, message]));
     telemetry.pending(pending.size);
     for (const [workload, reason] of pending)
-      if (!this.#pending.has(workload)) logger.warn(`workload ${workload} is pending, and not enforced: ${reason}`);
+      if (!this.#pending.has(workload) && !this.#present.has(workload))
+        logger.warn(`workload ${workload} is pending, and not enforced: ${reason}`);
     this.#pending = pending;
+    this.#present = new Set([
+      ...[...this.#present].filter((workload) => pending.has(workload)),
+      ...subjects.flatMap(({ workload, state }) => (state === "Pending" ? [] : [workload])),
+    ]);
   }
 }
 

@@ -83,6 +83,7 @@ const connectivity = (x: string): never =>
     opened: [],
     closed: [],
     summary: { opened: 1, closed: 0 },
+    unenforced: [x],
     unknown: null,
     groups: { opened: [group(x)], closed: [] },
   }) as never;
@@ -95,6 +96,7 @@ const member = (x: string) => ({ id: x, address: x, joinedAt: x });
 const node = (x: string) => ({
   ...{ id: x, address: x, role: "leader", state: "unhealthy", declared: false, joinedAt: x, lastSeen: x },
   ...{ heartbeatAgeMs: 1, enforcedRevision: 1, rulesetDigest: x, lag: 0, message: x },
+  pending: [{ workload: x, message: x }],
 });
 const cluster = (x: string) => ({
   ...{ backend: "etcd", revision: 1, leader: member(x), nodes: [node(x)], suspension: suspension(x), damaged: [x] },
