@@ -39,7 +39,8 @@ const why = whyNoEtcd();
 t.test("etcd", why === null ? {} : { skip: why }, (t) =>
   withEtcd({}, async ({ endpoints }) => {
     await keepsIt(t, openStore(t, endpoints));
-    const client = new Etcd3({ hosts: endpoints.map((endpoint) => `http://${endpoint}`) });
+    const hosts = endpoints.map((endpoint) => `http://${endpoint}`);
+    const client = new Etcd3({ hosts, grpcOptions: { "grpc.max_receive_message_length": -1 } });
     const values = Object.values(await client.getAll().buffers());
     client.close();
     t.ok(values.length > 6, "a set is stored in parts");

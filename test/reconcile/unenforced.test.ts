@@ -36,6 +36,8 @@ async function setUp(text: string, node = "n1") {
     );
   };
   await commit(text);
+  await store.joinMember({ id: node, address: "192.0.2.1:9470", joinedAt: new Date(clock.now()).toISOString() });
+  await store.heartbeat({ id: node, address: "192.0.2.1:9470", holder: "test" }, 3_600_000);
   const lastOf = (name: string) => calls.findLast(([call]) => call === name)?.[1];
   const shown = async () => {
     const status = await readClusterStatus({ store, clock });
