@@ -81,7 +81,7 @@ export const CODES = {
 
   undeclaredNamespace: warning("ZT5001", "undeclared namespace"),
   selectsNoWorkload: warning("ZT5002", "policy that selects no workload"),
-  peerMatchesNothing: warning("ZT5003", "peer that matches no workload"),
+  peerMatchesNothing: warning("ZT5003", "peer that matches no workload, or no NetworkSet"),
   shadowedRule: warning("ZT5004", "shadowed rule"),
   peerWithoutAddress: warning("ZT5005", "peer without addresses"),
   unreachableWorkload: warning("ZT5006", "workload with neither node nor addresses"),

@@ -71,7 +71,13 @@ export function renderPlanSummary(plan: Plan, connectivity: ConnectivityDiff, st
     unknown === null
       ? style.line`${style.bold("Connections:")} ${summary.opened} to open, ${summary.closed} to close.`
       : style.warn(notComputed(unknown)),
-    ...(unenforced.length === 0 ? [] : [style.bad(`No longer enforced: ${unenforced.length === 1 ? "1 workload" : `${unenforced.length} workloads`}.`)]),
+    ...(unenforced.length === 0
+      ? []
+      : [
+          style.bad(
+            `No longer enforced: ${unenforced.length === 1 ? "1 workload" : `${unenforced.length} workloads`}.`,
+          ),
+        ]),
     renderSummary(plan, style),
   ].join("\n");
 }

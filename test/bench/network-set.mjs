@@ -97,7 +97,18 @@ async function benchKernel(label) {
     "nft-set",
     `flush ruleset\ntable inet bench { set big { type ipv4_addr; flags interval; elements = {\n${blocks().join(",\n")} } } }\n`,
   );
-  await compare(label("compile and apply 2 % changed"), 9, apply, "`nft -f`, such a set", nft && (() => nft("-f", script)));
-  row(label("resident memory of that process"), `${(process.memoryUsage.rss() / 1024 / 1024).toFixed(0)} MiB`, "—", "—");
+  await compare(
+    label("compile and apply 2 % changed"),
+    9,
+    apply,
+    "`nft -f`, such a set",
+    nft && (() => nft("-f", script)),
+  );
+  row(
+    label("resident memory of that process"),
+    `${(process.memoryUsage.rss() / 1024 / 1024).toFixed(0)} MiB`,
+    "—",
+    "—",
+  );
   await end();
 }

@@ -262,8 +262,6 @@ const ROWS: readonly (readonly [name: string, text: string, expected: string])[]
   ["type without ICMP", icmp("{type: 8}"), "ZT3017 5:4 spec.ingress[0].ports[0].type"],
   ["cgroup that climbs", workload("{node: n, cgroup: a/../../b}"), "ZT3018 4:25 spec.cgroup"],
   ["cgroup with a leading slash", workload("{node: n, cgroup: /a}"), "ZT3018 4:25 spec.cgroup"],
-  ["pattern as a cgroup", workload('{node: n, cgroup: "machine.slice/shop-*.scope"}'), "ZT3018 4:25 spec.cgroup"],
-  ["range as a cgroup", workload('{node: n, cgroup: "a/worker@[12].service"}'), "ZT3018 4:25 spec.cgroup"],
   ["cgroup root", workload("{node: n, cgroup: /}"), "ZT3018 4:25 spec.cgroup"],
   ["agent address without port", node("{address: 192.0.2.1}"), "ZT3020 4:17 spec.address"],
   ["agent address, IPv6 without brackets", node('{address: "fd77::1"}'), "ZT3020 4:17 spec.address"],
@@ -419,8 +417,6 @@ t.test("fixes show the text to write", async (t) => {
   t.equal(fix(ztap("{selector: {}}")), "did you mean podSelector?");
   t.equal(fix(peer("{ipBlock: {cidr: 10.1.2.3/8}}")), "write 10.0.0.0/8, or 10.1.2.3/32 for that one address");
   t.equal(fix(peer('{ipBlock: {cidr: "::ffff:10.0.0.0/104"}}')), "write 10.0.0.0/8");
-  t.equal(fix(peer('{ipBlock: {cidr: "::ffff:a00:0/104"}}')), "write 10.0.0.0/8");
-  t.match(fix(workload('{node: n, cgroup: "a/b?"}')), /^name one cgroup/);
   t.equal(fix(workload("{node: n, cgroup: /system.slice/x.service/}")), "write system.slice/x.service");
   t.equal(fix(workload("{addresses: [192.0.2.2]}", "{name: My_App}")), "write my-app");
   t.equal(fix(port("{protocol: tcp}")), "did you mean TCP?");

@@ -6,7 +6,7 @@ import type { Kind, Node, Workload } from "../../model/objects.js";
 import { qualifiedName } from "../../model/state.js";
 import type { FileObject, PlacedProblem } from "../document/file.js";
 import type { Path, Problem } from "../problem.js";
-import { peersOf } from "./peers.js";
+import { listPeers } from "./peers.js";
 import { suggest } from "../../model/suggest.js";
 
 export interface Comparison {
@@ -118,7 +118,7 @@ function findUndeclaredSets(all: readonly FileObject[]): readonly PlacedProblem[
     all.flatMap(({ state: { object } }) => (object.kind === "NetworkSet" ? [object.metadata.name] : [])),
   );
   return all.flatMap((at) =>
-    peersOf(at.state.object).flatMap(({ peer: { networkSet }, path }) => {
+    listPeers(at.state.object).flatMap(({ peer: { networkSet }, path }) => {
       if (networkSet === undefined || names.has(networkSet)) return [];
       const meant = suggest(networkSet, [...names].slice(0, COMPARED_NAMES));
       return [

@@ -21,7 +21,7 @@ import { isSelectorPeer } from "../../policy/compile/select.js";
 import { WorkloadIndex } from "../../policy/compile/workload-index.js";
 import type { Path, Problem } from "../problem.js";
 import type { ObjectProblem } from "./object-problem.js";
-import { peersOf } from "./peers.js";
+import { listPeers } from "./peers.js";
 import { findShadows, type RuleShape } from "./shadowed-rules.js";
 
 export function lintObjects(objects: ObjectSet, unread: ReadonlySet<Kind | null>): readonly ObjectProblem[] {
@@ -169,7 +169,7 @@ function lintSelectors(policy: NetworkPolicy, index: WorkloadIndex, peers: PeerC
       wanted: "labels that a workload of the namespace has",
     });
   }
-  for (const { peer, path } of peersOf(policy)) {
+  for (const { peer, path } of listPeers(policy)) {
     if (isSelectorPeer(peer) && !peers.check(peer, namespace, policy)) found.push(noMatch(peer, namespace, path));
   }
   return found;
@@ -178,13 +178,13 @@ function lintSelectors(policy: NetworkPolicy, index: WorkloadIndex, peers: PeerC
 /** A peer that selects no workload expects nothing. */
 function lintTest(test: ConnectivityTest, index: WorkloadIndex): readonly Problem[] {
   const { namespace } = test.metadata;
-  return peersOf(test)
+  return listPeers(test)
     .filter(({ peer }) => isSelectorPeer(peer) && index.peersOf([peer], namespace).length === 0)
     .map(({ peer, path }): Problem => noMatch(peer, namespace, path));
 }
 
 function lintSetSelectors(object: ZtapObject, sets: NetworkSetIndex): readonly Problem[] {
-  return peersOf(object).flatMap(({ peer, path }): readonly Problem[] =>
+  return listPeers(object).flatMap(({ peer, path }): readonly Problem[] =>
     peer.networkSetSelector === undefined || sets.setsOf(peer).length > 0
       ? []
       : [

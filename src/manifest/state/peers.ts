@@ -8,7 +8,7 @@ export interface PlacedPeer {
 }
 
 /** Returns the peers of a policy or a test in their order; none for other kinds. */
-export function peersOf(object: ZtapObject): readonly PlacedPeer[] {
+export function listPeers(object: ZtapObject): readonly PlacedPeer[] {
   if (object.kind === "NetworkPolicy") {
     const { ingress = [], egress = [] } = object.spec;
     return [

@@ -9,7 +9,7 @@ import { AddressParser, AddressSet } from "../../policy/address-space.js";
 import { NetworkSetIndex } from "../../policy/compile/network-sets.js";
 import { canonicalCidrs } from "../../policy/compile/peers.js";
 import { listOutside } from "../../policy/reachability/external.js";
-import { peersOf } from "../../policy/reachability/set-names.js";
+import { rulePeers } from "../../policy/reachability/set-names.js";
 import type { PortSetId, PortSets } from "../../policy/reachability/port-sets.js";
 import { createMeaning } from "./meant.js";
 
@@ -135,7 +135,9 @@ function isChanged(key: string, before: Index, after: Index): boolean {
 
 /** Returns the names of the sets that these rules name now, and that differ. */
 function changedSetsOf(rules: readonly Rule[], before: Index, after: Index): readonly string[] {
-  const sets = rules.flatMap((rule) => peersOf(rule, after.objects).flatMap((peer) => after.networkSets.setsOf(peer)));
+  const sets = rules.flatMap((rule) =>
+    rulePeers(rule, after.objects).flatMap((peer) => after.networkSets.setsOf(peer)),
+  );
   const names = new Set(sets.map(({ metadata }) => metadata.name));
   return [...names].filter((name) => isChanged(refKey({ kind: "NetworkSet", namespace: null, name }), before, after));
 }

@@ -9,7 +9,7 @@ import { AddressParser, AddressSet } from "../../policy/address-space.js";
 import { WorkloadIndex } from "../../policy/compile/workload-index.js";
 import { NetworkSetIndex } from "../../policy/compile/network-sets.js";
 import { blockCidrs, canonicalCidrs } from "../../policy/compile/peers.js";
-import { peersOf } from "../../policy/reachability/set-names.js";
+import { rulePeers } from "../../policy/reachability/set-names.js";
 
 export interface Meaning {
   /**
@@ -25,7 +25,7 @@ export function createMeaning(objects: ObjectSet): Meaning {
   const byName = new Map(candidates.all.map((candidate) => [candidate.name, candidate]));
   const meant = new Map<string, (workload: string) => boolean>();
   const read = (rule: Rule): ((workload: string) => boolean) => {
-    const peers = peersOf(rule, objects);
+    const peers = rulePeers(rule, objects);
     if (peers.length === 0) return () => true;
     const names = new Set(candidates.peersOf(peers, rule.policy.namespace).map(({ name }) => name));
     const blocks = new AddressSet(canonicalCidrs(blockCidrs(peers, networkSets)).map((cidr) => parser.parse(cidr)));

@@ -28,7 +28,7 @@ export function createSetNames(objects: ObjectSet, ruleset: Ruleset): SetNames {
   const byRule = new Map<string, readonly NamedSet[]>();
   const setsOf = (rules: readonly Rule[]): readonly NamedSet[] => {
     const named = new Map<string, NamedSet>();
-    for (const set of rules.flatMap((rule) => peersOf(rule, objects)).flatMap((peer) => sets.setsOf(peer))) {
+    for (const set of rules.flatMap((rule) => rulePeers(rule, objects)).flatMap((peer) => sets.setsOf(peer))) {
       const { name } = set.metadata;
       const one = parsed.get(name) ?? {
         name,
@@ -57,7 +57,7 @@ export function createSetNames(objects: ObjectSet, ruleset: Ruleset): SetNames {
 }
 
 /** Returns the peers of a rule as its policy has them. */
-export function peersOf({ policy, direction, index }: Rule, objects: ObjectSet): readonly Peer[] {
+export function rulePeers({ policy, direction, index }: Rule, objects: ObjectSet): readonly Peer[] {
   const object = objects.get(refKey({ kind: "NetworkPolicy", ...policy }))?.object;
   if (object?.kind !== "NetworkPolicy") return [];
   return (direction === "ingress" ? object.spec.ingress?.[index]?.from : object.spec.egress?.[index]?.to) ?? [];
