@@ -113,3 +113,17 @@ t.test("validate reads the file of a manifest that is named alone, and not what 
   repo.write("lists/partners.cidrs", `${LIST}203.0.113.1/24\n`);
   t.match(await ztap.run(["validate", "repo"]), { code: 1, stdout: /lists\/partners\.cidrs:5:1[^]*ZT3006/ });
 });
+
+t.test("a policy that names a set of the store is written without the set's file", async (t) => {
+  const ztap = new Ztap(t);
+  const repo = makeRepository(ztap);
+  await ztap.json(t, "apply", ["apply", "repo", "--auto-approve"]);
+  const [, web = ""] = /(apiVersion: ztap\/v1\nkind: NetworkPolicy[^]*)/.exec(STATE) ?? [];
+  repo.write("web.yaml", web.replace("port: 443", "port: 8443"));
+  await ztap.json(t, "policy-write", ["policy", "sync", "repo/web.yaml", "--name", "web"]);
+  repo.write("web.yaml", web.replace("networkSet: partners", "networkSet: partner"));
+  const refused = await ztap.run(["policy", "sync", "repo/web.yaml", "--name", "web"]);
+  t.match(refused, { code: 1, stderr: /ZT4008[^]*did you mean partners/ });
+  const back = await ztap.json(t, "policy-write", ["policy", "rollback", "web", "--to", "1"]);
+  t.match(back, { policy: { version: 3 } });
+});

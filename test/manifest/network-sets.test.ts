@@ -144,6 +144,10 @@ t.test("peers of ztap/v1 name sets, each alone in its peer; Kubernetes' policies
   }
   const kubernetes = read({ "p.yaml": policy("{networkSet: s}", "networking.k8s.io/v1") });
   t.match(kubernetes.diagnostics, [{ code: "ZT2007", message: /networkSet is a field of ztap\/v1/ }]);
+  const alone = policy("{networkSet: s}").split("---\n").slice(0, 2).join("---\n");
+  t.match(read({ "p.yaml": alone }).diagnostics, [
+    { code: "ZT5003", severity: "warning", message: /no NetworkSet: none is declared/ },
+  ]);
   const misspelt = read({ "p.yaml": policy("{networkSet: sz}") }).diagnostics;
   t.match(misspelt, [{ code: "ZT4008", fix: "did you mean s?" }]);
 });

@@ -112,11 +112,15 @@ function findUndeclaredNodes(all: readonly FileObject[]): readonly PlacedProblem
   });
 }
 
-/** A peer that names a NetworkSet names one that exists: a mistyped name would close what it is meant to open. */
+/**
+ * A mistyped name would close what it is meant to open. Only if the state declares any NetworkSet: one policy in a file of
+ * its own, as for `policy sync`, has none beside it. Without any, lint.ts warns.
+ */
 function findUndeclaredSets(all: readonly FileObject[]): readonly PlacedProblem[] {
   const names = new Set(
     all.flatMap(({ state: { object } }) => (object.kind === "NetworkSet" ? [object.metadata.name] : [])),
   );
+  if (names.size === 0) return [];
   return all.flatMap((at) =>
     listPeers(at.state.object).flatMap(({ peer: { networkSet }, path }) => {
       if (networkSet === undefined || names.has(networkSet)) return [];

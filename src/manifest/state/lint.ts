@@ -48,7 +48,7 @@ export function lintObjects(objects: ObjectSet, unread: ReadonlySet<Kind | null>
       found.push(...lintPolicy(object), ...(checkSelectors ? lintSelectors(object, index, peers) : []));
     if (object.kind === "ConnectivityTest" && checkSelectors) found.push(...lintTest(object, index));
     if (object.kind === "NetworkSet") found.push(...lintSet(object));
-    if (!may("NetworkSet")) found.push(...lintSetSelectors(object, sets));
+    if (!may("NetworkSet")) found.push(...lintSetPeers(object, sets));
     if (checkNamespaces) found.push(...lintNamespace(state, declared));
     warnings.push(...found.map((problem) => ({ key, problem })));
   }
@@ -183,20 +183,19 @@ function lintTest(test: ConnectivityTest, index: WorkloadIndex): readonly Proble
     .map(({ peer, path }): Problem => noMatch(peer, namespace, path));
 }
 
-function lintSetSelectors(object: ZtapObject, sets: NetworkSetIndex): readonly Problem[] {
-  return listPeers(object).flatMap(({ peer, path }): readonly Problem[] =>
-    peer.networkSetSelector === undefined || sets.setsOf(peer).length > 0
-      ? []
-      : [
-          {
-            code: "peerMatchesNothing",
-            path,
-            message: "this peer matches no NetworkSet",
-            found: canonicalJson(peer),
-            wanted: "labels that some NetworkSet has",
-          },
-        ],
-  );
+function lintSetPeers(object: ZtapObject, sets: NetworkSetIndex): readonly Problem[] {
+  return listPeers(object).flatMap(({ peer, path }): readonly Problem[] => {
+    if (isSelectorPeer(peer) || peer.ipBlock !== undefined || sets.setsOf(peer).length > 0) return [];
+    return [
+      {
+        code: "peerMatchesNothing",
+        path,
+        message: `this peer matches no NetworkSet${sets.isEmpty ? ": none is declared" : ""}`,
+        found: canonicalJson(peer),
+        wanted: peer.networkSet === undefined ? "labels that some NetworkSet has" : "a declared NetworkSet",
+      },
+    ];
+  });
 }
 
 function lintSet({ metadata, spec }: NetworkSet): readonly Problem[] {
