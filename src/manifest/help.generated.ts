@@ -57,7 +57,7 @@ export const HELP: Readonly<Record<string, { readonly example: string; readonly 
   ZT4005: {"example":"9,000 CIDRs with 600 ports of their own each (limit: 4,194,304 entries)","fix":"ranges of ports, wider CIDRs, or more nodes"},
   ZT4006: {"example":"on a pf node: no address, an address of two workloads, SCTP ports, ICMP type 255; on an eBPF node: `user`","fix":"the message names the node, the workload and the fix; see [macos](macos.md)"},
   ZT4007: {"example":"`deny` of a connection that a policy allows","fix":"fix the policies; the message has a packet and the rules that decide it"},
-  ZT4008: {"example":"`networkSet: partner`","fix":"correct the name, or declare the set"},
+  ZT4008: {"example":"`networkSet: partner`, if any NetworkSet is declared","fix":"correct the name, or declare the set"},
   ZT5001: {"example":"`namespace: b`, if other namespaces are declared","fix":"declare it; without, it has no labels but its name"},
   ZT5002: {"example":"podSelector without a match in its namespace","fix":"correct the labels"},
   ZT5003: {"example":"selector without a match","fix":"correct the labels; remember namespaceSelector for other namespaces"},
