@@ -49,7 +49,7 @@ export const HELP: Readonly<Record<string, { readonly example: string; readonly 
   ZT3025: {"example":"`cidr: ::/0` with 1,000 single addresses under `except`: more than 65,536 prefixes remain","fix":"name wider blocks under `except`, or name the addresses that are meant under `cidr`"},
   ZT3026: {"example":"`{networkSet: a, podSelector: {}}`","fix":"two peers"},
   ZT3027: {"example":"`file: /etc/list.cidrs`, `list.txt`, one outside the source path, a link, one of more than 8 MiB","fix":"a path relative to the manifest, below the source path, that ends in `.cidrs`"},
-  ZT3028: {"example":"more than 131,072 CIDRs in `cidrs` and `file`, in `except`, or remaining","fix":"wider blocks; several NetworkSets, which `networkSetSelector` joins"},
+  ZT3028: {"example":"more than 131,072 CIDRs in `cidrs` and `file`, in `except`, or remaining; more than 1,048,576 in the files of all sets together","fix":"wider blocks; several NetworkSets, which `networkSetSelector` joins"},
   ZT4001: {"example":"two documents of one kind, namespace and name","fix":"remove one; the message has the position of the first"},
   ZT4002: {"example":"`node: web-2` without such a Node, if any Node is declared","fix":"declare it; leave out `node` for an external peer"},
   ZT4003: {"example":"`a` and `a/b` of two workloads on one node","fix":"give each its own cgroup"},

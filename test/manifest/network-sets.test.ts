@@ -191,6 +191,16 @@ t.test("a set may have as many CIDRs as the limit, read twice and tested, and no
   t.match(exploded.diagnostics, [{ code: "ZT3028", path: "spec.except", message: /takes \d+ CIDRs/ }]);
 });
 
+t.test("one file named again and again does not take more than its bound", async (t) => {
+  const sets = (count: number) =>
+    Array.from({ length: count }, (_, index) => set("{file: big.cidrs}", `s${index}`)).join("---\n");
+  const big = Array.from({ length: SET_LIMIT }, () => "10.0.0.0/8").join("\n");
+  t.same(lines(read({ "s.yaml": sets(8), "big.cidrs": big }).diagnostics), []);
+  t.match(read({ "s.yaml": sets(9), "big.cidrs": big }).diagnostics, [
+    { code: "ZT3028", line: 44, path: "spec.file", message: /more than 1048576 CIDRs/ },
+  ]);
+});
+
 t.test("what a node's tables cannot hold is refused when it is validated, at the rule", async (t) => {
   const state = {
     "s.yaml": [

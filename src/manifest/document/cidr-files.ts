@@ -32,6 +32,8 @@ export class CidrFiles {
   readonly #contents = new Map<string, Content>();
   readonly #diagnostics: Diagnostic[] = [];
   readonly #omitted: Omitted[] = [];
+  /** A file counts for each set that names it: each set holds its CIDRs. */
+  #total = 0;
 
   constructor(files: readonly TextOfFile[]) {
     this.#files = new Map(files.map((file) => [file.path, file]));
@@ -79,7 +81,8 @@ export class CidrFiles {
     const known = this.#contents.get(path);
     const cidrs = known === undefined ? this.#parse(file) : known;
     this.#contents.set(path, cidrs);
-    return { cidrs };
+    this.#total += cidrs?.length ?? 0;
+    return this.#total > ALL_SETS_LIMIT ? { problem: tooManyOfAll } : { cidrs };
   }
 
   #parse({ path, text }: TextOfFile): Content {
@@ -109,7 +112,18 @@ export class CidrFiles {
   }
 }
 
+/** Largest number of CIDRs that all sets together have from files: some ten seconds of reading. */
+const ALL_SETS_LIMIT = 8 * SET_LIMIT;
+
 const FIELD: Path = ["spec", "file"];
+
+const tooManyOfAll: Problem = {
+  code: "setTooLarge",
+  path: FIELD,
+  message: `with this set, the files of all NetworkSets together have more than ${ALL_SETS_LIMIT} CIDRs`,
+  wanted: `at most ${ALL_SETS_LIMIT}`,
+  fix: "name wider blocks, or let rules name one set instead of several with the same file",
+};
 
 const tooManyLines: Problem = {
   code: "setTooLarge",
