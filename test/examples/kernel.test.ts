@@ -13,7 +13,9 @@ const reason = whyNot();
 for (const [name, { open, refused }] of Object.entries(EXAMPLES)) {
   t.test(`${name} in the kernel`, reason === null ? {} : { skip: reason }, async (t) => {
     const ztap = new Ztap(t);
-    const objects = [...readManifests(manifestFiles(copyExample(ztap, name))).objects.values()].map(({ object }) => object);
+    const objects = [...readManifests(manifestFiles(copyExample(ztap, name))).objects.values()].map(
+      ({ object }) => object,
+    );
     const workloads = objects.filter((object): object is Workload => object.kind === "Workload");
     const nameOf = ({ metadata }: Workload) => `${metadata.namespace}/${metadata.name}`;
     const addresses = Object.fromEntries(workloads.map((one) => [nameOf(one), one.spec.addresses[0] ?? ""]));
