@@ -1,14 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
-// Interfaces: programs at the ingress of network interfaces, also in other network namespaces. A namespace is entered on a thread of
-// its own: no other thread of this process ever leaves its own.
+// Interfaces: programs at network interfaces, also in other network namespaces. Each namespace is visited on a thread of its own, which
+// ends there: no other thread of this process ever leaves its own namespace, and none waits for it.
 //
 // From Linux 6.6 on an attachment is a link (tcx), which can be pinned. Before, it is a filter of the clsact queueing discipline, which
 // stays until it is removed or the interface is.
+#include <algorithm>
+#include <dirent.h>
 #include <fcntl.h>
-#include <functional>
+#include <map>
 #include <net/if.h>
 #include <sched.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <system_error>
 #include <thread>
 #include <unistd.h>
@@ -22,130 +25,294 @@
 
 namespace ztap {
 
-// Not in the headers of libbpf 1.1.
-static constexpr auto TCX_INGRESS = static_cast<enum bpf_attach_type>(46);
+// Ingress and egress, as enum ztap_direction. The headers of libbpf 1.1 do not have the first two.
+static constexpr int DIRECTIONS = 2;
+static constexpr int TCX[DIRECTIONS] = {46, 47};
+static constexpr uint32_t BEFORE_ALL = 1u << 3;
+static constexpr enum bpf_tc_attach_point POINTS[DIRECTIONS] = {BPF_TC_INGRESS, BPF_TC_EGRESS};
+static constexpr uint32_t MOST_PROGRAMS = 64;
 
-// Runs `act` in the network namespace. Returns its result, or a negative errno.
-static int inNamespace(int space, const std::function<int()> &act) {
-  int result = 0;
-  try {
-    std::thread thread([&] { result = setns(space, CLONE_NEWNET) != 0 ? -errno : act(); });
-    thread.join();
-  } catch (const std::system_error &error) {
-    return -error.code().value();
-  }
-  return result;
+// Returns a link whose program runs before all others of the interface, or a negative errno.
+static int createLink(int program, int index, int type) {
+  union bpf_attr attr = {};
+  attr.link_create.prog_fd = program;
+  attr.link_create.target_fd = index;
+  attr.link_create.attach_type = type;
+  attr.link_create.flags = BEFORE_ALL;
+  long link = syscall(__NR_bpf, BPF_LINK_CREATE, &attr, sizeof(attr));
+  if (link < 0) return -errno;
+  int fd = fcntl(link, F_DUPFD_CLOEXEC, 3);
+  close(link);
+  return fd < 0 ? -errno : fd;
 }
 
-// namespaceOpen(path, inode | 0) → fd, or -1 if it is gone or another one.
-static Napi::Value namespaceOpen(const Napi::CallbackInfo &info) {
-  int fd = open(textArg(info, 0).c_str(), O_RDONLY | O_CLOEXEC);
-  if (fd < 0 && errno != ENOENT && errno != ESRCH) throw failure(info.Env(), errno, "open " + textArg(info, 0));
-  struct stat found = {};
-  if (fd >= 0 && uintArg(info, 1) != 0 && (fstat(fd, &found) != 0 || found.st_ino != uintArg(info, 1))) {
+struct Interface {
+  unsigned int index;
+  std::string name;
+  bool isAttached = false;
+  std::string problem;
+};
+
+struct Visit {
+  std::string path, folder;
+  uint64_t inode = 0;
+  bool isLink = true, attaches = false, detaches = false;
+  int programs[DIRECTIONS] = {-1, -1};
+  uint32_t handle = 0, priority = 0;
+  // What was found.
+  bool isThere = false;
+  std::vector<Interface> interfaces;
+  int error = 0;
+  std::string what;
+};
+
+// Compares programs in the kernel with those of this build: by tag, and by the one map that both use.
+class Programs {
+ public:
+  explicit Programs(const Visit &visit) {
+    for (int at = 0; at < DIRECTIONS; at++) read(visit.programs[at], wanted_[at]);
+  }
+  bool isWanted(uint32_t id, int direction) {
+    auto known = known_.find(id);
+    if (known == known_.end()) {
+      Identity found;
+      int fd = bpf_prog_get_fd_by_id(id);
+      if (fd >= 0) {
+        read(fd, found);
+        close(fd);
+      }
+      known = known_.emplace(id, found).first;
+    }
+    const Identity &found = known->second, &wanted = wanted_[direction];
+    return found.map != 0 && found.map == wanted.map && memcmp(found.tag, wanted.tag, sizeof(found.tag)) == 0;
+  }
+
+ private:
+  struct Identity {
+    uint8_t tag[BPF_TAG_SIZE] = {};
+    uint32_t map = 0;
+  };
+  static void read(int fd, Identity &identity) {
+    struct bpf_prog_info info = {};
+    uint32_t size = sizeof(info), map = 0;
+    info.nr_map_ids = 1;
+    info.map_ids = reinterpret_cast<uint64_t>(&map);
+    if (bpf_obj_get_info_by_fd(fd, &info, &size) != 0) return;
+    memcpy(identity.tag, info.tag, sizeof(identity.tag));
+    identity.map = map;
+  }
+  Identity wanted_[DIRECTIONS];
+  std::map<uint32_t, Identity> known_;
+};
+
+static std::string pinOf(const Visit &visit, unsigned int index, int direction) {
+  return visit.folder + "/" + std::to_string(visit.inode) + "-" + std::to_string(index) + (direction ? "-egress" : "-ingress");
+}
+
+// Whether the pinned link is attached to this interface: one that was moved away keeps its link, and its index may be another's.
+static bool isLinked(const Visit &visit, unsigned int index, int direction, Programs &programs) {
+  int link = bpf_obj_get(pinOf(visit, index, direction).c_str());
+  if (link < 0) return false;
+  struct bpf_link_info info = {};
+  uint32_t size = sizeof(info), ids[MOST_PROGRAMS], count = MOST_PROGRAMS, flags = 0;
+  bool isRead = bpf_obj_get_info_by_fd(link, &info, &size) == 0;
+  close(link);
+  if (!isRead || !programs.isWanted(info.prog_id, direction)) return false;
+  if (bpf_prog_query(index, static_cast<enum bpf_attach_type>(TCX[direction]), 0, &flags, ids, &count) != 0) return false;
+  return std::find(ids, ids + count, info.prog_id) != ids + count;
+}
+
+static int link(const Visit &visit, unsigned int index, int direction) {
+  std::string pin = pinOf(visit, index, direction);
+  int fd = createLink(visit.programs[direction], index, TCX[direction]);
+  if (fd < 0) return fd;
+  if (unlink(pin.c_str()) != 0 && errno != ENOENT) {
+    int error = errno;
     close(fd);
-    fd = -1;
+    return -error;
   }
-  return Napi::Number::New(info.Env(), fd);
-}
-
-// namespaceInode(fd) → number
-static Napi::Value namespaceInode(const Napi::CallbackInfo &info) {
-  struct stat found = {};
-  if (fstat(intArg(info, 0), &found) != 0) throw failure(info.Env(), errno, "fstat of a network namespace");
-  return Napi::Number::New(info.Env(), double(found.st_ino));
-}
-
-// interfaceList(namespaceFd) → [{ index, name }]
-static Napi::Value interfaceList(const Napi::CallbackInfo &info) {
-  Napi::Env env = info.Env();
-  std::vector<std::pair<unsigned int, std::string>> found;
-  int result = inNamespace(intArg(info, 0), [&] {
-    struct if_nameindex *all = if_nameindex();
-    if (all == nullptr) return -errno;
-    for (struct if_nameindex *one = all; one->if_index != 0; one++) found.emplace_back(one->if_index, one->if_name);
-    if_freenameindex(all);
-    return 0;
-  });
-  if (result < 0) throw failure(env, result, "listing network interfaces");
-  Napi::Array list = Napi::Array::New(env);
-  for (const auto &[index, name] : found) {
-    Napi::Object entry = Napi::Object::New(env);
-    entry.Set("index", index);
-    entry.Set("name", name);
-    list.Set(list.Length(), entry);
-  }
-  return list;
-}
-
-// interfaceLink(namespaceFd, index, programFd) → fd of a link, or -1 if the interface is gone.
-static Napi::Value interfaceLink(const Napi::CallbackInfo &info) {
-  int index = intArg(info, 1), program = intArg(info, 2);
-  int link = inNamespace(intArg(info, 0), [&] {
-    int fd = bpf_link_create(program, index, TCX_INGRESS, nullptr);
-    return fd < 0 ? -errno : fd;
-  });
-  if (link < 0 && link != -ENODEV) throw failure(info.Env(), link, "BPF_LINK_CREATE of an interface");
-  return Napi::Number::New(info.Env(), link < 0 ? -1 : link);
-}
-
-// linkInterface(linkFd) → index of the interface of a link; 0 if it is gone.
-static Napi::Value linkInterface(const Napi::CallbackInfo &info) {
-  struct bpf_link_info found = {};
-  uint32_t size = sizeof(found), index;
-  if (bpf_obj_get_info_by_fd(intArg(info, 0), &found, &size) != 0)
-    throw failure(info.Env(), errno, "BPF_OBJ_GET_INFO_BY_FD");
-  // The first field of the part for tcx, which these headers do not have.
-  memcpy(&index, &found.raw_tracepoint, sizeof(index));
-  return Napi::Number::New(info.Env(), index);
+  int error = bpf_obj_pin(fd, pin.c_str()) == 0 ? 0 : errno;
+  close(fd);
+  return -error;
 }
 
 struct Filter {
-  struct bpf_tc_hook hook;
-  struct bpf_tc_opts options;
+  struct bpf_tc_hook hook = {};
+  struct bpf_tc_opts options = {};
+  Filter(const Visit &visit, unsigned int index, int direction) {
+    hook.sz = sizeof(hook);
+    hook.ifindex = index;
+    hook.attach_point = POINTS[direction];
+    options.sz = sizeof(options);
+    options.handle = visit.handle;
+    options.priority = visit.priority;
+  }
 };
 
-// Arguments (namespaceFd, index, handle, priority, ...)
-static Filter filterOf(const Napi::CallbackInfo &info) {
-  Filter filter = {};
-  filter.hook.sz = sizeof(filter.hook);
-  filter.hook.ifindex = intArg(info, 1);
-  filter.hook.attach_point = BPF_TC_INGRESS;
-  filter.options.sz = sizeof(filter.options);
-  filter.options.handle = uintArg(info, 2);
-  filter.options.priority = uintArg(info, 3);
-  return filter;
+static bool isFiltered(const Visit &visit, unsigned int index, int direction, Programs &programs) {
+  Filter filter(visit, index, direction);
+  return bpf_tc_query(&filter.hook, &filter.options) == 0 && programs.isWanted(filter.options.prog_id, direction);
 }
 
-// filterAttach(namespaceFd, index, handle, priority, programFd): replaces one of the same handle and priority. Returns whether the
-// interface is there.
-static Napi::Value filterAttach(const Napi::CallbackInfo &info) {
-  Filter filter = filterOf(info);
-  filter.options.prog_fd = intArg(info, 4);
+static int filter(const Visit &visit, unsigned int index, int direction) {
+  Filter filter(visit, index, direction);
+  filter.options.prog_fd = visit.programs[direction];
   filter.options.flags = BPF_TC_F_REPLACE;
-  int result = inNamespace(intArg(info, 0), [&] {
-    int made = bpf_tc_hook_create(&filter.hook);
-    return made != 0 && made != -EEXIST ? made : bpf_tc_attach(&filter.hook, &filter.options);
-  });
-  if (result < 0 && result != -ENODEV) throw failure(info.Env(), result, "attaching a filter to an interface");
-  return Napi::Boolean::New(info.Env(), result >= 0);
+  int made = bpf_tc_hook_create(&filter.hook);
+  return made != 0 && made != -EEXIST ? made : bpf_tc_attach(&filter.hook, &filter.options);
 }
 
-// filterProgram(namespaceFd, index, handle, priority) → id of the program, or 0 if there is none.
-static Napi::Value filterProgram(const Napi::CallbackInfo &info) {
-  Filter filter = filterOf(info);
-  int result = inNamespace(intArg(info, 0), [&] { return bpf_tc_query(&filter.hook, &filter.options); });
-  if (result < 0 && result != -ENOENT && result != -ENODEV && result != -EINVAL)
-    throw failure(info.Env(), result, "looking for a filter of an interface");
-  return Napi::Number::New(info.Env(), result < 0 ? 0 : filter.options.prog_id);
+static void visitInterface(const Visit &visit, Interface &one, Programs &programs) {
+  one.isAttached = true;
+  for (int direction = 0; direction < DIRECTIONS; direction++) {
+    if (visit.detaches) {
+      Filter filter(visit, one.index, direction);
+      bpf_tc_detach(&filter.hook, &filter.options);
+      continue;
+    }
+    if (visit.isLink ? isLinked(visit, one.index, direction, programs) : isFiltered(visit, one.index, direction, programs))
+      continue;
+    int result = !visit.attaches ? -ENOENT
+                 : visit.isLink  ? link(visit, one.index, direction)
+                                 : filter(visit, one.index, direction);
+    if (result == 0) continue;
+    one.isAttached = false;
+    if (visit.attaches) one.problem = strerror(-result);
+  }
 }
 
-// filterDetach(namespaceFd, index, handle, priority): nothing happens if there is none.
-static void filterDetach(const Napi::CallbackInfo &info) {
-  Filter filter = filterOf(info);
-  int result = inNamespace(intArg(info, 0), [&] { return bpf_tc_detach(&filter.hook, &filter.options); });
-  if (result < 0 && result != -ENOENT && result != -ENODEV && result != -EINVAL)
-    throw failure(info.Env(), result, "detaching a filter from an interface");
+// Runs in the namespace.
+static void visitAll(Visit &visit) {
+  Programs programs(visit);
+  struct if_nameindex *all = if_nameindex();
+  if (all == nullptr) {
+    visit.error = errno;
+    visit.what = "listing network interfaces";
+    return;
+  }
+  for (struct if_nameindex *one = all; one->if_index != 0; one++) {
+    Interface found;
+    found.index = one->if_index;
+    found.name = one->if_name;
+    visitInterface(visit, found, programs);
+    // One that is gone by now is not attached, and needs not be.
+    char name[IF_NAMESIZE];
+    if (found.isAttached || if_indextoname(found.index, name) != nullptr) visit.interfaces.push_back(found);
+  }
+  if_freenameindex(all);
+}
+
+class NamespaceVisit : public Napi::AsyncWorker {
+ public:
+  NamespaceVisit(Napi::Env env, Visit visit)
+      : Napi::AsyncWorker(env), deferred(Napi::Promise::Deferred::New(env)), visit_(std::move(visit)) {}
+  void Execute() override {
+    int fd = open(visit_.path.c_str(), O_RDONLY | O_CLOEXEC);
+    if (fd < 0) {
+      if (errno == ENOENT || errno == ESRCH) return;
+      visit_.error = errno;
+      visit_.what = "open " + visit_.path;
+      return;
+    }
+    struct stat found = {};
+    bool isIt = fstat(fd, &found) == 0 && (visit_.inode == 0 || visit_.inode == found.st_ino);
+    if (isIt) {
+      visit_.inode = found.st_ino;
+      visit_.isThere = true;
+      try {
+        std::thread thread([&] {
+          if (setns(fd, CLONE_NEWNET) == 0) return visitAll(visit_);
+          visit_.error = errno;
+          visit_.what = "entering a network namespace";
+        });
+        thread.join();
+      } catch (const std::system_error &error) {
+        visit_.error = error.code().value();
+        visit_.what = "starting a thread";
+      }
+    }
+    close(fd);
+  }
+  void OnOK() override {
+    Napi::Env env = Env();
+    if (visit_.error != 0) return deferred.Reject(failure(env, visit_.error, visit_.what).Value());
+    if (!visit_.isThere) return deferred.Resolve(env.Null());
+    Napi::Array list = Napi::Array::New(env);
+    for (const auto &one : visit_.interfaces) {
+      Napi::Object entry = Napi::Object::New(env);
+      entry.Set("name", one.name);
+      entry.Set("isAttached", one.isAttached);
+      entry.Set("problem", one.problem);
+      list.Set(list.Length(), entry);
+    }
+    Napi::Object result = Napi::Object::New(env);
+    result.Set("inode", double(visit_.inode));
+    result.Set("interfaces", list);
+    deferred.Resolve(result);
+  }
+  Napi::Promise::Deferred deferred;
+
+ private:
+  Visit visit_;
+};
+
+// namespaceVisit(path, inode | 0, { does, programs, folder, handle, priority }) → promise of { inode, interfaces: [{ name, isAttached,
+// problem }] }; null if the namespace is gone or another one. `does`: "look", "attach" or "detach" (filters only).
+static Napi::Value namespaceVisit(const Napi::CallbackInfo &info) {
+  Napi::Object how = info[2].As<Napi::Object>();
+  std::string does = how.Get("does").As<Napi::String>();
+  Napi::Array programs = how.Get("programs").As<Napi::Array>();
+  Visit visit;
+  visit.path = textArg(info, 0);
+  visit.inode = info[1].As<Napi::Number>().Int64Value();
+  visit.attaches = does == "attach";
+  visit.detaches = does == "detach";
+  visit.isLink = how.Get("isLink").As<Napi::Boolean>();
+  visit.folder = how.Get("folder").As<Napi::String>();
+  visit.handle = how.Get("handle").As<Napi::Number>().Uint32Value();
+  visit.priority = how.Get("priority").As<Napi::Number>().Uint32Value();
+  for (int at = 0; at < DIRECTIONS; at++) visit.programs[at] = programs.Get(at).As<Napi::Number>().Int32Value();
+  auto *worker = new NamespaceVisit(info.Env(), visit);
+  worker->Queue();
+  return worker->deferred.Promise();
+}
+
+// Removes the pins of links whose interfaces are gone.
+class Sweep : public Napi::AsyncWorker {
+ public:
+  Sweep(Napi::Env env, std::string folder)
+      : Napi::AsyncWorker(env), deferred(Napi::Promise::Deferred::New(env)), folder_(std::move(folder)) {}
+  void Execute() override {
+    DIR *folder = opendir(folder_.c_str());
+    if (folder == nullptr) return;
+    std::vector<std::string> pins;
+    while (struct dirent *one = readdir(folder))
+      if (one->d_name[0] != '.') pins.push_back(folder_ + "/" + one->d_name);
+    closedir(folder);
+    for (const std::string &pin : pins) {
+      int link = bpf_obj_get(pin.c_str());
+      if (link < 0) continue;
+      struct bpf_link_info info = {};
+      uint32_t size = sizeof(info), index = 0;
+      int result = bpf_obj_get_info_by_fd(link, &info, &size);
+      close(link);
+      // The first field of the part for tcx, which these headers do not have: the index of the interface, 0 without one.
+      memcpy(&index, &info.raw_tracepoint, sizeof(index));
+      if (result == 0 && index == 0) unlink(pin.c_str());
+    }
+  }
+  void OnOK() override { deferred.Resolve(Env().Undefined()); }
+  Napi::Promise::Deferred deferred;
+
+ private:
+  std::string folder_;
+};
+
+// interfaceSweep(folder) → promise
+static Napi::Value interfaceSweep(const Napi::CallbackInfo &info) {
+  auto *worker = new Sweep(info.Env(), textArg(info, 0));
+  worker->Queue();
+  return worker->deferred.Promise();
 }
 
 // Tries both attachments at the loopback device of a namespace that nobody else has.
@@ -158,7 +325,7 @@ static std::string tryAttachments() {
   int program = bpf_prog_load(BPF_PROG_TYPE_SCHED_CLS, "ztap_probe", "GPL", next, 2, nullptr);
   if (program < 0) return "none";
   std::string found = "none";
-  int link = bpf_link_create(program, 1, TCX_INGRESS, nullptr);
+  int link = createLink(program, 1, TCX[0]);
   if (link >= 0) {
     close(link);
     found = "link";
@@ -191,14 +358,8 @@ static Napi::Value interfaceAttachment(const Napi::CallbackInfo &info) {
 }
 
 void initInterfaces(Napi::Env env, Napi::Object exports) {
-  exports.Set("namespaceOpen", Napi::Function::New(env, namespaceOpen));
-  exports.Set("namespaceInode", Napi::Function::New(env, namespaceInode));
-  exports.Set("interfaceList", Napi::Function::New(env, interfaceList));
-  exports.Set("interfaceLink", Napi::Function::New(env, interfaceLink));
-  exports.Set("linkInterface", Napi::Function::New(env, linkInterface));
-  exports.Set("filterAttach", Napi::Function::New(env, filterAttach));
-  exports.Set("filterProgram", Napi::Function::New(env, filterProgram));
-  exports.Set("filterDetach", Napi::Function::New(env, filterDetach));
+  exports.Set("namespaceVisit", Napi::Function::New(env, namespaceVisit));
+  exports.Set("interfaceSweep", Napi::Function::New(env, interfaceSweep));
   exports.Set("interfaceAttachment", Napi::Function::New(env, interfaceAttachment));
 }
 

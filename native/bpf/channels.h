@@ -281,21 +281,25 @@ int ztap_set_foreign(struct ztap_found *found)
 	return 0;
 }
 
-/* Returns whether the packet is of a socket that its process may not use, or that was closed after that. */
+/* Returns whether it is a socket that its process may not use, or that was closed after that. `was_refused`: its ztap_refused. */
+static __always_inline bool is_refused_socket(struct sock *address, const __u8 *was_refused)
+{
+	__u64 id = BPF_CORE_READ(address, sk_socket, file, f_inode, i_ino);
+	struct ztap_foreign_socket *found = id ? bpf_map_lookup_elem(&ztap_foreign, &id) : NULL;
+
+	return id ? found && found->refused : was_refused != NULL;
+}
+
 static __noinline int is_of_foreign(struct __sk_buff *skb)
 {
 	struct bpf_sock *sk = skb->sk ? bpf_sk_fullsock(skb->sk) : NULL;
-	struct ztap_foreign_socket *found;
 	struct sock *address = NULL;
-	__u64 id;
 
 	if (!sk)
 		return 0;
 	/* The verifier lets nobody read a socket of this type; so it is read as memory. */
 	bpf_probe_read_kernel(&address, sizeof(address), &sk);
-	id = BPF_CORE_READ(address, sk_socket, file, f_inode, i_ino);
-	found = id ? bpf_map_lookup_elem(&ztap_foreign, &id) : NULL;
-	if (id ? !found || !found->refused : !bpf_sk_storage_get(&ztap_refused, sk, NULL, 0))
+	if (!is_refused_socket(address, bpf_sk_storage_get(&ztap_refused, sk, NULL, 0)))
 		return 0;
 	bpf_sk_storage_get(&ztap_refused, sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
 	refuse_channel(ZTAP_REFUSED_FOREIGN);

@@ -108,6 +108,7 @@ struct task_struct {
 	struct files_struct *files;
 	struct css_set *cgroups;
 	struct nsproxy *nsproxy;
+	struct task_struct *group_leader;
 } __attribute__((preserve_access_index));
 
 struct seq_file;

@@ -115,17 +115,18 @@ struct {
  * The packet program of workloads, which the guard of this direction calls, and the program that interfaces call. The kernel allows
  * one type of program in a map, and one direction.
  */
-#define ZTAP_DECIDER(name)                                                                                             \
+#define ZTAP_DECIDER(name, entries)                                                                                    \
 	struct {                                                                                                       \
 		__uint(type, BPF_MAP_TYPE_PROG_ARRAY);                                                                 \
-		__uint(max_entries, 1);                                                                                \
+		__uint(max_entries, entries);                                                                          \
 		__uint(key_size, sizeof(__u32));                                                                       \
 		__uint(value_size, sizeof(__u32));                                                                     \
 	} name SEC(".maps")
 
-ZTAP_DECIDER(ztap_decider_ingress);
-ZTAP_DECIDER(ztap_decider_egress);
-ZTAP_DECIDER(ztap_decider_host);
+ZTAP_DECIDER(ztap_decider_ingress, 1);
+ZTAP_DECIDER(ztap_decider_egress, 1);
+/* By direction. */
+ZTAP_DECIDER(ztap_decider_host, 2);
 
 #define ZTAP_TRIE(name, key, entries)                                                                                  \
 	struct {                                                                                                       \

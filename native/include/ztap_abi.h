@@ -79,6 +79,8 @@ enum ztap_limit {
 	/* The node of the cgroup root, and a node that has no name. */
 	ZTAP_NODE_ROOT = 0,
 	ZTAP_NODE_NONE = 0x7fffffff,
+	/* Profiles of the workloads that share an address. */
+	ZTAP_MAX_GUARD_PROFILES = 128,
 	/* Echo identifiers that workloads use towards themselves. */
 	ZTAP_MAX_ECHOES = 4096,
 };
@@ -115,7 +117,7 @@ enum ztap_counter {
 	ZTAP_COUNT_FALSE_SOURCE = 9,
 	/* An ICMP error for a socket whose workload did not allow the flow. */
 	ZTAP_COUNT_ICMP_ERROR = 10,
-	/* No socket would receive it, and no policy allows it: the kernel would have answered. */
+	/* The kernel's own answer to a packet that no socket received, and no policy allows. */
 	ZTAP_COUNT_NO_RECEIVER = 11,
 	ZTAP_COUNTERS = 12,
 };
@@ -140,8 +142,8 @@ enum ztap_protocol { ZTAP_PROTOCOL_ANY = 0, ZTAP_PROTOCOL_ICMP = 1 };
 
 /*
  * Values of ztap_addrs_* that are no class: a workload's own address; any address, of a workload that declares none. In the
- * scope of the node, for an address that workloads of the node declare: the profile of what may enter there, if policy isolates
- * all of them, else DECLARED_ADDRESS.
+ * scope of the node, for an address that workloads of the node declare: its guard, if policy isolates all of them, else
+ * DECLARED_ADDRESS. A guard is a scope, whose IPv4 addresses from 0.0.0.0 on are the ingress profiles of these workloads.
  */
 enum ztap_class { ZTAP_SELF_ADDRESS = 1, ZTAP_ANY_ADDRESS = 2, ZTAP_DECLARED_ADDRESS = 3, ZTAP_SCOPE_NODE = 0 };
 

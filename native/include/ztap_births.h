@@ -132,11 +132,16 @@ struct ztap_found {
 };
 ZTAP_SIZE(struct ztap_found, 4);
 
-/* What ztap_find_namespaces returns: a process of an isolated workload, and its network namespace. */
+/*
+ * What ztap_find_namespaces returns: a thread of an isolated workload, and its network namespace; `is_users`: made in a user
+ * namespace, so that any user may have made it.
+ */
 struct ztap_namespace {
 	__u32 inode;
-	__u32 process;
+	__u32 thread;
+	__u32 subject;
+	__u32 is_users;
 };
-ZTAP_SIZE(struct ztap_namespace, 8);
+ZTAP_SIZE(struct ztap_namespace, 16);
 
 #endif

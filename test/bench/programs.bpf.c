@@ -93,19 +93,15 @@ int bench_interface(struct __sk_buff *skb)
 	return 1;
 }
 
-/* ztap_host, also for the loopback device, which a test run has. */
+/* ztap_host_ingress and ztap_host_egress, the latter also for the loopback device, which a test run has. */
 SEC("?tc")
-int bench_host(struct __sk_buff *skb)
+int bench_host_ingress(struct __sk_buff *skb)
 {
-	__u32 zero = 0;
-	struct ztap_control *control = bpf_map_lookup_elem(&ztap_control, &zero);
-	struct packet p = {};
-	int offset = offset_of_ip(skb);
+	return may_be_error(skb) && is_refused_error(skb, current_epoch()) ? 0 : 1;
+}
 
-	if (!control || offset < 0)
-		return 0;
-	if (concerns_nobody(skb, offset, control->epoch & 1))
-		return 1;
-	parse(skb, &p, ZTAP_INGRESS, offset);
-	return is_delivered_as_error(&p) || is_refused_by_host(skb, &p, control->epoch) ? 0 : 1;
+SEC("?tc")
+int bench_host_egress(struct __sk_buff *skb)
+{
+	return may_be_answer(skb) && is_refused_answer(skb, current_epoch()) ? 0 : 1;
 }

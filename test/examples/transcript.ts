@@ -15,6 +15,8 @@ const VARYING: readonly (readonly [RegExp, string])[] = [
   // Below the table: what has troubled a node, now or at its last attempt.
   [/^\n(?:node-\d: .*\n)+/gm, ""],
   // Any node may lead.
+  // Refused, or no answer in time: that depends on how busy the machine is.
+  [/(has no majority: )[^;\n]+(?=; enforcement)/g, "$1REASON"],
   [/^Leader( +)node-\d \(10\.77\.0\.\d:/gm, "Leader$1node-N (10.77.0.N:"],
   [/^(node-\d +\S+ +)(?:leader|follower|-) +/gm, "$1ROLE  "],
   // Differences may be healed at once or one after the other; the message is of the last time.

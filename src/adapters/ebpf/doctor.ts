@@ -113,8 +113,8 @@ function checkWithAddon(native: Native, nativeDir: string, check: Probe, add: (c
 }
 
 const ATTACHMENTS = {
-  link: "judged at the ingress of network interfaces (tcx links, which outlive the agent)",
-  filter: "judged at the ingress of network interfaces (clsact filters, which outlive the agent)",
+  link: "judged at network interfaces (tcx links, which outlive the agent)",
+  filter: "judged at network interfaces (clsact filters, which outlive the agent)",
 };
 
 function hostStackCheck(native: Native): Check {

@@ -32,6 +32,7 @@ import {
   controlItem,
   exportItem,
   imageItems,
+  isInterfaceItem,
   pinItem,
   securityItems,
 } from "./items.js";
@@ -76,6 +77,9 @@ export interface EbpfOptions {
   /** Allows only `lower` and `observe`: changes nothing, and works beside a running agent. */
   readonly readOnly?: boolean;
 }
+
+/** Of those that one message names. */
+const MOST_PROBLEMS = 5;
 
 const NO_SESSIONS: FindSessions = () => Promise.resolve(new Set());
 
@@ -261,7 +265,8 @@ export class EbpfEnforcer implements Enforcer {
     newborns.finish(image);
     this.#require().confinement.finish(image);
     // After the switch: the kernel tells the namespaces of the workloads that are isolated now.
-    await this.#attachToInterfaces(image);
+    if (image.subjects.size === 0) await this.#require().interfaces.detach();
+    else await this.#require().interfaces.visit("attach");
     await subjects.learnRoles(located);
     if (failures.length > 0) throw severalAsOne(failures);
     return located;
@@ -284,11 +289,12 @@ export class EbpfEnforcer implements Enforcer {
   /** Returns the label of something that should be in force and is not; undefined if nothing is missing. */
   async #lacking(ruleset: Ruleset, located: Located): Promise<string | undefined> {
     const { missing, changed } = (await this.observe(ruleset)).difference;
+    // Interfaces come at any time, and one that does not take a program must not keep the versions apart.
     // A cgroup that was removed meanwhile does not count.
     const now = this.#require().subjects.locate(ruleset, this.#lower(ruleset).image);
     const ids = new Set(now.present.map(({ cgroupId }) => cgroupId));
     const present = new Set(located.present.flatMap(({ workload, cgroupId }) => (ids.has(cgroupId) ? [workload] : [])));
-    const lacking = [...missing, ...changed].map(({ wanted }) => wanted);
+    const lacking = [...missing, ...changed].map(({ wanted }) => wanted).filter((one) => !isInterfaceItem(one));
     return lacking.find(({ workload }) => workload === undefined || present.has(workload))?.label;
   }
 
@@ -321,25 +327,24 @@ export class EbpfEnforcer implements Enforcer {
     return this.#opened;
   }
 
-  /** Returns the items of the ruleset, and those of programs that not every kernel takes; adds what is attached of these to `items`. */
+  /** Returns the items of the ruleset, and those that depend on the machine; adds what is attached of these to `items`. */
   async #expected(ruleset: Ruleset, items: Map<string, EnforcementItem>): Promise<ItemSet> {
     const { object, interfaces, lock } = this.#require();
     const lowered = this.#lower(ruleset);
     if (lowered.image.subjects.size === 0) return lowered.items;
-    const expected = new Map([...lowered.items, ...securityItems(lowered.image, object.programs)]);
-    // Interfaces come and go without being drift.
-    if (lock >= 0 && this.#inForce !== null) await this.#attachToInterfaces(this.#inForce);
-    await interfaces.observe(expected, items);
-    return expected;
-  }
-
-  async #attachToInterfaces(image: Image): Promise<void> {
-    const { interfaces } = this.#require();
-    if (image.subjects.size === 0) return interfaces.detach();
-    for (const error of await interfaces.attach())
-      this.#options.logger.warn("The program for the host's own stack is not attached everywhere", {
-        error: String(error),
+    const security = securityItems(lowered.image, object.programs);
+    // Who only reads may be in another network namespace than the agent.
+    if (lock < 0) return new Map([...lowered.items, ...security]);
+    // Interfaces come and go without being drift: they are attached to when they are looked at.
+    const isInForce = this.#inForce !== null && this.#inForce.subjects.size > 0;
+    const { wanted, attached, problems } = await interfaces.visit(isInForce ? "attach" : "look");
+    for (const item of attached) addItem(items, item);
+    if (problems.length > 0)
+      this.#options.logger.warn("The programs for the host's own stack are not attached everywhere", {
+        problems: problems.slice(0, MOST_PROBLEMS).join("; "),
+        count: problems.length,
       });
+    return new Map([...lowered.items, ...security, ...wanted.map((item) => [item.key, item] as const)]);
   }
 
   /** Rulesets are immutable: each is lowered once. */

@@ -77,8 +77,13 @@ export function guardItem(pin: string, value: string): EnforcementItem {
   return { key: `newborn/${pin}`, value, type: "link", label: `${pin} program for newborn cgroups` };
 }
 
+/** Returns whether it is the item of a network interface. */
+export function isInterfaceItem({ key }: EnforcementItem): boolean {
+  return key.startsWith("interface/");
+}
+
 /**
- * Returns the item of the program at a network interface.
+ * Returns the item of the programs at a network interface.
  * @param inode of the network namespace
  * @param process one in the namespace, if that is not the agent's
  */
@@ -88,7 +93,7 @@ export function interfaceItem(inode: number, name: string, process: number | nul
     key: `interface/${inode}/${name}`,
     value: ATTACHED,
     type: "link",
-    label: `program at the interface ${name}${where}`,
+    label: `programs at the interface ${name}${where}`,
   };
 }
 

@@ -10,8 +10,6 @@ interface Loaded {
   readonly object: LoadedObject;
 }
 
-const ONLY_KEY = Buffer.alloc(4);
-
 const mapIds = new WeakMap<LoadedObject, ReadonlySet<number>>();
 
 function mapIdsOf(native: Native, object: LoadedObject): ReadonlySet<number> {
@@ -34,15 +32,20 @@ export function compareProgram(native: Native, object: LoadedObject, programId: 
 }
 
 /** Returns whether the map holds this build's program, for those that call it. */
-export function hasDecider({ native, object }: Loaded, map: string, program: string): boolean {
-  const held = native.mapGet(mapOf(object, map), ONLY_KEY);
+export function hasDecider({ native, object }: Loaded, map: string, program: string, slot = 0): boolean {
+  const held = native.mapGet(mapOf(object, map), keyOf(slot));
   return (
     held !== null && compareProgram(native, object, held.readUInt32LE(), programOf(object, program)) === "attached"
   );
 }
 
-export function placeDecider({ native, object }: Loaded, map: string, program: string): void {
-  const value = Buffer.alloc(4);
-  value.writeUInt32LE(programOf(object, program));
-  kernel(`Placing ${program}`, () => native.mapSet(mapOf(object, map), ONLY_KEY, value));
+export function placeDecider({ native, object }: Loaded, map: string, program: string, slot = 0): void {
+  const value = keyOf(programOf(object, program));
+  kernel(`Placing ${program}`, () => native.mapSet(mapOf(object, map), keyOf(slot), value));
+}
+
+function keyOf(number: number): Buffer {
+  const key = Buffer.alloc(4);
+  key.writeUInt32LE(number);
+  return key;
 }

@@ -30,6 +30,7 @@ export const ABI = {
   MAX_LEVEL: 31,
   NODE_ROOT: 0,
   NODE_NONE: 2147483647,
+  MAX_GUARD_PROFILES: 128,
   MAX_ECHOES: 4096,
   INGRESS: 0,
   EGRESS: 1,
@@ -177,9 +178,11 @@ export const FOUND = {
   any: 0,
 } as const;
 export const NAMESPACE = {
-  size: 8,
+  size: 16,
   inode: 0,
-  process: 4,
+  thread: 4,
+  subject: 8,
+  isUsers: 12,
 } as const;
 export const ECHO = {
   size: 8,

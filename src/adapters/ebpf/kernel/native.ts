@@ -61,9 +61,29 @@ export interface WatchHandle {
   readonly watch: never;
 }
 
-export interface NetworkInterface {
-  readonly index: number;
-  readonly name: string;
+export type InterfaceAttachment = "link" | "filter" | "none";
+
+export interface NamespaceVisit {
+  /** `detach` is for filters: links end with their pins. */
+  readonly does: "look" | "attach" | "detach";
+  readonly isLink: boolean;
+  /** Descriptors of the programs at ingress and egress. */
+  readonly programs: readonly [ingress: number, egress: number];
+  /** Of the pins. */
+  readonly folder: string;
+  /** They identify filters. */
+  readonly handle: number;
+  readonly priority: number;
+}
+
+export interface VisitedNamespace {
+  readonly inode: number;
+  readonly interfaces: readonly {
+    readonly name: string;
+    readonly isAttached: boolean;
+    /** Why attaching failed; empty if it did not. */
+    readonly problem: string;
+  }[];
 }
 
 export interface KernelFeature {
@@ -117,24 +137,16 @@ export interface Native {
    * @returns the number of runs with a return value other than 0
    */
   runEach(fd: number, records: Buffer, size: number): number;
-  /**
-   * Opens a network namespace. With an inode, only if it is that one's.
-   * @returns -1 if it is gone
-   */
-  namespaceOpen(path: string, inode: number): number;
-  namespaceInode(fd: number): number;
-  interfaceList(namespaceFd: number): readonly NetworkInterface[];
   /** Tries what an attachment to an interface is here: a link from Linux 6.6 on, before that a filter. */
-  interfaceAttachment(): "link" | "filter" | "none";
-  /** Creates a link that runs the program at the ingress of the interface; -1 if that is gone. */
-  interfaceLink(namespaceFd: number, index: number, programFd: number): number;
-  /** Returns the index of the interface of a link; 0 if that is gone. */
-  linkInterface(linkFd: number): number;
-  /** Attaches, or replaces; returns whether the interface is there. */
-  filterAttach(namespaceFd: number, index: number, handle: number, priority: number, programFd: number): boolean;
-  /** Returns the program's id; 0 if there is no such filter. */
-  filterProgram(namespaceFd: number, index: number, handle: number, priority: number): number;
-  filterDetach(namespaceFd: number, index: number, handle: number, priority: number): void;
+  interfaceAttachment(): InterfaceAttachment;
+  /**
+   * Visits the interfaces of a network namespace, on a thread of its own.
+   * @param inode the namespace must have; 0: any
+   * @returns null if it is gone, or another one
+   */
+  namespaceVisit(path: string, inode: number, how: NamespaceVisit): Promise<VisitedNamespace | null>;
+  /** Removes the pins of interfaces that are gone. */
+  interfaceSweep(folder: string): Promise<void>;
   linkUpdate(linkFd: number, programFd: number): void;
   linkDetach(fd: number): void;
   pin(fd: number, path: string): void;

@@ -61,11 +61,11 @@ export const SECURITY = ["socket_create", "unix_stream_connect", "unix_may_send"
 /** Attached for all cgroups, beside the guards. */
 export const ROOT_HOOKS = ["setsockopt"] as const;
 
-/** Attached to network interfaces; it calls HOST. */
-export const INTERFACE = "ztap_interface";
-export const HOST = "ztap_host";
+/** Attached to network interfaces, by direction; they call those of HOST. */
+export const INTERFACE = ["ztap_interface_ingress", "ztap_interface_egress"] as const;
+export const HOST = ["ztap_host_ingress", "ztap_host_egress"] as const;
 export const FIND_NAMESPACES = "ztap_find_namespaces";
-export const HOST_PROGRAMS = [INTERFACE, HOST, FIND_NAMESPACES];
+export const HOST_PROGRAMS: readonly string[] = [...INTERFACE, ...HOST, FIND_NAMESPACES];
 
 export const KNOW = "ztap_know";
 export const PREPARE = "ztap_prepare";

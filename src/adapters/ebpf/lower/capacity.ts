@@ -5,7 +5,7 @@ import { ABI } from "../kernel/abi.generated.js";
 import { cgroupLevel, cgroupParts, isNameable } from "../kernel/paths.js";
 import { EVERY_PREFIX, WalkedProfiles, walkClasses, type PrefixClass } from "./prefix-classes.js";
 import type { Effort } from "./coverage.js";
-import { guardAddresses, type GuardedAddresses } from "./guarded-addresses.js";
+import { countGuardEntries, guardAddresses } from "./guarded-addresses.js";
 import { listOwnAddresses } from "./own-addresses.js";
 import { countPortEntries } from "./port-entries.js";
 
@@ -83,29 +83,23 @@ function countClassEntries(classes: Iterable<PrefixClass>): TableSize {
   return { addresses, ports };
 }
 
-/** Declared addresses count for each workload that owns them, and once for the node. */
+/** Declared addresses count for each workload that owns them, and once for the node; with them what guards them. */
 function countSubjectEntries(subjects: readonly Subject[]): TableSize {
   let addresses = new Set(subjects.flatMap((subject) => subject.addresses)).size;
   for (const { declared, hasUndeclared } of listOwnAddresses(subjects).values())
     addresses += declared.size + (hasUndeclared ? EVERY_PREFIX.length : 0);
-  return { addresses, ports: 0 };
+  return { addresses: addresses + countGuardEntries(guardAddresses({ subjects })), ports: 0 };
 }
 
 /** The entries of each profile. Profiles are immutable, so that each is counted once. */
 const counted = new WeakMap<Profile, TableSize>();
 
-/** `walked`: the classes of the profiles that were not counted before. */
-export interface Room {
-  readonly walked: WalkedProfiles;
-  /** Of those that need profiles of their own, only what there is room for beside the ruleset. */
-  readonly guards: GuardedAddresses;
-}
-
 /**
  * Checks the limits.
+ * @returns the classes of the profiles that were not counted before
  * @throws EnforcerError `limit` before anything is built
  */
-export function requireRoom(ruleset: Ruleset): Room {
+export function requireRoom(ruleset: Ruleset): WalkedProfiles {
   const { limit } = EBPF_CAPACITY;
   const names = countNames(ruleset.subjects);
   if (names > MAX_NAMES)
@@ -126,19 +120,11 @@ export function requireRoom(ruleset: Ruleset): Room {
         );
     }
   };
-  const sizeOf = (profile: Profile): TableSize => {
+  add(countSubjectEntries(ruleset.subjects));
+  for (const profile of ruleset.profiles) {
     const size = counted.get(profile) ?? countClassEntries(walked.walk(profile, { runs: 0 }));
     counted.set(profile, size);
-    return size;
-  };
-  add(countSubjectEntries(ruleset.subjects));
-  for (const profile of ruleset.profiles) add(sizeOf(profile));
-  const guards = guardAddresses(ruleset);
-  const joined = guards.joined.filter((profile) => {
-    const { addresses, ports } = sizeOf(profile);
-    const fits = needed.addresses + addresses <= limit.addresses && needed.ports + ports <= limit.ports;
-    if (fits) add({ addresses, ports });
-    return fits;
-  });
-  return { walked, guards: { ...guards, joined } };
+    add(size);
+  }
+  return walked;
 }

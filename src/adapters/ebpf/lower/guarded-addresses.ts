@@ -1,24 +1,12 @@
 /**
- * Guarded addresses: what may enter at an address that workloads of the node declare, before the host's own stack answers: what the
- * policy of any of them allows. Pure.
- *
- * An address is guarded if policy isolates the ingress of every workload that declares it. Where one is open, or only audited, the
- * stack may answer anybody.
+ * Guarded addresses: those that workloads of the node declare, all of them isolated at ingress. The kernel answers there only what the
+ * policy of one of these workloads allows. Where one is open, or only audited, it may answer anybody. Pure.
  */
-import type { Clause, Profile, Rule, Ruleset, Subject } from "../../../model/ruleset.js";
+import type { Ruleset, Subject } from "../../../model/ruleset.js";
+import { ABI } from "../kernel/abi.generated.js";
 
-export interface GuardedAddresses {
-  /** Key of the profile, by address. */
-  readonly profiles: ReadonlyMap<string, string>;
-  /** Profiles that join those of several workloads. */
-  readonly joined: readonly Profile[];
-}
-
-/** Workloads with more different profiles at one address leave it unguarded: their join would be larger than it is useful. */
-const MOST_PROFILES = 64;
-
-export function guardAddresses({ subjects, profiles }: Ruleset): GuardedAddresses {
-  const byKey = new Map(profiles.map((profile) => [profile.key, profile]));
+/** Returns the keys of the ingress profiles that hold at each guarded address, sorted. */
+export function guardAddresses({ subjects }: Pick<Ruleset, "subjects">): ReadonlyMap<string, readonly string[]> {
   const byAddress = new Map<string, Subject[]>();
   for (const subject of subjects) {
     for (const address of subject.addresses) {
@@ -27,39 +15,17 @@ export function guardAddresses({ subjects, profiles }: Ruleset): GuardedAddresse
       else sharing.push(subject);
     }
   }
-  const guards = new Map<string, string>();
-  const joined = new Map<string, Profile>();
+  const guards = new Map<string, readonly string[]>();
   for (const [address, sharing] of byAddress) {
     if (sharing.some(({ ingress }) => ingress.mode !== "enforce")) continue;
-    const parts = [...new Set(sharing.flatMap(({ ingress }) => byKey.get(ingress.profile ?? "") ?? []))];
-    const [only] = parts;
-    if (only === undefined || parts.length > MOST_PROFILES) continue;
-    const profile = parts.length === 1 ? only : joinProfiles(parts);
-    if (parts.length > 1) joined.set(profile.key, profile);
-    guards.set(address, profile.key);
+    const profiles = [...new Set(sharing.flatMap(({ ingress }) => ingress.profile ?? []))].sort();
+    if (profiles.length <= ABI.MAX_GUARD_PROFILES) guards.set(address, profiles);
   }
-  return { profiles: guards, joined: [...joined.values()] };
+  return guards;
 }
 
-/** By the first part. Profiles are immutable: the same parts give the same object, which is lowered once. */
-const known = new WeakMap<Profile, { readonly parts: readonly Profile[]; readonly profile: Profile }[]>();
-
-/** Returns a profile that allows what any of them does. */
-function joinProfiles(parts: readonly Profile[]): Profile {
-  const [first] = parts;
-  if (first === undefined) throw new TypeError("there is no profile to join");
-  const before = known.get(first) ?? [];
-  const found = before.find(
-    (one) => one.parts.length === parts.length && one.parts.every((part, at) => part === parts[at]),
-  );
-  if (found !== undefined) return found.profile;
-  const rules: Rule[] = [];
-  const clauses: Clause[] = [];
-  for (const part of parts) {
-    for (const clause of part.clauses) clauses.push({ ...clause, rule: clause.rule + rules.length });
-    rules.push(...part.rules);
-  }
-  const profile: Profile = { key: parts.map(({ key }) => key).join("|"), direction: "ingress", rules, clauses };
-  known.set(first, [...before.slice(-MOST_PROFILES), { parts, profile }]);
-  return profile;
+/** Returns the number of table entries that guards need: one for each profile of each different guard. */
+export function countGuardEntries(guards: ReadonlyMap<string, readonly string[]>): number {
+  const different = new Map([...guards.values()].map((profiles) => [profiles.join("|"), profiles.length]));
+  return [...different.values()].reduce((total, one) => total + one, 0);
 }

@@ -15,17 +15,16 @@ import type { Image, ImageSubject, MapEntries } from "./image.js";
 import { confinementOf } from "./confinement.js";
 import { requireRoom } from "./capacity.js";
 import { ChunkedMap } from "./chunked-map.js";
-import type { GuardedAddresses } from "./guarded-addresses.js";
+import { guardAddresses } from "./guarded-addresses.js";
 import { listOwnAddresses } from "./own-addresses.js";
 import { portEntries } from "./port-entries.js";
 
 export function lower(ruleset: Ruleset): Image {
-  const { walked, guards } = requireRoom(ruleset);
-  const all = [...ruleset.profiles, ...guards.joined];
-  const lowered = joinProfiles(all, walked) ?? lowerTogether(all, walked);
+  const walked = requireRoom(ruleset);
+  const lowered = joinProfiles(ruleset.profiles, walked) ?? lowerTogether(ruleset.profiles, walked);
   const { ports, profiles, classes, rules, profileIds } = lowered;
   const subjects = lowerSubjects(ruleset, profileIds);
-  const own = ownAddresses(ruleset, subjects, guards, profileIds);
+  const own = ownAddresses(ruleset, subjects, profileIds);
   const addrs = new ChunkedMap([...lowered.addrs, own]);
   return { addrs, ports: new ChunkedMap(ports), profiles, classes, rules, subjects };
 }
@@ -142,17 +141,44 @@ function portKey(classId: number, protocol: number, port: number, bits: number):
   return littleEndian(bits) + littleEndian(classId) + "00" + hexByte(protocol) + hexByte(port >>> 8) + hexByte(port);
 }
 
+/** Returns an id that is no profile's: both are scopes of the address table. */
+function takeGuard(ids: Ids, name: string, profileIds: ReadonlyMap<string, number>): number {
+  const taken = new Set(profileIds.values());
+  let id = ids.take(hashText(`guard ${name}`)) + PROFILE_BIT;
+  while (taken.has(id)) id = ids.take(id) + PROFILE_BIT;
+  return id;
+}
+
+/** The entry of one profile of a guard: its place in the list, as an IPv4 address. */
+function guardKey(guard: number, at: number): string {
+  const place = hexByte(at >>> 24) + hexByte(at >>> 16) + hexByte(at >>> 8) + hexByte(at);
+  const address = place.padEnd(FULL_ADDRESS_DIGITS, "0");
+  return addrKey(guard, { family: 4, address, length: IPV4_BITS });
+}
+
 /** Returns the entries of the node's declared addresses, and of the addresses that each workload may use as its own. */
 function ownAddresses(
   ruleset: Ruleset,
   subjects: ReadonlyMap<string, ImageSubject>,
-  guards: GuardedAddresses,
   profileIds: ReadonlyMap<string, number>,
 ): MapEntries {
   const table = new Map<string, number>();
+  const guards = guardAddresses(ruleset);
+  const ids = new Ids(4);
+  const known = new Map<string, number>();
   for (const address of new Set(ruleset.subjects.flatMap(({ addresses }) => addresses))) {
-    const guard = profileIds.get(guards.profiles.get(address) ?? "");
-    table.set(addrKey(ABI.SCOPE_NODE, parsePrefix(address)), guard ?? ABI.DECLARED_ADDRESS);
+    const profiles = guards.get(address);
+    const name = profiles?.join("|") ?? "";
+    let guard = profiles === undefined ? ABI.DECLARED_ADDRESS : known.get(name);
+    if (guard === undefined) {
+      guard = takeGuard(ids, name, profileIds);
+      known.set(name, guard);
+      profiles?.forEach((key, at) => {
+        const id = profileIds.get(key);
+        if (id !== undefined) table.set(guardKey(guard ?? 0, at), id);
+      });
+    }
+    table.set(addrKey(ABI.SCOPE_NODE, parsePrefix(address)), guard);
   }
   for (const [workload, { declared, hasUndeclared }] of listOwnAddresses(ruleset.subjects)) {
     const id = subjects.get(workload)?.id;
@@ -166,6 +192,9 @@ function ownAddresses(
 
 /** Distinguishes a profile's scope from a subject's in the address table. */
 const PROFILE_BIT = 2;
+
+const FULL_ADDRESS_DIGITS = 32;
+const IPV4_BITS = 32;
 
 class Build {
   readonly addrs = new Map<string, number>();
