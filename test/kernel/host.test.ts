@@ -10,7 +10,7 @@ import { loadNative } from "../../src/adapters/ebpf/kernel/native.js";
 import { DEFAULT_PIN_ROOT, nodeFolders } from "../../src/adapters/ebpf/kernel/paths.js";
 import { removeNodes } from "../../src/adapters/ebpf/remove.js";
 import { HANG_MS, waitUntil } from "../wait.js";
-import { checked, checkedBetween, icmp, packet, tcp, udp } from "./packets.js";
+import { checked, checkedBetween, checksum, icmp, packet, tcp, udp } from "./packets.js";
 import { AF, RawActor, SOCK } from "./raw-actor.js";
 import { rulesetOf } from "./rulesets.js";
 import { Sandbox, whyNot } from "./sandbox.js";
@@ -241,6 +241,72 @@ await t.test("the host's own stack", { skip: reason ?? false, timeout: HANG_MS }
     });
   }
 
+  await t.test("frames that hide an error from a program, and not from the kernel", async (t) => {
+    const [four, six] = FAMILIES;
+    const wire = await peer.socket(AF.packet, SOCK.raw, 0);
+    const hardware = Buffer.from(sandbox.hardwareAddress(inside) + sandbox.hardwareAddress(outside), "hex");
+    const type = (number: number): Buffer => Buffer.from([number >> 8, number & 255]);
+    const IP4 = type(0x0800);
+    const IP6 = type(0x86dd);
+    const sendFrame = async (...parts: readonly Buffer[]): Promise<void> => {
+      t.equal(await peer.send(wire, "@eth0", 0, Buffer.concat([hardware, ...parts])), "ok");
+    };
+    const PRIORITY_TAG = [type(0x8100), type(0)];
+    const ipOf = (spec: Parameters<typeof packet>[0]): Buffer => packet(spec).subarray(ETHERNET);
+    await bound(shut, SOCK.datagram, 0, four.own, 6_008);
+    await bound(shut, SOCK.datagram, 0, six.own, 6_008);
+    shut.received.length = 0;
+
+    const whole = (place: (typeof FAMILIES)[number]): Buffer =>
+      ipOf({
+        from: place.peer,
+        to: place.own,
+        protocol: NEXT[place.family],
+        payload: error(place, place.own, udp(6_008, 7_000)),
+      });
+    await sendFrame(...PRIORITY_TAG, ...PRIORITY_TAG, IP4, whole(four));
+    await sendFrame(...PRIORITY_TAG, ...PRIORITY_TAG, IP6, whole(six));
+
+    // The kernel cuts a first fragment to a multiple of eight bytes: of the ports that it ends with, it takes none.
+    const options = ipOf({ from: four.own, to: four.peer, protocol: 17, options: 4, payload: udp(6_008, 7_000) });
+    const message = checked(Buffer.concat([icmp(3, 3), options, Buffer.from(SECRET, "hex")]));
+    const fragment = (offset: number, payload: Buffer): Buffer => {
+      const part = ipOf({ from: four.peer, to: four.own, protocol: 1, fragment: offset, payload });
+      part.writeUInt16BE(77, 4);
+      return rechecked(part);
+    };
+    const MORE = 0x2000;
+    await sendFrame(IP4, fragment(MORE, Buffer.concat([message.subarray(0, 32), udp(6_999, 7_000).subarray(0, 4)])));
+    await sendFrame(IP4, fragment(4, message.subarray(32)));
+
+    // The fragment ends behind one extension header; what fills the frame poses as the next.
+    const options6 = (next: number): Buffer => Buffer.from([next, 0, 1, 4, 0, 0, 0, 0]);
+    const piece = (next: number, offset: number, more: number): Buffer =>
+      Buffer.from([next, 0, 0, (offset << 3) | more, 0, 0, 0, 9]);
+    const six44 = (payload: Buffer): Buffer => ipOf({ from: six.peer, to: six.own, protocol: 44, payload });
+    const first = six44(Buffer.concat([piece(60, 0, 1), options6(60)]));
+    await sendFrame(IP6, first, options6(17), udp(1, 2), Buffer.alloc(8));
+    await sendFrame(IP6, six44(Buffer.concat([piece(17, 1, 0), options6(58), error(six, six.own, udp(6_008, 7_000))])));
+
+    // A connection request in fragments that are too small for its header.
+    const answers = await rawAnswers(peer, 4);
+    for (const port of [81, 80]) {
+      const segment = checkedBetween(four.peer, four.second, 6, tcp(5_000, port));
+      const small = (offset: number, payload: Buffer): Buffer => {
+        const part = ipOf({ from: four.peer, to: four.second, protocol: 6, fragment: offset, payload });
+        part.writeUInt16BE(port, 4);
+        return rechecked(part);
+      };
+      await sendFrame(IP4, small(MORE, segment.subarray(0, 8)));
+      await sendFrame(IP4, small(1, segment.subarray(8)));
+    }
+    await answers.hasReset(80);
+    t.notOk(answers.resets().includes(81), "no reset from a port that nobody may reach");
+    await answers.end();
+    for (const place of FAMILIES) await settle(place);
+    t.strictSame(shut.received, [], "nothing came in");
+  });
+
   await t.test("refusals are counted by reason", async (t) => {
     const { refusals } = await enforcer.observe(ruleset);
     const countOf = (reason: string): bigint => refusals.find((one) => one.reason === reason)?.count ?? 0n;
@@ -283,6 +349,13 @@ await t.test("the host's own stack", { skip: reason ?? false, timeout: HANG_MS }
   });
 });
 
+/** Writes the checksum of an IPv4 header anew. */
+function rechecked(ip: Buffer): Buffer {
+  ip.writeUInt16BE(0, 10);
+  ip.writeUInt16BE(checksum(ip.subarray(0, (ip.readUInt8(0) & 15) * 4)), 10);
+  return ip;
+}
+
 interface Answers {
   /** Ports that a reset came from. */
   resets(): readonly number[];
@@ -302,7 +375,9 @@ async function rawAnswers(peer: RawActor, family: 4 | 6): Promise<Answers> {
   const of = (fd: number): readonly Buffer[] =>
     peer.received.filter((one) => one.fd === fd).map(({ bytes }) => Buffer.from(bytes, "hex").subarray(skip));
   const resets = (): readonly number[] =>
-    of(resetFd).flatMap((segment) => ((segment.readUInt8(13) & 4) === 0 ? [] : [segment.readUInt16BE(0)]));
+    of(resetFd).flatMap((segment) =>
+      segment.length < 20 || (segment.readUInt8(13) & 4) === 0 ? [] : [segment.readUInt16BE(0)],
+    );
   const unreachable = (): readonly number[] =>
     of(errorFd).flatMap((message) => {
       const isError = message.readUInt8(0) === (family === 4 ? 3 : 1);

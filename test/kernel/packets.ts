@@ -112,7 +112,8 @@ export function checkedBetween(from: string, to: string, protocol: 6 | 17 | 58, 
   return copy;
 }
 
-function checksum(bytes: Buffer): number {
+/** Of the Internet (RFC 1071). */
+export function checksum(bytes: Buffer): number {
   const even = bytes.length % 2 === 0 ? bytes : Buffer.concat([bytes, Buffer.alloc(1)]);
   let sum = 0;
   for (let at = 0; at < even.length; at += 2) sum += even.readUInt16BE(at);
