@@ -1,5 +1,5 @@
 /** The layer rules: what may import what. Pure stages know no effect; adapters know neither each other nor what is above them. */
-const PURE = "^src/(model|diff|manifest|policy|plan)/";
+const PURE = "^src/(model|diff|manifest|inventory|policy|plan)/";
 const EFFECTS =
   "^(fs|fs/promises|net|http|https|child_process|os|process|timers|timers/promises|worker_threads|dgram|tls|readline|readline/promises|cluster)$";
 
@@ -50,7 +50,7 @@ module.exports = {
       name: "adapters-know-not-what-is-above",
       severity: "error",
       from: { path: "^src/adapters/" },
-      to: { path: "^src/(reconcile|operations|views|commands|cli|api|wiring|plan|manifest)" },
+      to: { path: "^src/(reconcile|operations|views|commands|cli|api|wiring|plan|manifest|inventory)" },
     },
     {
       name: "reconcile-knows-no-adapter",

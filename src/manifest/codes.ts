@@ -40,6 +40,7 @@ export const CODES = {
   ztapOnly: error("ZT2007", "field of ztap/v1 in a Kubernetes policy"),
   outOfRange: error("ZT2008", "number out of range"),
   tooMany: error("ZT2009", "too many items"),
+  exclusiveFields: error("ZT2010", "fields that exclude each other"),
 
   badName: error("ZT3001", "malformed name"),
   badLabelKey: error("ZT3002", "malformed label key"),
@@ -66,6 +67,7 @@ export const CODES = {
   testWithoutWorkload: error("ZT3023", "test without a workload"),
   badUser: error("ZT3024", "malformed user name"),
   exceptTooMany: error("ZT3025", "block with more prefixes than ztap reads"),
+  badPattern: error("ZT3030", "malformed pattern"),
 
   duplicateObject: error("ZT4001", "object declared twice"),
   undeclaredNode: error("ZT4002", "workload on an undeclared node"),
@@ -74,6 +76,7 @@ export const CODES = {
   tooLarge: error("ZT4005", "more than a node can hold"),
   cannotEnforce: error("ZT4006", "rule that the node's backend cannot express"),
   testFailed: error("ZT4007", "connectivity test that fails"),
+  labelConflict: error("ZT4010", "node with two values of one label"),
 
   undeclaredNamespace: warning("ZT5001", "undeclared namespace"),
   selectsNoWorkload: warning("ZT5002", "policy that selects no workload"),
@@ -88,6 +91,7 @@ export const CODES = {
   emptyMeansAll: warning("ZT5011", "empty field that widens the policy"),
   linkedFile: warning("ZT5012", "file that is a symbolic link or a submodule"),
   booleanWord: warning("ZT5013", "label that YAML 1.1 reads as a boolean"),
+  selectsNoNode: warning("ZT5020", "nodeSelector that no node can match"),
 } as const satisfies Record<string, CodeEntry>;
 
 export type CodeName = keyof typeof CODES;

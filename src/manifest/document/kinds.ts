@@ -9,6 +9,7 @@ import {
   normalizeKubernetesNetworkPolicy,
   normalizeNamespace,
   normalizeNode,
+  normalizeNodeGroup,
   normalizeWorkload,
   normalizeZtapNetworkPolicy,
 } from "./normalize.js";
@@ -20,6 +21,7 @@ import {
   parseKubernetesNetworkPolicy,
   parseNamespace,
   parseNode,
+  parseNodeGroup,
   parseWorkload,
   parseZtapNetworkPolicy,
   type Parsed,
@@ -47,6 +49,8 @@ export function interpret(value: Readonly<Record<string, unknown>>, written: unk
   switch (family) {
     case "Node":
       return finish(family, { value, written }, parseNode(value), normalizeNode);
+    case "NodeGroup":
+      return finish(family, { value, written }, parseNodeGroup(value), normalizeNodeGroup);
     case "Namespace":
       return finish(family, { value, written }, parseNamespace(value), normalizeNamespace);
     case "Workload":
