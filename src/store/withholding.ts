@@ -2,6 +2,7 @@
  * The record of a withholding, below its own digest: a part of it that was lost would open what is closed. Every field is
  * checked, as in the records of the store.
  */
+import { isSubjectName } from "../model/endpoints.js";
 import { digestOfText } from "../model/digest.js";
 import { recordLine } from "../model/printable.js";
 import { TOLERATIONS } from "../model/objects.js";
@@ -63,7 +64,7 @@ const isSubjectDirection = shaped<SubjectDirection>({
 });
 
 const isSubject = shaped<Subject>({
-  workload: isQualifiedName,
+  workload: isSubjectName,
   cgroup: nullable(isText),
   addresses: listOf(isString),
   user: optional(isText),
