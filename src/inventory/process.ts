@@ -30,6 +30,36 @@ export function systemUnitOf(cgroup: string): string | null {
   return /\.(service|scope|slice)$/.test(unit) && slices.every((name) => name.endsWith(".slice")) ? unit : null;
 }
 
+/**
+ * Returns the cgroup that a pattern matches on every node if nothing special is configured; null if only the node knows it.
+ * systemd puts a service into system.slice, that of a template into a slice of its own (systemd.unit(5), systemd.slice(5)).
+ */
+export function expectedCgroup(pattern: ProcessPattern | null): string | null {
+  if (pattern === null || !("systemdUnit" in pattern)) return fixedCgroup(pattern);
+  const { systemdUnit } = pattern;
+  if (hasWildcard(systemdUnit)) return null;
+  if (systemdUnit.endsWith(".slice")) return slicePath(systemdUnit);
+  if (!systemdUnit.endsWith(".service")) return null;
+  const [template, instance] = systemdUnit.split("@");
+  const slice =
+    instance === undefined || template === undefined ? "" : `system-${template.replaceAll("-", "\\x2d")}.slice/`;
+  return `system.slice/${slice}${escapeName(systemdUnit)}`;
+}
+
+/** `a-b.slice` lies in `a.slice`. */
+function slicePath(slice: string): string {
+  const parts = slice.slice(0, -".slice".length).split("-");
+  return parts.map((_, index) => `${parts.slice(0, index + 1).join("-")}.slice`).join("/");
+}
+
+/** See cg_escape of systemd: names of files that the kernel has, or may have, in a cgroup. */
+function escapeName(name: string): string {
+  const isKernels = /^(_|\.|cgroup\.|notify_on_release|release_agent|tasks)/.test(name) || CONTROLLERS.test(name);
+  return isKernels ? `_${name}` : name;
+}
+
+const CONTROLLERS = /^(cpu|cpuacct|cpuset|io|blkio|memory|devices|pids|hugetlb|misc|rdma|dmem|perf_event)\./;
+
 /** systemd puts `_` before a name that the kernel could take for one of its own files (cg_escape). */
 function unescapeName(name: string): string {
   return name.startsWith("_") ? name.slice(1) : name;

@@ -1,0 +1,64 @@
+/**
+ * Places a state: puts the instances in place of the workloads that are found on nodes, and the reported addresses into
+ * nodes that declare none. What is returned is a state as if somebody had typed all of it.
+ */
+import { digestOf } from "../model/digest.js";
+import type { Node, Workload, ZtapObject } from "../model/objects.js";
+import { refKey, refOf, type ObjectSet, type StateObject } from "../model/state.js";
+import { isDiscovered } from "./process.js";
+import type { Instance, Resolution, ResolvedNode } from "./resolve.js";
+
+export function placeInstances(
+  objects: ObjectSet,
+  { instances, nodes }: Pick<Resolution, "instances" | "nodes">,
+): ObjectSet {
+  const placed = new Map<string, StateObject>();
+  const patterns = new Map<string, { readonly workload: Workload; readonly state: StateObject }>();
+  for (const [key, state] of objects) {
+    const { object } = state;
+    if (object.kind === "Workload" && isDiscovered(object))
+      patterns.set(`${object.metadata.namespace}/${object.metadata.name}`, { workload: object, state });
+    else placed.set(key, state);
+  }
+  for (const instance of instances) {
+    const pattern = patterns.get(instance.workload);
+    if (pattern !== undefined) add(placed, concreteWorkload(pattern.workload, instance), pattern.state);
+  }
+  for (const node of nodes) {
+    const key = refKey({ kind: "Node", namespace: null, name: node.name });
+    const state = placed.get(key);
+    const declared = state?.object.kind === "Node" ? state.object : undefined;
+    if (node.addresses.length > 0 && (declared === undefined || declared.spec.addresses.length === 0))
+      add(placed, concreteNode(declared, node), state);
+  }
+  return placed;
+}
+
+function add(placed: Map<string, StateObject>, object: ZtapObject, from: StateObject | undefined): void {
+  const ref = refOf(object);
+  const position = from?.position === undefined ? {} : { position: from.position };
+  placed.set(refKey(ref), { ref, digest: digestOf(object), object, ...position });
+}
+
+function concreteWorkload(
+  { metadata, spec: { nodeSelector: _selector, process, cgroup: _cgroup, ...spec }, ...rest }: Workload,
+  { name, node, cgroup, addresses }: Instance,
+): Workload {
+  return {
+    ...rest,
+    metadata: { ...metadata, name: name.slice(name.indexOf("/") + 1) },
+    spec: {
+      ...spec,
+      node,
+      addresses,
+      ...(cgroup === null ? {} : { cgroup }),
+      ...(process !== undefined && "host" in process ? { process } : {}),
+    },
+  };
+}
+
+function concreteNode(declared: Node | undefined, { name, addresses }: ResolvedNode): Node {
+  return declared === undefined
+    ? { apiVersion: "ztap/v1", kind: "Node", metadata: { name }, spec: { addresses } }
+    : { ...declared, spec: { ...declared.spec, addresses } };
+}
