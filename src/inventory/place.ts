@@ -40,19 +40,19 @@ function add(placed: Map<string, StateObject>, object: ZtapObject, from: StateOb
   placed.set(refKey(ref), { ref, digest: digestOf(object), object, ...position });
 }
 
-function concreteWorkload(
-  { metadata, spec: { nodeSelector: _selector, process, cgroup: _cgroup, ...spec }, ...rest }: Workload,
-  { name, node, cgroup, addresses }: Instance,
-): Workload {
+function concreteWorkload(workload: Workload, { name, node, cgroup, addresses }: Instance): Workload {
+  const { process, tolerates, user, ports } = workload.spec;
   return {
-    ...rest,
-    metadata: { ...metadata, name: name.slice(name.indexOf("/") + 1) },
+    ...workload,
+    metadata: { ...workload.metadata, name: name.slice(name.indexOf("/") + 1) },
     spec: {
-      ...spec,
       node,
       addresses,
       ...(cgroup === null ? {} : { cgroup }),
       ...(process !== undefined && "host" in process ? { process } : {}),
+      ...(user === undefined ? {} : { user }),
+      ...(tolerates === undefined ? {} : { tolerates }),
+      ports,
     },
   };
 }

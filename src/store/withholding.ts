@@ -46,6 +46,7 @@ function anyOr<T>(guard: Guard<T>): Guard<"any" | T> {
 
 const isClause = shaped<Clause>({
   rule: isCount,
+  unplaced: optional(listOf(isSubjectName)),
   peers: anyOr(listOf(isString)),
   ports: anyOr(listOf(shaped<PortRange>({ protocol: isProtocol, first: isPort, last: isPort }))),
 });
@@ -66,6 +67,7 @@ const isSubjectDirection = shaped<SubjectDirection>({
 const isSubject = shaped<Subject>({
   workload: isSubjectName,
   cgroup: nullable(isText),
+  isHost: optional((value): value is true => value === true),
   addresses: listOf(isString),
   user: optional(isText),
   tolerates: optional(listOf(oneOf(...TOLERATIONS))),

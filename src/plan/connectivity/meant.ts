@@ -5,6 +5,7 @@
  */
 import type { Rule } from "../../model/ruleset.js";
 import { qualifiedName, refKey, type ObjectSet } from "../../model/state.js";
+import { rangesOfUnplaced } from "../../inventory/unplaced.js";
 import { AddressParser, meets } from "../../policy/address-space.js";
 import { WorkloadIndex } from "../../policy/compile/workload-index.js";
 import { blockCidrs } from "../../policy/compile/peers.js";
@@ -19,6 +20,7 @@ export interface Meaning {
 export function createMeaning(objects: ObjectSet): Meaning {
   const candidates = new WorkloadIndex(objects);
   const parser = new AddressParser();
+  const unplaced = rangesOfUnplaced(objects);
   const byName = new Map(candidates.all.map((candidate) => [candidate.name, candidate]));
   const peersOf = ({ policy, direction, index }: Rule) => {
     const found = objects.get(refKey({ kind: "NetworkPolicy", ...policy }))?.object;
@@ -34,10 +36,7 @@ export function createMeaning(objects: ObjectSet): Meaning {
     return (workload) => {
       if (names.has(workload)) return true;
       const addresses = byName.get(workload)?.workload.spec.addresses ?? [];
-      return meets(
-        blocks,
-        addresses.map((address) => parser.parse(address)),
-      );
+      return meets(blocks, unplaced.get(workload) ?? addresses.map((address) => parser.parse(address)));
     };
   };
   return {
