@@ -24,6 +24,7 @@ export const quietTelemetry: Telemetry = {
   escapes: nothing,
   refusals: nothing,
   withheld: nothing,
+  refusedEndpoints: nothing,
   drift: nothing,
   healed: nothing,
   packets: nothing,

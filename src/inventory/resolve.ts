@@ -3,7 +3,7 @@
  * node alone, and only as far as Git allows: everything else is refused, with the reason, and changes nothing for others.
  */
 import type { ListeningPort, NodeEndpoints, ReportedInstance } from "../model/endpoints.js";
-import type { Workload } from "../model/objects.js";
+import type { ProcessPattern, Workload } from "../model/objects.js";
 import { qualifiedName, type ObjectSet } from "../model/state.js";
 import { instanceName } from "./names.js";
 import { describeConflict, NodeDescriptions, runsOn, type DescribedNode } from "./nodes.js";
@@ -47,6 +47,8 @@ export interface Resolution {
   readonly instances: readonly Instance[];
   /** In the order of the nodes; at most some of each node. */
   readonly refused: readonly Refused[];
+  /** How many parts of reports do not count, listed or not. */
+  readonly refusedCount: number;
   readonly nodes: readonly ResolvedNode[];
 }
 
@@ -57,7 +59,15 @@ const MOST_REFUSED = 100;
 interface NodePart {
   readonly instances: readonly Instance[];
   readonly refused: readonly Refused[];
+  readonly refusedCount: number;
   readonly node: ResolvedNode | null;
+}
+
+/** A workload that should run on a node, and was not found there. */
+export interface Missing {
+  /** `namespace/name`. */
+  readonly workload: string;
+  readonly pattern: ProcessPattern;
 }
 
 interface Found {
@@ -88,9 +98,21 @@ export class InstanceResolver {
       .map(([name, workload]) => ({ name, workload }));
   }
 
-  /** Whether the state has any workload that is found on its nodes. */
-  get isNeeded(): boolean {
-    return this.#discovered.length > 0 || !this.#nodes.isEmpty;
+  /** Whether anything that nodes report can matter to this state. */
+  get needsReports(): boolean {
+    return this.#discovered.length > 0 || this.#nodes.groups.length > 0;
+  }
+
+  /** Returns the workloads that run on a node and have no instance there, `namespace/name`, with their patterns. */
+  missingOn(name: string, { instances }: Pick<Resolution, "instances">, os: string | null): readonly Missing[] {
+    const node = this.#nodes.match(name);
+    if (node === undefined || node.conflicts.length > 0) return [];
+    const found = new Set(instances.flatMap((one) => (one.node === name ? [one.workload] : [])));
+    return this.#discovered.flatMap(({ name: workload, workload: object }) => {
+      const pattern = patternOf(object);
+      if (pattern === null || found.has(workload) || !runsOn(object, node, os)) return [];
+      return [{ workload, pattern }];
+    });
   }
 
   /** Returns a node as it is described; undefined if nothing describes it. */
@@ -109,6 +131,7 @@ export class InstanceResolver {
     return {
       instances: parts.flatMap(({ instances }) => instances).sort((a, b) => (a.name < b.name ? -1 : 1)),
       refused: parts.flatMap(({ refused }) => refused),
+      refusedCount: parts.reduce((sum, { refusedCount }) => sum + refusedCount, 0),
       nodes: parts.flatMap(({ node }) => node ?? []),
     };
   }
@@ -130,6 +153,7 @@ export class InstanceResolver {
     const refuse = (why: string): NodePart => ({
       instances: [],
       refused: report === null ? [] : [{ node: name, what: "all that it reports", why }],
+      refusedCount: report === null ? 0 : 1,
       node: null,
     });
     if (node === undefined) return refuse("no Node and no NodeGroup describes it");
@@ -174,7 +198,12 @@ class NodeResolution {
             ...this.#refused.slice(0, MOST_REFUSED - 1),
             { node: name, what: `${this.#refused.length - MOST_REFUSED + 1} more`, why: "they are not listed" },
           ];
-    return { instances, refused, node: { name, addresses: this.#own, at: this.report?.at ?? null } };
+    return {
+      instances,
+      refused,
+      refusedCount: this.#refused.length,
+      node: { name, addresses: this.#own, at: this.report?.at ?? null },
+    };
   }
 
   #refuse(what: string, why: string): void {

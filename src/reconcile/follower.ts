@@ -29,7 +29,7 @@ import { StoreError } from "../interfaces/store.js";
 import type { Clock } from "../interfaces/system.js";
 import type { Telemetry } from "../interfaces/telemetry.js";
 import { LockoutError, LockoutGuard } from "./lockout-guard.js";
-import { describeProblems, locateWithheld, logMoves, reportDrift, undeclaredNode } from "./node-report.js";
+import { describeProblems, locateWithheld, logMoves, reportDrift } from "./node-report.js";
 import { NodeStatusWriter } from "./node-status.js";
 import { InForce } from "./in-force.js";
 import { findAnnounced, findLastGood, type Restorable } from "./restore.js";
@@ -97,6 +97,11 @@ export class Follower {
   /** Null if the last run ended in sync; else the reason. */
   get problem(): string | null {
     return this.#status.problem;
+  }
+
+  /** Returns whether a run is due since instances that concern this node changed; true if that is not known. */
+  async isOutdated(): Promise<boolean> {
+    return this.#targets.isOutdated().catch(() => true);
   }
 
   /** Runs once. @throws after it has reported Stalled, so that the loop tries again sooner */
@@ -325,7 +330,8 @@ export class Follower {
 
   /** Ends a run that left the machine as observed. */
   async #settle(target: Target, observation: Observation, options: RunOptions): Promise<void> {
-    const { difference, subjects, packets, escapes, refusals } = observation;
+    const { difference, packets, escapes, refusals } = observation;
+    const subjects = [...observation.subjects, ...target.placed.pending];
     this.deps.telemetry.packets(packets);
     this.deps.telemetry.refusals(refusals);
     this.deps.telemetry.escapes(escapes);
@@ -338,7 +344,10 @@ export class Follower {
     this.#countWithheld(target);
     const { number } = target.revision;
     const drift = listDrift(difference);
-    const problem = this.#enforces ? this.#describeProblems(target, subjects) : NOTHING_ENFORCED;
+    const { undeclared } = target;
+    if (undeclared !== null && this.problem?.includes(undeclared) !== true) this.deps.logger.warn(undeclared);
+    const { backend } = this.deps.enforcer;
+    const problem = this.#enforces ? describeProblems(target, subjects, backend) : NOTHING_ENFORCED;
     if (!this.#enforces && this.problem !== problem) this.deps.logger.warn(problem, { revision: number });
     await this.#report({
       attemptedRevision: number,
@@ -367,13 +376,6 @@ export class Follower {
     logMoves(this.#known, subjects, logger);
     this.#inForce = next;
     await this.#snapshot.keep(target);
-  }
-
-  #describeProblems(target: Target, subjects: readonly SubjectStatus[]): string {
-    const { enforcer, logger } = this.deps;
-    const undeclared = undeclaredNode(target.revision, this.node);
-    if (undeclared !== null && this.problem?.includes(undeclared) !== true) logger.warn(undeclared);
-    return describeProblems(target, subjects, { node: this.node, backend: enforcer.backend });
   }
 
   /** The workloads when the whole ruleset was last in force. */

@@ -13,8 +13,11 @@ import type { Target } from "./target.js";
 /**
  * Says that the state does not declare this node: most likely its agent has the wrong name. Null if it does, or if it
  * declares no node at all.
+ * @param refusal why the node does not count; null if it does
  */
-export function undeclaredNode({ entries }: Revision, node: string): string | null {
+export function undeclaredNode({ entries }: Revision, node: string, refusal: string | null): string | null {
+  if (refusal === null) return null;
+  if (entries.some(({ kind }) => kind === "NodeGroup")) return `${refusal}; only what names it as its node is enforced`;
   const declared = entries.filter(({ kind }) => kind === "Node").map(({ name }) => name);
   if (declared.length === 0 || declared.includes(node)) return null;
   const shown = declared.slice(0, 10).join(", ") + (declared.length > 10 ? ", …" : "");
@@ -28,14 +31,10 @@ function unexpectedBackend({ backend: declared }: Target, backend: string): stri
 }
 
 /** Returns the reasons why the node is not in sync though it has not drifted; empty for none. */
-export function describeProblems(
-  target: Target,
-  subjects: readonly SubjectStatus[],
-  { node, backend }: { readonly node: string; readonly backend: string },
-): string {
+export function describeProblems(target: Target, subjects: readonly SubjectStatus[], backend: string): string {
   const withheld = new Set(target.withholding?.workloads.map(({ workload }) => workload));
   return [
-    undeclaredNode(target.revision, node),
+    target.undeclared,
     target.withholding === null ? null : describeWithholding(target.withholding),
     unexpectedBackend(target, backend),
     ...subjects

@@ -36,6 +36,7 @@ export function recordTelemetry(): {
     inForce: record("inForce"),
     stalled: record("stalled"),
     withheld: record("withheld"),
+    refusedEndpoints: record("refusedEndpoints"),
     drift: record("drift"),
     escapes: record("escapes"),
     refusals: record("refusals"),
