@@ -52,6 +52,9 @@ export interface Resolution {
   readonly nodes: readonly ResolvedNode[];
 }
 
+/** Largest number of addresses that count of one node: they take room in the tables of others. */
+const MOST_ADDRESSES = 8192;
+
 /** Largest number of refusals that are listed for a node; the last one counts the others. */
 const MOST_REFUSED = 100;
 
@@ -178,6 +181,8 @@ interface Context {
 class NodeResolution {
   readonly #refused: Refused[] = [];
   readonly #own: readonly string[];
+  /** How many addresses of the report were checked. */
+  #checked = 0;
 
   constructor(
     private readonly node: DescribedNode,
@@ -211,6 +216,11 @@ class NodeResolution {
   }
 
   #check(reported: readonly string[], what: string): readonly string[] {
+    this.#checked += reported.length;
+    if (this.#checked > MOST_ADDRESSES) {
+      this.#refuse(`${what}es`, `the node reports more than ${MOST_ADDRESSES} addresses`);
+      return [];
+    }
     const { addresses, refused, outside } = this.context.addresses.check(reported, this.node);
     for (const { address, why } of refused) this.#refuse(`${what} ${address}`, why);
     // A node is not wrong about what its own processes may send from.

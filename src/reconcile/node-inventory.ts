@@ -80,8 +80,10 @@ export class NodeInventory {
 
   #concernsOf(os: string | null): ReadonlySet<string> {
     if (!this.needsReports) return new Set();
-    if (this.#concerns?.os !== os || this.#concerns === null)
-      this.#concerns = { os, names: listConcerns(this.objects, this.node, os) };
-    return this.#concerns.names;
+    const known = this.#concerns;
+    if (known !== null && known.os === os) return known.names;
+    const names = listConcerns(this.objects, this.node, os);
+    this.#concerns = { os, names };
+    return names;
   }
 }

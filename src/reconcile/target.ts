@@ -82,11 +82,11 @@ export class TargetCompiler {
     const state = known ?? (await store.readState(revision));
     if (known === null) telemetry.policyVersions(policyVersions(state.revision));
     const placed = this.#useInventory(state, found).place(await this.#readReports());
-    const latest = known === null ? null : this.#latest;
-    const isSame = latest?.discovered === this.#discovered && latest.placed.key === placed.key;
-    if (latest?.placed === placed && isSame) return { target: latest };
+    const latest = known === null || this.#latest?.discovered !== this.#discovered ? null : this.#latest;
+    if (latest?.placed === placed) return { target: latest };
     this.#state = state;
-    this.#latest = isSame && latest !== null ? this.#rename(latest, placed) : this.#compile(state, placed);
+    const isSame = latest !== null && latest.placed.key === placed.key;
+    this.#latest = isSame ? this.#rename(latest, placed) : this.#compile(state, placed);
     return known === null ? { target: this.#latest, state } : { target: this.#latest };
   }
 
