@@ -191,6 +191,19 @@ t.test("ten thousand refusals are a hundred lines", async (t) => {
   t.match(refused.at(-1), { what: "3997 more" });
 });
 
+t.test("of the addresses of one node only so many count", async (t) => {
+  const boxes = Array.from({ length: 200 }, (_, index) => ({
+    workload: "shop/box",
+    instance: `pg-${index}`,
+    cgroup: `machine.slice/${index}.scope`,
+    addresses: Array.from({ length: 64 }, (_one, at) => `10.30.${index}.${at + 1}`),
+  }));
+  const { instances, refusedCount } = resolveInstances(objects, [report("db-1", [], boxes)]);
+  t.equal(instances.length, 200, "its instances are enforced all the same");
+  t.equal(instances.flatMap(({ addresses }) => addresses).length, 8192);
+  t.equal(refusedCount, 72);
+});
+
 t.test("instances are subjects and peers with the labels and ports of their workload", async (t) => {
   const pg = (name: string, address: string) => ({
     workload: "shop/box",

@@ -224,8 +224,8 @@ t.test("a port name without peers concerns every workload that has the name", as
       group("db"),
       pattern("web", "web", ports),
       pattern("pg", "db", '{ container: { name: "pg-*" } }').replace(
-        " } }\n",
-        " }, ports: [{ name: sql, port: 5432 }] }\n",
+        / \}\n$/,
+        ", ports: [{ name: sql, port: 5432 }] }\n",
       ),
       policy("web", `  podSelector: { matchLabels: { app: web } }\n  egress: [${egress}]\n`),
     ].join("");
