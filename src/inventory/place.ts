@@ -3,10 +3,11 @@
  * nodes that declare none. What is returned is a state as if somebody had typed all of it.
  */
 import { digestOf } from "../model/digest.js";
+import type { NodeEndpoints } from "../model/endpoints.js";
 import type { Node, Workload, ZtapObject } from "../model/objects.js";
 import { refKey, refOf, type ObjectSet, type StateObject } from "../model/state.js";
 import { isDiscovered } from "./process.js";
-import type { Instance, Resolution, ResolvedNode } from "./resolve.js";
+import { InstanceResolver, type Instance, type Resolution, type ResolvedNode } from "./resolve.js";
 
 export function placeInstances(
   objects: ObjectSet,
@@ -32,6 +33,15 @@ export function placeInstances(
       add(placed, concreteNode(declared, node), state);
   }
   return placed;
+}
+
+/**
+ * Returns a state as one node compiles it: with what nodes report in place of the patterns.
+ * @param self the node; null for nobody's view
+ */
+export function placeReported(objects: ObjectSet, endpoints: readonly NodeEndpoints[], self: string | null): ObjectSet {
+  const resolver = new InstanceResolver(objects, self);
+  return resolver.needsReports ? placeInstances(objects, resolver.resolve(endpoints)) : objects;
 }
 
 function add(placed: Map<string, StateObject>, object: ZtapObject, from: StateObject | undefined): void {

@@ -4,6 +4,7 @@
  */
 import type { ObjectSet } from "../../model/state.js";
 import type { ManagementAccess } from "../../model/management-access.js";
+import { placeReported } from "../../inventory/place.js";
 import { compile } from "../../policy/compile/compile.js";
 import { clientsOf, holds, INCOMPLETE_SEARCH, listLockouts } from "../../policy/lockout.js";
 import type { ManagementAccessReader } from "../../interfaces/management-access.js";
@@ -38,11 +39,13 @@ export async function lockoutsOf(deps: LockoutDeps, objects: ObjectSet): Promise
   const { managementAccess, node } = deps;
   if (managementAccess === null) return { own: [], reported: [], warnings: [] };
   const [own, reports] = await Promise.all([ownAccess(deps, managementAccess), reportedAccess(deps)]);
+  const endpoints = await deps.store.listEndpoints();
+  const placed = placeReported(objects, endpoints, null);
   return {
-    own: find(objects, node, own.access),
+    own: find(placeReported(objects, endpoints, node), node, own.access),
     warnings: own.warnings,
     reported: reports.flatMap(([other, access]) =>
-      find(objects, other, access).map((message) => `node ${other}: ${message}`),
+      find(placed, other, access).map((message) => `node ${other}: ${message}`),
     ),
   };
 }
@@ -51,7 +54,8 @@ export async function lockoutsOf(deps: LockoutDeps, objects: ObjectSet): Promise
 export async function ownLockouts(deps: LockoutDeps, objects: ObjectSet): Promise<readonly string[]> {
   const { managementAccess, node } = deps;
   if (managementAccess === null) return [];
-  return find(objects, node, (await ownAccess(deps, managementAccess)).access);
+  const placed = placeReported(objects, await deps.store.listEndpoints(), node);
+  return find(placed, node, (await ownAccess(deps, managementAccess)).access);
 }
 
 function find(objects: ObjectSet, of: string, access: ManagementAccess): readonly string[] {
