@@ -24,7 +24,7 @@ module.exports = {
       name: "pure-stages-import-only-pure-stages",
       severity: "error",
       from: { path: PURE },
-      to: { path: "^src/", pathNot: [PURE, "^src/interfaces/(enforcer|source).ts$"] },
+      to: { path: "^src/", pathNot: [PURE, "^src/interfaces/(discovery|enforcer|source).ts$"] },
     },
     ...stages("manifest", ["yaml", "schema", "document", "state"]),
     // Address arithmetic and hashing are pure; everything else of Node's is an effect.

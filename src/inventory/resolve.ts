@@ -3,7 +3,8 @@
  * node alone, and only as far as Git allows: everything else is refused, with the reason, and changes nothing for others.
  */
 import type { ListeningPort, NodeEndpoints, ReportedInstance } from "../model/endpoints.js";
-import type { ProcessPattern, Workload } from "../model/objects.js";
+import type { WantedProcesses } from "../interfaces/discovery.js";
+import type { Workload } from "../model/objects.js";
 import { qualifiedName, type ObjectSet } from "../model/state.js";
 import { instanceName } from "./names.js";
 import { describeConflict, NodeDescriptions, runsOn, type DescribedNode } from "./nodes.js";
@@ -66,13 +67,6 @@ interface NodePart {
   readonly node: ResolvedNode | null;
 }
 
-/** A workload that should run on a node, and was not found there. */
-export interface Missing {
-  /** `namespace/name`. */
-  readonly workload: string;
-  readonly pattern: ProcessPattern;
-}
-
 interface Found {
   readonly workload: Workload;
   readonly name: string;
@@ -106,16 +100,20 @@ export class InstanceResolver {
     return this.#discovered.length > 0 || this.#nodes.groups.length > 0;
   }
 
-  /** Returns the workloads that run on a node and have no instance there, `namespace/name`, with their patterns. */
-  missingOn(name: string, { instances }: Pick<Resolution, "instances">, os: string | null): readonly Missing[] {
+  /** Returns the workloads that are to be found on a node. */
+  wantedOn(name: string, os: string | null): readonly WantedProcesses[] {
     const node = this.#nodes.match(name);
     if (node === undefined || node.conflicts.length > 0) return [];
-    const found = new Set(instances.flatMap((one) => (one.node === name ? [one.workload] : [])));
     return this.#discovered.flatMap(({ name: workload, workload: object }) => {
       const pattern = patternOf(object);
-      if (pattern === null || found.has(workload) || !runsOn(object, node, os)) return [];
-      return [{ workload, pattern }];
+      return pattern === null || !runsOn(object, node, os) ? [] : [{ workload, pattern }];
     });
+  }
+
+  /** Returns those of them that have no instance there. */
+  missingOn(name: string, { instances }: Pick<Resolution, "instances">, os: string | null): readonly WantedProcesses[] {
+    const found = new Set(instances.flatMap((one) => (one.node === name ? [one.workload] : [])));
+    return this.wantedOn(name, os).filter(({ workload }) => !found.has(workload));
   }
 
   /** Returns a node as it is described; undefined if nothing describes it. */

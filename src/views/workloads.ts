@@ -1,7 +1,12 @@
 /** Workloads and their instances, as text or as documents. */
 import type { Refused } from "../inventory/resolve.js";
 import { qualifiedName } from "../model/state.js";
-import type { WorkloadInstance, WorkloadList, WorkloadListing, WorkloadReport } from "../operations/workload/list.js";
+import type {
+  WorkloadInstance,
+  WorkloadInventory,
+  WorkloadListing,
+  WorkloadReport,
+} from "../operations/workload/list.js";
 import type { PlannedInstances } from "../operations/workload/planned.js";
 import { ageText } from "./age.js";
 import type { Style } from "./style.js";
@@ -13,11 +18,11 @@ const LISTED = 3;
 /** The number of refusals below a list. */
 const SHOWN_REFUSED = 10;
 
-export function workloadListDocument(list: WorkloadList): object {
+export function workloadListDocument(list: WorkloadInventory): object {
   return { formatVersion: 1, ...list };
 }
 
-export function renderWorkloadList({ workloads, refused, refusedCount }: WorkloadList, style: Style): string {
+export function renderWorkloadList({ workloads, refused, refusedCount }: WorkloadInventory, style: Style): string {
   if (workloads.length === 0) return "No workloads.";
   const rows = workloads.map((one) => [
     one.namespace,

@@ -44,7 +44,7 @@ export interface WorkloadInstance {
   readonly ageMs: number | null;
 }
 
-export interface WorkloadList {
+export interface WorkloadInventory {
   readonly revision: number | null;
   readonly workloads: readonly WorkloadListing[];
   /** What nodes report and does not count. */
@@ -69,7 +69,7 @@ export interface WorkloadDeps {
   readonly clock: Clock;
 }
 
-export async function listWorkloads(deps: WorkloadDeps): Promise<WorkloadList> {
+export async function listWorkloads(deps: WorkloadDeps): Promise<WorkloadInventory> {
   const view = await readView(deps);
   if (view === null) return { revision: null, workloads: [], refused: [], refusedCount: 0 };
   const { refused, refusedCount } = view.resolution;
@@ -194,14 +194,14 @@ class WorkloadView {
   #missing(name: string, node: string, workload: Workload): WorkloadInstance {
     const [conflict] = this.#nodes.match(node)?.conflicts ?? [];
     const reportedAt = this.#reportedAt(workload, node);
-    const isHeard = this.#endpoints.has(node);
+    const hasReported = this.#endpoints.has(node);
     return {
       ...{ name: `${name}@${node}`, node, cgroup: null, addresses: [] },
-      state: isHeard ? "Pending" : "Unknown",
+      state: hasReported ? "Pending" : "Unknown",
       message:
         conflict !== undefined
           ? `the node is refused: ${describeConflict(conflict)}`
-          : isHeard
+          : hasReported
             ? "nothing that matches was found on the node"
             : "the node has not reported what it found",
       reportedAt,
