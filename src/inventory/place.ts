@@ -14,7 +14,7 @@ export function placeInstances(
   { instances, nodes }: Pick<Resolution, "instances" | "nodes">,
 ): ObjectSet {
   const placed = new Map<string, StateObject>();
-  const patterns = new Map<string, { readonly workload: Workload; readonly state: StateObject }>();
+  const patterns = new Map<string, Pattern>();
   for (const [key, state] of objects) {
     const { object } = state;
     if (object.kind === "Workload" && isDiscovered(object))
@@ -23,14 +23,14 @@ export function placeInstances(
   }
   for (const instance of instances) {
     const pattern = patterns.get(instance.workload);
-    if (pattern !== undefined) add(placed, concreteWorkload(pattern.workload, instance), pattern.state);
+    if (pattern !== undefined) addInstance(placed, instance, pattern);
   }
   for (const node of nodes) {
     const key = refKey({ kind: "Node", namespace: null, name: node.name });
     const state = placed.get(key);
     const declared = state?.object.kind === "Node" ? state.object : undefined;
     if (node.addresses.length > 0 && (declared === undefined || declared.spec.addresses.length === 0))
-      add(placed, concreteNode(declared, node), state);
+      placed.set(key, stateOf(concreteNode(declared, node), state));
   }
   return placed;
 }
@@ -44,10 +44,37 @@ export function placeReported(objects: ObjectSet, endpoints: readonly NodeEndpoi
   return resolver.needsReports ? placeInstances(objects, resolver.resolve(endpoints)) : objects;
 }
 
-function add(placed: Map<string, StateObject>, object: ZtapObject, from: StateObject | undefined): void {
-  const ref = refOf(object);
+interface Pattern {
+  readonly workload: Workload;
+  readonly state: StateObject;
+}
+
+/** An instance that did not change is the same object, and digested once. */
+const made = new WeakMap<
+  Instance,
+  { readonly pattern: StateObject; readonly key: string; readonly state: StateObject }
+>();
+
+function addInstance(
+  placed: Map<string, StateObject>,
+  instance: Instance,
+  { workload, state: pattern }: Pattern,
+): void {
+  const known = made.get(instance);
+  if (known?.pattern === pattern) {
+    placed.set(known.key, known.state);
+    return;
+  }
+  const object = concreteWorkload(workload, instance);
+  const state = stateOf(object, pattern);
+  const key = refKey(state.ref);
+  made.set(instance, { pattern, key, state });
+  placed.set(key, state);
+}
+
+function stateOf(object: ZtapObject, from: StateObject | undefined): StateObject {
   const position = from?.position === undefined ? {} : { position: from.position };
-  placed.set(refKey(ref), { ref, digest: digestOf(object), object, ...position });
+  return { ref: refOf(object), digest: digestOf(object), object, ...position };
 }
 
 function concreteWorkload(workload: Workload, { name, node, cgroup, addresses }: Instance): Workload {

@@ -62,8 +62,13 @@ export class NodeInventory {
     const resolution = this.#resolver.resolve(reports);
     const concerns = this.#concernsOf(os);
     const own = resolution.instances.filter(({ workload }) => concerns.has(workload));
+    const { needsReports, objects: declared } = this;
+    let objects: ObjectSet | null = needsReports ? null : declared;
     return {
-      objects: this.needsReports ? placeInstances(this.objects, resolution) : this.objects,
+      // Most reports concern other nodes, and are not compiled here.
+      get objects() {
+        return (objects ??= placeInstances(declared, resolution));
+      },
       resolution,
       key: JSON.stringify(own.map(({ name, cgroup, addresses }) => [name, cgroup, addresses])),
       pending: this.#resolver.missingOn(this.node, resolution, os).map(({ workload, pattern }) => ({

@@ -167,3 +167,28 @@ t.test("a counter-example names the place where a test breaks", async (t) => {
     { example: { explanation: { verdict: "Denied", pairs: [{ from: "10.20.128.0", to: "10.30.0.1" }] } } },
   ]);
 });
+
+t.test(
+  "a state of patterns has the connections of the same state with typed addresses, where no two are alike",
+  async () => {
+    fc.assert(
+      fc.property(arbitraryState, (documents) => {
+        const labelsOnly = documents.filter((document) => !JSON.stringify(document).includes("ipBlock"));
+        const workloads = ["w0", "w1", "w2", "w3", "w4"];
+        const typed = Object.fromEntries(
+          workloads.map((name, index) => [name, { addresses: [`10.1.0.${index + 1}`] }]),
+        );
+        const pattern = { nodeSelector: { matchLabels: { role: "web" } }, process: { host: true } };
+        const patterns = Object.fromEntries(workloads.map((name) => [name, pattern]));
+        const between = (specs: Readonly<Record<string, object>>): string =>
+          JSON.stringify(
+            listConnections(withSpecs(labelsOnly, specs)).filter(
+              ({ from, to }) => /\/w\d$/.test(from) && /\/w\d$/.test(to),
+            ),
+          );
+        return between(typed) === between(patterns);
+      }),
+      { numRuns: volume(200, 5000) },
+    );
+  },
+);

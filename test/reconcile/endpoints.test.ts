@@ -6,15 +6,18 @@ import { systemClock } from "../../src/adapters/system/clock.js";
 import type { NodeEndpoints, ReportedInstance } from "../../src/model/endpoints.js";
 import type { ObjectSet } from "../../src/model/state.js";
 import { compile } from "../../src/policy/compile/compile.js";
+import { runAgent } from "../../src/reconcile/agent.js";
 import { Follower } from "../../src/reconcile/follower.js";
 import { NodeInventory } from "../../src/reconcile/node-inventory.js";
 import { arbitraryState } from "../builders/arbitrary.js";
 import { objectsOf, objectsOfDocuments, policy } from "../builders/state.js";
+import { agentDeps, agentOptions } from "../fakes/agent.js";
 import { recordTelemetry, silentLogger } from "../fakes/ambient.js";
 import { FakeEnforcer, FakeMachine } from "../fakes/enforcer.js";
 import { MemoryLastGood } from "../fakes/last-good.js";
 import { draft } from "../fakes/objects.js";
 import { FaultyStore } from "../fakes/store.js";
+import { waitUntil } from "../wait.js";
 import { volume } from "../volume.js";
 
 const group = (name: string): string =>
@@ -240,4 +243,23 @@ t.test("a port name without peers concerns every workload that has the name", as
   };
   t.same(keys("{ ports: [{ port: sql }] }"), [false, false]);
   t.same(keys("{ ports: [{ port: 5432 }] }"), [true, true]);
+});
+
+t.test("an agent that sleeps is woken by what concerns its node, and enforces it", async (t) => {
+  const { store, machine, commit } = setUp("web-1");
+  await commit(STATE);
+  const enforcer = new FakeEnforcer(machine);
+  const stop = new AbortController();
+  const running = runAgent(
+    agentDeps(store, { enforcer }),
+    agentOptions({ node: "web-1", checkInterval: "60s", heartbeatInterval: "50ms", sessionTtl: "60s" }),
+    stop.signal,
+  );
+  t.teardown(() => stop.abort());
+  await waitUntil(() => Promise.resolve(machine.applied), { is: (applied) => applied > 0, what: "the first apply" });
+  await store.writeEndpoints(report("db-1", [], [box("pg", "pg-1", "10.2.0.7")]));
+  await waitUntil(() => Promise.resolve(holds(machine, "10.2.0.7")), { is: (held) => held, what: "the new peer" });
+  stop.abort();
+  await running;
+  t.pass();
 });
