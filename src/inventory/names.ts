@@ -28,9 +28,3 @@ export function instanceName(workload: string, node: string, instance: string): 
 function encodedLength(text: string): number {
   return text.length + 2 * text.replace(/[A-Za-z0-9-]/g, "").length;
 }
-
-/** Returns the Workload, `namespace/name`, of a subject, whether that is an instance or the Workload itself. */
-export function workloadOf(subject: string): string {
-  const at = subject.indexOf("@");
-  return at === -1 ? subject : subject.slice(0, at);
-}

@@ -16,7 +16,7 @@ export function patternOf({ spec }: Pick<Workload, "spec">): ProcessPattern | nu
 }
 
 /** Returns the one cgroup that a pattern can match, whichever the node; null if only the node knows it. */
-export function fixedCgroup(pattern: ProcessPattern | null): string | null {
+function fixedCgroup(pattern: ProcessPattern | null): string | null {
   return pattern !== null && "cgroup" in pattern && !hasWildcard(pattern.cgroup) ? pattern.cgroup : null;
 }
 

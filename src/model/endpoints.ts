@@ -101,3 +101,9 @@ export const isSubjectName: Guard<string> = (value): value is string => {
     (isString(value) ? /^([^/@]+)\/([^/@]+)(?:@([^/@]+)(?:\/(.+))?)?$/s.exec(value) : null) ?? [];
   return isLabel(namespace) && isObjectName(name) && isLabel(node) && isInstanceName(instance);
 };
+
+/** Returns the Workload, `namespace/name`, of a subject, whether that is an instance or the Workload itself. */
+export function workloadOf(subject: string): string {
+  const at = subject.indexOf("@");
+  return at === -1 ? subject : subject.slice(0, at);
+}

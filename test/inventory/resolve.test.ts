@@ -1,10 +1,10 @@
 /** What nodes report, against what Git allows them. */
 import t from "tap";
-import { instanceName, workloadOf } from "../../src/inventory/names.js";
+import { instanceName } from "../../src/inventory/names.js";
 import { placeInstances } from "../../src/inventory/place.js";
 import { expectedCgroup } from "../../src/inventory/process.js";
 import { resolveInstances, type Resolution } from "../../src/inventory/resolve.js";
-import { isSubjectName, type NodeEndpoints, type ReportedInstance } from "../../src/model/endpoints.js";
+import { isSubjectName, workloadOf, type NodeEndpoints, type ReportedInstance } from "../../src/model/endpoints.js";
 import { compile } from "../../src/policy/compile/compile.js";
 import { objectsOf, policy } from "../builders/state.js";
 

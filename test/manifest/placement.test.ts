@@ -78,6 +78,11 @@ const ROWS: readonly (readonly [name: string, text: string, expected: string])[]
     `${node("{}")}---\n${workload("{node: n, cgroup: a/b}")}---\n${workload("{nodeSelector: {}, process: {cgroup: a}}", "{name: v}")}`,
     "ZT4003 9:25 spec.cgroup",
   ],
+  [
+    "a unit and the cgroup that it gets",
+    `${node("{}")}---\n${workload("{nodeSelector: {}, process: {systemdUnit: a.service}}")}---\n${workload("{node: n, cgroup: system.slice/a.service}", "{name: v}")}`,
+    "ZT4003 9:35 spec.process",
+  ],
 ];
 
 for (const [name, text, expected] of ROWS) t.test(name, async (t) => t.equal(diagnose(text), expected));

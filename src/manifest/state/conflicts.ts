@@ -3,7 +3,7 @@
  * problems of the others.
  */
 import { describeConflict, NodeDescriptions, runsOn } from "../../inventory/nodes.js";
-import { fixedCgroup, patternOf } from "../../inventory/process.js";
+import { expectedCgroup, patternOf } from "../../inventory/process.js";
 import type { Kind, Node, Workload } from "../../model/objects.js";
 import { qualifiedName } from "../../model/state.js";
 import type { FileObject, PlacedProblem } from "../document/file.js";
@@ -142,7 +142,7 @@ function findLabelConflicts(all: readonly FileObject[]): readonly PlacedProblem[
  */
 function findCgroupConflicts(all: readonly FileObject[]): readonly PlacedProblem[] {
   const fixed = workloadsOf(all).flatMap(({ at, object }) => {
-    const path = fixedCgroup(patternOf(object));
+    const path = expectedCgroup(patternOf(object));
     return path === null ? [] : [{ at, object, name: qualifiedName(at.state.ref), path: `${path}/` }];
   });
   const byNode = Map.groupBy(
@@ -168,16 +168,12 @@ function findCgroupConflicts(all: readonly FileObject[]): readonly PlacedProblem
       reported.add(workload.at);
       const same = outer.path === workload.path;
       return [
-        placed(
-          workload.at,
-          workload.object.spec.cgroup === undefined ? ["spec", "process", "cgroup"] : ["spec", "cgroup"],
-          {
-            code: "cgroupConflict",
-            message: `cgroup ${workload.path.slice(0, -1)} ${same ? "is also that" : `lies inside ${outer.path.slice(0, -1)}`} of workload ${outer.name} at ${where(outer.at)}`,
-            found: workload.path.slice(0, -1),
-            wanted: "a cgroup of its own, neither inside nor around another workload's on the same node",
-          },
-        ),
+        placed(workload.at, workload.object.spec.cgroup === undefined ? ["spec", "process"] : ["spec", "cgroup"], {
+          code: "cgroupConflict",
+          message: `cgroup ${workload.path.slice(0, -1)} ${same ? "is also that" : `lies inside ${outer.path.slice(0, -1)}`} of workload ${outer.name} at ${where(outer.at)}`,
+          found: workload.path.slice(0, -1),
+          wanted: "a cgroup of its own, neither inside nor around another workload's on the same node",
+        }),
       ];
     });
   });

@@ -2,8 +2,7 @@
 import { describeConflict, NodeDescriptions, runsOn } from "../../inventory/nodes.js";
 import { describePattern, isDiscovered, patternOf } from "../../inventory/process.js";
 import { InstanceResolver, type Instance, type Refused, type Resolution } from "../../inventory/resolve.js";
-import { workloadOf } from "../../inventory/names.js";
-import type { NodeEndpoints } from "../../model/endpoints.js";
+import { workloadOf, type NodeEndpoints } from "../../model/endpoints.js";
 import type { Labels, LabelSelector, Workload, WorkloadPort } from "../../model/objects.js";
 import { OperationError } from "../../model/operation-error.js";
 import { qualifiedName, type CommittedState } from "../../model/state.js";
