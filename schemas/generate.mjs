@@ -16,7 +16,7 @@ import standalone from "ajv/dist/standalone/index.js";
 import { compile } from "json-schema-to-typescript";
 import { EXTENSIONS, readSettings, settingsModule, tableModule } from "./settings.mjs";
 
-const FILES = ["common", "config", "node", "node-group", "namespace", "workload", "network-policy", "connectivity-test", "cluster", "object"];
+const FILES = ["common", "config", "node", "node-group", "namespace", "workload", "network-policy", "network-set", "connectivity-test", "cluster", "object"];
 
 /** Exported validator → schema. Policies have one for each apiVersion, so that an error never comes from the other. */
 const VALIDATORS = {
@@ -26,6 +26,7 @@ const VALIDATORS = {
   validateNamespace: "namespace.schema.json",
   validateWorkload: "workload.schema.json",
   validateZtapNetworkPolicy: "network-policy.schema.json#/$defs/ZtapNetworkPolicy",
+  validateNetworkSet: "network-set.schema.json",
   validateConnectivityTest: "connectivity-test.schema.json",
   validateCluster: "cluster.schema.json",
   validateKubernetesNetworkPolicy: "network-policy.schema.json#/$defs/KubernetesNetworkPolicy",
@@ -38,6 +39,11 @@ function bareReferences(schema) {
   if (Array.isArray(schema)) return schema.map(bareReferences);
   if (schema === null || typeof schema !== "object") return schema;
   if (typeof schema.$ref === "string") return { $ref: `#/$defs/${typeName(schema.$ref)}` };
+  // One value or a list of such values: the properties of the one are those of an item.
+  if (Array.isArray(schema.type) && schema.items !== undefined) {
+    const { title, description, items } = bareReferences({ ...schema, type: undefined });
+    return { title, description, anyOf: [items, { type: "array", items }] };
+  }
   // What the types cannot say is left out: conditions are checked, not typed.
   const {
     $schema,

@@ -25,6 +25,8 @@ export const quietTelemetry: Telemetry = {
   refusals: nothing,
   withheld: nothing,
   refusedEndpoints: nothing,
+  pending: nothing,
+  undeclared: nothing,
   drift: nothing,
   healed: nothing,
   packets: nothing,

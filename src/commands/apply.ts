@@ -11,7 +11,7 @@ import { REASON_FLAG } from "../cli/write-command.js";
 import { readPlannedInstances } from "../operations/workload/planned.js";
 import { applyPlan } from "../operations/change/apply.js";
 import { readDesired } from "../operations/change/desired.js";
-import { deletionNotices, suspensionNotices } from "../operations/change/notices.js";
+import { deletionNotices, suspensionNotices, unenforcedNotices } from "../operations/change/notices.js";
 import { OperationError } from "../model/operation-error.js";
 import { planConnectivity, planDesired, refuseEmpty, replan } from "../operations/change/plan.js";
 import type { Planned } from "../operations/change/plan.js";
@@ -49,7 +49,7 @@ export default class Apply extends BaseCommand {
   async run(): Promise<void> {
     const { args, flags } = await this.parse(Apply);
     const settings = await this.settings(flags);
-    const [planned, notices, instances] = await withStore(settings, { create: false }, async (store) => {
+    const [planned, noted, instances] = await withStore(settings, { create: false }, async (store) => {
       const made = await this.#plan(store, settings, args.source, flags.ref);
       const hasChanges = made.plan.changes.length > 0;
       const lockouts = hasChanges ? await requireWayIn(settings, flags, store, made.desired.objects) : [];
@@ -59,6 +59,7 @@ export default class Apply extends BaseCommand {
       return [made, all, found] as const;
     });
     const connectivity = planConnectivity(planned);
+    const notices = [...noted, ...unenforcedNotices(connectivity)];
     const text = () => renderPlan(planned.plan, connectivity, this.style, instances);
     const hasChanges = planned.plan.changes.length > 0;
     if (!flags["allow-empty"]) refuseEmpty(planned, args.source);

@@ -6,7 +6,7 @@ import { savePlan } from "../cli/plan-file.js";
 import { RISK_FLAGS } from "../cli/risks.js";
 import { BASE_FLAGS, REF_FLAG, StateCommand } from "../cli/state-command.js";
 import { planAgainstBase } from "../operations/change/against.js";
-import { deletionNotices, suspensionNotices, type Notice } from "../operations/change/notices.js";
+import { deletionNotices, suspensionNotices, unenforcedNotices, type Notice } from "../operations/change/notices.js";
 import { OperationError } from "../model/operation-error.js";
 import { planConnectivity, planDesired, refuseEmpty, type Planned } from "../operations/change/plan.js";
 import { readPlannedInstances, type PlannedInstances } from "../operations/workload/planned.js";
@@ -65,14 +65,19 @@ export default class PlanCommand extends StateCommand {
     const format = flags.json ? "json" : flags.format;
     if (flags.summary && format !== "text")
       throw new OperationError("usage", `--summary does not go with ${format}, which has its own summary`);
-    const { planned, notices, instances } = await this.#planMeant(args.source, flags).catch((error: unknown) => {
+    const {
+      planned,
+      notices: noted,
+      instances,
+    } = await this.#planMeant(args.source, flags).catch((error: unknown) => {
       // A tool that updates a comment takes the plan from stdout, and the old one would be wrong.
       if (format === "markdown") this.log(renderNoPlanMarkdown(args.source, inMarkdown(error)));
       throw error;
     });
+    const connectivity = planConnectivity(planned);
+    const notices = [...noted, ...unenforcedNotices(connectivity)];
     this.showNotices(notices);
     if (flags.out !== undefined) await savePlan(flags.out, planned);
-    const connectivity = planConnectivity(planned);
     const { plan } = planned;
     this.print({ json: format === "json" }, { ...planDocument(plan, connectivity, instances), notices }, () => {
       if (format === "markdown") return renderPlanMarkdown(plan, connectivity, args.source, instances ?? []);

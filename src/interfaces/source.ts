@@ -5,7 +5,7 @@
 import type { SourceRef } from "../model/state.js";
 import type { Unverified } from "../model/status.js";
 
-/** One `*.yaml` or `*.yml` file below the source path. */
+/** One `*.yaml` or `*.yml` file below the source path, or a `*.cidrs` file, which a NetworkSet may name. */
 export interface SourceFile {
   /** Path relative to the root of the repository or folder, with forward slashes. */
   readonly path: string;

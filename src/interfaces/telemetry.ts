@@ -32,6 +32,10 @@ export interface Telemetry {
   stalled(isStalled: boolean): void;
   /** How many workloads of this node head is withheld from. */
   withheld(workloads: number): void;
+  /** How many workloads of this node do not exist yet, so that nothing of them is enforced. */
+  pending(workloads: number): void;
+  /** Whether the state knows this node. */
+  undeclared(isUndeclared: boolean): void;
   drift(kind: DriftKind, items: number): void;
   healed(items: number): void;
   /** All escapes of workloads on this node now. */

@@ -67,6 +67,9 @@ export const CODES = {
   testWithoutWorkload: error("ZT3023", "test without a workload"),
   badUser: error("ZT3024", "malformed user name"),
   exceptTooMany: error("ZT3025", "block with more prefixes than ztap reads"),
+  networkSetBesideOther: error("ZT3026", "NetworkSet beside another field of a peer"),
+  cidrFile: error("ZT3027", "file of CIDRs that is not read"),
+  setTooLarge: error("ZT3028", "NetworkSet with more CIDRs than ztap reads"),
   badPattern: error("ZT3030", "malformed pattern"),
 
   duplicateObject: error("ZT4001", "object declared twice"),
@@ -76,11 +79,12 @@ export const CODES = {
   tooLarge: error("ZT4005", "more than a node can hold"),
   cannotEnforce: error("ZT4006", "rule that the node's backend cannot express"),
   testFailed: error("ZT4007", "connectivity test that fails"),
+  undeclaredSet: error("ZT4008", "peer that names an undeclared NetworkSet"),
   labelConflict: error("ZT4010", "node with two values of one label"),
 
   undeclaredNamespace: warning("ZT5001", "undeclared namespace"),
   selectsNoWorkload: warning("ZT5002", "policy that selects no workload"),
-  peerMatchesNothing: warning("ZT5003", "peer that matches no workload"),
+  peerMatchesNothing: warning("ZT5003", "peer that matches no workload, or no NetworkSet"),
   shadowedRule: warning("ZT5004", "shadowed rule"),
   peerWithoutAddress: warning("ZT5005", "peer without addresses"),
   unreachableWorkload: warning("ZT5006", "workload with neither node nor addresses"),
@@ -91,6 +95,7 @@ export const CODES = {
   emptyMeansAll: warning("ZT5011", "empty field that widens the policy"),
   linkedFile: warning("ZT5012", "file that is a symbolic link or a submodule"),
   booleanWord: warning("ZT5013", "label that YAML 1.1 reads as a boolean"),
+  emptySet: warning("ZT5014", "NetworkSet without addresses"),
   selectsNoNode: warning("ZT5020", "nodeSelector that no node can match"),
 } as const satisfies Record<string, CodeEntry>;
 

@@ -4,9 +4,11 @@
  * Pure: takes texts, touches no file system, throws for no input. Objects appear only for documents without errors; on
  * a diagnostic of severity `error` the caller must refuse the whole state.
  */
+import { isCidrFile } from "../model/cidr-file.js";
 import { hasErrors, type Diagnostic } from "../model/diagnostic.js";
 import type { Kind, Position } from "../model/objects.js";
 import type { ObjectSet } from "../model/state.js";
+import { CidrFiles } from "./document/cidr-files.js";
 import { locator, readFile, type FileResult, type PlacedProblem } from "./document/file.js";
 import { limitDiagnostics } from "./diagnostic-limit.js";
 import type { Capacities } from "./state/capacity.js";
@@ -43,8 +45,10 @@ export type ManifestReader = (files: readonly ManifestFile[]) => Manifests | Pro
 
 /** Turns text into documents and schema-checked objects for each file, then runs the checks of the whole state. */
 export function readManifests(files: readonly ManifestFile[], options: ReadOptions = {}): Manifests {
-  const results = files.map((file) => readOrRefuse(file));
-  const fromFiles = results.flatMap(({ diagnostics }) => diagnostics);
+  const cidrFiles = new CidrFiles(files.filter(({ path }) => isCidrFile(path)));
+  const manifests = files.filter(({ path }) => !isCidrFile(path));
+  const results = manifests.map((file) => readOrRefuse(file, cidrFiles));
+  const fromFiles = [...results.flatMap(({ diagnostics }) => diagnostics), ...cidrFiles.diagnostics];
   const { objects, problems } = checkState(
     results.flatMap((result) => result.objects),
     {
@@ -53,13 +57,13 @@ export function readManifests(files: readonly ManifestFile[], options: ReadOptio
       capacities: options.capacities ?? null,
     },
   );
-  const diagnostics = [...fromFiles, ...place(problems, files), ...(options.skipped ?? []).map(linkedFile)];
-  const omitted = results.map((result) => result.omitted);
+  const diagnostics = [...fromFiles, ...place(problems, manifests), ...(options.skipped ?? []).map(linkedFile)];
+  const omitted = [...results.map((result) => result.omitted), ...cidrFiles.omitted];
   return { objects, ...limitDiagnostics(diagnostics.sort(byPosition), omitted) };
 }
 
-function readOrRefuse(file: ManifestFile): FileResult {
-  return file.unread === undefined ? readFile(file) : unreadResult(file.path, file.unread);
+function readOrRefuse(file: ManifestFile, cidrFiles: CidrFiles): FileResult {
+  return file.unread === undefined ? readFile(file, cidrFiles) : unreadResult(file.path, file.unread);
 }
 
 /** The objects of the file are not known, so that no object can be reported as missing. */

@@ -19,4 +19,8 @@ export interface Connection {
   readonly protocol: ConnectionProtocol;
   /** Disjoint, ascending, never adjacent, never empty; `[[0, 65535]]` for `*` and `other`. */
   readonly ports: readonly PortInterval[];
+  /**
+   * The NetworkSets, of those that rules of the other end name, that hold addresses of the CIDR; sorted. Absent: none.
+   */
+  readonly networkSets?: readonly string[];
 }

@@ -9,6 +9,7 @@ export type AnyDocument =
   | NamespaceDocument
   | WorkloadDocument
   | NetworkPolicyDocument
+  | NetworkSetDocument
   | ConnectivityTestDocument
   | ClusterDocument;
 /**
@@ -50,7 +51,7 @@ export type NetworkPolicyDocument = ZtapNetworkPolicyDocument | KubernetesNetwor
 /**
  * A list of peers, or one peer.
  */
-export type ZtapPeers = PeerDocument | PeerDocument[];
+export type ZtapPeers = ZtapPeerDocument | ZtapPeerDocument[];
 /**
  * One word for both directions, or one for each.
  */
@@ -326,6 +327,29 @@ export interface ZtapIngressRuleDocument {
   ports?: ZtapPolicyPortDocument[];
 }
 /**
+ * Selectors, one or both; or an ipBlock; or NetworkSets, by name or by their labels.
+ */
+export interface ZtapPeerDocument {
+  podSelector?: LabelSelectorDocument;
+  namespaceSelector?: LabelSelectorDocument;
+  ipBlock?: IPBlockDocument;
+  networkSet?: DnsLabel;
+  networkSetSelector?: LabelSelectorDocument;
+}
+/**
+ * A block of addresses, without the parts in `except`.
+ */
+export interface IPBlockDocument {
+  /**
+   * CIDR without host bits.
+   */
+  cidr: string;
+  /**
+   * CIDRs inside `cidr`, each smaller than it, that are excluded.
+   */
+  except?: string[];
+}
+/**
  * A port, a range of ports, or ICMP.
  */
 export interface ZtapPolicyPortDocument {
@@ -469,19 +493,6 @@ export interface PeerDocument {
   ipBlock?: IPBlockDocument;
 }
 /**
- * A block of addresses, without the parts in `except`.
- */
-export interface IPBlockDocument {
-  /**
-   * CIDR without host bits.
-   */
-  cidr: string;
-  /**
-   * CIDRs inside `cidr`, each smaller than it, that are excluded.
-   */
-  except?: string[];
-}
-/**
  * A port or a range of ports.
  */
 export interface KubernetesPolicyPortDocument {
@@ -507,6 +518,38 @@ export interface KubernetesEgressRuleDocument {
    * The ports. Default, also for an empty list: every protocol and every port.
    */
   ports?: KubernetesPolicyPortDocument[];
+}
+/**
+ * A named set of addresses, which rules of ztap/v1 name as a peer.
+ */
+export interface NetworkSetDocument {
+  /**
+   * Always `ztap/v1`.
+   */
+  apiVersion: "ztap/v1";
+  /**
+   * Always `NetworkSet`.
+   */
+  kind: "NetworkSet";
+  metadata: ClusterMetadataDocument;
+  spec: NetworkSetSpecDocument;
+}
+/**
+ * The addresses: all of `cidrs` and of `file`, without those of `except`. At least one of `cidrs` and `file`.
+ */
+export interface NetworkSetSpecDocument {
+  /**
+   * CIDRs without host bits; they may overlap. An IPv4 block in IPv6 form is the IPv4 block.
+   */
+  cidrs?: string[];
+  /**
+   * CIDRs that do not belong to the set; they need not lie inside its other blocks.
+   */
+  except?: string[];
+  /**
+   * A file with further CIDRs, one a line; what follows `#` is a comment. Its path is relative to the folder of this manifest; it lies below the source path and its name ends in `.cidrs`.
+   */
+  file?: string;
 }
 /**
  * Connections that must be allowed, and connections that must never be, whatever the policies say: a state that breaks a test is refused, with a counter-example.

@@ -13,6 +13,7 @@ export const KINDS = [
   "NodeGroup",
   "Workload",
   "NetworkPolicy",
+  "NetworkSet",
   "ConnectivityTest",
 ] as const;
 export type Kind = (typeof KINDS)[number];
@@ -22,7 +23,9 @@ export type ApiVersion = (typeof API_VERSIONS)[number];
 
 export type Labels = Readonly<Record<string, string>>;
 
-/** Identifies an object. `namespace` is null for the cluster-scoped kinds Cluster, Node, NodeGroup and Namespace. */
+/**
+ * Identifies an object. `namespace` is null for the cluster-scoped kinds Cluster, Node, NodeGroup, Namespace and NetworkSet.
+ */
 export interface ObjectRef {
   readonly kind: Kind;
   readonly namespace: string | null;
@@ -157,11 +160,13 @@ export interface IPBlock {
   readonly except?: readonly string[];
 }
 
-/** Either selectors (one or both) or an ipBlock. */
+/** Selectors (one or both), or an ipBlock, or NetworkSets by name or by labels. */
 export interface Peer {
   readonly podSelector?: LabelSelector;
   readonly namespaceSelector?: LabelSelector;
   readonly ipBlock?: IPBlock;
+  readonly networkSet?: string;
+  readonly networkSetSelector?: LabelSelector;
 }
 
 export type PolicyPort =
@@ -234,7 +239,19 @@ export interface Cluster {
   readonly spec?: { readonly mode: "audit" };
 }
 
-export type ZtapObject = Cluster | Namespace | Node | NodeGroup | Workload | NetworkPolicy | ConnectivityTest;
+/** A named set of addresses. */
+export interface NetworkSet {
+  readonly apiVersion: "ztap/v1";
+  readonly kind: "NetworkSet";
+  readonly metadata: ClusterMetadata;
+  readonly spec: {
+    /** The addresses as the fewest CIDRs, without what the author excepts: disjoint, IPv4 first, ascending. */
+    readonly cidrs: readonly string[];
+  };
+}
+
+export type ZtapObject =
+  Cluster | Namespace | Node | NodeGroup | Workload | NetworkPolicy | NetworkSet | ConnectivityTest;
 
 /** The place of an object or a rule in the source. Lines and columns count from 1. */
 export interface Position {

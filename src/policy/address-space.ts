@@ -43,13 +43,6 @@ export class AddressParser {
   }
 }
 
-/** Returns whether an interval of the first list overlaps one of the second. */
-export function meets(some: readonly Interval[], others: readonly Interval[]): boolean {
-  return some.some(({ family, start, end }) =>
-    others.some((other) => other.family === family && other.start <= end && start <= other.end),
-  );
-}
-
 export function compareIntervals(a: Interval, b: Interval): number {
   return a.family - b.family || (a.start < b.start ? -1 : a.start > b.start ? 1 : 0);
 }
@@ -77,32 +70,61 @@ function toAddress(family: Family, value: bigint): string {
   return normalizeCidr(groups.map((group) => group.toString(16)).join(":"));
 }
 
-/** Disjoint intervals, for a binary search. */
+/** Disjoint intervals, for a binary search; adjacent ones are joined. */
 export class AddressSet {
   readonly #intervals: Readonly<Record<Family, readonly Interval[]>>;
 
   constructor(intervals: readonly Interval[]) {
     const sorted = intervals.toSorted(compareIntervals);
     this.#intervals = {
-      4: sorted.filter(({ family }) => family === 4),
-      6: sorted.filter(({ family }) => family === 6),
+      4: joinAdjacent(sorted.filter(({ family }) => family === 4)),
+      6: joinAdjacent(sorted.filter(({ family }) => family === 6)),
     };
   }
 
+  /** Returns whether the interval's first address is in the set. */
   has({ family, start }: Interval): boolean {
-    const intervals = this.#intervals[family];
-    let low = 0;
-    let high = intervals.length - 1;
-    while (low <= high) {
-      const middle = (low + high) >> 1;
-      const interval = intervals[middle];
-      if (interval === undefined) return false;
-      if (start < interval.start) high = middle - 1;
-      else if (start > interval.end) low = middle + 1;
-      else return true;
-    }
-    return false;
+    return this.#at(family, start) !== undefined;
   }
+
+  /** Returns whether all of an interval is in the set. */
+  contains({ family, start, end }: Interval): boolean {
+    return (this.#at(family, start)?.end ?? -1n) >= end;
+  }
+
+  /** Returns whether any address of an interval is in the set. */
+  meets({ family, start, end }: Interval): boolean {
+    const next = this.#intervals[family][this.#search(family, start)];
+    return next !== undefined && next.start <= end;
+  }
+
+  #at(family: Family, address: bigint): Interval | undefined {
+    const interval = this.#intervals[family][this.#search(family, address)];
+    return interval !== undefined && interval.start <= address ? interval : undefined;
+  }
+
+  /** Returns the index of the first interval that does not end before the address. */
+  #search(family: Family, address: bigint): number {
+    const intervals = this.#intervals[family];
+    let [low, high] = [0, intervals.length];
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if ((intervals[middle]?.end ?? address) < address) low = middle + 1;
+      else high = middle;
+    }
+    return low;
+  }
+}
+
+function joinAdjacent(sorted: readonly Interval[]): readonly Interval[] {
+  const joined: Interval[] = [];
+  for (const interval of sorted) {
+    const last = joined.at(-1);
+    if (last !== undefined && last.end + 1n === interval.start)
+      joined[joined.length - 1] = { ...last, end: interval.end };
+    else joined.push(interval);
+  }
+  return joined;
 }
 
 /**

@@ -7,6 +7,7 @@ import type { Direction, ConnectionQuery, Rule, Ruleset, PolicyVerdict } from ".
 import type { ObjectSet } from "../model/state.js";
 import { compile } from "./compile/compile.js";
 import { PROTOCOL_NUMBERS } from "../model/protocol.js";
+import { createSetNames } from "./reachability/set-names.js";
 import { createEvaluator, createRuleFinder } from "./evaluate.js";
 
 /** One end of a connection. */
@@ -33,6 +34,8 @@ export interface DecidingRule {
   readonly index: number;
   readonly file?: string;
   readonly line?: number;
+  /** The NetworkSets that the rule names and that hold the other end's address; absent: none. */
+  readonly networkSets?: readonly string[];
 }
 
 export interface IsolatingPolicy {
@@ -118,6 +121,7 @@ type SideExplainer = (end: End, query: Omit<ConnectionQuery, "workload">) => Sid
 function createSideExplainer(objects: ObjectSet, ruleset: Ruleset): SideExplainer {
   const evaluate = createEvaluator(ruleset);
   const findRules = createRuleFinder(ruleset);
+  const setNames = createSetNames(objects, ruleset);
   const subjects = new Map(ruleset.subjects.map((subject) => [subject.workload, subject]));
   return ({ workload }, query) => {
     if (workload === null) return { verdict: "Allowed", reason: "no-workload", rules: [], policies: [] };
@@ -125,7 +129,7 @@ function createSideExplainer(objects: ObjectSet, ruleset: Ruleset): SideExplaine
     return {
       verdict,
       reason,
-      rules: findRules({ workload, ...query }).map(toDecidingRule),
+      rules: findRules({ workload, ...query }).map((rule) => toDecidingRule(rule, setNames.ofRule(rule, query.peer))),
       policies: (subjects.get(workload)?.[query.direction].policies ?? []).map((policy) => {
         const position = objects.get(`NetworkPolicy/${policy}`)?.position;
         return { policy, ...(position === undefined ? {} : { file: position.file, line: position.line }) };
@@ -134,12 +138,13 @@ function createSideExplainer(objects: ObjectSet, ruleset: Ruleset): SideExplaine
   };
 }
 
-function toDecidingRule({ policy, direction, index, file, line }: Rule): DecidingRule {
+function toDecidingRule({ policy, direction, index, file, line }: Rule, networkSets: readonly string[]): DecidingRule {
   return {
     policy: `${policy.namespace}/${policy.name}`,
     direction,
     index,
     ...(file === undefined ? {} : { file }),
     ...(line === undefined ? {} : { line }),
+    ...(networkSets.length === 0 ? {} : { networkSets }),
   };
 }

@@ -52,6 +52,8 @@ export interface AgentProbes {
   health(): string | null;
   /** Checks that this node enforces head. */
   readiness(): string | null;
+  /** Further facts for people, one a line; empty if there are none. */
+  details(): readonly string[];
 }
 
 /** The settings of the loops, and the identity of this process. */
@@ -377,6 +379,10 @@ class Agent implements AgentProbes {
     return (
       this.#lastError ?? this.#follower.problem ?? (!this.#follower.isEnforcing ? "nothing is enforced yet" : null)
     );
+  }
+
+  details(): readonly string[] {
+    return this.#follower.details;
   }
 
   /** Releases the leases and the enforcer. If the store is unreachable, the leases expire by themselves. */

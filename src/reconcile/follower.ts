@@ -34,6 +34,7 @@ import { NodeStatusWriter } from "./node-status.js";
 import { InForce } from "./in-force.js";
 import { findAnnounced, findLastGood, type Restorable } from "./restore.js";
 import { LastGoodSnapshot } from "./snapshot.js";
+import { UnenforcedWatch } from "./unenforced.js";
 import { TargetCompiler, type Target, type TargetDeps } from "./target.js";
 
 export interface FollowerDeps extends TargetDeps {
@@ -61,6 +62,7 @@ export class Follower {
   readonly #snapshot: LastGoodSnapshot;
   readonly #guard: LockoutGuard;
   readonly #status: NodeStatusWriter;
+  readonly #unenforced: UnenforcedWatch;
   #inForce = InForce.UNKNOWN;
   #healed = 0;
   /** Stays in the status until there is something worse to report: operators look later. */
@@ -76,6 +78,7 @@ export class Follower {
     this.#targets = new TargetCompiler(deps, node);
     this.#snapshot = new LastGoodSnapshot(this.#enforces ? lastGood : null, logger, boot);
     this.#guard = new LockoutGuard(this.#enforces ? managementAccess : null, clock);
+    this.#unenforced = new UnenforcedWatch(deps);
     this.#status = new NodeStatusWriter(deps, this.#guard, { node, boot, backend: enforcer.backend });
   }
 
@@ -102,6 +105,11 @@ export class Follower {
   /** Returns whether a run is due since instances that concern this node changed; true if that is not known. */
   async isOutdated(): Promise<boolean> {
     return this.#targets.isOutdated().catch(() => true);
+  }
+
+  /** Further facts for people, one a line: what is not enforced, though nothing went wrong. */
+  get details(): readonly string[] {
+    return this.#unenforced.details;
   }
 
   /** Runs once. @throws after it has reported Stalled, so that the loop tries again sooner */
@@ -344,10 +352,7 @@ export class Follower {
     this.#countWithheld(target);
     const { number } = target.revision;
     const drift = listDrift(difference);
-    const { undeclared } = target;
-    if (undeclared !== null && this.problem?.includes(undeclared) !== true) this.deps.logger.warn(undeclared);
-    const { backend } = this.deps.enforcer;
-    const problem = this.#enforces ? describeProblems(target, subjects, backend) : NOTHING_ENFORCED;
+    const problem = this.#enforces ? this.#describeProblems(target, subjects) : NOTHING_ENFORCED;
     if (!this.#enforces && this.problem !== problem) this.deps.logger.warn(problem, { revision: number });
     await this.#report({
       attemptedRevision: number,
@@ -376,6 +381,11 @@ export class Follower {
     logMoves(this.#known, subjects, logger);
     this.#inForce = next;
     await this.#snapshot.keep(target);
+  }
+
+  #describeProblems(target: Target, subjects: readonly SubjectStatus[]): string {
+    this.#unenforced.note(target.undeclared, subjects);
+    return describeProblems(target, subjects, this.deps.enforcer.backend);
   }
 
   /** The workloads when the whole ruleset was last in force. */

@@ -5,7 +5,6 @@ import type { NodeEndpoints } from "../model/endpoints.js";
 import type { ObjectSet } from "../model/state.js";
 import type { SubjectStatus } from "../model/status.js";
 import { instanceName } from "../inventory/names.js";
-import { describeConflict } from "../inventory/nodes.js";
 import { placeInstances } from "../inventory/place.js";
 import { describePattern } from "../inventory/process.js";
 import { InstanceResolver, type Resolution } from "../inventory/resolve.js";
@@ -38,14 +37,6 @@ export class NodeInventory {
   /** Whether reports can matter; without that need, nothing needs to be read. */
   get needsReports(): boolean {
     return this.#resolver.needsReports;
-  }
-
-  /** Why this node is refused, or not known to the state; null if it counts. */
-  get refusal(): string | null {
-    const described = this.#resolver.describe(this.node);
-    if (described === undefined) return `no Node and no NodeGroup describes node ${this.node}`;
-    const [conflict] = described.conflicts;
-    return conflict === undefined ? null : `node ${this.node} is refused: ${describeConflict(conflict)}`;
   }
 
   place(reports: readonly NodeEndpoints[]): PlacedState {

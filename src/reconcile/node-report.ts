@@ -10,20 +10,6 @@ import type { Logger } from "../interfaces/system.js";
 import type { Telemetry } from "../interfaces/telemetry.js";
 import type { Target } from "./target.js";
 
-/**
- * Says that the state does not declare this node: most likely its agent has the wrong name. Null if it does, or if it
- * declares no node at all.
- * @param refusal why the node does not count; null if it does
- */
-export function undeclaredNode({ entries }: Revision, node: string, refusal: string | null): string | null {
-  if (refusal === null) return null;
-  if (entries.some(({ kind }) => kind === "NodeGroup")) return `${refusal}; only what names it as its node is enforced`;
-  const declared = entries.filter(({ kind }) => kind === "Node").map(({ name }) => name);
-  if (declared.length === 0 || declared.includes(node)) return null;
-  const shown = declared.slice(0, 10).join(", ") + (declared.length > 10 ? ", …" : "");
-  return `node ${node} is not declared, so that nothing is enforced for it; declared are: ${shown}; start the agent with the --node of one of them, or declare it`;
-}
-
 /** Says that the state declares another backend: the plan then did not check what this one cannot enforce. */
 function unexpectedBackend({ backend: declared }: Target, backend: string): string | null {
   if (declared === null || declared === backend || (backend !== "ebpf" && backend !== "pf")) return null;

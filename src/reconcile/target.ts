@@ -3,6 +3,7 @@ import type { NodeEndpoints } from "../model/endpoints.js";
 import type { Ruleset } from "../model/ruleset.js";
 import { refKey, type CommittedState, type ObjectSet, type Revision } from "../model/state.js";
 import { RulesetCompiler } from "../policy/compile/compile.js";
+import { undeclaredNode } from "./unenforced.js";
 import { nameFlows, type FlowNames } from "../policy/flow-names.js";
 import { clientsOf, type Client } from "../policy/lockout.js";
 import { mixRulesets } from "../policy/withhold.js";
@@ -13,7 +14,6 @@ import type { Store } from "../interfaces/store.js";
 import type { Logger } from "../interfaces/system.js";
 import type { Telemetry } from "../interfaces/telemetry.js";
 import { NodeInventory, type PlacedState } from "./node-inventory.js";
-import { undeclaredNode } from "./node-report.js";
 
 export interface Target {
   readonly revision: Revision;
@@ -21,8 +21,6 @@ export interface Target {
   readonly discovered: string;
   /** The instances that were compiled; equal keys need no compiling. */
   readonly placed: PlacedState;
-  /** Why nothing is enforced for this node although its agent runs; null if something may be. */
-  readonly undeclared: string | null;
   readonly ruleset: Ruleset;
   readonly names: FlowNames;
   /** The names for another ruleset of the same state. */
@@ -30,6 +28,8 @@ export interface Target {
   readonly clients: readonly Client[];
   /** The backend that the state declares for this node; null if it does not declare the node. */
   readonly backend: "ebpf" | "pf" | null;
+  /** See `undeclaredNode`. */
+  readonly undeclared: string | null;
   /** The part of the revision that the ruleset leaves out; null if it is the whole revision. */
   readonly withholding: Withholding | null;
 }
@@ -158,7 +158,7 @@ export class TargetCompiler {
       discovered: this.#discovered,
       ruleset,
       ...this.#named(ruleset, placed),
-      undeclared: undeclaredNode(revision, this.node, this.#inventory?.refusal ?? null),
+      undeclared: this.#inventory === null ? null : undeclaredNode(this.#inventory.objects, this.node),
       backend: declaredBackend(objects, this.node),
       withholding: null,
     };

@@ -28,7 +28,11 @@ const SHOWN_CAUSES = 2;
 export function describeCauses(causes: readonly Cause[]): string {
   const shown = causes.slice(0, SHOWN_CAUSES).map(({ kind, name, direction, index, file, line }) => {
     const what =
-      kind === "Workload" ? `workload ${name}` : `${name} ${direction ?? ""}${index === undefined ? "" : `[${index}]`}`;
+      kind === "Workload"
+        ? `workload ${name}`
+        : kind === "NetworkSet"
+          ? `NetworkSet ${name}`
+          : `${name} ${direction ?? ""}${index === undefined ? "" : `[${index}]`}`;
     return file === undefined ? what : `${what} (${file}:${line ?? 1})`;
   });
   return causes.length > SHOWN_CAUSES ? `${shown.join(", ")}, …` : shown.join(", ");
@@ -36,6 +40,32 @@ export function describeCauses(causes: readonly Cause[]): string {
 
 /** Returns the object's own lines with `+`, `-` or a space in front; of an update only those near a change. */
 export function changeLines({ before, after }: Change): readonly string[] {
+  if (before?.kind === "NetworkSet" || after?.kind === "NetworkSet") return setLines(before, after);
+  return diffOf(before, after);
+}
+
+/** The number of added and of removed CIDRs of a NetworkSet that are shown; the plan as a document has the sets. */
+const SHOWN_CIDRS = 20;
+
+/** A set may have a hundred thousand CIDRs, in canonical order: they are compared as a set, and the first are shown. */
+function setLines(before: ZtapObject | null, after: ZtapObject | null): readonly string[] {
+  const [had, has] = [cidrsOf(before), cidrsOf(after)];
+  const [old, now] = [new Set(had), new Set(has)];
+  const added = has.filter((cidr) => !old.has(cidr));
+  const removed = had.filter((cidr) => !now.has(cidr));
+  const labels = diffOf(before, after);
+  const first = (sign: "+" | "-", cidrs: readonly string[]): readonly string[] => {
+    const rest = cidrs.length - SHOWN_CIDRS;
+    const shown = cidrs.slice(0, SHOWN_CIDRS).map((cidr) => `${sign}   - ${cidr}`);
+    return rest > 0 ? [...shown, `${sign}   … and ${rest} more CIDRs`] : shown;
+  };
+  return [...labels, "  cidrs:", ...first("+", added), ...first("-", removed)];
+}
+
+const cidrsOf = (object: ZtapObject | null): readonly string[] =>
+  object?.kind === "NetworkSet" ? object.spec.cidrs : [];
+
+function diffOf(before: ZtapObject | null, after: ZtapObject | null): readonly string[] {
   const parts = diffLines(toYaml(before), toYaml(after));
   const lines = parts.flatMap(({ value, added, removed }) =>
     value
@@ -53,7 +83,8 @@ export function changeLines({ before, after }: Change): readonly string[] {
 function toYaml(object: ZtapObject | null): string {
   if (object === null) return "";
   const { labels } = object.metadata;
-  const spec = "spec" in object ? { spec: object.spec } : {};
+  // The addresses of a set stand apart; see setLines.
+  const spec = "spec" in object && object.kind !== "NetworkSet" ? { spec: object.spec } : {};
   return toYamlLines({ ...(labels === undefined ? {} : { labels }), ...spec })
     .map((line) => `${line}\n`)
     .join("");

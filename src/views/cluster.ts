@@ -87,14 +87,26 @@ export function renderClusterList({ nodes }: Pick<ClusterStatus, "nodes">, style
 }
 
 /** Renders problems below the table, which has no room for whole sentences. */
-function describeProblem({ id, declared, message, state }: ClusterNode, style: Style): readonly string[] {
+function describeProblem(node: ClusterNode, style: Style): readonly string[] {
+  const { id, declared, message, state } = node;
   const undeclared =
     declared || message?.includes("not declared") === true ? [] : ["the desired state declares no such Node"];
   const problem = [...(message === null ? [] : [message]), ...undeclared].join("; ");
-  if (problem === "") return [];
   const paint = state === "absent" || state === "left" ? style.dim : style.bad;
-  const [first = "", ...rest] = wrapWords(style.line`${id}: ${problem}`, style.width, "  ");
-  return [paint(first), ...rest.map(paint)];
+  const wrap = (text: string, look: (line: string) => string): readonly string[] =>
+    text === "" ? [] : wrapWords(style.line`${id}: ${text}`, style.width, "  ").map(look);
+  return [...wrap(problem, paint), ...wrap(describePending(node), style.warn)];
+}
+
+/** The number of pending workloads that the text names for each node; the document has them all. */
+const SHOWN_PENDING = 5;
+
+function describePending({ pending }: ClusterNode): string {
+  if (pending.length === 0) return "";
+  const shown = pending.slice(0, SHOWN_PENDING).map(({ workload, message }) => `${workload}: ${message}`);
+  const rest = pending.length - shown.length;
+  const all = rest > 0 ? [...shown, `and ${rest} more`] : shown;
+  return `${pending.length === 1 ? "1 workload is" : `${pending.length} workloads are`} pending, and not enforced: ${all.join("; ")}`;
 }
 
 function toRow(node: ClusterNode, style: Style): readonly string[] {

@@ -35,7 +35,7 @@ export function* renderConnectivity(objects: ObjectSet, connections: Iterable<Co
     return;
   }
   let isEmpty = true;
-  for (const piece of pieces(connections)) {
+  for (const piece of pieces(foldSets(connections))) {
     yield connectionLines(piece).join("\n");
     isEmpty = false;
   }
@@ -53,14 +53,58 @@ function* pieces(connections: Iterable<Connection>): Generator<readonly Connecti
   if (piece.length > 0) yield piece;
 }
 
+/** From this number of blocks on, the text has one line for those of the same NetworkSets. */
+const FOLDED_BLOCKS = 5;
+
+/** Joins blocks of the same NetworkSets with the same other end and ports; other connections keep their places. */
+function* foldSets(connections: Iterable<Connection>): Generator<Connection> {
+  let open = new Map<string, Connection[]>();
+  let last = "";
+  for (const connection of connections) {
+    const { from, to, protocol, ports, networkSets } = connection;
+    const isEgress = networkSets !== undefined && /[.:]/.test(to);
+    const end = networkSets === undefined || isEgress ? from : "";
+    if (end !== last) {
+      yield* folded(open);
+      open = new Map();
+      last = end;
+    }
+    if (networkSets === undefined) yield connection;
+    else {
+      const key = JSON.stringify([isEgress ? from : to, isEgress, protocol, ports, networkSets]);
+      const alike = open.get(key);
+      if (alike === undefined) open.set(key, [connection]);
+      else alike.push(connection);
+    }
+  }
+  yield* folded(open);
+}
+
+function* folded(groups: ReadonlyMap<string, readonly Connection[]>): Generator<Connection> {
+  for (const group of groups.values()) {
+    const [first] = group;
+    if (first === undefined || group.length < FOLDED_BLOCKS) {
+      yield* group;
+      continue;
+    }
+    const { networkSets = [], ...connection } = first;
+    const ends = `${group.length} blocks of NetworkSet ${networkSets.join(", ")}`;
+    yield /[.:]/.test(first.to) ? { ...connection, to: ends } : { ...connection, from: ends };
+  }
+}
+
 /** Returns lines such as `default/web → default/db  TCP 5432`, aligned. */
 export function connectionLines(connections: readonly Connection[]): readonly string[] {
   const width = (side: "from" | "to") => Math.max(0, ...connections.map((connection) => connection[side].length));
   const [from, to] = [width("from"), width("to")];
   return connections.map(
     (connection) =>
-      plainStyle.line`${connection.from.padEnd(from)} → ${connection.to.padEnd(to)}  ${describePorts(connection)}`,
+      plainStyle.line`${connection.from.padEnd(from)} → ${connection.to.padEnd(to)}  ${describePorts(connection)}${describeSets(connection)}`,
   );
+}
+
+function describeSets({ networkSets = [] }: Connection): string {
+  return networkSets.length === 0 ? "" : `  (NetworkSet ${networkSets.join(", ")})`;
 }
 
 export function describePorts({ protocol, ports }: Pick<Connection, "protocol" | "ports">): string {

@@ -47,8 +47,15 @@ function renderSide(title: string, side: Side, style: Style): readonly string[] 
   ];
 }
 
-const ruleLine = ({ policy, direction, index, file, line }: DecidingRule): readonly [string, string] => [
-  `${policy} ${direction}[${index}]`,
+const ruleLine = ({
+  policy,
+  direction,
+  index,
+  file,
+  line,
+  networkSets = [],
+}: DecidingRule): readonly [string, string] => [
+  `${policy} ${direction}[${index}]${networkSets.length === 0 ? "" : `, by NetworkSet ${networkSets.join(", ")}`}`,
   placeOf(file, line),
 ];
 

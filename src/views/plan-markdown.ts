@@ -31,6 +31,7 @@ export function renderPlanMarkdown(
   const sections = [
     block(...title(location), summarize(plan, connectivity), ""),
     ...(connectivity.unknown === null ? [] : [block(notComputed(code(connectivity.unknown)), "")]),
+    ...unenforcedSections(connectivity.unenforced),
     ...connectionSections("Opens", "**", connectivity.groups.opened),
     ...connectionSections("Closes", "", connectivity.groups.closed),
     ...instanceSections(instances),
@@ -84,6 +85,17 @@ function summarize(plan: Plan, { unknown, summary: { opened, closed } }: Connect
 
 function plural(count: number, word: string): string {
   return `${count} ${word}${count === 1 ? "" : "s"}`;
+}
+
+function unenforcedSections(unenforced: readonly string[]): readonly Section[] {
+  if (unenforced.length === 0) return [];
+  const heading = "**No longer enforced**: if their processes still run, no policy restricts them from then on.";
+  const lines = unenforced.map((name) => `- ${code(name)}`);
+  const more = { open: [], lines: lines.slice(SHOWN_GROUPS), close: [] };
+  return [
+    { open: [heading, ""], lines: lines.slice(0, SHOWN_GROUPS), close: [""] },
+    ...(more.lines.length === 0 ? [] : [folded(`and ${plural(more.lines.length, "workload")} more`, more)]),
+  ];
 }
 
 /**

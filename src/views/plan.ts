@@ -16,7 +16,7 @@ const SHOWN_CONNECTIONS = 20;
 /** @param instances of the patterns that it touches; null without a store, which has the reports */
 export function planDocument(
   plan: Plan,
-  { opened, closed, summary, unknown }: ConnectivityDiff,
+  { opened, closed, summary, unenforced, unknown }: ConnectivityDiff,
   instances: readonly PlannedInstances[] | null = null,
 ): object {
   return {
@@ -31,7 +31,7 @@ export function planDocument(
       position,
     })),
     summary: plan.summary,
-    connectivity: { opened, closed, summary, unknown },
+    connectivity: { opened, closed, summary, unenforced, unknown },
     instances,
   };
 }
@@ -47,6 +47,7 @@ export function renderPlan(
     ...blocks,
     ...renderConnectivity(plan, connectivity, style),
     ...renderInstances(instances, style),
+    ...renderUnenforced(connectivity, style),
     renderSummary(plan, style),
   ].join("\n");
 }
@@ -59,8 +60,14 @@ function renderInstances(instances: readonly PlannedInstances[], style: Style): 
   return [style.line`${style.bold("Instances,")} as last reported:`, ...lines, ...more, ""];
 }
 
+function renderUnenforced({ unenforced }: ConnectivityDiff, style: Style): readonly string[] {
+  if (unenforced.length === 0) return [];
+  return [style.bad(style.line`No longer enforced: ${unenforced.join(", ")}`), ""];
+}
+
 /** Returns the plan in numbers, for one that is too long to read. */
-export function renderPlanSummary(plan: Plan, { unknown, summary }: ConnectivityDiff, style: Style): string {
+export function renderPlanSummary(plan: Plan, connectivity: ConnectivityDiff, style: Style): string {
+  const { unknown, summary, unenforced } = connectivity;
   const counts = new Map<
     string,
     { readonly kind: string; readonly namespace: string } & Record<Change["action"], number>
@@ -86,6 +93,13 @@ export function renderPlanSummary(plan: Plan, { unknown, summary }: Connectivity
     unknown === null
       ? style.line`${style.bold("Connections:")} ${summary.opened} to open, ${summary.closed} to close.`
       : style.warn(notComputed(unknown)),
+    ...(unenforced.length === 0
+      ? []
+      : [
+          style.bad(
+            `No longer enforced: ${unenforced.length === 1 ? "1 workload" : `${unenforced.length} workloads`}.`,
+          ),
+        ]),
     renderSummary(plan, style),
   ].join("\n");
 }

@@ -102,7 +102,7 @@ export function policyReportDocument(report: PolicyReport): object {
 }
 
 export function renderPolicyReport(report: PolicyReport, style: Style): string {
-  const { policy, git, nodes, subjects, suspension } = report;
+  const { policy, git, networkSets, nodes, subjects, suspension } = report;
   const where = policy.file === null ? "" : style.line`  ${policy.file}:${policy.line ?? "?"}`;
   const commit = shortCommit(policy) ?? "no commit";
   const facts = [
@@ -111,6 +111,9 @@ export function renderPolicyReport(report: PolicyReport, style: Style): string {
     ["Git", style.line`${paintGit(git.state, style)}${git.message === null ? "" : `  ${git.message}`}`],
     ...(audits(report.mode) ? [["Mode", `${describeMode(report.mode, style)}: reported, but not denied`]] : []),
     ...(suspension === null ? [] : [["Suspended", style.warn(describeSuspension(suspension))]]),
+    ...(networkSets.length === 0
+      ? []
+      : [["NetworkSets", networkSets.map(({ name, cidrs }) => `${name} (${countOf(cidrs)})`).join(", ")]]),
     [
       "Subjects",
       subjects.length === 0
@@ -128,6 +131,8 @@ export function renderPolicyReport(report: PolicyReport, style: Style): string {
     ...toYamlLines({ spec: report.spec }, { sorted: false }).map(style.dim),
   ].join("\n");
 }
+
+const countOf = (cidrs: number): string => (cidrs === 1 ? "1 CIDR" : `${cidrs} CIDRs`);
 
 /** The number of differences of each node that a text shows. */
 const SHOWN_DRIFT = 100;

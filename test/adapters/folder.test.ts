@@ -140,6 +140,46 @@ void t.test("with a ref, the repository around a folder is read by object", (t) 
   }),
 );
 
+void t.test("files of CIDRs are read beside the manifests; with one file, those that its words name", (t) =>
+  inFolder(async (folder) => {
+    const repo = new Repository(join(folder, "repo"));
+    repo.write("policies/sets.yaml", 'a: ../lists/a.cidrs\nb: "sub/b.cidrs"\nc: link.cidrs\nd: ../../out.cidrs\n');
+    repo.write("policies/sub/b.cidrs", "10.0.0.0/8\n");
+    repo.write("policies/other.cidrs", "192.0.2.0/24\n");
+    repo.write("lists/a.cidrs", "172.16.0.0/12\n");
+    write(join(folder, "out.cidrs"), "0.0.0.0/0\n");
+    symlinkSync("../../out.cidrs", join(repo.path, "policies/link.cidrs"));
+    const first = repo.commit();
+    const paths = ({ files }: { readonly files: readonly { readonly path: string }[] }) =>
+      files.map(({ path }) => path).sort();
+    const below = ["policies/other.cidrs", "policies/sets.yaml", "policies/sub/b.cidrs"];
+    const named = ["lists/a.cidrs", "policies/sets.yaml", "policies/sub/b.cidrs"];
+    const dir = join(repo.path, "policies");
+    const onDisk = await new FolderSource({ dir }).fetch();
+    t.same(paths(onDisk), below);
+    t.same(onDisk.skipped, ["policies/link.cidrs"]);
+    const cacheDir = join(folder, "cache");
+    t.same(paths(await new GitSource({ location: repo.path, cacheDir, path: "policies" }).fetch()), below);
+    const file = join(dir, "sets.yaml");
+    for (const source of [new FolderSource({ dir: file }), new RepositorySource({ dir: file, ref: "HEAD" })]) {
+      const one = await source.fetch();
+      t.same(paths(one), named);
+      t.match(one.source, { commit: first, dirty: false });
+    }
+    const source = new FolderSource({ dir: file });
+    const tip = await source.readTip();
+    repo.write("lists/a.cidrs", "172.16.0.0/16\n");
+    t.not(await source.readTip(), tip);
+    t.match((await source.fetch()).source, { commit: first, dirty: true }, "a changed list is a change");
+    const limits = { ...DEFAULT_LIMITS, fileBytes: 100, cidrFileBytes: 12 };
+    const large = await new FolderSource({ dir, limits }).fetch();
+    t.match(
+      large.files.filter(({ unread }) => unread !== undefined),
+      [{ path: "policies/other.cidrs", unread: { message: "the file has 13 bytes; a file of CIDRs may have 12" } }],
+    );
+  }),
+);
+
 void t.test("a folder, file or ref that cannot be read is named in the error", (t) =>
   inFolder(async (folder) => {
     await t.rejects(new FolderSource({ dir: join(folder, "missing") }).fetch(), {

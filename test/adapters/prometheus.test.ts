@@ -8,7 +8,7 @@ import { createTelemetry } from "../../src/adapters/prometheus/telemetry.js";
 /** Serves it as an agent does, and gives what a scrape reads: each series with its value. */
 async function setUp(t: { teardown(end: () => Promise<void>): unknown }) {
   const { telemetry, registry } = createTelemetry();
-  const probes = { health: () => null, readiness: () => null };
+  const probes = { health: () => null, readiness: () => null, details: () => [] };
   const server = await serveHttp({ host: "127.0.0.1", port: 0 }, registry, probes);
   t.teardown(() => server.close());
   const scrape = async (): Promise<ReadonlyMap<string, number>> => {
@@ -175,4 +175,34 @@ t.test("the longest time for which the event loop was blocked is kept for a whil
   quiet(400);
   t.equal(blocks.longestSeconds, 0);
   t.end();
+});
+
+t.test("the answer of /readyz has the details below it, and they do not change its status", async (t) => {
+  let problem: string | null = null;
+  const probes = { health: () => null, readiness: () => problem, details: () => ["pending: a/b: no cgroup"] };
+  const server = await serveHttp({ host: "127.0.0.1", port: 0 }, createTelemetry().registry, probes);
+  t.teardown(() => server.close());
+  const ask = async (path: string) => {
+    const answer = await fetch(`http://${server.address}${path}`);
+    return [answer.status, await answer.text()];
+  };
+  t.same(await ask("/readyz"), [200, "ok\npending: a/b: no cgroup\n"]);
+  problem = "nothing is enforced yet";
+  t.same(await ask("/readyz"), [503, "nothing is enforced yet\npending: a/b: no cgroup\n"]);
+  t.same(await ask("/healthz"), [200, "ok\n"]);
+});
+
+t.test("pending workloads and an undeclared node are gauges that fall back to 0", async (t) => {
+  const { telemetry, scrape } = await setUp(t);
+  const values = async () => {
+    const series = await scrape();
+    return [series.get("ztap_workloads_pending"), series.get("ztap_node_undeclared")];
+  };
+  t.same(await values(), [0, 0]);
+  telemetry.pending(3);
+  telemetry.undeclared(true);
+  t.same(await values(), [3, 1]);
+  telemetry.pending(0);
+  telemetry.undeclared(false);
+  t.same(await values(), [0, 0]);
 });

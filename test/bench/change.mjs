@@ -54,7 +54,7 @@ ${Array.from({ length: rules }, (_, index) => `${blockOf(index)} . ${portOf(inde
 `;
 
 /** An enforcer with cgroups for its workloads, and a namespace for nftables where that is installed. */
-async function arena(workloads) {
+export async function arena(workloads) {
   const name = `ztap-bench-${process.pid}`;
   const cgroups = Array.from({ length: workloads }, (_unused, at) => makeCgroup(`${name}/w${at}`));
   const pinRoot = `/sys/fs/bpf/${name}`;

@@ -13,6 +13,7 @@ import { atEnd, makeCgroup, run } from "./arena.mjs";
 import { benchApply, benchChange } from "./change.mjs";
 import { benchConnections } from "./connections.mjs";
 import { measureFanOut } from "./fanout.mjs";
+import { benchNetworkSet } from "./network-set.mjs";
 import { benchPrograms } from "./programs.mjs";
 import { compare, head, quantile, row, skip, spread } from "./report.mjs";
 import { benchTraffic } from "./traffic.mjs";
@@ -198,6 +199,7 @@ const BENCHES = {
   connections: () => benchConnections(ztap, folder),
   apply: () => asRoot("compile and apply", benchApply),
   change: () => asRoot("one-rule change", benchChange),
+  sets: () => benchNetworkSet(ztap, folder, isRoot),
   restart: tellRestart,
   idle: benchIdle,
   fanout: benchFanOut,

@@ -46,7 +46,18 @@ const peer = fc.oneof(
   fc.record({ namespaceSelector: fc.constantFrom({}, { matchLabels: { env: "prod" } }) }),
   fc.record({ namespaceSelector: fc.constantFrom({}, { matchLabels: { env: "prod" } }), podSelector: selector }),
   fc.record({ ipBlock: fc.constantFrom(...BLOCKS) }),
+  fc.record({ networkSet: fc.constantFrom("near", "far", "none") }),
+  fc.record({ networkSetSelector: fc.constantFrom({}, { matchLabels: { side: "out" } }) }),
 );
+
+/** Sets that overlap each other, the blocks and the workloads; one is empty, and one in IPv6 form. */
+const SETS = [
+  { name: "near", cidrs: ["10.0.0.0/29", "10.0.0.4/30", "::ffff:10.0.0.8/126", "fd00::/125"], except: ["10.0.0.2/31"] },
+  { name: "far", labels: { side: "out" }, cidrs: ["128.0.0.0/2", "192.168.0.0/16", "fd00::8/125"] },
+  { name: "none", labels: { side: "out" }, cidrs: ["10.0.0.0/30"], except: ["0.0.0.0/0"] },
+].map(({ name, labels = {}, cidrs, except = [] }) => ({
+  ...{ apiVersion: "ztap/v1", kind: "NetworkSet", metadata: { name, labels }, spec: { cidrs, except } },
+}));
 
 const port = fc.oneof(
   fc.record({ protocol: fc.constantFrom("TCP", "UDP", "SCTP"), port: fc.constantFrom(1, 80, 81, 443, 65535) }),
@@ -122,7 +133,11 @@ export const arbitraryState: fc.Arbitrary<readonly object[]> = fc
     workloads: fc.tuple(...[0, 1, 2, 3, 4].map((index) => fc.option(workload(index), { freq: 6 }))),
     policies: fc.tuple(...[0, 1, 2, 3].map((index) => fc.option(policy(index), { freq: 3 }))),
   })
-  .map(({ workloads, policies }) => [PROD, ...[...workloads, ...policies].filter((document) => document !== null)]);
+  .map(({ workloads, policies }) => [
+    PROD,
+    ...SETS,
+    ...[...workloads, ...policies].filter((document) => document !== null),
+  ]);
 
 /** An entry of a ConnectivityTest's lists; one whose ends are both blocks is refused, and so is left out. */
 export const arbitraryExpectation: fc.Arbitrary<object> = fc
@@ -131,7 +146,12 @@ export const arbitraryExpectation: fc.Arbitrary<object> = fc
     to: fc.array(peer, { maxLength: 2 }),
     ports: fc.array(port, { maxLength: 2 }),
   })
-  .filter(({ from, to }) => ![from, to].every((end) => end.length > 0 && end.every((one) => "ipBlock" in one)))
+  .filter(
+    ({ from, to }) =>
+      ![from, to].every(
+        (end) => end.length > 0 && end.every((one) => !("podSelector" in one || "namespaceSelector" in one)),
+      ),
+  )
   .map((value) => Object.fromEntries(Object.entries(value).filter(([, list]) => list.length !== 0)));
 
 /** Ports at and beside every border that a random state can have; for ICMP they are types and codes. */

@@ -229,3 +229,39 @@ t.test("a repository inside the commit is never taken for the repository of the 
     summary: { create: 0, update: 1, delete: 0 },
   });
 });
+
+t.test("a plan that removes a workload says that it is no longer enforced, in every format", async (t) => {
+  const ztap = new Ztap(t);
+  const repo = new Repository(ztap.path("repo"));
+  const workloadOf = (name: string) =>
+    `apiVersion: ztap/v1\nkind: Workload\nmetadata: { name: ${name}, labels: { app: web } }\nspec: { node: n1, cgroup: ${name}, addresses: [10.0.0.${name.length}] }\n`;
+  repo.write("n.yaml", NODES);
+  repo.write("p.yaml", policy(80));
+  repo.write("old.yaml", workloadOf("retired"));
+  repo.commit();
+  await ztap.json(t, "apply", ["apply", "repo", "--auto-approve"]);
+  repo.remove("old.yaml");
+  const plan = await ztap.json(t, "plan", ["plan", "repo"]);
+  t.same(plan.connectivity.unenforced, ["default/retired"]);
+  t.match(plan.notices, [{ code: "unenforced", message: /no longer enforced: default\/retired/ }]);
+  const text = await ztap.run(["plan", "repo"]);
+  t.match(text, { stdout: /^No longer enforced: default\/retired$/m, stderr: /no longer enforced: default\/retired/ });
+  t.match(await ztap.run(["plan", "repo", "--summary"]), { stdout: /^No longer enforced: 1 workload\.$/m });
+  t.match(await ztap.run(["plan", "repo", "--format", "markdown"]), {
+    stdout: /\*\*No longer enforced\*\*: .*\n\n- `default\/retired`\n/,
+  });
+  const applied = await ztap.json(t, "apply", ["apply", "repo", "--auto-approve"]);
+  t.match(applied, { connectivity: { unenforced: ["default/retired"] }, notices: [{ code: "unenforced" }] });
+});
+
+t.test("plan and apply of a folder without objects fail, also with an empty store", async (t) => {
+  const ztap = new Ztap(t);
+  const repo = new Repository(ztap.path("repo"));
+  repo.write("README.md", "nothing yet");
+  repo.commit();
+  for (const command of ["plan", "apply"] as const) {
+    const refused = await ztap.json(t, "error", [command, "repo"], { code: 1 });
+    t.match(refused, { error: { code: "empty-source", message: /repo has no objects.*nothing to plan or apply/ } });
+    t.match(await ztap.run([command, "repo", "--allow-empty"]), { code: 0 });
+  }
+});

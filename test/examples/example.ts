@@ -45,11 +45,12 @@ export function blockOf(folder: string, language: string): string {
   return block;
 }
 
-export function yamlFiles(
+/** The manifests of an example, and the files of CIDRs that they name. */
+export function manifestFiles(
   folder: string,
 ): readonly { readonly path: string; readonly text: string; readonly blobId: string }[] {
   return readdirSync(folder, { recursive: true, encoding: "utf8" })
-    .filter((path) => path.endsWith(".yaml"))
+    .filter((path) => /\.(yaml|cidrs)$/.test(path))
     .sort()
     .map((path) => ({ path, text: readFileSync(join(folder, path), "utf8"), blobId: path }));
 }

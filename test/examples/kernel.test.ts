@@ -6,14 +6,16 @@ import { Ztap } from "../cli/ztap.js";
 import { Pods } from "../conformance/pods.js";
 import { refusalsOf } from "../kernel/denied.js";
 import { Sandbox, whyNot } from "../kernel/sandbox.js";
-import { copyExample, EXAMPLES, yamlFiles } from "./example.js";
+import { copyExample, EXAMPLES, manifestFiles } from "./example.js";
 
 const reason = whyNot();
 
 for (const [name, { open, refused }] of Object.entries(EXAMPLES)) {
   t.test(`${name} in the kernel`, reason === null ? {} : { skip: reason }, async (t) => {
     const ztap = new Ztap(t);
-    const objects = [...readManifests(yamlFiles(copyExample(ztap, name))).objects.values()].map(({ object }) => object);
+    const objects = [...readManifests(manifestFiles(copyExample(ztap, name))).objects.values()].map(
+      ({ object }) => object,
+    );
     const workloads = objects.filter((object): object is Workload => object.kind === "Workload");
     const nameOf = ({ metadata }: Workload) => `${metadata.namespace}/${metadata.name}`;
     const addresses = Object.fromEntries(workloads.map((one) => [nameOf(one), one.spec.addresses[0] ?? ""]));

@@ -37,6 +37,8 @@ export function recordTelemetry(): {
     stalled: record("stalled"),
     withheld: record("withheld"),
     refusedEndpoints: record("refusedEndpoints"),
+    pending: record("pending"),
+    undeclared: record("undeclared"),
     drift: record("drift"),
     escapes: record("escapes"),
     refusals: record("refusals"),

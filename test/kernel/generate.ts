@@ -4,12 +4,14 @@ import type {
   IngressRule,
   LabelSelector,
   NetworkPolicy,
+  NetworkSet,
   Peer,
   PolicyPort,
   Workload,
   ZtapObject,
 } from "../../src/model/objects.js";
 import type { IsolationMode, Ruleset } from "../../src/model/ruleset.js";
+import { subtractCidrs } from "../../src/manifest/document/address.js";
 import { refKey, refOf, type ObjectSet } from "../../src/model/state.js";
 import { compile } from "../../src/policy/compile/compile.js";
 import { canonicalCidrs } from "../../src/policy/compile/peers.js";
@@ -72,6 +74,7 @@ function anyObjects(dice: Dice): ObjectSet {
       metadata: { name: "b", labels: { team: "blue" } },
       ...(dice.chance(20) ? { spec: { mode: "audit" } } : {}),
     },
+    ...SET_NAMES.map((name, at) => anySet(dice, name, at)),
     ...WORKLOADS.map((name, at) => anyWorkload(dice, name, at)),
     ...Array.from({ length: dice.between(1, 8) }, (_unused, at) => anyPolicy(dice, at)),
   ];
@@ -128,7 +131,23 @@ function anySelector(dice: Dice): LabelSelector {
   return { matchExpressions: [{ key: "tier", operator, values: [dice.pick(LABELS.tier)] }] };
 }
 
+const SET_NAMES = ["s0", "s1", "s2"] as const;
+
+/** Sets overlap each other and the blocks of policies, since all come from one pool. */
+function anySet(dice: Dice, name: string, at: number): NetworkSet {
+  const cidrs = Array.from({ length: dice.below(8) }, () => anyCidr(dice, dice.pick([4, 6])));
+  const except = cidrs.flatMap((cidr) => (dice.chance(30) ? (anyPartOf(dice, cidr) ?? []) : []));
+  return {
+    apiVersion: "ztap/v1",
+    kind: "NetworkSet",
+    metadata: { name, labels: { side: at === 0 ? "in" : "out" } },
+    spec: { cidrs: subtractCidrs(cidrs, except) },
+  };
+}
+
 function anyPeer(dice: Dice): Peer {
+  if (dice.chance(15)) return { networkSet: dice.pick(SET_NAMES) };
+  if (dice.chance(10)) return { networkSetSelector: dice.chance(30) ? {} : { matchLabels: { side: "out" } } };
   if (dice.chance(40)) return { podSelector: anySelector(dice) };
   if (dice.chance(30)) return { namespaceSelector: dice.chance(50) ? {} : { matchLabels: { team: "red" } } };
   const cidr = anyCidr(dice, dice.pick([4, 6]));

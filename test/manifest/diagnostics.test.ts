@@ -188,6 +188,7 @@ const ROWS: readonly (readonly [name: string, text: string, expected: string])[]
   ["address with a zone", workload('{addresses: ["fe80::1%eth0"]}'), "ZT3004 4:20 spec.addresses[0]"],
   ["multicast address", workload('{addresses: ["ff02::1"]}'), "ZT3004 4:20 spec.addresses[0]"],
   ["IPv4-mapped address", workload('{addresses: ["::ffff:192.0.2.1"]}'), "ZT3021 4:20 spec.addresses[0]"],
+  ["IPv4-mapped address in hexadecimal", workload('{addresses: ["::ffff:c000:201"]}'), "ZT3021 4:20 spec.addresses[0]"],
   ["address twice in other words", workload('{addresses: ["fd77::1", "FD77:0::1"]}'), "ZT3019 4:31 spec.addresses[1]"],
   ["malformed CIDR", peer("{ipBlock: {cidr: 10.0.0.0/33}}"), "ZT3005 5:20 spec.ingress[0].from[0].ipBlock.cidr"],
   [

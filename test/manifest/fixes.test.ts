@@ -57,3 +57,14 @@ t.test("invalid YAML is refused with a fix", async (t) => {
     t.match(diagnostics, [{ code: "ZT1001", fix }], JSON.stringify(text));
   }
 });
+
+t.test("what looks like a pattern or another spelling is refused with the way out", async (t) => {
+  const first = (text: string) => readManifests([{ path: "a", text, blobId: "a" }]).diagnostics[0];
+  for (const cgroup of ["a/web-*", "a/w?", "a/worker@[12].service", "a]"]) {
+    const text = `apiVersion: ztap/v1\nkind: Workload\nmetadata: {name: w}\nspec: {node: n, cgroup: "${cgroup}"}\n`;
+    const place = { file: "a", line: 4, column: 25, path: "spec.cgroup" };
+    t.match(first(text), { code: "ZT3018", ...place, fix: /^name one cgroup/ }, cgroup);
+  }
+  for (const mapped of ["::ffff:10.0.0.0/104", "::ffff:a00:0/104"])
+    t.equal(first(ztap(`{egress: [{to: {ipBlock: {cidr: "${mapped}"}}}]}`))?.fix, "write 10.0.0.0/8", mapped);
+});

@@ -13,7 +13,9 @@ const root = new URL("../../../", import.meta.url);
 
 function readExample(name: string) {
   const folder = new URL(`examples/${name}/`, root);
-  const files = readdirSync(folder, { recursive: true, encoding: "utf8" }).filter((path) => path.endsWith(".yaml"));
+  const files = readdirSync(folder, { recursive: true, encoding: "utf8" }).filter((path) =>
+    /\.(yaml|cidrs)$/.test(path),
+  );
   const read = readBoundedManifests(
     files.sort().map((path) => ({ path, text: readFileSync(new URL(path, folder), "utf8"), blobId: path })),
   );

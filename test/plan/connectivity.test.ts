@@ -131,6 +131,7 @@ t.test("a list that is too long is shortened, with the full count", async (t) =>
     closed: whole.opened,
     groups: { opened: [], closed: whole.groups.opened },
     summary: { opened: 0, closed: 14 },
+    unenforced: [],
     unknown: null,
   });
 });

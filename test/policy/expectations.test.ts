@@ -4,6 +4,7 @@ import t from "tap";
 import { readManifests } from "../../src/manifest/read.js";
 import type { Expectation, Peer } from "../../src/model/objects.js";
 import type { ObjectSet } from "../../src/model/state.js";
+import { NetworkSetIndex } from "../../src/policy/compile/network-sets.js";
 import { WorkloadIndex } from "../../src/policy/compile/workload-index.js";
 import { compile } from "../../src/policy/compile/compile.js";
 import { createEvaluator } from "../../src/policy/evaluate.js";
@@ -109,17 +110,18 @@ t.test("a workload's own address is not external, and its connection to itself i
 function isBroken(objects: ObjectSet, list: "allow" | "deny", expectation: Expectation): boolean {
   const evaluate = createEvaluator(compile(objects, null));
   const all = new WorkloadIndex(objects).all;
+  const networkSets = new NetworkSetIndex(objects);
   const taken = new Set(all.flatMap(({ workload: { spec } }) => spec.addresses));
   const outside = BORDER_ADDRESSES.filter((address) => !taken.has(address));
   const spec = readPorts(expectation.ports);
   const isV6 = (address: string) => address.includes(":");
   const endOf = (peers: readonly Peer[] | undefined) => ({
     workloads: peers === undefined ? all : all.filter((one) => peers.some((peer) => selectsPeer(peer, "default", one))),
-    blocks: peers === undefined || blockCidrs(peers).length > 0,
+    blocks: peers === undefined || blockCidrs(peers, networkSets).length > 0,
     addresses:
       peers === undefined
         ? outside
-        : outside.filter((address) => blockCidrs(peers).some((cidr) => containsCidr(cidr, address))),
+        : outside.filter((address) => blockCidrs(peers, networkSets).some((cidr) => containsCidr(cidr, address))),
   });
   const packets = (target: SelectableWorkload | null) => {
     const ranges = [...spec.ranges, ...(target === null ? [] : resolveNames(spec, target))];

@@ -173,7 +173,7 @@ t.test(
   async () => {
     fc.assert(
       fc.property(arbitraryState, (documents) => {
-        const labelsOnly = documents.filter((document) => !JSON.stringify(document).includes("ipBlock"));
+        const labelsOnly = documents.filter((document) => !/ipBlock|networkSet/.test(JSON.stringify(document)));
         const workloads = ["w0", "w1", "w2", "w3", "w4"];
         const typed = Object.fromEntries(
           workloads.map((name, index) => [name, { addresses: [`10.1.0.${index + 1}`] }]),

@@ -19,7 +19,11 @@ const access = (...sessions: readonly Session[]): ManagementAccess => ({ agent: 
 /** Manifests have no nested cgroups; workloads that are found at run time may have, and so may what stays in force. */
 function compileNested(text: string): Ruleset {
   const documents = text.split("---\n").filter((document) => document.trim() !== "");
-  return compile(new Map(documents.flatMap((document) => [...objectsOf(document)])), "n1");
+  const [workloads, others] = [true, false].map((is) =>
+    documents.filter((one) => /kind"?: ?"?Workload/.test(one) === is),
+  );
+  const texts = [...(workloads ?? []), (others ?? []).join("---\n")];
+  return compile(new Map(texts.flatMap((one) => [...objectsOf(one)])), "n1");
 }
 
 /** `name cgroup`, and what its policy lets in: `all`, `none`, or a port. */

@@ -69,7 +69,7 @@ t.test("object.schema.json has every kind, and ships with every file that it ref
 function readExample(name: string): ReturnType<typeof readManifests> {
   const folder = new URL(`examples/${name}/`, root);
   const files = readdirSync(folder, { recursive: true, encoding: "utf8" })
-    .filter((path) => path.endsWith(".yaml"))
+    .filter((path) => /\.(yaml|cidrs)$/.test(path))
     .sort();
   return readManifests(
     files.map((path) => ({ path, text: readFileSync(new URL(path, folder), "utf8"), blobId: path })),

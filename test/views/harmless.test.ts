@@ -91,6 +91,7 @@ const connectivity = (x: string): never =>
     opened: [],
     closed: [],
     summary: { opened: 1, closed: 0 },
+    unenforced: [x],
     unknown: null,
     groups: { opened: [group(x)], closed: [] },
   }) as never;
@@ -103,6 +104,7 @@ const member = (x: string) => ({ id: x, address: x, joinedAt: x });
 const node = (x: string) => ({
   ...{ id: x, address: x, role: "leader", state: "unhealthy", declared: false, joinedAt: x, lastSeen: x },
   ...{ heartbeatAgeMs: 1, enforcedRevision: 1, rulesetDigest: x, lag: 0, message: x },
+  pending: [{ workload: x, message: x }],
 });
 const cluster = (x: string) => ({
   ...{ backend: "etcd", revision: 1, leader: member(x), nodes: [node(x)], suspension: suspension(x), damaged: [x] },
@@ -121,6 +123,7 @@ const row = (x: string) => ({
 const report = (x: string): PolicyReport => ({
   policy: { ...row(x), file: x, line: 1 },
   spec: { podSelector: { matchLabels: { app: x } }, policyTypes: ["Ingress"] },
+  networkSets: [{ name: x, cidrs: 1 }],
   mode: { ingress: "audit", egress: null },
   subjects: [{ workload: x, node: x }],
   git: { state: "Synced", message: x },

@@ -8,7 +8,8 @@
  */
 import { createHash } from "node:crypto";
 import { readdir, readFile, realpath, stat } from "node:fs/promises";
-import { dirname, join, relative, resolve, sep } from "node:path";
+import { dirname, join, posix, relative, resolve, sep } from "node:path";
+import { wordsOfCidrFiles } from "../../model/cidr-file.js";
 import type { SourceRef } from "../../model/state.js";
 import { withReason } from "../../model/system-error.js";
 import {
@@ -23,8 +24,8 @@ import { findFork, readTreeOrNothing } from "./base.js";
 import { git, gitVersion } from "./git.js";
 import {
   DEFAULT_LIMITS,
-  isPolicyFile,
   isSkippedFolder,
+  isSourceFile,
   refuseTooLarge,
   textFile,
   tooLarge,
@@ -64,7 +65,7 @@ export class FolderSource implements Source {
       throw new SourceError("ref-not-found", `${this.location} is read as it is on disk, not at a commit`);
     }
     const place = await placeOf(this.location);
-    const found = place.file === null ? await findFiles(place.dir, this.location) : await oneFile(place.file);
+    const found = place.file === null ? await findFiles(place.dir, this.location) : await oneFile(place, place.file);
     const named = (absolute: string): string => slashed(relative(place.root, absolute));
     const listed = found.files.map(({ path, size }) => ({ absolute: path, path: named(path), size }));
     refuseTooLarge(listed, this.#limits);
@@ -109,11 +110,22 @@ export class RepositorySource implements Source, BaseSource {
   async #read({ commit, top, subPath, file }: PlaceInCommit, readFiles: typeof readTree): Promise<Snapshot> {
     const options = { folder: top, trustOwner: true };
     const { files, skipped } = await readFiles(options, commit, subPath, this.#limits);
-    const isMeant = (path: string): boolean => file === null || path === file;
+    const source = await describeCommit(options, commit, this.location);
+    if (file === null) return { source, files, skipped, root: top };
+    const manifest = files.filter(({ path }) => path === file);
+    const named = manifest.flatMap(({ text }) => namedFiles(file, text));
+    const inFolder = files.filter(({ path }) => named.includes(path));
+    const elsewhere = named.filter((path) => !isBelow(path, subPath));
+    const others = await Promise.all(
+      [...new Set(elsewhere.map((path) => posix.dirname(path)))].map((folder) =>
+        readTreeOrNothing(options, commit, folder === "." ? "" : folder, this.#limits),
+      ),
+    );
+    const outside = others.flatMap((tree) => tree.files.filter(({ path }) => elsewhere.includes(path)));
     return {
-      source: await describeCommit(options, commit, this.location),
-      files: files.filter(({ path }) => isMeant(path)),
-      skipped: skipped.filter(isMeant),
+      source,
+      files: [...manifest, ...inFolder, ...outside],
+      skipped: skipped.filter((path) => path === file),
       root: top,
     };
   }
@@ -196,8 +208,29 @@ interface Found {
   readonly skipped: readonly string[];
 }
 
-async function oneFile(path: string): Promise<Found> {
-  return { files: [{ path, size: (await stat(path)).size }], skipped: [] };
+/** Returns the one file, with the files of CIDRs in the same work tree that its words may name. */
+async function oneFile({ root }: Place, path: string): Promise<Found> {
+  const { size } = await stat(path);
+  const text = size > DEFAULT_LIMITS.fileBytes ? "" : await readFile(path, "utf8").catch(() => "");
+  const files = [{ path, size }];
+  for (const named of namedFiles(slashed(relative(root, path)), text)) {
+    const absolute = join(root, named);
+    // No link is followed, in the path neither.
+    const info = (await realpath(absolute).catch(() => null)) === absolute ? await stat(absolute) : null;
+    if (info?.isFile() === true) files.push({ path: absolute, size: info.size });
+  }
+  return { files, skipped: [] };
+}
+
+/** Returns the paths, below the root, that the words of a manifest may name. */
+function namedFiles(manifest: string, text: string): readonly string[] {
+  return wordsOfCidrFiles(text)
+    .map((word) => posix.join(posix.dirname(manifest), word))
+    .filter((path) => !path.startsWith("../") && isSourceFile(path));
+}
+
+function isBelow(path: string, folder: string): boolean {
+  return folder === "" || path.startsWith(`${folder}/`);
 }
 
 /** Symbolic links are never followed. */
@@ -213,8 +246,8 @@ async function findFiles(dir: string, shown: string): Promise<Found> {
     for (const entry of entries) {
       const path = join(folder, entry.name);
       if (entry.isDirectory() && !isSkippedFolder(entry.name)) folders.push(path);
-      else if (isPolicyFile(entry.name) && entry.isFile()) files.push({ path, size: (await stat(path)).size });
-      else if (isPolicyFile(entry.name) && entry.isSymbolicLink()) skipped.push(path);
+      else if (isSourceFile(entry.name) && entry.isFile()) files.push({ path, size: (await stat(path)).size });
+      else if (isSourceFile(entry.name) && entry.isSymbolicLink()) skipped.push(path);
     }
   }
   return { files, skipped };
@@ -234,7 +267,7 @@ async function readAll(files: readonly ListedFile[], limits: SourceLimits): Prom
 }
 
 async function readOne({ absolute, path, size }: ListedFile, limits: SourceLimits): Promise<SourceFile> {
-  const large = tooLarge(size, limits);
+  const large = tooLarge({ path, size }, limits);
   if (large !== undefined) return unreadFile(path, large);
   const bytes = await readFile(absolute).catch((error: unknown): Unread => {
     return { reason: "denied", message: withReason("the file cannot be read", error) };
@@ -263,15 +296,23 @@ async function sourceRef(
   const options = { folder: top, trustOwner: true };
   const commit = await resolveCommit(options, "HEAD");
   if (commit === null) return { ...bareRef(location), dirty: true };
-  const entries = await listEntries(options, commit, slashed(relative(top, dir)), limits).catch((error: unknown) => {
-    if (error instanceof SourceError && error.code === "path-not-found") return [];
-    // A commit that exceeds the limits is not compared: the files count as changed.
-    if (error instanceof SourceError && error.code === "too-large") return null;
-    throw error;
-  });
-  if (entries === null) return { ...(await describeCommit(options, commit, location)), dirty: true };
-  const only = file === null ? null : slashed(relative(top, file));
-  const committed = entries.filter(isRegular).filter(({ path }) => only === null || path === only);
+  const folder = slashed(relative(top, dir));
+  const others = file === null ? [] : files.map(({ path }) => posix.dirname(path)).filter((one) => one !== folder);
+  const folders = [...new Set([folder, ...others.map((one) => (one === "." ? "" : one))])];
+  const listed = await Promise.all(
+    folders.map((one) =>
+      listEntries(options, commit, one, limits).catch((error: unknown) => {
+        if (error instanceof SourceError && error.code === "path-not-found") return [];
+        // A commit that exceeds the limits is not compared: the files count as changed.
+        if (error instanceof SourceError && error.code === "too-large") return null;
+        throw error;
+      }),
+    ),
+  );
+  if (listed.includes(null)) return { ...(await describeCommit(options, commit, location)), dirty: true };
+  const only = file === null ? null : new Set([slashed(relative(top, file)), ...files.map(({ path }) => path)]);
+  const entries = listed.flatMap((one) => one ?? []);
+  const committed = entries.filter(isRegular).filter(({ path }) => only === null || only.has(path));
   const ids = new Map(committed.map(({ path, id }) => [path, id]));
   const dirty = ids.size !== files.length || files.some(({ path, blobId }) => ids.get(path) !== blobId);
   return { ...(await describeCommit(options, commit, location)), dirty };

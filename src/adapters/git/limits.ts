@@ -1,8 +1,11 @@
 /** Limits of a source, so that a mistaken push cannot exhaust a host. */
+import { isCidrFile } from "../../model/cidr-file.js";
 import { SourceError, type SourceFile, type Unread } from "../../interfaces/source.js";
 
 export interface SourceLimits {
   readonly fileBytes: number;
+  /** The same for a file of CIDRs. */
+  readonly cidrFileBytes: number;
   readonly files: number;
   readonly totalBytes: number;
   /** Number of all files and folders of a commit, below the source path. */
@@ -14,6 +17,7 @@ export interface SourceLimits {
 const MIB = 1024 * 1024;
 export const DEFAULT_LIMITS: SourceLimits = {
   fileBytes: MIB,
+  cidrFileBytes: 8 * MIB,
   files: 20_000,
   totalBytes: 64 * MIB,
   entries: 200_000,
@@ -24,8 +28,13 @@ export const DEFAULT_LIMITS: SourceLimits = {
  * Returns whether a file is read. Names that begin with a dot belong to other tools, as in a shell's `*.yaml`:
  * .gitlab-ci.yml, .pre-commit-config.yaml.
  */
-export function isPolicyFile(path: string): boolean {
+function isPolicyFile(path: string): boolean {
   return /(^|\/)[^./][^/]*\.ya?ml$/.test(path);
+}
+
+/** Returns whether a file is part of the source: a policy file, or a file of CIDRs that a NetworkSet may name. */
+export function isSourceFile(path: string): boolean {
+  return isPolicyFile(path) || (isCidrFile(path) && /(^|\/)[^./][^/]*$/.test(path));
 }
 
 /** Returns whether a folder on disk is skipped; commits use the same rule. */
@@ -37,13 +46,16 @@ export function isSkippedFolder(name: string): boolean {
  * Checks the limits of all files together. A file that is too large by itself is not read, and does not count.
  * @throws SourceError `too-large`
  */
-export function refuseTooLarge(files: readonly { readonly size: number }[], limits: SourceLimits): void {
+export function refuseTooLarge(
+  files: readonly { readonly path: string; readonly size: number }[],
+  limits: SourceLimits,
+): void {
   if (files.length > limits.files)
     throw new SourceError(
       "too-large",
       `the source holds ${files.length} policy files; at most ${limits.files} are read`,
     );
-  const total = files.reduce((sum, { size }) => sum + (size > limits.fileBytes ? 0 : size), 0);
+  const total = files.reduce((sum, file) => sum + (file.size > largest(file.path, limits) ? 0 : file.size), 0);
   if (total > limits.totalBytes)
     throw new SourceError(
       "too-large",
@@ -52,10 +64,19 @@ export function refuseTooLarge(files: readonly { readonly size: number }[], limi
 }
 
 /** Returns why a file of this size is not read; undefined if it is. */
-export function tooLarge(size: number, { fileBytes }: SourceLimits): Unread | undefined {
-  return size > fileBytes
-    ? { reason: "too-large", message: `the file has ${size} bytes; a policy file may have ${fileBytes}` }
+export function tooLarge(
+  { path, size }: { readonly path: string; readonly size: number },
+  limits: SourceLimits,
+): Unread | undefined {
+  const most = largest(path, limits);
+  const what = isCidrFile(path) ? "a file of CIDRs" : "a policy file";
+  return size > most
+    ? { reason: "too-large", message: `the file has ${size} bytes; ${what} may have ${most}` }
     : undefined;
+}
+
+function largest(path: string, { fileBytes, cidrFileBytes }: SourceLimits): number {
+  return isCidrFile(path) ? cidrFileBytes : fileBytes;
 }
 
 export function unreadFile(path: string, unread: Unread): SourceFile {

@@ -6,7 +6,7 @@ import { spawn } from "node:child_process";
 import { existsSync } from "node:fs";
 import { SourceError } from "../../interfaces/source.js";
 import { configArguments, environment, type GitOptions } from "./git.js";
-import { isPolicyFile, isSkippedFolder, type SourceLimits } from "./limits.js";
+import { isSkippedFolder, isSourceFile, type SourceLimits } from "./limits.js";
 
 export interface TreeEntry {
   readonly mode: string;
@@ -22,7 +22,7 @@ const LISTING_MS = 60_000;
 const PATH_BYTES = 4096;
 
 /**
- * Lists the policy files of a tree, of any mode.
+ * Lists the source files of a tree, of any mode.
  * @param tree `COMMIT:PATH`
  * @returns null if git cannot read it
  * @throws SourceError `too-large`
@@ -97,7 +97,7 @@ class ListingReader {
     const folders = path.split("/").slice(0, -1);
     if (folders.length > folderDepth) return `has folders nested more than ${folderDepth} deep`;
     const [mode = "", type = "", id = "", size = ""] = line.slice(0, tab).split(/ +/);
-    if (type === "tree" || !isPolicyFile(path) || folders.some(isSkippedFolder)) return null;
+    if (type === "tree" || !isSourceFile(path) || folders.some(isSkippedFolder)) return null;
     this.entries.push({ mode, id, size: Number(size) || 0, path });
     return this.entries.length > files ? `holds more than ${files} policy files` : null;
   }

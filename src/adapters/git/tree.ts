@@ -39,10 +39,11 @@ export async function readTree(
   const regular = entries.filter(isRegular);
   refuseTooLarge(regular, limits);
   const blobs = await readBlobs(options, [
-    ...new Set(regular.flatMap(({ id, size }) => (tooLarge(size, limits) ? [] : [id]))),
+    ...new Set(regular.flatMap((entry) => (tooLarge(entry, limits) ? [] : [entry.id]))),
   ]);
-  const files = regular.map(({ id, path, size }) => {
-    const large = tooLarge(size, limits);
+  const files = regular.map((entry) => {
+    const { id, path } = entry;
+    const large = tooLarge(entry, limits);
     if (large !== undefined) return { ...unreadFile(path, large), blobId: id };
     const bytes = blobs.get(id);
     if (bytes === undefined) throw new SourceError("git-failed", `${path} (blob ${id}) is not in the repository`);

@@ -8,6 +8,8 @@ export interface HealthProbes {
   health(): string | null;
   /** Returns null if the node enforces head; otherwise the reason. */
   readiness(): string | null;
+  /** Further facts, one a line, below the answer of `/readyz`; they do not change its status. */
+  details(): readonly string[];
 }
 
 export interface HttpServer {
@@ -36,11 +38,12 @@ export async function serveHttp(
       response.writeHead(status, { "content-type": type, "cache-control": "no-store", connection: "close" });
       response.end(request.method === "HEAD" ? undefined : body);
     };
-    const probe = (problem: string | null) => reply(problem === null ? 200 : 503, `${problem ?? "ok"}\n`);
+    const probe = (problem: string | null, details: readonly string[] = []) =>
+      reply(problem === null ? 200 : 503, [problem ?? "ok", ...details].map((line) => `${line}\n`).join(""));
     if (request.method !== "GET" && request.method !== "HEAD") return reply(405, "only GET\n");
     const path = (request.url ?? "/").split("?", 1)[0];
     if (path === "/healthz") return probe(probes.health());
-    if (path === "/readyz") return probe(probes.readiness());
+    if (path === "/readyz") return probe(probes.readiness(), probes.details());
     if (path !== "/metrics") return reply(404, "try /metrics, /healthz or /readyz\n");
     registry.metrics().then(
       (text) => reply(200, text, registry.contentType),

@@ -115,6 +115,16 @@ function createWorkloadMetrics(registry: Registry) {
       help: "Workloads that keep an earlier policy, or have none, since head's would cut management access.",
       registers,
     }),
+    pending: new Gauge({
+      name: "ztap_workloads_pending",
+      help: "Workloads of this node that do not exist yet (no such cgroup), so that nothing of them is enforced.",
+      registers,
+    }),
+    undeclared: new Gauge({
+      name: "ztap_node_undeclared",
+      help: "1 while the state in force does not know this node, so that nothing is enforced on it.",
+      registers,
+    }),
     escapes: new Gauge({
       name: "ztap_escapes",
       help: "Isolated workloads of which processes act outside of their programs, by kind.",
@@ -222,6 +232,8 @@ function enforcementTelemetry(metrics: Metrics) {
     },
     withheld: (workloads) => metrics.withheld.set(workloads),
     refusedEndpoints: (count) => metrics.refusedEndpoints.set(count),
+    pending: (workloads) => metrics.pending.set(workloads),
+    undeclared: (isUndeclared) => metrics.undeclared.set(isUndeclared ? 1 : 0),
     stalled: (isStalled) => metrics.stalled.set(isStalled ? 1 : 0),
     drift: (kind, items) => metrics.drift.inc({ kind }, items),
     healed: (items) => metrics.heals.inc(items),

@@ -6,7 +6,7 @@
  * IPv4 peer, and with two spellings of one address a rule could look effective and match nothing.
  */
 import { isIP } from "node:net";
-import { normalizeCidr, parseCidr } from "cidr-tools";
+import { excludeCidr, mergeCidr, normalizeCidr, parseCidr } from "cidr-tools";
 
 export type Checked<T> =
   | { readonly ok: true; readonly value: T }
@@ -24,14 +24,20 @@ export interface Cidr {
   readonly prefix: number;
 }
 
-const MAPPED = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/;
+/** Returns the IPv4 address that an IPv6 address is a form of, with its last 32 bits as numbers or in hexadecimal. */
+function mappedAddress(canonical: string): string | undefined {
+  if (!canonical.startsWith("::ffff:")) return undefined;
+  const { start } = parseCidr(canonical);
+  if (start >> 32n !== 0xffffn) return undefined;
+  return [24n, 16n, 8n, 0n].map((shift) => String((start >> shift) & 255n)).join(".");
+}
 
 export function checkAddress(text: string): Checked<string> {
   const version = text.includes("%") ? 0 : isIP(text);
   if (version === 4) return { ok: true, value: text };
   if (version === 6) {
     const canonical = normalizeCidr(text);
-    const mapped = MAPPED.exec(canonical)?.[1];
+    const mapped = mappedAddress(canonical);
     if (mapped === undefined) return { ok: true, value: canonical };
     return { ok: false, reason: "mapped", message: `${text} is an IPv4 address in IPv6 form`, fix: `write ${mapped}` };
   }
@@ -108,8 +114,53 @@ function withSuffix(fix: string | undefined, prefixText: string): { readonly fix
 function mappedCidr(text: string, prefix: number): Checked<Cidr> {
   const mapped = { ok: false, reason: "mapped", message: `${text} is an IPv4 block in IPv6 form` } as const;
   if (!(prefix >= 96 && prefix <= 128)) return mapped;
-  const address = MAPPED.exec(normalizeCidr(text.slice(0, text.indexOf("/"))))?.[1] ?? "0.0.0.0";
+  const address = mappedAddress(normalizeCidr(text.slice(0, text.indexOf("/")))) ?? "0.0.0.0";
   return { ...mapped, fix: `write ${normalizeCidr(`${address}/${prefix - 96}`)}` };
+}
+
+/** Largest number of CIDRs of one NetworkSet, as written and as they remain; a node's tables hold 32 such sets. */
+export const SET_LIMIT = 131_072;
+
+/**
+ * Checks a CIDR of a NetworkSet. Sets often come from other programs, so that an IPv4 block in IPv6 form is read as the
+ * IPv4 block that it is on the wire: the canonical form has one spelling only.
+ */
+export function checkSetCidr(text: string): Checked<Cidr> {
+  const checked = checkCidr(text);
+  if (checked.ok || checked.reason !== "mapped") return checked;
+  const slash = text.indexOf("/");
+  const prefix = Number(text.slice(slash + 1)) - 96;
+  const address = slash < 0 ? undefined : mappedAddress(normalizeCidr(text.slice(0, slash)));
+  return address === undefined || !(prefix >= 0 && prefix <= 32) ? checked : checkCidr(`${address}/${prefix}`);
+}
+
+/** Returns the addresses of blocks without other blocks as the fewest CIDRs; see NetworkSet. */
+export function subtractCidrs(blocks: readonly string[], excepts: readonly string[]): readonly string[] {
+  const all = mergeCidr([...blocks]);
+  return excepts.length === 0 || all.length === 0 ? all : mergeCidr(excludeCidr(all, mergeCidr([...excepts])));
+}
+
+/** Returns how many CIDRs `subtractCidrs` returns, without listing them. */
+export function countCidrs(blocks: readonly string[], excepts: readonly string[]): number {
+  const taken = mergeCidr([...excepts]).map((text) => parseCidr(text));
+  let [count, at] = [0, 0];
+  for (const outer of mergeCidr([...blocks]).map((text) => parseCidr(text))) {
+    const isBefore = (one: ParsedCidr | undefined): boolean =>
+      one !== undefined && (one.version < outer.version || (one.version === outer.version && one.end < outer.start));
+    while (isBefore(taken[at])) at += 1;
+    let end = at;
+    while (taken[end]?.version === outer.version && (taken[end]?.start ?? 0n) <= outer.end) end += 1;
+    // One except may also lie in the next block.
+    count += end === at ? 1 : countBetween(outer, taken.slice(at, end));
+    at = Math.max(at, end - 1);
+  }
+  return count;
+}
+
+interface ParsedCidr {
+  readonly version: number;
+  readonly start: bigint;
+  readonly end: bigint;
 }
 
 /**
@@ -117,8 +168,15 @@ function mappedCidr(text: string, prefix: number): Checked<Cidr> {
  * out of `::/0` alone leaves 128.
  */
 export function countRemaining(outer: Cidr, excepts: readonly Cidr[]): number {
-  const { start, end } = parseCidr(outer.text);
   const taken = excepts.map(({ text }) => parseCidr(text)).sort((a, b) => (a.start < b.start ? -1 : 1));
+  return countBetween(parseCidr(outer.text), taken);
+}
+
+/** @param taken by their start */
+function countBetween(
+  { start, end }: Pick<ParsedCidr, "start" | "end">,
+  taken: readonly Pick<ParsedCidr, "start" | "end">[],
+): number {
   let count = 0;
   let from = start;
   for (const one of taken) {

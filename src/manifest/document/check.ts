@@ -8,6 +8,7 @@ import {
   checkAddress,
   checkAgentAddress,
   checkCidr,
+  checkSetCidr,
   countRemaining,
   isStrictSubset,
   isUnicast,
@@ -29,6 +30,8 @@ export function checkDocument(family: IpFamily, value: unknown): readonly Proble
       return [];
     case "ConnectivityTest":
       return checkExpectations(spec);
+    case "NetworkSet":
+      return checkNetworkSet(spec);
     case "Node":
       return [
         ...checkText(spec["address"], ["spec", "address"], agentAddressProblem),
@@ -96,6 +99,26 @@ function refusal(
     wanted: checked.reason === "hostBits" ? "the network's own address before the slash" : wanted,
     ...(checked.fix === undefined ? {} : { fix: checked.fix }),
   };
+}
+
+/** The set's file is checked by cidr-files.ts, and its size where both are known (kinds.ts). */
+function checkNetworkSet(spec: Readonly<Record<string, unknown>>): readonly Problem[] {
+  const problems = (["cidrs", "except"] as const).flatMap((key) =>
+    items(spec[key]).flatMap((text, index) => {
+      const checked = typeof text === "string" ? checkSetCidr(text) : undefined;
+      return checked?.ok === false ? [cidrProblem(checked, ["spec", key, index], String(text))] : [];
+    }),
+  );
+  if (spec["cidrs"] !== undefined || spec["file"] !== undefined) return problems;
+  const missing: Problem = {
+    code: "missingField",
+    path: ["spec"],
+    anchor: "key",
+    message: "the set has neither cidrs nor file",
+    wanted: "cidrs or file",
+    fix: "add cidrs; an empty list is a set without addresses",
+  };
+  return [missing, ...problems];
 }
 
 function checkAddresses(value: unknown): readonly Problem[] {
@@ -176,6 +199,9 @@ function checkExpectations(spec: Readonly<Record<string, unknown>>): readonly Pr
   ]);
 }
 
+/** The fields of a peer that stands for addresses without a workload. */
+const BLOCK_PEERS = ["ipBlock", "networkSet", "networkSetSelector"];
+
 /**
  * Refuses an expectation between address blocks only: policies belong to workloads, and do not cover connections
  * between two addresses without a workload.
@@ -183,7 +209,7 @@ function checkExpectations(spec: Readonly<Record<string, unknown>>): readonly Pr
 function checkEnds(expectation: Readonly<Record<string, unknown>>, path: Path): readonly Problem[] {
   const isOnlyBlocks = (value: unknown): boolean => {
     const list: readonly unknown[] = Array.isArray(value) ? value : value === undefined ? [] : [value];
-    return list.length > 0 && list.every((peer) => fields(peer)["ipBlock"] !== undefined);
+    return list.length > 0 && list.every((peer) => BLOCK_PEERS.some((key) => fields(peer)[key] !== undefined));
   };
   if (!isOnlyBlocks(expectation["from"]) || !isOnlyBlocks(expectation["to"])) return [];
   return [
@@ -248,11 +274,18 @@ function checkRemaining(outer: Cidr, excepts: readonly Cidr[], path: Path): read
 
 const CIDR_RULE = "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)";
 
+/** Describes a text of a NetworkSet that is no CIDR. */
+export function cidrProblem(checked: Extract<Checked<unknown>, { ok: false }>, path: Path, found: string): Problem {
+  return refusal(checked, "badCidr", path, show(found), WANTED_CIDR);
+}
+
+const WANTED_CIDR = "a CIDR such as 10.0.0.0/8 or 2001:db8::/32";
+
 function checkIPBlock(value: unknown, path: Path): readonly Problem[] {
   const block = fields(value);
   const text = block["cidr"];
   const outer = typeof text === "string" ? checkCidr(text) : undefined;
-  const wanted = "a CIDR such as 10.0.0.0/8 or 2001:db8::/32";
+  const wanted = WANTED_CIDR;
   const problems: Problem[] = [];
   const excepts: Cidr[] = [];
   if (outer?.ok === false) problems.push(refusal(outer, "badCidr", [...path, "cidr"], String(text), wanted, CIDR_RULE));

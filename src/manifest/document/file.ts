@@ -1,12 +1,13 @@
 /**
  * Reads one file: YAML text to canonical objects with their positions, and all problems of the file by itself. Depends
- * only on path and text, so that files can be read in any order.
+ * only on path, text and the files of CIDRs that it names, so that files can be read in any order.
  */
 import type { Diagnostic } from "../../model/diagnostic.js";
 import { digestOf } from "../../model/digest.js";
 import type { Kind, ObjectPosition, Position, ZtapObject } from "../../model/objects.js";
 import { refKey, refOf, type StateObject } from "../../model/state.js";
 import { CODES } from "../codes.js";
+import { CidrFiles, type ReadCidrFile } from "./cidr-files.js";
 import { interpret, type Interpreted } from "./kinds.js";
 import { DiagnosticList, type Omitted } from "../diagnostic-limit.js";
 import { readNulls } from "./nulls.js";
@@ -45,9 +46,10 @@ export interface FileResult {
   readonly unread: ReadonlySet<Kind | null>;
 }
 
-export function readFile(file: TextFile): FileResult {
+/** @param cidrFiles the files that NetworkSets may name; absent: none */
+export function readFile(file: TextFile, cidrFiles = new CidrFiles([])): FileResult {
   const { documents, refusals, position } = readText(file);
-  const reader = new FileReader(file.path, position);
+  const reader = new FileReader(file.path, position, (named) => cidrFiles.read(file.path, named));
   for (const { problem, offsetOf } of refusals) reader.refuse(offsetOf, [], problem);
   for (const document of documents) reader.readDocument(document);
   return reader.result();
@@ -98,6 +100,7 @@ class FileReader {
   constructor(
     readonly path: string,
     readonly position: (offset: number) => Position,
+    readonly readCidrFile: ReadCidrFile,
   ) {}
 
   result(): FileResult {
@@ -116,7 +119,7 @@ class FileReader {
     const { units, problems } = unitsOf(document.value);
     for (const problem of problems) if (!isTold(problem.path)) this.refuse(document.offsetOf, [], problem);
     for (const unit of units) {
-      const interpreted = interpretUnit(unit.value, document.hasNulls);
+      const interpreted = interpretUnit(unit.value, document.hasNulls, this.readCidrFile);
       if (interpreted === undefined) {
         const message = "this is not an object of ztap: it must be a mapping with apiVersion, kind and metadata";
         this.refuse(document.offsetOf, unit.prefix, { code: "notAnObject", path: [], message });
@@ -171,12 +174,12 @@ function pathSet(paths: readonly Path[]): (path: Path) => boolean {
 }
 
 /** Returns undefined for a value that is not a mapping. */
-function interpretUnit(value: unknown, hasNulls: boolean): Interpreted | undefined {
+function interpretUnit(value: unknown, hasNulls: boolean, readCidrFile: ReadCidrFile): Interpreted | undefined {
   if (!isMapping(value)) return undefined;
-  if (!hasNulls || value["apiVersion"] !== "networking.k8s.io/v1") return interpret(value);
+  if (!hasNulls || value["apiVersion"] !== "networking.k8s.io/v1") return interpret(value, readCidrFile);
   const { value: read, problems } = readNulls(value);
   if (!isMapping(read)) return undefined;
-  const interpreted = interpret(read, value);
+  const interpreted = interpret(read, readCidrFile, value);
   if (interpreted.object === undefined) return interpreted;
   return { ...interpreted, problems: [...interpreted.problems, ...problems] };
 }

@@ -1,6 +1,9 @@
 /** Finds the kind of a document by apiVersion and kind, and turns its value into a canonical object. */
 import { KINDS, type Kind, type ZtapObject } from "../../model/objects.js";
+import type { NetworkSetSpecDocument } from "../../model/generated.js";
+import { countCidrs, SET_LIMIT } from "./address.js";
 import { checkDocument, type IpFamily } from "./check.js";
+import type { ReadCidrFile } from "./cidr-files.js";
 import { explainErrors } from "../schema/errors.js";
 import {
   ignoredDirections,
@@ -8,10 +11,12 @@ import {
   normalizeConnectivityTest,
   normalizeKubernetesNetworkPolicy,
   normalizeNamespace,
+  normalizeNetworkSet,
   normalizeNode,
   normalizeNodeGroup,
   normalizeWorkload,
   normalizeZtapNetworkPolicy,
+  setCidrText,
 } from "./normalize.js";
 import { formatPath, show, type Problem } from "../problem.js";
 import { suggest } from "../../model/suggest.js";
@@ -20,6 +25,7 @@ import {
   parseConnectivityTest,
   parseKubernetesNetworkPolicy,
   parseNamespace,
+  parseNetworkSet,
   parseNode,
   parseNodeGroup,
   parseWorkload,
@@ -41,9 +47,14 @@ export interface Interpreted {
  * Turns a mapping into a canonical object or problems.
  *
  * @param value without the nulls that Kubernetes ignores
+ * @param readCidrFile reads the file of a NetworkSet
  * @param written the same with its nulls, which show where a value was intended
  */
-export function interpret(value: Readonly<Record<string, unknown>>, written: unknown = value): Interpreted {
+export function interpret(
+  value: Readonly<Record<string, unknown>>,
+  readCidrFile: ReadCidrFile,
+  written: unknown = value,
+): Interpreted {
   const family = familyOf(value);
   if (typeof family !== "string") return { problems: family, omitted: 0, kind: null };
   switch (family) {
@@ -57,6 +68,8 @@ export function interpret(value: Readonly<Record<string, unknown>>, written: unk
       return finish(family, { value, written }, parseWorkload(value), normalizeWorkload);
     case "Cluster":
       return finish(family, { value, written }, parseCluster(value), normalizeCluster);
+    case "NetworkSet":
+      return interpretNetworkSet(value, readCidrFile);
     case "ConnectivityTest":
       return finish(family, { value, written }, parseConnectivityTest(value), normalizeConnectivityTest);
     case "ZtapNetworkPolicy": {
@@ -87,6 +100,43 @@ function finish<T>(
   return parsed.ok && problems.length === 0
     ? { object: normalize(parsed.document), problems, omitted, kind }
     : { problems, omitted, kind };
+}
+
+function interpretNetworkSet(value: Readonly<Record<string, unknown>>, readCidrFile: ReadCidrFile): Interpreted {
+  const parsed = parseNetworkSet(value);
+  const spec: NetworkSetSpecDocument = parsed.ok ? parsed.document.spec : {};
+  const file = spec.file === undefined ? { cidrs: [] } : readCidrFile(spec.file);
+  const listed = "cidrs" in file ? file.cidrs : [];
+  const done = finish("NetworkSet", { value, written: value }, parsed, (document) =>
+    normalizeNetworkSet(document, listed ?? []),
+  );
+  const refused = { kind: done.kind, omitted: done.omitted };
+  if ("problem" in file) return { ...refused, problems: [...done.problems, file.problem] };
+  // The file's own lines are reported with their positions.
+  if (file.cidrs === null || done.object === undefined) return { ...refused, problems: done.problems };
+  const problem = setTooLarge(spec, file.cidrs);
+  return problem === undefined ? done : { ...refused, problems: [problem] };
+}
+
+function setTooLarge(
+  { cidrs = [], except = [] }: NetworkSetSpecDocument,
+  listed: readonly string[],
+): Problem | undefined {
+  const tooLarge = (key: "cidrs" | "except", message: string, found: number): Problem => ({
+    code: "setTooLarge",
+    path: ["spec", key],
+    anchor: "key",
+    message,
+    found: String(found),
+    wanted: `at most ${SET_LIMIT}`,
+    fix: "name wider blocks, or make several NetworkSets of it, which networkSetSelector joins",
+  });
+  const written = cidrs.length + listed.length;
+  if (written > SET_LIMIT) return tooLarge("cidrs", `the set has ${written} CIDRs`, written);
+  if (except.length > SET_LIMIT) return tooLarge("except", `the set excepts ${except.length} CIDRs`, except.length);
+  const remaining = countCidrs([...cidrs.map(setCidrText), ...listed], except.map(setCidrText));
+  if (remaining <= SET_LIMIT) return undefined;
+  return tooLarge("except", `the set without what it excepts takes ${remaining} CIDRs`, remaining);
 }
 
 function kindOf(family: IpFamily): Kind {

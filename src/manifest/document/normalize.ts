@@ -17,13 +17,14 @@ import type {
   LabelMap,
   LabelSelectorDocument,
   NamespaceDocument,
+  NetworkSetDocument,
   NodeDocument,
   NodeGroupDocument,
-  PeerDocument,
   ProcessPatternDocument,
   SelectorRequirementDocument,
   WorkloadDocument,
   ZtapNetworkPolicyDocument,
+  ZtapPeerDocument,
   ZtapPolicyPortDocument,
 } from "../../model/generated.js";
 import { canonicalJson } from "../../model/digest.js";
@@ -39,6 +40,7 @@ import type {
   Namespace,
   NamespacedMetadata,
   NetworkPolicy,
+  NetworkSet,
   Node,
   NodeGroup,
   Peer,
@@ -48,7 +50,7 @@ import type {
   SelectorRequirement,
   Workload,
 } from "../../model/objects.js";
-import { checkAddress, checkAgentAddress, checkCidr, sortedUnique } from "./address.js";
+import { checkAddress, checkAgentAddress, checkCidr, checkSetCidr, sortedUnique, subtractCidrs } from "./address.js";
 
 export const DEFAULT_NAMESPACE = "default";
 
@@ -102,6 +104,20 @@ export function normalizeCluster(document: ClusterDocument): Cluster {
     kind: "Cluster",
     metadata: clusterMetadata(document.metadata),
     ...(document.spec?.mode === "audit" ? { spec: { mode: "audit" } } : {}),
+  };
+}
+
+/**
+ * Resolves a set: a revision holds the addresses themselves, however the author wrote them.
+ * @param listed the CIDRs of its file
+ */
+export function normalizeNetworkSet({ metadata, spec }: NetworkSetDocument, listed: readonly string[]): NetworkSet {
+  const { cidrs = [], except = [] } = spec;
+  return {
+    apiVersion: "ztap/v1",
+    kind: "NetworkSet",
+    metadata: clusterMetadata(metadata),
+    spec: { cidrs: subtractCidrs([...cidrs.map(setCidrText), ...listed], except.map(setCidrText)) },
   };
 }
 
@@ -278,7 +294,7 @@ function requirement({ key, operator, values }: SelectorRequirementDocument): Se
 
 function peers<K extends "from" | "to">(
   key: K,
-  documents: PeerDocument | readonly PeerDocument[] | undefined,
+  documents: ZtapPeerDocument | readonly ZtapPeerDocument[] | undefined,
 ): { readonly [P in K]?: readonly Peer[] } {
   const list = documents === undefined ? [] : isList(documents) ? documents : [documents];
   if (list.length === 0) return {};
@@ -287,10 +303,13 @@ function peers<K extends "from" | "to">(
   return result;
 }
 
-const isList = (documents: PeerDocument | readonly PeerDocument[]): documents is readonly PeerDocument[] =>
+const isList = (documents: ZtapPeerDocument | readonly ZtapPeerDocument[]): documents is readonly ZtapPeerDocument[] =>
   Array.isArray(documents);
 
-function peer({ podSelector, namespaceSelector, ipBlock }: PeerDocument): Peer {
+function peer(document: ZtapPeerDocument): Peer {
+  const { podSelector, namespaceSelector, ipBlock, networkSet, networkSetSelector } = document;
+  if (networkSet !== undefined) return { networkSet };
+  if (networkSetSelector !== undefined) return { networkSetSelector: selector(networkSetSelector) };
   if (ipBlock !== undefined) {
     const except = sortedUnique((ipBlock.except ?? []).map(cidrText));
     return { ipBlock: { cidr: cidrText(ipBlock.cidr), ...(except.length === 0 ? {} : { except }) } };
@@ -332,6 +351,11 @@ function addressList(texts: readonly string[]): readonly string[] {
 
 function cidrText(text: string): string {
   const checked = checkCidr(text);
+  return checked.ok ? checked.value.text : text;
+}
+
+export function setCidrText(text: string): string {
+  const checked = checkSetCidr(text);
   return checked.ok ? checked.value.text : text;
 }
 

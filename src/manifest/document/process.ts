@@ -75,7 +75,7 @@ function checkProcess(process: Fields): readonly Problem[] {
     ];
   const { systemdUnit, container, cgroup } = process;
   if (typeof systemdUnit === "string") return checkUnit(systemdUnit, [...path, "systemdUnit"]);
-  if (typeof cgroup === "string") return listOf(checkCgroup(cgroup, [...path, "cgroup"]));
+  if (typeof cgroup === "string") return listOf(checkCgroup(cgroup, [...path, "cgroup"], { isPattern: true }));
   return isMapping(container) ? checkContainer(container, [...path, "container"]) : [];
 }
 

@@ -9,7 +9,17 @@ import { suggest } from "../../model/suggest.js";
 import type { SchemaError } from "./validators.js";
 
 /** Fields that only ztap/v1 has; a Kubernetes policy that contains one gets a message that says so. */
-const ZTAP_ONLY_FIELDS = new Set(["mode", "type", "code"]);
+const ZTAP_ONLY_FIELDS: Readonly<Record<string, (parent: Path) => boolean>> = {
+  mode: (parent) => parent.length === 1,
+  type: (parent) => parent.at(-2) === "ports",
+  code: (parent) => parent.at(-2) === "ports",
+  networkSet: isPeer,
+  networkSetSelector: isPeer,
+};
+
+function isPeer(path: Path): boolean {
+  return path.at(-2) === "from" || path.at(-2) === "to";
+}
 
 /** Largest number of errors that are explained; more are not reported for a file anyway. */
 const EXPLAINED = 1_200;
@@ -86,10 +96,10 @@ function explain(error: SchemaError, family: Family): Problem | undefined {
       return tooManyItems(path, error);
     case "minProperties":
       if (isProcess(path)) return undefined;
-      return path.at(-1) === "verify" ? missingField(path, "sshSigners", error) : emptyPeer(path);
+      return path.at(-1) === "verify" ? missingField(path, "sshSigners", error) : emptyPeer(path, family);
     case "maxProperties":
       if (isProcess(path)) return undefined;
-      return besideSelector(path, error);
+      return besideOther(path, error);
     case "dependentRequired":
       return String(error.params["property"]) === "code" ? codeAlone(path) : endPortAlone(path);
     case "false schema":
@@ -125,11 +135,8 @@ const isLabelMap = (field: string | undefined): boolean =>
 
 function unknownOf(parent: Path, field: string, error: SchemaError, family: Family): Problem {
   const path = [...parent, field];
-  if (
-    family === "kubernetes" &&
-    ZTAP_ONLY_FIELDS.has(field) &&
-    (field === "mode" ? parent.length === 1 : parent.at(-2) === "ports")
-  ) {
+  const isOfZtap = Object.hasOwn(ZTAP_ONLY_FIELDS, field) ? ZTAP_ONLY_FIELDS[field] : undefined;
+  if (family === "kubernetes" && isOfZtap?.(parent) === true) {
     return ztapOnly(path, "key", `${field} is a field of ztap/v1, and this is a networking.k8s.io/v1 policy`);
   }
   const root = family === "config" ? "the configuration file" : "this kind";
@@ -330,27 +337,45 @@ function tooManyItems(path: Path, error: SchemaError): Problem {
   };
 }
 
-function emptyPeer(path: Path): Problem {
+function emptyPeer(path: Path, family: Family): Problem {
   return {
     code: "emptyPeer",
     path,
     message: `this peer is empty ${kubernetesRule("Required value: must specify a peer")}`,
     found: "{}",
-    wanted: "podSelector, namespaceSelector or ipBlock",
+    wanted: `podSelector, namespaceSelector${family === "kubernetes" ? " or ipBlock" : ", ipBlock, networkSet or networkSetSelector"}`,
     fix: "leave out the list to match every peer; write podSelector: {} to match all workloads of the namespace",
   };
 }
 
-/** Returns undefined if the other field of the peer is unknown, which is reported as such. */
-function besideSelector(path: Path, { data }: SchemaError): Problem | undefined {
+/** Each of these stands alone in its peer; of two of them, the later one is reported. */
+const STAND_ALONE = ["ipBlock", "networkSet", "networkSetSelector"];
+
+/** Returns undefined if the other field of the peer is unknown or reports it itself. */
+function besideOther(path: Path, { data, schemaPath }: SchemaError): Problem | undefined {
   const fields = data !== null && typeof data === "object" ? Object.keys(data) : [];
-  if (!fields.includes("podSelector") && !fields.includes("namespaceSelector")) return undefined;
+  const own = STAND_ALONE.findIndex((field) => schemaPath.includes(`/dependentSchemas/${field}/`));
+  const others = ["podSelector", "namespaceSelector", ...STAND_ALONE.slice(0, Math.max(0, own))];
+  const [other] = others.filter((field) => fields.includes(field));
+  if (other === undefined) return undefined;
+  if (own > 0) return setBeside(path, STAND_ALONE[own] ?? "", other);
   return {
     code: "ipBlockBesideSelector",
     path: [...path, "ipBlock"],
     anchor: "key",
     message: `ipBlock stands beside a selector ${kubernetesRule("Forbidden: may not specify both ipBlock and another peer")}`,
     wanted: "ipBlock alone, or selectors",
+    fix: 'make two peers of it, each with its own "- "',
+  };
+}
+
+function setBeside(path: Path, field: string, other: string): Problem {
+  return {
+    code: "networkSetBesideOther",
+    path: [...path, field],
+    anchor: "key",
+    message: `${field} stands beside ${other} in one peer`,
+    wanted: `${field} alone`,
     fix: 'make two peers of it, each with its own "- "',
   };
 }

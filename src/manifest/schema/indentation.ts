@@ -21,12 +21,13 @@ interface WrongIndentation {
 }
 
 const SELECTOR = ["matchLabels", "matchExpressions"];
-const PEER = ["podSelector", "namespaceSelector", "ipBlock"];
+const PEER = ["podSelector", "namespaceSelector", "ipBlock", "networkSet", "networkSetSelector"];
 const MAPPINGS: Readonly<Record<string, readonly string[]>> = {
   metadata: ["name", "namespace", "labels", "annotations"],
   podSelector: SELECTOR,
   namespaceSelector: SELECTOR,
   ipBlock: ["cidr", "except"],
+  networkSetSelector: SELECTOR,
   etcd: ["ca", "cert", "key", "user", "passwordFile"],
   source: ["url", "branch", "path", "interval", "selfHeal", "maxDeletePercent", "verify"],
 };
@@ -43,6 +44,7 @@ const SPECS: Readonly<Record<string, readonly string[]>> = {
   Node: ["address", "addresses"],
   Workload: ["node", "cgroup", "addresses", "ports"],
   NetworkPolicy: ["podSelector", "policyTypes", "ingress", "egress", "mode"],
+  NetworkSet: ["cidrs", "except", "file"],
 };
 /** Maps with arbitrary keys. */
 const LABEL_MAPS = new Set(["labels", "annotations", "matchLabels"]);

@@ -6,6 +6,7 @@ import type {
   ConnectivityTestDocument,
   KubernetesNetworkPolicyDocument,
   NamespaceDocument,
+  NetworkSetDocument,
   NodeDocument,
   NodeGroupDocument,
   WorkloadDocument,
@@ -35,6 +36,7 @@ export const parseNodeGroup = parser<NodeGroupDocument>(generated.validateNodeGr
 export const parseNamespace = parser<NamespaceDocument>(generated.validateNamespace);
 export const parseWorkload = parser<WorkloadDocument>(generated.validateWorkload);
 export const parseZtapNetworkPolicy = parser<ZtapNetworkPolicyDocument>(generated.validateZtapNetworkPolicy);
+export const parseNetworkSet = parser<NetworkSetDocument>(generated.validateNetworkSet);
 export const parseConnectivityTest = parser<ConnectivityTestDocument>(generated.validateConnectivityTest);
 export const parseCluster = parser<ClusterDocument>(generated.validateCluster);
 export const parseKubernetesNetworkPolicy = parser<KubernetesNetworkPolicyDocument>(

@@ -8,6 +8,7 @@ import type { Kind, Node, Workload } from "../../model/objects.js";
 import { qualifiedName } from "../../model/state.js";
 import type { FileObject, PlacedProblem } from "../document/file.js";
 import type { Path, Problem } from "../problem.js";
+import { listPeers } from "./peers.js";
 import { suggest } from "../../model/suggest.js";
 
 export interface Comparison {
@@ -26,6 +27,7 @@ export function compareObjects(all: readonly FileObject[], unread: ReadonlySet<K
     ...(unread.has("Node") || unread.has("NodeGroup") || unread.has(null)
       ? []
       : [...findUndeclaredNodes(unique), ...findLabelConflicts(unique)]),
+    ...(unread.has("NetworkSet") || unread.has(null) ? [] : findUndeclaredSets(unique)),
     ...findCgroupConflicts(unique),
     ...findNodeAddressConflicts(unique),
   ];
@@ -80,7 +82,7 @@ function placed(at: FileObject, path: Path, rest: Omit<Problem, "path">): Placed
 }
 
 const SUGGESTED_NODES = 20;
-const COMPARED_NODES = 5_000;
+const COMPARED_NAMES = 5_000;
 
 const describeNodes = (all: readonly FileObject[]): NodeDescriptions =>
   new NodeDescriptions(new Map(all.map(({ key, state }) => [key, state])));
@@ -97,7 +99,7 @@ function findUndeclaredNodes(all: readonly FileObject[]): readonly PlacedProblem
   const suggestions = new Map<string, string | undefined>();
   const meantBy = (node: string): string | undefined => {
     if (!suggestions.has(node) && suggestions.size < SUGGESTED_NODES)
-      suggestions.set(node, suggest(node, [...names].slice(0, COMPARED_NODES)));
+      suggestions.set(node, suggest(node, [...names].slice(0, COMPARED_NAMES)));
     return suggestions.get(node);
   };
   return workloadsOf(all).flatMap(({ at, object }) => {
@@ -133,6 +135,32 @@ function findLabelConflicts(all: readonly FileObject[]): readonly PlacedProblem[
         fix: "remove one of the two, or make the patterns of the groups narrower",
       }),
     ),
+  );
+}
+
+/**
+ * A mistyped name would close what it is meant to open. Only if the state declares any NetworkSet: one policy in a file of
+ * its own, as for `policy sync`, has none beside it. Without any, lint.ts warns.
+ */
+function findUndeclaredSets(all: readonly FileObject[]): readonly PlacedProblem[] {
+  const names = new Set(
+    all.flatMap(({ state: { object } }) => (object.kind === "NetworkSet" ? [object.metadata.name] : [])),
+  );
+  if (names.size === 0) return [];
+  return all.flatMap((at) =>
+    listPeers(at.state.object).flatMap(({ peer: { networkSet }, path }) => {
+      if (networkSet === undefined || names.has(networkSet)) return [];
+      const meant = suggest(networkSet, [...names].slice(0, COMPARED_NAMES));
+      return [
+        placed(at, [...path, "networkSet"], {
+          code: "undeclaredSet",
+          message: `NetworkSet ${networkSet} is not declared`,
+          found: networkSet,
+          wanted: "the name of a NetworkSet of this state",
+          fix: meant === undefined ? `declare NetworkSet ${networkSet}` : `did you mean ${meant}?`,
+        }),
+      ];
+    }),
   );
 }
 

@@ -4,14 +4,26 @@
  * A warning that is sometimes wrong teaches people to ignore all of them. So each states a fact of the whole state, and
  * is left out if objects that could change it may be missing because of errors.
  */
-import type { ConnectivityTest, Kind, NetworkPolicy, Peer, PolicyPort, Workload } from "../../model/objects.js";
+import type {
+  ConnectivityTest,
+  Kind,
+  NetworkPolicy,
+  NetworkSet,
+  Peer,
+  PolicyPort,
+  Workload,
+  ZtapObject,
+} from "../../model/objects.js";
 import { qualifiedName, type ObjectSet, type StateObject } from "../../model/state.js";
 import { canonicalJson } from "../../model/digest.js";
 import { HOSTNAME_LABEL, mayRunOn, NodeDescriptions, OS_LABEL } from "../../inventory/nodes.js";
 import { isDiscovered } from "../../inventory/process.js";
+import { NetworkSetIndex } from "../../policy/compile/network-sets.js";
+import { isSelectorPeer } from "../../policy/compile/select.js";
 import { WorkloadIndex } from "../../policy/compile/workload-index.js";
 import type { Path, Problem } from "../problem.js";
 import type { ObjectProblem } from "./object-problem.js";
+import { listPeers } from "./peers.js";
 import { findShadows, type RuleShape } from "./shadowed-rules.js";
 
 export function lintObjects(objects: ObjectSet, unread: ReadonlySet<Kind | null>): readonly ObjectProblem[] {
@@ -19,6 +31,7 @@ export function lintObjects(objects: ObjectSet, unread: ReadonlySet<Kind | null>
   const index = new WorkloadIndex(objects);
   const nodes = may("Node", "NodeGroup") ? null : new NodeDescriptions(objects);
   const peers = new PeerCheck(index, nodes);
+  const sets = new NetworkSetIndex(objects);
   const warnings: ObjectProblem[] = [];
   const declared = new Set(
     [...objects.values()].flatMap(({ object }) => (object.kind === "Namespace" ? [object.metadata.name] : [])),
@@ -38,6 +51,8 @@ export function lintObjects(objects: ObjectSet, unread: ReadonlySet<Kind | null>
     if (object.kind === "NetworkPolicy")
       found.push(...lintPolicy(object), ...(checkSelectors ? lintSelectors(object, index, peers) : []));
     if (object.kind === "ConnectivityTest" && checkSelectors) found.push(...lintTest(object, index));
+    if (object.kind === "NetworkSet") found.push(...lintSet(object));
+    if (!may("NetworkSet")) found.push(...lintSetPeers(object, sets));
     if (checkNamespaces) found.push(...lintNamespace(state, declared));
     warnings.push(...found.map((problem) => ({ key, problem })));
   }
@@ -157,7 +172,7 @@ function lintPolicy(policy: NetworkPolicy): readonly Problem[] {
       (spec.egress ?? []).map(({ to, ports }) => ({ peers: to, ports })),
     ),
     ...(spec.egress ?? []).flatMap(({ to = [], ports = [] }, rule) =>
-      to.length > 0 && to.every(({ ipBlock }) => ipBlock !== undefined) ? lintPortNames(ports, rule) : [],
+      to.length > 0 && !to.some(isSelectorPeer) ? lintPortNames(ports, rule) : [],
     ),
   ];
 }
@@ -170,7 +185,7 @@ function lintPortNames(ports: readonly PolicyPort[], rule: number): readonly Pro
       {
         code: "portNameOfBlock",
         path: ["spec", "egress", rule, "ports", at, "port"],
-        message: `port ${each.port} is a name, but all peers of this rule are address blocks, which have no named ports: it allows nothing`,
+        message: `port ${each.port} is a name, but all peers of this rule are address blocks or NetworkSets, which have no named ports: it allows nothing`,
         found: each.port,
         wanted: "a number",
         fix: "write the number of the port, or select workloads with a podSelector",
@@ -201,30 +216,47 @@ function lintSelectors(policy: NetworkPolicy, index: WorkloadIndex, peers: PeerC
       wanted: "labels that a workload of the namespace has",
     });
   }
-  const check = (list: readonly Peer[] | undefined, path: Path): void => {
-    for (const [at, peer] of (list ?? []).entries()) {
-      if (peer.ipBlock !== undefined || peers.check(peer, namespace, policy)) continue;
-      // An author may have written the only peer without a list; positions then end at the list's key.
-      found.push(noMatch(peer, namespace, [...path, at]));
-    }
-  };
-  policy.spec.ingress?.forEach(({ from }, rule) => check(from, ["spec", "ingress", rule, "from"]));
-  policy.spec.egress?.forEach(({ to }, rule) => check(to, ["spec", "egress", rule, "to"]));
+  for (const { peer, path } of listPeers(policy)) {
+    if (isSelectorPeer(peer) && !peers.check(peer, namespace, policy)) found.push(noMatch(peer, namespace, path));
+  }
   return found;
 }
 
 /** A peer that selects no workload expects nothing. */
-function lintTest({ metadata, spec }: ConnectivityTest, index: WorkloadIndex): readonly Problem[] {
-  const ends = (["allow", "deny"] as const).flatMap((list) =>
-    spec[list].flatMap((expectation, at) =>
-      (["from", "to"] as const).flatMap((end) =>
-        (expectation[end] ?? []).map((peer, place) => ({ peer, path: ["spec", list, at, end, place] })),
-      ),
-    ),
-  );
-  return ends
-    .filter(({ peer }) => peer.ipBlock === undefined && index.peersOf([peer], metadata.namespace).length === 0)
-    .map(({ peer, path }): Problem => noMatch(peer, metadata.namespace, path));
+function lintTest(test: ConnectivityTest, index: WorkloadIndex): readonly Problem[] {
+  const { namespace } = test.metadata;
+  return listPeers(test)
+    .filter(({ peer }) => isSelectorPeer(peer) && index.peersOf([peer], namespace).length === 0)
+    .map(({ peer, path }): Problem => noMatch(peer, namespace, path));
+}
+
+function lintSetPeers(object: ZtapObject, sets: NetworkSetIndex): readonly Problem[] {
+  return listPeers(object).flatMap(({ peer, path }): readonly Problem[] => {
+    if (isSelectorPeer(peer) || peer.ipBlock !== undefined || sets.setsOf(peer).length > 0) return [];
+    return [
+      {
+        code: "peerMatchesNothing",
+        path,
+        message: `this peer matches no NetworkSet${sets.isEmpty ? ": none is declared" : ""}`,
+        found: canonicalJson(peer),
+        wanted: peer.networkSet === undefined ? "labels that some NetworkSet has" : "a declared NetworkSet",
+      },
+    ];
+  });
+}
+
+function lintSet({ metadata, spec }: NetworkSet): readonly Problem[] {
+  if (spec.cidrs.length > 0) return [];
+  return [
+    {
+      code: "emptySet",
+      path: ["spec"],
+      anchor: "key",
+      message: `NetworkSet ${metadata.name} has no addresses, so that a rule that names it allows nothing by it`,
+      wanted: "at least one CIDR",
+      fix: "add addresses, or remove the set and the peers that name it",
+    },
+  ];
 }
 
 function noMatch(peer: Peer, namespace: string, path: Path): Problem {

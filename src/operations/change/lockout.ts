@@ -54,8 +54,10 @@ export async function lockoutsOf(deps: LockoutDeps, objects: ObjectSet): Promise
 export async function ownLockouts(deps: LockoutDeps, objects: ObjectSet): Promise<readonly string[]> {
   const { managementAccess, node } = deps;
   if (managementAccess === null) return [];
-  const placed = placeReported(objects, await deps.store.listEndpoints(), node);
-  return find(placed, node, (await ownAccess(deps, managementAccess)).access);
+  const { access } = await ownAccess(deps, managementAccess);
+  // Without a management connection there is nothing to cut.
+  if (innerCgroups(access).length === 0) return [];
+  return find(placeReported(objects, await deps.store.listEndpoints(), node), node, access);
 }
 
 function find(objects: ObjectSet, of: string, access: ManagementAccess): readonly string[] {
@@ -114,8 +116,8 @@ async function aliveNodes(store: Store): Promise<ReadonlySet<string>> {
 }
 
 /** Compiling is only needed for the few nodes with a workload whose cgroup contains a management connection. */
-function isConcerned(objects: ObjectSet, node: string, { agent, sessions, servers }: ManagementAccess): boolean {
-  const inner = [...(agent === null ? [] : [agent]), ...[...sessions, ...servers].flatMap(({ cgroups }) => cgroups)];
+function isConcerned(objects: ObjectSet, node: string, access: ManagementAccess): boolean {
+  const inner = innerCgroups(access);
   if (inner.length === 0) return false;
   return [...objects.values()].some(
     ({ object }) =>
@@ -123,4 +125,8 @@ function isConcerned(objects: ObjectSet, node: string, { agent, sessions, server
       object.spec.node === node &&
       inner.some((cgroup) => holds(object.spec.cgroup ?? null, cgroup)),
   );
+}
+
+function innerCgroups({ agent, sessions, servers }: ManagementAccess): readonly string[] {
+  return [...(agent === null ? [] : [agent]), ...[...sessions, ...servers].flatMap(({ cgroups }) => cgroups)];
 }

@@ -1,12 +1,13 @@
 /** Notices for operators who plan or commit: the source is suspended, or a leader would hold this change. */
 import type { Suspension } from "../../model/source-control.js";
+import type { ConnectivityDiff } from "../../plan/connectivity/diff.js";
 import { describeDeletion, massDeletion } from "../../plan/deletions.js";
 import type { Store } from "../../interfaces/store.js";
 import type { Lockouts } from "./lockout.js";
 import type { Planned } from "./plan.js";
 
 export interface Notice {
-  readonly code: "suspended" | "mass-deletion" | "lockout";
+  readonly code: "suspended" | "mass-deletion" | "lockout" | "unenforced";
   readonly message: string;
 }
 
@@ -23,6 +24,17 @@ export function deletionNotices({ desired, base }: Planned, maxDeletePercent: nu
     `this deletes ${describeDeletion(mass)}, more than source.maxDeletePercent (${maxDeletePercent}): a leader that ` +
     "finds it in the source holds it until an operator confirms that commit, by `ztap cluster approve` or `ztap apply`";
   return [{ code: "mass-deletion", message }];
+}
+
+/** The number of workloads that a notice names. */
+const SHOWN = 10;
+
+export function unenforcedNotices({ unenforced }: Pick<ConnectivityDiff, "unenforced">): readonly Notice[] {
+  if (unenforced.length === 0) return [];
+  const rest = unenforced.length - SHOWN;
+  const names = unenforced.slice(0, SHOWN).join(", ") + (rest > 0 ? ` and ${rest} more` : "");
+  const message = `no longer enforced: ${names}: if their processes still run, no policy restricts them from then on`;
+  return [{ code: "unenforced", message }];
 }
 
 export function lockoutNotices({ reported, warnings }: Omit<Lockouts, "own">): readonly Notice[] {

@@ -26,16 +26,18 @@ export async function planDesired(store: Store, desired: DesiredState): Promise<
 }
 
 /**
- * Refuses a plan that deletes everything: a folder that was mistaken for the repository would delete every policy, and
- * so open every workload.
+ * Refuses a desired state without objects, as kubectl and terraform do: a folder that was mistaken for the repository
+ * would delete every policy, and so open every workload; and with an empty store, nothing would be enforced.
  * @param location as the user named it
  * @throws OperationError `empty-source`
  */
 export function refuseEmpty({ plan, desired }: Planned, location: string): void {
-  if (desired.objects.size > 0 || plan.changes.length === 0) return;
+  if (desired.objects.size > 0) return;
+  const effect =
+    plan.changes.length === 0 ? "there is nothing to plan or apply" : "this would delete all objects of the store";
   throw new OperationError(
     "empty-source",
-    `${location} has no objects, so that this would delete all objects of the store; if that is intended, use --allow-empty`,
+    `${location} has no objects, so that ${effect}; check the path; if that is intended, use --allow-empty`,
   );
 }
 

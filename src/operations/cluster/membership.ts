@@ -10,6 +10,7 @@ import { describeDamage, describeStrays, readSound } from "./damage.js";
 import { runsAs, whyAway } from "../policy/silent-agent.js";
 import { OperationError } from "../../model/operation-error.js";
 import { readSourceNow } from "../policy/git-state.js";
+import { listPending, type PendingWorkload } from "../../model/pending.js";
 import { isLabel } from "../../model/guards.js";
 import { isHostAndPort } from "../../settings/types.js";
 
@@ -33,6 +34,8 @@ export interface ClusterNode {
   readonly lag: number | null;
   /** Workloads for which the node does not enforce the revision that it follows. */
   readonly withheld: readonly WithheldWorkload[];
+  /** Workloads of the node that do not exist yet, as its agent last saw them. */
+  readonly pending: readonly PendingWorkload[];
   /** The last known problem of the node; null for none. */
   readonly message: string | null;
 }
@@ -157,6 +160,7 @@ function toNode(
     rulesetDigest: status?.rulesetDigest ?? null,
     lag: cluster.head === null || enforcedRevision === null ? null : cluster.head - enforcedRevision,
     withheld: status?.withheld?.workloads ?? [],
+    pending: listPending(status?.subjects ?? []),
     message: [known.damage, problemOf(known)].filter((text) => text !== null).join("; ") || null,
   };
 }

@@ -6,6 +6,7 @@ import { NodeDescriptions } from "../../inventory/nodes.js";
 import { qualifiedName, refKey } from "../../model/state.js";
 import type { DriftItem, Heartbeat } from "../../model/status.js";
 import type { WithheldWorkload } from "../../model/withholding.js";
+import { NetworkSetIndex } from "../../policy/compile/network-sets.js";
 import { modesOf, type PolicyModes } from "../../policy/compile/modes.js";
 import type { Store } from "../../interfaces/store.js";
 import { suggest } from "../../model/suggest.js";
@@ -185,6 +186,8 @@ export type NodeSyncState = "InSync" | "Pending" | "Drifted" | "Stalled" | "Unkn
 export interface PolicyReport {
   readonly policy: PolicyRow & { readonly file: string | null; readonly line: number | null };
   readonly spec: NetworkPolicy["spec"];
+  /** The NetworkSets that its rules name or select, with the number of their CIDRs. */
+  readonly networkSets: readonly { readonly name: string; readonly cidrs: number }[];
   /** As in the list. */
   readonly mode: PolicyModes;
   readonly subjects: readonly PolicySubject[];
@@ -243,6 +246,9 @@ export async function reportPolicy(deps: ReportDeps, id: PolicyId): Promise<Poli
   return {
     policy: { ...toRow(entry, state.revision), file: entry.position?.file ?? null, line: entry.position?.line ?? null },
     spec: policy.spec,
+    networkSets: new NetworkSetIndex(state.objects)
+      .setsOfPolicy(policy)
+      .map(({ metadata: { name }, spec: { cidrs } }) => ({ name, cidrs: cidrs.length })),
     mode: modesOf(policy, state.objects),
     subjects,
     git,

@@ -5,16 +5,19 @@
  */
 import type { Clause, Direction, Profile, Rule, Ruleset, Subject } from "../../model/ruleset.js";
 import { qualifiedName, refKey, type ObjectSet, type StateObject } from "../../model/state.js";
-import { AddressParser, meets, type Interval } from "../../policy/address-space.js";
+import { AddressParser, AddressSet, type Interval } from "../../policy/address-space.js";
 import { rangesOfUnplaced } from "../../inventory/unplaced.js";
+import { NetworkSetIndex } from "../../policy/compile/network-sets.js";
+import { canonicalCidrs } from "../../policy/compile/peers.js";
 import { listOutside } from "../../policy/reachability/external.js";
+import { rulePeers } from "../../policy/reachability/set-names.js";
 import type { PortSetId, PortSets } from "../../policy/reachability/port-sets.js";
 import { createMeaning } from "./meant.js";
 
 /** An object that differs between the two states and contributes to the opening or closing of a connection. */
 export interface Cause {
-  readonly kind: "NetworkPolicy" | "Workload";
-  /** `namespace/name`. */
+  readonly kind: "NetworkPolicy" | "NetworkSet" | "Workload";
+  /** `namespace/name`; the name alone of a NetworkSet. */
   readonly name: string;
   /** Of a policy: the direction and, if one rule is the cause, its index in that list. */
   readonly direction?: Direction;
@@ -105,10 +108,20 @@ function compare(before: Index, after: Index, { old, own, direction, peer, gaine
     before,
     after,
   );
-  // No rule changed: the workloads that it matches did.
+  // No rule changed: the workloads or the NetworkSets that it matches did.
   const isSame = causes.every(({ name }) => !isChanged(`NetworkPolicy/${name}`, before, after));
+  if (!isSame) return causes;
   const subjects = [own.workload, peer].filter((name) => isChanged(`Workload/${name}`, before, after));
-  return isSame ? [...subjects.map((name) => workloadCause(name, after.objects)), ...causes] : causes;
+  const changedSets = changedSetsOf(
+    rules.map(({ rule }) => rule),
+    before,
+    after,
+  );
+  return [
+    ...subjects.map((name) => workloadCause(name, after.objects)),
+    ...changedSets.map((name) => setCause(name, after.objects)),
+    ...causes,
+  ];
 }
 
 /** Returns the causes that differ between the states; all of them if none does. */
@@ -119,6 +132,15 @@ function preferChanged(causes: readonly Cause[], before: Index, after: Index): r
 
 function isChanged(key: string, before: Index, after: Index): boolean {
   return before.objects.get(key)?.digest !== after.objects.get(key)?.digest;
+}
+
+/** Returns the names of the sets that these rules name now, and that differ. */
+function changedSetsOf(rules: readonly Rule[], before: Index, after: Index): readonly string[] {
+  const sets = rules.flatMap((rule) =>
+    rulePeers(rule, after.objects).flatMap((peer) => after.networkSets.setsOf(peer)),
+  );
+  const names = new Set(sets.map(({ metadata }) => metadata.name));
+  return [...names].filter((name) => isChanged(refKey({ kind: "NetworkSet", namespace: null, name }), before, after));
 }
 
 interface AllowingRule {
@@ -137,18 +159,20 @@ interface Allowed {
 
 class Index {
   readonly objects: ObjectSet;
+  readonly networkSets: NetworkSetIndex;
   readonly #subjects: ReadonlyMap<string, Subject>;
   readonly #profiles: ReadonlyMap<string, Profile>;
   readonly #parser = new AddressParser();
   readonly #outsides = new Map<string, readonly Clause[]>();
   readonly #allowed = new Map<string, Allowed>();
-  readonly #parsed = new Map<readonly string[], readonly Interval[]>();
+  readonly #parsed = new Map<readonly string[], AddressSet>();
 
   constructor(
     { objects, ruleset }: ComparedState,
     readonly sets: PortSets,
   ) {
     this.objects = objects;
+    this.networkSets = new NetworkSetIndex(objects);
     this.#subjects = new Map(ruleset.subjects.map((subject) => [subject.workload, subject]));
     this.#profiles = new Map(ruleset.profiles.map((profile) => [profile.key, profile]));
   }
@@ -175,7 +199,7 @@ class Index {
   /** Returns the clauses that match a peer: a workload, or a CIDR. */
   #clausesFor(profile: Profile, peer: string): readonly Clause[] {
     const matching = (clauses: readonly Clause[], addresses: readonly Interval[]): readonly Clause[] =>
-      clauses.filter(({ peers }) => peers === "any" || meets(this.#parse(peers), addresses));
+      clauses.filter(({ peers }) => peers === "any" || addresses.some((one) => this.#parse(peers).meets(one)));
     // A block stands for external addresses: a rule that matches a workload inside it says nothing about those.
     const ranges = rangesOfUnplaced(this.objects).get(peer);
     if (ranges !== undefined) {
@@ -192,17 +216,27 @@ class Index {
   }
 
   #outside(profile: Profile): readonly Clause[] {
-    const clauses = this.#outsides.get(profile.key) ?? listOutside(profile, this.objects);
+    const clauses =
+      this.#outsides.get(profile.key) ?? listOutside(profile, this.objects, this.networkSets).map(disjoint);
     this.#outsides.set(profile.key, clauses);
     return clauses;
   }
 
-  /** Equal lists are the same object, and sorted; see Clause. */
-  #parse(peers: readonly string[]): readonly Interval[] {
-    const parsed = this.#parsed.get(peers) ?? peers.map((cidr) => this.#parser.parse(cidr));
+  /** Equal lists are the same object; see Clause. */
+  #parse(peers: readonly string[]): AddressSet {
+    const parsed = this.#parsed.get(peers) ?? new AddressSet(peers.map((cidr) => this.#parser.parse(cidr)));
     this.#parsed.set(peers, parsed);
     return parsed;
   }
+}
+
+/** The blocks of a rule may overlap, and an address set has none that do. */
+function disjoint(clause: Clause): Clause {
+  return clause.peers === "any" ? clause : { ...clause, peers: canonicalCidrs(clause.peers) };
+}
+
+function setCause(name: string, objects: ObjectSet): Cause {
+  return { kind: "NetworkSet", name, ...placeOf(objects.get(refKey({ kind: "NetworkSet", namespace: null, name }))) };
 }
 
 function ruleCause({ policy, direction, index, file, line }: Rule): Cause {

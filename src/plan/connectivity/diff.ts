@@ -19,6 +19,7 @@ import { createReach } from "../../policy/reachability/reach.js";
 import { createCauseFinder, createShareFinder, type Cause, type CauseFinder } from "./causes.js";
 import { finishGroups, PairGroups, type ConnectionGroup } from "./groups.js";
 import { labelClasses } from "./meant.js";
+import { listUnenforced } from "../unenforced.js";
 import { createNamer } from "../naming/workloads.js";
 
 /** A connection that opens or closes, with its causes. */
@@ -34,6 +35,8 @@ export interface ConnectivityDiff {
   readonly groups: { readonly opened: readonly ConnectionGroup[]; readonly closed: readonly ConnectionGroup[] };
   /** The number of connections. */
   readonly summary: { readonly opened: number; readonly closed: number };
+  /** Workloads whose enforcement ends though their processes may stay; see `listUnenforced`. */
+  readonly unenforced: readonly string[];
   /** The reason why the difference could not be computed (then nothing is listed); null if it was. */
   readonly unknown: string | null;
 }
@@ -43,6 +46,7 @@ export const NO_DIFFERENCE: ConnectivityDiff = {
   closed: [],
   groups: { opened: [], closed: [] },
   summary: { opened: 0, closed: 0 },
+  unenforced: [],
   unknown: null,
 };
 
@@ -51,11 +55,12 @@ export const NO_DIFFERENCE: ConnectivityDiff = {
  * @param limit the longest that each list may be
  */
 export function diffConnectivity(before: ObjectSet, after: ObjectSet, limit: number): ConnectivityDiff {
+  const unenforced = listUnenforced(before, after);
   try {
-    return compareStates(before, after, limit);
+    return { ...compareStates(before, after, limit), unenforced };
   } catch (error) {
     if (!(error instanceof TooManyPortSets)) throw error;
-    return { ...NO_DIFFERENCE, unknown: error.message };
+    return { ...NO_DIFFERENCE, unenforced, unknown: error.message };
   }
 }
 
@@ -64,7 +69,7 @@ interface State {
   readonly reach: Reach;
 }
 
-function compareStates(before: ObjectSet, after: ObjectSet, limit: number): ConnectivityDiff {
+function compareStates(before: ObjectSet, after: ObjectSet, limit: number): Omit<ConnectivityDiff, "unenforced"> {
   const sets = new PortSets();
   const old = { objects: before, reach: createReach(before, sets) };
   const wanted = { objects: after, reach: createReach(after, sets) };

@@ -4,11 +4,13 @@
  * intended ones.
  */
 import type { Rule } from "../../model/ruleset.js";
-import { qualifiedName, refKey, type ObjectSet } from "../../model/state.js";
+import { qualifiedName, type ObjectSet } from "../../model/state.js";
 import { rangesOfUnplaced } from "../../inventory/unplaced.js";
-import { AddressParser, meets } from "../../policy/address-space.js";
+import { AddressParser, AddressSet } from "../../policy/address-space.js";
 import { WorkloadIndex } from "../../policy/compile/workload-index.js";
-import { blockCidrs } from "../../policy/compile/peers.js";
+import { NetworkSetIndex } from "../../policy/compile/network-sets.js";
+import { blockCidrs, canonicalCidrs } from "../../policy/compile/peers.js";
+import { rulePeers } from "../../policy/reachability/set-names.js";
 
 export interface Meaning {
   /**
@@ -19,24 +21,21 @@ export interface Meaning {
 
 export function createMeaning(objects: ObjectSet): Meaning {
   const candidates = new WorkloadIndex(objects);
+  const networkSets = new NetworkSetIndex(objects);
   const parser = new AddressParser();
   const unplaced = rangesOfUnplaced(objects);
   const byName = new Map(candidates.all.map((candidate) => [candidate.name, candidate]));
-  const peersOf = ({ policy, direction, index }: Rule) => {
-    const found = objects.get(refKey({ kind: "NetworkPolicy", ...policy }))?.object;
-    if (found?.kind !== "NetworkPolicy") return [];
-    return (direction === "ingress" ? found.spec.ingress?.[index]?.from : found.spec.egress?.[index]?.to) ?? [];
-  };
   const meant = new Map<string, (workload: string) => boolean>();
   const read = (rule: Rule): ((workload: string) => boolean) => {
-    const peers = peersOf(rule);
+    const peers = rulePeers(rule, objects);
     if (peers.length === 0) return () => true;
     const names = new Set(candidates.peersOf(peers, rule.policy.namespace).map(({ name }) => name));
-    const blocks = blockCidrs(peers).map((cidr) => parser.parse(cidr));
+    const blocks = new AddressSet(canonicalCidrs(blockCidrs(peers, networkSets)).map((cidr) => parser.parse(cidr)));
     return (workload) => {
       if (names.has(workload)) return true;
       const addresses = byName.get(workload)?.workload.spec.addresses ?? [];
-      return meets(blocks, unplaced.get(workload) ?? addresses.map((address) => parser.parse(address)));
+      const ranges = unplaced.get(workload) ?? addresses.map((address) => parser.parse(address));
+      return ranges.some((range) => blocks.meets(range));
     };
   };
   return {

@@ -13,6 +13,7 @@ import { compareExternal } from "./external.js";
 import type { GraphSide, WorkloadGroup } from "./groups.js";
 import { groupWorkloads, openSide } from "./groups.js";
 import { GraphTooLarge, MAX_EDGES, MAX_NODES } from "./limits.js";
+import { createSetNamer } from "../naming/network-sets.js";
 import { createNamer } from "../naming/workloads.js";
 import { describeBlocks } from "../naming/blocks.js";
 import type { DiffStatus } from "./standing.js";
@@ -103,9 +104,11 @@ class Drawing {
   readonly #nodes = new Map<string, Omit<GraphNode, "id">>();
   readonly #edges: GraphEdge[] = [];
   readonly #namers;
+  readonly #setNamers;
 
   constructor(context: Context) {
     this.#context = context;
+    this.#setNamers = { old: createSetNamer(context.old.objects), now: createSetNamer(context.now.objects) };
     this.#namers = { old: createNamer(context.old.objects), now: createNamer(context.now.objects) };
   }
 
@@ -141,7 +144,8 @@ class Drawing {
       const kind = direction === "egress" ? ("targets" as const) : ("sources" as const);
       const members = blocks.map(({ text }) => text);
       const key = `${kind} ${members.join()}`;
-      const text = this.#nodes.get(key)?.text ?? describeBlocks(blocks);
+      const nameSet = standing === "removed" ? this.#setNamers.old : this.#setNamers.now;
+      const text = this.#nodes.get(key)?.text ?? nameSet(members) ?? describeBlocks(blocks);
       this.#nodes.set(key, { kind, namespace: null, text, members, standing: "kept" });
       if (direction === "egress") this.#edge(own, key, set, standing);
       else this.#edge(key, own, set, standing);

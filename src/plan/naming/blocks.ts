@@ -36,7 +36,7 @@ function list(cidrs: readonly Cidr[]): string {
   return rest > 0 ? `${shown.join(", ")} and ${rest} more` : shown.join(", ");
 }
 
-/** Returns the part of an address space that the blocks do not cover. */
+/** Returns the part of an address space that the blocks do not cover; without texts if it is in too many pieces. */
 function gapsIn(blocks: readonly Cidr[], family: Interval["family"]): readonly Cidr[] {
   const space = EVERYWHERE.find((all) => all.family === family);
   if (space === undefined) return [];
@@ -48,5 +48,7 @@ function gapsIn(blocks: readonly Cidr[], family: Interval["family"]): readonly C
     from = end + 1n;
   }
   if (from <= space.end) gaps.push({ family, start: from, end: space.end });
+  // Among many blocks, as many gaps are no shorter description: their CIDRs are not listed.
+  if (own.length > LISTED_CIDRS && gaps.length >= own.length) return gaps.map((gap) => ({ ...gap, text: "" }));
   return gaps.flatMap(toCidrs);
 }

@@ -1,5 +1,6 @@
 /** Describes many workloads in a few words: by labels or a namespace, if that means exactly the same as a list. */
 import type { ObjectSet } from "../../model/state.js";
+import { createSetNamer } from "./network-sets.js";
 
 /** The number of names that are listed; the rest is counted. */
 const LISTED_NAMES = 3;
@@ -31,8 +32,12 @@ export function createNamer(objects: ObjectSet): Namer {
     for (const key of keys) add(key, own);
     descriptions.set(own, keys);
   }
+  const nameSet = createSetNamer(objects);
   return (names, home) => {
     const [first = ""] = names;
+    // Only address blocks have a dot or a colon.
+    const set = /[.:]/.test(first) ? nameSet(names) : null;
+    if (set !== null) return set;
     const own = home === undefined ? names : names.map((name) => name.slice(home.length + 1));
     if (names.length === 1) return own[0] ?? "";
     if (names.length === all && home === undefined && descriptions.has(first)) return "every workload";

@@ -17,6 +17,7 @@ import type {
   SubjectDirection,
 } from "../../model/ruleset.js";
 import type { PortSpec, Resolved } from "./peers.js";
+import { NetworkSetIndex } from "./network-sets.js";
 import { WorkloadIndex } from "./workload-index.js";
 import { PeerResolver, readPorts, resolveEgressNames, resolveNames } from "./peers.js";
 import { modeOf } from "./modes.js";
@@ -70,14 +71,14 @@ export function compile(objects: ObjectSet, node: string | null): Ruleset {
 const wholes = new WeakMap<ObjectSet, Ruleset>();
 
 /**
- * Compiles one state after another; each result equals that of `compile`. If workloads and namespaces did not change
+ * Compiles one state after another; each result equals that of `compile`. If workloads, namespaces and NetworkSets did not change
  * since the previous state, an unchanged policy is not compiled again, and its profile is the same object.
  */
 export class RulesetCompiler {
   /** Digests of all objects except the policies, and the data derived from them. */
   #surroundings: string | null = null;
   #candidates = new WorkloadIndex(new Map());
-  #peers = new PeerResolver(this.#candidates);
+  #peers = new PeerResolver(this.#candidates, new NetworkSetIndex(new Map()));
   #policies: ReadonlyMap<string, PreparedPolicy> = new Map();
   #shared: ReadonlyMap<string, SharedProfile> = new Map();
 
@@ -102,7 +103,7 @@ export class RulesetCompiler {
     if (surroundings === this.#surroundings) return;
     this.#surroundings = surroundings;
     this.#candidates = new WorkloadIndex(objects);
-    this.#peers = new PeerResolver(this.#candidates);
+    this.#peers = new PeerResolver(this.#candidates, new NetworkSetIndex(objects));
     this.#policies = new Map();
     this.#shared = new Map();
   }

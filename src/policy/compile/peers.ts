@@ -7,6 +7,7 @@ import { isUnplaced } from "../../inventory/unplaced.js";
 import { hostCidr } from "../../model/ip.js";
 import type { Peer, PolicyPort } from "../../model/objects.js";
 import type { PortRange } from "../../model/ruleset.js";
+import type { NetworkSetIndex } from "./network-sets.js";
 import type { WorkloadIndex } from "./workload-index.js";
 import { selectorKey } from "./workload-index.js";
 import type { SelectableWorkload } from "./select.js";
@@ -75,26 +76,28 @@ function unplacedNames(candidates: readonly SelectableWorkload[]): readonly stri
   return candidates.flatMap(({ name, workload }) => (isUnplaced(workload) ? [name] : [])).sort();
 }
 
-/** Returns the addresses of the ipBlocks of a rule. */
-export function blockCidrs(peers: readonly Peer[]): readonly string[] {
-  return peers.flatMap(({ ipBlock }) =>
-    ipBlock === undefined
-      ? []
-      : ipBlock.except === undefined || ipBlock.except.length === 0
-        ? [ipBlock.cidr]
-        : excludeCidr([ipBlock.cidr], [...ipBlock.except]),
-  );
+/** Returns the addresses of the ipBlocks and NetworkSets of a rule; they may overlap. */
+export function blockCidrs(peers: readonly Peer[], sets: NetworkSetIndex): readonly string[] {
+  return peers.flatMap((peer): readonly string[] => {
+    const { ipBlock } = peer;
+    if (ipBlock === undefined) return sets.setsOf(peer).flatMap(({ spec }) => spec.cidrs);
+    return ipBlock.except === undefined || ipBlock.except.length === 0
+      ? [ipBlock.cidr]
+      : excludeCidr([ipBlock.cidr], [...ipBlock.except]);
+  });
 }
 
 /** Resolves the peers of rules. Each distinct list is resolved once, and rules with the same peers share one list. */
 export class PeerResolver {
   readonly #candidates: WorkloadIndex;
+  readonly #sets: NetworkSetIndex;
   readonly #hosts = new Map<readonly SelectableWorkload[], readonly string[]>();
   readonly #unplaced = new Map<readonly SelectableWorkload[], readonly string[]>();
   readonly #resolved = new Map<string, ResolvedPeers>();
 
-  constructor(candidates: WorkloadIndex) {
+  constructor(candidates: WorkloadIndex, sets: NetworkSetIndex) {
     this.#candidates = candidates;
+    this.#sets = sets;
   }
 
   /** Returns every address that a rule's peers match, or `any` if it has no peers. */
@@ -105,7 +108,7 @@ export class PeerResolver {
     if (known !== undefined) return known;
     const candidates = this.#candidates.peersOf(peers, policyNamespace);
     const hosts = this.#hostsOf(candidates);
-    const blocks = blockCidrs(peers);
+    const blocks = blockCidrs(peers, this.#sets);
     const resolved = {
       peers: blocks.length === 0 ? hosts : canonicalCidrs([...hosts, ...blocks]),
       unplaced: this.#unplacedOf(candidates),
@@ -131,7 +134,7 @@ export class PeerResolver {
 
 /**
  * Returns the clauses for the port names of an egress rule. Each name is looked up at each peer workload, so that the
- * same name may mean different ports on different peers. A name means nothing on an ipBlock.
+ * same name may mean different ports on different peers. A name means nothing on an ipBlock or a NetworkSet.
  */
 export function resolveEgressNames(
   spec: PortSpec,

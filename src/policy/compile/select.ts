@@ -89,12 +89,17 @@ export function selectsSubject(policy: NetworkPolicy, candidate: SelectableWorkl
   );
 }
 
+/** Returns whether a peer selects workloads; every other peer stands for addresses. */
+export function isSelectorPeer({ podSelector, namespaceSelector }: Peer): boolean {
+  return podSelector !== undefined || namespaceSelector !== undefined;
+}
+
 /**
  * Returns whether a selector peer matches this workload. Without a namespaceSelector it matches in the policy's own
  * namespace only; without a podSelector it matches every workload of the selected namespaces.
  */
 export function selectsPeer(peer: Peer, policyNamespace: string, candidate: SelectableWorkload): boolean {
-  if (peer.ipBlock !== undefined) return false;
+  if (!isSelectorPeer(peer)) return false;
   const inNamespace =
     peer.namespaceSelector === undefined
       ? candidate.namespace === policyNamespace

@@ -5,7 +5,7 @@
 import type { LabelSelector, NetworkPolicy, Peer } from "../../model/objects.js";
 import type { ObjectSet } from "../../model/state.js";
 import type { SelectableWorkload } from "./select.js";
-import { listSelectable, selectsPeer, selectsSubject } from "./select.js";
+import { isSelectorPeer, listSelectable, selectsPeer, selectsSubject } from "./select.js";
 
 export class WorkloadIndex {
   /** In the order of their names. */
@@ -47,7 +47,7 @@ export class WorkloadIndex {
    */
   peersOf(peers: readonly Peer[], policyNamespace: string): readonly SelectableWorkload[] {
     if (peers.length === 0) return this.all;
-    const selectors = peers.filter((peer) => peer.ipBlock === undefined);
+    const selectors = peers.filter(isSelectorPeer);
     if (selectors.length === 0) return [];
     const key = selectorKey(selectors, policyNamespace);
     const known = this.#peers.get(key);

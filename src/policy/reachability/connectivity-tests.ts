@@ -11,10 +11,11 @@ import type { ConnectivityTest, Expectation, Peer } from "../../model/objects.js
 import type { Direction } from "../../model/ruleset.js";
 import { refKey, refOf, type ObjectSet } from "../../model/state.js";
 import { AddressParser, EVERYWHERE, firstAddress, type Interval } from "../address-space.js";
-import type { AddressRange } from "./external.js";
+import { isBefore, type AddressRange } from "./external.js";
+import { NetworkSetIndex } from "../compile/network-sets.js";
 import { WorkloadIndex } from "../compile/workload-index.js";
 import { createExplainer, type End as QuestionEnd, type Explanation } from "../explain.js";
-import { blockCidrs, readPorts, resolveNames } from "../compile/peers.js";
+import { blockCidrs, canonicalCidrs, readPorts, resolveNames } from "../compile/peers.js";
 import { isUnplaced } from "../../inventory/unplaced.js";
 import { withExamplePlaces } from "./example-places.js";
 import { PortSets, type PortSetId } from "./port-sets.js";
@@ -66,6 +67,7 @@ export function findBroken(objects: ObjectSet): readonly BrokenExpectation[] {
 interface End {
   /** Indices into the names of all workloads. */
   readonly workloads: readonly number[];
+  /** Ascending, disjoint. */
   readonly blocks: readonly Interval[];
 }
 
@@ -106,6 +108,7 @@ class Checker {
   readonly #reach: Reach;
   readonly #candidates: WorkloadIndex;
   readonly #places: ReadonlyMap<string, number>;
+  readonly #networkSets: NetworkSetIndex;
   readonly #parser = new AddressParser();
   #explain: ReturnType<typeof createExplainer> | null = null;
   #steps = 0;
@@ -116,6 +119,7 @@ class Checker {
     this.#examples = withExamplePlaces(objects);
     this.#reach = createReach(objects, this.#sets);
     this.#candidates = new WorkloadIndex(objects);
+    this.#networkSets = new NetworkSetIndex(objects);
     this.#places = new Map(this.#reach.names.map((name, index) => [name, index]));
   }
 
@@ -190,7 +194,8 @@ class Checker {
   #endOf(peers: readonly Peer[] | undefined, namespace: string): End {
     if (peers === undefined) return { workloads: this.#candidates.all.map((_, place) => place), blocks: EVERYWHERE };
     const selected = this.#candidates.peersOf(peers, namespace).map(({ name }) => this.#places.get(name) ?? -1);
-    return { workloads: selected, blocks: blockCidrs(peers).map((cidr) => this.#parser.parse(cidr)) };
+    const cidrs = canonicalCidrs(blockCidrs(peers, this.#networkSets));
+    return { workloads: selected, blocks: cidrs.map((cidr) => this.#parser.parse(cidr)) };
   }
 
   #groups(places: readonly number[], wantedOf: (place: number) => PortSetId): readonly Group[] {
@@ -275,9 +280,12 @@ class Checker {
     blocks: readonly Interval[],
     assess: (allowed: PortSetId) => PortSetId,
   ): Omit<Example, "from"> | null {
+    let next = 0;
     for (const block of blocks) {
-      this.#spend(ranges.length);
-      for (const piece of piecesOf(block, ranges, this.#sets.empty)) {
+      // Both are ascending: ranges before this block are before all later ones.
+      while (isBefore(ranges[next], block)) next += 1;
+      for (const piece of piecesOf(block, ranges, next, this.#sets.empty)) {
+        this.#spend(1);
         const set = assess(piece.set);
         if (set === this.#sets.empty || this.#reach.external.isTaken(piece)) continue;
         return { to: firstAddress(piece, (part) => !this.#reach.external.isTaken(part)), set };
@@ -287,12 +295,21 @@ class Checker {
   }
 }
 
-/** Splits an interval at the borders of the ranges. Parts outside all ranges get the empty set. */
-function* piecesOf(block: Interval, ranges: readonly AddressRange[], empty: PortSetId): Generator<AddressRange> {
+/**
+ * Splits an interval at the borders of the ranges. Parts outside all ranges get the empty set.
+ * @param first index of the first range that does not end before the interval
+ */
+function* piecesOf(
+  block: Interval,
+  ranges: readonly AddressRange[],
+  first: number,
+  empty: PortSetId,
+): Generator<AddressRange> {
   let from = block.start;
-  for (const { family, start, end, set } of ranges) {
-    if (family !== block.family || end < from) continue;
-    if (start > block.end) break;
+  for (let index = first; index < ranges.length; index += 1) {
+    const range = ranges[index];
+    if (range === undefined || isBefore(block, range)) break;
+    const { family, start, end, set } = range;
     if (start > from) yield { family, start: from, end: start - 1n, set: empty };
     const last = end < block.end ? end : block.end;
     yield { family, start: start > from ? start : from, end: last, set };

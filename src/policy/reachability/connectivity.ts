@@ -14,7 +14,7 @@
  * - Connections that audit mode would deny: they pass. Port names are listed as their numbers.
  */
 import type { Connection } from "../../model/connection.js";
-import type { PortRange } from "../../model/ruleset.js";
+import type { Direction, PortRange } from "../../model/ruleset.js";
 import type { ObjectSet } from "../../model/state.js";
 import type { Interval } from "../address-space.js";
 import { compareIntervals, toCidrs } from "../address-space.js";
@@ -23,6 +23,7 @@ import type { PortSetId } from "./port-sets.js";
 import { PortSets } from "./port-sets.js";
 import type { Reach } from "./reach.js";
 import { createReach } from "./reach.js";
+import { createSetNames } from "./set-names.js";
 
 export interface ConnectivityOptions {
   /** Lists only connections to these ports of these protocols, cut to them; default: everything. */
@@ -44,19 +45,26 @@ export function* eachConnection(
   const sets = new PortSets();
   const within = options.within === undefined ? sets.all : sets.of(options.within);
   const reach = createReach(objects, sets, within);
+  const setNames = createSetNames(objects, reach.ruleset);
+  const nameSets = (index: number, direction: Direction, block: Interval): Pick<Connection, "networkSets"> => {
+    const networkSets = setNames.of(index, direction, block);
+    return networkSets.length === 0 ? {} : { networkSets };
+  };
   for (const [index, from] of reach.names.entries()) {
     const row = reach.row(reach.classOf[index] ?? 0);
     for (const [other, to] of reach.names.entries()) {
       const set = other === index ? sets.empty : (row[reach.classOf[other] ?? 0] ?? sets.empty);
       if (set !== sets.empty) for (const entry of sets.entries(set)) yield { from, to, ...entry };
     }
-    for (const { text, set } of toBlocks(reach.external.ranges(index, "egress"), reach)) {
-      for (const entry of sets.entries(set)) yield { from, to: text, ...entry };
+    for (const block of toBlocks(reach.external.ranges(index, "egress"), reach)) {
+      const named = nameSets(index, "egress", block);
+      for (const entry of sets.entries(block.set)) yield { from, to: block.text, ...entry, ...named };
     }
   }
   const blocksOf = (index: number) => toBlocks(reach.external.ranges(index, "ingress"), reach);
-  for (const { text, set, name } of inOrder(reach.names, blocksOf)) {
-    for (const entry of sets.entries(set)) yield { from: text, to: name, ...entry };
+  for (const { index, name, ...block } of inOrder(reach.names, blocksOf)) {
+    const named = nameSets(index, "ingress", block);
+    for (const entry of sets.entries(block.set)) yield { from: block.text, to: name, ...entry, ...named };
   }
 }
 
@@ -79,8 +87,8 @@ export function toBlocks(ranges: readonly AddressRange[], { external }: Pick<Rea
 export function inOrder(
   names: readonly string[],
   blocksOf: (index: number) => readonly Block[],
-): readonly (Block & { readonly name: string })[] {
+): readonly (Block & { readonly name: string; readonly index: number })[] {
   return names
-    .flatMap((name, index) => blocksOf(index).map((block) => ({ ...block, name })))
+    .flatMap((name, index) => blocksOf(index).map((block) => ({ ...block, name, index })))
     .sort((a, b) => compareIntervals(a, b) || (a.end > b.end ? -1 : a.end < b.end ? 1 : 0));
 }

@@ -7,6 +7,7 @@ import { digestOf } from "../../model/digest.js";
 import type { Peer, Workload } from "../../model/objects.js";
 import type { ObjectSet, StateObject } from "../../model/state.js";
 import { AddressParser, compareIntervals, firstAddress, type Interval } from "../address-space.js";
+import { NetworkSetIndex } from "../compile/network-sets.js";
 import { blockCidrs } from "../compile/peers.js";
 
 /** Largest number of examples of one workload. */
@@ -62,8 +63,9 @@ function declaredAddresses(objects: ObjectSet, parser: AddressParser): Taken {
 /** The first addresses of all intervals that the blocks of policies make, ascending. */
 function bordersOf(objects: ObjectSet, parser: AddressParser): Readonly<Record<Interval["family"], readonly bigint[]>> {
   const found: Taken = { 4: new Set(), 6: new Set() };
+  const sets = new NetworkSetIndex(objects);
   const add = (peers: readonly Peer[] | undefined): void => {
-    for (const cidr of blockCidrs(peers ?? [])) {
+    for (const cidr of blockCidrs(peers ?? [], sets)) {
       const { family, start, end } = parser.parse(cidr);
       found[family].add(start).add(end + 1n);
     }

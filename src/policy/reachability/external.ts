@@ -1,7 +1,7 @@
 /**
  * The connections that workloads may have with external addresses (addresses that no workload has), in both directions.
  *
- * Only the ipBlocks of rules distinguish such addresses. So the borders of those blocks cut the address spaces into
+ * Only the ipBlocks and NetworkSets of rules distinguish such addresses. So the borders of those blocks cut the address spaces into
  * intervals, and all addresses of an interval have the same connections. The other end has no policy: the subject's own
  * decides.
  */
@@ -11,6 +11,7 @@ import type { ObjectSet } from "../../model/state.js";
 import { refKey } from "../../model/state.js";
 import type { AddressParser, Interval } from "../address-space.js";
 import { EVERYWHERE, FAMILIES } from "../address-space.js";
+import { NetworkSetIndex } from "../compile/network-sets.js";
 import { blockCidrs, readPorts } from "../compile/peers.js";
 import type { PortSetId, PortSets } from "./port-sets.js";
 import type { WorkloadAddresses } from "./workload-addresses.js";
@@ -76,10 +77,14 @@ export function createExternalReach(
  * Returns a profile's clauses as they would be if no workload had an address; `rule` is the index in the profile's
  * rules.
  */
-export function listOutside(profile: Profile, objects: ObjectSet): readonly Clause[] {
+export function listOutside(
+  profile: Profile,
+  objects: ObjectSet,
+  networkSets = new NetworkSetIndex(objects),
+): readonly Clause[] {
   return profile.rules.flatMap((rule, index) => {
     const { peers, ports } = sourceOf(rule, objects);
-    const blocks = peers.length === 0 ? ("any" as const) : blockCidrs(peers);
+    const blocks = peers.length === 0 ? ("any" as const) : blockCidrs(peers, networkSets);
     if (blocks.length === 0) return [];
     if (rule.direction === "ingress") {
       // The port names of an ingress rule are the subject's own ports, which the compiler has resolved.
@@ -177,6 +182,6 @@ export function subtractRanges(
 }
 
 /** Returns whether an interval ends before another begins. */
-function isBefore(a: Interval | undefined, b: Interval): boolean {
+export function isBefore(a: Interval | undefined, b: Interval): boolean {
   return a !== undefined && (a.family < b.family || (a.family === b.family && a.end < b.start));
 }
