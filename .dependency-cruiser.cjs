@@ -1,5 +1,5 @@
 /** The layer rules: what may import what. Pure stages know no effect; adapters know neither each other nor what is above them. */
-const PURE = "^src/(model|diff|manifest|policy|plan)/";
+const PURE = "^src/(model|diff|manifest|inventory|policy|plan)/";
 const EFFECTS =
   "^(fs|fs/promises|net|http|https|child_process|os|process|timers|timers/promises|worker_threads|dgram|tls|readline|readline/promises|cluster)$";
 
@@ -24,7 +24,7 @@ module.exports = {
       name: "pure-stages-import-only-pure-stages",
       severity: "error",
       from: { path: PURE },
-      to: { path: "^src/", pathNot: [PURE, "^src/interfaces/(enforcer|source).ts$"] },
+      to: { path: "^src/", pathNot: [PURE, "^src/interfaces/(discovery|enforcer|source).ts$"] },
     },
     ...stages("manifest", ["yaml", "schema", "document", "state"]),
     // Address arithmetic and hashing are pure; everything else of Node's is an effect.
@@ -50,7 +50,7 @@ module.exports = {
       name: "adapters-know-not-what-is-above",
       severity: "error",
       from: { path: "^src/adapters/" },
-      to: { path: "^src/(reconcile|operations|views|commands|cli|api|wiring|plan|manifest)" },
+      to: { path: "^src/(reconcile|operations|views|commands|cli|api|wiring|plan|manifest|inventory)" },
     },
     {
       name: "reconcile-knows-no-adapter",

@@ -16,12 +16,13 @@ import standalone from "ajv/dist/standalone/index.js";
 import { compile } from "json-schema-to-typescript";
 import { EXTENSIONS, readSettings, settingsModule, tableModule } from "./settings.mjs";
 
-const FILES = ["common", "config", "node", "namespace", "workload", "network-policy", "network-set", "connectivity-test", "cluster", "object"];
+const FILES = ["common", "config", "node", "node-group", "namespace", "workload", "network-policy", "network-set", "connectivity-test", "cluster", "object"];
 
 /** Exported validator → schema. Policies have one for each apiVersion, so that an error never comes from the other. */
 const VALIDATORS = {
   validateConfig: "config.schema.json",
   validateNode: "node.schema.json",
+  validateNodeGroup: "node-group.schema.json",
   validateNamespace: "namespace.schema.json",
   validateWorkload: "workload.schema.json",
   validateZtapNetworkPolicy: "network-policy.schema.json#/$defs/ZtapNetworkPolicy",

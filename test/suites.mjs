@@ -36,6 +36,7 @@ const UNITS = [
   "interfaces",
   "manifest",
   "model",
+  "inventory",
   "operations",
   "plan",
   "policy",

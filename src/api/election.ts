@@ -105,7 +105,11 @@ class StoreElection implements LeaderElection {
     const intervalMs = this.options.heartbeatIntervalMs ?? 5000;
     this.#loops = Promise.all([
       runLoop({ ...loop, name: "heartbeat", intervalMs, jitter: 0.1 }, this.#notifier, () => this.#renewLease()),
-      forwardEvents((signal) => this.store.watch(signal, ["members"]), [this.#notifier], loop),
+      forwardEvents(
+        (signal) => this.store.watch(signal, ["members"]),
+        () => [this.#notifier],
+        loop,
+      ),
     ]);
   }
 

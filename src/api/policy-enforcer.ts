@@ -118,7 +118,7 @@ class FollowingEnforcer implements PolicyEnforcer {
     const notifier = new Notifier();
     const intervalMs = this.options.checkIntervalMs ?? 10_000;
     const watches = [
-      (signal: AbortSignal) => store.watch(signal, ["head"]),
+      (signal: AbortSignal) => store.watch(signal, ["head", "endpoints"]),
       (signal: AbortSignal) => enforcer.watch(signal),
       ...(discovery?.watch === undefined ? [] : [discovery.watch.bind(discovery)]),
     ];
@@ -126,7 +126,7 @@ class FollowingEnforcer implements PolicyEnforcer {
       const run = () => this.#follower.reconcile().finally(resolve);
       this.#loops = Promise.all([
         runLoop({ ...loop, name: "reconciliation", intervalMs, jitter: 0.1 }, notifier, run),
-        ...watches.map((watch) => forwardEvents(watch, [notifier], loop)),
+        ...watches.map((watch) => forwardEvents<unknown>(watch, () => [notifier], loop)),
       ]);
     });
   }

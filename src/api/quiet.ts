@@ -24,6 +24,7 @@ export const quietTelemetry: Telemetry = {
   escapes: nothing,
   refusals: nothing,
   withheld: nothing,
+  refusedEndpoints: nothing,
   pending: nothing,
   undeclared: nothing,
   drift: nothing,

@@ -14,6 +14,7 @@ const WORDS: Readonly<Record<string, string>> = {
   ...all("doctor", "preflight"),
   ...all("version", "info", "about"),
   ...all("policy list", "get", "ls", "list", "policies"),
+  ...all("workload list", "workloads", "pods", "instances", "services", "ps"),
   ...all("policy show", "describe", "show", "drift", "refresh"),
   ...all("policy history", "log", "revisions", "rollout"),
   ...all("policy rollback", "rollback", "revert", "undo"),
@@ -43,6 +44,7 @@ const WORDS: Readonly<Record<string, string>> = {
 const TOPICS: Readonly<Record<string, Readonly<Record<string, string>>>> = {
   policy: {
     ...all("policy list", "get", "ls"),
+    ...all("workload list", "workloads", "pods", "instances", "services", "ps"),
     ...all("policy show", "describe", "status", "diff", "drift"),
     ...all("policy history", "log", "logs", "versions", "revisions"),
     ...all("policy rollback", "revert", "undo"),
@@ -54,6 +56,10 @@ const TOPICS: Readonly<Record<string, Readonly<Record<string, string>>>> = {
       "rm",
       "remove",
     ),
+  },
+  workload: {
+    ...all("workload list", "get", "ls", "instances"),
+    ...all("workload show", "describe", "status", "info"),
   },
   cluster: {
     ...all("cluster list", "get", "ls", "nodes", "members"),

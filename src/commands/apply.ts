@@ -8,6 +8,7 @@ import { isPlanFile, loadPlan } from "../cli/plan-file.js";
 import { RISK_FLAGS } from "../cli/risks.js";
 import { REF_FLAG } from "../cli/state-command.js";
 import { REASON_FLAG } from "../cli/write-command.js";
+import { readPlannedInstances } from "../operations/workload/planned.js";
 import { applyPlan } from "../operations/change/apply.js";
 import { readDesired } from "../operations/change/desired.js";
 import { deletionNotices, suspensionNotices, unenforcedNotices } from "../operations/change/notices.js";
@@ -48,16 +49,18 @@ export default class Apply extends BaseCommand {
   async run(): Promise<void> {
     const { args, flags } = await this.parse(Apply);
     const settings = await this.settings(flags);
-    const [planned, noted] = await withStore(settings, { create: false }, async (store) => {
+    const [planned, noted, instances] = await withStore(settings, { create: false }, async (store) => {
       const made = await this.#plan(store, settings, args.source, flags.ref);
       const hasChanges = made.plan.changes.length > 0;
       const lockouts = hasChanges ? await requireWayIn(settings, flags, store, made.desired.objects) : [];
       const notices = await suspensionNotices(store);
-      return [made, [...lockouts, ...notices, ...deletionNotices(made, settings.source.maxDeletePercent)]] as const;
+      const found = await readPlannedInstances({ store, clock: systemClock }, made.plan, made.desired.objects);
+      const all = [...lockouts, ...notices, ...deletionNotices(made, settings.source.maxDeletePercent)];
+      return [made, all, found] as const;
     });
     const connectivity = planConnectivity(planned);
     const notices = [...noted, ...unenforcedNotices(connectivity)];
-    const text = () => renderPlan(planned.plan, connectivity, this.style);
+    const text = () => renderPlan(planned.plan, connectivity, this.style, instances);
     const hasChanges = planned.plan.changes.length > 0;
     if (!flags["allow-empty"]) refuseEmpty(planned, args.source);
     const mustAsk = hasChanges && !flags["auto-approve"];
@@ -77,7 +80,7 @@ export default class Apply extends BaseCommand {
           applyPlan({ store, clock: systemClock, random: systemRandom }, planned, options),
         )
       : null;
-    const document = { ...applyDocument(planned.plan, connectivity, revision), notices };
+    const document = { ...applyDocument(planned.plan, connectivity, revision, instances), notices };
     this.print(flags, document, () => renderApplied(revision, this.style));
   }
 

@@ -9,8 +9,10 @@ import { planAgainstBase } from "../operations/change/against.js";
 import { deletionNotices, suspensionNotices, unenforcedNotices, type Notice } from "../operations/change/notices.js";
 import { OperationError } from "../model/operation-error.js";
 import { planConnectivity, planDesired, refuseEmpty, type Planned } from "../operations/change/plan.js";
+import { readPlannedInstances, type PlannedInstances } from "../operations/workload/planned.js";
 import { planDocument, renderPlan, renderPlanSummary } from "../views/plan.js";
 import { renderNoPlanMarkdown, renderPlanMarkdown } from "../views/plan-markdown.js";
+import { systemClock } from "../wiring/host.js";
 import { withStore } from "../wiring/store.js";
 
 export default class PlanCommand extends StateCommand {
@@ -63,7 +65,11 @@ export default class PlanCommand extends StateCommand {
     const format = flags.json ? "json" : flags.format;
     if (flags.summary && format !== "text")
       throw new OperationError("usage", `--summary does not go with ${format}, which has its own summary`);
-    const { planned, notices: noted } = await this.#planMeant(args.source, flags).catch((error: unknown) => {
+    const {
+      planned,
+      notices: noted,
+      instances,
+    } = await this.#planMeant(args.source, flags).catch((error: unknown) => {
       // A tool that updates a comment takes the plan from stdout, and the old one would be wrong.
       if (format === "markdown") this.log(renderNoPlanMarkdown(args.source, inMarkdown(error)));
       throw error;
@@ -72,11 +78,12 @@ export default class PlanCommand extends StateCommand {
     const notices = [...noted, ...unenforcedNotices(connectivity)];
     this.showNotices(notices);
     if (flags.out !== undefined) await savePlan(flags.out, planned);
-    this.print({ json: format === "json" }, { ...planDocument(planned.plan, connectivity), notices }, () =>
-      format === "markdown"
-        ? renderPlanMarkdown(planned.plan, connectivity, args.source)
-        : (flags.summary ? renderPlanSummary : renderPlan)(planned.plan, connectivity, this.style),
-    );
+    const { plan } = planned;
+    this.print({ json: format === "json" }, { ...planDocument(plan, connectivity, instances), notices }, () => {
+      if (format === "markdown") return renderPlanMarkdown(plan, connectivity, args.source, instances ?? []);
+      if (flags.summary) return renderPlanSummary(plan, connectivity, this.style);
+      return renderPlan(plan, connectivity, this.style, instances ?? []);
+    });
     if (flags["detailed-exitcode"] && planned.plan.changes.length > 0) process.exitCode = EXIT.changes;
   }
 
@@ -93,7 +100,7 @@ export default class PlanCommand extends StateCommand {
     if (against !== undefined) {
       const base = await this.readBaseState(location, desired, { ref: against, exact }, flags);
       const planned = planAgainstBase(desired, base);
-      return { planned, notices: deletionNotices(planned, settings.source.maxDeletePercent) };
+      return { planned, notices: deletionNotices(planned, settings.source.maxDeletePercent), instances: null };
     }
     return withStore(settings, { create: false }, async (store) => {
       const planned = await planDesired(store, desired);
@@ -102,6 +109,7 @@ export default class PlanCommand extends StateCommand {
       const suspended = await suspensionNotices(store);
       return {
         planned,
+        instances: await readPlannedInstances({ store, clock: systemClock }, planned.plan, desired.objects),
         notices: [...lockouts, ...suspended, ...deletionNotices(planned, settings.source.maxDeletePercent)],
       };
     });
@@ -111,6 +119,8 @@ export default class PlanCommand extends StateCommand {
 interface Noted {
   readonly planned: Planned;
   readonly notices: readonly Notice[];
+  /** Null without a store. */
+  readonly instances: readonly PlannedInstances[] | null;
 }
 
 interface Choice extends Readonly<Record<string, unknown>> {

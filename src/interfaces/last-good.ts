@@ -6,6 +6,7 @@
  * Guarantees: a state is replaced as a whole or not at all, even by a crash; `read` and `readAnnounced` check its
  * digests, and return null if there is none or it is incomplete.
  */
+import type { NodeEndpoints } from "../model/endpoints.js";
 import type { CommittedState } from "../model/state.js";
 import type { Withholding } from "../model/withholding.js";
 
@@ -14,13 +15,20 @@ export interface LastGood extends CommittedState {
   readonly withholding?: Withholding;
   /** The boot of this machine in which it was announced; absent if that is not known, and from a state that is in force. */
   readonly boot?: string;
+  /** What the nodes had reported that concerned this one; absent: nothing. Written apart, since it changes more often. */
+  readonly endpoints?: readonly NodeEndpoints[];
 }
 
 export interface LastGoodState {
   /** Reads the state that was known to be in force. */
   read(): Promise<LastGood | null>;
-  /** @throws if it could not be written; the earlier state is still there then */
+  /**
+   * Writes all but the endpoints.
+   * @throws if it could not be written; the earlier state is still there then
+   */
   write(state: LastGood): Promise<void>;
+  /** @throws if they could not be written; the earlier ones are still there then */
+  writeEndpoints(endpoints: readonly NodeEndpoints[]): Promise<void>;
   /** Reads the state that was about to be applied; null if its outcome is known. */
   readAnnounced(): Promise<LastGood | null>;
   /**

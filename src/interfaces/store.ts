@@ -8,6 +8,7 @@
  *  - a lost race changes nothing and is reported;
  *  - digests are checked on every read: a damaged object is a StoreError, never data.
  */
+import type { NodeEndpoints } from "../model/endpoints.js";
 import type { Approval, SourceControl, Suspension } from "../model/source-control.js";
 import type { CommittedState, Revision, SourceRef, StateObject } from "../model/state.js";
 import type { Heartbeat, Member, NodeStatus, SourceStatus, StoreHealth } from "../model/status.js";
@@ -63,12 +64,13 @@ export interface Pruned {
 /** The reason for waking a watcher. It never carries data: read the store. */
 export type StoreEvent = { readonly changed: ChangeKind };
 /** `members` covers heartbeats that begin or end, and leadership; `status` the nodes' and the source's. */
-export type ChangeKind = "head" | "status" | "members";
+export const CHANGE_KINDS = ["head", "status", "members", "endpoints"] as const;
+export type ChangeKind = (typeof CHANGE_KINDS)[number];
 
 /** A record that a node wrote about itself, and that is not used: it does not have its shape, or names another node. */
 export interface DamagedRecord {
   readonly key: string;
-  /** `membership`, `heartbeat` or `status`. */
+  /** `membership`, `heartbeat`, `status` or `endpoints`. */
   readonly what: string;
   /** The node whose key it has; null if the key is no node's. */
   readonly node: string | null;
@@ -103,7 +105,7 @@ export interface Store {
   watch(signal: AbortSignal, kinds?: readonly ChangeKind[]): AsyncIterable<StoreEvent>;
 
   joinMember(member: Member): Promise<void>;
-  /** Removes the member, its heartbeat and its status, even if they are damaged. Returns false if there was nothing. */
+  /** Removes the member, its heartbeat, its status and its endpoints, even if they are damaged. Returns false if there was nothing. */
   leaveMember(id: string): Promise<boolean>;
   /**
    * Returns the members. Like all lists of records that nodes write about themselves, it leaves out a record without
@@ -125,6 +127,13 @@ export interface Store {
 
   writeNodeStatus(status: NodeStatus): Promise<void>;
   listNodeStatus(): Promise<readonly NodeStatus[]>;
+  writeEndpoints(endpoints: NodeEndpoints): Promise<void>;
+  /**
+   * Returns the endpoints of all nodes, in the order of their names.
+   * @param options `watched`: may return what a watch of `endpoints` by this handle brought, instead of a request; for a
+   * loop that reads again on the next event
+   */
+  listEndpoints(options?: { readonly watched?: boolean }): Promise<readonly NodeEndpoints[]>;
   /** Returns the records of nodes that the lists leave out. */
   listDamaged(): Promise<readonly DamagedRecord[]>;
   /** Fenced: a leader whose term is over writes nothing and gets false. */

@@ -17,6 +17,8 @@ export interface Telemetry {
   /** How the servers of the store are that answered. */
   storeHealth(servers: readonly StoreHealth[]): void;
   head(revision: number | null): void;
+  /** How many parts of the nodes' endpoints do not count. */
+  refusedEndpoints(count: number): void;
   /** The versions in head. */
   policyVersions(
     versions: readonly { readonly namespace: string; readonly name: string; readonly version: number }[],

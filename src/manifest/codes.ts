@@ -40,6 +40,7 @@ export const CODES = {
   ztapOnly: error("ZT2007", "field of ztap/v1 in a Kubernetes policy"),
   outOfRange: error("ZT2008", "number out of range"),
   tooMany: error("ZT2009", "too many items"),
+  exclusiveFields: error("ZT2010", "fields that exclude each other"),
 
   badName: error("ZT3001", "malformed name"),
   badLabelKey: error("ZT3002", "malformed label key"),
@@ -69,6 +70,7 @@ export const CODES = {
   networkSetBesideOther: error("ZT3026", "NetworkSet beside another field of a peer"),
   cidrFile: error("ZT3027", "file of CIDRs that is not read"),
   setTooLarge: error("ZT3028", "NetworkSet with more CIDRs than ztap reads"),
+  badPattern: error("ZT3030", "malformed pattern"),
 
   duplicateObject: error("ZT4001", "object declared twice"),
   undeclaredNode: error("ZT4002", "workload on an undeclared node"),
@@ -78,6 +80,7 @@ export const CODES = {
   cannotEnforce: error("ZT4006", "rule that the node's backend cannot express"),
   testFailed: error("ZT4007", "connectivity test that fails"),
   undeclaredSet: error("ZT4008", "peer that names an undeclared NetworkSet"),
+  labelConflict: error("ZT4010", "node with two values of one label"),
 
   undeclaredNamespace: warning("ZT5001", "undeclared namespace"),
   selectsNoWorkload: warning("ZT5002", "policy that selects no workload"),
@@ -93,6 +96,7 @@ export const CODES = {
   linkedFile: warning("ZT5012", "file that is a symbolic link or a submodule"),
   booleanWord: warning("ZT5013", "label that YAML 1.1 reads as a boolean"),
   emptySet: warning("ZT5014", "NetworkSet without addresses"),
+  selectsNoNode: warning("ZT5020", "nodeSelector that no node can match"),
 } as const satisfies Record<string, CodeEntry>;
 
 export type CodeName = keyof typeof CODES;

@@ -1,4 +1,5 @@
 /** Flow events: verdicts as the agent reports them, with the names of the state in force, and the gaps between them. */
+import { workloadOf } from "./endpoints.js";
 import type { Direction } from "./ruleset.js";
 
 export type Verdict = "allowed" | "denied" | "audited";
@@ -77,9 +78,14 @@ export interface FlowQuery {
   /** Continues with new events after the stored ones. */
   readonly follow: boolean;
   readonly verdict: Verdict | null;
-  /** `namespace/name` */
+  /** `namespace/name`, for all of its instances, or the name of one instance. */
   readonly workload: string | null;
   readonly direction: Direction | null;
+}
+
+/** Returns whether a subject is this one, or an instance of this workload. */
+export function isSubjectOf(subject: string | null, name: string): boolean {
+  return subject !== null && (subject === name || workloadOf(subject) === name);
 }
 
 /** Returns whether a message matches the query. Gaps concern every reader. */
@@ -87,7 +93,7 @@ export function matchesFlow(query: FlowQuery, message: FlowMessage): boolean {
   if (message.kind === "gap") return true;
   return (
     (query.verdict === null || query.verdict === message.verdict) &&
-    (query.workload === null || query.workload === message.workload) &&
+    (query.workload === null || isSubjectOf(message.workload, query.workload)) &&
     (query.direction === null || query.direction === message.direction)
   );
 }

@@ -5,6 +5,7 @@
  */
 export type AnyDocument =
   | NodeDocument
+  | NodeGroupDocument
   | NamespaceDocument
   | WorkloadDocument
   | NetworkPolicyDocument
@@ -19,6 +20,14 @@ export type DnsLabel = string;
  * Empty, or at most 63 letters, digits, '-', '_' or '.', beginning and ending with a letter or digit.
  */
 export type LabelValue = string;
+/**
+ * The name of a node, in which '*' stands for any characters and '?' for one.
+ */
+export type NodeNamePattern = string;
+/**
+ * Kubernetes' qualified name: an optional DNS subdomain and '/', then at most 63 letters, digits, '-', '_' or '.', beginning and ending with a letter or digit.
+ */
+export type LabelKey = string;
 /**
  * Name of a user of the operating system. `unknown` is pf's word for no user.
  */
@@ -39,10 +48,6 @@ export type PortProtocolName = "TCP" | "UDP" | "SCTP";
  * A NetworkPolicy, of ztap or of Kubernetes.
  */
 export type NetworkPolicyDocument = ZtapNetworkPolicyDocument | KubernetesNetworkPolicyDocument;
-/**
- * Kubernetes' qualified name: an optional DNS subdomain and '/', then at most 63 letters, digits, '-', '_' or '.', beginning and ending with a letter or digit.
- */
-export type LabelKey = string;
 /**
  * A list of peers, or one peer.
  */
@@ -69,7 +74,7 @@ export interface NodeDocument {
    */
   kind: "Node";
   metadata: ClusterMetadataDocument;
-  spec: NodeSpecDocument;
+  spec?: NodeSpecDocument;
 }
 /**
  * Identity of an object that belongs to no namespace.
@@ -96,17 +101,45 @@ export interface AnnotationMap {
  */
 export interface NodeSpecDocument {
   /**
-   * host:port of the node's agent; an IPv6 host in brackets.
+   * host:port of the node's agent; an IPv6 host in brackets. Default: what the agent reports.
    */
-  address: string;
+  address?: string;
   /**
-   * The node's IP addresses, without prefix length. Default: the host of `address`, if it is an IP address.
+   * The node's IP addresses, without prefix length; the agent may then report no other. Default: the host of `address`, if it is an IP address; otherwise what the agent reports within the `addressRanges` of the node's groups.
    */
   addresses?: string[];
   /**
    * The node's backend: `ebpf` on Linux, `pf` on macOS. Planning refuses policies that it cannot express.
    */
   enforcement?: "ebpf" | "pf";
+}
+/**
+ * Describes many nodes at once: their labels, and the addresses that they may report. Labels come from Git, never from a node.
+ */
+export interface NodeGroupDocument {
+  /**
+   * Always `ztap/v1`.
+   */
+  apiVersion: "ztap/v1";
+  /**
+   * Always `NodeGroup`.
+   */
+  kind: "NodeGroup";
+  metadata: ClusterMetadataDocument;
+  spec: NodeGroupSpecDocument;
+}
+/**
+ * The nodes of the group, and the addresses that they may report.
+ */
+export interface NodeGroupSpecDocument {
+  /**
+   * Patterns of node names; `*` stands for any characters, `?` for one. A node that one of them matches belongs to the group.
+   */
+  nodeNames: NodeNamePattern[];
+  /**
+   * CIDRs that contain every address which these nodes may report as their own or their workloads'. Without any, what they report is ignored.
+   */
+  addressRanges?: string[];
 }
 /**
  * A namespace with the labels that `namespaceSelector` matches. The label `kubernetes.io/metadata.name` is implied.
@@ -132,7 +165,7 @@ export interface NamespaceDocument {
   };
 }
 /**
- * A labelled group of processes on a node: a cgroup and its addresses. Without a node: an external peer.
+ * A labelled group of processes on one node or several, with their addresses. Without `node` and `nodeSelector`: an external peer.
  */
 export interface WorkloadDocument {
   /**
@@ -160,14 +193,16 @@ export interface NamespacedMetadataDocument {
  */
 export interface WorkloadSpecDocument {
   node?: DnsLabel;
+  nodeSelector?: LabelSelectorDocument;
   /**
-   * Its IPv4 and IPv6 addresses, without prefix length.
+   * Its IPv4 and IPv6 addresses, without prefix length. With `nodeSelector` or `process`, the default is what its nodes report.
    */
   addresses?: string[];
   /**
    * Its cgroup: the path below the cgroup v2 root, without a leading slash.
    */
   cgroup?: string;
+  process?: ProcessPatternDocument;
   user?: UserName;
   /**
    * Ways past its policy that it may have although policy isolates it; otherwise they are refused and reported. `InheritedSockets`: IP sockets that belong to another cgroup, as with socket activation. `DelegatedCgroup`: a user other than root can move its processes to another cgroup.
@@ -177,6 +212,67 @@ export interface WorkloadSpecDocument {
    * The ports that it listens on. Only named ports are needed here, and only for policies that use the name.
    */
   ports?: WorkloadPortDocument[];
+}
+/**
+ * Kubernetes' LabelSelector: all of it must hold; the empty selector matches everything.
+ */
+export interface LabelSelectorDocument {
+  matchLabels?: LabelMap;
+  /**
+   * Each of these must hold.
+   */
+  matchExpressions?: SelectorRequirementDocument[];
+}
+/**
+ * One condition on one label.
+ */
+export interface SelectorRequirementDocument {
+  key: LabelKey;
+  /**
+   * In and NotIn compare with `values`; Exists and DoesNotExist take none. NotIn and DoesNotExist also match if the label is absent.
+   */
+  operator: "In" | "NotIn" | "Exists" | "DoesNotExist";
+  /**
+   * The values that In and NotIn compare with.
+   */
+  values?: LabelValue[];
+}
+/**
+ * Its processes, in place of `cgroup`: exactly one of these. In a pattern `*` stands for any characters, `?` for one.
+ */
+export interface ProcessPatternDocument {
+  /**
+   * Name of a unit of the system's systemd, or a pattern. Each unit that it matches is an instance.
+   */
+  systemdUnit?: string;
+  container?: ContainerPatternDocument;
+  /**
+   * Path of a cgroup below the cgroup v2 root, or a pattern; `*` and `?` do not match a slash.
+   */
+  cgroup?: string;
+  /**
+   * Always true: all processes of the node that belong to no other workload.
+   */
+  host?: true;
+}
+/**
+ * Containers of the node's runtimes, by at least one of name, image and labels: all of them must match.
+ */
+export interface ContainerPatternDocument {
+  /**
+   * Name of the container, or a pattern.
+   */
+  name?: string;
+  /**
+   * Name of the image with its tag, or a pattern.
+   */
+  image?: string;
+  /**
+   * Labels that the runtime gives the container, with their exact values.
+   */
+  labels?: {
+    [k: string]: string;
+  };
 }
 /**
  * A port that the workload listens on; policies can use its name.
@@ -219,30 +315,6 @@ export interface ZtapNetworkPolicySpecDocument {
    */
   egress?: ZtapEgressRuleDocument[];
   mode?: PolicyModeDocument;
-}
-/**
- * Kubernetes' LabelSelector: all of it must hold; the empty selector matches everything.
- */
-export interface LabelSelectorDocument {
-  matchLabels?: LabelMap;
-  /**
-   * Each of these must hold.
-   */
-  matchExpressions?: SelectorRequirementDocument[];
-}
-/**
- * One condition on one label.
- */
-export interface SelectorRequirementDocument {
-  key: LabelKey;
-  /**
-   * In and NotIn compare with `values`; Exists and DoesNotExist take none. NotIn and DoesNotExist also match if the label is absent.
-   */
-  operator: "In" | "NotIn" | "Exists" | "DoesNotExist";
-  /**
-   * The values that In and NotIn compare with.
-   */
-  values?: LabelValue[];
 }
 /**
  * One ingress rule: allows any of the peers on any of the ports.

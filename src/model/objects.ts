@@ -10,6 +10,7 @@ export const KINDS = [
   "Cluster",
   "Namespace",
   "Node",
+  "NodeGroup",
   "Workload",
   "NetworkPolicy",
   "NetworkSet",
@@ -22,7 +23,9 @@ export type ApiVersion = (typeof API_VERSIONS)[number];
 
 export type Labels = Readonly<Record<string, string>>;
 
-/** Identifies an object. `namespace` is null for the cluster-scoped kinds Cluster, Node, Namespace and NetworkSet. */
+/**
+ * Identifies an object. `namespace` is null for the cluster-scoped kinds Cluster, Node, NodeGroup, Namespace and NetworkSet.
+ */
 export interface ObjectRef {
   readonly kind: Kind;
   readonly namespace: string | null;
@@ -45,14 +48,28 @@ export interface Node {
   readonly kind: "Node";
   readonly metadata: ClusterMetadata;
   readonly spec: {
-    /** host:port of the node's agent. */
-    readonly address: string;
+    /** host:port of the node's agent; absent: what the agent reports. */
+    readonly address?: string;
     /**
      * The node's IP addresses, canonical text; the host of `address` if it is an IP address and the author gave none.
+     * Empty: what the agent reports, within the address ranges of the node's groups.
      */
     readonly addresses: readonly string[];
     /** The backend; only if it is not eBPF. */
     readonly enforcement?: "pf";
+  };
+}
+
+/** Describes the nodes whose names match: their labels, and the addresses that they may report. */
+export interface NodeGroup {
+  readonly apiVersion: "ztap/v1";
+  readonly kind: "NodeGroup";
+  readonly metadata: ClusterMetadata;
+  readonly spec: {
+    /** Patterns, sorted. */
+    readonly nodeNames: readonly string[];
+    /** CIDRs, canonical text, sorted. Empty: nothing that these nodes report as an address counts. */
+    readonly addressRanges: readonly string[];
   };
 }
 
@@ -79,17 +96,43 @@ export const TOLERATIONS = ["DelegatedCgroup", "InheritedSockets"] as const;
 
 export type Toleration = (typeof TOLERATIONS)[number];
 
-/** A labelled group of processes on a node or, without a node, an external peer. */
+/** At least one of the three; all that are present must match. */
+export interface ContainerPattern {
+  readonly name?: string;
+  readonly image?: string;
+  readonly labels?: Readonly<Record<string, string>>;
+}
+
+/**
+ * The processes of a workload, as they are found on its nodes. Texts are patterns: `*` and `?` match any characters but
+ * a slash.
+ */
+export type ProcessPattern =
+  | { readonly systemdUnit: string }
+  | { readonly container: ContainerPattern }
+  | { readonly cgroup: string }
+  | { readonly host: true };
+
+/**
+ * A labelled group of processes on one node or several or, without a node, an external peer. With `nodeSelector` or
+ * `process` its instances are found on the nodes; otherwise it is one instance that is known from Git alone.
+ */
 export interface Workload {
   readonly apiVersion: "ztap/v1";
   readonly kind: "Workload";
   readonly metadata: NamespacedMetadata;
   readonly spec: {
     readonly node?: string;
-    /** IPv4 and IPv6 addresses, canonical text, sorted. */
+    /** In place of `node`. */
+    readonly nodeSelector?: LabelSelector;
+    /**
+     * IPv4 and IPv6 addresses, canonical text, sorted. Empty, with `nodeSelector` or `process`: what its nodes report.
+     */
     readonly addresses: readonly string[];
     /** Path below the cgroup v2 root, without a leading or trailing slash. */
     readonly cgroup?: string;
+    /** In place of `cgroup`. */
+    readonly process?: ProcessPattern;
     /** A user of the node: only the processes of this user are the workload; on pf nodes. */
     readonly user?: string;
     /** Sorted. */
@@ -207,7 +250,8 @@ export interface NetworkSet {
   };
 }
 
-export type ZtapObject = Cluster | Namespace | Node | Workload | NetworkPolicy | NetworkSet | ConnectivityTest;
+export type ZtapObject =
+  Cluster | Namespace | Node | NodeGroup | Workload | NetworkPolicy | NetworkSet | ConnectivityTest;
 
 /** The place of an object or a rule in the source. Lines and columns count from 1. */
 export interface Position {

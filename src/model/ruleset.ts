@@ -37,8 +37,15 @@ export interface PortRange {
 export interface Clause {
   /** Index into the profile's `rules`. */
   readonly rule: number;
-  /** `any`, or CIDRs in canonical text: disjoint, merged, sorted; IPv4 and IPv6 mixed. Never empty. */
+  /**
+   * `any`, or CIDRs in canonical text: disjoint, merged, sorted; IPv4 and IPv6 mixed. Empty only if there are unplaced
+   * peers.
+   */
   readonly peers: "any" | readonly string[];
+  /**
+   * Peers whose addresses are not known, `namespace/name`, sorted; only in a ruleset of the whole state. Absent: none.
+   */
+  readonly unplaced?: readonly string[];
   /** `any`: every IP protocol. Otherwise never empty. */
   readonly ports: "any" | readonly PortRange[];
 }
@@ -69,6 +76,8 @@ export interface Subject {
   readonly workload: string;
   /** Path below the cgroup v2 root; null if the workload has none, so that eBPF cannot enforce it. */
   readonly cgroup: string | null;
+  /** All processes of the node that belong to no other subject; only if it is true, and without a cgroup then. */
+  readonly isHost?: true;
   readonly addresses: readonly string[];
   /** The only user whose processes may use the addresses; only if the workload names one, and only pf can check it. */
   readonly user?: string;

@@ -71,7 +71,7 @@ export interface CommittedState {
   readonly objects: ObjectSet;
 }
 
-const CLUSTER_SCOPED: ReadonlySet<Kind> = new Set<Kind>(["Cluster", "Node", "Namespace", "NetworkSet"]);
+const CLUSTER_SCOPED: ReadonlySet<Kind> = new Set<Kind>(["Cluster", "Node", "NodeGroup", "Namespace", "NetworkSet"]);
 
 export function isClusterScoped(kind: Kind): boolean {
   return CLUSTER_SCOPED.has(kind);

@@ -130,7 +130,8 @@ function withoutTail(name: string): string {
 
 /** Returns a name that no workload has, and adds it to the names. */
 function freeName(workload: string, names: Set<string>): string {
-  const [namespace = "", name = ""] = workload.split("/");
+  // Of an instance, the name of its workload.
+  const [namespace = "", name = ""] = workload.split(/[/@]/);
   const stem = `${namespace}/${withoutTail(name.slice(0, 230))}.withheld`;
   let [free, nth] = [stem, 2];
   while (names.has(free)) free = `${stem}-${nth++}`;

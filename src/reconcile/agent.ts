@@ -17,6 +17,7 @@ import { Election } from "./election.js";
 import { Follower } from "./follower.js";
 import { Leader } from "./leader.js";
 import { Pruner } from "./pruner.js";
+import { watchStore } from "./endpoint-watch.js";
 import { forwardEvents, runLoop } from "./loop.js";
 import { StoreHealthWatch } from "./store-health.js";
 import { OperationError } from "../model/operation-error.js";
@@ -356,9 +357,12 @@ class Agent implements AgentProbes {
       runLoop({ ...loop, name: "store health", intervalMs: HEALTH_MS, jitter: 0.1 }, new Notifier(), () =>
         this.#storeHealth.run(),
       ),
-      // Only head: every node writes its status after each commit, and a follower needs none of these events.
-      forwardEvents((watching) => this.deps.store.watch(watching, ["head"]), [this.#followerNotifier], loop),
-      forwardEvents((watching) => this.deps.enforcer.watch(watching), [this.#followerNotifier], loop),
+      watchStore(this.deps.store, this.#follower, this.#followerNotifier, { ...loop, intervalMs: checkIntervalMs }),
+      forwardEvents(
+        (watching) => this.deps.enforcer.watch(watching),
+        () => [this.#followerNotifier],
+        loop,
+      ),
       this.serveFlowEvents(stopped),
     ]);
     signal.removeEventListener("abort", end);

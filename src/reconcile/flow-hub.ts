@@ -3,6 +3,7 @@
  * them to every reader. A reader that is too slow loses events and gets their number; it delays no other reader.
  */
 import {
+  isSubjectOf,
   matchesFlow,
   type FlowEvent,
   type FlowGap,
@@ -94,7 +95,7 @@ export class FlowHub implements FlowFeed {
   /** Refuses an unknown workload. A removed workload is accepted while recent events name it. */
   refuse({ workload }: FlowQuery): FlowRefusal | null {
     const { workloads } = this.names();
-    if (workload === null || workloads === null || workloads.includes(workload)) return null;
+    if (workload === null || workloads === null || workloads.some((one) => isSubjectOf(one, workload))) return null;
     if (this.#recent.some((message) => message.kind === "verdict" && message.workload === workload)) return null;
     return { kind: "refusal", node: this.node, workload, meant: suggest(workload, workloads) ?? null };
   }

@@ -102,6 +102,11 @@ export class Follower {
     return this.#status.problem;
   }
 
+  /** Returns whether a run is due since instances that concern this node changed; true if that is not known. */
+  async isOutdated(): Promise<boolean> {
+    return this.#targets.isOutdated().catch(() => true);
+  }
+
   /** Further facts for people, one a line: what is not enforced, though nothing went wrong. */
   get details(): readonly string[] {
     return this.#unenforced.details;
@@ -333,7 +338,8 @@ export class Follower {
 
   /** Ends a run that left the machine as observed. */
   async #settle(target: Target, observation: Observation, options: RunOptions): Promise<void> {
-    const { difference, subjects, packets, escapes, refusals } = observation;
+    const { difference, packets, escapes, refusals } = observation;
+    const subjects = [...observation.subjects, ...target.placed.pending];
     this.deps.telemetry.packets(packets);
     this.deps.telemetry.refusals(refusals);
     this.deps.telemetry.escapes(escapes);

@@ -50,19 +50,19 @@ export async function runLoop(options: LoopOptions, notifier: Notifier, run: () 
 }
 
 /**
- * Turns every event of a watch into a notification of each loop; watches again, with a pause, if the watch ends or
- * fails.
+ * Turns every event of a watch into a notification of each loop that it is for; watches again, with a pause, if the watch
+ * ends or fails.
  */
-export async function forwardEvents(
-  watch: (signal: AbortSignal) => AsyncIterable<unknown>,
-  notifiers: readonly Notifier[],
+export async function forwardEvents<T>(
+  watch: (signal: AbortSignal) => AsyncIterable<T>,
+  notifiersOf: (event: T) => readonly Notifier[],
   options: { readonly clock: Clock; readonly logger: Logger; readonly signal: AbortSignal },
 ): Promise<void> {
   while (!options.signal.aborted) {
     try {
       const events = watch(options.signal)[Symbol.asyncIterator]();
-      while ((await events.next()).done !== true) {
-        for (const notifier of notifiers) notifier.notify();
+      for (let next = await events.next(); next.done !== true; next = await events.next()) {
+        for (const notifier of notifiersOf(next.value)) notifier.notify();
       }
     } catch (error) {
       options.logger.warn("watch of the store ended, watching again", { error });

@@ -12,6 +12,8 @@ export class LastGoodSnapshot {
   #candidate: CommittedState | null = null;
   /** Revision and digest of the ruleset of the state that this process wrote last, if a part of it is withheld. */
   #kept: string | null = null;
+  /** Key of the endpoints that this process wrote last. */
+  #keptEndpoints: string | null = null;
   /** Whether an announcement may be on the disk. */
   #isAnnounced = false;
   /** Whether a part of the state on the disk is withheld, as far as this process knows. */
@@ -55,8 +57,15 @@ export class LastGoodSnapshot {
     await this.#write((lastGood) => lastGood.announce(state === null ? null : { ...state, ...boot }));
   }
 
-  /** Writes the proposed state of a target that is in force now. */
+  /** Writes the proposed state of a target that is in force now, and the endpoints that it was compiled with. */
   async keep(target: Target): Promise<void> {
+    await this.#keepState(target);
+    const { key, reports } = target.placed;
+    if (key === this.#keptEndpoints || (reports.length === 0 && this.#keptEndpoints === null)) return;
+    if (await this.#write((lastGood) => lastGood.writeEndpoints(reports))) this.#keptEndpoints = key;
+  }
+
+  async #keepState(target: Target): Promise<void> {
     const state = this.#stateOf(target);
     const name = target.withholding === null ? null : `${target.revision.number} ${target.ruleset.digest}`;
     if (state === null || (name !== null && name === this.#kept)) {

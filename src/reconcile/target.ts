@@ -1,4 +1,5 @@
 /** Target: what this node must enforce, compiled from one state of the store and the workloads found on the machine. */
+import type { NodeEndpoints } from "../model/endpoints.js";
 import type { Ruleset } from "../model/ruleset.js";
 import { refKey, type CommittedState, type ObjectSet, type Revision } from "../model/state.js";
 import { RulesetCompiler } from "../policy/compile/compile.js";
@@ -12,11 +13,14 @@ import type { Enforcer } from "../interfaces/enforcer.js";
 import type { Store } from "../interfaces/store.js";
 import type { Logger } from "../interfaces/system.js";
 import type { Telemetry } from "../interfaces/telemetry.js";
+import { NodeInventory, type PlacedState } from "./node-inventory.js";
 
 export interface Target {
   readonly revision: Revision;
   /** Digests of the discovered workloads: an equal set needs no compiling. */
   readonly discovered: string;
+  /** The instances that were compiled; equal keys need no compiling. */
+  readonly placed: PlacedState;
   readonly ruleset: Ruleset;
   readonly names: FlowNames;
   /** The names for another ruleset of the same state. */
@@ -31,10 +35,12 @@ export interface Target {
 }
 
 export interface TargetDeps {
-  readonly store: Pick<Store, "readRevision" | "readState">;
+  readonly store: Pick<Store, "readRevision" | "readState" | "listEndpoints">;
   readonly enforcer: Pick<Enforcer, "lower">;
   readonly logger: Logger;
-  readonly telemetry: Pick<Telemetry, "policyVersions">;
+  readonly telemetry: Pick<Telemetry, "policyVersions" | "refusedEndpoints">;
+  /** What this node's own agent found last; null or absent: what the store has of it. */
+  readonly ownEndpoints?: () => NodeEndpoints | null;
   /**
    * Finds workloads at run time, which are enforced beside those of head. If both have a workload of one name, the one
    * found counts.
@@ -45,6 +51,11 @@ export interface TargetDeps {
 export class TargetCompiler {
   readonly #compiler = new RulesetCompiler();
   #latest: Target | null = null;
+  /** What the latest target was compiled from. */
+  #state: CommittedState | null = null;
+  #inventory: NodeInventory | null = null;
+  #inventoryOf: CommittedState | null = null;
+  #discovered = "";
 
   constructor(
     private readonly deps: TargetDeps,
@@ -64,21 +75,59 @@ export class TargetCompiler {
   async read(revision: number): Promise<{ readonly target: Target; readonly state?: CommittedState }> {
     const { store, telemetry } = this.deps;
     const found = await this.#discover();
-    const known = this.#latest;
-    if (known?.revision.number === revision && known.discovered === digestsOf(found)) {
-      // A store that was restored from a backup assigns the same numbers again, to other revisions.
-      if ((await store.readRevision(revision))?.commitId === known.revision.commitId) return { target: known };
-    }
-    const state = await store.readState(revision);
-    telemetry.policyVersions(policyVersions(state.revision));
-    this.#latest = this.#compile(state, found);
-    return { target: this.#latest, state };
+    const isKnown = this.#latest?.revision.number === revision && this.#state?.revision.number === revision;
+    // A store that was restored from a backup assigns the same numbers again, to other revisions.
+    const commitId = isKnown ? (await store.readRevision(revision))?.commitId : undefined;
+    const known = commitId !== undefined && commitId === this.#state?.revision.commitId ? this.#state : null;
+    const state = known ?? (await store.readState(revision));
+    if (known === null) telemetry.policyVersions(policyVersions(state.revision));
+    const placed = this.#useInventory(state, found).place(await this.#readReports());
+    const latest = known === null || this.#latest?.discovered !== this.#discovered ? null : this.#latest;
+    if (latest?.placed === placed) return { target: latest };
+    this.#state = state;
+    const isSame = latest !== null && latest.placed.key === placed.key;
+    this.#latest = isSame ? this.#rename(latest, placed) : this.#compile(state, placed);
+    return known === null ? { target: this.#latest, state } : { target: this.#latest };
+  }
+
+  /**
+   * Returns whether the instances that concern this node changed since the latest target was read. Cheap: what a watch of
+   * endpoints brought is used.
+   */
+  async isOutdated(): Promise<boolean> {
+    const [inventory, latest] = [this.#inventory, this.#latest];
+    if (inventory === null || latest === null) return true;
+    if (!inventory.needsReports) return false;
+    return inventory.place(await this.#readReports()).key !== latest.placed.key;
   }
 
   /** Compiles a state that was in force. @throws EnforcerError if the backend cannot enforce it */
-  async restore({ withholding, ...state }: LastGood): Promise<Target> {
-    const target = this.#compile(state, await this.#discover());
+  async restore({ withholding, endpoints = [], ...state }: LastGood): Promise<Target> {
+    const inventory = this.#useInventory(state, await this.#discover());
+    const target = this.#compile(state, inventory.place(this.#withOwn(endpoints)));
     return withholding === undefined ? target : this.withhold(target, withholding);
+  }
+
+  /** The inventory of a state with the discovered workloads. */
+  #useInventory(state: CommittedState, found: ObjectSet): NodeInventory {
+    const discovered = digestsOf(found);
+    if (this.#inventory === null || this.#inventoryOf !== state || this.#discovered !== discovered) {
+      const objects = found.size === 0 ? state.objects : new Map([...state.objects, ...found]);
+      this.#inventory = new NodeInventory(objects, this.node);
+    }
+    this.#inventoryOf = state;
+    this.#discovered = discovered;
+    return this.#inventory;
+  }
+
+  async #readReports(): Promise<readonly NodeEndpoints[]> {
+    if (this.#inventory?.needsReports !== true) return [];
+    return this.#withOwn(await this.deps.store.listEndpoints({ watched: true }));
+  }
+
+  #withOwn(reports: readonly NodeEndpoints[]): readonly NodeEndpoints[] {
+    const own = this.deps.ownEndpoints?.() ?? null;
+    return own === null ? reports : [...reports.filter(({ node }) => node !== this.node), own];
   }
 
   /**
@@ -98,24 +147,32 @@ export class TargetCompiler {
     return (await this.deps.discover?.()) ?? new Map();
   }
 
-  #compile({ revision, objects }: CommittedState, found: ObjectSet): Target {
+  #compile({ revision }: CommittedState, placed: PlacedState): Target {
     const { enforcer, logger } = this.deps;
-    const all = new Map([...objects, ...found]);
-    const ruleset = this.#compiler.compile(all, this.node);
+    const ruleset = this.#compiler.compile(placed.objects, this.node);
     logger.debug(`compiled revision ${revision.number}`, { digest: ruleset.digest, subjects: ruleset.subjects.length });
     enforcer.lower(ruleset);
-    const namesOf = nameFlows(all);
+    const { objects } = placed;
     return {
       revision,
-      discovered: digestsOf(found),
+      discovered: this.#discovered,
       ruleset,
-      names: namesOf(ruleset),
-      namesOf,
-      clients: clientsOf(all),
-      backend: declaredBackend(all, this.node),
-      undeclared: undeclaredNode(all, this.node),
+      ...this.#named(ruleset, placed),
+      undeclared: this.#inventory === null ? null : undeclaredNode(this.#inventory.objects, this.node),
+      backend: declaredBackend(objects, this.node),
       withholding: null,
     };
+  }
+
+  /** The same ruleset, with the names and addresses of instances that do not concern it. */
+  #rename(target: Target, placed: PlacedState): Target {
+    return { ...target, ...this.#named(target.ruleset, placed) };
+  }
+
+  #named(ruleset: Ruleset, placed: PlacedState): Pick<Target, "placed" | "names" | "namesOf" | "clients"> {
+    const namesOf = nameFlows(placed.objects);
+    this.deps.telemetry.refusedEndpoints(placed.resolution.refusedCount);
+    return { placed, namesOf, names: namesOf(ruleset), clients: clientsOf(placed.objects) };
   }
 }
 

@@ -2,6 +2,7 @@
  * What this node silently would not enforce: workloads without a cgroup, and a node that the state does not know. Told
  * to the log, the probes and telemetry; the store has it in the node's status.
  */
+import { describeConflict, NodeDescriptions } from "../inventory/nodes.js";
 import type { ObjectSet } from "../model/state.js";
 import { listPending } from "../model/pending.js";
 import type { SubjectStatus } from "../model/status.js";
@@ -61,9 +62,19 @@ export class UnenforcedWatch {
  * knows those that its workloads name. Null if it knows it, or if it names no node at all.
  */
 export function undeclaredNode(objects: ObjectSet, node: string): string | null {
+  const nodes = new NodeDescriptions(objects);
+  const [conflict] = nodes.match(node)?.conflicts ?? [];
+  if (conflict !== undefined)
+    return `node ${node} is refused: ${describeConflict(conflict)}; only workloads that name it as their node are enforced`;
+  if (!nodes.isEmpty && nodes.match(node) !== undefined) return null;
+  if (nodes.groups.length > 0)
+    return `no Node and no NodeGroup describes node ${node}, so that nothing is enforced for it; start the agent with the right --node, or describe it`;
   const all = [...objects.values()].map(({ object }) => object);
   const declared = all.flatMap((object) => (object.kind === "Node" ? [object.metadata.name] : []));
-  const named = all.flatMap((object) => (object.kind === "Workload" ? (object.spec.node ?? []) : []));
+  const workloads = all.flatMap((object) => (object.kind === "Workload" ? [object] : []));
+  // Labels may be those of any node.
+  if (declared.length === 0 && workloads.some(({ spec }) => spec.nodeSelector !== undefined)) return null;
+  const named = workloads.flatMap(({ spec }) => spec.node ?? []);
   const known = [...new Set(declared.length > 0 ? declared : named)].sort();
   if (known.length === 0 || known.includes(node)) return null;
   const shown = known.slice(0, SHOWN).join(", ") + (known.length > SHOWN ? ", …" : "");

@@ -6,7 +6,7 @@
  *     revisions/<number, 20 digits>     manifest of one revision
  *     head                              number of the revision in force
  *     policies/<namespace>/<name>       last version ever used; survives deletion
- *     members/<id>  live/<id>  status/<id>
+ *     members/<id>  live/<id>  status/<id>  endpoints/<id>
  *     seen/<id>                         etcd: last time a node was known to live; outlives live/<id>
  *     parts/…                           etcd: parts of values that exceed the size of a request
  *     pruned                            etcd: rises with every removal of objects
@@ -43,6 +43,7 @@ export const keys = {
   member: (id: string) => `members/${segment(id)}`,
   live: (id: string) => `live/${segment(id)}`,
   status: (id: string) => `status/${segment(id)}`,
+  endpoints: (id: string) => `endpoints/${segment(id)}`,
 } as const;
 
 export const prefixes = {
@@ -52,6 +53,7 @@ export const prefixes = {
   live: "live/",
   seen: "seen/",
   status: "status/",
+  endpoints: "endpoints/",
 } as const;
 
 /** The layout's name and version, as stored under `format`. */

@@ -5,6 +5,7 @@
  * again where they are shown (views/style.ts): what is between the two may come from anybody.
  */
 import { digestOfText } from "../model/digest.js";
+import { isNodeEndpoints, isSubjectName } from "../model/endpoints.js";
 import { API_VERSIONS, KINDS, type ObjectPosition, type ZtapObject } from "../model/objects.js";
 import { refKey, refOf, type Revision, type RevisionEntry, type SourceRef, type StateObject } from "../model/state.js";
 import type { ControlServer } from "../model/management-access.js";
@@ -55,6 +56,8 @@ export interface ElectionRecord extends Lease {
 export interface SignalRecord {
   readonly status: number;
   readonly members: number;
+  /** Absent: a version wrote it that knows no endpoints. */
+  readonly endpoints?: number;
 }
 
 const isLines = listOf(isPositive);
@@ -98,19 +101,19 @@ const isRevision = shaped<Revision>({
 const isDrift = shaped<DriftItem>({
   kind: oneOf("missing", "extra", "changed", "detached"),
   detail: isText,
-  workload: optional(isQualifiedName),
+  workload: optional(isSubjectName),
   policies: optional(listOf(isQualifiedName)),
 });
 
 const isSubjectStatus = shaped<SubjectStatus>({
-  workload: isQualifiedName,
+  workload: isSubjectName,
   state: oneOf("Enforced", "Pending", "Stalled"),
   message: optional(isText),
   place: optional(isToken),
 });
 
 export const isWithheldWorkload = shaped<WithheldWorkload>({
-  workload: isQualifiedName,
+  workload: isSubjectName,
   reason: isText,
   file: optional(isText),
   line: optional(isPositive),
@@ -196,7 +199,11 @@ export const isElectionRecord = shaped<ElectionRecord>({
   ttlMs: isInstant,
 });
 
-export const isSignalRecord = shaped<SignalRecord>({ status: isCount, members: isCount });
+export const isSignalRecord = shaped<SignalRecord>({
+  status: isCount,
+  members: isCount,
+  endpoints: optional(isCount),
+});
 
 const hasName = shaped<{ name: string; namespace: string | undefined }>({
   name: isObjectName,
@@ -253,6 +260,7 @@ export function ownRecord<T>(prefix: string, what: string, guard: Guard<T>, idOf
 
 export const MEMBER = ownRecord(prefixes.members, "membership", isMember, ({ id }) => id);
 export const STATUS = ownRecord(prefixes.status, "status", isNodeStatus, ({ node }) => node);
+export const ENDPOINTS = ownRecord(prefixes.endpoints, "endpoints", isNodeEndpoints, ({ node }) => node);
 export const LIVE = ownRecord(prefixes.live, "heartbeat", isLiveRecord, ({ id }) => id);
 
 /** Describes a record that cannot be read. */

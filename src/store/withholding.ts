@@ -2,6 +2,7 @@
  * The record of a withholding, below its own digest: a part of it that was lost would open what is closed. Every field is
  * checked, as in the records of the store.
  */
+import { isSubjectName } from "../model/endpoints.js";
 import { digestOfText } from "../model/digest.js";
 import { recordLine } from "../model/printable.js";
 import { TOLERATIONS } from "../model/objects.js";
@@ -45,6 +46,7 @@ function anyOr<T>(guard: Guard<T>): Guard<"any" | T> {
 
 const isClause = shaped<Clause>({
   rule: isCount,
+  unplaced: optional(listOf(isSubjectName)),
   peers: anyOr(listOf(isString)),
   ports: anyOr(listOf(shaped<PortRange>({ protocol: isProtocol, first: isPort, last: isPort }))),
 });
@@ -63,8 +65,9 @@ const isSubjectDirection = shaped<SubjectDirection>({
 });
 
 const isSubject = shaped<Subject>({
-  workload: isQualifiedName,
+  workload: isSubjectName,
   cgroup: nullable(isText),
+  isHost: optional((value): value is true => value === true),
   addresses: listOf(isString),
   user: optional(isText),
   tolerates: optional(listOf(oneOf(...TOLERATIONS))),

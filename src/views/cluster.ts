@@ -3,6 +3,7 @@ import type { StoreHealth } from "../model/status.js";
 import { describeStoreProblems } from "../model/store-health.js";
 import { describeSuspension } from "../operations/change/notices.js";
 import type { ClusterNode, ClusterStatus, Joined, Left } from "../operations/cluster/membership.js";
+import { ageText } from "./age.js";
 import type { Style } from "./style.js";
 import { renderTable } from "./table.js";
 import { wrapWords } from "./wrap.js";
@@ -70,7 +71,7 @@ function renderLeader({ leader, nodes }: ClusterStatus, style: Style): string {
   const name = style.line`${leader.id} (${leader.address})`;
   const node = nodes.find(({ id }) => id === leader.id);
   if (node === undefined || node.heartbeatAgeMs === null || node.state !== "unhealthy") return name;
-  const silence = `no heartbeat for ${renderAge(node.heartbeatAgeMs)}; another node leads when its session has expired`;
+  const silence = `no heartbeat for ${ageText(node.heartbeatAgeMs)}; another node leads when its session has expired`;
   return style.line`${name}: ${style.bad(silence)}`;
 }
 
@@ -115,21 +116,10 @@ function toRow(node: ClusterNode, style: Style): readonly string[] {
     node.address === "" ? "-" : node.address,
     node.role === "none" ? "-" : node.role,
     paint(node.state),
-    node.heartbeatAgeMs === null ? "never" : `${renderAge(node.heartbeatAgeMs)} ago`,
+    node.heartbeatAgeMs === null ? "never" : `${ageText(node.heartbeatAgeMs)} ago`,
     node.enforcedRevision === null ? "-" : String(node.enforcedRevision),
     node.lag === null ? "-" : String(node.lag),
   ];
-}
-
-/** Renders an age in the largest unit of which there is more than one, rounded down. */
-function renderAge(ageMs: number): string {
-  const units = [
-    ["d", 86_400_000],
-    ["h", 3_600_000],
-    ["min", 60_000],
-  ] as const;
-  const [unit, lengthMs] = units.find(([, length]) => ageMs >= 2 * length) ?? (["s", 1000] as const);
-  return `${Math.floor(ageMs / lengthMs)} ${unit}`;
 }
 
 export function clusterJoinDocument({ member, changed, declared }: Joined): object {

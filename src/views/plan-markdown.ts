@@ -9,8 +9,10 @@ import type { ConnectivityDiff } from "../plan/connectivity/diff.js";
 import type { ConnectionGroup } from "../plan/connectivity/groups.js";
 import type { Change, Plan } from "../plan/plan.js";
 import { changeLines, countConnections, describeBase, describeCauses, notComputed, SIGNS } from "./changes.js";
+import type { PlannedInstances } from "../operations/workload/planned.js";
 import { describePorts } from "./connectivity.js";
 import { block, code, diffFence, fitSections, folded, html, type Section } from "./markdown.js";
+import { describePlanned } from "./workloads.js";
 import { titleOf } from "./reports/problem.js";
 
 /** The longest comment on GitHub, in characters. GitLab allows a million. */
@@ -20,17 +22,29 @@ const TOO_LONG = `**The plan is cut: a comment holds ${LIMIT.toLocaleString("en"
 /** The number of connection lines that are not folded up. */
 const SHOWN_GROUPS = 20;
 
-export function renderPlanMarkdown(plan: Plan, connectivity: ConnectivityDiff, location: string): string {
+export function renderPlanMarkdown(
+  plan: Plan,
+  connectivity: ConnectivityDiff,
+  location: string,
+  instances: readonly PlannedInstances[] = [],
+): string {
   const sections = [
     block(...title(location), summarize(plan, connectivity), ""),
     ...(connectivity.unknown === null ? [] : [block(notComputed(code(connectivity.unknown)), "")]),
     ...unenforcedSections(connectivity.unenforced),
     ...connectionSections("Opens", "**", connectivity.groups.opened),
     ...connectionSections("Closes", "", connectivity.groups.closed),
+    ...instanceSections(instances),
     ...(plan.changes.length === 0 ? [] : [block("#### Objects", "")]),
     ...plan.changes.map(changeSection),
   ];
   return fitSections(sections, LIMIT, TOO_LONG);
+}
+
+function instanceSections(instances: readonly PlannedInstances[]): readonly Section[] {
+  if (instances.length === 0) return [];
+  const lines = describePlanned(instances).map((line) => `- ${code(line)}`);
+  return [{ open: ["#### Instances, as last reported", ""], lines, close: [""] }];
 }
 
 /** Returns the same comment without a plan, so that an outdated one does not stay. */

@@ -4,14 +4,21 @@ import type { ConnectivityDiff } from "../plan/connectivity/diff.js";
 import type { Change, Plan } from "../plan/plan.js";
 import type { ConnectionGroup } from "../plan/connectivity/groups.js";
 import { changeLines, countConnections, describeBase, describeCauses, notComputed, SIGNS } from "./changes.js";
+import type { PlannedInstances } from "../operations/workload/planned.js";
 import { describePorts } from "./connectivity.js";
 import type { Style } from "./style.js";
 import { renderTable } from "./table.js";
+import { describePlanned } from "./workloads.js";
 
 /** The number of connections of each kind in a text; the document has more. */
 const SHOWN_CONNECTIONS = 20;
 
-export function planDocument(plan: Plan, { opened, closed, summary, unenforced, unknown }: ConnectivityDiff): object {
+/** @param instances of the patterns that it touches; null without a store, which has the reports */
+export function planDocument(
+  plan: Plan,
+  { opened, closed, summary, unenforced, unknown }: ConnectivityDiff,
+  instances: readonly PlannedInstances[] | null = null,
+): object {
   return {
     formatVersion: 1,
     base: { revision: plan.base, commit: plan.against?.commit ?? null },
@@ -25,17 +32,32 @@ export function planDocument(plan: Plan, { opened, closed, summary, unenforced, 
     })),
     summary: plan.summary,
     connectivity: { opened, closed, summary, unenforced, unknown },
+    instances,
   };
 }
 
-export function renderPlan(plan: Plan, connectivity: ConnectivityDiff, style: Style): string {
+export function renderPlan(
+  plan: Plan,
+  connectivity: ConnectivityDiff,
+  style: Style,
+  instances: readonly PlannedInstances[] = [],
+): string {
   const blocks = plan.changes.map((change) => renderChange(change, style));
   return [
     ...blocks,
     ...renderConnectivity(plan, connectivity, style),
+    ...renderInstances(instances, style),
     ...renderUnenforced(connectivity, style),
     renderSummary(plan, style),
   ].join("\n");
+}
+
+function renderInstances(instances: readonly PlannedInstances[], style: Style): readonly string[] {
+  if (instances.length === 0) return [];
+  const lines = describePlanned(instances.slice(0, SHOWN_CONNECTIONS)).map((line) => style.line`    ${line}`);
+  const rest = instances.length - SHOWN_CONNECTIONS;
+  const more = rest > 0 ? [`    … and ${rest} more workloads`] : [];
+  return [style.line`${style.bold("Instances,")} as last reported:`, ...lines, ...more, ""];
 }
 
 function renderUnenforced({ unenforced }: ConnectivityDiff, style: Style): readonly string[] {

@@ -10,6 +10,7 @@ import { renewLease } from "../../src/adapters/etcd/leases.js";
 import { systemClock } from "../../src/adapters/system/clock.js";
 import { runAgent } from "../../src/reconcile/agent.js";
 import type { Store } from "../../src/interfaces/store.js";
+import { ENDPOINTS } from "../contract/store-endpoints.js";
 import { commitOnHead } from "../contract/store-commits.js";
 import { runFromPage } from "../etcd/page.js";
 import { withEtcd, whyNoEtcd, type EtcdCluster } from "../etcd/server.js";
@@ -61,6 +62,10 @@ async function whatEachMay(t: Test, { endpoints }: EtcdCluster, web1: Identity, 
     await node.joinMember({ id: "web-1", address: "10.0.0.1:9470", joinedAt: "2026-01-01T00:00:00.000Z" });
     await node.writeNodeStatus(statusOf("web-1"));
     await t.rejects(node.writeNodeStatus(statusOf("web-2")), FORBIDDEN);
+    await node.writeEndpoints({ ...ENDPOINTS, node: "web-1" });
+    await t.rejects(node.writeEndpoints({ ...ENDPOINTS, node: "web-2" }), FORBIDDEN);
+    await t.rejects(leader.writeEndpoints({ ...ENDPOINTS, node: "web-1" }), FORBIDDEN);
+    t.match(await leader.listEndpoints(), [{ node: "web-1" }]);
     await t.rejects(node.heartbeat({ ...heartbeat, id: "web-2" }, 60_000), FORBIDDEN);
     await t.rejects(node.leaveMember("web-2"), FORBIDDEN);
     await t.rejects(node.campaign({ id: "web-1", holder: "h1" }, 60_000), FORBIDDEN);

@@ -1,5 +1,7 @@
 /** Documents as text, by what they are about: each takes the part that a test varies, and gives it the rest. */
 export const node = (spec: string): string => `apiVersion: ztap/v1\nkind: Node\nmetadata: {name: n}\nspec: ${spec}\n`;
+export const group = (spec: string): string =>
+  `apiVersion: ztap/v1\nkind: NodeGroup\nmetadata: {name: g, labels: {role: web}}\nspec: ${spec}\n`;
 /** Complete and without a warning, but for what `spec` adds. */
 export const workload = (spec: string, metadata = "{name: w}"): string =>
   `apiVersion: ztap/v1\nkind: Workload\nmetadata: ${metadata}\nspec: ${spec}\n`;

@@ -32,6 +32,7 @@ const COMMANDS = [
   ["revision-list", "policy", "history"],
   ["cluster-status", "cluster", "status"],
   ["cluster-list", "cluster", "list"],
+  ["workload-list", "workload", "list"],
 ] as const;
 
 /** A store with one policy, and two nodes of which the second is harmless. */

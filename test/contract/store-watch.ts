@@ -2,6 +2,7 @@
 import type { ChangeKind, Store, StoreEvent } from "../../src/interfaces/store.js";
 import { draft, policy } from "../fakes/objects.js";
 import type { StoreCase } from "./bench.js";
+import { ENDPOINTS } from "./store-endpoints.js";
 import { commitOnHead } from "./store-commits.js";
 
 /** A watch with its end. Waiting for an event has no time-out of its own: the runner's ends a test that hangs. */
@@ -57,11 +58,13 @@ export const watchCases: readonly StoreCase[] = [
       const changes = [
         ["head", () => commitOnHead(other, draft([policy("web")]))],
         ["status", () => other.writeNodeStatus(STATUS)],
+        ["endpoints", () => other.writeEndpoints({ ...ENDPOINTS, node: "n9" })],
         ["members", () => other.joinMember({ id: "n1", address: "a:1", joinedAt: "2026-01-01T00:00:00.000Z" })],
         ["members", () => other.heartbeat({ id: "n1", address: "a:1", holder: "h" }, ttlMs)],
         ["members", () => other.campaign({ id: "n1", holder: "h" }, ttlMs)],
         ["members", () => other.resign("h")],
         ["members", () => other.endHeartbeat("n1", "h")],
+
         ["members", () => other.leaveMember("n1")],
         ["head", () => commitOnHead(other, draft([policy("web", 2)]))],
       ] as const;

@@ -36,6 +36,7 @@ export function recordTelemetry(): {
     inForce: record("inForce"),
     stalled: record("stalled"),
     withheld: record("withheld"),
+    refusedEndpoints: record("refusedEndpoints"),
     pending: record("pending"),
     undeclared: record("undeclared"),
     drift: record("drift"),

@@ -1,4 +1,5 @@
 /** A last-good state in memory: it holds what was written last, and counts the writes. */
+import type { NodeEndpoints } from "../../src/model/endpoints.js";
 import type { LastGood, LastGoodState } from "../../src/interfaces/last-good.js";
 
 export class MemoryLastGood implements LastGoodState {
@@ -10,12 +11,23 @@ export class MemoryLastGood implements LastGoodState {
 
   constructor(public state: LastGood | null = null) {}
 
-  read(): Promise<LastGood | null> {
-    return Promise.resolve(this.state);
+  endpoints: readonly NodeEndpoints[] = [];
+
+  async read(): Promise<LastGood | null> {
+    return this.#withEndpoints(this.state);
   }
 
-  readAnnounced(): Promise<LastGood | null> {
-    return Promise.resolve(this.announced);
+  async readAnnounced(): Promise<LastGood | null> {
+    return this.#withEndpoints(this.announced);
+  }
+
+  async writeEndpoints(endpoints: readonly NodeEndpoints[]): Promise<void> {
+    this.#check();
+    this.endpoints = endpoints;
+  }
+
+  #withEndpoints(state: LastGood | null): LastGood | null {
+    return state === null || this.endpoints.length === 0 ? state : { ...state, endpoints: this.endpoints };
   }
 
   async write(state: LastGood): Promise<void> {

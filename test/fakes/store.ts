@@ -3,6 +3,7 @@
  * function; `FaultyStore` refuses calls as a test's script says. Without a fault each is a store like the one below it: it
  * passes the store's contract (test/fakes/store.test.ts).
  */
+import type { NodeEndpoints } from "../../src/model/endpoints.js";
 import type { Approval, SourceControl, Suspension } from "../../src/model/source-control.js";
 import type { CommittedState, Revision } from "../../src/model/state.js";
 import type { Heartbeat, Member, NodeStatus, SourceStatus, StoreHealth } from "../../src/model/status.js";
@@ -100,6 +101,14 @@ export abstract class InterceptedStore implements Store {
 
   listNodeStatus(): Promise<readonly NodeStatus[]> {
     return this.intercept("listNodeStatus", (store) => store.listNodeStatus());
+  }
+
+  writeEndpoints(endpoints: NodeEndpoints): Promise<void> {
+    return this.intercept("writeEndpoints", (store) => store.writeEndpoints(endpoints));
+  }
+
+  listEndpoints(options?: { readonly watched?: boolean }): Promise<readonly NodeEndpoints[]> {
+    return this.intercept("listEndpoints", (store) => store.listEndpoints(options));
   }
 
   listDamaged(): Promise<readonly DamagedRecord[]> {

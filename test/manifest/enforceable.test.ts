@@ -108,3 +108,25 @@ t.test("on an eBPF node the cgroup paths have at most as many names as the kerne
     { code: "ZT4006", severity: "error", path: "spec", message: /workload default\/w0 on node web: .* 8220 .* 8192/ },
   ]);
 });
+
+t.test("a policy on all processes of a host is refused; the host as a peer is not", async (t) => {
+  const host = workload("host", "node: box, process: {host: true}");
+  t.match(found(node("box"), host, policy("port: 80")), [
+    {
+      code: "ZT4006",
+      message: /default\/host on node box: this version of ztap does not enforce policies on process.host/,
+    },
+  ]);
+  const other = workload("web", "node: box, cgroup: web, addresses: [10.0.0.1]");
+  const only = policy("port: 80").replace("podSelector: {}", "podSelector: {matchLabels: {app: web}}");
+  t.same(found(node("box"), host, other, only), []);
+});
+
+t.test("a workload is checked on each node that it may run on, also on those that a group describes", async (t) => {
+  const group = `apiVersion: ztap/v1\nkind: NodeGroup\nmetadata: { name: g, labels: { role: web } }\nspec: { nodeNames: ["web-*"] }\n---\n`;
+  const all = workload("web", "nodeSelector: {matchLabels: {role: web}}, process: {host: true}");
+  t.match(found(group, all, policy("port: 80")), [{ message: /default\/web on node web-\*: this version/ }]);
+  const mac = node("mac", "pf").replace("{ name: mac }", "{ name: mac, labels: { role: web } }");
+  const unit = workload("web", "nodeSelector: {matchLabels: {role: web}}, process: {systemdUnit: a.service}");
+  t.match(found(mac, unit, policy("port: 80")), [{ code: "ZT4006", message: /default\/web on node mac/ }]);
+});

@@ -1,5 +1,6 @@
 import t, { type Test } from "tap";
-import type { FlowMessage, FlowQuery } from "../../src/model/flow.js";
+import { matchesFlow, type FlowMessage, type FlowQuery } from "../../src/model/flow.js";
+import { readFlowQuery } from "../../src/operations/query/flow-filter.js";
 import { FlowHub } from "../../src/reconcile/flow-hub.js";
 import { compile } from "../../src/policy/compile/compile.js";
 import { nameFlows } from "../../src/policy/flow-names.js";
@@ -165,4 +166,15 @@ t.test("a slow reader loses events and gets their number; another reader loses n
     }
     told += 1;
   }
+});
+
+t.test("a filter by workload finds its instances, and one by instance that alone", async (t) => {
+  const found = (workload: string): readonly boolean[] =>
+    ["shop/web", "shop/web@n1", "shop/web@n1/a", "shop/web-2@n1"].map((name) =>
+      matchesFlow(readFlowQuery({ follow: false, workload }), Object({ kind: "verdict", workload: name })),
+    );
+  t.same(found("shop/web"), [true, true, true, false]);
+  t.same(found("shop/web@n1"), [false, true, false, false]);
+  t.same(found("shop/web@n1/a"), [false, false, true, false]);
+  t.throws(() => readFlowQuery({ follow: false, workload: "shop/web@N" }), { code: "usage" });
 });

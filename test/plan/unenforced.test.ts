@@ -43,3 +43,23 @@ t.test("it is told beside the connections, which only seem to close", async (t) 
   t.equal(summary.opened, 0);
   t.ok(summary.closed > 0);
 });
+
+t.test(
+  "a workload that is written as a pattern of the same processes stays enforced; one that is gone does not",
+  async (t) => {
+    const deny = `---\napiVersion: ztap/v1\nkind: NetworkPolicy\nmetadata: { name: deny }\nspec: { podSelector: {}, ingress: [] }\n`;
+    const group = `---\napiVersion: ztap/v1\nkind: NodeGroup\nmetadata: { name: web, labels: { role: web } }\nspec: { nodeNames: ["web-*"] }\n`;
+    const one = (spec: string): string =>
+      `---\napiVersion: ztap/v1\nkind: Workload\nmetadata: { name: w }\nspec: ${spec}\n`;
+    const typed = one("{ node: web-1, cgroup: system.slice/nginx.service }");
+    const unit = one("{ nodeSelector: { matchLabels: { role: web } }, process: { systemdUnit: nginx.service } }");
+    const other = one("{ nodeSelector: { matchLabels: { role: web } }, process: { systemdUnit: apache.service } }");
+    const list = (before: string, after: string): readonly string[] =>
+      listUnenforced(objectsOf(group + deny + before), objectsOf(group + deny + after));
+    t.same(list(typed, unit), []);
+    t.same(list(unit, unit), []);
+    t.same(list(typed, other), ["default/w"]);
+    t.same(list(unit, other), ["default/w"]);
+    t.same(list(unit, ""), ["default/w"]);
+  },
+);

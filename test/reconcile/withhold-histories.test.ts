@@ -6,6 +6,7 @@
 import t from "tap";
 import { openMemoryStore } from "../../src/adapters/memory/store.js";
 import { systemClock } from "../../src/adapters/system/clock.js";
+import type { NodeEndpoints } from "../../src/model/endpoints.js";
 import type { Session } from "../../src/model/management-access.js";
 import type { Ruleset } from "../../src/model/ruleset.js";
 import { compile } from "../../src/policy/compile/compile.js";
@@ -116,6 +117,7 @@ class History {
         await disk.write(state);
         await this.#pass("after writing");
       },
+      writeEndpoints: (endpoints: readonly NodeEndpoints[]) => disk.writeEndpoints(endpoints),
       announce: async (state: LastGood | null) => {
         await this.#pass("before announcing");
         await disk.announce(state);

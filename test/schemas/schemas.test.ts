@@ -52,7 +52,7 @@ t.test("object.schema.json, as an editor reads it, agrees with the reader on who
     // Canonical objects are valid documents again.
     for (const { object } of objects.values()) t.equal(validate?.(object), true, object.metadata.name);
   }
-  t.equal(validate?.({ apiVersion: "ztap/v1", kind: "Node", metadata: { name: "n" }, spec: {} }), false);
+  t.equal(validate?.({ apiVersion: "ztap/v1", kind: "Node", metadata: { name: "n" }, spec: { adress: "" } }), false);
 });
 
 t.test("object.schema.json has every kind, and ships with every file that it refers to", async (t) => {

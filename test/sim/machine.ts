@@ -112,6 +112,11 @@ export class SimLastGood implements LastGoodState {
     return Promise.resolve(null);
   }
 
+  /** No workload is found on nodes here. */
+  writeEndpoints(): Promise<void> {
+    return Promise.reject(new Error("endpoints were written"));
+  }
+
   /** Nothing is withheld here: no machine has management access. */
   announce(state: LastGood | null): Promise<void> {
     return state === null ? Promise.resolve() : Promise.reject(new Error("a state was announced"));

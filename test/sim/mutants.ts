@@ -140,6 +140,7 @@ function nostalgic(): (copy: LastGoodState, node: string) => LastGoodState {
   return (copy, node) => ({
     readAnnounced: () => copy.readAnnounced(),
     announce: (state) => copy.announce(state),
+    writeEndpoints: (endpoints) => copy.writeEndpoints(endpoints),
     read: async () => first.get(node) ?? null,
     write: async (state) => {
       await copy.write(state);
@@ -178,6 +179,7 @@ export const MUTANTS: Readonly<Record<string, () => HistoryOptions>> = {
         write: (state) => copy.write(state),
         readAnnounced: () => copy.readAnnounced(),
         announce: (state) => copy.announce(state),
+        writeEndpoints: (endpoints) => copy.writeEndpoints(endpoints),
       }),
     },
   }),

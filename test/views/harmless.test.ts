@@ -5,6 +5,8 @@ import type { FlowEvent } from "../../src/model/flow.js";
 import type { Plan } from "../../src/plan/plan.js";
 import type { PolicyReport } from "../../src/operations/policy/report.js";
 import { colourStyle, createMark, plainStyle, type Style } from "../../src/views/style.js";
+import { renderWorkloadList, renderWorkloadReport } from "../../src/views/workloads.js";
+import type { WorkloadListing } from "../../src/operations/workload/list.js";
 import { renderTable } from "../../src/views/table.js";
 import { renderApplied } from "../../src/views/apply.js";
 import { renderClusterList, renderClusterStatus, renderJoined, renderLeft } from "../../src/views/cluster.js";
@@ -52,6 +54,12 @@ const STYLES: Readonly<Record<string, Style>> = {
 /** The escape sequences of the styles; no other may be in an output. */
 const OWN = /\u001b\[(?:1|2|22|31|32|33|39)m/g;
 
+const listing = (x: string): WorkloadListing => ({
+  ...{ namespace: x, name: x, kind: "pattern", pattern: x, nodes: [x], found: 1, enforced: 0 },
+  ...{ reportedAt: x, ageMs: 1 },
+});
+const refusal = (x: string) => ({ node: x, what: x, why: x });
+const planned = (x: string) => ({ workload: x, pattern: x, instances: [x], reportedAt: x, ageMs: 1 });
 const source = (x: string) => ({ location: x, commit: x, dirty: true, author: x, subject: x });
 const change = (x: string): Plan["changes"][number] => ({
   action: "update",
@@ -212,7 +220,22 @@ const VIEWS: Readonly<Record<string, (x: string, style: Style) => string | null>
   describeNoFlows: (x, style) => describeNoFlows({ follow: false, verdict: null, workload: x, direction: null }, style),
   renderInit: (x, style) => renderInit(x, { created: [x], kept: [x], initialized: true, problem: x }, style),
   renderPlan: (x, style) =>
-    [renderPlan(plan(x), connectivity(x), style), renderPlan(plan(x), unknown(x), style)].join("\n"),
+    [renderPlan(plan(x), connectivity(x), style, [planned(x)]), renderPlan(plan(x), unknown(x), style)].join("\n"),
+  renderWorkloadList: (x, style) =>
+    renderWorkloadList({ revision: 1, workloads: [listing(x)], refused: [refusal(x)], refusedCount: 1 }, style),
+  renderWorkloadReport: (x, style) =>
+    renderWorkloadReport(
+      {
+        ...listing(x),
+        ...{ revision: 1, labels: { [x]: x }, nodeSelector: { matchLabels: { [x]: x } }, file: x, line: 1 },
+        ports: [{ name: x, port: 80, protocol: "TCP" }],
+        instances: [
+          { name: x, node: x, cgroup: x, addresses: [x], state: "Stalled", message: x, reportedAt: x, ageMs: 1 },
+        ],
+        refused: [refusal(x)],
+      },
+      style,
+    ),
   renderPlanSummary: (x, style) => renderPlanSummary(plan(x), unknown(x), style),
   renderPolicyList: (x, style) =>
     renderPolicyList([{ ...row(x), git: "Synced", mode: { ingress: "audit", egress: null } }], style),

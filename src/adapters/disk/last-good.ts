@@ -1,7 +1,7 @@
 /**
  * The last enforced state, in one compressed file of the state folder: the revision's record with its digest, then each
  * object's text in the order of the revision's entries, and the part of it that was withheld. A second file of the same
- * form holds the announced state.
+ * form holds the announced state, and a third one the endpoints that both are compiled with.
  */
 import { constants } from "node:fs";
 import { open, readFile, rename, rm } from "node:fs/promises";
@@ -10,12 +10,15 @@ import { promisify } from "node:util";
 import { gunzip, gzip } from "node:zlib";
 import { makeFolder } from "../system/folder.js";
 import { canonicalJson } from "../../model/digest.js";
+import { isNodeEndpoints, type NodeEndpoints } from "../../model/endpoints.js";
 import { refKey } from "../../model/state.js";
 import type { LastGood, LastGoodState } from "../../interfaces/last-good.js";
 import { isString, isToken, listOf, oneOf, optional, shaped } from "../../model/guards.js";
 import { decode, decodeObject, decodeRevision, encodeRevision } from "../../store/records.js";
 import { decodeWithholding, encodeWithholding } from "../../store/withholding.js";
 import type { Logger } from "../../interfaces/system.js";
+
+const isEndpointList = listOf(isNodeEndpoints);
 
 const FORMAT = "ztap-copy/1";
 const MAX_TEXT_BYTES = 512 * 1024 * 1024;
@@ -45,6 +48,10 @@ export function lastGoodFolder(stateDir: string): string {
 
 export function lastGoodPath(stateDir: string, node: string): string {
   return join(lastGoodFolder(stateDir), `${node}.json.gz`);
+}
+
+function endpointsPath(path: string): string {
+  return path.replace(/\.json\.gz$/, ".endpoints.json.gz");
 }
 
 /** Returns the path of the state that is announced beside the last-good state of this path. */
@@ -79,6 +86,22 @@ export class LastGoodFile implements LastGoodState {
     else await this.#write(path, state);
   }
 
+  async writeEndpoints(endpoints: readonly NodeEndpoints[]): Promise<void> {
+    await this.#replace(endpointsPath(this.#path), JSON.stringify(endpoints));
+  }
+
+  /** A state without its endpoints is still the better part of it. */
+  async #readEndpoints(): Promise<Pick<LastGood, "endpoints">> {
+    const path = endpointsPath(this.#path);
+    try {
+      const endpoints = decode(await unzip(await readFile(path)), isEndpointList, path);
+      return endpoints.length === 0 ? {} : { endpoints };
+    } catch (error) {
+      if (!isMissing(error)) this.#logger.warn(`the last-good endpoints cannot be read: ${path}`, { error });
+      return {};
+    }
+  }
+
   async #read(path: string): Promise<LastGood | null> {
     const bytes = await readFile(path).catch((error: unknown) => {
       if (!isMissing(error)) this.#logger.warn(`the last-good state cannot be read: ${path}`, { error });
@@ -86,7 +109,7 @@ export class LastGoodFile implements LastGoodState {
     });
     if (bytes === null) return null;
     try {
-      const text = (await promisify(gunzip)(bytes, { maxOutputLength: MAX_TEXT_BYTES })).toString();
+      const text = await unzip(bytes);
       const { revision: record, objects: texts, withholding, boot } = decode(text, isLastGoodDocument, path);
       const revision = decodeRevision(record, path);
       const objects = revision.entries.map((entry, index) => decodeObject(texts[index], entry));
@@ -95,6 +118,7 @@ export class LastGoodFile implements LastGoodState {
         objects: new Map(objects.map((object) => [refKey(object.ref), object])),
         ...(withholding === undefined ? {} : { withholding: decodeWithholding(withholding, path) }),
         ...(boot === undefined ? {} : { boot }),
+        ...(await this.#readEndpoints()),
       };
     } catch (error) {
       this.#logger.warn(`the last-good state is damaged and is not used: ${path}`, { error });
@@ -111,7 +135,11 @@ export class LastGoodFile implements LastGoodState {
       ...(withholding === undefined ? {} : { withholding: encodeWithholding(withholding) }),
       ...(boot === undefined ? {} : { boot }),
     };
-    const bytes = await promisify(gzip)(JSON.stringify(record));
+    await this.#replace(path, JSON.stringify(record));
+  }
+
+  async #replace(path: string, text: string): Promise<void> {
+    const bytes = await promisify(gzip)(text);
     const folder = dirname(path);
     makeFolder(folder, 0o700);
     const next = `${path}.next`;
@@ -131,6 +159,10 @@ export class LastGoodFile implements LastGoodState {
       await entry.close();
     }
   }
+}
+
+async function unzip(bytes: Buffer): Promise<string> {
+  return (await promisify(gunzip)(bytes, { maxOutputLength: MAX_TEXT_BYTES })).toString();
 }
 
 function isMissing(error: unknown): boolean {

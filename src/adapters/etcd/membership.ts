@@ -5,7 +5,7 @@
 import type { Heartbeat, Member } from "../../model/status.js";
 import { StoreError, type DamagedRecord, type Fence } from "../../interfaces/store.js";
 import { keys, prefixes } from "../../store/keys.js";
-import { damagedRecord, MEMBER, STATUS } from "../../store/records.js";
+import { damagedRecord, ENDPOINTS, MEMBER, STATUS } from "../../store/records.js";
 import { mapBounded } from "./batches.js";
 import type { EtcdClient } from "./client.js";
 import { unchanged } from "./commit.js";
@@ -46,7 +46,7 @@ export class Membership {
   }
 
   async leave(id: string): Promise<boolean> {
-    const gone = [keys.member(id), keys.live(id), seenKey(id), keys.status(id)];
+    const gone = [keys.member(id), keys.live(id), seenKey(id), keys.status(id), keys.endpoints(id)];
     const { removed } = await this.#client.transact(
       [],
       gone.map((remove) => ({ remove })),
@@ -107,7 +107,7 @@ export class Membership {
   }
 
   async listDamaged(): Promise<readonly DamagedRecord[]> {
-    const kinds = [MEMBER, HEARTBEAT, SEEN, STATUS];
+    const kinds = [MEMBER, HEARTBEAT, SEEN, STATUS, ENDPOINTS];
     const { found } = await this.#client.transact(
       [],
       kinds.map(({ prefix }) => ({ list: prefix })),

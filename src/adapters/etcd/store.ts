@@ -2,6 +2,7 @@
  * The store in etcd: `etcd://host:2379,host:2379/prefix`. Any number of machines; etcd provides the consensus. The same
  * contract suite tests it as the stores of one machine.
  */
+import type { NodeEndpoints } from "../../model/endpoints.js";
 import type { Approval, SourceControl, Suspension } from "../../model/source-control.js";
 import type { CommittedState, Revision } from "../../model/state.js";
 import type { Heartbeat, Member, NodeStatus, SourceStatus, StoreHealth } from "../../model/status.js";
@@ -31,6 +32,7 @@ import {
   tidyStatus,
 } from "../../store/records.js";
 import { EtcdClient, type EtcdOptions } from "./client.js";
+import { Endpoints } from "./endpoints.js";
 import { Membership } from "./membership.js";
 import { commitRevision } from "./commit.js";
 import { WatchCache } from "./watch-cache.js";
@@ -39,7 +41,7 @@ import { History } from "./history.js";
 import { pruneEtcd } from "./prune.js";
 import { encodeLong, encodeRecord, ownRecordOf, recordOf } from "./records.js";
 import { decodeValue } from "./values.js";
-import { watchKinds, type Watched } from "./watch.js";
+import { watchKinds, type Listener, type Watched } from "./watch.js";
 
 const WATCHED: readonly Watched<ChangeKind>[] = [
   // In one range, so that a commit's objects and its revision arrive before, or together with, its head.
@@ -50,6 +52,7 @@ const WATCHED: readonly Watched<ChangeKind>[] = [
   { kind: "status", range: { prefix: keys.suspension, exact: true }, removals: true },
   { kind: "members", range: { prefix: prefixes.members }, removals: true },
   { kind: "members", range: { prefix: prefixes.live }, removals: true },
+  { kind: "endpoints", range: { prefix: prefixes.endpoints }, removals: true },
   // A leader writes its record at each renewal.
   { kind: "members", range: { prefix: keys.election, exact: true }, removals: true, rewrites: false },
 ];
@@ -68,6 +71,7 @@ class EtcdStore implements Store {
   readonly #watchCache = new WatchCache();
   readonly #history: History;
   readonly #cluster: Membership;
+  readonly #endpoints: Endpoints;
   /** Ends the watches of this handle. */
   readonly #closing = new AbortController();
   #isChecked = false;
@@ -76,6 +80,7 @@ class EtcdStore implements Store {
     this.#client = client;
     this.#history = new History(client, this.#watchCache);
     this.#cluster = new Membership(client);
+    this.#endpoints = new Endpoints(client);
   }
 
   async readHead({ watched = false }: { readonly watched?: boolean } = {}): Promise<number | null> {
@@ -119,8 +124,22 @@ class EtcdStore implements Store {
     const ended = AbortSignal.any([signal, this.#closing.signal]);
     if (ended.aborted) return;
     const watched = WATCHED.filter(({ kind }) => kinds?.includes(kind) ?? true);
-    for await (const changed of watchKinds(this.#client, watched, ended, this.#watchCache))
-      yield { changed: changed ?? "head" };
+    const isOfEndpoints = watched.some(({ kind }) => kind === "endpoints");
+    const listeners: readonly Listener[] = isOfEndpoints ? [this.#watchCache, this.#endpoints] : [this.#watchCache];
+    const listener: Listener = {
+      add: (entry) => listeners.forEach((one) => one.add(entry)),
+      remove: (key, modified) => listeners.forEach((one) => one.remove(key, modified)),
+      clear: () => listeners.forEach((one) => one.clear()),
+    };
+    try {
+      for await (const changed of watchKinds(this.#client, watched, ended, listener)) {
+        // Each event comes from a stream that stands.
+        if (isOfEndpoints) this.#endpoints.begin();
+        yield { changed: changed ?? "head" };
+      }
+    } finally {
+      if (isOfEndpoints) this.#endpoints.clear();
+    }
   }
 
   async joinMember(member: Member): Promise<void> {
@@ -165,6 +184,16 @@ class EtcdStore implements Store {
     await this.#check();
     const entries = await this.#client.list({ prefix: prefixes.status });
     return entries.flatMap((entry) => ownRecordOf(entry, STATUS) ?? []);
+  }
+
+  async writeEndpoints(endpoints: NodeEndpoints): Promise<void> {
+    await this.#check();
+    await this.#endpoints.write(endpoints);
+  }
+
+  async listEndpoints({ watched = false }: { readonly watched?: boolean } = {}): Promise<readonly NodeEndpoints[]> {
+    await this.#check();
+    return this.#endpoints.list(watched);
   }
 
   async listDamaged(): Promise<readonly DamagedRecord[]> {

@@ -27,7 +27,8 @@ export interface Watched<K> {
 /** Receives the entries that a watch brings. */
 export interface Listener {
   add(entry: Entry): void;
-  remove(key: string): void;
+  /** @param modified the revision of the database that removed it */
+  remove(key: string, modified: number): void;
   /** Events may have been missed. */
   clear(): void;
 }
@@ -88,7 +89,9 @@ async function* follow<K>(
       }
       if (stream.hasEnded()) return;
       const hasNews = await notifier.wait(signal, { ms: REFRESH_MS, clock: client.clock });
-      if (!hasNews) addAll(changed, watched);
+      if (hasNews) continue;
+      receivers.listener.clear();
+      addAll(changed, watched);
     }
   } finally {
     signal.removeEventListener("abort", stream.close);
@@ -129,7 +132,7 @@ function openStream<K>(
       isRemoval: type.toUpperCase() === "DELETE",
     }));
     for (const { entry, isRemoval } of changes) {
-      if (isRemoval) listener.remove(entry.key);
+      if (isRemoval) listener.remove(entry.key, entry.modified);
       else listener.add(entry);
     }
     const { kind, only, removals, rewrites } = watcher;

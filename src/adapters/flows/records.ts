@@ -11,6 +11,7 @@ import type {
   FlowRefusal,
   FlowRule,
 } from "../../model/flow.js";
+import { isSubjectName } from "../../model/endpoints.js";
 import {
   isBoolean,
   isCount,
@@ -45,7 +46,7 @@ const isEvent = shaped<FlowEvent>({
   kind: oneOf("verdict"),
   time: isTime,
   node: isLabel,
-  workload: nullable(isQualifiedName),
+  workload: nullable(isSubjectName),
   direction: isDirection,
   verdict: isVerdict,
   hook: oneOf("packet", "call"),
@@ -56,7 +57,7 @@ const isEvent = shaped<FlowEvent>({
   peer: shaped<FlowEvent["peer"]>({
     address: isToken,
     port: nullable(isPort),
-    workloads: listOf(isQualifiedName),
+    workloads: listOf(isSubjectName),
   }),
   rule: nullable(shaped<FlowRule>({ ...placed, index: isCount, direction: isDirection })),
   policies: listOf(shaped<FlowPolicy>(placed)),

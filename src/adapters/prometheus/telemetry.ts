@@ -105,6 +105,11 @@ function createMetrics(registry: Registry) {
 function createWorkloadMetrics(registry: Registry) {
   const registers = [registry];
   return {
+    refusedEndpoints: new Gauge({
+      name: "ztap_endpoints_refused",
+      help: "Addresses and instances that nodes report and that do not count, as this node last read them.",
+      registers,
+    }),
     withheld: new Gauge({
       name: "ztap_withheld_workloads",
       help: "Workloads that keep an earlier policy, or have none, since head's would cut management access.",
@@ -226,6 +231,7 @@ function enforcementTelemetry(metrics: Metrics) {
         }
     },
     withheld: (workloads) => metrics.withheld.set(workloads),
+    refusedEndpoints: (count) => metrics.refusedEndpoints.set(count),
     pending: (workloads) => metrics.pending.set(workloads),
     undeclared: (isUndeclared) => metrics.undeclared.set(isUndeclared ? 1 : 0),
     stalled: (isStalled) => metrics.stalled.set(isStalled ? 1 : 0),

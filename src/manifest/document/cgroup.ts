@@ -7,8 +7,9 @@ const PATH_LIMIT = 4095;
 /**
  * Checks a path. It has one form only: no leading or trailing slash, no empty, `.` or `..` parts. The root itself is
  * refused, since enforcement there would affect every process of the host, ztap's agent included.
+ * @param options `isPattern`: `*` and `?` stand for other characters
  */
-export function checkCgroup(text: string, path: Path): Problem | undefined {
+export function checkCgroup(text: string, path: Path, { isPattern = false } = {}): Problem | undefined {
   const parts = text.split("/");
   const plain = parts.filter((part) => part !== "" && part !== ".").join("/");
   const problem = (message: string, fix?: string): Problem => ({
@@ -20,12 +21,14 @@ export function checkCgroup(text: string, path: Path): Problem | undefined {
     ...(fix === undefined ? {} : { fix }),
   });
   // A mistaken pattern would be the name of a cgroup that never exists, and nothing would be enforced.
-  const pattern = /[*?[\]]/.exec(text)?.[0];
+  const pattern = (isPattern ? /[[\]]/ : /[*?[\]]/).exec(text)?.[0];
   if (pattern !== undefined)
-    return problem(
-      `cgroup ${text} holds ${pattern}, but a cgroup is one path, not a pattern`,
-      "name one cgroup; declare a Workload for each further one",
-    );
+    return isPattern
+      ? problem(`cgroup ${text} holds ${pattern}, but only * and ? stand for other characters`)
+      : problem(
+          `cgroup ${text} holds ${pattern}, but a cgroup is one path, not a pattern`,
+          "name one cgroup, or write the pattern below process",
+        );
   if (parts.includes("..")) return problem(`cgroup ${text} climbs with "..", and must stay below the cgroup root`);
   if (plain === "")
     return problem(`cgroup ${JSON.stringify(text)} is the cgroup root, which holds every process of the host`);

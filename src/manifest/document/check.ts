@@ -17,6 +17,7 @@ import {
 } from "./address.js";
 import type { Kind } from "../../model/objects.js";
 import { checkCgroup } from "./cgroup.js";
+import { checkNodeNames, checkPlacement } from "./process.js";
 import { kubernetesRule, show, type Path, type Problem } from "../problem.js";
 
 export type IpFamily = Exclude<Kind, "NetworkPolicy"> | "ZtapNetworkPolicy" | "KubernetesNetworkPolicy";
@@ -36,8 +37,11 @@ export function checkDocument(family: IpFamily, value: unknown): readonly Proble
         ...checkText(spec["address"], ["spec", "address"], agentAddressProblem),
         ...checkAddresses(spec["addresses"]),
       ];
+    case "NodeGroup":
+      return [...checkNodeNames(spec["nodeNames"]), ...checkRanges(spec["addressRanges"])];
     case "Workload":
       return [
+        ...checkPlacement(spec),
         ...checkAddresses(spec["addresses"]),
         ...checkText(spec["cgroup"], ["spec", "cgroup"], (text, path) => checkCgroup(text, path)),
         ...checkPortNames(spec["ports"]),
@@ -46,6 +50,14 @@ export function checkDocument(family: IpFamily, value: unknown): readonly Proble
     case "KubernetesNetworkPolicy":
       return [...checkRules(spec["ingress"], "ingress", ["from"]), ...checkRules(spec["egress"], "egress", ["to"])];
   }
+}
+
+function checkRanges(value: unknown): readonly Problem[] {
+  return items(value).flatMap((text, index) => {
+    const checked = typeof text === "string" ? checkCidr(text) : undefined;
+    if (typeof text !== "string" || checked?.ok !== false) return [];
+    return [refusal(checked, "badCidr", ["spec", "addressRanges", index], text, "a CIDR such as 10.20.0.0/16")];
+  });
 }
 
 const isMapping = (value: unknown): value is Readonly<Record<string, unknown>> =>

@@ -13,6 +13,7 @@ import {
   normalizeNamespace,
   normalizeNetworkSet,
   normalizeNode,
+  normalizeNodeGroup,
   normalizeWorkload,
   normalizeZtapNetworkPolicy,
   setCidrText,
@@ -26,6 +27,7 @@ import {
   parseNamespace,
   parseNetworkSet,
   parseNode,
+  parseNodeGroup,
   parseWorkload,
   parseZtapNetworkPolicy,
   type Parsed,
@@ -58,6 +60,8 @@ export function interpret(
   switch (family) {
     case "Node":
       return finish(family, { value, written }, parseNode(value), normalizeNode);
+    case "NodeGroup":
+      return finish(family, { value, written }, parseNodeGroup(value), normalizeNodeGroup);
     case "Namespace":
       return finish(family, { value, written }, parseNamespace(value), normalizeNamespace);
     case "Workload":

@@ -19,6 +19,8 @@ import type {
   NamespaceDocument,
   NetworkSetDocument,
   NodeDocument,
+  NodeGroupDocument,
+  ProcessPatternDocument,
   SelectorRequirementDocument,
   WorkloadDocument,
   ZtapNetworkPolicyDocument,
@@ -40,9 +42,11 @@ import type {
   NetworkPolicy,
   NetworkSet,
   Node,
+  NodeGroup,
   Peer,
   PolicyPort,
   PolicyType,
+  ProcessPattern,
   SelectorRequirement,
   Workload,
 } from "../../model/objects.js";
@@ -57,18 +61,29 @@ const LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration";
 const IMPLIED_LABEL = "kubernetes.io/metadata.name";
 
 export function normalizeNode(document: NodeDocument): Node {
-  const agent = checkAgentAddress(document.spec.address);
-  const host = agent.ok && agent.value.ip !== undefined ? [agent.value.ip] : [];
+  const { address, addresses, enforcement } = document.spec ?? {};
+  const agent = address === undefined ? undefined : checkAgentAddress(address);
+  const host = agent?.ok === true && agent.value.ip !== undefined ? [agent.value.ip] : [];
   return {
     apiVersion: "ztap/v1",
     kind: "Node",
     metadata: clusterMetadata(document.metadata),
     spec: {
-      address: agent.ok ? agent.value.text : document.spec.address,
-      addresses: document.spec.addresses === undefined ? host : addressList(document.spec.addresses),
+      ...(address === undefined ? {} : { address: agent?.ok === true ? agent.value.text : address }),
+      addresses: addresses === undefined ? host : addressList(addresses),
       // The default is left out, so that a Node with an explicit default has the same digest as one without.
-      ...(document.spec.enforcement === "pf" ? { enforcement: "pf" } : {}),
+      ...(enforcement === "pf" ? { enforcement: "pf" } : {}),
     },
+  };
+}
+
+export function normalizeNodeGroup(document: NodeGroupDocument): NodeGroup {
+  const { nodeNames, addressRanges = [] } = document.spec;
+  return {
+    apiVersion: "ztap/v1",
+    kind: "NodeGroup",
+    metadata: clusterMetadata(document.metadata),
+    spec: { nodeNames: sortedUnique(nodeNames), addressRanges: sortedUnique(addressRanges.map(cidrText)) },
   };
 }
 
@@ -118,15 +133,17 @@ export function normalizeConnectivityTest(document: ConnectivityTestDocument): C
 }
 
 export function normalizeWorkload(document: WorkloadDocument): Workload {
-  const { node, addresses, cgroup, user, tolerates = [], ports } = document.spec;
+  const { node, nodeSelector, addresses, cgroup, process, user, tolerates = [], ports } = document.spec;
   return {
     apiVersion: "ztap/v1",
     kind: "Workload",
     metadata: namespacedMetadata(document.metadata),
     spec: {
       ...(node === undefined ? {} : { node }),
+      ...(nodeSelector === undefined ? {} : { nodeSelector: selector(nodeSelector) }),
       addresses: addressList(addresses ?? []),
       ...(cgroup === undefined ? {} : { cgroup }),
+      ...processPattern(process),
       ...(user === undefined ? {} : { user }),
       ...(tolerates.length === 0 ? {} : { tolerates: [...new Set(tolerates)].sort() }),
       ports: sortedBy(
@@ -136,6 +153,25 @@ export function normalizeWorkload(document: WorkloadDocument): Workload {
           protocol: protocol ?? "TCP",
         })),
       ),
+    },
+  };
+}
+
+function processPattern(document: ProcessPatternDocument | undefined): { readonly process?: ProcessPattern } {
+  if (document === undefined) return {};
+  const { systemdUnit, container, cgroup } = document;
+  if (systemdUnit !== undefined) return { process: { systemdUnit } };
+  if (cgroup !== undefined) return { process: { cgroup } };
+  if (container === undefined) return { process: { host: true } };
+  const { name, image, labels } = container;
+  const sorted = Object.entries(labels ?? {}).sort(([a], [b]) => (a < b ? -1 : 1));
+  return {
+    process: {
+      container: {
+        ...(name === undefined ? {} : { name }),
+        ...(image === undefined ? {} : { image }),
+        ...(sorted.length === 0 ? {} : { labels: Object.fromEntries(sorted) }),
+      },
     },
   };
 }

@@ -95,8 +95,10 @@ function explain(error: SchemaError, family: Family): Problem | undefined {
     case "maxItems":
       return tooManyItems(path, error);
     case "minProperties":
+      if (isProcess(path)) return undefined;
       return path.at(-1) === "verify" ? missingField(path, "sshSigners", error) : emptyPeer(path, family);
     case "maxProperties":
+      if (isProcess(path)) return undefined;
       return besideOther(path, error);
     case "dependentRequired":
       return String(error.params["property"]) === "code" ? codeAlone(path) : endPortAlone(path);
@@ -115,6 +117,9 @@ function explain(error: SchemaError, family: Family): Problem | undefined {
       };
   }
 }
+
+/** document/process.ts explains these. */
+const isProcess = (path: Path): boolean => path[0] === "spec" && path[1] === "process";
 
 /** Turns a JSON pointer into a path. A step of digits is an index, since only label maps have such keys. */
 function pointerPath(pointer: string): Path {

@@ -22,6 +22,10 @@ const PATTERNS: Readonly<Record<string, Rule>> = {
     kubernetes:
       "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with an alphanumeric character",
   },
+  NodeNamePattern: {
+    code: "badPattern",
+    wanted: "at most 63 lower-case letters, digits and '-', with '*' for any characters and '?' for one",
+  },
   DnsSubdomain: {
     code: "badName",
     wanted:

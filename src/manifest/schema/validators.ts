@@ -8,6 +8,7 @@ import type {
   NamespaceDocument,
   NetworkSetDocument,
   NodeDocument,
+  NodeGroupDocument,
   WorkloadDocument,
   ZtapNetworkPolicyDocument,
 } from "../../model/generated.js";
@@ -31,6 +32,7 @@ function parser<T>(validate: GeneratedValidator): (value: unknown) => Parsed<T> 
 
 export const parseConfig = parser<ConfigDocument>(generated.validateConfig);
 export const parseNode = parser<NodeDocument>(generated.validateNode);
+export const parseNodeGroup = parser<NodeGroupDocument>(generated.validateNodeGroup);
 export const parseNamespace = parser<NamespaceDocument>(generated.validateNamespace);
 export const parseWorkload = parser<WorkloadDocument>(generated.validateWorkload);
 export const parseZtapNetworkPolicy = parser<ZtapNetworkPolicyDocument>(generated.validateZtapNetworkPolicy);

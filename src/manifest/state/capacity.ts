@@ -3,7 +3,9 @@
  * express it. Otherwise the nodes would keep the last good ruleset, or close workloads, and report Stalled one after
  * the other.
  */
-import type { Kind } from "../../model/objects.js";
+import { mayRunOn, NodeDescriptions } from "../../inventory/nodes.js";
+import { canonicalJson } from "../../model/digest.js";
+import type { Kind, Workload } from "../../model/objects.js";
 import type { Profile, Ruleset } from "../../model/ruleset.js";
 import { refKey, type ObjectSet } from "../../model/state.js";
 import { compile } from "../../policy/compile/compile.js";
@@ -68,19 +70,44 @@ interface NodeSubjects {
 
 /** An undeclared node uses eBPF. */
 function byNode(objects: ObjectSet, ruleset: Ruleset): readonly NodeSubjects[] {
-  const nodes = new Map<string, string>();
+  const nodes = new Map<string, readonly string[]>();
+  const placesOf = createPlaces(objects);
   const backends = new Map<string, keyof Capacities>();
   for (const { object } of objects.values()) {
     if (object.kind === "Node") backends.set(object.metadata.name, object.spec.enforcement ?? "ebpf");
-    if (object.kind !== "Workload" || object.spec.node === undefined) continue;
-    nodes.set(`${object.metadata.namespace}/${object.metadata.name}`, object.spec.node);
+    if (object.kind === "Workload") nodes.set(`${object.metadata.namespace}/${object.metadata.name}`, placesOf(object));
   }
-  const placed = ruleset.subjects.filter(({ workload }) => nodes.has(workload));
-  return [...Map.groupBy(placed, ({ workload }) => nodes.get(workload) ?? "")].map(([node, subjects]) => ({
+  const placed = ruleset.subjects.flatMap((subject) =>
+    (nodes.get(subject.workload) ?? []).map((node) => ({ node, subject })),
+  );
+  return [...Map.groupBy(placed, ({ node }) => node)].map(([node, all]) => ({
     node,
     backend: backends.get(node) ?? "ebpf",
-    subjects,
+    subjects: all.map(({ subject }) => subject),
   }));
+}
+
+/**
+ * Returns a function to the nodes of a workload. Nodes that only a NodeGroup describes are known when they report: its
+ * pattern stands for all of them.
+ */
+function createPlaces(objects: ObjectSet): (workload: Workload) => readonly string[] {
+  const nodes = new NodeDescriptions(objects);
+  const known = new Map<string, readonly string[]>();
+  const select = (workload: Workload): readonly string[] => [
+    ...nodes.declared.filter((node) => mayRunOn(workload, node)).map(({ name }) => name),
+    ...nodes.groups
+      .filter(({ metadata }) => mayRunOn(workload, { name: "", labels: metadata.labels ?? {} }))
+      .map(({ spec }) => spec.nodeNames.join()),
+  ];
+  return (workload) => {
+    const { node, nodeSelector } = workload.spec;
+    if (nodeSelector === undefined) return node === undefined ? [] : [node];
+    const key = canonicalJson(nodeSelector);
+    const places = known.get(key) ?? select(workload);
+    known.set(key, places);
+    return places;
+  };
 }
 
 /** Reports at the rule that needs it, or at the workload. */

@@ -2,6 +2,8 @@
  * Compares objects with each other: problems that a single document cannot show. Returns the accepted objects, and the
  * problems of the others.
  */
+import { describeConflict, NodeDescriptions, runsOn } from "../../inventory/nodes.js";
+import { expectedCgroup, patternOf } from "../../inventory/process.js";
 import type { Kind, Node, Workload } from "../../model/objects.js";
 import { qualifiedName } from "../../model/state.js";
 import type { FileObject, PlacedProblem } from "../document/file.js";
@@ -22,7 +24,9 @@ export function compareObjects(all: readonly FileObject[], unread: ReadonlySet<K
   const { unique, problems: duplicates } = findDuplicates(all);
   const problems = [
     ...duplicates,
-    ...(unread.has("Node") || unread.has(null) ? [] : findUndeclaredNodes(unique)),
+    ...(unread.has("Node") || unread.has("NodeGroup") || unread.has(null)
+      ? []
+      : [...findUndeclaredNodes(unique), ...findLabelConflicts(unique)]),
     ...(unread.has("NetworkSet") || unread.has(null) ? [] : findUndeclaredSets(unique)),
     ...findCgroupConflicts(unique),
     ...findNodeAddressConflicts(unique),
@@ -80,12 +84,17 @@ function placed(at: FileObject, path: Path, rest: Omit<Problem, "path">): Placed
 const SUGGESTED_NODES = 20;
 const COMPARED_NAMES = 5_000;
 
+const describeNodes = (all: readonly FileObject[]): NodeDescriptions =>
+  new NodeDescriptions(new Map(all.map(({ key, state }) => [key, state])));
+
 /**
- * Only if the state declares any Node: a state without Nodes belongs to one machine, whose node needs no declaration.
+ * Only if the state describes any node: a state without Nodes and NodeGroups belongs to one machine, whose node needs no
+ * declaration.
  */
 function findUndeclaredNodes(all: readonly FileObject[]): readonly PlacedProblem[] {
+  const descriptions = describeNodes(all);
+  if (descriptions.isEmpty) return [];
   const names = new Set(nodesOf(all).map(({ object }) => object.metadata.name));
-  if (names.size === 0) return [];
   // Each suggestion compares with every declared name: beyond a few, the names were not mistyped one by one.
   const suggestions = new Map<string, string | undefined>();
   const meantBy = (node: string): string | undefined => {
@@ -95,14 +104,14 @@ function findUndeclaredNodes(all: readonly FileObject[]): readonly PlacedProblem
   };
   return workloadsOf(all).flatMap(({ at, object }) => {
     const { node } = object.spec;
-    if (node === undefined || names.has(node)) return [];
+    if (node === undefined || descriptions.match(node) !== undefined) return [];
     const meant = meantBy(node);
     return [
       placed(at, ["spec", "node"], {
         code: "undeclaredNode",
         message: `node ${node} is not declared`,
         found: node,
-        wanted: "the name of a Node of this state",
+        wanted: "the name of a Node of this state, or one that a NodeGroup matches",
         fix:
           meant === undefined
             ? `declare Node ${node}, or leave out node for an external peer`
@@ -110,6 +119,23 @@ function findUndeclaredNodes(all: readonly FileObject[]): readonly PlacedProblem
       }),
     ];
   });
+}
+
+/** A node that only a NodeGroup describes is known when its agent runs; it is refused then. */
+function findLabelConflicts(all: readonly FileObject[]): readonly PlacedProblem[] {
+  const descriptions = describeNodes(all);
+  return nodesOf(all).flatMap(({ at, object }) =>
+    (descriptions.match(object.metadata.name)?.conflicts ?? []).slice(0, 1).map((conflict) =>
+      placed(at, ["metadata"], {
+        code: "labelConflict",
+        anchor: "key",
+        message: `node ${object.metadata.name}: ${describeConflict(conflict)}`,
+        found: conflict.claims.map(({ value }) => value).join(", "),
+        wanted: "one value for each label of a node",
+        fix: "remove one of the two, or make the patterns of the groups narrower",
+      }),
+    ),
+  );
 }
 
 /**
@@ -143,23 +169,34 @@ function findUndeclaredSets(all: readonly FileObject[]): readonly PlacedProblem[
  * one follow it directly, so that a comparison with the cgroups still open is enough.
  */
 function findCgroupConflicts(all: readonly FileObject[]): readonly PlacedProblem[] {
+  const fixed = workloadsOf(all).flatMap(({ at, object }) => {
+    const path = expectedCgroup(patternOf(object));
+    return path === null ? [] : [{ at, object, name: qualifiedName(at.state.ref), path: `${path}/` }];
+  });
   const byNode = Map.groupBy(
-    workloadsOf(all).filter(({ object }) => object.spec.node !== undefined && object.spec.cgroup !== undefined),
+    fixed.filter(({ object }) => object.spec.node !== undefined),
     ({ object }) => object.spec.node ?? "",
   );
-  return [...byNode.values()].flatMap((workloads) => {
-    const sorted = workloads
-      .map(({ at, object }) => ({ at, name: qualifiedName(at.state.ref), path: `${object.spec.cgroup ?? ""}/` }))
-      .sort((a, b) => (a.path < b.path ? -1 : a.path > b.path ? 1 : 0));
+  const places = [...byNode.values()];
+  const selecting = fixed.filter(({ object }) => object.spec.nodeSelector !== undefined);
+  const descriptions = selecting.length === 0 ? null : describeNodes(all);
+  for (const node of descriptions?.declared ?? []) {
+    const here = selecting.filter(({ object }) => runsOn(object, node, null));
+    if (here.length > 0) places.push([...(byNode.get(node.name) ?? []), ...here]);
+  }
+  const reported = new Set<FileObject>();
+  return places.flatMap((workloads) => {
+    const sorted = workloads.toSorted((a, b) => (a.path < b.path ? -1 : a.path > b.path ? 1 : 0));
     const open: (typeof sorted)[number][] = [];
     return sorted.flatMap((workload) => {
       while (open.length > 0 && !workload.path.startsWith(open.at(-1)?.path ?? "")) open.pop();
       const outer = open.at(-1);
       open.push(workload);
-      if (outer === undefined) return [];
+      if (outer === undefined || reported.has(workload.at)) return [];
+      reported.add(workload.at);
       const same = outer.path === workload.path;
       return [
-        placed(workload.at, ["spec", "cgroup"], {
+        placed(workload.at, workload.object.spec.cgroup === undefined ? ["spec", "process"] : ["spec", "cgroup"], {
           code: "cgroupConflict",
           message: `cgroup ${workload.path.slice(0, -1)} ${same ? "is also that" : `lies inside ${outer.path.slice(0, -1)}`} of workload ${outer.name} at ${where(outer.at)}`,
           found: workload.path.slice(0, -1),

@@ -16,6 +16,8 @@ import type {
 } from "../../model/objects.js";
 import { qualifiedName, type ObjectSet, type StateObject } from "../../model/state.js";
 import { canonicalJson } from "../../model/digest.js";
+import { HOSTNAME_LABEL, mayRunOn, NodeDescriptions, OS_LABEL } from "../../inventory/nodes.js";
+import { isDiscovered } from "../../inventory/process.js";
 import { NetworkSetIndex } from "../../policy/compile/network-sets.js";
 import { isSelectorPeer } from "../../policy/compile/select.js";
 import { WorkloadIndex } from "../../policy/compile/workload-index.js";
@@ -27,7 +29,8 @@ import { findShadows, type RuleShape } from "./shadowed-rules.js";
 export function lintObjects(objects: ObjectSet, unread: ReadonlySet<Kind | null>): readonly ObjectProblem[] {
   const may = (...kinds: readonly Kind[]): boolean => unread.has(null) || kinds.some((kind) => unread.has(kind));
   const index = new WorkloadIndex(objects);
-  const peers = new PeerCheck(index);
+  const nodes = may("Node", "NodeGroup") ? null : new NodeDescriptions(objects);
+  const peers = new PeerCheck(index, nodes);
   const sets = new NetworkSetIndex(objects);
   const warnings: ObjectProblem[] = [];
   const declared = new Set(
@@ -43,7 +46,8 @@ export function lintObjects(objects: ObjectSet, unread: ReadonlySet<Kind | null>
   for (const [key, state] of objects) {
     const { object } = state;
     const found: Problem[] = [];
-    if (object.kind === "Workload") found.push(...lintWorkload(object, may("Node") ? null : withoutCgroups));
+    if (object.kind === "Workload")
+      found.push(...lintWorkload(object, may("Node") ? null : withoutCgroups), ...lintNodeSelector(object, nodes));
     if (object.kind === "NetworkPolicy")
       found.push(...lintPolicy(object), ...(checkSelectors ? lintSelectors(object, index, peers) : []));
     if (object.kind === "ConnectivityTest" && checkSelectors) found.push(...lintTest(object, index));
@@ -74,7 +78,7 @@ function lintNamespace({ ref }: StateObject, declared: ReadonlySet<string>): rea
  * @param withoutCgroups nodes that identify workloads by their addresses; null if some may be missing
  */
 function lintWorkload({ spec }: Workload, withoutCgroups: ReadonlySet<string> | null): readonly Problem[] {
-  if (spec.node === undefined && spec.addresses.length === 0) {
+  if (spec.node === undefined && spec.nodeSelector === undefined && spec.addresses.length === 0) {
     return [
       {
         code: "unreachableWorkload",
@@ -87,18 +91,61 @@ function lintWorkload({ spec }: Workload, withoutCgroups: ReadonlySet<string> | 
       },
     ];
   }
-  if (spec.node !== undefined && spec.cgroup === undefined && withoutCgroups?.has(spec.node) === false) {
+  if (
+    spec.node !== undefined &&
+    spec.cgroup === undefined &&
+    spec.process === undefined &&
+    withoutCgroups?.has(spec.node) === false
+  ) {
     return [
       {
         code: "workloadWithoutCgroup",
         path: ["spec", "node"],
         message: `the workload runs on node ${spec.node} and has no cgroup, by which eBPF identifies its processes`,
-        wanted: "cgroup",
-        fix: "add cgroup, or leave out node for an external peer",
+        wanted: "cgroup or process",
+        fix: "add cgroup or process, or leave out node for an external peer",
       },
     ];
   }
   return [];
+}
+
+/**
+ * A node that only groups describe may have the labels of several of them. So only a label that nothing gives to any node
+ * proves that none can match.
+ */
+function lintNodeSelector({ spec }: Workload, nodes: NodeDescriptions | null): readonly Problem[] {
+  const { nodeSelector } = spec;
+  if (nodeSelector === undefined || nodes === null || nodes.isEmpty) return [];
+  const given = new Set(
+    [
+      ...nodes.declared.map(({ labels }) => labels),
+      ...nodes.groups.map(({ metadata }) => metadata.labels ?? {}),
+    ].flatMap((labels) => Object.entries(labels).map(([key, value]) => `${key}=${value}`)),
+  );
+  const isOpen = (key: string): boolean => key === OS_LABEL || (key === HOSTNAME_LABEL && nodes.groups.length > 0);
+  const wanted = [
+    ...Object.entries(nodeSelector.matchLabels ?? {}).map(([key, value]) => ({ key, values: [value] })),
+    ...(nodeSelector.matchExpressions ?? []).flatMap(({ key, operator, values = [] }) =>
+      operator === "In" ? [{ key, values }] : [],
+    ),
+  ];
+  const missing = wanted.find(({ key, values }) => !isOpen(key) && !values.some((one) => given.has(`${key}=${one}`)));
+  const isRefused = nodes.groups.length === 0 && !nodes.declared.some((node) => mayRunOn({ spec }, node));
+  if (missing === undefined && !isRefused) return [];
+  return [
+    {
+      code: "selectsNoNode",
+      path: ["spec", "nodeSelector"],
+      anchor: "key",
+      message:
+        missing === undefined
+          ? "nodeSelector matches no Node: nothing is enforced for the workload"
+          : `nodeSelector matches no node, since no Node and no NodeGroup has the label ${missing.key}=${missing.values.join(" or ")}: nothing is enforced for the workload`,
+      found: canonicalJson(nodeSelector),
+      wanted: "labels that a Node or a NodeGroup has",
+    },
+  ];
 }
 
 function lintPolicy(policy: NetworkPolicy): readonly Problem[] {
@@ -227,7 +274,11 @@ class PeerCheck {
   readonly #matched = new Map<string, boolean>();
   readonly #addressless = new Map<string, { readonly workload: Workload; readonly policy: NetworkPolicy }>();
 
-  constructor(readonly index: WorkloadIndex) {}
+  /** @param nodes null if some may be missing */
+  constructor(
+    readonly index: WorkloadIndex,
+    readonly nodes: NodeDescriptions | null,
+  ) {}
 
   /** Returns whether the peer matches any workload; collects matching workloads without addresses. */
   check(peer: Peer, namespace: string, policy: NetworkPolicy): boolean {
@@ -238,23 +289,30 @@ class PeerCheck {
     const matched = workloads.length > 0;
     this.#matched.set(key, matched);
     for (const { workload } of workloads) {
-      if (workload.spec.addresses.length > 0) continue;
+      if (workload.spec.addresses.length > 0 || this.#isReported(workload)) continue;
       const name = `Workload/${workload.metadata.namespace}/${workload.metadata.name}`;
       if (!this.#addressless.has(name)) this.#addressless.set(name, { workload, policy });
     }
     return matched;
   }
 
+  /** Returns whether a node may report addresses of the workload that count. */
+  #isReported(workload: Workload): boolean {
+    if (!isDiscovered(workload)) return false;
+    if (this.nodes === null || this.nodes.groups.some(({ spec }) => spec.addressRanges.length > 0)) return true;
+    return this.nodes.declared.some((node) => node.addressRanges.length > 0 && mayRunOn(workload, node));
+  }
+
   withoutAddresses(): readonly ObjectProblem[] {
-    return [...this.#addressless].map(([key, { policy }]) => ({
+    return [...this.#addressless].map(([key, { workload, policy }]) => ({
       key,
       problem: {
         code: "peerWithoutAddress",
         path: ["spec"],
         anchor: "key",
-        message: `the workload has no addresses, and policy ${qualifiedName(policy.metadata)} selects it as a peer: that rule will not match its packets`,
+        message: `the workload has no addresses${isDiscovered(workload) ? ", and what its nodes report does not count without addressRanges" : ""}, and policy ${qualifiedName(policy.metadata)} selects it as a peer: that rule will not match its packets`,
         wanted: "addresses",
-        fix: "add its addresses",
+        fix: isDiscovered(workload) ? "add addressRanges to a NodeGroup of its nodes" : "add its addresses",
       },
     }));
   }

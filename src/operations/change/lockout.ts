@@ -4,6 +4,7 @@
  */
 import type { ObjectSet } from "../../model/state.js";
 import type { ManagementAccess } from "../../model/management-access.js";
+import { placeReported } from "../../inventory/place.js";
 import { compile } from "../../policy/compile/compile.js";
 import { clientsOf, holds, INCOMPLETE_SEARCH, listLockouts } from "../../policy/lockout.js";
 import type { ManagementAccessReader } from "../../interfaces/management-access.js";
@@ -38,11 +39,13 @@ export async function lockoutsOf(deps: LockoutDeps, objects: ObjectSet): Promise
   const { managementAccess, node } = deps;
   if (managementAccess === null) return { own: [], reported: [], warnings: [] };
   const [own, reports] = await Promise.all([ownAccess(deps, managementAccess), reportedAccess(deps)]);
+  const endpoints = await deps.store.listEndpoints();
+  const placed = placeReported(objects, endpoints, null);
   return {
-    own: find(objects, node, own.access),
+    own: find(placeReported(objects, endpoints, node), node, own.access),
     warnings: own.warnings,
     reported: reports.flatMap(([other, access]) =>
-      find(objects, other, access).map((message) => `node ${other}: ${message}`),
+      find(placed, other, access).map((message) => `node ${other}: ${message}`),
     ),
   };
 }
@@ -51,7 +54,10 @@ export async function lockoutsOf(deps: LockoutDeps, objects: ObjectSet): Promise
 export async function ownLockouts(deps: LockoutDeps, objects: ObjectSet): Promise<readonly string[]> {
   const { managementAccess, node } = deps;
   if (managementAccess === null) return [];
-  return find(objects, node, (await ownAccess(deps, managementAccess)).access);
+  const { access } = await ownAccess(deps, managementAccess);
+  // Without a management connection there is nothing to cut.
+  if (innerCgroups(access).length === 0) return [];
+  return find(placeReported(objects, await deps.store.listEndpoints(), node), node, access);
 }
 
 function find(objects: ObjectSet, of: string, access: ManagementAccess): readonly string[] {
@@ -110,8 +116,8 @@ async function aliveNodes(store: Store): Promise<ReadonlySet<string>> {
 }
 
 /** Compiling is only needed for the few nodes with a workload whose cgroup contains a management connection. */
-function isConcerned(objects: ObjectSet, node: string, { agent, sessions, servers }: ManagementAccess): boolean {
-  const inner = [...(agent === null ? [] : [agent]), ...[...sessions, ...servers].flatMap(({ cgroups }) => cgroups)];
+function isConcerned(objects: ObjectSet, node: string, access: ManagementAccess): boolean {
+  const inner = innerCgroups(access);
   if (inner.length === 0) return false;
   return [...objects.values()].some(
     ({ object }) =>
@@ -119,4 +125,8 @@ function isConcerned(objects: ObjectSet, node: string, { agent, sessions, server
       object.spec.node === node &&
       inner.some((cgroup) => holds(object.spec.cgroup ?? null, cgroup)),
   );
+}
+
+function innerCgroups({ agent, sessions, servers }: ManagementAccess): readonly string[] {
+  return [...(agent === null ? [] : [agent]), ...[...sessions, ...servers].flatMap(({ cgroups }) => cgroups)];
 }

@@ -3,8 +3,9 @@ import type { Suspension } from "../../model/source-control.js";
 import type { Revision } from "../../model/state.js";
 import type { Heartbeat, Member, NodeStatus, SourceStatus, StoreHealth } from "../../model/status.js";
 import type { WithheldWorkload } from "../../model/withholding.js";
-import type { Store } from "../../interfaces/store.js";
+import { StoreError, type Store } from "../../interfaces/store.js";
 import type { Clock } from "../../interfaces/system.js";
+import { NodeDescriptions } from "../../inventory/nodes.js";
 import { describeDamage, describeStrays, readSound } from "./damage.js";
 import { runsAs, whyAway } from "../policy/silent-agent.js";
 import { OperationError } from "../../model/operation-error.js";
@@ -74,6 +75,7 @@ export async function readClusterStatus({ store, clock }: ClusterDeps): Promise<
   const suspension = control.value?.suspension ?? null;
   const source = await readSound(readSourceNow(store, revision, suspension));
   const declared = declaredNodes(revision);
+  const isDescribed = await readDescriptions(store, revision);
   const memberById = new Map(members.map((member) => [member.id, member]));
   const heartbeatById = new Map(heartbeats.map((heartbeat) => [heartbeat.id, heartbeat]));
   const statusById = new Map(statuses.map((status) => [status.node, status]));
@@ -83,7 +85,7 @@ export async function readClusterStatus({ store, clock }: ClusterDeps): Promise<
     toNode(
       {
         id,
-        isDeclared: declared.has(id),
+        isDeclared: declared.has(id) || isDescribed(id),
         member: memberById.get(id),
         heartbeat: heartbeatById.get(id),
         status: statusById.get(id),
@@ -112,6 +114,18 @@ export async function readClusterStatus({ store, clock }: ClusterDeps): Promise<
 
 function declaredNodes(revision: Revision | null): ReadonlySet<string> {
   return new Set((revision?.entries ?? []).filter(({ kind }) => kind === "Node").map(({ name }) => name));
+}
+
+/** Returns whether a NodeGroup describes a node. The state is read only if it has any. */
+async function readDescriptions(store: Store, revision: Revision | null): Promise<(node: string) => boolean> {
+  if (revision?.entries.some(({ kind }) => kind === "NodeGroup") !== true) return () => false;
+  // Damage of the state is reported by its agents; this report is made without it.
+  const state = await store.readState(revision.number).catch((error: unknown) => {
+    if (error instanceof StoreError) return null;
+    throw error;
+  });
+  const nodes = new NodeDescriptions(state?.objects ?? new Map());
+  return (node) => !nodes.isEmpty && nodes.match(node) !== undefined;
 }
 
 interface Known {
@@ -216,7 +230,8 @@ export async function joinCluster({ store, clock }: ClusterDeps, id: string, add
   const member = { id, address, joinedAt: known?.joinedAt ?? new Date(clock.now()).toISOString() };
   const changed = known?.address !== address;
   if (changed) await store.joinMember(member);
-  const declared = declaredNodes(head === null ? null : await store.readRevision(head)).has(id);
+  const revision = head === null ? null : await store.readRevision(head);
+  const declared = declaredNodes(revision).has(id) || (await readDescriptions(store, revision))(id);
   return { member, changed, declared };
 }
 

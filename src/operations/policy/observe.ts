@@ -5,6 +5,7 @@ import { listDrift, movedWorkloads, withoutRestarts } from "../../diff/drift.js"
 import { describeWithholding, markWithheld, type Withholding } from "../../model/withholding.js";
 import type { LastGood } from "../../interfaces/last-good.js";
 import { compile } from "../../policy/compile/compile.js";
+import { placeReported } from "../../inventory/place.js";
 import { mixRulesets } from "../../policy/withhold.js";
 import type { Ruleset } from "../../model/ruleset.js";
 import { EnforcerError, type Enforcer, type PacketCounters } from "../../interfaces/enforcer.js";
@@ -61,7 +62,7 @@ export async function observeNode(
   try {
     await local.open();
     const target = await readTarget(deps, node, head, reported);
-    const seen = target && (await compare(local, target, node, reported?.subjects ?? []));
+    const seen = target && (await compare(deps.store, local, target, node, reported?.subjects ?? []));
     const ahead = seen?.drift.length === 0 ? null : await findAhead(deps, local, target, node);
     const compared = ahead ?? seen;
     if (compared === null) return asReported(reported, hasAgent, "what is withheld is not on this machine's disk");
@@ -147,13 +148,14 @@ interface Compared {
  * has not drifted
  */
 async function compare(
+  store: Pick<Store, "listEndpoints">,
   local: Observer,
   { revision, objects, withholding: part }: LastGood,
   node: string,
   known: readonly SubjectStatus[],
 ): Promise<Compared> {
   const withholding = part ?? null;
-  const whole = compile(objects, node);
+  const whole = compile(placeReported(objects, await store.listEndpoints(), node), node);
   const ruleset = withholding === null ? whole : mixRulesets(whole, withholding);
   const observed = await local.observe(ruleset);
   const moved = movedWorkloads(known, observed.subjects);
@@ -184,7 +186,7 @@ async function findAhead(
   const isCompared = compared?.revision.number === head && compared.withholding === undefined;
   const candidates = head === null || isCompared ? [] : [await store.readState(head)];
   for (const state of [...candidates, ...((await readPartial?.(node)) ?? [])]) {
-    const seen = await compare(local, state, node, []);
+    const seen = await compare(store, local, state, node, []);
     if (seen.drift.length === 0) return seen;
   }
   return null;

@@ -2,12 +2,12 @@
 import type { NetworkPolicy } from "../../model/objects.js";
 import type { Suspension } from "../../model/source-control.js";
 import type { CommittedState, ObjectSet, Revision, RevisionEntry } from "../../model/state.js";
+import { NodeDescriptions } from "../../inventory/nodes.js";
 import { qualifiedName, refKey } from "../../model/state.js";
 import type { DriftItem, Heartbeat } from "../../model/status.js";
 import type { WithheldWorkload } from "../../model/withholding.js";
 import { NetworkSetIndex } from "../../policy/compile/network-sets.js";
 import { modesOf, type PolicyModes } from "../../policy/compile/modes.js";
-import { listSelectable, selectsSubject } from "../../policy/compile/select.js";
 import type { Store } from "../../interfaces/store.js";
 import { suggest } from "../../model/suggest.js";
 import { runsAs, whyAway } from "./silent-agent.js";
@@ -16,6 +16,7 @@ import { readGitDifference, readSourceNow, type GitState } from "./git-state.js"
 import { describeDamage, readSound } from "../cluster/damage.js";
 import { observeNode, type ObserveDeps, type ObservedNode } from "./observe.js";
 import { countPolicy, type PolicyCounters } from "./counters.js";
+import { listSubjects, type PolicySubject } from "./subjects.js";
 import { eachRevision } from "./revisions.js";
 
 export interface PolicyRow {
@@ -189,7 +190,7 @@ export interface PolicyReport {
   readonly networkSets: readonly { readonly name: string; readonly cidrs: number }[];
   /** As in the list. */
   readonly mode: PolicyModes;
-  readonly subjects: readonly { readonly workload: string; readonly node: string | null }[];
+  readonly subjects: readonly PolicySubject[];
   readonly git: { readonly state: GitState; readonly message: string | null };
   readonly nodes: readonly PolicyNode[];
   /** While it is in force, the leader commits nothing from the source. */
@@ -231,9 +232,7 @@ export async function reportPolicy(deps: ReportDeps, id: PolicyId): Promise<Poli
   if (state === null || found?.object.kind !== "NetworkPolicy" || entry === undefined)
     throw await unknownPolicy(deps.store, id);
   const policy = found.object;
-  const subjects = listSelectable(state.objects)
-    .filter((candidate) => selectsSubject(policy, candidate))
-    .map(({ name, workload }) => ({ workload: name, node: workload.spec.node ?? null }));
+  const subjects = listSubjects(policy, state.objects, await deps.store.listEndpoints());
   const control = await readSound(deps.store.readSourceControl());
   const suspension = control.value?.suspension ?? null;
   const source = await readSound(readSourceNow(deps.store, state.revision, suspension));
@@ -302,10 +301,9 @@ async function reportNodes(
 /**
  * Returns agents that run for nodes that the state does not declare: their name may be a mistake for a declared node.
  */
-function undeclaredAgents({ revision }: CommittedState, heartbeats: readonly Heartbeat[]): readonly string[] {
-  const declared = revision.entries.filter(({ kind }) => kind === "Node").map(({ name }) => name);
-  if (declared.length === 0) return [];
-  return heartbeats.filter(({ id, alive }) => alive && !declared.includes(id)).map(({ id }) => id);
+function undeclaredAgents({ objects }: CommittedState, heartbeats: readonly Heartbeat[]): readonly string[] {
+  const nodes = new NodeDescriptions(objects);
+  return heartbeats.filter(({ id, alive }) => alive && nodes.match(id) === undefined).map(({ id }) => id);
 }
 
 interface AgentSigns {

@@ -1,6 +1,8 @@
 /**
  * `ztap enforcement render`: compiles the ruleset of one node, and returns the backend that the state declares for it.
  */
+import { NodeDescriptions } from "../../inventory/nodes.js";
+import { placeReported } from "../../inventory/place.js";
 import { suggest } from "../../model/suggest.js";
 import type { ObjectSet } from "../../model/state.js";
 import type { Ruleset } from "../../model/ruleset.js";
@@ -8,7 +10,7 @@ import { compile } from "../../policy/compile/compile.js";
 import { OperationError } from "../../model/operation-error.js";
 
 /**
- * Compiles the ruleset.
+ * Compiles the ruleset, with the instances that Git alone tells.
  * @throws OperationError `not-found` for a node that the state neither declares nor places a workload on
  */
 export function compileNode(
@@ -28,7 +30,9 @@ export function compileNode(
     names.add(object.metadata.name);
     if (object.metadata.name === node) declared = object.spec.enforcement ?? "ebpf";
   }
-  if (names.has(node)) return { ruleset: compile(objects, node), declared };
+  const nodes = new NodeDescriptions(objects);
+  const isDescribed = !nodes.isEmpty && nodes.match(node) !== undefined;
+  if (names.has(node) || isDescribed) return { ruleset: compile(placeReported(objects, [], node), node), declared };
   const guess = suggest(node, [...names]);
   const hint = guess === undefined ? "name one with --node" : `did you mean ${guess}?`;
   throw new OperationError("not-found", `the state has no node ${node}; ${hint}`);

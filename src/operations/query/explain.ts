@@ -9,6 +9,7 @@ import type { Workload, WorkloadPort } from "../../model/objects.js";
 import type { ObjectSet } from "../../model/state.js";
 import { qualifiedName, refKey } from "../../model/state.js";
 import type { End, Explanation, Question } from "../../policy/explain.js";
+import { withExamplePlaces } from "../../policy/reachability/example-places.js";
 import { explain } from "../../policy/explain.js";
 import { OperationError } from "../../model/operation-error.js";
 import { readPort } from "./port-syntax.js";
@@ -19,12 +20,14 @@ export interface Explained extends Explanation {
 
 /**
  * Explains a connection.
+ * @param state a workload whose addresses it does not say is explained at an example of each place that it may have
  * @param from `namespace/workload` or an address
  * @param to the same with `:PORT/PROTO`; an IPv6 address in brackets
  * @throws OperationError `invalid-query` for malformed text, `not-found` for a workload or a port name that the state
  * does not have, `no-address` if no packet can pass between the ends
  */
-export function explainConnection(objects: ObjectSet, from: string, to: string): Explained {
+export function explainConnection(state: ObjectSet, from: string, to: string): Explained {
+  const objects = withExamplePlaces(state);
   if (objects.size === 0)
     throw new OperationError(
       "not-found",

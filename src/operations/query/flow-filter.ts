@@ -1,5 +1,6 @@
 /** Reads the filter of `ztap flows`. */
 import type { FlowQuery } from "../../model/flow.js";
+import { isSubjectName } from "../../model/endpoints.js";
 import { OperationError } from "../../model/operation-error.js";
 
 /** @throws OperationError `usage` for a malformed workload name */
@@ -14,6 +15,11 @@ export function readFlowQuery(flags: {
 }
 
 function readWorkload(text: string): string {
+  if (text.includes("@")) {
+    // An instance, by its whole name.
+    if (isSubjectName(text)) return text;
+    throw new OperationError("usage", `not the name of an instance: ${JSON.stringify(text)}`);
+  }
   const [first = "", second, ...rest] = text.split("/");
   if (first === "" || second === "" || rest.length > 0)
     throw new OperationError(

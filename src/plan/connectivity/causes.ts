@@ -5,7 +5,8 @@
  */
 import type { Clause, Direction, Profile, Rule, Ruleset, Subject } from "../../model/ruleset.js";
 import { qualifiedName, refKey, type ObjectSet, type StateObject } from "../../model/state.js";
-import { AddressParser, AddressSet } from "../../policy/address-space.js";
+import { AddressParser, AddressSet, type Interval } from "../../policy/address-space.js";
+import { rangesOfUnplaced } from "../../inventory/unplaced.js";
 import { NetworkSetIndex } from "../../policy/compile/network-sets.js";
 import { canonicalCidrs } from "../../policy/compile/peers.js";
 import { listOutside } from "../../policy/reachability/external.js";
@@ -186,18 +187,32 @@ class Index {
     const key = `${profile.key} ${peer}`;
     const known = this.#allowed.get(key);
     if (known !== undefined) return known;
-    const workload = this.#subjects.get(peer);
-    const addresses = (workload?.addresses ?? [peer]).map((text) => this.#parser.parse(text));
-    // A block stands for external addresses: a rule that matches a workload inside it says nothing about those.
-    const clauses = workload === undefined ? this.#outside(profile) : profile.clauses;
-    const rules = clauses.flatMap(({ rule: index, peers, ports }): readonly AllowingRule[] => {
+    const rules = this.#clausesFor(profile, peer).flatMap(({ rule: index, ports }): readonly AllowingRule[] => {
       const rule = profile.rules[index];
-      const isMeant = peers === "any" || addresses.some((address) => this.#parse(peers).meets(address));
-      return rule === undefined || !isMeant ? [] : [{ rule, set: this.sets.of(ports) }];
+      return rule === undefined ? [] : [{ rule, set: this.sets.of(ports) }];
     });
     const set = rules.reduce((sum, one) => this.sets.union(sum, one.set), this.sets.empty);
     this.#allowed.set(key, { set, rules });
     return { set, rules };
+  }
+
+  /** Returns the clauses that match a peer: a workload, or a CIDR. */
+  #clausesFor(profile: Profile, peer: string): readonly Clause[] {
+    const matching = (clauses: readonly Clause[], addresses: readonly Interval[]): readonly Clause[] =>
+      clauses.filter(({ peers }) => peers === "any" || addresses.some((one) => this.#parse(peers).meets(one)));
+    // A block stands for external addresses: a rule that matches a workload inside it says nothing about those.
+    const ranges = rangesOfUnplaced(this.objects).get(peer);
+    if (ranges !== undefined) {
+      const selected = profile.clauses.filter(({ unplaced }) => unplaced?.includes(peer));
+      return [...selected, ...matching(this.#outside(profile), ranges)];
+    }
+    const workload = this.#subjects.get(peer);
+    return workload === undefined
+      ? matching(this.#outside(profile), [this.#parser.parse(peer)])
+      : matching(
+          profile.clauses,
+          workload.addresses.map((text) => this.#parser.parse(text)),
+        );
   }
 
   #outside(profile: Profile): readonly Clause[] {

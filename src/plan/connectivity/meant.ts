@@ -5,6 +5,7 @@
  */
 import type { Rule } from "../../model/ruleset.js";
 import { qualifiedName, type ObjectSet } from "../../model/state.js";
+import { rangesOfUnplaced } from "../../inventory/unplaced.js";
 import { AddressParser, AddressSet } from "../../policy/address-space.js";
 import { WorkloadIndex } from "../../policy/compile/workload-index.js";
 import { NetworkSetIndex } from "../../policy/compile/network-sets.js";
@@ -22,6 +23,7 @@ export function createMeaning(objects: ObjectSet): Meaning {
   const candidates = new WorkloadIndex(objects);
   const networkSets = new NetworkSetIndex(objects);
   const parser = new AddressParser();
+  const unplaced = rangesOfUnplaced(objects);
   const byName = new Map(candidates.all.map((candidate) => [candidate.name, candidate]));
   const meant = new Map<string, (workload: string) => boolean>();
   const read = (rule: Rule): ((workload: string) => boolean) => {
@@ -32,7 +34,8 @@ export function createMeaning(objects: ObjectSet): Meaning {
     return (workload) => {
       if (names.has(workload)) return true;
       const addresses = byName.get(workload)?.workload.spec.addresses ?? [];
-      return addresses.some((address) => blocks.meets(parser.parse(address)));
+      const ranges = unplaced.get(workload) ?? addresses.map((address) => parser.parse(address));
+      return ranges.some((range) => blocks.meets(range));
     };
   };
   return {

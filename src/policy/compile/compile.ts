@@ -3,7 +3,7 @@
  * whatever the order of their objects.
  */
 import { createHash } from "node:crypto";
-import type { EgressRule, IngressRule, NetworkPolicy, ObjectPosition, Peer } from "../../model/objects.js";
+import type { EgressRule, IngressRule, NetworkPolicy, ObjectPosition, Peer, Workload } from "../../model/objects.js";
 import { digestOf, digestOfText } from "../../model/digest.js";
 import type { ObjectSet } from "../../model/state.js";
 import type {
@@ -27,6 +27,7 @@ import type { SelectableWorkload } from "./select.js";
 interface PreparedRule {
   readonly rule: Rule;
   readonly peers: "any" | readonly string[];
+  readonly unplaced: readonly string[];
   readonly ports: PortSpec;
   /** Egress: the clauses that its port names stand for. */
   readonly named: readonly Resolved[];
@@ -165,6 +166,7 @@ class Compilation {
     return {
       workload: candidate.name,
       cgroup: candidate.workload.spec.cgroup ?? null,
+      ...(isHost(candidate.workload) ? { isHost: true as const } : {}),
       addresses: candidate.workload.spec.addresses,
       ...(candidate.workload.spec.user === undefined ? {} : { user: candidate.workload.spec.user }),
       ...(candidate.workload.spec.tolerates === undefined ? {} : { tolerates: candidate.workload.spec.tolerates }),
@@ -229,7 +231,7 @@ class Compilation {
           index,
           ...(position === undefined ? {} : { file: position.file, line: line ?? position.line }),
         },
-        peers: this.peers.resolve(peers, namespace),
+        ...this.peers.resolve(peers, namespace),
         ports,
         named: direction === "egress" ? resolveEgressNames(ports, peers, namespace, this.candidates) : [],
       };
@@ -237,6 +239,10 @@ class Compilation {
     prepared.rules.set(direction, rules);
     return rules;
   }
+}
+
+function isHost({ spec }: Workload): boolean {
+  return spec.process !== undefined && "host" in spec.process;
 }
 
 /**
@@ -272,11 +278,21 @@ function listRules(
  * nothing.
  */
 function toClauses(prepared: PreparedRule, rule: number, own: readonly PortRange[]): readonly Clause[] {
-  const { peers, ports } = prepared;
-  if (ports.any) return peers.length === 0 ? [] : [{ rule, peers, ports: "any" }];
+  const { peers, unplaced, ports } = prepared;
   const ranges = [...ports.ranges, ...own];
-  const direct = ranges.length === 0 || peers.length === 0 ? [] : [{ rule, peers, ports: ranges }];
-  return [...direct, ...prepared.named.filter((named) => named.peers.length > 0).map((named) => ({ rule, ...named }))];
+  const direct: readonly Resolved[] = ports.any
+    ? [{ peers, unplaced, ports: "any" }]
+    : ranges.length === 0
+      ? []
+      : [{ peers, unplaced, ports: ranges }];
+  return [...direct, ...prepared.named]
+    .filter((one) => one.peers.length > 0 || one.unplaced.length > 0)
+    .map((one) => ({
+      rule,
+      peers: one.peers,
+      ...(one.unplaced.length === 0 ? {} : { unplaced: one.unplaced }),
+      ports: one.ports,
+    }));
 }
 
 function portSignature(own: readonly (readonly PortRange[])[]): string {

@@ -3,6 +3,7 @@
  * Kubernetes' semantics for NetworkPolicyPeer and NetworkPolicyPort.
  */
 import { excludeCidr, mergeCidr } from "cidr-tools";
+import { isUnplaced } from "../../inventory/unplaced.js";
 import { hostCidr } from "../../model/ip.js";
 import type { Peer, PolicyPort } from "../../model/objects.js";
 import type { PortRange } from "../../model/ruleset.js";
@@ -14,8 +15,14 @@ import type { SelectableWorkload } from "./select.js";
 /** A clause without its rule. */
 export interface Resolved {
   readonly peers: "any" | readonly string[];
+  /** Names of peers whose addresses are not known. */
+  readonly unplaced: readonly string[];
   readonly ports: "any" | readonly PortRange[];
 }
+
+type ResolvedPeers = Pick<Resolved, "peers" | "unplaced">;
+
+const ANY: ResolvedPeers = { peers: "any", unplaced: [] };
 
 interface NamedPort {
   readonly protocol: PortRange["protocol"];
@@ -65,6 +72,10 @@ export function canonicalCidrs(cidrs: readonly string[]): readonly string[] {
   return cidrs.length === 0 ? [] : mergeCidr([...cidrs]);
 }
 
+function unplacedNames(candidates: readonly SelectableWorkload[]): readonly string[] {
+  return candidates.flatMap(({ name, workload }) => (isUnplaced(workload) ? [name] : [])).sort();
+}
+
 /** Returns the addresses of the ipBlocks and NetworkSets of a rule; they may overlap. */
 export function blockCidrs(peers: readonly Peer[], sets: NetworkSetIndex): readonly string[] {
   return peers.flatMap((peer): readonly string[] => {
@@ -81,7 +92,8 @@ export class PeerResolver {
   readonly #candidates: WorkloadIndex;
   readonly #sets: NetworkSetIndex;
   readonly #hosts = new Map<readonly SelectableWorkload[], readonly string[]>();
-  readonly #resolved = new Map<string, readonly string[]>();
+  readonly #unplaced = new Map<readonly SelectableWorkload[], readonly string[]>();
+  readonly #resolved = new Map<string, ResolvedPeers>();
 
   constructor(candidates: WorkloadIndex, sets: NetworkSetIndex) {
     this.#candidates = candidates;
@@ -89,16 +101,26 @@ export class PeerResolver {
   }
 
   /** Returns every address that a rule's peers match, or `any` if it has no peers. */
-  resolve(peers: readonly Peer[], policyNamespace: string): "any" | readonly string[] {
-    if (peers.length === 0) return "any";
+  resolve(peers: readonly Peer[], policyNamespace: string): ResolvedPeers {
+    if (peers.length === 0) return ANY;
     const key = selectorKey(peers, policyNamespace);
     const known = this.#resolved.get(key);
     if (known !== undefined) return known;
-    const hosts = this.#hostsOf(this.#candidates.peersOf(peers, policyNamespace));
+    const candidates = this.#candidates.peersOf(peers, policyNamespace);
+    const hosts = this.#hostsOf(candidates);
     const blocks = blockCidrs(peers, this.#sets);
-    const resolved = blocks.length === 0 ? hosts : canonicalCidrs([...hosts, ...blocks]);
+    const resolved = {
+      peers: blocks.length === 0 ? hosts : canonicalCidrs([...hosts, ...blocks]),
+      unplaced: this.#unplacedOf(candidates),
+    };
     this.#resolved.set(key, resolved);
     return resolved;
+  }
+
+  #unplacedOf(candidates: readonly SelectableWorkload[]): readonly string[] {
+    const unplaced = this.#unplaced.get(candidates) ?? unplacedNames(candidates);
+    this.#unplaced.set(candidates, unplaced);
+    return unplaced;
   }
 
   #hostsOf(candidates: readonly SelectableWorkload[]): readonly string[] {
@@ -121,16 +143,21 @@ export function resolveEgressNames(
   candidates: WorkloadIndex,
 ): readonly Resolved[] {
   if (spec.names.length === 0) return [];
-  const hostsByPort = new Map<string, { range: PortRange; hosts: string[] }>();
+  const hostsByPort = new Map<string, { range: PortRange; hosts: string[]; candidates: SelectableWorkload[] }>();
   for (const candidate of candidates.peersOf(peers, policyNamespace)) {
     for (const range of resolveNames(spec, candidate)) {
       const key = `${range.protocol}/${range.first.toString().padStart(5, "0")}`;
-      const entry = hostsByPort.get(key) ?? { range, hosts: [] };
+      const entry = hostsByPort.get(key) ?? { range, hosts: [], candidates: [] };
       entry.hosts.push(...candidate.workload.spec.addresses.map(hostCidr));
+      entry.candidates.push(candidate);
       hostsByPort.set(key, entry);
     }
   }
   return [...hostsByPort.entries()]
     .sort(([a], [b]) => (a < b ? -1 : 1))
-    .map(([, { range, hosts }]) => ({ peers: canonicalCidrs(hosts), ports: [range] }));
+    .map(([, { range, hosts, candidates: named }]) => ({
+      peers: canonicalCidrs(hosts),
+      unplaced: unplacedNames(named),
+      ports: [range],
+    }));
 }

@@ -16,6 +16,8 @@ import { NetworkSetIndex } from "../compile/network-sets.js";
 import { WorkloadIndex } from "../compile/workload-index.js";
 import { createExplainer, type End as QuestionEnd, type Explanation } from "../explain.js";
 import { blockCidrs, canonicalCidrs, readPorts, resolveNames } from "../compile/peers.js";
+import { isUnplaced } from "../../inventory/unplaced.js";
+import { withExamplePlaces } from "./example-places.js";
 import { PortSets, type PortSetId } from "./port-sets.js";
 import { createReach, type Reach } from "./reach.js";
 
@@ -55,7 +57,7 @@ export function findBroken(objects: ObjectSet): readonly BrokenExpectation[] {
       test.spec[list].flatMap((expectation, index) => {
         const { pairs, example, isAsked } = checker.check(test, list, expectation);
         if (example === null && (isAsked || list === "deny")) return [];
-        const shown = example === null ? null : checker.explain(example);
+        const shown = example === null ? null : checker.explain(example, list);
         return [{ test: refKey(refOf(test)), list, index, pairs, example: shown }];
       }),
     ),
@@ -110,8 +112,11 @@ class Checker {
   readonly #parser = new AddressParser();
   #explain: ReturnType<typeof createExplainer> | null = null;
   #steps = 0;
+  /** The state with an address for each workload that has none in Git. */
+  readonly #examples: ObjectSet;
 
-  constructor(private readonly objects: ObjectSet) {
+  constructor(objects: ObjectSet) {
+    this.#examples = withExamplePlaces(objects);
     this.#reach = createReach(objects, this.#sets);
     this.#candidates = new WorkloadIndex(objects);
     this.#networkSets = new NetworkSetIndex(objects);
@@ -131,27 +136,33 @@ class Checker {
     const assess = (allowed: PortSetId, asked: PortSetId): PortSetId =>
       list === "deny" ? this.#sets.intersect(allowed, asked) : this.#sets.subtract(asked, allowed);
     const found: Found = { isAsked: false, pairs: 0, example: null };
-    this.#checkPairs(from.workloads, this.#groups(to.workloads, wantedOf), assess, found);
+    // What must be allowed must be so wherever the two run; what must never be, nowhere.
+    const rowOf = list === "deny" ? this.#reach.row : this.#reach.sureRow;
+    this.#checkPairs(from.workloads, this.#groups(to.workloads, wantedOf), { rowOf, assess, found });
     const blocks = { assess, found };
     this.#checkBlocks(from.workloads, to.blocks, { ...blocks, direction: "egress", wantedOf: () => wanted });
     this.#checkBlocks(to.workloads, from.blocks, { ...blocks, direction: "ingress", wantedOf });
     return found;
   }
 
-  explain({ from, to, set }: Example): Counterexample {
+  explain({ from, to, set }: Example, list: "allow" | "deny"): Counterexample {
     const [entry] = this.#sets.entries(set);
     const protocol = entry === undefined || entry.protocol === "*" ? "TCP" : entry.protocol;
     const [first, last] = entry?.ports[0] ?? [0, 0];
     // No service uses port 0.
     const port = protocol === "other" ? null : protocol !== "ICMP" && first === 0 && last > 0 ? 1 : first;
-    this.#explain ??= createExplainer(this.objects);
+    this.#explain ??= createExplainer(this.#examples);
     const ends = { from: this.#describe(from, to), to: this.#describe(to, from) };
+    const explanation = this.#explain({ ...ends, protocol, port });
+    // Where an end may have several addresses, the pair that breaks the expectation.
+    const broken = explanation?.pairs.find(({ verdict }) => verdict === (list === "deny" ? "Allowed" : "Denied"));
+    const isOne = broken === undefined || explanation === null || !this.#isUnplaced(from, to);
     return {
       from: ends.from.workload ?? ends.from.addresses.join(),
       to: ends.to.workload ?? ends.to.addresses.join(),
       protocol,
       port,
-      explanation: this.#explain({ ...ends, protocol, port }),
+      explanation: isOne ? explanation : { ...broken, pairs: [broken] },
     };
   }
 
@@ -161,13 +172,21 @@ class Checker {
     if (this.#steps > MAX_STEPS) throw new TooManyExpectations();
   }
 
+  #isUnplaced(...ends: readonly (number | string)[]): boolean {
+    return ends.some((end) => {
+      const candidate = typeof end === "string" ? undefined : this.#candidates.all[end];
+      return candidate !== undefined && isUnplaced(candidate.workload);
+    });
+  }
+
   /**
    * With an external address, the workload's own policies decide alone, whatever its own address, even if it has none.
    */
   #describe(end: number | string, other: number | string): QuestionEnd {
     if (typeof end === "string") return { workload: null, addresses: [end] };
     const candidate = this.#candidates.all[end];
-    const own = candidate?.workload.spec.addresses ?? [];
+    const placed = this.#examples.get(`Workload/${candidate?.name ?? ""}`)?.object;
+    const own = placed?.kind === "Workload" ? placed.spec.addresses : [];
     const anyOwn = typeof other === "string" ? [other.includes(":") ? "::" : "0.0.0.0"] : own;
     return { workload: candidate?.name ?? null, addresses: anyOwn };
   }
@@ -191,11 +210,18 @@ class Checker {
   #checkPairs(
     sources: readonly number[],
     targets: readonly Group[],
-    assess: (allowed: PortSetId, asked: PortSetId) => PortSetId,
-    found: Found,
+    {
+      rowOf,
+      assess,
+      found,
+    }: {
+      readonly rowOf: Reach["row"];
+      readonly assess: (allowed: PortSetId, asked: PortSetId) => PortSetId;
+      readonly found: Found;
+    },
   ): void {
     for (const source of this.#groups(sources, () => this.#sets.empty)) {
-      const row = this.#reach.row(source.classId);
+      const row = rowOf(source.classId);
       this.#spend(targets.length + this.#reach.classCount);
       for (const target of targets) {
         found.isAsked ||= target.wanted !== this.#sets.empty;

@@ -27,6 +27,8 @@ export interface ExternalReach {
    * the same list.
    */
   readonly ranges: (subject: number, direction: Direction) => readonly AddressRange[];
+  /** The same for an enforced profile. */
+  readonly rangesOf: (profile: Profile) => readonly AddressRange[];
   /** Returns whether workloads have every address of an interval, so that it has no external address. */
   readonly isTaken: (interval: Interval) => boolean;
 }
@@ -47,23 +49,26 @@ export function createExternalReach(
   const open = EVERYWHERE.map((interval) => ({ ...interval, set: within }));
   const profiles = new Map(ruleset.profiles.map((profile) => [profile.key, profile]));
   const known = new Map<string, readonly AddressRange[]>();
+  const rangesOf = (profile: Profile): readonly AddressRange[] => {
+    const ranges =
+      known.get(profile.key) ??
+      cut(
+        listOutside(profile, objects).map(({ peers, ports }) => ({
+          intervals: peers === "any" ? EVERYWHERE : peers.map((cidr) => parser.parse(cidr)),
+          set: portsOf(ports),
+        })),
+        sets,
+      );
+    known.set(profile.key, ranges);
+    return ranges;
+  };
   return {
+    rangesOf,
     isTaken: (interval) => BigInt(addresses.countWithin(interval)) === interval.end - interval.start + 1n,
     ranges: (index, direction) => {
       const { mode, profile: key } = ruleset.subjects[index]?.[direction] ?? { mode: "open", profile: null };
       const profile = profiles.get(key ?? "");
-      if (mode !== "enforce" || profile === undefined) return open;
-      const ranges =
-        known.get(profile.key) ??
-        cut(
-          listOutside(profile, objects).map(({ peers, ports }) => ({
-            intervals: peers === "any" ? EVERYWHERE : peers.map((cidr) => parser.parse(cidr)),
-            set: portsOf(ports),
-          })),
-          sets,
-        );
-      known.set(profile.key, ranges);
-      return ranges;
+      return mode !== "enforce" || profile === undefined ? open : rangesOf(profile);
     },
   };
 }

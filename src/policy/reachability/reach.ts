@@ -13,6 +13,8 @@ import type { ExternalReach } from "./external.js";
 import { createExternalReach } from "./external.js";
 import { compile } from "../compile/compile.js";
 import type { PortSetId, PortSets } from "./port-sets.js";
+import { rangesOfUnplaced } from "../../inventory/unplaced.js";
+import { UnplacedClasses } from "./unplaced-classes.js";
 import { WorkloadAddresses } from "./workload-addresses.js";
 
 export interface Reach {
@@ -26,6 +28,11 @@ export interface Reach {
    * next call.
    */
   readonly row: (fromClass: number) => Uint32Array;
+  /**
+   * The same for every place that the two may have: where the addresses of an end are not known, only what is allowed
+   * whatever they are.
+   */
+  readonly sureRow: (fromClass: number) => Uint32Array;
   readonly external: ExternalReach;
   /** The ruleset that it was computed from: every workload of the state, in the order of `names`. */
   readonly ruleset: Ruleset;
@@ -40,33 +47,51 @@ export function createReach(objects: ObjectSet, sets: PortSets, within: PortSetI
   const parser = new AddressParser();
   const addresses = new WorkloadAddresses(ruleset, parser);
   const portsOf = (ports: Clause["ports"]) => sets.intersect(sets.of(ports), within);
-  const vectors = createVectors(ruleset, addresses, sets, { portsOf, within });
-  const { classOf, members } = classify(ruleset.subjects, addresses, vectors.keyOf);
-  const classes = members.map((subject) => ({
+  const unplaced = new UnplacedClasses(ruleset, rangesOfUnplaced(objects), addresses.classCount);
+  const external = createExternalReach(objects, ruleset, addresses, sets, { portsOf, within, parser });
+  const vectors = createVectors(ruleset, { addresses, unplaced, external }, sets, { portsOf, within });
+  const classesOf = (subject: Subject, family: Family): readonly number[] =>
+    unplaced.classesOf(subject.workload, family) ?? addresses.classesOf(subject, family);
+  const { classOf, members } = classify(ruleset.subjects, classesOf, vectors.keyOf);
+  const classes = members.map((subject): ClassProfile => ({
     egress: vectors.of(subject, "egress"),
     ingress: vectors.of(subject, "ingress"),
-    4: addresses.classesOf(subject, 4),
-    6: addresses.classesOf(subject, 6),
+    isUnplaced: unplaced.classesOf(subject.workload, 4) !== undefined,
+    4: classesOf(subject, 4),
+    6: classesOf(subject, 6),
   }));
-  const row = new Uint32Array(classes.length);
-  let rowOf = -1;
+  const rows = (pair: typeof pairSet): ((fromClass: number) => Uint32Array) => {
+    const row = new Uint32Array(classes.length);
+    let rowOf = -1;
+    return (fromClass) => {
+      const from = classes[fromClass];
+      if (from === undefined) throw new RangeError(`no such class of workloads: ${fromClass}`);
+      if (rowOf !== fromClass) classes.forEach((to, index) => (row[index] = pair(from, to, sets)));
+      rowOf = fromClass;
+      return row;
+    };
+  };
   return {
     names: ruleset.subjects.map(({ workload }) => workload),
     classOf,
     classCount: classes.length,
-    row: (fromClass) => {
-      const from = classes[fromClass];
-      if (from === undefined) throw new RangeError(`no such class of workloads: ${fromClass}`);
-      if (rowOf !== fromClass) classes.forEach((to, index) => (row[index] = pairSet(from, to, sets)));
-      rowOf = fromClass;
-      return row;
-    },
+    row: rows(pairSet),
+    sureRow: rows(surePairSet),
     ruleset,
-    external: createExternalReach(objects, ruleset, addresses, sets, { portsOf, within, parser }),
+    external,
   };
 }
 
-type ClassProfile = Readonly<Record<Direction, Uint32Array>> & Readonly<Record<Family, readonly number[]>>;
+type ClassProfile = Readonly<Record<Direction, Vector>> &
+  Readonly<Record<Family, readonly number[]>> & { readonly isUnplaced: boolean };
+
+/** By class of the peer. The two differ only for classes of unplaced workloads. */
+interface Vector {
+  /** Allowed at some address that the peer may have. */
+  readonly some: Uint32Array;
+  /** Allowed at each of them. */
+  readonly each: Uint32Array;
+}
 
 /** Both ends must allow; with several addresses, the ports of all pairs of one family together. */
 function pairSet(from: ClassProfile, to: ClassProfile, sets: PortSets): PortSetId {
@@ -74,8 +99,8 @@ function pairSet(from: ClassProfile, to: ClassProfile, sets: PortSets): PortSetI
   for (const family of FAMILIES) {
     for (const source of from[family]) {
       for (const target of to[family]) {
-        const sent = from.egress[target] ?? sets.empty;
-        const received = to.ingress[source] ?? sets.empty;
+        const sent = from.egress.some[target] ?? sets.empty;
+        const received = to.ingress.some[source] ?? sets.empty;
         sum = sets.union(sum, sets.intersect(sent, received));
       }
     }
@@ -83,42 +108,73 @@ function pairSet(from: ClassProfile, to: ClassProfile, sets: PortSets): PortSetI
   return sum;
 }
 
+/** An unplaced end has one address of either family: what is sure holds in each family that the two may share. */
+function surePairSet(from: ClassProfile, to: ClassProfile, sets: PortSets): PortSetId {
+  if (!from.isUnplaced && !to.isUnplaced) return pairSet(from, to, sets);
+  let sure: PortSetId | null = null;
+  for (const family of FAMILIES) {
+    if (from[family].length === 0 || to[family].length === 0) continue;
+    let sum = sets.empty;
+    for (const source of from[family]) {
+      for (const target of to[family]) {
+        const sent = from.egress.each[target] ?? sets.empty;
+        const received = to.ingress.each[source] ?? sets.empty;
+        sum = sets.union(sum, sets.intersect(sent, received));
+      }
+    }
+    sure = sure === null ? sum : sets.intersect(sure, sum);
+  }
+  return sure ?? sets.empty;
+}
+
 /** For a subject and a direction: the ports that the subject's own policies allow, by class of the peer's address. */
 interface Vectors {
-  readonly of: (subject: Subject, direction: Direction) => Uint32Array;
+  readonly of: (subject: Subject, direction: Direction) => Vector;
   /** Equal keys have equal vectors. */
   readonly keyOf: (subject: Subject, direction: Direction) => string;
 }
 
+interface Peers {
+  readonly addresses: WorkloadAddresses;
+  readonly unplaced: UnplacedClasses;
+  readonly external: ExternalReach;
+}
+
 function createVectors(
   ruleset: Ruleset,
-  addresses: WorkloadAddresses,
+  { addresses, unplaced, external }: Peers,
   sets: PortSets,
   ports: { readonly portsOf: (ports: Clause["ports"]) => PortSetId; readonly within: PortSetId },
 ): Vectors {
   const profiles = new Map(ruleset.profiles.map((profile) => [profile.key, profile]));
-  const open = new Uint32Array(addresses.classCount).fill(ports.within);
-  const vectors = new Map<string, Uint32Array>();
+  const classCount = addresses.classCount + unplaced.count;
+  const all = new Uint32Array(classCount).fill(ports.within);
+  const open: Vector = { some: all, each: all };
+  const vectors = new Map<string, Vector>();
   const keyOf = (subject: Subject, direction: Direction): string =>
     // Connections that audit mode would deny pass, so that the direction is open here.
     subject[direction].mode === "enforce" ? (subject[direction].profile ?? "") : "";
-  const make = (profile: Profile): Uint32Array => {
-    const vector = new Uint32Array(addresses.classCount).fill(sets.empty);
+  const make = (profile: Profile): Vector => {
+    const vector = new Uint32Array(classCount).fill(sets.empty);
     // Rules of one profile often allow the same ports. So each distinct set is added to a class once, and always in the
     // same order, so that few intermediate sets arise.
     const marks = new Map<PortSetId, Uint8Array>();
     for (const clause of profile.clauses) {
       const allowed = ports.portsOf(clause.ports);
-      const marked = marks.get(allowed) ?? new Uint8Array(addresses.classCount);
+      const marked = marks.get(allowed) ?? new Uint8Array(classCount);
       marks.set(allowed, marked);
       for (const index of addresses.classesWithin(clause.peers)) marked[index] = 1;
+      for (const index of unplaced.classesWithin(clause)) marked[index] = 1;
     }
     for (const [allowed, marked] of [...marks].sort(([a], [b]) => a - b)) {
       for (const [index, mark] of marked.entries()) {
         if (mark === 1) vector[index] = sets.union(vector[index] ?? sets.empty, allowed);
       }
     }
-    return vector;
+    if (unplaced.count === 0) return { some: vector, each: vector };
+    const both = { some: vector, each: vector.slice() };
+    unplaced.addBlocks(both, external.rangesOf(profile), sets);
+    return both;
   };
   return {
     keyOf,
@@ -134,14 +190,14 @@ function createVectors(
 
 function classify(
   subjects: readonly Subject[],
-  addresses: WorkloadAddresses,
+  classesOf: (subject: Subject, family: Family) => readonly number[],
   keyOf: Vectors["keyOf"],
 ): { readonly classOf: Uint32Array; readonly members: readonly Subject[] } {
   const classOf = new Uint32Array(subjects.length);
   const ids = new Map<string, number>();
   const members: Subject[] = [];
   for (const [index, subject] of subjects.entries()) {
-    const own = FAMILIES.map((family) => addresses.classesOf(subject, family).join(","));
+    const own = FAMILIES.map((family) => classesOf(subject, family).join(","));
     const key = [keyOf(subject, "egress"), keyOf(subject, "ingress"), ...own].join("|");
     const id = ids.get(key) ?? members.push(subject) - 1;
     ids.set(key, id);

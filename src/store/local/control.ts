@@ -1,9 +1,18 @@
 /** Reports of the nodes and of the leader, and what operators tell the leader about its source. */
 import type { Fence } from "../../interfaces/store.js";
+import type { NodeEndpoints } from "../../model/endpoints.js";
 import type { Approval, SourceControl, Suspension } from "../../model/source-control.js";
 import type { NodeStatus, SourceStatus } from "../../model/status.js";
 import { keys } from "../keys.js";
-import { isApproval, isSourceStatus, STATUS, tidyDecision, tidySourceStatus, tidyStatus } from "../records.js";
+import {
+  ENDPOINTS,
+  isApproval,
+  isSourceStatus,
+  STATUS,
+  tidyDecision,
+  tidySourceStatus,
+  tidyStatus,
+} from "../records.js";
 import { inForce } from "../suspension.js";
 import { electionOf, leads, listRecords, optionalRecord, suspensionOf } from "./lookup.js";
 import type { Transactions } from "./transactions.js";
@@ -24,6 +33,17 @@ export class LocalControl {
 
   async listNodeStatus(): Promise<readonly NodeStatus[]> {
     return this.#store.read((reader) => listRecords(reader, STATUS));
+  }
+
+  async writeEndpoints(endpoints: NodeEndpoints): Promise<void> {
+    await this.#store.change("endpoints", (writer) => {
+      writer.put(keys.endpoints(endpoints.node), JSON.stringify(endpoints));
+      return true;
+    });
+  }
+
+  async listEndpoints(): Promise<readonly NodeEndpoints[]> {
+    return this.#store.read((reader) => listRecords(reader, ENDPOINTS));
   }
 
   async writeSourceStatus(status: SourceStatus, fence: Fence): Promise<boolean> {

@@ -2,6 +2,7 @@
  * LocalStore: the Store of one machine, on any KeyValueStore. The memory and the embedded store differ only in that.
  * Each method is one transaction, so that its result is consistent.
  */
+import { CHANGE_KINDS } from "../../interfaces/store.js";
 import type {
   ChangeKind,
   CommitGuard,
@@ -15,6 +16,7 @@ import type {
   StoreEvent,
 } from "../../interfaces/store.js";
 import type { Clock } from "../../interfaces/system.js";
+import type { NodeEndpoints } from "../../model/endpoints.js";
 import type { Approval, SourceControl, Suspension } from "../../model/source-control.js";
 import type { CommittedState, Revision } from "../../model/state.js";
 import type { Heartbeat, Member, NodeStatus, SourceStatus, StoreHealth } from "../../model/status.js";
@@ -71,10 +73,7 @@ export class LocalStore implements Store {
     return this.#history.prune(keep);
   }
 
-  watch(
-    signal: AbortSignal,
-    kinds: readonly ChangeKind[] = ["head", "status", "members"],
-  ): AsyncGenerator<StoreEvent, void, undefined> {
+  watch(signal: AbortSignal, kinds: readonly ChangeKind[] = CHANGE_KINDS): AsyncGenerator<StoreEvent, void, undefined> {
     return this.#transactions.watch(signal, kinds);
   }
 
@@ -111,6 +110,14 @@ export class LocalStore implements Store {
 
   listNodeStatus(): Promise<readonly NodeStatus[]> {
     return this.#control.listNodeStatus();
+  }
+
+  writeEndpoints(endpoints: NodeEndpoints): Promise<void> {
+    return this.#control.writeEndpoints(endpoints);
+  }
+
+  listEndpoints(): Promise<readonly NodeEndpoints[]> {
+    return this.#control.listEndpoints();
   }
 
   listDamaged(): Promise<readonly DamagedRecord[]> {

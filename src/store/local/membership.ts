@@ -2,7 +2,7 @@
 import type { DamagedRecord, Fence } from "../../interfaces/store.js";
 import type { Heartbeat, Member } from "../../model/status.js";
 import { keys } from "../keys.js";
-import { isLiveRecord, LIVE, MEMBER, STATUS, type ElectionRecord } from "../records.js";
+import { ENDPOINTS, isLiveRecord, LIVE, MEMBER, STATUS, type ElectionRecord } from "../records.js";
 import { isAlive } from "../lease.js";
 import { electionOf, leaderOf, listDamaged, listRecords, optionalRecord } from "./lookup.js";
 import { signalChange, type Transactions } from "./transactions.js";
@@ -23,8 +23,10 @@ export class LocalMembership {
 
   async leaveMember(id: string): Promise<boolean> {
     return this.#store.change("members", (writer) => {
-      const left = [keys.member(id), keys.live(id), keys.status(id)].filter((key) => writer.get(key) !== undefined);
+      const own = [keys.member(id), keys.live(id), keys.status(id), keys.endpoints(id)];
+      const left = own.filter((key) => writer.get(key) !== undefined);
       for (const key of left) writer.remove(key);
+      if (left.includes(keys.endpoints(id))) signalChange(writer, "endpoints");
       return left.length > 0;
     });
   }
@@ -78,6 +80,7 @@ export class LocalMembership {
       ...listDamaged(reader, MEMBER),
       ...listDamaged(reader, LIVE),
       ...listDamaged(reader, STATUS),
+      ...listDamaged(reader, ENDPOINTS),
     ]);
   }
 

@@ -89,12 +89,13 @@ export class Transactions {
 /** Makes the watchers see a change of `kind`, once it is announced. */
 export function signalChange(writer: KeyValueWriter, kind: keyof SignalRecord): void {
   const old = optionalRecord(writer, keys.signals, isSignalRecord) ?? { status: 0, members: 0 };
-  writer.put(keys.signals, JSON.stringify({ ...old, [kind]: old[kind] + 1 }));
+  writer.put(keys.signals, JSON.stringify({ ...old, [kind]: (old[kind] ?? 0) + 1 }));
 }
 
 type Signals = { readonly [kind in ChangeKind]: number | null };
 
 function signalsOf(reader: KeyValueReader): Signals {
   const signals = optionalRecord(reader, keys.signals, isSignalRecord);
-  return { head: headOf(reader), status: signals?.status ?? 0, members: signals?.members ?? 0 };
+  const { status = 0, members = 0, endpoints = 0 } = signals ?? {};
+  return { head: headOf(reader), status, members, endpoints };
 }

@@ -22,8 +22,12 @@ export interface Located {
 export function locate(native: Native, cgroupRoot: string, ruleset: Ruleset, image: Image): Located {
   const present: Present[] = [];
   const owners = new Map<bigint, string>();
-  const statuses = ruleset.subjects.map(({ workload, cgroup }): SubjectStatus => {
+  const statuses = ruleset.subjects.map(({ workload, cgroup, isHost, ingress, egress }): SubjectStatus => {
     const subject = image.subjects.get(workload);
+    if (isHost === true)
+      return ingress.mode === "open" && egress.mode === "open"
+        ? { workload, state: "Enforced" }
+        : { workload, state: "Stalled", message: "this version of ztap does not enforce policies on process.host" };
     if (cgroup === null || subject === undefined)
       return { workload, state: "Stalled", message: "it has no cgroup, which eBPF enforcement needs" };
     const path = cgroupPath(cgroupRoot, cgroup);

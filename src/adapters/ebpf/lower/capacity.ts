@@ -16,8 +16,23 @@ export const EBPF_CAPACITY: Capacity = {
   holds: ({ cgroup }) => cgroup !== null,
   profile: (profile) => countProfileEntries(profile),
   subjects: countSubjectEntries,
-  refuse: (ruleset) => [...refuseUsers(ruleset), ...refuseNames(ruleset)],
+  refuse: (ruleset) => [...refuseHosts(ruleset), ...refuseUsers(ruleset), ...refuseNames(ruleset)],
 };
+
+/** Without a policy nothing is asked of the kernel. */
+function refuseHosts({ subjects }: Ruleset): readonly Refusal[] {
+  return subjects.flatMap(({ workload, isHost, ingress, egress }) =>
+    isHost === undefined || (ingress.mode === "open" && egress.mode === "open")
+      ? []
+      : [
+          {
+            workload,
+            message: "this version of ztap does not enforce policies on process.host",
+            fix: "let no podSelector of a policy select it; as a peer it may stand",
+          },
+        ],
+  );
+}
 
 /** Old and new names stand together in the kernel's table during a change. */
 const MAX_NAMES = ABI.MAX_NAMES / 2;

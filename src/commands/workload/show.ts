@@ -1,0 +1,26 @@
+import { Args } from "@oclif/core";
+import { BaseCommand } from "../../cli/base.js";
+import { reportWorkload } from "../../operations/workload/list.js";
+import { renderWorkloadReport, workloadReportDocument } from "../../views/workloads.js";
+import { systemClock } from "../../wiring/host.js";
+import { withStore } from "../../wiring/store.js";
+
+export default class WorkloadShow extends BaseCommand {
+  static override summary = "Show a workload with its instances on all nodes.";
+  static override args = {
+    name: Args.string({
+      ignoreStdin: true,
+      description: "NAMESPACE/NAME, or NAME in the namespace default",
+      required: true,
+    }),
+  };
+
+  async run(): Promise<void> {
+    const { args, flags } = await this.parse(WorkloadShow);
+    const settings = await this.settings(flags);
+    const report = await withStore(settings, { create: false }, (store) =>
+      reportWorkload({ store, clock: systemClock }, args.name),
+    );
+    this.print(flags, workloadReportDocument(report), () => renderWorkloadReport(report, this.style));
+  }
+}

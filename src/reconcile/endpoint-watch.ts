@@ -1,0 +1,26 @@
+/** Wakes the follower on changes of head and, of what nodes report, on those alone that concern this node. */
+import { Notifier } from "../interfaces/notifier.js";
+import type { Store } from "../interfaces/store.js";
+import type { Follower } from "./follower.js";
+import { forwardEvents, runLoop, type LoopOptions } from "./loop.js";
+
+/** Runs until the signal aborts. */
+export async function watchStore(
+  store: Pick<Store, "watch">,
+  follower: Pick<Follower, "isOutdated">,
+  wake: Notifier,
+  loop: Omit<LoopOptions, "name" | "jitter">,
+): Promise<void> {
+  const endpoints = new Notifier();
+  await Promise.all([
+    runLoop({ ...loop, name: "endpoints", jitter: 0.1 }, endpoints, async () => {
+      if (await follower.isOutdated()) wake.notify();
+    }),
+    // Not the status: every node writes its own after each commit, and a follower needs none of these events.
+    forwardEvents(
+      (watching) => store.watch(watching, ["head", "endpoints"]),
+      ({ changed }) => [changed === "endpoints" ? endpoints : wake],
+      loop,
+    ),
+  ]);
+}
