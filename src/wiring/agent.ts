@@ -42,7 +42,7 @@ export async function withAgentDeps(
         store,
         source: await openPolledSource(settings, signal),
         enforcer,
-        discovery: await openDiscovery(logger),
+        discovery: await openDiscovery(settings, logger),
         lastGood: new LastGoodFile(lastGoodPath(settings.stateDir, settings.node), logger),
         managementAccess: openManagementAccess(settings),
         read: (files) => readManifestsApart(files, { signal }),

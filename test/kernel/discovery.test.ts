@@ -3,7 +3,7 @@ import { mkdirSync, rmdirSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import t from "tap";
 import { openFolderWatch, type OpenFolderWatch } from "../../src/adapters/discovery/change-watch.js";
-import { NO_CONTAINERS } from "../../src/adapters/discovery/containers.js";
+import { ContainerFinder } from "../../src/adapters/discovery/containers.js";
 import { LinuxDiscovery } from "../../src/adapters/discovery/discovery.js";
 import { loadNative } from "../../src/adapters/ebpf/kernel/native.js";
 import { findCgroupMount } from "../../src/adapters/system/cgroup-mount.js";
@@ -50,7 +50,7 @@ async function withCgroups(run: (cgroups: Cgroups) => Promise<void>): Promise<vo
 const discoveryWith = (mostFolders?: number): LinuxDiscovery =>
   new LinuxDiscovery({
     cgroupRoot: root,
-    containers: NO_CONTAINERS,
+    containers: new ContainerFinder([], root),
     openWatch,
     ...(mostFolders === undefined ? {} : { mostFolders }),
   });

@@ -10,7 +10,7 @@ import { systemUnitOf } from "../../inventory/process.js";
 /** Largest number of folders that one search looks at. */
 export const MOST_FOLDERS = 20_000;
 
-export interface Found {
+export interface FoundCgroups {
   /** Paths below the cgroup root. */
   readonly cgroups: readonly string[];
   /** What was not read, in words; null if everything was. */
@@ -36,7 +36,7 @@ export class CgroupWalk {
   }
 
   /** Finds the cgroups of the units of the system's own manager: slices, and services and scopes in them. */
-  async findUnits(): Promise<Found> {
+  async findUnits(): Promise<FoundCgroups> {
     const budget = new Budget(this.most, "units of systemd");
     const units: string[] = [];
     const slices = [""];
@@ -52,7 +52,7 @@ export class CgroupWalk {
   }
 
   /** Finds the cgroups that match a path pattern as a whole. */
-  async findMatches(pattern: string): Promise<Found> {
+  async findMatches(pattern: string): Promise<FoundCgroups> {
     const budget = new Budget(this.most, `cgroups ${pattern}`);
     let paths: readonly string[] = [""];
     for (const part of pattern.split("/")) {

@@ -38,3 +38,6 @@ function isHostAddress(text: string): boolean {
   if (family === 4) return !NOBODYS.check(text, "ipv4");
   return !NOBODYS.check(text, "ipv6") && !canonicalAddress(text).startsWith("::ffff:");
 }
+
+/** Stands for no address: see ProcessDiscovery. */
+export const NO_HOST_ADDRESS = "127.0.0.1";
