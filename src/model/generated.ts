@@ -694,6 +694,10 @@ export interface ConfigDocument {
      * Absolute path of podman's API socket; off for none.
      */
     podman?: string;
+    /**
+     * Absolute path of the CRI socket of containerd or CRI-O; off for none.
+     */
+    cri?: string;
   };
   /**
    * Authentication with etcd, in both directions.

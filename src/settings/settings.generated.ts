@@ -33,6 +33,8 @@ export interface ContainersSettings {
   readonly docker: string | null;
   /** Absolute path of podman's API socket; off for none. Default: /run/podman/podman.sock. */
   readonly podman: string | null;
+  /** Absolute path of the CRI socket of containerd or CRI-O; off for none. Default: /run/containerd/containerd.sock. */
+  readonly cri: string | null;
 }
 
 export interface EtcdSettings {
@@ -120,6 +122,7 @@ export function readSettings(read: Read): SettingValues {
     containers: {
       docker: read("containers.docker", socketPath),
       podman: read("containers.podman", socketPath),
+      cri: read("containers.cri", socketPath),
     },
     etcd: {
       ca: read.optional("etcd.ca", text),

@@ -18,6 +18,7 @@ export const SETTINGS = {
   "allowLockout": {"type":"bool","variable":"ZTAP_ALLOW_LOCKOUT","flag":"allow-lockout","default":"false","defaultText":"false","help":"Let the agent enforce, and as the leader commit, policies that cut off agents or SSH sessions: see docs/operations.md"},
   "containers.docker": {"type":"socketPath","variable":"ZTAP_CONTAINERS_DOCKER","default":"/run/docker.sock","defaultText":"/run/docker.sock","help":"Absolute path of Docker's API socket; off for none"},
   "containers.podman": {"type":"socketPath","variable":"ZTAP_CONTAINERS_PODMAN","default":"/run/podman/podman.sock","defaultText":"/run/podman/podman.sock","help":"Absolute path of podman's API socket; off for none"},
+  "containers.cri": {"type":"socketPath","variable":"ZTAP_CONTAINERS_CRI","default":"/run/containerd/containerd.sock","defaultText":"/run/containerd/containerd.sock","help":"Absolute path of the CRI socket of containerd or CRI-O; off for none"},
   "etcd.ca": {"type":"text","variable":"ZTAP_ETCD_CA","defaultText":"the system's","help":"PEM file of the authorities of etcd's certificates"},
   "etcd.cert": {"type":"text","variable":"ZTAP_ETCD_CERT","defaultText":"none","help":"PEM file of the client certificate"},
   "etcd.key": {"type":"text","variable":"ZTAP_ETCD_KEY","defaultText":"none","help":"PEM file of its private key"},

@@ -28,13 +28,16 @@ export async function openDiscovery(
 }
 
 async function openRuntimes(
-  { docker, podman }: Settings["containers"],
+  { docker, podman, cri }: Settings["containers"],
   mount: CgroupMount,
 ): Promise<readonly ContainerRuntime[]> {
   const { DockerRuntime } = await import("../adapters/discovery/docker.js");
   const open = (product: string, socket: string | null): readonly ContainerRuntime[] =>
     socket === null ? [] : [new DockerRuntime({ product, socket, mount, clock: systemClock })];
-  return [...open("Docker", docker), ...open("podman", podman)];
+  if (cri === null) return [...open("Docker", docker), ...open("podman", podman)];
+  const { CriRuntime } = await import("../adapters/discovery/cri.js");
+  const kubernetes = new CriRuntime({ socket: cri, mount, clock: systemClock });
+  return [...open("Docker", docker), ...open("podman", podman), kubernetes];
 }
 
 /** Without the addon, which an agent with `--backend none` does not need, changes are found at each check. */

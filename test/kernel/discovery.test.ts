@@ -16,6 +16,10 @@ const native = loadNative();
 const openWatch: OpenFolderWatch = (notifier) => openFolderWatch(native, notifier);
 let count = 0;
 
+// A watch does not keep the process alive; an agent has its timers.
+const alive = setInterval(() => undefined, 60_000);
+t.teardown(() => clearInterval(alive));
+
 /** Cgroups of a test's own, below slices with its tag. */
 class Cgroups {
   readonly tag = `ztdisc${process.pid}x${(count += 1)}`;
