@@ -117,7 +117,7 @@ async function bundle() {
     legalComments: "none",
     sourcemap: false,
     // Graphviz keeps its own package, with its licence. oclif looks for typescript only in development. pino starts worker threads from its own files.
-    external: ["@viz-js/viz", "etcd3", "@grpc/grpc-js", "cockatiel", "pino", "typescript"],
+    external: ["@viz-js/viz", "etcd3", "@grpc/grpc-js", "cockatiel", "protobufjs", "pino", "typescript"],
     // CommonJS packages inside an ES module bundle still call require.
     banner: {
       js: 'import { createRequire as __createRequire } from "node:module"; const require = __createRequire(import.meta.url);',

@@ -25,6 +25,7 @@ const TYPES = {
   commitId: "string",
   store: "StoreUrl",
   listenAddress: "HostAndPort | null",
+  socketPath: "string | null",
   duration: "number",
   integer: "number",
   bool: "boolean",

@@ -27,6 +27,7 @@ export const quietTelemetry: Telemetry = {
   refusedEndpoints: nothing,
   pending: nothing,
   undeclared: nothing,
+  discoveryProblems: nothing,
   drift: nothing,
   healed: nothing,
   packets: nothing,

@@ -9,7 +9,8 @@
  *  - a part of the machine that cannot be read, such as a container runtime that does not answer, is a problem in words, and
  *    hides nothing of the others;
  *  - addresses are those that the host itself gave: what the processes of a container add in their network namespace does not
- *    count, since others open their policies to these addresses.
+ *    count, since others open their policies to these addresses. Processes in a network namespace of their own to which the
+ *    host gave no address have a loopback address: it opens nothing, while none at all would stand for the node's own.
  */
 import type { ReportedInstance } from "../model/endpoints.js";
 import type { ProcessPattern } from "../model/objects.js";
@@ -32,6 +33,8 @@ export interface FoundProcesses {
 }
 
 export interface ProcessDiscovery {
+  /** Operating system, as in the label `kubernetes.io/os`. */
+  readonly os: string;
   discover(wanted: readonly WantedProcesses[]): Promise<FoundProcesses>;
   /**
    * Yields when `discover` may return something else: a cgroup, a container or an address came or went. Only a wake-up;

@@ -19,6 +19,8 @@ export interface Telemetry {
   head(revision: number | null): void;
   /** How many parts of the nodes' endpoints do not count. */
   refusedEndpoints(count: number): void;
+  /** How much of this machine cannot be searched for the processes of workloads. */
+  discoveryProblems(count: number): void;
   /** The versions in head. */
   policyVersions(
     versions: readonly { readonly namespace: string; readonly name: string; readonly version: number }[],

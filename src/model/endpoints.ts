@@ -75,7 +75,7 @@ const isWorkloadName: Guard<string> = (value): value is string => {
   return isLabel(namespace) && isLabel(name) && rest.length === 0;
 };
 
-const isReportedInstance = shaped<ReportedInstance>({
+export const isReportedInstance = shaped<ReportedInstance>({
   workload: isWorkloadName,
   instance: isInstanceName,
   cgroup: isCgroup,

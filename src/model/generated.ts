@@ -683,6 +683,23 @@ export interface ConfigDocument {
    */
   allowLockout?: boolean;
   /**
+   * Container runtimes of this machine that the agent asks for the containers of workloads, by their API sockets.
+   */
+  containers?: {
+    /**
+     * Absolute path of Docker's API socket; off for none.
+     */
+    docker?: string;
+    /**
+     * Absolute path of podman's API socket; off for none.
+     */
+    podman?: string;
+    /**
+     * Absolute path of the CRI socket of containerd or CRI-O; off for none.
+     */
+    cri?: string;
+  };
+  /**
    * Authentication with etcd, in both directions.
    */
   etcd?: {

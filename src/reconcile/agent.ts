@@ -2,6 +2,7 @@
  * The agent: runs the loops of one process (heartbeat and leadership, leader, follower) until the signal aborts.
  * Stopping it leaves enforcement in force.
  */
+import type { ProcessDiscovery } from "../interfaces/discovery.js";
 import type { Source } from "../interfaces/source.js";
 import type { LastGoodState } from "../interfaces/last-good.js";
 import { EnforcerError, type Enforcer } from "../interfaces/enforcer.js";
@@ -15,8 +16,10 @@ import type { Telemetry } from "../interfaces/telemetry.js";
 import type { ManifestReader } from "../manifest/read.js";
 import { Election } from "./election.js";
 import { Follower } from "./follower.js";
+import type { NodeInventory } from "./node-inventory.js";
 import { Leader } from "./leader.js";
 import { Pruner } from "./pruner.js";
+import { EndpointReporter, runReporter } from "./endpoint-report.js";
 import { watchStore } from "./endpoint-watch.js";
 import { forwardEvents, runLoop } from "./loop.js";
 import { StoreHealthWatch } from "./store-health.js";
@@ -31,6 +34,7 @@ export interface AgentDeps {
   readonly source: Source | null;
   readonly enforcer: Enforcer;
   readonly lastGood: LastGoodState | null;
+  readonly discovery: ProcessDiscovery;
   /** See FollowerDeps. */
   readonly managementAccess: ManagementAccessReader | null;
   readonly read: ManifestReader;
@@ -78,6 +82,7 @@ export async function reconcileOnce(deps: AgentDeps, options: AgentOptions): Pro
       await agent.lead().catch((error: unknown) => deps.logger.warn("the source was not polled", { error }));
     }
     await agent.follow();
+    await agent.reportEndpoints();
     if (agent.problem !== null) throw new OperationError("not-in-sync", agent.problem);
   } finally {
     await agent.release();
@@ -118,6 +123,10 @@ class Agent implements AgentProbes {
   readonly #storeHealth: StoreHealthWatch;
   readonly #leaderNotifier = new Notifier();
   readonly #followerNotifier = new Notifier();
+  readonly #reporter: EndpointReporter;
+  readonly #reporterNotifier = new Notifier();
+  /** The inventory that the reporter was last notified of. */
+  #inventory: NodeInventory | null = null;
   #lastFollowed: number;
   #lastError: string | null = null;
   #isClaimed = false;
@@ -152,7 +161,8 @@ class Agent implements AgentProbes {
             },
             options,
           );
-    this.#follower = new Follower(deps, node, options.boot);
+    this.#reporter = new EndpointReporter(deps, node, (os) => this.#follower.inventory?.wanted(os) ?? null);
+    this.#follower = new Follower({ ...deps, ownEndpoints: () => this.#reporter.own }, node, options.boot);
     this.#storeHealth = new StoreHealthWatch(deps);
     this.#pruner = new Pruner(deps, options.history);
     this.#lastFollowed = clock.monotonic();
@@ -319,7 +329,19 @@ class Agent implements AgentProbes {
       throw error;
     } finally {
       this.#lastFollowed = this.deps.clock.monotonic();
+      const { inventory } = this.#follower;
+      // Another state may want other processes.
+      if (inventory !== this.#inventory) this.#reporterNotifier.notify();
+      this.#inventory = inventory;
     }
+  }
+
+  /** Reports what runs here once, and enforces it. Without the store it is enforced all the same. */
+  async reportEndpoints(): Promise<void> {
+    await this.#reporter.run().catch((error: unknown) => {
+      this.deps.logger.warn("what runs on this node was not reported", { error });
+    });
+    if (await this.#follower.isOutdated()) await this.follow();
   }
 
   async run(signal: AbortSignal): Promise<void> {
@@ -358,6 +380,12 @@ class Agent implements AgentProbes {
         this.#storeHealth.run(),
       ),
       watchStore(this.deps.store, this.#follower, this.#followerNotifier, { ...loop, intervalMs: checkIntervalMs }),
+      runReporter(
+        this.#reporter,
+        this.deps.discovery,
+        { reporter: this.#reporterNotifier, follower: this.#followerNotifier },
+        { ...loop, intervalMs: checkIntervalMs },
+      ),
       forwardEvents(
         (watching) => this.deps.enforcer.watch(watching),
         () => [this.#followerNotifier],

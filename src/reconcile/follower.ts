@@ -32,6 +32,7 @@ import { LockoutError, LockoutGuard } from "./lockout-guard.js";
 import { describeProblems, locateWithheld, logMoves, reportDrift } from "./node-report.js";
 import { NodeStatusWriter } from "./node-status.js";
 import { InForce } from "./in-force.js";
+import type { NodeInventory } from "./node-inventory.js";
 import { findAnnounced, findLastGood, type Restorable } from "./restore.js";
 import { LastGoodSnapshot } from "./snapshot.js";
 import { UnenforcedWatch } from "./unenforced.js";
@@ -100,6 +101,11 @@ export class Follower {
   /** Null if the last run ended in sync; else the reason. */
   get problem(): string | null {
     return this.#status.problem;
+  }
+
+  /** The inventory of the state that was read last; null before. */
+  get inventory(): NodeInventory | null {
+    return this.#targets.inventory;
   }
 
   /** Returns whether a run is due since instances that concern this node changed; true if that is not known. */

@@ -1,6 +1,7 @@
 /**
  * The inventory as one node sees it: what all nodes report, resolved against a state, and what of it concerns this node.
  */
+import type { WantedProcesses } from "../interfaces/discovery.js";
 import type { NodeEndpoints } from "../model/endpoints.js";
 import type { ObjectSet } from "../model/state.js";
 import type { SubjectStatus } from "../model/status.js";
@@ -37,6 +38,11 @@ export class NodeInventory {
   /** Whether reports can matter; without that need, nothing needs to be read. */
   get needsReports(): boolean {
     return this.#resolver.needsReports;
+  }
+
+  /** Returns what is to be found on this node; null while nothing needs reports. */
+  wanted(os: string): readonly WantedProcesses[] | null {
+    return this.needsReports ? this.#resolver.wantedOn(this.node, os) : null;
   }
 
   place(reports: readonly NodeEndpoints[]): PlacedState {

@@ -67,6 +67,11 @@ export class TargetCompiler {
     return this.#latest;
   }
 
+  /** The inventory of the state that was read last; null before. */
+  get inventory(): NodeInventory | null {
+    return this.#inventory;
+  }
+
   /**
    * Reads a revision, and compiles it unless it is the latest target already.
    * @returns the target, with its state if that was read

@@ -1,7 +1,7 @@
 /** Generated from schemas/config.schema.json by schemas/generate.mjs; do not edit. The settings by the parts that need them. */
 import { SETTINGS } from "./table.generated.js";
 import type { Read } from "./read.js";
-import { absolutePath, bool, choice, commitId, duration, folder, hostAndPort, integer, listenAddress, nodeName, store, text, type HostAndPort, type StoreUrl } from "./types.js";
+import { absolutePath, bool, choice, commitId, duration, folder, hostAndPort, integer, listenAddress, nodeName, socketPath, store, text, type HostAndPort, type StoreUrl } from "./types.js";
 
 export interface VerifySettings {
   /** Absolute path of a file of allowed SSH keys, as `ssh-keygen -Y verify` reads it. Default: none. */
@@ -26,6 +26,15 @@ export interface HistorySettings {
   readonly keepRevisions: number;
   /** Age up to which revisions are kept, whatever their number. Default: 480h. */
   readonly keepForMs: number;
+}
+
+export interface ContainersSettings {
+  /** Absolute path of Docker's API socket; off for none. Default: /run/docker.sock. */
+  readonly docker: string | null;
+  /** Absolute path of podman's API socket; off for none. Default: /run/podman/podman.sock. */
+  readonly podman: string | null;
+  /** Absolute path of the CRI socket of containerd or CRI-O; off for none. Default: /run/containerd/containerd.sock. */
+  readonly cri: string | null;
 }
 
 export interface EtcdSettings {
@@ -82,6 +91,7 @@ export interface SettingValues {
   readonly allowLockout: boolean;
   readonly election: ElectionSettings;
   readonly history: HistorySettings;
+  readonly containers: ContainersSettings;
   readonly etcd: EtcdSettings;
   readonly source: SourceSettings;
 }
@@ -108,6 +118,11 @@ export function readSettings(read: Read): SettingValues {
     history: {
       keepRevisions: read("keepRevisions", integer(SETTINGS.keepRevisions)),
       keepForMs: read("keepFor", duration),
+    },
+    containers: {
+      docker: read("containers.docker", socketPath),
+      podman: read("containers.podman", socketPath),
+      cri: read("containers.cri", socketPath),
     },
     etcd: {
       ca: read.optional("etcd.ca", text),

@@ -61,6 +61,12 @@ export function absolutePath(found: string): string | Wanted {
   return found.startsWith("/") ? found : new Wanted("an absolute path");
 }
 
+/** Reads the path of a socket; `off` for none. */
+export function socketPath(found: string): string | null | Wanted {
+  if (found === "off") return null;
+  return found.startsWith("/") ? found : new Wanted("an absolute path, or off");
+}
+
 export function nodeName(found: string): string | Wanted {
   return isLabel(found) ? found : new Wanted("a DNS label");
 }

@@ -11,6 +11,7 @@ import { logsText } from "./log.js";
 import { openEnforcer } from "./enforcer.js";
 import { openPolledSource } from "./source.js";
 import { openManagementAccess } from "./host.js";
+import { openDiscovery } from "./discovery.js";
 
 /**
  * Opens the agent's adapters.
@@ -41,6 +42,7 @@ export async function withAgentDeps(
         store,
         source: await openPolledSource(settings, signal),
         enforcer,
+        discovery: await openDiscovery(settings, logger),
         lastGood: new LastGoodFile(lastGoodPath(settings.stateDir, settings.node), logger),
         managementAccess: openManagementAccess(settings),
         read: (files) => readManifestsApart(files, { signal }),

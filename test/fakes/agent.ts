@@ -5,6 +5,7 @@ import { readManifests } from "../../src/manifest/read.js";
 import type { AgentDeps, AgentOptions } from "../../src/reconcile/agent.js";
 import { resolveSettings, type SettingKey } from "../../src/settings/settings.js";
 import type { Store } from "../../src/interfaces/store.js";
+import { FakeDiscovery } from "./discovery.js";
 import { recordTelemetry, seededRandom, silentLogger } from "./ambient.js";
 
 export function agentDeps(store: Store, changes: Partial<AgentDeps> = {}): AgentDeps {
@@ -13,6 +14,7 @@ export function agentDeps(store: Store, changes: Partial<AgentDeps> = {}): Agent
     source: null,
     enforcer: new NoneEnforcer(),
     lastGood: null,
+    discovery: new FakeDiscovery(),
     managementAccess: null,
     read: readManifests,
     clock: systemClock,

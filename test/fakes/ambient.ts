@@ -39,6 +39,7 @@ export function recordTelemetry(): {
     refusedEndpoints: record("refusedEndpoints"),
     pending: record("pending"),
     undeclared: record("undeclared"),
+    discoveryProblems: record("discoveryProblems"),
     drift: record("drift"),
     escapes: record("escapes"),
     refusals: record("refusals"),

@@ -105,6 +105,11 @@ function createMetrics(registry: Registry) {
 function createWorkloadMetrics(registry: Registry) {
   const registers = [registry];
   return {
+    discoveryProblems: new Gauge({
+      name: "ztap_discovery_problems",
+      help: "Parts of this machine that could not be searched for the processes of workloads.",
+      registers,
+    }),
     refusedEndpoints: new Gauge({
       name: "ztap_endpoints_refused",
       help: "Addresses and instances that nodes report and that do not count, as this node last read them.",
@@ -231,6 +236,7 @@ function enforcementTelemetry(metrics: Metrics) {
         }
     },
     withheld: (workloads) => metrics.withheld.set(workloads),
+    discoveryProblems: (count) => metrics.discoveryProblems.set(count),
     refusedEndpoints: (count) => metrics.refusedEndpoints.set(count),
     pending: (workloads) => metrics.pending.set(workloads),
     undeclared: (isUndeclared) => metrics.undeclared.set(isUndeclared ? 1 : 0),
