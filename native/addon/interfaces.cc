@@ -5,6 +5,8 @@
 // From Linux 6.6 on an attachment is a link (tcx), which can be pinned. Before, it is a filter of the clsact queueing discipline, which
 // stays until it is removed or the interface is.
 #include <algorithm>
+#include <atomic>
+#include <chrono>
 #include <dirent.h>
 #include <fcntl.h>
 #include <map>
@@ -26,6 +28,7 @@
 namespace ztap {
 
 // Ingress and egress, as enum ztap_direction. The headers of libbpf 1.1 do not have the first two.
+enum Direction { INGRESS = 0, EGRESS = 1 };
 static constexpr int DIRECTIONS = 2;
 static constexpr int TCX[DIRECTIONS] = {46, 47};
 static constexpr uint32_t BEFORE_ALL = 1u << 3;
@@ -105,33 +108,24 @@ class Programs {
   std::map<uint32_t, Identity> known_;
 };
 
-static std::string pinOf(const Visit &visit, unsigned int index, int direction) {
-  return visit.folder + "/" + std::to_string(visit.inode) + "-" + std::to_string(index) + (direction ? "-egress" : "-ingress");
+// Whether the interface has this build's program, whatever the name of its pin: one that is moved to another namespace keeps its links.
+static bool isLinked(unsigned int index, int direction, Programs &programs) {
+  uint32_t ids[MOST_PROGRAMS], count = MOST_PROGRAMS, flags = 0;
+  if (bpf_prog_query(index, static_cast<enum bpf_attach_type>(TCX[direction]), 0, &flags, ids, &count) != 0) return false;
+  return std::any_of(ids, ids + count, [&](uint32_t id) { return programs.isWanted(id, direction); });
 }
 
-// Whether the pinned link is attached to this interface: one that was moved away keeps its link, and its index may be another's.
-static bool isLinked(const Visit &visit, unsigned int index, int direction, Programs &programs) {
-  int link = bpf_obj_get(pinOf(visit, index, direction).c_str());
-  if (link < 0) return false;
-  struct bpf_link_info info = {};
-  uint32_t size = sizeof(info), ids[MOST_PROGRAMS], count = MOST_PROGRAMS, flags = 0;
-  bool isRead = bpf_obj_get_info_by_fd(link, &info, &size) == 0;
-  close(link);
-  if (!isRead || !programs.isWanted(info.prog_id, direction)) return false;
-  if (bpf_prog_query(index, static_cast<enum bpf_attach_type>(TCX[direction]), 0, &flags, ids, &count) != 0) return false;
-  return std::find(ids, ids + count, info.prog_id) != ids + count;
+// The name of a pin is used once: what an earlier one holds may be attached elsewhere by now.
+static std::string freePin(const Visit &visit, unsigned int index, int direction) {
+  static std::atomic<uint64_t> last{uint64_t(std::chrono::system_clock::now().time_since_epoch().count())};
+  return visit.folder + "/" + std::to_string(visit.inode) + "-" + std::to_string(index) + (direction ? "-egress-" : "-ingress-") +
+         std::to_string(++last);
 }
 
 static int link(const Visit &visit, unsigned int index, int direction) {
-  std::string pin = pinOf(visit, index, direction);
   int fd = createLink(visit.programs[direction], index, TCX[direction]);
   if (fd < 0) return fd;
-  if (unlink(pin.c_str()) != 0 && errno != ENOENT) {
-    int error = errno;
-    close(fd);
-    return -error;
-  }
-  int error = bpf_obj_pin(fd, pin.c_str()) == 0 ? 0 : errno;
+  int error = bpf_obj_pin(fd, freePin(visit, index, direction).c_str()) == 0 ? 0 : errno;
   close(fd);
   return -error;
 }
@@ -149,9 +143,9 @@ struct Filter {
   }
 };
 
-static bool isFiltered(const Visit &visit, unsigned int index, int direction, Programs &programs) {
+static uint32_t filterProgram(const Visit &visit, unsigned int index, int direction) {
   Filter filter(visit, index, direction);
-  return bpf_tc_query(&filter.hook, &filter.options) == 0 && programs.isWanted(filter.options.prog_id, direction);
+  return bpf_tc_query(&filter.hook, &filter.options) == 0 ? filter.options.prog_id : 0;
 }
 
 static int filter(const Visit &visit, unsigned int index, int direction) {
@@ -162,23 +156,36 @@ static int filter(const Visit &visit, unsigned int index, int direction) {
   return made != 0 && made != -EEXIST ? made : bpf_tc_attach(&filter.hook, &filter.options);
 }
 
+static bool isAttached(const Visit &visit, unsigned int index, int direction, Programs &programs) {
+  return visit.isLink ? isLinked(index, direction, programs)
+                      : programs.isWanted(filterProgram(visit, index, direction), direction);
+}
+
+// An interface with the queueing discipline `ingress` has one list of filters for both directions.
+static bool lacksEgress(const Visit &visit, unsigned int index, Programs &programs) {
+  return !visit.isLink && programs.isWanted(filterProgram(visit, index, EGRESS), INGRESS);
+}
+
 static void visitInterface(const Visit &visit, Interface &one, Programs &programs) {
-  one.isAttached = true;
-  for (int direction = 0; direction < DIRECTIONS; direction++) {
+  int missing = 0;
+  for (int direction : {INGRESS, EGRESS}) {
     if (visit.detaches) {
       Filter filter(visit, one.index, direction);
       bpf_tc_detach(&filter.hook, &filter.options);
       continue;
     }
-    if (visit.isLink ? isLinked(visit, one.index, direction, programs) : isFiltered(visit, one.index, direction, programs))
+    if (isAttached(visit, one.index, direction, programs)) continue;
+    missing++;
+    if (direction == EGRESS && lacksEgress(visit, one.index, programs)) {
+      one.problem = "its queueing discipline is ingress, which has no filters at egress";
       continue;
-    int result = !visit.attaches ? -ENOENT
-                 : visit.isLink  ? link(visit, one.index, direction)
-                                 : filter(visit, one.index, direction);
-    if (result == 0) continue;
-    one.isAttached = false;
-    if (visit.attaches) one.problem = strerror(-result);
+    }
+    if (!visit.attaches) continue;
+    int result = visit.isLink ? link(visit, one.index, direction) : filter(visit, one.index, direction);
+    if (result != 0) one.problem = strerror(-result);
+    else missing--;
   }
+  one.isAttached = missing == 0;
 }
 
 // Runs in the namespace.

@@ -16,6 +16,7 @@
 #include <bpf/libbpf.h>
 
 #include "arguments.h"
+#include "at-end.h"
 #include "parts.h"
 
 namespace ztap {
@@ -29,10 +30,23 @@ struct Ring {
   std::condition_variable taken;
   bool waiting = false, stopping = false;
   std::vector<uint8_t> batch;
+  std::unique_ptr<AtEnd<Ring>> atEnd;
+
+  // Ends the thread. Returns false if it could not be told.
+  bool stop() {
+    if (!thread.joinable()) return true;
+    {
+      std::lock_guard<std::mutex> lock(mutex);
+      stopping = true;
+      taken.notify_one();
+    }
+    uint64_t one = 1;
+    if (write(stopFd, &one, sizeof(one)) != sizeof(one)) return false;
+    thread.join();
+    return true;
+  }
 
   ~Ring() {
-    // The environment ended without `ringClose`: then the thread itself holds the last reference.
-    if (thread.joinable()) thread.detach();
     if (buffer != nullptr) ring_buffer__free(buffer);
     if (pollFd >= 0) close(pollFd);
     if (stopFd >= 0) close(stopFd);
@@ -104,6 +118,7 @@ static Napi::Value ringOpen(const Napi::CallbackInfo &info) {
   } catch (const std::system_error &error) {
     throw failure(env, error.code().value(), "starting a thread");
   }
+  ring->atEnd = std::make_unique<AtEnd<Ring>>(env, ring);
   return Napi::External<std::shared_ptr<Ring>>::New(env, new std::shared_ptr<Ring>(ring),
                                                    [](Napi::Env, std::shared_ptr<Ring> *held) { delete held; });
 }
@@ -120,14 +135,8 @@ static void ringTaken(const Napi::CallbackInfo &info) {
 static void ringClose(const Napi::CallbackInfo &info) {
   auto ring = ringOf(info);
   if (!ring->thread.joinable()) return;
-  {
-    std::lock_guard<std::mutex> lock(ring->mutex);
-    ring->stopping = true;
-    ring->taken.notify_one();
-  }
-  uint64_t one = 1;
-  if (write(ring->stopFd, &one, sizeof(one)) != sizeof(one)) throw failure(info.Env(), errno, "eventfd");
-  ring->thread.join();
+  if (!ring->stop()) throw failure(info.Env(), errno, "eventfd");
+  ring->atEnd->remove();
   ring->call.Abort();
 }
 

@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "arguments.h"
+#include "at-end.h"
 #include "parts.h"
 
 namespace ztap {
@@ -29,10 +30,18 @@ struct Watch {
   std::thread thread;
   Napi::ThreadSafeFunction call;
   std::atomic<bool> isReported{false};
+  std::unique_ptr<AtEnd<Watch>> atEnd;
+
+  // Ends the thread. Returns false if it could not be told.
+  bool stop() {
+    if (!thread.joinable()) return true;
+    uint64_t one = 1;
+    if (write(stopFd, &one, sizeof(one)) != sizeof(one)) return false;
+    thread.join();
+    return true;
+  }
 
   ~Watch() {
-    // The environment ended without `watchClose`: then the thread itself holds the last reference.
-    if (thread.joinable()) thread.detach();
     if (inotifyFd >= 0) close(inotifyFd);
     if (routeFd >= 0) close(routeFd);
     if (stopFd >= 0) close(stopFd);
@@ -85,6 +94,7 @@ static Napi::Value watchOpen(const Napi::CallbackInfo &info) {
   } catch (const std::system_error &error) {
     throw failure(env, error.code().value(), "starting a thread");
   }
+  watch->atEnd = std::make_unique<AtEnd<Watch>>(env, watch);
   return Napi::External<std::shared_ptr<Watch>>::New(env, new std::shared_ptr<Watch>(watch),
                                                      [](Napi::Env, std::shared_ptr<Watch> *held) { delete held; });
 }
@@ -107,9 +117,8 @@ static void watchRemove(const Napi::CallbackInfo &info) {
 static void watchClose(const Napi::CallbackInfo &info) {
   auto watch = watchOf(info);
   if (!watch->thread.joinable()) return;
-  uint64_t one = 1;
-  if (write(watch->stopFd, &one, sizeof(one)) != sizeof(one)) throw failure(info.Env(), errno, "eventfd");
-  watch->thread.join();
+  if (!watch->stop()) throw failure(info.Env(), errno, "eventfd");
+  watch->atEnd->remove();
   watch->call.Abort();
 }
 

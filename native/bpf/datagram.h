@@ -14,10 +14,10 @@
 #define IP6_FRAGMENT_OFFSET 0xfff8
 #define ICMP4_UNREACHABLE 3
 /* Longer than any packet. */
-#define NO_END 0xffff
+#define NO_END 0xffffff
 
 /* An IP packet at a network interface, as far as its headers were read. */
-struct datagram {
+struct __attribute__((aligned(8))) datagram {
 	__u8 source[16], destination[16];
 	/* Of the first header that is not an extension; 0: not known. */
 	__u8 protocol;
@@ -66,7 +66,8 @@ __noinline int read_headers(struct __sk_buff *skb, struct datagram *d, __u32 bas
 	d->family = AF_INET6;
 	__builtin_memcpy(d->source, ip.source, 16);
 	__builtin_memcpy(d->destination, ip.destination, 16);
-	d->end = quoted ? end : base + sizeof(ip) + bpf_ntohs(ip.length);
+	/* 0: longer than the field can tell; the kernel joins packets to such ones. */
+	d->end = quoted || !ip.length ? end : base + sizeof(ip) + bpf_ntohs(ip.length);
 	d->offset = base + sizeof(ip);
 	next = ip.next;
 #pragma clang loop unroll(full)

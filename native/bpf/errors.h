@@ -132,7 +132,8 @@ static __always_inline bool is_tagged_twice(struct __sk_buff *skb)
 {
 	__be16 tag;
 
-	if (skb->protocol != bpf_htons(ETH_P_8021Q) && skb->protocol != bpf_htons(ETH_P_8021AD))
+	if ((skb->protocol != bpf_htons(ETH_P_8021Q) && skb->protocol != bpf_htons(ETH_P_8021AD)) ||
+	    skb->vlan_tci & VLAN_ID_MASK)
 		return false;
 	return load(skb, 0, &tag, sizeof(tag)) || !(tag & bpf_htons(VLAN_ID_MASK));
 }

@@ -35,7 +35,7 @@ export interface AttachedInterfaces {
 const DECIDER = "ztap_decider_host";
 const OWN_NAMESPACE = "/proc/self/ns/net";
 /** Of the filters of all nodes and versions; each has its own handle. */
-const FILTER_PRIORITY = 0x7a74;
+const FILTER_PRIORITY = 1;
 /** Users make namespaces as they like: of one workload so many are looked at. */
 const MOST_OF_USERS = 32;
 const NOTHING: AttachedInterfaces = { wanted: [], attached: [], problems: [] };
