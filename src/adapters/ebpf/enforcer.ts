@@ -118,6 +118,8 @@ export class EbpfEnforcer implements Enforcer {
   #inForce: Image | null = null;
   /** How many newborn cgroups had found no room when it was last reported. */
   #dropped = 0n;
+  /** The problems with interfaces that were reported last. */
+  #unattached = "";
 
   constructor(options: EbpfOptions) {
     this.#options = options;
@@ -339,12 +341,18 @@ export class EbpfEnforcer implements Enforcer {
     const isInForce = this.#inForce !== null && this.#inForce.subjects.size > 0;
     const { wanted, attached, problems } = await interfaces.visit(isInForce ? "attach" : "look");
     for (const item of attached) addItem(items, item);
-    if (problems.length > 0)
-      this.#options.logger.warn("The programs for the host's own stack are not attached everywhere", {
-        problems: problems.slice(0, MOST_PROBLEMS).join("; "),
+    this.#reportUnattached(problems);
+    return new Map([...lowered.items, ...security, ...wanted.map((item) => [item.key, item] as const)]);
+  }
+
+  #reportUnattached(problems: readonly string[]): void {
+    const text = problems.slice(0, MOST_PROBLEMS).join("; ");
+    if (text !== "" && text !== this.#unattached)
+      this.#options.logger.warn("ICMP errors, resets and echo replies are not judged at every interface", {
+        problems: text,
         count: problems.length,
       });
-    return new Map([...lowered.items, ...security, ...wanted.map((item) => [item.key, item] as const)]);
+    this.#unattached = text;
   }
 
   /** Rulesets are immutable: each is lowered once. */

@@ -24,7 +24,7 @@ export interface InterfaceParts {
   readonly node: string;
 }
 
-/** The items of all interfaces, and those that are attached. */
+/** The items of all interfaces that can be attached to, and those that are attached. */
 export interface AttachedInterfaces {
   readonly wanted: readonly EnforcementItem[];
   readonly attached: readonly EnforcementItem[];
@@ -82,9 +82,10 @@ export class Interfaces {
         const found = await this.#parts.native.namespaceVisit(path, inode, { ...this.#how, does });
         for (const { name, isAttached, problem } of found?.interfaces ?? []) {
           const item = interfaceItem(found?.inode ?? inode, name, process);
-          wanted.push(item);
-          if (isAttached && isPlaced) attached.push(item);
-          if (problem !== "") problems.push(`${item.label}: ${problem}`);
+          // What cannot be mended is no drift: policy itself is enforced all the same.
+          if (problem === "") wanted.push(item);
+          else problems.push(`${item.label}: ${problem}`);
+          if (problem === "" && isAttached && isPlaced) attached.push(item);
         }
       } catch (error) {
         problems.push(String(asEnforcerError("Attaching to network interfaces", error)));
