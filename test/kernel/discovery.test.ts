@@ -73,7 +73,7 @@ await discoveryContract(
         startContainer: null,
       }),
     ),
-  "containers are tested with their runtimes",
+  false,
 );
 
 t.test("units in nested slices, of templates and with escaped names are found", (t) =>
