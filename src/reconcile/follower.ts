@@ -359,7 +359,9 @@ export class Follower {
     const { number } = target.revision;
     const drift = listDrift(difference);
     const problem = this.#enforces ? this.#describeProblems(target, subjects) : NOTHING_ENFORCED;
-    if (!this.#enforces && this.problem !== problem) this.deps.logger.warn(problem, { revision: number });
+    // Of undeclared nodes, withheld revisions and drift there are messages of their own.
+    const isTold = target.undeclared !== null || target.withholding !== null || drift.length > 0;
+    if (problem !== "" && !isTold && this.problem !== problem) this.deps.logger.warn(problem, { revision: number });
     await this.#report({
       attemptedRevision: number,
       state: drift.length > 0 ? "Drifted" : problem !== "" ? "Stalled" : "InSync",

@@ -85,8 +85,8 @@ export function renderWorkloadReport(report: WorkloadReport, style: Style): stri
   return [
     ...lines,
     ...(instances.length === 0 ? [] : ["", renderInstances(instances, style)]),
-    ...instances.flatMap(({ name, message, state }) =>
-      message === null || state === "Enforced" ? [] : wrapWords(style.line`${name}: ${message}`, style.width, "  "),
+    ...instances.flatMap(({ name, message }) =>
+      message === null ? [] : wrapWords(style.line`${name}: ${message}`, style.width, "  "),
     ),
     ...renderRefused(refused, refused.length, style),
   ].join("\n");

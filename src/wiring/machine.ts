@@ -83,7 +83,7 @@ function requireRoot(command: string): "ebpf" | "pf" {
   if (process.geteuid?.() !== 0)
     throw new EnforcerError(
       "not-permitted",
-      `ztap ${command} needs root: ${backend === "pf" ? "pf's rules" : "the kernel's tables"} can be read by root only`,
+      `ztap ${command} needs root: ${backend === "pf" ? "pf's rules" : "the kernel's tables"} are root's alone`,
     );
   return backend;
 }

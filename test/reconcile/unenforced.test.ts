@@ -109,3 +109,12 @@ t.test("a state without Nodes knows those that its workloads name", async (t) =>
   await peers.follower.reconcile();
   t.equal(peers.lastOf("undeclared"), false, "a state that names no node leaves none out");
 });
+
+t.test("a workload that cannot be enforced is told to the log, once", async (t) => {
+  const bare = "---\napiVersion: ztap/v1\nkind: Workload\nmetadata: { name: bare }\nspec: { node: n1 }\n";
+  const { warnings, follower } = await setUp(STATE + bare);
+  await follower.reconcile();
+  await follower.reconcile();
+  t.match(warnings, ["default/bare: it has no cgroup"]);
+  t.equal(warnings.length, 1);
+});
