@@ -288,11 +288,13 @@ async function cleanUp() {
 }
 
 let interrupted = false;
+let cleaning;
+const cleanUpOnce = () => (cleaning ??= cleanUp());
 for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) {
   process.once(signal, async () => {
     interrupted = true;
     console.error(`\ninterrupted; cleaning up`);
-    await cleanUp();
+    await cleanUpOnce();
     process.exit(130);
   });
 }
@@ -309,13 +311,15 @@ try {
     failures += 1;
   }
 } catch (error) {
+  // Ctrl-C also ends the command that runs, and this is told of that first.
+  await new Promise((resolve) => setTimeout(resolve, 100));
   if (!interrupted) {
     failures += 1;
     console.error(paint(31, `\n${error.message}`));
     for (const log of globSync(join(folder, "agent-*.log"))) console.error(readFileSync(log, "utf8").split("\n").slice(-15).join("\n"));
   }
 } finally {
-  if (!interrupted) await cleanUp();
+  await cleanUpOnce();
 }
 if (!interrupted) {
   console.log(failures === 0 ? "\nEvery line above is what really happened. Nothing of it is left on this machine." : `\n${paint(31, "The demo did not come out as it should.")}`);
