@@ -42,13 +42,6 @@ __noinline int is_allowed_at(const struct packet *p, __u32 guard, __u32 set)
 	return 0;
 }
 
-static __always_inline bool same_bytes(const __u8 *a, const __u8 *b)
-{
-	const __u64 *left = (const __u64 *)a, *right = (const __u64 *)b;
-
-	return left[0] == right[0] && left[1] == right[1];
-}
-
 /*
  * Finds what the kernel's packet answers: a packet to its local address. Returns false if it is no answer that tells of a socket. Resets of
  * connections have their socket.
@@ -105,7 +98,7 @@ static __always_inline bool find_question(struct __sk_buff *skb, const struct da
 	}
 	read_headers(skb, &quoted, d->offset + 8, NO_END, true);
 	/* About a packet that was forwarded. */
-	if (!same_bytes(quoted.destination, d->source))
+	if (!same_address(quoted.destination, d->source))
 		return false;
 	asked->protocol = quoted.protocol;
 	asked->port_bits = ZTAP_PORT_PROTOCOL_BITS;

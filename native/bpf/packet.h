@@ -243,6 +243,13 @@ __noinline int parse(struct __sk_buff *skb, struct packet *p, __u32 what, __u32 
 	return 0;
 }
 
+static __always_inline bool same_address(const __u8 *one, const __u8 *other)
+{
+	const __u64 *left = (const __u64 *)one, *right = (const __u64 *)other;
+
+	return left[0] == right[0] && left[1] == right[1];
+}
+
 /* Sets the key of the packet's flow or connection, as in ztap_flows and ztap_begun. */
 static __always_inline void set_key(struct ztap_flow_key *key, __u32 subject, const struct packet *p)
 {

@@ -6,13 +6,6 @@
 #include "kernel.h"
 #include "policy.h"
 
-static __always_inline bool same_address(const struct packet *p)
-{
-	const __u64 *local = (const __u64 *)p->local, *remote = (const __u64 *)p->remote;
-
-	return local[0] == remote[0] && local[1] == remote[1];
-}
-
 /*
  * bpf_sk_ancestor_cgroup_id() for connect programs, which may not call it. False negatives do not matter for UDP: its
  * caller lets the packet program decide whenever any socket is found.
@@ -186,7 +179,7 @@ __noinline int is_to_self(struct __sk_buff *skb, const struct packet *p, const s
 		return 0;
 	subject = cgroup->subject;
 	/* On the wire, anyone can forge such an address; the kernel's own packets come through the loopback device. */
-	if (skb->ifindex != LOOPBACK_IFINDEX || (!is_loopback(p->remote, p->family) && !same_address(p)))
+	if (skb->ifindex != LOOPBACK_IFINDEX || (!is_loopback(p->remote, p->family) && !same_address(p->local, p->remote)))
 		return 0;
 	if (p->protocol == ZTAP_PROTOCOL_ICMP) {
 		if (p->kind != PACKET_FLOW && p->kind != PACKET_REPLY)

@@ -1,7 +1,7 @@
 /** Wiring of discovery: how this machine finds the processes of workloads. */
 import { findCgroupMount, type CgroupMount } from "../adapters/system/cgroup-mount.js";
 import { systemClock } from "../adapters/system/clock.js";
-import type { OpenFolderWatch } from "../adapters/discovery/change-watch.js";
+import type { OpenFolderWatch } from "../adapters/system/folder-watch.js";
 import type { ContainerRuntime } from "../adapters/discovery/containers.js";
 import type { ProcessDiscovery } from "../interfaces/discovery.js";
 import { EnforcerError } from "../interfaces/enforcer.js";
@@ -43,7 +43,7 @@ async function openRuntimes(
 /** Without the addon, which an agent with `--backend none` does not need, changes are found at each check. */
 async function findWatch(logger: Logger): Promise<OpenFolderWatch | null> {
   const { loadNative } = await import("../adapters/ebpf/kernel/native.js");
-  const { openFolderWatch } = await import("../adapters/discovery/change-watch.js");
+  const { openFolderWatch } = await import("../adapters/system/folder-watch.js");
   try {
     const native = loadNative();
     return (notifier) => openFolderWatch(native, notifier);

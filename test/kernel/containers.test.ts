@@ -3,7 +3,7 @@ import { mkdirSync, rmdirSync } from "node:fs";
 import { createServer } from "node:net";
 import { join } from "node:path";
 import t from "tap";
-import { openFolderWatch } from "../../src/adapters/discovery/change-watch.js";
+import { openFolderWatch } from "../../src/adapters/system/folder-watch.js";
 import { ContainerFinder } from "../../src/adapters/discovery/containers.js";
 import { LinuxDiscovery } from "../../src/adapters/discovery/discovery.js";
 import { DockerRuntime } from "../../src/adapters/discovery/docker.js";

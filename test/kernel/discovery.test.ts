@@ -2,7 +2,7 @@
 import { mkdirSync, rmdirSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import t from "tap";
-import { openFolderWatch, type OpenFolderWatch } from "../../src/adapters/discovery/change-watch.js";
+import { openFolderWatch, type OpenFolderWatch } from "../../src/adapters/system/folder-watch.js";
 import { ContainerFinder } from "../../src/adapters/discovery/containers.js";
 import { LinuxDiscovery } from "../../src/adapters/discovery/discovery.js";
 import { loadNative } from "../../src/adapters/ebpf/kernel/native.js";

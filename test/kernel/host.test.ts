@@ -3,7 +3,7 @@
  * a policy.
  */
 import { execFileSync } from "node:child_process";
-import { readdirSync, rmSync } from "node:fs";
+import { readdirSync, rmSync, statSync } from "node:fs";
 import { join } from "node:path";
 import t from "tap";
 import { loadNative } from "../../src/adapters/ebpf/kernel/native.js";
@@ -316,7 +316,10 @@ await t.test("the host's own stack", { skip: reason ?? false, timeout: HANG_MS }
   await t.test("an interface that comes later is attached to, and a lost attachment comes back", async (t) => {
     const isPinned = loadNative().interfaceAttachment() === "link";
     const { interfaces } = nodeFolders(DEFAULT_PIN_ROOT, node);
-    const pins = (): readonly string[] => (isPinned ? readdirSync(interfaces) : []);
+    // Other tests make interfaces in the namespace of this process.
+    const own = `${statSync(`/run/netns/${inside}`).ino}-`;
+    const pins = (): readonly string[] =>
+      isPinned ? readdirSync(interfaces).filter((pin) => pin.startsWith(own)) : [];
     const before = pins();
     execFileSync("ip", ["-n", inside, "link", "add", "late0", "type", "veth", "peer", "name", "late1"]);
     t.strictSame((await enforcer.observe(ruleset)).difference, { missing: [], extra: [], changed: [] });

@@ -4,7 +4,7 @@ import { Notifier } from "../../interfaces/notifier.js";
 import { refuseClaim, systemUnitOf } from "../../inventory/process.js";
 import type { ReportedInstance } from "../../model/endpoints.js";
 import { CgroupWalk, MOST_FOLDERS } from "./cgroup-walk.js";
-import type { FolderWatch, OpenFolderWatch } from "./change-watch.js";
+import type { FolderWatch, OpenFolderWatch } from "../system/folder-watch.js";
 import type { ContainerFinder } from "./containers.js";
 import { nodeAddresses } from "./node-addresses.js";
 
