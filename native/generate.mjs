@@ -15,14 +15,16 @@ import { fileURLToPath } from "node:url";
 
 const here = dirname(fileURLToPath(import.meta.url));
 const header = join(here, "include", "ztap_abi.h");
-/** A part of it. */
-const births = join(here, "include", "ztap_births.h");
+/** Parts of it. */
+const parts = ["ztap_births.h", "ztap_identity.h"];
 const target = join(here, "..", "src", "adapters", "ebpf", "kernel", "abi.generated.ts");
 
 /** BTF types of the header, by id. */
 function readTypes() {
-  const texts = [header, births].map((file) => readFileSync(file, "utf8"));
-  const text = texts[0].replace('#include "ztap_births.h"\n', () => texts[1]);
+  const text = parts.reduce(
+    (whole, part) => whole.replace(`#include "${part}"\n`, () => readFileSync(join(here, "include", part), "utf8")),
+    readFileSync(header, "utf8"),
+  );
   const names = [...text.matchAll(/^(struct|enum) (ztap_\w+) \{/gm)].map(([, kind, name]) => ({ kind, name }));
   const folder = mkdtempSync(join(tmpdir(), "ztap-abi-"));
   try {

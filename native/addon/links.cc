@@ -17,7 +17,7 @@ static const std::map<std::string, enum bpf_attach_type> types = {
     {"connect4", BPF_CGROUP_INET4_CONNECT}, {"connect6", BPF_CGROUP_INET6_CONNECT},
     {"sendmsg4", BPF_CGROUP_UDP4_SENDMSG},  {"sendmsg6", BPF_CGROUP_UDP6_SENDMSG},
     {"bind4", BPF_CGROUP_INET4_BIND},       {"bind6", BPF_CGROUP_INET6_BIND},
-    {"setsockopt", BPF_CGROUP_SETSOCKOPT},
+    {"setsockopt", BPF_CGROUP_SETSOCKOPT},   {"sock_ops", BPF_CGROUP_SOCK_OPS},
 };
 
 static enum bpf_attach_type attachTypeOf(Napi::Env env, const std::string &hook) {

@@ -123,7 +123,8 @@ struct {
 		__uint(value_size, sizeof(__u32));                                                                     \
 	} name SEC(".maps")
 
-ZTAP_DECIDER(ztap_decider_ingress, 1);
+/* By enum ztap_decider. */
+ZTAP_DECIDER(ztap_decider_ingress, 2);
 ZTAP_DECIDER(ztap_decider_egress, 1);
 /* By direction. */
 ZTAP_DECIDER(ztap_decider_host, 2);
@@ -141,6 +142,34 @@ ZTAP_TRIE(ztap_addrs_a, ztap_addr_key, ZTAP_MAX_ADDRS);
 ZTAP_TRIE(ztap_addrs_b, ztap_addr_key, ZTAP_MAX_ADDRS);
 ZTAP_TRIE(ztap_ports_a, ztap_port_key, ZTAP_MAX_PORTS);
 ZTAP_TRIE(ztap_ports_b, ztap_port_key, ZTAP_MAX_PORTS);
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, ZTAP_MAX_PEERS);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(key_size, sizeof(struct ztap_peer_key));
+	__uint(value_size, sizeof(struct ztap_peer));
+} ztap_peers SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, ZTAP_MAX_MEMBERS);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(key_size, sizeof(__u32));
+	__uint(value_size, sizeof(__u32));
+} ztap_members SEC(".maps");
+
+#define ZTAP_IDENTITIES(name)                                                                                          \
+	struct {                                                                                                       \
+		__uint(type, BPF_MAP_TYPE_HASH);                                                                       \
+		__uint(max_entries, ZTAP_MAX_IDENTITIES);                                                              \
+		__uint(map_flags, BPF_F_NO_PREALLOC);                                                                  \
+		__uint(key_size, sizeof(struct ztap_identity_key));                                                    \
+		__uint(value_size, sizeof(__u32));                                                                     \
+	} name SEC(".maps")
+
+ZTAP_IDENTITIES(ztap_identities_a);
+ZTAP_IDENTITIES(ztap_identities_b);
 
 struct {
 	__uint(type, BPF_MAP_TYPE_SK_STORAGE);

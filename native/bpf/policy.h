@@ -31,6 +31,8 @@ struct decision {
 #define EVENT_HANDSHAKE_GOES_ON 16
 /* Its source is not the workload's own: in audit mode no rule allows it. */
 #define EVENT_FALSE_SOURCE 32
+/* Its sender has not proven an identity that policy lets in. */
+#define EVENT_FALSE_IDENTITY 64
 
 static __always_inline void decide(struct decision *decision, __u32 rule, __u16 slot)
 {
@@ -44,6 +46,11 @@ static __always_inline void belongs_to(struct decision *decision, __u8 *emitted,
 	decision->emitted = emitted;
 	decision->event_flags = (decision->event_flags & ~EVENT_INITIATOR_DIRECTION) | (initiator & 1) << 1;
 }
+
+/* Where ztap_identity leaves its answer. Before it has looked at a packet, this is 0. */
+#define IDENTITY_CB 4
+#define IDENTITY_LOOKED_AT 1
+#define IDENTITY_REFUSED 2
 
 /* Constants of one packet: its workload, and the epoch that decides it. */
 struct scope {
@@ -137,7 +144,7 @@ __noinline int is_own_address(const struct packet *p, __u32 subject, __u32 set)
 static __always_inline bool has_false_source(const struct ztap_cgroup *cgroup, const struct ztap_subject *subject,
 					     const struct packet *p, __u32 set)
 {
-	return subject->own_sources && p->family && !is_own_address(p, cgroup->subject, set);
+	return subject->flags & ZTAP_OWN_SOURCES && p->family && !is_own_address(p, cgroup->subject, set);
 }
 
 /* Returns the rule that allows (remote address, protocol, port), or 0. */
@@ -195,6 +202,8 @@ static __always_inline __u8 policy_verdict(const struct scope *scope, const stru
 	if (direction == ZTAP_EGRESS && mode == ZTAP_MODE_AUDIT && scope->decision &&
 	    scope->decision->event_flags & EVENT_FALSE_SOURCE)
 		return ZTAP_AUDITED;
+	if (direction == ZTAP_INGRESS && scope->decision && scope->decision->event_flags & EVENT_FALSE_IDENTITY)
+		return mode == ZTAP_MODE_AUDIT ? ZTAP_AUDITED : ZTAP_DENIED;
 	decided = decide_by_profile(p, direction == ZTAP_EGRESS ? subject->egress_profile : subject->ingress_profile,
 				    scope->epoch & 1, mode, port);
 	*rule = decided >> 8;

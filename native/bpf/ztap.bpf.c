@@ -7,6 +7,7 @@
 #include "connect.h"
 #include "event.h"
 #include "host.h"
+#include "identity.h"
 #include "migrate.h"
 #include "newborn.h"
 #include "tcp.h"
@@ -135,6 +136,8 @@ static __always_inline __u64 evaluate(struct __sk_buff *skb, const struct ztap_c
 		count(direction * 3 + ZTAP_DENIED - 1);
 		return ZTAP_DENIED;
 	}
+	if (direction == ZTAP_INGRESS && skb->cb[IDENTITY_CB] == IDENTITY_REFUSED)
+		decision.event_flags |= EVENT_FALSE_IDENTITY;
 	verdict = direction == ZTAP_INGRESS && is_for_another(skb, cgroup) ?
 			  ZTAP_DENIED :
 			  packet_verdict(skb, &scope, direction, sk ? bpf_sk_fullsock(sk) : NULL);
@@ -162,6 +165,12 @@ static __always_inline __u64 evaluate_packet(struct __sk_buff *skb, const struct
 					   evaluate_egress(skb, cgroup, test_now);
 }
 
+/* Returns whether policy asks who sends, and ztap_identity has not answered yet. */
+static __always_inline bool asks_identity(struct __sk_buff *skb, const struct scope *scope)
+{
+	return subject_of(scope)->flags & ZTAP_ASKS_IDENTITY && !skb->cb[IDENTITY_CB];
+}
+
 /*
  * The only decision function, for both families, both directions, production and test. Returns rule << 8 | verdict. A cached
  * verdict is returned without a call, which would cost as much as the rest.
@@ -179,13 +188,25 @@ static __always_inline __u64 decide_packet(struct __sk_buff *skb, const struct z
 		if (verdict == ZTAP_NONE)
 			verdict = cached_flow_verdict(skb, &scope, direction);
 	}
-	return verdict == ZTAP_NONE ? evaluate_packet(skb, cgroup, direction, test_now) :
-				      conclude(skb, &scope, direction, verdict);
+	if (verdict != ZTAP_NONE)
+		return conclude(skb, &scope, direction, verdict);
+	if (direction == ZTAP_INGRESS && asks_identity(skb, &scope)) {
+		bpf_tail_call(skb, &ztap_decider_ingress, ZTAP_IDENTIFIES);
+		return ZTAP_DENIED;
+	}
+	return evaluate_packet(skb, cgroup, direction, test_now);
 }
 
 static __always_inline bool passes(__u64 decided)
 {
 	return (decided & 3) != ZTAP_DENIED;
+}
+
+static __always_inline bool newborn_asks_identity(struct __sk_buff *skb, const struct ztap_cgroup *cgroup)
+{
+	struct scope scope = { .cgroup = cgroup };
+
+	return set_epoch(&scope) && asks_identity(skb, &scope);
 }
 
 /* Decides by the storage of the cgroup that the program is attached to; for a guard, by the newborn's record. */
@@ -203,6 +224,10 @@ static __always_inline bool packet_passes(struct __sk_buff *skb, __u32 direction
 		return passes(evaluate_packet(skb, cgroup, direction, 0));
 	if (direction == ZTAP_EGRESS)
 		mark_sender(skb, &newborn->record);
+	if (direction == ZTAP_INGRESS && newborn_asks_identity(skb, &newborn->record)) {
+		bpf_tail_call(skb, &ztap_decider_ingress, ZTAP_IDENTIFIES);
+		return 0;
+	}
 	return passes(evaluate_packet(skb, &newborn->record, direction, 0));
 }
 

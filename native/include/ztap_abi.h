@@ -22,7 +22,7 @@
 
 /* Named numbers, as an enum so that the compiler's type information contains them. */
 enum ztap_limit {
-	ZTAP_ABI = 5,
+	ZTAP_ABI = 6,
 	/*
 	 * Address and port entries of one table set, for all workloads together. Memory is allocated with the entries.
 	 */
@@ -119,7 +119,12 @@ enum ztap_counter {
 	ZTAP_COUNT_ICMP_ERROR = 10,
 	/* The kernel's own answer to a packet that no socket received, and no policy allows. */
 	ZTAP_COUNT_NO_RECEIVER = 11,
-	ZTAP_COUNTERS = 12,
+	/* A SYN from a node that has keys: without an identity, with a wrong code, with the code of yesterday, or of another workload than policy lets in. */
+	ZTAP_COUNT_NO_IDENTITY = 12,
+	ZTAP_COUNT_FORGED_IDENTITY = 13,
+	ZTAP_COUNT_EXPIRED_IDENTITY = 14,
+	ZTAP_COUNT_OTHER_IDENTITY = 15,
+	ZTAP_COUNTERS = 16,
 };
 
 /* Index into ztap_told: eligible decisions, and the outcome of each. ELIGIBLE is the sum of the others. */
@@ -179,6 +184,15 @@ struct ztap_clock {
 ZTAP_SIZE(struct ztap_clock, 8);
 
 /*
+ * OWN_SOURCES: what it sends must come from its own addresses; not set for a former workload, whose addresses are not known.
+ * ASKS_IDENTITY: its ingress policy asks who sends a SYN.
+ */
+enum ztap_subject_flag { ZTAP_OWN_SOURCES = 1, ZTAP_ASKS_IDENTITY = 2 };
+
+/* Index into ztap_decider_ingress. */
+enum ztap_decider { ZTAP_DECIDES = 0, ZTAP_IDENTIFIES = 1 };
+
+/*
  * Isolation of one workload. Profile ids are 2 modulo 4 (in a trie's scope, bit 0 is the address family, and bit 1
  * distinguishes a profile from a subject), and mean nothing if the mode is OPEN.
  */
@@ -187,8 +201,8 @@ struct ztap_subject {
 	__u32 egress_profile;
 	__u8 ingress_mode;
 	__u8 egress_mode;
-	/* 1: what it sends must come from its own addresses. 0 for a former workload, whose addresses are not known. */
-	__u16 own_sources;
+	/* Bits of enum ztap_subject_flag. */
+	__u16 flags;
 	__u32 reserved2;
 };
 ZTAP_SIZE(struct ztap_subject, 16);
@@ -214,6 +228,7 @@ struct ztap_cgroup {
 ZTAP_SIZE(struct ztap_cgroup, 64);
 
 #include "ztap_births.h"
+#include "ztap_identity.h"
 
 /*
  * Marks of packets on the loopback device: the sender's subject id, exclusive-or the salt, plus one of these. Another node on this

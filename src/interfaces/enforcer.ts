@@ -67,6 +67,8 @@ export interface Escape {
 /**
  * Packets: flows-full (no room to remember a flow), no-storage (nor for a connection), unset (no ruleset yet), false-source (not the
  * workload's own address), icmp-error (about a flow that no policy allowed), no-receiver (the kernel would have answered for nobody).
+ * SYNs from an address that policy lets in: no-identity, forged-identity (its code is wrong), expired-identity (its code is of
+ * yesterday), other-identity (proven, and policy does not name that workload).
  * Calls: socket-family, abstract-address, error-data (IP_RECVERR at a raw socket). Both: foreign-socket (of another cgroup).
  */
 export const REFUSAL_REASONS = [
@@ -76,6 +78,10 @@ export const REFUSAL_REASONS = [
   "false-source",
   "icmp-error",
   "no-receiver",
+  "no-identity",
+  "forged-identity",
+  "expired-identity",
+  "other-identity",
   "socket-family",
   "abstract-address",
   "foreign-socket",
@@ -122,6 +128,8 @@ export interface Enforcer {
   readonly backend: string;
   /** Null where the backend cannot tell what it decides. */
   readonly flowSource: FlowSource | null;
+  /** Null where the backend cannot prove who sends, and before `open`. */
+  readonly peerKeys: PeerKeyTable | null;
   /**
    * Returns what the machine must hold for this ruleset if every workload is present. Pure.
    * @throws EnforcerError `limit`, `unsupported` if the backend cannot enforce it
@@ -143,6 +151,22 @@ export interface Enforcer {
   watch(signal: AbortSignal): AsyncIterable<void>;
   /** Frees this process's handles and leaves enforcement in force. If nothing is enforced, removes what `open` made. */
   close(): Promise<void>;
+}
+
+/** The keys that this node shares with the node at an address, by day since 1970 (TAI): 16 bytes each. */
+export interface PeerKeys {
+  /** Canonical text. */
+  readonly address: string;
+  readonly days: ReadonlyMap<number, Buffer>;
+}
+
+export interface PeerKeyTable {
+  /**
+   * Uses these keys, and no others, for the SYNs from and to their addresses. Keys of the same day that they replace stay
+   * valid for some minutes.
+   * @throws EnforcerError
+   */
+  write(peers: readonly PeerKeys[]): void;
 }
 
 /** Entries of a backend's two kinds of tables. */

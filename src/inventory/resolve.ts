@@ -6,6 +6,7 @@ import type { ListeningPort, NodeEndpoints, ReportedInstance } from "../model/en
 import type { WantedProcesses } from "../interfaces/discovery.js";
 import type { Workload } from "../model/objects.js";
 import { qualifiedName, type ObjectSet } from "../model/state.js";
+import { hasSynIdentity } from "../policy/compile/modes.js";
 import { instanceName } from "./names.js";
 import { describeConflict, NodeDescriptions, runsOn, type DescribedNode } from "./nodes.js";
 import { expectedCgroup, isDiscovered, patternOf, refuseClaim } from "./process.js";
@@ -41,6 +42,8 @@ export interface ResolvedNode {
   readonly addresses: readonly string[];
   /** When it reported; null if it did not. */
   readonly at: string | null;
+  /** As it reported it; null if it has none. */
+  readonly publicKey: string | null;
 }
 
 export interface Resolution {
@@ -78,6 +81,8 @@ export class InstanceResolver {
   readonly #addresses: AddressCheck;
   readonly #all: ReadonlyMap<string, Workload>;
   readonly #discovered: readonly Found[];
+  /** Nodes report their public keys. */
+  readonly #hasIdentity: boolean;
   readonly #parts = new WeakMap<NodeEndpoints, NodePart>();
   readonly #unreported = new Map<string, NodePart>();
 
@@ -89,6 +94,7 @@ export class InstanceResolver {
     const workloads = [...objects.values()].flatMap(({ object }) => (object.kind === "Workload" ? [object] : []));
     this.#nodes = new NodeDescriptions(objects);
     this.#addresses = new AddressCheck(objects);
+    this.#hasIdentity = hasSynIdentity(objects);
     this.#all = new Map(workloads.map((workload) => [qualifiedName(workload.metadata), workload]));
     this.#discovered = [...this.#all]
       .filter(([, workload]) => isDiscovered(workload))
@@ -97,7 +103,7 @@ export class InstanceResolver {
 
   /** Whether anything that nodes report can matter to this state. */
   get needsReports(): boolean {
-    return this.#discovered.length > 0 || this.#nodes.groups.length > 0;
+    return this.#discovered.length > 0 || this.#nodes.groups.length > 0 || this.#hasIdentity;
   }
 
   /** Returns the workloads that are to be found on a node. */
@@ -205,7 +211,12 @@ class NodeResolution {
       instances,
       refused,
       refusedCount: this.#refused.length,
-      node: { name, addresses: this.#own, at: this.report?.at ?? null },
+      node: {
+        name,
+        addresses: this.#own,
+        at: this.report?.at ?? null,
+        publicKey: this.report?.publicKey ?? null,
+      },
     };
   }
 

@@ -109,6 +109,10 @@ export interface NodeSpecDocument {
    */
   addresses?: string[];
   /**
+   * The node's public key, X25519 in base64url: then no other one that the node reports counts. `ztap agent` makes the key pair. Default: what the node reports.
+   */
+  publicKey?: string;
+  /**
    * The node's backend: `ebpf` on Linux, `pf` on macOS. Planning refuses policies that it cannot express.
    */
   enforcement?: "ebpf" | "pf";
@@ -611,6 +615,10 @@ export interface ClusterDocument {
      * Mode of policies without one, in Namespaces without one. Default: enforce.
      */
     mode?: "enforce" | "audit";
+    /**
+     * How a sender is known where several workloads have one address. `address`: by its address alone. `source`: its own node, which knows it, asks the policies of the destination as well. `syn`: in addition it proves its identity in each TCP SYN between nodes. Default: source.
+     */
+    identity?: "address" | "source" | "syn";
   };
 }
 /**

@@ -55,6 +55,8 @@ export interface Node {
      * Empty: what the agent reports, within the address ranges of the node's groups.
      */
     readonly addresses: readonly string[];
+    /** X25519, base64url; only if Git pins it. */
+    readonly publicKey?: string;
     /** The backend; only if it is not eBPF. */
     readonly enforcement?: "pf";
   };
@@ -235,8 +237,13 @@ export interface Cluster {
   readonly apiVersion: "ztap/v1";
   readonly kind: "Cluster";
   readonly metadata: ClusterMetadata;
-  /** Only if policies without a mode, in namespaces without a mode, are not enforced. */
-  readonly spec?: { readonly mode: "audit" };
+  /** Only what is not the default. */
+  readonly spec?: {
+    /** Of policies without a mode, in namespaces without a mode. */
+    readonly mode?: "audit";
+    /** How a sender is known. Absent: by its node, which asks the policies of the destination as well. */
+    readonly identity?: "address" | "syn";
+  };
 }
 
 /** A named set of addresses. */

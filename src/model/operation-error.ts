@@ -3,6 +3,7 @@ export type OperationErrorCode =
   | "agent-running"
   | "agent-replaced"
   | "agent-away"
+  | "bad-key"
   | "interrupted"
   | "invalid-base"
   | "invalid-query"

@@ -48,6 +48,21 @@ export interface Clause {
   readonly unplaced?: readonly string[];
   /** `any`: every IP protocol. Otherwise never empty. */
   readonly ports: "any" | readonly PortRange[];
+  /** Only of an ingress clause with workloads as peers, where senders prove their identity. */
+  readonly senders?: Senders;
+}
+
+/** The peers of a clause, apart: those by their address, and the workloads. Together they are its `peers`. */
+export interface Senders {
+  /** CIDRs of ipBlocks and NetworkSets, in canonical text. */
+  readonly blocks: readonly string[];
+  readonly workloads: readonly Sender[];
+}
+
+export interface Sender {
+  /** `namespace/name` of the Workload. */
+  readonly workload: string;
+  readonly addresses: readonly string[];
 }
 
 /**
@@ -95,6 +110,8 @@ export interface Ruleset {
   readonly subjects: readonly Subject[];
   /** Sorted by key; only profiles that a subject uses. */
   readonly profiles: readonly Profile[];
+  /** Workloads say who they are in their SYNs; only if it is true. */
+  readonly hasSynIdentity?: true;
 }
 
 /** The first packet of a connection, as one subject's policy sees it. */

@@ -163,7 +163,8 @@ export function mixRulesets(wanted: Ruleset, { workloads, kept }: Kept): Ruleset
   const profiles = [...all.values()].filter(({ key }) => used.has(key));
   subjects.sort((a, b) => (a.workload < b.workload ? -1 : 1));
   profiles.sort((a, b) => (a.key < b.key ? -1 : 1));
-  return { node: wanted.node, digest: digestRuleset(wanted.node, subjects, profiles), subjects, profiles };
+  const mixed = { ...wanted, subjects, profiles };
+  return { ...mixed, digest: digestRuleset(mixed) };
 }
 
 const OPEN: SubjectDirection = { mode: "open", profile: null, policies: [] };

@@ -7,6 +7,7 @@ import type { Source } from "../interfaces/source.js";
 import type { LastGoodState } from "../interfaces/last-good.js";
 import { EnforcerError, type Enforcer } from "../interfaces/enforcer.js";
 import type { FlowFeed } from "../interfaces/flows.js";
+import type { NodeKey } from "../interfaces/node-key.js";
 import type { ManagementAccessReader } from "../interfaces/management-access.js";
 import type { Store } from "../interfaces/store.js";
 import { StoreError } from "../interfaces/store.js";
@@ -21,6 +22,7 @@ import { Leader } from "./leader.js";
 import { Pruner } from "./pruner.js";
 import { EndpointReporter, runReporter } from "./endpoint-report.js";
 import { watchStore } from "./endpoint-watch.js";
+import { PeerIdentities } from "./peer-identities.js";
 import { forwardEvents, runLoop } from "./loop.js";
 import { StoreHealthWatch } from "./store-health.js";
 import { OperationError } from "../model/operation-error.js";
@@ -35,6 +37,8 @@ export interface AgentDeps {
   readonly enforcer: Enforcer;
   readonly lastGood: LastGoodState | null;
   readonly discovery: ProcessDiscovery;
+  /** Opens this node's key pair. */
+  readonly openNodeKey: () => NodeKey;
   /** See FollowerDeps. */
   readonly managementAccess: ManagementAccessReader | null;
   readonly read: ManifestReader;
@@ -123,6 +127,7 @@ class Agent implements AgentProbes {
   readonly #storeHealth: StoreHealthWatch;
   readonly #leaderNotifier = new Notifier();
   readonly #followerNotifier = new Notifier();
+  readonly #identities: PeerIdentities;
   readonly #reporter: EndpointReporter;
   readonly #reporterNotifier = new Notifier();
   /** The inventory that the reporter was last notified of. */
@@ -161,7 +166,13 @@ class Agent implements AgentProbes {
             },
             options,
           );
-    this.#reporter = new EndpointReporter(deps, node, (os) => this.#follower.inventory?.wanted(os) ?? null);
+    this.#identities = new PeerIdentities(deps, node);
+    this.#reporter = new EndpointReporter(
+      deps,
+      node,
+      (os) => this.#follower.inventory?.wanted(os) ?? null,
+      () => this.#identities.publicKey(this.#follower.inventory?.objects ?? null),
+    );
     this.#follower = new Follower({ ...deps, ownEndpoints: () => this.#reporter.own }, node, options.boot);
     this.#storeHealth = new StoreHealthWatch(deps);
     this.#pruner = new Pruner(deps, options.history);
@@ -333,6 +344,16 @@ class Agent implements AgentProbes {
       // Another state may want other processes.
       if (inventory !== this.#inventory) this.#reporterNotifier.notify();
       this.#inventory = inventory;
+      this.useIdentities();
+    }
+  }
+
+  /** Nothing else depends on the keys of other nodes: a failure is logged, and tried again at the next check. */
+  useIdentities(): void {
+    try {
+      this.#identities.use(this.#follower.placed);
+    } catch (error) {
+      this.deps.logger.warn("the keys of other nodes are not as they should be", { error });
     }
   }
 
@@ -379,7 +400,10 @@ class Agent implements AgentProbes {
       runLoop({ ...loop, name: "store health", intervalMs: HEALTH_MS, jitter: 0.1 }, new Notifier(), () =>
         this.#storeHealth.run(),
       ),
-      watchStore(this.deps.store, this.#follower, this.#followerNotifier, { ...loop, intervalMs: checkIntervalMs }),
+      watchStore(this.deps.store, this.#follower, this.#followerNotifier, () => this.useIdentities(), {
+        ...loop,
+        intervalMs: checkIntervalMs,
+      }),
       runReporter(
         this.#reporter,
         this.deps.discovery,

@@ -32,11 +32,15 @@ export class EndpointReporter {
   #own: NodeEndpoints | null = null;
   #problems: readonly string[] = [];
 
-  /** @param wanted what is to be found on this node; null while no workload needs reports, or that is not known */
+  /**
+   * @param wanted what is to be found on this node; null while no workload needs reports, or that is not known
+   * @param publicKey what other nodes need to know this one by; null for nothing
+   */
   constructor(
     private readonly deps: EndpointReporterDeps,
     private readonly node: string,
     private readonly wanted: (os: string) => readonly WantedProcesses[] | null,
+    private readonly publicKey: () => string | null = () => null,
   ) {}
 
   /** What was found last; null before. */
@@ -57,14 +61,16 @@ export class EndpointReporter {
     const { instances, addresses, problems } = fitRecord(found);
     this.#tell([...found.problems, ...problems]);
     const { node } = this;
-    const now = { node, at: new Date(clock.now()).toISOString(), os: found.os, addresses, instances };
+    const publicKey = this.publicKey();
+    const own = { node, at: new Date(clock.now()).toISOString(), os: found.os, addresses, instances };
+    const now = publicKey === null ? own : { ...own, publicKey };
     if (this.#own === null || !isSame(this.#own, now)) {
       this.#own = now;
       onFound();
     }
     const stored = (await store.listEndpoints({ watched: true })).find((one) => one.node === node);
     const isFresh = stored !== undefined && clock.now() - Date.parse(stored.at) < REFRESH_MS;
-    if (!isFresh || !isSame(stored, now)) await store.writeEndpoints({ ...stored, ...now });
+    if (!isFresh || !isSame(stored, now)) await store.writeEndpoints(now);
   }
 
   #tell(problems: readonly string[]): void {
@@ -97,7 +103,8 @@ export async function runReporter(
 }
 
 function isSame(one: NodeEndpoints, other: NodeEndpoints): boolean {
-  const key = ({ os, addresses, instances }: NodeEndpoints): string => JSON.stringify([os, addresses, instances]);
+  const key = ({ os, addresses, instances, publicKey }: NodeEndpoints): string =>
+    JSON.stringify([os, addresses, instances, publicKey]);
   return key(one) === key(other);
 }
 

@@ -4,17 +4,22 @@ import type { Store } from "../interfaces/store.js";
 import type { Follower } from "./follower.js";
 import { forwardEvents, runLoop, type LoopOptions } from "./loop.js";
 
-/** Runs until the signal aborts. */
+/**
+ * Runs until the signal aborts.
+ * @param onChange is called on a change that does not concern the ruleset of this node
+ */
 export async function watchStore(
   store: Pick<Store, "watch">,
   follower: Pick<Follower, "isOutdated">,
   wake: Notifier,
+  onChange: () => void,
   loop: Omit<LoopOptions, "name" | "jitter">,
 ): Promise<void> {
   const endpoints = new Notifier();
   await Promise.all([
     runLoop({ ...loop, name: "endpoints", jitter: 0.1 }, endpoints, async () => {
       if (await follower.isOutdated()) wake.notify();
+      else onChange();
     }),
     // Not the status: every node writes its own after each commit, and a follower needs none of these events.
     forwardEvents(

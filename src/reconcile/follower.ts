@@ -32,7 +32,7 @@ import { LockoutError, LockoutGuard } from "./lockout-guard.js";
 import { describeProblems, locateWithheld, logMoves, reportDrift } from "./node-report.js";
 import { NodeStatusWriter } from "./node-status.js";
 import { InForce } from "./in-force.js";
-import type { NodeInventory } from "./node-inventory.js";
+import type { NodeInventory, PlacedState } from "./node-inventory.js";
 import { findAnnounced, findLastGood, type Restorable } from "./restore.js";
 import { LastGoodSnapshot } from "./snapshot.js";
 import { UnenforcedWatch } from "./unenforced.js";
@@ -101,6 +101,11 @@ export class Follower {
   /** Null if the last run ended in sync; else the reason. */
   get problem(): string | null {
     return this.#status.problem;
+  }
+
+  /** The state that was read last, with its instances; null before. */
+  get placed(): PlacedState | null {
+    return this.#targets.placed;
   }
 
   /** The inventory of the state that was read last; null before. */

@@ -56,6 +56,7 @@ export class TargetCompiler {
   #inventory: NodeInventory | null = null;
   #inventoryOf: CommittedState | null = null;
   #discovered = "";
+  #placed: PlacedState | null = null;
 
   constructor(
     private readonly deps: TargetDeps,
@@ -65,6 +66,11 @@ export class TargetCompiler {
   /** The target that was read last. */
   get latest(): Target | null {
     return this.#latest;
+  }
+
+  /** The state that was placed last, with what nodes reported then; null before. */
+  get placed(): PlacedState | null {
+    return this.#placed;
   }
 
   /** The inventory of the state that was read last; null before. */
@@ -87,6 +93,7 @@ export class TargetCompiler {
     const state = known ?? (await store.readState(revision));
     if (known === null) telemetry.policyVersions(policyVersions(state.revision));
     const placed = this.#useInventory(state, found).place(await this.#readReports());
+    this.#placed = placed;
     const latest = known === null || this.#latest?.discovered !== this.#discovered ? null : this.#latest;
     if (latest?.placed === placed) return { target: latest };
     this.#state = state;
@@ -103,7 +110,8 @@ export class TargetCompiler {
     const [inventory, latest] = [this.#inventory, this.#latest];
     if (inventory === null || latest === null) return true;
     if (!inventory.needsReports) return false;
-    return inventory.place(await this.#readReports()).key !== latest.placed.key;
+    this.#placed = inventory.place(await this.#readReports());
+    return this.#placed.key !== latest.placed.key;
   }
 
   /** Compiles a state that was in force. @throws EnforcerError if the backend cannot enforce it */

@@ -6,7 +6,7 @@ import { isSubjectName } from "../model/endpoints.js";
 import { digestOfText } from "../model/digest.js";
 import { recordLine } from "../model/printable.js";
 import { TOLERATIONS } from "../model/objects.js";
-import type { Clause, PortRange, Profile, Rule, Subject, SubjectDirection } from "../model/ruleset.js";
+import type { Clause, PortRange, Profile, Rule, Sender, Senders, Subject, SubjectDirection } from "../model/ruleset.js";
 import type { Withholding } from "../model/withholding.js";
 import { StoreError } from "../interfaces/store.js";
 import {
@@ -44,11 +44,17 @@ function anyOr<T>(guard: Guard<T>): Guard<"any" | T> {
   return (value): value is "any" | T => value === "any" || guard(value);
 }
 
+const isSenders = shaped<Senders>({
+  blocks: listOf(isString),
+  workloads: listOf(shaped<Sender>({ workload: isQualifiedName, addresses: listOf(isString) })),
+});
+
 const isClause = shaped<Clause>({
   rule: isCount,
   unplaced: optional(listOf(isSubjectName)),
   peers: anyOr(listOf(isString)),
   ports: anyOr(listOf(shaped<PortRange>({ protocol: isProtocol, first: isPort, last: isPort }))),
+  senders: optional(isSenders),
 });
 
 const isProfile = shaped<Profile>({

@@ -34,6 +34,7 @@ export async function withAgentDeps(
   const logger = createLogger(settings.logLevel, logsText(settings));
   const { telemetry, registry } = createTelemetry();
   const { LastGoodFile, lastGoodPath } = await import("../adapters/disk/last-good.js");
+  const { nodeKeyPath, openNodeKey } = await import("../adapters/disk/node-key.js");
   const enforcer = await openEnforcer(settings, logger);
   if (settings.source.url !== null) makeFolder(settings.stateDir, 0o700);
   await withStore(settings, { create: true }, async (store) =>
@@ -44,6 +45,7 @@ export async function withAgentDeps(
         enforcer,
         discovery: await openDiscovery(settings, logger),
         lastGood: new LastGoodFile(lastGoodPath(settings.stateDir, settings.node), logger),
+        openNodeKey: () => openNodeKey(nodeKeyPath(settings.stateDir, settings.node)),
         managementAccess: openManagementAccess(settings),
         read: (files) => readManifestsApart(files, { signal }),
         clock: systemClock,

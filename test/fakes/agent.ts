@@ -15,6 +15,9 @@ export function agentDeps(store: Store, changes: Partial<AgentDeps> = {}): Agent
     enforcer: new NoneEnforcer(),
     lastGood: null,
     discovery: new FakeDiscovery(),
+    openNodeKey: () => {
+      throw new TypeError("this agent has no key pair");
+    },
     managementAccess: null,
     read: readManifests,
     clock: systemClock,

@@ -51,6 +51,7 @@ const AT_ONCE: EnforcerHost = { pause: () => Promise.resolve(), deliver: (run) =
 export class FakeEnforcer implements Enforcer {
   readonly backend = "fake";
   readonly flowSource = null;
+  readonly peerKeys = null;
 
   constructor(
     readonly machine: FakeMachine,

@@ -15,12 +15,15 @@ import {
   type EnforcementItem,
   type ItemSet,
   type Observation,
+  type PeerKeyTable,
 } from "../../interfaces/enforcer.js";
 import type { FlowSource } from "../../interfaces/flows.js";
 import type { Logger } from "../../interfaces/system.js";
 import { CONTROL } from "./kernel/abi.generated.js";
 import { lockNode, requireReadable } from "./upgrade/node-lock.js";
 import { Confinement } from "./maps/confinement.js";
+import { Members } from "./maps/members.js";
+import { KernelPeerKeys } from "./maps/peer-keys.js";
 import { KernelCounters } from "./maps/counters.js";
 import { EventRing } from "./maps/event-ring.js";
 import { areFlowsExported, exportFlows } from "./upgrade/migrate-flows.js";
@@ -31,6 +34,7 @@ import {
   confinementItem,
   controlItem,
   exportItem,
+  identityItem,
   imageItems,
   isInterfaceItem,
   pinItem,
@@ -74,6 +78,8 @@ export interface EbpfOptions {
   readonly nativeDir?: string;
   /** Default: there are none. */
   readonly findSessions?: FindSessions;
+  /** How long a node's SYNs need no identity after its key became known. Default: half a minute. */
+  readonly settleNs?: bigint;
   /** Allows only `lower` and `observe`: changes nothing, and works beside a running agent. */
   readonly readOnly?: boolean;
 }
@@ -91,6 +97,8 @@ interface Opened {
   readonly newborns: Newborns;
   readonly subjects: Subjects;
   readonly confinement: Confinement;
+  readonly members: Members;
+  readonly peerKeys: PeerKeyTable;
   readonly interfaces: Interfaces;
   readonly sockets: ForeignSockets;
   readonly counters: KernelCounters;
@@ -128,6 +136,10 @@ export class EbpfEnforcer implements Enforcer {
   /** Null for reading only: the ring is the agent's. */
   get flowSource(): FlowSource | null {
     return this.#opened === null || this.#opened.lock < 0 ? null : this.#opened.events;
+  }
+
+  get peerKeys(): PeerKeyTable | null {
+    return this.#opened === null || this.#opened.lock < 0 ? null : this.#opened.peerKeys;
   }
 
   lower(ruleset: Ruleset): ItemSet {
@@ -172,6 +184,8 @@ export class EbpfEnforcer implements Enforcer {
       subjects,
       interfaces: new Interfaces({ native, object, folder: folders.interfaces, node }),
       confinement: new Confinement(native, mapOf(object, "ztap_confined")),
+      members: new Members(native, mapOf(object, "ztap_members")),
+      peerKeys: new KernelPeerKeys(native, mapOf(object, "ztap_peers"), this.#options.settleNs),
       sockets: new ForeignSockets(native, object, this.#options.findSessions ?? NO_SESSIONS),
       counters: new KernelCounters(native, object.maps),
       events: new EventRing(native, object.maps),
@@ -213,11 +227,17 @@ export class EbpfEnforcer implements Enforcer {
       const bits = confined.get(id) ?? 0;
       if (bits !== 0) addItem(items, confinementItem(workload, bits));
     }
+    const identities = opened.members.read();
+    for (const [workload, { id }] of image.subjects) {
+      const identity = identities.get(id);
+      if (identity !== undefined) addItem(items, identityItem(workload, identity));
+    }
     if (lock >= 0) await opened.sockets.scan(confined);
     const escapes = findEscapes(opened.cgroupRoot, confined, located, opened.sockets);
     const held = tables.read(active);
     addTableItems(items, "addr", held.addrs, image);
     addTableItems(items, "port", held.ports, image);
+    addTableItems(items, "sender", held.identities, image);
     // The next apply writes only what differs in the other set: its record of that set is verified as well.
     tables.verify(active === 0 ? 1 : 0);
     const expected = await this.#expected(ruleset, items);
@@ -257,6 +277,7 @@ export class EbpfEnforcer implements Enforcer {
     const prepared = await tables.prepare(image);
     const shares = slotSharesOf(image, counters.subjectSlots());
     this.#require().confinement.prepare(image, prepared);
+    this.#require().members.write(image);
     newborns.prepare(image, prepared, shares);
     // As late as possible: a cgroup that appears after this is a newborn until the next apply.
     const located = subjects.locate(ruleset, image);

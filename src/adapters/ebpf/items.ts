@@ -12,7 +12,7 @@ import { cgroupParts, isNameable } from "./kernel/paths.js";
 import type { Hook } from "./kernel/native.js";
 import { GUARDS, HOOKS, MAPS, ROOT_HOOKS, SECURITY, TRACEPOINTS } from "./kernel/programs.js";
 
-export type TableName = "addr" | "port";
+export type TableName = "addr" | "port" | "sender";
 
 /**
  * Adds the table entries.
@@ -25,8 +25,7 @@ export function addTableItems(
   names: Image,
 ): void {
   for (const [key, value] of table) {
-    const item =
-      name === "addr" ? new AddrItem(`addr/${key}`, value, key, names) : new PortItem(`port/${key}`, value, key, names);
+    const item = new ITEMS[name](`${name}/${key}`, value, key, names);
     items.set(item.key, item);
   }
 }
@@ -48,6 +47,9 @@ export function imageItems(image: Image): ItemSet {
     if (confinement !== 0) addItem(items, confinementItem(workload, confinement));
   addTableItems(items, "addr", image.addrs, image);
   addTableItems(items, "port", image.ports, image);
+  addTableItems(items, "sender", image.identities, image);
+  for (const [workload, { identity }] of image.subjects)
+    if (identity !== 0) addItem(items, identityItem(workload, identity));
   return items;
 }
 
@@ -131,6 +133,11 @@ export function confinementItem(workload: string, bits: number): EnforcementItem
   return { key: `confinement/${workload}`, value: String(bits), type: "entry", label: `confinement of ${workload}` };
 }
 
+/** Returns the item of what a workload says of itself in its SYNs. It is compared whether or not it has a cgroup now. */
+export function identityItem(workload: string, identity: number): EnforcementItem {
+  return { key: `identity/${workload}`, value: identity.toString(16), type: "entry", label: `identity of ${workload}` };
+}
+
 /** Returns the item of a version that this one has to take over from, or to remove. */
 export function versionItem(name: string, abi: number): EnforcementItem {
   const label = `left-over pins of ABI version ${abi} of the kernel tables`;
@@ -185,7 +192,7 @@ export function subjectValue(id: number, record: SubjectRecord): string {
     mode === ABI.MODE_OPEN ? "open" : `${MODE_NAMES[mode] ?? mode}:${profile.toString(16)}`;
   const ingress = half(record.ingressMode, record.ingressProfile);
   const egress = half(record.egressMode, record.egressProfile);
-  return `id=${id.toString(16)} ingress=${ingress} egress=${egress}`;
+  return `id=${id.toString(16)} ingress=${ingress} egress=${egress}${record.asksIdentity ? " asks" : ""}`;
 }
 
 abstract class TableItem implements EnforcementItem {
@@ -233,6 +240,21 @@ class AddrItem extends TableItem {
   }
 }
 
+class SenderItem extends TableItem {
+  get label(): string {
+    const identity = this.u32(4);
+    const family = this.u32(8) === ABI.FAMILY_IPV6 ? 6 : 4;
+    const peer = formatPrefix({ family, address: this.bytes.slice(24), length: family === 6 ? 128 : 32 });
+    const who = identity === 0 ? "a sender without an identity" : `the sender ${identity.toString(16)}`;
+    return `${who} at ${peer} of ${this.names.profiles.get(this.u32(0))?.key ?? "an unknown profile"}`;
+  }
+  get policies(): readonly string[] | undefined {
+    const profile = this.names.profiles.get(this.u32(0));
+    const rules = profile?.rules.map(({ policy }) => `${policy.namespace}/${policy.name}`);
+    return rules === undefined ? undefined : [...new Set(rules)];
+  }
+}
+
 /** Returns the rule's place in its policy, which is more helpful than its key. */
 function nameOf({ policy, direction, index }: Rule): string {
   return `${policy.namespace}/${policy.name}/${direction}/${index}`;
@@ -254,3 +276,5 @@ class PortItem extends TableItem {
     return rule === undefined ? undefined : [`${rule.policy.namespace}/${rule.policy.name}`];
   }
 }
+
+const ITEMS = { addr: AddrItem, port: PortItem, sender: SenderItem } as const;

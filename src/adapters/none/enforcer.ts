@@ -9,6 +9,7 @@ import { NO_COUNTERS, type Enforcer, type ItemSet, type Observation } from "../.
 export class NoneEnforcer implements Enforcer {
   readonly backend = "none";
   readonly flowSource = null;
+  readonly peerKeys = null;
 
   lower(): ItemSet {
     return new Map();

@@ -44,6 +44,7 @@ export class PfEnforcer implements Enforcer {
   readonly backend = "pf";
   /** pf tells what it drops only to a device that one reader at a time may have. */
   readonly flowSource = null;
+  readonly peerKeys = null;
   readonly #options: PfOptions;
   readonly #pfctl: Pfctl;
   readonly #reference: ReferenceFile;

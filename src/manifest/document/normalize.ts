@@ -61,7 +61,7 @@ const LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration";
 const IMPLIED_LABEL = "kubernetes.io/metadata.name";
 
 export function normalizeNode(document: NodeDocument): Node {
-  const { address, addresses, enforcement } = document.spec ?? {};
+  const { address, addresses, publicKey, enforcement } = document.spec ?? {};
   const agent = address === undefined ? undefined : checkAgentAddress(address);
   const host = agent?.ok === true && agent.value.ip !== undefined ? [agent.value.ip] : [];
   return {
@@ -71,6 +71,7 @@ export function normalizeNode(document: NodeDocument): Node {
     spec: {
       ...(address === undefined ? {} : { address: agent?.ok === true ? agent.value.text : address }),
       addresses: addresses === undefined ? host : addressList(addresses),
+      ...(publicKey === undefined ? {} : { publicKey }),
       // The default is left out, so that a Node with an explicit default has the same digest as one without.
       ...(enforcement === "pf" ? { enforcement: "pf" } : {}),
     },
@@ -103,8 +104,17 @@ export function normalizeCluster(document: ClusterDocument): Cluster {
     apiVersion: "ztap/v1",
     kind: "Cluster",
     metadata: clusterMetadata(document.metadata),
-    ...(document.spec?.mode === "audit" ? { spec: { mode: "audit" } } : {}),
+    ...clusterSpec(document.spec ?? {}),
   };
+}
+
+/** Leaves out what is the default. */
+function clusterSpec({ mode, identity }: NonNullable<ClusterDocument["spec"]>): Pick<Cluster, "spec"> {
+  const spec = {
+    ...(mode === "audit" ? { mode } : {}),
+    ...(identity === undefined || identity === "source" ? {} : { identity }),
+  };
+  return Object.keys(spec).length === 0 ? {} : { spec };
 }
 
 /**

@@ -13,6 +13,7 @@ import type {
   Profile,
   Rule,
   Ruleset,
+  Senders,
   Subject,
   SubjectDirection,
 } from "../../model/ruleset.js";
@@ -20,7 +21,7 @@ import type { PortSpec, Resolved } from "./peers.js";
 import { NetworkSetIndex } from "./network-sets.js";
 import { WorkloadIndex } from "./workload-index.js";
 import { PeerResolver, readPorts, resolveEgressNames, resolveNames } from "./peers.js";
-import { modeOf } from "./modes.js";
+import { hasSynIdentity, modeOf } from "./modes.js";
 import type { SelectableWorkload } from "./select.js";
 
 /** A rule whose parts that do not depend on its subject are resolved. */
@@ -28,6 +29,8 @@ interface PreparedRule {
   readonly rule: Rule;
   readonly peers: "any" | readonly string[];
   readonly unplaced: readonly string[];
+  /** Ingress, where senders prove their identity: the peers apart, if workloads are among them. */
+  readonly senders: Senders | null;
   readonly ports: PortSpec;
   /** Egress: the clauses that its port names stand for. */
   readonly named: readonly Resolved[];
@@ -92,8 +95,13 @@ export class RulesetCompiler {
     this.#shared = compilation.shared;
     const profiles = [...compilation.profiles.values()].sort((a, b) => (a.key < b.key ? -1 : 1));
     // A ruleset that is never enforced is never compared, and the digest of a whole state costs more than compiling it.
-    const digest = node === null ? "" : digestRuleset(node, subjects, profiles);
-    return { node: node ?? "", digest, subjects, profiles };
+    const ruleset = {
+      node: node ?? "",
+      subjects,
+      profiles,
+      ...(hasSynIdentity(objects) ? { hasSynIdentity: true as const } : {}),
+    };
+    return { ...ruleset, digest: node === null ? "" : digestRuleset(ruleset) };
   }
 
   #lookAround(objects: ObjectSet): void {
@@ -142,6 +150,7 @@ function samePosition(a: ObjectPosition | undefined, b: ObjectPosition | undefin
 class Compilation {
   readonly profiles = new Map<string, Profile>();
   readonly shared = new Map<string, SharedProfile>();
+  readonly #asksSenders: boolean;
   /** The policies that select a workload, in the order of their names. */
   readonly #selecting = new Map<SelectableWorkload, PreparedPolicy[]>();
 
@@ -152,6 +161,7 @@ class Compilation {
     policies: ReadonlyMap<string, PreparedPolicy>,
     private readonly sharedBefore: ReadonlyMap<string, SharedProfile>,
   ) {
+    this.#asksSenders = hasSynIdentity(objects);
     for (const policy of policies.values()) {
       for (const candidate of policy.subjects) {
         const list = this.#selecting.get(candidate);
@@ -232,6 +242,7 @@ class Compilation {
           ...(position === undefined ? {} : { file: position.file, line: line ?? position.line }),
         },
         ...this.peers.resolve(peers, namespace),
+        senders: direction === "ingress" && this.#asksSenders ? this.peers.sendersOf(peers, namespace) : null,
         ports,
         named: direction === "egress" ? resolveEgressNames(ports, peers, namespace, this.candidates) : [],
       };
@@ -278,7 +289,7 @@ function listRules(
  * nothing.
  */
 function toClauses(prepared: PreparedRule, rule: number, own: readonly PortRange[]): readonly Clause[] {
-  const { peers, unplaced, ports } = prepared;
+  const { peers, unplaced, senders, ports } = prepared;
   const ranges = [...ports.ranges, ...own];
   const direct: readonly Resolved[] = ports.any
     ? [{ peers, unplaced, ports: "any" }]
@@ -292,6 +303,7 @@ function toClauses(prepared: PreparedRule, rule: number, own: readonly PortRange
       peers: one.peers,
       ...(one.unplaced.length === 0 ? {} : { unplaced: one.unplaced }),
       ports: one.ports,
+      ...(senders === null ? {} : { senders }),
     }));
 }
 
@@ -303,8 +315,8 @@ function portSignature(own: readonly (readonly PortRange[])[]): string {
  * Returns the digest of a ruleset: equal digests mean equal enforcement. File and line of a rule are left out: moving a
  * policy within a file does not change enforcement.
  */
-export function digestRuleset(node: string, subjects: readonly Subject[], profiles: readonly Profile[]): string {
-  const hash = createHash("sha256").update(JSON.stringify([node, subjects]));
+export function digestRuleset({ node, subjects, profiles, hasSynIdentity: isSyn }: Omit<Ruleset, "digest">): string {
+  const hash = createHash("sha256").update(JSON.stringify(isSyn === true ? [node, subjects, "syn"] : [node, subjects]));
   for (const profile of profiles) hash.update(digestProfile(profile));
   return hash.digest("hex");
 }

@@ -8,6 +8,7 @@ import { refKey, type ObjectSet } from "../../model/state.js";
 
 /** The only name that the one Cluster object may have. */
 const CLUSTER_NAME = "cluster";
+const CLUSTER_KEY = refKey({ kind: "Cluster", namespace: null, name: CLUSTER_NAME });
 
 /** The mode of each direction that the policy isolates; null for a direction that it does not isolate. */
 export type PolicyModes = Readonly<Record<Direction, PolicyMode | null>>;
@@ -20,12 +21,18 @@ export function modesOf(policy: NetworkPolicy, objects: ObjectSet): PolicyModes 
   };
 }
 
+/** Returns whether workloads prove who they are in their SYNs. */
+export function hasSynIdentity(objects: ObjectSet): boolean {
+  const cluster = objects.get(CLUSTER_KEY)?.object;
+  return cluster?.kind === "Cluster" && cluster.spec?.identity === "syn";
+}
+
 export function modeOf(policy: NetworkPolicy, direction: Direction, objects: ObjectSet): PolicyMode {
   const { mode } = policy.spec;
   const own = typeof mode === "object" ? mode[direction] : mode;
   if (own !== undefined) return own;
   const found = objects.get(refKey({ kind: "Namespace", namespace: null, name: policy.metadata.namespace }))?.object;
-  const cluster = objects.get(refKey({ kind: "Cluster", namespace: null, name: CLUSTER_NAME }))?.object;
+  const cluster = objects.get(CLUSTER_KEY)?.object;
   return (
     (found?.kind === "Namespace" ? found.spec?.mode : undefined) ??
     (cluster?.kind === "Cluster" ? cluster.spec?.mode : undefined) ??

@@ -6,7 +6,8 @@ import { excludeCidr, mergeCidr } from "cidr-tools";
 import { isUnplaced } from "../../inventory/unplaced.js";
 import { hostCidr } from "../../model/ip.js";
 import type { Peer, PolicyPort } from "../../model/objects.js";
-import type { PortRange } from "../../model/ruleset.js";
+import type { PortRange, Senders } from "../../model/ruleset.js";
+import { workloadOf } from "../../model/endpoints.js";
 import type { NetworkSetIndex } from "./network-sets.js";
 import type { WorkloadIndex } from "./workload-index.js";
 import { selectorKey } from "./workload-index.js";
@@ -115,6 +116,23 @@ export class PeerResolver {
     };
     this.#resolved.set(key, resolved);
     return resolved;
+  }
+
+  /** Returns the peers of a rule apart; null if none of them is a workload, or all addresses match. */
+  sendersOf(peers: readonly Peer[], policyNamespace: string): Senders | null {
+    const candidates = peers.length === 0 ? [] : this.#candidates.peersOf(peers, policyNamespace);
+    if (candidates.length === 0) return null;
+    const addresses = new Map<string, Set<string>>();
+    for (const { name, workload } of candidates) {
+      const key = workloadOf(name);
+      const own = addresses.get(key) ?? new Set();
+      for (const address of workload.spec.addresses) own.add(address);
+      addresses.set(key, own);
+    }
+    return {
+      blocks: canonicalCidrs(blockCidrs(peers, this.#sets)),
+      workloads: [...addresses].map(([workload, own]) => ({ workload, addresses: [...own].sort() })),
+    };
   }
 
   #unplacedOf(candidates: readonly SelectableWorkload[]): readonly string[] {

@@ -7,9 +7,10 @@ import { join } from "node:path";
 import type { EnforcementItem } from "../../../interfaces/enforcer.js";
 import { makeFolder } from "../../system/folder.js";
 import { addItem, ATTACHED, guardItem } from "../items.js";
+import { ABI } from "../kernel/abi.generated.js";
 import { programOf } from "../kernel/load.js";
 import { kernel, type LoadedObject, type Native } from "../kernel/native.js";
-import { GUARDS, ROOT_HOOKS, SECURITY, TRACEPOINTS } from "../kernel/programs.js";
+import { GUARDS, IDENTIFY, ROOT_HOOKS, SECURITY, TRACEPOINTS } from "../kernel/programs.js";
 import { withPin } from "./pins.js";
 import { compareProgram, hasDecider, placeDecider, type ProgramState } from "./program-state.js";
 
@@ -97,10 +98,16 @@ export class BirthPrograms {
   }
 
   #hasDecider(guard: Guard): boolean {
-    return hasDecider(this.parts, `ztap_decider_${guard}`, `ztap_${guard}`);
+    const map = `ztap_decider_${guard}`;
+    return (
+      hasDecider(this.parts, map, `ztap_${guard}`) &&
+      (guard === "egress" || hasDecider(this.parts, map, IDENTIFY, ABI.IDENTIFIES))
+    );
   }
 
   #placeDecider(guard: Guard): void {
+    // The packet program calls the one that identifies senders, so that this one comes first.
+    if (guard === "ingress") placeDecider(this.parts, "ztap_decider_ingress", IDENTIFY, ABI.IDENTIFIES);
     placeDecider(this.parts, `ztap_decider_${guard}`, `ztap_${guard}`);
   }
 

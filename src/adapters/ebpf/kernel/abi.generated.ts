@@ -2,7 +2,7 @@
 
 /** Named numbers. */
 export const ABI = {
-  VERSION: 5,
+  VERSION: 6,
   MAX_ADDRS: 4194304,
   MAX_PORTS: 4194304,
   MAX_FLOWS: 131072,
@@ -53,7 +53,11 @@ export const ABI = {
   COUNT_FALSE_SOURCE: 9,
   COUNT_ICMP_ERROR: 10,
   COUNT_NO_RECEIVER: 11,
-  COUNTERS: 12,
+  COUNT_NO_IDENTITY: 12,
+  COUNT_FORGED_IDENTITY: 13,
+  COUNT_EXPIRED_IDENTITY: 14,
+  COUNT_OTHER_IDENTITY: 15,
+  COUNTERS: 16,
   EVENTS_ELIGIBLE: 0,
   EVENTS_DELIVERED: 1,
   EVENTS_LIMITED: 2,
@@ -71,6 +75,10 @@ export const ABI = {
   PORT_ANY_BITS: 32,
   PORT_PROTOCOL_BITS: 48,
   PORT_FULL_BITS: 64,
+  OWN_SOURCES: 1,
+  ASKS_IDENTITY: 2,
+  DECIDES: 0,
+  IDENTIFIES: 1,
   LEARNS: 1,
   COUNTED: 2,
   CROWDED: 4,
@@ -86,6 +94,16 @@ export const ABI = {
   REFUSED_ERRORS: 3,
   CHANNELS: 4,
   FOREIGN_FOUND: 1,
+  FAMILY_IPV4: 2,
+  FAMILY_IPV6: 10,
+  OPTION_KIND: 253,
+  OPTION_BYTES: 16,
+  OPTION_EXPERIMENT: 23124,
+  KEY_DAYS: 32,
+  KEY_OVERLAP: 300,
+  MAX_PEERS: 65536,
+  MAX_MEMBERS: 16384,
+  MAX_IDENTITIES: 4194304,
   MARK_SENDER: 1,
   MARK_SELF_ONLY: 3,
   MARK_KINDS: 3,
@@ -109,7 +127,7 @@ export const SUBJECT = {
   egressProfile: 4,
   ingressMode: 8,
   egressMode: 9,
-  ownSources: 10,
+  flags: 10,
 } as const;
 export const CGROUP = {
   size: 64,
@@ -183,6 +201,48 @@ export const NAMESPACE = {
   thread: 4,
   subject: 8,
   isUsers: 12,
+} as const;
+export const PEER_KEY = {
+  size: 20,
+  address: 0,
+  family: 16,
+} as const;
+export const DAY_KEYS = {
+  size: 640,
+  day: 0,
+  key: 128,
+} as const;
+export const PEER = {
+  size: 1296,
+  verifyFrom: 0,
+  previousUntil: 8,
+  current: 16,
+  previous: 656,
+} as const;
+export const IDENTITY_KEY = {
+  size: 28,
+  profile: 0,
+  identity: 4,
+  family: 8,
+  address: 12,
+} as const;
+export const SYN = {
+  size: 48,
+  identity: 0,
+  beSeq: 4,
+  beSourcePort: 8,
+  beDestinationPort: 10,
+  family: 12,
+  source: 16,
+  destination: 32,
+} as const;
+export const SYN_OPTION = {
+  size: 16,
+  kind: 0,
+  length: 1,
+  beExperiment: 2,
+  identity: 4,
+  mac: 8,
 } as const;
 export const ECHO = {
   size: 8,

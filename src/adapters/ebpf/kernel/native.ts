@@ -11,7 +11,7 @@ import { fileURLToPath } from "node:url";
 import { EnforcerError, type EnforcerErrorCode } from "../../../interfaces/enforcer.js";
 
 /** An attachment for all cgroups, at the cgroup root. */
-export type RootHook = Hook | "setsockopt";
+export type RootHook = Hook | "setsockopt" | "sock_ops";
 
 export type Hook = "bind4" | "bind6" | "connect4" | "connect6" | "sendmsg4" | "sendmsg6" | "ingress" | "egress";
 

@@ -30,10 +30,14 @@ export const MAPS = [
   "ztap_events",
   "ztap_flows",
   "ztap_foreign",
+  "ztap_identities_a",
+  "ztap_identities_b",
   "ztap_living",
+  "ztap_members",
   "ztap_names",
   "ztap_newborns",
   "ztap_packets",
+  "ztap_peers",
   "ztap_places",
   "ztap_ports_a",
   "ztap_ports_b",
@@ -59,7 +63,10 @@ export const TRACEPOINTS = ["cgroup_mkdir", "cgroup_rmdir", "cgroup_release", "s
 export const SECURITY = ["socket_create", "unix_stream_connect", "unix_may_send"] as const;
 
 /** Attached for all cgroups, beside the guards. */
-export const ROOT_HOOKS = ["setsockopt"] as const;
+export const ROOT_HOOKS = ["setsockopt", "sock_ops"] as const;
+
+/** Called by the packet program of workloads where policy asks who sends. */
+export const IDENTIFY = "ztap_identity";
 
 /** Attached to network interfaces, by direction; they call those of HOST. */
 export const INTERFACE = ["ztap_interface_ingress", "ztap_interface_egress"] as const;
@@ -81,6 +88,7 @@ export const NEWBORN_PROGRAMS: readonly string[] = [
   ...GUARDS.map((guard) => `ztap_guard_${guard}`),
   ...ROOT_HOOKS.map((hook) => `ztap_guard_${hook}`),
   ...TRACEPOINTS.map((name) => `ztap_${name}`),
+  IDENTIFY,
   KNOW,
   PREPARE,
   ADOPT,

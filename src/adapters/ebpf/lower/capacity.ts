@@ -4,6 +4,7 @@ import { EnforcerError, type Capacity, type Refusal, type TableSize } from "../.
 import { ABI } from "../kernel/abi.generated.js";
 import { cgroupLevel, cgroupParts, isNameable } from "../kernel/paths.js";
 import { EVERY_PREFIX, WalkedProfiles, walkClasses, type PrefixClass } from "./prefix-classes.js";
+import { walkSenders } from "./sender-classes.js";
 import type { Effort } from "./coverage.js";
 import { countGuardEntries, guardAddresses } from "./guarded-addresses.js";
 import { listOwnAddresses } from "./own-addresses.js";
@@ -80,10 +81,19 @@ function countNames(subjects: readonly Subject[]): number {
 
 /** Counts the entries of a profile; stops when the tables could not hold this profile alone. */
 export function countProfileEntries(profile: Profile, effort: Effort = { runs: 0 }): TableSize {
-  return countClassEntries(walkClasses(profile, effort));
+  return sum(countClassEntries(walkClasses(profile, effort)), countSenderEntries(profile, effort));
 }
 
-function countClassEntries(classes: Iterable<PrefixClass>): TableSize {
+/** Entries of senders have tables of their own, as large as those of addresses: they count like these. */
+function countSenderEntries(profile: Profile, effort: Effort): TableSize {
+  return countClassEntries(walkSenders(profile, effort));
+}
+
+function sum(a: TableSize, b: TableSize): TableSize {
+  return { addresses: a.addresses + b.addresses, ports: a.ports + b.ports };
+}
+
+function countClassEntries(classes: Iterable<Pick<PrefixClass, "clauses" | "coverage">>): TableSize {
   const { limit } = EBPF_CAPACITY;
   const seen = new Set<string>();
   let [addresses, ports] = [0, 0];
@@ -137,7 +147,9 @@ export function requireRoom(ruleset: Ruleset): WalkedProfiles {
   };
   add(countSubjectEntries(ruleset.subjects));
   for (const profile of ruleset.profiles) {
-    const size = counted.get(profile) ?? countClassEntries(walked.walk(profile, { runs: 0 }));
+    const size =
+      counted.get(profile) ??
+      sum(countClassEntries(walked.walk(profile, { runs: 0 })), countSenderEntries(profile, { runs: 0 }));
     counted.set(profile, size);
     add(size);
   }

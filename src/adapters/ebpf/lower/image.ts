@@ -12,6 +12,8 @@ export type MapEntries = ReadonlyMap<string, number>;
 export interface RulesetMaps {
   readonly addrs: MapEntries;
   readonly ports: MapEntries;
+  /** (ingress profile, identity, address) → class. */
+  readonly identities: MapEntries;
 }
 
 export interface SubjectRecord {
@@ -21,6 +23,8 @@ export interface SubjectRecord {
   readonly egressMode: number;
   /** What it sends must come from its own addresses. */
   readonly hasOwnSources: boolean;
+  /** Its ingress policy asks who sends a SYN. */
+  readonly asksIdentity: boolean;
 }
 
 export interface ImageSubject {
@@ -29,6 +33,8 @@ export interface ImageSubject {
   readonly record: SubjectRecord;
   /** Bits of enum ztap_confinement. */
   readonly confinement: number;
+  /** Of its Workload, in the SYNs that it sends; 0: it says nothing. */
+  readonly identity: number;
 }
 
 export interface Image extends RulesetMaps {
@@ -47,4 +53,5 @@ export const OPEN_RECORD: SubjectRecord = {
   ingressMode: ABI.MODE_OPEN,
   egressMode: ABI.MODE_OPEN,
   hasOwnSources: false,
+  asksIdentity: false,
 };

@@ -6,9 +6,12 @@
  * ruleset beyond the capacity is refused before anything is built.
  */
 import type { IsolationMode, Profile, Rule, Ruleset, SubjectDirection } from "../../../model/ruleset.js";
+import { workloadOf } from "../../../model/endpoints.js";
+import { synIdentityOf } from "../../../model/syn-identity.js";
 import { ABI } from "../kernel/abi.generated.js";
 import { hexByte, parsePrefix, type Prefix } from "./prefix.js";
 import { EVERY_PREFIX, type WalkedProfiles } from "./prefix-classes.js";
+import { walkSenders } from "./sender-classes.js";
 import type { Coverage } from "./coverage.js";
 import { hashNumber, hashText, Ids } from "./ids.js";
 import type { Image, ImageSubject, MapEntries } from "./image.js";
@@ -22,17 +25,26 @@ import { portEntries } from "./port-entries.js";
 export function lower(ruleset: Ruleset): Image {
   const walked = requireRoom(ruleset);
   const lowered = joinProfiles(ruleset.profiles, walked) ?? lowerTogether(ruleset.profiles, walked);
-  const { ports, profiles, classes, rules, profileIds } = lowered;
+  const { ports, profiles, classes, rules, profileIds, identities } = lowered;
   const subjects = lowerSubjects(ruleset, profileIds);
   const own = ownAddresses(ruleset, subjects, profileIds);
   const addrs = new ChunkedMap([...lowered.addrs, own]);
-  return { addrs, ports: new ChunkedMap(ports), profiles, classes, rules, subjects };
+  return {
+    addrs,
+    ports: new ChunkedMap(ports),
+    identities: new ChunkedMap(identities),
+    profiles,
+    classes,
+    rules,
+    subjects,
+  };
 }
 
 /** The table entries of profiles. */
 interface Lowered {
   readonly addrs: readonly MapEntries[];
   readonly ports: readonly MapEntries[];
+  readonly identities: readonly MapEntries[];
   readonly profiles: ReadonlyMap<number, Profile>;
   readonly classes: Image["classes"];
   readonly rules: ReadonlyMap<number, Rule>;
@@ -43,8 +55,8 @@ interface Lowered {
 function lowerTogether(all: readonly Profile[], walked: WalkedProfiles): Lowered {
   const build = new Build();
   const profileIds = new Map(all.map((profile) => [profile.key, build.addProfile(profile, walked)]));
-  const { addrs, ports, profiles, classes, rules } = build;
-  return { addrs: [addrs], ports: [ports], profiles, classes, rules, profileIds };
+  const { addrs, ports, identities, profiles, classes, rules } = build;
+  return { addrs: [addrs], ports: [ports], identities: [identities], profiles, classes, rules, profileIds };
 }
 
 const loweredAlone = new WeakMap<Profile, Lowered>();
@@ -73,8 +85,15 @@ function joinProfiles(all: readonly Profile[], walked: WalkedProfiles): Lowered 
     const keys = rules.chunks.flatMap((part) => part.get(id)?.key ?? []);
     if (new Set(keys).size > 1) return null;
   }
-  const [addrs, ports] = [alone.flatMap((one) => one.addrs), alone.flatMap((one) => one.ports)];
-  return { addrs, ports, profiles, classes, rules, profileIds: new Map(alone.flatMap((one) => [...one.profileIds])) };
+  return {
+    addrs: alone.flatMap((one) => one.addrs),
+    ports: alone.flatMap((one) => one.ports),
+    identities: alone.flatMap((one) => one.identities),
+    profiles,
+    classes,
+    rules,
+    profileIds: new Map(alone.flatMap((one) => [...one.profileIds])),
+  };
 }
 
 /**
@@ -120,8 +139,10 @@ function lowerSubjects(ruleset: Ruleset, profileIds: ReadonlyMap<string, number>
       ingressMode: MODES[subject.ingress.mode],
       egressMode: MODES[subject.egress.mode],
       hasOwnSources: true,
+      asksIdentity: profiles.get(subject.ingress.profile ?? "")?.clauses.some(({ senders }) => senders) === true,
     };
-    subjects.set(subject.workload, { subject, id, record, confinement: confinementOf(subject, profiles) });
+    const identity = ruleset.hasSynIdentity === true ? synIdentityOf(workloadOf(subject.workload)) : 0;
+    subjects.set(subject.workload, { subject, id, record, confinement: confinementOf(subject, profiles), identity });
   }
   return subjects;
 }
@@ -134,6 +155,12 @@ function littleEndian(value: number): string {
 function addrKey(profileId: number, prefix: Prefix): string {
   const scope = profileId | (prefix.family === 6 ? 1 : 0);
   return littleEndian(ABI.ADDR_SCOPE_BITS + prefix.length) + littleEndian(scope) + prefix.address;
+}
+
+/** struct ztap_identity_key */
+function identityKey(profileId: number, identity: number, { family, address }: Prefix): string {
+  const number = family === 6 ? ABI.FAMILY_IPV6 : ABI.FAMILY_IPV4;
+  return littleEndian(profileId) + littleEndian(identity) + littleEndian(number) + address;
 }
 
 /** struct ztap_port_key */
@@ -199,6 +226,7 @@ const IPV4_BITS = 32;
 class Build {
   readonly addrs = new Map<string, number>();
   readonly ports = new Map<string, number>();
+  readonly identities = new Map<string, number>();
   readonly profiles = new Map<number, Profile>();
   readonly classes = new Map<number, { profile: Profile; clauses: readonly number[] }>();
   readonly rules = new Map<number, Rule>();
@@ -212,12 +240,16 @@ class Build {
     this.profiles.set(id, profile);
     const clauseHashes = hashClauses(profile);
     const classIds = new Map<string, number>();
-    for (const { prefix, clauses, coverage } of walked.take(profile)) {
-      const identity = clauses.join();
-      const classId = classIds.get(identity) ?? this.#addClass(profile, clauses, coverage(), clauseHashes, id);
-      classIds.set(identity, classId);
-      this.addrs.set(addrKey(id, prefix), classId);
-    }
+    const classOf = (clauses: readonly number[], coverage: () => Coverage): number => {
+      const key = clauses.join();
+      const classId = classIds.get(key) ?? this.#addClass(profile, clauses, coverage(), clauseHashes, id);
+      classIds.set(key, classId);
+      return classId;
+    };
+    for (const { prefix, clauses, coverage } of walked.take(profile))
+      this.addrs.set(addrKey(id, prefix), classOf(clauses, coverage));
+    for (const { address, identity, clauses, coverage } of walkSenders(profile, { runs: 0 }))
+      this.identities.set(identityKey(id, identity, address), classOf(clauses, coverage));
     return id;
   }
 

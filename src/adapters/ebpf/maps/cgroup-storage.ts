@@ -56,6 +56,7 @@ function sameRecord(a: SubjectRecord, b: SubjectRecord): boolean {
     a.ingressMode === b.ingressMode &&
     a.egressMode === b.egressMode &&
     a.hasOwnSources === b.hasOwnSources &&
+    a.asksIdentity === b.asksIdentity &&
     a.ingressProfile === b.ingressProfile &&
     a.egressProfile === b.egressProfile
   );
@@ -102,7 +103,8 @@ export function encodeSubjectRecord(record: SubjectRecord): Buffer {
   value.writeUInt32LE(record.egressProfile, SUBJECT.egressProfile);
   value.writeUInt8(record.ingressMode, SUBJECT.ingressMode);
   value.writeUInt8(record.egressMode, SUBJECT.egressMode);
-  value.writeUInt16LE(record.hasOwnSources ? 1 : 0, SUBJECT.ownSources);
+  const flags = (record.hasOwnSources ? ABI.OWN_SOURCES : 0) | (record.asksIdentity ? ABI.ASKS_IDENTITY : 0);
+  value.writeUInt16LE(flags, SUBJECT.flags);
   return value;
 }
 
@@ -114,7 +116,8 @@ export function decodeStorage(value: Buffer): CgroupStorage {
       egressProfile: value.readUInt32LE(at + SUBJECT.egressProfile),
       ingressMode: value.readUInt8(at + SUBJECT.ingressMode),
       egressMode: value.readUInt8(at + SUBJECT.egressMode),
-      hasOwnSources: value.readUInt16LE(at + SUBJECT.ownSources) !== 0,
+      hasOwnSources: (value.readUInt16LE(at + SUBJECT.flags) & ABI.OWN_SOURCES) !== 0,
+      asksIdentity: (value.readUInt16LE(at + SUBJECT.flags) & ABI.ASKS_IDENTITY) !== 0,
     };
   };
   return {

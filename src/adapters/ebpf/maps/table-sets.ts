@@ -4,7 +4,7 @@
  * Guarantees: the set in force is never written; entries are compared before they are written, so that a change costs
  * only the difference; nothing is written before every program that could read it has ended.
  */
-import { ADDR_KEY, CONTROL, PORT_KEY } from "../kernel/abi.generated.js";
+import { ADDR_KEY, CONTROL, IDENTITY_KEY, PORT_KEY } from "../kernel/abi.generated.js";
 import type { MapEntries, RulesetMaps } from "../lower/image.js";
 import { differenceOf } from "../lower/chunked-map.js";
 import { asEnforcerError, kernel, type LoadedObject, type MapContents, type Native } from "../kernel/native.js";
@@ -12,8 +12,9 @@ import { asEnforcerError, kernel, type LoadedObject, type MapContents, type Nati
 /** One of the two sets: the low bit of the epoch. */
 export type SetIndex = 0 | 1;
 
-const KEYS = { addrs: ADDR_KEY.size, ports: PORT_KEY.size } as const;
+const KEYS = { addrs: ADDR_KEY.size, ports: PORT_KEY.size, identities: IDENTITY_KEY.size } as const;
 type Name = keyof typeof KEYS;
+const NAMES = ["addrs", "ports", "identities"] as const;
 const SUFFIX = ["a", "b"] as const;
 const VALUE_SIZE = 4;
 
@@ -50,12 +51,16 @@ export class TableSets {
 
   /** Returns the content of the set in the kernel, read now. */
   read(set: SetIndex): RulesetMaps {
-    return { addrs: this.#readTable("addrs", set), ports: this.#readTable("ports", set) };
+    return {
+      addrs: this.#readTable("addrs", set),
+      ports: this.#readTable("ports", set),
+      identities: this.#readTable("identities", set),
+    };
   }
 
   /** Reads again the parts of the set that are known, and corrects them. */
   verify(set: SetIndex): void {
-    for (const name of ["addrs", "ports"] as const) if (this.#known.has(mapName(name, set))) this.#readTable(name, set);
+    for (const name of NAMES) if (this.#known.has(mapName(name, set))) this.#readTable(name, set);
   }
 
   /**
@@ -69,8 +74,7 @@ export class TableSets {
     this.#epoch = epoch;
     const idle = (epoch & 1n) === 0n ? 1 : 0;
     // The order does not matter: no program reads this set now.
-    this.#writeTable("addrs", idle, target.addrs);
-    this.#writeTable("ports", idle, target.ports);
+    for (const name of NAMES) this.#writeTable(name, idle, target[name]);
     return idle;
   }
 

@@ -1,0 +1,146 @@
+/**
+ * Peer identities: the keys that this node shares with the other nodes, from its own key pair and the public keys that they
+ * report or that Git pins, for the addresses at which they and their workloads stand.
+ */
+import { hkdfSync } from "node:crypto";
+import type { Enforcer, PeerKeys } from "../interfaces/enforcer.js";
+import type { NodeKey } from "../interfaces/node-key.js";
+import type { Clock, Logger } from "../interfaces/system.js";
+import type { Node } from "../model/objects.js";
+import type { ObjectSet } from "../model/state.js";
+import { hasSynIdentity } from "../policy/compile/modes.js";
+import type { PlacedState } from "./node-inventory.js";
+
+export interface PeerIdentitiesDeps {
+  readonly enforcer: Pick<Enforcer, "backend" | "peerKeys">;
+  /** Opens this node's key pair; called once, and only if the state asks for identities. */
+  readonly openNodeKey: () => NodeKey;
+  readonly clock: Clock;
+  readonly logger: Logger;
+}
+
+const DAY_MS = 86_400_000;
+/** Days for which keys are derived: those of a node whose agent is stopped for so long still work. */
+const DAYS_BEFORE = 1;
+const DAYS_AHEAD = 29;
+const KEY_BYTES = 16;
+
+export class PeerIdentities {
+  #key: NodeKey | null = null;
+  readonly #secrets = new Map<string, Buffer | null>();
+  #derived: { readonly day: number; readonly keys: Map<string, PeerKeys["days"]> } | null = null;
+  #problems = "";
+
+  constructor(
+    private readonly deps: PeerIdentitiesDeps,
+    private readonly node: string,
+  ) {}
+
+  /** Returns what this node reports to the others; null if the state asks for no identities, or this backend has none. */
+  publicKey(objects: ObjectSet | null): string | null {
+    if (objects === null || !hasSynIdentity(objects)) return null;
+    if (this.deps.enforcer.peerKeys === null) {
+      this.#tell([
+        `the backend ${this.deps.enforcer.backend} cannot prove who sends: other nodes see this one's address`,
+      ]);
+      return null;
+    }
+    return this.#ownKey().publicKey;
+  }
+
+  /**
+   * Writes the keys of all other nodes to the kernel; none if the state asks for no identities.
+   * @throws EnforcerError; OperationError if this node's key cannot be read
+   */
+  use(placed: PlacedState | null): void {
+    const table = this.deps.enforcer.peerKeys;
+    if (table === null || placed === null) return;
+    table.write(hasSynIdentity(placed.objects) ? this.#peersOf(placed) : []);
+  }
+
+  #ownKey(): NodeKey {
+    return (this.#key ??= this.deps.openNodeKey());
+  }
+
+  #peersOf(placed: PlacedState): readonly PeerKeys[] {
+    const problems: string[] = [];
+    const keys = this.#publicKeys(placed, problems);
+    const peers: PeerKeys[] = [];
+    for (const [address, nodes] of nodesByAddress(placed)) {
+      const [node, other] = [...nodes];
+      if (node === undefined) continue;
+      const key = keys.get(node);
+      if (other !== undefined) {
+        if (key !== undefined) problems.push(`${address} is an address of ${node} and of ${other}: it has no key`);
+        continue;
+      }
+      const days = key === undefined ? null : this.#daysOf(key);
+      if (days !== null) peers.push({ address, days });
+      else if (key !== undefined) problems.push(`the public key of node ${node} cannot be used`);
+    }
+    this.#tell(problems);
+    return peers;
+  }
+
+  /** By node: the key that Git pins, otherwise the one that the node reports. */
+  #publicKeys({ objects, resolution }: PlacedState, problems: string[]): ReadonlyMap<string, string> {
+    const keys = new Map<string, string>();
+    for (const { name, publicKey } of resolution.nodes) if (publicKey !== null) keys.set(name, publicKey);
+    const own = this.#ownKey().publicKey;
+    keys.set(this.node, own);
+    for (const { metadata, spec } of nodesOf(objects)) {
+      const pinned = spec.publicKey;
+      if (pinned === undefined) continue;
+      const reported = keys.get(metadata.name);
+      if (reported !== undefined && reported !== pinned)
+        problems.push(`Git pins another public key for node ${metadata.name} than the one that it has`);
+      if (metadata.name !== this.node) keys.set(metadata.name, pinned);
+    }
+    return keys;
+  }
+
+  #daysOf(publicKey: string): PeerKeys["days"] | null {
+    if (!this.#secrets.has(publicKey)) this.#secrets.set(publicKey, this.#ownKey().agree(publicKey));
+    const secret = this.#secrets.get(publicKey) ?? null;
+    if (secret === null) return null;
+    const today = Math.floor(this.deps.clock.now() / DAY_MS);
+    if (this.#derived?.day !== today) this.#derived = { day: today, keys: new Map() };
+    const known = this.#derived.keys.get(publicKey) ?? deriveDays(secret, today);
+    this.#derived.keys.set(publicKey, known);
+    return known;
+  }
+
+  /** Each problem once, until it is another one. */
+  #tell(problems: readonly string[]): void {
+    const text = [...new Set(problems)].join("; ");
+    if (text !== "" && text !== this.#problems) this.deps.logger.warn(text);
+    this.#problems = text;
+  }
+}
+
+function deriveDays(secret: Buffer, today: number): PeerKeys["days"] {
+  const days = new Map<number, Buffer>();
+  for (let day = today - DAYS_BEFORE; day <= today + DAYS_AHEAD; day++)
+    days.set(day, Buffer.from(hkdfSync("sha256", secret, Buffer.alloc(0), `ztap syn ${day}`, KEY_BYTES)));
+  return days;
+}
+
+function nodesOf(objects: ObjectSet): readonly Node[] {
+  return [...objects.values()].flatMap(({ object }) => (object.kind === "Node" ? [object] : []));
+}
+
+/** The addresses of nodes and of the workloads on them, with the nodes that have them. */
+function nodesByAddress({ objects, resolution }: PlacedState): ReadonlyMap<string, ReadonlySet<string>> {
+  const nodes = new Map<string, Set<string>>();
+  const add = (address: string, node: string): void => {
+    const known = nodes.get(address);
+    if (known === undefined) nodes.set(address, new Set([node]));
+    else known.add(node);
+  };
+  for (const { name, addresses } of resolution.nodes) for (const address of addresses) add(address, name);
+  for (const { object } of objects.values()) {
+    if (object.kind !== "Workload" || object.spec.node === undefined) continue;
+    for (const address of object.spec.addresses) add(address, object.spec.node);
+  }
+  return nodes;
+}
