@@ -14,7 +14,7 @@ t.test("position, message, the line with a caret, the expected value and the fix
     `nodes/n.yaml:5:3 error ZT2003 adress is not a field of spec (spec.adress)
   5 |   adress: a:1
     |   ^
-  wanted one of address, addresses, enforcement
+  wanted one of address, addresses, enforcement, publicKey
   fix    did you mean address?
 `,
   );
