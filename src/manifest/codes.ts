@@ -71,6 +71,7 @@ export const CODES = {
   cidrFile: error("ZT3027", "file of CIDRs that is not read"),
   setTooLarge: error("ZT3028", "NetworkSet with more CIDRs than ztap reads"),
   badPattern: error("ZT3030", "malformed pattern"),
+  badPublicKey: error("ZT3031", "malformed public key"),
 
   duplicateObject: error("ZT4001", "object declared twice"),
   undeclaredNode: error("ZT4002", "workload on an undeclared node"),
@@ -81,6 +82,7 @@ export const CODES = {
   testFailed: error("ZT4007", "connectivity test that fails"),
   undeclaredSet: error("ZT4008", "peer that names an undeclared NetworkSet"),
   labelConflict: error("ZT4010", "node with two values of one label"),
+  identityConflict: error("ZT4012", "two workloads with one identity"),
 
   undeclaredNamespace: warning("ZT5001", "undeclared namespace"),
   selectsNoWorkload: warning("ZT5002", "policy that selects no workload"),

@@ -21,6 +21,10 @@ export type DnsLabel = string;
  */
 export type LabelValue = string;
 /**
+ * A public key of X25519, in base64url without padding.
+ */
+export type PublicKey = string;
+/**
  * The name of a node, in which '*' stands for any characters and '?' for one.
  */
 export type NodeNamePattern = string;
@@ -108,10 +112,7 @@ export interface NodeSpecDocument {
    * The node's IP addresses, without prefix length; the agent may then report no other. Default: the host of `address`, if it is an IP address; otherwise what the agent reports within the `addressRanges` of the node's groups.
    */
   addresses?: string[];
-  /**
-   * The node's public key, X25519 in base64url: then no other one that the node reports counts. `ztap agent` makes the key pair. Default: what the node reports.
-   */
-  publicKey?: string;
+  publicKey?: PublicKey;
   /**
    * The node's backend: `ebpf` on Linux, `pf` on macOS. Planning refuses policies that it cannot express.
    */

@@ -59,7 +59,11 @@ export class PeerIdentities {
   }
 
   #ownKey(): NodeKey {
-    return (this.#key ??= this.deps.openNodeKey());
+    if (this.#key === null) {
+      this.#key = this.deps.openNodeKey();
+      this.deps.logger.info("this node proves who sends", { publicKey: this.#key.publicKey });
+    }
+    return this.#key;
   }
 
   #peersOf(placed: PlacedState): readonly PeerKeys[] {

@@ -16,6 +16,7 @@ import { measureFanOut } from "./fanout.mjs";
 import { benchNetworkSet } from "./network-set.mjs";
 import { benchPrograms } from "./programs.mjs";
 import { compare, head, quantile, row, skip, spread } from "./report.mjs";
+import { benchIdentity } from "./identity.mjs";
 import { benchTraffic } from "./traffic.mjs";
 
 const root = join(import.meta.dirname, "../..");
@@ -205,6 +206,7 @@ const BENCHES = {
   fanout: benchFanOut,
   programs: () => asRoot("cost of the programs", benchPrograms),
   traffic: () => asRoot("added to traffic", benchTraffic),
+  identity: () => asRoot("the identity in a SYN", benchIdentity),
 };
 
 /** The ancestor of ztap published 421 ms to 2 s of open doors at a restart. */

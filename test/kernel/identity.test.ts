@@ -23,7 +23,7 @@ import { HANG_MS, waitUntil } from "../wait.js";
 import { checkedBetween, packet, tcp } from "./packets.js";
 import { AF, RawActor, SOCK } from "./raw-actor.js";
 import { rulesetOf } from "./rulesets.js";
-import { quiet, Sandbox, whyNot } from "./sandbox.js";
+import { packets, quiet, Sandbox, whyNot } from "./sandbox.js";
 import { siphash } from "./siphash.js";
 import { ETHERNET } from "./wire.js";
 
@@ -220,6 +220,22 @@ await t.test("identity in SYNs", { skip: reason ?? false, timeout: HANG_MS }, as
     if (sinceMidnight > 600 && sinceMidnight < 85_800)
       await isRefusedAs("expired-identity", "with the key of yesterday", { key: right.get(today - 1) });
     await isRefusedAs("forged-identity", "with the key of the day after tomorrow", { key: right.get(today + 2) });
+  });
+
+  await t.test("a policy that only audits refuses nobody, and reports who is not named", async (t) => {
+    const audited: Ruleset = {
+      ...rulesetB,
+      digest: "audited",
+      subjects: rulesetB.subjects.map((one) => ({ ...one, ingress: { ...one.ingress, mode: "audit" as const } })),
+    };
+    const count = async (): Promise<bigint> => packets(await enforcerB.observe(audited), "ingress", "audited");
+    await enforcerB.apply(audited);
+    const before = await count();
+    t.ok(await connects(web, B.ip4));
+    t.equal(await count(), before, "the workload that policy names");
+    t.ok(await connects(batch, B.ip4));
+    t.ok((await count()) > before, "another one passes, and is reported");
+    await enforcerB.apply(rulesetB);
   });
 
   await t.test("connections that are established go on, whatever becomes of the keys", async (t) => {

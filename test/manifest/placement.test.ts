@@ -3,6 +3,13 @@ import t from "tap";
 import { group, node, workload } from "../builders/documents.js";
 import { diagnose } from "./diagnose.js";
 
+/** The first two of a long list of names that have one identity. */
+function twins(): string {
+  const one = (name: string): string =>
+    `---\napiVersion: ztap/v1\nkind: Workload\nmetadata: {name: ${name}}\nspec: {addresses: [192.0.2.2]}\n`;
+  return one("w57848") + one("w85707");
+}
+
 const ROWS: readonly (readonly [name: string, text: string, expected: string])[] = [
   ["node and nodeSelector", workload("{node: n, cgroup: a,\n  nodeSelector: {}}"), "ZT2010 5:3 spec.nodeSelector"],
   ["cgroup and process", workload("{node: n, cgroup: a,\n  process: {host: true}}"), "ZT2010 5:3 spec.process"],
@@ -48,6 +55,13 @@ const ROWS: readonly (readonly [name: string, text: string, expected: string])[]
     "ZT3006 4:40 spec.addressRanges[0]",
   ],
   ["a field that a group does not have", group("{nodeNames: [a], addresses: []}"), "ZT2003 4:24 spec.addresses"],
+  ["a public key that is none", node("{addresses: [192.0.2.1], publicKey: abc}"), "ZT3031 4:43 spec.publicKey"],
+  [
+    "two workloads with one identity, where identities count",
+    `apiVersion: ztap/v1\nkind: Cluster\nmetadata: {name: cluster}\nspec: {identity: syn}\n${twins()}`,
+    "ZT4012 13:18 metadata.name",
+  ],
+  ["and where they do not", twins(), ""],
   [
     "a node that a group describes is declared",
     `${group('{nodeNames: ["web-*"]}')}---\n${workload("{node: web-7, cgroup: a}")}`,

@@ -50,6 +50,7 @@ const PATTERNS: Readonly<Record<string, Rule>> = {
     code: "badUser",
     wanted: "at most 31 letters, digits, '_', '-' or '.', beginning with a letter or '_', and not `unknown`",
   },
+  PublicKey: { code: "badPublicKey", wanted: "43 letters, digits, '-' and '_'" },
   Duration: { code: "wrongType", wanted: "a number with its unit, such as 500ms, 10s, 5m or 1h" },
   PortName: {
     code: "badPortName",

@@ -6,6 +6,8 @@ import { describeConflict, NodeDescriptions, runsOn } from "../../inventory/node
 import { expectedCgroup, patternOf } from "../../inventory/process.js";
 import type { Kind, Node, Workload } from "../../model/objects.js";
 import { qualifiedName } from "../../model/state.js";
+import { synIdentityOf } from "../../model/syn-identity.js";
+import { hasSynIdentity } from "../../policy/compile/modes.js";
 import type { FileObject, PlacedProblem } from "../document/file.js";
 import type { Path, Problem } from "../problem.js";
 import { listPeers } from "./peers.js";
@@ -30,6 +32,7 @@ export function compareObjects(all: readonly FileObject[], unread: ReadonlySet<K
     ...(unread.has("NetworkSet") || unread.has(null) ? [] : findUndeclaredSets(unique)),
     ...findCgroupConflicts(unique),
     ...findNodeAddressConflicts(unique),
+    ...findIdentityConflicts(unique),
   ];
   const refused = new Set(problems.map(({ at }) => at));
   const accepted = new Map(unique.filter((object) => !refused.has(object)).map((object) => [object.key, object]));
@@ -136,6 +139,28 @@ function findLabelConflicts(all: readonly FileObject[]): readonly PlacedProblem[
       }),
     ),
   );
+}
+
+/** The identity in a SYN is a hash of the workload's name. Without `identity: syn` it does not matter. */
+function findIdentityConflicts(all: readonly FileObject[]): readonly PlacedProblem[] {
+  if (!hasSynIdentity(new Map(all.map(({ key, state }) => [key, state])))) return [];
+  const first = new Map<number, string>();
+  return workloadsOf(all).flatMap(({ at, object }) => {
+    const name = qualifiedName(object.metadata);
+    const identity = synIdentityOf(name);
+    const before = first.get(identity);
+    if (before === undefined) first.set(identity, name);
+    if (before === undefined) return [];
+    return [
+      placed(at, ["metadata", "name"], {
+        code: "identityConflict",
+        message: `${name} has the same identity in its SYNs as ${before}`,
+        found: name,
+        wanted: "names whose hashes differ",
+        fix: "give one of the two another name",
+      }),
+    ];
+  });
 }
 
 /**
