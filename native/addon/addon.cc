@@ -8,6 +8,7 @@ static Napi::Object init(Napi::Env env, Napi::Object exports) {
   ztap::initRing(env, exports);
   ztap::initWatch(env, exports);
   ztap::initInterfaces(env, exports);
+  ztap::initSockets(env, exports);
   ztap::initSystem(env, exports);
   ztap::initFeatures(env, exports);
   return exports;

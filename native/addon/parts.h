@@ -13,6 +13,7 @@ void initRing(Napi::Env env, Napi::Object exports);
 void initFeatures(Napi::Env env, Napi::Object exports);
 void initWatch(Napi::Env env, Napi::Object exports);
 void initInterfaces(Napi::Env env, Napi::Object exports);
+void initSockets(Napi::Env env, Napi::Object exports);
 void initSystem(Napi::Env env, Napi::Object exports);
 
 }  // namespace ztap

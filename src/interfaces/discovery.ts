@@ -8,6 +8,7 @@
  *    the same machine gives the same result;
  *  - a part of the machine that cannot be read, such as a container runtime that does not answer, is a problem in words, and
  *    hides nothing of the others;
+ *  - ports are those on which an instance listens for others, if they are asked for and this machine can tell;
  *  - addresses are those that the host itself gave: what the processes of a container add in their network namespace does not
  *    count, since others open their policies to these addresses. Processes in a network namespace of their own to which the
  *    host gave no address have a loopback address: it opens nothing, while none at all would stand for the node's own.
@@ -20,6 +21,8 @@ export interface WantedProcesses {
   /** `namespace/name`. */
   readonly workload: string;
   readonly pattern: ProcessPattern;
+  /** Git does not declare its ports: those that it listens on are reported. */
+  readonly needsPorts?: true;
 }
 
 export interface FoundProcesses {

@@ -112,7 +112,8 @@ export class InstanceResolver {
     if (node === undefined || node.conflicts.length > 0) return [];
     return this.#discovered.flatMap(({ name: workload, workload: object }) => {
       const pattern = patternOf(object);
-      return pattern === null || !runsOn(object, node, os) ? [] : [{ workload, pattern }];
+      if (pattern === null || !runsOn(object, node, os)) return [];
+      return [{ workload, pattern, ...(object.spec.ports.length === 0 ? { needsPorts: true as const } : {}) }];
     });
   }
 

@@ -1,7 +1,7 @@
 /** Wiring of discovery: how this machine finds the processes of workloads. */
 import { findCgroupMount, type CgroupMount } from "../adapters/system/cgroup-mount.js";
 import { systemClock } from "../adapters/system/clock.js";
-import type { OpenFolderWatch } from "../adapters/system/folder-watch.js";
+import type { Native } from "../adapters/ebpf/kernel/native.js";
 import type { ContainerRuntime } from "../adapters/discovery/containers.js";
 import type { ProcessDiscovery } from "../interfaces/discovery.js";
 import { EnforcerError } from "../interfaces/enforcer.js";
@@ -18,12 +18,16 @@ export async function openDiscovery(
   }
   const { LinuxDiscovery } = await import("../adapters/discovery/discovery.js");
   const { ContainerFinder } = await import("../adapters/discovery/containers.js");
+  const { openFolderWatch } = await import("../adapters/system/folder-watch.js");
+  const { ListeningPorts } = await import("../adapters/discovery/listening-ports.js");
   const mount = findCgroupMount();
+  const native = await findNative(logger);
   const runtimes = mount === null ? [] : await openRuntimes(containers, mount);
   return new LinuxDiscovery({
     cgroupRoot: mount?.point ?? null,
     containers: new ContainerFinder(runtimes, mount?.point ?? "/"),
-    openWatch: await findWatch(logger),
+    openWatch: native === null ? null : (notifier) => openFolderWatch(native, notifier),
+    listeningPorts: native === null || mount === null ? null : new ListeningPorts(native, mount.point),
   });
 }
 
@@ -40,13 +44,11 @@ async function openRuntimes(
   return [...open("Docker", docker), ...open("podman", podman), kubernetes];
 }
 
-/** Without the addon, which an agent with `--backend none` does not need, changes are found at each check. */
-async function findWatch(logger: Logger): Promise<OpenFolderWatch | null> {
+/** Without the addon, which an agent with `--backend none` does not need, changes are found at each check, and ports are not. */
+async function findNative(logger: Logger): Promise<Native | null> {
   const { loadNative } = await import("../adapters/ebpf/kernel/native.js");
-  const { openFolderWatch } = await import("../adapters/system/folder-watch.js");
   try {
-    const native = loadNative();
-    return (notifier) => openFolderWatch(native, notifier);
+    return loadNative();
   } catch (error) {
     if (!(error instanceof EnforcerError)) throw error;
     logger.warn(`changes on this machine are found at each check, not at once: ${error.message}`);

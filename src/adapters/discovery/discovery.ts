@@ -6,6 +6,7 @@ import type { ReportedInstance } from "../../model/endpoints.js";
 import { CgroupWalk, MOST_FOLDERS } from "./cgroup-walk.js";
 import type { FolderWatch, OpenFolderWatch } from "../system/folder-watch.js";
 import type { ContainerFinder } from "./containers.js";
+import type { ListeningPorts } from "./listening-ports.js";
 import { nodeAddresses } from "./node-addresses.js";
 
 export interface LinuxDiscoveryOptions {
@@ -14,6 +15,8 @@ export interface LinuxDiscoveryOptions {
   readonly containers: ContainerFinder;
   /** Null if this machine cannot watch: then the agent's regular check finds all changes. */
   readonly openWatch: OpenFolderWatch | null;
+  /** Null if this machine cannot tell who listens. */
+  readonly listeningPorts?: ListeningPorts | null;
   /** See MOST_FOLDERS. */
   readonly mostFolders?: number;
 }
@@ -41,10 +44,13 @@ export class LinuxDiscovery implements ProcessDiscovery {
     const inContainers = await this.#options.containers.find(wanted);
     this.#folders = [...walk.opened, ...inContainers.folders];
     for (const watch of this.#watches) watch.update(this.#folders);
+    const all = [...hosts, ...inTree.instances, ...inContainers.instances].sort(compare);
+    const asked = new Set(wanted.flatMap(({ workload, needsPorts }) => (needsPorts === true ? [workload] : [])));
+    const listening = await this.#options.listeningPorts?.find(all, ({ workload }) => asked.has(workload));
     return {
       ...found,
-      instances: [...hosts, ...inTree.instances, ...inContainers.instances].sort(compare),
-      problems: [...inTree.problems, ...inContainers.problems],
+      instances: listening?.instances ?? all,
+      problems: [...inTree.problems, ...inContainers.problems, ...(listening?.problems ?? [])],
     };
   }
 
@@ -93,7 +99,6 @@ async function findInTree(wanted: readonly WantedProcesses[], walk: CgroupWalk):
   return { instances, problems: [...problems] };
 }
 
-/** Ports stay empty: to know who listens means to read the sockets of every network namespace at each look. */
 function instanceOf(workload: string, instance: string, cgroup: string): ReportedInstance {
   return { workload, instance, cgroup, addresses: [], ports: [] };
 }

@@ -145,6 +145,13 @@ export interface Native {
    * @returns null if it is gone, or another one
    */
   namespaceVisit(path: string, inode: number, how: NamespaceVisit): Promise<VisitedNamespace | null>;
+  /**
+   * Returns the sockets that listen in a network namespace, without those of loopback addresses, with the ids of their
+   * cgroups; null if the namespace is gone. Runs on a thread of its own.
+   */
+  listening(
+    namespace: string,
+  ): Promise<readonly { readonly protocol: number; readonly port: number; readonly cgroup: bigint }[] | null>;
   /** Removes the pins of interfaces that are gone. */
   interfaceSweep(folder: string): Promise<void>;
   linkUpdate(linkFd: number, programFd: number): void;
@@ -234,6 +241,7 @@ function isNative(addon: unknown): addon is Native {
     "watchOpen",
     "cgroupById",
     "interfaceAttachment",
+    "listening",
     "closeFd",
     "libbpfVersion",
     "kernelFeatures",
