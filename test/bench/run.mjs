@@ -12,6 +12,7 @@ import { pause, waitUntil } from "../../dist/test/wait.js";
 import { atEnd, makeCgroup, run } from "./arena.mjs";
 import { benchApply, benchChange } from "./change.mjs";
 import { benchConnections } from "./connections.mjs";
+import { measureEndpoints } from "./endpoints.mjs";
 import { measureFanOut } from "./fanout.mjs";
 import { benchNetworkSet } from "./network-set.mjs";
 import { benchPrograms } from "./programs.mjs";
@@ -192,6 +193,21 @@ async function benchFanOut() {
   });
 }
 
+/** From a container's start on one node to its address on another one, and a thousand of them within a minute. */
+async function benchEndpoints() {
+  await measureEndpoints(200, ({ own, plain, seconds, lost, left, woken }) => {
+    const p99 = (values) => quantile(values, 0.99).toFixed(1);
+    const ratio = (q) => (quantile(own, q) / quantile(plain, q)).toFixed(2);
+    const peer = `plain etcd3 put and watch: ${spread(plain)}`;
+    console.log(
+      `| container start to rule on another node, 100 nodes, etcd | ${spread(own)} | ${peer} | ${ratio(0.5)} |`,
+    );
+    console.log(`| the same, 99th percentile | ${p99(own)} | ${p99(plain)} | ${ratio(0.99)} |`);
+    const minute = `1,000 containers in ${seconds.toFixed(0)} s: never in force there, left over, runs of the 98 other nodes`;
+    console.log(`| ${minute} | ${lost}, ${left}, ${woken} | — | — |`);
+  });
+}
+
 /** In this order; those that print a table of their own come last. */
 const BENCHES = {
   start: benchStart,
@@ -204,6 +220,7 @@ const BENCHES = {
   restart: tellRestart,
   idle: benchIdle,
   fanout: benchFanOut,
+  endpoints: benchEndpoints,
   programs: () => asRoot("cost of the programs", benchPrograms),
   traffic: () => asRoot("added to traffic", benchTraffic),
   identity: () => asRoot("the identity in a SYN", benchIdentity),
