@@ -182,8 +182,10 @@ static __noinline int flow_verdict(struct __sk_buff *skb, const struct scope *sc
 			belongs_to(scope->decision, &flow->asked[!direction].emitted, !direction);
 			return reply;
 		}
-		if (is_self_traffic(skb, scope, p, direction, verdict))
+		if (is_self_traffic(skb, scope, p, direction, verdict)) {
+			scope->decision->rule = 0;
 			return ZTAP_ALLOWED;
+		}
 		if (verdict == ZTAP_DENIED)
 			return verdict;
 	}
@@ -200,7 +202,7 @@ static __noinline int flow_verdict(struct __sk_buff *skb, const struct scope *sc
 	if (!result) {
 		count(ZTAP_COUNT_FLOWS_FULL);
 		/* If the other direction is open, replies pass without an entry; otherwise they would be dropped. */
-		if (mode_of(scope, !direction) != ZTAP_MODE_OPEN)
+		if (is_limited(scope, !direction))
 			return ZTAP_DENIED;
 	} else if (verdict == ZTAP_AUDITED) {
 		flow = bpf_map_lookup_elem(&ztap_flows, &key);

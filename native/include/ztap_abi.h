@@ -22,7 +22,7 @@
 
 /* Named numbers, as an enum so that the compiler's type information contains them. */
 enum ztap_limit {
-	ZTAP_ABI = 5,
+	ZTAP_ABI = 6,
 	/*
 	 * Address and port entries of one table set, for all workloads together. Memory is allocated with the entries.
 	 */
@@ -119,7 +119,9 @@ enum ztap_counter {
 	ZTAP_COUNT_ICMP_ERROR = 10,
 	/* The kernel's own answer to a packet that no socket received, and no policy allows. */
 	ZTAP_COUNT_NO_RECEIVER = 11,
-	ZTAP_COUNTERS = 12,
+	/* Sent to a workload that does not let the sender in, and would by the address that it shares. */
+	ZTAP_COUNT_IDENTITY = 12,
+	ZTAP_COUNTERS = 13,
 };
 
 /* Index into ztap_told: eligible decisions, and the outcome of each. ELIGIBLE is the sum of the others. */
@@ -189,7 +191,8 @@ struct ztap_subject {
 	__u8 egress_mode;
 	/* 1: what it sends must come from its own addresses. 0 for a former workload, whose addresses are not known. */
 	__u16 own_sources;
-	__u32 reserved2;
+	/* What the policies of the destinations let the workload send; 0: whatever its egress lets pass. */
+	__u32 identity_profile;
 };
 ZTAP_SIZE(struct ztap_subject, 16);
 
@@ -246,9 +249,12 @@ struct ztap_addr_key {
 ZTAP_SIZE(struct ztap_addr_key, 24);
 
 /*
- * ztap_ports_a, ztap_ports_b: LPM tries, (class, protocol, port) -> rule id (u32, not 0). Only allowed ports have an
- * entry. For ICMP the port is `type << 8 | code`.
+ * ztap_ports_a, ztap_ports_b: LPM tries, (class, protocol, port) -> rule id (u32; RULE_NONE in an identity profile, which has
+ * no rules), with RULE_DENIES if it denies. What has no entry is not allowed; by an identity profile it is not limited. For
+ * ICMP the port is `type << 8 | code`.
  */
+enum ztap_rule { ZTAP_RULE_NONE = 1, ZTAP_RULE_DENIES = 0x80000000 };
+
 struct ztap_port_key {
 	__u32 prefixlen;
 	__u32 class_id;

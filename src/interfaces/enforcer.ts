@@ -66,7 +66,8 @@ export interface Escape {
 
 /**
  * Packets: flows-full (no room to remember a flow), no-storage (nor for a connection), unset (no ruleset yet), false-source (not the
- * workload's own address), icmp-error (about a flow that no policy allowed), no-receiver (the kernel would have answered for nobody).
+ * workload's own address), icmp-error (about a flow that no policy allowed), no-receiver (the kernel would have answered for nobody), identity
+ * (sent to a workload that does not let the sender in, and would by the address that it shares).
  * Calls: socket-family, abstract-address, error-data (IP_RECVERR at a raw socket). Both: foreign-socket (of another cgroup).
  */
 export const REFUSAL_REASONS = [
@@ -76,6 +77,7 @@ export const REFUSAL_REASONS = [
   "false-source",
   "icmp-error",
   "no-receiver",
+  "identity",
   "socket-family",
   "abstract-address",
   "foreign-socket",

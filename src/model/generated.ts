@@ -604,13 +604,17 @@ export interface ClusterDocument {
   kind: "Cluster";
   metadata: ClusterObjectMetadataDocument;
   /**
-   * Defaults of all policies.
+   * Settings of the whole state.
    */
   spec?: {
     /**
      * Mode of policies without one, in Namespaces without one. Default: enforce.
      */
     mode?: "enforce" | "audit";
+    /**
+     * How the sender of a connection is known where workloads share an address. `address`: by its address alone. `source`: the sender's node also asks the policies of the destination. `syn`: the same, and the first packet of a TCP connection proves it. Default: source.
+     */
+    identity?: "source" | "address" | "syn";
   };
 }
 /**

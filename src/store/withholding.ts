@@ -45,7 +45,8 @@ function anyOr<T>(guard: Guard<T>): Guard<"any" | T> {
 }
 
 const isClause = shaped<Clause>({
-  rule: isCount,
+  rule: nullable(isCount),
+  effect: optional((value): value is "deny" => value === "deny"),
   unplaced: optional(listOf(isSubjectName)),
   peers: anyOr(listOf(isString)),
   ports: anyOr(listOf(shaped<PortRange>({ protocol: isProtocol, first: isPort, last: isPort }))),
@@ -73,6 +74,7 @@ const isSubject = shaped<Subject>({
   tolerates: optional(listOf(oneOf(...TOLERATIONS))),
   ingress: isSubjectDirection,
   egress: isSubjectDirection,
+  identity: optional(isString),
 });
 
 const isWithholding = shaped<Withholding>({

@@ -136,7 +136,7 @@ export function describe(acts: readonly Act[], { act, step, kernel, reference }:
     ...namedProfiles(ruleset).flatMap(({ key, rules, clauses }) => [
       `  ${key}`,
       ...clauses.map(
-        (clause) => `    ${rules[clause.rule]?.key ?? ""}: ${JSON.stringify([clause.peers, clause.ports])}`,
+        (clause) => `    ${rules[clause.rule ?? -1]?.key ?? ""}: ${JSON.stringify([clause.peers, clause.ports])}`,
       ),
     ]),
     ...steps.map((one, at) => {

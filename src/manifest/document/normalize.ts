@@ -103,8 +103,17 @@ export function normalizeCluster(document: ClusterDocument): Cluster {
     apiVersion: "ztap/v1",
     kind: "Cluster",
     metadata: clusterMetadata(document.metadata),
-    ...(document.spec?.mode === "audit" ? { spec: { mode: "audit" } } : {}),
+    ...normalizeClusterSpec(document.spec ?? {}),
   };
+}
+
+/** Defaults are left out, and so is a spec of nothing else. */
+function normalizeClusterSpec({ mode, identity }: NonNullable<ClusterDocument["spec"]>): Pick<Cluster, "spec"> {
+  const spec = {
+    ...(mode === "audit" ? { mode } : {}),
+    ...(identity === undefined || identity === "source" ? {} : { identity }),
+  };
+  return Object.keys(spec).length === 0 ? {} : { spec };
 }
 
 /**

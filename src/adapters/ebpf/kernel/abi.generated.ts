@@ -2,7 +2,7 @@
 
 /** Named numbers. */
 export const ABI = {
-  VERSION: 5,
+  VERSION: 6,
   MAX_ADDRS: 4194304,
   MAX_PORTS: 4194304,
   MAX_FLOWS: 131072,
@@ -53,7 +53,8 @@ export const ABI = {
   COUNT_FALSE_SOURCE: 9,
   COUNT_ICMP_ERROR: 10,
   COUNT_NO_RECEIVER: 11,
-  COUNTERS: 12,
+  COUNT_IDENTITY: 12,
+  COUNTERS: 13,
   EVENTS_ELIGIBLE: 0,
   EVENTS_DELIVERED: 1,
   EVENTS_LIMITED: 2,
@@ -89,6 +90,8 @@ export const ABI = {
   MARK_SENDER: 1,
   MARK_SELF_ONLY: 3,
   MARK_KINDS: 3,
+  RULE_NONE: 1,
+  RULE_DENIES: 2147483648,
   SOCK_ROLE: 12,
 } as const;
 
@@ -110,6 +113,7 @@ export const SUBJECT = {
   ingressMode: 8,
   egressMode: 9,
   ownSources: 10,
+  identityProfile: 12,
 } as const;
 export const CGROUP = {
   size: 64,

@@ -19,6 +19,8 @@ export interface SubjectRecord {
   readonly egressProfile: number;
   readonly ingressMode: number;
   readonly egressMode: number;
+  /** 0: none. */
+  readonly identityProfile: number;
   /** What it sends must come from its own addresses. */
   readonly hasOwnSources: boolean;
 }
@@ -46,5 +48,6 @@ export const OPEN_RECORD: SubjectRecord = {
   egressProfile: 0,
   ingressMode: ABI.MODE_OPEN,
   egressMode: ABI.MODE_OPEN,
+  identityProfile: 0,
   hasOwnSources: false,
 };

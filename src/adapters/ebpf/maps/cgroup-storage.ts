@@ -57,7 +57,8 @@ function sameRecord(a: SubjectRecord, b: SubjectRecord): boolean {
     a.egressMode === b.egressMode &&
     a.hasOwnSources === b.hasOwnSources &&
     a.ingressProfile === b.ingressProfile &&
-    a.egressProfile === b.egressProfile
+    a.egressProfile === b.egressProfile &&
+    a.identityProfile === b.identityProfile
   );
 }
 
@@ -103,6 +104,7 @@ export function encodeSubjectRecord(record: SubjectRecord): Buffer {
   value.writeUInt8(record.ingressMode, SUBJECT.ingressMode);
   value.writeUInt8(record.egressMode, SUBJECT.egressMode);
   value.writeUInt16LE(record.hasOwnSources ? 1 : 0, SUBJECT.ownSources);
+  value.writeUInt32LE(record.identityProfile, SUBJECT.identityProfile);
   return value;
 }
 
@@ -114,6 +116,7 @@ export function decodeStorage(value: Buffer): CgroupStorage {
       egressProfile: value.readUInt32LE(at + SUBJECT.egressProfile),
       ingressMode: value.readUInt8(at + SUBJECT.ingressMode),
       egressMode: value.readUInt8(at + SUBJECT.egressMode),
+      identityProfile: value.readUInt32LE(at + SUBJECT.identityProfile),
       hasOwnSources: value.readUInt16LE(at + SUBJECT.ownSources) !== 0,
     };
   };
