@@ -98,7 +98,7 @@ __noinline int emit_event(struct __sk_buff *skb, __u32 subject, __u32 slot, __u3
 
 	if (slot == ZTAP_SLOT_LEARNING)
 		return 0;
-	event = open_event(subject, slot, verdict == ZTAP_AUDITED ? 0 : rule, verdict,
+	event = open_event(subject, slot, verdict == ZTAP_ALLOWED || rule & ZTAP_RULE_DENIES ? rule : 0, verdict,
 			   what & EVENT_INITIATOR_DIRECTION ? ZTAP_EGRESS : ZTAP_INGRESS);
 	if (!event)
 		return 0;
