@@ -24,6 +24,7 @@ interface Owner {
 export class OwnerIndex {
   readonly #byName = new Map<string, Owner>();
   readonly #byAddress = new Map<string, Owner[]>();
+  readonly #sharing = new Map<string, readonly string[]>();
 
   constructor(objects: ObjectSet) {
     for (const { object } of objects.values()) {
@@ -61,6 +62,12 @@ export class OwnerIndex {
 
   /** Returns the other workloads that have an address of this one, sorted. */
   sharingWith(workload: string): readonly string[] {
+    const known = this.#sharing.get(workload) ?? this.#listSharing(workload);
+    this.#sharing.set(workload, known);
+    return known;
+  }
+
+  #listSharing(workload: string): readonly string[] {
     const addresses = this.#byName.get(workload)?.addresses ?? [];
     const others = addresses.flatMap((address) => this.at(address)).filter((name) => name !== workload);
     return [...new Set(others)].sort();
