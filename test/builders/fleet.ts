@@ -18,6 +18,7 @@ export interface FleetOptions {
   /** Of the Cluster object; default: none is written. */
   readonly identity?: "address";
   readonly addressOf?: (host: number) => string;
+  readonly nodeOf?: (host: number) => string;
   readonly cgroupOf?: (host: number, role: string) => string;
 }
 
@@ -34,9 +35,11 @@ export function teamOf(host: number, role: number, teams: number): string {
 
 export const hostAddress = (host: number): string => `10.20.${host >> 8}.${host & 255}`;
 
+const nodeName = (host: number): string => `host-${host}`;
+
 /** Every object and every field written out, an address wherever one is needed. */
 export function writtenFleet(options: FleetOptions): FleetText {
-  const { hosts, teams = 12, addressOf = hostAddress, cgroupOf } = options;
+  const { hosts, teams = 12, addressOf = hostAddress, nodeOf = nodeName, cgroupOf } = options;
   const each = Array.from({ length: hosts }, (_unused, host) => host);
   return {
     hosts: each
@@ -46,7 +49,7 @@ export function writtenFleet(options: FleetOptions): FleetText {
           "apiVersion: ztap/v1",
           "kind: Node",
           "metadata:",
-          `  name: host-${host}`,
+          `  name: ${nodeOf(host)}`,
           "spec:",
           `  address: ${addressOf(host)}:9090`,
           "",
@@ -66,7 +69,7 @@ export function writtenFleet(options: FleetOptions): FleetText {
             "  labels:",
             `    app: ${role}`,
             "spec:",
-            `  node: host-${host}`,
+            `  node: ${nodeOf(host)}`,
             `  cgroup: ${cgroupOf?.(host, role) ?? `system.slice/${role}.service`}`,
             "  addresses:",
             `    - ${addressOf(host)}`,
