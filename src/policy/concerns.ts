@@ -26,7 +26,12 @@ export interface Concerns {
  * @param os the operating system of the node; null if that is not known
  * @param sharing workloads elsewhere that share an address with one of the node's
  */
-export function listConcerns(objects: ObjectSet, name: string, os: string | null, sharing: ReadonlySet<string> = NOBODY): Concerns {
+export function listConcerns(
+  objects: ObjectSet,
+  name: string,
+  os: string | null,
+  sharing: ReadonlySet<string> = NOBODY,
+): Concerns {
   const node = matchNode(objects, name);
   const index = new WorkloadIndex(objects);
   const isOwn = ({ workload }: SelectableWorkload): boolean =>

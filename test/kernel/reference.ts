@@ -62,8 +62,7 @@ export class Reference {
     if (isVital(transport)) return PASSES;
     // In audit mode no rule allows a false source.
     const asked = this.#ask(queryOf(seen, step, step.direction));
-    const policy: Decided =
-      isFalse && asked.rule !== BY_IDENTITY ? { verdict: "audited", rule: null } : asked;
+    const policy: Decided = isFalse && asked.rule !== BY_IDENTITY ? { verdict: "audited", rule: null } : asked;
     const role = roleOf(transport);
     if (role === "single") return policy.verdict === "denied" ? (this.#related(seen, step) ?? policy) : policy;
 
@@ -115,7 +114,8 @@ export class Reference {
     if (this.#evaluate === null) throw new TypeError("no ruleset was loaded");
     const found = this.#evaluate(query);
     if (found.reason === "identity") return { verdict: "denied", rule: BY_IDENTITY };
-    if (found.verdict === "Denied") return found.reason === "rule" ? { verdict: "denied", rule: found.rule.key } : DENIED;
+    if (found.verdict === "Denied")
+      return found.reason === "rule" ? { verdict: "denied", rule: found.rule.key } : DENIED;
     if (found.reason === "audit") return { verdict: "audited", rule: null };
     return { verdict: "allowed", rule: found.reason === "rule" ? found.rule.key : null };
   }

@@ -137,7 +137,8 @@ export function describe(acts: readonly Act[], { act, step, kernel, reference }:
     ...namedProfiles(ruleset).flatMap(({ key, rules, clauses }) => [
       `  ${key}`,
       ...clauses.map(
-        (clause) => `    ${clause.effect ?? "allow"} ${rules[clause.rule ?? -1]?.key ?? ""}: ${JSON.stringify([clause.peers, clause.ports])}`,
+        (clause) =>
+          `    ${clause.effect ?? "allow"} ${rules[clause.rule ?? -1]?.key ?? ""}: ${JSON.stringify([clause.peers, clause.ports])}`,
       ),
     ]),
     ...steps.map((one, at) => {
@@ -150,6 +151,8 @@ export function describe(acts: readonly Act[], { act, step, kernel, reference }:
 }
 
 function namedProfiles({ subjects, profiles }: Ruleset): readonly Profile[] {
-  const named = new Set(subjects.flatMap(({ ingress, egress, identity = "" }) => [ingress.profile, egress.profile, identity]));
+  const named = new Set(
+    subjects.flatMap(({ ingress, egress, identity = "" }) => [ingress.profile, egress.profile, identity]),
+  );
   return profiles.filter(({ key }) => named.has(key));
 }

@@ -92,10 +92,7 @@ function closeAll(byPlace: ReadonlyMap<string, readonly SelectableWorkload[]>): 
   const nobodys = new ClauseGroups();
   const portless = new ClauseGroups("deny");
   for (const [place, owners] of byPlace) {
-    known.add(
-      owners.flatMap((owner) => portsOf(owner)).map(toRange),
-      [place],
-    );
+    known.add(owners.flatMap((owner) => portsOf(owner)).map(toRange), [place]);
     const hasUnknown = owners.some((owner) => portsOf(owner).length === 0);
     (hasUnknown ? unknown : nobodys).add(EVERY_PORT, [place]);
     portless.add("any", [place]);
@@ -171,7 +168,6 @@ function intersect(ranges: readonly PortRange[], ports: readonly WorkloadPort[])
 function sortRanges(ranges: readonly PortRange[]): readonly PortRange[] {
   const unique = new Map(ranges.map((range) => [`${range.protocol}/${range.first}/${range.last}`, range]));
   return [...unique.values()].sort(
-    (a, b) =>
-      (a.protocol < b.protocol ? -1 : a.protocol > b.protocol ? 1 : 0) || a.first - b.first || a.last - b.last,
+    (a, b) => (a.protocol < b.protocol ? -1 : a.protocol > b.protocol ? 1 : 0) || a.first - b.first || a.last - b.last,
   );
 }

@@ -25,9 +25,7 @@ export function modeOf(policy: NetworkPolicy, direction: Direction, objects: Obj
   const own = typeof mode === "object" ? mode[direction] : mode;
   if (own !== undefined) return own;
   const found = objects.get(refKey({ kind: "Namespace", namespace: null, name: policy.metadata.namespace }))?.object;
-  return (
-    (found?.kind === "Namespace" ? found.spec?.mode : undefined) ?? clusterOf(objects)?.spec?.mode ?? "enforce"
-  );
+  return (found?.kind === "Namespace" ? found.spec?.mode : undefined) ?? clusterOf(objects)?.spec?.mode ?? "enforce";
 }
 
 /** Returns how the sender of a connection is known. */
