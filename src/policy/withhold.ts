@@ -170,8 +170,17 @@ const OPEN: SubjectDirection = { mode: "open", profile: null, policies: [] };
 
 /** Without a cgroup nothing is attached, and its addresses are still those of a workload. */
 function detach(subject: Subject): Subject {
-  const { identity: _none, ...rest } = subject;
-  return { ...rest, cgroup: null, ingress: OPEN, egress: OPEN };
+  const { workload, isHost, addresses, user, tolerates } = subject;
+  return {
+    workload,
+    cgroup: null,
+    ...(isHost === undefined ? {} : { isHost }),
+    addresses,
+    ...(user === undefined ? {} : { user }),
+    ...(tolerates === undefined ? {} : { tolerates }),
+    ingress: OPEN,
+    egress: OPEN,
+  };
 }
 
 function ownKey(profile: Profile): string {

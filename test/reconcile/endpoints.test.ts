@@ -175,8 +175,13 @@ function discovered(documents: readonly object[]): ObjectSet {
   const changed = documents.map((document) => {
     const name = /"kind":"Workload","metadata":{"name":"(w\d)"/.exec(JSON.stringify(document))?.[1];
     if (name === undefined || !("spec" in document)) return document;
-    const { cgroup: _none, ...rest } = Object(document.spec);
-    const spec = { ...rest, addresses: [], node: nodeOf(name), process: { container: { name: "*" } } };
+    const spec = {
+      ...Object(document.spec),
+      addresses: [],
+      node: nodeOf(name),
+      process: { container: { name: "*" } },
+      cgroup: undefined,
+    };
     return { ...document, spec };
   });
   const all = {
