@@ -48,6 +48,11 @@ function camelCase(name) {
   return name.replace(/_(\w)/g, (_match, letter) => letter.toUpperCase());
 }
 
+/** bpftool extends the sign of an enum's 32 bits. */
+function unsigned(value) {
+  return BigInt.asUintN(32, BigInt(value));
+}
+
 function generate() {
   const { names, types } = readTypes();
   const lines = [
@@ -60,7 +65,7 @@ function generate() {
     const found = types.find((type) => type.kind === "ENUM" && type.name === name);
     if (found === undefined) throw new Error(`${kind} ${name} is not in the type information`);
     for (const value of found.values)
-      lines.push(`  ${value.name.replace(/^ZTAP_(?!ABI$)/, "").replace(/^ZTAP_ABI$/, "VERSION")}: ${value.val},`);
+      lines.push(`  ${value.name.replace(/^ZTAP_(?!ABI$)/, "").replace(/^ZTAP_ABI$/, "VERSION")}: ${unsigned(value.val)},`);
   }
   lines.push("} as const;", "", "/** Sizes and offsets of the structs, in bytes. */");
   for (const { kind, name } of names.filter((one) => one.kind === "struct")) {

@@ -36,7 +36,7 @@ __noinline int is_allowed_at(const struct packet *p, __u32 guard, __u32 set)
 		profile = lookup_address(place, AF_INET, guard, set);
 		if (!profile)
 			return 0;
-		if ((decide_by_profile(p, profile, set, ZTAP_MODE_ENFORCE, port_of(p, ZTAP_INGRESS)) & 3) == ZTAP_ALLOWED)
+		if (is_allowed_by(p, profile, set, port_of(p, ZTAP_INGRESS)))
 			return 1;
 	}
 	return 0;

@@ -109,7 +109,9 @@ static __always_inline int may_call(struct bpf_sock_addr *ctx, struct packet *p)
 	    receiver_is_self(ctx, p, cgroup, true))
 		return 1;
 	count_call(cgroup);
-	emit_call_event(p, cgroup->subject, cgroup->slot);
+	if (rule == (ZTAP_RULE_DENIES | ZTAP_RULE_NONE))
+		count(ZTAP_COUNT_IDENTITY);
+	emit_call_event(p, cgroup->subject, cgroup->slot, rule);
 	return 0;
 }
 

@@ -41,6 +41,8 @@ static __always_inline void count_packet(const struct ztap_cgroup *cgroup, __u32
 	struct ztap_rule_count *of_rule;
 	__u32 slot;
 
+	if (verdict == ZTAP_DENIED && decision->rule == (ZTAP_RULE_DENIES | ZTAP_RULE_NONE))
+		count(ZTAP_COUNT_IDENTITY);
 	if (decision->rule && verdict == ZTAP_ALLOWED) {
 		slot = decision->slot ? decision->slot & (SLOT_KNOWN - 1) : slot_of_rule(decision->rule);
 		of_rule = slot ? bpf_map_lookup_elem(&ztap_rule_counts, &slot) : NULL;

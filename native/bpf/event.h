@@ -98,7 +98,7 @@ __noinline int emit_event(struct __sk_buff *skb, __u32 subject, __u32 slot, __u3
 
 	if (slot == ZTAP_SLOT_LEARNING)
 		return 0;
-	event = open_event(subject, slot, verdict == ZTAP_ALLOWED ? rule : 0, verdict,
+	event = open_event(subject, slot, verdict == ZTAP_ALLOWED || rule & ZTAP_RULE_DENIES ? rule : 0, verdict,
 			   what & EVENT_INITIATOR_DIRECTION ? ZTAP_EGRESS : ZTAP_INGRESS);
 	if (!event)
 		return 0;
@@ -129,13 +129,13 @@ __noinline int handshake_was_emitted(const struct packet *p, __u32 subject, __u3
 }
 
 /* Emits the event of a connect() or sendto() that is refused. */
-__noinline int emit_call_event(const struct packet *p, __u32 subject, __u32 slot)
+__noinline int emit_call_event(const struct packet *p, __u32 subject, __u32 slot, __u32 rule)
 {
 	struct ztap_event *event;
 
 	if (!p)
 		return 0;
-	event = open_event(subject, slot, 0, ZTAP_DENIED, ZTAP_EGRESS);
+	event = open_event(subject, slot, rule, ZTAP_DENIED, ZTAP_EGRESS);
 	if (event)
 		close_event(event, p, ZTAP_AT_CALL);
 	return 0;

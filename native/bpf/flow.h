@@ -159,8 +159,10 @@ static __noinline int flow_verdict(struct __sk_buff *skb, const struct scope *sc
 	flow = bpf_map_lookup_elem(&ztap_flows, &key);
 	if (flow) {
 		/* An expired half is evaluated again, so that it starts as one without a reply. */
-		if (p->kind == PACKET_FLOW && is_alive(&flow->asked[direction & 1], now, p->protocol))
+		if (p->kind == PACKET_FLOW && is_alive(&flow->asked[direction & 1], now, p->protocol)) {
 			verdict = cached_verdict(scope, flow->asked[direction & 1].remembered);
+			rule = flow->asked[direction & 1].rule;
+		}
 		/* An echo request is never a reply, even if one with the same identifier was sent. */
 		if (p->kind == PACKET_REPLY || p->protocol != ZTAP_PROTOCOL_ICMP)
 			reply = reply_verdict(scope, p, flow, !direction, now);
@@ -182,8 +184,10 @@ static __noinline int flow_verdict(struct __sk_buff *skb, const struct scope *sc
 			belongs_to(scope->decision, &flow->asked[!direction].emitted, !direction);
 			return reply;
 		}
-		if (is_self_traffic(skb, scope, p, direction, verdict))
+		if (is_self_traffic(skb, scope, p, direction, verdict)) {
+			scope->decision->rule = 0;
 			return ZTAP_ALLOWED;
+		}
 		if (verdict == ZTAP_DENIED)
 			return verdict;
 	}
@@ -200,7 +204,7 @@ static __noinline int flow_verdict(struct __sk_buff *skb, const struct scope *sc
 	if (!result) {
 		count(ZTAP_COUNT_FLOWS_FULL);
 		/* If the other direction is open, replies pass without an entry; otherwise they would be dropped. */
-		if (mode_of(scope, !direction) != ZTAP_MODE_OPEN)
+		if (is_limited(scope, !direction))
 			return ZTAP_DENIED;
 	} else if (verdict == ZTAP_AUDITED) {
 		flow = bpf_map_lookup_elem(&ztap_flows, &key);
@@ -362,7 +366,8 @@ static __always_inline __u8 icmp_error_verdict(struct __sk_buff *skb, const stru
 	__u64 when = (__u64)now_ticks(scope) << 32 | (__u32)scope->epoch;
 	__u64 decided = quoted_verdict(skb, p, scope->cgroup, when, direction);
 
-	scope->decision->rule = decided >> 8;
+	if ((decided & 3) != ZTAP_DENIED)
+		scope->decision->rule = decided >> 8;
 	return decided & 3;
 }
 

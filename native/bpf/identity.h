@@ -162,7 +162,7 @@ static __always_inline bool class_allows(const struct packet *p, __u32 class_id,
 	if (!class_id)
 		return false;
 	found = set ? bpf_map_lookup_elem(&ztap_ports_b, &key) : bpf_map_lookup_elem(&ztap_ports_a, &key);
-	return found && *found;
+	return found && *found && !(*found & ZTAP_RULE_DENIES);
 }
 
 /*
@@ -172,13 +172,14 @@ static __always_inline bool class_allows(const struct packet *p, __u32 class_id,
 static __noinline int refuse_sender(struct __sk_buff *skb, const struct packet *p, __u32 profile, __u32 set)
 {
 	const struct ztap_peer *peer = peer_at(p->remote, p->family);
-	__u32 by_address, class_id = 0;
+	__u32 by_address, rule, class_id = 0;
 	__u64 identified;
 
 	by_address = peer ? class_of_identity(p, profile, 0, set) : 0;
 	if (!by_address || bpf_ktime_get_ns() < peer->verify_from)
 		return 0;
-	if (!find_rule(p, profile, set, bpf_ntohs(p->be_local_port)))
+	rule = find_rule(p, profile, set, bpf_ntohs(p->be_local_port));
+	if (!rule || rule & ZTAP_RULE_DENIES)
 		return 0;
 	identified = identify(skb, p);
 	if ((__u32)identified)

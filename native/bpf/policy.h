@@ -147,7 +147,7 @@ static __always_inline bool has_false_source(const struct ztap_cgroup *cgroup, c
 	return subject->flags & ZTAP_OWN_SOURCES && p->family && !is_own_address(p, cgroup->subject, set);
 }
 
-/* Returns the rule that allows (remote address, protocol, port), or 0. */
+/* Returns the rule that decides (remote address, protocol, port), with ZTAP_RULE_DENIES if it denies; or 0. */
 static __always_inline __u32 find_rule(const struct packet *p, __u32 profile, __u32 set, __u32 port)
 {
 	struct ztap_port_key key = { .prefixlen = p->port_bits };
@@ -173,41 +173,91 @@ static __always_inline __u32 port_of(const struct packet *p, __u32 direction)
 	return bpf_ntohs(direction == ZTAP_EGRESS ? p->be_remote_port : p->be_local_port);
 }
 
-/* Returns rule << 8 | verdict for a profile in that mode. A global function, so that the verifier checks it once. */
-__noinline __u64 decide_by_profile(const struct packet *p, __u32 profile, __u32 set, __u32 mode, __u32 port)
+/* Returns whether a profile allows the packet. A global function, so that the verifier checks it once. */
+__noinline int is_allowed_by(const struct packet *p, __u32 profile, __u32 set, __u32 port)
 {
-	__u64 rule;
+	__u32 rule;
 
 	if (!p)
-		return ZTAP_DENIED;
+		return 0;
 	rule = find_rule(p, profile, set, port);
-	if (rule)
-		return rule << 8 | ZTAP_ALLOWED;
-	return mode == ZTAP_MODE_AUDIT ? ZTAP_AUDITED : ZTAP_DENIED;
+	return rule && !(rule & ZTAP_RULE_DENIES);
 }
 
-/* Returns the verdict of the policy of `direction`; sets `rule` to the rule that allows, if any. */
+/* Beside the direction, in one argument of decide_by_policy(): the table set; that no rule of the workload's own allows the packet. */
+#define POLICY_SET_B 2
+#define POLICY_WITHOUT_RULES 4
+#define POLICY_OF_DESTINATION 8
+
+/*
+ * Returns rule << 8 | verdict of a workload's policy. What its egress lets pass must also be let in by the destination: that one's node
+ * knows only the address, which other workloads may share.
+ *
+ * A global function, so that the verifier checks it once. One look-up serves both questions, and the fields of the subject are read when
+ * they are needed: its callers leave it little room on the stack.
+ */
+__noinline __u64 decide_by_policy(const struct packet *p, const volatile struct ztap_subject *subject, __u32 what,
+				  __u32 port)
+{
+	__u64 decided = ZTAP_ALLOWED;
+	__u32 profile, rule;
+	__u8 mode;
+
+	if (!p || !subject)
+		return ZTAP_DENIED;
+	mode = what & ZTAP_EGRESS ? subject->egress_mode : subject->ingress_mode;
+	if (mode == ZTAP_MODE_UNSET)
+		return ZTAP_DENIED;
+	if (mode == ZTAP_MODE_OPEN || what & POLICY_WITHOUT_RULES)
+		what |= POLICY_OF_DESTINATION;
+	if (mode != ZTAP_MODE_OPEN && what & POLICY_WITHOUT_RULES)
+		decided = mode == ZTAP_MODE_AUDIT ? ZTAP_AUDITED : ZTAP_DENIED;
+	for (int i = 0; i < 2; i++) {
+		if (what & POLICY_OF_DESTINATION) {
+			if (!(what & ZTAP_EGRESS) || decided == ZTAP_DENIED || !subject->identity_profile)
+				return decided;
+			profile = subject->identity_profile;
+		} else {
+			profile = what & ZTAP_EGRESS ? subject->egress_profile : subject->ingress_profile;
+		}
+		rule = find_rule(p, profile, !!(what & POLICY_SET_B), port);
+		if (what & POLICY_OF_DESTINATION)
+			return rule & ZTAP_RULE_DENIES ? (__u64)rule << 8 | ZTAP_DENIED : decided;
+		what |= POLICY_OF_DESTINATION;
+		if (rule && !(rule & ZTAP_RULE_DENIES)) {
+			decided = (__u64)rule << 8 | ZTAP_ALLOWED;
+			continue;
+		}
+		mode = what & ZTAP_EGRESS ? subject->egress_mode : subject->ingress_mode;
+		if (mode != ZTAP_MODE_AUDIT)
+			return (__u64)rule << 8 | ZTAP_DENIED;
+		decided = ZTAP_AUDITED;
+	}
+	return decided;
+}
+
+/* Returns the verdict of the policy of `direction`; sets `rule` to the rule that decides, if any. */
 static __always_inline __u8 policy_verdict(const struct scope *scope, const struct packet *p, __u32 direction,
 					   __u32 port, __u32 *rule)
 {
-	const struct ztap_subject *subject = subject_of(scope);
-	__u8 mode = mode_of(scope, direction);
+	__u32 what = direction | (scope->epoch & 1 ? POLICY_SET_B : 0);
 	__u64 decided;
 
-	*rule = 0;
-	if (mode == ZTAP_MODE_OPEN)
-		return ZTAP_ALLOWED;
-	if (mode == ZTAP_MODE_UNSET)
-		return ZTAP_DENIED;
-	if (direction == ZTAP_EGRESS && mode == ZTAP_MODE_AUDIT && scope->decision &&
+	if (direction == ZTAP_EGRESS && mode_of(scope, direction) == ZTAP_MODE_AUDIT && scope->decision &&
 	    scope->decision->event_flags & EVENT_FALSE_SOURCE)
-		return ZTAP_AUDITED;
+		what |= POLICY_WITHOUT_RULES;
 	if (direction == ZTAP_INGRESS && scope->decision && scope->decision->event_flags & EVENT_FALSE_IDENTITY)
-		return mode == ZTAP_MODE_AUDIT ? ZTAP_AUDITED : ZTAP_DENIED;
-	decided = decide_by_profile(p, direction == ZTAP_EGRESS ? subject->egress_profile : subject->ingress_profile,
-				    scope->epoch & 1, mode, port);
+		what |= POLICY_WITHOUT_RULES;
+	decided = decide_by_policy(p, subject_of(scope), what, port);
 	*rule = decided >> 8;
 	return decided & 3;
+}
+
+/* Returns whether policy may refuse what the workload sends, or receives. */
+static __always_inline bool is_limited(const struct scope *scope, __u32 direction)
+{
+	return mode_of(scope, direction) != ZTAP_MODE_OPEN ||
+	       (direction == ZTAP_EGRESS && subject_of(scope)->identity_profile);
 }
 
 /* Returns the word that caches a verdict: see struct ztap_sock. */

@@ -37,14 +37,16 @@ static __always_inline __u8 policy_or_self_verdict(struct __sk_buff *skb, const 
 {
 	__u8 verdict = policy_verdict(scope, p, initiator, port_of(p, initiator), rule);
 
-	if (verdict != ZTAP_ALLOWED && is_self_traffic(skb, scope, p, direction, verdict))
+	if (verdict != ZTAP_ALLOWED && is_self_traffic(skb, scope, p, direction, verdict)) {
+		*rule = 0;
 		return ZTAP_ALLOWED;
+	}
 	return verdict;
 }
 
 static __always_inline bool is_isolated(const struct scope *scope)
 {
-	return mode_of(scope, ZTAP_INGRESS) != ZTAP_MODE_OPEN || mode_of(scope, ZTAP_EGRESS) != ZTAP_MODE_OPEN;
+	return is_limited(scope, ZTAP_INGRESS) || is_limited(scope, ZTAP_EGRESS);
 }
 
 /* A socket whose role cannot be stored is denied if a direction is isolated. */
@@ -117,9 +119,9 @@ static __always_inline __u8 syn_verdict(struct __sk_buff *skb, const struct scop
 
 static __always_inline bool enforces(const struct scope *scope, __u32 direction)
 {
-	__u8 mode = mode_of(scope, direction);
-
-	return mode != ZTAP_MODE_OPEN && mode != ZTAP_MODE_AUDIT;
+	return is_limited(scope, direction) &&
+	       (mode_of(scope, direction) != ZTAP_MODE_AUDIT ||
+		(direction == ZTAP_EGRESS && subject_of(scope)->identity_profile));
 }
 
 /* Returns whether no program saw the connection begin although those that are older than the attachment have a role. */

@@ -119,12 +119,14 @@ enum ztap_counter {
 	ZTAP_COUNT_ICMP_ERROR = 10,
 	/* The kernel's own answer to a packet that no socket received, and no policy allows. */
 	ZTAP_COUNT_NO_RECEIVER = 11,
+	/* Sent to a workload that does not let the sender in, and would by the address that it shares. */
+	ZTAP_COUNT_IDENTITY = 12,
 	/* A SYN from a node that has keys: without an identity, with a wrong code, with the code of yesterday, or of another workload than policy lets in. */
-	ZTAP_COUNT_NO_IDENTITY = 12,
-	ZTAP_COUNT_FORGED_IDENTITY = 13,
-	ZTAP_COUNT_EXPIRED_IDENTITY = 14,
-	ZTAP_COUNT_OTHER_IDENTITY = 15,
-	ZTAP_COUNTERS = 16,
+	ZTAP_COUNT_NO_IDENTITY = 13,
+	ZTAP_COUNT_FORGED_IDENTITY = 14,
+	ZTAP_COUNT_EXPIRED_IDENTITY = 15,
+	ZTAP_COUNT_OTHER_IDENTITY = 16,
+	ZTAP_COUNTERS = 17,
 };
 
 /* Index into ztap_told: eligible decisions, and the outcome of each. ELIGIBLE is the sum of the others. */
@@ -203,7 +205,8 @@ struct ztap_subject {
 	__u8 egress_mode;
 	/* Bits of enum ztap_subject_flag. */
 	__u16 flags;
-	__u32 reserved2;
+	/* What the policies of the destinations let the workload send; 0: whatever its egress lets pass. */
+	__u32 identity_profile;
 };
 ZTAP_SIZE(struct ztap_subject, 16);
 
@@ -261,9 +264,12 @@ struct ztap_addr_key {
 ZTAP_SIZE(struct ztap_addr_key, 24);
 
 /*
- * ztap_ports_a, ztap_ports_b: LPM tries, (class, protocol, port) -> rule id (u32, not 0). Only allowed ports have an
- * entry. For ICMP the port is `type << 8 | code`.
+ * ztap_ports_a, ztap_ports_b: LPM tries, (class, protocol, port) -> rule id (u32; RULE_NONE in an identity profile, which has
+ * no rules), with RULE_DENIES if it denies. What has no entry is not allowed; by an identity profile it is not limited. For
+ * ICMP the port is `type << 8 | code`.
  */
+enum ztap_rule { ZTAP_RULE_NONE = 1, ZTAP_RULE_DENIES = 0x80000000 };
+
 struct ztap_port_key {
 	__u32 prefixlen;
 	__u32 class_id;

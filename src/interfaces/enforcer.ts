@@ -66,7 +66,8 @@ export interface Escape {
 
 /**
  * Packets: flows-full (no room to remember a flow), no-storage (nor for a connection), unset (no ruleset yet), false-source (not the
- * workload's own address), icmp-error (about a flow that no policy allowed), no-receiver (the kernel would have answered for nobody).
+ * workload's own address), icmp-error (about a flow that no policy allowed), no-receiver (the kernel would have answered for nobody), identity
+ * (sent to a workload that does not let the sender in, and would by the address that it shares).
  * SYNs from an address that policy lets in: no-identity, forged-identity (its code is wrong), expired-identity (its code is of
  * yesterday), other-identity (proven, and policy does not name that workload).
  * Calls: socket-family, abstract-address, error-data (IP_RECVERR at a raw socket). Both: foreign-socket (of another cgroup).
@@ -78,6 +79,7 @@ export const REFUSAL_REASONS = [
   "false-source",
   "icmp-error",
   "no-receiver",
+  "identity",
   "no-identity",
   "forged-identity",
   "expired-identity",

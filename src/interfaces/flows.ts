@@ -13,8 +13,10 @@ export interface FlowRecord {
   readonly workload: string | null;
   readonly direction: Direction;
   readonly verdict: Verdict;
-  /** The rule that allows; null if no rule decided, or if it is no longer known. */
+  /** The rule that allows, or denies; null if no rule decided, or if it is no longer known. */
   readonly rule: Rule | null;
+  /** Refused at the source, because the destination does not let the workload in. */
+  readonly isIdentity?: boolean;
   /** `call`: a connect or sendto that was refused before there was a packet. */
   readonly hook: "packet" | "call";
   /** IP protocol number; 1 also for ICMPv6. Null if it could not be determined. */

@@ -77,7 +77,7 @@ function stateOf(object: ZtapObject, from: StateObject | undefined): StateObject
   return { ref: refOf(object), digest: digestOf(object), object, ...position };
 }
 
-function concreteWorkload(workload: Workload, { name, node, cgroup, addresses }: Instance): Workload {
+function concreteWorkload(workload: Workload, { name, node, cgroup, addresses, ports: listening }: Instance): Workload {
   const { process, tolerates, user, ports } = workload.spec;
   return {
     ...workload,
@@ -90,6 +90,7 @@ function concreteWorkload(workload: Workload, { name, node, cgroup, addresses }:
       ...(user === undefined ? {} : { user }),
       ...(tolerates === undefined ? {} : { tolerates }),
       ports,
+      ...(ports.length > 0 || listening.length === 0 ? {} : { listening }),
     },
   };
 }

@@ -99,6 +99,7 @@ export const CODES = {
   booleanWord: warning("ZT5013", "label that YAML 1.1 reads as a boolean"),
   emptySet: warning("ZT5014", "NetworkSet without addresses"),
   selectsNoNode: warning("ZT5020", "nodeSelector that no node can match"),
+  sharedAddress: warning("ZT5021", "rule that lets in more than it names"),
 } as const satisfies Record<string, CodeEntry>;
 
 export type CodeName = keyof typeof CODES;

@@ -23,4 +23,16 @@ export interface Connection {
    * The NetworkSets, of those that rules of the other end name, that hold addresses of the CIDR; sorted. Absent: none.
    */
   readonly networkSets?: readonly string[];
+  /**
+   * Only if no rule means the connection: the ends whose address is allowed because they share it with workloads that the
+   * rules name.
+   */
+  readonly sharing?: readonly SharedEnd[];
+}
+
+/** One end of a connection whose address is allowed, and not itself. */
+export interface SharedEnd {
+  readonly workload: string;
+  /** The workloads that the rules name and that have its address, sorted. */
+  readonly with: readonly string[];
 }

@@ -27,12 +27,19 @@ export interface FlowEvent {
     /** All workloads that the state declares with this address. */
     readonly workloads: readonly string[];
   };
-  /** The rule that allows; null if no rule decided. */
+  /** The rule that allows, or denies; null if no rule decided. */
   readonly rule: FlowRule | null;
   /**
    * The policies that isolate the workload in this direction. If no rule allows, they are the reason for the denial.
    */
   readonly policies: readonly FlowPolicy[];
+  /** Only for what is refused at the source, since the destination does not let the workload in. */
+  readonly identity?: {
+    /** The workloads that have the destination's address and port. */
+    readonly destinations: readonly string[];
+    /** The workloads that share an address with the sender: the destination may let these in. */
+    readonly sharing: readonly string[];
+  };
 }
 
 export interface FlowRule extends FlowPolicy {

@@ -609,7 +609,7 @@ export interface ClusterDocument {
   kind: "Cluster";
   metadata: ClusterObjectMetadataDocument;
   /**
-   * Defaults of all policies.
+   * Settings of the whole state.
    */
   spec?: {
     /**

@@ -140,6 +140,8 @@ export interface Workload {
     /** Sorted. */
     readonly tolerates?: readonly Toleration[];
     readonly ports: readonly WorkloadPort[];
+    /** The ports that an instance reports; only in a placed state, and only if `ports` is empty. */
+    readonly listening?: readonly WorkloadPort[];
   };
 }
 
@@ -232,17 +234,22 @@ export interface ConnectivityTest {
   readonly spec: { readonly allow: readonly Expectation[]; readonly deny: readonly Expectation[] };
 }
 
+/**
+ * How the sender of a connection is known. `address`: by its address. `source`: its own node also asks the policies of the
+ * destination. `syn`: the same, and the first packet proves who sent it.
+ */
+export type IdentityMode = "source" | "address" | "syn";
+
 /** Settings of the whole state; there is at most one. */
 export interface Cluster {
   readonly apiVersion: "ztap/v1";
   readonly kind: "Cluster";
   readonly metadata: ClusterMetadata;
-  /** Only what is not the default. */
   readonly spec?: {
-    /** Of policies without a mode, in namespaces without a mode. */
+    /** Only if policies without a mode, in namespaces without a mode, are not enforced. */
     readonly mode?: "audit";
-    /** How a sender is known. Absent: by its node, which asks the policies of the destination as well. */
-    readonly identity?: "address" | "syn";
+    /** How a sender is known; only if it is not `source`. */
+    readonly identity?: Exclude<IdentityMode, "source">;
   };
 }
 

@@ -35,8 +35,10 @@ export interface PortRange {
 
 /** Any of the peers on any of the ports: a part of a rule. A rule may have several clauses (named ports). */
 export interface Clause {
-  /** Index into the profile's `rules`. */
-  readonly rule: number;
+  /** Index into the profile's `rules`; null in an identity profile, whose clauses have no rule of their own. */
+  readonly rule: number | null;
+  /** Only if the clause denies what it matches. */
+  readonly effect?: "deny";
   /**
    * `any`, or CIDRs in canonical text: disjoint, merged, sorted; IPv4 and IPv6 mixed. Empty only if there are unplaced
    * peers.
@@ -66,8 +68,8 @@ export interface Sender {
 }
 
 /**
- * The rules of one direction, for one or more subjects. Subjects that the same policies select share one profile. Order
- * matters only for which rule is named: the first matching clause decides.
+ * The rules of one direction, for one or more subjects. Subjects that the same policies select share one profile. The
+ * first matching clause decides. What no clause matches is not allowed; by an identity profile, it is not limited.
  */
 export interface Profile {
   /** Identity across revisions: direction and policies, and named-port resolution where it differs. */
@@ -100,6 +102,11 @@ export interface Subject {
   readonly tolerates?: readonly Toleration[];
   readonly ingress: SubjectDirection;
   readonly egress: SubjectDirection;
+  /**
+   * Key of the identity profile, which is asked for what the subject sends and its egress policies let pass: the ingress
+   * policies of the destinations, for this subject. Absent: its addresses identify it.
+   */
+  readonly identity?: string;
 }
 
 export interface Ruleset {
@@ -130,4 +137,7 @@ export type PolicyVerdict =
   | { readonly verdict: "Allowed"; readonly reason: "not-isolated" }
   | { readonly verdict: "Allowed"; readonly reason: "rule"; readonly rule: Rule }
   | { readonly verdict: "Allowed"; readonly reason: "audit"; readonly policies: readonly string[] }
-  | { readonly verdict: "Denied"; readonly reason: "no-rule"; readonly policies: readonly string[] };
+  | { readonly verdict: "Denied"; readonly reason: "no-rule"; readonly policies: readonly string[] }
+  | { readonly verdict: "Denied"; readonly reason: "rule"; readonly rule: Rule }
+  /** At the source: no workload that has the destination lets the subject in. */
+  | { readonly verdict: "Denied"; readonly reason: "identity" };

@@ -26,14 +26,25 @@ export function evaluate(ruleset: Ruleset, query: ConnectionQuery): PolicyVerdic
 export function createEvaluator(ruleset: Ruleset): Evaluator {
   const assess = prepare(ruleset);
   return (query) => {
-    const { direction, matching } = assess(query);
-    if (direction.profile === null) return { verdict: "Allowed", reason: "not-isolated" };
-    const rule = matching.next();
-    if (rule.done !== true) return { verdict: "Allowed", reason: "rule", rule: rule.value };
-    return direction.mode === "audit"
-      ? { verdict: "Allowed", reason: "audit", policies: direction.policies }
-      : { verdict: "Denied", reason: "no-rule", policies: direction.policies };
+    const assessed = assess(query);
+    const verdict = verdictOf(assessed);
+    // What egress policies let pass, or only count, must also be let in by the destination.
+    return verdict.verdict === "Allowed" && !assessed.isLetIn() ? { verdict: "Denied", reason: "identity" } : verdict;
   };
+}
+
+function verdictOf({ direction, matching }: MatchedClauses): PolicyVerdict {
+  if (direction.profile === null) return { verdict: "Allowed", reason: "not-isolated" };
+  const first = matching.next();
+  const isAudited = direction.mode === "audit";
+  if (first.done !== true && first.value.rule !== null) {
+    const { rule, isDenied } = first.value;
+    if (!isDenied) return { verdict: "Allowed", reason: "rule", rule };
+    if (!isAudited) return { verdict: "Denied", reason: "rule", rule };
+  }
+  return isAudited
+    ? { verdict: "Allowed", reason: "audit", policies: direction.policies }
+    : { verdict: "Denied", reason: "no-rule", policies: direction.policies };
 }
 
 /**
@@ -42,16 +53,30 @@ export function createEvaluator(ruleset: Ruleset): Evaluator {
  */
 export function createRuleFinder(ruleset: Ruleset): (query: ConnectionQuery) => readonly Rule[] {
   const assess = prepare(ruleset);
-  return (query) => [...new Set(assess(query).matching)];
+  return (query) => {
+    const rules = new Set<Rule>();
+    for (const { rule, isDenied } of assess(query).matching) {
+      if (isDenied) break;
+      if (rule !== null) rules.add(rule);
+    }
+    return [...rules];
+  };
 }
 
-interface MatchedClause {
+interface Match {
+  readonly rule: Rule | null;
+  readonly isDenied: boolean;
+}
+
+interface MatchedClauses {
   readonly direction: SubjectDirection;
-  /** The rules that match, found one by one on demand. */
-  readonly matching: Iterator<Rule, undefined> & Iterable<Rule>;
+  /** What the clauses that match say, found one by one on demand. */
+  readonly matching: Iterator<Match, undefined> & Iterable<Match>;
+  /** Returns whether the destination lets the subject in, as far as its own node knows. */
+  readonly isLetIn: () => boolean;
 }
 
-function prepare(ruleset: Ruleset): (query: ConnectionQuery) => MatchedClause {
+function prepare(ruleset: Ruleset): (query: ConnectionQuery) => MatchedClauses {
   const parser = new AddressParser();
   const subjects = new Map(ruleset.subjects.map((subject) => [subject.workload, subject]));
   const sources = new Map(ruleset.profiles.map((profile) => [profile.key, profile]));
@@ -70,7 +95,14 @@ function prepare(ruleset: Ruleset): (query: ConnectionQuery) => MatchedClause {
     if (subject === undefined) throw new RangeError(`no such workload in the ruleset: ${query.workload}`);
     const direction = subject[query.direction];
     const profile = direction.profile === null ? undefined : profileOf(direction.profile);
-    return { direction, matching: matchingRules(profile, query, parser) };
+    return {
+      direction,
+      matching: matchingClauses(profile, query, parser),
+      isLetIn: () => {
+        if (query.direction === "ingress" || subject.identity === undefined) return true;
+        return matchingClauses(profileOf(subject.identity), query, parser).next().value?.isDenied !== true;
+      },
+    };
   };
 }
 
@@ -99,20 +131,20 @@ function prepareProfile(
   return { profile, clauses };
 }
 
-/** The first clause that matches decides: clauses only allow, so that the order matters for the name alone. */
-function* matchingRules(
+/** The first clause that matches decides. */
+function* matchingClauses(
   prepared: PreparedProfile | undefined,
   query: ConnectionQuery,
   parser: AddressParser,
-): Generator<Rule, undefined> {
+): Generator<Match, undefined> {
   if (prepared === undefined) return;
   const peer = parser.parse(query.peer);
   const protocol = protocolName(query.protocol);
   for (const { clause, peers } of prepared.clauses) {
     if (!matchesPorts(clause, protocol, query.port)) continue;
     if (peers !== "any" && !peers.has(peer)) continue;
-    const rule = prepared.profile.rules[clause.rule];
-    if (rule !== undefined) yield rule;
+    const rule = clause.rule === null ? null : (prepared.profile.rules[clause.rule] ?? null);
+    yield { rule, isDenied: clause.effect === "deny" };
   }
 }
 

@@ -9,6 +9,8 @@ import { compile } from "./compile/compile.js";
 import { PROTOCOL_NUMBERS } from "../model/protocol.js";
 import { createSetNames } from "./reachability/set-names.js";
 import { createEvaluator, createRuleFinder } from "./evaluate.js";
+import { createMeaning } from "./meaning.js";
+import { OwnerIndex } from "./owners.js";
 
 /** One end of a connection. */
 export interface End {
@@ -56,6 +58,13 @@ export interface Side {
    * connection.
    */
   readonly policies: readonly IsolatingPolicy[];
+  /** Only if the reason is `identity`: the workloads that have the destination; `policies` are theirs, for ingress. */
+  readonly destinations?: readonly string[];
+  /**
+   * The workloads whose address the other end shares, if only they are let through, or would be; or, for `identity`, those
+   * whose address the sender shares. Absent: none.
+   */
+  readonly sharing?: readonly string[];
 }
 
 /** The answer for one pair of addresses. */
@@ -97,8 +106,9 @@ function explainWith(explainSide: SideExplainer, question: Question): Explanatio
       .filter((to) => isIPv6(to) === isIPv6(from))
       .map((to): PairExplanation => {
         const packet = { protocol: protocolNumber(question.protocol, from), port: question.port };
-        const egress = explainSide(question.from, { direction: "egress", peer: to, ...packet });
-        const ingress = explainSide(question.to, { direction: "ingress", peer: from, ...packet });
+        const [source, target] = [question.from.workload, question.to.workload];
+        const egress = explainSide(question.from, { direction: "egress", peer: to, ...packet }, target);
+        const ingress = explainSide(question.to, { direction: "ingress", peer: from, ...packet }, source);
         const isAllowed = egress.verdict === "Allowed" && ingress.verdict === "Allowed";
         return { from, to, verdict: isAllowed ? "Allowed" : "Denied", egress, ingress };
       }),
@@ -116,24 +126,44 @@ function protocolNumber(protocol: Question["protocol"], address: string): number
   return PROTOCOL_NUMBERS[protocol === "ICMP" && isIPv6(address) ? "ICMPv6" : protocol];
 }
 
-type SideExplainer = (end: End, query: Omit<ConnectionQuery, "workload">) => Side;
+type SideExplainer = (end: End, query: Omit<ConnectionQuery, "workload">, other: string | null) => Side;
 
 function createSideExplainer(objects: ObjectSet, ruleset: Ruleset): SideExplainer {
   const evaluate = createEvaluator(ruleset);
   const findRules = createRuleFinder(ruleset);
   const setNames = createSetNames(objects, ruleset);
   const subjects = new Map(ruleset.subjects.map((subject) => [subject.workload, subject]));
-  return ({ workload }, query) => {
+  const owners = new OwnerIndex(objects);
+  const meaning = createMeaning(objects);
+  const policiesOf = (workload: string, direction: Direction): readonly IsolatingPolicy[] =>
+    (subjects.get(workload)?.[direction].policies ?? []).map((policy) => {
+      const position = objects.get(`NetworkPolicy/${policy}`)?.position;
+      return { policy, ...(position === undefined ? {} : { file: position.file, line: position.line }) };
+    });
+  /** Returns the workloads that the rules mean, if they do not mean this one. */
+  const sharersOf = (rules: readonly Rule[], other: string | null): readonly string[] => {
+    if (other === null || rules.length === 0 || rules.some((rule) => meaning.means(rule, other))) return [];
+    return owners.sharingWith(other).filter((name) => rules.some((rule) => meaning.means(rule, name)));
+  };
+  return ({ workload }, query, other) => {
     if (workload === null) return { verdict: "Allowed", reason: "no-workload", rules: [], policies: [] };
     const { verdict, reason } = evaluate({ workload, ...query });
+    if (reason === "identity") {
+      const destinations = owners.of({ address: query.peer, protocol: query.protocol, port: query.port });
+      const policies = new Map(
+        destinations.flatMap((name) => policiesOf(name, "ingress").map((one) => [one.policy, one] as const)),
+      );
+      const sharing = owners.sharingWith(workload);
+      return { verdict, reason, rules: [], policies: [...policies.values()], destinations, sharing };
+    }
+    const rules = findRules({ workload, ...query });
+    const sharing = sharersOf(rules, other);
     return {
       verdict,
       reason,
-      rules: findRules({ workload, ...query }).map((rule) => toDecidingRule(rule, setNames.ofRule(rule, query.peer))),
-      policies: (subjects.get(workload)?.[query.direction].policies ?? []).map((policy) => {
-        const position = objects.get(`NetworkPolicy/${policy}`)?.position;
-        return { policy, ...(position === undefined ? {} : { file: position.file, line: position.line }) };
-      }),
+      rules: rules.map((rule) => toDecidingRule(rule, setNames.ofRule(rule, query.peer))),
+      policies: policiesOf(workload, query.direction),
+      ...(sharing.length === 0 ? {} : { sharing }),
     };
   };
 }

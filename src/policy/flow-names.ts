@@ -4,6 +4,7 @@
  */
 import type { FlowPolicy } from "../model/flow.js";
 import type { Direction, Ruleset } from "../model/ruleset.js";
+import { OwnerIndex, type Destination } from "./owners.js";
 import { qualifiedName, type ObjectSet } from "../model/state.js";
 
 export interface FlowNames {
@@ -11,21 +12,28 @@ export interface FlowNames {
   readonly workloads: readonly string[] | null;
   /** Returns the workloads that declare an address, `namespace/name`, sorted. */
   workloadsAt(address: string): readonly string[];
+  /** Returns the workloads that have a destination; see `OwnerIndex`. */
+  ownersOf(destination: Destination): readonly string[];
+  /** Returns the other workloads that have an address of this one. */
+  sharingWith(workload: string): readonly string[];
   /** Returns the policies that isolate a workload. */
   policiesOf(workload: string, direction: Direction): readonly FlowPolicy[];
 }
 
-export const NO_NAMES: FlowNames = { workloads: null, workloadsAt: () => [], policiesOf: () => [] };
+export const NO_NAMES: FlowNames = {
+  workloads: null,
+  workloadsAt: () => [],
+  ownersOf: () => [],
+  sharingWith: () => [],
+  policiesOf: () => [],
+};
 
 /** Returns the names of one state, for any ruleset in force; holds no reference to its objects. */
 export function nameFlows(objects: ObjectSet): (ruleset: Ruleset) => FlowNames {
-  const owners = new Map<string, string[]>();
+  const owners = new OwnerIndex(objects);
   const policies = new Map<string, FlowPolicy>();
   for (const { object, position } of objects.values()) {
-    if (object.kind === "Workload") {
-      const name = qualifiedName(object.metadata);
-      for (const address of object.spec.addresses) owners.set(address, [...(owners.get(address) ?? []), name].sort());
-    } else if (object.kind === "NetworkPolicy") {
+    if (object.kind === "NetworkPolicy") {
       const policy = qualifiedName(object.metadata);
       policies.set(policy, { policy, file: position?.file ?? null, line: position?.line ?? null });
     }
@@ -34,7 +42,9 @@ export function nameFlows(objects: ObjectSet): (ruleset: Ruleset) => FlowNames {
     const subjects = new Map(ruleset.subjects.map((subject) => [subject.workload, subject]));
     return {
       workloads: [...subjects.keys()],
-      workloadsAt: (address) => owners.get(address) ?? [],
+      workloadsAt: (address) => owners.at(address),
+      ownersOf: (destination) => owners.of(destination),
+      sharingWith: (workload) => owners.sharingWith(workload),
       policiesOf: (workload, direction) =>
         (subjects.get(workload)?.[direction].policies ?? []).map(
           (policy) => policies.get(policy) ?? { policy, file: null, line: null },

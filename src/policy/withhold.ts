@@ -171,7 +171,17 @@ const OPEN: SubjectDirection = { mode: "open", profile: null, policies: [] };
 
 /** Without a cgroup nothing is attached, and its addresses are still those of a workload. */
 function detach(subject: Subject): Subject {
-  return { ...subject, cgroup: null, ingress: OPEN, egress: OPEN };
+  const { workload, isHost, addresses, user, tolerates } = subject;
+  return {
+    workload,
+    cgroup: null,
+    ...(isHost === undefined ? {} : { isHost }),
+    addresses,
+    ...(user === undefined ? {} : { user }),
+    ...(tolerates === undefined ? {} : { tolerates }),
+    ingress: OPEN,
+    egress: OPEN,
+  };
 }
 
 function ownKey(profile: Profile): string {
@@ -183,11 +193,19 @@ function renameProfiles(subject: Subject, profiles: ReadonlyMap<string, Profile>
     direction.profile === null
       ? direction
       : { ...direction, profile: profiles.get(direction.profile)?.key ?? direction.profile };
-  return { ...subject, ingress: rename(subject.ingress), egress: rename(subject.egress) };
+  const { identity } = subject;
+  return {
+    ...subject,
+    ingress: rename(subject.ingress),
+    egress: rename(subject.egress),
+    ...(identity === undefined ? {} : { identity: profiles.get(identity)?.key ?? identity }),
+  };
 }
 
 function profilesOf(subjects: readonly Subject[]): ReadonlySet<string | null> {
-  return new Set(subjects.flatMap(({ ingress, egress }) => [ingress.profile, egress.profile]));
+  return new Set(
+    subjects.flatMap(({ ingress, egress, identity = null }) => [ingress.profile, egress.profile, identity]),
+  );
 }
 
 /** Equal texts mean equal rules. */
@@ -196,10 +214,11 @@ function rulesOf({ direction, rules, clauses }: Profile): string {
 }
 
 /** Equal texts mean that two subjects are enforced alike. */
-function contentOf({ addresses, ingress, egress }: Subject, { profiles }: Ruleset): string {
+function contentOf({ addresses, ingress, egress, identity }: Subject, { profiles }: Ruleset): string {
   const directions = [ingress, egress].map(({ mode, profile: key }) => {
     const profile = profiles.find((one) => one.key === key);
     return [mode, profile === undefined ? null : rulesOf(profile)];
   });
-  return JSON.stringify([addresses, directions]);
+  const limits = profiles.find(({ key }) => key === identity);
+  return JSON.stringify([addresses, directions, limits === undefined ? null : rulesOf(limits)]);
 }

@@ -187,5 +187,16 @@ function nameFlow(record: FlowRecord, node: string, names: FlowNames): FlowEvent
             direction: rule.direction,
           },
     policies: workload === null ? [] : names.policiesOf(workload, direction),
+    ...(record.isIdentity === true ? { identity: identityOf(record, names) } : {}),
+  };
+}
+
+function identityOf(
+  { workload, peer, peerPort, protocol }: FlowRecord,
+  names: FlowNames,
+): NonNullable<FlowEvent["identity"]> {
+  return {
+    destinations: names.ownersOf({ address: peer, protocol: protocol ?? 0, port: peerPort }),
+    sharing: workload === null ? [] : names.sharingWith(workload),
   };
 }

@@ -50,7 +50,8 @@ const isSenders = shaped<Senders>({
 });
 
 const isClause = shaped<Clause>({
-  rule: isCount,
+  rule: nullable(isCount),
+  effect: optional((value): value is "deny" => value === "deny"),
   unplaced: optional(listOf(isSubjectName)),
   peers: anyOr(listOf(isString)),
   ports: anyOr(listOf(shaped<PortRange>({ protocol: isProtocol, first: isPort, last: isPort }))),
@@ -79,6 +80,7 @@ const isSubject = shaped<Subject>({
   tolerates: optional(listOf(oneOf(...TOLERATIONS))),
   ingress: isSubjectDirection,
   egress: isSubjectDirection,
+  identity: optional(isString),
 });
 
 const isWithholding = shaped<Withholding>({

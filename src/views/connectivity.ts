@@ -35,11 +35,15 @@ export function* renderConnectivity(objects: ObjectSet, connections: Iterable<Co
     return;
   }
   let isEmpty = true;
+  let unmeant = 0;
   for (const piece of pieces(foldSets(connections))) {
     yield connectionLines(piece).join("\n");
+    unmeant += piece.filter(({ sharing }) => sharing !== undefined).length;
     isEmpty = false;
   }
   if (isEmpty) yield "No connection is allowed.";
+  if (unmeant > 0)
+    yield `${unmeant} of them ${unmeant === 1 ? "is" : "are"} named by no policy, but allowed by an address that workloads share.`;
 }
 
 function* pieces(connections: Iterable<Connection>): Generator<readonly Connection[]> {
@@ -99,8 +103,13 @@ export function connectionLines(connections: readonly Connection[]): readonly st
   const [from, to] = [width("from"), width("to")];
   return connections.map(
     (connection) =>
-      plainStyle.line`${connection.from.padEnd(from)} → ${connection.to.padEnd(to)}  ${describePorts(connection)}${describeSets(connection)}`,
+      plainStyle.line`${connection.from.padEnd(from)} → ${connection.to.padEnd(to)}  ${describePorts(connection)}${describeSets(connection)}${describeSharing(connection)}`,
   );
+}
+
+function describeSharing({ sharing = [] }: Connection): string {
+  const ends = sharing.map(({ workload, with: others }) => `${workload} shares with ${others.join(", ")}`);
+  return ends.length === 0 ? "" : `  (by the address that ${ends.join("; ")})`;
 }
 
 function describeSets({ networkSets = [] }: Connection): string {

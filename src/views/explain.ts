@@ -39,12 +39,21 @@ function renderSide(title: string, side: Side, style: Style): readonly string[] 
     rule: side.rules.length === 1 ? "by the rule" : "by the first of these rules",
     audit: "no rule allows it, and the policies only audit",
     "no-rule": "isolated, and no rule of these policies allows it",
+    identity: `refused at the source: ${listOf(side.destinations)} does not let it in${side.sharing === undefined || side.sharing.length === 0 ? "" : `; it would by the address that it shares with ${listOf(side.sharing)}`}`,
   }[side.reason];
+  const shared =
+    side.reason === "identity" || side.sharing === undefined
+      ? ""
+      : `, by the address that it shares with ${listOf(side.sharing)}`;
   const details = side.reason === "rule" ? side.rules.map(ruleLine) : side.policies.map(policyLine);
   return [
-    style.line`${title}: ${paint(side.verdict, style)}, ${why}`,
+    style.line`${title}: ${paint(side.verdict, style)}, ${why}${shared}`,
     ...details.map(([name, where]) => style.line`    ${name}${where === "" ? "" : style.dim(`  ${where}`)}`),
   ];
+}
+
+function listOf(names: readonly string[] | undefined): string {
+  return names === undefined || names.length === 0 ? "the destination" : names.join(", ");
 }
 
 const ruleLine = ({

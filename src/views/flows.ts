@@ -71,7 +71,13 @@ function portText({ protocol, port, icmp }: FlowEvent): string {
   return port === null ? protocol : `${port}/${protocol}`;
 }
 
-function describeReason({ verdict, rule, policies, hook }: FlowEvent): string {
+function describeReason({ verdict, rule, policies, hook, identity, workload }: FlowEvent): string {
+  if (identity !== undefined) {
+    const { destinations, sharing } = identity;
+    const whom = destinations.length === 0 ? "the destination" : destinations.join(", ");
+    const others = sharing.length === 0 ? "" : ` (it would by the address that it shares with ${sharing.join(", ")})`;
+    return `refused at the source: ${whom} does not let in ${workload ?? "the sender"}${others}`;
+  }
   if (rule !== null) return `${rule.policy} ${rule.direction}[${rule.index}]${where(rule)}`;
   if (verdict === "allowed") return policies.length === 0 ? "not isolated" : "no rule needed";
   const names = policies.map((policy) => `${policy.policy}${where(policy)}`).join(", ");

@@ -22,6 +22,8 @@ import { atEnd, has, run } from "./arena.mjs";
 import { head, median, row, skip, spread } from "./report.mjs";
 
 const SIZES = [1, 100, 2_500, 10_000, 100_000];
+/** Destinations of an identity profile, in a ruleset of so many rules. */
+const IDENTITY = { rules: 100, destinations: 1000 };
 const ROUNDS = 15;
 const RUNS = 200_000;
 const NAMES = [
@@ -32,7 +34,7 @@ const SLOT = Buffer.alloc(4);
 const native = loadNative();
 
 /** The rule of the measured packets, and others around it. */
-function rulesetWith(rules, port) {
+function rulesetWith(rules, port, destinations) {
   const others = Array.from({ length: rules - 1 }, (_unused, at) => ({
     peers: [`10.${at >> 16}.${(at >> 8) & 255}.${at & 255}/32`],
     ports: [`tcp/${1000 + (at % 100)}`],
@@ -40,12 +42,29 @@ function rulesetWith(rules, port) {
   const own = { peers: ["127.0.0.1/32"], ports: [`tcp/${port}`, "udp/53"] };
   const allow = [...others.slice(0, rules >> 1), own, ...others.slice(rules >> 1)];
   const addresses = ["127.0.0.1"];
-  return rulesetOf("bench", { "bench/w": { cgroup: "w", addresses, ingress: { allow: [] }, egress: { allow } } });
+  const identity =
+    destinations === 0
+      ? {}
+      : {
+          identity: [
+            { peers: ["127.0.0.1/32"], ports: [`tcp/${port}`, "udp/53"] },
+            {
+              peers: [
+                ...addresses,
+                ...Array.from({ length: destinations }, (_one, at) => `10.9.${at >> 8}.${at & 255}/32`),
+              ],
+              ports: "any",
+              isDenied: true,
+            },
+          ],
+        };
+  const workload = { cgroup: "w", addresses, ingress: { allow: [] }, egress: { allow }, ...identity };
+  return rulesetOf("bench", { "bench/w": workload });
 }
 
-function load(file, rules, client, server) {
+function load(file, { rules, destinations }, client, server) {
   const object = native.loadObject(file, "", NAMES, []);
-  const image = lower(rulesetWith(rules, server));
+  const image = lower(rulesetWith(rules, server, destinations));
   const counters = new KernelCounters(native, object.maps);
   counters.prepare(image);
   const set = (name, value) => native.mapSet(object.maps[name], SLOT, value);
@@ -86,8 +105,8 @@ export async function benchPrograms() {
   const atInterfaces = { ingress: [], udp: [], tcp: [] };
   head("ns more than an empty program (quartiles)", "established", "known UDP flow", "asks policy", "empty");
   const established = [];
-  for (const rules of SIZES) {
-    const { object, image, tables } = load(file, rules, from, to);
+  for (const { rules, destinations } of [...SIZES.map((rules) => ({ rules, destinations: 0 })), IDENTITY]) {
+    const { object, image, tables } = load(file, { rules, destinations }, from, to);
     tables.switch(await tables.prepare(image));
     const time = (name, frame, runs = RUNS) => {
       const { durationNs, returned } = native.testRun(object.programs[name], frame, [0], runs);
@@ -103,15 +122,16 @@ export async function benchPrograms() {
       rows.established.push(time("bench_established", frames.established) - lookup);
       rows.flow.push(time("bench_packet", frames.flow) - empty);
       rows.asks.push(time("bench_packet", frames.established) - empty);
-      if (rules !== SIZES.at(-1)) continue;
+      if (rules !== SIZES.at(-1) || destinations > 0) continue;
       const nothing = time("bench_interface", frames.datagram);
       atInterfaces.ingress.push(time("bench_host_ingress", frames.established) - nothing);
       atInterfaces.udp.push(time("bench_host_egress", frames.datagram) - nothing);
       atInterfaces.tcp.push(time("bench_host_egress", frames.established) - nothing);
     }
-    established.push(median(rows.established));
+    if (destinations === 0) established.push(median(rows.established));
     const cells = [rows.established, rows.flow, rows.asks, rows.empty].map((times) => spread(times, 0));
-    row(`${rules.toLocaleString("en")} rule${rules === 1 ? "" : "s"}`, ...cells);
+    const asked = destinations === 0 ? "" : `, identity profile of ${destinations.toLocaleString("en")} addresses`;
+    row(`${rules.toLocaleString("en")} rule${rules === 1 ? "" : "s"}${asked}`, ...cells);
     await tables.settled();
     closeObject(native, object);
   }

@@ -101,6 +101,14 @@ const address = fc.oneof(
 );
 
 const workload = (index: number) =>
+  fc.tuple(bareWorkload(index), fc.boolean()).map(([{ metadata, spec, ...rest }, isPlaced]) => ({
+    ...rest,
+    metadata,
+    // Only what runs on a node is asked there for what it sends.
+    spec: isPlaced ? { node: "n", cgroup: `${metadata.namespace}-w${index}`, ...spec } : spec,
+  }));
+
+const bareWorkload = (index: number) =>
   fc.record({
     apiVersion: fc.constant("ztap/v1"),
     kind: fc.constant("Workload"),

@@ -15,7 +15,7 @@ import { volume } from "../volume.js";
 const ACTS = 3;
 const STEPS = 200;
 /** As `Stage.play` counts them. */
-const KINDS = ["allowed", "allowed by a rule", "audited", "denied"];
+const KINDS = ["allowed", "allowed by a rule", "audited", "denied", "denied by a rule", "denied by identity"];
 
 function anyScript(seed: number, index: number): readonly Act[] {
   const dice = new Dice(new SeededRandom(Math.imul(seed, 0x9e3779b1) ^ Math.imul(index + 1, 0x85ebca6b)));

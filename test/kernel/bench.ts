@@ -4,7 +4,7 @@
  */
 import { join } from "node:path";
 import type { Test } from "tap";
-import { CONTROL } from "../../src/adapters/ebpf/kernel/abi.generated.js";
+import { ABI, CONTROL } from "../../src/adapters/ebpf/kernel/abi.generated.js";
 import { KernelCounters, readCounters } from "../../src/adapters/ebpf/maps/counters.js";
 import { EventRing } from "../../src/adapters/ebpf/maps/event-ring.js";
 import type { Image } from "../../src/adapters/ebpf/lower/image.js";
@@ -17,10 +17,11 @@ import { TableSets } from "../../src/adapters/ebpf/maps/table-sets.js";
 import type { Direction, Rule, Ruleset } from "../../src/model/ruleset.js";
 import type { Observation } from "../../src/interfaces/enforcer.js";
 import { packet, type PacketSpec } from "./packets.js";
-import type { Decided, Step } from "./reference.js";
+import { BY_IDENTITY, type Decided, type Step } from "./reference.js";
 
 const PROGRAMS = ["ztap_test_ingress", "ztap_test_egress"] as const;
 const VERDICTS = ["none", "allowed", "denied", "audited"] as const;
+const IDENTITY = (ABI.RULE_DENIES | ABI.RULE_NONE) >>> 0;
 /** Bytes of a step and of a result of testRunBatch. */
 const RECORD = 16;
 
@@ -78,8 +79,13 @@ export class Bench {
     );
     return this.#run(Buffer.concat(steps.map(({ frame }) => frame)), records, (verdict, rule) => ({
       verdict,
-      rule: rule === 0 ? null : (this.#rules.get(rule)?.key ?? `unknown rule ${rule}`),
+      rule: rule === 0 ? null : this.#nameOf(rule),
     }));
+  }
+
+  #nameOf(rule: number): string {
+    if (rule === IDENTITY) return BY_IDENTITY;
+    return this.#rules.get((rule & ~ABI.RULE_DENIES) >>> 0)?.key ?? `unknown rule ${rule}`;
   }
 
   /**

@@ -16,7 +16,7 @@ import { refKey, refOf, type ObjectSet } from "../../src/model/state.js";
 import { compile } from "../../src/policy/compile/compile.js";
 import { canonicalCidrs } from "../../src/policy/compile/peers.js";
 import { stateObject } from "../fakes/objects.js";
-import { anyCidr, anyHost, anyPartOf, anyRange, type Dice, type Family } from "./pool.js";
+import { anyCidr, anyPartOf, anyRange, type Dice, type Family } from "./pool.js";
 import { rulesetOf, type Allow, type Isolation, type WorkloadSpec } from "./rulesets.js";
 
 export const WORKLOADS = ["a/db", "a/web", "b/db", "b/web"] as const;
@@ -48,6 +48,7 @@ function writtenRuleset(dice: Dice): Ruleset {
       addresses: [],
       ...(ingress === undefined ? {} : { ingress }),
       ...(egress === undefined ? {} : { egress }),
+      ...(dice.chance(50) ? { identity: dice.some(6, () => anyAllow(dice)) } : {}),
     };
   }
   return rulesetOf("n", workloads);
@@ -59,8 +60,12 @@ function anyAllow(dice: Dice): Allow {
   return {
     peers: dice.chance(15) ? "any" : canonicalCidrs(cidrs.slice(dice.below(2))),
     ports: dice.chance(20) ? "any" : [range(), ...dice.some(4, range), ...(dice.chance(25) ? ["icmp/2048"] : [])],
+    isDenied: dice.chance(30),
   };
 }
+
+/** Several workloads have them. */
+const SHARED = ["10.0.0.128", "fd00::1:0"] as const;
 
 const LABELS = { app: ["web", "db"], tier: ["front", "back"] } as const;
 const PORT_NAMES = ["http", "dns", "alt"] as const;
@@ -96,8 +101,8 @@ function anyWorkload(dice: Dice, qualified: string, at: number): Workload {
     spec: {
       node: "n",
       cgroup: qualified,
-      addresses: [OWN[4][at] ?? "", OWN[6][at] ?? "", ...dice.some(1, () => anyHost(dice, 4))],
-      ports: PORT_NAMES.filter(() => dice.chance(70)).map(port),
+      addresses: [OWN[4][at] ?? "", OWN[6][at] ?? "", ...SHARED.filter(() => dice.chance(60))],
+      ports: dice.chance(40) ? [] : PORT_NAMES.filter(() => dice.chance(70)).map(port),
     },
   };
 }

@@ -22,7 +22,7 @@ export interface Step {
 
 export interface Decided {
   readonly verdict: "allowed" | "denied" | "audited";
-  /** Key of the rule that allows, where one does. */
+  /** Key of the rule that allows, or denies, where one does; BY_IDENTITY where the destination does not let the sender in. */
   readonly rule: string | null;
 }
 
@@ -33,6 +33,7 @@ interface Asked {
   readonly isAnswered: boolean;
 }
 
+export const BY_IDENTITY = "identity";
 const DENIED: Decided = { verdict: "denied", rule: null };
 const PASSES: Decided = { verdict: "allowed", rule: null };
 /** No protocol of any rule. */
@@ -60,9 +61,8 @@ export class Reference {
     if (isFalse && this.#subject(step.workload)?.egress.mode !== "audit") return DENIED;
     if (isVital(transport)) return PASSES;
     // In audit mode no rule allows a false source.
-    const policy: Decided = isFalse
-      ? { verdict: "audited", rule: null }
-      : this.#ask(queryOf(seen, step, step.direction));
+    const asked = this.#ask(queryOf(seen, step, step.direction));
+    const policy: Decided = isFalse && asked.rule !== BY_IDENTITY ? { verdict: "audited", rule: null } : asked;
     const role = roleOf(transport);
     if (role === "single") return policy.verdict === "denied" ? (this.#related(seen, step) ?? policy) : policy;
 
@@ -113,7 +113,9 @@ export class Reference {
   #ask(query: ConnectionQuery): Decided {
     if (this.#evaluate === null) throw new TypeError("no ruleset was loaded");
     const found = this.#evaluate(query);
-    if (found.verdict === "Denied") return DENIED;
+    if (found.reason === "identity") return { verdict: "denied", rule: BY_IDENTITY };
+    if (found.verdict === "Denied")
+      return found.reason === "rule" ? { verdict: "denied", rule: found.rule.key } : DENIED;
     if (found.reason === "audit") return { verdict: "audited", rule: null };
     return { verdict: "allowed", rule: found.reason === "rule" ? found.rule.key : null };
   }

@@ -14,6 +14,8 @@ export interface Allow {
   readonly peers: "any" | readonly string[];
   /** `tcp/80`, `udp/1000-2000`, `icmp/2048`, `tcp` for all ports; or any. */
   readonly ports: "any" | readonly string[];
+  /** Denies in place of allowing; the first that matches decides. */
+  readonly isDenied?: boolean;
 }
 
 export interface Isolation {
@@ -26,6 +28,8 @@ export interface WorkloadSpec {
   readonly addresses?: readonly string[];
   readonly ingress?: Isolation;
   readonly egress?: Isolation;
+  /** What the destinations let in: what nothing here matches is not limited. */
+  readonly identity?: readonly Allow[];
 }
 
 /** @param workloads by `namespace/name` */
@@ -46,7 +50,9 @@ export function rulesetOf(node: string, workloads: Readonly<Record<string, Workl
       addresses: spec.addresses ?? [],
       ingress: direction("ingress"),
       egress: direction("egress"),
+      ...(spec.identity === undefined ? {} : { identity: `identity ${workload}` }),
     });
+    if (spec.identity !== undefined) profiles.push(identityOf(workload, spec.identity));
   }
   profiles.sort((a, b) => (a.key < b.key ? -1 : 1));
   return { node, digest: JSON.stringify({ subjects, profiles }), subjects, profiles };
@@ -60,12 +66,18 @@ function profileOf(workload: string, direction: "ingress" | "egress", allow: rea
     direction,
     index,
   }));
-  const clauses: Clause[] = allow.map(({ peers, ports }, rule) => ({
-    rule,
-    peers,
-    ports: ports === "any" ? "any" : ports.map(portRange),
-  }));
+  const clauses = allow.map((one, rule) => clauseOf(one, rule));
   return { key: `${direction} ${workload}`, direction, rules, clauses };
+}
+
+function clauseOf({ peers, ports, isDenied }: Allow, rule: number | null): Clause {
+  const effect = isDenied === true ? { effect: "deny" as const } : {};
+  return { rule, ...effect, peers, ports: ports === "any" ? "any" : ports.map(portRange) };
+}
+
+function identityOf(workload: string, list: readonly Allow[]): Profile {
+  const clauses = list.map((one) => clauseOf(one, null));
+  return { key: `identity ${workload}`, direction: "egress", rules: [], clauses };
 }
 
 const PROTOCOLS = { tcp: "TCP", udp: "UDP", sctp: "SCTP", icmp: "ICMP" } as const;

@@ -1,7 +1,7 @@
 /** Script: a sequence of rulesets and packets that the programs and the reference both run; and how to make one smaller. */
 import type { Clause, Profile, Ruleset } from "../../src/model/ruleset.js";
 import type { Bench } from "./bench.js";
-import { Reference, type Decided, type Step } from "./reference.js";
+import { BY_IDENTITY, Reference, type Decided, type Step } from "./reference.js";
 import { readFrame } from "./wire.js";
 
 /** A ruleset, and the packets until the next one. */
@@ -46,7 +46,8 @@ export class Stage {
         const expected = reference.decide(wanted);
         if (expected.verdict !== kernel.verdict || expected.rule !== kernel.rule)
           return { act, step, kernel, reference: expected };
-        const name = kernel.rule === null ? kernel.verdict : `${kernel.verdict} by a rule`;
+        const by = kernel.rule === BY_IDENTITY ? "identity" : "a rule";
+        const name = kernel.rule === null ? kernel.verdict : `${kernel.verdict} by ${by}`;
         verdicts.set(name, (verdicts.get(name) ?? 0) + 1);
       }
     }
@@ -136,7 +137,8 @@ export function describe(acts: readonly Act[], { act, step, kernel, reference }:
     ...namedProfiles(ruleset).flatMap(({ key, rules, clauses }) => [
       `  ${key}`,
       ...clauses.map(
-        (clause) => `    ${rules[clause.rule]?.key ?? ""}: ${JSON.stringify([clause.peers, clause.ports])}`,
+        (clause) =>
+          `    ${clause.effect ?? "allow"} ${rules[clause.rule ?? -1]?.key ?? ""}: ${JSON.stringify([clause.peers, clause.ports])}`,
       ),
     ]),
     ...steps.map((one, at) => {
@@ -149,6 +151,8 @@ export function describe(acts: readonly Act[], { act, step, kernel, reference }:
 }
 
 function namedProfiles({ subjects, profiles }: Ruleset): readonly Profile[] {
-  const named = new Set(subjects.flatMap(({ ingress, egress }) => [ingress.profile, egress.profile]));
+  const named = new Set(
+    subjects.flatMap(({ ingress, egress, identity = "" }) => [ingress.profile, egress.profile, identity]),
+  );
   return profiles.filter(({ key }) => named.has(key));
 }

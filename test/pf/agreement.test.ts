@@ -118,6 +118,8 @@ function wantedLabel(evaluate: Evaluator, asked: Asked): string | null {
   const found = allowedBy(evaluate, asked);
   const identity = `${direction}:${subject.workload}${subject.user === undefined ? "" : `:${subject.user}`}`;
   switch (found.reason) {
+    case "identity":
+      throw new TypeError("pf is not asked for what shares an address");
     case "not-isolated":
       return null;
     case "rule":

@@ -175,7 +175,13 @@ function discovered(documents: readonly object[]): ObjectSet {
   const changed = documents.map((document) => {
     const name = /"kind":"Workload","metadata":{"name":"(w\d)"/.exec(JSON.stringify(document))?.[1];
     if (name === undefined || !("spec" in document)) return document;
-    const spec = { ...Object(document.spec), addresses: [], node: nodeOf(name), process: { container: { name: "*" } } };
+    const spec = {
+      ...Object(document.spec),
+      addresses: [],
+      node: nodeOf(name),
+      process: { container: { name: "*" } },
+      cgroup: undefined,
+    };
     return { ...document, spec };
   });
   const all = {
@@ -189,14 +195,20 @@ function discovered(documents: readonly object[]): ObjectSet {
 
 t.test("where the instances that concern a node are the same, so is its ruleset", async (t) => {
   const names = ["w0", "w1", "w2", "w3", "w4"].flatMap((name) => [`default/${name}`, `prod/${name}`]);
-  const one = fc.record({ workload: fc.constantFrom(...names), last: fc.integer({ min: 1, max: 250 }) });
+  // Few addresses, so that workloads share them.
+  const one = fc.record({
+    workload: fc.constantFrom(...names),
+    last: fc.integer({ min: 1, max: 6 }),
+    port: fc.constantFrom(80, 81),
+  });
   const [some, more] = [fc.array(one, { maxLength: 8 }), fc.array(one, { minLength: 1, maxLength: 2 })];
-  const toReports = (found: readonly { workload: string; last: number }[]): readonly NodeEndpoints[] =>
+  const toReports = (found: readonly { workload: string; last: number; port: number }[]): readonly NodeEndpoints[] =>
     NODES.map((node) => {
       const own = found.filter(({ workload }) => nodeOf(workload) === node);
-      const boxes = own.map(({ workload, last }, index) => ({
+      const boxes = own.map(({ workload, last, port }, index) => ({
         ...box("", `c${last}-${index}`, `10.9.0.${last}`),
         workload,
+        ports: [{ protocol: "TCP" as const, port }],
       }));
       return report(node, [], boxes);
     });

@@ -192,7 +192,8 @@ export function subjectValue(id: number, record: SubjectRecord): string {
     mode === ABI.MODE_OPEN ? "open" : `${MODE_NAMES[mode] ?? mode}:${profile.toString(16)}`;
   const ingress = half(record.ingressMode, record.ingressProfile);
   const egress = half(record.egressMode, record.egressProfile);
-  return `id=${id.toString(16)} ingress=${ingress} egress=${egress}${record.asksIdentity ? " asks" : ""}`;
+  const identity = record.identityProfile === 0 ? "" : ` identity=${record.identityProfile.toString(16)}`;
+  return `id=${id.toString(16)} ingress=${ingress} egress=${egress}${identity}${record.asksIdentity ? " asks" : ""}`;
 }
 
 abstract class TableItem implements EnforcementItem {
@@ -267,12 +268,23 @@ class PortItem extends TableItem {
     const protocol = bits === ABI.PORT_ANY_BITS ? "any protocol" : `protocol ${tail.readUInt8(0)}`;
     const first = tail.readUInt16BE(1);
     const last = first + (1 << (ABI.PORT_FULL_BITS - bits)) - 1;
-    const rule = this.names.rules.get(this.number);
+    const rule = this.#rule();
     const ports = bits <= ABI.PORT_PROTOCOL_BITS ? "" : first === last ? ` port ${first}` : ` ports ${first}-${last}`;
-    return `${protocol}${ports} of ${rule === undefined ? `unknown rule ${this.value}` : nameOf(rule)}`;
+    const verb = this.number & ABI.RULE_DENIES ? "denied by" : "of";
+    return `${protocol}${ports} ${verb} ${rule === undefined ? this.#otherName() : nameOf(rule)}`;
   }
+
+  #rule(): Rule | undefined {
+    return this.names.rules.get((this.number & ~ABI.RULE_DENIES) >>> 0);
+  }
+
+  #otherName(): string {
+    const isIdentity = (this.number & ~ABI.RULE_DENIES) >>> 0 === ABI.RULE_NONE;
+    return isIdentity ? "an identity profile" : `unknown rule ${this.value}`;
+  }
+
   get policies(): readonly string[] | undefined {
-    const rule = this.names.rules.get(this.number);
+    const rule = this.#rule();
     return rule === undefined ? undefined : [`${rule.policy.namespace}/${rule.policy.name}`];
   }
 }

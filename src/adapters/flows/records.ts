@@ -25,6 +25,7 @@ import {
   listOf,
   nullable,
   oneOf,
+  optional,
   shaped,
   type Guard,
 } from "../../model/guards.js";
@@ -61,6 +62,12 @@ const isEvent = shaped<FlowEvent>({
   }),
   rule: nullable(shaped<FlowRule>({ ...placed, index: isCount, direction: isDirection })),
   policies: listOf(shaped<FlowPolicy>(placed)),
+  identity: optional(
+    shaped<NonNullable<FlowEvent["identity"]>>({
+      destinations: listOf(isSubjectName),
+      sharing: listOf(isSubjectName),
+    }),
+  ),
 });
 
 const isGap = shaped<FlowGap>({

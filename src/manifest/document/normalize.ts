@@ -104,12 +104,12 @@ export function normalizeCluster(document: ClusterDocument): Cluster {
     apiVersion: "ztap/v1",
     kind: "Cluster",
     metadata: clusterMetadata(document.metadata),
-    ...clusterSpec(document.spec ?? {}),
+    ...normalizeClusterSpec(document.spec ?? {}),
   };
 }
 
-/** Leaves out what is the default. */
-function clusterSpec({ mode, identity }: NonNullable<ClusterDocument["spec"]>): Pick<Cluster, "spec"> {
+/** Defaults are left out, and so is a spec of nothing else. */
+function normalizeClusterSpec({ mode, identity }: NonNullable<ClusterDocument["spec"]>): Pick<Cluster, "spec"> {
   const spec = {
     ...(mode === "audit" ? { mode } : {}),
     ...(identity === undefined || identity === "source" ? {} : { identity }),

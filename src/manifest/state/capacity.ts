@@ -136,7 +136,7 @@ function blame(profile: Profile, node: string, words: string, limit: number): Ob
     weight: (peers === "any" ? 1 : peers.length) * (ports === "any" ? 1 : ports.length),
   }));
   const heaviest = weights.reduce((a, b) => (b.weight > a.weight ? b : a), weights[0] ?? { rule: 0, weight: 0 });
-  const { policy, direction, index } = profile.rules[heaviest.rule] ?? raise(profile);
+  const { policy, direction, index } = profile.rules[heaviest.rule ?? -1] ?? raise(profile);
   const kind: Kind = "NetworkPolicy";
   return {
     key: refKey({ kind, ...policy }),

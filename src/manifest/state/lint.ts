@@ -25,6 +25,7 @@ import type { Path, Problem } from "../problem.js";
 import type { ObjectProblem } from "./object-problem.js";
 import { listPeers } from "./peers.js";
 import { findShadows, type RuleShape } from "./shadowed-rules.js";
+import { lintSharedAddresses } from "./shared-addresses.js";
 
 export function lintObjects(objects: ObjectSet, unread: ReadonlySet<Kind | null>): readonly ObjectProblem[] {
   const may = (...kinds: readonly Kind[]): boolean => unread.has(null) || kinds.some((kind) => unread.has(kind));
@@ -56,7 +57,9 @@ export function lintObjects(objects: ObjectSet, unread: ReadonlySet<Kind | null>
     if (checkNamespaces) found.push(...lintNamespace(state, declared));
     warnings.push(...found.map((problem) => ({ key, problem })));
   }
-  return checkSelectors ? [...warnings, ...peers.withoutAddresses()] : warnings;
+  if (!checkSelectors) return warnings;
+  const shared = may("Node", "Cluster") ? [] : lintSharedAddresses(objects, index);
+  return [...warnings, ...peers.withoutAddresses(), ...shared];
 }
 
 function lintNamespace({ ref }: StateObject, declared: ReadonlySet<string>): readonly Problem[] {

@@ -12,7 +12,7 @@ import { canonicalCidrs } from "../../policy/compile/peers.js";
 import { listOutside } from "../../policy/reachability/external.js";
 import { rulePeers } from "../../policy/reachability/set-names.js";
 import type { PortSetId, PortSets } from "../../policy/reachability/port-sets.js";
-import { createMeaning } from "./meant.js";
+import { createMeaning } from "../../policy/meaning.js";
 
 /** An object that differs between the two states and contributes to the opening or closing of a connection. */
 export interface Cause {
@@ -188,7 +188,7 @@ class Index {
     const known = this.#allowed.get(key);
     if (known !== undefined) return known;
     const rules = this.#clausesFor(profile, peer).flatMap(({ rule: index, ports }): readonly AllowingRule[] => {
-      const rule = profile.rules[index];
+      const rule = index === null ? undefined : profile.rules[index];
       return rule === undefined ? [] : [{ rule, set: this.sets.of(ports) }];
     });
     const set = rules.reduce((sum, one) => this.sets.union(sum, one.set), this.sets.empty);

@@ -18,7 +18,7 @@ import type { Reach } from "../../policy/reachability/reach.js";
 import { createReach } from "../../policy/reachability/reach.js";
 import { createCauseFinder, createShareFinder, type Cause, type CauseFinder } from "./causes.js";
 import { finishGroups, PairGroups, type ConnectionGroup } from "./groups.js";
-import { labelClasses } from "./meant.js";
+import { labelClasses } from "../../policy/meaning.js";
 import { listUnenforced } from "../unenforced.js";
 import { createNamer } from "../naming/workloads.js";
 

@@ -21,6 +21,7 @@ import type { PortSpec, Resolved } from "./peers.js";
 import { NetworkSetIndex } from "./network-sets.js";
 import { WorkloadIndex } from "./workload-index.js";
 import { PeerResolver, readPorts, resolveEgressNames, resolveNames } from "./peers.js";
+import { IdentityProfiles } from "./identity.js";
 import { hasSynIdentity, modeOf } from "./modes.js";
 import type { SelectableWorkload } from "./select.js";
 
@@ -81,14 +82,17 @@ export class RulesetCompiler {
   /** Digests of all objects except the policies, and the data derived from them. */
   #surroundings: string | null = null;
   #candidates = new WorkloadIndex(new Map());
-  #peers = new PeerResolver(this.#candidates, new NetworkSetIndex(new Map()));
+  #sets = new NetworkSetIndex(new Map());
+  #peers = new PeerResolver(this.#candidates, this.#sets);
   #policies: ReadonlyMap<string, PreparedPolicy> = new Map();
   #shared: ReadonlyMap<string, SharedProfile> = new Map();
 
   compile(objects: ObjectSet, node: string | null): Ruleset {
     this.#lookAround(objects);
     this.#policies = this.#readPolicies(objects);
-    const compilation = new Compilation(objects, this.#candidates, this.#peers, this.#policies, this.#shared);
+    const { policies, shared } = { policies: this.#policies, shared: this.#shared };
+    const identities = new IdentityProfiles(objects, this.#candidates, this.#sets, policies.values());
+    const compilation = new Compilation(objects, this.#candidates, this.#peers, identities, { policies, shared });
     const subjects = this.#candidates.all
       .filter(({ workload }) => node === null || workload.spec.node === node)
       .map((candidate) => compilation.compileSubject(candidate));
@@ -111,7 +115,8 @@ export class RulesetCompiler {
     if (surroundings === this.#surroundings) return;
     this.#surroundings = surroundings;
     this.#candidates = new WorkloadIndex(objects);
-    this.#peers = new PeerResolver(this.#candidates, new NetworkSetIndex(objects));
+    this.#sets = new NetworkSetIndex(objects);
+    this.#peers = new PeerResolver(this.#candidates, this.#sets);
     this.#policies = new Map();
     this.#shared = new Map();
   }
@@ -153,15 +158,23 @@ class Compilation {
   readonly #asksSenders: boolean;
   /** The policies that select a workload, in the order of their names. */
   readonly #selecting = new Map<SelectableWorkload, PreparedPolicy[]>();
+  readonly #sharedBefore: ReadonlyMap<string, SharedProfile>;
 
   constructor(
     private readonly objects: ObjectSet,
     private readonly candidates: WorkloadIndex,
     private readonly peers: PeerResolver,
-    policies: ReadonlyMap<string, PreparedPolicy>,
-    private readonly sharedBefore: ReadonlyMap<string, SharedProfile>,
+    private readonly identities: IdentityProfiles,
+    {
+      policies,
+      shared,
+    }: {
+      readonly policies: ReadonlyMap<string, PreparedPolicy>;
+      readonly shared: ReadonlyMap<string, SharedProfile>;
+    },
   ) {
     this.#asksSenders = hasSynIdentity(objects);
+    this.#sharedBefore = shared;
     for (const policy of policies.values()) {
       for (const candidate of policy.subjects) {
         const list = this.#selecting.get(candidate);
@@ -173,6 +186,8 @@ class Compilation {
 
   compileSubject(candidate: SelectableWorkload): Subject {
     const selecting = this.#selecting.get(candidate) ?? [];
+    const identity = this.identities.profileOf(candidate);
+    if (identity !== undefined) this.profiles.set(identity.key, identity);
     return {
       workload: candidate.name,
       cgroup: candidate.workload.spec.cgroup ?? null,
@@ -182,6 +197,7 @@ class Compilation {
       ...(candidate.workload.spec.tolerates === undefined ? {} : { tolerates: candidate.workload.spec.tolerates }),
       ingress: this.#compileDirection(candidate, selecting, "ingress"),
       egress: this.#compileDirection(candidate, selecting, "egress"),
+      ...(identity === undefined ? {} : { identity: identity.key }),
     };
   }
 
@@ -204,7 +220,7 @@ class Compilation {
 
   #profile(candidate: SelectableWorkload, policies: readonly PreparedPolicy[], direction: Direction): string {
     const name = `${direction}:${policies.map((policy) => policy.name).join(",")}`;
-    const made = this.shared.get(name) ?? this.sharedBefore.get(name);
+    const made = this.shared.get(name) ?? this.#sharedBefore.get(name);
     if (made !== undefined && made.policies.every((policy, index) => policy === policies[index])) {
       this.shared.set(name, made);
       this.profiles.set(name, made.profile);

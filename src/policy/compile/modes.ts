@@ -2,7 +2,7 @@
  * Modes: whether a policy enforces or audits a direction. The policy's own mode wins, then its namespace's, then the
  * cluster's. Pure.
  */
-import type { NetworkPolicy, PolicyMode } from "../../model/objects.js";
+import type { Cluster, IdentityMode, NetworkPolicy, PolicyMode } from "../../model/objects.js";
 import type { Direction } from "../../model/ruleset.js";
 import { refKey, type ObjectSet } from "../../model/state.js";
 
@@ -21,21 +21,25 @@ export function modesOf(policy: NetworkPolicy, objects: ObjectSet): PolicyModes 
   };
 }
 
-/** Returns whether workloads prove who they are in their SYNs. */
-export function hasSynIdentity(objects: ObjectSet): boolean {
-  const cluster = objects.get(CLUSTER_KEY)?.object;
-  return cluster?.kind === "Cluster" && cluster.spec?.identity === "syn";
-}
-
 export function modeOf(policy: NetworkPolicy, direction: Direction, objects: ObjectSet): PolicyMode {
   const { mode } = policy.spec;
   const own = typeof mode === "object" ? mode[direction] : mode;
   if (own !== undefined) return own;
   const found = objects.get(refKey({ kind: "Namespace", namespace: null, name: policy.metadata.namespace }))?.object;
-  const cluster = objects.get(CLUSTER_KEY)?.object;
-  return (
-    (found?.kind === "Namespace" ? found.spec?.mode : undefined) ??
-    (cluster?.kind === "Cluster" ? cluster.spec?.mode : undefined) ??
-    "enforce"
-  );
+  return (found?.kind === "Namespace" ? found.spec?.mode : undefined) ?? clusterOf(objects)?.spec?.mode ?? "enforce";
+}
+
+/** Returns how the sender of a connection is known. */
+export function identityModeOf(objects: ObjectSet): IdentityMode {
+  return clusterOf(objects)?.spec?.identity ?? "source";
+}
+
+/** Returns whether workloads prove who they are in their SYNs. */
+export function hasSynIdentity(objects: ObjectSet): boolean {
+  return identityModeOf(objects) === "syn";
+}
+
+function clusterOf(objects: ObjectSet): Cluster | undefined {
+  const object = objects.get(CLUSTER_KEY)?.object;
+  return object?.kind === "Cluster" ? object : undefined;
 }

@@ -24,6 +24,7 @@ import { PortSets } from "./port-sets.js";
 import type { Reach } from "./reach.js";
 import { createReach } from "./reach.js";
 import { createSetNames } from "./set-names.js";
+import { SharedAddresses } from "./sharing.js";
 
 export interface ConnectivityOptions {
   /** Lists only connections to these ports of these protocols, cut to them; default: everything. */
@@ -46,6 +47,7 @@ export function* eachConnection(
   const within = options.within === undefined ? sets.all : sets.of(options.within);
   const reach = createReach(objects, sets, within);
   const setNames = createSetNames(objects, reach.ruleset);
+  const shared = new SharedAddresses(objects, reach.ruleset, sets);
   const nameSets = (index: number, direction: Direction, block: Interval): Pick<Connection, "networkSets"> => {
     const networkSets = setNames.of(index, direction, block);
     return networkSets.length === 0 ? {} : { networkSets };
@@ -54,7 +56,11 @@ export function* eachConnection(
     const row = reach.row(reach.classOf[index] ?? 0);
     for (const [other, to] of reach.names.entries()) {
       const set = other === index ? sets.empty : (row[reach.classOf[other] ?? 0] ?? sets.empty);
-      if (set !== sets.empty) for (const entry of sets.entries(set)) yield { from, to, ...entry };
+      if (set === sets.empty) continue;
+      for (const entry of sets.entries(set)) {
+        const sharing = shared.find(from, to, sets.within(set, entry.protocol));
+        yield { from, to, ...entry, ...(sharing.length === 0 ? {} : { sharing }) };
+      }
     }
     for (const block of toBlocks(reach.external.ranges(index, "egress"), reach)) {
       const named = nameSets(index, "egress", block);

@@ -56,6 +56,7 @@ export function createReach(objects: ObjectSet, sets: PortSets, within: PortSetI
   const classes = members.map((subject): ClassProfile => ({
     egress: vectors.of(subject, "egress"),
     ingress: vectors.of(subject, "ingress"),
+    identity: vectors.identityOf(subject),
     isUnplaced: unplaced.classesOf(subject.workload, 4) !== undefined,
     4: classesOf(subject, 4),
     6: classesOf(subject, 6),
@@ -83,7 +84,11 @@ export function createReach(objects: ObjectSet, sets: PortSets, within: PortSetI
 }
 
 type ClassProfile = Readonly<Record<Direction, Vector>> &
-  Readonly<Record<Family, readonly number[]>> & { readonly isUnplaced: boolean };
+  Readonly<Record<Family, readonly number[]>> & {
+    readonly isUnplaced: boolean;
+    /** What the destinations let in, as the source knows; by class of the peer. Null: not limited. */
+    readonly identity: Uint32Array | null;
+  };
 
 /** By class of the peer. The two differ only for classes of unplaced workloads. */
 interface Vector {
@@ -93,13 +98,18 @@ interface Vector {
   readonly each: Uint32Array;
 }
 
+/** Returns what of some ports the destination lets in, as far as the source knows. */
+function letIn({ identity }: ClassProfile, target: number, sent: PortSetId, sets: PortSets): PortSetId {
+  return identity === null ? sent : sets.intersect(sent, identity[target] ?? sets.empty);
+}
+
 /** Both ends must allow; with several addresses, the ports of all pairs of one family together. */
 function pairSet(from: ClassProfile, to: ClassProfile, sets: PortSets): PortSetId {
   let sum = sets.empty;
   for (const family of FAMILIES) {
     for (const source of from[family]) {
       for (const target of to[family]) {
-        const sent = from.egress.some[target] ?? sets.empty;
+        const sent = letIn(from, target, from.egress.some[target] ?? sets.empty, sets);
         const received = to.ingress.some[source] ?? sets.empty;
         sum = sets.union(sum, sets.intersect(sent, received));
       }
@@ -117,7 +127,7 @@ function surePairSet(from: ClassProfile, to: ClassProfile, sets: PortSets): Port
     let sum = sets.empty;
     for (const source of from[family]) {
       for (const target of to[family]) {
-        const sent = from.egress.each[target] ?? sets.empty;
+        const sent = letIn(from, target, from.egress.each[target] ?? sets.empty, sets);
         const received = to.ingress.each[source] ?? sets.empty;
         sum = sets.union(sum, sets.intersect(sent, received));
       }
@@ -130,6 +140,8 @@ function surePairSet(from: ClassProfile, to: ClassProfile, sets: PortSets): Port
 /** For a subject and a direction: the ports that the subject's own policies allow, by class of the peer's address. */
 interface Vectors {
   readonly of: (subject: Subject, direction: Direction) => Vector;
+  /** Of the identity profile, by class of the peer; null: none. */
+  readonly identityOf: (subject: Subject) => Uint32Array | null;
   /** Equal keys have equal vectors. */
   readonly keyOf: (subject: Subject, direction: Direction) => string;
 }
@@ -154,6 +166,22 @@ function createVectors(
   const keyOf = (subject: Subject, direction: Direction): string =>
     // Connections that audit mode would deny pass, so that the direction is open here.
     subject[direction].mode === "enforce" ? (subject[direction].profile ?? "") : "";
+  const identities = new Map<string, Uint32Array>();
+  const makeOrdered = (profile: Profile): Uint32Array => {
+    const [left, allowed] = [new Uint32Array(classCount).fill(ports.within), new Uint32Array(classCount)];
+    allowed.fill(sets.empty);
+    for (const clause of profile.clauses) {
+      const set = ports.portsOf(clause.ports);
+      for (const index of [...addresses.classesWithin(clause.peers), ...unplaced.classesWithin(clause)]) {
+        const matched = sets.intersect(left[index] ?? sets.empty, set);
+        if (matched === sets.empty) continue;
+        left[index] = sets.subtract(left[index] ?? sets.empty, set);
+        if (clause.effect !== "deny") allowed[index] = sets.union(allowed[index] ?? sets.empty, matched);
+      }
+    }
+    // What no clause matches is not limited.
+    return allowed.map((set, index) => sets.union(set, left[index] ?? sets.empty));
+  };
   const make = (profile: Profile): Vector => {
     const vector = new Uint32Array(classCount).fill(sets.empty);
     // Rules of one profile often allow the same ports. So each distinct set is added to a class once, and always in the
@@ -178,6 +206,13 @@ function createVectors(
   };
   return {
     keyOf,
+    identityOf: ({ identity }) => {
+      const profile = profiles.get(identity ?? "");
+      if (profile === undefined) return null;
+      const vector = identities.get(profile.key) ?? makeOrdered(profile);
+      identities.set(profile.key, vector);
+      return vector;
+    },
     of: (subject, direction) => {
       const key = keyOf(subject, direction);
       const profile = profiles.get(key);
@@ -198,7 +233,7 @@ function classify(
   const members: Subject[] = [];
   for (const [index, subject] of subjects.entries()) {
     const own = FAMILIES.map((family) => classesOf(subject, family).join(","));
-    const key = [keyOf(subject, "egress"), keyOf(subject, "ingress"), ...own].join("|");
+    const key = [keyOf(subject, "egress"), keyOf(subject, "ingress"), subject.identity ?? "", ...own].join("|");
     const id = ids.get(key) ?? members.push(subject) - 1;
     ids.set(key, id);
     classOf[index] = id;

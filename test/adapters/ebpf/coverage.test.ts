@@ -4,7 +4,7 @@ import { ABI } from "../../../src/adapters/ebpf/kernel/abi.generated.js";
 import { coverClause, joinAll, type Coverage } from "../../../src/adapters/ebpf/lower/coverage.js";
 import { lower } from "../../../src/adapters/ebpf/lower/lower.js";
 import { EBPF_CAPACITY, countProfileEntries } from "../../../src/adapters/ebpf/lower/capacity.js";
-import { countPortEntries, portEntries } from "../../../src/adapters/ebpf/lower/port-entries.js";
+import { countPortEntries, portEntries, type PortMapEntry } from "../../../src/adapters/ebpf/lower/port-entries.js";
 import type { Clause, PortRange, Profile, Ruleset } from "../../../src/model/ruleset.js";
 
 const PROTOCOLS = ["TCP", "UDP"] as const;
@@ -62,7 +62,10 @@ await t.test("entries do not overlap, and name the first clause with the port", 
             const free = ABI.PORT_FULL_BITS - entry.bits;
             return free === 16 || (port !== null && port >> free === entry.port >> free);
           });
-          const longest = matching.reduce((a, b) => (b.bits > a.bits ? b : a), { bits: -1, rule: -1 });
+          const longest = matching.reduce<Pick<PortMapEntry, "bits" | "rule">>((a, b) => (b.bits > a.bits ? b : a), {
+            bits: -1,
+            rule: -1,
+          });
           const clashes = matching.filter(({ bits }) => bits > ABI.PORT_PROTOCOL_BITS).length > 1;
           return !clashes && longest.rule === list.findIndex((ports) => allows(ports, protocol, port));
         }),

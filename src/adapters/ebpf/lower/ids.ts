@@ -31,8 +31,14 @@ export class Ids {
   /**
    * Creates the ids.
    * @param step ids are multiples of it, a power of two: its low bits are free for other uses. Never 0.
+   * @param reserved no id
    */
-  constructor(readonly step: number) {}
+  constructor(
+    readonly step: number,
+    reserved = 0,
+  ) {
+    this.#used.add(reserved);
+  }
 
   take(hash: number): number {
     let id = (hash & -this.step) >>> 0;

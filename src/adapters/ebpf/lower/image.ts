@@ -21,6 +21,8 @@ export interface SubjectRecord {
   readonly egressProfile: number;
   readonly ingressMode: number;
   readonly egressMode: number;
+  /** 0: none. */
+  readonly identityProfile: number;
   /** What it sends must come from its own addresses. */
   readonly hasOwnSources: boolean;
   /** Its ingress policy asks who sends a SYN. */
@@ -52,6 +54,7 @@ export const OPEN_RECORD: SubjectRecord = {
   egressProfile: 0,
   ingressMode: ABI.MODE_OPEN,
   egressMode: ABI.MODE_OPEN,
+  identityProfile: 0,
   hasOwnSources: false,
   asksIdentity: false,
 };

@@ -5,7 +5,7 @@
  * are its class. The clauses of a class then become port entries that do not overlap: the first clause gets the port. A
  * ruleset beyond the capacity is refused before anything is built.
  */
-import type { IsolationMode, Profile, Rule, Ruleset, SubjectDirection } from "../../../model/ruleset.js";
+import type { Clause, IsolationMode, Profile, Rule, Ruleset, SubjectDirection } from "../../../model/ruleset.js";
 import { workloadOf } from "../../../model/endpoints.js";
 import { synIdentityOf } from "../../../model/syn-identity.js";
 import { ABI } from "../kernel/abi.generated.js";
@@ -121,12 +121,12 @@ const MODES: Readonly<Record<IsolationMode, number>> = {
 
 function lowerSubjects(ruleset: Ruleset, profileIds: ReadonlyMap<string, number>): ReadonlyMap<string, ImageSubject> {
   const ids = new Ids(4);
-  const profileOf = (direction: SubjectDirection): number => {
-    if (direction.profile === null) return 0;
-    const id = profileIds.get(direction.profile);
-    if (id === undefined) throw new TypeError(`the ruleset has no profile ${direction.profile}`);
+  const idOf = (key: string): number => {
+    const id = profileIds.get(key);
+    if (id === undefined) throw new TypeError(`the ruleset has no profile ${key}`);
     return id;
   };
+  const profileOf = ({ profile }: SubjectDirection): number => (profile === null ? 0 : idOf(profile));
   const profiles = new Map(ruleset.profiles.map((profile) => [profile.key, profile]));
   const subjects = new Map<string, ImageSubject>();
   for (const subject of ruleset.subjects) {
@@ -138,6 +138,7 @@ function lowerSubjects(ruleset: Ruleset, profileIds: ReadonlyMap<string, number>
       egressProfile: profileOf(subject.egress),
       ingressMode: MODES[subject.ingress.mode],
       egressMode: MODES[subject.egress.mode],
+      identityProfile: subject.identity === undefined ? 0 : idOf(subject.identity),
       hasOwnSources: true,
       asksIdentity: profiles.get(subject.ingress.profile ?? "")?.clauses.some(({ senders }) => senders) === true,
     };
@@ -232,7 +233,7 @@ class Build {
   readonly rules = new Map<number, Rule>();
   readonly #profileIds = new Ids(4);
   readonly #classIds = new Ids(1);
-  readonly #ruleIds = new Ids(1);
+  readonly #ruleIds = new Ids(1, ABI.RULE_NONE);
   readonly #ruleIdByKey = new Map<string, number>();
 
   addProfile(profile: Profile, walked: WalkedProfiles): number {
@@ -265,7 +266,9 @@ class Build {
     const id = this.#classIds.take(hash);
     this.classes.set(id, { profile, clauses });
     for (const entry of portEntries(profile, coverage)) {
-      this.ports.set(portKey(id, entry.protocol, entry.port, entry.bits), this.#ruleId(profile, entry.rule));
+      const rule = entry.rule === null ? ABI.RULE_NONE : this.#ruleId(profile, entry.rule);
+      const value = entry.isDenied ? (rule | ABI.RULE_DENIES) >>> 0 : rule;
+      this.ports.set(portKey(id, entry.protocol, entry.port, entry.bits), value);
     }
     return id;
   }
@@ -275,7 +278,7 @@ class Build {
     if (rule === undefined) throw new TypeError(`profile ${profile.key} has no rule ${index}`);
     let id = this.#ruleIdByKey.get(rule.key);
     if (id === undefined) {
-      id = this.#ruleIds.take(hashText(rule.key));
+      id = this.#ruleIds.take(hashText(rule.key) & ~ABI.RULE_DENIES);
       this.#ruleIdByKey.set(rule.key, id);
       this.rules.set(id, rule);
     }
@@ -285,13 +288,17 @@ class Build {
 
 /**
  * Hashes the clauses. A clause is identified by its rule and its index among that rule's clauses, so that another rule
- * does not change it.
+ * does not change it; a clause without a rule by its ports.
  */
 function hashClauses(profile: Profile): readonly number[] {
-  const seen = new Map<number, number>();
+  const seen = new Map<number | null, number>();
   return profile.clauses.map((clause) => {
     const nth = seen.get(clause.rule) ?? 0;
     seen.set(clause.rule, nth + 1);
-    return hashText(`${profile.rules[clause.rule]?.key ?? ""}#${nth}`);
+    return hashText(clause.rule === null ? contentOf(clause) : `${profile.rules[clause.rule]?.key ?? ""}#${nth}`);
   });
+}
+
+function contentOf({ effect, ports }: Clause): string {
+  return `${effect ?? "allow"} ${JSON.stringify(ports)}`;
 }

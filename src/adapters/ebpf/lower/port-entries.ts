@@ -9,26 +9,27 @@ export interface PortMapEntry {
   readonly port: number;
   /** Length of the prefix within struct ztap_port_key. */
   readonly bits: number;
-  /** Index into the profile's rules. */
-  readonly rule: number;
+  /** Index into the profile's rules; null: no rule. */
+  readonly rule: number | null;
+  readonly isDenied: boolean;
 }
 
 /** As in the ABI, where ICMPv6 has the number of ICMP. */
 const PROTOCOLS = { ...PROTOCOL_NUMBERS, ICMP: ABI.PROTOCOL_ICMP } as const;
 
 export function* portEntries(profile: Profile, { any, protocols }: Coverage): Generator<PortMapEntry> {
-  const ruleOf = (clause: number): number => {
-    const rule = profile.clauses[clause]?.rule;
-    if (rule === undefined) throw new TypeError(`profile ${profile.key} has no clause ${clause}`);
-    return rule;
+  const valueOf = (index: number): Pick<PortMapEntry, "rule" | "isDenied"> => {
+    const clause = profile.clauses[index];
+    if (clause === undefined) throw new TypeError(`profile ${profile.key} has no clause ${index}`);
+    return { rule: clause.rule, isDenied: clause.effect === "deny" };
   };
-  if (any !== Infinity) yield { protocol: ABI.PROTOCOL_ANY, port: 0, bits: ABI.PORT_ANY_BITS, rule: ruleOf(any) };
+  if (any !== Infinity) yield { protocol: ABI.PROTOCOL_ANY, port: 0, bits: ABI.PORT_ANY_BITS, ...valueOf(any) };
   for (const [name, { whole, runs }] of protocols) {
     const protocol = PROTOCOLS[name];
-    if (whole !== Infinity) yield { protocol, port: 0, bits: ABI.PORT_PROTOCOL_BITS, rule: ruleOf(whole) };
+    if (whole !== Infinity) yield { protocol, port: 0, bits: ABI.PORT_PROTOCOL_BITS, ...valueOf(whole) };
     for (const { first, last, clause } of runs) {
       for (const [port, length] of split(first, last))
-        yield { protocol, port, bits: ABI.PORT_PROTOCOL_BITS + length, rule: ruleOf(clause) };
+        yield { protocol, port, bits: ABI.PORT_PROTOCOL_BITS + length, ...valueOf(clause) };
     }
   }
 }

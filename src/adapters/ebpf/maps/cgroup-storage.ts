@@ -58,7 +58,8 @@ function sameRecord(a: SubjectRecord, b: SubjectRecord): boolean {
     a.hasOwnSources === b.hasOwnSources &&
     a.asksIdentity === b.asksIdentity &&
     a.ingressProfile === b.ingressProfile &&
-    a.egressProfile === b.egressProfile
+    a.egressProfile === b.egressProfile &&
+    a.identityProfile === b.identityProfile
   );
 }
 
@@ -105,6 +106,7 @@ export function encodeSubjectRecord(record: SubjectRecord): Buffer {
   value.writeUInt8(record.egressMode, SUBJECT.egressMode);
   const flags = (record.hasOwnSources ? ABI.OWN_SOURCES : 0) | (record.asksIdentity ? ABI.ASKS_IDENTITY : 0);
   value.writeUInt16LE(flags, SUBJECT.flags);
+  value.writeUInt32LE(record.identityProfile, SUBJECT.identityProfile);
   return value;
 }
 
@@ -116,6 +118,7 @@ export function decodeStorage(value: Buffer): CgroupStorage {
       egressProfile: value.readUInt32LE(at + SUBJECT.egressProfile),
       ingressMode: value.readUInt8(at + SUBJECT.ingressMode),
       egressMode: value.readUInt8(at + SUBJECT.egressMode),
+      identityProfile: value.readUInt32LE(at + SUBJECT.identityProfile),
       hasOwnSources: (value.readUInt16LE(at + SUBJECT.flags) & ABI.OWN_SOURCES) !== 0,
       asksIdentity: (value.readUInt16LE(at + SUBJECT.flags) & ABI.ASKS_IDENTITY) !== 0,
     };

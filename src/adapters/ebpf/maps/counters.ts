@@ -35,6 +35,7 @@ const PACKET_REASONS: readonly (readonly [RefusalReason, number])[] = [
   ["false-source", ABI.COUNT_FALSE_SOURCE],
   ["icmp-error", ABI.COUNT_ICMP_ERROR],
   ["no-receiver", ABI.COUNT_NO_RECEIVER],
+  ["identity", ABI.COUNT_IDENTITY],
   ["no-identity", ABI.COUNT_NO_IDENTITY],
   ["forged-identity", ABI.COUNT_FORGED_IDENTITY],
   ["expired-identity", ABI.COUNT_EXPIRED_IDENTITY],

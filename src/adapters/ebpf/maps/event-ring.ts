@@ -18,6 +18,9 @@ interface Names {
   readonly workloads: ReadonlyMap<number, string>;
 }
 
+/** What an identity profile denies with: it has no rules. */
+const IDENTITY = (ABI.RULE_DENIES | ABI.RULE_NONE) >>> 0;
+
 const VERDICTS: ReadonlyMap<number, Verdict> = new Map([
   [ABI.ALLOWED, "allowed"],
   [ABI.DENIED, "denied"],
@@ -101,7 +104,8 @@ export class EventRing implements FlowSource {
       workload: this.#workload(event.readUInt32LE(EVENT.subject)),
       direction: event.readUInt8(EVENT.direction) === ABI.EGRESS ? "egress" : "ingress",
       verdict: VERDICTS.get(event.readUInt8(EVENT.verdict)) ?? "denied",
-      rule: this.#rule(event.readUInt32LE(EVENT.rule)),
+      rule: this.#rule((event.readUInt32LE(EVENT.rule) & ~ABI.RULE_DENIES) >>> 0),
+      isIdentity: event.readUInt32LE(EVENT.rule) === IDENTITY,
       hook: event.readUInt8(EVENT.hook) === ABI.AT_CALL ? "call" : "packet",
       protocol,
       peer: addressText(event, EVENT.remote, event.readUInt8(EVENT.family)),
@@ -116,7 +120,7 @@ export class EventRing implements FlowSource {
   }
 
   #rule(id: number): Rule | null {
-    if (id === 0) return null;
+    if (id === 0 || id === ABI.RULE_NONE) return null;
     return this.#names.map(({ image }) => image.rules.get(id)).find((rule) => rule !== undefined) ?? null;
   }
 

@@ -64,7 +64,7 @@ function peersOf(text: Text, { peers }: Clause): Hosts {
 }
 
 function clauseLines(group: Group, clause: Clause, own: Hosts, peers: Hosts): readonly RenderedRule[] {
-  const rule = group.profile.rules[clause.rule];
+  const rule = group.profile.rules[clause.rule ?? -1];
   const families = own.families.filter((family) => peers.families.includes(family));
   if (rule === undefined || families.length === 0) return [];
   const bodies =

@@ -125,7 +125,7 @@ function refuseSubject(
 function refuseRules(profile: Profile): readonly Reason[] {
   const reasons = new Map<string, Reason>();
   for (const { rule: index, ports } of profile.clauses) {
-    const rule = profile.rules[index];
+    const rule = profile.rules[index ?? -1];
     if (rule === undefined || ports === "any") continue;
     for (const range of ports) {
       const message = refuseRange(range);

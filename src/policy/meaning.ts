@@ -3,14 +3,14 @@
  * it also opens connections for the other workload, which the author did not intend, and which should not hide the
  * intended ones.
  */
-import type { Rule } from "../../model/ruleset.js";
-import { qualifiedName, type ObjectSet } from "../../model/state.js";
-import { rangesOfUnplaced } from "../../inventory/unplaced.js";
-import { AddressParser, AddressSet } from "../../policy/address-space.js";
-import { WorkloadIndex } from "../../policy/compile/workload-index.js";
-import { NetworkSetIndex } from "../../policy/compile/network-sets.js";
-import { blockCidrs, canonicalCidrs } from "../../policy/compile/peers.js";
-import { rulePeers } from "../../policy/reachability/set-names.js";
+import type { Rule } from "../model/ruleset.js";
+import { qualifiedName, type ObjectSet } from "../model/state.js";
+import { rangesOfUnplaced } from "../inventory/unplaced.js";
+import { AddressParser, AddressSet } from "./address-space.js";
+import { WorkloadIndex } from "./compile/workload-index.js";
+import { NetworkSetIndex } from "./compile/network-sets.js";
+import { blockCidrs, canonicalCidrs } from "./compile/peers.js";
+import { rulePeers } from "./reachability/set-names.js";
 
 export interface Meaning {
   /**
