@@ -29,9 +29,7 @@ export function createEvaluator(ruleset: Ruleset): Evaluator {
     const assessed = assess(query);
     const verdict = verdictOf(assessed);
     // What egress policies let pass, or only count, must also be let in by the destination.
-    return verdict.verdict === "Allowed" && !assessed.isLetIn()
-      ? { verdict: "Denied", reason: "identity" }
-      : verdict;
+    return verdict.verdict === "Allowed" && !assessed.isLetIn() ? { verdict: "Denied", reason: "identity" } : verdict;
   };
 }
 
