@@ -65,7 +65,9 @@ function generate() {
     const found = types.find((type) => type.kind === "ENUM" && type.name === name);
     if (found === undefined) throw new Error(`${kind} ${name} is not in the type information`);
     for (const value of found.values)
-      lines.push(`  ${value.name.replace(/^ZTAP_(?!ABI$)/, "").replace(/^ZTAP_ABI$/, "VERSION")}: ${unsigned(value.val)},`);
+      lines.push(
+        `  ${value.name.replace(/^ZTAP_(?!ABI$)/, "").replace(/^ZTAP_ABI$/, "VERSION")}: ${unsigned(value.val)},`,
+      );
   }
   lines.push("} as const;", "", "/** Sizes and offsets of the structs, in bytes. */");
   for (const { kind, name } of names.filter((one) => one.kind === "struct")) {

@@ -147,12 +147,18 @@ static __always_inline bool has_false_source(const struct ztap_cgroup *cgroup, c
 	return subject->flags & ZTAP_OWN_SOURCES && p->family && !is_own_address(p, cgroup->subject, set);
 }
 
-/* Returns the rule that decides (remote address, protocol, port), with ZTAP_RULE_DENIES if it denies; or 0. */
-static __always_inline __u32 find_rule(const struct packet *p, __u32 profile, __u32 set, __u32 port)
+/*
+ * Returns the rule that decides (remote address, protocol, port), with ZTAP_RULE_DENIES if it denies; or 0. A global function, so that the
+ * verifier checks it once.
+ */
+__noinline __u32 find_rule(const struct packet *p, __u32 profile, __u32 set, __u32 port)
 {
-	struct ztap_port_key key = { .prefixlen = p->port_bits };
+	struct ztap_port_key key = {};
 	__u32 *found;
 
+	if (!p)
+		return 0;
+	key.prefixlen = p->port_bits;
 	key.class_id = lookup_peer(p, profile, set);
 	if (!key.class_id)
 		return 0;

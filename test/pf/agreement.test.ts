@@ -32,11 +32,13 @@ function forPf(dice: Dice, ruleset: Ruleset): Ruleset {
       ? { ...range, first: Math.min(range.first, 0xfefe) & 0xfefe, last: Math.min(range.first, 0xfefe) & 0xfefe }
       : { ...range, first: (type % 255) << 8, last: ((type % 255) << 8) | 255 };
   };
-  const subjects = ruleset.subjects.map((subject, at): Subject => {
+  const subjects = ruleset.subjects.map(({ workload, cgroup, ingress, egress, identity }, at): Subject => {
     const addresses = dice.pick([[`10.0.0.${at + 1}`, `fd00::${at + 1}`], [`10.0.0.${at + 1}`], [`fd00::${at + 1}`]]);
     const shared = asks && dice.chance(20) ? ["10.0.0.99"] : [];
     return {
-      ...subject,
+      ...{ workload, cgroup, ingress, egress },
+      // The compiler makes none for a node that declares pf.
+      ...(identity !== undefined && asks && dice.chance(20) ? { identity } : {}),
       addresses: asks && dice.chance(20) ? [] : [...addresses, ...shared],
       ...(dice.chance(20) ? { user: dice.pick(USERS) } : {}),
     };
@@ -119,11 +121,11 @@ function wantedLabel(evaluate: Evaluator, asked: Asked): string | null {
   const identity = `${direction}:${subject.workload}${subject.user === undefined ? "" : `:${subject.user}`}`;
   switch (found.reason) {
     case "identity":
-      throw new TypeError("pf is not asked for what shares an address");
+      throw new TypeError("a workload that is asked for its identity is closed");
     case "not-isolated":
       return null;
     case "rule":
-      return labelOf("rule", found.rule.key);
+      return labelOf(found.verdict === "Allowed" ? "rule" : "denied", found.rule.key);
     case "audit":
       return labelOf("audited", identity);
     case "no-rule":

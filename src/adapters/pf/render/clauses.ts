@@ -17,13 +17,18 @@ export interface Group {
 }
 
 /**
- * Returns the rules that allow, in the order of the clauses, since the first that matches names the rule; then the
- * rules for all other packets. The first that matches must decide.
+ * Returns the rules of the clauses, in their order; then the rules for all other packets. The first that matches must
+ * decide.
  */
 export function groupLines(text: Text, group: Group): readonly RenderedRule[] {
   const { profile, user, subjects } = group;
   const own = text.hosts(subjects.flatMap(({ addresses }) => addresses.map(hostCidr)));
-  const allowed = profile.clauses.flatMap((clause) => clauseLines(group, clause, own, peersOf(text, clause)));
+  const allowed = profile.clauses.flatMap((clause) => {
+    const peers = peersOf(text, clause);
+    return clause.effect === "deny" && !group.isEnforced
+      ? auditedLines(text, group, clause, peers)
+      : clauseLines(group, clause, own, peers);
+  });
   const rest = (protocol: string) => subjects.map((subject) => restLine(text, group, subject, protocol));
   if (user === null) return [...allowed, ...rest("")];
   // pf knows sockets only for TCP and UDP. Rules without a protocol follow after those for TCP and UDP, so that a rule
@@ -70,12 +75,30 @@ function clauseLines(group: Group, clause: Clause, own: Hosts, peers: Hosts): re
   const bodies =
     clause.ports === "any" ? everything(group) : clause.ports.flatMap((range) => rangeBodies(group, range));
   const [way, fromTo] = path(group.direction, own, peers);
+  const isDenied = clause.effect === "deny" && group.isEnforced;
   return bodies.flatMap(({ family, match, options }): readonly RenderedRule[] => {
     const only = family ?? (families.length === 1 ? families[0] : null) ?? null;
     if (only !== null && !families.includes(only)) return [];
     const af = only === null ? "" : only === 4 ? " inet" : " inet6";
-    const text = `pass ${way}${quick(group)}${af}${match.protocol} ${fromTo}${match.port}${options} keep state`;
-    return [{ text, kind: "rule", label: labelOf("rule", rule.key), rule }];
+    const middle = `${way}${quick(group)}${af}${match.protocol} ${fromTo}${match.port}${options}`;
+    if (isDenied) return [{ text: `block drop ${middle}`, kind: "denied", label: labelOf("denied", rule.key), rule }];
+    return [{ text: `pass ${middle} keep state`, kind: "rule", label: labelOf("rule", rule.key), rule }];
+  });
+}
+
+/** What a clause denies in audit mode is counted for each workload, as what no clause matches. */
+function auditedLines(text: Text, group: Group, clause: Clause, peers: Hosts): readonly RenderedRule[] {
+  return group.subjects.flatMap((subject) => {
+    const { workload, addresses } = subject;
+    const { direction } = group;
+    const { label } = restLine(text, group, subject, "");
+    return clauseLines(group, clause, text.hosts(addresses.map(hostCidr)), peers).map((line) => ({
+      text: line.text,
+      kind: "audited" as const,
+      label,
+      workload,
+      direction,
+    }));
   });
 }
 

@@ -68,8 +68,9 @@ export function listRefusals(ruleset: Ruleset): readonly Refusal[] {
     ({ address }) => address,
   );
   return ruleset.subjects.flatMap((subject) => {
-    if (!isIsolated(subject)) return [];
     const { workload } = subject;
+    if (subject.identity !== undefined) return [{ workload, ...SHARED }];
+    if (!isIsolated(subject)) return [];
     const own = refuseSubject(subject, owners).map((refusal) => ({ workload, ...refusal }));
     const rules = (["ingress", "egress"] as const).flatMap((direction: Direction) => {
       const profile = profiles.get(subject[direction].profile ?? "");
@@ -78,6 +79,13 @@ export function listRefusals(ruleset: Ruleset): readonly Refusal[] {
     return [...own, ...rules];
   });
 }
+
+/** The compiler asks nothing of destinations for a workload of a node that declares pf. */
+const SHARED: Omit<Refusal, "workload"> = {
+  message:
+    "pf knows a workload by its address alone, and this one shares its address with workloads that others let in",
+  fix: "give it an address of its own, or set enforcement: pf on its Node",
+};
 
 export function isIsolated({ ingress, egress }: Subject): boolean {
   return ingress.mode !== "open" || egress.mode !== "open";

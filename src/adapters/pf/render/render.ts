@@ -33,10 +33,11 @@ const DIRECTIONS: readonly Direction[] = ["ingress", "egress"];
 export function render(ruleset: Ruleset): Rendered {
   const refusals = listRefusals(ruleset);
   const refused = new Set(refusals.map(({ workload }) => workload));
-  const isolated = ruleset.subjects.filter(isIsolated);
-  const closed = isolated.filter(({ workload, ingress, egress }) => {
+  const isolated = ruleset.subjects.filter((subject) => isIsolated(subject) || subject.identity !== undefined);
+  const closed = isolated.filter(({ workload, ingress, egress, identity }) => {
     // Audit mode drops nothing, including packets that it cannot evaluate.
-    return refused.has(workload) && (ingress.mode === "enforce" || egress.mode === "enforce");
+    const isEnforced = ingress.mode === "enforce" || egress.mode === "enforce" || identity !== undefined;
+    return refused.has(workload) && isEnforced;
   });
   const open = isolated.filter(({ workload }) => !refused.has(workload));
   const text = new Text();

@@ -7,7 +7,7 @@ export interface RenderedRule {
   readonly text: string;
   readonly kind: LabelKind;
   readonly label: string;
-  /** For kind `rule`. */
+  /** For kind `rule`, and for `denied` if a rule denies. */
   readonly rule?: Rule;
   /** The only workload that it concerns. */
   readonly workload?: string;
