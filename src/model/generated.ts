@@ -604,13 +604,17 @@ export interface ClusterDocument {
   kind: "Cluster";
   metadata: ClusterObjectMetadataDocument;
   /**
-   * Defaults of all policies.
+   * Defaults of the whole state.
    */
   spec?: {
     /**
      * Mode of policies without one, in Namespaces without one. Default: enforce.
      */
     mode?: "enforce" | "audit";
+    /**
+     * Whether cgroups that a pattern matches, and on nodes of containers those that look like a container's, are closed until the agent has identified them. Default: closed.
+     */
+    newborn?: "closed" | "open";
   };
 }
 /**

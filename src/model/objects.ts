@@ -138,6 +138,11 @@ export interface Workload {
     /** Sorted. */
     readonly tolerates?: readonly Toleration[];
     readonly ports: readonly WorkloadPort[];
+    /**
+     * Only in a state with instances in place of patterns: what a cgroup that matches `process` gets when it is born. It is
+     * nobody's peer.
+     */
+    readonly isTemplate?: true;
   };
 }
 
@@ -235,8 +240,12 @@ export interface Cluster {
   readonly apiVersion: "ztap/v1";
   readonly kind: "Cluster";
   readonly metadata: ClusterMetadata;
-  /** Only if policies without a mode, in namespaces without a mode, are not enforced. */
-  readonly spec?: { readonly mode: "audit" };
+  readonly spec?: {
+    /** Only if policies without a mode, in namespaces without a mode, are not enforced. */
+    readonly mode?: "audit";
+    /** Only if newborn cgroups that patterns match are not closed. */
+    readonly newborn?: "open";
+  };
 }
 
 /** A named set of addresses. */

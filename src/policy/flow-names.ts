@@ -24,6 +24,7 @@ export function nameFlows(objects: ObjectSet): (ruleset: Ruleset) => FlowNames {
   for (const { object, position } of objects.values()) {
     if (object.kind === "Workload") {
       const name = qualifiedName(object.metadata);
+      if (object.spec.isTemplate === true) continue;
       for (const address of object.spec.addresses) owners.set(address, [...(owners.get(address) ?? []), name].sort());
     } else if (object.kind === "NetworkPolicy") {
       const policy = qualifiedName(object.metadata);
@@ -31,7 +32,8 @@ export function nameFlows(objects: ObjectSet): (ruleset: Ruleset) => FlowNames {
     }
   }
   return (ruleset) => {
-    const subjects = new Map(ruleset.subjects.map((subject) => [subject.workload, subject]));
+    const all = [...(ruleset.births?.templates ?? []).map(({ subject }) => subject), ...ruleset.subjects];
+    const subjects = new Map(all.map((subject) => [subject.workload, subject]));
     return {
       workloads: [...subjects.keys()],
       workloadsAt: (address) => owners.get(address) ?? [],

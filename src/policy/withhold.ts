@@ -158,12 +158,14 @@ export function mixRulesets(wanted: Ruleset, { workloads, kept }: Kept): Ruleset
     }),
   );
   const subjects = [...followed, ...staying.map((subject) => renameProfiles(subject, keptProfiles)), ...bare];
-  const used = profilesOf(subjects);
+  const used = profilesOf([...subjects, ...(wanted.births?.templates ?? []).map(({ subject }) => subject)]);
   const all = new Map([...keptProfiles.values(), ...wanted.profiles].map((profile) => [profile.key, profile]));
   const profiles = [...all.values()].filter(({ key }) => used.has(key));
   subjects.sort((a, b) => (a.workload < b.workload ? -1 : 1));
   profiles.sort((a, b) => (a.key < b.key ? -1 : 1));
-  return { node: wanted.node, digest: digestRuleset(wanted.node, subjects, profiles), subjects, profiles };
+  const { node, births } = wanted;
+  const digest = digestRuleset(node, subjects, profiles, births);
+  return { node, digest, subjects, profiles, ...(births && { births }) };
 }
 
 const OPEN: SubjectDirection = { mode: "open", profile: null, policies: [] };

@@ -99,11 +99,16 @@ export function normalizeNamespace(document: NamespaceDocument): Namespace {
 }
 
 export function normalizeCluster(document: ClusterDocument): Cluster {
+  const { mode, newborn } = document.spec ?? {};
+  const spec = {
+    ...(mode === "audit" ? { mode } : {}),
+    ...(newborn === "open" ? { newborn } : {}),
+  };
   return {
     apiVersion: "ztap/v1",
     kind: "Cluster",
     metadata: clusterMetadata(document.metadata),
-    ...(document.spec?.mode === "audit" ? { spec: { mode: "audit" } } : {}),
+    ...(Object.keys(spec).length === 0 ? {} : { spec }),
   };
 }
 

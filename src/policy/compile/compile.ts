@@ -7,6 +7,7 @@ import type { EgressRule, IngressRule, NetworkPolicy, ObjectPosition, Peer, Work
 import { digestOf, digestOfText } from "../../model/digest.js";
 import type { ObjectSet } from "../../model/state.js";
 import type {
+  Births,
   Clause,
   Direction,
   PortRange,
@@ -21,6 +22,7 @@ import { NetworkSetIndex } from "./network-sets.js";
 import { WorkloadIndex } from "./workload-index.js";
 import { PeerResolver, readPorts, resolveEgressNames, resolveNames } from "./peers.js";
 import { modeOf } from "./modes.js";
+import { compileBirths, templateFinder } from "./births.js";
 import type { SelectableWorkload } from "./select.js";
 
 /** A rule whose parts that do not depend on its subject are resolved. */
@@ -86,14 +88,17 @@ export class RulesetCompiler {
     this.#lookAround(objects);
     this.#policies = this.#readPolicies(objects);
     const compilation = new Compilation(objects, this.#candidates, this.#peers, this.#policies, this.#shared);
-    const subjects = this.#candidates.all
-      .filter(({ workload }) => node === null || workload.spec.node === node)
-      .map((candidate) => compilation.compileSubject(candidate));
+    const own = this.#candidates.all.filter(({ workload }) => node === null || workload.spec.node === node);
+    const births = compileBirths(own, { compileSubject: (candidate) => compilation.compileSubject(candidate) });
+    const withTemplate = templateFinder(births);
+    const subjects = own
+      .filter(({ workload }) => workload.spec.isTemplate !== true)
+      .map((candidate) => withTemplate(compilation.compileSubject(candidate)));
     this.#shared = compilation.shared;
     const profiles = [...compilation.profiles.values()].sort((a, b) => (a.key < b.key ? -1 : 1));
     // A ruleset that is never enforced is never compared, and the digest of a whole state costs more than compiling it.
-    const digest = node === null ? "" : digestRuleset(node, subjects, profiles);
-    return { node: node ?? "", digest, subjects, profiles };
+    const digest = node === null ? "" : digestRuleset(node, subjects, profiles, births);
+    return { node: node ?? "", digest, subjects, profiles, ...(births && { births }) };
   }
 
   #lookAround(objects: ObjectSet): void {
@@ -303,8 +308,13 @@ function portSignature(own: readonly (readonly PortRange[])[]): string {
  * Returns the digest of a ruleset: equal digests mean equal enforcement. File and line of a rule are left out: moving a
  * policy within a file does not change enforcement.
  */
-export function digestRuleset(node: string, subjects: readonly Subject[], profiles: readonly Profile[]): string {
-  const hash = createHash("sha256").update(JSON.stringify([node, subjects]));
+export function digestRuleset(
+  node: string,
+  subjects: readonly Subject[],
+  profiles: readonly Profile[],
+  births?: Births,
+): string {
+  const hash = createHash("sha256").update(JSON.stringify([node, subjects, ...(births === undefined ? [] : [births])]));
   for (const profile of profiles) hash.update(digestProfile(profile));
   return hash.digest("hex");
 }

@@ -22,6 +22,7 @@ export const MAPS = [
   "ztap_cgroup",
   "ztap_clock",
   "ztap_confined",
+  "ztap_containers",
   "ztap_control",
   "ztap_decider_egress",
   "ztap_decider_host",
@@ -34,6 +35,8 @@ export const MAPS = [
   "ztap_names",
   "ztap_newborns",
   "ztap_packets",
+  "ztap_parts",
+  "ztap_patterns",
   "ztap_places",
   "ztap_ports_a",
   "ztap_ports_b",
@@ -70,6 +73,8 @@ export const HOST_PROGRAMS: readonly string[] = [...INTERFACE, ...HOST, FIND_NAM
 export const KNOW = "ztap_know";
 export const PREPARE = "ztap_prepare";
 export const ADOPT = "ztap_adopt";
+export const RELEASE = "ztap_release";
+export const SET_PATTERNS = "ztap_set_patterns";
 export const LEARN_FILES = "ztap_learn_files";
 export const LEARN_TCP = "ztap_learn_tcp";
 
@@ -84,6 +89,8 @@ export const NEWBORN_PROGRAMS: readonly string[] = [
   KNOW,
   PREPARE,
   ADOPT,
+  RELEASE,
+  SET_PATTERNS,
   LEARN_FILES,
   LEARN_TCP,
   FIND_FOREIGN,

@@ -1,12 +1,12 @@
 /** Capacity: counts the entries that a ruleset needs, without building them. Pure; `lower` counts with the same code. */
-import type { Profile, Ruleset, Subject } from "../../../model/ruleset.js";
+import type { CgroupPattern, Profile, Ruleset, Subject } from "../../../model/ruleset.js";
 import { EnforcerError, type Capacity, type Refusal, type TableSize } from "../../../interfaces/enforcer.js";
 import { ABI } from "../kernel/abi.generated.js";
 import { cgroupLevel, cgroupParts, isNameable } from "../kernel/paths.js";
 import { EVERY_PREFIX, WalkedProfiles, walkClasses, type PrefixClass } from "./prefix-classes.js";
 import type { Effort } from "./coverage.js";
 import { countGuardEntries, guardAddresses } from "./guarded-addresses.js";
-import { listOwnAddresses } from "./own-addresses.js";
+import { listOwnAddresses, withBirths } from "./own-addresses.js";
 import { countPortEntries } from "./port-entries.js";
 
 /** The capacity of one node's tables, for all its workloads together. */
@@ -36,6 +36,13 @@ function refuseHosts({ subjects }: Ruleset): readonly Refusal[] {
 
 /** Old and new names stand together in the kernel's table during a change. */
 const MAX_NAMES = ABI.MAX_NAMES / 2;
+
+/** Old and new patterns stand together in the kernel's table during a change. */
+export const MAX_PATTERNS = ABI.MAX_PATTERNS / 2;
+
+export function patternText(pattern: CgroupPattern): string {
+  return "cgroup" in pattern ? pattern.cgroup : pattern.systemdUnit;
+}
 
 /** Ignoring a user would let more processes belong to the workload than its author intended. */
 function refuseUsers({ subjects }: Ruleset): readonly Refusal[] {
@@ -76,6 +83,22 @@ function countNames(subjects: readonly Subject[]): number {
     for (let level = 1; level <= parts.length; level++) paths.add(parts.slice(0, level).join("/"));
   }
   return paths.size;
+}
+
+/** @throws EnforcerError `limit` */
+function requirePatterns({ births }: Ruleset): void {
+  const templates = births?.templates ?? [];
+  if (templates.length > MAX_PATTERNS)
+    throw new EnforcerError(
+      "limit",
+      `The ruleset has ${templates.length} patterns of cgroups, and the kernel's tables hold at most ${MAX_PATTERNS}.`,
+    );
+  const wrong = templates.find(({ pattern }) => !isNameable(patternText(pattern)));
+  if (wrong !== undefined)
+    throw new EnforcerError(
+      "limit",
+      `The pattern ${patternText(wrong.pattern)} of ${wrong.subject.workload} has more than ${ABI.MAX_LEVEL} parts, or one of ${ABI.NAME_BYTES} bytes or more.`,
+    );
 }
 
 /** Counts the entries of a profile; stops when the tables could not hold this profile alone. */
@@ -135,7 +158,8 @@ export function requireRoom(ruleset: Ruleset): WalkedProfiles {
         );
     }
   };
-  add(countSubjectEntries(ruleset.subjects));
+  requirePatterns(ruleset);
+  add(countSubjectEntries(withBirths(ruleset)));
   for (const profile of ruleset.profiles) {
     const size = counted.get(profile) ?? countClassEntries(walked.walk(profile, { runs: 0 }));
     counted.set(profile, size);
