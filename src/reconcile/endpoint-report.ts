@@ -77,7 +77,7 @@ export class EndpointReporter {
   }
 
   /** Opens the newborn cgroups that are no workload's; all others stay closed until they are enforced by their own programs. */
-  #release(waiting: readonly WaitingCgroup[], { instances, newborns }: FoundProcesses): void {
+  #release(waiting: readonly WaitingCgroup[], { instances, newborns, problems }: FoundProcesses): void {
     const { enforcer, telemetry, logger } = this.deps;
     const strangers = new Set(newborns?.strangers);
     const isStranger = ({ container }: WaitingCgroup): boolean =>
@@ -86,12 +86,13 @@ export class EndpointReporter {
     enforcer.newborns?.release(waiting.filter(isStranger), kept);
     const closed = waiting.filter((one) => one.container !== null && !isStranger(one));
     telemetry.unidentifiedContainers(closed.length);
-    for (const { id } of closed)
-      if (this.#closed.has(id) && !this.#told.has(id)) {
-        const why = this.#problems.length === 0 ? "" : `: ${this.#problems.join("; ")}`;
-        logger.warn(`a new container is closed until it is identified${why}`, { cgroup: String(id) });
-        this.#told.add(id);
-      }
+    // Every container is closed for a moment.
+    const late = closed.filter(({ id }) => !this.#told.has(id) && (problems.length > 0 || this.#closed.has(id)));
+    for (const { id, container } of late) {
+      const why = problems.map((problem) => `: ${printableLine(problem)}`).join("");
+      logger.warn(`a new container is closed until it is known whose it is${why}`, { container: container ?? "" });
+      this.#told.add(id);
+    }
     this.#closed = new Set(closed.map(({ id }) => id));
     for (const id of this.#told) if (!this.#closed.has(id)) this.#told.delete(id);
   }

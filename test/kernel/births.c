@@ -9,6 +9,11 @@
  *   → CONNECTED REFUSED ECHOED UNANSWERED LEAKED DENIED MILLISECONDS
  *     of each birth: the first connection to TCP, the first datagram to UDP, and both to FORBIDDEN
  *
+ *   births once HOST TCP UDP FORBIDDEN
+ *     sends to FORBIDDEN at HOST, and to UDP, every millisecond, until UDP has answered, at most for a minute
+ *   → LEAKED DENIED WAITED
+ *     WAITED: milliseconds until the answer, -1 without one
+ *
  *   births serve
  *   → TCP UDP FORBIDDEN     its ports: it accepts, echoes, and counts what comes to the last one, of both protocols
  *     for each empty line on stdin → the count
@@ -178,6 +183,33 @@ static int serve(void)
 	}
 }
 
+static int try_once(struct sockaddr_in to, int udp, int forbidden)
+{
+	int good = open_socket(SOCK_DGRAM), bad = open_socket(SOCK_DGRAM);
+	unsigned long leaked = 0, denied = 0;
+	struct sockaddr_in other = to;
+	double start = now();
+	char byte;
+
+	to.sin_port = htons(udp);
+	other.sin_port = htons(forbidden);
+	while (now() - start < 60) {
+		if (sendto(bad, "x", 1, 0, (struct sockaddr *)&other, sizeof(other)) == 1)
+			leaked++;
+		else
+			denied++;
+		sendto(good, "x", 1, 0, (struct sockaddr *)&to, sizeof(to));
+		usleep(1000);
+		if (recv(good, &byte, 1, 0) == 1) {
+			printf("%lu %lu %.0f\n", leaked, denied, (now() - start) * 1000);
+			fflush(stdout);
+			return 0;
+		}
+	}
+	printf("%lu %lu -1\n", leaked, denied);
+	return 0;
+}
+
 int main(int argc, char **argv)
 {
 	char format[4096], path[4096], *alive;
@@ -187,6 +219,10 @@ int main(int argc, char **argv)
 
 	if (argc == 2)
 		return serve();
+	if (argc == 6) {
+		inet_pton(AF_INET, argv[2], &to.sin_addr);
+		return try_once(to, atoi(argv[4]), atoi(argv[5]));
+	}
 	if (argc != 9)
 		return 64;
 	count = atoi(argv[3]);

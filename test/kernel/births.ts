@@ -36,9 +36,12 @@ export interface Server {
   arrived(): Promise<number>;
 }
 
-/** A server that a newborn may use, at two ports, and must not use at a third. It ends with the test. */
+/**
+ * A server that a newborn may use, at two ports, and must not use at a third. It ends with the test.
+ * @param namespace path of the network namespace
+ */
 export async function serveBirths(t: Test, namespace: string): Promise<Server> {
-  const child = spawn("ip", ["netns", "exec", namespace, birthsProgram(), "serve"], {
+  const child = spawn("nsenter", [`--net=${namespace}`, birthsProgram(), "serve"], {
     stdio: ["pipe", "pipe", "inherit"],
   });
   const ended = once(child, "exit");

@@ -20,7 +20,7 @@ await t.test("births by pattern", { skip: reason ?? false, timeout: HANG_MS }, a
   const BIRTHS = { count: volume(150, 5_000, 20), perSecond: 500 };
   const sandbox = new Sandbox(t);
   const [inside, outside] = sandbox.network([`${OWN}/24`], [`${PEER}/24`]);
-  const server = await serveBirths(t, outside);
+  const server = await serveBirths(t, `/run/netns/${outside}`);
   const allowed: Isolation = {
     allow: [{ peers: [`${PEER}/32`], ports: [`tcp/${server.tcp}`, `udp/${server.udp}`] }],
   };
