@@ -6,6 +6,10 @@ import { mkdirSync, readdirSync, rmdirSync } from "node:fs";
 import { join } from "node:path";
 import t, { type Test } from "tap";
 import type { EbpfEnforcer } from "../../src/adapters/ebpf/enforcer.js";
+import { ABI } from "../../src/adapters/ebpf/kernel/abi.generated.js";
+import { loadNative } from "../../src/adapters/ebpf/kernel/native.js";
+import { DEFAULT_PIN_ROOT, nodeFolders } from "../../src/adapters/ebpf/kernel/paths.js";
+import { withPin } from "../../src/adapters/ebpf/attach/pins.js";
 import type { Ruleset } from "../../src/model/ruleset.js";
 import { volume } from "../volume.js";
 import { HANG_MS } from "../wait.js";
@@ -26,10 +30,11 @@ await t.test("births by pattern", { skip: reason ?? false, timeout: HANG_MS }, a
   };
   const policy = { cgroup: null, addresses: [OWN], ingress: { allow: [] }, egress: allowed };
 
-  const check = async (t: Test, born: Born, what: string): Promise<void> => {
+  let arrived = 0;
+  const check = async (t: Test, born: Born, what: string, count = BIRTHS.count): Promise<void> => {
     t.equal(born.leaked, 0, `${what}: nothing forbidden left`);
-    t.equal(born.denied, BIRTHS.count, `${what}: each was refused`);
-    t.equal(await server.arrived(), 0, `${what}: nothing forbidden arrived`);
+    t.equal(born.denied, count, `${what}: each was refused`);
+    t.equal(await server.arrived(), arrived, `${what}: nothing forbidden arrived`);
     const tries = born.connected + born.refused;
     t.ok(born.connected >= 0.999 * tries, `${what}: ${born.connected} of ${tries} connected at the first try`);
     t.ok(born.echoed >= 0.999 * tries, `${what}: ${born.echoed} of ${tries} got their answer`);
@@ -75,13 +80,110 @@ await t.test("births by pattern", { skip: reason ?? false, timeout: HANG_MS }, a
         await enforcer.close();
         await check(t, await bear(sandbox, place, BIRTHS, { host: PEER, ...server }), "without an agent");
       });
-      await t.test("the next agent finds no difference, and a missing pattern is healed", async (t) => {
+      await t.test("the next agent finds no difference, and heals what is changed", async (t) => {
         const next = sandbox.enforcer(node);
         await next.open();
         t.strictSame(await drift(next, ruleset), []);
+        const native = loadNative();
+        const map = join(nodeFolders(DEFAULT_PIN_ROOT, node).maps, "ztap_patterns");
+        withPin(native, map, (fd) => native.mapDelete(fd, Buffer.alloc(4)));
+        t.match(await drift(next, ruleset), [/isolation of newborn cgroups .* of demo\/web@n/], "a lost pattern is drift");
+        await next.apply(ruleset);
+        t.strictSame(await drift(next, ruleset), []);
+        await check(t, await bear(sandbox, place, { ...BIRTHS, count: 10 }, { host: PEER, ...server }), "healed", 10);
+        const other = { "demo/web@n/*": { cgroup: `${folder}/none-*` } };
+        await next.apply(withPatterns(rulesetOf(node, { "demo/web@n/*": policy }), other));
+        const free = await bear(sandbox, place, { ...BIRTHS, count: 5 }, { host: PEER, ...server });
+        t.ok(free.leaked >= 5, "what no pattern matches is not touched");
+        arrived = await server.arrived();
         await next.close();
       });
     });
+
+  await t.test("what began before the agent found the cgroup goes on when it is an instance's", async (t) => {
+    const { node, enforcer } = await open("goes-on");
+    const pattern = { cgroup: `${sandbox.cgroup("goes-on")}/*.scope` };
+    const peer = await sandbox.actor({ namespace: outside });
+    const [{ port }, { id: dns, port: udp }] = [
+      await peer.call("tcpListen", { host: "0.0.0.0", port: 0 }),
+      await peer.call("udpBind", { host: PEER, port: 0 }),
+    ];
+    const egress = { allow: [{ peers: "any" as const, ports: [`tcp/${port}`, `udp/${udp}`] }] };
+    const spec = { "demo/web@n/*": { cgroup: null, addresses: [OWN], ingress: { allow: [] }, egress } };
+    const ruleset = withPatterns(rulesetOf(node, spec), { "demo/web@n/*": pattern });
+    await enforcer.apply(ruleset);
+    const cgroup = sandbox.cgroup("goes-on/a.scope");
+    const waiting = enforcer.newborns?.waiting() ?? [];
+    t.match(waiting, [{ container: null }], "it waits for the agent");
+    const service = await sandbox.actor({ cgroup, namespace: inside });
+    const { id: stream } = await service.call("tcpConnect", { host: PEER, port });
+    const { id: question, port: from } = await service.call("udpBind", { host: OWN, port: 0 });
+    await service.call("udpSend", { id: question, host: PEER, port: udp, text: "question" });
+    t.match(await peer.call("udpWait", { id: dns, text: "question" }), { text: /question/ });
+
+    const [template] = ruleset.births?.templates ?? [];
+    if (template === undefined) throw new TypeError("no template");
+    const instance = { ...template.subject, workload: "demo/web@n/a.scope", cgroup, template: template.subject.workload };
+    const found = { ...ruleset, subjects: [instance], digest: "found" };
+    await enforcer.apply(found);
+    t.strictSame(await drift(enforcer, found), []);
+    t.strictSame(enforcer.newborns?.waiting(), [], "it is adopted");
+    await peer.call("udpSend", { id: dns, host: OWN, port: from, text: "answer" });
+    t.match(await service.call("udpWait", { id: question, text: "answer" }), { text: /answer/ }, "the answer comes in");
+    await service.call("tcpSend", { id: stream, text: "more" });
+    t.match(await service.call("tcpWait", { id: stream, text: "more" }), { text: /more/ }, "the connection goes on");
+    enforcer.newborns?.release(waiting, []);
+    t.match(await service.call("tcpConnect", { host: PEER, port: server.tcp }), { code: "EPERM" }, "it is not opened");
+  });
+
+  await t.test("two newborn cgroups of one pattern are not one workload to each other", async (t) => {
+    const { node, enforcer } = await open("siblings");
+    const pattern = { cgroup: `${sandbox.cgroup("siblings")}/*.scope` };
+    const everything = { allow: [{ peers: "any" as const, ports: "any" as const }] };
+    const spec = { "demo/web@n/*": { cgroup: null, addresses: [OWN], ingress: { allow: [] }, egress: everything } };
+    await enforcer.apply(withPatterns(rulesetOf(node, spec), { "demo/web@n/*": pattern }));
+    const [one, other] = await Promise.all(
+      ["one", "other"].map((name) =>
+        sandbox.actor({ cgroup: sandbox.cgroup(`siblings/${name}.scope`), namespace: inside }),
+      ),
+    );
+    if (one === undefined || other === undefined) throw new TypeError("no actors");
+    const { id, port } = await one.call("udpBind", { host: "127.0.0.1", port: 0 });
+    const { id: sender } = await other.call("udpBind", { host: "127.0.0.1", port: 0 });
+    const { id: own } = await one.call("udpBind", { host: "127.0.0.1", port: 0 });
+    await other.call("udpSend", { id: sender, host: "127.0.0.1", port, text: "theirs" });
+    await one.call("udpSend", { id: own, host: "127.0.0.1", port, text: "mine" });
+    t.match(await one.call("udpWait", { id, text: "mine" }), { text: /mine/ }, "what it sends to itself comes in");
+    const { received } = await one.call("udpReceived", { id });
+    t.notMatch(JSON.stringify(received), /theirs/, "what the other one sends does not");
+  });
+
+  await t.test("a pattern that has no room closes what it matches, and below a workload nothing is born again", async (t) => {
+    const { node, enforcer } = await open("room");
+    const root = sandbox.cgroup("room");
+    const spec = { "demo/web@n/*": { ...policy }, "demo/outer@n": { ...policy, cgroup: `${root}/outer` } };
+    const pattern = { cgroup: `${root}/*/*.scope` };
+    sandbox.cgroup("room/outer");
+    sandbox.cgroup("room/many");
+    await enforcer.apply(withPatterns(rulesetOf(node, spec), { "demo/web@n/*": pattern }));
+    sandbox.cgroup("room/outer/a.scope");
+    t.strictSame(enforcer.newborns?.waiting(), [], "its own programs decide below a workload");
+    const folder = join(sandbox.cgroupRoot, root, "many");
+    const names = Array.from({ length: ABI.MAX_OF_ONE_NAME }, (_, at) => join(folder, `${at}.scope`));
+    for (const name of names) mkdirSync(name);
+    try {
+      t.equal(enforcer.newborns?.waiting().length, ABI.MAX_OF_ONE_NAME);
+      const cgroup = sandbox.cgroup("room/many/last.scope");
+      const service = await sandbox.actor({ cgroup, namespace: inside });
+      const { id } = await service.call("udpBind", { host: OWN, port: 0 });
+      const sent = await service.call("udpSend", { id, host: PEER, port: server.udp, text: "x" }).catch(String);
+      t.match(JSON.stringify(sent), /EPERM/, "it is closed");
+      const free = await sandbox.actor({ cgroup: sandbox.cgroup("room/many/free"), namespace: inside });
+      t.match(await free.call("tcpConnect", { host: PEER, port: server.tcp }), { id: /./ }, "its neighbour is not");
+    } finally {
+      for (const name of names) rmdirSync(name);
+    }
+  });
 });
 
 /** An agent that finds the cgroups in a folder, and enforces each as an instance, over and over. */
