@@ -349,7 +349,8 @@ class NodeResolution {
   }
 }
 
-function isBornOpen(objects: ObjectSet): boolean {
+/** Returns whether newborn cgroups that patterns match are not closed. */
+export function isBornOpen(objects: ObjectSet): boolean {
   return [...objects.values()].some(({ object }) => object.kind === "Cluster" && object.spec?.newborn === "open");
 }
 

@@ -16,7 +16,12 @@ export const EBPF_CAPACITY: Capacity = {
   holds: ({ cgroup }) => cgroup !== null,
   profile: (profile) => countProfileEntries(profile),
   subjects: countSubjectEntries,
-  refuse: (ruleset) => [...refuseHosts(ruleset), ...refuseUsers(ruleset), ...refuseNames(ruleset)],
+  refuse: (ruleset) => [
+    ...refuseHosts(ruleset),
+    ...refuseUsers(ruleset),
+    ...refuseNames(ruleset),
+    ...refusePatterns(ruleset),
+  ],
 };
 
 /** Without a policy nothing is asked of the kernel. */
@@ -85,20 +90,25 @@ function countNames(subjects: readonly Subject[]): number {
   return paths.size;
 }
 
-/** @throws EnforcerError `limit` */
-function requirePatterns({ births }: Ruleset): void {
+/** Every newborn cgroup is compared with every pattern. */
+function refusePatterns({ births }: Pick<Ruleset, "births">): readonly Refusal[] {
   const templates = births?.templates ?? [];
-  if (templates.length > MAX_PATTERNS)
-    throw new EnforcerError(
-      "limit",
-      `The ruleset has ${templates.length} patterns of cgroups, and the kernel's tables hold at most ${MAX_PATTERNS}.`,
-    );
-  const wrong = templates.find(({ pattern }) => !isNameable(patternText(pattern)));
-  if (wrong !== undefined)
-    throw new EnforcerError(
-      "limit",
-      `The pattern ${patternText(wrong.pattern)} of ${wrong.subject.workload} has more than ${ABI.MAX_LEVEL} parts, or one of ${ABI.NAME_BYTES} bytes or more.`,
-    );
+  const found = templates.flatMap(({ subject: { workload }, pattern }): readonly Refusal[] =>
+    isNameable(patternText(pattern))
+      ? []
+      : [
+          {
+            workload,
+            message: `the pattern ${patternText(pattern)} has more than ${ABI.MAX_LEVEL} parts, or one of ${ABI.NAME_BYTES} bytes or more`,
+            fix: "write a shorter pattern",
+          },
+        ],
+  );
+  const [last] = templates.slice(MAX_PATTERNS);
+  if (last === undefined) return found;
+  const message = `its node has ${templates.length} patterns of units and cgroups, and the kernel's tables hold at most ${MAX_PATTERNS}`;
+  const fix = "let one pattern stand for several, spread the workloads over more nodes, or set newborn: open in the Cluster";
+  return [...found, { workload: last.subject.workload, message, fix }];
 }
 
 /** Counts the entries of a profile; stops when the tables could not hold this profile alone. */
@@ -158,7 +168,8 @@ export function requireRoom(ruleset: Ruleset): WalkedProfiles {
         );
     }
   };
-  requirePatterns(ruleset);
+  const [refused] = refusePatterns(ruleset);
+  if (refused !== undefined) throw new EnforcerError("limit", `${refused.workload}: ${refused.message}.`);
   add(countSubjectEntries(withBirths(ruleset)));
   for (const profile of ruleset.profiles) {
     const size = counted.get(profile) ?? countClassEntries(walked.walk(profile, { runs: 0 }));
