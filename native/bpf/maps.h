@@ -121,6 +121,13 @@ struct {
 } ztap_containers SEC(".maps");
 
 struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, ZTAP_MAX_CROWDED);
+	__uint(key_size, sizeof(__u64));
+	__uint(value_size, sizeof(__u8));
+} ztap_crowded SEC(".maps");
+
+struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
 	__uint(max_entries, ZTAP_MAX_ECHOES);
 	__uint(key_size, sizeof(struct ztap_flow_key));

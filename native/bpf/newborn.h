@@ -149,17 +149,18 @@ static __always_inline bool is_below_workload(struct cgroup *cgroup, __u32 level
 	return false;
 }
 
-/* Marks the cgroup above one that found no room, so that the guards recognize it by its pattern. */
-static __always_inline void mark_crowded(struct ztap_births *all, __u64 parent)
+/* Closes a cgroup that found no room. Without room for its id either, it is known by the cgroup above it. */
+static __always_inline void crowd_out(struct ztap_births *all, __u64 id, __u64 parent)
 {
 	struct ztap_newborn fresh = { .node = ZTAP_NODE_NONE }, *above;
+	__u8 one = 1;
 
-	bpf_map_update_elem(&ztap_newborns, &parent, &fresh, BPF_NOEXIST);
-	above = bpf_map_lookup_elem(&ztap_newborns, &parent);
-	if (above)
-		__sync_fetch_and_or(&above->flags, ZTAP_CROWDED);
-	else
-		all->overflown = 1;
+	if (bpf_map_update_elem(&ztap_crowded, &id, &one, BPF_ANY)) {
+		bpf_map_update_elem(&ztap_newborns, &parent, &fresh, BPF_NOEXIST);
+		above = bpf_map_lookup_elem(&ztap_newborns, &parent);
+		if (above)
+			__sync_fetch_and_or(&above->flags, ZTAP_OVERFLOWN);
+	}
 	__sync_fetch_and_add(&all->dropped, 1);
 }
 
@@ -205,7 +206,7 @@ static __noinline int bear_by_pattern(__u64 address, __u32 key)
 		return 0;
 	__sync_fetch_and_or(&all->levels, 1U << (level & 31));
 	if (!record_birth(all, id, level, pattern->node, &pattern->record)) {
-		mark_crowded(all, id_of_ancestor(cgroup, level - 1));
+		crowd_out(all, id, id_of_ancestor(cgroup, level - 1));
 		return 0;
 	}
 	now = bpf_map_lookup_elem(&ztap_patterns, &key);
@@ -245,6 +246,8 @@ static __always_inline int end_birth(struct cgroup *cgroup, bool is_folder)
 
 	if (BPF_CORE_READ(cgroup, root, hierarchy_id))
 		return 0;
+	if (!is_folder)
+		bpf_map_delete_elem(&ztap_crowded, &id);
 	newborn = bpf_map_lookup_elem(&ztap_newborns, &id);
 	if (!newborn)
 		return 0;
@@ -439,21 +442,14 @@ static __noinline int is_unrecorded(struct __sk_buff *skb, __u32 levels)
 	return 0;
 }
 
-/* As is_unrecorded(), for a cgroup that a pattern tells. A separate function: the search for a pattern fills the stack. */
-static __noinline int is_unrecorded_pattern(struct __sk_buff *skb, const struct ztap_births *all)
+/* As is_unrecorded(), for a cgroup that a pattern tells: it is known by its id or, once there was no room for ids, by its parent. */
+static __noinline int is_crowded_out(struct __sk_buff *skb, __u32 levels)
 {
-	struct bpf_sock *sk = skb->sk ? bpf_sk_fullsock(skb->sk) : NULL;
-	struct cgroup *cgroup, *ancestor = NULL;
 	struct ztap_newborn *newborn;
-	struct sock *address = NULL;
 	__u64 id;
 
-	if (!sk || (!all->patterns && !all->containers))
-		return 0;
-	bpf_probe_read_kernel(&address, sizeof(address), &sk);
-	cgroup = BPF_CORE_READ(address, sk_cgrp_data.cgroup);
 	for (__u32 level = 1; level <= ZTAP_MAX_LEVEL; level++) {
-		if (!(all->levels >> level & 1))
+		if (!(levels >> level & 1))
 			continue;
 		id = bpf_skb_ancestor_cgroup_id(skb, level);
 		if (!id)
@@ -461,12 +457,11 @@ static __noinline int is_unrecorded_pattern(struct __sk_buff *skb, const struct 
 		newborn = bpf_map_lookup_elem(&ztap_newborns, &id);
 		if (newborn && (newborn->owner || newborn->flags & ZTAP_RELEASED))
 			continue;
+		if (bpf_map_lookup_elem(&ztap_crowded, &id))
+			return 1;
 		id = bpf_skb_ancestor_cgroup_id(skb, level - 1);
 		newborn = bpf_map_lookup_elem(&ztap_newborns, &id);
-		if (!all->overflown && !(newborn && newborn->flags & ZTAP_CROWDED))
-			continue;
-		bpf_core_read(&ancestor, sizeof(ancestor), &cgroup->ancestors[level]);
-		if (pattern_of(all, (__u64)ancestor) >= 0)
+		if (newborn && newborn->flags & ZTAP_OVERFLOWN)
 			return 1;
 	}
 	return 0;

@@ -10,29 +10,33 @@
 #include "kernel.h"
 #include "maps.h"
 
+struct text {
+	char bytes[ZTAP_NAME_BYTES];
+};
+
 /*
  * A comparison of a name with a pattern, as in src/inventory/glob.ts. The numbers have 16 bits: the verifier follows the value of
  * each wider one on the stack through every step, and gives up.
  */
 struct match {
-	const char *glob;
+	const struct text *glob;
+	const struct text *name;
 	__u16 glob_length;
+	__u16 length;
 	__u16 at;
 	/* Where the pattern goes on after its last `*`, or 0. */
 	__u16 behind_star;
 	/* Where the text goes on if that `*` stands for what is before. */
 	__u16 retry;
 	__u16 in_name;
-	__u16 length;
 	__u16 fails;
-	char name[ZTAP_NAME_BYTES];
 };
 
 static long match_step(__u32 index, struct match *match)
 {
 	__u32 at = match->at, in_name = match->in_name;
 	bool is_left = at < match->glob_length;
-	char one = is_left ? match->glob[bounded(at, ZTAP_NAME_BYTES)] : 0;
+	char one = is_left ? match->glob->bytes[bounded(at, ZTAP_NAME_BYTES)] : 0;
 
 	(void)index;
 	if (in_name >= match->length) {
@@ -44,7 +48,7 @@ static long match_step(__u32 index, struct match *match)
 		match->at = at + 1;
 		match->behind_star = at + 1;
 		match->retry = in_name;
-	} else if (is_left && (one == '?' || one == match->name[bounded(in_name, ZTAP_NAME_BYTES)])) {
+	} else if (is_left && (one == '?' || one == match->name->bytes[bounded(in_name, ZTAP_NAME_BYTES)])) {
 		match->at = at + 1;
 		match->in_name = in_name + 1;
 	} else if (match->behind_star) {
@@ -58,37 +62,44 @@ static long match_step(__u32 index, struct match *match)
 	return 0;
 }
 
-/* Returns whether the name matches from `from` on. One that takes too many steps counts as one that does. */
-static __always_inline bool matches(struct match *match, const char *glob, __u32 glob_length, __u32 from)
+/*
+ * Returns whether the name matches from `from` on; `lengths`: the pattern's << 16 | the name's. One that takes too many steps counts
+ * as one that does. A global function, so that the verifier checks it once.
+ */
+__noinline int matches(const struct text *glob, const struct text *name, __u32 lengths, __u32 from)
 {
+	struct match match = { .glob = glob, .name = name };
 	long steps;
 
-	match->glob = glob;
-	match->glob_length = glob_length;
-	match->at = 0;
-	match->behind_star = 0;
-	match->in_name = from;
-	match->fails = 0;
-	steps = bpf_loop(ZTAP_MATCH_STEPS, match_step, match, 0);
-	return steps >= ZTAP_MATCH_STEPS || !match->fails;
+	if (!glob || !name)
+		return 0;
+	match.glob_length = lengths >> 16;
+	match.length = lengths;
+	match.in_name = from;
+	steps = bpf_loop(ZTAP_MATCH_STEPS, match_step, &match, 0);
+	return steps >= ZTAP_MATCH_STEPS || !match.fails;
 }
 
 struct search {
 	__u64 cgroup;
 	__u16 level;
 	__u16 is_in_slices;
-	__u16 pattern;
 	__u16 found;
 	__u16 rank;
-	__u16 fails;
-	struct match match;
+	__u16 length;
+	struct text name;
 };
 
-static __always_inline void read_name(struct match *match, struct cgroup *cgroup)
+static __always_inline void read_name(struct search *search, struct cgroup *cgroup)
 {
-	long length = bpf_probe_read_kernel_str(match->name, sizeof(match->name), BPF_CORE_READ(cgroup, kn, name));
+	long length = bpf_probe_read_kernel_str(search->name.bytes, sizeof(search->name), BPF_CORE_READ(cgroup, kn, name));
 
-	match->length = length > 0 ? length - 1 : 0;
+	search->length = length > 0 ? length - 1 : 0;
+}
+
+static __always_inline bool is_match(struct search *search, const char *glob, __u32 glob_length, __u32 from)
+{
+	return matches((const struct text *)glob, &search->name, glob_length << 16 | search->length, from);
 }
 
 /* Reads the name of the cgroup above at this depth. */
@@ -97,23 +108,31 @@ static __always_inline void read_name_at(struct search *search, __u32 level)
 	struct cgroup *cgroup = (struct cgroup *)search->cgroup, *ancestor = NULL;
 
 	bpf_core_read(&ancestor, sizeof(ancestor), &cgroup->ancestors[level]);
-	read_name(&search->match, ancestor);
+	read_name(search, ancestor);
 }
 
-static long match_part(__u32 index, struct search *search)
+/* Returns whether the cgroups above match as well. */
+static __always_inline bool match_parts(struct search *search, __u32 pattern, __u32 level)
 {
-	struct ztap_part_key key = { .pattern = search->pattern, .level = index + 1 };
-	struct ztap_part *part = bpf_map_lookup_elem(&ztap_parts, &key);
+	struct ztap_part_key key = { .pattern = pattern };
+	struct ztap_part *part;
 
-	read_name_at(search, key.level);
-	search->fails = !part || !matches(&search->match, part->text, part->length, 0);
-	return search->fails;
+	for (__u32 at = 1; at < ZTAP_MAX_LEVEL && at < level; at++) {
+		key.level = at;
+		part = bpf_map_lookup_elem(&ztap_parts, &key);
+		if (!part)
+			return false;
+		read_name_at(search, at);
+		if (!is_match(search, part->text, part->length, 0))
+			return false;
+	}
+	return true;
 }
 
 static long match_pattern(__u32 index, struct search *search)
 {
 	struct ztap_pattern *pattern = bpf_map_lookup_elem(&ztap_patterns, &index);
-	bool is_unit;
+	bool is_unit, is_found;
 
 	if (!pattern)
 		return 0;
@@ -122,14 +141,12 @@ static long match_pattern(__u32 index, struct search *search)
 		return 0;
 	if (search->found != ZTAP_MAX_PATTERNS && pattern->rank >= search->rank)
 		return 0;
-	if (!matches(&search->match, pattern->text, pattern->length, is_unit && search->match.name[0] == '_'))
+	if (!is_match(search, pattern->text, pattern->length, is_unit && search->name.bytes[0] == '_'))
 		return 0;
 	if (!is_unit) {
-		search->pattern = index;
-		search->fails = 0;
-		bpf_loop(pattern->level - 1, match_part, search, 0);
-		read_name(&search->match, (struct cgroup *)search->cgroup);
-		if (search->fails)
+		is_found = match_parts(search, index, pattern->level);
+		read_name(search, (struct cgroup *)search->cgroup);
+		if (!is_found)
 			return 0;
 	}
 	search->found = index;
@@ -153,10 +170,10 @@ static long check_slice(__u32 index, struct search *search)
 	__u32 length;
 
 	read_name_at(search, search->level - 1 - index);
-	length = search->match.length;
+	length = search->length;
 	search->is_in_slices = length >= SLICE_LENGTH;
 	for (__u32 at = 0; at < SLICE_LENGTH; at++)
-		if (search->match.name[bounded(length - SLICE_LENGTH + at, ZTAP_NAME_BYTES)] !=
+		if (search->name.bytes[bounded(length - SLICE_LENGTH + at, ZTAP_NAME_BYTES)] !=
 		    letter_of(SLICE_SUFFIX, at))
 			search->is_in_slices = 0;
 	return !search->is_in_slices;
@@ -176,7 +193,7 @@ __noinline int find_pattern(__u64 cgroup, __u32 patterns)
 	if (!search.level || search.level > ZTAP_MAX_LEVEL)
 		return ZTAP_MAX_PATTERNS;
 	bpf_loop(search.level - 1, check_slice, &search, 0);
-	read_name(&search.match, (struct cgroup *)cgroup);
+	read_name(&search, (struct cgroup *)cgroup);
 	bpf_loop(patterns, match_pattern, &search, 0);
 	return search.found;
 }

@@ -79,6 +79,7 @@ enum ztap_limit {
 	/* Patterns of newborn cgroups, their parts above the last one, and the key of the record of containers. */
 	ZTAP_MAX_PATTERNS = 256,
 	ZTAP_MAX_PARTS = 8192,
+	ZTAP_MAX_CROWDED = 16384,
 	ZTAP_PATTERN_CONTAINERS = 256,
 	/* Steps of one comparison of a name; after them the name counts as one that matches. */
 	ZTAP_MATCH_STEPS = 2048,

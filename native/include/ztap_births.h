@@ -38,6 +38,7 @@ ZTAP_SIZE(struct ztap_newborn, 88);
 /*
  * LEARNS: the iterators record the roles of the cgroup's sockets. COUNTED: in ztap_living. CROWDED: a cgroup below it found no
  * room when it was born, and is closed. RELEASED: it is no workload's, though its name looks so. REMOVED: sockets in it may live.
+ * OVERFLOWN: as CROWDED, of cgroups that patterns tell; whatever has no entry below it is closed.
  */
 enum ztap_newborn_flag {
 	ZTAP_LEARNS = 1,
@@ -46,6 +47,7 @@ enum ztap_newborn_flag {
 	ZTAP_DISOWN = 8,
 	ZTAP_RELEASED = 16,
 	ZTAP_REMOVED = 32,
+	ZTAP_OVERFLOWN = 64,
 };
 
 /*
@@ -59,11 +61,8 @@ struct ztap_births {
 	/* The keys of ztap_patterns are below this number; whether there is a record of containers. */
 	__u32 patterns;
 	__u32 containers;
-	/* Not even the cgroup above a newborn one could be marked as CROWDED: every packet is checked for patterns. */
-	__u32 overflown;
-	__u32 reserved;
 };
-ZTAP_SIZE(struct ztap_births, 32);
+ZTAP_SIZE(struct ztap_births, 24);
 
 /*
  * Cgroups that only a pattern tells. ztap_patterns: hash, number -> pattern. `text`, of `length` bytes, is the pattern of the
@@ -100,6 +99,8 @@ struct ztap_container {
 	char id[ZTAP_CONTAINER_DIGITS];
 };
 ZTAP_SIZE(struct ztap_container, 64);
+
+/* ztap_crowded: hash, cgroup id -> 1, of newborn cgroups that patterns tell and that found no room. */
 
 /* The argument of ztap_set_patterns: see struct ztap_births. */
 struct ztap_pattern_count {

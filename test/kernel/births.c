@@ -114,22 +114,23 @@ static pid_t start_in(int cgroup)
 	return syscall(SYS_clone3, &args, sizeof(args));
 }
 
-/* Removes the cgroups whose processes have ended. */
-static int sweep(const char *format, const char *alive, int count)
-{
-	char path[4096];
-	int left = 0;
+static char format[4096];
+static pid_t *children;
 
-	for (int i = 0; i < count; i++) {
-		if (!alive[i])
-			continue;
-		snprintf(path, sizeof(path), format, i);
-		if (!rmdir(path))
-			((char *)alive)[i] = 0;
-		else
-			left++;
-	}
-	return left;
+/* Removes the cgroups of the processes that have ended; waits for one if it must. */
+static void reap(int made, int options)
+{
+	char path[8192];
+	pid_t child;
+
+	while ((child = waitpid(-1, NULL, options)) > 0)
+		for (int i = made - 1; i >= 0; i--)
+			if (children[i] == child) {
+				snprintf(path, sizeof(path), format, i);
+				while (rmdir(path))
+					usleep(100);
+				break;
+			}
 }
 
 static int bind_to(int fd, int port)
@@ -212,7 +213,7 @@ static int try_once(struct sockaddr_in to, int udp, int forbidden)
 
 int main(int argc, char **argv)
 {
-	char format[4096], path[4096], *alive;
+	char path[8192];
 	struct sockaddr_in to = { .sin_family = AF_INET };
 	int count, rate, made = 0;
 	double start, end;
@@ -229,9 +230,9 @@ int main(int argc, char **argv)
 	rate = atoi(argv[4]);
 	inet_pton(AF_INET, argv[5], &to.sin_addr);
 	snprintf(format, sizeof(format), "%s/%s", argv[1], argv[2]);
-	alive = calloc(count, 1);
+	children = calloc(count, sizeof(*children));
 	counts = mmap(NULL, sizeof(*counts), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	if (!alive || counts == MAP_FAILED)
+	if (!children || counts == MAP_FAILED)
 		fail("memory");
 	for (start = now(); made < count;) {
 		int fd;
@@ -239,14 +240,12 @@ int main(int argc, char **argv)
 
 		if (rate && (now() - start) * rate < made) {
 			usleep(200);
-			while (waitpid(-1, NULL, WNOHANG) > 0)
-				;
+			reap(made, WNOHANG);
 			continue;
 		}
 		snprintf(path, sizeof(path), format, made);
 		if (mkdir(path, 0755))
 			fail(path);
-		alive[made++] = 1;
 		fd = open(path, O_RDONLY | O_DIRECTORY);
 		child = fd < 0 ? -1 : start_in(fd);
 		if (child < 0)
@@ -256,15 +255,11 @@ int main(int argc, char **argv)
 			_exit(0);
 		}
 		close(fd);
-		/* No more at once than a machine would run. */
-		while (waitpid(-1, NULL, WNOHANG) > 0)
-			;
+		children[made++] = child;
+		reap(made, WNOHANG);
 	}
 	end = now();
-	while (waitpid(-1, NULL, 0) > 0)
-		;
-	while (sweep(format, alive, count))
-		usleep(1000);
+	reap(made, 0);
 	printf("%lu %lu %lu %lu %lu %lu %.0f\n", counts->connected, counts->refused, counts->echoed, counts->unanswered, counts->leaked,
 	       counts->denied, (end - start) * 1000);
 	return 0;

@@ -30,6 +30,7 @@ export const ABI = {
   MAX_LEVEL: 31,
   MAX_PATTERNS: 256,
   MAX_PARTS: 8192,
+  MAX_CROWDED: 16384,
   PATTERN_CONTAINERS: 256,
   MATCH_STEPS: 2048,
   CONTAINER_DIGITS: 64,
@@ -83,6 +84,7 @@ export const ABI = {
   DISOWN: 8,
   RELEASED: 16,
   REMOVED: 32,
+  OVERFLOWN: 64,
   CONFINED_INGRESS: 1,
   CONFINED_EGRESS: 2,
   OWN_SOCKETS_ONLY: 4,
@@ -149,13 +151,12 @@ export const NEWBORN = {
   record: 16,
 } as const;
 export const BIRTHS = {
-  size: 32,
+  size: 24,
   waiting: 0,
   levels: 4,
   dropped: 8,
   patterns: 16,
   containers: 20,
-  overflown: 24,
 } as const;
 export const PATTERN = {
   size: 344,

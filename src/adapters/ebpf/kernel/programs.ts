@@ -24,6 +24,7 @@ export const MAPS = [
   "ztap_confined",
   "ztap_containers",
   "ztap_control",
+  "ztap_crowded",
   "ztap_decider_egress",
   "ztap_decider_host",
   "ztap_decider_ingress",
