@@ -77,11 +77,11 @@ function addInstance(
 }
 
 function addTemplate(placed: Map<string, StateObject>, template: Template, { workload, state: from }: Pattern): void {
-  const { process: _process, ...rest } = concreteWorkload(workload, { ...template, cgroup: null }).spec;
+  const { spec } = concreteWorkload(workload, { ...template, cgroup: null });
   const object = {
     ...workload,
     metadata: { ...workload.metadata, name: nameOf(template) },
-    spec: { ...rest, process: template.pattern, isTemplate: true as const },
+    spec: { ...spec, process: template.pattern, isTemplate: true as const },
   };
   const state = stateOf(object, from);
   placed.set(refKey(state.ref), state);

@@ -159,7 +159,9 @@ export class InstanceResolver {
         const pattern = birthPattern(all);
         const declared = this.#all.get(workload)?.spec.addresses ?? [];
         const own = declared.length > 0 ? declared : addresses;
-        return pattern === null ? [] : [{ name: templateName(workload, node), workload, node, addresses: own, pattern }];
+        return pattern === null
+          ? []
+          : [{ name: templateName(workload, node), workload, node, addresses: own, pattern }];
       })
       .sort((a, b) => (a.name < b.name ? -1 : 1));
   }

@@ -72,7 +72,7 @@ static int open_socket(int type)
 static void try_all(struct sockaddr_in to, int tcp, int udp, int forbidden)
 {
 	int stream = open_socket(SOCK_STREAM), datagram = open_socket(SOCK_DGRAM), bad = open_socket(SOCK_DGRAM);
-	int refused = open_socket(SOCK_STREAM), error = 0;
+	int refused = open_socket(SOCK_STREAM), error = 0, is_trying;
 	struct pollfd wait = { .events = POLLOUT };
 	socklen_t size = sizeof(error);
 	char byte;
@@ -83,7 +83,7 @@ static void try_all(struct sockaddr_in to, int tcp, int udp, int forbidden)
 		__sync_fetch_and_add(&counts->leaked, 1);
 	else
 		__sync_fetch_and_add(&counts->denied, 1);
-	connect(refused, (struct sockaddr *)&to, sizeof(to));
+	is_trying = !connect(refused, (struct sockaddr *)&to, sizeof(to)) || errno == EINPROGRESS;
 
 	to.sin_port = htons(udp);
 	connect(datagram, (struct sockaddr *)&to, sizeof(to));
@@ -102,7 +102,7 @@ static void try_all(struct sockaddr_in to, int tcp, int udp, int forbidden)
 	else
 		__sync_fetch_and_add(&counts->unanswered, 1);
 	wait = (struct pollfd){ .fd = refused, .events = POLLOUT };
-	if (poll(&wait, 1, 0) == 1 && !getsockopt(refused, SOL_SOCKET, SO_ERROR, &error, &size) && !error)
+	if (is_trying && poll(&wait, 1, 0) == 1 && !getsockopt(refused, SOL_SOCKET, SO_ERROR, &error, &size) && !error)
 		__sync_fetch_and_add(&counts->leaked, 1);
 }
 

@@ -111,7 +111,9 @@ t.test("on an eBPF node the cgroup paths have at most as many names as the kerne
 
 t.test("an eBPF node has at most as many patterns of cgroups as each newborn one is compared with", async (t) => {
   const workloads = (count: number): string =>
-    Array.from({ length: count }, (_one, at) => workload(`w${at}`, `node: web, process: {systemdUnit: "w${at}@*.service"}`)).join("");
+    Array.from({ length: count }, (_one, at) =>
+      workload(`w${at}`, `node: web, process: {systemdUnit: "w${at}@*.service"}`),
+    ).join("");
   const open = `apiVersion: ztap/v1\nkind: Cluster\nmetadata: { name: cluster }\nspec: { newborn: open }\n---\n`;
   t.same(found(node("web"), workloads(128)), []);
   t.match(found(node("web"), workloads(129)), [

@@ -71,7 +71,12 @@ export class PatternBirths {
         sets: [closed(record), closed(record)],
       };
       const base = known?.record.subject === id ? known.record : fresh;
-      const next = { ...withSet(base, idle, record), share: shares.get(id) ?? NO_SLOT, areRolesKnown: true, isShared: true };
+      const next = {
+        ...withSet(base, idle, record),
+        share: shares.get(id) ?? NO_SLOT,
+        areRolesKnown: true,
+        isShared: true,
+      };
       if (known?.rank !== rank || !sameStorage(known.record, next))
         this.#patterns.write({ key, node, rank, pattern, record: next });
     }

@@ -107,7 +107,8 @@ function refusePatterns({ births }: Pick<Ruleset, "births">): readonly Refusal[]
   const [last] = templates.slice(MAX_PATTERNS);
   if (last === undefined) return found;
   const message = `its node has ${templates.length} patterns of units and cgroups, and the kernel's tables hold at most ${MAX_PATTERNS}`;
-  const fix = "let one pattern stand for several, spread the workloads over more nodes, or set newborn: open in the Cluster";
+  const fix =
+    "let one pattern stand for several, spread the workloads over more nodes, or set newborn: open in the Cluster";
   return [...found, { workload: last.subject.workload, message, fix }];
 }
 

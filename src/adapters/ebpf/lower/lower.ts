@@ -135,7 +135,9 @@ function lowerSubjects(
   if (ruleset.births?.closesContainers === true)
     templates.set(CONTAINERS, closedTemplate(ids.take(hashText(CONTAINERS)), profileIds));
   const born = ({ template }: Subject): number => templates.get(template ?? "")?.id ?? 0;
-  const subjects = new Map([...alone].map(([workload, one]) => [workload, { ...one, born: born(one.subject) }] as const));
+  const subjects = new Map(
+    [...alone].map(([workload, one]) => [workload, { ...one, born: born(one.subject) }] as const),
+  );
   return { subjects, templates };
 }
 
