@@ -7,7 +7,13 @@ import type { NodeEndpoints } from "../model/endpoints.js";
 import type { Node, Workload, ZtapObject } from "../model/objects.js";
 import { refKey, refOf, type ObjectSet, type StateObject } from "../model/state.js";
 import { isDiscovered } from "./process.js";
-import { InstanceResolver, type Instance, type Resolution, type ResolvedNode, type Template } from "./resolve.js";
+import {
+  InstanceResolver,
+  type Instance,
+  type Resolution,
+  type ResolvedNode,
+  type WorkloadTemplate,
+} from "./resolve.js";
 
 export function placeInstances(
   objects: ObjectSet,
@@ -76,7 +82,11 @@ function addInstance(
   placed.set(key, state);
 }
 
-function addTemplate(placed: Map<string, StateObject>, template: Template, { workload, state: from }: Pattern): void {
+function addTemplate(
+  placed: Map<string, StateObject>,
+  template: WorkloadTemplate,
+  { workload, state: from }: Pattern,
+): void {
   const { spec } = concreteWorkload(workload, { ...template, cgroup: null });
   const object = {
     ...workload,

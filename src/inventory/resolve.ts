@@ -28,7 +28,7 @@ export interface Instance {
 }
 
 /** What the instances of a workload get on the node that resolves, when they are born. */
-export interface Template extends Pick<Instance, "name" | "workload" | "node" | "addresses"> {
+export interface WorkloadTemplate extends Pick<Instance, "name" | "workload" | "node" | "addresses"> {
   readonly pattern: Exclude<ProcessPattern, { host: true }>;
 }
 
@@ -57,7 +57,7 @@ export interface Resolution {
   readonly refusedCount: number;
   readonly nodes: readonly ResolvedNode[];
   /** Of the node that resolves; sorted by name. */
-  readonly templates: readonly Template[];
+  readonly templates: readonly WorkloadTemplate[];
 }
 
 /** Largest number of addresses that count of one node: they take room in the tables of others. */
@@ -148,7 +148,7 @@ export class InstanceResolver {
   }
 
   /** Only Linux has cgroups. */
-  #templates(reports: ReadonlyMap<string, NodeEndpoints>, parts: readonly NodePart[]): readonly Template[] {
+  #templates(reports: ReadonlyMap<string, NodeEndpoints>, parts: readonly NodePart[]): readonly WorkloadTemplate[] {
     const self = parts.find(({ node }) => node?.name === this.self)?.node;
     if (self === undefined || self === null || this.#isBornOpen) return [];
     const { name: node, addresses } = self;
