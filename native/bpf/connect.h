@@ -36,7 +36,7 @@ static __always_inline bool may_be_reply(struct bpf_sock *sk, const struct scope
 	__builtin_memcpy(key.remote, p->remote, 16);
 	key.be_local_port = bpf_htons(sk->src_port);
 	key.be_remote_port = p->be_remote_port;
-	flow = bpf_map_lookup_elem(&ztap_flows, &key);
+	flow = flow_of(&key, scope->cgroup);
 	return flow && is_alive(&flow->asked[ZTAP_INGRESS], now_ticks(scope), p->protocol);
 }
 

@@ -11,6 +11,21 @@
 #include "count.h"
 #include "self.h"
 
+/*
+ * Returns a workload's flow. A cgroup that was enforced from its birth by a pattern began its first flows under another subject.
+ */
+static __always_inline struct ztap_flow *flow_of(struct ztap_flow_key *key, const struct ztap_cgroup *cgroup)
+{
+	struct ztap_flow *flow = bpf_map_lookup_elem(&ztap_flows, key);
+
+	if (flow || !cgroup->born)
+		return flow;
+	key->subject = cgroup->born;
+	flow = bpf_map_lookup_elem(&ztap_flows, key);
+	key->subject = cgroup->subject;
+	return flow;
+}
+
 static __always_inline bool is_alive(const struct ztap_flow_half *half, __u32 now, __u8 protocol)
 {
 	__u32 limit = ZTAP_FLOW_NEW_TICKS;
@@ -156,7 +171,7 @@ static __noinline int flow_verdict(struct __sk_buff *skb, const struct scope *sc
 
 	set_key(&key, scope->cgroup->subject, p);
 	opened.port = port_of(p, direction);
-	flow = bpf_map_lookup_elem(&ztap_flows, &key);
+	flow = flow_of(&key, scope->cgroup);
 	if (flow) {
 		/* An expired half is evaluated again, so that it starts as one without a reply. */
 		if (p->kind == PACKET_FLOW && is_alive(&flow->asked[direction & 1], now, p->protocol)) {
@@ -295,12 +310,12 @@ static __always_inline __u8 cached_flow_verdict(struct __sk_buff *skb, const str
 }
 
 /* A separate function: quoted_verdict() has no room on its stack for the key. */
-static __noinline struct ztap_flow *find_flow(const struct packet *p, __u32 subject)
+static __noinline struct ztap_flow *find_flow(const struct packet *p, const struct ztap_cgroup *cgroup)
 {
 	struct ztap_flow_key key;
 
-	set_key(&key, subject, p);
-	return bpf_map_lookup_elem(&ztap_flows, &key);
+	set_key(&key, cgroup->subject, p);
+	return flow_of(&key, cgroup);
 }
 
 /*
@@ -336,7 +351,7 @@ __noinline __u64 quoted_verdict(struct __sk_buff *skb, const struct packet *p, c
 		if (*(__u64 *)(to + i) != *(__u64 *)(sender + i))
 			return ZTAP_DENIED;
 	}
-	flow = find_flow(&quoted, cgroup->subject);
+	flow = find_flow(&quoted, cgroup);
 	if (!flow)
 		return ZTAP_DENIED;
 	/*

@@ -96,6 +96,37 @@ struct {
 	__uint(value_size, sizeof(struct ztap_births));
 } ztap_births SEC(".maps");
 
+/* One more than patterns: the record of containers. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, ZTAP_MAX_PATTERNS + 1);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(key_size, sizeof(__u32));
+	__uint(value_size, sizeof(struct ztap_pattern));
+} ztap_patterns SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, ZTAP_MAX_PARTS);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(key_size, sizeof(struct ztap_part_key));
+	__uint(value_size, sizeof(struct ztap_part));
+} ztap_parts SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, ZTAP_MAX_OF_ONE_NAME);
+	__uint(key_size, sizeof(__u64));
+	__uint(value_size, sizeof(struct ztap_container));
+} ztap_containers SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, ZTAP_MAX_CROWDED);
+	__uint(key_size, sizeof(__u64));
+	__uint(value_size, sizeof(__u8));
+} ztap_crowded SEC(".maps");
+
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
 	__uint(max_entries, ZTAP_MAX_ECHOES);

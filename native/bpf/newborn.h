@@ -10,6 +10,7 @@
 
 #include "kernel.h"
 #include "maps.h"
+#include "pattern.h"
 #include "self.h"
 
 static __always_inline struct ztap_births *births(void)
@@ -55,17 +56,18 @@ static __always_inline __u32 *room_of(__u32 node)
  * Records a newborn cgroup. Whoever may make cgroups of one name cannot take the room of others: each name has a bound.
  * Returns whether there was room.
  */
-static __always_inline bool record_birth(struct ztap_births *all, __u64 id, __u32 level, const struct ztap_name *name)
+static __always_inline bool record_birth(struct ztap_births *all, __u64 id, __u32 level, __u32 node,
+					 const struct ztap_cgroup *record)
 {
-	struct ztap_newborn newborn = { .node = name->node };
-	__u32 *living = room_of(name->node);
+	struct ztap_newborn newborn = { .node = node };
+	__u32 *living = room_of(node);
 
 	if (!living)
 		return false;
 	newborn.flags = ZTAP_COUNTED;
-	if (name->record.subject) {
-		newborn.owner = name->record.subject;
-		newborn.record = name->record;
+	if (record->subject) {
+		newborn.owner = record->subject;
+		newborn.record = *record;
 		newborn.record.cgroup = id;
 		newborn.record.level = level;
 	}
@@ -78,19 +80,35 @@ static __always_inline bool record_birth(struct ztap_births *all, __u64 id, __u3
 	return true;
 }
 
-SEC("tp_btf/cgroup_mkdir")
-int ztap_cgroup_mkdir(__u64 *arguments)
+/*
+ * The agent changes the record of a name or pattern first, and then the newborns that it finds. If it has changed it meanwhile, it
+ * may not have found this one.
+ */
+static __always_inline void renew_record(__u64 id, const struct ztap_cgroup *before, const struct ztap_cgroup *now)
 {
-	struct cgroup *cgroup = (struct cgroup *)arguments[0];
-	__u32 level = BPF_CORE_READ(cgroup, level);
+	struct ztap_newborn *own = bpf_map_lookup_elem(&ztap_newborns, &id);
+
+	if (!now || now == before || !own)
+		return;
+	own->record.set[0] = now->set[0];
+	own->record.set[1] = now->set[1];
+	own->record.slot = now->slot;
+	own->record.flows_first = now->flows_first;
+	own->record.flows_size = now->flows_size;
+}
+
+/* Returns whether the path of a cgroup is in ztap_names. A separate function: its key fills the stack. */
+static __noinline int is_born_by_name(__u64 address)
+{
+	struct cgroup *cgroup = (struct cgroup *)address;
 	struct ztap_births *all = births();
 	struct ztap_name_key key = {};
-	struct ztap_newborn *above, *own;
+	struct ztap_newborn *above;
 	struct ztap_name *name, *now;
+	__u32 level = BPF_CORE_READ(cgroup, level);
 	__u64 parent, id;
 
-	/* Hierarchy 0 is cgroup v2. */
-	if (!all || BPF_CORE_READ(cgroup, root, hierarchy_id) || !level || level > ZTAP_MAX_LEVEL)
+	if (!all || !level || level > ZTAP_MAX_LEVEL)
 		return 0;
 	parent = id_of_ancestor(cgroup, level - 1);
 	above = bpf_map_lookup_elem(&ztap_newborns, &parent);
@@ -104,24 +122,118 @@ int ztap_cgroup_mkdir(__u64 *arguments)
 	id = BPF_CORE_READ(cgroup, kn, id);
 	if (name->record.subject)
 		__sync_fetch_and_or(&all->levels, 1U << (level & 31));
-	if (!record_birth(all, id, level, name)) {
+	if (!record_birth(all, id, level, name->node, &name->record)) {
 		__sync_fetch_and_or(&above->flags, ZTAP_CROWDED);
 		__sync_fetch_and_add(&all->dropped, 1);
+		return 1;
+	}
+	now = bpf_map_lookup_elem(&ztap_names, &key);
+	renew_record(id, &name->record, now ? &now->record : NULL);
+	return 1;
+}
+
+/* Returns whether a cgroup above is a workload's, whose programs decide below it as well. */
+static __always_inline bool is_below_workload(struct cgroup *cgroup, __u32 level, __u32 levels)
+{
+	struct ztap_newborn *above;
+	__u64 id;
+
+	for (__u32 at = 1; at < ZTAP_MAX_LEVEL && at < level; at++) {
+		if (!(levels >> at & 1))
+			continue;
+		id = id_of_ancestor(cgroup, at);
+		above = bpf_map_lookup_elem(&ztap_newborns, &id);
+		if (above && above->owner)
+			return true;
+	}
+	return false;
+}
+
+/* Closes a cgroup that found no room. Without room for its id either, it is known by the cgroup above it. */
+static __always_inline void crowd_out(struct ztap_births *all, __u64 id, __u64 parent)
+{
+	struct ztap_newborn fresh = { .node = ZTAP_NODE_NONE }, *above;
+	__u8 one = 1;
+
+	if (bpf_map_update_elem(&ztap_crowded, &id, &one, BPF_ANY)) {
+		bpf_map_update_elem(&ztap_newborns, &parent, &fresh, BPF_NOEXIST);
+		above = bpf_map_lookup_elem(&ztap_newborns, &parent);
+		if (above)
+			__sync_fetch_and_or(&above->flags, ZTAP_OVERFLOWN);
+	}
+	__sync_fetch_and_add(&all->dropped, 1);
+}
+
+/*
+ * Returns the key of the pattern that gives a newborn cgroup its record, or -1. Containers are last: where a pattern names the
+ * workload, nobody needs to be asked.
+ */
+static __always_inline int pattern_of(const struct ztap_births *all, __u64 address)
+{
+	int found = all->patterns ? find_pattern(address, all->patterns) : ZTAP_MAX_PATTERNS;
+
+	if (found != ZTAP_MAX_PATTERNS)
+		return found;
+	return all->containers && find_container(address) >= 0 ? ZTAP_PATTERN_CONTAINERS : -1;
+}
+
+/* Keeps the ID by which the agent identifies a container. Without it the cgroup stays closed until it ends. */
+static __noinline int note_container(__u64 address)
+{
+	int at = find_container(address);
+	struct ztap_container container = {};
+	__u64 id = BPF_CORE_READ((struct cgroup *)address, kn, id);
+
+	if (at < 0)
+		return 0;
+	bpf_probe_read_kernel(container.id, sizeof(container.id), BPF_CORE_READ((struct cgroup *)address, kn, name) + at);
+	return !bpf_map_update_elem(&ztap_containers, &id, &container, BPF_ANY);
+}
+
+/* A separate function, as is_born_by_name(). */
+static __noinline int bear_by_pattern(__u64 address, __u32 key)
+{
+	struct cgroup *cgroup = (struct cgroup *)address;
+	struct ztap_births *all = births();
+	struct ztap_pattern *pattern, *now;
+	__u32 level = BPF_CORE_READ(cgroup, level);
+	__u64 id = BPF_CORE_READ(cgroup, kn, id);
+
+	if (!all || !level || level > ZTAP_MAX_LEVEL || is_below_workload(cgroup, level, all->levels))
+		return 0;
+	pattern = bpf_map_lookup_elem(&ztap_patterns, &key);
+	if (!pattern)
+		return 0;
+	__sync_fetch_and_or(&all->levels, 1U << (level & 31));
+	if (!record_birth(all, id, level, pattern->node, &pattern->record)) {
+		crowd_out(all, id, id_of_ancestor(cgroup, level - 1));
 		return 0;
 	}
-	/*
-	 * The agent changes the names first, and then the newborns that it finds. If it has changed this name meanwhile, it may
-	 * not have found this one.
-	 */
-	now = bpf_map_lookup_elem(&ztap_names, &key);
-	own = bpf_map_lookup_elem(&ztap_newborns, &id);
-	if (now && now != name && own) {
-		own->record.set[0] = now->record.set[0];
-		own->record.set[1] = now->record.set[1];
-		own->record.slot = now->record.slot;
-		own->record.flows_first = now->record.flows_first;
-		own->record.flows_size = now->record.flows_size;
-	}
+	now = bpf_map_lookup_elem(&ztap_patterns, &key);
+	renew_record(id, &pattern->record, now ? &now->record : NULL);
+	return 1;
+}
+
+SEC("tp_btf/cgroup_mkdir")
+int ztap_cgroup_mkdir(__u64 *arguments)
+{
+	struct cgroup *cgroup = (struct cgroup *)arguments[0];
+	struct ztap_births *all = births();
+	__u32 level = BPF_CORE_READ(cgroup, level);
+	__u64 address = 0;
+	int key;
+
+	/* Hierarchy 0 is cgroup v2. */
+	if (!all || BPF_CORE_READ(cgroup, root, hierarchy_id) || !level || level > ZTAP_MAX_LEVEL)
+		return 0;
+	/* A function takes no pointer of this type, but a number. */
+	bpf_probe_read_kernel(&address, sizeof(address), &cgroup);
+	if (is_born_by_name(address))
+		return 0;
+	key = pattern_of(all, address);
+	/* Not from within: the frames of all would be too large. */
+	if (key >= 0 && bear_by_pattern(address, key) && key == ZTAP_PATTERN_CONTAINERS)
+		note_container(address);
 	return 0;
 }
 
@@ -134,14 +246,21 @@ static __always_inline int end_birth(struct cgroup *cgroup, bool is_folder)
 
 	if (BPF_CORE_READ(cgroup, root, hierarchy_id))
 		return 0;
+	if (!is_folder)
+		bpf_map_delete_elem(&ztap_crowded, &id);
 	newborn = bpf_map_lookup_elem(&ztap_newborns, &id);
-	if (!newborn || (is_folder && newborn->owner))
+	if (!newborn)
 		return 0;
+	if (is_folder && newborn->owner) {
+		__sync_fetch_and_or(&newborn->flags, ZTAP_REMOVED);
+		return 0;
+	}
 	end_record(newborn);
 	node = newborn->node;
 	living = newborn->flags & ZTAP_COUNTED ? bpf_map_lookup_elem(&ztap_living, &node) : NULL;
 	if (living)
 		add_to(living, -1);
+	bpf_map_delete_elem(&ztap_containers, &id);
 	bpf_map_delete_elem(&ztap_newborns, &id);
 	return 0;
 }
@@ -211,6 +330,49 @@ int ztap_adopt(struct ztap_adopted *adopted)
 		return 0;
 	end_record(newborn);
 	newborn->flags &= ~ZTAP_LEARNS;
+	bpf_map_delete_elem(&ztap_containers, &id);
+	return 0;
+}
+
+/*
+ * Opens a newborn cgroup that is no workload's, and gives its room back. One that the agent has adopted meanwhile stays, and so does
+ * one that was removed: its sockets may live. Once others found no room, the guards ask for the patterns of a cgroup without an
+ * entry: from then on it keeps its own.
+ */
+SEC("syscall")
+int ztap_release(struct ztap_adopted *released)
+{
+	__u64 id = released->cgroup;
+	struct ztap_newborn *newborn = bpf_map_lookup_elem(&ztap_newborns, &id);
+	struct ztap_births *all = births();
+	__u32 node, *living;
+
+	if (!all || !newborn || !newborn->record.subject || newborn->flags & ZTAP_REMOVED)
+		return 0;
+	node = newborn->node;
+	living = newborn->flags & ZTAP_COUNTED ? bpf_map_lookup_elem(&ztap_living, &node) : NULL;
+	newborn->owner = 0;
+	end_record(newborn);
+	bpf_map_delete_elem(&ztap_containers, &id);
+	if (all->dropped) {
+		newborn->flags |= ZTAP_RELEASED;
+		return 0;
+	}
+	if (living)
+		add_to(living, -1);
+	bpf_map_delete_elem(&ztap_newborns, &id);
+	return 0;
+}
+
+SEC("syscall")
+int ztap_set_patterns(struct ztap_pattern_count *count)
+{
+	struct ztap_births *all = births();
+
+	if (!all)
+		return 0;
+	all->patterns = count->patterns;
+	all->containers = count->containers;
 	return 0;
 }
 
@@ -263,7 +425,7 @@ static __noinline int is_unrecorded(struct __sk_buff *skb, __u32 levels)
 		if (!id)
 			return 0;
 		newborn = bpf_map_lookup_elem(&ztap_newborns, &id);
-		if (newborn && newborn->owner)
+		if (newborn && (newborn->owner || newborn->flags & ZTAP_RELEASED))
 			continue;
 		id = bpf_skb_ancestor_cgroup_id(skb, level - 1);
 		newborn = bpf_map_lookup_elem(&ztap_newborns, &id);
@@ -275,6 +437,31 @@ static __noinline int is_unrecorded(struct __sk_buff *skb, __u32 levels)
 		bpf_probe_read_kernel_str(key->name, sizeof(key->name), BPF_CORE_READ(ancestor, kn, name));
 		name = bpf_map_lookup_elem(&ztap_names, key);
 		if (name && name->record.subject)
+			return 1;
+	}
+	return 0;
+}
+
+/* As is_unrecorded(), for a cgroup that a pattern tells: it is known by its id or, once there was no room for ids, by its parent. */
+static __noinline int is_crowded_out(struct __sk_buff *skb, __u32 levels)
+{
+	struct ztap_newborn *newborn;
+	__u64 id;
+
+	for (__u32 level = 1; level <= ZTAP_MAX_LEVEL; level++) {
+		if (!(levels >> level & 1))
+			continue;
+		id = bpf_skb_ancestor_cgroup_id(skb, level);
+		if (!id)
+			return 0;
+		newborn = bpf_map_lookup_elem(&ztap_newborns, &id);
+		if (newborn && (newborn->owner || newborn->flags & ZTAP_RELEASED))
+			continue;
+		if (bpf_map_lookup_elem(&ztap_crowded, &id))
+			return 1;
+		id = bpf_skb_ancestor_cgroup_id(skb, level - 1);
+		newborn = bpf_map_lookup_elem(&ztap_newborns, &id);
+		if (newborn && newborn->flags & ZTAP_OVERFLOWN)
 			return 1;
 	}
 	return 0;

@@ -182,15 +182,17 @@ __noinline int is_to_self(struct __sk_buff *skb, const struct packet *p, const s
 	if (skb->ifindex != LOOPBACK_IFINDEX || (!is_loopback(p->remote, p->family) && !same_address(p->local, p->remote)))
 		return 0;
 	if (p->protocol == ZTAP_PROTOCOL_ICMP) {
-		if (p->kind != PACKET_FLOW && p->kind != PACKET_REPLY)
+		/* Nothing but its subject says whose an echo is. */
+		if ((p->kind != PACKET_FLOW && p->kind != PACKET_REPLY) || cgroup->flags & ZTAP_SHARED)
 			return 0;
 		if (direction == ZTAP_INGRESS && p->kind == PACKET_FLOW)
 			return is_marked(skb, subject);
 		if (!is_own_echo(p, subject, now, direction))
 			return 0;
-	} else if (direction == ZTAP_INGRESS) {
-		return is_marked(skb, subject);
-	} else if (!receiver_is_self(skb, p, cgroup, false)) {
+	} else if (direction == ZTAP_INGRESS && !is_marked(skb, subject)) {
+		return 0;
+	} else if ((direction == ZTAP_EGRESS || cgroup->flags & ZTAP_SHARED) && !receiver_is_self(skb, p, cgroup, false)) {
+		/* The mark is that of every newborn cgroup of the pattern: the socket at the other end must be in this one. */
 		return 0;
 	}
 	if (direction == ZTAP_EGRESS && what & PACKET_IS_DENIED)

@@ -257,7 +257,7 @@ static __always_inline int guard(struct __sk_buff *skb, __u32 direction)
 	bpf_get_local_storage(&ztap_cgroup, 0);
 	if (!all)
 		return 1;
-	if (all->dropped && is_unrecorded(skb, all->levels))
+	if (all->dropped && (is_unrecorded(skb, all->levels) || is_crowded_out(skb, all->levels)))
 		return 0;
 	if (all->levels & ZTAP_FOREIGN_FOUND && is_of_foreign(skb))
 		return 0;

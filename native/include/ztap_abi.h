@@ -76,6 +76,15 @@ enum ztap_limit {
 	ZTAP_MAX_NAMES = 16384,
 	ZTAP_NAME_BYTES = 256,
 	ZTAP_MAX_LEVEL = 31,
+	/* Patterns of newborn cgroups, their parts above the last one, and the key of the record of containers. */
+	ZTAP_MAX_PATTERNS = 256,
+	ZTAP_MAX_PARTS = 8192,
+	ZTAP_MAX_CROWDED = 16384,
+	ZTAP_PATTERN_CONTAINERS = 256,
+	/* Steps of one comparison of a name; after them the name counts as one that matches. */
+	ZTAP_MATCH_STEPS = 2048,
+	/* Hexadecimal digits of a container's ID. */
+	ZTAP_CONTAINER_DIGITS = 64,
 	/* The node of the cgroup root, and a node that has no name. */
 	ZTAP_NODE_ROOT = 0,
 	ZTAP_NODE_NONE = 0x7fffffff,
@@ -101,9 +110,9 @@ enum ztap_role { ZTAP_ROLE_NONE = 0, ZTAP_ROLE_INITIATOR = 1, ZTAP_ROLE_ACCEPTOR
 
 /*
  * Bits of ztap_cgroup.flags. ROLES_KNOWN: every connection of the cgroup has a role, so that one without a role is
- * refused.
+ * refused. SHARED: other newborn cgroups have the same subject, so that it does not identify this one.
  */
-enum ztap_cgroup_flag { ZTAP_ROLES_KNOWN = 1 };
+enum ztap_cgroup_flag { ZTAP_ROLES_KNOWN = 1, ZTAP_SHARED = 2 };
 
 /*
  * Index into ztap_packets: direction * 3 + (verdict - 1) up to 5 for packets whose rule or workload has no counters of
@@ -216,7 +225,8 @@ ZTAP_SIZE(struct ztap_subject, 16);
  * together with the tables. `subject` identifies the workload in cached verdicts and flows: never 0, and a multiple of
  * 4. `slot` is its slot in ztap_subject_counts. `flows_first` and `flows_size` (a power of two, or 0) are its share of
  * ztap_places. `cgroup` and `level` (depth below the cgroup root) let a program check whether another socket belongs to
- * the same workload. `flags`: bits of enum ztap_cgroup_flag.
+ * the same workload. `flags`: bits of enum ztap_cgroup_flag. `born`: the subject under which the cgroup was enforced from its birth,
+ * whose flows are its own, or 0.
  */
 struct ztap_cgroup {
 	__u64 cgroup;
@@ -227,8 +237,10 @@ struct ztap_cgroup {
 	__u32 flows_first;
 	__u32 flows_size;
 	__u32 flags;
+	__u32 born;
+	__u32 reserved;
 };
-ZTAP_SIZE(struct ztap_cgroup, 64);
+ZTAP_SIZE(struct ztap_cgroup, 72);
 
 #include "ztap_births.h"
 #include "ztap_identity.h"

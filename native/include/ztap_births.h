@@ -19,7 +19,7 @@ struct ztap_name {
 	__u32 reserved;
 	struct ztap_cgroup record;
 };
-ZTAP_SIZE(struct ztap_name, 72);
+ZTAP_SIZE(struct ztap_name, 80);
 
 /*
  * ztap_newborns: hash, cgroup id -> its node and its record. The record's subject is 0 if no record decides: above the
@@ -33,13 +33,22 @@ struct ztap_newborn {
 	__u32 reserved;
 	struct ztap_cgroup record;
 };
-ZTAP_SIZE(struct ztap_newborn, 80);
+ZTAP_SIZE(struct ztap_newborn, 88);
 
 /*
  * LEARNS: the iterators record the roles of the cgroup's sockets. COUNTED: in ztap_living. CROWDED: a cgroup below it found no
- * room when it was born, and is closed.
+ * room when it was born, and is closed. RELEASED: it is no workload's, though its name looks so. REMOVED: sockets in it may live.
+ * OVERFLOWN: as CROWDED, of cgroups that patterns tell; whatever has no entry below it is closed.
  */
-enum ztap_newborn_flag { ZTAP_LEARNS = 1, ZTAP_COUNTED = 2, ZTAP_CROWDED = 4, ZTAP_DISOWN = 8 };
+enum ztap_newborn_flag {
+	ZTAP_LEARNS = 1,
+	ZTAP_COUNTED = 2,
+	ZTAP_CROWDED = 4,
+	ZTAP_DISOWN = 8,
+	ZTAP_RELEASED = 16,
+	ZTAP_REMOVED = 32,
+	ZTAP_OVERFLOWN = 64,
+};
 
 /*
  * ztap_births: array of one. `waiting`: the number of newborn cgroups with a record that decides. `levels`: a bit for
@@ -49,8 +58,56 @@ struct ztap_births {
 	__u32 waiting;
 	__u32 levels;
 	__u64 dropped;
+	/* The keys of ztap_patterns are below this number; whether there is a record of containers. */
+	__u32 patterns;
+	__u32 containers;
 };
-ZTAP_SIZE(struct ztap_births, 16);
+ZTAP_SIZE(struct ztap_births, 24);
+
+/*
+ * Cgroups that only a pattern tells. ztap_patterns: hash, number -> pattern. `text`, of `length` bytes, is the pattern of the
+ * cgroup's own name: `*` stands for any bytes, `?` for one. With `level` 0 it is the name of a unit: every cgroup above is a
+ * slice, and a first `_` of the name is systemd's. Otherwise it is that depth, and ztap_parts has the patterns of the names above.
+ * Of several that match, the one with the lowest `rank` counts. Under ZTAP_PATTERN_CONTAINERS is the record of newborn cgroups
+ * that look like those of containers: ZTAP_CONTAINER_DIGITS hexadecimal digits in the name. `node` is as in ztap_name.
+ */
+struct ztap_pattern {
+	__u32 node;
+	__u32 rank;
+	__u32 level;
+	__u32 length;
+	struct ztap_cgroup record;
+	char text[ZTAP_NAME_BYTES];
+};
+ZTAP_SIZE(struct ztap_pattern, 344);
+
+/* ztap_parts: hash, (number of a pattern, depth) -> the pattern of the name there. */
+struct ztap_part_key {
+	__u32 pattern;
+	__u32 level;
+};
+ZTAP_SIZE(struct ztap_part_key, 8);
+
+struct ztap_part {
+	__u32 length;
+	char text[ZTAP_NAME_BYTES];
+};
+ZTAP_SIZE(struct ztap_part, 260);
+
+/* ztap_containers: hash, cgroup id -> the ID of the container, of newborn cgroups that are closed until it is identified. */
+struct ztap_container {
+	char id[ZTAP_CONTAINER_DIGITS];
+};
+ZTAP_SIZE(struct ztap_container, 64);
+
+/* ztap_crowded: hash, cgroup id -> 1, of newborn cgroups that patterns tell and that found no room. */
+
+/* The argument of ztap_set_patterns: see struct ztap_births. */
+struct ztap_pattern_count {
+	__u32 patterns;
+	__u32 containers;
+};
+ZTAP_SIZE(struct ztap_pattern_count, 8);
 
 /* ztap_living: hash, node -> the number of its cgroups that were born. The agent makes the entry with the name. */
 
@@ -78,11 +135,12 @@ struct ztap_prepared {
 };
 ZTAP_SIZE(struct ztap_prepared, 40);
 
-/* The argument of ztap_adopt: the record of a newborn decides no longer, and its flags are cleared. */
+/* The argument of ztap_adopt: the record of a newborn decides no longer. And of ztap_release: it is no workload's. */
 struct ztap_adopted {
 	__u64 cgroup;
 };
 ZTAP_SIZE(struct ztap_adopted, 8);
+
 
 /*
  * ztap_confined: hash, subject -> bits of enum ztap_confinement for table set 0, and shifted by ZTAP_CONFINEMENT_BITS for set 1.

@@ -28,6 +28,7 @@ export const quietTelemetry: Telemetry = {
   pending: nothing,
   undeclared: nothing,
   discoveryProblems: nothing,
+  unidentifiedContainers: nothing,
   drift: nothing,
   healed: nothing,
   packets: nothing,

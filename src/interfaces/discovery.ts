@@ -33,12 +33,24 @@ export interface FoundProcesses {
   readonly instances: readonly ReportedInstance[];
   /** What could not be read; empty if all could. */
   readonly problems: readonly string[];
+  /** What newborn cgroups are not, as far as this was found out; absent: nothing was. */
+  readonly newborns?: IdentifiedNewborns;
+}
+
+export interface IdentifiedNewborns {
+  /** The IDs, of those asked about, of containers that are no wanted workload's. */
+  readonly strangers: readonly string[];
+  /** All cgroups that units and paths match were found. */
+  readonly isTreeRead: boolean;
 }
 
 export interface ProcessDiscovery {
   /** Operating system, as in the label `kubernetes.io/os`. */
   readonly os: string;
-  discover(wanted: readonly WantedProcesses[]): Promise<FoundProcesses>;
+  /**
+   * @param newborns IDs of containers whose cgroups were made, and of which nothing else is known; also of some that do not run yet
+   */
+  discover(wanted: readonly WantedProcesses[], newborns?: readonly string[]): Promise<FoundProcesses>;
   /**
    * Yields when `discover` may return something else: a cgroup, a container or an address came or went. Only a wake-up;
    * several changes may give one. The first one comes at once. Ends when the signal aborts.

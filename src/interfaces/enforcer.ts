@@ -125,7 +125,28 @@ export interface WorkloadPackets {
 /** Of a backend that counts nothing. */
 export const NO_COUNTERS: PacketCounters = { rules: new Map(), workloads: new Map() };
 
+/** A cgroup that was enforced from its birth by a pattern, before anybody knew whose it is. */
+export interface WaitingCgroup {
+  readonly id: bigint;
+  /** The ID of the container that its name tells, empty if it was not kept; null: a pattern matches its path. */
+  readonly container: string | null;
+}
+
+/** Newborn cgroups that wait until the agent has found out whose they are. */
+export interface NewbornCgroups {
+  /** @throws EnforcerError */
+  waiting(): readonly WaitingCgroup[];
+  /**
+   * Opens those that are no workload's. One that was removed stays as it is.
+   * @param kept paths of cgroups that are a workload's
+   * @throws EnforcerError
+   */
+  release(cgroups: readonly WaitingCgroup[], kept: readonly string[]): void;
+}
+
 export interface Enforcer {
+  /** Null where the backend enforces nothing from birth, or enforces nothing yet. */
+  readonly newborns?: NewbornCgroups | null;
   /** `ebpf`, `pf` or `none`. */
   readonly backend: string;
   /** Null where the backend cannot tell what it decides. */

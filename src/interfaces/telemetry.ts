@@ -21,6 +21,8 @@ export interface Telemetry {
   refusedEndpoints(count: number): void;
   /** How much of this machine cannot be searched for the processes of workloads. */
   discoveryProblems(count: number): void;
+  /** How many newborn containers are closed, since it is not known whose they are. */
+  unidentifiedContainers(count: number): void;
   /** The versions in head. */
   policyVersions(
     versions: readonly { readonly namespace: string; readonly name: string; readonly version: number }[],

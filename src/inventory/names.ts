@@ -24,6 +24,11 @@ export function instanceName(workload: string, node: string, instance: string): 
   return `${stem}/${instance.slice(0, end)}${tail}`;
 }
 
+/** Returns the name of what the instances of a workload on a node get when they are born. */
+export function templateName(workload: string, node: string): string {
+  return `${workload}@${node}/*`;
+}
+
 /** The longest form that an adapter writes: three characters for each that is neither a letter, a digit nor a hyphen. */
 function encodedLength(text: string): number {
   return text.length + 2 * text.replace(/[A-Za-z0-9-]/g, "").length;

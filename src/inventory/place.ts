@@ -7,11 +7,17 @@ import type { NodeEndpoints } from "../model/endpoints.js";
 import type { Node, Workload, ZtapObject } from "../model/objects.js";
 import { refKey, refOf, type ObjectSet, type StateObject } from "../model/state.js";
 import { isDiscovered } from "./process.js";
-import { InstanceResolver, type Instance, type Resolution, type ResolvedNode } from "./resolve.js";
+import {
+  InstanceResolver,
+  type Instance,
+  type Resolution,
+  type ResolvedNode,
+  type WorkloadTemplate,
+} from "./resolve.js";
 
 export function placeInstances(
   objects: ObjectSet,
-  { instances, nodes }: Pick<Resolution, "instances" | "nodes">,
+  { instances, nodes, templates }: Pick<Resolution, "instances" | "nodes" | "templates">,
 ): ObjectSet {
   const placed = new Map<string, StateObject>();
   const patterns = new Map<string, Pattern>();
@@ -20,6 +26,10 @@ export function placeInstances(
     if (object.kind === "Workload" && isDiscovered(object))
       patterns.set(`${object.metadata.namespace}/${object.metadata.name}`, { workload: object, state });
     else placed.set(key, state);
+  }
+  for (const template of templates) {
+    const pattern = patterns.get(template.workload);
+    if (pattern !== undefined) addTemplate(placed, template, pattern);
   }
   for (const instance of instances) {
     const pattern = patterns.get(instance.workload);
@@ -72,16 +82,37 @@ function addInstance(
   placed.set(key, state);
 }
 
+function addTemplate(
+  placed: Map<string, StateObject>,
+  template: WorkloadTemplate,
+  { workload, state: from }: Pattern,
+): void {
+  const { spec } = concreteWorkload(workload, { ...template, cgroup: null, ports: [] });
+  const object = {
+    ...workload,
+    metadata: { ...workload.metadata, name: nameOf(template) },
+    spec: { ...spec, process: template.pattern, isTemplate: true as const },
+  };
+  const state = stateOf(object, from);
+  placed.set(refKey(state.ref), state);
+}
+
 function stateOf(object: ZtapObject, from: StateObject | undefined): StateObject {
   const position = from?.position === undefined ? {} : { position: from.position };
   return { ref: refOf(object), digest: digestOf(object), object, ...position };
 }
 
-function concreteWorkload(workload: Workload, { name, node, cgroup, addresses, ports: listening }: Instance): Workload {
+const nameOf = ({ name }: Pick<Instance, "name">): string => name.slice(name.indexOf("/") + 1);
+
+function concreteWorkload(
+  workload: Workload,
+  instance: Pick<Instance, "name" | "node" | "cgroup" | "addresses" | "ports">,
+): Workload {
+  const { node, cgroup, addresses, ports: listening } = instance;
   const { process, tolerates, user, ports } = workload.spec;
   return {
     ...workload,
-    metadata: { ...workload.metadata, name: name.slice(name.indexOf("/") + 1) },
+    metadata: { ...workload.metadata, name: nameOf(instance) },
     spec: {
       node,
       addresses,

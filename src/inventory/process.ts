@@ -46,6 +46,14 @@ export function expectedCgroup(pattern: ProcessPattern | null): string | null {
   return `system.slice/${slice}${escapeName(systemdUnit)}`;
 }
 
+/**
+ * Returns the pattern if cgroups that it matches may be born where only the pattern tells them: in an unknown slice, or by any
+ * name. Null if Git tells the one path.
+ */
+export function birthPattern(pattern: ProcessPattern | null): Exclude<ProcessPattern, { host: true }> | null {
+  return pattern === null || "host" in pattern || fixedCgroup(pattern) !== null ? null : pattern;
+}
+
 /** `a-b.slice` lies in `a.slice`. */
 function slicePath(slice: string): string {
   const parts = slice.slice(0, -".slice".length).split("-");

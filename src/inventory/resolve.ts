@@ -4,12 +4,12 @@
  */
 import type { ListeningPort, NodeEndpoints, ReportedInstance } from "../model/endpoints.js";
 import type { WantedProcesses } from "../interfaces/discovery.js";
-import type { Workload } from "../model/objects.js";
+import type { ProcessPattern, Workload } from "../model/objects.js";
 import { qualifiedName, type ObjectSet } from "../model/state.js";
 import { hasSynIdentity } from "../policy/compile/modes.js";
-import { instanceName } from "./names.js";
+import { instanceName, templateName } from "./names.js";
 import { describeConflict, NodeDescriptions, runsOn, type DescribedNode } from "./nodes.js";
-import { expectedCgroup, isDiscovered, patternOf, refuseClaim } from "./process.js";
+import { birthPattern, expectedCgroup, isDiscovered, patternOf, refuseClaim } from "./process.js";
 import { AddressCheck } from "./reported-addresses.js";
 
 export interface Instance {
@@ -26,6 +26,11 @@ export interface Instance {
   readonly ports: readonly ListeningPort[];
   /** When its node reported it; null: it follows from Git alone, and may not exist yet. */
   readonly at: string | null;
+}
+
+/** What the instances of a workload get on the node that resolves, when they are born. */
+export interface WorkloadTemplate extends Pick<Instance, "name" | "workload" | "node" | "addresses"> {
+  readonly pattern: Exclude<ProcessPattern, { host: true }>;
 }
 
 /** A part of a report that does not count. */
@@ -54,6 +59,8 @@ export interface Resolution {
   /** How many parts of reports do not count, listed or not. */
   readonly refusedCount: number;
   readonly nodes: readonly ResolvedNode[];
+  /** Of the node that resolves; sorted by name. */
+  readonly templates: readonly WorkloadTemplate[];
 }
 
 /** Largest number of addresses that count of one node: they take room in the tables of others. */
@@ -85,6 +92,7 @@ export class InstanceResolver {
   readonly #hasIdentity: boolean;
   readonly #parts = new WeakMap<NodeEndpoints, NodePart>();
   readonly #unreported = new Map<string, NodePart>();
+  readonly #isBornOpen: boolean;
 
   /** @param self the node that resolves: it knows its own addresses, whatever others believe of it; null for none */
   constructor(
@@ -92,6 +100,7 @@ export class InstanceResolver {
     private readonly self: string | null,
   ) {
     const workloads = [...objects.values()].flatMap(({ object }) => (object.kind === "Workload" ? [object] : []));
+    this.#isBornOpen = isBornOpen(objects);
     this.#nodes = new NodeDescriptions(objects);
     this.#addresses = new AddressCheck(objects);
     this.#hasIdentity = hasSynIdentity(objects);
@@ -141,7 +150,27 @@ export class InstanceResolver {
       refused: parts.flatMap(({ refused }) => refused),
       refusedCount: parts.reduce((sum, { refusedCount }) => sum + refusedCount, 0),
       nodes: parts.flatMap(({ node }) => node ?? []),
+      templates: this.#templates(reports, parts),
     };
+  }
+
+  /** Only Linux has cgroups. */
+  #templates(reports: ReadonlyMap<string, NodeEndpoints>, parts: readonly NodePart[]): readonly WorkloadTemplate[] {
+    const self = parts.find(({ node }) => node?.name === this.self)?.node;
+    if (self === undefined || self === null || this.#isBornOpen) return [];
+    const { name: node, addresses } = self;
+    const os = reports.get(node)?.os ?? "linux";
+    if (os !== "linux") return [];
+    return this.wantedOn(node, os)
+      .flatMap(({ workload, pattern: all }) => {
+        const pattern = birthPattern(all);
+        const declared = this.#all.get(workload)?.spec.addresses ?? [];
+        const own = declared.length > 0 ? declared : addresses;
+        return pattern === null
+          ? []
+          : [{ name: templateName(workload, node), workload, node, addresses: own, pattern }];
+      })
+      .sort((a, b) => (a.name < b.name ? -1 : 1));
   }
 
   #reportedPart(report: NodeEndpoints): NodePart {
@@ -332,6 +361,11 @@ class NodeResolution {
       return false;
     });
   }
+}
+
+/** Returns whether newborn cgroups that patterns match are not closed. */
+export function isBornOpen(objects: ObjectSet): boolean {
+  return [...objects.values()].some(({ object }) => object.kind === "Cluster" && object.spec?.newborn === "open");
 }
 
 const depth = ({ cgroup }: Instance): number => cgroup?.split("/").length ?? 0;

@@ -620,6 +620,10 @@ export interface ClusterDocument {
      * How a sender is known where several workloads have one address. `address`: by its address alone. `source`: its own node, which knows it, asks the policies of the destination as well. `syn`: in addition it proves its identity in each TCP SYN between nodes. Default: source.
      */
     identity?: "address" | "source" | "syn";
+    /**
+     * Whether cgroups that a pattern matches, and on nodes of containers those that look like a container's, are closed until the agent has identified them. Default: closed.
+     */
+    newborn?: "closed" | "open";
   };
 }
 /**

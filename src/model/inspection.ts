@@ -27,6 +27,8 @@ export interface InspectedNode {
   readonly foreign: readonly { readonly cgroup: string; readonly hook: string; readonly programId: number }[];
   /** IP sockets in isolated workloads that belong to other cgroups, and how many of them are refused. */
   readonly sockets: { readonly found: number; readonly refused: number };
+  /** Patterns that newborn cgroups are compared with, and newborn cgroups of any kind that no programs are attached to yet. */
+  readonly newborns: { readonly patterns: number; readonly waiting: number };
   /** Workloads that a user other than root can leave: by writing to that cgroup. */
   readonly delegated: readonly { readonly workload: string; readonly cgroup: string }[];
 }

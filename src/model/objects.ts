@@ -142,6 +142,11 @@ export interface Workload {
     readonly ports: readonly WorkloadPort[];
     /** The ports that an instance reports; only in a placed state, and only if `ports` is empty. */
     readonly listening?: readonly WorkloadPort[];
+    /**
+     * Only in a state with instances in place of patterns: what a cgroup that matches `process` gets when it is born. It is
+     * nobody's peer.
+     */
+    readonly isTemplate?: true;
   };
 }
 
@@ -250,6 +255,8 @@ export interface Cluster {
     readonly mode?: "audit";
     /** How a sender is known; only if it is not `source`. */
     readonly identity?: Exclude<IdentityMode, "source">;
+    /** Only if newborn cgroups that patterns match are not closed. */
+    readonly newborn?: "open";
   };
 }
 

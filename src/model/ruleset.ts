@@ -87,12 +87,32 @@ export interface SubjectDirection {
   readonly policies: readonly string[];
 }
 
+/** What of a pattern the kernel compares with a newborn cgroup: a unit in any slice, or a path. See ProcessPattern. */
+export type CgroupPattern = { readonly systemdUnit: string } | { readonly cgroup: string };
+
+/** What a cgroup that a pattern matches gets when it is born: all its instances have the same policy. */
+export interface BirthTemplate {
+  /** Without a cgroup. */
+  readonly subject: Subject;
+  readonly pattern: CgroupPattern;
+}
+
+/** Cgroups that are closed from their birth though no path tells them. */
+export interface Births {
+  /** Sorted by workload. */
+  readonly templates: readonly BirthTemplate[];
+  /** Cgroups that look like a container's are closed until the agent has identified them. */
+  readonly closesContainers: boolean;
+}
+
 /** A workload that this node protects. */
 export interface Subject {
   /** `namespace/name`. */
   readonly workload: string;
   /** Path below the cgroup v2 root; null if the workload has none, so that eBPF cannot enforce it. */
   readonly cgroup: string | null;
+  /** The workload of the template that its cgroup may have been born under; absent: none. */
+  readonly template?: string;
   /** All processes of the node that belong to no other subject; only if it is true, and without a cgroup then. */
   readonly isHost?: true;
   readonly addresses: readonly string[];
@@ -115,10 +135,12 @@ export interface Ruleset {
   readonly digest: string;
   /** Sorted by workload. Every workload of the node, isolated or not. */
   readonly subjects: readonly Subject[];
-  /** Sorted by key; only profiles that a subject uses. */
+  /** Sorted by key; only profiles that a subject or a template uses. */
   readonly profiles: readonly Profile[];
   /** Workloads say who they are in their SYNs; only if it is true. */
   readonly hasSynIdentity?: true;
+  /** Absent: none. */
+  readonly births?: Births;
 }
 
 /** The first packet of a connection, as one subject's policy sees it. */

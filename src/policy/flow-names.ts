@@ -39,7 +39,8 @@ export function nameFlows(objects: ObjectSet): (ruleset: Ruleset) => FlowNames {
     }
   }
   return (ruleset) => {
-    const subjects = new Map(ruleset.subjects.map((subject) => [subject.workload, subject]));
+    const all = [...(ruleset.births?.templates ?? []).map(({ subject }) => subject), ...ruleset.subjects];
+    const subjects = new Map(all.map((subject) => [subject.workload, subject]));
     return {
       workloads: [...subjects.keys()],
       workloadsAt: (address) => owners.at(address),

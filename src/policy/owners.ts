@@ -28,7 +28,7 @@ export class OwnerIndex {
 
   constructor(objects: ObjectSet) {
     for (const { object } of objects.values()) {
-      if (object.kind !== "Workload") continue;
+      if (object.kind !== "Workload" || object.spec.isTemplate === true) continue;
       const { addresses, ports, listening = [] } = object.spec;
       const known = ports.length > 0 ? ports : listening;
       const texts = new Set(known.map(({ protocol, port }) => `${protocol}/${port}`));

@@ -158,7 +158,7 @@ export function mixRulesets(wanted: Ruleset, { workloads, kept }: Kept): Ruleset
     }),
   );
   const subjects = [...followed, ...staying.map((subject) => renameProfiles(subject, keptProfiles)), ...bare];
-  const used = profilesOf(subjects);
+  const used = profilesOf([...subjects, ...(wanted.births?.templates ?? []).map(({ subject }) => subject)]);
   const all = new Map([...keptProfiles.values(), ...wanted.profiles].map((profile) => [profile.key, profile]));
   const profiles = [...all.values()].filter(({ key }) => used.has(key));
   subjects.sort((a, b) => (a.workload < b.workload ? -1 : 1));

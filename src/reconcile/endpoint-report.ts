@@ -3,6 +3,7 @@
  * where it changed. This node's own follower has the result at once, also without the store.
  */
 import type { FoundProcesses, ProcessDiscovery, WantedProcesses } from "../interfaces/discovery.js";
+import type { Enforcer, WaitingCgroup } from "../interfaces/enforcer.js";
 import type { Notifier } from "../interfaces/notifier.js";
 import type { Store } from "../interfaces/store.js";
 import type { Clock, Logger } from "../interfaces/system.js";
@@ -25,12 +26,16 @@ export interface EndpointReporterDeps {
   readonly store: Pick<Store, "listEndpoints" | "writeEndpoints">;
   readonly clock: Clock;
   readonly logger: Logger;
-  readonly telemetry: Pick<Telemetry, "discoveryProblems">;
+  readonly telemetry: Pick<Telemetry, "discoveryProblems" | "unidentifiedContainers">;
+  readonly enforcer: Pick<Enforcer, "newborns">;
 }
 
 export class EndpointReporter {
   #own: NodeEndpoints | null = null;
   #problems: readonly string[] = [];
+  /** The containers that were closed at the last look, and those of them that the log names. */
+  #closed: ReadonlySet<bigint> = new Set();
+  readonly #told = new Set<bigint>();
 
   /**
    * @param wanted what is to be found on this node; null while no workload needs reports, or that is not known
@@ -55,9 +60,13 @@ export class EndpointReporter {
    */
   async run(onFound: () => void = () => undefined): Promise<void> {
     const { discovery, store, clock } = this.deps;
+    // Before it is asked what is wanted: a pattern that let a cgroup wait is still, or again, wanted then.
+    const waiting = this.deps.enforcer.newborns?.waiting() ?? [];
     const wanted = this.wanted(discovery.os);
     if (wanted === null) return;
-    const found = await discovery.discover(wanted);
+    const containers = waiting.flatMap(({ container }) => container ?? []);
+    const found = await discovery.discover(wanted, containers);
+    this.#release(waiting, found);
     const { instances, addresses, problems } = fitRecord(found);
     this.#tell([...found.problems, ...problems]);
     const { node } = this;
@@ -71,6 +80,27 @@ export class EndpointReporter {
     const stored = (await store.listEndpoints({ watched: true })).find((one) => one.node === node);
     const isFresh = stored !== undefined && clock.now() - Date.parse(stored.at) < REFRESH_MS;
     if (!isFresh || !isSame(stored, now)) await store.writeEndpoints(now);
+  }
+
+  /** Opens the newborn cgroups that are no workload's; all others stay closed until they are enforced by their own programs. */
+  #release(waiting: readonly WaitingCgroup[], { instances, newborns, problems }: FoundProcesses): void {
+    const { enforcer, telemetry, logger } = this.deps;
+    const strangers = new Set(newborns?.strangers);
+    const isStranger = ({ container }: WaitingCgroup): boolean =>
+      container === null ? newborns?.isTreeRead === true : strangers.has(container);
+    const kept = instances.map(({ cgroup }) => cgroup);
+    enforcer.newborns?.release(waiting.filter(isStranger), kept);
+    const closed = waiting.filter((one) => one.container !== null && !isStranger(one));
+    telemetry.unidentifiedContainers(closed.length);
+    // Every container is closed for a moment.
+    const late = closed.filter(({ id }) => !this.#told.has(id) && (problems.length > 0 || this.#closed.has(id)));
+    for (const { id, container } of late) {
+      const why = problems.map((problem) => `: ${printableLine(problem)}`).join("");
+      logger.warn(`a new container is closed until it is known whose it is${why}`, { container: container ?? "" });
+      this.#told.add(id);
+    }
+    this.#closed = new Set(closed.map(({ id }) => id));
+    for (const id of this.#told) if (!this.#closed.has(id)) this.#told.delete(id);
   }
 
   #tell(problems: readonly string[]): void {

@@ -74,6 +74,7 @@ const isSubjectDirection = shaped<SubjectDirection>({
 const isSubject = shaped<Subject>({
   workload: isSubjectName,
   cgroup: nullable(isText),
+  template: optional(isText),
   isHost: optional((value): value is true => value === true),
   addresses: listOf(isString),
   user: optional(isText),

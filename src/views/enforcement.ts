@@ -56,6 +56,11 @@ function renderNode(node: InspectedNode, style: Style): string {
     ...node.foreign.map(
       ({ cgroup, hook, programId }) => style.line`not ztap's: program ${programId} at ${hook} of ${cgroup}`,
     ),
+    ...(node.newborns.patterns > 0
+      ? [
+          style.line`patterns of new cgroups: ${node.newborns.patterns}; ${node.newborns.waiting} new cgroups have no programs of their own yet`,
+        ]
+      : []),
     ...(node.sockets.found > 0
       ? [
           style.line`sockets of other cgroups in isolated workloads: ${node.sockets.found}, of which ${node.sockets.refused} are refused`,

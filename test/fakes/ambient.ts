@@ -40,6 +40,7 @@ export function recordTelemetry(): {
     pending: record("pending"),
     undeclared: record("undeclared"),
     discoveryProblems: record("discoveryProblems"),
+    unidentifiedContainers: record("unidentifiedContainers"),
     drift: record("drift"),
     escapes: record("escapes"),
     refusals: record("refusals"),

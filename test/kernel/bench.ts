@@ -64,6 +64,8 @@ export class Bench {
         level: 1,
         share: shares.get(id) ?? NO_SLOT,
         areRolesKnown: false,
+        isShared: false,
+        born: 0,
         sets: [record, record],
       } as const;
       this.#native.mapSet(this.#fd("ztap_test_subjects"), key, encodeStorage(storage));

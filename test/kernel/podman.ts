@@ -26,6 +26,8 @@ export interface PodmanContainer {
   readonly labels?: Readonly<Record<string, string>>;
   /** Default: the bridge. */
   readonly network?: string;
+  /** A static program of this machine, and its arguments, in place of one that sleeps. */
+  readonly program?: readonly [path: string, ...args: string[]];
 }
 
 export class Podman {
@@ -73,11 +75,23 @@ export class Podman {
     this.#service?.kill("SIGCONT");
   }
 
-  async run({ name, image, labels = {}, network = "podman" }: PodmanContainer): Promise<void> {
+  /** In its network namespace are the bridge and its address. */
+  get networkNamespace(): string {
+    return `/proc/${this.#holder.pid}/ns/net`;
+  }
+
+  async logs(name: string): Promise<string> {
+    return this.#podman("logs", name);
+  }
+
+  async run({ name, image, labels = {}, network = "podman", program }: PodmanContainer): Promise<void> {
     await this.#import(image);
     const given = Object.entries(labels).flatMap(([key, value]) => ["--label", `${key}=${value}`]);
     const open = ["--security-opt", "seccomp=unconfined", "--network", network];
-    await this.#podman("run", "--detach", "--name", name, ...given, ...LIMITS, ...open, image, "sleep", "86400");
+    const [path, ...args] = program ?? [];
+    const mounted = path === undefined ? [] : ["--volume", `${path}:/program:ro`];
+    const command = path === undefined ? ["sleep", "86400"] : ["/program", ...args];
+    await this.#podman("run", "--detach", "--name", name, ...given, ...LIMITS, ...open, ...mounted, image, ...command);
   }
 
   async inspect(name: string, format: string): Promise<string> {

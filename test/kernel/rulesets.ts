@@ -1,5 +1,6 @@
 /** Rulesets written by hand, in the fewest words: what a test allows each workload to do. */
 import type {
+  CgroupPattern,
   Clause,
   IsolationMode,
   PortRange,
@@ -56,6 +57,24 @@ export function rulesetOf(node: string, workloads: Readonly<Record<string, Workl
   }
   profiles.sort((a, b) => (a.key < b.key ? -1 : 1));
   return { node, digest: JSON.stringify({ subjects, profiles }), subjects, profiles };
+}
+
+/**
+ * Returns the ruleset with templates in place of the workloads that patterns find, and the templates of their instances.
+ * @param patterns by workload
+ */
+export function withPatterns(
+  ruleset: Ruleset,
+  patterns: Readonly<Record<string, CgroupPattern>>,
+  closesContainers = false,
+): Ruleset {
+  const templates = ruleset.subjects.flatMap((subject) => {
+    const pattern = patterns[subject.workload];
+    return pattern === undefined ? [] : [{ subject, pattern }];
+  });
+  const subjects = ruleset.subjects.filter(({ workload }) => patterns[workload] === undefined);
+  const births = { templates, closesContainers };
+  return { ...ruleset, subjects, births, digest: JSON.stringify([ruleset.digest, births]) };
 }
 
 function profileOf(workload: string, direction: "ingress" | "egress", allow: readonly Allow[]): Profile {

@@ -109,6 +109,19 @@ t.test("on an eBPF node the cgroup paths have at most as many names as the kerne
   ]);
 });
 
+t.test("an eBPF node has at most as many patterns of cgroups as each newborn one is compared with", async (t) => {
+  const workloads = (count: number): string =>
+    Array.from({ length: count }, (_one, at) =>
+      workload(`w${at}`, `node: web, process: {systemdUnit: "w${at}@*.service"}`),
+    ).join("");
+  const open = `apiVersion: ztap/v1\nkind: Cluster\nmetadata: { name: cluster }\nspec: { newborn: open }\n---\n`;
+  t.same(found(node("web"), workloads(128)), []);
+  t.match(found(node("web"), workloads(129)), [
+    { code: "ZT4006", severity: "error", message: /workload default\/w\d+ on node web: .* 129 patterns .* 128/ },
+  ]);
+  t.same(found(node("web"), open, workloads(129)), []);
+});
+
 t.test("a policy on all processes of a host is refused; the host as a peer is not", async (t) => {
   const host = workload("host", "node: box, process: {host: true}");
   t.match(found(node("box"), host, policy("port: 80")), [

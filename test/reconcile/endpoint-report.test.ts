@@ -41,7 +41,14 @@ function reporterOf(discovery: FakeDiscovery) {
   const store = openMemoryStore(systemClock);
   const reached = new FaultyStore(store);
   const { telemetry, calls } = recordTelemetry();
-  const deps = { discovery, store: reached, clock: systemClock, logger: silentLogger, telemetry };
+  const deps = {
+    discovery,
+    store: reached,
+    clock: systemClock,
+    logger: silentLogger,
+    telemetry,
+    enforcer: { newborns: null },
+  };
   return { store, reached, calls, reporter: new EndpointReporter(deps, "n1", () => wanted) };
 }
 

@@ -162,6 +162,7 @@ const machine = (x: string) => ({
       links: [{ workload: x, hook: x, programId: 1, cgroup: x }],
       foreign: [{ cgroup: x, hook: x, programId: 1 }],
       sockets: { found: 2, refused: 1 },
+      newborns: { patterns: 2, waiting: 1 },
       delegated: [{ workload: x, cgroup: x }],
     },
   ],

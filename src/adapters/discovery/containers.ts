@@ -6,6 +6,23 @@ import { matchesGlob } from "../../inventory/glob.js";
 import type { ReportedInstance } from "../../model/endpoints.js";
 import type { ContainerPattern } from "../../model/objects.js";
 
+interface Asked extends Listing {
+  readonly isFailed?: true;
+}
+
+/**
+ * Returns whether a newborn container is certainly no wanted workload's: its runtime says so, or every runtime answered and none
+ * knows it. A runtime knows a container before it makes the cgroup.
+ */
+function isStranger(id: string, listings: readonly (Asked | null)[], matches: (one: Container) => boolean): boolean {
+  const asked = listings.filter((listing) => listing !== null);
+  const running = asked.flatMap(({ containers }) => containers.find((one) => one.id === id) ?? [])[0];
+  if (running !== undefined) return !matches(running);
+  const said = asked.flatMap(({ newborns }) => newborns.get(id) ?? []);
+  if (said.length > 0) return !said.includes(true);
+  return asked.length > 0 && asked.every(({ isFailed }) => isFailed !== true);
+}
+
 /** A container that runs. Its texts are those of whoever made it. */
 export interface Container {
   readonly id: string;
@@ -25,6 +42,8 @@ export type NamedContainer = Pick<Container, "name" | "labels">;
 export interface Listing {
   readonly containers: readonly Container[];
   readonly problems: readonly string[];
+  /** The newborn containers that the runtime knows, whether they run or not: whether their names are wanted. */
+  readonly newborns: ReadonlyMap<string, boolean>;
 }
 
 export interface ContainerRuntime {
@@ -33,9 +52,10 @@ export interface ContainerRuntime {
   /**
    * Returns the containers that run; null if this machine has no such runtime. Bounded in size and time.
    * @param isWanted those for which it is false may be left out
+   * @param newborns IDs of containers whose cgroups were made, and that may not run yet
    * @throws Error if the runtime does not answer, or must not be believed
    */
-  list(isWanted: (container: NamedContainer) => boolean): Promise<Listing | null>;
+  list(isWanted: (container: NamedContainer) => boolean, newborns?: readonly string[]): Promise<Listing | null>;
   /** Calls when containers may have come or gone. Resolves when the signal has aborted; never rejects. */
   watch(signal: AbortSignal, onChange: () => void): Promise<void>;
 }
@@ -43,6 +63,8 @@ export interface ContainerRuntime {
 export interface ContainersFound {
   readonly instances: readonly ReportedInstance[];
   readonly problems: readonly string[];
+  /** The newborn containers that are no wanted workload's. */
+  readonly strangers: readonly string[];
   /** Folders in which cgroups of containers come and go, as absolute paths. */
   readonly folders: readonly string[];
 }
@@ -57,13 +79,14 @@ export class ContainerFinder {
     private readonly cgroupRoot: string,
   ) {}
 
-  async find(wanted: readonly WantedProcesses[]): Promise<ContainersFound> {
+  /** @param newborns see ProcessDiscovery */
+  async find(wanted: readonly WantedProcesses[], newborns: readonly string[] = []): Promise<ContainersFound> {
     const patterns = wanted.flatMap(({ workload, pattern }) =>
       "container" in pattern ? [{ workload, pattern: pattern.container }] : [],
     );
-    if (patterns.length === 0) return { instances: [], problems: [], folders: [] };
+    if (patterns.length === 0) return { instances: [], problems: [], strangers: newborns, folders: [] };
     const isWanted = (one: NamedContainer): boolean => patterns.some(({ pattern }) => matchesNames(pattern, one));
-    const listings = await Promise.all(this.runtimes.map((runtime) => this.#list(runtime, isWanted)));
+    const listings = await Promise.all(this.runtimes.map((runtime) => this.#list(runtime, isWanted, newborns)));
     const problems = listings.flatMap((listing) => listing?.problems ?? []);
     if (listings.every((listing) => listing === null))
       problems.push(`no container runtime is found: ${this.runtimes.map(({ name }) => `no ${name}`).join(", ")}`);
@@ -71,7 +94,9 @@ export class ContainerFinder {
     const containers = new Map(
       listings.flatMap((listing) => (listing?.containers ?? []).map((one) => [one.cgroup, one] as const)),
     );
+    const matches = (one: Container): boolean => patterns.some(({ pattern }) => matchesContainer(pattern, one));
     return {
+      strangers: newborns.filter((id) => isStranger(id, listings, matches)),
       instances: patterns.flatMap(({ workload, pattern }) =>
         [...containers.values()]
           .filter((one) => matchesContainer(pattern, one))
@@ -87,9 +112,13 @@ export class ContainerFinder {
   }
 
   /** A runtime that fails takes nothing away: its containers count for as long as their cgroups exist. */
-  async #list(runtime: ContainerRuntime, isWanted: (container: NamedContainer) => boolean): Promise<Listing | null> {
+  async #list(
+    runtime: ContainerRuntime,
+    isWanted: (container: NamedContainer) => boolean,
+    newborns: readonly string[],
+  ): Promise<Asked | null> {
     try {
-      const listing = await runtime.list(isWanted);
+      const listing = await runtime.list(isWanted, newborns);
       const known = (listing?.containers ?? []).flatMap((one) => {
         const inode = this.#inode(one);
         return inode === null ? [] : [[one, inode] as const];
@@ -100,7 +129,7 @@ export class ContainerFinder {
       const why = error instanceof Error ? error.message : String(error);
       const known = [...(this.#latest.get(runtime) ?? [])].filter(([one, inode]) => this.#inode(one) === inode);
       const problem = `${runtime.name} cannot be asked for containers, so that new ones are not found: ${why}`;
-      return { containers: known.map(([one]) => one), problems: [problem] };
+      return { containers: known.map(([one]) => one), problems: [problem], newborns: new Map(), isFailed: true };
     }
   }
 

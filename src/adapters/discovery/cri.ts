@@ -42,12 +42,15 @@ export class CriRuntime implements ContainerRuntime {
     this.name = `CRI at ${options.socket}`;
   }
 
-  async list(isWanted: (container: NamedContainer) => boolean): Promise<Listing | null> {
+  async list(
+    isWanted: (container: NamedContainer) => boolean,
+    newborns: readonly string[] = [],
+  ): Promise<Listing | null> {
     const socket = trustedSocket(this.options.socket);
     if (socket === null) return null;
     const api = new CriApi(socket, this.options.clock.now() + (this.options.lookMs ?? LOOK_MS));
     try {
-      return await this.#listBy(api, isWanted);
+      return await this.#listBy(api, isWanted, newborns);
     } catch (error) {
       // A containerd that only Docker uses has no CRI.
       if (isServiceError(error) && error.code === Status.UNIMPLEMENTED) return null;
@@ -70,7 +73,11 @@ export class CriRuntime implements ContainerRuntime {
     });
   }
 
-  async #listBy(api: CriApi, isWanted: (container: NamedContainer) => boolean): Promise<Listing> {
+  async #listBy(
+    api: CriApi,
+    isWanted: (container: NamedContainer) => boolean,
+    newborns: readonly string[],
+  ): Promise<Listing> {
     const running = { filter: { state: { state: CONTAINER_RUNNING } } };
     const [{ containers: all }, { items }] = await Promise.all([
       api.call("ListContainers", running),
@@ -93,7 +100,10 @@ export class CriRuntime implements ContainerRuntime {
     };
     await Promise.all(Array.from({ length: AT_ONCE }, work));
     this.#known = new Map(containers.map((container) => [container.id, container]));
-    return { containers, problems };
+    const asked = newborns.length === 0 ? [] : (await api.call("ListContainers", {})).containers;
+    const known = asked.map((one) => [one.id, isWanted(named(one, sandboxes.get(one.podSandboxId)))] as const);
+    // What holds the namespaces of a pod is no workload's.
+    return { containers, problems, newborns: new Map([...items.map(({ id }) => [id, false] as const), ...known]) };
   }
 
   /** Returns null for a container that is gone, and a text for one that cannot be enforced. */

@@ -31,7 +31,7 @@ export class LinuxDiscovery implements ProcessDiscovery {
     this.#options = options;
   }
 
-  async discover(wanted: readonly WantedProcesses[]): Promise<FoundProcesses> {
+  async discover(wanted: readonly WantedProcesses[], newborns: readonly string[] = []): Promise<FoundProcesses> {
     const { cgroupRoot, mostFolders = MOST_FOLDERS } = this.#options;
     const found: FoundProcesses = { os: this.os, addresses: nodeAddresses(), instances: [], problems: [] };
     const hosts = wanted.flatMap(({ workload, pattern }) => ("host" in pattern ? [instanceOf(workload, "", "")] : []));
@@ -41,7 +41,7 @@ export class LinuxDiscovery implements ProcessDiscovery {
     }
     const walk = new CgroupWalk(cgroupRoot, mostFolders);
     const inTree = await findInTree(wanted, walk);
-    const inContainers = await this.#options.containers.find(wanted);
+    const inContainers = await this.#options.containers.find(wanted, newborns);
     this.#folders = [...walk.opened, ...inContainers.folders];
     for (const watch of this.#watches) watch.update(this.#folders);
     const all = [...hosts, ...inTree.instances, ...inContainers.instances].sort(compare);
@@ -51,6 +51,7 @@ export class LinuxDiscovery implements ProcessDiscovery {
       ...found,
       instances: listening?.instances ?? all,
       problems: [...inTree.problems, ...inContainers.problems, ...(listening?.problems ?? [])],
+      newborns: { strangers: inContainers.strangers, isTreeRead: inTree.problems.length === 0 },
     };
   }
 

@@ -80,11 +80,16 @@ export class DockerRuntime implements ContainerRuntime {
     this.name = `${options.product} at ${options.socket}`;
   }
 
-  async list(isWanted: (container: NamedContainer) => boolean): Promise<Listing | null> {
+  async list(
+    isWanted: (container: NamedContainer) => boolean,
+    newborns: readonly string[] = [],
+  ): Promise<Listing | null> {
     const socket = trustedSocket(this.options.socket);
     if (socket === null) return null;
     const api = new DockerApi(socket, AbortSignal.timeout(this.options.lookMs ?? LOOK_MS));
-    const wanted = (await api.list()).filter((one) => isWanted(named(one)));
+    const running = await api.list();
+    const wanted = running.filter((one) => isWanted(named(one)));
+    const asked = await findNewborns(running, newborns, api);
     const known = new Map<string, Known>();
     const problems: string[] = [];
     const containers: Container[] = [];
@@ -97,7 +102,7 @@ export class DockerRuntime implements ContainerRuntime {
     };
     await Promise.all(Array.from({ length: AT_ONCE }, work));
     this.#known = known;
-    return { containers, problems };
+    return { containers, problems, newborns: new Map(asked.map((one) => [one.Id, isWanted(named(one))])) };
   }
 
   async watch(signal: AbortSignal, onChange: () => void): Promise<void> {
@@ -152,8 +157,8 @@ class DockerApi {
     private readonly signal: AbortSignal,
   ) {}
 
-  async list(): Promise<readonly Listed[]> {
-    const list = await getJson(this.socket, "/containers/json", this.signal, MAX_LIST_BYTES);
+  async list(query = ""): Promise<readonly Listed[]> {
+    const list = await getJson(this.socket, `/containers/json${query}`, this.signal, MAX_LIST_BYTES);
     if (!isList(list)) throw new Error("its list of containers cannot be read");
     return list;
   }
@@ -170,6 +175,17 @@ class DockerApi {
       throw error;
     }
   }
+}
+
+/** Returns what the runtime says of newborn containers. The list of all is only asked for if the shorter one lacks some. */
+async function findNewborns(
+  running: readonly Listed[],
+  newborns: readonly string[] = [],
+  api: DockerApi,
+): Promise<readonly Listed[]> {
+  const ids = new Set(newborns);
+  const found = running.filter(({ Id }) => ids.has(Id));
+  return found.length === ids.size ? found : (await api.list("?all=true")).filter(({ Id }) => ids.has(Id));
 }
 
 function named({ Names, Labels }: Listed): NamedContainer {

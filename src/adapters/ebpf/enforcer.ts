@@ -14,6 +14,7 @@ import {
   type Enforcer,
   type EnforcementItem,
   type ItemSet,
+  type NewbornCgroups,
   type Observation,
   type PeerKeyTable,
 } from "../../interfaces/enforcer.js";
@@ -22,12 +23,12 @@ import type { Logger } from "../../interfaces/system.js";
 import { CONTROL } from "./kernel/abi.generated.js";
 import { lockNode, requireReadable } from "./upgrade/node-lock.js";
 import { Confinement } from "./maps/confinement.js";
-import { Members } from "./maps/members.js";
+import { Members, sendersOf } from "./maps/members.js";
 import { KernelPeerKeys } from "./maps/peer-keys.js";
 import { KernelCounters } from "./maps/counters.js";
 import { EventRing } from "./maps/event-ring.js";
 import { areFlowsExported, exportFlows } from "./upgrade/migrate-flows.js";
-import type { Image } from "./lower/image.js";
+import { allSubjects, type Image } from "./lower/image.js";
 import {
   addItem,
   addTableItems,
@@ -36,6 +37,7 @@ import {
   exportItem,
   identityItem,
   imageItems,
+  isEnforced,
   isInterfaceItem,
   pinItem,
   securityItems,
@@ -142,6 +144,11 @@ export class EbpfEnforcer implements Enforcer {
     return this.#opened === null || this.#opened.lock < 0 ? null : this.#opened.peerKeys;
   }
 
+  /** Null for reading only: others must not open anything. */
+  get newborns(): NewbornCgroups | null {
+    return this.#opened === null || this.#opened.lock < 0 ? null : this.#opened.newborns;
+  }
+
   lower(ruleset: Ruleset): ItemSet {
     return this.#lower(ruleset).items;
   }
@@ -223,12 +230,12 @@ export class EbpfEnforcer implements Enforcer {
     this.#reportDropped(newborns.dropped());
     takeover.observe(items, image, located);
     const confined = opened.confinement.read(active);
-    for (const [workload, { id }] of image.subjects) {
+    for (const [workload, { id }] of allSubjects(image)) {
       const bits = confined.get(id) ?? 0;
       if (bits !== 0) addItem(items, confinementItem(workload, bits));
     }
     const identities = opened.members.read();
-    for (const [workload, { id }] of image.subjects) {
+    for (const [workload, { id }] of sendersOf(image)) {
       const identity = identities.get(id);
       if (identity !== undefined) addItem(items, identityItem(workload, identity));
     }
@@ -288,7 +295,7 @@ export class EbpfEnforcer implements Enforcer {
     newborns.finish(image);
     this.#require().confinement.finish(image);
     // After the switch: the kernel tells the namespaces of the workloads that are isolated now.
-    if (image.subjects.size === 0) await this.#require().interfaces.detach();
+    if (!isEnforced(image)) await this.#require().interfaces.detach();
     else await this.#require().interfaces.visit("attach");
     await subjects.learnRoles(located);
     if (failures.length > 0) throw severalAsOne(failures);
@@ -341,7 +348,7 @@ export class EbpfEnforcer implements Enforcer {
 
   /** Returns whether no workload is attached, by any version, and none was to be attached. */
   #enforcesNothing(epoch: bigint, { node }: NodeFolders): boolean {
-    const isEmpty = this.#inForce === null ? epoch === FIRST_EPOCH : this.#inForce.subjects.size === 0;
+    const isEmpty = this.#inForce === null ? epoch === FIRST_EPOCH : !isEnforced(this.#inForce);
     return isEmpty && listVersions(node).every(({ links }) => entriesOf(links).length === 0);
   }
 
@@ -354,12 +361,12 @@ export class EbpfEnforcer implements Enforcer {
   async #expected(ruleset: Ruleset, items: Map<string, EnforcementItem>): Promise<ItemSet> {
     const { object, interfaces, lock } = this.#require();
     const lowered = this.#lower(ruleset);
-    if (lowered.image.subjects.size === 0) return lowered.items;
+    if (!isEnforced(lowered.image)) return lowered.items;
     const security = securityItems(lowered.image, object.programs);
     // Who only reads may be in another network namespace than the agent.
     if (lock < 0) return new Map([...lowered.items, ...security]);
     // Interfaces come and go without being drift: they are attached to when they are looked at.
-    const isInForce = this.#inForce !== null && this.#inForce.subjects.size > 0;
+    const isInForce = this.#inForce !== null && isEnforced(this.#inForce);
     const { wanted, attached, problems } = await interfaces.visit(isInForce ? "attach" : "look");
     for (const item of attached) addItem(items, item);
     this.#reportUnattached(problems);

@@ -4,7 +4,7 @@
  */
 import { dirname, join } from "node:path";
 import type { EntryCounts, InspectedLink, InspectedNode } from "../../model/inspection.js";
-import { CONTROL, FOREIGN_SOCKET } from "./kernel/abi.generated.js";
+import { ABI, BIRTHS, CONTROL, FOREIGN_SOCKET } from "./kernel/abi.generated.js";
 import { Delegation } from "./attach/delegation.js";
 import { cgroupPaths } from "./attach/cgroups.js";
 import { HOOKS } from "./kernel/programs.js";
@@ -57,6 +57,10 @@ export function inspectEnforcement(options: InspectKernelOptions = {}): readonly
       entries: { active: counts(active), idle: counts(active === "a" ? "b" : "a") },
       foreign: foreignPrograms(native, cgroupRoot, held, paths, own),
       sockets: foreignSockets(native, join(folders.maps, "ztap_foreign")),
+      newborns: {
+        patterns: countEntries(native, join(folders.maps, "ztap_patterns")),
+        waiting: waitingNewborns(native, folders.maps),
+      },
       delegated: delegatedWorkloads(cgroupRoot, held, paths),
     };
   });
@@ -91,6 +95,16 @@ function foreignSockets(native: Native, pin: string): InspectedNode["sockets"] {
   const isRefused = (at: number): boolean =>
     read.values.readUInt32LE(at * FOREIGN_SOCKET.size + FOREIGN_SOCKET.refused) !== 0;
   return { found: read.count, refused: Array.from({ length: read.count }, (_, at) => at).filter(isRefused).length };
+}
+
+/** Of another version only what this one knows the layout of. */
+function waitingNewborns(native: Native, maps: string): number {
+  if (pinnedVersion(native, maps) !== ABI.VERSION) return 0;
+  return (
+    withPin(native, join(maps, "ztap_births"), (fd) => native.mapGet(fd, Buffer.alloc(4)))?.readUInt32LE(
+      BIRTHS.waiting,
+    ) ?? 0
+  );
 }
 
 function delegatedWorkloads(

@@ -7,8 +7,17 @@ import type { Rule } from "../../model/ruleset.js";
 import type { EnforcementItem, ItemSet } from "../../interfaces/enforcer.js";
 import { ABI } from "./kernel/abi.generated.js";
 import { formatPrefix } from "./lower/prefix.js";
-import type { Image, ImageSubject, SubjectRecord, MapEntries } from "./lower/image.js";
+import {
+  allSubjects,
+  type Image,
+  type ImageSubject,
+  type ImageTemplate,
+  type MapEntries,
+  type SubjectRecord,
+} from "./lower/image.js";
 import { cgroupParts, isNameable } from "./kernel/paths.js";
+import { patternText } from "./lower/capacity.js";
+import { hasWildcard } from "../../inventory/glob.js";
 import type { Hook } from "./kernel/native.js";
 import { GUARDS, HOOKS, MAPS, ROOT_HOOKS, SECURITY, TRACEPOINTS } from "./kernel/programs.js";
 
@@ -35,7 +44,7 @@ export function imageItems(image: Image): ItemSet {
   addItem(items, controlItem(ABI.VERSION));
   for (const name of MAPS) addItem(items, pinItem(name));
   addItem(items, exportItem());
-  if (image.subjects.size > 0)
+  if (isEnforced(image))
     for (const pin of [...GUARDS, ...ROOT_HOOKS, ...TRACEPOINTS]) addItem(items, guardItem(pin, ATTACHED));
   for (const [workload, { subject, id, record }] of image.subjects) {
     addItem(items, subjectItem(workload, subjectValue(id, record), subject));
@@ -43,12 +52,14 @@ export function imageItems(image: Image): ItemSet {
   }
   for (const [workload, { subject, id, record }] of namedSubjects(image))
     addItem(items, newbornItem(workload, subjectValue(id, record), subject));
-  for (const [workload, { confinement }] of image.subjects)
+  for (const [workload, template] of image.templates)
+    addItem(items, patternItem(workload, patternValue(template, subjectValue(template.id, template.record)), template));
+  for (const [workload, { confinement }] of allSubjects(image))
     if (confinement !== 0) addItem(items, confinementItem(workload, confinement));
   addTableItems(items, "addr", image.addrs, image);
   addTableItems(items, "port", image.ports, image);
   addTableItems(items, "sender", image.identities, image);
-  for (const [workload, { identity }] of image.subjects)
+  for (const [workload, { identity }] of new Map([...image.templates, ...image.subjects]))
     if (identity !== 0) addItem(items, identityItem(workload, identity));
   return items;
 }
@@ -102,9 +113,14 @@ export function interfaceItem(inode: number, name: string, process: number | nul
 /** Returns the items of the programs at security functions, as far as the kernel takes them. */
 export function securityItems(image: Image, programs: Readonly<Record<string, number>>): ItemSet {
   const items = new Map<string, EnforcementItem>();
-  if (image.subjects.size === 0) return items;
+  if (!isEnforced(image)) return items;
   for (const pin of SECURITY) if (programs[`ztap_${pin}`] !== undefined) addItem(items, guardItem(pin, ATTACHED));
   return items;
+}
+
+/** Returns whether a ruleset needs any program. */
+export function isEnforced({ subjects, templates }: Image): boolean {
+  return subjects.size > 0 || templates.size > 0;
 }
 
 /** Returns the subjects whose newborn cgroups get a record: of several with one path, the first. */
@@ -113,9 +129,25 @@ export function namedSubjects(image: Image): ReadonlyMap<string, ImageSubject> {
   for (const [workload, subject] of image.subjects) {
     const path = subject.subject.cgroup ?? "";
     const key = cgroupParts(path).join("/");
-    if (isNameable(path) && !byPath.has(key)) byPath.set(key, [workload, subject]);
+    if (isNameable(path) && !byPath.has(key) && !isBornByPattern(image, subject)) byPath.set(key, [workload, subject]);
   }
   return new Map(byPath.values());
+}
+
+/** Another cgroup of its path is born by the pattern, also when nothing runs there any more. */
+function isBornByPattern({ templates }: Image, { subject }: ImageSubject): boolean {
+  const pattern = templates.get(subject.template ?? "")?.pattern;
+  return pattern !== undefined && pattern !== null && hasWildcard(patternText(pattern));
+}
+
+/** Returns the item of what newborn cgroups get that match a pattern. */
+export function patternItem(workload: string, value: string, { subject, pattern }: ImageTemplate): EnforcementItem {
+  const policies = [...new Set([...subject.ingress.policies, ...subject.egress.policies])];
+  const label =
+    pattern === null
+      ? "isolation of newborn containers"
+      : `isolation of newborn cgroups ${patternText(pattern)} of ${workload}`;
+  return { key: `newborn/${workload}`, value, type: "entry", label, policies };
 }
 
 /**
@@ -126,6 +158,11 @@ export function newbornItem(workload: string, value: string, subject: ImageSubje
   const policies = [...new Set([...subject.ingress.policies, ...subject.egress.policies])];
   const label = `isolation of newborn cgroups of ${workload}`;
   return { key: `newborn/${workload}`, value, type: "entry", label, policies };
+}
+
+/** Returns the value of a pattern's item. */
+export function patternValue({ pattern }: Pick<ImageTemplate, "pattern">, record: string): string {
+  return `${pattern === null ? "" : `${"cgroup" in pattern ? "path" : "unit"} ${patternText(pattern)} `}${record}`;
 }
 
 /** Returns the item of what a workload may not use beside packets. It is compared whether or not it has a cgroup now. */
@@ -222,7 +259,7 @@ class AddrItem extends TableItem {
     const peer = formatPrefix({ family: scope & 1 ? 6 : 4, address: this.bytes.slice(16), length });
     const id = (scope & ~1) >>> 0;
     if (id === ABI.SCOPE_NODE) return `address ${peer} of a workload of this node`;
-    const owner = [...this.names.subjects].find(([, subject]) => subject.id === id);
+    const owner = [...allSubjects(this.names)].find(([, subject]) => subject.id === id);
     if (owner !== undefined) return `own address ${peer} of ${owner[0]}`;
     const profile = this.names.profiles.get(id);
     return `peer ${peer} of ${profile?.key ?? `unknown profile ${scope.toString(16)}`}`;

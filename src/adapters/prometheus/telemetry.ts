@@ -110,6 +110,11 @@ function createWorkloadMetrics(registry: Registry) {
       help: "Parts of this machine that could not be searched for the processes of workloads.",
       registers,
     }),
+    unidentifiedContainers: new Gauge({
+      name: "ztap_unidentified_containers",
+      help: "Newborn containers that are closed, since it is not known whose they are",
+      registers,
+    }),
     refusedEndpoints: new Gauge({
       name: "ztap_endpoints_refused",
       help: "Addresses and instances that nodes report and that do not count, as this node last read them.",
@@ -237,6 +242,7 @@ function enforcementTelemetry(metrics: Metrics) {
     },
     withheld: (workloads) => metrics.withheld.set(workloads),
     discoveryProblems: (count) => metrics.discoveryProblems.set(count),
+    unidentifiedContainers: (count) => metrics.unidentifiedContainers.set(count),
     refusedEndpoints: (count) => metrics.refusedEndpoints.set(count),
     pending: (workloads) => metrics.pending.set(workloads),
     undeclared: (isUndeclared) => metrics.undeclared.set(isUndeclared ? 1 : 0),

@@ -109,10 +109,15 @@ export function normalizeCluster(document: ClusterDocument): Cluster {
 }
 
 /** Defaults are left out, and so is a spec of nothing else. */
-function normalizeClusterSpec({ mode, identity }: NonNullable<ClusterDocument["spec"]>): Pick<Cluster, "spec"> {
+function normalizeClusterSpec({
+  mode,
+  identity,
+  newborn,
+}: NonNullable<ClusterDocument["spec"]>): Pick<Cluster, "spec"> {
   const spec = {
     ...(mode === "audit" ? { mode } : {}),
     ...(identity === undefined || identity === "source" ? {} : { identity }),
+    ...(newborn === "open" ? { newborn } : {}),
   };
   return Object.keys(spec).length === 0 ? {} : { spec };
 }

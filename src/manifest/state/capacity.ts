@@ -6,8 +6,10 @@
 import { mayRunOn, NodeDescriptions } from "../../inventory/nodes.js";
 import { canonicalJson } from "../../model/digest.js";
 import type { Kind, Workload } from "../../model/objects.js";
-import type { Profile, Ruleset } from "../../model/ruleset.js";
-import { refKey, type ObjectSet } from "../../model/state.js";
+import type { CgroupPattern, Profile, Ruleset } from "../../model/ruleset.js";
+import { birthPattern, isDiscovered, patternOf as patternOfWorkload } from "../../inventory/process.js";
+import { isBornOpen } from "../../inventory/resolve.js";
+import { qualifiedName, refKey, type ObjectSet } from "../../model/state.js";
 import { compile } from "../../policy/compile/compile.js";
 import type { Capacity, Refusal, TableSize } from "../../interfaces/enforcer.js";
 import type { ObjectProblem } from "./object-problem.js";
@@ -24,13 +26,19 @@ export function checkCapacity(objects: ObjectSet, capacities: Capacities): reado
   const add = (key: string, warning: ObjectProblem): void => {
     if (!found.has(key)) found.set(key, warning);
   };
+  const patternOf = birthPatterns(objects);
   for (const { node, backend, subjects } of byNode(objects, ruleset)) {
     const capacity = capacities[backend];
     const profilesOf = (members: Ruleset["subjects"]): readonly Profile[] => {
       const keys = new Set(members.flatMap(({ ingress, egress }) => [ingress.profile, egress.profile]));
       return [...keys].flatMap((key) => profiles.get(key ?? "") ?? []);
     };
-    const refusals = capacity.refuse({ node, digest: "", subjects, profiles: profilesOf(subjects) });
+    const templates = subjects.flatMap((subject) => {
+      const pattern = patternOf(subject.workload);
+      return pattern === null ? [] : [{ subject, pattern }];
+    });
+    const births = { templates, closesContainers: false };
+    const refusals = capacity.refuse({ node, digest: "", subjects, profiles: profilesOf(subjects), births });
     for (const refusal of refusals) {
       const warning = refuse(refusal, node);
       add(`${warning.key} ${warning.problem.path.join()}`, warning);
@@ -45,6 +53,18 @@ export function checkCapacity(objects: ObjectSet, capacities: Capacities): reado
     for (const warning of countEntries(capacity, own, profilesOf(held), sizeOf, node)) add(warning.key, warning);
   }
   return [...found.values()];
+}
+
+/** Returns a function to the pattern by which cgroups of a workload, `namespace/name`, are enforced from their birth. */
+function birthPatterns(objects: ObjectSet): (workload: string) => CgroupPattern | null {
+  const found = new Map<string, CgroupPattern>();
+  if (isBornOpen(objects)) return () => null;
+  for (const { object } of objects.values()) {
+    const pattern = object.kind === "Workload" && isDiscovered(object) ? birthPattern(patternOfWorkload(object)) : null;
+    if (object.kind === "Workload" && pattern !== null && !("container" in pattern))
+      found.set(qualifiedName(object.metadata), pattern);
+  }
+  return (workload) => found.get(workload) ?? null;
 }
 
 function countEntries(

@@ -23,6 +23,7 @@ import { WorkloadIndex } from "./workload-index.js";
 import { PeerResolver, readPorts, resolveEgressNames, resolveNames } from "./peers.js";
 import { IdentityProfiles } from "./identity.js";
 import { hasSynIdentity, modeOf } from "./modes.js";
+import { compileBirths, templateFinder } from "./births.js";
 import type { SelectableWorkload } from "./select.js";
 
 /** A rule whose parts that do not depend on its subject are resolved. */
@@ -93,9 +94,12 @@ export class RulesetCompiler {
     const { policies, shared } = { policies: this.#policies, shared: this.#shared };
     const identities = new IdentityProfiles(objects, this.#candidates, this.#sets, policies.values());
     const compilation = new Compilation(objects, this.#candidates, this.#peers, identities, { policies, shared });
-    const subjects = this.#candidates.all
-      .filter(({ workload }) => node === null || workload.spec.node === node)
-      .map((candidate) => compilation.compileSubject(candidate));
+    const own = this.#candidates.all.filter(({ workload }) => node === null || workload.spec.node === node);
+    const births = compileBirths(own, { compileSubject: (candidate) => compilation.compileSubject(candidate) });
+    const withTemplate = templateFinder(births);
+    const subjects = own
+      .filter(({ workload }) => workload.spec.isTemplate !== true)
+      .map((candidate) => withTemplate(compilation.compileSubject(candidate)));
     this.#shared = compilation.shared;
     const profiles = [...compilation.profiles.values()].sort((a, b) => (a.key < b.key ? -1 : 1));
     // A ruleset that is never enforced is never compared, and the digest of a whole state costs more than compiling it.
@@ -103,6 +107,7 @@ export class RulesetCompiler {
       node: node ?? "",
       subjects,
       profiles,
+      ...(births && { births }),
       ...(hasSynIdentity(objects) ? { hasSynIdentity: true as const } : {}),
     };
     return { ...ruleset, digest: node === null ? "" : digestRuleset(ruleset) };
@@ -331,8 +336,15 @@ function portSignature(own: readonly (readonly PortRange[])[]): string {
  * Returns the digest of a ruleset: equal digests mean equal enforcement. File and line of a rule are left out: moving a
  * policy within a file does not change enforcement.
  */
-export function digestRuleset({ node, subjects, profiles, hasSynIdentity: isSyn }: Omit<Ruleset, "digest">): string {
-  const hash = createHash("sha256").update(JSON.stringify(isSyn === true ? [node, subjects, "syn"] : [node, subjects]));
+export function digestRuleset({
+  node,
+  subjects,
+  profiles,
+  births,
+  hasSynIdentity: isSyn,
+}: Omit<Ruleset, "digest">): string {
+  const rest = [...(births === undefined ? [] : [births]), ...(isSyn === true ? ["syn"] : [])];
+  const hash = createHash("sha256").update(JSON.stringify([node, subjects, ...rest]));
   for (const profile of profiles) hash.update(digestProfile(profile));
   return hash.digest("hex");
 }

@@ -14,7 +14,7 @@ import { Destinations, isIdentifying, placesOf, type LetIn } from "./destination
 import { identityModeOf, modeOf } from "./modes.js";
 import type { NetworkSetIndex } from "./network-sets.js";
 import { blockCidrs, readPorts } from "./peers.js";
-import { isSelectorPeer, type SelectableWorkload } from "./select.js";
+import { isSelectorPeer, selectsPeer, type SelectableWorkload } from "./select.js";
 import { selectorKey, type WorkloadIndex } from "./workload-index.js";
 
 /** A policy, with the workloads that it selects. */
@@ -57,6 +57,8 @@ export class IdentityProfiles {
   readonly #labels = new Map<SelectableWorkload, string>();
   readonly #parser = new AddressParser();
   readonly #byPlace = new Map<string, SelectableWorkload[]>();
+  /** They send as their workload does, and are nobody's peers. */
+  readonly #templates: readonly SelectableWorkload[];
 
   constructor(
     private readonly objects: ObjectSet,
@@ -64,8 +66,9 @@ export class IdentityProfiles {
     private readonly sets: NetworkSetIndex,
     policies: Iterable<SelectingPolicy>,
   ) {
+    this.#templates = candidates.all.filter(({ workload }) => workload.spec.isTemplate === true);
     if (identityModeOf(objects) === "address") return;
-    for (const candidate of candidates.all) {
+    for (const candidate of candidates.peerable) {
       for (const address of addressesOf(candidate)) addTo(this.#byAddress, address, candidate);
       for (const place of placesOf(candidate)) addTo(this.#byPlace, place, candidate);
     }
@@ -117,11 +120,12 @@ export class IdentityProfiles {
       for (const subject of subjects) addAll(this.#isolating, subject, rules);
     }
     for (const [members, group] of groups) {
-      for (const member of members) {
-        const list = this.#groupsOf.get(member) ?? new Set();
-        this.#groupsOf.set(member, list.add(group));
-      }
+      for (const member of members) this.#addGroup(member, group);
     }
+  }
+
+  #addGroup(member: SelectableWorkload, group: SelectorGroup): void {
+    this.#groupsOf.set(member, (this.#groupsOf.get(member) ?? new Set()).add(group));
   }
 
   #readRule(
@@ -144,6 +148,8 @@ export class IdentityProfiles {
       const members = this.candidates.peersOf(from, namespace);
       group = groups.get(members) ?? { key: selectorKey(selectors, namespace), rules: [] };
       groups.set(members, group);
+      for (const template of this.#templates)
+        if (selectors.some((peer) => selectsPeer(peer, namespace, template))) this.#addGroup(template, group);
     }
     const cidrs = blockCidrs(from, this.sets);
     const blocks =

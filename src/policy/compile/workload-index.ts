@@ -10,6 +10,8 @@ import { isSelectorPeer, listSelectable, selectsPeer, selectsSubject } from "./s
 export class WorkloadIndex {
   /** In the order of their names. */
   readonly all: readonly SelectableWorkload[];
+  /** Those of them that are no templates: a template is nobody's peer. */
+  readonly peerable: readonly SelectableWorkload[];
   readonly #byNamespace: ReadonlyMap<string, readonly SelectableWorkload[]>;
   /** By namespace, key and value of a label. */
   readonly #byLabel = new Map<string, SelectableWorkload[]>();
@@ -17,6 +19,7 @@ export class WorkloadIndex {
 
   constructor(objects: ObjectSet) {
     this.all = listSelectable(objects);
+    this.peerable = this.all.filter(({ workload }) => workload.spec.isTemplate !== true);
     this.#byNamespace = Map.groupBy(this.all, ({ namespace }) => namespace);
     for (const candidate of this.all) {
       for (const [key, value] of Object.entries(candidate.labels)) {
@@ -46,7 +49,7 @@ export class WorkloadIndex {
    * return the same list.
    */
   peersOf(peers: readonly Peer[], policyNamespace: string): readonly SelectableWorkload[] {
-    if (peers.length === 0) return this.all;
+    if (peers.length === 0) return this.peerable;
     const selectors = peers.filter(isSelectorPeer);
     if (selectors.length === 0) return [];
     const key = selectorKey(selectors, policyNamespace);
@@ -57,7 +60,8 @@ export class WorkloadIndex {
       const namespaces = peer.namespaceSelector === undefined ? [policyNamespace] : this.#byNamespace.keys();
       for (const namespace of namespaces) {
         for (const candidate of this.#likely(namespace, peer.podSelector ?? {})) {
-          if (selectsPeer(peer, policyNamespace, candidate)) found.add(candidate);
+          if (candidate.workload.spec.isTemplate !== true && selectsPeer(peer, policyNamespace, candidate))
+            found.add(candidate);
         }
       }
     }

@@ -7,20 +7,21 @@
  * and adopts the cgroup. All of them are pinned.
  */
 import { join } from "node:path";
-import type { EnforcementItem } from "../../../interfaces/enforcer.js";
-import { addItem, namedSubjects, newbornItem, subjectValue } from "../items.js";
+import type { EnforcementItem, WaitingCgroup } from "../../../interfaces/enforcer.js";
+import { addItem, isEnforced, namedSubjects, newbornItem, subjectValue } from "../items.js";
 import { ABI, ADOPTED, BIRTHS, KNOWN, PREPARED } from "../kernel/abi.generated.js";
 import { mapOf, programOf, runIterator } from "../kernel/load.js";
 import { asEnforcerError, kernel } from "../kernel/native.js";
 import { cgroupLevel, cgroupParts } from "../kernel/paths.js";
 import { ADOPT, KNOW, LEARN_FILES, LEARN_TCP, PREPARE } from "../kernel/programs.js";
-import { OPEN_RECORD, type Image, type ImageSubject, type SubjectRecord } from "../lower/image.js";
+import { allSubjects, OPEN_RECORD, type Image, type ImageSubject, type SubjectRecord } from "../lower/image.js";
 import { encodeSubjectRecord, sameStorage, withSet, type CgroupStorage } from "../maps/cgroup-storage.js";
 import { nameKey, NewbornNames, type Name } from "../maps/newborn-names.js";
 import { NO_SLOT, type SlotShare, type SlotShares } from "../maps/slot-shares.js";
 import type { SetIndex } from "../maps/table-sets.js";
 import { BirthPrograms, type BirthParts } from "./birth-programs.js";
 import { findCgroup, type Present } from "./locate.js";
+import { PatternBirths } from "./pattern-births.js";
 
 /** A path of the tree: its node, the path above it, and the workload whose cgroup it is. */
 interface Branch {
@@ -44,11 +45,13 @@ export class Newborns {
   readonly #parts: BirthParts;
   readonly #names: NewbornNames;
   readonly #programs: BirthPrograms;
+  readonly #patterns: PatternBirths;
 
   constructor(parts: BirthParts) {
     this.#parts = parts;
     const { native, object } = parts;
     this.#programs = new BirthPrograms(parts);
+    this.#patterns = new PatternBirths(native, object);
     this.#names = new NewbornNames(native, {
       names: mapOf(object, "ztap_names"),
       newborns: mapOf(object, "ztap_newborns"),
@@ -74,12 +77,13 @@ export class Newborns {
       if (wanted.has(name.key) || name.record === null) continue;
       this.#names.write({ ...name, record: nextRecord(undefined, name.record, idle, shares) });
     }
-    if (branches.length > 0) this.#programs.pin();
-    const byNode = new Map(branches.map((branch) => [branch.node, branch]));
+    this.#patterns.prepare(image, idle, shares, 1 + Math.max(this.#highestNode(held), ...branches.map(nodeOf)));
+    if (isEnforced(image)) this.#programs.pin();
+    const subjectOf = subjectFinder(image, branches);
     // After the names: a cgroup that was born meanwhile is among these, or has the new record.
     for (const { cgroupId, node, record } of this.#names.newborns()) {
       if (record === null) continue;
-      const subject = byNode.get(node)?.subject;
+      const subject = subjectOf(node, record);
       const share = subject === undefined ? NO_SLOT : (shares.get(subject.id) ?? NO_SLOT);
       // Until it is adopted it keeps its subject, of whose addresses the next ruleset may know nothing.
       const next = subject?.record ?? OPEN_RECORD;
@@ -95,16 +99,40 @@ export class Newborns {
     const held = this.#names.names();
     const branches = this.#branches(image, held);
     const wanted = new Map(branches.map((branch) => [branch.key, branch]));
-    const nodes = new Map(branches.map((branch) => [branch.node, branch]));
+    const subjectOf = subjectFinder(image, branches);
     // In this order: if the agent is killed between two steps, the next one finds what is left.
     for (const { cgroupId, node, record } of this.#names.newborns())
-      if (record !== null && nodes.get(node)?.subject === undefined) this.adopt(cgroupId);
+      if (record !== null && subjectOf(node, record) === undefined) this.adopt(cgroupId);
     for (const name of held.values()) {
       const branch = wanted.get(name.key);
       if (branch === undefined) this.#names.delete(name);
       else if (branch.subject === undefined && name.record !== null) this.#names.write({ ...name, record: null });
     }
-    if (image.subjects.size === 0) this.#programs.unpin();
+    this.#patterns.finish(image);
+    if (!isEnforced(image)) this.#programs.unpin();
+  }
+
+  /** Returns the cgroups that were enforced from their birth by a pattern, and that are not known as an instance's yet. */
+  waiting(): readonly WaitingCgroup[] {
+    const containers = this.#patterns.containers();
+    const closed = this.#patterns.nodeOfContainers();
+    return this.#names
+      .newborns()
+      .filter(({ record }) => record?.isShared === true)
+      .map(({ cgroupId, node }) => ({
+        id: cgroupId,
+        container: containers.get(cgroupId) ?? (node === closed ? "" : null),
+      }));
+  }
+
+  /**
+   * Opens those that are no workload's.
+   * @param kept the paths of cgroups that are
+   */
+  release(cgroups: readonly WaitingCgroup[], kept: readonly string[]): void {
+    if (cgroups.length === 0) return;
+    const ids = new Set(kept.map((path) => this.#cgroupId(path)));
+    for (const { id } of cgroups) if (!ids.has(id)) this.#patterns.release(id);
   }
 
   /** Returns whether the cgroup was enforced from its birth, and its record still decides. */
@@ -158,6 +186,7 @@ export class Newborns {
 
   observe(items: Map<string, EnforcementItem>, image: Image, active: SetIndex, shares: SlotShares): void {
     this.#programs.observe(items);
+    this.#patterns.observe(items, image, active, shares);
     const held = this.#names.names();
     for (const { key, path, workload, subject } of this.#branches(image, held)) {
       const record = held.get(key)?.record ?? null;
@@ -245,9 +274,24 @@ export class Newborns {
 
   /** Returns the highest node, also of names that are gone: living cgroups may still have it. */
   #highestNode(held: ReadonlyMap<string, Name>): number {
-    const taken = [...held.values(), ...this.#names.newborns()].map(({ node }) => node);
+    const taken = [...[...held.values(), ...this.#names.newborns()].map(({ node }) => node), ...this.#patterns.nodes()];
     return taken.reduce<number>((highest, node) => (node === ABI.NODE_NONE ? highest : Math.max(highest, node)), 0);
   }
+}
+
+const nodeOf = ({ node }: Branch): number => node;
+
+/**
+ * Returns a function to the subject that decides about a newborn: that of its name, else the one that it was born under, also if
+ * its name or pattern is gone.
+ */
+function subjectFinder(
+  image: Image,
+  branches: readonly Branch[],
+): (node: number, record: CgroupStorage) => ImageSubject | undefined {
+  const byNode = new Map(branches.map((branch) => [branch.node, branch.subject]));
+  const byId = new Map([...allSubjects(image).values()].map((subject) => [subject.id, subject]));
+  return (node, record) => byNode.get(node) ?? byId.get(record.subject);
 }
 
 /** Returns the record with the subject in its idle half; that of a former workload lets everything pass. */
@@ -264,6 +308,8 @@ function nextRecord(
     level: 0,
     share: NO_SLOT,
     areRolesKnown: true,
+    isShared: false,
+    born: 0,
     sets: [OPEN_RECORD, OPEN_RECORD],
   };
   // Of another subject than before: the ruleset in force knows nothing of its addresses.

@@ -153,7 +153,7 @@ export class Subjects {
       // Another subject comes with the whole record, after the switch: neither ruleset knows the addresses of the other's.
       const isSame = held.subject === one.id;
       const record = isSame ? one.record : { ...one.record, hasOwnSources: false };
-      const next = { ...withSet(held, idle, record), cgroup: one.cgroupId, level: one.level, share };
+      const next = { ...withSet(held, idle, record), cgroup: one.cgroupId, level: one.level, share, born: one.born };
       if (!sameStorage(held, next)) writeStorageIfAny(this.#native, this.#storageFd, one.cgroupId, next);
     }
     const standing = this.#look(image, located);
@@ -235,6 +235,8 @@ export class Subjects {
       share,
       // Every connection of a cgroup that was enforced from its birth has a role.
       areRolesKnown: isWaiting || held?.areRolesKnown === true,
+      isShared: false,
+      born: one.born,
       sets: [one.record, one.record],
     };
     const holds = held !== null && sameStorage(held, { ...wanted, sets: withSet(held, active, one.record).sets });

@@ -28,6 +28,12 @@ export const ABI = {
   MAX_NAMES: 16384,
   NAME_BYTES: 256,
   MAX_LEVEL: 31,
+  MAX_PATTERNS: 256,
+  MAX_PARTS: 8192,
+  MAX_CROWDED: 16384,
+  PATTERN_CONTAINERS: 256,
+  MATCH_STEPS: 2048,
+  CONTAINER_DIGITS: 64,
   NODE_ROOT: 0,
   NODE_NONE: 2147483647,
   MAX_GUARD_PROFILES: 128,
@@ -47,6 +53,7 @@ export const ABI = {
   ROLE_ACCEPTOR: 2,
   ROLE_EITHER: 3,
   ROLES_KNOWN: 1,
+  SHARED: 2,
   COUNT_FLOWS_FULL: 6,
   COUNT_NO_STORAGE: 7,
   COUNT_UNSET: 8,
@@ -84,6 +91,9 @@ export const ABI = {
   COUNTED: 2,
   CROWDED: 4,
   DISOWN: 8,
+  RELEASED: 16,
+  REMOVED: 32,
+  OVERFLOWN: 64,
   CONFINED_INGRESS: 1,
   CONFINED_EGRESS: 2,
   OWN_SOCKETS_ONLY: 4,
@@ -134,7 +144,7 @@ export const SUBJECT = {
   identityProfile: 12,
 } as const;
 export const CGROUP = {
-  size: 64,
+  size: 72,
   cgroup: 0,
   subject: 8,
   level: 12,
@@ -143,6 +153,7 @@ export const CGROUP = {
   flowsFirst: 52,
   flowsSize: 56,
   flags: 60,
+  born: 64,
 } as const;
 export const NAME_KEY = {
   size: 260,
@@ -150,22 +161,52 @@ export const NAME_KEY = {
   name: 4,
 } as const;
 export const NAME = {
-  size: 72,
+  size: 80,
   node: 0,
   record: 8,
 } as const;
 export const NEWBORN = {
-  size: 80,
+  size: 88,
   node: 0,
   flags: 4,
   owner: 8,
   record: 16,
 } as const;
 export const BIRTHS = {
-  size: 16,
+  size: 24,
   waiting: 0,
   levels: 4,
   dropped: 8,
+  patterns: 16,
+  containers: 20,
+} as const;
+export const PATTERN = {
+  size: 344,
+  node: 0,
+  rank: 4,
+  level: 8,
+  length: 12,
+  record: 16,
+  text: 88,
+} as const;
+export const PART_KEY = {
+  size: 8,
+  pattern: 0,
+  level: 4,
+} as const;
+export const PART = {
+  size: 260,
+  length: 0,
+  text: 4,
+} as const;
+export const CONTAINER = {
+  size: 64,
+  id: 0,
+} as const;
+export const PATTERN_COUNT = {
+  size: 8,
+  patterns: 0,
+  containers: 4,
 } as const;
 export const KNOWN = {
   size: 24,

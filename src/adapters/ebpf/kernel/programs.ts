@@ -22,7 +22,9 @@ export const MAPS = [
   "ztap_cgroup",
   "ztap_clock",
   "ztap_confined",
+  "ztap_containers",
   "ztap_control",
+  "ztap_crowded",
   "ztap_decider_egress",
   "ztap_decider_host",
   "ztap_decider_ingress",
@@ -37,6 +39,8 @@ export const MAPS = [
   "ztap_names",
   "ztap_newborns",
   "ztap_packets",
+  "ztap_parts",
+  "ztap_patterns",
   "ztap_peers",
   "ztap_places",
   "ztap_ports_a",
@@ -77,6 +81,8 @@ export const HOST_PROGRAMS: readonly string[] = [...INTERFACE, ...HOST, FIND_NAM
 export const KNOW = "ztap_know";
 export const PREPARE = "ztap_prepare";
 export const ADOPT = "ztap_adopt";
+export const RELEASE = "ztap_release";
+export const SET_PATTERNS = "ztap_set_patterns";
 export const LEARN_FILES = "ztap_learn_files";
 export const LEARN_TCP = "ztap_learn_tcp";
 
@@ -92,6 +98,8 @@ export const NEWBORN_PROGRAMS: readonly string[] = [
   KNOW,
   PREPARE,
   ADOPT,
+  RELEASE,
+  SET_PATTERNS,
   LEARN_FILES,
   LEARN_TCP,
   FIND_FOREIGN,

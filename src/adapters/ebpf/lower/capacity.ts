@@ -1,5 +1,5 @@
 /** Capacity: counts the entries that a ruleset needs, without building them. Pure; `lower` counts with the same code. */
-import type { Profile, Ruleset, Subject } from "../../../model/ruleset.js";
+import type { CgroupPattern, Profile, Ruleset, Subject } from "../../../model/ruleset.js";
 import { EnforcerError, type Capacity, type Refusal, type TableSize } from "../../../interfaces/enforcer.js";
 import { ABI } from "../kernel/abi.generated.js";
 import { cgroupLevel, cgroupParts, isNameable } from "../kernel/paths.js";
@@ -7,7 +7,7 @@ import { EVERY_PREFIX, WalkedProfiles, walkClasses, type PrefixClass } from "./p
 import { walkSenders } from "./sender-classes.js";
 import type { Effort } from "./coverage.js";
 import { countGuardEntries, guardAddresses } from "./guarded-addresses.js";
-import { listOwnAddresses } from "./own-addresses.js";
+import { listOwnAddresses, withBirths } from "./own-addresses.js";
 import { countPortEntries } from "./port-entries.js";
 
 /** The capacity of one node's tables, for all its workloads together. */
@@ -17,7 +17,12 @@ export const EBPF_CAPACITY: Capacity = {
   holds: ({ cgroup }) => cgroup !== null,
   profile: (profile) => countProfileEntries(profile),
   subjects: countSubjectEntries,
-  refuse: (ruleset) => [...refuseHosts(ruleset), ...refuseUsers(ruleset), ...refuseNames(ruleset)],
+  refuse: (ruleset) => [
+    ...refuseHosts(ruleset),
+    ...refuseUsers(ruleset),
+    ...refuseNames(ruleset),
+    ...refusePatterns(ruleset),
+  ],
 };
 
 /** Without a policy nothing is asked of the kernel. */
@@ -37,6 +42,13 @@ function refuseHosts({ subjects }: Ruleset): readonly Refusal[] {
 
 /** Old and new names stand together in the kernel's table during a change. */
 const MAX_NAMES = ABI.MAX_NAMES / 2;
+
+/** Old and new patterns stand together in the kernel's table during a change. */
+export const MAX_PATTERNS = ABI.MAX_PATTERNS / 2;
+
+export function patternText(pattern: CgroupPattern): string {
+  return "cgroup" in pattern ? pattern.cgroup : pattern.systemdUnit;
+}
 
 /** Ignoring a user would let more processes belong to the workload than its author intended. */
 function refuseUsers({ subjects }: Ruleset): readonly Refusal[] {
@@ -77,6 +89,28 @@ function countNames(subjects: readonly Subject[]): number {
     for (let level = 1; level <= parts.length; level++) paths.add(parts.slice(0, level).join("/"));
   }
   return paths.size;
+}
+
+/** Every newborn cgroup is compared with every pattern. */
+function refusePatterns({ births }: Pick<Ruleset, "births">): readonly Refusal[] {
+  const templates = births?.templates ?? [];
+  const found = templates.flatMap(({ subject: { workload }, pattern }): readonly Refusal[] =>
+    isNameable(patternText(pattern))
+      ? []
+      : [
+          {
+            workload,
+            message: `the pattern ${patternText(pattern)} has more than ${ABI.MAX_LEVEL} parts, or one of ${ABI.NAME_BYTES} bytes or more`,
+            fix: "write a shorter pattern",
+          },
+        ],
+  );
+  const [last] = templates.slice(MAX_PATTERNS);
+  if (last === undefined) return found;
+  const message = `its node has ${templates.length} patterns of units and cgroups, and the kernel's tables hold at most ${MAX_PATTERNS}`;
+  const fix =
+    "let one pattern stand for several, spread the workloads over more nodes, or set newborn: open in the Cluster";
+  return [...found, { workload: last.subject.workload, message, fix }];
 }
 
 /** Counts the entries of a profile; stops when the tables could not hold this profile alone. */
@@ -145,7 +179,9 @@ export function requireRoom(ruleset: Ruleset): WalkedProfiles {
         );
     }
   };
-  add(countSubjectEntries(ruleset.subjects));
+  const [refused] = refusePatterns(ruleset);
+  if (refused !== undefined) throw new EnforcerError("limit", `${refused.workload}: ${refused.message}.`);
+  add(countSubjectEntries(withBirths(ruleset)));
   for (const profile of ruleset.profiles) {
     const size =
       counted.get(profile) ??

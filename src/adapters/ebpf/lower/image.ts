@@ -2,7 +2,7 @@
  * Image: the table entries of a ruleset, as plain maps. `lower` computes it, the kernel's state is read back as one,
  * and the two are compared.
  */
-import type { Profile, Rule, Subject } from "../../../model/ruleset.js";
+import type { CgroupPattern, Profile, Rule, Subject } from "../../../model/ruleset.js";
 import { ABI } from "../kernel/abi.generated.js";
 
 /** Keys as in the ABI, hexadecimal, to u32 values. */
@@ -37,15 +37,32 @@ export interface ImageSubject {
   readonly confinement: number;
   /** Of its Workload, in the SYNs that it sends; 0: it says nothing. */
   readonly identity: number;
+  /** The id of its template; 0: none. */
+  readonly born: number;
+}
+
+/** What newborn cgroups get that match a pattern; with null, those that look like containers. */
+export interface ImageTemplate extends ImageSubject {
+  readonly pattern: CgroupPattern | null;
 }
 
 export interface Image extends RulesetMaps {
   /** By workload; only those with a cgroup. */
   readonly subjects: ReadonlyMap<string, ImageSubject>;
+  /** By workload; that of containers by CONTAINERS. */
+  readonly templates: ReadonlyMap<string, ImageTemplate>;
   /** The profiles and classes of the ids, to name entries for people. */
   readonly profiles: ReadonlyMap<number, Profile>;
   readonly classes: ReadonlyMap<number, { readonly profile: Profile; readonly clauses: readonly number[] }>;
   readonly rules: ReadonlyMap<number, Rule>;
+}
+
+/** The name of the template of containers, which no workload has. */
+export const CONTAINERS = "newborn containers";
+
+/** Returns every subject that a program may meet, by workload. */
+export function allSubjects({ subjects, templates }: Image): ReadonlyMap<string, ImageSubject> {
+  return templates.size === 0 ? subjects : new Map<string, ImageSubject>([...templates, ...subjects]);
 }
 
 /** The record of a former subject until its programs are detached. */

@@ -5,7 +5,15 @@
  * are its class. The clauses of a class then become port entries that do not overlap: the first clause gets the port. A
  * ruleset beyond the capacity is refused before anything is built.
  */
-import type { Clause, IsolationMode, Profile, Rule, Ruleset, SubjectDirection } from "../../../model/ruleset.js";
+import type {
+  Clause,
+  IsolationMode,
+  Profile,
+  Rule,
+  Ruleset,
+  Subject,
+  SubjectDirection,
+} from "../../../model/ruleset.js";
 import { workloadOf } from "../../../model/endpoints.js";
 import { synIdentityOf } from "../../../model/syn-identity.js";
 import { ABI } from "../kernel/abi.generated.js";
@@ -14,20 +22,20 @@ import { EVERY_PREFIX, type WalkedProfiles } from "./prefix-classes.js";
 import { walkSenders } from "./sender-classes.js";
 import type { Coverage } from "./coverage.js";
 import { hashNumber, hashText, Ids } from "./ids.js";
-import type { Image, ImageSubject, MapEntries } from "./image.js";
+import { CONTAINERS, type Image, type ImageSubject, type ImageTemplate, type MapEntries } from "./image.js";
 import { confinementOf } from "./confinement.js";
 import { requireRoom } from "./capacity.js";
 import { ChunkedMap } from "./chunked-map.js";
 import { guardAddresses } from "./guarded-addresses.js";
-import { listOwnAddresses } from "./own-addresses.js";
+import { listOwnAddresses, withBirths } from "./own-addresses.js";
 import { portEntries } from "./port-entries.js";
 
 export function lower(ruleset: Ruleset): Image {
   const walked = requireRoom(ruleset);
   const lowered = joinProfiles(ruleset.profiles, walked) ?? lowerTogether(ruleset.profiles, walked);
   const { ports, profiles, classes, rules, profileIds, identities } = lowered;
-  const subjects = lowerSubjects(ruleset, profileIds);
-  const own = ownAddresses(ruleset, subjects, profileIds);
+  const { subjects, templates } = lowerSubjects(ruleset, profileIds);
+  const own = ownAddresses(ruleset, new Map([...templates, ...subjects]), profileIds);
   const addrs = new ChunkedMap([...lowered.addrs, own]);
   return {
     addrs,
@@ -37,6 +45,7 @@ export function lower(ruleset: Ruleset): Image {
     classes,
     rules,
     subjects,
+    templates,
   };
 }
 
@@ -119,7 +128,10 @@ const MODES: Readonly<Record<IsolationMode, number>> = {
   audit: ABI.MODE_AUDIT,
 };
 
-function lowerSubjects(ruleset: Ruleset, profileIds: ReadonlyMap<string, number>): ReadonlyMap<string, ImageSubject> {
+function lowerSubjects(
+  ruleset: Ruleset,
+  profileIds: ReadonlyMap<string, number>,
+): Pick<Image, "subjects" | "templates"> {
   const ids = new Ids(4);
   const idOf = (key: string): number => {
     const id = profileIds.get(key);
@@ -128,11 +140,7 @@ function lowerSubjects(ruleset: Ruleset, profileIds: ReadonlyMap<string, number>
   };
   const profileOf = ({ profile }: SubjectDirection): number => (profile === null ? 0 : idOf(profile));
   const profiles = new Map(ruleset.profiles.map((profile) => [profile.key, profile]));
-  const subjects = new Map<string, ImageSubject>();
-  for (const subject of ruleset.subjects) {
-    // Every subject takes an id, so that a workload's id does not depend on whether another has a cgroup.
-    const id = ids.take(hashText(subject.workload));
-    if (subject.cgroup === null) continue;
+  const lowerSubject = (subject: Subject, id: number): ImageSubject => {
     const record = {
       ingressProfile: profileOf(subject.ingress),
       egressProfile: profileOf(subject.egress),
@@ -143,9 +151,51 @@ function lowerSubjects(ruleset: Ruleset, profileIds: ReadonlyMap<string, number>
       asksIdentity: profiles.get(subject.ingress.profile ?? "")?.clauses.some(({ senders }) => senders) === true,
     };
     const identity = ruleset.hasSynIdentity === true ? synIdentityOf(workloadOf(subject.workload)) : 0;
-    subjects.set(subject.workload, { subject, id, record, confinement: confinementOf(subject, profiles), identity });
+    return { subject, id, record, confinement: confinementOf(subject, profiles), identity, born: 0 };
+  };
+  const alone = new Map<string, ImageSubject>();
+  for (const subject of ruleset.subjects) {
+    // Every subject takes an id, so that a workload's id does not depend on whether another has a cgroup.
+    const id = ids.take(hashText(subject.workload));
+    if (subject.cgroup !== null) alone.set(subject.workload, lowerSubject(subject, id));
   }
-  return subjects;
+  // After the subjects, whose ids another version must find.
+  const templates = new Map<string, ImageTemplate>();
+  for (const { subject, pattern } of ruleset.births?.templates ?? [])
+    templates.set(subject.workload, { ...lowerSubject(subject, ids.take(hashText(subject.workload))), pattern });
+  if (ruleset.births?.closesContainers === true)
+    templates.set(CONTAINERS, closedTemplate(ids.take(hashText(CONTAINERS)), profileIds));
+  const born = ({ template }: Subject): number => templates.get(template ?? "")?.id ?? 0;
+  const subjects = new Map(
+    [...alone].map(([workload, one]) => [workload, { ...one, born: born(one.subject) }] as const),
+  );
+  return { subjects, templates };
+}
+
+/** Nothing is allowed by a profile without entries. */
+function closedTemplate(id: number, profileIds: ReadonlyMap<string, number>): ImageTemplate {
+  const taken = new Set(profileIds.values());
+  let profile = MOST_PROFILE;
+  while (taken.has(profile)) profile -= 4;
+  const closed = { mode: "enforce", profile: null, policies: [] } as const;
+  return {
+    subject: { workload: CONTAINERS, cgroup: null, addresses: [], ingress: closed, egress: closed },
+    id,
+    record: {
+      ingressProfile: profile,
+      egressProfile: profile,
+      ingressMode: ABI.MODE_ENFORCE,
+      egressMode: ABI.MODE_ENFORCE,
+      identityProfile: 0,
+      hasOwnSources: false,
+      asksIdentity: false,
+    },
+    // The runtime prepares the container in it, by sockets of any kind.
+    confinement: 0,
+    born: 0,
+    identity: 0,
+    pattern: null,
+  };
 }
 
 function littleEndian(value: number): string {
@@ -191,10 +241,11 @@ function ownAddresses(
   profileIds: ReadonlyMap<string, number>,
 ): MapEntries {
   const table = new Map<string, number>();
-  const guards = guardAddresses(ruleset);
+  const guards = guardAddresses({ subjects: withBirths(ruleset) });
   const ids = new Ids(4);
   const known = new Map<string, number>();
-  for (const address of new Set(ruleset.subjects.flatMap(({ addresses }) => addresses))) {
+  const all = withBirths(ruleset);
+  for (const address of new Set(all.flatMap(({ addresses }) => addresses))) {
     const profiles = guards.get(address);
     const name = profiles?.join("|") ?? "";
     let guard = profiles === undefined ? ABI.DECLARED_ADDRESS : known.get(name);
@@ -208,7 +259,7 @@ function ownAddresses(
     }
     table.set(addrKey(ABI.SCOPE_NODE, parsePrefix(address)), guard);
   }
-  for (const [workload, { declared, hasUndeclared }] of listOwnAddresses(ruleset.subjects)) {
+  for (const [workload, { declared, hasUndeclared }] of listOwnAddresses(all)) {
     const id = subjects.get(workload)?.id;
     if (id === undefined) continue;
     // The longest prefix decides: a declared address needs no look-up in the scope of the node.
@@ -217,6 +268,9 @@ function ownAddresses(
   }
   return table;
 }
+
+/** The largest id of a profile. */
+const MOST_PROFILE = 0xfffffffe;
 
 /** Distinguishes a profile's scope from a subject's in the address table. */
 const PROFILE_BIT = 2;

@@ -3,7 +3,7 @@
  *
  * The programs of a workload see the packets of the workloads whose cgroups lie below its own, too: it owns their addresses.
  */
-import type { Subject } from "../../../model/ruleset.js";
+import type { Ruleset, Subject } from "../../../model/ruleset.js";
 import { cgroupParts } from "../kernel/paths.js";
 
 export interface OwnAddresses {
@@ -11,6 +11,13 @@ export interface OwnAddresses {
   readonly declared: ReadonlySet<string>;
   /** It also owns every address that no workload of the node declares. */
   readonly hasUndeclared: boolean;
+}
+
+/** Returns the subjects and templates of a ruleset. A template has a path that no cgroup can have: it is inside of none. */
+export function withBirths({ subjects, births }: Ruleset): readonly Subject[] {
+  return births === undefined
+    ? subjects
+    : [...subjects, ...births.templates.map(({ subject }) => ({ ...subject, cgroup: `\0${subject.workload}` }))];
 }
 
 /** Returns the own addresses by workload; only of those with a cgroup. */

@@ -18,6 +18,10 @@ export interface CgroupStorage {
   readonly share: SlotShare;
   /** Every connection of the cgroup has a role: one without a role is refused. */
   readonly areRolesKnown: boolean;
+  /** Other newborn cgroups have the same subject. */
+  readonly isShared: boolean;
+  /** The subject under which the cgroup may have been born, whose flows are its own; 0: none. */
+  readonly born: number;
   readonly sets: readonly [SubjectRecord, SubjectRecord];
 }
 
@@ -69,6 +73,8 @@ export function sameStorage(a: CgroupStorage, b: CgroupStorage): boolean {
     a.subject === b.subject &&
     a.level === b.level &&
     a.areRolesKnown === b.areRolesKnown &&
+    a.isShared === b.isShared &&
+    a.born === b.born &&
     sameSlotShare(a.share, b.share) &&
     sameRecord(a.sets[0], b.sets[0]) &&
     sameRecord(a.sets[1], b.sets[1])
@@ -93,7 +99,11 @@ export function encodeStorage(storage: CgroupStorage): Buffer {
   value.writeUInt32LE(storage.share.slot, CGROUP.slot);
   value.writeUInt32LE(storage.share.flowsFirst, CGROUP.flowsFirst);
   value.writeUInt32LE(storage.share.flowsSize, CGROUP.flowsSize);
-  value.writeUInt32LE(storage.areRolesKnown ? ABI.ROLES_KNOWN : 0, CGROUP.flags);
+  value.writeUInt32LE(
+    (storage.areRolesKnown ? ABI.ROLES_KNOWN : 0) | (storage.isShared ? ABI.SHARED : 0),
+    CGROUP.flags,
+  );
+  value.writeUInt32LE(storage.born, CGROUP.born);
   storage.sets.forEach((record, set) => encodeSubjectRecord(record).copy(value, CGROUP.set + set * SUBJECT.size));
   return value;
 }
@@ -133,6 +143,8 @@ export function decodeStorage(value: Buffer): CgroupStorage {
       flowsSize: value.readUInt32LE(CGROUP.flowsSize),
     },
     areRolesKnown: (value.readUInt32LE(CGROUP.flags) & ABI.ROLES_KNOWN) !== 0,
+    isShared: (value.readUInt32LE(CGROUP.flags) & ABI.SHARED) !== 0,
+    born: value.readUInt32LE(CGROUP.born),
     sets: [record(0), record(1)],
   };
 }

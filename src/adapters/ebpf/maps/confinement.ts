@@ -4,7 +4,7 @@
  */
 import { ABI } from "../kernel/abi.generated.js";
 import { kernel, type Native } from "../kernel/native.js";
-import type { Image } from "../lower/image.js";
+import { allSubjects, type Image } from "../lower/image.js";
 import type { SetIndex } from "./table-sets.js";
 
 export class Confinement {
@@ -24,7 +24,7 @@ export class Confinement {
   /** Before the switch: writes the half that is not in force. */
   prepare(image: Image, idle: SetIndex): void {
     const held = this.#values();
-    const wanted = new Map([...image.subjects.values()].map(({ id, confinement }) => [id, confinement]));
+    const wanted = new Map([...allSubjects(image).values()].map(({ id, confinement }) => [id, confinement]));
     for (const id of new Set([...held.keys(), ...wanted.keys()])) {
       const before = held.get(id) ?? 0;
       const kept = before & ~(ABI.CONFINEMENT_MASK << shiftOf(idle));
@@ -36,7 +36,7 @@ export class Confinement {
   /** After the switch: forgets workloads that are confined in neither half that may come. */
   finish(image: Image): void {
     const confined = new Set(
-      [...image.subjects.values()].flatMap(({ id, confinement }) => (confinement > 0 ? [id] : [])),
+      [...allSubjects(image).values()].flatMap(({ id, confinement }) => (confinement > 0 ? [id] : [])),
     );
     const gone = [...this.#values().keys()].filter((id) => !confined.has(id));
     if (gone.length === 0) return;

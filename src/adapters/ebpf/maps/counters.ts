@@ -17,7 +17,7 @@ import type {
 } from "../../../interfaces/enforcer.js";
 import { ABI, RULE_COUNT, SUBJECT_COUNT } from "../kernel/abi.generated.js";
 import { hashText } from "../lower/ids.js";
-import type { Image } from "../lower/image.js";
+import { allSubjects, type Image } from "../lower/image.js";
 import { mapChunks } from "../lower/chunked-map.js";
 import type { LoadedObject, Native } from "../kernel/native.js";
 import { CounterSlots, sumEntries } from "./counter-slots.js";
@@ -200,7 +200,7 @@ function ruleIdentities(image: Image): ReadonlyMap<number, bigint> {
 }
 
 function subjectIdentities(image: Image): ReadonlyMap<number, bigint> {
-  return new Map([...image.subjects].map(([workload, { id }]) => [id, identityOf(workload)]));
+  return new Map([...allSubjects(image)].map(([workload, { id }]) => [id, identityOf(workload)]));
 }
 
 const identities = new WeakMap<ReadonlyMap<number, Rule>, ReadonlyMap<number, bigint>>();

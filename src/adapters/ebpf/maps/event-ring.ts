@@ -10,7 +10,7 @@ import type { Verdict } from "../../../model/flow.js";
 import type { Rule } from "../../../model/ruleset.js";
 import { ABI, EVENT } from "../kernel/abi.generated.js";
 import { sumArray } from "./counters.js";
-import type { Image } from "../lower/image.js";
+import { allSubjects, type Image } from "../lower/image.js";
 import { kernel, type LoadedObject, type Native, type RingHandle } from "../kernel/native.js";
 
 interface Names {
@@ -43,7 +43,7 @@ export class EventRing implements FlowSource {
   /** Adds the names of an image that later events may use. */
   learn(image: Image): void {
     if (this.#names[0]?.image === image) return;
-    const workloads = new Map([...image.subjects].map(([workload, { id }]) => [id, workload]));
+    const workloads = new Map([...allSubjects(image)].map(([workload, { id }]) => [id, workload]));
     this.#names = [{ image, workloads }, ...this.#names.slice(0, 1)];
     this.#notifier.notify();
   }

@@ -5,7 +5,7 @@
  * when the number of workloads doubles: so a workload that opens any number of flows cannot take another one's share.
  */
 import { ABI } from "../kernel/abi.generated.js";
-import type { Image } from "../lower/image.js";
+import { allSubjects, type Image } from "../lower/image.js";
 
 export interface SlotShare {
   /** Index into ztap_subject_counts; 0: its packets count in the aggregate. */
@@ -28,7 +28,7 @@ export const LEARNING_SLOT: SlotShare = { ...NO_SLOT, slot: ABI.SLOT_LEARNING };
  * @returns the shares of the image's subjects, by subject id
  */
 export function slotSharesOf(image: Image, slots: ReadonlyMap<number, number>): SlotShares {
-  const taken = [...image.subjects.values()].map(({ id }) => ({ id, slot: slots.get(id) ?? 0 }));
+  const taken = [...allSubjects(image).values()].map(({ id }) => ({ id, slot: slots.get(id) ?? 0 }));
   const highest = taken.reduce((most, { slot }) => Math.max(most, slot), 1);
   const shares = 2 ** Math.ceil(Math.log2(highest));
   const flowsSize = (ABI.MAX_FLOWS - ABI.COMMON_FLOWS) / shares;

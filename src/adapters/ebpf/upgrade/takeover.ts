@@ -122,6 +122,8 @@ export class Takeover {
       level,
       share: LEARNING_SLOT,
       areRolesKnown: false,
+      isShared: false,
+      born: 0,
       sets,
     };
     // Storage from an earlier time must not decide anything once a program is attached.
