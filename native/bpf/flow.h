@@ -14,7 +14,7 @@
 /*
  * Returns a workload's flow. A cgroup that was enforced from its birth by a pattern began its first flows under another subject.
  */
-static __always_inline struct ztap_flow *flow_of(struct ztap_flow_key *key, const struct ztap_cgroup *cgroup)
+static __noinline struct ztap_flow *flow_of(struct ztap_flow_key *key, const struct ztap_cgroup *cgroup)
 {
 	struct ztap_flow *flow = bpf_map_lookup_elem(&ztap_flows, key);
 

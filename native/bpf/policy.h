@@ -252,8 +252,6 @@ static __always_inline __u8 policy_verdict(const struct scope *scope, const stru
 	if (direction == ZTAP_EGRESS && mode_of(scope, direction) == ZTAP_MODE_AUDIT && scope->decision &&
 	    scope->decision->event_flags & EVENT_FALSE_SOURCE)
 		what |= POLICY_WITHOUT_RULES;
-	if (direction == ZTAP_INGRESS && scope->decision && scope->decision->event_flags & EVENT_FALSE_IDENTITY)
-		what |= POLICY_WITHOUT_RULES;
 	decided = decide_by_policy(p, subject_of(scope), what, port);
 	*rule = decided >> 8;
 	return decided & 3;

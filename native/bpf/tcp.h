@@ -37,6 +37,11 @@ static __always_inline __u8 policy_or_self_verdict(struct __sk_buff *skb, const 
 {
 	__u8 verdict = policy_verdict(scope, p, initiator, port_of(p, initiator), rule);
 
+	if (initiator == ZTAP_INGRESS && verdict == ZTAP_ALLOWED && scope->decision->event_flags & EVENT_FALSE_IDENTITY) {
+		*rule = 0;
+		verdict = mode_of(scope, ZTAP_INGRESS) == ZTAP_MODE_AUDIT ? ZTAP_AUDITED : ZTAP_DENIED;
+	}
+
 	if (verdict != ZTAP_ALLOWED && is_self_traffic(skb, scope, p, direction, verdict)) {
 		*rule = 0;
 		return ZTAP_ALLOWED;

@@ -23,7 +23,7 @@ import type { Logger } from "../../interfaces/system.js";
 import { CONTROL } from "./kernel/abi.generated.js";
 import { lockNode, requireReadable } from "./upgrade/node-lock.js";
 import { Confinement } from "./maps/confinement.js";
-import { Members, sendersOf } from "./maps/members.js";
+import { Members } from "./maps/members.js";
 import { KernelPeerKeys } from "./maps/peer-keys.js";
 import { KernelCounters } from "./maps/counters.js";
 import { EventRing } from "./maps/event-ring.js";
@@ -235,7 +235,7 @@ export class EbpfEnforcer implements Enforcer {
       if (bits !== 0) addItem(items, confinementItem(workload, bits));
     }
     const identities = opened.members.read();
-    for (const [workload, { id }] of sendersOf(image)) {
+    for (const [workload, { id }] of allSubjects(image)) {
       const identity = identities.get(id);
       if (identity !== undefined) addItem(items, identityItem(workload, identity));
     }

@@ -59,7 +59,7 @@ export function imageItems(image: Image): ItemSet {
   addTableItems(items, "addr", image.addrs, image);
   addTableItems(items, "port", image.ports, image);
   addTableItems(items, "sender", image.identities, image);
-  for (const [workload, { identity }] of new Map([...image.templates, ...image.subjects]))
+  for (const [workload, { identity }] of allSubjects(image))
     if (identity !== 0) addItem(items, identityItem(workload, identity));
   return items;
 }

@@ -1,11 +1,7 @@
 /** Members: what the workloads of this node say of themselves in their SYNs (ztap_members): subject id → identity. */
 import { kernel, type Native } from "../kernel/native.js";
-import type { Image, ImageSubject } from "../lower/image.js";
+import { allSubjects, type Image } from "../lower/image.js";
 
-/** Returns all that may send, and are not one and the same: the workloads, and the templates of those that are born. */
-export function sendersOf({ subjects, templates }: Image): ReadonlyMap<string, ImageSubject> {
-  return new Map([...templates, ...subjects]);
-}
 
 export class Members {
   constructor(
@@ -25,7 +21,7 @@ export class Members {
   write(image: Image): void {
     const held = this.read();
     const wanted = new Map(
-      [...sendersOf(image).values()].flatMap(({ id, identity }) => (identity === 0 ? [] : [[id, identity] as const])),
+      [...allSubjects(image).values()].flatMap(({ id, identity }) => (identity === 0 ? [] : [[id, identity] as const])),
     );
     const gone = [...held.keys()].filter((id) => !wanted.has(id));
     kernel("Writing the identities", () => {
