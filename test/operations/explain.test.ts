@@ -100,7 +100,13 @@ Denied  fd00::1 → fd00::2 8.0/ICMP
 ];
 
 const ajv = new Ajv2020({ strict: true, strictTypes: false });
-const schemaOf = (name: string) =>
+const schemas = new Map<string, ReturnType<typeof ajv.compile>>();
+const schemaOf = (name: string) => {
+  const known = schemas.get(name) ?? compileSchema(name);
+  schemas.set(name, known);
+  return known;
+};
+const compileSchema = (name: string) =>
   ajv.compile(
     JSON.parse(readFileSync(new URL(`../../../schemas/output/${name}.schema.json`, import.meta.url), "utf8")) as object,
   );
@@ -206,4 +212,55 @@ t.test("a plan shows the connections in text, in markdown and in its document", 
   );
   const many = diffConnectivity(new Map(), objectsOf(apps + ports), 1000);
   t.match(renderPlan(plan, many, plainStyle), /Connections: 25 to open[^]*\+ … and 5 more connections/);
+});
+
+const SHARED = [
+  workload("web@n1 10.0.0.1 app=web [http:80/TCP]"),
+  workload("other@n1 10.0.0.1 app=other [http:81/TCP]"),
+  workload("db@n2 10.0.0.2 app=db [sql:5432/TCP]"),
+  policy(
+    "db",
+    "  podSelector: { matchLabels: { app: db } }\n  ingress: [{ from: { podSelector: { matchLabels: { app: web } } } }]",
+  ),
+].join("");
+const BY_ADDRESS =
+  "---\napiVersion: ztap/v1\nkind: Cluster\nmetadata: { name: cluster }\nspec: { identity: address }\n";
+
+t.test("a refusal at the source names the destination's policies, and whose address it has", async (t) => {
+  const found = explainConnection(objectsOf(SHARED), "default/other", "default/db:5432/tcp");
+  t.match(found, {
+    verdict: "Denied",
+    egress: {
+      verdict: "Denied",
+      reason: "identity",
+      destinations: ["default/db"],
+      sharing: ["default/web"],
+      policies: [{ policy: "default/db" }],
+    },
+    ingress: { verdict: "Allowed", reason: "rule", sharing: ["default/web"] },
+  });
+  t.ok(schemaOf("explain")(JSON.parse(JSON.stringify(explainDocument(found)))));
+  const text = renderExplanation(found, plainStyle);
+  t.match(
+    text,
+    /Denied, refused at the source: default\/db does not let it in; it would by the address that it shares with default\/web/,
+  );
+  t.match(text, /Allowed, by the rule, by the address that it shares with default\/web/);
+});
+
+t.test("what only a shared address allows is said, and counted", async (t) => {
+  const lines = (text: string): readonly string[] => {
+    const objects = objectsOf(text);
+    return [...renderConnectivity(objects, eachConnection(objects))].join("\n").split("\n");
+  };
+  const named = /by the address that default\/other shares with default\/web/;
+  // What nobody is known to have is not limited at the source: the rule has no ports.
+  t.same(
+    lines(SHARED)
+      .filter((line) => named.test(line) && /TCP/.test(line))
+      .map((line) => line.replace(/ +/g, " ").slice(0, 64)),
+    ["default/other → default/db TCP 0-5431,5433-65535 (by the address"],
+  );
+  t.ok(lines(SHARED + BY_ADDRESS).some((line) => line.startsWith("default/other → default/db") && named.test(line)));
+  t.match(lines(SHARED + BY_ADDRESS).at(-1), "1 of them is named by no policy, but allowed by an address");
 });

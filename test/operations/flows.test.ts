@@ -5,6 +5,8 @@ import { FlowHub } from "../../src/reconcile/flow-hub.js";
 import { compile } from "../../src/policy/compile/compile.js";
 import { nameFlows } from "../../src/policy/flow-names.js";
 import type { EventStatistics, FlowRecord, FlowSource } from "../../src/interfaces/flows.js";
+import { renderFlow } from "../../src/views/flows.js";
+import { plainStyle } from "../../src/views/style.js";
 import { objectsOf, workload } from "../builders/state.js";
 import { recordTelemetry } from "../fakes/ambient.js";
 import { ManualClock } from "../fakes/clock.js";
@@ -12,6 +14,7 @@ import { ManualClock } from "../fakes/clock.js";
 const STATE = [
   workload("web@n1 10.0.0.1 app=web"),
   workload("db@n2 10.0.0.2,fd00::2 app=db"),
+  workload("job@n1 10.0.0.1 app=job"),
   "---\napiVersion: ztap/v1\nkind: NetworkPolicy\nmetadata: { name: p }\n",
   "spec: { podSelector: {}, egress: [{ to: { podSelector: { matchLabels: { app: db } } } }] }\n",
 ].join("");
@@ -177,4 +180,18 @@ t.test("a filter by workload finds its instances, and one by instance that alone
   t.same(found("shop/web@n1"), [false, true, false, false]);
   t.same(found("shop/web@n1/a"), [false, false, true, false]);
   t.throws(() => readFlowQuery({ follow: false, workload: "shop/web@N" }), { code: "usage" });
+});
+
+t.test("a refusal at the source names the destination, and whose address it has", async (t) => {
+  const { teller, hub, end } = start(t);
+  const follower = hub.open({ ...EVERYTHING, follow: true }, new AbortController().signal)[Symbol.asyncIterator]();
+  teller.tell(record("10.0.0.2", { isIdentity: true }));
+  const [event] = await next(follower, 1);
+  t.match(event, { rule: null, identity: { destinations: ["default/db"], sharing: ["default/job"] } });
+  if (event === undefined) return;
+  t.match(
+    renderFlow(event, plainStyle),
+    "refused at the source: default/db does not let in default/web (it would by the address that it shares with default/job)",
+  );
+  end();
 });

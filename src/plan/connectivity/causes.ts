@@ -12,7 +12,6 @@ import { canonicalCidrs } from "../../policy/compile/peers.js";
 import { listOutside } from "../../policy/reachability/external.js";
 import { rulePeers } from "../../policy/reachability/set-names.js";
 import type { PortSetId, PortSets } from "../../policy/reachability/port-sets.js";
-import { createMeaning } from "../../policy/meaning.js";
 
 /** An object that differs between the two states and contributes to the opening or closing of a connection. */
 export interface Cause {
@@ -61,26 +60,6 @@ export function createCauseFinder(without: ComparedState, having: ComparedState,
     const changed = ends.filter((name) => isChanged(`Workload/${name}`, before, after));
     return (changed.length > 0 ? changed : ends).map((name) => workloadCause(name, having.objects));
   };
-}
-
-/**
- * Returns a function that finds connections between two workloads that some end allows only because the workload shares
- * an address with one that a rule selects.
- */
-export function createShareFinder(
-  having: ComparedState,
-  sets: PortSets,
-): (from: string, to: string, set: PortSetId) => boolean {
-  const index = new Index(having, sets);
-  const meaning = createMeaning(having.objects);
-  const isMeant = (workload: string, direction: Direction, peer: string, wanted: PortSetId): boolean => {
-    const own = index.subject(workload);
-    if (own === undefined || index.subject(peer) === undefined) return true;
-    const { rules } = index.allowed(own, direction, peer);
-    if (rules === null) return true;
-    return rules.some(({ rule, set }) => sets.intersect(set, wanted) !== sets.empty && meaning.means(rule, peer));
-  };
-  return (from, to, set) => !isMeant(from, "egress", to, set) || !isMeant(to, "ingress", from, set);
 }
 
 interface Question {

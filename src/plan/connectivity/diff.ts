@@ -16,7 +16,8 @@ import type { PortSetId } from "../../policy/reachability/port-sets.js";
 import { PortSets, TooManyPortSets } from "../../policy/reachability/port-sets.js";
 import type { Reach } from "../../policy/reachability/reach.js";
 import { createReach } from "../../policy/reachability/reach.js";
-import { createCauseFinder, createShareFinder, type Cause, type CauseFinder } from "./causes.js";
+import { SharedAddresses } from "../../policy/reachability/sharing.js";
+import { createCauseFinder, type Cause, type CauseFinder } from "./causes.js";
 import { finishGroups, PairGroups, type ConnectionGroup } from "./groups.js";
 import { labelClasses } from "../../policy/meaning.js";
 import { listUnenforced } from "../unenforced.js";
@@ -99,7 +100,9 @@ function listGained(first: State, second: State, sets: PortSets, limit: number):
   const ingress = compareBlocks(from, to, "ingress", joint.places, sets);
   const sideOf = ({ objects, reach: { ruleset } }: State) => ({ objects, ruleset });
   const causes = createCauseFinder(sideOf(first), sideOf(second), sets);
-  const isShared = joint.hasShared ? createShareFinder(sideOf(second), sets) : () => false;
+  const shared = joint.hasShared ? new SharedAddresses(second.objects, second.reach.ruleset, sets) : null;
+  const isShared = (source: string, target: string, set: PortSetId): boolean =>
+    shared !== null && shared.find(source, target, set).length > 0;
   const entriesOf = (blocks: readonly Block[]) => blocks.reduce((sum, { set }) => sum + sets.entries(set).length, 0);
   const connections: PlannedConnection[] = [];
   const add = (source: string, target: string, set: PortSetId) => {

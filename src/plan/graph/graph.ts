@@ -10,6 +10,7 @@ import type { ObjectSet } from "../../model/state.js";
 import type { PortEntry, PortSetId } from "../../policy/reachability/port-sets.js";
 import { PortSets } from "../../policy/reachability/port-sets.js";
 import { compareExternal } from "./external.js";
+import { SharedAddresses } from "../../policy/reachability/sharing.js";
 import type { GraphSide, WorkloadGroup } from "./groups.js";
 import { groupWorkloads, openSide } from "./groups.js";
 import { GraphTooLarge, MAX_EDGES, MAX_NODES } from "./limits.js";
@@ -36,6 +37,8 @@ export interface GraphEdge {
   readonly to: string;
   readonly entries: readonly PortEntry[];
   readonly standing: DiffStatus;
+  /** Only if no rule means the connections: a workload has the address of one that a rule names. */
+  readonly sharesAddress?: true;
 }
 
 export interface Graph {
@@ -99,17 +102,30 @@ function connect(groups: readonly WorkloadGroup[], context: Context): Omit<Graph
   return drawing.finish();
 }
 
+/** Workloads of one node are alike, except where labels do not separate nodes: so a few pairs are tried. */
+const SAMPLED = 4;
+
+function examplesOf(sources: readonly string[], targets: readonly string[]): readonly (readonly [string, string])[] {
+  return sources
+    .slice(0, SAMPLED)
+    .flatMap((source) => targets.slice(0, SAMPLED).map((target) => [source, target] as const))
+    .filter(([source, target]) => source !== target);
+}
+
 class Drawing {
   readonly #context: Context;
   readonly #nodes = new Map<string, Omit<GraphNode, "id">>();
   readonly #edges: GraphEdge[] = [];
   readonly #namers;
   readonly #setNamers;
+  readonly #shared;
 
   constructor(context: Context) {
     this.#context = context;
     this.#setNamers = { old: createSetNamer(context.old.objects), now: createSetNamer(context.now.objects) };
     this.#namers = { old: createNamer(context.old.objects), now: createNamer(context.now.objects) };
+    const sharedOf = ({ objects, reach }: GraphSide) => new SharedAddresses(objects, reach.ruleset, context.sets);
+    this.#shared = { old: sharedOf(context.old), now: sharedOf(context.now) };
   }
 
   get isTooLarge(): boolean {
@@ -134,7 +150,11 @@ class Drawing {
       ["removed", sets.subtract(had, has)],
     ] as const;
     for (const [standing, set] of parts) {
-      if (set !== sets.empty) this.#edge(this.node(from), this.node(to), set, standing);
+      if (set === sets.empty) continue;
+      const shared = this.#shared[standing === "removed" ? "old" : "now"];
+      const pairs = examplesOf(from.members, to.members);
+      const isShared = pairs.every(([source, target]) => shared.find(source, target, set).length > 0);
+      this.#edge(this.node(from), this.node(to), set, { standing, ...(isShared ? { sharesAddress: true } : {}) });
     }
   }
 
@@ -147,13 +167,13 @@ class Drawing {
       const nameSet = standing === "removed" ? this.#setNamers.old : this.#setNamers.now;
       const text = this.#nodes.get(key)?.text ?? nameSet(members) ?? describeBlocks(blocks);
       this.#nodes.set(key, { kind, namespace: null, text, members, standing: "kept" });
-      if (direction === "egress") this.#edge(own, key, set, standing);
-      else this.#edge(key, own, set, standing);
+      if (direction === "egress") this.#edge(own, key, set, { standing });
+      else this.#edge(key, own, set, { standing });
     }
   }
 
-  #edge(from: string, to: string, set: PortSetId, standing: DiffStatus): void {
-    this.#edges.push({ from, to, entries: this.#context.sets.entries(set), standing });
+  #edge(from: string, to: string, set: PortSetId, how: Pick<GraphEdge, "standing" | "sharesAddress">): void {
+    this.#edges.push({ from, to, entries: this.#context.sets.entries(set), ...how });
   }
 
   /** Sorts and numbers nodes, so that equal states make equal drawings. */

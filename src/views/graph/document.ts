@@ -8,6 +8,9 @@ export function graphDocument(source: SourceRef, { nodes, edges, compared }: Gra
     source,
     compared,
     nodes,
-    edges: edges.map(({ from, to, standing, entries }) => ({ from, to, standing, connections: entries })),
+    edges: edges.map(({ from, to, standing, entries, sharesAddress }) => ({
+      ...{ from, to, standing, connections: entries },
+      ...(sharesAddress === true ? { sharesAddress } : {}),
+    })),
   };
 }

@@ -30,8 +30,13 @@ export function drawable(text: string): string {
   return printableLine(text).replace(/\p{C}/gu, "\ufffd");
 }
 
-export function edgeLines({ entries, standing }: GraphEdge): readonly string[] {
+export function edgeLines({ entries, standing, sharesAddress }: GraphEdge): readonly string[] {
   const lines = entries.map((entry) => `${SIGNS[standing]}${shorten(describePorts(entry))}`);
+  if (sharesAddress === true) return [...shortList(lines), "(by a shared address)"];
+  return shortList(lines);
+}
+
+function shortList(lines: readonly string[]): readonly string[] {
   return lines.length > EDGE_LINES
     ? [...lines.slice(0, EDGE_LINES - 1), `and ${lines.length - EDGE_LINES + 1} protocols more`]
     : lines;
