@@ -189,15 +189,34 @@ __noinline int is_to_self(struct __sk_buff *skb, const struct packet *p, const s
 			return is_marked(skb, subject);
 		if (!is_own_echo(p, subject, now, direction))
 			return 0;
-	} else if (direction == ZTAP_INGRESS && !is_marked(skb, subject)) {
-		return 0;
-	} else if ((direction == ZTAP_EGRESS || cgroup->flags & ZTAP_SHARED) && !receiver_is_self(skb, p, cgroup, false)) {
-		/* The mark is that of every newborn cgroup of the pattern: the socket at the other end must be in this one. */
+	} else if (direction == ZTAP_INGRESS) {
+		return is_marked(skb, subject);
+	} else if (!receiver_is_self(skb, p, cgroup, false)) {
 		return 0;
 	}
 	if (direction == ZTAP_EGRESS && what & PACKET_IS_DENIED)
 		skb->mark = mark_of(subject, ZTAP_MARK_SELF_ONLY);
 	return 1;
+}
+
+/*
+ * Takes the workload's mark away from a packet of another newborn cgroup with the same subject: for its own, the socket at the other
+ * end is in this one. Returns whether the packet is refused: it is for its sender alone. A function for the programs themselves: the
+ * functions below them have no room on their stacks.
+ */
+__noinline int is_of_sibling(struct __sk_buff *skb, const struct ztap_cgroup *cgroup)
+{
+	struct packet p = {};
+	bool is_alone;
+
+	if (!cgroup || !(cgroup->flags & ZTAP_SHARED) || skb->ifindex != LOOPBACK_IFINDEX || !is_marked(skb, cgroup->subject))
+		return 0;
+	is_alone = is_for_sender_alone(skb);
+	parse(skb, &p, ZTAP_INGRESS, 0);
+	if (receiver_is_self(skb, &p, cgroup, false))
+		return 0;
+	skb->mark = 0;
+	return is_alone;
 }
 
 /* Returns whether a packet that policy does not allow is sent by the workload to itself. */

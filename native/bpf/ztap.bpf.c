@@ -224,6 +224,8 @@ static __always_inline bool packet_passes(struct __sk_buff *skb, __u32 direction
 		return passes(evaluate_packet(skb, cgroup, direction, 0));
 	if (direction == ZTAP_EGRESS)
 		mark_sender(skb, &newborn->record);
+	else if (is_of_sibling(skb, &newborn->record))
+		return false;
 	if (direction == ZTAP_INGRESS && newborn_asks_identity(skb, &newborn->record)) {
 		bpf_tail_call(skb, &ztap_decider_ingress, ZTAP_IDENTIFIES);
 		return 0;
