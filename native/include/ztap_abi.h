@@ -22,7 +22,7 @@
 
 /* Named numbers, as an enum so that the compiler's type information contains them. */
 enum ztap_limit {
-	ZTAP_ABI = 5,
+	ZTAP_ABI = 6,
 	/*
 	 * Address and port entries of one table set, for all workloads together. Memory is allocated with the entries.
 	 */
@@ -101,9 +101,9 @@ enum ztap_role { ZTAP_ROLE_NONE = 0, ZTAP_ROLE_INITIATOR = 1, ZTAP_ROLE_ACCEPTOR
 
 /*
  * Bits of ztap_cgroup.flags. ROLES_KNOWN: every connection of the cgroup has a role, so that one without a role is
- * refused.
+ * refused. IS_HOST: the workload is the host: all that is below the cgroup and in no other workload.
  */
-enum ztap_cgroup_flag { ZTAP_ROLES_KNOWN = 1 };
+enum ztap_cgroup_flag { ZTAP_ROLES_KNOWN = 1, ZTAP_IS_HOST = 2 };
 
 /*
  * Index into ztap_packets: direction * 3 + (verdict - 1) up to 5 for packets whose rule or workload has no counters of

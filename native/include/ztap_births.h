@@ -37,9 +37,19 @@ ZTAP_SIZE(struct ztap_newborn, 80);
 
 /*
  * LEARNS: the iterators record the roles of the cgroup's sockets. COUNTED: in ztap_living. CROWDED: a cgroup below it found no
- * room when it was born, and is closed.
+ * room when it was born, and is closed. COVERED: the programs of its workload are attached, or the record decides, so that the
+ * host's policy does not hold for it. LEARNS_REST: as LEARNS, for the sockets in no cgroup that is covered. DISOWN and UNCOVER are
+ * in no entry: see struct ztap_known.
  */
-enum ztap_newborn_flag { ZTAP_LEARNS = 1, ZTAP_COUNTED = 2, ZTAP_CROWDED = 4, ZTAP_DISOWN = 8 };
+enum ztap_newborn_flag {
+	ZTAP_LEARNS = 1,
+	ZTAP_COUNTED = 2,
+	ZTAP_CROWDED = 4,
+	ZTAP_DISOWN = 8,
+	ZTAP_COVERED = 16,
+	ZTAP_UNCOVER = 32,
+	ZTAP_LEARNS_REST = 64,
+};
 
 /*
  * ztap_births: array of one. `waiting`: the number of newborn cgroups with a record that decides. `levels`: a bit for
@@ -56,7 +66,8 @@ ZTAP_SIZE(struct ztap_births, 16);
 
 /*
  * The argument of ztap_know: makes an entry of ztap_newborns, without a record, or changes it: a node other than
- * ZTAP_NODE_NONE, an owner other than 0, the flags. With ZTAP_DISOWN it has no owner any more.
+ * ZTAP_NODE_NONE, an owner other than 0, the flags. With ZTAP_DISOWN it has no owner any more, and is not covered; with
+ * ZTAP_UNCOVER it is not covered.
  */
 struct ztap_known {
 	__u64 cgroup;

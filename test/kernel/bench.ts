@@ -63,6 +63,7 @@ export class Bench {
         level: 1,
         share: shares.get(id) ?? NO_SLOT,
         areRolesKnown: false,
+        isHost: false,
         sets: [record, record],
       } as const;
       this.#native.mapSet(this.#fd("ztap_test_subjects"), key, encodeStorage(storage));

@@ -6,7 +6,7 @@ import type { Image, ImageSubject } from "../lower/image.js";
 import type { Place } from "./links.js";
 import { ABI } from "../kernel/abi.generated.js";
 import { kernel, type Native } from "../kernel/native.js";
-import { cgroupLevel, cgroupPath, isNameable } from "../kernel/paths.js";
+import { cgroupLevel, cgroupPath, isNameable, rootLevel } from "../kernel/paths.js";
 
 /** A subject whose cgroup exists. */
 export interface Present extends ImageSubject, Place {
@@ -22,16 +22,15 @@ export interface Located {
 export function locate(native: Native, cgroupRoot: string, ruleset: Ruleset, image: Image): Located {
   const present: Present[] = [];
   const owners = new Map<bigint, string>();
-  const statuses = ruleset.subjects.map(({ workload, cgroup, isHost, ingress, egress }): SubjectStatus => {
+  const top = rootLevel(cgroupRoot);
+  const statuses = ruleset.subjects.map(({ workload, cgroup, isHost }): SubjectStatus => {
     const subject = image.subjects.get(workload);
-    if (isHost === true)
-      return ingress.mode === "open" && egress.mode === "open"
-        ? { workload, state: "Enforced" }
-        : { workload, state: "Stalled", message: "this version of ztap does not enforce policies on process.host" };
-    if (cgroup === null || subject === undefined)
+    if (isHost === true && subject === undefined) return { workload, state: "Enforced" };
+    const below = isHost === true ? "" : cgroup;
+    if (below === null || subject === undefined)
       return { workload, state: "Stalled", message: "it has no cgroup, which eBPF enforcement needs" };
-    const path = cgroupPath(cgroupRoot, cgroup);
-    if (!isNameable(cgroup)) {
+    const path = cgroupPath(cgroupRoot, below);
+    if (!isNameable(below)) {
       const message = `its cgroup is more than ${ABI.MAX_LEVEL} levels deep, or has a name of ${ABI.NAME_BYTES} bytes or more`;
       return { workload, state: "Stalled", message };
     }
@@ -40,9 +39,13 @@ export function locate(native: Native, cgroupRoot: string, ruleset: Ruleset, ima
     if (cgroupId === null) return { workload, state: "Pending", message: `its cgroup ${path} does not exist yet` };
     const owner = owners.get(cgroupId);
     if (owner !== undefined)
-      return { workload, state: "Stalled", message: `its cgroup ${path} already belongs to ${owner}` };
+      return {
+        workload,
+        state: "Stalled",
+        message: isHost === true ? `${owner} is this host already` : `its cgroup ${path} already belongs to ${owner}`,
+      };
     owners.set(cgroupId, workload);
-    present.push({ ...subject, workload, path, cgroupId, level: cgroupLevel(cgroup) });
+    present.push({ ...subject, workload, path, cgroupId, level: top + cgroupLevel(below) });
     return { workload, state: "Enforced", place: String(cgroupId) };
   });
   return { present, statuses };

@@ -12,7 +12,7 @@ import { addItem, namedSubjects, newbornItem, subjectValue } from "../items.js";
 import { ABI, ADOPTED, BIRTHS, KNOWN, PREPARED } from "../kernel/abi.generated.js";
 import { mapOf, programOf, runIterator } from "../kernel/load.js";
 import { asEnforcerError, kernel } from "../kernel/native.js";
-import { cgroupLevel, cgroupParts } from "../kernel/paths.js";
+import { cgroupLevel, cgroupParts, rootLevel } from "../kernel/paths.js";
 import { ADOPT, KNOW, LEARN_FILES, LEARN_TCP, PREPARE } from "../kernel/programs.js";
 import { OPEN_RECORD, type Image, type ImageSubject, type SubjectRecord } from "../lower/image.js";
 import { encodeSubjectRecord, sameStorage, withSet, type CgroupStorage } from "../maps/cgroup-storage.js";
@@ -74,7 +74,7 @@ export class Newborns {
       if (wanted.has(name.key) || name.record === null) continue;
       this.#names.write({ ...name, record: nextRecord(undefined, name.record, idle, shares) });
     }
-    if (branches.length > 0) this.#programs.pin();
+    if (image.subjects.size > 0) this.#programs.pin();
     const byNode = new Map(branches.map((branch) => [branch.node, branch]));
     // After the names: a cgroup that was born meanwhile is among these, or has the new record.
     for (const { cgroupId, node, record } of this.#names.newborns()) {
@@ -130,17 +130,33 @@ export class Newborns {
     if (!this.isOwner(cgroupId, id)) this.#know({ cgroupId, owner: id, level });
   }
 
+  /** The programs of the cgroup's workload are attached: the host's policy does not hold for it any more. */
+  cover(cgroupId: bigint): void {
+    if (this.#names.newborn(cgroupId)?.isCovered === false) this.#know({ cgroupId, flags: ABI.COVERED });
+  }
+
+  /** The cgroup's workload is to be released: from now on the host's policy holds for it as well. */
+  uncover(cgroupId: bigint): void {
+    if (this.#names.newborn(cgroupId)?.isCovered === true) this.#know({ cgroupId, flags: ABI.UNCOVER });
+  }
+
+  isCovered(cgroupId: bigint): boolean {
+    return this.#names.newborn(cgroupId)?.isCovered === true;
+  }
+
   /** The cgroup is no workload's any more. */
   disown(cgroupId: bigint): void {
     this.#know({ cgroupId, flags: ABI.DISOWN });
   }
 
   /**
-   * Gives every TCP socket of these cgroups a role that has none: its connection is older than the programs.
+   * Gives every TCP socket of these cgroups a role that has none: its connection is older than the programs. Those of the host are
+   * all that no workload has.
    * @throws EnforcerError
    */
-  async learn(cgroupIds: readonly bigint[]): Promise<void> {
-    for (const cgroupId of cgroupIds) this.#know({ cgroupId, flags: ABI.LEARNS });
+  async learn(places: readonly Present[]): Promise<void> {
+    for (const { cgroupId, subject } of places)
+      this.#know({ cgroupId, flags: subject.isHost === true ? ABI.LEARNS_REST : ABI.LEARNS });
     const { native, object } = this.#parts;
     // Twice: a connection of which only the handshake was there the first time has a socket now.
     for (const name of [LEARN_TCP, LEARN_FILES, LEARN_TCP])
@@ -187,6 +203,7 @@ export class Newborns {
   /** Makes the existing cgroups of the workloads, and those above them, known to the programs. */
   #seed(branches: readonly Branch[]): void {
     const root = this.#cgroupId("");
+    const top = rootLevel(this.#parts.cgroupRoot);
     if (root !== null && this.#names.newborn(root)?.node !== ABI.NODE_ROOT)
       this.#know({ cgroupId: root, node: ABI.NODE_ROOT });
     for (const { path, node, subject } of branches) {
@@ -195,7 +212,7 @@ export class Newborns {
       const owner = subject?.id ?? 0;
       const held = this.#names.newborn(cgroupId);
       if (held?.node !== node || (owner !== 0 && held.owner !== owner))
-        this.#know({ cgroupId, node, owner, level: cgroupLevel(path) });
+        this.#know({ cgroupId, node, owner, level: top + cgroupLevel(path) });
     }
   }
 
@@ -264,6 +281,7 @@ function nextRecord(
     level: 0,
     share: NO_SLOT,
     areRolesKnown: true,
+    isHost: false,
     sets: [OPEN_RECORD, OPEN_RECORD],
   };
   // Of another subject than before: the ruleset in force knows nothing of its addresses.

@@ -35,6 +35,10 @@ function shareOf(shares: SlotShares, { id }: ImageSubject): SlotShare {
   return shares.get(id) ?? NO_SLOT;
 }
 
+function isHost({ subject }: ImageSubject): boolean {
+  return subject.isHost === true;
+}
+
 /** Every pin of every workload. */
 export type Pinned = ReadonlyMap<string, readonly Link[]>;
 
@@ -102,7 +106,8 @@ export class Subjects {
           storage.cgroup === one.cgroupId &&
           storage.level === one.level &&
           storage.areRolesKnown &&
-          this.#newborns.isOwner(one.cgroupId, one.id) &&
+          storage.isHost === isHost(one) &&
+          (isHost(one) || (this.#newborns.isOwner(one.cgroupId, one.id) && this.#newborns.isCovered(one.cgroupId))) &&
           storage.share.slot === shareOf(shares, one).slot;
         const value = subjectValue(storage.subject, storage.sets[active]) + (isRight ? "" : " misplaced");
         addItem(items, subjectItem(one.workload, value, one.subject));
@@ -144,12 +149,14 @@ export class Subjects {
    * @returns the pins
    */
   prepare(image: Image, located: Located, idle: SetIndex, shares: SlotShares): Pinned {
+    const learning: Present[] = [];
     for (const one of located.present) {
       const held = readStorage(this.#native, this.#storageFd, one.cgroupId);
       // A subject of 0: nothing is enforced there yet, or the storage was wiped and denies; `enforce` writes all of it.
       if (held === null || held.subject === 0) continue;
       // A workload that learns beside another version counts nothing until it is in force.
       const share = isLearning(held) ? held.share : shareOf(shares, one);
+      if (isLearning(held)) learning.push(one);
       // Another subject comes with the whole record, after the switch: neither ruleset knows the addresses of the other's.
       const isSame = held.subject === one.id;
       const record = isSame ? one.record : { ...one.record, hasOwnSources: false };
@@ -157,11 +164,19 @@ export class Subjects {
       if (!sameStorage(held, next)) writeStorageIfAny(this.#native, this.#storageFd, one.cgroupId, next);
     }
     const standing = this.#look(image, located);
+    // The host's policy is in force with the switch, and must not decide for these.
+    for (const one of learning) {
+      const links = standing.pinned.get(one.workload) ?? [];
+      const isAttached = HOOKS.every((hook) => this.#links.state(links, hook, one.cgroupId) !== "absent");
+      if (isAttached && !isHost(one)) this.#newborns.cover(one.cgroupId);
+    }
     for (const [workload, links] of standing.pinned) {
       for (const cgroupId of new Set(links.map((link) => link.cgroupId))) {
         if (cgroupId === 0n || standing.places.has(cgroupId)) continue;
         const subject = this.#isStillOf(standing, workload, cgroupId) ? image.subjects.get(workload) : undefined;
         this.#writeIdle(cgroupId, idle, subject, shares);
+        // Before the switch: the host's policy must hold at the first packet that the workload's lets pass.
+        if (subject === undefined) this.#newborns.uncover(cgroupId);
       }
     }
     return standing.pinned;
@@ -235,12 +250,14 @@ export class Subjects {
       share,
       // Every connection of a cgroup that was enforced from its birth has a role.
       areRolesKnown: isWaiting || held?.areRolesKnown === true,
+      isHost: isHost(one),
       sets: [one.record, one.record],
     };
     const holds = held !== null && sameStorage(held, { ...wanted, sets: withSet(held, active, one.record).sets });
     if (!holds) writeStorage(this.#native, this.#storageFd, one.cgroupId, wanted);
-    this.#newborns.own(one);
+    if (!isHost(one)) this.#newborns.own(one);
     for (const hook of rest) if (this.#links.place(one, hook, links)) isChanged = true;
+    if (!isHost(one)) this.#newborns.cover(one.cgroupId);
     if (isWaiting) this.#newborns.adopt(one.cgroupId);
     return isChanged;
   }
@@ -255,7 +272,7 @@ export class Subjects {
       return storage !== null && storage.subject !== 0 && !storage.areRolesKnown;
     });
     if (learning.length === 0) return;
-    await this.#newborns.learn(learning.map(({ cgroupId }) => cgroupId));
+    await this.#newborns.learn(learning);
     for (const { cgroupId } of learning) {
       const storage = readStorage(this.#native, this.#storageFd, cgroupId);
       if (storage === null) continue;

@@ -2,7 +2,7 @@
 
 /** Named numbers. */
 export const ABI = {
-  VERSION: 5,
+  VERSION: 6,
   MAX_ADDRS: 4194304,
   MAX_PORTS: 4194304,
   MAX_FLOWS: 131072,
@@ -47,6 +47,7 @@ export const ABI = {
   ROLE_ACCEPTOR: 2,
   ROLE_EITHER: 3,
   ROLES_KNOWN: 1,
+  IS_HOST: 2,
   COUNT_FLOWS_FULL: 6,
   COUNT_NO_STORAGE: 7,
   COUNT_UNSET: 8,
@@ -75,6 +76,9 @@ export const ABI = {
   COUNTED: 2,
   CROWDED: 4,
   DISOWN: 8,
+  COVERED: 16,
+  UNCOVER: 32,
+  LEARNS_REST: 64,
   CONFINED_INGRESS: 1,
   CONFINED_EGRESS: 2,
   OWN_SOCKETS_ONLY: 4,

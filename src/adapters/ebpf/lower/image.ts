@@ -32,12 +32,17 @@ export interface ImageSubject {
 }
 
 export interface Image extends RulesetMaps {
-  /** By workload; only those with a cgroup. */
+  /** By workload; only those with a cgroup, and the host if it is isolated. */
   readonly subjects: ReadonlyMap<string, ImageSubject>;
   /** The profiles and classes of the ids, to name entries for people. */
   readonly profiles: ReadonlyMap<number, Profile>;
   readonly classes: ReadonlyMap<number, { readonly profile: Profile; readonly clauses: readonly number[] }>;
   readonly rules: ReadonlyMap<number, Rule>;
+}
+
+/** Without a policy, nothing is asked of the kernel for the host. */
+export function isIsolatedHost({ isHost, ingress, egress }: Subject): boolean {
+  return isHost === true && (ingress.mode !== "open" || egress.mode !== "open");
 }
 
 /** The record of a former subject until its programs are detached. */

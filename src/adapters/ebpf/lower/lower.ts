@@ -11,7 +11,7 @@ import { hexByte, parsePrefix, type Prefix } from "./prefix.js";
 import { EVERY_PREFIX, type WalkedProfiles } from "./prefix-classes.js";
 import type { Coverage } from "./coverage.js";
 import { hashNumber, hashText, Ids } from "./ids.js";
-import type { Image, ImageSubject, MapEntries } from "./image.js";
+import { isIsolatedHost, type Image, type ImageSubject, type MapEntries } from "./image.js";
 import { confinementOf } from "./confinement.js";
 import { requireRoom } from "./capacity.js";
 import { ChunkedMap } from "./chunked-map.js";
@@ -113,15 +113,17 @@ function lowerSubjects(ruleset: Ruleset, profileIds: ReadonlyMap<string, number>
   for (const subject of ruleset.subjects) {
     // Every subject takes an id, so that a workload's id does not depend on whether another has a cgroup.
     const id = ids.take(hashText(subject.workload));
-    if (subject.cgroup === null) continue;
+    if (subject.cgroup === null && !isIsolatedHost(subject)) continue;
     const record = {
       ingressProfile: profileOf(subject.ingress),
       egressProfile: profileOf(subject.egress),
       ingressMode: MODES[subject.ingress.mode],
       egressMode: MODES[subject.egress.mode],
-      hasOwnSources: true,
+      // The host uses every address of the machine, also those that workloads declare.
+      hasOwnSources: subject.isHost !== true,
     };
-    subjects.set(subject.workload, { subject, id, record, confinement: confinementOf(subject, profiles) });
+    const confinement = subject.isHost === true ? 0 : confinementOf(subject, profiles);
+    subjects.set(subject.workload, { subject, id, record, confinement });
   }
   return subjects;
 }

@@ -18,6 +18,8 @@ export interface CgroupStorage {
   readonly share: SlotShare;
   /** Every connection of the cgroup has a role: one without a role is refused. */
   readonly areRolesKnown: boolean;
+  /** It is the host's: its programs leave alone what other workloads have. */
+  readonly isHost: boolean;
   readonly sets: readonly [SubjectRecord, SubjectRecord];
 }
 
@@ -67,6 +69,7 @@ export function sameStorage(a: CgroupStorage, b: CgroupStorage): boolean {
     a.subject === b.subject &&
     a.level === b.level &&
     a.areRolesKnown === b.areRolesKnown &&
+    a.isHost === b.isHost &&
     sameSlotShare(a.share, b.share) &&
     sameRecord(a.sets[0], b.sets[0]) &&
     sameRecord(a.sets[1], b.sets[1])
@@ -91,7 +94,8 @@ export function encodeStorage(storage: CgroupStorage): Buffer {
   value.writeUInt32LE(storage.share.slot, CGROUP.slot);
   value.writeUInt32LE(storage.share.flowsFirst, CGROUP.flowsFirst);
   value.writeUInt32LE(storage.share.flowsSize, CGROUP.flowsSize);
-  value.writeUInt32LE(storage.areRolesKnown ? ABI.ROLES_KNOWN : 0, CGROUP.flags);
+  const flags = (storage.areRolesKnown ? ABI.ROLES_KNOWN : 0) | (storage.isHost ? ABI.IS_HOST : 0);
+  value.writeUInt32LE(flags, CGROUP.flags);
   storage.sets.forEach((record, set) => encodeSubjectRecord(record).copy(value, CGROUP.set + set * SUBJECT.size));
   return value;
 }
@@ -127,6 +131,7 @@ export function decodeStorage(value: Buffer): CgroupStorage {
       flowsSize: value.readUInt32LE(CGROUP.flowsSize),
     },
     areRolesKnown: (value.readUInt32LE(CGROUP.flags) & ABI.ROLES_KNOWN) !== 0,
+    isHost: (value.readUInt32LE(CGROUP.flags) & ABI.IS_HOST) !== 0,
     sets: [record(0), record(1)],
   };
 }

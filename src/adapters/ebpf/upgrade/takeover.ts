@@ -122,6 +122,7 @@ export class Takeover {
       level,
       share: LEARNING_SLOT,
       areRolesKnown: false,
+      isHost: one.subject.isHost === true,
       sets,
     };
     // Storage from an earlier time must not decide anything once a program is attached.
