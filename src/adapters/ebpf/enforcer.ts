@@ -56,6 +56,7 @@ import { findEscapes, withEscapes } from "./attach/escapes.js";
 import { ForeignSockets, type FindSessions } from "./attach/foreign-sockets.js";
 import { Interfaces } from "./attach/interfaces.js";
 import { Newborns } from "./attach/newborns.js";
+import { findRootLevel } from "./attach/root-level.js";
 import { Subjects } from "./attach/subjects.js";
 import { saying, Takeover } from "./upgrade/takeover.js";
 import { TableSets } from "./maps/table-sets.js";
@@ -162,8 +163,9 @@ export class EbpfEnforcer implements Enforcer {
     }
     const links = new Links(native, object, folders.links);
     const storageFd = mapOf(object, "ztap_cgroup");
-    const newborns = new Newborns({ native, object, folder: folders.births, cgroupRoot });
-    const subjects = new Subjects(native, links, newborns, storageFd, cgroupRoot);
+    const root = { path: cgroupRoot, level: findRootLevel(native, object, cgroupRoot) };
+    const newborns = new Newborns({ native, object, folder: folders.births, cgroupRoot: root });
+    const subjects = new Subjects(native, links, newborns, storageFd, root);
     this.#opened = {
       native,
       object,

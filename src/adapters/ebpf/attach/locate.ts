@@ -6,7 +6,7 @@ import type { Image, ImageSubject } from "../lower/image.js";
 import type { Place } from "./links.js";
 import { ABI } from "../kernel/abi.generated.js";
 import { kernel, type Native } from "../kernel/native.js";
-import { cgroupLevel, cgroupPath, isNameable, rootLevel } from "../kernel/paths.js";
+import { cgroupLevel, cgroupPath, isNameable } from "../kernel/paths.js";
 
 /** A subject whose cgroup exists. */
 export interface Present extends ImageSubject, Place {
@@ -19,17 +19,22 @@ export interface Located {
   readonly statuses: readonly SubjectStatus[];
 }
 
-export function locate(native: Native, cgroupRoot: string, ruleset: Ruleset, image: Image): Located {
+/** The cgroup that is taken for the root. */
+export interface CgroupRoot {
+  readonly path: string;
+  readonly level: number;
+}
+
+export function locate(native: Native, root: CgroupRoot, ruleset: Ruleset, image: Image): Located {
   const present: Present[] = [];
   const owners = new Map<bigint, string>();
-  const top = rootLevel(cgroupRoot);
   const statuses = ruleset.subjects.map(({ workload, cgroup, isHost }): SubjectStatus => {
     const subject = image.subjects.get(workload);
     if (isHost === true && subject === undefined) return { workload, state: "Enforced" };
     const below = isHost === true ? "" : cgroup;
     if (below === null || subject === undefined)
       return { workload, state: "Stalled", message: "it has no cgroup, which eBPF enforcement needs" };
-    const path = cgroupPath(cgroupRoot, below);
+    const path = cgroupPath(root.path, below);
     if (!isNameable(below)) {
       const message = `its cgroup is more than ${ABI.MAX_LEVEL} levels deep, or has a name of ${ABI.NAME_BYTES} bytes or more`;
       return { workload, state: "Stalled", message };
@@ -45,7 +50,7 @@ export function locate(native: Native, cgroupRoot: string, ruleset: Ruleset, ima
         message: isHost === true ? `${owner} is this host already` : `its cgroup ${path} already belongs to ${owner}`,
       };
     owners.set(cgroupId, workload);
-    present.push({ ...subject, workload, path, cgroupId, level: top + cgroupLevel(below) });
+    present.push({ ...subject, workload, path, cgroupId, level: root.level + cgroupLevel(below) });
     return { workload, state: "Enforced", place: String(cgroupId) };
   });
   return { present, statuses };

@@ -12,7 +12,7 @@ import { addItem, namedSubjects, newbornItem, subjectValue } from "../items.js";
 import { ABI, ADOPTED, BIRTHS, KNOWN, PREPARED } from "../kernel/abi.generated.js";
 import { mapOf, programOf, runIterator } from "../kernel/load.js";
 import { asEnforcerError, kernel } from "../kernel/native.js";
-import { cgroupLevel, cgroupParts, rootLevel } from "../kernel/paths.js";
+import { cgroupLevel, cgroupParts } from "../kernel/paths.js";
 import { ADOPT, KNOW, LEARN_FILES, LEARN_TCP, PREPARE } from "../kernel/programs.js";
 import { OPEN_RECORD, type Image, type ImageSubject, type SubjectRecord } from "../lower/image.js";
 import { encodeSubjectRecord, sameStorage, withSet, type CgroupStorage } from "../maps/cgroup-storage.js";
@@ -203,7 +203,6 @@ export class Newborns {
   /** Makes the existing cgroups of the workloads, and those above them, known to the programs. */
   #seed(branches: readonly Branch[]): void {
     const root = this.#cgroupId("");
-    const top = rootLevel(this.#parts.cgroupRoot);
     if (root !== null && this.#names.newborn(root)?.node !== ABI.NODE_ROOT)
       this.#know({ cgroupId: root, node: ABI.NODE_ROOT });
     for (const { path, node, subject } of branches) {
@@ -212,7 +211,7 @@ export class Newborns {
       const owner = subject?.id ?? 0;
       const held = this.#names.newborn(cgroupId);
       if (held?.node !== node || (owner !== 0 && held.owner !== owner))
-        this.#know({ cgroupId, node, owner, level: top + cgroupLevel(path) });
+        this.#know({ cgroupId, node, owner, level: this.#parts.cgroupRoot.level + cgroupLevel(path) });
     }
   }
 
@@ -228,7 +227,7 @@ export class Newborns {
 
   #cgroupId(path: string): bigint | null {
     const { native, cgroupRoot } = this.#parts;
-    const found = findCgroup(native, join(cgroupRoot, path));
+    const found = findCgroup(native, join(cgroupRoot.path, path));
     return typeof found === "bigint" ? found : null;
   }
 

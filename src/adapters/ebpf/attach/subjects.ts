@@ -14,7 +14,7 @@ import { addItem, ATTACHED, leftoverItem, linkItem, subjectItem, subjectValue } 
 import { HOOKS } from "../kernel/programs.js";
 import type { Links } from "./links.js";
 import type { Newborns } from "./newborns.js";
-import { isGone, locate, type Located, type Present } from "./locate.js";
+import { isGone, locate, type CgroupRoot, type Located, type Present } from "./locate.js";
 import { OPEN_RECORD } from "../lower/image.js";
 import type { Native } from "../kernel/native.js";
 import { cgroupPath } from "../kernel/paths.js";
@@ -58,21 +58,23 @@ export class Subjects {
   readonly #links: Links;
   readonly #newborns: Newborns;
   readonly #storageFd: number;
-  readonly #cgroupRoot: string;
+  readonly #cgroupRoot: CgroupRoot;
   readonly #removed: RemovedCgroups;
 
-  constructor(native: Native, links: Links, newborns: Newborns, storageFd: number, cgroupRoot: string) {
+  constructor(native: Native, links: Links, newborns: Newborns, storageFd: number, cgroupRoot: CgroupRoot) {
     this.#native = native;
     this.#links = links;
     this.#newborns = newborns;
     this.#storageFd = storageFd;
     this.#cgroupRoot = cgroupRoot;
-    this.#removed = new RemovedCgroups(native, cgroupRoot);
+    this.#removed = new RemovedCgroups(native, cgroupRoot.path);
   }
 
   /** Returns the paths of the subjects' cgroups, existing or not. */
   paths(ruleset: Ruleset): readonly string[] {
-    return ruleset.subjects.flatMap(({ cgroup }) => (cgroup === null ? [] : [cgroupPath(this.#cgroupRoot, cgroup)]));
+    return ruleset.subjects.flatMap(({ cgroup }) =>
+      cgroup === null ? [] : [cgroupPath(this.#cgroupRoot.path, cgroup)],
+    );
   }
 
   locate(ruleset: Ruleset, image: Image): Located {

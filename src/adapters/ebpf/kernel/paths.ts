@@ -41,7 +41,7 @@ export function cgroupLevel(path: string): number {
 }
 
 /** Returns the depth of the folder in the mounted hierarchy: 0 unless a part of it is taken for the root. */
-export function rootLevel(root: string): number {
+export function mountedLevel(root: string): number {
   const mount = findCgroupMount();
   const below = mount === null ? ".." : relative(mount.point, root);
   return below.startsWith("..") ? 0 : cgroupLevel(below);

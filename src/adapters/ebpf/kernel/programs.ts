@@ -73,6 +73,7 @@ export const ADOPT = "ztap_adopt";
 export const LEARN_FILES = "ztap_learn_files";
 export const LEARN_TCP = "ztap_learn_tcp";
 
+export const IS_ABOVE = "ztap_is_above";
 export const FIND_FOREIGN = "ztap_find_foreign";
 export const SET_FOREIGN = "ztap_set_foreign";
 
@@ -82,6 +83,7 @@ export const NEWBORN_PROGRAMS: readonly string[] = [
   ...ROOT_HOOKS.map((hook) => `ztap_guard_${hook}`),
   ...TRACEPOINTS.map((name) => `ztap_${name}`),
   KNOW,
+  IS_ABOVE,
   PREPARE,
   ADOPT,
   LEARN_FILES,
