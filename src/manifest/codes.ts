@@ -97,6 +97,7 @@ export const CODES = {
   booleanWord: warning("ZT5013", "label that YAML 1.1 reads as a boolean"),
   emptySet: warning("ZT5014", "NetworkSet without addresses"),
   selectsNoNode: warning("ZT5020", "nodeSelector that no node can match"),
+  hostWithoutAccess: warning("ZT5021", "host that policies cut off from what it needs"),
 } as const satisfies Record<string, CodeEntry>;
 
 export type CodeName = keyof typeof CODES;

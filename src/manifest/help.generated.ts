@@ -76,4 +76,5 @@ export const HELP: Readonly<Record<string, { readonly example: string; readonly 
   ZT5013: {"example":"`labels: {country: no}`, `matchLabels: {on: x}`: `yes`, `no`, `on` and `off` without quotes as key or value of a label or a label selector","fix":"write it in quotes: Kubernetes would refuse the value, and read the key as `\"true\"` or `\"false\"`"},
   ZT5014: {"example":"`cidrs: []`, an empty file, or an `except` that covers everything","fix":"add addresses, or remove the set"},
   ZT5020: {"example":"`nodeSelector: {matchLabels: {rol: web}}`, a label that no Node and no NodeGroup has","fix":"labels of a Node or a NodeGroup"},
+  ZT5021: {"example":"`process: {host: true}`, selected by a policy with `egress: []`","fix":"allow name resolution (UDP 53) and SSH (TCP 22), or whatever the machine needs"},
 };

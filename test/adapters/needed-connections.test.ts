@@ -5,7 +5,7 @@ import { createServer } from "node:net";
 import t, { type Test } from "tap";
 import { systemClock } from "../../src/adapters/system/clock.js";
 import { ProcManagementAccess } from "../../src/adapters/system/management-access.js";
-import { findNeeds, type Machine } from "../../src/adapters/system/needed-connections.js";
+import { findNeeds, type MachineFacts } from "../../src/adapters/system/needed-connections.js";
 import type { NeededConnection } from "../../src/model/management-access.js";
 
 const NAMES: Readonly<Record<string, readonly string[]>> = {
@@ -17,7 +17,7 @@ const NAMES: Readonly<Record<string, readonly string[]>> = {
 function needsOf(
   t: Test,
   files: Readonly<Record<string, string>>,
-  given: Partial<Machine> = {},
+  given: Partial<MachineFacts> = {},
 ): Promise<readonly NeededConnection[]> {
   const root = t.testdir();
   for (const [path, text] of Object.entries({ "etc/resolv.conf": "nameserver 192.0.2.53\n", ...files })) {
@@ -117,7 +117,7 @@ t.test("time", async (t) => {
 t.test("DHCP", async (t) => {
   const of = async (
     files: Readonly<Record<string, string>>,
-    given: Partial<Machine> = {},
+    given: Partial<MachineFacts> = {},
   ): Promise<readonly string[]> => linesOf(await needsOf(t, files, given));
   const renewal = "the renewal of this machine's address by DHCP egress UDP 67";
   t.strictSame(await of({ "run/systemd/netif/leases/2": "ADDRESS=192.0.2.7\nSERVER_ADDRESS=192.0.2.67\n" }), [

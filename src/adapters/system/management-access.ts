@@ -18,7 +18,7 @@ import type {
 import type { ManagementAccessReader } from "../../interfaces/management-access.js";
 import type { Clock } from "../../interfaces/system.js";
 import { belowMount, cgroupNamespaceProblem, findCgroupMount } from "./cgroup-mount.js";
-import { findNeeds, type Machine } from "./needed-connections.js";
+import { findNeeds, type MachineFacts } from "./needed-connections.js";
 import {
   cgroupPathOf,
   identify,
@@ -159,7 +159,7 @@ export class ProcManagementAccess implements ManagementAccessReader {
   }
 
   /** Returns the ports where root's SSH servers listen, or, for one that starts with the first connection, its port. */
-  async #sshPorts(search: Search): Promise<Machine["ssh"]> {
+  async #sshPorts(search: Search): Promise<MachineFacts["ssh"]> {
     const processes = await findSshProcesses(search);
     const held = ownersIn(processes.sockets);
     const listening = await readSockets(

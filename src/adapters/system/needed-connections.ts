@@ -11,7 +11,7 @@ import type { ControlEndpoint, ControlServer, NeededConnection } from "../../mod
 import type { UdpSocket } from "./proc-net.js";
 
 /** What is known of a machine. */
-export interface Machine {
+export interface MachineFacts {
   /** Where its files are: `/`. */
   readonly root: string;
   readonly endpoints: readonly ControlEndpoint[];
@@ -35,7 +35,7 @@ const DHCP = { client: 68, server: 67 } as const;
 const DHCP6 = { client: 546, server: 547, servers: "ff02::1:2", linkLocal: "fe80::/10" } as const;
 
 /** Finds all of them. */
-export async function findNeeds(machine: Machine): Promise<readonly NeededConnection[]> {
+export async function findNeeds(machine: MachineFacts): Promise<readonly NeededConnection[]> {
   const [control, time] = await Promise.all([findControl(machine), findTime(machine)]);
   return [
     ...control,
@@ -47,14 +47,14 @@ export async function findNeeds(machine: Machine): Promise<readonly NeededConnec
   ];
 }
 
-function findUnread({ isComplete }: Machine): readonly NeededConnection[] {
+function findUnread({ isComplete }: MachineFacts): readonly NeededConnection[] {
   const need = { purpose: "time", direction: "egress", protocol: "UDP", port: NTP, cgroups: [] } as const;
   return isComplete ? [] : [{ ...need, ...unknown("the search for the programs that run had to end") }];
 }
 
 type Peers = Pick<NeededConnection, "peers" | "reason">;
 
-async function findControl({ endpoints, servers, resolve, isOwn }: Machine): Promise<readonly NeededConnection[]> {
+async function findControl({ endpoints, servers, resolve, isOwn }: MachineFacts): Promise<readonly NeededConnection[]> {
   const found = await Promise.all(
     endpoints.map(async ({ role, host, port }): Promise<readonly NeededConnection[]> => {
       const need = {
@@ -85,7 +85,7 @@ const RESOLV_CONF = "etc/resolv.conf";
 const RESOLVED_CONF = "run/systemd/resolve/resolv.conf";
 const RESOLVED_ADDRESSES: ReadonlySet<string> = new Set(["127.0.0.53", "127.0.0.54"]);
 
-function findResolution({ root, isOwn }: Machine): readonly NeededConnection[] {
+function findResolution({ root, isOwn }: MachineFacts): readonly NeededConnection[] {
   const need = (peers: Peers): NeededConnection => ({
     purpose: "name resolution",
     direction: "egress",
@@ -115,7 +115,7 @@ function nameservers(text: string | null): readonly string[] {
 }
 
 /** By the name of the program. */
-const TIME_CLIENTS: Readonly<Record<string, (machine: Machine) => readonly string[]>> = {
+const TIME_CLIENTS: Readonly<Record<string, (machine: MachineFacts) => readonly string[]>> = {
   chronyd: ({ root }) =>
     chronySources(root, [
       "etc/chrony/chrony.conf",
@@ -145,7 +145,7 @@ function chronySources(root: string, paths: readonly string[]): readonly string[
   ]);
 }
 
-async function findTime(machine: Machine): Promise<readonly NeededConnection[]> {
+async function findTime(machine: MachineFacts): Promise<readonly NeededConnection[]> {
   const found = Object.entries(TIME_CLIENTS)
     .filter(([program]) => machine.programs.has(program))
     .map(async ([program, read]): Promise<readonly NeededConnection[]> => {
@@ -178,7 +178,7 @@ const LEASES = ["var/lib/NetworkManager", "var/lib/dhcp", "var/lib/dhclient"];
 /** Programs that get addresses by DHCP, of which not all have a socket all the time. */
 const DHCP_CLIENTS = ["dhclient", "dhcpcd", "udhcpc"];
 
-function findDhcp({ root, udp, programs }: Machine): readonly NeededConnection[] {
+function findDhcp({ root, udp, programs }: MachineFacts): readonly NeededConnection[] {
   const needs: NeededConnection[] = [];
   const inUse = readFiles(root, [NETWORKD_LEASES]);
   const sockets = udp.filter(({ port }) => port === DHCP.client);
@@ -211,7 +211,7 @@ function findDhcp({ root, udp, programs }: Machine): readonly NeededConnection[]
 
 const UNSPECIFIED: ReadonlySet<string> = new Set(["0.0.0.0", "::"]);
 
-function findSsh({ ssh }: Machine): readonly NeededConnection[] {
+function findSsh({ ssh }: MachineFacts): readonly NeededConnection[] {
   return ssh.map(({ port, cgroups }) => ({
     purpose: `new SSH sessions at port ${port}, from wherever it may be`,
     direction: "ingress",

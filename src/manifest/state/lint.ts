@@ -22,6 +22,7 @@ import { NetworkSetIndex } from "../../policy/compile/network-sets.js";
 import { isSelectorPeer } from "../../policy/compile/select.js";
 import { WorkloadIndex } from "../../policy/compile/workload-index.js";
 import type { Path, Problem } from "../problem.js";
+import { lintHosts } from "./host-access.js";
 import type { ObjectProblem } from "./object-problem.js";
 import { listPeers } from "./peers.js";
 import { findShadows, type RuleShape } from "./shadowed-rules.js";
@@ -56,7 +57,8 @@ export function lintObjects(objects: ObjectSet, unread: ReadonlySet<Kind | null>
     if (checkNamespaces) found.push(...lintNamespace(state, declared));
     warnings.push(...found.map((problem) => ({ key, problem })));
   }
-  return checkSelectors ? [...warnings, ...peers.withoutAddresses()] : warnings;
+  if (!checkSelectors) return warnings;
+  return [...warnings, ...peers.withoutAddresses(), ...(may("NetworkPolicy") ? [] : lintHosts(objects, index))];
 }
 
 function lintNamespace({ ref }: StateObject, declared: ReadonlySet<string>): readonly Problem[] {
