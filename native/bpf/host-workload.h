@@ -27,8 +27,7 @@ static __noinline int is_covered(struct __sk_buff *skb, __u32 levels)
 	struct ztap_newborn *newborn;
 	__u64 id;
 
-#pragma unroll
-	for (__u32 level = ZTAP_MAX_LEVEL; level >= 1; level--) {
+	for (__u32 level = 1; level <= ZTAP_MAX_LEVEL && levels >> level; level++) {
 		if (!(levels >> level & 1))
 			continue;
 		id = bpf_skb_ancestor_cgroup_id(skb, level);
@@ -77,8 +76,21 @@ static __always_inline bool is_of_kernel(struct bpf_sock *sk)
 
 enum host_part { HOST_DECIDES, HOST_LEAVES, HOST_IS_CALLED };
 
-/* Returns what the programs of the host have to do with the packet. */
-static __noinline int part_of_host(struct __sk_buff *skb, __u32 direction)
+/*
+ * Returns whether the host was the last to decide about the socket's connection, under the epoch in force: a workload's programs would
+ * have left their own verdict there. Spares the search for its cgroup.
+ */
+static __always_inline bool is_known_as_host(struct bpf_sock *sk, __u32 subject)
+{
+	__u32 zero = 0;
+	struct ztap_control *control = bpf_map_lookup_elem(&ztap_control, &zero);
+	struct ztap_sock *sock = bpf_sk_storage_get(&ztap_socks, sk, NULL, 0);
+
+	return control && sock && (sock->remembered & ~3ULL) == (*(volatile __u64 *)&control->epoch << 32 | subject);
+}
+
+/* Returns what the programs of the host, whose id is `subject`, have to do with the packet. */
+static __noinline int part_of_host(struct __sk_buff *skb, __u32 direction, __u32 subject)
 {
 	struct bpf_sock *sk = skb->sk ? bpf_sk_fullsock(skb->sk) : NULL;
 	__u32 zero = 0;
@@ -86,6 +98,8 @@ static __noinline int part_of_host(struct __sk_buff *skb, __u32 direction)
 
 	if (skb->cb[0] == FROM_GUARD)
 		return HOST_IS_CALLED;
+	if (sk && sk->protocol == IPPROTO_TCP && is_known_as_host(sk, subject))
+		return HOST_DECIDES;
 	all = bpf_map_lookup_elem(&ztap_births, &zero);
 	if (all && is_covered(skb, all->levels))
 		return HOST_LEAVES;

@@ -192,7 +192,7 @@ static __always_inline bool passes(__u64 decided)
 static __always_inline bool packet_passes(struct __sk_buff *skb, __u32 direction)
 {
 	const struct ztap_cgroup *cgroup = bpf_get_local_storage(&ztap_cgroup, 0);
-	int part = is_host(cgroup) ? part_of_host(skb, direction) : HOST_DECIDES;
+	int part = is_host(cgroup) ? part_of_host(skb, direction, cgroup->subject) : HOST_DECIDES;
 	struct ztap_newborn *newborn;
 	struct ztap_births *all;
 
