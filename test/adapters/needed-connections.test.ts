@@ -1,11 +1,13 @@
 /** What a machine needs, found in its files and sockets; and on this machine. */
-import { mkdirSync, writeFileSync } from "node:fs";
+import { spawn } from "node:child_process";
+import { chmodSync, copyFileSync, mkdirSync, readlinkSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { createServer } from "node:net";
 import t, { type Test } from "tap";
 import { systemClock } from "../../src/adapters/system/clock.js";
 import { ProcManagementAccess } from "../../src/adapters/system/management-access.js";
 import { findNeeds, type MachineFacts } from "../../src/adapters/system/needed-connections.js";
+import { waitUntil } from "../wait.js";
 import type { NeededConnection } from "../../src/model/management-access.js";
 
 const NAMES: Readonly<Record<string, readonly string[]>> = {
@@ -149,6 +151,24 @@ t.test("SSH, and a search that was cut short", async (t) => {
     "new SSH sessions at port 2222, from wherever it may be ingress TCP 2222 some",
     "time egress UDP 123 unknown the search for the programs that run had to end",
   ]);
+});
+
+t.test("a program proves something if it is the system's", async (t) => {
+  const program = join(t.testdir(), "chronyd");
+  copyFileSync("/bin/sleep", program);
+  chmodSync(program, 0o755);
+  const isNeeded = async (uid: number): Promise<boolean> => {
+    const child = spawn(program, ["600"], { uid, stdio: "ignore", cwd: "/" });
+    const gone = new Promise((resolve) => child.once("exit", resolve));
+    await waitUntil(() => readlinkSync(`/proc/${child.pid ?? 0}/exe`) === program, { what: "its start" });
+    const needs = await new ProcManagementAccess([], systemClock).needs();
+    child.kill("SIGKILL");
+    await gone;
+    return needs.some(({ purpose }) => purpose === "time for chronyd");
+  };
+  if (process.getuid?.() !== 0) return t.pass("only root can start what is the system's", { skip: true });
+  t.equal(await isNeeded(0), true);
+  t.equal(await isNeeded(65534), false, "anybody's");
 });
 
 t.test("on this machine", async (t) => {
