@@ -218,6 +218,11 @@ await t.test("the host as a workload", { skip: reason ?? false, timeout: HANG_MS
     t.strictSame(await drift(enforcer, ruleset), [], "what somebody took off is attached again");
     t.match(await connects(host, PEER, other), { code: "EPERM" });
     await talks(t, host, fresh.id, "the connection goes on");
+
+    // Attached again, they run after the host's programs.
+    for (const guard of ["ingress", "egress"]) rmSync(join(nodeFolders(DEFAULT_PIN_ROOT, node).births, guard));
+    await enforcer.apply(ruleset);
+    await talks(t, host, (await connects(host, LOOPBACK, hosts)).id, "host to host, whichever program is first");
   });
 
   await t.test("without a policy the host is as it was", async (t) => {
