@@ -21,19 +21,24 @@ await t.test("takeover with a host", { skip: reason ?? false, timeout: HANG_MS }
   const host = await sandbox.actor({ namespace: inside, cgroup: system });
   const { port } = await peer.call("tcpListen", { host: "0.0.0.0", port: 0 });
   const sink = await Prober.start(t, sandbox, { namespace: outside }, { host: OWN, allowed: 0, forbidden: 0 });
-  const only: Isolation = { allow: [{ peers: "any", ports: [`udp/${sink.ports.allowed}`, `tcp/${port}`] }] };
+  // What one may is forbidden to the other.
+  const { allowed, forbidden } = sink.ports;
+  const only = (udp: number): Isolation => ({ allow: [{ peers: "any", ports: [`udp/${udp}`, `tcp/${port}`] }] });
   const ruleset = rulesetOf(node, {
-    "demo/base@node": { cgroup: null, isHost: true, addresses: [OWN], ingress: { allow: [] }, egress: only },
-    "demo/web": { cgroup: "apps/web", addresses: [OWN], egress: only },
+    "demo/base@node": { cgroup: null, isHost: true, addresses: [OWN], ingress: { allow: [] }, egress: only(allowed) },
+    "demo/web": { cgroup: "apps/web", addresses: [OWN], egress: only(forbidden) },
   });
   let enforcer = sandbox.enforcer(node, top);
   await enforcer.open();
   await enforcer.apply(ruleset);
   const { id } = await host.call("tcpConnect", { host: PEER, port });
   const probers = await Promise.all(
-    [system, web].map((cgroup) =>
-      Prober.start(t, sandbox, { cgroup, namespace: inside }, { host: PEER, ...sink.ports }),
-    ),
+    (
+      [
+        [system, sink.ports],
+        [web, { allowed: forbidden, forbidden: allowed }],
+      ] as const
+    ).map(([cgroup, ports]) => Prober.start(t, sandbox, { cgroup, namespace: inside }, { host: PEER, ...ports })),
   );
   for (const name of ["newer", "back", "newer again"]) {
     await enforcer.close();
