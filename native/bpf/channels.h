@@ -95,6 +95,13 @@ static __always_inline __u64 current_cgroup(void)
 	return (__u64)BPF_CORE_READ((struct task_struct *)bpf_get_current_task(), cgroups, dfl_cgrp);
 }
 
+/* Returns 0 if the cgroup is at that level above, or of, the current process. */
+SEC("syscall")
+int ztap_is_above(struct ztap_known *known)
+{
+	return id_at((struct cgroup *)current_cgroup(), known->level) != known->cgroup;
+}
+
 static __always_inline bool is_ip(int family)
 {
 	return family == AF_INET || family == AF_INET6;

@@ -85,7 +85,7 @@ static __always_inline int may_call(struct bpf_sock_addr *ctx, struct packet *p)
 	struct ztap_control *control;
 
 	/* Not written yet: the agent attaches this program first, and then writes the storage. */
-	if (!cgroup->subject)
+	if (!cgroup->subject || (is_host(cgroup) && is_call_of_another(ctx)))
 		return 1;
 	control = bpf_map_lookup_elem(&ztap_control, &zero);
 	if (!control)

@@ -209,7 +209,8 @@ int ztap_identity(struct __sk_buff *skb)
 	control = bpf_map_lookup_elem(&ztap_control, &zero);
 	if (!control || !all)
 		return 0;
-	if (!cgroup->subject) {
+	/* What a guard hands over is a newborn's. */
+	if (!cgroup->subject || skb->cb[0] == FROM_GUARD) {
 		newborn = newborn_of(skb, all->levels, 0);
 		if (!newborn)
 			return 0;
@@ -227,14 +228,14 @@ int ztap_identity(struct __sk_buff *skb)
 	return 0;
 }
 
-/* Returns the identity of the workload whose cgroup the socket is in; 0 if it is in none. A global function, so that the verifier checks it once. */
+/* Returns the identity of the workload whose cgroup the socket is in, or that of the host; 0 if there is none. A global function, so that the verifier checks it once. */
 __noinline __u32 identity_of(struct bpf_sock_ops *ctx)
 {
 	struct tcp_sock *tcp = ctx->sk ? bpf_skc_to_tcp_sock(ctx->sk) : NULL;
 	struct ztap_births *all = births();
 	struct ztap_newborn *newborn;
 	struct cgroup *cgroup;
-	__u32 level, *found;
+	__u32 host = 0, level, *found;
 	__u64 id;
 
 	if (!tcp || !all)
@@ -252,7 +253,8 @@ __noinline __u32 identity_of(struct bpf_sock_ops *ctx)
 		found = bpf_map_lookup_elem(&ztap_members, &newborn->owner);
 		return found ? *found : 0;
 	}
-	return 0;
+	found = bpf_map_lookup_elem(&ztap_members, &host);
+	return found ? *found : 0;
 }
 
 /* clang joins reads of two fields into one of a computed address, which the verifier refuses. */

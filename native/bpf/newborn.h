@@ -8,6 +8,7 @@
 #ifndef ZTAP_NEWBORN_H
 #define ZTAP_NEWBORN_H
 
+#include "host-workload.h"
 #include "kernel.h"
 #include "maps.h"
 #include "pattern.h"
@@ -67,6 +68,7 @@ static __always_inline bool record_birth(struct ztap_births *all, __u64 id, __u3
 	newborn.flags = ZTAP_COUNTED;
 	if (record->subject) {
 		newborn.owner = record->subject;
+		newborn.flags |= ZTAP_COVERED;
 		newborn.record = *record;
 		newborn.record.cgroup = id;
 		newborn.record.level = level;
@@ -288,12 +290,15 @@ int ztap_know(struct ztap_known *known)
 
 	if (all && newborn.owner)
 		__sync_fetch_and_or(&all->levels, 1U << (known->level & 31));
-	if (!(known->flags & ZTAP_DISOWN) && !bpf_map_update_elem(&ztap_newborns, &id, &newborn, BPF_NOEXIST))
+	if (!(known->flags & (ZTAP_DISOWN | ZTAP_UNCOVER)) &&
+	    !bpf_map_update_elem(&ztap_newborns, &id, &newborn, BPF_NOEXIST))
 		return 0;
 	held = bpf_map_lookup_elem(&ztap_newborns, &id);
 	if (!held)
-		return !(known->flags & ZTAP_DISOWN);
-	held->flags |= newborn.flags & ~ZTAP_DISOWN;
+		return !(known->flags & (ZTAP_DISOWN | ZTAP_UNCOVER));
+	held->flags |= newborn.flags & ~(ZTAP_DISOWN | ZTAP_UNCOVER);
+	if (known->flags & (ZTAP_DISOWN | ZTAP_UNCOVER))
+		held->flags &= ~ZTAP_COVERED;
 	if (newborn.node != ZTAP_NODE_NONE)
 		held->node = newborn.node;
 	if (newborn.owner || known->flags & ZTAP_DISOWN)
@@ -329,7 +334,7 @@ int ztap_adopt(struct ztap_adopted *adopted)
 	if (!newborn)
 		return 0;
 	end_record(newborn);
-	newborn->flags &= ~ZTAP_LEARNS;
+	newborn->flags &= ~(ZTAP_LEARNS | ZTAP_LEARNS_REST);
 	bpf_map_delete_elem(&ztap_containers, &id);
 	return 0;
 }
@@ -355,7 +360,7 @@ int ztap_release(struct ztap_adopted *released)
 	end_record(newborn);
 	bpf_map_delete_elem(&ztap_containers, &id);
 	if (all->dropped) {
-		newborn->flags |= ZTAP_RELEASED;
+		newborn->flags = (newborn->flags & ~ZTAP_COVERED) | ZTAP_RELEASED;
 		return 0;
 	}
 	if (living)
@@ -482,18 +487,23 @@ static __always_inline __u32 marked_subject(const struct __sk_buff *skb)
  * The programs of a workload run before the guards. So a sender's mark on a packet of another socket is forged, and is taken
  * away.
  */
-static __always_inline void clear_forged_mark(struct __sk_buff *skb, __u32 levels)
+static __always_inline void clear_forged_mark(struct __sk_buff *skb, const struct ztap_cgroup *root, __u32 levels)
 {
 	__u32 subject = marked_subject(skb);
 
-	if (subject && !newborn_of(skb, levels, subject))
+	if (subject && !newborn_of(skb, levels, subject) && !is_of_host(skb, root, subject, levels))
 		skb->mark = 0;
 }
 
 /* Returns whether the packet is for its sender alone, and no program of that workload has received it. */
-static __always_inline bool is_misdelivered(struct __sk_buff *skb)
+static __always_inline bool is_misdelivered(struct __sk_buff *skb, const struct ztap_cgroup *root, __u32 levels)
 {
-	return (skb->mark & ZTAP_MARK_KINDS) == ZTAP_MARK_SELF_ONLY && marked_subject(skb);
+	__u32 subject;
+
+	if ((skb->mark & ZTAP_MARK_KINDS) != ZTAP_MARK_SELF_ONLY)
+		return false;
+	subject = marked_subject(skb);
+	return subject && !is_of_host(skb, root, subject, levels);
 }
 
 /* Gives a connection that is older than the attachment, in a cgroup that learns, the role of either side. */
@@ -501,18 +511,18 @@ static __always_inline void learn_role(struct sock *sk)
 {
 	struct cgroup *cgroup = BPF_CORE_READ(sk, sk_cgrp_data.cgroup);
 	__u32 deepest = BPF_CORE_READ(cgroup, level);
-	struct ztap_newborn *newborn = NULL;
+	struct ztap_newborn *newborn;
 	struct ztap_sock *sock;
+	__u32 flags = 0;
 	__u64 id;
 
-	for (__u32 level = 1; level <= ZTAP_MAX_LEVEL && level <= deepest; level++) {
+	for (__u32 level = 0; level <= ZTAP_MAX_LEVEL && level <= deepest; level++) {
 		id = id_of_ancestor(cgroup, level);
 		newborn = bpf_map_lookup_elem(&ztap_newborns, &id);
-		if (newborn && newborn->flags & ZTAP_LEARNS)
-			break;
-		newborn = NULL;
+		if (newborn)
+			flags |= newborn->flags;
 	}
-	if (!newborn)
+	if (!(flags & ZTAP_LEARNS) && (flags & (ZTAP_LEARNS_REST | ZTAP_COVERED)) != ZTAP_LEARNS_REST)
 		return;
 	sock = bpf_sk_storage_get(&ztap_socks, sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
 	if (sock && sock->role == ZTAP_ROLE_NONE)

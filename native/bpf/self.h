@@ -3,7 +3,7 @@
 #ifndef ZTAP_SELF_H
 #define ZTAP_SELF_H
 
-#include "kernel.h"
+#include "host-workload.h"
 #include "policy.h"
 
 /*
@@ -22,7 +22,7 @@ static __always_inline bool tcp_socket_is_in(struct bpf_sock *found, const struc
 	if (level > (__u32)BPF_CORE_READ(cgroup, level))
 		return false;
 	bpf_core_read(&ancestor, sizeof(ancestor), &cgroup->ancestors[level]);
-	return BPF_CORE_READ(ancestor, kn, id) == own->cgroup;
+	return BPF_CORE_READ(ancestor, kn, id) == own->cgroup && (!is_host(own) || !is_covered_cgroup((__u64)cgroup));
 }
 
 /*

@@ -213,13 +213,18 @@ static __always_inline bool newborn_asks_identity(struct __sk_buff *skb, const s
 static __always_inline bool packet_passes(struct __sk_buff *skb, __u32 direction)
 {
 	const struct ztap_cgroup *cgroup = bpf_get_local_storage(&ztap_cgroup, 0);
+	int part = is_host(cgroup) ? part_of_host(skb, direction, cgroup->subject) : HOST_DECIDES;
 	struct ztap_newborn *newborn;
 	struct ztap_births *all;
 
-	if (cgroup->subject)
+	if (part == HOST_LEAVES)
+		return true;
+	if (cgroup->subject && part == HOST_DECIDES)
 		return passes(decide_packet(skb, cgroup, direction, skb->sk, 0));
 	all = births();
 	newborn = all && all->waiting ? newborn_of(skb, all->levels, 0) : NULL;
+	if (!newborn && part == HOST_IS_CALLED)
+		return false;
 	if (!newborn)
 		return passes(evaluate_packet(skb, cgroup, direction, 0));
 	if (direction == ZTAP_EGRESS)
@@ -252,11 +257,11 @@ int ztap_egress(struct __sk_buff *skb)
  */
 static __always_inline int guard(struct __sk_buff *skb, __u32 direction)
 {
+	/* That of the host, if one is enforced. The called program reads it, so that it must exist for the guard as well. */
+	const struct ztap_cgroup *root = bpf_get_local_storage(&ztap_cgroup, 0);
 	struct ztap_births *all = births();
 	struct ztap_newborn *newborn;
 
-	/* The called program reads it, so that it must exist for the guard as well. */
-	bpf_get_local_storage(&ztap_cgroup, 0);
 	if (!all)
 		return 1;
 	if (all->dropped && (is_unrecorded(skb, all->levels) || is_crowded_out(skb, all->levels)))
@@ -268,6 +273,7 @@ static __always_inline int guard(struct __sk_buff *skb, __u32 direction)
 		/* One that is in another one is closed until the agent has attached the programs of one of them. */
 		if (newborn_of(skb, all->levels & ((1U << (newborn->record.level & 31)) - 1), 0))
 			return 0;
+		skb->cb[0] = FROM_GUARD;
 		if (direction == ZTAP_INGRESS)
 			bpf_tail_call(skb, &ztap_decider_ingress, 0);
 		else
@@ -275,8 +281,8 @@ static __always_inline int guard(struct __sk_buff *skb, __u32 direction)
 		return 0;
 	}
 	if (direction == ZTAP_INGRESS)
-		return !is_misdelivered(skb);
-	clear_forged_mark(skb, all->levels);
+		return !is_misdelivered(skb, root, all->levels);
+	clear_forged_mark(skb, root, all->levels);
 	return 1;
 }
 

@@ -110,9 +110,10 @@ enum ztap_role { ZTAP_ROLE_NONE = 0, ZTAP_ROLE_INITIATOR = 1, ZTAP_ROLE_ACCEPTOR
 
 /*
  * Bits of ztap_cgroup.flags. ROLES_KNOWN: every connection of the cgroup has a role, so that one without a role is
- * refused. SHARED: other newborn cgroups have the same subject, so that it does not identify this one.
+ * refused. SHARED: other newborn cgroups have the same subject, so that it does not identify this one. IS_HOST: the workload is the
+ * host: all that is below the cgroup and in no other workload.
  */
-enum ztap_cgroup_flag { ZTAP_ROLES_KNOWN = 1, ZTAP_SHARED = 2 };
+enum ztap_cgroup_flag { ZTAP_ROLES_KNOWN = 1, ZTAP_SHARED = 2, ZTAP_IS_HOST = 4 };
 
 /*
  * Index into ztap_packets: direction * 3 + (verdict - 1) up to 5 for packets whose rule or workload has no counters of

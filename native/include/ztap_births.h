@@ -39,6 +39,9 @@ ZTAP_SIZE(struct ztap_newborn, 88);
  * LEARNS: the iterators record the roles of the cgroup's sockets. COUNTED: in ztap_living. CROWDED: a cgroup below it found no
  * room when it was born, and is closed. RELEASED: it is no workload's, though its name looks so. REMOVED: sockets in it may live.
  * OVERFLOWN: as CROWDED, of cgroups that patterns tell; whatever has no entry below it is closed.
+ * COVERED: the programs of its workload are attached, or the record decides, so that the
+ * host's policy does not hold for it. LEARNS_REST: as LEARNS, for the sockets in no cgroup that is covered. DISOWN and UNCOVER are
+ * in no entry: see struct ztap_known.
  */
 enum ztap_newborn_flag {
 	ZTAP_LEARNS = 1,
@@ -48,6 +51,9 @@ enum ztap_newborn_flag {
 	ZTAP_RELEASED = 16,
 	ZTAP_REMOVED = 32,
 	ZTAP_OVERFLOWN = 64,
+	ZTAP_COVERED = 128,
+	ZTAP_UNCOVER = 256,
+	ZTAP_LEARNS_REST = 512,
 };
 
 /*
@@ -113,7 +119,8 @@ ZTAP_SIZE(struct ztap_pattern_count, 8);
 
 /*
  * The argument of ztap_know: makes an entry of ztap_newborns, without a record, or changes it: a node other than
- * ZTAP_NODE_NONE, an owner other than 0, the flags. With ZTAP_DISOWN it has no owner any more.
+ * ZTAP_NODE_NONE, an owner other than 0, the flags. With ZTAP_DISOWN it has no owner any more, and is not covered; with
+ * ZTAP_UNCOVER it is not covered.
  */
 struct ztap_known {
 	__u64 cgroup;

@@ -49,7 +49,7 @@ struct ztap_peer {
 };
 ZTAP_SIZE(struct ztap_peer, 1296);
 
-/* ztap_members: hash, subject id of a workload of this node -> its identity in SYNs (u32, not 0). */
+/* ztap_members: hash, subject id of a workload of this node, 0 for the host -> its identity in SYNs (u32, not 0). */
 
 /*
  * ztap_identities_a, ztap_identities_b: hash, (ingress profile, identity of the sender, its address) -> class id. Identity 0: a

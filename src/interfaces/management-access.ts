@@ -5,7 +5,7 @@
  * many rather than one too few. A search ends after some seconds, with the sessions and servers found until then: no user
  * can delay policy for longer by what he starts or opens. It does not see sessions and servers in network namespaces other than this process's.
  */
-import type { ControlServer, SearchResult, Session } from "../model/management-access.js";
+import type { ControlServer, NeededConnection, SearchResult, Session } from "../model/management-access.js";
 
 export interface ManagementAccessReader {
   /**
@@ -19,4 +19,9 @@ export interface ManagementAccessReader {
   sessions(): Promise<SearchResult<Session>>;
   /** Returns the parts of this agent's store and source that run on this machine. */
   servers(): Promise<SearchResult<ControlServer>>;
+  /**
+   * Returns the connections that policy on the host itself must allow. What cannot be found out is among them, as unknown. Takes
+   * some seconds at most.
+   */
+  needs(): Promise<readonly NeededConnection[]>;
 }

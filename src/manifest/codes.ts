@@ -100,6 +100,7 @@ export const CODES = {
   emptySet: warning("ZT5014", "NetworkSet without addresses"),
   selectsNoNode: warning("ZT5020", "nodeSelector that no node can match"),
   sharedAddress: warning("ZT5021", "rule that lets in more than it names"),
+  hostWithoutAccess: warning("ZT5022", "host that policies cut off from what it needs"),
 } as const satisfies Record<string, CodeEntry>;
 
 export type CodeName = keyof typeof CODES;

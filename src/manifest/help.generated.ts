@@ -79,4 +79,5 @@ export const HELP: Readonly<Record<string, { readonly example: string; readonly 
   ZT5014: {"example":"`cidrs: []`, an empty file, or an `except` that covers everything","fix":"add addresses, or remove the set"},
   ZT5020: {"example":"`nodeSelector: {matchLabels: {rol: web}}`, a label that no Node and no NodeGroup has","fix":"labels of a Node or a NodeGroup"},
   ZT5021: {"example":"`from: {podSelector: {matchLabels: {app: web}}}`, and another workload without a cgroup has web's address","fix":"give each workload addresses of its own, or a node and a cgroup; see [policies.md](policies.md#workloads-behind-one-address)"},
+  ZT5022: {"example":"`process: {host: true}`, selected by a policy with `egress: []`","fix":"allow name resolution (UDP 53) and SSH (TCP 22), or whatever the machine needs"},
 };

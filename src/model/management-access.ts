@@ -45,9 +45,31 @@ export interface SearchResult<T> {
   readonly isComplete: boolean;
 }
 
+/** A connection that a machine needs so that it can be managed, and that policy on the host itself could cut. */
+export interface NeededConnection {
+  /** "name resolution at 192.0.2.53" */
+  readonly purpose: string;
+  readonly direction: "ingress" | "egress";
+  readonly protocol: "TCP" | "UDP";
+  readonly port: number;
+  /**
+   * Addresses and CIDRs of the other end, all of which must be allowed; `some`: one of them all suffices, whichever it is;
+   * `unknown`: they could not be found out, so that everything must be allowed.
+   */
+  readonly peers: readonly string[] | "some" | "unknown";
+  /** A sentence: why they are not known. */
+  readonly reason?: string;
+  /** The cgroups of the processes that need it; null if that is the agent. Empty if they are not known: then it is the host's. */
+  readonly cgroups: readonly string[] | null;
+  /** The cgroups of the processes of this machine that are the other end; absent if it is another machine. */
+  readonly servedBy?: readonly string[];
+}
+
 export interface ManagementAccess {
   /** The agent's cgroup below the cgroup v2 root, empty for the root itself; null if the agent needs no protection. */
   readonly agent: string | null;
   readonly sessions: readonly Session[];
   readonly servers: readonly ControlServer[];
+  /** Absent: not looked for, since no policy is on the host. */
+  readonly needs?: readonly NeededConnection[];
 }

@@ -1,9 +1,9 @@
 /**
  * Lock-out: finds out whether a ruleset would cut its machine's management access. Enforcement is on the workloads' own
- * cgroups, so that only a workload whose cgroup contains the agent or a session can cut it.
+ * cgroups, so that only a workload whose cgroup contains the agent or a session can cut it, or the host, which is the rest.
  *
  * The agent's own traffic must never belong to a workload, even if today's policies allow it: tomorrow's policy would
- * have to arrive through it. A session is in danger if the ruleset denies its first packet: its connection ends at the
+ * have to arrive through it. That it belongs to the host cannot be helped: there every connection that the machine needs must be allowed. A session is in danger if the ruleset denies its first packet: its connection ends at the
  * next packet or, if it is older than the enforcement and looks like one that the workload initiated, it could not be
  * opened again. A server of the agents' store or source is cut off if some declared node cannot reach it from any
  * address: no repair could reach that node.
@@ -12,6 +12,8 @@ import type { ControlServer, ManagementAccess, Session } from "../model/manageme
 import type { Ruleset, Subject } from "../model/ruleset.js";
 import type { ObjectSet } from "../model/state.js";
 import { createEvaluator, type Evaluator } from "./evaluate.js";
+import { findDeniedNeeds, type Denial } from "./needed-connections.js";
+import { holds, mayDecide } from "./holds.js";
 
 const TCP = 6;
 
@@ -29,14 +31,6 @@ export function clientsOf(objects: ObjectSet): readonly Client[] {
   );
 }
 
-/** A workload that cuts a connection, and the sentence that says so. */
-export interface Denial {
-  readonly subject: Subject;
-  readonly message: string;
-  /** Whether its ingress policies cut; otherwise its cgroup does, which is the agent's. */
-  readonly isByPolicy: boolean;
-}
-
 /**
  * A management connection that a ruleset would cut: the workloads that do, in nested cgroups more than one. Those that do
  * so alone come first.
@@ -46,21 +40,22 @@ export type Lockout = readonly [Denial, ...Denial[]];
 /** Returns every management connection that would be cut; none if the ruleset is safe. */
 export function findLockouts(
   ruleset: Ruleset,
-  { agent, sessions, servers }: ManagementAccess,
+  access: ManagementAccess,
   clients: readonly Client[],
 ): readonly Lockout[] {
+  const { agent, sessions, servers } = access;
   const holding = agent === null ? [] : ruleset.subjects.filter(({ cgroup }) => holds(cgroup, agent));
   const own = holding.map((subject) => ({
     subject,
     message: `workload ${subject.workload} has the cgroup ${subject.cgroup ?? ""}, in which the agent of node ${ruleset.node} itself runs (${agent ?? ""})`,
-    isByPolicy: false,
+    policies: [],
   }));
   // Preparing a ruleset costs as much as a first verdict, and most machines have no session to check.
   let evaluator: Evaluator | undefined;
   /** Returns the subjects that together deny every one of the peers; empty if a peer can connect. */
   const deniedBy = ({ port, cgroups }: Session | ControlServer, peers: readonly string[]): readonly Subject[] => {
     const denying = ruleset.subjects
-      .filter(({ cgroup }) => cgroups.some((inner) => holds(cgroup, inner)))
+      .filter((subject) => mayDecide(ruleset, subject, cgroups))
       .map((subject) => {
         const evaluate = (evaluator ??= createEvaluator(ruleset));
         return { subject, denied: peers.filter((peer) => denies(evaluate, subject, peer, port)) };
@@ -85,7 +80,8 @@ export function findLockouts(
     return (found[0]?.denying ?? []).map((subject) => deny(subject, connection));
   });
   const found = new Map<string, Lockout>();
-  for (const lockout of [...own.map((denial) => [denial]), ...cut, ...cutOff])
+  const needed = findDeniedNeeds(ruleset, access);
+  for (const lockout of [...own.map((denial) => [denial]), ...cut, ...cutOff, ...needed.map((denial) => [denial])])
     if (isLockout(lockout)) found.set(lockout.map(({ message }) => message).join(), lockout);
   return [...found.values()];
 }
@@ -142,14 +138,10 @@ const LOOPBACK = ["127.0.0.1", "::1"];
 const SHOWN_NODES = 5;
 
 function deny(subject: Subject, connection: string): Denial {
-  const { workload, cgroup, ingress } = subject;
-  const message = `workload ${workload} has the cgroup ${cgroup ?? ""}, and its ingress policies (${ingress.policies.join(", ")}) deny ${connection}`;
-  return { subject, message, isByPolicy: true };
-}
-
-/** Returns whether a cgroup is the other one, or contains it. */
-export function holds(cgroup: string | null, inner: string): boolean {
-  return cgroup !== null && (cgroup === "" || inner === cgroup || inner.startsWith(`${cgroup}/`));
+  const { workload, cgroup, ingress, isHost } = subject;
+  const what = isHost === true ? "is the host" : `has the cgroup ${cgroup ?? ""}`;
+  const message = `workload ${workload} ${what}, and its ingress policies (${ingress.policies.join(", ")}) deny ${connection}`;
+  return { subject, message, policies: ingress.policies };
 }
 
 function denies(evaluator: Evaluator, { workload }: Subject, peer: string, port: number): boolean {

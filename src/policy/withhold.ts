@@ -7,13 +7,18 @@
  * ruleset gives that cgroup to a workload that follows. So nothing is cut, and nothing that was closed opens because its
  * successor is withheld. A withheld workload in whose place nothing is in force is not attached; its addresses count as
  * declared all the same.
+ *
+ * The host has what no other workload has. So in its place stays every workload in force that the wanted ruleset does not name, and
+ * a ruleset without one of them gives the host more than before.
  */
 import type { ManagementAccess } from "../model/management-access.js";
 import type { Profile, Ruleset, Subject, SubjectDirection } from "../model/ruleset.js";
 import type { Withholding } from "../model/withholding.js";
 import { digestOfText } from "../model/digest.js";
 import { digestRuleset } from "./compile/compile.js";
-import { findForeignAddresses, findLockouts, holds, type Client, type Denial } from "./lockout.js";
+import { holds, mayDecide } from "./holds.js";
+import { findForeignAddresses, findLockouts, type Client } from "./lockout.js";
+import type { Denial } from "./needed-connections.js";
 
 /** The part of a withholding that decides what is enforced. */
 export type Kept = Pick<Withholding, "kept"> & { readonly workloads: readonly { readonly workload: string }[] };
@@ -33,7 +38,7 @@ export interface Withheld {
   readonly workload: string;
   /** Sentences. */
   readonly reasons: readonly string[];
-  /** Policies of the wanted ruleset that isolate its ingress, if they cut; otherwise the workload's cgroup does. */
+  /** Policies of the wanted ruleset that cut; none if the workload's cgroup does. */
   readonly policies: readonly string[];
   readonly keeps: readonly string[];
 }
@@ -71,12 +76,12 @@ export function makeSafe(
 
 /** Returns whether a subject of a ruleset is in force as it is at its cgroup. Compares each once: many connections ask. */
 function comparedWith(wanted: Ruleset, inForce: Ruleset): (subject: Subject) => boolean {
-  const current = new Map(inForce.subjects.map((subject) => [subject.cgroup, subject]));
+  const current = new Map(inForce.subjects.map((subject) => [placeOf(subject), subject]));
   const known = new Map<Subject, boolean>();
   return (subject) => {
     const before = known.get(subject);
     if (before !== undefined) return before;
-    const other = current.get(subject.cgroup);
+    const other = current.get(placeOf(subject));
     const isEqual = other !== undefined && contentOf(subject, wanted) === contentOf(other, inForce);
     known.set(subject, isEqual);
     return isEqual;
@@ -93,14 +98,31 @@ function describe(subject: Subject, denials: readonly Denial[], kept: Withholdin
   return {
     workload: subject.workload,
     reasons: denials.map(({ message }) => message),
-    policies: denials.some(({ isByPolicy }) => isByPolicy) ? subject.ingress.policies : [],
-    keeps: kept.subjects.filter((one) => stands(one, subject)).map(({ workload }) => workload),
+    policies: [...new Set(denials.flatMap((denial) => denial.policies))],
+    keeps: kept.subjects.filter((one) => stands(one, subject, kept.subjects)).map(({ workload }) => workload),
   };
 }
 
-/** Returns whether something in force stands in the place of a withheld workload. */
-function stands(inForce: Subject, withheld: Subject): boolean {
-  if (inForce.workload === withheld.workload) return true;
+function isIsolated({ ingress, egress }: Subject): boolean {
+  return ingress.mode !== "open" || egress.mode !== "open";
+}
+
+/** Where a subject is enforced: its cgroup, or what no other workload has; null if nowhere. */
+function placeOf({ cgroup, isHost }: Subject): string | null {
+  return isHost === true ? REST : cgroup;
+}
+
+/** No path of a cgroup. */
+const REST = "\0";
+
+/**
+ * Returns whether something in force stands in the place of a withheld workload.
+ * @param all what is in force, or of it what may stand there
+ */
+function stands(inForce: Subject, withheld: Subject, all: readonly Subject[]): boolean {
+  if (inForce.workload === withheld.workload || withheld.isHost === true) return true;
+  if (inForce.isHost === true)
+    return isIsolated(inForce) && mayDecide({ subjects: all }, inForce, [withheld.cgroup ?? ""]);
   const [one, other] = [inForce.cgroup, withheld.cgroup];
   return one !== null && other !== null && (holds(one, other) || holds(other, one));
 }
@@ -108,12 +130,12 @@ function stands(inForce: Subject, withheld: Subject): boolean {
 /** Returns what stays in force. A name that a workload has which follows is another one here. */
 function keep(wanted: Ruleset, inForce: Ruleset, withheld: ReadonlySet<Subject>): Withholding["kept"] {
   const followed = wanted.subjects.filter((subject) => !withheld.has(subject));
-  const taken = new Set(followed.map(({ cgroup }) => cgroup));
+  const taken = new Set(followed.map(placeOf));
   const names = new Set([...wanted.subjects, ...inForce.subjects].map(({ workload }) => workload));
   const followedNames = new Set(followed.map(({ workload }) => workload));
   const subjects = inForce.subjects
-    .filter((subject) => subject.cgroup !== null && !taken.has(subject.cgroup))
-    .filter((subject) => [...withheld].some((one) => stands(subject, one)))
+    .filter((subject) => placeOf(subject) !== null && !taken.has(placeOf(subject)))
+    .filter((subject) => [...withheld].some((one) => stands(subject, one, inForce.subjects)))
     .map((subject) =>
       followedNames.has(subject.workload) ? { ...subject, workload: freeName(subject.workload, names) } : subject,
     );
@@ -144,8 +166,8 @@ export function mixRulesets(wanted: Ruleset, { workloads, kept }: Kept): Ruleset
   if (workloads.length === 0) return wanted;
   const withheld = new Set(workloads.map(({ workload }) => workload));
   const followed = wanted.subjects.filter(({ workload }) => !withheld.has(workload));
-  const taken = new Set(followed.map(({ cgroup }) => cgroup));
-  const staying = kept.subjects.filter(({ cgroup }) => !taken.has(cgroup));
+  const taken = new Set(followed.map(placeOf));
+  const staying = kept.subjects.filter((subject) => !taken.has(placeOf(subject)));
   const names = new Set([...followed, ...staying].map(({ workload }) => workload));
   const bare = wanted.subjects.filter(({ workload }) => withheld.has(workload) && !names.has(workload)).map(detach);
   // Profiles of two rulesets may have one key and different rules.
@@ -214,11 +236,12 @@ function rulesOf({ direction, rules, clauses }: Profile): string {
 }
 
 /** Equal texts mean that two subjects are enforced alike. */
-function contentOf({ addresses, ingress, egress, identity }: Subject, { profiles }: Ruleset): string {
+function contentOf({ addresses, isHost, ingress, egress, identity }: Subject, { subjects, profiles }: Ruleset): string {
+  const others = isHost === true ? subjects.flatMap(({ cgroup }) => cgroup ?? []).sort() : [];
   const directions = [ingress, egress].map(({ mode, profile: key }) => {
     const profile = profiles.find((one) => one.key === key);
     return [mode, profile === undefined ? null : rulesOf(profile)];
   });
   const limits = profiles.find(({ key }) => key === identity);
-  return JSON.stringify([addresses, directions, limits === undefined ? null : rulesOf(limits)]);
+  return JSON.stringify([addresses, directions, limits === undefined ? null : rulesOf(limits), others]);
 }

@@ -145,11 +145,12 @@ class Agent implements AgentProbes {
     const { store, clock, source, managementAccess } = deps;
     const { node, holder, election } = options;
     this.#election = new Election(store, clock, { id: node, holder, ttlMs: election.sessionTtlMs });
-    // Sessions come and go, and each machine's own agent protects its own: no commit is refused because of them.
+    // Sessions and servers elsewhere come and go, and each machine's own agent protects its own: no commit is refused for them.
     const withoutSessions = managementAccess && {
       ownCgroup: () => managementAccess.ownCgroup(),
       problem: () => managementAccess.problem(),
       servers: () => managementAccess.servers(),
+      needs: () => Promise.resolve([]),
       sessions: () => Promise.resolve({ items: [], isComplete: true }),
     };
     const agent = managementAccess?.ownCgroup() ?? null;

@@ -247,7 +247,7 @@ export class Follower {
     // A ruleset that is in force is not checked again: a session that it denies was opened around it. A fallback was in
     // force before: after a reboot, a session that came first must not prevent it.
     const isKnown = this.#inForce.decidesBy(target.ruleset) || options.isFallback === true;
-    const access = isEmptyDiff(before.difference) || isKnown ? null : await this.#guard.read();
+    const access = isEmptyDiff(before.difference) || isKnown ? null : await this.#guard.read(target.ruleset);
     const isSafe = access === null || listLockouts(target.ruleset, access, target.clients).length === 0;
     if (isSafe) await this.#makeMatch(target, before, options);
     else await this.#enforceSafely(target, access, before);

@@ -5,7 +5,9 @@ import {
   type ControlServer,
   type ManagementAccess,
 } from "../model/management-access.js";
+import type { Ruleset } from "../model/ruleset.js";
 import { INCOMPLETE_SEARCH } from "../policy/lockout.js";
+import { isolatesHost } from "../policy/needed-connections.js";
 import type { ManagementAccessReader } from "../interfaces/management-access.js";
 import type { Clock } from "../interfaces/system.js";
 
@@ -38,13 +40,17 @@ export class LockoutGuard {
     private readonly clock: Clock,
   ) {}
 
-  /** Returns the connections that no ruleset may cut; null if lock-outs are allowed. */
-  async read(): Promise<ManagementAccess | null> {
+  /** Returns the connections that this ruleset may not cut; null if lock-outs are allowed. */
+  async read(ruleset: Ruleset): Promise<ManagementAccess | null> {
     const { managementAccess } = this;
     if (managementAccess === null) return null;
-    const [sessions, servers] = await Promise.all([managementAccess.sessions(), managementAccess.servers()]);
+    const [sessions, servers, needs] = await Promise.all([
+      managementAccess.sessions(),
+      managementAccess.servers(),
+      isolatesHost(ruleset) ? managementAccess.needs() : [],
+    ]);
     this.#isComplete = { sessions: sessions.isComplete, servers: servers.isComplete };
-    return { agent: managementAccess.ownCgroup(), sessions: sessions.items, servers: servers.items };
+    return { agent: managementAccess.ownCgroup(), sessions: sessions.items, servers: servers.items, needs };
   }
 
   agentCgroup(): string | null {

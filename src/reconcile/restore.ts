@@ -58,7 +58,7 @@ async function mayComplete(
     const observed = await enforcer.observe(before);
     if (!observed.isEnforcing || !lacksOnlyAttachments(observed.difference)) return false;
   }
-  const access = await guard.read();
+  const access = await guard.read(target.ruleset);
   if (access === null) return true;
   const isForeign = newForeignAddresses(target.ruleset, before, access).length > 0;
   return !isForeign && makeSafe(target.ruleset, before, access, target.clients).workloads.length === 0;

@@ -117,7 +117,7 @@ export const isWithheldWorkload = shaped<WithheldWorkload>({
   reason: isText,
   file: optional(isText),
   line: optional(isPositive),
-  keeps: listOf(isQualifiedName),
+  keeps: listOf(isSubjectName),
 });
 
 const isControlServer = shaped<ControlServer>({

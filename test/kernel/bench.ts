@@ -66,6 +66,7 @@ export class Bench {
         areRolesKnown: false,
         isShared: false,
         born: 0,
+        isHost: false,
         sets: [record, record],
       } as const;
       this.#native.mapSet(this.#fd("ztap_test_subjects"), key, encodeStorage(storage));

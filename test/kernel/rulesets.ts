@@ -26,6 +26,7 @@ export interface Isolation {
 
 export interface WorkloadSpec {
   readonly cgroup: string | null;
+  readonly isHost?: true;
   readonly addresses?: readonly string[];
   readonly ingress?: Isolation;
   readonly egress?: Isolation;
@@ -48,6 +49,7 @@ export function rulesetOf(node: string, workloads: Readonly<Record<string, Workl
     subjects.push({
       workload,
       cgroup: spec.cgroup,
+      ...(spec.isHost === undefined ? {} : { isHost: spec.isHost }),
       addresses: spec.addresses ?? [],
       ingress: direction("ingress"),
       egress: direction("egress"),

@@ -158,8 +158,9 @@ export class Sandbox {
     return node;
   }
 
-  enforcer(node: string): EbpfEnforcer {
-    const enforcer = new EbpfEnforcer({ node, logger: quiet });
+  /** @param top a cgroup that is taken for the root of the hierarchy: the host is what is below it */
+  enforcer(node: string, top = ""): EbpfEnforcer {
+    const enforcer = new EbpfEnforcer({ node, logger: quiet, cgroupRoot: join(this.cgroupRoot, top) });
     this.#enforcers.push(enforcer);
     return enforcer;
   }

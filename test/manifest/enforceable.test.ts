@@ -122,23 +122,38 @@ t.test("an eBPF node has at most as many patterns of cgroups as each newborn one
   t.same(found(node("web"), open, workloads(129)), []);
 });
 
-t.test("a policy on all processes of a host is refused; the host as a peer is not", async (t) => {
+t.test("a policy may isolate a host; where it cuts what every machine needs, there is a warning", async (t) => {
   const host = workload("host", "node: box, process: {host: true}");
-  t.match(found(node("box"), host, policy("port: 80")), [
-    {
-      code: "ZT4006",
-      message: /default\/host on node box: this version of ztap does not enforce policies on process.host/,
-    },
-  ]);
-  const other = workload("web", "node: box, cgroup: web, addresses: [10.0.0.1]");
-  const only = policy("port: 80").replace("podSelector: {}", "podSelector: {matchLabels: {app: web}}");
-  t.same(found(node("box"), host, other, only), []);
+  const lines = (...rules: readonly string[]): readonly string[] =>
+    readBoundedManifests([
+      {
+        path: "a.yaml",
+        text: [node("box"), host, workload("web", "node: box, cgroup: web, addresses: [10.0.0.1]"), ...rules].join(""),
+        blobId: "a",
+      },
+    ]).diagnostics.map(({ code, path, message }) => `${code} ${path} ${message}`);
+  const of = (rules: string, app = "host", more = ""): string =>
+    `apiVersion: ztap/v1\nkind: NetworkPolicy\nmetadata: { name: p${app} }\nspec: { podSelector: {matchLabels: {app: ${app}}}, ${rules}${more} }\n---\n`;
+  const [ssh, dns] = [
+    /^ZT5022 spec\.process\.host policies isolate the ingress .* SSH.*TCP port 22/,
+    /^ZT5022 spec\.process\.host policies isolate the egress .* name resolution \(UDP port 53\)/,
+  ];
+  t.match(lines(of("ingress: [], egress: []")), { length: 2, 0: dns, 1: ssh });
+  t.match(lines(of("ingress: [], egress: [{}]")), { length: 1, 0: ssh });
+  t.match(lines(of("egress: [{ports: [{port: 53}]}]")), { length: 1, 0: dns });
+  t.same(
+    lines(of("egress: [{ports: [{protocol: UDP, port: 1, endPort: 100}]}], ingress: [{ports: [{port: 22}]}]")),
+    [],
+  );
+  t.same(lines(of("ingress: [], egress: []", "host", ", mode: audit")), [], "audit cuts nothing");
+  t.same(lines(of("ingress: [], egress: []", "web")), [], "another workload's");
+  t.same(found(node("box"), host, policy("port: 80")), [], "nothing is refused");
 });
 
 t.test("a workload is checked on each node that it may run on, also on those that a group describes", async (t) => {
   const group = `apiVersion: ztap/v1\nkind: NodeGroup\nmetadata: { name: g, labels: { role: web } }\nspec: { nodeNames: ["web-*"] }\n---\n`;
   const all = workload("web", "nodeSelector: {matchLabels: {role: web}}, process: {host: true}");
-  t.match(found(group, all, policy("port: 80")), [{ message: /default\/web on node web-\*: this version/ }]);
+  t.same(found(group, all, policy("port: 80")), []);
   const mac = node("mac", "pf").replace("{ name: mac }", "{ name: mac, labels: { role: web } }");
   const unit = workload("web", "nodeSelector: {matchLabels: {role: web}}, process: {systemdUnit: a.service}");
   t.match(found(mac, unit, policy("port: 80")), [{ code: "ZT4006", message: /default\/web on node mac/ }]);

@@ -7,7 +7,7 @@ import type { Withholding } from "../../src/model/withholding.js";
 import { lower } from "../../src/adapters/ebpf/lower/lower.js";
 import { compile } from "../../src/policy/compile/compile.js";
 import { createEvaluator } from "../../src/policy/evaluate.js";
-import { holds } from "../../src/policy/lockout.js";
+import { holds } from "../../src/policy/holds.js";
 import { makeSafe, mixRulesets, type SafeRuleset } from "../../src/policy/withhold.js";
 import { arbitraryState, BORDER_ADDRESSES } from "../builders/arbitrary.js";
 import { objectsOf, policy } from "../builders/state.js";

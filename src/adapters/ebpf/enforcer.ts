@@ -23,7 +23,7 @@ import type { Logger } from "../../interfaces/system.js";
 import { CONTROL } from "./kernel/abi.generated.js";
 import { lockNode, requireReadable } from "./upgrade/node-lock.js";
 import { Confinement } from "./maps/confinement.js";
-import { Members } from "./maps/members.js";
+import { memberOf, Members } from "./maps/members.js";
 import { KernelPeerKeys } from "./maps/peer-keys.js";
 import { KernelCounters } from "./maps/counters.js";
 import { EventRing } from "./maps/event-ring.js";
@@ -62,6 +62,7 @@ import { findEscapes, withEscapes } from "./attach/escapes.js";
 import { ForeignSockets, type FindSessions } from "./attach/foreign-sockets.js";
 import { Interfaces } from "./attach/interfaces.js";
 import { Newborns } from "./attach/newborns.js";
+import { findRootLevel } from "./attach/root-level.js";
 import { Subjects } from "./attach/subjects.js";
 import { saying, Takeover } from "./upgrade/takeover.js";
 import { TableSets } from "./maps/table-sets.js";
@@ -181,8 +182,9 @@ export class EbpfEnforcer implements Enforcer {
     }
     const links = new Links(native, object, folders.links);
     const storageFd = mapOf(object, "ztap_cgroup");
-    const newborns = new Newborns({ native, object, folder: folders.births, cgroupRoot });
-    const subjects = new Subjects(native, links, newborns, storageFd, cgroupRoot);
+    const root = { path: cgroupRoot, level: findRootLevel(native, object, cgroupRoot) };
+    const newborns = new Newborns({ native, object, folder: folders.births, cgroupRoot: root });
+    const subjects = new Subjects(native, links, newborns, storageFd, root);
     this.#opened = {
       native,
       object,
@@ -235,8 +237,8 @@ export class EbpfEnforcer implements Enforcer {
       if (bits !== 0) addItem(items, confinementItem(workload, bits));
     }
     const identities = opened.members.read();
-    for (const [workload, { id }] of allSubjects(image)) {
-      const identity = identities.get(id);
+    for (const [workload, subject] of allSubjects(image)) {
+      const identity = identities.get(memberOf(subject));
       if (identity !== undefined) addItem(items, identityItem(workload, identity));
     }
     if (lock >= 0) await opened.sockets.scan(confined);

@@ -7,7 +7,7 @@ import type { EntryCounts, InspectedLink, InspectedNode } from "../../model/insp
 import { ABI, BIRTHS, CONTROL, FOREIGN_SOCKET } from "./kernel/abi.generated.js";
 import { Delegation } from "./attach/delegation.js";
 import { cgroupPaths } from "./attach/cgroups.js";
-import { HOOKS } from "./kernel/programs.js";
+import { GUARDS, HOOKS, ROOT_HOOKS } from "./kernel/programs.js";
 import { pinnedVersion } from "./kernel/load.js";
 import { kernel, loadNative, type Native } from "./kernel/native.js";
 import { requireOwnFolder } from "./kernel/privileges.js";
@@ -41,7 +41,13 @@ export function inspectEnforcement(options: InspectKernelOptions = {}): readonly
     cgroupRoot,
     new Set(links.flatMap(({ cgroupId }) => (cgroupId === 0n ? [] : [cgroupId]))),
   );
-  const own = new Set(links.map((link) => link.programId));
+  // The guards are at the root, where the host's programs are.
+  const guards = standing.flatMap(({ folders }) =>
+    [...GUARDS, ...ROOT_HOOKS].flatMap(
+      (pin) => withPin(native, join(folders.births, pin), (fd) => native.linkInfo(fd).programId) ?? [],
+    ),
+  );
+  const own = new Set([...links.map((link) => link.programId), ...guards]);
   return pinned.map(({ name, folders, links: held }) => {
     const epoch = readEpoch(native, folders.maps);
     const active = epoch !== null && (epoch & 1n) === 1n ? "b" : "a";

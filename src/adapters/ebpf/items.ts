@@ -127,6 +127,7 @@ export function isEnforced({ subjects, templates }: Image): boolean {
 export function namedSubjects(image: Image): ReadonlyMap<string, ImageSubject> {
   const byPath = new Map<string, readonly [string, ImageSubject]>();
   for (const [workload, subject] of image.subjects) {
+    if (subject.subject.isHost === true) continue;
     const path = subject.subject.cgroup ?? "";
     const key = cgroupParts(path).join("/");
     if (isNameable(path) && !byPath.has(key) && !isBornByPattern(image, subject)) byPath.set(key, [workload, subject]);

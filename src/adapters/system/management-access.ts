@@ -8,12 +8,27 @@ import { isIP } from "node:net";
 import { canonicalAddress } from "../../model/ip.js";
 import { setTimeout as pause } from "node:timers/promises";
 import { networkInterfaces } from "node:os";
-import type { ControlEndpoint, ControlServer, SearchResult, Session } from "../../model/management-access.js";
+import type {
+  ControlEndpoint,
+  ControlServer,
+  NeededConnection,
+  SearchResult,
+  Session,
+} from "../../model/management-access.js";
 import type { ManagementAccessReader } from "../../interfaces/management-access.js";
 import type { Clock } from "../../interfaces/system.js";
 import { belowMount, cgroupNamespaceProblem, findCgroupMount } from "./cgroup-mount.js";
-import { cgroupPathOf, identify, listProcesses, readOpenSockets, Search, type OpenSockets } from "./processes.js";
-import { readTcp, type TcpSocket } from "./proc-net.js";
+import { findNeeds, type MachineFacts } from "./needed-connections.js";
+import {
+  cgroupPathOf,
+  identify,
+  listProcesses,
+  programName,
+  readOpenSockets,
+  Search,
+  type OpenSockets,
+} from "./processes.js";
+import { readTcp, readUdp, type TcpSocket } from "./proc-net.js";
 import { findSshProcesses, type SessionProcess } from "./ssh-processes.js";
 
 /**
@@ -25,7 +40,14 @@ const SERVERS_MS = 3_500;
 const SSH_MS = 2_500;
 const LISTENERS_MS = 1_000;
 
+/** For what policy on the host must allow. */
+const NEEDS_MS = 2_500;
+
 const SSH_PORT = 22;
+/** Ports below are the system's. */
+const FIRST_FREE_PORT = 1024;
+/** Users below are the system's. */
+const FIRST_USER = 1000;
 const ROOT = 0;
 
 export class ProcManagementAccess implements ManagementAccessReader {
@@ -111,6 +133,47 @@ export class ProcManagementAccess implements ManagementAccessReader {
     return { items, isComplete: tables.isComplete && search.isComplete };
   }
 
+  async needs(): Promise<readonly NeededConnection[]> {
+    const own = ownAddresses();
+    const search = new Search(this.clock, NEEDS_MS);
+    const [programs, udp, ssh, servers] = [
+      await findSystemPrograms(search),
+      [
+        ...(await readUdp("udp", search, ({ port }) => port < FIRST_FREE_PORT)),
+        ...(await readUdp("udp6", search, ({ port }) => port < FIRST_FREE_PORT)),
+      ],
+      await this.#sshPorts(search),
+      await this.servers(),
+    ];
+    return await findNeeds({
+      root: "/",
+      endpoints: this.endpoints,
+      programs,
+      isComplete: search.isComplete && servers.isComplete,
+      udp,
+      ssh,
+      servers: servers.items,
+      resolve: addressesOf,
+      isOwn: (address) => own.has(address) || address.startsWith("127.") || address === "::1",
+    });
+  }
+
+  /** Returns the ports where root's SSH servers listen, or, for one that starts with the first connection, its port. */
+  async #sshPorts(search: Search): Promise<MachineFacts["ssh"]> {
+    const processes = await findSshProcesses(search);
+    const held = ownersIn(processes.sockets);
+    const listening = await readSockets(
+      search,
+      ({ state, user, port, inode }) => state === "listen" && user === ROOT && (held.has(inode) || port === SSH_PORT),
+    );
+    const owners = await findOwners(listening, search);
+    const byPort = Map.groupBy(listening, ({ port }) => port);
+    return [...byPort].map(([port, sockets]) => ({
+      port,
+      cgroups: this.#cgroupsOf(sockets.flatMap(({ inode }) => [...(owners.get(inode) ?? [])])),
+    }));
+  }
+
   /** Returns the processes that listen for a connection. */
   async #listenersFor(
     connections: readonly TcpSocket[],
@@ -131,6 +194,17 @@ export class ProcManagementAccess implements ManagementAccessReader {
     const path = cgroupPathOf(pid);
     return path === null || this.#mount === null ? null : belowMount(this.#mount, path);
   }
+}
+
+/** Returns the names of the programs that run for root, or a user that belongs to the system: what others start proves nothing. */
+async function findSystemPrograms(search: Search): Promise<ReadonlySet<string>> {
+  const found = new Set<string>();
+  for (const pid of listProcesses()) {
+    if (!(await search.goesOn())) break;
+    const users = identify(pid)?.users;
+    if (users?.every((user) => user < FIRST_USER) === true) found.add(programName(pid));
+  }
+  return found;
 }
 
 /**

@@ -1,4 +1,4 @@
-/** Reads the TCP sockets of this process's network namespace from /proc/net/tcp and tcp6: see proc(5). */
+/** Reads the TCP and UDP sockets of this process's network namespace from /proc/net/tcp, tcp6, udp and udp6: see proc(5). */
 import { closeSync, openSync, readSync } from "node:fs";
 import { addressFromBytes } from "../../model/ip.js";
 import { endianness } from "node:os";
@@ -38,6 +38,34 @@ export async function readTcp(
     count += 1;
     if (count % SLICE === 0 && !(await search.goesOn())) break;
     found.push(...parseSocket(line).filter(isWanted));
+  }
+  return found;
+}
+
+/** A UDP socket. */
+export interface UdpSocket {
+  readonly port: number;
+  /** Address of the other end if it is connected; else unspecified. */
+  readonly peer: string;
+}
+
+/** Reads the UDP sockets until the search's time is over. */
+export async function readUdp(
+  table: "udp" | "udp6",
+  search: Search,
+  isWanted: (socket: UdpSocket) => boolean,
+): Promise<readonly UdpSocket[]> {
+  const found: UdpSocket[] = [];
+  let count = 0;
+  for (const line of linesOf(`/proc/net/${table}`)) {
+    count += 1;
+    if (count % SLICE === 0 && !(await search.goesOn())) break;
+    const [, local = "", remote = ""] = line.trim().split(/\s+/);
+    const [, port = ""] = local.split(":");
+    const [peer = ""] = remote.split(":");
+    if (!/^[0-9A-F]{4}$/.test(port)) continue;
+    const socket = { port: Number.parseInt(port, 16), peer: addressOf(peer) };
+    if (isWanted(socket)) found.push(socket);
   }
   return found;
 }

@@ -22,6 +22,7 @@ import { NetworkSetIndex } from "../../policy/compile/network-sets.js";
 import { isSelectorPeer } from "../../policy/compile/select.js";
 import { WorkloadIndex } from "../../policy/compile/workload-index.js";
 import type { Path, Problem } from "../problem.js";
+import { lintHosts } from "./host-access.js";
 import type { ObjectProblem } from "./object-problem.js";
 import { listPeers } from "./peers.js";
 import { findShadows, type RuleShape } from "./shadowed-rules.js";
@@ -59,7 +60,8 @@ export function lintObjects(objects: ObjectSet, unread: ReadonlySet<Kind | null>
   }
   if (!checkSelectors) return warnings;
   const shared = may("Node", "Cluster") ? [] : lintSharedAddresses(objects, index);
-  return [...warnings, ...peers.withoutAddresses(), ...shared];
+  const hosts = may("NetworkPolicy") ? [] : lintHosts(objects, index);
+  return [...warnings, ...peers.withoutAddresses(), ...shared, ...hosts];
 }
 
 function lintNamespace({ ref }: StateObject, declared: ReadonlySet<string>): readonly Problem[] {

@@ -6,7 +6,8 @@ import type { ObjectSet } from "../../model/state.js";
 import type { ManagementAccess } from "../../model/management-access.js";
 import { placeReported } from "../../inventory/place.js";
 import { compile } from "../../policy/compile/compile.js";
-import { clientsOf, holds, INCOMPLETE_SEARCH, listLockouts } from "../../policy/lockout.js";
+import { holds } from "../../policy/holds.js";
+import { clientsOf, INCOMPLETE_SEARCH, listLockouts } from "../../policy/lockout.js";
 import type { ManagementAccessReader } from "../../interfaces/management-access.js";
 import type { Store } from "../../interfaces/store.js";
 import { OperationError } from "../../model/operation-error.js";
@@ -41,8 +42,10 @@ export async function lockoutsOf(deps: LockoutDeps, objects: ObjectSet): Promise
   const [own, reports] = await Promise.all([ownAccess(deps, managementAccess), reportedAccess(deps)]);
   const endpoints = await deps.store.listEndpoints();
   const placed = placeReported(objects, endpoints, null);
+  const ownState = placeReported(objects, endpoints, node);
+  const needs = hasHost(ownState, node) ? await managementAccess.needs() : [];
   return {
-    own: find(placeReported(objects, endpoints, node), node, own.access),
+    own: find(ownState, node, { ...own.access, needs }),
     warnings: own.warnings,
     reported: reports.flatMap(([other, access]) =>
       find(placed, other, access).map((message) => `node ${other}: ${message}`),
@@ -115,15 +118,24 @@ async function aliveNodes(store: Store): Promise<ReadonlySet<string>> {
   return new Set((await store.listHeartbeats()).filter(({ alive }) => alive).map(({ id }) => id));
 }
 
-/** Compiling is only needed for the few nodes with a workload whose cgroup contains a management connection. */
+/** Compiling is only needed for the nodes with a workload whose cgroup contains a management connection, or which is the host. */
 function isConcerned(objects: ObjectSet, node: string, access: ManagementAccess): boolean {
   const inner = innerCgroups(access);
+  if (hasHost(objects, node)) return true;
   if (inner.length === 0) return false;
   return [...objects.values()].some(
     ({ object }) =>
       object.kind === "Workload" &&
       object.spec.node === node &&
       inner.some((cgroup) => holds(object.spec.cgroup ?? null, cgroup)),
+  );
+}
+
+/** Returns whether a workload is the host itself: it has what no other workload has. */
+function hasHost(objects: ObjectSet, node: string): boolean {
+  return [...objects.values()].some(
+    ({ object: { kind, spec } }) =>
+      kind === "Workload" && spec.node === node && spec.process !== undefined && "host" in spec.process,
   );
 }
 

@@ -11,6 +11,7 @@ import { ABI } from "../kernel/abi.generated.js";
 import { programOf } from "../kernel/load.js";
 import { kernel, type LoadedObject, type Native } from "../kernel/native.js";
 import { GUARDS, IDENTIFY, ROOT_HOOKS, SECURITY, TRACEPOINTS } from "../kernel/programs.js";
+import type { CgroupRoot } from "./locate.js";
 import { withPin } from "./pins.js";
 import { compareProgram, hasDecider, placeDecider, type ProgramState } from "./program-state.js";
 
@@ -19,7 +20,7 @@ export interface BirthParts {
   readonly object: LoadedObject;
   /** Folder of the pins. */
   readonly folder: string;
-  readonly cgroupRoot: string;
+  readonly cgroupRoot: CgroupRoot;
 }
 
 type Guard = (typeof GUARDS)[number];
@@ -48,7 +49,7 @@ export class BirthPrograms {
       const next = join(folder, `next-${pin}`);
       rmSync(next, { force: true });
       const fd = kernel(doing, () =>
-        isAtRoot(pin) ? native.linkCreate(program, this.parts.cgroupRoot, pin) : native.tracepointOpen(program),
+        isAtRoot(pin) ? native.linkCreate(program, this.parts.cgroupRoot.path, pin) : native.tracepointOpen(program),
       );
       try {
         kernel(doing, () => native.pin(fd, next));

@@ -6,7 +6,7 @@ import { relative } from "node:path";
 import { kernel, type Native } from "../kernel/native.js";
 
 /**
- * Returns those cgroups that still have a folder, with their paths below `root`; null for a path longer than PATH_MAX. An id
+ * Returns those cgroups that still have a folder, with their paths below `root`; null for a path that is longer than PATH_MAX, or outside. An id
  * that is not among them belongs to a removed cgroup: ids are never reused.
  */
 export function cgroupPaths(
@@ -17,9 +17,15 @@ export function cgroupPaths(
   const found = new Map<bigint, string | null>();
   for (const id of ids) {
     const path = kernel("Looking up a cgroup", () => native.cgroupById(root, id));
-    if (path !== null) found.set(id, path === "" ? null : relative(root, path));
+    if (path !== null) found.set(id, path === "" ? null : below(root, path));
   }
   return found;
+}
+
+/** Returns null for a path that this process cannot use: outside of its cgroup namespace. */
+function below(root: string, path: string): string | null {
+  const found = relative(root, path);
+  return found === ".." || found.startsWith("../") ? null : found;
 }
 
 /** Caches which cgroups were removed while sockets in them live: a cgroup never comes back. */

@@ -19,19 +19,23 @@ export interface Located {
   readonly statuses: readonly SubjectStatus[];
 }
 
-export function locate(native: Native, cgroupRoot: string, ruleset: Ruleset, image: Image): Located {
+/** The cgroup that is taken for the root. */
+export interface CgroupRoot {
+  readonly path: string;
+  readonly level: number;
+}
+
+export function locate(native: Native, root: CgroupRoot, ruleset: Ruleset, image: Image): Located {
   const present: Present[] = [];
   const owners = new Map<bigint, string>();
-  const statuses = ruleset.subjects.map(({ workload, cgroup, isHost, ingress, egress }): SubjectStatus => {
+  const statuses = ruleset.subjects.map(({ workload, cgroup, isHost }): SubjectStatus => {
     const subject = image.subjects.get(workload);
-    if (isHost === true)
-      return ingress.mode === "open" && egress.mode === "open"
-        ? { workload, state: "Enforced" }
-        : { workload, state: "Stalled", message: "this version of ztap does not enforce policies on process.host" };
-    if (cgroup === null || subject === undefined)
+    if (isHost === true && subject === undefined) return { workload, state: "Enforced" };
+    const below = isHost === true ? "" : cgroup;
+    if (below === null || subject === undefined)
       return { workload, state: "Stalled", message: "it has no cgroup, which eBPF enforcement needs" };
-    const path = cgroupPath(cgroupRoot, cgroup);
-    if (!isNameable(cgroup)) {
+    const path = cgroupPath(root.path, below);
+    if (!isNameable(below)) {
       const message = `its cgroup is more than ${ABI.MAX_LEVEL} levels deep, or has a name of ${ABI.NAME_BYTES} bytes or more`;
       return { workload, state: "Stalled", message };
     }
@@ -40,9 +44,13 @@ export function locate(native: Native, cgroupRoot: string, ruleset: Ruleset, ima
     if (cgroupId === null) return { workload, state: "Pending", message: `its cgroup ${path} does not exist yet` };
     const owner = owners.get(cgroupId);
     if (owner !== undefined)
-      return { workload, state: "Stalled", message: `its cgroup ${path} already belongs to ${owner}` };
+      return {
+        workload,
+        state: "Stalled",
+        message: isHost === true ? `${owner} is this host already` : `its cgroup ${path} already belongs to ${owner}`,
+      };
     owners.set(cgroupId, workload);
-    present.push({ ...subject, workload, path, cgroupId, level: cgroupLevel(cgroup) });
+    present.push({ ...subject, workload, path, cgroupId, level: root.level + cgroupLevel(below) });
     return { workload, state: "Enforced", place: String(cgroupId) };
   });
   return { present, statuses };

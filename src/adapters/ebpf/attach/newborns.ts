@@ -158,17 +158,33 @@ export class Newborns {
     if (!this.isOwner(cgroupId, id)) this.#know({ cgroupId, owner: id, level });
   }
 
+  /** The programs of the cgroup's workload are attached: the host's policy does not hold for it any more. */
+  cover(cgroupId: bigint): void {
+    if (this.#names.newborn(cgroupId)?.isCovered === false) this.#know({ cgroupId, flags: ABI.COVERED });
+  }
+
+  /** The cgroup's workload is to be released: from now on the host's policy holds for it as well. */
+  uncover(cgroupId: bigint): void {
+    if (this.#names.newborn(cgroupId)?.isCovered === true) this.#know({ cgroupId, flags: ABI.UNCOVER });
+  }
+
+  isCovered(cgroupId: bigint): boolean {
+    return this.#names.newborn(cgroupId)?.isCovered === true;
+  }
+
   /** The cgroup is no workload's any more. */
   disown(cgroupId: bigint): void {
     this.#know({ cgroupId, flags: ABI.DISOWN });
   }
 
   /**
-   * Gives every TCP socket of these cgroups a role that has none: its connection is older than the programs.
+   * Gives every TCP socket of these cgroups a role that has none: its connection is older than the programs. Those of the host are
+   * all that no workload has.
    * @throws EnforcerError
    */
-  async learn(cgroupIds: readonly bigint[]): Promise<void> {
-    for (const cgroupId of cgroupIds) this.#know({ cgroupId, flags: ABI.LEARNS });
+  async learn(places: readonly Present[]): Promise<void> {
+    for (const { cgroupId, subject } of places)
+      this.#know({ cgroupId, flags: subject.isHost === true ? ABI.LEARNS_REST : ABI.LEARNS });
     const { native, object } = this.#parts;
     // Twice: a connection of which only the handshake was there the first time has a socket now.
     for (const name of [LEARN_TCP, LEARN_FILES, LEARN_TCP])
@@ -224,7 +240,7 @@ export class Newborns {
       const owner = subject?.id ?? 0;
       const held = this.#names.newborn(cgroupId);
       if (held?.node !== node || (owner !== 0 && held.owner !== owner))
-        this.#know({ cgroupId, node, owner, level: cgroupLevel(path) });
+        this.#know({ cgroupId, node, owner, level: this.#parts.cgroupRoot.level + cgroupLevel(path) });
     }
   }
 
@@ -240,7 +256,7 @@ export class Newborns {
 
   #cgroupId(path: string): bigint | null {
     const { native, cgroupRoot } = this.#parts;
-    const found = findCgroup(native, join(cgroupRoot, path));
+    const found = findCgroup(native, join(cgroupRoot.path, path));
     return typeof found === "bigint" ? found : null;
   }
 
@@ -310,6 +326,7 @@ function nextRecord(
     areRolesKnown: true,
     isShared: false,
     born: 0,
+    isHost: false,
     sets: [OPEN_RECORD, OPEN_RECORD],
   };
   // Of another subject than before: the ruleset in force knows nothing of its addresses.

@@ -14,7 +14,7 @@ import { addItem, ATTACHED, leftoverItem, linkItem, subjectItem, subjectValue } 
 import { HOOKS } from "../kernel/programs.js";
 import type { Links } from "./links.js";
 import type { Newborns } from "./newborns.js";
-import { isGone, locate, type Located, type Present } from "./locate.js";
+import { isGone, locate, type CgroupRoot, type Located, type Present } from "./locate.js";
 import { OPEN_RECORD } from "../lower/image.js";
 import type { Native } from "../kernel/native.js";
 import { cgroupPath } from "../kernel/paths.js";
@@ -33,6 +33,10 @@ import type { SetIndex } from "../maps/table-sets.js";
 
 function shareOf(shares: SlotShares, { id }: ImageSubject): SlotShare {
   return shares.get(id) ?? NO_SLOT;
+}
+
+function isHost({ subject }: ImageSubject): boolean {
+  return subject.isHost === true;
 }
 
 /** Every pin of every workload. */
@@ -54,21 +58,23 @@ export class Subjects {
   readonly #links: Links;
   readonly #newborns: Newborns;
   readonly #storageFd: number;
-  readonly #cgroupRoot: string;
+  readonly #cgroupRoot: CgroupRoot;
   readonly #removed: RemovedCgroups;
 
-  constructor(native: Native, links: Links, newborns: Newborns, storageFd: number, cgroupRoot: string) {
+  constructor(native: Native, links: Links, newborns: Newborns, storageFd: number, cgroupRoot: CgroupRoot) {
     this.#native = native;
     this.#links = links;
     this.#newborns = newborns;
     this.#storageFd = storageFd;
     this.#cgroupRoot = cgroupRoot;
-    this.#removed = new RemovedCgroups(native, cgroupRoot);
+    this.#removed = new RemovedCgroups(native, cgroupRoot.path);
   }
 
   /** Returns the paths of the subjects' cgroups, existing or not. */
   paths(ruleset: Ruleset): readonly string[] {
-    return ruleset.subjects.flatMap(({ cgroup }) => (cgroup === null ? [] : [cgroupPath(this.#cgroupRoot, cgroup)]));
+    return ruleset.subjects.flatMap(({ cgroup }) =>
+      cgroup === null ? [] : [cgroupPath(this.#cgroupRoot.path, cgroup)],
+    );
   }
 
   locate(ruleset: Ruleset, image: Image): Located {
@@ -102,7 +108,8 @@ export class Subjects {
           storage.cgroup === one.cgroupId &&
           storage.level === one.level &&
           storage.areRolesKnown &&
-          this.#newborns.isOwner(one.cgroupId, one.id) &&
+          storage.isHost === isHost(one) &&
+          (isHost(one) || (this.#newborns.isOwner(one.cgroupId, one.id) && this.#newborns.isCovered(one.cgroupId))) &&
           storage.share.slot === shareOf(shares, one).slot;
         const value = subjectValue(storage.subject, storage.sets[active]) + (isRight ? "" : " misplaced");
         addItem(items, subjectItem(one.workload, value, one.subject));
@@ -144,12 +151,14 @@ export class Subjects {
    * @returns the pins
    */
   prepare(image: Image, located: Located, idle: SetIndex, shares: SlotShares): Pinned {
+    const learning: Present[] = [];
     for (const one of located.present) {
       const held = readStorage(this.#native, this.#storageFd, one.cgroupId);
       // A subject of 0: nothing is enforced there yet, or the storage was wiped and denies; `enforce` writes all of it.
       if (held === null || held.subject === 0) continue;
       // A workload that learns beside another version counts nothing until it is in force.
       const share = isLearning(held) ? held.share : shareOf(shares, one);
+      if (isLearning(held)) learning.push(one);
       // Another subject comes with the whole record, after the switch: neither ruleset knows the addresses of the other's.
       const isSame = held.subject === one.id;
       const record = isSame ? one.record : { ...one.record, hasOwnSources: false };
@@ -157,11 +166,19 @@ export class Subjects {
       if (!sameStorage(held, next)) writeStorageIfAny(this.#native, this.#storageFd, one.cgroupId, next);
     }
     const standing = this.#look(image, located);
+    // The host's policy is in force with the switch, and must not decide for these.
+    for (const one of learning) {
+      const links = standing.pinned.get(one.workload) ?? [];
+      const isAttached = HOOKS.every((hook) => this.#links.state(links, hook, one.cgroupId) !== "absent");
+      if (isAttached && !isHost(one)) this.#newborns.cover(one.cgroupId);
+    }
     for (const [workload, links] of standing.pinned) {
       for (const cgroupId of new Set(links.map((link) => link.cgroupId))) {
         if (cgroupId === 0n || standing.places.has(cgroupId)) continue;
         const subject = this.#isStillOf(standing, workload, cgroupId) ? image.subjects.get(workload) : undefined;
         this.#writeIdle(cgroupId, idle, subject, shares);
+        // Before the switch: the host's policy must hold at the first packet that the workload's lets pass.
+        if (subject === undefined) this.#newborns.uncover(cgroupId);
       }
     }
     return standing.pinned;
@@ -237,12 +254,14 @@ export class Subjects {
       areRolesKnown: isWaiting || held?.areRolesKnown === true,
       isShared: false,
       born: one.born,
+      isHost: isHost(one),
       sets: [one.record, one.record],
     };
     const holds = held !== null && sameStorage(held, { ...wanted, sets: withSet(held, active, one.record).sets });
     if (!holds) writeStorage(this.#native, this.#storageFd, one.cgroupId, wanted);
-    this.#newborns.own(one);
+    if (!isHost(one)) this.#newborns.own(one);
     for (const hook of rest) if (this.#links.place(one, hook, links)) isChanged = true;
+    if (!isHost(one)) this.#newborns.cover(one.cgroupId);
     if (isWaiting) this.#newborns.adopt(one.cgroupId);
     return isChanged;
   }
@@ -257,7 +276,7 @@ export class Subjects {
       return storage !== null && storage.subject !== 0 && !storage.areRolesKnown;
     });
     if (learning.length === 0) return;
-    await this.#newborns.learn(learning.map(({ cgroupId }) => cgroupId));
+    await this.#newborns.learn(learning);
     for (const { cgroupId } of learning) {
       const storage = readStorage(this.#native, this.#storageFd, cgroupId);
       if (storage === null) continue;

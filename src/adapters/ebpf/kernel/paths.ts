@@ -1,6 +1,6 @@
 /** Paths: the cgroup hierarchy and the pins, and names for pins that are safe for any workload. */
 import { statfsSync } from "node:fs";
-import { join } from "node:path";
+import { join, relative } from "node:path";
 import { EnforcerError } from "../../../interfaces/enforcer.js";
 import { findCgroupMount } from "../../system/cgroup-mount.js";
 import { ABI } from "./abi.generated.js";
@@ -38,6 +38,13 @@ export function cgroupParts(path: string): readonly string[] {
 /** Returns the depth of a cgroup below the root. */
 export function cgroupLevel(path: string): number {
   return cgroupParts(path).length;
+}
+
+/** Returns the depth of the folder in the mounted hierarchy: 0 unless a part of it is taken for the root. */
+export function mountedLevel(root: string): number {
+  const mount = findCgroupMount();
+  const below = mount === null ? ".." : relative(mount.point, root);
+  return below.startsWith("..") ? 0 : cgroupLevel(below);
 }
 
 /** Returns whether the kernel tables can hold the path. */

@@ -86,6 +86,7 @@ export const SET_PATTERNS = "ztap_set_patterns";
 export const LEARN_FILES = "ztap_learn_files";
 export const LEARN_TCP = "ztap_learn_tcp";
 
+export const IS_ABOVE = "ztap_is_above";
 export const FIND_FOREIGN = "ztap_find_foreign";
 export const SET_FOREIGN = "ztap_set_foreign";
 
@@ -96,6 +97,7 @@ export const NEWBORN_PROGRAMS: readonly string[] = [
   ...TRACEPOINTS.map((name) => `ztap_${name}`),
   IDENTIFY,
   KNOW,
+  IS_ABOVE,
   PREPARE,
   ADOPT,
   RELEASE,

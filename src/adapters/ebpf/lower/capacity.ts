@@ -6,6 +6,7 @@ import { cgroupLevel, cgroupParts, isNameable } from "../kernel/paths.js";
 import { EVERY_PREFIX, WalkedProfiles, walkClasses, type PrefixClass } from "./prefix-classes.js";
 import { walkSenders } from "./sender-classes.js";
 import type { Effort } from "./coverage.js";
+import { isIsolatedHost } from "./image.js";
 import { countGuardEntries, guardAddresses } from "./guarded-addresses.js";
 import { listOwnAddresses, withBirths } from "./own-addresses.js";
 import { countPortEntries } from "./port-entries.js";
@@ -14,31 +15,11 @@ import { countPortEntries } from "./port-entries.js";
 export const EBPF_CAPACITY: Capacity = {
   limit: { addresses: ABI.MAX_ADDRS, ports: ABI.MAX_PORTS },
   words: { addresses: "address entries", ports: "port entries" },
-  holds: ({ cgroup }) => cgroup !== null,
+  holds: (subject) => subject.cgroup !== null || isIsolatedHost(subject),
   profile: (profile) => countProfileEntries(profile),
   subjects: countSubjectEntries,
-  refuse: (ruleset) => [
-    ...refuseHosts(ruleset),
-    ...refuseUsers(ruleset),
-    ...refuseNames(ruleset),
-    ...refusePatterns(ruleset),
-  ],
+  refuse: (ruleset) => [...refuseUsers(ruleset), ...refuseNames(ruleset), ...refusePatterns(ruleset)],
 };
-
-/** Without a policy nothing is asked of the kernel. */
-function refuseHosts({ subjects }: Ruleset): readonly Refusal[] {
-  return subjects.flatMap(({ workload, isHost, ingress, egress }) =>
-    isHost === undefined || (ingress.mode === "open" && egress.mode === "open")
-      ? []
-      : [
-          {
-            workload,
-            message: "this version of ztap does not enforce policies on process.host",
-            fix: "let no podSelector of a policy select it; as a peer it may stand",
-          },
-        ],
-  );
-}
 
 /** Old and new names stand together in the kernel's table during a change. */
 const MAX_NAMES = ABI.MAX_NAMES / 2;

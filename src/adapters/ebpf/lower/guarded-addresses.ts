@@ -1,6 +1,6 @@
 /**
  * Guarded addresses: those that workloads of the node declare, all of them isolated at ingress. The kernel answers there only what the
- * policy of one of these workloads allows. Where one is open, or only audited, it may answer anybody. Pure.
+ * policy of one of these workloads allows. Where one is open, or only audited, or is the host, it may answer anybody. Pure.
  */
 import type { Ruleset, Subject } from "../../../model/ruleset.js";
 import { ABI } from "../kernel/abi.generated.js";
@@ -17,7 +17,7 @@ export function guardAddresses({ subjects }: Pick<Ruleset, "subjects">): Readonl
   }
   const guards = new Map<string, readonly string[]>();
   for (const [address, sharing] of byAddress) {
-    if (sharing.some(({ ingress }) => ingress.mode !== "enforce")) continue;
+    if (sharing.some(({ isHost, ingress }) => isHost === true || ingress.mode !== "enforce")) continue;
     const profiles = [...new Set(sharing.flatMap(({ ingress }) => ingress.profile ?? []))].sort();
     if (profiles.length <= ABI.MAX_GUARD_PROFILES) guards.set(address, profiles);
   }

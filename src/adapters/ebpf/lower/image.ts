@@ -47,7 +47,7 @@ export interface ImageTemplate extends ImageSubject {
 }
 
 export interface Image extends RulesetMaps {
-  /** By workload; only those with a cgroup. */
+  /** By workload; only those with a cgroup, and the host if it is isolated. */
   readonly subjects: ReadonlyMap<string, ImageSubject>;
   /** By workload; that of containers by CONTAINERS. */
   readonly templates: ReadonlyMap<string, ImageTemplate>;
@@ -63,6 +63,11 @@ export const CONTAINERS = "newborn containers";
 /** Returns every subject that a program may meet, by workload. */
 export function allSubjects({ subjects, templates }: Image): ReadonlyMap<string, ImageSubject> {
   return templates.size === 0 ? subjects : new Map<string, ImageSubject>([...templates, ...subjects]);
+}
+
+/** Without a policy, nothing is asked of the kernel for the host. */
+export function isIsolatedHost({ isHost, ingress, egress }: Subject): boolean {
+  return isHost === true && (ingress.mode !== "open" || egress.mode !== "open");
 }
 
 /** The record of a former subject until its programs are detached. */

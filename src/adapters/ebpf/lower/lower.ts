@@ -22,7 +22,14 @@ import { EVERY_PREFIX, type WalkedProfiles } from "./prefix-classes.js";
 import { walkSenders } from "./sender-classes.js";
 import type { Coverage } from "./coverage.js";
 import { hashNumber, hashText, Ids } from "./ids.js";
-import { CONTAINERS, type Image, type ImageSubject, type ImageTemplate, type MapEntries } from "./image.js";
+import {
+  CONTAINERS,
+  isIsolatedHost,
+  type Image,
+  type ImageSubject,
+  type ImageTemplate,
+  type MapEntries,
+} from "./image.js";
 import { confinementOf } from "./confinement.js";
 import { requireRoom } from "./capacity.js";
 import { ChunkedMap } from "./chunked-map.js";
@@ -147,17 +154,19 @@ function lowerSubjects(
       ingressMode: MODES[subject.ingress.mode],
       egressMode: MODES[subject.egress.mode],
       identityProfile: subject.identity === undefined ? 0 : idOf(subject.identity),
-      hasOwnSources: true,
+      // The host uses every address of the machine, also those that workloads declare.
+      hasOwnSources: subject.isHost !== true,
       asksIdentity: profiles.get(subject.ingress.profile ?? "")?.clauses.some(({ senders }) => senders) === true,
     };
     const identity = ruleset.hasSynIdentity === true ? synIdentityOf(workloadOf(subject.workload)) : 0;
-    return { subject, id, record, confinement: confinementOf(subject, profiles), identity, born: 0 };
+    const confinement = subject.isHost === true ? 0 : confinementOf(subject, profiles);
+    return { subject, id, record, confinement, identity, born: 0 };
   };
   const alone = new Map<string, ImageSubject>();
   for (const subject of ruleset.subjects) {
     // Every subject takes an id, so that a workload's id does not depend on whether another has a cgroup.
     const id = ids.take(hashText(subject.workload));
-    if (subject.cgroup !== null) alone.set(subject.workload, lowerSubject(subject, id));
+    if (subject.cgroup !== null || isIsolatedHost(subject)) alone.set(subject.workload, lowerSubject(subject, id));
   }
   // After the subjects, whose ids another version must find.
   const templates = new Map<string, ImageTemplate>();

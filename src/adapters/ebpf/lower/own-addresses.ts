@@ -5,6 +5,7 @@
  */
 import type { Ruleset, Subject } from "../../../model/ruleset.js";
 import { cgroupParts } from "../kernel/paths.js";
+import { isIsolatedHost } from "./image.js";
 
 export interface OwnAddresses {
   /** Declared by the workload or by one below it. */
@@ -20,7 +21,7 @@ export function withBirths({ subjects, births }: Ruleset): readonly Subject[] {
     : [...subjects, ...births.templates.map(({ subject }) => ({ ...subject, cgroup: `\0${subject.workload}` }))];
 }
 
-/** Returns the own addresses by workload; only of those with a cgroup. */
+/** Returns the own addresses by workload; only of those with a cgroup, and of the host: by those it finds itself. */
 export function listOwnAddresses(subjects: readonly Subject[]): ReadonlyMap<string, OwnAddresses> {
   const placed = subjects.flatMap(({ workload, cgroup, addresses }) =>
     cgroup === null
@@ -35,5 +36,10 @@ export function listOwnAddresses(subjects: readonly Subject[]): ReadonlyMap<stri
       if (inner.addresses.length === 0) owner.hasUndeclared = true;
     }
   }
-  return new Map(placed.map(({ workload, declared, hasUndeclared }) => [workload, { declared, hasUndeclared }]));
+  const hosts = subjects
+    .filter(isIsolatedHost)
+    .map(({ workload, addresses }) => ({ workload, declared: new Set(addresses), hasUndeclared: false }));
+  return new Map(
+    [...placed, ...hosts].map(({ workload, declared, hasUndeclared }) => [workload, { declared, hasUndeclared }]),
+  );
 }

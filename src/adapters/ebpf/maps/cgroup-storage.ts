@@ -22,6 +22,8 @@ export interface CgroupStorage {
   readonly isShared: boolean;
   /** The subject under which the cgroup may have been born, whose flows are its own; 0: none. */
   readonly born: number;
+  /** It is the host's: its programs leave alone what other workloads have. */
+  readonly isHost: boolean;
   readonly sets: readonly [SubjectRecord, SubjectRecord];
 }
 
@@ -75,6 +77,7 @@ export function sameStorage(a: CgroupStorage, b: CgroupStorage): boolean {
     a.areRolesKnown === b.areRolesKnown &&
     a.isShared === b.isShared &&
     a.born === b.born &&
+    a.isHost === b.isHost &&
     sameSlotShare(a.share, b.share) &&
     sameRecord(a.sets[0], b.sets[0]) &&
     sameRecord(a.sets[1], b.sets[1])
@@ -99,10 +102,11 @@ export function encodeStorage(storage: CgroupStorage): Buffer {
   value.writeUInt32LE(storage.share.slot, CGROUP.slot);
   value.writeUInt32LE(storage.share.flowsFirst, CGROUP.flowsFirst);
   value.writeUInt32LE(storage.share.flowsSize, CGROUP.flowsSize);
-  value.writeUInt32LE(
-    (storage.areRolesKnown ? ABI.ROLES_KNOWN : 0) | (storage.isShared ? ABI.SHARED : 0),
-    CGROUP.flags,
-  );
+  const flags =
+    (storage.areRolesKnown ? ABI.ROLES_KNOWN : 0) |
+    (storage.isShared ? ABI.SHARED : 0) |
+    (storage.isHost ? ABI.IS_HOST : 0);
+  value.writeUInt32LE(flags, CGROUP.flags);
   value.writeUInt32LE(storage.born, CGROUP.born);
   storage.sets.forEach((record, set) => encodeSubjectRecord(record).copy(value, CGROUP.set + set * SUBJECT.size));
   return value;
@@ -145,6 +149,7 @@ export function decodeStorage(value: Buffer): CgroupStorage {
     areRolesKnown: (value.readUInt32LE(CGROUP.flags) & ABI.ROLES_KNOWN) !== 0,
     isShared: (value.readUInt32LE(CGROUP.flags) & ABI.SHARED) !== 0,
     born: value.readUInt32LE(CGROUP.born),
+    isHost: (value.readUInt32LE(CGROUP.flags) & ABI.IS_HOST) !== 0,
     sets: [record(0), record(1)],
   };
 }

@@ -1,6 +1,6 @@
 /** Members: what the workloads of this node say of themselves in their SYNs (ztap_members): subject id → identity. */
 import { kernel, type Native } from "../kernel/native.js";
-import { allSubjects, type Image } from "../lower/image.js";
+import { allSubjects, type Image, type ImageSubject } from "../lower/image.js";
 
 
 export class Members {
@@ -21,7 +21,9 @@ export class Members {
   write(image: Image): void {
     const held = this.read();
     const wanted = new Map(
-      [...allSubjects(image).values()].flatMap(({ id, identity }) => (identity === 0 ? [] : [[id, identity] as const])),
+      [...allSubjects(image).values()].flatMap((one) =>
+        one.identity === 0 ? [] : [[memberOf(one), one.identity] as const],
+      ),
     );
     const gone = [...held.keys()].filter((id) => !wanted.has(id));
     kernel("Writing the identities", () => {
@@ -30,6 +32,11 @@ export class Members {
         if (held.get(id) !== identity) this.native.mapSet(this.fd, word(id), word(identity));
     });
   }
+}
+
+/** Returns the key of a subject. What is in no other workload is the host's: it has no cgroup of its own. */
+export function memberOf({ id, subject }: ImageSubject): number {
+  return subject.isHost === true ? 0 : id;
 }
 
 function word(value: number): Buffer {

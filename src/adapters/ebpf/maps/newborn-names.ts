@@ -22,6 +22,8 @@ export interface Newborn {
   readonly node: number;
   /** The subject whose cgroup it is, or 0. */
   readonly owner: number;
+  /** The workload's programs, or the record, decide: the host's policy does not hold. */
+  readonly isCovered: boolean;
   /** Null if no record decides. */
   readonly record: CgroupStorage | null;
 }
@@ -100,6 +102,7 @@ function decodeNewborn(cgroupId: bigint, value: Buffer): Newborn {
     cgroupId,
     node: value.readUInt32LE(NEWBORN.node),
     owner: value.readUInt32LE(NEWBORN.owner),
+    isCovered: (value.readUInt32LE(NEWBORN.flags) & ABI.COVERED) !== 0,
     record: recordIn(value, NEWBORN.record),
   };
 }

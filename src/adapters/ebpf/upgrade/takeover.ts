@@ -124,6 +124,7 @@ export class Takeover {
       areRolesKnown: false,
       isShared: false,
       born: 0,
+      isHost: one.subject.isHost === true,
       sets,
     };
     // Storage from an earlier time must not decide anything once a program is attached.
