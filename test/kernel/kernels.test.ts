@@ -6,7 +6,7 @@ import t from "tap";
 import { prepareGuest, whyNoGuest } from "./guest.js";
 
 const SERIES = (process.env["ZTAP_KERNELS"] ?? "6.1,6.12").split(",");
-const FILES = ["programs", "agreement", "lifecycle", "channels", "foreign-sockets", "host"];
+const FILES = ["programs", "agreement", "lifecycle", "identity", "channels", "foreign-sockets", "host"];
 
 t.setTimeout(30 * 60 * 1000);
 for (const series of SERIES) {
