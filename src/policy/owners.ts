@@ -49,14 +49,15 @@ export class OwnerIndex {
 
   /**
    * Returns the workloads that have a destination, sorted: those that are known to have the port; else those whose ports
-   * are not known. Of a protocol without ports, all that have the address.
+   * are not known; else all. Of a protocol without ports, all that have the address.
    */
   of({ address, protocol, port }: Destination): readonly string[] {
     const all = this.#byAddress.get(address) ?? [];
     const name = protocolName(protocol);
     if (name === undefined || name === "ICMP" || port === null) return this.at(address);
     const having = all.filter(({ ports }) => ports.has(`${name}/${port}`));
-    const owners = having.length > 0 ? having : all.filter(({ ports }) => ports.size === 0);
+    const unknown = all.filter(({ ports }) => ports.size === 0);
+    const owners = having.length > 0 ? having : unknown.length > 0 ? unknown : all;
     return owners.map((owner) => owner.name).sort();
   }
 

@@ -17,6 +17,8 @@ export interface FleetOptions {
   readonly teams?: number;
   /** Of the Cluster object; default: none is written. */
   readonly identity?: "address";
+  /** Rules name no ports. */
+  readonly everyPort?: true;
   readonly addressOf?: (host: number) => string;
   readonly nodeOf?: (host: number) => string;
   readonly cgroupOf?: (host: number, role: string) => string;
@@ -104,7 +106,7 @@ export function patternFleet(options: FleetOptions): FleetText {
 }
 
 /** Each service lets in one other service of its team. */
-function policiesOf({ teams = 12, identity }: FleetOptions): string {
+function policiesOf({ teams = 12, identity, everyPort }: FleetOptions): string {
   const cluster =
     identity === undefined
       ? ""
@@ -126,7 +128,7 @@ function policiesOf({ teams = 12, identity }: FleetOptions): string {
             : [
                 "  ingress:",
                 `    - from: [{ podSelector: { matchLabels: { app: ${from} } } }]`,
-                "      ports: [{ port: main }]",
+                ...(everyPort === true ? [] : ["      ports: [{ port: main }]"]),
               ]),
           "",
         ].join("\n"),

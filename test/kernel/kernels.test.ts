@@ -6,7 +6,10 @@ import t from "tap";
 import { prepareGuest, whyNoGuest } from "./guest.js";
 
 const SERIES = (process.env["ZTAP_KERNELS"] ?? "6.1,6.12").split(",");
-const FILES = ["programs", "agreement", "lifecycle", "channels", "foreign-sockets", "host", "host-workload"];
+const FILES = [
+  ...["programs", "agreement", "lifecycle", "channels", "foreign-sockets", "host", "host-workload"],
+  ...["identity", "syn-identity"],
+];
 
 t.setTimeout(30 * 60 * 1000);
 for (const series of SERIES) {

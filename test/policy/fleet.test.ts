@@ -29,6 +29,13 @@ t.test("where a sender is known at its source, no pair is open that no policy na
   t.end();
 });
 
+t.test("nor where rules let in at every port", (t) => {
+  const bySource = between(listConnections(fleetObjects(writtenFleet({ hosts: HOSTS, everyPort: true }))));
+  t.ok(bySource.length > 0);
+  t.same(unmeant(bySource).slice(0, 3), []);
+  t.end();
+});
+
 t.test("the short form means the same", (t) => {
   const [written, short] = [writtenFleet({ hosts: HOSTS }), patternFleet({ hosts: HOSTS })];
   const toText = (connections: readonly Connection[]) => connections.map((one) => JSON.stringify(one)).sort();

@@ -61,7 +61,17 @@ class Definition {
     const having = here.filter(({ workload: { spec } }) =>
       spec.ports.some((one) => one.protocol === protocol && one.port === port),
     );
-    return having.length > 0 ? having : here.filter(({ workload: { spec } }) => spec.ports.length === 0);
+    const unknown = here.filter(({ workload: { spec } }) => spec.ports.length === 0);
+    if (having.length > 0 || unknown.length > 0) return having.length > 0 ? having : unknown;
+    return here.filter((owner) => this.#letsSomebodyIn(owner, protocol, port));
+  }
+
+  #letsSomebodyIn(owner: SelectableWorkload, protocol: Protocol, port: number | null): boolean {
+    return this.#policies.some(
+      (one) =>
+        selectsSubject(one, owner) &&
+        (one.spec.ingress ?? []).some(({ ports = [] }) => matchesPorts(ports, owner.workload, protocol, port)),
+    );
   }
 
   letsIn(owner: SelectableWorkload, sender: SelectableWorkload, protocol: Protocol, port: number | null): boolean {
@@ -225,7 +235,13 @@ t.test("who shares the address of one that is let in is refused at the source", 
   t.equal(verdict(objects, "default/web", "10.0.0.2", 5432), "Allowed not-isolated");
   t.equal(verdict(objects, "default/other", "10.0.0.2", 5432), "Denied identity");
   t.equal(verdict(objects, "default/other", "10.0.0.2", 6379), "Allowed not-isolated", "of another workload there");
-  t.equal(verdict(objects, "default/other", "10.0.0.2", 7), "Allowed not-isolated", "of nobody");
+  t.equal(
+    verdict(objects, "default/other", "10.0.0.2", 7),
+    "Denied identity",
+    "of nobody: the rule lets in at every port",
+  );
+  const named = objectsOf(STATE.replace("app: web } } } }]", "app: web } } }, ports: [{ port: 5432 }] }]"));
+  t.equal(verdict(named, "default/other", "10.0.0.2", 7), "Allowed not-isolated", "of nobody, and no rule is about it");
   t.equal(verdict(objects, "default/other", "10.0.0.3", 5432), "Allowed not-isolated");
   t.equal(compile(objects, "n2").subjects[1]?.identity, undefined, "what no rule confuses is not limited");
   t.end();

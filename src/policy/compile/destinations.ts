@@ -3,8 +3,9 @@
  * about the same addresses share the clauses that do not depend on the sender. Pure.
  *
  * A port of an address belongs to the workloads there that are known to have it; if there is none, to those whose ports are
- * not known at all; otherwise to nobody, and it is not limited. Protocols without ports belong to all workloads there. A
- * connection passes if any of its owners lets the sender in.
+ * not known at all; if there is none either, to those that let somebody in at this port, since they would do so if they had
+ * it; otherwise to nobody, and it is not limited. Protocols without ports belong to all workloads there. A connection passes
+ * if any of its owners lets the sender in.
  */
 import { isUnplaced } from "../../inventory/unplaced.js";
 import { hostCidr } from "../../model/ip.js";
@@ -39,22 +40,32 @@ export class Destinations {
   readonly #open: Stages;
   readonly #closed: Stages;
   readonly #made = new Map<LetIn, Stages>();
+  /** Places where the ports of every workload are known. */
+  readonly #known: ReadonlySet<string>;
 
   /**
    * @param byPlace the workloads at each place; see `placesOf`
    * @param isIsolated whether policies of a workload enforce its ingress
+   * @param rules all rules that let somebody in to these workloads
    */
   constructor(
     byPlace: ReadonlyMap<string, readonly SelectableWorkload[]>,
     isIsolated: (owner: SelectableWorkload) => boolean,
+    rules: readonly LetIn[],
   ) {
+    this.#known = new Set(
+      [...byPlace].flatMap(([place, owners]) => (owners.every((owner) => portsOf(owner).length > 0) ? [place] : [])),
+    );
     for (const [place, owners] of byPlace)
       for (const owner of owners) this.#owners.set(owner, [...(this.#owners.get(owner) ?? []), place]);
-    this.#open = this.#stagesOf({
-      ports: ANYTHING,
-      subjects: [...this.#owners.keys()].filter((owner) => !isIsolated(owner)),
-    });
-    this.#closed = closeAll(byPlace);
+    this.#open = this.#stagesOf(
+      {
+        ports: ANYTHING,
+        subjects: [...this.#owners.keys()].filter((owner) => !isIsolated(owner)),
+      },
+      false,
+    );
+    this.#closed = this.#closeAll(byPlace, rules);
   }
 
   /** Returns the clauses for a sender that these rules let in. */
@@ -69,39 +80,52 @@ export class Destinations {
     return stages;
   }
 
-  #stagesOf({ ports, subjects }: LetIn): Stages {
+  #withKnownPorts(places: readonly string[]): readonly string[] {
+    return places.filter((place) => this.#known.has(place));
+  }
+
+  #stagesOf({ ports, subjects }: LetIn, isolated = true): Stages {
     const [known, others, portless] = [new ClauseGroups(), new ClauseGroups(), new ClauseGroups()];
     const icmp = ports.ranges.filter(({ protocol }) => protocol === "ICMP");
-    const transport = ports.any ? EVERY_PORT : ports.ranges.filter(({ protocol }) => protocol !== "ICMP");
+    const transport = transportOf(ports);
     for (const owner of subjects) {
       const places = this.#owners.get(owner);
       if (places === undefined) continue;
       const own = portsOf(owner);
       if (own.length === 0) others.add(transport, places);
-      else known.add([...intersect(transport, own), ...resolveNames(ports, owner)], places);
+      else {
+        known.add([...intersect(transport, own), ...resolveNames(ports, owner)], places);
+        if (isolated) others.add(transport, this.#withKnownPorts(places));
+      }
       portless.add(ports.any ? "any" : icmp, places);
     }
     return { known: known.clauses(), others: others.clauses(), portless: portless.clauses() };
   }
+
+  /** What no rule lets in is denied, except a port that nobody has, and at which nobody would let anybody in. */
+  #closeAll(byPlace: ReadonlyMap<string, readonly SelectableWorkload[]>, rules: readonly LetIn[]): Stages {
+    const [known, unknown, portless] = [new ClauseGroups("deny"), new ClauseGroups("deny"), new ClauseGroups("deny")];
+    const nobodys = new ClauseGroups();
+    for (const [place, owners] of byPlace) {
+      known.add(owners.flatMap((owner) => portsOf(owner)).map(toRange), [place]);
+      (this.#known.has(place) ? nobodys : unknown).add(EVERY_PORT, [place]);
+      portless.add("any", [place]);
+    }
+    for (const { ports, subjects } of rules) {
+      const places = subjects.flatMap((owner) => this.#withKnownPorts(this.#owners.get(owner) ?? []));
+      unknown.add(transportOf(ports), places);
+    }
+    return {
+      known: known.clauses(),
+      others: [...unknown.clauses(), ...nobodys.clauses()],
+      portless: portless.clauses(),
+    };
+  }
 }
 
-/** What no rule lets in is denied, except a port that nobody has. */
-function closeAll(byPlace: ReadonlyMap<string, readonly SelectableWorkload[]>): Stages {
-  const known = new ClauseGroups("deny");
-  const unknown = new ClauseGroups("deny");
-  const nobodys = new ClauseGroups();
-  const portless = new ClauseGroups("deny");
-  for (const [place, owners] of byPlace) {
-    known.add(owners.flatMap((owner) => portsOf(owner)).map(toRange), [place]);
-    const hasUnknown = owners.some((owner) => portsOf(owner).length === 0);
-    (hasUnknown ? unknown : nobodys).add(EVERY_PORT, [place]);
-    portless.add("any", [place]);
-  }
-  return {
-    known: known.clauses(),
-    others: [...unknown.clauses(), ...nobodys.clauses()],
-    portless: portless.clauses(),
-  };
+/** Returns the ports of a rule apart from ICMP's, and from those that have a name: these are known. */
+function transportOf({ any, ranges }: PortSpec): readonly PortRange[] {
+  return any ? EVERY_PORT : ranges.filter(({ protocol }) => protocol !== "ICMP");
 }
 
 /** Joins places with the same ports to one clause. */

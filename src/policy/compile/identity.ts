@@ -174,10 +174,11 @@ export class IdentityProfiles {
     const isolating = new Set<IngressRuleRef>();
     for (const owner of new Set([...byPlace.values()].flat()))
       for (const rule of this.#isolating.get(owner) ?? []) isolating.add(rule);
+    const all = [...isolating].sort((a, b) => (a.key < b.key ? -1 : 1));
     const reached: Reached = {
       key,
-      destinations: new Destinations(byPlace, (owner) => this.#isolating.has(owner)),
-      rules: [...isolating].sort((a, b) => (a.key < b.key ? -1 : 1)),
+      destinations: new Destinations(byPlace, (owner) => this.#isolating.has(owner), all),
+      rules: all,
     };
     this.#reached.set(key, reached);
     return reached;
