@@ -52,7 +52,12 @@ class Definition {
     const { node, cgroup } = sender.workload.spec;
     if (node === undefined || cgroup === undefined || !this.#isDoubtful(sender, address)) return true;
     const owners = this.owners(address, protocol, port);
-    return owners.length === 0 || owners.some((owner) => this.letsIn(owner, sender, protocol, port));
+    if (owners.length > 0) return owners.some((owner) => this.letsIn(owner, sender, protocol, port));
+    const here = this.#all.filter(({ workload: { spec } }) => spec.addresses.includes(address));
+    return (
+      !here.some((owner) => this.#letsWorkloadsIn(owner, protocol, port)) ||
+      here.some((owner) => this.#letsAddressIn(owner, sender, protocol, port))
+    );
   }
 
   owners(address: string, protocol: Protocol, port: number | null): readonly SelectableWorkload[] {
@@ -62,16 +67,31 @@ class Definition {
       spec.ports.some((one) => one.protocol === protocol && one.port === port),
     );
     const unknown = here.filter(({ workload: { spec } }) => spec.ports.length === 0);
-    if (having.length > 0 || unknown.length > 0) return having.length > 0 ? having : unknown;
-    return here.filter((owner) => this.#letsSomebodyIn(owner, protocol, port));
+    return having.length > 0 ? having : unknown;
   }
 
-  #letsSomebodyIn(owner: SelectableWorkload, protocol: Protocol, port: number | null): boolean {
-    return this.#policies.some(
-      (one) =>
-        selectsSubject(one, owner) &&
-        (one.spec.ingress ?? []).some(({ ports = [] }) => matchesPorts(ports, owner.workload, protocol, port)),
+  #letsWorkloadsIn(owner: SelectableWorkload, protocol: Protocol, port: number | null): boolean {
+    return this.#rulesOf(owner).some(
+      ({ from = [], ports = [] }) =>
+        from.some((peer) => peer.podSelector !== undefined || peer.namespaceSelector !== undefined) &&
+        matchesPorts(ports, owner.workload, protocol, port),
     );
+  }
+
+  #letsAddressIn(
+    owner: SelectableWorkload,
+    sender: SelectableWorkload,
+    protocol: Protocol,
+    port: number | null,
+  ): boolean {
+    return this.#rulesOf(owner).some(
+      ({ from = [], ports = [] }) =>
+        (from.length === 0 || this.#areBlocksOf(from, sender)) && matchesPorts(ports, owner.workload, protocol, port),
+    );
+  }
+
+  #rulesOf(owner: SelectableWorkload): readonly IngressRule[] {
+    return this.#policies.flatMap((one) => (selectsSubject(one, owner) ? (one.spec.ingress ?? []) : []));
   }
 
   letsIn(owner: SelectableWorkload, sender: SelectableWorkload, protocol: Protocol, port: number | null): boolean {
@@ -106,6 +126,10 @@ class Definition {
 
   #matchesPeers({ from = [] }: IngressRule, namespace: string, sender: SelectableWorkload): boolean {
     if (from.length === 0 || from.some((peer) => selectsPeer(peer, namespace, sender))) return true;
+    return this.#areBlocksOf(from, sender);
+  }
+
+  #areBlocksOf(from: readonly Peer[], sender: SelectableWorkload): boolean {
     const blocks = new AddressSet(blockCidrs(from, this.#sets).map((cidr) => this.#parser.parse(cidr)));
     return sender.workload.spec.addresses.some((address) => blocks.has(this.#parser.parse(address)));
   }
