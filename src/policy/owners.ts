@@ -2,7 +2,6 @@
  * Owners: the workloads that have an address, and those that have a destination (address, protocol, port). Pure; holds no
  * reference to the state that it was made from.
  */
-import type { WorkloadPort } from "../model/objects.js";
 import { protocolName } from "../model/protocol.js";
 import { qualifiedName, type ObjectSet } from "../model/state.js";
 
@@ -18,7 +17,6 @@ export interface Destination {
 interface Owner {
   readonly name: string;
   readonly addresses: readonly string[];
-  readonly listed: readonly WorkloadPort[];
   /** `protocol/port`; empty: not known. */
   readonly ports: ReadonlySet<string>;
 }
@@ -34,7 +32,7 @@ export class OwnerIndex {
       const { addresses, ports, listening = [] } = object.spec;
       const known = ports.length > 0 ? ports : listening;
       const texts = new Set(known.map(({ protocol, port }) => `${protocol}/${port}`));
-      const owner = { name: qualifiedName(object.metadata), addresses, listed: known, ports: texts };
+      const owner = { name: qualifiedName(object.metadata), addresses, ports: texts };
       this.#byName.set(owner.name, owner);
       for (const address of addresses) {
         const sharing = this.#byAddress.get(address);
@@ -47,18 +45,6 @@ export class OwnerIndex {
   /** Returns the workloads with an address, `namespace/name`, sorted. */
   at(address: string): readonly string[] {
     return (this.#byAddress.get(address) ?? []).map(({ name }) => name).sort();
-  }
-
-  /** Returns the ports that a workload is known to have; none: not known. */
-  portsOf(workload: string): readonly WorkloadPort[] {
-    return this.#byName.get(workload)?.listed ?? [];
-  }
-
-  /** Returns the other workloads that have all addresses of this one. */
-  atAllAddressesOf(workload: string): readonly string[] {
-    const { addresses = [] } = this.#byName.get(workload) ?? {};
-    const lists = addresses.map((address) => this.at(address));
-    return (lists[0] ?? []).filter((name) => name !== workload && lists.every((list) => list.includes(name)));
   }
 
   /**

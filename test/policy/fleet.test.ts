@@ -29,14 +29,13 @@ t.test("where a sender is known at its source, no pair is open that no policy na
   t.end();
 });
 
-t.test("nor where rules name no ports", (t) => {
+t.test("rules without ports: open stays only what another workload of the address lets in by name", (t) => {
   const every = (identity?: "address") =>
     between(
       listConnections(fleetObjects(writtenFleet({ hosts: HOSTS, everyPort: true, ...(identity && { identity }) }))),
     );
   const [byAddress, bySource] = [pairs(unmeant(every("address"))).size, pairs(unmeant(every())).size];
-  t.equal(bySource, 0);
-  t.ok(byAddress > 10 * HOSTS, `${byAddress} pairs by address`);
+  t.ok(bySource < byAddress, `${bySource} of ${byAddress} pairs`);
   t.end();
 });
 

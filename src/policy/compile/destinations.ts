@@ -3,9 +3,9 @@
  * about the same addresses share the clauses that do not depend on the sender. Pure.
  *
  * A port of an address belongs to the workloads there that are known to have it; if there is none, to those whose ports are
- * not known at all; otherwise it is nobody's. What belongs to nobody is refused where a rule lets in workloads by name at it,
- * unless a rule lets the sender's address in; otherwise it is not limited. Protocols without ports belong to all workloads
- * there. A connection passes if any of its owners lets the sender in.
+ * not known at all; if there is none either, to those that let somebody in at this port, since they would do so if they had
+ * it; otherwise to nobody, and it is not limited. Protocols without ports belong to all workloads there. A connection passes
+ * if any of its owners lets the sender in.
  */
 import { isUnplaced } from "../../inventory/unplaced.js";
 import { hostCidr } from "../../model/ip.js";
@@ -40,43 +40,43 @@ export class Destinations {
   readonly #open: Stages;
   readonly #closed: Stages;
   readonly #made = new Map<LetIn, Stages>();
-  readonly #madeByAddress = new Map<LetIn, Stages>();
   /** Places where the ports of every workload are known. */
   readonly #known: ReadonlySet<string>;
 
   /**
    * @param byPlace the workloads at each place; see `placesOf`
    * @param isIsolated whether policies of a workload enforce its ingress
-   * @param naming all rules that let workloads in to these by name
+   * @param rules all rules that let somebody in to these workloads
    */
   constructor(
     byPlace: ReadonlyMap<string, readonly SelectableWorkload[]>,
     isIsolated: (owner: SelectableWorkload) => boolean,
-    naming: readonly LetIn[],
+    rules: readonly LetIn[],
   ) {
     this.#known = new Set(
       [...byPlace].flatMap(([place, owners]) => (owners.every((owner) => portsOf(owner).length > 0) ? [place] : [])),
     );
     for (const [place, owners] of byPlace)
       for (const owner of owners) this.#owners.set(owner, [...(this.#owners.get(owner) ?? []), place]);
-    const open = [...this.#owners.keys()].filter((owner) => !isIsolated(owner));
-    this.#open = this.#stagesOf({ ports: ANYTHING, subjects: open }, false);
-    this.#closed = this.#closeAll(byPlace, naming);
+    this.#open = this.#stagesOf(
+      {
+        ports: ANYTHING,
+        subjects: [...this.#owners.keys()].filter((owner) => !isIsolated(owner)),
+      },
+      false,
+    );
+    this.#closed = this.#closeAll(byPlace, rules);
   }
 
-  /**
-   * Returns the clauses for a sender that these rules let in.
-   * @param isByAddress whether the rule lets the sender's address in, whoever has it
-   */
-  clauses<Rule extends LetIn>(rules: readonly Rule[], isByAddress: (rule: Rule) => boolean): readonly Clause[] {
-    const stages = [this.#open, ...rules.map((rule) => this.#letIn(rule, isByAddress(rule))), this.#closed];
+  /** Returns the clauses for a sender that these rules let in. */
+  clauses(rules: readonly LetIn[]): readonly Clause[] {
+    const stages = [this.#open, ...rules.map((rule) => this.#letIn(rule)), this.#closed];
     return (["known", "others", "portless"] as const).flatMap((stage) => stages.flatMap((one) => one[stage]));
   }
 
-  #letIn(rule: LetIn, isByAddress: boolean): Stages {
-    const made = isByAddress ? this.#madeByAddress : this.#made;
-    const stages = made.get(rule) ?? this.#stagesOf(rule, isByAddress);
-    made.set(rule, stages);
+  #letIn(rule: LetIn): Stages {
+    const stages = this.#made.get(rule) ?? this.#stagesOf(rule);
+    this.#made.set(rule, stages);
     return stages;
   }
 
@@ -84,7 +84,7 @@ export class Destinations {
     return places.filter((place) => this.#known.has(place));
   }
 
-  #stagesOf({ ports, subjects }: LetIn, isByAddress: boolean): Stages {
+  #stagesOf({ ports, subjects }: LetIn, isolated = true): Stages {
     const [known, others, portless] = [new ClauseGroups(), new ClauseGroups(), new ClauseGroups()];
     const icmp = ports.ranges.filter(({ protocol }) => protocol === "ICMP");
     const transport = transportOf(ports);
@@ -95,15 +95,15 @@ export class Destinations {
       if (own.length === 0) others.add(transport, places);
       else {
         known.add([...intersect(transport, own), ...resolveNames(ports, owner)], places);
-        if (isByAddress) others.add(transport, this.#withKnownPorts(places));
+        if (isolated) others.add(transport, this.#withKnownPorts(places));
       }
       portless.add(ports.any ? "any" : icmp, places);
     }
     return { known: known.clauses(), others: others.clauses(), portless: portless.clauses() };
   }
 
-  /** What no rule lets in is denied, except a port of nobody at which no workload is let in by name. */
-  #closeAll(byPlace: ReadonlyMap<string, readonly SelectableWorkload[]>, naming: readonly LetIn[]): Stages {
+  /** What no rule lets in is denied, except a port that nobody has, and at which nobody would let anybody in. */
+  #closeAll(byPlace: ReadonlyMap<string, readonly SelectableWorkload[]>, rules: readonly LetIn[]): Stages {
     const [known, unknown, portless] = [new ClauseGroups("deny"), new ClauseGroups("deny"), new ClauseGroups("deny")];
     const nobodys = new ClauseGroups();
     for (const [place, owners] of byPlace) {
@@ -111,7 +111,7 @@ export class Destinations {
       (this.#known.has(place) ? nobodys : unknown).add(EVERY_PORT, [place]);
       portless.add("any", [place]);
     }
-    for (const { ports, subjects } of naming) {
+    for (const { ports, subjects } of rules) {
       const places = subjects.flatMap((owner) => this.#withKnownPorts(this.#owners.get(owner) ?? []));
       unknown.add(transportOf(ports), places);
     }

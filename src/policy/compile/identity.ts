@@ -87,13 +87,10 @@ export class IdentityProfiles {
     if (foreign.size === 0) return undefined;
     const reached = this.#reach(foreign);
     const letIn = reached.rules.filter((rule) => this.#letsIn(rule, candidate));
-    const byAddress = new Set(letIn.filter((rule) => this.#letsAddressIn(rule, candidate)));
-    const names = letIn.map((rule) => [rule.key, byAddress.has(rule)]);
-    const key = `identity:${digestOfText(JSON.stringify([reached.key, names])).slice(0, 16)}`;
+    const key = `identity:${digestOfText(JSON.stringify([reached.key, letIn.map((rule) => rule.key)])).slice(0, 16)}`;
     const known = this.#profiles.get(key);
     if (known !== undefined) return known;
-    const clauses = reached.destinations.clauses(letIn, (rule) => byAddress.has(rule));
-    const profile: Profile = { key, direction: "egress", rules: [], clauses };
+    const profile: Profile = { key, direction: "egress", rules: [], clauses: reached.destinations.clauses(letIn) };
     this.#profiles.set(key, profile);
     return profile;
   }
@@ -178,25 +175,18 @@ export class IdentityProfiles {
     for (const owner of new Set([...byPlace.values()].flat()))
       for (const rule of this.#isolating.get(owner) ?? []) isolating.add(rule);
     const all = [...isolating].sort((a, b) => (a.key < b.key ? -1 : 1));
-    const naming = all.filter(({ group }) => group !== null);
     const reached: Reached = {
       key,
-      destinations: new Destinations(byPlace, (owner) => this.#isolating.has(owner), naming),
+      destinations: new Destinations(byPlace, (owner) => this.#isolating.has(owner), all),
       rules: all,
     };
     this.#reached.set(key, reached);
     return reached;
   }
 
-  #letsIn(rule: IngressRuleRef, candidate: SelectableWorkload): boolean {
-    const { group } = rule;
-    const isNamed = group !== null && this.#groupsOf.get(candidate)?.has(group) === true;
-    return isNamed || this.#letsAddressIn(rule, candidate);
-  }
-
   /** A rule by addresses lets in whoever has them: there the destination decides. */
-  #letsAddressIn({ blocks }: IngressRuleRef, candidate: SelectableWorkload): boolean {
-    if (blocks === "any") return true;
+  #letsIn({ group, blocks }: IngressRuleRef, candidate: SelectableWorkload): boolean {
+    if (blocks === "any" || (group !== null && this.#groupsOf.get(candidate)?.has(group) === true)) return true;
     return blocks !== null && addressesOf(candidate).some((address) => blocks.has(this.#parser.parse(address)));
   }
 }

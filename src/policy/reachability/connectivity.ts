@@ -58,11 +58,8 @@ export function* eachConnection(
       const set = other === index ? sets.empty : (row[reach.classOf[other] ?? 0] ?? sets.empty);
       if (set === sets.empty) continue;
       for (const entry of sets.entries(set)) {
-        const ports = sets.within(set, entry.protocol);
-        const sharing = shared.find(from, to, ports);
-        if (sharing.length === 0) yield { from, to, ...entry };
-        else
-          for (const part of sets.entries(shared.ofDestination(from, to, ports))) yield { from, to, ...part, sharing };
+        const sharing = shared.find(from, to, sets.within(set, entry.protocol));
+        yield { from, to, ...entry, ...(sharing.length === 0 ? {} : { sharing }) };
       }
     }
     for (const block of toBlocks(reach.external.ranges(index, "egress"), reach)) {

@@ -3,21 +3,12 @@
  * other end's rules name. Those connections were not meant. Pure.
  */
 import type { SharedEnd } from "../../model/connection.js";
-import type { WorkloadPort } from "../../model/objects.js";
-import type { Direction, PortRange, Profile, Rule, Ruleset, Subject } from "../../model/ruleset.js";
+import type { Direction, Profile, Rule, Ruleset, Subject } from "../../model/ruleset.js";
 import type { ObjectSet } from "../../model/state.js";
 import { AddressParser, AddressSet } from "../address-space.js";
 import { createMeaning } from "../meaning.js";
 import { OwnerIndex } from "../owners.js";
 import type { PortSetId, PortSets } from "./port-sets.js";
-
-const TRANSPORTS: readonly PortRange[] = (["TCP", "UDP", "SCTP"] as const).map((protocol) => ({
-  protocol,
-  first: 0,
-  last: 65535,
-}));
-
-const toRange = ({ protocol, port }: WorkloadPort): PortRange => ({ protocol, first: port, last: port });
 
 interface AllowingRule {
   readonly rule: Rule;
@@ -47,27 +38,6 @@ export class SharedAddresses {
   /** Returns the ends of an allowed connection that rules do not mean; none if it is meant. */
   find(from: string, to: string, ports: PortSetId): readonly SharedEnd[] {
     return [...this.#unmeant(from, "egress", to, ports), ...this.#unmeant(to, "ingress", from, ports)];
-  }
-
-  /**
-   * Returns the part of these ports that is about `to`, of a connection that its rules do not mean: what goes to its addresses and
-   * is known to be for another workload there is not.
-   */
-  ofDestination(from: string, to: string, ports: PortSetId): PortSetId {
-    const others = this.#owners.atAllAddressesOf(to);
-    const known = (names: readonly string[]): PortSetId =>
-      this.sets.of(names.flatMap((name) => this.#owners.portsOf(name)).map(toRange));
-    const theirs = this.sets.subtract(known(others), known([to]));
-    const rest = this.sets.subtract(ports, theirs);
-    const isMeant = others.some((other) => this.#means(other, from));
-    return isMeant ? this.sets.intersect(rest, this.sets.of(TRANSPORTS)) : rest;
-  }
-
-  /** Whether a rule of the workload names the peer. */
-  #means(own: string, peer: string): boolean {
-    const { mode, profile } = this.#subjects.get(own)?.ingress ?? { mode: "open", profile: null };
-    if (mode !== "enforce" || profile === null) return true;
-    return this.#rulesFor(profile, peer).some(({ rule }) => this.#meaning.means(rule, peer));
   }
 
   #unmeant(own: string, direction: Direction, peer: string, ports: PortSetId): readonly SharedEnd[] {

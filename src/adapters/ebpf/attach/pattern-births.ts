@@ -66,7 +66,7 @@ export class PatternBirths {
         share: NO_SLOT,
         areRolesKnown: true,
         isShared: true,
-      isHost: false,
+        isHost: false,
         born: 0,
         // In the half that is in force, nothing tells yet what it may: the tables of the next ruleset do.
         sets: [closed(record), closed(record)],
@@ -77,7 +77,7 @@ export class PatternBirths {
         share: shares.get(id) ?? NO_SLOT,
         areRolesKnown: true,
         isShared: true,
-      isHost: false,
+        isHost: false,
       };
       if (known?.rank !== rank || !sameStorage(known.record, next))
         this.#patterns.write({ key, node, rank, pattern, record: next });

@@ -2,7 +2,6 @@
 import { kernel, type Native } from "../kernel/native.js";
 import { allSubjects, type Image, type ImageSubject } from "../lower/image.js";
 
-
 export class Members {
   constructor(
     private readonly native: Native,
