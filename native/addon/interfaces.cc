@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Interfaces: programs at network interfaces, also in other network namespaces. Each namespace is visited on a thread of its own, which
-// ends there: no other thread of this process ever leaves its own namespace, and none waits for it.
+// Interfaces: programs at network interfaces, also in other network namespaces.
 //
 // From Linux 6.6 on an attachment is a link (tcx), which can be pinned. Before, it is a filter of the clsact queueing discipline, which
 // stays until it is removed or the interface is.
@@ -23,6 +22,7 @@
 #include <bpf/libbpf.h>
 
 #include "arguments.h"
+#include "namespace.h"
 #include "parts.h"
 
 namespace ztap {
@@ -56,17 +56,12 @@ struct Interface {
   std::string problem;
 };
 
-struct Visit {
-  std::string path, folder;
-  uint64_t inode = 0;
+struct Visit : Namespace {
+  std::string folder;
   bool isLink = true, attaches = false, detaches = false;
   int programs[DIRECTIONS] = {-1, -1};
   uint32_t handle = 0, priority = 0;
-  // What was found.
-  bool isThere = false;
   std::vector<Interface> interfaces;
-  int error = 0;
-  std::string what;
 };
 
 // Compares programs in the kernel with those of this build: by tag, and by the one map that both use.
@@ -214,31 +209,7 @@ class NamespaceVisit : public Napi::AsyncWorker {
   NamespaceVisit(Napi::Env env, Visit visit)
       : Napi::AsyncWorker(env), deferred(Napi::Promise::Deferred::New(env)), visit_(std::move(visit)) {}
   void Execute() override {
-    int fd = open(visit_.path.c_str(), O_RDONLY | O_CLOEXEC);
-    if (fd < 0) {
-      if (errno == ENOENT || errno == ESRCH) return;
-      visit_.error = errno;
-      visit_.what = "open " + visit_.path;
-      return;
-    }
-    struct stat found = {};
-    bool isIt = fstat(fd, &found) == 0 && (visit_.inode == 0 || visit_.inode == found.st_ino);
-    if (isIt) {
-      visit_.inode = found.st_ino;
-      visit_.isThere = true;
-      try {
-        std::thread thread([&] {
-          if (setns(fd, CLONE_NEWNET) == 0) return visitAll(visit_);
-          visit_.error = errno;
-          visit_.what = "entering a network namespace";
-        });
-        thread.join();
-      } catch (const std::system_error &error) {
-        visit_.error = error.code().value();
-        visit_.what = "starting a thread";
-      }
-    }
-    close(fd);
+    runIn(visit_, [&] { visitAll(visit_); });
   }
   void OnOK() override {
     Napi::Env env = Env();

@@ -1,21 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 // Sockets: who listens in a network namespace, from the kernel's socket diagnosis (sock_diag(7)).
-#include <fcntl.h>
 #include <linux/inet_diag.h>
 #include <linux/netlink.h>
 #include <linux/rtnetlink.h>
 #include <linux/sock_diag.h>
 #include <netinet/in.h>
-#include <sched.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/time.h>
-#include <system_error>
-#include <thread>
 #include <unistd.h>
 #include <vector>
 
 #include "arguments.h"
+#include "namespace.h"
 #include "parts.h"
 
 namespace ztap {
@@ -31,12 +27,8 @@ struct Listener {
   uint64_t cgroup;
 };
 
-struct Search {
-  std::string path;
-  bool isThere = false;
+struct Search : Namespace {
   std::vector<Listener> found;
-  int error = 0;
-  std::string what;
 };
 
 static bool isLoopback(const inet_diag_msg &socket) {
@@ -81,8 +73,7 @@ static bool readDump(Search &search, int fd, uint8_t protocol) {
 static void searchHere(Search &search) {
   int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_SOCK_DIAG);
   if (fd < 0) {
-    search.error = errno;
-    search.what = "opening a socket of NETLINK_SOCK_DIAG";
+    search.fail(errno, "opening a socket of NETLINK_SOCK_DIAG");
     return;
   }
   // The kernel answers at once; a lost answer must not hold the thread.
@@ -101,8 +92,7 @@ static void searchHere(Search &search) {
       message.request.sdiag_protocol = protocol;
       message.request.idiag_states = 1u << (protocol == IPPROTO_UDP ? STATE_CLOSE : STATE_LISTEN);
       if (send(fd, &message, sizeof(message), 0) == sizeof(message) && readDump(search, fd, protocol)) continue;
-      search.error = errno;
-      search.what = "reading the sockets that listen";
+      search.fail(errno, "reading the sockets that listen");
       close(fd);
       return;
     }
@@ -117,27 +107,7 @@ class SearchWorker : public Napi::AsyncWorker {
     search_.path = std::move(path);
   }
   void Execute() override {
-    int fd = open(search_.path.c_str(), O_RDONLY | O_CLOEXEC);
-    if (fd < 0) {
-      if (errno == ENOENT || errno == ESRCH) return;
-      search_.error = errno;
-      search_.what = "open " + search_.path;
-      return;
-    }
-    search_.isThere = true;
-    try {
-      // This thread ends in the namespace: no other one of the process leaves its own.
-      std::thread thread([&] {
-        if (setns(fd, CLONE_NEWNET) == 0) return searchHere(search_);
-        search_.error = errno;
-        search_.what = "entering a network namespace";
-      });
-      thread.join();
-    } catch (const std::system_error &error) {
-      search_.error = error.code().value();
-      search_.what = "starting a thread";
-    }
-    close(fd);
+    runIn(search_, [&] { searchHere(search_); });
   }
   void OnOK() override {
     Napi::Env env = Env();
