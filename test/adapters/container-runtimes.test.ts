@@ -65,7 +65,7 @@ t.test("a process whose cgroup does not have the container's ID is not believed 
 
 t.test("a container that is gone between list and look is no problem", async (t) => {
   const { socket } = await serve(t, { "/containers/json": JSON.stringify([listed()]) });
-  t.same(await runtimeAt(socket).list(() => true), { containers: [], problems: [] });
+  t.same(await runtimeAt(socket).list(() => true), { containers: [], newborns: new Map(), problems: [] });
 });
 
 t.test("answers that cannot be read, or are too large, are refused", async (t) => {
@@ -93,7 +93,7 @@ t.test("answers that cannot be read, or are too large, are refused", async (t) =
 
 t.test("a socket that others could put there is not asked", { skip: process.geteuid?.() !== 0 }, async (t) => {
   const { socket } = await serve(t, { "/containers/json": "[]" });
-  t.same(await runtimeAt(socket).list(() => true), { containers: [], problems: [] });
+  t.same(await runtimeAt(socket).list(() => true), { containers: [], newborns: new Map(), problems: [] });
   chmodSync(socket, 0o666);
   await t.rejects(
     runtimeAt(socket).list(() => true),
