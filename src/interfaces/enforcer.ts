@@ -181,15 +181,19 @@ export interface PeerKeys {
   /** Canonical text. */
   readonly address: string;
   readonly days: ReadonlyMap<number, Buffer>;
+  /** Those of further nodes that claim the address: only the ones that the table has already are valid then. */
+  readonly others?: readonly ReadonlyMap<number, Buffer>[];
 }
 
 export interface PeerKeyTable {
   /**
    * Uses these keys, and no others, for the SYNs from and to their addresses. Keys of the same day that they replace stay
    * valid for some minutes.
+   * @param how `areSettled`: these were in force before: SYNs must carry an identity at once, without time for the others to hear of
+   *   this node's key, and keys of further addresses stay
    * @throws EnforcerError
    */
-  write(peers: readonly PeerKeys[]): void;
+  write(peers: readonly PeerKeys[], how?: { readonly areSettled?: boolean }): void;
 }
 
 /** Entries of a backend's two kinds of tables. */

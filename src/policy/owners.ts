@@ -19,6 +19,8 @@ interface Owner {
   readonly addresses: readonly string[];
   /** `protocol/port`; empty: not known. */
   readonly ports: ReadonlySet<string>;
+  /** By Git; otherwise its node reports them. */
+  readonly isDeclared: boolean;
 }
 
 export class OwnerIndex {
@@ -32,7 +34,7 @@ export class OwnerIndex {
       const { addresses, ports, listening = [] } = object.spec;
       const known = ports.length > 0 ? ports : listening;
       const texts = new Set(known.map(({ protocol, port }) => `${protocol}/${port}`));
-      const owner = { name: qualifiedName(object.metadata), addresses, ports: texts };
+      const owner = { name: qualifiedName(object.metadata), addresses, ports: texts, isDeclared: ports.length > 0 };
       this.#byName.set(owner.name, owner);
       for (const address of addresses) {
         const sharing = this.#byAddress.get(address);
@@ -55,7 +57,9 @@ export class OwnerIndex {
     const all = this.#byAddress.get(address) ?? [];
     const name = protocolName(protocol);
     if (name === undefined || name === "ICMP" || port === null) return this.at(address);
-    const having = all.filter(({ ports }) => ports.has(`${name}/${port}`));
+    const listening = all.filter(({ ports }) => ports.has(`${name}/${port}`));
+    const declaring = listening.filter(({ isDeclared }) => isDeclared);
+    const having = declaring.length > 0 ? declaring : listening;
     const unknown = all.filter(({ ports }) => ports.size === 0);
     const owners = having.length > 0 ? having : unknown.length > 0 ? unknown : all;
     return owners.map((owner) => owner.name).sort();

@@ -202,6 +202,7 @@ class Agent implements AgentProbes {
     await this.#follower.loadLastGood().catch((error: unknown) => {
       this.deps.logger.warn("the last-good state on this node's disk was not enforced", { error });
     });
+    this.useIdentities({ areSettled: true });
   }
 
   /**
@@ -350,9 +351,9 @@ class Agent implements AgentProbes {
   }
 
   /** Nothing else depends on the keys of other nodes: a failure is logged, and tried again at the next check. */
-  useIdentities(): void {
+  useIdentities(how: { readonly areSettled?: boolean } = {}): void {
     try {
-      this.#identities.use(this.#follower.placed);
+      this.#identities.use(this.#follower.placed, how);
     } catch (error) {
       this.deps.logger.warn("the keys of other nodes are not as they should be", { error });
     }
@@ -435,7 +436,8 @@ class Agent implements AgentProbes {
   }
 
   details(): readonly string[] {
-    return this.#follower.details;
+    const { problem } = this.#identities;
+    return [...this.#follower.details, ...(problem === null ? [] : [`this node cannot prove who sends: ${problem}`])];
   }
 
   /** Releases the leases and the enforcer. If the store is unreachable, the leases expire by themselves. */

@@ -95,7 +95,9 @@ export class NodeInventory {
           ({ workload, instance }) =>
             concerns.workloads.has(workload) || names.has(instanceName(workload, report.node, instance)),
         );
-        return instances.length === 0 && report.node !== this.node ? [] : [{ ...report, instances }];
+        // A start without the store needs the keys of all nodes.
+        const isNeeded = instances.length > 0 || report.node === this.node || report.publicKey !== undefined;
+        return isNeeded ? [{ ...report, instances }] : [];
       }),
     };
   }

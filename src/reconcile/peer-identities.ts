@@ -30,6 +30,7 @@ export class PeerIdentities {
   readonly #secrets = new Map<string, Buffer | null>();
   #derived: { readonly day: number; readonly keys: Map<string, PeerKeys["days"]> } | null = null;
   #problems = "";
+  #keyProblem: string | null = null;
 
   constructor(
     private readonly deps: PeerIdentitiesDeps,
@@ -45,22 +46,42 @@ export class PeerIdentities {
       ]);
       return null;
     }
-    return this.#ownKey().publicKey;
+    try {
+      return this.#ownKey().publicKey;
+    } catch (error) {
+      // It must not keep the node from reporting what runs on it.
+      const why = error instanceof Error ? error.message : String(error);
+      if (why !== this.#keyProblem) this.deps.logger.warn(`this node cannot prove who sends: ${why}`);
+      this.#keyProblem = why;
+      return null;
+    }
+  }
+
+  /** Why this node cannot prove who sends; null if it can, or need not. */
+  get problem(): string | null {
+    return this.#keyProblem;
   }
 
   /**
    * Writes the keys of all other nodes to the kernel; none if the state asks for no identities.
+   * @param how `areSettled`: the keys were in force before, so that nobody needs time to hear of them
    * @throws EnforcerError; OperationError if this node's key cannot be read
    */
-  use(placed: PlacedState | null): void {
+  use(placed: PlacedState | null, { areSettled = false }: { readonly areSettled?: boolean } = {}): void {
     const table = this.deps.enforcer.peerKeys;
     if (table === null || placed === null) return;
-    table.write(hasSynIdentity(placed.objects) ? this.#peersOf(placed) : []);
+    table.write(hasSynIdentity(placed.objects) ? this.#peersOf(placed) : [], { areSettled });
+  }
+
+  /** The number of public keys of which anything is kept. */
+  get heldKeys(): number {
+    return Math.max(this.#secrets.size, this.#derived?.keys.size ?? 0);
   }
 
   #ownKey(): NodeKey {
     if (this.#key === null) {
       this.#key = this.deps.openNodeKey();
+      this.#keyProblem = null;
       this.deps.logger.info("this node proves who sends", { publicKey: this.#key.publicKey });
     }
     return this.#key;
@@ -71,19 +92,29 @@ export class PeerIdentities {
     const keys = this.#publicKeys(placed, problems);
     const peers: PeerKeys[] = [];
     for (const [address, nodes] of nodesByAddress(placed)) {
-      const [node, other] = [...nodes];
-      if (node === undefined) continue;
-      const key = keys.get(node);
-      if (other !== undefined) {
-        if (key !== undefined) problems.push(`${address} is an address of ${node} and of ${other}: it has no key`);
-        continue;
+      const candidates: PeerKeys["days"][] = [];
+      for (const node of nodes) {
+        const key = keys.get(node);
+        const days = key === undefined ? null : this.#daysOf(key);
+        if (days !== null) candidates.push(days);
+        else if (key !== undefined) problems.push(`the public key of node ${node} cannot be used`);
       }
-      const days = key === undefined ? null : this.#daysOf(key);
-      if (days !== null) peers.push({ address, days });
-      else if (key !== undefined) problems.push(`the public key of node ${node} cannot be used`);
+      const [days, ...others] = candidates;
+      if (days !== undefined) peers.push(others.length === 0 ? { address, days } : { address, days, others });
+      if (others.length > 0)
+        problems.push(
+          `${address} is an address of ${[...nodes].join(" and ")}: only the key that was there first counts`,
+        );
     }
     this.#tell(problems);
+    this.#forgetOthers(new Set(keys.values()));
     return peers;
+  }
+
+  /** A node may report another key each time. */
+  #forgetOthers(inUse: ReadonlySet<string>): void {
+    for (const known of [this.#secrets, this.#derived?.keys ?? new Map<string, never>()])
+      for (const key of known.keys()) if (!inUse.has(key)) known.delete(key);
   }
 
   /** By node: the key that Git pins, otherwise the one that the node reports. */

@@ -60,7 +60,8 @@ export class LastGoodSnapshot {
   /** Writes the proposed state of a target that is in force now, and the endpoints that it was compiled with. */
   async keep(target: Target): Promise<void> {
     await this.#keepState(target);
-    const { key, reports } = target.placed;
+    const { reports } = target.placed;
+    const key = JSON.stringify([target.placed.key, reports.map(({ node, publicKey }) => [node, publicKey])]);
     if (key === this.#keptEndpoints || (reports.length === 0 && this.#keptEndpoints === null)) return;
     if (await this.#write((lastGood) => lastGood.writeEndpoints(reports))) this.#keptEndpoints = key;
   }

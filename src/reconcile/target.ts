@@ -117,7 +117,8 @@ export class TargetCompiler {
   /** Compiles a state that was in force. @throws EnforcerError if the backend cannot enforce it */
   async restore({ withholding, endpoints = [], ...state }: LastGood): Promise<Target> {
     const inventory = this.#useInventory(state, await this.#discover());
-    const target = this.#compile(state, inventory.place(this.#withOwn(endpoints)));
+    this.#placed = inventory.place(this.#withOwn(endpoints));
+    const target = this.#compile(state, this.#placed);
     return withholding === undefined ? target : this.withhold(target, withholding);
   }
 

@@ -10,7 +10,7 @@ import { openNodeKey } from "../../src/adapters/disk/node-key.js";
 import { EbpfEnforcer } from "../../src/adapters/ebpf/enforcer.js";
 import { parsePrefix } from "../../src/adapters/ebpf/lower/prefix.js";
 import { systemClock } from "../../src/adapters/system/clock.js";
-import type { Enforcer, RefusalReason } from "../../src/interfaces/enforcer.js";
+import type { Enforcer, PeerKeys, RefusalReason } from "../../src/interfaces/enforcer.js";
 import type { NodeKey } from "../../src/interfaces/node-key.js";
 import type { NodeEndpoints } from "../../src/model/endpoints.js";
 import type { Ruleset } from "../../src/model/ruleset.js";
@@ -86,7 +86,7 @@ await t.test("identity in SYNs", { skip: reason ?? false, timeout: HANG_MS }, as
     ...{ node, at: new Date().toISOString(), os: "linux", addresses: [], instances: [] },
     publicKey: keyOf(node).publicKey,
   }));
-  const identitiesOf = (node: string, enforcer: Enforcer): PeerIdentities =>
+  const identitiesOf = (node: string, enforcer: Pick<Enforcer, "backend" | "peerKeys">): PeerIdentities =>
     new PeerIdentities({ enforcer, openNodeKey: () => keyOf(node), clock: systemClock, logger: quiet }, node);
   const useKeys = (node: string, enforcer: Enforcer): void =>
     identitiesOf(node, enforcer).use(new NodeInventory(state, node).place(reports));
@@ -262,6 +262,25 @@ await t.test("identity in SYNs", { skip: reason ?? false, timeout: HANG_MS }, as
     t.ok(await connects(web, B.ip4), "by the keys before");
     useKeys(nodeA, enforcerA);
     t.ok(await connects(web, B.ip4), "and by the new ones");
+  });
+
+  await t.test("an address that another node claims keeps the keys that it had; a new one has none", async (t) => {
+    const table = enforcerB.peerKeys;
+    if (table === null) throw new TypeError("no table");
+    let held: readonly PeerKeys[] = [];
+    const recorded = { backend: "test", peerKeys: { write: (peers: readonly PeerKeys[]) => void (held = peers) } };
+    identitiesOf(nodeB, recorded).use(new NodeInventory(state, nodeB).place(reports));
+    const foreign = new Map([...(held[0]?.days.keys() ?? [])].map((day) => [day, Buffer.alloc(16, day)]));
+    const claimed = held.map((one) => ({ ...one, days: foreign, others: [one.days] }));
+    table.write(claimed);
+    t.ok(await connects(web, B.ip4), "the one that was there first");
+    table.write([]);
+    table.write(claimed);
+    await isRefused(web, B.ip4, "forged-identity");
+    t.pass("nobody is known there, and nobody gets in by the address");
+    table.write([]);
+    useKeys(nodeB, enforcerB);
+    t.ok(await connects(web, B.ip4));
   });
 
   await t.test("a peer whose key became known just now need not say who it is", async (t) => {

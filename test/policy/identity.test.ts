@@ -245,6 +245,24 @@ t.test("who shares the address of one that is let in is refused at the source", 
   t.end();
 });
 
+t.test("a port that one declares is not another's, whatever that one listens on", (t) => {
+  const placed = (text: string): ObjectSet =>
+    new Map(
+      [...objectsOf(text)].map(([key, state]) => {
+        const { object } = state;
+        if (object.kind !== "Workload" || object.metadata.name !== "cache") return [key, state];
+        const listening = [{ port: 5432, protocol: "TCP" as const }];
+        return [key, { ...state, object: { ...object, spec: { ...object.spec, ports: [], listening } } }];
+      }),
+    );
+  t.equal(
+    verdict(placed(STATE), "default/other", "10.0.0.2", 5432),
+    "Denied identity",
+    "an open neighbour lifts nothing",
+  );
+  t.end();
+});
+
 t.test("identity: address asks nothing at the source, and syn asks it too", (t) => {
   t.equal(verdict(objectsOf(STATE + CLUSTER("address")), "default/other", "10.0.0.2", 5432), "Allowed not-isolated");
   t.equal(verdict(objectsOf(STATE + CLUSTER("syn")), "default/other", "10.0.0.2", 5432), "Denied identity");

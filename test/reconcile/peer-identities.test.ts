@@ -36,6 +36,16 @@ const cluster = (identity: string): string =>
 const node = (name: string, spec: object): string =>
   `${JSON.stringify({ apiVersion: "ztap/v1", kind: "Node", metadata: { name }, spec })}\n---\n`;
 
+function started(text: string, own: NodeKey, self = "a") {
+  const enforcer = { backend: "test", peerKeys: { write: () => undefined } };
+  const clock = new ManualClock(DAY * 86_400_000 + 5000);
+  const identities = new PeerIdentities({ enforcer, openNodeKey: () => own, clock, logger: silentLogger }, self);
+  const objects = objectsOf(text);
+  const write = (reports: readonly NodeEndpoints[]): void =>
+    identities.use(new NodeInventory(objects, self).place(reports));
+  return { identities, write };
+}
+
 function run(text: string, own: NodeKey, reports: readonly NodeEndpoints[], self = "a") {
   const written: (readonly PeerKeys[])[] = [];
   const { logger, lines } = recordLogs();
@@ -46,6 +56,7 @@ function run(text: string, own: NodeKey, reports: readonly NodeEndpoints[], self
   identities.use(new NodeInventory(objects, self).place(reports));
   return {
     publicKey: identities.publicKey(objects),
+    written: written.at(-1) ?? [],
     peers: new Map((written.at(-1) ?? []).map(({ address, days }) => [address, days])),
     lines,
   };
@@ -79,12 +90,34 @@ t.test("the addresses of workloads have the key of their node; this node's own h
   t.equal(peers.get("10.0.9.9"), peers.get("10.0.0.2"));
 });
 
-t.test("without a key of its own, or where two nodes have it, an address has none", async (t) => {
-  const text = cluster("syn") + NODES + workload("x@a 10.0.9.9") + workload("y@b 10.0.9.9");
-  const { peers, lines } = run(text, a, [report("a", a), report("b", b)]);
-  t.notOk(peers.has("10.0.9.9"));
-  t.match(lines.join("\n"), /10\.0\.9\.9 is an address of a and of b/);
-  t.notOk(run(cluster("syn") + NODES, a, [report("a", a)]).peers.has("10.0.0.2"), "b has reported none");
+t.test(
+  "an address of two nodes has the keys of both, of which the table keeps the first; without a key there is none",
+  async (t) => {
+    const text = cluster("syn") + NODES + workload("x@a 10.0.9.9") + workload("y@b 10.0.9.9");
+    const { written, lines } = run(text, a, [report("a", a), report("b", b)]);
+    const claimed = written.find(({ address }) => address === "10.0.9.9");
+    t.equal(claimed?.others?.length, 1);
+    t.match(lines.join("\n"), /10\.0\.9\.9 is an address of a and b/);
+    t.notOk(run(cluster("syn") + NODES, a, [report("a", a)]).peers.has("10.0.0.2"), "b has reported none");
+  },
+);
+
+t.test("keys that nobody reports any more are forgotten", async (t) => {
+  const { identities, write } = started(cluster("syn") + NODES, a);
+  for (let at = 0; at < 50; at++) write([report("a", a), report("b", new TestKey())]);
+  t.ok(identities.heldKeys <= 2, `${identities.heldKeys} keys`);
+});
+
+t.test("a key pair that cannot be read is a problem in words, and hides nothing else", async (t) => {
+  const { logger, lines } = recordLogs();
+  const enforcer = { backend: "test", peerKeys: { write: () => undefined } };
+  const openNodeKey = () => {
+    throw new Error("others may read it");
+  };
+  const identities = new PeerIdentities({ enforcer, openNodeKey, clock: new ManualClock(0), logger }, "a");
+  for (let at = 0; at < 3; at++) t.equal(identities.publicKey(objectsOf(cluster("syn") + NODES)), null);
+  t.match(identities.problem, /others may read it/);
+  t.equal(lines.length, 1);
 });
 
 t.test("Git pins a key: another one that the node reports does not count", async (t) => {

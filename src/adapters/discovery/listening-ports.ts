@@ -29,6 +29,9 @@ const OWN_NAMESPACE = "/proc/self/ns/net";
 const MOST_CGROUPS = 64;
 
 export class ListeningPorts {
+  /** What each instance was last found to listen on, by workload and cgroup. */
+  #latest: ReadonlyMap<string, readonly ListeningPort[]> = new Map();
+
   constructor(
     private readonly native: SocketFunctions,
     private readonly cgroupRoot: string,
@@ -44,16 +47,22 @@ export class ListeningPorts {
     const problems: string[] = [];
     const owners = new Map([...wanted].map((one) => [one.cgroup, one]));
     const found = new Map<ReportedInstance, Map<string, ListeningPort>>();
-    for (const namespace of new Set([...wanted].map((one) => this.#namespaceOf(one)))) {
+    const unread = new Set<ReportedInstance>();
+    for (const [namespace, here] of Map.groupBy(wanted, (one) => this.#namespaceOf(one))) {
       if (namespace === null) continue;
       try {
         await this.#look(namespace, owners, found);
       } catch (error) {
+        for (const one of here) unread.add(one);
         problems.push(`who listens cannot be found: ${error instanceof Error ? error.message : String(error)}`);
       }
     }
+    const portsOf = (one: ReportedInstance): readonly ListeningPort[] =>
+      unread.has(one) ? (this.#latest.get(keyOf(one)) ?? []) : sorted(found.get(one));
+    const known = new Map([...wanted].map((one) => [one, portsOf(one)]));
+    this.#latest = new Map([...known].map(([one, ports]) => [keyOf(one), ports]));
     return {
-      instances: instances.map((one) => ({ ...one, ports: wanted.has(one) ? sorted(found.get(one)) : one.ports })),
+      instances: instances.map((one) => ({ ...one, ports: known.get(one) ?? one.ports })),
       problems: [...new Set(problems)],
     };
   }
@@ -86,6 +95,8 @@ export class ListeningPorts {
     return process === null ? null : `/proc/${process}/ns/net`;
   }
 }
+
+const keyOf = ({ workload, cgroup }: ReportedInstance): string => `${workload} ${cgroup}`;
 
 /** Returns the instance whose cgroup it is, or contains it. @param path below the cgroup root */
 function ownerOf(path: string, owners: ReadonlyMap<string, ReportedInstance>): ReportedInstance | null {

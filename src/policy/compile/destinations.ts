@@ -40,6 +40,7 @@ export class Destinations {
   readonly #open: Stages;
   readonly #closed: Stages;
   readonly #made = new Map<LetIn, Stages>();
+  readonly #ports: ReadonlyMap<SelectableWorkload, readonly WorkloadPort[]>;
   /** Places where the ports of every workload are known. */
   readonly #known: ReadonlySet<string>;
 
@@ -53,8 +54,11 @@ export class Destinations {
     isIsolated: (owner: SelectableWorkload) => boolean,
     rules: readonly LetIn[],
   ) {
+    this.#ports = knownPorts(byPlace);
     this.#known = new Set(
-      [...byPlace].flatMap(([place, owners]) => (owners.every((owner) => portsOf(owner).length > 0) ? [place] : [])),
+      [...byPlace].flatMap(([place, owners]) =>
+        owners.every((owner) => this.#portsOf(owner) !== null) ? [place] : [],
+      ),
     );
     for (const [place, owners] of byPlace)
       for (const owner of owners) this.#owners.set(owner, [...(this.#owners.get(owner) ?? []), place]);
@@ -80,6 +84,11 @@ export class Destinations {
     return stages;
   }
 
+  /** Null: not known. */
+  #portsOf(owner: SelectableWorkload): readonly WorkloadPort[] | null {
+    return this.#ports.get(owner) ?? null;
+  }
+
   #withKnownPorts(places: readonly string[]): readonly string[] {
     return places.filter((place) => this.#known.has(place));
   }
@@ -91,8 +100,8 @@ export class Destinations {
     for (const owner of subjects) {
       const places = this.#owners.get(owner);
       if (places === undefined) continue;
-      const own = portsOf(owner);
-      if (own.length === 0) others.add(transport, places);
+      const own = this.#portsOf(owner);
+      if (own === null) others.add(transport, places);
       else {
         known.add([...intersect(transport, own), ...resolveNames(ports, owner)], places);
         if (isolated) others.add(transport, this.#withKnownPorts(places));
@@ -107,7 +116,7 @@ export class Destinations {
     const [known, unknown, portless] = [new ClauseGroups("deny"), new ClauseGroups("deny"), new ClauseGroups("deny")];
     const nobodys = new ClauseGroups();
     for (const [place, owners] of byPlace) {
-      known.add(owners.flatMap((owner) => portsOf(owner)).map(toRange), [place]);
+      known.add(owners.flatMap((owner) => this.#portsOf(owner) ?? []).map(toRange), [place]);
       (this.#known.has(place) ? nobodys : unknown).add(EVERY_PORT, [place]);
       portless.add("any", [place]);
     }
@@ -174,9 +183,29 @@ export function isIdentifying(address: string): boolean {
   return !address.startsWith("127.") && address !== "::1";
 }
 
-/** Returns the ports that a workload is known to have; none: not known. */
-export function portsOf({ workload: { spec } }: SelectableWorkload): readonly WorkloadPort[] {
-  return spec.ports.length > 0 ? spec.ports : (spec.listening ?? []);
+/**
+ * Returns the ports that each workload is known to have, of those of which any is known. What one listens on does not count where another one of
+ * a place declares the port: whoever may listen there would take it away.
+ */
+function knownPorts(
+  byPlace: ReadonlyMap<string, readonly SelectableWorkload[]>,
+): ReadonlyMap<SelectableWorkload, readonly WorkloadPort[]> {
+  const nameOf = ({ protocol, port }: WorkloadPort): string => `${protocol}/${port}`;
+  const known = new Map<SelectableWorkload, readonly WorkloadPort[]>();
+  for (const owners of byPlace.values()) {
+    const declared = new Set(owners.flatMap(({ workload }) => workload.spec.ports.map(nameOf)));
+    for (const owner of owners) {
+      const { ports, listening = [] } = owner.workload.spec;
+      const before = known.get(owner) ?? listening;
+      if (ports.length > 0) known.set(owner, ports);
+      else if (listening.length > 0)
+        known.set(
+          owner,
+          before.filter((port) => !declared.has(nameOf(port))),
+        );
+    }
+  }
+  return known;
 }
 
 const toRange = ({ protocol, port }: WorkloadPort): PortRange => ({ protocol, first: port, last: port });

@@ -23,17 +23,23 @@ export class KernelPeerKeys implements PeerKeyTable {
     private readonly settle: bigint = SETTLE_NS,
   ) {}
 
-  write(peers: readonly PeerKeys[]): void {
+  write(peers: readonly PeerKeys[], { areSettled = false }: { readonly areSettled?: boolean } = {}): void {
     const held = this.#read();
     const now = process.hrtime.bigint();
-    const wanted = new Map(peers.map(({ address, days }) => [keyOf(address), encodeDays(days)]));
-    const gone = [...held.keys()].filter((key) => !wanted.has(key));
+    const latest = now + (areSettled ? 0n : this.settle);
+    const since = knownSince(held);
+    const wanted = new Map(peers.map((one) => [keyOf(one.address), choose(one, held.get(keyOf(one.address)))]));
+    // What is known at a start is a part of what was known before.
+    const gone = areSettled ? [] : [...held.keys()].filter((key) => !wanted.has(key));
     const changed: [string, Buffer][] = [];
     for (const [key, current] of wanted) {
       const before = held.get(key);
-      if (before === undefined)
-        changed.push([key, encode(now + this.settle, 0n, current, Buffer.alloc(DAY_KEYS.size))]);
-      else if (!current.equals(currentOf(before))) changed.push([key, replace(before, current, now)]);
+      const verifyFrom = earliest(latest, before?.readBigUInt64LE(PEER.verifyFrom), since.get(nameOf(current)));
+      const next =
+        before === undefined
+          ? encode(verifyFrom, 0n, current, Buffer.alloc(DAY_KEYS.size))
+          : replace(before, current, { now, verifyFrom });
+      if (before === undefined || !next.equals(before)) changed.push([key, next]);
     }
     kernel("Writing the keys of other nodes", () => {
       if (gone.length > 0) this.native.mapDelete(this.fd, Buffer.from(gone.join(""), "hex"));
@@ -58,18 +64,44 @@ export class KernelPeerKeys implements PeerKeyTable {
   }
 }
 
+/** Returns the keys of an address. If several nodes claim it, only those that it has already are valid. */
+function choose({ days, others = [] }: PeerKeys, before: Buffer | undefined): Buffer {
+  const [own, ...further] = [days, ...others].map(encodeDays);
+  if (own !== undefined && further.length === 0) return own;
+  const kept =
+    before === undefined ? undefined : [own, ...further].find((one) => one && sharesADay(currentOf(before), one));
+  return kept ?? Buffer.alloc(DAY_KEYS.size);
+}
+
+/** By keys: from when on SYNs must carry an identity. A further address of a known node gets no time of its own. */
+function knownSince(held: ReadonlyMap<string, Buffer>): ReadonlyMap<string, bigint> {
+  const since = new Map<string, bigint>();
+  for (const value of held.values()) {
+    const name = nameOf(currentOf(value));
+    since.set(name, earliest(value.readBigUInt64LE(PEER.verifyFrom), since.get(name)));
+  }
+  return since;
+}
+
+/** Equal for equal keys. */
+const nameOf = (current: Buffer): string => current.toString("base64");
+
+function earliest(first: bigint, ...others: readonly (bigint | undefined)[]): bigint {
+  return others.reduce<bigint>((least, one) => (one !== undefined && one < least ? one : least), first);
+}
+
 /** A later day with the same keys replaces nothing. */
-function replace(before: Buffer, current: Buffer, now: bigint): Buffer {
-  const verifyFrom = before.readBigUInt64LE(PEER.verifyFrom);
+function replace(
+  before: Buffer,
+  current: Buffer,
+  { now, verifyFrom }: { readonly now: bigint; readonly verifyFrom: bigint },
+): Buffer {
   const held = currentOf(before);
-  if (sharesADay(held, current))
-    return encode(
-      verifyFrom,
-      before.readBigUInt64LE(PEER.previousUntil),
-      current,
-      before.subarray(PEER.previous, PEER.previous + DAY_KEYS.size),
-    );
-  return encode(verifyFrom, now + REPLACED_NS, current, held);
+  if (!sharesADay(held, current)) return encode(verifyFrom, now + REPLACED_NS, current, held);
+  const previous = before.subarray(PEER.previous, PEER.previous + DAY_KEYS.size);
+  // No agent sets a time beyond this one.
+  const until = before.readBigUInt64LE(PEER.previousUntil);
+  return encode(verifyFrom, until > now + REPLACED_NS ? 0n : until, current, previous);
 }
 
 function sharesADay(a: Buffer, b: Buffer): boolean {
