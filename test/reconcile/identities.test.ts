@@ -7,17 +7,22 @@ import { nodeKeyPath, openNodeKey } from "../../src/adapters/disk/node-key.js";
 import { openMemoryStore } from "../../src/adapters/memory/store.js";
 import { systemClock } from "../../src/adapters/system/clock.js";
 import type { Enforcer, PeerKeys, PeerKeyTable } from "../../src/interfaces/enforcer.js";
+import type { Store } from "../../src/interfaces/store.js";
 import { runAgent } from "../../src/reconcile/agent.js";
 import { objectsOf } from "../builders/state.js";
 import { agentDeps, agentOptions } from "../fakes/agent.js";
 import { FakeDiscovery } from "../fakes/discovery.js";
 import { FakeEnforcer, FakeMachine } from "../fakes/enforcer.js";
+import { MemoryLastGood } from "../fakes/last-good.js";
 import { draft } from "../fakes/objects.js";
+import { FaultyStore } from "../fakes/store.js";
 import { HANG_MS, waitUntil } from "../wait.js";
 
 class RecordedKeys implements PeerKeyTable {
   peers = new Map<string, PeerKeys["days"]>();
-  write(peers: readonly PeerKeys[]): void {
+  areSettled: boolean | undefined;
+  write(peers: readonly PeerKeys[], how?: { readonly areSettled?: boolean }): void {
+    if (peers.length > 0) this.areSettled ??= how?.areSettled;
     this.peers = new Map(peers.map(({ address, days }) => [address, days]));
   }
 }
@@ -41,14 +46,20 @@ t.test("keys follow the state, within the time of a watch", { timeout: HANG_MS }
   };
   await commit(GROUP + cluster("syn"));
   const stop = new AbortController();
-  const start = (node: string, address: string): { readonly keys: RecordedKeys; readonly ended: Promise<void> } => {
+  const lastGood = new MemoryLastGood();
+  const start = (
+    node: string,
+    address: string,
+    { at = store, signal = stop.signal }: { readonly at?: Store; readonly signal?: AbortSignal } = {},
+  ): { readonly keys: RecordedKeys; readonly ended: Promise<void> } => {
     const keys = new RecordedKeys();
     const enforcer: Enforcer = Object.assign(new FakeEnforcer(new FakeMachine()), { peerKeys: keys });
     const discovery = new FakeDiscovery();
     discovery.addresses = [address];
     const openKey = () => openNodeKey(nodeKeyPath(folder, node));
-    const deps = agentDeps(store, { enforcer, discovery, openNodeKey: openKey });
-    return { keys, ended: runAgent(deps, agentOptions({ node }, { holder: node }), stop.signal) };
+    const kept = node === "n1" ? { lastGood } : {};
+    const deps = agentDeps(at, { enforcer, discovery, openNodeKey: openKey, ...kept });
+    return { keys, ended: runAgent(deps, agentOptions({ node }, { holder: node }), signal) };
   };
   const [one, two] = [start("n1", "10.0.0.1"), start("n2", "10.0.0.2")];
   const today = Math.floor(Date.now() / 86_400_000);
@@ -63,6 +74,18 @@ t.test("keys follow the state, within the time of a watch", { timeout: HANG_MS }
   const three = start("n3", "10.0.0.3");
   await waitUntil(() => one.keys.peers.has("10.0.0.3") && three.keys.peers.has("10.0.0.1"), { what: "a third node" });
   t.equal(shared(one.keys, "10.0.0.3"), shared(three.keys, "10.0.0.1"));
+
+  await waitUntil(() => lastGood.endpoints.length === 3, { what: "the keys of all nodes on the disk" });
+  const down = new FaultyStore(store);
+  down.cutOff();
+  const alone = new AbortController();
+  const again = start("n1", "10.0.0.1", { at: down, signal: alone.signal });
+  await waitUntil(() => shared(again.keys, "10.0.0.2") === shared(one.keys, "10.0.0.2"), {
+    what: "the keys of a start without the store",
+  });
+  t.equal(again.keys.areSettled, true, "nobody gets time to say who it is");
+  alone.abort();
+  await again.ended;
 
   await commit(GROUP + cluster("source"));
   await waitUntil(() => [one, two, three].every(({ keys }) => keys.peers.size === 0), { what: "the end of all keys" });
