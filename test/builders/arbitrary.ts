@@ -163,14 +163,9 @@ export const arbitraryFleet: fc.Arbitrary<readonly object[]> = fc
       if (!("kind" in document) || document.kind !== "Workload" || !("spec" in document)) return document;
       const form = forms[index % forms.length];
       if (form === "typed" || typeof document.spec !== "object" || document.spec === null) return document;
-      const {
-        node: _node,
-        cgroup: _cgroup,
-        addresses,
-        ...spec
-      } = { node: "", cgroup: "", addresses: [], ...document.spec };
+      const { addresses, ports } = { addresses: [], ports: [], ...document.spec };
       const process = { cgroup: `found/${index}-*` };
-      const found = { ...spec, nodeSelector: { matchLabels: { role: "web" } }, process };
+      const found = { ports, nodeSelector: { matchLabels: { role: "web" } }, process };
       return { ...document, spec: form === "found" ? found : { ...found, addresses } };
     }),
   ]);
