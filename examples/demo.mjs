@@ -8,7 +8,7 @@ import { existsSync, globSync, mkdirSync, mkdtempSync, readFileSync, rmSync, rmd
 import { cp } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { CONTROL } from "../dist/src/adapters/ebpf/kernel/abi.generated.js";
+import { CONTROL, PORT_KEY } from "../dist/src/adapters/ebpf/kernel/abi.generated.js";
 import * as native from "../dist/src/adapters/ebpf/kernel/native.js";
 
 const root = join(import.meta.dirname, "..");
@@ -97,9 +97,10 @@ function canEnforce() {
 
 const cgroupRoot = () => /^\S+ \S+ \S+ \S+ (\S+) .* - cgroup2 /m.exec(readFileSync("/proc/self/mountinfo", "utf8"))[1];
 const namespaceOf = { web: `${id}-a`, batch: `${id}-a`, db: `${id}-b` };
-const addressOf = { web: "10.77.0.1", batch: "10.77.0.3", db: "10.77.0.2" };
+const DB = "10.77.0.129";
+const ADDRESSES = [["10.77.0.1/24", "fd77::1/64"], [`${DB}/24`, "fd77::1:1/64"]];
 
-/** Two hosts: network namespaces with a cable between them. Three workloads: cgroups. */
+/** Two hosts: network namespaces with a cable between them. Three workloads: cgroups. web and batch have the address of their host. */
 function prepareHosts() {
   const ip = (...args) => run("ip", args);
   const [a, b] = [`${id}-a`, `${id}-b`];
@@ -109,12 +110,12 @@ function prepareHosts() {
     ip("-n", name, "link", "set", "lo", "up");
   }
   ip("link", "add", "eth0", "netns", a, "type", "veth", "peer", "name", "eth0", "netns", b);
-  for (const [name, addresses] of [[a, ["10.77.0.1/24", "10.77.0.3/24", "fd77::1/64", "fd77::3/64"]], [b, ["10.77.0.2/24", "fd77::2/64"]]]) {
-    for (const address of addresses) ip("-n", name, "address", "add", address, "dev", "eth0", ...(address.includes(":") ? ["nodad"] : []));
+  for (const [index, name] of [a, b].entries()) {
+    for (const address of ADDRESSES[index]) ip("-n", name, "address", "add", address, "dev", "eth0", ...(address.includes(":") ? ["nodad"] : []));
     ip("-n", name, "link", "set", "eth0", "up");
   }
   const parent = join(cgroupRoot(), id);
-  for (const path of [parent, ...Object.keys(addressOf).map((name) => join(parent, name))]) {
+  for (const path of [parent, ...Object.keys(namespaceOf).map((name) => join(parent, name))]) {
     mkdirSync(path);
     undo.push(() => rmdirSync(path));
   }
@@ -143,10 +144,10 @@ const SERVER = `
   const servers = process.argv.slice(1).map((port) => require("net").createServer((socket) => socket.end("hello from db\\n")).listen(Number(port), "::"));
   Promise.all(servers.map((server) => new Promise((done) => server.once("listening", done)))).then(() => console.log("listening"));`;
 const CLIENT = `
-  const [from, host, port] = process.argv.slice(1);
+  const [host, port] = process.argv.slice(1);
   const started = performance.now();
   const tell = (text) => { console.log(text + " after " + Math.round(performance.now() - started) + " ms"); process.exit(); };
-  const socket = require("net").connect({ host, port: Number(port), localAddress: from });
+  const socket = require("net").connect({ host, port: Number(port) });
   socket.on("data", (data) => tell('connected, "' + String(data).trim() + '"'));
   socket.on("error", (error) => tell("refused, " + error.code));
   setTimeout(() => tell("no answer"), 30_000);`;
@@ -161,7 +162,7 @@ async function startServer() {
 
 /** One real connection; what came of it is shown, and compared with what the policy says. */
 async function probe(from, port, wanted) {
-  const child = spawnIn(from, CLIENT, [addressOf[from], addressOf.db, String(port)], ["ignore", "pipe", "inherit"]);
+  const child = spawnIn(from, CLIENT, [DB, String(port)], ["ignore", "pipe", "inherit"]);
   let output = "";
   child.stdout.on("data", (chunk) => (output += chunk));
   await new Promise((resolve) => child.once("close", resolve));
@@ -173,11 +174,21 @@ async function probe(from, port, wanted) {
 
 function startAgent(node) {
   const log = join(folder, `agent-${node}.log`);
-  const child = spawn("sh", ["-c", 'exec "$0" "$@" 2>"$LOG"', ztap, "agent", "--node", node, "--address", "127.0.0.1:0"], {
+  // It reports the addresses of its host. Unlike `ip netns exec`, nsenter leaves /sys as it is.
+  const host = `/run/netns/${id}-${node === "web-1" ? "a" : "b"}`;
+  const args = [`--net=${host}`, ztap, "agent", "--node", node, "--address", "127.0.0.1:0"];
+  const child = spawn("sh", ["-c", 'exec nsenter "$0" "$@" 2>"$LOG"', ...args], {
     env: { ...environment, LOG: log },
     stdio: ["ignore", "ignore", "inherit"],
   });
   return stopLater(child);
+}
+
+/** What `ztap workload list` says once every workload is found and enforced, and each node knows those of the other. */
+function listFound() {
+  const list = cli("workload", "list");
+  const found = list.match(/^demo .* 1 +1 +\S+ m?s$/gm) ?? [];
+  return found.length === 3 && show("demo/web-to-db").nodes.every(({ state }) => state === "InSync") ? list : null;
 }
 
 const inSync = (revision) => {
@@ -194,6 +205,9 @@ async function enforce() {
   command("ztap agent --node web-1 &   ztap agent --node db-1 &");
   const agents = ["web-1", "db-1"].map(startAgent);
   await until("both nodes enforce revision 1", () => inSync(1));
+  command("ztap workload list");
+  const list = await until("all are found", listFound);
+  for (const text of list.trimEnd().split("\n")) line(text);
   await probe("web", 5432, "connected");
   await probe("web", 8080, "refused, EPERM");
   await probe("batch", 5432, "refused, EPERM");
@@ -233,8 +247,11 @@ function damageNode(node, workload) {
   const set = (addon.wordLoad(control, CONTROL.epoch) & 1n) === 1n ? "b" : "a";
   const ports = addon.openPin(join(folder, `maps/ztap_ports_${set}`));
   const { keys, count } = addon.mapRead(ports);
-  addon.mapDelete(ports, keys.subarray(0, keys.length / count));
-  const link = addon.openPin(globSync(join(folder, "links", `*${workload}`, "egress"))[0]);
+  const size = keys.length / count;
+  const entries = Array.from({ length: count }, (_, index) => keys.subarray(index * size, (index + 1) * size));
+  const isFor = (port) => (entry) => entry[PORT_KEY.bePort] * 256 + entry[PORT_KEY.bePort + 1] === port;
+  addon.mapDelete(ports, entries.find(isFor(8080)));
+  const link = addon.openPin(globSync(join(folder, "links", `*${workload}*`, "egress"))[0]);
   addon.linkDetach(link);
   for (const fd of [control, ports, link]) addon.closeFd(fd);
 }
@@ -242,7 +259,7 @@ function damageNode(node, workload) {
 async function damage([agent]) {
   title("Enforcement is damaged behind the agent's back");
   line("the agent of web-1 is held (SIGSTOP) for a moment, so that it cannot heal before you see it;");
-  line("an entry is deleted from its tables, and the egress program of batch is detached (its connect program still refuses)");
+  line("the entry for port 8080 is deleted from its tables, and the egress program of batch is detached (its connect program still refuses)");
   agent.kill("SIGSTOP");
   damageNode("web-1", "batch");
   await probe("batch", 5432, "refused, EPERM");

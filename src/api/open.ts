@@ -1,9 +1,11 @@
 /** Stores and enforcers for programs, by the same names that the command line uses. */
 import { hostname } from "node:os";
 import { resolveSettings, type SettingKey, type SettingsLayer } from "../settings/settings.js";
+import type { ProcessDiscovery } from "../interfaces/discovery.js";
 import type { Enforcer } from "../interfaces/enforcer.js";
 import type { Store } from "../interfaces/store.js";
 import type { Logger } from "../interfaces/system.js";
+import { openDiscovery } from "../wiring/discovery.js";
 import { openEnforcer as openMachineEnforcer } from "../wiring/enforcer.js";
 import { openStoreAdapter as openStoreOf } from "../wiring/store.js";
 import { quietLogger } from "./quiet.js";
@@ -46,4 +48,11 @@ export interface EnforcerOptions {
  */
 export function createEnforcer({ logger = quietLogger, ...values }: EnforcerOptions): Promise<Enforcer> {
   return openMachineEnforcer(settingsOf(values), logger);
+}
+
+/** Returns what finds the processes of workloads on this machine: units, containers and cgroups. */
+export function createProcessDiscovery({
+  logger = quietLogger,
+}: { readonly logger?: Logger } = {}): Promise<ProcessDiscovery> {
+  return openDiscovery(settingsOf({}), logger);
 }

@@ -53,8 +53,8 @@ function cidrsOf(workload: Workload, nodes: NodeDescriptions): readonly string[]
   ];
 }
 
-/** Other groups may give the nodes of this one further labels: only a label that it gives itself can exclude it. */
-function mayHold({ matchLabels, matchExpressions }: LabelSelector, labels: Labels): boolean {
+/** Other groups may give the nodes of a group further labels: only a label that it gives itself can exclude it. */
+export function mayHold({ matchLabels, matchExpressions }: LabelSelector, labels: Labels): boolean {
   const isGiven = (key: string): boolean => Object.hasOwn(labels, key);
   return matchesSelector(
     {

@@ -70,7 +70,7 @@ function toAddress(family: Family, value: bigint): string {
   return normalizeCidr(groups.map((group) => group.toString(16)).join(":"));
 }
 
-/** Disjoint intervals, for a binary search; adjacent ones are joined. */
+/** A set of intervals, which may overlap; joined for a binary search. */
 export class AddressSet {
   readonly #intervals: Readonly<Record<Family, readonly Interval[]>>;
 
@@ -116,13 +116,13 @@ export class AddressSet {
   }
 }
 
+/** Also those that overlap. */
 function joinAdjacent(sorted: readonly Interval[]): readonly Interval[] {
   const joined: Interval[] = [];
   for (const interval of sorted) {
     const last = joined.at(-1);
-    if (last !== undefined && last.end + 1n === interval.start)
-      joined[joined.length - 1] = { ...last, end: interval.end };
-    else joined.push(interval);
+    if (last === undefined || interval.start > last.end + 1n) joined.push(interval);
+    else if (interval.end > last.end) joined[joined.length - 1] = { ...last, end: interval.end };
   }
   return joined;
 }

@@ -6,6 +6,7 @@ import { createPolicyEnforcer } from "../../src/api/policy-enforcer.js";
 import { createPolicySync } from "../../src/api/policy-sync.js";
 import { Notifier } from "../../src/interfaces/notifier.js";
 import { policy } from "../builders/state.js";
+import { FakeDiscovery } from "../fakes/discovery.js";
 import { FakeEnforcer, FakeMachine } from "../fakes/enforcer.js";
 import { waitUntil } from "../wait.js";
 
@@ -20,6 +21,7 @@ async function setUp(t: { teardown(end: () => Promise<void>): unknown }) {
   const store = openMemoryStore(systemClock);
   const machine = new FakeMachine();
   const changed = new Notifier();
+  const processes = new FakeDiscovery();
   const found: { workloads: readonly DiscoveredWorkload[]; error: Error | null } = { workloads: [], error: null };
   const enforcer = createPolicyEnforcer({
     node: "n1",
@@ -27,6 +29,7 @@ async function setUp(t: { teardown(end: () => Promise<void>): unknown }) {
     enforcer: new FakeEnforcer(machine),
     // Nothing but the wake-ups moves it.
     checkIntervalMs: 3_600_000,
+    processes,
     discovery: {
       listWorkloads: async () => {
         if (found.error !== null) throw found.error;
@@ -51,6 +54,7 @@ async function setUp(t: { teardown(end: () => Promise<void>): unknown }) {
     store,
     machine,
     enforcer,
+    processes,
     found,
     changed,
     discover,
@@ -78,6 +82,34 @@ t.test("policies of the store are enforced on discovered workloads: labels, addr
   t.equal(await store.readHead(), 1, "of which the store knows nothing");
   t.match(await store.listNodeStatus(), [{ node: "n1", state: "InSync", enforcedRevision: 1 }]);
 });
+
+t.test(
+  "processes of discovered patterns become instances, which are enforced and reported as an agent's",
+  async (t) => {
+    const { store, enforcer, policies, processes, discover, items } = await setUp(t);
+    processes.addresses = ["10.0.0.7"];
+    processes.create("test/web-1");
+    processes.create("test/other");
+    const pattern = { name: "web", labels: { app: "web" }, process: { cgroup: "test/web-*" } };
+    discover(pattern, db("10.0.0.2"));
+    await policies.syncPolicy(ALLOW_DB, { name: "web" });
+    await enforcer.start();
+    await waitUntil(() => items().includes("link/default/web@n1/test/web-1"), { what: "the first instance" });
+    processes.create("test/web-2");
+    await waitUntil(() => items().includes("link/default/web@n1/test/web-2"), { what: "the second instance" });
+    t.notMatch(items(), /test\/other/);
+    const reported = async () =>
+      (await store.listEndpoints())[0]?.instances.map(({ workload, instance }) => [workload, instance]);
+    await waitUntil(async () => (await reported())?.length === 2, { what: "the report" });
+    t.same(await reported(), [
+      ["default/web", "test/web-1"],
+      ["default/web", "test/web-2"],
+    ]);
+    processes.remove("test/web-1");
+    await waitUntil(() => !items().includes("link/default/web@n1/test/web-1"), { what: "its end" });
+    t.equal(enforcer.problem, null);
+  },
+);
 
 t.test("a failed discovery or an invalid workload leaves the last good ruleset in force", async (t) => {
   const { store, machine, enforcer, policies, discover, found, changed, items } = await setUp(t);

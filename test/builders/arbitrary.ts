@@ -147,6 +147,29 @@ export const arbitraryState: fc.Arbitrary<readonly object[]> = fc
     ...[...workloads, ...policies].filter((document) => document !== null),
   ]);
 
+const GROUP = {
+  apiVersion: "ztap/v1",
+  kind: "NodeGroup",
+  metadata: { name: "all", labels: { role: "web" } },
+  spec: { nodeNames: ["*"], addressRanges: ["10.1.0.0/24"] },
+};
+
+/** The same, where some of the workloads may have several instances, whose addresses are not known or declared. */
+export const arbitraryFleet: fc.Arbitrary<readonly object[]> = fc
+  .tuple(arbitraryState, fc.array(fc.constantFrom("typed", "found", "declared"), { minLength: 5, maxLength: 5 }))
+  .map(([documents, forms]) => [
+    GROUP,
+    ...documents.map((document, index) => {
+      if (!("kind" in document) || document.kind !== "Workload" || !("spec" in document)) return document;
+      const form = forms[index % forms.length];
+      if (form === "typed" || typeof document.spec !== "object" || document.spec === null) return document;
+      const { addresses, ports } = { addresses: [], ports: [], ...document.spec };
+      const process = { cgroup: `found/${index}-*` };
+      const found = { ports, nodeSelector: { matchLabels: { role: "web" } }, process };
+      return { ...document, spec: form === "found" ? found : { ...found, addresses } };
+    }),
+  ]);
+
 /** An entry of a ConnectivityTest's lists; one whose ends are both blocks is refused, and so is left out. */
 export const arbitraryExpectation: fc.Arbitrary<object> = fc
   .record({

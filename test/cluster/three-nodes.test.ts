@@ -7,8 +7,11 @@ import { globSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import t from "tap";
 import type { Test } from "tap";
-import { ExampleCluster, HOSTS, NEXT, type Host } from "../../examples/cluster/cluster.js";
+import { ExampleCluster, HOSTS, NEXT, WORKLOADS, type Host } from "../../examples/cluster/cluster.js";
+import { addressOf } from "../../examples/cluster/network.js";
 import { readManifests } from "../../src/manifest/read.js";
+import type { NodeEndpoints } from "../../src/model/endpoints.js";
+import { NodeInventory } from "../../src/reconcile/node-inventory.js";
 import { compile } from "../../src/policy/compile/compile.js";
 import { whyNoEtcd } from "../etcd/server.js";
 import { whyNot } from "../kernel/sandbox.js";
@@ -34,12 +37,30 @@ async function statusSeenBy(cluster: ExampleCluster, host: Host): Promise<Status
   return value;
 }
 
+/** What the agent of a host has to find there. */
+const reportOf = (cluster: ExampleCluster, host: Host): NodeEndpoints => ({
+  node: nodeOf(host),
+  at: "2026-01-01T00:00:00.000Z",
+  os: "linux",
+  addresses: [addressOf(host)],
+  instances: [
+    {
+      workload: `shop/${WORKLOADS[host]}`,
+      instance: "",
+      cgroup: `${cluster.id}/${WORKLOADS[host]}`,
+      addresses: [],
+      ports: [],
+    },
+  ],
+});
+
 function wantedDigest(cluster: ExampleCluster, host: Host): string {
   const files = globSync("*.yaml", { cwd: cluster.repository }).map((path) => {
     const text = readFileSync(join(cluster.repository, path), "utf8");
     return { path, text, blobId: text };
   });
-  return compile(readManifests(files).objects, nodeOf(host)).digest;
+  const inventory = new NodeInventory(readManifests(files).objects, nodeOf(host));
+  return compile(inventory.place(HOSTS.map((one) => reportOf(cluster, one))).objects, nodeOf(host)).digest;
 }
 
 /** All of `hosts` enforce what Git holds, at the same revision; returns the revision. */

@@ -3,13 +3,13 @@ import { cpSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Ztap } from "../cli/ztap.js";
 
-/** With packets of each that pass or do not: `from → to PROTOCOL port`. */
+/** With packets of each that pass or do not: `from → to PROTOCOL port`, between instances, `namespace/workload@node`, or workloads. */
 export const EXAMPLES: Readonly<
   Record<string, { readonly open: readonly string[]; readonly refused: readonly string[] }>
 > = {
   "three-tier-web": {
-    open: ["shop/web-1 → shop/api-2 TCP 8080", "shop/api-1 → shop/db TCP 5432"],
-    refused: ["shop/web-1 → shop/db TCP 5432", "shop/db → shop/web-2 TCP 443"],
+    open: ["shop/web@web-1 → shop/api@app-2 TCP 8080", "shop/api@app-1 → shop/db@db-1 TCP 5432"],
+    refused: ["shop/web@web-1 → shop/db@db-1 TCP 5432", "shop/db@db-1 → shop/web@web-2 TCP 443"],
   },
   microservices: {
     open: ["front/gateway → orders/orders TCP 8080", "monitoring/prometheus → orders/queue TCP 15692"],
@@ -20,8 +20,8 @@ export const EXAMPLES: Readonly<
     refused: ["office/crm → cardholder/vault TCP 22", "office/jump → cardholder/vault TCP 5432"],
   },
   "lateral-movement": {
-    open: ["office/desktop-1 → office/files TCP 445", "office/bastion → office/desktop-3 TCP 22"],
-    refused: ["office/desktop-1 → office/desktop-2 TCP 22", "office/files → office/backup TCP 873"],
+    open: ["office/desktop@desk-1 → office/files TCP 445", "office/bastion → office/desktop@desk-3 TCP 22"],
+    refused: ["office/desktop@desk-1 → office/desktop@desk-2 TCP 22", "office/files → office/backup TCP 873"],
   },
   "deny-all": {
     open: ["apps/legacy → infra/dns UDP 53", "apps/wiki → infra/mirror TCP 443"],

@@ -58,12 +58,13 @@ t.test("the commands of the README work unchanged", reason === null ? {} : { ski
   t.equal(code, 0, stdout + stderr);
   for (const expected of [
     /Committed revision 1/,
-    /host-1 +InSync/,
+    /web-1 +InSync/,
     /shop\/web-to-db +1 +\S+ +\S+ +Synced/,
     /refused, at once/,
-    /denied +egress +shop\/web +shop\/db \(192\.0\.2\.11\) +22\/TCP +no rule of .*shop\/default-deny \(policies\/default-deny\.yaml:\d+\)/,
+    /shop +web +web-1 +cgroup \S+ +1 +1 /,
+    /denied +egress +shop\/web@web-1 +192\.0\.2\.129 +22\/TCP +no rule of .*shop\/default-deny \(policies\/default-deny\.yaml:\d+\)/,
     /Allowed {2}shop\/web → shop\/db 5432\/TCP/,
-    /Removed enforcement of node host-1; open now: shop\/web/,
+    /Removed enforcement of node web-1; open now: shop\/web/,
   ])
     t.match(stdout, expected);
   t.match(stderr, /Operation not permitted/);

@@ -12,6 +12,9 @@ const VARYING: readonly (readonly [RegExp, string])[] = [
   [/\b[0-9a-f]{12}\b/g, "COMMIT"],
   [/ after \d+ ms$/gm, " after N ms"],
   [/\b\d+ \w+ ago +/g, "N s ago  "],
+  // The last columns of a list of workloads: the first of them is as wide as the id.
+  [/(Pattern) +(Found .*)$/gm, "$1  $2"],
+  [/(cgroup ztap-\S+) +(\d+ +\d+) +\d+ m?s$/gm, "$1  $2  N s"],
   // Below the table: what has troubled a node, now or at its last attempt.
   [/^\n(?:node-\d: .*\n)+/gm, ""],
   // Any node may lead.

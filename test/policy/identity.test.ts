@@ -146,6 +146,35 @@ function withoutEgress(ruleset: Ruleset): Ruleset {
 const portsOf = (protocol: Protocol): readonly (number | null)[] =>
   protocol === "other" ? [null] : protocol === "ICMP" ? [0, 2048, 772, 768] : BORDER_PORTS;
 
+t.test("an address is in a set of blocks that overlap if it is in one of them", async (t) => {
+  const parser = new AddressParser();
+  const set = new AddressSet(
+    ["0.0.0.0/0", "10.0.0.0/29", "10.0.0.4/30", "fd00::/64", "fd00::/125"].map((cidr) => parser.parse(cidr)),
+  );
+  for (const address of ["9.255.255.255", "10.0.0.7", "10.0.0.8", "255.255.255.255", "fd00::8"])
+    t.ok(set.has(parser.parse(address)), address);
+  t.notOk(set.has(parser.parse("fd00:0:0:1::")));
+  t.ok(set.contains(parser.parse("10.0.0.0/24")));
+});
+
+t.test("a sender that one of several overlapping blocks lets in is not refused at the source", async (t) => {
+  const block = (cidr: string): string => `{ ipBlock: { cidr: ${cidr} } }`;
+  const rule = (from: string): string => `{ from: [${from}], ports: [{ port: 5432 }] }`;
+  const db = policy(
+    "db",
+    `  podSelector: { matchLabels: { app: db } }\n  ingress: [${rule(`${block("0.0.0.0/0")}, ${block("10.0.0.0/29")}`)}, ${rule("{ podSelector: { matchLabels: { app: api } } }")}]\n`,
+  );
+  const objects = objectsOf(
+    workload("web@n 10.0.0.8 app=web") +
+      workload("api@n 10.0.0.8 app=api") +
+      workload("db@m 10.0.1.1 app=db [sql:5432/TCP]") +
+      db,
+  );
+  const evaluate = createEvaluator(compile(objects, null));
+  const packet = { direction: "egress", peer: "10.0.1.1", protocol: 6, port: 5432 } as const;
+  t.equal(evaluate({ workload: "default/web", ...packet }).verdict, "Allowed");
+});
+
 t.test("an identity profile is what the definition says", (t) => {
   fc.assert(
     fc.property(arbitraryState, (documents) => {

@@ -168,27 +168,93 @@ t.test("a counter-example names the place where a test breaks", async (t) => {
   ]);
 });
 
+/** A second instance of each workload, as a workload of its own: `w0` → `x0`. */
+function withTwins(documents: readonly object[]): readonly object[] {
+  const twins = documents.flatMap((document) => {
+    const own = ["w0", "w1", "w2", "w3", "w4"].find((name) => isWorkload(document, name));
+    if (own === undefined || !isWorkload(document, own)) return [];
+    return [{ ...document, metadata: { ...document.metadata, name: own.replace("w", "x") } }];
+  });
+  return [...documents, ...twins];
+}
+
 t.test(
-  "a state of patterns has the connections of the same state with typed addresses, where no two are alike",
+  "a state of patterns has the connections of the same state with typed addresses, where no two are alike, and two instances of each",
   async () => {
     fc.assert(
       fc.property(arbitraryState, (documents) => {
         const labelsOnly = documents.filter((document) => !/ipBlock|networkSet/.test(JSON.stringify(document)));
-        const workloads = ["w0", "w1", "w2", "w3", "w4"];
-        const typed = Object.fromEntries(
-          workloads.map((name, index) => [name, { addresses: [`10.1.0.${index + 1}`] }]),
-        );
+        const names = ["w0", "w1", "w2", "w3", "w4", "x0", "x1", "x2", "x3", "x4"];
+        const typed = Object.fromEntries(names.map((name, index) => [name, { addresses: [`10.1.0.${index + 1}`] }]));
         const pattern = { nodeSelector: { matchLabels: { role: "web" } }, process: { host: true } };
-        const patterns = Object.fromEntries(workloads.map((name) => [name, pattern]));
-        const between = (specs: Readonly<Record<string, object>>): string =>
-          JSON.stringify(
-            listConnections(withSpecs(labelsOnly, specs)).filter(
-              ({ from, to }) => /\/w\d$/.test(from) && /\/w\d$/.test(to),
-            ),
-          );
-        return between(typed) === between(patterns);
+        const patterns = Object.fromEntries(names.map((name) => [name, pattern]));
+        const between = (objects: ObjectSet): readonly string[] =>
+          listConnections(objects)
+            .map((connection) => ({ ...connection, to: connection.to.replace("/x", "/w") }))
+            .filter(({ from, to }) => /\/w\d$/.test(from) && /\/w\d$/.test(to))
+            .map((connection) => JSON.stringify(connection));
+        const wanted = new Set(between(withSpecs(withTwins(labelsOnly), typed)));
+        const found = between(withSpecs(labelsOnly, patterns));
+        return found.length === wanted.size && found.every((one) => wanted.has(one));
       }),
       { numRuns: volume(200, 5000) },
     );
+  },
+);
+
+const PEERS = policy(
+  "peers",
+  "  podSelector: {}\n  ingress: [{ from: { podSelector: {} }, ports: [{ port: 22 }] }]\n  egress: [{ to: { podSelector: {} }, ports: [{ port: 22 }] }]\n",
+);
+const fleet = (node: string, process: string, names = `["web-*"]`): string => `---
+apiVersion: ztap/v1
+kind: NodeGroup
+metadata: { name: web, labels: { role: web } }
+spec: { nodeNames: ${names}, addressRanges: [10.20.0.0/16] }
+---
+apiVersion: ztap/v1
+kind: Workload
+metadata: { name: web, labels: { app: web } }
+spec: { ${node}, process: { ${process} } }
+`;
+
+t.test("instances of one workload are ends of connections, wherever there may be two", async (t) => {
+  const role = "nodeSelector: { matchLabels: { role: web } }";
+  const host = "nodeSelector: { matchLabels: { role: web, kubernetes.io/hostname: web-1 } }";
+  const unit = "systemdUnit: nginx.service";
+  for (const [text, isListed] of [
+    [fleet(role, unit), true],
+    [fleet(role, unit, "[web-1, web-2]"), true],
+    [fleet(role, unit, "[web-1]"), false],
+    [fleet(host, unit), false],
+    [fleet("node: web-1", unit), false],
+    [fleet("node: web-1", "host: true"), false],
+    [fleet("node: web-1", 'systemdUnit: "worker@*.service"'), true],
+    [fleet("node: web-1", 'cgroup: "a/*"'), true],
+    [fleet("node: web-1", "cgroup: a/b"), false],
+    [fleet("node: web-1", "container: { name: web }"), true],
+  ] as const) {
+    const own = listConnections(objectsOf(text + PEERS)).filter(({ from, to }) => from === to);
+    t.match(own, isListed ? [{ from: "default/web", to: "default/web", ports: [[22, 22]] }] : [], text);
+    t.equal(own.length, isListed ? 1 : 0, text);
+  }
+});
+
+t.test(
+  "a test that forbids connections among the instances of a workload is broken by a policy that opens them",
+  async (t) => {
+    const among = (list: "allow" | "deny", state: string): readonly string[] =>
+      readManifests([
+        { path: "s.yaml", text: state + test(list, "[{ port: 22 }]").replace("app: db", "app: web"), blobId: "" },
+      ]).diagnostics.map(({ message }) => message);
+    const role = "nodeSelector: { matchLabels: { role: web } }";
+    const open = fleet(role, "systemdUnit: nginx.service") + PEERS;
+    const closed = open.replaceAll("port: 22", "port: 23");
+    t.same(among("allow", open), []);
+    t.same(among("deny", closed), []);
+    t.same(among("deny", open), [
+      "default/web → default/web TCP 22 is allowed and must not be: default/peers egress[0] (s.yaml:18) allows it, and default/peers ingress[0] (s.yaml:17) allows it",
+    ]);
+    t.match(among("allow", closed), [/^default\/web → default\/web TCP 22 is denied and must be allowed: /]);
   },
 );

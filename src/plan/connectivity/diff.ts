@@ -151,7 +151,8 @@ function groupGained(joint: Joint, { objects, reach: to }: State, parts: GainedP
   });
   const groups = [...among.each()].map(({ entry, sources, targets }): Ungrouped => {
     const [from, into] = [sources, targets].map((classes) => classes.flatMap((id) => members[id] ?? []).sort());
-    const own = sources.filter((id) => targets.includes(id)).reduce((sum, id) => sum + (members[id]?.length ?? 0), 0);
+    const itself = sources.filter((id) => targets.includes(id) && !isSeveral(joint, id, to));
+    const own = itself.reduce((sum, id) => sum + (members[id]?.length ?? 0), 0);
     const ends = { from: from ?? [], to: into ?? [] };
     const some = sources.flatMap((source) =>
       targets.slice(0, SAMPLED_CAUSES).map((target) => exampleOf(members[source] ?? [], members[target] ?? [])),
@@ -168,10 +169,10 @@ function groupGained(joint: Joint, { objects, reach: to }: State, parts: GainedP
   return finishGroups([...groups, ...outside], createNamer(objects));
 }
 
-/** Returns two different workloads of two classes, which may be the same class. */
+/** Returns workloads of two classes, which may be the same class: different ones, unless there is but one. */
 function exampleOf(sources: readonly string[], targets: readonly string[]): readonly [string, string] {
   const [source = ""] = sources;
-  return [source, targets.find((target) => target !== source) ?? ""];
+  return [source, targets.find((target) => target !== source) ?? source];
 }
 
 /** Limit for the causes that are looked up, and reported, for a group of many classes. */
@@ -240,13 +241,20 @@ function joinClasses(from: Reach, to: Reach, objects: ObjectSet): Joint {
     const old = place < 0 ? -1 : (from.classOf[place] ?? -1);
     const now = to.classOf[index] ?? 0;
     const key = ((old + 1) * to.classCount + now) * labelCount + (labels[index] ?? 0);
-    const id = ids.get(key) ?? classes.push({ old, now, size: 0 }) - 1;
-    ids.set(key, id);
+    // With itself, such a workload gained what it did not gain with others: it is a class of its own.
+    const isSplit = old >= 0 && from.isSeveral[old] !== to.isSeveral[now];
+    const id = (isSplit ? undefined : ids.get(key)) ?? classes.push({ old, now, size: 0 }) - 1;
+    if (!isSplit) ids.set(key, id);
     const joined = classes[id];
     if (joined !== undefined) joined.size += 1;
     return id;
   });
   return { classOf, places, classes, hasShared: labelCount > 1 };
+}
+
+/** Whether workloads of a joint class may have several instances in `to`, so that each has connections with itself. */
+function isSeveral({ classes }: Joint, id: number, to: Reach): boolean {
+  return to.isSeveral[classes[id]?.now ?? 0] === true;
 }
 
 interface ComparedPairs {
@@ -257,7 +265,8 @@ interface ComparedPairs {
   readonly eachClass: (found: (source: number, target: number, set: PortSetId) => void) => void;
 }
 
-function comparePairs({ classOf, classes }: Joint, from: Reach, to: Reach, sets: PortSets): ComparedPairs {
+function comparePairs(joint: Joint, from: Reach, to: Reach, sets: PortSets): ComparedPairs {
+  const { classOf, classes } = joint;
   const row = new Uint32Array(classes.length);
   /**
    * Fills the row with the ports that a class gained to every class; returns the number of connections for one of its
@@ -269,11 +278,11 @@ function comparePairs({ classOf, classes }: Joint, from: Reach, to: Reach, sets:
     const old = own === undefined || own.old < 0 ? null : from.row(own.old);
     let count = 0;
     for (const [target, other] of classes.entries()) {
-      const had = old === null || other.old < 0 ? sets.empty : (old[other.old] ?? sets.empty);
+      const isSplit = target === source && from.isSeveral[other.old] !== to.isSeveral[other.now];
+      const had = old === null || other.old < 0 || isSplit ? sets.empty : (old[other.old] ?? sets.empty);
       const gained = sets.subtract(now[other.now] ?? sets.empty, had);
       row[target] = gained;
-      // A workload's connection to itself is not listed.
-      const others = target === source ? other.size - 1 : other.size;
+      const others = target === source && !isSeveral(joint, source, to) ? other.size - 1 : other.size;
       if (gained !== sets.empty) count += others * sets.entries(gained).length;
     }
     return count;
@@ -288,7 +297,7 @@ function comparePairs({ classOf, classes }: Joint, from: Reach, to: Reach, sets:
         fill(source);
         filled = source;
         for (const [target, gained] of row.entries()) {
-          const isItself = target === source && classes[target]?.size === 1;
+          const isItself = target === source && classes[target]?.size === 1 && !isSeveral(joint, target, to);
           if (gained !== sets.empty && !isItself) found(source, target, gained);
         }
       }
@@ -300,7 +309,8 @@ function comparePairs({ classOf, classes }: Joint, from: Reach, to: Reach, sets:
       filled = source;
       for (const [other, target] of to.names.entries()) {
         const gained = row[classOf[other] ?? 0] ?? sets.empty;
-        if (gained !== sets.empty && other !== index) found(target, gained);
+        const isListed = other !== index || isSeveral(joint, source, to);
+        if (gained !== sets.empty && isListed) found(target, gained);
       }
     },
   };

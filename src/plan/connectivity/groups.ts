@@ -7,7 +7,7 @@ import type { Cause } from "./causes.js";
 import type { Namer } from "../naming/workloads.js";
 
 export interface ConnectionGroup extends Pick<Connection, "protocol" | "ports"> {
-  /** Workloads by name, or CIDRs; each of `from` with each of `to`, except a workload with itself. */
+  /** Workloads by name, or CIDRs; each of `from` with each of `to`; a workload with itself if it has several instances. */
   readonly from: readonly string[];
   readonly to: readonly string[];
   /** Both ends in a few words: by labels, if labels describe exactly the same workloads. */

@@ -90,7 +90,6 @@ function connect(groups: readonly WorkloadGroup[], context: Context): Omit<Graph
   for (const from of groups) {
     for (const to of groups) {
       if (!isShown(from) && !isShown(to)) continue;
-      if (from === to && from.members.length < 2) continue;
       drawing.join(from, to);
       if (drawing.isTooLarge) return null;
     }
@@ -142,8 +141,12 @@ class Drawing {
 
   join(from: WorkloadGroup, to: WorkloadGroup): void {
     const { old, now, sets } = this.#context;
-    const had = old.between(from.oldClass, to.oldClass);
-    const has = now.between(from.nowClass, to.nowClass);
+    // A workload has connections with itself if it has several instances.
+    const isOne = from === to && from.members.length < 2;
+    const between = ({ reach, between }: GraphSide, one: number, other: number): PortSetId =>
+      isOne && reach.isSeveral[one] !== true ? sets.empty : between(one, other);
+    const had = between(old, from.oldClass, to.oldClass);
+    const has = between(now, from.nowClass, to.nowClass);
     const parts = [
       ["kept", sets.intersect(had, has)],
       ["added", sets.subtract(has, had)],
@@ -153,7 +156,8 @@ class Drawing {
       if (set === sets.empty) continue;
       const shared = this.#shared[standing === "removed" ? "old" : "now"];
       const pairs = examplesOf(from.members, to.members);
-      const isShared = pairs.every(([source, target]) => shared.find(source, target, set).length > 0);
+      const isShared =
+        pairs.length > 0 && pairs.every(([source, target]) => shared.find(source, target, set).length > 0);
       this.#edge(this.node(from), this.node(to), set, { standing, ...(isShared ? { sharesAddress: true } : {}) });
     }
   }

@@ -43,7 +43,7 @@ export function openSide(objects: ObjectSet, sets: PortSets): GraphSide {
     const column = rows.map((other) => other[id]);
     const example = examples[id] ?? 0;
     const blocks = (["egress", "ingress"] as const).map((way) => outside(reach.external.ranges(example, way)));
-    const key = [row.join(), column.join(), ...blocks].join("|");
+    const key = [row.join(), column.join(), reach.isSeveral[id], ...blocks].join("|");
     const first = firsts.get(key) ?? id;
     firsts.set(key, first);
     return first;

@@ -227,14 +227,15 @@ class Checker {
         found.isAsked ||= target.wanted !== this.#sets.empty;
         const set = assess(row[target.classId] ?? this.#sets.empty, target.wanted);
         if (set === this.#sets.empty) continue;
-        // A workload may always talk to itself, and tests do not cover that.
+        // A workload may always talk to itself, and tests do not cover that; its instances are different ends.
         this.#spend(source.members.length + target.members.length);
-        const others = source.classId === target.classId ? new Set(target.members) : NOBODY;
+        const isSeveral = this.#reach.isSeveral[source.classId] === true;
+        const others = source.classId === target.classId && !isSeveral ? new Set(target.members) : NOBODY;
         const own = source.members.filter((place) => others.has(place)).length;
         found.pairs += source.members.length * target.members.length - own;
         if (found.example !== null) continue;
         for (const from of source.members) {
-          const to = target.members.find((place) => place !== from);
+          const to = target.members.find((place) => place !== from || isSeveral);
           if (to !== undefined) found.example = { from, to, set };
           if (to !== undefined) break;
         }

@@ -5,8 +5,8 @@
  * The list (docs/connectivity.md describes it for users) holds:
  *
  * - A connection between two workloads that both ends allow. If a workload has several addresses: the connections of
- *   all pairs of addresses of one family together. A workload with itself is not listed, and a workload without
- *   addresses never occurs.
+ *   all pairs of addresses of one family together. A workload with itself is listed only if it may have several instances:
+ *   those are meant. A workload without addresses never occurs.
  * - A connection between a workload and a CIDR: the workload's own policy for all addresses in it that no workload has,
  *   in both families. For each workload and direction an address is in one CIDR at most; a CIDR that workloads fill
  *   completely is left out.
@@ -53,9 +53,11 @@ export function* eachConnection(
     return networkSets.length === 0 ? {} : { networkSets };
   };
   for (const [index, from] of reach.names.entries()) {
-    const row = reach.row(reach.classOf[index] ?? 0);
+    const own = reach.classOf[index] ?? 0;
+    const row = reach.row(own);
+    const isListed = (other: number): boolean => other !== index || reach.isSeveral[own] === true;
     for (const [other, to] of reach.names.entries()) {
-      const set = other === index ? sets.empty : (row[reach.classOf[other] ?? 0] ?? sets.empty);
+      const set = isListed(other) ? (row[reach.classOf[other] ?? 0] ?? sets.empty) : sets.empty;
       if (set === sets.empty) continue;
       for (const entry of sets.entries(set)) {
         const sharing = shared.find(from, to, sets.within(set, entry.protocol));

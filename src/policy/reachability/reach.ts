@@ -13,6 +13,7 @@ import type { ExternalReach } from "./external.js";
 import { createExternalReach } from "./external.js";
 import { compile } from "../compile/compile.js";
 import type { PortSetId, PortSets } from "./port-sets.js";
+import { listSeveral } from "../../inventory/several.js";
 import { rangesOfUnplaced } from "../../inventory/unplaced.js";
 import { UnplacedClasses } from "./unplaced-classes.js";
 import { WorkloadAddresses } from "./workload-addresses.js";
@@ -23,6 +24,11 @@ export interface Reach {
   /** Class of the workload with this index: workloads of one class have the same connections, in both directions. */
   readonly classOf: Uint32Array;
   readonly classCount: number;
+  /**
+   * By class: whether such a workload may have several instances. Then what the row says of its own class also holds
+   * between them; otherwise a workload has no connections with itself.
+   */
+  readonly isSeveral: readonly boolean[];
   /**
    * Returns the ports that a workload of one class may open to a workload of each class. Read-only; valid until the
    * next call.
@@ -52,7 +58,8 @@ export function createReach(objects: ObjectSet, sets: PortSets, within: PortSetI
   const vectors = createVectors(ruleset, { addresses, unplaced, external }, sets, { portsOf, within });
   const classesOf = (subject: Subject, family: Family): readonly number[] =>
     unplaced.classesOf(subject.workload, family) ?? addresses.classesOf(subject, family);
-  const { classOf, members } = classify(ruleset.subjects, classesOf, vectors.keyOf);
+  const several = listSeveral(objects);
+  const { classOf, members } = classify(ruleset.subjects, { classesOf, keyOf: vectors.keyOf, several });
   const classes = members.map((subject): ClassProfile => ({
     egress: vectors.of(subject, "egress"),
     ingress: vectors.of(subject, "ingress"),
@@ -76,6 +83,7 @@ export function createReach(objects: ObjectSet, sets: PortSets, within: PortSetI
     names: ruleset.subjects.map(({ workload }) => workload),
     classOf,
     classCount: classes.length,
+    isSeveral: members.map(({ workload }) => several.has(workload)),
     row: rows(pairSet),
     sureRow: rows(surePairSet),
     ruleset,
@@ -225,15 +233,25 @@ function createVectors(
 
 function classify(
   subjects: readonly Subject[],
-  classesOf: (subject: Subject, family: Family) => readonly number[],
-  keyOf: Vectors["keyOf"],
+  {
+    classesOf,
+    keyOf,
+    several,
+  }: {
+    readonly classesOf: (subject: Subject, family: Family) => readonly number[];
+    readonly keyOf: Vectors["keyOf"];
+    readonly several: ReadonlySet<string>;
+  },
 ): { readonly classOf: Uint32Array; readonly members: readonly Subject[] } {
   const classOf = new Uint32Array(subjects.length);
   const ids = new Map<string, number>();
   const members: Subject[] = [];
   for (const [index, subject] of subjects.entries()) {
     const own = FAMILIES.map((family) => classesOf(subject, family).join(","));
-    const key = [keyOf(subject, "egress"), keyOf(subject, "ingress"), subject.identity ?? "", ...own].join("|");
+    const isSeveral = several.has(subject.workload);
+    const key = [keyOf(subject, "egress"), keyOf(subject, "ingress"), subject.identity ?? "", isSeveral, ...own].join(
+      "|",
+    );
     const id = ids.get(key) ?? members.push(subject) - 1;
     ids.set(key, id);
     classOf[index] = id;
