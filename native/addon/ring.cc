@@ -78,11 +78,13 @@ static void follow(std::shared_ptr<Ring> ring) {
       if (ring->stopping) return;
       ring->waiting = true;
       auto *bytes = new std::vector<uint8_t>(ring->batch);
-      auto deliver = [](Napi::Env env, Napi::Function callback, std::vector<uint8_t> *held) {
+      auto call = [](Napi::Env env, Napi::Function callback, std::vector<uint8_t> *held) {
         std::unique_ptr<std::vector<uint8_t>> owned(held);
-        if (env != nullptr) callback.Call({Napi::Buffer<uint8_t>::Copy(env, owned->data(), owned->size())});
+        napi_value copy = nullptr;
+        if (env == nullptr || napi_create_buffer_copy(env, owned->size(), owned->data(), nullptr, &copy) != napi_ok) return;
+        deliver(env, callback, {copy});
       };
-      if (ring->call.NonBlockingCall(bytes, deliver) != napi_ok) {
+      if (ring->call.NonBlockingCall(bytes, call) != napi_ok) {
         delete bytes;
         return;
       }

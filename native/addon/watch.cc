@@ -59,11 +59,11 @@ static void report(std::shared_ptr<Watch> watch) {
     // A queue that overflowed is a report as well (ENOBUFS).
     while (recv(watch->routeFd, events, sizeof(events), MSG_DONTWAIT) > 0) continue;
     if (!watch->isReported.exchange(true)) {
-      auto deliver = [watch](Napi::Env env, Napi::Function callback) {
+      auto call = [watch](Napi::Env env, Napi::Function callback) {
         watch->isReported = false;
-        if (env != nullptr) callback.Call({});
+        deliver(env, callback, {});
       };
-      if (watch->call.NonBlockingCall(deliver) != napi_ok) return;
+      if (watch->call.NonBlockingCall(call) != napi_ok) return;
     }
     if (poll(polled, 1, PERIOD_MS) > 0) return;
   }

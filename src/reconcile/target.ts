@@ -2,6 +2,8 @@
 import type { NodeEndpoints } from "../model/endpoints.js";
 import type { Ruleset } from "../model/ruleset.js";
 import { refKey, type CommittedState, type ObjectSet, type Revision } from "../model/state.js";
+import type { Resolution } from "../inventory/resolve.js";
+import { listSharedAddresses, type SharedAddress } from "../inventory/shared-addresses.js";
 import { RulesetCompiler } from "../policy/compile/compile.js";
 import { undeclaredNode } from "./unenforced.js";
 import { nameFlows, type FlowNames } from "../policy/flow-names.js";
@@ -34,6 +36,9 @@ export interface Target {
   readonly withholding: Withholding | null;
 }
 
+/** Largest number of shared addresses, and of nodes of each, that the log names. */
+const MOST_NAMED = 5;
+
 export interface TargetDeps {
   readonly store: Pick<Store, "readRevision" | "readState" | "listEndpoints">;
   readonly enforcer: Pick<Enforcer, "lower">;
@@ -57,6 +62,8 @@ export class TargetCompiler {
   #inventoryOf: CommittedState | null = null;
   #discovered = "";
   #placed: PlacedState | null = null;
+
+  #loggedShared = "";
 
   constructor(
     private readonly deps: TargetDeps,
@@ -157,6 +164,15 @@ export class TargetCompiler {
     return { ...target, ruleset, names: target.namesOf(ruleset), withholding };
   }
 
+  /** Names the addresses that this node shares with others: once, for as long as they are the same. */
+  #logShared(resolution: Resolution): void {
+    const all = listSharedAddresses(this.#inventory?.objects ?? new Map(), resolution);
+    const own = all.filter(({ nodes }) => nodes.includes(this.node)).slice(0, MOST_NAMED);
+    const text = own.map(describeShared).join("; ");
+    if (text !== "" && text !== this.#loggedShared) this.deps.logger.warn(text);
+    this.#loggedShared = text;
+  }
+
   async #discover(): Promise<ObjectSet> {
     return (await this.deps.discover?.()) ?? new Map();
   }
@@ -186,8 +202,13 @@ export class TargetCompiler {
   #named(ruleset: Ruleset, placed: PlacedState): Pick<Target, "placed" | "names" | "namesOf" | "clients"> {
     const namesOf = nameFlows(placed.objects);
     this.deps.telemetry.refusedEndpoints(placed.resolution.refusedCount);
+    this.#logShared(placed.resolution);
     return { placed, namesOf, names: namesOf(ruleset), clients: clientsOf(placed.objects) };
   }
+}
+
+function describeShared({ address, nodes }: SharedAddress): string {
+  return `address ${address} belongs to nodes ${nodes.slice(0, MOST_NAMED).join(", ")}${nodes.length > MOST_NAMED ? ", …" : ""}: policy cannot tell them apart`;
 }
 
 function digestsOf(found: ObjectSet): string {

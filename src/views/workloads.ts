@@ -1,5 +1,6 @@
 /** Workloads and their instances, as text or as documents. */
 import type { Refused } from "../inventory/resolve.js";
+import type { SharedAddress } from "../inventory/shared-addresses.js";
 import { qualifiedName } from "../model/state.js";
 import type {
   WorkloadInstance,
@@ -15,14 +16,15 @@ import { wrapWords } from "./wrap.js";
 
 /** The number of names that a cell lists; the rest is counted. */
 const LISTED = 3;
-/** The number of refusals below a list. */
-const SHOWN_REFUSED = 10;
+/** The number of refusals, and of shared addresses, below a list. */
+const SHOWN_BELOW = 10;
 
 export function workloadListDocument(list: WorkloadInventory): object {
   return { formatVersion: 1, ...list };
 }
 
-export function renderWorkloadList({ workloads, refused, refusedCount }: WorkloadInventory, style: Style): string {
+export function renderWorkloadList(list: WorkloadInventory, style: Style): string {
+  const { workloads, refused, refusedCount, sharedAddresses, sharedAddressCount } = list;
   if (workloads.length === 0) return "No workloads.";
   const rows = workloads.map((one) => [
     one.namespace,
@@ -34,7 +36,8 @@ export function renderWorkloadList({ workloads, refused, refusedCount }: Workloa
     describeAge(one.ageMs),
   ]);
   const table = renderTable(["Namespace", "Name", "Nodes", "Pattern", "Found", "Enforced", "Age"], rows, style);
-  return [table, ...renderRefused(refused, refusedCount, style)].join("\n");
+  const shared = renderShared(sharedAddresses, sharedAddressCount, style);
+  return [table, ...renderRefused(refused, refusedCount, style), ...shared].join("\n");
 }
 
 function paintEnforced({ found, enforced }: WorkloadListing, style: Style): string {
@@ -54,9 +57,19 @@ function renderRefused(refused: readonly Refused[], count: number, style: Style)
   if (count === 0) return [];
   const title = `${count} ${count === 1 ? "report does" : "reports do"} not count:`;
   const lines = refused
-    .slice(0, SHOWN_REFUSED)
+    .slice(0, SHOWN_BELOW)
     .flatMap(({ node, what, why }) => wrapWords(style.line`  node ${node}: ${what}: ${why}`, style.width, "    "));
-  const rest = refused.length - SHOWN_REFUSED;
+  const rest = refused.length - SHOWN_BELOW;
+  return ["", style.warn(title), ...lines, ...(rest > 0 ? [style.dim("  …; --json has more")] : [])];
+}
+
+function renderShared(shared: readonly SharedAddress[], count: number, style: Style): readonly string[] {
+  if (count === 0) return [];
+  const title = `${count} ${count === 1 ? "address belongs" : "addresses belong"} to more than one node, and policy cannot tell these apart:`;
+  const lines = shared
+    .slice(0, SHOWN_BELOW)
+    .flatMap(({ address, nodes }) => wrapWords(style.line`  ${address}: ${listNames(nodes)}`, style.width, "    "));
+  const rest = shared.length - SHOWN_BELOW;
   return ["", style.warn(title), ...lines, ...(rest > 0 ? [style.dim("  …; --json has more")] : [])];
 }
 

@@ -4,6 +4,7 @@ import { instanceName } from "../../src/inventory/names.js";
 import { placeInstances } from "../../src/inventory/place.js";
 import { expectedCgroup } from "../../src/inventory/process.js";
 import { resolveInstances, type Resolution } from "../../src/inventory/resolve.js";
+import { listSharedAddresses } from "../../src/inventory/shared-addresses.js";
 import { isSubjectName, workloadOf, type NodeEndpoints, type ReportedInstance } from "../../src/model/endpoints.js";
 import { compile } from "../../src/policy/compile/compile.js";
 import { objectsOf, policy } from "../builders/state.js";
@@ -252,3 +253,32 @@ t.test("a name is that of a subject, unique, and fits into a file system", async
   for (const bad of ["shop", "shop/web@", "shop/web@N", "shop/web@n/", "shop/web@n/a b", "a/b/c"])
     t.equal(isSubjectName(bad), false, bad);
 });
+
+t.test(
+  "addresses that more than one node has, or a workload on it, are listed; those that Git declares are not",
+  async (t) => {
+    const all = objectsOf(
+      STATE + workload("balanced", "{nodeSelector: {}, process: {systemdUnit: lb.service}, addresses: [10.20.9.9]}"),
+    );
+    const box = (node: string, address: string): NodeEndpoints =>
+      report(
+        node,
+        [],
+        [{ workload: "shop/box", instance: "pg-1", cgroup: "machine.slice/pg-1.scope", addresses: [address] }],
+      );
+    const shared = listSharedAddresses(
+      all,
+      resolveInstances(all, [
+        report("web-2", ["10.20.0.5", "10.20.0.2"]),
+        report("web-1", ["10.20.0.5", "10.30.0.7"]),
+        box("db-1", "10.30.0.7"),
+        box("db-2", "10.30.0.7"),
+        report("web-3", ["10.20.0.3"]),
+      ]),
+    );
+    t.same(shared, [
+      { address: "10.20.0.5", nodes: ["web-1", "web-2"] },
+      { address: "10.30.0.7", nodes: ["db-1", "db-2"] },
+    ]);
+  },
+);

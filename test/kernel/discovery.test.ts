@@ -1,4 +1,5 @@
 /** Discovery on this machine: real cgroups. No systemd runs here: a cgroup with its name stands for each unit, as it makes them. */
+import { spawnSync } from "node:child_process";
 import { mkdirSync, rmdirSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import t from "tap";
@@ -161,3 +162,21 @@ t.test("a cgroup that is made in place of a missing folder above it wakes the wa
     controller.abort();
   }),
 );
+
+t.test("a process that ends while a report of its watch waits ends as it would without", async (t) => {
+  // It ends by itself: process.exit() delivers nothing.
+  const script = `
+    import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
+    import { loadNative } from ${JSON.stringify(new URL("../../src/adapters/ebpf/kernel/native.js", import.meta.url))};
+    const [native, folder] = [loadNative(), mkdtempSync("/tmp/ztap-watch-")];
+    native.watchAdd(native.watchOpen(() => undefined), folder);
+    process.once("exit", () => {
+      // Nothing tells when the watch's own thread has queued its report: it may well be before the end of this.
+      for (let at = 0; at < 2000; at += 1) mkdirSync(folder + "/" + at);
+      rmSync(folder, { recursive: true });
+    });`;
+  const { status, signal, stderr } = spawnSync(process.execPath, ["--input-type=module", "--eval", script], {
+    encoding: "utf8",
+  });
+  t.same({ status, signal, stderr }, { status: 0, signal: null, stderr: "" });
+});

@@ -15,8 +15,19 @@ import type { Test } from "tap";
 const ROOT = fileURLToPath(new URL("../../..", import.meta.url));
 const EMULATOR = "qemu-system-x86_64";
 const BUSYBOX = "/bin/busybox";
+/** In the package systemd, which bin/kernels brings. */
+const SYSTEMD = "/lib/systemd/systemd";
 /** What the test files start as processes of their own. */
 const SCRIPTS = ["actor", "holder", "manager"];
+
+/** What the guest's first process is: a script that runs the test files, or systemd, one of whose services does. */
+export type FirstProcess = "script" | "systemd";
+
+/** For the kernel's command line. systemd's messages go to the console. */
+const OPTIONS: Readonly<Record<FirstProcess, string>> = {
+  script: "FIRST=script",
+  systemd: "FIRST=systemd systemd.unit=ztap-test.target systemd.log_target=console systemd.show_status=no",
+};
 
 export interface Guest {
   readonly release: string;
@@ -27,11 +38,13 @@ export interface Guest {
 }
 
 /** @returns why the kernel of the series (`6.1`) cannot be booted here, or null */
-export function whyNoGuest(series: string): string | null {
+export function whyNoGuest(series: string, first: FirstProcess = "script"): string | null {
   if (process.getuid?.() !== 0) return "needs root";
   if (!existsSync(join(ROOT, ".kernels", series, "version")))
     return `needs .kernels/${series}, which bin/kernels could not bring`;
   if (!existsSync(BUSYBOX)) return `needs ${BUSYBOX} (busybox-static)`;
+  if (first === "systemd" && ![SYSTEMD, "/bin/systemctl", "/bin/systemd-run"].every((path) => existsSync(path)))
+    return `needs ${SYSTEMD} (systemd)`;
   try {
     execFileSync(EMULATOR, ["--version"], { stdio: "ignore" });
   } catch {
@@ -44,7 +57,7 @@ export function whyNoGuest(series: string): string | null {
  * @param files names of test files of this folder, without their ending
  * @returns the command whose standard output is the TAP of the files
  */
-export function prepareGuest(t: Test, series: string, files: readonly string[]): Guest {
+export function prepareGuest(t: Test, series: string, files: readonly string[], first: FirstProcess = "script"): Guest {
   const kernel = join(ROOT, ".kernels", series);
   const folder = mkdtempSync(join(tmpdir(), "ztap-guest-"));
   t.teardown(() => rmSync(folder, { recursive: true, force: true }));
@@ -70,7 +83,7 @@ export function prepareGuest(t: Test, series: string, files: readonly string[]):
       ...["-serial", `file:${log}`, "-serial", "stdio"],
       ...["-kernel", join(kernel, "vmlinuz"), "-initrd", initrd],
       ...["-virtfs", "local,path=/,mount_tag=host,security_model=none,readonly=on,multidevs=remap"],
-      ...["-append", `console=ttyS0 quiet panic=1 CHECKOUT=${ROOT} FILES=${files.join(",")}`],
+      ...["-append", `console=ttyS0 quiet panic=1 CHECKOUT=${ROOT} FILES=${files.join(",")} ${OPTIONS[first]}`],
     ],
     console: () => readFileSync(log, "utf8"),
   };

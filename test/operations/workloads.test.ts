@@ -69,7 +69,7 @@ async function setUp() {
   await store.writeEndpoints(
     report("web-1", [nginx, unit("worker@1.service"), unit("worker@2.service")], ["10.20.0.1"]),
   );
-  await store.writeEndpoints(report("web-2", [], ["10.20.0.2", "172.16.0.1"]));
+  await store.writeEndpoints(report("web-2", [], ["10.20.0.1", "10.20.0.2", "172.16.0.1"]));
   const status = async (node: string, subjects: readonly SubjectStatus[]): Promise<void> =>
     store.writeNodeStatus({ ...STATUS, node, drift: [], subjects, observedAt: AT });
   await status("web-1", [
@@ -106,10 +106,14 @@ t.test("a list of what is declared, found and enforced", async (t) => {
       "",
       "1 report does not count:",
       "  node web-2: address 172.16.0.1: it lies outside the addressRanges of the node's groups",
+      "",
+      "1 address belongs to more than one node, and policy cannot tell these apart:",
+      "  10.20.0.1: web-1, web-2",
     ].join("\n"),
   );
   t.same(await listWorkloads({ ...deps, store: openMemoryStore(deps.clock) }), {
     ...{ revision: null, workloads: [], refused: [], refusedCount: 0 },
+    ...{ sharedAddresses: [], sharedAddressCount: 0 },
   });
 });
 

@@ -4,6 +4,7 @@ import t from "tap";
 import { openMemoryStore } from "../../src/adapters/memory/store.js";
 import { systemClock } from "../../src/adapters/system/clock.js";
 import type { NodeEndpoints, ReportedInstance } from "../../src/model/endpoints.js";
+import type { Logger } from "../../src/interfaces/system.js";
 import type { ObjectSet } from "../../src/model/state.js";
 import { compile } from "../../src/policy/compile/compile.js";
 import { runAgent } from "../../src/reconcile/agent.js";
@@ -146,6 +147,35 @@ t.test("a node that nothing describes, or with two values of one label, says so"
     await follower.reconcile();
     t.match(await store.listNodeStatus(), [{ node, state: "Stalled", message, subjects: [] }]);
   }
+});
+
+t.test("an address that two nodes have is logged by these, once for as long as it is", async (t) => {
+  const { store, commit, deps } = setUp("web-1");
+  await commit(STATE);
+  const nodes = ["web-1", "web-2", "other-1"].map((node) => {
+    const warnings: string[] = [];
+    const logger: Logger = { ...silentLogger, warn: (message) => void warnings.push(message) };
+    return {
+      warnings,
+      follower: new Follower({ ...deps, enforcer: new FakeEnforcer(new FakeMachine()), logger }, node),
+    };
+  });
+  const said = async (): Promise<readonly number[]> => {
+    for (const { follower } of nodes) await follower.reconcile();
+    return nodes.map(({ warnings }) => warnings.filter((text) => text.includes("belongs to nodes")).length);
+  };
+  await store.writeEndpoints(report("web-1", ["10.1.0.1"]));
+  await store.writeEndpoints(report("web-2", ["10.1.0.2"]));
+  t.same(await said(), [0, 0, 0]);
+  await store.writeEndpoints(report("web-2", ["10.1.0.1", "10.1.0.2"]));
+  t.same(await said(), [1, 1, 0]);
+  t.match(nodes[0]?.warnings, [/^address 10\.1\.0\.1 belongs to nodes web-1, web-2: policy cannot tell them apart$/]);
+  await store.writeEndpoints(report("other-1", ["10.3.0.1"], [box("idle", "idle-1", "10.3.0.7")]));
+  t.same(await said(), [1, 1, 0], "another change is no reason to say it again");
+  await store.writeEndpoints(report("web-2", ["10.1.0.2"]));
+  t.same(await said(), [1, 1, 0]);
+  await store.writeEndpoints(report("web-2", ["10.1.0.1"]));
+  t.same(await said(), [2, 2, 0]);
 });
 
 t.test("a start without the store enforces the instances that were known", async (t) => {

@@ -223,7 +223,13 @@ const VIEWS: Readonly<Record<string, (x: string, style: Style) => string | null>
   renderPlan: (x, style) =>
     [renderPlan(plan(x), connectivity(x), style, [planned(x)]), renderPlan(plan(x), unknown(x), style)].join("\n"),
   renderWorkloadList: (x, style) =>
-    renderWorkloadList({ revision: 1, workloads: [listing(x)], refused: [refusal(x)], refusedCount: 1 }, style),
+    renderWorkloadList(
+      {
+        ...{ revision: 1, workloads: [listing(x)], refused: [refusal(x)], refusedCount: 1 },
+        ...{ sharedAddresses: [{ address: x, nodes: [x, x] }], sharedAddressCount: 1 },
+      },
+      style,
+    ),
   renderWorkloadReport: (x, style) =>
     renderWorkloadReport(
       {

@@ -7,7 +7,7 @@ import { withStore } from "../../wiring/store.js";
 export default class WorkloadList extends BaseCommand {
   static override summary = "List the workloads: declared, found and enforced.";
   static override description =
-    "Age is that of the oldest report of the workload's nodes. What nodes report and does not count is listed below.";
+    "Age is that of the oldest report of the workload's nodes. What nodes report and does not count is listed below, and so are addresses that more than one node has.";
 
   async run(): Promise<void> {
     const { flags } = await this.parse(WorkloadList);

@@ -2,6 +2,7 @@
 import { describeConflict, NodeDescriptions, runsOn } from "../../inventory/nodes.js";
 import { describePattern, isDiscovered, patternOf } from "../../inventory/process.js";
 import { InstanceResolver, type Instance, type Refused, type Resolution } from "../../inventory/resolve.js";
+import { listSharedAddresses, type SharedAddress } from "../../inventory/shared-addresses.js";
 import { workloadOf, type NodeEndpoints } from "../../model/endpoints.js";
 import type { Labels, LabelSelector, Workload, WorkloadPort } from "../../model/objects.js";
 import { OperationError } from "../../model/operation-error.js";
@@ -43,12 +44,18 @@ export interface WorkloadInstance {
   readonly ageMs: number | null;
 }
 
+/** Largest number of shared addresses that are listed. */
+const MOST_SHARED = 100;
+
 export interface WorkloadInventory {
   readonly revision: number | null;
   readonly workloads: readonly WorkloadListing[];
   /** What nodes report and does not count. */
   readonly refused: readonly Refused[];
   readonly refusedCount: number;
+  /** Addresses that more than one node has; at most MOST_SHARED. */
+  readonly sharedAddresses: readonly SharedAddress[];
+  readonly sharedAddressCount: number;
 }
 
 export interface WorkloadReport extends WorkloadListing {
@@ -70,10 +77,21 @@ export interface WorkloadDeps {
 
 export async function listWorkloads(deps: WorkloadDeps): Promise<WorkloadInventory> {
   const view = await readView(deps);
-  if (view === null) return { revision: null, workloads: [], refused: [], refusedCount: 0 };
+  if (view === null)
+    return {
+      revision: null,
+      workloads: [],
+      ...{ refused: [], refusedCount: 0 },
+      ...{ sharedAddresses: [], sharedAddressCount: 0 },
+    };
   const { refused, refusedCount } = view.resolution;
-  const workloads = view.all.map((workload) => view.listing(workload));
-  return { revision: view.state.revision.number, workloads, refused, refusedCount };
+  const shared = listSharedAddresses(view.state.objects, view.resolution);
+  return {
+    revision: view.state.revision.number,
+    workloads: view.all.map((workload) => view.listing(workload)),
+    ...{ refused, refusedCount },
+    ...{ sharedAddresses: shared.slice(0, MOST_SHARED), sharedAddressCount: shared.length },
+  };
 }
 
 /** @throws OperationError `not-found` */
