@@ -176,7 +176,7 @@ static __always_inline int pattern_of(const struct ztap_births *all, __u64 addre
 
 	if (found != ZTAP_MAX_PATTERNS)
 		return found;
-	return all->containers && find_container(address) >= 0 ? ZTAP_PATTERN_CONTAINERS : -1;
+	return all->containers && is_made_by_root() && find_container(address) >= 0 ? ZTAP_PATTERN_CONTAINERS : -1;
 }
 
 /* Keeps the ID by which the agent identifies a container. Without it the cgroup stays closed until it ends. */
