@@ -62,7 +62,7 @@ await t.test("births without room", { skip: reason ?? false, timeout: HANG_MS },
     const { id } = await actor.call("udpBind", { host: OWN, port: 0 });
     const sent = await actor.call("udpSend", { id, host: PEER, port, text: "x" }).catch(String);
     await actor.end();
-    const text = JSON.stringify(sent) ?? "";
+    const text = JSON.stringify(sent);
     if (/EPERM/.test(text)) return false;
     if (/"code"|Error/.test(text)) throw new Error(text);
     return true;
@@ -111,6 +111,15 @@ await t.test("births without room", { skip: reason ?? false, timeout: HANG_MS },
     t.notOk(await sends(own), "a workload's stays closed");
     t.ok(await sends(other), "one of nobody's is opened");
     t.ok(await sends(scope), "so is what a pattern names, if the agent says so");
+    t.equal(ids(room), 2);
+    const [template] = room.ruleset.births?.templates ?? [];
+    if (template === undefined) throw new TypeError("no template");
+    const instance = { ...template.subject, workload: "demo/web@n/one", cgroup: own };
+    await enforcer.apply({ ...room.ruleset, subjects: [instance], digest: "found" });
+    t.equal(ids(room), 1, "the workload's own programs decide");
+    t.notOk(await sends(own), "by its policy");
+    await enforcer.apply(room.ruleset);
+    t.ok(await sends(own), "it is closed for no lack of room any more");
     enforcer.newborns?.release([{ id: removed.id, container: containerId(3) }], []);
     t.notOk(await removed.sends(), "one that was removed is not opened");
     await removed.end();
@@ -183,7 +192,7 @@ await t.test("births without room", { skip: reason ?? false, timeout: HANG_MS },
       id: cgroupId,
       sends: async () => {
         const sent = await actor.call("udpSend", { id, host: PEER, port, text: "x" }).catch(String);
-        return !/EPERM/.test(JSON.stringify(sent) ?? "");
+        return !/EPERM/.test(JSON.stringify(sent));
       },
       end: () => actor.end(),
     };
