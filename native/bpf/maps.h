@@ -113,9 +113,10 @@ struct {
 	__uint(value_size, sizeof(struct ztap_part));
 } ztap_parts SEC(".maps");
 
+/* Of those with a record, of those in ztap_crowded, and of those that the agent has found in ranges. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, ZTAP_MAX_OF_ONE_NAME);
+	__uint(max_entries, ZTAP_MAX_OF_ONE_NAME + 2 * ZTAP_MAX_CROWDED);
 	__uint(key_size, sizeof(__u64));
 	__uint(value_size, sizeof(struct ztap_container));
 } ztap_containers SEC(".maps");
@@ -126,6 +127,13 @@ struct {
 	__uint(key_size, sizeof(__u64));
 	__uint(value_size, sizeof(__u8));
 } ztap_crowded SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, ZTAP_MAX_OVERFLOWS);
+	__uint(key_size, sizeof(__u64));
+	__uint(value_size, sizeof(struct ztap_overflow));
+} ztap_overflows SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);

@@ -8,6 +8,7 @@
 #ifndef ZTAP_NEWBORN_H
 #define ZTAP_NEWBORN_H
 
+#include "crowd.h"
 #include "host-workload.h"
 #include "kernel.h"
 #include "maps.h"
@@ -151,19 +152,23 @@ static __always_inline bool is_below_workload(struct cgroup *cgroup, __u32 level
 	return false;
 }
 
-/* Closes a cgroup that found no room. Without room for its id either, it is known by the cgroup above it. */
-static __always_inline void crowd_out(struct ztap_births *all, __u64 id, __u64 parent)
+/* Closes a cgroup that found no room; returns whether its id is kept. A separate function, as is_born_by_name(). */
+static __noinline int crowd_out(__u64 address, __u32 key)
 {
-	struct ztap_newborn fresh = { .node = ZTAP_NODE_NONE }, *above;
-	__u8 one = 1;
+	struct cgroup *cgroup = (struct cgroup *)address;
+	struct ztap_births *all = births();
+	__u8 kind = key == ZTAP_PATTERN_CONTAINERS ? ZTAP_CROWDED_CONTAINER : ZTAP_CROWDED_PATTERN;
+	__u64 id = BPF_CORE_READ(cgroup, kn, id);
+	__u32 level = BPF_CORE_READ(cgroup, level);
+	bool is_kept;
 
-	if (bpf_map_update_elem(&ztap_crowded, &id, &one, BPF_ANY)) {
-		bpf_map_update_elem(&ztap_newborns, &parent, &fresh, BPF_NOEXIST);
-		above = bpf_map_lookup_elem(&ztap_newborns, &parent);
-		if (above)
-			__sync_fetch_and_or(&above->flags, ZTAP_OVERFLOWN);
-	}
+	if (!all || !level || level > ZTAP_MAX_LEVEL)
+		return 0;
+	is_kept = !bpf_map_update_elem(&ztap_crowded, &id, &kind, BPF_ANY);
+	if (!is_kept)
+		overflow_to(id, id_of_ancestor(cgroup, level - 1));
 	__sync_fetch_and_add(&all->dropped, 1);
+	return is_kept;
 }
 
 /*
@@ -176,7 +181,7 @@ static __always_inline int pattern_of(const struct ztap_births *all, __u64 addre
 
 	if (found != ZTAP_MAX_PATTERNS)
 		return found;
-	return all->containers && find_container(address) >= 0 ? ZTAP_PATTERN_CONTAINERS : -1;
+	return all->containers && is_made_by_root() && find_container(address) >= 0 ? ZTAP_PATTERN_CONTAINERS : -1;
 }
 
 /* Keeps the ID by which the agent identifies a container. Without it the cgroup stays closed until it ends. */
@@ -192,7 +197,9 @@ static __noinline int note_container(__u64 address)
 	return !bpf_map_update_elem(&ztap_containers, &id, &container, BPF_ANY);
 }
 
-/* A separate function, as is_born_by_name(). */
+enum birth { BIRTH_FREE, BIRTH_RECORDED, BIRTH_CROWDED };
+
+/* Returns an enum birth. A separate function, as is_born_by_name(). */
 static __noinline int bear_by_pattern(__u64 address, __u32 key)
 {
 	struct cgroup *cgroup = (struct cgroup *)address;
@@ -202,18 +209,27 @@ static __noinline int bear_by_pattern(__u64 address, __u32 key)
 	__u64 id = BPF_CORE_READ(cgroup, kn, id);
 
 	if (!all || !level || level > ZTAP_MAX_LEVEL || is_below_workload(cgroup, level, all->levels))
-		return 0;
+		return BIRTH_FREE;
 	pattern = bpf_map_lookup_elem(&ztap_patterns, &key);
 	if (!pattern)
-		return 0;
+		return BIRTH_FREE;
 	__sync_fetch_and_or(&all->levels, 1U << (level & 31));
-	if (!record_birth(all, id, level, pattern->node, &pattern->record)) {
-		crowd_out(all, id, id_of_ancestor(cgroup, level - 1));
-		return 0;
-	}
+	if (!record_birth(all, id, level, pattern->node, &pattern->record))
+		return BIRTH_CROWDED;
 	now = bpf_map_lookup_elem(&ztap_patterns, &key);
 	renew_record(id, &pattern->record, now ? &now->record : NULL);
-	return 1;
+	return BIRTH_RECORDED;
+}
+
+/* A separate function: the program's own frame has no room. */
+static __noinline int count_birth(__u64 address)
+{
+	struct cgroup *cgroup = (struct cgroup *)address;
+	__u32 level = BPF_CORE_READ(cgroup, level);
+
+	if (level && level <= ZTAP_MAX_LEVEL)
+		count_made(BPF_CORE_READ(cgroup, kn, id), id_of_ancestor(cgroup, level - 1));
+	return 0;
 }
 
 SEC("tp_btf/cgroup_mkdir")
@@ -223,20 +239,44 @@ int ztap_cgroup_mkdir(__u64 *arguments)
 	struct ztap_births *all = births();
 	__u32 level = BPF_CORE_READ(cgroup, level);
 	__u64 address = 0;
-	int key;
+	int key, birth;
 
 	/* Hierarchy 0 is cgroup v2. */
 	if (!all || BPF_CORE_READ(cgroup, root, hierarchy_id) || !level || level > ZTAP_MAX_LEVEL)
 		return 0;
 	/* A function takes no pointer of this type, but a number. */
 	bpf_probe_read_kernel(&address, sizeof(address), &cgroup);
+	if (all->dropped)
+		count_birth(address);
 	if (is_born_by_name(address))
 		return 0;
 	key = pattern_of(all, address);
+	if (key < 0)
+		return 0;
 	/* Not from within: the frames of all would be too large. */
-	if (key >= 0 && bear_by_pattern(address, key) && key == ZTAP_PATTERN_CONTAINERS)
+	birth = bear_by_pattern(address, key);
+	if (birth == BIRTH_CROWDED && !crowd_out(address, key))
+		return 0;
+	if (birth != BIRTH_FREE && key == ZTAP_PATTERN_CONTAINERS)
 		note_container(address);
 	return 0;
+}
+
+/* Removes what is known of a cgroup that found no room, or that others below found none. */
+static __always_inline void end_unrecorded(struct cgroup *cgroup, __u64 id, const __u8 *crowded)
+{
+	struct ztap_births *all = births();
+	__u32 level = BPF_CORE_READ(cgroup, level);
+
+	if (crowded) {
+		bpf_map_delete_elem(&ztap_crowded, &id);
+		bpf_map_delete_elem(&ztap_containers, &id);
+	}
+	if (!all || !all->dropped)
+		return;
+	bpf_map_delete_elem(&ztap_overflows, &id);
+	if (level && level <= ZTAP_MAX_LEVEL)
+		count_freed(id, id_of_ancestor(cgroup, level - 1));
 }
 
 /* Removes the entry of a cgroup that is gone; if `is_folder`, only if it is not a workload's. */
@@ -245,15 +285,19 @@ static __always_inline int end_birth(struct cgroup *cgroup, bool is_folder)
 	__u64 id = BPF_CORE_READ(cgroup, kn, id);
 	struct ztap_newborn *newborn;
 	__u32 node, *living;
+	__u8 *crowded;
 
 	if (BPF_CORE_READ(cgroup, root, hierarchy_id))
 		return 0;
+	crowded = bpf_map_lookup_elem(&ztap_crowded, &id);
+	if (crowded && is_folder)
+		*crowded |= ZTAP_CROWDED_REMOVED;
 	if (!is_folder)
-		bpf_map_delete_elem(&ztap_crowded, &id);
+		end_unrecorded(cgroup, id, crowded);
 	newborn = bpf_map_lookup_elem(&ztap_newborns, &id);
 	if (!newborn)
 		return 0;
-	if (is_folder && newborn->owner) {
+	if (is_folder && (newborn->owner || newborn->flags & (ZTAP_CLOSED | ZTAP_OVERFLOWN))) {
 		__sync_fetch_and_or(&newborn->flags, ZTAP_REMOVED);
 		return 0;
 	}
@@ -303,6 +347,8 @@ int ztap_know(struct ztap_known *known)
 		held->node = newborn.node;
 	if (newborn.owner || known->flags & ZTAP_DISOWN)
 		held->owner = newborn.owner;
+	if (known->flags & ZTAP_COVERED)
+		end_crowded(id, held);
 	return 0;
 }
 
@@ -352,7 +398,9 @@ int ztap_release(struct ztap_adopted *released)
 	struct ztap_births *all = births();
 	__u32 node, *living;
 
-	if (!all || !newborn || !newborn->record.subject || newborn->flags & ZTAP_REMOVED)
+	if (!newborn || newborn->flags & ZTAP_CLOSED)
+		return open_crowded(id);
+	if (!all || !newborn->record.subject || newborn->flags & ZTAP_REMOVED)
 		return 0;
 	node = newborn->node;
 	living = newborn->flags & ZTAP_COUNTED ? bpf_map_lookup_elem(&ztap_living, &node) : NULL;
@@ -447,7 +495,7 @@ static __noinline int is_unrecorded(struct __sk_buff *skb, __u32 levels)
 	return 0;
 }
 
-/* As is_unrecorded(), for a cgroup that a pattern tells: it is known by its id or, once there was no room for ids, by its parent. */
+/* As is_unrecorded(), for a cgroup that a pattern tells: it is known by its id, or by the range below its parent. */
 static __noinline int is_crowded_out(struct __sk_buff *skb, __u32 levels)
 {
 	struct ztap_newborn *newborn;
@@ -462,11 +510,9 @@ static __noinline int is_crowded_out(struct __sk_buff *skb, __u32 levels)
 		newborn = bpf_map_lookup_elem(&ztap_newborns, &id);
 		if (newborn && (newborn->owner || newborn->flags & ZTAP_RELEASED))
 			continue;
-		if (bpf_map_lookup_elem(&ztap_crowded, &id))
+		if (newborn && newborn->flags & ZTAP_CLOSED)
 			return 1;
-		id = bpf_skb_ancestor_cgroup_id(skb, level - 1);
-		newborn = bpf_map_lookup_elem(&ztap_newborns, &id);
-		if (newborn && newborn->flags & ZTAP_OVERFLOWN)
+		if (is_crowded(id, bpf_skb_ancestor_cgroup_id(skb, level - 1)))
 			return 1;
 	}
 	return 0;

@@ -198,6 +198,15 @@ __noinline int find_pattern(__u64 cgroup, __u32 patterns)
 	return search.found;
 }
 
+/*
+ * Returns whether root of the machine, and not of another user namespace, makes the cgroup: the runtimes that are asked for containers
+ * run as root. Otherwise any user could make cgroups that look like a container's, and take the room of all containers.
+ */
+static __always_inline bool is_made_by_root(void)
+{
+	return !(__u32)bpf_get_current_uid_gid();
+}
+
 /* The hexadecimal digits of a name, and how much of `conmon`, podman's and CRI-O's supervisor of a container, was read. */
 struct digits {
 	__u16 length;

@@ -80,6 +80,7 @@ enum ztap_limit {
 	ZTAP_MAX_PATTERNS = 256,
 	ZTAP_MAX_PARTS = 8192,
 	ZTAP_MAX_CROWDED = 16384,
+	ZTAP_MAX_OVERFLOWS = 4096,
 	ZTAP_PATTERN_CONTAINERS = 256,
 	/* Steps of one comparison of a name; after them the name counts as one that matches. */
 	ZTAP_MATCH_STEPS = 2048,

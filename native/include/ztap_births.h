@@ -38,7 +38,8 @@ ZTAP_SIZE(struct ztap_newborn, 88);
 /*
  * LEARNS: the iterators record the roles of the cgroup's sockets. COUNTED: in ztap_living. CROWDED: a cgroup below it found no
  * room when it was born, and is closed. RELEASED: it is no workload's, though its name looks so. REMOVED: sockets in it may live.
- * OVERFLOWN: as CROWDED, of cgroups that patterns tell; whatever has no entry below it is closed.
+ * OVERFLOWN: as CROWDED, of cgroups that patterns tell and that found no room in ztap_overflows; whatever has no entry below it is
+ * closed. CLOSED: it found no room, and is closed until the agent knows whose it is.
  * COVERED: the programs of its workload are attached, or the record decides, so that the
  * host's policy does not hold for it. LEARNS_REST: as LEARNS, for the sockets in no cgroup that is covered. DISOWN and UNCOVER are
  * in no entry: see struct ztap_known.
@@ -54,6 +55,7 @@ enum ztap_newborn_flag {
 	ZTAP_COVERED = 128,
 	ZTAP_UNCOVER = 256,
 	ZTAP_LEARNS_REST = 512,
+	ZTAP_CLOSED = 1024,
 };
 
 /*
@@ -106,7 +108,38 @@ struct ztap_container {
 };
 ZTAP_SIZE(struct ztap_container, 64);
 
-/* ztap_crowded: hash, cgroup id -> 1, of newborn cgroups that patterns tell and that found no room. */
+/* ztap_crowded: hash, cgroup id -> enum ztap_crowded_kind, of newborn cgroups that patterns tell and that found no room. */
+enum ztap_crowded_kind {
+	ZTAP_CROWDED_PATTERN = 1,
+	ZTAP_CROWDED_CONTAINER = 2,
+	/* A bit: sockets in it may live. */
+	ZTAP_CROWDED_REMOVED = 128,
+};
+
+/*
+ * ztap_overflows: hash, cgroup id -> which cgroups found no room in ztap_crowded below it. Those with ids from `first` to `last` are
+ * closed, unless they have an entry of their own; with `last` 0 none. `inside`: how many of these live, removed ones with sockets
+ * included; `after`: how many younger ones. `newest` and `freed` were counted last.
+ */
+struct ztap_overflow {
+	__u64 first;
+	__u64 last;
+	__u64 newest;
+	__u64 freed;
+	__u32 inside;
+	__u32 after;
+};
+ZTAP_SIZE(struct ztap_overflow, 40);
+
+/*
+ * The argument of ztap_end_overflow: everything from `first` to `last` below the cgroup has an entry of its own. With `last` 0 its
+ * ZTAP_OVERFLOWN ends.
+ */
+struct ztap_ended {
+	__u64 cgroup;
+	__u64 last;
+};
+ZTAP_SIZE(struct ztap_ended, 16);
 
 /* The argument of ztap_set_patterns: see struct ztap_births. */
 struct ztap_pattern_count {

@@ -20,6 +20,7 @@ import { nameKey, NewbornNames, type Name } from "../maps/newborn-names.js";
 import { NO_SLOT, type SlotShare, type SlotShares } from "../maps/slot-shares.js";
 import type { SetIndex } from "../maps/table-sets.js";
 import { BirthPrograms, type BirthParts } from "./birth-programs.js";
+import { CrowdedBirths } from "./crowded-births.js";
 import { findCgroup, type Present } from "./locate.js";
 import { PatternBirths } from "./pattern-births.js";
 
@@ -46,6 +47,7 @@ export class Newborns {
   readonly #names: NewbornNames;
   readonly #programs: BirthPrograms;
   readonly #patterns: PatternBirths;
+  readonly #crowded: CrowdedBirths;
 
   constructor(parts: BirthParts) {
     this.#parts = parts;
@@ -57,6 +59,7 @@ export class Newborns {
       newborns: mapOf(object, "ztap_newborns"),
       living: mapOf(object, "ztap_living"),
     });
+    this.#crowded = new CrowdedBirths(parts, this.#names);
   }
 
   /**
@@ -109,20 +112,26 @@ export class Newborns {
       else if (branch.subject === undefined && name.record !== null) this.#names.write({ ...name, record: null });
     }
     this.#patterns.finish(image);
+    if (image.templates.size === 0) this.#crowded.forget();
     if (!isEnforced(image)) this.#programs.unpin();
   }
 
-  /** Returns the cgroups that were enforced from their birth by a pattern, and that are not known as an instance's yet. */
+  /**
+   * Returns the cgroups that were enforced from their birth by a pattern, or closed for lack of room, and that are not known as an
+   * instance's yet.
+   */
   waiting(): readonly WaitingCgroup[] {
+    this.#crowded.identify();
     const containers = this.#patterns.containers();
     const closed = this.#patterns.nodeOfContainers();
-    return this.#names
-      .newborns()
+    const newborns = this.#names.newborns();
+    const recorded = newborns
       .filter(({ record }) => record?.isShared === true)
       .map(({ cgroupId, node }) => ({
         id: cgroupId,
         container: containers.get(cgroupId) ?? (node === closed ? "" : null),
       }));
+    return [...recorded, ...this.#crowded.waiting(newborns, containers)];
   }
 
   /**

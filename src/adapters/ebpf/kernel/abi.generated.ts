@@ -31,6 +31,7 @@ export const ABI = {
   MAX_PATTERNS: 256,
   MAX_PARTS: 8192,
   MAX_CROWDED: 16384,
+  MAX_OVERFLOWS: 4096,
   PATTERN_CONTAINERS: 256,
   MATCH_STEPS: 2048,
   CONTAINER_DIGITS: 64,
@@ -98,6 +99,10 @@ export const ABI = {
   COVERED: 128,
   UNCOVER: 256,
   LEARNS_REST: 512,
+  CLOSED: 1024,
+  CROWDED_PATTERN: 1,
+  CROWDED_CONTAINER: 2,
+  CROWDED_REMOVED: 128,
   CONFINED_INGRESS: 1,
   CONFINED_EGRESS: 2,
   OWN_SOCKETS_ONLY: 4,
@@ -206,6 +211,20 @@ export const PART = {
 export const CONTAINER = {
   size: 64,
   id: 0,
+} as const;
+export const OVERFLOW = {
+  size: 40,
+  first: 0,
+  last: 8,
+  newest: 16,
+  freed: 24,
+  inside: 32,
+  after: 36,
+} as const;
+export const ENDED = {
+  size: 16,
+  cgroup: 0,
+  last: 8,
 } as const;
 export const PATTERN_COUNT = {
   size: 8,

@@ -38,6 +38,7 @@ export const MAPS = [
   "ztap_members",
   "ztap_names",
   "ztap_newborns",
+  "ztap_overflows",
   "ztap_packets",
   "ztap_parts",
   "ztap_patterns",
@@ -82,6 +83,7 @@ export const KNOW = "ztap_know";
 export const PREPARE = "ztap_prepare";
 export const ADOPT = "ztap_adopt";
 export const RELEASE = "ztap_release";
+export const END_OVERFLOW = "ztap_end_overflow";
 export const SET_PATTERNS = "ztap_set_patterns";
 export const LEARN_FILES = "ztap_learn_files";
 export const LEARN_TCP = "ztap_learn_tcp";
@@ -101,6 +103,7 @@ export const NEWBORN_PROGRAMS: readonly string[] = [
   PREPARE,
   ADOPT,
   RELEASE,
+  END_OVERFLOW,
   SET_PATTERNS,
   LEARN_FILES,
   LEARN_TCP,

@@ -24,6 +24,14 @@ export interface Newborn {
   readonly owner: number;
   /** The workload's programs, or the record, decide: the host's policy does not hold. */
   readonly isCovered: boolean;
+  /** It found no room when it was born, and is closed until the agent knows whose it is. */
+  readonly isClosed: boolean;
+  /** It is no workload's, though its name looks so. */
+  readonly isReleased: boolean;
+  /** Sockets in it may live. */
+  readonly isRemoved: boolean;
+  /** Whatever has no entry below it is closed. */
+  readonly isOverflown: boolean;
   /** Null if no record decides. */
   readonly record: CgroupStorage | null;
 }
@@ -98,11 +106,16 @@ function nodeKey(node: number): Buffer {
 }
 
 function decodeNewborn(cgroupId: bigint, value: Buffer): Newborn {
+  const flags = value.readUInt32LE(NEWBORN.flags);
   return {
     cgroupId,
     node: value.readUInt32LE(NEWBORN.node),
     owner: value.readUInt32LE(NEWBORN.owner),
-    isCovered: (value.readUInt32LE(NEWBORN.flags) & ABI.COVERED) !== 0,
+    isCovered: (flags & ABI.COVERED) !== 0,
+    isClosed: (flags & ABI.CLOSED) !== 0,
+    isReleased: (flags & ABI.RELEASED) !== 0,
+    isRemoved: (flags & ABI.REMOVED) !== 0,
+    isOverflown: (flags & ABI.OVERFLOWN) !== 0,
     record: recordIn(value, NEWBORN.record),
   };
 }
