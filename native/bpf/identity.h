@@ -141,7 +141,12 @@ static __always_inline __u64 identify(struct __sk_buff *skb, const struct packet
 
 static __always_inline __u32 class_of_identity(const struct packet *p, __u32 profile, __u32 identity, __u32 set)
 {
-	struct ztap_identity_key key = { .profile = profile, .identity = identity, .family = p->family };
+	struct ztap_identity_key key = {
+		.prefixlen = ZTAP_IDENTITY_BITS,
+		.profile = profile,
+		.identity = identity,
+		.family = p->family,
+	};
 	__u32 *found;
 
 	__builtin_memcpy(key.address, p->remote, 16);

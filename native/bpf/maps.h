@@ -181,6 +181,8 @@ ZTAP_TRIE(ztap_addrs_a, ztap_addr_key, ZTAP_MAX_ADDRS);
 ZTAP_TRIE(ztap_addrs_b, ztap_addr_key, ZTAP_MAX_ADDRS);
 ZTAP_TRIE(ztap_ports_a, ztap_port_key, ZTAP_MAX_PORTS);
 ZTAP_TRIE(ztap_ports_b, ztap_port_key, ZTAP_MAX_PORTS);
+ZTAP_TRIE(ztap_identities_a, ztap_identity_key, ZTAP_MAX_IDENTITIES);
+ZTAP_TRIE(ztap_identities_b, ztap_identity_key, ZTAP_MAX_IDENTITIES);
 
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
@@ -197,18 +199,6 @@ struct {
 	__uint(key_size, sizeof(__u32));
 	__uint(value_size, sizeof(__u32));
 } ztap_members SEC(".maps");
-
-#define ZTAP_IDENTITIES(name)                                                                                          \
-	struct {                                                                                                       \
-		__uint(type, BPF_MAP_TYPE_HASH);                                                                       \
-		__uint(max_entries, ZTAP_MAX_IDENTITIES);                                                              \
-		__uint(map_flags, BPF_F_NO_PREALLOC);                                                                  \
-		__uint(key_size, sizeof(struct ztap_identity_key));                                                    \
-		__uint(value_size, sizeof(__u32));                                                                     \
-	} name SEC(".maps")
-
-ZTAP_IDENTITIES(ztap_identities_a);
-ZTAP_IDENTITIES(ztap_identities_b);
 
 struct {
 	__uint(type, BPF_MAP_TYPE_SK_STORAGE);

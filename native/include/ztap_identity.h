@@ -18,6 +18,8 @@ enum ztap_identity_limit {
 	ZTAP_MAX_PEERS = 65536,
 	ZTAP_MAX_MEMBERS = 16384,
 	ZTAP_MAX_IDENTITIES = 4194304,
+	/* The prefix length of every struct ztap_identity_key. */
+	ZTAP_IDENTITY_BITS = 224,
 };
 
 /*
@@ -52,16 +54,17 @@ ZTAP_SIZE(struct ztap_peer, 1296);
 /* ztap_members: hash, subject id of a workload of this node, 0 for the host -> its identity in SYNs (u32, not 0). */
 
 /*
- * ztap_identities_a, ztap_identities_b: hash, (ingress profile, identity of the sender, its address) -> class id. Identity 0: a
+ * ztap_identities_a, ztap_identities_b: LPM tries, so that memory is allocated with the entries; every prefix is whole. (ingress profile, identity of the sender, its address) -> class id. Identity 0: a
  * sender without a proven identity; there is such an entry for each address of a workload that the policy names.
  */
 struct ztap_identity_key {
+	__u32 prefixlen;
 	__u32 profile;
 	__u32 identity;
 	__u32 family;
 	__u8 address[16];
 };
-ZTAP_SIZE(struct ztap_identity_key, 28);
+ZTAP_SIZE(struct ztap_identity_key, 32);
 
 /*
  * What the SipHash-2-4 of a SYN covers, in this order. `seq` and the ports are as in the packet, the addresses as in

@@ -281,14 +281,14 @@ class AddrItem extends TableItem {
 
 class SenderItem extends TableItem {
   get label(): string {
-    const identity = this.u32(4);
-    const family = this.u32(8) === ABI.FAMILY_IPV6 ? 6 : 4;
-    const peer = formatPrefix({ family, address: this.bytes.slice(24), length: family === 6 ? 128 : 32 });
+    const identity = this.u32(8);
+    const family = this.u32(12) === ABI.FAMILY_IPV6 ? 6 : 4;
+    const peer = formatPrefix({ family, address: this.bytes.slice(32), length: family === 6 ? 128 : 32 });
     const who = identity === 0 ? "a sender without an identity" : `the sender ${identity.toString(16)}`;
-    return `${who} at ${peer} of ${this.names.profiles.get(this.u32(0))?.key ?? "an unknown profile"}`;
+    return `${who} at ${peer} of ${this.names.profiles.get(this.u32(4))?.key ?? "an unknown profile"}`;
   }
   get policies(): readonly string[] | undefined {
-    const profile = this.names.profiles.get(this.u32(0));
+    const profile = this.names.profiles.get(this.u32(4));
     const rules = profile?.rules.map(({ policy }) => `${policy.namespace}/${policy.name}`);
     return rules === undefined ? undefined : [...new Set(rules)];
   }

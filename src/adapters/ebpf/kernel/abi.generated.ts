@@ -124,6 +124,7 @@ export const ABI = {
   MAX_PEERS: 65536,
   MAX_MEMBERS: 16384,
   MAX_IDENTITIES: 4194304,
+  IDENTITY_BITS: 224,
   MARK_SENDER: 1,
   MARK_SELF_ONLY: 3,
   MARK_KINDS: 3,
@@ -288,11 +289,12 @@ export const PEER = {
   previous: 656,
 } as const;
 export const IDENTITY_KEY = {
-  size: 28,
-  profile: 0,
-  identity: 4,
-  family: 8,
-  address: 12,
+  size: 32,
+  prefixlen: 0,
+  profile: 4,
+  identity: 8,
+  family: 12,
+  address: 16,
 } as const;
 export const SYN = {
   size: 48,

@@ -220,7 +220,8 @@ function addrKey(profileId: number, prefix: Prefix): string {
 /** struct ztap_identity_key */
 function identityKey(profileId: number, identity: number, { family, address }: Prefix): string {
   const number = family === 6 ? ABI.FAMILY_IPV6 : ABI.FAMILY_IPV4;
-  return littleEndian(profileId) + littleEndian(identity) + littleEndian(number) + address;
+  const rest = littleEndian(profileId) + littleEndian(identity) + littleEndian(number) + address;
+  return littleEndian(ABI.IDENTITY_BITS) + rest;
 }
 
 /** struct ztap_port_key */
