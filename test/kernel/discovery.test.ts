@@ -10,6 +10,7 @@ import { loadNative } from "../../src/adapters/ebpf/kernel/native.js";
 import { findCgroupMount } from "../../src/adapters/system/cgroup-mount.js";
 import type { WantedProcesses } from "../../src/interfaces/discovery.js";
 import type { ProcessPattern } from "../../src/model/objects.js";
+import { HANG_MS } from "../wait.js";
 import { discoveryContract } from "../contract/discovery.js";
 
 const root = findCgroupMount()?.point ?? "";
@@ -162,6 +163,42 @@ t.test("a cgroup that is made in place of a missing folder above it wakes the wa
     controller.abort();
   }),
 );
+
+t.test("an address that comes or goes wakes the watch", async (t) => {
+  const moduleOf = (path: string): string => JSON.stringify(new URL(`../../src/adapters/${path}.js`, import.meta.url));
+  // In a network namespace of its own, without folders: nothing else can wake it.
+  const script = `
+    import { execFileSync } from "node:child_process";
+    import { openFolderWatch } from ${moduleOf("system/folder-watch")};
+    import { ContainerFinder } from ${moduleOf("discovery/containers")};
+    import { LinuxDiscovery } from ${moduleOf("discovery/discovery")};
+    import { loadNative } from ${moduleOf("ebpf/kernel/native")};
+    const [alive, stop] = [setInterval(() => undefined, 60_000), new AbortController()];
+    const openWatch = (notifier) => openFolderWatch(loadNative(), notifier);
+    const discovery = new LinuxDiscovery({ cgroupRoot: null, containers: new ContainerFinder([], ""), openWatch });
+    const events = discovery.watch(stop.signal);
+    await events.next();
+    const ip = (...words) => execFileSync("ip", words);
+    const seen = async (wanted) => {
+      do await events.next();
+      while ((await discovery.discover([])).addresses.join() !== wanted);
+      console.log(wanted || "none");
+    };
+    ip("link", "set", "lo", "up");
+    for (const [word, wanted] of [["add", "10.0.0.1"], ["delete", ""], ["add", "10.0.0.1"]]) {
+      ip("address", word, "10.0.0.1/32", "dev", "lo");
+      await seen(wanted);
+    }
+    stop.abort();
+    await events.next();
+    clearInterval(alive);`;
+  const { status, stdout, stderr } = spawnSync(
+    "unshare",
+    ["--net", process.execPath, "--input-type=module", "--eval", script],
+    { encoding: "utf8", timeout: HANG_MS },
+  );
+  t.same({ status, stdout, stderr }, { status: 0, stdout: "10.0.0.1\nnone\n10.0.0.1\n", stderr: "" });
+});
 
 t.test("a process that ends while a report of its watch waits ends as it would without", async (t) => {
   // It ends by itself: process.exit() delivers nothing.

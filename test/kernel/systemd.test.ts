@@ -132,11 +132,12 @@ async function testSystemd(t: Test): Promise<void> {
       if (problems.length > 0) throw new Error(problems.join("; "));
       return Object.fromEntries(instances.map(({ cgroup, instance }) => [cgroup, instance]));
     };
-    /** Looks once for each wake-up alone. */
+    /** Looks once for each wake-up alone, of which there must be one. */
     const until = async (isIt: (found: Readonly<Record<string, string>>) => boolean): Promise<void> => {
-      while (!isIt(await find())) await events.next();
+      do await events.next();
+      while (!isIt(await find()));
     };
-    await events.next();
+    await until((found) => "init.scope" in found);
 
     const started = ["plain", "nested", "memory", "_under", "two-words@1"].map((name) => `${name}.service`);
     await systemctl("start", ...started);
@@ -196,10 +197,12 @@ async function testSystemd(t: Test): Promise<void> {
       // What happens is seen by the watches, or not at all.
       const options = agentOptions({ node, checkInterval: "1h", heartbeatInterval: "1s", sessionTtl: "1h" });
       const running = runAgent(deps, options, stop.signal);
-      return async () => {
+      const end = async (): Promise<void> => {
         stop.abort();
         await running;
       };
+      t.teardown(end);
+      return end;
     };
     const states = async (): Promise<Readonly<Record<string, string>>> => {
       const [status] = await store.listNodeStatus();
