@@ -71,10 +71,10 @@ await t.test("renumbering", { skip: reason ?? false, timeout: HANG_MS }, async (
 
   await connects(calling, "a connection of the client");
   const id = await connects(talking, "a connection of another host");
-  let isOver = false;
+  const over = new AbortController();
   const conversation = (async (): Promise<number> => {
     for (let at = 0; ; at += 1) {
-      if (isOver) return at;
+      if (over.signal.aborted) return at;
       await talking.call("tcpSend", { id, text: `<${at}>` });
       const { text = "" } = await talking.call("tcpWait", { id, text: `<${at}>` });
       if (!text.endsWith(`<${at}>`)) throw new Error(`the connection of others ended after ${at} answers`);
@@ -85,7 +85,7 @@ await t.test("renumbering", { skip: reason ?? false, timeout: HANG_MS }, async (
   change(client, "add", `${NEW}/24`);
   await connects(calling, "a connection from the new address");
 
-  isOver = true;
+  over.abort();
   t.ok((await conversation) > 0, "a connection between two others went on meanwhile");
   await talking.call("tcpSend", { id, text: "last" });
   t.match(await talking.call("tcpWait", { id, text: "last" }), { text: /last$/ });
