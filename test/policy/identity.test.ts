@@ -63,14 +63,20 @@ class Definition {
     );
     const unknown = here.filter(({ workload: { spec } }) => spec.ports.length === 0);
     if (having.length > 0 || unknown.length > 0) return having.length > 0 ? having : unknown;
-    return here.filter((owner) => this.#letsSomebodyIn(owner, protocol, port));
+    const isolated = here.filter((owner) => this.#policies.some((one) => selectsSubject(one, owner)));
+    return isolated.some((owner) => this.#letsWorkloadsIn(owner, protocol, port)) ? isolated : [];
   }
 
-  #letsSomebodyIn(owner: SelectableWorkload, protocol: Protocol, port: number | null): boolean {
+  /** Whether a rule lets workloads in by name at the port. */
+  #letsWorkloadsIn(owner: SelectableWorkload, protocol: Protocol, port: number | null): boolean {
     return this.#policies.some(
       (one) =>
         selectsSubject(one, owner) &&
-        (one.spec.ingress ?? []).some(({ ports = [] }) => matchesPorts(ports, owner.workload, protocol, port)),
+        (one.spec.ingress ?? []).some(
+          ({ from = [], ports = [] }) =>
+            from.some((peer) => peer.podSelector !== undefined || peer.namespaceSelector !== undefined) &&
+            matchesPorts(ports, owner.workload, protocol, port),
+        ),
     );
   }
 

@@ -3,8 +3,8 @@
  * about the same addresses share the clauses that do not depend on the sender. Pure.
  *
  * A port of an address belongs to the workloads there that are known to have it; if there is none, to those whose ports are
- * not known at all; if there is none either, to those that let somebody in at this port, since they would do so if they had
- * it; otherwise to nobody, and it is not limited. Protocols without ports belong to all workloads there. A connection passes
+ * not known at all; if there is none either, to those that let workloads in by name at this port, since they would do so if they
+ * had it; otherwise to nobody, and it is not limited. Protocols without ports belong to all workloads there. A connection passes
  * if any of its owners lets the sender in.
  */
 import { isUnplaced } from "../../inventory/unplaced.js";
@@ -47,12 +47,12 @@ export class Destinations {
   /**
    * @param byPlace the workloads at each place; see `placesOf`
    * @param isIsolated whether policies of a workload enforce its ingress
-   * @param rules all rules that let somebody in to these workloads
+   * @param naming all rules that let in workloads by name: these can be mistaken
    */
   constructor(
     byPlace: ReadonlyMap<string, readonly SelectableWorkload[]>,
     isIsolated: (owner: SelectableWorkload) => boolean,
-    rules: readonly LetIn[],
+    naming: readonly LetIn[],
   ) {
     this.#ports = knownPorts(byPlace);
     this.#known = new Set(
@@ -62,14 +62,9 @@ export class Destinations {
     );
     for (const [place, owners] of byPlace)
       for (const owner of owners) this.#owners.set(owner, [...(this.#owners.get(owner) ?? []), place]);
-    this.#open = this.#stagesOf(
-      {
-        ports: ANYTHING,
-        subjects: [...this.#owners.keys()].filter((owner) => !isIsolated(owner)),
-      },
-      false,
-    );
-    this.#closed = this.#closeAll(byPlace, rules);
+    const open = [...this.#owners.keys()].filter((owner) => !isIsolated(owner));
+    this.#open = this.#stagesOf({ ports: ANYTHING, subjects: open }, false);
+    this.#closed = this.#closeAll(byPlace, naming);
   }
 
   /** Returns the clauses for a sender that these rules let in. */
@@ -79,7 +74,7 @@ export class Destinations {
   }
 
   #letIn(rule: LetIn): Stages {
-    const stages = this.#made.get(rule) ?? this.#stagesOf(rule);
+    const stages = this.#made.get(rule) ?? this.#stagesOf(rule, true);
     this.#made.set(rule, stages);
     return stages;
   }
@@ -93,7 +88,7 @@ export class Destinations {
     return places.filter((place) => this.#known.has(place));
   }
 
-  #stagesOf({ ports, subjects }: LetIn, isolated = true): Stages {
+  #stagesOf({ ports, subjects }: LetIn, areIsolated: boolean): Stages {
     const [known, others, portless] = [new ClauseGroups(), new ClauseGroups(), new ClauseGroups()];
     const icmp = ports.ranges.filter(({ protocol }) => protocol === "ICMP");
     const transport = transportOf(ports);
@@ -104,15 +99,15 @@ export class Destinations {
       if (own === null) others.add(transport, places);
       else {
         known.add([...intersect(transport, own), ...resolveNames(ports, owner)], places);
-        if (isolated) others.add(transport, this.#withKnownPorts(places));
+        if (areIsolated) others.add(transport, this.#withKnownPorts(places));
       }
       portless.add(ports.any ? "any" : icmp, places);
     }
     return { known: known.clauses(), others: others.clauses(), portless: portless.clauses() };
   }
 
-  /** What no rule lets in is denied, except a port that nobody has, and at which nobody would let anybody in. */
-  #closeAll(byPlace: ReadonlyMap<string, readonly SelectableWorkload[]>, rules: readonly LetIn[]): Stages {
+  /** What no rule lets in is denied, except a port that nobody has, and at which nobody lets a workload in by name. */
+  #closeAll(byPlace: ReadonlyMap<string, readonly SelectableWorkload[]>, naming: readonly LetIn[]): Stages {
     const [known, unknown, portless] = [new ClauseGroups("deny"), new ClauseGroups("deny"), new ClauseGroups("deny")];
     const nobodys = new ClauseGroups();
     for (const [place, owners] of byPlace) {
@@ -120,7 +115,7 @@ export class Destinations {
       (this.#known.has(place) ? nobodys : unknown).add(EVERY_PORT, [place]);
       portless.add("any", [place]);
     }
-    for (const { ports, subjects } of rules) {
+    for (const { ports, subjects } of naming) {
       const places = subjects.flatMap((owner) => this.#withKnownPorts(this.#owners.get(owner) ?? []));
       unknown.add(transportOf(ports), places);
     }

@@ -177,7 +177,11 @@ export class IdentityProfiles {
     const all = [...isolating].sort((a, b) => (a.key < b.key ? -1 : 1));
     const reached: Reached = {
       key,
-      destinations: new Destinations(byPlace, (owner) => this.#isolating.has(owner), all),
+      destinations: new Destinations(
+        byPlace,
+        (owner) => this.#isolating.has(owner),
+        all.filter(({ group }) => group !== null),
+      ),
       rules: all,
     };
     this.#reached.set(key, reached);
