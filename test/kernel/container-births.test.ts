@@ -98,7 +98,7 @@ await t.test("births of containers", { skip: reason ?? false, timeout: HANG_MS }
       t.ok((await outcome(other)).waitedMs >= 0, "the other one is open");
     });
   await t.test("while the runtime does not answer, it stays closed, and the log says why", async (t) => {
-    podman.freeze();
+    await podman.freeze();
     const name = await run("web");
     await agent.says(/a new container is closed until it is known whose it is: podman at \S+ cannot be asked/);
     podman.thaw();

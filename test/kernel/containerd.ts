@@ -21,6 +21,7 @@ import { promisify } from "node:util";
 import { Client, credentials } from "@grpc/grpc-js";
 import protobuf from "protobufjs";
 import { waitUntil } from "../wait.js";
+import { freezeProcess } from "./freeze.js";
 
 const run = promisify(execFile);
 const PROGRAMS = ["/usr/bin/containerd", "/usr/bin/ctr", "/usr/sbin/runc", "/usr/lib/cni/bridge", "/bin/busybox"];
@@ -119,8 +120,8 @@ export class Containerd {
     }
   }
 
-  freeze(): void {
-    this.#process.kill("SIGSTOP");
+  freeze(): Promise<void> {
+    return freezeProcess(this.#process);
   }
 
   thaw(): void {

@@ -147,7 +147,7 @@ t.test(
       t.match(first.problems, [/silent\.sock cannot be asked for containers/]);
       silent.close();
       await podman.remove(`${tag}-b`);
-      podman.freeze();
+      await podman.freeze();
       const frozen = await discovery.discover(wanted);
       t.match(frozen.instances, [{ instance: `${tag}-a` }]);
       t.match(frozen.problems, [/podman\.sock cannot be asked for containers/]);

@@ -44,7 +44,7 @@ t.test(
     t.match((await find({ name: "shop_agent_main" })).instances, [{ addresses: [] }], "the node's own addresses");
 
     await find({ name: "shop_web-*_nginx" });
-    containerd.freeze();
+    await containerd.freeze();
     const frozen = await find({ name: "shop_web-*_nginx" });
     t.match(frozen.problems, [/^CRI at .* cannot be asked for containers/]);
     t.same(frozen.instances, instances, "what still runs is still known");

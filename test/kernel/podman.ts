@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { promisify } from "node:util";
 import { findCgroupMount } from "../../src/adapters/system/cgroup-mount.js";
 import { waitUntil } from "../wait.js";
+import { freezeProcess } from "./freeze.js";
 
 const run = promisify(execFile);
 const BUSYBOX = "/bin/busybox";
@@ -67,8 +68,8 @@ export class Podman {
   }
 
   /** Stops it in the middle of what it does; it keeps its socket. */
-  freeze(): void {
-    this.#service?.kill("SIGSTOP");
+  async freeze(): Promise<void> {
+    if (this.#service !== null) await freezeProcess(this.#service);
   }
 
   thaw(): void {
