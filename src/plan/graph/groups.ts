@@ -85,7 +85,10 @@ export function groupWorkloads(old: GraphSide, now: GraphSide, byLabels: boolean
   const labelsOf = byLabels ? sharedLabels(old.objects, now.objects) : () => "";
   const members = Map.groupBy(names, (name) => {
     const [namespace = ""] = name.split("/");
-    return [oldClasses.get(name) ?? -1, nowClasses.get(name) ?? -1, namespace, labelsOf(name)].join("|");
+    const [oldClass, nowClass] = [oldClasses.get(name) ?? -1, nowClasses.get(name) ?? -1];
+    // What it sends to itself is opened or closed, and what it sends to others like it is not: so it stands alone.
+    const isSplit = oldClass >= 0 && nowClass >= 0 && old.reach.isSeveral[oldClass] !== now.reach.isSeveral[nowClass];
+    return [oldClass, nowClass, namespace, labelsOf(name), isSplit ? name : ""].join("|");
   });
   return [...members.values()].map((group) => {
     const [first = ""] = group;
