@@ -16,7 +16,7 @@ import { fileURLToPath } from "node:url";
 const here = dirname(fileURLToPath(import.meta.url));
 const header = join(here, "include", "ztap_abi.h");
 /** Parts of it. */
-const parts = ["ztap_births.h", "ztap_identity.h"];
+const parts = ["ztap_births.h", "ztap_identity.h", "ztap_counts.h"];
 const target = join(here, "..", "src", "adapters", "ebpf", "kernel", "abi.generated.ts");
 
 /** BTF types of the header, by id. */

@@ -300,13 +300,10 @@ static __always_inline bool is_refused_socket(struct sock *address, const __u8 *
 static __noinline int is_of_foreign(struct __sk_buff *skb)
 {
 	struct bpf_sock *sk = skb->sk ? bpf_sk_fullsock(skb->sk) : NULL;
-	struct sock *address = NULL;
 
 	if (!sk)
 		return 0;
-	/* The verifier lets nobody read a socket of this type; so it is read as memory. */
-	bpf_probe_read_kernel(&address, sizeof(address), &sk);
-	if (!is_refused_socket(address, bpf_sk_storage_get(&ztap_refused, sk, NULL, 0)))
+	if (!is_refused_socket(socket_in_kernel(sk), bpf_sk_storage_get(&ztap_refused, sk, NULL, 0)))
 		return 0;
 	bpf_sk_storage_get(&ztap_refused, sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
 	refuse_channel(ZTAP_REFUSED_FOREIGN);

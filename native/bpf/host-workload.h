@@ -41,15 +41,13 @@ static __noinline int is_covered(struct __sk_buff *skb, __u32 levels)
 /* The same for a pointer to a cgroup. A global function, so that the verifier checks it once. */
 __noinline int is_covered_cgroup(__u64 pointer)
 {
-	struct cgroup *cgroup = (struct cgroup *)pointer, *ancestor;
+	struct cgroup *cgroup = (struct cgroup *)pointer;
 	struct ztap_newborn *newborn;
 	__u32 deepest = cgroup ? BPF_CORE_READ(cgroup, level) : 0;
 	__u64 id;
 
 	for (__u32 level = 1; level <= ZTAP_MAX_LEVEL && level <= deepest; level++) {
-		ancestor = NULL;
-		bpf_core_read(&ancestor, sizeof(ancestor), &cgroup->ancestors[level]);
-		id = ancestor ? BPF_CORE_READ(ancestor, kn, id) : 0;
+		id = id_of_ancestor(cgroup, level);
 		newborn = bpf_map_lookup_elem(&ztap_newborns, &id);
 		if (newborn && newborn->flags & ZTAP_COVERED)
 			return 1;
@@ -63,14 +61,11 @@ __noinline int is_covered_cgroup(__u64 pointer)
  */
 static __always_inline bool is_of_kernel(struct bpf_sock *sk)
 {
-	struct sock *address = NULL;
 	struct socket *socket;
 
 	if (sk->type != SOCK_RAW)
 		return false;
-	/* The verifier lets nobody read a socket of this type; so it is read as memory. */
-	bpf_probe_read_kernel(&address, sizeof(address), &sk);
-	socket = BPF_CORE_READ(address, sk_socket);
+	socket = BPF_CORE_READ(socket_in_kernel(sk), sk_socket);
 	return socket && !BPF_CORE_READ(socket, file);
 }
 
@@ -116,12 +111,8 @@ static __always_inline bool is_of_host(struct __sk_buff *skb, const struct ztap_
 static __always_inline bool is_call_of_another(struct bpf_sock_addr *ctx)
 {
 	struct bpf_sock *sk = ctx->sk;
-	struct sock *address = NULL;
 
-	if (!sk)
-		return true;
-	bpf_probe_read_kernel(&address, sizeof(address), &sk);
-	return is_covered_cgroup((__u64)BPF_CORE_READ(address, sk_cgrp_data.cgroup));
+	return !sk || is_covered_cgroup((__u64)BPF_CORE_READ(socket_in_kernel(sk), sk_cgrp_data.cgroup));
 }
 
 #endif

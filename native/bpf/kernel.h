@@ -143,4 +143,22 @@ struct bpf_iter__tcp {
 	struct sock_common *sk_common;
 } __attribute__((preserve_access_index));
 
+/* Returns 0 for a level below the cgroup's own. */
+static __always_inline __u64 id_of_ancestor(struct cgroup *cgroup, __u32 level)
+{
+	struct cgroup *ancestor = NULL;
+
+	bpf_core_read(&ancestor, sizeof(ancestor), &cgroup->ancestors[level]);
+	return ancestor ? BPF_CORE_READ(ancestor, kn, id) : 0;
+}
+
+/* The verifier lets a program read no field of a socket of this type; so it is read as memory. */
+static __always_inline struct sock *socket_in_kernel(struct bpf_sock *sk)
+{
+	struct sock *address = NULL;
+
+	bpf_probe_read_kernel(&address, sizeof(address), &sk);
+	return address;
+}
+
 #endif

@@ -3,13 +3,16 @@
  * ztap's programs: they are attached to a workload's cgroup and decide about the packets that its sockets send and
  * receive. See docs/adr/0002-dataplane.md. Each returns 0 (deny) or 1 (pass), nothing else.
  */
+#include "adoption.h"
 #include "channels.h"
 #include "connect.h"
 #include "event.h"
+#include "guard.h"
 #include "host.h"
 #include "identity.h"
 #include "migrate.h"
 #include "newborn.h"
+#include "roles.h"
 #include "tcp.h"
 
 char _license[] SEC("license") = "Dual BSD/GPL";
@@ -248,54 +251,6 @@ SEC("cgroup_skb/egress")
 int ztap_egress(struct __sk_buff *skb)
 {
 	return packet_passes(skb, ZTAP_EGRESS);
-}
-
-/*
- * The guards: attached to the cgroup root. While no newborn cgroup waits for the agent, they cost a call and a look-up. For
- * a newborn they call the program of workloads: a copy of their own would double the time of an agent's start. Where that
- * program is missing, newborns are closed.
- */
-static __always_inline int guard(struct __sk_buff *skb, __u32 direction)
-{
-	/* That of the host, if one is enforced. The called program reads it, so that it must exist for the guard as well. */
-	const struct ztap_cgroup *root = bpf_get_local_storage(&ztap_cgroup, 0);
-	struct ztap_births *all = births();
-	struct ztap_newborn *newborn;
-
-	if (!all)
-		return 1;
-	if (all->dropped && (is_unrecorded(skb, all->levels) || is_crowded_out(skb, all->levels)))
-		return 0;
-	if (all->levels & ZTAP_FOREIGN_FOUND && is_of_foreign(skb))
-		return 0;
-	newborn = all->waiting ? newborn_of(skb, all->levels, 0) : NULL;
-	if (newborn) {
-		/* One that is in another one is closed until the agent has attached the programs of one of them. */
-		if (newborn_of(skb, all->levels & ((1U << (newborn->record.level & 31)) - 1), 0))
-			return 0;
-		skb->cb[0] = FROM_GUARD;
-		if (direction == ZTAP_INGRESS)
-			bpf_tail_call(skb, &ztap_decider_ingress, 0);
-		else
-			bpf_tail_call(skb, &ztap_decider_egress, 0);
-		return 0;
-	}
-	if (direction == ZTAP_INGRESS)
-		return !is_misdelivered(skb, root, all->levels);
-	clear_forged_mark(skb, root, all->levels);
-	return 1;
-}
-
-SEC("cgroup_skb/ingress")
-int ztap_guard_ingress(struct __sk_buff *skb)
-{
-	return guard(skb, ZTAP_INGRESS);
-}
-
-SEC("cgroup_skb/egress")
-int ztap_guard_egress(struct __sk_buff *skb)
-{
-	return guard(skb, ZTAP_EGRESS);
 }
 
 SEC("cgroup/connect4")

@@ -116,42 +116,6 @@ enum ztap_role { ZTAP_ROLE_NONE = 0, ZTAP_ROLE_INITIATOR = 1, ZTAP_ROLE_ACCEPTOR
  */
 enum ztap_cgroup_flag { ZTAP_ROLES_KNOWN = 1, ZTAP_SHARED = 2, ZTAP_IS_HOST = 4 };
 
-/*
- * Index into ztap_packets: direction * 3 + (verdict - 1) up to 5 for packets whose rule or workload has no counters of
- * its own, then the reasons for denials other than policy.
- */
-enum ztap_counter {
-	ZTAP_COUNT_FLOWS_FULL = 6,
-	ZTAP_COUNT_NO_STORAGE = 7,
-	ZTAP_COUNT_UNSET = 8,
-	/* The source is not the workload's own address. */
-	ZTAP_COUNT_FALSE_SOURCE = 9,
-	/* An ICMP error for a socket whose workload did not allow the flow. */
-	ZTAP_COUNT_ICMP_ERROR = 10,
-	/* The kernel's own answer to a packet that no socket received, and no policy allows. */
-	ZTAP_COUNT_NO_RECEIVER = 11,
-	/* Sent to a workload that does not let the sender in, and would by the address that it shares. */
-	ZTAP_COUNT_IDENTITY = 12,
-	/* A SYN from a node that has keys: without an identity, with a wrong code, with the code of yesterday, or of another workload than policy lets in. */
-	ZTAP_COUNT_NO_IDENTITY = 13,
-	ZTAP_COUNT_FORGED_IDENTITY = 14,
-	ZTAP_COUNT_EXPIRED_IDENTITY = 15,
-	ZTAP_COUNT_OTHER_IDENTITY = 16,
-	ZTAP_COUNTERS = 17,
-};
-
-/* Index into ztap_told: eligible decisions, and the outcome of each. ELIGIBLE is the sum of the others. */
-enum ztap_event_statistic {
-	ZTAP_EVENTS_ELIGIBLE = 0,
-	/* In the ring. */
-	ZTAP_EVENTS_DELIVERED = 1,
-	/* Over the workload's rate limit. */
-	ZTAP_EVENTS_LIMITED = 2,
-	/* The ring was full. */
-	ZTAP_EVENTS_LOST = 3,
-	ZTAP_EVENT_STATISTICS = 4,
-};
-
 /* The place of a decision: a packet, or a connect() or sendto() that was refused before there was a packet. */
 enum ztap_hook { ZTAP_AT_PACKET = 0, ZTAP_AT_CALL = 1 };
 
@@ -369,68 +333,7 @@ ZTAP_SIZE(struct ztap_flow_slot, 48);
  * which its SYN reached a listener and was emitted. The accepted socket deletes its entry.
  */
 
-/*
- * ztap_rule_places, ztap_subject_places: hash, rule or subject id -> its slot in the arrays below. The agent creates an
- * entry before a table set uses the rule, and deletes it when no program can count there any more. `identity` is a hash
- * of the rule's or the workload's name: a later one with the same id (ids are hashes as well) does not continue a count
- * that is not its own.
- */
-struct ztap_counter_slot {
-	__u64 identity;
-	__u32 slot;
-	__u32 reserved;
-};
-ZTAP_SIZE(struct ztap_counter_slot, 16);
-
-/*
- * ztap_rule_counts: per-CPU array, by slot: packets that passed by a rule, by their direction. Replies count for the
- * rule that allowed the initiating packet.
- */
-struct ztap_rule_count {
-	__u64 packets[2];
-};
-ZTAP_SIZE(struct ztap_rule_count, 16);
-
-/*
- * ztap_subject_counts: per-CPU array, by slot: packets of one workload that no rule decided, by direction and verdict
- * (enum ztap_verdict; 0 is not used): allowed (not isolated, self traffic, or neighbour discovery), denied, audited.
- * `refused_calls` are connects and sendmsgs that were refused: they send no packet. Beside them the budget for events,
- * by direction (ZTAP_EVENT_BURST): the time of its last refill, in units of 2^ZTAP_EVENT_SHIFT ns, and the number of
- * events since.
- */
-struct ztap_subject_count {
-	__u64 packets[2][4];
-	__u64 refused_calls;
-	__u64 filled[2];
-	__u64 used[2];
-};
-ZTAP_SIZE(struct ztap_subject_count, 104);
-
-/*
- * ztap_events: ring buffer of eligible decisions: denied packets, refused calls, allowed packets that begin a flow or a
- * connection, and audited ones whose connection or flow has no event under this epoch, or that have neither. `time` is
- * CLOCK_MONOTONIC. Addresses and ports as in ztap_flow_key; `direction` is the packet's, for an audited connection or
- * flow the initiator's; `icmp` is type << 8 | code; `port_bits` as in ztap_port_key: below ZTAP_PORT_FULL_BITS the
- * packet's ports are unknown.
- */
-struct ztap_event {
-	__u64 time;
-	__u32 subject;
-	__u32 rule;
-	__u8 verdict;
-	__u8 direction;
-	__u8 hook;
-	__u8 family;
-	__u8 protocol;
-	__u8 port_bits;
-	__u16 icmp;
-	__u8 local[16];
-	__u8 remote[16];
-	__be16 be_local_port;
-	__be16 be_remote_port;
-	__u32 reserved;
-};
-ZTAP_SIZE(struct ztap_event, 64);
+#include "ztap_counts.h"
 
 /*
  * Between versions. The following is frozen: a build of any version finds it in the state that a build of any other
