@@ -118,8 +118,7 @@ __noinline int may_deliver(struct __sk_buff *skb, __u32 offset, __u32 end, __u64
 		q.protocol = d.protocol;
 		q.family = d.family;
 		held = d.protocol == IPPROTO_TCP ? bpf_sk_storage_get(&ztap_socks, sk, NULL, 0) : NULL;
-		/* The verifier lets nobody read a socket of this type; so it is read as memory. */
-		bpf_probe_read_kernel(&address, sizeof(address), &sk);
+		address = (__u64)socket_in_kernel(sk);
 		allowed = !is_refused_socket((struct sock *)address, bpf_sk_storage_get(&ztap_refused, sk, NULL, 0)) &&
 			  may_receive_error(&q, address, epoch, held && allows_now(held->remembered, epoch));
 	}

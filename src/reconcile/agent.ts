@@ -353,7 +353,7 @@ class Agent implements AgentProbes {
   /** Nothing else depends on the keys of other nodes: a failure is logged, and tried again at the next check. */
   useIdentities(how: { readonly areSettled?: boolean } = {}): void {
     try {
-      this.#identities.use(this.#follower.placed, how);
+      this.#identities.use(this.#follower.knownNodes, how);
     } catch (error) {
       this.deps.logger.warn("the keys of other nodes are not as they should be", { error });
     }

@@ -32,7 +32,8 @@ import { LockoutError, LockoutGuard } from "./lockout-guard.js";
 import { describeProblems, locateWithheld, logMoves, reportDrift } from "./node-report.js";
 import { NodeStatusWriter } from "./node-status.js";
 import { InForce } from "./in-force.js";
-import type { NodeInventory, PlacedState } from "./node-inventory.js";
+import type { NodeInventory } from "./node-inventory.js";
+import type { KnownNodes } from "./peer-identities.js";
 import { findAnnounced, findLastGood, type Restorable } from "./restore.js";
 import { LastGoodSnapshot } from "./snapshot.js";
 import { UnenforcedWatch } from "./unenforced.js";
@@ -103,9 +104,10 @@ export class Follower {
     return this.#status.problem;
   }
 
-  /** The state that was read last, with its instances; null before. */
-  get placed(): PlacedState | null {
-    return this.#targets.placed;
+  /** The state that was read last as Git declares it, and what nodes reported then; null before. */
+  get knownNodes(): KnownNodes | null {
+    const { inventory, placed } = this.#targets;
+    return inventory === null || placed === null ? null : { objects: inventory.objects, resolution: placed.resolution };
   }
 
   /** The inventory of the state that was read last; null before. */

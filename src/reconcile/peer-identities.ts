@@ -9,7 +9,14 @@ import type { Clock, Logger } from "../interfaces/system.js";
 import type { Node } from "../model/objects.js";
 import type { ObjectSet } from "../model/state.js";
 import { hasSynIdentity } from "../policy/compile/modes.js";
-import type { PlacedState } from "./node-inventory.js";
+import { nodesByAddress } from "../inventory/shared-addresses.js";
+import type { Resolution } from "../inventory/resolve.js";
+
+/** A state as Git declares it, and what the reports of nodes make of it. */
+export interface KnownNodes {
+  readonly objects: ObjectSet;
+  readonly resolution: Resolution;
+}
 
 export interface PeerIdentitiesDeps {
   readonly enforcer: Pick<Enforcer, "backend" | "peerKeys">;
@@ -46,15 +53,7 @@ export class PeerIdentities {
       ]);
       return null;
     }
-    try {
-      return this.#ownKey().publicKey;
-    } catch (error) {
-      // It must not keep the node from reporting what runs on it.
-      const why = error instanceof Error ? error.message : String(error);
-      if (why !== this.#keyProblem) this.deps.logger.warn(`this node cannot prove who sends: ${why}`);
-      this.#keyProblem = why;
-      return null;
-    }
+    return this.#ownKey()?.publicKey ?? null;
   }
 
   /** Why this node cannot prove who sends; null if it can, or need not. */
@@ -63,39 +62,45 @@ export class PeerIdentities {
   }
 
   /**
-   * Writes the keys of all other nodes to the kernel; none if the state asks for no identities.
-   * @param how `areSettled`: the keys were in force before, so that nobody needs time to hear of them
-   * @throws EnforcerError; OperationError if this node's key cannot be read
+   * Writes the keys of all other nodes to the kernel; none if the state asks for no identities. Those there stay where this node's
+   * key pair cannot be read.
+   * @param how `areSettled`: the keys were in force before, so that no node needs time to hear of them
+   * @throws EnforcerError
    */
-  use(placed: PlacedState | null, { areSettled = false }: { readonly areSettled?: boolean } = {}): void {
+  use(known: KnownNodes | null, { areSettled = false }: { readonly areSettled?: boolean } = {}): void {
     const table = this.deps.enforcer.peerKeys;
-    if (table === null || placed === null) return;
-    table.write(hasSynIdentity(placed.objects) ? this.#peersOf(placed) : [], { areSettled });
+    if (table === null || known === null) return;
+    const peers = hasSynIdentity(known.objects) ? this.#peersOf(known) : [];
+    if (peers !== null) table.write(peers, { areSettled });
   }
 
-  /** The number of public keys of which anything is kept. */
-  get heldKeys(): number {
-    return Math.max(this.#secrets.size, this.#derived?.keys.size ?? 0);
-  }
-
-  #ownKey(): NodeKey {
-    if (this.#key === null) {
+  /** A key pair that cannot be read is told once, and keeps the node from nothing else. */
+  #ownKey(): NodeKey | null {
+    if (this.#key !== null) return this.#key;
+    try {
       this.#key = this.deps.openNodeKey();
       this.#keyProblem = null;
       this.deps.logger.info("this node proves who sends", { publicKey: this.#key.publicKey });
+      return this.#key;
+    } catch (error) {
+      const why = error instanceof Error ? error.message : String(error);
+      if (why !== this.#keyProblem) this.deps.logger.warn(`this node cannot prove who sends: ${why}`);
+      this.#keyProblem = why;
+      return null;
     }
-    return this.#key;
   }
 
-  #peersOf(placed: PlacedState): readonly PeerKeys[] {
+  #peersOf({ objects, resolution }: KnownNodes): readonly PeerKeys[] | null {
+    const own = this.#ownKey();
+    if (own === null) return null;
     const problems: string[] = [];
-    const keys = this.#publicKeys(placed, problems);
+    const keys = this.#publicKeys({ objects, resolution }, own, problems);
     const peers: PeerKeys[] = [];
-    for (const [address, nodes] of nodesByAddress(placed)) {
+    for (const [address, nodes] of nodesByAddress(objects, resolution)) {
       const candidates: PeerKeys["days"][] = [];
       for (const node of nodes) {
         const key = keys.get(node);
-        const days = key === undefined ? null : this.#daysOf(key);
+        const days = key === undefined ? null : this.#daysOf(own, key);
         if (days !== null) candidates.push(days);
         else if (key !== undefined) problems.push(`the public key of node ${node} cannot be used`);
       }
@@ -118,11 +123,10 @@ export class PeerIdentities {
   }
 
   /** By node: the key that Git pins, otherwise the one that the node reports. */
-  #publicKeys({ objects, resolution }: PlacedState, problems: string[]): ReadonlyMap<string, string> {
+  #publicKeys({ objects, resolution }: KnownNodes, own: NodeKey, problems: string[]): ReadonlyMap<string, string> {
     const keys = new Map<string, string>();
     for (const { name, publicKey } of resolution.nodes) if (publicKey !== null) keys.set(name, publicKey);
-    const own = this.#ownKey().publicKey;
-    keys.set(this.node, own);
+    keys.set(this.node, own.publicKey);
     for (const { metadata, spec } of nodesOf(objects)) {
       const pinned = spec.publicKey;
       if (pinned === undefined) continue;
@@ -134,8 +138,8 @@ export class PeerIdentities {
     return keys;
   }
 
-  #daysOf(publicKey: string): PeerKeys["days"] | null {
-    if (!this.#secrets.has(publicKey)) this.#secrets.set(publicKey, this.#ownKey().agree(publicKey));
+  #daysOf(own: NodeKey, publicKey: string): PeerKeys["days"] | null {
+    if (!this.#secrets.has(publicKey)) this.#secrets.set(publicKey, own.agree(publicKey));
     const secret = this.#secrets.get(publicKey) ?? null;
     if (secret === null) return null;
     const today = Math.floor(this.deps.clock.now() / DAY_MS);
@@ -162,20 +166,4 @@ function deriveDays(secret: Buffer, today: number): PeerKeys["days"] {
 
 function nodesOf(objects: ObjectSet): readonly Node[] {
   return [...objects.values()].flatMap(({ object }) => (object.kind === "Node" ? [object] : []));
-}
-
-/** The addresses of nodes and of the workloads on them, with the nodes that have them. */
-function nodesByAddress({ objects, resolution }: PlacedState): ReadonlyMap<string, ReadonlySet<string>> {
-  const nodes = new Map<string, Set<string>>();
-  const add = (address: string, node: string): void => {
-    const known = nodes.get(address);
-    if (known === undefined) nodes.set(address, new Set([node]));
-    else known.add(node);
-  };
-  for (const { name, addresses } of resolution.nodes) for (const address of addresses) add(address, name);
-  for (const { object } of objects.values()) {
-    if (object.kind !== "Workload" || object.spec.node === undefined) continue;
-    for (const address of object.spec.addresses) add(address, object.spec.node);
-  }
-  return nodes;
 }

@@ -15,8 +15,8 @@ import type { NodeKey } from "../../src/interfaces/node-key.js";
 import type { NodeEndpoints } from "../../src/model/endpoints.js";
 import type { Ruleset } from "../../src/model/ruleset.js";
 import { synIdentityOf } from "../../src/model/syn-identity.js";
+import { resolveInstances } from "../../src/inventory/resolve.js";
 import { compile } from "../../src/policy/compile/compile.js";
-import { NodeInventory } from "../../src/reconcile/node-inventory.js";
 import { PeerIdentities } from "../../src/reconcile/peer-identities.js";
 import { objectsOf, policy, workload } from "../builders/state.js";
 import { HANG_MS, waitUntil } from "../wait.js";
@@ -89,7 +89,7 @@ await t.test("identity in SYNs", { skip: reason ?? false, timeout: HANG_MS }, as
   const identitiesOf = (node: string, enforcer: Pick<Enforcer, "backend" | "peerKeys">): PeerIdentities =>
     new PeerIdentities({ enforcer, openNodeKey: () => keyOf(node), clock: systemClock, logger: quiet }, node);
   const useKeys = (node: string, enforcer: Enforcer): void =>
-    identitiesOf(node, enforcer).use(new NodeInventory(state, node).place(reports));
+    identitiesOf(node, enforcer).use({ objects: state, resolution: resolveInstances(state, reports, node) });
 
   const [enforcerA, enforcerB] = [await open(nodeA), await open(nodeB)];
   await enforcerA.apply(rulesetA);
@@ -144,13 +144,11 @@ await t.test("identity in SYNs", { skip: reason ?? false, timeout: HANG_MS }, as
           days = peers.find(({ address }) => address === B.ip4)?.days ?? days;
         },
       };
-      const placed = new NodeInventory(state, nodeA).place(
-        reports.map((one) => (one.node === nodeB ? { ...one, publicKey: other } : one)),
-      );
+      const changed = reports.map((one) => (one.node === nodeB ? { ...one, publicKey: other } : one));
       new PeerIdentities(
         { enforcer: { backend: "test", peerKeys }, openNodeKey: () => own, clock: systemClock, logger: quiet },
         nodeA,
-      ).use(placed);
+      ).use({ objects: state, resolution: resolveInstances(state, changed, nodeA) });
       return days;
     };
     const right = daysOf(keyOf(nodeA), keyOf(nodeB).publicKey);
@@ -269,7 +267,7 @@ await t.test("identity in SYNs", { skip: reason ?? false, timeout: HANG_MS }, as
     if (table === null) throw new TypeError("no table");
     let held: readonly PeerKeys[] = [];
     const recorded = { backend: "test", peerKeys: { write: (peers: readonly PeerKeys[]) => void (held = peers) } };
-    identitiesOf(nodeB, recorded).use(new NodeInventory(state, nodeB).place(reports));
+    identitiesOf(nodeB, recorded).use({ objects: state, resolution: resolveInstances(state, reports, nodeB) });
     const foreign = new Map([...(held[0]?.days.keys() ?? [])].map((day) => [day, Buffer.alloc(16, day)]));
     const claimed = held.map((one) => ({ ...one, days: foreign, others: [one.days] }));
     table.write(claimed);
