@@ -98,13 +98,15 @@ async function testSystemd(t: Test): Promise<void> {
     await peer.call("tcpListen", { host: PEER, port: 0 }),
     await peer.call("udpBind", { host: PEER, port: 0 }),
   ];
-  // Forbidden packets come first. The connect that nobody answers goes on beside what follows.
+  // Forbidden packets come first. A forbidden connect ends at once where the unit has its own programs, and waits for an answer where
+  // it is a newborn: what lives on keeps the cgroup, which systemd removes with the last process of the unit.
   const outcomes = join(FOLDER, "outcomes");
   writeFileSync(outcomes, "");
   const start = join(FOLDER, "start");
   writeFileSync(
     start,
     [
+      "sleep infinity &",
       `for at in 1 2 3; do echo "$1" >/dev/udp/${PEER}/${forbiddenUdp}; done`,
       `(: >/dev/tcp/${PEER}/${shut}) &`,
       `exec 3<>/dev/tcp/${PEER}/${port} && echo "$1" >&3 && read -r answer <&3`,
