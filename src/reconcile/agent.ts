@@ -15,10 +15,10 @@ import { Notifier } from "../interfaces/notifier.js";
 import type { Clock, Logger, Random } from "../interfaces/system.js";
 import type { Telemetry } from "../interfaces/telemetry.js";
 import type { ManifestReader } from "../manifest/read.js";
-import { Election } from "./election.js";
 import { Follower } from "./follower.js";
 import type { NodeInventory } from "./node-inventory.js";
 import { Leader } from "./leader.js";
+import { NodeLease } from "./node-lease.js";
 import { Pruner } from "./pruner.js";
 import { EndpointReporter, runReporter } from "./endpoint-report.js";
 import { watchStore } from "./endpoint-watch.js";
@@ -120,7 +120,7 @@ const FLOWS_RETRY_MS = 10_000;
 const HEALTH_MS = 60_000;
 
 class Agent implements AgentProbes {
-  readonly #election: Election;
+  readonly #lease: NodeLease;
   readonly #leader: Leader | null;
   readonly #follower: Follower;
   readonly #pruner: Pruner;
@@ -134,17 +134,14 @@ class Agent implements AgentProbes {
   #inventory: NodeInventory | null = null;
   #lastFollowed: number;
   #lastError: string | null = null;
-  #isClaimed = false;
-  /** Whether the store refused this node as a candidate; logged once. */
-  #isBarred = false;
 
   constructor(
     private readonly deps: AgentDeps,
     private readonly options: AgentOptions,
   ) {
     const { store, clock, source, managementAccess } = deps;
-    const { node, holder, election } = options;
-    this.#election = new Election(store, clock, { id: node, holder, ttlMs: election.sessionTtlMs });
+    const { node } = options;
+    this.#lease = new NodeLease(deps, options);
     // Sessions and servers elsewhere come and go, and each machine's own agent protects its own: no commit is refused for them.
     const withoutSessions = managementAccess && {
       ownCgroup: () => managementAccess.ownCgroup(),
@@ -162,7 +159,7 @@ class Agent implements AgentProbes {
             {
               ...deps,
               source,
-              election: this.#election,
+              election: this.#lease.election,
               lockoutsOf: (objects) => ownLockouts(lockouts, objects),
             },
             options,
@@ -206,24 +203,6 @@ class Agent implements AgentProbes {
   }
 
   /**
-   * Acquires the node lease. Returns false if the store is unreachable, or refuses while this node already enforces
-   * something; enforcement does not wait, and the lease is acquired later. Meanwhile the enforcer's own lock keeps a
-   * second agent of this machine out.
-   */
-  async acquireNodeLease(): Promise<boolean> {
-    try {
-      await this.claim();
-      return true;
-    } catch (error) {
-      if (!(error instanceof StoreError)) throw error;
-      if (error.code !== "store-unavailable" && !this.#follower.isEnforcing) throw error;
-      this.deps.telemetry.storeError();
-      this.deps.logger.warn(`going on without the store: ${error.message}`);
-      return false;
-    }
-  }
-
-  /**
    * Starts without the store, on the last-good state. @throws OperationError `not-in-sync` if this node's disk holds
    * none
    */
@@ -233,35 +212,6 @@ class Agent implements AgentProbes {
         "not-in-sync",
         "the store is unavailable, and this node's disk holds no last-good state to enforce",
       );
-  }
-
-  /**
-   * Claims the node for this process: one agent per node. It takes over at once from a process of this machine that was
-   * killed.
-   */
-  async claim(): Promise<void> {
-    const { store, clock, isProcessAlive, logger } = this.deps;
-    const { node: id, address, holder, election } = this.options;
-    const { electionTimeoutMs } = election;
-    let { held } = await store.heartbeat({ id, address, holder }, electionTimeoutMs);
-    if (held !== null && !isProcessAlive(held)) {
-      logger.info("succeeding an agent that is gone", { holder: held });
-      await store.endHeartbeat(id, held);
-      // Fails if this node may no longer lead; that lease then expires by itself.
-      await store.resign(held).catch(() => undefined);
-      ({ held } = await store.heartbeat({ id, address, holder }, electionTimeoutMs));
-    }
-    if (held !== null) {
-      throw new OperationError(
-        "agent-running",
-        `another agent already runs for node ${id} (${held}); stop it first, or give this one another --node`,
-      );
-    }
-    const members = await store.listMembers();
-    if (!members.some((member) => member.id === id && member.address === address)) {
-      await store.joinMember({ id, address, joinedAt: new Date(clock.now()).toISOString() });
-    }
-    this.#isClaimed = true;
   }
 
   /** Serves flow events to readers. Enforcement does not depend on it: a failure is logged and retried. */
@@ -282,51 +232,20 @@ class Agent implements AgentProbes {
     }
   }
 
-  /**
-   * Renews the node lease and leadership. @throws OperationError `agent-replaced` if another agent took over the node
-   */
-  async renewNodeLease(): Promise<void> {
-    const { store, telemetry, logger } = this.deps;
-    const { node: id, address, holder, election } = this.options;
-    const campaign = async () => {
-      if (!this.#isClaimed) await this.claim();
-      const { held } = await store.heartbeat({ id, address, holder }, election.electionTimeoutMs);
-      if (held !== null) throw new OperationError("agent-replaced", `another agent took over node ${id} (${held})`);
-      return this.#campaign();
-    };
-    const { isLeader, changed } = await campaign()
-      .catch((error: unknown) => {
-        if (error instanceof StoreError) telemetry.storeError();
-        throw error;
-      })
-      // Also if the store cannot be reached: leadership that was not renewed in time has ended.
-      .finally(() => telemetry.leader(this.#election.fence !== null));
-    if (!changed) return;
-    if (isLeader) telemetry.elected();
-    logger.info(isLeader ? "leading" : "following", { leader: this.#election.leader });
-    this.#leaderNotifier.notify();
+  /** See NodeLease. */
+  acquireNodeLease(): Promise<boolean> {
+    return this.#lease.acquire(this.#follower.isEnforcing);
   }
 
-  /**
-   * Campaigns. A node that the store does not let lead only follows; the heartbeat before showed that it may do that.
-   */
-  async #campaign(): Promise<{ readonly isLeader: boolean; readonly changed: boolean }> {
-    try {
-      const result = await this.#election.campaign();
-      this.#isBarred &&= !result.isLeader;
-      return result;
-    } catch (error) {
-      if (!(error instanceof StoreError) || error.code !== "store-permission") throw error;
-      if (!this.#isBarred) this.deps.logger.info(`this node may not lead, and follows: ${error.message}`);
-      this.#isBarred = true;
-      return this.#election.withdraw();
-    }
+  /** See NodeLease. A change of leadership wakes the source poll. */
+  async renewNodeLease(): Promise<void> {
+    if (await this.#lease.renew()) this.#leaderNotifier.notify();
   }
 
   async lead(): Promise<void> {
     try {
       await this.#leader?.reconcile();
-      if (this.#election.fence !== null) await this.#pruner.run();
+      if (this.#lease.election.fence !== null) await this.#pruner.run();
     } catch (error) {
       if (error instanceof StoreError) this.deps.telemetry.storeError();
       throw error;
@@ -442,14 +361,7 @@ class Agent implements AgentProbes {
 
   /** Releases the leases and the enforcer. If the store is unreachable, the leases expire by themselves. */
   async release(): Promise<void> {
-    const { store, enforcer, logger } = this.deps;
-    const { node, holder } = this.options;
-    try {
-      await this.#election.resign();
-      await store.endHeartbeat(node, holder);
-    } catch (error) {
-      logger.debug("the leases were not released and will expire", { error });
-    }
-    await enforcer.close();
+    await this.#lease.release();
+    await this.deps.enforcer.close();
   }
 }
