@@ -10,6 +10,7 @@
 import { execFileSync } from "node:child_process";
 import { existsSync, globSync, readFileSync, rmSync, statSync, utimesSync, writeFileSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
+import { EXTERNAL } from "./external.mjs";
 
 const root = join(import.meta.dirname, "..");
 process.chdir(root);
@@ -26,6 +27,7 @@ const INPUTS = [
   "package-lock.json",
   "tsconfig.json",
   "bin/build.mjs",
+  "bin/external.mjs",
 ];
 
 const [part = "all"] = process.argv.slice(2);
@@ -99,7 +101,7 @@ function entry(path, folder) {
 async function bundle() {
   const { build } = await import("esbuild");
   rmSync("dist/cli", { recursive: true, force: true });
-  await build({
+  const { metafile } = await build({
     entryPoints: [
       ...["src/cli/main.ts", ...globSync("src/commands/**/*.ts")].map((path) => entry(path, dirname(path))),
       // Beside the chunk that starts it.
@@ -116,12 +118,20 @@ async function bundle() {
     keepNames: true,
     legalComments: "none",
     sourcemap: false,
-    // Graphviz keeps its own package, with its licence. oclif looks for typescript only in development. pino starts worker threads from its own files.
-    external: ["@viz-js/viz", "etcd3", "@grpc/grpc-js", "cockatiel", "protobufjs", "pino", "typescript"],
+    // oclif looks for typescript only in development.
+    external: [...EXTERNAL, "typescript"],
     // CommonJS packages inside an ES module bundle still call require.
     banner: {
       js: 'import { createRequire as __createRequire } from "node:module"; const require = __createRequire(import.meta.url);',
     },
     logLevel: "warning",
+    metafile: true,
   });
+  writeFileSync("dist/bundled.json", `${JSON.stringify(packagesOf(Object.keys(metafile.inputs)), null, 2)}\n`);
+}
+
+/** The folders of npm packages that files belong to: what a package of ztap has inside its bundle. */
+function packagesOf(files) {
+  const folders = files.map((file) => /^(?:.*\/)?node_modules\/(?:@[^/]+\/)?[^/]+/.exec(file)?.[0]);
+  return [...new Set(folders.filter((folder) => folder !== undefined))].sort();
 }

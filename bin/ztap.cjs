@@ -29,8 +29,11 @@ if (isOverview && (!process.stdout.isTTY || process.stdout.columns === 80)) {
 
 var compileCache = require("module");
 // Node.js keeps what it read from the cache for as long as the process lives: not for one that lives for weeks.
-if (compileCache.enableCompileCache && words[0] !== "agent")
-  compileCache.enableCompileCache(path.join(root, "dist", ".cache"));
+if (compileCache.enableCompileCache && words[0] !== "agent") {
+  // What a package has installed stays as it is.
+  var isPackaged = require("fs").existsSync(path.join(root, "runtime"));
+  compileCache.enableCompileCache(isPackaged ? "/var/cache/ztap" : path.join(root, "dist", ".cache"));
+}
 import("../dist/cli/cli/main.js").then(
   function (cli) {
     return cli.main(words, root);

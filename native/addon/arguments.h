@@ -12,11 +12,14 @@
 
 namespace ztap {
 
+// Returns "EPERM" for EPERM; null for a number without a name.
+const char *errorName(int error);
+
 // Returns a JavaScript error with `errno` (negative, like Node's own), `code` ("EPERM"), `syscall` and, for the
 // verifier, `log`.
 inline Napi::Error failure(Napi::Env env, int error, const std::string &what, const std::string &log = "") {
   error = error < 0 ? -error : error;
-  const char *name = strerrorname_np(error);
+  const char *name = errorName(error);
   Napi::Error thrown = Napi::Error::New(env, what + ": " + strerror(error));
   thrown.Set("errno", Napi::Number::New(env, -error));
   thrown.Set("code", Napi::String::New(env, name ? name : "UNKNOWN"));

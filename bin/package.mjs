@@ -1,0 +1,71 @@
+/**
+ * Makes the packages of ztap from a built checkout (`npm run package`) into dist/packages/. See bin/package/README.md.
+ *
+ *     node bin/package.mjs [--arch amd64,arm64] [--only deb,rpm,tar,oci,npm] [--out FOLDER] [--release N] [--quick] [--sign KEY]
+ *
+ * --release N is the packages' revision of one version of ztap, 1 by default. --quick compresses little, for tests. --sign names a
+ * private SSH key, with which SHA256SUMS is signed.
+ */
+import { mkdirSync, rmSync } from "node:fs";
+import { join, resolve } from "node:path";
+import { parseArgs } from "node:util";
+import { buildNative, buildPrograms } from "./package/native.mjs";
+import { makeDeb } from "./package/deb.mjs";
+import { makeNpm } from "./package/npm.mjs";
+import { makeOci } from "./package/oci.mjs";
+import { makeRpm } from "./package/rpm.mjs";
+import { makeSbom } from "./package/sbom.mjs";
+import { checkPackage, reportTree } from "./package/sizes.mjs";
+import { makeSums } from "./package/sums.mjs";
+import { makeTarball } from "./package/tarball.mjs";
+import { layTree } from "./package/tree.mjs";
+import { fail, readProject } from "./package/project.mjs";
+
+const FORMS = { deb: makeDeb, rpm: makeRpm, tar: makeTarball, oci: makeOci };
+const ARCHITECTURES = ["amd64", "arm64"];
+
+const { values } = parseArgs({
+  options: {
+    arch: { type: "string", default: ARCHITECTURES.join() },
+    only: { type: "string", default: [...Object.keys(FORMS), "npm"].join() },
+    out: { type: "string", default: "dist/packages" },
+    release: { type: "string", default: "1" },
+    quick: { type: "boolean", default: false },
+    sign: { type: "string" },
+  },
+});
+const machines = choose(values.arch, ARCHITECTURES);
+const forms = choose(values.only, [...Object.keys(FORMS), "npm"]);
+if (!/^[1-9][0-9]*$/.test(values.release)) fail(`--release ${values.release} is no number`);
+const key = values.sign && resolve(values.sign);
+
+const root = join(import.meta.dirname, "..");
+process.chdir(root);
+// What is made is readable for all, whatever the mask of who makes it.
+process.umask(0o022);
+const out = resolve(values.out);
+const work = join(out, ".work");
+rmSync(out, { recursive: true, force: true });
+mkdirSync(work, { recursive: true });
+const project = readProject(root, { release: values.release, isQuick: values.quick });
+
+const programs = buildPrograms(project, work);
+
+for (const machine of machines) {
+  const native = { addon: buildNative(project, machine, join(work, machine)), programs };
+  const tree = layTree(project, machine, native, join(work, machine, "tree"));
+  reportTree(machine, tree);
+  makeSbom(project, machine, out);
+  for (const form of forms.filter((one) => one !== "npm"))
+    checkPackage(FORMS[form](project, machine, tree, join(work, machine), out), project);
+}
+if (forms.includes("npm")) checkPackage(makeNpm(project, machines, work, out), project);
+makeSums(out, key);
+rmSync(work, { recursive: true });
+
+function choose(text, all) {
+  const chosen = text.split(",");
+  const unknown = chosen.find((one) => !all.includes(one));
+  if (unknown !== undefined) fail(`${unknown} is none of ${all.join(", ")}`);
+  return all.filter((one) => chosen.includes(one));
+}

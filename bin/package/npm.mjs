@@ -1,0 +1,3 @@
+export function makeNpm() {
+  throw new Error("not yet");
+}

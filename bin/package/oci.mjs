@@ -1,0 +1,3 @@
+export function makeOci() {
+  throw new Error("not yet");
+}

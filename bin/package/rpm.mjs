@@ -1,0 +1,3 @@
+export function makeRpm() {
+  throw new Error("not yet");
+}
