@@ -49,10 +49,10 @@ rmSync(out, { recursive: true, force: true });
 mkdirSync(work, { recursive: true });
 const project = readProject(root, { release: values.release, isQuick: values.quick });
 
-const programs = buildPrograms(project, work);
+const programs = buildPrograms(project);
 
 for (const machine of machines) {
-  const native = { addon: buildNative(project, machine, join(work, machine)), programs };
+  const native = { addon: buildNative(project, machine), programs };
   const tree = layTree(project, machine, native, join(work, machine, "tree"));
   reportTree(machine, tree);
   makeSbom(project, machine, out);

@@ -1,5 +1,5 @@
 /** The package of Debian and Ubuntu. */
-import { cpSync, globSync, lstatSync, mkdirSync, readFileSync, utimesSync, writeFileSync } from "node:fs";
+import { globSync, lstatSync, mkdirSync, readFileSync, utimesSync, writeFileSync } from "node:fs";
 import { createHash } from "node:crypto";
 import { join } from "node:path";
 import { OLDEST_GLIBC } from "./native.mjs";
@@ -9,7 +9,7 @@ import { CONFIGURATION } from "./tree.mjs";
 
 export function makeDeb(project, machine, tree, work, out) {
   const folder = join(work, "deb");
-  cpSync(tree, folder, { recursive: true, verbatimSymlinks: true, preserveTimestamps: true });
+  run("cp", ["--archive", "--link", tree, folder]);
   const control = join(folder, "DEBIAN");
   mkdirSync(control);
   const add = (name, text, mode = 0o644) => writeFileSync(join(control, name), text, { mode });
@@ -20,9 +20,13 @@ export function makeDeb(project, machine, tree, work, out) {
   for (const path of [...globSync("DEBIAN/*", { cwd: folder }), "DEBIAN", "."])
     utimesSync(join(folder, path), project.epoch, project.epoch);
   const file = join(out, `ztap_${project.debianVersion}-${project.release}_${machine}.deb`);
-  run("dpkg-deb", ["--root-owner-group", "-Zxz", project.isQuick ? "-z0" : "-z6", "--build", folder, file], {
-    env: { ...process.env, SOURCE_DATE_EPOCH: String(project.epoch), DPKG_DEB_THREADS_MAX: "2" },
-  });
+  run(
+    "dpkg-deb",
+    ["--root-owner-group", ...(project.isQuick ? ["-Znone"] : ["-Zxz", "-z6"]), "--build", folder, file],
+    {
+      env: { ...process.env, SOURCE_DATE_EPOCH: String(project.epoch), DPKG_DEB_THREADS_MAX: "2" },
+    },
+  );
   return file;
 }
 

@@ -8,7 +8,7 @@ export const OLDEST_GLIBC = "2.31";
 const LIBRARIES = /^(libc|libm|libpthread|libdl|ld-linux-(x86-64|aarch64))\.so\.[0-9]+$/;
 
 /** @returns the addon's file */
-export function buildNative(project, machine, folder) {
+export function buildNative(project, machine) {
   const { root, packaging } = project;
   const { triple } = MACHINES[machine];
   const sources = join(packaging, "sources");
@@ -17,7 +17,7 @@ export function buildNative(project, machine, folder) {
   const env = { ...process.env, MAKEFLAGS: "", SOURCE_DATE_EPOCH: String(project.epoch) };
   const make = (args) => run("make", ["--no-print-directory", "-j2", ...args], { cwd: root, env });
   make(["-f", "native/static.mk", `SOURCES=${sources}`, `OUT=${libraries}`, `TARGET_FLAGS=${target}`]);
-  const out = join(folder, "native");
+  const out = join(packaging, machine, "native");
   make([
     ...["-C", "native", `OUT=${out}`, "CXX=clang++"],
     `TARGET_FLAGS=${target} -isystem ${libraries}/include -isystem ${sources}/libbpf/include/uapi`,
@@ -31,8 +31,8 @@ export function buildNative(project, machine, folder) {
 }
 
 /** @returns the eBPF programs, which run on every machine */
-export function buildPrograms({ root }, folder) {
-  const out = join(folder, "native");
+export function buildPrograms({ root, packaging }) {
+  const out = join(packaging, "programs");
   const env = { ...process.env, MAKEFLAGS: "" };
   run("make", ["--no-print-directory", "-C", "native", `OUT=${out}`, "LLVM_STRIP=llvm-strip", `${out}/ztap.bpf.o`], {
     cwd: root,

@@ -7,14 +7,23 @@ NODE=/usr/lib/ztap/runtime/node
 say() { printf 'ztap: %s\n' "$*"; }
 has_systemd() { [ -d /run/systemd/system ]; }
 
-# The agents that run from this package. $1: " (deleted)" finds those that still run what an upgrade has replaced.
-agents() {
+# The agents that run from this package.
+agents() { list_agents is_ours; }
+# Those that still run what an upgrade has replaced.
+former_agents() { list_agents is_former; }
+
+list_agents() {
   for process in /proc/[0-9]*; do
-    [ "$(readlink "$process/exe" 2>/dev/null)" = "$NODE${1:-}" ] || continue
+    "$1" "$process" || continue
     case $(tr '\0' ' ' <"$process/cmdline" 2>/dev/null) in
       *"/bin/ztap.cjs agent "*) echo "${process#/proc/}" ;;
     esac
   done
+}
+# The path alone would also be that of an agent in a container.
+is_ours() { [ "$1/exe" -ef "$NODE" ]; }
+is_former() {
+  [ "$(readlink "$1/exe" 2>/dev/null)" = "$NODE (deleted)" ] && [ "$(readlink "$1/ns/mnt")" = "$(readlink /proc/self/ns/mnt)" ]
 }
 
 # Stops the agents, those that systemd does not know as well. Enforcement is pinned in the kernel and stays.
@@ -43,7 +52,7 @@ after_upgrade() {
     systemctl daemon-reload || true
     systemctl try-restart ztap.service || say "the agent did not start again: systemctl status ztap" >&2
   fi
-  for agent in $(agents " (deleted)"); do
+  for agent in $(former_agents); do
     say "the agent with process id $agent still runs the former version: restart it, its enforcement goes on meanwhile"
   done
 }

@@ -1,0 +1,129 @@
+/**
+ * The life of the Debian package in empty systems: docs/install.md's commands lead from the package to an enforced policy; an upgrade
+ * keeps the configuration and opens nothing; a removal leaves enforcement, and says so; purge leaves nothing.
+ */
+import { existsSync, mkdirSync, readFileSync, rmdirSync } from "node:fs";
+import { join } from "node:path";
+import t from "tap";
+import type { Test } from "tap";
+import { findCgroupRoot } from "../../src/adapters/ebpf/kernel/paths.js";
+import type { Running } from "../cli/ztap.js";
+import { whyNot } from "../kernel/sandbox.js";
+import { HANG_MS, waitUntil } from "../wait.js";
+import { fileOf, makePackages, whyNoPackages } from "./packages.js";
+import { Root, ROOT, whyNoRoot } from "./root.js";
+
+/** The commands of a section of docs/install.md, one text a block. */
+function commandsOf(section: string): readonly string[] {
+  const text = readFileSync(join(ROOT, "docs/install.md"), "utf8");
+  const [, body = ""] = text.split(`\n## ${section}\n`);
+  const [own = ""] = body.split("\n## ");
+  return [...own.matchAll(/^```sh\n(.*?)^```$/gms)].map(([, block = ""]) => block);
+}
+
+/** A service's cgroup, as systemd would make it, with which the test ends. */
+function makeService(t: Test, name: string): string {
+  const folder = join(findCgroupRoot(), "system.slice", name);
+  const isOurs = !existsSync(join(folder, ".."));
+  mkdirSync(folder, { recursive: true });
+  t.teardown(() => {
+    rmdirSync(folder);
+    if (isOurs) rmdirSync(join(folder, ".."));
+  });
+  return folder;
+}
+
+const reason = whyNot() ?? whyNoPackages();
+await t.test("the life of a package", { skip: reason ?? false, timeout: HANG_MS }, async (t) => {
+  const first = fileOf(makePackages(t, ["--arch", "amd64", "--only", "deb"]), ".deb");
+  const second = fileOf(makePackages(t, ["--arch", "amd64", "--only", "deb", "--release", "2"]), ".deb");
+  for (const release of ["bookworm", "trixie"])
+    await t.test(release, { skip: whyNoRoot(release) ?? false }, async (t) => live(t, release, first, second));
+});
+
+async function live(t: Test, release: string, first: string, second: string): Promise<void> {
+  const host = `zt${process.pid}-${release}`;
+  const service = `${host}.service`;
+  const cgroup = makeService(t, service);
+  const root = await Root.open(t, release, host);
+  const succeeds = (script: string, message: string): string => {
+    const result = root.run(script);
+    t.match(result, { code: 0, signal: null }, `${message}: ${result.stdout}${result.stderr}`);
+    return result.stdout + result.stderr;
+  };
+  /** What a process of the service is told about a connection that no policy allows. */
+  const connect = (): string =>
+    root.run(`echo $$ > '${cgroup}/cgroup.procs'; exec 2>&1; : > /dev/tcp/127.0.0.1/1`).stdout;
+  const REFUSED = /Operation not permitted/;
+  /** Nobody listens there: without enforcement the kernel says so. */
+  const OPEN = /Connection refused/;
+  let agent: Running | undefined;
+  const startAgent = async (): Promise<Running> => {
+    const started = root.start(["env", "ZTAP_LISTEN=off", "ztap", "agent"]);
+    await started.says(/enforcing revision 1/);
+    return started;
+  };
+
+  await t.test("from the package to an enforced policy", async (t) => {
+    const [install = "", enable = "", look = ""] = commandsOf("One host");
+    const file = root.copy(first);
+    const script = install
+      .replace("./ztap_0.1.0-1_amd64.deb", file)
+      .replace("s/nginx.service/nginx.service/", `s/nginx.service/${service}/`);
+    t.ok(script.includes(file) && script.includes(service) && enable.includes("systemctl"), script);
+    const said = succeeds(script, "install");
+    t.match(said, /installed, and nothing is enforced yet/);
+    t.match(said, /This machine has everything that enforcement needs/);
+    t.match(connect(), OPEN, "nothing is enforced before the agent runs");
+    agent = await startAgent();
+    succeeds(look, "look");
+    t.match(connect(), REFUSED);
+    t.match(succeeds("ztap flows --verdict denied", "flows"), /127\.0\.0\.1/);
+  });
+
+  await t.test("an upgrade", async (t) => {
+    succeeds("echo 'checkInterval: 5s' >> /etc/ztap/config.yaml", "an edited configuration");
+    const said = succeeds(`dpkg -i ${root.copy(second)}`, "upgrade");
+    t.match(said, /still runs the former version: restart it/);
+    t.match(connect(), REFUSED);
+    await agent?.stop();
+    t.match(connect(), REFUSED);
+    agent = await startAgent();
+    t.match(connect(), REFUSED);
+    t.match(succeeds("dpkg-query -W ztap; ztap config show", "the edited configuration counts"), /0\.1\.0-2[^]*5s/);
+    t.match(succeeds("ztap policy show shop/web-to-db", "policy show"), /InSync/);
+  });
+
+  await t.test("removed: the agent stops, enforcement stays, and the message says how to end it", async (t) => {
+    const said = succeeds("apt-get remove -y ztap", "remove");
+    t.match(said, /still in force/);
+    t.match(said, /apt-get purge ztap/);
+    await waitUntil(() => agent?.isOver === true, { what: "the end of the agent" });
+    t.match(await agent?.ended, { code: 0 }, "it was asked to stop, and did");
+    t.match(connect(), REFUSED);
+    succeeds("test -s /etc/ztap/config.yaml && test -d /var/lib/ztap && ! test -e /usr/lib/ztap", "files");
+  });
+
+  await t.test("installed again, it goes on with the same state", async (t) => {
+    succeeds(`dpkg -i ${root.copy(second)}`, "install");
+    agent = await startAgent();
+    t.match(succeeds("ztap policy show shop/web-to-db", "policy show"), /InSync/);
+  });
+
+  await t.test("purged: nothing is left", async (t) => {
+    const said = succeeds("apt-get purge -y ztap", "purge");
+    t.match(said, /enforcement is removed/);
+    t.match(connect(), OPEN);
+    const left = succeeds(
+      "find / -xdev -iname '*ztap*' -not -path '/proc/*' -not -path '/tmp/*' -not -path '/srv/policies/*' -not -path /etc/ztap-test; ls /sys/fs/bpf",
+      "look",
+    );
+    t.equal(
+      left
+        .trim()
+        .replace(/^(maps|progs)\.debug$/gm, "")
+        .trim(),
+      "",
+    );
+  });
+}
