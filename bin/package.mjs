@@ -51,15 +51,17 @@ const project = readProject(root, { release: values.release, isQuick: values.qui
 
 const programs = buildPrograms(project);
 
+const addons = Object.fromEntries(machines.map((machine) => [machine, buildNative(project, machine)]));
+
 for (const machine of machines) {
-  const native = { addon: buildNative(project, machine), programs };
+  const native = { addon: addons[machine], programs };
   const tree = layTree(project, machine, native, join(work, machine, "tree"));
   reportTree(machine, tree);
   makeSbom(project, machine, out);
   for (const form of forms.filter((one) => one !== "npm"))
     checkPackage(FORMS[form](project, machine, tree, join(work, machine), out), project);
 }
-if (forms.includes("npm")) checkPackage(makeNpm(project, machines, work, out), project);
+if (forms.includes("npm")) checkPackage(makeNpm(project, addons, programs, work, out), project);
 makeSums(out, key);
 rmSync(work, { recursive: true });
 

@@ -8,16 +8,25 @@ import { fail } from "./project.mjs";
 const TYPES = /^(@types\/.*|undici-types)$/;
 /** What Node.js loads, and the licence. */
 const KEPT = /\.(js|cjs|mjs|json|proto|wasm|node)$|^(licen[cs]e|copying|notice|authors)/i;
+const TYPE_FILE = /\.d\.[cm]?ts$/;
 /** Folders that a package's own code never loads from. */
 const UNUSED = /(^|\/)(tests?|__tests__|benchmarks?|bench|examples?|docs?|\.github|coverage)(\/|$)/;
 /** Builds for browsers, and tools for developers. */
-const UNLOADED = ["node_modules/protobufjs/dist", "node_modules/protobufjs/cli"];
+const UNLOADED = [
+  "node_modules/@viz-js/viz/lib",
+  "node_modules/@viz-js/viz/dist/viz-global.js",
+  "node_modules/protobufjs/dist",
+  "node_modules/protobufjs/cli",
+];
 
-/** @returns the folders below the root, `node_modules/a/node_modules/b` */
-export function closure(lock, names = EXTERNAL) {
+/**
+ * @param hasTypes whether packages that have only types count as well
+ * @returns the folders below the root, `node_modules/a/node_modules/b`
+ */
+export function closure(lock, names = EXTERNAL, hasTypes = false) {
   const found = new Set();
   const visit = (from, name, isOptional) => {
-    if (TYPES.test(name)) return;
+    if (TYPES.test(name) && !hasTypes) return;
     const path = resolve(lock, from, name);
     if (path === null) {
       if (!isOptional) fail(`${name}, which ${from || "ztap"} needs, is not in package-lock.json`);
@@ -43,22 +52,24 @@ function resolve(lock, from, name) {
   }
 }
 
-export function copyModules(project, target) {
-  for (const path of closure(project.lock)) {
+/** @param hasTypes whether type declarations are copied as well, for programs that import ztap */
+export function copyModules(project, target, paths = closure(project.lock), hasTypes = false) {
+  for (const path of paths) {
     const folder = join(project.root, path);
     const { version } = JSON.parse(readFileSync(join(folder, "package.json"), "utf8"));
     const locked = project.lock.packages[path].version;
     if (version !== locked) fail(`${path} is ${version}, and package-lock.json has ${locked}`);
     for (const file of globSync("**/*", { cwd: folder, exclude: (one) => basename(one) === "node_modules" }).sort()) {
       const source = join(folder, file);
-      if (statSync(source).isDirectory() || !isKept(file)) continue;
-      if (UNLOADED.some((one) => join(path, file).startsWith(`${one}/`))) continue;
+      if (statSync(source).isDirectory() || !isKept(file, hasTypes)) continue;
+      if (UNLOADED.some((one) => join(path, file).startsWith(one))) continue;
       cpSync(source, join(target, path, file));
     }
     if (!existsSync(join(target, path, "package.json"))) fail(`${path} is empty`);
   }
 }
 
-export function isKept(file) {
-  return KEPT.test(basename(file)) && !UNUSED.test(file) && !/\.(d\.[cm]?ts|map)$/.test(file);
+function isKept(file, hasTypes) {
+  if (UNUSED.test(file)) return false;
+  return TYPE_FILE.test(file) ? hasTypes : KEPT.test(basename(file));
 }

@@ -18,9 +18,9 @@ function compress(project, plain) {
 }
 
 /** Writes a tar archive that depends on the files alone, their owner aside. */
-export function writeTar(tree, target, epoch) {
+export function writeTar(tree, target, epoch, from = ".") {
   run("tar", [
     ...["--create", "--file", target, "--directory", tree, "--format=gnu", "--sort=name", `--mtime=@${epoch}`],
-    ...["--owner=0", "--group=0", "--numeric-owner", "."],
+    ...["--owner=0", "--group=0", "--numeric-owner", from],
   ]);
 }

@@ -107,11 +107,11 @@ function write(tree, path, content) {
 }
 
 /** Modes and times are the same in every build, whatever the checkout's are. */
-function normalise(tree, epoch) {
+export function normalise(tree, epoch, isProgram = (path) => PROGRAMS.has(path)) {
   for (const path of ["", ...globSync("**/*", { cwd: tree, dot: true })]) {
     const file = join(tree, path);
     const stat = lstatSync(file);
-    if (!stat.isSymbolicLink()) chmodSync(file, stat.isDirectory() || PROGRAMS.has(path) ? 0o755 : 0o644);
+    if (!stat.isSymbolicLink()) chmodSync(file, stat.isDirectory() || isProgram(path) ? 0o755 : 0o644);
     lutimesSync(file, epoch, epoch);
   }
 }

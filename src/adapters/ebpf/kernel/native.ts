@@ -205,7 +205,7 @@ export function defaultNativeDir(): string {
   const here = dirname(fileURLToPath(import.meta.url));
   const compiled = join(here, "../../../../native");
   const candidates = [compiled, join(here, "../native"), join(here, "../../native")];
-  return candidates.find((folder) => existsSync(join(folder, "ztap.node"))) ?? compiled;
+  return candidates.find((folder) => existsSync(join(folder, "ztap.bpf.o"))) ?? compiled;
 }
 
 /**
@@ -213,7 +213,9 @@ export function defaultNativeDir(): string {
  * @throws EnforcerError `unsupported` if the addon was not built or a library that it needs is missing.
  */
 export function loadNative(nativeDir: string = defaultNativeDir()): Native {
-  const file = join(nativeDir, "ztap.node");
+  // A package for several machines has an addon for each.
+  const own = join(nativeDir, `ztap-${process.arch}.node`);
+  const file = existsSync(own) ? own : join(nativeDir, "ztap.node");
   try {
     // The one place where the addon's type is asserted: its functions are checked to exist.
     const addon: unknown = createRequire(import.meta.url)(file);
