@@ -5,6 +5,7 @@
  *
  *     node bin/build.mjs          all of it
  *     node bin/build.mjs types    the modules alone, where an input is newer than they are
+ *     node bin/build.mjs cli      what ./bin/ztap runs, its manifest and its overview, of sources that were checked before
  *     node bin/build.mjs bundle   what ./bin/ztap runs, of sources that were checked before
  */
 import { execFileSync } from "node:child_process";
@@ -33,6 +34,7 @@ const INPUTS = [
 const [part = "all"] = process.argv.slice(2);
 if (part === "types") compile();
 else if (part === "bundle") await bundle();
+else if (part === "cli") await buildCli();
 else await buildAll();
 
 async function buildAll() {
@@ -40,6 +42,11 @@ async function buildAll() {
   if (isDone(BUILT, inputs)) return;
   process.stdout.write("setup: building\n");
   compile();
+  await buildCli();
+  mark(BUILT, inputs);
+}
+
+async function buildCli() {
   await bundle();
   run("node_modules/oclif/bin/run.js", ["manifest", "."], "ignore");
   // The overview as it is printed where there is no terminal to measure: 80 columns, no colours.
@@ -47,7 +54,6 @@ async function buildAll() {
     env: { ...process.env, NO_COLOR: "1", COLUMNS: "80" },
   });
   writeFileSync("dist/cli/help.txt", help);
-  mark(BUILT, inputs);
 }
 
 function compile() {

@@ -1,0 +1,213 @@
+/**
+ * What the packages hold: equal bytes from two folders, the promises about sizes and glibc, a bill of materials and checksums that fit,
+ * and forms that install: rpm, npm on each supported Node.js, and the tree for arm64 in an emulator.
+ */
+import { execFileSync, spawnSync } from "node:child_process";
+import { createHash } from "node:crypto";
+import { cpSync, existsSync, globSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { basename, dirname, join } from "node:path";
+import t from "tap";
+import type { Test } from "tap";
+import { HANG_MS } from "../wait.js";
+import { fileOf, makePackages, whyNoPackages } from "./packages.js";
+import { ROOT } from "./root.js";
+
+const sum = (file: string): string => createHash("sha256").update(readFileSync(file)).digest("hex");
+const json = (file: string) => JSON.parse(readFileSync(file, "utf8"));
+const { version, dependencies } = json(join(ROOT, "package.json"));
+
+const NODES = [22, 24, 26].map((major) => join(ROOT, `.roots/node-${major}`));
+
+/** A folder that ends with the test. */
+function folderOf(t: Test, name: string): string {
+  const folder = mkdtempSync(join(tmpdir(), `ztap-${name}-${process.pid}-`));
+  t.teardown(() => rmSync(folder, { recursive: true, force: true }));
+  return folder;
+}
+
+/** This checkout once more, in another folder, built anew: what is not written there is linked. */
+function secondCheckout(t: Test): string {
+  const folder = join(folderOf(t, "checkout"), "another/folder");
+  mkdirSync(folder, { recursive: true });
+  const files = execFileSync("git", ["ls-files", "-z", "--cached", "--others", "--exclude-standard"], { cwd: ROOT });
+  for (const file of files
+    .toString()
+    .split("\0")
+    .filter((one) => one !== "" && existsSync(join(ROOT, one))))
+    cpSync(join(ROOT, file), join(folder, file));
+  execFileSync("cp", ["--archive", "--link", join(ROOT, "node_modules"), folder]);
+  mkdirSync(join(folder, ".packaging"));
+  for (const part of ["stamp", "versions", "sources", "amd64/node", "amd64/sysroot"]) {
+    mkdirSync(dirname(join(folder, ".packaging", part)), { recursive: true });
+    execFileSync("cp", ["--archive", "--link", join(ROOT, ".packaging", part), join(folder, ".packaging", part)]);
+  }
+  execFileSync(process.execPath, ["bin/build.mjs", "cli"], { cwd: folder, stdio: ["ignore", "ignore", "inherit"] });
+  return folder;
+}
+
+/** The time of the commit, which a copy without .git does not know. */
+process.env["SOURCE_DATE_EPOCH"] ??= execFileSync("git", ["-C", ROOT, "log", "-1", "--format=%ct"], {
+  encoding: "utf8",
+}).trim();
+
+await t.test("packages", { skip: whyNoPackages() ?? false, timeout: HANG_MS }, async (t) => {
+  const keys = folderOf(t, "keys");
+  const key = join(keys, "key");
+  execFileSync("ssh-keygen", ["-q", "-t", "ed25519", "-N", "", "-f", key]);
+  const files = makePackages(t, ["--only", "deb,rpm,npm", "--sign", key]);
+  const tree = folderOf(t, "tree");
+  for (const machine of ["amd64", "arm64"])
+    execFileSync("dpkg-deb", ["-x", fileOf(files, `_${machine}.deb`), join(tree, machine)]);
+
+  await t.test("two builds in different folders give equal bytes", async (t) => {
+    const forms = ["--arch", "amd64", "--only", "deb,rpm"];
+    const other = makePackages(t, forms, secondCheckout(t));
+    for (const ending of ["_amd64.deb", ".x86_64.rpm", "-amd64.cdx.json"])
+      t.equal(sum(fileOf(other, ending)), sum(fileOf(files, ending)), ending);
+  });
+
+  await t.test("the checksums are those of the files", async (t) => {
+    const lines = readFileSync(fileOf(files, "SHA256SUMS"), "utf8").trim().split("\n");
+    const packages = files.filter((file) => !basename(file).startsWith("SHA256SUMS"));
+    t.same(
+      lines,
+      packages.map((file) => `${sum(file)}  ${basename(file)}`),
+    );
+  });
+
+  await t.test("the signature fits the checksums, and no others", async (t) => {
+    const sums = fileOf(files, "SHA256SUMS");
+    writeFileSync(join(keys, "signers"), `release ${readFileSync(`${key}.pub`, "utf8")}`);
+    const args = [
+      "-Y",
+      "verify",
+      "-f",
+      join(keys, "signers"),
+      "-I",
+      "release",
+      "-n",
+      "ztap-release",
+      "-s",
+      `${sums}.sig`,
+    ];
+    const verify = (input: string) => spawnSync("ssh-keygen", args, { input }).status;
+    t.equal(verify(readFileSync(sums, "utf8")), 0);
+    t.not(verify(readFileSync(sums, "utf8").replace(/^./, "x")), 0);
+  });
+
+  await t.test("the tree holds what the bundle loads, and nothing for developers", async (t) => {
+    const lib = join(tree, "amd64/usr/lib/ztap");
+    const modules = globSync("{@*/*,[!@]*}", { cwd: join(lib, "node_modules") });
+    t.ok(modules.includes("etcd3") && modules.includes("pino"), modules.join(" "));
+    t.notOk(modules.some((name) => name.startsWith("@types/") || name === "typescript" || name === "oclif"));
+    const unused = globSync("**/*.{ts,map,md}", { cwd: join(lib, "node_modules") });
+    t.same(
+      unused.filter((file) => !/licen[cs]e/i.test(basename(file))),
+      [],
+    );
+    const { packages } = json(join(ROOT, "package-lock.json"));
+    for (const file of globSync("node_modules/**/node_modules/*/package.json", { cwd: lib })) {
+      const found = json(join(lib, file));
+      if (found.version !== undefined) t.equal(found.version, packages[dirname(file)]?.version, file);
+    }
+    for (const unit of ["ztap.service", "ztap-boot.service"]) {
+      const packaged = readFileSync(join(tree, "amd64/usr/lib/systemd/system", unit), "utf8");
+      const example = readFileSync(join(ROOT, "examples/systemd", unit), "utf8");
+      t.match(packaged, "ExecStart=/usr/bin/ztap agent");
+      const settings = (text: string) =>
+        text
+          .split("\n")
+          .filter((line) => !line.startsWith("#"))
+          .join("\n");
+      t.equal(settings(packaged), settings(example).replaceAll("/usr/local/bin", "/usr/bin"));
+    }
+  });
+
+  await t.test("the bill of materials names every package of npm that is inside, and what is linked in", async (t) => {
+    for (const machine of ["amd64", "arm64"]) {
+      const { components, bomFormat, specVersion } = json(fileOf(files, `-${machine}.cdx.json`));
+      t.same([bomFormat, specVersion], ["CycloneDX", "1.5"]);
+      const names = new Set(components.map((one: { name: string; version: string }) => `${one.name}@${one.version}`));
+      const lib = join(tree, machine, "usr/lib/ztap");
+      for (const file of globSync("node_modules/{@*/*,[!@]*}/package.json", { cwd: lib })) {
+        const found = json(join(lib, file));
+        t.ok(names.has(`${found.name}@${found.version}`), `${found.name}@${found.version}`);
+      }
+      for (const linked of ["node", "libbpf", "elfutils", "zlib1g-dev", "libstdc++-10-dev", "@oclif/core"])
+        t.ok(
+          [...names].some((name) => String(name).startsWith(`${linked}@`)),
+          linked,
+        );
+    }
+  });
+
+  await t.test("the rpm has the same files as the deb, and rpm installs and erases it", async (t) => {
+    const rpm = fileOf(files, ".x86_64.rpm");
+    const list = (command: string, args: readonly string[]): readonly string[] =>
+      execFileSync(command, args, { encoding: "utf8", maxBuffer: 2 ** 26 })
+        .trim()
+        .split("\n");
+    const root = folderOf(t, "rpm");
+    // What the package depends on is no part of an empty root, and no shell is there for its scripts.
+    execFileSync("rpm", ["--root", root, "--initdb"]);
+    const install = ["--root", root, "--install", "--nodeps", "--noscripts", rpm];
+    execFileSync("rpm", install);
+    const installed = list("find", [root, "-type", "f", "-not", "-path", "*/.rpmdb/*", "-printf", "%P\n"]).toSorted();
+    const deb = list("find", [join(tree, "amd64"), "-type", "f", "-printf", "%P\n"]).toSorted();
+    t.same(installed, deb);
+    t.equal(spawnSync("rpm", ["--root", root, "--verify", "--nodeps", "ztap"]).status, 0);
+    const config = join(root, "etc/ztap/config.yaml");
+    writeFileSync(config, "node: mine\n");
+    execFileSync("rpm", ["--root", root, "--erase", "--noscripts", "ztap"]);
+    t.notOk(existsSync(join(root, "usr/lib/ztap")));
+    t.equal(readFileSync(`${config}.rpmsave`, "utf8"), "node: mine\n", "an edited configuration is kept");
+  });
+
+  await t.test("the tree for arm64 runs, in an emulator", { skip: whyNoArm() ?? false }, async (t) => {
+    const [own, libraries] = [join(tree, "arm64"), join(ROOT, ".packaging/arm64/sysroot")];
+    const lib = join(own, "usr/lib/ztap");
+    const run = (...args: string[]) =>
+      spawnSync("qemu-aarch64-static", ["-L", libraries, join(lib, "runtime/node"), ...args], { encoding: "utf8" });
+    const told = run(join(lib, "bin/ztap.cjs"), "version");
+    t.match(told, { status: 0, stdout: new RegExp(`^ztap ${version} .*linux-arm64`) }, told.stderr);
+    const script = `const addon = require(process.argv[1]); console.log(typeof addon.loadObject, addon.libbpfVersion())`;
+    const loaded = run("-e", script, join(lib, "dist/native/ztap.node"));
+    t.match(loaded, { status: 0, stdout: /^function v?\d/ }, loaded.stderr);
+  });
+
+  await t.test(
+    "npm install -g works without a registry on each supported Node.js",
+    { skip: whyNoNodes() ?? false },
+    async (t) => {
+      const tarball = fileOf(files, ".tgz");
+      await Promise.all(
+        NODES.map(async (folder) => {
+          const prefix = folderOf(t, "npm");
+          const env = { PATH: `${folder}:/usr/bin:/bin`, HOME: prefix };
+          const npm = join(folder, "npm/bin/npm-cli.js");
+          const args = [npm, "install", "-g", "--prefix", prefix, "--offline", "--no-audit", "--no-fund", tarball];
+          execFileSync(join(folder, "node"), args, { env, cwd: prefix, stdio: "pipe" });
+          const told = spawnSync(join(prefix, "bin/ztap"), ["version"], { env, encoding: "utf8" });
+          t.match(told, { status: 0, stdout: new RegExp(`^ztap ${version} `) }, told.stderr);
+          const installed = join(prefix, "lib/node_modules/ztap");
+          for (const name of Object.keys(dependencies))
+            t.equal(json(join(installed, "node_modules", name, "package.json")).version, lockedVersion(name), name);
+        }),
+      );
+    },
+  );
+});
+
+function lockedVersion(name: string): string {
+  return json(join(ROOT, "package-lock.json")).packages[`node_modules/${name}`].version;
+}
+
+function whyNoNodes(): string | null {
+  const missing = NODES.find((folder) => !existsSync(join(folder, "node")));
+  return missing === undefined ? null : `needs ${missing}, which bin/roots brings`;
+}
+
+function whyNoArm(): string | null {
+  return existsSync("/usr/bin/qemu-aarch64-static") ? null : "needs qemu-user-static";
+}
