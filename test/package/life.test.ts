@@ -8,7 +8,8 @@ import t from "tap";
 import type { Test } from "tap";
 import { findCgroupRoot } from "../../src/adapters/ebpf/kernel/paths.js";
 import type { Running } from "../cli/ztap.js";
-import { whyNot } from "../kernel/sandbox.js";
+import { Prober } from "../kernel/prober.js";
+import { Sandbox, whyNot } from "../kernel/sandbox.js";
 import { HANG_MS, waitUntil } from "../wait.js";
 import { fileOf, makePackages, whyNoPackages } from "./packages.js";
 import { Root, ROOT, whyNoRoot } from "./root.js";
@@ -39,6 +40,9 @@ await t.test("the life of a package", { skip: reason ?? false, timeout: HANG_MS 
   const second = fileOf(makePackages(t, ["--arch", "amd64", "--only", "deb", "--release", "2"]), ".deb");
   for (const release of ["bookworm", "trixie"])
     await t.test(release, { skip: whyNoRoot(release) ?? false }, async (t) => live(t, release, first, second));
+  await t.test("an upgrade under load", { skip: whyNoRoot("bookworm") ?? false }, async (t) =>
+    upgradeUnderLoad(t, first, second),
+  );
 });
 
 async function live(t: Test, release: string, first: string, second: string): Promise<void> {
@@ -126,4 +130,68 @@ async function live(t: Test, release: string, first: string, second: string): Pr
       "",
     );
   });
+}
+
+/** Ten thousand probes a second and more, of what is allowed and of what is forbidden, while dpkg and the agents come and go. */
+async function upgradeUnderLoad(t: Test, first: string, second: string): Promise<void> {
+  const [OWN, PEER] = ["10.214.0.1", "10.214.0.2"];
+  const sandbox = new Sandbox(t);
+  const [inside, outside] = sandbox.network([`${OWN}/24`], [`${PEER}/24`]);
+  const cgroup = sandbox.cgroup("load");
+  const host = `zt${process.pid}-load`;
+  const root = await Root.open(t, "bookworm", host);
+  const sink = await Prober.start(t, sandbox, { namespace: outside }, { host: OWN, allowed: 0, forbidden: 0 });
+  const workload = await Prober.start(t, sandbox, { cgroup, namespace: inside }, { host: PEER, ...sink.ports });
+  const outsider = await Prober.start(t, sandbox, { namespace: outside }, { host: OWN, ...workload.ports });
+  const succeeds = (script: string): void => {
+    const result = root.run(script);
+    t.match(result, { code: 0 }, `${script}: ${result.stdout}${result.stderr}`);
+  };
+  const startAgent = async (): Promise<Running> => {
+    const agent = root.start(["env", "ZTAP_LISTEN=off", "ztap", "agent"]);
+    await agent.says("enforcing revision 1");
+    return agent;
+  };
+  const policy =
+    `{ apiVersion: ztap/v1, kind: Workload, metadata: { name: web }, spec: { node: ${host}, cgroup: ${cgroup}, addresses: ["${OWN}"] } }\n---\n` +
+    `{ apiVersion: ztap/v1, kind: NetworkPolicy, metadata: { name: p }, spec: { podSelector: {},\n` +
+    `  egress: [{ ports: [{ port: ${sink.ports.allowed}, protocol: UDP }] }], ingress: [{ ports: [{ port: ${workload.ports.allowed}, protocol: UDP }] }] } }\n`;
+  succeeds(`apt-get install -y ${root.copy(first)}`);
+  succeeds(`mkdir /srv/state && cd /srv/state && printf %s '${policy}' > all.yaml && ztap apply . --auto-approve`);
+  let agent = await startAgent();
+
+  const count = async () => ({
+    workload: await workload.counters(),
+    outsider: await outsider.counters(),
+    sink: await sink.counters(),
+  });
+  const start = await count();
+  let before = start;
+  const check = async (during: string): Promise<void> => {
+    await waitUntil(
+      async () => (await workload.counters()).refused.forbidden > before.workload.refused.forbidden + 1000,
+      {
+        what: `${during}: a thousand refusals`,
+      },
+    );
+    const now = await count();
+    t.equal(now.workload.sent.forbidden, start.workload.sent.forbidden, `${during}: nothing forbidden left`);
+    t.equal(now.sink.got.forbidden, start.sink.got.forbidden, `${during}: nothing forbidden arrived there`);
+    t.equal(now.workload.got.forbidden, start.workload.got.forbidden, `${during}: nothing forbidden arrived here`);
+    t.equal(now.workload.refused.allowed, start.workload.refused.allowed, `${during}: nothing allowed was refused`);
+    t.equal(now.workload.dropped, start.workload.dropped, `${during}: nothing allowed was kept out`);
+    t.ok(now.sink.got.allowed > before.sink.got.allowed, `${during}: what is allowed arrived there`);
+    t.ok(now.workload.got.allowed > before.workload.got.allowed, `${during}: what is allowed arrived here`);
+    before = now;
+  };
+  await check("the first version");
+  succeeds(`dpkg -i ${root.copy(second)}`);
+  await check("the package is replaced");
+  await agent.stop();
+  await check("no agent runs");
+  agent = await startAgent();
+  await check("the second version");
+  succeeds("dpkg --remove ztap");
+  t.match(await agent.ended, { code: 0 });
+  await check("the package is removed");
 }
