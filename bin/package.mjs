@@ -6,7 +6,7 @@
  * --release N is the packages' revision of one version of ztap, 1 by default. --quick compresses little, for tests. --sign names a
  * private SSH key, with which SHA256SUMS is signed.
  */
-import { mkdirSync, rmSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, rmSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { buildNative, buildPrograms } from "./package/native.mjs";
@@ -45,6 +45,9 @@ process.chdir(root);
 process.umask(0o022);
 const out = resolve(values.out);
 const work = join(out, ".work");
+// Only what this has made is removed.
+if (existsSync(out) && readdirSync(out).length > 0 && ![join(out, "SHA256SUMS"), work].some((path) => existsSync(path)))
+  fail(`${out} has other files`);
 rmSync(out, { recursive: true, force: true });
 mkdirSync(work, { recursive: true });
 const project = readProject(root, { release: values.release, isQuick: values.quick });

@@ -25,11 +25,12 @@ export function reportTree(machine, tree) {
   if (total > LIMITS.installed) fail(`${machine}: more than ${mib(LIMITS.installed)} installed`);
 }
 
-/** @param file a package. One that is hardly compressed is for tests, and has no limit. */
+/** @param file a package. One that is hardly compressed is for tests, and has no limit; nor has an image, with a system inside. */
 export function checkPackage(file, { isQuick }) {
   const { size } = statSync(file);
   say(`${basename(file)}: ${mib(size)}`);
-  if (size > LIMITS.packed && !isQuick) fail(`${basename(file)} is larger than ${mib(LIMITS.packed)}`);
+  if (size > LIMITS.packed && !isQuick && !file.endsWith(".oci.tar"))
+    fail(`${basename(file)} is larger than ${mib(LIMITS.packed)}`);
 }
 
 function mib(bytes) {

@@ -1,6 +1,7 @@
 /** What ships for CI systems: every file is read as its system reads it, and its commands are run. */
 import { spawnSync } from "node:child_process";
-import { existsSync, globSync, readFileSync, statSync } from "node:fs";
+import { createHash } from "node:crypto";
+import { chmodSync, existsSync, globSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import t from "tap";
@@ -45,7 +46,8 @@ t.test("every CI file is valid YAML, and shipped files refer only to shipped fil
   const workflow = parseYaml(t, ztap.root, "examples/starter/.github/workflows/ztap.yml");
   t.match(workflow, {
     permissions: { contents: "read", "pull-requests": "write" },
-    jobs: { plan: { steps: [{ with: { "fetch-depth": 0 } }, { uses: "./.github/actions/ztap-plan" }] } },
+    env: { ZTAP_VERSION: JSON.parse(read(ztap.root, "package.json")).version },
+    jobs: { plan: { steps: [{}, { with: { "fetch-depth": 0 } }, { uses: "./.github/actions/ztap-plan" }] } },
   });
   t.equal((await ztap.run(["init", "new"])).code, 0);
   t.equal(
@@ -131,6 +133,32 @@ t.test("a release is refused if its tag is not the version of package.json", asy
   t.match(run(`v${version}`), { status: 0, stdout: "" });
   for (const tag of [version, `v${version}-rc.1`, "v999.0.0"])
     t.match(run(tag), { status: 1, stdout: new RegExp(`^::error .*${tag}`) }, tag);
+});
+
+t.test("the starter's workflow installs only the package whose sum stands in it", async (t) => {
+  const ztap = new Ztap(t);
+  const { jobs, env } = parseYaml(t, ROOT, "examples/starter/.github/workflows/ztap.yml");
+  const [{ run: script }] = jobs.plan.steps;
+  const PACKAGE = "what a release has";
+  // The commands of a hosted runner that this machine may lack: one that fetches, one that installs.
+  ztap.write("bin/gh", `#!/bin/sh\nprintf '%s' '${PACKAGE}' > "$7"\n`);
+  ztap.write("bin/sudo", `#!/bin/sh\necho "$@" > ../installed\n`);
+  ztap.write("temp/.keep", "");
+  for (const name of ["gh", "sudo"]) chmodSync(join(ztap.folder, "bin", name), 0o755);
+  const run = (given: Readonly<Record<string, string>>) => {
+    const PATH = `${join(ztap.folder, "bin")}:${process.env["PATH"]}`;
+    const all = { ...process.env, ...env, PATH, RUNNER_TEMP: join(ztap.folder, "temp"), ...given };
+    return spawnSync("bash", ["-eo", "pipefail", "-c", script], { env: all, encoding: "utf8" });
+  };
+  const installed = join(ztap.folder, "installed");
+  const sum = (text: string): string => createHash("sha256").update(text).digest("hex");
+  const ZTAP_REPOSITORY = "someone/ztap";
+  t.match(run({}), { status: 1, stdout: /^::error .*set ZTAP_REPOSITORY/ });
+  t.match(run({ ZTAP_REPOSITORY }), { status: 1, stdout: /ZTAP_SHA256/ });
+  t.match(run({ ZTAP_REPOSITORY, ZTAP_SHA256: sum("something else") }), { status: 1 });
+  t.notOk(existsSync(installed), "nothing is installed by then");
+  t.match(run({ ZTAP_REPOSITORY, ZTAP_SHA256: sum(PACKAGE) }), { status: 0 });
+  t.equal(readFileSync(installed, "utf8"), `dpkg --install ztap_${env.ZTAP_VERSION}-1_amd64.deb\n`);
 });
 
 t.test("CI runs `npm test`, each kernel that bin/kernels provides, and the guest with systemd", async (t) => {
