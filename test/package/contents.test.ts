@@ -19,9 +19,12 @@ const { version, dependencies } = json(join(ROOT, "package.json"));
 
 const NODES = [22, 24, 26].map((major) => join(ROOT, `.roots/node-${major}`));
 
+/** In memory where there is such a file system: npm writes thousands of files. */
+const MEMORY = existsSync("/dev/shm") ? "/dev/shm" : tmpdir();
+
 /** A folder that ends with the test. */
-function folderOf(t: Test, name: string): string {
-  const folder = mkdtempSync(join(tmpdir(), `ztap-${name}-${process.pid}-`));
+function folderOf(t: Test, name: string, parent = tmpdir()): string {
+  const folder = mkdtempSync(join(parent, `ztap-${name}-${process.pid}-`));
   t.teardown(() => rmSync(folder, { recursive: true, force: true }));
   return folder;
 }
@@ -65,6 +68,15 @@ await t.test("packages", { skip: whyNoPackages() ?? false, timeout: HANG_MS }, a
     const other = makePackages(t, forms, secondCheckout(t));
     for (const ending of ["_amd64.deb", ".x86_64.rpm", "-amd64.cdx.json"])
       t.equal(sum(fileOf(other, ending)), sum(fileOf(files, ending)), ending);
+  });
+
+  await t.test("a file that needs a newer glibc is refused", async (t) => {
+    const script = `import { checkGlibc } from "${join(ROOT, "bin/package/native.mjs")}"; checkGlibc(process.argv[1], "it");`;
+    const check = (file: string) =>
+      spawnSync(process.execPath, ["--input-type=module", "-e", script, file], { encoding: "utf8" });
+    t.match(check("/bin/bash"), { status: 1, stderr: /^package: it needs glibc 2\.3\d.*, and 2\.31 is promised/ });
+    for (const machine of ["amd64", "arm64"])
+      t.match(check(join(tree, machine, "usr/lib/ztap/dist/native/ztap.node")), { status: 0 }, machine);
   });
 
   await t.test("the checksums are those of the files", async (t) => {
@@ -183,7 +195,7 @@ await t.test("packages", { skip: whyNoPackages() ?? false, timeout: HANG_MS }, a
       const tarball = fileOf(files, ".tgz");
       await Promise.all(
         NODES.map(async (folder) => {
-          const prefix = folderOf(t, "npm");
+          const prefix = folderOf(t, "npm", MEMORY);
           const env = { PATH: `${folder}:/usr/bin:/bin`, HOME: prefix };
           const npm = join(folder, "npm/bin/npm-cli.js");
           const args = [npm, "install", "-g", "--prefix", prefix, "--offline", "--no-audit", "--no-fund", tarball];

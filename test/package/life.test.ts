@@ -11,7 +11,7 @@ import type { Running } from "../cli/ztap.js";
 import { Prober } from "../kernel/prober.js";
 import { Sandbox, whyNot } from "../kernel/sandbox.js";
 import { HANG_MS, waitUntil } from "../wait.js";
-import { fileOf, makePackages, whyNoPackages } from "./packages.js";
+import { fileOf, makePackages, makeRepository, whyNoPackages } from "./packages.js";
 import { Root, ROOT, whyNoRoot } from "./root.js";
 
 /** The commands of a section of docs/install.md, one text a block. */
@@ -108,8 +108,21 @@ async function live(t: Test, release: string, first: string, second: string): Pr
     succeeds("test -s /etc/ztap/config.yaml && test -d /var/lib/ztap && ! test -e /usr/lib/ztap", "files");
   });
 
-  await t.test("installed again, it goes on with the same state", async (t) => {
-    succeeds(`dpkg -i ${root.copy(second)}`, "install");
+  await t.test("installed again by apt from a signed repository, it goes on with the same state", async (t) => {
+    const repository = root.copy(makeRepository(t, [first, second]));
+    // apt reads the lists of this repository alone, and keeps the others.
+    const own = `-o Dir::Etc::sourcelist=/etc/apt/ztap-test.list -o Dir::Etc::sourceparts=- -o APT::Get::List-Cleanup=0`;
+    const source = `echo 'deb [signed-by=${repository}/key.gpg] file:${repository} ./' > /etc/apt/ztap-test.list`;
+    succeeds(
+      `cp ${repository}/InRelease /tmp/InRelease && sed -i 's/^Suite: test/Suite: else/' ${repository}/InRelease`,
+      "forge",
+    );
+    t.not(root.run(`${source}; apt-get update --error-on=any ${own}`).code, 0, "changed after it was signed");
+    succeeds(`cp /tmp/InRelease ${repository}/InRelease; apt-get update --error-on=any ${own}`, "update");
+    t.match(
+      succeeds(`apt-get install -y ${own} ztap; rm /etc/apt/ztap-test.list`, "install"),
+      /Setting up ztap \(0\.1\.0-2\)/,
+    );
     agent = await startAgent();
     t.match(succeeds("ztap policy show shop/web-to-db", "policy show"), /InSync/);
   });

@@ -1,8 +1,9 @@
 /** Packages of this checkout, made for the tests by bin/package.mjs, hardly compressed. */
 import { execFileSync } from "node:child_process";
-import { existsSync, globSync, mkdtempSync, rmSync } from "node:fs";
+import { createHash } from "node:crypto";
+import { copyFileSync, existsSync, globSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import type { Test } from "tap";
 import { ROOT } from "./root.js";
 
@@ -28,4 +29,26 @@ export function fileOf(files: readonly string[], ending: string): string {
   const found = files.find((file) => file.endsWith(ending));
   if (found === undefined) throw new Error(`no package ends in ${ending}: ${files.join(" ")}`);
   return found;
+}
+
+/** An apt repository with the packages, signed with a key of its own (`key.gpg`). @returns its folder */
+export function makeRepository(t: Test, packages: readonly string[]): string {
+  const folder = mkdtempSync(join(tmpdir(), `ztap-repository-${process.pid}-`));
+  t.teardown(() => rmSync(folder, { recursive: true, force: true }));
+  const repository = join(folder, "repository");
+  const home = join(folder, "gnupg");
+  for (const path of [repository, home]) mkdirSync(path, { mode: 0o700 });
+  for (const file of packages) copyFileSync(file, join(repository, basename(file)));
+  const run = (command: string, args: readonly string[]): string =>
+    execFileSync(command, args, { cwd: repository, encoding: "utf8", stdio: ["ignore", "pipe", "ignore"] });
+  const list = run("dpkg-scanpackages", ["--multiversion", "."]);
+  writeFileSync(join(repository, "Packages"), list);
+  const sum = createHash("sha256").update(list).digest("hex");
+  writeFileSync(join(repository, "Release"), `Suite: test\nSHA256:\n ${sum} ${Buffer.byteLength(list)} Packages\n`);
+  const gpg = (...args: string[]) => run("gpg", ["--homedir", home, "--batch", "--passphrase", "", ...args]);
+  gpg("--quick-generate-key", "packages of a test", "ed25519", "sign", "never");
+  gpg("--clearsign", "--output", "InRelease", "Release");
+  gpg("--export", "--output", "key.gpg");
+  run("gpgconf", ["--homedir", home, "--kill", "all"]);
+  return repository;
 }

@@ -88,11 +88,11 @@ export class Root {
     return running;
   }
 
-  /** Copies a file of this machine into /tmp of the root. @returns its path there */
+  /** Copies a file or folder of this machine into /tmp of the root. @returns its path there */
   copy(file: string): string {
     const path = `/tmp/${basename(file)}`;
     // What the overlay shows is changed through it alone.
-    cpSync(file, join(`/proc/${this.#holder.pid}/root`, this.#folder, "root", path));
+    cpSync(file, join(`/proc/${this.#holder.pid}/root`, this.#folder, "root", path), { recursive: true });
     return path;
   }
 
