@@ -49,11 +49,19 @@ async function buildAll() {
 async function buildCli() {
   await bundle();
   run("node_modules/oclif/bin/run.js", ["manifest", "."], "ignore");
+  sortManifest("oclif.manifest.json");
   // The overview as it is printed where there is no terminal to measure: 80 columns, no colours.
   const help = execFileSync(process.execPath, ["bin/ztap.cjs", "--help"], {
     env: { ...process.env, NO_COLOR: "1", COLUMNS: "80" },
   });
   writeFileSync("dist/cli/help.txt", help);
+}
+
+/** oclif lists the commands in the order in which the file system does. */
+function sortManifest(file) {
+  const { commands, ...others } = JSON.parse(readFileSync(file, "utf8"));
+  const sorted = Object.fromEntries(Object.entries(commands).sort(([a], [b]) => (a < b ? -1 : 1)));
+  writeFileSync(file, JSON.stringify({ commands: sorted, ...others }, null, 2));
 }
 
 function compile() {

@@ -30,7 +30,16 @@ export const QUICK_CHECKS = [
 ];
 
 /** Files that take longest come first, so that none of them runs alone at the end. */
-const SLOW = ["kernel/kernels", "cli/usage", "sim/sim", "cluster/three-nodes", "kernel/versions", "plan/connectivity"];
+const SLOW = [
+  "kernel/kernels",
+  "package/contents",
+  "package/life",
+  "cli/usage",
+  "sim/sim",
+  "cluster/three-nodes",
+  "kernel/versions",
+  "plan/connectivity",
+];
 
 /** Folders whose tests need neither root, nor a kernel, nor a server; `npm run check` runs them. */
 const UNITS = [
