@@ -10,14 +10,14 @@ import { basename, dirname, join } from "node:path";
 import t from "tap";
 import type { Test } from "tap";
 import { HANG_MS } from "../wait.js";
-import { fileOf, makePackages, whyNoPackages } from "./packages.js";
+import { fileOf, makePackages, supported, whyNoPackages } from "./packages.js";
 import { ROOT } from "./root.js";
 
 const sum = (file: string): string => createHash("sha256").update(readFileSync(file)).digest("hex");
 const json = (file: string) => JSON.parse(readFileSync(file, "utf8"));
 const { version, dependencies } = json(join(ROOT, "package.json"));
 
-const NODES = [22, 24, 26].map((major) => join(ROOT, `.roots/node-${major}`));
+const NODES = supported(22, 24, 26).map((major) => join(ROOT, `.roots/node-${major}`));
 
 /** In memory where there is such a file system: npm writes thousands of files. */
 const MEMORY = existsSync("/dev/shm") ? "/dev/shm" : tmpdir();

@@ -38,7 +38,7 @@ const reason = whyNot() ?? whyNoPackages();
 await t.test("the life of a package", { skip: reason ?? false, timeout: HANG_MS }, async (t) => {
   const first = fileOf(makePackages(t, ["--arch", "amd64", "--only", "deb"]), ".deb");
   const second = fileOf(makePackages(t, ["--arch", "amd64", "--only", "deb", "--release", "2"]), ".deb");
-  for (const release of ["bookworm", "trixie"])
+  for (const release of supported("bookworm", "trixie"))
     await t.test(release, { skip: whyNoRoot(release) ?? false }, async (t) => live(t, release, first, second));
   await t.test("an upgrade under load", { skip: whyNoRoot("bookworm") ?? false }, async (t) =>
     upgradeUnderLoad(t, first, second),

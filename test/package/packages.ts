@@ -7,6 +7,10 @@ import { basename, join } from "node:path";
 import type { Test } from "tap";
 import { ROOT } from "./root.js";
 
+/** `npm run test:hosts` takes every system and every Node.js that is supported; `npm test` the first of each. */
+export const supported = <T>(first: T, ...others: readonly T[]): readonly T[] =>
+  process.env["ZTAP_HOSTS"] === "1" ? [first, ...others] : [first];
+
 /** @returns why no package can be made here, or null */
 export function whyNoPackages(): string | null {
   return existsSync(join(ROOT, ".packaging/stamp")) ? null : "needs .packaging, which bin/package/bring brings";
