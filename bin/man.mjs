@@ -8,9 +8,8 @@ import { defaultOf, EXIT_CODES, FILES, readReference, synopsisOf, valueOf, VARIA
 
 const MAX_COLUMNS = 78;
 
-/** @param folder of the checkout; the pages are written to its dist/man */
-export function writeManPages(folder) {
-  const target = join(folder, "dist/man");
+/** @param folder the checkout */
+export function writeManPages(folder, target = join(folder, "dist/man")) {
   rmSync(target, { recursive: true, force: true });
   mkdirSync(target, { recursive: true });
   const reference = readReference();
@@ -21,13 +20,17 @@ export function writeManPages(folder) {
   ];
   for (const [name, body] of pages) {
     const title = `.TH ${quoted(name.toUpperCase())} 1 ${quoted(date)} ${quoted(`ztap ${reference.version}`)} "ztap Manual"`;
-    const text = ['.\\" Generated from the commands of ztap; do not edit.', title, ".nh", ".ad l", ...body, ""].join("\n");
+    const text = ['.\\" Generated from the commands of ztap; do not edit.', title, ".nh", ".ad l", ...body, ""].join(
+      "\n",
+    );
     writeFileSync(join(target, `${name}.1`), text);
   }
 }
 
 function readDate(changelog, version) {
-  const heading = changelog.split("\n").find((line) => line.startsWith(`## ${version}`) || line.startsWith(`## [${version}]`));
+  const heading = changelog
+    .split("\n")
+    .find((line) => line.startsWith(`## ${version}`) || line.startsWith(`## [${version}]`));
   return /\d{4}-\d{2}-\d{2}/.exec(heading ?? "")?.[0] ?? "";
 }
 
@@ -143,7 +146,8 @@ function settingEntry({ key, flag, variable, defaultText, help }) {
 const names = (aliases) => aliases.map((alias) => `\`${alias}\``).join(", ");
 const section = (title) => [`.SH ${title}`];
 const entry = (head, text) => [".TP", head, ...filled(text)];
-const paragraph = (text) => text.split("\n").flatMap((line, index) => [...(index === 0 ? [] : [".PP"]), ...filled(line)]);
+const paragraph = (text) =>
+  text.split("\n").flatMap((line, index) => [...(index === 0 ? [] : [".PP"]), ...filled(line)]);
 const bold = (text) => `\\fB${escaped(text)}\\fR`;
 const italic = (text) => `\\fI${escaped(text)}\\fR`;
 const quoted = (text) => `"${escaped(text)}"`;

@@ -24,7 +24,10 @@ export const FILES = [
     "$XDG_CONFIG_HOME/ztap/config.yaml",
     "that of the user, which wins for each key (~/.config/ztap/config.yaml where the variable is not set; root only where it is set)",
   ],
-  ["/var/lib/ztap", "the embedded store, mirrors of the source, and the last enforced state of each node of this machine"],
+  [
+    "/var/lib/ztap",
+    "the embedded store, mirrors of the source, and the last enforced state of each node of this machine",
+  ],
   ["$XDG_STATE_HOME/ztap", "the same for other users than root (~/.local/state/ztap where the variable is not set)"],
   ["/sys/fs/bpf/ztap", "pinned programs and maps: the enforcement itself, which outlives the agent"],
 ];
@@ -77,7 +80,9 @@ export function valueOf(flag) {
 
 /** The part of a flag's help that says its default; empty where the description says it, or there is none. */
 export function defaultOf(flag) {
-  return flag.default === undefined || flag.default === "" || flag.type === "boolean" ? "" : ` (default: ${flag.default})`;
+  return flag.default === undefined || flag.default === "" || flag.type === "boolean"
+    ? ""
+    : ` (default: ${flag.default})`;
 }
 
 /** The words of a synopsis after the command's name. */

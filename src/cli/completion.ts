@@ -27,7 +27,7 @@ const ARGS: Readonly<Record<string, Completed>> = {
 const VALUES: Readonly<Record<string, Completed>> = {
   FILE: { kind: "file" },
   DIR: { kind: "directory" },
-  "A": NAMES.workload,
+  A: NAMES.workload,
   "B:PORT/PROTO": NAMES.workload,
 };
 
@@ -44,7 +44,7 @@ function toCommand(command: Loadable): CompletableCommand {
   return {
     name: id.replaceAll(":", " "),
     summary: firstSentence(summary),
-    isHidden: hidden === true,
+    isHidden: hidden,
     flags: Object.values(flags)
       .filter((flag) => flag.hidden !== true)
       .map(toFlag)
@@ -72,7 +72,7 @@ function toPlace({ name, options }: Arg, noun: string): Completed {
 }
 
 /** An alias may begin with another word: the noun is that of the command itself. */
-function nounOf({ id, aliases, hiddenAliases = [], relativePath }: Loadable): string {
+function nounOf({ id, aliases, hiddenAliases, relativePath }: Loadable): string {
   const isAlias = [...aliases, ...hiddenAliases].includes(id);
   return (isAlias ? relativePath?.at(-2) : id.split(":")[0]) ?? "";
 }

@@ -3,7 +3,7 @@ import { printableJson } from "../model/printable.js";
 import type { Store } from "../interfaces/store.js";
 import { watchList } from "../operations/query/watch-list.js";
 import type { Settings } from "../settings/settings.js";
-import { renderListing, WatchedListing, type Listing } from "../views/listing.js";
+import { renderListing, WatchedListing, type ListTable } from "../views/listing.js";
 import type { Style } from "../views/style.js";
 import { systemClock } from "../wiring/host.js";
 import { withStore } from "../wiring/store.js";
@@ -20,7 +20,7 @@ interface ListFlags {
 export interface ListSource<T> {
   readonly read: (store: Store) => Promise<T>;
   readonly document: (list: T) => object;
-  readonly listing: (list: T, style: Style, isWide: boolean) => Listing;
+  readonly listing: (list: T, style: Style, isWide: boolean) => ListTable;
 }
 
 export abstract class ListCommand extends BaseCommand {

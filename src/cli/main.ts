@@ -26,7 +26,7 @@ export async function main(argv: readonly string[], root: string): Promise<void>
   let commands: readonly string[] = [];
   try {
     const config = await Config.load({ root, userPlugins: false, devPlugins: false });
-    commands = config.commands.filter(({ hidden }) => hidden !== true).map(({ id }) => id);
+    commands = config.commands.filter(({ hidden }) => !hidden).map(({ id }) => id);
     await run(helpFirst(argv), config);
     await flush();
   } catch (error) {

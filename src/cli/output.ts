@@ -29,7 +29,10 @@ export const NAMESPACE_FLAG = {
   }),
 };
 
-const ALL_NAMESPACES = Flags.boolean({ char: "A", description: "every namespace, also where ZTAP_NAMESPACE names one" });
+const ALL_NAMESPACES = Flags.boolean({
+  char: "A",
+  description: "every namespace, also where ZTAP_NAMESPACE names one",
+});
 
 /** For a command that shows objects of several namespaces. */
 export const NAMESPACE_FILTER = {
@@ -55,7 +58,8 @@ export function settleOutput(flags: Values, typed: ReadonlySet<string>, takesOut
   const { output } = flags;
   if (takesOutput) {
     const isJson = typed.has("json") ? flags["json"] === true : null;
-    if (isJson === true && typed.has("output") && output !== "json") throw excluded("--json", `--output ${String(output)}`);
+    if (isJson === true && typed.has("output") && output !== "json")
+      throw excluded("--json", `--output ${String(output)}`);
     settled["output"] = isJson === true ? "json" : (output ?? (flags["json"] === true ? "json" : "table"));
     settled["json"] = settled["output"] === "json";
     const isDocument = settled["output"] === "json" || settled["output"] === "yaml";
@@ -80,6 +84,9 @@ export function inNamespace(name: string, namespace: string | undefined, isTyped
   const [first = "", ...rest] = name.split("/");
   if (rest.length === 0) return `${namespace}/${name}`;
   if (isTyped && first !== namespace)
-    throw new OperationError("usage", `${name} is in the namespace ${first}, and --namespace is ${namespace}; give one of them`);
+    throw new OperationError(
+      "usage",
+      `${name} is in the namespace ${first}, and --namespace is ${namespace}; give one of them`,
+    );
   return name;
 }

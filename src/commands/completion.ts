@@ -14,7 +14,7 @@ export default class Completion extends BaseCommand {
     "Completes commands, flags and their values, and names of policies, workloads, nodes and namespaces from the store. Packages install the scripts.";
   static override examples = [
     "source <(<%= config.bin %> completion bash)",
-    "<%= config.bin %> completion zsh > \"${fpath[1]}/_ztap\"",
+    '<%= config.bin %> completion zsh > "${fpath[1]}/_ztap"',
     "<%= config.bin %> completion fish > ~/.config/fish/completions/ztap.fish",
   ];
   static override args = {

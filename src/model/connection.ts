@@ -31,10 +31,7 @@ export interface Connection {
 }
 
 /** Yields the connections with an end in the namespace; without one, all. */
-export function* ofNamespace(
-  connections: Iterable<Connection>,
-  namespace: string | undefined,
-): Generator<Connection> {
+export function* ofNamespace(connections: Iterable<Connection>, namespace: string | undefined): Generator<Connection> {
   const prefix = `${namespace ?? ""}/`;
   for (const connection of connections) {
     const { from, to } = connection;

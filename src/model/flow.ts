@@ -97,9 +97,7 @@ export function isSubjectOf(subject: string | null, name: string): boolean {
 
 /** Returns whether a message is of a workload of the namespace. Gaps concern every reader, and so does no namespace. */
 export function isOfNamespace(message: FlowMessage, namespace: string | undefined): boolean {
-  return (
-    namespace === undefined || message.kind === "gap" || message.workload?.startsWith(`${namespace}/`) === true
-  );
+  return namespace === undefined || message.kind === "gap" || message.workload?.startsWith(`${namespace}/`) === true;
 }
 
 /** Returns whether a message matches the query. Gaps concern every reader. */

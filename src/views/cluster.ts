@@ -5,7 +5,7 @@ import { describeSuspension } from "../operations/change/notices.js";
 import type { ClusterNode, ClusterStatus, Joined, Left } from "../operations/cluster/membership.js";
 import { ageText } from "./age.js";
 import type { Style } from "./style.js";
-import { renderListing, type Listing } from "./listing.js";
+import { renderListing, type ListTable } from "./listing.js";
 import { wrapWords } from "./wrap.js";
 
 export function clusterStatusDocument(status: ClusterStatus): object {
@@ -75,7 +75,7 @@ function renderLeader({ leader, nodes }: ClusterStatus, style: Style): string {
   return style.line`${name}: ${style.bad(silence)}`;
 }
 
-export function clusterListing({ nodes }: Pick<ClusterStatus, "nodes">, style: Style): Listing {
+export function clusterListing({ nodes }: Pick<ClusterStatus, "nodes">, style: Style): ListTable {
   const problems = nodes.flatMap((node) => describeProblem(node, style));
   return {
     columns: [

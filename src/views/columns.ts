@@ -37,18 +37,31 @@ export function layOut(
   const leavable = columns.flatMap(({ isName }, index) => (isName === true || index === 0 ? [] : [index])).reverse();
   for (let count = 0; count <= leavable.length; count += 1) {
     const left = new Set(leavable.slice(0, count));
-    const widths = shrink(columns, natural.map((one, index) => (left.has(index) ? 0 : one)), width);
+    const widths = shrink(
+      columns,
+      natural.map((one, index) => (left.has(index) ? 0 : one)),
+      width,
+    );
     if (widths !== null) return { widths, hidden: columns.filter((_, index) => left.has(index)) };
   }
   const names = columns.map(({ isName }, index) => (isName === true || index === 0 ? (natural[index] ?? 0) : 0));
-  return { widths: cut(names, names.map(() => 1), width), hidden: columns.filter((_, index) => names[index] === 0) };
+  return {
+    widths: cut(
+      names,
+      names.map(() => 1),
+      width,
+    ),
+    hidden: columns.filter((_, index) => names[index] === 0),
+  };
 }
 
 /** Cuts texts, then names; null if that is not enough. */
 function shrink(columns: readonly Column[], natural: readonly number[], width: number): readonly number[] | null {
   const floor = (index: number, least: number) =>
     Math.min(natural[index] ?? 0, Math.max(columns[index]?.title.length ?? 0, least));
-  const texts = columns.map(({ isName }, index) => (isName === true ? (natural[index] ?? 0) : floor(index, TEXT_LEAST)));
+  const texts = columns.map(({ isName }, index) =>
+    isName === true ? (natural[index] ?? 0) : floor(index, TEXT_LEAST),
+  );
   const once = cut(natural, texts, width);
   if (totalOf(once) <= width) return once;
   const names = columns.map((_, index) => floor(index, columns[index]?.isName === true ? NAME_LEAST : TEXT_LEAST));

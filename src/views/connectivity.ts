@@ -124,7 +124,8 @@ function* folded(groups: ReadonlyMap<string, readonly Connection[]>): Generator<
   }
 }
 
-const ENDS = [{ title: "", isName: true }, { title: "", isName: true }, { title: "" }] as const;
+/** None of them is ever left out. */
+const ENDS = ["", "", ""].map((title) => ({ title, isName: true }) as const);
 /** An arrow, with spaces, takes one column more than the gap of a table. */
 const ARROW = " → ";
 
@@ -138,7 +139,8 @@ export function connectionLines(connections: readonly Connection[], width = Infi
     ].map(plainStyle.clean),
   );
   const [from = 0, to = 0, ports = 0] = layOut(ENDS, rows, width - 1).widths;
-  const cell = (text: string, columns: number, where: "middle" | "end") => padTo(shorten(text, columns, where), columns);
+  const cell = (text: string, columns: number, where: "middle" | "end") =>
+    padTo(shorten(text, columns, where), columns);
   return rows.map(([a = "", b = "", c = ""]) =>
     `${cell(a, from, "middle")}${ARROW}${cell(b, to, "middle")}  ${cell(c, ports, "end")}`.trimEnd(),
   );

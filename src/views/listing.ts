@@ -9,7 +9,7 @@ export interface ListingRow {
   readonly cells: readonly string[];
 }
 
-export interface Listing {
+export interface ListTable {
   readonly columns: readonly Column[];
   readonly rows: readonly ListingRow[];
   /** Shown in place of a table without rows. */
@@ -25,7 +25,7 @@ export interface ListingOptions {
 
 /** Renders the table with the notes below it; without headers the rows alone. */
 export function renderListing(
-  { columns, rows, empty, notes }: Listing,
+  { columns, rows, empty, notes }: ListTable,
   style: Style,
   options: ListingOptions = { wide: false, headers: true },
 ): string {
@@ -49,14 +49,19 @@ export class WatchedListing {
   ) {}
 
   /** Returns the lines and notes that are new; none where only something changed that is no news. */
-  update(listing: Listing): { readonly lines: readonly string[]; readonly notes: readonly string[] } {
+  update(listing: ListTable): { readonly lines: readonly string[]; readonly notes: readonly string[] } {
     const { columns, rows, empty, notes } = listing;
     const isFirst = this.#seen === null;
     const isShown = ({ wide, isVolatile }: Column) => isVolatile !== true && (this.options.wide || wide !== true);
     const known = this.#seen ?? new Map<string, ListingRow>();
     const changes = changedRows(known, listing, isFirst ? "current" : "created", isShown);
     this.#seen = new Map(rows.map((row) => [row.key, row]));
-    const paint = { current: this.style.dim, created: this.style.good, updated: this.style.warn, deleted: this.style.bad };
+    const paint = {
+      current: this.style.dim,
+      created: this.style.good,
+      updated: this.style.warn,
+      deleted: this.style.bad,
+    };
     const lines = tableLines(
       [{ title: "Event" }, ...columns],
       changes.map(([change, { cells }]) => [paint[change](change.padEnd("current".length)), ...cells]),
@@ -80,7 +85,7 @@ export class WatchedListing {
 
 function changedRows(
   before: ReadonlyMap<string, ListingRow>,
-  { columns, rows }: Listing,
+  { columns, rows }: ListTable,
   created: "current" | "created",
   counts: (column: Column) => boolean,
 ): readonly (readonly [Change, ListingRow])[] {

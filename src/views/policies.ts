@@ -9,7 +9,7 @@ import type { PolicyWritten } from "../operations/policy/write.js";
 import type { PolicyEvent } from "../operations/policy/watch.js";
 import type { Style } from "./style.js";
 import type { Column } from "./columns.js";
-import type { Listing } from "./listing.js";
+import type { ListTable } from "./listing.js";
 import { renderTable } from "./table.js";
 import { wrapWords } from "./wrap.js";
 import { toYamlLines } from "./yaml.js";
@@ -19,7 +19,7 @@ export function policyListDocument(policies: readonly PolicyListing[]): object {
 }
 
 /** The list. Git's state is a column only if a source is polled; the mode, only if a policy audits. */
-export function policyListing(policies: readonly PolicyListing[], style: Style): Listing {
+export function policyListing(policies: readonly PolicyListing[], style: Style): ListTable {
   const hasSource = policies.some(({ git }) => git !== null);
   const hasAudit = policies.some(({ mode }) => audits(mode));
   const rows = policies.map((row) => ({
@@ -93,7 +93,7 @@ export function policyHistoryDocument(history: PolicyHistory): object {
   return { formatVersion: 1, ...history };
 }
 
-export function policyHistoryListing({ versions, pruned }: PolicyHistory, style: Style): Listing {
+export function policyHistoryListing({ versions, pruned }: PolicyHistory, style: Style): ListTable {
   const rows = versions.map((row) => ({
     key: `${row.version} ${row.revision ?? ""} ${row.action ?? ""}`,
     cells: [

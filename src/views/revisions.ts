@@ -1,13 +1,13 @@
 /** The revisions of the store, as text or as a document. */
 import type { RevisionList, RevisionRow } from "../operations/policy/revisions.js";
 import type { Style } from "./style.js";
-import type { Listing } from "./listing.js";
+import type { ListTable } from "./listing.js";
 
 export function revisionListDocument(list: RevisionList): object {
   return { formatVersion: 1, ...list };
 }
 
-export function revisionListing({ revisions, pruned }: RevisionList, style: Style): Listing {
+export function revisionListing({ revisions, pruned }: RevisionList, style: Style): ListTable {
   const rows = revisions.map((row) => ({
     key: String(row.number),
     cells: [

@@ -11,7 +11,7 @@ import type {
 import type { PlannedInstances } from "../operations/workload/planned.js";
 import { ageText } from "./age.js";
 import type { Style } from "./style.js";
-import type { Listing } from "./listing.js";
+import type { ListTable } from "./listing.js";
 import { renderTable } from "./table.js";
 import { wrapWords } from "./wrap.js";
 
@@ -25,7 +25,7 @@ export function workloadListDocument(list: WorkloadInventory): object {
 }
 
 /** @param isWide whether a cell names all nodes */
-export function workloadListing(list: WorkloadInventory, style: Style, isWide: boolean): Listing {
+export function workloadListing(list: WorkloadInventory, style: Style, isWide: boolean): ListTable {
   const { workloads, refused, refusedCount, sharedAddresses, sharedAddressCount } = list;
   const listNodes = isWide ? (nodes: readonly string[]) => nodes.join(", ") || "none" : listNames;
   const rows = workloads.map((one) => ({

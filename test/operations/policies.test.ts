@@ -61,7 +61,11 @@ t.test("list and report show audit mode: of the policy, its Namespace or the Clu
   const one = policy("a", `${both}  mode: enforce`) + policy("b", `${both}  mode: { ingress: audit }`);
   const enforced = await commit(policy("a", both));
   t.match(enforced, [{ mode: { ingress: "enforce", egress: "enforce" } }]);
-  t.notMatch(renderListing(policyListing(enforced, plainStyle), plainStyle), /Mode|enforce/, "where none audits there is no column");
+  t.notMatch(
+    renderListing(policyListing(enforced, plainStyle), plainStyle),
+    /Mode|enforce/,
+    "where none audits there is no column",
+  );
   const mixed = await commit(one);
   t.match(mixed, [
     { mode: { ingress: "enforce", egress: "enforce" } },

@@ -1,5 +1,12 @@
 /** The completion script of fish. Nothing that the store says is ever expanded or evaluated. */
-import { groupAlike, nextWords, spellings, type Completable, type CompletableCommand, type Completed } from "./model.js";
+import {
+  groupAlike,
+  nextWords,
+  spellings,
+  type Completable,
+  type CompletableCommand,
+  type Completed,
+} from "./model.js";
 
 const HEAD = `# Completion of fish for ztap. Printed by \`ztap completion fish\`; do not edit.
 
@@ -59,8 +66,7 @@ export function renderFish(completable: Completable): string {
     "",
     ...[...following].flatMap(([start, { offered }]) =>
       offered.map(
-        ({ word, summary }) =>
-          `complete -c ztap -n ${at(start)} -x -a ${quoteFish(word)} -d ${quoteFish(summary)}`,
+        ({ word, summary }) => `complete -c ztap -n ${at(start)} -x -a ${quoteFish(word)} -d ${quoteFish(summary)}`,
       ),
     ),
     ...[...following.keys()].map((start) => `complete -c ztap -n ${at(start)} -s h -l help -d help`),

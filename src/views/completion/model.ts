@@ -36,6 +36,8 @@ export interface Completable {
   readonly topics: ReadonlyMap<string, string>;
 }
 
+const NOTHING: ReadonlyMap<string, string> = new Map();
+
 export interface NextWord {
   readonly word: string;
   readonly summary: string;
@@ -56,10 +58,13 @@ export function nextWords({ commands, topics }: Completable): ReadonlyMap<string
     const words = name.split(" ");
     for (const [index, word] of words.entries()) {
       const start = words.slice(0, index).join(" ");
-      all.set(start, (all.get(start) ?? new Set()).add(word));
+      all.set(start, (all.get(start) ?? new Set<string>()).add(word));
       const isLast = index === words.length - 1;
       if (!isHidden)
-        offered.set(start, (offered.get(start) ?? new Map()).set(word, isLast ? summary : (topics.get(word) ?? "")));
+        offered.set(
+          start,
+          (offered.get(start) ?? new Map<string, string>()).set(word, isLast ? summary : (topics.get(word) ?? "")),
+        );
     }
   }
   const toWords = (words: ReadonlyMap<string, string>) =>
@@ -67,7 +72,7 @@ export function nextWords({ commands, topics }: Completable): ReadonlyMap<string
   return new Map(
     [...all].map(([start, words]) => [
       start,
-      { offered: toWords(offered.get(start) ?? new Map()), all: [...words].sort() },
+      { offered: toWords(offered.get(start) ?? NOTHING), all: [...words].sort() },
     ]),
   );
 }

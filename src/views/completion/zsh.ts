@@ -61,9 +61,7 @@ export function renderZsh(completable: Completable): string {
 }
 
 function startLines([start, { offered, all }]: readonly [string, Following]): readonly string[] {
-  const described = offered.map(
-    ({ word, summary }) => `        ${quote(`${word}:${summary.replaceAll(":", "\\:")}`)}`,
-  );
+  const described = offered.map(({ word, summary }) => `        ${quote(`${word}:${summary.replaceAll(":", "\\:")}`)}`);
   return [
     `    ${quote(start)})`,
     `      next=(${all.map(quote).join(" ")})`,
