@@ -1,7 +1,9 @@
 /**
  * Builds dist/ from src/ and test/: tsc checks and emits every module (library and tests), esbuild
  * makes one small bundle a command (start-up time), oclif writes the manifest that spares loading
- * commands for help; from the manifest come the man pages and the scripts of completion. Does nothing where no input is newer than the last build.
+ * commands for help;
+ * from the manifest come the man pages and the scripts of completion. Does nothing where no input is
+ * newer than the last build.
  *
  *     node bin/build.mjs          all of it
  *     node bin/build.mjs types    the modules alone, where an input is newer than they are

@@ -35,7 +35,7 @@ export const FILES = [
 /** Variables that set no setting and no flag. */
 export const VARIABLES = [
   ["NO_COLOR", "if it is set, nothing is coloured"],
-  ["USER, SUDO_USER", "the author of a revision that a command commits"],
+  ["SUDO_USER", "under sudo, the author of a revision that a command commits"],
 ];
 
 /**

@@ -1,5 +1,4 @@
 /** The formats, namespaces and widths of lists, and lists that are watched. */
-import { existsSync } from "node:fs";
 import { stripVTControlCharacters } from "node:util";
 import t, { type Test } from "tap";
 import { parse } from "yaml";
@@ -195,15 +194,4 @@ t.test("a watched list says which rows changed, and how", async (t) => {
   for (const document of documents) t.equal(schemaErrors("policy-list", document), "");
   t.match(documents, [{ policies: [{}, {}] }, { policies: [{}] }, { policies: [{}, {}] }]);
   t.equal(quiet.stdout.split("\n").length, 3, "ages are no news");
-});
-
-const isBooted = existsSync("/run/systemd/system") && "systemd runs this machine";
-t.test("logs end with an error where systemd runs nothing", { skip: isBooted }, async (t) => {
-  const ztap = new Ztap(t);
-  t.match(await ztap.run(["logs", "--follow"]), {
-    code: 1,
-    stdout: "",
-    stderr: /no log can be shown: systemd does not run/,
-  });
-  t.match(await ztap.json(t, "error", ["logs"], { code: 1 }), { error: { code: "unsupported" } });
 });
