@@ -14,6 +14,7 @@ import { renderDiagnostics } from "../views/diagnostics.js";
 import { renderNotices } from "../views/source-control.js";
 import type { Style } from "../views/style.js";
 import { colourStyle, createMark, plainStyle } from "../views/style.js";
+import { wrapLines } from "../views/wrap.js";
 import { globalSettingFlags } from "../settings/flags.js";
 import { loadSettings, type CommandLine } from "../wiring/settings.js";
 import { settleOutput } from "./output.js";
@@ -128,6 +129,6 @@ export abstract class BaseCommand extends Command {
     // Only this format needs the library that writes YAML.
     else if (flags.output === "yaml")
       this.log((await import("../views/yaml.js")).toYamlLines(document, { sorted: false }).join("\n"));
-    else this.log(text());
+    else this.log(wrapLines(text(), this.style.width));
   }
 }

@@ -58,6 +58,18 @@ function takeWhile(parts: readonly Part[], width: number): readonly [Part[], num
   return [parts.slice(0, count), count];
 }
 
+/** Wraps the lines that are wider than the width, with four columns more before what follows. */
+export function wrapLines(text: string, width: number): string {
+  if (width === Infinity) return text;
+  return text
+    .split("\n")
+    .flatMap((line) => {
+      if (widthOf(line) <= width) return [line];
+      return wrapWords(line, width, `${/^ */.exec(line)?.[0] ?? ""}    `);
+    })
+    .join("\n");
+}
+
 /** Splits a line into several within the width, unless a single word is wider. Lines after the first are indented. */
 export function wrapWords(text: string, width: number, indent = ""): readonly string[] {
   const lines: string[] = [];

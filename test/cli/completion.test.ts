@@ -123,15 +123,17 @@ const LINES: readonly (readonly [string, string])[] = [
   ["ztap policy show --store ./none a", "ztap policy show --store ./none a"],
 ];
 
+// Beside each other: they wait for one key after the other.
+t.jobs = 3;
 for (const [name, kind] of Object.entries(SHELLS)) {
   const skip = !isThere(name) && `${name} is not installed`;
-  t.test(`${name} completes commands, flags, values and names`, { skip }, async (t) => {
+  t.test(`${name} completes commands, flags, values and names`, { skip, buffered: true }, async (t) => {
     const ztap = await withStore(t);
     const shell = await Shell.start(ztap, kind);
     for (const [typed, completed] of LINES) t.equal(await shell.complete(typed), completed, typed);
   });
 
-  t.test(`${name}: whatever a name says, nothing is run`, { skip }, async (t) => {
+  t.test(`${name}: whatever a name says, nothing is run`, { skip, buffered: true }, async (t) => {
     const ztap = new Ztap(t);
     const names = ztap.write("names", HOSTILE.map((name) => `${name}\n`).join(""));
     const said = ztap.write("said", "");

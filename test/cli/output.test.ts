@@ -92,6 +92,19 @@ t.test("each list fits a terminal of 60, 80, 120 and 200 columns, and is whole w
   }
 });
 
+t.test("a report is wrapped between words, and its tables fit", async (t) => {
+  const ztap = await withStore(t);
+  for (const words of [`policy show -n shop policy-${LONG}`, `workload show -n shop front-${LONG}`, "cluster status"]) {
+    const { stdout } = await ztap.onTerminal(words.split(" "), "", { NO_COLOR: "1" }, 60);
+    for (const line of stdout.split(/\r?\n/)) {
+      // A word is not cut: it can be copied.
+      const longest = Math.max(...line.split(" ").map((word) => word.length));
+      t.ok(line.length <= 60 || longest > 50, `${words}: ${line}`);
+    }
+    t.match(stdout, /^(?:Node|Instance) .*\r?\n(?:web|shop)[^ ]*/m, `${words}: a table`);
+  }
+});
+
 t.test("json is --json, yaml says the same, and rows can come alone", async (t) => {
   const ztap = await withStore(t);
   const stable = (text: string) => text.replace(/"?(?:ageMs|heartbeatAgeMs)"?: .*/g, "");

@@ -2,8 +2,10 @@
 import { stripVTControlCharacters } from "node:util";
 import fc from "fast-check";
 import t from "tap";
+import type { FlowEvent } from "../../src/model/flow.js";
 import { layOut, type Column } from "../../src/views/columns.js";
 import { colourStyle, createMark, plainStyle } from "../../src/views/style.js";
+import { renderFlow } from "../../src/views/flows.js";
 import { renderTable } from "../../src/views/table.js";
 import { padTo, shorten, widthOf, wrapWords } from "../../src/views/wrap.js";
 import { volume } from "../volume.js";
@@ -97,6 +99,31 @@ t.test("any table fits any width from 20 columns on", async (t) => {
     }),
     { numRuns: volume(200, 5000) },
   );
+});
+
+t.test("a flow event has one line for its columns, or two", async (t) => {
+  const event: FlowEvent = {
+    kind: "verdict",
+    time: "2026-11-28T17:38:35.032Z",
+    node: "n1",
+    workload: `shop/${NAME}`,
+    direction: "egress",
+    verdict: "denied",
+    hook: "packet",
+    protocol: "TCP",
+    port: 5432,
+    icmp: null,
+    localPort: null,
+    rule: null,
+    peer: { address: "10.0.0.1", port: null, workloads: [`shop/${NAME}`, `data/${NAME}`] },
+    policies: [{ policy: `shop/${NAME}`, file: `policies/shop/${NAME}.yaml`, line: 7 }],
+  };
+  for (const width of WIDTHS) {
+    const lines = renderFlow(event, { ...plainStyle, width }).split("\n");
+    for (const line of lines) t.ok(widthOf(line) <= width, `${width}: ${line}`);
+    if (width === 200) t.equal(lines.length, 1);
+  }
+  t.match(renderFlow(event, plainStyle), `data/${NAME} (10.0.0.1)`, "without a terminal nothing is cut");
 });
 
 t.test("words are wrapped within the width", async (t) => {
