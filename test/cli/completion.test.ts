@@ -150,7 +150,8 @@ for (const [name, kind] of Object.entries(SHELLS)) {
         is: (all) => all.length > index + 1,
         what: `the arguments after ${hostile}`,
       });
-      t.equal(lines[index], `<policy><show><${hostile}>`, hostile);
+      // Where quotes went wrong, the shell waits for their other half.
+      if (!t.equal(lines[index], `<policy><show><${hostile}>`, hostile)) return;
       t.notOk(existsSync(ztap.path("pwned")), hostile);
     }
   });

@@ -106,7 +106,7 @@ t.test("a watched list is yielded when it differs, apart from ages, and when no 
       clock.advance(1000);
       return ageMs;
     };
-    await waitUntil(look, { is: (age) => age >= until, what: "another look" });
+    await waitUntil(look, { is: (age) => age >= until, what: "another look", timeoutMs: 20_000 });
   };
   await lookAgain(2);
   silent = "changed without an event";
