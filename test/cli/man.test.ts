@@ -96,5 +96,6 @@ t.test("every command, and every alias, has its help at -h and --help", async (t
       t.match(stdout, /^USAGE\n/m, id);
       for (const alias of aliases) t.match(stdout, `ztap ${alias.replaceAll(":", " ")}`, `${id}: the alias is shown`);
     }
+  t.match((await ztap.run(["--help"])).stdout, /^TOPICS\n(?: .*\n)* {2}describe .*\n(?: .*\n)* {2}get /m);
   t.match((await ztap.run(["get"])).stdout, /get policies .*\n(.*\n)*.*get workloads/);
 });
