@@ -1,7 +1,9 @@
 /**
  * Builds dist/ from src/ and test/: tsc checks and emits every module (library and tests), esbuild
  * makes one small bundle a command (start-up time), oclif writes the manifest that spares loading
- * commands for help. Does nothing where no input is newer than the last build.
+ * commands for help;
+ * from the manifest come the man pages and the scripts of completion. Does nothing where no input is
+ * newer than the last build.
  *
  *     node bin/build.mjs          all of it
  *     node bin/build.mjs types    the modules alone, where an input is newer than they are
@@ -9,9 +11,10 @@
  *     node bin/build.mjs bundle   what ./bin/ztap runs, of sources that were checked before
  */
 import { execFileSync } from "node:child_process";
-import { existsSync, globSync, readFileSync, rmSync, statSync, utimesSync, writeFileSync } from "node:fs";
+import { existsSync, globSync, mkdirSync, readFileSync, rmSync, statSync, utimesSync, writeFileSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { EXTERNAL } from "./external.mjs";
+import { writeManPages } from "./man.mjs";
 
 const root = join(import.meta.dirname, "..");
 process.chdir(root);
@@ -27,8 +30,8 @@ const INPUTS = [
   "package.json",
   "package-lock.json",
   "tsconfig.json",
-  "bin/build.mjs",
-  "bin/external.mjs",
+  "bin/*.mjs",
+  "CHANGELOG.md",
 ];
 
 const [part = "all"] = process.argv.slice(2);
@@ -51,10 +54,11 @@ async function buildCli() {
   run("node_modules/oclif/bin/run.js", ["manifest", "."], "ignore");
   sortManifest("oclif.manifest.json");
   // The overview as it is printed where there is no terminal to measure: 80 columns, no colours.
-  const help = execFileSync(process.execPath, ["bin/ztap.cjs", "--help"], {
-    env: { ...process.env, NO_COLOR: "1", COLUMNS: "80" },
-  });
-  writeFileSync("dist/cli/help.txt", help);
+  writeFileSync("dist/cli/help.txt", ztap("--help"));
+  writeManPages(root);
+  mkdirSync("dist/completions", { recursive: true });
+  for (const [shell, file] of Object.entries({ bash: "ztap.bash", zsh: "_ztap", fish: "ztap.fish" }))
+    writeFileSync(join("dist/completions", file), ztap("completion", shell));
 }
 
 /** oclif lists the commands in the order in which the file system does. */
@@ -106,6 +110,13 @@ function run(script, args, stdout = "inherit") {
     process.stderr.write(`setup: ${script} failed\n`);
     process.exit(error.status ?? 1);
   }
+}
+
+/** What the built CLI prints. */
+function ztap(...args) {
+  return execFileSync(process.execPath, ["bin/ztap.cjs", ...args], {
+    env: { ...process.env, NO_COLOR: "1", COLUMNS: "80" },
+  });
 }
 
 function entry(path, folder) {

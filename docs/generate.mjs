@@ -5,40 +5,33 @@
  * `node docs/generate.mjs` writes them; `--check` exits 1 where what is committed is not what they are made from.
  */
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
-import { readSettings } from "../schemas/settings.mjs";
+import { defaultOf, EXIT_CODES, readReference, synopsisOf, valueOf } from "../bin/reference.mjs";
 
 const root = new URL("../", import.meta.url);
-const manifest = JSON.parse(readFileSync(new URL("oclif.manifest.json", root), "utf8"));
-const GLOBAL = "GLOBAL";
+const { commands, globals, settings } = readReference();
 
-const commands = Object.values(manifest.commands).sort((a, b) => (a.id < b.id ? -1 : 1));
-const flagsOf = (command) => Object.values(command.flags).sort((a, b) => (a.name < b.name ? -1 : 1));
-const globals = flagsOf(commands[0]).filter(({ helpGroup }) => helpGroup === GLOBAL);
+const inCell = (text) => text.replaceAll("|", "\\|");
 
 function flagRow(flag) {
-  const value = flag.type === "boolean" ? "" : ` ${flag.options ? flag.options.join("\\|") : (flag.helpValue ?? "VALUE")}`;
+  const value = valueOf(flag);
+  const name = `${flag.char ? `-${flag.char}, ` : ""}--${flag.name}${value === null ? "" : ` ${inCell(value)}`}`;
   const need = flag.required ? "**required**: " : "";
-  const fallback = flag.default === undefined || flag.default === "" || flag.type === "boolean" ? "" : ` (default: ${flag.default})`;
-  return `| \`${flag.char ? `-${flag.char}, ` : ""}--${flag.name}${value}\` | ${flag.env ? `\`${flag.env}\`` : ""} | ${need}${flag.description}${fallback} |`;
+  return `| \`${name}\` | ${flag.env ? `\`${flag.env}\`` : ""} | ${need}${flag.description}${defaultOf(flag)} |`;
 }
 
-const withValue = (flag) => `--${flag.name} ${flag.helpValue ?? flag.options?.join("|") ?? "VALUE"}`;
-
 function section(command) {
-  const name = `ztap ${command.id.replaceAll(":", " ")}`;
-  const args = Object.values(command.args).map((arg) => (arg.required ? arg.name.toUpperCase() : `[${arg.name.toUpperCase()}]`));
-  const flags = flagsOf(command).filter(({ helpGroup }) => helpGroup !== GLOBAL);
-  const needed = flags.filter(({ required }) => required).map(withValue);
-  const examples = (command.examples ?? []).map((example) => `    ${example.replaceAll("<%= config.bin %>", "ztap")}`);
+  const { name, args, flags, aliases } = command;
+  const examples = command.examples.map((example) => `    ${example}`);
   return [
     `## ${name}`,
     "",
-    `    ${[name, ...args, ...needed].join(" ")}`,
+    `    ${[name, ...synopsisOf(command)].join(" ")}`,
     "",
     command.summary,
     ...(command.description ? ["", command.description] : []),
     "",
-    ...Object.values(command.args).map((arg) => `- \`${arg.name.toUpperCase()}\`: ${arg.description}`),
+    ...(aliases.length > 0 ? [`Also: ${aliases.map((alias) => `\`${alias}\``).join(", ")}.`, ""] : []),
+    ...args.map((arg) => `- \`${arg.name.toUpperCase()}\`: ${arg.description}`),
     ...(args.length > 0 ? [""] : []),
     ...(flags.length > 0 ? ["| flag | variable | |", "| --- | --- | --- |", ...flags.map(flagRow), ""] : []),
     ...(examples.length > 0 ? ["Examples:", "", ...examples, ""] : []),
@@ -46,7 +39,7 @@ function section(command) {
 }
 
 function settingRow({ key, flag, variable, defaultText, help }) {
-  return `| \`${key}\` | ${flag ? `\`--${flag}\`` : ""} | \`${variable}\` | ${defaultText} | ${help.replaceAll("|", "\\|")}. |`;
+  return `| \`${key}\` | ${flag ? `\`--${flag}\`` : ""} | \`${variable}\` | ${defaultText} | ${inCell(help)}. |`;
 }
 
 const text = [
@@ -60,12 +53,7 @@ const text = [
   "",
   "| exit code | means |",
   "| --- | --- |",
-  "| 0 | done, or no difference |",
-  "| 1 | failed |",
-  "| 2 | `plan --detailed-exitcode` found changes |",
-  "| 3 | `policy show --detailed-exitcode` found drift |",
-  "| 64 | the command line was wrong |",
-  "| 130 | Ctrl-C at a question; nothing was changed |",
+  ...EXIT_CODES.map(([code, meaning]) => `| ${code} | ${meaning} |`),
   "",
   "Every command takes:",
   "",
@@ -81,7 +69,7 @@ const text = [
   "",
   "| key | flag | variable | default | |",
   "| --- | --- | --- | --- | --- |",
-  ...readSettings().map(settingRow),
+  ...settings.map(settingRow),
   "",
   ...commands.flatMap(section),
 ].join("\n").replace(/\n+$/, "\n");

@@ -14,8 +14,10 @@ import { renderDiagnostics } from "../views/diagnostics.js";
 import { renderNotices } from "../views/source-control.js";
 import type { Style } from "../views/style.js";
 import { colourStyle, createMark, plainStyle } from "../views/style.js";
+import { wrapLines } from "../views/wrap.js";
 import { globalSettingFlags } from "../settings/flags.js";
 import { loadSettings, type CommandLine } from "../wiring/settings.js";
+import { settleOutput } from "./output.js";
 import { ignoredVariables } from "./risks.js";
 import { describeParsing } from "./usage.js";
 
@@ -69,9 +71,15 @@ export abstract class BaseCommand extends Command {
   ): Promise<Interfaces.ParserOutput<F, B, A>> {
     const parsed = await super.parse(options, argv);
     this.#typed = new Set(parsed.raw.flatMap((token) => (token.type === "flag" ? [token.flag] : [])));
+    Object.assign(parsed.flags, settleOutput(parsed.flags, this.#typed, "output" in { ...this.ctor.flags }));
     // `flags` is undefined for a command without flags of its own.
     for (const warning of ignoredVariables({ ...this.ctor.flags }, process.env)) this.logToStderr(`ztap: ${warning}`);
     return parsed;
+  }
+
+  /** Whether a flag stands on the command line: a variable may have set it as well. */
+  protected isTyped(flag: string): boolean {
+    return this.#typed.has(flag);
   }
 
   /** @throws OperationError `invalid-settings` */
@@ -109,5 +117,18 @@ export abstract class BaseCommand extends Command {
   /** Prints a result: the document with --json, else the text. */
   protected print(flags: { readonly json: boolean }, document: object, text: () => string): void {
     this.log(flags.json ? printableJson(document, 2) : text());
+  }
+
+  /** Prints a list or a report in the format of `--output`. */
+  protected async present(
+    flags: { readonly output: string | undefined },
+    document: object,
+    text: () => string,
+  ): Promise<void> {
+    if (flags.output === "json") this.log(printableJson(document, 2));
+    // Only this format needs the library that writes YAML.
+    else if (flags.output === "yaml")
+      this.log((await import("../views/yaml.js")).toYamlLines(document, { sorted: false }).join("\n"));
+    else this.log(wrapLines(text(), this.style.width));
   }
 }

@@ -2,20 +2,21 @@
 
 /** By the word alone. A meaning that ends with a full stop is a sentence; any other is a command. */
 const WORDS: Readonly<Record<string, string>> = {
-  ...all("plan", "diff", "preview", "changes", "dry-run"),
+  ...all("plan", "preview", "changes", "dry-run"),
   ...all("apply", "up", "deploy", "commit", "push"),
   ...all("validate", "check", "lint", "verify", "fmt"),
   ...all("explain", "trace", "can-i", "why", "auth"),
   ...all("connectivity", "reach", "matrix"),
-  ...all("flows", "logs", "tail", "monitor", "events", "top", "tcpdump"),
+  ...all("flows", "observe", "hubble", "monitor", "events", "top", "tcpdump"),
   ...all("agent", "run", "start", "daemon", "serve", "server"),
   ...all("init", "new", "bootstrap", "scaffold"),
   ...all("graph", "draw", "dot", "tree"),
   ...all("doctor", "preflight"),
   ...all("version", "info", "about"),
-  ...all("policy list", "get", "ls", "list", "policies"),
+  ...all("logs", "tail", "journal"),
+  ...all("policy list", "ls", "list", "policies", "netpol"),
   ...all("workload list", "workloads", "pods", "instances", "services", "ps"),
-  ...all("policy show", "describe", "show", "drift", "refresh"),
+  ...all("policy show", "show", "drift", "refresh"),
   ...all("policy history", "log", "revisions", "rollout"),
   ...all("policy rollback", "rollback", "revert", "undo"),
   ...all("cluster status", "status", "leader", "health", "cluster-info"),
@@ -30,18 +31,24 @@ const WORDS: Readonly<Record<string, string>> = {
     "rm",
     "remove",
   ),
-  ...all(
-    "there is no shell completion; `ztap --help` lists the commands.",
-    "autocomplete",
-    "completion",
-    "completions",
-  ),
+  ...all("completion", "autocomplete", "completions"),
   ...all("config show", "settings", "env"),
   ...all("settings are flags, variables and configuration files; docs/cli.md lists them.", "set", "login", "context"),
 };
 
 /** By topic and word. */
 const TOPICS: Readonly<Record<string, Readonly<Record<string, string>>>> = {
+  get: {
+    ...all("get workloads", "pods", "pod", "po", "instances", "services", "svc"),
+    ...all("get policies", "pol", "cnp", "ciliumnetworkpolicies", "rules"),
+    ...all("get nodes", "hosts", "agents"),
+    ...all("get revisions", "versions", "history"),
+  },
+  describe: {
+    ...all("describe workload", "pod", "po", "instance"),
+    ...all("describe policy", "policies", "networkpolicies", "cnp"),
+    ...all("cluster list", "node", "nodes", "no"),
+  },
   policy: {
     ...all("policy list", "get", "ls"),
     ...all("workload list", "workloads", "pods", "instances", "services", "ps"),

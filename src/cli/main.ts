@@ -26,7 +26,7 @@ export async function main(argv: readonly string[], root: string): Promise<void>
   let commands: readonly string[] = [];
   try {
     const config = await Config.load({ root, userPlugins: false, devPlugins: false });
-    commands = config.commandIDs;
+    commands = config.commands.filter(({ hidden }) => !hidden).map(({ id }) => id);
     await run(helpFirst(argv), config);
     await flush();
   } catch (error) {
@@ -79,7 +79,9 @@ function wantsJson(argv: readonly string[]): boolean {
   const variable = process.env["ZTAP_JSON"] ?? "";
   return (
     argv.includes("--json") ||
-    hasOption(argv, "--format", "json") ||
+    ["--format", "--output", "-o"].some((flag) => hasOption(argv, flag, "json")) ||
+    argv.includes("-ojson") ||
+    process.env["ZTAP_OUTPUT"] === "json" ||
     process.env[`ZTAP_${(argv[0] ?? "").toUpperCase()}_FORMAT`] === "json" ||
     /^(1|true|yes|y)$/i.test(variable)
   );

@@ -100,6 +100,15 @@ const SENTENCES: readonly (readonly [RegExp, (groups: readonly string[], flags: 
     },
   ],
   [
+    // An argument.
+    /^Expected (.*) to be one of: (.*)$/s,
+    ([value = "", values = ""]) => {
+      const meant = suggest(value, values.split(", "));
+      const hint = meant === undefined ? "" : `; did you mean ${meant}?`;
+      return `there is no ${JSON.stringify(value)} here; it must be ${values}${hint}`;
+    },
+  ],
+  [
     /^Parsing --(\S+) Expected an integer(.*?) but received: (.*)$/s,
     ([name = "", bound = "", value = ""], flags) =>
       `${origin(name, value, flags)} cannot be ${JSON.stringify(value)}; it must be a whole number${bound.replace(" greater than or equal to", " of at least").replace(" less than or equal to", " of at most")}`,

@@ -1,7 +1,9 @@
 import { Flags } from "@oclif/core";
+import { NAMESPACE_FILTER, OUTPUT_FLAGS } from "../cli/output.js";
 import { STATE_ARGS, STATE_FLAGS, StateCommand } from "../cli/state-command.js";
 import { readPortRange } from "../operations/query/port-syntax.js";
 import { eachConnection } from "../policy/reachability/connectivity.js";
+import { ofNamespace } from "../model/connection.js";
 import { connectivityDocument, renderConnectivity } from "../views/connectivity.js";
 
 export default class Connectivity extends StateCommand {
@@ -15,6 +17,8 @@ export default class Connectivity extends StateCommand {
   static override args = STATE_ARGS;
   static override flags = {
     ...STATE_FLAGS,
+    ...OUTPUT_FLAGS,
+    ...NAMESPACE_FILTER,
     port: Flags.string({
       description: "only these ports: 80/tcp, 8000-8010/udp, 8/icmp",
       env: "ZTAP_PORT",
@@ -26,10 +30,12 @@ export default class Connectivity extends StateCommand {
     const { args, flags } = await this.parse(Connectivity);
     const within = flags.port === undefined ? {} : { within: [readPortRange(flags.port)] };
     const desired = await this.readState(args.source, flags);
-    const connections = eachConnection(desired.objects, within);
-    const pieces = flags.json
-      ? connectivityDocument(desired.source, connections)
-      : renderConnectivity(desired.objects, connections);
+    const connections = ofNamespace(eachConnection(desired.objects, within), flags.namespace);
+    const { output } = flags;
+    const pieces =
+      output === "json" || output === "yaml"
+        ? connectivityDocument(desired.source, connections, output)
+        : renderConnectivity(desired.objects, connections, this.style);
     for (const piece of pieces) this.log(piece);
   }
 }

@@ -1,4 +1,5 @@
 import { Flags } from "@oclif/core";
+import { NAMESPACE_FLAG } from "../cli/output.js";
 import { STATE_ARGS, STATE_FLAGS, StateCommand } from "../cli/state-command.js";
 import { explainConnection } from "../operations/query/explain.js";
 import { explainDocument, renderExplanation } from "../views/explain.js";
@@ -15,6 +16,7 @@ export default class Explain extends StateCommand {
   static override args = STATE_ARGS;
   static override flags = {
     ...STATE_FLAGS,
+    ...NAMESPACE_FLAG,
     from: Flags.string({
       description: "initiator of the connection",
       env: "ZTAP_FROM",
@@ -32,7 +34,7 @@ export default class Explain extends StateCommand {
   async run(): Promise<void> {
     const { args, flags } = await this.parse(Explain);
     const { objects } = await this.readState(args.source, flags);
-    const explained = explainConnection(objects, flags.from, flags.to);
+    const explained = explainConnection(objects, flags.from, flags.to, flags.namespace);
     this.print(flags, explainDocument(explained), () => renderExplanation(explained, this.style));
   }
 }

@@ -1,8 +1,10 @@
 import { Flags } from "@oclif/core";
 import { BaseCommand } from "../cli/base.js";
+import { inNamespace, NAMESPACE_FILTER } from "../cli/output.js";
 import { settingFlags } from "../settings/flags.js";
 import { untilSignal } from "../cli/signals.js";
 import { printableJson } from "../model/printable.js";
+import { isOfNamespace } from "../model/flow.js";
 import { readFlowQuery } from "../operations/query/flow-filter.js";
 import { describeNoFlows, renderFlow, renderFlowHead } from "../views/flows.js";
 import { chooseFlowNode, followFlows } from "../wiring/flows.js";
@@ -27,6 +29,7 @@ export default class FlowsCommand extends BaseCommand {
       env: "ZTAP_WORKLOAD",
       helpValue: "NAME",
     }),
+    ...NAMESPACE_FILTER,
     direction: Flags.option({ options: ["ingress", "egress"] as const })({
       description: "only flows in this direction, seen from the workload",
       env: "ZTAP_DIRECTION",
@@ -37,7 +40,11 @@ export default class FlowsCommand extends BaseCommand {
   async run(): Promise<void> {
     const { flags } = await this.parse(FlowsCommand);
     const settings = await this.settings(flags);
-    const query = readFlowQuery(flags);
+    const { workload, namespace } = flags;
+    const query = readFlowQuery({
+      ...flags,
+      workload: workload === undefined ? undefined : inNamespace(workload, namespace, this.isTyped("namespace")),
+    });
     await untilSignal(async (signal) => {
       const node = await chooseFlowNode(settings);
       if (node !== settings.node)
@@ -47,6 +54,7 @@ export default class FlowsCommand extends BaseCommand {
       const messages = await followFlows(settings, node, query, signal);
       let isFirst = true;
       for await (const message of messages) {
+        if (!isOfNamespace(message, namespace)) continue;
         if (flags.json) this.log(printableJson({ formatVersion: 1, ...message }));
         else
           this.log(

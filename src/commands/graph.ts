@@ -1,5 +1,6 @@
 import { Flags } from "@oclif/core";
 import { settingFlags } from "../settings/flags.js";
+import { NAMESPACE_FILTER } from "../cli/output.js";
 import { BASE_FLAGS, STATE_ARGS, STATE_FLAGS, StateCommand } from "../cli/state-command.js";
 import type { DesiredState, ObjectSet } from "../model/state.js";
 import { graphOf } from "../operations/query/graph.js";
@@ -21,7 +22,7 @@ export default class GraphCommand extends StateCommand {
   ];
   // oclif's own text for flags that need or exclude each other is unreadable.
   static override usage =
-    "graph [SOURCE] [--against REF [--exact] | --plan] [--format dot|mermaid|svg] [--namespace NAME]";
+    "graph [SOURCE] [--against REF [--exact] | --plan] [--format dot|mermaid|svg] [--namespace NAMESPACE]";
   static override args = STATE_ARGS;
   static override flags = {
     ...STATE_FLAGS,
@@ -37,11 +38,7 @@ export default class GraphCommand extends StateCommand {
       env: "ZTAP_PLAN",
       exclusive: ["against"],
     }),
-    namespace: Flags.string({
-      description: "only connections of the workloads of this namespace",
-      env: "ZTAP_NAMESPACE",
-      helpValue: "NAME",
-    }),
+    ...NAMESPACE_FILTER,
   };
 
   async run(): Promise<void> {

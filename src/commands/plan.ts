@@ -27,6 +27,7 @@ export default class PlanCommand extends StateCommand {
     "<%= config.bin %> plan --against origin/main --format markdown",
     "<%= config.bin %> plan --summary",
   ];
+  static override aliases = ["diff"];
   static override args = {
     source: Args.string({ ignoreStdin: true, description: "folder or Git URL (default: this folder)", default: "." }),
   };

@@ -30,6 +30,15 @@ export interface Connection {
   readonly sharing?: readonly SharedEnd[];
 }
 
+/** Yields the connections with an end in the namespace; without one, all. */
+export function* ofNamespace(connections: Iterable<Connection>, namespace: string | undefined): Generator<Connection> {
+  const prefix = `${namespace ?? ""}/`;
+  for (const connection of connections) {
+    const { from, to } = connection;
+    if (namespace === undefined || from.startsWith(prefix) || to.startsWith(prefix)) yield connection;
+  }
+}
+
 /** One end of a connection whose address is allowed, and not itself. */
 export interface SharedEnd {
   readonly workload: string;

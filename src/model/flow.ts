@@ -95,6 +95,11 @@ export function isSubjectOf(subject: string | null, name: string): boolean {
   return subject !== null && (subject === name || workloadOf(subject) === name);
 }
 
+/** Returns whether a message is of a workload of the namespace. Gaps concern every reader, and so does no namespace. */
+export function isOfNamespace(message: FlowMessage, namespace: string | undefined): boolean {
+  return namespace === undefined || message.kind === "gap" || message.workload?.startsWith(`${namespace}/`) === true;
+}
+
 /** Returns whether a message matches the query. Gaps concern every reader. */
 export function matchesFlow(query: FlowQuery, message: FlowMessage): boolean {
   if (message.kind === "gap") return true;

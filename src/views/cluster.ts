@@ -5,7 +5,7 @@ import { describeSuspension } from "../operations/change/notices.js";
 import type { ClusterNode, ClusterStatus, Joined, Left } from "../operations/cluster/membership.js";
 import { ageText } from "./age.js";
 import type { Style } from "./style.js";
-import { renderTable } from "./table.js";
+import { renderListing, type ListTable } from "./listing.js";
 import { wrapWords } from "./wrap.js";
 
 export function clusterStatusDocument(status: ClusterStatus): object {
@@ -16,7 +16,7 @@ export function clusterListDocument(status: ClusterStatus): object {
   return { formatVersion: 1, nodes: status.nodes };
 }
 
-export function renderClusterStatus(status: ClusterStatus, style: Style): string {
+export function renderClusterStatus(status: ClusterStatus, style: Style, isWide = false): string {
   const { source, suspension } = status;
   const paintSource = {
     Synced: style.good,
@@ -49,7 +49,7 @@ export function renderClusterStatus(status: ClusterStatus, style: Style): string
   if (suspension !== null)
     lines.push(style.line`          ${style.warn("Suspended")}: ${describeSuspension(suspension)}`);
   for (const damage of status.damaged) lines.push(style.line`Damaged   ${style.bad(damage)}`);
-  return [...lines, "", renderClusterList(status, style)].join("\n");
+  return [...lines, "", renderClusterList(status, style, isWide)].join("\n");
 }
 
 function renderServer({ endpoint, databaseBytes, quotaBytes, alarms, problem }: StoreHealth, style: Style): string {
@@ -75,15 +75,29 @@ function renderLeader({ leader, nodes }: ClusterStatus, style: Style): string {
   return style.line`${name}: ${style.bad(silence)}`;
 }
 
-export function renderClusterList({ nodes }: Pick<ClusterStatus, "nodes">, style: Style): string {
-  if (nodes.length === 0) return "No nodes: none is declared, and no agent has joined.";
-  const table = renderTable(
-    ["Node", "Address", "Role", "State", "Heartbeat", "Enforced", "Lag"],
-    nodes.map((node) => toRow(node, style)),
-    style,
-  );
+export function clusterListing({ nodes }: Pick<ClusterStatus, "nodes">, style: Style): ListTable {
   const problems = nodes.flatMap((node) => describeProblem(node, style));
-  return [table, ...(problems.length === 0 ? [] : ["", ...problems])].join("\n");
+  return {
+    columns: [
+      { title: "Node", isName: true },
+      { title: "Address" },
+      { title: "Role" },
+      { title: "State" },
+      { title: "Heartbeat", isVolatile: true },
+      { title: "Enforced" },
+      { title: "Lag" },
+      { title: "Declared", wide: true },
+      { title: "Joined", wide: true },
+      { title: "Ruleset", wide: true },
+    ],
+    rows: nodes.map((node) => ({ key: node.id, cells: toRow(node, style) })),
+    empty: "No nodes: none is declared, and no agent has joined.",
+    notes: problems.length === 0 ? [] : ["", ...problems],
+  };
+}
+
+export function renderClusterList(status: Pick<ClusterStatus, "nodes">, style: Style, isWide = false): string {
+  return renderListing(clusterListing(status, style), style, { wide: isWide, headers: true });
 }
 
 /** Renders problems below the table, which has no room for whole sentences. */
@@ -119,6 +133,9 @@ function toRow(node: ClusterNode, style: Style): readonly string[] {
     node.heartbeatAgeMs === null ? "never" : `${ageText(node.heartbeatAgeMs)} ago`,
     node.enforcedRevision === null ? "-" : String(node.enforcedRevision),
     node.lag === null ? "-" : String(node.lag),
+    node.declared ? "yes" : "no",
+    node.joinedAt ?? "-",
+    node.rulesetDigest?.slice(0, 12) ?? "-",
   ];
 }
 

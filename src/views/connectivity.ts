@@ -5,12 +5,22 @@
 import type { Connection } from "../model/connection.js";
 import { printableJson } from "../model/printable.js";
 import type { ObjectSet, SourceRef } from "../model/state.js";
-import { plainStyle } from "./style.js";
+import { layOut } from "./columns.js";
+import { plainStyle, type Style } from "./style.js";
+import { padTo, shorten } from "./wrap.js";
 
 const LINES_A_PIECE = 4096;
 
-/** Yields the JSON document, one connection a line. The parts, printed in order, are the document. */
-export function* connectivityDocument(source: SourceRef, connections: Iterable<Connection>): Generator<string> {
+/** Yields the document, one connection a line. The parts, printed in order, are the document. */
+export function* connectivityDocument(
+  source: SourceRef,
+  connections: Iterable<Connection>,
+  format: "json" | "yaml" = "json",
+): Generator<string> {
+  if (format === "yaml") {
+    yield* connectivityYaml(source, connections);
+    return;
+  }
   yield `{\n  "formatVersion": 1,\n  "source": ${printableJson(source)},\n  "connections": [`;
   let isFirst = true;
   for (const piece of pieces(connections)) {
@@ -21,11 +31,28 @@ export function* connectivityDocument(source: SourceRef, connections: Iterable<C
   yield "  ]\n}";
 }
 
+/** The same in YAML, of which JSON is a part. */
+function* connectivityYaml(source: SourceRef, connections: Iterable<Connection>): Generator<string> {
+  const parts = pieces(connections);
+  const first = parts.next();
+  yield `formatVersion: 1\nsource: ${printableJson(source)}\nconnections:${first.done === true ? " []" : ""}`;
+  if (first.done !== true) yield yamlLines(first.value);
+  for (const piece of parts) yield yamlLines(piece);
+}
+
+function yamlLines(connections: readonly Connection[]): string {
+  return connections.map((connection) => `  - ${printableJson(connection)}`).join("\n");
+}
+
 /**
  * Yields one line per connection; columns are aligned within a part, and parts are long.
  * @param objects the state of the connections: in a state without workloads, an empty list denies nothing
  */
-export function* renderConnectivity(objects: ObjectSet, connections: Iterable<Connection>): Generator<string> {
+export function* renderConnectivity(
+  objects: ObjectSet,
+  connections: Iterable<Connection>,
+  { width }: Pick<Style, "width"> = plainStyle,
+): Generator<string> {
   if (objects.size === 0) {
     yield "There are no objects here, so that there are no connections.";
     return;
@@ -37,7 +64,7 @@ export function* renderConnectivity(objects: ObjectSet, connections: Iterable<Co
   let isEmpty = true;
   let unmeant = 0;
   for (const piece of pieces(foldSets(connections))) {
-    yield connectionLines(piece).join("\n");
+    yield connectionLines(piece, width).join("\n");
     unmeant += piece.filter(({ sharing }) => sharing !== undefined).length;
     isEmpty = false;
   }
@@ -97,13 +124,25 @@ function* folded(groups: ReadonlyMap<string, readonly Connection[]>): Generator<
   }
 }
 
-/** Returns lines such as `default/web → default/db  TCP 5432`, aligned. */
-export function connectionLines(connections: readonly Connection[]): readonly string[] {
-  const width = (side: "from" | "to") => Math.max(0, ...connections.map((connection) => connection[side].length));
-  const [from, to] = [width("from"), width("to")];
-  return connections.map(
-    (connection) =>
-      plainStyle.line`${connection.from.padEnd(from)} → ${connection.to.padEnd(to)}  ${describePorts(connection)}${describeSets(connection)}${describeSharing(connection)}`,
+/** None of them is ever left out. */
+const ENDS = ["", "", ""].map((title) => ({ title, isName: true }) as const);
+/** An arrow, with spaces, takes one column more than the gap of a table. */
+const ARROW = " → ";
+
+/** Returns lines such as `default/web → default/db  TCP 5432`, aligned, and cut to the width. */
+export function connectionLines(connections: readonly Connection[], width = Infinity): readonly string[] {
+  const rows = connections.map((connection) =>
+    [
+      connection.from,
+      connection.to,
+      `${describePorts(connection)}${describeSets(connection)}${describeSharing(connection)}`,
+    ].map(plainStyle.clean),
+  );
+  const [from = 0, to = 0, ports = 0] = layOut(ENDS, rows, width - 1).widths;
+  const cell = (text: string, columns: number, where: "middle" | "end") =>
+    padTo(shorten(text, columns, where), columns);
+  return rows.map(([a = "", b = "", c = ""]) =>
+    `${cell(a, from, "middle")}${ARROW}${cell(b, to, "middle")}  ${cell(c, ports, "end")}`.trimEnd(),
   );
 }
 

@@ -52,7 +52,9 @@ function renderNode(node: InspectedNode, style: Style): string {
   const rows = [...hooks].map(([workload, { cgroup, names }]) => [workload, cgroup, names.sort().join(" ")]);
   return [
     style.line`${style.bold(`Node ${node.node}`)}  epoch ${node.epoch ?? "none"}, ABI ${node.abi ?? "unknown"}, ${addresses} address and ${ports} port entries in force`,
-    rows.length === 0 ? "No workload is attached." : renderTable(["Workload", "Cgroup", "Hooks"], rows, style),
+    rows.length === 0
+      ? "No workload is attached."
+      : renderTable([{ title: "Workload", isName: true }, "Cgroup", "Hooks"], rows, style),
     ...node.foreign.map(
       ({ cgroup, hook, programId }) => style.line`not ztap's: program ${programId} at ${hook} of ${cgroup}`,
     ),

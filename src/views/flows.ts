@@ -4,7 +4,7 @@
  */
 import type { FlowEvent, FlowGap, FlowMessage, FlowQuery } from "../model/flow.js";
 import type { Style } from "./style.js";
-import { wrapWords } from "./wrap.js";
+import { shorten, wrapWords } from "./wrap.js";
 
 const WIDTHS = { time: 24, verdict: 7, direction: 7, workload: 24, peer: 40, port: 10 } as const;
 
@@ -32,16 +32,19 @@ function renderEvent(event: FlowEvent, style: Style): string {
   const paint = { allowed: style.good, denied: style.bad, audited: style.warn }[event.verdict];
   const { address, workloads } = event.peer;
   if (style.width < FULL_WIDTH) return renderNarrow(event, paint, style);
+  // Without a terminal nothing is cut.
+  const cut = (text: string, width: number) => (style.width === Infinity ? text : shorten(text, width, "middle"));
+  const cell = (text: string, width: number) => cut(style.clean(text), width).padEnd(width);
   const cells = [
     event.time.padEnd(WIDTHS.time),
     paint(event.verdict.padEnd(WIDTHS.verdict)),
     event.direction.padEnd(WIDTHS.direction),
-    (event.workload ?? "?").padEnd(WIDTHS.workload),
-    (workloads.length === 0 ? address : `${workloads.join(",")} (${address})`).padEnd(WIDTHS.peer),
+    cell(event.workload ?? "?", WIDTHS.workload),
+    cell(workloads.length === 0 ? address : `${workloads.join(",")} (${address})`, WIDTHS.peer),
     portText(event).padEnd(WIDTHS.port),
     describeReason(event),
   ];
-  return style.clean(cells.join("  "));
+  return shorten(style.clean(cells.join("  ")), style.width, "end");
 }
 
 /** Renders the time without its date, and arrows in place of columns. */
@@ -55,7 +58,9 @@ function renderNarrow(event: FlowEvent, paint: (text: string) => string, style: 
   return [
     ...wrapWords(`${head} ${what}`, style.width, indent),
     ...wrapWords(style.line`${indent}${describeReason(event)}`, style.width, indent),
-  ].join("\n");
+  ]
+    .map((line) => shorten(line, style.width, "end"))
+    .join("\n");
 }
 
 export function describeNoFlows({ workload, verdict, direction }: FlowQuery, style: Style): string {

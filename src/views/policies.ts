@@ -8,35 +8,45 @@ import type { PolicyModes } from "../policy/compile/modes.js";
 import type { PolicyWritten } from "../operations/policy/write.js";
 import type { PolicyEvent } from "../operations/policy/watch.js";
 import type { Style } from "./style.js";
+import type { Column } from "./columns.js";
+import type { ListTable } from "./listing.js";
 import { renderTable } from "./table.js";
+import { wrapWords } from "./wrap.js";
 import { toYamlLines } from "./yaml.js";
 
 export function policyListDocument(policies: readonly PolicyListing[]): object {
   return { formatVersion: 1, policies };
 }
 
-/** Renders the list. Git's state is a column only if a source is polled; the mode, only if a policy audits. */
-export function renderPolicyList(policies: readonly PolicyListing[], style: Style): string {
-  if (policies.length === 0) return "No policies.";
+/** The list. Git's state is a column only if a source is polled; the mode, only if a policy audits. */
+export function policyListing(policies: readonly PolicyListing[], style: Style): ListTable {
   const hasSource = policies.some(({ git }) => git !== null);
   const hasAudit = policies.some(({ mode }) => audits(mode));
-  const rows = policies.map((row) => [
-    qualifiedName(row),
-    String(row.version),
-    row.sourceNode,
-    row.updatedAt,
-    ...(row.git === null ? [] : [paintGit(row.git, style)]),
-    ...(hasAudit ? [describeMode(row.mode, style)] : []),
-  ]);
-  const head = [
-    "Name",
-    "Version",
-    "Source Node",
-    "Last Updated",
-    ...(hasSource ? ["Git"] : []),
-    ...(hasAudit ? ["Mode"] : []),
+  const rows = policies.map((row) => ({
+    key: qualifiedName(row),
+    cells: [
+      qualifiedName(row),
+      String(row.version),
+      row.sourceNode,
+      row.updatedAt,
+      ...(hasSource ? [row.git === null ? "-" : paintGit(row.git, style)] : []),
+      ...(hasAudit ? [describeMode(row.mode, style)] : []),
+      String(row.revision),
+      shortCommit(row) ?? "-",
+    ],
+  }));
+  const columns: readonly Column[] = [
+    { title: "Name", isName: true },
+    { title: "Version" },
+    { title: "Source Node" },
+    { title: "Last Updated" },
+    ...(hasSource ? [{ title: "Git" }] : []),
+    ...(hasAudit ? [{ title: "Mode" }] : []),
+    // That of head: a watcher sees a policy's own change by its version.
+    { title: "Revision", wide: true, isVolatile: true },
+    { title: "Commit", wide: true, isVolatile: true },
   ];
-  return renderTable(head, rows, style);
+  return { columns, rows, empty: "No policies.", notes: [] };
 }
 
 const audits = (mode: PolicyModes): boolean => Object.values(mode).includes("audit");
@@ -83,18 +93,27 @@ export function policyHistoryDocument(history: PolicyHistory): object {
   return { formatVersion: 1, ...history };
 }
 
-export function renderPolicyHistory({ versions, pruned }: PolicyHistory, style: Style): string {
-  const rows = versions.map((row) => [
-    String(row.version),
-    row.action ?? "?",
-    row.revision === null ? "pruned" : String(row.revision),
-    shortCommit(row) ?? "-",
-    row.updatedAt,
-    row.author ?? "?",
-    row.reason ?? "?",
-  ]);
-  const table = renderTable(["Version", "Action", "Revision", "Commit", "Time", "Author", "Reason"], rows, style);
-  return pruned ? `${table}\n${style.dim("Older versions were pruned.")}` : table;
+export function policyHistoryListing({ versions, pruned }: PolicyHistory, style: Style): ListTable {
+  const rows = versions.map((row) => ({
+    key: `${row.version} ${row.revision ?? ""} ${row.action ?? ""}`,
+    cells: [
+      String(row.version),
+      row.action ?? "?",
+      row.revision === null ? "pruned" : String(row.revision),
+      shortCommit(row) ?? "-",
+      row.updatedAt,
+      row.author ?? "?",
+      row.reason ?? "?",
+      row.sourceNode,
+    ],
+  }));
+  const titles = ["Version", "Action", "Revision", "Commit", "Time", "Author", "Reason"];
+  return {
+    columns: [...titles.map((title) => ({ title })), { title: "Source Node", wide: true }],
+    rows,
+    empty: "No versions.",
+    notes: pruned ? [style.dim("Older versions were pruned.")] : [],
+  };
 }
 
 export function policyReportDocument(report: PolicyReport): object {
@@ -155,15 +174,19 @@ function renderNodes(nodes: readonly PolicyNode[], style: Style): readonly strin
     paint[node.state](node.state),
     `${node.enforcedRevision ?? "-"}/${node.desiredRevision}`,
     node.observedAt ?? "never",
-    node.message ?? "",
   ]);
+  // A table has no room for whole sentences.
+  const messages = nodes.flatMap(({ node, message }) =>
+    message === null ? [] : wrapWords(style.line`  ${node}: ${message}`, style.width, "    "),
+  );
   const drift = nodes.flatMap((node) => [
     ...node.drift.slice(0, SHOWN_DRIFT).map((item) => driftLine(node.node, item, style)),
     ...(node.drift.length > SHOWN_DRIFT
       ? [style.line`  … and ${node.drift.length - SHOWN_DRIFT} more of ${node.node}; --json has them all`]
       : []),
   ]);
-  return [renderTable(["Node", "State", "Revision", "Observed", "Message"], rows, style), ...drift];
+  const columns = [{ title: "Node", isName: true } as const, "State", "Revision", "Observed"];
+  return [renderTable(columns, rows, style), ...messages, ...drift];
 }
 
 /**
@@ -182,7 +205,8 @@ function renderCounters({ node, counters }: PolicyNode, style: Style): readonly 
     const packets = mode === "audit" ? `${audited ?? "?"} packets audited` : `${denied ?? "?"} packets denied${calls}`;
     return [`${direction} without a rule`, workload, packets];
   });
-  return [renderTable([`Packets on ${node}`, "", ""], [...rules, ...workloads], style), ""];
+  const columns = [{ title: `Packets on ${node}` }, { title: "", isName: true } as const, { title: "" }];
+  return [renderTable(columns, [...rules, ...workloads], style), ""];
 }
 
 export function renderPolicyEvent(event: PolicyEvent, style: Style): string {

@@ -13,7 +13,7 @@ export function renderSettings({ settings, files }: SettingsReport, style: Style
   });
   const looked = files.map(({ path, found }) => style.line`${found ? "read     " : "not there"}  ${path}`);
   return [
-    renderTable(["Setting", "Value", "From"], rows, style),
+    renderTable([{ title: "Setting", isName: true }, "Value", "From"], rows, style),
     "",
     style.bold("Configuration files"),
     ...looked,

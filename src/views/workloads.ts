@@ -11,6 +11,7 @@ import type {
 import type { PlannedInstances } from "../operations/workload/planned.js";
 import { ageText } from "./age.js";
 import type { Style } from "./style.js";
+import type { ListTable } from "./listing.js";
 import { renderTable } from "./table.js";
 import { wrapWords } from "./wrap.js";
 
@@ -23,21 +24,41 @@ export function workloadListDocument(list: WorkloadInventory): object {
   return { formatVersion: 1, ...list };
 }
 
-export function renderWorkloadList(list: WorkloadInventory, style: Style): string {
+/** @param isWide whether a cell names all nodes */
+export function workloadListing(list: WorkloadInventory, style: Style, isWide: boolean): ListTable {
   const { workloads, refused, refusedCount, sharedAddresses, sharedAddressCount } = list;
-  if (workloads.length === 0) return "No workloads.";
-  const rows = workloads.map((one) => [
-    one.namespace,
-    one.name,
-    one.kind === "external" ? "external" : listNames(one.nodes),
-    one.pattern ?? "-",
-    one.kind === "external" ? "-" : String(one.found),
-    one.kind === "external" ? "-" : paintEnforced(one, style),
-    describeAge(one.ageMs),
-  ]);
-  const table = renderTable(["Namespace", "Name", "Nodes", "Pattern", "Found", "Enforced", "Age"], rows, style);
-  const shared = renderShared(sharedAddresses, sharedAddressCount, style);
-  return [table, ...renderRefused(refused, refusedCount, style), ...shared].join("\n");
+  const listNodes = isWide ? (nodes: readonly string[]) => nodes.join(", ") || "none" : listNames;
+  const rows = workloads.map((one) => ({
+    key: qualifiedName(one),
+    cells: [
+      one.namespace,
+      one.name,
+      one.kind === "external" ? "external" : listNodes(one.nodes),
+      one.pattern ?? "-",
+      one.kind === "external" ? "-" : String(one.found),
+      one.kind === "external" ? "-" : paintEnforced(one, style),
+      describeAge(one.ageMs),
+      one.kind,
+    ],
+  }));
+  return {
+    columns: [
+      { title: "Namespace", isName: true },
+      { title: "Name", isName: true },
+      { title: "Nodes" },
+      { title: "Pattern" },
+      { title: "Found" },
+      { title: "Enforced" },
+      { title: "Age", isVolatile: true },
+      { title: "Kind", wide: true },
+    ],
+    rows,
+    empty: "No workloads.",
+    notes: [
+      ...renderRefused(refused, refusedCount, style),
+      ...renderShared(sharedAddresses, sharedAddressCount, style),
+    ],
+  };
 }
 
 function paintEnforced({ found, enforced }: WorkloadListing, style: Style): string {
@@ -127,7 +148,7 @@ function renderInstances(instances: readonly WorkloadInstance[], style: Style): 
     paint[state](state),
     describeAge(ageMs),
   ]);
-  return renderTable(["Instance", "Cgroup", "Addresses", "State", "Age"], rows, style);
+  return renderTable([{ title: "Instance", isName: true }, "Cgroup", "Addresses", "State", "Age"], rows, style);
 }
 
 /** Describes the instances of planned patterns, one line each: `shop/web (unit nginx.service): shop/web@web-1, 12 s ago`. */

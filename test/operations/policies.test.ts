@@ -4,7 +4,8 @@ import type { NodeStatus } from "../../src/model/status.js";
 import type { GitReading, ReportDeps } from "../../src/operations/policy/report.js";
 import { listPolicies, reportPolicy } from "../../src/operations/policy/report.js";
 import { objectsOf, policy, TEST_SOURCE, workload } from "../builders/state.js";
-import { renderPolicyList, renderPolicyReport } from "../../src/views/policies.js";
+import { policyListing, renderPolicyReport } from "../../src/views/policies.js";
+import { renderListing } from "../../src/views/listing.js";
 import { plainStyle } from "../../src/views/style.js";
 import { ManualClock } from "../fakes/clock.js";
 import { draft } from "../fakes/objects.js";
@@ -60,13 +61,17 @@ t.test("list and report show audit mode: of the policy, its Namespace or the Clu
   const one = policy("a", `${both}  mode: enforce`) + policy("b", `${both}  mode: { ingress: audit }`);
   const enforced = await commit(policy("a", both));
   t.match(enforced, [{ mode: { ingress: "enforce", egress: "enforce" } }]);
-  t.notMatch(renderPolicyList(enforced, plainStyle), /Mode|enforce/, "where none audits there is no column");
+  t.notMatch(
+    renderListing(policyListing(enforced, plainStyle), plainStyle),
+    /Mode|enforce/,
+    "where none audits there is no column",
+  );
   const mixed = await commit(one);
   t.match(mixed, [
     { mode: { ingress: "enforce", egress: "enforce" } },
     { mode: { ingress: "audit", egress: "enforce" } },
   ]);
-  t.match(renderPolicyList(mixed, plainStyle), /Mode\n.*enforce\n.*audit ingress$/);
+  t.match(renderListing(policyListing(mixed, plainStyle), plainStyle), /Mode\n.*enforce\n.*audit ingress$/);
   for (const above of [modes("Namespace", "default"), modes("Cluster", "cluster")])
     t.match(await commit(policy("c", "  podSelector: {}\n  ingress: []") + above), [
       { mode: { ingress: "audit", egress: null } },

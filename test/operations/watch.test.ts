@@ -3,8 +3,10 @@ import { MemoryTable, openMemoryStore } from "../../src/adapters/memory/store.js
 import type { PolicyEvent, WatchOptions } from "../../src/operations/policy/watch.js";
 import { watchPolicies } from "../../src/operations/policy/watch.js";
 import type { ZtapObject } from "../../src/model/objects.js";
+import { watchList } from "../../src/operations/query/watch-list.js";
 import { ManualClock } from "../fakes/clock.js";
 import { draft, policy } from "../fakes/objects.js";
+import { waitUntil } from "../wait.js";
 
 function setUp(t: { teardown(end: () => void): unknown }) {
   const table = new MemoryTable();
@@ -80,4 +82,36 @@ t.test("after the store was replaced, watch lists all policies again", async (t)
   await commit(policy("y"));
   await commit(policy("y", 81));
   t.same(await take(1), ["current y v2 r2 n7"], "another revision of the same number");
+});
+
+t.test("a watched list is yielded when it differs, apart from ages, and when no event tells of it", async (t) => {
+  const clock = new ManualClock();
+  const store = openMemoryStore(clock, new MemoryTable());
+  const stop = new AbortController();
+  t.teardown(() => stop.abort());
+  let ageMs = 0;
+  let silent = "";
+  const read = async () => ({ head: await store.readHead(), silent, ageMs: (ageMs += 1) });
+  const lists = watchList({ store, clock }, read, stop.signal);
+  const next = async () => (await lists.next()).value;
+  t.match(await next(), { head: null });
+  const second = next();
+  await store.commit(draft([policy("a")], { node: "n7" }), { expectHead: null, fence: null });
+  t.match(await second, { head: 1 }, "an event wakes it");
+  const third = next();
+  /** Lets time pass until the list was read so many times more. */
+  const lookAgain = async (times: number) => {
+    const until = ageMs + times;
+    const look = () => {
+      clock.advance(1000);
+      return ageMs;
+    };
+    await waitUntil(look, { is: (age) => age >= until, what: "another look", timeoutMs: 20_000 });
+  };
+  await lookAgain(2);
+  silent = "changed without an event";
+  await lookAgain(1);
+  t.match(await third, { silent }, "none of the looks between was news");
+  stop.abort();
+  t.match(await lists.next(), { done: true });
 });

@@ -10,12 +10,13 @@ import { listSubjects } from "../../src/operations/policy/subjects.js";
 import { listWorkloads, reportWorkload } from "../../src/operations/workload/list.js";
 import { readPlannedInstances } from "../../src/operations/workload/planned.js";
 import { readClusterStatus } from "../../src/operations/cluster/membership.js";
+import { renderListing } from "../../src/views/listing.js";
 import { plainStyle } from "../../src/views/style.js";
 import {
   describePlanned,
-  renderWorkloadList,
   renderWorkloadReport,
   workloadListDocument,
+  workloadListing,
   workloadReportDocument,
 } from "../../src/views/workloads.js";
 import { objectsOf, policy, TEST_SOURCE } from "../builders/state.js";
@@ -96,7 +97,7 @@ t.test("a list of what is declared, found and enforced", async (t) => {
   const list = await listWorkloads(deps);
   t.equal(validate("workload-list", workloadListDocument(list)), null);
   t.equal(
-    renderWorkloadList(list, plainStyle),
+    renderListing(workloadListing(list, plainStyle, false), plainStyle),
     [
       "Namespace  Name     Nodes         Pattern                Found  Enforced  Age",
       "shop       old      web-1         cgroup old.slice       0      0         90 s",

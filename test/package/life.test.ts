@@ -11,7 +11,7 @@ import type { Running } from "../cli/ztap.js";
 import { Prober } from "../kernel/prober.js";
 import { Sandbox, whyNot } from "../kernel/sandbox.js";
 import { HANG_MS, waitUntil } from "../wait.js";
-import { fileOf, makePackages, makeRepository, whyNoPackages } from "./packages.js";
+import { fileOf, makePackages, makeRepository, supported, whyNoPackages } from "./packages.js";
 import { Root, ROOT, whyNoRoot } from "./root.js";
 
 /** The commands of a section of docs/install.md, one text a block. */

@@ -5,7 +5,8 @@ import type { FlowEvent } from "../../src/model/flow.js";
 import type { Plan } from "../../src/plan/plan.js";
 import type { PolicyReport } from "../../src/operations/policy/report.js";
 import { colourStyle, createMark, plainStyle, type Style } from "../../src/views/style.js";
-import { renderWorkloadList, renderWorkloadReport } from "../../src/views/workloads.js";
+import { renderListing, WatchedListing } from "../../src/views/listing.js";
+import { renderWorkloadReport, workloadListing } from "../../src/views/workloads.js";
 import type { WorkloadListing } from "../../src/operations/workload/list.js";
 import { renderTable } from "../../src/views/table.js";
 import { renderApplied } from "../../src/views/apply.js";
@@ -20,13 +21,13 @@ import { renderInit } from "../../src/views/init.js";
 import { renderPlan, renderPlanSummary } from "../../src/views/plan.js";
 import {
   renderPolicyEvent,
-  renderPolicyHistory,
-  renderPolicyList,
   renderPolicyReport,
   renderPolicyWritten,
+  policyHistoryListing,
+  policyListing,
 } from "../../src/views/policies.js";
 import { renderRefusals, renderRendering } from "../../src/views/rendering.js";
-import { renderRevisionList } from "../../src/views/revisions.js";
+import { revisionListing } from "../../src/views/revisions.js";
 import { renderSettings } from "../../src/views/settings.js";
 import { renderSetupPlan, renderSetupResult } from "../../src/views/setup.js";
 import { renderApproved, renderNotices, renderResumed, renderSuspended } from "../../src/views/source-control.js";
@@ -187,6 +188,8 @@ const explained = (x: string): never => {
   }) as never;
 };
 
+const WIDE = { wide: true, headers: true };
+
 /** Each view, given a text in place of every name, message, time, file and commit. */
 const VIEWS: Readonly<Record<string, (x: string, style: Style) => string | null>> = {
   renderTable: (x, style) =>
@@ -222,14 +225,13 @@ const VIEWS: Readonly<Record<string, (x: string, style: Style) => string | null>
   renderInit: (x, style) => renderInit(x, { created: [x], kept: [x], initialized: true, problem: x }, style),
   renderPlan: (x, style) =>
     [renderPlan(plan(x), connectivity(x), style, [planned(x)]), renderPlan(plan(x), unknown(x), style)].join("\n"),
-  renderWorkloadList: (x, style) =>
-    renderWorkloadList(
-      {
-        ...{ revision: 1, workloads: [listing(x)], refused: [refusal(x)], refusedCount: 1 },
-        ...{ sharedAddresses: [{ address: x, nodes: [x, x] }], sharedAddressCount: 1 },
-      },
-      style,
-    ),
+  workloadListing: (x, style) => {
+    const list = {
+      ...{ revision: 1, workloads: [listing(x)], refused: [refusal(x)], refusedCount: 1 },
+      ...{ sharedAddresses: [{ address: x, nodes: [x, x] }], sharedAddressCount: 1 },
+    };
+    return renderListing(workloadListing(list, style, true), style, WIDE);
+  },
   renderWorkloadReport: (x, style) =>
     renderWorkloadReport(
       {
@@ -244,27 +246,31 @@ const VIEWS: Readonly<Record<string, (x: string, style: Style) => string | null>
       style,
     ),
   renderPlanSummary: (x, style) => renderPlanSummary(plan(x), unknown(x), style),
-  renderPolicyList: (x, style) =>
-    renderPolicyList([{ ...row(x), git: "Synced", mode: { ingress: "audit", egress: null } }], style),
+  renderListing: (x, style) => {
+    const one = { ...row(x), git: "Synced" as const, mode: { ingress: "audit" as const, egress: null } };
+    return renderListing(policyListing([one], style), style, WIDE);
+  },
+  watchedListing: (x, style) => {
+    const one = { ...row(x), git: "Synced" as const, mode: { ingress: "audit" as const, egress: null } };
+    return new WatchedListing(style, WIDE).update(policyListing([one], style)).lines.join("\n");
+  },
   renderPolicyWritten: (x, style) =>
     renderPolicyWritten(
       Object({ outcome: "committed", policy: row(x), revision: { number: 1 }, suspension: null, overGit: true }),
       style,
     ),
-  renderPolicyHistory: (x, style) =>
-    renderPolicyHistory({ versions: [{ ...row(x), action: "created", author: x, reason: x }], pruned: true }, style),
+  policyHistoryListing: (x, style) => {
+    const versions = [{ ...row(x), action: "created" as const, author: x, reason: x }];
+    return renderListing(policyHistoryListing({ versions, pruned: true }, style), style, WIDE);
+  },
   renderPolicyReport: (x, style) => renderPolicyReport(report(x), style),
   renderPolicyEvent: (x, style) => renderPolicyEvent(Object({ ...row(x), action: "created" }), style),
   renderRendering: (x, style) => renderRendering(rendered(x, null), style),
   renderRefusals: (x, style) => renderRefusals(rendered(x, null), style),
-  renderRevisionList: (x, style) =>
-    renderRevisionList(
-      {
-        revisions: [{ number: 1, time: x, author: x, node: x, commit: x, dirty: true, reason: x, changes: null }],
-        pruned: true,
-      },
-      style,
-    ),
+  revisionListing: (x, style) => {
+    const revision = { number: 1, time: x, author: x, node: x, commit: x, dirty: true, reason: x, changes: null };
+    return renderListing(revisionListing({ revisions: [revision], pruned: true }, style), style, WIDE);
+  },
   renderSettings: (x, style) =>
     renderSettings(Object({ settings: [{ key: x, value: x, origin: x }], files: [{ path: x, found: true }] }), style),
   renderSetupPlan: (x, style) =>

@@ -1,4 +1,5 @@
 import { BaseCommand } from "../../cli/base.js";
+import { OUTPUT_FLAGS } from "../../cli/output.js";
 import { agentSettingFlags } from "../../settings/flags.js";
 import { renderSettings, settingsDocument } from "../../views/settings.js";
 import { reportSettings } from "../../wiring/settings.js";
@@ -9,11 +10,11 @@ export default class ConfigShow extends BaseCommand {
     "A setting comes from a flag, a variable, a line of a configuration file, or the default. Credentials in URLs are masked. " +
     "An invalid setting is an error that names its origin, as in every command.";
   static override examples = ["<%= config.bin %> config show", "sudo <%= config.bin %> config show --json"];
-  static override flags = agentSettingFlags();
+  static override flags = { ...OUTPUT_FLAGS, ...agentSettingFlags() };
 
   async run(): Promise<void> {
     const { flags } = await this.parse(ConfigShow);
     const report = await reportSettings(this.commandLine(flags));
-    this.print(flags, settingsDocument(report), () => renderSettings(report, this.style));
+    await this.present(flags, settingsDocument(report), () => renderSettings(report, this.style));
   }
 }

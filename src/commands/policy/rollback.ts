@@ -1,4 +1,5 @@
 import { Args, Flags } from "@oclif/core";
+import { inNamespace, NAMESPACE_FLAG } from "../../cli/output.js";
 import { WRITE_FLAGS, WriteCommand } from "../../cli/write-command.js";
 import { parsePolicyId } from "../../operations/policy/report.js";
 import { rollbackPolicy } from "../../operations/policy/write.js";
@@ -26,13 +27,14 @@ export default class PolicyRollback extends WriteCommand {
       min: 1,
       required: true,
     }),
+    ...NAMESPACE_FLAG,
     ...WRITE_FLAGS,
   };
 
   async run(): Promise<void> {
     const { args, flags } = await this.parse(PolicyRollback);
     const settings = await this.settings(flags);
-    const id = parsePolicyId(args.name);
+    const id = parsePolicyId(inNamespace(args.name, flags.namespace, this.isTyped("namespace")));
     await this.write(settings, flags, [], (deps, writer) => rollbackPolicy(deps, id, flags.to, writer));
   }
 }

@@ -1,6 +1,7 @@
 import { Args, Flags } from "@oclif/core";
 import { BaseCommand } from "../../cli/base.js";
 import { EXIT } from "../../cli/exit.js";
+import { inNamespace, NAMESPACE_FLAG, OUTPUT_FLAGS } from "../../cli/output.js";
 import { settingFlags } from "../../settings/flags.js";
 import { parsePolicyId, reportPolicy } from "../../operations/policy/report.js";
 import { policyReportDocument, renderPolicyReport } from "../../views/policies.js";
@@ -13,6 +14,8 @@ export default class PolicyShow extends BaseCommand {
   static override summary = "Show the drift report of a policy: Git, store, node and kernel compared.";
   static override description =
     "With root, a node that is enforced on this machine is read from the kernel; other nodes are shown as they last reported.";
+  static override aliases = ["describe:policy"];
+  static override hiddenAliases = ["describe:networkpolicy", "describe:netpol"];
   static override args = {
     name: Args.string({
       ignoreStdin: true,
@@ -21,6 +24,8 @@ export default class PolicyShow extends BaseCommand {
     }),
   };
   static override flags = {
+    ...OUTPUT_FLAGS,
+    ...NAMESPACE_FLAG,
     ...settingFlags("stateDir", "pinRoot", "source.url", "source.branch", "source.path"),
     "detailed-exitcode": Flags.boolean({ description: "exit 3 if there is drift", env: "ZTAP_DETAILED_EXITCODE" }),
   };
@@ -28,7 +33,7 @@ export default class PolicyShow extends BaseCommand {
   async run(): Promise<void> {
     const { args, flags } = await this.parse(PolicyShow);
     const settings = await this.settings(flags);
-    const id = parsePolicyId(args.name);
+    const id = parsePolicyId(inNamespace(args.name, flags.namespace, this.isTyped("namespace")));
     const report = await withStore(settings, { create: false }, (store) =>
       reportPolicy(
         {
@@ -42,7 +47,7 @@ export default class PolicyShow extends BaseCommand {
         id,
       ),
     );
-    this.print(flags, policyReportDocument(report), () => renderPolicyReport(report, this.style));
+    await this.present(flags, policyReportDocument(report), () => renderPolicyReport(report, this.style));
     if (flags["detailed-exitcode"] && report.drift) process.exitCode = EXIT.drift;
   }
 }

@@ -1,18 +1,31 @@
-import { BaseCommand } from "../../cli/base.js";
+import { ListCommand } from "../../cli/list-command.js";
+import { LIST_FLAGS, NAMESPACE_FILTER } from "../../cli/output.js";
 import { listWorkloads } from "../../operations/workload/list.js";
-import { renderWorkloadList, workloadListDocument } from "../../views/workloads.js";
+import { workloadListDocument, workloadListing } from "../../views/workloads.js";
 import { systemClock } from "../../wiring/host.js";
-import { withStore } from "../../wiring/store.js";
 
-export default class WorkloadList extends BaseCommand {
+export default class WorkloadList extends ListCommand {
   static override summary = "List the workloads: declared, found and enforced.";
   static override description =
-    "Age is that of the oldest report of the workload's nodes. What nodes report and does not count is listed below, and so are addresses that more than one node has.";
+    "Age is that of the oldest report of the workload's nodes. What nodes report and does not count is listed below, and so are addresses that more than one node has; both are of all namespaces.";
+  static override aliases = ["get:workloads"];
+  static override hiddenAliases = ["get:workload", "get:wl"];
+  static override examples = ["<%= config.bin %> workload list -n shop", "<%= config.bin %> get workloads -o json"];
+  static override flags = { ...LIST_FLAGS, ...NAMESPACE_FILTER };
 
   async run(): Promise<void> {
     const { flags } = await this.parse(WorkloadList);
-    const settings = await this.settings(flags);
-    const list = await withStore(settings, { create: false }, (store) => listWorkloads({ store, clock: systemClock }));
-    this.print(flags, workloadListDocument(list), () => renderWorkloadList(list, this.style));
+    const { namespace } = flags;
+    await this.list(await this.settings(flags), flags, {
+      read: async (store) => {
+        const { workloads, ...rest } = await listWorkloads({ store, clock: systemClock });
+        return {
+          ...rest,
+          workloads: workloads.filter((workload) => namespace === undefined || workload.namespace === namespace),
+        };
+      },
+      document: workloadListDocument,
+      listing: workloadListing,
+    });
   }
 }

@@ -23,10 +23,11 @@ export interface Explained extends Explanation {
  * @param state a workload whose addresses it does not say is explained at an example of each place that it may have
  * @param from `namespace/workload` or an address
  * @param to the same with `:PORT/PROTO`; an IPv6 address in brackets
+ * @param namespace that of a workload without one
  * @throws OperationError `invalid-query` for malformed text, `not-found` for a workload or a port name that the state
  * does not have, `no-address` if no packet can pass between the ends
  */
-export function explainConnection(state: ObjectSet, from: string, to: string): Explained {
+export function explainConnection(state: ObjectSet, from: string, to: string, namespace = "default"): Explained {
   const objects = withExamplePlaces(state);
   if (objects.size === 0)
     throw new OperationError(
@@ -35,9 +36,9 @@ export function explainConnection(state: ObjectSet, from: string, to: string): E
     );
   const target = splitTarget(to);
   const question: Question = {
-    from: readEnd(objects, from),
-    to: readEnd(objects, target.end),
-    ...readPort(target.port, portsOf(objects, target.end)),
+    from: readEnd(objects, from, namespace),
+    to: readEnd(objects, target.end, namespace),
+    ...readPort(target.port, portsOf(objects, target.end, namespace)),
   };
   if (question.from.workload === null && question.to.workload === null) {
     throw new OperationError(
@@ -66,13 +67,13 @@ function splitTarget(text: string): { readonly end: string; readonly port: strin
   throw new OperationError("invalid-query", `${text} names no port: write ${text}:PORT/PROTO, as in ${text}:443/TCP`);
 }
 
-function readEnd(objects: ObjectSet, text: string): End {
+function readEnd(objects: ObjectSet, text: string, namespace: string): End {
   const bare = text.replace(/^\[(.*)\]$/, "$1");
   const [address = ""] = bare.split("%");
   if (isIP(address) !== 0 || /^\d+(\.\d+)+$/.test(bare)) return readAddress(objects, bare);
-  const found = findWorkload(objects, text);
+  const found = findWorkload(objects, text, namespace);
   if (found !== undefined) return { workload: qualifiedName(found.metadata), addresses: found.spec.addresses };
-  const wanted = text.includes("/") ? text : `default/${text}`;
+  const wanted = text.includes("/") ? text : `${namespace}/${text}`;
   const workloads = listWorkloads(objects);
   const elsewhere = workloads
     .filter(({ metadata }) => metadata.name === text)
@@ -105,13 +106,13 @@ function readAddress(objects: ObjectSet, text: string): End {
   return { workload: owners[0] ?? null, addresses: [address.value] };
 }
 
-function portsOf(objects: ObjectSet, end: string): readonly WorkloadPort[] | null {
-  return findWorkload(objects, end)?.spec.ports ?? null;
+function portsOf(objects: ObjectSet, end: string, namespace: string): readonly WorkloadPort[] | null {
+  return findWorkload(objects, end, namespace)?.spec.ports ?? null;
 }
 
-/** Finds a workload. A name without a namespace is in `default`, as in manifests. */
-function findWorkload(objects: ObjectSet, text: string): Workload | undefined {
-  const [namespace, name] = text.includes("/") ? text.split("/", 2) : ["default", text];
+/** Finds a workload. A name without a namespace is in the one that is given. */
+function findWorkload(objects: ObjectSet, text: string, within: string): Workload | undefined {
+  const [namespace, name] = text.includes("/") ? text.split("/", 2) : [within, text];
   if (namespace === undefined || name === undefined) return undefined;
   const object = objects.get(refKey({ kind: "Workload", namespace, name }))?.object;
   return object?.kind === "Workload" ? object : undefined;
