@@ -19,7 +19,9 @@ export function renderBootstrapped({ folder, file, files, applied, store }: Boot
   return [
     ...lines,
     ...(kept > 0 ? [style.line`${style.dim("kept   ")}  ${kept} ${kept === 1 ? "file" : "files"}`] : []),
-    ...waiting.map(({ path }) => style.line`${style.warn("waiting")}  ${path}: the node makes its own key; ztap cluster token`),
+    ...waiting.map(
+      ({ path }) => style.line`${style.warn("waiting")}  ${path}: the node makes its own key; ztap cluster token`,
+    ),
     ...(applied ?? []).map((change) => style.line`${style.good("etcd   ")}  ${change}`),
     ...(applied?.length === 0 ? ["Users and roles of etcd are as they should be."] : []),
     "",
@@ -27,7 +29,8 @@ export function renderBootstrapped({ folder, file, files, applied, store }: Boot
     "",
     "Next:",
     ...file.members.map(
-      ({ name }) => style.line`  members/${name}/: copy to ${MEMBER_FOLDER} on ${name}; etcd.env is its /etc/default/etcd`,
+      ({ name }) =>
+        style.line`  members/${name}/: copy to ${MEMBER_FOLDER} on ${name}; etcd.env is its /etc/default/etcd`,
     ),
     ...(applied === null
       ? [style.line`  ztap cluster bootstrap ${folder} --apply   once etcd runs: makes its users and roles`]

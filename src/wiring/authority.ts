@@ -11,7 +11,10 @@ import { clusterAccess } from "../operations/bootstrap/roles.js";
 
 const APPLY_TIMEOUT_MS = 5_000;
 
-export async function openAuthority(dir: string, options: { readonly create?: boolean } = {}): Promise<AuthorityFolder> {
+export async function openAuthority(
+  dir: string,
+  options: { readonly create?: boolean } = {},
+): Promise<AuthorityFolder> {
   const { openAuthorityFolder } = await import("../adapters/authority/folder.js");
   return openAuthorityFolder(resolve(dir), systemClock, options);
 }
@@ -36,7 +39,8 @@ export async function applyClusterAccess(folder: AuthorityFolder, file: ClusterF
   const { applyAccess } = await import("../adapters/etcd/roles.js");
   const read = (path: string): Buffer => {
     const text = folder.read(path);
-    if (text === null) throw new OperationError("not-found", `${folder.path}/${path} is missing; run ztap cluster bootstrap`);
+    if (text === null)
+      throw new OperationError("not-found", `${folder.path}/${path} is missing; run ztap cluster bootstrap`);
     return Buffer.from(text);
   };
   return applyAccess(

@@ -31,7 +31,8 @@ export class BootstrappedCluster {
   async writeFile(): Promise<void> {
     const ports = await freePorts(2 * MEMBERS.length);
     const members = MEMBERS.map(
-      (name, index) => `  ${name}: { address: 127.0.0.1, clientPort: ${ports[2 * index]}, peerPort: ${ports[2 * index + 1]} }`,
+      (name, index) =>
+        `  ${name}: { address: 127.0.0.1, clientPort: ${ports[2 * index]}, peerPort: ${ports[2 * index + 1]} }`,
     );
     this.ztap.write("authority/cluster.yaml", `# made by hand\nmembers:\n${members.join("\n")}\n`);
   }
@@ -54,7 +55,9 @@ export class BootstrappedCluster {
       const pairs = settings.split("\n").filter((line) => /^ETCD_/.test(line));
       const output = openSync(log, "w");
       const child = spawn(etcdProgram("etcd"), [], {
-        env: Object.fromEntries(pairs.map((pair) => [pair.slice(0, pair.indexOf("=")), pair.slice(pair.indexOf("=") + 1)])),
+        env: Object.fromEntries(
+          pairs.map((pair) => [pair.slice(0, pair.indexOf("=")), pair.slice(pair.indexOf("=") + 1)]),
+        ),
         stdio: ["ignore", output, output],
       });
       closeSync(output);

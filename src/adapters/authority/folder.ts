@@ -96,7 +96,10 @@ class DiskFolder implements AuthorityFolder {
     const [certificate, privateKey] = [this.read(`${path}.crt`), this.read(`${path}.key`)];
     if (certificate !== null && privateKey !== null) return { certificate, privateKey };
     const missing = certificate === null ? "crt" : "key";
-    throw new OperationError("not-found", `${join(this.path, `${path}.${missing}`)} is missing: this folder can issue nothing`);
+    throw new OperationError(
+      "not-found",
+      `${join(this.path, `${path}.${missing}`)} is missing: this folder can issue nothing`,
+    );
   }
 
   /** Returns why a certificate has to be issued again, in one phrase; null if it is good. */
@@ -132,4 +135,3 @@ function canonicalHosts(hosts: readonly string[]): string {
     .sort()
     .join(",");
 }
-

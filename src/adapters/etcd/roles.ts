@@ -13,10 +13,7 @@ import { endOfPrefix } from "./requests.js";
 export async function applyAccess(options: EtcdOptions, access: EtcdAccess, clock: Clock): Promise<readonly string[]> {
   const client = new EtcdClient(options, clock, 0);
   try {
-    const changes = [
-      ...(await applyRoles(client, access.roles)),
-      ...(await applyUsers(client, access.users)),
-    ];
+    const changes = [...(await applyRoles(client, access.roles)), ...(await applyUsers(client, access.users))];
     await client.call((etcd, deadline) => etcd.auth.authEnable(deadline));
     return changes;
   } finally {
@@ -25,7 +22,9 @@ export async function applyAccess(options: EtcdOptions, access: EtcdAccess, cloc
 }
 
 async function applyRoles(client: EtcdClient, wanted: readonly EtcdRole[]): Promise<readonly string[]> {
-  const { roles: found = [] }: { roles?: string[] } = await client.call((etcd, deadline) => etcd.auth.roleList(deadline));
+  const { roles: found = [] }: { roles?: string[] } = await client.call((etcd, deadline) =>
+    etcd.auth.roleList(deadline),
+  );
   const changes: string[] = [];
   for (const role of wanted) {
     if (!found.includes(role.name)) {
@@ -61,7 +60,9 @@ async function applyPermissions(client: EtcdClient, { name, permissions }: EtcdR
 }
 
 async function applyUsers(client: EtcdClient, wanted: readonly EtcdUser[]): Promise<readonly string[]> {
-  const { users: found = [] }: { users?: string[] } = await client.call((etcd, deadline) => etcd.auth.userList(deadline));
+  const { users: found = [] }: { users?: string[] } = await client.call((etcd, deadline) =>
+    etcd.auth.userList(deadline),
+  );
   const changes: string[] = [];
   for (const { name, roles } of wanted) {
     if (!found.includes(name)) {

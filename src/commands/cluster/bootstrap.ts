@@ -9,7 +9,8 @@ const names = (description: string, helpValue = "NAME,…") =>
   Flags.string({ description, helpValue, multiple: true, delimiter: "," });
 
 export default class ClusterBootstrap extends BaseCommand {
-  static override summary = "Write what a cluster needs: certificates, the settings of etcd's members, users and roles.";
+  static override summary =
+    "Write what a cluster needs: certificates, the settings of etcd's members, users and roles.";
   static override description =
     "The folder holds the authority and cluster.yaml, which says who belongs to the cluster; flags add to that file. Another run adds what is missing, and renews what expires within 30 days. A key is never replaced.";
   static override examples = [
@@ -25,7 +26,13 @@ export default class ClusterBootstrap extends BaseCommand {
     enrolled: names("nodes to add that make their own keys and enroll with a token"),
     leaders: names("nodes that may lead"),
     operators: names("people to add, who apply and register nodes"),
-    days: Flags.integer({ description: "validity of new certificates", helpValue: "DAYS", min: 1, max: 3650, default: 365 }),
+    days: Flags.integer({
+      description: "validity of new certificates",
+      helpValue: "DAYS",
+      min: 1,
+      max: 3650,
+      default: 365,
+    }),
     apply: Flags.boolean({ description: "also make etcd's users and roles, and turn on its authentication" }),
   };
 

@@ -75,7 +75,7 @@ export function addToClusterFile(path: string, text: string | null, added: Clust
   for (const one of added.members) {
     const [name = "", address] = splitOnce(one);
     if (address === undefined || address === "")
-      throw new OperationError("usage", `--member: found ${JSON.stringify(one)}, wanted NAME=ADDRESS`);
+      throw new OperationError("usage", `--members: found ${JSON.stringify(one)}, wanted NAME=ADDRESS`);
     if (!document.hasIn(["members", name])) document.setIn(["members", name], address);
   }
   for (const list of LISTS) for (const name of added[list]) addToList(document, list, name);
@@ -101,9 +101,11 @@ function valueOf(path: string, text: string): Readonly<Record<string, unknown>> 
   const problems = [...refusals.map(({ problem }) => problem), ...(document?.problems ?? [])];
   const [problem] = problems;
   if (problem !== undefined) throw new OperationError("invalid-settings", `${path}: ${problem.message}`);
-  if (other !== undefined) throw new OperationError("invalid-settings", `${path}: it has several documents, wanted one`);
+  if (other !== undefined)
+    throw new OperationError("invalid-settings", `${path}: it has several documents, wanted one`);
   const value = document?.value ?? {};
-  if (!isRecord(value)) throw new OperationError("invalid-settings", `${path}: wanted a mapping, such as nodes: [web-1]`);
+  if (!isRecord(value))
+    throw new OperationError("invalid-settings", `${path}: wanted a mapping, such as nodes: [web-1]`);
   return value;
 }
 
@@ -117,7 +119,12 @@ function toClusterFile(value: Readonly<Record<string, unknown>>, report: Report)
   for (const key of Object.keys(value))
     if (!KEYS.includes(key)) report(`unknown field ${JSON.stringify(key)}; wanted one of ${KEYS.join(", ")}`);
   const members = readMembers(value["members"], report);
-  const lists = { nodes: readNames("nodes"), enrolled: readNames("enrolled"), leaders: readNames("leaders"), operators: readNames("operators") };
+  const lists = {
+    nodes: readNames("nodes"),
+    enrolled: readNames("enrolled"),
+    leaders: readNames("leaders"),
+    operators: readNames("operators"),
+  };
   const { prefix = "ztap" } = value;
   const isPrefix = typeof prefix === "string" && /^[A-Za-z0-9._-]+(\/[A-Za-z0-9._-]+)*$/.test(prefix);
   if (!isPrefix) report(`prefix: found ${JSON.stringify(prefix)}, wanted letters, digits, ".", "_" and "-"`);
