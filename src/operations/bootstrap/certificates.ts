@@ -1,6 +1,7 @@
 /** Which certificates a cluster needs, and where the authority's folder holds them. Pure. */
 import type { WantedCertificate } from "../../interfaces/authority.js";
 import type { ClusterFile } from "./cluster-file.js";
+import { ENROLMENT_NAME, ROOT } from "./names.js";
 
 /** Signs what clients and servers of etcd show one another. */
 export const CLIENT_AUTHORITY = "authority/ca";
@@ -8,8 +9,6 @@ export const CLIENT_AUTHORITY = "authority/ca";
 export const PEER_AUTHORITY = "authority/peer-ca";
 /** The certificate with which enrolment is served; tokens name its key. */
 export const ENROLMENT = "authority/enrolment";
-/** The user who may change users and roles. */
-export const ROOT = "root";
 /** Paths are below the authority's folder. */
 export const rootPath = "operators/root/operator";
 
@@ -23,6 +22,7 @@ export function wantedCertificates(file: ClusterFile): readonly WantedCertificat
   return [
     authority(CLIENT_AUTHORITY, "ztap-etcd-ca"),
     authority(PEER_AUTHORITY, "ztap-etcd-peer-ca"),
+    { ...client, path: ENROLMENT, profile: { commonName: ENROLMENT_NAME, hosts: [ENROLMENT_NAME] } },
     ...file.members.flatMap(({ name, address }) => {
       const profile = { commonName: name, hosts: [...new Set([name, address])] };
       return [

@@ -4,6 +4,7 @@ import { isSeq, parseDocument, type Document } from "yaml";
 import { readText } from "../../manifest/yaml/read.js";
 import { isLabel, isObjectName } from "../../model/guards.js";
 import { OperationError } from "../../model/operation-error.js";
+import { ENROLMENT_NAME, ROOT } from "./names.js";
 
 export const CLUSTER_FILE = "cluster.yaml";
 
@@ -42,8 +43,8 @@ export interface ClusterAdditions {
 const LISTS = ["nodes", "enrolled", "leaders", "operators"] as const;
 const KEYS = ["members", ...LISTS, "prefix"];
 const MEMBER_KEYS = ["address", "clientPort", "peerPort"];
-/** etcd's own users, and those that the bootstrap makes for itself. */
-const RESERVED = ["root"];
+/** Names of certificates that the bootstrap makes for itself. */
+const RESERVED = [ROOT, ENROLMENT_NAME];
 
 const HEAD = `# Who belongs to this cluster. \`ztap cluster bootstrap\` reads this file, and adds to it what its flags name.
 #
@@ -178,7 +179,7 @@ function isPortNumber(value: unknown): value is number {
 
 /** Two bearers of one name would be one user of etcd, with the rights of both. */
 function reportClashes({ members, nodes, enrolled, leaders, operators }: ClusterFile, report: Report): void {
-  const bearers = new Map<string, string>(RESERVED.map((name) => [name, "etcd's own user"]));
+  const bearers = new Map<string, string>(RESERVED.map((name) => [name, "a name of the cluster's own"]));
   const claim = (name: string, what: string): void => {
     const other = bearers.get(name);
     if (other !== undefined) report(`${name} is ${other}, and cannot be ${what} as well`);

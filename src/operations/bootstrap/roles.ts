@@ -1,8 +1,8 @@
 /** The users and roles that etcd needs for a cluster, and the script that makes them. Pure; docs/etcd.md has the reasons. */
 import type { EtcdAccess, EtcdRole, KeyPermission } from "../../model/etcd-roles.js";
 import { prefixes } from "../../store/keys.js";
-import { ROOT } from "./certificates.js";
 import type { ClusterFile } from "./cluster-file.js";
+import { ROOT } from "./names.js";
 
 const LEADER = "ztap-leader";
 const REGISTRAR = "ztap-registrar";
