@@ -7,10 +7,16 @@ import { connect, type TLSSocket } from "node:tls";
 import t from "tap";
 import type { Test } from "tap";
 import { etcdProgram } from "../../examples/cluster/etcd.js";
-import { Ztap, NODES } from "../cli/ztap.js";
+import { openEtcdStore } from "../../src/adapters/etcd/store.js";
+import { replaceFile } from "../../src/adapters/system/atomic-file.js";
+import { CertificateFiles } from "../../src/adapters/system/certificate-files.js";
+import { systemClock } from "../../src/adapters/system/clock.js";
+import { Ztap, NODES, type Running } from "../cli/ztap.js";
+import { commitOnHead } from "../contract/store-commits.js";
 import { whyNoEtcd } from "../etcd/server.js";
 import { openStore } from "../etcd/stores.js";
-import { HANG_MS, waitUntil } from "../wait.js";
+import { draft, policy } from "../fakes/objects.js";
+import { HANG_MS, waitUntil, within } from "../wait.js";
 import { BootstrappedCluster } from "./bootstrapped.js";
 
 interface Written {
@@ -146,7 +152,7 @@ t.test("a cluster.yaml that cannot be is refused, with all problems, before anyt
   for (const problem of [
     /unknown field "node"/,
     /web-1 is a member, and cannot be one of the nodes as well/,
-    /root is etcd's own user/,
+    /root is a name of the cluster's own/,
     /"\.\.\/x", wanted a name/,
     /web-7 is not among the nodes/,
   ])
@@ -205,19 +211,44 @@ await t.test("three members of etcd run with the files", settings, async (t) => 
     t.same((await cluster.bootstrap("--apply")).applied, ["user web-2 no longer has the role ztap-leader"]);
   });
 
+  let agent: Running | null = null;
   await t.test("an operator applies, an agent with its node's certificate enforces and reports", async (t) => {
     ztap.write("state/n.yaml", NODES);
     const operator = { env: cluster.environment(store, join(dir, "operators/ada"), "operator") };
     const applied = await ztap.run(["apply", "state", "--auto-approve"], operator);
     t.equal(applied.code, 0, applied.stderr);
     const env = cluster.environment(store, join(dir, "nodes/n1"), "node");
-    ztap.start(["agent", "--node", "n1", "--backend", "none", "--listen", "off"], { env });
+    agent = ztap.start(["agent", "--node", "n1", "--backend", "none", "--listen", "off"], { env });
     const node = async () => (await ztap.json(t, "cluster-list", ["cluster", "list"], operator)).nodes[0];
     await waitUntil(node, {
       is: ({ state, message }) => state === "healthy" && /backend none/.test(message),
       what: "the agent's report",
     });
   });
+
+  await t.test("a fourth node enrolls with a token, and is in the cluster at once", async (t) => {
+    const authority = ztap.start(["cluster", "authority", dir, "--listen", "127.0.0.1:0"]);
+    await authority.says("serving enrolment");
+    const [, address = ""] = /"address":"(127\.0\.0\.1:[0-9]+)"/.exec(authority.stderr) ?? [];
+    const token = await ztap.run(["cluster", "token", dir, "web-4", "--address", address]);
+    const folder = ztap.path("web-4");
+    const enrolled = await ztap.json(t, "cluster-enroll", ["cluster", "enroll", token.stdout, "--dir", folder]);
+    t.match(enrolled, { node: "web-4", store, warning: null });
+    await authority.stop();
+    const [ca, cert, key] = ["ca", "cert", "key"].map((name) => readFileSync(enrolled.files[name]));
+    const node = openStore(t, endpoints, { tls: { ca: ca ?? null, cert: cert ?? null, key: key ?? null } });
+    await node.joinMember({ id: "web-4", address: "10.0.0.4:9470", joinedAt: "2026-01-01T00:00:00.000Z" });
+    const another = { id: "web-3", address: "10.0.0.3:9470", joinedAt: "2026-01-01T00:00:00.000Z" };
+    await t.rejects(node.joinMember(another), { code: "store-permission" });
+    t.same((await cluster.bootstrap("--apply")).applied, []);
+    // The agent of n1 reads its new certificate meanwhile.
+    rmSync(join(dir, "nodes/n1/node.crt"));
+    await cluster.bootstrap("--days", "20");
+  });
+
+  await t.test("renewed certificates are used without a restart, and bad ones are not", (t) =>
+    renewWhileOpen(t, cluster, store),
+  );
 
   await t.test("a node's certificate writes its own records alone", async (t) => {
     const node = openStore(t, endpoints, { tls: tlsOf("nodes/web-2", "node") });
@@ -238,7 +269,89 @@ await t.test("three members of etcd run with the files", settings, async (t) => 
     t.match(await outcomeOf({ port: Number(port), ...tlsOf("members/m2", "peer"), ca: peerCa }), "open");
     t.match(await outcomeOf({ port: Number(port), ...tlsOf("nodes/web-2", "node"), ca: peerCa }), /alert/);
   });
+
+  await t.test("the agent has taken over its new certificate by itself, and says that it will expire", async (t) => {
+    await agent?.says("renewed certificates are in use");
+    await agent?.says(/node\.crt \(etcd\.cert\) expires in 19 days/);
+    const env = cluster.environment(store, join(dir, "nodes/n1"), "node");
+    const status = await ztap.json(t, "cluster-status", ["cluster", "status"], { env });
+    t.match(status, {
+      nodes: [{ id: "n1", state: "healthy" }],
+      certificates: [{ setting: "etcd.ca" }, { commonName: "n1" }],
+    });
+    t.match(await ztap.run(["cluster", "status"], { env }), { stdout: /\(etcd\.cert\) expires in 19 days/ });
+    const { checks } = await ztap.json(t, "doctor", ["doctor"], { env, code: 0 });
+    t.match(
+      checks.find(({ name }: { name: string }) => name === "etcd.cert"),
+      { state: "warning", fix: /bootstrap/ },
+    );
+  });
 });
+
+/** The files of one node become those of another, so that what the store lets pass shows which are in use. */
+async function renewWhileOpen(t: Test, { dir, ztap }: BootstrappedCluster, url: string): Promise<void> {
+  const folder = ztap.path("renewed");
+  const file = (name: string): string => join(folder, name);
+  const put = (node: string, ...names: readonly string[]): void => {
+    for (const name of names) replaceFile(file(name), readFileSync(join(dir, `nodes/${node}`, name), "utf8"));
+  };
+  put("web-2", "ca.crt", "node.crt", "node.key");
+  const bytes = () => ({
+    ca: readFileSync(file("ca.crt")),
+    cert: readFileSync(file("node.crt")),
+    key: readFileSync(file("node.key")),
+  });
+  const store = openEtcdStore(
+    { endpoints: endpointsIn(url), prefix: "ztap/", tls: bytes(), auth: null, timeoutMs: 1000 },
+    systemClock,
+    0,
+  );
+  t.teardown(() => store.close());
+  const paths = { ca: file("ca.crt"), cert: file("node.crt"), key: file("node.key") };
+  const certificates = new CertificateFiles(paths, bytes(), (found) => store.replaceTls(found), systemClock);
+  const member = (id: string) => ({ id, address: "10.0.0.1:9470", joinedAt: "2026-01-01T00:00:00.000Z" });
+  const isStillWeb2 = async (t: Test): Promise<void> => {
+    await store.joinMember(member("web-2"));
+    await t.rejects(store.joinMember(member("web-3")), { code: "store-permission" });
+  };
+  const watched = store.watch(AbortSignal.timeout(HANG_MS), ["head"])[Symbol.asyncIterator]();
+  await watched.next();
+
+  t.same(await certificates.renew(), { outcome: "unchanged" });
+  put("web-3", "node.crt");
+  t.same(await certificates.renew(), { outcome: "refused", problem: "the certificate is not for the key" });
+  await isStillWeb2(t);
+  writeFileSync(file("node.key"), readFileSync(join(dir, "nodes/web-3/node.key"), "utf8").slice(0, 60));
+  t.same(await certificates.renew(), { outcome: "refused", problem: "the key cannot be read" });
+  put("web-3", "node.key");
+  put("web-3", "ca.crt");
+  writeFileSync(file("ca.crt"), readFileSync(join(dir, "authority/peer-ca.crt")));
+  t.match(
+    await certificates.renew(),
+    { outcome: "refused", problem: /certificate is not accepted here/ },
+    "of another authority",
+  );
+  await isStillWeb2(t);
+  put("web-3", "ca.crt");
+  t.same(await certificates.renew(), { outcome: "renewed" });
+  await store.joinMember(member("web-3"));
+  await t.rejects(store.joinMember(member("web-2")), { code: "store-permission" });
+  t.match(certificates.list(), [{ setting: "etcd.ca" }, { setting: "etcd.cert", commonName: "web-3" }]);
+  const leader = openEtcdStore(
+    { endpoints: endpointsIn(url), prefix: "ztap/", tls: tlsOfRoot(dir), auth: null, timeoutMs: 5000 },
+    systemClock,
+    0,
+  );
+  t.teardown(() => leader.close());
+  const next = watched.next();
+  await commitOnHead(leader, draft([policy("renewed")]));
+  t.match(await within(next, { what: "the change, on a new stream" }), { value: { changed: "head" } });
+}
+
+function tlsOfRoot(dir: string) {
+  const of = (name: string): Buffer => readFileSync(join(dir, "operators/root", name));
+  return { ca: of("ca.crt"), cert: of("operator.crt"), key: of("operator.key") };
+}
 
 /** Whether a server keeps a connection with that certificate: `open` once it has answered a request, else its error. */
 function outcomeOf(options: {

@@ -199,7 +199,7 @@ const VIEWS: Readonly<Record<string, (x: string, style: Style) => string | null>
       style,
     ),
   renderApplied: (x, style) => renderApplied(Object({ number: 1, source: source(x) }), style),
-  renderClusterStatus: (x, style) => renderClusterStatus(Object(cluster(x)), style),
+  renderClusterStatus: (x, style) => renderClusterStatus(Object(cluster(x)), style, [x]),
   renderClusterList: (x, style) => renderClusterList(Object(cluster(x)), style),
   renderJoined: (x, style) => renderJoined({ member: member(x), changed: true, declared: false }, style),
   renderLeft: (x, style) => renderLeft({ id: x, address: x, wasAlive: true }, style),

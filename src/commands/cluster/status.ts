@@ -1,8 +1,9 @@
 import { BaseCommand } from "../../cli/base.js";
+import { describeExpiries } from "../../model/certificate.js";
 import { readClusterStatus } from "../../operations/cluster/membership.js";
 import { clusterStatusDocument, renderClusterStatus } from "../../views/cluster.js";
 import { systemClock } from "../../wiring/host.js";
-import { withStore } from "../../wiring/store.js";
+import { readExpiries, withStore } from "../../wiring/store.js";
 
 export default class ClusterStatusCommand extends BaseCommand {
   static override summary = "Show head, leader, source and nodes.";
@@ -13,6 +14,10 @@ export default class ClusterStatusCommand extends BaseCommand {
     const status = await withStore(settings, { create: false }, (store) =>
       readClusterStatus({ store, clock: systemClock }),
     );
-    this.print(flags, clusterStatusDocument(status), () => renderClusterStatus(status, this.style));
+    const certificates = await readExpiries(settings);
+    const expiring = describeExpiries(certificates, systemClock.now());
+    this.print(flags, clusterStatusDocument(status, certificates), () =>
+      renderClusterStatus(status, this.style, expiring),
+    );
   }
 }
