@@ -2,7 +2,7 @@
 import type { StoreCertificates } from "../interfaces/certificates.js";
 import type { Clock, Logger } from "../interfaces/system.js";
 import type { Telemetry } from "../interfaces/telemetry.js";
-import { describeExpiries } from "../model/certificate.js";
+import { describeExpiries } from "../operations/cluster/certificates.js";
 
 export interface CertificateDeps {
   /** Null if the store needs none. */

@@ -1,7 +1,7 @@
 /** Wiring of `ztap doctor`: the checks of the machine, of git, of the store and of the source. */
 import { messageInWords } from "../model/system-error.js";
 import type { Settings } from "../settings/settings.js";
-import { describeExpiries } from "../model/certificate.js";
+import { describeExpiries } from "../operations/cluster/certificates.js";
 import { systemClock } from "./host.js";
 import { readExpiries, withStore } from "./store.js";
 import type { Check } from "../model/doctor.js";

@@ -86,10 +86,9 @@ async function openClusterStore(
 export async function readExpiries({ store, etcd }: Settings): Promise<readonly CertificateExpiry[]> {
   if (store.kind !== "etcd" || !store.tls) return [];
   const { listExpiries } = await import("../adapters/system/certificate-files.js");
-  const [ca = null, cert = null] = await Promise.all(
-    [etcd.ca, etcd.cert].map((file) => (file === null ? null : readFile(file).catch(() => null))),
-  );
-  return listExpiries(etcd, { ca, cert });
+  const read = async (file: string | null): Promise<Buffer | null> =>
+    file === null ? null : readFile(file).catch(() => null);
+  return listExpiries(etcd, { ca: await read(etcd.ca), cert: await read(etcd.cert) });
 }
 
 async function readSecret(file: string | null): Promise<Buffer | null> {

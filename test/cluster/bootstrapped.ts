@@ -5,7 +5,7 @@ import { closeSync, openSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Test } from "tap";
 import { etcdProgram } from "../../examples/cluster/etcd.js";
-import { Ztap } from "../cli/ztap.js";
+import type { Ztap } from "../cli/ztap.js";
 import { freePorts } from "../etcd/server.js";
 import { waitUntil } from "../wait.js";
 

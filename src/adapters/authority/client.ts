@@ -47,14 +47,14 @@ export async function requestCertificate(
 
 function connectPinned(host: string, port: number, fingerprint: string): Promise<TLSSocket> {
   return new Promise((resolve, reject) => {
-    const fail = (why: string, cause?: Error): void => {
+    const fail = (why: string, options?: ErrorOptions): void => {
       socket.destroy();
-      reject(new OperationError("enrolment", `the authority at ${host}:${port} ${why}`, { cause }));
+      reject(new OperationError("enrolment", `the authority at ${host}:${port} ${why}`, options));
     };
     // The key is checked below, against the token: no authority of the system may vouch for another one.
     const socket = connect({ host, port, rejectUnauthorized: false, minVersion: "TLSv1.3" });
     socket.setTimeout(TIMEOUT_MS, () => fail("does not answer"));
-    socket.once("error", (error) => fail("cannot be reached", error));
+    socket.once("error", (cause: Error) => fail("cannot be reached", { cause }));
     socket.once("secureConnect", () => {
       const key = socket.getPeerX509Certificate()?.publicKey.export({ type: "spki", format: "der" });
       if (key !== undefined && fingerprintOf(key) === fingerprint) return resolve(socket);

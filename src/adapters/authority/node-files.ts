@@ -25,8 +25,10 @@ export class NodeFiles {
 
   /** Returns whether the node has a certificate that will be good for a while. */
   isGood(nowMs: number): boolean {
-    const [ca, cert, key] = [this.paths.ca, this.paths.cert, this.paths.key].map(readIfThere);
-    return ca != null && cert != null && key != null && this.#problem(ca, cert, key, nowMs + RENEW_BEFORE_MS) === null;
+    const [ca, cert, key] = [readIfThere(this.paths.ca), readIfThere(this.paths.cert), readIfThere(this.paths.key)];
+    return (
+      ca !== null && cert !== null && key !== null && this.#problem(ca, cert, key, nowMs + RENEW_BEFORE_MS) === null
+    );
   }
 
   /** Returns a request for a certificate; makes the key if there is none. @throws OperationError `bad-key` */

@@ -22,9 +22,7 @@ export async function applyAccess(options: EtcdOptions, access: EtcdAccess, cloc
 }
 
 async function applyRoles(client: EtcdClient, wanted: readonly EtcdRole[]): Promise<readonly string[]> {
-  const { roles: found = [] }: { roles?: string[] } = await client.call((etcd, deadline) =>
-    etcd.auth.roleList(deadline),
-  );
+  const found = listOf((await client.call((etcd, deadline) => etcd.auth.roleList(deadline))).roles);
   const changes: string[] = [];
   for (const role of wanted) {
     if (!found.includes(role.name)) {
@@ -37,11 +35,9 @@ async function applyRoles(client: EtcdClient, wanted: readonly EtcdRole[]): Prom
 }
 
 async function applyPermissions(client: EtcdClient, { name, permissions }: EtcdRole): Promise<readonly string[]> {
-  const { perm = [] }: { perm?: IPermission[] } = await client.call((etcd, deadline) =>
-    etcd.auth.roleGet({ role: name }, deadline),
-  );
+  const { perm } = await client.call((etcd, deadline) => etcd.auth.roleGet({ role: name }, deadline));
   const wanted = new Map(permissions.map((one) => [textOf(toMessage(one)), toMessage(one)]));
-  const found = new Map(perm.map((one) => [textOf(one), one]));
+  const found = new Map(listOf(perm).map((one) => [textOf(one), one]));
   const changes: string[] = [];
   // A permission on the same keys replaces the former one: what remains to be revoked is on others.
   for (const [text, message] of wanted) {
@@ -60,9 +56,7 @@ async function applyPermissions(client: EtcdClient, { name, permissions }: EtcdR
 }
 
 async function applyUsers(client: EtcdClient, wanted: readonly EtcdUser[]): Promise<readonly string[]> {
-  const { users: found = [] }: { users?: string[] } = await client.call((etcd, deadline) =>
-    etcd.auth.userList(deadline),
-  );
+  const found = listOf((await client.call((etcd, deadline) => etcd.auth.userList(deadline))).users);
   const changes: string[] = [];
   for (const { name, roles } of wanted) {
     if (!found.includes(name)) {
@@ -77,9 +71,7 @@ async function applyUsers(client: EtcdClient, wanted: readonly EtcdUser[]): Prom
 }
 
 async function applyGrants(client: EtcdClient, user: string, wanted: readonly string[]): Promise<readonly string[]> {
-  const { roles: found = [] }: { roles?: string[] } = await client.call((etcd, deadline) =>
-    etcd.auth.userGet({ name: user }, deadline),
-  );
+  const found = listOf((await client.call((etcd, deadline) => etcd.auth.userGet({ name: user }, deadline))).roles);
   const changes: string[] = [];
   for (const role of wanted.filter((one) => !found.includes(one))) {
     await client.call((etcd, deadline) => etcd.auth.userGrantRole({ user, role }, deadline));
@@ -106,8 +98,11 @@ function textOf(permission: IPermission): string {
   return `${permission.permType.toLowerCase()} ${keysOf(permission)}`;
 }
 
-function keysOf({ key, range_end }: IPermission): string {
-  // The protocol omits an empty end; the package's types do not express that.
-  const end: Buffer | undefined = range_end;
-  return end === undefined || end.length === 0 ? key.toString() : `${key.toString()}…`;
+function keysOf({ key, range_end }: { readonly key: Buffer; readonly range_end?: Buffer }): string {
+  return range_end === undefined || range_end.length === 0 ? key.toString() : `${key.toString()}…`;
+}
+
+/** The protocol omits empty lists and ends; the package's types do not express that. */
+function listOf<T>(list: readonly T[] | undefined): readonly T[] {
+  return list ?? [];
 }

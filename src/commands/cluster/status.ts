@@ -1,5 +1,5 @@
 import { BaseCommand } from "../../cli/base.js";
-import { describeExpiries } from "../../model/certificate.js";
+import { describeExpiries } from "../../operations/cluster/certificates.js";
 import { readClusterStatus } from "../../operations/cluster/membership.js";
 import { clusterStatusDocument, renderClusterStatus } from "../../views/cluster.js";
 import { systemClock } from "../../wiring/host.js";

@@ -74,14 +74,13 @@ export function addToClusterFile(path: string, text: string | null, added: Clust
   if (text !== null) valueOf(path, text);
   const document: Document = parseDocument(text ?? HEAD);
   for (const one of added.members) {
-    const [name = "", address] = splitOnce(one);
-    if (address === undefined || address === "")
+    const [name, address] = splitOnce(one);
+    if (address === "")
       throw new OperationError("usage", `--members: found ${JSON.stringify(one)}, wanted NAME=ADDRESS`);
     if (!document.hasIn(["members", name])) document.setIn(["members", name], address);
   }
   for (const list of LISTS) for (const name of added[list]) addToList(document, list, name);
-  const changed = isEmpty(added) && text !== null ? text : document.toString();
-  return changed;
+  return isEmpty(added) && text !== null ? text : document.toString();
 }
 
 function isEmpty(added: ClusterAdditions): boolean {
@@ -193,7 +192,8 @@ function reportClashes({ members, nodes, enrolled, leaders, operators }: Cluster
   for (const name of leaders) if (!known.has(name)) report(`leaders: ${name} is not among the nodes`);
 }
 
-function splitOnce(text: string): readonly [string, string | undefined] {
+/** `NAME=ADDRESS`; an empty address if there is none. */
+function splitOnce(text: string): readonly [string, string] {
   const at = text.indexOf("=");
-  return at < 0 ? [text, undefined] : [text.slice(0, at), text.slice(at + 1)];
+  return at < 0 ? [text, ""] : [text.slice(0, at), text.slice(at + 1)];
 }
