@@ -5,7 +5,7 @@ import { EXIT } from "../cli/exit.js";
 import type { SetupKey, SetupValues } from "../operations/setup/configuration.js";
 import { settingFlags } from "../settings/flags.js";
 import { nodeSetupDocument, renderNodeSetup, renderNodeSetupPlan } from "../views/node-setup.js";
-import { applySetup, discoverWorkloads, planSetup, readSetupFile } from "../wiring/setup.js";
+import { applyNodeSetup, discoverWorkloads, planNodeSetup, readSetupFile } from "../wiring/setup.js";
 
 /** Flags that become settings of the file. */
 const FLAGS: readonly (readonly [flag: string, key: SetupKey])[] = [
@@ -39,9 +39,9 @@ export default class Setup extends BaseCommand {
     const { flags } = await this.parse(Setup);
     const settings = await this.settings(flags);
     if (flags.discover) return void process.stdout.write((await discoverWorkloads(settings, flags.namespace)).text);
-    const plan = planSetup(flags.file, await this.#values(flags), { force: flags.force });
+    const plan = planNodeSetup(flags.file, await this.#values(flags), { force: flags.force });
     if (flags["dry-run"]) return this.log(renderNodeSetupPlan(plan, this.style));
-    const done = await applySetup(plan);
+    const done = await applyNodeSetup(plan);
     this.print(flags, nodeSetupDocument(done), () => renderNodeSetup(done, this.style));
     if (done.units === null || done.units.outcome === "failed") process.exitCode = EXIT.failed;
   }

@@ -27,7 +27,7 @@ import { examineMachine } from "./doctor.js";
 /** Where `ztap cluster enroll` puts a node's certificates. */
 const ENROLLED = "/etc/ztap/etcd";
 
-export interface SetupPlan {
+export interface NodeSetupPlan {
   readonly file: string;
   /** `kept`: it already says all of this. */
   readonly action: "write" | "replace" | "kept";
@@ -39,8 +39,8 @@ export interface SetupPlan {
   readonly settings: Settings;
 }
 
-export interface SetupDone {
-  readonly plan: SetupPlan;
+export interface NodeSetupDone {
+  readonly plan: NodeSetupPlan;
   readonly checks: readonly Check[];
   /** Null if a check failed: then no unit is enabled. */
   readonly units: UnitsEnabled | null;
@@ -68,7 +68,7 @@ export function readSetupFile(file: string = SYSTEM_CONFIG_FILE): {
  * @param given what flags and answers say
  * @throws OperationError `invalid-settings`; `target-not-empty` for a file that a person has edited, without `force`
  */
-export function planSetup(file: string, given: SetupValues, { force }: { readonly force: boolean }): SetupPlan {
+export function planNodeSetup(file: string, given: SetupValues, { force }: { readonly force: boolean }): NodeSetupPlan {
   const path = resolve(file);
   const { text: before, layer } = readSetupFile(path);
   const known = SETUP_KEYS.flatMap((key) => (layer[key] === undefined ? [] : [[key, layer[key].text] as const]));
@@ -97,7 +97,7 @@ export function planSetup(file: string, given: SetupValues, { force }: { readonl
 }
 
 /** Writes the file, checks the machine, the store and the source, and enables the units if nothing failed. */
-export async function applySetup(plan: SetupPlan): Promise<SetupDone> {
+export async function applyNodeSetup(plan: NodeSetupPlan): Promise<NodeSetupDone> {
   const { file, text, backup, mode } = plan;
   if (text !== null) {
     const before = readIfThere(file);
