@@ -179,7 +179,9 @@ await t.test("three members of etcd run with the files", settings, async (t) => 
     return { ca: read("ca.crt"), cert: read(`${name}.crt`), key: read(`${name}.key`) };
   };
 
-  await t.test("roles.sh and --apply make the same users and roles", async (t) => {
+  await t.test("--apply and roles.sh make the same users and roles", async (t) => {
+    const first: Written = await cluster.bootstrap("--apply");
+    t.ok(first.applied?.includes("user n1 has the role ztap-leader"), "etcd had none of them");
     const root = join(dir, "operators/root");
     const { status, stderr } = spawnSync("sh", [join(dir, "roles.sh")], {
       encoding: "utf8",
