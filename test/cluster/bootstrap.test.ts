@@ -1,7 +1,7 @@
 /** `ztap cluster bootstrap`: the files that it writes, and three real members of etcd that run with them. */
 import { spawnSync } from "node:child_process";
 import { X509Certificate } from "node:crypto";
-import { readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, rmSync, statSync, utimesSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { connect, type TLSSocket } from "node:tls";
 import t from "tap";
@@ -141,6 +141,38 @@ t.test("two runs at once make one authority", async (t) => {
   t.same(changedIn(await cluster.bootstrap()), [], "what they left is of one piece");
 });
 
+t.test("a run that is killed at any moment is completed by the next one, with the same keys", async (t) => {
+  const cluster = await newCluster(t);
+  const args = ["cluster", "bootstrap", cluster.dir, "--nodes", "web-1,web-2"];
+  const filesNow = () => readdirSync(cluster.dir, { recursive: true, encoding: "utf8" });
+  const keysNow = () => filesNow().filter((name) => name.endsWith(".key"));
+  const keys = new Map<string, string>();
+  for (let count = 4; count < 40; count += 7) {
+    const running = cluster.ztap.start(args);
+    await waitUntil(() => running.isOver || filesNow().length >= count, { what: `${count} files` });
+    await running.stop("SIGKILL");
+    for (const name of keysNow()) {
+      const key = cluster.read(name);
+      t.match(key, /-----END PRIVATE KEY-----\n$/, `${name} is whole`);
+      t.equal(keys.get(name) ?? key, key, `${name} stays`);
+      keys.set(name, key);
+    }
+  }
+  const leftover = cluster.ztap.write("authority/nodes/web-1/node.key.000000000000.next", "a key");
+  utimesSync(leftover, 0, 0);
+  await cluster.bootstrap();
+  t.notOk(existsSync(leftover));
+  t.same(changedIn(await cluster.bootstrap()), []);
+  for (const [name, key] of keys) t.equal(cluster.read(name), key);
+});
+
+t.test("nodes are those that the policies declare", async (t) => {
+  const cluster = await newCluster(t);
+  cluster.ztap.write("state/n.yaml", NODES);
+  await cluster.bootstrap("--nodes-from", cluster.ztap.path("state"), "--leaders", "n1");
+  t.match(cluster.read("cluster.yaml"), /nodes:\n {2}- n1\n/);
+});
+
 t.test("a cluster.yaml that cannot be is refused, with all problems, before anything is written", async (t) => {
   const ztap = new Ztap(t);
   const dir = ztap.path("bad");
@@ -216,6 +248,10 @@ await t.test("three members of etcd run with the files", settings, async (t) => 
   let agent: Running | null = null;
   await t.test("an operator applies, an agent with its node's certificate enforces and reports", async (t) => {
     ztap.write("state/n.yaml", NODES);
+    t.equal(
+      (await ztap.run(["cluster", "list"], { env: cluster.environment(store, join(dir, "nodes/n1"), "node") })).stderr,
+      "",
+    );
     const operator = { env: cluster.environment(store, join(dir, "operators/ada"), "operator") };
     const applied = await ztap.run(["apply", "state", "--auto-approve"], operator);
     t.equal(applied.code, 0, applied.stderr);

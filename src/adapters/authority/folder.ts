@@ -4,14 +4,14 @@
  * certificate: a run that was interrupted is completed by the next one.
  */
 import type { X509Certificate } from "node:crypto";
-import { existsSync } from "node:fs";
+import { existsSync, readdirSync, rmSync, statSync } from "node:fs";
 import { isIP } from "node:net";
 import { join } from "node:path";
 import type { AuthorityFolder, EnsuredFile, WantedCertificate } from "../../interfaces/authority.js";
 import type { Clock } from "../../interfaces/system.js";
 import { RENEW_BEFORE_MS } from "../../model/certificate.js";
 import { OperationError } from "../../model/operation-error.js";
-import { makeFile, readIfThere, replaceFile } from "../system/atomic-file.js";
+import { makeFile, readIfThere, replaceFile, TEMPORARY } from "../system/atomic-file.js";
 import { commonNameOf, isIssuedBy, readCertificates, readPrivateKey } from "../system/certificate-pair.js";
 import { makeFolder } from "../system/folder.js";
 import { writableByOthers } from "../system/ownership.js";
@@ -20,14 +20,18 @@ import { generateKey, issueAuthority, issueCertificate, publicKeyPem, type Issue
 /** An authority lives longer than what it issues. */
 const AUTHORITY_VALID_MS = 10 * 365 * 24 * 3_600_000;
 
+const LEFTOVER_MS = 10 * 60_000;
+
 /**
  * Opens the folder.
  * @throws OperationError `not-found` if there is none and it is not to be made, `invalid-settings` if another user can
  * write to it
  */
 export function openAuthorityFolder(path: string, clock: Pick<Clock, "now">, { create = false } = {}): AuthorityFolder {
-  if (create) makeFolder(path, 0o700);
-  else if (!existsSync(path))
+  if (create) {
+    makeFolder(path, 0o700);
+    removeLeftovers(path, clock.now());
+  } else if (!existsSync(path))
     throw new OperationError("not-found", `there is no folder ${path}; ztap cluster bootstrap makes it`);
   const why = writableByOthers(path, process.geteuid?.() ?? 0);
   if (why !== null)
@@ -36,6 +40,16 @@ export function openAuthorityFolder(path: string, clock: Pick<Clock, "now">, { c
       `the authority's folder ${path} is not used: ${why}; let root or the user who runs ztap own it, and nobody else write to it (chown, chmod go-w)`,
     );
   return new DiskFolder(path, clock);
+}
+
+/** What a run that was killed has written beside its place; it may hold a key. */
+function removeLeftovers(path: string, nowMs: number): void {
+  for (const name of readdirSync(path, { recursive: true, encoding: "utf8" })) {
+    const file = join(path, name);
+    const mtimeMs = name.endsWith(TEMPORARY) ? statSync(file, { throwIfNoEntry: false })?.mtimeMs : undefined;
+    // A younger one may be of a run at the same time.
+    if (mtimeMs !== undefined && nowMs - mtimeMs > LEFTOVER_MS) rmSync(file, { force: true });
+  }
 }
 
 class DiskFolder implements AuthorityFolder {

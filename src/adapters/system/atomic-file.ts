@@ -22,6 +22,9 @@ export interface FileAccess {
   readonly mode: number;
 }
 
+/** The end of the names of files that are being written. */
+export const TEMPORARY = ".next";
+
 /** For secrets, and what only their owner has to read. */
 export const PRIVATE: FileAccess = { mode: 0o600 };
 
@@ -82,7 +85,7 @@ export function readIfThere(path: string): string | null {
 
 function writeBeside(path: string, text: string, mode: number): string {
   makeFolder(dirname(path), 0o700);
-  const next = `${path}.${randomBytes(6).toString("hex")}.next`;
+  const next = `${path}.${randomBytes(6).toString("hex")}${TEMPORARY}`;
   const file = openSync(next, constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW, mode);
   try {
     writeFileSync(file, text);

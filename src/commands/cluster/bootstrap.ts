@@ -1,5 +1,5 @@
 import { Args, Flags } from "@oclif/core";
-import { BaseCommand } from "../../cli/base.js";
+import { StateCommand } from "../../cli/state-command.js";
 import { bootstrapDocument, renderBootstrapped } from "../../views/bootstrap.js";
 import { bootstrap } from "../../wiring/authority.js";
 
@@ -8,7 +8,7 @@ const DAY_MS = 24 * 3_600_000;
 const names = (description: string, helpValue = "NAME,…") =>
   Flags.string({ description, helpValue, multiple: true, delimiter: "," });
 
-export default class ClusterBootstrap extends BaseCommand {
+export default class ClusterBootstrap extends StateCommand {
   static override summary =
     "Write what a cluster needs: certificates, the settings of etcd's members, users and roles.";
   static override description =
@@ -23,6 +23,10 @@ export default class ClusterBootstrap extends BaseCommand {
   static override flags = {
     members: names("members of etcd to add", "NAME=ADDRESS,…"),
     nodes: names("nodes to add; their keys are made here"),
+    "nodes-from": Flags.string({
+      description: "folder or Git URL of policies whose Node objects are added to the nodes",
+      helpValue: "LOCATION",
+    }),
     enrolled: names("nodes to add that make their own keys and enroll with a token"),
     leaders: names("nodes that may lead"),
     operators: names("people to add, who apply and register nodes"),
@@ -40,7 +44,19 @@ export default class ClusterBootstrap extends BaseCommand {
     const { args, flags } = await this.parse(ClusterBootstrap);
     const { members = [], nodes = [], enrolled = [], leaders = [], operators = [], apply } = flags;
     const validForMs = flags.days * DAY_MS;
-    const done = await bootstrap(args.dir, { members, nodes, enrolled, leaders, operators }, { validForMs, apply });
+    const declared = flags["nodes-from"] === undefined ? [] : await this.#declaredNodes(flags["nodes-from"], flags);
+    const all = [...nodes, ...declared.filter((name) => !enrolled.includes(name))];
+    const done = await bootstrap(
+      args.dir,
+      { members, nodes: all, enrolled, leaders, operators },
+      { validForMs, apply },
+    );
     this.print(flags, bootstrapDocument(done), () => renderBootstrapped(done, this.style));
+  }
+
+  /** The names of the Node objects of a policy repository. */
+  async #declaredNodes(location: string, flags: Readonly<Record<string, unknown>>): Promise<readonly string[]> {
+    const { objects } = await this.readState(location, { ...flags, ref: undefined });
+    return [...objects.values()].flatMap(({ object }) => (object.kind === "Node" ? [object.metadata.name] : []));
   }
 }
