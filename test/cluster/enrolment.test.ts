@@ -175,10 +175,12 @@ t.test("peers that ask for nothing, or slowly, keep no node out; one that asks t
   const { port } = authority;
   const token = await authority.token("web-1");
   const idle = Array.from({ length: 150 }, () => connectTcp(port, "127.0.0.1").on("error", () => undefined));
+  const closed = (): number => idle.filter((socket) => socket.closed).length;
+  await waitUntil(() => closed() >= 86, { what: "the oldest to be closed" });
+  t.equal(closed(), 86, "64 stay");
   const slow = connect({ host: "127.0.0.1", port, rejectUnauthorized: false }).on("error", () => undefined);
   slow.write("POST /v1/enroll HTTP/1.1\r\nhost: a\r\ncontent-length: 4000\r\n\r\n{");
   t.teardown(() => [slow, ...idle].forEach((socket) => socket.destroy()));
-  await waitUntil(() => idle.filter((socket) => socket.closed).length >= 86, { what: "the oldest to be closed" });
   t.match(await authority.enroll(token, "node"), { code: 0 });
   const answers: (number | undefined)[] = [];
   for (let attempt = 0; attempt < 25; attempt += 1) answers.push((await post(port, "{}"))?.status);
