@@ -14,6 +14,7 @@ export const quietTelemetry: Telemetry = {
   sourceError: nothing,
   storeError: nothing,
   storeHealth: nothing,
+  certificates: nothing,
   head: nothing,
   policyVersions: nothing,
   leader: nothing,

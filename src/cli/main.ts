@@ -16,6 +16,8 @@ const LINGER_MS = 300;
 export async function main(argv: readonly string[], root: string): Promise<void> {
   // The reader of the output may go away (`| head`); the command continues, without a stack trace.
   for (const stream of [process.stdout, process.stderr]) stream.on("error", ignoreClosedPipe);
+  // They concern the authors of packages: gRPC warns of each server that is named by its IP address.
+  process.noDeprecation = true;
   process.once("uncaughtException", (error) => {
     report(error, argv);
     process.exit(EXIT.failed);

@@ -16,6 +16,8 @@ export interface Telemetry {
   storeError(): void;
   /** How the servers of the store are that answered. */
   storeHealth(servers: readonly StoreHealth[]): void;
+  /** When the certificates expire with which this agent reaches its store; negative once one has. */
+  certificates(all: readonly { readonly setting: string; readonly secondsLeft: number }[]): void;
   head(revision: number | null): void;
   /** How many parts of the nodes' endpoints do not count. */
   refusedEndpoints(count: number): void;

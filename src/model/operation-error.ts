@@ -17,6 +17,7 @@ export type OperationErrorCode =
   | "not-leader"
   | "lockout"
   | "empty-source"
+  | "enrolment"
   | "lost-race"
   | "override-needed"
   | "plan-damaged"

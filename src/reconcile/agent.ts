@@ -3,6 +3,7 @@
  * Stopping it leaves enforcement in force.
  */
 import type { ProcessDiscovery } from "../interfaces/discovery.js";
+import type { StoreCertificates } from "../interfaces/certificates.js";
 import type { Source } from "../interfaces/source.js";
 import type { LastGoodState } from "../interfaces/last-good.js";
 import { EnforcerError, type Enforcer } from "../interfaces/enforcer.js";
@@ -24,6 +25,7 @@ import { EndpointReporter, runReporter } from "./endpoint-report.js";
 import { watchStore } from "./endpoint-watch.js";
 import { PeerIdentities } from "./peer-identities.js";
 import { forwardEvents, runLoop } from "./loop.js";
+import { CertificateWatch } from "./certificates.js";
 import { StoreHealthWatch } from "./store-health.js";
 import { OperationError } from "../model/operation-error.js";
 import type { Settings } from "../settings/settings.js";
@@ -32,6 +34,8 @@ import { FlowHub } from "./flow-hub.js";
 
 export interface AgentDeps {
   readonly store: Store;
+  /** The certificates with which the store is reached; null if it needs none. */
+  readonly certificates: StoreCertificates | null;
   /** Null if this agent polls no source: it follows, and as leader commits nothing. */
   readonly source: Source | null;
   readonly enforcer: Enforcer;
@@ -118,6 +122,7 @@ export async function runAgent(deps: AgentDeps, options: AgentOptions, signal: A
 
 const FLOWS_RETRY_MS = 10_000;
 const HEALTH_MS = 60_000;
+const CERTIFICATES_MS = 10_000;
 
 class Agent implements AgentProbes {
   readonly #lease: NodeLease;
@@ -125,6 +130,7 @@ class Agent implements AgentProbes {
   readonly #follower: Follower;
   readonly #pruner: Pruner;
   readonly #storeHealth: StoreHealthWatch;
+  readonly #certificates: CertificateWatch;
   readonly #leaderNotifier = new Notifier();
   readonly #followerNotifier = new Notifier();
   readonly #identities: PeerIdentities;
@@ -173,6 +179,7 @@ class Agent implements AgentProbes {
     );
     this.#follower = new Follower({ ...deps, ownEndpoints: () => this.#reporter.own }, node, options.boot);
     this.#storeHealth = new StoreHealthWatch(deps);
+    this.#certificates = new CertificateWatch(deps);
     this.#pruner = new Pruner(deps, options.history);
     this.#lastFollowed = clock.monotonic();
   }
@@ -320,6 +327,9 @@ class Agent implements AgentProbes {
       ),
       runLoop({ ...loop, name: "store health", intervalMs: HEALTH_MS, jitter: 0.1 }, new Notifier(), () =>
         this.#storeHealth.run(),
+      ),
+      runLoop({ ...loop, name: "certificates", intervalMs: CERTIFICATES_MS, jitter: 0.1 }, new Notifier(), () =>
+        this.#certificates.run(),
       ),
       watchStore(this.deps.store, this.#follower, this.#followerNotifier, () => this.useIdentities(), {
         ...loop,

@@ -1,4 +1,5 @@
 /** Membership and health, as text or as documents. */
+import type { CertificateExpiry } from "../model/certificate.js";
 import type { StoreHealth } from "../model/status.js";
 import { describeStoreProblems } from "../model/store-health.js";
 import { describeSuspension } from "../operations/change/notices.js";
@@ -8,15 +9,20 @@ import type { Style } from "./style.js";
 import { renderListing, type ListTable } from "./listing.js";
 import { wrapWords } from "./wrap.js";
 
-export function clusterStatusDocument(status: ClusterStatus): object {
-  return { formatVersion: 1, ...status };
+export function clusterStatusDocument(status: ClusterStatus, certificates: readonly CertificateExpiry[]): object {
+  return { formatVersion: 1, ...status, certificates };
 }
 
 export function clusterListDocument(status: ClusterStatus): object {
   return { formatVersion: 1, nodes: status.nodes };
 }
 
-export function renderClusterStatus(status: ClusterStatus, style: Style, isWide = false): string {
+/** @param expiring see `describeExpiries` */
+export function renderClusterStatus(
+  status: ClusterStatus,
+  style: Style,
+  { expiring = [], isWide = false }: { readonly expiring?: readonly string[]; readonly isWide?: boolean } = {},
+): string {
   const { source, suspension } = status;
   const paintSource = {
     Synced: style.good,
@@ -29,6 +35,7 @@ export function renderClusterStatus(status: ClusterStatus, style: Style, isWide 
     style.line`Store     ${status.backend}, ${status.revision === null ? "no revision yet" : `revision ${status.revision}`}`,
     ...status.servers.map((server) => style.line`          ${renderServer(server, style)}`),
     ...describeStoreProblems(status.servers).map((problem) => style.line`          ${style.bad(problem)}`),
+    ...expiring.map((one) => style.line`          ${style.warn(one)}`),
     style.line`Leader    ${renderLeader(status, style)}`,
     style.line`Source    ${source === null ? "none is polled" : source.location}`,
   ];

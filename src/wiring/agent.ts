@@ -6,7 +6,7 @@ import { makeFolder } from "../adapters/system/folder.js";
 import { systemClock, systemRandom } from "../adapters/system/clock.js";
 import type { AgentDeps, AgentOptions } from "../reconcile/agent.js";
 import type { Settings } from "../settings/settings.js";
-import { withStore } from "./store.js";
+import { withAgentStore } from "./store.js";
 import { logsText } from "./log.js";
 import { openEnforcer } from "./enforcer.js";
 import { openPolledSource } from "./source.js";
@@ -37,10 +37,11 @@ export async function withAgentDeps(
   const { nodeKeyPath, openNodeKey } = await import("../adapters/disk/node-key.js");
   const enforcer = await openEnforcer(settings, logger);
   if (settings.source.url !== null) makeFolder(settings.stateDir, 0o700);
-  await withStore(settings, { create: true }, async (store) =>
+  await withAgentStore(settings, async (store, certificates) =>
     use(
       {
         store,
+        certificates,
         source: await openPolledSource(settings, signal),
         enforcer,
         discovery: await openDiscovery(settings, logger),

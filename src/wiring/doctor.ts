@@ -1,7 +1,9 @@
 /** Wiring of `ztap doctor`: the checks of the machine, of git, of the store and of the source. */
 import { messageInWords } from "../model/system-error.js";
 import type { Settings } from "../settings/settings.js";
-import { withStore } from "./store.js";
+import { describeExpiries } from "../operations/cluster/certificates.js";
+import { systemClock } from "./host.js";
+import { readExpiries, withStore } from "./store.js";
 import type { Check } from "../model/doctor.js";
 import { configuredSource, openRepository } from "./source.js";
 
@@ -16,8 +18,9 @@ export async function examineMachine(settings: Settings): Promise<readonly Check
     const head = await withStore(settings, { create: false }, (opened) => opened.readHead());
     return head === null ? "empty" : `revision ${head}`;
   });
+  const certificates = await examineCertificates(settings);
   const choice = configuredSource(settings);
-  if (choice === null) return [...kernel, git, store];
+  if (choice === null) return [...kernel, git, store, ...certificates];
   const source = await examine(
     "source",
     "check the URL, the branch and the credentials of the user that runs the agent",
@@ -26,7 +29,22 @@ export async function examineMachine(settings: Settings): Promise<readonly Check
       return `tip is ${tip.slice(0, 12)}`;
     },
   );
-  return [...kernel, git, store, source];
+  return [...kernel, git, store, ...certificates, source];
+}
+
+async function examineCertificates(settings: Settings): Promise<readonly Check[]> {
+  const nowMs = systemClock.now();
+  return (await readExpiries(settings)).map((certificate) => {
+    const [problem] = describeExpiries([certificate], nowMs);
+    const { setting, file, expiresAt } = certificate;
+    const hasExpired = Date.parse(expiresAt) <= nowMs;
+    return {
+      name: setting,
+      state: problem === undefined ? "ok" : hasExpired ? "failed" : "warning",
+      detail: `${file} ${hasExpired ? "expired at" : "is valid until"} ${expiresAt}`,
+      fix: problem === undefined ? null : "renew it: ztap cluster bootstrap, or ztap cluster enroll with a new token",
+    };
+  });
 }
 
 async function examineBackend({ pinRoot }: Settings): Promise<readonly Check[]> {

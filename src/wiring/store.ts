@@ -5,7 +5,9 @@ import { writableByOthers } from "../adapters/system/ownership.js";
 import { describeForeign } from "../settings/load.js";
 import { OperationError } from "../model/operation-error.js";
 import type { Settings } from "../settings/settings.js";
+import type { StoreCertificates } from "../interfaces/certificates.js";
 import type { Store } from "../interfaces/store.js";
+import type { CertificateExpiry } from "../model/certificate.js";
 
 /**
  * Opens the store, uses it, and closes it, even if the use fails.
@@ -24,12 +26,30 @@ export async function withStore<T>(
   }
 }
 
+/**
+ * Opens the store of an agent, with the certificates that it renews while it runs; null for a store without any. Uses it,
+ * and closes it, even if the use fails.
+ */
+export async function withAgentStore<T>(
+  settings: Settings,
+  use: (store: Store, certificates: StoreCertificates | null) => Promise<T>,
+): Promise<T> {
+  const { store: where } = settings;
+  if (where.kind !== "etcd" || !where.tls) return withStore(settings, { create: true }, (store) => use(store, null));
+  const { store, certificates } = await openClusterStore(settings, where);
+  try {
+    return await use(store, certificates);
+  } finally {
+    await store.close();
+  }
+}
+
 export async function openStoreAdapter(settings: Settings, access: "read" | "change" | "write"): Promise<Store> {
   if (settings.store.kind === "memory") {
     const { openMemoryStore } = await import("../adapters/memory/store.js");
     return openMemoryStore(systemClock);
   }
-  if (settings.store.kind === "etcd") return openClusterStore(settings, settings.store);
+  if (settings.store.kind === "etcd") return (await openClusterStore(settings, settings.store)).store;
   const { openEmbeddedStore } = await import("../adapters/embedded/store.js");
   return openEmbeddedStore({ path: settings.store.path, access }, systemClock);
 }
@@ -37,16 +57,18 @@ export async function openStoreAdapter(settings: Settings, access: "read" | "cha
 async function openClusterStore(
   { etcd, election }: Settings,
   { tls, endpoints, prefix }: Extract<Settings["store"], { kind: "etcd" }>,
-): Promise<Store> {
+): Promise<{ readonly store: Store; readonly certificates: StoreCertificates }> {
   const { openEtcdStore } = await import("../adapters/etcd/store.js");
   const [ca, cert, key, password] = await Promise.all(
     [etcd.ca, etcd.cert, etcd.key, etcd.passwordFile].map(readSecret),
   );
-  return openEtcdStore(
+  const { CertificateFiles } = await import("../adapters/system/certificate-files.js");
+  const bytes = { ca: ca ?? null, cert: cert ?? null, key: key ?? null };
+  const store = openEtcdStore(
     {
       endpoints,
       prefix,
-      tls: tls ? { ca: ca ?? null, cert: cert ?? null, key: key ?? null } : null,
+      tls: tls ? bytes : null,
       auth:
         etcd.user === null
           ? null
@@ -57,6 +79,16 @@ async function openClusterStore(
     systemClock,
     systemRandom.fraction(),
   );
+  return { store, certificates: new CertificateFiles(etcd, bytes, (found) => store.replaceTls(found), systemClock) };
+}
+
+/** Returns when this machine's certificates for the store expire; empty for a store without any. */
+export async function readExpiries({ store, etcd }: Settings): Promise<readonly CertificateExpiry[]> {
+  if (store.kind !== "etcd" || !store.tls) return [];
+  const { listExpiries } = await import("../adapters/system/certificate-files.js");
+  const read = async (file: string | null): Promise<Buffer | null> =>
+    file === null ? null : readFile(file).catch(() => null);
+  return listExpiries(etcd, { ca: await read(etcd.ca), cert: await read(etcd.cert) });
 }
 
 async function readSecret(file: string | null): Promise<Buffer | null> {

@@ -1,4 +1,4 @@
-/** etcd's users and roles, made by the commands of docs/etcd.md: what each may do, and what an agent does that may not lead. */
+/** etcd's users and roles, as `ztap cluster bootstrap` makes them: what each may do, and what an agent does that may not lead. */
 import { execFileSync } from "node:child_process";
 import { mkdir, mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -12,7 +12,7 @@ import { runAgent } from "../../src/reconcile/agent.js";
 import type { Store } from "../../src/interfaces/store.js";
 import { ENDPOINTS } from "../contract/store-endpoints.js";
 import { commitOnHead } from "../contract/store-commits.js";
-import { runFromPage } from "../etcd/page.js";
+import { etcdctl, makeUsers, withPasswords, writeCertificates } from "../etcd/access.js";
 import { withEtcd, whyNoEtcd, type EtcdCluster } from "../etcd/server.js";
 import { newPrefix, openStore, QUICK, startWatch } from "../etcd/stores.js";
 import { recordTelemetry, silentLogger } from "../fakes/ambient.js";
@@ -38,19 +38,6 @@ const statusOf = (node: string) => ({
   subjects: [],
   observedAt: "2026-01-01T00:00:00.000Z",
 });
-
-/** @param setUp environment of etcdctl; `user` changes how the page makes users */
-function makeUsers(
-  environment: Readonly<Record<string, string>>,
-  folder: string,
-  user: (text: string) => string,
-): void {
-  runFromPage("leader-role", environment, folder);
-  runFromPage("registrar-role", environment, folder);
-  for (const NODE of ["web-1", "web-2"]) runFromPage("node-role", { ...environment, NODE }, folder, user);
-  runFromPage("may-lead", { ...environment, NODE: "web-2" }, folder);
-  runFromPage("enable", { ...environment, ROOT_PASSWORD: "secret" }, folder);
-}
 
 async function whatEachMay(t: Test, { endpoints }: EtcdCluster, web1: Identity, web2: Identity): Promise<void> {
   const [node, leader] = [openStore(t, endpoints, web1), openStore(t, endpoints, web2)];
@@ -179,7 +166,7 @@ await t.test("roles of users with passwords", settings, async (t) => {
   t.teardown(() => rm(folder, { recursive: true, force: true }));
   await withEtcd({ flags: QUICK }, async (etcd) => {
     const environment = { ETCDCTL_ENDPOINTS: etcd.endpoints.join(",") };
-    makeUsers(environment, folder, (text) => text.replace('"$NODE" --no-password', '"$NODE:of-$NODE"'));
+    makeUsers(environment, withPasswords);
     const as = (username: string, password = `of-${username}`): Identity => ({
       tls: null,
       auth: { username, password },
@@ -196,11 +183,11 @@ await t.test("roles of users with passwords", settings, async (t) => {
       await t.rejects(openStore(t, etcd.endpoints, { ...as("web-1"), prefix: "other/" }).readHead(), FORBIDDEN);
     });
     await t.test("a registrar joins and removes other nodes", async (t) => {
-      const root = { ...environment, ETCDCTL_USER: "root:secret", NODE: "web-2" };
+      const root = { ...environment, ETCDCTL_USER: "root:secret" };
       const registrar = openStore(t, etcd.endpoints, as("web-2"));
       const member = { id: "web-9", address: "10.0.0.9:9470", joinedAt: "2026-01-01T00:00:00.000Z" };
       await t.rejects(registrar.joinMember(member), FORBIDDEN);
-      runFromPage("may-lead", root, folder, (text) => text.replace("ztap-leader", "ztap-registrar"));
+      etcdctl(root, "etcdctl user grant-role web-2 ztap-registrar");
       await registrar.joinMember(member);
       t.equal(await registrar.leaveMember("web-9"), true);
     });
@@ -212,9 +199,8 @@ await t.test("roles of users with certificates", settings, async (t) => {
   t.teardown(() => rm(folder, { recursive: true, force: true }));
   const at = (name: string): string => join(folder, name);
   await mkdir(folder, { recursive: true });
-  runFromPage("authority", {}, folder);
-  runFromPage("member-certificate", { MEMBER: "m1", ADDRESS: "127.0.0.1" }, folder);
-  for (const NODE of ["web-1", "web-2", "root"]) runFromPage("user-certificate", { NODE }, folder);
+  const users = ["web-1", "web-2", "root"].map((name) => ({ name }));
+  await writeCertificates(folder, [{ name: "m1", hosts: ["m1", "127.0.0.1"] }, ...users]);
   const flags = [
     ...QUICK,
     `--cert-file=${at("m1.crt")}`,
@@ -229,7 +215,7 @@ await t.test("roles of users with certificates", settings, async (t) => {
       ETCDCTL_CERT: at("root.crt"),
       ETCDCTL_KEY: at("root.key"),
     };
-    makeUsers(environment, folder, (text) => text);
+    makeUsers(environment);
     const as = async (user: string): Promise<Identity> => {
       const [ca, cert, key] = await Promise.all(
         ["ca.crt", `${user}.crt`, `${user}.key`].map((name) => readFile(at(name))),
@@ -249,13 +235,13 @@ await t.test("signed tokens from before a change of roles are renewed", settings
   const token = `--auth-token=jwt,pub-key=${folder}/token.pub,priv-key=${folder}/token.key,sign-method=RS256,ttl=2s`;
   await withEtcd({ flags: [...QUICK, token] }, async (etcd) => {
     const environment = { ETCDCTL_ENDPOINTS: etcd.endpoints.join(",") };
-    makeUsers(environment, folder, (text) => text.replace('"$NODE" --no-password', '"$NODE:of-$NODE"'));
+    makeUsers(environment, withPasswords);
     const auth = { username: "web-2", password: "of-web-2" };
     const store = openStore(t, etcd.endpoints, { auth });
     t.equal(await commitOnHead(store, draft([policy("web")])), 1);
     const { fence } = await store.campaign({ id: "web-2", holder: "h2" }, 60_000);
-    const root = { ...environment, ETCDCTL_USER: "root:secret", NODE: "web-2" };
-    runFromPage("may-lead", root, folder, (text) => text.replace("ztap-leader", "ztap-registrar"));
+    const root = { ...environment, ETCDCTL_USER: "root:secret" };
+    etcdctl(root, "etcdctl user grant-role web-2 ztap-registrar");
     t.equal(await store.readHead(), 1);
     t.same((await store.campaign({ id: "web-2", holder: "h2" }, 60_000)).fence, fence);
     t.equal(await commitOnHead(store, draft([policy("web", 2)])), 2);

@@ -1,4 +1,4 @@
-/** TLS with certificates made as docs/etcd.md says, and everything that can be wrong about them. */
+/** TLS with certificates as `ztap cluster bootstrap` makes them, and everything that can be wrong about them. */
 import { mkdir, mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -6,22 +6,21 @@ import t from "tap";
 import type { Test } from "tap";
 import type { EtcdOptions } from "../../src/adapters/etcd/client.js";
 import { commitOnHead } from "../contract/store-commits.js";
-import { runFromPage } from "../etcd/page.js";
+import { writeCertificates } from "../etcd/access.js";
 import { freePorts, withEtcd, whyNoEtcd } from "../etcd/server.js";
 import { openStore, QUICK, startWatch } from "../etcd/stores.js";
 import { draft, policy } from "../fakes/objects.js";
 import { HANG_MS, within } from "../wait.js";
 
-const expired = (text: string): string => text.replace("-days 365", "-days -1");
-
 /** An authority with a member's and some users' certificates, in a folder of its own. */
 async function makeCertificates(folder: string): Promise<void> {
   await mkdir(folder);
-  runFromPage("authority", {}, folder);
-  runFromPage("member-certificate", { MEMBER: "m1", ADDRESS: "127.0.0.1" }, folder);
-  runFromPage("member-certificate", { MEMBER: "old-m1", ADDRESS: "127.0.0.1" }, folder, expired);
-  runFromPage("user-certificate", { NODE: "web-1" }, folder);
-  runFromPage("user-certificate", { NODE: "old-web-1" }, folder, expired);
+  await writeCertificates(folder, [
+    { name: "m1", hosts: ["m1", "127.0.0.1"] },
+    { name: "old-m1", hosts: ["old-m1", "127.0.0.1"], hasExpired: true },
+    { name: "web-1" },
+    { name: "old-web-1", hasExpired: true },
+  ]);
 }
 
 const serverFlags = (folder: string, member: string): readonly string[] => [

@@ -113,8 +113,14 @@ t.test("alarms and sizes of the store are those of the server that is asked now"
   ]);
 });
 
+t.test("certificates have the time that is left", async (t) => {
+  const { telemetry, scrape } = await setUp(t);
+  telemetry.certificates([{ setting: "etcd.cert", secondsLeft: -3 }]);
+  t.equal((await scrape()).get('ztap_certificate_expiry_seconds{certificate="etcd.cert"}'), -3);
+});
+
 /** Metrics whose series come and go. */
-const CHANGING = [VERSION, "ztap_store_database_bytes", "ztap_store_quota_bytes"];
+const CHANGING = [VERSION, "ztap_store_database_bytes", "ztap_store_quota_bytes", "ztap_certificate_expiry_seconds"];
 
 t.test("docs/operations.md lists exactly these metrics, with their types and labels", async (t) => {
   const { registry } = await setUp(t);

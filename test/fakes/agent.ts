@@ -11,6 +11,7 @@ import { recordTelemetry, seededRandom, silentLogger } from "./ambient.js";
 export function agentDeps(store: Store, changes: Partial<AgentDeps> = {}): AgentDeps {
   return {
     store,
+    certificates: null,
     source: null,
     enforcer: new NoneEnforcer(),
     lastGood: null,

@@ -28,6 +28,7 @@ export function recordTelemetry(): {
     sourceError: record("sourceError"),
     storeError: record("storeError"),
     storeHealth: record("storeHealth"),
+    certificates: record("certificates"),
     head: record("head"),
     policyVersions: record("policyVersions"),
     leader: record("leader"),

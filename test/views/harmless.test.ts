@@ -10,6 +10,9 @@ import { renderWorkloadReport, workloadListing } from "../../src/views/workloads
 import type { WorkloadListing } from "../../src/operations/workload/list.js";
 import { renderTable } from "../../src/views/table.js";
 import { renderApplied } from "../../src/views/apply.js";
+import { renderBootstrapped } from "../../src/views/bootstrap.js";
+import { renderEnrolled, renderToken } from "../../src/views/enrolment.js";
+import { renderNodeSetup, renderNodeSetupPlan } from "../../src/views/node-setup.js";
 import { renderClusterList, renderClusterStatus, renderJoined, renderLeft } from "../../src/views/cluster.js";
 import { renderConnectivity } from "../../src/views/connectivity.js";
 import { renderDiagnostics, renderValidation } from "../../src/views/diagnostics.js";
@@ -202,8 +205,30 @@ const VIEWS: Readonly<Record<string, (x: string, style: Style) => string | null>
       style,
     ),
   renderApplied: (x, style) => renderApplied(Object({ number: 1, source: source(x) }), style),
-  renderClusterStatus: (x, style) => renderClusterStatus(Object(cluster(x)), style),
+  renderClusterStatus: (x, style) => renderClusterStatus(Object(cluster(x)), style, { expiring: [x] }),
   renderClusterList: (x, style) => renderClusterList(Object(cluster(x)), style),
+  renderBootstrapped: (x, style) =>
+    renderBootstrapped(
+      Object({
+        ...{ folder: x, store: x, applied: [x], file: { members: [{ name: x }], nodes: [x] } },
+        files: ["made", "renewed", "kept", "absent"].map((outcome) => ({ path: x, outcome, reason: x })),
+      }),
+      style,
+    ),
+  renderToken: (x, style) => renderToken(Object({ token: { node: x, address: x }, expiresAt: x }), style),
+  renderEnrolled: (x, style) =>
+    renderEnrolled({ node: x, files: { ca: x, cert: x, key: x }, store: x, warning: x }, style),
+  renderNodeSetupPlan: (x, style) =>
+    renderNodeSetupPlan({ file: x, action: "write", text: x.replaceAll("\n", " "), backup: x }, style),
+  renderNodeSetup: (x, style) =>
+    renderNodeSetup(
+      {
+        plan: { file: x, action: "replace", text: x, backup: x },
+        checks: [{ name: x, state: "failed", detail: x, fix: x }],
+        units: { outcome: "failed", detail: x },
+      },
+      style,
+    ),
   renderJoined: (x, style) => renderJoined({ member: member(x), changed: true, declared: false }, style),
   renderLeft: (x, style) => renderLeft({ id: x, address: x, wasAlive: true }, style),
   renderConnectivity: (x) => {

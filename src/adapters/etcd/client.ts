@@ -64,6 +64,10 @@ const KEEPALIVE = {
 
 export class EtcdClient {
   readonly #connections = new Map<string, Etcd3>();
+  /** Connections with former certificates, whose calls still have time to end. */
+  readonly #former = new Set<Etcd3>();
+  readonly #closing = new AbortController();
+  #tls: EtcdOptions["tls"];
   #current: number;
   #closed = false;
 
@@ -76,7 +80,52 @@ export class EtcdClient {
     readonly clock: Clock,
     first: number,
   ) {
+    this.#tls = options.tls;
     this.#current = Math.floor(first) % options.endpoints.length;
+  }
+
+  /** The certificates of new connections. */
+  get tls(): EtcdOptions["tls"] {
+    return this.#tls;
+  }
+
+  /**
+   * Uses other certificates from now on, if a member accepts them. Calls under way have the time of one call to end;
+   * streams end then, and their owners open new ones.
+   * @throws StoreError if no member accepts them; then nothing changes
+   */
+  async replaceTls(tls: NonNullable<EtcdOptions["tls"]>): Promise<void> {
+    await this.#probe(tls);
+    this.#tls = tls;
+    for (const connection of this.#connections.values()) this.#former.add(connection);
+    this.#connections.clear();
+    const { clock, options } = this;
+    void clock.sleep(options.timeoutMs, this.#closing.signal).then(() => this.#closeFormer());
+  }
+
+  /** Asks the members, the current one first, until one answers. Each user may ask for a member's status. */
+  async #probe(tls: NonNullable<EtcdOptions["tls"]>): Promise<void> {
+    const { endpoints, timeoutMs } = this.options;
+    const inOrder = endpoints.map((_, index) => endpoints[(this.#current + index) % endpoints.length] ?? "");
+    let failure: StoreError | null = null;
+    for (const endpoint of inOrder) {
+      let connection: Etcd3 | null = null;
+      try {
+        connection = this.#open(endpoint, tls);
+        await connection.maintenance.status({ deadline: Date.now() + timeoutMs });
+        return;
+      } catch (error) {
+        failure = toStoreError(error, [endpoint]);
+      } finally {
+        connection?.close();
+      }
+    }
+    throw failure ?? new StoreError("store-unavailable", "there is no member to ask");
+  }
+
+  #closeFormer(): void {
+    for (const connection of this.#former) connection.close();
+    this.#former.clear();
   }
 
   async get(key: string): Promise<Entry | null> {
@@ -181,6 +230,8 @@ export class EtcdClient {
 
   close(): void {
     this.#closed = true;
+    this.#closing.abort();
+    this.#closeFormer();
     for (const connection of this.#connections.values()) connection.close();
     this.#connections.clear();
   }
@@ -199,18 +250,22 @@ export class EtcdClient {
     if (this.#closed) throw new StoreError("store-unavailable", "the store was closed");
     const open = this.#connections.get(endpoint);
     if (open !== undefined) return open;
-    const { tls, auth } = this.options;
-    const connection = new Etcd3({
+    const connection = this.#open(endpoint, this.#tls);
+    this.#connections.set(endpoint, connection);
+    return connection;
+  }
+
+  #open(endpoint: string, tls: EtcdOptions["tls"]): Etcd3 {
+    const { auth, timeoutMs } = this.options;
+    return new Etcd3({
       hosts: [`${tls === null ? "http" : "https"}://${endpoint}`],
       ...(tls === null ? {} : { credentials: credentialsOf(tls) }),
       ...(auth === null ? {} : { auth }),
       grpcOptions: KEEPALIVE,
       faultHandling: { global: noop, host: () => noop },
       defaultCallOptions: ({ isStream }) =>
-        isStream ? { interceptors: [requireLeader] } : { deadline: Date.now() + this.options.timeoutMs },
+        isStream ? { interceptors: [requireLeader] } : { deadline: Date.now() + timeoutMs },
     });
-    this.#connections.set(endpoint, connection);
-    return connection;
   }
 }
 

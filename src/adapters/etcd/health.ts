@@ -19,7 +19,7 @@ async function healthOf(client: EtcdClient, endpoint: string): Promise<StoreHeal
         if (error instanceof StoreError) return error;
         throw error;
       }),
-    readQuota(client.options, endpoint),
+    readQuota(client, endpoint),
   ]);
   if (status instanceof StoreError)
     return { endpoint, databaseBytes: null, usedBytes: null, quotaBytes, alarms: [], problem: status.message };
@@ -47,9 +47,9 @@ const MAX_PAGE_BYTES = 4 * 1024 * 1024;
  * Returns a member's quota from its metrics, since etcd before 3.6 has no call that returns it; null if the member does not
  * serve them to this client.
  */
-async function readQuota({ tls, timeoutMs }: EtcdOptions, endpoint: string): Promise<number | null> {
+async function readQuota({ tls, options }: EtcdClient, endpoint: string): Promise<number | null> {
   try {
-    const quota = Number(QUOTA.exec(await readPage(`${endpoint}/metrics`, tls, timeoutMs))?.[1]);
+    const quota = Number(QUOTA.exec(await readPage(`${endpoint}/metrics`, tls, options.timeoutMs))?.[1]);
     return Number.isFinite(quota) && quota > 0 ? quota : null;
   } catch {
     return null;

@@ -61,11 +61,16 @@ const WATCHED: readonly Watched<ChangeKind>[] = [
  * Opens the store. It connects at its first use, so that an agent can start while etcd is unreachable.
  * @param spread [0, 1): selects the endpoint to begin with
  */
-export function openEtcdStore(options: EtcdOptions, clock: Clock, spread: number): Store {
+export interface CertifiedStore extends Store {
+  /** Uses other certificates from now on. @throws StoreError if no member accepts them; then nothing changes */
+  replaceTls(tls: NonNullable<EtcdOptions["tls"]>): Promise<void>;
+}
+
+export function openEtcdStore(options: EtcdOptions, clock: Clock, spread: number): CertifiedStore {
   return new EtcdStore(new EtcdClient(options, clock, spread * options.endpoints.length));
 }
 
-class EtcdStore implements Store {
+class EtcdStore implements CertifiedStore {
   readonly backend = "etcd";
   readonly #client: EtcdClient;
   readonly #watchCache = new WatchCache();
@@ -272,6 +277,10 @@ class EtcdStore implements Store {
   async readHealth({ everyServer = false }: { readonly everyServer?: boolean } = {}): Promise<readonly StoreHealth[]> {
     const { options } = this.#client;
     return readHealth(this.#client, everyServer ? options.endpoints : [this.#client.connect().endpoint]);
+  }
+
+  replaceTls(tls: NonNullable<EtcdOptions["tls"]>): Promise<void> {
+    return this.#client.replaceTls(tls);
   }
 
   async close(): Promise<void> {

@@ -150,6 +150,12 @@ function createStoreMetrics(registry: Registry) {
   return {
     databaseSize: perServer("ztap_store_database_bytes", "Size of the database of a server of the store."),
     databaseQuota: perServer("ztap_store_quota_bytes", "Size at which a server of the store accepts no more data."),
+    certificateExpiry: new Gauge({
+      name: "ztap_certificate_expiry_seconds",
+      help: "Time until a certificate with which this agent reaches its store expires; negative once it has.",
+      labelNames: ["certificate"],
+      registers,
+    }),
     storeAlarm: new Gauge({
       name: "ztap_store_alarm",
       help: "1 while the store reports this alarm; NOSPACE: it accepts no more data.",
@@ -200,6 +206,9 @@ function commitTelemetry(metrics: Metrics) {
     sourceError: () => metrics.sourceErrors.inc(),
     storeError: () => metrics.storeErrors.inc(),
     storeHealth: (servers) => setStoreHealth(metrics, servers),
+    certificates: (all) => {
+      for (const { setting, secondsLeft } of all) metrics.certificateExpiry.set({ certificate: setting }, secondsLeft);
+    },
     policyVersions: (versions) => {
       metrics.version.reset();
       for (const { namespace, name, version } of versions) metrics.version.set({ namespace, policy: name }, version);

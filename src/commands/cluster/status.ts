@@ -1,9 +1,10 @@
 import { BaseCommand } from "../../cli/base.js";
 import { OUTPUT_FLAGS } from "../../cli/output.js";
+import { describeExpiries } from "../../operations/cluster/certificates.js";
 import { readClusterStatus } from "../../operations/cluster/membership.js";
 import { clusterStatusDocument, renderClusterStatus } from "../../views/cluster.js";
 import { systemClock } from "../../wiring/host.js";
-import { withStore } from "../../wiring/store.js";
+import { readExpiries, withStore } from "../../wiring/store.js";
 
 export default class ClusterStatusCommand extends BaseCommand {
   static override summary = "Show head, leader, source and nodes.";
@@ -15,8 +16,11 @@ export default class ClusterStatusCommand extends BaseCommand {
     const status = await withStore(settings, { create: false }, (store) =>
       readClusterStatus({ store, clock: systemClock }),
     );
-    await this.present(flags, clusterStatusDocument(status), () =>
-      renderClusterStatus(status, this.style, flags.output === "wide"),
+    const certificates = await readExpiries(settings);
+    const expiring = describeExpiries(certificates, systemClock.now());
+    const isWide = flags.output === "wide";
+    await this.present(flags, clusterStatusDocument(status, certificates), () =>
+      renderClusterStatus(status, this.style, { expiring, isWide }),
     );
   }
 }

@@ -1,0 +1,151 @@
+/**
+ * AuthorityFolder on disk. A key is made once and never replaced; a certificate that is missing, about to expire, or not
+ * what it has to be any more is issued again for the same key. Each file is written as a whole, and the key before its
+ * certificate: a run that was interrupted is completed by the next one.
+ */
+import type { X509Certificate } from "node:crypto";
+import { existsSync, readdirSync, rmSync, statSync } from "node:fs";
+import { isIP } from "node:net";
+import { join } from "node:path";
+import type { AuthorityFolder, EnsuredFile, WantedCertificate } from "../../interfaces/authority.js";
+import type { Clock } from "../../interfaces/system.js";
+import { RENEW_BEFORE_MS } from "../../model/certificate.js";
+import { OperationError } from "../../model/operation-error.js";
+import { makeFile, readIfThere, replaceFile, TEMPORARY } from "../system/atomic-file.js";
+import { commonNameOf, isIssuedBy, readCertificates, readPrivateKey } from "../system/certificate-pair.js";
+import { makeFolder } from "../system/folder.js";
+import { writableByOthers } from "../system/ownership.js";
+import { generateKey, issueAuthority, issueCertificate, publicKeyPem, type Issuer } from "./x509.js";
+
+/** An authority lives longer than what it issues. */
+const AUTHORITY_VALID_MS = 10 * 365 * 24 * 3_600_000;
+
+const LEFTOVER_MS = 10 * 60_000;
+
+/**
+ * Opens the folder.
+ * @throws OperationError `not-found` if there is none and it is not to be made, `invalid-settings` if another user can
+ * write to it
+ */
+export function openAuthorityFolder(path: string, clock: Pick<Clock, "now">, { create = false } = {}): AuthorityFolder {
+  if (create) {
+    makeFolder(path, 0o700);
+    removeLeftovers(path, clock.now());
+  } else if (!existsSync(path))
+    throw new OperationError("not-found", `there is no folder ${path}; ztap cluster bootstrap makes it`);
+  const why = writableByOthers(path, process.geteuid?.() ?? 0);
+  if (why !== null)
+    throw new OperationError(
+      "invalid-settings",
+      `the authority's folder ${path} is not used: ${why}; let root or the user who runs ztap own it, and nobody else write to it (chown, chmod go-w)`,
+    );
+  return new DiskFolder(path, clock);
+}
+
+/** What a run that was killed has written beside its place; it may hold a key. */
+function removeLeftovers(path: string, nowMs: number): void {
+  for (const name of readdirSync(path, { recursive: true, encoding: "utf8" })) {
+    const file = join(path, name);
+    const mtimeMs = name.endsWith(TEMPORARY) ? statSync(file, { throwIfNoEntry: false })?.mtimeMs : undefined;
+    // A younger one may be of a run at the same time.
+    if (mtimeMs !== undefined && nowMs - mtimeMs > LEFTOVER_MS) rmSync(file, { force: true });
+  }
+}
+
+class DiskFolder implements AuthorityFolder {
+  constructor(
+    readonly path: string,
+    private readonly clock: Pick<Clock, "now">,
+  ) {}
+
+  read(path: string): string | null {
+    return readIfThere(join(this.path, path));
+  }
+
+  write(path: string, text: string): EnsuredFile {
+    const found = this.read(path);
+    if (found === text) return { path, outcome: "kept", reason: null };
+    replaceFile(join(this.path, path), text);
+    return found === null
+      ? { path, outcome: "made", reason: null }
+      : { path, outcome: "renewed", reason: "its content changed" };
+  }
+
+  async ensure(wanted: WantedCertificate, validForMs: number): Promise<EnsuredFile> {
+    const path = `${wanted.path}.crt`;
+    const found = this.read(path);
+    const publicKey = wanted.isKeyElsewhere ? publicKeyIn(found) : publicKeyPem(await this.#key(wanted.path));
+    if (publicKey === null) return { path, outcome: "absent", reason: null };
+    const reason = found === null ? null : this.#whyRenew(found, wanted, publicKey);
+    if (found !== null && reason === null) return { path, outcome: "kept", reason: null };
+    await this.issue(wanted, publicKey, validForMs);
+    return { path, outcome: found === null ? "made" : "renewed", reason };
+  }
+
+  async issue(wanted: WantedCertificate, publicKey: string, validForMs: number): Promise<string> {
+    const { path, profile, issuer } = wanted;
+    const nowMs = this.clock.now();
+    const certificate =
+      issuer === null
+        ? await issueAuthority(await this.#key(path), profile.commonName, { nowMs, validForMs: AUTHORITY_VALID_MS })
+        : await issueCertificate(publicKey, profile, this.#issuer(issuer), { nowMs, validForMs });
+    replaceFile(join(this.path, `${path}.crt`), certificate);
+    return certificate;
+  }
+
+  /** @throws OperationError `bad-key` */
+  async #key(path: string): Promise<string> {
+    const file = `${path}.key`;
+    if (this.read(file) === null) makeFile(join(this.path, file), await generateKey());
+    // Another process may have made it at the same time.
+    const key = this.read(file) ?? "";
+    if (readPrivateKey(key)?.asymmetricKeyType === "ec") return key;
+    throw new OperationError(
+      "bad-key",
+      `${join(this.path, file)} is no private key on an elliptic curve; restore it, or remove it to get another one`,
+    );
+  }
+
+  #issuer(path: string): Issuer {
+    const [certificate, privateKey] = [this.read(`${path}.crt`), this.read(`${path}.key`)];
+    if (certificate !== null && privateKey !== null) return { certificate, privateKey };
+    const missing = certificate === null ? "crt" : "key";
+    throw new OperationError(
+      "not-found",
+      `${join(this.path, `${path}.${missing}`)} is missing: this folder can issue nothing`,
+    );
+  }
+
+  /** Returns why a certificate has to be issued again, in one phrase; null if it is good. */
+  #whyRenew(text: string, { profile, issuer }: WantedCertificate, publicKey: string): string | null {
+    const [found] = readCertificates(text) ?? [];
+    if (found === undefined) return "it could not be read";
+    if (found.publicKey.export({ type: "spki", format: "pem" }) !== publicKey) return "it was for another key";
+    if (commonNameOf(found) !== profile.commonName) return "its name changed";
+    const [authority] = issuer === null ? [found] : (readCertificates(this.read(`${issuer}.crt`) ?? "") ?? []);
+    if (authority === undefined || !isIssuedBy(found, authority)) return "it was issued by another authority";
+    if (hostsOf(found) !== canonicalHosts(profile.hosts)) return "its addresses changed";
+    const leftMs = found.validToDate.getTime() - this.clock.now();
+    if (leftMs > RENEW_BEFORE_MS) return null;
+    return leftMs <= 0 ? "it had expired" : "it was about to expire";
+  }
+}
+
+/** The public key of a certificate, if there is one. */
+function publicKeyIn(text: string | null): string | null {
+  const [found] = text === null ? [] : (readCertificates(text) ?? []);
+  return found?.publicKey.export({ type: "spki", format: "pem" }).toString() ?? null;
+}
+
+function hostsOf({ subjectAltName = "" }: X509Certificate): string {
+  const parts = subjectAltName === "" ? [] : subjectAltName.split(", ");
+  return canonicalHosts(parts.map((part) => part.replace(/^(DNS|IP Address):/, "")));
+}
+
+/** Node.js prints IPv6 addresses in full: both are compared in one form. */
+function canonicalHosts(hosts: readonly string[]): string {
+  return hosts
+    .map((host) => (isIP(host) === 6 ? new URL(`http://[${host}]/`).hostname : host.toLowerCase()))
+    .sort()
+    .join(",");
+}

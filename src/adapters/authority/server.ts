@@ -1,0 +1,151 @@
+/**
+ * Serves enrolment: one path, over TLS 1.3 with a key that each token names. What is read of a peer, and for how long, is
+ * bounded before its token is known: connections, their number from one address, the time of a request and its size.
+ */
+import { createServer } from "node:https";
+import type { IncomingMessage, ServerResponse } from "node:http";
+import type { AddressInfo, Socket } from "node:net";
+import type { Clock } from "../../interfaces/system.js";
+
+export const ENROLMENT_PATH = "/v1/enroll";
+export const MAX_REQUEST_BYTES = 8_192;
+
+const MAX_CONNECTIONS = 64;
+const REQUEST_TIMEOUT_MS = 10_000;
+/** Attempts of one address in one window. */
+const MAX_ATTEMPTS = 20;
+const WINDOW_MS = 60_000;
+/** Addresses whose attempts are counted; beyond, the oldest is forgotten. */
+const MAX_ADDRESSES = 4_096;
+
+export interface EnrolmentAnswerMessage {
+  readonly status: 200 | 400 | 403 | 500;
+  readonly body: object;
+}
+
+export interface EnrolmentServerOptions {
+  readonly host: string;
+  readonly port: number;
+  readonly certificate: string;
+  readonly privateKey: string;
+  readonly clock: Pick<Clock, "monotonic">;
+}
+
+/** @param answer never rejects */
+export async function serveEnrolment(
+  options: EnrolmentServerOptions,
+  answer: (body: unknown, from: string) => Promise<EnrolmentAnswerMessage>,
+): Promise<{ readonly address: string; readonly close: () => Promise<void> }> {
+  const { host, port, certificate, privateKey, clock } = options;
+  const attempts = new Attempts(clock);
+  const server = createServer(
+    {
+      cert: certificate,
+      key: privateKey,
+      minVersion: "TLSv1.3",
+      handshakeTimeout: REQUEST_TIMEOUT_MS,
+      headersTimeout: REQUEST_TIMEOUT_MS,
+      requestTimeout: REQUEST_TIMEOUT_MS,
+      connectionsCheckingInterval: 1_000,
+      maxHeaderSize: MAX_REQUEST_BYTES,
+    },
+    (request, response) => void serveOne(request, response, attempts, answer),
+  );
+  // Below TLS, so that a peer that shakes no hands is counted too.
+  const open = new Set<Socket>();
+  server.on("connection", (socket: Socket) => {
+    open.add(socket);
+    socket.once("close", () => open.delete(socket));
+    // A connection that does nothing for so long is of no use, whatever it is at.
+    socket.setTimeout(2 * REQUEST_TIMEOUT_MS, () => socket.destroy());
+    const [oldest] = open;
+    if (open.size > MAX_CONNECTIONS) oldest?.destroy();
+  });
+  server.on("tlsClientError", (_error, socket) => socket.destroy());
+  await new Promise<void>((resolve, reject) => {
+    server.once("error", reject);
+    server.listen(port, host, resolve);
+  });
+  return {
+    address: describeAddress(server.address()),
+    close: () =>
+      new Promise((resolve) => {
+        server.close(() => resolve());
+        for (const socket of open) socket.destroy();
+      }),
+  };
+}
+
+async function serveOne(
+  request: IncomingMessage,
+  response: ServerResponse,
+  attempts: Attempts,
+  answer: (body: unknown, from: string) => Promise<EnrolmentAnswerMessage>,
+): Promise<void> {
+  const from = request.socket.remoteAddress ?? "";
+  const reply = (status: number, body: object): void => {
+    if (response.destroyed) return;
+    response.writeHead(status, { "content-type": "application/json", connection: "close" });
+    response.end(JSON.stringify(body));
+  };
+  if (request.method !== "POST" || request.url !== ENROLMENT_PATH)
+    return reply(404, { error: "there is nothing here" });
+  if (!attempts.count(from)) return reply(429, { error: "too many attempts; wait a minute" });
+  const body = await readBody(request);
+  if (body === null) return reply(400, { error: "the request is too long, or has not come as a whole" });
+  const { status, body: message } = await answer(parse(body), from);
+  reply(status, message);
+}
+
+/** Returns the body; null if it is too long, or ends before its end. */
+function readBody(request: IncomingMessage): Promise<string | null> {
+  return new Promise((resolve) => {
+    const chunks: Buffer[] = [];
+    let bytes = 0;
+    request.on("data", (chunk: Buffer) => {
+      bytes += chunk.length;
+      if (bytes > MAX_REQUEST_BYTES) {
+        request.pause();
+        resolve(null);
+      } else chunks.push(chunk);
+    });
+    request.once("end", () => resolve(Buffer.concat(chunks).toString()));
+    request.once("error", () => resolve(null));
+    request.once("close", () => resolve(null));
+  });
+}
+
+function parse(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return null;
+  }
+}
+
+/** Counts attempts by address, in windows. */
+class Attempts {
+  readonly #counts = new Map<string, { count: number; readonly since: number }>();
+
+  constructor(private readonly clock: Pick<Clock, "monotonic">) {}
+
+  /** Returns false for one too many. */
+  count(address: string): boolean {
+    const now = this.clock.monotonic();
+    const found = this.#counts.get(address);
+    if (found !== undefined && now - found.since < WINDOW_MS) {
+      found.count += 1;
+      return found.count <= MAX_ATTEMPTS;
+    }
+    this.#counts.delete(address);
+    const [oldest] = this.#counts.keys();
+    if (this.#counts.size >= MAX_ADDRESSES && oldest !== undefined) this.#counts.delete(oldest);
+    this.#counts.set(address, { count: 1, since: now });
+    return true;
+  }
+}
+
+function describeAddress(address: AddressInfo | string | null): string {
+  if (address === null || typeof address === "string") return String(address);
+  return address.family === "IPv6" ? `[${address.address}]:${address.port}` : `${address.address}:${address.port}`;
+}

@@ -1,0 +1,108 @@
+/**
+ * Makes the users and roles of etcd equal to the wanted ones: adds what is missing, and takes from the wanted users and
+ * roles what they have beyond. Other users and roles stay as they are. Ends with authentication enabled. May be run
+ * again after a failure at any point.
+ */
+import type { IPermission } from "etcd3";
+import type { EtcdAccess, EtcdRole, EtcdUser, KeyPermission } from "../../model/etcd-roles.js";
+import type { Clock } from "../../interfaces/system.js";
+import { EtcdClient, type EtcdOptions } from "./client.js";
+import { endOfPrefix } from "./requests.js";
+
+/** Returns what was changed, one phrase each. @throws StoreError */
+export async function applyAccess(options: EtcdOptions, access: EtcdAccess, clock: Clock): Promise<readonly string[]> {
+  const client = new EtcdClient(options, clock, 0);
+  try {
+    const changes = [...(await applyRoles(client, access.roles)), ...(await applyUsers(client, access.users))];
+    await client.call((etcd, deadline) => etcd.auth.authEnable(deadline));
+    return changes;
+  } finally {
+    client.close();
+  }
+}
+
+async function applyRoles(client: EtcdClient, wanted: readonly EtcdRole[]): Promise<readonly string[]> {
+  const found = listOf((await client.call((etcd, deadline) => etcd.auth.roleList(deadline))).roles);
+  const changes: string[] = [];
+  for (const role of wanted) {
+    if (!found.includes(role.name)) {
+      await client.call((etcd, deadline) => etcd.auth.roleAdd({ name: role.name }, deadline));
+      changes.push(`role ${role.name} was made`);
+    }
+    changes.push(...(await applyPermissions(client, role)));
+  }
+  return changes;
+}
+
+async function applyPermissions(client: EtcdClient, { name, permissions }: EtcdRole): Promise<readonly string[]> {
+  const { perm } = await client.call((etcd, deadline) => etcd.auth.roleGet({ role: name }, deadline));
+  const wanted = new Map(permissions.map((one) => [textOf(toMessage(one)), toMessage(one)]));
+  const found = new Map(listOf(perm).map((one) => [textOf(one), one]));
+  const changes: string[] = [];
+  // A permission on the same keys replaces the former one: what remains to be revoked is on others.
+  for (const [text, message] of wanted) {
+    if (found.has(text)) continue;
+    await client.call((etcd, deadline) => etcd.auth.roleGrantPermission({ name, perm: message }, deadline));
+    changes.push(`role ${name} may ${text}`);
+  }
+  const kept = new Set([...wanted.values()].map(keysOf));
+  for (const [text, message] of found) {
+    if (kept.has(keysOf(message))) continue;
+    const { key, range_end } = message;
+    await client.call((etcd, deadline) => etcd.auth.roleRevokePermission({ role: name, key, range_end }, deadline));
+    changes.push(`role ${name} may no longer ${text}`);
+  }
+  return changes;
+}
+
+async function applyUsers(client: EtcdClient, wanted: readonly EtcdUser[]): Promise<readonly string[]> {
+  const found = listOf((await client.call((etcd, deadline) => etcd.auth.userList(deadline))).users);
+  const changes: string[] = [];
+  for (const { name, roles } of wanted) {
+    if (!found.includes(name)) {
+      // Nobody can log in with a password: the certificate alone says who it is.
+      const options = { no_password: true };
+      await client.call((etcd, deadline) => etcd.auth.userAdd({ name, options }, deadline));
+      changes.push(`user ${name} was made`);
+    }
+    changes.push(...(await applyGrants(client, name, roles)));
+  }
+  return changes;
+}
+
+async function applyGrants(client: EtcdClient, user: string, wanted: readonly string[]): Promise<readonly string[]> {
+  const found = listOf((await client.call((etcd, deadline) => etcd.auth.userGet({ name: user }, deadline))).roles);
+  const changes: string[] = [];
+  for (const role of wanted.filter((one) => !found.includes(one))) {
+    await client.call((etcd, deadline) => etcd.auth.userGrantRole({ user, role }, deadline));
+    changes.push(`user ${user} has the role ${role}`);
+  }
+  for (const role of found.filter((one) => !wanted.includes(one))) {
+    await client.call((etcd, deadline) => etcd.auth.userRevokeRole({ name: user, role }, deadline));
+    changes.push(`user ${user} no longer has the role ${role}`);
+  }
+  return changes;
+}
+
+function toMessage({ access, key, isPrefix }: KeyPermission): IPermission {
+  const bytes = Buffer.from(key);
+  return {
+    permType: access === "read" ? "Read" : "Readwrite",
+    key: bytes,
+    range_end: isPrefix ? endOfPrefix(bytes) : Buffer.alloc(0),
+  };
+}
+
+/** One text for one permission, whichever way the package spells its type. */
+function textOf(permission: IPermission): string {
+  return `${permission.permType.toLowerCase()} ${keysOf(permission)}`;
+}
+
+function keysOf({ key, range_end }: { readonly key: Buffer; readonly range_end?: Buffer }): string {
+  return range_end === undefined || range_end.length === 0 ? key.toString() : `${key.toString()}…`;
+}
+
+/** The protocol omits empty lists and ends; the package's types do not express that. */
+function listOf<T>(list: readonly T[] | undefined): readonly T[] {
+  return list ?? [];
+}

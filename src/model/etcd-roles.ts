@@ -1,0 +1,24 @@
+/** Users and roles of etcd, as values. */
+
+export interface KeyPermission {
+  readonly access: "read" | "readwrite";
+  /** The whole key. */
+  readonly key: string;
+  /** Whether it stands for all keys that begin with it. */
+  readonly isPrefix: boolean;
+}
+
+export interface EtcdRole {
+  readonly name: string;
+  readonly permissions: readonly KeyPermission[];
+}
+
+export interface EtcdUser {
+  readonly name: string;
+  readonly roles: readonly string[];
+}
+
+export interface EtcdAccess {
+  readonly roles: readonly EtcdRole[];
+  readonly users: readonly EtcdUser[];
+}

@@ -1,0 +1,120 @@
+/**
+ * The authority's side of an enrolment. In this order, so that neither a wrong request costs a token, nor a token is good
+ * twice: the token is checked, then the request, then the token is marked as used on the disk, then the certificate is
+ * issued. If this process dies in between, the token is lost and nothing was given.
+ */
+import type { AuthorityFolder } from "../../interfaces/authority.js";
+import type { EnrolmentAnswer, EnrolmentRequest, EnrolmentTokens } from "../../interfaces/enrolment.js";
+import type { Clock, Logger } from "../../interfaces/system.js";
+import { isLabel, isString, shaped, type Guard } from "../../model/guards.js";
+import { OperationError } from "../../model/operation-error.js";
+import { CLIENT_AUTHORITY, wantedOfNode } from "./certificates.js";
+import { addToClusterFile, CLUSTER_FILE, readClusterFile, type ClusterFile } from "./cluster-file.js";
+import { storeUrl } from "./etcd-settings.js";
+import type { EnrolmentToken } from "./token.js";
+
+/** How long a node's certificate is valid. */
+const VALID_FOR_MS = 365 * 24 * 3_600_000;
+const MAX_REQUEST = 4_096;
+
+export interface EnrolmentDeps {
+  readonly folder: AuthorityFolder;
+  readonly tokens: EnrolmentTokens;
+  readonly clock: Pick<Clock, "now">;
+  readonly logger: Logger;
+  /** Reads a PKCS #10 request; null if it is none, or its key has not signed it. */
+  readonly readRequest: (text: string) => Promise<{ readonly commonName: string; readonly publicKey: string } | null>;
+  /** Makes the node's user and role in etcd. @throws if etcd cannot be reached */
+  readonly applyAccess: (file: ClusterFile) => Promise<readonly string[]>;
+}
+
+const isShort: Guard<string> = (value): value is string => isString(value) && value.length <= 64;
+
+export const isEnrolmentRequest = shaped<EnrolmentRequest>({
+  id: isShort,
+  secret: isShort,
+  node: isLabel,
+  request: (value): value is string => isString(value) && value.length <= MAX_REQUEST,
+});
+
+/** Why a node gets no certificate, in words for that node. Whoever has no good secret learns nothing else. */
+export class EnrolmentRefused extends Error {
+  override readonly name = "EnrolmentRefused";
+}
+
+/** Issues a certificate. @throws EnrolmentRefused */
+export async function enrolNode(deps: EnrolmentDeps, asked: EnrolmentRequest): Promise<EnrolmentAnswer> {
+  const { folder, tokens, logger } = deps;
+  const token = tokens.find(asked.id, asked.secret);
+  if (token === null) throw new EnrolmentRefused("the token is not known here");
+  const { node } = token;
+  if (node !== asked.node) throw new EnrolmentRefused("the token is for another node");
+  const used = "the token was used already; if it was not you, find out who has this node's certificate";
+  if (token.isUsed) throw new EnrolmentRefused(used);
+  if (deps.clock.now() >= Date.parse(token.expiresAt))
+    throw new EnrolmentRefused(`the token expired at ${token.expiresAt}`);
+  const request = await deps.readRequest(asked.request);
+  if (request === null) throw new EnrolmentRefused("the request is none for a key on P-256 that has signed it");
+  if (request.commonName !== node) throw new EnrolmentRefused("the request is for another name");
+  const file = readCluster(folder);
+  if (!file.enrolled.includes(node)) throw new EnrolmentRefused(`${node} is no longer among the nodes that may enroll`);
+  if (!tokens.use(token.id)) throw new EnrolmentRefused(used);
+  const certificate = await folder.issue(wantedOfNode(node, true), request.publicKey, VALID_FOR_MS);
+  logger.info("issued a certificate", { node });
+  return {
+    certificate,
+    authority: folder.read(`${CLIENT_AUTHORITY}.crt`) ?? "",
+    store: storeUrl(file),
+    warning: await applyOrWarn(deps, file, node),
+  };
+}
+
+/** The certificate is issued whether or not etcd answers: until it knows the user, it refuses it. */
+async function applyOrWarn(deps: EnrolmentDeps, file: ClusterFile, node: string): Promise<string | null> {
+  try {
+    await deps.applyAccess(file);
+    return null;
+  } catch (error) {
+    deps.logger.warn("etcd's users and roles could not be changed", { node, error });
+    return "etcd does not know this node yet; on the authority's host, run: ztap cluster bootstrap DIR --apply";
+  }
+}
+
+export interface TokenDeps {
+  readonly folder: AuthorityFolder;
+  readonly tokens: EnrolmentTokens;
+  readonly clock: Pick<Clock, "now">;
+  /** Of the key with which enrolment is served. */
+  readonly fingerprint: string;
+}
+
+export interface MadeToken {
+  readonly token: EnrolmentToken;
+  readonly expiresAt: string;
+}
+
+/** Makes a token, and adds the node to the cluster's file. */
+export function makeToken(deps: TokenDeps, node: string, address: string, forMs: number): MadeToken {
+  const { folder, tokens, clock, fingerprint } = deps;
+  if (!isLabel(node)) throw new OperationError("usage", `node: found ${JSON.stringify(node)}, wanted a DNS label`);
+  const file = readCluster(folder);
+  if (file.nodes.includes(node))
+    throw new OperationError(
+      "usage",
+      `the key of ${node} was made here: copy nodes/${node}/ to it, or move it to enrolled in cluster.yaml`,
+    );
+  const added = { members: [], nodes: [], leaders: [], operators: [], enrolled: [node] };
+  const text = addToClusterFile(CLUSTER_FILE, folder.read(CLUSTER_FILE), added);
+  // Refuses a name that another bearer has.
+  readClusterFile(`${folder.path}/${CLUSTER_FILE}`, text);
+  folder.write(CLUSTER_FILE, text);
+  const expiresAt = new Date(clock.now() + forMs).toISOString();
+  return { token: { address, node, fingerprint, ...tokens.create(node, expiresAt) }, expiresAt };
+}
+
+export function readCluster(folder: AuthorityFolder): ClusterFile {
+  const text = folder.read(CLUSTER_FILE);
+  const path = `${folder.path}/${CLUSTER_FILE}`;
+  if (text === null) throw new OperationError("not-found", `${path} is missing; run ztap cluster bootstrap first`);
+  return readClusterFile(path, text);
+}

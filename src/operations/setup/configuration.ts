@@ -1,0 +1,61 @@
+/** The configuration file that `ztap setup` writes: its text, and whether a person has edited it since. Pure. */
+import { stringify } from "yaml";
+import { digestOfText } from "../../model/digest.js";
+import type { SettingsLayer } from "../../settings/read.js";
+import type { SettingKey } from "../../settings/table.generated.js";
+
+/** The settings that setup writes, in the order of the file, each with its comment. */
+const WRITTEN = [
+  ["node", "Name of this node, as the policy repository calls it."],
+  ["address", "host:port where other members reach this node's agent."],
+  ["store", "Where revisions are: a folder of this machine alone, or the etcd of a cluster."],
+  ["source.url", "The policy repository. The node that leads commits what is merged there."],
+  ["source.branch", "Its branch."],
+  ["source.path", "The folder of the policies in it."],
+  ["etcd.ca", "The authority of etcd's members."],
+  ["etcd.cert", "This node's certificate and key. Renewed files are read without a restart."],
+  ["etcd.key", ""],
+] as const satisfies readonly (readonly [SettingKey, string])[];
+
+export type SetupKey = (typeof WRITTEN)[number][0];
+export type SetupValues = Readonly<Partial<Record<SetupKey, string>>>;
+
+export const SETUP_KEYS: readonly SetupKey[] = WRITTEN.map(([key]) => key);
+
+const HEAD = "# Settings of this machine's ztap, written by `ztap setup`. `ztap config show` lists all settings.";
+const MARK = "# Unedited, as long as the digest of the lines below is ";
+const DIGITS = 16;
+
+/** Returns the text. */
+export function configurationText(values: SetupValues): string {
+  const lines: string[] = [];
+  let section: string | null = null;
+  for (const [key, comment] of WRITTEN) {
+    const value = values[key];
+    if (value === undefined || value === "") continue;
+    const [first = "", second] = key.split(".");
+    if (second !== undefined && section !== first) lines.push(`${first}:`);
+    section = second === undefined ? null : first;
+    const indent = second === undefined ? "" : "  ";
+    if (comment !== "") lines.push(`${indent}# ${comment}`);
+    lines.push(`${indent}${stringify({ [second ?? first]: value }, { lineWidth: 0 }).trimEnd()}`);
+  }
+  const body = `${lines.join("\n")}\n`;
+  return `${HEAD}\n${MARK}${digestOf(body)}.\n${body}`;
+}
+
+/** Returns whether setup may replace a file: one that it wrote and nobody changed, or one without any setting. */
+export function isReplaceable(text: string, found: SettingsLayer): boolean {
+  if (Object.keys(found).length === 0) return true;
+  const [head, mark = "", ...body] = text.split("\n");
+  return head === HEAD && mark === `${MARK}${digestOf(body.join("\n"))}.`;
+}
+
+/** Returns whether a file already sets all of the values. */
+export function hasAll(values: SetupValues, found: SettingsLayer): boolean {
+  return SETUP_KEYS.every((key) => values[key] === undefined || found[key]?.text === values[key]);
+}
+
+function digestOf(body: string): string {
+  return digestOfText(body).slice(0, DIGITS);
+}

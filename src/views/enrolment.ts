@@ -1,0 +1,42 @@
+/** Tokens, and what an enrolment gave. */
+import type { MadeToken } from "../operations/bootstrap/enroll.js";
+import { encodeToken } from "../operations/bootstrap/token.js";
+import type { Style } from "./style.js";
+
+interface EnrolledNode {
+  readonly node: string;
+  readonly files: { readonly ca: string; readonly cert: string; readonly key: string };
+  readonly store: string | null;
+  readonly warning: string | null;
+}
+
+export function tokenDocument({ token, expiresAt }: MadeToken): object {
+  const { node, address } = token;
+  return { formatVersion: 1, node, address, expiresAt, token: encodeToken(token) };
+}
+
+/** The notes for people; the token alone is on standard output. */
+export function renderToken({ token, expiresAt }: MadeToken, style: Style): string {
+  return [
+    style.line`Good once, for ${token.node} alone, until ${expiresAt}. On ${token.node}:`,
+    style.line`  ztap cluster enroll TOKEN`,
+    style.line`while this host serves ${token.address}: ztap cluster authority DIR --listen ${token.address}`,
+  ].join("\n");
+}
+
+export function enrolledDocument(enrolled: EnrolledNode): object {
+  return { formatVersion: 1, ...enrolled };
+}
+
+export function renderEnrolled({ node, files, store, warning }: EnrolledNode, style: Style): string {
+  if (store === null) return style.line`${node} has a good certificate already: ${files.cert}. The token was not used.`;
+  return [
+    style.line`${style.good("Enrolled")}: ${node}. Its key was made here: ${files.key}`,
+    ...(warning === null ? [] : [style.line`${style.warn(warning)}`]),
+    "",
+    "Settings of its agent:",
+    style.line`  node: ${node}`,
+    style.line`  store: ${store}`,
+    style.line`  etcd: { ca: ${files.ca}, cert: ${files.cert}, key: ${files.key} }`,
+  ].join("\n");
+}

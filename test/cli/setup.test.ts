@@ -1,0 +1,158 @@
+/** `ztap setup`: the file that it writes, what it leaves alone, and the workloads that it finds on this machine. */
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { chmodSync, existsSync, mkdirSync, readFileSync, rmdirSync, statSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import t from "tap";
+import { findCgroupMount } from "../../src/adapters/system/cgroup-mount.js";
+import { waitUntil } from "../wait.js";
+import { Ztap } from "./ztap.js";
+
+const hasSystemd = existsSync("/run/systemd/system");
+
+t.test("setup writes the file once, and again only what changes", async (t) => {
+  const ztap = new Ztap(t);
+  const file = ztap.path("etc", "config.yaml");
+  const run = (...args: readonly string[]) => ztap.run(["setup", "--file", file, "--node", "n1", ...args]);
+
+  const dry = await run("--dry-run");
+  t.match(dry, { code: 0, stdout: /would be written:[^]*node: n1\n/ });
+  t.notOk(existsSync(file), "nothing is written");
+
+  const first = await ztap.json(t, "setup", ["setup", "--file", file, "--node", "n1"], { code: await codeHere(ztap) });
+  t.match(first, { action: "write", backup: null });
+  if (!hasSystemd && first.units !== null) t.equal(first.units.outcome, "no-systemd");
+  const text = readFileSync(file, "utf8");
+  t.match(text, /^# Settings of this machine's ztap/);
+  t.equal(statSync(file).mode & 0o777, 0o644);
+  t.match((await ztap.run(["config", "show", "--config", file])).stdout, /node +n1 +.*config\.yaml:4/);
+
+  t.match((await run()).stdout, /^kept {6}/);
+  t.equal(readFileSync(file, "utf8"), text);
+
+  t.match((await run("--address", "10.0.0.1:9470")).stdout, /^replaced/);
+  t.match(readFileSync(file, "utf8"), /address: 10\.0\.0\.1:9470/);
+  t.match(readFileSync(`${file}.ztap-backup`, "utf8"), text);
+
+  await t.test("a file that a person has edited is left alone without --force", async (t) => {
+    const edited = `${readFileSync(file, "utf8")}checkInterval: 7s\n`;
+    writeFileSync(file, edited);
+    t.match((await run()).stdout, /^kept/, "it says all that is asked for");
+    const { error } = await ztap.json(t, "error", ["setup", "--file", file, "--node", "n2"], { code: 1 });
+    t.match(error, { code: "target-not-empty", message: /was edited.*--force/ });
+    t.equal(readFileSync(file, "utf8"), edited);
+    t.match((await ztap.run(["setup", "--file", file, "--node", "n2", "--force"])).stdout, /^replaced[^]*ztap-backup/);
+    t.equal(readFileSync(`${file}.ztap-backup`, "utf8"), edited);
+    t.match(readFileSync(file, "utf8"), /node: n2/);
+  });
+
+  await t.test("an invalid file, or one of others, is an error and stays", async (t) => {
+    writeFileSync(file, "nod: x\n");
+    t.match(await run(), { code: 64, stderr: /config\.yaml:1:1/ });
+    chmodSync(file, 0o666);
+    t.match(await run(), { code: 64, stderr: /others may write/ });
+    t.equal(readFileSync(file, "utf8"), "nod: x\n");
+  });
+});
+
+t.test("a sample without any setting is replaced, and a password is for its owner alone", async (t) => {
+  const ztap = new Ztap(t);
+  const file = ztap.write("config.yaml", "# node: web-1\n");
+  await ztap.run(["setup", "--file", file, "--source", "https://u:secret@127.0.0.1:1/p.git"]);
+  t.match(readFileSync(file, "utf8"), /url: https:\/\/u:secret@/);
+  t.equal(statSync(file).mode & 0o777, 0o600);
+});
+
+t.test("a store or a source that cannot be reached is said, and nothing is started", async (t) => {
+  const ztap = new Ztap(t);
+  const file = ztap.path("config.yaml");
+  const done = await ztap.json(t, "setup", ["setup", "--file", file, "--source", ztap.path("none")], { code: 1 });
+  t.equal(done.units, null);
+  t.match(
+    done.checks.find(({ name }: { name: string }) => name === "source"),
+    { state: "failed" },
+  );
+});
+
+t.test("on a terminal it asks for what is missing", async (t) => {
+  const ztap = new Ztap(t);
+  const file = ztap.path("config.yaml");
+  const running = ztap.spawn(
+    "script",
+    ["-qefc", `env -u ZTAP_STORE ${join(ztap.root, "bin/ztap")} setup --file ${file}`, "/dev/null"],
+    {
+      isInteractive: true,
+    },
+  );
+  await running.says("Name of this node [");
+  running.type("asked");
+  await running.says("Store: ");
+  running.type("");
+  await running.says("Policy repository");
+  running.type("");
+  await running.ended;
+  t.match(readFileSync(file, "utf8"), /node: asked\n[^]*store: file:.*\/state\n/);
+  t.notMatch(readFileSync(file, "utf8"), /source:/);
+});
+
+const mount = findCgroupMount();
+const skip = process.geteuid?.() === 0 && mount !== null ? false : "needs root and cgroup v2";
+t.test("--discover proposes the units that listen, as files that validate", { skip }, async (t) => {
+  const ztap = new Ztap(t);
+  const tag = `ztset${process.pid}`;
+  const slice = join(mount?.point ?? "", `${tag}.slice`);
+  const folders = [
+    slice,
+    ...[`${tag}-web`, `${tag}@1`, `${tag}@2`, `${tag}-idle`].map((name) => join(slice, `${name}.service`)),
+  ];
+  for (const folder of folders) mkdirSync(folder);
+  const listen = async (name: string): Promise<number> => {
+    const script = 'const s = require("net").createServer().listen(0, "0.0.0.0", () => console.log(s.address().port))';
+    const child = spawn(process.execPath, ["-e", `process.stdin.once("data", () => { ${script} })`], {
+      stdio: ["pipe", "pipe", "inherit"],
+    });
+    t.teardown(async () => {
+      const ended = once(child, "exit");
+      child.kill("SIGKILL");
+      await ended;
+    });
+    writeFileSync(join(slice, `${name}.service`, "cgroup.procs"), String(child.pid));
+    child.stdin.write("go");
+    const [port]: Buffer[] = await once(child.stdout, "data");
+    return Number(String(port));
+  };
+  t.teardown(() =>
+    waitUntil(
+      () => {
+        for (const folder of folders.toReversed()) if (existsSync(folder)) rmdirSync(folder);
+        return true;
+      },
+      { what: "the cgroups to be empty" },
+    ),
+  );
+  const [web, one, two] = [await listen(`${tag}-web`), await listen(`${tag}@1`), await listen(`${tag}@2`)];
+  const args = ["setup", "--discover", "--node", "n1", "-n", "shop"];
+  const { code, stdout, stderr } = await ztap.run(args);
+  t.equal(code, 0, stderr);
+  const documents = stdout.split("---\n");
+  const find = (name: string) => documents.find((text) => text.includes(`\n  name: ${name}\n`)) ?? "";
+  t.equal(
+    find(`${tag}-web`),
+    `apiVersion: ztap/v1\nkind: Workload\nmetadata:\n  name: ${tag}-web\n  namespace: shop\n  labels:\n    app: ${tag}-web\nspec:\n  node: n1\n  process:\n    systemdUnit: ${tag}-web.service\n  ports:\n    - port: ${web}\n`,
+  );
+  const ports = [one, two].sort((a, b) => a - b).map((port) => `    - port: ${port}\n`);
+  t.ok(
+    find(tag).endsWith(`    systemdUnit: "${tag}@*.service"\n  ports:\n${ports.join("")}`) ||
+      find(tag).endsWith(`    systemdUnit: ${tag}@*.service\n  ports:\n${ports.join("")}`),
+    find(tag),
+  );
+  t.match(stdout, new RegExp(`^# Not proposed, since they listen on no port.*${tag}-idle\\.service`, "m"));
+  ztap.write("policies/found.yaml", stdout);
+  t.match(await ztap.run(["validate", "policies"]), { code: 0 });
+  t.equal((await ztap.run(args)).stdout, stdout, "the same again");
+});
+
+/** The exit code of setup on a machine that may lack what the kernel part needs. */
+async function codeHere(ztap: Ztap): Promise<number> {
+  return (await ztap.run(["doctor"])).code ?? 1;
+}

@@ -1,0 +1,206 @@
+/** Enrolment with a token, and attacks on it: `ztap cluster token`, `authority` and `enroll`. */
+import { X509Certificate } from "node:crypto";
+import { readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { connect as connectTcp } from "node:net";
+import { join } from "node:path";
+import { connect, type TLSSocket } from "node:tls";
+import t from "tap";
+import type { Test } from "tap";
+import { createRequest, generateKey } from "../../src/adapters/authority/x509.js";
+import { decodeToken, encodeToken, type EnrolmentToken } from "../../src/operations/bootstrap/token.js";
+import { Ztap, type Running } from "../cli/ztap.js";
+import { waitUntil, within } from "../wait.js";
+
+interface Authority {
+  readonly ztap: Ztap;
+  readonly dir: string;
+  readonly port: number;
+  readonly running: Running;
+  /** Makes a token. */
+  readonly token: (node: string, ...flags: readonly string[]) => Promise<string>;
+  readonly enroll: (token: string, dir: string) => ReturnType<Ztap["run"]>;
+}
+
+async function startAuthority(t: Test): Promise<Authority> {
+  const ztap = new Ztap(t);
+  const dir = ztap.path("authority");
+  // Nothing listens there: etcd is away.
+  ztap.write("authority/cluster.yaml", "members: { m1: { address: 127.0.0.1, clientPort: 1 } }\n");
+  const made = await ztap.run(["cluster", "bootstrap", dir]);
+  t.equal(made.code, 0, made.stderr);
+  const running = ztap.start(["cluster", "authority", dir, "--listen", "127.0.0.1:0"]);
+  await running.says("serving enrolment");
+  const port = Number(/"address":"127\.0\.0\.1:([0-9]+)"/.exec(running.stderr)?.[1]);
+  return {
+    ztap,
+    dir,
+    port,
+    running,
+    token: async (node, ...flags) => {
+      const args = ["cluster", "token", dir, node, "--address", `127.0.0.1:${port}`, ...flags];
+      const result = await ztap.json(t, "cluster-token", args);
+      return String(result.token);
+    },
+    enroll: (token, folder) => ztap.run(["cluster", "enroll", "-", "--dir", ztap.path(folder)], { input: token }),
+  };
+}
+
+/** Sends a request as it is given. @returns the status and the body; null where the server just closes */
+async function post(
+  port: number,
+  body: string,
+  headers: readonly string[] = [],
+): Promise<{ status: number; body: string } | null> {
+  const socket: TLSSocket = connect({ host: "127.0.0.1", port, rejectUnauthorized: false });
+  let text = "";
+  socket.setEncoding("utf8").on("data", (chunk: string) => (text += chunk));
+  socket.on("error", () => undefined);
+  const head = [
+    "POST /v1/enroll HTTP/1.1",
+    "host: a",
+    `content-length: ${Buffer.byteLength(body)}`,
+    "connection: close",
+    ...headers,
+  ];
+  socket.write(`${head.join("\r\n")}\r\n\r\n${body}`);
+  await within(new Promise((resolve) => socket.once("close", resolve)), { what: "the end of the answer" });
+  const status = Number(/^HTTP\/1\.1 ([0-9]{3})/.exec(text)?.[1]);
+  return Number.isNaN(status) ? null : { status, body: text.slice(text.indexOf("\r\n\r\n") + 4) };
+}
+
+async function requestOf({ id, secret, node }: EnrolmentToken, name = node): Promise<string> {
+  return JSON.stringify({ id, secret, node, request: await createRequest(await generateKey(), name) });
+}
+
+t.test("a node makes its key, and gets a certificate for it once", async (t) => {
+  const authority = await startAuthority(t);
+  const { ztap, dir } = authority;
+  const token = await authority.token("web-4");
+  t.match(readFileSync(join(dir, "cluster.yaml"), "utf8"), /enrolled:\n {2}- web-4/);
+  for (const name of readdirSync(join(dir, "tokens"))) {
+    t.equal(statSync(join(dir, "tokens", name)).mode & 0o777, 0o600);
+    t.notOk(readFileSync(join(dir, "tokens", name), "utf8").includes(decodeToken(token).secret), "no secret is kept");
+  }
+  const enrolled = await ztap.json(t, "cluster-enroll", ["cluster", "enroll", token, "--dir", ztap.path("node")]);
+  t.match(enrolled, { node: "web-4", store: "etcds://127.0.0.1:1/ztap", warning: /bootstrap DIR --apply/ });
+  const certificate = new X509Certificate(readFileSync(enrolled.files.cert));
+  t.equal(certificate.subject, "CN=web-4");
+  t.ok(certificate.checkIssued(new X509Certificate(readFileSync(join(dir, "authority/ca.crt")))));
+  for (const file of Object.values<string>(enrolled.files)) t.equal(statSync(file).mode & 0o777, 0o600);
+  const key = readFileSync(enrolled.files.key, "utf8");
+  t.notOk(readdirSync(join(dir, "nodes/web-4")).includes("node.key"), "the key stays on the node");
+
+  await t.test("again, nothing is done, and another token is not used up", async (t) => {
+    const other = await authority.token("web-4");
+    t.match(await ztap.json(t, "cluster-enroll", ["cluster", "enroll", other, "--dir", ztap.path("node")]), {
+      store: null,
+    });
+    writeFileSync(enrolled.files.cert, "damaged");
+    t.match(await authority.enroll(other, "node"), { code: 0 });
+    t.equal(readFileSync(enrolled.files.key, "utf8"), key, "the key is kept");
+  });
+
+  await t.test("another run of bootstrap keeps the certificate, and renews it for the node's key", async (t) => {
+    const path = join(dir, "nodes/web-4/node.crt");
+    const before = readFileSync(path, "utf8");
+    t.match(await ztap.run(["cluster", "bootstrap", dir]), { code: 0 });
+    t.equal(readFileSync(path, "utf8"), before);
+  });
+
+  await t.test("a token for a node whose key is made here, for a member or for nobody's name is refused", async (t) => {
+    await ztap.run(["cluster", "bootstrap", dir, "--nodes", "web-1"]);
+    for (const name of ["web-1", "m1", "root", "ztap-enrolment", "../x", "Web", "a".repeat(64)])
+      t.match(await ztap.run(["cluster", "token", dir, name, "--address", "a:1"]), { code: 64, stdout: "" }, name);
+  });
+});
+
+t.test("a token is good once, in time, for its node", async (t) => {
+  const authority = await startAuthority(t);
+  const { port } = authority;
+
+  await t.test("two at once: one gets a certificate", async (t) => {
+    const token = decodeToken(await authority.token("web-1"));
+    const bodies = await Promise.all([1, 2, 3, 4].map(() => requestOf(token)));
+    const answers = await Promise.all(bodies.map((body) => post(port, body)));
+    t.same(answers.map((answer) => answer?.status).sort(), [200, 403, 403, 403]);
+    t.match(
+      await post(port, bodies[0] ?? ""),
+      { status: 403, body: /was used already/ },
+      "nor later, with the same key",
+    );
+  });
+
+  await t.test("what is wrong with a request does not cost the token", async (t) => {
+    const token = decodeToken(await authority.token("web-2"));
+    const good = await requestOf(token);
+    const wrong = async (body: string, status: number, why: RegExp) =>
+      t.match(await post(port, body), { status, body: why });
+    await wrong(await requestOf(token, "root"), 403, /for another name/);
+    await wrong(await requestOf({ ...token, node: "web-1" }), 403, /for another node/);
+    await wrong(await requestOf({ ...token, secret: "A".repeat(43) }), 403, /not known/);
+    await wrong(await requestOf({ ...token, id: "../../authority/" }), 403, /not known/);
+    await wrong(JSON.stringify({ ...Object(JSON.parse(good)), request: "none" }), 403, /no.* P-256/);
+    await wrong(JSON.stringify({ ...Object(JSON.parse(good)), request: 7 }), 400, /no request/);
+    await wrong("{", 400, /no request/);
+    await wrong(JSON.stringify({ filler: "x".repeat(20_000) }), 400, /too long/);
+    // A request of another key's: the signature is not by it.
+    const [one, other] = [await requestOf(token), await requestOf(token)].map((body) =>
+      derOf(Object(JSON.parse(body)).request),
+    );
+    const forged = Buffer.concat([one?.subarray(0, -64) ?? Buffer.alloc(0), other?.subarray(-64) ?? Buffer.alloc(0)]);
+    await wrong(JSON.stringify({ ...Object(JSON.parse(good)), request: pemOf(forged) }), 403, /P-256/);
+    t.match(await post(port, good), { status: 200 });
+  });
+});
+
+t.test("a token expires", async (t) => {
+  const authority = await startAuthority(t);
+  const token = await authority.token("web-1", "--for", "1ms");
+  t.match(await authority.enroll(token, "node"), { code: 1, stderr: /the token expired at/ });
+  t.same(readdirSync(authority.ztap.path("node")), ["node.key"]);
+});
+
+t.test("a node sends nothing to another server than the token names", async (t) => {
+  const [authority, other] = [await startAuthority(t), await startAuthority(t)];
+  const token = decodeToken(await authority.token("web-1"));
+  const misled = encodeToken({ ...token, address: `127.0.0.1:${other.port}` });
+  t.match(await authority.enroll(misled, "node"), { code: 1, stderr: /its key is another one; nothing was sent/ });
+  t.notMatch(other.running.stderr, /enrolment.*web-1/);
+  t.match(await authority.enroll(encodeToken(token).slice(0, -9), "node"), { code: 64, stderr: /no whole token/ });
+  t.match(await authority.enroll(encodeToken(token), "node"), { code: 0 });
+});
+
+t.test("peers that ask for nothing, or slowly, keep no node out; one that asks too often waits", async (t) => {
+  const authority = await startAuthority(t);
+  const { port } = authority;
+  const token = await authority.token("web-1");
+  const idle = Array.from({ length: 150 }, () => connectTcp(port, "127.0.0.1").on("error", () => undefined));
+  const closed = (): number => idle.filter((socket) => socket.closed).length;
+  await waitUntil(() => closed() >= 86, { what: "the oldest to be closed" });
+  t.equal(closed(), 86, "64 stay");
+  const slow = connect({ host: "127.0.0.1", port, rejectUnauthorized: false }).on("error", () => undefined);
+  slow.write("POST /v1/enroll HTTP/1.1\r\nhost: a\r\ncontent-length: 4000\r\n\r\n{");
+  t.teardown(() => [slow, ...idle].forEach((socket) => socket.destroy()));
+  t.match(await authority.enroll(token, "node"), { code: 0 });
+  const answers: (number | undefined)[] = [];
+  for (let attempt = 0; attempt < 25; attempt += 1) answers.push((await post(port, "{}"))?.status);
+  t.equal(answers[0], 400);
+  t.equal(answers.at(-1), 429);
+  t.match(await authority.running.stop(), { code: 0 });
+});
+
+t.test("a token that was marked as used before a crash gives nothing after it", async (t) => {
+  const authority = await startAuthority(t);
+  const token = decodeToken(await authority.token("web-1"));
+  const { TokenFiles } = await import("../../src/adapters/authority/tokens.js");
+  t.equal(new TokenFiles(authority.dir, { now: Date.now }).use(token.id), true);
+  await authority.running.stop("SIGKILL");
+  const next = authority.ztap.start(["cluster", "authority", authority.dir, "--listen", "127.0.0.1:0"]);
+  await next.says("serving enrolment");
+  const port = Number(/"address":"127\.0\.0\.1:([0-9]+)"/.exec(next.stderr)?.[1]);
+  t.match(await post(port, await requestOf(token)), { status: 403, body: /was used already/ });
+});
+
+const derOf = (pem: string): Buffer => Buffer.from(pem.replace(/-----.*-----|\s/g, ""), "base64");
+const pemOf = (der: Buffer): string =>
+  `-----BEGIN CERTIFICATE REQUEST-----\n${der.toString("base64")}\n-----END CERTIFICATE REQUEST-----\n`;

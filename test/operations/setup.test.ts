@@ -1,0 +1,90 @@
+/** What `ztap setup` writes and proposes, without a machine. */
+import t from "tap";
+import { readManifests } from "../../src/manifest/read.js";
+import { hasErrors } from "../../src/model/diagnostic.js";
+import { configurationText, isReplaceable } from "../../src/operations/setup/configuration.js";
+import { proposeWorkloads } from "../../src/operations/setup/proposal.js";
+import { readConfig } from "../../src/settings/config-file.js";
+
+const found = (instances: Parameters<typeof proposeWorkloads>[0]["instances"], problems: readonly string[] = []) => ({
+  os: "linux",
+  addresses: ["10.0.0.1", "fd00::1"],
+  instances,
+  problems,
+});
+const unit = (name: string, ports: readonly number[] = [80], cgroup = `system.slice/${name}`) => ({
+  workload: "found/units",
+  instance: name,
+  cgroup,
+  addresses: [],
+  ports: ports.map((port) => ({ protocol: "TCP" as const, port })),
+});
+const container = (name: string, cgroup = "machine.slice/x.scope") => ({
+  ...unit(name, [], cgroup),
+  workload: "found/containers",
+});
+const namesIn = (text: string) =>
+  [...text.matchAll(/^kind: Workload\nmetadata:\n {2}name: (.*)$/gm)].map(([, name]) => name);
+const isValid = (text: string): boolean =>
+  !hasErrors(readManifests([{ path: "found.yaml", text, blobId: text }]).diagnostics);
+
+t.test("a text that setup wrote is its own until one character of it changes", async (t) => {
+  const text = configurationText({ node: "n1", store: "etcds://a:1/z", "etcd.ca": "/x: y", "source.url": "#odd" });
+  const { values, diagnostics } = readConfig("c", text);
+  t.same(diagnostics, []);
+  t.match(values, { node: { text: "n1" }, "etcd.ca": { text: "/x: y" }, "source.url": { text: "#odd" } });
+  t.ok(isReplaceable(text, values));
+  t.notOk(isReplaceable(text.replace("n1", "n2"), values));
+  t.notOk(isReplaceable(`${text}\n`, values));
+  t.notOk(isReplaceable("node: n1\n", { node: { text: "n1", origin: "" } }));
+});
+
+t.test("names that the repository does not accept become names that it does, each once", async (t) => {
+  const odd = ["Shop_Web", "shop-web", "x".repeat(80), "-", "_._", "a:b", "a\\x2db"];
+  const impossible = ["ä", "a: {b", "# c", "d\n---\ne", "*", "e?"];
+  const { text } = proposeWorkloads(found([...odd, ...impossible].map((name) => container(name))), "n1", "default");
+  t.ok(isValid(text), text);
+  const names = namesIn(text);
+  t.equal(new Set(names).size, odd.length);
+  for (const name of ["workload", "workload-2", "shop-web", "shop-web-2", "a-b", "a-x2db"])
+    t.ok(names.includes(name), name);
+  t.match(text, /^# Not proposed, since no pattern can name them: .*ä/m);
+});
+
+t.test("management and what listens on nothing is not proposed, and named", async (t) => {
+  const instances = [
+    unit("ssh.service"),
+    unit("ztap.service"),
+    unit("user@1000.service"),
+    unit("systemd-resolved.service"),
+    unit("cron.service", []),
+    unit("nginx.service"),
+  ];
+  const { text } = proposeWorkloads(found(instances, ["one\nproblem"]), "n1", "default");
+  t.same(namesIn(text), ["nginx"]);
+  t.match(text, /^# Not proposed, since they listen on no port for others: cron\.service$/m);
+  t.match(text, /managed with them: ssh\.service, systemd-resolved\.service, user@1000\.service, ztap\.service$/m);
+  t.match(text, /^# Not read: one.*problem$/m);
+  t.ok(isValid(text));
+});
+
+t.test("a unit that holds a container is not proposed beside it; clients' ports are no servers'", async (t) => {
+  const quadlet = unit("web.service", [80], "system.slice/web.service");
+  const dns = {
+    ...unit("dns.service"),
+    ports: [
+      { protocol: "UDP" as const, port: 53 },
+      { protocol: "UDP" as const, port: 40_000 },
+      { protocol: "TCP" as const, port: 40_000 },
+    ],
+  };
+  const { text } = proposeWorkloads(
+    found([quadlet, dns, container("web", "system.slice/web.service/libpod-1")]),
+    "n1",
+    "default",
+  );
+  t.same(namesIn(text), ["dns", "web"]);
+  t.match(text, /systemdUnit: dns\.service\n {2}ports:\n {4}- port: 53\n {6}protocol: UDP\n {4}- port: 40000\n/);
+  t.match(text, /container:\n {6}name: web\n/);
+  t.notMatch(text, /systemdUnit: web\.service/);
+});
