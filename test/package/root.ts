@@ -42,17 +42,21 @@ export class Root {
   readonly #holder: ChildProcess;
   readonly #running = new Set<Running>();
 
-  private constructor(t: Test, release: string, hostname: string) {
+  private constructor(t: Test, release: string, hostname: string, namespace: string | null) {
     // The name says whose it is: test/sweep.ts removes it where the test was killed.
     this.#folder = mkdtempSync(join(tmpdir(), `ztap-root-${process.pid}-`));
     for (const name of ["upper", "work", "root"]) mkdirSync(join(this.#folder, name));
-    const args = ["--mount", "--uts", "sh", "-c", HOLD, "sh", join(ROOT, ".roots", release), this.#folder, hostname];
-    this.#holder = spawn("unshare", args, { stdio: ["pipe", "pipe", "inherit"] });
+    const hold = ["sh", "-c", HOLD, "sh", join(ROOT, ".roots", release), this.#folder, hostname];
+    const unshare = ["unshare", "--mount", "--uts", ...hold];
+    const [command = "", ...args] =
+      namespace === null ? unshare : ["nsenter", `--net=/run/netns/${namespace}`, ...unshare];
+    this.#holder = spawn(command, args, { stdio: ["pipe", "pipe", "inherit"] });
     t.teardown(() => this.#end());
   }
 
-  static async open(t: Test, release: string, hostname: string): Promise<Root> {
-    const root = new Root(t, release, hostname);
+  /** @param namespace the network namespace in which it stands; null for this machine's */
+  static async open(t: Test, release: string, hostname: string, namespace: string | null = null): Promise<Root> {
+    const root = new Root(t, release, hostname, namespace);
     if (root.#holder.stdout === null) throw new TypeError("the holder of the mounts has no output");
     await once(root.#holder.stdout, "data");
     return root;
@@ -69,7 +73,7 @@ export class Root {
     ];
     return [
       "nsenter",
-      ["--target", String(this.#holder.pid), "--mount", "--uts", ...inside, "LC_ALL=C.UTF-8", ...command],
+      ["--target", String(this.#holder.pid), "--mount", "--uts", "--net", ...inside, "LC_ALL=C.UTF-8", ...command],
     ];
   }
 
@@ -88,16 +92,20 @@ export class Root {
     return running;
   }
 
+  /** The path at which this machine sees a file of the root. What the overlay shows is changed through it alone. */
+  at(path: string): string {
+    return join(`/proc/${this.#holder.pid}/root`, this.#folder, "root", path);
+  }
+
   /** Copies a file or folder of this machine into /tmp of the root. @returns its path there */
   copy(file: string): string {
     const path = `/tmp/${basename(file)}`;
-    // What the overlay shows is changed through it alone.
-    cpSync(file, join(`/proc/${this.#holder.pid}/root`, this.#folder, "root", path), { recursive: true });
+    cpSync(file, this.at(path), { recursive: true });
     return path;
   }
 
   read(path: string): string {
-    return readFileSync(join(`/proc/${this.#holder.pid}/root`, this.#folder, "root", path), "utf8");
+    return readFileSync(this.at(path), "utf8");
   }
 
   async #end(): Promise<void> {
