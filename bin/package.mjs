@@ -61,6 +61,7 @@ for (const machine of machines) {
   const tree = layTree(project, machine, native, join(work, machine, "tree"));
   reportTree(machine, tree);
   makeSbom(project, machine, out);
+  if (forms.includes("oci")) makeSbom(project, machine, out, true);
   for (const form of forms.filter((one) => one !== "npm"))
     checkPackage(FORMS[form](project, machine, tree, join(work, machine), out), project);
 }

@@ -44,7 +44,9 @@ export function writeLicences(project, machine, tree, folder) {
 
 /** @returns the package of Debian that a library comes from */
 export function linkedVersion(project, name, machine) {
-  const found = project.versions.find((one) => one.name === name && ["source", machine].includes(one.machine));
+  const found = project.versions.find(
+    (one) => one.name === name && one.image === undefined && ["source", machine].includes(one.machine),
+  );
   return found ?? fail(`.packaging/versions has no ${name} for ${machine}`);
 }
 

@@ -33,7 +33,7 @@ export function readProject(root, { release, isQuick }) {
     .trim()
     .split("\n")
     .map((line) => line.split(" "))
-    .map(([name, version, machine]) => ({ name, version, machine }));
+    .map(([name, version, machine, image]) => ({ name, version, machine, image }));
   return {
     root,
     packaging,
@@ -45,7 +45,7 @@ export function readProject(root, { release, isQuick }) {
     debianVersion: manifest.version.replace("-", "~"),
     epoch: readEpoch(root),
     lock: JSON.parse(readFileSync(join(root, "package-lock.json"), "utf8")),
-    /** The packages of Debian that are linked in: name, version, machine or `source`. */
+    /** The packages of Debian that are linked in or, with `image`, in an image: name, version, machine or `source`. */
     versions,
     commands: Object.keys(JSON.parse(readFileSync(join(root, "oclif.manifest.json"), "utf8")).commands),
   };

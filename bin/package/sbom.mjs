@@ -4,9 +4,11 @@ import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { LINKED, linkedVersion, lockedModules } from "./licences.mjs";
 
-export function makeSbom(project, machine, out) {
+/** Writes one for the packages; `isImage`: one for the image, which has parts of Debian 12 besides. */
+export function makeSbom(project, machine, out, isImage = false) {
   const { manifest, version, epoch } = project;
   const components = [
+    ...(isImage ? systemOf(project, machine) : []),
     {
       ...component("node", manifest.config.node, `pkg:generic/node@${manifest.config.node}?arch=${machine}`, "MIT"),
       description: "Node.js, stripped",
@@ -36,7 +38,20 @@ export function makeSbom(project, machine, out) {
     components: distinct,
     dependencies: [{ ref: main["bom-ref"], dependsOn: distinct.map((one) => one["bom-ref"]) }],
   };
-  writeFileSync(join(out, `ztap-${version}-linux-${machine}.cdx.json`), `${JSON.stringify(bom, null, 2)}\n`);
+  writeFileSync(
+    join(out, `ztap-${version}-linux-${machine}${isImage ? ".oci" : ""}.cdx.json`),
+    `${JSON.stringify(bom, null, 2)}\n`,
+  );
+}
+
+/** Their licences stand in the image, in usr/share/doc. */
+function systemOf({ versions }, machine) {
+  return versions
+    .filter((one) => one.image === `image-${machine}`)
+    .map(({ name, version }) => {
+      const purl = `pkg:deb/debian/${encodeURIComponent(name)}@${encodeURIComponent(version)}?arch=${machine}&distro=bookworm`;
+      return { type: "library", "bom-ref": purl, name, version, purl };
+    });
 }
 
 function component(name, version, purl, license) {

@@ -4,9 +4,20 @@
  */
 import { execFileSync, spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
-import { cpSync, existsSync, globSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import {
+  cpSync,
+  existsSync,
+  globSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { basename, dirname, join } from "node:path";
+import { gunzipSync } from "node:zlib";
 import t from "tap";
 import type { Test } from "tap";
 import { HANG_MS } from "../wait.js";
@@ -18,6 +29,9 @@ const json = (file: string) => JSON.parse(readFileSync(file, "utf8"));
 const { version, dependencies } = json(join(ROOT, "package.json"));
 
 const NODES = supported(22, 24, 26).map((major) => join(ROOT, `.roots/node-${major}`));
+
+/** Runs a command with the image's root, with the environment of the image alone. */
+const ENTER = `mount --rbind /dev "$1/dev" && mount -t proc proc "$1/proc" && root=$1 && shift && exec chroot "$root" /bin/env -i "$@"`;
 
 /** In memory where there is such a file system: npm writes thousands of files. */
 const MEMORY = existsSync("/dev/shm") ? "/dev/shm" : tmpdir();
@@ -186,6 +200,40 @@ await t.test("packages", { skip: whyNoPackages() ?? false, timeout: HANG_MS }, a
     const script = `const addon = require(process.argv[1]); console.log(typeof addon.loadObject, addon.libbpfVersion())`;
     const loaded = run("-e", script, join(lib, "dist/native/ztap.node"));
     t.match(loaded, { status: 0, stdout: /^function v?\d/ }, loaded.stderr);
+  });
+
+  const isRoot = process.getuid?.() === 0;
+  await t.test("the image: digests fit, and its layers run", { skip: isRoot ? false : "needs root" }, async (t) => {
+    const made = makePackages(t, ["--arch", "amd64", "--only", "oci"]);
+    const layout = folderOf(t, "layout");
+    execFileSync("tar", ["-xf", fileOf(made, ".oci.tar"), "-C", layout]);
+    const fileOfBlob = (digest: string): string => join(layout, "blobs", digest.replace(":", "/"));
+    for (const name of globSync("blobs/sha256/*", { cwd: layout })) t.equal(sum(join(layout, name)), basename(name));
+    const [found] = json(join(layout, "index.json")).manifests;
+    t.match(found, { platform: { architecture: "amd64", os: "linux" } });
+    const { config, layers } = json(fileOfBlob(found.digest));
+    const { rootfs, config: start } = json(fileOfBlob(config.digest));
+    const root = folderOf(t, "image");
+    const plain: string[] = [];
+    for (const { digest, size } of layers) {
+      t.equal(statSync(fileOfBlob(digest)).size, size);
+      const bytes = gunzipSync(readFileSync(fileOfBlob(digest)));
+      plain.push(`sha256:${createHash("sha256").update(bytes).digest("hex")}`);
+      execFileSync("tar", ["-x", "-C", root], { input: bytes });
+    }
+    t.same(rootfs, { type: "layers", diff_ids: plain });
+    const inside = (...command: string[]) =>
+      spawnSync("unshare", ["--mount", "sh", "-c", ENTER, "sh", root, ...start.Env, ...command], { encoding: "utf8" });
+    t.match(inside(...start.Entrypoint, "version"), { status: 0, stdout: new RegExp(`^ztap ${version} `) });
+    t.match(inside("git", "--version"), { status: 0, stdout: /^git version/ });
+    t.match(inside("git", "ls-remote", "https://127.0.0.1:1/x"), { status: 128, stderr: /connect/ }, "git has https");
+    t.match(inside(...start.Entrypoint, "init", "/tmp/new"), { status: 0 });
+    const { components } = json(fileOf(made, ".oci.cdx.json"));
+    for (const name of ["git", "libc6", "busybox-static"])
+      t.ok(
+        components.some((one: { name: string }) => one.name === name),
+        name,
+      );
   });
 
   await t.test(
