@@ -19,7 +19,7 @@ export function writeManPages(folder, target = join(folder, "dist/man")) {
     ...reference.commands.map((command) => [pageName(command.name), page(command, reference)]),
   ];
   for (const [name, body] of pages) {
-    const title = `.TH ${quoted(name.toUpperCase())} 1 ${quoted(date)} ${quoted(`ztap ${reference.version}`)} "ztap Manual"`;
+    const title = `.TH ${quoted(name.toUpperCase())} 1 "${date}" ${quoted(`ztap ${reference.version}`)} "ztap Manual"`;
     const text = ['.\\" Generated from the commands of ztap; do not edit.', title, ".nh", ".ad l", ...body, ""].join(
       "\n",
     );

@@ -4,8 +4,8 @@ import { join } from "node:path";
 
 /** Runs in the guest with systemd alone, which kernel/kernels boots. */
 const IN_GUEST = "kernel/systemd";
-/** Whole machines, for many minutes: `npm run test:hosts`. */
-const HOSTS = "hosts/";
+/** Whole machines, and packages of all kinds, for many minutes: `npm run test:hosts`. */
+const isForHosts = (file) => file.startsWith("hosts/") || file === "package/contents";
 
 const bin = (name) => join("node_modules", ".bin", name);
 
@@ -92,7 +92,7 @@ export function chooseFiles(names) {
   const isNamed = (file, name) =>
     name.endsWith(".test.ts") ? `${file}.test.ts` === name : `/${file}`.includes(name.replace(/(\.test)?\.js$/, ""));
   return listTests()
-    .filter((file) => (wanted.length === 0 ? !file.startsWith(HOSTS) : wanted.some((name) => isNamed(file, name))))
+    .filter((file) => (wanted.length === 0 ? !isForHosts(file) : wanted.some((name) => isNamed(file, name))))
     .sort((a, b) => rank(a) - rank(b));
 }
 

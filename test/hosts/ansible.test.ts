@@ -48,6 +48,7 @@ await t.test("the role of Ansible", { skip: whyNotHere() ?? false, timeout: HANG
           ztap_version: JSON.parse(readFileSync(join(ROOT, "package.json"), "utf8")).version,
           ztap_source: dirname(deb),
           ztap_checksums: { [basename(deb)]: checksum },
+          ztap_show_config: true,
           ztap_config: { node: "{{ inventory_hostname }}", logLevel: "warn" },
           ztap_certificates: { "/etc/ztap/etcd/ca.crt": file("ca.crt"), "/etc/ztap/etcd/node.key": file("node.key") },
         },
@@ -79,6 +80,10 @@ await t.test("the role of Ansible", { skip: whyNotHere() ?? false, timeout: HANG
   t.not(wrong.code, 0, "a package that has another checksum is refused");
   t.match(wrong.text, /has the SHA-256 sum [0-9a-f]{64}, which is not that of ztap_checksums/);
   t.match(root.run("command -v ztap"), { code: 1 }, "and not installed");
+
+  const early = play(sum, "--check", "--diff");
+  t.equal(early.code, 0, `a check of an empty host: ${early.text}`);
+  t.match(root.run("command -v ztap"), { code: 1 }, "changes nothing");
 
   const first = play();
   t.equal(first.code, 0, first.text);

@@ -139,6 +139,8 @@ async function testHost(t: Test, series: string, debs: readonly string[]): Promi
   );
   await machine.run(`echo '${CONFIG}' >>/etc/ztap/config.yaml && cd /srv/policies && ztap apply --auto-approve`);
   await machine.run("systemctl enable --now ztap-boot.service ztap.service");
+  await machine.run("systemctl enable --now ztap-boot.service ztap.service");
+  t.equal((await machine.try("systemctl is-failed ztap-boot.service")).code, 1, "enabled once more, beside the agent");
   await inSync();
   await machine.run("systemctl restart web.service");
   Object.assign(seen, { sink: await count(SINK), refused: await count(REFUSED), tries: await count(TRIES) });

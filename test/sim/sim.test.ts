@@ -1,5 +1,5 @@
 /**
- * A thousand histories of ten agents, three of which may lead. `ZTAP_SIM_SEED=SEED npm test -- sim/` replays one and prints its
+ * Five hundred histories of ten agents, three of which may lead. `ZTAP_SIM_SEED=SEED npm test -- sim/` replays one and prints its
  * trace.
  */
 import t from "tap";

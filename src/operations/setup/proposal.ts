@@ -13,8 +13,8 @@ export const EVERYTHING = [
 ] as const;
 
 /** Without these a machine is not managed any more: who isolates them has thought about it. */
-const MANAGEMENT =
-  /^(ssh|sshd|ztap|ztap-.*|systemd-.*|dbus|dbus-.*|user|getty|etcd|docker|containerd|podman|crio)(@.*)?\.service$/;
+const MANAGEMENT = new Set("ssh sshd ztap dbus user getty etcd docker containerd podman crio".split(" "));
+const MANAGEMENT_FAMILIES = ["ztap-", "systemd-", "dbus-"];
 /** What units and containers are called, as far as a pattern can name them. */
 const NAMEABLE = /^[A-Za-z0-9:_.@\\-]+$/;
 /** Clients bind ports of this range for a while; who serves UDP there on purpose adds the port. */
@@ -43,8 +43,8 @@ export function proposeWorkloads(found: FoundProcesses, node: string, namespace:
     (workload === "found/units" ? systemUnitOf(cgroup) : null) ?? instance;
   const all = [...units, ...containers].map(nameOf);
   const nameless = all.filter((name) => !NAMEABLE.test(name));
-  const managed = units.map(nameOf).filter((unit) => MANAGEMENT.test(unit));
-  const ordinary = units.filter((one) => !MANAGEMENT.test(nameOf(one)) && NAMEABLE.test(nameOf(one)));
+  const managed = units.map(nameOf).filter(isManagement);
+  const ordinary = units.filter((one) => !isManagement(nameOf(one)) && NAMEABLE.test(nameOf(one)));
   const groups = Map.groupBy(ordinary, (one) => patternOf(nameOf(one)));
   const fromUnits = [...groups].map(([unit, all]) => ({
     name: unit.replace(/(@\*)?\.service$/, ""),
@@ -77,9 +77,15 @@ export function proposeWorkloads(found: FoundProcesses, node: string, namespace:
   return { text, workloads: proposed.map(({ name }) => `${namespace}/${name}`), problems: found.problems };
 }
 
+function isManagement(unit: string): boolean {
+  const [name = ""] = unit.replace(/\.service$/, "").split("@");
+  return MANAGEMENT.has(name) || MANAGEMENT_FAMILIES.some((family) => name.startsWith(family));
+}
+
 /** The instances of a template are one workload. */
 function patternOf(unit: string): string {
-  return unit.replace(/@.*\.service$/, "@*.service");
+  const at = unit.indexOf("@");
+  return at === -1 ? unit : `${unit.slice(0, at)}@*.service`;
 }
 
 function servedPorts(instances: readonly ReportedInstance[]): readonly ListeningPort[] {
