@@ -82,6 +82,7 @@ cp -a '${tree}/.' '%{buildroot}/'
 %files
 %defattr(-,root,root)
 %dir /etc/ztap
+%dir /var/cache/ztap
 ${CONFIGURATION.map((path) => `%config(noreplace) /${path}`).join("\n")}
 ${listed.join("\n")}
 
