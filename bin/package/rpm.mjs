@@ -71,6 +71,7 @@ Summary: Zero-trust network policy from a Git repository
 License: ${licenceExpression(project)}
 AutoReqProv: no
 Requires: glibc >= ${OLDEST_GLIBC}, libstdc++, libgcc, git-core >= 2.30
+Requires(post,preun,postun): coreutils, grep, sed
 Recommends: iproute
 
 %description

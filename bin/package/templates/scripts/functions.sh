@@ -70,7 +70,7 @@ start_stopped() {
 
 # is_private FOLDER: it is a folder of root's, no link, and nobody else can change what is in it.
 is_private() {
-  [ -d "$1" ] && [ ! -h "$1" ] && [ -z "$(find "$1" -maxdepth 0 \( -not -uid 0 -o -perm /022 \))" ]
+  [ -d "$1" ] && [ ! -h "$1" ] && [ "$(stat -c %u -- "$1")" = 0 ] && [ $((0$(stat -c %a -- "$1") & 022)) = 0 ]
 }
 # Every user can make names in a BPF file system that was mounted without mode=0700.
 has_pins() { is_private "$PINS" && [ "$(stat -f -c %T "$PINS")" = bpf_fs ]; }
