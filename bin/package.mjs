@@ -11,6 +11,7 @@ import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { buildNative, buildPrograms } from "./package/native.mjs";
 import { makeDeb } from "./package/deb.mjs";
+import { writeInputs } from "./package/inputs.mjs";
 import { makeNpm } from "./package/npm.mjs";
 import { makeOci } from "./package/oci.mjs";
 import { makeRpm } from "./package/rpm.mjs";
@@ -66,6 +67,7 @@ for (const machine of machines) {
     checkPackage(FORMS[form](project, machine, tree, join(work, machine), out), project);
 }
 if (forms.includes("npm")) checkPackage(makeNpm(project, addons, programs, work, out), project);
+writeInputs(project, machines, out);
 makeSums(out, key);
 rmSync(work, { recursive: true });
 

@@ -27,13 +27,12 @@ if (isOverview && (!process.stdout.isTTY || process.stdout.columns === 80)) {
   }
 }
 
-var compileCache = require("module");
 // Node.js keeps what it read from the cache for as long as the process lives: not for one that lives for weeks.
-if (compileCache.enableCompileCache && words[0] !== "agent") {
-  // What a package has installed stays as it is.
-  var isPackaged = require("fs").existsSync(path.join(root, "runtime"));
-  compileCache.enableCompileCache(isPackaged ? "/var/cache/ztap" : path.join(root, "dist", ".cache"));
-}
+// What a package has installed stays as it is.
+if (words[0] !== "agent")
+  enableCache(
+    require("fs").existsSync(path.join(root, "runtime")) ? "/var/cache/ztap" : path.join(root, "dist", ".cache"),
+  );
 import("../dist/cli/cli/main.js").then(
   function (cli) {
     return cli.main(words, root);
@@ -44,3 +43,32 @@ import("../dist/cli/cli/main.js").then(
     process.exit(1);
   },
 );
+
+// Node.js runs the compiled code that it finds there, whoever has put it there.
+function enableCache(folder) {
+  var compileCache = require("module");
+  if (!compileCache.enableCompileCache || !isTrusted(folder)) return;
+  var mask = process.umask(18); // 022
+  process.umask(mask | 18);
+  compileCache.enableCompileCache(folder);
+  process.umask(mask);
+}
+
+// Whether the folder, and each in it, which stands for a version of Node.js, is this user's or root's, and only theirs to change.
+function isTrusted(folder) {
+  var fs = require("fs");
+  function isOwn(one) {
+    var stat = fs.lstatSync(one);
+    return stat.isDirectory() && (stat.uid === 0 || stat.uid === process.getuid()) && (stat.mode & 18) === 0;
+  }
+  try {
+    return (
+      isOwn(folder) &&
+      fs.readdirSync(folder).every(function (name) {
+        return !/^v[0-9]/.test(name) || isOwn(path.join(folder, name));
+      })
+    );
+  } catch (error) {
+    return error.code === "ENOENT";
+  }
+}

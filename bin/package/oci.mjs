@@ -6,6 +6,7 @@ import { createHash } from "node:crypto";
 import { globSync, mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { gzipSync } from "node:zlib";
+import { licenceExpression } from "./licences.mjs";
 import { run } from "./project.mjs";
 import { writeTar } from "./tarball.mjs";
 
@@ -30,7 +31,8 @@ export function makeOci(project, machine, tree, work, out) {
       Labels: {
         "org.opencontainers.image.title": "ztap",
         "org.opencontainers.image.version": project.version,
-        "org.opencontainers.image.licenses": project.manifest.license,
+        // Of the parts of Debian: usr/share/doc/*/copyright.
+        "org.opencontainers.image.licenses": licenceExpression(project, ["LicenseRef-Debian-12-copyright-files"]),
         "org.opencontainers.image.description": project.manifest.description,
       },
     },

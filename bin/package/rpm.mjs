@@ -1,6 +1,7 @@
 /** The package of Fedora, RHEL and SUSE. */
 import { existsSync, mkdirSync, renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { licenceExpression } from "./licences.mjs";
 import { OLDEST_GLIBC } from "./native.mjs";
 import { MACHINES, run } from "./project.mjs";
 import { scripts } from "./scripts.mjs";
@@ -67,9 +68,10 @@ function specFile(project, tree) {
 Version: ${project.debianVersion}
 Release: ${project.release}
 Summary: Zero-trust network policy from a Git repository
-License: Apache-2.0
+License: ${licenceExpression(project)}
 AutoReqProv: no
 Requires: glibc >= ${OLDEST_GLIBC}, libstdc++, libgcc, git-core >= 2.30
+Requires(post,preun,postun): coreutils, grep, sed
 Recommends: iproute
 
 %description
@@ -82,6 +84,7 @@ cp -a '${tree}/.' '%{buildroot}/'
 %files
 %defattr(-,root,root)
 %dir /etc/ztap
+%dir /var/cache/ztap
 ${CONFIGURATION.map((path) => `%config(noreplace) /${path}`).join("\n")}
 ${listed.join("\n")}
 

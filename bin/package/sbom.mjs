@@ -2,7 +2,7 @@
 import { createHash } from "node:crypto";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { LINKED, linkedVersion, lockedModules } from "./licences.mjs";
+import { joined, LINKED, linkedVersion, lockedModules, RUNTIME } from "./licences.mjs";
 
 /** Writes one for the packages; `isImage`: one for the image, which has parts of Debian 12 besides. */
 export function makeSbom(project, machine, out, isImage = false) {
@@ -10,7 +10,12 @@ export function makeSbom(project, machine, out, isImage = false) {
   const components = [
     ...(isImage ? systemOf(project, machine) : []),
     {
-      ...component("node", manifest.config.node, `pkg:generic/node@${manifest.config.node}?arch=${machine}`, "MIT"),
+      ...component(
+        "node",
+        manifest.config.node,
+        `pkg:generic/node@${manifest.config.node}?arch=${machine}`,
+        joined(RUNTIME),
+      ),
       description: "Node.js, stripped",
     },
     ...LINKED.map(({ name, license }) => {

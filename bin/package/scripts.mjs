@@ -3,7 +3,7 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { TEMPLATES } from "./tree.mjs";
 
-const NAMES = { deb: ["postinst", "prerm", "postrm"], rpm: ["post", "preun", "postun"] };
+const NAMES = { deb: ["preinst", "postinst", "prerm", "postrm"], rpm: ["post", "preun", "postun"] };
 
 /** @returns the text of each script by its name */
 export function scripts(project, form) {

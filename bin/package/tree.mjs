@@ -56,6 +56,8 @@ export function layTree(project, machine, native, tree) {
       join("usr/lib/systemd/system", basename(file)),
       packagedUnit(readFileSync(join(root, file), "utf8"), file),
     );
+  // Whatever the mask of who runs ztap first: it holds code that root runs.
+  mkdirSync(join(tree, "var/cache/ztap"), { recursive: true });
   layDocuments(project, machine, tree);
   normalise(tree, project.epoch);
   return tree;

@@ -102,6 +102,50 @@ await t.test("packages", { skip: whyNoPackages() ?? false, timeout: HANG_MS }, a
     );
   });
 
+  await t.test("the inputs of the build are named, with their sums", async (t) => {
+    const text = readFileSync(fileOf(files, "BUILD-INPUTS"), "utf8");
+    const packaging = join(ROOT, ".packaging");
+    for (const line of readFileSync(join(packaging, "versions"), "utf8").trim().split("\n"))
+      t.ok(text.split("\n").includes(line), line);
+    const inputs = globSync(["sources/{libbpf,elfutils}_*", "*/node/node"], { cwd: packaging });
+    t.ok(inputs.length > 6, inputs.join(" "));
+    for (const input of inputs) t.ok(text.includes(`${sum(join(packaging, input))}  ${input}\n`), input);
+    t.match(text, /^clang \S+$/m);
+  });
+
+  await t.test(
+    "licences: of everything inside, with the texts of what is linked in, and how to link again",
+    async (t) => {
+      const told = execFileSync("rpm", ["-qp", "--queryformat", "%{LICENSE}", fileOf(files, ".x86_64.rpm")], {
+        encoding: "utf8",
+      });
+      t.same(told.match(/\([^()]*$|^[^()]*\)/), null, told);
+      const { components } = json(fileOf(files, "-amd64.cdx.json"));
+      const named = new Set<string>(
+        components.flatMap((one: { licenses: { expression?: string; license?: { id: string } }[] }) =>
+          one.licenses.map(({ expression, license }) => expression ?? license?.id),
+        ),
+      );
+      t.ok(named.size > 6, [...named].join(", "));
+      for (const one of named) for (const id of one.match(/[\w.-]+/g) ?? []) t.ok(told.includes(id), id);
+      const doc = join(tree, "amd64/usr/share/doc/ztap");
+      for (const [name, title] of [
+        ["LGPL-3", /GNU LESSER GENERAL PUBLIC LICENSE\s+Version 3/],
+        ["GPL-3", /GNU GENERAL PUBLIC LICENSE\s+Version 3/],
+        ["GPL-2", /GNU GENERAL PUBLIC LICENSE\s+Version 2/],
+      ] as const)
+        t.match(readFileSync(join(doc, `licences/${name}.txt`), "utf8"), title);
+      const { version: linked } = components.find((one: { name: string }) => one.name === "elfutils");
+      const text = readFileSync(join(doc, "copyright"), "utf8");
+      for (const part of [`https://snapshot.debian.org/package/elfutils/${linked}/`, ".packaging/sources/elfutils"])
+        t.ok(text.includes(part), part);
+    },
+  );
+
+  await t.test("root's folder for compiled code is there", async (t) => {
+    t.equal(statSync(join(tree, "amd64/var/cache/ztap")).mode & 0o777, 0o755);
+  });
+
   await t.test("the signature fits the checksums, and no others", async (t) => {
     const sums = fileOf(files, "SHA256SUMS");
     writeFileSync(join(keys, "signers"), `release ${readFileSync(`${key}.pub`, "utf8")}`);
@@ -221,6 +265,10 @@ await t.test("packages", { skip: whyNoPackages() ?? false, timeout: HANG_MS }, a
       plain.push(`sha256:${createHash("sha256").update(bytes).digest("hex")}`);
       execFileSync("tar", ["-x", "-C", root], { input: bytes });
     }
+    t.match(
+      start.Labels["org.opencontainers.image.licenses"],
+      /Apache-2\.0 AND .*LGPL-3\.0-or-later.*LicenseRef-Debian/,
+    );
     t.same(rootfs, { type: "layers", diff_ids: plain });
     const inside = (...command: string[]) =>
       spawnSync("unshare", ["--mount", "sh", "-c", ENTER, "sh", root, ...start.Env, ...command], { encoding: "utf8" });

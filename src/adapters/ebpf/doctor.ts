@@ -94,7 +94,7 @@ function checkWithAddon(native: Native, nativeDir: string, check: Probe, add: (c
     if (missing.length > 0) throw new Error(`missing ${missing.join(", ")}`);
     return { detail: "sufficient", value: true };
   });
-  check("BPF file system", `Mount it: mount -t bpf bpf ${BPFFS}`, () => {
+  check("BPF file system", `Mount it: mount -t bpf -o mode=0700 bpf ${BPFFS}`, () => {
     if (native.isBpffs(BPFFS)) return { detail: BPFFS, value: true };
     if (existsSync(BPFFS) && privileged === true)
       return { detail: `${BPFFS}: not mounted yet; the agent mounts it`, value: true };

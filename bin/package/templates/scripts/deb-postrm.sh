@@ -1,20 +1,25 @@
 # Detaches the programs of every node, then drops their maps. A node whose agent runs from elsewhere is left to it.
-end_enforcement() {
-  for node in "$PINS"/*; do
-    [ -d "$node" ] || continue
-    if ! flock --nonblock "$node" true; then
-      say "an agent from elsewhere enforces the policy of node $(basename "$node"), which stays in force" >&2
+end_enforcement() (
+  # From here on nobody can put another folder in its place.
+  cd -P "$PINS"
+  for node in *; do
+    node=./$node
+    if ! is_private "$node"; then
+      say "$PINS/${node#./} is no folder of root's alone, and is left as it is" >&2
       continue
     fi
-    find "$node" -path '*/links/*' -type f -delete
-    rm -rf "$node"
+    if ! flock --nonblock "$node" true; then
+      say "an agent from elsewhere enforces the policy of node ${node#./}, which stays in force" >&2
+      continue
+    fi
+    find "$node" -xdev -path '*/links/*' -type f -delete
+    delete "$node"
   done
-  if [ -d "$PINS" ]; then rmdir "$PINS" 2>/dev/null || true; fi
-}
+)
 
 case $1 in
   remove)
-    rm -rf /var/cache/ztap
+    delete "$CACHE" "$STOPPED"
     if has_systemd; then systemctl daemon-reload || true; fi
     ;;
   purge)
@@ -22,7 +27,13 @@ case $1 in
       end_enforcement
       is_enforced || say "enforcement is removed: nothing is refused any more"
     fi
-    rm -f /etc/systemd/system/*.target.wants/ztap.service /etc/systemd/system/*.target.wants/ztap-boot.service
-    rm -rf /var/lib/ztap /var/cache/ztap /etc/ztap
+    if has_pins; then
+      rmdir "$PINS" 2>/dev/null || true
+    elif [ -e "$PINS" ] || [ -h "$PINS" ]; then
+      say "$PINS is no folder of root's alone in a BPF file system, and is left as it is" >&2
+    fi
+    find /etc/systemd/system -mindepth 2 -maxdepth 2 -path '*.target.wants/*' \
+      \( -name ztap.service -o -name ztap-boot.service \) -type l -delete 2>/dev/null || true
+    delete /var/lib/ztap "$CACHE" /etc/ztap "$AGAIN" "$STOPPED"
     ;;
 esac

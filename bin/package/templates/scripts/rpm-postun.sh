@@ -1,4 +1,4 @@
 if [ "$1" = 0 ]; then
-  rm -rf /var/cache/ztap
+  delete "$CACHE" "$STOPPED"
   if has_systemd; then systemctl daemon-reload || true; fi
 fi
