@@ -270,7 +270,9 @@ await t.test("three members of etcd run with the files", settings, async (t) => 
     const [, address = ""] = /"address":"(127\.0\.0\.1:[0-9]+)"/.exec(authority.stderr) ?? [];
     const token = await ztap.run(["cluster", "token", dir, "web-4", "--address", address]);
     const folder = ztap.path("web-4");
-    const enrolled = await ztap.json(t, "cluster-enroll", ["cluster", "enroll", token.stdout, "--dir", folder]);
+    const enrolled = await ztap.json(t, "cluster-enroll", ["cluster", "enroll", "-", "--dir", folder], {
+      input: token.stdout,
+    });
     t.match(enrolled, { node: "web-4", store, warning: null });
     await authority.stop();
     const [ca, cert, key] = ["ca", "cert", "key"].map((name) => readFileSync(enrolled.files[name]));

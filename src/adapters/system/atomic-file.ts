@@ -58,21 +58,6 @@ export function makeFile(path: string, text: string, { mode }: FileAccess = PRIV
   return true;
 }
 
-/**
- * Moves a file to a name that it gets once, and makes that last.
- * @returns false if the file is gone: another process has moved it
- */
-export function moveOnce(from: string, to: string): boolean {
-  try {
-    renameSync(from, to);
-  } catch (error) {
-    if (hasCode(error, "ENOENT")) return false;
-    throw error;
-  }
-  syncFolder(dirname(to));
-  return true;
-}
-
 /** Returns the content; null if there is no such file. */
 export function readIfThere(path: string): string | null {
   try {

@@ -1,11 +1,13 @@
 /**
  * The authority's side of an enrolment. In this order, so that neither a wrong request costs a token, nor a token is good
- * twice: the token is checked, then the request, then the token is marked as used on the disk, then the certificate is
- * issued. If this process dies in between, the token is lost and nothing was given.
+ * for two keys: the token is checked, then the request, then the token is marked as used for that key on the disk, then the
+ * certificate is issued. Whoever has the key may ask again until the token expires, and gets the same certificate: an answer
+ * that was lost costs nothing.
  */
 import type { AuthorityFolder } from "../../interfaces/authority.js";
-import type { EnrolmentAnswer, EnrolmentRequest, EnrolmentTokens } from "../../interfaces/enrolment.js";
+import type { EnrolmentAnswer, EnrolmentRequest, EnrolmentTokens, IssuedToken } from "../../interfaces/enrolment.js";
 import type { Clock, Logger } from "../../interfaces/system.js";
+import { digestOfText } from "../../model/digest.js";
 import { isLabel, isString, shaped, type Guard } from "../../model/guards.js";
 import { OperationError } from "../../model/operation-error.js";
 import { CLIENT_AUTHORITY, wantedOfNode } from "./certificates.js";
@@ -16,11 +18,13 @@ import type { EnrolmentToken } from "./token.js";
 /** How long a node's certificate is valid. */
 const VALID_FOR_MS = 365 * 24 * 3_600_000;
 const MAX_REQUEST = 4_096;
+/** How long a node waits for etcd's users and roles. Below the time that a connection may be idle. */
+const ACCESS_WAIT_MS = 8_000;
 
 export interface EnrolmentDeps {
   readonly folder: AuthorityFolder;
   readonly tokens: EnrolmentTokens;
-  readonly clock: Pick<Clock, "now">;
+  readonly clock: Pick<Clock, "now" | "sleep">;
   readonly logger: Logger;
   /** Reads a PKCS #10 request; null if it is none, or its key has not signed it. */
   readonly readRequest: (text: string) => Promise<{ readonly commonName: string; readonly publicKey: string } | null>;
@@ -42,41 +46,71 @@ export class EnrolmentRefused extends Error {
   override readonly name = "EnrolmentRefused";
 }
 
-/** Issues a certificate. @throws EnrolmentRefused */
-export async function enrolNode(deps: EnrolmentDeps, asked: EnrolmentRequest): Promise<EnrolmentAnswer> {
-  const { folder, tokens, logger } = deps;
+/**
+ * Issues a certificate.
+ * @param accepted is called once the token is known to be good
+ * @throws EnrolmentRefused
+ */
+export async function enrolNode(
+  deps: EnrolmentDeps,
+  asked: EnrolmentRequest,
+  accepted: () => void,
+): Promise<EnrolmentAnswer> {
+  const { folder, tokens } = deps;
   const token = tokens.find(asked.id, asked.secret);
   if (token === null) throw new EnrolmentRefused("the token is not known here");
   const { node } = token;
   if (node !== asked.node) throw new EnrolmentRefused("the token is for another node");
-  const used = "the token was used already; if it was not you, find out who has this node's certificate";
-  if (token.isUsed) throw new EnrolmentRefused(used);
   if (deps.clock.now() >= Date.parse(token.expiresAt))
     throw new EnrolmentRefused(`the token expired at ${token.expiresAt}`);
+  accepted();
   const request = await deps.readRequest(asked.request);
   if (request === null) throw new EnrolmentRefused("the request is none for a key on P-256 that has signed it");
   if (request.commonName !== node) throw new EnrolmentRefused("the request is for another name");
   const file = readCluster(folder);
   if (!file.enrolled.includes(node)) throw new EnrolmentRefused(`${node} is no longer among the nodes that may enroll`);
-  if (!tokens.use(token.id)) throw new EnrolmentRefused(used);
-  const certificate = await folder.issue(wantedOfNode(node, true), request.publicKey, VALID_FOR_MS);
-  logger.info("issued a certificate", { node });
   return {
-    certificate,
+    certificate: await issueOnce(deps, token, request.publicKey),
     authority: folder.read(`${CLIENT_AUTHORITY}.crt`) ?? "",
     store: storeUrl(file),
     warning: await applyOrWarn(deps, file, node),
   };
 }
 
-/** The certificate is issued whether or not etcd answers: until it knows the user, it refuses it. */
+/** Returns the certificate of the one key that the token is good for. */
+async function issueOnce(
+  { folder, tokens, logger }: EnrolmentDeps,
+  { id, node, use }: IssuedToken,
+  publicKey: string,
+): Promise<string> {
+  const digest = digestOfText(publicKey);
+  if (!tokens.use(id, digest))
+    throw new EnrolmentRefused(
+      "the token was used already, for another key; if it was not you, find out who has this node's certificate",
+    );
+  if (use !== null && use.certificate !== null) return use.certificate;
+  const certificate = await folder.issue(wantedOfNode(node, true), publicKey, VALID_FOR_MS);
+  tokens.keep(id, certificate);
+  logger.info("issued a certificate", { node });
+  return certificate;
+}
+
+/** The certificate is issued whether or not etcd answers, and in time: until etcd knows the user, it refuses it. */
 async function applyOrWarn(deps: EnrolmentDeps, file: ClusterFile, node: string): Promise<string | null> {
+  const unknown = "etcd does not know this node yet; on the authority's host, run: ztap cluster bootstrap DIR --apply";
+  const applying = deps.applyAccess(file).then(
+    () => null,
+    (error: unknown) => {
+      deps.logger.warn("etcd's users and roles could not be changed", { node, error });
+      return unknown;
+    },
+  );
+  const waiting = new AbortController();
+  const late = deps.clock.sleep(ACCESS_WAIT_MS, waiting.signal).then(() => unknown);
   try {
-    await deps.applyAccess(file);
-    return null;
-  } catch (error) {
-    deps.logger.warn("etcd's users and roles could not be changed", { node, error });
-    return "etcd does not know this node yet; on the authority's host, run: ztap cluster bootstrap DIR --apply";
+    return await Promise.race([applying, late]);
+  } finally {
+    waiting.abort();
   }
 }
 
