@@ -1,7 +1,20 @@
 /** `ztap cluster bootstrap`: the files that it writes, and three real members of etcd that run with them. */
 import { spawnSync } from "node:child_process";
 import { X509Certificate } from "node:crypto";
-import { existsSync, readdirSync, readFileSync, rmSync, statSync, utimesSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  chownSync,
+  existsSync,
+  lstatSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  utimesSync,
+  writeFileSync,
+} from "node:fs";
 import { dirname, join } from "node:path";
 import { connect, type TLSSocket } from "node:tls";
 import t from "tap";
@@ -11,7 +24,7 @@ import { openEtcdStore } from "../../src/adapters/etcd/store.js";
 import { replaceFile } from "../../src/adapters/system/atomic-file.js";
 import { CertificateFiles } from "../../src/adapters/system/certificate-files.js";
 import { systemClock } from "../../src/adapters/system/clock.js";
-import { Ztap, NODES, type Running } from "../cli/ztap.js";
+import { NOBODY, NODES, Ztap, type Running } from "../cli/ztap.js";
 import { commitOnHead } from "../contract/store-commits.js";
 import { whyNoEtcd } from "../etcd/server.js";
 import { openStore } from "../etcd/stores.js";
@@ -132,6 +145,75 @@ t.test("the files of a cluster", async (t) => {
   });
 });
 
+const isRoot = process.geteuid?.() === 0 ? false : "needs root";
+t.test("a folder that another user has prepared is not used, and left as it is", { skip: isRoot }, async (t) => {
+  const refuses = async (t: Test, prepare: (dir: string) => void, why: RegExp): Promise<void> => {
+    const ztap = new Ztap(t);
+    const dir = ztap.path("authority");
+    ztap.write("authority/cluster.yaml", "members: { m1: 10.0.0.1 }\n");
+    t.match(await ztap.run(["cluster", "bootstrap", dir, "--nodes", "web-1"]), { code: 0 });
+    prepare(dir);
+    const before = listing(dir);
+    const { error } = await ztap.json(t, "error", ["cluster", "bootstrap", dir], { code: 64 });
+    t.match(error, { code: "invalid-settings", message: why });
+    t.match(error.message, /use a new folder/);
+    t.notMatch(error.message, /chown|chmod/);
+    const token = await ztap.run(["cluster", "token", dir, "web-9", "--address", "a:1"]);
+    t.match(token, { code: 64, stderr: why });
+    t.same(listing(dir), before, "nothing was changed");
+  };
+  const key = "authority/ca.key";
+  for (const path of ["authority", key, "nodes", "nodes/web-1", "nodes/web-1/node.key", "operators/root/operator.crt"])
+    await t.test(path, (t) => refuses(t, (dir) => chownSync(join(dir, path), NOBODY, 0), /belongs to user 65534/));
+  await t.test("a key that others may read", (t) =>
+    refuses(t, (dir) => chmodSync(join(dir, key), 0o640), /others may read .*ca\.key/),
+  );
+  await t.test("a folder that others may write to", (t) =>
+    refuses(t, (dir) => chmodSync(join(dir, "nodes"), 0o777), /others may write to .*nodes/),
+  );
+  for (const path of ["cluster.yaml", "nodes", "members/m1", key])
+    await t.test(`a link: ${path}`, (t) =>
+      refuses(
+        t,
+        (dir) => {
+          renameSync(join(dir, path), join(dir, "elsewhere"));
+          symlinkSync(join(dir, "elsewhere"), join(dir, path));
+        },
+        /is a link/,
+      ),
+    );
+});
+
+t.test("what others have in the folder is neither entered nor removed", async (t) => {
+  const cluster = await newCluster(t);
+  await cluster.bootstrap("--nodes", "web-1");
+  const outside = cluster.ztap.write("outside/a.key.000000000000.next", "of another");
+  const own = ["authority/nodes/web-1/mine.next", "authority/mine/x.000000000000.next"].map((path) =>
+    cluster.ztap.write(path, "mine"),
+  );
+  for (const file of [outside, ...own]) utimesSync(file, 0, 0);
+  symlinkSync(dirname(outside), join(cluster.dir, "link"));
+  await cluster.bootstrap();
+  for (const file of [outside, ...own]) t.ok(existsSync(file), file);
+  symlinkSync(dirname(outside), join(cluster.dir, "nodes/link"));
+  t.match(await cluster.ztap.run(["cluster", "bootstrap", cluster.dir]), { code: 64, stderr: /is a link/ });
+  t.ok(existsSync(outside));
+});
+
+t.test("an authority whose key is missing is not replaced by another one", async (t) => {
+  const cluster = await newCluster(t);
+  await cluster.bootstrap();
+  for (const name of ["ca", "peer-ca"]) {
+    const [path, away] = [join(cluster.dir, `authority/${name}.key`), cluster.ztap.path("away.key")];
+    renameSync(path, away);
+    const { error } = await cluster.ztap.json(t, "error", ["cluster", "bootstrap", cluster.dir], { code: 1 });
+    t.match(error, { code: "bad-key", message: new RegExp(`authority/${name}\\.key is missing`) });
+    t.notOk(existsSync(path));
+    renameSync(away, path);
+  }
+  t.same(changedIn(await cluster.bootstrap()), []);
+});
+
 t.test("two runs at once make one authority", async (t) => {
   const cluster = await newCluster(t);
   const runs = await Promise.all(
@@ -198,6 +280,17 @@ t.test("a cluster.yaml that cannot be is refused, with all problems, before anyt
   spawnSync("chmod", ["o+w", dirname(made)]);
   t.match(await ztap.run(["cluster", "bootstrap", dirname(made)]), { code: 64, stderr: /others may write to/ });
 });
+
+/** Every path below a folder, with what it is and its content. */
+function listing(dir: string): readonly string[] {
+  return readdirSync(dir, { recursive: true, encoding: "utf8" })
+    .map((name) => {
+      const stats = lstatSync(join(dir, name));
+      const content = stats.isFile() ? readFileSync(join(dir, name), "utf8") : "";
+      return `${name} ${stats.mode} ${stats.uid} ${stats.ino} ${content}`;
+    })
+    .sort();
+}
 
 const settings = { skip: whyNoEtcd() ?? false, timeout: HANG_MS };
 await t.test("three members of etcd run with the files", settings, async (t) => {

@@ -22,8 +22,12 @@ export interface FileAccess {
   readonly mode: number;
 }
 
-/** The end of the names of files that are being written. */
-export const TEMPORARY = ".next";
+const TEMPORARY = ".next";
+
+/** Returns whether a name is of a file that was being written. */
+export function isTemporary(path: string): boolean {
+  return /\.[0-9a-f]{12}\.next$/.test(path);
+}
 
 /** For secrets, and what only their owner has to read. */
 export const PRIVATE: FileAccess = { mode: 0o600 };
