@@ -32,10 +32,11 @@ export async function ask<K extends string>(
  * @throws OperationError `interrupted` for Ctrl-C, or the end of input
  */
 export async function askSecret(question: string): Promise<string> {
-  process.stderr.write(`${question}: `);
   // As a terminal, the interface turns off the echo of the real one, and writes it here.
   const nowhere = new Writable({ write: (_chunk, _encoding, done) => done() });
   const prompt = createInterface({ input: process.stdin, output: nowhere, terminal: true, historySize: 0 });
+  // Not before: what is typed at once would be shown.
+  process.stderr.write(`${question}: `);
   const closed = new Promise<null>((resolve) => prompt.once("close", () => resolve(null)));
   try {
     const answer = await Promise.race([prompt.question("").catch(() => null), closed]);

@@ -14,6 +14,7 @@ import {
   EnrolmentRefused,
   isEnrolmentRequest,
   makeToken,
+  readCluster,
   type MadeToken,
 } from "../operations/bootstrap/enroll.js";
 import { clusterAccess } from "../operations/bootstrap/roles.js";
@@ -79,6 +80,16 @@ export async function makeNodeToken(dir: string, node: string, address: string, 
   return makeToken({ folder, tokens, clock: systemClock, fingerprint: fingerprintOf(key) }, node, address, forMs);
 }
 
+/** Two that change the same users and roles would each find the other's changes half done. */
+function oneAtATime<T>(run: () => Promise<T>): () => Promise<T> {
+  let last: Promise<unknown> = Promise.resolve();
+  return () => {
+    const next = last.then(run, run);
+    last = next;
+    return next;
+  };
+}
+
 /** Serves enrolment until the signal aborts. */
 export async function serveAuthority(
   dir: string,
@@ -96,7 +107,7 @@ export async function serveAuthority(
     clock: systemClock,
     logger,
     readRequest,
-    applyAccess: (file: ClusterFile) => applyClusterAccess(folder, file),
+    applyAccess: oneAtATime(() => applyClusterAccess(folder, readCluster(folder))),
   };
   const server = await serveEnrolment(
     {

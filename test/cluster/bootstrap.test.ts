@@ -26,7 +26,7 @@ import { CertificateFiles } from "../../src/adapters/system/certificate-files.js
 import { systemClock } from "../../src/adapters/system/clock.js";
 import { NOBODY, NODES, Ztap, type Running } from "../cli/ztap.js";
 import { commitOnHead } from "../contract/store-commits.js";
-import { whyNoEtcd } from "../etcd/server.js";
+import { freePorts, whyNoEtcd } from "../etcd/server.js";
 import { openStore } from "../etcd/stores.js";
 import { draft, policy } from "../fakes/objects.js";
 import { HANG_MS, waitUntil, within } from "../wait.js";
@@ -255,6 +255,27 @@ t.test("nodes are those that the policies declare", async (t) => {
   t.match(cluster.read("cluster.yaml"), /nodes:\n {2}- n1\n/);
 });
 
+t.test("a member that is called by a name listens on an address, since etcd takes no name", async (t) => {
+  const ztap = new Ztap(t);
+  const dir = ztap.path("authority");
+  const given = await ztap.run(["cluster", "bootstrap", dir, "--members", "m1=etcd1.example.com"]);
+  t.match(given, { code: 64, stderr: /members\.m1: etcd listens on IP addresses alone.*listen: 10\.0\.0\.1/ });
+  const [port = 0, peerPort = 0] = await freePorts(2);
+  const ports = `clientPort: ${port}, peerPort: ${peerPort}`;
+  ztap.write("authority/cluster.yaml", `members: { m1: { address: localhost, listen: 127.0.0.1, ${ports} } }\n`);
+  t.match(await ztap.run(["cluster", "bootstrap", dir]), { code: 0 });
+  const settings = readFileSync(join(dir, "members/m1/etcd.env"), "utf8");
+  for (const line of [
+    `ETCD_LISTEN_CLIENT_URLS=https://127.0.0.1:${port}`,
+    `ETCD_LISTEN_PEER_URLS=https://127.0.0.1:${peerPort}`,
+    `ETCD_ADVERTISE_CLIENT_URLS=https://localhost:${port}`,
+    `ETCD_INITIAL_CLUSTER=m1=https://localhost:${peerPort}`,
+  ])
+    t.ok(settings.split("\n").includes(line), line);
+  const { subjectAltName } = new X509Certificate(readFileSync(join(dir, "members/m1/member.crt")));
+  t.equal(subjectAltName, "DNS:m1, DNS:localhost, IP Address:127.0.0.1");
+});
+
 t.test("a cluster.yaml that cannot be is refused, with all problems, before anything is written", async (t) => {
   const ztap = new Ztap(t);
   const dir = ztap.path("bad");
@@ -421,7 +442,7 @@ await t.test("three members of etcd run with the files", settings, async (t) => 
   });
 });
 
-/** The files of one node become those of another, so that what the store lets pass shows which are in use. */
+/** A node gets another key and certificate. Those of another node, or that may read nothing, are not taken. */
 async function renewWhileOpen(t: Test, { dir, ztap }: BootstrappedCluster, url: string): Promise<void> {
   const folder = ztap.path("renewed");
   const file = (name: string): string => join(folder, name);
@@ -451,13 +472,20 @@ async function renewWhileOpen(t: Test, { dir, ztap }: BootstrappedCluster, url: 
   await watched.next();
 
   t.same(await certificates.renew(), { outcome: "unchanged" });
-  put("web-3", "node.crt");
-  t.same(await certificates.renew(), { outcome: "refused", problem: "the certificate is not for the key" });
+  put("web-3", "node.crt", "node.key");
+  t.same(await certificates.renew(), {
+    outcome: "refused",
+    problem: "the certificate is for web-3, and the one in use is for web-2",
+  });
   await isStillWeb2(t);
-  writeFileSync(file("node.key"), readFileSync(join(dir, "nodes/web-3/node.key"), "utf8").slice(0, 60));
+  const before = readFileSync(join(dir, "nodes/web-2/node.crt"), "utf8");
+  rmSync(join(dir, "nodes/web-2/node.key"));
+  t.match(await ztap.run(["cluster", "bootstrap", dir]), { code: 0 });
+  put("web-2", "node.crt");
+  t.same(await certificates.renew(), { outcome: "refused", problem: "the certificate is not for the key" });
+  writeFileSync(file("node.key"), readFileSync(join(dir, "nodes/web-2/node.key"), "utf8").slice(0, 60));
   t.same(await certificates.renew(), { outcome: "refused", problem: "the key cannot be read" });
-  put("web-3", "node.key");
-  put("web-3", "ca.crt");
+  put("web-2", "node.key");
   writeFileSync(file("ca.crt"), readFileSync(join(dir, "authority/peer-ca.crt")));
   t.match(
     await certificates.renew(),
@@ -465,11 +493,18 @@ async function renewWhileOpen(t: Test, { dir, ztap }: BootstrappedCluster, url: 
     "of another authority",
   );
   await isStillWeb2(t);
-  put("web-3", "ca.crt");
+  put("web-2", "ca.crt");
   t.same(await certificates.renew(), { outcome: "renewed" });
-  await store.joinMember(member("web-3"));
-  await t.rejects(store.joinMember(member("web-2")), { code: "store-permission" });
-  t.match(certificates.list(), [{ setting: "etcd.ca" }, { setting: "etcd.cert", commonName: "web-3" }]);
+  t.not(readFileSync(file("node.crt"), "utf8"), before);
+  await isStillWeb2(t);
+  t.match(certificates.list(), [{ setting: "etcd.ca" }, { setting: "etcd.cert", commonName: "web-2" }]);
+  const asMember = { ca: bytes().ca, ...memberOf(dir) };
+  await t.rejects(
+    store.replaceTls(asMember),
+    { code: "store-permission" },
+    "a member is no user, and may read nothing",
+  );
+  await isStillWeb2(t);
   const leader = openEtcdStore(
     { endpoints: endpointsIn(url), prefix: "ztap/", tls: tlsOfRoot(dir), auth: null, timeoutMs: 5000 },
     systemClock,
@@ -479,6 +514,11 @@ async function renewWhileOpen(t: Test, { dir, ztap }: BootstrappedCluster, url: 
   const next = watched.next();
   await commitOnHead(leader, draft([policy("renewed")]));
   t.match(await within(next, { what: "the change, on a new stream" }), { value: { changed: "head" } });
+}
+
+function memberOf(dir: string) {
+  const of = (name: string): Buffer => readFileSync(join(dir, "members/m1", name));
+  return { cert: of("member.crt"), key: of("member.key") };
 }
 
 function tlsOfRoot(dir: string) {

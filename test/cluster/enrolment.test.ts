@@ -190,6 +190,18 @@ t.test("a token comes where other users cannot read it", async (t) => {
   t.notOk(running.stdout.includes(token.slice(0, 40)), "what is typed is not shown");
 });
 
+t.test("what several processes add to cluster.yaml at once is all there", async (t) => {
+  const authority = await startAuthority(t);
+  const names = Array.from({ length: 5 }, (_, index) => `web-${index}`);
+  const adding = [
+    ...names.map((name) => authority.token(name)),
+    authority.ztap.run(["cluster", "bootstrap", authority.dir, "--nodes", "db-1"]),
+  ];
+  await Promise.all(adding);
+  const file = readFileSync(join(authority.dir, "cluster.yaml"), "utf8");
+  for (const name of [...names, "db-1"]) t.match(file, new RegExp(`- ${name}\\n`));
+});
+
 t.test("a token expires", async (t) => {
   const authority = await startAuthority(t);
   const token = await authority.token("web-1", "--for", "1ms");

@@ -13,6 +13,7 @@ import { RENEW_BEFORE_MS } from "../../model/certificate.js";
 import { OperationError } from "../../model/operation-error.js";
 import { makeFile, readIfThere, replaceFile } from "../system/atomic-file.js";
 import { commonNameOf, isIssuedBy, readCertificates, readPrivateKey } from "../system/certificate-pair.js";
+import { tryLock } from "../system/file-lock.js";
 import { makeFolder } from "../system/folder.js";
 import { removeLeftovers, whyUnusable } from "./examine.js";
 import { generateKey, issueAuthority, issueCertificate, publicKeyPem, type Issuer } from "./x509.js";
@@ -20,12 +21,20 @@ import { generateKey, issueAuthority, issueCertificate, publicKeyPem, type Issue
 /** An authority lives longer than what it issues. */
 const AUTHORITY_VALID_MS = 10 * 365 * 24 * 3_600_000;
 
+const LOCK = "lock.db";
+const LOCK_WAIT_MS = 30_000;
+const LOCK_POLL_MS = 20;
+
 /**
  * Opens the folder.
  * @throws OperationError `not-found` if there is none and it is not to be made, `invalid-settings` if another user can
  * write to a part of it or read a key of it, or could have
  */
-export function openAuthorityFolder(path: string, clock: Pick<Clock, "now">, { create = false } = {}): AuthorityFolder {
+export function openAuthorityFolder(
+  path: string,
+  clock: Pick<Clock, "now" | "monotonic" | "sleep">,
+  { create = false } = {},
+): AuthorityFolder {
   if (create) makeFolder(path, 0o700);
   else if (!existsSync(path))
     throw new OperationError("not-found", `there is no folder ${path}; ztap cluster bootstrap makes it`);
@@ -43,8 +52,24 @@ export function openAuthorityFolder(path: string, clock: Pick<Clock, "now">, { c
 class DiskFolder implements AuthorityFolder {
   constructor(
     readonly path: string,
-    private readonly clock: Pick<Clock, "now">,
+    private readonly clock: Pick<Clock, "now" | "monotonic" | "sleep">,
   ) {}
+
+  async exclusively<T>(change: () => Promise<T>): Promise<T> {
+    const lock = join(this.path, LOCK);
+    const started = this.clock.monotonic();
+    let release = tryLock(lock);
+    for (; release === null; release = tryLock(lock)) {
+      if (this.clock.monotonic() - started > LOCK_WAIT_MS)
+        throw new OperationError("lost-race", `other processes are changing ${this.path}; try again`);
+      await this.clock.sleep(LOCK_POLL_MS);
+    }
+    try {
+      return await change();
+    } finally {
+      release();
+    }
+  }
 
   read(path: string): string | null {
     return readIfThere(join(this.path, path));

@@ -5,7 +5,7 @@
  * that was lost costs nothing.
  */
 import type { AuthorityFolder } from "../../interfaces/authority.js";
-import type { EnrolmentAnswer, EnrolmentRequest, EnrolmentTokens, IssuedToken } from "../../interfaces/enrolment.js";
+import type { EnrolmentAnswer, EnrolmentRequest, EnrolmentTokens } from "../../interfaces/enrolment.js";
 import type { Clock, Logger } from "../../interfaces/system.js";
 import { digestOfText } from "../../model/digest.js";
 import { isLabel, isString, shaped, type Guard } from "../../model/guards.js";
@@ -28,8 +28,8 @@ export interface EnrolmentDeps {
   readonly logger: Logger;
   /** Reads a PKCS #10 request; null if it is none, or its key has not signed it. */
   readonly readRequest: (text: string) => Promise<{ readonly commonName: string; readonly publicKey: string } | null>;
-  /** Makes the node's user and role in etcd. @throws if etcd cannot be reached */
-  readonly applyAccess: (file: ClusterFile) => Promise<readonly string[]>;
+  /** Makes etcd's users and roles what the cluster's file says then. @throws if etcd cannot be reached */
+  readonly applyAccess: () => Promise<unknown>;
 }
 
 const isShort: Guard<string> = (value): value is string => isString(value) && value.length <= 64;
@@ -70,17 +70,17 @@ export async function enrolNode(
   const file = readCluster(folder);
   if (!file.enrolled.includes(node)) throw new EnrolmentRefused(`${node} is no longer among the nodes that may enroll`);
   return {
-    certificate: await issueOnce(deps, token, request.publicKey),
+    certificate: await folder.exclusively(() => issueOnce(deps, asked, request.publicKey)),
     authority: folder.read(`${CLIENT_AUTHORITY}.crt`) ?? "",
     store: storeUrl(file),
-    warning: await applyOrWarn(deps, file, node),
+    warning: await applyOrWarn(deps, node),
   };
 }
 
 /** Returns the certificate of the one key that the token is good for. */
 async function issueOnce(
   { folder, tokens, logger }: EnrolmentDeps,
-  { id, node, use }: IssuedToken,
+  { id, secret, node }: EnrolmentRequest,
   publicKey: string,
 ): Promise<string> {
   const digest = digestOfText(publicKey);
@@ -88,7 +88,8 @@ async function issueOnce(
     throw new EnrolmentRefused(
       "the token was used already, for another key; if it was not you, find out who has this node's certificate",
     );
-  if (use !== null && use.certificate !== null) return use.certificate;
+  const certificateBefore = tokens.find(id, secret)?.use?.certificate ?? null;
+  if (certificateBefore !== null) return certificateBefore;
   const certificate = await folder.issue(wantedOfNode(node, true), publicKey, VALID_FOR_MS);
   tokens.keep(id, certificate);
   logger.info("issued a certificate", { node });
@@ -96,9 +97,9 @@ async function issueOnce(
 }
 
 /** The certificate is issued whether or not etcd answers, and in time: until etcd knows the user, it refuses it. */
-async function applyOrWarn(deps: EnrolmentDeps, file: ClusterFile, node: string): Promise<string | null> {
+async function applyOrWarn(deps: EnrolmentDeps, node: string): Promise<string | null> {
   const unknown = "etcd does not know this node yet; on the authority's host, run: ztap cluster bootstrap DIR --apply";
-  const applying = deps.applyAccess(file).then(
+  const applying = deps.applyAccess().then(
     () => null,
     (error: unknown) => {
       deps.logger.warn("etcd's users and roles could not be changed", { node, error });
@@ -128,7 +129,11 @@ export interface MadeToken {
 }
 
 /** Makes a token, and adds the node to the cluster's file. */
-export function makeToken(deps: TokenDeps, node: string, address: string, forMs: number): MadeToken {
+export function makeToken(deps: TokenDeps, node: string, address: string, forMs: number): Promise<MadeToken> {
+  return deps.folder.exclusively(async () => addToken(deps, node, address, forMs));
+}
+
+function addToken(deps: TokenDeps, node: string, address: string, forMs: number): MadeToken {
   const { folder, tokens, clock, fingerprint } = deps;
   if (!isLabel(node)) throw new OperationError("usage", `node: found ${JSON.stringify(node)}, wanted a DNS label`);
   const file = readCluster(folder);
