@@ -241,12 +241,12 @@ t.test("peers that ask for nothing, or slowly, keep no node out; one that asks t
 t.test("a flood of connections takes no answer from a node whose token was accepted", async (t) => {
   const privateKey = await generateKey();
   const certificate = await issueAuthority(privateKey, "enrolment", { nowMs: Date.now(), validForMs: 3_600_000 });
-  const [asked, answered] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+  const [asked, answered] = [Promise.withResolvers<null>(), Promise.withResolvers<null>()];
   const server = await serveEnrolment(
     { host: "127.0.0.1", port: 0, certificate, privateKey, clock: systemClock },
     async (_body, _from, accepted) => {
       accepted();
-      asked.resolve();
+      asked.resolve(null);
       await answered.promise;
       return { status: 200, body: {} };
     },
@@ -258,7 +258,7 @@ t.test("a flood of connections takes no answer from a node whose token was accep
   const flood = Array.from({ length: 150 }, () => connectTcp(port, "127.0.0.1").on("error", () => undefined));
   t.teardown(() => flood.forEach((socket) => socket.destroy()));
   await waitUntil(() => flood.filter((socket) => socket.closed).length >= 86, { what: "the oldest to be closed" });
-  answered.resolve();
+  answered.resolve(null);
   t.match(await answer, { status: 200 });
 });
 

@@ -20,7 +20,7 @@ const DIR = "/root/shop";
 /** Namespaces that reach each other, one for each address. */
 function connectAll(sandbox: Sandbox, addresses: readonly string[]): readonly string[] {
   const pairs = addresses.map((address) => sandbox.network([`${address}/24`], []));
-  const [, hub = ""] = sandbox.network([], []);
+  const [, hub] = sandbox.network([], []);
   execFileSync("ip", ["-n", hub, "link", "add", "bridge", "type", "bridge"]);
   execFileSync("ip", ["-n", hub, "link", "set", "bridge", "up"]);
   for (const [at, [, outside]] of pairs.entries()) {
