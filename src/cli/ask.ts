@@ -1,5 +1,6 @@
-/** Asks for a text on the terminal, with an answer that Enter gives. */
+/** Asks for a text on the terminal: with an answer that Enter gives, or a secret, which is not shown. */
 import { createInterface } from "node:readline/promises";
+import { Writable } from "node:stream";
 import { OperationError } from "../model/operation-error.js";
 
 /**
@@ -24,4 +25,25 @@ export async function ask<K extends string>(
     prompt.close();
   }
   return answers;
+}
+
+/**
+ * Asks for a secret: what is typed is not shown.
+ * @throws OperationError `interrupted` for Ctrl-C, or the end of input
+ */
+export async function askSecret(question: string): Promise<string> {
+  // As a terminal, the interface turns off the echo of the real one, and writes it here.
+  const nowhere = new Writable({ write: (_chunk, _encoding, done) => done() });
+  const prompt = createInterface({ input: process.stdin, output: nowhere, terminal: true, historySize: 0 });
+  // Not before: what is typed at once would be shown.
+  process.stderr.write(`${question}: `);
+  const closed = new Promise<null>((resolve) => prompt.once("close", () => resolve(null)));
+  try {
+    const answer = await Promise.race([prompt.question("").catch(() => null), closed]);
+    if (answer === null) throw new OperationError("interrupted", "interrupted; nothing was changed");
+    return answer.trim();
+  } finally {
+    prompt.close();
+    process.stderr.write("\n");
+  }
 }

@@ -20,7 +20,7 @@ const FLAGS: readonly (readonly [flag: string, key: SetupKey])[] = [
 export default class Setup extends BaseCommand {
   static override summary = "Set up this machine: its configuration file, the checks, and the agent's units.";
   static override description =
-    "Asks on a terminal for what flags do not say. What the file says already stays. A file that was edited is left alone without --force. Certificates of ztap cluster enroll are found by themselves. Exits with 1 if a check failed; then nothing is started.";
+    "Asks on a terminal for what flags do not say. What the file says already stays. A file that was edited is left alone without --force. Certificates of ztap cluster enroll are found by themselves. The store and the source are checked first: if one cannot be used, the file stays as it is. Exits with 1 if a check failed; then nothing is started.";
   static override examples = [
     "<%= config.bin %> setup --source https://git.example.com/policies.git",
     "<%= config.bin %> setup --store etcds://10.0.0.1:2379,10.0.0.2:2379,10.0.0.3:2379/ztap --dry-run",

@@ -24,6 +24,11 @@ export interface EnsuredFile {
 export interface AuthorityFolder {
   /** Where it is, for messages. */
   readonly path: string;
+  /**
+   * Runs one change while no other one runs, in any process. Not within another one.
+   * @throws OperationError `lost-race` if others change the folder all the time
+   */
+  exclusively<T>(change: () => Promise<T>): Promise<T>;
   /** @returns null if there is no such file */
   read(path: string): string | null;
   /** Writes a file that the folder's files decide, as a whole. */

@@ -1,4 +1,4 @@
-/** Enrolment: a node gets a certificate for a key of its own, with a token that is good once. */
+/** Enrolment: a node gets a certificate for a key of its own, with a token that is good for one key. */
 
 /** What a node sends. Nothing of it is trusted. */
 export interface EnrolmentRequest {
@@ -25,7 +25,15 @@ export interface IssuedToken {
   readonly id: string;
   readonly node: string;
   readonly expiresAt: string;
-  readonly isUsed: boolean;
+  /** What it was used for; null: it was not used yet. */
+  readonly use: TokenUse | null;
+}
+
+export interface TokenUse {
+  /** SHA-256 of the public key; null: unknown, so that it is nobody's. */
+  readonly publicKey: string | null;
+  /** What was issued for it; null if the authority died in between. */
+  readonly certificate: string | null;
 }
 
 export interface EnrolmentTokens {
@@ -34,8 +42,11 @@ export interface EnrolmentTokens {
   /** Finds the token; null if there is none of this id with this secret. Takes the same time whatever the secret is. */
   find(id: string, secret: string): IssuedToken | null;
   /**
-   * Marks the token as used, for good, before anything is issued for it.
-   * @returns false if it is used already
+   * Marks the token as used for a public key, for good, before anything is issued for it.
+   * @param publicKey SHA-256
+   * @returns false if it is used for another key
    */
-  use(id: string): boolean;
+  use(id: string, publicKey: string): boolean;
+  /** Keeps what was issued for a used token, so that the bearer of its key can have it again. */
+  keep(id: string, certificate: string): void;
 }

@@ -19,7 +19,7 @@ export function tokenDocument({ token, expiresAt }: MadeToken): object {
 export function renderToken({ token, expiresAt }: MadeToken, style: Style): string {
   return [
     style.line`Good once, for ${token.node} alone, until ${expiresAt}. On ${token.node}:`,
-    style.line`  ztap cluster enroll TOKEN`,
+    style.line`  ztap cluster enroll     (it asks for the token; - reads it from standard input)`,
     style.line`while this host serves ${token.address}: ztap cluster authority DIR --listen ${token.address}`,
   ].join("\n");
 }

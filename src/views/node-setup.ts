@@ -8,21 +8,23 @@ interface Plan {
   readonly action: "write" | "replace" | "kept";
   readonly text: string | null;
   readonly backup: string | null;
+  readonly warnings: readonly string[];
 }
 
 interface Done {
   readonly plan: Plan;
   readonly checks: readonly Check[];
+  readonly isWritten: boolean;
   readonly units: { readonly outcome: string; readonly detail: string } | null;
 }
 
-export function nodeSetupDocument({ plan, checks, units }: Done): object {
-  const { file, action, backup } = plan;
-  return { formatVersion: 1, file, action, backup, checks, units };
+export function nodeSetupDocument({ plan, checks, isWritten, units }: Done): object {
+  const { file, action, backup, warnings } = plan;
+  return { formatVersion: 1, file, action, written: isWritten, backup, warnings, checks, units };
 }
 
 /** With --dry-run: the file's whole text. */
-export function renderNodeSetupPlan({ file, action, text, backup }: Plan, style: Style): string {
+export function renderNodeSetupPlan({ file, action, text, backup, warnings }: Plan, style: Style): string {
   if (text === null) return style.line`${file} already says all of this: nothing would be changed.`;
   const doing = action === "write" ? "would be written" : "would be replaced";
   return [
@@ -34,16 +36,20 @@ export function renderNodeSetupPlan({ file, action, text, backup }: Plan, style:
       .map((line) => style.line`  ${line}`),
     "",
     ...(backup === null ? [] : [style.line`The former file would be kept as ${backup}.`]),
-    "Then the store and the source would be checked, and the agent's units enabled.",
+    ...warnings.map((warning) => style.line`${style.warn("Warning")}: ${warning}`),
+    "Before that the store and the source would be checked; after it the agent's units would be enabled.",
   ].join("\n");
 }
 
-export function renderNodeSetup({ plan, checks, units }: Done, style: Style): string {
-  const { file, action, backup } = plan;
+export function renderNodeSetup({ plan, checks, isWritten, units }: Done, style: Style): string {
+  const { file, action, backup, warnings } = plan;
   const did = { write: "wrote   ", replace: "replaced", kept: "kept    " }[action];
   return [
-    style.line`${action === "kept" ? style.dim(did) : style.good(did)}  ${file}`,
-    ...(backup === null ? [] : [style.line`${style.dim("kept    ")}  ${backup}: the file before`]),
+    isWritten
+      ? style.line`${action === "kept" ? style.dim(did) : style.good(did)}  ${file}`
+      : style.line`${style.bad("not written")}  ${file}: its store or its source cannot be used; what was there before stays`,
+    ...warnings.map((warning) => style.line`${style.warn("Warning")}: ${warning}`),
+    ...(backup === null || !isWritten ? [] : [style.line`${style.dim("kept    ")}  ${backup}: the file before`]),
     "",
     renderDoctor(checks, style),
     "",

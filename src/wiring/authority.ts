@@ -14,6 +14,7 @@ import {
   EnrolmentRefused,
   isEnrolmentRequest,
   makeToken,
+  readCluster,
   type MadeToken,
 } from "../operations/bootstrap/enroll.js";
 import { clusterAccess } from "../operations/bootstrap/roles.js";
@@ -79,6 +80,16 @@ export async function makeNodeToken(dir: string, node: string, address: string, 
   return makeToken({ folder, tokens, clock: systemClock, fingerprint: fingerprintOf(key) }, node, address, forMs);
 }
 
+/** Two that change the same users and roles would each find the other's changes half done. */
+function oneAtATime<T>(run: () => Promise<T>): () => Promise<T> {
+  let last: Promise<unknown> = Promise.resolve();
+  return () => {
+    const next = last.then(run, run);
+    last = next;
+    return next;
+  };
+}
+
 /** Serves enrolment until the signal aborts. */
 export async function serveAuthority(
   dir: string,
@@ -96,7 +107,7 @@ export async function serveAuthority(
     clock: systemClock,
     logger,
     readRequest,
-    applyAccess: (file: ClusterFile) => applyClusterAccess(folder, file),
+    applyAccess: oneAtATime(() => applyClusterAccess(folder, readCluster(folder))),
   };
   const server = await serveEnrolment(
     {
@@ -105,10 +116,10 @@ export async function serveAuthority(
       privateKey: readOrRefuse(folder, `${ENROLMENT}.key`),
       clock: systemClock,
     },
-    async (body, from) => {
+    async (body, from, accepted) => {
       if (!isEnrolmentRequest(body)) return { status: 400, body: { error: "this is no request for a certificate" } };
       try {
-        return { status: 200, body: await enrolNode(deps, body) };
+        return { status: 200, body: await enrolNode(deps, body, accepted) };
       } catch (error) {
         const isRefusal = error instanceof EnrolmentRefused;
         logger.warn("refused an enrolment", { node: body.node, from, error });
@@ -130,6 +141,18 @@ export interface Enrolled {
   /** Null if the node had a good certificate, and the token was not used. */
   readonly store: string | null;
   readonly warning: string | null;
+}
+
+/** Reads a token from a file. @throws OperationError `invalid-settings` if other users can read it */
+export async function readTokenFile(file: string): Promise<string> {
+  const { readPrivate } = await import("../adapters/system/private-file.js");
+  const found = readPrivate(resolve(file), process.geteuid?.() ?? 0);
+  if (found === null) throw new OperationError("not-found", `there is no file ${file}`);
+  if (found.text !== null) return found.text;
+  throw new OperationError(
+    "invalid-settings",
+    `the token is not read: ${found.problem}; if it was a good one, ask for another, and chmod 600 its file`,
+  );
 }
 
 /** Gets this node its certificate, with a token. */

@@ -37,11 +37,15 @@ export interface NodeSetupPlan {
   readonly backup: string | null;
   readonly mode: number;
   readonly settings: Settings;
+  /** What would change besides, for the user to know. */
+  readonly warnings: readonly string[];
 }
 
 export interface NodeSetupDone {
   readonly plan: NodeSetupPlan;
   readonly checks: readonly Check[];
+  /** Whether the file says all of this now: not if the store or the source cannot be used with it. */
+  readonly isWritten: boolean;
   /** Null if a check failed: then no unit is enabled. */
   readonly units: UnitsEnabled | null;
 }
@@ -57,8 +61,13 @@ export function readSetupFile(file: string = SYSTEM_CONFIG_FILE): {
   const why = writableByOthers(path, process.geteuid?.() ?? 0);
   if (why !== null)
     throw new OperationError("invalid-settings", `the configuration file ${path} is not read: ${describeForeign(why)}`);
+  return { text, layer: readLayer(path, text) };
+}
+
+/** @throws OperationError `invalid-settings` */
+function readLayer(path: string, text: string): SettingsLayer {
   const { values, diagnostics } = readConfig(path, text);
-  if (!hasErrors(diagnostics)) return { text, layer: values };
+  if (!hasErrors(diagnostics)) return values;
   const problems = diagnostics.map(({ line, column, message }) => `${path}:${line}:${column} ${message}`);
   throw new OperationError("invalid-settings", problems.join("\n"));
 }
@@ -74,7 +83,8 @@ export function planNodeSetup(file: string, given: SetupValues, { force }: { rea
   const known = SETUP_KEYS.flatMap((key) => (layer[key] === undefined ? [] : [[key, layer[key].text] as const]));
   const values = withCertificates({ ...Object.fromEntries(known), ...given });
   const text = configurationText(values);
-  const { values: written } = readConfig(path, text);
+  // What the agent could not read is not written.
+  const written = readLayer(path, text);
   const kept = before !== null && hasAll(values, layer);
   const settings = resolveSettings(kept ? [layer] : [written], machine());
   // A URL may hold a password.
@@ -93,23 +103,40 @@ export function planNodeSetup(file: string, given: SetupValues, { force }: { rea
     backup,
     mode,
     settings,
+    warnings: before === null ? [] : warningsOf(resolveSettings([layer], machine()).node, settings.node),
   };
 }
 
-/** Writes the file, checks the machine, the store and the source, and enables the units if nothing failed. */
+/** Enforcement is kept by the node's name: after a reboot the agent looks for that of the new name. */
+function warningsOf(before: string, now: string): readonly string[] {
+  if (before === now) return [];
+  return [
+    `the name of this node changes from ${before} to ${now}: what is enforced is kept by name, so that a reboot restores nothing until the agent has enforced for ${now}; then ztap enforcement remove --node ${before} removes what was kept for the former name`,
+  ];
+}
+
+/**
+ * Checks the machine, and the store and the source as the file will name them; then writes the file, last, and enables the
+ * units if nothing failed. A file that works is not replaced by one with which the agent would find no policy.
+ */
 export async function applyNodeSetup(plan: NodeSetupPlan): Promise<NodeSetupDone> {
-  const { file, text, backup, mode } = plan;
-  if (text !== null) {
-    const before = readIfThere(file);
-    if (backup !== null && before !== null) replaceFile(backup, before, { mode: 0o600 });
-    if (before !== null) replaceFile(file, text, { mode });
-    else if (!makeFile(file, text, { mode }))
-      throw new OperationError("lost-race", `${file} has just been made by another process; run ztap setup again`);
-  }
-  const checks = await examineMachine(plan.settings);
-  if (checks.some(({ state }) => state === "failed")) return { plan, checks, units: null };
+  const { text, settings } = plan;
+  const checks = await examineMachine(settings);
+  const failed = checks.filter(({ state }) => state === "failed");
+  const isUsable = !failed.some(({ name }) => ["store", "source", "etcd.ca", "etcd.cert"].includes(name));
+  if (text !== null && isUsable) writeFile(plan, text);
+  const isWritten = text === null || isUsable;
+  if (failed.length > 0) return { plan, checks, isWritten, units: null };
   const { enableUnits } = await import("../adapters/system/systemd.js");
-  return { plan, checks, units: enableUnits({ restart: text !== null }) };
+  return { plan, checks, isWritten, units: enableUnits({ restart: text !== null }) };
+}
+
+function writeFile({ file, backup, mode }: NodeSetupPlan, text: string): void {
+  const before = readIfThere(file);
+  if (backup !== null && before !== null) replaceFile(backup, before, { mode: 0o600 });
+  if (before !== null) replaceFile(file, text, { mode });
+  else if (!makeFile(file, text, { mode }))
+    throw new OperationError("lost-race", `${file} has just been made by another process; run ztap setup again`);
 }
 
 /** A cluster's store needs certificates: those of an enrolment are found by themselves. */

@@ -58,20 +58,52 @@ t.test("setup writes the file once, and again only what changes", async (t) => {
 t.test("a sample without any setting is replaced, and a password is for its owner alone", async (t) => {
   const ztap = new Ztap(t);
   const file = ztap.write("config.yaml", "# node: web-1\n");
-  await ztap.run(["setup", "--file", file, "--source", "https://u:secret@127.0.0.1:1/p.git"]);
-  t.match(readFileSync(file, "utf8"), /url: https:\/\/u:secret@/);
-  t.equal(statSync(file).mode & 0o777, 0o600);
+  // Git asks for no password of a folder.
+  await ztap.run(["setup", "--file", file, "--store", `file:${ztap.store}`, "--node", "web-1"]);
+  t.match(readFileSync(file, "utf8"), /^node: web-1$/m);
+  t.equal(statSync(file).mode & 0o777, 0o644);
+  const { planNodeSetup } = await import("../../src/wiring/setup.js");
+  const plan = planNodeSetup(file, { "source.url": "https://u:secret@127.0.0.1:1/p.git" }, { force: false });
+  t.match(plan.text, /url: https:\/\/u:secret@/);
+  t.equal(plan.mode, 0o600);
 });
 
-t.test("a store or a source that cannot be reached is said, and nothing is started", async (t) => {
+t.test("a store or a source that cannot be reached is said, the file stays, and nothing is started", async (t) => {
   const ztap = new Ztap(t);
   const file = ztap.path("config.yaml");
-  const done = await ztap.json(t, "setup", ["setup", "--file", file, "--source", ztap.path("none")], { code: 1 });
-  t.equal(done.units, null);
+  await ztap.run(["setup", "--file", file, "--node", "n1"]);
+  const before = readFileSync(file, "utf8");
+  for (const flags of [
+    ["--source", ztap.path("none")],
+    ["--store", "etcd://127.0.0.1:1/ztap"],
+  ]) {
+    const failed = await ztap.json(t, "setup", ["setup", "--file", file, ...flags], { code: 1 });
+    t.match(failed, { written: false, units: null, warnings: [] });
+    t.equal(readFileSync(file, "utf8"), before);
+    t.notOk(existsSync(`${file}.ztap-backup`));
+  }
+  const args = ["setup", "--file", file, "--node", "n2", "--source", ztap.path("none")];
+  t.match(await ztap.run(args), {
+    code: 1,
+    stdout: /not written[^]*Warning: the name of this node changes from n1 to n2/,
+  });
+  const done = await ztap.json(t, "setup", args, { code: 1 });
+  t.match(done, { units: null, written: false, warnings: [/kept by name/] });
   t.match(
     done.checks.find(({ name }: { name: string }) => name === "source"),
     { state: "failed" },
   );
+});
+
+t.test("a value of several lines breaks out of nothing", async (t) => {
+  const ztap = new Ztap(t);
+  const file = ztap.path("config.yaml");
+  const args = ["setup", "--file", file, "--source", ztap.path("none"), "--branch", "main\nstateDir: /x"];
+  const { code, stdout, stderr } = await ztap.run([...args, "--dry-run"]);
+  t.equal(code, 0, stderr);
+  t.match(stdout, /stateDir: \/x/);
+  t.notMatch(stdout, /^ {2}stateDir/m, "it is part of the branch's name");
+  t.notOk(existsSync(file));
 });
 
 t.test("on a terminal it asks for what is missing", async (t) => {

@@ -15,6 +15,14 @@ const DATA_FOLDER = "/var/lib/etcd/ztap";
 
 export const MEMBERS = ["m1", "m2", "m3"] as const;
 
+export interface Written {
+  readonly store: string;
+  readonly applied: readonly string[] | null;
+  readonly files: readonly { readonly path: string; readonly outcome: string; readonly reason: string | null }[];
+}
+
+export const changedIn = ({ files }: Written) => files.filter(({ outcome }) => outcome !== "kept");
+
 export class BootstrappedCluster {
   readonly dir: string;
   readonly #processes: ChildProcess[] = [];

@@ -1,12 +1,15 @@
 /** Enrolment with a token, and attacks on it: `ztap cluster token`, `authority` and `enroll`. */
 import { X509Certificate } from "node:crypto";
-import { readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { chmodSync, existsSync, readdirSync, readFileSync, statSync, symlinkSync, writeFileSync } from "node:fs";
 import { connect as connectTcp } from "node:net";
 import { join } from "node:path";
 import { connect, type TLSSocket } from "node:tls";
 import t from "tap";
 import type { Test } from "tap";
-import { createRequest, generateKey } from "../../src/adapters/authority/x509.js";
+import { serveEnrolment } from "../../src/adapters/authority/server.js";
+import { createRequest, generateKey, issueAuthority, readRequest } from "../../src/adapters/authority/x509.js";
+import { systemClock } from "../../src/adapters/system/clock.js";
+import { digestOfText } from "../../src/model/digest.js";
 import { decodeToken, encodeToken, type EnrolmentToken } from "../../src/operations/bootstrap/token.js";
 import { Ztap, type Running } from "../cli/ztap.js";
 import { waitUntil, within } from "../wait.js";
@@ -81,7 +84,9 @@ t.test("a node makes its key, and gets a certificate for it once", async (t) => 
     t.equal(statSync(join(dir, "tokens", name)).mode & 0o777, 0o600);
     t.notOk(readFileSync(join(dir, "tokens", name), "utf8").includes(decodeToken(token).secret), "no secret is kept");
   }
-  const enrolled = await ztap.json(t, "cluster-enroll", ["cluster", "enroll", token, "--dir", ztap.path("node")]);
+  const enrolled = await ztap.json(t, "cluster-enroll", ["cluster", "enroll", "-", "--dir", ztap.path("node")], {
+    input: token,
+  });
   t.match(enrolled, { node: "web-4", store: "etcds://127.0.0.1:1/ztap", warning: /bootstrap DIR --apply/ });
   const certificate = new X509Certificate(readFileSync(enrolled.files.cert));
   t.equal(certificate.subject, "CN=web-4");
@@ -92,9 +97,9 @@ t.test("a node makes its key, and gets a certificate for it once", async (t) => 
 
   await t.test("again, nothing is done, and another token is not used up", async (t) => {
     const other = await authority.token("web-4");
-    t.match(await ztap.json(t, "cluster-enroll", ["cluster", "enroll", other, "--dir", ztap.path("node")]), {
-      store: null,
-    });
+    const args = ["cluster", "enroll", "--token-file", ztap.write("token", other), "--dir", ztap.path("node")];
+    chmodSync(ztap.path("token"), 0o600);
+    t.match(await ztap.json(t, "cluster-enroll", args), { store: null });
     writeFileSync(enrolled.files.cert, "damaged");
     t.match(await authority.enroll(other, "node"), { code: 0 });
     t.equal(readFileSync(enrolled.files.key, "utf8"), key, "the key is kept");
@@ -123,11 +128,17 @@ t.test("a token is good once, in time, for its node", async (t) => {
     const bodies = await Promise.all([1, 2, 3, 4].map(() => requestOf(token)));
     const answers = await Promise.all(bodies.map((body) => post(port, body)));
     t.same(answers.map((answer) => answer?.status).sort(), [200, 403, 403, 403]);
-    t.match(
-      await post(port, bodies[0] ?? ""),
-      { status: 403, body: /was used already/ },
-      "nor later, with the same key",
+    const again = await Promise.all(bodies.map((body) => post(port, body)));
+    t.same(
+      again.map((answer) => answer?.status),
+      answers.map((answer) => answer?.status),
+      "one key, and no other",
     );
+    const certificates = [answers, again].map(
+      (all) => /"certificate":"([^"]+)"/.exec(all.find((one) => one?.status === 200)?.body ?? "")?.[1] ?? "",
+    );
+    t.match(certificates[0], /BEGIN CERTIFICATE/);
+    t.equal(certificates[1], certificates[0], "the same certificate");
   });
 
   await t.test("what is wrong with a request does not cost the token", async (t) => {
@@ -151,6 +162,44 @@ t.test("a token is good once, in time, for its node", async (t) => {
     await wrong(JSON.stringify({ ...Object(JSON.parse(good)), request: pemOf(forged) }), 403, /P-256/);
     t.match(await post(port, good), { status: 200 });
   });
+});
+
+t.test("a token comes where other users cannot read it", async (t) => {
+  const authority = await startAuthority(t);
+  const { ztap } = authority;
+  const token = await authority.token("web-1");
+  const run = (...args: readonly string[]) => ztap.run(["cluster", "enroll", ...args, "--dir", ztap.path("node")]);
+  const given = await run(token);
+  t.match(given, { code: 64, stderr: /every user of this machine can read/ });
+  t.notOk(given.stderr.includes(token.slice(0, 40)), "it is not repeated");
+  t.notOk(existsSync(ztap.path("node")));
+  const file = ztap.write("token", `${token}\n`);
+  chmodSync(file, 0o640);
+  t.match(await run("--token-file", file), { code: 64, stderr: /others may read .*token/ });
+  chmodSync(file, 0o600);
+  symlinkSync(file, ztap.path("link"));
+  t.match(await run("--token-file", ztap.path("link")), { code: 64, stderr: /is a link/ });
+  t.match(await run("--token-file", ztap.path("none")), { code: 1, stderr: /there is no file/ });
+  t.match(await run("--token-file", file, "-"), { code: 64, stderr: /either/ });
+
+  const program = `${join(ztap.root, "bin/ztap")} cluster enroll --dir ${ztap.path("node")}`;
+  const running = ztap.spawn("script", ["-qefc", program, "/dev/null"], { isInteractive: true });
+  await running.says("Token: ");
+  running.type(token);
+  t.match(await running.ended, { code: 0, stdout: /Enrolled/ });
+  t.notOk(running.stdout.includes(token.slice(0, 40)), "what is typed is not shown");
+});
+
+t.test("what several processes add to cluster.yaml at once is all there", async (t) => {
+  const authority = await startAuthority(t);
+  const names = Array.from({ length: 5 }, (_, index) => `web-${index}`);
+  const adding = [
+    ...names.map((name) => authority.token(name)),
+    authority.ztap.run(["cluster", "bootstrap", authority.dir, "--nodes", "db-1"]),
+  ];
+  await Promise.all(adding);
+  const file = readFileSync(join(authority.dir, "cluster.yaml"), "utf8");
+  for (const name of [...names, "db-1"]) t.match(file, new RegExp(`- ${name}\\n`));
 });
 
 t.test("a token expires", async (t) => {
@@ -189,16 +238,45 @@ t.test("peers that ask for nothing, or slowly, keep no node out; one that asks t
   t.match(await authority.running.stop(), { code: 0 });
 });
 
-t.test("a token that was marked as used before a crash gives nothing after it", async (t) => {
+t.test("a flood of connections takes no answer from a node whose token was accepted", async (t) => {
+  const privateKey = await generateKey();
+  const certificate = await issueAuthority(privateKey, "enrolment", { nowMs: Date.now(), validForMs: 3_600_000 });
+  const [asked, answered] = [Promise.withResolvers<null>(), Promise.withResolvers<null>()];
+  const server = await serveEnrolment(
+    { host: "127.0.0.1", port: 0, certificate, privateKey, clock: systemClock },
+    async (_body, _from, accepted) => {
+      accepted();
+      asked.resolve(null);
+      await answered.promise;
+      return { status: 200, body: {} };
+    },
+  );
+  t.teardown(() => server.close());
+  const port = Number(server.address.split(":").at(-1));
+  const answer = post(port, "{}");
+  await asked.promise;
+  const flood = Array.from({ length: 150 }, () => connectTcp(port, "127.0.0.1").on("error", () => undefined));
+  t.teardown(() => flood.forEach((socket) => socket.destroy()));
+  await waitUntil(() => flood.filter((socket) => socket.closed).length >= 86, { what: "the oldest to be closed" });
+  answered.resolve(null);
+  t.match(await answer, { status: 200 });
+});
+
+t.test("a token that was marked as used before a crash is good for its key alone after it", async (t) => {
   const authority = await startAuthority(t);
   const token = decodeToken(await authority.token("web-1"));
   const { TokenFiles } = await import("../../src/adapters/authority/tokens.js");
-  t.equal(new TokenFiles(authority.dir, { now: Date.now }).use(token.id), true);
+  const body = await requestOf(token);
+  const { publicKey } = (await readRequest(Object(JSON.parse(body)).request)) ?? { publicKey: "" };
+  const tokens = new TokenFiles(authority.dir, { now: Date.now });
+  t.equal(tokens.use(token.id, digestOfText(publicKey)), true);
+  t.equal(tokens.use(token.id, digestOfText("another")), false);
   await authority.running.stop("SIGKILL");
   const next = authority.ztap.start(["cluster", "authority", authority.dir, "--listen", "127.0.0.1:0"]);
   await next.says("serving enrolment");
   const port = Number(/"address":"127\.0\.0\.1:([0-9]+)"/.exec(next.stderr)?.[1]);
   t.match(await post(port, await requestOf(token)), { status: 403, body: /was used already/ });
+  t.match(await post(port, body), { status: 200 });
 });
 
 const derOf = (pem: string): Buffer => Buffer.from(pem.replace(/-----.*-----|\s/g, ""), "base64");

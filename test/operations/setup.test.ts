@@ -39,6 +39,44 @@ t.test("a text that setup wrote is its own until one character of it changes", a
   t.notOk(isReplaceable("node: n1\n", { node: { text: "n1", origin: "" } }));
 });
 
+t.test("each value is one value, whatever it is", async (t) => {
+  for (const odd of [
+    "main\nx",
+    "a\n\n  b: c\n",
+    "- x",
+    "{",
+    "'",
+    '"',
+    "# c",
+    "a: b",
+    " x ",
+    "~",
+    "007",
+    "\u2028",
+    "x".repeat(200),
+  ]) {
+    const values = { node: "n1", "source.url": "u", "source.branch": odd, "etcd.ca": odd } as const;
+    const { values: read, diagnostics } = readConfig("c", configurationText(values));
+    if (diagnostics.length > 0) continue;
+    t.match(read, { node: { text: "n1" } });
+    t.equal(read["source.branch"]?.text, odd);
+    t.equal(read["etcd.ca"]?.text, odd);
+  }
+  t.equal(
+    configurationText({ node: "n1", "source.url": "u", "source.branch": "b" }).split("\n").slice(2).join("\n"),
+    [
+      "# Name of this node, as the policy repository calls it.",
+      "node: n1",
+      "source:",
+      "  # The policy repository. The node that leads commits what is merged there.",
+      "  url: u",
+      "  # Its branch.",
+      "  branch: b",
+      "",
+    ].join("\n"),
+  );
+});
+
 t.test("names that the repository does not accept become names that it does, each once", async (t) => {
   const odd = ["Shop_Web", "shop-web", "x".repeat(80), "-", "_._", "a:b", "a\\x2db"];
   const impossible = ["ä", "a: {b", "# c", "d\n---\ne", "*", "e?"];

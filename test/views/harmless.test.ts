@@ -219,12 +219,13 @@ const VIEWS: Readonly<Record<string, (x: string, style: Style) => string | null>
   renderEnrolled: (x, style) =>
     renderEnrolled({ node: x, files: { ca: x, cert: x, key: x }, store: x, warning: x }, style),
   renderNodeSetupPlan: (x, style) =>
-    renderNodeSetupPlan({ file: x, action: "write", text: x.replaceAll("\n", " "), backup: x }, style),
+    renderNodeSetupPlan({ file: x, action: "write", text: x.replaceAll("\n", " "), backup: x, warnings: [x] }, style),
   renderNodeSetup: (x, style) =>
     renderNodeSetup(
       {
-        plan: { file: x, action: "replace", text: x, backup: x },
+        plan: { file: x, action: "replace", text: x, backup: x, warnings: [x] },
         checks: [{ name: x, state: "failed", detail: x, fix: x }],
+        isWritten: false,
         units: { outcome: "failed", detail: x },
       },
       style,

@@ -75,7 +75,7 @@ function post(socket: TLSSocket, body: string): Promise<{ readonly status: numbe
       reject(
         new OperationError(
           "enrolment",
-          "the authority's answer did not come; if it was sent, the token is used: ask for another one",
+          "the authority's answer did not come; try again: until it expires, the token stays good for the key of this node",
           { cause: error },
         ),
       );

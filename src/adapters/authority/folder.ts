@@ -4,59 +4,72 @@
  * certificate: a run that was interrupted is completed by the next one.
  */
 import type { X509Certificate } from "node:crypto";
-import { existsSync, readdirSync, rmSync, statSync } from "node:fs";
+import { existsSync } from "node:fs";
 import { isIP } from "node:net";
 import { join } from "node:path";
 import type { AuthorityFolder, EnsuredFile, WantedCertificate } from "../../interfaces/authority.js";
 import type { Clock } from "../../interfaces/system.js";
 import { RENEW_BEFORE_MS } from "../../model/certificate.js";
 import { OperationError } from "../../model/operation-error.js";
-import { makeFile, readIfThere, replaceFile, TEMPORARY } from "../system/atomic-file.js";
+import { makeFile, readIfThere, replaceFile } from "../system/atomic-file.js";
 import { commonNameOf, isIssuedBy, readCertificates, readPrivateKey } from "../system/certificate-pair.js";
+import { tryLock } from "../system/file-lock.js";
 import { makeFolder } from "../system/folder.js";
-import { writableByOthers } from "../system/ownership.js";
+import { removeLeftovers, whyUnusable } from "./examine.js";
 import { generateKey, issueAuthority, issueCertificate, publicKeyPem, type Issuer } from "./x509.js";
 
 /** An authority lives longer than what it issues. */
 const AUTHORITY_VALID_MS = 10 * 365 * 24 * 3_600_000;
 
-const LEFTOVER_MS = 10 * 60_000;
+const LOCK = "lock.db";
+const LOCK_WAIT_MS = 30_000;
+const LOCK_POLL_MS = 20;
 
 /**
  * Opens the folder.
  * @throws OperationError `not-found` if there is none and it is not to be made, `invalid-settings` if another user can
- * write to it
+ * write to a part of it or read a key of it, or could have
  */
-export function openAuthorityFolder(path: string, clock: Pick<Clock, "now">, { create = false } = {}): AuthorityFolder {
-  if (create) {
-    makeFolder(path, 0o700);
-    removeLeftovers(path, clock.now());
-  } else if (!existsSync(path))
+export function openAuthorityFolder(
+  path: string,
+  clock: Pick<Clock, "now" | "monotonic" | "sleep">,
+  { create = false } = {},
+): AuthorityFolder {
+  if (create) makeFolder(path, 0o700);
+  else if (!existsSync(path))
     throw new OperationError("not-found", `there is no folder ${path}; ztap cluster bootstrap makes it`);
-  const why = writableByOthers(path, process.geteuid?.() ?? 0);
+  const why = whyUnusable(path, process.geteuid?.() ?? 0);
   if (why !== null)
+    // Another user may have put a key there, or have read one: another mode does not undo that.
     throw new OperationError(
       "invalid-settings",
-      `the authority's folder ${path} is not used: ${why}; let root or the user who runs ztap own it, and nobody else write to it (chown, chmod go-w)`,
+      `the authority's folder ${path} is not used: ${why}; use a new folder, where root or the user who runs ztap alone can write, since others may know or have chosen what is in this one`,
     );
+  if (create) removeLeftovers(path, clock.now());
   return new DiskFolder(path, clock);
-}
-
-/** What a run that was killed has written beside its place; it may hold a key. */
-function removeLeftovers(path: string, nowMs: number): void {
-  for (const name of readdirSync(path, { recursive: true, encoding: "utf8" })) {
-    const file = join(path, name);
-    const mtimeMs = name.endsWith(TEMPORARY) ? statSync(file, { throwIfNoEntry: false })?.mtimeMs : undefined;
-    // A younger one may be of a run at the same time.
-    if (mtimeMs !== undefined && nowMs - mtimeMs > LEFTOVER_MS) rmSync(file, { force: true });
-  }
 }
 
 class DiskFolder implements AuthorityFolder {
   constructor(
     readonly path: string,
-    private readonly clock: Pick<Clock, "now">,
+    private readonly clock: Pick<Clock, "now" | "monotonic" | "sleep">,
   ) {}
+
+  async exclusively<T>(change: () => Promise<T>): Promise<T> {
+    const lock = join(this.path, LOCK);
+    const started = this.clock.monotonic();
+    let release = tryLock(lock);
+    for (; release === null; release = tryLock(lock)) {
+      if (this.clock.monotonic() - started > LOCK_WAIT_MS)
+        throw new OperationError("lost-race", `other processes are changing ${this.path}; try again`);
+      await this.clock.sleep(LOCK_POLL_MS);
+    }
+    try {
+      return await change();
+    } finally {
+      release();
+    }
+  }
 
   read(path: string): string | null {
     return readIfThere(join(this.path, path));
@@ -74,6 +87,12 @@ class DiskFolder implements AuthorityFolder {
   async ensure(wanted: WantedCertificate, validForMs: number): Promise<EnsuredFile> {
     const path = `${wanted.path}.crt`;
     const found = this.read(path);
+    if (wanted.issuer === null && found !== null && this.read(`${wanted.path}.key`) === null)
+      // Another key would be another authority, which nothing that runs trusts.
+      throw new OperationError(
+        "bad-key",
+        `${join(this.path, wanted.path)}.key is missing, and its certificate is there: restore it from the backup; for a new authority, use a new folder`,
+      );
     const publicKey = wanted.isKeyElsewhere ? publicKeyIn(found) : publicKeyPem(await this.#key(wanted.path));
     if (publicKey === null) return { path, outcome: "absent", reason: null };
     const reason = found === null ? null : this.#whyRenew(found, wanted, publicKey);

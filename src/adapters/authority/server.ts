@@ -1,6 +1,7 @@
 /**
  * Serves enrolment: one path, over TLS 1.3 with a key that each token names. What is read of a peer, and for how long, is
- * bounded before its token is known: connections, their number from one address, the time of a request and its size.
+ * bounded before its token is known: connections, their number from one address, the time of a request and its size. A
+ * connection whose token was accepted makes no place for others.
  */
 import { createServer } from "node:https";
 import type { IncomingMessage, ServerResponse } from "node:http";
@@ -31,10 +32,16 @@ export interface EnrolmentServerOptions {
   readonly clock: Pick<Clock, "monotonic">;
 }
 
+/**
+ * Answers a request.
+ * @param accepted is called once its token is known to be good
+ */
+export type AnswerEnrolment = (body: unknown, from: string, accepted: () => void) => Promise<EnrolmentAnswerMessage>;
+
 /** @param answer never rejects */
 export async function serveEnrolment(
   options: EnrolmentServerOptions,
-  answer: (body: unknown, from: string) => Promise<EnrolmentAnswerMessage>,
+  answer: AnswerEnrolment,
 ): Promise<{ readonly address: string; readonly close: () => Promise<void> }> {
   const { host, port, certificate, privateKey, clock } = options;
   const attempts = new Attempts(clock);
@@ -49,17 +56,25 @@ export async function serveEnrolment(
       connectionsCheckingInterval: 1_000,
       maxHeaderSize: MAX_REQUEST_BYTES,
     },
-    (request, response) => void serveOne(request, response, attempts, answer),
+    (request, response) =>
+      void serveOne(request, response, attempts, (body, from) =>
+        answer(body, from, () => unknown.delete(peerOf(request.socket))),
+      ),
   );
   // Below TLS, so that a peer that shakes no hands is counted too.
   const open = new Set<Socket>();
+  const unknown = new Map<string, Socket>();
   server.on("connection", (socket: Socket) => {
+    const peer = peerOf(socket);
     open.add(socket);
-    socket.once("close", () => open.delete(socket));
+    unknown.set(peer, socket);
+    socket.once("close", () => {
+      open.delete(socket);
+      if (unknown.get(peer) === socket) unknown.delete(peer);
+    });
     // A connection that does nothing for so long is of no use, whatever it is at.
     socket.setTimeout(2 * REQUEST_TIMEOUT_MS, () => socket.destroy());
-    const [oldest] = open;
-    if (open.size > MAX_CONNECTIONS) oldest?.destroy();
+    if (unknown.size > MAX_CONNECTIONS) oldestOfMost(unknown.values())?.destroy();
   });
   server.on("tlsClientError", (_error, socket) => socket.destroy());
   await new Promise<void>((resolve, reject) => {
@@ -74,6 +89,18 @@ export async function serveEnrolment(
         for (const socket of open) socket.destroy();
       }),
   };
+}
+
+/** One address that opens many connections keeps no other one out. */
+function oldestOfMost(sockets: Iterable<Socket>): Socket | undefined {
+  const byAddress = Map.groupBy(sockets, ({ remoteAddress }) => remoteAddress);
+  const [most] = [...byAddress.values()].sort((one, other) => other.length - one.length);
+  return most?.[0];
+}
+
+/** The same for a connection and for TLS on it. */
+function peerOf({ remoteAddress, remotePort }: Socket): string {
+  return `${remoteAddress} ${remotePort}`;
 }
 
 async function serveOne(

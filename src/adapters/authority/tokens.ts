@@ -1,14 +1,15 @@
 /**
- * EnrolmentTokens in files below the authority's folder. A file holds the digest of the secret. The file of a used token
- * has another name: the renaming happens once, also with several processes, and is on the disk before anything is issued.
+ * EnrolmentTokens in files below the authority's folder. A file holds the digest of the secret. A used token has a second
+ * file, which holds the digest of the key that it was used for: it is made once, also with several processes, and is on the
+ * disk before anything is issued.
  */
 import { createHash, randomBytes, timingSafeEqual } from "node:crypto";
 import { readdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
-import type { EnrolmentTokens, IssuedToken } from "../../interfaces/enrolment.js";
+import type { EnrolmentTokens, IssuedToken, TokenUse } from "../../interfaces/enrolment.js";
 import type { Clock } from "../../interfaces/system.js";
-import { isDigest, isLabel, isTime, shaped } from "../../model/guards.js";
-import { makeFile, moveOnce, readIfThere } from "../system/atomic-file.js";
+import { isDigest, isLabel, isString, isTime, nullable, shaped, type Guard } from "../../model/guards.js";
+import { makeFile, readIfThere, replaceFile } from "../system/atomic-file.js";
 import { makeFolder } from "../system/folder.js";
 
 interface TokenRecord {
@@ -19,6 +20,10 @@ interface TokenRecord {
 }
 
 const isTokenRecord = shaped<TokenRecord>({ node: isLabel, expiresAt: isTime, secret: isDigest });
+
+const isTokenUse = shaped<TokenUse>({ publicKey: nullable(isDigest), certificate: nullable(isString) });
+/** What cannot be read was used by somebody. */
+const UNKNOWN_USE: TokenUse = { publicKey: null, certificate: null };
 
 const SECRET_BYTES = 32;
 const ID_BYTES = 12;
@@ -48,25 +53,35 @@ export class TokenFiles implements EnrolmentTokens {
   }
 
   find(id: string, secret: string): IssuedToken | null {
-    const isId = ID.test(id);
-    const open = isId ? this.#read(this.#path(id, "json")) : null;
-    const record = open ?? (isId ? this.#read(this.#path(id, "used")) : null);
+    const record = ID.test(id) ? this.#read(this.#path(id, "json"), isTokenRecord) : null;
     const wanted = Buffer.from(record?.secret ?? "0".repeat(64), "hex");
     const isEqual = timingSafeEqual(wanted, digestOf(secret));
     if (record === null || !isEqual) return null;
-    return { id, node: record.node, expiresAt: record.expiresAt, isUsed: open === null };
+    return { id, node: record.node, expiresAt: record.expiresAt, use: this.#useOf(id) };
   }
 
-  use(id: string): boolean {
-    return ID.test(id) && moveOnce(this.#path(id, "json"), this.#path(id, "used"));
+  use(id: string, publicKey: string): boolean {
+    if (!ID.test(id)) return false;
+    const use: TokenUse = { publicKey, certificate: null };
+    return makeFile(this.#path(id, "used"), JSON.stringify(use)) || this.#useOf(id)?.publicKey === publicKey;
   }
 
-  #read(path: string): TokenRecord | null {
+  keep(id: string, certificate: string): void {
+    const use: TokenUse = { publicKey: this.#useOf(id)?.publicKey ?? null, certificate };
+    replaceFile(this.#path(id, "used"), JSON.stringify(use));
+  }
+
+  #useOf(id: string): TokenUse | null {
+    const path = this.#path(id, "used");
+    return this.#read(path, isTokenUse) ?? (readIfThere(path) === null ? null : UNKNOWN_USE);
+  }
+
+  #read<T>(path: string, isOne: Guard<T>): T | null {
     const text = readIfThere(path);
     if (text === null) return null;
     try {
       const record: unknown = JSON.parse(text);
-      return isTokenRecord(record) ? record : null;
+      return isOne(record) ? record : null;
     } catch {
       return null;
     }
@@ -74,9 +89,12 @@ export class TokenFiles implements EnrolmentTokens {
 
   #removeOld(): void {
     for (const name of readdirSync(this.#folder)) {
-      const path = join(this.#folder, name);
-      const record = this.#read(path);
-      if (record !== null && Date.parse(record.expiresAt) + KEPT_MS < this.clock.now()) rmSync(path, { force: true });
+      const [id = "", ending] = name.split(".");
+      if (!ID.test(id) || ending !== "json") continue;
+      const record = this.#read(this.#path(id, "json"), isTokenRecord);
+      if (record === null || Date.parse(record.expiresAt) + KEPT_MS >= this.clock.now()) continue;
+      // In this order: a token without its mark would be good again.
+      for (const each of ["json", "used"] as const) rmSync(this.#path(id, each), { force: true });
     }
   }
 

@@ -62,6 +62,11 @@ const KEEPALIVE = {
   "grpc.max_reconnect_backoff_ms": 2_000,
 };
 
+/** Whether there is a head: the smallest read that needs a quorum and a role. */
+function headRequest(prefix: string) {
+  return { ...toRangeRequest(prefix, { prefix: "head", exact: true }), count_only: true };
+}
+
 export class EtcdClient {
   readonly #connections = new Map<string, Etcd3>();
   /** Connections with former certificates, whose calls still have time to end. */
@@ -103,7 +108,7 @@ export class EtcdClient {
     void clock.sleep(options.timeoutMs, this.#closing.signal).then(() => this.#closeFormer());
   }
 
-  /** Asks the members, the current one first, until one answers. Each user may ask for a member's status. */
+  /** Asks the members, the current one first, until one lets it read what each node has to read. */
   async #probe(tls: NonNullable<EtcdOptions["tls"]>): Promise<void> {
     const { endpoints, timeoutMs } = this.options;
     const inOrder = endpoints.map((_, index) => endpoints[(this.#current + index) % endpoints.length] ?? "");
@@ -112,7 +117,7 @@ export class EtcdClient {
       let connection: Etcd3 | null = null;
       try {
         connection = this.#open(endpoint, tls);
-        await connection.maintenance.status({ deadline: Date.now() + timeoutMs });
+        await connection.kv.range(headRequest(this.options.prefix), { deadline: Date.now() + timeoutMs });
         return;
       } catch (error) {
         failure = toStoreError(error, [endpoint]);
@@ -177,7 +182,7 @@ export class EtcdClient {
 
   /** Returns the newest revision of etcd's database, from a member with a quorum; renews an expired token. */
   async revision(): Promise<number> {
-    const request = { ...toRangeRequest(this.options.prefix, { prefix: "head", exact: true }), count_only: true };
+    const request = headRequest(this.options.prefix);
     const { header } = await this.call((etcd, deadline) => etcd.kv.range(request, deadline));
     return Number(header.revision);
   }

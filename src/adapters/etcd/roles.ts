@@ -26,8 +26,8 @@ async function applyRoles(client: EtcdClient, wanted: readonly EtcdRole[]): Prom
   const changes: string[] = [];
   for (const role of wanted) {
     if (!found.includes(role.name)) {
-      await client.call((etcd, deadline) => etcd.auth.roleAdd({ name: role.name }, deadline));
-      changes.push(`role ${role.name} was made`);
+      const made = unlessThere(client.call((etcd, deadline) => etcd.auth.roleAdd({ name: role.name }, deadline)));
+      if (await made) changes.push(`role ${role.name} was made`);
     }
     changes.push(...(await applyPermissions(client, role)));
   }
@@ -62,8 +62,8 @@ async function applyUsers(client: EtcdClient, wanted: readonly EtcdUser[]): Prom
     if (!found.includes(name)) {
       // Nobody can log in with a password: the certificate alone says who it is.
       const options = { no_password: true };
-      await client.call((etcd, deadline) => etcd.auth.userAdd({ name, options }, deadline));
-      changes.push(`user ${name} was made`);
+      const made = unlessThere(client.call((etcd, deadline) => etcd.auth.userAdd({ name, options }, deadline)));
+      if (await made) changes.push(`user ${name} was made`);
     }
     changes.push(...(await applyGrants(client, name, roles)));
   }
@@ -82,6 +82,18 @@ async function applyGrants(client: EtcdClient, user: string, wanted: readonly st
     changes.push(`user ${user} no longer has the role ${role}`);
   }
   return changes;
+}
+
+/** Returns false if it was there: another process made it at this moment. */
+async function unlessThere(adding: Promise<unknown>): Promise<boolean> {
+  try {
+    await adding;
+    return true;
+  } catch (error) {
+    // etcd answers with a text alone.
+    if (error instanceof Error && /(user|role) name already exists/.test(error.message)) return false;
+    throw error;
+  }
 }
 
 function toMessage({ access, key, isPrefix }: KeyPermission): IPermission {

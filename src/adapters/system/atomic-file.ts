@@ -22,8 +22,12 @@ export interface FileAccess {
   readonly mode: number;
 }
 
-/** The end of the names of files that are being written. */
-export const TEMPORARY = ".next";
+const TEMPORARY = ".next";
+
+/** Returns whether a name is of a file that was being written. */
+export function isTemporary(path: string): boolean {
+  return /\.[0-9a-f]{12}\.next$/.test(path);
+}
 
 /** For secrets, and what only their owner has to read. */
 export const PRIVATE: FileAccess = { mode: 0o600 };
@@ -55,21 +59,6 @@ export function makeFile(path: string, text: string, { mode }: FileAccess = PRIV
     rmSync(next, { force: true });
   }
   syncFolder(dirname(path));
-  return true;
-}
-
-/**
- * Moves a file to a name that it gets once, and makes that last.
- * @returns false if the file is gone: another process has moved it
- */
-export function moveOnce(from: string, to: string): boolean {
-  try {
-    renameSync(from, to);
-  } catch (error) {
-    if (hasCode(error, "ENOENT")) return false;
-    throw error;
-  }
-  syncFolder(dirname(to));
   return true;
 }
 

@@ -91,6 +91,10 @@ export class CertificateFiles implements StoreCertificates {
     if (authorities !== null && readCertificates(authorities) === null)
       return "the authority's certificate cannot be read";
     if (cert === null || key === null) return null;
+    const [own, used] = [cert, this.#inUse.cert].map((bytes) => readCertificates(bytes?.toString() ?? "")?.[0]);
+    // With another's certificate the node could read, and would fail when it writes its own records.
+    if (own !== undefined && used !== undefined && commonNameOf(own) !== commonNameOf(used))
+      return `the certificate is for ${commonNameOf(own)}, and the one in use is for ${commonNameOf(used)}`;
     // The authority of clients may be another one than that of servers: the store decides.
     return problemOfPair({ certificate: cert.toString(), privateKey: key.toString() }, null, this.clock.now());
   }

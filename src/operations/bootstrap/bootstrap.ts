@@ -24,7 +24,15 @@ export interface Bootstrapped {
   readonly store: string;
 }
 
-export async function bootstrapCluster(
+export function bootstrapCluster(
+  folder: AuthorityFolder,
+  added: ClusterAdditions,
+  validForMs: number,
+): Promise<Omit<Bootstrapped, "applied">> {
+  return folder.exclusively(() => writeCluster(folder, added, validForMs));
+}
+
+async function writeCluster(
   folder: AuthorityFolder,
   added: ClusterAdditions,
   validForMs: number,

@@ -16,6 +16,9 @@ export function nodePath(node: string): string {
   return `nodes/${node}/node`;
 }
 
+/** Every address of the host: none that a peer connects to. */
+const UNSPECIFIED = ["0.0.0.0", "::"];
+
 /** In the order in which they are made: authorities first. */
 export function wantedCertificates(file: ClusterFile): readonly WantedCertificate[] {
   const client = { issuer: CLIENT_AUTHORITY, isKeyElsewhere: false };
@@ -23,8 +26,9 @@ export function wantedCertificates(file: ClusterFile): readonly WantedCertificat
     authority(CLIENT_AUTHORITY, "ztap-etcd-ca"),
     authority(PEER_AUTHORITY, "ztap-etcd-peer-ca"),
     { ...client, path: ENROLMENT, profile: { commonName: ENROLMENT_NAME, hosts: [ENROLMENT_NAME] } },
-    ...file.members.flatMap(({ name, address }) => {
-      const profile = { commonName: name, hosts: [...new Set([name, address])] };
+    ...file.members.flatMap(({ name, address, listen }) => {
+      const isOne = !UNSPECIFIED.includes(listen);
+      const profile = { commonName: name, hosts: [...new Set([name, address, ...(isOne ? [listen] : [])])] };
       return [
         { ...client, path: `members/${name}/member`, profile },
         { ...client, path: `members/${name}/peer`, profile, issuer: PEER_AUTHORITY },

@@ -10,8 +10,10 @@ export const CLUSTER_FILE = "cluster.yaml";
 
 export interface EtcdMember {
   readonly name: string;
-  /** Without brackets. */
+  /** An IP address without brackets, or a DNS name. */
   readonly address: string;
+  /** The IP address on which it listens, without brackets: etcd listens on no names. */
+  readonly listen: string;
   readonly clientPort: number;
   readonly peerPort: number;
 }
@@ -42,7 +44,7 @@ export interface ClusterAdditions {
 
 const LISTS = ["nodes", "enrolled", "leaders", "operators"] as const;
 const KEYS = ["members", ...LISTS, "prefix"];
-const MEMBER_KEYS = ["address", "clientPort", "peerPort"];
+const MEMBER_KEYS = ["address", "listen", "clientPort", "peerPort"];
 /** Names of certificates that the bootstrap makes for itself. */
 const RESERVED = [ROOT, ENROLMENT_NAME];
 
@@ -50,6 +52,7 @@ const HEAD = `# Who belongs to this cluster. \`ztap cluster bootstrap\` reads th
 #
 #   members:                 etcd's members, by name
 #     m1: 10.0.0.1           or { address: 10.0.0.1, clientPort: 2379, peerPort: 2380 }
+#     m2: { address: etcd2.example.com, listen: 10.0.0.2 }    a name needs the IP address to listen on
 #   nodes: [web-1]           nodes that get a key and a certificate here
 #   enrolled: [web-2]        nodes that make their own keys, and enroll with a token
 #   leaders: [web-1]         the nodes that may lead
@@ -164,11 +167,19 @@ function readMembers(value: unknown = {}, report: Report): readonly EtcdMember[]
       report(`members.${name}: found the address ${JSON.stringify(address)}, wanted an IP address or a DNS name`);
       return [];
     }
+    const { listen = address } = record;
+    if (typeof listen !== "string" || isIP(listen) === 0) {
+      const example = `{ address: ${address}, listen: 10.0.0.1 }`;
+      const why =
+        record["listen"] === undefined ? "etcd listens on IP addresses alone, and its address is a name: " : "";
+      report(`members.${name}: ${why}wanted the IP address to listen on, such as ${example} in ${CLUSTER_FILE}`);
+      return [];
+    }
     if (!isPortNumber(clientPort) || !isPortNumber(peerPort) || clientPort === peerPort) {
       report(`members.${name}: wanted two different ports from 1 to 65535`);
       return [];
     }
-    return [{ name, address, clientPort, peerPort }];
+    return [{ name, address, listen, clientPort, peerPort }];
   });
 }
 

@@ -1,11 +1,13 @@
 /**
  * The authority's side of an enrolment. In this order, so that neither a wrong request costs a token, nor a token is good
- * twice: the token is checked, then the request, then the token is marked as used on the disk, then the certificate is
- * issued. If this process dies in between, the token is lost and nothing was given.
+ * for two keys: the token is checked, then the request, then the token is marked as used for that key on the disk, then the
+ * certificate is issued. Whoever has the key may ask again until the token expires, and gets the same certificate: an answer
+ * that was lost costs nothing.
  */
 import type { AuthorityFolder } from "../../interfaces/authority.js";
 import type { EnrolmentAnswer, EnrolmentRequest, EnrolmentTokens } from "../../interfaces/enrolment.js";
 import type { Clock, Logger } from "../../interfaces/system.js";
+import { digestOfText } from "../../model/digest.js";
 import { isLabel, isString, shaped, type Guard } from "../../model/guards.js";
 import { OperationError } from "../../model/operation-error.js";
 import { CLIENT_AUTHORITY, wantedOfNode } from "./certificates.js";
@@ -16,16 +18,18 @@ import type { EnrolmentToken } from "./token.js";
 /** How long a node's certificate is valid. */
 const VALID_FOR_MS = 365 * 24 * 3_600_000;
 const MAX_REQUEST = 4_096;
+/** How long a node waits for etcd's users and roles. Below the time that a connection may be idle. */
+const ACCESS_WAIT_MS = 8_000;
 
 export interface EnrolmentDeps {
   readonly folder: AuthorityFolder;
   readonly tokens: EnrolmentTokens;
-  readonly clock: Pick<Clock, "now">;
+  readonly clock: Pick<Clock, "now" | "sleep">;
   readonly logger: Logger;
   /** Reads a PKCS #10 request; null if it is none, or its key has not signed it. */
   readonly readRequest: (text: string) => Promise<{ readonly commonName: string; readonly publicKey: string } | null>;
-  /** Makes the node's user and role in etcd. @throws if etcd cannot be reached */
-  readonly applyAccess: (file: ClusterFile) => Promise<readonly string[]>;
+  /** Makes etcd's users and roles what the cluster's file says then. @throws if etcd cannot be reached */
+  readonly applyAccess: () => Promise<unknown>;
 }
 
 const isShort: Guard<string> = (value): value is string => isString(value) && value.length <= 64;
@@ -42,41 +46,72 @@ export class EnrolmentRefused extends Error {
   override readonly name = "EnrolmentRefused";
 }
 
-/** Issues a certificate. @throws EnrolmentRefused */
-export async function enrolNode(deps: EnrolmentDeps, asked: EnrolmentRequest): Promise<EnrolmentAnswer> {
-  const { folder, tokens, logger } = deps;
+/**
+ * Issues a certificate.
+ * @param accepted is called once the token is known to be good
+ * @throws EnrolmentRefused
+ */
+export async function enrolNode(
+  deps: EnrolmentDeps,
+  asked: EnrolmentRequest,
+  accepted: () => void,
+): Promise<EnrolmentAnswer> {
+  const { folder, tokens } = deps;
   const token = tokens.find(asked.id, asked.secret);
   if (token === null) throw new EnrolmentRefused("the token is not known here");
   const { node } = token;
   if (node !== asked.node) throw new EnrolmentRefused("the token is for another node");
-  const used = "the token was used already; if it was not you, find out who has this node's certificate";
-  if (token.isUsed) throw new EnrolmentRefused(used);
   if (deps.clock.now() >= Date.parse(token.expiresAt))
     throw new EnrolmentRefused(`the token expired at ${token.expiresAt}`);
+  accepted();
   const request = await deps.readRequest(asked.request);
   if (request === null) throw new EnrolmentRefused("the request is none for a key on P-256 that has signed it");
   if (request.commonName !== node) throw new EnrolmentRefused("the request is for another name");
   const file = readCluster(folder);
   if (!file.enrolled.includes(node)) throw new EnrolmentRefused(`${node} is no longer among the nodes that may enroll`);
-  if (!tokens.use(token.id)) throw new EnrolmentRefused(used);
-  const certificate = await folder.issue(wantedOfNode(node, true), request.publicKey, VALID_FOR_MS);
-  logger.info("issued a certificate", { node });
   return {
-    certificate,
+    certificate: await folder.exclusively(() => issueOnce(deps, asked, request.publicKey)),
     authority: folder.read(`${CLIENT_AUTHORITY}.crt`) ?? "",
     store: storeUrl(file),
-    warning: await applyOrWarn(deps, file, node),
+    warning: await applyOrWarn(deps, node),
   };
 }
 
-/** The certificate is issued whether or not etcd answers: until it knows the user, it refuses it. */
-async function applyOrWarn(deps: EnrolmentDeps, file: ClusterFile, node: string): Promise<string | null> {
+/** Returns the certificate of the one key that the token is good for. */
+async function issueOnce(
+  { folder, tokens, logger }: EnrolmentDeps,
+  { id, secret, node }: EnrolmentRequest,
+  publicKey: string,
+): Promise<string> {
+  const digest = digestOfText(publicKey);
+  if (!tokens.use(id, digest))
+    throw new EnrolmentRefused(
+      "the token was used already, for another key; if it was not you, find out who has this node's certificate",
+    );
+  const certificateBefore = tokens.find(id, secret)?.use?.certificate ?? null;
+  if (certificateBefore !== null) return certificateBefore;
+  const certificate = await folder.issue(wantedOfNode(node, true), publicKey, VALID_FOR_MS);
+  tokens.keep(id, certificate);
+  logger.info("issued a certificate", { node });
+  return certificate;
+}
+
+/** The certificate is issued whether or not etcd answers, and in time: until etcd knows the user, it refuses it. */
+async function applyOrWarn(deps: EnrolmentDeps, node: string): Promise<string | null> {
+  const unknown = "etcd does not know this node yet; on the authority's host, run: ztap cluster bootstrap DIR --apply";
+  const applying = deps.applyAccess().then(
+    () => null,
+    (error: unknown) => {
+      deps.logger.warn("etcd's users and roles could not be changed", { node, error });
+      return unknown;
+    },
+  );
+  const waiting = new AbortController();
+  const late = deps.clock.sleep(ACCESS_WAIT_MS, waiting.signal).then(() => unknown);
   try {
-    await deps.applyAccess(file);
-    return null;
-  } catch (error) {
-    deps.logger.warn("etcd's users and roles could not be changed", { node, error });
-    return "etcd does not know this node yet; on the authority's host, run: ztap cluster bootstrap DIR --apply";
+    return await Promise.race([applying, late]);
+  } finally {
+    waiting.abort();
   }
 }
 
@@ -94,7 +129,11 @@ export interface MadeToken {
 }
 
 /** Makes a token, and adds the node to the cluster's file. */
-export function makeToken(deps: TokenDeps, node: string, address: string, forMs: number): MadeToken {
+export function makeToken(deps: TokenDeps, node: string, address: string, forMs: number): Promise<MadeToken> {
+  return deps.folder.exclusively(async () => addToken(deps, node, address, forMs));
+}
+
+function addToken(deps: TokenDeps, node: string, address: string, forMs: number): MadeToken {
   const { folder, tokens, clock, fingerprint } = deps;
   if (!isLabel(node)) throw new OperationError("usage", `node: found ${JSON.stringify(node)}, wanted a DNS label`);
   const file = readCluster(folder);

@@ -8,12 +8,13 @@ export const MEMBER_FOLDER = "/etc/etcd/ztap";
 /** The settings of one member, as environment variables: `/etc/default/etcd` on Debian. */
 export function etcdSettings(file: ClusterFile, member: EtcdMember): string {
   const peers = file.members.map((one) => `${one.name}=${peerUrl(one)}`).join(",");
+  const listening = { ...member, address: member.listen };
   return `# Settings of the etcd member ${member.name}, written by \`ztap cluster bootstrap\`.
 ETCD_NAME=${member.name}
 ETCD_DATA_DIR=/var/lib/etcd/ztap
-ETCD_LISTEN_CLIENT_URLS=${clientUrl(member)}
+ETCD_LISTEN_CLIENT_URLS=${clientUrl(listening)}
 ETCD_ADVERTISE_CLIENT_URLS=${clientUrl(member)}
-ETCD_LISTEN_PEER_URLS=${peerUrl(member)}
+ETCD_LISTEN_PEER_URLS=${peerUrl(listening)}
 ETCD_INITIAL_ADVERTISE_PEER_URLS=${peerUrl(member)}
 ETCD_INITIAL_CLUSTER=${peers}
 ETCD_INITIAL_CLUSTER_TOKEN=${file.prefix.replaceAll("/", "-")}

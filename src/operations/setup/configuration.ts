@@ -1,5 +1,5 @@
 /** The configuration file that `ztap setup` writes: its text, and whether a person has edited it since. Pure. */
-import { stringify } from "yaml";
+import { Document, isMap } from "yaml";
 import { digestOfText } from "../../model/digest.js";
 import type { SettingsLayer } from "../../settings/read.js";
 import type { SettingKey } from "../../settings/table.generated.js";
@@ -28,20 +28,25 @@ const DIGITS = 16;
 
 /** Returns the text. */
 export function configurationText(values: SetupValues): string {
-  const lines: string[] = [];
-  let section: string | null = null;
+  const document = new Document({});
   for (const [key, comment] of WRITTEN) {
     const value = values[key];
     if (value === undefined || value === "") continue;
-    const [first = "", second] = key.split(".");
-    if (second !== undefined && section !== first) lines.push(`${first}:`);
-    section = second === undefined ? null : first;
-    const indent = second === undefined ? "" : "  ";
-    if (comment !== "") lines.push(`${indent}# ${comment}`);
-    lines.push(`${indent}${stringify({ [second ?? first]: value }, { lineWidth: 0 }).trimEnd()}`);
+    const path = key.split(".");
+    document.setIn(path, value);
+    if (comment !== "") commentAt(document, path, comment);
   }
-  const body = `${lines.join("\n")}\n`;
+  const body = document.toString({ lineWidth: 0 });
   return `${HEAD}\n${MARK}${digestOf(body)}.\n${body}`;
+}
+
+/** Puts a comment on the line before an entry. */
+function commentAt(document: Document, path: readonly string[], comment: string): void {
+  const map = document.getIn(path.slice(0, -1), true);
+  const entry = isMap(map) ? map.items.at(-1) : undefined;
+  const key = document.createNode(path.at(-1));
+  key.commentBefore = ` ${comment}`;
+  if (entry !== undefined) entry.key = key;
 }
 
 /** Returns whether setup may replace a file: one that it wrote and nobody changed, or one without any setting. */
