@@ -187,6 +187,9 @@ async function upgradeUnderLoad(t: Test, first: string, second: string): Promise
         what: `${during}: a thousand refusals`,
       },
     );
+    await waitUntil(async () => (await outsider.counters()).sent.allowed > before.outsider.sent.allowed + 1000, {
+      what: `${during}: a thousand packets of the outsider`,
+    });
     const now = await count();
     t.equal(now.workload.sent.forbidden, start.workload.sent.forbidden, `${during}: nothing forbidden left`);
     t.equal(now.sink.got.forbidden, start.sink.got.forbidden, `${during}: nothing forbidden arrived there`);
