@@ -16,11 +16,15 @@ import standalone from "ajv/dist/standalone/index.js";
 import { compile } from "json-schema-to-typescript";
 import { EXTENSIONS, readSettings, settingsModule, tableModule } from "./settings.mjs";
 
-const FILES = ["common", "config", "node", "node-group", "namespace", "workload", "network-policy", "network-set", "connectivity-test", "cluster", "object"];
+const FILES = ["common", "config", "bootstrap", "node", "node-group", "namespace", "workload", "network-policy", "network-set", "connectivity-test", "cluster", "object"];
+
+/** They describe a file as a whole, and no object; they refer to no other schema. */
+const FILES_OF_THEIR_OWN = ["config", "bootstrap"];
 
 /** Exported validator → schema. Policies have one for each apiVersion, so that an error never comes from the other. */
 const VALIDATORS = {
   validateConfig: "config.schema.json",
+  validateBootstrap: "bootstrap.schema.json",
   validateNode: "node.schema.json",
   validateNodeGroup: "node-group.schema.json",
   validateNamespace: "namespace.schema.json",
@@ -68,7 +72,7 @@ function typeName(ref) {
 
 async function generateTypes() {
   const $defs = {};
-  for (const name of FILES.filter((file) => file !== "config")) {
+  for (const name of FILES.filter((file) => !FILES_OF_THEIR_OWN.includes(file))) {
     const { $defs: own, ...schema } = bareReferences(readSchema(name));
     Object.assign($defs, own);
     if (name !== "common") $defs[schema.title] = schema;
@@ -80,8 +84,10 @@ async function generateTypes() {
     additionalProperties: false,
     style: { printWidth: 120 },
   });
-  const { $defs: shared, ...config } = bareReferences(readSchema("config"));
-  return manifests + (await compile({ ...config, $defs: shared }, "ConfigDocument", { bannerComment: "", style: { printWidth: 120 } }));
+  const files = [];
+  for (const name of FILES_OF_THEIR_OWN)
+    files.push(await compile(bareReferences(readSchema(name)), readSchema(name).title, { bannerComment: "", style: { printWidth: 120 } }));
+  return manifests + files.join("");
 }
 
 /** The standalone code quotes the schemas; without words they take a fifth of the space. */

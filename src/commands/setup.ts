@@ -1,11 +1,12 @@
-import { Flags } from "@oclif/core";
+import { Flags as flagOf } from "@oclif/core";
 import { ask } from "../cli/ask.js";
 import { BaseCommand } from "../cli/base.js";
 import { EXIT } from "../cli/exit.js";
 import type { SetupKey, SetupValues } from "../operations/setup/configuration.js";
+import { isEdited, type FoundFile } from "../operations/setup/node-setup.js";
 import { settingFlags } from "../settings/flags.js";
 import { nodeSetupDocument, renderNodeSetup, renderNodeSetupPlan } from "../views/node-setup.js";
-import { applyNodeSetup, discoverWorkloads, planNodeSetup, readSetupFile } from "../wiring/setup.js";
+import { applyMachineSetup, discoverWorkloads, planMachineSetup, readSetupFile } from "../wiring/setup.js";
 
 /** Flags that become settings of the file. */
 const FLAGS: readonly (readonly [flag: string, key: SetupKey])[] = [
@@ -16,6 +17,14 @@ const FLAGS: readonly (readonly [flag: string, key: SetupKey])[] = [
   ["branch", "source.branch"],
   ["path", "source.path"],
 ];
+
+const QUESTIONS: readonly (readonly [key: SetupKey, text: string])[] = [
+  ["node", "Name of this node"],
+  ["store", "Store: file:PATH, or etcds://HOST:PORT,…/PREFIX of a cluster"],
+  ["source.url", "Policy repository, a Git URL"],
+];
+
+type Flags = Readonly<Record<string, unknown>>;
 
 export default class Setup extends BaseCommand {
   static override summary = "Set up this machine: its configuration file, the checks, and the agent's units.";
@@ -28,46 +37,41 @@ export default class Setup extends BaseCommand {
   ];
   static override flags = {
     ...settingFlags("node", "address", "source.url", "source.branch", "source.path"),
-    file: Flags.string({ description: "the file to write", helpValue: "FILE", default: "/etc/ztap/config.yaml" }),
-    "dry-run": Flags.boolean({ description: "show what would be done", exclusive: ["discover"] }),
-    force: Flags.boolean({ description: "replace a file that was edited; it is kept beside the new one" }),
-    discover: Flags.boolean({ description: "print the workloads of this machine, as YAML for the policy repository" }),
-    namespace: Flags.string({ char: "n", description: "namespace of proposed workloads", default: "default" }),
+    file: flagOf.string({ description: "the file to write", helpValue: "FILE", default: "/etc/ztap/config.yaml" }),
+    "dry-run": flagOf.boolean({ description: "show what would be done", exclusive: ["discover"] }),
+    force: flagOf.boolean({ description: "replace a file that was edited; it is kept beside the new one" }),
+    discover: flagOf.boolean({ description: "print the workloads of this machine, as YAML for the policy repository" }),
+    namespace: flagOf.string({ char: "n", description: "namespace of proposed workloads", default: "default" }),
   };
 
   async run(): Promise<void> {
     const { flags } = await this.parse(Setup);
     const settings = await this.settings(flags);
     if (flags.discover) return void process.stdout.write((await discoverWorkloads(settings, flags.namespace)).text);
-    const plan = planNodeSetup(flags.file, await this.#values(flags), { force: flags.force });
+    const found = readSetupFile(flags.file);
+    const { node, store } = settings;
+    const defaults: SetupValues = { node, store: store.kind === "file" ? `file:${store.path}` : "" };
+    const given = { ...givenBy(flags), ...(await this.#answers(found, flags, defaults)) };
+    const plan = planMachineSetup(found, given, { defaults, force: flags.force });
     if (flags["dry-run"]) return this.log(renderNodeSetupPlan(plan, this.style));
-    const done = await applyNodeSetup(plan);
+    const done = await applyMachineSetup(plan);
     this.print(flags, nodeSetupDocument(done), () => renderNodeSetup(done, this.style));
     if (done.units === null || done.units.outcome === "failed") process.exitCode = EXIT.failed;
   }
 
-  /** What flags say, and on a terminal the answers to what they do not. */
-  async #values(flags: Readonly<Record<string, unknown>> & { readonly file: string }): Promise<SetupValues> {
-    const given = Object.fromEntries(
-      FLAGS.flatMap(([flag, key]) => (typeof flags[flag] === "string" ? [[key, flags[flag]] as const] : [])),
+  /** On a terminal, the answers to what neither flags nor the file say. */
+  async #answers(found: FoundFile, flags: Flags, defaults: SetupValues): Promise<SetupValues> {
+    if (!process.stdin.isTTY || flags["dry-run"] === true || isEdited(found)) return {};
+    const given = givenBy(flags);
+    const questions = QUESTIONS.filter(([key]) => found.layer[key] === undefined && given[key] === undefined);
+    return Object.fromEntries(
+      await ask(questions.map(([key, text]) => ({ key, text, proposed: defaults[key] ?? "" }))),
     );
-    const { node, store } = await this.settings(flags);
-    const { layer } = readSetupFile(flags.file);
-    const defaults: SetupValues = { node, store: store.kind === "file" ? `file:${store.path}` : "" };
-    const known: SetupValues = {
-      ...Object.fromEntries(Object.entries(layer).map(([key, found]) => [key, found.text])),
-      ...given,
-    };
-    if (!process.stdin.isTTY || flags["dry-run"] === true) return { ...defaults, ...known };
-    const questions = (
-      [
-        ["node", "Name of this node"],
-        ["store", "Store: file:PATH, or etcds://HOST:PORT,…/PREFIX of a cluster"],
-        ["source.url", "Policy repository, a Git URL"],
-      ] as const
-    )
-      .filter(([key]) => known[key] === undefined)
-      .map(([key, text]) => ({ key, text, proposed: defaults[key] ?? "" }));
-    return { ...known, ...Object.fromEntries(await ask(questions)) };
   }
+}
+
+function givenBy(flags: Flags): SetupValues {
+  return Object.fromEntries(
+    FLAGS.flatMap(([flag, key]) => (typeof flags[flag] === "string" ? [[key, flags[flag]] as const] : [])),
+  );
 }

@@ -24,3 +24,9 @@ export interface Logger {
   warn(message: string, fields?: LogFields): void;
   error(message: string, fields?: LogFields): void;
 }
+
+/** What came of enabling the units of the agent. `no-systemd`, `no-units`: nothing was done. */
+export interface UnitsEnabled {
+  readonly outcome: "enabled" | "no-systemd" | "no-units" | "failed";
+  readonly detail: string;
+}

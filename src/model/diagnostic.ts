@@ -23,3 +23,8 @@ export interface Diagnostic {
 export function hasErrors(diagnostics: readonly Diagnostic[]): boolean {
   return diagnostics.some((diagnostic) => diagnostic.severity === "error");
 }
+
+/** Returns a diagnostic as one line, for an error that stands for a whole file. */
+export function diagnosticLine({ file, line, column, code, message, fix }: Diagnostic): string {
+  return `${file}:${line}:${column} ${code} ${message}${fix === undefined ? "" : `; ${fix}`}`;
+}

@@ -781,3 +781,63 @@ export interface ConfigDocument {
     };
   };
 }
+/**
+ * An IP address, or a mapping.
+ */
+export type BootstrapMember =
+  | string
+  | {
+      /**
+       * IP address or DNS name at which nodes and the other members reach it.
+       */
+      address: string;
+      /**
+       * The IP address to listen on. Default: the address; needed where that is a name.
+       */
+      listen?: string;
+      /**
+       * The port for clients.
+       */
+      clientPort?: number;
+      /**
+       * The port for the other members.
+       */
+      peerPort?: number;
+    };
+/**
+ * The name of a certificate: lower-case letters, digits and '-', beginning and ending with a letter or digit, at most 63 characters.
+ */
+export type BearerName = string;
+/**
+ * Parts of letters, digits, '.', '_' and '-', with '/' between them.
+ */
+export type StorePrefix = string;
+
+/**
+ * cluster.yaml of `ztap cluster bootstrap`: the members of etcd, the nodes and the operators of a cluster.
+ */
+export interface BootstrapDocument {
+  /**
+   * etcd's members by name: an address, or a mapping.
+   */
+  members?: {
+    [k: string]: BootstrapMember;
+  };
+  /**
+   * Nodes whose keys are made in the folder of the authority.
+   */
+  nodes?: BearerName[];
+  /**
+   * Nodes that make their own keys, and enroll with a token.
+   */
+  enrolled?: BearerName[];
+  /**
+   * The nodes that may lead.
+   */
+  leaders?: BearerName[];
+  /**
+   * People who apply, and register nodes.
+   */
+  operators?: BearerName[];
+  prefix?: StorePrefix;
+}

@@ -1,9 +1,8 @@
 /** The configuration file: reads YAML text into settings by their keys, and reports all problems. Pure. */
-import type { Diagnostic } from "../model/diagnostic.js";
-import { explainErrors } from "../manifest/schema/errors.js";
-import { toDiagnostic, type Problem } from "../manifest/problem.js";
+import { diagnosticLine, hasErrors, type Diagnostic } from "../model/diagnostic.js";
+import { OperationError } from "../model/operation-error.js";
 import { parseConfig } from "../manifest/schema/validators.js";
-import { readText, type OffsetOf } from "../manifest/yaml/read.js";
+import { readSingle } from "../manifest/single.js";
 import { SETTING_KEYS } from "./definitions.js";
 import type { SettingsLayer } from "./read.js";
 
@@ -14,29 +13,23 @@ export interface ConfigResult {
 }
 
 export function readConfig(file: string, text: string): ConfigResult {
-  const { documents, refusals, position } = readText({ path: file, text });
-  const place = ({ offset, ...rest }: Problem, offsetOf: OffsetOf): Diagnostic =>
-    toDiagnostic(rest, position(offset ?? offsetOf(rest.path, rest.anchor ?? "value")));
-  const refuse = (diagnostics: readonly Diagnostic[]): ConfigResult => ({ values: {}, diagnostics });
-  if (refusals.length > 0) return refuse(refusals.map(({ problem, offsetOf }) => place(problem, offsetOf)));
-  const [document, other] = documents;
-  if (document === undefined) return { values: {}, diagnostics: [] };
-  const { value, problems, offsetOf } = document;
-  if (other !== undefined) {
-    const message = "a configuration file holds one document";
-    return refuse([place({ code: "yamlSyntax", path: [], message, fix: "remove the others" }, other.offsetOf)]);
-  }
-  const parsed = parseConfig(value);
-  const found = [...problems, ...(parsed.ok ? [] : explainErrors(parsed.errors, "config", value).problems)];
-  if (found.length > 0 || !parsed.ok) return refuse(found.map((problem) => place(problem, offsetOf)));
+  const { document, diagnostics, positionOf } = readSingle({ path: file, text }, parseConfig, "config");
+  if (document === null) return { values: {}, diagnostics };
   const entries = SETTING_KEYS.flatMap((key) => {
     const path = key.split(".");
-    const setting = valueAt(parsed.document, path);
+    const setting = valueAt(document, path);
     if (typeof setting !== "string" && typeof setting !== "number" && typeof setting !== "boolean") return [];
-    const { line } = position(offsetOf(path, "key"));
+    const { line } = positionOf(path, "key");
     return [[key, { text: String(setting), origin: `${file}:${line}` }] as const];
   });
   return { values: Object.fromEntries(entries), diagnostics: [] };
+}
+
+/** Reads the settings of a file. @throws OperationError `invalid-settings` with all problems */
+export function readSettingsFile(file: string, text: string): SettingsLayer {
+  const { values, diagnostics } = readConfig(file, text);
+  if (!hasErrors(diagnostics)) return values;
+  throw new OperationError("invalid-settings", diagnostics.map(diagnosticLine).join("\n"));
 }
 
 function valueAt(document: object, path: readonly string[]): unknown {

@@ -1,6 +1,5 @@
 /** Gathers the layers of the settings: the flags, the environment, and the configuration files, named or found. */
 import { lstat, readFile, stat } from "node:fs/promises";
-import { hasErrors } from "../model/diagnostic.js";
 import { OperationError } from "../model/operation-error.js";
 import { withReason } from "../model/system-error.js";
 import { SYSTEM_CONFIG_FILE, userConfigFile, type Machine } from "./defaults.js";
@@ -143,12 +142,6 @@ function refuseUnreadable(path: string, cause: unknown): never {
 async function parse(path: string, text: string): Promise<SettingsLayer> {
   if (text === "") return {};
   // Loaded here, so that only commands with a configuration file load the YAML parser.
-  const { readConfig } = await import("./config-file.js");
-  const { values, diagnostics } = readConfig(path, text);
-  if (!hasErrors(diagnostics)) return values;
-  const problems = diagnostics.map(
-    ({ line, column, code, message, fix }) =>
-      `${path}:${line}:${column} ${code} ${message}${fix === undefined ? "" : `; ${fix}`}`,
-  );
-  throw new OperationError("invalid-settings", problems.join("\n"));
+  const { readSettingsFile } = await import("./config-file.js");
+  return readSettingsFile(path, text);
 }

@@ -32,18 +32,23 @@ t.test("setup writes the file once, and again only what changes", async (t) => {
 
   t.match((await run("--address", "10.0.0.1:9470")).stdout, /^replaced/);
   t.match(readFileSync(file, "utf8"), /address: 10\.0\.0\.1:9470/);
-  t.match(readFileSync(`${file}.ztap-backup`, "utf8"), text);
+  t.notOk(existsSync(`${file}.ztap-backup`), "what setup wrote needs no copy");
 
   await t.test("a file that a person has edited is left alone without --force", async (t) => {
     const edited = `${readFileSync(file, "utf8")}checkInterval: 7s\n`;
     writeFileSync(file, edited);
     t.match((await run()).stdout, /^kept/, "it says all that is asked for");
+    const asked = await ztap.json(t, "setup", ["setup", "--file", file], { code: await codeHere(ztap) });
+    t.match(asked, { action: "kept" }, "without flags the rest is done all the same");
+    t.ok(asked.checks.length > 0);
     const { error } = await ztap.json(t, "error", ["setup", "--file", file, "--node", "n2"], { code: 1 });
     t.match(error, { code: "target-not-empty", message: /was edited.*--force/ });
     t.equal(readFileSync(file, "utf8"), edited);
     t.match((await ztap.run(["setup", "--file", file, "--node", "n2", "--force"])).stdout, /^replaced[^]*ztap-backup/);
     t.equal(readFileSync(`${file}.ztap-backup`, "utf8"), edited);
     t.match(readFileSync(file, "utf8"), /node: n2/);
+    t.match((await ztap.run(["setup", "--file", file, "--node", "n3"])).stdout, /^replaced/);
+    t.equal(readFileSync(`${file}.ztap-backup`, "utf8"), edited, "the copy of what a person wrote stays");
   });
 
   await t.test("an invalid file, or one of others, is an error and stays", async (t) => {
@@ -62,8 +67,9 @@ t.test("a sample without any setting is replaced, and a password is for its owne
   await ztap.run(["setup", "--file", file, "--store", `file:${ztap.store}`, "--node", "web-1"]);
   t.match(readFileSync(file, "utf8"), /^node: web-1$/m);
   t.equal(statSync(file).mode & 0o777, 0o644);
-  const { planNodeSetup } = await import("../../src/wiring/setup.js");
-  const plan = planNodeSetup(file, { "source.url": "https://u:secret@127.0.0.1:1/p.git" }, { force: false });
+  const { planMachineSetup, readSetupFile } = await import("../../src/wiring/setup.js");
+  const url = "https://u:secret@127.0.0.1:1/p.git";
+  const plan = planMachineSetup(readSetupFile(file), { "source.url": url }, { defaults: {}, force: false });
   t.match(plan.text, /url: https:\/\/u:secret@/);
   t.equal(plan.mode, 0o600);
 });

@@ -1,16 +1,11 @@
 /** The units of the system's own systemd: whether they are there, and how they are enabled. */
 import { spawnSync } from "node:child_process";
 import { existsSync } from "node:fs";
+import type { UnitsEnabled } from "../../interfaces/system.js";
 
 /** A folder that only a running systemd makes (sd_booted(3)). */
 const BOOTED = "/run/systemd/system";
 const TIMEOUT_MS = 90_000;
-
-/** @param outcome `no-systemd`, `no-units`: nothing was done */
-export interface UnitsEnabled {
-  readonly outcome: "enabled" | "no-systemd" | "no-units" | "failed";
-  readonly detail: string;
-}
 
 /** Enables the unit of the boot, and enables and starts the agent's; restarts an agent that runs if `restart`. */
 export function enableUnits({ restart }: { readonly restart: boolean }): UnitsEnabled {

@@ -24,8 +24,17 @@ function isPeer(path: Path): boolean {
 /** Largest number of errors that are explained; more are not reported for a file anyway. */
 const EXPLAINED = 1_200;
 
-/** The kind of document: an object of one of the two APIs, or the configuration file. */
-type Family = "ztap" | "kubernetes" | "config";
+/** The kind of document: an object of one of the two APIs, or a file of its own. */
+type Family = "ztap" | "kubernetes" | FileFamily;
+export type FileFamily = "config" | "bootstrap";
+
+/** What messages call the top level. */
+const ROOTS: Readonly<Record<Family, string>> = {
+  ztap: "this kind",
+  kubernetes: "this kind",
+  config: "the configuration file",
+  bootstrap: "cluster.yaml",
+};
 
 export interface ExplainedErrors {
   readonly problems: readonly Problem[];
@@ -139,8 +148,7 @@ function unknownOf(parent: Path, field: string, error: SchemaError, family: Fami
   if (family === "kubernetes" && isOfZtap?.(parent) === true) {
     return ztapOnly(path, "key", `${field} is a field of ztap/v1, and this is a networking.k8s.io/v1 policy`);
   }
-  const root = family === "config" ? "the configuration file" : "this kind";
-  return unknownField(parent, field, Object.keys(propertiesOf(error)).sort(), root);
+  return unknownField(parent, field, Object.keys(propertiesOf(error)).sort(), ROOTS[family]);
 }
 
 /**

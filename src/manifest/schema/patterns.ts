@@ -22,6 +22,11 @@ const PATTERNS: Readonly<Record<string, Rule>> = {
     kubernetes:
       "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with an alphanumeric character",
   },
+  BearerName: {
+    code: "badName",
+    wanted: "at most 63 lower-case letters, digits and '-', beginning and ending with a letter or digit",
+  },
+  StorePrefix: { code: "badName", wanted: "parts of letters, digits, '.', '_' and '-', with '/' between them" },
   NodeNamePattern: {
     code: "badPattern",
     wanted: "at most 63 lower-case letters, digits and '-', with '*' for any characters and '?' for one",

@@ -1,6 +1,7 @@
 /** The generated validators with the types of the schemas: a value is a document of its kind, or has errors. */
 import type { ErrorObject } from "ajv";
 import type {
+  BootstrapDocument,
   ClusterDocument,
   ConfigDocument,
   ConnectivityTestDocument,
@@ -31,6 +32,7 @@ function parser<T>(validate: GeneratedValidator): (value: unknown) => Parsed<T> 
 }
 
 export const parseConfig = parser<ConfigDocument>(generated.validateConfig);
+export const parseBootstrap = parser<BootstrapDocument>(generated.validateBootstrap);
 export const parseNode = parser<NodeDocument>(generated.validateNode);
 export const parseNodeGroup = parser<NodeGroupDocument>(generated.validateNodeGroup);
 export const parseNamespace = parser<NamespaceDocument>(generated.validateNamespace);

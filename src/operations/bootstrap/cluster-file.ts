@@ -1,7 +1,11 @@
 /** The file that says who belongs to a cluster: text → members, nodes and operators, or all of its problems. Pure. */
 import { isIP } from "node:net";
 import { isSeq, parseDocument, type Document } from "yaml";
-import { readText } from "../../manifest/yaml/read.js";
+import type { Path } from "../../manifest/problem.js";
+import { parseBootstrap } from "../../manifest/schema/validators.js";
+import { readSingle } from "../../manifest/single.js";
+import { diagnosticLine } from "../../model/diagnostic.js";
+import type { BootstrapDocument, BootstrapMember } from "../../model/generated.js";
 import { isLabel, isObjectName } from "../../model/guards.js";
 import { OperationError } from "../../model/operation-error.js";
 import { ENROLMENT_NAME, ROOT } from "./names.js";
@@ -43,8 +47,6 @@ export interface ClusterAdditions {
 }
 
 const LISTS = ["nodes", "enrolled", "leaders", "operators"] as const;
-const KEYS = ["members", ...LISTS, "prefix"];
-const MEMBER_KEYS = ["address", "listen", "clientPort", "peerPort"];
 /** Names of certificates that the bootstrap makes for itself. */
 const RESERVED = [ROOT, ENROLMENT_NAME];
 
@@ -60,11 +62,17 @@ const HEAD = `# Who belongs to this cluster. \`ztap cluster bootstrap\` reads th
 #   prefix: ztap             the prefix of the store's keys
 `;
 
-/** Reads the file. @throws OperationError `invalid-settings` with all problems */
+/** Reports what is wrong at a field. */
+type Report = (path: Path, message: string, anchor?: "key" | "value") => void;
+
+/** Reads the file. @throws OperationError `invalid-settings` with all problems, each with its line and column */
 export function readClusterFile(path: string, text: string): ClusterFile {
-  const value = valueOf(path, text);
+  const { document, positionOf } = readDocument(path, text);
   const problems: string[] = [];
-  const file = toClusterFile(value, (problem) => void problems.push(`${path}: ${problem}`));
+  const file = toClusterFile(document ?? {}, (at, message, anchor = "value") => {
+    const { line, column } = positionOf(at, anchor);
+    problems.push(`${path}:${line}:${column} ${message}`);
+  });
   if (problems.length > 0) throw new OperationError("invalid-settings", problems.join("\n"));
   return file;
 }
@@ -72,15 +80,23 @@ export function readClusterFile(path: string, text: string): ClusterFile {
 /**
  * Returns the file's text with the additions. Comments and order stay.
  * @param text null: there is no file yet
+ * @throws OperationError `invalid-settings`; `usage` if a member has another address there, or two here
  */
 export function addToClusterFile(path: string, text: string | null, added: ClusterAdditions): string {
-  if (text !== null) valueOf(path, text);
+  const members = new Map(Object.entries(text === null ? {} : (readDocument(path, text).document?.members ?? {})));
   const document: Document = parseDocument(text ?? HEAD);
   for (const one of added.members) {
     const [name, address] = splitOnce(one);
     if (address === "")
       throw new OperationError("usage", `--members: found ${JSON.stringify(one)}, wanted NAME=ADDRESS`);
-    if (!document.hasIn(["members", name])) document.setIn(["members", name], address);
+    const known = members.get(name);
+    if (known !== undefined && toRecord(known).address !== address)
+      throw new OperationError(
+        "usage",
+        `--members: ${name} has the address ${toRecord(known).address} already, and not ${address}; change it in ${CLUSTER_FILE}`,
+      );
+    if (known === undefined) document.setIn(["members", name], address);
+    members.set(name, known ?? address);
   }
   for (const list of LISTS) for (const name of added[list]) addToList(document, list, name);
   return isEmpty(added) && text !== null ? text : document.toString();
@@ -97,110 +113,61 @@ function addToList(document: Document, list: string, name: string): void {
   } else document.set(list, document.createNode([name]));
 }
 
-/** The value of the one document. @throws OperationError `invalid-settings` */
-function valueOf(path: string, text: string): Readonly<Record<string, unknown>> {
-  const { documents, refusals } = readText({ path, text });
-  const [document, other] = documents;
-  const problems = [...refusals.map(({ problem }) => problem), ...(document?.problems ?? [])];
-  const [problem] = problems;
-  if (problem !== undefined) throw new OperationError("invalid-settings", `${path}: ${problem.message}`);
-  if (other !== undefined)
-    throw new OperationError("invalid-settings", `${path}: it has several documents, wanted one`);
-  const value = document?.value ?? {};
-  if (!isRecord(value))
-    throw new OperationError("invalid-settings", `${path}: wanted a mapping, such as nodes: [web-1]`);
-  return value;
+/** @throws OperationError `invalid-settings` */
+function readDocument(path: string, text: string): ReturnType<typeof readSingle<BootstrapDocument>> {
+  const found = readSingle({ path, text }, parseBootstrap, "bootstrap");
+  if (found.diagnostics.length === 0) return found;
+  throw new OperationError("invalid-settings", found.diagnostics.map(diagnosticLine).join("\n"));
 }
 
-function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
-  return value !== null && typeof value === "object" && !Array.isArray(value);
-}
-
-type Report = (problem: string) => void;
-
-function toClusterFile(value: Readonly<Record<string, unknown>>, report: Report): ClusterFile {
-  for (const key of Object.keys(value))
-    if (!KEYS.includes(key)) report(`unknown field ${JSON.stringify(key)}; wanted one of ${KEYS.join(", ")}`);
-  const members = readMembers(value["members"], report);
-  const lists = {
-    nodes: readNames("nodes"),
-    enrolled: readNames("enrolled"),
-    leaders: readNames("leaders"),
-    operators: readNames("operators"),
-  };
-  const { prefix = "ztap" } = value;
-  const isPrefix = typeof prefix === "string" && /^[A-Za-z0-9._-]+(\/[A-Za-z0-9._-]+)*$/.test(prefix);
-  if (!isPrefix) report(`prefix: found ${JSON.stringify(prefix)}, wanted letters, digits, ".", "_" and "-"`);
-  const file = { members, ...lists, prefix: isPrefix ? prefix : "ztap" };
+function toClusterFile(document: BootstrapDocument, report: Report): ClusterFile {
+  const { members = {}, nodes = [], enrolled = [], leaders = [], operators = [], prefix = "ztap" } = document;
+  const file = { members: toMembers(members, report), nodes, enrolled, leaders, operators, prefix };
   reportClashes(file, report);
   return file;
-
-  function readNames(key: string): readonly string[] {
-    const { [key]: found = [] } = value;
-    if (!Array.isArray(found)) {
-      report(`${key}: wanted a list of names`);
-      return [];
-    }
-    const names: readonly unknown[] = found;
-    return names.filter((name): name is string => {
-      const isGood = isLabel(name);
-      if (!isGood) report(`${key}: found ${JSON.stringify(name)}, wanted ${NAME}`);
-      return isGood;
-    });
-  }
 }
 
-const NAME = "a name of lower-case letters, digits and hyphens, of 63 characters at most";
+const toRecord = (member: BootstrapMember): Exclude<BootstrapMember, string> =>
+  typeof member === "string" ? { address: member } : member;
 
-function readMembers(value: unknown = {}, report: Report): readonly EtcdMember[] {
-  if (!isRecord(value)) {
-    report("members: wanted a mapping of names to addresses");
-    return [];
-  }
-  return Object.entries(value).flatMap(([name, found]) => {
-    if (!isLabel(name)) report(`members: found ${JSON.stringify(name)}, wanted ${NAME}`);
-    const record = isRecord(found) ? found : { address: found };
-    for (const key of Object.keys(record))
-      if (!MEMBER_KEYS.includes(key)) report(`members.${name}: unknown field ${JSON.stringify(key)}`);
-    const { address, clientPort = 2379, peerPort = 2380 } = record;
-    if (typeof address !== "string" || (isIP(address) === 0 && !isObjectName(address))) {
-      report(`members.${name}: found the address ${JSON.stringify(address)}, wanted an IP address or a DNS name`);
-      return [];
-    }
-    const { listen = address } = record;
-    if (typeof listen !== "string" || isIP(listen) === 0) {
-      const example = `{ address: ${address}, listen: 10.0.0.1 }`;
-      const why =
-        record["listen"] === undefined ? "etcd listens on IP addresses alone, and its address is a name: " : "";
-      report(`members.${name}: ${why}wanted the IP address to listen on, such as ${example} in ${CLUSTER_FILE}`);
-      return [];
-    }
-    if (!isPortNumber(clientPort) || !isPortNumber(peerPort) || clientPort === peerPort) {
-      report(`members.${name}: wanted two different ports from 1 to 65535`);
-      return [];
-    }
+function toMembers(members: Readonly<Record<string, BootstrapMember>>, report: Report): readonly EtcdMember[] {
+  return Object.entries(members).flatMap(([name, found]) => {
+    const path = ["members", name];
+    const { address, listen = address, clientPort = 2379, peerPort = 2380 } = toRecord(found);
+    if (!isLabel(name))
+      report(
+        path,
+        `${JSON.stringify(name)} is no name of a member: wanted lower-case letters, digits and hyphens`,
+        "key",
+      );
+    if (isIP(address) === 0 && !isObjectName(address))
+      report(path, `${JSON.stringify(address)} is neither an IP address nor a DNS name`);
+    else if (isIP(listen) === 0)
+      report(
+        path,
+        `etcd listens on IP addresses alone, and that of ${name} is a name: add one, { address: ${address}, listen: 10.0.0.1 }`,
+      );
+    if (clientPort === peerPort) report(path, `clientPort and peerPort are both ${clientPort}; wanted two ports`);
     return [{ name, address, listen, clientPort, peerPort }];
   });
-}
-
-function isPortNumber(value: unknown): value is number {
-  return typeof value === "number" && Number.isInteger(value) && value >= 1 && value <= 65_535;
 }
 
 /** Two bearers of one name would be one user of etcd, with the rights of both. */
 function reportClashes({ members, nodes, enrolled, leaders, operators }: ClusterFile, report: Report): void {
   const bearers = new Map<string, string>(RESERVED.map((name) => [name, "a name of the cluster's own"]));
-  const claim = (name: string, what: string): void => {
+  const claim = (path: Path, name: string, what: string): void => {
     const other = bearers.get(name);
-    if (other !== undefined) report(`${name} is ${other}, and cannot be ${what} as well`);
+    const anchor = path[0] === "members" ? "key" : "value";
+    if (other !== undefined) report(path, `${name} is ${other}, and cannot be ${what} as well`, anchor);
     else bearers.set(name, what);
   };
-  for (const { name } of members) claim(name, "a member");
-  for (const name of nodes) claim(name, "one of the nodes");
-  for (const name of enrolled) claim(name, "one of the enrolled nodes");
-  for (const name of operators) claim(name, "an operator");
+  for (const { name } of members) claim(["members", name], name, "a member");
+  for (const [at, name] of nodes.entries()) claim(["nodes", at], name, "one of the nodes");
+  for (const [at, name] of enrolled.entries()) claim(["enrolled", at], name, "one of the enrolled nodes");
+  for (const [at, name] of operators.entries()) claim(["operators", at], name, "an operator");
   const known = new Set([...nodes, ...enrolled]);
-  for (const name of leaders) if (!known.has(name)) report(`leaders: ${name} is not among the nodes`);
+  for (const [at, name] of leaders.entries())
+    if (!known.has(name)) report(["leaders", at], `${name} is not among the nodes`);
 }
 
 /** `NAME=ADDRESS`; an empty address if there is none. */
