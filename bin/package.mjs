@@ -42,7 +42,7 @@ const key = values.sign && resolve(values.sign);
 
 const root = join(import.meta.dirname, "..");
 process.chdir(root);
-// What is made is readable for all, whatever the mask of who makes it.
+// What is made is readable for all, under any umask.
 process.umask(0o022);
 const out = resolve(values.out);
 const work = join(out, ".work");

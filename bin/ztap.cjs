@@ -44,7 +44,7 @@ import("../dist/cli/cli/main.js").then(
   },
 );
 
-// Node.js runs the compiled code that it finds there, whoever has put it there.
+// Node.js runs any compiled code that it finds there.
 function enableCache(folder) {
   var compileCache = require("module");
   if (!compileCache.enableCompileCache || !isTrusted(folder)) return;

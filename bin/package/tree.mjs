@@ -56,7 +56,7 @@ export function layTree(project, machine, native, tree) {
       join("usr/lib/systemd/system", basename(file)),
       packagedUnit(readFileSync(join(root, file), "utf8"), file),
     );
-  // Whatever the mask of who runs ztap first: it holds code that root runs.
+  // Under any umask: the folder holds code that root runs.
   mkdirSync(join(tree, "var/cache/ztap"), { recursive: true });
   layDocuments(project, machine, tree);
   normalise(tree, project.epoch);
@@ -108,7 +108,7 @@ function write(tree, path, content) {
   writeFileSync(join(tree, path), content);
 }
 
-/** Modes and times are the same in every build, whatever the checkout's are. */
+/** Modes and times are the same in every build, in each checkout. */
 export function normalise(tree, epoch, isProgram = (path) => PROGRAMS.has(path)) {
   for (const path of ["", ...globSync("**/*", { cwd: tree, dot: true })]) {
     const file = join(tree, path);

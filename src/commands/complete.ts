@@ -11,7 +11,7 @@ import { withStore } from "../wiring/store.js";
 /** A key was pressed: after this time no answer is better than a late one. */
 const LIMIT_MS = 1500;
 
-/** For the scripts of `ztap completion`. Silent in any case: whatever it printed would stand in the command line. */
+/** For the scripts of `ztap completion`. It prints nothing else: its output stands in the command line. */
 export default class Complete extends BaseCommand {
   static override hidden = true;
   static override summary = "Print the names that the store has, one a line.";

@@ -39,7 +39,7 @@ export interface TokenUse {
 export interface EnrolmentTokens {
   /** Makes a token. Its secret is returned and not kept. */
   create(node: string, expiresAt: string): { readonly id: string; readonly secret: string };
-  /** Finds the token; null if there is none of this id with this secret. Takes the same time whatever the secret is. */
+  /** Finds the token; null if there is none of this id with this secret. Takes the same time for each secret. */
   find(id: string, secret: string): IssuedToken | null;
   /**
    * Marks the token as used for a public key, for good, before anything is issued for it.

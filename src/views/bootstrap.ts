@@ -36,6 +36,6 @@ export function renderBootstrapped({ folder, file, files, applied, store }: Boot
       ? [style.line`  ztap cluster bootstrap ${folder} --apply   once etcd runs: makes its users and roles`]
       : []),
     ...(file.nodes.length > 0 ? ["  nodes/NODE/: copy to /etc/ztap/etcd on that node"] : []),
-    "Keep this folder off the hosts: whoever reads it can be anybody in this cluster.",
+    "Keep this folder off the hosts: its keys can sign a certificate for any name in this cluster.",
   ].join("\n");
 }

@@ -17,7 +17,7 @@ export async function printAgentLog(query: Omit<JournalQuery, "units">, signal: 
     }[cause.code];
     throw new OperationError(
       "unsupported",
-      `no log can be shown: ${why}; an agent writes its log to stderr, where whatever started it keeps it. \`ztap flows\` shows the agent's decisions`,
+      `no log can be shown: ${why}; an agent writes its log to stderr, which its service manager keeps. \`ztap flows\` shows the agent's decisions`,
     );
   });
 }

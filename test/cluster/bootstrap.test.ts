@@ -193,19 +193,24 @@ await t.test("three members of etcd run with the files", settings, async (t) => 
     const first: Written = await cluster.bootstrap("--apply");
     t.ok(first.applied?.includes("user n1 has the role ztap-leader"), "etcd had none of them");
     const root = join(dir, "operators/root");
-    const { status, stderr } = spawnSync("sh", [join(dir, "roles.sh")], {
-      encoding: "utf8",
-      timeout: HANG_MS,
-      env: {
-        PATH: `${dirname(etcdProgram("etcdctl"))}:${process.env["PATH"] ?? ""}`,
-        ETCDCTL_ENDPOINTS: endpoints.map((endpoint) => `https://${endpoint}`).join(","),
-        ETCDCTL_CACERT: join(root, "ca.crt"),
-        ETCDCTL_CERT: join(root, "operator.crt"),
-        ETCDCTL_KEY: join(root, "operator.key"),
-      },
-    });
-    t.equal(status, 0, stderr);
+    const env = {
+      PATH: `${dirname(etcdProgram("etcdctl"))}:${process.env["PATH"] ?? ""}`,
+      ETCDCTL_ENDPOINTS: endpoints.map((endpoint) => `https://${endpoint}`).join(","),
+      ETCDCTL_CACERT: join(root, "ca.crt"),
+      ETCDCTL_CERT: join(root, "operator.crt"),
+      ETCDCTL_KEY: join(root, "operator.key"),
+    };
+    const asRoot = (command: string, ...args: readonly string[]): void => {
+      const { status, stderr } = spawnSync(command, [...args], { encoding: "utf8", timeout: HANG_MS, env });
+      t.equal(status, 0, stderr);
+    };
+    asRoot("sh", join(dir, "roles.sh"));
     t.same((await cluster.bootstrap("--apply")).applied, []);
+    const granted = /grant-permission --prefix=true (\S+) readwrite (\S+)/.exec(cluster.read("roles.sh"));
+    const [, role = "", key = ""] = granted ?? [];
+    asRoot("etcdctl", "role", "grant-permission", role, "readwrite", key, "zz");
+    const taken: Written = await cluster.bootstrap("--apply");
+    t.same(taken.applied, [`role ${role} may no longer readwrite ${key} to zz`], "a wider range is taken away");
     const { applied }: Written = await cluster.bootstrap("--apply", "--nodes", "web-3", "--leaders", "web-2");
     t.same(
       applied?.filter((change) => !/ may /.test(change)),

@@ -274,5 +274,6 @@ t.test("laws of any two rulesets and any sessions", async (t) => {
     ),
     { numRuns: 300 },
   );
-  t.ok(withheld > 100, `only ${withheld} workloads were withheld`);
+  // Some 125, with a standard deviation of 10.
+  t.ok(withheld > 50, `only ${withheld} workloads were withheld`);
 });

@@ -22,7 +22,7 @@ interface TokenRecord {
 const isTokenRecord = shaped<TokenRecord>({ node: isLabel, expiresAt: isTime, secret: isDigest });
 
 const isTokenUse = shaped<TokenUse>({ publicKey: nullable(isDigest), certificate: nullable(isString) });
-/** What cannot be read was used by somebody. */
+/** A token file that cannot be read counts as used. */
 const UNKNOWN_USE: TokenUse = { publicKey: null, certificate: null };
 
 const SECRET_BYTES = 32;

@@ -60,7 +60,7 @@ async function applyUsers(client: EtcdClient, wanted: readonly EtcdUser[]): Prom
   const changes: string[] = [];
   for (const { name, roles } of wanted) {
     if (!found.includes(name)) {
-      // Nobody can log in with a password: the certificate alone says who it is.
+      // No password is set: the certificate alone authenticates the user.
       const options = { no_password: true };
       const made = unlessThere(client.call((etcd, deadline) => etcd.auth.userAdd({ name, options }, deadline)));
       if (await made) changes.push(`user ${name} was made`);
@@ -105,13 +105,15 @@ function toMessage({ access, key, isPrefix }: KeyPermission): IPermission {
   };
 }
 
-/** One text for one permission, whichever way the package spells its type. */
+/** One text for one permission, in each spelling of its type. */
 function textOf(permission: IPermission): string {
   return `${permission.permType.toLowerCase()} ${keysOf(permission)}`;
 }
 
+/** One text for one range of keys: two ranges that begin at one key differ in their ends. */
 function keysOf({ key, range_end }: { readonly key: Buffer; readonly range_end?: Buffer }): string {
-  return range_end === undefined || range_end.length === 0 ? key.toString() : `${key.toString()}…`;
+  if (range_end === undefined || range_end.length === 0) return key.toString();
+  return range_end.equals(endOfPrefix(key)) ? `${key.toString()}…` : `${key.toString()} to ${range_end.toString()}`;
 }
 
 /** The protocol omits empty lists and ends; the package's types do not express that. */

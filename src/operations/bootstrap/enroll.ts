@@ -1,7 +1,7 @@
 /**
  * The authority's side of an enrolment. In this order, so that neither a wrong request costs a token, nor a token is good
  * for two keys: the token is checked, then the request, then the token is marked as used for that key on the disk, then the
- * certificate is issued. Whoever has the key may ask again until the token expires, and gets the same certificate: an answer
+ * certificate is issued. A node that asks again with the same key before the token expires gets the same certificate: an answer
  * that was lost costs nothing.
  */
 import type { AuthorityFolder } from "../../interfaces/authority.js";
@@ -41,7 +41,7 @@ export const isEnrolmentRequest = shaped<EnrolmentRequest>({
   request: (value): value is string => isString(value) && value.length <= MAX_REQUEST,
 });
 
-/** Why a node gets no certificate, in words for that node. Whoever has no good secret learns nothing else. */
+/** Why a node gets no certificate, in words for that node. Without a good secret a peer learns nothing else. */
 export class EnrolmentRefused extends Error {
   override readonly name = "EnrolmentRefused";
 }

@@ -49,7 +49,7 @@ function commentAt(document: Document, path: readonly string[], comment: string)
   if (entry !== undefined) entry.key = key;
 }
 
-/** Returns whether setup may replace a file: one that it wrote and nobody changed, or one without any setting. */
+/** Returns whether setup may replace a file: one that it wrote and that was not changed since, or one without any setting. */
 export function isReplaceable(text: string, found: SettingsLayer): boolean {
   if (Object.keys(found).length === 0) return true;
   const [head, mark = "", ...body] = text.split("\n");

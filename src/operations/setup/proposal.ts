@@ -134,7 +134,7 @@ function document(value: object): string {
   return stringify(value, { lineWidth: 0 });
 }
 
-/** Comments of the first document: one line each, whatever the names are. */
+/** Comments of the first document: one line each, for any names. */
 function heading(
   node: string,
   rest: {

@@ -1,6 +1,6 @@
 # Detaches the programs of every node, then drops their maps. A node whose agent runs from elsewhere is left to it.
 end_enforcement() (
-  # From here on nobody can put another folder in its place.
+  # From here on no other folder can take its place.
   cd -P "$PINS"
   for node in *; do
     node=./$node
