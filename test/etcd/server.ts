@@ -3,9 +3,10 @@
  * afterwards.
  */
 import { spawnSync } from "node:child_process";
+import { randomInt } from "node:crypto";
 import { once } from "node:events";
 import { mkdtemp, rm } from "node:fs/promises";
-import { createServer } from "node:net";
+import { createServer, type Server } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { EtcdProcess, etcdProgram } from "../../examples/cluster/etcd.js";
@@ -70,19 +71,35 @@ function runCtl(args: readonly string[]): string {
   return stdout;
 }
 
+/** Below the ports that Linux gives to outgoing connections: one of these could take a port before the server does. */
+const PORTS = { first: 15_000, last: 32_000 };
+
 /** All held at once before any is given back, so that they differ. */
 export async function freePorts(count: number): Promise<readonly number[]> {
-  const servers = Array.from({ length: count }, () => createServer());
+  const held: Server[] = [];
   try {
     const ports: number[] = [];
-    for (const server of servers) {
-      server.listen(0, "127.0.0.1");
-      await once(server, "listening");
-      const address = server.address();
-      if (address !== null && typeof address === "object") ports.push(address.port);
+    while (ports.length < count) {
+      const port = randomInt(PORTS.first, PORTS.last);
+      const server = createServer();
+      if (!(await listens(server, port))) continue;
+      held.push(server);
+      ports.push(port);
     }
     return ports;
   } finally {
-    for (const server of servers) server.close();
+    for (const server of held) server.close();
+  }
+}
+
+/** Returns false if another one has the port. */
+async function listens(server: Server, port: number): Promise<boolean> {
+  try {
+    server.listen(port, "127.0.0.1");
+    await once(server, "listening");
+    return true;
+  } catch (error) {
+    if (error instanceof Error && "code" in error && error.code === "EADDRINUSE") return false;
+    throw error;
   }
 }

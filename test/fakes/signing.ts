@@ -59,7 +59,8 @@ export interface OpenPgpSigner extends Signer {
 export function makeOpenPgpKey(folder: string, name: string, expires = "never", madeAt?: string): OpenPgpSigner {
   const home = join(folder, `gnupg-${name}`);
   mkdirSync(home, { mode: 0o700 });
-  if (madeAt !== undefined) writeFileSync(join(home, "gpg.conf"), `faked-system-time ${madeAt}\n`);
+  // Frozen: a key that took a second to make would be one of the future for the next process.
+  if (madeAt !== undefined) writeFileSync(join(home, "gpg.conf"), `faked-system-time ${madeAt}!\n`);
   const environment = { GNUPGHOME: home };
   const gpg = (args: readonly string[]): string => run("gpg", ["--batch", "--quiet", ...args], environment);
   const user = `${name} <${name}@example.org>`;
