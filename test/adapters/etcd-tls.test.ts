@@ -1,4 +1,5 @@
 /** TLS with certificates as `ztap cluster bootstrap` makes them, and everything that can be wrong about them. */
+import { createServer, type Socket } from "node:net";
 import { mkdir, mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -41,6 +42,11 @@ async function tlsOf(folder: string, user: string | null, authority = folder): P
 }
 
 const NOT_TRUSTED = { code: "store-unavailable", message: /its certificate is not accepted here.*etcd\.ca/ };
+const NOT_FOR_IT = {
+  code: "store-unavailable",
+  message: /its certificate is not accepted here: it is not for this address, but for m1, 127\.0\.0\.1/,
+};
+const EXPIRED = { code: "store-unavailable", message: /its certificate is not accepted here: it has expired/ };
 const NOT_WELCOME = {
   code: "store-unavailable",
   message: /accepts no connection with this certificate.*etcd\.cert/,
@@ -74,7 +80,7 @@ async function goodAndBad(t: Test, endpoint: string, own: string, foreign: strin
     t.rejects(ask({ ca: null, cert: good?.cert ?? null, key: good?.key ?? null }), NOT_TRUSTED),
   );
   await t.test("a certificate that does not name the address is not trusted", (t) =>
-    t.rejects(ask(good, endpoint.replace("127.0.0.1", "[::ffff:127.0.0.1]")), NOT_TRUSTED),
+    t.rejects(ask(good, endpoint.replace("127.0.0.1", "[::ffff:127.0.0.1]")), NOT_FOR_IT),
   );
   await t.test("a client without a certificate is refused", (t) =>
     t.rejects(async () => ask(await tlsOf(own, null)), NOT_WELCOME),
@@ -85,6 +91,24 @@ async function goodAndBad(t: Test, endpoint: string, own: string, foreign: strin
   await t.test("a client with an expired certificate is refused", (t) =>
     t.rejects(async () => ask(await tlsOf(own, "old-web-1")), NOT_WELCOME),
   );
+  await t.test("each endpoint that does not answer is named with its reason, in plain words", async (t) => {
+    const held = new Set<Socket>();
+    const silent = createServer((socket) => held.add(socket.on("error", () => undefined)));
+    await new Promise<void>((resolve) => silent.listen(0, "127.0.0.1", resolve));
+    t.teardown(() => {
+      silent.close();
+      for (const socket of held) socket.destroy();
+    });
+    const hung = `127.0.0.1:${Object(silent.address()).port}`;
+    const [one, other] = (await freePorts(2)).map((port) => `127.0.0.1:${port}`);
+    const store = openStore(t, [one ?? "", other ?? "", hung], { tls: good, timeoutMs: 300 });
+    const error = await within(store.readHead(), { what: "an answer" }).catch((thrown: unknown) => thrown);
+    t.match(error, { code: "store-unavailable" });
+    const { message } = error instanceof Error ? error : new Error("it was answered");
+    t.match(message, `etcd at ${one}, ${other} cannot be reached, or has no majority: the connection is refused`);
+    t.match(message, `; etcd at ${hung} cannot be reached, or has no majority: it does not answer in time`);
+    t.notMatch(message, /UNAVAILABLE|DEADLINE|ECONN|LB pick|[0-9]+ms|established/i);
+  });
   await t.test("a client without TLS is refused", (t) =>
     t.rejects(ask(null), { code: "store-unavailable", message: /etcds:/ }),
   );
@@ -102,6 +126,6 @@ await t.test("TLS", settings, async (t) => {
   );
   await withEtcd({ flags: serverFlags(own, "old-m1"), scheme: "https" }, async ({ endpoints }) => {
     const store = openStore(t, endpoints, { tls: await tlsOf(own, "web-1"), timeoutMs: 1000 });
-    await t.rejects(within(store.readHead(), { what: "an answer" }), NOT_TRUSTED, "a member's certificate has expired");
+    await t.rejects(within(store.readHead(), { what: "an answer" }), EXPIRED, "a member's certificate has expired");
   });
 });

@@ -10,10 +10,11 @@
  */
 import { noop } from "cockatiel";
 import { Etcd3, type IResponseOp } from "etcd3";
+import { X509Certificate } from "node:crypto";
 import { rootCertificates } from "node:tls";
 import { StoreError } from "../../interfaces/store.js";
 import type { Clock } from "../../interfaces/system.js";
-import { isOutdatedToken, isUnreachable, toStoreError } from "./errors.js";
+import { isOutdatedToken, isUnreachable, toStoreError, toUnanswered } from "./errors.js";
 import { requireLeader } from "./require-leader.js";
 import { inBatches, mapBounded } from "./batches.js";
 import {
@@ -194,17 +195,19 @@ export class EtcdClient {
   async call<T>(run: (etcd: Etcd3, options: { readonly deadline: number }) => Promise<T>): Promise<T> {
     const { endpoints, timeoutMs } = this.options;
     const started = this.clock.monotonic();
+    const failures = new Map<string, unknown>();
     for (let attempt = 1; ; attempt += 1) {
       const endpoint = this.#endpoint();
       try {
         return await run(this.#connection(endpoint), { deadline: Date.now() + timeoutMs });
       } catch (error) {
         const isOutdated = isOutdatedToken(error);
-        if (!isOutdated && !isUnreachable(error)) throw toStoreError(error, endpoints);
+        if (!isOutdated && !isUnreachable(error)) throw toStoreError(error, endpoints, this.#user());
+        failures.set(endpoint, error);
         if (isOutdated) this.#drop(endpoint);
         else this.leave(endpoint);
         const isOver = this.#closed || attempt > endpoints.length || this.clock.monotonic() - started >= 2 * timeoutMs;
-        if (isOver) throw toStoreError(error, endpoints);
+        if (isOver) throw toUnanswered(failures, this.#user());
         await this.clock.sleep(RETRY_PAUSE_MS);
       }
     }
@@ -218,7 +221,19 @@ export class EtcdClient {
     try {
       return await run(this.#connection(endpoint), { deadline: Date.now() + this.options.timeoutMs });
     } catch (error) {
-      throw toStoreError(error, [endpoint]);
+      throw toStoreError(error, [endpoint], this.#user());
+    }
+  }
+
+  /** The user as which calls are made, for messages. */
+  #user(): string | null {
+    const { auth } = this.options;
+    const cert = this.#tls?.cert ?? null;
+    if (auth !== null || cert === null) return auth?.username ?? null;
+    try {
+      return /^CN=(.*)$/m.exec(new X509Certificate(cert).subject)?.[1] ?? null;
+    } catch {
+      return null;
     }
   }
 
