@@ -114,6 +114,11 @@ export abstract class BaseCommand extends Command {
     if (notices.length > 0) this.logToStderr(renderNotices(notices, this.style));
   }
 
+  /** Says on stderr what takes long. */
+  protected sayWaiting(what: string): void {
+    this.logToStderr(this.style.line`ztap: waiting for ${what}`);
+  }
+
   /** Prints a result: the document with --json, else the text. */
   protected print(flags: { readonly json: boolean }, document: object, text: () => string): void {
     this.log(flags.json ? printableJson(document, 2) : text());

@@ -39,6 +39,10 @@ export interface AuthorityFolder {
    * @throws OperationError `bad-key` if a key cannot be read
    */
   ensure(wanted: WantedCertificate, validForMs: number): Promise<EnsuredFile>;
+  /** Returns the public key (SPKI in PEM) of the certificate at a path; null if there is none. */
+  publicKey(path: string): string | null;
+  /** Returns the paths of the certificates of members, nodes and operators, and of tokens. */
+  issued(): readonly string[];
   /** Issues a certificate for a public key (SPKI in PEM), and stores it in place of any other. */
   issue(wanted: WantedCertificate, publicKey: string, validForMs: number): Promise<string>;
 }

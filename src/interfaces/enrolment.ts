@@ -1,4 +1,7 @@
-/** Enrolment: a node gets a certificate for a key of its own, with a token that is good for one key. */
+/**
+ * Enrolment: a node gets a certificate for a key of its own, with a token that is good for one key. Renewal: it gets the
+ * next one with the certificate that it has.
+ */
 
 /** What a node sends. Nothing of it is trusted. */
 export interface EnrolmentRequest {
@@ -9,6 +12,41 @@ export interface EnrolmentRequest {
   /** PKCS #10, in PEM. */
   readonly request: string;
 }
+
+/** What a node sends for its next certificate. Nothing of it is trusted. */
+export interface RenewalRequest {
+  readonly node: string;
+  /** PKCS #10, in PEM. */
+  readonly request: string;
+}
+
+/** A certificate whose key the peer has proved to have. */
+export interface ShownCertificate {
+  /** PEM. */
+  readonly certificate: string;
+  /** Why TLS does not trust it, as its code; null if it does. */
+  readonly distrust: string | null;
+}
+
+/** One request that reached the authority. */
+export interface EnrolmentCall {
+  readonly kind: "enroll" | "renew";
+  /** Whatever was sent. */
+  readonly body: unknown;
+  /** The peer's address. */
+  readonly from: string;
+  /** Null: the peer showed none. */
+  readonly shown: ShownCertificate | null;
+}
+
+export interface EnrolmentReply {
+  readonly status: 200 | 400 | 403 | 500;
+  readonly body: object;
+}
+
+/** What a client's certificate says, once it is known to be good; else why it is not. */
+export type ClientCertificate =
+  { readonly problem: null; readonly commonName: string; readonly publicKey: string } | { readonly problem: string };
 
 export interface EnrolmentAnswer {
   readonly certificate: string;
@@ -25,6 +63,8 @@ export interface IssuedToken {
   readonly id: string;
   readonly node: string;
   readonly expiresAt: string;
+  /** Whether a newer token for the same node has taken its place. */
+  readonly isVoid: boolean;
   /** What it was used for; null: it was not used yet. */
   readonly use: TokenUse | null;
 }
@@ -37,7 +77,7 @@ export interface TokenUse {
 }
 
 export interface EnrolmentTokens {
-  /** Makes a token. Its secret is returned and not kept. */
+  /** Makes a token, and makes earlier ones for that node void. Its secret is returned and not kept. */
   create(node: string, expiresAt: string): { readonly id: string; readonly secret: string };
   /** Finds the token; null if there is none of this id with this secret. Takes the same time for each secret. */
   find(id: string, secret: string): IssuedToken | null;

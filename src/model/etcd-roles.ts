@@ -18,6 +18,14 @@ export interface EtcdUser {
   readonly roles: readonly string[];
 }
 
+/** What was made of the wanted users and roles. */
+export interface AccessChanges {
+  /** One phrase each. */
+  readonly changes: readonly string[];
+  /** Users of nodes and operators that are there, and not wanted. */
+  readonly unlisted: readonly string[];
+}
+
 export interface EtcdAccess {
   readonly roles: readonly EtcdRole[];
   readonly users: readonly EtcdUser[];

@@ -792,7 +792,11 @@ export type BootstrapMember =
        */
       address: string;
       /**
-       * The IP address to listen on. Default: the address; needed where that is a name.
+       * Further IP addresses or DNS names of its host, for its certificates: those from which it reaches other members, and those at which clients reach it.
+       */
+      otherAddresses?: string[];
+      /**
+       * The IP address to listen on. Default: all IP addresses among address and otherAddresses; needed where there is none.
        */
       listen?: string;
       /**

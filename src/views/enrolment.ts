@@ -28,6 +28,23 @@ export function enrolledDocument(enrolled: EnrolledNode): object {
   return { formatVersion: 1, ...enrolled };
 }
 
+interface RenewedNode {
+  readonly node: string;
+  readonly files: { readonly ca: string; readonly cert: string; readonly key: string };
+  readonly outcome: "renewed" | "kept";
+  readonly expiresAt: string;
+}
+
+export function renewedDocument(renewed: RenewedNode): object {
+  return { formatVersion: 1, ...renewed };
+}
+
+export function renderRenewed({ node, files, outcome, expiresAt }: RenewedNode, style: Style): string {
+  return outcome === "kept"
+    ? style.line`${node} has a good certificate until ${expiresAt}: ${files.cert}. Nothing was asked for.`
+    : style.line`${style.good("Renewed")}: ${node}, until ${expiresAt}: ${files.cert}`;
+}
+
 export function renderEnrolled({ node, files, store, warning }: EnrolledNode, style: Style): string {
   if (store === null) return style.line`${node} has a good certificate already: ${files.cert}. The token was not used.`;
   return [

@@ -4,51 +4,57 @@ import { systemClock } from "../adapters/system/clock.js";
 import { createPublicKey } from "node:crypto";
 import type { AuthorityFolder } from "../interfaces/authority.js";
 import type { Logger } from "../interfaces/system.js";
+import type { AccessChanges } from "../model/etcd-roles.js";
 import { OperationError } from "../model/operation-error.js";
+import { answerCall } from "../operations/bootstrap/answer.js";
 import { bootstrapCluster, type Bootstrapped } from "../operations/bootstrap/bootstrap.js";
-import { CLIENT_AUTHORITY, ENROLMENT, rootPath } from "../operations/bootstrap/certificates.js";
+import { CLIENT_AUTHORITY, ENROLMENT, rootPath, wantedOfEnrolment } from "../operations/bootstrap/certificates.js";
 import type { ClusterAdditions, ClusterFile } from "../operations/bootstrap/cluster-file.js";
 import { clientEndpoints } from "../operations/bootstrap/etcd-settings.js";
-import {
-  enrolNode,
-  EnrolmentRefused,
-  isEnrolmentRequest,
-  makeToken,
-  readCluster,
-  type MadeToken,
-} from "../operations/bootstrap/enroll.js";
-import { clusterAccess } from "../operations/bootstrap/roles.js";
-import { decodeToken } from "../operations/bootstrap/token.js";
+import { makeToken, readCluster, VALID_FOR_MS, type MadeToken } from "../operations/bootstrap/enroll.js";
+import { clusterAccess, isClusterRole } from "../operations/bootstrap/roles.js";
 import type { HostAndPort } from "../settings/types.js";
-import { parseHostPort } from "../settings/types.js";
+import { sayIfSlow, type Say } from "./slow.js";
 
 const APPLY_TIMEOUT_MS = 5_000;
+/** Nodes that enroll at once, and wait for one another. */
+const MAX_WAITING = 1_000;
 
 export async function openAuthority(
   dir: string,
-  options: { readonly create?: boolean } = {},
+  options: { readonly create?: boolean; readonly waiting?: Say } = {},
 ): Promise<AuthorityFolder> {
   const { openAuthorityFolder } = await import("../adapters/authority/folder.js");
   return openAuthorityFolder(resolve(dir), systemClock, options);
+}
+
+interface BootstrapOptions {
+  readonly validForMs: number;
+  readonly apply: boolean;
+  /** Deletes users of etcd that cluster.yaml no longer lists. */
+  readonly prune: boolean;
+  readonly waiting: Say;
 }
 
 /** Bootstraps the cluster of a folder, and with `apply` its etcd. */
 export async function bootstrap(
   dir: string,
   added: ClusterAdditions,
-  { validForMs, apply }: { readonly validForMs: number; readonly apply: boolean },
+  { validForMs, apply, prune, waiting }: BootstrapOptions,
 ): Promise<Bootstrapped> {
-  const folder = await openAuthority(dir, { create: true });
+  const folder = await openAuthority(dir, { create: true, waiting });
   const done = await bootstrapCluster(folder, added, validForMs);
-  return { ...done, applied: apply ? await applyClusterAccess(folder, done.file) : null };
+  if (!apply) return { ...done, applied: null, unlisted: null };
+  const what = `an answer of etcd at ${clientEndpoints(done.file.members).join(", ")}`;
+  const { changes, unlisted } = await sayIfSlow(waiting, what, () => applyClusterAccess(folder, done.file, prune));
+  return { ...done, applied: changes, unlisted };
 }
 
 /**
  * Makes etcd's users and roles what the cluster's file says.
- * @returns what was changed
  * @throws StoreError
  */
-export async function applyClusterAccess(folder: AuthorityFolder, file: ClusterFile): Promise<readonly string[]> {
+async function applyClusterAccess(folder: AuthorityFolder, file: ClusterFile, prune = false): Promise<AccessChanges> {
   const { applyAccess } = await import("../adapters/etcd/roles.js");
   const read = (path: string): Buffer => Buffer.from(readOrRefuse(folder, path));
   return applyAccess(
@@ -60,7 +66,7 @@ export async function applyClusterAccess(folder: AuthorityFolder, file: ClusterF
       timeoutMs: APPLY_TIMEOUT_MS,
     },
     clusterAccess(file),
-    systemClock,
+    { isOwnRole: isClusterRole, prune, clock: systemClock },
   );
 }
 
@@ -80,17 +86,7 @@ export async function makeNodeToken(dir: string, node: string, address: string, 
   return makeToken({ folder, tokens, clock: systemClock, fingerprint: fingerprintOf(key) }, node, address, forMs);
 }
 
-/** Two that change the same users and roles would each find the other's changes half done. */
-function oneAtATime<T>(run: () => Promise<T>): () => Promise<T> {
-  let last: Promise<unknown> = Promise.resolve();
-  return () => {
-    const next = last.then(run, run);
-    last = next;
-    return next;
-  };
-}
-
-/** Serves enrolment until the signal aborts. */
+/** Serves enrolment and renewal until the signal aborts. */
 export async function serveAuthority(
   dir: string,
   listen: HostAndPort,
@@ -101,73 +97,33 @@ export async function serveAuthority(
   const { TokenFiles } = await import("../adapters/authority/tokens.js");
   const { readRequest } = await import("../adapters/authority/x509.js");
   const { serveEnrolment } = await import("../adapters/authority/server.js");
+  const { examineClient } = await import("../adapters/system/certificate-pair.js");
+  const { bulkhead } = await import("cockatiel");
+  // Two that change the same users and roles would each find the other's changes half done.
+  const oneAtATime = bulkhead(1, MAX_WAITING);
   const deps = {
     folder,
     tokens: new TokenFiles(folder.path, systemClock),
     clock: systemClock,
     logger,
     readRequest,
-    applyAccess: oneAtATime(() => applyClusterAccess(folder, readCluster(folder))),
+    examineClient,
+    applyAccess: () => oneAtATime.execute(() => applyClusterAccess(folder, readCluster(folder))),
   };
+  // Nodes that renew check how long it is valid.
+  await folder.exclusively(() => folder.ensure(wantedOfEnrolment(), VALID_FOR_MS));
   const server = await serveEnrolment(
     {
       ...listen,
       certificate: readOrRefuse(folder, `${ENROLMENT}.crt`),
       privateKey: readOrRefuse(folder, `${ENROLMENT}.key`),
+      authority: readOrRefuse(folder, `${CLIENT_AUTHORITY}.crt`),
       clock: systemClock,
     },
-    async (body, from, accepted) => {
-      if (!isEnrolmentRequest(body)) return { status: 400, body: { error: "this is no request for a certificate" } };
-      try {
-        return { status: 200, body: await enrolNode(deps, body, accepted) };
-      } catch (error) {
-        const isRefusal = error instanceof EnrolmentRefused;
-        logger.warn("refused an enrolment", { node: body.node, from, error });
-        return isRefusal
-          ? { status: 403, body: { error: error.message } }
-          : { status: 500, body: { error: "the authority failed; its log says why" } };
-      }
-    },
+    (call, accepted) => answerCall(deps, call, accepted),
   );
   logger.info("serving enrolment", { address: server.address, folder: folder.path });
   if (!signal.aborted)
     await new Promise<void>((resolve) => signal.addEventListener("abort", () => resolve(), { once: true }));
   await server.close();
-}
-
-export interface Enrolled {
-  readonly node: string;
-  readonly files: { readonly ca: string; readonly cert: string; readonly key: string };
-  /** Null if the node had a good certificate, and the token was not used. */
-  readonly store: string | null;
-  readonly warning: string | null;
-}
-
-/** Reads a token from a file. @throws OperationError `invalid-settings` if other users can read it */
-export async function readTokenFile(file: string): Promise<string> {
-  const { readPrivate } = await import("../adapters/system/private-file.js");
-  const found = readPrivate(resolve(file), process.geteuid?.() ?? 0);
-  if (found === null) throw new OperationError("not-found", `there is no file ${file}`);
-  if (found.text !== null) return found.text;
-  throw new OperationError(
-    "invalid-settings",
-    `the token is not read: ${found.problem}; if it was a good one, ask for another, and chmod 600 its file`,
-  );
-}
-
-/** Gets this node its certificate, with a token. */
-export async function enrollNode(word: string, dir: string): Promise<Enrolled> {
-  const token = decodeToken(word);
-  const { NodeFiles } = await import("../adapters/authority/node-files.js");
-  const { requestCertificate } = await import("../adapters/authority/client.js");
-  const files = new NodeFiles(resolve(dir), token.node);
-  const done = { node: token.node, files: files.paths };
-  if (files.isGood(systemClock.now())) return { ...done, store: null, warning: null };
-  const address = parseHostPort(token.address);
-  if (address === null) throw new OperationError("usage", "the token names no address");
-  const { node, id, secret } = token;
-  const request = await files.request();
-  const answer = await requestCertificate(address, token.fingerprint, { id, secret, node, request });
-  files.store(answer.certificate, answer.authority, systemClock.now());
-  return { ...done, store: answer.store, warning: answer.warning };
 }

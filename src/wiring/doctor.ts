@@ -42,7 +42,7 @@ async function examineCertificates(settings: Settings): Promise<readonly Check[]
       name: setting,
       state: problem === undefined ? "ok" : hasExpired ? "failed" : "warning",
       detail: `${file} ${hasExpired ? "expired at" : "is valid until"} ${expiresAt}`,
-      fix: problem === undefined ? null : "renew it: ztap cluster bootstrap, or ztap cluster enroll with a new token",
+      fix: problem === undefined ? null : "renew it: ztap cluster renew; or ztap cluster bootstrap, and copy it",
     };
   });
 }

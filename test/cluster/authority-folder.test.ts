@@ -8,6 +8,7 @@ import {
   readdirSync,
   readFileSync,
   renameSync,
+  rmSync,
   symlinkSync,
   utimesSync,
 } from "node:fs";
@@ -94,6 +95,83 @@ t.test("an authority whose key is missing is not replaced by another one", async
   t.same(changedIn(await cluster.bootstrap()), []);
 });
 
+t.test("a lost authority is not replaced by another one while something of it is there", async (t) => {
+  const refuses = async (t: Test, prepare: (cluster: BootstrappedCluster) => void | Promise<void>, what: RegExp) => {
+    const cluster = await newCluster(t);
+    await cluster.bootstrap("--nodes", "web-1");
+    await prepare(cluster);
+    const before = listing(cluster.dir);
+    const { error } = await cluster.ztap.json(t, "error", ["cluster", "bootstrap", cluster.dir], { code: 1 });
+    t.match(error, { code: "bad-key", message: what });
+    t.match(error.message, /restore them from the backup.*new folder/);
+    t.same(listing(cluster.dir), before, "nothing was changed");
+  };
+  const remove = (cluster: BootstrappedCluster, ...paths: readonly string[]): void => {
+    for (const path of paths) rmSync(join(cluster.dir, path), { recursive: true });
+  };
+  await t.test("certificates", (t) =>
+    refuses(t, (cluster) => remove(cluster, "authority"), /authority\/ca\.key and \.crt are missing/),
+  );
+  await t.test("of members alone", (t) =>
+    refuses(
+      t,
+      (cluster) => remove(cluster, "authority/peer-ca.key", "authority/peer-ca.crt"),
+      /authority\/peer-ca\.key and \.crt are missing, and members\/m1/,
+    ),
+  );
+  await t.test("a token", (t) =>
+    refuses(
+      t,
+      async (cluster) => {
+        await cluster.ztap.run(["cluster", "token", cluster.dir, "web-2", "--address", "a:1"]);
+        remove(cluster, "authority", "members", "nodes", "operators");
+      },
+      /and tokens\/.*\.json is there/,
+    ),
+  );
+});
+
+t.test("an error leaves no folder behind, and blames no file that is not there", async (t) => {
+  const ztap = new Ztap(t);
+  const refused = async (flags: readonly string[], why: RegExp): Promise<void> => {
+    const { error } = await ztap.json(t, "error", ["cluster", "bootstrap", ztap.path("a/b"), ...flags], { code: 64 });
+    t.match(error, { code: "usage", message: why });
+    t.notMatch(error.message, /cluster\.yaml/);
+    t.notOk(existsSync(ztap.path("a")), flags.join(" "));
+  };
+  await refused([], /no members/);
+  await refused(["--members", "m1"], /wanted NAME=ADDRESS/);
+  await refused(["--members", "m1=10.0.0.1,m1=10.0.0.2"], /m1 has the address 10\.0\.0\.1 already/);
+  await refused(["--members", "m1=10.0.0.1", "--nodes", "m1"], /^m1 is a member/);
+  await refused(["--members", "m1=ztap-enrolment+10.0.0.1"], /ztap-enrolment is the name of the authority's server/);
+  chmodSync(ztap.folder, 0o777);
+  const open = await ztap.run(["cluster", "bootstrap", ztap.path("a/b"), "--members", "m1=10.0.0.1"]);
+  t.match(open, { code: 64, stderr: /others may write to/ });
+  t.notOk(existsSync(ztap.path("a")));
+});
+
+t.test("what only the flags made wrong has no line in the file; what is wrong there has", async (t) => {
+  const ztap = new Ztap(t);
+  const dir = ztap.path("authority");
+  ztap.write("authority/cluster.yaml", "members: { m1: 10.0.0.1 }\n");
+  const run = (...flags: readonly string[]) => ztap.run(["cluster", "bootstrap", dir, ...flags]);
+  t.match(await run("--nodes", "m1"), { code: 64, stderr: /^ztap: m1 is a member, and cannot be/ });
+  ztap.write("authority/cluster.yaml", "members: { m1: 10.0.0.1 }\nleaders: [web-1]\n");
+  t.match(await run("--operators", "ada"), { code: 64, stderr: /cluster\.yaml:2:11 web-1 is not among the nodes/ });
+  t.match(await run("--nodes", "web-1"), { code: 0 }, "flags can also mend it");
+});
+
+t.test("the next steps are those of this run", async (t) => {
+  const cluster = await newCluster(t);
+  const run = async (...flags: readonly string[]) =>
+    (await cluster.ztap.run(["cluster", "bootstrap", cluster.dir, ...flags])).stdout;
+  t.match(await run("--nodes", "web-1"), /Next:\n {2}members\/m1\/: copy[^]*--apply[^]*nodes\/web-1\/: copy/);
+  t.notMatch(await run(), /Next:|copy/);
+  const added = await run("--nodes", "web-2");
+  t.match(added, /Next:[^]*--apply[^]*nodes\/web-2\/: copy/);
+  t.notMatch(added, /members\/m1|nodes\/web-1\//);
+});
+
 t.test("two runs at once make one authority", async (t) => {
   const cluster = await newCluster(t);
   const runs = await Promise.all(
@@ -132,7 +210,9 @@ t.test("a member that is called by a name listens on an address, since etcd take
   const ztap = new Ztap(t);
   const dir = ztap.path("authority");
   const given = await ztap.run(["cluster", "bootstrap", dir, "--members", "m1=etcd1.example.com"]);
-  t.match(given, { code: 64, stderr: /cluster\.yaml:[0-9:]+ etcd listens on IP addresses alone.*listen: 10\.0\.0\.1/ });
+  t.match(given, { code: 64, stderr: /^ztap: etcd listens on IP addresses alone.*listen: 10\.0\.0\.1/ });
+  t.notMatch(given.stderr, /cluster\.yaml/, "there is no such file yet");
+  t.notOk(existsSync(dir), "and no folder");
   const [port = 0, peerPort = 0] = await freePorts(2);
   const ports = `clientPort: ${port}, peerPort: ${peerPort}`;
   ztap.write("authority/cluster.yaml", `members: { m1: { address: localhost, listen: 127.0.0.1, ${ports} } }\n`);

@@ -18,6 +18,7 @@ export const MEMBERS = ["m1", "m2", "m3"] as const;
 export interface Written {
   readonly store: string;
   readonly applied: readonly string[] | null;
+  readonly unlisted: readonly string[] | null;
   readonly files: readonly { readonly path: string; readonly outcome: string; readonly reason: string | null }[];
 }
 
@@ -35,12 +36,15 @@ export class BootstrappedCluster {
     t.teardown(() => this.stop());
   }
 
-  /** Writes cluster.yaml with members on free ports of loopback. */
-  async writeFile(): Promise<void> {
+  /**
+   * Writes cluster.yaml with members on free ports of loopback.
+   * @param addressOf the YAML of a member's addresses
+   */
+  async writeFile(addressOf: (index: number) => string = () => "address: 127.0.0.1"): Promise<void> {
     const ports = await freePorts(2 * MEMBERS.length);
     const members = MEMBERS.map(
       (name, index) =>
-        `  ${name}: { address: 127.0.0.1, clientPort: ${ports[2 * index]}, peerPort: ${ports[2 * index + 1]} }`,
+        `  ${name}: { ${addressOf(index)}, clientPort: ${ports[2 * index]}, peerPort: ${ports[2 * index + 1]} }`,
     );
     this.ztap.write("authority/cluster.yaml", `# made by hand\nmembers:\n${members.join("\n")}\n`);
   }

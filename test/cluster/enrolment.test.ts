@@ -1,79 +1,17 @@
 /** Enrolment with a token, and attacks on it: `ztap cluster token`, `authority` and `enroll`. */
 import { X509Certificate } from "node:crypto";
 import { chmodSync, existsSync, readdirSync, readFileSync, statSync, symlinkSync, writeFileSync } from "node:fs";
-import { connect as connectTcp } from "node:net";
+import { connect as connectTcp, createServer } from "node:net";
 import { join } from "node:path";
-import { connect, type TLSSocket } from "node:tls";
+import { connect } from "node:tls";
 import t from "tap";
-import type { Test } from "tap";
 import { serveEnrolment } from "../../src/adapters/authority/server.js";
-import { createRequest, generateKey, issueAuthority, readRequest } from "../../src/adapters/authority/x509.js";
+import { generateKey, issueAuthority, readRequest } from "../../src/adapters/authority/x509.js";
 import { systemClock } from "../../src/adapters/system/clock.js";
 import { digestOfText } from "../../src/model/digest.js";
-import { decodeToken, encodeToken, type EnrolmentToken } from "../../src/operations/bootstrap/token.js";
-import { Ztap, type Running } from "../cli/ztap.js";
-import { waitUntil, within } from "../wait.js";
-
-interface Authority {
-  readonly ztap: Ztap;
-  readonly dir: string;
-  readonly port: number;
-  readonly running: Running;
-  /** Makes a token. */
-  readonly token: (node: string, ...flags: readonly string[]) => Promise<string>;
-  readonly enroll: (token: string, dir: string) => ReturnType<Ztap["run"]>;
-}
-
-async function startAuthority(t: Test): Promise<Authority> {
-  const ztap = new Ztap(t);
-  const dir = ztap.path("authority");
-  // Nothing listens there: etcd is away.
-  ztap.write("authority/cluster.yaml", "members: { m1: { address: 127.0.0.1, clientPort: 1 } }\n");
-  const made = await ztap.run(["cluster", "bootstrap", dir]);
-  t.equal(made.code, 0, made.stderr);
-  const running = ztap.start(["cluster", "authority", dir, "--listen", "127.0.0.1:0"]);
-  await running.says("serving enrolment");
-  const port = Number(/"address":"127\.0\.0\.1:([0-9]+)"/.exec(running.stderr)?.[1]);
-  return {
-    ztap,
-    dir,
-    port,
-    running,
-    token: async (node, ...flags) => {
-      const args = ["cluster", "token", dir, node, "--address", `127.0.0.1:${port}`, ...flags];
-      const result = await ztap.json(t, "cluster-token", args);
-      return String(result.token);
-    },
-    enroll: (token, folder) => ztap.run(["cluster", "enroll", "-", "--dir", ztap.path(folder)], { input: token }),
-  };
-}
-
-/** Sends a request as it is given. @returns the status and the body; null where the server just closes */
-async function post(
-  port: number,
-  body: string,
-  headers: readonly string[] = [],
-): Promise<{ status: number; body: string } | null> {
-  const socket: TLSSocket = connect({ host: "127.0.0.1", port, rejectUnauthorized: false });
-  let text = "";
-  socket.setEncoding("utf8").on("data", (chunk: string) => (text += chunk));
-  socket.on("error", () => undefined);
-  const head = [
-    "POST /v1/enroll HTTP/1.1",
-    "host: a",
-    `content-length: ${Buffer.byteLength(body)}`,
-    "connection: close",
-    ...headers,
-  ];
-  socket.write(`${head.join("\r\n")}\r\n\r\n${body}`);
-  await within(new Promise((resolve) => socket.once("close", resolve)), { what: "the end of the answer" });
-  const status = Number(/^HTTP\/1\.1 ([0-9]{3})/.exec(text)?.[1]);
-  return Number.isNaN(status) ? null : { status, body: text.slice(text.indexOf("\r\n\r\n") + 4) };
-}
-
-async function requestOf({ id, secret, node }: EnrolmentToken, name = node): Promise<string> {
-  return JSON.stringify({ id, secret, node, request: await createRequest(await generateKey(), name) });
-}
+import { decodeToken, encodeToken } from "../../src/operations/bootstrap/token.js";
+import { waitUntil } from "../wait.js";
+import { post, requestOf, startAuthority } from "./authority.js";
 
 t.test("a node makes its key, and gets a certificate for it once", async (t) => {
   const authority = await startAuthority(t);
@@ -190,6 +128,65 @@ t.test("a token comes where other users cannot read it", async (t) => {
   t.notOk(running.stdout.includes(token.slice(0, 40)), "what is typed is not shown");
 });
 
+t.test("a new token for a node makes the earlier one void, also one that was used", async (t) => {
+  const authority = await startAuthority(t);
+  const { port } = authority;
+  const [used, unused, other] = [
+    decodeToken(await authority.token("web-1")),
+    decodeToken(await authority.token("web-2")),
+    decodeToken(await authority.token("web-3")),
+  ];
+  const body = await requestOf(used);
+  t.match(await post(port, body), { status: 200 });
+  const [nextOfUsed, nextOfUnused] = [await authority.token("web-1"), await authority.token("web-2")];
+  t.match(await post(port, body), { status: 403, body: /a newer token/ });
+  t.match(await post(port, await requestOf(unused)), { status: 403, body: /a newer token/ });
+  for (const token of [decodeToken(nextOfUsed), decodeToken(nextOfUnused), other])
+    t.match(await post(port, await requestOf(token)), { status: 200 }, token.node);
+});
+
+t.test("roles.sh has the user of a node as soon as it has a token", async (t) => {
+  const authority = await startAuthority(t);
+  await authority.token("web-1");
+  t.match(readFileSync(join(authority.dir, "roles.sh"), "utf8"), /user grant-role web-1 ztap-node-web-1/);
+});
+
+t.test("what keeps the authority from listening is said in plain words", async (t) => {
+  const authority = await startAuthority(t);
+  const listen = async (address: string) =>
+    (await authority.ztap.json(t, "error", ["cluster", "authority", authority.dir, "--listen", address], { code: 1 }))
+      .error;
+  const taken = `127.0.0.1:${authority.port}`;
+  t.match(await listen(taken), { code: "no-address", message: `--listen ${taken}: another process listens there` });
+  t.match(await listen("192.0.2.1:9471"), { code: "no-address", message: /this host has no such address/ });
+});
+
+t.test("what takes long is said", async (t) => {
+  const authority = await startAuthority(t);
+  const silent = createServer((socket) => socket.on("error", () => undefined).resume());
+  await new Promise<void>((resolve) => silent.listen(0, "127.0.0.1", resolve));
+  t.teardown(() => silent.close());
+  const address = `127.0.0.1:${Object(silent.address()).port}`;
+  const token = encodeToken({ ...decodeToken(await authority.token("web-1")), address });
+  const file = authority.ztap.write("token", token);
+  chmodSync(file, 0o600);
+  const enrolling = authority.ztap.start([
+    "cluster",
+    "enroll",
+    "--token-file",
+    file,
+    "--dir",
+    authority.ztap.path("n"),
+  ]);
+  await enrolling.says(`waiting for the authority at ${address}`);
+  await enrolling.stop("SIGKILL");
+  const port = address.split(":")[1];
+  authority.ztap.write("hung/cluster.yaml", `members: { m1: { address: 127.0.0.1, clientPort: ${port} } }\n`);
+  const applying = authority.ztap.start(["cluster", "bootstrap", authority.ztap.path("hung"), "--apply"]);
+  await applying.says(`waiting for an answer of etcd at ${address}`);
+  t.match(await applying.ended, { code: 1, stderr: /it does not answer in time/ });
+});
+
 t.test("what several processes add to cluster.yaml at once is all there", async (t) => {
   const authority = await startAuthority(t);
   const names = Array.from({ length: 5 }, (_, index) => `web-${index}`);
@@ -243,8 +240,8 @@ t.test("a flood of connections takes no answer from a node whose token was accep
   const certificate = await issueAuthority(privateKey, "enrolment", { nowMs: Date.now(), validForMs: 3_600_000 });
   const [asked, answered] = [Promise.withResolvers<null>(), Promise.withResolvers<null>()];
   const server = await serveEnrolment(
-    { host: "127.0.0.1", port: 0, certificate, privateKey, clock: systemClock },
-    async (_body, _from, accepted) => {
+    { host: "127.0.0.1", port: 0, certificate, privateKey, authority: certificate, clock: systemClock },
+    async (_call, accepted) => {
       accepted();
       asked.resolve(null);
       await answered.promise;

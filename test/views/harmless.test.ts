@@ -11,7 +11,7 @@ import type { WorkloadListing } from "../../src/operations/workload/list.js";
 import { renderTable } from "../../src/views/table.js";
 import { renderApplied } from "../../src/views/apply.js";
 import { renderBootstrapped } from "../../src/views/bootstrap.js";
-import { renderEnrolled, renderToken } from "../../src/views/enrolment.js";
+import { renderEnrolled, renderRenewed, renderToken } from "../../src/views/enrolment.js";
 import { renderNodeSetup, renderNodeSetupPlan } from "../../src/views/node-setup.js";
 import { renderClusterList, renderClusterStatus, renderJoined, renderLeft } from "../../src/views/cluster.js";
 import { renderConnectivity } from "../../src/views/connectivity.js";
@@ -211,13 +211,18 @@ const VIEWS: Readonly<Record<string, (x: string, style: Style) => string | null>
     renderBootstrapped(
       Object({
         ...{ folder: x, store: x, applied: [x], file: { members: [{ name: x }], nodes: [x] } },
-        files: ["made", "renewed", "kept", "absent"].map((outcome) => ({ path: x, outcome, reason: x })),
+        unlisted: [x],
+        files: ["made", "renewed", "kept", "absent"].flatMap((outcome) =>
+          [x, `members/${x}/`, `nodes/${x}/`].map((path) => ({ path, outcome, reason: x })),
+        ),
       }),
       style,
     ),
   renderToken: (x, style) => renderToken(Object({ token: { node: x, address: x }, expiresAt: x }), style),
   renderEnrolled: (x, style) =>
     renderEnrolled({ node: x, files: { ca: x, cert: x, key: x }, store: x, warning: x }, style),
+  renderRenewed: (x, style) =>
+    renderRenewed({ node: x, files: { ca: x, cert: x, key: x }, outcome: "renewed", expiresAt: x }, style),
   renderNodeSetupPlan: (x, style) =>
     renderNodeSetupPlan({ file: x, action: "write", text: x.replaceAll("\n", " "), backup: x, warnings: [x] }, style),
   renderNodeSetup: (x, style) =>

@@ -38,6 +38,16 @@ export function removeLeftovers(root: string, nowMs: number): void {
     if (stats.isFile() && isTemporary(path) && nowMs - stats.mtimeMs > LEFTOVER_MS) rmSync(path, { force: true });
 }
 
+/** Returns the certificates of bearers, and the tokens, as paths below the folder. */
+export function listIssued(root: string): readonly string[] {
+  return [...partsOf(root)].flatMap(({ path, stats }) => {
+    const name = path.slice(root.length + 1);
+    const [top = ""] = name.split("/");
+    const isIssued = BEARERS.includes(top) ? name.endsWith(".crt") : top === "tokens" && name.endsWith(".json");
+    return stats.isFile() && isIssued ? [name] : [];
+  });
+}
+
 function problemOf({ path, stats }: Found, user: number): string | null {
   if (stats.isSymbolicLink()) return `${path} is a link`;
   if (stats.uid !== user && stats.uid !== 0) return `${path} belongs to user ${stats.uid}`;

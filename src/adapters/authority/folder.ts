@@ -4,9 +4,9 @@
  * certificate: a run that was interrupted is completed by the next one.
  */
 import type { X509Certificate } from "node:crypto";
-import { existsSync } from "node:fs";
+import { existsSync, rmdirSync } from "node:fs";
 import { isIP } from "node:net";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import type { AuthorityFolder, EnsuredFile, WantedCertificate } from "../../interfaces/authority.js";
 import type { Clock } from "../../interfaces/system.js";
 import { RENEW_BEFORE_MS } from "../../model/certificate.js";
@@ -15,7 +15,7 @@ import { makeFile, readIfThere, replaceFile } from "../system/atomic-file.js";
 import { commonNameOf, isIssuedBy, readCertificates, readPrivateKey } from "../system/certificate-pair.js";
 import { tryLock } from "../system/file-lock.js";
 import { makeFolder } from "../system/folder.js";
-import { removeLeftovers, whyUnusable } from "./examine.js";
+import { listIssued, removeLeftovers, whyUnusable } from "./examine.js";
 import { generateKey, issueAuthority, issueCertificate, publicKeyPem, type Issuer } from "./x509.js";
 
 /** An authority lives longer than what it issues. */
@@ -25,6 +25,15 @@ const LOCK = "lock.db";
 const LOCK_WAIT_MS = 30_000;
 const LOCK_POLL_MS = 20;
 
+const LOCK_SLOW_MS = 2_000;
+
+export interface AuthorityFolderOptions {
+  /** Makes the folder with the first change, if there is none. */
+  readonly create?: boolean;
+  /** Is told what takes long, once. */
+  readonly waiting?: (what: string) => void;
+}
+
 /**
  * Opens the folder.
  * @throws OperationError `not-found` if there is none and it is not to be made, `invalid-settings` if another user can
@@ -33,11 +42,18 @@ const LOCK_POLL_MS = 20;
 export function openAuthorityFolder(
   path: string,
   clock: Pick<Clock, "now" | "monotonic" | "sleep">,
-  { create = false } = {},
+  { create = false, waiting = () => undefined }: AuthorityFolderOptions = {},
 ): AuthorityFolder {
-  if (create) makeFolder(path, 0o700);
-  else if (!existsSync(path))
+  if (existsSync(path)) {
+    refuseUnusable(path);
+    if (create) removeLeftovers(path, clock.now());
+  } else if (!create)
     throw new OperationError("not-found", `there is no folder ${path}; ztap cluster bootstrap makes it`);
+  return new DiskFolder(path, clock, waiting);
+}
+
+/** @throws OperationError `invalid-settings` */
+function refuseUnusable(path: string): void {
   const why = whyUnusable(path, process.geteuid?.() ?? 0);
   if (why !== null)
     // Another user may have put a key there, or have read one: another mode does not undo that.
@@ -45,22 +61,41 @@ export function openAuthorityFolder(
       "invalid-settings",
       `the authority's folder ${path} is not used: ${why}; use a new folder, where root or the user who runs ztap alone can write, since others may know or have chosen what is in this one`,
     );
-  if (create) removeLeftovers(path, clock.now());
-  return new DiskFolder(path, clock);
+}
+
+/** Makes the folder. One that cannot be used is removed again, with the folders above it that were made for it. */
+function makeUsableFolder(path: string): void {
+  const made: string[] = [];
+  for (let each = path; !existsSync(each); each = dirname(each)) made.push(each);
+  makeFolder(path, 0o700);
+  try {
+    refuseUnusable(path);
+  } catch (error) {
+    for (const each of made) rmdirSync(each);
+    throw error;
+  }
 }
 
 class DiskFolder implements AuthorityFolder {
   constructor(
     readonly path: string,
     private readonly clock: Pick<Clock, "now" | "monotonic" | "sleep">,
+    private readonly waiting: (what: string) => void,
   ) {}
 
   async exclusively<T>(change: () => Promise<T>): Promise<T> {
+    if (!existsSync(this.path)) makeUsableFolder(this.path);
     const lock = join(this.path, LOCK);
     const started = this.clock.monotonic();
+    let isSlow = false;
     let release = tryLock(lock);
     for (; release === null; release = tryLock(lock)) {
-      if (this.clock.monotonic() - started > LOCK_WAIT_MS)
+      const waitedMs = this.clock.monotonic() - started;
+      if (!isSlow && waitedMs > LOCK_SLOW_MS) {
+        isSlow = true;
+        this.waiting(`other processes that are changing ${this.path}`);
+      }
+      if (waitedMs > LOCK_WAIT_MS)
         throw new OperationError("lost-race", `other processes are changing ${this.path}; try again`);
       await this.clock.sleep(LOCK_POLL_MS);
     }
@@ -73,6 +108,14 @@ class DiskFolder implements AuthorityFolder {
 
   read(path: string): string | null {
     return readIfThere(join(this.path, path));
+  }
+
+  publicKey(path: string): string | null {
+    return publicKeyIn(this.read(path));
+  }
+
+  issued(): readonly string[] {
+    return existsSync(this.path) ? listIssued(this.path) : [];
   }
 
   write(path: string, text: string): EnsuredFile {

@@ -1,4 +1,5 @@
 /** The key and the certificates of a node on its own disk. The key is made here, and never leaves. */
+import { renameSync } from "node:fs";
 import { join } from "node:path";
 import { OperationError } from "../../model/operation-error.js";
 import { RENEW_BEFORE_MS } from "../../model/certificate.js";
@@ -8,8 +9,20 @@ import { makeFolder } from "../system/folder.js";
 import { writableByOthers } from "../system/ownership.js";
 import { createRequest, generateKey } from "./x509.js";
 
+/** Where the authority is, for renewals. */
+const ADDRESS = "authority";
+/** The key of the next certificate, until that is here. */
+const NEXT_KEY = "node-next.key";
+
+/** Returns the name in the certificate of a folder; null if there is none that can be read. */
+export function nodeNameIn(folder: string): string | null {
+  const [own] = readCertificates(readIfThere(join(folder, "node.crt")) ?? "") ?? [];
+  return own === undefined ? null : commonNameOf(own);
+}
+
 export class NodeFiles {
   readonly paths: { readonly ca: string; readonly cert: string; readonly key: string };
+  readonly #nextKey: string;
 
   /** @throws OperationError `invalid-settings` if another user can write to the folder */
   constructor(
@@ -20,6 +33,7 @@ export class NodeFiles {
     const why = writableByOthers(folder, process.geteuid?.() ?? 0);
     if (why !== null)
       throw new OperationError("invalid-settings", `no key is kept in ${folder}: ${why}; choose another with --dir`);
+    this.#nextKey = join(folder, NEXT_KEY);
     this.paths = { ca: join(folder, "ca.crt"), cert: join(folder, "node.crt"), key: join(folder, "node.key") };
   }
 
@@ -31,9 +45,59 @@ export class NodeFiles {
     );
   }
 
-  /** Returns a request for a certificate; makes the key if there is none. @throws OperationError `bad-key` */
-  async request(): Promise<string> {
-    const { key } = this.paths;
+  /** Completes a change of the key that was interrupted between certificate and key. */
+  settle(): void {
+    const [key, next] = [readIfThere(this.paths.key), readIfThere(this.#nextKey)];
+    const [own] = readCertificates(readIfThere(this.paths.cert) ?? "") ?? [];
+    const fits = (text: string | null): boolean => {
+      const privateKey = text === null ? null : readPrivateKey(text);
+      return own !== undefined && privateKey !== null && own.checkPrivateKey(privateKey);
+    };
+    if (!fits(key) && fits(next)) renameSync(this.#nextKey, this.paths.key);
+  }
+
+  /** Returns the node's files, to show them. @throws OperationError `enrolment` if they are no longer good for that */
+  present(nowMs: number): { readonly ca: string; readonly cert: string; readonly key: string } {
+    const { paths } = this;
+    const [ca, cert, key] = [readIfThere(paths.ca), readIfThere(paths.cert), readIfThere(paths.key)];
+    const problem =
+      ca === null || cert === null || key === null
+        ? "ca.crt, node.crt and node.key are not all there"
+        : this.#problem(ca, cert, key, nowMs);
+    if (problem === null) return { ca: ca ?? "", cert: cert ?? "", key: key ?? "" };
+    throw new OperationError(
+      "enrolment",
+      `nothing is renewed with the files in ${this.folder}: ${problem}; use a token of ztap cluster token`,
+    );
+  }
+
+  /** When the certificate expires. */
+  expiresAt(): string | null {
+    const [own] = readCertificates(readIfThere(this.paths.cert) ?? "") ?? [];
+    return own?.validToDate.toISOString() ?? null;
+  }
+
+  /** Whether another key was made, and its certificate is not here yet: the authority may have issued it. */
+  get hasNextKey(): boolean {
+    return readIfThere(this.#nextKey) !== null;
+  }
+
+  /** `host:port` of the authority, as it was when the node enrolled; null if it is not known. */
+  get address(): string | null {
+    return readIfThere(join(this.folder, ADDRESS))?.trim() ?? null;
+  }
+
+  rememberAddress(address: string): void {
+    replaceFile(join(this.folder, ADDRESS), `${address}\n`);
+  }
+
+  /**
+   * Returns a request for a certificate; makes the key if there is none.
+   * @param which `next`: for another key, which is kept until its certificate is here
+   * @throws OperationError `bad-key`
+   */
+  async request(which: "present" | "next" = "present"): Promise<string> {
+    const key = which === "next" ? this.#nextKey : this.paths.key;
     if (readIfThere(key) === null) makeFile(key, await generateKey());
     const privateKey = readIfThere(key) ?? "";
     if (readPrivateKey(privateKey)?.asymmetricKeyDetails?.namedCurve === "prime256v1")
@@ -41,13 +105,16 @@ export class NodeFiles {
     throw new OperationError("bad-key", `${key} is no private key on the curve P-256; remove it to get another one`);
   }
 
-  /** Stores the certificates, if they are for this node's key. @throws OperationError `enrolment` */
+  /** Stores the certificates, if they are for a key of this node. @throws OperationError `enrolment` */
   store(certificate: string, authority: string, nowMs: number): void {
     const { ca, cert, key } = this.paths;
-    const problem = this.#problem(authority, certificate, readIfThere(key) ?? "", nowMs);
-    if (problem !== null) throw new OperationError("enrolment", `the authority's answer is of no use: ${problem}`);
+    const keys = [key, this.#nextKey].map((path) => readIfThere(path) ?? "");
+    const problems = keys.map((one) => this.#problem(authority, certificate, one, nowMs));
+    if (!problems.includes(null))
+      throw new OperationError("enrolment", `the authority's answer is of no use: ${problems[0]}`);
     replaceFile(ca, authority);
     replaceFile(cert, certificate);
+    this.settle();
   }
 
   #problem(authority: string, certificate: string, privateKey: string, nowMs: number): string | null {

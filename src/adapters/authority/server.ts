@@ -1,14 +1,18 @@
 /**
- * Serves enrolment: one path, over TLS 1.3 with a key that each token names. What is read of a peer, and for how long, is
- * bounded before its token is known: connections, their number from one address, the time of a request and its size. A
- * connection whose token was accepted makes no place for others.
+ * Serves enrolment and renewal: one path each, over TLS 1.3 with a key that each token names. What is read of a peer, and for how long, is
+ * bounded before that is known to be good: connections, their number from one address, the time of a request and its size. A
+ * connection whose token or certificate was accepted makes no place for others.
  */
 import { createServer } from "node:https";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { AddressInfo, Socket } from "node:net";
+import { TLSSocket } from "node:tls";
+import type { EnrolmentCall, EnrolmentReply, ShownCertificate } from "../../interfaces/enrolment.js";
 import type { Clock } from "../../interfaces/system.js";
+import { OperationError } from "../../model/operation-error.js";
+import { messageInWords } from "../../model/system-error.js";
 
-export const ENROLMENT_PATH = "/v1/enroll";
+export const PATHS: Readonly<Record<EnrolmentCall["kind"], string>> = { enroll: "/v1/enroll", renew: "/v1/renew" };
 export const MAX_REQUEST_BYTES = 8_192;
 
 const MAX_CONNECTIONS = 64;
@@ -19,36 +23,40 @@ const WINDOW_MS = 60_000;
 /** Addresses whose attempts are counted; beyond, the oldest is forgotten. */
 const MAX_ADDRESSES = 4_096;
 
-export interface EnrolmentAnswerMessage {
-  readonly status: 200 | 400 | 403 | 500;
-  readonly body: object;
-}
-
 export interface EnrolmentServerOptions {
   readonly host: string;
   readonly port: number;
   readonly certificate: string;
   readonly privateKey: string;
+  /** The authority whose certificates clients may show. */
+  readonly authority: string;
   readonly clock: Pick<Clock, "monotonic">;
 }
 
 /**
  * Answers a request.
- * @param accepted is called once its token is known to be good
+ * @param accepted is called once its token or certificate is known to be good
  */
-export type AnswerEnrolment = (body: unknown, from: string, accepted: () => void) => Promise<EnrolmentAnswerMessage>;
+export type AnswerEnrolment = (call: EnrolmentCall, accepted: () => void) => Promise<EnrolmentReply>;
 
-/** @param answer never rejects */
+/**
+ * @param answer never rejects
+ * @throws OperationError `no-address` if it cannot listen there
+ */
 export async function serveEnrolment(
   options: EnrolmentServerOptions,
   answer: AnswerEnrolment,
 ): Promise<{ readonly address: string; readonly close: () => Promise<void> }> {
-  const { host, port, certificate, privateKey, clock } = options;
+  const { host, port, certificate, privateKey, authority, clock } = options;
   const attempts = new Attempts(clock);
   const server = createServer(
     {
       cert: certificate,
       key: privateKey,
+      // Asked for and not demanded: a node that enrolls has none, and one that is refused is told why.
+      ca: authority,
+      requestCert: true,
+      rejectUnauthorized: false,
       minVersion: "TLSv1.3",
       handshakeTimeout: REQUEST_TIMEOUT_MS,
       headersTimeout: REQUEST_TIMEOUT_MS,
@@ -57,9 +65,7 @@ export async function serveEnrolment(
       maxHeaderSize: MAX_REQUEST_BYTES,
     },
     (request, response) =>
-      void serveOne(request, response, attempts, (body, from) =>
-        answer(body, from, () => unknown.delete(peerOf(request.socket))),
-      ),
+      void serveOne(request, response, attempts, (call) => answer(call, () => unknown.delete(peerOf(request.socket)))),
   );
   // Below TLS, so that a peer that shakes no hands is counted too.
   const open = new Set<Socket>();
@@ -78,7 +84,9 @@ export async function serveEnrolment(
   });
   server.on("tlsClientError", (_error, socket) => socket.destroy());
   await new Promise<void>((resolve, reject) => {
-    server.once("error", reject);
+    const refuse = (error: Error): void =>
+      reject(new OperationError("no-address", `--listen ${host}:${port}: ${whyNotListening(error)}`, { cause: error }));
+    server.once("error", refuse);
     server.listen(port, host, resolve);
   });
   return {
@@ -90,6 +98,18 @@ export async function serveEnrolment(
       }),
   };
 }
+
+function whyNotListening(error: Error): string {
+  const known = "code" in error ? LISTEN_PROBLEMS[String(error.code)] : undefined;
+  return known ?? messageInWords(error);
+}
+
+const LISTEN_PROBLEMS: Readonly<Record<string, string>> = {
+  EADDRINUSE: "another process listens there already; stop it, or choose another port",
+  EADDRNOTAVAIL: "this host has no such address; choose one of its own, or 0.0.0.0",
+  EACCES: "only root may listen on this port; choose one above 1023",
+  ENOTFOUND: "the name cannot be resolved",
+};
 
 /** One address that opens many connections keeps no other one out. */
 function oldestOfMost(sockets: Iterable<Socket>): Socket | undefined {
@@ -107,7 +127,7 @@ async function serveOne(
   request: IncomingMessage,
   response: ServerResponse,
   attempts: Attempts,
-  answer: (body: unknown, from: string) => Promise<EnrolmentAnswerMessage>,
+  answer: (call: EnrolmentCall) => Promise<EnrolmentReply>,
 ): Promise<void> {
   const from = request.socket.remoteAddress ?? "";
   const reply = (status: number, body: object): void => {
@@ -115,13 +135,26 @@ async function serveOne(
     response.writeHead(status, { "content-type": "application/json", connection: "close" });
     response.end(JSON.stringify(body));
   };
-  if (request.method !== "POST" || request.url !== ENROLMENT_PATH)
-    return reply(404, { error: "there is nothing here" });
+  const kind = request.method === "POST" ? KINDS.find((one) => PATHS[one] === request.url) : undefined;
+  if (kind === undefined) return reply(404, { error: "there is nothing here" });
   if (!attempts.count(from)) return reply(429, { error: "too many attempts; wait a minute" });
   const body = await readBody(request);
   if (body === null) return reply(400, { error: "the request is too long, or has not come as a whole" });
-  const { status, body: message } = await answer(parse(body), from);
+  const { status, body: message } = await answer({ kind, body: parse(body), from, shown: shownBy(request.socket) });
   reply(status, message);
+}
+
+const KINDS = ["enroll", "renew"] as const;
+
+/** The handshake proves that the peer has the key of the certificate, whether or not that is trusted. */
+function shownBy(socket: Socket): ShownCertificate | null {
+  if (!(socket instanceof TLSSocket)) return null;
+  const certificate = socket.getPeerX509Certificate();
+  if (certificate === undefined) return null;
+  return {
+    certificate: certificate.toString(),
+    distrust: socket.authorized ? null : String(socket.authorizationError),
+  };
 }
 
 /** Returns the body; null if it is too long, or ends before its end. */

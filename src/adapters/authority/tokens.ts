@@ -1,7 +1,7 @@
 /**
  * EnrolmentTokens in files below the authority's folder. A file holds the digest of the secret. A used token has a second
  * file, which holds the digest of the key that it was used for: it is made once, also with several processes, and is on the
- * disk before anything is issued.
+ * disk before anything is issued. A token that a newer one has replaced has a third file.
  */
 import { createHash, randomBytes, timingSafeEqual } from "node:crypto";
 import { readdirSync, rmSync } from "node:fs";
@@ -48,6 +48,8 @@ export class TokenFiles implements EnrolmentTokens {
     const [id, secret] = [ID_BYTES, SECRET_BYTES].map((bytes) => randomBytes(bytes).toString("base64url"));
     if (id === undefined || secret === undefined) throw new Error("no random bytes");
     const record: TokenRecord = { node, expiresAt, secret: digestOf(secret).toString("hex") };
+    // First, so that a crash leaves none rather than two.
+    for (const earlier of this.#idsOf(node)) makeFile(this.#path(earlier, "void"), "");
     makeFile(this.#path(id, "json"), JSON.stringify(record));
     return { id, secret };
   }
@@ -57,7 +59,7 @@ export class TokenFiles implements EnrolmentTokens {
     const wanted = Buffer.from(record?.secret ?? "0".repeat(64), "hex");
     const isEqual = timingSafeEqual(wanted, digestOf(secret));
     if (record === null || !isEqual) return null;
-    return { id, node: record.node, expiresAt: record.expiresAt, use: this.#useOf(id) };
+    return { id, node: record.node, expiresAt: record.expiresAt, isVoid: this.#isVoid(id), use: this.#useOf(id) };
   }
 
   use(id: string, publicKey: string): boolean {
@@ -87,18 +89,32 @@ export class TokenFiles implements EnrolmentTokens {
     }
   }
 
-  #removeOld(): void {
-    for (const name of readdirSync(this.#folder)) {
+  #isVoid(id: string): boolean {
+    return readIfThere(this.#path(id, "void")) !== null;
+  }
+
+  /** The tokens for a node. */
+  #idsOf(node: string): readonly string[] {
+    return this.#ids().filter((id) => this.#read(this.#path(id, "json"), isTokenRecord)?.node === node);
+  }
+
+  #ids(): readonly string[] {
+    return readdirSync(this.#folder).flatMap((name) => {
       const [id = "", ending] = name.split(".");
-      if (!ID.test(id) || ending !== "json") continue;
+      return ID.test(id) && ending === "json" ? [id] : [];
+    });
+  }
+
+  #removeOld(): void {
+    for (const id of this.#ids()) {
       const record = this.#read(this.#path(id, "json"), isTokenRecord);
       if (record === null || Date.parse(record.expiresAt) + KEPT_MS >= this.clock.now()) continue;
-      // In this order: a token without its mark would be good again.
-      for (const each of ["json", "used"] as const) rmSync(this.#path(id, each), { force: true });
+      // In this order: a token without its marks would be good again.
+      for (const each of ["json", "used", "void"] as const) rmSync(this.#path(id, each), { force: true });
     }
   }
 
-  #path(id: string, ending: "json" | "used"): string {
+  #path(id: string, ending: "json" | "used" | "void"): string {
     return join(this.#folder, `${id}.${ending}`);
   }
 }

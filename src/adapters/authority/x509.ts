@@ -121,13 +121,17 @@ export interface CertificateRequest {
 export async function readRequest(text: string): Promise<CertificateRequest | null> {
   try {
     const request = new Pkcs10CertificateRequest(text);
-    const { asymmetricKeyType, asymmetricKeyDetails } = createPublicKey(request.publicKey.toString("pem"));
+    const publicKey = createPublicKey(request.publicKey.toString("pem"));
+    const { asymmetricKeyType, asymmetricKeyDetails } = publicKey;
     if (asymmetricKeyType !== "ec" || asymmetricKeyDetails?.namedCurve !== "prime256v1") return null;
     if (!(await request.verify(webcrypto))) return null;
     const subject = request.subjectName.toJSON();
     const [commonName, ...others] = subject.flatMap((part) => Object.entries(part));
     if (commonName?.[0] !== "CN" || commonName[1].length !== 1 || others.length > 0) return null;
-    return { commonName: commonName[1][0] ?? "", publicKey: `${request.publicKey.toString("pem")}\n` };
+    return {
+      commonName: commonName[1][0] ?? "",
+      publicKey: publicKey.export({ type: "spki", format: "pem" }).toString(),
+    };
   } catch {
     return null;
   }

@@ -4,21 +4,70 @@
  * again after a failure at any point.
  */
 import type { IPermission } from "etcd3";
-import type { EtcdAccess, EtcdRole, EtcdUser, KeyPermission } from "../../model/etcd-roles.js";
+import type { AccessChanges, EtcdAccess, EtcdRole, EtcdUser, KeyPermission } from "../../model/etcd-roles.js";
 import type { Clock } from "../../interfaces/system.js";
 import { EtcdClient, type EtcdOptions } from "./client.js";
 import { endOfPrefix } from "./requests.js";
 
-/** Returns what was changed, one phrase each. @throws StoreError */
-export async function applyAccess(options: EtcdOptions, access: EtcdAccess, clock: Clock): Promise<readonly string[]> {
+export interface AccessOptions {
+  /** Whether a role is one of a cluster's nodes and operators: a user that has these alone was made for one of them. */
+  readonly isOwnRole: (role: string) => boolean;
+  /** Deletes such users that are not wanted; without it they are reported. */
+  readonly prune: boolean;
+  readonly clock: Clock;
+}
+
+/** @throws StoreError */
+export async function applyAccess(
+  options: EtcdOptions,
+  access: EtcdAccess,
+  { isOwnRole, prune, clock }: AccessOptions,
+): Promise<AccessChanges> {
   const client = new EtcdClient(options, clock, 0);
   try {
     const changes = [...(await applyRoles(client, access.roles)), ...(await applyUsers(client, access.users))];
     await client.call((etcd, deadline) => etcd.auth.authEnable(deadline));
-    return changes;
+    const unlisted = await findUnlisted(client, access.users, isOwnRole);
+    if (!prune) return { changes, unlisted: [...unlisted.keys()] };
+    return { changes: [...changes, ...(await deleteUsers(client, unlisted, access))], unlisted: [] };
   } finally {
     client.close();
   }
+}
+
+/** Returns the roles of each user that was made for a node or an operator, and is not wanted. */
+async function findUnlisted(
+  client: EtcdClient,
+  wanted: readonly EtcdUser[],
+  isOwnRole: (role: string) => boolean,
+): Promise<ReadonlyMap<string, readonly string[]>> {
+  const names = new Set(wanted.map(({ name }) => name));
+  const found = listOf((await client.call((etcd, deadline) => etcd.auth.userList(deadline))).users);
+  const unlisted = new Map<string, readonly string[]>();
+  for (const name of found.filter((one) => !names.has(one))) {
+    const roles = listOf((await client.call((etcd, deadline) => etcd.auth.userGet({ name }, deadline))).roles);
+    if (roles.length > 0 && roles.every(isOwnRole)) unlisted.set(name, roles);
+  }
+  return unlisted;
+}
+
+/** Deletes the users, and those of their roles that nothing of the cluster has. */
+async function deleteUsers(
+  client: EtcdClient,
+  users: ReadonlyMap<string, readonly string[]>,
+  access: EtcdAccess,
+): Promise<readonly string[]> {
+  const changes: string[] = [];
+  for (const name of users.keys()) {
+    await client.call((etcd, deadline) => etcd.auth.userDelete({ name }, deadline));
+    changes.push(`user ${name} was deleted`);
+  }
+  const kept = new Set(access.roles.map(({ name }) => name));
+  for (const role of new Set([...users.values()].flat().filter((one) => !kept.has(one)))) {
+    await client.call((etcd, deadline) => etcd.auth.roleDelete({ role }, deadline));
+    changes.push(`role ${role} was deleted`);
+  }
+  return changes;
 }
 
 async function applyRoles(client: EtcdClient, wanted: readonly EtcdRole[]): Promise<readonly string[]> {

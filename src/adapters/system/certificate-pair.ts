@@ -1,11 +1,14 @@
 /** Checks certificates in PEM with the reader of Node.js itself: pairs of certificate and key, chains, and their ends. */
 import { createPrivateKey, X509Certificate, type KeyObject } from "node:crypto";
+import type { ClientCertificate } from "../../interfaces/enrolment.js";
 
 export interface CertificatePair {
   readonly certificate: string;
   readonly privateKey: string;
 }
 
+/** clientAuth (RFC 5280, 4.2.1.12). */
+const CLIENT_USAGE = "1.3.6.1.5.5.7.3.2";
 const ANY_CERTIFICATE = /-----BEGIN CERTIFICATE-----[A-Za-z0-9+/=\s]+-----END CERTIFICATE-----/g;
 
 /** Returns all certificates of a text; null if it has none, or one of them cannot be read. */
@@ -49,6 +52,19 @@ export function problemOfPair(
   return [...known, ...(readCertificates(certificate) ?? []).slice(1)].some((one) => isIssuedBy(own, one))
     ? null
     : "the certificate is not issued by the authority";
+}
+
+/** Returns what the certificate of a client says, or why it is not accepted at that time. A server's is not. */
+export function examineClient(certificate: string, authority: string, nowMs: number): ClientCertificate {
+  const [[own], [issuer]] = [readCertificates(certificate) ?? [], readCertificates(authority) ?? []];
+  if (own === undefined || issuer === undefined) return { problem: "it cannot be read" };
+  if (!isIssuedBy(own, issuer)) return { problem: "it is not issued by this authority" };
+  if (own.validToDate.getTime() <= nowMs) return { problem: `it expired at ${own.validToDate.toISOString()}` };
+  if (own.validFromDate.getTime() > nowMs) return { problem: `it is valid from ${own.validFromDate.toISOString()} on` };
+  const isClientAlone = String(own.keyUsage) === CLIENT_USAGE && own.subjectAltName === undefined && !own.ca;
+  if (!isClientAlone) return { problem: "it is not a client's" };
+  const publicKey = own.publicKey.export({ type: "spki", format: "pem" }).toString();
+  return { problem: null, commonName: commonNameOf(own), publicKey };
 }
 
 /** Returns whether a certificate names the other as its issuer, and has its signature. */

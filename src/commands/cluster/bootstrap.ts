@@ -21,7 +21,7 @@ export default class ClusterBootstrap extends StateCommand {
     dir: Args.string({ ignoreStdin: true, description: "folder of the authority", required: true }),
   };
   static override flags = {
-    members: names("members of etcd to add", "NAME=ADDRESS,…"),
+    members: names("members of etcd to add; + before each further address of one", "NAME=ADDRESS,…"),
     nodes: names("nodes to add; their keys are made here"),
     "nodes-from": Flags.string({
       description: "folder or Git URL of policies whose Node objects are added to the nodes",
@@ -38,18 +38,22 @@ export default class ClusterBootstrap extends StateCommand {
       default: 365,
     }),
     apply: Flags.boolean({ description: "also make etcd's users and roles, and turn on its authentication" }),
+    prune: Flags.boolean({
+      description: "with --apply, delete etcd's users of nodes and operators that cluster.yaml does not list",
+      dependsOn: ["apply"],
+    }),
   };
 
   async run(): Promise<void> {
     const { args, flags } = await this.parse(ClusterBootstrap);
-    const { members = [], nodes = [], enrolled = [], leaders = [], operators = [], apply } = flags;
+    const { members = [], nodes = [], enrolled = [], leaders = [], operators = [], apply, prune } = flags;
     const validForMs = flags.days * DAY_MS;
     const declared = flags["nodes-from"] === undefined ? [] : await this.#declaredNodes(flags["nodes-from"], flags);
     const all = [...nodes, ...declared.filter((name) => !enrolled.includes(name))];
     const done = await bootstrap(
       args.dir,
       { members, nodes: all, enrolled, leaders, operators },
-      { validForMs, apply },
+      { validForMs, apply, prune, waiting: (what) => this.sayWaiting(what) },
     );
     this.print(flags, bootstrapDocument(done), () => renderBootstrapped(done, this.style));
   }

@@ -4,7 +4,7 @@ import { askSecret } from "../../cli/ask.js";
 import { BaseCommand } from "../../cli/base.js";
 import { OperationError } from "../../model/operation-error.js";
 import { enrolledDocument, renderEnrolled } from "../../views/enrolment.js";
-import { enrollNode, readTokenFile } from "../../wiring/authority.js";
+import { enrollNode, readTokenFile } from "../../wiring/enrolment.js";
 
 export default class ClusterEnroll extends BaseCommand {
   static override summary = "Get this node its certificate, with a token of ztap cluster token.";
@@ -29,7 +29,7 @@ export default class ClusterEnroll extends BaseCommand {
   async run(): Promise<void> {
     const { args, flags } = await this.parse(ClusterEnroll);
     const token = await readToken(args.input, flags["token-file"]);
-    const enrolled = await enrollNode(token, flags.dir);
+    const enrolled = await enrollNode(token, flags.dir, (what) => this.sayWaiting(what));
     this.print(flags, enrolledDocument(enrolled), () => renderEnrolled(enrolled, this.style));
   }
 }

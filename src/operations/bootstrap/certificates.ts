@@ -25,10 +25,11 @@ export function wantedCertificates(file: ClusterFile): readonly WantedCertificat
   return [
     authority(CLIENT_AUTHORITY, "ztap-etcd-ca"),
     authority(PEER_AUTHORITY, "ztap-etcd-peer-ca"),
-    { ...client, path: ENROLMENT, profile: { commonName: ENROLMENT_NAME, hosts: [ENROLMENT_NAME] } },
-    ...file.members.flatMap(({ name, address, listen }) => {
-      const isOne = !UNSPECIFIED.includes(listen);
-      const profile = { commonName: name, hosts: [...new Set([name, address, ...(isOne ? [listen] : [])])] };
+    wantedOfEnrolment(),
+    ...file.members.flatMap(({ name, address, otherAddresses, listen }) => {
+      // A member also checks the address from which another one connects to it against the other's certificate.
+      const addresses = [address, ...otherAddresses, ...listen.filter((one) => !UNSPECIFIED.includes(one))];
+      const profile = { commonName: name, hosts: [...new Set([name, ...addresses])] };
       return [
         { ...client, path: `members/${name}/member`, profile },
         { ...client, path: `members/${name}/peer`, profile, issuer: PEER_AUTHORITY },
@@ -42,6 +43,17 @@ export function wantedCertificates(file: ClusterFile): readonly WantedCertificat
       profile: { commonName: name, hosts: [] },
     })),
   ];
+}
+
+/** The certificate with which enrolment is served. */
+export function wantedOfEnrolment(): WantedCertificate {
+  const profile = { commonName: ENROLMENT_NAME, hosts: [ENROLMENT_NAME] };
+  return { issuer: CLIENT_AUTHORITY, isKeyElsewhere: false, path: ENROLMENT, profile };
+}
+
+/** Whether an issued file is of that authority: its certificate, a copy of its own, or a token for one. */
+export function isOfAuthority(issued: string, authority: string): boolean {
+  return (authority === PEER_AUTHORITY) === /^members\/[^/]+\/peer(-ca)?\.crt$/.test(issued);
 }
 
 /** The certificate of a node. */

@@ -16,8 +16,10 @@ export interface EtcdMember {
   readonly name: string;
   /** An IP address without brackets, or a DNS name. */
   readonly address: string;
-  /** The IP address on which it listens, without brackets: etcd listens on no names. */
-  readonly listen: string;
+  /** Its further addresses, likewise. */
+  readonly otherAddresses: readonly string[];
+  /** The IP addresses on which it listens, without brackets: etcd listens on no names. */
+  readonly listen: readonly string[];
   readonly clientPort: number;
   readonly peerPort: number;
 }
@@ -38,7 +40,7 @@ export interface ClusterFile {
 
 /** What the command line adds to the file. */
 export interface ClusterAdditions {
-  /** `NAME=ADDRESS`. */
+  /** `NAME=ADDRESS`, or `NAME=ADDRESS+ADDRESS…`. */
   readonly members: readonly string[];
   readonly nodes: readonly string[];
   readonly enrolled: readonly string[];
@@ -55,6 +57,7 @@ const HEAD = `# Who belongs to this cluster. \`ztap cluster bootstrap\` reads th
 #   members:                 etcd's members, by name
 #     m1: 10.0.0.1           or { address: 10.0.0.1, clientPort: 2379, peerPort: 2380 }
 #     m2: { address: etcd2.example.com, listen: 10.0.0.2 }    a name needs the IP address to listen on
+#     m3: { address: 10.0.0.3, otherAddresses: [192.168.0.3, 127.0.0.1] }    further addresses of its host
 #   nodes: [web-1]           nodes that get a key and a certificate here
 #   enrolled: [web-2]        nodes that make their own keys, and enroll with a token
 #   leaders: [web-1]         the nodes that may lead
@@ -67,14 +70,51 @@ type Report = (path: Path, message: string, anchor?: "key" | "value") => void;
 
 /** Reads the file. @throws OperationError `invalid-settings` with all problems, each with its line and column */
 export function readClusterFile(path: string, text: string): ClusterFile {
-  const { document, positionOf } = readDocument(path, text);
-  const problems: string[] = [];
+  const { file, problems } = examineText(path, text);
+  if (problems.length > 0)
+    throw new OperationError("invalid-settings", problems.map(({ at, message }) => `${at} ${message}`).join("\n"));
+  return file;
+}
+
+/**
+ * Adds to the file, and reads what comes of it.
+ * @param text null: there is no file yet
+ * @throws OperationError `invalid-settings` for what is wrong in the file; `usage` for what only the additions made wrong
+ */
+export function extendClusterFile(
+  path: string,
+  text: string | null,
+  added: ClusterAdditions,
+): { readonly text: string; readonly file: ClusterFile } {
+  const extended = addToClusterFile(path, text, added);
+  const { file, problems } = examineText(path, extended);
+  if (problems.length === 0) return { text: extended, file };
+  // Lines of a text that nobody has seen help nobody.
+  if (text !== null) readClusterFile(path, text);
+  throw new OperationError("usage", problems.map(({ message }) => message).join("\n"));
+}
+
+interface Problem {
+  /** `file:line:column`. */
+  readonly at: string;
+  readonly message: string;
+}
+
+function examineText(
+  path: string,
+  text: string,
+): { readonly file: ClusterFile; readonly problems: readonly Problem[] } {
+  const { document, diagnostics, positionOf } = readSingle({ path, text }, parseBootstrap, "bootstrap");
+  const problems = diagnostics.map((one): Problem => {
+    const at = `${one.file}:${one.line}:${one.column}`;
+    return { at, message: diagnosticLine(one).slice(at.length + 1) };
+  });
+  if (problems.length > 0) return { file: toClusterFile({}, () => undefined), problems };
   const file = toClusterFile(document ?? {}, (at, message, anchor = "value") => {
     const { line, column } = positionOf(at, anchor);
-    problems.push(`${path}:${line}:${column} ${message}`);
+    problems.push({ at: `${path}:${line}:${column}`, message });
   });
-  if (problems.length > 0) throw new OperationError("invalid-settings", problems.join("\n"));
-  return file;
+  return { file, problems };
 }
 
 /**
@@ -82,7 +122,7 @@ export function readClusterFile(path: string, text: string): ClusterFile {
  * @param text null: there is no file yet
  * @throws OperationError `invalid-settings`; `usage` if a member has another address there, or two here
  */
-export function addToClusterFile(path: string, text: string | null, added: ClusterAdditions): string {
+function addToClusterFile(path: string, text: string | null, added: ClusterAdditions): string {
   const members = new Map(Object.entries(text === null ? {} : (readDocument(path, text).document?.members ?? {})));
   const document: Document = parseDocument(text ?? HEAD);
   for (const one of added.members) {
@@ -90,16 +130,28 @@ export function addToClusterFile(path: string, text: string | null, added: Clust
     if (address === "")
       throw new OperationError("usage", `--members: found ${JSON.stringify(one)}, wanted NAME=ADDRESS`);
     const known = members.get(name);
-    if (known !== undefined && toRecord(known).address !== address)
+    if (known !== undefined && addressesOf(known) !== address)
       throw new OperationError(
         "usage",
-        `--members: ${name} has the address ${toRecord(known).address} already, and not ${address}; change it in ${CLUSTER_FILE}`,
+        `--members: ${name} has the address ${addressesOf(known)} already, and not ${address}${text === null ? "" : `; change it in ${CLUSTER_FILE}`}`,
       );
-    if (known === undefined) document.setIn(["members", name], address);
-    members.set(name, known ?? address);
+    const member = known ?? toMember(address);
+    if (known === undefined) document.setIn(["members", name], document.createNode(member));
+    members.set(name, member);
   }
   for (const list of LISTS) for (const name of added[list]) addToList(document, list, name);
   return isEmpty(added) && text !== null ? text : document.toString();
+}
+
+/** `ADDRESS+ADDRESS…` as the file has it. */
+function toMember(addresses: string): BootstrapMember {
+  const [address = "", ...otherAddresses] = addresses.split("+");
+  return otherAddresses.length === 0 ? address : { address, otherAddresses };
+}
+
+function addressesOf(member: BootstrapMember): string {
+  const { address, otherAddresses = [] } = toRecord(member);
+  return [address, ...otherAddresses].join("+");
 }
 
 function isEmpty(added: ClusterAdditions): boolean {
@@ -130,25 +182,32 @@ function toClusterFile(document: BootstrapDocument, report: Report): ClusterFile
 const toRecord = (member: BootstrapMember): Exclude<BootstrapMember, string> =>
   typeof member === "string" ? { address: member } : member;
 
+const isHost = (text: string): boolean => isIP(text) !== 0 || isObjectName(text);
+
 function toMembers(members: Readonly<Record<string, BootstrapMember>>, report: Report): readonly EtcdMember[] {
   return Object.entries(members).flatMap(([name, found]) => {
     const path = ["members", name];
-    const { address, listen = address, clientPort = 2379, peerPort = 2380 } = toRecord(found);
+    const { address, otherAddresses = [], listen, clientPort = 2379, peerPort = 2380 } = toRecord(found);
+    const addresses = [address, ...otherAddresses];
+    const listening = listen === undefined ? addresses.filter((one) => isIP(one) !== 0) : [listen];
     if (!isLabel(name))
       report(
         path,
         `${JSON.stringify(name)} is no name of a member: wanted lower-case letters, digits and hyphens`,
         "key",
       );
-    if (isIP(address) === 0 && !isObjectName(address))
-      report(path, `${JSON.stringify(address)} is neither an IP address nor a DNS name`);
-    else if (isIP(listen) === 0)
+    const bad = addresses.filter((one) => !isHost(one));
+    if (bad.length > 0)
+      report(path, `${bad.map((one) => JSON.stringify(one)).join(", ")} is neither an IP address nor a DNS name`);
+    else if (addresses.includes(ENROLMENT_NAME))
+      report(path, `${ENROLMENT_NAME} is the name of the authority's server`);
+    else if (listening.length === 0 || listening.some((one) => isIP(one) === 0))
       report(
         path,
-        `etcd listens on IP addresses alone, and that of ${name} is a name: add one, { address: ${address}, listen: 10.0.0.1 }`,
+        `etcd listens on IP addresses alone, and that of ${name} is a name: add one, ${name}=${address}+10.0.0.1, or { address: ${address}, listen: 10.0.0.1 }`,
       );
     if (clientPort === peerPort) report(path, `clientPort and peerPort are both ${clientPort}; wanted two ports`);
-    return [{ name, address, listen, clientPort, peerPort }];
+    return [{ name, address, otherAddresses, listen: listening, clientPort, peerPort }];
   });
 }
 

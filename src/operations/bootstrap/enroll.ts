@@ -11,35 +11,45 @@ import { digestOfText } from "../../model/digest.js";
 import { isLabel, isString, shaped, type Guard } from "../../model/guards.js";
 import { OperationError } from "../../model/operation-error.js";
 import { CLIENT_AUTHORITY, wantedOfNode } from "./certificates.js";
-import { addToClusterFile, CLUSTER_FILE, readClusterFile, type ClusterFile } from "./cluster-file.js";
+import { CLUSTER_FILE, extendClusterFile, readClusterFile, type ClusterFile } from "./cluster-file.js";
 import { storeUrl } from "./etcd-settings.js";
+import { clusterAccess, ROLES_FILE, rolesScript } from "./roles.js";
 import type { EnrolmentToken } from "./token.js";
 
 /** How long a node's certificate is valid. */
-const VALID_FOR_MS = 365 * 24 * 3_600_000;
+export const VALID_FOR_MS = 365 * 24 * 3_600_000;
 const MAX_REQUEST = 4_096;
 /** How long a node waits for etcd's users and roles. Below the time that a connection may be idle. */
 const ACCESS_WAIT_MS = 8_000;
+
+/** Reads a PKCS #10 request; null if it is none, or its key has not signed it. */
+export type RequestReader = (
+  text: string,
+) => Promise<{ readonly commonName: string; readonly publicKey: string } | null>;
 
 export interface EnrolmentDeps {
   readonly folder: AuthorityFolder;
   readonly tokens: EnrolmentTokens;
   readonly clock: Pick<Clock, "now" | "sleep">;
   readonly logger: Logger;
-  /** Reads a PKCS #10 request; null if it is none, or its key has not signed it. */
-  readonly readRequest: (text: string) => Promise<{ readonly commonName: string; readonly publicKey: string } | null>;
+  readonly readRequest: RequestReader;
   /** Makes etcd's users and roles what the cluster's file says then. @throws if etcd cannot be reached */
   readonly applyAccess: () => Promise<unknown>;
 }
 
 const isShort: Guard<string> = (value): value is string => isString(value) && value.length <= 64;
 
+export const isCertificateRequest: Guard<string> = (value): value is string =>
+  isString(value) && value.length <= MAX_REQUEST;
+
 export const isEnrolmentRequest = shaped<EnrolmentRequest>({
   id: isShort,
   secret: isShort,
   node: isLabel,
-  request: (value): value is string => isString(value) && value.length <= MAX_REQUEST,
+  request: isCertificateRequest,
 });
+
+const REPLACED = "a newer token for this node has replaced this one";
 
 /** Why a node gets no certificate, in words for that node. Without a good secret a peer learns nothing else. */
 export class EnrolmentRefused extends Error {
@@ -61,20 +71,27 @@ export async function enrolNode(
   if (token === null) throw new EnrolmentRefused("the token is not known here");
   const { node } = token;
   if (node !== asked.node) throw new EnrolmentRefused("the token is for another node");
+  if (token.isVoid) throw new EnrolmentRefused(REPLACED);
   if (deps.clock.now() >= Date.parse(token.expiresAt))
     throw new EnrolmentRefused(`the token expired at ${token.expiresAt}`);
   accepted();
-  const request = await deps.readRequest(asked.request);
-  if (request === null) throw new EnrolmentRefused("the request is none for a key on P-256 that has signed it");
-  if (request.commonName !== node) throw new EnrolmentRefused("the request is for another name");
+  const publicKey = await readRequestOf(deps.readRequest, asked.request, node);
   const file = readCluster(folder);
   if (!file.enrolled.includes(node)) throw new EnrolmentRefused(`${node} is no longer among the nodes that may enroll`);
   return {
-    certificate: await folder.exclusively(() => issueOnce(deps, asked, request.publicKey)),
+    certificate: await folder.exclusively(() => issueOnce(deps, asked, publicKey)),
     authority: folder.read(`${CLIENT_AUTHORITY}.crt`) ?? "",
     store: storeUrl(file),
     warning: await applyOrWarn(deps, node),
   };
+}
+
+/** Returns the public key of a request for that name. @throws EnrolmentRefused */
+export async function readRequestOf(read: RequestReader, text: string, node: string): Promise<string> {
+  const request = await read(text);
+  if (request === null) throw new EnrolmentRefused("the request is none for a key on P-256 that has signed it");
+  if (request.commonName !== node) throw new EnrolmentRefused("the request is for another name");
+  return request.publicKey;
 }
 
 /** Returns the certificate of the one key that the token is good for. */
@@ -83,6 +100,8 @@ async function issueOnce(
   { id, secret, node }: EnrolmentRequest,
   publicKey: string,
 ): Promise<string> {
+  // Another token may have been made since it was looked at.
+  if (tokens.find(id, secret)?.isVoid !== false) throw new EnrolmentRefused(REPLACED);
   const digest = digestOfText(publicKey);
   if (!tokens.use(id, digest))
     throw new EnrolmentRefused(
@@ -143,10 +162,10 @@ function addToken(deps: TokenDeps, node: string, address: string, forMs: number)
       `the key of ${node} was made here: copy nodes/${node}/ to it, or move it to enrolled in cluster.yaml`,
     );
   const added = { members: [], nodes: [], leaders: [], operators: [], enrolled: [node] };
-  const text = addToClusterFile(CLUSTER_FILE, folder.read(CLUSTER_FILE), added);
   // Refuses a name that another bearer has.
-  readClusterFile(`${folder.path}/${CLUSTER_FILE}`, text);
+  const { text, file: next } = extendClusterFile(`${folder.path}/${CLUSTER_FILE}`, folder.read(CLUSTER_FILE), added);
   folder.write(CLUSTER_FILE, text);
+  folder.write(ROLES_FILE, rolesScript(clusterAccess(next)));
   const expiresAt = new Date(clock.now() + forMs).toISOString();
   return { token: { address, node, fingerprint, ...tokens.create(node, expiresAt) }, expiresAt };
 }

@@ -8,13 +8,14 @@ export const MEMBER_FOLDER = "/etc/etcd/ztap";
 /** The settings of one member, as environment variables: `/etc/default/etcd` on Debian. */
 export function etcdSettings(file: ClusterFile, member: EtcdMember): string {
   const peers = file.members.map((one) => `${one.name}=${peerUrl(one)}`).join(",");
-  const listening = { ...member, address: member.listen };
   return `# Settings of the etcd member ${member.name}, written by \`ztap cluster bootstrap\`.
 ETCD_NAME=${member.name}
 ETCD_DATA_DIR=/var/lib/etcd/ztap
-ETCD_LISTEN_CLIENT_URLS=${clientUrl(listening)}
+ETCD_LISTEN_CLIENT_URLS=${member.listen.map((address) => clientUrl({ ...member, address })).join(",")}
 ETCD_ADVERTISE_CLIENT_URLS=${clientUrl(member)}
-ETCD_LISTEN_PEER_URLS=${peerUrl(listening)}
+ETCD_LISTEN_PEER_URLS=${peerListen(member)
+    .map((address) => peerUrl({ ...member, address }))
+    .join(",")}
 ETCD_INITIAL_ADVERTISE_PEER_URLS=${peerUrl(member)}
 ETCD_INITIAL_CLUSTER=${peers}
 ETCD_INITIAL_CLUSTER_TOKEN=${file.prefix.replaceAll("/", "-")}
@@ -42,11 +43,17 @@ export function clientEndpoints(members: readonly EtcdMember[]): readonly string
   return members.map(({ address, clientPort }) => `${bracketed(address)}:${clientPort}`);
 }
 
-function clientUrl({ address, clientPort }: EtcdMember): string {
+/** No member reaches another one's loopback, except where all are on one machine. */
+function peerListen({ listen }: EtcdMember): readonly string[] {
+  const reachable = listen.filter((address) => !/^(127\.|::1$)/.test(address));
+  return reachable.length > 0 ? reachable : listen;
+}
+
+function clientUrl({ address, clientPort }: Pick<EtcdMember, "address" | "clientPort">): string {
   return `https://${bracketed(address)}:${clientPort}`;
 }
 
-function peerUrl({ address, peerPort }: EtcdMember): string {
+function peerUrl({ address, peerPort }: Pick<EtcdMember, "address" | "peerPort">): string {
   return `https://${bracketed(address)}:${peerPort}`;
 }
 

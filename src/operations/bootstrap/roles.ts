@@ -4,6 +4,9 @@ import { prefixes } from "../../store/keys.js";
 import type { ClusterFile } from "./cluster-file.js";
 import { ROOT } from "./names.js";
 
+/** Holds the script. */
+export const ROLES_FILE = "roles.sh";
+
 const LEADER = "ztap-leader";
 const REGISTRAR = "ztap-registrar";
 /** What a leader writes: below these prefixes, and these keys. */
@@ -44,8 +47,15 @@ export function clusterAccess(file: ClusterFile): EtcdAccess {
   };
 }
 
+const NODE_ROLE = "ztap-node-";
+
 function roleOfNode(node: string): string {
-  return `ztap-node-${node}`;
+  return `${NODE_ROLE}${node}`;
+}
+
+/** Whether a role is one of a cluster: a user that has these alone was made for a node or an operator. */
+export function isClusterRole(role: string): boolean {
+  return role === LEADER || role === REGISTRAR || role.startsWith(NODE_ROLE);
 }
 
 /** Returns etcdctl's commands for the users and roles. They may be run again: what is there stays. */

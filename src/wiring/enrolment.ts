@@ -1,0 +1,93 @@
+/** Wiring of a node that enrolls, and renews its certificate. */
+import { resolve } from "node:path";
+import { systemClock } from "../adapters/system/clock.js";
+import { OperationError } from "../model/operation-error.js";
+import { ENROLMENT_NAME } from "../operations/bootstrap/names.js";
+import { decodeToken } from "../operations/bootstrap/token.js";
+import { parseHostPort } from "../settings/types.js";
+import { sayIfSlow, type Say } from "./slow.js";
+
+export interface Enrolled {
+  readonly node: string;
+  readonly files: { readonly ca: string; readonly cert: string; readonly key: string };
+  /** Null if the node had a good certificate, and the token was not used. */
+  readonly store: string | null;
+  readonly warning: string | null;
+}
+
+/** Reads a token from a file. @throws OperationError `invalid-settings` if other users can read it */
+export async function readTokenFile(file: string): Promise<string> {
+  const { readPrivate } = await import("../adapters/system/private-file.js");
+  const found = readPrivate(resolve(file), process.geteuid?.() ?? 0);
+  if (found === null) throw new OperationError("not-found", `there is no file ${file}`);
+  if (found.text !== null) return found.text;
+  throw new OperationError(
+    "invalid-settings",
+    `the token is not read: ${found.problem}; if it was a good one, ask for another, and chmod 600 its file`,
+  );
+}
+
+/** Gets this node its certificate, with a token. */
+export async function enrollNode(word: string, dir: string, waiting: Say): Promise<Enrolled> {
+  const token = decodeToken(word);
+  const { NodeFiles } = await import("../adapters/authority/node-files.js");
+  const { requestCertificate } = await import("../adapters/authority/client.js");
+  const files = new NodeFiles(resolve(dir), token.node);
+  const done = { node: token.node, files: files.paths };
+  if (files.isGood(systemClock.now())) return { ...done, store: null, warning: null };
+  const address = parseHostPort(token.address);
+  if (address === null) throw new OperationError("usage", "the token names no address");
+  const { node, id, secret } = token;
+  const request = await files.request();
+  const answer = await sayIfSlow(waiting, `the authority at ${token.address}`, () =>
+    requestCertificate(address, token.fingerprint, { id, secret, node, request }),
+  );
+  files.store(answer.certificate, answer.authority, systemClock.now());
+  files.rememberAddress(token.address);
+  return { ...done, store: answer.store, warning: answer.warning };
+}
+
+export interface Renewed {
+  readonly node: string;
+  readonly files: Enrolled["files"];
+  /** `kept`: it is good for more than 30 days. */
+  readonly outcome: "renewed" | "kept";
+  /** RFC 3339. */
+  readonly expiresAt: string;
+}
+
+export interface RenewalOptions {
+  /** `host:port` of the authority; undefined: where the node enrolled. */
+  readonly address: string | undefined;
+  readonly newKey: boolean;
+  readonly waiting: Say;
+}
+
+/** Gets this node its next certificate, with the one that it has. */
+export async function renewNodeFiles(dir: string, options: RenewalOptions): Promise<Renewed> {
+  const { NodeFiles, nodeNameIn } = await import("../adapters/authority/node-files.js");
+  const { requestRenewal } = await import("../adapters/authority/client.js");
+  const node = nodeNameIn(resolve(dir));
+  if (node === null)
+    throw new OperationError("not-found", `there is no certificate in ${dir}; a new node uses ztap cluster enroll`);
+  const files = new NodeFiles(resolve(dir), node);
+  files.settle();
+  const done = (outcome: Renewed["outcome"]): Renewed => {
+    return { node, files: files.paths, outcome, expiresAt: files.expiresAt() ?? "" };
+  };
+  // The authority may have issued for a key that was made before, and then renews no other.
+  const isForNext = options.newKey || files.hasNextKey;
+  if (!isForNext && files.isGood(systemClock.now())) return done("kept");
+  const where = options.address ?? files.address;
+  const address = where === null ? null : parseHostPort(where);
+  if (where === null || address === null)
+    throw new OperationError("usage", "where the authority is, is not known here: give --address HOST:PORT");
+  const identity = { ...files.present(systemClock.now()), serverName: ENROLMENT_NAME };
+  const request = await files.request(isForNext ? "next" : "present");
+  const answer = await sayIfSlow(options.waiting, `the authority at ${where}`, () =>
+    requestRenewal(address, identity, { node, request }),
+  );
+  files.store(answer.certificate, answer.authority, systemClock.now());
+  files.rememberAddress(where);
+  return done("renewed");
+}
