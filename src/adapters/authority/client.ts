@@ -109,7 +109,8 @@ function connectTo(
     socket.setTimeout(TIMEOUT_MS, () => fail("does not answer"));
     socket.once("error", (error: Error) => {
       // Node.js gives the reason for which it trusts no certificate here, and here alone.
-      if (Reflect.get(socket, "authorizationError"))
+      const reason: unknown = socket.authorizationError;
+      if (reason !== null && reason !== undefined)
         refuse(`is not this cluster's authority: ${error.message}; nothing was sent to it`);
       else fail(`cannot be reached: ${messageInWords(error)}`, error);
     });
