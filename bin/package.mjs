@@ -1,79 +1,75 @@
 /**
- * Makes the packages of ztap from a built checkout (`npm run package`) into dist/packages/. See bin/package/README.md.
- *
- *     node bin/package.mjs [--arch amd64,arm64] [--only deb,rpm,tar,oci,npm] [--out FOLDER] [--release N] [--quick] [--sign KEY]
- *
- * --release N is the packages' revision of one version of ztap, 1 by default. --quick compresses little, for tests. --sign names a
- * private SSH key, with which SHA256SUMS is signed.
+ * `npm run package`: makes the packages of ztap. Reads the command line, brings what packages are made of, and calls
+ * bin/package/make.mjs. Imports nothing of it before: the machine's own Node.js, which reads the command line, may be an old one.
  */
-import { existsSync, mkdirSync, readdirSync, rmSync } from "node:fs";
-import { join, resolve } from "node:path";
+import { spawnSync } from "node:child_process";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
-import { buildNative, buildPrograms } from "./package/native.mjs";
-import { makeDeb } from "./package/deb.mjs";
-import { writeInputs } from "./package/inputs.mjs";
-import { makeNpm } from "./package/npm.mjs";
-import { makeOci } from "./package/oci.mjs";
-import { makeRpm } from "./package/rpm.mjs";
-import { makeSbom } from "./package/sbom.mjs";
-import { checkPackage, reportTree } from "./package/sizes.mjs";
-import { makeSums } from "./package/sums.mjs";
-import { makeTarball } from "./package/tarball.mjs";
-import { layTree } from "./package/tree.mjs";
-import { fail, readProject } from "./package/project.mjs";
 
-const FORMS = { deb: makeDeb, rpm: makeRpm, tar: makeTarball, oci: makeOci };
-const ARCHITECTURES = ["amd64", "arm64"];
+const FORMS = ["deb", "rpm", "tar", "oci", "npm"];
+const MACHINES = ["amd64", "arm64"];
 
-const { values } = parseArgs({
-  options: {
-    arch: { type: "string", default: ARCHITECTURES.join() },
-    only: { type: "string", default: [...Object.keys(FORMS), "npm"].join() },
-    out: { type: "string", default: "dist/packages" },
-    release: { type: "string", default: "1" },
-    quick: { type: "boolean", default: false },
-    sign: { type: "string" },
-  },
-});
-const machines = choose(values.arch, ARCHITECTURES);
-const forms = choose(values.only, [...Object.keys(FORMS), "npm"]);
-if (!/^[1-9][0-9]*$/.test(values.release)) fail(`--release ${values.release} is no number`);
-const key = values.sign && resolve(values.sign);
+const USAGE = `usage: npm run package -- [FLAG...]
 
-const root = join(import.meta.dirname, "..");
-process.chdir(root);
-// What is made is readable for all, under any umask.
-process.umask(0o022);
-const out = resolve(values.out);
-const work = join(out, ".work");
-// Only what this has made is removed.
-if (existsSync(out) && readdirSync(out).length > 0 && ![join(out, "SHA256SUMS"), work].some((path) => existsSync(path)))
-  fail(`${out} has other files`);
-rmSync(out, { recursive: true, force: true });
-mkdirSync(work, { recursive: true });
-const project = readProject(root, { release: values.release, isQuick: values.quick });
+Makes the packages of ztap into dist/packages/, in some minutes; see bin/package/README.md.
 
-const programs = buildPrograms(project);
+  --arch LIST    machines (default: ${MACHINES.join(",")})
+  --only LIST    forms (default: ${FORMS.join(",")})
+  --out FOLDER   where the packages go (default: dist/packages); former packages there are replaced
+  --release N    the packages' revision of one version of ztap (default: 1)
+  --quick        compress little, for tests
+  --sign KEY     sign SHA256SUMS with a private SSH key
+  -h, --help     show this
 
-const addons = Object.fromEntries(machines.map((machine) => [machine, buildNative(project, machine)]));
+Exit codes: 0 made, 1 failed, 64 wrong command line.
+`;
+const WRONG = 64;
 
-for (const machine of machines) {
-  const native = { addon: addons[machine], programs };
-  const tree = layTree(project, machine, native, join(work, machine, "tree"));
-  reportTree(machine, tree);
-  makeSbom(project, machine, out);
-  if (forms.includes("oci")) makeSbom(project, machine, out, true);
-  for (const form of forms.filter((one) => one !== "npm"))
-    checkPackage(FORMS[form](project, machine, tree, join(work, machine), out), project);
+const options = readOptions();
+if (options.help) process.stdout.write(USAGE);
+else if (options.setup) setUpAndRun();
+else (await import("./package/make.mjs")).makePackages(options);
+
+function readOptions() {
+  try {
+    const { values } = parseArgs({
+      options: {
+        arch: { type: "string", default: MACHINES.join() },
+        only: { type: "string", default: FORMS.join() },
+        out: { type: "string", default: "dist/packages" },
+        release: { type: "string", default: "1" },
+        quick: { type: "boolean", default: false },
+        sign: { type: "string" },
+        help: { type: "boolean", short: "h", default: false },
+        // Of `npm run package`: bring what is missing first.
+        setup: { type: "boolean", default: false },
+      },
+    });
+    if (!/^[1-9][0-9]*$/.test(values.release)) throw new Error(`--release ${values.release} is no number`);
+    return {
+      ...values,
+      machines: choose("--arch", values.arch, MACHINES),
+      forms: choose("--only", values.only, FORMS),
+    };
+  } catch (error) {
+    process.stderr.write(`package: ${error.message}\n\n${USAGE}`);
+    return process.exit(WRONG);
+  }
 }
-if (forms.includes("npm")) checkPackage(makeNpm(project, addons, programs, work, out), project);
-writeInputs(project, machines, out);
-makeSums(out, key);
-rmSync(work, { recursive: true });
 
-function choose(text, all) {
+function choose(flag, text, all) {
   const chosen = text.split(",");
   const unknown = chosen.find((one) => !all.includes(one));
-  if (unknown !== undefined) fail(`${unknown} is none of ${all.join(", ")}`);
+  if (unknown !== undefined) throw new Error(`${flag}: ${JSON.stringify(unknown)} is none of ${all.join(", ")}`);
   return all.filter((one) => chosen.includes(one));
+}
+
+/** Brings what packages are made of, which may be another Node.js, and begins again with it. */
+function setUpAndRun() {
+  const root = fileURLToPath(new URL("..", import.meta.url));
+  const rest = process.argv.slice(2).filter((word) => word !== "--setup");
+  const run = (...words) => spawnSync("sh", words, { stdio: "inherit" }).status ?? 1;
+  process.exitCode =
+    run(join(root, "bin/setup"), "package") || run(join(root, "bin/node"), join(root, "bin/package.mjs"), ...rest);
 }

@@ -37,6 +37,6 @@ function mib(bytes) {
   return `${(bytes / MIB).toFixed(1).padStart(6)} MiB`;
 }
 
-function say(text) {
+export function say(text) {
   process.stdout.write(`${text}\n`);
 }

@@ -17,6 +17,7 @@ import { colourStyle, createMark, plainStyle } from "../views/style.js";
 import { wrapLines } from "../views/wrap.js";
 import { globalSettingFlags } from "../settings/flags.js";
 import { loadSettings, type CommandLine } from "../wiring/settings.js";
+import { findMissingStore } from "../wiring/store.js";
 import { settleOutput } from "./output.js";
 import { ignoredVariables } from "./risks.js";
 import { describeParsing } from "./usage.js";
@@ -131,9 +132,23 @@ export abstract class BaseCommand extends Command {
     text: () => string,
   ): Promise<void> {
     if (flags.output === "json") this.log(printableJson(document, 2));
-    // Only this format needs the library that writes YAML.
-    else if (flags.output === "yaml")
-      this.log((await import("../views/yaml.js")).toYamlLines(document, { sorted: false }).join("\n"));
+    else if (flags.output === "yaml") this.log(await toYaml(document));
     else this.log(wrapLines(text(), this.style.width));
   }
+
+  /** Prints one YAML document of several. */
+  protected async printYaml(document: object): Promise<void> {
+    this.log(`---\n${await toYaml(document)}`);
+  }
+
+  /** Says on stderr, in one line, that a store of this machine does not exist yet. */
+  protected async noteMissingStore(settings: Settings, consequence: string): Promise<void> {
+    const missing = await findMissingStore(settings);
+    if (missing !== null) this.logToStderr(this.style.line`ztap: there is no store at ${missing} yet; ${consequence}`);
+  }
+}
+
+/** Only this format needs the library that writes YAML. */
+async function toYaml(document: object): Promise<string> {
+  return (await import("../views/yaml.js")).toYamlLines(document, { sorted: false }).join("\n");
 }

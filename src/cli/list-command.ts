@@ -1,4 +1,4 @@
-/** The common parts of commands that list what the store has: formats, and watching. */
+/** The common parts of commands that show what the store has: formats, and watching. */
 import { printableJson } from "../model/printable.js";
 import type { Store } from "../interfaces/store.js";
 import { watchList } from "../operations/query/watch-list.js";
@@ -6,7 +6,7 @@ import type { Settings } from "../settings/settings.js";
 import { renderListing, WatchedListing, type ListTable } from "../views/listing.js";
 import type { Style } from "../views/style.js";
 import { systemClock } from "../wiring/host.js";
-import { withStore } from "../wiring/store.js";
+import { withExistingStore, withStore } from "../wiring/store.js";
 import { BaseCommand } from "./base.js";
 import { untilSignal } from "./signals.js";
 
@@ -25,10 +25,27 @@ export interface ListSource<T> {
 
 export abstract class ListCommand extends BaseCommand {
   protected async list<T>(settings: Settings, flags: ListFlags, source: ListSource<T>): Promise<void> {
-    await withStore(settings, { create: false }, async (store) => {
-      if (flags.watch) await untilSignal((signal) => this.#watch(store, flags, source, signal));
-      else await this.#print(await source.read(store), flags, source);
-    });
+    if (flags.watch) await this.#watch(settings, flags, source);
+    else await this.#print(await withExistingStore(settings, source.read), flags, source);
+  }
+
+  /** Shows what the store says, and again whenever it differs, until Ctrl-C: as documents, or by `show`. */
+  protected async follow<T>(
+    settings: Settings,
+    flags: { readonly output: string | undefined },
+    { read, document }: Pick<ListSource<T>, "read" | "document">,
+    show: (found: T) => void,
+  ): Promise<void> {
+    await this.noteMissingStore(settings, "waiting for it");
+    await withStore(settings, { create: false }, (store) =>
+      untilSignal(async (signal) => {
+        for await (const found of watchList({ store, clock: systemClock }, () => read(store), signal)) {
+          if (flags.output === "json") this.log(printableJson(document(found)));
+          else if (flags.output === "yaml") await this.printYaml(document(found));
+          else show(found);
+        }
+      }),
+    );
   }
 
   async #print<T>(list: T, flags: ListFlags, { document, listing }: ListSource<T>): Promise<void> {
@@ -42,21 +59,15 @@ export abstract class ListCommand extends BaseCommand {
     if (!headers && shown.notes.length > 0) this.logToStderr(shown.notes.join("\n").trim());
   }
 
-  async #watch<T>(store: Store, flags: ListFlags, source: ListSource<T>, signal: AbortSignal): Promise<void> {
+  #watch<T>(settings: Settings, flags: ListFlags, source: ListSource<T>): Promise<void> {
     const { output, "no-headers": noHeaders } = flags;
     const isWide = output === "wide";
     const watched = new WatchedListing(this.style, { wide: isWide, headers: !noHeaders });
-    for await (const list of watchList({ store, clock: systemClock }, () => source.read(store), signal)) {
-      if (output === "json") this.log(printableJson(source.document(list)));
-      else if (output === "yaml") {
-        this.log("---");
-        await this.present(flags, source.document(list), () => "");
-      } else {
-        const { lines, notes } = watched.update(source.listing(list, this.style, isWide));
-        if (lines.length > 0) this.log(lines.join("\n"));
-        if (notes.length > 0 && !noHeaders) this.log(notes.join("\n"));
-        else if (notes.length > 0) this.logToStderr(notes.join("\n").trim());
-      }
-    }
+    return this.follow(settings, flags, source, (list) => {
+      const { lines, notes } = watched.update(source.listing(list, this.style, isWide));
+      if (lines.length > 0) this.log(lines.join("\n"));
+      if (notes.length > 0 && !noHeaders) this.log(notes.join("\n"));
+      else if (notes.length > 0) this.logToStderr(notes.join("\n").trim());
+    });
   }
 }

@@ -1,11 +1,20 @@
 /** The flags of lists and reports: how they are printed, and of which namespace; which of them go together. */
-import { Flags } from "@oclif/core";
+import { Args, Flags } from "@oclif/core";
 import { OperationError } from "../model/operation-error.js";
 
 export const OUTPUT_FLAGS = {
   output: Flags.option({ char: "o", options: ["table", "wide", "json", "yaml"] as const })({
     description: "output format; wide has more columns, json is --json",
     env: "ZTAP_OUTPUT",
+  }),
+};
+
+/** For a report that can be followed. */
+export const WATCH_FLAG = {
+  watch: Flags.boolean({
+    char: "w",
+    description: "show it again whenever it changes, until Ctrl-C; as JSON, one document a line",
+    env: "ZTAP_WATCH",
   }),
 };
 
@@ -28,6 +37,12 @@ export const NAMESPACE_FLAG = {
     helpValue: "NAMESPACE",
   }),
 };
+
+/** For a list that can be of one object. */
+export const NAME_ARG = Args.string({
+  ignoreStdin: true,
+  description: "NAMESPACE/NAME, or NAME in the namespace default; left out: all",
+});
 
 const ALL_NAMESPACES = Flags.boolean({
   char: "A",

@@ -49,6 +49,7 @@ export default class Apply extends BaseCommand {
   async run(): Promise<void> {
     const { args, flags } = await this.parse(Apply);
     const settings = await this.settings(flags);
+    await this.noteMissingStore(settings, "a commit makes it");
     const [planned, noted, instances] = await withStore(settings, { create: false }, async (store) => {
       const made = await this.#plan(store, settings, args.source, flags.ref);
       const hasChanges = made.plan.changes.length > 0;

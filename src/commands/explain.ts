@@ -1,5 +1,5 @@
 import { Flags } from "@oclif/core";
-import { NAMESPACE_FLAG } from "../cli/output.js";
+import { NAMESPACE_FLAG, OUTPUT_FLAGS } from "../cli/output.js";
 import { STATE_ARGS, STATE_FLAGS, StateCommand } from "../cli/state-command.js";
 import { explainConnection } from "../operations/query/explain.js";
 import { explainDocument, renderExplanation } from "../views/explain.js";
@@ -15,6 +15,7 @@ export default class Explain extends StateCommand {
   ];
   static override args = STATE_ARGS;
   static override flags = {
+    ...OUTPUT_FLAGS,
     ...STATE_FLAGS,
     ...NAMESPACE_FLAG,
     from: Flags.string({
@@ -35,6 +36,6 @@ export default class Explain extends StateCommand {
     const { args, flags } = await this.parse(Explain);
     const { objects } = await this.readState(args.source, flags);
     const explained = explainConnection(objects, flags.from, flags.to, flags.namespace);
-    this.print(flags, explainDocument(explained), () => renderExplanation(explained, this.style));
+    await this.present(flags, explainDocument(explained), () => renderExplanation(explained, this.style));
   }
 }

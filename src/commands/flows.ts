@@ -1,6 +1,6 @@
 import { Flags } from "@oclif/core";
 import { BaseCommand } from "../cli/base.js";
-import { inNamespace, NAMESPACE_FILTER } from "../cli/output.js";
+import { inNamespace, NAMESPACE_FILTER, OUTPUT_FLAGS } from "../cli/output.js";
 import { settingFlags } from "../settings/flags.js";
 import { untilSignal } from "../cli/signals.js";
 import { printableJson } from "../model/printable.js";
@@ -13,7 +13,7 @@ export default class FlowsCommand extends BaseCommand {
   static override summary =
     "Show recent decisions of this machine's agent: denied, audited, and new allowed flows. Needs root.";
   static override description =
-    "Prints the events that the agent has stored; with --follow also new ones, until Ctrl-C. With --json, one event a line. Lines that begin with dots give the number of missing events, and the reason.";
+    "Prints the events that the agent has stored; with --follow also new ones, until Ctrl-C. With --json, one event a line; with -o yaml, one document each. Lines that begin with dots give the number of missing events, and the reason.";
   static override examples = [
     "<%= config.bin %> flows --verdict denied",
     "<%= config.bin %> flows --follow --workload shop/db --direction ingress",
@@ -29,6 +29,7 @@ export default class FlowsCommand extends BaseCommand {
       env: "ZTAP_WORKLOAD",
       helpValue: "NAME",
     }),
+    ...OUTPUT_FLAGS,
     ...NAMESPACE_FILTER,
     direction: Flags.option({ options: ["ingress", "egress"] as const })({
       description: "only flows in this direction, seen from the workload",
@@ -41,6 +42,7 @@ export default class FlowsCommand extends BaseCommand {
     const { flags } = await this.parse(FlowsCommand);
     const settings = await this.settings(flags);
     const { workload, namespace } = flags;
+    const isDocument = flags.output === "json" || flags.output === "yaml";
     const query = readFlowQuery({
       ...flags,
       workload: workload === undefined ? undefined : inNamespace(workload, namespace, this.isTyped("namespace")),
@@ -55,14 +57,16 @@ export default class FlowsCommand extends BaseCommand {
       let isFirst = true;
       for await (const message of messages) {
         if (!isOfNamespace(message, namespace)) continue;
-        if (flags.json) this.log(printableJson({ formatVersion: 1, ...message }));
+        const document = { formatVersion: 1, ...message };
+        if (flags.output === "json") this.log(printableJson(document));
+        else if (flags.output === "yaml") await this.printYaml(document);
         else
           this.log(
             [isFirst ? renderFlowHead(this.style) : null, renderFlow(message, this.style)].filter(isText).join("\n"),
           );
         isFirst = false;
       }
-      if (isFirst && !flags.json && !signal.aborted) this.log(describeNoFlows(query, this.style));
+      if (isFirst && !isDocument && !signal.aborted) this.log(describeNoFlows(query, this.style));
     });
   }
 }

@@ -56,9 +56,9 @@ export default class GraphCommand extends StateCommand {
     if (against !== undefined)
       return (await this.readBaseState(location, desired, { ref: against, exact }, flags)).state.objects;
     if (!plan) return null;
-    const { base } = await withStore(await this.settings(flags), { create: false }, (store) =>
-      planDesired(store, desired),
-    );
+    const settings = await this.settings(flags);
+    await this.noteMissingStore(settings, "everything is new");
+    const { base } = await withStore(settings, { create: false }, (store) => planDesired(store, desired));
     return base?.objects ?? new Map<string, never>();
   }
 }

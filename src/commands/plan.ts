@@ -103,6 +103,7 @@ export default class PlanCommand extends StateCommand {
       const planned = planAgainstBase(desired, base);
       return { planned, notices: deletionNotices(planned, settings.source.maxDeletePercent), instances: null };
     }
+    await this.noteMissingStore(settings, "everything is new");
     return withStore(settings, { create: false }, async (store) => {
       const planned = await planDesired(store, desired);
       const hasChanges = planned.plan.changes.length > 0;

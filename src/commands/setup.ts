@@ -5,8 +5,16 @@ import { EXIT } from "../cli/exit.js";
 import type { SetupKey, SetupValues } from "../operations/setup/configuration.js";
 import { isEdited, type FoundFile } from "../operations/setup/node-setup.js";
 import { settingFlags } from "../settings/flags.js";
+import type { Settings } from "../settings/settings.js";
 import { nodeSetupDocument, renderNodeSetup, renderNodeSetupPlan } from "../views/node-setup.js";
-import { applyMachineSetup, discoverWorkloads, planMachineSetup, readSetupFile } from "../wiring/setup.js";
+import {
+  applyMachineSetup,
+  discoverWorkloads,
+  planMachineSetup,
+  problemOfAnswer,
+  readSetupFile,
+  requireRootFor,
+} from "../wiring/setup.js";
 
 /** Flags that become settings of the file. */
 const FLAGS: readonly (readonly [flag: string, key: SetupKey])[] = [
@@ -47,7 +55,8 @@ export default class Setup extends BaseCommand {
   async run(): Promise<void> {
     const { flags } = await this.parse(Setup);
     const settings = await this.settings(flags);
-    if (flags.discover) return void process.stdout.write((await discoverWorkloads(settings, flags.namespace)).text);
+    if (flags.discover) return this.#discover(settings, flags.namespace);
+    if (!flags["dry-run"]) requireRootFor(flags.file);
     const found = readSetupFile(flags.file);
     const { node, store } = settings;
     const defaults: SetupValues = { node, store: store.kind === "file" ? `file:${store.path}` : "" };
@@ -59,13 +68,25 @@ export default class Setup extends BaseCommand {
     if (done.units === null || done.units.outcome === "failed") process.exitCode = EXIT.failed;
   }
 
+  /** What is proposed is for the repository, and everything else for the person: it goes to stderr. */
+  async #discover(settings: Settings, namespace: string): Promise<void> {
+    const { text, note } = await discoverWorkloads(settings, namespace);
+    process.stdout.write(text);
+    if (note !== null) this.logToStderr(this.style.line`ztap: ${note}`);
+  }
+
   /** On a terminal, the answers to what neither flags nor the file say. */
   async #answers(found: FoundFile, flags: Flags, defaults: SetupValues): Promise<SetupValues> {
     if (!process.stdin.isTTY || flags["dry-run"] === true || isEdited(found)) return {};
     const given = givenBy(flags);
     const questions = QUESTIONS.filter(([key]) => found.layer[key] === undefined && given[key] === undefined);
     return Object.fromEntries(
-      await ask(questions.map(([key, text]) => ({ key, text, proposed: defaults[key] ?? "" }))),
+      await ask(
+        questions.map(([key, text]) => ({
+          ...{ key, text, proposed: defaults[key] ?? "" },
+          problemOf: (answer: string) => problemOfAnswer(key, answer),
+        })),
+      ),
     );
   }
 }

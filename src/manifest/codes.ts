@@ -98,6 +98,7 @@ export const CODES = {
   linkedFile: warning("ZT5012", "file that is a symbolic link or a submodule"),
   booleanWord: warning("ZT5013", "label that YAML 1.1 reads as a boolean"),
   emptySet: warning("ZT5014", "NetworkSet without addresses"),
+  undeclaredPortName: warning("ZT5015", "port name that no workload declares"),
   selectsNoNode: warning("ZT5020", "nodeSelector that no node can match"),
   sharedAddress: warning("ZT5021", "rule that lets in more than it names"),
   hostWithoutAccess: warning("ZT5022", "host that policies cut off from what it needs"),

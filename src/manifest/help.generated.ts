@@ -77,6 +77,7 @@ export const HELP: Readonly<Record<string, { readonly example: string; readonly 
   ZT5012: {"example":"`web.yaml -> ../web.yaml`","fix":"put the file itself there, or give the link another extension"},
   ZT5013: {"example":"`labels: {country: no}`, `matchLabels: {on: x}`: `yes`, `no`, `on` and `off` without quotes as key or value of a label or a label selector","fix":"write it in quotes: Kubernetes would refuse the value, and read the key as `\"true\"` or `\"false\"`"},
   ZT5014: {"example":"`cidrs: []`, an empty file, or an `except` that covers everything","fix":"add addresses, or remove the set"},
+  ZT5015: {"example":"`ingress: [{ports: [{port: htpp}]}]`, and the workloads that the policy selects have `ports: [{name: http, port: 80}]`; on egress the peers' names count","fix":"correct the name, declare the port, or write its number"},
   ZT5020: {"example":"`nodeSelector: {matchLabels: {rol: web}}`, a label that no Node and no NodeGroup has","fix":"labels of a Node or a NodeGroup"},
   ZT5021: {"example":"`from: {podSelector: {matchLabels: {app: web}}}`, and another workload without a cgroup has web's address","fix":"give each workload addresses of its own, or a node and a cgroup; see [policies.md](policies.md#workloads-behind-one-address)"},
   ZT5022: {"example":"`process: {host: true}`, selected by a policy with `egress: []`","fix":"allow name resolution (UDP 53) and SSH (TCP 22), or whatever the machine needs"},

@@ -13,6 +13,7 @@ export interface CertificateExpiry {
   /** The setting that names its file. */
   readonly setting: "etcd.ca" | "etcd.cert";
   readonly file: string;
+  /** Of the file's first certificate; the others are its authorities'. */
   readonly commonName: string;
   /** RFC 3339. */
   readonly expiresAt: string;

@@ -17,6 +17,8 @@ export type { SettingKey } from "./table.generated.js";
 export interface Settings extends SettingValues {
   /** False if the name comes from the host name. */
   readonly isNodeNamed: boolean;
+  /** False if the store is the default of the user: neither `store` nor `stateDir` is set. */
+  readonly isStoreNamed: boolean;
 }
 
 /**
@@ -30,7 +32,8 @@ export function resolveSettings(layers: readonly SettingsLayer[], machine: Machi
   checkTimes(settings, find);
   checkEtcd(settings, find);
   checkVerify(settings, find);
-  return { ...settings, isNodeNamed: find("node").origin !== DEFAULT };
+  const isSet = (key: SettingKey): boolean => find(key).origin !== DEFAULT;
+  return { ...settings, isNodeNamed: isSet("node"), isStoreNamed: isSet("store") || isSet("stateDir") };
 }
 
 export interface SettingRow {

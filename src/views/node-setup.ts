@@ -2,6 +2,7 @@
 import type { Check } from "../model/doctor.js";
 import { renderDoctor } from "./doctor.js";
 import type { Style } from "./style.js";
+import { wrapLines } from "./wrap.js";
 
 interface Plan {
   readonly file: string;
@@ -27,7 +28,7 @@ export function nodeSetupDocument({ plan, checks, isWritten, units }: Done): obj
 export function renderNodeSetupPlan({ file, action, text, backup, warnings }: Plan, style: Style): string {
   if (text === null) return style.line`${file} already says all of this: nothing would be changed.`;
   const doing = action === "write" ? "would be written" : "would be replaced";
-  return [
+  const lines = [
     style.line`${file} ${doing}:`,
     "",
     ...text
@@ -38,13 +39,14 @@ export function renderNodeSetupPlan({ file, action, text, backup, warnings }: Pl
     ...(backup === null ? [] : [style.line`The former file would be kept as ${backup}.`]),
     ...warnings.map((warning) => style.line`${style.warn("Warning")}: ${warning}`),
     "Before that the store and the source would be checked; after it the agent's units would be enabled.",
-  ].join("\n");
+  ];
+  return wrapLines(lines.join("\n"), style.width);
 }
 
 export function renderNodeSetup({ plan, checks, isWritten, units }: Done, style: Style): string {
   const { file, action, backup, warnings } = plan;
   const did = { write: "wrote   ", replace: "replaced", kept: "kept    " }[action];
-  return [
+  const lines = [
     isWritten
       ? style.line`${action === "kept" ? style.dim(did) : style.good(did)}  ${file}`
       : style.line`${style.bad("not written")}  ${file}: its store or its source cannot be used; what was there before stays`,
@@ -54,7 +56,9 @@ export function renderNodeSetup({ plan, checks, isWritten, units }: Done, style:
     renderDoctor(checks, style),
     "",
     describeUnits(units, style),
-  ].join("\n");
+  ];
+  // The checks are wrapped already, and wrapping leaves them as they are.
+  return wrapLines(lines.join("\n"), style.width);
 }
 
 function describeUnits(units: Done["units"], style: Style): string {

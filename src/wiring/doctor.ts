@@ -1,9 +1,16 @@
 /** Wiring of `ztap doctor`: the checks of the machine, of git, of the store and of the source. */
+import { statSync } from "node:fs";
 import { messageInWords } from "../model/system-error.js";
 import type { Settings } from "../settings/settings.js";
 import { describeExpiries } from "../operations/cluster/certificates.js";
+import {
+  checkCertificateName,
+  checkDeclaration,
+  readDeclaration,
+  type Declaration,
+} from "../operations/setup/node-check.js";
 import { systemClock } from "./host.js";
-import { readExpiries, withStore } from "./store.js";
+import { findMissingStore, readExpiries, withStore } from "./store.js";
 import type { Check } from "../model/doctor.js";
 import { configuredSource, openRepository } from "./source.js";
 
@@ -14,13 +21,9 @@ export async function examineMachine(settings: Settings): Promise<readonly Check
     const { gitVersion } = await import("../adapters/git/git.js");
     return gitVersion();
   });
-  const store = await examine("store", "run as root, or choose another with --store", async () => {
-    const head = await withStore(settings, { create: false }, (opened) => opened.readHead());
-    return head === null ? "empty" : `revision ${head}`;
-  });
-  const certificates = await examineCertificates(settings);
+  const cluster = [...(await examineStore(settings)), ...(await examineCertificates(settings))];
   const choice = configuredSource(settings);
-  if (choice === null) return [...kernel, git, store, ...certificates];
+  if (choice === null) return [...kernel, git, ...cluster];
   const source = await examine(
     "source",
     "check the URL, the branch and the credentials of the user that runs the agent",
@@ -29,12 +32,46 @@ export async function examineMachine(settings: Settings): Promise<readonly Check
       return `tip is ${tip.slice(0, 12)}`;
     },
   );
-  return [...kernel, git, store, ...certificates, source];
+  return [...kernel, git, ...cluster, source];
+}
+
+async function examineStore(settings: Settings): Promise<readonly Check[]> {
+  const { node, isNodeNamed } = settings;
+  let declaration: Declaration = "unknown";
+  const look = (): Promise<string> =>
+    withStore(settings, { create: false }, async (opened) => {
+      const head = await opened.readHead();
+      declaration = await readDeclaration(opened, node);
+      const missing = await findMissingStore(settings);
+      if (missing !== null) return `none at ${missing} yet; the agent makes it, or ztap apply`;
+      return head === null ? "empty" : `revision ${head}`;
+    });
+  const isUncertified = lacksCertificate(settings);
+  const store = await examine("store", isUncertified ? CERTIFICATE_FIRST : STORE_ADVICE, look, isUncertified);
+  return [store, ...checkDeclaration(node, isNodeNamed, declaration)];
+}
+
+const STORE_ADVICE = "run as root, or choose another with --store";
+const CERTIFICATE_FIRST =
+  "this machine has no certificate for the store: first run ztap cluster enroll, or copy the node's folder of ztap cluster bootstrap to /etc/ztap/etcd; then run ztap setup";
+
+function lacksCertificate({ store, etcd }: Settings): boolean {
+  return store.kind === "etcd" && store.tls && etcd.user === null && (etcd.cert === null || isMissing(etcd.cert));
+}
+
+function isMissing(path: string): boolean {
+  try {
+    return statSync(path, { throwIfNoEntry: false }) === undefined;
+  } catch {
+    // This user may not look there: the store says so.
+    return false;
+  }
 }
 
 async function examineCertificates(settings: Settings): Promise<readonly Check[]> {
   const nowMs = systemClock.now();
-  return (await readExpiries(settings)).map((certificate) => {
+  const certificates = await readExpiries(settings);
+  const ends = certificates.map((certificate): Check => {
     const [problem] = describeExpiries([certificate], nowMs);
     const { setting, file, expiresAt } = certificate;
     const hasExpired = Date.parse(expiresAt) <= nowMs;
@@ -45,6 +82,7 @@ async function examineCertificates(settings: Settings): Promise<readonly Check[]
       fix: problem === undefined ? null : "renew it: ztap cluster renew; or ztap cluster bootstrap, and copy it",
     };
   });
+  return [...ends, ...checkCertificateName(settings.node, certificates, settings.etcd.user)];
 }
 
 async function examineBackend({ pinRoot }: Settings): Promise<readonly Check[]> {
@@ -63,12 +101,16 @@ const toCheck = (name: string, ok: boolean, detail: string, fix: string): Check 
   fix: ok ? null : fix,
 });
 
-async function examine(name: string, fix: string, look: () => Promise<string>): Promise<Check> {
+/**
+ * Runs one check.
+ * @param hasPriority whether the fix counts even if the error has advice of its own
+ */
+async function examine(name: string, fix: string, look: () => Promise<string>, hasPriority = false): Promise<Check> {
   try {
     return toCheck(name, true, await look(), fix);
   } catch (error) {
     // Most errors contain their own advice, which then replaces the general one.
     const [, detail, advice] = /^(.*); ([^;]+)$/s.exec(messageInWords(error)) ?? [];
-    return toCheck(name, false, detail ?? messageInWords(error), advice ?? fix);
+    return toCheck(name, false, detail ?? messageInWords(error), hasPriority ? fix : (advice ?? fix));
   }
 }

@@ -4,8 +4,9 @@ import { hostname } from "node:os";
 import { join, resolve } from "node:path";
 import { makeFile, readIfThere, replaceFile } from "../adapters/system/atomic-file.js";
 import { writableByOthers } from "../adapters/system/ownership.js";
+import { EnforcerError } from "../interfaces/enforcer.js";
 import { OperationError } from "../model/operation-error.js";
-import type { SetupValues } from "../operations/setup/configuration.js";
+import type { SetupKey, SetupValues } from "../operations/setup/configuration.js";
 import {
   applyNodeSetup,
   planNodeSetup,
@@ -14,11 +15,11 @@ import {
   type NodeSetupPlan,
   type PlanOptions,
 } from "../operations/setup/node-setup.js";
-import { EVERYTHING, proposeWorkloads, type Proposal } from "../operations/setup/proposal.js";
+import { checkNamespace, EVERYTHING, proposeWorkloads, type Proposal } from "../operations/setup/proposal.js";
 import { readSettingsFile } from "../settings/config-file.js";
-import type { Machine } from "../settings/defaults.js";
+import { SYSTEM_CONFIG_FILE, type Machine } from "../settings/defaults.js";
 import { describeForeign } from "../settings/load.js";
-import type { Settings } from "../settings/settings.js";
+import { resolveSettings, type Settings } from "../settings/settings.js";
 import { openDiscovery } from "./discovery.js";
 import { examineMachine } from "./doctor.js";
 
@@ -34,6 +35,29 @@ export function readSetupFile(file: string): FoundFile {
   if (why !== null)
     throw new OperationError("invalid-settings", `the configuration file ${path} is not read: ${describeForeign(why)}`);
   return { path, text, layer: readSettingsFile(path, text) };
+}
+
+/**
+ * Refuses a user who could not write the machine's file, before any question.
+ * @throws EnforcerError `not-permitted`
+ */
+export function requireRootFor(file: string): void {
+  if (resolve(file) !== SYSTEM_CONFIG_FILE || process.geteuid?.() === 0) return;
+  throw new EnforcerError(
+    "not-permitted",
+    `ztap setup needs root: it writes ${SYSTEM_CONFIG_FILE} and starts the agent; --dry-run shows what it would do`,
+  );
+}
+
+/** Returns why a setting cannot have a value; null if it can. */
+export function problemOfAnswer(key: SetupKey, text: string): string | null {
+  try {
+    resolveSettings([{ [key]: { text, origin: "this answer" } }], machine());
+    return null;
+  } catch (error) {
+    if (error instanceof OperationError) return error.message;
+    throw error;
+  }
 }
 
 /** See the operation. */
@@ -71,6 +95,7 @@ function findEnrolled(): SetupValues | null {
 
 /** Proposes workloads from what runs on this machine. */
 export async function discoverWorkloads(settings: Settings, namespace: string): Promise<Proposal> {
+  checkNamespace(namespace);
   const problems: string[] = [];
   const nothing = (): void => undefined;
   const logger = {

@@ -27,6 +27,37 @@ export async function withStore<T>(
 }
 
 /**
+ * Opens a store only to read, uses it, and closes it. A store of this machine that does not exist is an error: an empty
+ * answer would look like that of a store without policies.
+ * @throws OperationError `not-found`
+ */
+export async function withExistingStore<T>(settings: Settings, use: (store: Store) => Promise<T>): Promise<T> {
+  return withStore(settings, { create: false }, async (store) => {
+    const missing = await findMissingStore(settings);
+    if (missing !== null) throw new OperationError("not-found", describeMissing(missing, settings));
+    return use(store);
+  });
+}
+
+/** Returns the folder of a store that does not exist yet; null for one that does, or cannot be looked at, and for etcd. */
+export async function findMissingStore({ store }: Settings): Promise<string | null> {
+  if (store.kind !== "file") return null;
+  const { identityOf } = await import("../adapters/embedded/files.js");
+  try {
+    return identityOf(store.path) === null ? store.path : null;
+  } catch {
+    // To open it fails for the same reason, and says so.
+    return null;
+  }
+}
+
+function describeMissing(path: string, { isStoreNamed }: Settings): string {
+  return isStoreNamed || process.geteuid?.() === 0
+    ? `there is no store at ${path}; name another with --store, or commit the first revision with ztap apply`
+    : `there is no store at ${path}, the default of this user; root's is another: run as root, or name the store with --store, ZTAP_STORE or a configuration file`;
+}
+
+/**
  * Opens the store of an agent, with the certificates that it renews while it runs; null for a store without any. Uses it,
  * and closes it, even if the use fails.
  */

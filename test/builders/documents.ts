@@ -7,7 +7,7 @@ export const workload = (spec: string, metadata = "{name: w}"): string =>
   `apiVersion: ztap/v1\nkind: Workload\nmetadata: ${metadata}\nspec: ${spec}\n`;
 /** A valid workload that the policies of the table select, so that only their own problems show. */
 export const OTHER =
-  "---\napiVersion: ztap/v1\nkind: Workload\nmetadata: {name: other}\nspec: {addresses: [192.0.2.1]}\n";
+  "---\napiVersion: ztap/v1\nkind: Workload\nmetadata: {name: other}\nspec: {addresses: [192.0.2.1], ports: [{name: http, port: 80}]}\n";
 export const ztap = (spec: string): string =>
   `apiVersion: ztap/v1\nkind: NetworkPolicy\nmetadata: {name: p}\nspec: ${spec}\n${OTHER}`;
 export const kubernetes = (spec: string): string =>

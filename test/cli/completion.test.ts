@@ -133,6 +133,17 @@ for (const [name, kind] of Object.entries(SHELLS)) {
     for (const [typed, completed] of LINES) t.equal(await shell.complete(typed), completed, typed);
   });
 
+  t.test(`${name}: a Tab runs the installed ztap, never a file of the folder`, { skip, buffered: true }, async (t) => {
+    const ztap = await withStore(t);
+    const pwned = ztap.path("pwned");
+    chmodSync(ztap.write("ztap", `#!/bin/sh\ntouch '${pwned}'\n`), 0o755);
+    const shell = await Shell.start(ztap, kind);
+    t.equal(await shell.complete("./ztap policy show a"), "./ztap policy show alone ");
+    const relative = await Shell.start(ztap, kind, { PATH: `.:${process.env["PATH"] ?? ""}` });
+    t.equal(await relative.complete("ztap policy show a"), "ztap policy show a");
+    t.notOk(existsSync(pwned));
+  });
+
   t.test(`${name}: whatever a name says, nothing is run`, { skip, buffered: true }, async (t) => {
     const ztap = new Ztap(t);
     const names = ztap.write("names", HOSTILE.map((name) => `${name}\n`).join(""));

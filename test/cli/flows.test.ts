@@ -3,6 +3,7 @@ import { createHash } from "node:crypto";
 import { existsSync, mkdirSync, statSync } from "node:fs";
 import { join } from "node:path";
 import t from "tap";
+import { parse as parseYaml } from "yaml";
 import { DEFAULT_PIN_ROOT, pinName } from "../../src/adapters/ebpf/kernel/paths.js";
 import { loadSqlite } from "../../src/adapters/system/sqlite.js";
 import { Sandbox, whyNot } from "../kernel/sandbox.js";
@@ -98,6 +99,9 @@ spec:
       code: 0,
       stdout: /No denied ingress flow is stored/,
     });
+    const yaml = (await ztap.run(["flows", "-o", "yaml", "--node", node])).stdout.split(/^---\n/m).slice(1);
+    t.ok(yaml.length > 0);
+    for (const document of yaml) t.equal(schemaErrors("flow-event", parseYaml(document)), "");
     const only = await ztap.run(["flows", "--json"]);
     t.match(
       only,

@@ -118,6 +118,9 @@ t.test("json is --json, yaml says the same, and rows can come alone", async (t) 
     ["cluster-status", "cluster status"],
     ["config-show", "config show"],
     ["connectivity", "connectivity state"],
+    ["doctor", "doctor"],
+    ["version", "version"],
+    ["explain", `explain state --from shop/front-${LONG} --to data/db:80/TCP`],
   ] as const) {
     const args = words.split(" ");
     const [flag, output, yaml] = await Promise.all(
@@ -207,4 +210,39 @@ t.test("a watched list says which rows changed, and how", async (t) => {
   for (const document of documents) t.equal(schemaErrors("policy-list", document), "");
   t.match(documents, [{ policies: [{}, {}] }, { policies: [{}] }, { policies: [{}, {}] }]);
   t.equal(quiet.stdout.split("\n").length, 3, "ages are no news");
+});
+
+t.test("a list can be of one object; a name that there is not says what may have been meant", async (t) => {
+  const ztap = await withStore(t);
+  const named = async (...args: readonly string[]) => (await ztap.run([...args, "--no-headers"])).stdout;
+  const name = `policy-${LONG}`;
+  t.match(await named("get", "policy", `shop/${name}`), /^shop\/policy-\S+ .*\n$/);
+  t.match(await named("get", "policies", name, "-n", "data"), /^data\/policy-\S+ .*\n$/);
+  t.match(await named("get", "workload", "data/db"), /^data .*\n$/);
+  const away = await ztap.json(t, "error", ["get", "policy", name], { code: 1 });
+  t.match(away, { error: { code: "not-found", message: `there is no policy default/${name}` } });
+  t.match(away.error.message, `did you mean data/${name}?`);
+  t.match(await ztap.run(["workload", "list", "data/db2"]), { code: 1, stderr: /did you mean data\/db\?/ });
+  t.match(await ztap.run(["policy", "list", `shop/${name}`, "-n", "data"]), {
+    code: 64,
+    stderr: /is in the namespace shop/,
+  });
+});
+
+t.test("cluster status --watch shows it again whenever it changes", async (t) => {
+  const ztap = await withStore(t);
+  const running = [[], ["-o", "json"], ["-o", "yaml"]].map((format) =>
+    ztap.start(["cluster", "status", "--watch", ...format]),
+  );
+  for (const one of running) await one.says("web-2");
+  t.match(await ztap.run(["cluster", "join", "web-3", "192.0.2.3:9470"]), { code: 0 });
+  for (const one of running) await one.says("web-3");
+  const [text, json, yaml] = await Promise.all(running.map(async (one) => (await one.stop("SIGINT")).stdout));
+  t.match(text, /^Store .*[^]*^Store .*[^]*web-3/m);
+  const documents = (json ?? "").trim().split("\n");
+  t.ok(documents.length >= 2);
+  for (const document of documents) t.equal(schemaErrors("cluster-status", JSON.parse(document)), "");
+  const [, ...all] = (yaml ?? "").split(/^---\n/m);
+  t.equal(all.length, documents.length);
+  for (const document of all) t.equal(schemaErrors("cluster-status", parse(document)), "");
 });

@@ -84,7 +84,7 @@ t.test("apply asks on a terminal only, and only `yes` commits", async (t) => {
     code: 130,
     stdout: /is accepted: [^\n]*\n[^\n]*ztap: not applied: interrupted; nothing was changed/,
   });
-  t.match(await ztap.json(t, "policy-list", ["policy", "list"]), { policies: [] });
+  t.match(await ztap.json(t, "error", ["policy", "list"], { code: 1 }), { error: { code: "not-found" } });
   t.equal((await ztap.run(["apply", "none", "--auto-approve"])).code, 1);
   t.notOk(existsSync(ztap.store), "declined or failed");
   t.match(await ztap.onTerminal(["apply", "repo"], "yes\n"), { code: 0, stdout: /Committed.* revision 1/ });

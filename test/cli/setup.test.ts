@@ -6,7 +6,7 @@ import { join } from "node:path";
 import t from "tap";
 import { findCgroupMount } from "../../src/adapters/system/cgroup-mount.js";
 import { waitUntil } from "../wait.js";
-import { Ztap } from "./ztap.js";
+import { NOBODY, NODES, Ztap } from "./ztap.js";
 
 const hasSystemd = existsSync("/run/systemd/system");
 
@@ -123,14 +123,81 @@ t.test("on a terminal it asks for what is missing", async (t) => {
     },
   );
   await running.says("Name of this node [");
+  running.type("BAD NAME");
+  await running.says(/node \(this answer\): found "BAD NAME", wanted [^]*Name of this node \[/);
   running.type("asked");
   await running.says("Store: ");
+  running.type("etcd:/x");
+  await running.says(/store \(this answer\): found "etcd:\/x", wanted [^]*Store: /);
   running.type("");
   await running.says("Policy repository");
   running.type("");
   await running.ended;
   t.match(readFileSync(file, "utf8"), /node: asked\n[^]*store: file:.*\/state\n/);
   t.notMatch(readFileSync(file, "utf8"), /source:/);
+});
+
+const isRoot = process.geteuid?.() === 0;
+t.test(
+  "as user nobody it needs root, and says so before any question",
+  { skip: !isRoot && "needs root" },
+  async (t) => {
+    const ztap = new Ztap(t);
+    if (!ztap.isReadableBy(NOBODY)) return t.comment("the checkout cannot be read by nobody");
+    const as = { uid: NOBODY, env: { HOME: ztap.homeOf(NOBODY) } };
+    for (const args of [["setup"], ["setup", "--node", "n1", "--store", "etcd://127.0.0.1:1/ztap"]])
+      t.match(
+        await ztap.run(args, as),
+        { code: 1, stdout: "", stderr: /^ztap: ztap setup needs root/ },
+        args.join(" "),
+      );
+    t.match(await ztap.run(["setup", "--dry-run"], as), { code: 0, stdout: /config\.yaml would be written/ });
+  },
+);
+
+t.test("without a certificate for the store, that comes first", async (t) => {
+  const ztap = new Ztap(t);
+  const file = ztap.path("config.yaml");
+  const store = ["--store", "etcds://127.0.0.1:1/ztap"];
+  const done = await ztap.json(t, "setup", ["setup", "--file", file, "--node", "n1", ...store], { code: 1 });
+  const of = (name: string) => done.checks.find((check: { name: string }) => check.name === name);
+  t.match(of("store"), { state: "failed", fix: /no certificate.*first run ztap cluster enroll.*then run ztap setup/ });
+  t.match(of("node"), { state: "warning", detail: /^n1: .*not known, since the store cannot be read/ });
+  const missing = { ZTAP_ETCD_CERT: ztap.path("none.crt"), ZTAP_ETCD_KEY: ztap.path("none.key") };
+  const { checks } = await ztap.json(t, "doctor", ["doctor", ...store], { code: 1, env: missing });
+  t.match(
+    checks.find(({ name }: { name: string }) => name === "store"),
+    { detail: /none\.(?:crt|key): cannot be read/, fix: /first run ztap cluster enroll/ },
+  );
+});
+
+t.test("a node that the policies do not declare is a warning, which says how to add it", async (t) => {
+  const ztap = new Ztap(t);
+  ztap.write("state/n.yaml", NODES);
+  t.match(await ztap.run(["apply", "state", "--auto-approve"]), { code: 0 });
+  const check = async (node: string) => {
+    const code = await codeHere(ztap);
+    const { checks } = await ztap.json(t, "doctor", ["doctor", "--node", node], { code });
+    return checks.find(({ name }: { name: string }) => name === "node");
+  };
+  t.match(await check("n1"), { state: "ok", detail: "n1", fix: null });
+  t.match(await check("web-9"), { state: "warning", detail: /web-9: no Node of this name/, fix: /policy repository/ });
+  const args = ["setup", "--file", ztap.path("c.yaml"), "--node", "web-9"];
+  const done = await ztap.json(t, "setup", args, { code: await codeHere(ztap) });
+  t.equal(done.written, true);
+  t.match(
+    done.checks.find(({ name }: { name: string }) => name === "node"),
+    { state: "warning" },
+  );
+});
+
+t.test("--discover refuses a namespace that no repository accepts", async (t) => {
+  const ztap = new Ztap(t);
+  t.match(await ztap.run(["setup", "--discover", "-n", "BAD NS"]), {
+    code: 64,
+    stdout: "",
+    stderr: /--namespace: found "BAD NS", wanted the name of a namespace/,
+  });
 });
 
 const mount = findCgroupMount();

@@ -41,7 +41,7 @@ t.test("a wrong command line ends with 64, one message and no stack trace", asyn
     [["get", "polices"], /did you mean `ztap get policies`\?/],
     [["get", "pods"], /did you mean `ztap get workloads`\?/],
     [["describe", "node", "n1"], /did you mean `ztap cluster list`\?/],
-    [["get", "policies", "web"], /ztap get policies takes no argument: web/],
+    [["get", "nodes", "web"], /ztap get nodes takes no argument: web/],
     [["logz"], /did you mean `ztap logs`\?/],
     [["complet"], /did you mean `ztap completion`\?/],
     [["policy", "list", "-n", "a", "-A"], /--namespace and --all-namespaces exclude each other/],
@@ -325,13 +325,27 @@ t.test(
     );
     t.match(
       doctor.checks.find(({ name }: { name: string }) => name === "store"),
-      { state: "ok", detail: "empty" },
+      { state: "ok", detail: `none at ${home}/store yet; the agent makes it, or ztap apply` },
     );
     for (const args of [["show"], ["remove", "--auto-approve"]]) {
       const refused = await ztap.json(t, "error", ["enforcement", ...args], { ...as, code: 1 });
       t.match(refused, { error: { code: "not-permitted", message: /needs root/ } });
     }
-    t.match(await ztap.json(t, "policy-list", ["policy", "list"], as), { policies: [] });
+    const missing = await ztap.json(t, "error", ["policy", "list"], { ...as, code: 1 });
+    t.match(missing, { error: { code: "not-found", message: `there is no store at ${home}/store; name another` } });
+    const unnamed = ztap.spawn(
+      "env",
+      ["-u", "ZTAP_STORE", "-u", "ZTAP_STATE_DIR", `${ztap.root}/bin/ztap`, "cluster", "status"],
+      {
+        ...as,
+        env: { HOME: home },
+      },
+    );
+    t.match(await unnamed.ended, {
+      code: 1,
+      stdout: "",
+      stderr: new RegExp(`no store at ${home}/.local/state/ztap, the default of this user; root's is another`),
+    });
     t.notOk(existsSync(`${home}/store`));
     const applied = await ztap.json(t, "apply", ["apply", "repo", "--auto-approve"], as);
     t.match(applied, { revision: { number: 1 } });

@@ -308,6 +308,15 @@ await t.test("three members of etcd run with the files", settings, async (t) => 
       checks.find(({ name }: { name: string }) => name === "etcd.cert"),
       { state: "warning", fix: /bootstrap/ },
     );
+    const nameCheck = (all: readonly { name: string }[]) => all.find(({ name }) => name === "node certificate");
+    const renamed = await ztap.json(t, "doctor", ["doctor", "--node", "web-9"], { env, code: 0 });
+    t.match(nameCheck(renamed.checks), {
+      state: "warning",
+      detail: /is for n1, and this node is web-9/,
+      fix: /--node n1/,
+    });
+    const named = await ztap.json(t, "doctor", ["doctor", "--node", "n1"], { env, code: 0 });
+    t.match(nameCheck(named.checks), { state: "ok" });
   });
 });
 

@@ -51,7 +51,11 @@ const ROWS: readonly (readonly [name: string, text: string, expected: string])[]
   ["port with an underscore", port("{port: 8_0}"), "ZT1006 5:10 spec.ingress[0].ports[0].port"],
   ["port in hexadecimal digits, as Go writes them", port("{port: 0X50}"), "ZT1006 5:10 spec.ingress[0].ports[0].port"],
   ["port in hexadecimal digits, as all read them", port("{port: 0x50}"), ""],
-  ["text that looks like a number, in quotes", port('{port: "0b1010000"}'), ""],
+  [
+    "text that looks like a number, in quotes, is a port name",
+    port('{port: "0b1010000"}'),
+    "ZT5015 5:10 spec.ingress[0].ports[0].port",
+  ],
 
   // Kinds
   ["no apiVersion", "kind: Node\nmetadata: {name: n}\n", "ZT2004 1:1 apiVersion"],

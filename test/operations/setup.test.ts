@@ -3,8 +3,13 @@ import t from "tap";
 import { readManifests } from "../../src/manifest/read.js";
 import { hasErrors } from "../../src/model/diagnostic.js";
 import { configurationText, isReplaceable } from "../../src/operations/setup/configuration.js";
-import { proposeWorkloads } from "../../src/operations/setup/proposal.js";
+import { checkCertificateName, checkDeclaration, readDeclaration } from "../../src/operations/setup/node-check.js";
+import { checkNamespace, proposeWorkloads } from "../../src/operations/setup/proposal.js";
 import { readConfig } from "../../src/settings/config-file.js";
+import { openMemoryStore } from "../../src/adapters/memory/store.js";
+import { systemClock } from "../../src/adapters/system/clock.js";
+import { commitOnHead } from "../contract/store-commits.js";
+import { draft } from "../fakes/objects.js";
 
 const found = (instances: Parameters<typeof proposeWorkloads>[0]["instances"], problems: readonly string[] = []) => ({
   os: "linux",
@@ -125,4 +130,64 @@ t.test("a unit that holds a container is not proposed beside it; clients' ports 
   t.match(text, /systemdUnit: dns\.service\n {2}ports:\n {4}- port: 53\n {6}protocol: UDP\n {4}- port: 40000\n/);
   t.match(text, /container:\n {6}name: web\n/);
   t.notMatch(text, /systemdUnit: web\.service/);
+});
+
+t.test(
+  "a namespace that the repository does not accept is refused; where nothing is proposed, that is said",
+  async (t) => {
+    for (const name of ["BAD NS", "", "a/b", "-a", "x".repeat(64), "a\nkind: Node"])
+      t.throws(() => checkNamespace(name), {
+        code: "usage",
+        message: /--namespace: found .*wanted the name of a namespace/,
+      });
+    checkNamespace("shop-2");
+    const noteOf = (...args: Parameters<typeof found>) => proposeWorkloads(found(...args), "n1", "default").note;
+    t.match(noteOf([]), /no workload is proposed, only the Node: neither a service nor a container was found/);
+    t.match(noteOf([unit("cron.service", [])]), /none of the services found here listens on a port/);
+    t.match(noteOf([unit("ssh.service")], ["no addon"]), /not all could be read: no addon$/);
+    t.equal(noteOf([unit("nginx.service")]), null);
+  },
+);
+
+t.test("whether the policies declare this node", async (t) => {
+  const store = openMemoryStore(systemClock);
+  t.teardown(() => store.close());
+  t.equal(await readDeclaration(store, "n1"), "no-revision");
+  t.same(checkDeclaration("n1", true, "no-revision"), []);
+  const commit = (text: string) =>
+    commitOnHead(
+      store,
+      draft([...readManifests([{ path: "n.yaml", text, blobId: text }]).objects.values()].map(({ object }) => object)),
+    );
+  await commit("apiVersion: ztap/v1\nkind: Workload\nmetadata: {name: w}\nspec: {addresses: [192.0.2.1]}\n");
+  t.equal(await readDeclaration(store, "any"), "declared", "policies of one machine");
+  await commit(
+    "apiVersion: ztap/v1\nkind: Node\nmetadata: {name: n1}\nspec: {addresses: [192.0.2.1]}\n---\n" +
+      'apiVersion: ztap/v1\nkind: NodeGroup\nmetadata: {name: g}\nspec: {nodeNames: ["web-*"]}\n',
+  );
+  for (const [node, declaration] of [
+    ["n1", "declared"],
+    ["web-7", "declared"],
+    ["db-1", "undeclared"],
+  ] as const)
+    t.equal(await readDeclaration(store, node), declaration, node);
+  t.match(checkDeclaration("db-1", true, "undeclared"), [
+    { name: "node", state: "warning", detail: /^db-1: no Node of this name is declared/, fix: /setup --node NAME/ },
+  ]);
+  t.match(checkDeclaration("db-1", false, "unknown"), [
+    { state: "warning", detail: /^db-1 \(from the host name\): .* not known, since the store cannot be read/ },
+  ]);
+});
+
+t.test("whether the certificate is for this node", async (t) => {
+  const certificate = (commonName: string) => ({
+    ...{ setting: "etcd.cert" as const, file: "/c/node.crt", commonName, expiresAt: "2027-01-01T00:00:00.000Z" },
+  });
+  t.match(checkCertificateName("n1", [certificate("n1")], null), [{ name: "node certificate", state: "ok" }]);
+  t.match(checkCertificateName("n1", [certificate("n2")], null), [
+    { state: "warning", detail: /node\.crt is for n2, and this node is n1/, fix: /setup --node n2.*cluster enroll/ },
+  ]);
+  t.match(checkCertificateName("n1", [certificate("")], null), [{ detail: /is for no name/, fix: /--node NAME/ }]);
+  t.same(checkCertificateName("n1", [certificate("n2")], "n1"), [], "a user with a password");
+  t.same(checkCertificateName("n1", [{ ...certificate("ca"), setting: "etcd.ca" }], null), []);
 });

@@ -73,8 +73,8 @@ async function live(t: Test, release: string, first: string, second: string): Pr
     const file = root.copy(first);
     const script = install
       .replace("./ztap_0.1.0-1_amd64.deb", file)
-      .replace("s/nginx.service/nginx.service/", `s/nginx.service/${service}/`);
-    t.ok(script.includes(file) && script.includes(service) && enable.includes("systemctl"), script);
+      .replace("service=nginx.service ", `service=${service} `);
+    t.ok(script.includes(file) && script.includes(`service=${service} `) && enable.includes("systemctl"), script);
     const said = succeeds(script, "install");
     t.match(said, /installed, and nothing is enforced yet/);
     t.match(said, /This machine has everything that enforcement needs/);

@@ -109,15 +109,15 @@ export function listExpiries(
     const [file, text] = [paths[name], bytes[name]?.toString()];
     if (file === null || text === undefined) return [];
     // The first of several to expire is the one to renew.
-    const [first] = [...(readCertificates(text) ?? [])].sort(
-      (a, b) => a.validToDate.getTime() - b.validToDate.getTime(),
-    );
-    if (first === undefined) return [];
+    const all = readCertificates(text) ?? [];
+    const [own] = all;
+    const [first] = [...all].sort((a, b) => a.validToDate.getTime() - b.validToDate.getTime());
+    if (own === undefined || first === undefined) return [];
     return [
       {
         setting: `etcd.${name}` as const,
         file,
-        commonName: commonNameOf(first),
+        commonName: commonNameOf(own),
         expiresAt: first.validToDate.toISOString(),
       },
     ];

@@ -1,26 +1,41 @@
-import { BaseCommand } from "../../cli/base.js";
-import { OUTPUT_FLAGS } from "../../cli/output.js";
+import { ListCommand } from "../../cli/list-command.js";
+import { OUTPUT_FLAGS, WATCH_FLAG } from "../../cli/output.js";
+import type { Store } from "../../interfaces/store.js";
+import type { CertificateExpiry } from "../../model/certificate.js";
 import { describeExpiries } from "../../operations/cluster/certificates.js";
-import { readClusterStatus } from "../../operations/cluster/membership.js";
+import { readClusterStatus, type ClusterStatus } from "../../operations/cluster/membership.js";
 import { clusterStatusDocument, renderClusterStatus } from "../../views/cluster.js";
+import { wrapLines } from "../../views/wrap.js";
 import { systemClock } from "../../wiring/host.js";
-import { readExpiries, withStore } from "../../wiring/store.js";
+import { readExpiries, withExistingStore } from "../../wiring/store.js";
 
-export default class ClusterStatusCommand extends BaseCommand {
+export default class ClusterStatusCommand extends ListCommand {
   static override summary = "Show head, leader, source and nodes.";
-  static override flags = OUTPUT_FLAGS;
+  static override examples = ["<%= config.bin %> cluster status -o wide", "<%= config.bin %> cluster status --watch"];
+  static override flags = { ...OUTPUT_FLAGS, ...WATCH_FLAG };
 
   async run(): Promise<void> {
     const { flags } = await this.parse(ClusterStatusCommand);
     const settings = await this.settings(flags);
-    const status = await withStore(settings, { create: false }, (store) =>
-      readClusterStatus({ store, clock: systemClock }),
-    );
-    const certificates = await readExpiries(settings);
-    const expiring = describeExpiries(certificates, systemClock.now());
-    const isWide = flags.output === "wide";
-    await this.present(flags, clusterStatusDocument(status, certificates), () =>
-      renderClusterStatus(status, this.style, { expiring, isWide }),
-    );
+    const read = async (store: Store): Promise<Found> => ({
+      status: await readClusterStatus({ store, clock: systemClock }),
+      certificates: await readExpiries(settings),
+    });
+    const document = ({ status, certificates }: Found): object => clusterStatusDocument(status, certificates);
+    const text = ({ status, certificates }: Found): string => {
+      const expiring = describeExpiries(certificates, systemClock.now());
+      return renderClusterStatus(status, this.style, { expiring, isWide: flags.output === "wide" });
+    };
+    if (flags.watch)
+      return this.follow(settings, flags, { read, document }, (found) =>
+        this.log(`${wrapLines(text(found), this.style.width)}\n`),
+      );
+    const found = await withExistingStore(settings, read);
+    await this.present(flags, document(found), () => text(found));
   }
+}
+
+interface Found {
+  readonly status: ClusterStatus;
+  readonly certificates: readonly CertificateExpiry[];
 }

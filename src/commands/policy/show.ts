@@ -8,7 +8,7 @@ import { policyReportDocument, renderPolicyReport } from "../../views/policies.j
 import { isAgentHere, systemClock } from "../../wiring/host.js";
 import { openLocalEnforcer, readPartial } from "../../wiring/enforcer.js";
 import { readGitObjects } from "../../wiring/source.js";
-import { withStore } from "../../wiring/store.js";
+import { withExistingStore } from "../../wiring/store.js";
 
 export default class PolicyShow extends BaseCommand {
   static override summary = "Show the drift report of a policy: Git, store, node and kernel compared.";
@@ -34,7 +34,7 @@ export default class PolicyShow extends BaseCommand {
     const { args, flags } = await this.parse(PolicyShow);
     const settings = await this.settings(flags);
     const id = parsePolicyId(inNamespace(args.name, flags.namespace, this.isTyped("namespace")));
-    const report = await withStore(settings, { create: false }, (store) =>
+    const report = await withExistingStore(settings, (store) =>
       reportPolicy(
         {
           store,

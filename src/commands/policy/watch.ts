@@ -14,6 +14,7 @@ export default class PolicyWatch extends BaseCommand {
   async run(): Promise<void> {
     const { flags } = await this.parse(PolicyWatch);
     const settings = await this.settings(flags);
+    await this.noteMissingStore(settings, "waiting for it");
     await withStore(settings, { create: false }, (store) =>
       untilSignal(async (signal) => {
         for await (const event of watchPolicies(store, signal)) {

@@ -1,6 +1,7 @@
 import { ListCommand } from "../../cli/list-command.js";
-import { LIST_FLAGS, NAMESPACE_FILTER } from "../../cli/output.js";
+import { inNamespace, LIST_FLAGS, NAME_ARG, NAMESPACE_FILTER } from "../../cli/output.js";
 import { listWorkloads } from "../../operations/workload/list.js";
+import { selectNamed } from "../../operations/query/select-named.js";
 import { workloadListDocument, workloadListing } from "../../views/workloads.js";
 import { systemClock } from "../../wiring/host.js";
 
@@ -11,17 +12,21 @@ export default class WorkloadList extends ListCommand {
   static override aliases = ["get:workloads"];
   static override hiddenAliases = ["get:workload", "get:wl"];
   static override examples = ["<%= config.bin %> workload list -n shop", "<%= config.bin %> get workloads -o json"];
+  static override args = { name: NAME_ARG };
   static override flags = { ...LIST_FLAGS, ...NAMESPACE_FILTER };
 
   async run(): Promise<void> {
-    const { flags } = await this.parse(WorkloadList);
-    const { namespace } = flags;
+    const { args, flags } = await this.parse(WorkloadList);
+    const { namespace, watch } = flags;
+    const name = args.name === undefined ? undefined : inNamespace(args.name, namespace, this.isTyped("namespace"));
     await this.list(await this.settings(flags), flags, {
       read: async (store) => {
         const { workloads, ...rest } = await listWorkloads({ store, clock: systemClock });
         return {
           ...rest,
-          workloads: workloads.filter((workload) => namespace === undefined || workload.namespace === namespace),
+          workloads: selectNamed(workloads, { noun: "workload", name, mayBeMissing: watch }).filter(
+            (workload) => name !== undefined || namespace === undefined || workload.namespace === namespace,
+          ),
         };
       },
       document: workloadListDocument,

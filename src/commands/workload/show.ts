@@ -4,7 +4,7 @@ import { inNamespace, NAMESPACE_FLAG, OUTPUT_FLAGS } from "../../cli/output.js";
 import { reportWorkload } from "../../operations/workload/list.js";
 import { renderWorkloadReport, workloadReportDocument } from "../../views/workloads.js";
 import { systemClock } from "../../wiring/host.js";
-import { withStore } from "../../wiring/store.js";
+import { withExistingStore } from "../../wiring/store.js";
 
 export default class WorkloadShow extends BaseCommand {
   static override summary = "Show a workload with its instances on all nodes.";
@@ -23,9 +23,7 @@ export default class WorkloadShow extends BaseCommand {
     const { args, flags } = await this.parse(WorkloadShow);
     const settings = await this.settings(flags);
     const name = inNamespace(args.name, flags.namespace, this.isTyped("namespace"));
-    const report = await withStore(settings, { create: false }, (store) =>
-      reportWorkload({ store, clock: systemClock }, name),
-    );
+    const report = await withExistingStore(settings, (store) => reportWorkload({ store, clock: systemClock }, name));
     await this.present(flags, workloadReportDocument(report), () => renderWorkloadReport(report, this.style));
   }
 }

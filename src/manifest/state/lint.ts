@@ -25,6 +25,7 @@ import type { Path, Problem } from "../problem.js";
 import { lintHosts } from "./host-access.js";
 import type { ObjectProblem } from "./object-problem.js";
 import { listPeers } from "./peers.js";
+import { lintPortNames } from "./port-names.js";
 import { findShadows, type RuleShape } from "./shadowed-rules.js";
 import { lintSharedAddresses } from "./shared-addresses.js";
 
@@ -51,7 +52,10 @@ export function lintObjects(objects: ObjectSet, unread: ReadonlySet<Kind | null>
     if (object.kind === "Workload")
       found.push(...lintWorkload(object, may("Node") ? null : withoutCgroups), ...lintNodeSelector(object, nodes));
     if (object.kind === "NetworkPolicy")
-      found.push(...lintPolicy(object), ...(checkSelectors ? lintSelectors(object, index, peers) : []));
+      found.push(
+        ...lintPolicy(object),
+        ...(checkSelectors ? [...lintSelectors(object, index, peers), ...lintPortNames(object, index)] : []),
+      );
     if (object.kind === "ConnectivityTest" && checkSelectors) found.push(...lintTest(object, index));
     if (object.kind === "NetworkSet") found.push(...lintSet(object));
     if (!may("NetworkSet")) found.push(...lintSetPeers(object, sets));
@@ -177,13 +181,13 @@ function lintPolicy(policy: NetworkPolicy): readonly Problem[] {
       (spec.egress ?? []).map(({ to, ports }) => ({ peers: to, ports })),
     ),
     ...(spec.egress ?? []).flatMap(({ to = [], ports = [] }, rule) =>
-      to.length > 0 && !to.some(isSelectorPeer) ? lintPortNames(ports, rule) : [],
+      to.length > 0 && !to.some(isSelectorPeer) ? lintBlockPorts(ports, rule) : [],
     ),
   ];
 }
 
 /** On egress a port name is the peer's own, and only workloads have port names. */
-function lintPortNames(ports: readonly PolicyPort[], rule: number): readonly Problem[] {
+function lintBlockPorts(ports: readonly PolicyPort[], rule: number): readonly Problem[] {
   return ports.flatMap((each, at): readonly Problem[] => {
     if (each.protocol === "ICMP" || typeof each.port !== "string") return [];
     return [

@@ -5,8 +5,10 @@ import type { Clock } from "../../interfaces/system.js";
 /** What no event tells of, such as a heartbeat that is late, is seen after this time. */
 const POLL_MS = 2000;
 
-/** Fields that change with every look, or with every heartbeat. */
-const NO_NEWS: ReadonlySet<string> = new Set(["ageMs", "heartbeatAgeMs", "lastSeen", "reportedAt"]);
+/** Fields that change with every look, with every heartbeat, or with every poll of the source. */
+const NO_NEWS: ReadonlySet<string> = new Set(
+  "ageMs checkedAt databaseBytes heartbeatAgeMs lastSeen reportedAt".split(" "),
+);
 
 /**
  * Yields the list, and again whenever it differs, apart from ages. Ends when the signal aborts. Several changes between

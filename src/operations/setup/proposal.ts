@@ -3,6 +3,8 @@ import { stringify } from "yaml";
 import { systemUnitOf } from "../../inventory/process.js";
 import type { ListeningPort, ReportedInstance } from "../../model/endpoints.js";
 import type { ProcessPattern } from "../../model/objects.js";
+import { isLabel } from "../../model/guards.js";
+import { OperationError } from "../../model/operation-error.js";
 import { printableLine } from "../../model/printable.js";
 import type { FoundProcesses } from "../../interfaces/discovery.js";
 
@@ -31,6 +33,8 @@ export interface Proposal {
   readonly workloads: readonly string[];
   /** What could not be read. */
   readonly problems: readonly string[];
+  /** Why no workload is proposed; null if one is. */
+  readonly note: string | null;
 }
 
 export function proposeWorkloads(found: FoundProcesses, node: string, namespace: string): Proposal {
@@ -74,7 +78,30 @@ export function proposeWorkloads(found: FoundProcesses, node: string, namespace:
     ...proposed.map((one) => workloadText(one, node, namespace)),
   ];
   const text = heading(node, { managed, silent, nameless, problems: found.problems }) + documents.join("---\n");
-  return { text, workloads: proposed.map(({ name }) => `${namespace}/${name}`), problems: found.problems };
+  return {
+    text,
+    workloads: proposed.map(({ name }) => `${namespace}/${name}`),
+    problems: found.problems,
+    note: proposed.length > 0 ? null : describeNothing(found),
+  };
+}
+
+/** @throws OperationError `usage` for a name that the repository does not accept */
+export function checkNamespace(namespace: string): void {
+  if (isLabel(namespace)) return;
+  throw new OperationError(
+    "usage",
+    `--namespace: found ${JSON.stringify(namespace)}, wanted the name of a namespace: at most 63 of a-z, 0-9 and -, as in shop-2`,
+  );
+}
+
+function describeNothing({ instances, problems }: FoundProcesses): string {
+  const seen =
+    instances.length === 0
+      ? "neither a service nor a container was found here"
+      : "none of the services found here listens on a port for others, and there is no container";
+  const unread = problems.length === 0 ? "" : `; not all could be read: ${problems.join("; ")}`;
+  return `no workload is proposed, only the Node: ${seen}${unread}`;
 }
 
 function isManagement(unit: string): boolean {

@@ -11,9 +11,12 @@ _ztap_words() {
   done
 }
 
-# Adds the names that the store has. They are read as text and quoted.
+# Adds the names that the store has. They are read as text and quoted. The program is the installed one, whatever path is typed:
+# a Tab must not run a file of the current folder.
 _ztap_names() {
-  local name quoted program=\${COMP_WORDS[0]/#\\~/$HOME}
+  local name quoted program
+  program=$(type -P ztap)
+  [[ $program == /* ]] || return 0
   while IFS= read -r name; do
     if [[ -n $name && $name == "$cur"* ]]; then
       printf -v quoted '%q' "$name"

@@ -10,12 +10,14 @@ import {
 
 const HEAD = `# Completion of fish for ztap. Printed by \`ztap completion fish\`; do not edit.
 
-# Prints the names that the store has; fish quotes them.
+# Prints the names that the store has; fish quotes them. The program is the installed one, whatever path is typed: a Tab must not
+# run a file of the current folder.
 function __ztap_names
     set -l typed (commandline -opc)
-    set -l program (string replace -r '^~' -- $HOME $typed[1])
+    set -l program (command -s ztap)
+    string match -q -- '/*' $program; or return 0
     set -e typed[1]
-    command $program complete $argv[1] -- $typed 2>/dev/null </dev/null
+    $program complete $argv[1] -- $typed 2>/dev/null </dev/null
 end
 
 # Succeeds at the command $argv[1]; with $argv[2], only at its argument of that number, or with $argv[3] after it.

@@ -6,9 +6,12 @@ const HEAD = `#compdef ztap
 # Completion of zsh for ztap. Printed by \`ztap completion zsh\`; do not edit.
 
 # Adds the names that the store has. They are read as text; compadd quotes them. _arguments puts options of compadd first.
+# The program is the installed one, whatever path is typed: a Tab must not run a file of the current folder.
 _ztap_names() {
   local -a names
-  names=("\${(@f)$("$_ztap_program" complete "\${@[-1]}" -- "\${(@Q)_ztap_typed}" </dev/null 2>/dev/null)}")
+  local program="$(whence -p ztap)"
+  [[ $program == /* ]] || return 0
+  names=("\${(@f)$("$program" complete "\${@[-1]}" -- "\${(@Q)_ztap_typed}" </dev/null 2>/dev/null)}")
   names=("\${(@)names:#}")
   compadd "\${(@)@[1,-2]}" -a names
 }
@@ -17,7 +20,6 @@ _ztap_names() {
 const MAIN = `
 _ztap() {
   local curcontext="$curcontext" command=""
-  local _ztap_program="\${(Q)words[1]/#\\~/$HOME}"
   local -a _ztap_typed next offered
   _ztap_typed=("\${(@)words[2,CURRENT-1]}")
   integer at=2
