@@ -1,9 +1,9 @@
 /**
  * Makes the packages of ztap from a built checkout (`npm run package`) into dist/packages/. See bin/package/README.md.
  *
- *     node bin/package.mjs [--arch amd64,arm64] [--only deb,rpm,tar,oci,npm] [--out FOLDER] [--release N] [--quick] [--sign KEY]
+ *     node bin/package.mjs [--arch amd64,arm64] [--only deb,rpm,tar,oci,npm] [--out FOLDER] [--release N,…] [--quick] [--sign KEY]
  *
- * --release N is the packages' revision of one version of ztap, 1 by default. --quick compresses little, for tests. --sign names a
+ * --release N is the packages' revision of one version of ztap, 1 by default; with several, there is a .deb and .rpm of each. --quick compresses little, for tests. --sign names a
  * private SSH key, with which SHA256SUMS is signed.
  */
 import { existsSync, mkdirSync, readdirSync, rmSync } from "node:fs";
@@ -23,6 +23,8 @@ import { layTree } from "./package/tree.mjs";
 import { fail, readProject } from "./package/project.mjs";
 
 const FORMS = { deb: makeDeb, rpm: makeRpm, tar: makeTarball, oci: makeOci };
+/** Forms of which one version can have several revisions. */
+const HAS_RELEASE = ["deb", "rpm"];
 const ARCHITECTURES = ["amd64", "arm64"];
 
 const { values } = parseArgs({
@@ -37,7 +39,8 @@ const { values } = parseArgs({
 });
 const machines = choose(values.arch, ARCHITECTURES);
 const forms = choose(values.only, [...Object.keys(FORMS), "npm"]);
-if (!/^[1-9][0-9]*$/.test(values.release)) fail(`--release ${values.release} is no number`);
+const releases = values.release.split(",");
+for (const release of releases) if (!/^[1-9][0-9]*$/.test(release)) fail(`--release ${release} is no number`);
 const key = values.sign && resolve(values.sign);
 
 const root = join(import.meta.dirname, "..");
@@ -51,7 +54,9 @@ if (existsSync(out) && readdirSync(out).length > 0 && ![join(out, "SHA256SUMS"),
   fail(`${out} has other files`);
 rmSync(out, { recursive: true, force: true });
 mkdirSync(work, { recursive: true });
-const project = readProject(root, { release: values.release, isQuick: values.quick });
+const project = readProject(root, { release: releases[0], isQuick: values.quick });
+if (!project.hasAll && (machines.includes("arm64") || forms.includes("oci")))
+  fail("only what a package for amd64 is made of is there; run `npm run package`");
 
 const programs = buildPrograms(project);
 
@@ -64,7 +69,11 @@ for (const machine of machines) {
   makeSbom(project, machine, out);
   if (forms.includes("oci")) makeSbom(project, machine, out, true);
   for (const form of forms.filter((one) => one !== "npm"))
-    checkPackage(FORMS[form](project, machine, tree, join(work, machine), out), project);
+    for (const release of HAS_RELEASE.includes(form) ? releases : releases.slice(0, 1)) {
+      const own = join(work, machine, release);
+      mkdirSync(own, { recursive: true });
+      checkPackage(FORMS[form]({ ...project, release }, machine, tree, own, out), project);
+    }
 }
 if (forms.includes("npm")) checkPackage(makeNpm(project, addons, programs, work, out), project);
 writeInputs(project, machines, out);
