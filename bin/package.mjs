@@ -17,7 +17,7 @@ Makes the packages of ztap into dist/packages/, in some minutes; see bin/package
   --arch LIST    machines (default: ${MACHINES.join(",")})
   --only LIST    forms (default: ${FORMS.join(",")})
   --out FOLDER   where the packages go (default: dist/packages); former packages there are replaced
-  --release N    the packages' revision of one version of ztap (default: 1)
+  --release LIST the packages' revisions of one version of ztap (default: 1); with several, there is a deb and an rpm of each
   --quick        compress little, for tests
   --sign KEY     sign SHA256SUMS with a private SSH key
   -h, --help     show this
@@ -46,9 +46,11 @@ function readOptions() {
         setup: { type: "boolean", default: false },
       },
     });
-    if (!/^[1-9][0-9]*$/.test(values.release)) throw new Error(`--release ${values.release} is no number`);
+    const releases = values.release.split(",");
+    for (const one of releases) if (!/^[1-9][0-9]*$/.test(one)) throw new Error(`--release ${one} is no number`);
     return {
       ...values,
+      releases,
       machines: choose("--arch", values.arch, MACHINES),
       forms: choose("--only", values.only, FORMS),
     };

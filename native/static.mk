@@ -1,7 +1,10 @@
 # Builds libbpf.a and libelf.a of Debian's sources in position-independent code, for addons with the libraries linked in:
-#     make -f native/static.mk SOURCES=FOLDER OUT=FOLDER TARGET_FLAGS=…
-# SOURCES has the folders libbpf and elfutils; TARGET_FLAGS are those of the Makefile. Out come libbpf.a, libelf.a and include/.
+#     make -f native/static.mk PACKAGING=FOLDER MACHINE=amd64|arm64
+# PACKAGING is what bin/package/bring brings. In its folder static/ of the machine come libbpf.a, libelf.a and include/.
 # Debian's own archives do not go into a shared object: their code is for programs.
+SOURCES := $(PACKAGING)/sources
+OUT := $(PACKAGING)/$(MACHINE)/static
+TARGET_FLAGS := --target=$(if $(filter arm64,$(MACHINE)),aarch64,x86_64)-linux-gnu --sysroot=$(PACKAGING)/$(MACHINE)/sysroot
 CC := clang
 AR := llvm-ar
 CFLAGS := $(TARGET_FLAGS) -O2 -fPIC -fvisibility=hidden -ffile-prefix-map=$(abspath $(SOURCES))=/usr/src

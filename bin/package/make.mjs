@@ -15,11 +15,13 @@ import { makeTarball } from "./tarball.mjs";
 import { layTree } from "./tree.mjs";
 
 const MAKERS = { deb: makeDeb, rpm: makeRpm, tar: makeTarball, oci: makeOci };
+/** Forms of which one version can have several revisions. */
+const HAS_RELEASE = ["deb", "rpm"];
 const WORK = ".work";
 const SUMS = "SHA256SUMS";
 
 /** @param options as bin/package.mjs reads them */
-export function makePackages({ machines, forms, out: named, release, quick, sign }) {
+export function makePackages({ machines, forms, out: named, releases, quick, sign }) {
   const key = sign && resolve(sign);
   const root = join(import.meta.dirname, "../..");
   process.chdir(root);
@@ -30,16 +32,18 @@ export function makePackages({ machines, forms, out: named, release, quick, sign
   // Only what this has made is replaced.
   if (existsSync(out) && readdirSync(out).length > 0 && ![SUMS, WORK].some((name) => existsSync(join(out, name))))
     fail(`${out} has other files`);
-  const project = readProject(root, { release, isQuick: quick });
+  const project = readProject(root, { release: releases[0], isQuick: quick });
+  if (!project.hasAll && (machines.includes("arm64") || forms.includes("oci")))
+    fail("only what a package for amd64 is made of is there; run `npm run package`");
   const made = join(work, "made");
   rmSync(work, { recursive: true, force: true });
   mkdirSync(made, { recursive: true });
-  makeAll(project, { machines, forms, key }, work, made);
+  makeAll(project, { machines, forms, releases, key }, work, made);
   putInPlace(made, out);
   rmSync(work, { recursive: true });
 }
 
-function makeAll(project, { machines, forms, key }, work, made) {
+function makeAll(project, { machines, forms, releases, key }, work, made) {
   say("building the eBPF programs and the addons");
   const programs = buildPrograms(project);
   const addons = Object.fromEntries(machines.map((machine) => [machine, buildNative(project, machine)]));
@@ -52,7 +56,11 @@ function makeAll(project, { machines, forms, key }, work, made) {
     if (forms.includes("oci")) makeSbom(project, machine, made, true);
     for (const form of forms.filter((one) => one !== "npm")) {
       say(`making ${form} for ${machine}${patience}`);
-      checkPackage(MAKERS[form](project, machine, tree, join(work, machine), made), project);
+      for (const release of HAS_RELEASE.includes(form) ? releases : releases.slice(0, 1)) {
+        const own = join(work, machine, release);
+        mkdirSync(own, { recursive: true });
+        checkPackage(MAKERS[form]({ ...project, release }, machine, tree, own, made), project);
+      }
     }
   }
   if (forms.includes("npm")) {

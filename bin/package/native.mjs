@@ -16,7 +16,7 @@ export function buildNative(project, machine) {
   const target = `--target=${triple} --sysroot=${join(packaging, machine, "sysroot")}`;
   const env = { ...process.env, MAKEFLAGS: "", SOURCE_DATE_EPOCH: String(project.epoch) };
   const make = (args) => run("make", ["--no-print-directory", "-j2", ...args], { cwd: root, env });
-  make(["-f", "native/static.mk", `SOURCES=${sources}`, `OUT=${libraries}`, `TARGET_FLAGS=${target}`]);
+  make(["-f", "native/static.mk", `PACKAGING=${packaging}`, `MACHINE=${machine}`]);
   const out = join(packaging, machine, "native");
   make([
     ...["-C", "native", `OUT=${out}`, "CXX=clang++"],

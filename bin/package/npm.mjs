@@ -15,6 +15,7 @@ const EXCLUDED = [
   "bin/package",
   "bin/package.mjs",
   "bin/setup",
+  "bin/apt",
   "bin/kernels",
   "bin/roots",
   "bin/build.mjs",

@@ -37,6 +37,8 @@ export function readProject(root, { release, isQuick }) {
   return {
     root,
     packaging,
+    /** Whether bin/package/bring brought everything, or only what a package for amd64 is made of. */
+    hasAll: readFileSync(join(packaging, "stamp"), "utf8").trimEnd().endsWith(" all"),
     manifest,
     release,
     isQuick,

@@ -1,7 +1,16 @@
 /** Packages of this checkout, made for the tests by bin/package.mjs, hardly compressed. */
 import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
-import { copyFileSync, existsSync, globSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import {
+  copyFileSync,
+  existsSync,
+  globSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import type { Test } from "tap";
@@ -11,9 +20,13 @@ import { ROOT } from "./root.js";
 export const supported = <T>(first: T, ...others: readonly T[]): readonly T[] =>
   process.env["ZTAP_HOSTS"] === "1" ? [first, ...others] : [first];
 
-/** @returns why no package can be made here, or null */
-export function whyNoPackages(): string | null {
-  return existsSync(join(ROOT, ".packaging/stamp")) ? null : "needs .packaging, which bin/package/bring brings";
+/** @returns why no package for amd64, or not those of all forms and machines, can be made here, or null */
+export function whyNoPackages(what: "amd64" | "all" = "amd64"): string | null {
+  const stamp = join(ROOT, ".packaging/stamp");
+  if (!existsSync(stamp)) return "needs .packaging, which bin/package/bring brings";
+  if (what === "all" && !readFileSync(stamp, "utf8").trimEnd().endsWith(" all"))
+    return "needs all of .packaging, which bin/package/bring brings without an argument";
+  return null;
 }
 
 /** @returns the packages' files, below a folder that is removed with the test */

@@ -1,10 +1,10 @@
 /**
- * Root: a minimal Debian of .roots/ (brought by bin/roots) in which a test installs packages. What it writes is above an overlay of its
- * own; kernel and cgroups are this machine's, the BPF file system, the mounts and the host name are its own.
+ * Root: a minimal Debian of .roots/ (brought by bin/roots) in which a test installs packages. What it writes is in memory, above an overlay
+ * of its own; kernel and cgroups are this machine's, the BPF file system, the mounts and the host name are its own.
  */
 import { spawn, spawnSync, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
-import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { cpSync, existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -27,6 +27,8 @@ export function whyNoRoot(release: string): string | null {
 /** Makes the mounts, says that they are made, and keeps them until its input ends. */
 const HOLD = `
 set -e
+mount -t tmpfs -o mode=755 tmpfs "$2"
+mkdir "$2/upper" "$2/work" "$2/root"
 mount -t overlay overlay -o "lowerdir=$1,upperdir=$2/upper,workdir=$2/work" "$2/root"
 mount -t proc proc "$2/root/proc"
 mount --rbind /sys "$2/root/sys"
@@ -45,7 +47,6 @@ export class Root {
   private constructor(t: Test, release: string, hostname: string, namespace: string | null) {
     // The name says whose it is: test/sweep.ts removes it where the test was killed.
     this.#folder = mkdtempSync(join(tmpdir(), `ztap-root-${process.pid}-`));
-    for (const name of ["upper", "work", "root"]) mkdirSync(join(this.#folder, name));
     const hold = ["sh", "-c", HOLD, "sh", join(ROOT, ".roots", release), this.#folder, hostname];
     const unshare = ["unshare", "--mount", "--uts", ...hold];
     const [command = "", ...args] =
