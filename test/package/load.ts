@@ -54,7 +54,7 @@ export class Load {
   }
 
   /** Runs it. @returns its duration, and how many probes were sent or refused meanwhile, a second */
-  async measure(run: () => void): Promise<{ readonly seconds: number; readonly rate: number }> {
+  async rateWhile(run: () => void): Promise<{ readonly seconds: number; readonly rate: number }> {
     const probes = async (): Promise<number> => {
       const { workload, outsider } = await this.#count();
       return [workload, outsider]
