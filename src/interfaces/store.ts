@@ -31,6 +31,10 @@ export interface RevisionDraft {
   readonly commitId: string;
   /** RFC 3339, UTC. */
   readonly time: string;
+  /** As in Revision. */
+  readonly restores?: number;
+  /** Suspends the source in the same transaction: it is in force from the moment that this revision is head. */
+  readonly suspension?: Suspension;
 }
 
 export interface CommitGuard {

@@ -62,6 +62,8 @@ export interface Revision {
   readonly author: string;
   /** `source`, `apply`, `rollback`, … followed by the operator's reason. */
   readonly reason: string;
+  /** Number of the earlier revision whose whole state this one restores; absent for all others. */
+  readonly restores?: number;
   readonly entries: readonly RevisionEntry[];
 }
 

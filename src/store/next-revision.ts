@@ -70,14 +70,13 @@ export function nextRevision(
     })
     .sort(([a], [b]) => (a < b ? -1 : 1))
     .map(([, entry]) => entry);
-  const { commitId, time, node } = draft;
+  const { commitId, time, node, restores } = draft;
   const [author, reason] = [recordLine(draft.author), recordLine(draft.reason)];
   const source = tidySource(draft.source);
   const number = numberAfter(head?.number ?? null);
-  return {
-    revision: { number, parent: head?.number ?? null, commitId, source, time, node, author, reason, entries },
-    raised,
-  };
+  const parent = head?.number ?? null;
+  const origin = restores === undefined ? {} : { restores };
+  return { revision: { number, parent, commitId, source, time, node, author, reason, ...origin, entries }, raised };
 }
 
 /** Commits and messages of others come in here. */

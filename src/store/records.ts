@@ -95,6 +95,7 @@ const isRevision = shaped<Revision>({
   node: isLabel,
   author: isText,
   reason: isText,
+  restores: optional(isPositive),
   entries: listOf(isEntry),
 });
 
@@ -315,6 +316,10 @@ export function tidySourceStatus(status: SourceStatus): SourceStatus {
 /** The same for a decision of an operator. */
 export function tidyDecision<T extends { readonly by: string; readonly reason: string }>(decision: T): T {
   return { ...decision, by: recordLine(decision.by), reason: recordLine(decision.reason) };
+}
+
+export function encodeSuspension(suspension: Suspension): string {
+  return JSON.stringify(tidyDecision(suspension));
 }
 
 function parse(text: string): unknown {

@@ -41,7 +41,7 @@ export function describeCauses(causes: readonly Cause[]): string {
 /** Returns the object's own lines with `+`, `-` or a space in front; of an update only those near a change. */
 export function changeLines({ before, after }: Change): readonly string[] {
   if (before?.kind === "NetworkSet" || after?.kind === "NetworkSet") return setLines(before, after);
-  return diffOf(before, after);
+  return diffObjects(before, after);
 }
 
 /** The number of added and of removed CIDRs of a NetworkSet that are shown; the plan as a document has the sets. */
@@ -53,7 +53,7 @@ function setLines(before: ZtapObject | null, after: ZtapObject | null): readonly
   const [old, now] = [new Set(had), new Set(has)];
   const added = has.filter((cidr) => !old.has(cidr));
   const removed = had.filter((cidr) => !now.has(cidr));
-  const labels = diffOf(before, after);
+  const labels = diffObjects(before, after);
   const first = (sign: "+" | "-", cidrs: readonly string[]): readonly string[] => {
     const rest = cidrs.length - SHOWN_CIDRS;
     const shown = cidrs.slice(0, SHOWN_CIDRS).map((cidr) => `${sign}   - ${cidr}`);
@@ -65,7 +65,8 @@ function setLines(before: ZtapObject | null, after: ZtapObject | null): readonly
 const cidrsOf = (object: ZtapObject | null): readonly string[] =>
   object?.kind === "NetworkSet" ? object.spec.cidrs : [];
 
-function diffOf(before: ZtapObject | null, after: ZtapObject | null): readonly string[] {
+/** Returns the lines of two objects with `+`, `-` or a space in front; of two, only those near a difference. */
+export function diffObjects(before: ZtapObject | null, after: ZtapObject | null): readonly string[] {
   const parts = diffLines(toYaml(before), toYaml(after));
   const lines = parts.flatMap(({ value, added, removed }) =>
     value

@@ -7,6 +7,7 @@ import type { PolicyHistory, PolicyListing, PolicyNode, PolicyReport, PolicyRow 
 import type { PolicyModes } from "../policy/compile/modes.js";
 import type { PolicyWritten } from "../operations/policy/write.js";
 import type { PolicyEvent } from "../operations/policy/watch.js";
+import { describeReason } from "./revisions.js";
 import type { Style } from "./style.js";
 import type { Column } from "./columns.js";
 import type { ListTable } from "./listing.js";
@@ -103,7 +104,7 @@ export function policyHistoryListing({ versions, pruned }: PolicyHistory, style:
       shortCommit(row) ?? "-",
       row.updatedAt,
       row.author ?? "?",
-      row.reason ?? "?",
+      describeReason(row),
       row.sourceNode,
     ],
   }));

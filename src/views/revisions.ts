@@ -16,7 +16,7 @@ export function revisionListing({ revisions, pruned }: RevisionList, style: Styl
       row.author,
       row.commit === null ? "-" : `${row.commit.slice(0, 12)}${row.dirty ? "-dirty" : ""}`,
       changesText(row.changes),
-      row.reason,
+      describeReason(row),
       row.node,
     ],
   }));
@@ -27,6 +27,18 @@ export function revisionListing({ revisions, pruned }: RevisionList, style: Styl
     empty: "No revisions: nothing was committed yet.",
     notes: pruned ? [style.dim("Older revisions were pruned.")] : [],
   };
+}
+
+/** Returns the reason of a commit; for one from the source, with the first line of its message. */
+export function describeReason({
+  reason,
+  subject,
+}: {
+  readonly reason: string | null;
+  readonly subject: string | null;
+}): string {
+  if (reason === null) return "?";
+  return reason === "source" && subject !== null ? `${reason}: ${subject}` : reason;
 }
 
 /** Returns the counts with the signs of a plan: `+1 ~2 -0`. */

@@ -226,6 +226,32 @@ const sourceControl: readonly StoreCase[] = [
     },
   },
   {
+    title: "a commit that suspends the source does both, or neither",
+    async run(t, { store, open, time }) {
+      const { fence } = await store.campaign({ id: "n1", holder: "h1" }, time.ttlMs);
+      const fromSource = { fence, heedSuspension: true };
+      const byOperator = { ...draft([policy("a")]), restores: 1, suspension: SUSPENSION };
+      await store.commit(draft([policy("a")]), { ...fromSource, expectHead: null });
+      await store.commit(draft([policy("a", 81)]), { ...fromSource, expectHead: 1 });
+      t.match(await store.commit(byOperator, { expectHead: 1, fence: null }), { outcome: "stale-head", head: 2 });
+      t.equal((await store.readSourceControl()).suspension, null, "a lost race suspends nothing");
+      const seen = await open();
+      t.match(await seen.commit(byOperator, { expectHead: 2, fence: null }), {
+        outcome: "committed",
+        revision: { number: 3, restores: 1 },
+      });
+      t.equal((await store.readRevision(3))?.restores, 1);
+      t.equal((await store.readRevision(2))?.restores, undefined);
+      t.same((await store.readSourceControl()).suspension, SUSPENSION);
+      t.match(await store.commit(draft([policy("a", 82)]), { ...fromSource, expectHead: 3 }), { outcome: "suspended" });
+      t.match(
+        await seen.commit(byOperator, { expectHead: 2, fence: null }),
+        { outcome: "committed", revision: { number: 3 } },
+        "repeated after a lost answer",
+      );
+    },
+  },
+  {
     title: "an order that does not have its shape is an error, and commits nothing that would heed it",
     async run(t, { store, damage }) {
       await damage("suspension", JSON.stringify({ ...SUSPENSION, until: "soon" }));

@@ -29,8 +29,10 @@ import {
   policyHistoryListing,
   policyListing,
 } from "../../src/views/policies.js";
+import { renderPolicyDiff, renderPolicyVersion } from "../../src/views/policy-versions.js";
 import { renderRefusals, renderRendering } from "../../src/views/rendering.js";
 import { revisionListing } from "../../src/views/revisions.js";
+import { renderUndo, renderUndone } from "../../src/views/rollout.js";
 import { renderSettings } from "../../src/views/settings.js";
 import { renderSetupPlan, renderSetupResult } from "../../src/views/setup.js";
 import { renderApproved, renderNotices, renderResumed, renderSuspended } from "../../src/views/source-control.js";
@@ -194,6 +196,18 @@ const explained = (x: string): never => {
 const WIDE = { wide: true, headers: true };
 
 /** Each view, given a text in place of every name, message, time, file and commit. */
+const versionOf = (x: string) => ({
+  version: { ...row(x), action: "created" as const, author: x, reason: "source", subject: x },
+  policy: Object({ kind: "NetworkPolicy", metadata: { name: x, namespace: x, labels: { x } }, spec: { x } }),
+});
+const undo = (x: string) => {
+  const source = { location: x, commit: x, subject: x };
+  return Object({
+    target: { revision: { number: 1, time: x, author: x, reason: x, source } },
+    undone: [{ number: 2, time: x, author: x, reason: x, source }],
+  });
+};
+
 const VIEWS: Readonly<Record<string, (x: string, style: Style) => string | null>> = {
   renderTable: (x, style) =>
     renderTable(
@@ -291,7 +305,7 @@ const VIEWS: Readonly<Record<string, (x: string, style: Style) => string | null>
       style,
     ),
   policyHistoryListing: (x, style) => {
-    const versions = [{ ...row(x), action: "created" as const, author: x, reason: x }];
+    const versions = [{ ...row(x), action: "created" as const, author: x, reason: "source", subject: x }];
     return renderListing(policyHistoryListing({ versions, pruned: true }, style), style, WIDE);
   },
   renderPolicyReport: (x, style) => renderPolicyReport(report(x), style),
@@ -299,9 +313,19 @@ const VIEWS: Readonly<Record<string, (x: string, style: Style) => string | null>
   renderRendering: (x, style) => renderRendering(rendered(x, null), style),
   renderRefusals: (x, style) => renderRefusals(rendered(x, null), style),
   revisionListing: (x, style) => {
-    const revision = { number: 1, time: x, author: x, node: x, commit: x, dirty: true, reason: x, changes: null };
-    return renderListing(revisionListing({ revisions: [revision], pruned: true }, style), style, WIDE);
+    const revision = { number: 1, time: x, author: x, node: x, commit: x, dirty: true, reason: "source" };
+    const more = { subject: x, restores: null, changes: null };
+    return renderListing(revisionListing({ revisions: [{ ...revision, ...more }], pruned: true }, style), style, WIDE);
   },
+  renderPolicyVersion: (x, style) => renderPolicyVersion(versionOf(x), style),
+  renderPolicyDiff: (x, style) => renderPolicyDiff({ before: versionOf(x), after: versionOf(`${x}2`) }, style),
+  renderUndo: (x, style) => renderUndo(undo(x), style),
+  renderUndone: (x, style) =>
+    renderUndone(
+      undo(x),
+      Object({ revision: { number: 3 }, undone: undo(x).undone, suspension: suspension(x) }),
+      style,
+    ),
   renderSettings: (x, style) =>
     renderSettings(Object({ settings: [{ key: x, value: x, origin: x }], files: [{ path: x, found: true }] }), style),
   renderSetupPlan: (x, style) =>

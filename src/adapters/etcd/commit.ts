@@ -13,7 +13,7 @@ import { isCount } from "../../model/guards.js";
 import { keys, STORE_FORMAT } from "../../store/keys.js";
 import { nextRevision, numberAfter, stageObjects } from "../../store/next-revision.js";
 import { inForce } from "../../store/suspension.js";
-import { encodeRevision, isSuspension } from "../../store/records.js";
+import { encodeRevision, encodeSuspension, isSuspension } from "../../store/records.js";
 import { inBatches, mapBounded } from "./batches.js";
 import type { EtcdClient } from "./client.js";
 import type { History } from "./history.js";
@@ -29,6 +29,11 @@ const MAX_ATTEMPTS = 20;
 /** Up to this many new objects are written in the transaction that makes the commit visible. */
 const MAX_INLINE = 50;
 const MAX_INLINE_BYTES = 512 * 1024;
+
+interface Attempt {
+  readonly draft: RevisionDraft;
+  readonly guard: CommitGuard;
+}
 
 interface Basis {
   readonly head: Entry | null;
@@ -62,7 +67,8 @@ export async function commitRevision(
     const { revision } = nextRevision(draft, head, (namespace, name) => versions(keys.policy(namespace, name)));
     const inline = await stage(client, staged);
     const isStaged = await stageDeleted(client, basis, head, draft.objects);
-    if (isStaged && (await moveHead(client, basis, guard, revision, inline))) return { outcome: "committed", revision };
+    if (isStaged && (await moveHead(client, basis, { draft, guard }, revision, inline)))
+      return { outcome: "committed", revision };
   }
   throw new StoreError(
     "store-unavailable",
@@ -199,7 +205,7 @@ async function stageDeleted(
 async function moveHead(
   client: EtcdClient,
   basis: Basis,
-  guard: CommitGuard,
+  { draft, guard }: Attempt,
   revision: Revision,
   inline: readonly Value[],
 ): Promise<boolean> {
@@ -214,6 +220,9 @@ async function moveHead(
     { put: key, bytes },
     { put: keys.head, bytes: Buffer.from(String(revision.number)) },
   ];
+  const { suspension } = draft;
+  if (suspension !== undefined)
+    operations.push({ put: keys.suspension, bytes: Buffer.from(encodeSuspension(suspension)) });
   if (basis.head === null) operations.push({ put: keys.format, bytes: Buffer.from(STORE_FORMAT) });
   return (await client.transact(conditions, operations)).succeeded;
 }

@@ -25,6 +25,7 @@ import { inForce } from "../../store/suspension.js";
 import {
   isApproval,
   isSourceStatus,
+  encodeSuspension,
   isSuspension,
   STATUS,
   tidyDecision,
@@ -239,7 +240,7 @@ class EtcdStore implements CertifiedStore {
       [
         suspension === null
           ? { remove: keys.suspension }
-          : { put: keys.suspension, bytes: encodeRecord(tidyDecision(suspension)) },
+          : { put: keys.suspension, bytes: Buffer.from(encodeSuspension(suspension)) },
       ],
     );
     return suspension !== null || removed.some((count) => count > 0);

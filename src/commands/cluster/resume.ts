@@ -5,6 +5,7 @@ import { withStore } from "../../wiring/store.js";
 
 export default class ClusterResume extends BaseCommand {
   static override summary = "Follow the source again, from the leader's next poll on.";
+  static override aliases = ["rollout:resume"];
   static override description =
     "Changes that were committed over Git meanwhile are reverted to Git's state, unless source.selfHeal is false.";
 

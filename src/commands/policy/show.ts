@@ -4,6 +4,8 @@ import { EXIT } from "../../cli/exit.js";
 import { inNamespace, NAMESPACE_FLAG, OUTPUT_FLAGS } from "../../cli/output.js";
 import { settingFlags } from "../../settings/flags.js";
 import { parsePolicyId, reportPolicy } from "../../operations/policy/report.js";
+import { readVersion } from "../../operations/policy/versions.js";
+import { policyVersionDocument, renderPolicyVersion } from "../../views/policy-versions.js";
 import { policyReportDocument, renderPolicyReport } from "../../views/policies.js";
 import { isAgentHere, systemClock } from "../../wiring/host.js";
 import { openLocalEnforcer, readPartial } from "../../wiring/enforcer.js";
@@ -28,12 +30,24 @@ export default class PolicyShow extends BaseCommand {
     ...NAMESPACE_FLAG,
     ...settingFlags("stateDir", "pinRoot", "source.url", "source.branch", "source.path"),
     "detailed-exitcode": Flags.boolean({ description: "exit 3 if there is drift", env: "ZTAP_DETAILED_EXITCODE" }),
+    version: Flags.integer({
+      description: "show this version, as `policy history` lists it, in place of the drift report",
+      env: "ZTAP_POLICY_VERSION",
+      exclusive: ["detailed-exitcode"],
+      helpValue: "VERSION",
+      min: 1,
+    }),
   };
 
   async run(): Promise<void> {
     const { args, flags } = await this.parse(PolicyShow);
     const settings = await this.settings(flags);
     const id = parsePolicyId(inNamespace(args.name, flags.namespace, this.isTyped("namespace")));
+    const { version } = flags;
+    if (version !== undefined) {
+      const content = await withExistingStore(settings, (store) => readVersion(store, id, version));
+      return this.present(flags, policyVersionDocument(content), () => renderPolicyVersion(content, this.style));
+    }
     const report = await withExistingStore(settings, (store) =>
       reportPolicy(
         {

@@ -101,6 +101,8 @@ export interface PolicyVersion extends Omit<PolicyRow, "revision"> {
   readonly action: "created" | "updated" | "deleted" | null;
   readonly author: string | null;
   readonly reason: string | null;
+  /** First line of the commit's message; null also without a commit. */
+  readonly subject: string | null;
 }
 
 export interface PolicyHistory {
@@ -147,8 +149,9 @@ function committedBy(revision: Revision, row: PolicyRow | null, before: PolicyRo
   return [toVersion(row, revision, before === null ? "created" : "updated")];
 }
 
-function toVersion(row: PolicyRow, { author, reason }: Revision, action: PolicyVersion["action"]): PolicyVersion {
-  return { ...row, action, author, reason };
+function toVersion(row: PolicyRow, revision: Revision, action: PolicyVersion["action"]): PolicyVersion {
+  const { author, reason, source } = revision;
+  return { ...row, action, author, reason, subject: source.subject };
 }
 
 /**
@@ -158,7 +161,7 @@ function toVersion(row: PolicyRow, { author, reason }: Revision, action: PolicyV
 function firstKept(row: PolicyRow, revision: Revision): PolicyVersion {
   const action = row.version === 1 ? "created" : null;
   if (row.updatedAt === revision.time) return toVersion(row, revision, action);
-  return { ...row, revision: null, commit: null, dirty: false, action, author: null, reason: null };
+  return { ...row, revision: null, commit: null, dirty: false, action, author: null, reason: null, subject: null };
 }
 
 export async function unknownPolicy(store: Store, id: PolicyId): Promise<OperationError> {

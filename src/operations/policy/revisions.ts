@@ -13,6 +13,10 @@ export interface RevisionRow {
   /** True if it was committed from a work tree with changes that are not in the commit. */
   readonly dirty: boolean;
   readonly reason: string;
+  /** First line of the commit's message; null without one. */
+  readonly subject: string | null;
+  /** The earlier revision whose state it restores; null for none. */
+  readonly restores: number | null;
   /** Counts of objects; null if the revision before it was pruned, so that they are unknown. */
   readonly changes: { readonly create: number; readonly update: number; readonly delete: number } | null;
 }
@@ -49,7 +53,7 @@ export async function* eachRevision(store: Store): AsyncGenerator<Revision> {
 }
 
 function toRow(revision: Revision, before: readonly RevisionEntry[] | null): RevisionRow {
-  const { number, time, author, node, reason, source } = revision;
+  const { number, time, author, node, reason, source, restores } = revision;
   return {
     number,
     time,
@@ -58,6 +62,8 @@ function toRow(revision: Revision, before: readonly RevisionEntry[] | null): Rev
     commit: source.commit,
     dirty: source.dirty,
     reason,
+    subject: source.subject,
+    restores: restores ?? null,
     changes: before === null ? null : countChanges(revision.entries, before),
   };
 }

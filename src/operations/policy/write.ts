@@ -18,8 +18,8 @@ import { readGitDifference } from "./git-state.js";
 import { requireLeadership, withLeadership, type LeaderCandidate } from "./leadership.js";
 import { requireOverride } from "../change/ownership.js";
 import type { PolicyId, PolicyRow } from "./report.js";
-import { policyRows, unknownPolicy } from "./report.js";
-import { eachRevision } from "./revisions.js";
+import { policyRows } from "./report.js";
+import { findVersion } from "./versions.js";
 import { readPolicyFile, type PolicyChoice } from "./file.js";
 import { rereadObjects } from "../change/revalidate.js";
 
@@ -94,29 +94,6 @@ export async function rollbackPolicy(
 
 function why(action: string, reason: string): string {
   return reason === "" ? action : `${action}: ${reason}`;
-}
-
-async function findVersion(
-  store: Store,
-  id: PolicyId,
-  version: number,
-): Promise<{ readonly object: StateObject; readonly revision: number }> {
-  const last = await store.readPolicyVersion(id.namespace, id.name);
-  if (last === 0) throw await unknownPolicy(store, id);
-  const name = qualifiedName(id);
-  if (version > last)
-    throw new OperationError("no-such-version", `${name} never had a version ${version}; its last is ${last}`);
-  const key = refKey({ kind: "NetworkPolicy", ...id });
-  for await (const { number, entries } of eachRevision(store)) {
-    const entry = entries.find((candidate) => refKey(candidate) === key);
-    if (entry?.version !== version) continue;
-    const object = (await store.readState(number)).objects.get(key);
-    if (object !== undefined) return { object, revision: number };
-  }
-  throw new OperationError(
-    "no-such-version",
-    `version ${version} of ${name} was pruned from the store; \`ztap policy history ${name}\` shows those that are kept`,
-  );
 }
 
 const ATTEMPTS = 8;

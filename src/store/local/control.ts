@@ -5,6 +5,7 @@ import type { Approval, SourceControl, Suspension } from "../../model/source-con
 import type { NodeStatus, SourceStatus } from "../../model/status.js";
 import { keys } from "../keys.js";
 import {
+  encodeSuspension,
   ENDPOINTS,
   isApproval,
   isSourceStatus,
@@ -67,7 +68,7 @@ export class LocalControl {
 
   async writeSuspension(suspension: Suspension | null): Promise<boolean> {
     return this.#store.change("status", (writer) => {
-      if (suspension !== null) writer.put(keys.suspension, JSON.stringify(tidyDecision(suspension)));
+      if (suspension !== null) writer.put(keys.suspension, encodeSuspension(suspension));
       else if (writer.get(keys.suspension) === undefined) return false;
       else writer.remove(keys.suspension);
       return true;

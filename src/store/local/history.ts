@@ -10,12 +10,12 @@ import {
 import { refKey, type CommittedState, type Revision, type StateObject } from "../../model/state.js";
 import { keys } from "../keys.js";
 import { nextRevision, numberAfter, stageObjects } from "../next-revision.js";
-import { decodeObject, encodeRevision } from "../records.js";
+import { decodeObject, encodeRevision, encodeSuspension } from "../records.js";
 import { inForce } from "../suspension.js";
 import type { KeyValueReader } from "./key-value.js";
 import { electionOf, headOf, leaderOf, leads, revisionOf, suspensionOf, versionOf } from "./lookup.js";
 import { pruneRevisions } from "./prune.js";
-import type { Transactions } from "./transactions.js";
+import { signalChange, type Transactions } from "./transactions.js";
 
 export class LocalHistory {
   readonly #store: Transactions;
@@ -87,6 +87,10 @@ export class LocalHistory {
       for (const { namespace, name, version } of raised) writer.put(keys.policy(namespace, name), String(version));
       writer.put(keys.revision(revision.number), encodeRevision(revision));
       writer.put(keys.head, String(revision.number));
+      if (draft.suspension !== undefined) {
+        writer.put(keys.suspension, encodeSuspension(draft.suspension));
+        signalChange(writer, "status");
+      }
       return { outcome: "committed", revision };
     });
     if (result.outcome === "committed") this.#store.announce();
