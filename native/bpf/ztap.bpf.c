@@ -6,6 +6,7 @@
 #include "adoption.h"
 #include "channels.h"
 #include "connect.h"
+#include "deadline.h"
 #include "event.h"
 #include "guard.h"
 #include "host.h"

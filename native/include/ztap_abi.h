@@ -152,6 +152,25 @@ struct ztap_control {
 ZTAP_SIZE(struct ztap_control, 16);
 
 /*
+ * ztap_deadline: array of one: a timer of the kernel, which `timer` is the room of, then the epoch that it ends, 0 for none. If it
+ * is still in force when the timer runs out, the kernel adds one to the epoch, which puts the set before in force again, and counts
+ * that in `returned`. See docs/adr/0024-commit-confirmed.md.
+ */
+struct ztap_deadline {
+	__u64 timer[2];
+	__u64 epoch;
+	__u64 returned;
+};
+ZTAP_SIZE(struct ztap_deadline, 32);
+
+/* The argument of ztap_set_deadline. `after` is in ns from now, in the time of CLOCK_BOOTTIME; 0 ends the deadline. */
+struct ztap_deadline_request {
+	__u64 epoch;
+	__u64 after;
+};
+ZTAP_SIZE(struct ztap_deadline_request, 16);
+
+/*
  * ztap_clock: array of one, written by the programs: the tick in the low half, and in the high half the low 32 bits of
  * the jiffies when it was read. One word, so that both always belong together.
  */

@@ -144,7 +144,31 @@ export interface NewbornCgroups {
   release(cgroups: readonly WaitingCgroup[], kept: readonly string[]): void;
 }
 
+/**
+ * Rulesets on trial: in force until a deadline, at which the machine returns to another ruleset by itself, also if this process
+ * is dead by then.
+ */
+export interface Trials {
+  /**
+   * Puts a ruleset in force as `apply` does. Unless `end` is called within `ms`, the machine puts `before` in force again.
+   * Both must have the same workloads: one that only one of them had would be released, or attached, too early.
+   * @returns what was read back
+   * @throws EnforcerError
+   */
+  begin(ruleset: Ruleset, before: Ruleset, ms: number): Promise<Observation>;
+  /**
+   * What is in force stays so.
+   * @returns false if the machine has returned to `before` already
+   * @throws EnforcerError
+   */
+  end(): boolean;
+  /** Whether the machine has returned to `before` by itself since `begin`. @throws EnforcerError */
+  hasReturned(): boolean;
+}
+
 export interface Enforcer {
+  /** Null where the backend cannot return by itself, and before `open`; absent where it enforces nothing. */
+  readonly trials?: Trials | null;
   /** Null where the backend enforces nothing from birth, or enforces nothing yet. */
   readonly newborns?: NewbornCgroups | null;
   /** `ebpf`, `pf` or `none`. */

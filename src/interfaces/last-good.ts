@@ -1,13 +1,15 @@
 /**
  * LastGoodState: the last state that this node enforced, kept on its own disk, so that it can be enforced again after a
  * restart while the store is unreachable. A state of which a part is withheld, and the one that follows it, is announced
- * before it is applied: an agent that is killed meanwhile must find it.
+ * before it is applied: an agent that is killed meanwhile must find it. A revision on trial is no last-good state before the
+ * node has confirmed it.
  *
  * Guarantees: a state is replaced as a whole or not at all, even by a crash; `read` and `readAnnounced` check its
  * digests, and return null if there is none or it is incomplete.
  */
 import type { NodeEndpoints } from "../model/endpoints.js";
 import type { CommittedState } from "../model/state.js";
+import type { TrialRecord } from "../model/trial.js";
 import type { Withholding } from "../model/withholding.js";
 
 export interface LastGood extends CommittedState {
@@ -36,4 +38,11 @@ export interface LastGoodState {
    * @throws if it could not be written; the earlier announcement is still there then
    */
   announce(state: LastGood | null): Promise<void>;
+  /** Reads the trial; null if there is none, or it cannot be read. */
+  readTrial(): Promise<TrialRecord | null>;
+  /**
+   * Replaces the trial; null ends it.
+   * @throws if it could not be written; the earlier one is still there then
+   */
+  writeTrial(trial: TrialRecord | null): Promise<void>;
 }

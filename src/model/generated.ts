@@ -624,6 +624,15 @@ export interface ClusterDocument {
      * Whether cgroups that a pattern matches, and on nodes of containers those that look like a container's, are closed until the agent has identified them. Default: closed.
      */
     newborn?: "closed" | "open";
+    /**
+     * How a new revision reaches the nodes.
+     */
+    rollout?: {
+      /**
+       * Time in which a node has to confirm a new revision, from 10 seconds to one hour: `90s`, `2m`. A node that then does not reach store and source any more, or whose management access the revision cuts, returns to the last confirmed revision by itself. Default: no confirmation.
+       */
+      confirm?: string;
+    };
   };
 }
 /**

@@ -257,6 +257,10 @@ export interface Cluster {
     readonly identity?: Exclude<IdentityMode, "source">;
     /** Only if newborn cgroups that patterns match are not closed. */
     readonly newborn?: "open";
+    readonly rollout?: {
+      /** Time in which a node has to confirm a new revision: a number, and `s`. */
+      readonly confirm?: string;
+    };
   };
 }
 

@@ -108,7 +108,7 @@ function isIsolated({ ingress, egress }: Subject): boolean {
 }
 
 /** Where a subject is enforced: its cgroup, or what no other workload has; null if nowhere. */
-function placeOf({ cgroup, isHost }: Subject): string | null {
+export function placeOf({ cgroup, isHost }: Subject): string | null {
   return isHost === true ? REST : cgroup;
 }
 

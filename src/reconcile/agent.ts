@@ -9,6 +9,7 @@ import type { LastGoodState } from "../interfaces/last-good.js";
 import { EnforcerError, type Enforcer } from "../interfaces/enforcer.js";
 import type { FlowFeed } from "../interfaces/flows.js";
 import type { NodeKey } from "../interfaces/node-key.js";
+import type { Reachability } from "../interfaces/reachability.js";
 import type { ManagementAccessReader } from "../interfaces/management-access.js";
 import type { Store } from "../interfaces/store.js";
 import { StoreError } from "../interfaces/store.js";
@@ -45,6 +46,8 @@ export interface AgentDeps {
   readonly openNodeKey: () => NodeKey;
   /** See FollowerDeps. */
   readonly managementAccess: ManagementAccessReader | null;
+  /** See FollowerDeps. */
+  readonly reachability?: Reachability | null;
   readonly read: ManifestReader;
   readonly clock: Clock;
   readonly random: Random;
@@ -121,6 +124,7 @@ export async function runAgent(deps: AgentDeps, options: AgentOptions, signal: A
 }
 
 const FLOWS_RETRY_MS = 10_000;
+const CONFIRMATION_MS = 500;
 const HEALTH_MS = 60_000;
 const CERTIFICATES_MS = 10_000;
 
@@ -325,6 +329,9 @@ class Agent implements AgentProbes {
         this.#followerNotifier,
         () => this.follow(),
       ),
+      runLoop({ ...loop, name: "confirmation", intervalMs: CONFIRMATION_MS, jitter: 0 }, new Notifier(), async () => {
+        if (await this.#follower.checkTrial()) this.#followerNotifier.notify();
+      }),
       runLoop({ ...loop, name: "store health", intervalMs: HEALTH_MS, jitter: 0.1 }, new Notifier(), () =>
         this.#storeHealth.run(),
       ),

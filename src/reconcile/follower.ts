@@ -24,11 +24,13 @@ import type { LastGoodState } from "../interfaces/last-good.js";
 import type { Enforcer, Observation } from "../interfaces/enforcer.js";
 import { EnforcerError } from "../interfaces/enforcer.js";
 import type { ManagementAccessReader } from "../interfaces/management-access.js";
+import type { Reachability } from "../interfaces/reachability.js";
 import type { Store } from "../interfaces/store.js";
 import { StoreError } from "../interfaces/store.js";
 import type { Clock } from "../interfaces/system.js";
 import type { Telemetry } from "../interfaces/telemetry.js";
 import { LockoutError, LockoutGuard } from "./lockout-guard.js";
+import { Confirmation } from "./confirmation.js";
 import { describeProblems, locateWithheld, logMoves, reportDrift } from "./node-report.js";
 import { NodeStatusWriter } from "./node-status.js";
 import { InForce } from "./in-force.js";
@@ -46,6 +48,8 @@ export interface FollowerDeps extends TargetDeps {
   readonly lastGood: LastGoodState | null;
   /** Reads the connections that no ruleset may cut; null if lock-outs are allowed, or nothing is enforced. */
   readonly managementAccess: ManagementAccessReader | null;
+  /** Tries what this node has to reach; null or absent: nothing. */
+  readonly reachability?: Reachability | null;
   readonly clock: Clock;
   readonly telemetry: Telemetry;
 }
@@ -64,6 +68,7 @@ export class Follower {
   readonly #snapshot: LastGoodSnapshot;
   readonly #guard: LockoutGuard;
   readonly #status: NodeStatusWriter;
+  readonly #confirmation: Confirmation;
   readonly #unenforced: UnenforcedWatch;
   #inForce = InForce.UNKNOWN;
   #healed = 0;
@@ -80,6 +85,7 @@ export class Follower {
     this.#targets = new TargetCompiler(deps, node);
     this.#snapshot = new LastGoodSnapshot(this.#enforces ? lastGood : null, logger, boot);
     this.#guard = new LockoutGuard(this.#enforces ? managementAccess : null, clock);
+    this.#confirmation = new Confirmation({ ...deps, guard: this.#guard }, node, boot);
     this.#unenforced = new UnenforcedWatch(deps);
     this.#status = new NodeStatusWriter(deps, this.#guard, { node, boot, backend: enforcer.backend });
   }
@@ -125,23 +131,62 @@ export class Follower {
     return this.#unenforced.details;
   }
 
+  /** Tries what a revision on trial has to leave reachable. Returns whether a run is due. */
+  checkTrial(): Promise<boolean> {
+    return this.#confirmation.check();
+  }
+
   /** Runs once. @throws after it has reported Stalled, so that the loop tries again sooner */
   async reconcile(): Promise<void> {
     const { store, telemetry } = this.deps;
     let attempted: number | null = null;
     let target: Target | null = null;
     try {
+      await this.#settleTrial();
       attempted = await store.readHead({ watched: true });
       telemetry.head(attempted);
       target = await this.#readTarget(attempted);
       if (target === null) return await this.#reportEmptyStore();
-      await this.#enforce(target);
+      if (!(await this.#isReverted(target))) await this.#enforce(target);
     } catch (error) {
       telemetry.stalled(true);
       if (error instanceof StoreError) telemetry.storeError();
       if (!(error instanceof LockoutError && error.isFollowed)) await this.#recover(error, attempted, target);
       throw error;
     }
+  }
+
+  /** Confirms the revision on trial, or goes back from it, if it is time. Needs no store. */
+  async #settleTrial(): Promise<void> {
+    const result = await this.#confirmation.settle();
+    if (result.outcome === "confirmed") {
+      // In this order: a power cut in between tries the revision again.
+      await this.#snapshot.keep(result.target);
+      await this.#confirmation.confirm();
+      this.#inForce = this.#inForce.switchTo(result.target);
+    } else if (result.outcome === "over") {
+      await this.#confirmation.revert(result.reason);
+      await this.#keepConfirmed();
+    }
+  }
+
+  /** Returns whether this node went back from the target's revision; then the confirmed one is in force, and reported. */
+  async #isReverted({ revision }: Target): Promise<boolean> {
+    const reverted = await this.#confirmation.revertedFrom(revision);
+    if (reverted === null) return false;
+    await this.#keepConfirmed();
+    const { ruleset, revision: before } = this.#inForce.target ?? {};
+    const subjects = (await this.#tryToObserve(ruleset))?.subjects ?? [];
+    const message =
+      `revision ${revision.number} was not confirmed in time, and this node went back from it at ${reverted.at}: ${reverted.reason}; ` +
+      `${before === undefined ? "the revision before" : `revision ${before.number}`} is in force, and the next new revision is tried`;
+    await this.#report({ attemptedRevision: revision.number, state: "Stalled", message, drift: [], subjects });
+    return true;
+  }
+
+  async #keepConfirmed(): Promise<void> {
+    const target = await this.#confirmation.confirmed();
+    if (target !== null) await this.#enforce(target, { isFallback: true });
   }
 
   /**
@@ -244,7 +289,8 @@ export class Follower {
     return target;
   }
 
-  async #enforce(target: Target, options: Pick<RunOptions, "isFallback"> = {}): Promise<void> {
+  async #enforce(wanted: Target, options: Pick<RunOptions, "isFallback"> = {}): Promise<void> {
+    const target = this.#confirmation.joined(wanted);
     const before = await this.deps.enforcer.observe(target.ruleset);
     // A ruleset that is in force is not checked again: a session that it denies was opened around it. A fallback was in
     // force before: after a reboot, a session that came first must not prevent it.
@@ -304,7 +350,11 @@ export class Follower {
   async #makeMatch(target: Target, before: Observation, options: RunOptions): Promise<void> {
     const { clock, telemetry } = this.deps;
     const { ruleset } = target;
-    if (isEmptyDiff(before.difference)) return await this.#settle(target, before, options);
+    const isComplete = isEmptyDiff(before.difference);
+    const trialMs = options.isFallback === true ? null : await this.#confirmation.timeFor(target, isComplete);
+    if (trialMs === 0) return await this.#settleTrial();
+    if (trialMs !== null) return await this.#try(target, trialMs, options);
+    if (isComplete) return await this.#settle(target, before, options);
 
     const drift = withoutRestarts(before.difference, movedWorkloads(this.#known, before.subjects));
     const isHealing = this.#inForce.wasComplete(ruleset) && !isEmptyDiff(drift);
@@ -328,6 +378,12 @@ export class Follower {
     }
     const healed = isHealing ? drift.missing.length + drift.changed.length + drift.extra.length : 0;
     await this.#settle(target, after, { ...options, healed });
+  }
+
+  /** Puts the target in force on trial. It is no last-good state before it is confirmed. */
+  async #try(wanted: Target, ms: number, options: RunOptions): Promise<void> {
+    const { target, observation } = await this.#confirmation.begin(wanted, ms);
+    await this.#settle(target, observation, options);
   }
 
   /** @throws EnforcerError; the target may have been switched to all the same */
@@ -395,7 +451,7 @@ export class Follower {
     }
     logMoves(this.#known, subjects, logger);
     this.#inForce = next;
-    await this.#snapshot.keep(target);
+    if (!this.#confirmation.isRunning) await this.#snapshot.keep(target);
   }
 
   #describeProblems(target: Target, subjects: readonly SubjectStatus[]): string {

@@ -10,7 +10,7 @@ import { withAgentStore } from "./store.js";
 import { logsText } from "./log.js";
 import { openEnforcer } from "./enforcer.js";
 import { openPolledSource } from "./source.js";
-import { openManagementAccess } from "./host.js";
+import { openManagementAccess, openReachability } from "./host.js";
 import { openDiscovery } from "./discovery.js";
 
 /**
@@ -48,6 +48,7 @@ export async function withAgentDeps(
         lastGood: new LastGoodFile(lastGoodPath(settings.stateDir, settings.node), logger),
         openNodeKey: () => openNodeKey(nodeKeyPath(settings.stateDir, settings.node)),
         managementAccess: openManagementAccess(settings),
+        reachability: openReachability(settings),
         read: (files) => readManifestsApart(files, { signal }),
         clock: systemClock,
         random: systemRandom,

@@ -1,9 +1,11 @@
 /** Wiring of the host: its clock and randomness, its boot, its processes, and the connections that manage it. */
 import { systemClock, systemRandom } from "../adapters/system/clock.js";
 import { ProcManagementAccess } from "../adapters/system/management-access.js";
+import { TcpReachability } from "../adapters/system/reachability.js";
 import { remoteEndpoint } from "../adapters/git/endpoint.js";
 import { controlEndpoints, type ControlSettings } from "../settings/control-endpoints.js";
 import type { Settings } from "../settings/settings.js";
+import type { Reachability } from "../interfaces/reachability.js";
 import type { ManagementAccessReader } from "../interfaces/management-access.js";
 
 export { systemClock, systemRandom };
@@ -19,6 +21,11 @@ export function openManagementAccess({
   return allowLockout || process.platform !== "linux"
     ? null
     : new ProcManagementAccess(controlEndpoints(where, remoteEndpoint), systemClock);
+}
+
+/** Opens what tries the connections that an agent with these settings needs. */
+export function openReachability(settings: ControlSettings): Reachability {
+  return new TcpReachability(controlEndpoints(settings, remoteEndpoint));
 }
 
 /** Returns the identity of this boot of this machine, as in its agent's status. */

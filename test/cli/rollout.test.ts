@@ -28,7 +28,7 @@ t.test("an undo restores the whole earlier state, and the leader leaves it until
   const status = () => ztap.json(t, "cluster-status", ["cluster", "status"]);
   const reaches = (revision: number) =>
     waitUntil(status, { is: (seen) => seen.revision === revision, what: `revision ${revision}` });
-  await reaches(1);
+  await agent.says("committed revision 1");
   repo.write("p.yaml", policy(81));
   repo.write("q.yaml", policy(443).replace("name: p", "name: q"));
   repo.commit("A bad change");

@@ -8,7 +8,7 @@ import { lacksOnlyAttachments } from "../../src/diff/drift.js";
 import type { Enforcer, Observation } from "../../src/interfaces/enforcer.js";
 import type { Ruleset } from "../../src/model/ruleset.js";
 import { rulesetOf } from "../kernel/rulesets.js";
-import { within } from "../wait.js";
+import { waitUntil, within } from "../wait.js";
 
 export interface EnforcerMachine {
   readonly node: string;
@@ -46,6 +46,14 @@ type Case = (t: Test, scene: Scene) => Promise<void>;
 
 function isInForce({ difference, subjects, isEnforcing }: Observation): boolean {
   return isEmptyDiff(difference) && subjects.every(({ state }) => state === "Enforced") && isEnforcing;
+}
+
+/** Of a trial: it is over before the test asks, or after the test has ended. */
+const [SHORT_MS, LONG_MS] = [300, 600_000];
+
+/** Of pf, whose agent returns while it runs; see Trials. */
+function hasNoTrials(t: Test, { backend }: Enforcer): void {
+  t.equal(backend, "pf", "every other backend returns by itself");
 }
 
 const cases: Readonly<Record<string, Case>> = {
@@ -142,6 +150,45 @@ const cases: Readonly<Record<string, Case>> = {
     t.equal(before.isEnforcing, true);
     allow();
     t.ok(isInForce(await enforcer.apply(narrow)));
+  },
+
+  async "a ruleset on trial stays if the trial is ended in time"(t, { enforcer, wide, narrow }) {
+    await enforcer.apply(wide);
+    const { trials } = enforcer;
+    if (!trials) return hasNoTrials(t, enforcer);
+    t.ok(isInForce(await trials.begin(narrow, wide, LONG_MS)));
+    t.equal(trials.hasReturned(), false);
+    t.equal(trials.end(), true);
+    t.ok(isInForce(await enforcer.observe(narrow)));
+    t.ok(isInForce(await enforcer.apply(wide)), "and is followed like any other");
+  },
+
+  async "without an end, the machine returns to the ruleset before by itself"(t, { machine, enforcer, wide, narrow }) {
+    await enforcer.apply(wide);
+    const { trials } = enforcer;
+    if (!trials) return hasNoTrials(t, enforcer);
+    t.ok(isInForce(await trials.begin(narrow, wide, SHORT_MS)));
+    await waitUntil(() => trials.hasReturned(), { what: "the return of the machine" });
+    t.ok(isInForce(await enforcer.observe(wide)), "the whole ruleset before");
+    t.equal(trials.end(), false, "too late");
+    t.ok(isInForce(await trials.begin(narrow, wide, SHORT_MS)), "it may be tried again");
+    await enforcer.close();
+    const next = machine.enforcer();
+    await next.open();
+    await waitUntil(async () => isInForce(await next.observe(wide)), { what: "the return without the process" });
+    await next.close();
+  },
+
+  async "an apply ends a trial"(t, { enforcer, wide, narrow }) {
+    await enforcer.apply(wide);
+    const { trials } = enforcer;
+    if (!trials) return hasNoTrials(t, enforcer);
+    await trials.begin(narrow, wide, SHORT_MS);
+    await enforcer.apply(narrow);
+    await trials.begin(narrow, wide, LONG_MS);
+    t.equal(trials.hasReturned(), false, "what was due in between did not come about");
+    t.ok(isInForce(await enforcer.observe(narrow)));
+    t.equal(trials.end(), true);
   },
 
   async "a watch ends with its signal"(t, { enforcer, wide }) {

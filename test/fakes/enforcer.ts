@@ -26,7 +26,20 @@ export class FakeMachine {
   applying: (wanted: ItemSet) => void = () => undefined;
   /** Called after each write of an enforcer. */
   written: () => void = () => undefined;
+  /** What the machine goes back to, and when. */
+  deadline: { readonly items: ItemSet; readonly at: number } | null = null;
+  /** How often it went back. */
+  returned = 0;
   readonly #watchers = new Set<() => void>();
+
+  /** Goes back to the ruleset before, if it is time: nobody can tell when exactly it did. */
+  passTime(): void {
+    if (this.deadline === null || performance.now() < this.deadline.at) return;
+    this.items.clear();
+    for (const [key, item] of this.deadline.items) this.items.set(key, item);
+    this.deadline = null;
+    this.returned += 1;
+  }
 
   /** Wakes whoever watches the machine, as a cgroup that appears does. */
   wake(): void {
@@ -49,6 +62,8 @@ export interface EnforcerHost {
 const AT_ONCE: EnforcerHost = { pause: () => Promise.resolve(), deliver: (run) => run() };
 
 export class FakeEnforcer implements Enforcer {
+  #returnedBefore: number | null = null;
+
   readonly backend = "fake";
   readonly flowSource = null;
   readonly peerKeys = null;
@@ -57,6 +72,25 @@ export class FakeEnforcer implements Enforcer {
     readonly machine: FakeMachine,
     private readonly host: EnforcerHost = AT_ONCE,
   ) {}
+
+  readonly trials = {
+    begin: async (ruleset: Ruleset, before: Ruleset, ms: number): Promise<Observation> => {
+      const at = performance.now() + ms;
+      const observation = await this.apply(ruleset);
+      this.#returnedBefore = this.machine.returned;
+      this.machine.deadline = { items: itemsOf(before), at };
+      return observation;
+    },
+    end: (): boolean => {
+      const isKept = !this.trials.hasReturned();
+      this.machine.deadline = null;
+      return isKept;
+    },
+    hasReturned: (): boolean => {
+      this.machine.passTime();
+      return this.#returnedBefore !== null && this.machine.returned !== this.#returnedBefore;
+    },
+  };
 
   lower(ruleset: Ruleset): ItemSet {
     if (this.machine.failLower !== null) throw new EnforcerError("limit", this.machine.failLower);
@@ -69,6 +103,7 @@ export class FakeEnforcer implements Enforcer {
 
   async observe(ruleset: Ruleset): Promise<Observation> {
     await this.host.pause("observing");
+    this.machine.passTime();
     const { items, absent, places, failObserve } = this.machine;
     if (failObserve !== null) throw new EnforcerError("kernel", failObserve);
     const subjects = ruleset.subjects.map(({ workload, cgroup }) => {
@@ -88,6 +123,9 @@ export class FakeEnforcer implements Enforcer {
 
   async apply(ruleset: Ruleset): Promise<Observation> {
     const { machine } = this;
+    machine.passTime();
+    machine.deadline = null;
+    this.#returnedBefore = null;
     if (machine.failApply !== null) throw new EnforcerError("kernel", machine.failApply);
     machine.applied += 1;
     const wanted = itemsOf(ruleset);

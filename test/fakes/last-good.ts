@@ -1,9 +1,11 @@
 /** A last-good state in memory: it holds what was written last, and counts the writes. */
 import type { NodeEndpoints } from "../../src/model/endpoints.js";
+import type { TrialRecord } from "../../src/model/trial.js";
 import type { LastGood, LastGoodState } from "../../src/interfaces/last-good.js";
 
 export class MemoryLastGood implements LastGoodState {
   announced: LastGood | null = null;
+  trial: TrialRecord | null = null;
   /** Every state that was written, in order. */
   readonly written: LastGood[] = [];
   /** The reason why it cannot be written to. */
@@ -39,6 +41,15 @@ export class MemoryLastGood implements LastGoodState {
   async announce(state: LastGood | null): Promise<void> {
     this.#check();
     this.announced = state;
+  }
+
+  async readTrial(): Promise<TrialRecord | null> {
+    return this.trial;
+  }
+
+  async writeTrial(trial: TrialRecord | null): Promise<void> {
+    this.#check();
+    this.trial = trial;
   }
 
   #check(): void {

@@ -17,7 +17,7 @@ interface Kind {
  */
 const SOME = ["programs", "agreement"];
 const MOST = [...SOME, "lifecycle", "host", "channels"];
-const ALL = [...MOST, "foreign-sockets", "identity", "syn-identity", "host-workload"];
+const ALL = [...MOST, "trial", "foreign-sockets", "identity", "syn-identity", "host-workload"];
 const isWhole = process.env["ZTAP_KERNELS"] !== undefined || process.env["ZTAP_HOSTS"] === "1";
 const KINDS: ReadonlyMap<string, Kind> = new Map<string, Kind>([
   ["6.1", { series: "6.1", files: ALL, first: "script" }],

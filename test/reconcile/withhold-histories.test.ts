@@ -7,6 +7,7 @@ import t from "tap";
 import { openMemoryStore } from "../../src/adapters/memory/store.js";
 import { systemClock } from "../../src/adapters/system/clock.js";
 import type { NodeEndpoints } from "../../src/model/endpoints.js";
+import type { TrialRecord } from "../../src/model/trial.js";
 import type { Session } from "../../src/model/management-access.js";
 import type { Ruleset } from "../../src/model/ruleset.js";
 import { compile } from "../../src/policy/compile/compile.js";
@@ -118,6 +119,8 @@ class History {
         await this.#pass("after writing");
       },
       writeEndpoints: (endpoints: readonly NodeEndpoints[]) => disk.writeEndpoints(endpoints),
+      readTrial: () => disk.readTrial(),
+      writeTrial: (trial: TrialRecord | null) => disk.writeTrial(trial),
       announce: async (state: LastGood | null) => {
         await this.#pass("before announcing");
         await disk.announce(state);

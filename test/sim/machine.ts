@@ -112,6 +112,15 @@ export class SimLastGood implements LastGoodState {
     return Promise.resolve(null);
   }
 
+  /** No revision is on trial here. */
+  readTrial(): Promise<null> {
+    return Promise.resolve(null);
+  }
+
+  writeTrial(): Promise<void> {
+    return Promise.reject(new Error("a trial began"));
+  }
+
   /** No workload is found on nodes here. */
   writeEndpoints(): Promise<void> {
     return Promise.reject(new Error("endpoints were written"));

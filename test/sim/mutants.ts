@@ -141,6 +141,8 @@ function nostalgic(): (copy: LastGoodState, node: string) => LastGoodState {
     readAnnounced: () => copy.readAnnounced(),
     announce: (state) => copy.announce(state),
     writeEndpoints: (endpoints) => copy.writeEndpoints(endpoints),
+    readTrial: () => copy.readTrial(),
+    writeTrial: (trial) => copy.writeTrial(trial),
     read: async () => first.get(node) ?? null,
     write: async (state) => {
       await copy.write(state);
@@ -180,6 +182,8 @@ export const MUTANTS: Readonly<Record<string, () => HistoryOptions>> = {
         readAnnounced: () => copy.readAnnounced(),
         announce: (state) => copy.announce(state),
         writeEndpoints: (endpoints) => copy.writeEndpoints(endpoints),
+        readTrial: () => copy.readTrial(),
+        writeTrial: (trial) => copy.writeTrial(trial),
       }),
     },
   }),

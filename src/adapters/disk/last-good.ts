@@ -1,7 +1,7 @@
 /**
  * The last enforced state, in one compressed file of the state folder: the revision's record with its digest, then each
  * object's text in the order of the revision's entries, and the part of it that was withheld. A second file of the same
- * form holds the announced state, and a third one the endpoints that both are compiled with.
+ * form holds the announced state, a third one the endpoints that both are compiled with, and a fourth one the record of a trial.
  */
 import { constants } from "node:fs";
 import { open, readFile, rename, rm } from "node:fs/promises";
@@ -13,12 +13,34 @@ import { canonicalJson } from "../../model/digest.js";
 import { isNodeEndpoints, type NodeEndpoints } from "../../model/endpoints.js";
 import { refKey } from "../../model/state.js";
 import type { LastGood, LastGoodState } from "../../interfaces/last-good.js";
-import { isString, isToken, listOf, oneOf, optional, shaped } from "../../model/guards.js";
+import {
+  isPositive,
+  isString,
+  isText,
+  isTime,
+  isToken,
+  listOf,
+  nullable,
+  oneOf,
+  optional,
+  shaped,
+} from "../../model/guards.js";
 import { decode, decodeObject, decodeRevision, encodeRevision } from "../../store/records.js";
 import { decodeWithholding, encodeWithholding } from "../../store/withholding.js";
+import type { RevertedTrial, RunningTrial, TrialRecord } from "../../model/trial.js";
 import type { Logger } from "../../interfaces/system.js";
 
 const isEndpointList = listOf(isNodeEndpoints);
+
+const tried = { revision: isPositive, commitId: isToken };
+const isRunning = shaped<RunningTrial>({
+  ...tried,
+  state: oneOf("running"),
+  until: isTime,
+  boot: nullable(isToken),
+});
+const isReverted = shaped<RevertedTrial>({ ...tried, state: oneOf("reverted"), reason: isText, at: isTime });
+const isTrial = (value: unknown): value is TrialRecord => isRunning(value) || isReverted(value);
 
 const FORMAT = "ztap-copy/1";
 const MAX_TEXT_BYTES = 512 * 1024 * 1024;
@@ -59,6 +81,10 @@ export function announcedPath(path: string): string {
   return path.replace(/\.json\.gz$/, ".announced.json.gz");
 }
 
+function trialPath(path: string): string {
+  return path.replace(/\.json\.gz$/, ".trial.json.gz");
+}
+
 export class LastGoodFile implements LastGoodState {
   readonly #path: string;
   readonly #logger: Logger;
@@ -88,6 +114,22 @@ export class LastGoodFile implements LastGoodState {
 
   async writeEndpoints(endpoints: readonly NodeEndpoints[]): Promise<void> {
     await this.#replace(endpointsPath(this.#path), JSON.stringify(endpoints));
+  }
+
+  async readTrial(): Promise<TrialRecord | null> {
+    const path = trialPath(this.#path);
+    try {
+      return decode(await unzip(await readFile(path)), isTrial, path);
+    } catch (error) {
+      if (!isMissing(error)) this.#logger.warn(`the record of a trial cannot be read: ${path}`, { error });
+      return null;
+    }
+  }
+
+  async writeTrial(trial: TrialRecord | null): Promise<void> {
+    const path = trialPath(this.#path);
+    if (trial === null) await rm(path, { force: true });
+    else await this.#replace(path, JSON.stringify(trial));
   }
 
   /** A state without its endpoints is still the better part of it. */

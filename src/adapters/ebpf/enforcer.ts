@@ -17,11 +17,13 @@ import {
   type NewbornCgroups,
   type Observation,
   type PeerKeyTable,
+  type Trials,
 } from "../../interfaces/enforcer.js";
 import type { FlowSource } from "../../interfaces/flows.js";
 import type { Logger } from "../../interfaces/system.js";
 import { CONTROL } from "./kernel/abi.generated.js";
 import { lockNode, requireReadable } from "./upgrade/node-lock.js";
+import { Deadline } from "./maps/deadline.js";
 import { Confinement } from "./maps/confinement.js";
 import { memberOf, Members } from "./maps/members.js";
 import { KernelPeerKeys } from "./maps/peer-keys.js";
@@ -57,15 +59,15 @@ import {
 import { DEFAULT_PIN_ROOT, findCgroupRoot, nodeFolders, requireCgroup2, type NodeFolders } from "./kernel/paths.js";
 import { entriesOf } from "./attach/pins.js";
 import { removeNodeFolder } from "./remove.js";
-import { slotSharesOf } from "./maps/slot-shares.js";
+import { slotSharesOf, type SlotShares } from "./maps/slot-shares.js";
 import { findEscapes, withEscapes } from "./attach/escapes.js";
 import { ForeignSockets, type FindSessions } from "./attach/foreign-sockets.js";
 import { Interfaces } from "./attach/interfaces.js";
 import { Newborns } from "./attach/newborns.js";
 import { findRootLevel } from "./attach/root-level.js";
-import { Subjects } from "./attach/subjects.js";
+import { Subjects, type Pinned } from "./attach/subjects.js";
 import { saying, Takeover } from "./upgrade/takeover.js";
-import { TableSets } from "./maps/table-sets.js";
+import { TableSets, type SetIndex } from "./maps/table-sets.js";
 import { listOthers, listVersions } from "./upgrade/versions.js";
 import { CgroupWatch } from "./attach/cgroup-watch.js";
 
@@ -97,6 +99,7 @@ interface Opened {
   readonly native: Native;
   readonly object: LoadedObject;
   readonly tables: TableSets;
+  readonly deadline: Deadline;
   readonly newborns: Newborns;
   readonly subjects: Subjects;
   readonly confinement: Confinement;
@@ -114,6 +117,15 @@ interface Opened {
   readonly lock: number;
 }
 
+/** A ruleset in the set that is not in force. */
+interface Prepared {
+  readonly image: Image;
+  readonly prepared: SetIndex;
+  readonly shares: SlotShares;
+  readonly located: Located;
+  readonly pinned: Pinned;
+}
+
 /** A ruleset as the kernel holds it. */
 interface Lowered {
   readonly image: Image;
@@ -127,6 +139,8 @@ export class EbpfEnforcer implements Enforcer {
   #opened: Opened | null = null;
   /** The image that this process switched to last. */
   #inForce: Image | null = null;
+  /** A ruleset is on trial: how often the kernel had returned by itself before. */
+  #trial: { readonly returned: bigint } | null = null;
   /** How many newborn cgroups had found no room when it was last reported. */
   #dropped = 0n;
   /** The problems with interfaces that were reported last. */
@@ -189,6 +203,7 @@ export class EbpfEnforcer implements Enforcer {
       native,
       object,
       tables: new TableSets(native, object.maps),
+      deadline: new Deadline(native, object),
       newborns,
       subjects,
       interfaces: new Interfaces({ native, object, folder: folders.interfaces, node }),
@@ -216,7 +231,7 @@ export class EbpfEnforcer implements Enforcer {
       subjects.forgetGone();
       takeover.forgetGone();
       // Counters of an earlier ruleset go once no program reads its tables.
-      if (this.#inForce !== null && tables.isSettled) counters.sweep(this.#inForce);
+      if (this.#inForce !== null && this.#trial === null && tables.isSettled) counters.sweep(this.#inForce);
     }
     const located = subjects.locate(ruleset, image);
     cgroups.update(subjects.paths(ruleset));
@@ -263,8 +278,16 @@ export class EbpfEnforcer implements Enforcer {
   }
 
   async apply(ruleset: Ruleset): Promise<Observation> {
-    const { native, object, folders, takeover, lock } = this.#require();
+    const { deadline, lock } = this.#require();
     if (lock < 0) throw new TypeError("an enforcer that only reads cannot apply");
+    // Before anything is written: the set that the kernel would return to is not whole from here on.
+    deadline.end();
+    this.#trial = null;
+    return this.#put(ruleset);
+  }
+
+  async #put(ruleset: Ruleset): Promise<Observation> {
+    const { native, object, folders, takeover } = this.#require();
     pinMaps(native, object, folders.maps);
     if (!areFlowsExported(folders)) exportFlows(native, object, folders);
     const others = takeover.others();
@@ -277,20 +300,71 @@ export class EbpfEnforcer implements Enforcer {
     }
   }
 
-  /** @returns the cgroups that the ruleset is enforced on */
-  async #switchTo(ruleset: Ruleset): Promise<Located> {
-    const { tables, newborns, subjects, counters, events } = this.#require();
+  /** See Trials. */
+  get trials(): Trials | null {
+    if (this.#opened === null || this.#opened.lock < 0) return null;
+    return {
+      begin: (ruleset, before, ms) => this.#beginTrial(ruleset, before, ms),
+      end: () => this.#endTrial(),
+      hasReturned: () => this.#hasReturned(),
+    };
+  }
+
+  async #beginTrial(ruleset: Ruleset, before: Ruleset, ms: number): Promise<Observation> {
+    const { tables, deadline } = this.#require();
+    const until = performance.now() + ms;
+    const left = (): number => until - performance.now();
+    // Instances changed within a trial: then this does not go back and forth, and has no deadline until it has written all.
+    const isOnTrial = deadline.epoch() !== 0n && deadline.epoch() === tables.epoch();
+    if (!isOnTrial && this.#inForce !== this.#lower(before).image) await this.apply(before);
+    const returned = deadline.returned();
+    deadline.end();
+    // Before the switch: this process may be killed right after it. The set in force is the one before.
+    if (!isOnTrial) deadline.set(tables.epoch() + 1n, left());
+    this.#trial = { returned };
+    await this.#put(ruleset);
+    // What the switch took away of the set before is written again.
+    await this.#prepare(before, ruleset);
+    deadline.set(tables.epoch(), left());
+    return this.observe(ruleset);
+  }
+
+  #endTrial(): boolean {
+    this.#require().deadline.end();
+    const isKept = !this.#hasReturned();
+    this.#trial = null;
+    return isKept;
+  }
+
+  #hasReturned(): boolean {
+    const { deadline } = this.#require();
+    return this.#trial !== null && deadline.returned() !== this.#trial.returned;
+  }
+
+  /**
+   * Writes all that is not in force: the ruleset could be switched to.
+   * @param of whose shares of slots its workloads get: both rulesets of a trial have the same ones
+   */
+  async #prepare(ruleset: Ruleset, of: Ruleset = ruleset): Promise<Prepared> {
+    const { tables, newborns, subjects, counters, events, confinement } = this.#require();
     const image = this.#lower(ruleset).image;
     counters.prepare(image);
     events.learn(image);
     const prepared = await tables.prepare(image);
-    const shares = slotSharesOf(image, counters.subjectSlots());
-    this.#require().confinement.prepare(image, prepared);
-    this.#require().members.write(image);
+    const shares = slotSharesOf(this.#lower(of).image, counters.subjectSlots());
+    confinement.prepare(image, prepared);
     newborns.prepare(image, prepared, shares);
     // As late as possible: a cgroup that appears after this is a newborn until the next apply.
     const located = subjects.locate(ruleset, image);
     const pinned = subjects.prepare(image, located, prepared, shares);
+    return { image, prepared, shares, located, pinned };
+  }
+
+  /** @returns the cgroups that the ruleset is enforced on */
+  async #switchTo(ruleset: Ruleset): Promise<Located> {
+    const { tables, newborns, subjects } = this.#require();
+    const { image, prepared, shares, located, pinned } = await this.#prepare(ruleset);
+    this.#require().members.write(image);
     tables.switch(prepared);
     this.#inForce = image;
     const failures = subjects.enforce(image, located, prepared, shares, pinned);

@@ -113,13 +113,21 @@ function normalizeClusterSpec({
   mode,
   identity,
   newborn,
+  rollout,
 }: NonNullable<ClusterDocument["spec"]>): Pick<Cluster, "spec"> {
   const spec = {
     ...(mode === "audit" ? { mode } : {}),
     ...(identity === undefined || identity === "source" ? {} : { identity }),
     ...(newborn === "open" ? { newborn } : {}),
+    ...(rollout?.confirm === undefined ? {} : { rollout: { confirm: inSeconds(rollout.confirm) } }),
   };
   return Object.keys(spec).length === 0 ? {} : { spec };
+}
+
+/** The schema has checked its form: `90s`, `2m`, `1h`. */
+function inSeconds(duration: string): string {
+  const factor = duration.endsWith("h") ? 3600 : duration.endsWith("m") ? 60 : 1;
+  return `${Number.parseInt(duration, 10) * factor}s`;
 }
 
 /**

@@ -140,6 +140,17 @@ export const CONTROL = {
   salt: 4,
   epoch: 8,
 } as const;
+export const DEADLINE = {
+  size: 32,
+  timer: 0,
+  epoch: 16,
+  returned: 24,
+} as const;
+export const DEADLINE_REQUEST = {
+  size: 16,
+  epoch: 0,
+  after: 8,
+} as const;
 export const CLOCK = {
   size: 8,
   now: 0,

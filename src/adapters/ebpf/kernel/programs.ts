@@ -25,6 +25,7 @@ export const MAPS = [
   "ztap_containers",
   "ztap_control",
   "ztap_crowded",
+  "ztap_deadline",
   "ztap_decider_egress",
   "ztap_decider_host",
   "ztap_decider_ingress",
@@ -79,6 +80,8 @@ export const HOST = ["ztap_host_ingress", "ztap_host_egress"] as const;
 export const FIND_NAMESPACES = "ztap_find_namespaces";
 export const HOST_PROGRAMS: readonly string[] = [...INTERFACE, ...HOST, FIND_NAMESPACES];
 
+export const SET_DEADLINE = "ztap_set_deadline";
+
 export const KNOW = "ztap_know";
 export const PREPARE = "ztap_prepare";
 export const ADOPT = "ztap_adopt";
@@ -98,6 +101,7 @@ export const NEWBORN_PROGRAMS: readonly string[] = [
   ...ROOT_HOOKS.map((hook) => `ztap_guard_${hook}`),
   ...TRACEPOINTS.map((name) => `ztap_${name}`),
   IDENTIFY,
+  SET_DEADLINE,
   KNOW,
   IS_ABOVE,
   PREPARE,

@@ -1,0 +1,65 @@
+/** Two rulesets of which the machine may go from one to the other by itself: both attach to the same workloads. Pure. */
+import type { Direction, Profile, Ruleset, Subject, SubjectDirection } from "../model/ruleset.js";
+import { digestRuleset } from "./compile/compile.js";
+import { placeOf } from "./withhold.js";
+
+const OPEN: SubjectDirection = { mode: "open", profile: null, policies: [] };
+const DIRECTIONS = ["ingress", "egress"] as const;
+
+/**
+ * Returns the ruleset with the workloads of another one, which it neither isolates nor limits. A cgroup that it gives to a workload of
+ * its own stays with that. Nothing is attached to a host that is open: where the other isolates the host, this one lets it do
+ * everything by a rule.
+ */
+export function withWorkloadsOf(ruleset: Ruleset, other: Ruleset): Ruleset {
+  const names = new Set(ruleset.subjects.map(({ workload }) => workload));
+  const places = new Set(ruleset.subjects.map(placeOf));
+  const isFree = (subject: Subject): boolean => !names.has(subject.workload) && !places.has(placeOf(subject));
+  const added = other.subjects.filter((subject) => placeOf(subject) !== null && isFree(subject)).map(open);
+  const closed = new Set(
+    other.subjects
+      .filter(({ isHost }) => isHost === true)
+      .flatMap((host) => DIRECTIONS.filter((direction) => host[direction].mode !== "open")),
+  );
+  const joined = [...ruleset.subjects, ...added].map((subject) => withRules(subject, closed));
+  const subjects = joined.sort((a, b) => (a.workload < b.workload ? -1 : 1));
+  const used = DIRECTIONS.filter((direction) => subjects.some((one) => one[direction].profile === keyOf(direction)));
+  if (added.length === 0 && used.length === 0) return ruleset;
+  const profiles = [...ruleset.profiles, ...used.map(anything)].sort((a, b) => (a.key < b.key ? -1 : 1));
+  const whole = { ...ruleset, subjects, profiles };
+  return { ...whole, digest: digestRuleset(whole) };
+}
+
+function open({ workload, cgroup, isHost, addresses, user, tolerates }: Subject): Subject {
+  return {
+    workload,
+    cgroup,
+    ...(isHost === undefined ? {} : { isHost }),
+    addresses,
+    ...(user === undefined ? {} : { user }),
+    ...(tolerates === undefined ? {} : { tolerates }),
+    ingress: OPEN,
+    egress: OPEN,
+  };
+}
+
+/** @param closed the directions in which the other ruleset isolates the host */
+function withRules(subject: Subject, closed: ReadonlySet<Direction>): Subject {
+  if (subject.isHost !== true) return subject;
+  const direction = (name: Direction): SubjectDirection =>
+    subject[name].mode === "open" && closed.has(name)
+      ? { mode: "enforce", profile: keyOf(name), policies: [] }
+      : subject[name];
+  return { ...subject, ingress: direction("ingress"), egress: direction("egress") };
+}
+
+/** No key of a profile of policies begins like this. */
+function keyOf(direction: Direction): string {
+  return `trial ${direction}`;
+}
+
+function anything(direction: Direction): Profile {
+  const key = keyOf(direction);
+  const rule = { key, policy: { namespace: "", name: key }, direction, index: 0 };
+  return { key, direction, rules: [rule], clauses: [{ rule: 0, peers: "any", ports: "any" }] };
+}
