@@ -26,7 +26,11 @@ export async function ask<K extends string>(questions: readonly TextQuestion<K>[
       for (let isTaken = false; !isTaken;) {
         const asked = prompt.question(`${text} [${proposed === "" ? "none" : proposed}]: `).catch(() => null);
         const answer = await Promise.race([asked, closed]);
-        if (answer === null) throw new OperationError("interrupted", "interrupted; nothing was changed");
+        if (answer === null) {
+          // The next message must not continue the question's line.
+          process.stderr.write("\n");
+          throw new OperationError("interrupted", "interrupted; nothing was changed");
+        }
         const value = answer.trim() === "" ? proposed : answer.trim();
         const problem = value === "" ? null : problemOf(value);
         isTaken = problem === null;

@@ -77,6 +77,12 @@ await t.test("purge deletes nothing that others put in its way", { skip, timeout
     does("test ! -e /sys/fs/bpf/ztap/web; rm /sys/fs/bpf/ztap/other");
   });
 
+  await t.test("what is still in force is said by an installation", async (t) => {
+    t.match(does(`${scripts}/postinst configure`), /nothing is enforced yet/);
+    does("mkdir -p -m 700 /sys/fs/bpf/ztap/web/links");
+    t.match(does(`${scripts}/postinst configure`), /still in force: `ztap enforcement show`/);
+  });
+
   await t.test("pins of root's are deleted", async (t) => {
     does("mkdir -p -m 700 /sys/fs/bpf/ztap/web/links/x");
     t.match(does(`${scripts}/postrm purge`), /enforcement is removed/);
@@ -110,10 +116,14 @@ await t.test("a removal stops root's agents, and waits for no user's", { skip, t
   does("mkdir -p /usr/lib/ztap/runtime && cp /usr/bin/perl /usr/lib/ztap/runtime/node");
   const agent = ["/usr/lib/ztap/runtime/node", "-e", "$|=1; print 'up'; sleep", "x/bin/ztap.cjs", "agent"];
   const users = root.start([...NOBODY.split(" "), ...agent]);
+  const former = root.start(agent);
+  await Promise.all([users.says("up"), former.says("up")]);
+  does("cp /usr/bin/perl /usr/lib/ztap/runtime/next && mv /usr/lib/ztap/runtime/next /usr/lib/ztap/runtime/node");
   const roots = root.start(agent);
-  await Promise.all([users.says("up"), roots.says("up")]);
+  await roots.says("up");
   does(`${scripts}/prerm remove`);
   t.match(await roots.ended, { signal: "SIGTERM" });
+  t.match(await former.ended, { signal: "SIGTERM" }, "also the one that an upgrade has not restarted");
   t.equal(users.isOver, false);
 });
 

@@ -22,9 +22,12 @@ export async function requireOverride(store: Store, source: SourceRef, override:
   if (override) return true;
   const { suspension } = await store.readSourceControl();
   const end = suspension === null ? "the next poll" : "the source is no longer suspended";
+  const isThere = source.location === owner.location && source.commit !== null && !source.dirty;
+  const advice = isThere
+    ? `if ${source.commit.slice(0, 12)} is its tip, the leader takes it at its next poll by itself; --override commits it now`
+    : `push there instead, or use --override to commit over it until ${end}`;
   throw new OperationError(
     "override-needed",
-    `${owner.location} owns this state (the leader polls it, last at commit ${owner.observedCommit?.slice(0, 12) ?? "none"}); ` +
-      `push there instead, or use --override to commit over it until ${end}`,
+    `${owner.location} owns this state (the leader polls it, last at commit ${owner.observedCommit?.slice(0, 12) ?? "none"}); ${advice}`,
   );
 }

@@ -9,7 +9,7 @@ end_enforcement() (
       continue
     fi
     if ! flock --nonblock "$node" true; then
-      say "an agent from elsewhere enforces the policy of node ${node#./}, which stays in force" >&2
+      say "an agent from elsewhere enforces the policy of node ${node#./}, which stays in force; to end it, stop that agent, and rm -r $PINS/${node#./}" >&2
       continue
     fi
     find "$node" -xdev -path '*/links/*' -type f -delete

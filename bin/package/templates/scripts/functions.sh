@@ -11,8 +11,8 @@ AGAIN=/run/ztap-again
 say() { printf 'ztap: %s\n' "$*"; }
 has_systemd() { [ -d /run/systemd/system ]; }
 
-# The agents that run from this package.
-agents() { list_agents is_ours; }
+# The agents that run from this package, or from one that it has replaced.
+agents() { list_agents is_ours; former_agents; }
 # Those that still run what an upgrade has replaced.
 former_agents() { list_agents is_former; }
 
@@ -99,7 +99,11 @@ make_cache() {
 after_install() {
   make_cache
   if has_systemd; then systemctl daemon-reload || true; fi
-  say "installed, and nothing is enforced yet. \`ztap doctor\` shows what this host lacks.@SETUP@"
+  if is_enforced; then
+    say "installed. What an earlier agent enforced here is still in force: \`ztap enforcement show\`, and \`ztap enforcement remove\` ends it.@SETUP@"
+  else
+    say "installed, and nothing is enforced yet. \`ztap doctor\` shows what this host lacks.@SETUP@"
+  fi
   say "Then: systemctl enable --now ztap-boot ztap. See /usr/share/doc/ztap/docs/install.md."
 }
 
