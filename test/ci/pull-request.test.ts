@@ -80,7 +80,7 @@ function merge({ clone }: Scene, branch: string): string {
   return clone.git("rev-parse", "HEAD");
 }
 
-const status = (t: Test, ztap: Ztap) => ztap.json(t, "cluster-status", ["cluster", "status"]);
+const status = (t: Test, ztap: Ztap) => ztap.status(t);
 
 /** Branch, change, check, merge: twice, and the second time over the objections of the checks. */
 async function propose(

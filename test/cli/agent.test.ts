@@ -51,7 +51,7 @@ async function startAgent(ztap: Ztap, ...args: readonly string[]): Promise<{ age
   return { agent, url: `http://${address}` };
 }
 
-const status = (ztap: Ztap, t: Tap) => ztap.json(t, "cluster-status", ["cluster", "status"]);
+const status = (ztap: Ztap, t: Tap) => ztap.status(t);
 type Tap = Parameters<Ztap["json"]>[0];
 
 t.test("an agent polls and commits, rejects an invalid commit, and continues once it is fixed", async (t) => {

@@ -9,7 +9,7 @@ import { waitUntil } from "../wait.js";
 const AGENT = ["agent", "--source-interval", "50ms", "--backend", "none", "--node", "n1", "--listen", "127.0.0.1:0"];
 type Tap = Parameters<Ztap["json"]>[0];
 
-const status = (ztap: Ztap, t: Tap) => ztap.json(t, "cluster-status", ["cluster", "status"]);
+const status = (ztap: Ztap, t: Tap) => ztap.status(t);
 const named = (name: string) => policy(80).replace("name: p", `name: ${name}`);
 
 function makeRepository(ztap: Ztap, ...policies: readonly string[]): Repository {

@@ -105,7 +105,7 @@ for (const selfHeal of [true, false]) {
     ztap.write("p.yaml", policy(443));
     const env = { ZTAP_SOURCE_SELF_HEAL: String(selfHeal) };
     const agent = ztap.start([...AGENT, "--node", "n1", "--source", repo.path], { env });
-    const status = () => ztap.json(t, "cluster-status", ["cluster", "status"]);
+    const status = () => ztap.status(t);
     await agent.says("leading");
     await waitUntil(() => status(), { is: (seen) => seen.source?.state === "Synced", what: "the first commit" });
     t.match(await ztap.json(t, "error", sync(), { code: 1 }), { error: { code: "override-needed" } });

@@ -25,7 +25,7 @@ t.test("an undo restores the whole earlier state, and the leader leaves it until
   repo.write("p.yaml", policy(80));
   repo.commit("Let port 80 in");
   const agent = ztap.start([...AGENT, "--node", "n1", "--source", repo.path]);
-  const status = () => ztap.json(t, "cluster-status", ["cluster", "status"]);
+  const status = () => ztap.status(t);
   const reaches = (revision: number) =>
     waitUntil(status, { is: (seen) => seen.revision === revision, what: `revision ${revision}` });
   await agent.says("committed revision 1");

@@ -197,6 +197,17 @@ export class Ztap {
     return Object(document);
   }
 
+  /** `cluster status`, while an agent may still have to make the store: nothing before that. */
+  async status(t: Test, options: RunOptions = {}) {
+    const result = await this.run(["cluster", "status", "--json"], options);
+    const document: unknown = JSON.parse(result.stdout);
+    const isMissing = result.code === 1 && Object(document).error?.code === "not-found";
+    const schema = isMissing ? "error" : "cluster-status";
+    t.equal(schemaErrors(schema, document), "", `cluster status keeps to ${schema}.schema.json`);
+    if (!isMissing) t.equal(result.code, 0, result.stderr);
+    return Object(isMissing ? {} : document);
+  }
+
   /** On a pseudo-terminal: types what is given each time that the question stands there. */
   async onTerminal(
     args: readonly string[],

@@ -70,7 +70,9 @@ await t.test(
         host,
         "cd /root; install -d -o etcd -m 700 /etc/etcd/ztap && install -o etcd -m 600 ztap-member/* /etc/etcd/ztap/; cp ztap-member/etcd.env /etc/default/etcd",
       );
-      host.start(["su", "etcd", "-s", "/bin/sh", "-c", "set -a; . /etc/default/etcd; exec etcd"]);
+      // Not su, which stays the parent of etcd: etcd would outlive it.
+      const asEtcd = ["setpriv", "--reuid=etcd", "--regid=etcd", "--clear-groups"];
+      host.start([...asEtcd, "sh", "-c", "set -a; . /etc/default/etcd; exec etcd"]);
     }
     // Members find each other in their own time.
     await waitUntil(() => admin.run(`ztap cluster bootstrap ${DIR} --apply`).code === 0, { what: "users and roles" });
@@ -107,12 +109,16 @@ await t.test(
       .map((pair) => pair.split("="))
       .map(([name = "", file]) => `export ZTAP_ETCD_${name.toUpperCase()}=${DIR}/operators/ada/${file};`)
       .join(" ");
-    succeed(admin, `${env} cd /root/policies && ztap apply ${operator} --auto-approve`);
+    // On a busy machine a member may answer later than ztap waits.
+    const apply = `${env} cd /root/policies && ztap apply ${operator} --auto-approve`;
+    await waitUntil(() => admin.run(apply).code === 0, { what: "the first revision" });
 
     const converge = (some: readonly string[]): Promise<unknown> =>
       waitUntil(
         () => {
-          const { revision, nodes } = JSON.parse(output(admin, `${env} ztap cluster status ${operator} --json`)) as {
+          const { code, stdout } = admin.run(`${env} ztap cluster status ${operator} --json`);
+          if (code !== 0) return false;
+          const { revision, nodes } = JSON.parse(stdout) as {
             readonly revision: number;
             readonly nodes: readonly { readonly id: string; readonly enforcedRevision: number | null }[];
           };

@@ -6,7 +6,7 @@ import { copyFileSync, mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import t, { type Test } from "tap";
-import { fileOf, makePackages, whyNoPackages } from "../package/packages.js";
+import { makePackages, whyNoPackages } from "../package/packages.js";
 import { HANG_MS, pause, waitUntil } from "../wait.js";
 import { Machine, whyNoMachine, type Files } from "./machine.js";
 
@@ -89,13 +89,13 @@ spec:
   ingress: [{ from: [{ ipBlock: { cidr: ${PEER}/32 } }], ports: [{ port: ${SERVICE} }] }]
   egress: [{ to: [{ ipBlock: { cidr: ${PEER}/32 } }], ports: [{ port: ${ECHO} }] }]
 `;
-const CONFIG = "source: { url: /srv/policies, interval: 2s }\n";
 
-async function testHost(t: Test, series: string, debs: readonly string[]): Promise<void> {
+async function testHost(t: Test, series: string, packages: readonly string[]): Promise<void> {
+  const [debs = [], rpms = []] = [".deb", ".rpm"].map((ending) => packages.filter((file) => file.endsWith(ending)));
   const folder = mkdtempSync(join(tmpdir(), `ztap-host-${process.pid}-`));
   const share = join(folder, "share");
   mkdirSync(share);
-  for (const deb of debs) copyFileSync(deb, join(share, basename(deb)));
+  for (const file of packages) copyFileSync(file, join(share, basename(file)));
   const [first = "", second = ""] = debs.map((deb) => `/mnt/${basename(deb)}`);
   const machine = new Machine({ series, folder, files: FILES, units: STARTED, share });
   t.teardown(async () => {
@@ -137,8 +137,7 @@ async function testHost(t: Test, series: string, debs: readonly string[]): Promi
     `mkdir -p /srv/policies && cd /srv/policies && git init -q -b main && git config core.fsync all && base64 -d <<<${Buffer.from(POLICY).toString("base64")} >policy.yaml &&` +
       "git add -A && git -c user.name=t -c user.email=t@localhost commit -qm first",
   );
-  await machine.run(`echo '${CONFIG}' >>/etc/ztap/config.yaml && cd /srv/policies && ztap apply --auto-approve`);
-  await machine.run("systemctl enable --now ztap-boot.service ztap.service");
+  await testSetup(t, machine, inSync);
   await machine.run("systemctl enable --now ztap-boot.service ztap.service");
   t.equal((await machine.try("systemctl is-failed ztap-boot.service")).code, 1, "enabled once more, beside the agent");
   await inSync();
@@ -199,17 +198,54 @@ async function testHost(t: Test, series: string, debs: readonly string[]): Promi
   t.ok(await reach(STRANGER), "nothing is enforced any more");
   const left = "ls -d /etc/ztap /var/lib/ztap /usr/lib/ztap /sys/fs/bpf/ztap /run/ztap 2>/dev/null";
   t.equal((await machine.try(left)).output, "", "nothing is left");
+  await testRpm(t, machine, rpms);
+}
+
+/** `ztap setup` leads from the installed package to an agent that follows the repository. */
+async function testSetup(t: Test, machine: Machine, inSync: () => Promise<unknown>): Promise<void> {
+  const wrong = await machine.try("ztap setup --source /srv/nothing");
+  t.match(wrong, { code: 1, output: /not written/ }, "with a source that cannot be read nothing is set up");
+  t.equal((await machine.try("systemctl is-enabled ztap.service")).output, "disabled", "and nothing is started");
+  t.match(await machine.run("ztap setup --source /srv/policies"), /ztap\.service are enabled, and the agent runs/);
+  t.equal((await machine.try("systemctl is-enabled ztap-boot.service")).output, "enabled");
+  await inSync();
+  // What follows commits often.
+  await machine.run("sed -i 's/^source:$/&\\n  interval: 2s/' /etc/ztap/config.yaml && systemctl restart ztap.service");
+  t.match(await machine.run("ztap config show"), /2s/);
+  t.match(await machine.run("ztap setup --source /srv/policies"), /kept/, "once more: an edited file stays");
+  t.match(await machine.run("cat /etc/ztap/config.yaml"), /interval: 2s/);
+}
+
+/** The same host, with the other kind of package: rpm runs the scripts beside a real systemd. */
+async function testRpm(t: Test, machine: Machine, files: readonly string[]): Promise<void> {
+  const [first = "", second = ""] = files.map((file) => `/mnt/${basename(file)}`);
+  const active = async (): Promise<string> => (await machine.try("systemctl is-active ztap.service")).output;
+  const pid = (): Promise<string> => machine.run("systemctl show --value -p MainPID ztap.service");
+  await machine.run("apt-get install -y rpm");
+  t.match(await machine.run(`rpm -i --nodeps ${first}`), /installed, and nothing is enforced yet/);
+  t.equal((await machine.try("systemctl is-enabled ztap.service")).output, "disabled", "nothing starts by itself");
+  await machine.run("ztap setup --source /srv/policies");
+  t.equal(await active(), "active");
+  const former = await pid();
+  await machine.run(`rpm -U --nodeps ${second}`);
+  t.equal(await active(), "active", "an upgrade restarts the agent");
+  t.not(await pid(), former);
+  await waitUntil(async () => (await machine.try("ztap policy show shop/web | grep -q InSync")).code === 0, {
+    what: "the agent of the new package",
+  });
+  t.match(await machine.run("rpm -e ztap"), /still in force/);
+  t.not(await active(), "active", "the agent has stopped");
 }
 
 t.setTimeout(HANG_MS * 2);
 const reason = whyNoPackages();
 const reasons = SERIES.map((series) => whyNoMachine(series) ?? reason);
-const debs = reasons.every((one) => one !== null)
+const packages = reasons.every((one) => one !== null)
   ? []
-  : ["1", "2"].map((release) =>
-      fileOf(makePackages(t, ["--arch", "amd64", "--only", "deb", "--release", release]), ".deb"),
+  : makePackages(t, ["--arch", "amd64", "--only", "deb,rpm", "--release", "1,2"]).filter((file) =>
+      /\.(deb|rpm)$/.test(file),
     );
 for (const [at, series] of SERIES.entries())
   await t.test(`Debian 12, Linux ${series}`, { skip: reasons[at] ?? false, timeout: HANG_MS }, (t) =>
-    testHost(t, series, debs),
+    testHost(t, series, packages),
   );

@@ -20,6 +20,7 @@ import { basename, dirname, join } from "node:path";
 import { gunzipSync } from "node:zlib";
 import t from "tap";
 import type { Test } from "tap";
+import { whyNot } from "../kernel/sandbox.js";
 import { HANG_MS } from "../wait.js";
 import { fileOf, makePackages, supported, whyNoPackages } from "./packages.js";
 import { ROOT } from "./root.js";
@@ -288,24 +289,37 @@ await t.test("packages", { skip: whyNoPackages("all") ?? false, timeout: HANG_MS
     "npm install -g works without a registry on each supported Node.js",
     { skip: whyNoNodes() ?? false },
     async (t) => {
-      const tarball = fileOf(files, ".tgz");
-      await Promise.all(
-        NODES.map(async (folder) => {
-          const prefix = folderOf(t, "npm", MEMORY);
-          const env = { PATH: `${folder}:/usr/bin:/bin`, HOME: prefix };
-          const npm = join(folder, "npm/bin/npm-cli.js");
-          const args = [npm, "install", "-g", "--prefix", prefix, "--offline", "--no-audit", "--no-fund", tarball];
-          execFileSync(join(folder, "node"), args, { env, cwd: prefix, stdio: "pipe" });
-          const told = spawnSync(join(prefix, "bin/ztap"), ["version"], { env, encoding: "utf8" });
-          t.match(told, { status: 0, stdout: new RegExp(`^ztap ${version} `) }, told.stderr);
-          const installed = join(prefix, "lib/node_modules/ztap");
-          for (const name of Object.keys(dependencies))
-            t.equal(json(join(installed, "node_modules", name, "package.json")).version, lockedVersion(name), name);
-        }),
-      );
+      const packed = folderOf(t, "pack");
+      execFileSync("npm", ["pack", "--silent", "--pack-destination", packed], { cwd: ROOT, stdio: "pipe" });
+      const tarballs = {
+        "of the release": fileOf(files, ".tgz"),
+        "of npm pack in a clone": join(packed, `ztap-${version}.tgz`),
+      };
+      for (const [name, tarball] of Object.entries(tarballs))
+        for (const folder of NODES)
+          await t.test(`the tarball ${name}, ${basename(folder)}`, async (t) => installByNpm(t, folder, tarball));
     },
   );
 });
+
+/** Installs it, and runs what needs its dependencies, its files and, as root, its addon. */
+function installByNpm(t: Test, folder: string, tarball: string): void {
+  const prefix = folderOf(t, "npm", MEMORY);
+  const env = { PATH: `${prefix}/bin:${folder}:/usr/bin:/bin`, HOME: prefix };
+  const npm = join(folder, "npm/bin/npm-cli.js");
+  const args = [npm, "install", "-g", "--prefix", prefix, "--offline", "--no-audit", "--no-fund", tarball];
+  execFileSync(join(folder, "node"), args, { env, cwd: prefix, stdio: "pipe" });
+  const run = (script: string) => spawnSync("sh", ["-ec", script], { env, cwd: prefix, encoding: "utf8" });
+  const { major } = /node-(?<major>\d+)$/.exec(folder)?.groups ?? {};
+  const told = run("ztap version");
+  t.match(told, { status: 0, stdout: new RegExp(`^ztap ${version} \\(Node\\.js ${major}\\.`) }, told.stderr);
+  t.match(run("ztap init repository && cd repository && ztap validate"), { status: 0, stdout: /^valid: /m });
+  if (whyNot() === null)
+    t.match(run("ztap doctor --store file:$HOME/store"), { status: 0, stdout: /everything that enforcement needs/ });
+  const installed = join(prefix, "lib/node_modules/ztap");
+  for (const name of Object.keys(dependencies))
+    t.equal(json(join(installed, "node_modules", name, "package.json")).version, lockedVersion(name), name);
+}
 
 function lockedVersion(name: string): string {
   return json(join(ROOT, "package-lock.json")).packages[`node_modules/${name}`].version;

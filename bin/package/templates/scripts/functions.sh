@@ -11,10 +11,14 @@ AGAIN=/run/ztap-again
 say() { printf 'ztap: %s\n' "$*"; }
 has_systemd() { [ -d /run/systemd/system ]; }
 
-# The agents that run from this package, or from one that it has replaced.
-agents() { list_agents is_ours; former_agents; }
+# The agents that run from this package.
+agents() { list_agents is_ours; }
 # Those that still run what an upgrade has replaced.
 former_agents() { list_agents is_former; }
+running_agents() {
+  agents
+  former_agents
+}
 
 list_agents() {
   for process in /proc/[0-9]*; do
@@ -46,10 +50,10 @@ stop_agents() {
     systemctl stop ztap.service ztap-boot.service || true
   fi
   waited=0
-  for agent in $(agents); do kill -TERM "$agent" 2>/dev/null || true; done
-  while [ -n "$(agents)" ]; do
+  for agent in $(running_agents); do kill -TERM "$agent" 2>/dev/null || true; done
+  while [ -n "$(running_agents)" ]; do
     if [ $waited -ge 30 ]; then
-      say "an agent does not stop: $(agents | paste -sd ' ' -)" >&2
+      say "an agent does not stop: $(running_agents | paste -sd ' ' -)" >&2
       start_stopped
       exit 1
     fi
