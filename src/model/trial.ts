@@ -1,4 +1,5 @@
 /** A revision that this node has not confirmed yet, or that it went back from; kept on its own disk. */
+import type { ControlEndpoint } from "./management-access.js";
 
 interface TriedRevision {
   readonly revision: number;
@@ -13,6 +14,8 @@ export interface RunningTrial extends TriedRevision {
   readonly until: string;
   /** The boot of this machine in which it began; null if that is not known. */
   readonly boot: string | null;
+  /** What was reached before: all of it must be reached again. */
+  readonly reached: readonly ControlEndpoint[];
 }
 
 /** The node went back from it, and does not take it again. */

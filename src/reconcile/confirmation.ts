@@ -8,7 +8,7 @@
 import type { ControlEndpoint } from "../model/management-access.js";
 import type { Ruleset } from "../model/ruleset.js";
 import type { ObjectSet, Revision } from "../model/state.js";
-import type { RevertedTrial, TrialRecord } from "../model/trial.js";
+import type { RevertedTrial, RunningTrial, TrialRecord } from "../model/trial.js";
 import { listLockouts } from "../policy/lockout.js";
 import { withWorkloadsOf } from "../policy/same-workloads.js";
 import type { Enforcer, Observation } from "../interfaces/enforcer.js";
@@ -138,13 +138,15 @@ export class Confirmation {
   async begin(wanted: Target, ms: number): Promise<{ readonly target: Target; readonly observation: Observation }> {
     const { enforcer, clock, reachability, logger } = this.deps;
     const running = this.#trial?.wanted.revision.commitId === wanted.revision.commitId ? this.#trial : null;
-    const reached = running?.reached ?? (await reachability?.reached()) ?? [];
+    // Under a revision on trial, also an earlier agent's, it may be cut off already.
+    const held = this.#trial ?? (await this.#running());
+    const reached = held?.reached ?? (await reachability?.reached()) ?? [];
     const before = (await this.confirmed())?.ruleset;
     if (before === undefined) throw new TypeError("a trial begins over a confirmed revision");
     const { number: revision, commitId } = wanted.revision;
     if (running === null) {
       const until = new Date(clock.now() + ms).toISOString();
-      await this.#write({ state: "running", revision, commitId, until, boot: this.boot });
+      await this.#write({ state: "running", revision, commitId, until, boot: this.boot, reached });
       logger.info(`revision ${revision} is on trial for ${Math.ceil((ms + KERNEL_MARGIN_MS) / 1000)} s`);
     }
     const target = { ...wanted, ruleset: withWorkloadsOf(wanted.ruleset, before) };
@@ -239,9 +241,14 @@ export class Confirmation {
    * was booted since, so that the confirmed revision is in force again.
    */
   async #leftOver(): Promise<number | null> {
+    const record = this.#trial === null ? await this.#running() : null;
+    return record === null ? null : Math.max(0, Date.parse(record.until) - this.deps.clock.now());
+  }
+
+  /** Returns the record of a trial of this boot. */
+  async #running(): Promise<RunningTrial | null> {
     const record = await this.#read();
-    if (this.#trial !== null || record?.state !== "running" || record.boot !== this.boot) return null;
-    return Math.max(0, Date.parse(record.until) - this.deps.clock.now());
+    return record?.state === "running" && record.boot === this.boot ? record : null;
   }
 
   async #read(): Promise<TrialRecord | null> {

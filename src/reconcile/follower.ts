@@ -83,9 +83,10 @@ export class Follower {
   ) {
     const { enforcer, lastGood, managementAccess, clock, logger } = deps;
     this.#targets = new TargetCompiler(deps, node);
-    this.#snapshot = new LastGoodSnapshot(this.#enforces ? lastGood : null, logger, boot);
+    const kept = this.#enforces ? lastGood : null;
+    this.#snapshot = new LastGoodSnapshot(kept, logger, boot);
     this.#guard = new LockoutGuard(this.#enforces ? managementAccess : null, clock);
-    this.#confirmation = new Confirmation({ ...deps, guard: this.#guard }, node, boot);
+    this.#confirmation = new Confirmation({ ...deps, lastGood: kept, guard: this.#guard }, node, boot);
     this.#unenforced = new UnenforcedWatch(deps);
     this.#status = new NodeStatusWriter(deps, this.#guard, { node, boot, backend: enforcer.backend });
   }

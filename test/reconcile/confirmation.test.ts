@@ -210,6 +210,26 @@ t.test("what is tried before the revision is in force confirms nothing", async (
   t.match(lastGood.trial, { state: "running" });
 });
 
+t.test("what a revision on trial cut off is asked for by the next revision, and by the next agent", async (t) => {
+  for (const isKilled of [true, false]) {
+    const { store, lastGood, network, start } = setUp();
+    let follower = start();
+    await commit(store, BASE + DENY);
+    await follower.reconcile();
+    await commit(store, BASE + OPEN);
+    await follower.reconcile();
+    network.isUp = false;
+    if (isKilled) follower = start();
+    else
+      await commit(store, BASE + OPEN + policy("more", "  podSelector: { matchLabels: { app: web } }\n  ingress: []"));
+    await follower.reconcile();
+    t.equal(await follower.checkTrial(), false, isKilled ? "the next agent" : "the next revision");
+    t.match(lastGood.trial, { state: "running", reached: [STORE] });
+    network.isUp = true;
+    t.equal(await follower.checkTrial(), true);
+  }
+});
+
 t.test("a trial that cannot be recorded does not begin", async (t) => {
   const { store, machine, lastGood, start } = setUp();
   const follower = start();

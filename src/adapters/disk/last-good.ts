@@ -12,8 +12,10 @@ import { makeFolder } from "../system/folder.js";
 import { canonicalJson } from "../../model/digest.js";
 import { isNodeEndpoints, type NodeEndpoints } from "../../model/endpoints.js";
 import { refKey } from "../../model/state.js";
+import type { ControlEndpoint } from "../../model/management-access.js";
 import type { LastGood, LastGoodState } from "../../interfaces/last-good.js";
 import {
+  isPort,
   isPositive,
   isString,
   isText,
@@ -38,6 +40,7 @@ const isRunning = shaped<RunningTrial>({
   state: oneOf("running"),
   until: isTime,
   boot: nullable(isToken),
+  reached: listOf(shaped<ControlEndpoint>({ role: oneOf("store", "source"), host: isText, port: isPort })),
 });
 const isReverted = shaped<RevertedTrial>({ ...tried, state: oneOf("reverted"), reason: isText, at: isTime });
 const isTrial = (value: unknown): value is TrialRecord => isRunning(value) || isReverted(value);
