@@ -3,25 +3,38 @@ import type { CertificateExpiry } from "../model/certificate.js";
 import type { StoreHealth } from "../model/status.js";
 import { describeStoreProblems } from "../model/store-health.js";
 import { describeSuspension } from "../operations/change/notices.js";
-import type { ClusterNode, ClusterStatus, Joined, Left } from "../operations/cluster/membership.js";
+import { progressOf } from "../operations/cluster/membership.js";
+import type { ClusterNode, ClusterStatus, Joined, Left, Progress } from "../operations/cluster/membership.js";
 import { ageText } from "./age.js";
 import type { Style } from "./style.js";
 import { renderListing, type ListTable } from "./listing.js";
 import { wrapWords } from "./wrap.js";
 
-export function clusterStatusDocument(status: ClusterStatus, certificates: readonly CertificateExpiry[]): object {
-  return { formatVersion: 1, ...status, certificates };
+/** @param progress of all nodes, also where the status has only some */
+export function clusterStatusDocument(
+  status: ClusterStatus,
+  progress: Progress,
+  certificates: readonly CertificateExpiry[],
+): object {
+  return { formatVersion: 1, ...status, progress, certificates };
 }
 
 export function clusterListDocument(status: ClusterStatus): object {
   return { formatVersion: 1, nodes: status.nodes };
 }
 
-/** @param expiring see `describeExpiries` */
+interface StatusOptions {
+  /** See `describeExpiries`. */
+  readonly expiring?: readonly string[];
+  readonly isWide?: boolean;
+  /** Of all nodes, where the status has only those that lag. */
+  readonly progress?: Progress;
+}
+
 export function renderClusterStatus(
   status: ClusterStatus,
   style: Style,
-  { expiring = [], isWide = false }: { readonly expiring?: readonly string[]; readonly isWide?: boolean } = {},
+  { expiring = [], isWide = false, progress = progressOf(status) }: StatusOptions = {},
 ): string {
   const { source, suspension } = status;
   const paintSource = {
@@ -56,6 +69,8 @@ export function renderClusterStatus(
   if (suspension !== null)
     lines.push(style.line`          ${style.warn("Suspended")}: ${describeSuspension(suspension)}`);
   for (const damage of status.damaged) lines.push(style.line`Damaged   ${style.bad(damage)}`);
+  lines.push(...renderProgress(status, progress, style));
+  if (status.nodes.length === 0 && progress.expected > 0) return lines.join("\n");
   return [...lines, "", renderClusterList(status, style, isWide)].join("\n");
 }
 
@@ -80,6 +95,17 @@ function renderLeader({ leader, nodes }: ClusterStatus, style: Style): string {
   if (node === undefined || node.heartbeatAgeMs === null || node.state !== "unhealthy") return name;
   const silence = `no heartbeat for ${ageText(node.heartbeatAgeMs)}; another node leads when its session has expired`;
   return style.line`${name}: ${style.bad(silence)}`;
+}
+
+function renderProgress(
+  { revision }: ClusterStatus,
+  { enforced, expected }: Progress,
+  style: Style,
+): readonly string[] {
+  if (revision === null || expected === 0) return [];
+  const paint = enforced === expected ? style.good : style.warn;
+  const nodes = expected === 1 ? "node" : "nodes";
+  return [style.line`Enforced  ${paint(`on ${enforced} of ${expected} ${nodes}`)}`];
 }
 
 export function clusterListing({ nodes }: Pick<ClusterStatus, "nodes">, style: Style): ListTable {

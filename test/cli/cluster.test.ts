@@ -35,6 +35,9 @@ t.test("a node joins, becomes healthy, stays a member when it dies, and leaves n
 
   await agents.get("n2")?.stop("SIGKILL");
   await waitUntil(() => row(ztap, t, "n2"), { is: (seen) => seen.state === "unhealthy", what: "the death of n2" });
+  const lagging = await ztap.json(t, "cluster-status", ["cluster", "status", "--lagging"]);
+  t.match(lagging, { progress: { enforced: 0, expected: 2 }, nodes: { length: 2 } }, "their agents enforce nothing");
+  t.match(await ztap.run(["cluster", "status", "--lagging"]), { stdout: /^Enforced {2}on 0 of 2 nodes$/m });
   t.match(await ztap.run(["cluster", "list"]), {
     stdout: /n2 .*unhealthy .*n2: the agent is not running, or .*an agent runs as node n1/s,
   });

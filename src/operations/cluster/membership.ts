@@ -54,6 +54,28 @@ export interface ClusterStatus {
   readonly servers: readonly StoreHealth[];
 }
 
+/** How far head has come. */
+export interface Progress {
+  /** Nodes that enforce all of it. */
+  readonly enforced: number;
+  /** Nodes that should: all but those that have left. */
+  readonly expected: number;
+}
+
+export function progressOf({ nodes }: Pick<ClusterStatus, "nodes">): Progress {
+  const expected = nodes.filter(({ state }) => state !== "left");
+  return { enforced: expected.filter((node) => !isBehind(node)).length, expected: expected.length };
+}
+
+/** Returns the status with those nodes alone that do not enforce all of head. */
+export function laggingOf(status: ClusterStatus): ClusterStatus {
+  return { ...status, nodes: status.nodes.filter((node) => node.state !== "left" && isBehind(node)) };
+}
+
+function isBehind({ lag, withheld }: ClusterNode): boolean {
+  return lag !== 0 || withheld.length > 0;
+}
+
 export interface ClusterDeps {
   readonly store: Store;
   readonly clock: Clock;
