@@ -67,6 +67,7 @@ import { Newborns } from "./attach/newborns.js";
 import { findRootLevel } from "./attach/root-level.js";
 import { Subjects, type Pinned } from "./attach/subjects.js";
 import { saying, Takeover } from "./upgrade/takeover.js";
+import { KernelTrials } from "./trials.js";
 import { TableSets, type SetIndex } from "./maps/table-sets.js";
 import { listOthers, listVersions } from "./upgrade/versions.js";
 import { CgroupWatch } from "./attach/cgroup-watch.js";
@@ -99,7 +100,7 @@ interface Opened {
   readonly native: Native;
   readonly object: LoadedObject;
   readonly tables: TableSets;
-  readonly deadline: Deadline;
+  readonly trials: KernelTrials;
   readonly newborns: Newborns;
   readonly subjects: Subjects;
   readonly confinement: Confinement;
@@ -139,8 +140,6 @@ export class EbpfEnforcer implements Enforcer {
   #opened: Opened | null = null;
   /** The image that this process switched to last. */
   #inForce: Image | null = null;
-  /** A ruleset is on trial: how often the kernel had returned by itself before. */
-  #trial: { readonly returned: bigint } | null = null;
   /** How many newborn cgroups had found no room when it was last reported. */
   #dropped = 0n;
   /** The problems with interfaces that were reported last. */
@@ -153,6 +152,10 @@ export class EbpfEnforcer implements Enforcer {
   /** Null for reading only: the ring is the agent's. */
   get flowSource(): FlowSource | null {
     return this.#opened === null || this.#opened.lock < 0 ? null : this.#opened.events;
+  }
+
+  get trials(): Trials | null {
+    return this.#opened === null || this.#opened.lock < 0 ? null : this.#opened.trials;
   }
 
   get peerKeys(): PeerKeyTable | null {
@@ -199,11 +202,18 @@ export class EbpfEnforcer implements Enforcer {
     const root = { path: cgroupRoot, level: findRootLevel(native, object, cgroupRoot) };
     const newborns = new Newborns({ native, object, folder: folders.births, cgroupRoot: root });
     const subjects = new Subjects(native, links, newborns, storageFd, root);
+    const tables = new TableSets(native, object.maps);
     this.#opened = {
       native,
       object,
-      tables: new TableSets(native, object.maps),
-      deadline: new Deadline(native, object),
+      tables,
+      trials: new KernelTrials(new Deadline(native, object), tables, {
+        isInForce: (ruleset) => this.#inForce === this.#lower(ruleset).image,
+        apply: (ruleset) => this.apply(ruleset),
+        switchTo: (ruleset) => this.#put(ruleset),
+        prepare: (before, inForce) => this.#prepare(before, inForce),
+        observe: (ruleset) => this.observe(ruleset),
+      }),
       newborns,
       subjects,
       interfaces: new Interfaces({ native, object, folder: folders.interfaces, node }),
@@ -224,14 +234,15 @@ export class EbpfEnforcer implements Enforcer {
 
   async observe(ruleset: Ruleset): Promise<Observation> {
     const opened = this.#require();
-    const { native, object, tables, newborns, subjects, counters, events, cgroups, takeover, folders, lock } = opened;
+    const { native, object, tables, trials, newborns, subjects, counters, events, cgroups, takeover, folders, lock } =
+      opened;
     const { image } = this.#lower(ruleset);
     events.learn(image);
     if (lock >= 0) {
       subjects.forgetGone();
       takeover.forgetGone();
       // Counters of an earlier ruleset go once no program reads its tables.
-      if (this.#inForce !== null && this.#trial === null && tables.isSettled) counters.sweep(this.#inForce);
+      if (this.#inForce !== null && !trials.isRunning && tables.isSettled) counters.sweep(this.#inForce);
     }
     const located = subjects.locate(ruleset, image);
     cgroups.update(subjects.paths(ruleset));
@@ -278,11 +289,10 @@ export class EbpfEnforcer implements Enforcer {
   }
 
   async apply(ruleset: Ruleset): Promise<Observation> {
-    const { deadline, lock } = this.#require();
+    const { trials, lock } = this.#require();
     if (lock < 0) throw new TypeError("an enforcer that only reads cannot apply");
     // Before anything is written: the set that the kernel would return to is not whole from here on.
-    deadline.end();
-    this.#trial = null;
+    trials.end();
     return this.#put(ruleset);
   }
 
@@ -298,47 +308,6 @@ export class EbpfEnforcer implements Enforcer {
     } catch (error) {
       throw saying(others, error);
     }
-  }
-
-  /** See Trials. */
-  get trials(): Trials | null {
-    if (this.#opened === null || this.#opened.lock < 0) return null;
-    return {
-      begin: (ruleset, before, ms) => this.#beginTrial(ruleset, before, ms),
-      end: () => this.#endTrial(),
-      hasReturned: () => this.#hasReturned(),
-    };
-  }
-
-  async #beginTrial(ruleset: Ruleset, before: Ruleset, ms: number): Promise<Observation> {
-    const { tables, deadline } = this.#require();
-    const until = performance.now() + ms;
-    const left = (): number => until - performance.now();
-    // Instances changed within a trial: then this does not go back and forth, and has no deadline until it has written all.
-    const isOnTrial = deadline.epoch() !== 0n && deadline.epoch() === tables.epoch();
-    if (!isOnTrial && this.#inForce !== this.#lower(before).image) await this.apply(before);
-    const returned = deadline.returned();
-    deadline.end();
-    // Before the switch: this process may be killed right after it. The set in force is the one before.
-    if (!isOnTrial) deadline.set(tables.epoch() + 1n, left());
-    this.#trial = { returned };
-    await this.#put(ruleset);
-    // What the switch took away of the set before is written again.
-    await this.#prepare(before, ruleset);
-    deadline.set(tables.epoch(), left());
-    return this.observe(ruleset);
-  }
-
-  #endTrial(): boolean {
-    this.#require().deadline.end();
-    const isKept = !this.#hasReturned();
-    this.#trial = null;
-    return isKept;
-  }
-
-  #hasReturned(): boolean {
-    const { deadline } = this.#require();
-    return this.#trial !== null && deadline.returned() !== this.#trial.returned;
   }
 
   /**
