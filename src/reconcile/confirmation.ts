@@ -108,20 +108,20 @@ export class Confirmation {
 
   /**
    * Returns how long the revision of a target is to be on trial, in milliseconds: 0 if its trial is over. Null if it needs no trial.
-   * @param isComplete whether the machine has all of it
+   * @param isSettled whether the machine has all of it, or had
    * @throws EnforcerError
    */
-  async timeFor(target: Target, isComplete: boolean): Promise<number | null> {
+  async timeFor(target: Target, isSettled: boolean): Promise<number | null> {
     const { commitId } = target.revision;
     const { clock } = this.deps;
     const trial = this.#trial;
     if (trial?.wanted.revision.commitId === commitId) {
       if (this.#isOver(trial)) return 0;
-      return isComplete ? null : trial.until - clock.monotonic();
+      return isSettled ? null : trial.until - clock.monotonic();
     }
     const left = await this.#leftOver();
     const isLeft = left !== null && (await this.#read())?.commitId === commitId;
-    if (isComplete && !isLeft) return null;
+    if (isSettled && !isLeft) return null;
     const before = await this.confirmed();
     if (before === null || before.revision.commitId === commitId) return null;
     if (isLeft) return left;

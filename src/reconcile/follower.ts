@@ -352,7 +352,9 @@ export class Follower {
     const { clock, telemetry } = this.deps;
     const { ruleset } = target;
     const isComplete = isEmptyDiff(before.difference);
-    const trialMs = options.isFallback === true ? null : await this.#confirmation.timeFor(target, isComplete);
+    // What of this revision is in force already is mended without a trial.
+    const isSettled = isComplete || (!this.#confirmation.isRunning && this.#isOf(target));
+    const trialMs = options.isFallback === true ? null : await this.#confirmation.timeFor(target, isSettled);
     if (trialMs === 0) return await this.#settleTrial();
     if (trialMs !== null) return await this.#try(target, trialMs, options);
     if (isComplete) return await this.#settle(target, before, options);
@@ -379,6 +381,11 @@ export class Follower {
     }
     const healed = isHealing ? drift.missing.length + drift.changed.length + drift.extra.length : 0;
     await this.#settle(target, after, { ...options, healed });
+  }
+
+  /** Whether the revision that was switched to last is the target's. */
+  #isOf({ revision }: Target): boolean {
+    return this.#inForce.target?.revision.commitId === revision.commitId;
   }
 
   /** Puts the target in force on trial. It is no last-good state before it is confirmed. */

@@ -230,6 +230,26 @@ t.test("what a revision on trial cut off is asked for by the next revision, and 
   }
 });
 
+t.test("damage of a confirmed revision is healed without a trial, though the disk keeps an older one", async (t) => {
+  const { store, machine, lastGood, start } = setUp();
+  const follower = start();
+  await commit(store, BASE + DENY);
+  await follower.reconcile();
+  const older = lastGood.state;
+  await commit(store, BASE + OPEN);
+  await follower.reconcile();
+  await follower.checkTrial();
+  await follower.reconcile();
+  lastGood.state = older;
+  const before = new Map(machine.items);
+  const { applied } = machine;
+  machine.items.delete("link/default/db");
+  await follower.reconcile();
+  t.same(machine.items, before);
+  t.equal(machine.applied, applied + 1);
+  t.equal(lastGood.trial, null);
+});
+
 t.test("a trial that cannot be recorded does not begin", async (t) => {
   const { store, machine, lastGood, start } = setUp();
   const follower = start();
