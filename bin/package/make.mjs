@@ -1,5 +1,5 @@
 /** Makes the packages. Everything is made in a working folder, and takes its place at the end: no file is ever there by half. */
-import { existsSync, mkdirSync, readdirSync, renameSync, rmSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, rmSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { makeDeb } from "./deb.mjs";
 import { writeInputs } from "./inputs.mjs";
@@ -7,6 +7,7 @@ import { buildNative, buildPrograms } from "./native.mjs";
 import { makeNpm } from "./npm.mjs";
 import { makeOci } from "./oci.mjs";
 import { fail, readProject } from "./project.mjs";
+import { putInPlace, SUMS } from "./place.mjs";
 import { makeRpm } from "./rpm.mjs";
 import { makeSbom } from "./sbom.mjs";
 import { checkPackage, reportTree, say } from "./sizes.mjs";
@@ -18,7 +19,6 @@ const MAKERS = { deb: makeDeb, rpm: makeRpm, tar: makeTarball, oci: makeOci };
 /** Forms of which one version can have several revisions. */
 const HAS_RELEASE = ["deb", "rpm"];
 const WORK = ".work";
-const SUMS = "SHA256SUMS";
 
 /** @param options as bin/package.mjs reads them */
 export function makePackages({ machines, forms, out: named, releases, quick, sign }) {
@@ -69,13 +69,4 @@ function makeAll(project, { machines, forms, releases, key }, work, made) {
   }
   writeInputs(project, machines, made);
   makeSums(made, key);
-}
-
-/** The sums go first and come last: files without them are no complete set. */
-function putInPlace(made, out) {
-  const before = readdirSync(out).filter((name) => name !== WORK);
-  for (const name of before.sort((a, b) => Number(b === SUMS) - Number(a === SUMS)))
-    rmSync(join(out, name), { recursive: true });
-  for (const name of readdirSync(made).sort((a, b) => Number(a === SUMS) - Number(b === SUMS)))
-    renameSync(join(made, name), join(out, name));
 }

@@ -21,6 +21,13 @@ export interface EnsuredFile {
   readonly reason: string | null;
 }
 
+/** The users of etcd that were made from the folder. Kept on the disk, each change at once. */
+export interface MadeUsers {
+  readonly names: readonly string[];
+  add(name: string): void;
+  remove(name: string): void;
+}
+
 export interface AuthorityFolder {
   /** Where it is, for messages. */
   readonly path: string;
@@ -29,6 +36,8 @@ export interface AuthorityFolder {
    * @throws OperationError `lost-race` if others change the folder all the time
    */
   exclusively<T>(change: () => Promise<T>): Promise<T>;
+  /** Runs one change of etcd's users and roles while no other one runs, in any process. The folder may be changed meanwhile. */
+  applying<T>(change: () => Promise<T>): Promise<T>;
   /** @returns null if there is no such file */
   read(path: string): string | null;
   /** Writes a file that the folder's files decide, as a whole. */
@@ -41,6 +50,10 @@ export interface AuthorityFolder {
   ensure(wanted: WantedCertificate, validForMs: number): Promise<EnsuredFile>;
   /** Returns the public key (SPKI in PEM) of the certificate at a path; null if there is none. */
   publicKey(path: string): string | null;
+  /** Returns for how long the certificate at a path was issued; null if there is none. */
+  validForMs(path: string): number | null;
+  /** Removes a file, if it is there. */
+  remove(path: string): void;
   /** Returns the paths of the certificates of members, nodes and operators, and of tokens. */
   issued(): readonly string[];
   /** Issues a certificate for a public key (SPKI in PEM), and stores it in place of any other. */

@@ -22,7 +22,7 @@ export interface EtcdUser {
 export interface AccessChanges {
   /** One phrase each. */
   readonly changes: readonly string[];
-  /** Users of nodes and operators that are there, and not wanted. */
+  /** Users that were made here for nodes and operators, are there still, and are not wanted. */
   readonly unlisted: readonly string[];
 }
 

@@ -31,7 +31,7 @@ export function enrolledDocument(enrolled: EnrolledNode): object {
 interface RenewedNode {
   readonly node: string;
   readonly files: { readonly ca: string; readonly cert: string; readonly key: string };
-  readonly outcome: "renewed" | "kept";
+  readonly outcome: "renewed" | "kept" | "unchanged";
   readonly expiresAt: string;
 }
 
@@ -40,8 +40,10 @@ export function renewedDocument(renewed: RenewedNode): object {
 }
 
 export function renderRenewed({ node, files, outcome, expiresAt }: RenewedNode, style: Style): string {
-  return outcome === "kept"
-    ? style.line`${node} has a good certificate until ${expiresAt}: ${files.cert}. Nothing was asked for.`
+  if (outcome === "kept")
+    return style.line`${node} has a good certificate until ${expiresAt}: ${files.cert}. It was kept.`;
+  return outcome === "unchanged"
+    ? style.line`${style.warn("Not renewed")}: the authority kept the certificate of ${node} until ${expiresAt}; by its clock that is more than 30 days: compare the clocks of both hosts.`
     : style.line`${style.good("Renewed")}: ${node}, until ${expiresAt}: ${files.cert}`;
 }
 

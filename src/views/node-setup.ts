@@ -1,6 +1,7 @@
 /** What `ztap setup` will do, and what it did. */
 import type { Check } from "../model/doctor.js";
 import { renderDoctor } from "./doctor.js";
+import { maskCredentials } from "../settings/mask.js";
 import type { Style } from "./style.js";
 import { wrapLines } from "./wrap.js";
 
@@ -24,14 +25,14 @@ export function nodeSetupDocument({ plan, checks, isWritten, units }: Done): obj
   return { formatVersion: 1, file, action, written: isWritten, backup, warnings, checks, units };
 }
 
-/** With --dry-run: the file's whole text. */
+/** With --dry-run: the file's whole text, without passwords. */
 export function renderNodeSetupPlan({ file, action, text, backup, warnings }: Plan, style: Style): string {
   if (text === null) return style.line`${file} already says all of this: nothing would be changed.`;
   const doing = action === "write" ? "would be written" : "would be replaced";
   const lines = [
     style.line`${file} ${doing}:`,
     "",
-    ...text
+    ...maskCredentials(text)
       .trimEnd()
       .split("\n")
       .map((line) => style.line`  ${line}`),

@@ -2,17 +2,21 @@
 import { resolve } from "node:path";
 import { systemClock } from "../adapters/system/clock.js";
 import { createPublicKey } from "node:crypto";
+import type { AccessOptions } from "../adapters/etcd/roles.js";
 import type { AuthorityFolder } from "../interfaces/authority.js";
+import type { ServerIdentity } from "../adapters/authority/server.js";
 import type { Logger } from "../interfaces/system.js";
 import type { AccessChanges } from "../model/etcd-roles.js";
 import { OperationError } from "../model/operation-error.js";
 import { answerCall } from "../operations/bootstrap/answer.js";
+import { applyCluster } from "../operations/bootstrap/apply.js";
 import { bootstrapCluster, type Bootstrapped } from "../operations/bootstrap/bootstrap.js";
-import { CLIENT_AUTHORITY, ENROLMENT, rootPath, wantedOfEnrolment } from "../operations/bootstrap/certificates.js";
+import { CLIENT_AUTHORITY, ENROLMENT, rootPath } from "../operations/bootstrap/certificates.js";
 import type { ClusterAdditions, ClusterFile } from "../operations/bootstrap/cluster-file.js";
 import { clientEndpoints } from "../operations/bootstrap/etcd-settings.js";
-import { makeToken, readCluster, VALID_FOR_MS, type MadeToken } from "../operations/bootstrap/enroll.js";
+import { makeToken, type MadeToken } from "../operations/bootstrap/enroll.js";
 import { clusterAccess, isClusterRole } from "../operations/bootstrap/roles.js";
+import { keepServing, prepareServing } from "../operations/bootstrap/serving.js";
 import type { HostAndPort } from "../settings/types.js";
 import { sayIfSlow, type Say } from "./slow.js";
 
@@ -46,7 +50,7 @@ export async function bootstrap(
   const done = await bootstrapCluster(folder, added, validForMs);
   if (!apply) return { ...done, applied: null, unlisted: null };
   const what = `an answer of etcd at ${clientEndpoints(done.file.members).join(", ")}`;
-  const { changes, unlisted } = await sayIfSlow(waiting, what, () => applyClusterAccess(folder, done.file, prune));
+  const { changes, unlisted } = await sayIfSlow(waiting, what, () => applyFolder(folder, prune));
   return { ...done, applied: changes, unlisted };
 }
 
@@ -54,7 +58,18 @@ export async function bootstrap(
  * Makes etcd's users and roles what the cluster's file says.
  * @throws StoreError
  */
-async function applyClusterAccess(folder: AuthorityFolder, file: ClusterFile, prune = false): Promise<AccessChanges> {
+function applyFolder(folder: AuthorityFolder, prune = false): Promise<AccessChanges> {
+  return applyCluster({
+    folder,
+    apply: (file, made, isCurrent) => applyFile(folder, file, { made, isCurrent, prune }),
+  });
+}
+
+async function applyFile(
+  folder: AuthorityFolder,
+  file: ClusterFile,
+  options: Pick<AccessOptions, "made" | "isCurrent" | "prune">,
+): Promise<AccessChanges> {
   const { applyAccess } = await import("../adapters/etcd/roles.js");
   const read = (path: string): Buffer => Buffer.from(readOrRefuse(folder, path));
   return applyAccess(
@@ -66,7 +81,7 @@ async function applyClusterAccess(folder: AuthorityFolder, file: ClusterFile, pr
       timeoutMs: APPLY_TIMEOUT_MS,
     },
     clusterAccess(file),
-    { isOwnRole: isClusterRole, prune, clock: systemClock },
+    { ...options, isOwnRole: isClusterRole, clock: systemClock },
   );
 }
 
@@ -108,22 +123,18 @@ export async function serveAuthority(
     logger,
     readRequest,
     examineClient,
-    applyAccess: () => oneAtATime.execute(() => applyClusterAccess(folder, readCluster(folder))),
+    applyAccess: () => oneAtATime.execute(() => applyFolder(folder)),
   };
-  // Nodes that renew check how long it is valid.
-  await folder.exclusively(() => folder.ensure(wantedOfEnrolment(), VALID_FOR_MS));
-  const server = await serveEnrolment(
-    {
-      ...listen,
-      certificate: readOrRefuse(folder, `${ENROLMENT}.crt`),
-      privateKey: readOrRefuse(folder, `${ENROLMENT}.key`),
-      authority: readOrRefuse(folder, `${CLIENT_AUTHORITY}.crt`),
-      clock: systemClock,
-    },
-    (call, accepted) => answerCall(deps, call, accepted),
+  await prepareServing(folder);
+  const identity = (): ServerIdentity => ({
+    certificate: readOrRefuse(folder, `${ENROLMENT}.crt`),
+    privateKey: readOrRefuse(folder, `${ENROLMENT}.key`),
+    authority: readOrRefuse(folder, `${CLIENT_AUTHORITY}.crt`),
+  });
+  const server = await serveEnrolment({ ...listen, ...identity(), clock: systemClock }, (call, accepted) =>
+    answerCall(deps, call, accepted),
   );
   logger.info("serving enrolment", { address: server.address, folder: folder.path });
-  if (!signal.aborted)
-    await new Promise<void>((resolve) => signal.addEventListener("abort", () => resolve(), { once: true }));
+  await keepServing({ folder, clock: systemClock, logger, use: () => server.use(identity()) }, signal);
   await server.close();
 }

@@ -1,9 +1,11 @@
 /** Wiring of a node that enrolls, and renews its certificate. */
 import { resolve } from "node:path";
+import type { NodeFiles } from "../adapters/authority/node-files.js";
 import { systemClock } from "../adapters/system/clock.js";
+import type { EnrolmentAnswer } from "../interfaces/enrolment.js";
 import { OperationError } from "../model/operation-error.js";
 import { ENROLMENT_NAME } from "../operations/bootstrap/names.js";
-import { decodeToken } from "../operations/bootstrap/token.js";
+import { decodeToken, type EnrolmentToken } from "../operations/bootstrap/token.js";
 import { parseHostPort } from "../settings/types.js";
 import { sayIfSlow, type Say } from "./slow.js";
 
@@ -31,8 +33,12 @@ export async function readTokenFile(file: string): Promise<string> {
 export async function enrollNode(word: string, dir: string, waiting: Say): Promise<Enrolled> {
   const token = decodeToken(word);
   const { NodeFiles } = await import("../adapters/authority/node-files.js");
-  const { requestCertificate } = await import("../adapters/authority/client.js");
   const files = new NodeFiles(resolve(dir), token.node);
+  return files.exclusively({ clock: systemClock, waiting }, () => enrollWith(files, token, waiting));
+}
+
+async function enrollWith(files: NodeFiles, token: EnrolmentToken, waiting: Say): Promise<Enrolled> {
+  const { requestCertificate } = await import("../adapters/authority/client.js");
   const done = { node: token.node, files: files.paths };
   if (files.isGood(systemClock.now())) return { ...done, store: null, warning: null };
   const address = parseHostPort(token.address);
@@ -50,8 +56,8 @@ export async function enrollNode(word: string, dir: string, waiting: Say): Promi
 export interface Renewed {
   readonly node: string;
   readonly files: Enrolled["files"];
-  /** `kept`: it is good for more than 30 days. */
-  readonly outcome: "renewed" | "kept";
+  /** `kept`: it is good for more than 30 days; `unchanged`: it is not, and the authority gave the same one. */
+  readonly outcome: "renewed" | "kept" | "unchanged";
   /** RFC 3339. */
   readonly expiresAt: string;
 }
@@ -66,28 +72,58 @@ export interface RenewalOptions {
 /** Gets this node its next certificate, with the one that it has. */
 export async function renewNodeFiles(dir: string, options: RenewalOptions): Promise<Renewed> {
   const { NodeFiles, nodeNameIn } = await import("../adapters/authority/node-files.js");
-  const { requestRenewal } = await import("../adapters/authority/client.js");
   const node = nodeNameIn(resolve(dir));
   if (node === null)
     throw new OperationError("not-found", `there is no certificate in ${dir}; a new node uses ztap cluster enroll`);
   const files = new NodeFiles(resolve(dir), node);
+  return files.exclusively({ clock: systemClock, waiting: options.waiting }, () => renewWith(files, node, options));
+}
+
+async function renewWith(files: NodeFiles, node: string, options: RenewalOptions): Promise<Renewed> {
   files.settle();
+  const [before, isGood] = [files.certificate, files.isGood(systemClock.now())];
   const done = (outcome: Renewed["outcome"]): Renewed => {
     return { node, files: files.paths, outcome, expiresAt: files.expiresAt() ?? "" };
   };
-  // The authority may have issued for a key that was made before, and then renews no other.
-  const isForNext = options.newKey || files.hasNextKey;
-  if (!isForNext && files.isGood(systemClock.now())) return done("kept");
+  if (!options.newKey && !files.hasNextKey && isGood) return done("kept");
   const where = options.address ?? files.address;
-  const address = where === null ? null : parseHostPort(where);
-  if (where === null || address === null)
+  if (where === null)
     throw new OperationError("usage", "where the authority is, is not known here: give --address HOST:PORT");
-  const identity = { ...files.present(systemClock.now()), serverName: ENROLMENT_NAME };
-  const request = await files.request(isForNext ? "next" : "present");
-  const answer = await sayIfSlow(options.waiting, `the authority at ${where}`, () =>
-    requestRenewal(address, identity, { node, request }),
-  );
-  files.store(answer.certificate, answer.authority, systemClock.now());
+  const answer = await askForNext(files, node, where, options);
+  files.storeNext(answer.certificate, answer.authority, systemClock.now());
   files.rememberAddress(where);
-  return done("renewed");
+  if (files.certificate !== before) return done("renewed");
+  return done(isGood ? "kept" : "unchanged");
+}
+
+/** Asks for the key that is to be used. A key for which nothing was issued is dropped, so that no later run asks for it. */
+async function askForNext(
+  files: NodeFiles,
+  node: string,
+  where: string,
+  { newKey, waiting }: RenewalOptions,
+): Promise<EnrolmentAnswer> {
+  const { NotIssued, requestRenewal } = await import("../adapters/authority/client.js");
+  const address = parseHostPort(where);
+  if (address === null)
+    throw new OperationError("usage", `${where} is no address of an authority: give --address HOST:PORT`);
+  const identity = { ...files.present(systemClock.now()), serverName: ENROLMENT_NAME };
+  const ask = async (key: "present" | "next"): Promise<EnrolmentAnswer> => {
+    const request = await files.request(key);
+    return sayIfSlow(waiting, `the authority at ${where}`, () => requestRenewal(address, identity, { node, request }));
+  };
+  // The authority may have issued for a key that was made before, and then renews no other.
+  const wasMadeBefore = files.hasNextKey;
+  if (!newKey && !wasMadeBefore) return ask("present");
+  try {
+    return await ask("next");
+  } catch (error) {
+    if (!(error instanceof NotIssued)) throw error;
+    if (!wasMadeBefore) files.dropNextKey();
+    if (newKey || error.reason !== "refused") throw error;
+  }
+  // It answers for the newest key alone: with an answer for the present one it has not issued for the other.
+  const answer = await ask("present");
+  files.dropNextKey();
+  return answer;
 }

@@ -30,10 +30,10 @@ const ENROLLED = "/etc/ztap/etcd";
 export function readSetupFile(file: string): FoundFile {
   const path = resolve(file);
   const text = readIfThere(path);
-  if (text === null) return { path, text, layer: {} };
   const why = writableByOthers(path, process.geteuid?.() ?? 0);
   if (why !== null)
     throw new OperationError("invalid-settings", `the configuration file ${path} is not read: ${describeForeign(why)}`);
+  if (text === null) return { path, text, layer: {} };
   return { path, text, layer: readSettingsFile(path, text) };
 }
 
@@ -78,8 +78,10 @@ export function applyMachineSetup(plan: NodeSetupPlan): Promise<NodeSetupDone> {
   });
 }
 
-function writeFile({ file, backup, mode }: NodeSetupPlan, text: string): void {
-  const before = readIfThere(file);
+function writeFile({ file, before, backup, mode }: NodeSetupPlan, text: string): void {
+  // The checks may have taken long.
+  if (readIfThere(file) !== before)
+    throw new OperationError("lost-race", `${file} has just been changed, and is left as it is; run ztap setup again`);
   if (backup !== null && before !== null) replaceFile(backup, before, { mode: 0o600 });
   if (before !== null) replaceFile(file, text, { mode });
   else if (!makeFile(file, text, { mode }))

@@ -1,5 +1,7 @@
 /** TLS with certificates as `ztap cluster bootstrap` makes them, and everything that can be wrong about them. */
 import { createServer, type Socket } from "node:net";
+import { createServer as createTlsServer } from "node:tls";
+import { readFileSync } from "node:fs";
 import { mkdir, mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -18,6 +20,7 @@ async function makeCertificates(folder: string): Promise<void> {
   await mkdir(folder);
   await writeCertificates(folder, [
     { name: "m1", hosts: ["m1", "127.0.0.1"] },
+    { name: "nowhere", hosts: ["m1"] },
     { name: "old-m1", hosts: ["old-m1", "127.0.0.1"], hasExpired: true },
     { name: "web-1" },
     { name: "old-web-1", hasExpired: true },
@@ -82,6 +85,19 @@ async function goodAndBad(t: Test, endpoint: string, own: string, foreign: strin
   await t.test("a certificate that does not name the address is not trusted", (t) =>
     t.rejects(ask(good, endpoint.replace("127.0.0.1", "[::ffff:127.0.0.1]")), NOT_FOR_IT),
   );
+  await t.test("a member whose certificate has no address at all is not trusted", async (t) => {
+    const [cert, key] = ["crt", "key"].map((ending) => readFileSync(join(own, `nowhere.${ending}`)));
+    const member = createTlsServer({ cert, key, ALPNProtocols: ["h2"] }, (socket) =>
+      socket.on("error", () => undefined),
+    );
+    member.on("tlsClientError", () => undefined);
+    await new Promise<void>((resolve) => member.listen(0, "127.0.0.1", resolve));
+    t.teardown(() => member.close());
+    await t.rejects(ask(good, `127.0.0.1:${Object(member.address()).port}`), {
+      code: "store-unavailable",
+      message: /not for this address, but for names alone and no IP address/,
+    });
+  });
   await t.test("a client without a certificate is refused", (t) =>
     t.rejects(async () => ask(await tlsOf(own, null)), NOT_WELCOME),
   );

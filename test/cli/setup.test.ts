@@ -1,7 +1,17 @@
 /** `ztap setup`: the file that it writes, what it leaves alone, and the workloads that it finds on this machine. */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { chmodSync, existsSync, mkdirSync, readFileSync, rmdirSync, statSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  chownSync,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  rmdirSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 import t from "tap";
 import { findCgroupMount } from "../../src/adapters/system/cgroup-mount.js";
@@ -72,6 +82,39 @@ t.test("a sample without any setting is replaced, and a password is for its owne
   const plan = planMachineSetup(readSetupFile(file), { "source.url": url }, { defaults: {}, force: false });
   t.match(plan.text, /url: https:\/\/u:secret@/);
   t.equal(plan.mode, 0o600);
+  const dry = await ztap.run(["setup", "--file", file, "--source", url, "--dry-run"]);
+  t.match(dry, { code: 0, stdout: /url: https:\/\/…@127\.0\.0\.1:1\/p\.git/ });
+  t.notMatch(dry.stdout, /secret/);
+});
+
+t.test("what a person writes while the machine is checked stays", async (t) => {
+  const ztap = new Ztap(t);
+  const { applyMachineSetup, planMachineSetup, readSetupFile } = await import("../../src/wiring/setup.js");
+  const given = { node: "n1", store: `file:${ztap.store}` };
+  for (const [name, before, edited] of [
+    ["changed.yaml", "# node: web-1\n", "node: web-9\n"],
+    ["made.yaml", null, "node: web-9\n"],
+    ["removed.yaml", "# node: web-1\n", null],
+  ] as const) {
+    const file = ztap.path(name);
+    if (before !== null) writeFileSync(file, before);
+    const plan = planMachineSetup(readSetupFile(file), given, { defaults: {}, force: false });
+    if (edited === null) rmSync(file);
+    else writeFileSync(file, edited);
+    await t.rejects(applyMachineSetup(plan), { code: "lost-race", message: /run ztap setup again/ }, name);
+    t.equal(existsSync(file) ? readFileSync(file, "utf8") : null, edited, name);
+  }
+});
+
+const isRoot = process.geteuid?.() === 0 ? false : "needs root";
+t.test("no file is made where another user can replace it", { skip: isRoot }, async (t) => {
+  const ztap = new Ztap(t);
+  mkdirSync(ztap.path("theirs"));
+  chownSync(ztap.path("theirs"), NOBODY, NOBODY);
+  const file = ztap.path("theirs", "config.yaml");
+  const refused = await ztap.run(["setup", "--file", file, "--node", "n1", "--store", `file:${ztap.store}`]);
+  t.match(refused, { code: 64, stderr: /theirs belongs to user 65534/ });
+  t.notOk(existsSync(file));
 });
 
 t.test("a store or a source that cannot be reached is said, the file stays, and nothing is started", async (t) => {
@@ -137,7 +180,6 @@ t.test("on a terminal it asks for what is missing", async (t) => {
   t.notMatch(readFileSync(file, "utf8"), /source:/);
 });
 
-const isRoot = process.geteuid?.() === 0;
 t.test(
   "as user nobody it needs root, and says so before any question",
   { skip: !isRoot && "needs root" },

@@ -65,6 +65,18 @@ t.test("a folder that another user has prepared is not used, and left as it is",
     );
 });
 
+t.test("nobody else can keep the folder locked", async (t) => {
+  const cluster = await newCluster(t);
+  await cluster.bootstrap();
+  const lock = join(cluster.dir, "lock.db");
+  t.equal(lstatSync(lock).mode & 0o777, 0o600);
+  chmodSync(lock, 0o644);
+  const { error } = await cluster.ztap.json(t, "error", ["cluster", "bootstrap", cluster.dir], { code: 64 });
+  t.match(error, { code: "invalid-settings", message: /others may open .*lock\.db, and keep it locked.*chmod 600/ });
+  chmodSync(lock, 0o600);
+  t.same(changedIn(await cluster.bootstrap()), []);
+});
+
 t.test("what others have in the folder is neither entered nor removed", async (t) => {
   const cluster = await newCluster(t);
   await cluster.bootstrap("--nodes", "web-1");

@@ -1,7 +1,9 @@
 /** A cluster's authority at work, without etcd, and requests to it as anybody can send them. */
+import { readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { connect, type TLSSocket } from "node:tls";
 import type { Test } from "tap";
-import { createRequest, generateKey } from "../../src/adapters/authority/x509.js";
+import { createRequest, generateKey, issueCertificate, publicKeyPem } from "../../src/adapters/authority/x509.js";
 import type { EnrolmentToken } from "../../src/operations/bootstrap/token.js";
 import { Ztap, type Running } from "../cli/ztap.js";
 import { within } from "../wait.js";
@@ -38,6 +40,53 @@ export async function startAuthority(t: Test): Promise<Authority> {
     },
     enroll: (token, folder) => ztap.run(["cluster", "enroll", "-", "--dir", ztap.path(folder)], { input: token }),
   };
+}
+
+export const DAY_MS = 24 * 3_600_000;
+
+export interface Enrolled extends Authority {
+  /** The folder of web-4, which has enrolled. */
+  readonly node: string;
+  readonly read: (name: string) => string;
+  readonly renew: (...flags: readonly string[]) => ReturnType<Authority["ztap"]["run"]>;
+}
+
+export async function startEnrolled(t: Test): Promise<Enrolled> {
+  const authority = await startAuthority(t);
+  const { ztap, dir } = authority;
+  t.match(await ztap.run(["cluster", "bootstrap", dir, "--nodes", "web-1", "--operators", "ada"]), { code: 0 });
+  t.match(await authority.enroll(await authority.token("web-4"), "node"), { code: 0 });
+  const node = ztap.path("node");
+  return {
+    ...authority,
+    node,
+    read: (name) => readFileSync(join(node, name), "utf8"),
+    renew: (...flags) => ztap.run(["cluster", "renew", "--dir", node, ...flags]),
+  };
+}
+
+/** A certificate that the authority's key has signed, for a key. */
+export async function issue(
+  dir: string,
+  name: string,
+  key: string,
+  validity: { fromDays: number; days: number },
+): Promise<string> {
+  const read = (file: string): string => readFileSync(join(dir, "authority", file), "utf8");
+  return issueCertificate(
+    publicKeyPem(key),
+    { commonName: name, hosts: [] },
+    { certificate: read("ca.crt"), privateKey: read("ca.key") },
+    { nowMs: Date.now() + validity.fromDays * DAY_MS, validForMs: validity.days * DAY_MS },
+  );
+}
+
+/** A node's certificate is about to expire, there and with the authority. @param folder where the node has it */
+export async function makeOld({ dir, node }: Enrolled, name = "web-4", folder = node): Promise<string> {
+  const key = readFileSync(join(folder, "node.key"), "utf8");
+  const old = await issue(dir, name, key, { fromDays: -340, days: 365 });
+  for (const path of [join(folder, "node.crt"), join(dir, "nodes", name, "node.crt")]) writeFileSync(path, old);
+  return old;
 }
 
 interface PostOptions {

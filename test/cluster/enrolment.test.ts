@@ -203,7 +203,7 @@ t.test("a token expires", async (t) => {
   const authority = await startAuthority(t);
   const token = await authority.token("web-1", "--for", "1ms");
   t.match(await authority.enroll(token, "node"), { code: 1, stderr: /the token expired at/ });
-  t.same(readdirSync(authority.ztap.path("node")), ["node.key"]);
+  t.same(readdirSync(authority.ztap.path("node")), ["lock.db", "node.key"]);
 });
 
 t.test("a node sends nothing to another server than the token names", async (t) => {

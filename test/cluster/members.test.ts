@@ -40,6 +40,30 @@ t.test("each address of a member is in its certificates, and is listened on", as
   });
 });
 
+t.test("an address has one form, and no zone, which is of one host alone", async (t) => {
+  const ztap = new Ztap(t);
+  const dir = ztap.path("authority");
+  const run = (...flags: readonly string[]) => ztap.run(["cluster", "bootstrap", dir, ...flags]);
+  t.match(await run("--members", "m1=fe80::1%eth0"), { code: 64, stderr: /fe80::1%eth0.*is neither an IP address/ });
+  ztap.write("authority/cluster.yaml", "members:\n  m1: 10.0.0.1\n  m2: fe80::1%eth0\n");
+  t.match(await run(), { code: 64, stderr: /cluster\.yaml:3:7 "fe80::1%eth0"/ });
+  ztap.write("authority/cluster.yaml", 'members:\n  m1: { address: "fe80::1", listen: "fe80::1%eth0" }\n');
+  t.match(await run(), { code: 64, stderr: /cluster\.yaml:2:7 .*fe80::1%eth0/ });
+  ztap.write("authority/cluster.yaml", 'members:\n  m1: "::ffff:10.0.0.2"\n  m2: "2001:DB8:0::2"\nprefix: shop\n');
+  t.match(await run(), { code: 0 });
+  t.match(await run(), { code: 0, stdout: /^kept {5}[^]*/ });
+  t.notMatch((await run()).stdout, /renewed/);
+});
+
+t.test("a prefix that etcdctl would take for a flag is refused", async (t) => {
+  const ztap = new Ztap(t);
+  for (const prefix of ["--x", "-"]) {
+    ztap.write("authority/cluster.yaml", `members: { m1: 10.0.0.1 }\nprefix: ${JSON.stringify(prefix)}\n`);
+    const refused = await ztap.run(["cluster", "bootstrap", ztap.path("authority")]);
+    t.match(refused, { code: 64, stderr: /cluster\.yaml:2:9 .*prefix/ }, prefix);
+  }
+});
+
 // Between addresses of loopback Linux connects from 127.0.0.1: a member's address as others see it is not the one it is called by.
 const settings = { skip: whyNoEtcd() ?? false, timeout: HANG_MS };
 await t.test("members that connect from another of their addresses run, and serve all of them", settings, async (t) => {

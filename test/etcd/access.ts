@@ -33,8 +33,8 @@ export async function writeCertificates(folder: string, wanted: readonly TestCer
   }
 }
 
-/** Runs etcdctl. @throws with what it said where it fails */
-export function etcdctl(environment: Readonly<Record<string, string>>, script: string): void {
+/** Runs etcdctl. @returns what it said @throws with that where it fails */
+export function etcdctl(environment: Readonly<Record<string, string>>, script: string): string {
   const program = etcdProgram("etcdctl");
   const path = `${program.includes("/") ? `${dirname(program)}:` : ""}${process.env["PATH"] ?? ""}`;
   const env = { PATH: path, ETCDCTL_API: "3", ...environment };
@@ -44,6 +44,7 @@ export function etcdctl(environment: Readonly<Record<string, string>>, script: s
     timeout: HANG_MS,
   });
   if (status !== 0) throw new Error(`${stdout}${stderr}`);
+  return stdout;
 }
 
 /** The users and roles of two nodes, of which web-2 may lead; then authentication is on. */

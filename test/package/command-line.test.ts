@@ -59,3 +59,31 @@ t.test("a folder with files of others is left alone", async (t) => {
   t.match(run(["--out", folder]), { status: 1, stderr: /has other files/ });
   t.same(readdirSync(folder), ["letter.txt"]);
 });
+
+t.test("of a folder with packages, what its sums list is replaced, and nothing else", (t) => {
+  const folder = mkdtempSync(join(tmpdir(), `ztap-package-${process.pid}-`));
+  t.teardown(() => rmSync(folder, { recursive: true, force: true }));
+  const write = (path: string, text: string): void => writeFileSync(join(folder, path), text);
+  for (const name of ["out", "out/letters", "made"]) mkdirSync(join(folder, name));
+  const sum = "0".repeat(64);
+  const listed = ["ztap_0.0.9-1_amd64.deb", "..", "../outside", "letters/dear.txt"];
+  write("out/SHA256SUMS", listed.map((name) => `${sum}  ${name}\n`).join(""));
+  for (const name of ["out/SHA256SUMS.sig", "out/ztap_0.0.9-1_amd64.deb", "out/letter.txt", "out/letters/dear.txt"])
+    write(name, "earlier");
+  write("outside", "dear");
+  for (const name of ["SHA256SUMS", "ztap_0.0.10-1_amd64.deb"]) write(`made/${name}`, "made");
+  const place = join(ROOT, "bin/package/place.mjs");
+  const script = `import { putInPlace } from ${JSON.stringify(place)}; putInPlace("made", "out");`;
+  const done = spawnSync(process.execPath, ["--input-type=module", "-e", script], { cwd: folder, encoding: "utf8" });
+  t.equal(done.status, 0, done.stderr);
+  t.same(readdirSync(join(folder, "out"), { recursive: true }).sort(), [
+    "SHA256SUMS",
+    "letter.txt",
+    "letters",
+    "letters/dear.txt",
+    "ztap_0.0.10-1_amd64.deb",
+  ]);
+  t.equal(readFileSync(join(folder, "out/SHA256SUMS"), "utf8"), "made");
+  t.ok(readFileSync(join(folder, "outside")));
+  t.end();
+});

@@ -13,6 +13,9 @@ import { printableLine } from "../../model/printable.js";
 import { messageInWords } from "../../model/system-error.js";
 import { PATHS } from "./server.js";
 
+/** In words: without them, NODE_TLS_REJECT_UNAUTHORIZED decides. */
+const VERIFIED: ConnectionOptions = { rejectUnauthorized: true };
+
 const TIMEOUT_MS = 30_000;
 const MAX_ANSWER_BYTES = 65_536;
 
@@ -26,6 +29,18 @@ const isAnswer = shaped<EnrolmentAnswer>({
 /** Returns the fingerprint of a public key (SPKI in DER), as tokens hold it. */
 export function fingerprintOf(publicKey: Buffer): string {
   return createHash("sha256").update(publicKey).digest("base64url");
+}
+
+/** The authority has issued nothing for this request: it refused it, or has never had it. */
+export class NotIssued extends OperationError {
+  constructor(
+    code: "enrolment" | "unverified",
+    readonly reason: "refused" | "not-sent",
+    message: string,
+    options?: ErrorOptions,
+  ) {
+    super(code, message, options);
+  }
 }
 
 interface Address {
@@ -59,13 +74,16 @@ export interface NodeIdentity {
   readonly serverName: string;
 }
 
-/** @throws OperationError `enrolment` if the authority refuses, `unverified` if the peer is another one */
+/**
+ * @throws OperationError `enrolment` if the authority refuses, `unverified` if the peer is another one: NotIssued, where it
+ * is known that nothing was issued
+ */
 export async function requestRenewal(
   address: Address,
   { serverName, ...identity }: NodeIdentity,
   asked: RenewalRequest,
 ): Promise<EnrolmentAnswer> {
-  const socket = await connectTo(address, { ...identity, servername: serverName }, () => null);
+  const socket = await connectTo(address, { ...identity, servername: serverName, ...VERIFIED }, () => null);
   const retry = "what the authority has issued for this key stays good";
   return exchange(address, socket, { path: PATHS.renew, body: JSON.stringify(asked), retry });
 }
@@ -84,7 +102,9 @@ async function exchange({ host, port }: Address, socket: TLSSocket, request: Sen
     if (status === 200 && isAnswer(value)) return value;
     const error: unknown = Reflect.get(Object(value), "error");
     const why = isString(error) ? printableLine(error.slice(0, 300)) : `it answered with the status ${status}`;
-    throw new OperationError("enrolment", `the authority at ${host}:${port} gave no certificate: ${why}`);
+    const message = `the authority at ${host}:${port} gave no certificate: ${why}`;
+    if (status >= 400 && status < 500) throw new NotIssued("enrolment", "refused", message);
+    throw new OperationError("enrolment", message);
   } finally {
     socket.destroy();
   }
@@ -99,11 +119,11 @@ function connectTo(
   return new Promise((resolve, reject) => {
     const fail = (why: string, cause?: Error): void => {
       socket.destroy();
-      reject(new OperationError("enrolment", `the authority at ${host}:${port} ${why}`, { cause }));
+      reject(new NotIssued("enrolment", "not-sent", `the authority at ${host}:${port} ${why}`, { cause }));
     };
     const refuse = (why: string): void => {
       socket.destroy();
-      reject(new OperationError("unverified", `the server at ${host}:${port} ${why}`));
+      reject(new NotIssued("unverified", "not-sent", `the server at ${host}:${port} ${why}`));
     };
     const socket = connect({ ...options, host, port, minVersion: "TLSv1.3" });
     socket.setTimeout(TIMEOUT_MS, () => fail("does not answer"));

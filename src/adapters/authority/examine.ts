@@ -11,7 +11,8 @@ import { writableByOthers } from "../system/ownership.js";
 const BEARERS = ["members", "nodes", "operators"];
 const PLAIN = ["authority", "tokens"];
 /** In the folder itself. */
-const FILES = /^(cluster\.yaml|roles\.sh|lock\.db)/;
+const FILES = /^(cluster\.yaml|roles\.sh|etcd-users|(?:etcd-)?lock\.db)/;
+const LOCKS = ["lock.db", "etcd-lock.db"];
 
 const LEFTOVER_MS = 10 * 60_000;
 
@@ -29,6 +30,12 @@ export function whyUnusable(root: string, user: number): string | null {
     if (why !== null) return why;
   }
   return null;
+}
+
+/** Returns the lock that other users can open; null if there is none. They can keep it locked with reading alone. */
+export function lockOpenToOthers(root: string): string | null {
+  const isOpen = (path: string): boolean => ((lstatSync(path, { throwIfNoEntry: false })?.mode ?? 0) & 0o077) !== 0;
+  return LOCKS.map((name) => join(root, name)).find(isOpen) ?? null;
 }
 
 /** Removes what a run that was killed has written beside its place; it may hold a key. */

@@ -4,7 +4,7 @@
  * certificate: a run that was interrupted is completed by the next one.
  */
 import type { X509Certificate } from "node:crypto";
-import { existsSync, rmdirSync } from "node:fs";
+import { existsSync, rmdirSync, rmSync } from "node:fs";
 import { isIP } from "node:net";
 import { dirname, join } from "node:path";
 import type { AuthorityFolder, EnsuredFile, WantedCertificate } from "../../interfaces/authority.js";
@@ -13,19 +13,18 @@ import { RENEW_BEFORE_MS } from "../../model/certificate.js";
 import { OperationError } from "../../model/operation-error.js";
 import { makeFile, readIfThere, replaceFile } from "../system/atomic-file.js";
 import { commonNameOf, isIssuedBy, readCertificates, readPrivateKey } from "../system/certificate-pair.js";
-import { tryLock } from "../system/file-lock.js";
 import { makeFolder } from "../system/folder.js";
-import { listIssued, removeLeftovers, whyUnusable } from "./examine.js";
-import { generateKey, issueAuthority, issueCertificate, publicKeyPem, type Issuer } from "./x509.js";
+import { listIssued, lockOpenToOthers, removeLeftovers, whyUnusable } from "./examine.js";
+import { withLock } from "./lock.js";
+import { CLOCK_SKEW_MS, generateKey, issueAuthority, issueCertificate, publicKeyPem, type Issuer } from "./x509.js";
 
 /** An authority lives longer than what it issues. */
 const AUTHORITY_VALID_MS = 10 * 365 * 24 * 3_600_000;
 
 const LOCK = "lock.db";
-const LOCK_WAIT_MS = 30_000;
-const LOCK_POLL_MS = 20;
-
-const LOCK_SLOW_MS = 2_000;
+/** Of etcd's users and roles. */
+const ETCD_LOCK = "etcd-lock.db";
+const MINUTE_MS = 60_000;
 
 export interface AuthorityFolderOptions {
   /** Makes the folder with the first change, if there is none. */
@@ -61,6 +60,9 @@ function refuseUnusable(path: string): void {
       "invalid-settings",
       `the authority's folder ${path} is not used: ${why}; use a new folder, where root or the user who runs ztap alone can write, since others may know or have chosen what is in this one`,
     );
+  const lock = lockOpenToOthers(path);
+  if (lock !== null)
+    throw new OperationError("invalid-settings", `others may open ${lock}, and keep it locked; chmod 600 ${lock}`);
 }
 
 /** Makes the folder. One that cannot be used is removed again, with the folders above it that were made for it. */
@@ -83,27 +85,17 @@ class DiskFolder implements AuthorityFolder {
     private readonly waiting: (what: string) => void,
   ) {}
 
-  async exclusively<T>(change: () => Promise<T>): Promise<T> {
+  exclusively<T>(change: () => Promise<T>): Promise<T> {
+    return this.#locked(LOCK, this.path, change);
+  }
+
+  applying<T>(change: () => Promise<T>): Promise<T> {
+    return this.#locked(ETCD_LOCK, "etcd's users and roles", change);
+  }
+
+  async #locked<T>(lock: string, what: string, change: () => Promise<T>): Promise<T> {
     if (!existsSync(this.path)) makeUsableFolder(this.path);
-    const lock = join(this.path, LOCK);
-    const started = this.clock.monotonic();
-    let isSlow = false;
-    let release = tryLock(lock);
-    for (; release === null; release = tryLock(lock)) {
-      const waitedMs = this.clock.monotonic() - started;
-      if (!isSlow && waitedMs > LOCK_SLOW_MS) {
-        isSlow = true;
-        this.waiting(`other processes that are changing ${this.path}`);
-      }
-      if (waitedMs > LOCK_WAIT_MS)
-        throw new OperationError("lost-race", `other processes are changing ${this.path}; try again`);
-      await this.clock.sleep(LOCK_POLL_MS);
-    }
-    try {
-      return await change();
-    } finally {
-      release();
-    }
+    return withLock(join(this.path, lock), { what, clock: this.clock, waiting: this.waiting }, change);
   }
 
   read(path: string): string | null {
@@ -112,6 +104,18 @@ class DiskFolder implements AuthorityFolder {
 
   publicKey(path: string): string | null {
     return publicKeyIn(this.read(path));
+  }
+
+  validForMs(path: string): number | null {
+    const [found] = readCertificates(this.read(path) ?? "") ?? [];
+    if (found === undefined) return null;
+    const wholeMs = found.validToDate.getTime() - found.validFromDate.getTime() - CLOCK_SKEW_MS;
+    // Certificates have whole seconds.
+    return Math.max(Math.round(wholeMs / MINUTE_MS), 1) * MINUTE_MS;
+  }
+
+  remove(path: string): void {
+    rmSync(join(this.path, path), { force: true });
   }
 
   issued(): readonly string[] {

@@ -1,5 +1,5 @@
 /** The key and the certificates of a node on its own disk. The key is made here, and never leaves. */
-import { renameSync } from "node:fs";
+import { renameSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { OperationError } from "../../model/operation-error.js";
 import { RENEW_BEFORE_MS } from "../../model/certificate.js";
@@ -7,10 +7,12 @@ import { makeFile, readIfThere, replaceFile } from "../system/atomic-file.js";
 import { commonNameOf, problemOfPair, readCertificates, readPrivateKey } from "../system/certificate-pair.js";
 import { makeFolder } from "../system/folder.js";
 import { writableByOthers } from "../system/ownership.js";
+import { withLock, type LockOptions } from "./lock.js";
 import { createRequest, generateKey } from "./x509.js";
 
 /** Where the authority is, for renewals. */
 const ADDRESS = "authority";
+const LOCK = "lock.db";
 /** The key of the next certificate, until that is here. */
 const NEXT_KEY = "node-next.key";
 
@@ -35,6 +37,11 @@ export class NodeFiles {
       throw new OperationError("invalid-settings", `no key is kept in ${folder}: ${why}; choose another with --dir`);
     this.#nextKey = join(folder, NEXT_KEY);
     this.paths = { ca: join(folder, "ca.crt"), cert: join(folder, "node.crt"), key: join(folder, "node.key") };
+  }
+
+  /** Runs one change of the files while no other one runs, in any process. */
+  exclusively<T>(options: Omit<LockOptions, "what">, change: () => Promise<T>): Promise<T> {
+    return withLock(join(this.folder, LOCK), { ...options, what: this.folder }, change);
   }
 
   /** Returns whether the node has a certificate that will be good for a while. */
@@ -71,6 +78,11 @@ export class NodeFiles {
     );
   }
 
+  /** The certificate, in PEM; null if there is none. */
+  get certificate(): string | null {
+    return readIfThere(this.paths.cert);
+  }
+
   /** When the certificate expires. */
   expiresAt(): string | null {
     const [own] = readCertificates(readIfThere(this.paths.cert) ?? "") ?? [];
@@ -80,6 +92,11 @@ export class NodeFiles {
   /** Whether another key was made, and its certificate is not here yet: the authority may have issued it. */
   get hasNextKey(): boolean {
     return readIfThere(this.#nextKey) !== null;
+  }
+
+  /** Drops that key: nothing was issued for it. */
+  dropNextKey(): void {
+    rmSync(this.#nextKey, { force: true });
   }
 
   /** `host:port` of the authority, as it was when the node enrolled; null if it is not known. */
@@ -105,6 +122,17 @@ export class NodeFiles {
     throw new OperationError("bad-key", `${key} is no private key on the curve P-256; remove it to get another one`);
   }
 
+  /** Stores the certificates of a renewal: the authority has the same key as before. @throws OperationError `enrolment` */
+  storeNext(certificate: string, authority: string, nowMs: number): void {
+    const [known, found] = [readIfThere(this.paths.ca) ?? "", authority].map((text) => readCertificates(text)?.[0]);
+    if (known === undefined || found?.publicKey.equals(known.publicKey) !== true)
+      throw new OperationError(
+        "enrolment",
+        `the authority's answer is not used: it names another authority than ${this.paths.ca}; a node that changes to another one needs a token of that`,
+      );
+    this.store(certificate, authority, nowMs);
+  }
+
   /** Stores the certificates, if they are for a key of this node. @throws OperationError `enrolment` */
   store(certificate: string, authority: string, nowMs: number): void {
     const { ca, cert, key } = this.paths;
@@ -115,6 +143,8 @@ export class NodeFiles {
     replaceFile(ca, authority);
     replaceFile(cert, certificate);
     this.settle();
+    // What writes to the folder without the lock, such as a person who copies files.
+    this.present(nowMs);
   }
 
   #problem(authority: string, certificate: string, privateKey: string, nowMs: number): string | null {

@@ -6,7 +6,7 @@
 import { createServer } from "node:https";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { AddressInfo, Socket } from "node:net";
-import { TLSSocket } from "node:tls";
+import { TLSSocket, type SecureContextOptions } from "node:tls";
 import type { EnrolmentCall, EnrolmentReply, ShownCertificate } from "../../interfaces/enrolment.js";
 import type { Clock } from "../../interfaces/system.js";
 import { OperationError } from "../../model/operation-error.js";
@@ -17,19 +17,23 @@ export const MAX_REQUEST_BYTES = 8_192;
 
 const MAX_CONNECTIONS = 64;
 const REQUEST_TIMEOUT_MS = 10_000;
-/** Attempts of one address in one window. */
+/** Attempts of one address, or of one node that has shown its certificate, in one window. */
 const MAX_ATTEMPTS = 20;
 const WINDOW_MS = 60_000;
-/** Addresses whose attempts are counted; beyond, the oldest is forgotten. */
+/** Addresses and nodes whose attempts are counted; beyond, the oldest is forgotten. */
 const MAX_ADDRESSES = 4_096;
 
-export interface EnrolmentServerOptions {
-  readonly host: string;
-  readonly port: number;
+/** What the server shows, and whom it trusts. PEM. */
+export interface ServerIdentity {
   readonly certificate: string;
   readonly privateKey: string;
   /** The authority whose certificates clients may show. */
   readonly authority: string;
+}
+
+export interface EnrolmentServerOptions extends ServerIdentity {
+  readonly host: string;
+  readonly port: number;
   readonly clock: Pick<Clock, "monotonic">;
 }
 
@@ -39,6 +43,14 @@ export interface EnrolmentServerOptions {
  */
 export type AnswerEnrolment = (call: EnrolmentCall, accepted: () => void) => Promise<EnrolmentReply>;
 
+export interface EnrolmentServer {
+  /** `host:port`. */
+  readonly address: string;
+  /** New connections are served with this. */
+  readonly use: (identity: ServerIdentity) => void;
+  readonly close: () => Promise<void>;
+}
+
 /**
  * @param answer never rejects
  * @throws OperationError `no-address` if it cannot listen there
@@ -46,18 +58,15 @@ export type AnswerEnrolment = (call: EnrolmentCall, accepted: () => void) => Pro
 export async function serveEnrolment(
   options: EnrolmentServerOptions,
   answer: AnswerEnrolment,
-): Promise<{ readonly address: string; readonly close: () => Promise<void> }> {
-  const { host, port, certificate, privateKey, authority, clock } = options;
+): Promise<EnrolmentServer> {
+  const { host, port, clock } = options;
   const attempts = new Attempts(clock);
   const server = createServer(
     {
-      cert: certificate,
-      key: privateKey,
+      ...contextOf(options),
       // Asked for and not demanded: a node that enrolls has none, and one that is refused is told why.
-      ca: authority,
       requestCert: true,
       rejectUnauthorized: false,
-      minVersion: "TLSv1.3",
       handshakeTimeout: REQUEST_TIMEOUT_MS,
       headersTimeout: REQUEST_TIMEOUT_MS,
       requestTimeout: REQUEST_TIMEOUT_MS,
@@ -91,12 +100,17 @@ export async function serveEnrolment(
   });
   return {
     address: describeAddress(server.address()),
+    use: (identity) => server.setSecureContext(contextOf(identity)),
     close: () =>
       new Promise((resolve) => {
         server.close(() => resolve());
         for (const socket of open) socket.destroy();
       }),
   };
+}
+
+function contextOf({ certificate, privateKey, authority }: ServerIdentity): SecureContextOptions {
+  return { cert: certificate, key: privateKey, ca: authority, minVersion: "TLSv1.3" };
 }
 
 function whyNotListening(error: Error): string {
@@ -137,7 +151,7 @@ async function serveOne(
   };
   const kind = request.method === "POST" ? KINDS.find((one) => PATHS[one] === request.url) : undefined;
   if (kind === undefined) return reply(404, { error: "there is nothing here" });
-  if (!attempts.count(from)) return reply(429, { error: "too many attempts; wait a minute" });
+  if (!attempts.count(whoseAttempt(request.socket))) return reply(429, { error: "too many attempts; wait a minute" });
   const body = await readBody(request);
   if (body === null) return reply(400, { error: "the request is too long, or has not come as a whole" });
   const { status, body: message } = await answer({ kind, body: parse(body), from, shown: shownBy(request.socket) });
@@ -145,6 +159,12 @@ async function serveOne(
 }
 
 const KINDS = ["enroll", "renew"] as const;
+
+/** A node that proves who it is has attempts of its own: what else runs at its address takes none of them. */
+function whoseAttempt(socket: Socket): string {
+  const own = socket instanceof TLSSocket && socket.authorized ? socket.getPeerX509Certificate() : undefined;
+  return own === undefined ? `at ${socket.remoteAddress}` : `of ${own.subject}`;
+}
 
 /** The handshake proves that the peer has the key of the certificate, whether or not that is trusted. */
 function shownBy(socket: Socket): ShownCertificate | null {
@@ -183,24 +203,24 @@ function parse(text: string): unknown {
   }
 }
 
-/** Counts attempts by address, in windows. */
+/** Counts attempts by whose they are, in windows. */
 class Attempts {
   readonly #counts = new Map<string, { count: number; readonly since: number }>();
 
   constructor(private readonly clock: Pick<Clock, "monotonic">) {}
 
   /** Returns false for one too many. */
-  count(address: string): boolean {
+  count(whose: string): boolean {
     const now = this.clock.monotonic();
-    const found = this.#counts.get(address);
+    const found = this.#counts.get(whose);
     if (found !== undefined && now - found.since < WINDOW_MS) {
       found.count += 1;
       return found.count <= MAX_ATTEMPTS;
     }
-    this.#counts.delete(address);
+    this.#counts.delete(whose);
     const [oldest] = this.#counts.keys();
     if (this.#counts.size >= MAX_ADDRESSES && oldest !== undefined) this.#counts.delete(oldest);
-    this.#counts.set(address, { count: 1, since: now });
+    this.#counts.set(whose, { count: 1, since: now });
     return true;
   }
 }

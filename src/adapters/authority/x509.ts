@@ -29,7 +29,7 @@ import type { CertificateProfile } from "../../model/certificate.js";
 const CURVE = { name: "ECDSA", namedCurve: "P-256" } as const;
 const SIGNING = { name: "ECDSA", hash: "SHA-256" } as const;
 /** A clock that is behind by less accepts a certificate at once. */
-const CLOCK_SKEW_MS = 5 * 60_000;
+export const CLOCK_SKEW_MS = 5 * 60_000;
 
 export interface Validity {
   readonly nowMs: number;
@@ -167,7 +167,14 @@ function common({ nowMs, validForMs }: Validity) {
 }
 
 function toGeneralNames(hosts: readonly string[]): JsonGeneralNames {
-  return hosts.map((host) => ({ type: isIP(host) === 0 ? ("dns" as const) : ("ip" as const), value: host }));
+  return hosts.map((host) =>
+    isIP(host) === 0 ? { type: "dns", value: host } : { type: "ip", value: withoutDots(host) },
+  );
+}
+
+/** IPv6 in hexadecimal digits alone: the package reads those of a dotted end as such. */
+function withoutDots(address: string): string {
+  return isIP(address) === 6 ? new URL(`http://[${address}]/`).hostname.slice(1, -1) : address;
 }
 
 function toText(certificate: X509Certificate): string {

@@ -9,7 +9,7 @@ import { makeNodeToken } from "../../wiring/authority.js";
 export default class ClusterToken extends BaseCommand {
   static override summary = "Make a token with which one new node gets its certificate, once.";
   static override description =
-    "Adds the node to cluster.yaml. The token names the authority's address and key, and is a secret until it is used. It alone is printed on standard output.";
+    "Adds the node to cluster.yaml, and ends the renewals of a certificate that the name had before. The token names the authority's address and key, and is a secret until it is used. It alone is printed on standard output.";
   static override examples = ["<%= config.bin %> cluster token ./shop web-4 --address 10.0.0.9:9471"];
   static override args = {
     dir: Args.string({ ignoreStdin: true, description: "folder of the authority", required: true }),

@@ -13,6 +13,7 @@ import {
 } from "./certificates.js";
 import { CLUSTER_FILE, extendClusterFile, type ClusterAdditions, type ClusterFile } from "./cluster-file.js";
 import { etcdSettings, storeUrl } from "./etcd-settings.js";
+import { forgetUnlisted } from "./forget.js";
 import { clusterAccess, ROLES_FILE, rolesScript } from "./roles.js";
 
 export interface Bootstrapped {
@@ -63,6 +64,7 @@ async function writeCluster(
 ): Promise<WrittenCluster> {
   const { text, file } = extendedCluster(folder, added);
   for (const path of [CLIENT_AUTHORITY, PEER_AUTHORITY]) refuseSecondAuthority(folder, path);
+  forgetUnlisted(folder, file);
   const files = [folder.write(CLUSTER_FILE, text)];
   for (const wanted of wantedCertificates(file)) files.push(await folder.ensure(wanted, validForMs));
   for (const { path, of } of authorityCopies(file)) files.push(folder.write(path, folder.read(of) ?? ""));

@@ -176,20 +176,24 @@ function toClusterFile(document: BootstrapDocument, report: Report): ClusterFile
   const { members = {}, nodes = [], enrolled = [], leaders = [], operators = [], prefix = "ztap" } = document;
   const file = { members: toMembers(members, report), nodes, enrolled, leaders, operators, prefix };
   reportClashes(file, report);
+  if (prefix.startsWith("-")) report(["prefix"], `the prefix ${prefix} begins with -, as a flag of etcdctl does`);
   return file;
 }
 
 const toRecord = (member: BootstrapMember): Exclude<BootstrapMember, string> =>
   typeof member === "string" ? { address: member } : member;
 
-const isHost = (text: string): boolean => isIP(text) !== 0 || isObjectName(text);
+/** An address with a zone (fe80::1%eth0) means something on one host alone. */
+const isAddress = (text: string): boolean => isIP(text) !== 0 && !text.includes("%");
+
+const isHost = (text: string): boolean => isAddress(text) || isObjectName(text);
 
 function toMembers(members: Readonly<Record<string, BootstrapMember>>, report: Report): readonly EtcdMember[] {
   return Object.entries(members).flatMap(([name, found]) => {
     const path = ["members", name];
     const { address, otherAddresses = [], listen, clientPort = 2379, peerPort = 2380 } = toRecord(found);
     const addresses = [address, ...otherAddresses];
-    const listening = listen === undefined ? addresses.filter((one) => isIP(one) !== 0) : [listen];
+    const listening = listen === undefined ? addresses.filter(isAddress) : [listen];
     if (!isLabel(name))
       report(
         path,
@@ -201,7 +205,8 @@ function toMembers(members: Readonly<Record<string, BootstrapMember>>, report: R
       report(path, `${bad.map((one) => JSON.stringify(one)).join(", ")} is neither an IP address nor a DNS name`);
     else if (addresses.includes(ENROLMENT_NAME))
       report(path, `${ENROLMENT_NAME} is the name of the authority's server`);
-    else if (listening.length === 0 || listening.some((one) => isIP(one) === 0))
+    else if (listen?.includes("%") === true) report(path, `listen: ${JSON.stringify(listen)} is no IP address`);
+    else if (listening.length === 0 || !listening.every(isAddress))
       report(
         path,
         `etcd listens on IP addresses alone, and that of ${name} is a name: add one, ${name}=${address}+10.0.0.1, or { address: ${address}, listen: 10.0.0.1 }`,

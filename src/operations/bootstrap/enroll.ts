@@ -13,6 +13,7 @@ import { OperationError } from "../../model/operation-error.js";
 import { CLIENT_AUTHORITY, wantedOfNode } from "./certificates.js";
 import { CLUSTER_FILE, extendClusterFile, readClusterFile, type ClusterFile } from "./cluster-file.js";
 import { storeUrl } from "./etcd-settings.js";
+import { forgetNode, forgetUnlisted } from "./forget.js";
 import { clusterAccess, ROLES_FILE, rolesScript } from "./roles.js";
 import type { EnrolmentToken } from "./token.js";
 
@@ -77,7 +78,7 @@ export async function enrolNode(
   accepted();
   const publicKey = await readRequestOf(deps.readRequest, asked.request, node);
   const file = readCluster(folder);
-  if (!file.enrolled.includes(node)) throw new EnrolmentRefused(`${node} is no longer among the nodes that may enroll`);
+  if (!file.enrolled.includes(node)) throw new EnrolmentRefused(notEnrolling(node));
   return {
     certificate: await folder.exclusively(() => issueOnce(deps, asked, publicKey)),
     authority: folder.read(`${CLIENT_AUTHORITY}.crt`) ?? "",
@@ -85,6 +86,8 @@ export async function enrolNode(
     warning: await applyOrWarn(deps, node),
   };
 }
+
+const notEnrolling = (node: string): string => `${node} is no longer among the nodes that may enroll`;
 
 /** Returns the public key of a request for that name. @throws EnrolmentRefused */
 export async function readRequestOf(read: RequestReader, text: string, node: string): Promise<string> {
@@ -100,7 +103,8 @@ async function issueOnce(
   { id, secret, node }: EnrolmentRequest,
   publicKey: string,
 ): Promise<string> {
-  // Another token may have been made since it was looked at.
+  // Another token may have been made since it was looked at, or the node removed.
+  if (!readCluster(folder).enrolled.includes(node)) throw new EnrolmentRefused(notEnrolling(node));
   if (tokens.find(id, secret)?.isVoid !== false) throw new EnrolmentRefused(REPLACED);
   const digest = digestOfText(publicKey);
   if (!tokens.use(id, digest))
@@ -164,6 +168,9 @@ function addToken(deps: TokenDeps, node: string, address: string, forMs: number)
   const added = { members: [], nodes: [], leaders: [], operators: [], enrolled: [node] };
   // Refuses a name that another bearer has.
   const { text, file: next } = extendClusterFile(`${folder.path}/${CLUSTER_FILE}`, folder.read(CLUSTER_FILE), added);
+  forgetUnlisted(folder, file);
+  // Whoever has the key of its former certificate is not who uses the token.
+  forgetNode(folder, node);
   folder.write(CLUSTER_FILE, text);
   folder.write(ROLES_FILE, rolesScript(clusterAccess(next)));
   const expiresAt = new Date(clock.now() + forMs).toISOString();

@@ -23,6 +23,7 @@ import {
   type RequestReader,
 } from "./enroll.js";
 import { storeUrl } from "./etcd-settings.js";
+import { forgetUnlisted } from "./forget.js";
 
 export interface RenewalDeps {
   readonly folder: AuthorityFolder;
@@ -51,14 +52,22 @@ export async function renewNode(
   const present = examineShown(deps, shown, authority);
   if (present.commonName !== node) throw new EnrolmentRefused("the certificate is another name's");
   const file = readCluster(folder);
-  if (![...file.nodes, ...file.enrolled].includes(node))
-    throw new EnrolmentRefused(`${node} is not among the nodes of this cluster`);
+  if (!isListed(file, node)) {
+    await folder.exclusively(async () => forgetUnlisted(folder, readCluster(folder)));
+    throw new EnrolmentRefused(notListed(node));
+  }
   accepted();
   const publicKey = await readRequestOf(deps.readRequest, request, node);
   const keys = { present: present.publicKey, next: publicKey };
-  const certificate = await folder.exclusively(() => issueNext(deps, file, node, keys));
+  const certificate = await folder.exclusively(() => issueNext(deps, node, keys));
   return { certificate, authority, store: storeUrl(file), warning: null };
 }
+
+function isListed({ nodes, enrolled }: ClusterFile, node: string): boolean {
+  return nodes.includes(node) || enrolled.includes(node);
+}
+
+const notListed = (node: string): string => `${node} is not among the nodes of this cluster`;
 
 /** @throws EnrolmentRefused in words that help a node whose certificate has just expired */
 function examineShown(
@@ -75,16 +84,19 @@ function examineShown(
 
 async function issueNext(
   { folder, logger }: RenewalDeps,
-  file: ClusterFile,
   node: string,
   keys: { readonly present: string; readonly next: string },
 ): Promise<string> {
+  const file = readCluster(folder);
+  if (!isListed(file, node)) throw new EnrolmentRefused(notListed(node));
   const wanted = wantedOfNode(node, true);
+  // As long as the one before: who asked for short ones has a reason.
+  const validForMs = folder.validForMs(`${wanted.path}.crt`) ?? VALID_FOR_MS;
   const newest = folder.publicKey(`${wanted.path}.crt`);
   if (newest === null)
     throw new EnrolmentRefused("the authority has no certificate of this node any more; enroll with a new token");
   if (keys.next === newest) {
-    const { outcome } = await folder.ensure(wanted, VALID_FOR_MS);
+    const { outcome } = await folder.ensure(wanted, validForMs);
     if (outcome !== "kept") logger.info("renewed a certificate", { node, key: "the same" });
     return folder.read(`${wanted.path}.crt`) ?? "";
   }
@@ -97,5 +109,5 @@ async function issueNext(
       "the key of this node was made with the authority: it can be renewed for that key alone",
     );
   logger.info("renewed a certificate", { node, key: "another one" });
-  return folder.issue(wanted, keys.next, VALID_FOR_MS);
+  return folder.issue(wanted, keys.next, validForMs);
 }

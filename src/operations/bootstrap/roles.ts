@@ -53,7 +53,7 @@ function roleOfNode(node: string): string {
   return `${NODE_ROLE}${node}`;
 }
 
-/** Whether a role is one of a cluster: a user that has these alone was made for a node or an operator. */
+/** Whether a role has a name of a cluster's roles. */
 export function isClusterRole(role: string): boolean {
   return role === LEADER || role === REGISTRAR || role.startsWith(NODE_ROLE);
 }

@@ -21,6 +21,8 @@ export interface NodeSetupPlan {
   readonly file: string;
   /** `kept`: it already says all of this. */
   readonly action: "write" | "replace" | "kept";
+  /** The text that was there; null if there was no file. */
+  readonly before: string | null;
   /** The text to write; null for `kept`. */
   readonly text: string | null;
   /** Where the former file is kept; null if there is none, or setup wrote it. */
@@ -81,6 +83,7 @@ export function planNodeSetup(found: FoundFile, given: SetupValues, options: Pla
   return {
     file: path,
     action: isKept ? "kept" : before === null ? "write" : "replace",
+    before,
     text: isKept ? null : text,
     // What setup wrote would take the place of what a person had written.
     backup: isKept || !isPersons ? null : `${path}.ztap-backup`,
