@@ -2,6 +2,7 @@ import { Flags as flagOf } from "@oclif/core";
 import { ask } from "../cli/ask.js";
 import { BaseCommand } from "../cli/base.js";
 import { EXIT } from "../cli/exit.js";
+import { OperationError } from "../model/operation-error.js";
 import type { SetupKey, SetupValues } from "../operations/setup/configuration.js";
 import { isEdited, type FoundFile } from "../operations/setup/node-setup.js";
 import { settingFlags } from "../settings/flags.js";
@@ -54,6 +55,11 @@ export default class Setup extends BaseCommand {
 
   async run(): Promise<void> {
     const { flags } = await this.parse(Setup);
+    if (flags.json && (flags.discover || flags["dry-run"]))
+      throw new OperationError(
+        "usage",
+        "--json goes neither with --discover nor with --dry-run: what they print is text",
+      );
     const settings = await this.settings(flags);
     if (flags.discover) return this.#discover(settings, flags.namespace);
     if (!flags["dry-run"]) requireRootFor(flags.file);

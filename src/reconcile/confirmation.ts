@@ -53,6 +53,15 @@ export type TrialOutcome =
 /** So much earlier than the kernel an agent goes back. */
 const KERNEL_MARGIN_MS = 1_000;
 
+/** @param inForce number of the confirmed revision; null if it is not known */
+export function describeReverted({ revision, at, reason }: RevertedTrial, inForce: number | null): string {
+  const kept = inForce === null ? "the revision before" : `revision ${inForce}`;
+  return (
+    `revision ${revision} was not confirmed in time, and this node went back from it at ${at}: ${reason}; ` +
+    `${kept} is in force, and the next new revision is tried`
+  );
+}
+
 /** Returns the time in which a node must confirm a revision, in milliseconds; null if it need not. */
 export function confirmTimeOf(objects: ObjectSet): number | null {
   for (const { object } of objects.values()) {

@@ -30,7 +30,7 @@ import { StoreError } from "../interfaces/store.js";
 import type { Clock } from "../interfaces/system.js";
 import type { Telemetry } from "../interfaces/telemetry.js";
 import { LockoutError, LockoutGuard } from "./lockout-guard.js";
-import { Confirmation } from "./confirmation.js";
+import { Confirmation, describeReverted } from "./confirmation.js";
 import { describeProblems, locateWithheld, logMoves, reportDrift } from "./node-report.js";
 import { NodeStatusWriter } from "./node-status.js";
 import { InForce } from "./in-force.js";
@@ -178,9 +178,7 @@ export class Follower {
     await this.#keepConfirmed();
     const { ruleset, revision: before } = this.#inForce.target ?? {};
     const subjects = (await this.#tryToObserve(ruleset))?.subjects ?? [];
-    const message =
-      `revision ${revision.number} was not confirmed in time, and this node went back from it at ${reverted.at}: ${reverted.reason}; ` +
-      `${before === undefined ? "the revision before" : `revision ${before.number}`} is in force, and the next new revision is tried`;
+    const message = describeReverted(reverted, before?.number ?? null);
     await this.#report({ attemptedRevision: revision.number, state: "Stalled", message, drift: [], subjects });
     return true;
   }
@@ -353,7 +351,7 @@ export class Follower {
     const { ruleset } = target;
     const isComplete = isEmptyDiff(before.difference);
     // What of this revision is in force already is mended without a trial.
-    const isSettled = isComplete || (!this.#confirmation.isRunning && this.#isOf(target));
+    const isSettled = isComplete || (!this.#confirmation.isRunning && this.#inForce.isOf(target.revision));
     const trialMs = options.isFallback === true ? null : await this.#confirmation.timeFor(target, isSettled);
     if (trialMs === 0) return await this.#settleTrial();
     if (trialMs !== null) return await this.#try(target, trialMs, options);
@@ -381,11 +379,6 @@ export class Follower {
     }
     const healed = isHealing ? drift.missing.length + drift.changed.length + drift.extra.length : 0;
     await this.#settle(target, after, { ...options, healed });
-  }
-
-  /** Whether the revision that was switched to last is the target's. */
-  #isOf({ revision }: Target): boolean {
-    return this.#inForce.target?.revision.commitId === revision.commitId;
   }
 
   /** Puts the target in force on trial. It is no last-good state before it is confirmed. */

@@ -5,6 +5,7 @@
  * any more. It is complete once nothing is missing, no attachment either.
  */
 import type { Ruleset } from "../model/ruleset.js";
+import type { Revision } from "../model/state.js";
 import type { SubjectStatus } from "../model/status.js";
 import type { Target } from "./target.js";
 
@@ -36,6 +37,11 @@ export class InForce {
     const { revision, ruleset, withholding } = target;
     const number = withholding === null ? revision.number : withholding.enforcedRevision;
     return new InForce(target, { revision: number, digest: ruleset.digest, subjects });
+  }
+
+  /** Returns whether the target that was switched to is of this revision. */
+  isOf({ commitId }: Revision): boolean {
+    return this.target?.revision.commitId === commitId;
   }
 
   /** Returns whether this ruleset is the one that was switched to. */

@@ -1,5 +1,5 @@
 /** Wiring of `ztap setup`: the configuration file, the checks, the units, and what runs here. */
-import { existsSync } from "node:fs";
+import { existsSync, lstatSync } from "node:fs";
 import { hostname } from "node:os";
 import { join, resolve } from "node:path";
 import { makeFile, readIfThere, replaceFile } from "../adapters/system/atomic-file.js";
@@ -66,7 +66,16 @@ export function planMachineSetup(
   given: SetupValues,
   options: Pick<PlanOptions, "defaults" | "force">,
 ): NodeSetupPlan {
-  return planNodeSetup(found, given, { ...options, machine: machine(), enrolled: findEnrolled() });
+  const backup = freePath(`${found.path}.ztap-backup`);
+  return planNodeSetup(found, given, { ...options, machine: machine(), enrolled: findEnrolled(), backup });
+}
+
+/** Returns the path, with a number where there is something already: an earlier copy stays. */
+function freePath(path: string): string {
+  for (let number = 1; ; number += 1) {
+    const candidate = number === 1 ? path : `${path}.${number}`;
+    if (lstatSync(candidate, { throwIfNoEntry: false }) === undefined) return candidate;
+  }
 }
 
 /** See the operation. */

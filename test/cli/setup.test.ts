@@ -28,6 +28,8 @@ t.test("setup writes the file once, and again only what changes", async (t) => {
   const dry = await run("--dry-run");
   t.match(dry, { code: 0, stdout: /would be written:[^]*node: n1\n/ });
   t.notOk(existsSync(file), "nothing is written");
+  for (const flag of ["--dry-run", "--discover"])
+    t.match(await ztap.run(["setup", flag, "--json"]), { code: 64, stdout: /neither with --discover nor/ });
 
   const first = await ztap.json(t, "setup", ["setup", "--file", file, "--node", "n1"], { code: await codeHere(ztap) });
   t.match(first, { action: "write", backup: null });
@@ -59,6 +61,10 @@ t.test("setup writes the file once, and again only what changes", async (t) => {
     t.match(readFileSync(file, "utf8"), /node: n2/);
     t.match((await ztap.run(["setup", "--file", file, "--node", "n3"])).stdout, /^replaced/);
     t.equal(readFileSync(`${file}.ztap-backup`, "utf8"), edited, "the copy of what a person wrote stays");
+    writeFileSync(file, `${edited}logLevel: debug\n`);
+    t.match((await run("--node", "n3", "--force")).stdout, /^replaced[^]*ztap-backup\.2/);
+    t.equal(readFileSync(`${file}.ztap-backup`, "utf8"), edited, "and so does the first of two");
+    t.match(readFileSync(`${file}.ztap-backup.2`, "utf8"), /logLevel: debug/);
   });
 
   await t.test("an invalid file, or one of others, is an error and stays", async (t) => {

@@ -50,6 +50,8 @@ export interface PlanOptions {
   readonly enrolled: SetupValues | null;
   /** Whether a file that a person has edited may be replaced. */
   readonly force: boolean;
+  /** A path for its copy, where nothing is yet. */
+  readonly backup: string;
 }
 
 export interface NodeSetupDeps {
@@ -77,7 +79,7 @@ export function planNodeSetup(found: FoundFile, given: SetupValues, options: Pla
   if (!isKept && isPersons && !force)
     throw new OperationError(
       "target-not-empty",
-      `${path} was edited and is left as it is; add the settings there, or use --force (the file is kept as ${path}.ztap-backup)`,
+      `${path} was edited and is left as it is; add the settings there, or use --force (the file is kept as ${options.backup})`,
     );
   const settings = resolveSettings(isKept ? [layer] : [written], machine);
   return {
@@ -86,7 +88,7 @@ export function planNodeSetup(found: FoundFile, given: SetupValues, options: Pla
     before,
     text: isKept ? null : text,
     // What setup wrote would take the place of what a person had written.
-    backup: isKept || !isPersons ? null : `${path}.ztap-backup`,
+    backup: isKept || !isPersons ? null : options.backup,
     // A URL may hold a password.
     mode: maskCredentials(text) === text ? 0o644 : 0o600,
     settings,
