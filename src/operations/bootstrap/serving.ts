@@ -25,14 +25,12 @@ export function prepareServing(folder: AuthorityFolder): Promise<void> {
 
 /** Does that once an hour, until the signal aborts. Never rejects: the former certificate stays in use. */
 export async function keepServing({ folder, clock, logger, use }: ServingDeps, signal: AbortSignal): Promise<void> {
-  while (!signal.aborted) {
-    await clock.sleep(CHECK_MS, signal);
-    if (signal.aborted) return;
+  const wait = (): Promise<void> => clock.sleep(CHECK_MS, signal);
+  for (await wait(); !signal.aborted; await wait())
     try {
       await prepareServing(folder);
       use();
     } catch (error) {
       logger.warn("the folder of the authority could not be looked after", { error });
     }
-  }
 }
