@@ -229,6 +229,13 @@ function reportClashes({ members, nodes, enrolled, leaders, operators }: Cluster
   for (const [at, name] of nodes.entries()) claim(["nodes", at], name, "one of the nodes");
   for (const [at, name] of enrolled.entries()) claim(["enrolled", at], name, "one of the enrolled nodes");
   for (const [at, name] of operators.entries()) claim(["operators", at], name, "an operator");
+  const places = new Map<string, string>();
+  for (const { name, address, clientPort } of members) {
+    const place = `${address}:${clientPort}`;
+    const other = places.get(place);
+    if (other !== undefined) report(["members", name], `${place} is the address of ${other} already`);
+    places.set(place, name);
+  }
   const known = new Set([...nodes, ...enrolled]);
   for (const [at, name] of leaders.entries())
     if (!known.has(name)) report(["leaders", at], `${name} is not among the nodes`);
