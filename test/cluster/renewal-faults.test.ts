@@ -1,6 +1,7 @@
 /** `ztap cluster renew` where something is wrong: refusals, several at once, clocks, other processes of the host, names that come back. */
 import { createPublicKey, X509Certificate } from "node:crypto";
 import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { createServer } from "node:https";
 import { join } from "node:path";
 import t from "tap";
 import type { Test } from "tap";
@@ -76,6 +77,20 @@ t.test("a refused new key does not end the renewals of the present one", async (
     t.match(away, { code: 1, stderr: /cannot be reached/ });
     t.notOk(existsSync(join(folder, "node-next.key")));
   });
+});
+
+t.test("a new key is kept where nobody knows whether the authority has issued for it", async (t) => {
+  const { ztap, dir, node, read, renew } = await startEnrolled(t);
+  const [cert, key] = ["crt", "key"].map((ending) => readFileSync(join(dir, `authority/enrolment.${ending}`)));
+  const server = createServer({ cert, key }, ({ socket }) => socket.destroy());
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  t.teardown(() => server.close());
+  const address = `127.0.0.1:${Object(server.address()).port}`;
+  const lost = await ztap.run(["cluster", "renew", "--dir", node, "--new-key", "--address", address]);
+  t.match(lost, { code: 1, stderr: /the authority's answer did not come; try again/ });
+  const next = read("node-next.key");
+  t.match(await renew(), { code: 0, stdout: /Renewed/ });
+  t.equal(read("node.key"), next);
 });
 
 t.test("a node is kept from its renewal by no other process of its host, and only by its own attempts", async (t) => {
