@@ -150,10 +150,9 @@ t.test("a cluster.yaml that cannot be is refused, with all problems, before anyt
   ]);
   ztap.write(
     "bad/cluster.yaml",
-    "members: { m1: 10.0.0.1, web-1: x.example, m3: 10.0.0.1 }\nnodes: [web-1, root]\nleaders: [web-7]\n",
+    "members: { m1: 10.0.0.1, web-1: x.example }\nnodes: [web-1, root]\nleaders: [web-7]\n",
   );
   await refused([
-    /cluster\.yaml:1:49 10\.0\.0\.1:2379 is the address of m1 already/,
     /cluster\.yaml:1:33 etcd listens on IP addresses alone/,
     /cluster\.yaml:2:9 web-1 is a member, and cannot be one of the nodes as well/,
     /cluster\.yaml:2:16 root is a name of the cluster's own/,

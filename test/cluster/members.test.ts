@@ -45,6 +45,8 @@ t.test("an address has one form, and no zone, which is of one host alone", async
   const dir = ztap.path("authority");
   const run = (...flags: readonly string[]) => ztap.run(["cluster", "bootstrap", dir, ...flags]);
   t.match(await run("--members", "m1=fe80::1%eth0"), { code: 64, stderr: /fe80::1%eth0.*is neither an IP address/ });
+  ztap.write("authority/cluster.yaml", "members:\n  m1: 10.0.0.1\n  m2: 10.0.0.1\n");
+  t.match(await run(), { code: 64, stderr: /cluster\.yaml:3:7 10\.0\.0\.1:2379 is the address of m1 already/ });
   ztap.write("authority/cluster.yaml", "members:\n  m1: 10.0.0.1\n  m2: fe80::1%eth0\n");
   t.match(await run(), { code: 64, stderr: /cluster\.yaml:3:7 "fe80::1%eth0"/ });
   ztap.write("authority/cluster.yaml", 'members:\n  m1: { address: "fe80::1", listen: "fe80::1%eth0" }\n');
