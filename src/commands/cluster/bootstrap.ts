@@ -39,7 +39,8 @@ export default class ClusterBootstrap extends StateCommand {
     }),
     apply: Flags.boolean({ description: "also make etcd's users and roles, and turn on its authentication" }),
     prune: Flags.boolean({
-      description: "with --apply, delete etcd's users of nodes and operators that cluster.yaml does not list",
+      description:
+        "with --apply, delete etcd's users that were made from this folder, and that cluster.yaml no longer lists",
       dependsOn: ["apply"],
     }),
   };
