@@ -91,7 +91,7 @@ const PLAIN: readonly (readonly [RegExp, string])[] = [
 
 /** The names of a certificate, out of the message of Node.js that it has none of the host. */
 function namesIn(why: string): string {
-  const names = /cert's (?:list|altnames):([^\n]*)$/.exec(why)?.[1];
+  const names = /cert's (?:list|altnames):([^\n]*)/.exec(why)?.[1];
   if (names === undefined) return "other names";
   return names.trim() === "" ? "names alone and no IP address" : names.trim().replaceAll(/(DNS|IP Address):/g, "");
 }
