@@ -8,7 +8,7 @@ import { lacksOnlyAttachments } from "../../src/diff/drift.js";
 import type { Enforcer, Observation } from "../../src/interfaces/enforcer.js";
 import type { Ruleset } from "../../src/model/ruleset.js";
 import { rulesetOf } from "../kernel/rulesets.js";
-import { waitUntil, within } from "../wait.js";
+import { pause, waitUntil, within } from "../wait.js";
 
 export interface EnforcerMachine {
   readonly node: string;
@@ -167,16 +167,29 @@ const cases: Readonly<Record<string, Case>> = {
     await enforcer.apply(wide);
     const { trials } = enforcer;
     if (!trials) return hasNoTrials(t, enforcer);
-    t.ok(isInForce(await trials.begin(narrow, wide, SHORT_MS)));
+    t.ok(isInForce(await trials.begin(narrow, wide, LONG_MS)));
+    // What is left of it may be over before this has ended.
+    await trials.begin(narrow, wide, SHORT_MS);
     await waitUntil(() => trials.hasReturned(), { what: "the return of the machine" });
     t.ok(isInForce(await enforcer.observe(wide)), "the whole ruleset before");
     t.equal(trials.end(), false, "too late");
-    t.ok(isInForce(await trials.begin(narrow, wide, SHORT_MS)), "it may be tried again");
+    t.ok(isInForce(await trials.begin(narrow, wide, LONG_MS)), "it may be tried again");
+    await trials.begin(narrow, wide, SHORT_MS);
     await enforcer.close();
     const next = machine.enforcer();
     await next.open();
     await waitUntil(async () => isInForce(await next.observe(wide)), { what: "the return without the process" });
     await next.close();
+  },
+
+  async "a trial that is over before it has begun leaves the ruleset before"(t, { enforcer, wide, narrow }) {
+    await enforcer.apply(wide);
+    const { trials } = enforcer;
+    if (!trials) return hasNoTrials(t, enforcer);
+    await trials.begin(narrow, wide, 1);
+    await waitUntil(async () => isInForce(await enforcer.observe(wide)), { what: "the return" });
+    await pause(SHORT_MS);
+    t.ok(isInForce(await enforcer.observe(wide)), "and it stays");
   },
 
   async "an apply ends a trial"(t, { enforcer, wide, narrow }) {

@@ -39,13 +39,15 @@ export class KernelTrials implements Trials {
     if (!isOnTrial && !steps.isInForce(before)) await steps.apply(before);
     const returned = deadline.returned();
     deadline.end();
+    // That of the trial, also if the kernel returns before this has ended.
+    const epoch = tables.epoch() + 1n;
     // Before the switch: this process may be killed right after it. The set in force is the one before.
-    if (!isOnTrial) deadline.set(tables.epoch() + 1n, left());
+    if (!isOnTrial) deadline.set(epoch, left());
     this.#returned = returned;
     await steps.switchTo(ruleset);
     // What the switch took away of the set before is written again.
     await steps.prepare(before, ruleset);
-    deadline.set(tables.epoch(), left());
+    deadline.set(epoch, left());
     return steps.observe(ruleset);
   }
 
