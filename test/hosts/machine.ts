@@ -96,7 +96,7 @@ export class Machine {
     const child = spawn(
       EMULATOR,
       [
-        ...["-accel", "tcg,thread=multi", "-smp", "2", "-m", "1536", "-display", "none", "-monitor", "none"],
+        ...["-accel", "tcg,thread=single", "-smp", "2", "-m", "1536", "-display", "none", "-monitor", "none"],
         ...["-chardev", `file,id=console,path=${join(folder, "console")},append=on`, "-serial", "chardev:console"],
         ...["-chardev", `socket,id=shell,path=${socket},server=on,wait=off`, "-serial", "chardev:shell"],
         ...["-kernel", join(ROOT, ".kernels", series, "vmlinuz"), "-initrd", this.#initrd],

@@ -68,8 +68,9 @@ export function prepareGuest(t: Test, series: string, files: readonly string[], 
     command: EMULATOR,
     args: [
       ...[
+        // One thread for both processors: with one each, a processor may run code that the other is just patching (int3 oops).
         "-accel",
-        "tcg,thread=multi",
+        "tcg,thread=single",
         "-smp",
         "2",
         "-m",
