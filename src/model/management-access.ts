@@ -26,6 +26,10 @@ export interface ControlEndpoint {
   readonly port: number;
 }
 
+export function describeEndpoint({ role, host, port }: ControlEndpoint): string {
+  return `the ${role} at ${host}:${port}`;
+}
+
 /** A process of this machine that serves the agents' store or source. */
 export interface ControlServer {
   readonly role: ControlEndpoint["role"];

@@ -5,7 +5,7 @@
  * In this order, so that a kill or a power cut between two steps leads to a confirmed revision: the record of the trial is written,
  * then the ruleset is switched to, with a deadline of the kernel. A confirmed revision is first kept as the last good one.
  */
-import type { ControlEndpoint } from "../model/management-access.js";
+import { describeEndpoint, type ControlEndpoint } from "../model/management-access.js";
 import type { Ruleset } from "../model/ruleset.js";
 import type { ObjectSet, Revision } from "../model/state.js";
 import type { RevertedTrial, RunningTrial, TrialRecord } from "../model/trial.js";
@@ -63,7 +63,7 @@ export function describeReverted({ revision, at, reason }: RevertedTrial, inForc
 }
 
 /** Returns the time in which a node must confirm a revision, in milliseconds; null if it need not. */
-export function confirmTimeOf(objects: ObjectSet): number | null {
+function confirmTimeOf(objects: ObjectSet): number | null {
   for (const { object } of objects.values()) {
     const confirm = object.kind === "Cluster" ? object.spec?.rollout?.confirm : undefined;
     if (confirm !== undefined) return Number.parseInt(confirm, 10) * 1000;
@@ -198,10 +198,8 @@ export class Confirmation {
       return isOver ? { outcome: "over", reason: "its agent ended before it had confirmed it" } : { outcome: "none" };
     }
     const { trials } = this.deps.enforcer;
-    if (this.#isOver(trial)) {
-      trials?.end();
-      return { outcome: "over", reason: this.#problem };
-    }
+    // The kernel's deadline stays until the confirmed revision is applied.
+    if (this.#isOver(trial)) return { outcome: "over", reason: this.#problem };
     if (!this.#hasPassed) return { outcome: "running" };
     // The kernel may have been faster.
     const isKept = trials?.end() ?? true;
@@ -225,24 +223,39 @@ export class Confirmation {
     const { revision, commitId } = record;
     const at = new Date(clock.now()).toISOString();
     logger.warn(`going back from revision ${revision}, which was not confirmed: ${reason}`);
-    await this.#write({ state: "reverted", revision, commitId, reason, at });
+    this.#record = { state: "reverted", revision, commitId, reason, at };
+    // A full disk does not keep the revision in force: an agent that starts finds that its time is over.
+    await this.deps.lastGood?.writeTrial(this.#record).catch((error: unknown) => {
+      logger.warn("that this node goes back could not be recorded", { error });
+    });
+  }
+
+  /** Another revision is in force as a whole: a trial of the one before has no part in it any more. */
+  async leave({ commitId }: Revision): Promise<void> {
+    const record = await this.#read();
+    if (record?.state !== "running" || record.commitId === commitId) return;
+    this.#trial = null;
+    await this.#write(null);
   }
 
   #isOver({ until }: Trial): boolean {
     return this.deps.clock.monotonic() >= until || this.deps.enforcer.trials?.hasReturned() === true;
   }
 
+  /** Of several members of a store one is enough: the others may be down for a reason of their own. */
   async #unreached({ reached }: Trial): Promise<string | null> {
     if (reached.length === 0) return null;
-    const now = new Set(((await this.deps.reachability?.reached()) ?? []).map(nameOf));
-    const lost = reached.map(nameOf).filter((name) => !now.has(name));
+    const now = new Set(((await this.deps.reachability?.reached()) ?? []).map(({ role }) => role));
+    const lost = reached.filter(({ role }) => !now.has(role)).map(describeEndpoint);
     return lost.length === 0 ? null : `${lost.join(", ")} cannot be reached any more`;
   }
 
-  async #lockout({ target: { ruleset, clients } }: Trial): Promise<string | null> {
+  /** What the confirmed revision cuts as well is no fault of this one. */
+  async #lockout({ target: { ruleset, clients }, before }: Trial): Promise<string | null> {
     const access = await this.deps.guard.read(ruleset);
-    const [first] = access === null ? [] : listLockouts(ruleset, access, clients);
-    return first ?? null;
+    if (access === null) return null;
+    const known = new Set(listLockouts(before, access, clients));
+    return listLockouts(ruleset, access, clients).find((one) => !known.has(one)) ?? null;
   }
 
   /**
@@ -271,8 +284,4 @@ export class Confirmation {
     this.#record = record;
     this.#isLoaded = true;
   }
-}
-
-function nameOf({ role, host, port }: ControlEndpoint): string {
-  return `the ${role} at ${host}:${port}`;
 }

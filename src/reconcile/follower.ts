@@ -452,6 +452,7 @@ export class Follower {
     }
     logMoves(this.#known, subjects, logger);
     this.#inForce = next;
+    await this.#confirmation.leave(revision);
     if (!this.#confirmation.isRunning) await this.#snapshot.keep(target);
   }
 

@@ -3,20 +3,8 @@ import t from "tap";
 import { createPolicySync, openStore } from "../../src/index.js";
 import { MOST_BLOCKS, WIDE_SUBJECT, widePolicy } from "../builders/wide.js";
 import { Repository } from "../fakes/repository.js";
-import { NODES, policy, schemaErrors, Ztap } from "./ztap.js";
+import { AGENT, NODES, policy, schemaErrors, Ztap } from "./ztap.js";
 import { waitUntil } from "../wait.js";
-
-const AGENT = [
-  "agent",
-  "--backend",
-  "none",
-  "--listen",
-  "off",
-  "--source-interval",
-  "50ms",
-  "--check-interval",
-  "50ms",
-];
 
 function makeRepository(ztap: Ztap): Repository {
   const repo = new Repository(ztap.path("repo"));

@@ -1,19 +1,7 @@
 import t from "tap";
 import { Repository } from "../fakes/repository.js";
 import { waitUntil } from "../wait.js";
-import { NODES, policy, Ztap } from "./ztap.js";
-
-const AGENT = [
-  "agent",
-  "--backend",
-  "none",
-  "--listen",
-  "off",
-  "--source-interval",
-  "50ms",
-  "--check-interval",
-  "50ms",
-];
+import { AGENT, NODES, policy, Ztap } from "./ztap.js";
 
 const undo = (...args: readonly string[]) => ["rollout", "undo", "-m", "incident 42", ...args];
 const approved = (...args: readonly string[]) => undo("--auto-approve", ...args);

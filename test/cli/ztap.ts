@@ -56,6 +56,19 @@ export function schemaErrors(schema: string, document: unknown): string {
   return validate(document) === true ? "" : ajv.errorsText(validate.errors);
 }
 
+/** An agent that polls and checks all the time, and enforces nothing. */
+export const AGENT = [
+  "agent",
+  "--backend",
+  "none",
+  "--listen",
+  "off",
+  "--source-interval",
+  "50ms",
+  "--check-interval",
+  "50ms",
+];
+
 /** A process that goes on until it is stopped. */
 export class Running {
   stdout = "";

@@ -4,7 +4,7 @@ import type { Test } from "tap";
 import { systemClock } from "../../src/adapters/system/clock.js";
 import { openMemoryStore } from "../../src/adapters/memory/store.js";
 import type { Store } from "../../src/interfaces/store.js";
-import { readHistory } from "../../src/operations/policy/report.js";
+import { readHistory } from "../../src/operations/policy/history.js";
 import { listRevisions } from "../../src/operations/policy/revisions.js";
 import { commitOnHead } from "../contract/store-commits.js";
 import { draft, namespace, policy } from "../fakes/objects.js";

@@ -4,11 +4,14 @@ import { systemClock } from "../../src/adapters/system/clock.js";
 import type { ControlEndpoint } from "../../src/model/management-access.js";
 import type { Store } from "../../src/interfaces/store.js";
 import { Follower } from "../../src/reconcile/follower.js";
-import { recordTelemetry, seededRandom, silentLogger } from "../fakes/ambient.js";
+import { recordTelemetry, silentLogger } from "../fakes/ambient.js";
 import { FakeEnforcer, FakeMachine } from "../fakes/enforcer.js";
+import { fakeAccess } from "../fakes/management-access.js";
 import { MemoryLastGood } from "../fakes/last-good.js";
+import { draft } from "../fakes/objects.js";
 import { FaultyStore } from "../fakes/store.js";
-import { objectsOf, policy, TEST_SOURCE, workload } from "../builders/state.js";
+import { objectsOf, policy, workload } from "../builders/state.js";
+import { commitOnHead } from "../contract/store-commits.js";
 
 const CLUSTER =
   "apiVersion: ztap/v1\nkind: Cluster\nmetadata: { name: cluster }\nspec: { rollout: { confirm: 10s } }\n---\n";
@@ -23,7 +26,8 @@ function setUp() {
   const reached = new FaultyStore(store);
   const machine = new FakeMachine();
   const lastGood = new MemoryLastGood();
-  const network = { isUp: true };
+  const network = { isUp: true, endpoints: [STORE] };
+  const access = fakeAccess({ agent: "" });
   /** Ahead of the real time. */
   const skew = { ms: 0 };
   const clock = {
@@ -38,8 +42,8 @@ function setUp() {
         store: reached,
         enforcer: new FakeEnforcer(machine),
         lastGood,
-        managementAccess: null,
-        reachability: { reached: async () => (network.isUp ? [STORE] : []) },
+        managementAccess: access.reader,
+        reachability: { reached: async () => (network.isUp ? network.endpoints : []) },
         clock,
         logger: silentLogger,
         telemetry: recordTelemetry().telemetry,
@@ -47,37 +51,31 @@ function setUp() {
       "n1",
       boot,
     );
-  const isDenied = (): boolean => [...machine.items.values()].some(({ value }) => value.includes("enforce"));
-  return { store, reached, machine, lastGood, network, skew, start, isDenied };
-}
-
-async function commit(store: Store, text: string): Promise<void> {
-  const head = await store.readHead();
-  const outcome = await store.commit(
-    {
-      objects: [...objectsOf(text).values()],
-      source: TEST_SOURCE,
-      node: "n1",
-      author: "a",
-      reason: "test",
-      commitId: seededRandom(1).id() + String(head),
-      time: "2026-01-01T00:00:00.000Z",
-    },
-    { expectHead: head, fence: null },
-  );
-  if (outcome.outcome !== "committed") throw new Error(outcome.outcome);
+  const commit = (text: string) =>
+    commitOnHead(store, draft([...objectsOf(text).values()].map(({ object }) => object)));
+  /** The first revision is in force, and the second one on trial. */
+  const onTrial = async () => {
+    const follower = start();
+    await commit(BASE + DENY);
+    await follower.reconcile();
+    const before = new Map(machine.items);
+    await commit(BASE + OPEN);
+    await follower.reconcile();
+    return { follower, before };
+  };
+  return { store, reached, machine, lastGood, network, access, skew, start, commit, onTrial };
 }
 
 const statusOf = async (store: Store) => (await store.listNodeStatus())[0];
 
 t.test("a revision that leaves everything reachable is confirmed, and only then kept", async (t) => {
-  const { store, lastGood, start } = setUp();
+  const { store, lastGood, start, commit } = setUp();
   const follower = start();
-  await commit(store, BASE + DENY);
+  await commit(BASE + DENY);
   await follower.reconcile();
   t.equal(lastGood.state?.revision.number, 1, "the first revision has none before it to go back to");
   t.equal(lastGood.trial, null);
-  await commit(store, BASE + OPEN);
+  await commit(BASE + OPEN);
   await follower.reconcile();
   t.match(lastGood, { state: { revision: { number: 1 } }, trial: { state: "running", revision: 2, boot: "boot-1" } });
   t.match(await statusOf(store), { enforcedRevision: 2, state: "InSync" });
@@ -88,13 +86,8 @@ t.test("a revision that leaves everything reachable is confirmed, and only then 
 });
 
 t.test("a revision that cuts off the store is gone back from, with the store away, and not taken again", async (t) => {
-  const { store, reached, machine, lastGood, network, skew, start } = setUp();
-  const follower = start();
-  await commit(store, BASE + DENY);
-  await follower.reconcile();
-  const before = new Map(machine.items);
-  await commit(store, BASE + OPEN);
-  await follower.reconcile();
+  const { store, reached, machine, lastGood, network, skew, start, commit, onTrial } = setUp();
+  const { follower, before } = await onTrial();
   t.notSame(machine.items, before);
   network.isUp = false;
   reached.cutOff();
@@ -119,19 +112,14 @@ t.test("a revision that cuts off the store is gone back from, with the store awa
     attemptedRevision: 2,
     message: /went back from it.*revision 1 is in force/,
   });
-  await commit(store, BASE + OPEN + policy("more", "  podSelector: { matchLabels: { app: web } }\n  ingress: []"));
+  await commit(BASE + OPEN + policy("more", "  podSelector: { matchLabels: { app: web } }\n  ingress: []"));
   await follower.reconcile();
   t.match(lastGood.trial, { state: "running", revision: 3 }, "a new revision is tried");
 });
 
 t.test("an agent that was killed leaves the way back to the kernel, and the next one keeps to it", async (t) => {
-  const { store, machine, lastGood, skew, start } = setUp();
-  const follower = start();
-  await commit(store, BASE + DENY);
-  await follower.reconcile();
-  const before = new Map(machine.items);
-  await commit(store, BASE + OPEN);
-  await follower.reconcile();
+  const { machine, lastGood, skew, start, onTrial } = setUp();
+  const { before } = await onTrial();
   t.not(machine.deadline, null, "the kernel has a deadline of its own");
   // Killed. The time passes: for the kernel as well.
   skew.ms = 11_000;
@@ -143,11 +131,8 @@ t.test("an agent that was killed leaves the way back to the kernel, and the next
 });
 
 t.test("an agent that comes back in time goes on with the trial, and may confirm it", async (t) => {
-  const { store, machine, lastGood, start } = setUp();
-  await commit(store, BASE + DENY);
-  await start().reconcile();
-  await commit(store, BASE + OPEN);
-  await start().reconcile();
+  const { machine, lastGood, start, onTrial } = setUp();
+  await onTrial();
   const next = start();
   await next.reconcile();
   t.not(machine.deadline, null);
@@ -158,12 +143,8 @@ t.test("an agent that comes back in time goes on with the trial, and may confirm
 });
 
 t.test("after a power cut the confirmed revision is in force first, and the other one is tried again", async (t) => {
-  const { store, reached, machine, lastGood, start } = setUp();
-  await commit(store, BASE + DENY);
-  await start().reconcile();
-  const before = new Map(machine.items);
-  await commit(store, BASE + OPEN);
-  await start().reconcile();
+  const { reached, machine, lastGood, start, onTrial } = setUp();
+  const { before } = await onTrial();
   machine.items.clear();
   machine.deadline = null;
   const next = start("boot-2");
@@ -176,12 +157,12 @@ t.test("after a power cut the confirmed revision is in force first, and the othe
 });
 
 t.test("workloads that only one of the two revisions has are released after the trial, not within", async (t) => {
-  const { store, machine, network, skew, start } = setUp();
+  const { machine, network, skew, start, commit } = setUp();
   const follower = start();
-  await commit(store, BASE + DENY);
+  await commit(BASE + DENY);
   await follower.reconcile();
   const before = new Map(machine.items);
-  await commit(store, CLUSTER + workload("web@n1 10.0.0.1 app=web") + workload("new@n1 10.0.0.3 app=new"));
+  await commit(CLUSTER + workload("web@n1 10.0.0.1 app=web") + workload("new@n1 10.0.0.3 app=new"));
   await follower.reconcile();
   t.ok(machine.items.has("link/default/db"), "its programs stay attached");
   network.isUp = false;
@@ -192,11 +173,11 @@ t.test("workloads that only one of the two revisions has are released after the 
 });
 
 t.test("what is tried before the revision is in force confirms nothing", async (t) => {
-  const { store, machine, lastGood, network, start } = setUp();
+  const { machine, lastGood, network, start, commit } = setUp();
   const follower = start();
-  await commit(store, BASE + DENY);
+  await commit(BASE + DENY);
   await follower.reconcile();
-  await commit(store, BASE + OPEN);
+  await commit(BASE + OPEN);
   const tried: Promise<boolean>[] = [];
   machine.applying = () => {
     tried.push(follower.checkTrial());
@@ -212,16 +193,11 @@ t.test("what is tried before the revision is in force confirms nothing", async (
 
 t.test("what a revision on trial cut off is asked for by the next revision, and by the next agent", async (t) => {
   for (const isKilled of [true, false]) {
-    const { store, lastGood, network, start } = setUp();
-    let follower = start();
-    await commit(store, BASE + DENY);
-    await follower.reconcile();
-    await commit(store, BASE + OPEN);
-    await follower.reconcile();
+    const { lastGood, network, start, commit, onTrial } = setUp();
+    let { follower } = await onTrial();
     network.isUp = false;
     if (isKilled) follower = start();
-    else
-      await commit(store, BASE + OPEN + policy("more", "  podSelector: { matchLabels: { app: web } }\n  ingress: []"));
+    else await commit(BASE + OPEN + policy("more", "  podSelector: { matchLabels: { app: web } }\n  ingress: []"));
     await follower.reconcile();
     t.equal(await follower.checkTrial(), false, isKilled ? "the next agent" : "the next revision");
     t.match(lastGood.trial, { state: "running", reached: [STORE] });
@@ -231,13 +207,9 @@ t.test("what a revision on trial cut off is asked for by the next revision, and 
 });
 
 t.test("damage of a confirmed revision is healed without a trial, though the disk keeps an older one", async (t) => {
-  const { store, machine, lastGood, start } = setUp();
-  const follower = start();
-  await commit(store, BASE + DENY);
-  await follower.reconcile();
+  const { machine, lastGood, onTrial } = setUp();
+  const { follower } = await onTrial();
   const older = lastGood.state;
-  await commit(store, BASE + OPEN);
-  await follower.reconcile();
   await follower.checkTrial();
   await follower.reconcile();
   lastGood.state = older;
@@ -250,13 +222,71 @@ t.test("damage of a confirmed revision is healed without a trial, though the dis
   t.equal(lastGood.trial, null);
 });
 
+t.test("a full disk does not keep a node from going back", async (t) => {
+  const { machine, lastGood, network, skew, onTrial } = setUp();
+  const { follower, before } = await onTrial();
+  network.isUp = false;
+  lastGood.failure = "no space left";
+  skew.ms = 11_000;
+  await follower.checkTrial();
+  await follower.reconcile();
+  t.same(machine.items, before);
+  await follower.reconcile();
+  t.same(machine.items, before, "and it does not take the revision again");
+});
+
+t.test("one member of a store that is down for a reason of its own takes nobody back", async (t) => {
+  const { lastGood, network, onTrial } = setUp();
+  const other = { ...STORE, host: "10.9.9.8" };
+  network.endpoints = [STORE, other];
+  const { follower } = await onTrial();
+  network.endpoints = [other];
+  t.equal(await follower.checkTrial(), true);
+  await follower.reconcile();
+  t.match(lastGood, { state: { revision: { number: 2 } }, trial: null });
+});
+
+t.test("a session that the confirmed revision cuts as well takes nobody back, and another one does", async (t) => {
+  const SESSION = { peer: "192.0.2.9", port: 22 };
+  for (const [cgroups, isConfirmed] of [
+    [["test/default-db/ssh"], true],
+    [["test/default-web/ssh"], false],
+  ] as const) {
+    const { access, start, commit } = setUp();
+    const follower = start();
+    await commit(BASE + DENY);
+    await follower.reconcile();
+    const more = policy("more", "  podSelector: { matchLabels: { app: web } }\n  ingress: []");
+    await commit(BASE + DENY + more);
+    await follower.reconcile();
+    access.sessions = [{ ...SESSION, cgroups }];
+    t.equal(await follower.checkTrial(), isConfirmed, cgroups[0]);
+  }
+});
+
+t.test("an undo within a trial ends it, for this agent and the next", async (t) => {
+  for (const isKilled of [true, false]) {
+    const { machine, lastGood, skew, start, commit, onTrial } = setUp();
+    const { follower: first, before } = await onTrial();
+    const follower = isKilled ? start() : first;
+    await commit(BASE + DENY);
+    await follower.reconcile();
+    t.same(machine.items, before);
+    t.match(lastGood, { state: { revision: { number: 3 } }, trial: null });
+    skew.ms = 11_000;
+    t.equal(await follower.checkTrial(), false);
+    await follower.reconcile();
+    t.equal(lastGood.trial, null, "nothing is taken back from");
+  }
+});
+
 t.test("a trial that cannot be recorded does not begin", async (t) => {
-  const { store, machine, lastGood, start } = setUp();
+  const { machine, lastGood, start, commit } = setUp();
   const follower = start();
-  await commit(store, BASE + DENY);
+  await commit(BASE + DENY);
   await follower.reconcile();
   const before = new Map(machine.items);
-  await commit(store, BASE + OPEN);
+  await commit(BASE + OPEN);
   lastGood.failure = "no space left";
   await t.rejects(follower.reconcile(), /no space left/);
   t.same(machine.items, before);

@@ -7,6 +7,7 @@ import { readdirSync, readFileSync } from "node:fs";
 import { isIP } from "node:net";
 import { join } from "node:path";
 import { canonicalAddress } from "../../model/ip.js";
+import { describeEndpoint } from "../../model/management-access.js";
 import type { ControlEndpoint, ControlServer, NeededConnection } from "../../model/management-access.js";
 import type { UdpSocket } from "./proc-net.js";
 
@@ -56,9 +57,10 @@ type Peers = Pick<NeededConnection, "peers" | "reason">;
 
 async function findControl({ endpoints, servers, resolve, isOwn }: MachineFacts): Promise<readonly NeededConnection[]> {
   const found = await Promise.all(
-    endpoints.map(async ({ role, host, port }): Promise<readonly NeededConnection[]> => {
+    endpoints.map(async (endpoint): Promise<readonly NeededConnection[]> => {
+      const { role, host, port } = endpoint;
       const need = {
-        purpose: `the ${role} at ${host}:${port}`,
+        purpose: describeEndpoint(endpoint),
         direction: "egress",
         protocol: "TCP",
         port,

@@ -3,7 +3,8 @@ import { OperationError } from "../../model/operation-error.js";
 import type { NetworkPolicy } from "../../model/objects.js";
 import { qualifiedName, refKey, type StateObject } from "../../model/state.js";
 import type { Store } from "../../interfaces/store.js";
-import { readHistory, unknownPolicy, type PolicyId, type PolicyVersion } from "./report.js";
+import { readHistory, type PolicyVersion } from "./history.js";
+import { unknownPolicy, type PolicyId } from "./report.js";
 import { eachRevision } from "./revisions.js";
 
 /** A version with its content. */
