@@ -9,6 +9,7 @@
  *  - digests are checked on every read: a damaged object is a StoreError, never data.
  */
 import type { NodeEndpoints } from "../model/endpoints.js";
+import type { Release, Rollout } from "../model/rollout.js";
 import type { Approval, SourceControl, Suspension } from "../model/source-control.js";
 import type { CommittedState, Revision, SourceRef, StateObject } from "../model/state.js";
 import type { Heartbeat, Member, NodeStatus, SourceStatus, StoreHealth } from "../model/status.js";
@@ -35,6 +36,11 @@ export interface RevisionDraft {
   readonly restores?: number;
   /** Suspends the source in the same transaction: it is in force from the moment that this revision is head. */
   readonly suspension?: Suspension;
+  /**
+   * Returns the rollout of the revision, from the record of the one before: called within the transaction, maybe several
+   * times. Absent, or null returned: the record is removed, and all nodes enforce the revision at once.
+   */
+  readonly rollout?: (current: Rollout | null, number: number) => Rollout | null;
 }
 
 export interface CommitGuard {
@@ -67,7 +73,7 @@ export interface Pruned {
 
 /** The reason for waking a watcher. It never carries data: read the store. */
 export type StoreEvent = { readonly changed: ChangeKind };
-/** `members` covers heartbeats that begin or end, and leadership; `status` the nodes' and the source's. */
+/** `head` covers the rollout; `members` covers heartbeats that begin or end, and leadership; `status` the nodes' and the source's. */
 export const CHANGE_KINDS = ["head", "status", "members", "endpoints"] as const;
 export type ChangeKind = (typeof CHANGE_KINDS)[number];
 
@@ -84,12 +90,20 @@ export interface Store {
   /** `memory`, `embedded` or `etcd`. */
   readonly backend: string;
 
+  /** Returns the number of the newest revision; null before the first commit. */
+  readHead(): Promise<number | null>;
   /**
-   * Returns the number of the revision in force; null before the first commit.
+   * Returns head and its rollout, as they were at one time. A change of either is an event of `head`.
    * @param options `watched`: may use, once, the value that a watch of this handle brought, instead of a request; for a
    * loop that reads again on the next event and periodically
+   * @throws StoreError `store-damaged`
    */
-  readHead(options?: { readonly watched?: boolean }): Promise<number | null>;
+  readRelease(options?: { readonly watched?: boolean }): Promise<Release>;
+  /**
+   * Replaces the rollout of head, if it is still the expected one. Returns false, and changes nothing, if it is not, or if
+   * the term of the fence is over; an operator needs no fence.
+   */
+  writeRollout(next: Rollout, guard: { readonly expect: Rollout; readonly fence: Fence | null }): Promise<boolean>;
   readRevision(number: number): Promise<Revision | null>;
   /** @throws StoreError `object-damaged`, `object-missing`, `revision-missing` */
   readState(number: number): Promise<CommittedState>;
@@ -98,7 +112,10 @@ export interface Store {
   commit(draft: RevisionDraft, guard: CommitGuard): Promise<CommitOutcome>;
   /** Returns the last version ever used for a policy; 0 for one that never existed. */
   readPolicyVersion(namespace: string, name: string): Promise<number>;
-  /** Removes revisions beyond both bounds, and objects that no revision refers to any more. Never head. */
+  /**
+   * Removes revisions beyond both bounds, and objects that no revision refers to any more. Never head, nor a revision that
+   * a node has to enforce during a rollout, nor one after it.
+   */
   prune(keep: PruneBounds): Promise<Pruned>;
 
   /**

@@ -72,6 +72,8 @@ export const CODES = {
   setTooLarge: error("ZT3028", "NetworkSet with more CIDRs than ztap reads"),
   badPattern: error("ZT3030", "malformed pattern"),
   badPublicKey: error("ZT3031", "malformed public key"),
+  badRollout: error("ZT3032", "malformed setting of a rollout"),
+  badTimezone: error("ZT3033", "unknown time zone"),
 
   duplicateObject: error("ZT4001", "object declared twice"),
   undeclaredNode: error("ZT4002", "workload on an undeclared node"),

@@ -64,6 +64,26 @@ export type PolicyModeDocument = "enforce" | "audit" | {ingress?: "enforce" | "a
  * RFC 1123 subdomain: parts as in a DNS label, separated by dots, at most 253 characters. Kubernetes allows it for the names of NetworkPolicies.
  */
 export type DnsSubdomain = string;
+/**
+ * A time from 10 seconds to one hour: `90s`, `2m`, `1h`.
+ */
+export type ConfirmTime = string;
+/**
+ * A time of at most 30 days: `0s`, `90s`, `10m`, `2h`.
+ */
+export type RolloutTime = string;
+/**
+ * A number of nodes, or a percentage.
+ */
+export type WaveMax = number | string;
+/**
+ * The largest number with which the rollout goes on.
+ */
+export type GateLimit = number;
+/**
+ * A day and a time: `Fri 16:00`.
+ */
+export type WeekTime = string;
 
 /**
  * A cluster member: a host on which an agent runs.
@@ -628,10 +648,29 @@ export interface ClusterDocument {
      * How a new revision reaches the nodes.
      */
     rollout?: {
+      confirm?: ConfirmTime;
+      shadow?: RolloutTime;
       /**
-       * Time in which a node has to confirm a new revision, from 10 seconds to one hour: `90s`, `2m`. A node that then does not reach store and source any more, or whose management access the revision cuts, returns to the last confirmed revision by itself. Default: no confirmation.
+       * The waves in which a new revision reaches the nodes. After the last one, all nodes that are left follow as one more wave. A change of the waves counts for the revisions after it. Default: all nodes at once.
        */
-      confirm?: string;
+      waves?: WaveDocument[];
+      /**
+       * The rollout fails where there is more of it.
+       */
+      gates?: {
+        newDenials?: GateLimit;
+        stalled?: GateLimit;
+        drift?: GateLimit;
+        unconfirmed?: GateLimit;
+      };
+      /**
+       * What a failed gate does. `revert`: all nodes return to the last revision that every node had. `pause`: the nodes that have the revision keep it. Default: revert.
+       */
+      onFailure?: "revert" | "pause";
+      /**
+       * Times of each week in which no wave begins.
+       */
+      freeze?: FreezeWindowDocument[];
     };
   };
 }
@@ -645,6 +684,25 @@ export interface ClusterObjectMetadataDocument {
   name: "cluster";
   labels?: LabelMap;
   annotations?: AnnotationMap;
+}
+/**
+ * Nodes that get the revision together.
+ */
+export interface WaveDocument {
+  nodes?: LabelSelectorDocument;
+  max?: WaveMax;
+  soak?: RolloutTime;
+}
+/**
+ * A part of each week.
+ */
+export interface FreezeWindowDocument {
+  from: WeekTime;
+  to: WeekTime;
+  /**
+   * Time zone of the IANA database: `Europe/Berlin`, `UTC`.
+   */
+  timezone: string;
 }
 /**
  * A number with its unit: 500ms, 10s, 5m, 1h.

@@ -6,6 +6,8 @@
  * meaning gives equal canonical form, so that the digest of an object changes exactly when its meaning can.
  */
 
+import type { RolloutPlan } from "./rollout.js";
+
 export const KINDS = [
   "Cluster",
   "Namespace",
@@ -260,7 +262,7 @@ export interface Cluster {
     readonly rollout?: {
       /** Time in which a node has to confirm a new revision: a number, and `s`. */
       readonly confirm?: string;
-    };
+    } & Partial<RolloutPlan>;
   };
 }
 

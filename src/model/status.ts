@@ -1,5 +1,6 @@
 /** The status that nodes report: heartbeat, attempted and enforced revision, drift. */
 import type { ControlServer } from "./management-access.js";
+import type { ShadowReport } from "./shadow.js";
 import type { WithheldWorkload } from "./withholding.js";
 
 export type DriftKind = "missing" | "extra" | "changed" | "detached";
@@ -59,6 +60,17 @@ export interface NodeStatus {
   readonly subjects: readonly SubjectStatus[];
   /** The revision that is in force except for these workloads; absent if a whole revision is in force. */
   readonly withheld?: { readonly revision: number; readonly workloads: readonly WithheldWorkload[] };
+  /** The revision that the node waits for, compared with live traffic; absent: none is compared. */
+  readonly shadow?: ShadowReport;
+  /** The revision that is in force on trial; absent if none is. `until`: RFC 3339, UTC. */
+  readonly unconfirmed?: { readonly revision: number; readonly until: string };
+  /** The revision that the node went back from by itself, and does not take again; absent if it has not. `at`: RFC 3339, UTC. */
+  readonly reverted?: {
+    readonly revision: number;
+    readonly commitId: string;
+    readonly reason: string;
+    readonly at: string;
+  };
   /** RFC 3339, UTC. */
   readonly observedAt: string;
 }

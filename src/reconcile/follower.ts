@@ -7,6 +7,7 @@
 import { isEmptyDiff } from "../diff/keyed.js";
 import { lacksOnlyAttachments, listDrift, movedWorkloads, withoutRestarts } from "../diff/drift.js";
 import type { Ruleset } from "../model/ruleset.js";
+import { releasedTo } from "../model/rollout.js";
 import type { NodeStatus, SubjectStatus } from "../model/status.js";
 import type { ManagementAccess } from "../model/management-access.js";
 import {
@@ -144,8 +145,9 @@ export class Follower {
     let target: Target | null = null;
     try {
       await this.#settleTrial();
-      attempted = await store.readHead({ watched: true });
-      telemetry.head(attempted);
+      const { head, rollout } = await store.readRelease({ watched: true });
+      telemetry.head(head);
+      attempted = head === null ? null : releasedTo(rollout, head, this.node);
       target = await this.#readTarget(attempted);
       if (target === null) return await this.#reportEmptyStore();
       if (!(await this.#isReverted(target))) await this.#enforce(target);

@@ -4,6 +4,15 @@ import { draft, policy } from "../fakes/objects.js";
 import type { StoreCase } from "./bench.js";
 import { SOURCE, STATUS, SUSPENSION } from "./store-cluster.js";
 
+const DIFFERENCE = {
+  ...{ effect: "denied" as const, direction: "ingress" as const, workload: "default/web", count: 3 },
+  ...{ policy: "default/web", file: "web.yaml", line: 7 },
+};
+const SHADOW = {
+  ...{ revision: 2, commitId: "c2", since: STATUS.observedAt, judged: 9, newDenials: 3, newAllows: 0 },
+  differences: [DIFFERENCE],
+};
+
 export const recordCases: readonly StoreCase[] = [
   {
     title: "each field of a node's records is held to what it may be; the record is left out, and said to be damaged",
@@ -16,7 +25,12 @@ export const recordCases: readonly StoreCase[] = [
           ...{ role: "store" as const, port },
           cgroups: Array.from({ length: cgroups }, (_cgroup, at) => `w/${at}`),
         }));
-      const most = { ...STATUS, servers: servers(MOST_SERVERS, MOST_SERVER_CGROUPS) };
+      const trial = {
+        unconfirmed: { revision: 2, until: STATUS.observedAt },
+        reverted: { revision: 2, commitId: "c2", reason: "it is cut off", at: STATUS.observedAt },
+        shadow: SHADOW,
+      };
+      const most = { ...STATUS, ...trial, servers: servers(MOST_SERVERS, MOST_SERVER_CGROUPS) };
       await store.writeNodeStatus(most);
       t.match(
         (await store.listNodeStatus()).find(({ node }) => node === "n1"),
@@ -40,6 +54,11 @@ export const recordCases: readonly StoreCase[] = [
         { servers: [{ role: "store", port: 65_536, cgroups: [] }] },
         { servers: servers(MOST_SERVERS + 1, 1) },
         { servers: servers(1, MOST_SERVER_CGROUPS + 1) },
+        { reverted: { revision: 2, commitId: "a b", reason: "it is cut off", at: STATUS.observedAt } },
+        { unconfirmed: { revision: 2, until: "soon" } },
+        { shadow: { ...SHADOW, judged: -1 } },
+        { shadow: { ...SHADOW, differences: Array.from({ length: 21 }, () => DIFFERENCE) } },
+        { shadow: { ...SHADOW, differences: [{ ...DIFFERENCE, workload: "a\nb" }] } },
       ]) {
         await damage("status/n1", JSON.stringify({ ...STATUS, ...wrong }));
         t.same(

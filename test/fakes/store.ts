@@ -4,6 +4,7 @@
  * passes the store's contract (test/fakes/store.test.ts).
  */
 import type { NodeEndpoints } from "../../src/model/endpoints.js";
+import type { Release, Rollout } from "../../src/model/rollout.js";
 import type { Approval, SourceControl, Suspension } from "../../src/model/source-control.js";
 import type { CommittedState, Revision } from "../../src/model/state.js";
 import type { Heartbeat, Member, NodeStatus, SourceStatus, StoreHealth } from "../../src/model/status.js";
@@ -33,8 +34,19 @@ export abstract class InterceptedStore implements Store {
     return this.inner.backend;
   }
 
-  readHead(options?: { readonly watched?: boolean }): Promise<number | null> {
-    return this.intercept("readHead", (store) => store.readHead(options));
+  readHead(): Promise<number | null> {
+    return this.intercept("readHead", (store) => store.readHead());
+  }
+
+  readRelease(options?: { readonly watched?: boolean }): Promise<Release> {
+    return this.intercept("readRelease", (store) => store.readRelease(options));
+  }
+
+  writeRollout(
+    next: Rollout,
+    guard: { readonly expect: Rollout; readonly fence: Fence | null },
+  ): Promise<boolean> {
+    return this.intercept("writeRollout", (store) => store.writeRollout(next, guard));
   }
 
   readRevision(number: number): Promise<Revision | null> {

@@ -7,6 +7,7 @@ import { readManifests } from "../../src/manifest/read.js";
 import { compareItems } from "../../src/diff/drift.js";
 import type { Observation } from "../../src/interfaces/enforcer.js";
 import type { Ruleset } from "../../src/model/ruleset.js";
+import type { Release } from "../../src/model/rollout.js";
 import type { CommittedState } from "../../src/model/state.js";
 import type { CommitGuard, CommitOutcome, Fence, RevisionDraft, Store } from "../../src/interfaces/store.js";
 import type { LastGoodState } from "../../src/interfaces/last-good.js";
@@ -72,7 +73,15 @@ class ForgetfulStore extends BrokenStore {
   #reads = 0;
 
   override async readHead(): Promise<number | null> {
-    const head = await super.readHead();
+    return this.#forget(await super.readHead());
+  }
+
+  override async readRelease(): Promise<Release> {
+    const { head, rollout } = await super.readRelease();
+    return { head: this.#forget(head), rollout };
+  }
+
+  #forget(head: number | null): number | null {
     this.#reads += 1;
     return head !== null && head > 1 && this.#reads % 20 === 0 ? head - 1 : head;
   }

@@ -14,10 +14,11 @@ import { keys, STORE_FORMAT } from "../../store/keys.js";
 import { nextRevision, numberAfter, stageObjects } from "../../store/next-revision.js";
 import { inForce } from "../../store/suspension.js";
 import { encodeRevision, encodeSuspension, isSuspension } from "../../store/records.js";
+import { isRollout, rolloutOf, tidyRollout } from "../../store/rollout.js";
 import { inBatches, mapBounded } from "./batches.js";
 import type { EtcdClient } from "./client.js";
 import type { History } from "./history.js";
-import { isLeader, readTexts, recordOf } from "./records.js";
+import { encodeLong, isLeader, readTexts, recordOf } from "./records.js";
 import type { Condition, Entry, Operation } from "./requests.js";
 import { encodeValue } from "./values.js";
 
@@ -41,6 +42,7 @@ interface Basis {
   readonly leader: { readonly name: string; readonly term: number } | null;
   readonly pruned: Entry | null;
   readonly suspension: Entry | null;
+  readonly rollout: Entry | null;
   /** The revision that the draft was planned against. */
   readonly expected: Entry | null;
 }
@@ -82,13 +84,14 @@ async function readBasis(client: EtcdClient, { expectHead }: CommitGuard): Promi
     keys.election,
     PRUNED,
     keys.suspension,
+    keys.rollout,
     ...(expectHead === null ? [] : [keys.revision(expectHead)]),
   ];
   const { found } = await client.transact(
     [],
     wanted.map((get) => ({ get })),
   );
-  const [head = null, election = null, pruned = null, suspension = null, expected = null] = found.map(
+  const [head = null, election = null, pruned = null, suspension = null, rollout = null, expected = null] = found.map(
     ([entry]) => entry ?? null,
   );
   return {
@@ -97,6 +100,7 @@ async function readBasis(client: EtcdClient, { expectHead }: CommitGuard): Promi
     leader: election === null ? null : { name: recordOf(election, isLeader).leader, term: election.created },
     pruned,
     suspension,
+    rollout,
     expected,
   };
 }
@@ -223,8 +227,25 @@ async function moveHead(
   const { suspension } = draft;
   if (suspension !== undefined)
     operations.push({ put: keys.suspension, bytes: Buffer.from(encodeSuspension(suspension)) });
+  const rollout = rolloutChange(basis, draft, revision.number);
+  if (rollout !== null) {
+    conditions.push(unchanged(keys.rollout, basis.rollout));
+    operations.push(rollout);
+  }
   if (basis.head === null) operations.push({ put: keys.format, bytes: Buffer.from(STORE_FORMAT) });
   return (await client.transact(conditions, operations)).succeeded;
+}
+
+/**
+ * Returns what becomes of the record of the rollout; null if there is none, and none begins. A commit without a rollout does
+ * not read the record: an undo goes over a damaged one as well.
+ */
+function rolloutChange({ rollout, number }: Basis, draft: RevisionDraft, next: number): Operation | null {
+  const begin = draft.rollout;
+  const current = begin === undefined || rollout === null ? null : rolloutOf(recordOf(rollout, isRollout), number);
+  const begun = begin?.(current, next) ?? null;
+  if (begun !== null) return { put: keys.rollout, bytes: encodeLong(tidyRollout(begun)) };
+  return rollout === null ? null : { remove: keys.rollout };
 }
 
 export function unchanged(key: string, entry: Entry | null): Condition {

@@ -27,14 +27,11 @@ export class History {
     this.#watchCache = watchCache;
   }
 
-  /**
-   * Returns head as a watch brought it, once; if it brought nothing, or this handle knows a newer head, reads head from
-   * etcd.
-   */
-  async readWatchedHead(): Promise<number | null> {
+  /** Returns head as a watch brought it, once; null if it brought nothing, or if this handle knows a newer head. */
+  takeWatchedHead(): number | null {
     const watched = this.#watchCache.take(keys.head);
     const said = watched === null ? null : recordOf(watched, isCount);
-    return said !== null && said >= this.#newest ? this.noteHead(said) : this.readHead();
+    return said !== null && said >= this.#newest ? this.noteHead(said) : null;
   }
 
   async readHead(): Promise<number | null> {

@@ -5,6 +5,7 @@
  */
 import { isCount } from "../../model/guards.js";
 import { keys, prefixes } from "../../store/keys.js";
+import { isRollout, oldestOf, rolloutOf } from "../../store/rollout.js";
 import type { PruneBounds, Pruned } from "../../interfaces/store.js";
 import { inBatches, MAX_OPERATIONS } from "./batches.js";
 import type { EtcdClient } from "./client.js";
@@ -39,11 +40,13 @@ interface Plan {
 }
 
 async function planPrune(client: EtcdClient, history: History, keep: PruneBounds): Promise<Plan | null> {
-  const { found } = await client.transact([], [{ get: keys.head }, { get: PRUNED }]);
-  const [head = null, pruned = null] = found.map(([entry]) => entry ?? null);
+  const { found } = await client.transact([], [{ get: keys.head }, { get: PRUNED }, { get: keys.rollout }]);
+  const [head = null, pruned = null, rollout = null] = found.map(([entry]) => entry ?? null);
   if (head === null) return null;
   const number = recordOf(head, isCount);
-  const lastAllowed = keys.revision(Math.min(number - keep.revisions, number - 1));
+  const record = rollout === null ? null : rolloutOf(recordOf(rollout, isRollout), number);
+  const needed = Math.min(number, oldestOf(record) ?? number);
+  const lastAllowed = keys.revision(Math.min(number - keep.revisions, needed - 1));
   const named = new Set<string>();
   const old: string[] = [];
   const stored = (await client.list({ prefix: prefixes.revisions, keysOnly: true })).map(({ key }) => key);

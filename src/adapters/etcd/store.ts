@@ -3,6 +3,7 @@
  * contract suite tests it as the stores of one machine.
  */
 import type { NodeEndpoints } from "../../model/endpoints.js";
+import type { Release, Rollout } from "../../model/rollout.js";
 import type { Approval, SourceControl, Suspension } from "../../model/source-control.js";
 import type { CommittedState, Revision } from "../../model/state.js";
 import type { Heartbeat, Member, NodeStatus, SourceStatus, StoreHealth } from "../../model/status.js";
@@ -36,6 +37,7 @@ import { EtcdClient, type EtcdOptions } from "./client.js";
 import { Endpoints } from "./endpoints.js";
 import { Membership } from "./membership.js";
 import { commitRevision } from "./commit.js";
+import { Rollouts } from "./rollouts.js";
 import { WatchCache } from "./watch-cache.js";
 import { readHealth } from "./health.js";
 import { History } from "./history.js";
@@ -45,8 +47,13 @@ import { decodeValue } from "./values.js";
 import { watchKinds, type Listener, type Watched } from "./watch.js";
 
 const WATCHED: readonly Watched<ChangeKind>[] = [
-  // In one range, so that a commit's objects and its revision arrive before, or together with, its head.
-  { kind: "head", range: { prefix: keys.head, through: prefixes.revisions }, only: keys.head, removals: true },
+  // In one range, so that a commit's objects, its revision and its rollout arrive before, or together with, its head.
+  {
+    kind: "head",
+    range: { prefix: keys.head, through: keys.rollout },
+    only: [keys.head, keys.rollout],
+    removals: true,
+  },
   // A status is removed only when its node leaves.
   { kind: "status", range: { prefix: prefixes.status }, removals: false },
   { kind: "status", range: { prefix: keys.source, exact: true }, removals: true },
@@ -76,6 +83,7 @@ class EtcdStore implements CertifiedStore {
   readonly #client: EtcdClient;
   readonly #watchCache = new WatchCache();
   readonly #history: History;
+  readonly #rollouts: Rollouts;
   readonly #cluster: Membership;
   readonly #endpoints: Endpoints;
   /** Ends the watches of this handle. */
@@ -85,13 +93,27 @@ class EtcdStore implements CertifiedStore {
   constructor(client: EtcdClient) {
     this.#client = client;
     this.#history = new History(client, this.#watchCache);
+    this.#rollouts = new Rollouts(client, this.#history, this.#watchCache);
     this.#cluster = new Membership(client);
     this.#endpoints = new Endpoints(client);
   }
 
-  async readHead({ watched = false }: { readonly watched?: boolean } = {}): Promise<number | null> {
+  async readHead(): Promise<number | null> {
     await this.#check();
-    return watched ? this.#history.readWatchedHead() : this.#history.readHead();
+    return this.#history.readHead();
+  }
+
+  async readRelease({ watched = false }: { readonly watched?: boolean } = {}): Promise<Release> {
+    await this.#check();
+    return this.#rollouts.readRelease(watched);
+  }
+
+  async writeRollout(
+    next: Rollout,
+    guard: { readonly expect: Rollout; readonly fence: Fence | null },
+  ): Promise<boolean> {
+    await this.#check();
+    return this.#rollouts.write(next, guard);
   }
 
   async readRevision(number: number): Promise<Revision | null> {
@@ -131,6 +153,7 @@ class EtcdStore implements CertifiedStore {
     if (ended.aborted) return;
     const watched = WATCHED.filter(({ kind }) => kinds?.includes(kind) ?? true);
     const isOfEndpoints = watched.some(({ kind }) => kind === "endpoints");
+    const isOfHead = watched.some(({ kind }) => kind === "head");
     const listeners: readonly Listener[] = isOfEndpoints ? [this.#watchCache, this.#endpoints] : [this.#watchCache];
     const listener: Listener = {
       add: (entry) => listeners.forEach((one) => one.add(entry)),
@@ -141,10 +164,13 @@ class EtcdStore implements CertifiedStore {
       for await (const changed of watchKinds(this.#client, watched, ended, listener)) {
         // Each event comes from a stream that stands.
         if (isOfEndpoints) this.#endpoints.begin();
+        if (isOfHead) this.#watchCache.begin();
         yield { changed: changed ?? "head" };
       }
     } finally {
       if (isOfEndpoints) this.#endpoints.clear();
+      // Another watch of this handle, if there is one, brings its next event to the cache again.
+      if (isOfHead) this.#watchCache.clear();
     }
   }
 

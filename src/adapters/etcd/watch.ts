@@ -16,8 +16,8 @@ const RECONNECT_MS = 500;
 export interface Watched<K> {
   readonly kind: K;
   readonly range: Range;
-  /** The only key of the range that counts; all if absent. */
-  readonly only?: string;
+  /** The only keys of the range that count; all if absent. */
+  readonly only?: readonly string[];
   /** Whether the removal of a key counts. */
   readonly removals: boolean;
   /** False: only a key that is made or removed counts, not one that is written again. */
@@ -137,7 +137,7 @@ function openStream<K>(
     }
     const { kind, only, removals, rewrites } = watcher;
     const isNews = changes.some(({ entry: { key, created, modified }, isRemoval }) => {
-      if (only !== undefined && key !== only) return false;
+      if (only !== undefined && !only.includes(key)) return false;
       return isRemoval ? removals : rewrites !== false || created === modified;
     });
     if (!isNews) return;

@@ -18,6 +18,7 @@ import {
 import type { Kind } from "../../model/objects.js";
 import { checkCgroup } from "./cgroup.js";
 import { checkNodeNames, checkPlacement } from "./process.js";
+import { checkRollout } from "./rollout.js";
 import { kubernetesRule, show, type Path, type Problem } from "../problem.js";
 
 export type IpFamily = Exclude<Kind, "NetworkPolicy"> | "ZtapNetworkPolicy" | "KubernetesNetworkPolicy";
@@ -25,9 +26,10 @@ export type IpFamily = Exclude<Kind, "NetworkPolicy"> | "ZtapNetworkPolicy" | "K
 export function checkDocument(family: IpFamily, value: unknown): readonly Problem[] {
   const spec = fields(fields(value)["spec"]);
   switch (family) {
-    case "Cluster":
     case "Namespace":
       return [];
+    case "Cluster":
+      return checkRollout(spec["rollout"]);
     case "ConnectivityTest":
       return checkExpectations(spec);
     case "NetworkSet":

@@ -50,6 +50,7 @@ import type {
   SelectorRequirement,
   Workload,
 } from "../../model/objects.js";
+import { normalizeRollout } from "./rollout.js";
 import { checkAddress, checkAgentAddress, checkCidr, checkSetCidr, sortedUnique, subtractCidrs } from "./address.js";
 
 export const DEFAULT_NAMESPACE = "default";
@@ -119,15 +120,9 @@ function normalizeClusterSpec({
     ...(mode === "audit" ? { mode } : {}),
     ...(identity === undefined || identity === "source" ? {} : { identity }),
     ...(newborn === "open" ? { newborn } : {}),
-    ...(rollout?.confirm === undefined ? {} : { rollout: { confirm: inSeconds(rollout.confirm) } }),
+    ...normalizeRollout(rollout, selector),
   };
   return Object.keys(spec).length === 0 ? {} : { spec };
-}
-
-/** The schema has checked its form: `90s`, `2m`, `1h`. */
-function inSeconds(duration: string): string {
-  const factor = duration.endsWith("h") ? 3600 : duration.endsWith("m") ? 60 : 1;
-  return `${Number.parseInt(duration, 10) * factor}s`;
 }
 
 /**

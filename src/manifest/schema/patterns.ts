@@ -57,6 +57,10 @@ const PATTERNS: Readonly<Record<string, Rule>> = {
   },
   PublicKey: { code: "badPublicKey", wanted: "43 letters, digits, '-' and '_'" },
   Duration: { code: "wrongType", wanted: "a number with its unit, such as 500ms, 10s, 5m or 1h" },
+  ConfirmTime: { code: "badRollout", wanted: "a time from 10 seconds to one hour, such as 90s or 2m" },
+  RolloutTime: { code: "badRollout", wanted: "a number with its unit, such as 0s, 90s, 10m or 2h" },
+  WaveMax: { code: "badRollout", wanted: "a number of nodes, or a percentage such as 10%" },
+  WeekTime: { code: "badRollout", wanted: "a day and a time of 24 hours, such as Fri 16:00" },
   PortName: {
     code: "badPortName",
     wanted: "at most 15 lower-case letters, digits and single '-' between them, at least one letter",

@@ -3,17 +3,20 @@ import {
   StoreError,
   type CommitGuard,
   type CommitOutcome,
+  type Fence,
   type PruneBounds,
   type Pruned,
   type RevisionDraft,
 } from "../../interfaces/store.js";
+import type { Release, Rollout } from "../../model/rollout.js";
 import { refKey, type CommittedState, type Revision, type StateObject } from "../../model/state.js";
 import { keys } from "../keys.js";
 import { nextRevision, numberAfter, stageObjects } from "../next-revision.js";
 import { decodeObject, encodeRevision, encodeSuspension } from "../records.js";
+import { isSameRollout, tidyRollout } from "../rollout.js";
 import { inForce } from "../suspension.js";
-import type { KeyValueReader } from "./key-value.js";
-import { electionOf, headOf, leaderOf, leads, revisionOf, suspensionOf, versionOf } from "./lookup.js";
+import type { KeyValueReader, KeyValueWriter } from "./key-value.js";
+import { electionOf, headOf, leaderOf, leads, revisionOf, rolloutOfHead, suspensionOf, versionOf } from "./lookup.js";
 import { pruneRevisions } from "./prune.js";
 import { signalChange, type Transactions } from "./transactions.js";
 
@@ -26,6 +29,24 @@ export class LocalHistory {
 
   async readHead(): Promise<number | null> {
     return this.#store.read(headOf);
+  }
+
+  async readRelease(): Promise<Release> {
+    return this.#store.read((reader) => ({ head: headOf(reader), rollout: rolloutOfHead(reader) }));
+  }
+
+  async writeRollout(
+    next: Rollout,
+    { expect, fence }: { readonly expect: Rollout; readonly fence: Fence | null },
+  ): Promise<boolean> {
+    const isWritten = await this.#store.write((writer) => {
+      if (fence !== null && !leads(electionOf(writer), fence, this.#store.clock.now())) return false;
+      if (!isSameRollout(rolloutOfHead(writer), expect)) return false;
+      writer.put(keys.rollout, JSON.stringify(tidyRollout(next)));
+      return true;
+    });
+    if (isWritten) this.#store.announce();
+    return isWritten;
   }
 
   async readRevision(number: number): Promise<Revision | null> {
@@ -85,6 +106,7 @@ export class LocalHistory {
         if (writer.get(keys.object(digest)) !== text) writer.put(keys.object(digest), text);
       }
       for (const { namespace, name, version } of raised) writer.put(keys.policy(namespace, name), String(version));
+      putRollout(writer, draft, revision.number);
       writer.put(keys.revision(revision.number), encodeRevision(revision));
       writer.put(keys.head, String(revision.number));
       if (draft.suspension !== undefined) {
@@ -104,6 +126,13 @@ export class LocalHistory {
   async prune(keep: PruneBounds): Promise<Pruned> {
     return pruneRevisions(this.#store, keep);
   }
+}
+
+/** A commit without a rollout does not read the record before: an undo goes over a damaged one as well. */
+function putRollout(writer: KeyValueWriter, { rollout }: RevisionDraft, number: number): void {
+  const next = rollout?.(rolloutOfHead(writer), number) ?? null;
+  if (next !== null) writer.put(keys.rollout, JSON.stringify(tidyRollout(next)));
+  else if (writer.get(keys.rollout) !== undefined) writer.remove(keys.rollout);
 }
 
 /** Returns the reason why the draft cannot be committed, or its earlier commit; null if it can be committed. */

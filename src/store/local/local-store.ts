@@ -17,6 +17,7 @@ import type {
 } from "../../interfaces/store.js";
 import type { Clock } from "../../interfaces/system.js";
 import type { NodeEndpoints } from "../../model/endpoints.js";
+import type { Release, Rollout } from "../../model/rollout.js";
 import type { Approval, SourceControl, Suspension } from "../../model/source-control.js";
 import type { CommittedState, Revision } from "../../model/state.js";
 import type { Heartbeat, Member, NodeStatus, SourceStatus, StoreHealth } from "../../model/status.js";
@@ -43,6 +44,17 @@ export class LocalStore implements Store {
 
   readHead(): Promise<number | null> {
     return this.#history.readHead();
+  }
+
+  readRelease(): Promise<Release> {
+    return this.#history.readRelease();
+  }
+
+  writeRollout(
+    next: Rollout,
+    guard: { readonly expect: Rollout; readonly fence: Fence | null },
+  ): Promise<boolean> {
+    return this.#history.writeRollout(next, guard);
   }
 
   readRevision(number: number): Promise<Revision | null> {

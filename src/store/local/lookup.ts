@@ -4,7 +4,9 @@ import { isCount, type Guard } from "../../model/guards.js";
 import type { Suspension } from "../../model/source-control.js";
 import type { Revision } from "../../model/state.js";
 import { keys } from "../keys.js";
+import type { Rollout } from "../../model/rollout.js";
 import * as records from "../records.js";
+import { isRollout, rolloutOf } from "../rollout.js";
 import type { KeyValueReader } from "./key-value.js";
 import { isAlive } from "../lease.js";
 
@@ -39,6 +41,11 @@ export function leads(election: records.ElectionRecord | null, fence: Fence, now
 
 export function suspensionOf(reader: KeyValueReader): Suspension | null {
   return optionalRecord(reader, keys.suspension, records.isSuspension);
+}
+
+/** Returns the rollout of head; null for none. */
+export function rolloutOfHead(reader: KeyValueReader): Rollout | null {
+  return rolloutOf(optionalRecord(reader, keys.rollout, isRollout), headOf(reader));
 }
 
 export function optionalRecord<T>(reader: KeyValueReader, key: string, guard: Guard<T>): T | null {

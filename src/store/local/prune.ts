@@ -8,13 +8,14 @@ import type { PruneBounds, Pruned } from "../../interfaces/store.js";
 import type { Revision } from "../../model/state.js";
 import { keys, prefixes } from "../keys.js";
 import type { KeyValueStore, KeyValueReader } from "./key-value.js";
-import { headOf, revisionOf } from "./lookup.js";
+import { headOf, revisionOf, rolloutOfHead } from "./lookup.js";
+import { oldestOf } from "../rollout.js";
 
 export async function pruneRevisions(table: Pick<KeyValueStore, "read" | "write">, keep: PruneBounds): Promise<Pruned> {
   const range = await table.read(rangeOf);
   if (range === null) return { revisions: 0, objects: 0 };
-  const { oldest, head } = range;
-  const lastAllowed = Math.min(head - keep.revisions, head - 1);
+  const { oldest, head, needed } = range;
+  const lastAllowed = Math.min(head - keep.revisions, needed - 1);
   const orphans = new Set<string>();
   let end = oldest;
   for (; end <= lastAllowed; end += 1) {
@@ -45,11 +46,22 @@ function spare(orphans: Set<string>, revision: Revision | null): void {
   for (const entry of revision?.entries ?? []) orphans.delete(entry.digest);
 }
 
-function rangeOf(reader: KeyValueReader): { readonly oldest: number; readonly head: number } | null {
+interface Range {
+  readonly oldest: number;
+  readonly head: number;
+  /** The oldest revision that a node may have to enforce. */
+  readonly needed: number;
+}
+
+function rangeOf(reader: KeyValueReader): Range | null {
   const head = headOf(reader);
   if (head === null) return null;
   for (const [key] of reader.entries(prefixes.revisions))
-    return { oldest: Number(key.slice(prefixes.revisions.length)), head };
+    return {
+      oldest: Number(key.slice(prefixes.revisions.length)),
+      head,
+      needed: Math.min(head, oldestOf(rolloutOfHead(reader)) ?? head),
+    };
   return null;
 }
 

@@ -92,10 +92,12 @@ export function signalChange(writer: KeyValueWriter, kind: keyof SignalRecord): 
   writer.put(keys.signals, JSON.stringify({ ...old, [kind]: (old[kind] ?? 0) + 1 }));
 }
 
-type Signals = { readonly [kind in ChangeKind]: number | null };
+type Signals = { readonly [kind in ChangeKind]: number | string | null };
 
 function signalsOf(reader: KeyValueReader): Signals {
   const signals = optionalRecord(reader, keys.signals, isSignalRecord);
   const { status = 0, members = 0, endpoints = 0 } = signals ?? {};
-  return { head: headOf(reader), status, members, endpoints };
+  // A rollout belongs to head; it may change alone.
+  const head = `${headOf(reader) ?? ""} ${reader.get(keys.rollout) ?? ""}`;
+  return { head, status, members, endpoints };
 }
