@@ -16,6 +16,7 @@ export const quietTelemetry: Telemetry = {
   storeHealth: nothing,
   certificates: nothing,
   head: nothing,
+  rollout: nothing,
   policyVersions: nothing,
   leader: nothing,
   elected: nothing,

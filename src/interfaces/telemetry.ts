@@ -1,5 +1,6 @@
 /** Telemetry: events of the loops. Adapters turn them into metrics. Never throws. */
 import type { DriftKind, StoreHealth } from "../model/status.js";
+import type { RolloutState } from "../model/rollout.js";
 import type { Escape, RefusalTotal } from "./enforcer.js";
 import type { EventStatistics } from "./flows.js";
 
@@ -19,6 +20,10 @@ export interface Telemetry {
   /** When the certificates expire with which this agent reaches its store; negative once one has. */
   certificates(all: readonly { readonly setting: string; readonly secondsLeft: number }[]): void;
   head(revision: number | null): void;
+  /** The rollout of head, as the leader sees it; null if there is none, or if this node does not lead. */
+  rollout(
+    rollout: { readonly state: RolloutState; readonly wave: number; readonly released: number } | null,
+  ): void;
   /** How many parts of the nodes' endpoints do not count. */
   refusedEndpoints(count: number): void;
   /** How much of this machine cannot be searched for the processes of workloads. */

@@ -21,6 +21,7 @@ import { Follower } from "./follower.js";
 import type { NodeInventory } from "./node-inventory.js";
 import { Leader } from "./leader.js";
 import { NodeLease } from "./node-lease.js";
+import { RolloutEngine } from "./rollout.js";
 import { Pruner } from "./pruner.js";
 import { EndpointReporter, runReporter } from "./endpoint-report.js";
 import { watchStore } from "./endpoint-watch.js";
@@ -125,6 +126,7 @@ export async function runAgent(deps: AgentDeps, options: AgentOptions, signal: A
 
 const FLOWS_RETRY_MS = 10_000;
 const CONFIRMATION_MS = 500;
+const ROLLOUT_MS = 2_000;
 const HEALTH_MS = 60_000;
 const CERTIFICATES_MS = 10_000;
 
@@ -133,6 +135,7 @@ class Agent implements AgentProbes {
   readonly #leader: Leader | null;
   readonly #follower: Follower;
   readonly #pruner: Pruner;
+  readonly #rollouts: RolloutEngine;
   readonly #storeHealth: StoreHealthWatch;
   readonly #certificates: CertificateWatch;
   readonly #leaderNotifier = new Notifier();
@@ -185,6 +188,7 @@ class Agent implements AgentProbes {
     this.#storeHealth = new StoreHealthWatch(deps);
     this.#certificates = new CertificateWatch(deps);
     this.#pruner = new Pruner(deps, options.history);
+    this.#rollouts = new RolloutEngine({ ...deps, election: this.#lease.election });
     this.#lastFollowed = clock.monotonic();
   }
 
@@ -332,6 +336,9 @@ class Agent implements AgentProbes {
       runLoop({ ...loop, name: "confirmation", intervalMs: CONFIRMATION_MS, jitter: 0 }, new Notifier(), async () => {
         if (await this.#follower.checkTrial()) this.#followerNotifier.notify();
       }),
+      runLoop({ ...loop, name: "rollout", intervalMs: ROLLOUT_MS, jitter: 0.1 }, new Notifier(), () =>
+        this.#rollouts.run(),
+      ),
       runLoop({ ...loop, name: "store health", intervalMs: HEALTH_MS, jitter: 0.1 }, new Notifier(), () =>
         this.#storeHealth.run(),
       ),

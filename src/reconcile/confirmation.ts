@@ -8,6 +8,7 @@
 import { describeEndpoint, type ControlEndpoint } from "../model/management-access.js";
 import type { Ruleset } from "../model/ruleset.js";
 import type { ObjectSet, Revision } from "../model/state.js";
+import type { NodeStatus } from "../model/status.js";
 import type { RevertedTrial, RunningTrial, TrialRecord } from "../model/trial.js";
 import { listLockouts } from "../policy/lockout.js";
 import { withWorkloadsOf } from "../policy/same-workloads.js";
@@ -93,6 +94,15 @@ export class Confirmation {
   /** Whether a revision is on trial in this process. */
   get isRunning(): boolean {
     return this.#trial !== null;
+  }
+
+  /** Returns what a status says of a trial. */
+  async report(): Promise<Pick<NodeStatus, "unconfirmed" | "reverted">> {
+    const record = await this.#read();
+    if (record === null || (record.state === "running" && this.#trial === null)) return {};
+    const { revision, commitId } = record;
+    if (record.state === "running") return { unconfirmed: { revision, until: record.until } };
+    return { reverted: { revision, commitId, reason: record.reason, at: record.at } };
   }
 
   /** Returns the record of the revision that this node went back from; null if it may take this one. */

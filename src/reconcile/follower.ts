@@ -491,6 +491,7 @@ export class Follower {
       ...content,
       subjects: markWithheld(subjects, withholding),
       ...withheld,
+      ...(await this.#confirmation.report()),
     });
   }
 }

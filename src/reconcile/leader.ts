@@ -15,6 +15,7 @@ import type { Fence, Store } from "../interfaces/store.js";
 import type { Clock, Logger, Random } from "../interfaces/system.js";
 import type { Telemetry } from "../interfaces/telemetry.js";
 import type { SourceSettings } from "../settings/settings.js";
+import { rolloutAfter } from "../operations/rollout/start.js";
 import type { Election } from "./election.js";
 import { holdReason } from "./commit-guard.js";
 
@@ -314,15 +315,16 @@ export class Leader {
   async #commit(desired: DesiredState, head: Revision | null, fence: Fence): Promise<Revision | null> {
     const { store, clock, random, logger, telemetry } = this.deps;
     const started = clock.monotonic();
+    const ids = { commitId: random.id(), time: new Date(clock.now()).toISOString() };
     const outcome = await store.commit(
       {
+        ...ids,
+        rollout: await rolloutAfter(store, head, ids),
         objects: [...desired.objects.values()],
         source: desired.source,
         node: this.options.node,
         author: desired.source.author ?? this.options.node,
         reason: "source",
-        commitId: random.id(),
-        time: new Date(clock.now()).toISOString(),
       },
       { expectHead: head?.number ?? null, fence, heedSuspension: true },
     );

@@ -69,7 +69,7 @@ export function renderClusterStatus(
   if (suspension !== null)
     lines.push(style.line`          ${style.warn("Suspended")}: ${describeSuspension(suspension)}`);
   for (const damage of status.damaged) lines.push(style.line`Damaged   ${style.bad(damage)}`);
-  lines.push(...renderProgress(status, progress, style));
+  lines.push(...renderRollout(status, style), ...renderProgress(status, progress, style));
   if (status.nodes.length === 0 && progress.expected > 0) return lines.join("\n");
   return [...lines, "", renderClusterList(status, style, isWide)].join("\n");
 }
@@ -99,13 +99,24 @@ function renderLeader({ leader, nodes }: ClusterStatus, style: Style): string {
 
 function renderProgress(
   { revision }: ClusterStatus,
-  { enforced, expected }: Progress,
+  { enforced, waiting, expected }: Progress,
   style: Style,
 ): readonly string[] {
   if (revision === null || expected === 0) return [];
-  const paint = enforced === expected ? style.good : style.warn;
+  const paint = enforced + waiting === expected ? style.good : style.warn;
   const nodes = expected === 1 ? "node" : "nodes";
-  return [style.line`Enforced  ${paint(`on ${enforced} of ${expected} ${nodes}`)}`];
+  const others = waiting === 0 ? "" : `, ${waiting} ${waiting === 1 ? "waits" : "wait"} for the rollout`;
+  return [style.line`Enforced  ${paint(`on ${enforced} of ${expected} ${nodes}${others}`)}`];
+}
+
+function renderRollout({ rollout }: ClusterStatus, style: Style): readonly string[] {
+  // What is complete is said by the nodes that enforce it.
+  if (rollout === null || rollout.state === "complete") return [];
+  const { state, wave, waves, message, base } = rollout;
+  const paint = state === "failed" || state === "aborted" ? style.bad : style.warn;
+  const where = wave === 0 ? "" : `, wave ${wave} of ${waves}`;
+  const why = message === null ? "" : `: ${message}`;
+  return [style.line`Rollout   ${paint(state)}${where}, over revision ${base}${why}`];
 }
 
 export function clusterListing({ nodes }: Pick<ClusterStatus, "nodes">, style: Style): ListTable {
@@ -142,7 +153,8 @@ function describeProblem(node: ClusterNode, style: Style): readonly string[] {
   const paint = state === "absent" || state === "left" ? style.dim : style.bad;
   const wrap = (text: string, look: (line: string) => string): readonly string[] =>
     text === "" ? [] : wrapWords(style.line`${id}: ${text}`, style.width, "  ").map(look);
-  return [...wrap(problem, paint), ...wrap(describePending(node), style.warn)];
+  const waits = node.wave === null ? "" : `waits for wave ${node.wave} of the rollout`;
+  return [...wrap(problem, paint), ...wrap(waits, style.dim), ...wrap(describePending(node), style.warn)];
 }
 
 /** The number of pending workloads that the text names for each node; the document has them all. */

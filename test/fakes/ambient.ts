@@ -30,6 +30,7 @@ export function recordTelemetry(): {
     storeHealth: record("storeHealth"),
     certificates: record("certificates"),
     head: record("head"),
+    rollout: record("rollout"),
     policyVersions: record("policyVersions"),
     leader: record("leader"),
     elected: record("elected"),

@@ -1,6 +1,7 @@
 /** Telemetry as Prometheus metrics. Label values are limited to the policies and to fixed words. */
 import { Counter, Gauge, Histogram, Registry, collectDefaultMetrics } from "prom-client";
 import { EventLoopBlocks } from "./event-loop.js";
+import { ROLLOUT_STATES } from "../../model/rollout.js";
 import { TOLERATIONS } from "../../model/objects.js";
 import { REFUSAL_REASONS } from "../../interfaces/enforcer.js";
 import type { StoreHealth } from "../../model/status.js";
@@ -53,6 +54,7 @@ function createMetrics(registry: Registry) {
     head: gauge("ztap_head_revision", "Number of the revision in force; 0 before the first."),
     enforced: gauge("ztap_enforced_revision", "Number of the revision that this node enforces; 0 before the first."),
     lag: gauge("ztap_revision_lag", "Revisions between head and the one that this node enforces."),
+    ...createRolloutMetrics(registry),
     leader: gauge("ztap_leader", "1 while this node leads."),
     elections: counter("ztap_elections_total", "Times that this node became leader."),
     rejected: new Counter({
@@ -97,6 +99,28 @@ function createMetrics(registry: Registry) {
       name: "ztap_flow_events_total",
       help: "Eligible decisions: delivered to the agent, over their workload's rate limit, or lost because the agent was slow or not running.",
       labelNames: ["outcome"],
+      registers,
+    }),
+  };
+}
+
+function createRolloutMetrics(registry: Registry) {
+  const registers = [registry];
+  return {
+    rolloutState: new Gauge({
+      name: "ztap_rollout_state",
+      help: "1 for the state of the rollout of head, while this node leads; 0 for the others.",
+      labelNames: ["state"],
+      registers,
+    }),
+    rolloutWave: new Gauge({
+      name: "ztap_rollout_wave",
+      help: "Number of the newest released wave, while this node leads; 0 before the first.",
+      registers,
+    }),
+    rolloutReleased: new Gauge({
+      name: "ztap_rollout_released_nodes",
+      help: "Nodes that the rollout has released so far, while this node leads; 0 once it is complete.",
       registers,
     }),
   };
@@ -171,9 +195,10 @@ const FLOW_OUTCOMES = ["delivered", "limited", "lost"] as const;
 type Metrics = ReturnType<typeof createMetrics>;
 
 /** Creates all series at the start: a series that appears with its first event hides that event from `rate()`. */
-function startAtZero({ storeAlarm, rejected, drift, packets, refusals, flowEvents, escapes }: Metrics): void {
+function startAtZero({ storeAlarm, rolloutState, rejected, drift, packets, refusals, flowEvents, escapes }: Metrics): void {
   for (const reason of REFUSAL_REASONS) refusals.inc({ reason }, 0);
   for (const alarm of ALARMS) storeAlarm.set({ alarm }, 0);
+  for (const state of ROLLOUT_STATES) rolloutState.set({ state }, 0);
   for (const kind of TOLERATIONS) for (const tolerated of ["true", "false"]) escapes.set({ kind, tolerated }, 0);
   for (const outcome of FLOW_OUTCOMES) flowEvents.inc({ outcome }, 0);
   for (const reason of ["invalid", "lockout", "held", "unverified", "too-large"]) rejected.inc({ reason }, 0);
@@ -215,6 +240,11 @@ function commitTelemetry(metrics: Metrics) {
     },
     leader: (isLeader) => metrics.leader.set(isLeader ? 1 : 0),
     elected: () => metrics.elections.inc(),
+    rollout: (rollout) => {
+      for (const state of ROLLOUT_STATES) metrics.rolloutState.set({ state }, rollout?.state === state ? 1 : 0);
+      metrics.rolloutWave.set(rollout === null ? 0 : rollout.wave + 1);
+      metrics.rolloutReleased.set(rollout?.released ?? 0);
+    },
   } satisfies Partial<Telemetry>;
 }
 

@@ -4,6 +4,7 @@ import type { Store } from "../../interfaces/store.js";
 import type { Clock, Random } from "../../interfaces/system.js";
 import type { Planned } from "./plan.js";
 import { OperationError } from "../../model/operation-error.js";
+import { rolloutAfter } from "../rollout/start.js";
 import { requireOverride } from "./ownership.js";
 import { stalePlan } from "./stale.js";
 
@@ -29,15 +30,17 @@ export async function applyPlan(
   const { store, clock, random } = deps;
   if (plan.changes.length === 0) return null;
   await requireOverride(store, desired.source, options.override);
+  const ids = { commitId: random.id(), time: new Date(clock.now()).toISOString() };
+  const base = plan.base === null ? null : await store.readRevision(plan.base);
   const outcome = await store.commit(
     {
+      ...ids,
+      rollout: await rolloutAfter(store, base, ids),
       objects: [...desired.objects.values()],
       source: desired.source,
       node: options.node,
       author: options.author,
       reason: options.reason === "" ? "apply" : `apply: ${options.reason}`,
-      commitId: random.id(),
-      time: new Date(clock.now()).toISOString(),
     },
     { expectHead: plan.base, fence: null },
   );

@@ -5,6 +5,10 @@ import type { Heartbeat, Member, NodeStatus, SourceStatus, StoreHealth } from ".
 import type { WithheldWorkload } from "../../model/withholding.js";
 import { StoreError, type Store } from "../../interfaces/store.js";
 import type { Clock } from "../../interfaces/system.js";
+import { isUnderWay, releasedTo, type Rollout, type RolloutState } from "../../model/rollout.js";
+import { wavesOf } from "../../plan/rollout/nodes.js";
+import { upcomingWaves } from "../../plan/rollout/steps.js";
+import { readRolloutNodes, RolloutDescriptions } from "../rollout/nodes.js";
 import { NodeDescriptions } from "../../inventory/nodes.js";
 import { describeDamage, describeStrays, readSound } from "./damage.js";
 import { runsAs, whyAway } from "../policy/silent-agent.js";
@@ -30,8 +34,10 @@ export interface ClusterNode {
   readonly enforcedRevision: number | null;
   /** See NodeStatus. */
   readonly rulesetDigest: string | null;
-  /** Number of revisions between the enforced one and head; null if it enforces none. */
+  /** Number of revisions between the enforced one and the one that it must enforce; null if it enforces none. */
   readonly lag: number | null;
+  /** The wave of the rollout that it waits for, from 1; null if it waits for none. */
+  readonly wave: number | null;
   /** Workloads for which the node does not enforce the revision that it follows. */
   readonly withheld: readonly WithheldWorkload[];
   /** Workloads of the node that do not exist yet, as its agent last saw them. */
@@ -43,6 +49,8 @@ export interface ClusterNode {
 export interface ClusterStatus {
   readonly backend: string;
   readonly revision: number | null;
+  /** The rollout of head; null if it went to all nodes at once. */
+  readonly rollout: RolloutSummary | null;
   readonly leader: { readonly id: string; readonly address: string } | null;
   readonly nodes: readonly ClusterNode[];
   readonly source: SourceStatus | null;
@@ -54,20 +62,35 @@ export interface ClusterStatus {
   readonly servers: readonly StoreHealth[];
 }
 
+export interface RolloutSummary {
+  readonly revision: number;
+  readonly base: number;
+  readonly state: RolloutState;
+  /** The newest released wave, from 1; 0 before the first. */
+  readonly wave: number;
+  readonly waves: number;
+  /** Why it failed, or is held. */
+  readonly message: string | null;
+}
+
 /** How far head has come. */
 export interface Progress {
   /** Nodes that enforce all of it. */
   readonly enforced: number;
+  /** Nodes that wait for their wave of the rollout, and enforce all that they must. */
+  readonly waiting: number;
   /** Nodes that should: all but those that have left. */
   readonly expected: number;
 }
 
 export function progressOf({ nodes }: Pick<ClusterStatus, "nodes">): Progress {
   const expected = nodes.filter(({ state }) => state !== "left");
-  return { enforced: expected.filter((node) => !isBehind(node)).length, expected: expected.length };
+  const done = expected.filter((node) => !isBehind(node));
+  const waiting = done.filter(({ wave }) => wave !== null).length;
+  return { enforced: done.length - waiting, waiting, expected: expected.length };
 }
 
-/** Returns the status with those nodes alone that do not enforce all of head. */
+/** Returns the status with those nodes alone that do not enforce all of head, or of what a rollout has them enforce. */
 export function laggingOf(status: ClusterStatus): ClusterStatus {
   return { ...status, nodes: status.nodes.filter((node) => node.state !== "left" && isBehind(node)) };
 }
@@ -83,6 +106,7 @@ export interface ClusterDeps {
 
 export async function readClusterStatus({ store, clock }: ClusterDeps): Promise<ClusterStatus> {
   const head = await store.readHead();
+  const rollout = await readRolloutWaves(store);
   const [members, heartbeats, statuses, damaged, election, control, revision, servers] = await Promise.all([
     store.listMembers(),
     store.listHeartbeats(),
@@ -114,7 +138,7 @@ export async function readClusterStatus({ store, clock }: ClusterDeps): Promise<
         other: runsAs(statusById.get(id), statuses, heartbeats),
         damage: describeDamage(damaged, id),
       },
-      { head, leader, now: clock.now() },
+      { head, leader, now: clock.now(), rollout },
     ),
   );
   const leading =
@@ -122,12 +146,13 @@ export async function readClusterStatus({ store, clock }: ClusterDeps): Promise<
   return {
     backend: store.backend,
     revision: head,
+    rollout: rollout.summary,
     leader: leading,
     nodes,
     source: source.value,
     suspension,
     damaged: [
-      ...[election.damage, control.damage, source.damage].filter((damage) => damage !== null),
+      ...[election.damage, control.damage, source.damage, rollout.damage].filter((damage) => damage !== null),
       ...describeStrays(damaged),
     ],
     servers,
@@ -150,6 +175,36 @@ async function readDescriptions(store: Store, revision: Revision | null): Promis
   return (node) => !nodes.isEmpty && nodes.match(node) !== undefined;
 }
 
+interface RolloutWaves {
+  readonly rollout: Rollout | null;
+  readonly summary: RolloutSummary | null;
+  /** The wave that each waiting node waits for, from 0. */
+  readonly upcoming: ReadonlyMap<string, number>;
+  readonly damage: string | null;
+}
+
+/** Damage of the record, or of a state, is reported in place of the waves. */
+async function readRolloutWaves(store: Store): Promise<RolloutWaves> {
+  const { value, damage } = await readSound(store.readRelease());
+  const rollout = value?.rollout ?? null;
+  const none = { rollout, summary: null, upcoming: new Map<string, number>(), damage };
+  if (rollout === null) return none;
+  const { revision, base, state, wave, message, plan } = rollout;
+  const summary = { revision, base, state, message, wave: wave + 1, waves: wavesOf(plan).length };
+  if (!isUnderWay(rollout)) return { ...none, summary };
+  const descriptions = await RolloutDescriptions.read(store, rollout).catch((error: unknown) => {
+    if (error instanceof StoreError) return null;
+    throw error;
+  });
+  if (descriptions === null) return { ...none, summary };
+  const nodes = await readRolloutNodes(store, descriptions);
+  const upcoming = upcomingWaves(
+    rollout,
+    nodes.map((node) => ({ ...node, behindMs: 0 })),
+  );
+  return { ...none, summary, upcoming };
+}
+
 interface Known {
   readonly id: string;
   readonly isDeclared: boolean;
@@ -164,10 +219,18 @@ interface Known {
 
 function toNode(
   known: Known,
-  cluster: { readonly head: number | null; readonly leader: string | null; readonly now: number },
+  cluster: {
+    readonly head: number | null;
+    readonly leader: string | null;
+    readonly now: number;
+    readonly rollout: RolloutWaves;
+  },
 ): ClusterNode {
   const { id, isDeclared, member, heartbeat, status } = known;
   const enforcedRevision = status?.enforcedRevision ?? null;
+  const { rollout, upcoming } = cluster.rollout;
+  const released = cluster.head === null ? null : releasedTo(rollout, cluster.head, id);
+  const wave = upcoming.get(id);
   return {
     id,
     address: member?.address ?? heartbeat?.address ?? "",
@@ -180,7 +243,9 @@ function toNode(
     heartbeatAgeMs: heartbeat === undefined ? null : Math.max(0, cluster.now - Date.parse(heartbeat.lastSeen)),
     enforcedRevision,
     rulesetDigest: status?.rulesetDigest ?? null,
-    lag: cluster.head === null || enforcedRevision === null ? null : cluster.head - enforcedRevision,
+    // An agent of a version that knows no rollouts may be ahead.
+    lag: released === null || enforcedRevision === null ? null : Math.max(0, released - enforcedRevision),
+    wave: wave === undefined ? null : wave + 1,
     withheld: status?.withheld?.workloads ?? [],
     pending: listPending(status?.subjects ?? []),
     message: [known.damage, problemOf(known)].filter((text) => text !== null).join("; ") || null,

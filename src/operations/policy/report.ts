@@ -2,6 +2,7 @@
 import type { NetworkPolicy } from "../../model/objects.js";
 import type { Suspension } from "../../model/source-control.js";
 import type { CommittedState, ObjectSet, Revision, RevisionEntry } from "../../model/state.js";
+import { releasedTo } from "../../model/rollout.js";
 import { NodeDescriptions } from "../../inventory/nodes.js";
 import { qualifiedName, refKey } from "../../model/state.js";
 import type { DriftItem, Heartbeat } from "../../model/status.js";
@@ -216,8 +217,10 @@ async function reportNodes(
   const byNode = new Map(heartbeats.map((heartbeat) => [heartbeat.id, heartbeat]));
   const strangers = undeclaredAgents(state, heartbeats);
   const nodes: PolicyNode[] = [];
+  const released = await releasedStates(store, state);
   for (const node of names) {
-    const observed = await observeNode(deps, node, state, statuses.get(node) ?? null);
+    const wanted = await released(node);
+    const observed = await observeNode(deps, node, wanted, statuses.get(node) ?? null);
     const own = subjects.filter((subject) => subject.node === node).map(({ workload }) => workload);
     const other = runsAs(statuses.get(node), [...statuses.values()], heartbeats);
     const agent = {
@@ -226,9 +229,31 @@ async function reportNodes(
       strangers,
       damage: describeDamage(damaged, node),
     };
-    nodes.push(toPolicyNode(node, observed, agent, state.revision.number, policy, own));
+    const found = toPolicyNode(node, observed, agent, wanted.revision.number, policy, own);
+    nodes.push(wanted === state ? found : withRollout(found, state.revision.number));
   }
   return nodes;
+}
+
+/** Returns a function that reads what a rollout has a node enforce; head's state without one. */
+async function releasedStates(store: Store, head: CommittedState): Promise<(node: string) => Promise<CommittedState>> {
+  const { rollout } = await store.readRelease();
+  const { number } = head.revision;
+  const current = rollout?.revision === number ? rollout : null;
+  const known = new Map<number, CommittedState>([[number, head]]);
+  return async (node) => {
+    const released = releasedTo(current, number, node);
+    const state = known.get(released) ?? (await store.readState(released));
+    known.set(released, state);
+    return state;
+  };
+}
+
+/** Says that a node is right to enforce an earlier revision. */
+function withRollout(node: PolicyNode, head: number): PolicyNode {
+  const waits = `revision ${head} is not released to it by the rollout`;
+  if (node.state !== "InSync") return node;
+  return { ...node, message: node.message === null ? waits : `${waits}; ${node.message}` };
 }
 
 /**

@@ -16,6 +16,7 @@ import type { Clock, Random } from "../../interfaces/system.js";
 import { OperationError } from "../../model/operation-error.js";
 import { readGitDifference } from "./git-state.js";
 import { requireLeadership, withLeadership, type LeaderCandidate } from "./leadership.js";
+import { startRollout } from "../../plan/rollout/start.js";
 import { requireOverride } from "../change/ownership.js";
 import type { PolicyId, PolicyRow } from "./report.js";
 import { policyRows } from "./report.js";
@@ -120,7 +121,8 @@ async function writePolicy(
     if (hasErrors(diagnostics)) return { outcome: "invalid", diagnostics };
     await deps.requireWayIn(objects);
     const draft = draftOf(deps, objects, source, writer);
-    const result = await withLeadership(store, writer, (fence) => store.commit(draft, { expectHead: head, fence }));
+    const rollout = startRollout(base?.objects ?? null, draft);
+    const result = await withLeadership(store, writer, (fence) => store.commit({ ...draft, rollout }, { expectHead: head, fence }));
     if (result.outcome === "committed") {
       const { revision } = result;
       const { suspension } = await store.readSourceControl();
