@@ -40,7 +40,7 @@ export function progressOf(rollout: Rollout, node: RolloutNode): NodeProgress {
   // It enforces nothing, whatever it is given.
   if (status.backend === "none") return isAttempted ? "enforced" : pending;
   if (isEnforced && status.unconfirmed?.revision === revision) return "unconfirmed";
-  if (status.state === "Drifted" && (isEnforced || isAttempted)) return "drifted";
+  if (status.state === "Drifted" && isEnforced) return "drifted";
   if (status.state === "Stalled" && isAttempted && (isDeclared || !isEnforced)) return "stalled";
   return isEnforced ? "enforced" : pending;
 }
