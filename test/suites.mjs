@@ -70,6 +70,7 @@ const LONG = [
   "policy/expectations",
   "reconcile/hostile",
   "reconcile/pf",
+  "reconcile/rollout-histories",
 ];
 
 /** @returns paths below test/, without their ending, of the files that `npm run check` runs */

@@ -21,9 +21,7 @@ export interface Telemetry {
   certificates(all: readonly { readonly setting: string; readonly secondsLeft: number }[]): void;
   head(revision: number | null): void;
   /** The rollout of head, as the leader sees it; null if there is none, or if this node does not lead. */
-  rollout(
-    rollout: { readonly state: RolloutState; readonly wave: number; readonly released: number } | null,
-  ): void;
+  rollout(rollout: { readonly state: RolloutState; readonly wave: number; readonly released: number } | null): void;
   /** How many parts of the nodes' endpoints do not count. */
   refusedEndpoints(count: number): void;
   /** How much of this machine cannot be searched for the processes of workloads. */

@@ -53,6 +53,8 @@ export const HELP: Readonly<Record<string, { readonly example: string; readonly 
   ZT3028: {"example":"more than 131,072 CIDRs in `cidrs` and `file`, in `except`, or remaining; more than 1,048,576 in the files of all sets together","fix":"wider blocks; several NetworkSets, which `networkSetSelector` joins"},
   ZT3030: {"example":"`systemdUnit: nginx`, `nodeNames: [Web_*]`","fix":"`nginx.service`; `*` stands for any characters, `?` for one, and neither for a slash"},
   ZT3031: {"example":"`publicKey: abc`","fix":"32 bytes in base64url without padding, as the node's agent logs its own at its start"},
+  ZT3032: {"example":"`soak: 5`, `max: 150%`, `from: Friday 4pm`, `gates` without `waves`","fix":"`5m`; `10%` or a number of nodes; `Fri 16:00`; waves"},
+  ZT3033: {"example":"`timezone: CEST+1`","fix":"a time zone of the IANA database, such as `Europe/Berlin` or `UTC`"},
   ZT4001: {"example":"two documents of one kind, namespace and name","fix":"remove one; the message has the position of the first"},
   ZT4002: {"example":"`node: web-2` without such a Node, if any Node is declared","fix":"declare it; leave out `node` for an external peer"},
   ZT4003: {"example":"`a` and `a/b` of two workloads on one node","fix":"give each its own cgroup"},

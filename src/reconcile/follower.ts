@@ -1,5 +1,5 @@
 /**
- * The follower: reads head, makes this machine enforce it, and reports. It learns nothing from events, only from
+ * The follower: reads what is released to it, makes this machine enforce it, and reports. It learns nothing from events, only from
  * reading, so that one run is enough after any number of missed events. A failure before `apply` leaves the last good
  * ruleset in force. Workloads whose policy would cut management access are withheld: they keep what is in force, and all
  * others follow head.
@@ -7,7 +7,6 @@
 import { isEmptyDiff } from "../diff/keyed.js";
 import { lacksOnlyAttachments, listDrift, movedWorkloads, withoutRestarts } from "../diff/drift.js";
 import type { Ruleset } from "../model/ruleset.js";
-import { releasedTo } from "../model/rollout.js";
 import type { NodeStatus, SubjectStatus } from "../model/status.js";
 import type { ManagementAccess } from "../model/management-access.js";
 import {
@@ -39,6 +38,7 @@ import type { NodeInventory } from "./node-inventory.js";
 import type { KnownNodes } from "./peer-identities.js";
 import { findAnnounced, findLastGood, type Restorable } from "./restore.js";
 import { LastGoodSnapshot } from "./snapshot.js";
+import { readNodeRelease } from "./release.js";
 import { UnenforcedWatch } from "./unenforced.js";
 import { TargetCompiler, type Target, type TargetDeps } from "./target.js";
 
@@ -140,14 +140,12 @@ export class Follower {
 
   /** Runs once. @throws after it has reported Stalled, so that the loop tries again sooner */
   async reconcile(): Promise<void> {
-    const { store, telemetry } = this.deps;
+    const { telemetry } = this.deps;
     let attempted: number | null = null;
     let target: Target | null = null;
     try {
       await this.#settleTrial();
-      const { head, rollout } = await store.readRelease({ watched: true });
-      telemetry.head(head);
-      attempted = head === null ? null : releasedTo(rollout, head, this.node);
+      attempted = (await readNodeRelease(this.deps, this.node)).revision;
       target = await this.#readTarget(attempted);
       if (target === null) return await this.#reportEmptyStore();
       if (!(await this.#isReverted(target))) await this.#enforce(target);

@@ -6,7 +6,7 @@
 import { releasedNodes, type Rollout } from "../model/rollout.js";
 import { RolloutDescriptions, readRolloutNodes } from "../operations/rollout/nodes.js";
 import { advance } from "../plan/rollout/advance.js";
-import { progressOf, type RolloutNode } from "../plan/rollout/nodes.js";
+import { nodeProgress, type RolloutNode } from "../plan/rollout/nodes.js";
 import type { Fence, Store } from "../interfaces/store.js";
 import type { Clock, Logger } from "../interfaces/system.js";
 import type { Telemetry } from "../interfaces/telemetry.js";
@@ -83,7 +83,7 @@ export class RolloutEngine {
     const known = this.#behind.key === key ? this.#behind.since : new Map<string, number>();
     const since = new Map<string, number>();
     const nodes = found.map((node): RolloutNode => {
-      if (progressOf(rollout, { ...node, behindMs: 0 }) !== "pending") return { ...node, behindMs: 0 };
+      if (nodeProgress(rollout, { ...node, behindMs: 0 }) !== "pending") return { ...node, behindMs: 0 };
       const began = known.get(node.id) ?? now;
       since.set(node.id, began);
       return { ...node, behindMs: now - began };

@@ -70,10 +70,7 @@ export const isRollout = shaped<Rollout>({
   revision: isPositive,
   commitId: isToken,
   base: isPositive,
-  layers: listOf(
-    shaped<RolloutLayer>({ revision: isPositive, commitId: isToken, nodes: listOf(isLabel) }),
-    MOST_ITEMS,
-  ),
+  layers: listOf(shaped<RolloutLayer>({ revision: isPositive, commitId: isToken, nodes: listOf(isLabel) }), MOST_ITEMS),
   state: oneOf(...ROLLOUT_STATES),
   wave: isWave,
   plan: isPlan,

@@ -1,5 +1,5 @@
 /** A rollout, as text or as a document; what operators did with it. */
-import type { Promoted, Resumed } from "../operations/rollout/control.js";
+import type { Promotion, Resumed } from "../operations/rollout/control.js";
 import type { FleetDifference, RolloutNodeStatus, RolloutReport, RolloutStatus } from "../operations/rollout/status.js";
 import type { NodeProgress } from "../plan/rollout/nodes.js";
 import type { Rollout, RolloutState } from "../model/rollout.js";
@@ -38,7 +38,9 @@ export function renderRolloutStatus({ head, rollout }: RolloutStatus, style: Sty
     ...(message === null ? [] : wrapWords(style.line`          ${message}`, style.width, "          ")),
     ...(waitsUntil === null
       ? []
-      : [style.line`          ${rollout.state === "shadow" ? "compares with live traffic" : "soaks"} until ${waitsUntil}`]),
+      : [
+          style.line`          ${rollout.state === "shadow" ? "compares with live traffic" : "soaks"} until ${waitsUntil}`,
+        ]),
     ...(freeze === null ? [] : [style.line`          ${style.warn(describeFreeze(freeze))}`]),
     style.line`Nodes     ${bar(nodes, style)}${nodes.enforced} of ${nodes.total} enforce it, ${nodes.released} have it released`,
     ...gates.map(
@@ -78,7 +80,10 @@ function bar({ enforced, released, total }: RolloutReport["nodes"], style: Style
   return style.line`[${style.good("#".repeat(done))}${style.warn("-".repeat(begun))}${" ".repeat(BAR_WIDTH - done - begun)}] `;
 }
 
-function renderGate({ gate, value, limit, isExceeded, isWaived }: RolloutReport["gates"][number], style: Style): string {
+function renderGate(
+  { gate, value, limit, isExceeded, isWaived }: RolloutReport["gates"][number],
+  style: Style,
+): string {
   const text = `${gate} ${value}, at most ${limit}${isWaived ? " (an operator went over it)" : ""}`;
   return isExceeded ? style.bad(text) : style.good(text);
 }
@@ -147,11 +152,11 @@ export function renderAborted({ revision, base }: Rollout, style: Style): string
   return style.line`${style.good("Aborted")}: all nodes return to revision ${base}. Revision ${revision} stays head and does not come again; a newer commit begins anew.`;
 }
 
-export function promotedDocument({ rollout, over }: Promoted): object {
+export function promotedDocument({ rollout, over }: Promotion): object {
   return { ...rolloutChangeDocument(rollout), over };
 }
 
-export function renderPromoted({ rollout, over, isComplete }: Promoted, style: Style): string {
+export function renderPromoted({ rollout, over, isComplete }: Promotion, style: Style): string {
   const what = isComplete ? "every node has it" : `wave ${rollout.wave + 1} begins`;
   const lines = [style.line`${style.good("Promoted")}: revision ${rollout.revision}, ${what}.`];
   return [...lines, ...over.map((one) => style.line`${style.warn("This goes over")} ${one}.`)].join("\n");
@@ -170,11 +175,15 @@ export function renderResumedAll({ suspension, rollout, failed }: Resumed, style
   const goesOn =
     rollout === null
       ? []
-      : [style.line`${style.good("Resumed")}: the rollout of revision ${rollout.revision} goes on${rollout.wave < 0 ? "" : ` in wave ${rollout.wave + 1}`}.`];
+      : [
+          style.line`${style.good("Resumed")}: the rollout of revision ${rollout.revision} goes on${rollout.wave < 0 ? "" : ` in wave ${rollout.wave + 1}`}.`,
+        ];
   const left =
     failed === null
       ? []
-      : [style.line`The rollout of revision ${failed.revision} stays failed; \`ztap rollout resume --retry\` tries it again.`];
+      : [
+          style.line`The rollout of revision ${failed.revision} stays failed; \`ztap rollout resume --retry\` tries it again.`,
+        ];
   const source = suspension === null && rollout !== null ? [] : [renderResumed(suspension, style)];
   return [...source, ...goesOn, ...left].join("\n");
 }

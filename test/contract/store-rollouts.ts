@@ -6,7 +6,10 @@ import type { StoreCase } from "./bench.js";
 import { commitOnHead } from "./store-commits.js";
 
 export const PLAN: RolloutPlan = {
-  waves: [{ nodes: { matchLabels: { canary: "true" } }, max: "100%", soak: "60s" }, { max: "50%", soak: "0s" }],
+  waves: [
+    { nodes: { matchLabels: { canary: "true" } }, max: "100%", soak: "60s" },
+    { max: "50%", soak: "0s" },
+  ],
   shadow: "60s",
   gates: { newDenials: 0, stalled: 0, unconfirmed: 0 },
   onFailure: "revert",
@@ -160,7 +163,13 @@ export const rolloutCases: readonly StoreCase[] = [
     title: "a damaged rollout is an error and never released, an older program's is none, and an undo goes over both",
     async run(t, { store, damage }) {
       const first = await startRollout(store);
-      for (const wrong of [{ base: 0 }, { state: "done" }, { layers: [{ nodes: [1] }] }, { plan: null }, { wave: -2 }]) {
+      for (const wrong of [
+        { base: 0 },
+        { state: "done" },
+        { layers: [{ nodes: [1] }] },
+        { plan: null },
+        { wave: -2 },
+      ]) {
         await damage("rollout", JSON.stringify({ ...first, ...wrong }));
         await t.rejects(store.readRelease(), { code: "store-damaged" }, JSON.stringify(wrong));
         await t.rejects(store.commit(rolledOut(3), { expectHead: 2, fence: null }), { code: "store-damaged" });

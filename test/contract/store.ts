@@ -16,7 +16,14 @@ import { watchCases } from "./store-watch.js";
 /** @param withBench makes a bench, hands it to the case, and clears it away, also where the case fails */
 export async function storeContract(name: string, withBench: WithBench): Promise<void> {
   await t.test(`store: ${name}`, async (t) => {
-    for (const { title, run } of [...commitCases, ...watchCases, ...clusterCases, ...recordCases, ...endpointCases, ...rolloutCases]) {
+    for (const { title, run } of [
+      ...commitCases,
+      ...watchCases,
+      ...clusterCases,
+      ...recordCases,
+      ...endpointCases,
+      ...rolloutCases,
+    ]) {
       await t.test(title, (t) =>
         withBench(async (bench) => {
           const opened: Store[] = [bench.store];

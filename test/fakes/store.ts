@@ -42,10 +42,7 @@ export abstract class InterceptedStore implements Store {
     return this.intercept("readRelease", (store) => store.readRelease(options));
   }
 
-  writeRollout(
-    next: Rollout,
-    guard: { readonly expect: Rollout; readonly fence: Fence | null },
-  ): Promise<boolean> {
+  writeRollout(next: Rollout, guard: { readonly expect: Rollout; readonly fence: Fence | null }): Promise<boolean> {
     return this.intercept("writeRollout", (store) => store.writeRollout(next, guard));
   }
 

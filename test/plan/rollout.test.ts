@@ -4,7 +4,7 @@ import { awaitedBy, releasedTo, type Rollout, type RolloutPlan } from "../../src
 import type { NodeStatus } from "../../src/model/status.js";
 import { advance } from "../../src/plan/rollout/advance.js";
 import { freezeAt } from "../../src/plan/rollout/freeze.js";
-import { LATE_MS, nextNodes, progressOf, type RolloutNode } from "../../src/plan/rollout/nodes.js";
+import { LATE_MS, nextNodes, nodeProgress, type RolloutNode } from "../../src/plan/rollout/nodes.js";
 import { startRollout } from "../../src/plan/rollout/start.js";
 import { abort, pause, promote, resume, upcomingWaves } from "../../src/plan/rollout/steps.js";
 import { objectsOf } from "../builders/state.js";
@@ -14,7 +14,10 @@ const TERM = 3;
 
 function planWith(changes: Partial<RolloutPlan> = {}): RolloutPlan {
   return {
-    waves: [{ nodes: { matchLabels: { canary: "true" } }, max: "100%", soak: "60s" }, { max: "50%", soak: "30s" }],
+    waves: [
+      { nodes: { matchLabels: { canary: "true" } }, max: "100%", soak: "60s" },
+      { max: "50%", soak: "30s" },
+    ],
     ...{ shadow: "0s", gates: { stalled: 0, unconfirmed: 0 }, onFailure: "revert", freeze: [], ...changes },
   };
 }
@@ -63,19 +66,31 @@ t.test("what a node must enforce, and waits for", async (t) => {
   t.same(awaited(null), [null, null, null]);
 });
 
-t.test("a wave takes its share of all nodes, in the order of names, and what is left follows the last one", async (t) => {
-  const rollout = rolloutWith();
-  const take = (max: number | string, record = rollout) => nextNodes(record, { max, soak: "0s" }, FLEET).join("");
-  t.equal(take("1%"), "a", "at least one");
-  t.equal(take("50%"), "abc", "rounded up");
-  t.equal(take("100%"), "abcde");
-  t.equal(take(2), "ab");
-  t.equal(take(9), "abcde");
-  t.equal(take("50%", running(["d", "e"])), "a", "in total, and what is released stays");
-  t.equal(take(2, running(["d", "e"])), "");
-  t.equal(take(2, running(["gone"])), "ab", "a node that left takes nobody's place");
-  t.same([...upcomingWaves(rollout, FLEET)], [["a", 0], ["b", 0], ["c", 1], ["d", 2], ["e", 2]]);
-});
+t.test(
+  "a wave takes its share of all nodes, in the order of names, and what is left follows the last one",
+  async (t) => {
+    const rollout = rolloutWith();
+    const take = (max: number | string, record = rollout) => nextNodes(record, { max, soak: "0s" }, FLEET).join("");
+    t.equal(take("1%"), "a", "at least one");
+    t.equal(take("50%"), "abc", "rounded up");
+    t.equal(take("100%"), "abcde");
+    t.equal(take(2), "ab");
+    t.equal(take(9), "abcde");
+    t.equal(take("50%", running(["d", "e"])), "a", "in total, and what is released stays");
+    t.equal(take(2, running(["d", "e"])), "");
+    t.equal(take(2, running(["gone"])), "ab", "a node that left takes nobody's place");
+    t.same(
+      [...upcomingWaves(rollout, FLEET)],
+      [
+        ["a", 0],
+        ["b", 0],
+        ["c", 1],
+        ["d", 2],
+        ["e", 2],
+      ],
+    );
+  },
+);
 
 t.test("the waves follow each other, each after its soak, and the last one completes it", async (t) => {
   let rollout = rolloutWith();
@@ -96,18 +111,25 @@ t.test("the waves follow each other, each after its soak, and the last one compl
   t.equal(step(99_000, "abcde"), over);
 });
 
-t.test("times begin again with another leader, after a time in which none watched, and where a clock was set back", async (t) => {
-  const settledSince = new Date(NOW - 59_000).toISOString();
-  const rollout = running(["a", "b"], { settledSince, since: settledSince });
-  const nodes = FLEET.map(({ id }) => nodeWith(id, DONE));
-  const again = { since: new Date(NOW).toISOString(), settledSince: new Date(NOW).toISOString(), wave: 0 };
-  t.equal(advance(rollout, nodes, moment()), rollout);
-  t.match(advance(rollout, nodes, { ...moment(2000), term: 4 }), { wave: 0, term: 4 });
-  t.match(advance(rollout, nodes, { ...moment(), isWatched: false }), again);
-  t.match(advance({ ...rollout, term: null }, nodes, moment()), { ...again, term: TERM }, "an operator's or a committer's");
-  t.match(advance({ ...rollout, since: new Date(NOW + 1).toISOString() }, nodes, moment()), again);
-  t.match(advance(rollout, nodes, moment(1000)), { wave: 1 });
-});
+t.test(
+  "times begin again with another leader, after a time in which none watched, and where a clock was set back",
+  async (t) => {
+    const settledSince = new Date(NOW - 59_000).toISOString();
+    const rollout = running(["a", "b"], { settledSince, since: settledSince });
+    const nodes = FLEET.map(({ id }) => nodeWith(id, DONE));
+    const again = { since: new Date(NOW).toISOString(), settledSince: new Date(NOW).toISOString(), wave: 0 };
+    t.equal(advance(rollout, nodes, moment()), rollout);
+    t.match(advance(rollout, nodes, { ...moment(2000), term: 4 }), { wave: 0, term: 4 });
+    t.match(advance(rollout, nodes, { ...moment(), isWatched: false }), again);
+    t.match(
+      advance({ ...rollout, term: null }, nodes, moment()),
+      { ...again, term: TERM },
+      "an operator's or a committer's",
+    );
+    t.match(advance({ ...rollout, since: new Date(NOW + 1).toISOString() }, nodes, moment()), again);
+    t.match(advance(rollout, nodes, moment(1000)), { wave: 1 });
+  },
+);
 
 t.test("how far a node has come", async (t) => {
   const rollout = running(["a"]);
@@ -131,7 +153,7 @@ t.test("how far a node has come", async (t) => {
     ["enforced", nodeWith("a", { backend: "none", attemptedRevision: 7, enforcedRevision: null, state: "Stalled" })],
     ["pending", nodeWith("a", { backend: "none", enforcedRevision: null, state: "Stalled" })],
   ];
-  for (const [progress, node] of cases) t.equal(progressOf(rollout, node), progress, JSON.stringify(node.status));
+  for (const [progress, node] of cases) t.equal(nodeProgress(rollout, node), progress, JSON.stringify(node.status));
 });
 
 t.test("a gate that fails takes the revision back, or stops, and says why", async (t) => {
@@ -166,26 +188,30 @@ const shadowOf = (newDenials: number, since = NOW - 60_000) => ({
   ],
 });
 
-t.test("a revision is compared with live traffic first; what it would cut fails it before any node has it", async (t) => {
-  const plan = planWith({ shadow: "60s", gates: { newDenials: 2 } });
-  const begun = rolloutWith({ plan });
-  const compared = (denials: number) => FLEET.map(({ id }) => nodeWith(id, { shadow: shadowOf(denials) }));
-  t.equal(advance(begun, compared(0), moment(59_000)), begun);
-  t.match(advance(begun, compared(0), moment(60_000)), { state: "running", wave: 0 });
-  t.match(advance(begun, compared(1), moment(60_000)), {
-    state: "failed",
-    message: "gate newDenials: 5, at most 2 allowed; a: shop/db ingress 1 times (db.yaml:12); all nodes return to revision 6",
-  });
-  const late = [nodeWith("a", { shadow: shadowOf(0, NOW) }), ...compared(0).slice(1)];
-  t.equal(advance(begun, late, moment(60_000)), begun, "a has not compared for long enough");
-  const without = [nodeWith("a"), nodeWith("b", {}, { isAlive: false }), ...compared(0).slice(2)];
-  t.equal(advance(begun, without, moment(119_000)), begun);
-  t.match(advance(begun, without, moment(120_000)), { wave: 0, message: "not compared with live traffic on a" });
-  const mid = running(["a", "b"], { plan, settledSince: new Date(NOW).toISOString() });
-  const rest = [nodeWith("a", DONE), nodeWith("b", DONE), ...compared(1).slice(2)];
-  t.match(advance(mid, rest, moment(60_000)), { state: "failed" }, "asked before each wave");
-  t.equal(advance(mid, rest, moment(10_000)), mid);
-});
+t.test(
+  "a revision is compared with live traffic first; what it would cut fails it before any node has it",
+  async (t) => {
+    const plan = planWith({ shadow: "60s", gates: { newDenials: 2 } });
+    const begun = rolloutWith({ plan });
+    const compared = (denials: number) => FLEET.map(({ id }) => nodeWith(id, { shadow: shadowOf(denials) }));
+    t.equal(advance(begun, compared(0), moment(59_000)), begun);
+    t.match(advance(begun, compared(0), moment(60_000)), { state: "running", wave: 0 });
+    t.match(advance(begun, compared(1), moment(60_000)), {
+      state: "failed",
+      message:
+        "gate newDenials: 5, at most 2 allowed; a: shop/db ingress 1 times (db.yaml:12); all nodes return to revision 6",
+    });
+    const late = [nodeWith("a", { shadow: shadowOf(0, NOW) }), ...compared(0).slice(1)];
+    t.equal(advance(begun, late, moment(60_000)), begun, "a has not compared for long enough");
+    const without = [nodeWith("a"), nodeWith("b", {}, { isAlive: false }), ...compared(0).slice(2)];
+    t.equal(advance(begun, without, moment(119_000)), begun);
+    t.match(advance(begun, without, moment(120_000)), { wave: 0, message: "not compared with live traffic on a" });
+    const mid = running(["a", "b"], { plan, settledSince: new Date(NOW).toISOString() });
+    const rest = [nodeWith("a", DONE), nodeWith("b", DONE), ...compared(1).slice(2)];
+    t.match(advance(mid, rest, moment(60_000)), { state: "failed" }, "asked before each wave");
+    t.equal(advance(mid, rest, moment(10_000)), mid);
+  },
+);
 
 t.test("a canary that does not run, a wave that selects nobody, and a frozen week hold it", async (t) => {
   const settled = running(["a", "b"], { settledSince: new Date(NOW).toISOString() });
@@ -194,7 +220,10 @@ t.test("a canary that does not run, a wave that selects nobody, and a frozen wee
   t.match(held, { wave: 0, message: /none of the nodes that have it is alive: a, b/ });
   t.equal(advance(held, away, moment(61_000)), held, "it is written once");
   const nobody = planWith({ waves: [{ nodes: { matchLabels: { canery: "true" } }, max: "100%", soak: "0s" }] });
-  t.match(advance(rolloutWith({ plan: nobody }), FLEET, moment()), { state: "shadow", message: /wave 1 selects no node/ });
+  t.match(advance(rolloutWith({ plan: nobody }), FLEET, moment()), {
+    state: "shadow",
+    message: /wave 1 selects no node/,
+  });
   const freeze = [{ from: "Wed 11:00", to: "Wed 13:00", timezone: "UTC" }];
   t.match(advance(rolloutWith({ plan: planWith({ freeze }) }), FLEET, moment()), {
     ...{ state: "shadow", message: "frozen until 2026-01-07T13:00:00.000Z (Wed 11:00 to Wed 13:00, UTC)" },
@@ -228,11 +257,19 @@ t.test("operators pause, resume, promote over what speaks against it, and abort"
 });
 
 t.test("a commit goes by the waves of the last revision that every node had", async (t) => {
-  const cluster = (spec: string) => objectsOf(`apiVersion: ztap/v1\nkind: Cluster\nmetadata: { name: cluster }\n${spec}`);
+  const cluster = (spec: string) =>
+    objectsOf(`apiVersion: ztap/v1\nkind: Cluster\nmetadata: { name: cluster }\n${spec}`);
   const waves = cluster("spec: { rollout: { waves: [{ max: 10% }] } }");
   const ids = { commitId: "c8", time: new Date(NOW).toISOString() };
   t.equal(startRollout(cluster(""), ids)(null, 8), null, "the one that brings the waves goes to all at once");
-  t.match(startRollout(waves, ids)(null, 8), { revision: 8, base: 7, state: "shadow", wave: -1, layers: [], serial: 1 });
+  t.match(startRollout(waves, ids)(null, 8), {
+    revision: 8,
+    base: 7,
+    state: "shadow",
+    wave: -1,
+    layers: [],
+    serial: 1,
+  });
   const layers = running(["a"]).layers;
   const open = startRollout(null, ids);
   t.match(open(running(["a"]), 8), { revision: 8, base: 6, layers, plan: planWith() }, "nodes keep the earlier one");
@@ -256,5 +293,8 @@ t.test("a freeze window is of the wall clock of its zone, also where that is set
   const asleep = (time: string) => freezeAt([night], Date.parse(time))?.until ?? null;
   t.equal(asleep("2026-03-29T00:59:00Z"), null);
   t.equal(asleep("2026-03-29T01:00:00Z"), "2026-03-29T02:00:00.000Z", "3:00 is past 2:30");
-  t.equal(freezeAt([window, { ...window, to: "Tue 08:00" }], Date.parse("2026-01-10T00:00:00Z"))?.window.to, "Tue 08:00");
+  t.equal(
+    freezeAt([window, { ...window, to: "Tue 08:00" }], Date.parse("2026-01-10T00:00:00Z"))?.window.to,
+    "Tue 08:00",
+  );
 });

@@ -15,7 +15,7 @@ async function befall(world: RolloutWorld): Promise<void> {
   const node = nodes[random.below(nodes.length)];
   const leader = leaders[random.below(leaders.length)];
   if (node === undefined || leader === undefined) return;
-  const events: readonly (() => Promise<unknown> | void)[] = [
+  const events: readonly (() => unknown)[] = [
     () => world.commit("good"),
     () => world.commit("good"),
     () => world.commit("bad"),
@@ -72,7 +72,9 @@ async function settle(world: RolloutWorld): Promise<void> {
     if (isOver && world.nodes.every(({ enforced }) => enforced === head)) return;
   }
   const { head, rollout } = await world.release();
-  world.fail(`no rest: head ${head}, ${JSON.stringify(rollout)}; ${world.nodes.map(({ enforced }) => enforced).join()}`);
+  world.fail(
+    `no rest: head ${head}, ${JSON.stringify(rollout)}; ${world.nodes.map(({ enforced }) => enforced).join()}`,
+  );
 }
 
 const given = process.env["ZTAP_SEED"];
@@ -89,6 +91,14 @@ t.test("rollouts", async (t) => {
     for (const [what, count] of Object.entries(world.counts)) counts.set(what, (counts.get(what) ?? 0) + count);
   }
   if (given !== undefined) return;
-  for (const what of ["waves begun", "completed by itself", "failed", "aborted", "paused", "promote", "frozen in a run"])
+  for (const what of [
+    "waves begun",
+    "completed by itself",
+    "failed",
+    "aborted",
+    "paused",
+    "promote",
+    "frozen in a run",
+  ])
     t.ok((counts.get(what) ?? 0) > 50, `${what}: ${counts.get(what) ?? 0}`);
 });

@@ -101,7 +101,12 @@ class FleetNode {
     const commitId = `c${wanted}`;
     const now = clock.now();
     if (wanted !== this.enforced && effect === "reverts" && this.reverted?.commitId !== commitId) {
-      this.reverted = { revision: wanted, commitId, reason: "the store is not reached", at: new Date(now).toISOString() };
+      this.reverted = {
+        revision: wanted,
+        commitId,
+        reason: "the store is not reached",
+        at: new Date(now).toISOString(),
+      };
     } else if (wanted !== this.enforced && effect === "good") {
       if (!this.isLiar) this.enforced = wanted;
       this.trialUntil = now + 8000;
@@ -223,7 +228,8 @@ export class RolloutWorld {
     const before = head === null ? null : await this.store.readState(head);
     const number = (head ?? 0) + 1;
     const victims = this.nodes.filter(() => this.random.below(4) === 0).map(({ name }) => name);
-    const hurts = kind !== "bad" ? [] : victims.map((name) => [name, this.random.below(2) ? "stalls" : "reverts"] as const);
+    const hurts =
+      kind !== "bad" ? [] : victims.map((name) => [name, this.random.below(2) ? "stalls" : "reverts"] as const);
     this.#revisions.set(number, { number, hurts: new Map(hurts), denials: kind === "denying" ? 1 : 0 });
     const next = draft([this.#cluster(), ...this.#declared(), policy("web", number)], { commitId: `c${number}` });
     const rollout = startRollout(before?.objects ?? null, next);
@@ -240,7 +246,7 @@ export class RolloutWorld {
     try {
       if (what === "pause") await control.pauseRollout(deps, "ops");
       else if (what === "abort") await control.abortRollout(deps, "ops");
-      else if (what === "resume" || what === "retry") await control.resume(deps, "ops", what === "retry");
+      else if (what === "resume" || what === "retry") await control.resumeAll(deps, "ops", what === "retry");
       else await control.promoteRollout(deps, { by: "ops", all: what === "promote all" });
       this.count(what);
     } catch (error) {
@@ -381,8 +387,11 @@ export class RolloutWorld {
       if (at.getUTCDay() === 6 && at.getUTCHours() === 11) this.fail("a wave begins in a freeze window");
     }
     const released = after.layers.find(({ revision }) => revision === after.revision)?.nodes ?? [];
-    const limit = Math.ceil((this.nodes.length * Number.parseInt(String(after.plan.waves[after.wave]?.max ?? "100%"), 10)) / 100);
-    if (after.state !== "complete" && released.length > limit) this.fail(`wave ${after.wave} releases ${released.length} nodes`);
+    const limit = Math.ceil(
+      (this.nodes.length * Number.parseInt(String(after.plan.waves[after.wave]?.max ?? "100%"), 10)) / 100,
+    );
+    if (after.state !== "complete" && released.length > limit)
+      this.fail(`wave ${after.wave} releases ${released.length} nodes`);
     this.count(after.state === "complete" ? "completed by itself" : "waves begun");
     this.#note(after);
   }
@@ -402,7 +411,9 @@ export class RolloutWorld {
             { max: "60%", soak },
           ],
       shadow: `${SHADOW_MS / 1000}s`,
-      gates: this.random.below(2) ? { newDenials: 0, stalled: 0, unconfirmed: 0 } : { stalled: 1, unconfirmed: 1, drift: 0 },
+      gates: this.random.below(2)
+        ? { newDenials: 0, stalled: 0, unconfirmed: 0 }
+        : { stalled: 1, unconfirmed: 1, drift: 0 },
       onFailure: this.random.below(3) ? "revert" : "pause",
       freeze: this.random.below(2) ? [{ from: "Sat 11:00", to: "Sat 12:00", timezone: "UTC" }] : [],
     };

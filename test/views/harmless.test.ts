@@ -33,6 +33,13 @@ import { renderPolicyDiff, renderPolicyVersion } from "../../src/views/policy-ve
 import { renderRefusals, renderRendering } from "../../src/views/rendering.js";
 import { revisionListing } from "../../src/views/revisions.js";
 import { renderUndo, renderUndone } from "../../src/views/rollout.js";
+import {
+  renderAborted,
+  renderPaused,
+  renderPromoted,
+  renderResumedAll,
+  renderRolloutStatus,
+} from "../../src/views/rollout-status.js";
 import { renderSettings } from "../../src/views/settings.js";
 import { renderSetupPlan, renderSetupResult } from "../../src/views/setup.js";
 import { renderApproved, renderNotices, renderResumed, renderSuspended } from "../../src/views/source-control.js";
@@ -105,16 +112,47 @@ const unknown = (x: string): never => Object({ ...Object(connectivity(x)), unkno
 const diagnostic = (x: string) => ({
   ...{ code: x, severity: "error", file: x, line: 1, column: 2, path: x, message: x, wanted: x, fix: x },
 });
+const rolloutStatus = (x: string, state: string) =>
+  Object({
+    head: 2,
+    rollout: {
+      ...{
+        revision: 2,
+        base: 1,
+        commit: x,
+        subject: x,
+        author: x,
+        state,
+        wave: 0,
+        waves: 2,
+        since: x,
+        by: x,
+        message: x,
+      },
+      ...{ waitsUntil: x, freeze: { window: { from: x, to: x, timezone: x }, until: x } },
+      gates: [{ gate: "stalled", limit: 0, value: 1, nodes: [x], reason: x, isExceeded: true, isWaived: true }],
+      nodes: { total: 3, released: 2, enforced: 1 },
+      compared: { nodes: 1, missing: [x], connections: 3 },
+      differences: [
+        { effect: "denied", direction: "ingress", policy: x, file: x, line: 1, count: 2, workloads: [x], nodes: [x] },
+      ],
+      behind: [
+        { node: x, progress: "stalled", released: 2, wave: null, message: x },
+        { node: x, progress: "waiting", released: 1, wave: 1, message: x },
+      ],
+    },
+  });
 const suspension = (x: string) => ({ by: x, reason: x, since: x, until: x });
 const member = (x: string) => ({ id: x, address: x, joinedAt: x });
 const node = (x: string) => ({
   withheld: [],
   ...{ id: x, address: x, role: "leader", state: "unhealthy", declared: false, joinedAt: x, lastSeen: x },
-  ...{ heartbeatAgeMs: 1, enforcedRevision: 1, rulesetDigest: x, lag: 0, message: x },
+  ...{ heartbeatAgeMs: 1, enforcedRevision: 1, rulesetDigest: x, lag: 0, wave: 2, message: x },
   pending: [{ workload: x, message: x }],
 });
 const cluster = (x: string) => ({
   ...{ backend: "etcd", revision: 1, leader: member(x), nodes: [node(x)], suspension: suspension(x), damaged: [x] },
+  rollout: { revision: 2, base: 1, state: "failed", wave: 1, waves: 2, message: x },
   servers: [
     { endpoint: x, databaseBytes: 1, usedBytes: 1, quotaBytes: 2, alarms: [x], problem: null },
     { endpoint: x, databaseBytes: null, usedBytes: null, quotaBytes: null, alarms: [], problem: x },
@@ -325,6 +363,17 @@ const VIEWS: Readonly<Record<string, (x: string, style: Style) => string | null>
     renderUndone(
       undo(x),
       Object({ revision: { number: 3 }, undone: undo(x).undone, suspension: suspension(x) }),
+      style,
+    ),
+  renderRolloutStatus: (x, style) =>
+    ["shadow", "failed"].map((state) => renderRolloutStatus(rolloutStatus(x, state), style)).join("\n"),
+  renderPaused: (x, style) => renderPaused(Object({ revision: 2, message: x, by: x }), style),
+  renderAborted: (x, style) => renderAborted(Object({ revision: 2, base: 1, by: x }), style),
+  renderPromoted: (x, style) =>
+    renderPromoted({ rollout: Object({ revision: 2, wave: 0 }), over: [x], isComplete: false }, style),
+  renderResumedAll: (x, style) =>
+    renderResumedAll(
+      { suspension: suspension(x), rollout: Object({ revision: 2, wave: 0 }), failed: Object({ revision: 2 }) },
       style,
     ),
   renderSettings: (x, style) =>

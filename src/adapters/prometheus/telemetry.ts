@@ -54,9 +54,7 @@ function createMetrics(registry: Registry) {
     head: gauge("ztap_head_revision", "Number of the revision in force; 0 before the first."),
     enforced: gauge("ztap_enforced_revision", "Number of the revision that this node enforces; 0 before the first."),
     lag: gauge("ztap_revision_lag", "Revisions between head and the one that this node enforces."),
-    ...createRolloutMetrics(registry),
-    leader: gauge("ztap_leader", "1 while this node leads."),
-    elections: counter("ztap_elections_total", "Times that this node became leader."),
+    ...createLeaderMetrics(registry),
     rejected: new Counter({
       name: "ztap_rejected_commits_total",
       help: "Commits of the source that were refused.",
@@ -104,9 +102,11 @@ function createMetrics(registry: Registry) {
   };
 }
 
-function createRolloutMetrics(registry: Registry) {
+function createLeaderMetrics(registry: Registry) {
   const registers = [registry];
   return {
+    leader: new Gauge({ name: "ztap_leader", help: "1 while this node leads.", registers }),
+    elections: new Counter({ name: "ztap_elections_total", help: "Times that this node became leader.", registers }),
     rolloutState: new Gauge({
       name: "ztap_rollout_state",
       help: "1 for the state of the rollout of head, while this node leads; 0 for the others.",
@@ -195,7 +195,16 @@ const FLOW_OUTCOMES = ["delivered", "limited", "lost"] as const;
 type Metrics = ReturnType<typeof createMetrics>;
 
 /** Creates all series at the start: a series that appears with its first event hides that event from `rate()`. */
-function startAtZero({ storeAlarm, rolloutState, rejected, drift, packets, refusals, flowEvents, escapes }: Metrics): void {
+function startAtZero({
+  storeAlarm,
+  rolloutState,
+  rejected,
+  drift,
+  packets,
+  refusals,
+  flowEvents,
+  escapes,
+}: Metrics): void {
   for (const reason of REFUSAL_REASONS) refusals.inc({ reason }, 0);
   for (const alarm of ALARMS) storeAlarm.set({ alarm }, 0);
   for (const state of ROLLOUT_STATES) rolloutState.set({ state }, 0);

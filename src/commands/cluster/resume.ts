@@ -1,7 +1,7 @@
 import { Flags } from "@oclif/core";
 import { BaseCommand } from "../../cli/base.js";
 import { operatorName } from "../../cli/confirm.js";
-import { resume } from "../../operations/rollout/control.js";
+import { resumeAll } from "../../operations/rollout/control.js";
 import { renderResumedAll, resumedAllDocument } from "../../views/rollout-status.js";
 import { systemClock } from "../../wiring/host.js";
 import { withStore } from "../../wiring/store.js";
@@ -23,7 +23,7 @@ export default class ClusterResume extends BaseCommand {
     const { flags } = await this.parse(ClusterResume);
     const settings = await this.settings(flags);
     const resumed = await withStore(settings, { create: "when-written" }, (store) =>
-      resume({ store, clock: systemClock }, operatorName(), flags.retry),
+      resumeAll({ store, clock: systemClock }, operatorName(), flags.retry),
     );
     this.print(flags, resumedAllDocument(resumed), () => renderResumedAll(resumed, this.style));
   }

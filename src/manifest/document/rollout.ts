@@ -28,10 +28,7 @@ export function checkRollout(rollout: unknown): readonly Problem[] {
   ];
 }
 
-function checkWindow(
-  { from, to, timezone }: Readonly<Record<string, unknown>>,
-  path: Path,
-): readonly Problem[] {
+function checkWindow({ from, to, timezone }: Readonly<Record<string, unknown>>, path: Path): readonly Problem[] {
   const problems: Problem[] = [];
   if (typeof timezone === "string" && !isTimezone(timezone))
     problems.push({

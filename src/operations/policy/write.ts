@@ -122,7 +122,9 @@ async function writePolicy(
     await deps.requireWayIn(objects);
     const draft = draftOf(deps, objects, source, writer);
     const rollout = startRollout(base?.objects ?? null, draft);
-    const result = await withLeadership(store, writer, (fence) => store.commit({ ...draft, rollout }, { expectHead: head, fence }));
+    const result = await withLeadership(store, writer, (fence) =>
+      store.commit({ ...draft, rollout }, { expectHead: head, fence }),
+    );
     if (result.outcome === "committed") {
       const { revision } = result;
       const { suspension } = await store.readSourceControl();

@@ -45,7 +45,7 @@ export interface Resumed {
  * Ends the suspension of the source, and a pause of the rollout.
  * @param retry whether to try a rollout again that failed
  */
-export async function resume(deps: RolloutControlDeps, by: string, retry: boolean): Promise<Resumed> {
+export async function resumeAll(deps: RolloutControlDeps, by: string, retry: boolean): Promise<Resumed> {
   const suspension = await resumeSource(deps.store);
   for (let attempt = 1; attempt <= ATTEMPTS; attempt += 1) {
     const { rollout } = await deps.store.readRelease();
@@ -59,7 +59,7 @@ export async function resume(deps: RolloutControlDeps, by: string, retry: boolea
   throw lostRace();
 }
 
-export interface Promoted extends steps.Promoted {
+export interface Promotion extends steps.Promoted {
   /** Whether every node has the revision now. */
   readonly isComplete: boolean;
 }
@@ -68,7 +68,7 @@ export interface Promoted extends steps.Promoted {
 export async function promoteRollout(
   deps: RolloutControlDeps,
   order: { readonly by: string; readonly all: boolean },
-): Promise<Promoted> {
+): Promise<Promotion> {
   let over: readonly string[] = [];
   const rollout = await change(deps, async (found) => {
     if (found.state !== "failed") requireUnderWay(found);
@@ -81,10 +81,7 @@ export async function promoteRollout(
   return { rollout, over, isComplete: rollout.state === "complete" };
 }
 
-async function change(
-  { store }: RolloutControlDeps,
-  step: (rollout: Rollout) => Promise<Rollout>,
-): Promise<Rollout> {
+async function change({ store }: RolloutControlDeps, step: (rollout: Rollout) => Promise<Rollout>): Promise<Rollout> {
   for (let attempt = 1; attempt <= ATTEMPTS; attempt += 1) {
     const { head, rollout } = await store.readRelease();
     if (head === null) throw new OperationError("not-found", "the store has no revision, and so no rollout");
@@ -100,7 +97,10 @@ async function change(
 }
 
 function lostRace(): OperationError {
-  return new OperationError("lost-race", `the rollout changed ${ATTEMPTS} times meanwhile; nothing was done, try again`);
+  return new OperationError(
+    "lost-race",
+    `the rollout changed ${ATTEMPTS} times meanwhile; nothing was done, try again`,
+  );
 }
 
 /** @throws OperationError `usage` */

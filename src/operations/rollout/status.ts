@@ -5,7 +5,7 @@ import type { ShadowDifference } from "../../model/shadow.js";
 import { listUncompared, secondsOf } from "../../plan/rollout/advance.js";
 import { freezeAt, type Freeze } from "../../plan/rollout/freeze.js";
 import { readGates, type GateReading } from "../../plan/rollout/gates.js";
-import { messageOf, progressOf, wavesOf, type NodeProgress, type RolloutNode } from "../../plan/rollout/nodes.js";
+import { messageOf, nodeProgress, wavesOf, type NodeProgress, type RolloutNode } from "../../plan/rollout/nodes.js";
 import { upcomingWaves } from "../../plan/rollout/steps.js";
 import type { Store } from "../../interfaces/store.js";
 import type { Clock } from "../../interfaces/system.js";
@@ -90,7 +90,7 @@ function reportRollout(
   const shadows = nodes.flatMap(({ id, status }) =>
     status?.shadow?.commitId === rollout.commitId ? [{ id, shadow: status.shadow }] : [],
   );
-  const waiting = nodes.filter((node) => progressOf(rollout, node) === "waiting");
+  const waiting = nodes.filter((node) => nodeProgress(rollout, node) === "waiting");
   return {
     ...{ revision: rollout.revision, base, state, since, by, message },
     commit: revision?.source.commit ?? null,
@@ -117,7 +117,7 @@ function reportRollout(
 }
 
 function reportNode(rollout: Rollout, node: RolloutNode, wave: number | null): RolloutNodeStatus {
-  const progress = progressOf(rollout, node);
+  const progress = nodeProgress(rollout, node);
   const released = releasedTo(rollout, rollout.revision, node.id);
   const isOlder = progress === "waiting" && node.status?.enforcedRevision === rollout.revision;
   const messages: Readonly<Record<NodeProgress, string | null>> = {

@@ -3,7 +3,7 @@ import type { GateName, Rollout, RolloutLayer } from "../../model/rollout.js";
 import { releasedNodes } from "../../model/rollout.js";
 import { describeFreeze, freezeAt } from "./freeze.js";
 import { describeGate, readGates, type GateReading } from "./gates.js";
-import { nextNodes, progressOf, selectedBy, wavesOf, type RolloutNode } from "./nodes.js";
+import { nextNodes, nodeProgress, selectedBy, wavesOf, type RolloutNode } from "./nodes.js";
 
 export interface Moment {
   /** By the leader's clock. */
@@ -82,13 +82,16 @@ function advanceWave(
   const released = releasedNodes(rollout);
   // A canary that does not run says nothing about the revision.
   if (released.length > 0 && !nodes.some(({ id, isAlive }) => isAlive && released.includes(id)))
-    return hold(rollout, `none of the nodes that have it is alive: ${nameSome(released)}; \`ztap rollout promote\` goes on`);
+    return hold(
+      rollout,
+      `none of the nodes that have it is alive: ${nameSome(released)}; \`ztap rollout promote\` goes on`,
+    );
   return beginWave(rollout, { wave: rollout.wave + 1, message: null }, nodes, gates, moment);
 }
 
 /** Whether no live node is under way. Those that a gate lets pass are not waited for. */
 function isSettled(rollout: Rollout, nodes: readonly RolloutNode[]): boolean {
-  return nodes.every((node) => !["pending", "unconfirmed"].includes(progressOf(rollout, node)));
+  return nodes.every((node) => !["pending", "unconfirmed"].includes(nodeProgress(rollout, node)));
 }
 
 function beginWave(

@@ -1,6 +1,6 @@
 /** The gates of a rollout, read from the statuses of the nodes. Pure. */
 import { GATES, type GateName, type Rollout } from "../../model/rollout.js";
-import { messageOf, progressOf, type NodeProgress, type RolloutNode } from "./nodes.js";
+import { messageOf, nodeProgress, type NodeProgress, type RolloutNode } from "./nodes.js";
 
 export interface GateReading {
   readonly gate: GateName;
@@ -26,7 +26,7 @@ export function readGates(rollout: Rollout, nodes: readonly RolloutNode[]): read
     return limit === undefined ? [] : [gate === "newDenials" ? readDenials(rollout, nodes, limit) : countNodes(gate)];
 
     function countNodes(name: Exclude<GateName, "newDenials">): GateReading {
-      const found = nodes.filter((node) => progressOf(rollout, node) === COUNTED[name]);
+      const found = nodes.filter((node) => nodeProgress(rollout, node) === COUNTED[name]);
       const [first] = found;
       return {
         ...{ gate: name, limit: limit ?? 0, value: found.length, nodes: found.map(({ id }) => id) },
@@ -40,7 +40,7 @@ export function readGates(rollout: Rollout, nodes: readonly RolloutNode[]): read
 /** Only nodes that wait compare: what a node has in force is denied for real. */
 function readDenials(rollout: Rollout, nodes: readonly RolloutNode[], limit: number): GateReading {
   const found = nodes.flatMap((node) => {
-    const shadow = progressOf(rollout, node) === "waiting" ? node.status?.shadow : undefined;
+    const shadow = nodeProgress(rollout, node) === "waiting" ? node.status?.shadow : undefined;
     return shadow?.commitId === rollout.commitId && shadow.newDenials > 0 ? [{ id: node.id, shadow }] : [];
   });
   const value = found.reduce((sum, { shadow }) => sum + shadow.newDenials, 0);

@@ -27,7 +27,7 @@ export const LATE_MS = 120_000;
 export type NodeProgress =
   "waiting" | "away" | "pending" | "unconfirmed" | "enforced" | "drifted" | "reverted" | "stalled";
 
-export function progressOf(rollout: Rollout, node: RolloutNode): NodeProgress {
+export function nodeProgress(rollout: Rollout, node: RolloutNode): NodeProgress {
   if (!isReleasedTo(rollout, node.id)) return "waiting";
   const { status, isAlive, isDeclared, behindMs } = node;
   if (!isAlive) return "away";

@@ -3,7 +3,7 @@ import { releasedNodes, type Rollout } from "../../model/rollout.js";
 import { complete, nameSome, next, release } from "./advance.js";
 import { describeFreeze, freezeAt } from "./freeze.js";
 import { describeGate, readGates } from "./gates.js";
-import { progressOf, wavesOf, type RolloutNode } from "./nodes.js";
+import { nodeProgress, wavesOf, type RolloutNode } from "./nodes.js";
 
 /** Who does it, and when. */
 export interface Order {
@@ -59,11 +59,13 @@ export function promote(
 function listObstacles(rollout: Rollout, nodes: readonly RolloutNode[], now: number): readonly string[] {
   const { state, wave, plan, message } = rollout;
   const pending = nodes
-    .filter((node) => ["pending", "unconfirmed"].includes(progressOf(rollout, node)))
+    .filter((node) => ["pending", "unconfirmed"].includes(nodeProgress(rollout, node)))
     .map(({ id }) => id);
   const freeze = freezeAt(plan.freeze, now);
   return [
-    ...(state === "paused" || state === "failed" ? [`the state ${state}${message === null ? "" : ` (${message})`}`] : []),
+    ...(state === "paused" || state === "failed"
+      ? [`the state ${state}${message === null ? "" : ` (${message})`}`]
+      : []),
     ...(state === "shadow" ? ["the time in which nodes compare it with live traffic"] : []),
     ...(state === "running" && wave >= 0 ? [`the soak of wave ${wave + 1}`] : []),
     ...(pending.length === 0 ? [] : [`${nameSome(pending)}, which has not confirmed it`]),

@@ -50,10 +50,7 @@ export class LocalStore implements Store {
     return this.#history.readRelease();
   }
 
-  writeRollout(
-    next: Rollout,
-    guard: { readonly expect: Rollout; readonly fence: Fence | null },
-  ): Promise<boolean> {
+  writeRollout(next: Rollout, guard: { readonly expect: Rollout; readonly fence: Fence | null }): Promise<boolean> {
     return this.#history.writeRollout(next, guard);
   }
 
