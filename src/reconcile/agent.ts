@@ -140,6 +140,7 @@ class Agent implements AgentProbes {
   readonly #certificates: CertificateWatch;
   readonly #leaderNotifier = new Notifier();
   readonly #followerNotifier = new Notifier();
+  readonly #rolloutNotifier = new Notifier();
   readonly #identities: PeerIdentities;
   readonly #reporter: EndpointReporter;
   readonly #reporterNotifier = new Notifier();
@@ -276,6 +277,8 @@ class Agent implements AgentProbes {
       throw error;
     } finally {
       this.#lastFollowed = this.deps.clock.monotonic();
+      // A commit is what mostly made this run.
+      if (this.#lease.election.fence !== null) this.#rolloutNotifier.notify();
       const { inventory } = this.#follower;
       // Another state may want other processes.
       if (inventory !== this.#inventory) this.#reporterNotifier.notify();
@@ -336,7 +339,7 @@ class Agent implements AgentProbes {
       runLoop({ ...loop, name: "confirmation", intervalMs: CONFIRMATION_MS, jitter: 0 }, new Notifier(), async () => {
         if (await this.#follower.checkTrial()) this.#followerNotifier.notify();
       }),
-      runLoop({ ...loop, name: "rollout", intervalMs: ROLLOUT_MS, jitter: 0.1 }, new Notifier(), () =>
+      runLoop({ ...loop, name: "rollout", intervalMs: ROLLOUT_MS, jitter: 0.1 }, this.#rolloutNotifier, () =>
         this.#rollouts.run(),
       ),
       runLoop({ ...loop, name: "store health", intervalMs: HEALTH_MS, jitter: 0.1 }, new Notifier(), () =>

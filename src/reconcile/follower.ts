@@ -141,8 +141,7 @@ export class Follower {
   /** Runs once. @throws after it has reported Stalled, so that the loop tries again sooner */
   async reconcile(): Promise<void> {
     const { telemetry } = this.deps;
-    let attempted: number | null = null;
-    let target: Target | null = null;
+    let [attempted, target]: [number | null, Target | null] = [null, null];
     try {
       await this.#settleTrial();
       attempted = (await readNodeRelease(this.deps, this.node)).revision;
