@@ -13,6 +13,8 @@
  *     election                          leadership
  *     source                            the leader's last result at the source
  *     suspension  approval              source control of operators
+ *     poll                              the last request of a node to poll the source
+ *     outbox                            what receivers were told, and are yet to be told
  *     signals                           counters that show a watcher which records changed
  */
 
@@ -36,6 +38,8 @@ export const keys = {
   source: "source",
   suspension: "suspension",
   approval: "approval",
+  poll: "poll",
+  outbox: "outbox",
   signals: "signals",
   object: (digest: string) => `objects/${segment(digest)}`,
   revision: (number: number) => `revisions/${String(number).padStart(20, "0")}`,

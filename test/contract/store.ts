@@ -9,13 +9,15 @@ import type { WithBench } from "./bench.js";
 import { clusterCases } from "./store-cluster.js";
 import { commitCases } from "./store-commits.js";
 import { endpointCases } from "./store-endpoints.js";
+import { outboxCases } from "./store-outbox.js";
 import { recordCases } from "./store-records.js";
 import { watchCases } from "./store-watch.js";
 
 /** @param withBench makes a bench, hands it to the case, and clears it away, also where the case fails */
 export async function storeContract(name: string, withBench: WithBench): Promise<void> {
   await t.test(`store: ${name}`, async (t) => {
-    for (const { title, run } of [...commitCases, ...watchCases, ...clusterCases, ...recordCases, ...endpointCases]) {
+    const cases = [...commitCases, ...watchCases, ...clusterCases, ...recordCases, ...endpointCases, ...outboxCases];
+    for (const { title, run } of cases) {
       await t.test(title, (t) =>
         withBench(async (bench) => {
           const opened: Store[] = [bench.store];

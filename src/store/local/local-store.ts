@@ -17,6 +17,7 @@ import type {
 } from "../../interfaces/store.js";
 import type { Clock } from "../../interfaces/system.js";
 import type { NodeEndpoints } from "../../model/endpoints.js";
+import type { Outbox, PollRequest } from "../../model/outbox.js";
 import type { Approval, SourceControl, Suspension } from "../../model/source-control.js";
 import type { CommittedState, Revision } from "../../model/state.js";
 import type { Heartbeat, Member, NodeStatus, SourceStatus, StoreHealth } from "../../model/status.js";
@@ -130,6 +131,18 @@ export class LocalStore implements Store {
 
   readSourceStatus(): Promise<SourceStatus | null> {
     return this.#control.readSourceStatus();
+  }
+
+  requestPoll(request: PollRequest): Promise<void> {
+    return this.#control.requestPoll(request);
+  }
+
+  writeOutbox(outbox: Outbox, fence: Fence): Promise<boolean> {
+    return this.#control.writeOutbox(outbox, fence);
+  }
+
+  readOutbox(): Promise<Outbox | null> {
+    return this.#control.readOutbox();
   }
 
   readSourceControl(): Promise<SourceControl> {
