@@ -50,9 +50,7 @@ const isPending = shaped<PendingDelivery>({
 
 const isCommitDeliveries = shaped<CommitDeliveries>({
   commit: isCommitId,
-  last: nullable(
-    shaped<NonNullable<CommitDeliveries["last"]>>({ state: isState, description: isText, time: isTime }),
-  ),
+  last: nullable(shaped<NonNullable<CommitDeliveries["last"]>>({ state: isState, description: isText, time: isTime })),
   count: isCount,
   pending: nullable(isPending),
   failed: nullable(
