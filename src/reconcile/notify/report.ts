@@ -64,7 +64,7 @@ function reachOf(
   const { revision } = cluster;
   const { enforced, expected } = progressOf(cluster);
   const statusOf = new Map(statuses.map((status) => [status.node, status]));
-  const late = laggingOf({ ...EMPTY, ...cluster }).nodes.map((node) => ({
+  const late = laggingOf(cluster).nodes.map((node) => ({
     node,
     why: whyLate(node, statusOf.get(node.id)),
   }));
@@ -88,15 +88,6 @@ function reachOf(
   ].join(", ");
   return { state, description: shorten(description), revision, nodes };
 }
-
-/** What a report of some nodes does not have. */
-const EMPTY: Omit<ClusterStatus, keyof ReportedCluster> = {
-  backend: "",
-  leader: null,
-  suspension: null,
-  damaged: [],
-  servers: [],
-};
 
 interface Late {
   readonly kind: "stalled" | "reverted" | "silent";
