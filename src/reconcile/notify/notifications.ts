@@ -18,6 +18,7 @@ import {
   withReceivers,
   withReport,
   type Attempt,
+  type Changed,
   type Due,
   type Lost,
 } from "./outbox.js";
@@ -50,6 +51,13 @@ interface Term {
   seen: string | null;
 }
 
+/** What a look at the commit has found, and when the next one is due. */
+interface Look {
+  readonly seen: string;
+  readonly report: CommitReport | null;
+  readonly lookAt: number;
+}
+
 export class Notifications {
   /** Notified when an attempt has ended, and by others when a commit may have another state. */
   readonly notifier = new Notifier();
@@ -68,10 +76,13 @@ export class Notifications {
     const attempts = [...term.attempts];
     const before = withReceivers(term.outbox, this.targets);
     const settled = this.#settle(before.outbox, attempts);
-    const reported = await this.#report(term, settled.outbox);
+    const look = await this.#look(term);
+    const reported = this.#add(settled.outbox, look?.report ?? null);
     const { outbox } = reported;
     if (outbox !== term.outbox && !(await this.deps.store.writeOutbox(outbox, fence))) return this.#endTerm();
     term.outbox = outbox;
+    // Only now: what was seen and not written is looked at again.
+    if (look !== null) [term.seen, term.lookAt] = [look.seen, look.lookAt];
     term.attempts.splice(0, attempts.length);
     this.#tell([...before.lost, ...settled.lost, ...reported.lost], attempts, outbox);
     for (const due of dueEvents(outbox, this.deps.clock.now())) this.#send(term, due);
@@ -117,9 +128,15 @@ export class Notifications {
     }
   }
 
-  #settle(outbox: Outbox, attempts: readonly Attempt[]): { readonly outbox: Outbox; readonly lost: readonly Lost[] } {
+  #add(outbox: Outbox, report: CommitReport | null): Changed {
     const { clock, random } = this.deps;
-    return attempts.reduce<{ readonly outbox: Outbox; readonly lost: readonly Lost[] }>(
+    if (report === null) return { outbox, lost: [] };
+    return withReport(outbox, this.targets, report, { now: clock.now(), newId: () => random.id() });
+  }
+
+  #settle(outbox: Outbox, attempts: readonly Attempt[]): Changed {
+    const { clock, random } = this.deps;
+    return attempts.reduce<Changed>(
       (before, attempt) => {
         const after = withAttempt(before.outbox, attempt, clock.now(), random.fraction());
         return { outbox: after.outbox, lost: [...before.lost, ...after.lost] };
@@ -128,24 +145,16 @@ export class Notifications {
     );
   }
 
-  async #report(term: Term, outbox: Outbox): Promise<{ readonly outbox: Outbox; readonly lost: readonly Lost[] }> {
-    const { clock, random } = this.deps;
-    const report = await this.#look(term);
-    if (report === null) return { outbox, lost: [] };
-    return withReport(outbox, this.targets, report, { now: clock.now(), newId: () => random.id() });
-  }
-
-  /** Returns the state of the commit; null if it was looked at a moment ago, and the source has said nothing new. */
-  async #look(term: Term): Promise<CommitReport | null> {
+  /** Looks at the commit, unless that was done a moment ago and the source has said nothing new. */
+  async #look(term: Term): Promise<Look | null> {
     const { store, clock } = this.deps;
     const source = await store.readSourceStatus();
     const seen = JSON.stringify([source?.observedCommit, source?.state, source?.acceptedRevision, source?.message]);
     if (seen === term.seen && clock.monotonic() < term.lookAt) return null;
     const cluster = await readClusterStatus({ store, clock });
     const report = reportCommit(cluster, await store.listNodeStatus());
-    term.seen = seen;
-    term.lookAt = clock.monotonic() + (report?.state === "accepted" ? UNDERWAY_MS : ARRIVED_MS);
-    return report;
+    const againMs = report?.state === "accepted" ? UNDERWAY_MS : ARRIVED_MS;
+    return { seen, report, lookAt: clock.monotonic() + againMs };
   }
 
   #send(term: Term, { receiver, event }: Due): void {
