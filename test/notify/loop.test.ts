@@ -79,6 +79,19 @@ t.test("rejected with the first error, held, over Git, and nothing while the sou
   t.equal(github.sent.length, 3);
 });
 
+t.test("what a node said before it tried the revision is not about it", async (t) => {
+  const github = new HeldTarget("github");
+  const { store, pass, find } = await setUp(github);
+  const before = { enforcedRevision: null, attemptedRevision: null, state: "Stalled", message: "nothing yet" } as const;
+  await store.writeNodeStatus(nodeStatus("n3", before));
+  await find();
+  await pass(60_000);
+  t.match(github.sent, [{ state: "accepted", description: "enforced on 2 of 3 nodes" }]);
+  await store.writeNodeStatus(nodeStatus("n3", { ...before, attemptedRevision: 1 }));
+  await pass(60_000);
+  t.match(github.sent[1], { state: "stalled" });
+});
+
 t.test("a node that went back from the revision by itself is told as such", async (t) => {
   const github = new HeldTarget("github");
   const { store, pass, find } = await setUp(github);

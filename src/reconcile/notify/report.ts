@@ -66,7 +66,7 @@ function reachOf(
   const statusOf = new Map(statuses.map((status) => [status.node, status]));
   const late = laggingOf(cluster).nodes.map((node) => ({
     node,
-    why: whyLate(node, statusOf.get(node.id)),
+    why: whyLate(node, statusOf.get(node.id), revision),
   }));
   const of = (kind: Late["kind"]): readonly { readonly id: string; readonly words: string }[] =>
     late.flatMap(({ node, why }) => (why?.kind === kind ? [{ id: node.id, words: why.words }] : []));
@@ -94,14 +94,17 @@ interface Late {
   readonly words: string;
 }
 
-/** Returns why a node is behind; null if it is on its way. */
-function whyLate(node: ClusterNode, status: NodeStatus | undefined): Late | null {
-  const reverted = status === undefined ? null : revertedOf(status);
+/**
+ * Returns why a node is behind; null if it is on its way. What it said before it tried this revision is about another one.
+ */
+function whyLate(node: ClusterNode, status: NodeStatus | undefined, revision: number | null): Late | null {
+  const silent: Late | null = node.state === "healthy" ? null : { kind: "silent", words: "" };
+  if (status === undefined || (status.attemptedRevision ?? 0) < (revision ?? 0)) return silent;
+  const reverted = revertedOf(status);
   if (reverted !== null) return { kind: "reverted", words: reverted.reason };
   const [withheld] = node.withheld;
   if (withheld !== undefined) return { kind: "stalled", words: withheld.reason };
-  if (status?.state === "Stalled") return { kind: "stalled", words: status.message ?? "" };
-  return node.state === "healthy" ? null : { kind: "silent", words: "" };
+  return status.state === "Stalled" ? { kind: "stalled", words: status.message ?? "" } : silent;
 }
 
 const isReverted = shaped<{ readonly commitId: string; readonly reason: string }>({
