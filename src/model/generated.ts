@@ -715,7 +715,7 @@ export interface ConfigDocument {
     /**
      * Absolute path of a file that contains only the secret of the webhook; nobody but its owner may read it. Default: none.
      */
-    secretFile: string;
+    secretFile?: string;
   };
   /**
    * Who is told what became of a commit, as a list of receivers (in the variable: as JSON): see docs/notifications.md. Default: nobody.

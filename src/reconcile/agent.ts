@@ -374,7 +374,7 @@ class Agent implements AgentProbes {
       watchStore(
         this.deps.store,
         this.#follower,
-        { follower: this.#followerNotifier, polls: this.#pollRequests.heard },
+        { follower: this.#followerNotifier, polls: this.#pollRequests.announced },
         () => this.useIdentities(),
         { ...loop, intervalMs: checkIntervalMs },
       ),

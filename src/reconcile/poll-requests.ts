@@ -20,7 +20,7 @@ export class PollRequests {
   /** Notified by this node's poll hook. */
   readonly asked = new Notifier();
   /** Notified when the store has a request of another node. */
-  readonly heard = new Notifier();
+  readonly announced = new Notifier();
 
   constructor(
     private readonly deps: PollRequestsDeps,
@@ -33,7 +33,7 @@ export class PollRequests {
   async run(signal: AbortSignal): Promise<void> {
     await Promise.all([
       this.#serve(this.asked, signal, () => this.#pass()),
-      this.#serve(this.heard, signal, async () => this.#isLeader && this.poll.notify()),
+      this.#serve(this.announced, signal, async () => this.#isLeader && this.poll.notify()),
     ]);
   }
 

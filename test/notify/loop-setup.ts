@@ -8,7 +8,6 @@ import { Notifications } from "../../src/reconcile/notify/notifications.js";
 import { recordTelemetry, seededRandom, silentLogger } from "../fakes/ambient.js";
 import { draft } from "../fakes/objects.js";
 import { ManualClock } from "../fakes/clock.js";
-import { waitUntil } from "../wait.js";
 import { COMMIT } from "./receiver-server.js";
 
 /** A receiver whose answers a test holds back, or chooses. */
@@ -103,8 +102,4 @@ export async function fill(store: Store): Promise<void> {
   await store.writeNodeStatus(nodeStatus("n1"));
   await store.writeNodeStatus(nodeStatus("n2"));
   await store.writeNodeStatus(nodeStatus("n3", { enforcedRevision: null }));
-}
-
-export async function untilSent(target: HeldTarget, count: number): Promise<void> {
-  await waitUntil(() => target.sent.length >= count, { what: `${count} events` });
 }

@@ -199,7 +199,7 @@ t.test("however many requests: one poll at once, one at the end, and none is for
   t.equal(polls(), 1, "at once");
   for (let ms = 0; ms < 58_000; ms += 100) {
     requests.asked.notify();
-    requests.heard.notify();
+    requests.announced.notify();
     await pass(100);
   }
   t.ok(polls() >= 12 && polls() <= 26, `${polls()} polls in a minute`);
@@ -229,7 +229,7 @@ t.test("who does not lead asks through the store, in moderation, until the store
     await pass(500);
   }
   t.ok(written() <= 17, `${written()} writes in two minutes`);
-  requests.heard.notify();
+  requests.announced.notify();
   await pass(10_000);
   t.equal(polls(), 0, "nor does it poll");
 });

@@ -53,7 +53,7 @@ for (const type of TYPES)
     const server = await ReceiverServer.start(t, type);
     const target = openTarget(fieldsOf(type, server.url, folder));
     for (const event of [...COMMIT_STATES.map((state) => ({ ...EVENT, state })), HOSTILE])
-      t.same(await target.send(event, never), { outcome: "delivered" }, `${event.state}`);
+      t.same(await target.send(event, never), { outcome: "delivered" }, event.state);
     t.same(
       server.received.flatMap(({ wrong }) => wrong),
       [],

@@ -71,7 +71,6 @@ function createMetrics(registry: Registry) {
     ),
     sourceErrors: counter("ztap_source_errors_total", "Failed polls of the source."),
     storeErrors: counter("ztap_store_errors_total", "Failed operations on the store."),
-    ...createNotificationMetrics(registry),
     ...createStoreMetrics(registry),
     ...createWorkloadMetrics(registry),
     stalled: gauge("ztap_stalled", "1 while this node cannot make its tables match head."),
@@ -179,6 +178,7 @@ function createStoreMetrics(registry: Registry) {
   return {
     databaseSize: perServer("ztap_store_database_bytes", "Size of the database of a server of the store."),
     databaseQuota: perServer("ztap_store_quota_bytes", "Size at which a server of the store accepts no more data."),
+    ...createNotificationMetrics(registry),
     certificateExpiry: new Gauge({
       name: "ztap_certificate_expiry_seconds",
       help: "Time until a certificate with which this agent reaches its store expires; negative once it has.",

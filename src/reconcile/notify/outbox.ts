@@ -141,7 +141,8 @@ export interface Due {
 export function dueEvents(outbox: Outbox, now: number): readonly Due[] {
   return outbox.receivers.flatMap(({ receiver, commits }) => {
     const due = commits.findLast(({ pending }) => pending !== null && isDue(pending.notBefore, now));
-    return due?.pending == null ? [] : [{ receiver, event: due.pending.event }];
+    const event = due?.pending?.event;
+    return event === undefined ? [] : [{ receiver, event }];
   });
 }
 
@@ -200,13 +201,10 @@ function afterAttempt(
   }
   if (pending === null || !isCurrent) return known;
   const { problem } = outcome;
-  const isOver = outcome.outcome === "refused" || now - Date.parse(event.time) > GIVE_UP_MS;
-  if (isOver) return { ...known, pending: null, failed: { state, description, problem, time } };
+  if (outcome.outcome === "refused" || now - Date.parse(event.time) > GIVE_UP_MS)
+    return { ...known, pending: null, failed: { state, description, problem, time } };
   const attempts = pending.attempts + 1;
-  const delayMs = Math.max(
-    backoffMs(attempts, chance),
-    Math.min(MOST_RETRY_AFTER_MS, outcome.outcome === "failed" ? (outcome.retryAfterMs ?? 0) : 0),
-  );
+  const delayMs = Math.max(backoffMs(attempts, chance), Math.min(MOST_RETRY_AFTER_MS, outcome.retryAfterMs ?? 0));
   return { ...known, pending: { ...pending, attempts, problem, notBefore: timeOf(now + delayMs) } };
 }
 
