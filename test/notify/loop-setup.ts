@@ -16,6 +16,8 @@ export class HeldTarget implements DeliveryTarget {
   events: readonly CommitState[] = COMMIT_STATES;
   showsLast = true;
   readonly sent: CommitEvent[] = [];
+  /** Attempts that were cut short. */
+  aborted = 0;
   outcome: DeliveryOutcome = { outcome: "delivered" };
   /** Null: answers at once. */
   held: (() => void)[] | null = null;
@@ -30,6 +32,7 @@ export class HeldTarget implements DeliveryTarget {
         held.push(resolve);
         signal.addEventListener("abort", () => resolve(), { once: true });
       });
+    if (signal.aborted) this.aborted += 1;
     return this.outcome;
   }
 

@@ -323,7 +323,11 @@ t.test("the attempts of a leader whose term is over are cut short", async (t) =>
   await settle();
   clock.advance(3_600_000);
   t.equal(election.fence, null);
-  await notifications.run();
+  await settle();
+  t.equal(github.aborted, 1);
+  await election.campaign();
+  await settle();
+  t.equal(github.sent.length, 2, "it leads again, and tries again");
   await notifications.stop();
-  t.pass("its attempt has ended");
+  t.equal(github.aborted, 2, "as those of an agent that stops");
 });
