@@ -3,7 +3,7 @@
  * at most one in five seconds has an effect, and the last one always has: what was pushed before it is seen.
  */
 import { Notifier } from "../interfaces/notifier.js";
-import type { Store } from "../interfaces/store.js";
+import { StoreError, type Store } from "../interfaces/store.js";
 import type { Clock, Logger } from "../interfaces/system.js";
 import type { Election } from "./election.js";
 
@@ -53,8 +53,9 @@ export class PollRequests {
       try {
         await run();
       } catch (error) {
-        logger.warn("the leader was not asked to poll the source; trying again", { error });
-        notifier.notify();
+        const isBarred = error instanceof StoreError && error.code === "store-permission";
+        logger.warn(`the leader was not asked to poll the source${isBarred ? "" : "; trying again"}`, { error });
+        if (!isBarred) notifier.notify();
       }
       await clock.sleep(DISTANCE_MS, signal);
     }

@@ -3,6 +3,7 @@ import t, { type Test } from "tap";
 import { openMemoryStore } from "../../src/adapters/memory/store.js";
 import type { Store } from "../../src/interfaces/store.js";
 import { StoreError } from "../../src/interfaces/store.js";
+import { draft, policy } from "../fakes/objects.js";
 import { ManualClock } from "../fakes/clock.js";
 import { FaultyStore } from "../fakes/store.js";
 import { withEtcd } from "../etcd/server.js";
@@ -77,6 +78,62 @@ t.test("rejected with the first error, held, over Git, and nothing while the sou
   await find({ state: "Unreachable", observedCommit: commits[3]!, message: "no route" });
   await pass(60_000);
   t.equal(github.sent.length, 3);
+});
+
+t.test("while the source is unreachable, what becomes of the accepted commit is told all the same", async (t) => {
+  const github = new HeldTarget("github");
+  const { store, pass, find } = await setUp(github);
+  await find();
+  await pass(60_000);
+  await find({ state: "Unreachable", message: "no route" });
+  await store.writeNodeStatus(nodeStatus("n3"));
+  await pass(60_000);
+  t.same(github.states, ["accepted", "enforced"]);
+  await find({ state: "Unreachable", acceptedRevision: 7 });
+  await pass(60_000);
+  t.equal(github.sent.length, 2, "another revision is head");
+});
+
+t.test("between a commit and its report, the commit before is not told to be taken back", async (t) => {
+  const github = new HeldTarget("github");
+  const { store, pass, find } = await setUp(github);
+  await find();
+  await pass(60_000);
+  const base = draft([policy("web")]);
+  const source = { ...base.source, commit: "e".repeat(40) };
+  const commit = (reason: string, expectHead: number) =>
+    store.commit({ ...base, source, reason, commitId: reason }, { expectHead, fence: null });
+  await commit("source", 1);
+  await pass(60_000);
+  t.same(github.states, ["accepted"]);
+  await find({ observedCommit: source.commit, acceptedCommit: source.commit, acceptedRevision: 2 });
+  await pass(60_000);
+  t.match(github.sent[1], { commit: source.commit, state: "accepted", revision: 2 });
+  await store.commit(draft([policy("web", 9)]), { expectHead: 2, fence: null });
+  await pass(60_000);
+  t.match(github.sent[2], {
+    commit: source.commit,
+    state: "reverted",
+    description: /revision 3\) was committed over Git/,
+  });
+});
+
+t.test("a store that lets the leader write no outbox is left alone for a while, and that is said", async (t) => {
+  const github = new HeldTarget("github");
+  const { store, pass, find, lost } = await setUp(github);
+  await find();
+  let writes = 0;
+  store.refuse = (call) => {
+    if (call !== "writeOutbox") return null;
+    writes += 1;
+    return new StoreError("store-permission", "permission denied");
+  };
+  for (let part = 0; part < 60; part += 1) await pass(2_000);
+  t.equal(writes, 1);
+  t.match(lost, [/receivers are told nothing/]);
+  store.mend();
+  for (let part = 0; part < 120; part += 1) await pass(2_000);
+  t.same(github.states, ["accepted"]);
 });
 
 t.test("what a node said before it tried the revision is not about it", async (t) => {

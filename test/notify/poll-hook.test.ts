@@ -232,4 +232,12 @@ t.test("who does not lead asks through the store, in moderation, until the store
   requests.announced.notify();
   await pass(10_000);
   t.equal(polls(), 0, "nor does it poll");
+  const before = written();
+  store.refuse = (call) => {
+    refuse(call);
+    return new StoreError("store-permission", "permission denied");
+  };
+  requests.asked.notify();
+  for (let second = 0; second < 60; second += 5) await pass(5_000);
+  t.equal(written(), before + 1, "what is not permitted is not tried again");
 });

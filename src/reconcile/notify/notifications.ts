@@ -9,6 +9,7 @@ import { StoreError, type Fence, type Store } from "../../interfaces/store.js";
 import type { Clock, Logger, Random } from "../../interfaces/system.js";
 import type { Telemetry } from "../../interfaces/telemetry.js";
 import type { CommitReport, Outbox } from "../../model/outbox.js";
+import type { SourceStatus } from "../../model/status.js";
 import { readClusterStatus } from "../../operations/cluster/membership.js";
 import type { Election } from "../election.js";
 import {
@@ -37,6 +38,9 @@ export interface NotificationsDeps {
 const UNDERWAY_MS = 2_000;
 const ARRIVED_MS = 10_000;
 
+/** For how long a store that lets this node lead and not write the outbox is left alone. */
+const BARRED_MS = 300_000;
+
 /** One term of this process as leader. */
 interface Term {
   readonly fence: Fence;
@@ -62,6 +66,7 @@ export class Notifications {
   /** Notified when an attempt has ended, and by others when a commit may have another state. */
   readonly notifier = new Notifier();
   #term: Term | null = null;
+  #barredUntil = 0;
 
   constructor(
     private readonly deps: NotificationsDeps,
@@ -70,8 +75,20 @@ export class Notifications {
 
   /** Makes one run. @throws StoreError; what was not written is written by the next run */
   async run(): Promise<void> {
-    const { fence } = this.deps.election;
+    const { election, clock, logger } = this.deps;
+    const { fence } = election;
     if (fence === null || this.targets.length === 0) return this.#endTerm();
+    if (clock.monotonic() < this.#barredUntil) return;
+    try {
+      await this.#run(fence);
+    } catch (error) {
+      if (!(error instanceof StoreError) || error.code !== "store-permission") throw error;
+      this.#barredUntil = clock.monotonic() + BARRED_MS;
+      logger.error("receivers are told nothing: the store does not let this leader write the outbox", { error });
+    }
+  }
+
+  async #run(fence: Fence): Promise<void> {
     const term = this.#term?.fence.term === fence.term ? this.#term : await this.#beginTerm(fence);
     const attempts = [...term.attempts];
     const before = withReceivers(term.outbox, this.targets);
@@ -152,9 +169,16 @@ export class Notifications {
     const seen = JSON.stringify([source?.observedCommit, source?.state, source?.acceptedRevision, source?.message]);
     if (seen === term.seen && clock.monotonic() < term.lookAt) return null;
     const cluster = await readClusterStatus({ store, clock });
-    const report = reportCommit(cluster, await store.listNodeStatus());
+    const isLate = cluster.source?.state === "OutOfSync" && (await this.#isCommitted(cluster.revision, source));
+    const report = isLate ? null : reportCommit(cluster, await store.listNodeStatus());
     const againMs = report?.state === "accepted" ? UNDERWAY_MS : ARRIVED_MS;
     return { seen, report, lookAt: clock.monotonic() + againMs };
+  }
+
+  /** Whether head is a later commit of the source, which the leader has made and not reported yet. */
+  async #isCommitted(head: number | null, source: SourceStatus | null): Promise<boolean> {
+    const revision = head === null ? null : await this.deps.store.readRevision(head);
+    return revision?.reason === "source" && revision.source.commit !== source?.observedCommit;
   }
 
   #send(term: Term, { receiver, event }: Due): void {

@@ -33,7 +33,9 @@ export function reportCommit(cluster: ReportedCluster, statuses: readonly NodeSt
   });
   switch (source.state) {
     case "Unreachable":
-      return null;
+      // Nodes go on, and receivers may be reached.
+      if (source.observedCommit !== source.acceptedCommit || source.acceptedRevision !== cluster.revision) return null;
+      return { ...withWords("accepted", ""), ...reachOf(cluster, statuses) };
     case "Rejected":
       return withWords("rejected", [reasonOf(source, "rejected"), ...firstErrors(source)].join("; "));
     case "Held":
