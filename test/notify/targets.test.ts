@@ -8,6 +8,8 @@ import { systemClock } from "../../src/adapters/system/clock.js";
 import type { DeliveryOutcome } from "../../src/interfaces/delivery.js";
 import { COMMIT_STATES, type CommitEvent } from "../../src/model/outbox.js";
 import type { ReceiverType } from "../../src/model/receiver.js";
+import { readConfig } from "../../src/settings/config-file.js";
+import { resolveSettings } from "../../src/settings/settings.js";
 import { parseReceivers } from "../../src/settings/receivers.js";
 import { writeCertificates } from "../etcd/access.js";
 import { within } from "../wait.js";
@@ -225,6 +227,21 @@ t.test("receivers in the settings: what each type needs, and what none may have"
   ] as const) {
     const found = parseReceivers(typeof wrong === "string" ? wrong : JSON.stringify(wrong));
     t.match(Object(found).wanted, wanted, JSON.stringify(wrong));
+  }
+  t.end();
+});
+
+t.test("the settings of docs/notifications.md are valid as they stand there", (t) => {
+  // Tests run from dist/test/notify.
+  const page = readFileSync(new URL("../../../docs/notifications.md", import.meta.url), "utf8");
+  const blocks = [...page.matchAll(/^```yaml\n(.*?)^```$/gms)].map(([, text = ""]) => text);
+  t.equal(blocks.length, 2);
+  for (const text of blocks) {
+    const { values, diagnostics } = readConfig("config.yaml", text);
+    t.same(diagnostics, []);
+    const machine = { isRoot: true, hostname: "n1", home: "/", xdgStateHome: undefined, xdgConfigHome: undefined };
+    const { notify, pollHook } = resolveSettings([values], machine);
+    t.ok((notify?.length ?? 0) === 5 || pollHook.listen !== null);
   }
   t.end();
 });
