@@ -7,7 +7,7 @@ import { Election } from "../../src/reconcile/election.js";
 import { Notifications } from "../../src/reconcile/notify/notifications.js";
 import { recordTelemetry, seededRandom, silentLogger } from "../fakes/ambient.js";
 import { draft } from "../fakes/objects.js";
-import { ManualClock } from "../fakes/clock.js";
+import type { ManualClock } from "../fakes/clock.js";
 import { COMMIT } from "./receiver-server.js";
 
 /** A receiver whose answers a test holds back, or chooses. */
