@@ -5,7 +5,7 @@
  * - `x-env`      the variable, of every setting
  * - `x-flag`     the flag without its dashes; `x-value` names its value in help, `x-group` its group in help. A flag with
  *                choices and without `x-value` shows its choices, and oclif checks them
- * - `x-type`     the function of src/settings/types.ts that reads a string; `text` without it
+ * - `x-type`     the function of src/settings/types.ts that reads a string, or the JSON of a list; `text` without it
  * - `x-part`     the part of `Settings` that holds it, if that is not the mapping around it in the file
  * - `x-computed` true where src/settings/defaults.ts computes the default on each machine
  *
@@ -29,6 +29,7 @@ const TYPES = {
   duration: "number",
   integer: "number",
   bool: "boolean",
+  receivers: "readonly Receiver[]",
 };
 
 const DURATION = "#/$defs/Duration";
@@ -74,7 +75,7 @@ function toSetting(path, property) {
 
 function typeOf(key, property) {
   const type =
-    property.$ref === DURATION ? "duration" : property.enum ? "choice" : { integer: "integer", boolean: "bool", string: property["x-type"] ?? "text" }[property.type];
+    property.$ref === DURATION ? "duration" : property.enum ? "choice" : { integer: "integer", boolean: "bool", string: property["x-type"] ?? "text", array: property["x-type"] }[property.type];
   if (type === "choice" || TYPES[type] !== undefined) return type;
   throw new Error(`${key} has a type that schemas/settings.mjs does not know`);
 }
@@ -98,7 +99,7 @@ export function settingsModule(settings) {
     `${HEADER}The settings by the parts that need them. */`,
     'import { SETTINGS } from "./table.generated.js";',
     'import type { Read } from "./read.js";',
-    `import { ${imported.join(", ")}, type HostAndPort, type StoreUrl } from "./types.js";`,
+    `import { ${imported.join(", ")}, type HostAndPort, type Receiver, type StoreUrl } from "./types.js";`,
     "",
     // A part within another stands before it.
     ...parts.toSorted((a, b) => b.split(".").length - a.split(".").length).flatMap((part) => [...interfaceOf(settings, part.split("."), parts), ""]),

@@ -10,6 +10,7 @@
  */
 import type { NodeEndpoints } from "../model/endpoints.js";
 import type { Release, Rollout } from "../model/rollout.js";
+import type { Outbox, PollRequest } from "../model/outbox.js";
 import type { Approval, SourceControl, Suspension } from "../model/source-control.js";
 import type { CommittedState, Revision, SourceRef, StateObject } from "../model/state.js";
 import type { Heartbeat, Member, NodeStatus, SourceStatus, StoreHealth } from "../model/status.js";
@@ -73,8 +74,11 @@ export interface Pruned {
 
 /** The reason for waking a watcher. It never carries data: read the store. */
 export type StoreEvent = { readonly changed: ChangeKind };
-/** `head` covers the rollout; `members` covers heartbeats that begin or end, and leadership; `status` the nodes' and the source's. */
-export const CHANGE_KINDS = ["head", "status", "members", "endpoints"] as const;
+/**
+ * `head` covers the rollout; `members` covers heartbeats that begin or end, and leadership; `status` the nodes' and the source's;
+ * `polls` that a node asks for a poll of the source.
+ */
+export const CHANGE_KINDS = ["head", "status", "members", "endpoints", "polls"] as const;
 export type ChangeKind = (typeof CHANGE_KINDS)[number];
 
 /** A record that a node wrote about itself, and that is not used: it does not have its shape, or names another node. */
@@ -160,6 +164,16 @@ export interface Store {
   /** Fenced: a leader whose term is over writes nothing and gets false. */
   writeSourceStatus(status: SourceStatus, fence: Fence): Promise<boolean>;
   readSourceStatus(): Promise<SourceStatus | null>;
+  /** Asks the leader to poll the source: wakes the watchers of `polls`. A newer request replaces an older one. */
+  requestPoll(request: PollRequest): Promise<void>;
+
+  /**
+   * Writes the outbox. Fenced, as the status of the source: the leader is its only writer.
+   * @throws StoreError `object-damaged` if it exceeds its bounds: the store could never return it
+   */
+  writeOutbox(outbox: Outbox, fence: Fence): Promise<boolean>;
+  /** Returns the outbox; null before the first. */
+  readOutbox(): Promise<Outbox | null>;
 
   /** Returns the source control. An expired suspension counts as none. */
   readSourceControl(): Promise<SourceControl>;

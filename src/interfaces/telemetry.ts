@@ -32,6 +32,16 @@ export interface Telemetry {
   policyVersions(
     versions: readonly { readonly namespace: string; readonly name: string; readonly version: number }[],
   ): void;
+  /** A receiver was told what became of a commit. */
+  delivered(): void;
+  /** A receiver was not told, and is told later. */
+  deliveryFailed(): void;
+  /** Events that receivers are not told any more. */
+  deliveriesLost(events: number): void;
+  /** Events that wait, and for how long the oldest has. */
+  deliveriesPending(waiting: { readonly events: number; readonly oldestMs: number }): void;
+  /** A Git host has said that something was pushed; or somebody else, who did not know the secret, or came too often. */
+  pollRequested(event: { readonly outcome: "accepted" | "refused" | "limited" }): void;
   leader(isLeader: boolean): void;
   elected(): void;
   /** The node's tables were changed and now match. */

@@ -763,6 +763,23 @@ export interface ConfigDocument {
    */
   allowLockout?: boolean;
   /**
+   * Where a Git host tells this agent that something was pushed, so that the leader polls at once: see docs/notifications.md.
+   */
+  pollHook?: {
+    /**
+     * host:port of the endpoint; off for none.
+     */
+    listen?: string;
+    /**
+     * Absolute path of a file that contains only the secret of the webhook; nobody but its owner may read it. Default: none.
+     */
+    secretFile?: string;
+  };
+  /**
+   * Who is told what became of a commit, as a list of receivers (in the variable: as JSON): see docs/notifications.md. Default: nobody.
+   */
+  notify?: NotificationReceiver[];
+  /**
    * Container runtimes of this machine that the agent asks for the containers of workloads, by their API sockets.
    */
   containers?: {
@@ -847,6 +864,60 @@ export interface ConfigDocument {
       since?: string;
     };
   };
+}
+/**
+ * One receiver of notifications.
+ */
+export interface NotificationReceiver {
+  /**
+   * github, gitlab and gitea (also Forgejo) get commit statuses; webhook gets signed JSON; slack gets messages of an incoming webhook, as Mattermost and others understand them too.
+   */
+  type: "github" | "gitlab" | "gitea" | "webhook" | "slack";
+  /**
+   * How status and logs name it. Default: its type.
+   */
+  name?: string;
+  /**
+   * Base URL of the Git host, or URL of the webhook. Default: https://api.github.com, https://gitlab.com.
+   */
+  url?: string;
+  /**
+   * Absolute path of a file that contains only the URL, where the URL is itself a secret: needed for slack.
+   */
+  urlFile?: string;
+  /**
+   * owner/name; for gitlab the path of the project or its number.
+   */
+  repository?: string;
+  /**
+   * Absolute path of a file that contains only the token of the Git host.
+   */
+  tokenFile?: string;
+  /**
+   * Absolute path of a file that contains only the secret with which a webhook's events are signed.
+   */
+  secretFile?: string;
+  /**
+   * PEM file of the authorities of its certificate. Default: the system's.
+   */
+  caFile?: string;
+  /**
+   * Name of the commit status. Default: ztap, with /PATH if the source has a path.
+   */
+  context?: string;
+  /**
+   * The states that it is told. Default: all.
+   *
+   * @minItems 1
+   */
+  events?: [
+    "accepted" | "rejected" | "held" | "enforced" | "stalled" | "reverted",
+    ...("accepted" | "rejected" | "held" | "enforced" | "stalled" | "reverted")[]
+  ];
+  /**
+   * Allow http to another host than this one. Default: false.
+   */
+  allowInsecure?: boolean;
 }
 /**
  * An IP address, or a mapping.

@@ -7,6 +7,7 @@ import type { StoreCertificates } from "../interfaces/certificates.js";
 import type { Source } from "../interfaces/source.js";
 import type { LastGoodState } from "../interfaces/last-good.js";
 import { EnforcerError, type Enforcer } from "../interfaces/enforcer.js";
+import type { DeliveryTarget } from "../interfaces/delivery.js";
 import type { FlowFeed } from "../interfaces/flows.js";
 import type { NodeKey } from "../interfaces/node-key.js";
 import type { Reachability } from "../interfaces/reachability.js";
@@ -26,13 +27,15 @@ import { Pruner } from "./pruner.js";
 import { EndpointReporter, runReporter } from "./endpoint-report.js";
 import { watchStore } from "./endpoint-watch.js";
 import { PeerIdentities } from "./peer-identities.js";
-import { forwardEvents, runLoop } from "./loop.js";
+import { forwardEvents, runLoop, type LoopOptions } from "./loop.js";
 import { CertificateWatch } from "./certificates.js";
 import { StoreHealthWatch } from "./store-health.js";
 import { OperationError } from "../model/operation-error.js";
 import type { Settings } from "../settings/settings.js";
 import { ownLockouts } from "../operations/change/lockout.js";
 import { FlowHub } from "./flow-hub.js";
+import { Notifications } from "./notify/notifications.js";
+import { PollRequests } from "./poll-requests.js";
 
 export interface AgentDeps {
   readonly store: Store;
@@ -58,6 +61,10 @@ export interface AgentDeps {
   readonly isProcessAlive: (holder: string) => boolean;
   /** Opens the agent's HTTP endpoint; null if it has none. */
   readonly serve: (probes: AgentProbes) => Promise<{ readonly address: string; close(): Promise<void> }> | null;
+  /** Who is told, while this node leads, what became of the source's commits. */
+  readonly targets: readonly DeliveryTarget[];
+  /** Opens the endpoint at which Git hosts say that something was pushed; null if it has none. */
+  readonly servePollHook: (asked: () => void) => Promise<{ readonly address: string; close(): Promise<void> } | null>;
   /** Serves the backend's decisions to readers on this machine. */
   readonly serveFlows: (feed: FlowFeed) => Promise<{ close(): Promise<void> }>;
 }
@@ -105,25 +112,30 @@ export async function reconcileOnce(deps: AgentDeps, options: AgentOptions): Pro
 export async function runAgent(deps: AgentDeps, options: AgentOptions, signal: AbortSignal): Promise<void> {
   const agent = new Agent(deps, options);
   let server: Awaited<ReturnType<AgentDeps["serve"]>> = null;
+  let pollHook: Awaited<ReturnType<AgentDeps["servePollHook"]>> = null;
   try {
     await agent.restoreLastGood();
     const isAlone = !(await agent.acquireNodeLease());
     server = await deps.serve(agent);
+    pollHook = await deps.servePollHook(() => agent.requestPoll());
     deps.logger.info("agent started", {
       node: options.node,
       backend: deps.enforcer.backend,
       http: server?.address ?? "off",
+      ...(pollHook === null ? {} : { pollHook: pollHook.address }),
     });
     if (isAlone)
       await agent.followAlone().catch((error: unknown) => deps.logger.warn("nothing new is enforced yet", { error }));
     await agent.run(signal);
     deps.logger.info("agent stopped; enforcement stays in force");
   } finally {
+    await pollHook?.close();
     await server?.close();
     await agent.release();
   }
 }
 
+const NOTIFICATIONS_MS = 2_000;
 const FLOWS_RETRY_MS = 10_000;
 const CONFIRMATION_MS = 500;
 const ROLLOUT_MS = 2_000;
@@ -142,6 +154,8 @@ class Agent implements AgentProbes {
   readonly #followerNotifier = new Notifier();
   readonly #rolloutNotifier = new Notifier();
   readonly #identities: PeerIdentities;
+  readonly #notifications: Notifications;
+  readonly #pollRequests: PollRequests;
   readonly #reporter: EndpointReporter;
   readonly #reporterNotifier = new Notifier();
   /** The inventory that the reporter was last notified of. */
@@ -178,6 +192,9 @@ class Agent implements AgentProbes {
             },
             options,
           );
+    const leading = { ...deps, election: this.#lease.election };
+    this.#notifications = new Notifications(leading, deps.targets);
+    this.#pollRequests = new PollRequests(leading, node, this.#leaderNotifier);
     this.#identities = new PeerIdentities(deps, node);
     this.#reporter = new EndpointReporter(
       deps,
@@ -258,9 +275,15 @@ class Agent implements AgentProbes {
     if (await this.#lease.renew()) this.#leaderNotifier.notify();
   }
 
+  /** Polls the source now, or lets the leader do it. */
+  requestPoll(): void {
+    this.#pollRequests.asked.notify();
+  }
+
   async lead(): Promise<void> {
     try {
       await this.#leader?.reconcile();
+      this.#notifications.notifier.notify();
       if (this.#lease.election.fence !== null) await this.#pruner.run();
     } catch (error) {
       if (error instanceof StoreError) this.deps.telemetry.storeError();
@@ -302,6 +325,14 @@ class Agent implements AgentProbes {
       this.deps.logger.warn("what runs on this node was not reported", { error });
     });
     if (await this.#follower.isOutdated()) await this.follow();
+  }
+
+  /** Tells receivers what became of commits, while this node leads. */
+  async tell(loop: Omit<LoopOptions, "name" | "intervalMs" | "jitter">): Promise<void> {
+    if (this.deps.targets.length === 0) return;
+    const options = { ...loop, name: "notification", intervalMs: NOTIFICATIONS_MS, jitter: 0.1 };
+    await runLoop(options, this.#notifications.notifier, () => this.#notifications.run());
+    await this.#notifications.stop();
   }
 
   async run(signal: AbortSignal): Promise<void> {
@@ -348,10 +379,15 @@ class Agent implements AgentProbes {
       runLoop({ ...loop, name: "certificates", intervalMs: CERTIFICATES_MS, jitter: 0.1 }, new Notifier(), () =>
         this.#certificates.run(),
       ),
-      watchStore(this.deps.store, this.#follower, this.#followerNotifier, () => this.useIdentities(), {
-        ...loop,
-        intervalMs: checkIntervalMs,
-      }),
+      this.tell(loop),
+      this.#pollRequests.run(stopped),
+      watchStore(
+        this.deps.store,
+        this.#follower,
+        { follower: this.#followerNotifier, polls: this.#pollRequests.announced },
+        () => this.useIdentities(),
+        { ...loop, intervalMs: checkIntervalMs },
+      ),
       runReporter(
         this.#reporter,
         this.deps.discovery,

@@ -1,4 +1,7 @@
-/** Wakes the follower on changes of head and, of what nodes report, on those alone that concern this node. */
+/**
+ * Wakes the follower on changes of head and, of what nodes report, on those alone that concern this node; and the leader
+ * where a node asks for a poll.
+ */
 import { Notifier } from "../interfaces/notifier.js";
 import type { Store } from "../interfaces/store.js";
 import type { Follower } from "./follower.js";
@@ -11,20 +14,22 @@ import { forwardEvents, runLoop, type LoopOptions } from "./loop.js";
 export async function watchStore(
   store: Pick<Store, "watch">,
   follower: Pick<Follower, "isOutdated">,
-  wake: Notifier,
+  notifiers: { readonly follower: Notifier; readonly polls: Notifier },
   onChange: () => void,
   loop: Omit<LoopOptions, "name" | "jitter">,
 ): Promise<void> {
   const endpoints = new Notifier();
   await Promise.all([
     runLoop({ ...loop, name: "endpoints", jitter: 0.1 }, endpoints, async () => {
-      if (await follower.isOutdated()) wake.notify();
+      if (await follower.isOutdated()) notifiers.follower.notify();
       else onChange();
     }),
     // Not the status: every node writes its own after each commit, and a follower needs none of these events.
     forwardEvents(
-      (watching) => store.watch(watching, ["head", "endpoints"]),
-      ({ changed }) => [changed === "endpoints" ? endpoints : wake],
+      (watching) => store.watch(watching, ["head", "endpoints", "polls"]),
+      ({ changed }) => [
+        changed === "endpoints" ? endpoints : changed === "polls" ? notifiers.polls : notifiers.follower,
+      ],
       loop,
     ),
   ]);

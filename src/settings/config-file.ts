@@ -18,9 +18,10 @@ export function readConfig(file: string, text: string): ConfigResult {
   const entries = SETTING_KEYS.flatMap((key) => {
     const path = key.split(".");
     const setting = valueAt(document, path);
-    if (typeof setting !== "string" && typeof setting !== "number" && typeof setting !== "boolean") return [];
+    const text = textOf(setting);
+    if (text === null) return [];
     const { line } = positionOf(path, "key");
-    return [[key, { text: String(setting), origin: `${file}:${line}` }] as const];
+    return [[key, { text, origin: `${file}:${line}` }] as const];
   });
   return { values: Object.fromEntries(entries), diagnostics: [] };
 }
@@ -37,4 +38,12 @@ function valueAt(document: object, path: readonly string[]): unknown {
     (at, name) => (at !== null && typeof at === "object" ? Reflect.get(at, name) : undefined),
     document,
   );
+}
+
+/** Returns a setting as the text of a flag or a variable: a list as JSON; null for none. */
+function textOf(setting: unknown): string | null {
+  if (Array.isArray(setting)) return JSON.stringify(setting);
+  return typeof setting === "string" || typeof setting === "number" || typeof setting === "boolean"
+    ? String(setting)
+    : null;
 }

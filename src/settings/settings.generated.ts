@@ -1,7 +1,7 @@
 /** Generated from schemas/config.schema.json by schemas/generate.mjs; do not edit. The settings by the parts that need them. */
 import { SETTINGS } from "./table.generated.js";
 import type { Read } from "./read.js";
-import { absolutePath, bool, choice, commitId, duration, folder, hostAndPort, integer, listenAddress, nodeName, socketPath, store, text, type HostAndPort, type StoreUrl } from "./types.js";
+import { absolutePath, bool, choice, commitId, duration, folder, hostAndPort, integer, listenAddress, nodeName, receivers, socketPath, store, text, type HostAndPort, type Receiver, type StoreUrl } from "./types.js";
 
 export interface VerifySettings {
   /** Absolute path of a file of allowed SSH keys, as `ssh-keygen -Y verify` reads it. Default: none. */
@@ -26,6 +26,13 @@ export interface HistorySettings {
   readonly keepRevisions: number;
   /** Age up to which revisions are kept, whatever their number. Default: 480h. */
   readonly keepForMs: number;
+}
+
+export interface PollHookSettings {
+  /** host:port of the endpoint; off for none. Default: off. */
+  readonly listen: HostAndPort | null;
+  /** Absolute path of a file that contains only the secret of the webhook; nobody but its owner may read it. Default: none. */
+  readonly secretFile: string | null;
 }
 
 export interface ContainersSettings {
@@ -89,8 +96,11 @@ export interface SettingValues {
   readonly pinRoot: string;
   /** Let the agent enforce, and as the leader commit, policies that cut off agents or SSH sessions: see docs/operations.md. Default: false. */
   readonly allowLockout: boolean;
+  /** Who is told what became of a commit, as a list of receivers (in the variable: as JSON): see docs/notifications.md. Default: nobody. */
+  readonly notify: readonly Receiver[] | null;
   readonly election: ElectionSettings;
   readonly history: HistorySettings;
+  readonly pollHook: PollHookSettings;
   readonly containers: ContainersSettings;
   readonly etcd: EtcdSettings;
   readonly source: SourceSettings;
@@ -110,6 +120,7 @@ export function readSettings(read: Read): SettingValues {
     checkIntervalMs: read("checkInterval", duration),
     pinRoot: read("pinRoot", absolutePath),
     allowLockout: read("allowLockout", bool),
+    notify: read.optional("notify", receivers),
     election: {
       heartbeatIntervalMs: read("heartbeatInterval", duration),
       electionTimeoutMs: read("electionTimeout", duration),
@@ -118,6 +129,10 @@ export function readSettings(read: Read): SettingValues {
     history: {
       keepRevisions: read("keepRevisions", integer(SETTINGS.keepRevisions)),
       keepForMs: read("keepFor", duration),
+    },
+    pollHook: {
+      listen: read("pollHook.listen", listenAddress),
+      secretFile: read.optional("pollHook.secretFile", absolutePath),
     },
     containers: {
       docker: read("containers.docker", socketPath),

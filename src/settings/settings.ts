@@ -32,6 +32,7 @@ export function resolveSettings(layers: readonly SettingsLayer[], machine: Machi
   checkTimes(settings, find);
   checkEtcd(settings, find);
   checkVerify(settings, find);
+  checkPollHook(settings, find);
   const isSet = (key: SettingKey): boolean => find(key).origin !== DEFAULT;
   return { ...settings, isNodeNamed: isSet("node"), isStoreNamed: isSet("store") || isSet("stateDir") };
 }
@@ -89,5 +90,15 @@ function checkVerify({ source: { verify } }: SettingValues, find: Find): void {
       "source.verify.since",
       find("source.verify.since"),
       "sshSigners or openpgpKeys beside it: who may sign",
+    );
+}
+
+/** Refuses an endpoint that anybody could use. */
+function checkPollHook({ pollHook }: SettingValues, find: Find): void {
+  if (pollHook.listen !== null && pollHook.secretFile === null)
+    throw invalid(
+      "pollHook.secretFile",
+      find("pollHook.secretFile"),
+      `a file, since pollHook.listen (${find("pollHook.listen").origin}) is set`,
     );
 }

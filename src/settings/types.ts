@@ -4,7 +4,9 @@
  */
 import ms from "ms";
 import { isLabel } from "../model/guards.js";
+import type { Receiver } from "../model/receiver.js";
 import { OperationError } from "../model/operation-error.js";
+import { parseReceivers, WrongReceiver } from "./receivers.js";
 import { SETTINGS } from "./table.generated.js";
 
 /** The result for a text that is not valid: a description of valid ones. */
@@ -96,6 +98,14 @@ export function parseDuration(what: string, found: string): number {
   if (value instanceof Wanted)
     throw new OperationError("usage", `${what}: found ${JSON.stringify(found)}, wanted ${value.wanted}`);
   return value;
+}
+
+export type { Receiver } from "../model/receiver.js";
+
+/** Reads a list of receivers, as JSON. */
+export function receivers(found: string): readonly Receiver[] | Wanted {
+  const list = parseReceivers(found);
+  return list instanceof WrongReceiver ? new Wanted(list.wanted) : list;
 }
 
 export function parseHostPort(found: string): HostAndPort | null {

@@ -14,6 +14,8 @@
  *     source                            the leader's last result at the source
  *     suspension  approval              source control of operators
  *     rollout                           which nodes enforce which revision, if not all enforce head
+ *     poll                              the last request of a node to poll the source
+ *     outbox                            what receivers were told, and are yet to be told
  *     signals                           counters that show a watcher which records changed
  */
 
@@ -38,6 +40,8 @@ export const keys = {
   suspension: "suspension",
   approval: "approval",
   rollout: "rollout",
+  poll: "poll",
+  outbox: "outbox",
   signals: "signals",
   object: (digest: string) => `objects/${segment(digest)}`,
   revision: (number: number) => `revisions/${String(number).padStart(20, "0")}`,

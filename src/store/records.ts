@@ -59,6 +59,8 @@ export interface SignalRecord {
   readonly members: number;
   /** Absent: a version wrote it that knows no endpoints. */
   readonly endpoints?: number;
+  /** Absent: a version wrote it that knows no requests for polls. */
+  readonly polls?: number;
 }
 
 const isLines = listOf(isPositive);
@@ -237,6 +239,7 @@ export const isSignalRecord = shaped<SignalRecord>({
   status: isCount,
   members: isCount,
   endpoints: optional(isCount),
+  polls: optional(isCount),
 });
 
 const hasName = shaped<{ name: string; namespace: string | undefined }>({

@@ -4,6 +4,7 @@ import type { StoreHealth } from "../model/status.js";
 import { describeStoreProblems } from "../model/store-health.js";
 import { describeSuspension } from "../operations/change/notices.js";
 import { progressOf } from "../operations/cluster/membership.js";
+import type { ReceiverStatus } from "../operations/cluster/notifications.js";
 import type { ClusterNode, ClusterStatus, Joined, Left, Progress } from "../operations/cluster/membership.js";
 import { ageText } from "./age.js";
 import type { Style } from "./style.js";
@@ -68,10 +69,19 @@ export function renderClusterStatus(
   }
   if (suspension !== null)
     lines.push(style.line`          ${style.warn("Suspended")}: ${describeSuspension(suspension)}`);
+  lines.push(...status.receivers.map((receiver) => style.line`Told      ${renderReceiver(receiver, style)}`));
   for (const damage of status.damaged) lines.push(style.line`Damaged   ${style.bad(damage)}`);
   lines.push(...renderRollout(status, style), ...renderProgress(status, progress, style));
   if (status.nodes.length === 0 && progress.expected > 0) return lines.join("\n");
   return [...lines, "", renderClusterList(status, style, isWide)].join("\n");
+}
+
+function renderReceiver({ receiver, pending, since, problem, lost }: ReceiverStatus, style: Style): string {
+  const waits = pending === 0 ? [] : [`${pending} ${pending === 1 ? "event waits" : "events wait"} since ${since}`];
+  const gone = lost === 0 ? [] : [`${lost} lost`];
+  const counts = [...waits, ...gone].join(", ") || "everything";
+  const why = problem === null ? "" : style.line`: ${style.bad(problem)}`;
+  return style.line`${receiver}: ${pending === 0 && problem === null ? counts : style.warn(counts)}${why}`;
 }
 
 function renderServer({ endpoint, databaseBytes, quotaBytes, alarms, problem }: StoreHealth, style: Style): string {

@@ -12,6 +12,7 @@ import { openEnforcer } from "./enforcer.js";
 import { openPolledSource } from "./source.js";
 import { openManagementAccess, openReachability } from "./host.js";
 import { openDiscovery } from "./discovery.js";
+import { openPollHook, openTargets } from "./notify.js";
 
 /**
  * Opens the agent's adapters.
@@ -59,6 +60,8 @@ export async function withAgentDeps(
           const { serveFlows } = await import("../adapters/flows/server.js");
           return serveFlows(settings.stateDir, settings.node, feed, logger);
         },
+        targets: await openTargets(settings),
+        servePollHook: (asked) => openPollHook(settings, { logger, telemetry }, asked),
         serve: (probes) => (settings.listen === null ? null : serveHttp(settings.listen, registry, probes)),
       },
       { ...settings, holder: describeSelf(), boot: bootId() },

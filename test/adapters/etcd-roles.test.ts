@@ -116,6 +116,11 @@ async function whatEachMay(t: Test, { endpoints }: EtcdCluster, web1: Identity, 
     await leader.writeSuspension(SUSPENSION);
     t.match(await node.readSourceControl(), { suspension: SUSPENSION, approval: { by: "op@host" } });
     t.equal(await leader.writeSuspension(null), true);
+    if (fence === null) throw new Error("web-2 leads");
+    t.equal(await leader.writeOutbox({ receivers: [] }, fence), true);
+    t.same(await node.readOutbox(), { receivers: [] });
+    await t.rejects(node.writeOutbox({ receivers: [] }, fence), FORBIDDEN);
+    await node.requestPoll({ node: "web-1", time: SUSPENSION.since });
     await t.rejects(node.resign("h2"), FORBIDDEN);
     await t.rejects(leader.writeNodeStatus(statusOf("web-1")), FORBIDDEN);
     await leader.resign("h2");

@@ -9,6 +9,7 @@ import type { WithBench } from "./bench.js";
 import { clusterCases } from "./store-cluster.js";
 import { commitCases } from "./store-commits.js";
 import { endpointCases } from "./store-endpoints.js";
+import { outboxCases } from "./store-outbox.js";
 import { recordCases } from "./store-records.js";
 import { rolloutCases } from "./store-rollouts.js";
 import { watchCases } from "./store-watch.js";
@@ -23,6 +24,7 @@ export async function storeContract(name: string, withBench: WithBench): Promise
       ...recordCases,
       ...endpointCases,
       ...rolloutCases,
+      ...outboxCases,
     ]) {
       await t.test(title, (t) =>
         withBench(async (bench) => {

@@ -26,6 +26,8 @@ export function agentDeps(store: Store, changes: Partial<AgentDeps> = {}): Agent
     logger: silentLogger,
     telemetry: recordTelemetry().telemetry,
     isProcessAlive: () => true,
+    targets: [],
+    servePollHook: async () => null,
     serve: () => null,
     serveFlows: async () => ({ close: async () => undefined }),
     ...changes,

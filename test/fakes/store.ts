@@ -5,6 +5,7 @@
  */
 import type { NodeEndpoints } from "../../src/model/endpoints.js";
 import type { Release, Rollout } from "../../src/model/rollout.js";
+import type { Outbox, PollRequest } from "../../src/model/outbox.js";
 import type { Approval, SourceControl, Suspension } from "../../src/model/source-control.js";
 import type { CommittedState, Revision } from "../../src/model/state.js";
 import type { Heartbeat, Member, NodeStatus, SourceStatus, StoreHealth } from "../../src/model/status.js";
@@ -130,6 +131,18 @@ export abstract class InterceptedStore implements Store {
 
   readSourceStatus(): Promise<SourceStatus | null> {
     return this.intercept("readSourceStatus", (store) => store.readSourceStatus());
+  }
+
+  requestPoll(request: PollRequest): Promise<void> {
+    return this.intercept("requestPoll", (store) => store.requestPoll(request));
+  }
+
+  writeOutbox(outbox: Outbox, fence: Fence): Promise<boolean> {
+    return this.intercept("writeOutbox", (store) => store.writeOutbox(outbox, fence));
+  }
+
+  readOutbox(): Promise<Outbox | null> {
+    return this.intercept("readOutbox", (store) => store.readOutbox());
   }
 
   readSourceControl(): Promise<SourceControl> {

@@ -121,6 +121,7 @@ const cluster = (x: string) => ({
     { endpoint: x, databaseBytes: 1, usedBytes: 1, quotaBytes: 2, alarms: [x], problem: null },
     { endpoint: x, databaseBytes: null, usedBytes: null, quotaBytes: null, alarms: [], problem: x },
   ],
+  receivers: [{ receiver: x, pending: 1, since: x, problem: x, delivered: 1, lost: 1 }],
   source: {
     ...{ location: x, ref: x, path: x, observedCommit: x, acceptedCommit: x, state: "Rejected", message: x },
     ...{ diagnostics: [diagnostic(x)], rewrittenFrom: x, checkedAt: x, leader: x },

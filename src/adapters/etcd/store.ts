@@ -4,6 +4,7 @@
  */
 import type { NodeEndpoints } from "../../model/endpoints.js";
 import type { Release, Rollout } from "../../model/rollout.js";
+import type { Outbox, PollRequest } from "../../model/outbox.js";
 import type { Approval, SourceControl, Suspension } from "../../model/source-control.js";
 import type { CommittedState, Revision } from "../../model/state.js";
 import type { Heartbeat, Member, NodeStatus, SourceStatus, StoreHealth } from "../../model/status.js";
@@ -33,6 +34,7 @@ import {
   tidySourceStatus,
   tidyStatus,
 } from "../../store/records.js";
+import { encodeOutbox, isOutbox } from "../../store/outbox-records.js";
 import { EtcdClient, type EtcdOptions } from "./client.js";
 import { Endpoints } from "./endpoints.js";
 import { Membership } from "./membership.js";
@@ -43,7 +45,7 @@ import { readHealth } from "./health.js";
 import { History } from "./history.js";
 import { pruneEtcd } from "./prune.js";
 import { encodeLong, encodeRecord, ownRecordOf, recordOf } from "./records.js";
-import { decodeValue } from "./values.js";
+import { compress, decodeValue } from "./values.js";
 import { watchKinds, type Listener, type Watched } from "./watch.js";
 
 const WATCHED: readonly Watched<ChangeKind>[] = [
@@ -61,6 +63,7 @@ const WATCHED: readonly Watched<ChangeKind>[] = [
   { kind: "members", range: { prefix: prefixes.members }, removals: true },
   { kind: "members", range: { prefix: prefixes.live }, removals: true },
   { kind: "endpoints", range: { prefix: prefixes.endpoints }, removals: true },
+  { kind: "polls", range: { prefix: keys.poll, exact: true }, removals: false },
   // A leader writes its record at each renewal.
   { kind: "members", range: { prefix: keys.election, exact: true }, removals: true, rewrites: false },
 ];
@@ -246,6 +249,27 @@ class EtcdStore implements CertifiedStore {
     await this.#check();
     const entry = await this.#client.get(keys.source);
     return entry === null ? null : recordOf(entry, isSourceStatus);
+  }
+
+  async requestPoll(request: PollRequest): Promise<void> {
+    await this.#check();
+    await this.#client.transact([], [{ put: keys.poll, bytes: encodeRecord(request) }]);
+  }
+
+  async writeOutbox(outbox: Outbox, fence: Fence): Promise<boolean> {
+    await this.#check();
+    const bytes = compress(encodeOutbox(outbox));
+    const { succeeded } = await this.#client.transact(
+      [{ key: keys.election, created: fence.term }],
+      [{ put: keys.outbox, bytes }],
+    );
+    return succeeded;
+  }
+
+  async readOutbox(): Promise<Outbox | null> {
+    await this.#check();
+    const entry = await this.#client.get(keys.outbox);
+    return entry === null ? null : recordOf(entry, isOutbox);
   }
 
   async readSourceControl(): Promise<SourceControl> {

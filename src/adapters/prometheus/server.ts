@@ -1,7 +1,7 @@
 /** Serves `/metrics`, `/healthz` and `/readyz` of an agent. Binds to loopback by default. */
-import { createServer, type Server } from "node:http";
-import type { Socket } from "node:net";
+import { createServer } from "node:http";
 import type { Registry } from "prom-client";
+import { listenOn, type HttpServer } from "../system/listening.js";
 
 export interface HealthProbes {
   /** Returns null if the loops are alive; otherwise the reason. */
@@ -12,16 +12,11 @@ export interface HealthProbes {
   details(): readonly string[];
 }
 
-export interface HttpServer {
-  readonly address: string;
-  close(): Promise<void>;
-}
-
 /** The server cannot listen on the address. */
 class ListenError extends Error {
   override readonly name = "ListenError";
   readonly code = "cannot-listen";
-  constructor(address: string, cause: Error) {
+  constructor(address: string, cause: unknown) {
     super(`cannot serve metrics and health on ${address}; choose another address with --listen, or --listen off`, {
       cause,
     });
@@ -50,46 +45,7 @@ export async function serveHttp(
       (error: unknown) => reply(500, `${String(error)}\n`),
     );
   });
-  server.headersTimeout = 5_000;
-  server.requestTimeout = 10_000;
-  evictIdle(server);
-  await new Promise<void>((resolve, reject) => {
-    server.once("error", (cause) => reject(new ListenError(`${listen.host}:${listen.port}`, cause)));
-    server.listen(listen.port, listen.host, resolve);
+  return listenOn(server, listen).catch((cause: unknown) => {
+    throw new ListenError(`${listen.host}:${listen.port}`, cause);
   });
-  return {
-    address: addressOf(server),
-    close: () =>
-      new Promise((resolve) => {
-        server.close(() => resolve());
-        server.closeAllConnections();
-      }),
-  };
-}
-
-/**
- * A new connection takes the place of the one that has been without a request for the longest time: connections that ask
- * for nothing, or that do not read their answer, do not exclude others.
- */
-const MAX_CONNECTIONS = 64;
-
-function evictIdle(server: Server): void {
-  /** The one to evict first. */
-  const open = new Set<Socket>();
-  server.on("connection", (socket) => {
-    open.add(socket);
-    socket.once("close", () => open.delete(socket));
-    const [oldest] = open;
-    if (open.size > MAX_CONNECTIONS) oldest?.destroy();
-  });
-  server.on("request", ({ socket }) => {
-    open.delete(socket);
-    open.add(socket);
-  });
-}
-
-function addressOf(server: Server): string {
-  const bound = server.address();
-  if (bound === null || typeof bound === "string") return String(bound);
-  return bound.family === "IPv6" ? `[${bound.address}]:${bound.port}` : `${bound.address}:${bound.port}`;
 }

@@ -168,12 +168,41 @@ function createWorkloadMetrics(registry: Registry) {
   };
 }
 
+function createNotificationMetrics(registry: Registry) {
+  const registers = [registry];
+  return {
+    deliveries: new Counter({
+      name: "ztap_notifications_total",
+      help: "Attempts of this node as leader to tell a receiver what became of a commit; lost: events that are not told any more.",
+      labelNames: ["outcome"],
+      registers,
+    }),
+    deliveriesPending: new Gauge({
+      name: "ztap_notifications_pending",
+      help: "Events that receivers are yet to be told, while this node leads.",
+      registers,
+    }),
+    oldestDelivery: new Gauge({
+      name: "ztap_notification_oldest_seconds",
+      help: "Time for which the oldest of these events has waited.",
+      registers,
+    }),
+    pollRequests: new Counter({
+      name: "ztap_poll_requests_total",
+      help: "Requests at the poll hook of this node: accepted, refused for their signature, or too many.",
+      labelNames: ["outcome"],
+      registers,
+    }),
+  };
+}
+
 function createStoreMetrics(registry: Registry) {
   const registers = [registry];
   const perServer = (name: string, help: string) => new Gauge({ name, help, labelNames: ["server"], registers });
   return {
     databaseSize: perServer("ztap_store_database_bytes", "Size of the database of a server of the store."),
     databaseQuota: perServer("ztap_store_quota_bytes", "Size at which a server of the store accepts no more data."),
+    ...createNotificationMetrics(registry),
     certificateExpiry: new Gauge({
       name: "ztap_certificate_expiry_seconds",
       help: "Time until a certificate with which this agent reaches its store expires; negative once it has.",
@@ -190,21 +219,17 @@ function createStoreMetrics(registry: Registry) {
 }
 
 const ALARMS = ["NOSPACE", "CORRUPT"] as const;
+const DELIVERY_OUTCOMES = ["delivered", "failed", "lost"] as const;
+const POLL_OUTCOMES = ["accepted", "refused", "limited"] as const;
 const FLOW_OUTCOMES = ["delivered", "limited", "lost"] as const;
 
 type Metrics = ReturnType<typeof createMetrics>;
 
 /** Creates all series at the start: a series that appears with its first event hides that event from `rate()`. */
-function startAtZero({
-  storeAlarm,
-  rolloutState,
-  rejected,
-  drift,
-  packets,
-  refusals,
-  flowEvents,
-  escapes,
-}: Metrics): void {
+function startAtZero(metrics: Metrics): void {
+  const { storeAlarm, rejected, drift, packets, refusals, flowEvents, escapes, deliveries, pollRequests, rolloutState } = metrics;
+  for (const outcome of DELIVERY_OUTCOMES) deliveries.inc({ outcome }, 0);
+  for (const outcome of POLL_OUTCOMES) pollRequests.inc({ outcome }, 0);
   for (const reason of REFUSAL_REASONS) refusals.inc({ reason }, 0);
   for (const alarm of ALARMS) storeAlarm.set({ alarm }, 0);
   for (const state of ROLLOUT_STATES) rolloutState.set({ state }, 0);
@@ -247,6 +272,14 @@ function commitTelemetry(metrics: Metrics) {
       metrics.version.reset();
       for (const { namespace, name, version } of versions) metrics.version.set({ namespace, policy: name }, version);
     },
+    delivered: () => metrics.deliveries.inc({ outcome: "delivered" }),
+    deliveryFailed: () => metrics.deliveries.inc({ outcome: "failed" }),
+    deliveriesLost: (events) => metrics.deliveries.inc({ outcome: "lost" }, events),
+    deliveriesPending: ({ events, oldestMs }) => {
+      metrics.deliveriesPending.set(events);
+      metrics.oldestDelivery.set(oldestMs / 1000);
+    },
+    pollRequested: ({ outcome }) => metrics.pollRequests.inc({ outcome }),
     leader: (isLeader) => metrics.leader.set(isLeader ? 1 : 0),
     elected: () => metrics.elections.inc(),
     rollout: (rollout) => {

@@ -35,3 +35,16 @@ export function readPrivate(path: string, user: number): PrivateText | null {
     closeSync(file);
   }
 }
+
+/**
+ * Reads a file that contains one word and nothing else.
+ * @throws Error that says why it is not used, without what it contains
+ */
+export function readSecret(path: string, user: number): string {
+  const found = readPrivate(path, user);
+  if (found === null) throw new Error(`there is no file ${path}`);
+  if (found.problem !== null) throw new Error(`${found.problem}; let its owner alone read it (chmod 600)`);
+  const secret = found.text.replace(/\r?\n$/, "");
+  if (!/^[!-~]+$/.test(secret)) throw new Error(`${path} does not contain one word and nothing else`);
+  return secret;
+}

@@ -1,6 +1,6 @@
 /** The users and roles that etcd needs for a cluster, and the script that makes them. Pure; docs/etcd.md has the reasons. */
 import type { EtcdAccess, EtcdRole, KeyPermission } from "../../model/etcd-roles.js";
-import { prefixes } from "../../store/keys.js";
+import { keys, prefixes } from "../../store/keys.js";
 import type { ClusterFile } from "./cluster-file.js";
 import { ROOT } from "./names.js";
 
@@ -11,7 +11,7 @@ const LEADER = "ztap-leader";
 const REGISTRAR = "ztap-registrar";
 /** What a leader writes: below these prefixes, and these keys. */
 const LEADER_PREFIXES = ["objects", "parts", "revisions", "policies"];
-const LEADER_KEYS = ["format", "head", "election", "source", "pruned", "suspension", "approval", "rollout"];
+const LEADER_KEYS = ["format", "head", "election", "source", "pruned", "suspension", "approval", "rollout", keys.outbox];
 /** A node's own records. */
 const NODE_PREFIXES = [prefixes.live, prefixes.seen, prefixes.status, prefixes.members, prefixes.endpoints];
 
@@ -24,7 +24,12 @@ export function clusterAccess(file: ClusterFile): EtcdAccess {
   const leaders = new Set(file.leaders);
   const ofNode = (node: string): EtcdRole => ({
     name: roleOfNode(node),
-    permissions: [readAll, ...NODE_PREFIXES.map((prefix) => write(`${prefix}${node}`, false))],
+    permissions: [
+      readAll,
+      ...NODE_PREFIXES.map((prefix) => write(`${prefix}${node}`, false)),
+      // Any node may be asked to poll; nobody acts on what the record says.
+      write(keys.poll, false),
+    ],
   });
   return {
     roles: [

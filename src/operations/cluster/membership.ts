@@ -12,6 +12,7 @@ import { readRolloutNodes, RolloutDescriptions } from "../rollout/nodes.js";
 import { NodeDescriptions } from "../../inventory/nodes.js";
 import { describeDamage, describeStrays, readSound } from "./damage.js";
 import { runsAs, whyAway } from "../policy/silent-agent.js";
+import { listReceivers, type ReceiverStatus } from "./notifications.js";
 import { OperationError } from "../../model/operation-error.js";
 import { readSourceNow } from "../policy/git-state.js";
 import { listPending, type PendingWorkload } from "../../model/pending.js";
@@ -60,6 +61,8 @@ export interface ClusterStatus {
   readonly damaged: readonly string[];
   /** The servers of the store; none if it is on this machine. */
   readonly servers: readonly StoreHealth[];
+  /** Who is told what became of commits; none if nobody is. */
+  readonly receivers: readonly ReceiverStatus[];
 }
 
 export interface RolloutSummary {
@@ -91,7 +94,7 @@ export function progressOf({ nodes }: Pick<ClusterStatus, "nodes">): Progress {
 }
 
 /** Returns the status with those nodes alone that do not enforce all of head, or of what a rollout has them enforce. */
-export function laggingOf(status: ClusterStatus): ClusterStatus {
+export function laggingOf<T extends Pick<ClusterStatus, "nodes">>(status: T): T {
   return { ...status, nodes: status.nodes.filter((node) => node.state !== "left" && isBehind(node)) };
 }
 
@@ -107,7 +110,7 @@ export interface ClusterDeps {
 export async function readClusterStatus({ store, clock }: ClusterDeps): Promise<ClusterStatus> {
   const head = await store.readHead();
   const rollout = await readRolloutWaves(store);
-  const [members, heartbeats, statuses, damaged, election, control, revision, servers] = await Promise.all([
+  const [members, heartbeats, statuses, damaged, election, control, revision, servers, outbox] = await Promise.all([
     store.listMembers(),
     store.listHeartbeats(),
     store.listNodeStatus(),
@@ -116,6 +119,7 @@ export async function readClusterStatus({ store, clock }: ClusterDeps): Promise<
     readSound(store.readSourceControl()),
     head === null ? null : store.readRevision(head),
     store.readHealth({ everyServer: true }),
+    readSound(store.readOutbox()),
   ]);
   const leader = election.value;
   const suspension = control.value?.suspension ?? null;
@@ -152,10 +156,11 @@ export async function readClusterStatus({ store, clock }: ClusterDeps): Promise<
     source: source.value,
     suspension,
     damaged: [
-      ...[election.damage, control.damage, source.damage, rollout.damage].filter((damage) => damage !== null),
+      ...[election.damage, control.damage, source.damage, outbox.damage, rollout.damage].filter((damage) => damage !== null),
       ...describeStrays(damaged),
     ],
     servers,
+    receivers: listReceivers(outbox.value),
   };
 }
 

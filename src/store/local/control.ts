@@ -1,6 +1,7 @@
 /** Reports of the nodes and of the leader, and what operators tell the leader about its source. */
 import type { Fence } from "../../interfaces/store.js";
 import type { NodeEndpoints } from "../../model/endpoints.js";
+import type { Outbox, PollRequest } from "../../model/outbox.js";
 import type { Approval, SourceControl, Suspension } from "../../model/source-control.js";
 import type { NodeStatus, SourceStatus } from "../../model/status.js";
 import { keys } from "../keys.js";
@@ -14,6 +15,7 @@ import {
   tidySourceStatus,
   tidyStatus,
 } from "../records.js";
+import { encodeOutbox, isOutbox } from "../outbox-records.js";
 import { inForce } from "../suspension.js";
 import { electionOf, leads, listRecords, optionalRecord, suspensionOf } from "./lookup.js";
 import type { Transactions } from "./transactions.js";
@@ -57,6 +59,27 @@ export class LocalControl {
 
   async readSourceStatus(): Promise<SourceStatus | null> {
     return this.#store.read((reader) => optionalRecord(reader, keys.source, isSourceStatus));
+  }
+
+  async requestPoll(request: PollRequest): Promise<void> {
+    await this.#store.change("polls", (writer) => {
+      writer.put(keys.poll, JSON.stringify(request));
+      return true;
+    });
+  }
+
+  /** Wakes nobody: its writer alone acts on it. */
+  async writeOutbox(outbox: Outbox, fence: Fence): Promise<boolean> {
+    const text = encodeOutbox(outbox);
+    return this.#store.write((writer) => {
+      if (!leads(electionOf(writer), fence, this.#store.clock.now())) return false;
+      writer.put(keys.outbox, text);
+      return true;
+    });
+  }
+
+  async readOutbox(): Promise<Outbox | null> {
+    return this.#store.read((reader) => optionalRecord(reader, keys.outbox, isOutbox));
   }
 
   async readSourceControl(): Promise<SourceControl> {

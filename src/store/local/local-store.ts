@@ -18,6 +18,7 @@ import type {
 import type { Clock } from "../../interfaces/system.js";
 import type { NodeEndpoints } from "../../model/endpoints.js";
 import type { Release, Rollout } from "../../model/rollout.js";
+import type { Outbox, PollRequest } from "../../model/outbox.js";
 import type { Approval, SourceControl, Suspension } from "../../model/source-control.js";
 import type { CommittedState, Revision } from "../../model/state.js";
 import type { Heartbeat, Member, NodeStatus, SourceStatus, StoreHealth } from "../../model/status.js";
@@ -139,6 +140,18 @@ export class LocalStore implements Store {
 
   readSourceStatus(): Promise<SourceStatus | null> {
     return this.#control.readSourceStatus();
+  }
+
+  requestPoll(request: PollRequest): Promise<void> {
+    return this.#control.requestPoll(request);
+  }
+
+  writeOutbox(outbox: Outbox, fence: Fence): Promise<boolean> {
+    return this.#control.writeOutbox(outbox, fence);
+  }
+
+  readOutbox(): Promise<Outbox | null> {
+    return this.#control.readOutbox();
   }
 
   readSourceControl(): Promise<SourceControl> {
