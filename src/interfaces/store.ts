@@ -9,6 +9,7 @@
  *  - digests are checked on every read: a damaged object is a StoreError, never data.
  */
 import type { NodeEndpoints } from "../model/endpoints.js";
+import type { Override } from "../model/override.js";
 import type { Approval, SourceControl, Suspension } from "../model/source-control.js";
 import type { CommittedState, Revision, SourceRef, StateObject } from "../model/state.js";
 import type { Heartbeat, Member, NodeStatus, SourceStatus, StoreHealth } from "../model/status.js";
@@ -68,7 +69,7 @@ export interface Pruned {
 /** The reason for waking a watcher. It never carries data: read the store. */
 export type StoreEvent = { readonly changed: ChangeKind };
 /** `members` covers heartbeats that begin or end, and leadership; `status` the nodes' and the source's. */
-export const CHANGE_KINDS = ["head", "status", "members", "endpoints"] as const;
+export const CHANGE_KINDS = ["head", "status", "members", "endpoints", "overrides"] as const;
 export type ChangeKind = (typeof CHANGE_KINDS)[number];
 
 /** A record that a node wrote about itself, and that is not used: it does not have its shape, or names another node. */
@@ -152,6 +153,14 @@ export interface Store {
    */
   writeSuspension(suspension: Suspension | null): Promise<boolean>;
   writeApproval(approval: Approval): Promise<void>;
+
+  /** Returns the overrides, the newest first: those in force, and the last that ended. */
+  readOverrides(): Promise<readonly Override[]>;
+  /**
+   * Replaces the overrides by what `change` makes of them, which runs again if somebody else changed them meanwhile. Changes nothing if
+   * it throws, or returns what it was given.
+   */
+  changeOverrides(change: (before: readonly Override[]) => readonly Override[]): Promise<readonly Override[]>;
 
   /** Claims or renews leadership for `ttlMs`; returns the fence, or the current leader. */
   campaign(

@@ -23,7 +23,7 @@ export async function watchStore(
     }),
     // Not the status: every node writes its own after each commit, and a follower needs none of these events.
     forwardEvents(
-      (watching) => store.watch(watching, ["head", "endpoints"]),
+      (watching) => store.watch(watching, ["head", "endpoints", "overrides"]),
       ({ changed }) => [changed === "endpoints" ? endpoints : wake],
       loop,
     ),

@@ -36,6 +36,7 @@ import { NodeStatusWriter } from "./node-status.js";
 import { InForce } from "./in-force.js";
 import type { NodeInventory } from "./node-inventory.js";
 import type { KnownNodes } from "./peer-identities.js";
+import { NodeOverrides } from "./overrides.js";
 import { findAnnounced, findLastGood, type Restorable } from "./restore.js";
 import { LastGoodSnapshot } from "./snapshot.js";
 import { UnenforcedWatch } from "./unenforced.js";
@@ -70,6 +71,7 @@ export class Follower {
   readonly #status: NodeStatusWriter;
   readonly #confirmation: Confirmation;
   readonly #unenforced: UnenforcedWatch;
+  readonly #overrides: NodeOverrides;
   #inForce = InForce.UNKNOWN;
   #healed = 0;
   /** Stays in the status until there is something worse to report: operators look later. */
@@ -82,11 +84,13 @@ export class Follower {
     private readonly boot: string | null = null,
   ) {
     const { enforcer, lastGood, managementAccess, clock, logger } = deps;
-    this.#targets = new TargetCompiler(deps, node);
     const kept = this.#enforces ? lastGood : null;
+    this.#overrides = new NodeOverrides({ ...deps, lastGood: kept }, node);
+    const overridden = { ...deps, overrides: () => this.#overrides.current() };
+    this.#targets = new TargetCompiler(overridden, node);
     this.#snapshot = new LastGoodSnapshot(kept, logger, boot);
     this.#guard = new LockoutGuard(this.#enforces ? managementAccess : null, clock);
-    this.#confirmation = new Confirmation({ ...deps, lastGood: kept, guard: this.#guard }, node, boot);
+    this.#confirmation = new Confirmation({ ...overridden, lastGood: kept, guard: this.#guard }, node, boot);
     this.#unenforced = new UnenforcedWatch(deps);
     this.#status = new NodeStatusWriter(deps, this.#guard, { node, boot, backend: enforcer.backend });
   }
@@ -143,7 +147,9 @@ export class Follower {
     let attempted: number | null = null;
     let target: Target | null = null;
     try {
+      await this.#overrides.load();
       await this.#settleTrial();
+      await this.#overrides.read();
       attempted = await store.readHead({ watched: true });
       telemetry.head(attempted);
       target = await this.#readTarget(attempted);
@@ -238,6 +244,7 @@ export class Follower {
    */
   async loadLastGood(): Promise<void> {
     const { enforcer, logger } = this.deps;
+    await this.#overrides.load();
     const parts = { targets: this.#targets, snapshot: this.#snapshot, guard: this.#guard };
     const deps = { enforcer, logger, boot: this.boot, ...parts };
     try {

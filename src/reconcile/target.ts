@@ -1,5 +1,6 @@
 /** Target: what this node must enforce, compiled from one state of the store and the workloads found on the machine. */
 import type { NodeEndpoints } from "../model/endpoints.js";
+import type { Override } from "../model/override.js";
 import type { Ruleset } from "../model/ruleset.js";
 import { refKey, type CommittedState, type ObjectSet, type Revision } from "../model/state.js";
 import type { Resolution } from "../inventory/resolve.js";
@@ -8,12 +9,13 @@ import { RulesetCompiler } from "../policy/compile/compile.js";
 import { undeclaredNode } from "./unenforced.js";
 import { nameFlows, type FlowNames } from "../policy/flow-names.js";
 import { clientsOf, type Client } from "../policy/lockout.js";
+import { asIsolation, withOverrides } from "../policy/overrides.js";
 import { mixRulesets } from "../policy/withhold.js";
 import type { Withholding } from "../model/withholding.js";
 import type { LastGood } from "../interfaces/last-good.js";
 import type { Enforcer } from "../interfaces/enforcer.js";
 import type { Store } from "../interfaces/store.js";
-import type { Logger } from "../interfaces/system.js";
+import type { Clock, Logger } from "../interfaces/system.js";
 import type { Telemetry } from "../interfaces/telemetry.js";
 import { NodeInventory, type PlacedState } from "./node-inventory.js";
 
@@ -32,6 +34,8 @@ export interface Target {
   readonly backend: "ebpf" | "pf" | null;
   /** See `undeclaredNode`. */
   readonly undeclared: string | null;
+  /** The overrides that it was compiled under; equal keys need no compiling. */
+  readonly overrides: string;
   /** The part of the revision that the ruleset leaves out; null if it is the whole revision. */
   readonly withholding: Withholding | null;
 }
@@ -41,7 +45,7 @@ const MOST_NAMED = 5;
 
 export interface TargetDeps {
   readonly store: Pick<Store, "readRevision" | "readState" | "listEndpoints">;
-  readonly enforcer: Pick<Enforcer, "lower">;
+  readonly enforcer: Pick<Enforcer, "lower" | "endsOverrides">;
   readonly logger: Logger;
   readonly telemetry: Pick<Telemetry, "policyVersions" | "refusedEndpoints">;
   /** What this node's own agent found last; null or absent: what the store has of it. */
@@ -51,6 +55,9 @@ export interface TargetDeps {
    * found counts.
    */
   readonly discover?: () => Promise<ObjectSet>;
+  /** The overrides that are in force here now; absent: none. */
+  readonly overrides?: () => readonly Override[];
+  readonly clock: Pick<Clock, "now">;
 }
 
 export class TargetCompiler {
@@ -101,7 +108,8 @@ export class TargetCompiler {
     if (known === null) telemetry.policyVersions(policyVersions(state.revision));
     const placed = this.#useInventory(state, found).place(await this.#readReports());
     this.#placed = placed;
-    const latest = known === null || this.#latest?.discovered !== this.#discovered ? null : this.#latest;
+    const isOther = this.#latest?.discovered !== this.#discovered || this.#latest.overrides !== this.#overrides();
+    const latest = known === null || isOther ? null : this.#latest;
     if (latest?.placed === placed) return { target: latest };
     this.#state = state;
     const isSame = latest !== null && latest.placed.key === placed.key;
@@ -115,7 +123,7 @@ export class TargetCompiler {
    */
   async isOutdated(): Promise<boolean> {
     const [inventory, latest] = [this.#inventory, this.#latest];
-    if (inventory === null || latest === null) return true;
+    if (inventory === null || latest?.overrides !== this.#overrides()) return true;
     if (!inventory.needsReports) return false;
     this.#placed = inventory.place(await this.#readReports());
     return this.#placed.key !== latest.placed.key;
@@ -179,19 +187,30 @@ export class TargetCompiler {
 
   #compile({ revision }: CommittedState, placed: PlacedState): Target {
     const { enforcer, logger } = this.deps;
-    const ruleset = this.#compiler.compile(placed.objects, this.node);
+    const ruleset = this.#override(this.#compiler.compile(placed.objects, this.node));
     logger.debug(`compiled revision ${revision.number}`, { digest: ruleset.digest, subjects: ruleset.subjects.length });
     enforcer.lower(ruleset);
     const { objects } = placed;
     return {
       revision,
       discovered: this.#discovered,
+      overrides: this.#overrides(),
       ruleset,
       ...this.#named(ruleset, placed),
       undeclared: this.#inventory === null ? null : undeclaredNode(this.#inventory.objects, this.node),
       backend: declaredBackend(objects, this.node),
       withholding: null,
     };
+  }
+
+  #override(ruleset: Ruleset): Ruleset {
+    const { overrides, clock, enforcer } = this.deps;
+    const all = withOverrides(ruleset, overrides?.() ?? [], clock.now());
+    return enforcer.endsOverrides === true ? all : asIsolation(all);
+  }
+
+  #overrides(): string {
+    return (this.deps.overrides?.() ?? []).map(({ id }) => id).join();
   }
 
   /** The same ruleset, with the names and addresses of instances that do not concern it. */

@@ -13,6 +13,7 @@
  *     election                          leadership
  *     source                            the leader's last result at the source
  *     suspension  approval              source control of operators
+ *     overrides                         orders of operators that hold over policy
  *     signals                           counters that show a watcher which records changed
  */
 
@@ -36,6 +37,7 @@ export const keys = {
   source: "source",
   suspension: "suspension",
   approval: "approval",
+  overrides: "overrides",
   signals: "signals",
   object: (digest: string) => `objects/${segment(digest)}`,
   revision: (number: number) => `revisions/${String(number).padStart(20, "0")}`,

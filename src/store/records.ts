@@ -10,6 +10,7 @@ import { API_VERSIONS, KINDS, type ObjectPosition, type ZtapObject } from "../mo
 import { refKey, refOf, type Revision, type RevisionEntry, type SourceRef, type StateObject } from "../model/state.js";
 import type { ControlServer } from "../model/management-access.js";
 import type { Approval, Suspension } from "../model/source-control.js";
+import { MOST_ENDED, MOST_OVERRIDES, OVERRIDE_KINDS, type Override, type OverrideTarget } from "../model/override.js";
 import type { DriftItem, Member, NodeStatus, SourceStatus, SubjectStatus, Unverified } from "../model/status.js";
 import type { WithheldWorkload } from "../model/withholding.js";
 import { MOST_SERVER_CGROUPS, MOST_SERVERS } from "../model/management-access.js";
@@ -58,6 +59,8 @@ export interface SignalRecord {
   readonly members: number;
   /** Absent: a version wrote it that knows no endpoints. */
   readonly endpoints?: number;
+  /** Absent: none was ever made. */
+  readonly overrides?: number;
 }
 
 const isLines = listOf(isPositive);
@@ -204,7 +207,23 @@ export const isSignalRecord = shaped<SignalRecord>({
   status: isCount,
   members: isCount,
   endpoints: optional(isCount),
+  overrides: optional(isCount),
 });
+
+const isNodeTarget = shaped<Extract<OverrideTarget, { readonly node: string }>>({ node: isLabel });
+const isWorkloadTarget = shaped<Extract<OverrideTarget, { readonly workload: string }>>({ workload: isQualifiedName });
+const isOverride = shaped<Override>({
+  id: isToken,
+  kind: oneOf(...OVERRIDE_KINDS),
+  target: (value): value is OverrideTarget => isNodeTarget(value) || isWorkloadTarget(value),
+  by: isText,
+  reason: isText,
+  since: isTime,
+  until: isTime,
+  ended: optional(shaped<NonNullable<Override["ended"]>>({ by: isText, at: isTime })),
+});
+
+export const isOverrideList = listOf(isOverride, MOST_OVERRIDES + MOST_ENDED);
 
 const hasName = shaped<{ name: string; namespace: string | undefined }>({
   name: isObjectName,
@@ -320,6 +339,15 @@ export function tidyDecision<T extends { readonly by: string; readonly reason: s
 
 export function encodeSuspension(suspension: Suspension): string {
   return JSON.stringify(tidyDecision(suspension));
+}
+
+export function encodeOverrides(overrides: readonly Override[]): string {
+  return JSON.stringify(
+    overrides.map(({ ended, ...one }) => ({
+      ...tidyDecision(one),
+      ...(ended === undefined ? {} : { ended: { ...ended, by: recordLine(ended.by) } }),
+    })),
+  );
 }
 
 function parse(text: string): unknown {

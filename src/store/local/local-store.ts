@@ -17,6 +17,7 @@ import type {
 } from "../../interfaces/store.js";
 import type { Clock } from "../../interfaces/system.js";
 import type { NodeEndpoints } from "../../model/endpoints.js";
+import type { Override } from "../../model/override.js";
 import type { Approval, SourceControl, Suspension } from "../../model/source-control.js";
 import type { CommittedState, Revision } from "../../model/state.js";
 import type { Heartbeat, Member, NodeStatus, SourceStatus, StoreHealth } from "../../model/status.js";
@@ -138,6 +139,14 @@ export class LocalStore implements Store {
 
   writeSuspension(suspension: Suspension | null): Promise<boolean> {
     return this.#control.writeSuspension(suspension);
+  }
+
+  readOverrides(): Promise<readonly Override[]> {
+    return this.#control.readOverrides();
+  }
+
+  changeOverrides(change: (before: readonly Override[]) => readonly Override[]): Promise<readonly Override[]> {
+    return this.#control.changeOverrides(change);
   }
 
   writeApproval(approval: Approval): Promise<void> {

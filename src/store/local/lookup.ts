@@ -1,6 +1,7 @@
 /** Reads records within a transaction. An absent record is null; a damaged one is a StoreError. */
 import type { DamagedRecord, Fence } from "../../interfaces/store.js";
 import { isCount, type Guard } from "../../model/guards.js";
+import type { Override } from "../../model/override.js";
 import type { Suspension } from "../../model/source-control.js";
 import type { Revision } from "../../model/state.js";
 import { keys } from "../keys.js";
@@ -39,6 +40,10 @@ export function leads(election: records.ElectionRecord | null, fence: Fence, now
 
 export function suspensionOf(reader: KeyValueReader): Suspension | null {
   return optionalRecord(reader, keys.suspension, records.isSuspension);
+}
+
+export function overridesOf(reader: KeyValueReader): readonly Override[] {
+  return optionalRecord(reader, keys.overrides, records.isOverrideList) ?? [];
 }
 
 export function optionalRecord<T>(reader: KeyValueReader, key: string, guard: Guard<T>): T | null {

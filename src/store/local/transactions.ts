@@ -96,6 +96,6 @@ type Signals = { readonly [kind in ChangeKind]: number | null };
 
 function signalsOf(reader: KeyValueReader): Signals {
   const signals = optionalRecord(reader, keys.signals, isSignalRecord);
-  const { status = 0, members = 0, endpoints = 0 } = signals ?? {};
-  return { head: headOf(reader), status, members, endpoints };
+  const { status = 0, members = 0, endpoints = 0, overrides = 0 } = signals ?? {};
+  return { head: headOf(reader), status, members, endpoints, overrides };
 }
