@@ -157,8 +157,8 @@ export interface Store {
   /** Returns the overrides, the newest first: those in force, and the last that ended. */
   readOverrides(): Promise<readonly Override[]>;
   /**
-   * Replaces the overrides by what `change` makes of them, which runs again if somebody else changed them meanwhile. Changes nothing if
-   * it throws, or returns what it was given.
+   * Replaces the overrides by what `change` makes of them, which runs again if somebody else changed them meanwhile, and must not
+   * throw. Writes nothing if it returns what it was given.
    */
   changeOverrides(change: (before: readonly Override[]) => readonly Override[]): Promise<readonly Override[]>;
 

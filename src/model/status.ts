@@ -59,6 +59,8 @@ export interface NodeStatus {
   readonly subjects: readonly SubjectStatus[];
   /** The revision that is in force except for these workloads; absent if a whole revision is in force. */
   readonly withheld?: { readonly revision: number; readonly workloads: readonly WithheldWorkload[] };
+  /** Ids of the overrides that are in force here; absent: none. */
+  readonly overrides?: readonly string[];
   /** RFC 3339, UTC. */
   readonly observedAt: string;
 }

@@ -29,6 +29,11 @@ export function withOverrides(ruleset: Ruleset, overrides: readonly Override[], 
   return { ...whole, digest: digestRuleset(whole) };
 }
 
+/** Returns the ids of the overrides that hold over a workload of the ruleset. */
+export function overridesOf({ subjects, node }: Ruleset, overrides: readonly Override[]): readonly string[] {
+  return overrides.filter((one) => subjects.some((subject) => concerns(one, subject, node))).map(({ id }) => id);
+}
+
 function concerns({ kind, target }: Override, { workload, isHost }: Subject, node: string): boolean {
   if ("workload" in target) return target.workload === workloadOf(workload);
   return target.node === node && (kind === "breakglass" || isHost !== true);

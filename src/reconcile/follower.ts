@@ -483,7 +483,8 @@ export class Follower {
     subjects,
     ...content
   }: Pick<NodeStatus, "attemptedRevision" | "state" | "message" | "drift" | "subjects">): Promise<void> {
-    const { revision, withholding = null } = this.#inForce.target ?? {};
+    const { revision, withholding = null, overriding = [] } = this.#inForce.target ?? {};
+    this.deps.telemetry.overrides(overriding.length);
     const withheld =
       revision === undefined || withholding === null
         ? {}
@@ -496,6 +497,7 @@ export class Follower {
       ...content,
       subjects: markWithheld(subjects, withholding),
       ...withheld,
+      ...(overriding.length === 0 ? {} : { overrides: overriding }),
     });
   }
 }

@@ -9,7 +9,7 @@ import { RulesetCompiler } from "../policy/compile/compile.js";
 import { undeclaredNode } from "./unenforced.js";
 import { nameFlows, type FlowNames } from "../policy/flow-names.js";
 import { clientsOf, type Client } from "../policy/lockout.js";
-import { asIsolation, withOverrides } from "../policy/overrides.js";
+import { asIsolation, overridesOf, withOverrides } from "../policy/overrides.js";
 import { mixRulesets } from "../policy/withhold.js";
 import type { Withholding } from "../model/withholding.js";
 import type { LastGood } from "../interfaces/last-good.js";
@@ -36,6 +36,8 @@ export interface Target {
   readonly undeclared: string | null;
   /** The overrides that it was compiled under; equal keys need no compiling. */
   readonly overrides: string;
+  /** The ids of those that hold over a workload of this node. */
+  readonly overriding: readonly string[];
   /** The part of the revision that the ruleset leaves out; null if it is the whole revision. */
   readonly withholding: Withholding | null;
 }
@@ -195,6 +197,7 @@ export class TargetCompiler {
       revision,
       discovered: this.#discovered,
       overrides: this.#overrides(),
+      overriding: overridesOf(ruleset, this.deps.overrides?.() ?? []),
       ruleset,
       ...this.#named(ruleset, placed),
       undeclared: this.#inventory === null ? null : undeclaredNode(this.#inventory.objects, this.node),

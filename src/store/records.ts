@@ -150,6 +150,7 @@ const isNodeStatus = shaped<NodeStatus>({
   withheld: optional(
     shaped<NonNullable<NodeStatus["withheld"]>>({ revision: isPositive, workloads: listOf(isWithheldWorkload) }),
   ),
+  overrides: optional(listOf(isToken, MOST_OVERRIDES)),
   observedAt: isTime,
 });
 

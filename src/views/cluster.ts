@@ -6,6 +6,7 @@ import { describeSuspension } from "../operations/change/notices.js";
 import { progressOf } from "../operations/cluster/membership.js";
 import type { ClusterNode, ClusterStatus, Joined, Left, Progress } from "../operations/cluster/membership.js";
 import { ageText } from "./age.js";
+import { describeOverrides } from "./overrides.js";
 import type { Style } from "./style.js";
 import { renderListing, type ListTable } from "./listing.js";
 import { wrapWords } from "./wrap.js";
@@ -68,6 +69,7 @@ export function renderClusterStatus(
   }
   if (suspension !== null)
     lines.push(style.line`          ${style.warn("Suspended")}: ${describeSuspension(suspension)}`);
+  for (const override of describeOverrides(status.overrides)) lines.push(style.line`Override  ${style.warn(override)}`);
   for (const damage of status.damaged) lines.push(style.line`Damaged   ${style.bad(damage)}`);
   lines.push(...renderProgress(status, progress, style));
   if (status.nodes.length === 0 && progress.expected > 0) return lines.join("\n");

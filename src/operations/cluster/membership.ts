@@ -1,4 +1,5 @@
 /** Membership, leadership and health: the declared nodes, the members and the live agents, side by side. */
+import { isOverriding, type Override } from "../../model/override.js";
 import type { Suspension } from "../../model/source-control.js";
 import type { Revision } from "../../model/state.js";
 import type { Heartbeat, Member, NodeStatus, SourceStatus, StoreHealth } from "../../model/status.js";
@@ -48,6 +49,8 @@ export interface ClusterStatus {
   readonly source: SourceStatus | null;
   /** While it is in force, the leader commits nothing from the source. */
   readonly suspension: Suspension | null;
+  /** Those in force. */
+  readonly overrides: readonly Override[];
   /** Records that cannot be read, and are no node's own. A node's are in its message. */
   readonly damaged: readonly string[];
   /** The servers of the store; none if it is on this machine. */
@@ -83,13 +86,14 @@ export interface ClusterDeps {
 
 export async function readClusterStatus({ store, clock }: ClusterDeps): Promise<ClusterStatus> {
   const head = await store.readHead();
-  const [members, heartbeats, statuses, damaged, election, control, revision, servers] = await Promise.all([
+  const [members, heartbeats, statuses, damaged, election, control, overrides, revision, servers] = await Promise.all([
     store.listMembers(),
     store.listHeartbeats(),
     store.listNodeStatus(),
     store.listDamaged(),
     readSound(store.readLeader()),
     readSound(store.readSourceControl()),
+    readSound(store.readOverrides()),
     head === null ? null : store.readRevision(head),
     store.readHealth({ everyServer: true }),
   ]);
@@ -126,8 +130,9 @@ export async function readClusterStatus({ store, clock }: ClusterDeps): Promise<
     nodes,
     source: source.value,
     suspension,
+    overrides: (overrides.value ?? []).filter((one) => isOverriding(one, clock.now())),
     damaged: [
-      ...[election.damage, control.damage, source.damage].filter((damage) => damage !== null),
+      ...[election.damage, control.damage, overrides.damage, source.damage].filter((damage) => damage !== null),
       ...describeStrays(damaged),
     ],
     servers,
