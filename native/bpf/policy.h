@@ -67,22 +67,24 @@ static __always_inline const struct ztap_subject *subject_of(const struct scope 
 }
 
 #define NS_PER_SECOND 1000000000ULL
+#define OVERRIDES (ZTAP_QUARANTINED | ZTAP_BREAKGLASS)
 
-/* Returns the override of a workload's policy that is in force: ZTAP_QUARANTINED, ZTAP_BREAKGLASS or 0. */
-static __always_inline __u32 override_of(const volatile struct ztap_subject *subject)
+/*
+ * Returns the override of a workload's policy that is in force: ZTAP_QUARANTINED, ZTAP_BREAKGLASS or 0. A global function: its callers have no
+ * room on their stacks.
+ */
+__noinline __u32 override_of(const volatile struct ztap_subject *subject)
 {
-	__u32 override = subject->flags & (ZTAP_QUARANTINED | ZTAP_BREAKGLASS);
-
-	return override && bpf_ktime_get_tai_ns() < subject->until * NS_PER_SECOND ? override : 0;
+	if (!subject || bpf_ktime_get_tai_ns() >= subject->until * NS_PER_SECOND)
+		return 0;
+	return subject->flags & OVERRIDES;
 }
 
+/* Of the workload's own policy, also under an override. */
 static __always_inline __u8 mode_of(const struct scope *scope, __u32 direction)
 {
 	const struct ztap_subject *subject = subject_of(scope);
-	__u32 override = override_of(subject);
 
-	if (override)
-		return override & ZTAP_QUARANTINED ? ZTAP_MODE_ENFORCE : ZTAP_MODE_OPEN;
 	return direction == ZTAP_EGRESS ? subject->egress_mode : subject->ingress_mode;
 }
 
@@ -219,7 +221,7 @@ __noinline __u64 decide_by_policy(const struct packet *p, const volatile struct 
 				  __u32 port)
 {
 	__u64 decided = ZTAP_ALLOWED;
-	__u32 profile, rule, override;
+	__u32 profile, rule;
 	__u8 mode;
 
 	if (!p || !subject)
@@ -227,9 +229,12 @@ __noinline __u64 decide_by_policy(const struct packet *p, const volatile struct 
 	mode = what & ZTAP_EGRESS ? subject->egress_mode : subject->ingress_mode;
 	if (mode == ZTAP_MODE_UNSET)
 		return ZTAP_DENIED;
-	override = override_of(subject);
-	if (override)
-		return override & ZTAP_QUARANTINED ? ZTAP_DENIED : ZTAP_ALLOWED;
+	if (subject->flags & OVERRIDES) {
+		/* Not a rule: there is no room for another variable. */
+		rule = override_of(subject);
+		if (rule)
+			return rule & ZTAP_QUARANTINED ? ZTAP_DENIED : ZTAP_ALLOWED;
+	}
 	if (mode == ZTAP_MODE_OPEN || what & POLICY_WITHOUT_RULES)
 		what |= POLICY_OF_DESTINATION;
 	if (mode != ZTAP_MODE_OPEN && what & POLICY_WITHOUT_RULES)
@@ -276,10 +281,6 @@ static __always_inline __u8 policy_verdict(const struct scope *scope, const stru
 /* Returns whether policy may refuse what the workload sends, or receives. */
 static __always_inline bool is_limited(const struct scope *scope, __u32 direction)
 {
-	__u32 override = override_of(subject_of(scope));
-
-	if (override)
-		return override & ZTAP_QUARANTINED;
 	return mode_of(scope, direction) != ZTAP_MODE_OPEN ||
 	       (direction == ZTAP_EGRESS && subject_of(scope)->identity_profile);
 }

@@ -173,7 +173,11 @@ static __always_inline __u64 evaluate_packet(struct __sk_buff *skb, const struct
 /* Returns whether policy asks who sends, and ztap_identity has not answered yet. */
 static __always_inline bool asks_identity(struct __sk_buff *skb, const struct scope *scope)
 {
-	return subject_of(scope)->flags & ZTAP_ASKS_IDENTITY && !skb->cb[IDENTITY_CB] && !override_of(subject_of(scope));
+	const struct ztap_subject *subject = subject_of(scope);
+
+	if (!(subject->flags & ZTAP_ASKS_IDENTITY) || skb->cb[IDENTITY_CB])
+		return false;
+	return !(subject->flags & OVERRIDES) || !override_of(subject);
 }
 
 /*
