@@ -2,6 +2,8 @@
  * Override: an operator's order that holds over policy, for a time, whatever the revision says. See docs/adr/0028-overrides.md.
  */
 
+import { instantOf } from "./guards.js";
+
 /** `quarantine`: nothing passes. `breakglass`: policy refuses nothing. */
 export const OVERRIDE_KINDS = ["quarantine", "breakglass"] as const;
 export type OverrideKind = (typeof OVERRIDE_KINDS)[number];
@@ -33,7 +35,7 @@ export const MOST_ENDED = 200;
 
 /** @param now milliseconds since 1970 */
 export function isOverriding({ until, ended }: Override, now: number): boolean {
-  return ended === undefined && Date.parse(until) > now;
+  return ended === undefined && instantOf(until) > now;
 }
 
 /** Returns `node web-1` or `workload demo/web`. */

@@ -1,4 +1,5 @@
 /** Overrides: puts the orders of operators over the policies of a ruleset. Pure. */
+import { instantOf } from "../model/guards.js";
 import { workloadOf } from "../model/endpoints.js";
 import { isOverriding, type Override } from "../model/override.js";
 import type { Direction, Profile, Ruleset, Subject, SubjectDirection } from "../model/ruleset.js";
@@ -41,9 +42,10 @@ function concerns({ kind, target }: Override, { workload, isHost }: Subject, nod
 
 function strongest(all: readonly Override[]): InForce | null {
   const quarantines = all.filter(({ kind }) => kind === "quarantine");
-  const [kind, chosen] = quarantines.length > 0 ? (["quarantine", quarantines] as const) : (["breakglass", all] as const);
+  const [kind, chosen] =
+    quarantines.length > 0 ? (["quarantine", quarantines] as const) : (["breakglass", all] as const);
   if (chosen.length === 0) return null;
-  return { kind, until: Math.max(...chosen.map(({ until }) => Math.floor(Date.parse(until) / 1000))) };
+  return { kind, until: Math.max(...chosen.map(({ until }) => Math.floor(instantOf(until) / 1000))) };
 }
 
 const DIRECTIONS = ["ingress", "egress"] as const;

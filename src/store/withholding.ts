@@ -83,9 +83,7 @@ const isSubject = shaped<Subject>({
   ingress: isSubjectDirection,
   egress: isSubjectDirection,
   identity: optional(isString),
-  override: optional(
-    shaped<NonNullable<Subject["override"]>>({ kind: oneOf(...OVERRIDE_KINDS), until: isPositive }),
-  ),
+  override: optional(shaped<NonNullable<Subject["override"]>>({ kind: oneOf(...OVERRIDE_KINDS), until: isPositive })),
 });
 
 const isWithholding = shaped<Withholding>({

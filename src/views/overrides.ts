@@ -1,4 +1,5 @@
 /** Overrides of policy, as text or as documents. */
+import { instantOf } from "../model/guards.js";
 import { describeTarget, type Override } from "../model/override.js";
 import type { ListedOverride } from "../operations/override/override.js";
 import { ageText } from "./age.js";
@@ -25,14 +26,12 @@ export function overrideListDocument(overrides: readonly ListedOverride[]): obje
 
 /** Returns a line for each override in force, for reports of other things. */
 export function describeOverrides(overrides: readonly Override[]): readonly string[] {
-  return overrides.map(({ kind, target, until, by, reason }) => `${kind} of ${describeTarget(target)} until ${until} by ${by}: ${reason}`);
+  return overrides.map(
+    ({ kind, target, until, by, reason }) => `${kind} of ${describeTarget(target)} until ${until} by ${by}: ${reason}`,
+  );
 }
 
-export function overrideListing(
-  overrides: readonly ListedOverride[],
-  style: Style,
-  now: number,
-): ListTable {
+export function overrideListing(overrides: readonly ListedOverride[], style: Style, now: number): ListTable {
   const paint = { InForce: style.warn, Expired: style.dim, Ended: style.dim };
   return {
     columns: [
@@ -54,7 +53,7 @@ export function overrideListing(
         one.kind,
         describeTarget(one.target),
         paint[one.state](one.state),
-        one.state === "InForce" ? `in ${ageText(Date.parse(one.until) - now)}` : (one.ended?.at ?? one.until),
+        one.state === "InForce" ? `in ${ageText(instantOf(one.until) - now)}` : (one.ended?.at ?? one.until),
         one.state === "InForce" ? String(one.nodes.length) : "-",
         one.ended === undefined ? one.by : `${one.by}, ended by ${one.ended.by}`,
         one.reason,

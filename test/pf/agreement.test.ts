@@ -123,7 +123,9 @@ function wantedLabel(evaluate: Evaluator, asked: Asked): string | null {
     case "quarantine":
     case "breakglass":
     case "identity":
-      throw new TypeError("a workload that is asked for its identity is closed, and overrides are no part of these rulesets");
+      throw new TypeError(
+        "a workload that is asked for its identity is closed, and overrides are no part of these rulesets",
+      );
     case "not-isolated":
       return null;
     case "rule":

@@ -27,7 +27,7 @@ function verdicts(from: typeof ruleset, workload: string): readonly string[] {
   return (["ingress", "egress"] as const).flatMap((direction) =>
     [80, 81].map((port) => {
       const query = { workload, direction, peer: "10.1.1.1", protocol: 6, port };
-      return `${evaluate(from, query).verdict}`;
+      return evaluate(from, query).verdict;
     }),
   );
 }

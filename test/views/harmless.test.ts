@@ -33,6 +33,7 @@ import { renderPolicyDiff, renderPolicyVersion } from "../../src/views/policy-ve
 import { renderRefusals, renderRendering } from "../../src/views/rendering.js";
 import { revisionListing } from "../../src/views/revisions.js";
 import { renderUndo, renderUndone } from "../../src/views/rollout.js";
+import { overrideListing, renderEnded, renderOverride } from "../../src/views/overrides.js";
 import { renderSettings } from "../../src/views/settings.js";
 import { renderSetupPlan, renderSetupResult } from "../../src/views/setup.js";
 import { renderApproved, renderNotices, renderResumed, renderSuspended } from "../../src/views/source-control.js";
@@ -106,6 +107,8 @@ const diagnostic = (x: string) => ({
   ...{ code: x, severity: "error", file: x, line: 1, column: 2, path: x, message: x, wanted: x, fix: x },
 });
 const suspension = (x: string) => ({ by: x, reason: x, since: x, until: x });
+const override = (x: string) =>
+  ({ ...suspension(x), id: x, kind: "quarantine", target: { workload: x }, ended: { by: x, at: x } }) as const;
 const member = (x: string) => ({ id: x, address: x, joinedAt: x });
 const node = (x: string) => ({
   withheld: [],
@@ -333,6 +336,10 @@ const VIEWS: Readonly<Record<string, (x: string, style: Style) => string | null>
     renderSetupPlan({ conf: x, line: x, before: "", after: x.split("\n")[0] ?? "" }, style),
   renderSetupResult: (x) => renderSetupResult({ conf: x, changed: true, backup: x }),
   renderSuspended: (x, style) => renderSuspended(suspension(x), style),
+  renderOverride: (x, style) => renderOverride(override(x), style),
+  renderEnded: (x, style) => renderEnded(override(x), style),
+  overrideListing: (x, style) =>
+    renderListing(overrideListing([{ ...override(x), state: "InForce", nodes: [x] }], style, 0), style, WIDE),
   renderResumed: (x, style) => renderResumed(suspension(x), style),
   renderApproved: (x, style) => renderApproved({ commit: x, by: x, reason: x, time: x }, style),
   renderNotices: (x, style) => renderNotices([{ code: "suspended", message: x }], style),

@@ -29,7 +29,14 @@ import {
   optional,
   shaped,
 } from "../../model/guards.js";
-import { decode, decodeObject, decodeRevision, encodeOverrides, encodeRevision, isOverrideList } from "../../store/records.js";
+import {
+  decode,
+  decodeObject,
+  decodeRevision,
+  encodeOverrides,
+  encodeRevision,
+  isOverrideList,
+} from "../../store/records.js";
 import { decodeWithholding, encodeWithholding } from "../../store/withholding.js";
 import type { RevertedTrial, RunningTrial, TrialRecord } from "../../model/trial.js";
 import type { Logger } from "../../interfaces/system.js";

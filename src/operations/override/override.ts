@@ -9,7 +9,7 @@ import {
   type OverrideTarget,
 } from "../../model/override.js";
 import { OperationError } from "../../model/operation-error.js";
-import { refKey } from "../../model/state.js";
+import { refKey, type ObjectSet } from "../../model/state.js";
 import { suggest } from "../../model/suggest.js";
 import type { Store } from "../../interfaces/store.js";
 import type { Clock, Random } from "../../interfaces/system.js";
@@ -73,7 +73,7 @@ export async function override(deps: OverrideDeps, order: OverrideOrder): Promis
 
 async function requireTarget(store: OverrideDeps["store"], target: OverrideTarget): Promise<void> {
   const head = await store.readHead();
-  const objects = head === null ? new Map() : (await store.readState(head)).objects;
+  const objects: ObjectSet = head === null ? new Map() : (await store.readState(head)).objects;
   const [namespace = "", name = ""] = "workload" in target ? target.workload.split("/") : [];
   const key =
     "workload" in target
@@ -111,9 +111,13 @@ export async function endOverride({ store, clock }: OverrideDeps, id: string, by
 }
 
 /** Returns the overrides in force, and the last that ended, the newest first. */
-export async function listOverrides(
-  { store, clock }: { readonly store: Pick<Store, "readOverrides" | "listNodeStatus">; readonly clock: Clock },
-): Promise<readonly ListedOverride[]> {
+export async function listOverrides({
+  store,
+  clock,
+}: {
+  readonly store: Pick<Store, "readOverrides" | "listNodeStatus">;
+  readonly clock: Clock;
+}): Promise<readonly ListedOverride[]> {
   const [overrides, statuses] = await Promise.all([store.readOverrides(), store.listNodeStatus()]);
   const now = clock.now();
   return overrides.map((one) => ({

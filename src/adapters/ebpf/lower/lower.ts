@@ -159,7 +159,8 @@ function lowerSubjects(
       // The host uses every address of the machine, also those that workloads declare.
       hasOwnSources: subject.isHost !== true,
       asksIdentity: profiles.get(subject.ingress.profile ?? "")?.clauses.some(({ senders }) => senders) === true,
-      override: subject.override === undefined ? null : { ...subject.override, until: subject.override.until + taiOffset },
+      override:
+        subject.override === undefined ? null : { ...subject.override, until: subject.override.until + taiOffset },
     };
     const identity = ruleset.hasSynIdentity === true ? synIdentityOf(workloadOf(subject.workload)) : 0;
     const confinement = subject.isHost === true ? 0 : confinementOf(subject, profiles);

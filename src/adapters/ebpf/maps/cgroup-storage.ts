@@ -124,8 +124,7 @@ export function encodeSubjectRecord(record: SubjectRecord): Buffer {
   value.writeUInt8(record.ingressMode, SUBJECT.ingressMode);
   value.writeUInt8(record.egressMode, SUBJECT.egressMode);
   const override = record.override === null ? 0 : OVERRIDES[record.override.kind];
-  const flags =
-    (record.hasOwnSources ? ABI.OWN_SOURCES : 0) | (record.asksIdentity ? ABI.ASKS_IDENTITY : 0) | override;
+  const flags = (record.hasOwnSources ? ABI.OWN_SOURCES : 0) | (record.asksIdentity ? ABI.ASKS_IDENTITY : 0) | override;
   value.writeUInt16LE(flags, SUBJECT.flags);
   value.writeUInt32LE(record.identityProfile, SUBJECT.identityProfile);
   value.writeUInt32LE(record.override?.until ?? 0, SUBJECT.until);
