@@ -31,7 +31,7 @@ export function withOverrides(ruleset: Ruleset, overrides: readonly Override[], 
 }
 
 /** Returns the ids of the overrides that hold over a workload of the ruleset. */
-export function overridesOf({ subjects, node }: Ruleset, overrides: readonly Override[]): readonly string[] {
+export function overridesOver({ subjects, node }: Ruleset, overrides: readonly Override[]): readonly string[] {
   return overrides.filter((one) => subjects.some((subject) => concerns(one, subject, node))).map(({ id }) => id);
 }
 

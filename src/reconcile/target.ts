@@ -9,7 +9,7 @@ import { RulesetCompiler } from "../policy/compile/compile.js";
 import { undeclaredNode } from "./unenforced.js";
 import { nameFlows, type FlowNames } from "../policy/flow-names.js";
 import { clientsOf, type Client } from "../policy/lockout.js";
-import { asIsolation, overridesOf, withOverrides } from "../policy/overrides.js";
+import { asIsolation, overridesOver, withOverrides } from "../policy/overrides.js";
 import { mixRulesets } from "../policy/withhold.js";
 import type { Withholding } from "../model/withholding.js";
 import type { LastGood } from "../interfaces/last-good.js";
@@ -197,7 +197,7 @@ export class TargetCompiler {
       revision,
       discovered: this.#discovered,
       overrides: this.#overrides(),
-      overriding: overridesOf(ruleset, this.deps.overrides?.() ?? []),
+      overriding: overridesOver(ruleset, this.deps.overrides?.() ?? []),
       ruleset,
       ...this.#named(ruleset, placed),
       undeclared: this.#inventory === null ? null : undeclaredNode(this.#inventory.objects, this.node),

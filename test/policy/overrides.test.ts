@@ -2,7 +2,7 @@
 import t from "tap";
 import type { Override } from "../../src/model/override.js";
 import { evaluate } from "../../src/policy/evaluate.js";
-import { asIsolation, overridesOf, withOverrides } from "../../src/policy/overrides.js";
+import { asIsolation, overridesOver, withOverrides } from "../../src/policy/overrides.js";
 import { rulesetOf } from "../kernel/rulesets.js";
 
 const NOW = Date.parse("2026-01-01T12:00:00Z");
@@ -46,7 +46,7 @@ t.test("whom an override concerns", (t) => {
   t.equal(withOverrides(ruleset, [ended], NOW), ruleset, "the same ruleset");
   t.not(withOverrides(ruleset, [override("breakglass", { node: "n1" })], NOW).digest, ruleset.digest);
   const [here, there] = [override("quarantine", { node: "n1" }), override("quarantine", { node: "n2" })];
-  t.same(overridesOf(ruleset, [here, there]), [here.id]);
+  t.same(overridesOver(ruleset, [here, there]), [here.id]);
   t.end();
 });
 

@@ -118,6 +118,7 @@ const node = (x: string) => ({
 });
 const cluster = (x: string) => ({
   ...{ backend: "etcd", revision: 1, leader: member(x), nodes: [node(x)], suspension: suspension(x), damaged: [x] },
+  overrides: [override(x)],
   servers: [
     { endpoint: x, databaseBytes: 1, usedBytes: 1, quotaBytes: 2, alarms: [x], problem: null },
     { endpoint: x, databaseBytes: null, usedBytes: null, quotaBytes: null, alarms: [], problem: x },
