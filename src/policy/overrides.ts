@@ -1,19 +1,18 @@
 /** Overrides: puts the orders of operators over the policies of a ruleset. Pure. */
 import { instantOf } from "../model/guards.js";
 import { workloadOf } from "../model/endpoints.js";
-import { isOverriding, type Override } from "../model/override.js";
+import type { Override } from "../model/override.js";
 import type { Direction, Profile, Ruleset, Subject, SubjectDirection } from "../model/ruleset.js";
 import { digestRuleset } from "./compile/compile.js";
 
 type InForce = NonNullable<Subject["override"]>;
 
 /**
- * Returns the ruleset under the overrides that are in force. A quarantine holds over break-glass: somebody found that workload to be
+ * Returns the ruleset under overrides that are in force. A quarantine holds over break-glass: somebody found that workload to be
  * dangerous. A node's quarantine spares the host: it would cut off whoever has to look at the machine.
- * @param now milliseconds since 1970
+ * @param endsThem whether the backend ends overrides by itself; otherwise they are isolation to it
  */
-export function withOverrides(ruleset: Ruleset, overrides: readonly Override[], now: number): Ruleset {
-  const all = overrides.filter((one) => isOverriding(one, now));
+export function withOverrides(ruleset: Ruleset, all: readonly Override[], endsThem = true): Ruleset {
   if (all.length === 0) return ruleset;
   const put = (subject: Subject): Subject => {
     const override = strongest(all.filter((one) => concerns(one, subject, ruleset.node)));
@@ -27,7 +26,8 @@ export function withOverrides(ruleset: Ruleset, overrides: readonly Override[], 
     subjects,
     ...(births === undefined || templates === undefined ? {} : { births: { ...births, templates } }),
   };
-  return { ...whole, digest: digestRuleset(whole) };
+  const over = { ...whole, digest: digestRuleset(whole) };
+  return endsThem ? over : asIsolation(over);
 }
 
 /** Returns the ids of the overrides that hold over a workload of the ruleset. */
@@ -50,9 +50,8 @@ function strongest(all: readonly Override[]): InForce | null {
 
 const DIRECTIONS = ["ingress", "egress"] as const;
 
-/** Returns the same policy without overrides, by isolation alone: for a backend whose rules do not end by themselves. */
-export function asIsolation(ruleset: Ruleset): Ruleset {
-  if (ruleset.subjects.every(({ override }) => override === undefined)) return ruleset;
+/** Returns the same policy without overrides, by isolation alone. */
+function asIsolation(ruleset: Ruleset): Ruleset {
   const subjects = ruleset.subjects.map(({ override, ...subject }): Subject => {
     if (override === undefined) return subject;
     const direction = (name: Direction): SubjectDirection =>

@@ -9,13 +9,13 @@ import { RulesetCompiler } from "../policy/compile/compile.js";
 import { undeclaredNode } from "./unenforced.js";
 import { nameFlows, type FlowNames } from "../policy/flow-names.js";
 import { clientsOf, type Client } from "../policy/lockout.js";
-import { asIsolation, overridesOver, withOverrides } from "../policy/overrides.js";
+import { overridesOver, withOverrides } from "../policy/overrides.js";
 import { mixRulesets } from "../policy/withhold.js";
 import type { Withholding } from "../model/withholding.js";
 import type { LastGood } from "../interfaces/last-good.js";
 import type { Enforcer } from "../interfaces/enforcer.js";
 import type { Store } from "../interfaces/store.js";
-import type { Clock, Logger } from "../interfaces/system.js";
+import type { Logger } from "../interfaces/system.js";
 import type { Telemetry } from "../interfaces/telemetry.js";
 import { NodeInventory, type PlacedState } from "./node-inventory.js";
 
@@ -59,7 +59,6 @@ export interface TargetDeps {
   readonly discover?: () => Promise<ObjectSet>;
   /** The overrides that are in force here now; absent: none. */
   readonly overrides?: () => readonly Override[];
-  readonly clock: Pick<Clock, "now">;
 }
 
 export class TargetCompiler {
@@ -189,7 +188,9 @@ export class TargetCompiler {
 
   #compile({ revision }: CommittedState, placed: PlacedState): Target {
     const { enforcer, logger } = this.deps;
-    const ruleset = this.#override(this.#compiler.compile(placed.objects, this.node));
+    const overrides = this.deps.overrides?.() ?? [];
+    const whole = this.#compiler.compile(placed.objects, this.node);
+    const ruleset = withOverrides(whole, overrides, enforcer.endsOverrides === true);
     logger.debug(`compiled revision ${revision.number}`, { digest: ruleset.digest, subjects: ruleset.subjects.length });
     enforcer.lower(ruleset);
     const { objects } = placed;
@@ -197,19 +198,13 @@ export class TargetCompiler {
       revision,
       discovered: this.#discovered,
       overrides: this.#overrides(),
-      overriding: overridesOver(ruleset, this.deps.overrides?.() ?? []),
+      overriding: overridesOver(ruleset, overrides),
       ruleset,
       ...this.#named(ruleset, placed),
       undeclared: this.#inventory === null ? null : undeclaredNode(this.#inventory.objects, this.node),
       backend: declaredBackend(objects, this.node),
       withholding: null,
     };
-  }
-
-  #override(ruleset: Ruleset): Ruleset {
-    const { overrides, clock, enforcer } = this.deps;
-    const all = withOverrides(ruleset, overrides?.() ?? [], clock.now());
-    return enforcer.endsOverrides === true ? all : asIsolation(all);
   }
 
   #overrides(): string {
