@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // System functions beside BPF that the enforcer needs: cgroup ids, the BPF file system, a grace period.
+#include <cmath>
+#include <ctime>
 #include <fcntl.h>
 #include <limits.h>
 #include <linux/capability.h>
@@ -151,7 +153,17 @@ static Napi::Value libbpfVersion(const Napi::CallbackInfo &info) {
   return Napi::String::New(info.Env(), libbpf_version_string());
 }
 
+// taiOffset() → number: seconds by which CLOCK_TAI is ahead of UTC; 0 until somebody told the kernel.
+static Napi::Value taiOffset(const Napi::CallbackInfo &info) {
+  struct timespec tai, utc;
+  clock_gettime(CLOCK_TAI, &tai);
+  clock_gettime(CLOCK_REALTIME, &utc);
+  double ahead = (tai.tv_sec - utc.tv_sec) + (tai.tv_nsec - utc.tv_nsec) / 1e9;
+  return Napi::Number::New(info.Env(), std::round(ahead));
+}
+
 void initSystem(Napi::Env env, Napi::Object exports) {
+  exports.Set("taiOffset", Napi::Function::New(env, taiOffset));
   exports.Set("cgroupId", Napi::Function::New(env, cgroupId));
   exports.Set("cgroupById", Napi::Function::New(env, cgroupById));
   exports.Set("gracePeriod", Napi::Function::New(env, gracePeriod));

@@ -66,6 +66,21 @@ static __always_inline const struct ztap_subject *subject_of(const struct scope 
 	return scope->epoch & 1 ? &scope->cgroup->set[1] : &scope->cgroup->set[0];
 }
 
+#define NS_PER_SECOND 1000000000ULL
+#define OVERRIDES (ZTAP_QUARANTINED | ZTAP_BREAKGLASS)
+
+/*
+ * Returns the override of a workload's policy that is in force: ZTAP_QUARANTINED, ZTAP_BREAKGLASS or 0. A global function: its callers have no
+ * room on their stacks.
+ */
+__noinline __u32 override_of(const volatile struct ztap_subject *subject)
+{
+	if (!subject || bpf_ktime_get_tai_ns() >= subject->until * NS_PER_SECOND)
+		return 0;
+	return subject->flags & OVERRIDES;
+}
+
+/* Of the workload's own policy, also under an override. */
 static __always_inline __u8 mode_of(const struct scope *scope, __u32 direction)
 {
 	const struct ztap_subject *subject = subject_of(scope);
@@ -214,6 +229,12 @@ __noinline __u64 decide_by_policy(const struct packet *p, const volatile struct 
 	mode = what & ZTAP_EGRESS ? subject->egress_mode : subject->ingress_mode;
 	if (mode == ZTAP_MODE_UNSET)
 		return ZTAP_DENIED;
+	if (subject->flags & OVERRIDES) {
+		/* Not a rule: there is no room for another variable. */
+		rule = override_of(subject);
+		if (rule)
+			return rule & ZTAP_QUARANTINED ? ZTAP_DENIED : ZTAP_ALLOWED;
+	}
 	if (mode == ZTAP_MODE_OPEN || what & POLICY_WITHOUT_RULES)
 		what |= POLICY_OF_DESTINATION;
 	if (mode != ZTAP_MODE_OPEN && what & POLICY_WITHOUT_RULES)

@@ -8,6 +8,7 @@
 #include "connect.h"
 #include "deadline.h"
 #include "event.h"
+#include "expiry.h"
 #include "guard.h"
 #include "host.h"
 #include "identity.h"
@@ -172,7 +173,11 @@ static __always_inline __u64 evaluate_packet(struct __sk_buff *skb, const struct
 /* Returns whether policy asks who sends, and ztap_identity has not answered yet. */
 static __always_inline bool asks_identity(struct __sk_buff *skb, const struct scope *scope)
 {
-	return subject_of(scope)->flags & ZTAP_ASKS_IDENTITY && !skb->cb[IDENTITY_CB];
+	const struct ztap_subject *subject = subject_of(scope);
+
+	if (!(subject->flags & ZTAP_ASKS_IDENTITY) || skb->cb[IDENTITY_CB])
+		return false;
+	return !(subject->flags & OVERRIDES) || !override_of(subject);
 }
 
 /*

@@ -22,7 +22,7 @@
 
 /* Named numbers, as an enum so that the compiler's type information contains them. */
 enum ztap_limit {
-	ZTAP_ABI = 6,
+	ZTAP_ABI = 7,
 	/*
 	 * Address and port entries of one table set, for all workloads together. Memory is allocated with the entries.
 	 */
@@ -93,6 +93,8 @@ enum ztap_limit {
 	ZTAP_MAX_GUARD_PROFILES = 128,
 	/* Echo identifiers that workloads use towards themselves. */
 	ZTAP_MAX_ECHOES = 4096,
+	/* Times at which overrides of workloads end. */
+	ZTAP_MAX_EXPIRIES = 64,
 };
 
 enum ztap_direction { ZTAP_INGRESS = 0, ZTAP_EGRESS = 1 };
@@ -141,7 +143,7 @@ enum ztap_prefix {
 
 /*
  * ztap_control: array of one, mapped into the agent's memory. `epoch & 1` selects the table set in force (0: a, 1: b).
- * The agent adds one with a single aligned store; a program reads it once for each packet. It never decreases, and is
+ * The agent adds one, and the end of an override two; a program reads it once for each packet. It never decreases, and is
  * never below 2. `salt` is a multiple of 4 that differs from that of other nodes on this machine: see enum ztap_mark.
  */
 struct ztap_control {
@@ -171,6 +173,23 @@ struct ztap_deadline_request {
 ZTAP_SIZE(struct ztap_deadline_request, 16);
 
 /*
+ * ztap_expiries: array of timers. Each adds two to the epoch at its time, `until` in seconds of CLOCK_TAI: what was decided under an
+ * override is decided again. See docs/adr/0028-overrides.md.
+ */
+struct ztap_expiry {
+	__u64 timer[2];
+	__u64 until;
+};
+ZTAP_SIZE(struct ztap_expiry, 24);
+
+/* The argument of ztap_set_expiry. `until` is 0 for none. */
+struct ztap_expiry_request {
+	__u64 index;
+	__u64 until;
+};
+ZTAP_SIZE(struct ztap_expiry_request, 16);
+
+/*
  * ztap_clock: array of one, written by the programs: the tick in the low half, and in the high half the low 32 bits of
  * the jiffies when it was read. One word, so that both always belong together.
  */
@@ -181,9 +200,15 @@ ZTAP_SIZE(struct ztap_clock, 8);
 
 /*
  * OWN_SOURCES: what it sends must come from its own addresses; not set for a former workload, whose addresses are not known.
- * ASKS_IDENTITY: its ingress policy asks who sends a SYN.
+ * ASKS_IDENTITY: its ingress policy asks who sends a SYN. QUARANTINED: nothing passes; BREAKGLASS: policy refuses nothing; both until
+ * `until`.
  */
-enum ztap_subject_flag { ZTAP_OWN_SOURCES = 1, ZTAP_ASKS_IDENTITY = 2 };
+enum ztap_subject_flag {
+	ZTAP_OWN_SOURCES = 1,
+	ZTAP_ASKS_IDENTITY = 2,
+	ZTAP_QUARANTINED = 4,
+	ZTAP_BREAKGLASS = 8,
+};
 
 /* Index into ztap_decider_ingress. */
 enum ztap_decider { ZTAP_DECIDES = 0, ZTAP_IDENTIFIES = 1 };
@@ -201,8 +226,10 @@ struct ztap_subject {
 	__u16 flags;
 	/* What the policies of the destinations let the workload send; 0: whatever its egress lets pass. */
 	__u32 identity_profile;
+	/* The end of the override that `flags` names, in seconds of CLOCK_TAI. */
+	__u32 until;
 };
-ZTAP_SIZE(struct ztap_subject, 16);
+ZTAP_SIZE(struct ztap_subject, 20);
 
 /*
  * ztap_cgroup: the storage of a workload's cgroup, shared by all its hooks; also the type of ztap_test_subjects.
@@ -225,7 +252,7 @@ struct ztap_cgroup {
 	__u32 born;
 	__u32 reserved;
 };
-ZTAP_SIZE(struct ztap_cgroup, 72);
+ZTAP_SIZE(struct ztap_cgroup, 80);
 
 #include "ztap_births.h"
 #include "ztap_identity.h"

@@ -19,7 +19,7 @@ struct ztap_name {
 	__u32 reserved;
 	struct ztap_cgroup record;
 };
-ZTAP_SIZE(struct ztap_name, 80);
+ZTAP_SIZE(struct ztap_name, 88);
 
 /*
  * ztap_newborns: hash, cgroup id -> its node and its record. The record's subject is 0 if no record decides: above the
@@ -33,7 +33,7 @@ struct ztap_newborn {
 	__u32 reserved;
 	struct ztap_cgroup record;
 };
-ZTAP_SIZE(struct ztap_newborn, 88);
+ZTAP_SIZE(struct ztap_newborn, 96);
 
 /*
  * LEARNS: the iterators record the roles of the cgroup's sockets. COUNTED: in ztap_living. CROWDED: a cgroup below it found no
@@ -87,7 +87,7 @@ struct ztap_pattern {
 	struct ztap_cgroup record;
 	char text[ZTAP_NAME_BYTES];
 };
-ZTAP_SIZE(struct ztap_pattern, 344);
+ZTAP_SIZE(struct ztap_pattern, 352);
 
 /* ztap_parts: hash, (number of a pattern, depth) -> the pattern of the name there. */
 struct ztap_part_key {
@@ -172,8 +172,9 @@ struct ztap_prepared {
 	__u32 flows_first;
 	__u32 flows_size;
 	struct ztap_subject subject;
+	__u32 reserved;
 };
-ZTAP_SIZE(struct ztap_prepared, 40);
+ZTAP_SIZE(struct ztap_prepared, 48);
 
 /* The argument of ztap_adopt: the record of a newborn decides no longer. And of ztap_release: it is no workload's. */
 struct ztap_adopted {

@@ -131,7 +131,7 @@ class FollowingEnforcer implements PolicyEnforcer {
     const notifier = new Notifier();
     const intervalMs = this.options.checkIntervalMs ?? 10_000;
     const watches = [
-      (signal: AbortSignal) => store.watch(signal, ["head", "endpoints"]),
+      (signal: AbortSignal) => store.watch(signal, ["head", "endpoints", "overrides"]),
       (signal: AbortSignal) => enforcer.watch(signal),
       ...(discovery?.watch === undefined ? [] : [discovery.watch.bind(discovery)]),
     ];

@@ -31,6 +31,7 @@ export const quietTelemetry: Telemetry = {
   escapes: nothing,
   refusals: nothing,
   withheld: nothing,
+  overrides: nothing,
   refusedEndpoints: nothing,
   pending: nothing,
   undeclared: nothing,

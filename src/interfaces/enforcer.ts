@@ -169,6 +169,8 @@ export interface Trials {
 export interface Enforcer {
   /** Null where the backend cannot return by itself, and before `open`; absent where it enforces nothing. */
   readonly trials?: Trials | null;
+  /** Whether the machine ends overrides by itself: a subject's `override` must be lowered then. */
+  readonly endsOverrides?: boolean;
   /** Null where the backend enforces nothing from birth, or enforces nothing yet. */
   readonly newborns?: NewbornCgroups | null;
   /** `ebpf`, `pf` or `none`. */

@@ -8,6 +8,7 @@
  * digests, and return null if there is none or it is incomplete.
  */
 import type { NodeEndpoints } from "../model/endpoints.js";
+import type { Override } from "../model/override.js";
 import type { CommittedState } from "../model/state.js";
 import type { TrialRecord } from "../model/trial.js";
 import type { Withholding } from "../model/withholding.js";
@@ -45,4 +46,8 @@ export interface LastGoodState {
    * @throws if it could not be written; the earlier one is still there then
    */
   writeTrial(trial: TrialRecord | null): Promise<void>;
+  /** Reads the overrides that were known last; none if they cannot be read. */
+  readOverrides(): Promise<readonly Override[]>;
+  /** @throws if they could not be written; the earlier ones are still there then */
+  writeOverrides(overrides: readonly Override[]): Promise<void>;
 }

@@ -11,6 +11,7 @@
 import type { NodeEndpoints } from "../model/endpoints.js";
 import type { Release, Rollout } from "../model/rollout.js";
 import type { Outbox, PollRequest } from "../model/outbox.js";
+import type { Override } from "../model/override.js";
 import type { Approval, SourceControl, Suspension } from "../model/source-control.js";
 import type { CommittedState, Revision, SourceRef, StateObject } from "../model/state.js";
 import type { Heartbeat, Member, NodeStatus, SourceStatus, StoreHealth } from "../model/status.js";
@@ -78,7 +79,7 @@ export type StoreEvent = { readonly changed: ChangeKind };
  * `head` covers the rollout; `members` covers heartbeats that begin or end, and leadership; `status` the nodes' and the source's;
  * `polls` that a node asks for a poll of the source.
  */
-export const CHANGE_KINDS = ["head", "status", "members", "endpoints", "polls"] as const;
+export const CHANGE_KINDS = ["head", "status", "members", "endpoints", "polls", "overrides"] as const;
 export type ChangeKind = (typeof CHANGE_KINDS)[number];
 
 /** A record that a node wrote about itself, and that is not used: it does not have its shape, or names another node. */
@@ -183,6 +184,14 @@ export interface Store {
    */
   writeSuspension(suspension: Suspension | null): Promise<boolean>;
   writeApproval(approval: Approval): Promise<void>;
+
+  /** Returns the overrides, the newest first: those in force, and the last that ended. */
+  readOverrides(): Promise<readonly Override[]>;
+  /**
+   * Replaces the overrides by what `change` makes of them, which runs again if somebody else changed them meanwhile, and must not
+   * throw. Writes nothing if it returns what it was given.
+   */
+  changeOverrides(change: (before: readonly Override[]) => readonly Override[]): Promise<readonly Override[]>;
 
   /** Claims or renews leadership for `ttlMs`; returns the fence, or the current leader. */
   campaign(

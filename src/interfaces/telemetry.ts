@@ -51,6 +51,8 @@ export interface Telemetry {
   stalled(isStalled: boolean): void;
   /** How many workloads of this node head is withheld from. */
   withheld(workloads: number): void;
+  /** How many overrides hold over workloads of this node. */
+  overrides(count: number): void;
   /** How many workloads of this node do not exist yet, so that nothing of them is enforced. */
   pending(workloads: number): void;
   /** Whether the state knows this node. */

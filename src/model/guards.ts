@@ -56,6 +56,11 @@ const TIME = /^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9
 export const isTime: Guard<string> = (value): value is string =>
   isString(value) && TIME.test(value) && !Number.isNaN(Date.parse(value));
 
+/** Returns milliseconds since 1970. @param time as `isTime` accepts it */
+export function instantOf(time: string): number {
+  return Date.parse(time);
+}
+
 export function oneOf<const T extends string>(...allowed: readonly T[]): Guard<T> {
   const set: ReadonlySet<unknown> = new Set(allowed);
   return (value): value is T => set.has(value);

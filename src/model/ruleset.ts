@@ -3,6 +3,7 @@
  * every backend lowers it to its own tables. It holds addresses, protocols and ports, but no labels.
  */
 import type { Protocol, Toleration } from "./objects.js";
+import type { OverrideKind } from "./override.js";
 
 export type Direction = "ingress" | "egress";
 
@@ -127,6 +128,8 @@ export interface Subject {
    * policies of the destinations, for this subject. Absent: its addresses identify it.
    */
   readonly identity?: string;
+  /** Holds in place of its policies, until a time in whole seconds since 1970. Absent: none. */
+  readonly override?: { readonly kind: OverrideKind; readonly until: number };
 }
 
 export interface Ruleset {
@@ -157,6 +160,8 @@ export interface ConnectionQuery {
 
 export type PolicyVerdict =
   | { readonly verdict: "Allowed"; readonly reason: "not-isolated" }
+  | { readonly verdict: "Allowed"; readonly reason: "breakglass" }
+  | { readonly verdict: "Denied"; readonly reason: "quarantine" }
   | { readonly verdict: "Allowed"; readonly reason: "rule"; readonly rule: Rule }
   | { readonly verdict: "Allowed"; readonly reason: "audit"; readonly policies: readonly string[] }
   | { readonly verdict: "Denied"; readonly reason: "no-rule"; readonly policies: readonly string[] }

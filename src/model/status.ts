@@ -71,6 +71,8 @@ export interface NodeStatus {
     readonly reason: string;
     readonly at: string;
   };
+  /** Ids of the overrides that are in force here; absent: none. */
+  readonly overrides?: readonly string[];
   /** RFC 3339, UTC. */
   readonly observedAt: string;
 }

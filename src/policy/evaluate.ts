@@ -12,6 +12,7 @@ import type {
   SubjectDirection,
   PolicyVerdict,
 } from "../model/ruleset.js";
+import type { OverrideKind } from "../model/override.js";
 import { protocolName } from "../model/protocol.js";
 import { AddressParser, AddressSet } from "./address-space.js";
 
@@ -27,6 +28,8 @@ export function createEvaluator(ruleset: Ruleset): Evaluator {
   const assess = prepare(ruleset);
   return (query) => {
     const assessed = assess(query);
+    if (assessed.override === "quarantine") return { verdict: "Denied", reason: "quarantine" };
+    if (assessed.override === "breakglass") return { verdict: "Allowed", reason: "breakglass" };
     const verdict = verdictOf(assessed);
     // What egress policies let pass, or only count, must also be let in by the destination.
     return verdict.verdict === "Allowed" && !assessed.isLetIn() ? { verdict: "Denied", reason: "identity" } : verdict;
@@ -69,6 +72,7 @@ interface Match {
 }
 
 interface MatchedClauses {
+  readonly override: OverrideKind | null;
   readonly direction: SubjectDirection;
   /** What the clauses that match say, found one by one on demand. */
   readonly matching: Iterator<Match, undefined> & Iterable<Match>;
@@ -96,6 +100,7 @@ function prepare(ruleset: Ruleset): (query: ConnectionQuery) => MatchedClauses {
     const direction = subject[query.direction];
     const profile = direction.profile === null ? undefined : profileOf(direction.profile);
     return {
+      override: subject.override?.kind ?? null,
       direction,
       matching: matchingClauses(profile, query, parser),
       isLetIn: () => {

@@ -30,7 +30,8 @@ export function withWorkloadsOf(ruleset: Ruleset, other: Ruleset): Ruleset {
   return { ...whole, digest: digestRuleset(whole) };
 }
 
-function open({ workload, cgroup, isHost, addresses, user, tolerates }: Subject): Subject {
+/** An override holds over each of them. */
+function open({ workload, cgroup, isHost, addresses, user, tolerates, override }: Subject): Subject {
   return {
     workload,
     cgroup,
@@ -38,6 +39,7 @@ function open({ workload, cgroup, isHost, addresses, user, tolerates }: Subject)
     addresses,
     ...(user === undefined ? {} : { user }),
     ...(tolerates === undefined ? {} : { tolerates }),
+    ...(override === undefined ? {} : { override }),
     ingress: OPEN,
     egress: OPEN,
   };

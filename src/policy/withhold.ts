@@ -103,8 +103,8 @@ function describe(subject: Subject, denials: readonly Denial[], kept: Withholdin
   };
 }
 
-function isIsolated({ ingress, egress }: Subject): boolean {
-  return ingress.mode !== "open" || egress.mode !== "open";
+function isIsolated({ ingress, egress, override }: Subject): boolean {
+  return override?.kind === "quarantine" || ingress.mode !== "open" || egress.mode !== "open";
 }
 
 /** Where a subject is enforced: its cgroup, or what no other workload has; null if nowhere. */
@@ -236,12 +236,21 @@ function rulesOf({ direction, rules, clauses }: Profile): string {
 }
 
 /** Equal texts mean that two subjects are enforced alike. */
-function contentOf({ addresses, isHost, ingress, egress, identity }: Subject, { subjects, profiles }: Ruleset): string {
+function contentOf(
+  { addresses, isHost, ingress, egress, identity, override }: Subject,
+  { subjects, profiles }: Ruleset,
+): string {
   const others = isHost === true ? subjects.flatMap(({ cgroup }) => cgroup ?? []).sort() : [];
   const directions = [ingress, egress].map(({ mode, profile: key }) => {
     const profile = profiles.find((one) => one.key === key);
     return [mode, profile === undefined ? null : rulesOf(profile)];
   });
   const limits = profiles.find(({ key }) => key === identity);
-  return JSON.stringify([addresses, directions, limits === undefined ? null : rulesOf(limits), others]);
+  return JSON.stringify([
+    addresses,
+    directions,
+    limits === undefined ? null : rulesOf(limits),
+    others,
+    override ?? null,
+  ]);
 }

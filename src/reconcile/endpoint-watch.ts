@@ -26,7 +26,7 @@ export async function watchStore(
     }),
     // Not the status: every node writes its own after each commit, and a follower needs none of these events.
     forwardEvents(
-      (watching) => store.watch(watching, ["head", "endpoints", "polls"]),
+      (watching) => store.watch(watching, ["head", "endpoints", "polls", "overrides"]),
       ({ changed }) => [
         changed === "endpoints" ? endpoints : changed === "polls" ? notifiers.polls : notifiers.follower,
       ],

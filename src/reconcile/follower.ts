@@ -36,6 +36,7 @@ import { NodeStatusWriter } from "./node-status.js";
 import { InForce } from "./in-force.js";
 import type { NodeInventory } from "./node-inventory.js";
 import type { KnownNodes } from "./peer-identities.js";
+import { NodeOverrides } from "./overrides.js";
 import { findAnnounced, findLastGood, type Restorable } from "./restore.js";
 import { LastGoodSnapshot } from "./snapshot.js";
 import { readNodeRelease } from "./release.js";
@@ -71,6 +72,7 @@ export class Follower {
   readonly #status: NodeStatusWriter;
   readonly #confirmation: Confirmation;
   readonly #unenforced: UnenforcedWatch;
+  readonly #overrides: NodeOverrides;
   #inForce = InForce.UNKNOWN;
   #healed = 0;
   /** Stays in the status until there is something worse to report: operators look later. */
@@ -83,11 +85,13 @@ export class Follower {
     private readonly boot: string | null = null,
   ) {
     const { enforcer, lastGood, managementAccess, clock, logger } = deps;
-    this.#targets = new TargetCompiler(deps, node);
     const kept = this.#enforces ? lastGood : null;
+    this.#overrides = new NodeOverrides({ ...deps, lastGood: kept }, node);
+    const overridden = { ...deps, overrides: () => this.#overrides.current() };
+    this.#targets = new TargetCompiler(overridden, node);
     this.#snapshot = new LastGoodSnapshot(kept, logger, boot);
     this.#guard = new LockoutGuard(this.#enforces ? managementAccess : null, clock);
-    this.#confirmation = new Confirmation({ ...deps, lastGood: kept, guard: this.#guard }, node, boot);
+    this.#confirmation = new Confirmation({ ...overridden, lastGood: kept, guard: this.#guard }, node, boot);
     this.#unenforced = new UnenforcedWatch(deps);
     this.#status = new NodeStatusWriter(deps, this.#guard, { node, boot, backend: enforcer.backend });
   }
@@ -143,7 +147,9 @@ export class Follower {
     const { telemetry } = this.deps;
     let [attempted, target]: [number | null, Target | null] = [null, null];
     try {
+      await this.#overrides.load();
       await this.#settleTrial();
+      await this.#overrides.read();
       attempted = (await readNodeRelease(this.deps, this.node)).revision;
       target = await this.#readTarget(attempted);
       if (target === null) return await this.#reportEmptyStore();
@@ -237,6 +243,7 @@ export class Follower {
    */
   async loadLastGood(): Promise<void> {
     const { enforcer, logger } = this.deps;
+    await this.#overrides.load();
     const parts = { targets: this.#targets, snapshot: this.#snapshot, guard: this.#guard };
     const deps = { enforcer, logger, boot: this.boot, ...parts };
     try {
@@ -475,7 +482,8 @@ export class Follower {
     subjects,
     ...content
   }: Pick<NodeStatus, "attemptedRevision" | "state" | "message" | "drift" | "subjects">): Promise<void> {
-    const { revision, withholding = null } = this.#inForce.target ?? {};
+    const { revision, withholding = null, overriding = [] } = this.#inForce.target ?? {};
+    this.deps.telemetry.overrides(overriding.length);
     const withheld =
       revision === undefined || withholding === null
         ? {}
@@ -489,6 +497,7 @@ export class Follower {
       subjects: markWithheld(subjects, withholding),
       ...withheld,
       ...(await this.#confirmation.report()),
+      ...(overriding.length === 0 ? {} : { overrides: overriding }),
     });
   }
 }

@@ -1,5 +1,6 @@
 /** Target: what this node must enforce, compiled from one state of the store and the workloads found on the machine. */
 import type { NodeEndpoints } from "../model/endpoints.js";
+import type { Override } from "../model/override.js";
 import type { Ruleset } from "../model/ruleset.js";
 import { refKey, type CommittedState, type ObjectSet, type Revision } from "../model/state.js";
 import type { Resolution } from "../inventory/resolve.js";
@@ -8,6 +9,7 @@ import { RulesetCompiler } from "../policy/compile/compile.js";
 import { undeclaredNode } from "./unenforced.js";
 import { nameFlows, type FlowNames } from "../policy/flow-names.js";
 import { clientsOf, type Client } from "../policy/lockout.js";
+import { overridesOver, withOverrides } from "../policy/overrides.js";
 import { mixRulesets } from "../policy/withhold.js";
 import type { Withholding } from "../model/withholding.js";
 import type { LastGood } from "../interfaces/last-good.js";
@@ -32,6 +34,10 @@ export interface Target {
   readonly backend: "ebpf" | "pf" | null;
   /** See `undeclaredNode`. */
   readonly undeclared: string | null;
+  /** The overrides that it was compiled under; equal keys need no compiling. */
+  readonly overrides: string;
+  /** The ids of those that hold over a workload of this node. */
+  readonly overriding: readonly string[];
   /** The part of the revision that the ruleset leaves out; null if it is the whole revision. */
   readonly withholding: Withholding | null;
 }
@@ -41,7 +47,7 @@ const MOST_NAMED = 5;
 
 export interface TargetDeps {
   readonly store: Pick<Store, "readRevision" | "readState" | "listEndpoints">;
-  readonly enforcer: Pick<Enforcer, "lower">;
+  readonly enforcer: Pick<Enforcer, "lower" | "endsOverrides">;
   readonly logger: Logger;
   readonly telemetry: Pick<Telemetry, "policyVersions" | "refusedEndpoints">;
   /** What this node's own agent found last; null or absent: what the store has of it. */
@@ -51,6 +57,8 @@ export interface TargetDeps {
    * found counts.
    */
   readonly discover?: () => Promise<ObjectSet>;
+  /** The overrides that are in force here now; absent: none. */
+  readonly overrides?: () => readonly Override[];
 }
 
 export class TargetCompiler {
@@ -101,7 +109,8 @@ export class TargetCompiler {
     if (known === null) telemetry.policyVersions(policyVersions(state.revision));
     const placed = this.#useInventory(state, found).place(await this.#readReports());
     this.#placed = placed;
-    const latest = known === null || this.#latest?.discovered !== this.#discovered ? null : this.#latest;
+    const isOther = this.#latest?.discovered !== this.#discovered || this.#latest.overrides !== this.#overrides();
+    const latest = known === null || isOther ? null : this.#latest;
     if (latest?.placed === placed) return { target: latest };
     this.#state = state;
     const isSame = latest !== null && latest.placed.key === placed.key;
@@ -115,7 +124,7 @@ export class TargetCompiler {
    */
   async isOutdated(): Promise<boolean> {
     const [inventory, latest] = [this.#inventory, this.#latest];
-    if (inventory === null || latest === null) return true;
+    if (inventory === null || latest?.overrides !== this.#overrides()) return true;
     if (!inventory.needsReports) return false;
     this.#placed = inventory.place(await this.#readReports());
     return this.#placed.key !== latest.placed.key;
@@ -179,19 +188,27 @@ export class TargetCompiler {
 
   #compile({ revision }: CommittedState, placed: PlacedState): Target {
     const { enforcer, logger } = this.deps;
-    const ruleset = this.#compiler.compile(placed.objects, this.node);
+    const overrides = this.deps.overrides?.() ?? [];
+    const whole = this.#compiler.compile(placed.objects, this.node);
+    const ruleset = withOverrides(whole, overrides, enforcer.endsOverrides === true);
     logger.debug(`compiled revision ${revision.number}`, { digest: ruleset.digest, subjects: ruleset.subjects.length });
     enforcer.lower(ruleset);
     const { objects } = placed;
     return {
       revision,
       discovered: this.#discovered,
+      overrides: this.#overrides(),
+      overriding: overridesOver(ruleset, overrides),
       ruleset,
       ...this.#named(ruleset, placed),
       undeclared: this.#inventory === null ? null : undeclaredNode(this.#inventory.objects, this.node),
       backend: declaredBackend(objects, this.node),
       withholding: null,
     };
+  }
+
+  #overrides(): string {
+    return (this.deps.overrides?.() ?? []).map(({ id }) => id).join();
   }
 
   /** The same ruleset, with the names and addresses of instances that do not concern it. */

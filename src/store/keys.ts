@@ -16,6 +16,7 @@
  *     rollout                           which nodes enforce which revision, if not all enforce head
  *     poll                              the last request of a node to poll the source
  *     outbox                            what receivers were told, and are yet to be told
+ *     overrides                         orders of operators that hold over policy
  *     signals                           counters that show a watcher which records changed
  */
 
@@ -42,6 +43,7 @@ export const keys = {
   rollout: "rollout",
   poll: "poll",
   outbox: "outbox",
+  overrides: "overrides",
   signals: "signals",
   object: (digest: string) => `objects/${segment(digest)}`,
   revision: (number: number) => `revisions/${String(number).padStart(20, "0")}`,

@@ -11,6 +11,7 @@ import { refKey, refOf, type Revision, type RevisionEntry, type SourceRef, type 
 import type { ControlServer } from "../model/management-access.js";
 import type { Approval, Suspension } from "../model/source-control.js";
 import type { ShadowDifference, ShadowReport } from "../model/shadow.js";
+import { MOST_ENDED, MOST_OVERRIDES, OVERRIDE_KINDS, type Override, type OverrideTarget } from "../model/override.js";
 import type { DriftItem, Member, NodeStatus, SourceStatus, SubjectStatus, Unverified } from "../model/status.js";
 import type { WithheldWorkload } from "../model/withholding.js";
 import { MOST_SERVER_CGROUPS, MOST_SERVERS } from "../model/management-access.js";
@@ -61,6 +62,8 @@ export interface SignalRecord {
   readonly endpoints?: number;
   /** Absent: a version wrote it that knows no requests for polls. */
   readonly polls?: number;
+  /** Absent: none was ever made. */
+  readonly overrides?: number;
 }
 
 const isLines = listOf(isPositive);
@@ -182,6 +185,7 @@ const isNodeStatus = shaped<NodeStatus>({
       at: isTime,
     }),
   ),
+  overrides: optional(listOf(isToken, MOST_OVERRIDES)),
   observedAt: isTime,
 });
 
@@ -240,7 +244,23 @@ export const isSignalRecord = shaped<SignalRecord>({
   members: isCount,
   endpoints: optional(isCount),
   polls: optional(isCount),
+  overrides: optional(isCount),
 });
+
+const isNodeTarget = shaped<Extract<OverrideTarget, { readonly node: string }>>({ node: isLabel });
+const isWorkloadTarget = shaped<Extract<OverrideTarget, { readonly workload: string }>>({ workload: isQualifiedName });
+const isOverride = shaped<Override>({
+  id: isToken,
+  kind: oneOf(...OVERRIDE_KINDS),
+  target: (value): value is OverrideTarget => isNodeTarget(value) || isWorkloadTarget(value),
+  by: isText,
+  reason: isText,
+  since: isTime,
+  until: isTime,
+  ended: optional(shaped<NonNullable<Override["ended"]>>({ by: isText, at: isTime })),
+});
+
+export const isOverrideList = listOf(isOverride, MOST_OVERRIDES + MOST_ENDED);
 
 const hasName = shaped<{ name: string; namespace: string | undefined }>({
   name: isObjectName,
@@ -368,6 +388,15 @@ export function tidyDecision<T extends { readonly by: string; readonly reason: s
 
 export function encodeSuspension(suspension: Suspension): string {
   return JSON.stringify(tidyDecision(suspension));
+}
+
+export function encodeOverrides(overrides: readonly Override[]): string {
+  return JSON.stringify(
+    overrides.map(({ ended, ...one }) => ({
+      ...tidyDecision(one),
+      ...(ended === undefined ? {} : { ended: { ...ended, by: recordLine(ended.by) } }),
+    })),
+  );
 }
 
 function parse(text: string): unknown {

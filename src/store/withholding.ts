@@ -5,6 +5,7 @@
 import { isSubjectName } from "../model/endpoints.js";
 import { digestOfText } from "../model/digest.js";
 import { recordLine } from "../model/printable.js";
+import { OVERRIDE_KINDS } from "../model/override.js";
 import { TOLERATIONS } from "../model/objects.js";
 import type { Clause, PortRange, Profile, Rule, Sender, Senders, Subject, SubjectDirection } from "../model/ruleset.js";
 import type { Withholding } from "../model/withholding.js";
@@ -82,6 +83,7 @@ const isSubject = shaped<Subject>({
   ingress: isSubjectDirection,
   egress: isSubjectDirection,
   identity: optional(isString),
+  override: optional(shaped<NonNullable<Subject["override"]>>({ kind: oneOf(...OVERRIDE_KINDS), until: isPositive })),
 });
 
 const isWithholding = shaped<Withholding>({

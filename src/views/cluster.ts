@@ -7,6 +7,7 @@ import { progressOf } from "../operations/cluster/membership.js";
 import type { ReceiverStatus } from "../operations/cluster/notifications.js";
 import type { ClusterNode, ClusterStatus, Joined, Left, Progress } from "../operations/cluster/membership.js";
 import { ageText } from "./age.js";
+import { describeOverrides } from "./overrides.js";
 import type { Style } from "./style.js";
 import { renderListing, type ListTable } from "./listing.js";
 import { wrapWords } from "./wrap.js";
@@ -70,6 +71,7 @@ export function renderClusterStatus(
   if (suspension !== null)
     lines.push(style.line`          ${style.warn("Suspended")}: ${describeSuspension(suspension)}`);
   lines.push(...status.receivers.map((receiver) => style.line`Told      ${renderReceiver(receiver, style)}`));
+  for (const override of describeOverrides(status.overrides)) lines.push(style.line`Override  ${style.warn(override)}`);
   for (const damage of status.damaged) lines.push(style.line`Damaged   ${style.bad(damage)}`);
   lines.push(...renderRollout(status, style), ...renderProgress(status, progress, style));
   if (status.nodes.length === 0 && progress.expected > 0) return lines.join("\n");

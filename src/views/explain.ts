@@ -36,6 +36,8 @@ function renderSide(title: string, side: Side, style: Style): readonly string[] 
   const why = {
     "no-workload": "no workload has this address, so no policy isolates it",
     "not-isolated": "no policy isolates it",
+    breakglass: "break-glass: policy refuses nothing",
+    quarantine: "it is in quarantine",
     rule: side.rules.length === 1 ? "by the rule" : "by the first of these rules",
     audit: "no rule allows it, and the policies only audit",
     "no-rule": "isolated, and no rule of these policies allows it",

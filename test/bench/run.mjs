@@ -19,6 +19,7 @@ import { benchPrograms } from "./programs.mjs";
 import { compare, head, quantile, row, skip, spread } from "./report.mjs";
 import { benchIdentity } from "./identity.mjs";
 import { benchTraffic } from "./traffic.mjs";
+import { measureUndo } from "./undo.mjs";
 
 const root = join(import.meta.dirname, "../..");
 const ztap = join(root, "bin/ztap");
@@ -193,6 +194,18 @@ async function benchFanOut() {
   });
 }
 
+/** From the start of the command to the answer of each of a hundred nodes. */
+async function benchUndo() {
+  await measureUndo(30, (own, plain) => {
+    const p99 = (values) => quantile(values, 0.99).toFixed(1);
+    const ratio = (q) => (quantile(own, q) / quantile(plain, q)).toFixed(2);
+    console.log(
+      `| \`ztap rollout undo\` to each of 100 nodes, etcd | ${spread(own)} | plain etcd3 put and watch: ${spread(plain)} | ${ratio(0.5)} |`,
+    );
+    console.log(`| the same, 99th percentile | ${p99(own)} | ${p99(plain)} | ${ratio(0.99)} |`);
+  });
+}
+
 /** From a container's start on one node to its address on another one, and a thousand of them within a minute. */
 async function benchEndpoints() {
   await measureEndpoints(200, ({ own, plain, seconds, lost, left, woken }) => {
@@ -220,6 +233,7 @@ const BENCHES = {
   restart: tellRestart,
   idle: benchIdle,
   fanout: benchFanOut,
+  undo: benchUndo,
   endpoints: benchEndpoints,
   programs: () => asRoot("cost of the programs", benchPrograms),
   traffic: () => asRoot("added to traffic", benchTraffic),

@@ -1,4 +1,5 @@
 /** Members, heartbeats, status and leadership. */
+import type { Override } from "../../src/model/override.js";
 import type { NodeStatus, SourceStatus } from "../../src/model/status.js";
 import { draft, policy } from "../fakes/objects.js";
 import type { StoreCase } from "./bench.js";
@@ -190,6 +191,16 @@ const status: readonly StoreCase[] = [
 
 export const SUSPENSION = { by: "op@host", reason: "incident 42", since: "2026-01-01T00:00:00.000Z", until: null };
 
+const OVERRIDE: Override = {
+  id: "id",
+  kind: "quarantine",
+  target: { workload: "demo/web" },
+  by: "op@host",
+  reason: "incident 42",
+  since: "2026-01-01T00:00:00.000Z",
+  until: "2026-01-01T04:00:00.000Z",
+};
+
 const sourceControl: readonly StoreCase[] = [
   {
     title: "what operators told the leaders is kept, replaced and ended",
@@ -204,6 +215,24 @@ const sourceControl: readonly StoreCase[] = [
       t.same(await other.readSourceControl(), { suspension: SUSPENSION, approval });
       t.equal(await other.writeSuspension(null), true);
       t.same(await store.readSourceControl(), { suspension: null, approval });
+    },
+  },
+  {
+    title: "overrides are changed by one writer after another, and nobody's change is lost",
+    async run(t, { store, open }) {
+      t.same(await store.readOverrides(), []);
+      const handles = [store, await open(), await open()];
+      const made = handles.map((handle, at) =>
+        handle.changeOverrides((before) => [{ ...OVERRIDE, id: `id${at}` }, ...before]),
+      );
+      await Promise.all(made);
+      const all = await store.readOverrides();
+      t.same(all.map(({ id }) => id).sort(), ["id0", "id1", "id2"]);
+      t.equal(await store.changeOverrides((before) => before).then((after) => after.length), 3);
+      const ended = { by: "other@host", at: "2026-01-01T01:00:00.000Z" };
+      await store.changeOverrides((before) => before.map((one) => (one.id === "id1" ? { ...one, ended } : one)));
+      const found = (await (await open()).readOverrides()).find(({ id }) => id === "id1");
+      t.same(found, { ...OVERRIDE, id: "id1", ended });
     },
   },
   {

@@ -58,6 +58,7 @@ export const watchCases: readonly StoreCase[] = [
       const changes = [
         ["head", () => commitOnHead(other, draft([policy("web")]))],
         ["status", () => other.writeNodeStatus(STATUS)],
+        ["overrides", () => other.changeOverrides(() => [])],
         ["endpoints", () => other.writeEndpoints({ ...ENDPOINTS, node: "n9" })],
         ["members", () => other.joinMember({ id: "n1", address: "a:1", joinedAt: "2026-01-01T00:00:00.000Z" })],
         ["members", () => other.heartbeat({ id: "n1", address: "a:1", holder: "h" }, ttlMs)],

@@ -43,6 +43,7 @@ export function recordTelemetry(): {
     inForce: record("inForce"),
     stalled: record("stalled"),
     withheld: record("withheld"),
+    overrides: record("overrides"),
     refusedEndpoints: record("refusedEndpoints"),
     pending: record("pending"),
     undeclared: record("undeclared"),

@@ -1,11 +1,13 @@
 /** A last-good state in memory: it holds what was written last, and counts the writes. */
 import type { NodeEndpoints } from "../../src/model/endpoints.js";
+import type { Override } from "../../src/model/override.js";
 import type { TrialRecord } from "../../src/model/trial.js";
 import type { LastGood, LastGoodState } from "../../src/interfaces/last-good.js";
 
 export class MemoryLastGood implements LastGoodState {
   announced: LastGood | null = null;
   trial: TrialRecord | null = null;
+  overrides: readonly Override[] = [];
   /** Every state that was written, in order. */
   readonly written: LastGood[] = [];
   /** The reason why it cannot be written to. */
@@ -50,6 +52,15 @@ export class MemoryLastGood implements LastGoodState {
   async writeTrial(trial: TrialRecord | null): Promise<void> {
     this.#check();
     this.trial = trial;
+  }
+
+  async readOverrides(): Promise<readonly Override[]> {
+    return this.overrides;
+  }
+
+  async writeOverrides(overrides: readonly Override[]): Promise<void> {
+    this.#check();
+    this.overrides = overrides;
   }
 
   #check(): void {

@@ -6,6 +6,7 @@
 import type { NodeEndpoints } from "../../src/model/endpoints.js";
 import type { Release, Rollout } from "../../src/model/rollout.js";
 import type { Outbox, PollRequest } from "../../src/model/outbox.js";
+import type { Override } from "../../src/model/override.js";
 import type { Approval, SourceControl, Suspension } from "../../src/model/source-control.js";
 import type { CommittedState, Revision } from "../../src/model/state.js";
 import type { Heartbeat, Member, NodeStatus, SourceStatus, StoreHealth } from "../../src/model/status.js";
@@ -151,6 +152,14 @@ export abstract class InterceptedStore implements Store {
 
   writeSuspension(suspension: Suspension | null): Promise<boolean> {
     return this.intercept("writeSuspension", (store) => store.writeSuspension(suspension));
+  }
+
+  readOverrides(): Promise<readonly Override[]> {
+    return this.intercept("readOverrides", (store) => store.readOverrides());
+  }
+
+  changeOverrides(change: (before: readonly Override[]) => readonly Override[]): Promise<readonly Override[]> {
+    return this.intercept("changeOverrides", (store) => store.changeOverrides(change));
   }
 
   writeApproval(approval: Approval): Promise<void> {

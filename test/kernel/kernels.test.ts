@@ -22,7 +22,7 @@ const OLDER = [
 ];
 const isWhole = process.env["ZTAP_KERNELS"] !== undefined || process.env["ZTAP_HOSTS"] === "1";
 const newer = isWhole ? [...NEWER, "programs", "lifecycle", "host", "channels"] : NEWER;
-const older = isWhole ? [...OLDER, "lifecycle"] : OLDER;
+const older = isWhole ? [...OLDER, "lifecycle", "overrides"] : OLDER;
 const KINDS: ReadonlyMap<string, Kind> = new Map<string, Kind>([
   ["6.1", { series: "6.1", files: older, first: "script" }],
   ["6.12", { series: "6.12", files: newer, first: "script" }],

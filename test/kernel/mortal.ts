@@ -29,7 +29,7 @@ countCalls(loadNative(), [
   "loadObject",
   "mapDelete",
   "mapWrite",
-  "wordStore",
+  "wordIncrement",
   "linkCreate",
   "linkUpdate",
   "linkDetach",

@@ -120,8 +120,12 @@ function wantedLabel(evaluate: Evaluator, asked: Asked): string | null {
   const found = allowedBy(evaluate, asked);
   const identity = `${direction}:${subject.workload}${subject.user === undefined ? "" : `:${subject.user}`}`;
   switch (found.reason) {
+    case "quarantine":
+    case "breakglass":
     case "identity":
-      throw new TypeError("a workload that is asked for its identity is closed");
+      throw new TypeError(
+        "a workload that is asked for its identity is closed, and overrides are no part of these rulesets",
+      );
     case "not-isolated":
       return null;
     case "rule":

@@ -40,3 +40,10 @@ t.test("a host that the other isolates stays attached, and may do everything", a
   }
   t.equal(withWorkloadsOf(closed, open), closed);
 });
+
+t.test("an override holds over the other's workloads as well", async (t) => {
+  const override = { kind: "quarantine", until: 1 } as const;
+  const other = rulesetOf("n1", { "demo/b": { cgroup: "b" } });
+  const held = { ...other, subjects: other.subjects.map((subject) => ({ ...subject, override })) };
+  t.match(withWorkloadsOf(rulesetOf("n1", {}), held).subjects, [{ workload: "demo/b", override }]);
+});

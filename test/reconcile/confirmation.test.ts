@@ -1,4 +1,7 @@
+import { join } from "node:path";
 import t from "tap";
+import { LastGoodFile } from "../../src/adapters/disk/last-good.js";
+import type { LastGoodState } from "../../src/interfaces/last-good.js";
 import { openMemoryStore } from "../../src/adapters/memory/store.js";
 import { systemClock } from "../../src/adapters/system/clock.js";
 import type { ControlEndpoint } from "../../src/model/management-access.js";
@@ -36,21 +39,16 @@ function setUp() {
     monotonic: () => systemClock.monotonic() + skew.ms,
     sleep: systemClock.sleep.bind(systemClock),
   };
+  const deps = {
+    store: reached,
+    managementAccess: access.reader,
+    reachability: { reached: async () => (network.isUp ? network.endpoints : []) },
+    clock,
+    logger: silentLogger,
+    telemetry: recordTelemetry().telemetry,
+  };
   const start = (boot = "boot-1"): Follower =>
-    new Follower(
-      {
-        store: reached,
-        enforcer: new FakeEnforcer(machine),
-        lastGood,
-        managementAccess: access.reader,
-        reachability: { reached: async () => (network.isUp ? network.endpoints : []) },
-        clock,
-        logger: silentLogger,
-        telemetry: recordTelemetry().telemetry,
-      },
-      "n1",
-      boot,
-    );
+    new Follower({ ...deps, enforcer: new FakeEnforcer(machine), lastGood }, "n1", boot);
   const commit = (text: string) =>
     commitOnHead(store, draft([...objectsOf(text).values()].map(({ object }) => object)));
   /** The first revision is in force, and the second one on trial. */
@@ -63,7 +61,7 @@ function setUp() {
     await follower.reconcile();
     return { follower, before };
   };
-  return { store, reached, machine, lastGood, network, access, skew, start, commit, onTrial };
+  return { store, reached, machine, lastGood, network, access, skew, start, commit, onTrial, deps };
 }
 
 const statusOf = async (store: Store) => (await store.listNodeStatus())[0];
@@ -294,3 +292,93 @@ t.test("a trial that cannot be recorded does not begin", async (t) => {
   await follower.reconcile();
   t.notSame(machine.items, before);
 });
+
+/** Ends a process at one of its steps: what it waits for then never comes. */
+class Mortality {
+  step = 0;
+  isDead = false;
+  /** Called at the death. */
+  onDeath: () => void = () => undefined;
+
+  constructor(private readonly last: number) {}
+
+  async pass(): Promise<void> {
+    if (!this.isDead && this.step < this.last) {
+      this.step += 1;
+      return;
+    }
+    this.isDead = true;
+    this.onDeath();
+    await new Promise(() => undefined);
+  }
+
+  /** Steps before and after each write. */
+  disk(file: LastGoodState): LastGoodState {
+    const step = async (write: () => Promise<void>): Promise<void> => {
+      await this.pass();
+      await write();
+      await this.pass();
+    };
+    return {
+      read: () => file.read(),
+      readAnnounced: () => file.readAnnounced(),
+      readTrial: () => file.readTrial(),
+      readOverrides: () => file.readOverrides(),
+      write: (state) => step(() => file.write(state)),
+      writeEndpoints: (endpoints) => step(() => file.writeEndpoints(endpoints)),
+      announce: (state) => step(() => file.announce(state)),
+      writeTrial: (trial) => step(() => file.writeTrial(trial)),
+      writeOverrides: (overrides) => step(() => file.writeOverrides(overrides)),
+    };
+  }
+}
+
+for (const isReachable of [true, false]) {
+  const title = isReachable ? "is confirmed" : "is gone back from";
+  t.test(`a power cut at each step of a trial that ${title} leaves a confirmed revision`, async (t) => {
+    const found = new Set<number>();
+    let steps = 0;
+    for (let last = 0; ; last += 1) {
+      const { reached, machine, network, skew, commit, deps } = setUp();
+      const file = new LastGoodFile(join(t.testdir(), "n1.json.gz"), silentLogger);
+      const follower = (lastGood: LastGoodState, boot: string, enforcer: FakeEnforcer): Follower =>
+        new Follower({ ...deps, lastGood, enforcer }, "n1", boot);
+      await commit(BASE + DENY);
+      await follower(file, "boot-1", new FakeEnforcer(machine)).reconcile();
+      const confirmed = new Map(machine.items);
+      await commit(BASE + OPEN);
+      network.isUp = true;
+      const mortality = new Mortality(last);
+      const host = { pause: () => mortality.pass(), deliver: (run: () => void) => run() };
+      const mortal = follower(mortality.disk(file), "boot-1", new FakeEnforcer(machine, host));
+      const live = async (): Promise<boolean> => {
+        await mortal.reconcile();
+        network.isUp = isReachable;
+        if (!isReachable) await mortal.checkTrial();
+        if (!isReachable) skew.ms = 11_000;
+        await mortal.checkTrial();
+        await mortal.reconcile();
+        return true;
+      };
+      const isDone = await Promise.race([
+        live(),
+        new Promise<false>((resolve) => (mortality.onDeath = () => resolve(false))),
+      ]);
+      // The kernel forgets everything; the disk does not. The store is away.
+      machine.items.clear();
+      machine.deadline = null;
+      reached.cutOff();
+      await t.rejects(follower(file, "boot-2", new FakeEnforcer(machine)).reconcile(), { name: "StoreError" });
+      const inForce = (await file.read())?.revision.number ?? 0;
+      found.add(inForce);
+      t.equal(JSON.stringify([...machine.items]) === JSON.stringify([...confirmed]), inForce === 1, `step ${last}`);
+      t.ok(machine.items.size > 0, "something is in force");
+      if (!isReachable) t.equal(inForce, 1, "what was not confirmed is not in force");
+      reached.mend();
+      steps = last;
+      if (isDone) break;
+    }
+    t.ok(steps > 8, `${steps} steps`);
+    t.same([...found], isReachable ? [1, 2] : [1]);
+  });
+}

@@ -7,6 +7,7 @@ import t from "tap";
 import { openMemoryStore } from "../../src/adapters/memory/store.js";
 import { systemClock } from "../../src/adapters/system/clock.js";
 import type { NodeEndpoints } from "../../src/model/endpoints.js";
+import type { Override } from "../../src/model/override.js";
 import type { TrialRecord } from "../../src/model/trial.js";
 import type { Session } from "../../src/model/management-access.js";
 import type { Ruleset } from "../../src/model/ruleset.js";
@@ -121,6 +122,8 @@ class History {
       writeEndpoints: (endpoints: readonly NodeEndpoints[]) => disk.writeEndpoints(endpoints),
       readTrial: () => disk.readTrial(),
       writeTrial: (trial: TrialRecord | null) => disk.writeTrial(trial),
+      readOverrides: () => disk.readOverrides(),
+      writeOverrides: (overrides: readonly Override[]) => disk.writeOverrides(overrides),
       announce: async (state: LastGood | null) => {
         await this.#pass("before announcing");
         await disk.announce(state);

@@ -121,6 +121,15 @@ export class SimLastGood implements LastGoodState {
     return Promise.reject(new Error("a trial began"));
   }
 
+  /** No operator overrides policy here. */
+  readOverrides(): Promise<readonly []> {
+    return Promise.resolve([]);
+  }
+
+  writeOverrides(): Promise<void> {
+    return Promise.reject(new Error("overrides were written"));
+  }
+
   /** No workload is found on nodes here. */
   writeEndpoints(): Promise<void> {
     return Promise.reject(new Error("endpoints were written"));

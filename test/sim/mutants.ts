@@ -152,6 +152,8 @@ function nostalgic(): (copy: LastGoodState, node: string) => LastGoodState {
     writeEndpoints: (endpoints) => copy.writeEndpoints(endpoints),
     readTrial: () => copy.readTrial(),
     writeTrial: (trial) => copy.writeTrial(trial),
+    readOverrides: () => copy.readOverrides(),
+    writeOverrides: (overrides) => copy.writeOverrides(overrides),
     read: async () => first.get(node) ?? null,
     write: async (state) => {
       await copy.write(state);
@@ -193,6 +195,8 @@ export const MUTANTS: Readonly<Record<string, () => HistoryOptions>> = {
         writeEndpoints: (endpoints) => copy.writeEndpoints(endpoints),
         readTrial: () => copy.readTrial(),
         writeTrial: (trial) => copy.writeTrial(trial),
+        readOverrides: () => copy.readOverrides(),
+        writeOverrides: (overrides) => copy.writeOverrides(overrides),
       }),
     },
   }),

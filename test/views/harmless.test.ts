@@ -34,6 +34,7 @@ import { renderRefusals, renderRendering } from "../../src/views/rendering.js";
 import { revisionListing } from "../../src/views/revisions.js";
 import { renderUndo, renderUndone } from "../../src/views/rollout.js";
 import { ROLLOUT_VIEWS } from "./hostile-rollout.js";
+import { overrideListing, renderEnded, renderOverride } from "../../src/views/overrides.js";
 import { renderSettings } from "../../src/views/settings.js";
 import { renderSetupPlan, renderSetupResult } from "../../src/views/setup.js";
 import { renderApproved, renderNotices, renderResumed, renderSuspended } from "../../src/views/source-control.js";
@@ -107,6 +108,8 @@ const diagnostic = (x: string) => ({
   ...{ code: x, severity: "error", file: x, line: 1, column: 2, path: x, message: x, wanted: x, fix: x },
 });
 const suspension = (x: string) => ({ by: x, reason: x, since: x, until: x });
+const override = (x: string) =>
+  ({ ...suspension(x), id: x, kind: "quarantine", target: { workload: x }, ended: { by: x, at: x } }) as const;
 const member = (x: string) => ({ id: x, address: x, joinedAt: x });
 const node = (x: string) => ({
   withheld: [],
@@ -117,6 +120,7 @@ const node = (x: string) => ({
 const cluster = (x: string) => ({
   ...{ backend: "etcd", revision: 1, leader: member(x), nodes: [node(x)], suspension: suspension(x), damaged: [x] },
   rollout: { revision: 2, base: 1, state: "failed", wave: 1, waves: 2, message: x },
+  overrides: [override(x)],
   servers: [
     { endpoint: x, databaseBytes: 1, usedBytes: 1, quotaBytes: 2, alarms: [x], problem: null },
     { endpoint: x, databaseBytes: null, usedBytes: null, quotaBytes: null, alarms: [], problem: x },
@@ -337,6 +341,10 @@ const VIEWS: Readonly<Record<string, (x: string, style: Style) => string | null>
     renderSetupPlan({ conf: x, line: x, before: "", after: x.split("\n")[0] ?? "" }, style),
   renderSetupResult: (x) => renderSetupResult({ conf: x, changed: true, backup: x }),
   renderSuspended: (x, style) => renderSuspended(suspension(x), style),
+  renderOverride: (x, style) => renderOverride(override(x), style),
+  renderEnded: (x, style) => renderEnded(override(x), style),
+  overrideListing: (x, style) =>
+    renderListing(overrideListing([{ ...override(x), state: "InForce", nodes: [x] }], style, 0), style, WIDE),
   renderResumed: (x, style) => renderResumed(suspension(x), style),
   renderApproved: (x, style) => renderApproved({ commit: x, by: x, reason: x, time: x }, style),
   renderNotices: (x, style) => renderNotices([{ code: "suspended", message: x }], style),

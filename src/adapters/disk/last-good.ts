@@ -1,7 +1,8 @@
 /**
  * The last enforced state, in one compressed file of the state folder: the revision's record with its digest, then each
  * object's text in the order of the revision's entries, and the part of it that was withheld. A second file of the same
- * form holds the announced state, a third one the endpoints that both are compiled with, and a fourth one the record of a trial.
+ * form holds the announced state, a third one the endpoints that both are compiled with, a fourth one the record of a trial, and a fifth one
+ * the overrides.
  */
 import { constants } from "node:fs";
 import { open, readFile, rename, rm } from "node:fs/promises";
@@ -13,6 +14,7 @@ import { canonicalJson } from "../../model/digest.js";
 import { isNodeEndpoints, type NodeEndpoints } from "../../model/endpoints.js";
 import { refKey } from "../../model/state.js";
 import type { ControlEndpoint } from "../../model/management-access.js";
+import type { Override } from "../../model/override.js";
 import type { LastGood, LastGoodState } from "../../interfaces/last-good.js";
 import {
   isPort,
@@ -27,7 +29,14 @@ import {
   optional,
   shaped,
 } from "../../model/guards.js";
-import { decode, decodeObject, decodeRevision, encodeRevision } from "../../store/records.js";
+import {
+  decode,
+  decodeObject,
+  decodeRevision,
+  encodeOverrides,
+  encodeRevision,
+  isOverrideList,
+} from "../../store/records.js";
 import { decodeWithholding, encodeWithholding } from "../../store/withholding.js";
 import type { RevertedTrial, RunningTrial, TrialRecord } from "../../model/trial.js";
 import type { Logger } from "../../interfaces/system.js";
@@ -88,6 +97,10 @@ function trialPath(path: string): string {
   return path.replace(/\.json\.gz$/, ".trial.json.gz");
 }
 
+function overridesPath(path: string): string {
+  return path.replace(/\.json\.gz$/, ".overrides.json.gz");
+}
+
 export class LastGoodFile implements LastGoodState {
   readonly #path: string;
   readonly #logger: Logger;
@@ -133,6 +146,22 @@ export class LastGoodFile implements LastGoodState {
     const path = trialPath(this.#path);
     if (trial === null) await rm(path, { force: true });
     else await this.#replace(path, JSON.stringify(trial));
+  }
+
+  async readOverrides(): Promise<readonly Override[]> {
+    const path = overridesPath(this.#path);
+    try {
+      return decode(await unzip(await readFile(path)), isOverrideList, path);
+    } catch (error) {
+      if (!isMissing(error)) this.#logger.warn(`the copy of the overrides cannot be read: ${path}`, { error });
+      return [];
+    }
+  }
+
+  async writeOverrides(overrides: readonly Override[]): Promise<void> {
+    const path = overridesPath(this.#path);
+    if (overrides.length === 0) await rm(path, { force: true });
+    else await this.#replace(path, encodeOverrides(overrides));
   }
 
   /** A state without its endpoints is still the better part of it. */

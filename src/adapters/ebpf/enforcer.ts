@@ -67,6 +67,7 @@ import { Newborns } from "./attach/newborns.js";
 import { findRootLevel } from "./attach/root-level.js";
 import { Subjects, type Pinned } from "./attach/subjects.js";
 import { saying, Takeover } from "./upgrade/takeover.js";
+import { Expiries } from "./maps/expiries.js";
 import { KernelTrials } from "./trials.js";
 import { TableSets, type SetIndex } from "./maps/table-sets.js";
 import { listOthers, listVersions } from "./upgrade/versions.js";
@@ -101,6 +102,7 @@ interface Opened {
   readonly object: LoadedObject;
   readonly tables: TableSets;
   readonly trials: KernelTrials;
+  readonly expiries: Expiries;
   readonly newborns: Newborns;
   readonly subjects: Subjects;
   readonly confinement: Confinement;
@@ -135,6 +137,7 @@ interface Lowered {
 
 export class EbpfEnforcer implements Enforcer {
   readonly backend = "ebpf";
+  readonly endsOverrides = true;
   readonly #options: EbpfOptions;
   readonly #lowered = new WeakMap<Ruleset, Lowered>();
   #opened: Opened | null = null;
@@ -214,6 +217,7 @@ export class EbpfEnforcer implements Enforcer {
         prepare: (before, inForce) => this.#prepare(before, inForce),
         observe: (ruleset) => this.observe(ruleset),
       }),
+      expiries: new Expiries(native, object),
       newborns,
       subjects,
       interfaces: new Interfaces({ native, object, folder: folders.interfaces, node }),
@@ -319,6 +323,8 @@ export class EbpfEnforcer implements Enforcer {
     const image = this.#lower(ruleset).image;
     counters.prepare(image);
     events.learn(image);
+    // Before they are in force: this process may be killed right after it.
+    this.#require().expiries.set(image);
     const prepared = await tables.prepare(image);
     const shares = slotSharesOf(this.#lower(of).image, counters.subjectSlots());
     confinement.prepare(image, prepared);
@@ -432,7 +438,7 @@ export class EbpfEnforcer implements Enforcer {
   #lower(ruleset: Ruleset): Lowered {
     let lowered = this.#lowered.get(ruleset);
     if (lowered === undefined) {
-      const image = lower(ruleset);
+      const image = lower(ruleset, this.#opened?.native.taiOffset());
       lowered = { image, items: imageItems(image) };
       this.#lowered.set(ruleset, lowered);
     }

@@ -231,7 +231,8 @@ export function subjectValue(id: number, record: SubjectRecord): string {
   const ingress = half(record.ingressMode, record.ingressProfile);
   const egress = half(record.egressMode, record.egressProfile);
   const identity = record.identityProfile === 0 ? "" : ` identity=${record.identityProfile.toString(16)}`;
-  return `id=${id.toString(16)} ingress=${ingress} egress=${egress}${identity}${record.asksIdentity ? " asks" : ""}`;
+  const override = record.override === null ? "" : ` ${record.override.kind}=${record.override.until}`;
+  return `id=${id.toString(16)} ingress=${ingress} egress=${egress}${identity}${record.asksIdentity ? " asks" : ""}${override}`;
 }
 
 abstract class TableItem implements EnforcementItem {

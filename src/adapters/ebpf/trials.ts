@@ -35,7 +35,7 @@ export class KernelTrials implements Trials {
     const until = performance.now() + ms;
     const left = (): number => until - performance.now();
     // Instances changed within a trial: then this does not go back and forth, and has no deadline until it has written all.
-    const isOnTrial = deadline.epoch() !== 0n && deadline.epoch() === tables.epoch();
+    const isOnTrial = deadline.isFor(tables.epoch());
     if (!isOnTrial && !steps.isInForce(before)) await steps.apply(before);
     const returned = deadline.returned();
     deadline.end();

@@ -5,6 +5,7 @@
 import type { NodeEndpoints } from "../../model/endpoints.js";
 import type { Release, Rollout } from "../../model/rollout.js";
 import type { Outbox, PollRequest } from "../../model/outbox.js";
+import type { Override } from "../../model/override.js";
 import type { Approval, SourceControl, Suspension } from "../../model/source-control.js";
 import type { CommittedState, Revision } from "../../model/state.js";
 import type { Heartbeat, Member, NodeStatus, SourceStatus, StoreHealth } from "../../model/status.js";
@@ -27,7 +28,9 @@ import { inForce } from "../../store/suspension.js";
 import {
   isApproval,
   isSourceStatus,
+  encodeOverrides,
   encodeSuspension,
+  isOverrideList,
   isSuspension,
   STATUS,
   tidyDecision,
@@ -38,8 +41,9 @@ import { encodeOutbox, isOutbox } from "../../store/outbox-records.js";
 import { EtcdClient, type EtcdOptions } from "./client.js";
 import { Endpoints } from "./endpoints.js";
 import { Membership } from "./membership.js";
-import { commitRevision } from "./commit.js";
+import { commitRevision, unchanged } from "./commit.js";
 import { Rollouts } from "./rollouts.js";
+import type { Entry } from "./requests.js";
 import { WatchCache } from "./watch-cache.js";
 import { readHealth } from "./health.js";
 import { History } from "./history.js";
@@ -60,6 +64,7 @@ const WATCHED: readonly Watched<ChangeKind>[] = [
   { kind: "status", range: { prefix: prefixes.status }, removals: false },
   { kind: "status", range: { prefix: keys.source, exact: true }, removals: true },
   { kind: "status", range: { prefix: keys.suspension, exact: true }, removals: true },
+  { kind: "overrides", range: { prefix: keys.overrides, exact: true }, removals: true },
   { kind: "members", range: { prefix: prefixes.members }, removals: true },
   { kind: "members", range: { prefix: prefixes.live }, removals: true },
   { kind: "endpoints", range: { prefix: prefixes.endpoints }, removals: true },
@@ -299,6 +304,31 @@ class EtcdStore implements CertifiedStore {
   async writeApproval(approval: Approval): Promise<void> {
     await this.#check();
     await this.#client.transact([], [{ put: keys.approval, bytes: encodeRecord(tidyDecision(approval)) }]);
+  }
+
+  async readOverrides(): Promise<readonly Override[]> {
+    await this.#check();
+    return (await this.#overrides()).overrides;
+  }
+
+  async changeOverrides(change: (before: readonly Override[]) => readonly Override[]): Promise<readonly Override[]> {
+    await this.#check();
+    for (;;) {
+      const { overrides: before, entry } = await this.#overrides();
+      const after = change(before);
+      if (after === before) return before;
+      const bytes = Buffer.from(encodeOverrides(after));
+      const { succeeded } = await this.#client.transact(
+        [unchanged(keys.overrides, entry)],
+        [{ put: keys.overrides, bytes }],
+      );
+      if (succeeded) return after;
+    }
+  }
+
+  async #overrides(): Promise<{ readonly overrides: readonly Override[]; readonly entry: Entry | null }> {
+    const entry = await this.#client.get(keys.overrides);
+    return { entry, overrides: entry === null ? [] : recordOf(entry, isOverrideList) };
   }
 
   async campaign(

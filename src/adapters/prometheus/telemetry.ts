@@ -149,6 +149,11 @@ function createWorkloadMetrics(registry: Registry) {
       help: "Workloads that keep an earlier policy, or have none, since head's would cut management access.",
       registers,
     }),
+    overrides: new Gauge({
+      name: "ztap_overrides",
+      help: "Quarantines and break-glasses in force that hold over workloads of this node.",
+      registers,
+    }),
     pending: new Gauge({
       name: "ztap_workloads_pending",
       help: "Workloads of this node that do not exist yet (no such cgroup), so that nothing of them is enforced.",
@@ -322,6 +327,7 @@ function enforcementTelemetry(metrics: Metrics) {
         }
     },
     withheld: (workloads) => metrics.withheld.set(workloads),
+    overrides: (count) => metrics.overrides.set(count),
     discoveryProblems: (count) => metrics.discoveryProblems.set(count),
     unidentifiedContainers: (count) => metrics.unidentifiedContainers.set(count),
     refusedEndpoints: (count) => metrics.refusedEndpoints.set(count),

@@ -1,4 +1,5 @@
 /** Membership, leadership and health: the declared nodes, the members and the live agents, side by side. */
+import { isOverriding, type Override } from "../../model/override.js";
 import type { Suspension } from "../../model/source-control.js";
 import type { Revision } from "../../model/state.js";
 import type { Heartbeat, Member, NodeStatus, SourceStatus, StoreHealth } from "../../model/status.js";
@@ -57,6 +58,8 @@ export interface ClusterStatus {
   readonly source: SourceStatus | null;
   /** While it is in force, the leader commits nothing from the source. */
   readonly suspension: Suspension | null;
+  /** Those in force. */
+  readonly overrides: readonly Override[];
   /** Records that cannot be read, and are no node's own. A node's are in its message. */
   readonly damaged: readonly string[];
   /** The servers of the store; none if it is on this machine. */
@@ -110,13 +113,14 @@ export interface ClusterDeps {
 export async function readClusterStatus({ store, clock }: ClusterDeps): Promise<ClusterStatus> {
   const head = await store.readHead();
   const rollout = await readRolloutWaves(store);
-  const [members, heartbeats, statuses, damaged, election, control, revision, servers, outbox] = await Promise.all([
+  const [members, heartbeats, statuses, damaged, election, control, overrides, revision, servers, outbox] = await Promise.all([
     store.listMembers(),
     store.listHeartbeats(),
     store.listNodeStatus(),
     store.listDamaged(),
     readSound(store.readLeader()),
     readSound(store.readSourceControl()),
+    readSound(store.readOverrides()),
     head === null ? null : store.readRevision(head),
     store.readHealth({ everyServer: true }),
     readSound(store.readOutbox()),
@@ -155,8 +159,9 @@ export async function readClusterStatus({ store, clock }: ClusterDeps): Promise<
     nodes,
     source: source.value,
     suspension,
+    overrides: (overrides.value ?? []).filter((one) => isOverriding(one, clock.now())),
     damaged: [
-      ...[election.damage, control.damage, source.damage, outbox.damage, rollout.damage].filter((damage) => damage !== null),
+      ...[election, control, overrides, source, outbox, rollout].flatMap(({ damage }) => damage ?? []),
       ...describeStrays(damaged),
     ],
     servers,

@@ -1,4 +1,5 @@
 /** The enforcement of a node as its agent reported it or, if its kernel can be read from here, as it is now. */
+import { isOverriding, type Override } from "../../model/override.js";
 import type { CommittedState } from "../../model/state.js";
 import type { DriftItem, NodeStatus, SubjectStatus } from "../../model/status.js";
 import { listDrift, movedWorkloads, withoutRestarts } from "../../diff/drift.js";
@@ -6,6 +7,7 @@ import { describeWithholding, markWithheld, type Withholding } from "../../model
 import type { LastGood } from "../../interfaces/last-good.js";
 import { compile } from "../../policy/compile/compile.js";
 import { placeReported } from "../../inventory/place.js";
+import { withOverrides } from "../../policy/overrides.js";
 import { mixRulesets } from "../../policy/withhold.js";
 import type { Ruleset } from "../../model/ruleset.js";
 import { EnforcerError, type Enforcer, type PacketCounters } from "../../interfaces/enforcer.js";
@@ -13,7 +15,7 @@ import { StoreError, type Store } from "../../interfaces/store.js";
 import type { Clock } from "../../interfaces/system.js";
 
 /** An enforcer that is only used for reading. */
-export type Observer = Pick<Enforcer, "backend" | "open" | "observe" | "close">;
+export type Observer = Pick<Enforcer, "backend" | "endsOverrides" | "open" | "observe" | "close">;
 
 export interface ObserveDeps {
   readonly store: Store;
@@ -62,8 +64,12 @@ export async function observeNode(
   try {
     await local.open();
     const target = await readTarget(deps, node, head, reported);
-    const seen = target && (await compare(deps.store, local, target, node, reported?.subjects ?? []));
-    const ahead = seen?.drift.length === 0 ? null : await findAhead(deps, local, target, node);
+    const overrides = await deps.store.readOverrides();
+    const said = overrides.filter(({ id }) => reported?.overrides?.includes(id));
+    const seen = target && (await compare(deps.store, local, target, { node, reported, overrides: said }));
+    const ordered = overrides.filter((one) => isOverriding(one, deps.clock.now()));
+    const tried = idsOf(said) === idsOf(ordered) ? target : null;
+    const ahead = seen?.drift.length === 0 ? null : await findAhead(deps, local, tried, { node, overrides: ordered });
     const compared = ahead ?? seen;
     if (compared === null) return asReported(reported, hasAgent, "what is withheld is not on this machine's disk");
     const { drift, subjects } = compared;
@@ -73,10 +79,10 @@ export async function observeNode(
       attemptedRevision: null,
       healed: 0,
     };
-    const said = ahead === null || reported === null ? reported : reportAhead(reported, ahead);
+    const known = ahead === null || reported === null ? reported : reportAhead(reported, ahead);
     const observedAt = new Date(deps.clock.now()).toISOString();
     return {
-      status: { ...(said ?? unreported), drift, subjects, observedAt },
+      status: { ...(known ?? unreported), drift, subjects, observedAt },
       isLive: true,
       hasAgent,
       counted: compared,
@@ -132,6 +138,13 @@ function reportAhead({ withheld, ...reported }: NodeStatus, ahead: Compared): No
   return { ...reported, ...inForce, ...(isSaid ? {} : { state, message, attemptedRevision: ahead.revision }) };
 }
 
+const idsOf = (overrides: readonly Override[]): string => overrides.map(({ id }) => id).join();
+
+interface Ordered {
+  /** Those that hold over the revision. */
+  readonly overrides: readonly Override[];
+}
+
 interface Compared {
   readonly revision: number;
   readonly digest: string;
@@ -144,21 +157,21 @@ interface Compared {
 
 /**
  * Compares the kernel with a ruleset.
- * @param known the workloads as the agent last saw them: one whose cgroup was created again since then is pending, and
+ * @param reported its workloads as the agent last saw them: one whose cgroup was created again since then is pending, and
  * has not drifted
  */
 async function compare(
   store: Pick<Store, "listEndpoints">,
   local: Observer,
   { revision, objects, withholding: part }: LastGood,
-  node: string,
-  known: readonly SubjectStatus[],
+  { node, reported, overrides }: { readonly node: string; readonly reported: NodeStatus | null } & Ordered,
 ): Promise<Compared> {
   const withholding = part ?? null;
   const whole = compile(placeReported(objects, await store.listEndpoints(), node), node);
-  const ruleset = withholding === null ? whole : mixRulesets(whole, withholding);
+  const over = withOverrides(whole, overrides, local.endsOverrides === true);
+  const ruleset = withholding === null ? over : mixRulesets(over, withholding);
   const observed = await local.observe(ruleset);
-  const moved = movedWorkloads(known, observed.subjects);
+  const moved = movedWorkloads(reported?.subjects ?? [], observed.subjects);
   const subjects = observed.subjects.map((subject): SubjectStatus =>
     subject.state === "Stalled" && moved.has(subject.workload)
       ? { ...subject, state: "Pending", message: "its cgroup was created again, and nothing is attached to it yet" }
@@ -180,13 +193,13 @@ async function findAhead(
   { store, readPartial }: ObserveDeps,
   local: Observer,
   compared: LastGood | null,
-  node: string,
+  { node, overrides }: { readonly node: string } & Ordered,
 ): Promise<Compared | null> {
   const head = await store.readHead();
   const isCompared = compared?.revision.number === head && compared.withholding === undefined;
   const candidates = head === null || isCompared ? [] : [await store.readState(head)];
   for (const state of [...candidates, ...((await readPartial?.(node)) ?? [])]) {
-    const seen = await compare(store, local, state, node, []);
+    const seen = await compare(store, local, state, { node, reported: null, overrides });
     if (seen.drift.length === 0) return seen;
   }
   return null;

@@ -2,10 +2,12 @@
 import type { Fence } from "../../interfaces/store.js";
 import type { NodeEndpoints } from "../../model/endpoints.js";
 import type { Outbox, PollRequest } from "../../model/outbox.js";
+import type { Override } from "../../model/override.js";
 import type { Approval, SourceControl, Suspension } from "../../model/source-control.js";
 import type { NodeStatus, SourceStatus } from "../../model/status.js";
 import { keys } from "../keys.js";
 import {
+  encodeOverrides,
   encodeSuspension,
   ENDPOINTS,
   isApproval,
@@ -17,7 +19,7 @@ import {
 } from "../records.js";
 import { encodeOutbox, isOutbox } from "../outbox-records.js";
 import { inForce } from "../suspension.js";
-import { electionOf, leads, listRecords, optionalRecord, suspensionOf } from "./lookup.js";
+import { electionOf, leads, listRecords, optionalRecord, overridesOf, suspensionOf } from "./lookup.js";
 import type { Transactions } from "./transactions.js";
 
 export class LocalControl {
@@ -96,6 +98,21 @@ export class LocalControl {
       else writer.remove(keys.suspension);
       return true;
     });
+  }
+
+  async readOverrides(): Promise<readonly Override[]> {
+    return this.#store.read(overridesOf);
+  }
+
+  async changeOverrides(change: (before: readonly Override[]) => readonly Override[]): Promise<readonly Override[]> {
+    let after: readonly Override[] = [];
+    await this.#store.change("overrides", (writer) => {
+      const before = overridesOf(writer);
+      after = change(before);
+      if (after !== before) writer.put(keys.overrides, encodeOverrides(after));
+      return after !== before;
+    });
+    return after;
   }
 
   async writeApproval(approval: Approval): Promise<void> {

@@ -19,6 +19,7 @@ import type { Clock } from "../../interfaces/system.js";
 import type { NodeEndpoints } from "../../model/endpoints.js";
 import type { Release, Rollout } from "../../model/rollout.js";
 import type { Outbox, PollRequest } from "../../model/outbox.js";
+import type { Override } from "../../model/override.js";
 import type { Approval, SourceControl, Suspension } from "../../model/source-control.js";
 import type { CommittedState, Revision } from "../../model/state.js";
 import type { Heartbeat, Member, NodeStatus, SourceStatus, StoreHealth } from "../../model/status.js";
@@ -160,6 +161,14 @@ export class LocalStore implements Store {
 
   writeSuspension(suspension: Suspension | null): Promise<boolean> {
     return this.#control.writeSuspension(suspension);
+  }
+
+  readOverrides(): Promise<readonly Override[]> {
+    return this.#control.readOverrides();
+  }
+
+  changeOverrides(change: (before: readonly Override[]) => readonly Override[]): Promise<readonly Override[]> {
+    return this.#control.changeOverrides(change);
   }
 
   writeApproval(approval: Approval): Promise<void> {

@@ -1,6 +1,7 @@
 /** Reads records within a transaction. An absent record is null; a damaged one is a StoreError. */
 import type { DamagedRecord, Fence } from "../../interfaces/store.js";
 import { isCount, type Guard } from "../../model/guards.js";
+import type { Override } from "../../model/override.js";
 import type { Suspension } from "../../model/source-control.js";
 import type { Revision } from "../../model/state.js";
 import { keys } from "../keys.js";
@@ -46,6 +47,10 @@ export function suspensionOf(reader: KeyValueReader): Suspension | null {
 /** Returns the rollout of head; null for none. */
 export function rolloutOfHead(reader: KeyValueReader): Rollout | null {
   return rolloutOf(optionalRecord(reader, keys.rollout, isRollout), headOf(reader));
+}
+
+export function overridesOf(reader: KeyValueReader): readonly Override[] {
+  return optionalRecord(reader, keys.overrides, records.isOverrideList) ?? [];
 }
 
 export function optionalRecord<T>(reader: KeyValueReader, key: string, guard: Guard<T>): T | null {

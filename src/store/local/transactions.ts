@@ -96,8 +96,8 @@ type Signals = { readonly [kind in ChangeKind]: number | string | null };
 
 function signalsOf(reader: KeyValueReader): Signals {
   const signals = optionalRecord(reader, keys.signals, isSignalRecord);
-  const { status = 0, members = 0, endpoints = 0, polls = 0 } = signals ?? {};
+  const { status = 0, members = 0, endpoints = 0, polls = 0, overrides = 0 } = signals ?? {};
   // A rollout belongs to head; it may change alone.
   const head = `${headOf(reader) ?? ""} ${reader.get(keys.rollout) ?? ""}`;
-  return { head, status, members, endpoints, polls };
+  return { head, status, members, endpoints, polls, overrides };
 }

@@ -2,7 +2,7 @@
 
 /** Named numbers. */
 export const ABI = {
-  VERSION: 6,
+  VERSION: 7,
   MAX_ADDRS: 4194304,
   MAX_PORTS: 4194304,
   MAX_FLOWS: 131072,
@@ -39,6 +39,7 @@ export const ABI = {
   NODE_NONE: 2147483647,
   MAX_GUARD_PROFILES: 128,
   MAX_ECHOES: 4096,
+  MAX_EXPIRIES: 64,
   INGRESS: 0,
   EGRESS: 1,
   MODE_UNSET: 0,
@@ -70,6 +71,8 @@ export const ABI = {
   PORT_FULL_BITS: 64,
   OWN_SOURCES: 1,
   ASKS_IDENTITY: 2,
+  QUARANTINED: 4,
+  BREAKGLASS: 8,
   DECIDES: 0,
   IDENTIFIES: 1,
   LEARNS: 1,
@@ -151,30 +154,41 @@ export const DEADLINE_REQUEST = {
   epoch: 0,
   after: 8,
 } as const;
+export const EXPIRY = {
+  size: 24,
+  timer: 0,
+  until: 16,
+} as const;
+export const EXPIRY_REQUEST = {
+  size: 16,
+  index: 0,
+  until: 8,
+} as const;
 export const CLOCK = {
   size: 8,
   now: 0,
 } as const;
 export const SUBJECT = {
-  size: 16,
+  size: 20,
   ingressProfile: 0,
   egressProfile: 4,
   ingressMode: 8,
   egressMode: 9,
   flags: 10,
   identityProfile: 12,
+  until: 16,
 } as const;
 export const CGROUP = {
-  size: 72,
+  size: 80,
   cgroup: 0,
   subject: 8,
   level: 12,
   set: 16,
-  slot: 48,
-  flowsFirst: 52,
-  flowsSize: 56,
-  flags: 60,
-  born: 64,
+  slot: 56,
+  flowsFirst: 60,
+  flowsSize: 64,
+  flags: 68,
+  born: 72,
 } as const;
 export const NAME_KEY = {
   size: 260,
@@ -182,12 +196,12 @@ export const NAME_KEY = {
   name: 4,
 } as const;
 export const NAME = {
-  size: 80,
+  size: 88,
   node: 0,
   record: 8,
 } as const;
 export const NEWBORN = {
-  size: 88,
+  size: 96,
   node: 0,
   flags: 4,
   owner: 8,
@@ -202,13 +216,13 @@ export const BIRTHS = {
   containers: 20,
 } as const;
 export const PATTERN = {
-  size: 344,
+  size: 352,
   node: 0,
   rank: 4,
   level: 8,
   length: 12,
   record: 16,
-  text: 88,
+  text: 96,
 } as const;
 export const PART_KEY = {
   size: 8,
@@ -252,7 +266,7 @@ export const KNOWN = {
   flags: 20,
 } as const;
 export const PREPARED = {
-  size: 40,
+  size: 48,
   cgroup: 0,
   set: 8,
   slot: 12,

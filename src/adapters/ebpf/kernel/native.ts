@@ -121,7 +121,10 @@ export interface Native {
   mapGetMany(fd: number, keys: Buffer): Buffer;
   mapSet(fd: number, key: Buffer, value: Buffer): void;
   wordLoad(fd: number, offset: number): bigint;
-  wordStore(fd: number, offset: number, value: bigint): void;
+  /** Adds one, and returns the new value. */
+  wordIncrement(fd: number, offset: number): bigint;
+  /** Seconds by which the kernel's CLOCK_TAI is ahead of UTC. */
+  taiOffset(): number;
   linkCreate(programFd: number, cgroupPath: string, hook: RootHook): number;
   linkInfo(fd: number): LinkInfo;
   /** Creates a link that runs the program at its tracepoint. */

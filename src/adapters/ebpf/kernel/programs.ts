@@ -31,6 +31,7 @@ export const MAPS = [
   "ztap_decider_ingress",
   "ztap_echoes",
   "ztap_events",
+  "ztap_expiries",
   "ztap_flows",
   "ztap_foreign",
   "ztap_identities_a",
@@ -81,6 +82,7 @@ export const FIND_NAMESPACES = "ztap_find_namespaces";
 export const HOST_PROGRAMS: readonly string[] = [...INTERFACE, ...HOST, FIND_NAMESPACES];
 
 export const SET_DEADLINE = "ztap_set_deadline";
+export const SET_EXPIRY = "ztap_set_expiry";
 
 export const KNOW = "ztap_know";
 export const PREPARE = "ztap_prepare";
@@ -102,6 +104,7 @@ export const NEWBORN_PROGRAMS: readonly string[] = [
   ...TRACEPOINTS.map((name) => `ztap_${name}`),
   IDENTIFY,
   SET_DEADLINE,
+  SET_EXPIRY,
   KNOW,
   IS_ABOVE,
   PREPARE,

@@ -7,12 +7,13 @@ import { ABI } from "../kernel/abi.generated.js";
  * does not allow everything.
  */
 export function confinementOf(
-  { ingress, egress, tolerates = [] }: Subject,
+  { ingress, egress, tolerates = [], override }: Subject,
   profiles: ReadonlyMap<string, Profile>,
 ): number {
   const isConfined = ({ mode, profile }: SubjectDirection): boolean =>
-    mode === "enforce" &&
-    profiles.get(profile ?? "")?.clauses.some(({ peers, ports }) => peers === "any" && ports === "any") !== true;
+    override?.kind === "quarantine" || (mode === "enforce" && override === undefined && !allowsAll(profile));
+  const allowsAll = (profile: string | null): boolean =>
+    profiles.get(profile ?? "")?.clauses.some(({ peers, ports }) => peers === "any" && ports === "any") === true;
   const bits = (isConfined(ingress) ? ABI.CONFINED_INGRESS : 0) | (isConfined(egress) ? ABI.CONFINED_EGRESS : 0);
   return bits === 0 || tolerates.includes("InheritedSockets") ? bits : bits | ABI.OWN_SOCKETS_ONLY;
 }

@@ -3,6 +3,7 @@
  * and the two are compared.
  */
 import type { CgroupPattern, Profile, Rule, Subject } from "../../../model/ruleset.js";
+import type { OverrideKind } from "../../../model/override.js";
 import { ABI } from "../kernel/abi.generated.js";
 
 /** Keys as in the ABI, hexadecimal, to u32 values. */
@@ -27,6 +28,8 @@ export interface SubjectRecord {
   readonly hasOwnSources: boolean;
   /** Its ingress policy asks who sends a SYN. */
   readonly asksIdentity: boolean;
+  /** Holds over its policy, until a time in seconds of CLOCK_TAI; null: nothing does. */
+  readonly override: { readonly kind: OverrideKind; readonly until: number } | null;
 }
 
 export interface ImageSubject {
@@ -66,8 +69,9 @@ export function allSubjects({ subjects, templates }: Image): ReadonlyMap<string,
 }
 
 /** Without a policy, nothing is asked of the kernel for the host. */
-export function isIsolatedHost({ isHost, ingress, egress }: Subject): boolean {
-  return isHost === true && (ingress.mode !== "open" || egress.mode !== "open");
+export function isIsolatedHost({ isHost, ingress, egress, override }: Subject): boolean {
+  const isOpen = override === undefined && ingress.mode === "open" && egress.mode === "open";
+  return isHost === true && !isOpen;
 }
 
 /** The record of a former subject until its programs are detached. */
@@ -79,4 +83,5 @@ export const OPEN_RECORD: SubjectRecord = {
   identityProfile: 0,
   hasOwnSources: false,
   asksIdentity: false,
+  override: null,
 };

@@ -37,11 +37,12 @@ import { guardAddresses } from "./guarded-addresses.js";
 import { listOwnAddresses, withBirths } from "./own-addresses.js";
 import { portEntries } from "./port-entries.js";
 
-export function lower(ruleset: Ruleset): Image {
+/** @param taiOffset seconds by which the CLOCK_TAI of the kernel is ahead of UTC */
+export function lower(ruleset: Ruleset, taiOffset = 0): Image {
   const walked = requireRoom(ruleset);
   const lowered = joinProfiles(ruleset.profiles, walked) ?? lowerTogether(ruleset.profiles, walked);
   const { ports, profiles, classes, rules, profileIds, identities } = lowered;
-  const { subjects, templates } = lowerSubjects(ruleset, profileIds);
+  const { subjects, templates } = lowerSubjects(ruleset, profileIds, taiOffset);
   const own = ownAddresses(ruleset, new Map([...templates, ...subjects]), profileIds);
   const addrs = new ChunkedMap([...lowered.addrs, own]);
   return {
@@ -138,6 +139,7 @@ const MODES: Readonly<Record<IsolationMode, number>> = {
 function lowerSubjects(
   ruleset: Ruleset,
   profileIds: ReadonlyMap<string, number>,
+  taiOffset: number,
 ): Pick<Image, "subjects" | "templates"> {
   const ids = new Ids(4);
   const idOf = (key: string): number => {
@@ -157,6 +159,8 @@ function lowerSubjects(
       // The host uses every address of the machine, also those that workloads declare.
       hasOwnSources: subject.isHost !== true,
       asksIdentity: profiles.get(subject.ingress.profile ?? "")?.clauses.some(({ senders }) => senders) === true,
+      override:
+        subject.override === undefined ? null : { ...subject.override, until: subject.override.until + taiOffset },
     };
     const identity = ruleset.hasSynIdentity === true ? synIdentityOf(workloadOf(subject.workload)) : 0;
     const confinement = subject.isHost === true ? 0 : confinementOf(subject, profiles);
@@ -198,6 +202,7 @@ function closedTemplate(id: number, profileIds: ReadonlyMap<string, number>): Im
       identityProfile: 0,
       hasOwnSources: false,
       asksIdentity: false,
+      override: null,
     },
     // The runtime prepares the container in it, by sockets of any kind.
     confinement: 0,

@@ -4,6 +4,7 @@
  * One write replaces the whole value at once, so that a half that is in force can stay unchanged while the other is
  * prepared.
  */
+import { OVERRIDE_KINDS } from "../../../model/override.js";
 import { EnforcerError } from "../../../interfaces/enforcer.js";
 import { ABI, CGROUP, SUBJECT } from "../kernel/abi.generated.js";
 import type { SubjectRecord } from "../lower/image.js";
@@ -63,6 +64,8 @@ function sameRecord(a: SubjectRecord, b: SubjectRecord): boolean {
     a.egressMode === b.egressMode &&
     a.hasOwnSources === b.hasOwnSources &&
     a.asksIdentity === b.asksIdentity &&
+    a.override?.kind === b.override?.kind &&
+    a.override?.until === b.override?.until &&
     a.ingressProfile === b.ingressProfile &&
     a.egressProfile === b.egressProfile &&
     a.identityProfile === b.identityProfile
@@ -112,29 +115,36 @@ export function encodeStorage(storage: CgroupStorage): Buffer {
   return value;
 }
 
+const OVERRIDES = { quarantine: ABI.QUARANTINED, breakglass: ABI.BREAKGLASS };
+
 export function encodeSubjectRecord(record: SubjectRecord): Buffer {
   const value = Buffer.alloc(SUBJECT.size);
   value.writeUInt32LE(record.ingressProfile, SUBJECT.ingressProfile);
   value.writeUInt32LE(record.egressProfile, SUBJECT.egressProfile);
   value.writeUInt8(record.ingressMode, SUBJECT.ingressMode);
   value.writeUInt8(record.egressMode, SUBJECT.egressMode);
-  const flags = (record.hasOwnSources ? ABI.OWN_SOURCES : 0) | (record.asksIdentity ? ABI.ASKS_IDENTITY : 0);
+  const override = record.override === null ? 0 : OVERRIDES[record.override.kind];
+  const flags = (record.hasOwnSources ? ABI.OWN_SOURCES : 0) | (record.asksIdentity ? ABI.ASKS_IDENTITY : 0) | override;
   value.writeUInt16LE(flags, SUBJECT.flags);
   value.writeUInt32LE(record.identityProfile, SUBJECT.identityProfile);
+  value.writeUInt32LE(record.override?.until ?? 0, SUBJECT.until);
   return value;
 }
 
 export function decodeStorage(value: Buffer): CgroupStorage {
   const record = (set: number): SubjectRecord => {
     const at = CGROUP.set + set * SUBJECT.size;
+    const flags = value.readUInt16LE(at + SUBJECT.flags);
+    const kind = OVERRIDE_KINDS.find((one) => (flags & OVERRIDES[one]) !== 0);
     return {
       ingressProfile: value.readUInt32LE(at + SUBJECT.ingressProfile),
       egressProfile: value.readUInt32LE(at + SUBJECT.egressProfile),
       ingressMode: value.readUInt8(at + SUBJECT.ingressMode),
       egressMode: value.readUInt8(at + SUBJECT.egressMode),
       identityProfile: value.readUInt32LE(at + SUBJECT.identityProfile),
-      hasOwnSources: (value.readUInt16LE(at + SUBJECT.flags) & ABI.OWN_SOURCES) !== 0,
-      asksIdentity: (value.readUInt16LE(at + SUBJECT.flags) & ABI.ASKS_IDENTITY) !== 0,
+      hasOwnSources: (flags & ABI.OWN_SOURCES) !== 0,
+      asksIdentity: (flags & ABI.ASKS_IDENTITY) !== 0,
+      override: kind === undefined ? null : { kind, until: value.readUInt32LE(at + SUBJECT.until) },
     };
   };
   return {

@@ -29,9 +29,10 @@ export class Deadline {
     this.#request(0n, 0n);
   }
 
-  /** The epoch that is to end; 0 for none. */
-  epoch(): bigint {
-    return this.#read(DEADLINE.epoch);
+  /** Whether this epoch is to end; ends of overrides, which add two, do not count. */
+  isFor(epoch: bigint): boolean {
+    const ended = this.#read(DEADLINE.epoch);
+    return ended !== 0n && epoch >= ended && ((epoch - ended) & 1n) === 0n;
   }
 
   /** How often the kernel has ended an epoch by itself. */

@@ -82,10 +82,10 @@ export class TableSets {
   switch(prepared: SetIndex): void {
     const epoch = this.epoch();
     if (Number(epoch & 1n) === prepared) throw new TypeError("the prepared set is already in force");
-    kernel("Switching the table set", () =>
-      this.#native.wordStore(this.#fd("ztap_control"), CONTROL.epoch, epoch + 1n),
+    // Adds to what is there: the end of an override adds to it as well.
+    this.#epoch = kernel("Switching the table set", () =>
+      this.#native.wordIncrement(this.#fd("ztap_control"), CONTROL.epoch),
     );
-    this.#epoch = epoch + 1n;
     this.#settled = this.#grace();
   }
 
