@@ -232,7 +232,18 @@ type Metrics = ReturnType<typeof createMetrics>;
 
 /** Creates all series at the start: a series that appears with its first event hides that event from `rate()`. */
 function startAtZero(metrics: Metrics): void {
-  const { storeAlarm, rejected, drift, packets, refusals, flowEvents, escapes, deliveries, pollRequests, rolloutState } = metrics;
+  const {
+    storeAlarm,
+    rejected,
+    drift,
+    packets,
+    refusals,
+    flowEvents,
+    escapes,
+    deliveries,
+    pollRequests,
+    rolloutState,
+  } = metrics;
   for (const outcome of DELIVERY_OUTCOMES) deliveries.inc({ outcome }, 0);
   for (const outcome of POLL_OUTCOMES) pollRequests.inc({ outcome }, 0);
   for (const reason of REFUSAL_REASONS) refusals.inc({ reason }, 0);

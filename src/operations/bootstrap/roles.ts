@@ -11,7 +11,18 @@ const LEADER = "ztap-leader";
 const REGISTRAR = "ztap-registrar";
 /** What a leader writes: below these prefixes, and these keys. */
 const LEADER_PREFIXES = ["objects", "parts", "revisions", "policies"];
-const LEADER_KEYS = ["format", "head", "election", "source", "pruned", "suspension", "approval", "rollout", "overrides", keys.outbox];
+const LEADER_KEYS = [
+  "format",
+  "head",
+  "election",
+  "source",
+  "pruned",
+  "suspension",
+  "approval",
+  "rollout",
+  "overrides",
+  keys.outbox,
+];
 /** A node's own records. */
 const NODE_PREFIXES = [prefixes.live, prefixes.seen, prefixes.status, prefixes.members, prefixes.endpoints];
 

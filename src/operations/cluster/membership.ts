@@ -113,18 +113,19 @@ export interface ClusterDeps {
 export async function readClusterStatus({ store, clock }: ClusterDeps): Promise<ClusterStatus> {
   const head = await store.readHead();
   const rollout = await readRolloutWaves(store);
-  const [members, heartbeats, statuses, damaged, election, control, overrides, revision, servers, outbox] = await Promise.all([
-    store.listMembers(),
-    store.listHeartbeats(),
-    store.listNodeStatus(),
-    store.listDamaged(),
-    readSound(store.readLeader()),
-    readSound(store.readSourceControl()),
-    readSound(store.readOverrides()),
-    head === null ? null : store.readRevision(head),
-    store.readHealth({ everyServer: true }),
-    readSound(store.readOutbox()),
-  ]);
+  const [members, heartbeats, statuses, damaged, election, control, overrides, revision, servers, outbox] =
+    await Promise.all([
+      store.listMembers(),
+      store.listHeartbeats(),
+      store.listNodeStatus(),
+      store.listDamaged(),
+      readSound(store.readLeader()),
+      readSound(store.readSourceControl()),
+      readSound(store.readOverrides()),
+      head === null ? null : store.readRevision(head),
+      store.readHealth({ everyServer: true }),
+      readSound(store.readOutbox()),
+    ]);
   const leader = election.value;
   const suspension = control.value?.suspension ?? null;
   const source = await readSound(readSourceNow(store, revision, suspension));
