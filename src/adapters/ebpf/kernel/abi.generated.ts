@@ -2,7 +2,7 @@
 
 /** Named numbers. */
 export const ABI = {
-  VERSION: 6,
+  VERSION: 7,
   MAX_ADDRS: 4194304,
   MAX_PORTS: 4194304,
   MAX_FLOWS: 131072,
@@ -39,6 +39,7 @@ export const ABI = {
   NODE_NONE: 2147483647,
   MAX_GUARD_PROFILES: 128,
   MAX_ECHOES: 4096,
+  MAX_DIFFERENCES: 4096,
   INGRESS: 0,
   EGRESS: 1,
   MODE_UNSET: 0,
@@ -130,15 +131,20 @@ export const ABI = {
   EVENTS_LIMITED: 2,
   EVENTS_LOST: 3,
   EVENT_STATISTICS: 4,
+  SHADOW_EVALUATED: 0,
+  SHADOW_DENIALS: 1,
+  SHADOW_ALLOWS: 2,
+  SHADOW_TOTALS: 3,
   SOCK_ROLE: 12,
 } as const;
 
 /** Sizes and offsets of the structs, in bytes. */
 export const CONTROL = {
-  size: 16,
+  size: 24,
   abi: 0,
   salt: 4,
   epoch: 8,
+  shadow: 16,
 } as const;
 export const DEADLINE = {
   size: 32,
@@ -399,7 +405,7 @@ export const SUBJECT_COUNT = {
   used: 88,
 } as const;
 export const EVENT = {
-  size: 64,
+  size: 72,
   time: 0,
   subject: 8,
   rule: 12,
@@ -414,6 +420,21 @@ export const EVENT = {
   remote: 40,
   beLocalPort: 56,
   beRemotePort: 58,
+  shadowRule: 60,
+  shadow: 64,
+} as const;
+export const SHADOW_KEY = {
+  size: 16,
+  subject: 0,
+  rule: 4,
+  shadowRule: 8,
+  direction: 12,
+  verdict: 13,
+} as const;
+export const SHADOW = {
+  size: 16,
+  identity: 0,
+  since: 8,
 } as const;
 export const EXPORTED_FLOW = {
   size: 72,

@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/*
+ * Shadow: judges what begins a connection or a flow also by the ruleset in the other table set, and counts where the two differ. It decides
+ * nothing, and leaves nothing behind but its counts. See docs/adr/0026-shadow.md.
+ */
+#ifndef ZTAP_SHADOW_H
+#define ZTAP_SHADOW_H
+
+#include "count.h"
+#include "self.h"
+
+/* Beside the direction and POLICY_SET_B, which is the coming ruleset's set, in one argument. */
+#define SHADOW_PASSES 16
+#define SHADOW_FALSE_IDENTITY 32
+
+/* Returns whether what begins under this epoch is to be judged by the other set as well. */
+static __always_inline bool is_shadowed(__u64 epoch)
+{
+	__u32 zero = 0;
+	struct ztap_control *control = bpf_map_lookup_elem(&ztap_control, &zero);
+
+	return control && *(volatile __u64 *)&control->shadow == epoch;
+}
+
+/* Returns POLICY_SET_B if the set that is not in force is the second one. */
+static __always_inline __u32 set_beside(__u64 epoch)
+{
+	return epoch & 1 ? 0 : POLICY_SET_B;
+}
+
+static __always_inline void add_to_total(__u32 index)
+{
+	__u64 *total = bpf_map_lookup_elem(&ztap_shadow_totals, &index);
+
+	if (total)
+		add_one(total);
+}
+
+/*
+ * Counts what was judged by both. Without room for one more difference, the totals are exact all the same. Returns its last argument,
+ * the coming ruleset's rule << 8 | verdict, where the two differ; else 0. A global function, so that the verifier checks it once.
+ */
+__noinline __u64 count_in_shadow(__u32 subject, __u32 what, __u32 rule, __u64 coming)
+{
+	bool passes = (coming & 3) != ZTAP_DENIED;
+	struct ztap_shadow_key key = {};
+	__u64 zero = 0, *counter;
+
+	add_to_total(ZTAP_SHADOW_EVALUATED);
+	if (passes == !!(what & SHADOW_PASSES))
+		return 0;
+	add_to_total(passes ? ZTAP_SHADOW_ALLOWS : ZTAP_SHADOW_DENIALS);
+	key.subject = subject;
+	key.rule = rule;
+	key.shadow_rule = coming >> 8;
+	key.direction = what & ZTAP_EGRESS;
+	key.verdict = passes ? ZTAP_ALLOWED : ZTAP_DENIED;
+	counter = bpf_map_lookup_elem(&ztap_shadow_counts, &key);
+	if (!counter) {
+		/* Of two CPUs, the second one fails, and finds the entry of the first. */
+		bpf_map_update_elem(&ztap_shadow_counts, &key, &zero, BPF_NOEXIST);
+		counter = bpf_map_lookup_elem(&ztap_shadow_counts, &key);
+	}
+	if (counter)
+		add_one(counter);
+	return coming;
+}
+
+/*
+ * Returns rule << 8 | verdict of the coming ruleset, without what a workload sends to itself. What begins in both directions has no
+ * answer to be: the other end's beginning was judged.
+ */
+static __always_inline __u64 coming_verdict(const struct packet *p, const struct ztap_cgroup *cgroup, __u32 what,
+					    __u32 port)
+{
+	const struct ztap_subject *subject = what & POLICY_SET_B ? &cgroup->set[1] : &cgroup->set[0];
+	__u32 asked = what & (ZTAP_EGRESS | POLICY_SET_B);
+	__u64 decided;
+
+	if (what & ZTAP_EGRESS && has_false_source(cgroup, subject, p, !!(what & POLICY_SET_B))) {
+		if (subject->egress_mode != ZTAP_MODE_AUDIT)
+			return ZTAP_DENIED;
+		asked |= POLICY_WITHOUT_RULES;
+	}
+	decided = decide_by_policy(p, subject, asked, port);
+	/* The proof was judged by what is in force. */
+	if (what & SHADOW_FALSE_IDENTITY && (decided & 3) == ZTAP_ALLOWED && subject->flags & ZTAP_ASKS_IDENTITY)
+		return subject->ingress_mode == ZTAP_MODE_AUDIT ? ZTAP_AUDITED : ZTAP_DENIED;
+	return decided;
+}
+
+/* Judges a packet. Returns as count_in_shadow(). A global function, as above. */
+__noinline __u64 evaluate_in_shadow(struct __sk_buff *skb, const struct packet *p, const struct ztap_cgroup *cgroup,
+				 __u32 what, __u32 rule)
+{
+	__u64 coming;
+
+	if (!p || !cgroup)
+		return 0;
+	coming = coming_verdict(p, cgroup, what, port_of(p, what & ZTAP_EGRESS));
+	if ((coming & 3) == ZTAP_DENIED && what & SHADOW_PASSES &&
+	    is_to_self(skb, p, cgroup, 0, (what & ZTAP_EGRESS) | PACKET_IS_ONLY_LOOKED_AT))
+		coming = ZTAP_ALLOWED;
+	return count_in_shadow(cgroup->subject, what, rule, coming);
+}
+
+/* Judges a connect() or sendto() that is refused: there will be no packet. The source address is not chosen yet. Returns as above. */
+static __always_inline __u64 evaluate_call_in_shadow(const struct packet *p, const struct scope *scope, __u32 rule)
+{
+	const struct ztap_cgroup *cgroup = scope->cgroup;
+	__u32 what = ZTAP_EGRESS | set_beside(scope->epoch);
+	const struct ztap_subject *subject = what & POLICY_SET_B ? &cgroup->set[1] : &cgroup->set[0];
+
+	return count_in_shadow(cgroup->subject, what, rule,
+			       decide_by_policy(p, subject, what, bpf_ntohs(p->be_remote_port)));
+}
+
+#endif

@@ -1,0 +1,71 @@
+/**
+ * Shadow of a coming ruleset: it stands in the table set that is not in force, and what begins is evaluated by both; see
+ * docs/adr/0026-shadow.md.
+ *
+ * Guarantees: nothing is written into that set while a program may evaluate by it; whatever writes there or switches ends the shadow first;
+ * what is in force decides as before at every moment.
+ */
+import type { Shadow, ShadowReading } from "../../interfaces/enforcer.js";
+import type { Ruleset } from "../../model/ruleset.js";
+import type { EventRing } from "./maps/event-ring.js";
+import type { ShadowCounts } from "./maps/shadow-counts.js";
+import type { SetIndex, TableSets } from "./maps/table-sets.js";
+import { allSubjects, type Image } from "./lower/image.js";
+
+/** What an enforcer does for a shadow. */
+export interface ShadowSteps {
+  readonly lower: (ruleset: Ruleset) => Image;
+  /** Writes a ruleset into the set that is not in force, for the workloads of the one that is. */
+  readonly prepare: (coming: Ruleset, inForce: Ruleset) => Promise<SetIndex>;
+}
+
+export class KernelShadow implements Shadow {
+  /** Of the shadow that this process began. */
+  #images: { readonly coming: Image; readonly inForce: Image } | null = null;
+
+  constructor(
+    private readonly counts: ShadowCounts,
+    private readonly tables: TableSets,
+    private readonly events: Pick<EventRing, "learnComing">,
+    private readonly steps: ShadowSteps,
+  ) {}
+
+  async begin(coming: Ruleset, inForce: Ruleset, key: string, now: number): Promise<void> {
+    const { tables, counts, steps } = this;
+    this.end();
+    // The images name what is counted; both were lowered before.
+    const images = { coming: steps.lower(coming), inForce: steps.lower(inForce) };
+    await tables.settled();
+    if (!counts.isOf(key)) counts.reset(key, now);
+    const prepared = await steps.prepare(coming, inForce);
+    this.events.learnComing(images.coming);
+    tables.beginShadow(prepared);
+    this.#images = images;
+  }
+
+  end(): void {
+    this.tables.endShadow();
+    this.events.learnComing(null);
+    this.#images = null;
+  }
+
+  read(): ShadowReading | null {
+    const images = this.#images;
+    if (images === null || !this.tables.isShadowed()) return null;
+    const workloads = new Map([...allSubjects(images.inForce)].map(([workload, { id }]) => [id, workload]));
+    const differences = this.counts.counts().flatMap(({ subject, rule, comingRule, ...count }) => {
+      const workload = workloads.get(subject);
+      return workload === undefined
+        ? []
+        : [
+            {
+              ...count,
+              workload,
+              rule: images.inForce.rules.get(rule) ?? null,
+              comingRule: images.coming.rules.get(comingRule) ?? null,
+            },
+          ];
+    });
+    return { ...this.counts.totals(), differences };
+  }
+}
