@@ -2,15 +2,25 @@
  * The shadow of a coming ruleset: what the programs count agrees with the reference for both rulesets, it decides nothing, and it stands
  * and ends with real cgroups, connections and agents. `ZTAP_SEED=<seed>` plays the random part again.
  */
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdirSync, readFileSync, rmdirSync } from "node:fs";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import t from "tap";
+import type { ShadowReading } from "../../src/interfaces/enforcer.js";
+import type { FlowRecord } from "../../src/interfaces/flows.js";
+import { inPlacesOf } from "../../src/policy/same-workloads.js";
 import { SeededRandom } from "../fakes/random.js";
 import { Bench } from "./bench.js";
 import { anyRuleset, WORKLOADS } from "./generate.js";
 import { bordersOf, Dice } from "./pool.js";
 import { isOwnPing, Reference } from "./reference.js";
-import { whyNot } from "./sandbox.js";
+import { rulesetOf, type Isolation, type WorkloadSpec } from "./rulesets.js";
+import { Sandbox, whyNot } from "./sandbox.js";
 import { Traffic } from "./traffic.js";
 import { volume } from "../volume.js";
+import { waitUntil } from "../wait.js";
 
 const STEPS = 200;
 /** More than any idle time. */
@@ -65,5 +75,173 @@ else {
     }
     t.ok(seen.newDenials > 0 && seen.newAllows > 0, "differences of both kinds", { seen });
     t.pass(JSON.stringify(seen));
+  });
+
+  const sandbox = new Sandbox(t);
+  const [OWN, PEER] = ["10.219.0.1", "10.219.0.2"];
+  const [inside, outside] = sandbox.network([`${OWN}/24`], [`${PEER}/24`]);
+  const NOTHING: Isolation = { allow: [] };
+  const toPeer = (...ports: readonly string[]): Isolation => ({ allow: [{ peers: [`${PEER}/32`], ports }] });
+  const said = (reading: ShadowReading | null | undefined): readonly unknown[] =>
+    (reading?.differences ?? [])
+      .map(({ workload, direction, effect, rule, comingRule, count }) =>
+        [workload, direction, effect, rule?.key ?? null, comingRule?.key ?? null, count].join(" "),
+      )
+      .sort();
+
+  await t.test("connections and datagrams of real sockets, by two rulesets of which one decides", async (t) => {
+    const node = sandbox.node("shadow");
+    const cgroups = { web: sandbox.cgroup("shadow-web"), job: sandbox.cgroup("shadow-job"), dns: sandbox.cgroup("shadow-dns") };
+    const [web, job, dns] = [
+      await sandbox.actor({ cgroup: cgroups.web, namespace: inside }),
+      await sandbox.actor({ cgroup: cgroups.job, namespace: inside }),
+      await sandbox.actor({ cgroup: cgroups.dns, namespace: inside }),
+    ];
+    const peer = await sandbox.actor({ namespace: outside });
+    const { port } = await peer.call("tcpListen", { host: PEER, port: 0 });
+    const { port: udp } = await peer.call("udpBind", { host: PEER, port: 0, echo: true });
+    const { port: ownPort } = await web.call("tcpListen", { host: OWN, port: 0 });
+    const workloads = (web: Partial<WorkloadSpec>, job: Partial<WorkloadSpec>, dns: Partial<WorkloadSpec>) =>
+      rulesetOf(node, {
+        "demo/web": { cgroup: cgroups.web, ...web },
+        "demo/job": { cgroup: cgroups.job, ...job },
+        "demo/dns": { cgroup: cgroups.dns, ...dns },
+      });
+    const inForce = workloads({ egress: toPeer(`tcp/${port}`), ingress: NOTHING }, { egress: NOTHING }, {});
+    const coming = workloads(
+      { egress: NOTHING, ingress: toPeer(`tcp/${ownPort}`) },
+      { egress: toPeer(`tcp/${port}`) },
+      { ingress: NOTHING },
+    );
+    const connect = async (from: typeof web, host: string, to: unknown): Promise<unknown> => {
+      const { code, id } = await from.call("tcpConnect", { host, port: to });
+      if (id !== undefined) await from.call("tcpSend", { id, text: "hello" });
+      if (id !== undefined) await from.call("tcpWait", { id, text: "hello" });
+      return code ?? "connected";
+    };
+    let enforcer = sandbox.enforcer(node);
+    await enforcer.open();
+    await enforcer.apply(inForce);
+    if (enforcer.flowSource === null) throw new Error("there are no flows");
+    const records: FlowRecord[] = [];
+    const stop = new AbortController();
+    const source = enforcer.flowSource;
+    const reading = (async () => {
+      for await (const batch of source.flows(stop.signal)) records.push(...batch);
+    })();
+    const stopReading = async (): Promise<void> => {
+      stop.abort();
+      await reading;
+    };
+    await enforcer.shadow?.begin(inPlacesOf(coming, inForce), inForce, "1 2", 1);
+
+    t.equal(await connect(web, PEER, port), "connected", "what is in force decides");
+    t.equal(await connect(job, PEER, port), "EPERM");
+    t.equal(await connect(web, OWN, ownPort), "connected", "a workload to itself");
+    const { id } = await dns.call("udpBind", { host: OWN, port: 0 });
+    await dns.call("udpSend", { id, host: PEER, port: udp, text: "question" });
+    await dns.call("udpWait", { id, text: "question" });
+    const first = [
+      "demo/job egress allowed  demo/job/egress/0 1",
+      "demo/web egress denied demo/web/egress/0  1",
+    ];
+    t.strictSame(said(enforcer.shadow?.read()), first, "neither the answer to dns, nor web to itself");
+    // web to peer; job's call; web to itself, at both ends; the question of dns.
+    t.match(enforcer.shadow?.read(), { sinceMs: 1, judged: 5, newDenials: 1, newAllows: 1 });
+    await waitUntil(() => records.filter(({ shadow }) => shadow !== undefined).length === 2, { what: "the events" });
+    t.match(
+      records.filter(({ shadow }) => shadow !== undefined),
+      [
+        { workload: "demo/web", verdict: "allowed", hook: "packet", shadow: { verdict: "denied", rule: null } },
+        { workload: "demo/job", verdict: "denied", hook: "call", shadow: { verdict: "allowed", rule: { key: "demo/job/egress/0" } } },
+      ],
+    );
+
+    const refused = await connect(web, PEER, Number(port) + 1);
+    t.equal(refused, "EPERM");
+    t.strictSame(said(enforcer.shadow?.read()), first, "what both deny is no difference");
+    t.match(enforcer.shadow?.read(), { judged: 6 });
+
+    // From outside: web's server is closed to the peer, and would be open.
+    void peer.call("tcpConnect", { host: OWN, port: ownPort });
+    await waitUntil(() => (enforcer.shadow?.read()?.newAllows ?? 0) > 1, { what: "a SYN from outside" });
+    t.match(
+      said(enforcer.shadow?.read()).find((one) => String(one).startsWith("demo/web ingress")),
+      /^demo\/web ingress allowed {2}demo\/web\/ingress\/0 \d+$/,
+    );
+
+    // An instance starts again: what is in force is applied again, and the counts go on.
+    await job.end();
+    const folder = join(sandbox.cgroupRoot, cgroups.job);
+    await waitUntil(() => readFileSync(join(folder, "cgroup.procs"), "utf8") === "", { what: "the end of job" });
+    rmdirSync(folder);
+    mkdirSync(folder);
+    await enforcer.apply(inForce);
+    t.equal(enforcer.shadow?.read(), null, "what was written again is not evaluated by");
+    await enforcer.shadow?.begin(inPlacesOf(coming, inForce), inForce, "1 2", 2);
+    const again = await sandbox.actor({ cgroup: cgroups.job, namespace: inside });
+    t.equal(await connect(again, PEER, port), "EPERM");
+    t.ok(said(enforcer.shadow?.read()).includes("demo/job egress allowed  demo/job/egress/0 2"));
+    t.equal(enforcer.shadow?.read()?.sinceMs, 1);
+
+    // Without an agent the kernel goes on, and the next agent finds what it has counted.
+    await stopReading();
+    await enforcer.close();
+    t.equal(await connect(web, PEER, port), "connected");
+    enforcer = sandbox.enforcer(node);
+    await enforcer.open();
+    await enforcer.shadow?.begin(inPlacesOf(coming, inForce), inForce, "1 2", 3);
+    t.ok(said(enforcer.shadow?.read()).includes("demo/web egress denied demo/web/egress/0  2"));
+
+    // A newer revision replaces it.
+    await enforcer.shadow?.begin(inPlacesOf(inForce, inForce), inForce, "1 3", 4);
+    t.equal(await connect(again, PEER, port), "EPERM");
+    t.equal(await connect(web, PEER, port), "connected");
+    t.strictSame(enforcer.shadow?.read(), { sinceMs: 4, judged: 2, newDenials: 0, newAllows: 0, differences: [] });
+
+    // It comes into force.
+    await enforcer.apply(coming);
+    t.equal(enforcer.shadow?.read(), null);
+    t.equal(await connect(again, PEER, port), "connected");
+    t.equal(await connect(web, PEER, port), "EPERM");
+    await enforcer.close();
+  });
+
+  await t.test("killed at any step, what is in force stands, and the next agent counts no nonsense", async (t) => {
+    const node = sandbox.node("shadow-kill");
+    const cgroup = sandbox.cgroup("shadow-kill");
+    const web = await sandbox.actor({ cgroup, namespace: inside });
+    const peer = await sandbox.actor({ namespace: outside });
+    const { port } = await peer.call("tcpListen", { host: PEER, port: 0 });
+    const others = [`${OWN}/32`, "10.219.1.0/24", "10.219.2.0/24"];
+    const rulesets = others.map((other) =>
+      rulesetOf(node, {
+        "demo/web": { cgroup, egress: { allow: [{ peers: [other], ports: ["udp/1"] }, ...toPeer(`tcp/${port}`).allow] } },
+      }),
+    );
+    const closed = rulesetOf(node, { "demo/web": { cgroup, egress: NOTHING } });
+    const script = fileURLToPath(new URL("./mortal.js", import.meta.url));
+    let isKilled = true;
+    let steps = 0;
+    for (; isKilled; steps++) {
+      // Both are written anew each time.
+      const inForce = rulesets[steps % rulesets.length] ?? closed;
+      const child = spawn(process.execPath, [script, String(steps), JSON.stringify(inForce), JSON.stringify(closed)], {
+        stdio: "inherit",
+      });
+      const [, signal]: unknown[] = await once(child, "exit");
+      isKilled = signal === "SIGKILL";
+      const { id, code } = await web.call("tcpConnect", { host: PEER, port });
+      t.ok(id !== undefined, `after step ${steps}: ${code ?? "connected"}`);
+      const enforcer = sandbox.enforcer(node);
+      await enforcer.open();
+      await enforcer.apply(inForce);
+      await enforcer.shadow?.begin(closed, inForce, `${steps}`, 5);
+      t.match(enforcer.shadow?.read(), { sinceMs: 5, judged: 0, newDenials: 0, newAllows: 0 }, "it begins from nothing");
+      t.match(await web.call("tcpConnect", { host: PEER, port }), { id: Number });
+      t.match(enforcer.shadow?.read(), { judged: 1, newDenials: 1, newAllows: 0 });
+      await enforcer.close();
+    }
+    t.ok(steps > 20, `${steps} steps`);
   });
 }

@@ -212,19 +212,21 @@ export class EbpfEnforcer implements Enforcer {
     const subjects = new Subjects(native, links, newborns, storageFd, root);
     const tables = new TableSets(native, object.maps);
     const events = new EventRing(native, object.maps);
+    const trials = new KernelTrials(new Deadline(native, object), tables, {
+      isInForce: (ruleset) => this.#inForce === this.#lower(ruleset).image,
+      apply: (ruleset) => this.apply(ruleset),
+      switchTo: (ruleset) => this.#put(ruleset),
+      prepare: (before, inForce) => this.#prepare(before, inForce),
+      observe: (ruleset) => this.observe(ruleset),
+    });
     this.#opened = {
       native,
       object,
       tables,
-      trials: new KernelTrials(new Deadline(native, object), tables, {
-        isInForce: (ruleset) => this.#inForce === this.#lower(ruleset).image,
-        apply: (ruleset) => this.apply(ruleset),
-        switchTo: (ruleset) => this.#put(ruleset),
-        prepare: (before, inForce) => this.#prepare(before, inForce),
-        observe: (ruleset) => this.observe(ruleset),
-      }),
+      trials,
       shadow: new KernelShadow(new ShadowCounts(native, object), tables, events, {
         lower: (ruleset) => this.#lower(ruleset).image,
+        isOnTrial: () => trials.isOnTrial(),
         prepare: (coming, inForce) => this.#prepareShadow(coming, inForce),
       }),
       newborns,

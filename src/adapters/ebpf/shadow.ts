@@ -5,7 +5,7 @@
  * Guarantees: nothing is written into that set while a program may evaluate by it; whatever writes there or switches ends the shadow first;
  * what is in force decides as before at every moment.
  */
-import type { Shadow, ShadowReading } from "../../interfaces/enforcer.js";
+import { EnforcerError, type Shadow, type ShadowReading } from "../../interfaces/enforcer.js";
 import type { Ruleset } from "../../model/ruleset.js";
 import type { EventRing } from "./maps/event-ring.js";
 import type { ShadowCounts } from "./maps/shadow-counts.js";
@@ -15,6 +15,8 @@ import { allSubjects, type Image } from "./lower/image.js";
 /** What an enforcer does for a shadow. */
 export interface ShadowSteps {
   readonly lower: (ruleset: Ruleset) => Image;
+  /** Whether the set that is not in force holds what the kernel would return to. */
+  readonly isOnTrial: () => boolean;
   /** Writes a ruleset into the set that is not in force, for the workloads of the one that is. */
   readonly prepare: (coming: Ruleset, inForce: Ruleset) => Promise<SetIndex>;
 }
@@ -32,6 +34,7 @@ export class KernelShadow implements Shadow {
 
   async begin(coming: Ruleset, inForce: Ruleset, key: string, now: number): Promise<void> {
     const { tables, counts, steps } = this;
+    if (steps.isOnTrial()) throw new EnforcerError("busy", "no shadow stands while a ruleset is on trial");
     this.end();
     // The images name what is counted; both were lowered before.
     const images = { coming: steps.lower(coming), inForce: steps.lower(inForce) };

@@ -30,12 +30,18 @@ export class KernelTrials implements Trials {
     return this.#returned !== null;
   }
 
+  /** Whether a trial runs that this or an earlier process has begun. */
+  isOnTrial(): boolean {
+    const epoch = this.deadline.epoch();
+    return epoch !== 0n && epoch === this.tables.epoch();
+  }
+
   async begin(ruleset: Ruleset, before: Ruleset, ms: number): Promise<Observation> {
     const { deadline, tables, steps } = this;
     const until = performance.now() + ms;
     const left = (): number => until - performance.now();
     // Instances changed within a trial: then this does not go back and forth, and has no deadline until it has written all.
-    const isOnTrial = deadline.epoch() !== 0n && deadline.epoch() === tables.epoch();
+    const isOnTrial = this.isOnTrial();
     if (!isOnTrial && !steps.isInForce(before)) await steps.apply(before);
     const returned = deadline.returned();
     deadline.end();
