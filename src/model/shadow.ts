@@ -29,8 +29,6 @@ export interface ShadowReport {
   readonly judged: number;
   readonly newDenials: number;
   readonly newAllows: number;
-  /** The most frequent first; at most MOST_DIFFERENCES. */
+  /** The most frequent first; at most 20. */
   readonly differences: readonly ShadowDifference[];
 }
-
-export const MOST_DIFFERENCES = 20;

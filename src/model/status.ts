@@ -1,5 +1,6 @@
 /** The status that nodes report: heartbeat, attempted and enforced revision, drift. */
 import type { ControlServer } from "./management-access.js";
+import type { ShadowReport } from "./shadow.js";
 import type { WithheldWorkload } from "./withholding.js";
 
 export type DriftKind = "missing" | "extra" | "changed" | "detached";
@@ -59,6 +60,8 @@ export interface NodeStatus {
   readonly subjects: readonly SubjectStatus[];
   /** The revision that is in force except for these workloads; absent if a whole revision is in force. */
   readonly withheld?: { readonly revision: number; readonly workloads: readonly WithheldWorkload[] };
+  /** The revision that the node waits for, compared with live traffic; absent: none is compared. */
+  readonly shadow?: ShadowReport;
   /** RFC 3339, UTC. */
   readonly observedAt: string;
 }

@@ -10,6 +10,7 @@ import { API_VERSIONS, KINDS, type ObjectPosition, type ZtapObject } from "../mo
 import { refKey, refOf, type Revision, type RevisionEntry, type SourceRef, type StateObject } from "../model/state.js";
 import type { ControlServer } from "../model/management-access.js";
 import type { Approval, Suspension } from "../model/source-control.js";
+import type { ShadowDifference, ShadowReport } from "../model/shadow.js";
 import type { DriftItem, Member, NodeStatus, SourceStatus, SubjectStatus, Unverified } from "../model/status.js";
 import type { WithheldWorkload } from "../model/withholding.js";
 import { MOST_SERVER_CGROUPS, MOST_SERVERS } from "../model/management-access.js";
@@ -127,6 +128,28 @@ const isControlServer = shaped<ControlServer>({
   cgroups: listOf(isText, MOST_SERVER_CGROUPS),
 });
 
+const isShadowDifference = shaped<ShadowDifference>({
+  effect: oneOf("denied", "allowed"),
+  direction: oneOf("ingress", "egress"),
+  workload: isSubjectName,
+  policy: nullable(isText),
+  file: nullable(isText),
+  line: nullable(isPositive),
+  count: isCount,
+});
+
+const MOST_SHADOW_DIFFERENCES = 20;
+
+const isShadowReport = shaped<ShadowReport>({
+  revision: isPositive,
+  commitId: isToken,
+  since: isTime,
+  judged: isCount,
+  newDenials: isCount,
+  newAllows: isCount,
+  differences: listOf(isShadowDifference, MOST_SHADOW_DIFFERENCES),
+});
+
 const isMember = shaped<Member>({ id: isLabel, address: isAddress, joinedAt: isTime });
 
 const isNodeStatus = shaped<NodeStatus>({
@@ -147,6 +170,7 @@ const isNodeStatus = shaped<NodeStatus>({
   withheld: optional(
     shaped<NonNullable<NodeStatus["withheld"]>>({ revision: isPositive, workloads: listOf(isWithheldWorkload) }),
   ),
+  shadow: optional(isShadowReport),
   observedAt: isTime,
 });
 
@@ -275,9 +299,10 @@ export function damagedRecord(
 
 /** Returns a record with its texts for people as they are stored: bounded, and without line breaks and control characters. */
 export function tidyStatus(status: NodeStatus): NodeStatus {
-  const { withheld } = status;
+  const { withheld, shadow } = status;
   return {
     ...status,
+    ...(shadow === undefined ? {} : { shadow: tidyShadow(shadow) }),
     ...(withheld === undefined ? {} : { withheld: { ...withheld, workloads: withheld.workloads.map(tidyWithheld) } }),
     message: status.message === null ? null : recordLine(status.message),
     ...(status.warnings === undefined ? {} : { warnings: status.warnings.map(recordLine) }),
@@ -286,6 +311,16 @@ export function tidyStatus(status: NodeStatus): NodeStatus {
       subject.message === undefined ? subject : { ...subject, message: recordLine(subject.message) },
     ),
   };
+}
+
+function tidyShadow({ differences, ...shadow }: ShadowReport): ShadowReport {
+  const line = (text: string | null): string | null => (text === null ? null : recordLine(text));
+  const tidy = ({ policy, file, ...one }: ShadowDifference): ShadowDifference => ({
+    ...one,
+    policy: line(policy),
+    file: line(file),
+  });
+  return { ...shadow, differences: differences.slice(0, MOST_SHADOW_DIFFERENCES).map(tidy) };
 }
 
 function tidyWithheld(withheld: WithheldWorkload): WithheldWorkload {

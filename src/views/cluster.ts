@@ -7,6 +7,7 @@ import { progressOf } from "../operations/cluster/membership.js";
 import type { ClusterNode, ClusterStatus, Joined, Left, Progress } from "../operations/cluster/membership.js";
 import { ageText } from "./age.js";
 import type { Style } from "./style.js";
+import { describeShadow } from "./shadow.js";
 import { renderListing, type ListTable } from "./listing.js";
 import { wrapWords } from "./wrap.js";
 
@@ -142,7 +143,9 @@ function describeProblem(node: ClusterNode, style: Style): readonly string[] {
   const paint = state === "absent" || state === "left" ? style.dim : style.bad;
   const wrap = (text: string, look: (line: string) => string): readonly string[] =>
     text === "" ? [] : wrapWords(style.line`${id}: ${text}`, style.width, "  ").map(look);
-  return [...wrap(problem, paint), ...wrap(describePending(node), style.warn)];
+  const shadow = node.shadow === null ? "" : describeShadow(node.shadow);
+  const paintShadow = node.shadow !== null && node.shadow.newDenials > 0 ? style.warn : style.dim;
+  return [...wrap(problem, paint), ...wrap(describePending(node), style.warn), ...wrap(shadow, paintShadow)];
 }
 
 /** The number of pending workloads that the text names for each node; the document has them all. */

@@ -63,7 +63,9 @@ else {
         if (passes === (would.verdict !== "denied" || (passes && isOwnPing(step)))) continue;
         totals[passes ? "newDenials" : "newAllows"] += 1;
         const effect = passes ? "denied" : "allowed";
-        const [rule, comingRule] = [expected, would].map((one) => (one.rule === "identity" ? null : one.rule) ?? undefined);
+        const [rule, comingRule] = [expected, would].map(
+          (one) => (one.rule === "identity" ? null : one.rule) ?? undefined,
+        );
         const key = `${step.workload} ${step.direction} ${effect} ${rule} ${comingRule}`;
         counts.set(key, (counts.get(key) ?? 0) + 1);
       }
@@ -91,7 +93,11 @@ else {
 
   await t.test("connections and datagrams of real sockets, by two rulesets of which one decides", async (t) => {
     const node = sandbox.node("shadow");
-    const cgroups = { web: sandbox.cgroup("shadow-web"), job: sandbox.cgroup("shadow-job"), dns: sandbox.cgroup("shadow-dns") };
+    const cgroups = {
+      web: sandbox.cgroup("shadow-web"),
+      job: sandbox.cgroup("shadow-job"),
+      dns: sandbox.cgroup("shadow-dns"),
+    };
     const [web, job, dns] = [
       await sandbox.actor({ cgroup: cgroups.web, namespace: inside }),
       await sandbox.actor({ cgroup: cgroups.job, namespace: inside }),
@@ -141,10 +147,7 @@ else {
     const { id } = await dns.call("udpBind", { host: OWN, port: 0 });
     await dns.call("udpSend", { id, host: PEER, port: udp, text: "question" });
     await dns.call("udpWait", { id, text: "question" });
-    const first = [
-      "demo/job egress allowed  demo/job/egress/0 1",
-      "demo/web egress denied demo/web/egress/0  1",
-    ];
+    const first = ["demo/job egress allowed  demo/job/egress/0 1", "demo/web egress denied demo/web/egress/0  1"];
     t.strictSame(said(enforcer.shadow?.read()), first, "neither the answer to dns, nor web to itself");
     // web to peer; job's call; web to itself, at both ends; the question of dns.
     t.match(enforcer.shadow?.read(), { sinceMs: 1, judged: 5, newDenials: 1, newAllows: 1 });
@@ -153,7 +156,12 @@ else {
       records.filter(({ shadow }) => shadow !== undefined),
       [
         { workload: "demo/web", verdict: "allowed", hook: "packet", shadow: { verdict: "denied", rule: null } },
-        { workload: "demo/job", verdict: "denied", hook: "call", shadow: { verdict: "allowed", rule: { key: "demo/job/egress/0" } } },
+        {
+          workload: "demo/job",
+          verdict: "denied",
+          hook: "call",
+          shadow: { verdict: "allowed", rule: { key: "demo/job/egress/0" } },
+        },
       ],
     );
 
@@ -216,7 +224,10 @@ else {
     const others = [`${OWN}/32`, "10.219.1.0/24", "10.219.2.0/24"];
     const rulesets = others.map((other) =>
       rulesetOf(node, {
-        "demo/web": { cgroup, egress: { allow: [{ peers: [other], ports: ["udp/1"] }, ...toPeer(`tcp/${port}`).allow] } },
+        "demo/web": {
+          cgroup,
+          egress: { allow: [{ peers: [other], ports: ["udp/1"] }, ...toPeer(`tcp/${port}`).allow] },
+        },
       }),
     );
     const closed = rulesetOf(node, { "demo/web": { cgroup, egress: NOTHING } });
@@ -237,7 +248,11 @@ else {
       await enforcer.open();
       await enforcer.apply(inForce);
       await enforcer.shadow?.begin(closed, inForce, `${steps}`, 5);
-      t.match(enforcer.shadow?.read(), { sinceMs: 5, judged: 0, newDenials: 0, newAllows: 0 }, "it begins from nothing");
+      t.match(
+        enforcer.shadow?.read(),
+        { sinceMs: 5, judged: 0, newDenials: 0, newAllows: 0 },
+        "it begins from nothing",
+      );
       t.match(await web.call("tcpConnect", { host: PEER, port }), { id: Number });
       t.match(enforcer.shadow?.read(), { judged: 1, newDenials: 1, newAllows: 0 });
       await enforcer.close();

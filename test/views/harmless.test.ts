@@ -109,6 +109,7 @@ const suspension = (x: string) => ({ by: x, reason: x, since: x, until: x });
 const member = (x: string) => ({ id: x, address: x, joinedAt: x });
 const node = (x: string) => ({
   withheld: [],
+  shadow: null,
   ...{ id: x, address: x, role: "leader", state: "unhealthy", declared: false, joinedAt: x, lastSeen: x },
   ...{ heartbeatAgeMs: 1, enforcedRevision: 1, rulesetDigest: x, lag: 0, message: x },
   pending: [{ workload: x, message: x }],

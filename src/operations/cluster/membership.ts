@@ -1,6 +1,7 @@
 /** Membership, leadership and health: the declared nodes, the members and the live agents, side by side. */
 import type { Suspension } from "../../model/source-control.js";
 import type { Revision } from "../../model/state.js";
+import type { ShadowReport } from "../../model/shadow.js";
 import type { Heartbeat, Member, NodeStatus, SourceStatus, StoreHealth } from "../../model/status.js";
 import type { WithheldWorkload } from "../../model/withholding.js";
 import { StoreError, type Store } from "../../interfaces/store.js";
@@ -32,6 +33,8 @@ export interface ClusterNode {
   readonly rulesetDigest: string | null;
   /** Number of revisions between the enforced one and head; null if it enforces none. */
   readonly lag: number | null;
+  /** What the revision that the node waits for would decide otherwise; null if it compares none. */
+  readonly shadow: ShadowReport | null;
   /** Workloads for which the node does not enforce the revision that it follows. */
   readonly withheld: readonly WithheldWorkload[];
   /** Workloads of the node that do not exist yet, as its agent last saw them. */
@@ -181,6 +184,7 @@ function toNode(
     enforcedRevision,
     rulesetDigest: status?.rulesetDigest ?? null,
     lag: cluster.head === null || enforcedRevision === null ? null : cluster.head - enforcedRevision,
+    shadow: status?.shadow ?? null,
     withheld: status?.withheld?.workloads ?? [],
     pending: listPending(status?.subjects ?? []),
     message: [known.damage, problemOf(known)].filter((text) => text !== null).join("; ") || null,

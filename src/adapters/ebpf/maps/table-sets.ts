@@ -100,9 +100,7 @@ export class TableSets {
 
   /** Whether programs evaluate by the set that is not in force. */
   isShadowed(): boolean {
-    const shadow = kernel("Reading the shadow", () =>
-      this.#native.wordLoad(this.#fd("ztap_control"), CONTROL.shadow),
-    );
+    const shadow = kernel("Reading the shadow", () => this.#native.wordLoad(this.#fd("ztap_control"), CONTROL.shadow));
     return shadow === this.epoch();
   }
 
