@@ -7,6 +7,7 @@
 #define ZTAP_SHADOW_H
 
 #include "count.h"
+#include "kernel.h"
 #include "self.h"
 
 /* Beside the direction and POLICY_SET_B, which is the coming ruleset's set, in one argument. */
@@ -113,6 +114,58 @@ static __always_inline __u64 evaluate_call_in_shadow(const struct packet *p, con
 
 	return count_in_shadow(cgroup->subject, what, rule,
 			       decide_by_policy(p, subject, what, bpf_ntohs(p->be_remote_port)));
+}
+
+/* Returns the workload whose cgroup the socket is in, or 0: the host's connections are known by their last verdict alone. */
+static __always_inline __u32 workload_of_socket(struct sock *sk)
+{
+	struct cgroup *cgroup = BPF_CORE_READ(sk, sk_cgrp_data.cgroup);
+	__u32 deepest = BPF_CORE_READ(cgroup, level), owner = 0;
+	struct ztap_newborn *newborn;
+	__u64 id;
+
+	for (__u32 level = 1; level <= ZTAP_MAX_LEVEL && level <= deepest; level++) {
+		id = id_of_ancestor(cgroup, level);
+		newborn = bpf_map_lookup_elem(&ztap_newborns, &id);
+		if (newborn && newborn->owner)
+			owner = newborn->owner;
+	}
+	return owner;
+}
+
+/* Iterates over ztap_socks: what stands when a shadow begins has no first packet to come. The agent evaluates it. */
+SEC("iter/bpf_sk_storage_map")
+int ztap_list_connections(struct bpf_iter__bpf_sk_storage_map *ctx)
+{
+	struct ztap_connection found = {};
+	const struct ztap_sock *sock = ctx->value;
+	struct sock *sk = ctx->sk;
+	__u32 *local = (__u32 *)found.local, *remote = (__u32 *)found.remote;
+
+	if (!sk || !sock || !sock->role || BPF_CORE_READ(sk, sk_protocol) != IPPROTO_TCP ||
+	    !(1U << (BPF_CORE_READ(sk, __sk_common.skc_state) & 31) & (1 << BPF_TCP_ESTABLISHED | 1 << BPF_TCP_CLOSE_WAIT)))
+		return 0;
+	found.subject = sock->remembered & 0xfffffffc;
+	if (!found.subject)
+		found.subject = workload_of_socket(sk);
+	found.role = sock->role;
+	found.family = BPF_CORE_READ(sk, __sk_common.skc_family);
+	found.local_port = BPF_CORE_READ(sk, __sk_common.skc_num);
+	found.be_remote_port = BPF_CORE_READ(sk, __sk_common.skc_dport);
+	if (found.family == AF_INET6) {
+		bpf_core_read(found.local, 16, &sk->__sk_common.skc_v6_rcv_saddr);
+		bpf_core_read(found.remote, 16, &sk->__sk_common.skc_v6_daddr);
+	}
+	/* An IPv4 connection of an IPv6 socket is one of IPv4. */
+	if (found.family == AF_INET || (!remote[0] && !remote[1] && remote[2] == bpf_htonl(0xffff))) {
+		found.family = AF_INET;
+		__builtin_memset(found.local, 0, 16);
+		__builtin_memset(found.remote, 0, 16);
+		local[0] = BPF_CORE_READ(sk, __sk_common.skc_rcv_saddr);
+		remote[0] = BPF_CORE_READ(sk, __sk_common.skc_daddr);
+	}
+	bpf_seq_write(ctx->meta->seq, &found, sizeof(found));
+	return 0;
 }
 
 #endif

@@ -119,6 +119,22 @@ struct ztap_shadow_key {
 };
 ZTAP_SIZE(struct ztap_shadow_key, 16);
 
+/*
+ * What ztap_list_connections returns for each established TCP connection of a workload. An IPv4 address is in the first four bytes.
+ * `subject` is 0 if it is not known; `role` is one of enum ztap_role.
+ */
+struct ztap_connection {
+	__u32 subject;
+	__u8 role;
+	__u8 family;
+	__u16 local_port;
+	__be16 be_remote_port;
+	__u16 reserved;
+	__u8 local[16];
+	__u8 remote[16];
+};
+ZTAP_SIZE(struct ztap_connection, 44);
+
 /* Index into ztap_shadow_totals: what was judged by both rulesets, and what only the coming one denies, or allows. */
 enum ztap_shadow_total {
 	ZTAP_SHADOW_EVALUATED = 0,

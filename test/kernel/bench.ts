@@ -83,7 +83,7 @@ export class Bench {
     const image = lower(coming);
     this.#tables.endShadow();
     await this.#tables.settled();
-    this.#shadow.reset(coming.digest, 0);
+    this.#shadow.begin(coming.digest, 0);
     const set = await this.#tables.prepare(image);
     for (const [workload, { record }] of image.subjects) {
       const key = Buffer.alloc(4);

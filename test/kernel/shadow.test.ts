@@ -23,6 +23,8 @@ import { volume } from "../volume.js";
 import { waitUntil } from "../wait.js";
 
 const STEPS = 200;
+/** Of the steps at which an agent is killed; emulated, each takes long. */
+const STRIDE = process.env["ZTAP_EMULATED"] === "1" ? 9 : 1;
 /** More than any idle time. */
 const PAUSE = 4_000;
 
@@ -205,7 +207,7 @@ else {
     await enforcer.shadow?.begin(inPlacesOf(inForce, inForce), inForce, "1 3", 4);
     t.equal(await connect(again, PEER, port), "EPERM");
     t.equal(await connect(web, PEER, port), "connected");
-    t.strictSame(enforcer.shadow?.read(), { sinceMs: 4, judged: 2, newDenials: 0, newAllows: 0, differences: [] });
+    t.strictSame(enforcer.shadow?.read(), { sinceMs: 4, judged: 5, newDenials: 0, newAllows: 0, differences: [] });
 
     // It comes into force.
     await enforcer.apply(coming);
@@ -234,29 +236,82 @@ else {
     const script = fileURLToPath(new URL("./mortal.js", import.meta.url));
     let isKilled = true;
     let steps = 0;
-    for (; isKilled; steps++) {
+    for (; isKilled; steps += STRIDE) {
       // Both are written anew each time.
       const inForce = rulesets[steps % rulesets.length] ?? closed;
       const child = spawn(process.execPath, [script, String(steps), JSON.stringify(inForce), JSON.stringify(closed)], {
         stdio: "inherit",
       });
-      const [, signal]: unknown[] = await once(child, "exit");
+      const [code, signal]: unknown[] = await once(child, "exit");
       isKilled = signal === "SIGKILL";
-      const { id, code } = await web.call("tcpConnect", { host: PEER, port });
-      t.ok(id !== undefined, `after step ${steps}: ${code ?? "connected"}`);
+      if (!isKilled) t.equal(code, 0, "it came to its end");
+      const { id, code: refused } = await web.call("tcpConnect", { host: PEER, port });
+      t.ok(id !== undefined, `after step ${steps}: ${refused ?? "connected"}`);
       const enforcer = sandbox.enforcer(node);
       await enforcer.open();
       await enforcer.apply(inForce);
       await enforcer.shadow?.begin(closed, inForce, `${steps}`, 5);
-      t.match(
-        enforcer.shadow?.read(),
-        { sinceMs: 5, judged: 0, newDenials: 0, newAllows: 0 },
-        "it begins from nothing",
-      );
+      // It begins from what stands.
+      const first = enforcer.shadow?.read() ?? null;
+      if (first === null) return t.fail("no shadow stands");
+      t.match(first, { sinceMs: 5, newAllows: 0 });
       t.match(await web.call("tcpConnect", { host: PEER, port }), { id: Number });
-      t.match(enforcer.shadow?.read(), { judged: 1, newDenials: 1, newAllows: 0 });
+      const [judged, newDenials] = [first.judged + 1, first.newDenials + 1];
+      t.match(enforcer.shadow?.read(), { judged, newDenials, newAllows: 0 });
       await enforcer.close();
     }
     t.ok(steps > 20, `${steps} steps`);
+  });
+
+  await t.test("what stands when the shadow begins is evaluated once", async (t) => {
+    const node = sandbox.node("shadow-live");
+    const [cgroup, dnsCgroup] = [sandbox.cgroup("shadow-live"), sandbox.cgroup("shadow-live-dns")];
+    const dns = await sandbox.actor({ cgroup: dnsCgroup, namespace: inside });
+    const web = await sandbox.actor({ cgroup, namespace: inside });
+    const peer = await sandbox.actor({ namespace: outside });
+    const { port } = await peer.call("tcpListen", { host: "::", port: 0 });
+    const { port: udp } = await peer.call("udpBind", { host: PEER, port: 0, echo: true });
+    const { port: ownPort } = await web.call("tcpListen", { host: OWN, port: 0 });
+    const connected = async (from: typeof web, host: string, to: unknown): Promise<void> => {
+      const { id } = await from.call("tcpConnect", { host, port: to });
+      await from.call("tcpSend", { id, text: "hello" });
+      await from.call("tcpWait", { id, text: "hello" });
+    };
+    // Older than the programs: it may be of either side.
+    await connected(web, PEER, port);
+    const allowed = toPeer("tcp", `udp/${udp}`);
+    const inForce = rulesetOf(node, {
+      "demo/web": { cgroup, egress: allowed, ingress: allowed },
+      "demo/dns": { cgroup: dnsCgroup },
+    });
+    const enforcer = sandbox.enforcer(node);
+    await enforcer.open();
+    await enforcer.apply(inForce);
+    await connected(web, PEER, port);
+    await connected(web, `::ffff:${PEER}`, port);
+    await connected(web, OWN, ownPort);
+    await connected(peer, OWN, ownPort);
+    const { id } = await web.call("udpBind", { host: OWN, port: 0 });
+    await web.call("udpSend", { id, host: PEER, port: udp, text: "question" });
+    await web.call("udpWait", { id, text: "question" });
+    const { id: ofDns } = await dns.call("udpBind", { host: OWN, port: 0 });
+    await dns.call("udpSend", { id: ofDns, host: PEER, port: udp, text: "question" });
+    await dns.call("udpWait", { id: ofDns, text: "question" });
+
+    const coming = rulesetOf(node, {
+      "demo/web": { cgroup, egress: toPeer(`udp/${udp}`), ingress: NOTHING },
+      "demo/dns": { cgroup: dnsCgroup, ingress: NOTHING },
+    });
+    await enforcer.shadow?.begin(coming, inForce, "1 2", 1);
+    t.match(enforcer.shadow?.read(), { judged: 6, newDenials: 4, newAllows: 0 }, "an answer is not denied");
+    t.strictSame(said(enforcer.shadow?.read()), [
+      "demo/web egress denied demo/web/egress/0  3",
+      "demo/web ingress denied demo/web/ingress/0  1",
+    ]);
+    // It goes on for the same rulesets, and is not evaluated again.
+    await connected(web, PEER, port);
+    await enforcer.shadow?.begin(coming, inForce, "1 2", 2);
+    t.match(enforcer.shadow?.read(), { sinceMs: 1, judged: 7, newDenials: 5, newAllows: 0 });
+    await enforcer.close();
   });
 }

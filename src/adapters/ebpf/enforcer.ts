@@ -30,6 +30,7 @@ import { memberOf, Members } from "./maps/members.js";
 import { KernelPeerKeys } from "./maps/peer-keys.js";
 import { KernelCounters } from "./maps/counters.js";
 import { EventRing } from "./maps/event-ring.js";
+import { LiveConnections } from "./maps/live-connections.js";
 import { ShadowCounts } from "./maps/shadow-counts.js";
 import { areFlowsExported, exportFlows } from "./upgrade/migrate-flows.js";
 import { allSubjects, type Image } from "./lower/image.js";
@@ -224,7 +225,7 @@ export class EbpfEnforcer implements Enforcer {
       object,
       tables,
       trials,
-      shadow: new KernelShadow(new ShadowCounts(native, object), tables, events, {
+      shadow: new KernelShadow(new ShadowCounts(native, object), tables, new LiveConnections(native, object), events, {
         lower: (ruleset) => this.#lower(ruleset).image,
         isOnTrial: () => trials.isOnTrial(),
         prepare: (coming, inForce) => this.#prepareShadow(coming, inForce),

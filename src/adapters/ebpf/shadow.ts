@@ -7,6 +7,8 @@
  */
 import { EnforcerError, type Shadow, type ShadowReading } from "../../interfaces/enforcer.js";
 import type { Ruleset } from "../../model/ruleset.js";
+import { liveDifferences } from "./live-differences.js";
+import type { LiveConnections } from "./maps/live-connections.js";
 import type { EventRing } from "./maps/event-ring.js";
 import type { ShadowCounts } from "./maps/shadow-counts.js";
 import type { SetIndex, TableSets } from "./maps/table-sets.js";
@@ -28,6 +30,7 @@ export class KernelShadow implements Shadow {
   constructor(
     private readonly counts: ShadowCounts,
     private readonly tables: TableSets,
+    private readonly live: Pick<LiveConnections, "list">,
     private readonly events: Pick<EventRing, "learnComing">,
     private readonly steps: ShadowSteps,
   ) {}
@@ -39,8 +42,15 @@ export class KernelShadow implements Shadow {
     // The images name what is counted; both were lowered before.
     const images = { coming: steps.lower(coming), inForce: steps.lower(inForce) };
     await tables.settled();
-    if (!counts.isOf(key)) counts.reset(key, now);
+    const isNew = !counts.isOf(key);
     const prepared = await steps.prepare(coming, inForce);
+    if (isNew) {
+      const [held, wanted] = [
+        { ruleset: inForce, image: images.inForce },
+        { ruleset: coming, image: images.coming },
+      ];
+      counts.begin(key, now, liveDifferences(await this.live.list(), held, wanted));
+    }
     this.events.learnComing(images.coming);
     tables.beginShadow(prepared);
     this.#images = images;

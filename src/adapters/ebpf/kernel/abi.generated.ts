@@ -431,6 +431,16 @@ export const SHADOW_KEY = {
   direction: 12,
   verdict: 13,
 } as const;
+export const CONNECTION = {
+  size: 44,
+  subject: 0,
+  role: 4,
+  family: 5,
+  localPort: 6,
+  beRemotePort: 8,
+  local: 12,
+  remote: 28,
+} as const;
 export const SHADOW = {
   size: 16,
   identity: 0,

@@ -85,6 +85,8 @@ export const HOST_PROGRAMS: readonly string[] = [...INTERFACE, ...HOST, FIND_NAM
 
 export const SET_DEADLINE = "ztap_set_deadline";
 
+export const LIST_CONNECTIONS = "ztap_list_connections";
+
 export const KNOW = "ztap_know";
 export const PREPARE = "ztap_prepare";
 export const ADOPT = "ztap_adopt";
@@ -105,6 +107,7 @@ export const NEWBORN_PROGRAMS: readonly string[] = [
   ...TRACEPOINTS.map((name) => `ztap_${name}`),
   IDENTIFY,
   SET_DEADLINE,
+  LIST_CONNECTIONS,
   KNOW,
   IS_ABOVE,
   PREPARE,

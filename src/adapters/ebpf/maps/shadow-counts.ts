@@ -11,6 +11,8 @@ import { hashText } from "../lower/ids.js";
 import { sumArray } from "./counters.js";
 
 const WORD = 8;
+/** The differences of what stands that are counted apart: programs need the rest of the room. */
+const MOST_OF_LIVE = ABI.MAX_DIFFERENCES / 4;
 const ZERO_KEY = Buffer.alloc(4);
 
 /** As ShadowCount, with the kernel's ids. */
@@ -21,6 +23,16 @@ export interface RawShadowCount extends Pick<ShadowCount, "effect" | "count"> {
   readonly rule: number;
   readonly comingRule: number;
 }
+
+/** What stands when a shadow begins. */
+export interface LiveDifferences {
+  /** Connections and flows that are allowed now. */
+  readonly evaluated: number;
+  /** What the coming ruleset would cut of these. */
+  readonly differences: readonly RawShadowCount[];
+}
+
+const NOTHING_LIVE: LiveDifferences = { evaluated: 0, differences: [] };
 
 export class ShadowCounts {
   constructor(
@@ -33,8 +45,8 @@ export class ShadowCounts {
     return this.#record()?.readBigUInt64LE(SHADOW.identity) === identityOf(key);
   }
 
-  /** Begins again. Only when no program counts. */
-  reset(key: string, now: number): void {
+  /** Begins again, with what the agent has evaluated by itself. Only when no program counts. */
+  begin(key: string, now: number, live: LiveDifferences = NOTHING_LIVE): void {
     kernel("Clearing the counts of a coming ruleset", () => {
       const counts = mapOf(this.object, "ztap_shadow_counts");
       const totals = mapOf(this.object, "ztap_shadow_totals");
@@ -44,11 +56,41 @@ export class ShadowCounts {
       const indexes = Buffer.alloc(ABI.SHADOW_TOTALS * 4);
       for (let index = 0; index < ABI.SHADOW_TOTALS; index++) indexes.writeUInt32LE(index, index * 4);
       this.native.mapWrite(totals, indexes, Buffer.alloc(ABI.SHADOW_TOTALS * WORD));
+      this.#add(live);
       const record = Buffer.alloc(SHADOW.size);
       record.writeBigUInt64LE(identityOf(key), SHADOW.identity);
       record.writeBigUInt64LE(BigInt(Math.trunc(now)), SHADOW.since);
       this.native.mapSet(mapOf(this.object, "ztap_shadow"), ZERO_KEY, record);
     });
+  }
+
+  #add({ evaluated, differences }: LiveDifferences): void {
+    const counts = mapOf(this.object, "ztap_shadow_counts");
+    const sums = new Map<string, { readonly key: Buffer; count: number }>();
+    for (const one of differences) {
+      const key = encodeKey(one);
+      const sum = sums.get(key.toString("hex")) ?? { key, count: 0 };
+      sum.count += one.count;
+      sums.set(key.toString("hex"), sum);
+    }
+    const frequent = [...sums.values()].sort((a, b) => b.count - a.count).slice(0, MOST_OF_LIVE);
+    for (const { key, count } of frequent) this.native.mapSet(counts, key, this.#onOneCpu(count));
+    this.#addTotal(ABI.SHADOW_EVALUATED, evaluated);
+    this.#addTotal(ABI.SHADOW_DENIALS, differences.filter(({ effect }) => effect === "denied").length);
+    this.#addTotal(ABI.SHADOW_ALLOWS, differences.filter(({ effect }) => effect === "allowed").length);
+  }
+
+  #addTotal(index: number, count: number): void {
+    const key = Buffer.alloc(4);
+    key.writeUInt32LE(index);
+    this.native.mapSet(mapOf(this.object, "ztap_shadow_totals"), key, this.#onOneCpu(count));
+  }
+
+  /** The value of a per-CPU map whose sum is the count. */
+  #onOneCpu(count: number): Buffer {
+    const value = Buffer.alloc(this.native.mapGetMany(mapOf(this.object, "ztap_shadow_totals"), ZERO_KEY).length);
+    value.writeBigUInt64LE(BigInt(count));
+    return value;
   }
 
   totals(): ShadowTotals {
@@ -97,6 +139,17 @@ export class ShadowCounts {
       this.native.mapGet(mapOf(this.object, "ztap_shadow"), ZERO_KEY),
     );
   }
+}
+
+/** struct ztap_shadow_key */
+function encodeKey({ subject, rule, comingRule, direction, effect }: RawShadowCount): Buffer {
+  const key = Buffer.alloc(SHADOW_KEY.size);
+  key.writeUInt32LE(subject, SHADOW_KEY.subject);
+  key.writeUInt32LE(rule, SHADOW_KEY.rule);
+  key.writeUInt32LE(comingRule, SHADOW_KEY.shadowRule);
+  key.writeUInt8(direction === "egress" ? ABI.EGRESS : ABI.INGRESS, SHADOW_KEY.direction);
+  key.writeUInt8(effect === "denied" ? ABI.DENIED : ABI.ALLOWED, SHADOW_KEY.verdict);
+  return key;
 }
 
 /** Returns the id of a rule, whether it denies or allows; 0 for none: an identity profile has no rules. */
