@@ -13,6 +13,8 @@
 /* Beside the direction and POLICY_SET_B, which is the coming ruleset's set, in one argument. */
 #define SHADOW_PASSES 16
 #define SHADOW_FALSE_IDENTITY 32
+/* The source is false by what is in force, which lets it pass in audit mode. */
+#define SHADOW_FALSE_SOURCE 64
 
 /* Returns whether what begins under this epoch is to be judged by the other set as well. */
 static __always_inline bool is_shadowed(__u64 epoch)
@@ -78,7 +80,10 @@ static __always_inline __u64 coming_verdict(const struct packet *p, const struct
 	__u32 asked = what & (ZTAP_EGRESS | POLICY_SET_B);
 	__u64 decided;
 
-	if (what & ZTAP_EGRESS && has_false_source(cgroup, subject, p, !!(what & POLICY_SET_B))) {
+	/* Where both rulesets have the same addresses, the agent leaves out OWN_SOURCES: what is in force has looked them up. */
+	if (what & ZTAP_EGRESS && (subject->flags & ZTAP_OWN_SOURCES ?
+					   has_false_source(cgroup, subject, p, !!(what & POLICY_SET_B)) :
+					   !!(what & SHADOW_FALSE_SOURCE))) {
 		if (subject->egress_mode != ZTAP_MODE_AUDIT)
 			return ZTAP_DENIED;
 		asked |= POLICY_WITHOUT_RULES;

@@ -134,8 +134,11 @@ static __always_inline bool set_epoch(struct scope *scope)
 /* Returns the argument of evaluate_in_shadow() for a packet that got this verdict. */
 static __always_inline __u32 shadow_of(const struct scope *scope, __u32 direction, __u8 verdict)
 {
+	__u32 flags = scope->decision->event_flags;
+
 	return direction | set_beside(scope->epoch) | (verdict != ZTAP_DENIED ? SHADOW_PASSES : 0) |
-	       (scope->decision->event_flags & EVENT_FALSE_IDENTITY ? SHADOW_FALSE_IDENTITY : 0);
+	       (flags & EVENT_FALSE_IDENTITY ? SHADOW_FALSE_IDENTITY : 0) |
+	       (flags & EVENT_FALSE_SOURCE ? SHADOW_FALSE_SOURCE : 0);
 }
 
 static __always_inline __u64 evaluate(struct __sk_buff *skb, const struct ztap_cgroup *cgroup, __u32 direction,

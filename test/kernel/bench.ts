@@ -9,6 +9,7 @@ import { KernelCounters, readCounters } from "../../src/adapters/ebpf/maps/count
 import { EventRing } from "../../src/adapters/ebpf/maps/event-ring.js";
 import type { Image } from "../../src/adapters/ebpf/lower/image.js";
 import { closeObject } from "../../src/adapters/ebpf/kernel/load.js";
+import { shadowImage } from "../../src/adapters/ebpf/shadow.js";
 import { lower } from "../../src/adapters/ebpf/lower/lower.js";
 import { defaultNativeDir, loadNative } from "../../src/adapters/ebpf/kernel/native.js";
 import { NO_SLOT, slotSharesOf } from "../../src/adapters/ebpf/maps/slot-shares.js";
@@ -34,6 +35,7 @@ export class Bench {
   readonly events = new EventRing(this.#native, this.#object.maps);
   #image: Image | null = null;
   readonly #shadow = new ShadowCounts(this.#native, this.#object);
+  #ruleset: Ruleset | null = null;
   #coming: Image | null = null;
   readonly #subjects = new Map<string, number>();
   #rules: ReadonlyMap<number, Rule> = new Map();
@@ -56,6 +58,7 @@ export class Bench {
     this.events.learn(image);
     const set = await this.#tables.prepare(image);
     this.#image = image;
+    this.#ruleset = ruleset;
     const shares = slotSharesOf(image, this.#counters.subjectSlots());
     [...image.subjects].forEach(([workload, { id, record }], index) => {
       this.#subjects.set(workload, index);
@@ -80,7 +83,8 @@ export class Bench {
 
   /** Another ruleset of the same workloads, by which what begins is evaluated as well, until the next `load`. */
   async loadShadow(coming: Ruleset): Promise<void> {
-    const image = lower(coming);
+    if (this.#ruleset === null) throw new Error("nothing is in force");
+    const image = shadowImage(lower(coming), coming, this.#ruleset);
     this.#tables.endShadow();
     await this.#tables.settled();
     this.#shadow.begin(coming.digest, 0);

@@ -70,7 +70,7 @@ import { Newborns } from "./attach/newborns.js";
 import { findRootLevel } from "./attach/root-level.js";
 import { Subjects, type Pinned } from "./attach/subjects.js";
 import { saying, Takeover } from "./upgrade/takeover.js";
-import { KernelShadow } from "./shadow.js";
+import { KernelShadow, shadowImage } from "./shadow.js";
 import { KernelTrials } from "./trials.js";
 import { TableSets, type SetIndex } from "./maps/table-sets.js";
 import { listOthers, listVersions } from "./upgrade/versions.js";
@@ -348,7 +348,7 @@ export class EbpfEnforcer implements Enforcer {
   /** Writes what a coming ruleset says of the workloads in force into the set that is not; nothing else of it. */
   async #prepareShadow(coming: Ruleset, inForce: Ruleset): Promise<SetIndex> {
     const { tables, newborns, subjects, counters } = this.#require();
-    const image = this.#lower(coming).image;
+    const image = shadowImage(this.#lower(coming).image, coming, inForce);
     const prepared = await tables.prepare(image);
     const shares = slotSharesOf(this.#lower(inForce).image, counters.subjectSlots());
     newborns.prepare(image, prepared, shares);

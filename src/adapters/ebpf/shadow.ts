@@ -12,7 +12,7 @@ import type { LiveConnections } from "./maps/live-connections.js";
 import type { EventRing } from "./maps/event-ring.js";
 import type { ShadowCounts } from "./maps/shadow-counts.js";
 import type { SetIndex, TableSets } from "./maps/table-sets.js";
-import { allSubjects, type Image } from "./lower/image.js";
+import { allSubjects, type Image, type ImageSubject } from "./lower/image.js";
 
 /** What an enforcer does for a shadow. */
 export interface ShadowSteps {
@@ -21,6 +21,22 @@ export interface ShadowSteps {
   readonly isOnTrial: () => boolean;
   /** Writes a ruleset into the set that is not in force, for the workloads of the one that is. */
   readonly prepare: (coming: Ruleset, inForce: Ruleset) => Promise<SetIndex>;
+}
+
+/**
+ * Returns the image that is written for a shadow. Where both rulesets have the same addresses, what is in force has looked up whether the
+ * source of a packet is the workload's own: that is not done twice.
+ */
+export function shadowImage(image: Image, coming: Ruleset, inForce: Ruleset): Image {
+  if (addressesOf(coming) !== addressesOf(inForce)) return image;
+  const withoutSources = <T extends ImageSubject>(subjects: ReadonlyMap<string, T>): ReadonlyMap<string, T> =>
+    new Map([...subjects].map(([name, one]) => [name, { ...one, record: { ...one.record, hasOwnSources: false } }]));
+  return { ...image, subjects: withoutSources(image.subjects), templates: withoutSources(image.templates) };
+}
+
+function addressesOf({ subjects, births }: Ruleset): string {
+  const all = [...subjects, ...(births?.templates ?? []).map(({ subject }) => subject)];
+  return JSON.stringify(all.map(({ workload, addresses }) => [workload, addresses]));
 }
 
 export class KernelShadow implements Shadow {
