@@ -167,6 +167,13 @@ static Napi::Value wordLoad(const Napi::CallbackInfo &info) {
   return Napi::BigInt::New(info.Env(), mapped.word->load());
 }
 
+// wordStore(fd, offset, bigint): one atomic store, visible to every CPU when it returns.
+static void wordStore(const Napi::CallbackInfo &info) {
+  bool lossless;
+  MappedWord mapped(info.Env(), intArg(info, 0), uintArg(info, 1));
+  mapped.word->store(info[2].As<Napi::BigInt>().Uint64Value(&lossless));
+}
+
 // wordIncrement(fd, offset) → bigint: the new value, visible to every CPU when it returns.
 static Napi::Value wordIncrement(const Napi::CallbackInfo &info) {
   MappedWord mapped(info.Env(), intArg(info, 0), uintArg(info, 1));
@@ -182,6 +189,7 @@ void initMaps(Napi::Env env, Napi::Object exports) {
   exports.Set("mapGetMany", Napi::Function::New(env, mapGetMany));
   exports.Set("mapSet", Napi::Function::New(env, mapSet));
   exports.Set("wordLoad", Napi::Function::New(env, wordLoad));
+  exports.Set("wordStore", Napi::Function::New(env, wordStore));
   exports.Set("wordIncrement", Napi::Function::New(env, wordIncrement));
 }
 

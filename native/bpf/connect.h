@@ -8,6 +8,7 @@
 
 #include "event.h"
 #include "flow.h"
+#include "shadow.h"
 
 /*
  * Returns whether a UDP socket's packet might be a reply. A socket without a port cannot reply; with a wildcard address
@@ -81,6 +82,7 @@ static __always_inline int may_call(struct bpf_sock_addr *ctx, struct packet *p)
 {
 	const struct ztap_cgroup *cgroup = bpf_get_local_storage(&ztap_cgroup, 0);
 	__u32 zero = 0, rule;
+	__u64 shadow = 0;
 	struct scope scope = { .cgroup = cgroup };
 	struct ztap_control *control;
 
@@ -111,7 +113,9 @@ static __always_inline int may_call(struct bpf_sock_addr *ctx, struct packet *p)
 	count_call(cgroup);
 	if (rule == (ZTAP_RULE_DENIES | ZTAP_RULE_NONE))
 		count(ZTAP_COUNT_IDENTITY);
-	emit_call_event(p, cgroup->subject, cgroup->slot, rule);
+	if (is_shadowed(scope.epoch))
+		shadow = evaluate_call_in_shadow(p, &scope, rule);
+	emit_call_event(p, cgroup->subject, cgroup->slot, rule, shadow);
 	return 0;
 }
 

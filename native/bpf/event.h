@@ -66,8 +66,14 @@ static __always_inline struct ztap_event *open_event(__u32 subject, __u32 slot, 
 	event->rule = rule;
 	event->verdict = verdict;
 	event->direction = direction;
-	event->reserved = 0;
 	return event;
+}
+
+/* Where the coming ruleset decides otherwise; else both are 0. */
+static __always_inline void set_shadow(struct ztap_event *event, __u32 rule, __u8 verdict)
+{
+	event->shadow_rule = rule;
+	*(__u64 *)&event->shadow = verdict;
 }
 
 static __always_inline void close_event(struct ztap_event *event, const struct packet *p, __u8 hook)
@@ -86,13 +92,14 @@ static __always_inline void close_event(struct ztap_event *event, const struct p
 
 /*
  * Emits the event of a packet. Returns 1 if the event is in the ring, else 0. A global function, so that the verifier
- * checks it once. `what`: epoch << 32 | verdict << 8 | bits of EVENT_*.
+ * checks it once. `what`: epoch << 32 | verdict << 8 | bits of EVENT_*. `rules`: that of the ruleset in force, and above it (<< 32) that of
+ * the coming one.
  */
-__noinline int emit_event(struct __sk_buff *skb, __u32 subject, __u32 slot, __u32 rule, __u64 what)
+__noinline int emit_event(struct __sk_buff *skb, __u32 subject, __u32 slot, __u64 rules, __u64 what)
 {
 	struct packet p = {};
 	struct ztap_flow_key key;
-	__u32 epoch = what >> 32;
+	__u32 epoch = what >> 32, rule = rules;
 	__u8 verdict = what >> 8;
 	struct ztap_event *event;
 
@@ -102,6 +109,7 @@ __noinline int emit_event(struct __sk_buff *skb, __u32 subject, __u32 slot, __u3
 			   what & EVENT_INITIATOR_DIRECTION ? ZTAP_EGRESS : ZTAP_INGRESS);
 	if (!event)
 		return 0;
+	set_shadow(event, rules >> 32, what >> EVENT_SHADOW_SHIFT & 3);
 	parse(skb, &p, what & EVENT_PACKET_DIRECTION, 0);
 	close_event(event, &p, ZTAP_AT_PACKET);
 	if (what & EVENT_HANDSHAKE_BEGINS) {
@@ -128,16 +136,18 @@ __noinline int handshake_was_emitted(const struct packet *p, __u32 subject, __u3
 	return was;
 }
 
-/* Emits the event of a connect() or sendto() that is refused. */
-__noinline int emit_call_event(const struct packet *p, __u32 subject, __u32 slot, __u32 rule)
+/* Emits the event of a connect() or sendto() that is refused. `shadow`: rule << 8 | verdict of the coming ruleset, or 0. */
+__noinline int emit_call_event(const struct packet *p, __u32 subject, __u32 slot, __u32 rule, __u64 shadow)
 {
 	struct ztap_event *event;
 
 	if (!p)
 		return 0;
 	event = open_event(subject, slot, rule, ZTAP_DENIED, ZTAP_EGRESS);
-	if (event)
-		close_event(event, p, ZTAP_AT_CALL);
+	if (!event)
+		return 0;
+	set_shadow(event, shadow >> 8, shadow & 3);
+	close_event(event, p, ZTAP_AT_CALL);
 	return 0;
 }
 

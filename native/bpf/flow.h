@@ -187,6 +187,9 @@ static __noinline int flow_verdict(struct __sk_buff *skb, const struct scope *sc
 			return verdict;
 		}
 	}
+	if (p->kind == PACKET_FLOW && reply == ZTAP_NONE &&
+	    !(flow && is_alive(&flow->asked[direction & 1], now, p->protocol)))
+		scope->decision->event_flags |= EVENT_BEGINS;
 	if (verdict == ZTAP_NONE)
 		verdict = policy_verdict(scope, p, direction, opened.port, &rule);
 	scope->decision->rule = rule;
@@ -217,6 +220,7 @@ static __noinline int flow_verdict(struct __sk_buff *skb, const struct scope *sc
 		result = open_half(&key, flow, direction, &opened);
 	scope->decision->event_flags |= result & EVENT_NEW;
 	if (!result) {
+		scope->decision->event_flags &= ~EVENT_BEGINS;
 		count(ZTAP_COUNT_FLOWS_FULL);
 		/* If the other direction is open, replies pass without an entry; otherwise they would be dropped. */
 		if (is_limited(scope, !direction))

@@ -27,8 +27,14 @@ struct sock_cgroup_data {
 } __attribute__((preserve_access_index));
 
 struct sock_common {
+	__be32 skc_daddr;
+	__be32 skc_rcv_saddr;
+	__be16 skc_dport;
+	__u16 skc_num;
 	unsigned short skc_family;
 	unsigned char skc_state;
+	struct in6_addr skc_v6_daddr;
+	struct in6_addr skc_v6_rcv_saddr;
 } __attribute__((preserve_access_index));
 
 struct socket;
@@ -124,6 +130,7 @@ struct bpf_iter__bpf_map_elem {
 } __attribute__((preserve_access_index));
 
 struct bpf_iter__bpf_sk_storage_map {
+	struct bpf_iter_meta *meta;
 	struct sock *sk;
 	void *value;
 } __attribute__((preserve_access_index));

@@ -254,6 +254,28 @@ struct {
 ZTAP_COUNTED(ztap_rule_places, ztap_rule_counts, ztap_rule_count, ZTAP_RULE_SLOTS);
 ZTAP_COUNTED(ztap_subject_places, ztap_subject_counts, ztap_subject_count, ZTAP_SUBJECT_SLOTS);
 
+/* Its memory is allocated at once: a packet must not wait for it. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_HASH);
+	__uint(max_entries, ZTAP_MAX_DIFFERENCES);
+	__uint(key_size, sizeof(struct ztap_shadow_key));
+	__uint(value_size, sizeof(__u64));
+} ztap_shadow_counts SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, ZTAP_SHADOW_TOTALS);
+	__uint(key_size, sizeof(__u32));
+	__uint(value_size, sizeof(__u64));
+} ztap_shadow_totals SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__uint(key_size, sizeof(__u32));
+	__uint(value_size, sizeof(struct ztap_shadow));
+} ztap_shadow SEC(".maps");
+
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, ZTAP_EVENT_STATISTICS);

@@ -33,6 +33,10 @@ struct decision {
 #define EVENT_FALSE_SOURCE 32
 /* Its sender has not proven an identity that policy lets in. */
 #define EVENT_FALSE_IDENTITY 64
+/* It begins a connection or a flow, or would: policy alone has decided. */
+#define EVENT_BEGINS 128
+/* Above them, the verdict of the other ruleset; see shadow.h. */
+#define EVENT_SHADOW_SHIFT 16
 
 static __always_inline void decide(struct decision *decision, __u32 rule, __u16 slot)
 {

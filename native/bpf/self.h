@@ -70,6 +70,8 @@ static __always_inline int receiver_is_self(void *ctx, const struct packet *p, c
 
 /* Beside the direction, in one argument of is_to_self(). */
 #define PACKET_IS_DENIED 2
+/* Nothing is remembered of the packet: every echo to itself counts as its own. */
+#define PACKET_IS_ONLY_LOOKED_AT 4
 
 /*
  * Packets that a workload sends over the loopback device carry its mark: a process may give its datagrams any source address
@@ -187,7 +189,7 @@ __noinline int is_to_self(struct __sk_buff *skb, const struct packet *p, const s
 			return 0;
 		if (direction == ZTAP_INGRESS && p->kind == PACKET_FLOW)
 			return is_marked(skb, subject);
-		if (!is_own_echo(p, subject, now, direction))
+		if (!(what & PACKET_IS_ONLY_LOOKED_AT) && !is_own_echo(p, subject, now, direction))
 			return 0;
 	} else if (direction == ZTAP_INGRESS) {
 		return is_marked(skb, subject);

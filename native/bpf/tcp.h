@@ -94,11 +94,14 @@ static __always_inline __u8 syn_verdict(struct __sk_buff *skb, const struct scop
 	struct ztap_sock *sock;
 
 	scope->decision->rule = rule;
+	scope->decision->event_flags |= EVENT_BEGINS;
 	if (verdict == ZTAP_DENIED || (direction == ZTAP_INGRESS && !listening))
 		return verdict;
 	sock = bpf_sk_storage_get(&ztap_socks, sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
-	if (!sock)
+	if (!sock) {
+		scope->decision->event_flags &= ~EVENT_BEGINS;
 		return without_storage(scope, verdict);
+	}
 	/*
 	 * A retransmitted SYN finds the state that the first one left; one that a listener receives again is emitted
 	 * again.
@@ -106,6 +109,8 @@ static __always_inline __u8 syn_verdict(struct __sk_buff *skb, const struct scop
 	if (direction == ZTAP_INGRESS || begins(sk) || cached_verdict(scope, sock->remembered) == ZTAP_NONE) {
 		scope->decision->event_flags |= EVENT_NEW;
 		sock->emitted = 0;
+	} else {
+		scope->decision->event_flags &= ~EVENT_BEGINS;
 	}
 	sock->role = direction == ZTAP_EGRESS ? ZTAP_ROLE_INITIATOR : ZTAP_ROLE_ACCEPTOR;
 	/* A listener caches no verdict: accepted sockets inherit its whole storage. */
@@ -173,7 +178,7 @@ static __always_inline __u8 tcp_verdict(struct __sk_buff *skb, const struct scop
 	/* A raw socket has no connection: each of its packets initiates. */
 	if (!sk || !is_tcp(sk)) {
 		if (syn)
-			scope->decision->event_flags |= EVENT_NEW;
+			scope->decision->event_flags |= EVENT_NEW | EVENT_BEGINS;
 		return policy_or_self_verdict(skb, scope, p, direction, direction, rule);
 	}
 	listening = sk->state == BPF_TCP_LISTEN;

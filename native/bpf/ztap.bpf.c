@@ -15,31 +15,31 @@
 #include "migrate.h"
 #include "newborn.h"
 #include "roles.h"
+#include "shadow.h"
 #include "tcp.h"
 
 char _license[] SEC("license") = "Dual BSD/GPL";
 
-static __always_inline __u8 packet_verdict(struct __sk_buff *skb, const struct scope *scope, __u32 direction,
-					   struct bpf_sock *sk)
+static __always_inline __u8 packet_verdict(struct __sk_buff *skb, const struct scope *scope, struct packet *p,
+					   __u32 direction, struct bpf_sock *sk)
 {
-	struct packet p = {};
 	__u8 verdict;
 
-	parse(skb, &p, direction, 0);
-	if (direction == ZTAP_EGRESS && has_false_source(scope->cgroup, subject_of(scope), &p, scope->epoch & 1)) {
+	parse(skb, p, direction, 0);
+	if (direction == ZTAP_EGRESS && has_false_source(scope->cgroup, subject_of(scope), p, scope->epoch & 1)) {
 		count(ZTAP_COUNT_FALSE_SOURCE);
 		if (mode_of(scope, ZTAP_EGRESS) != ZTAP_MODE_AUDIT)
 			return ZTAP_DENIED;
 		scope->decision->event_flags |= EVENT_FALSE_SOURCE;
 	}
-	if (p.kind == PACKET_TCP)
-		return tcp_verdict(skb, scope, &p, direction, sk);
-	if (p.kind == PACKET_FLOW || p.kind == PACKET_REPLY)
-		return flow_verdict(skb, scope, &p, direction);
-	if (p.kind == PACKET_NEIGHBOUR_DISCOVERY)
+	if (p->kind == PACKET_TCP)
+		return tcp_verdict(skb, scope, p, direction, sk);
+	if (p->kind == PACKET_FLOW || p->kind == PACKET_REPLY)
+		return flow_verdict(skb, scope, p, direction);
+	if (p->kind == PACKET_NEIGHBOUR_DISCOVERY)
 		return ZTAP_ALLOWED;
-	verdict = policy_verdict(scope, &p, direction, port_of(&p, direction), &scope->decision->rule);
-	return verdict == ZTAP_DENIED && p.quoted_at ? icmp_error_verdict(skb, scope, &p, direction) : verdict;
+	verdict = policy_verdict(scope, p, direction, port_of(p, direction), &scope->decision->rule);
+	return verdict == ZTAP_DENIED && p->quoted_at ? icmp_error_verdict(skb, scope, p, direction) : verdict;
 }
 
 /*
@@ -84,25 +84,27 @@ static __always_inline __u8 cached_connection_verdict(struct __sk_buff *skb, con
  * Emits packets that are denied, audited or initiate. Of an audited connection or flow, packets are emitted until one
  * event is in the ring.
  */
-static __always_inline void emit(struct __sk_buff *skb, const struct scope *scope, __u8 verdict)
+static __always_inline void emit(struct __sk_buff *skb, const struct scope *scope, __u8 verdict, __u64 shadow)
 {
 	struct decision *decision = scope->decision;
 	const struct ztap_cgroup *cgroup = scope->cgroup;
-	__u64 what = scope->epoch << 32 | verdict << 8 | decision->event_flags;
+	__u64 what = scope->epoch << 32 | (shadow & 3) << EVENT_SHADOW_SHIFT | verdict << 8 | decision->event_flags;
+	__u64 rules = shadow >> 8 << 32 | decision->rule;
 	__u8 *emitted = decision->emitted;
 
 	if (verdict != ZTAP_AUDITED) {
-		emit_event(skb, cgroup->subject, cgroup->slot, decision->rule, what);
+		emit_event(skb, cgroup->subject, cgroup->slot, rules, what);
 		return;
 	}
 	if (decision->event_flags & EVENT_HANDSHAKE_GOES_ON || (emitted && *emitted == emitted_now(scope)))
 		return;
-	if (emit_event(skb, cgroup->subject, cgroup->slot, 0, what) && emitted)
+	if (emit_event(skb, cgroup->subject, cgroup->slot, shadow >> 8 << 32, what) && emitted)
 		*emitted = emitted_now(scope);
 }
 
-/* Counts the packet, and emits its event if it has one. Returns rule << 8 | verdict. */
-static __always_inline __u64 conclude(struct __sk_buff *skb, const struct scope *scope, __u32 direction, __u8 verdict)
+/* Counts the packet, and emits its event if it has one. `shadow`: see evaluate_in_shadow(). Returns rule << 8 | verdict. */
+static __always_inline __u64 conclude(struct __sk_buff *skb, const struct scope *scope, __u32 direction, __u8 verdict,
+				      __u64 shadow)
 {
 	const struct decision *decision = scope->decision;
 
@@ -110,7 +112,7 @@ static __always_inline __u64 conclude(struct __sk_buff *skb, const struct scope 
 		receive_mark(skb, scope->cgroup);
 	count_packet(scope->cgroup, direction, verdict, decision);
 	if (decision->event_flags & EVENT_NEW || verdict != ZTAP_ALLOWED)
-		emit(skb, scope, verdict);
+		emit(skb, scope, verdict, shadow);
 	return (__u64)decision->rule << 8 | verdict;
 }
 
@@ -130,10 +132,22 @@ static __always_inline bool set_epoch(struct scope *scope)
 	return true;
 }
 
+/* Returns the argument of evaluate_in_shadow() for a packet that got this verdict. */
+static __always_inline __u32 shadow_of(const struct scope *scope, __u32 direction, __u8 verdict)
+{
+	__u32 flags = scope->decision->event_flags;
+
+	return direction | set_beside(scope->epoch) | (verdict != ZTAP_DENIED ? SHADOW_PASSES : 0) |
+	       (flags & EVENT_FALSE_IDENTITY ? SHADOW_FALSE_IDENTITY : 0) |
+	       (flags & EVENT_FALSE_SOURCE ? SHADOW_FALSE_SOURCE : 0);
+}
+
 static __always_inline __u64 evaluate(struct __sk_buff *skb, const struct ztap_cgroup *cgroup, __u32 direction,
 				      struct bpf_sock *sk, __u32 test_now)
 {
 	SCOPE(cgroup, direction, test_now);
+	struct packet p = {};
+	__u64 shadow = 0;
 	__u8 verdict;
 
 	if (!set_epoch(&scope)) {
@@ -145,8 +159,10 @@ static __always_inline __u64 evaluate(struct __sk_buff *skb, const struct ztap_c
 		decision.event_flags |= EVENT_FALSE_IDENTITY;
 	verdict = direction == ZTAP_INGRESS && is_for_another(skb, cgroup) ?
 			  ZTAP_DENIED :
-			  packet_verdict(skb, &scope, direction, sk ? bpf_sk_fullsock(sk) : NULL);
-	return conclude(skb, &scope, direction, verdict);
+			  packet_verdict(skb, &scope, &p, direction, sk ? bpf_sk_fullsock(sk) : NULL);
+	if (decision.event_flags & EVENT_BEGINS && is_shadowed(scope.epoch))
+		shadow = evaluate_in_shadow(skb, &p, cgroup, shadow_of(&scope, direction, verdict), decision.rule);
+	return conclude(skb, &scope, direction, verdict, shadow);
 }
 
 /*
@@ -198,7 +214,7 @@ static __always_inline __u64 decide_packet(struct __sk_buff *skb, const struct z
 			verdict = cached_flow_verdict(skb, &scope, direction);
 	}
 	if (verdict != ZTAP_NONE)
-		return conclude(skb, &scope, direction, verdict);
+		return conclude(skb, &scope, direction, verdict, 0);
 	if (direction == ZTAP_INGRESS && asks_identity(skb, &scope)) {
 		bpf_tail_call(skb, &ztap_decider_ingress, ZTAP_IDENTIFIES);
 		return ZTAP_DENIED;

@@ -95,6 +95,8 @@ enum ztap_limit {
 	ZTAP_MAX_ECHOES = 4096,
 	/* Times at which overrides of workloads end. */
 	ZTAP_MAX_EXPIRIES = 64,
+	/* Differences that are counted apart: by workload, direction, verdict and the rules of both rulesets. */
+	ZTAP_MAX_DIFFERENCES = 4096,
 };
 
 enum ztap_direction { ZTAP_INGRESS = 0, ZTAP_EGRESS = 1 };
@@ -145,13 +147,16 @@ enum ztap_prefix {
  * ztap_control: array of one, mapped into the agent's memory. `epoch & 1` selects the table set in force (0: a, 1: b).
  * The agent adds one, and the end of an override two; a program reads it once for each packet. It never decreases, and is
  * never below 2. `salt` is a multiple of 4 that differs from that of other nodes on this machine: see enum ztap_mark.
+ * `shadow` is the epoch under which what begins is judged by the other set as well: that set holds a ruleset which is not in force.
+ * Any other value: by none. So a switch, by whomever, ends it.
  */
 struct ztap_control {
 	__u32 abi;
 	__u32 salt;
 	__u64 epoch;
+	__u64 shadow;
 };
-ZTAP_SIZE(struct ztap_control, 16);
+ZTAP_SIZE(struct ztap_control, 24);
 
 /*
  * ztap_deadline: array of one: a timer of the kernel, which `timer` is the room of, then the epoch that it ends, 0 for none. If it

@@ -81,7 +81,8 @@ ZTAP_SIZE(struct ztap_subject_count, 104);
  * connection, and audited ones whose connection or flow has no event under this epoch, or that have neither. `time` is
  * CLOCK_MONOTONIC. Addresses and ports as in ztap_flow_key; `direction` is the packet's, for an audited connection or
  * flow the initiator's; `icmp` is type << 8 | code; `port_bits` as in ztap_port_key: below ZTAP_PORT_FULL_BITS the
- * packet's ports are unknown.
+ * packet's ports are unknown. `shadow` is the verdict of the ruleset in the other set (enum ztap_verdict), where it decides otherwise, and
+ * `shadow_rule` its rule; 0: it does not, or was not asked.
  */
 struct ztap_event {
 	__u64 time;
@@ -98,8 +99,58 @@ struct ztap_event {
 	__u8 remote[16];
 	__be16 be_local_port;
 	__be16 be_remote_port;
-	__u32 reserved;
+	__u32 shadow_rule;
+	__u8 shadow;
+	__u8 reserved[7];
 };
-ZTAP_SIZE(struct ztap_event, 64);
+ZTAP_SIZE(struct ztap_event, 72);
+
+/*
+ * ztap_shadow_counts: per-CPU hash -> packets and refused calls on which the two rulesets differ (u64). `rule` and `shadow_rule` are those
+ * that decide, with RULE_DENIES; 0: none does. `verdict`: ALLOWED or DENIED by the ruleset which is not in force.
+ */
+struct ztap_shadow_key {
+	__u32 subject;
+	__u32 rule;
+	__u32 shadow_rule;
+	__u8 direction;
+	__u8 verdict;
+	__u16 reserved;
+};
+ZTAP_SIZE(struct ztap_shadow_key, 16);
+
+/*
+ * What ztap_list_connections returns for each established TCP connection of a workload. An IPv4 address is in the first four bytes.
+ * `subject` is 0 if it is not known; `role` is one of enum ztap_role.
+ */
+struct ztap_connection {
+	__u32 subject;
+	__u8 role;
+	__u8 family;
+	__u16 local_port;
+	__be16 be_remote_port;
+	__u16 reserved;
+	__u8 local[16];
+	__u8 remote[16];
+};
+ZTAP_SIZE(struct ztap_connection, 44);
+
+/* Index into ztap_shadow_totals: what was judged by both rulesets, and what only the coming one denies, or allows. */
+enum ztap_shadow_total {
+	ZTAP_SHADOW_EVALUATED = 0,
+	ZTAP_SHADOW_DENIALS = 1,
+	ZTAP_SHADOW_ALLOWS = 2,
+	ZTAP_SHADOW_TOTALS = 3,
+};
+
+/*
+ * ztap_shadow: array of one: which rulesets the counts are of (a hash of both), and since when: ms since 1970. Written and read by the
+ * agent alone, so that the next one goes on counting.
+ */
+struct ztap_shadow {
+	__u64 identity;
+	__u64 since;
+};
+ZTAP_SIZE(struct ztap_shadow, 16);
 
 #endif

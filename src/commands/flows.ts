@@ -4,7 +4,7 @@ import { inNamespace, NAMESPACE_FILTER, OUTPUT_FLAGS } from "../cli/output.js";
 import { settingFlags } from "../settings/flags.js";
 import { untilSignal } from "../cli/signals.js";
 import { printableJson } from "../model/printable.js";
-import { isOfNamespace } from "../model/flow.js";
+import { isOfNamespace, SHADOW_VERDICTS } from "../model/flow.js";
 import { readFlowQuery } from "../operations/query/flow-filter.js";
 import { describeNoFlows, renderFlow, renderFlowHead } from "../views/flows.js";
 import { chooseFlowNode, followFlows } from "../wiring/flows.js";
@@ -20,8 +20,9 @@ export default class FlowsCommand extends BaseCommand {
   ];
   static override flags = {
     follow: Flags.boolean({ char: "f", description: "continue with new events", env: "ZTAP_FOLLOW", default: false }),
-    verdict: Flags.option({ options: ["allowed", "denied", "audited"] as const })({
-      description: "only flows with this verdict",
+    verdict: Flags.option({ options: ["allowed", "denied", "audited", ...SHADOW_VERDICTS] as const })({
+      description:
+        "only flows with this verdict; would-deny, would-allow: those that the revision which the node waits for decides otherwise",
       env: "ZTAP_VERDICT",
     }),
     workload: Flags.string({

@@ -166,7 +166,56 @@ export interface Trials {
   hasReturned(): boolean;
 }
 
+export interface ShadowTotals {
+  /** Milliseconds since 1970. */
+  readonly sinceMs: number;
+  /** First packets, and refused calls, that were evaluated by both rulesets. */
+  readonly judged: number;
+  /** Of these: what only the coming ruleset denies, or allows. */
+  readonly newDenials: number;
+  readonly newAllows: number;
+}
+
+/** What the coming ruleset decides otherwise, for one reason. */
+export interface ShadowCount {
+  readonly effect: "denied" | "allowed";
+  readonly direction: Direction;
+  readonly workload: string;
+  /** The rule in force that decides; null: none does, or it is not known any more. */
+  readonly rule: Rule | null;
+  /** That of the coming ruleset. */
+  readonly comingRule: Rule | null;
+  readonly count: number;
+}
+
+export interface ShadowReading extends ShadowTotals {
+  /** Some may be missing where there are very many; the totals are exact. */
+  readonly differences: readonly ShadowCount[];
+}
+
+/**
+ * The shadow of a coming ruleset: what begins a connection or a flow is evaluated by it as well, and decided by what is in force as ever.
+ * Where a coming ruleset has other addresses or says otherwise who may send, its own tables are asked, except for proofs of identity in
+ * SYNs: these are checked for what is in force.
+ */
+export interface Shadow {
+  /**
+   * Replaces the one that stands, if any. Every `apply` and every trial ends it.
+   * @param inForce what is in force; `coming` must have its workloads, in its places
+   * @param key identifies what is compared: counts of the same key go on, also those of an earlier process
+   * @param now milliseconds since 1970: when counts begin that do not go on
+   * @throws EnforcerError
+   */
+  begin(coming: Ruleset, inForce: Ruleset, key: string, now: number): Promise<void>;
+  /** Also one that an earlier process has begun. @throws EnforcerError */
+  end(): void;
+  /** Null if none stands that this process has begun. @throws EnforcerError */
+  read(): ShadowReading | null;
+}
+
 export interface Enforcer {
+  /** Null where the backend can evaluate by one ruleset only, and before `open`; absent where it enforces nothing. */
+  readonly shadow?: Shadow | null;
   /** Null where the backend cannot return by itself, and before `open`; absent where it enforces nothing. */
   readonly trials?: Trials | null;
   /** Whether the machine ends overrides by itself: a subject's `override` must be lowered then. */

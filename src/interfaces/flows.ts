@@ -26,6 +26,8 @@ export interface FlowRecord {
   readonly peerPort: number | null;
   readonly localPort: number | null;
   readonly icmp: { readonly type: number; readonly code: number } | null;
+  /** What the coming ruleset decides otherwise, and its rule. Absent: it decides the same, or there is none. */
+  readonly shadow?: { readonly verdict: Verdict; readonly rule: Rule | null };
 }
 
 /** Statistics counted exactly where the decisions are made: `eligible` is always the sum of the others. */

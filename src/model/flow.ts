@@ -4,6 +4,10 @@ import type { Direction } from "./ruleset.js";
 
 export type Verdict = "allowed" | "denied" | "audited";
 
+/** What the revision that the node waits for would do with a flow, and what is in force does not. */
+export const SHADOW_VERDICTS = ["would-deny", "would-allow"] as const;
+export type ShadowVerdict = (typeof SHADOW_VERDICTS)[number];
+
 export interface FlowEvent {
   readonly kind: "verdict";
   /** RFC 3339, UTC. */
@@ -39,6 +43,15 @@ export interface FlowEvent {
     readonly destinations: readonly string[];
     /** The workloads that share an address with the sender: the destination may let these in. */
     readonly sharing: readonly string[];
+  };
+  /** Only where the revision that the node waits for decides otherwise; see docs/adr/0026-shadow.md. */
+  readonly shadow?: {
+    /** In its own words: allowed, denied or audited. */
+    readonly verdict: Verdict;
+    /** Its rule; null if none decides. */
+    readonly rule: FlowRule | null;
+    /** Its policies that isolate the workload in this direction. */
+    readonly policies: readonly FlowPolicy[];
   };
 }
 
@@ -84,7 +97,8 @@ export interface FlowRefusal {
 export interface FlowQuery {
   /** Continues with new events after the stored ones. */
   readonly follow: boolean;
-  readonly verdict: Verdict | null;
+  /** `would-deny`, `would-allow`: those that the coming revision decides otherwise. */
+  readonly verdict: Verdict | ShadowVerdict | null;
   /** `namespace/name`, for all of its instances, or the name of one instance. */
   readonly workload: string | null;
   readonly direction: Direction | null;
@@ -100,11 +114,17 @@ export function isOfNamespace(message: FlowMessage, namespace: string | undefine
   return namespace === undefined || message.kind === "gap" || message.workload?.startsWith(`${namespace}/`) === true;
 }
 
+/** Returns what the revision that the node waits for would do; null if it is the same, or there is none. */
+export function shadowVerdictOf({ shadow }: FlowEvent): ShadowVerdict | null {
+  if (shadow === undefined) return null;
+  return shadow.verdict === "denied" ? "would-deny" : "would-allow";
+}
+
 /** Returns whether a message matches the query. Gaps concern every reader. */
 export function matchesFlow(query: FlowQuery, message: FlowMessage): boolean {
   if (message.kind === "gap") return true;
   return (
-    (query.verdict === null || query.verdict === message.verdict) &&
+    (query.verdict === null || query.verdict === message.verdict || query.verdict === shadowVerdictOf(message)) &&
     (query.workload === null || isSubjectOf(message.workload, query.workload)) &&
     (query.direction === null || query.direction === message.direction)
   );

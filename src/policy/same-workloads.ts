@@ -30,6 +30,44 @@ export function withWorkloadsOf(ruleset: Ruleset, other: Ruleset): Ruleset {
   return { ...whole, digest: digestRuleset(whole) };
 }
 
+/**
+ * Returns what a ruleset says of the workloads of another one, in the places that they have there. What only the ruleset has is left out, and
+ * so is a host that the other one leaves open: nothing is attached to these.
+ */
+export function inPlacesOf(ruleset: Ruleset, other: Ruleset): Ruleset {
+  const wanted = new Map(ruleset.subjects.map((subject) => [subject.workload, subject]));
+  const templates = new Map((ruleset.births?.templates ?? []).map(({ subject }) => [subject.workload, subject]));
+  const place = (held: Subject, found: Subject | undefined): Subject => {
+    const born = held.template === undefined ? {} : { template: held.template };
+    if (found === undefined || (held.isHost === true && isOpen(held))) return { ...open(held), ...born };
+    const { ingress, egress, identity, addresses } = found;
+    return { ...open(held), ...born, addresses, ingress, egress, ...(identity === undefined ? {} : { identity }) };
+  };
+  const subjects = other.subjects.map((held) => place(held, wanted.get(held.workload)));
+  const births = other.births && {
+    ...other.births,
+    templates: other.births.templates.map((one) => ({
+      ...one,
+      subject: place(one.subject, templates.get(one.subject.workload)),
+    })),
+  };
+  const all = [...subjects, ...(births?.templates ?? []).map(({ subject }) => subject)];
+  const used = new Set(all.flatMap(({ ingress, egress, identity }) => [ingress.profile, egress.profile, identity]));
+  const whole = {
+    node: other.node,
+    digest: "",
+    subjects,
+    profiles: ruleset.profiles.filter(({ key }) => used.has(key)),
+    ...(other.hasSynIdentity === undefined ? {} : { hasSynIdentity: other.hasSynIdentity }),
+    ...(births === undefined ? {} : { births }),
+  };
+  return withWorkloadsOf({ ...whole, digest: digestRuleset(whole) }, other);
+}
+
+function isOpen({ ingress, egress }: Subject): boolean {
+  return ingress.mode === "open" && egress.mode === "open";
+}
+
 /** An override holds over each of them. */
 function open({ workload, cgroup, isHost, addresses, user, tolerates, override }: Subject): Subject {
   return {

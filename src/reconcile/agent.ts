@@ -253,7 +253,10 @@ class Agent implements AgentProbes {
     while (!signal.aborted && enforcer.flowSource !== null) {
       let server: Awaited<ReturnType<AgentDeps["serveFlows"]>> | null = null;
       try {
-        const hub = new FlowHub(enforcer.flowSource, this.deps, this.options.node, () => this.#follower.names);
+        const hub = new FlowHub(enforcer.flowSource, this.deps, this.options.node, {
+          inForce: () => this.#follower.names,
+          coming: () => this.#follower.comingNames,
+        });
         server = await serveFlows(hub);
         await hub.run(signal);
       } catch (error) {

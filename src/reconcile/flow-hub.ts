@@ -10,7 +10,9 @@ import {
   type FlowMessage,
   type FlowQuery,
   type FlowRefusal,
+  type FlowRule,
 } from "../model/flow.js";
+import type { Rule } from "../model/ruleset.js";
 import { protocolName } from "../model/protocol.js";
 import { suggest } from "../model/suggest.js";
 import type { FlowNames } from "../policy/flow-names.js";
@@ -22,6 +24,13 @@ import type { Telemetry } from "../interfaces/telemetry.js";
 export interface FlowDeps {
   readonly clock: Clock;
   readonly telemetry: Pick<Telemetry, "flows">;
+}
+
+/** The names of the states by which flows are evaluated. */
+export interface FlowStates {
+  readonly inForce: () => FlowNames;
+  /** Absent: there is no coming one. */
+  readonly coming?: () => FlowNames;
 }
 
 /** Number of recent events kept for later readers. */
@@ -43,8 +52,7 @@ export class FlowHub implements FlowFeed {
     private readonly source: FlowSource,
     private readonly deps: FlowDeps,
     private readonly node: string,
-    /** Returns the names of the state in force. */
-    private readonly names: () => FlowNames,
+    private readonly names: FlowStates,
   ) {
     this.#statistics = source.statistics();
   }
@@ -56,7 +64,7 @@ export class FlowHub implements FlowFeed {
     try {
       for await (const records of this.source.flows(signal)) {
         settle.abort();
-        for (const record of records) this.#emit(nameFlow(record, this.node, this.names()));
+        for (const record of records) this.#emit(nameFlow(record, this.node, this.names));
         this.#audit();
         settle = new AbortController();
         void this.#auditLater(AbortSignal.any([signal, settle.signal]));
@@ -94,7 +102,7 @@ export class FlowHub implements FlowFeed {
 
   /** Refuses an unknown workload. A removed workload is accepted while recent events name it. */
   refuse({ workload }: FlowQuery): FlowRefusal | null {
-    const { workloads } = this.names();
+    const { workloads } = this.names.inForce();
     if (workload === null || workloads === null || workloads.some((one) => isSubjectOf(one, workload))) return null;
     if (this.#recent.some((message) => message.kind === "verdict" && message.workload === workload)) return null;
     return { kind: "refusal", node: this.node, workload, meant: suggest(workload, workloads) ?? null };
@@ -161,8 +169,10 @@ class Reader {
   }
 }
 
-function nameFlow(record: FlowRecord, node: string, names: FlowNames): FlowEvent {
-  const { timeMs, workload, direction, verdict, hook, protocol, peer, peerPort, localPort, icmp, rule } = record;
+function nameFlow(record: FlowRecord, node: string, states: FlowStates): FlowEvent {
+  const names = states.inForce();
+  const { timeMs, workload, direction, verdict, hook, protocol, peer, peerPort, localPort, icmp, rule, shadow } =
+    record;
   return {
     kind: "verdict",
     time: new Date(timeMs).toISOString(),
@@ -176,18 +186,30 @@ function nameFlow(record: FlowRecord, node: string, names: FlowNames): FlowEvent
     icmp,
     localPort,
     peer: { address: peer, port: peerPort, workloads: names.workloadsAt(peer) },
-    rule:
-      rule === null
-        ? null
-        : {
-            policy: `${rule.policy.namespace}/${rule.policy.name}`,
-            file: rule.file ?? null,
-            line: rule.line ?? null,
-            index: rule.index,
-            direction: rule.direction,
-          },
+    rule: nameRule(rule),
     policies: workload === null ? [] : names.policiesOf(workload, direction),
     ...(record.isIdentity === true ? { identity: identityOf(record, names) } : {}),
+    ...(shadow === undefined
+      ? {}
+      : {
+          shadow: {
+            verdict: shadow.verdict,
+            rule: nameRule(shadow.rule),
+            policies: workload === null ? [] : (states.coming?.().policiesOf(workload, direction) ?? []),
+          },
+        }),
+  };
+}
+
+function nameRule(rule: Rule | null): FlowRule | null {
+  // No policy has the rule of a workload that a coming ruleset does not have.
+  if (rule === null || rule.policy.namespace === "") return null;
+  return {
+    policy: `${rule.policy.namespace}/${rule.policy.name}`,
+    file: rule.file ?? null,
+    line: rule.line ?? null,
+    index: rule.index,
+    direction: rule.direction,
   };
 }
 

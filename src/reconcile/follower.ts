@@ -9,16 +9,9 @@ import { lacksOnlyAttachments, listDrift, movedWorkloads, withoutRestarts } from
 import type { Ruleset } from "../model/ruleset.js";
 import type { NodeStatus, SubjectStatus } from "../model/status.js";
 import type { ManagementAccess } from "../model/management-access.js";
-import {
-  describeRemaining,
-  describeWithholding,
-  joinReasons,
-  markWithheld,
-  type Withholding,
-} from "../model/withholding.js";
+import { describeWithholding, markWithheld } from "../model/withholding.js";
 import { compile } from "../policy/compile/compile.js";
 import { listLockouts } from "../policy/lockout.js";
-import { makeSafe, newForeignAddresses } from "../policy/withhold.js";
 import { NO_NAMES, type FlowNames } from "../policy/flow-names.js";
 import type { LastGoodState } from "../interfaces/last-good.js";
 import type { Enforcer, Observation } from "../interfaces/enforcer.js";
@@ -31,13 +24,15 @@ import type { Clock } from "../interfaces/system.js";
 import type { Telemetry } from "../interfaces/telemetry.js";
 import { LockoutError, LockoutGuard } from "./lockout-guard.js";
 import { Confirmation, describeReverted } from "./confirmation.js";
-import { describeProblems, locateWithheld, logMoves, reportDrift } from "./node-report.js";
+import { describeProblems, logMoves, reportDrift } from "./node-report.js";
 import { NodeStatusWriter } from "./node-status.js";
 import { InForce } from "./in-force.js";
 import type { NodeInventory } from "./node-inventory.js";
 import type { KnownNodes } from "./peer-identities.js";
 import { NodeOverrides } from "./overrides.js";
 import { findAnnounced, findLastGood, type Restorable } from "./restore.js";
+import { makeSafeTarget } from "./safe-target.js";
+import { ShadowWatch } from "./shadow.js";
 import { LastGoodSnapshot } from "./snapshot.js";
 import { readNodeRelease } from "./release.js";
 import { UnenforcedWatch } from "./unenforced.js";
@@ -73,6 +68,9 @@ export class Follower {
   readonly #confirmation: Confirmation;
   readonly #unenforced: UnenforcedWatch;
   readonly #overrides: NodeOverrides;
+  readonly #shadow: ShadowWatch;
+  /** The newer revision that this node waits for; null: none. */
+  #awaited: number | null = null;
   #inForce = InForce.UNKNOWN;
   #healed = 0;
   /** Stays in the status until there is something worse to report: operators look later. */
@@ -93,6 +91,7 @@ export class Follower {
     this.#guard = new LockoutGuard(this.#enforces ? managementAccess : null, clock);
     this.#confirmation = new Confirmation({ ...overridden, lastGood: kept, guard: this.#guard }, node, boot);
     this.#unenforced = new UnenforcedWatch(deps);
+    this.#shadow = new ShadowWatch(overridden, node);
     this.#status = new NodeStatusWriter(deps, this.#guard, { node, boot, backend: enforcer.backend });
   }
 
@@ -109,6 +108,11 @@ export class Follower {
   /** Gives names to the verdicts of flows. */
   get names(): FlowNames {
     return (this.#inForce.target ?? this.#targets.latest)?.names ?? NO_NAMES;
+  }
+
+  /** Gives names to what the revision that this node waits for decides otherwise. */
+  get comingNames(): FlowNames {
+    return this.#shadow.names;
   }
 
   /** Null if the last run ended in sync; else the reason. */
@@ -150,7 +154,8 @@ export class Follower {
       await this.#overrides.load();
       await this.#settleTrial();
       await this.#overrides.read();
-      attempted = (await readNodeRelease(this.deps, this.node)).revision;
+      const { revision, awaited } = await readNodeRelease(this.deps, this.node);
+      [attempted, this.#awaited] = [revision, awaited];
       target = await this.#readTarget(attempted);
       if (target === null) return await this.#reportEmptyStore();
       if (!(await this.#isReverted(target))) await this.#enforce(target);
@@ -314,41 +319,13 @@ export class Follower {
     const { enforcer, logger } = this.deps;
     if (this.#inForce.target === null) await this.#tryToFallBack();
     const inForce = this.#inForce.target?.ruleset ?? (before.isEnforcing ? null : compile(new Map(), this.node));
-    if (inForce === null) {
-      const found = joinReasons(listLockouts(target.ruleset, access, target.clients));
-      const message = `not enforced, since it would lock out: ${found}; nothing else of it is enforced either, since the ruleset that an earlier agent left in force is not known; allowLockout lets it`;
-      throw new LockoutError(message, false);
-    }
-    const { ruleset, workloads, kept, remaining } = makeSafe(target.ruleset, inForce, access, target.clients);
-    const foreign = newForeignAddresses(ruleset, inForce, access);
-    if (foreign.length > 0) {
-      const message = `not enforced, since it would lock out: ${joinReasons(foreign)}; nothing else of it is enforced either, since to withhold a workload would not help; allowLockout lets it`;
-      throw new LockoutError(message, false);
-    }
-    if (workloads.length === 0) {
-      logger.warn(describeRemaining(remaining), { revision: target.revision.number });
-      return await this.#makeMatch(target, await enforcer.observe(target.ruleset), {});
-    }
-    const withholding = {
-      workloads: locateWithheld(target.revision, workloads),
-      kept,
-      remaining,
-      enforcedRevision: this.#inForce.complete?.revision ?? null,
-    };
-    const mixed = this.#withhold(target, withholding);
-    await this.#makeMatch(mixed, await enforcer.observe(mixed.ruleset), {});
-    throw new LockoutError(describeWithholding(withholding), true);
-  }
-
-  /** @throws LockoutError if the backend cannot enforce the rest of the target */
-  #withhold(target: Target, withholding: Withholding): Target {
-    try {
-      return this.#targets.withhold(target, withholding, this.#inForce.target);
-    } catch (error) {
-      if (!(error instanceof EnforcerError)) throw error;
-      const message = `${describeWithholding({ ...withholding, remaining: [] })}; but nothing of it is enforced, since ${error.message}`;
-      throw new LockoutError(message, false, { cause: error });
-    }
+    const enforcedRevision = this.#inForce.complete?.revision ?? null;
+    const safe = makeSafeTarget(target, { inForce, enforcedRevision, access }, (withholding) =>
+      this.#targets.withhold(target, withholding, this.#inForce.target),
+    );
+    if (safe.withholding === null) logger.warn(safe.warning, { revision: target.revision.number });
+    await this.#makeMatch(safe.target, await enforcer.observe(safe.target.ruleset), {});
+    if (safe.withholding !== null) throw new LockoutError(describeWithholding(safe.withholding), true);
   }
 
   /** Applies the target if the machine differs from it, and reports. */
@@ -425,6 +402,7 @@ export class Follower {
       if (options.healed !== undefined && options.healed > 0) this.#noteHealed(options.healed);
     }
     if (options.isFallback === true) return;
+    await this.#shadow.follow(this.#awaited, this.#confirmation.isRunning ? null : this.#inForce.target);
     this.#countWithheld(target);
     const { number } = target.revision;
     const drift = listDrift(difference);
@@ -498,6 +476,7 @@ export class Follower {
       ...withheld,
       ...(await this.#confirmation.report()),
       ...(overriding.length === 0 ? {} : { overrides: overriding }),
+      ...this.#shadow.report(),
     });
   }
 }

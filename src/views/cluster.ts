@@ -9,6 +9,7 @@ import type { ClusterNode, ClusterStatus, Joined, Left, Progress } from "../oper
 import { ageText } from "./age.js";
 import { describeOverrides } from "./overrides.js";
 import type { Style } from "./style.js";
+import { describeShadow } from "./shadow.js";
 import { renderListing, type ListTable } from "./listing.js";
 import { wrapWords } from "./wrap.js";
 
@@ -165,8 +166,15 @@ function describeProblem(node: ClusterNode, style: Style): readonly string[] {
   const paint = state === "absent" || state === "left" ? style.dim : style.bad;
   const wrap = (text: string, look: (line: string) => string): readonly string[] =>
     text === "" ? [] : wrapWords(style.line`${id}: ${text}`, style.width, "  ").map(look);
+  const shadow = node.shadow === null ? "" : describeShadow(node.shadow);
+  const paintShadow = node.shadow !== null && node.shadow.newDenials > 0 ? style.warn : style.dim;
   const waits = node.wave === null ? "" : `waits for wave ${node.wave} of the rollout`;
-  return [...wrap(problem, paint), ...wrap(waits, style.dim), ...wrap(describePending(node), style.warn)];
+  return [
+    ...wrap(problem, paint),
+    ...wrap(waits, style.dim),
+    ...wrap(describePending(node), style.warn),
+    ...wrap(shadow, paintShadow),
+  ];
 }
 
 /** The number of pending workloads that the text names for each node; the document has them all. */

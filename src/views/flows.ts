@@ -2,7 +2,7 @@
  * Flow events as lines for people. They arrive one by one, so that the columns have fixed widths; on a terminal that is
  * too narrow for them, each event has two lines, the second for its reason.
  */
-import type { FlowEvent, FlowGap, FlowMessage, FlowQuery } from "../model/flow.js";
+import { shadowVerdictOf, type FlowEvent, type FlowGap, type FlowMessage, type FlowQuery } from "../model/flow.js";
 import type { Style } from "./style.js";
 import { shorten, wrapWords } from "./wrap.js";
 
@@ -76,7 +76,23 @@ function portText({ protocol, port, icmp }: FlowEvent): string {
   return port === null ? protocol : `${port}/${protocol}`;
 }
 
-function describeReason({ verdict, rule, policies, hook, identity, workload }: FlowEvent): string {
+function describeReason(event: FlowEvent): string {
+  const { shadow } = event;
+  const would = shadowVerdictOf(event);
+  const reason = describeDecision(event);
+  if (shadow === undefined || would === null) return reason;
+  // What is new of it comes first: the line may be cut.
+  return `${would}: ${describeDecision({ ...shadow, hook: "packet", workload: event.workload })}; now: ${reason}`;
+}
+
+function describeDecision({
+  verdict,
+  rule,
+  policies,
+  hook,
+  identity,
+  workload,
+}: Pick<FlowEvent, "verdict" | "rule" | "policies" | "hook" | "identity" | "workload">): string {
   if (identity !== undefined) {
     const { destinations, sharing } = identity;
     const whom = destinations.length === 0 ? "the destination" : destinations.join(", ");

@@ -18,6 +18,7 @@ import { benchNetworkSet } from "./network-set.mjs";
 import { benchPrograms } from "./programs.mjs";
 import { compare, head, quantile, row, skip, spread } from "./report.mjs";
 import { benchIdentity } from "./identity.mjs";
+import { benchShadow } from "./shadow.mjs";
 import { benchTraffic } from "./traffic.mjs";
 import { measureUndo } from "./undo.mjs";
 
@@ -238,6 +239,7 @@ const BENCHES = {
   programs: () => asRoot("cost of the programs", benchPrograms),
   traffic: () => asRoot("added to traffic", benchTraffic),
   identity: () => asRoot("the identity in a SYN", benchIdentity),
+  shadow: () => asRoot("the shadow of a coming ruleset", benchShadow),
 };
 
 /** The ancestor of ztap published 421 ms to 2 s of open doors at a restart. */

@@ -47,11 +47,16 @@ export async function measureUndo(rounds, report) {
           await undo(endpoint);
           return from;
         });
-        const plainMs = await timesOf(watcher, `${PREFIX}ack/`, (text) => text === String(round), async () => {
-          const from = performance.now();
-          await client.put(`${PREFIX}plain`).value(String(round));
-          return from;
-        });
+        const plainMs = await timesOf(
+          watcher,
+          `${PREFIX}ack/`,
+          (text) => text === String(round),
+          async () => {
+            const from = performance.now();
+            await client.put(`${PREFIX}plain`).value(String(round));
+            return from;
+          },
+        );
         await store.writeSuspension(null);
         // The first round warms both up.
         if (round >= 0) (own.push(...ownMs), plain.push(...plainMs));

@@ -56,6 +56,13 @@ function hasNoTrials(t: Test, { backend }: Enforcer): void {
   t.equal(backend, "pf", "every other backend returns by itself");
 }
 
+/** The same of shadows. */
+function hasNoShadow(t: Test, { backend }: Enforcer): void {
+  t.equal(backend, "pf", "every other backend evaluates by two rulesets");
+}
+
+const [BEGUN, LATER] = [1_000_000_000_000, 1_000_000_060_000];
+
 const cases: Readonly<Record<string, Case>> = {
   async "lowering is pure: equal rulesets give equal items, in equal order"(t, { enforcer, wide, narrow }) {
     const items = enforcer.lower(wide);
@@ -202,6 +209,61 @@ const cases: Readonly<Record<string, Case>> = {
     t.equal(trials.hasReturned(), false, "what was due in between did not come about");
     t.ok(isInForce(await enforcer.observe(narrow)));
     t.equal(trials.end(), true);
+  },
+
+  async "a shadow changes nothing of what is in force, and ends with it"(t, { enforcer, wide, narrow }) {
+    const { shadow } = enforcer;
+    await enforcer.apply(wide);
+    if (!shadow) return hasNoShadow(t, enforcer);
+    t.equal(shadow.read(), null);
+    await shadow.begin(narrow, wide, "1 2", BEGUN);
+    t.strictSame(shadow.read(), { sinceMs: BEGUN, judged: 0, newDenials: 0, newAllows: 0, differences: [] });
+    t.ok(isInForce(await enforcer.observe(wide)));
+    t.notOk(isEmptyDiff((await enforcer.observe(narrow)).difference));
+    for (const next of [wide, narrow, wide]) {
+      t.ok(isInForce(await enforcer.apply(next)), "the set that it stood in is written again");
+      t.equal(shadow.read(), null);
+      await shadow.begin(next === wide ? narrow : wide, next, "1 2", LATER);
+      t.ok(isInForce(await enforcer.observe(next)));
+    }
+    shadow.end();
+    t.equal(shadow.read(), null);
+    t.ok(isInForce(await enforcer.observe(wide)));
+  },
+
+  async "the counts of a shadow go on for the same revisions, also in the next process"(t, scene) {
+    const { machine, enforcer, wide, narrow } = scene;
+    await enforcer.apply(wide);
+    if (!enforcer.shadow) return hasNoShadow(t, enforcer);
+    await enforcer.shadow.begin(narrow, wide, "1 2", BEGUN);
+    await enforcer.apply(wide);
+    await enforcer.shadow.begin(narrow, wide, "1 2", LATER);
+    t.equal(enforcer.shadow.read()?.sinceMs, BEGUN);
+    await enforcer.close();
+    const next = machine.enforcer();
+    await next.open();
+    t.equal(next.shadow?.read(), null, "it did not begin one");
+    await next.shadow?.begin(narrow, wide, "1 2", LATER);
+    t.equal(next.shadow?.read()?.sinceMs, BEGUN);
+    await next.shadow?.begin(narrow, wide, "1 3", LATER);
+    t.equal(next.shadow?.read()?.sinceMs, LATER, "another revision replaces it");
+    await next.close();
+  },
+
+  async "a trial ends a shadow"(t, { enforcer, wide, narrow }) {
+    const { shadow, trials } = enforcer;
+    await enforcer.apply(wide);
+    if (!shadow || !trials) return hasNoShadow(t, enforcer);
+    await shadow.begin(narrow, wide, "1 2", BEGUN);
+    t.ok(isInForce(await trials.begin(narrow, wide, LONG_MS)));
+    t.equal(shadow.read(), null);
+    await t.rejects(shadow.begin(wide, narrow, "2 3", BEGUN), { name: "EnforcerError", code: "busy" });
+    t.equal(trials.end(), true);
+    await shadow.begin(wide, narrow, "2 3", BEGUN);
+    await trials.begin(wide, narrow, SHORT_MS);
+    await waitUntil(() => trials.hasReturned(), { what: "the return of the machine" });
+    t.equal(shadow.read(), null);
+    t.ok(isInForce(await enforcer.observe(narrow)), "the whole ruleset before");
   },
 
   async "a watch ends with its signal"(t, { enforcer, wide }) {

@@ -5,7 +5,14 @@
  */
 import { compareItems } from "../../src/diff/drift.js";
 import type { Ruleset } from "../../src/model/ruleset.js";
-import type { EnforcementItem, Enforcer, ItemSet, Observation } from "../../src/interfaces/enforcer.js";
+import type {
+  EnforcementItem,
+  Enforcer,
+  ItemSet,
+  Observation,
+  ShadowCount,
+  ShadowReading,
+} from "../../src/interfaces/enforcer.js";
 import { EnforcerError, NO_COUNTERS } from "../../src/interfaces/enforcer.js";
 
 /** Between two steps an enforcer may be killed, and a test may look at the machine. */
@@ -30,6 +37,10 @@ export class FakeMachine {
   deadline: { readonly items: ItemSet; readonly at: number } | null = null;
   /** How often it went back. */
   returned = 0;
+  /** What is counted for two rulesets. */
+  shadowed: { readonly key: string; readonly sinceMs: number; readonly counts: ShadowCount[] } | null = null;
+  /** Whether it is evaluated by both now. */
+  isShadowed = false;
   readonly #watchers = new Set<() => void>();
 
   /** Goes back to the ruleset before, if it is time: nobody can tell when exactly it did. */
@@ -39,6 +50,12 @@ export class FakeMachine {
     for (const [key, item] of this.deadline.items) this.items.set(key, item);
     this.deadline = null;
     this.returned += 1;
+    this.isShadowed = false;
+  }
+
+  /** First packets come on which the two rulesets differ. Without a shadow, nobody counts them. */
+  differ(count: ShadowCount): void {
+    if (this.isShadowed) this.shadowed?.counts.push(count);
   }
 
   /** Wakes whoever watches the machine, as a cgroup that appears does. */
@@ -92,6 +109,35 @@ export class FakeEnforcer implements Enforcer {
     },
   };
 
+  #hasBegun = false;
+
+  readonly shadow = {
+    begin: async (coming: Ruleset, _inForce: Ruleset, key: string, now: number): Promise<void> => {
+      const { machine } = this;
+      if (machine.deadline !== null) throw new EnforcerError("busy", "a ruleset is on trial");
+      this.shadow.end();
+      this.lower(coming);
+      await this.host.pause("prepared");
+      if (machine.shadowed?.key !== key) machine.shadowed = { key, sinceMs: now, counts: [] };
+      machine.isShadowed = true;
+      this.#hasBegun = true;
+    },
+    end: (): void => {
+      this.machine.isShadowed = false;
+      this.#hasBegun = false;
+    },
+    read: (): ShadowReading | null => {
+      this.machine.passTime();
+      const { isShadowed, shadowed } = this.machine;
+      if (!isShadowed || !this.#hasBegun || shadowed === null) return null;
+      const sum = (kind: ShadowCount["effect"]): number =>
+        shadowed.counts.filter(({ effect }) => effect === kind).reduce((total, { count }) => total + count, 0);
+      const [newDenials, newAllows] = [sum("denied"), sum("allowed")];
+      const { sinceMs, counts } = shadowed;
+      return { sinceMs, judged: newDenials + newAllows, newDenials, newAllows, differences: [...counts] };
+    },
+  };
+
   lower(ruleset: Ruleset): ItemSet {
     if (this.machine.failLower !== null) throw new EnforcerError("limit", this.machine.failLower);
     return itemsOf(ruleset);
@@ -125,6 +171,7 @@ export class FakeEnforcer implements Enforcer {
     const { machine } = this;
     machine.passTime();
     machine.deadline = null;
+    machine.isShadowed = false;
     this.#returnedBefore = null;
     if (machine.failApply !== null) throw new EnforcerError("kernel", machine.failApply);
     machine.applied += 1;

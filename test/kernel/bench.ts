@@ -9,13 +9,15 @@ import { KernelCounters, readCounters } from "../../src/adapters/ebpf/maps/count
 import { EventRing } from "../../src/adapters/ebpf/maps/event-ring.js";
 import type { Image } from "../../src/adapters/ebpf/lower/image.js";
 import { closeObject } from "../../src/adapters/ebpf/kernel/load.js";
+import { shadowImage } from "../../src/adapters/ebpf/shadow.js";
 import { lower } from "../../src/adapters/ebpf/lower/lower.js";
 import { defaultNativeDir, loadNative } from "../../src/adapters/ebpf/kernel/native.js";
 import { NO_SLOT, slotSharesOf } from "../../src/adapters/ebpf/maps/slot-shares.js";
-import { encodeStorage } from "../../src/adapters/ebpf/maps/cgroup-storage.js";
+import { decodeStorage, encodeStorage, withSet } from "../../src/adapters/ebpf/maps/cgroup-storage.js";
+import { ShadowCounts } from "../../src/adapters/ebpf/maps/shadow-counts.js";
 import { TableSets } from "../../src/adapters/ebpf/maps/table-sets.js";
 import type { Direction, Rule, Ruleset } from "../../src/model/ruleset.js";
-import type { Observation } from "../../src/interfaces/enforcer.js";
+import type { Observation, ShadowTotals } from "../../src/interfaces/enforcer.js";
 import { packet, type PacketSpec } from "./packets.js";
 import { BY_IDENTITY, type Decided, type Step } from "./reference.js";
 
@@ -32,6 +34,9 @@ export class Bench {
   readonly #counters = new KernelCounters(this.#native, this.#object.maps);
   readonly events = new EventRing(this.#native, this.#object.maps);
   #image: Image | null = null;
+  readonly #shadow = new ShadowCounts(this.#native, this.#object);
+  #ruleset: Ruleset | null = null;
+  #coming: Image | null = null;
   readonly #subjects = new Map<string, number>();
   #rules: ReadonlyMap<number, Rule> = new Map();
 
@@ -53,6 +58,7 @@ export class Bench {
     this.events.learn(image);
     const set = await this.#tables.prepare(image);
     this.#image = image;
+    this.#ruleset = ruleset;
     const shares = slotSharesOf(image, this.#counters.subjectSlots());
     [...image.subjects].forEach(([workload, { id, record }], index) => {
       this.#subjects.set(workload, index);
@@ -73,6 +79,40 @@ export class Bench {
     });
     this.#tables.switch(set);
     this.#rules = image.rules;
+  }
+
+  /** Another ruleset of the same workloads, by which what begins is evaluated as well, until the next `load`. */
+  async loadShadow(coming: Ruleset): Promise<void> {
+    if (this.#ruleset === null) throw new Error("nothing is in force");
+    const image = shadowImage(lower(coming), coming, this.#ruleset);
+    this.#tables.endShadow();
+    await this.#tables.settled();
+    this.#shadow.begin(coming.digest, 0);
+    const set = await this.#tables.prepare(image);
+    for (const [workload, { record }] of image.subjects) {
+      const key = Buffer.alloc(4);
+      key.writeUInt32LE(this.#subjects.get(workload) ?? -1);
+      const held = this.#native.mapGet(this.#fd("ztap_test_subjects"), key);
+      if (held === null) throw new Error(`${workload} is in no ruleset`);
+      const storage = withSet(decodeStorage(held), set, record);
+      this.#native.mapSet(this.#fd("ztap_test_subjects"), key, encodeStorage(storage));
+    }
+    this.#tables.beginShadow(set);
+    this.#coming = image;
+  }
+
+  /** What was counted since, with the keys of rules. */
+  readShadow(): ShadowTotals & { readonly differences: readonly string[] } {
+    const [inForce, coming] = [this.#image, this.#coming];
+    if (inForce === null || coming === null) throw new Error("no shadow was loaded");
+    const workloads = new Map([...inForce.subjects].map(([workload, { id }]) => [id, workload]));
+    const differences = this.#shadow
+      .counts()
+      .map(
+        ({ subject, direction, effect, rule, comingRule, count }) =>
+          `${workloads.get(subject)} ${direction} ${effect} ${inForce.rules.get(rule)?.key} ${coming.rules.get(comingRule)?.key} ${count}`,
+      );
+    return { ...this.#shadow.totals(), differences: differences.sort() };
   }
 
   /** Runs the steps in order, at `epoch + step.now` ticks. What a program returns must be its verdict's. */

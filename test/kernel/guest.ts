@@ -18,7 +18,7 @@ const BUSYBOX = "/bin/busybox";
 /** In the package systemd, which bin/kernels brings. */
 const SYSTEMD = "/lib/systemd/systemd";
 /** What the test files start as processes of their own. */
-const SCRIPTS = ["actor", "holder", "manager"];
+const SCRIPTS = ["actor", "holder", "manager", "mortal"];
 
 /** What the guest's first process is: a script that runs the test files, or systemd, one of whose services does. */
 export type FirstProcess = "script" | "systemd";

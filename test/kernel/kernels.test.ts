@@ -17,7 +17,7 @@ interface Kind {
  */
 const NEWER = ["agreement"];
 const OLDER = [
-  ...["programs", "agreement", "contract", "trial", "host"],
+  ...["programs", "agreement", "contract", "trial", "shadow", "host"],
   ...["channels", "foreign-sockets", "identity", "syn-identity", "host-workload"],
 ];
 const isWhole = process.env["ZTAP_KERNELS"] !== undefined || process.env["ZTAP_HOSTS"] === "1";

@@ -47,6 +47,8 @@ export class Reference {
   readonly #echoes = new Map<string, { readonly workload: string; readonly seen: number }>();
   /** By conversation and asking direction. */
   readonly #asked = new Map<string, Asked>();
+  /** Whether the last packet began a connection or a flow, or would have: policy alone decided. */
+  hasBegun = false;
 
   /** Another ruleset comes into force: conversations stay, and are decided by it. */
   load(ruleset: Ruleset): void {
@@ -55,18 +57,20 @@ export class Reference {
   }
 
   decide(step: Step): Decided {
+    this.hasBegun = false;
     const seen = look(step);
     const { transport } = seen;
     const isFalse = step.direction === "egress" && !this.#isOwn(seen, step.workload);
     if (isFalse && this.#subject(step.workload)?.egress.mode !== "audit") return DENIED;
     if (isVital(transport)) return PASSES;
-    // In audit mode no rule allows a false source.
-    const asked = this.#ask(queryOf(seen, step, step.direction));
-    const policy: Decided = isFalse && asked.rule !== BY_IDENTITY ? { verdict: "audited", rule: null } : asked;
+    const policy = this.begin(step);
     const role = roleOf(transport);
+    this.hasBegun = transport.kind === "ports" && transport.isSyn;
     if (role === "single") return policy.verdict === "denied" ? (this.#related(seen, step) ?? policy) : policy;
 
     const answer = role === "asks" && isIcmp(transport) ? null : this.#answer(seen, step);
+    const own = this.#asked.get(keyOf(seen, step.workload, step.direction));
+    this.hasBegun = role !== "answers" && answer === null && !(own !== undefined && isAlive(own, step.now));
     if (policy.verdict === "allowed") {
       if (role !== "answers") this.#open(seen, step);
       return policy;
@@ -76,6 +80,16 @@ export class Reference {
     if (isIcmp(transport) && isItself(seen) && this.#isOwnEcho(seen, step, role)) return PASSES;
     if (policy.verdict === "audited" && role !== "answers") this.#open(seen, step);
     return policy;
+  }
+
+  /** What a packet would get that begins something, whatever went before. */
+  begin(step: Step): Decided {
+    const seen = look(step);
+    const isFalse = step.direction === "egress" && !this.#isOwn(seen, step.workload);
+    if (isFalse && this.#subject(step.workload)?.egress.mode !== "audit") return DENIED;
+    // In audit mode no rule allows a false source.
+    const asked = this.#ask(queryOf(seen, step, step.direction));
+    return isFalse && asked.rule !== BY_IDENTITY ? { verdict: "audited", rule: null } : asked;
   }
 
   #subject(workload: string): Subject | undefined {
@@ -158,6 +172,12 @@ export class Reference {
     }
     return null;
   }
+}
+
+/** Whether a workload pings itself. */
+export function isOwnPing(step: Step): boolean {
+  const seen = look(step);
+  return step.direction === "egress" && isIcmp(seen.transport) && isItself(seen);
 }
 
 /** A packet as its workload sees it. */

@@ -10,7 +10,14 @@ export type Transport =
   | { readonly kind: "unknown" }
   /** The protocol is known and has ports or a type, which are not there. */
   | { readonly kind: "portless"; readonly protocol: number }
-  | { readonly kind: "ports"; readonly protocol: number; readonly source: number; readonly destination: number }
+  | {
+      readonly kind: "ports";
+      readonly protocol: number;
+      readonly source: number;
+      readonly destination: number;
+      /** Of TCP: it begins a connection. */
+      readonly isSyn: boolean;
+    }
   | {
       readonly kind: "icmp";
       readonly protocol: number;
@@ -100,17 +107,22 @@ interface Around {
   readonly hopLimit: number;
 }
 
+const portsOf = (bytes: Buffer) => ({ source: bytes.readUInt16BE(0), destination: bytes.readUInt16BE(2) });
+
+/** SYN without ACK. */
+const isSyn = (bytes: Buffer): boolean => (bytes.readUInt8(13) & 0x12) === 0x02;
+
 function readTransport(bytes: Buffer, protocol: number, around: Around): Transport {
   switch (protocol) {
     case TCP:
       // Flags are needed of a packet; of a quoted one there are often no more than eight bytes.
       if (bytes.length < (around.isQuoted ? 4 : 14)) return { kind: "portless", protocol };
-      return { kind: "ports", protocol, source: bytes.readUInt16BE(0), destination: bytes.readUInt16BE(2) };
+      return { ...portsOf(bytes), kind: "ports", protocol, isSyn: !around.isQuoted && isSyn(bytes) };
     case UDP:
     case UDP_LITE:
     case SCTP:
       if (bytes.length < 4) return { kind: "portless", protocol };
-      return { kind: "ports", protocol, source: bytes.readUInt16BE(0), destination: bytes.readUInt16BE(2) };
+      return { ...portsOf(bytes), kind: "ports", protocol, isSyn: false };
     case ICMP:
     case ICMP6:
       if ((protocol === ICMP6) !== (around.family === 6)) return UNKNOWN;

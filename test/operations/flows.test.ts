@@ -55,7 +55,7 @@ function start(t: Test) {
   const teller = new Teller();
   const clock = new ManualClock();
   const { telemetry, calls } = recordTelemetry();
-  const hub = new FlowHub(teller, { clock, telemetry }, "n1", () => names);
+  const hub = new FlowHub(teller, { clock, telemetry }, "n1", { inForce: () => names });
   const stop = new AbortController();
   const running = hub.run(stop.signal);
   t.teardown(async () => {

@@ -113,6 +113,7 @@ const override = (x: string) =>
 const member = (x: string) => ({ id: x, address: x, joinedAt: x });
 const node = (x: string) => ({
   withheld: [],
+  shadow: null,
   ...{ id: x, address: x, role: "leader", state: "unhealthy", declared: false, joinedAt: x, lastSeen: x },
   ...{ heartbeatAgeMs: 1, enforcedRevision: 1, rulesetDigest: x, lag: 0, wave: 2, message: x },
   pending: [{ workload: x, message: x }],

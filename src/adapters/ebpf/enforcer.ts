@@ -17,6 +17,7 @@ import {
   type NewbornCgroups,
   type Observation,
   type PeerKeyTable,
+  type Shadow,
   type Trials,
 } from "../../interfaces/enforcer.js";
 import type { FlowSource } from "../../interfaces/flows.js";
@@ -29,6 +30,8 @@ import { memberOf, Members } from "./maps/members.js";
 import { KernelPeerKeys } from "./maps/peer-keys.js";
 import { KernelCounters } from "./maps/counters.js";
 import { EventRing } from "./maps/event-ring.js";
+import { LiveConnections } from "./maps/live-connections.js";
+import { ShadowCounts } from "./maps/shadow-counts.js";
 import { areFlowsExported, exportFlows } from "./upgrade/migrate-flows.js";
 import { allSubjects, type Image } from "./lower/image.js";
 import {
@@ -68,6 +71,7 @@ import { findRootLevel } from "./attach/root-level.js";
 import { Subjects, type Pinned } from "./attach/subjects.js";
 import { saying, Takeover } from "./upgrade/takeover.js";
 import { Expiries } from "./maps/expiries.js";
+import { KernelShadow, shadowImage } from "./shadow.js";
 import { KernelTrials } from "./trials.js";
 import { TableSets, type SetIndex } from "./maps/table-sets.js";
 import { listOthers, listVersions } from "./upgrade/versions.js";
@@ -103,6 +107,7 @@ interface Opened {
   readonly tables: TableSets;
   readonly trials: KernelTrials;
   readonly expiries: Expiries;
+  readonly shadow: KernelShadow;
   readonly newborns: Newborns;
   readonly subjects: Subjects;
   readonly confinement: Confinement;
@@ -161,6 +166,10 @@ export class EbpfEnforcer implements Enforcer {
     return this.#opened === null || this.#opened.lock < 0 ? null : this.#opened.trials;
   }
 
+  get shadow(): Shadow | null {
+    return this.#opened === null || this.#opened.lock < 0 ? null : this.#opened.shadow;
+  }
+
   get peerKeys(): PeerKeyTable | null {
     return this.#opened === null || this.#opened.lock < 0 ? null : this.#opened.peerKeys;
   }
@@ -206,16 +215,23 @@ export class EbpfEnforcer implements Enforcer {
     const newborns = new Newborns({ native, object, folder: folders.births, cgroupRoot: root });
     const subjects = new Subjects(native, links, newborns, storageFd, root);
     const tables = new TableSets(native, object.maps);
+    const events = new EventRing(native, object.maps);
+    const trials = new KernelTrials(new Deadline(native, object), tables, {
+      isInForce: (ruleset) => this.#inForce === this.#lower(ruleset).image,
+      apply: (ruleset) => this.apply(ruleset),
+      switchTo: (ruleset) => this.#put(ruleset),
+      prepare: (before, inForce) => this.#prepare(before, inForce),
+      observe: (ruleset) => this.observe(ruleset),
+    });
     this.#opened = {
       native,
       object,
       tables,
-      trials: new KernelTrials(new Deadline(native, object), tables, {
-        isInForce: (ruleset) => this.#inForce === this.#lower(ruleset).image,
-        apply: (ruleset) => this.apply(ruleset),
-        switchTo: (ruleset) => this.#put(ruleset),
-        prepare: (before, inForce) => this.#prepare(before, inForce),
-        observe: (ruleset) => this.observe(ruleset),
+      trials,
+      shadow: new KernelShadow(new ShadowCounts(native, object), tables, new LiveConnections(native, object), events, {
+        lower: (ruleset) => this.#lower(ruleset).image,
+        isOnTrial: () => trials.isOnTrial(),
+        prepare: (coming, inForce) => this.#prepareShadow(coming, inForce),
       }),
       expiries: new Expiries(native, object),
       newborns,
@@ -226,7 +242,7 @@ export class EbpfEnforcer implements Enforcer {
       peerKeys: new KernelPeerKeys(native, mapOf(object, "ztap_peers"), this.#options.settleNs),
       sockets: new ForeignSockets(native, object, this.#options.findSessions ?? NO_SESSIONS),
       counters: new KernelCounters(native, object.maps),
-      events: new EventRing(native, object.maps),
+      events,
       cgroups: new CgroupWatch(native),
       cgroupRoot,
       takeover: new Takeover({ native, nativeDir, folders, links, storageFd, cgroupRoot }),
@@ -333,6 +349,17 @@ export class EbpfEnforcer implements Enforcer {
     const located = subjects.locate(ruleset, image);
     const pinned = subjects.prepare(image, located, prepared, shares);
     return { image, prepared, shares, located, pinned };
+  }
+
+  /** Writes what a coming ruleset says of the workloads in force into the set that is not; nothing else of it. */
+  async #prepareShadow(coming: Ruleset, inForce: Ruleset): Promise<SetIndex> {
+    const { tables, newborns, subjects, counters } = this.#require();
+    const image = shadowImage(this.#lower(coming).image, coming, inForce);
+    const prepared = await tables.prepare(image);
+    const shares = slotSharesOf(this.#lower(inForce).image, counters.subjectSlots());
+    newborns.prepare(image, prepared, shares);
+    subjects.prepare(image, subjects.locate(coming, image), prepared, shares);
+    return prepared;
   }
 
   /** @returns the cgroups that the ruleset is enforced on */

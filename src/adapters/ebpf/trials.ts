@@ -30,12 +30,17 @@ export class KernelTrials implements Trials {
     return this.#returned !== null;
   }
 
+  /** Whether a trial runs that this or an earlier process has begun. */
+  isOnTrial(): boolean {
+    return this.deadline.isFor(this.tables.epoch());
+  }
+
   async begin(ruleset: Ruleset, before: Ruleset, ms: number): Promise<Observation> {
     const { deadline, tables, steps } = this;
     const until = performance.now() + ms;
     const left = (): number => until - performance.now();
     // Instances changed within a trial: then this does not go back and forth, and has no deadline until it has written all.
-    const isOnTrial = deadline.isFor(tables.epoch());
+    const isOnTrial = this.isOnTrial();
     if (!isOnTrial && !steps.isInForce(before)) await steps.apply(before);
     const returned = deadline.returned();
     deadline.end();

@@ -11,6 +11,7 @@ import type {
   FlowRefusal,
   FlowRule,
 } from "../../model/flow.js";
+import { SHADOW_VERDICTS } from "../../model/flow.js";
 import { isSubjectName } from "../../model/endpoints.js";
 import {
   isBoolean,
@@ -36,12 +37,14 @@ const isVerdict = oneOf("allowed", "denied", "audited");
 
 export const isQuery: Guard<FlowQuery> = shaped<FlowQuery>({
   follow: isBoolean,
-  verdict: nullable(isVerdict),
+  verdict: nullable(oneOf("allowed", "denied", "audited", ...SHADOW_VERDICTS)),
   workload: nullable(isText),
   direction: nullable(isDirection),
 });
 
 const placed = { policy: isQualifiedName, file: nullable(isText), line: nullable(isPositive) };
+
+const isRule = shaped<FlowRule>({ ...placed, index: isCount, direction: isDirection });
 
 const isEvent = shaped<FlowEvent>({
   kind: oneOf("verdict"),
@@ -60,12 +63,19 @@ const isEvent = shaped<FlowEvent>({
     port: nullable(isPort),
     workloads: listOf(isSubjectName),
   }),
-  rule: nullable(shaped<FlowRule>({ ...placed, index: isCount, direction: isDirection })),
+  rule: nullable(isRule),
   policies: listOf(shaped<FlowPolicy>(placed)),
   identity: optional(
     shaped<NonNullable<FlowEvent["identity"]>>({
       destinations: listOf(isSubjectName),
       sharing: listOf(isSubjectName),
+    }),
+  ),
+  shadow: optional(
+    shaped<NonNullable<FlowEvent["shadow"]>>({
+      verdict: isVerdict,
+      rule: nullable(isRule),
+      policies: listOf(shaped<FlowPolicy>(placed)),
     }),
   ),
 });

@@ -2,6 +2,7 @@
 import { isOverriding, type Override } from "../../model/override.js";
 import type { Suspension } from "../../model/source-control.js";
 import type { Revision } from "../../model/state.js";
+import type { ShadowReport } from "../../model/shadow.js";
 import type { Heartbeat, Member, NodeStatus, SourceStatus, StoreHealth } from "../../model/status.js";
 import type { WithheldWorkload } from "../../model/withholding.js";
 import { StoreError, type Store } from "../../interfaces/store.js";
@@ -40,6 +41,8 @@ export interface ClusterNode {
   readonly lag: number | null;
   /** The wave of the rollout that it waits for, from 1; null if it waits for none. */
   readonly wave: number | null;
+  /** What the revision that the node waits for would decide otherwise; null if it compares none. */
+  readonly shadow: ShadowReport | null;
   /** Workloads for which the node does not enforce the revision that it follows. */
   readonly withheld: readonly WithheldWorkload[];
   /** Workloads of the node that do not exist yet, as its agent last saw them. */
@@ -257,6 +260,7 @@ function toNode(
     // An agent of a version that knows no rollouts may be ahead.
     lag: released === null || enforcedRevision === null ? null : Math.max(0, released - enforcedRevision),
     wave: wave === undefined ? null : wave + 1,
+    shadow: status?.shadow ?? null,
     withheld: status?.withheld?.workloads ?? [],
     pending: listPending(status?.subjects ?? []),
     message: [known.damage, problemOf(known)].filter((text) => text !== null).join("; ") || null,

@@ -40,6 +40,7 @@ export const ABI = {
   MAX_GUARD_PROFILES: 128,
   MAX_ECHOES: 4096,
   MAX_EXPIRIES: 64,
+  MAX_DIFFERENCES: 4096,
   INGRESS: 0,
   EGRESS: 1,
   MODE_UNSET: 0,
@@ -133,15 +134,20 @@ export const ABI = {
   EVENTS_LIMITED: 2,
   EVENTS_LOST: 3,
   EVENT_STATISTICS: 4,
+  SHADOW_EVALUATED: 0,
+  SHADOW_DENIALS: 1,
+  SHADOW_ALLOWS: 2,
+  SHADOW_TOTALS: 3,
   SOCK_ROLE: 12,
 } as const;
 
 /** Sizes and offsets of the structs, in bytes. */
 export const CONTROL = {
-  size: 16,
+  size: 24,
   abi: 0,
   salt: 4,
   epoch: 8,
+  shadow: 16,
 } as const;
 export const DEADLINE = {
   size: 32,
@@ -413,7 +419,7 @@ export const SUBJECT_COUNT = {
   used: 88,
 } as const;
 export const EVENT = {
-  size: 64,
+  size: 72,
   time: 0,
   subject: 8,
   rule: 12,
@@ -428,6 +434,31 @@ export const EVENT = {
   remote: 40,
   beLocalPort: 56,
   beRemotePort: 58,
+  shadowRule: 60,
+  shadow: 64,
+} as const;
+export const SHADOW_KEY = {
+  size: 16,
+  subject: 0,
+  rule: 4,
+  shadowRule: 8,
+  direction: 12,
+  verdict: 13,
+} as const;
+export const CONNECTION = {
+  size: 44,
+  subject: 0,
+  role: 4,
+  family: 5,
+  localPort: 6,
+  beRemotePort: 8,
+  local: 12,
+  remote: 28,
+} as const;
+export const SHADOW = {
+  size: 16,
+  identity: 0,
+  since: 8,
 } as const;
 export const EXPORTED_FLOW = {
   size: 72,

@@ -130,11 +130,18 @@ export function programOf({ programs }: LoadedObject, name: string): number {
 /**
  * Runs an iterator of the object once, over everything that it iterates over.
  * @param doing names the work in errors
+ * @param mapFd the map, if it iterates over one
  * @returns what it wrote
  * @throws EnforcerError
  */
-export async function runIterator(native: Native, object: LoadedObject, name: string, doing: string): Promise<Buffer> {
-  const link = kernel(doing, () => native.iterCreate(programOf(object, name), -1));
+export async function runIterator(
+  native: Native,
+  object: LoadedObject,
+  name: string,
+  doing: string,
+  mapFd = -1,
+): Promise<Buffer> {
+  const link = kernel(doing, () => native.iterCreate(programOf(object, name), mapFd));
   try {
     return await native.iterRun(link).catch((error: unknown) => {
       throw asEnforcerError(doing, error);

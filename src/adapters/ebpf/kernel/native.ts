@@ -121,6 +121,7 @@ export interface Native {
   mapGetMany(fd: number, keys: Buffer): Buffer;
   mapSet(fd: number, key: Buffer, value: Buffer): void;
   wordLoad(fd: number, offset: number): bigint;
+  wordStore(fd: number, offset: number, value: bigint): void;
   /** Adds one, and returns the new value. */
   wordIncrement(fd: number, offset: number): bigint;
   /** Seconds by which the kernel's CLOCK_TAI is ahead of UTC. */

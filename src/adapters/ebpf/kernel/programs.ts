@@ -53,6 +53,9 @@ export const MAPS = [
   "ztap_rule_counts",
   "ztap_rule_places",
   "ztap_scratch",
+  "ztap_shadow",
+  "ztap_shadow_counts",
+  "ztap_shadow_totals",
   "ztap_socks",
   "ztap_subject_counts",
   "ztap_subject_places",
@@ -84,6 +87,8 @@ export const HOST_PROGRAMS: readonly string[] = [...INTERFACE, ...HOST, FIND_NAM
 export const SET_DEADLINE = "ztap_set_deadline";
 export const SET_EXPIRY = "ztap_set_expiry";
 
+export const LIST_CONNECTIONS = "ztap_list_connections";
+
 export const KNOW = "ztap_know";
 export const PREPARE = "ztap_prepare";
 export const ADOPT = "ztap_adopt";
@@ -105,6 +110,7 @@ export const NEWBORN_PROGRAMS: readonly string[] = [
   IDENTIFY,
   SET_DEADLINE,
   SET_EXPIRY,
+  LIST_CONNECTIONS,
   KNOW,
   IS_ABOVE,
   PREPARE,

@@ -32,6 +32,8 @@ export class EventRing implements FlowSource {
   readonly #maps: LoadedObject["maps"];
   /** The names of the ruleset in force, and of the previous one. */
   #names: readonly Names[] = [];
+  /** The rules of the ruleset that flows are evaluated by as well. */
+  #coming: Image["rules"] = new Map();
   /** Wakes the reader of flows. */
   readonly #notifier = new Notifier();
 
@@ -46,6 +48,12 @@ export class EventRing implements FlowSource {
     const workloads = new Map([...allSubjects(image)].map(([workload, { id }]) => [id, workload]));
     this.#names = [{ image, workloads }, ...this.#names.slice(0, 1)];
     this.#notifier.notify();
+  }
+
+  /** @param image the ruleset that flows are evaluated by as well; null: none */
+  learnComing(image: Image | null): void {
+    // Events of a shadow that has ended may still come.
+    if (image !== null) this.#coming = image.rules;
   }
 
   async *flows(signal: AbortSignal): AsyncIterable<readonly FlowRecord[]> {
@@ -99,6 +107,7 @@ export class EventRing implements FlowSource {
     const isIcmp = protocol === ABI.PROTOCOL_ICMP;
     const port = (at: number): number | null => (isWhole && !isIcmp ? event.readUInt16BE(at) || null : null);
     const icmp = event.readUInt16LE(EVENT.icmp);
+    const coming = VERDICTS.get(event.readUInt8(EVENT.shadow));
     return {
       timeMs: Number((event.readBigUInt64LE(EVENT.time) + offset) / 1000n) / 1000,
       workload: this.#workload(event.readUInt32LE(EVENT.subject)),
@@ -112,6 +121,7 @@ export class EventRing implements FlowSource {
       peerPort: port(EVENT.beRemotePort),
       localPort: port(EVENT.beLocalPort),
       icmp: isIcmp && isWhole ? { type: icmp >> 8, code: icmp & 255 } : null,
+      ...(coming === undefined ? {} : { shadow: { verdict: coming, rule: this.#comingRule(event) } }),
     };
   }
 
@@ -122,6 +132,10 @@ export class EventRing implements FlowSource {
   #rule(id: number): Rule | null {
     if (id === 0 || id === ABI.RULE_NONE) return null;
     return this.#names.map(({ image }) => image.rules.get(id)).find((rule) => rule !== undefined) ?? null;
+  }
+
+  #comingRule(event: Buffer): Rule | null {
+    return this.#coming.get((event.readUInt32LE(EVENT.shadowRule) & ~ABI.RULE_DENIES) >>> 0) ?? null;
   }
 
   #fd(name: string): number {

@@ -2,7 +2,8 @@
  * Table sets: reads and writes the two table sets and the epoch that selects the one in force.
  *
  * Guarantees: the set in force is never written; entries are compared before they are written, so that a change costs
- * only the difference; nothing is written before every program that could read it has ended.
+ * only the difference; nothing is written before every program that could read it has ended. A shadow, by which programs read the other set
+ * as well, ends before anything is written there.
  */
 import { ADDR_KEY, CONTROL, IDENTITY_KEY, PORT_KEY } from "../kernel/abi.generated.js";
 import type { MapEntries, RulesetMaps } from "../lower/image.js";
@@ -68,6 +69,7 @@ export class TableSets {
    * @returns the set that was prepared
    */
   async prepare(target: RulesetMaps): Promise<SetIndex> {
+    this.endShadow();
     await this.#settled;
     const epoch = this.epoch();
     if (epoch !== this.#epoch) this.#known.clear();
@@ -87,6 +89,29 @@ export class TableSets {
       this.#native.wordIncrement(this.#fd("ztap_control"), CONTROL.epoch),
     );
     this.#settled = this.#grace();
+  }
+
+  /** From now on programs evaluate by the prepared set as well, until `endShadow`, `prepare` or `switch`. */
+  beginShadow(prepared: SetIndex): void {
+    const epoch = this.epoch();
+    if (Number(epoch & 1n) === prepared) throw new TypeError("the prepared set is in force");
+    this.#writeShadow(epoch);
+  }
+
+  /** Whether programs evaluate by the set that is not in force. */
+  isShadowed(): boolean {
+    const shadow = kernel("Reading the shadow", () => this.#native.wordLoad(this.#fd("ztap_control"), CONTROL.shadow));
+    return shadow === this.epoch();
+  }
+
+  endShadow(): void {
+    if (!this.isShadowed()) return;
+    this.#writeShadow(0n);
+    this.#settled = this.#grace();
+  }
+
+  #writeShadow(epoch: bigint): void {
+    kernel("Setting the shadow", () => this.#native.wordStore(this.#fd("ztap_control"), CONTROL.shadow, epoch));
   }
 
   /** Resolves when no program reads the idle set any more. */
