@@ -7,7 +7,7 @@ import t from "tap";
 import { SeededRandom } from "../fakes/random.js";
 import { RolloutWorld } from "./rollout-world.js";
 
-const HISTORIES = Number(process.env["ZTAP_HISTORIES"] ?? 300);
+const HISTORIES = Number(process.env["ZTAP_HISTORIES"] ?? 60);
 
 /** Something happens, mostly nothing. */
 async function befall(world: RolloutWorld): Promise<void> {

@@ -2,14 +2,14 @@
 import t from "tap";
 import { openMemoryStore } from "../../src/adapters/memory/store.js";
 import { systemClock } from "../../src/adapters/system/clock.js";
-import type { Store } from "../../src/interfaces/store.js";
-import type { Rollout } from "../../src/model/rollout.js";
+import type { Release, Rollout } from "../../src/model/rollout.js";
 import type { ShadowCount } from "../../src/interfaces/enforcer.js";
 import type { Rule } from "../../src/model/ruleset.js";
 import { Follower } from "../../src/reconcile/follower.js";
 import { recordTelemetry, silentLogger } from "../fakes/ambient.js";
 import { FakeEnforcer, FakeMachine } from "../fakes/enforcer.js";
 import { MemoryLastGood } from "../fakes/last-good.js";
+import { FaultyStore } from "../fakes/store.js";
 import { draft } from "../fakes/objects.js";
 import { objectsOf, policy, workload } from "../builders/state.js";
 import { commitOnHead } from "../contract/store-commits.js";
@@ -34,13 +34,14 @@ async function setUp(confirm = "") {
   const machine = new FakeMachine();
   const told = recordTelemetry();
   const rollout = { awaited: null as number | null };
-  // Nodes enforce head, and wait for an earlier revision.
-  const readRelease: Store["readRelease"] = async (options) => {
-    const { head } = await store.readRelease(options);
-    const { awaited: revision } = rollout;
-    return { head, rollout: revision === null || head === null ? null : { ...ROLLOUT, revision, base: head } };
-  };
-  const released: Store = Object.assign(Object.create(store), { readRelease });
+  const released = new (class extends FaultyStore {
+    /** Nodes enforce head, and wait for an earlier revision. */
+    override async readRelease(options?: { readonly watched?: boolean }): Promise<Release> {
+      const { head } = await super.readRelease(options);
+      const { awaited: revision } = rollout;
+      return { head, rollout: revision === null || head === null ? null : { ...ROLLOUT, revision, base: head } };
+    }
+  })(store);
   const start = (): Follower =>
     new Follower(
       {
