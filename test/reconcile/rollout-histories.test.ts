@@ -100,5 +100,5 @@ t.test("rollouts", async (t) => {
     "promote",
     "frozen in a run",
   ])
-    t.ok((counts.get(what) ?? 0) > 50, `${what}: ${counts.get(what) ?? 0}`);
+    t.ok((counts.get(what) ?? 0) > HISTORIES / 10, `${what}: ${counts.get(what) ?? 0}`);
 });
