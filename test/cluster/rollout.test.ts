@@ -101,7 +101,8 @@ class Fleet {
 /** Every record that is seen until the end. */
 async function recordRollouts(store: Store, signal: AbortSignal): Promise<readonly Rollout[]> {
   const seen: Rollout[] = [];
-  for await (const _event of store.watch(signal, ["head"])) {
+  const events = store.watch(signal, ["head"])[Symbol.asyncIterator]();
+  while ((await events.next()).done !== true) {
     const { rollout } = await store.readRelease().catch(() => ({ rollout: null }));
     if (rollout !== null) seen.push(rollout);
   }

@@ -193,6 +193,21 @@ t.test("a node that waits for its wave does not lag, and each report says what i
   );
   t.same(progressOf(status), { enforced: 1, waiting: 3, expected: 4 });
   t.same(laggingOf(status).nodes, []);
+  await abortRollout(deps, "ops@host");
+  await report("n0");
+  const aborted = await readClusterStatus(deps);
+  t.same(
+    progressOf(aborted),
+    { enforced: 0, waiting: 4, expected: 4 },
+    "all are where they should be, and none at head",
+  );
+  t.match(aborted, { rollout: { state: "aborted" }, nodes: NAMES.map(() => ({ released: 1, lag: 0, wave: null })) });
+  await store.writeRollout(
+    { ...(await rollout()), state: "failed", serial: 50 },
+    { expect: await rollout(), fence: null },
+  );
+  await resumeAll(deps, "ops@host", true);
+  await promoteRollout(deps, { by: "ops@host", all: false });
 
   const readGit = async () => ({ objects: null, why: "no source is polled" });
   const reported = await reportPolicy(
