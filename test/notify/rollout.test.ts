@@ -7,7 +7,7 @@ import { SOURCE } from "../contract/store-cluster.js";
 const node = (id: string, released: number, enforced: number): ClusterNode => ({
   ...{ id, address: `${id}:1`, role: "follower", state: "healthy", declared: true, joinedAt: null, lastSeen: null },
   ...{ heartbeatAgeMs: 1, enforcedRevision: enforced, rulesetDigest: null, released, lag: released - enforced },
-  ...{ wave: null, withheld: [], pending: [], message: null },
+  ...{ shadow: null, wave: null, withheld: [], pending: [], message: null },
 });
 
 const told = (rollout: Partial<RolloutSummary> | null, nodes: readonly ClusterNode[]) =>
