@@ -67,7 +67,10 @@ export interface Rollout {
   /** The revision that is rolled out, or was. Always head. */
   readonly revision: number;
   readonly commitId: string;
-  /** The last revision that was released to every node: nodes without a layer enforce it. */
+  /**
+   * The last revision before that was released to every node: nodes without a layer enforce it, unless this one is complete.
+   * It stays to the end: an undo goes back to it.
+   */
   readonly base: number;
   /** Newest first: a node enforces the first one that lists it, and no node is in two. */
   readonly layers: readonly RolloutLayer[];

@@ -118,7 +118,7 @@ function renderProgress(
   if (revision === null || expected === 0) return [];
   const paint = enforced + waiting === expected ? style.good : style.warn;
   const nodes = expected === 1 ? "node" : "nodes";
-  const others = waiting === 0 ? "" : `, ${waiting} ${waiting === 1 ? "waits" : "wait"} for the rollout`;
+  const others = waiting === 0 ? "" : `, not released to ${waiting}`;
   return [style.line`Enforced  ${paint(`on ${enforced} of ${expected} ${nodes}${others}`)}`];
 }
 

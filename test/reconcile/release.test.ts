@@ -96,7 +96,7 @@ t.test("a revision comes into force once it is released, and goes where it is ta
   await commit(state(82));
   await follower.reconcile();
   t.equal(port(), 80, "a newer revision waits as well");
-  await change(({ revision }) => ({ state: "complete", base: revision, layers: [] }));
+  await change(() => ({ state: "complete", layers: [] }));
   await follower.reconcile();
   t.equal(port(), 82);
 });

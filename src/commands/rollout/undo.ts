@@ -17,9 +17,9 @@ import { readBoundedManifests } from "../../wiring/manifests.js";
 import { withStore } from "../../wiring/store.js";
 
 export default class RolloutUndo extends BaseCommand {
-  static override summary = "Restore the whole state of the revision before head, and suspend the source.";
+  static override summary = "Restore the whole state of the revision before, and suspend the source.";
   static override description =
-    "The command for an incident: one new revision has the earlier state, and in the same transaction the source is suspended, " +
+    "The command for an incident, also in the middle of a rollout: all nodes at once get one new revision with the state of the last one before head that every node had, and in the same transaction the source is suspended, " +
     "so that no leader commits Git's state over it until `ztap rollout resume`. Needs the store alone, neither the repository nor a leader. " +
     "Shows the plan and asks first.";
   static override examples = [
@@ -28,7 +28,8 @@ export default class RolloutUndo extends BaseCommand {
   ];
   static override flags = {
     to: Flags.integer({
-      description: "the revision to restore, as `policy history` lists it (default: the one before head)",
+      description:
+        "the revision to restore, as `policy history` lists it (default: the last one before head that every node had)",
       env: "ZTAP_TO",
       helpValue: "REVISION",
       min: 1,

@@ -37,6 +37,8 @@ export interface ClusterNode {
   readonly enforcedRevision: number | null;
   /** See NodeStatus. */
   readonly rulesetDigest: string | null;
+  /** The revision that it must enforce: head, or during a rollout an earlier one; null without a head. */
+  readonly released: number | null;
   /** Number of revisions between the enforced one and the one that it must enforce; null if it enforces none. */
   readonly lag: number | null;
   /** The wave of the rollout that it waits for, from 1; null if it waits for none. */
@@ -86,16 +88,16 @@ export interface RolloutSummary {
 export interface Progress {
   /** Nodes that enforce all of it. */
   readonly enforced: number;
-  /** Nodes that wait for their wave of the rollout, and enforce all that they must. */
+  /** Nodes that head is not released to, or not any more, and that enforce all that they must. */
   readonly waiting: number;
   /** Nodes that should: all but those that have left. */
   readonly expected: number;
 }
 
-export function progressOf({ nodes }: Pick<ClusterStatus, "nodes">): Progress {
+export function progressOf({ nodes, revision }: Pick<ClusterStatus, "nodes" | "revision">): Progress {
   const expected = nodes.filter(({ state }) => state !== "left");
   const done = expected.filter((node) => !isBehind(node));
-  const waiting = done.filter(({ wave }) => wave !== null).length;
+  const waiting = done.filter(({ released }) => released !== revision).length;
   return { enforced: done.length - waiting, waiting, expected: expected.length };
 }
 
@@ -257,6 +259,7 @@ function toNode(
     heartbeatAgeMs: heartbeat === undefined ? null : Math.max(0, cluster.now - Date.parse(heartbeat.lastSeen)),
     enforcedRevision,
     rulesetDigest: status?.rulesetDigest ?? null,
+    released,
     // An agent of a version that knows no rollouts may be ahead.
     lag: released === null || enforcedRevision === null ? null : Math.max(0, released - enforcedRevision),
     wave: wave === undefined ? null : wave + 1,

@@ -12,6 +12,7 @@ import { planChanges } from "../../plan/plan.js";
 import type { Store } from "../../interfaces/store.js";
 import type { Clock, Random } from "../../interfaces/system.js";
 import type { Planned } from "../change/plan.js";
+import { readSound } from "../cluster/damage.js";
 import { eachRevision } from "../policy/revisions.js";
 
 export interface UndoDeps {
@@ -57,7 +58,7 @@ export type Undone =
 
 /**
  * Plans an undo.
- * @param to number of the revision to restore; null for the one before head
+ * @param to number of the revision to restore; null for the last one before head that every node had
  * @throws OperationError `not-found` without an earlier revision, `usage` if `to` is head or later, or if head is an undo
  * itself and `to` is null
  */
@@ -65,7 +66,7 @@ export async function planUndo(store: Store, to: number | null): Promise<Undo> {
   const head = await store.readHead();
   const revision = head === null ? null : await store.readRevision(head);
   if (revision === null) throw new OperationError("not-found", "the store has no revision: there is nothing to undo");
-  const number = to ?? previousOf(revision);
+  const number = to ?? (await previousOf(store, revision));
   if (number >= revision.number)
     throw new OperationError("usage", `--to ${number} is not before head, which is revision ${revision.number}`);
   const undone: Revision[] = [];
@@ -87,8 +88,11 @@ function pruned(number: number, oldest: number): OperationError {
   );
 }
 
-/** A second undo would bring back what the first one took away. */
-function previousOf({ number, parent, restores }: Revision): number {
+/**
+ * Returns the last revision before head that every node had: between the two may be some that a rollout never released to all.
+ * A second undo would bring back what the first one took away.
+ */
+async function previousOf(store: Store, { number, parent, restores }: Revision): Promise<number> {
   if (restores !== undefined)
     throw new OperationError(
       "usage",
@@ -97,7 +101,9 @@ function previousOf({ number, parent, restores }: Revision): number {
     );
   if (parent === null)
     throw new OperationError("not-found", `revision ${number} is the first: there is none before it to restore`);
-  return parent;
+  // A damaged record of a rollout must not be in the way of the one command that goes over it.
+  const { value } = await readSound(store.readRelease());
+  return value?.rollout?.revision === number ? value.rollout.base : parent;
 }
 
 const ATTEMPTS = 8;
@@ -115,7 +121,7 @@ export async function commitUndo(deps: UndoDeps, undo: Undo, request: UndoReques
   let { planned, undone } = undo;
   for (let attempt = 1; attempt <= ATTEMPTS; attempt += 1) {
     const suspension = suspensionOf(deps, undone, request);
-    if (planned.plan.changes.length === 0) {
+    if (planned.plan.changes.length === 0 && (await isEverywhere(store))) {
       await store.writeSuspension(suspension);
       // Head may have moved before the suspension was in force; after it, no leader moves it.
       if ((await store.readHead()) === planned.plan.base)
@@ -132,6 +138,12 @@ export async function commitUndo(deps: UndoDeps, undo: Undo, request: UndoReques
     "lost-race",
     `head changed ${ATTEMPTS} times meanwhile; nothing was undone: suspend the source first (\`ztap cluster suspend\`), and try again`,
   );
+}
+
+/** Whether all nodes have head released: else some may enforce a revision that is neither head nor the target. */
+async function isEverywhere(store: Store): Promise<boolean> {
+  const { value } = await readSound(store.readRelease());
+  return value !== null && (value.rollout === null || value.rollout.state === "complete");
 }
 
 function suspensionOf({ clock }: UndoDeps, undone: readonly Revision[], { author, reason }: UndoRequest): Suspension {

@@ -153,8 +153,7 @@ function withNodes({ layers, revision, commitId }: Rollout, added: readonly stri
 
 /** Releases the revision to all nodes, also to those that are not known. */
 export function complete(rollout: Rollout, changes: Partial<Rollout>): Rollout {
-  const { revision: base } = rollout;
-  return next(rollout, { base, layers: [], state: "complete", settledSince: null, message: null, ...changes });
+  return next(rollout, { layers: [], state: "complete", settledSince: null, message: null, ...changes });
 }
 
 function fail(rollout: Rollout, gate: GateReading, { now, term }: Moment): Rollout {

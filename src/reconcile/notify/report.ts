@@ -7,7 +7,7 @@ import { laggingOf, progressOf, type ClusterNode, type ClusterStatus } from "../
 import { maskCredentials } from "../../settings/mask.js";
 
 /** As `ztap cluster status` has them. */
-export type ReportedCluster = Pick<ClusterStatus, "revision" | "nodes" | "source">;
+export type ReportedCluster = Pick<ClusterStatus, "revision" | "nodes" | "source" | "rollout">;
 
 /** The longest description; each receiver shortens it further. */
 const MOST_WORDS = 500;
@@ -63,8 +63,8 @@ function reachOf(
   cluster: ReportedCluster,
   statuses: readonly NodeStatus[],
 ): Pick<CommitReport, "state" | "description" | "revision" | "nodes"> {
-  const { revision } = cluster;
-  const { enforced, expected } = progressOf(cluster);
+  const { revision, rollout } = cluster;
+  const { enforced, waiting, expected } = progressOf(cluster);
   const statusOf = new Map(statuses.map((status) => [status.node, status]));
   const late = laggingOf(cluster).nodes.map((node) => ({
     node,
@@ -74,8 +74,10 @@ function reachOf(
     late.flatMap(({ node, why }) => (why?.kind === kind ? [{ id: node.id, words: why.words }] : []));
   const [stalled, reverted, silent] = [of("stalled"), of("reverted"), of("silent")];
   const nodes: CommitReach = { enforced, expected, stalled: stalled.length, reverted: reverted.length };
-  const state: CommitState =
-    expected > 0 && enforced === expected
+  const isTakenBack = rollout?.state === "failed" || rollout?.state === "aborted";
+  const state: CommitState = isTakenBack
+    ? "reverted"
+    : expected > 0 && enforced === expected
       ? "enforced"
       : reverted.length > 0
         ? "reverted"
@@ -83,7 +85,9 @@ function reachOf(
           ? "stalled"
           : "accepted";
   const description = [
+    ...(isTakenBack ? [`the rollout ${rollout.state}: ${rollout.message ?? ""}`] : []),
     expected === 0 ? "accepted, and there is no node yet" : `enforced on ${enforced} of ${counted(expected)}`,
+    ...(waiting === 0 || isTakenBack ? [] : [`${waiting} wait for the rollout`]),
     ...describe(reverted, "went back"),
     ...describe(stalled, "stalled"),
     ...describe(silent, silent.length === 1 ? "does not answer" : "do not answer"),
