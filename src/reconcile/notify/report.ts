@@ -7,7 +7,16 @@ import { laggingOf, progressOf, type ClusterNode, type ClusterStatus } from "../
 import { maskCredentials } from "../../settings/mask.js";
 
 /** As `ztap cluster status` has them. */
-export type ReportedCluster = Pick<ClusterStatus, "revision" | "nodes" | "source">;
+export interface ReportedCluster extends Pick<ClusterStatus, "revision" | "nodes" | "source"> {
+  /** How head reaches the nodes; absent or null: all at once. */
+  readonly rollout?: {
+    readonly state: "shadow" | "running" | "paused" | "failed" | "aborted" | "complete";
+    /** From 1; 0 before the first. */
+    readonly wave: number;
+    readonly waves: number;
+    readonly message: string | null;
+  } | null;
+}
 
 /** The longest description; each receiver shortens it further. */
 const MOST_WORDS = 500;
@@ -63,7 +72,10 @@ function reachOf(
   cluster: ReportedCluster,
   statuses: readonly NodeStatus[],
 ): Pick<CommitReport, "state" | "description" | "revision" | "nodes"> {
-  const { revision } = cluster;
+  const { revision, rollout = null } = cluster;
+  // Its nodes enforce what was in force before, and all of that.
+  if (rollout?.state === "failed" || rollout?.state === "aborted")
+    return { state: "reverted", description: shorten(describeRollout(rollout)), revision, nodes: null };
   const { enforced, expected } = progressOf(cluster);
   const statusOf = new Map(statuses.map((status) => [status.node, status]));
   const late = laggingOf(cluster).nodes.map((node) => ({
@@ -87,8 +99,22 @@ function reachOf(
     ...describe(reverted, "went back"),
     ...describe(stalled, "stalled"),
     ...describe(silent, silent.length === 1 ? "does not answer" : "do not answer"),
+    ...(rollout === null || rollout.state === "complete" || state === "enforced" ? [] : [describeRollout(rollout)]),
   ].join(", ");
   return { state, description: shorten(description), revision, nodes };
+}
+
+function describeRollout({ state, wave, waves, message }: NonNullable<ReportedCluster["rollout"]>): string {
+  const where = wave === 0 ? "before the first wave" : `in wave ${wave} of ${waves}`;
+  const words = {
+    ...{ shadow: where, running: where, complete: "complete" },
+    ...{
+      paused: `paused ${where}`,
+      failed: `its rollout failed ${where}`,
+      aborted: `its rollout was aborted ${where}`,
+    },
+  }[state];
+  return message === null ? words : `${words}: ${message}`;
 }
 
 interface Late {
