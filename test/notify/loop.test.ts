@@ -10,7 +10,8 @@ import { withEtcd } from "../etcd/server.js";
 import { openStore, QUICK, newPrefix } from "../etcd/stores.js";
 import { whyNoEtcd } from "../etcd/server.js";
 import { HANG_MS } from "../wait.js";
-import { fill, HeldTarget, leadWith, nodeStatus } from "./loop-setup.js";
+import { reportCommit } from "../../src/reconcile/notify/report.js";
+import { fill, HeldTarget, leadWith, nodeStatus, sourceStatus } from "./loop-setup.js";
 
 async function setUp(...targets: HeldTarget[]) {
   const clock = new ManualClock();
@@ -161,6 +162,33 @@ t.test("a node that went back from the revision by itself is told as such", asyn
   t.match(github.sent, [
     { state: "reverted", description: "enforced on 2 of 3 nodes, 1 went back: n3: the store is out of reach" },
   ]);
+});
+
+t.test("how far a rollout has come is told, and one that failed is no success", (t) => {
+  const node = { withheld: [], lag: 0, released: 2, state: "healthy" };
+  const report = (state: string, wave: number, message: string | null, lag = 1) => {
+    const rollout = { state, wave, waves: 3, message };
+    const nodes = [node, { ...node, lag }];
+    return reportCommit(Object({ revision: 2, nodes, source: sourceStatus({ acceptedRevision: 2 }), rollout }), []);
+  };
+  for (const [state, wave, message, lag, told, description] of [
+    ["shadow", 0, null, 1, "accepted", "enforced on 1 of 2 nodes, before the first wave"],
+    [
+      "running",
+      2,
+      "frozen until Mon 08:00",
+      1,
+      "accepted",
+      "enforced on 1 of 2 nodes, in wave 2 of 3: frozen until Mon 08:00",
+    ],
+    ["paused", 1, null, 1, "accepted", "enforced on 1 of 2 nodes, paused in wave 1 of 3"],
+    ["complete", 3, null, 1, "accepted", "enforced on 1 of 2 nodes"],
+    ["complete", 3, null, 0, "enforced", "enforced on 2 of 2 nodes"],
+    ["failed", 1, "3 new denials", 0, "reverted", "its rollout failed in wave 1 of 3: 3 new denials"],
+    ["aborted", 0, null, 0, "reverted", "its rollout was aborted before the first wave"],
+  ] as const)
+    t.match(report(state, wave, message, lag), { state: told, description }, state);
+  t.end();
 });
 
 t.test("a state that changes all the time is no flood, and the last one is told", async (t) => {

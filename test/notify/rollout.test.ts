@@ -26,12 +26,12 @@ t.test(
   async (t) => {
     const waits = [node("n1", 2, 2), node("n2", 1, 1)];
     t.match(told({ state: "running" }, waits), {
-      ...{ state: "accepted", description: "enforced on 1 of 2 nodes, 1 wait for the rollout" },
+      ...{ state: "accepted", description: "enforced on 1 of 2 nodes, in wave 1 of 3" },
       nodes: { enforced: 1, expected: 2 },
     });
     t.match(told({ state: "failed", message: "gate stalled: 1" }, [node("n1", 1, 1), node("n2", 1, 1)]), {
       state: "reverted",
-      description: "the rollout failed: gate stalled: 1, enforced on 0 of 2 nodes",
+      description: "its rollout failed in wave 1 of 3: gate stalled: 1",
     });
     const all = [node("n1", 2, 2), node("n2", 2, 2)];
     t.match(told({ state: "complete" }, all), { state: "enforced", description: "enforced on 2 of 2 nodes" });

@@ -7,7 +7,8 @@ import { laggingOf, progressOf, type ClusterNode, type ClusterStatus } from "../
 import { maskCredentials } from "../../settings/mask.js";
 
 /** As `ztap cluster status` has them. */
-export type ReportedCluster = Pick<ClusterStatus, "revision" | "nodes" | "source" | "rollout">;
+export type ReportedCluster = Pick<ClusterStatus, "revision" | "nodes" | "source"> &
+  Partial<Pick<ClusterStatus, "rollout">>;
 
 /** The longest description; each receiver shortens it further. */
 const MOST_WORDS = 500;
@@ -63,8 +64,11 @@ function reachOf(
   cluster: ReportedCluster,
   statuses: readonly NodeStatus[],
 ): Pick<CommitReport, "state" | "description" | "revision" | "nodes"> {
-  const { revision, rollout } = cluster;
-  const { enforced, waiting, expected } = progressOf(cluster);
+  const { revision, rollout = null } = cluster;
+  // Its nodes enforce what was in force before, and all of that.
+  if (rollout?.state === "failed" || rollout?.state === "aborted")
+    return { state: "reverted", description: shorten(describeRollout(rollout)), revision, nodes: null };
+  const { enforced, expected } = progressOf(cluster);
   const statusOf = new Map(statuses.map((status) => [status.node, status]));
   const late = laggingOf(cluster).nodes.map((node) => ({
     node,
@@ -74,10 +78,8 @@ function reachOf(
     late.flatMap(({ node, why }) => (why?.kind === kind ? [{ id: node.id, words: why.words }] : []));
   const [stalled, reverted, silent] = [of("stalled"), of("reverted"), of("silent")];
   const nodes: CommitReach = { enforced, expected, stalled: stalled.length, reverted: reverted.length };
-  const isTakenBack = rollout?.state === "failed" || rollout?.state === "aborted";
-  const state: CommitState = isTakenBack
-    ? "reverted"
-    : expected > 0 && enforced === expected
+  const state: CommitState =
+    expected > 0 && enforced === expected
       ? "enforced"
       : reverted.length > 0
         ? "reverted"
@@ -85,14 +87,26 @@ function reachOf(
           ? "stalled"
           : "accepted";
   const description = [
-    ...(isTakenBack ? [`the rollout ${rollout.state}: ${rollout.message ?? ""}`] : []),
     expected === 0 ? "accepted, and there is no node yet" : `enforced on ${enforced} of ${counted(expected)}`,
-    ...(waiting === 0 || isTakenBack ? [] : [`${waiting} wait for the rollout`]),
     ...describe(reverted, "went back"),
     ...describe(stalled, "stalled"),
     ...describe(silent, silent.length === 1 ? "does not answer" : "do not answer"),
+    ...(rollout === null || rollout.state === "complete" || state === "enforced" ? [] : [describeRollout(rollout)]),
   ].join(", ");
   return { state, description: shorten(description), revision, nodes };
+}
+
+function describeRollout({ state, wave, waves, message }: NonNullable<ReportedCluster["rollout"]>): string {
+  const where = wave === 0 ? "before the first wave" : `in wave ${wave} of ${waves}`;
+  const words = {
+    ...{ shadow: where, running: where, complete: "complete" },
+    ...{
+      paused: `paused ${where}`,
+      failed: `its rollout failed ${where}`,
+      aborted: `its rollout was aborted ${where}`,
+    },
+  }[state];
+  return message === null ? words : `${words}: ${message}`;
 }
 
 interface Late {
