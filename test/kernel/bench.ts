@@ -101,6 +101,11 @@ export class Bench {
     this.#coming = image;
   }
 
+  /** As the kernel does by itself. */
+  endOverride(): void {
+    for (let half = 0; half < 2; half++) this.#native.wordIncrement(this.#fd("ztap_control"), CONTROL.epoch);
+  }
+
   /** What was counted since, with the keys of rules. */
   readShadow(): ShadowTotals & { readonly differences: readonly string[] } {
     const [inForce, coming] = [this.#image, this.#coming];

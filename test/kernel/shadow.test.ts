@@ -10,7 +10,16 @@ import { fileURLToPath } from "node:url";
 import t from "tap";
 import type { ShadowReading } from "../../src/interfaces/enforcer.js";
 import type { FlowRecord } from "../../src/interfaces/flows.js";
+import type { Release, Rollout } from "../../src/model/rollout.js";
 import { inPlacesOf } from "../../src/policy/same-workloads.js";
+import { openMemoryStore } from "../../src/adapters/memory/store.js";
+import { systemClock } from "../../src/adapters/system/clock.js";
+import { Follower } from "../../src/reconcile/follower.js";
+import { objectsOf, policy, workload } from "../builders/state.js";
+import { commitOnHead } from "../contract/store-commits.js";
+import { recordTelemetry, silentLogger } from "../fakes/ambient.js";
+import { draft } from "../fakes/objects.js";
+import { FaultyStore } from "../fakes/store.js";
 import { SeededRandom } from "../fakes/random.js";
 import { Bench } from "./bench.js";
 import { anyRuleset, WORKLOADS } from "./generate.js";
@@ -22,6 +31,16 @@ import { Traffic } from "./traffic.js";
 import { volume } from "../volume.js";
 import { waitUntil } from "../wait.js";
 
+const ROLLOUT: Omit<Rollout, "base"> = {
+  revision: 1,
+  commitId: "c",
+  layers: [],
+  state: "shadow",
+  wave: -1,
+  plan: { waves: [], shadow: "0s", gates: {}, onFailure: "revert", freeze: [] },
+  since: "2026-01-01T00:00:00.000Z",
+  ...{ settledSince: null, term: null, message: null, by: null, waived: [], serial: 1 },
+};
 const STEPS = 200;
 /** Of the steps at which an agent is killed; emulated, each takes long. */
 const STRIDE = process.env["ZTAP_EMULATED"] === "1" ? 9 : 1;
@@ -78,6 +97,16 @@ else {
       for (const name of ["judged", "newDenials", "newAllows"] as const) seen[name] += totals[name];
     }
     t.ok(seen.newDenials > 0 && seen.newAllows > 0, "differences of both kinds", { seen });
+    // The end of an override adds two to the epoch, without the agent.
+    const { judged } = bench.readShadow();
+    bench.endOverride();
+    bench.decide(
+      [new Traffic(dice, bordersOf(anyRuleset(dice)), 1)].flatMap((one) =>
+        Array.from({ length: STEPS }, () => one.next()),
+      ),
+      epoch,
+    );
+    t.equal(bench.readShadow().judged, judged, "which ends the shadow");
     t.pass(JSON.stringify(seen));
   });
 
@@ -314,4 +343,52 @@ else {
     t.match(enforcer.shadow?.read(), { sinceMs: 1, judged: 7, newDenials: 5, newAllows: 0 });
     await enforcer.close();
   });
+
+  await t.test(
+    "a follower compares a revision from the store with live traffic, and reports file and line",
+    async (t) => {
+      const node = sandbox.node("shadow-follower");
+      const cgroup = sandbox.cgroup("shadow-follower");
+      const web = await sandbox.actor({ cgroup, namespace: inside });
+      const peer = await sandbox.actor({ namespace: outside });
+      const { port } = await peer.call("tcpListen", { host: PEER, port: 0 });
+      const egress = (to: unknown): string =>
+        workload(`web@${node} ${OWN} app=web`).replace(/cgroup: .*/, `cgroup: ${cgroup}`) +
+        policy("web", `  podSelector: {}\n  egress: [{ ports: [{ port: ${Number(to)} }] }]`);
+      const store = openMemoryStore(systemClock);
+      for (const state of [egress(1), egress(port)])
+        await commitOnHead(store, draft([...objectsOf(state).values()].map(({ object }) => object)));
+      const enforcer = sandbox.enforcer(node);
+      await enforcer.open();
+      const { telemetry } = recordTelemetry();
+      const deps = { store, enforcer, lastGood: null, managementAccess: null, clock: systemClock, telemetry };
+      // It enforces head, and waits for the revision before.
+      const waiting = new (class extends FaultyStore {
+      override async readRelease(): Promise<Release> {
+        const { head } = await store.readRelease();
+        return { head, rollout: { ...ROLLOUT, base: head ?? 0 } };
+      }
+    })(store);
+      const follower = new Follower({ ...deps, store: waiting, logger: silentLogger }, node);
+      await follower.reconcile();
+      t.match(await web.call("tcpConnect", { host: PEER, port }), { id: Number });
+      await follower.reconcile();
+      const [status] = await store.listNodeStatus();
+      t.match(status, {
+        state: "InSync",
+        enforcedRevision: 2,
+        shadow: {
+          revision: 1,
+          judged: 1,
+          newDenials: 1,
+          newAllows: 0,
+          differences: [
+            { effect: "denied", direction: "egress", workload: "default/web", policy: "default/web", count: 1 },
+          ],
+        },
+      });
+      t.match(status?.shadow?.differences[0], { file: "policies.yaml", line: Number });
+      await enforcer.close();
+    },
+  );
 }

@@ -1,10 +1,12 @@
 import t, { type Test } from "tap";
 import { matchesFlow, type FlowMessage, type FlowQuery } from "../../src/model/flow.js";
+import type { Rule } from "../../src/model/ruleset.js";
 import { readFlowQuery } from "../../src/operations/query/flow-filter.js";
 import { FlowHub } from "../../src/reconcile/flow-hub.js";
 import { compile } from "../../src/policy/compile/compile.js";
 import { nameFlows } from "../../src/policy/flow-names.js";
 import type { EventStatistics, FlowRecord, FlowSource } from "../../src/interfaces/flows.js";
+import { isMessage, isQuery, parseLine } from "../../src/adapters/flows/records.js";
 import { renderFlow } from "../../src/views/flows.js";
 import { plainStyle } from "../../src/views/style.js";
 import { objectsOf, workload } from "../builders/state.js";
@@ -49,13 +51,18 @@ function record(peer: string, fields: Partial<FlowRecord> = {}): FlowRecord {
   return { timeMs: 1_000, hook: "packet", ...ends, ...verdict, ...fields };
 }
 
+const namesOf = (state: string) => {
+  const objects = objectsOf(state);
+  return nameFlows(objects)(compile(objects, "n1"));
+};
+
 function start(t: Test) {
-  const objects = objectsOf(STATE);
-  const names = nameFlows(objects)(compile(objects, "n1"));
+  const names = namesOf(STATE);
+  const coming = namesOf(STATE.replace("name: p }", "name: stricter }"));
   const teller = new Teller();
   const clock = new ManualClock();
   const { telemetry, calls } = recordTelemetry();
-  const hub = new FlowHub(teller, { clock, telemetry }, "n1", { inForce: () => names });
+  const hub = new FlowHub(teller, { clock, telemetry }, "n1", { inForce: () => names, coming: () => coming });
   const stop = new AbortController();
   const running = hub.run(stop.signal);
   t.teardown(async () => {
@@ -124,6 +131,46 @@ t.test("events get the names of the state, are kept for later readers, and filte
   t.equal((await read(hub, { workload: "default/web" })).length, 2);
   end();
   t.match(await follower.next(), { done: true }, "readers end with the agent");
+});
+
+t.test("what the coming revision decides otherwise is told with its own rule and policies", async (t) => {
+  const { teller, hub } = start(t);
+  const follower = hub.open({ ...EVERYTHING, follow: true }, new AbortController().signal)[Symbol.asyncIterator]();
+  const rule: Rule = {
+    key: "k",
+    policy: { namespace: "default", name: "p" },
+    direction: "egress",
+    index: 0,
+    file: "a.yaml",
+    line: 4,
+  };
+  teller.tell(
+    record("10.0.0.2", { verdict: "allowed", rule, shadow: { verdict: "denied", rule: null } }),
+    record("10.0.0.2", { verdict: "denied", hook: "call", shadow: { verdict: "allowed", rule } }),
+    record("10.0.0.2", { verdict: "denied" }),
+  );
+  const all = await next(follower, 3);
+  t.match(all, [
+    { verdict: "allowed", shadow: { verdict: "denied", rule: null, policies: [{ policy: "default/stricter" }] } },
+    { verdict: "denied", shadow: { verdict: "allowed", rule: { policy: "default/p", line: 4 } } },
+    { verdict: "denied", shadow: undefined },
+  ]);
+  for (const message of all) t.same(parseLine(JSON.stringify(message), isMessage), JSON.parse(JSON.stringify(message)));
+  t.equal(parseLine(JSON.stringify({ ...all[0], shadow: { verdict: "maybe" } }), isMessage), null);
+  t.match(await read(hub, { verdict: "would-deny" }), [{ verdict: "allowed" }]);
+  t.match(await read(hub, { verdict: "would-allow" }), [{ hook: "call" }]);
+  t.equal((await read(hub, { verdict: "denied" })).length, 2);
+  t.equal(parseLine(JSON.stringify({ ...EVERYTHING, verdict: "would-deny" }), isQuery)?.verdict, "would-deny");
+  const lines = all.map((message) => renderFlow(message, plainStyle));
+  t.match(
+    lines[0],
+    /would-deny: no rule of default\/stricter \(state\.yaml:\d+\); now: default\/p egress\[0\] \(a\.yaml:4\)/,
+  );
+  t.match(
+    lines[1],
+    /would-allow: default\/p egress\[0\] \(a\.yaml:4\); now: no rule of default\/p \(.*\) \(connect refused\)/,
+  );
+  t.notMatch(lines[2], /would/);
 });
 
 t.test("limited and lost events are reported once, even if no event follows", async (t) => {

@@ -1,6 +1,6 @@
 import t from "tap";
-import { withWorkloadsOf } from "../../src/policy/same-workloads.js";
-import { rulesetOf } from "../kernel/rulesets.js";
+import { inPlacesOf, withWorkloadsOf } from "../../src/policy/same-workloads.js";
+import { rulesetOf, withPatterns } from "../kernel/rulesets.js";
 
 const NOTHING = { allow: [] };
 const modesOf = (ruleset: ReturnType<typeof rulesetOf>): readonly unknown[] =>
@@ -46,4 +46,57 @@ t.test("an override holds over the other's workloads as well", async (t) => {
   const other = rulesetOf("n1", { "demo/b": { cgroup: "b" } });
   const held = { ...other, subjects: other.subjects.map((subject) => ({ ...subject, override })) };
   t.match(withWorkloadsOf(rulesetOf("n1", {}), held).subjects, [{ workload: "demo/b", override }]);
+  t.match(inPlacesOf(other, held).subjects, [{ workload: "demo/b", override }]);
+  t.equal(inPlacesOf(held, other).subjects[0]?.override, undefined);
+});
+
+t.test("a ruleset is told for the workloads and places of another one, and for no more", async (t) => {
+  const inForce = rulesetOf("n1", {
+    "demo/a": { cgroup: "a", ingress: NOTHING },
+    "demo/gone": { cgroup: "gone", egress: NOTHING },
+    "demo/moved": { cgroup: "before" },
+    "demo/none": { cgroup: null },
+  });
+  const coming = rulesetOf("n1", {
+    "demo/a": { cgroup: "a", addresses: ["10.0.0.1"], egress: NOTHING, identity: [] },
+    "demo/moved": { cgroup: "after", ingress: NOTHING },
+    "demo/new": { cgroup: "new", ingress: NOTHING },
+    "demo/none": { cgroup: "some", ingress: NOTHING },
+  });
+  const told = inPlacesOf(coming, inForce);
+  t.same(modesOf(told), [
+    ["demo/a", "a", "open", "enforce"],
+    ["demo/gone", "gone", "open", "open"],
+    ["demo/moved", "before", "enforce", "open"],
+    ["demo/none", null, "enforce", "open"],
+  ]);
+  t.match(told.subjects[0], { addresses: ["10.0.0.1"], identity: "identity demo/a" });
+  t.same(
+    told.profiles.map(({ key }) => key),
+    coming.profiles.filter(({ key }) => !key.includes("demo/new")).map(({ key }) => key),
+  );
+  t.same(inPlacesOf(inForce, inForce).subjects, inForce.subjects);
+});
+
+t.test("so is what newborn cgroups get, and a host only while it is isolated", async (t) => {
+  const all = (isolation: object) =>
+    rulesetOf("n1", {
+      "demo/job": { cgroup: null, ...isolation },
+      "demo/host": { cgroup: null, isHost: true, ...isolation },
+    });
+  const patterns = { "demo/job": { systemdUnit: "job@*" } };
+  const [open, closed] = [withPatterns(all({}), patterns, true), withPatterns(all({ egress: NOTHING }), {}, false)];
+  const told = inPlacesOf(withPatterns(closed, patterns), open);
+  t.match(told.births, {
+    closesContainers: true,
+    templates: [{ pattern: patterns["demo/job"], subject: { egress: { mode: "enforce" } } }],
+  });
+  t.match(told.subjects, [{ workload: "demo/host", egress: { mode: "open" } }], "nothing is attached to an open host");
+  const back = inPlacesOf(open, withPatterns(closed, patterns));
+  t.match(
+    back.subjects,
+    [{ workload: "demo/host", egress: { mode: "enforce", policies: [] } }],
+    "what is attached stays",
+  );
+  t.match(back.profiles, [{ clauses: [{ peers: "any", ports: "any" }] }]);
 });

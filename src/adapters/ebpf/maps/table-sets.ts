@@ -88,6 +88,7 @@ export class TableSets {
     this.#epoch = kernel("Switching the table set", () =>
       this.#native.wordIncrement(this.#fd("ztap_control"), CONTROL.epoch),
     );
+    this.#writeShadow(0n);
     this.#settled = this.#grace();
   }
 
@@ -100,14 +101,18 @@ export class TableSets {
 
   /** Whether programs evaluate by the set that is not in force. */
   isShadowed(): boolean {
-    const shadow = kernel("Reading the shadow", () => this.#native.wordLoad(this.#fd("ztap_control"), CONTROL.shadow));
-    return shadow === this.epoch();
+    return this.#readShadow() === this.epoch();
   }
 
   endShadow(): void {
-    if (!this.isShadowed()) return;
+    // Also one that the kernel has ended, by the end of an override: a program may still evaluate by it.
+    if (this.#readShadow() === 0n) return;
     this.#writeShadow(0n);
     this.#settled = this.#grace();
+  }
+
+  #readShadow(): bigint {
+    return kernel("Reading the shadow", () => this.#native.wordLoad(this.#fd("ztap_control"), CONTROL.shadow));
   }
 
   #writeShadow(epoch: bigint): void {
