@@ -364,11 +364,11 @@ else {
       const deps = { store, enforcer, lastGood: null, managementAccess: null, clock: systemClock, telemetry };
       // It enforces head, and waits for the revision before.
       const waiting = new (class extends FaultyStore {
-      override async readRelease(): Promise<Release> {
-        const { head } = await store.readRelease();
-        return { head, rollout: { ...ROLLOUT, base: head ?? 0 } };
-      }
-    })(store);
+        override async readRelease(): Promise<Release> {
+          const { head } = await store.readRelease();
+          return { head, rollout: { ...ROLLOUT, base: head ?? 0 } };
+        }
+      })(store);
       const follower = new Follower({ ...deps, store: waiting, logger: silentLogger }, node);
       await follower.reconcile();
       t.match(await web.call("tcpConnect", { host: PEER, port }), { id: Number });

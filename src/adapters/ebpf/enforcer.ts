@@ -52,12 +52,12 @@ import { borrowObject, closeObject, FIRST_EPOCH, loadObject, mapOf, pinMaps, pin
 import type { Located } from "./attach/locate.js";
 import { lower } from "./lower/lower.js";
 import {
-  asEnforcerError,
   defaultNativeDir,
   KernelError,
   loadNative,
   type LoadedObject,
   type Native,
+  severalAsOne,
 } from "./kernel/native.js";
 import { DEFAULT_PIN_ROOT, findCgroupRoot, nodeFolders, requireCgroup2, type NodeFolders } from "./kernel/paths.js";
 import { entriesOf } from "./attach/pins.js";
@@ -471,13 +471,4 @@ export class EbpfEnforcer implements Enforcer {
     }
     return lowered;
   }
-}
-
-function severalAsOne(failures: readonly unknown[]): unknown {
-  const [first] = failures;
-  const error = asEnforcerError("Attaching", first);
-  if (failures.length === 1 || !(error instanceof EnforcerError)) return error;
-  return new EnforcerError(error.code, `${error.message} (and ${failures.length - 1} more workloads)`, {
-    cause: first,
-  });
 }

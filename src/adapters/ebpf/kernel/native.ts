@@ -311,3 +311,13 @@ function codeOf(error: NativeFailure): EnforcerErrorCode {
   if (error.code === "ENOSYS" || error.code === "EOPNOTSUPP" || error.code === "ENOTSUP") return "unsupported";
   return "kernel";
 }
+
+/** Of several failures of workloads, the first, and how many more there are. */
+export function severalAsOne(failures: readonly unknown[]): unknown {
+  const [first] = failures;
+  const error = asEnforcerError("Attaching", first);
+  if (failures.length === 1 || !(error instanceof EnforcerError)) return error;
+  return new EnforcerError(error.code, `${error.message} (and ${failures.length - 1} more workloads)`, {
+    cause: first,
+  });
+}
