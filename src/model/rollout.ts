@@ -108,11 +108,11 @@ export function releasedTo(rollout: Rollout | null, head: number, node: string):
 }
 
 /**
- * Returns the newer revision that this node waits for, to compare it with live traffic; null if there is none, or if it
- * failed or was aborted.
+ * Returns the newer revision that this node waits for, to compare it with live traffic; null if there is none, or if it was aborted. One
+ * that failed is compared on: whoever looks for the reason sees what it would cut.
  */
 export function awaitedBy(rollout: Rollout | null, head: number, node: string): number | null {
-  if (rollout === null || !isUnderWay(rollout)) return null;
+  if (rollout === null || rollout.state === "aborted" || rollout.state === "complete") return null;
   return releasedTo(rollout, head, node) === rollout.revision ? null : rollout.revision;
 }
 

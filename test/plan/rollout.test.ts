@@ -61,7 +61,8 @@ t.test("what a node must enforce, and waits for", async (t) => {
   t.same(released({ ...rollout, state: "failed", layers: [] }), [5, 5, 5]);
   t.same(awaited(rollout), [null, 7, 7]);
   t.same(awaited({ ...rollout, state: "paused" }), [null, 7, 7]);
-  for (const state of ["failed", "aborted", "complete"] as const)
+  t.same(awaited({ ...rollout, state: "failed" }), [null, 7, 7], "one that failed is compared on");
+  for (const state of ["aborted", "complete"] as const)
     t.same(awaited({ ...rollout, state }), [null, null, null], state);
   t.same(awaited(null), [null, null, null]);
 });
