@@ -154,9 +154,7 @@ t.test("a node that went back from the revision by itself is told as such", asyn
   const github = new HeldTarget("github");
   const { store, pass, find } = await setUp(github);
   const reverted = { revision: 1, commitId: "c1", reason: "the store is out of reach", at: "2026-01-01T00:00:00.000Z" };
-  await store.writeNodeStatus(
-    Object.assign(nodeStatus("n3", { enforcedRevision: null, state: "Stalled" }), { reverted }),
-  );
+  await store.writeNodeStatus(nodeStatus("n3", { enforcedRevision: null, state: "Stalled", reverted }));
   await find();
   await pass(60_000);
   t.match(github.sent, [

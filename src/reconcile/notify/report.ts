@@ -1,5 +1,4 @@
 /** The state of the source's last commit, as receivers are told it. Pure. */
-import { isText, shaped } from "../../model/guards.js";
 import { MOST_DIAGNOSTICS, type CommitReach, type CommitReport, type CommitState } from "../../model/outbox.js";
 import { printableLine } from "../../model/printable.js";
 import type { NodeStatus, SourceStatus } from "../../model/status.js";
@@ -7,8 +6,7 @@ import { laggingOf, progressOf, type ClusterNode, type ClusterStatus } from "../
 import { maskCredentials } from "../../settings/mask.js";
 
 /** As `ztap cluster status` has them. */
-export type ReportedCluster = Pick<ClusterStatus, "revision" | "nodes" | "source"> &
-  Partial<Pick<ClusterStatus, "rollout">>;
+export type ReportedCluster = Pick<ClusterStatus, "revision" | "nodes" | "source" | "rollout">;
 
 /** The longest description; each receiver shortens it further. */
 const MOST_WORDS = 500;
@@ -64,7 +62,7 @@ function reachOf(
   cluster: ReportedCluster,
   statuses: readonly NodeStatus[],
 ): Pick<CommitReport, "state" | "description" | "revision" | "nodes"> {
-  const { revision, rollout = null } = cluster;
+  const { revision, rollout } = cluster;
   // Its nodes enforce what was in force before, and all of that.
   if (rollout?.state === "failed" || rollout?.state === "aborted")
     return { state: "reverted", description: shorten(describeRollout(rollout)), revision, nodes: null };
@@ -119,23 +117,12 @@ interface Late {
  */
 function whyLate(node: ClusterNode, status: NodeStatus | undefined, revision: number | null): Late | null {
   const silent: Late | null = node.state === "healthy" ? null : { kind: "silent", words: "" };
+  if (status?.reverted !== undefined && status.reverted.revision === revision)
+    return { kind: "reverted", words: status.reverted.reason };
   if (status === undefined || (status.attemptedRevision ?? 0) < (revision ?? 0)) return silent;
-  const reverted = revertedOf(status);
-  if (reverted !== null) return { kind: "reverted", words: reverted.reason };
   const [withheld] = node.withheld;
   if (withheld !== undefined) return { kind: "stalled", words: withheld.reason };
   return status.state === "Stalled" ? { kind: "stalled", words: status.message ?? "" } : silent;
-}
-
-const isReverted = shaped<{ readonly commitId: string; readonly reason: string }>({
-  commitId: isText,
-  reason: isText,
-});
-
-/** An agent that confirms revisions says from which one it went back. */
-function revertedOf(status: NodeStatus): { readonly reason: string } | null {
-  const reverted: unknown = Reflect.get(status, "reverted");
-  return isReverted(reverted) ? reverted : null;
 }
 
 function describe(nodes: readonly { readonly id: string; readonly words: string }[], what: string): readonly string[] {
