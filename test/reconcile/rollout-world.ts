@@ -24,6 +24,8 @@ const LEASE_MS = 15_000;
 const START = Date.UTC(2026, 0, 3, 10, 56);
 const SOAK_MS = 20_000;
 const SHADOW_MS = 30_000;
+/** A leader that is held up takes its time before it writes; what it saw then counts from then on. */
+const HELD_UP_MS = 1000;
 
 /** How a revision is for a node that gets it. */
 type Effect = "good" | "stalls" | "reverts";
@@ -311,7 +313,7 @@ export class RolloutWorld {
       if (meanwhile === 1) await this.operate("pause");
       if (meanwhile === 2) await this.operate("promote");
       const isLong = this.random.below(2) === 0;
-      for (let step = 0; step < (isLong ? 6 : 1); step += 1) await this.tick(isLong ? 5000 : 1000);
+      for (let step = 0; step < (isLong ? 6 : 1); step += 1) await this.tick(isLong ? 5000 : HELD_UP_MS);
       leader.isFrozen = false;
       leader.link.isDown = isDown;
       this.#isNested = false;
@@ -376,10 +378,11 @@ export class RolloutWorld {
     const last = this.#wave;
     const now = this.clock.monotonic();
     if (after.wave > before.wave + 1) this.fail("a wave is left out");
-    if (before.wave < 0 && last !== null && now - last.at < SHADOW_MS) this.fail("the shadow was cut short");
+    if (before.wave < 0 && last !== null && now - last.at < SHADOW_MS - HELD_UP_MS)
+      this.fail("the shadow was cut short");
     // The wave of all that are left, which no plan names, has no soak.
     const soakMs = before.wave < before.plan.waves.length ? SOAK_MS : 0;
-    if (before.wave >= 0 && (this.#settledAt === null || now - this.#settledAt < soakMs))
+    if (before.wave >= 0 && (this.#settledAt === null || now - this.#settledAt < soakMs - HELD_UP_MS))
       this.fail(`wave ${before.wave} has not soaked`);
     if (after.state !== "complete" && before.plan.freeze.length > 0) {
       // By the clock of the leader that wrote it.
