@@ -9,7 +9,7 @@ import { EtcdProcess } from "../../examples/cluster/etcd.js";
 import { Ztap, type Running } from "../cli/ztap.js";
 import { whyNoEtcd } from "../etcd/server.js";
 import { Repository } from "../fakes/repository.js";
-import { HANG_MS, waitUntil } from "../wait.js";
+import { HANG_MS, pause, waitUntil } from "../wait.js";
 import { Sandbox, whyNot } from "./sandbox.js";
 
 const reason = whyNot() ?? whyNoEtcd();
@@ -124,7 +124,7 @@ spec: { node: ${name}, process: { cgroup: web }, addresses: [${address}] }
     nodes.map(async (node) => {
       while (isUsed) {
         seen.add(await node.isServed());
-        await new Promise((resolve) => setTimeout(resolve, 100));
+        await pause(100);
       }
     }),
   );
