@@ -40,8 +40,8 @@ t.test("the commands of the tutorial give the shown results", reason === null ? 
   );
   const path = [join(ztap.root, "bin"), ztap.env["PATH"]].join(delimiter);
   const env = { ...identity, PATH: path, ZTAP_PIN_ROOT: pinRoot };
-  // Server and agent are stopped with the shell, wherever that ends.
-  const stop = `trap 'status=$?; kill \${db-} \${agent-} 2>&- || :; exit $status' EXIT\n`;
+  // Server, reader and agent are stopped with the shell, wherever that ends.
+  const stop = `trap 'status=$?; kill \${db-} \${agent-} \${reader-} 2>&- || :; exit $status' EXIT\n`;
   // The address of the tutorial belongs to a network namespace that ends with the shell.
   const begin = `${stop}ip link set lo up\n`;
   t.teardown(async () => {
