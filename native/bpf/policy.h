@@ -236,8 +236,11 @@ __noinline __u64 decide_by_policy(const struct packet *p, const volatile struct 
 	if (subject->flags & OVERRIDES) {
 		/* Not a rule: there is no room for another variable. */
 		rule = override_of(subject);
+		if (rule & ZTAP_QUARANTINED)
+			return ZTAP_DENIED;
+		/* What its destinations let in is theirs to say. */
 		if (rule)
-			return rule & ZTAP_QUARANTINED ? ZTAP_DENIED : ZTAP_ALLOWED;
+			what = (what & ~POLICY_WITHOUT_RULES) | POLICY_OF_DESTINATION;
 	}
 	if (mode == ZTAP_MODE_OPEN || what & POLICY_WITHOUT_RULES)
 		what |= POLICY_OF_DESTINATION;

@@ -29,14 +29,14 @@ export function createEvaluator(ruleset: Ruleset): Evaluator {
   return (query) => {
     const assessed = assess(query);
     if (assessed.override === "quarantine") return { verdict: "Denied", reason: "quarantine" };
-    if (assessed.override === "breakglass") return { verdict: "Allowed", reason: "breakglass" };
     const verdict = verdictOf(assessed);
     // What egress policies let pass, or only count, must also be let in by the destination.
     return verdict.verdict === "Allowed" && !assessed.isLetIn() ? { verdict: "Denied", reason: "identity" } : verdict;
   };
 }
 
-function verdictOf({ direction, matching }: MatchedClauses): PolicyVerdict {
+function verdictOf({ override, direction, matching }: MatchedClauses): PolicyVerdict {
+  if (override === "breakglass") return { verdict: "Allowed", reason: "breakglass" };
   if (direction.profile === null) return { verdict: "Allowed", reason: "not-isolated" };
   const first = matching.next();
   const isAudited = direction.mode === "audit";

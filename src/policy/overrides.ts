@@ -58,9 +58,7 @@ function asIsolation(ruleset: Ruleset): Ruleset {
       override.kind === "breakglass"
         ? { mode: "open", profile: null, policies: subject[name].policies }
         : { mode: "enforce", profile: keyOf(name), policies: subject[name].policies };
-    const { identity, ...rest } = subject;
-    const limits = identity === undefined || override.kind === "breakglass" ? {} : { identity };
-    return { ...rest, ...limits, ingress: direction("ingress"), egress: direction("egress") };
+    return { ...subject, ingress: direction("ingress"), egress: direction("egress") };
   });
   const closed = DIRECTIONS.filter((name) => subjects.some((one) => one[name].profile === keyOf(name)));
   const profiles = [...ruleset.profiles, ...closed.map(nothing)].sort((a, b) => (a.key < b.key ? -1 : 1));

@@ -4,7 +4,7 @@
  */
 import { isOverriding, type Override } from "../model/override.js";
 import type { LastGoodState } from "../interfaces/last-good.js";
-import type { Store } from "../interfaces/store.js";
+import { StoreError, type Store } from "../interfaces/store.js";
 import type { Clock, Logger } from "../interfaces/system.js";
 
 export interface NodeOverridesDeps {
@@ -17,6 +17,8 @@ export interface NodeOverridesDeps {
 
 export class NodeOverrides {
   #known: readonly Override[] | null = null;
+  /** Why they could not be read last; null if they could. */
+  #problem: string | null = null;
   /** Those on the disk. */
   #kept = "";
 
@@ -38,9 +40,19 @@ export class NodeOverrides {
     this.#kept = JSON.stringify(this.#known);
   }
 
-  /** Reads them from the store. @throws StoreError; those that were known stay in force */
+  /**
+   * Reads them from the store. A record that cannot be read stops nothing else: those that were known stay in force.
+   * @throws StoreError if the store cannot be reached; those that were known stay in force
+   */
   async read(): Promise<void> {
-    this.#known = await this.deps.store.readOverrides();
+    try {
+      this.#known = await this.deps.store.readOverrides();
+      this.#problem = null;
+    } catch (error) {
+      if (!(error instanceof StoreError && error.code === "store-damaged")) throw error;
+      if (this.#problem !== error.message) this.deps.logger.warn(error.message);
+      this.#problem = error.message;
+    }
     const all = this.current();
     const text = JSON.stringify(all);
     if (text === this.#kept) return;

@@ -6,7 +6,7 @@
 import { releasedNodes, type Rollout } from "../model/rollout.js";
 import { RolloutDescriptions, readRolloutNodes } from "../operations/rollout/nodes.js";
 import { advance } from "../plan/rollout/advance.js";
-import { nodeProgress, type RolloutNode } from "../plan/rollout/nodes.js";
+import { nodeProgress, type NodeProgress, type RolloutNode } from "../plan/rollout/nodes.js";
 import type { Fence, Store } from "../interfaces/store.js";
 import type { Clock, Logger } from "../interfaces/system.js";
 import type { Telemetry } from "../interfaces/telemetry.js";
@@ -25,9 +25,13 @@ const MOST_STEPS = 200;
 /** Without a run for this long, times begin again: the gates were not watched. */
 const MOST_SILENT_MS = 30_000;
 
+const DONE: ReadonlySet<NodeProgress> = new Set(["waiting", "away", "enforced"]);
+/** So much faster than the time that passes the clock may go. */
+const MOST_SKEW_MS = 2_000;
+
 export class RolloutEngine {
   /** The term and the time of the last run that read everything. */
-  #watched: { readonly term: number; readonly at: number } | null = null;
+  #watched: { readonly term: number; readonly at: number; readonly now: number } | null = null;
   #descriptions: { readonly key: string; readonly value: RolloutDescriptions } | null = null;
   /** Since when live nodes are behind the rollout of this key. */
   #behind: { readonly key: string; readonly since: ReadonlyMap<string, number> } = { key: "", since: new Map() };
@@ -49,7 +53,12 @@ export class RolloutEngine {
     else if (rollout.state === "shadow" || rollout.state === "running") rollout = await this.#advance(rollout, fence);
     else this.#log(rollout);
     if (rollout !== null) telemetry.rollout({ ...rollout, released: releasedNodes(rollout).length });
-    this.#watched = { term: fence.term, at: this.deps.clock.monotonic() };
+    this.#look(fence);
+  }
+
+  #look({ term }: Fence): void {
+    const { clock } = this.deps;
+    this.#watched = { term, at: clock.monotonic(), now: clock.now() };
   }
 
   /** Returns the record at the end of this run. */
@@ -65,15 +74,19 @@ export class RolloutEngine {
       if (next === rollout) break;
       // A commit, an operator or another leader was faster: the next run reads what they wrote.
       if (!(await store.writeRollout(next, { expect: rollout, fence }))) break;
-      this.#watched = { term: fence.term, at: clock.monotonic() };
+      this.#look(fence);
       rollout = next;
     }
     return rollout;
   }
 
   #isWatched({ term }: Fence): boolean {
+    const { clock } = this.deps;
     const last = this.#watched;
-    return last?.term === term && this.deps.clock.monotonic() - last.at <= MOST_SILENT_MS;
+    if (last?.term !== term) return false;
+    const passedMs = clock.monotonic() - last.at;
+    // A clock that was set ahead has ended no soak.
+    return passedMs <= MOST_SILENT_MS && clock.now() - last.now <= passedMs + MOST_SKEW_MS;
   }
 
   /** Adds for how long each released node is behind. */
@@ -83,7 +96,8 @@ export class RolloutEngine {
     const known = this.#behind.key === key ? this.#behind.since : new Map<string, number>();
     const since = new Map<string, number>();
     const nodes = found.map((node): RolloutNode => {
-      if (nodeProgress(rollout, { ...node, behindMs: 0 }) !== "pending") return { ...node, behindMs: 0 };
+      // A look at which it says something else does not begin its time again.
+      if (DONE.has(nodeProgress(rollout, { ...node, behindMs: 0 }))) return { ...node, behindMs: 0 };
       const began = known.get(node.id) ?? now;
       since.set(node.id, began);
       return { ...node, behindMs: now - began };

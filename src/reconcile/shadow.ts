@@ -123,9 +123,9 @@ export class ShadowWatch {
   }
 }
 
-/** The counts are of these two revisions. */
+/** The counts are of these two revisions, under the same overrides. */
 function keyOf({ coming, inForce }: Pick<Compared, "coming" | "inForce">): string {
-  return `${inForce.revision.commitId} ${coming.revision.commitId}`;
+  return `${inForce.revision.commitId} ${coming.revision.commitId} ${inForce.overriding.join()}`.trim();
 }
 
 function nameDifference(

@@ -197,7 +197,7 @@ export class TargetCompiler {
     return {
       revision,
       discovered: this.#discovered,
-      overrides: this.#overrides(),
+      overrides: keyOf(overrides),
       overriding: overridesOver(ruleset, overrides),
       ruleset,
       ...this.#named(ruleset, placed),
@@ -208,7 +208,7 @@ export class TargetCompiler {
   }
 
   #overrides(): string {
-    return (this.deps.overrides?.() ?? []).map(({ id }) => id).join();
+    return keyOf(this.deps.overrides?.() ?? []);
   }
 
   /** The same ruleset, with the names and addresses of instances that do not concern it. */
@@ -222,6 +222,10 @@ export class TargetCompiler {
     this.#logShared(placed.resolution);
     return { placed, namesOf, names: namesOf(ruleset), clients: clientsOf(placed.objects) };
   }
+}
+
+function keyOf(overrides: readonly Override[]): string {
+  return overrides.map(({ id }) => id).join();
 }
 
 function describeShared({ address, nodes }: SharedAddress): string {

@@ -2,7 +2,7 @@
 import t from "tap";
 import { awaitedBy, releasedTo, type Rollout, type RolloutPlan } from "../../src/model/rollout.js";
 import type { NodeStatus } from "../../src/model/status.js";
-import { advance } from "../../src/plan/rollout/advance.js";
+import { advance, listUncompared } from "../../src/plan/rollout/advance.js";
 import { freezeAt } from "../../src/plan/rollout/freeze.js";
 import { LATE_MS, nextNodes, nodeProgress, type RolloutNode } from "../../src/plan/rollout/nodes.js";
 import { startRollout } from "../../src/plan/rollout/start.js";
@@ -299,3 +299,20 @@ t.test("a freeze window is of the wall clock of its zone, also where that is set
     "Tue 08:00",
   );
 });
+
+t.test(
+  "what nodes say of themselves holds a rollout up for a bounded time, and proves nothing under an override",
+  (t) => {
+    const says = { ...DONE, unconfirmed: { revision: 7, until: "2999-01-01T00:00:00.000Z" } };
+    const [soon, late] = [0, 2 * 3_600_000].map((behindMs) => nodeWith("a", says, { behindMs }));
+    t.equal(nodeProgress(running(["a"]), soon!), "unconfirmed");
+    t.equal(nodeProgress(running(["a"]), late!), "stalled");
+
+    const shadow = { ...{ revision: 7, commitId: "c7", since: new Date(NOW - 600_000).toISOString() }, judged: 9 };
+    const compared = { shadow: { ...shadow, newDenials: 0, newAllows: 0, differences: [] } };
+    const rollout = rolloutWith({ plan: planWith({ shadow: "60s" }) });
+    t.same(listUncompared(rollout, [nodeWith("a", compared)], 60_000), []);
+    t.same(listUncompared(rollout, [nodeWith("a", { ...compared, overrides: ["o1"] })], 60_000), ["a"]);
+    t.end();
+  },
+);

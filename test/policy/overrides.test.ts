@@ -72,3 +72,16 @@ t.test("the evaluator, and isolation alone, say the same", (t) => {
   }
   t.end();
 });
+
+t.test("break-glass opens no destination: that is another node's to say", (t) => {
+  const shared = rulesetOf("n1", {
+    [WEB]: { cgroup: "web", identity: [{ peers: ["10.2.0.1/32"], ports: "any", isDenied: true }] },
+  });
+  for (const ends of [true, false]) {
+    const over = withOverrides(shared, [override("breakglass", { node: "n1" })], ends);
+    const to = (peer: string) =>
+      evaluate(over, { workload: WEB, direction: "egress", peer, protocol: 6, port: 80 }).verdict;
+    t.same([to("10.1.1.1"), to("10.2.0.1")], ["Allowed", "Denied"]);
+  }
+  t.end();
+});

@@ -339,8 +339,8 @@ export class EbpfEnforcer implements Enforcer {
     const image = this.#lower(ruleset).image;
     counters.prepare(image);
     events.learn(image);
-    // Before they are in force: this process may be killed right after it.
-    this.#require().expiries.set(image);
+    // Before they are in force, and with those that are: this process may be killed right after it.
+    this.#require().expiries.set(this.#inForce === null ? [image] : [this.#inForce, image]);
     const prepared = await tables.prepare(image);
     const shares = slotSharesOf(this.#lower(of).image, counters.subjectSlots());
     confinement.prepare(image, prepared);
@@ -369,6 +369,7 @@ export class EbpfEnforcer implements Enforcer {
     this.#require().members.write(image);
     tables.switch(prepared);
     this.#inForce = image;
+    this.#require().expiries.set([image]);
     const failures = subjects.enforce(image, located, prepared, shares, pinned);
     newborns.finish(image);
     this.#require().confinement.finish(image);

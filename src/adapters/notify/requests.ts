@@ -140,7 +140,7 @@ function toSlack(event: CommitEvent, url: string): DeliveryRequest {
     headers: JSON_TYPE,
     body: JSON.stringify({
       text: escapeSlack(shorten(`${title}: ${description}`, 400)),
-      blocks: [{ type: "section", text: { type: "mrkdwn", text } }],
+      blocks: [{ type: "section", text: { type: "mrkdwn", verbatim: true, text } }],
     }),
   };
 }

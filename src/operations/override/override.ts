@@ -62,11 +62,13 @@ export async function override(deps: OverrideDeps, order: OverrideOrder): Promis
     until: new Date(Math.ceil((now + forMs) / 1000) * 1000).toISOString(),
   };
   const after = await store.changeOverrides((before) => {
+    // The answer to a write that was made may be lost, and the write repeated.
+    if (before.some(({ id }) => id === made.id)) return before;
     const active = before.filter((one) => isOverriding(one, now));
     const ended = before.filter((one) => !isOverriding(one, now));
     return active.length < MOST_OVERRIDES ? [made, ...active, ...ended.slice(0, MOST_ENDED)] : before;
   });
-  if (!after.includes(made))
+  if (!after.some(({ id }) => id === made.id))
     throw new OperationError("usage", `${MOST_OVERRIDES} overrides are in force already; end one first`);
   return made;
 }
@@ -101,10 +103,10 @@ export async function endOverride({ store, clock }: OverrideDeps, id: string, by
   const now = clock.now();
   const ended = { by, at: new Date(now).toISOString() };
   const after = await store.changeOverrides((before) => {
-    const found = before.find((one) => one.id === id && isOverriding(one, now));
-    return found === undefined ? before : before.map((one) => (one === found ? { ...one, ended } : one));
+    const isMeant = (one: Override): boolean => one.id === id && isOverriding(one, now);
+    return before.some(isMeant) ? before.map((one) => (isMeant(one) ? { ...one, ended } : one)) : before;
   });
-  const done = after.find((one) => one.id === id && one.ended === ended);
+  const done = after.find((one) => one.id === id && one.ended?.by === by && one.ended.at === ended.at);
   if (done === undefined)
     throw new OperationError("not-found", `no override ${id} is in force: \`ztap override list\` shows them`);
   return done;

@@ -1,4 +1,4 @@
-/** The nodes of a rollout, as the store has them: those that the base revision or head declares, and the members. */
+/** The nodes of a rollout, as the store has them: those that the base revision declares, and the members. */
 import { NodeDescriptions } from "../../inventory/nodes.js";
 import type { Rollout } from "../../model/rollout.js";
 import { HOSTNAME_LABEL } from "../../inventory/nodes.js";
@@ -22,8 +22,9 @@ export class RolloutDescriptions {
     return new RolloutDescriptions(before.objects, next.objects);
   }
 
+  /** Those of the base: a commit does not make its waves larger by nodes that it declares itself. */
   get declared(): readonly string[] {
-    return [...this.#base.declared, ...this.#head.declared].map(({ name }) => name);
+    return this.#base.declared.map(({ name }) => name);
   }
 
   /** The labels of the base count: a commit does not choose its own canaries. */

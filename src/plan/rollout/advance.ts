@@ -61,6 +61,8 @@ export function listUncompared(rollout: Rollout, nodes: readonly RolloutNode[], 
       if (!isAlive) return false;
       const shadow = status?.shadow;
       if (status === null || shadow?.commitId !== rollout.commitId) return true;
+      // Under an override, all revisions decide alike.
+      if (status.overrides !== undefined && status.overrides.length > 0) return true;
       return Date.parse(status.observedAt) - Date.parse(shadow.since) < wantedMs;
     })
     .map(({ id }) => id);

@@ -13,12 +13,14 @@ export interface RolloutNode {
   readonly isAlive: boolean;
   /** Null if it has never reported. */
   readonly status: NodeStatus | null;
-  /** For how long this leader has seen it live, with the revision released to it and not enforced. */
+  /** For how long this leader has seen it live, with the revision released to it, and not done with it. */
   readonly behindMs: number;
 }
 
 /** A live node that has not enforced a revision for this long after its release counts as stalled. */
 export const LATE_MS = 120_000;
+/** The same for one that says that it has not confirmed it: the longest `confirm`, and as much. */
+const MOST_UNCONFIRMED_MS = 3_600_000 + LATE_MS;
 
 /**
  * `waiting`: not released. `away`: its agent is not alive. `pending`: it has not followed yet. `unconfirmed`: its trial
@@ -39,7 +41,8 @@ export function nodeProgress(rollout: Rollout, node: RolloutNode): NodeProgress 
   const isAttempted = status.attemptedRevision === revision;
   // It enforces nothing, whatever it is given.
   if (status.backend === "none") return isAttempted ? "enforced" : pending;
-  if (isEnforced && status.unconfirmed?.revision === revision) return "unconfirmed";
+  if (isEnforced && status.unconfirmed?.revision === revision)
+    return behindMs > MOST_UNCONFIRMED_MS ? "stalled" : "unconfirmed";
   if (status.state === "Drifted" && isEnforced) return "drifted";
   if (status.state === "Stalled" && isAttempted && (isDeclared || !isEnforced)) return "stalled";
   return isEnforced ? "enforced" : pending;

@@ -11,7 +11,7 @@ export function confinementOf(
   profiles: ReadonlyMap<string, Profile>,
 ): number {
   const isConfined = ({ mode, profile }: SubjectDirection): boolean =>
-    override?.kind === "quarantine" || (mode === "enforce" && override === undefined && !allowsAll(profile));
+    override?.kind === "quarantine" || (mode === "enforce" && !allowsAll(profile));
   const allowsAll = (profile: string | null): boolean =>
     profiles.get(profile ?? "")?.clauses.some(({ peers, ports }) => peers === "any" && ports === "any") === true;
   const bits = (isConfined(ingress) ? ABI.CONFINED_INGRESS : 0) | (isConfined(egress) ? ABI.CONFINED_EGRESS : 0);

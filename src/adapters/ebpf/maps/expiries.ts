@@ -12,9 +12,10 @@ export class Expiries {
     private readonly object: LoadedObject,
   ) {}
 
-  /** From now on the kernel ends the overrides of this image, and no others. @throws EnforcerError */
-  set(image: Image): void {
-    const ends = new Set([...allSubjects(image).values()].flatMap(({ record }) => record.override?.until ?? []));
+  /** From now on the kernel ends the overrides of these images, and no others. @throws EnforcerError */
+  set(images: readonly Image[]): void {
+    const subjects = images.flatMap((image) => [...allSubjects(image).values()]);
+    const ends = new Set(subjects.flatMap(({ record }) => record.override?.until ?? []));
     if (ends.size > ABI.MAX_EXPIRIES)
       throw new EnforcerError("limit", `overrides end at ${ends.size} times; the kernel keeps ${ABI.MAX_EXPIRIES}`);
     const all = [...ends].sort((a, b) => a - b);
