@@ -1,4 +1,4 @@
-/** Writes the node's status into the store if it says something new, and at least once a minute. */
+/** Writes the node's status into the store if it says something new, and at least once a minute; every ten seconds while a revision is compared. */
 import type { NodeStatus } from "../model/status.js";
 import type { Store } from "../interfaces/store.js";
 import { StoreError } from "../interfaces/store.js";
@@ -25,6 +25,8 @@ export type StatusContent = Omit<
 >;
 
 const REFRESH_MS = 60_000;
+/** A rollout waits until the status shows for how long a revision was compared, also where there is no traffic. */
+const COMPARING_REFRESH_MS = 10_000;
 
 export class NodeStatusWriter {
   #written: { readonly content: string; readonly at: number } | null = null;
@@ -65,7 +67,8 @@ export class NodeStatusWriter {
       ...content,
     };
     const text = JSON.stringify(status);
-    const isFresh = this.#written !== null && clock.monotonic() - this.#written.at < REFRESH_MS;
+    const refreshMs = content.shadow === undefined ? REFRESH_MS : COMPARING_REFRESH_MS;
+    const isFresh = this.#written !== null && clock.monotonic() - this.#written.at < refreshMs;
     if (isFresh && this.#written?.content === text) return;
     try {
       await store.writeNodeStatus({ ...status, observedAt: new Date(clock.now()).toISOString() });

@@ -20,7 +20,7 @@ import { chosenSeed, SeededRandom } from "../fakes/random.js";
 import { volume } from "../volume.js";
 import { HANG_MS, waitUntil } from "../wait.js";
 
-const COMMITS = volume(300, 5000);
+const COMMITS = volume(150, 5000);
 const WRITERS = 4;
 const WRITER = fileURLToPath(new URL("./writer.js", import.meta.url));
 

@@ -15,7 +15,7 @@ import { Repository } from "../fakes/repository.js";
 import { volume } from "../volume.js";
 import { pause } from "../wait.js";
 
-const KILLS = volume(40, 200);
+const KILLS = volume(25, 200);
 const ZTAP = join(import.meta.dirname, "../../../bin/ztap");
 
 /** Runs ztap, and kills it so many milliseconds after it first said that it has begun, or after its start. */

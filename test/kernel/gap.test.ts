@@ -20,7 +20,7 @@ import { HANG_MS, waitUntil } from "../wait.js";
 const reason = whyNot();
 await t.test("no gap", { skip: reason ?? false, timeout: HANG_MS }, async (t) => {
   const [OWN, PEER] = ["10.207.0.1", "10.207.0.2"];
-  const CHANGES = volume(150, 5000);
+  const CHANGES = volume(80, 5000);
   const sandbox = new Sandbox(t);
   const ztap = new Ztap(t);
   const [inside, outside] = sandbox.network([`${OWN}/24`], [`${PEER}/24`]);

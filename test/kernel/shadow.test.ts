@@ -43,7 +43,7 @@ const ROLLOUT: Omit<Rollout, "base"> = {
 };
 const STEPS = 200;
 /** Of the steps at which an agent is killed; emulated, each takes long. */
-const STRIDE = process.env["ZTAP_EMULATED"] === "1" ? 9 : 1;
+const STRIDE = process.env["ZTAP_EMULATED"] === "1" ? 9 : 4;
 /** More than any idle time. */
 const PAUSE = 4_000;
 
@@ -58,7 +58,7 @@ else {
     const dice = new Dice(new SeededRandom(seed));
     const seen = { judged: 0, newDenials: 0, newAllows: 0 };
     let epoch = 1;
-    for (let round = 0; round < volume(60, 5_000, 5); round++) {
+    for (let round = 0; round < volume(25, 5_000, 5); round++) {
       const [inForce, coming] = [anyRuleset(dice), anyRuleset(dice)];
       t.same(inForce.subjects.length, WORKLOADS.length);
       const traffic = new Traffic(dice, bordersOf(dice.chance(50) ? inForce : coming), 1);

@@ -90,7 +90,7 @@ await t.test("versions", { skip: reason ?? false, timeout: HANG_MS }, async (t) 
 
   await t.test("after a kill at any step of a take-over, either build completes it", async (t) => {
     let [standing, step] = [0, 0];
-    const stride = volume(6, 1);
+    const stride = volume(9, 1);
     for (let killed = true; killed; step += stride) {
       const [from, to] = standing === 0 ? ([0, 1] as const) : ([1, 0] as const);
       const child = spawn(process.execPath, [builds[to].mortal, String(step), JSON.stringify(ruleset)], {

@@ -9,7 +9,7 @@ export interface Outcome {
 }
 
 /** How many `npm test` runs. */
-export const HISTORIES = 500;
+export const HISTORIES = 300;
 
 /** Between two events all that the first one set going runs until it waits again. */
 export async function runHistory(seed: number, options: HistoryOptions = {}): Promise<Outcome> {

@@ -369,10 +369,11 @@ export class EbpfEnforcer implements Enforcer {
     this.#require().members.write(image);
     tables.switch(prepared);
     this.#inForce = image;
-    this.#require().expiries.set([image]);
     const failures = subjects.enforce(image, located, prepared, shares, pinned);
     newborns.finish(image);
     this.#require().confinement.finish(image);
+    // Not between the switch and the attachments: a cgroup may pass from one workload to another.
+    this.#require().expiries.set([image]);
     // After the switch: the kernel tells the namespaces of the workloads that are isolated now.
     if (!isEnforced(image)) await this.#require().interfaces.detach();
     else await this.#require().interfaces.visit("attach");

@@ -7,6 +7,9 @@ import { SET_EXPIRY } from "../kernel/programs.js";
 import { allSubjects, type Image } from "../lower/image.js";
 
 export class Expiries {
+  /** Those that this process has set; null before. */
+  #known: string | null = null;
+
   constructor(
     private readonly native: Native,
     private readonly object: LoadedObject,
@@ -19,6 +22,8 @@ export class Expiries {
     if (ends.size > ABI.MAX_EXPIRIES)
       throw new EnforcerError("limit", `overrides end at ${ends.size} times; the kernel keeps ${ABI.MAX_EXPIRIES}`);
     const all = [...ends].sort((a, b) => a - b);
+    if (all.join() === this.#known) return;
+    this.#known = null;
     const requests = Buffer.alloc(ABI.MAX_EXPIRIES * EXPIRY_REQUEST.size);
     for (let at = 0; at < ABI.MAX_EXPIRIES; at++) {
       requests.writeBigUInt64LE(BigInt(at), at * EXPIRY_REQUEST.size + EXPIRY_REQUEST.index);
@@ -28,5 +33,6 @@ export class Expiries {
       this.native.runEach(programOf(this.object, SET_EXPIRY), requests, EXPIRY_REQUEST.size),
     );
     if (failed > 0) throw new EnforcerError("kernel", "this kernel refuses the timer of an override");
+    this.#known = all.join();
   }
 }
