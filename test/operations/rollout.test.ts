@@ -20,6 +20,7 @@ import { PLAN } from "../contract/store-rollouts.js";
 import { seededRandom } from "../fakes/ambient.js";
 import { ManualClock } from "../fakes/clock.js";
 import { draft, policy } from "../fakes/objects.js";
+import { FaultyStore } from "../fakes/store.js";
 import { setUp as setUpLeader } from "../reconcile/leader-setup.js";
 
 const CLUSTER: Cluster = {
@@ -244,4 +245,26 @@ t.test("a node that waits for its wave does not lag, and each report says what i
   t.match(text, /would deny 6 of ingress of default\/web on n1, n2, default\/web \(web\.yaml:7\)/);
   t.match(text, /n0 {2}stalled: no memory/);
   t.match(renderRolloutStatus(found, { ...plainStyle, width: 100 }), /Nodes {5}\[-{6} {18}\]/);
+});
+
+t.test("a promotion means the wave and the revision that it found, and no later one", async (t) => {
+  for (const meanwhile of ["a wave", "a commit"] as const) {
+    const { store, deps, apply, rollout, begin } = setUp();
+    await begin();
+    const before = await rollout();
+    let isFirst = true;
+    const raced = new (class extends FaultyStore {
+      override async writeRollout(...args: Parameters<FaultyStore["writeRollout"]>): Promise<boolean> {
+        if (isFirst && meanwhile === "a wave") await promoteRollout(deps, { by: "other@host", all: false });
+        else if (isFirst) await apply(9);
+        isFirst = false;
+        return super.writeRollout(...args);
+      }
+    })(store);
+    const promoting = promoteRollout({ ...deps, store: raced }, { by: "ops@host", all: meanwhile === "a commit" });
+    await t.rejects(promoting, { code: "lost-race", message: /nothing was promoted/ }, meanwhile);
+    const after = await rollout();
+    if (meanwhile === "a wave") t.match(after, { wave: 0, by: "other@host" });
+    else t.match(after, { wave: -1, revision: before.revision + 1 });
+  }
 });

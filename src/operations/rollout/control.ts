@@ -64,13 +64,20 @@ export interface Promotion extends steps.Promoted {
   readonly isComplete: boolean;
 }
 
-/** @throws OperationError `not-found`, `usage` if it is complete or aborted */
+/**
+ * Promotes the rollout as it is found: the operator means its revision and its next wave, and no later one.
+ * @throws OperationError `not-found`, `usage` if it is complete or aborted, `lost-race` if another wave or revision came meanwhile
+ */
 export async function promoteRollout(
   deps: RolloutControlDeps,
   order: { readonly by: string; readonly all: boolean },
 ): Promise<Promotion> {
   let over: readonly string[] = [];
+  let meant: Rollout | null = null;
   const rollout = await change(deps, async (found) => {
+    meant ??= found;
+    if (found.commitId !== meant.commitId || found.wave !== meant.wave)
+      throw new OperationError("lost-race", `${describeState(found)} by now; nothing was promoted, look again`);
     if (found.state !== "failed") requireUnderWay(found);
     const nodes = await readRolloutNodes(deps.store, await RolloutDescriptions.read(deps.store, found));
     const watched = nodes.map((node) => ({ ...node, behindMs: 0 }));
